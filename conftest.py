@@ -1,0 +1,10 @@
+"""Names the plugins, nothing else."""
+
+pytest_plugins = [
+    "fixtures.options",
+    "fixtures.requirements",
+    "fixtures.labs",
+    "fixtures.probes",
+    "fixtures.evidence",
+    "reports.plugin",
+]

@@ -1,0 +1,1 @@
+"""Overcast's laboratory: machines, cloud network, overlay, probes and diagnosis, usable without pytest."""

@@ -1,0 +1,5 @@
+"""
+What runs on the machine: the standard library and pyroute2, nothing else of ours.
+
+One agent process serves every node (network stack) of its kernel.  `service.serve(channel)` is its main loop.
+"""

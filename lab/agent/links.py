@@ -1,0 +1,349 @@
+"""
+What can be asked of a network stack over route netlink: links, addresses, routes, neighbours, bridge ports, filters.
+
+Every verb takes names and addresses in text, as `ip`, `bridge` and `tc` do; attributes of a kind of link are given
+under the kernel's own names (`IFLA_GRE_REMOTE`, ...), so that a new kind of overlay needs no change here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import struct
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from pyroute2.netlink import NLA_F_NESTED, nla, nlmsg
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+from pyroute2.netlink.rtnl.tcmsg import tcmsg
+
+from lab.agent.rtnl import CHANGE, CREATE, REPLACE, Transport, plain
+
+NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
+NEWADDR, DELADDR, GETADDR = 20, 21, 22
+NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
+NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
+GETRULE = 34
+NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
+GETMDB = 86
+IFF_UP = 1
+NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
+NTF_SELF, NTF_MASTER = 0x02, 0x04
+CLSACT, INGRESS_BLOCK, EGRESS_BLOCK = 0xFFFF0000, 0xFFFFFFF2, 0xFFFFFFF3
+CLSACT_PARENT = 0xFFFFFFF1
+TCA_BPF_FLAG_ACT_DIRECT = 1
+ETH_P_ALL = 0x0003
+RTEXT_FILTER_VF_OFF = 0
+SCOPE_LINK, SCOPE_UNIVERSE = 253, 0
+ROUTE_TYPES = {"unicast": 1, "local": 2, "broadcast": 3, "multicast": 5, "blackhole": 6, "unreachable": 7}
+
+
+class _FilterMessage(nlmsg):
+    """A classifier of classic BPF whose return value is the verdict (tc-bpf(8), direct-action)."""
+
+    # pyroute2 compiles attribute maps per class and a subclass of tcmsg would inherit tcmsg's
+    fields = tcmsg.fields
+    nla_map = (
+        ("TCA_UNSPEC", "none"),
+        ("TCA_KIND", "asciiz"),
+        ("TCA_OPTIONS", "bpf_options"),
+    )
+
+    class bpf_options(nla):
+        nla_map = (
+            ("TCA_BPF_UNSPEC", "none"),
+            ("TCA_BPF_ACT", "none"),
+            ("TCA_BPF_POLICE", "none"),
+            ("TCA_BPF_CLASSID", "uint32"),
+            ("TCA_BPF_OPS_LEN", "uint16"),
+            ("TCA_BPF_OPS", "cdata"),
+            ("TCA_BPF_FD", "uint32"),
+            ("TCA_BPF_NAME", "asciiz"),
+            ("TCA_BPF_FLAGS", "uint32"),
+        )
+
+
+class Links:
+    """The verbs, for one network stack.  `namespace_of` turns a node's handle into its namespace's descriptor."""
+
+    def __init__(self, transport: Transport, namespace_of: Callable[[int], int]) -> None:
+        self._transport = transport
+        self._namespace_of = namespace_of
+
+    def apply(self, changes: Sequence[Tuple[str, Dict[str, Any]]]) -> None:
+        """Makes the changes in their order; the first one refused is raised as OSError naming it."""
+        for verb, fields in changes:
+            getattr(self, "_" + verb)(**fields)
+        self._transport.flush()
+
+    # links
+
+    def _link_add(
+        self,
+        device: str,
+        kind: str,
+        data: Sequence[Any] = (),
+        mtu: Optional[int] = None,
+        address: Optional[str] = None,
+        master: Optional[str] = None,
+        up: bool = True,
+        peer: Optional[Dict[str, Any]] = None,
+    ) -> None:
+        attributes: List[Any] = [("IFLA_IFNAME", device)]
+        if mtu is not None:
+            attributes.append(("IFLA_MTU", mtu))
+        if address is not None:
+            attributes.append(("IFLA_ADDRESS", address))
+        if master is not None:
+            attributes.append(("IFLA_MASTER", self._transport.index(master)))
+        values = [tuple(pair) for pair in data]
+        if peer is not None:
+            values.append(("VETH_INFO_PEER", self._peer(**peer)))
+        info: List[Any] = [("IFLA_INFO_KIND", kind)]
+        if values:
+            info.append(("IFLA_INFO_DATA", {"attrs": values}))
+        attributes.append(("IFLA_LINKINFO", {"attrs": info}))
+        message = ifinfmsg()
+        message["flags"] = message["change"] = IFF_UP if up else 0
+        message["attrs"] = attributes
+        self._transport.queue(message, NEWLINK, CREATE, f"ip link add {device} type {kind}")
+
+    def _peer(
+        self, device: str, node: int, mtu: Optional[int] = None, address: Optional[str] = None
+    ) -> Dict[str, Any]:
+        """The far end of a veth, born down: the kernel links the two ends only after it has made both."""
+        attributes: List[Any] = [("IFLA_IFNAME", device), ("IFLA_NET_NS_FD", self._namespace_of(node))]
+        if mtu is not None:
+            attributes.append(("IFLA_MTU", mtu))
+        if address is not None:
+            attributes.append(("IFLA_ADDRESS", address))
+        return {"index": 0, "flags": 0, "change": 0, "attrs": attributes}
+
+    def _link_set(
+        self,
+        device: str,
+        up: Optional[bool] = None,
+        mtu: Optional[int] = None,
+        address: Optional[str] = None,
+        master: Optional[str] = None,
+        nomaster: bool = False,
+        kind: Optional[str] = None,
+        data: Sequence[Any] = (),
+        multicast: Optional[bool] = None,
+    ) -> None:
+        message = ifinfmsg()
+        message["index"] = self._transport.index(device)
+        attributes: List[Any] = []
+        if up is not None:
+            message["flags"] |= IFF_UP if up else 0
+            message["change"] |= IFF_UP
+        if multicast is not None:
+            message["flags"] |= 0x1000 if multicast else 0
+            message["change"] |= 0x1000
+        if mtu is not None:
+            attributes.append(("IFLA_MTU", mtu))
+        if address is not None:
+            attributes.append(("IFLA_ADDRESS", address))
+        if master is not None or nomaster:
+            attributes.append(("IFLA_MASTER", 0 if master is None else self._transport.index(master)))
+        if kind is not None:
+            values = {"attrs": [tuple(pair) for pair in data]}
+            attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", values)]}))
+        message["attrs"] = attributes
+        self._transport.queue(message, NEWLINK, CHANGE, f"ip link set {device}")
+
+    def _link_del(self, device: str) -> None:
+        message = ifinfmsg()
+        message["index"] = self._transport.index(device)
+        self._transport.queue(message, DELLINK, CHANGE, f"ip link del {device}")
+
+    def _bridge_port(self, device: str, **flags: int) -> None:
+        """`bridge link set`: flags under the names of bridge(8), e.g. bcast_flood=0."""
+        names = {
+            "flood": "UNICAST_FLOOD",
+            "hairpin": "MODE",
+            "mcast_router": "MULTICAST_ROUTER",
+            "fastleave": "FAST_LEAVE",
+        }
+        message = ifinfmsg()
+        message["family"] = socket.AF_BRIDGE
+        message["index"] = self._transport.index(device)
+        values = [("IFLA_BRPORT_" + names.get(name, name.upper()), value) for name, value in flags.items()]
+        message["attrs"] = [("IFLA_PROTINFO", {"attrs": values}, NLA_F_NESTED)]
+        self._transport.queue(message, SETLINK, CHANGE, f"bridge link set dev {device} {_words(flags)}")
+
+    # addresses, routes, neighbours
+
+    def _address(self, device: str, address: str, kind: int, flags: int, verb: str) -> None:
+        interface = ipaddress.ip_interface(address)
+        message = ifaddrmsg()
+        message["family"] = socket.AF_INET if interface.version == 4 else socket.AF_INET6
+        message["prefixlen"] = interface.network.prefixlen
+        message["index"] = self._transport.index(device)
+        message["attrs"] = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
+        self._transport.queue(message, kind, flags, f"ip addr {verb} {address} dev {device}")
+
+    def _addr_add(self, device: str, address: str) -> None:
+        self._address(device, address, NEWADDR, CREATE, "add")
+
+    def _addr_del(self, device: str, address: str) -> None:
+        self._address(device, address, DELADDR, CHANGE, "del")
+
+    def _route(
+        self,
+        kind: int,
+        flags: int,
+        verb: str,
+        to: str,
+        device: Optional[str] = None,
+        via: Optional[str] = None,
+        source: Optional[str] = None,
+        type: str = "unicast",
+    ) -> None:
+        network = ipaddress.ip_network(to)
+        message = rtmsg()
+        message["family"] = socket.AF_INET if network.version == 4 else socket.AF_INET6
+        message["dst_len"] = network.prefixlen
+        message["table"] = 254
+        message["type"] = ROUTE_TYPES[type]
+        # `ip route del` says "any scope, any protocol" (nowhere, unspec); an addition is static, like `ip`'s own (boot)
+        message["scope"] = 255 if kind == DELROUTE else SCOPE_UNIVERSE if via or device is None else SCOPE_LINK
+        message["proto"] = 0 if kind == DELROUTE else 3
+        attributes: List[Any] = []
+        if network.prefixlen:
+            attributes.append(("RTA_DST", str(network.network_address)))
+        if device is not None:
+            attributes.append(("RTA_OIF", self._transport.index(device)))
+        if via is not None:
+            attributes.append(("RTA_GATEWAY", via))
+        if source is not None:
+            attributes.append(("RTA_PREFSRC", source))
+        message["attrs"] = attributes
+        words = f"ip route {verb} {to}" + (f" via {via}" if via else "") + (f" dev {device}" if device else "")
+        self._transport.queue(message, kind, flags, words)
+
+    def _route_add(self, to: str, **fields: Any) -> None:
+        self._route(NEWROUTE, CREATE, "add", to, **fields)
+
+    def _route_replace(self, to: str, **fields: Any) -> None:
+        self._route(NEWROUTE, REPLACE, "replace", to, **fields)
+
+    def _route_del(self, to: str, **fields: Any) -> None:
+        self._route(DELROUTE, CHANGE, "del", to, **fields)
+
+    def _neigh_add(self, device: str, to: str, lladdr: str) -> None:
+        """A permanent neighbour."""
+        address = ipaddress.ip_address(to)
+        message = ndmsg()
+        message["family"] = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        message["ifindex"] = self._transport.index(device)
+        message["state"] = NUD_PERMANENT
+        message["attrs"] = [("NDA_DST", to), ("NDA_LLADDR", lladdr)]
+        self._transport.queue(message, NEWNEIGH, REPLACE, f"ip neigh replace {to} lladdr {lladdr} dev {device}")
+
+    def _neigh_del(self, device: str, to: str) -> None:
+        address = ipaddress.ip_address(to)
+        message = ndmsg()
+        message["family"] = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        message["ifindex"] = self._transport.index(device)
+        message["attrs"] = [("NDA_DST", to)]
+        self._transport.queue(message, DELNEIGH, CHANGE, f"ip neigh del {to} dev {device}")
+
+    def _fdb(self, kind: int, flags: int, verb: str, device: str, lladdr: str, to: Optional[str], own: bool) -> None:
+        message = ndmsg()
+        message["family"] = socket.AF_BRIDGE
+        message["ifindex"] = self._transport.index(device)
+        message["state"] = NUD_NOARP | NUD_PERMANENT if own else NUD_NOARP
+        message["flags"] = NTF_SELF if own else NTF_MASTER
+        message["attrs"] = [("NDA_LLADDR", lladdr)] + ([("NDA_DST", to)] if to else [])
+        self._transport.queue(message, kind, flags, f"bridge fdb {verb} {lladdr} dev {device}")
+
+    def _fdb_add(self, device: str, lladdr: str, to: Optional[str] = None, own: bool = False) -> None:
+        """A static forwarding entry: of the bridge that `device` is a port of, or (own) of a VXLAN device itself."""
+        self._fdb(NEWNEIGH, CREATE, "add", device, lladdr, to, own)
+
+    def _fdb_append(self, device: str, lladdr: str, to: str) -> None:
+        """One more remote for a VXLAN device's entry (head-end replication)."""
+        self._fdb(NEWNEIGH, CHANGE | 0x400 | 0x800, "append", device, lladdr, to, True)
+
+    def _fdb_del(self, device: str, lladdr: str, to: Optional[str] = None, own: bool = False) -> None:
+        self._fdb(DELNEIGH, CHANGE, "del", device, lladdr, to, own)
+
+    # filters
+
+    def _filter_add(self, device: str, direction: str, program: Sequence[Sequence[int]], name: str) -> None:
+        """
+        `tc filter add dev DEVICE ingress|egress bpf direct-action`: a classic BPF program over the frame, from its
+        Ethernet header on, that returns a TC_ACT_ code.  The clsact qdisc is made when the device has none.
+        """
+        index = self._transport.index(device)
+        message = tcmsg()
+        message["family"] = socket.AF_UNSPEC
+        message["index"] = index
+        message["handle"], message["parent"] = CLSACT, CLSACT_PARENT
+        message["attrs"] = [("TCA_KIND", "clsact")]
+        self._transport.queue(message, NEWQDISC, CREATE, f"tc qdisc add dev {device} clsact")
+        # a second filter on the same device finds the qdisc there
+        with contextlib.suppress(FileExistsError):
+            self._transport.flush()
+        code = b"".join(struct.pack("=HBBI", *step) for step in program)
+        message = _FilterMessage()
+        message["family"] = socket.AF_UNSPEC
+        message["index"] = index
+        message["parent"] = INGRESS_BLOCK if direction == "ingress" else EGRESS_BLOCK
+        message["info"] = socket.htons(ETH_P_ALL)
+        options = [
+            ("TCA_BPF_OPS_LEN", len(program)),
+            ("TCA_BPF_OPS", code),
+            ("TCA_BPF_NAME", name),
+            ("TCA_BPF_FLAGS", TCA_BPF_FLAG_ACT_DIRECT),
+        ]
+        message["attrs"] = [("TCA_KIND", "bpf"), ("TCA_OPTIONS", {"attrs": options})]
+        self._transport.queue(message, NEWTFILTER, CREATE, f"tc filter add dev {device} {direction} bpf {name}")
+
+    def _filter_clear(self, device: str, direction: str) -> None:
+        """Removes every filter of one direction."""
+        message = tcmsg()
+        message["family"] = socket.AF_UNSPEC
+        message["index"] = self._transport.index(device)
+        message["parent"] = INGRESS_BLOCK if direction == "ingress" else EGRESS_BLOCK
+        self._transport.queue(message, DELTFILTER, CHANGE, f"tc filter del dev {device} {direction}")
+
+    # reading
+
+    def links(self) -> List[Any]:
+        """Every link with its kind, its kind's attributes, master, flags, counters."""
+        return [plain(link) for link in self._transport.dump(ifinfmsg(), GETLINK, ifinfmsg)]
+
+    def bridge_ports(self) -> List[Any]:
+        """Every bridge port with its flags."""
+        message = ifinfmsg()
+        message["family"] = socket.AF_BRIDGE
+        return [plain(port) for port in self._transport.dump(message, GETLINK, ifinfmsg)]
+
+    def addresses(self) -> List[Any]:
+        return [plain(address) for address in self._transport.dump(ifaddrmsg(), GETADDR, ifaddrmsg)]
+
+    def routes(self) -> List[Any]:
+        """Every route of every table, IPv4 and IPv6."""
+        return [plain(route) for route in self._transport.dump(rtmsg(), GETROUTE, rtmsg)]
+
+    def rules(self) -> List[Any]:
+        return [plain(rule) for rule in self._transport.dump(fibmsg(), GETRULE, fibmsg)]
+
+    def neighbours(self, family: int = socket.AF_INET) -> List[Any]:
+        message = ndmsg()
+        message["family"] = family
+        return [plain(entry) for entry in self._transport.dump(message, GETNEIGH, ndmsg)]
+
+    def fdb(self) -> List[Any]:
+        """The forwarding entries of every bridge and VXLAN device."""
+        return self.neighbours(socket.AF_BRIDGE)
+
+
+def _words(flags: Dict[str, int]) -> str:
+    return " ".join(f"{name} {value}" for name, value in flags.items())

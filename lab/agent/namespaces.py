@@ -1,0 +1,81 @@
+"""
+Network namespaces without names: a node is a file descriptor on a namespace that only this process holds.
+
+When the process dies, however it dies, the kernel drops the last reference and removes the namespace with every
+device in it (network_namespaces(7)).  Nothing is ever written below /run/netns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from typing import Iterator, Optional
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h
+THIS_STACK = "/proc/thread-self/ns/net"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def _enter(namespace: int) -> None:
+    _call(_libc.setns(namespace, CLONE_NEWNET), "setns")
+
+
+class Stack:
+    """A network stack: the machine's own (`home`), or a private one made here."""
+
+    def __init__(self, name: str, namespace: int) -> None:
+        self.name = name
+        self.namespace = namespace
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """The calling thread is inside this stack: what it opens belongs there, also after it has left."""
+        _enter(self.namespace)
+        try:
+            yield
+        finally:
+            _enter(_home())
+
+    def close(self) -> None:
+        os.close(self.namespace)
+
+
+_home_fd: Optional[int] = None
+
+
+def _home() -> int:
+    global _home_fd
+    if _home_fd is None:
+        _home_fd = os.open(THIS_STACK, os.O_RDONLY | os.O_CLOEXEC)
+    return _home_fd
+
+
+def home() -> Stack:
+    """The stack that the agent was started in: the VM's own on a live host."""
+    return Stack("home", os.dup(_home()))
+
+
+def create(name: str) -> Stack:
+    """A new, empty stack."""
+    _home()
+    _call(_libc.unshare(CLONE_NEWNET), "unshare(CLONE_NEWNET)")
+    try:
+        return Stack(name, os.open(THIS_STACK, os.O_RDONLY | os.O_CLOEXEC))
+    finally:
+        _enter(_home())
+
+
+def private_run() -> None:
+    """
+    A /run of this process's own (its mount namespace is private already): programs that keep locks or state there,
+    iptables and dnsmasq among them, meet nobody else's.
+    """
+    _call(_libc.mount(b"overcast", b"/run", b"tmpfs", 0, b"mode=755"), "mount /run")

@@ -1,0 +1,58 @@
+"""
+Kernel parameters and counters of the stack that the thread is in (sysctl(8), proc(5)).
+
+/proc/sys/net shows the stack of the task that opens it, /proc/thread-self/net the stack of the thread.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, List
+
+THREAD_NET = "/proc/thread-self/net"
+
+
+def _path(name: str) -> str:
+    # a device name may hold dots; sysctl(8) writes them as slashes
+    return "/proc/sys/" + name.replace(".", "\0").replace("/", ".").replace("\0", "/")
+
+
+def read_sysctl(name: str) -> str:
+    with open(_path(name)) as file:
+        return file.read().strip()
+
+
+def write_sysctl(name: str, value: str) -> str:
+    """Sets a parameter and returns what it was."""
+    before = read_sysctl(name)
+    with open(_path(name), "w") as file:
+        file.write(str(value))
+    return before
+
+
+def counters() -> Dict[str, int]:
+    """SNMP and extended counters under nstat's names: `IpInReceives`, `IcmpInTimeExcds`, `TcpExtIPReversePathFilter`."""
+    found: Dict[str, int] = {}
+    for name in ("snmp", "netstat"):
+        with open(f"{THREAD_NET}/{name}") as file:
+            lines = file.read().splitlines()
+        for heads, values in zip(lines[::2], lines[1::2]):
+            group, _, names = heads.partition(":")
+            for key, value in zip(names.split(), values.split()[1:]):
+                found[group + key] = int(value)
+    return found
+
+
+def read_net(name: str) -> str:
+    """A file of /proc/net as text, `igmp` or `snmp` for example; empty when this kernel has none."""
+    path = f"{THREAD_NET}/{name}"
+    if not os.path.exists(path):
+        return ""
+    with open(path, errors="replace") as file:
+        return file.read()
+
+
+def sysctls_below(prefix: str) -> List[str]:
+    """The names of the parameters directly below a prefix such as `net.bridge`; empty when there is none."""
+    path = _path(prefix)
+    return sorted(f"{prefix}.{name}" for name in os.listdir(path)) if os.path.isdir(path) else []

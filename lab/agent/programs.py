@@ -1,0 +1,29 @@
+"""Programs of the machine, run inside a node: what has no interface of its own to speak to (iptables)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Any, Dict, Sequence
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def run(arguments: Sequence[str], timeout: float) -> Dict[str, Any]:
+    """Runs a program in the stack that the thread is in; `status` None: it is not installed."""
+    found = shutil.which(arguments[0], path=SYSTEM_PATH)
+    if found is None:
+        return {"status": None, "output": "", "errors": f"{arguments[0]}: not found"}
+    # vfork and exec keep the thread's stack: the child is born inside the node
+    done = subprocess.run(
+        [found, *arguments[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=timeout,
+        env={**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C", "XTABLES_LOCKFILE": "/dev/null"},
+        errors="replace",
+        text=True,
+    )
+    return {"status": done.returncode, "output": done.stdout, "errors": done.stderr}

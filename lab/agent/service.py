@@ -1,0 +1,307 @@
+"""
+The agent's main loop: verbs called over an execnet channel.
+
+A message is a list of calls `[verb, arguments]`, done in order until one fails; the answer is the list of results
+and, when one failed, what failed and why.  One message is one round trip, however many calls it holds.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import socket
+import sys
+import time
+import traceback
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from lab.agent import namespaces, procfs, programs, sockets
+from lab.agent.sockets import Endpoint
+from lab.agent.taps import Tap
+
+
+class Node:
+    """A stack with what this agent keeps open in it."""
+
+    def __init__(self, stack: namespaces.Stack) -> None:
+        self.stack = stack
+        self._links: Optional[Any] = None
+        self._tap: Optional[Tap] = None
+
+    def links(self, namespace_of: Callable[[int], int]) -> Any:
+        if self._links is None:
+            # pyroute2 takes most of a second to import on a slow machine: only who needs it waits for it
+            from lab.agent.links import Links
+            from lab.agent.rtnl import Transport
+
+            with self.stack.entered():
+                self._links = Links(Transport(), namespace_of)
+        return self._links
+
+    def tap(self) -> Tap:
+        if self._tap is None:
+            with self.stack.entered():
+                self._tap = Tap()
+        return self._tap
+
+    def close(self) -> None:
+        if self._links is not None:
+            self._links._transport.close()
+        if self._tap is not None:
+            self._tap.socket.close()
+        self.stack.close()
+
+
+class Agent:
+    """Every public method is a verb; arguments and results are builtins."""
+
+    def __init__(self) -> None:
+        self._nodes: Dict[int, Node] = {}
+        self._endpoints: Dict[int, Endpoint] = {}
+        self._next = 0
+
+    def _handle(self) -> int:
+        self._next += 1
+        return self._next
+
+    # the machine
+
+    def hello(self) -> Dict[str, Any]:
+        """What this machine is."""
+        return {
+            "kernel": platform.release(),
+            "python": platform.python_version(),
+            "pid": os.getpid(),
+            "uid": os.geteuid(),
+            "time": time.time_ns(),
+        }
+
+    def warm_up(self) -> str:
+        """Imports what the first lab would wait for; returns pyroute2's version."""
+        import pyroute2
+
+        from lab.agent import links  # noqa: F401  its import is the point
+
+        return str(pyroute2.__version__)
+
+    def pin(self, cpu: Optional[int] = None) -> int:
+        """
+        Stays on one CPU from now on: packets queued per CPU (netif_rx) then keep their order, which fences rely on.
+        """
+        allowed = sorted(os.sched_getaffinity(0))
+        chosen = allowed[(cpu or 0) % len(allowed)]
+        os.sched_setaffinity(0, {chosen})
+        return chosen
+
+    def private_run(self) -> None:
+        namespaces.private_run()
+
+    def load_modules(self, names: Sequence[str]) -> List[str]:
+        """Loads kernel modules on a machine that is ours (a guest); returns the names that this kernel has not."""
+        from lab.machines import guest_init
+
+        return list(guest_init.load(names))
+
+    # nodes
+
+    def node_create(self, names: Sequence[str]) -> List[int]:
+        """New stacks, each with `lo` up."""
+        handles = []
+        for name in names:
+            handle = self._handle()
+            self._nodes[handle] = Node(namespaces.create(name))
+            self._nodes[handle].links(self._namespace_of).apply([("link_set", {"device": "lo", "up": True})])
+            handles.append(handle)
+        return handles
+
+    def node_home(self) -> int:
+        """The machine's own stack as a node: what a live host is."""
+        handle = self._handle()
+        self._nodes[handle] = Node(namespaces.home())
+        return handle
+
+    def node_close(self, handles: Sequence[int]) -> None:
+        for handle in handles:
+            self._nodes.pop(handle).close()
+
+    def _namespace_of(self, handle: int) -> int:
+        return self._nodes[handle].stack.namespace
+
+    def apply(self, node: int, changes: Sequence[Any]) -> None:
+        """Changes of links, addresses, routes, neighbours, bridge ports and filters (`links.Links`)."""
+        self._nodes[node].links(self._namespace_of).apply([(verb, fields) for verb, fields in changes])
+
+    def read(self, node: int, what: str) -> List[Any]:
+        """`links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours` or `fdb` of a node."""
+        return list(getattr(self._nodes[node].links(self._namespace_of), what)())
+
+    def sysctl_read(self, node: int, names: Sequence[str]) -> Dict[str, Optional[str]]:
+        """Values by name; None where this kernel has no such parameter."""
+        values: Dict[str, Optional[str]] = {}
+        with self._nodes[node].stack.entered():
+            for name in names:
+                try:
+                    values[name] = procfs.read_sysctl(name)
+                except FileNotFoundError:
+                    values[name] = None
+        return values
+
+    def sysctl_write(self, node: int, values: Dict[str, str]) -> Dict[str, str]:
+        """Sets parameters; returns what they were."""
+        with self._nodes[node].stack.entered():
+            return {name: procfs.write_sysctl(name, value) for name, value in values.items()}
+
+    def sysctls_below(self, node: int, prefix: str) -> List[str]:
+        with self._nodes[node].stack.entered():
+            return procfs.sysctls_below(prefix)
+
+    def counters(self, node: int) -> Dict[str, int]:
+        with self._nodes[node].stack.entered():
+            return procfs.counters()
+
+    def read_net(self, node: int, name: str) -> str:
+        with self._nodes[node].stack.entered():
+            return procfs.read_net(name)
+
+    def run(self, node: int, arguments: Sequence[str], timeout: float = 30.0) -> Dict[str, Any]:
+        with self._nodes[node].stack.entered():
+            return programs.run(arguments, timeout)
+
+    # sockets
+
+    def open(self, node: int, **fields: Any) -> int:
+        """Opens a socket inside a node (`sockets.open_endpoint`)."""
+        with self._nodes[node].stack.entered():
+            endpoint = sockets.open_endpoint(**fields)
+        handle = self._handle()
+        self._endpoints[handle] = endpoint
+        return handle
+
+    def close(self, endpoints: Sequence[int]) -> None:
+        for handle in endpoints:
+            endpoint = self._endpoints.pop(handle, None)
+            if endpoint is not None:
+                endpoint.socket.close()
+
+    def send(self, endpoint: int, payload: bytes, to: Optional[Sequence[Any]] = None) -> int:
+        opened = self._endpoints[endpoint].socket
+        return opened.send(payload) if to is None else opened.sendto(payload, tuple(to))
+
+    def send_once(self, node: int, payload: bytes, to: Optional[Sequence[Any]], fields: Dict[str, Any]) -> List[Any]:
+        """Opens a socket, sends, closes it; returns the socket's own name (the source address)."""
+        return self.send_many(node, [payload], to, fields)
+
+    def send_many(
+        self, node: int, payloads: Sequence[bytes], to: Optional[Sequence[Any]], fields: Dict[str, Any]
+    ) -> List[Any]:
+        with self._nodes[node].stack.entered():
+            endpoint = sockets.open_endpoint(**fields)
+        with endpoint.socket as opened:
+            for payload in payloads:
+                if to is None:
+                    opened.send(payload)
+                else:
+                    opened.sendto(payload, tuple(to))
+            return list(opened.getsockname()[:2])
+
+    def set_option(self, endpoint: int, level: int, option: int, value: Any) -> None:
+        self._endpoints[endpoint].socket.setsockopt(level, option, value)
+
+    def name(self, endpoint: int) -> List[Any]:
+        return list(self._endpoints[endpoint].socket.getsockname()[:2])
+
+    def connected(self, endpoint: int, timeout: float) -> None:
+        """Waits for a connect to succeed; its failure is raised as OSError."""
+        number = sockets.writable(self._endpoints[endpoint], timeout)
+        if number:
+            raise OSError(number, "connect: " + os.strerror(number))
+
+    def accept(self, endpoint: int, timeout: float) -> int:
+        """Waits for a connection and returns it as a new endpoint."""
+        import select
+
+        listener = self._endpoints[endpoint].socket
+        poller = select.poll()
+        poller.register(listener, select.POLLIN)
+        if not poller.poll(timeout * 1000):
+            raise OSError(errno.ETIMEDOUT, "accept: nobody connected")
+        connection, _ = listener.accept()
+        connection.setblocking(False)
+        handle = self._handle()
+        self._endpoints[handle] = Endpoint(connection)
+        return handle
+
+    def wait_for(self, tokens: Sequence[Any], timeout: float) -> List[int]:
+        """
+        Waits until every `[endpoint, token]` has received something that holds the token, under one deadline (s).
+
+        Returns the positions of those that have not.
+        """
+        endpoints = {handle: self._endpoints[handle] for handle, _ in tokens}
+        missing = set(range(len(tokens)))
+
+        def arrived() -> bool:
+            for position in list(missing):
+                handle, token = tokens[position]
+                if any(token in received["payload"] for received in endpoints[handle].inbox):
+                    missing.discard(position)
+            return not missing
+
+        sockets.wait_until(list(endpoints.values()), arrived, timeout)
+        return sorted(missing)
+
+    def take(self, endpoints: Sequence[int]) -> List[List[Dict[str, Any]]]:
+        """What each endpoint has received since it was last taken."""
+        taken = []
+        for handle in endpoints:
+            endpoint = self._endpoints[handle]
+            endpoint.drain()
+            taken.append(endpoint.inbox)
+            endpoint.inbox = []
+        return taken
+
+    # taps
+
+    def tap(self, nodes: Sequence[int]) -> None:
+        """Captures on every interface of the nodes from now on; what was captured before is forgotten."""
+        for node in nodes:
+            self._nodes[node].tap().forget()
+
+    def frames(self, nodes: Sequence[int], tags: Optional[Sequence[bytes]] = None) -> List[Any]:
+        """
+        What the taps of the nodes saw that carries any of the tags, in the order of time.
+
+        Each frame as `[node, interface, outgoing, time in ns, bytes]`.
+        """
+        seen = [
+            [node, interface, outgoing, when, frame]
+            for node in nodes
+            for interface, outgoing, when, frame in self._nodes[node].tap().matching(tags)
+        ]
+        return sorted(seen, key=lambda frame: frame[3])
+
+    def frames_lost(self, nodes: Sequence[int]) -> int:
+        """How many frames the taps had no room for: more than none, and absence is not proved by them."""
+        return sum(self._nodes[node].tap().lost for node in nodes)
+
+
+def serve(channel: Any) -> None:
+    """Answers until the other side closes the channel."""
+    sys.setswitchinterval(0.001)
+    agent = Agent()
+    for calls in channel:
+        results: List[Any] = []
+        failure = None
+        for verb, arguments in calls:
+            try:
+                results.append(getattr(agent, verb)(**arguments))
+            except OSError as error:
+                failure = {"errno": error.errno or 0, "text": error.strerror or str(error), "verb": verb}
+                break
+            except Exception as error:  # an answer must be given, or the caller would wait for ever
+                failure = {"errno": None, "text": repr(error), "verb": verb, "traceback": traceback.format_exc()}
+                break
+        channel.send((results, failure))
+
+

@@ -1,0 +1,151 @@
+"""
+Sockets that live in a node: opened while the thread is inside the node's stack, used from outside of it.
+
+A namespaced socket stays where it was opened, so one loop polls the sockets of every node together.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import struct
+import time
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+SO_TIMESTAMPNS = 35
+MSG_ERRQUEUE_FAMILY = socket.AF_PACKET
+IP_PKTINFO, IP_RECVTOS, IP_RECVTTL = 8, 13, 12
+IP_TOS, IP_TTL = 1, 2
+IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT = 49, 50, 51, 52
+LARGEST = 65536 + 64
+ROOM_FOR_ANCILLARY = 512
+
+Received = Dict[str, Any]
+
+
+class Endpoint:
+    """An open socket and what it has received so far."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self.socket = opened
+        self.inbox: List[Received] = []
+
+    def drain(self) -> List[Received]:
+        """Reads all that has arrived into the inbox, without waiting; returns what is new."""
+        fresh: List[Received] = []
+        while True:
+            try:
+                if self.socket.type == socket.SOCK_STREAM:
+                    payload = self.socket.recv(LARGEST)
+                    fresh.append({"payload": payload, "source": None})
+                    if not payload:
+                        break
+                    continue
+                payload, ancillary, flags, source = self.socket.recvmsg(LARGEST, ROOM_FOR_ANCILLARY)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                fresh.append({"payload": b"", "source": None, "error": error.errno or errno.EIO})
+                break
+            fresh.append(_describe(payload, ancillary, flags, source))
+        self.inbox += fresh
+        return fresh
+
+
+def _describe(payload: bytes, ancillary: Sequence[Any], flags: int, source: Any) -> Received:
+    received: Received = {"payload": payload, "source": list(source[:2]) if source else None}
+    if flags & socket.MSG_TRUNC:
+        received["truncated"] = True
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = struct.unpack("qq", data[:16])
+            received["time"] = seconds * 1_000_000_000 + nanoseconds
+        elif level == socket.IPPROTO_IP and kind == IP_TTL:
+            received["ttl"] = struct.unpack("i", data[:4])[0]
+        elif level == socket.IPPROTO_IP and kind == IP_TOS:
+            received["tos"] = data[0]
+        elif level == socket.IPPROTO_IP and kind == IP_PKTINFO:
+            index, _, destination = struct.unpack("I4s4s", data[:12])
+            received["index"], received["destination"] = index, socket.inet_ntoa(destination)
+        elif level == socket.IPPROTO_IPV6 and kind == IPV6_HOPLIMIT:
+            received["ttl"] = struct.unpack("i", data[:4])[0]
+        elif level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
+            destination, index = struct.unpack("16sI", data[:20])
+            received["index"], received["destination"] = index, socket.inet_ntop(socket.AF_INET6, destination)
+    return received
+
+
+def open_endpoint(
+    family: int,
+    type: int,
+    protocol: int = 0,
+    options: Sequence[Tuple[int, int, Any]] = (),
+    device: Optional[str] = None,
+    bind: Optional[Sequence[Any]] = None,
+    connect: Optional[Sequence[Any]] = None,
+    listen: int = 0,
+    late_options: Sequence[Tuple[int, int, Any]] = (),
+) -> Endpoint:
+    """Opens a socket in the stack that the thread is in; `late_options` are set after bind (memberships)."""
+    opened = socket.socket(family, type | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
+    try:
+        if family in (socket.AF_INET, socket.AF_INET6) and type != socket.SOCK_STREAM:
+            opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        if family == socket.AF_INET and type != socket.SOCK_STREAM:
+            for option in (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
+                opened.setsockopt(socket.IPPROTO_IP, option, 1)
+        if family == socket.AF_INET6 and type != socket.SOCK_STREAM:
+            for option in (IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT):
+                opened.setsockopt(socket.IPPROTO_IPV6, option, 1)
+        for level, option, value in options:
+            opened.setsockopt(level, option, value)
+        if device is not None:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+        if bind is not None:
+            opened.bind(tuple(bind))
+        for level, option, value in late_options:
+            opened.setsockopt(level, option, value)
+        if listen:
+            opened.listen(listen)
+        if connect is not None:
+            number = opened.connect_ex(tuple(connect))
+            if number not in (0, errno.EINPROGRESS):
+                raise OSError(number, "connect")
+    except BaseException:
+        opened.close()
+        raise
+    return Endpoint(opened)
+
+
+def wait_until(endpoints: Sequence[Endpoint], done: Any, timeout: float) -> bool:
+    """
+    Drains the endpoints as they become readable until `done()` holds.
+
+    `timeout` in seconds is the one deadline; returns False when it passed first.
+    """
+    deadline = time.monotonic() + timeout
+    poller = select.poll()
+    by_descriptor = {}
+    for endpoint in endpoints:
+        endpoint.drain()
+        by_descriptor[endpoint.socket.fileno()] = endpoint
+        poller.register(endpoint.socket, select.POLLIN)
+    while not done():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        for descriptor, events in poller.poll(left * 1000):
+            fresh = by_descriptor[descriptor].drain()
+            if not fresh and events & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+                poller.unregister(descriptor)
+    return True
+
+
+def writable(endpoint: Endpoint, timeout: float) -> int:
+    """Waits for a connect to end; returns its errno (0: connected, ETIMEDOUT: the deadline passed first)."""
+    poller = select.poll()
+    poller.register(endpoint.socket, select.POLLOUT)
+    if not poller.poll(timeout * 1000):
+        return errno.ETIMEDOUT
+    return endpoint.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

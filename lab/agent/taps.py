@@ -1,0 +1,86 @@
+"""
+A tap sees every frame on every interface of one node, with direction and kernel time (packet(7)).
+
+One unbound AF_PACKET socket per node is enough: the kernel says with each frame which interface it was on.  It is
+opened before any stimulus and stays open; frames are kept here, bounded, until somebody asks for them.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import socket
+import struct
+from typing import Any, Deque, List, Optional, Sequence, Tuple
+
+ETH_P_ALL = 0x0003
+SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
+PACKET_OUTGOING = 4
+SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
+TP_STATUS_VLAN_VALID = 1 << 4
+TP_STATUS_VLAN_TPID_VALID = 1 << 6
+RECEIVE_BUFFER = 8 << 20
+MOST_KEPT = 20_000
+LARGEST = 65536 + 64
+
+# interface, outgoing, kernel time in ns since the epoch, the frame from its Ethernet header on
+Frame = Tuple[str, bool, int, bytes]
+
+
+class Tap:
+    """The capture of one node."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(
+            socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL)
+        )
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        # beyond rmem_max only the initial user namespace may go; what the limit allows is room enough for a check
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        with contextlib.suppress(PermissionError):
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        self.kept: Deque[Frame] = collections.deque(maxlen=MOST_KEPT)
+        self.lost = 0
+
+    def drain(self) -> None:
+        """Reads what was captured; frames that the kernel had no room for are counted in `lost`."""
+        while True:
+            try:
+                frame, ancillary, _, source = self.socket.recvmsg(LARGEST, 128)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno == errno.ENETDOWN:
+                    continue  # a device went: said once, and what was captured before is still to be read
+                raise
+            interface, _, direction = source[:3]
+            self.kept.append((interface, direction == PACKET_OUTGOING, *_whole(frame, ancillary)))
+        _, dropped = struct.unpack("II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
+        self.lost += dropped
+
+    def forget(self) -> None:
+        self.drain()
+        self.kept.clear()
+        self.lost = 0
+
+    def matching(self, tags: Optional[Sequence[bytes]]) -> List[Frame]:
+        """The frames that carry any of the tags (None: every frame), oldest first."""
+        self.drain()
+        return [frame for frame in self.kept if tags is None or any(tag in frame[3] for tag in tags)]
+
+
+def _whole(frame: bytes, ancillary: Sequence[Any]) -> Tuple[int, bytes]:
+    """Kernel time and the frame with the VLAN tag that the kernel took out of it put back."""
+    when = 0
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = struct.unpack("qq", data[:16])
+            when = seconds * 1_000_000_000 + nanoseconds
+        elif level == SOL_PACKET and kind == PACKET_AUXDATA:
+            status, _, _, _, _, tag, protocol = struct.unpack("IIIHHHH", data[:20])
+            if status & TP_STATUS_VLAN_VALID:
+                ethertype = protocol if status & TP_STATUS_VLAN_TPID_VALID else 0x8100
+                frame = frame[:12] + struct.pack("!HH", ethertype, tag) + frame[12:]
+    return when, frame

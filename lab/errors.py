@@ -1,0 +1,33 @@
+"""
+The errors that Overcast raises on purpose: each one says what was expected, what was found, and what to run.
+
+Families (after topotato): the environment is broken (`EnvironmentProblem` and below), the user asked for something
+that cannot be (`UsageProblem`), the overlay did not do what it must (`CheckFailed`).
+"""
+
+from __future__ import annotations
+
+
+class OvercastError(Exception):
+    """Base of all.  `remedy` is the command (or sentence) that mends it, if one is known."""
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        self.message = message
+        self.remedy = remedy
+        super().__init__(message if remedy is None else f"{message}\n  to mend it: {remedy}")
+
+
+class UsageProblem(OvercastError):
+    """An option, a host specification or a name that cannot be understood."""
+
+
+class EnvironmentProblem(OvercastError):
+    """The machine lacks something: a right, a kernel module, a program, a route to a host."""
+
+
+class MachineLost(EnvironmentProblem):
+    """A machine that was there (agent, guest, ssh host) stopped answering."""
+
+
+class CheckFailed(OvercastError, AssertionError):
+    """The overlay did not do what a requirement says."""

@@ -1,0 +1,83 @@
+"""
+The local machine: this kernel, in namespaces of its own.
+
+The agent is started through unshare(1): a network namespace as its home, a PID namespace so that whatever it starts
+dies with it, a mount namespace with a private /run, and, when the user is not root, a user namespace in which it is.
+Nothing of the host's is visible to it by name, and nothing of its is left when it dies.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import execnet
+
+from lab.errors import EnvironmentProblem
+from lab.machines.base import ROOT, Machine
+
+USERNS_SYSCTLS = {
+    "kernel/unprivileged_userns_clone": ("0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+    "kernel/apparmor_restrict_unprivileged_userns": (
+        "1",
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+    ),
+    "user/max_user_namespaces": ("0", "sysctl -w user.max_user_namespaces=15000"),
+}
+
+
+def _unshare() -> list[str]:
+    arguments = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=KILL"]
+    return arguments if os.geteuid() == 0 else [*arguments, "--user", "--map-root-user"]
+
+
+def unavailable() -> EnvironmentProblem | None:
+    """Why namespaces cannot be had here, with what mends it; None when they can."""
+    if shutil.which("unshare") is None or shutil.which("setpriv") is None:
+        return EnvironmentProblem(
+            "unshare(1) and setpriv(1) of util-linux are needed to make private namespaces, and are not installed",
+            remedy="apt-get install util-linux",
+        )
+    tried = subprocess.run(
+        [*_unshare(), "true"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    if tried.returncode == 0:
+        return None
+    said = tried.stderr.strip() or f"exit status {tried.returncode}"
+    if os.geteuid() == 0:
+        return EnvironmentProblem(
+            f"root may not make namespaces here ({said}): expected the capability CAP_SYS_ADMIN, "
+            "which containers usually drop",
+            remedy="run the container with --privileged (or --cap-add SYS_ADMIN --cap-add NET_ADMIN)",
+        )
+    for name, (forbidding, remedy) in USERNS_SYSCTLS.items():
+        path = Path("/proc/sys") / name
+        if path.exists() and path.read_text().strip() == forbidding:
+            found = f"{name.replace('/', '.')} is {forbidding}"
+            return EnvironmentProblem(
+                f"an ordinary user may not make user namespaces here: {found} ({said})",
+                remedy=f"sudo {remedy}, or run with sudo",
+            )
+    return EnvironmentProblem(f"an ordinary user may not make user namespaces here ({said})", remedy="run with sudo")
+
+
+def start(group: execnet.Group, *, worker: int = 0, import_paths: Sequence[str] = ()) -> Machine:
+    """
+    Starts an agent on this kernel.
+
+    Raises EnvironmentProblem when namespaces are not to be had.  `worker` spreads parallel runs over the CPUs.
+    """
+    problem = unavailable()
+    if problem is not None:
+        raise problem
+    python = shlex.join(["setpriv", "--pdeathsig", "KILL", *_unshare(), sys.executable])
+    gateway = group.makegateway(f"popen//python={python}//id=local{worker}-{os.getpid()}")
+    machine = Machine("local", "the agent on this machine", gateway, [str(ROOT), *import_paths])
+    machine.call("pin", cpu=worker)
+    machine.call("private_run")
+    return machine
