@@ -1,0 +1,196 @@
+"""
+Who may import whom, and the other rules of the rooms that a machine can check.
+
+    tests -> lab.model            fixtures -> lab            reports -> the data of lab
+    lab: diagnose -> probes, overlay -> machines; underlay -> machines; agent -> nothing else of ours
+
+Read from the syntax trees, so that an import inside a function or under TYPE_CHECKING counts like any other.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = frozenset({"lab", "fixtures", "reports", "tests", "selftests", "conftest"})
+DATA = ("lab.model", "lab.errors", "lab.topologies", "lab.providers", "lab.requirements")
+FAR_SIDE = ("lab/agent", "lab/machines")
+MOST_LINES = 400
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the modules under one path may import; a longer path speaks before a shorter one."""
+
+    path: str
+    ours: tuple[str, ...]
+    """Modules and packages of this project, besides the room itself."""
+    others: tuple[str, ...] | None = None
+    """Packages of others, besides the standard library; None for any that is not in `never`."""
+    never: tuple[str, ...] = ()
+
+
+PYTEST = ("pytest", "_pytest", "xdist", "allure", "allure_commons", "allure_pytest")
+ROOMS = (
+    Room("tests", ("lab.model",), others=("pytest",)),
+    Room("fixtures", ("lab",)),
+    Room("reports", ("lab.model", "lab.requirements", "lab.errors")),
+    Room("lab", ("lab",), never=PYTEST),
+    *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
+    Room("lab/agent", (), others=("pyroute2",)),
+    Room("lab/machines", ("lab.model", "lab.errors"), others=("execnet",)),
+    Room("lab/underlay", (*DATA, "lab.machines"), never=PYTEST),
+    Room("lab/overlay", (*DATA, "lab.machines"), never=PYTEST),
+    Room("lab/probes", (*DATA, "lab.machines"), never=PYTEST),
+    Room("lab/diagnose", (*DATA, "lab.machines", "lab.probes", "lab.overlay"), never=PYTEST),
+)
+
+
+def room_of(path: str) -> Room:
+    """Return the room with the longest path that the file lies in."""
+    return max((room for room in ROOMS if within(path, room.path, "/")), key=lambda room: len(room.path))
+
+
+def within(name: str, whole: str, separator: str = ".") -> bool:
+    """Say whether a dotted name (or a path) is the other one or lies in it."""
+    return name == whole or name.startswith(whole + separator)
+
+
+def imports(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of everything that a module imports; `package` resolves relative imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] + "." if node.level else ""
+            origin = (base + (node.module or "")).rstrip(".")
+            names = [alias.name for alias in node.names]
+            # From a folder one takes modules: `from lab import model` is lab.model, as `from lab.model import Node` is.
+            folder = ROOT.joinpath(*origin.split(".")).is_dir()
+            yield from ((node.lineno, f"{origin}.{name}" if folder else origin) for name in names)
+
+
+def forbidden_imports(path: str, source: str) -> list[str]:
+    """Return one line for each import that the file's room does not allow."""
+    room = room_of(path)
+    itself = room.path.removesuffix(".py").replace("/", ".")
+    lines = []
+    for line, name in imports(ast.parse(source), str(Path(path).parent).replace("/", ".")):
+        top = name.partition(".")[0]
+        if top in OURS:
+            allowed = any(within(name, other) for other in (*room.ours, itself))
+        elif top in sys.stdlib_module_names:
+            allowed = True
+        else:
+            allowed = top not in room.never and (room.others is None or top in room.others)
+        if not allowed:
+            may = ", ".join((*room.ours, *(room.others or ()))) or "the standard library alone"
+            lines.append(f"{path}:{line} imports {name}; {room.path} may import {may}")
+    return lines
+
+
+def sleeps(path: str, source: str) -> list[str]:
+    """Return one line for each fixed sleep, called or imported."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        called = isinstance(node, ast.Attribute) and node.attr == "sleep"
+        imported = isinstance(node, ast.ImportFrom) and any(alias.name == "sleep" for alias in node.names)
+        if called or imported:
+            lines.append(f"{path}:{node.lineno} sleeps; wait for the event instead")
+    return lines
+
+
+def unclaimed(path: str, source: str) -> list[str]:
+    """Return one line for each test whose docstring is missing or does not end as a sentence does."""
+    return [
+        f"{path}:{node.lineno} {node.name} has no docstring that states its claim and ends with a full stop"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        if not (ast.get_docstring(node) or "").endswith(".")
+    ]
+
+
+def files(*rooms: str) -> list[tuple[str, str]]:
+    """Return path (from the root) and source of every module in the rooms."""
+    found = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
+    assert found, f"no Python file in {rooms}: is {ROOT} the checkout?"
+    return [(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in found]
+
+
+def test_rooms_import_only_what_they_may() -> None:
+    """No module reaches over the walls of its room."""
+    modules = files("tests", "fixtures", "reports", "lab")
+    wrong = [line for path, source in modules for line in forbidden_imports(path, source)]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "allowed"),
+    [
+        ("tests/bcast/test_x.py", "from lab.model import Node", True),
+        ("tests/bcast/test_x.py", "from lab import model", True),
+        ("tests/bcast/test_x.py", "import lab.agent.service", False),
+        ("tests/bcast/test_x.py", "def f():\n    from scapy.all import Ether", False),
+        ("fixtures/labs.py", "from reports import page", False),
+        ("reports/plugin.py", "from lab.machines.local import LocalMachine", False),
+        ("lab/bench.py", "import pytest", False),
+        ("lab/model.py", "from .machines import base", False),
+        ("lab/agent/taps.py", "from lab.errors import OvercastError", False),
+        ("lab/agent/taps.py", "from . import sockets\nimport pyroute2.netlink, json", True),
+        ("lab/agent/taps.py", "import scapy", False),
+        ("lab/machines/uml.py", "from lab.overlay import gretap", False),
+        ("lab/diagnose/rules.py", "from lab.probes import taps", True),
+        ("lab/probes/taps.py", "from lab.diagnose import rules", False),
+    ],
+)
+def test_checker_tells_right_from_wrong(path: str, source: str, allowed: bool) -> None:
+    """An import that breaks the rule is found, and one that keeps it is not."""
+    assert (not forbidden_imports(path, source)) is allowed
+
+
+def test_nothing_sleeps() -> None:
+    """The library, the fixtures and the tests wait for events, never for time to pass."""
+    assert sleeps("x.py", "import time\ntime.sleep(1)")
+    assert sleeps("x.py", "from time import sleep")
+    wrong = [line for path, source in files("lab", "fixtures", "tests") for line in sleeps(path, source)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_modules_stay_small() -> None:
+    """No module is longer than what a reader holds in mind."""
+    lines = {path: source.count("\n") for path, source in files("lab", "fixtures", "reports", "tests", "selftests")}
+    long = {path: count for path, count in lines.items() if count > MOST_LINES}
+    assert not long, f"more than {MOST_LINES} lines, to be split: {long}"
+
+
+def test_every_test_states_its_claim() -> None:
+    """Each test has a docstring that is a sentence."""
+    wrong = [line for path, source in files("tests", "selftests") for line in unclaimed(path, source)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_far_side_speaks_the_oldest_python() -> None:
+    """What runs on a live host's own Python parses there and leaves annotations unevaluated."""
+    for path, source in files(*FAR_SIDE):
+        tree = ast.parse(source, filename=path, feature_version=(3, 9))
+        future = any(name == "__future__" for _, name in imports(tree, ""))
+        assert future or len(tree.body) <= 1, f"{path} lacks: from __future__ import annotations"
+
+
+def test_root_conftest_names_plugins_only() -> None:
+    """The root conftest holds its docstring and a list of plugins that exist."""
+    tree = ast.parse((ROOT / "conftest.py").read_text(encoding="utf-8"))
+    docstring, *rest = tree.body
+    assert isinstance(docstring, ast.Expr)
+    assert [ast.unparse(node.targets[0]) for node in rest if isinstance(node, ast.Assign)] == ["pytest_plugins"]
+    assert len(rest) == 1, "conftest.py names plugins, nothing else"
+    assert isinstance(rest[0], ast.Assign)
+    plugins = ast.literal_eval(rest[0].value)
+    missing = [name for name in plugins if not (ROOT / f"{name.replace('.', '/')}.py").is_file()]
+    assert not missing, f"conftest.py names plugins that do not exist: {missing}"
