@@ -1,0 +1,114 @@
+"""
+Loads kernel modules inside a guest.  Stands alone: the guest's first process and the agent use it, and the kernel
+itself calls it as its `modprobe` (neither kmod nor /lib/modules need exist on the host).
+
+Standard library alone, Python 3.9 or newer.
+"""
+
+# pathlib costs a new guest 30 ms.
+# ruff: noqa: PTH110, PTH118
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+
+DIRECTORY = "OVERCAST_GUEST_MODULES"
+"""The environment variable that names the directory of the running kernel's modules."""
+
+_FINIT_MODULE = {"x86_64": 313, "i686": 350, "i386": 350}
+_COMPRESSED = 4  # MODULE_INIT_COMPRESSED_FILE: the kernel unpacks .ko.xz, .ko.zst and .ko.gz
+
+
+def load(names: list[str] | tuple[str, ...], directory: str | None = None) -> dict[str, str]:
+    """
+    Load the modules `names` with all they depend on; returns what could not be loaded, as name → reason.
+
+    A module that is built in or loaded already is no error; one that this kernel does not have is reported.
+    """
+    root = directory or os.environ.get(DIRECTORY, "")
+    failures: dict[str, str] = {}
+    wanted = [name.replace("-", "_") for name in names]
+    wanted = [name for name in wanted if not _present(name)]
+    if not wanted:
+        return failures
+    try:
+        with open(os.path.join(root, "modules.dep")) as index:
+            lines = index.read().splitlines()
+    except OSError as error:
+        return dict.fromkeys(wanted, f"no module index ({error})")
+    paths = {_name(line.partition(":")[0]): line for line in lines}
+    for name in wanted:
+        if name not in paths:
+            if not _built_in(name, root):
+                failures[name] = "this kernel does not have it"
+            continue
+        path, _, needs = paths[name].partition(":")
+        for part in [*reversed(needs.split()), path]:
+            if _present(_name(part)):
+                continue
+            reason = _insert(os.path.join(root, part))
+            if reason is not None:
+                failures[name] = f"{part}: {reason}"
+                break
+    return failures
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2].partition(".ko")[0].replace("-", "_")
+
+
+def _present(name: str) -> bool:
+    """Loaded, or built in with parameters; the initial state shows here too, but finit_module answers for that."""
+    return os.path.exists(f"/sys/module/{name}")
+
+
+def _built_in(name: str, root: str) -> bool:
+    try:
+        with open(os.path.join(root, "modules.builtin")) as index:
+            return name in {_name(line) for line in index.read().splitlines()}
+    except OSError:
+        return False
+
+
+def _insert(path: str) -> str | None:
+    """finit_module(2), for which the C library has no function; the reason if it fails."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = _FINIT_MODULE.get(os.uname().machine)
+    if number is None:
+        return f"no system call number known for {os.uname().machine}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        return str(error)
+    try:
+        flags = 0 if path.endswith(".ko") else _COMPRESSED
+        if libc.syscall(number, descriptor, b"", flags) and ctypes.get_errno() != errno.EEXIST:
+            return os.strerror(ctypes.get_errno())
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def resolve(alias: str, directory: str) -> list[str]:
+    """The modules that answer to `alias` (a name as the kernel requests it, such as rtnl-link-dummy)."""
+    # The aliases of hardware have wildcards; nothing in a guest asks for those.
+    wanted = {f"alias {spelling} " for spelling in (alias, alias.replace("-", "_"), alias.replace("_", "-"))}
+    try:
+        with open(os.path.join(directory, "modules.alias")) as index:
+            found = [line.split()[2] for line in index if any(line.startswith(start) for start in wanted)]
+    except OSError:
+        found = []
+    return found or [alias]
+
+
+def main(arguments: list[str]) -> int:
+    """What the kernel runs to have a module: DIRECTORY -q -- ALIAS."""
+    directory, alias = arguments[0], arguments[-1]
+    return 1 if load(resolve(alias, directory), directory) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

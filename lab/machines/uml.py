@@ -1,0 +1,159 @@
+"""
+How User-Mode Linux is found and started: a Linux kernel that runs as an ordinary process, without root or KVM.
+
+The file system of the guest is the host's, read-only; its first process is the running Python interpreter itself, so
+there is no image to build.  Debian and Ubuntu package it as `user-mode-linux`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import EnvironmentProblem, UsageProblem
+
+REMEDY = "sudo apt-get install user-mode-linux"
+
+_NEEDLESS_INITCALLS = (
+    *("raid6_select_algo", "raid6_init", "calibrate_xor_blocks"),
+    *("init_zswap", "init_jfs_fs", "init_btrfs_fs"),
+    *("make_umid_init", "mconsole_init", "mmapper_init", "ubd_init", "ubd_driver_init"),
+)
+FAST_BOOT = (f"initcall_blacklist={','.join(_NEEDLESS_INITCALLS)}", "pty.legacy_count=0")
+"""
+Kernel arguments that skip what a network lab has no use for.  Without them the kernel boots in 1.7 s, with them in
+0.24 s; benchmarks of RAID checksums are most of the difference.  The last initcalls make UML's control socket and
+disks.
+"""
+
+_QUIET = ("noreboot", "quiet", "panic=-1")
+# UML keeps a directory with its process id and a control socket.  None can be made below a device, so that there is
+# none to remove when everything is killed.  (Below a path that does not exist at all, Linux 6.1 panics.)
+_NO_DIRECTORY = ("uml_dir=/dev/null/",)
+_ROOT = ("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro")
+
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A User-Mode Linux kernel: the program, and the directory that holds its modules by release."""
+
+    program: Path
+    modules: Path
+
+    @classmethod
+    def find(cls, program: str | None = None) -> Kernel:
+        """The kernel at `program`, by default the one on the PATH (or in /usr/bin, which a bare PATH may lack)."""
+        found = program or shutil.which("linux.uml") or "/usr/bin/linux.uml"
+        path = Path(found).absolute()
+        return cls(path, path.parent.parent / "lib" / "uml" / "modules")
+
+    def missing(self) -> str | None:
+        """None if the kernel can be started, else one sentence that names what is missing."""
+        if not self.program.is_file():
+            return f"there is no User-Mode Linux kernel at {self.program}"
+        if not os.access(self.program, os.X_OK):
+            return f"the User-Mode Linux kernel {self.program} may not be executed"
+        if not self.modules.is_dir():
+            return f"the modules of the User-Mode Linux kernel are not in {self.modules}"
+        for tool in ("setpriv", "unshare", "taskset", "sh"):
+            if shutil.which(tool) is None:
+                return f"the program {tool} (package util-linux) is not on the PATH"
+        return None
+
+
+@functools.cache
+def containment() -> tuple[str, ...]:
+    """
+    The command that takes the guest along when its owner dies.
+
+    A PID namespace of its own: the kernel ends all of the guest's processes with the first of them, whatever they do.
+    UML must not be that first one (its abort would loop), hence the shell.  An ordinary user needs a user namespace
+    for it.  Where neither is allowed only UML's main process dies with the owner; the processes that it traces may
+    stay, stopped, until they are killed.
+    """
+    shell = ("sh", "-c", '"$@"; exit $?', "guest")
+    pid_namespace = ("unshare", "--pid", "--fork", "--kill-child=KILL")
+    for command in (pid_namespace, (*pid_namespace, "--user", "--map-current-user")):
+        probe = subprocess.run([*command, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if probe.returncode == 0:
+            return (*command, *shell)
+    return ()
+
+
+def memory_size(memory: str) -> int:
+    """Bytes in a size as the kernel spells it: `256M`."""
+    digits, unit = memory[:-1], memory[-1:].upper()
+    if not digits.isdecimal() or unit not in _UNITS:
+        raise UsageProblem(f"the guest's memory is a number with K, M or G (such as 256M), not {memory!r}")
+    return int(digits) * _UNITS[unit]
+
+
+def memory_directory(size: int) -> Path:
+    """
+    Where UML's memory file (deleted as soon as it is open) can live: on a file system with `size` bytes free that
+    allows mapping for execution.  One in memory is the fastest; containers often limit it to 64 MiB.
+    """
+    directories = dict.fromkeys(("/dev/shm", tempfile.gettempdir(), "/var/tmp"))
+    for directory in map(Path, directories):
+        try:
+            status = os.statvfs(directory)
+        except OSError:
+            continue
+        roomy = status.f_bavail * status.f_frsize >= size
+        if roomy and not status.f_flag & os.ST_NOEXEC and os.access(directory, os.W_OK):
+            return directory
+    raise EnvironmentProblem(
+        f"the guest kernel's memory needs {size >> 20} MiB on a file system without noexec; "
+        f"none of {', '.join(directories)} has it",
+        remedy="set TMPDIR to a directory with room",
+    )
+
+
+def command(
+    kernel: Kernel,
+    *,
+    memory: str,
+    cpu: int,
+    lines: Sequence[tuple[int, int]],
+    init: Sequence[str],
+    kernel_arguments: Sequence[str] = FAST_BOOT,
+) -> list[str]:
+    """
+    The command line that boots `kernel` on one CPU (unpinned, its system calls take two to four times as long).
+
+    `lines` are the descriptors (input, output) of ttyS0, ttyS1, ...; the console is standard error; `init` is the
+    guest's first process with its arguments, which follow a `--` of the kernel's.
+    """
+    serial = [f"ssl{number}=fd:{source},fd:{sink}" for number, (source, sink) in enumerate(lines)]
+    program, *arguments = (_quoted(word) for word in init)
+    return [
+        *("taskset", "-c", str(cpu)),
+        *("setpriv", "--pdeathsig", "KILL"),
+        *containment(),
+        str(kernel.program),
+        f"mem={memory}",
+        *_ROOT,
+        *("con=null", "con0=null,fd:2", "ssl=null"),
+        *serial,
+        *_QUIET,
+        *_NO_DIRECTORY,
+        *kernel_arguments,
+        f"init={program}",
+        "--",
+        *arguments,
+    ]
+
+
+def _quoted(word: str) -> str:
+    """As the kernel's command line wants it: blanks need double quotes, and a double quote cannot be written."""
+    if '"' in word:
+        raise EnvironmentProblem(f"a guest kernel cannot start from a path with a double quote in it: {word}")
+    return f'"{word}"' if any(character.isspace() for character in word) else word
