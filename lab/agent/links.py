@@ -100,7 +100,7 @@ class Links:
             attributes.append(("IFLA_ADDRESS", address))
         if master is not None:
             attributes.append(("IFLA_MASTER", self._transport.index(master)))
-        values = [tuple(pair) for pair in data]
+        values = [self._attribute(name, value) for name, value in data]
         if peer is not None:
             values.append(("VETH_INFO_PEER", self._peer(**peer)))
         info: List[Any] = [("IFLA_INFO_KIND", kind)]
@@ -111,6 +111,10 @@ class Links:
         message["flags"] = message["change"] = IFF_UP if up else 0
         message["attrs"] = attributes
         self._transport.queue(message, NEWLINK, CREATE, f"ip link add {device} type {kind}")
+
+    def _attribute(self, name: str, value: Any) -> Tuple[str, Any]:
+        """`dev ens3` of a tunnel is an index to the kernel."""
+        return name, self._transport.index(value) if name.endswith("_LINK") and isinstance(value, str) else value
 
     def _peer(
         self, device: str, node: int, mtu: Optional[int] = None, address: Optional[str] = None
@@ -151,7 +155,7 @@ class Links:
         if master is not None or nomaster:
             attributes.append(("IFLA_MASTER", 0 if master is None else self._transport.index(master)))
         if kind is not None:
-            values = {"attrs": [tuple(pair) for pair in data]}
+            values = {"attrs": [self._attribute(name, value) for name, value in data]}
             attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", values)]}))
         message["attrs"] = attributes
         self._transport.queue(message, NEWLINK, CHANGE, f"ip link set {device}")

@@ -8,12 +8,14 @@ Sources: rtnetlink(7), linux/netlink.h.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import struct
-from typing import Any, Callable, List, Tuple
+import time
+from typing import Any, Callable, List, Sequence, Tuple
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_EXCL, NLM_F_CREATE, NLM_F_REPLACE = 0x200, 0x400, 0x100
@@ -21,6 +23,7 @@ NLM_F_ACK_TLVS, NLM_F_CAPPED = 0x200, 0x100
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 NLMSGERR_ATTR_MSG = 1
+GETLINK, IFLA_OPERSTATE, IF_OPER_UP, RTMGRP_LINK = 18, 16, 6, 1
 SIOCGIFINDEX = 0x8933
 MOST_QUEUED = 64  # acknowledgements that fit the default receive buffer many times over
 
@@ -106,6 +109,41 @@ class Transport:
                 decoded = message_class(payload)
                 decoded.decode()
                 found.append(decoded)
+
+    def operational(self, index: int) -> bool:
+        """Whether a link's operational state (RFC 2863) is up: it transmits what it is given."""
+        self._sequence += 1
+        head = struct.pack("=IHHII", 32, GETLINK, NLM_F_REQUEST, self._sequence, 0)
+        self.socket.send(head + struct.pack("=BxHiII", 0, 0, index, 0, 0))
+        for kind, flags, _, payload in self._read():
+            if kind == NLMSG_ERROR:
+                raise _refusal(flags, payload, "ip link show")
+            offset = 16
+            while offset + 4 <= len(payload):
+                length, attribute = struct.unpack_from("=HH", payload, offset)
+                if attribute == IFLA_OPERSTATE:
+                    return payload[offset + 4] == IF_OPER_UP
+                offset += max(4, (length + 3) & ~3)
+        return False
+
+    def wait_operational(self, devices: Sequence[str], timeout: float) -> List[str]:
+        """
+        Waits until the devices transmit: the kernel activates a link whose carrier came later from a work queue, and
+        drops what is sent on it before.  Woken by link notifications; returns the names that are not up in time (s).
+        """
+        deadline = time.monotonic() + timeout
+        waiting = {self.index(device): device for device in devices}
+        events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        with events:
+            events.bind((0, RTMGRP_LINK))
+            while True:
+                waiting = {index: device for index, device in waiting.items() if not self.operational(index)}
+                left = deadline - time.monotonic()
+                if not waiting or left <= 0:
+                    return sorted(waiting.values())
+                events.settimeout(left)
+                with contextlib.suppress(socket.timeout):
+                    events.recv(1 << 16)
 
     def _read(self, whole: bool = False) -> List[Tuple[int, int, int, bytes]]:
         data = self.socket.recv(1 << 18)

@@ -7,6 +7,7 @@ and, when one failed, what failed and why.  One message is one round trip, howev
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
@@ -17,6 +18,7 @@ import traceback
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from lab.agent import namespaces, procfs, programs, sockets
+from lab.agent.rtnl import Transport
 from lab.agent.sockets import Endpoint
 from lab.agent.taps import Tap
 
@@ -27,16 +29,21 @@ class Node:
     def __init__(self, stack: namespaces.Stack) -> None:
         self.stack = stack
         self._links: Optional[Any] = None
+        self._transport: Optional[Transport] = None
         self._tap: Optional[Tap] = None
+
+    def transport(self) -> Transport:
+        if self._transport is None:
+            with self.stack.entered():
+                self._transport = Transport()
+        return self._transport
 
     def links(self, namespace_of: Callable[[int], int]) -> Any:
         if self._links is None:
             # pyroute2 takes most of a second to import on a slow machine: only who needs it waits for it
             from lab.agent.links import Links
-            from lab.agent.rtnl import Transport
 
-            with self.stack.entered():
-                self._links = Links(Transport(), namespace_of)
+            self._links = Links(self.transport(), namespace_of)
         return self._links
 
     def tap(self) -> Tap:
@@ -46,8 +53,8 @@ class Node:
         return self._tap
 
     def close(self) -> None:
-        if self._links is not None:
-            self._links._transport.close()
+        if self._transport is not None:
+            self._transport.close()
         if self._tap is not None:
             self._tap.socket.close()
         self.stack.close()
@@ -125,6 +132,11 @@ class Agent:
         for handle in handles:
             self._nodes.pop(handle).close()
 
+    def settle(self, node: int, devices: Sequence[str], timeout: float) -> List[str]:
+        """Waits until the devices transmit; returns those that do not by the deadline (s)."""
+        with self._nodes[node].stack.entered():
+            return self._nodes[node].transport().wait_operational(devices, timeout)
+
     def _namespace_of(self, handle: int) -> int:
         return self._nodes[handle].stack.namespace
 
@@ -188,6 +200,11 @@ class Agent:
         opened = self._endpoints[endpoint].socket
         return opened.send(payload) if to is None else opened.sendto(payload, tuple(to))
 
+    def try_send(self, endpoint: int, payload: bytes, to: Sequence[Any]) -> None:
+        """Sends a fence: that it cannot be sent is not this call's failure, it will not arrive."""
+        with contextlib.suppress(OSError):
+            self.send(endpoint, payload, to)
+
     def send_once(self, node: int, payload: bytes, to: Optional[Sequence[Any]], fields: Dict[str, Any]) -> List[Any]:
         """Opens a socket, sends, closes it; returns the socket's own name (the source address)."""
         return self.send_many(node, [payload], to, fields)
@@ -204,6 +221,13 @@ class Agent:
                 else:
                     opened.sendto(payload, tuple(to))
             return list(opened.getsockname()[:2])
+
+    def send_fence(self, node: int, payload: bytes, to: Sequence[Any], fields: Dict[str, Any]) -> None:
+        """
+        Sends a fence.  That it cannot be sent (no route, network down) is not this call's failure: it will not arrive.
+        """
+        with contextlib.suppress(OSError):
+            self.send_many(node, [payload], to, fields)
 
     def set_option(self, endpoint: int, level: int, option: int, value: Any) -> None:
         self._endpoints[endpoint].socket.setsockopt(level, option, value)
@@ -267,6 +291,11 @@ class Agent:
         """Captures on every interface of the nodes from now on; what was captured before is forgotten."""
         for node in nodes:
             self._nodes[node].tap().forget()
+
+    def tap_ready(self, nodes: Sequence[int]) -> None:
+        """Captures on every interface of the nodes; what was captured before is kept."""
+        for node in nodes:
+            self._nodes[node].tap().drain()
 
     def frames(self, nodes: Sequence[int], tags: Optional[Sequence[bytes]] = None) -> List[Any]:
         """

@@ -1,0 +1,161 @@
+"""
+A host of the lab as a test speaks of it: `spoke1.udp.send(to=everyone)`, `hub.ping(everyone)`.
+
+It is the node, its plan, and the probes that start from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.errors import CheckFailed
+from lab.machines.base import call
+from lab.machines.node import Node
+from lab.model import Network, NodePlan
+from lab.probes import echo, options
+from lab.probes.datagrams import Sent
+from lab.probes.payloads import fresh_port, unique
+
+TCP_DEADLINE = 2.0  # seconds for a connection on a network where every leg takes microseconds
+ETHERTYPE_EXPERIMENTAL = 0x88B5  # IEEE Std 802, local experimental
+LARGEST_STREAM = 65536
+
+
+@dataclass(frozen=True)
+class Udp:
+    """Sends datagrams from one host."""
+
+    node: Node
+    plan: NodePlan
+    announce: Callable[[Sent], None]
+    default_port: Callable[[], int | None]
+
+    def send(
+        self,
+        payload: bytes | Sequence[bytes] | None = None,
+        *,
+        to: str,
+        port: int | None = None,
+        size: int | None = None,
+        ttl: int | None = None,
+        tos: int | None = None,
+        loop: bool | None = None,
+        source: str | None = None,
+        source_port: int = 0,
+        device: str | None = None,
+        multicast_interface: str | None = None,
+        allow_broadcast: bool = True,
+        dont_fragment: bool | None = None,
+    ) -> Sent:
+        """
+        Sends one datagram, or several from one socket, and returns what was sent.
+
+        `payload` defaults to a unique one of `size` octets; `port` to that of the listening that is open; `ttl` is
+        set for unicast and multicast alike; `source` binds, `device` is SO_BINDTODEVICE, `multicast_interface` is
+        IP_MULTICAST_IF.  The kernel's refusal is raised as the OSError that it is.
+        """
+        payloads = [unique(size)] if payload is None else [payload] if isinstance(payload, bytes) else list(payload)
+        chosen: list[Any] = []
+        if allow_broadcast:
+            chosen.append(options.broadcast())
+        if ttl is not None:
+            chosen.append(options.multicast_ttl(ttl))
+            if ttl:  # 0 is a multicast TTL only: IP_TTL starts at 1
+                chosen.append(options.ttl(ttl))
+        if tos is not None:
+            chosen.append(options.tos(tos))
+        if loop is not None:
+            chosen.append(options.multicast_loop(loop))
+        if multicast_interface is not None:
+            chosen.append(options.multicast_interface(multicast_interface))
+        if dont_fragment is not None:
+            chosen.append(options.dont_fragment(dont_fragment))
+        fields = {
+            **options.UDP,
+            "options": chosen,
+            "device": device,
+            "bind": [source or "", source_port] if source or source_port else None,
+        }
+        where = port or self.default_port()
+        if where is None:
+            raise CheckFailed("udp.send outside of a listening needs a port")
+        name = self.node.ask("send_many", payloads=payloads, to=[to, where], fields=fields)
+        sent = Sent(self.node.name, tuple(payloads), to, where, (name[0], name[1]))
+        self.announce(sent)
+        return sent
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host: what it is (`plan`), what it can be asked (`node`), what starts from it (`udp`, `ping`, `tcp`)."""
+
+    node: Node
+    plan: NodePlan
+    plans: Mapping[str, NodePlan]
+    udp: Udp
+    hosts: Mapping[str, Host] = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+    @property
+    def is_hub(self) -> bool:
+        return self.plan.is_hub
+
+    def __str__(self) -> str:
+        return self.name
+
+    def address(self, network: Network = "overlay") -> str:
+        return self.plan.address(network)
+
+    def ping(self, to: str, **fields: Any) -> echo.Answers:
+        """One ICMP echo request; the answers counted per node (`probes.echo.ping`)."""
+        return echo.ping(self.node, self.plans, to, **fields)
+
+    def reaches_by_tcp(self, server: Host, network: Network = "overlay") -> bytes:
+        """Connects to a server on another host, sends a unique payload and returns what arrived there."""
+        payload = unique()
+        to = [server.address(network), fresh_port()]
+        listener = server.node.ask("open", **options.TCP, bind=to, listen=1)
+        opened = [listener]
+        client: int | None = None
+        try:
+            client = self.node.ask("open", **options.TCP, connect=to)
+            self.node.machine.call("connected", endpoint=client, timeout=TCP_DEADLINE)
+            accepted = server.node.machine.call("accept", endpoint=listener, timeout=TCP_DEADLINE)
+            opened.append(accepted)
+            self.node.machine.call("send", endpoint=client, payload=payload)
+            tokens = [[accepted, payload]]
+            _, (received,) = server.node.machine.batch(
+                [call("wait_for", tokens=tokens, timeout=TCP_DEADLINE), call("take", endpoints=[accepted])]
+            )
+            return b"".join(part["payload"] for part in received)
+        finally:
+            server.node.machine.call("close", endpoints=opened)
+            if client is not None:
+                self.node.machine.call("close", endpoints=[client])
+
+    def open_socket(self, **fields: Any) -> int:
+        """A socket of its own inside the host, by its number at the agent (`sockets.open_endpoint`)."""
+        return int(self.node.ask("open", **fields))
+
+    def send_frame(self, device: str, frame: bytes) -> None:
+        """Puts one Ethernet frame on a device as it is (packet(7))."""
+        self.node.ask(
+            "send_many",
+            payloads=[frame],
+            to=[device, ETHERTYPE_EXPERIMENTAL],
+            fields=dict(options.FRAMES),
+        )
+
+    def send_packet(self, packet: bytes, to: str) -> None:
+        """Sends one IPv4 packet whose header the caller made (raw(7), IP_HDRINCL)."""
+        self.node.ask(
+            "send_many",
+            payloads=[packet],
+            to=[to, 0],
+            fields=dict(options.RAW),
+        )

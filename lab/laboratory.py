@@ -1,0 +1,179 @@
+"""
+A lab: a cloud network, hosts on it, the overlay on them, and the probes.
+
+    lab = laboratory.build(machine, topologies.standard(), Underlay(provider("oci")))
+    with lab.listen(["hub", "spoke2"]) as heard:
+        lab["spoke1"].udp.send(to=lab.everyone)
+    heard.exactly_once(at=["hub", "spoke2"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from lab.errors import EnvironmentProblem
+from lab.host import Host, Udp
+from lab.machines.base import Call, Machine
+from lab.machines.node import Node, ask_all
+from lab.model import Change, NodePlan, Topology, Underlay
+from lab.overlay import plan as overlay_plan
+from lab.probes import sightings
+from lab.probes.datagrams import Sent
+from lab.probes.listening import Listening
+from lab.underlay import fabric
+
+SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds
+
+Observer = Callable[[Listening], None]
+
+
+class Lab:
+    """The built lab.  Every node is in `nodes` (the fabric and routers too), the hosts are items: `lab["hub"]`."""
+
+    def __init__(self, machine: Machine, topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> None:
+        self.machine, self.topology, self.underlay = machine, topology, underlay
+        self.nodes = dict(nodes)
+        self.plans: dict[str, NodePlan] = {plan.name: plan for plan in topology.nodes}
+        self.observers: list[Observer] = []
+        self._listening: list[Listening] = []
+        self._closed = False
+        self.hosts: dict[str, Host] = {}
+        for name, plan in self.plans.items():
+            udp = Udp(self.nodes[name], plan, self._announce, self._default_port)
+            self.hosts[name] = Host(self.nodes[name], plan, self.plans, udp, self.hosts)
+
+    def __getitem__(self, name: str) -> Host:
+        return self.hosts[name]
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def hub(self) -> Host:
+        return self.hosts[self.topology.hub.name]
+
+    @property
+    def spokes(self) -> list[Host]:
+        return [self.hosts[plan.name] for plan in self.topology.spokes]
+
+    @property
+    def fabric(self) -> Node:
+        """The cloud network's own node."""
+        return self.nodes[fabric.FABRIC]
+
+    @property
+    def everyone(self) -> str:
+        """The overlay's directed broadcast address."""
+        return self.topology.hub.broadcast()
+
+    def others(self, than: Host | str) -> list[str]:
+        """The names of all hosts but one, the hub first."""
+        left_out = than if isinstance(than, str) else than.name
+        return [name for name in self.plans if name != left_out]
+
+    def listen(self, at: Iterable[Host | str], **fields: Any) -> Listening:
+        """Listens at the hosts for the length of a `with` block (`probes.listening.Listening`)."""
+        names = [host if isinstance(host, str) else host.name for host in at]
+        listening = Listening(
+            {name: self.nodes[name] for name in self.plans},
+            self.plans,
+            names,
+            tapped=self.nodes.values(),
+            on_exit=self._ended,
+            **fields,
+        )
+        self._listening.append(listening)
+        return listening
+
+    def forget(self) -> None:
+        """The taps forget what they saw: a new test begins."""
+        sightings.forget(self.nodes.values())
+        self._listening.clear()
+
+    def frames(self, tags: Sequence[bytes] | None = None) -> list[sightings.Sighting]:
+        """Every frame that the taps saw since `forget`, in order of kernel time."""
+        return sightings.collect(self.nodes.values(), tags)
+
+    def close(self) -> None:
+        """Drops every namespace of the lab; the kernel removes what is in them."""
+        if not self._closed:
+            self._closed = True
+            self.machine.call("node_close", handles=[node.handle for node in self.nodes.values()])
+
+    def _announce(self, sent: Sent) -> None:
+        if self._listening:
+            self._listening[-1].sent.append(sent)
+
+    def _default_port(self) -> int | None:
+        return self._listening[-1].port if self._listening else None
+
+    def _ended(self, listening: Listening) -> None:
+        self._listening.remove(listening)
+        for observer in self.observers:
+            observer(listening)
+
+
+def build(machine: Machine, topology: Topology, underlay: Underlay, *, overlay: bool = True) -> Lab:
+    """
+    Builds a lab on a machine in one round trip for the namespaces and one for everything in them.
+
+    `overlay` False leaves the hosts as a cloud hands them out.  Whatever fails, nothing is left.
+    """
+    names = fabric.stacks(topology, underlay)
+    handles = machine.call("node_create", names=list(names))
+    nodes = {name: Node(name, machine, handle) for name, handle in zip(names, handles, strict=True)}
+    lab = Lab(machine, topology, underlay, nodes)
+    try:
+        machine.batch([*_quiet(nodes), *_forwarding(underlay, nodes), *_steps(topology, underlay, nodes, overlay)])
+        _settle(topology, underlay, nodes)
+    except BaseException:
+        lab.close()
+        raise
+    return lab
+
+
+def _steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node], overlay: bool) -> list[Call]:
+    steps: list[tuple[Node, list[Change]]] = fabric.build(topology, underlay, nodes)
+    calls = [node.call("apply", changes=changes) for node, changes in steps]
+    if overlay:
+        calls += overlay_calls(topology, nodes)
+    return calls
+
+
+def _settle(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> None:
+    late = fabric.late_carriers(topology, underlay)
+    calls = [(nodes[name], nodes[name].call("settle", devices=devices, timeout=SETTLE)) for name, devices in late]
+    for (name, _), down in zip(late, ask_all(calls), strict=True):
+        if down:
+            raise EnvironmentProblem(
+                f"the lab did not come up: {', '.join(down)} of {name} not operational within {SETTLE:g} s"
+            )
+
+
+def overlay_calls(topology: Topology, nodes: Mapping[str, Node]) -> list[Call]:
+    """The overlay on hosts that have none."""
+    calls = []
+    for plan in topology.nodes:
+        node = nodes[plan.name]
+        calls.append(node.call("apply", changes=overlay_plan.changes(topology, plan)))
+        calls.append(node.call("sysctl_write", values=overlay_plan.sysctls(topology)))
+    return calls
+
+
+def _quiet(nodes: Mapping[str, Node]) -> list[Call]:
+    # neighbour discovery and router solicitations of every new device would only be noise between the probes
+    return [node.call("sysctl_write", values=dict(fabric.QUIET)) for node in nodes.values()]
+
+
+def _forwarding(underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call]:
+    values = {"net.ipv4.ip_forward": "1"}
+    return [nodes[name].call("sysctl_write", values=values) for name in fabric.routers(underlay)]
+
+

@@ -1,0 +1,111 @@
+"""
+A node: one network stack on a machine, as the rest of the library handles it.
+
+Changes for the length of a `with` are undone at its end, in reverse order, whatever happened inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.machines.base import Call, Machine, call
+from lab.model import Change
+
+
+@dataclass(frozen=True)
+class Node:
+    """A network stack: `handle` is its number at the machine's agent."""
+
+    name: str
+    machine: Machine
+    handle: int
+
+    def ask(self, verb: str, **arguments: Any) -> Any:
+        return self.machine.call(verb, node=self.handle, **arguments)
+
+    def call(self, verb: str, **arguments: Any) -> Call:
+        """The same as `ask`, for a batch."""
+        return call(verb, node=self.handle, **arguments)
+
+    def apply(self, *changes: Change) -> None:
+        """Changes links, addresses, routes, neighbours, bridge ports, filters (verbs of the agent's `links`)."""
+        self.ask("apply", changes=list(changes))
+
+    @contextlib.contextmanager
+    def changed(self, change: Change, undo: Change | Sequence[Change]) -> Iterator[None]:
+        """One change that lasts as long as the block."""
+        undoing = [undo] if isinstance(undo, tuple) else list(undo)
+        self.apply(change)
+        try:
+            yield
+        finally:
+            self.apply(*undoing)
+
+    def read(self, what: str) -> list[Any]:
+        return list(self.ask("read", what=what))
+
+    def link(self, device: str) -> dict[str, Any]:
+        """One link as the kernel describes it; FileNotFoundError when there is none of that name."""
+        for link in self.read("links"):
+            if link.get("IFLA_IFNAME") == device:
+                return dict(link)
+        raise FileNotFoundError(f"{self.name} has no device {device}")
+
+    def has_link(self, device: str) -> bool:
+        return any(link.get("IFLA_IFNAME") == device for link in self.read("links"))
+
+    def sysctl(self, name: str) -> str | None:
+        """The value, None when this kernel has no such parameter."""
+        values: Mapping[str, str | None] = self.ask("sysctl_read", names=[name])
+        return values[name]
+
+    def write_sysctls(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Sets parameters; returns what they were."""
+        return dict(self.ask("sysctl_write", values={name: str(value) for name, value in values.items()}))
+
+    @contextlib.contextmanager
+    def with_sysctl(self, name: str, value: Any) -> Iterator[None]:
+        before = self.write_sysctls({name: value})
+        try:
+            yield
+        finally:
+            self.write_sysctls(before)
+
+    def counters(self) -> dict[str, int]:
+        """SNMP counters under nstat's names."""
+        return dict(self.ask("counters"))
+
+    def run(self, *arguments: str, timeout: float = 30.0) -> dict[str, Any]:
+        """Runs a program inside the node: `status` (None: not installed), `output`, `errors`."""
+        return dict(self.ask("run", arguments=list(arguments), timeout=timeout))
+
+
+def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:
+    """
+    Calls on many nodes, one batch per machine, all machines at once; results in the order of the calls.
+
+    A refusal is raised after every machine has answered.
+    """
+    by_machine: dict[int, tuple[Machine, list[int], list[Call]]] = {}
+    for position, (node, wanted) in enumerate(calls):
+        machine, positions, batch = by_machine.setdefault(id(node.machine), (node.machine, [], []))
+        positions.append(position)
+        batch.append(wanted)
+    for machine, _, batch in by_machine.values():
+        machine.post(batch)
+    results: list[Any] = [None] * len(calls)
+    refusal: BaseException | None = None
+    for machine, positions, _ in by_machine.values():
+        try:
+            answers = machine.answer()
+        except OSError as error:
+            refusal = refusal or error
+            continue
+        for position, result in zip(positions, answers, strict=True):
+            results[position] = result
+    if refusal is not None:
+        raise refusal
+    return results

@@ -1,0 +1,143 @@
+"""
+What a lab is made of, as data: nodes, tunnels, topologies, clouds.  No I/O.
+
+    spoke1 --tunnel-- ( hub: bridge ) --tunnel-- spoke2      the overlay, 172.16.254.0/24
+       |                    |                       |
+    ===+====================+=======================+===     the cloud's network (VCN), 10.0.0.0/24
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any, Literal
+
+LIMITED_BROADCAST = "255.255.255.255"
+ALL_HOSTS = "224.0.0.1"
+MULTICAST = IPv4Network("224.0.0.0/4")
+
+Network = Literal["overlay", "underlay"]
+Change = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """A host: where it is on the cloud's network, and what it is on the overlay."""
+
+    name: str
+    role: Literal["hub", "spoke"]
+    underlay: IPv4Interface
+    overlay: IPv4Interface
+    device: str
+    nic: str = "ens3"
+
+    @property
+    def is_hub(self) -> bool:
+        return self.role == "hub"
+
+    def address(self, network: Network = "overlay") -> str:
+        return str((self.overlay if network == "overlay" else self.underlay).ip)
+
+    def broadcast(self, network: Network = "overlay") -> str:
+        """The directed broadcast address of its subnet (RFC 919)."""
+        return str((self.overlay if network == "overlay" else self.underlay).network.broadcast_address)
+
+    def interface(self, network: Network = "overlay") -> str:
+        return self.device if network == "overlay" else self.nic
+
+    @property
+    def underlay_mac(self) -> str:
+        return mac_of(self.underlay.ip)
+
+
+def mac_of(address: IPv4Address) -> str:
+    """The MAC address that the emulated cloud gives the NIC with this address (locally administered, RFC 7042)."""
+    return "02:00:" + ":".join(f"{byte:02x}" for byte in address.packed)
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """One hub-and-spoke tunnel: its device on either side."""
+
+    spoke: str
+    hub_device: str
+    spoke_device: str
+    number: int
+
+
+@dataclass(frozen=True)
+class TunnelOptions:
+    """
+    How every tunnel is made, under the names of ip-link(8).
+
+    `ttl` None is `ttl inherit`; `local` False leaves the outer source address to the routing table.
+    """
+
+    kind: str = "gretap"
+    ttl: int | None = 64
+    local: bool = True
+    tos_inherit: bool = False
+    key: int | None = None
+    checksum: bool = False
+    sequence: bool = False
+    pmtudisc: bool = True
+    ignore_df: bool = False
+
+
+@dataclass(frozen=True)
+class Topology:
+    """An overlay: its nodes (the hub first), the tunnels between them, and what the hosts need besides."""
+
+    name: str
+    nodes: tuple[NodePlan, ...]
+    tunnels: tuple[Tunnel, ...]
+    options: TunnelOptions = field(default_factory=TunnelOptions)
+    bridge: str = "bridge0"
+    bridge_data: Mapping[str, int] = field(default_factory=dict)
+    multicast_route: IPv4Network = MULTICAST
+    answer_broadcast_ping: bool = True
+
+    @property
+    def hub(self) -> NodePlan:
+        return self.nodes[0]
+
+    @property
+    def spokes(self) -> tuple[NodePlan, ...]:
+        return self.nodes[1:]
+
+    def node(self, name: str) -> NodePlan:
+        return next(node for node in self.nodes if node.name == name)
+
+    def tunnel_of(self, spoke: str) -> Tunnel:
+        return next(tunnel for tunnel in self.tunnels if tunnel.spoke == spoke)
+
+
+@dataclass(frozen=True)
+class Provider:
+    """
+    What a cloud's network does, as its documents say: what passes, the instance's MTU, the source check.
+
+    `source_check`: a frame whose IPv4 source is not the NIC's own address is dropped.
+    """
+
+    name: str
+    title: str
+    broadcast: bool
+    multicast: bool
+    gre: bool
+    vxlan: bool
+    mtu: int
+    source_check: bool = True
+
+
+@dataclass(frozen=True)
+class Underlay:
+    """The emulated cloud network: `routers` between the hub's subnet and the spokes' (0: all in one subnet)."""
+
+    provider: Provider
+    routers: int = 0
+
+    @property
+    def name(self) -> str:
+        return "flat" if self.routers == 0 else f"routed({self.routers})"

@@ -1,0 +1,59 @@
+"""
+The overlay as the article sets it up, for any kind of tunnel: what each node has to change.
+
+    hub     bridge0 with the overlay address and one tunnel per spoke as its ports
+    spoke   the overlay address on its tunnel device
+    all     the multicast route to the overlay device, icmp_echo_ignore_broadcasts=0
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from lab.errors import UsageProblem
+from lab.model import Change, NodePlan, Topology
+from lab.overlay import gretap, vxlan
+
+KINDS: dict[str, ModuleType] = {module.KIND: module for module in (gretap, vxlan)}
+BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
+
+
+def kind(name: str) -> ModuleType:
+    if name not in KINDS:
+        raise UsageProblem(f"unknown tunnel kind {name!r}: expected one of {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def changes(topology: Topology, node: NodePlan) -> list[Change]:
+    """What one node changes, in the order of the article."""
+    return (_hub_links(topology) if node.is_hub else _spoke_links(topology, node)) + [
+        ("addr_add", {"device": node.device, "address": str(node.overlay)}),
+        ("route_add", {"to": str(topology.multicast_route), "device": node.device}),
+    ]
+
+
+def sysctls(topology: Topology) -> dict[str, str]:
+    return {BROADCAST_PING: "0"} if topology.answer_broadcast_ping else {}
+
+
+def tunnel_link(topology: Topology, node: NodePlan, spoke: str, **more: object) -> Change:
+    """The change that creates one node's end of the tunnel to or from a spoke."""
+    tunnel = topology.tunnel_of(spoke)
+    near, far = (topology.hub, topology.node(spoke)) if node.is_hub else (node, topology.hub)
+    device = tunnel.hub_device if node.is_hub else tunnel.spoke_device
+    made: Change = kind(topology.options.kind).link(
+        device, near.address("underlay"), far.address("underlay"), node.nic, tunnel.number, topology.options, **more
+    )
+    return made
+
+
+def _hub_links(topology: Topology) -> list[Change]:
+    data = [[name, value] for name, value in topology.bridge_data.items()]
+    bridge: Change = ("link_add", {"device": topology.bridge, "kind": "bridge", "data": data, "up": False})
+    ports = [tunnel_link(topology, topology.hub, tunnel.spoke, master=topology.bridge) for tunnel in topology.tunnels]
+    # up last: with ports it has its carrier at once, without it waits for the kernel's link watch, up to a second
+    return [bridge, *ports, ("link_set", {"device": topology.bridge, "up": True})]
+
+
+def _spoke_links(topology: Topology, node: NodePlan) -> list[Change]:
+    return [tunnel_link(topology, node, node.name)]

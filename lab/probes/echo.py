@@ -1,0 +1,154 @@
+"""
+ICMP echo to a unicast, broadcast or multicast address; the answers counted per node.
+
+ping(8) stops at the first answer to its last probe, counts the pinger's own answer and reports "0 % loss" from it
+alone.  Here every answer is counted under the address it came from, and a fence ends the wait: a unicast echo to each
+node on the same way, whose answer comes after any answer to the probe (RFC 792, RFC 1122 section 3.2.2.6).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.errors import CheckFailed
+from lab.machines.base import call
+from lab.machines.node import Node
+from lab.model import Network, NodePlan
+from lab.probes import options
+from lab.probes.listening import FENCE_GRACE
+from lab.probes.payloads import unique
+
+ECHO_REPLY, ECHO_REQUEST = 0, 8
+IP_HEADER_LEAST = 20
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Who answered one echo request, by node; addresses that no node has stand under themselves."""
+
+    pinger: str
+    to: str
+    counts: Mapping[str, int]
+    ttls: Mapping[str, int]
+    unproved: frozenset[str]
+
+    @property
+    def others(self) -> dict[str, int]:
+        """The answers that prove anything: the pinger's own is left out."""
+        return {name: count for name, count in self.counts.items() if name != self.pinger}
+
+    def exactly_once_by(self, nodes: Collection[str]) -> None:
+        """Each of the nodes answered once, and nobody else did."""
+        if self.counts == {name: 1 for name in nodes}:
+            return
+        silent = sorted(set(nodes) - set(self.counts))
+        often = sorted(name for name, count in self.counts.items() if count > 1)
+        strangers = sorted(set(self.counts) - set(nodes))
+        said = [f"{self.pinger} pinged {self.to}: expected one answer from each of {', '.join(sorted(nodes))}"]
+        if silent:
+            said.append(f"  no answer from {', '.join(silent)}")
+        if set(self.counts) == {self.pinger}:
+            said.append("  only the pinger answered itself: nobody else was reached, whatever ping(8) says")
+        said += [f"  {name} answered {self.counts[name]} times (a second path, or a loop)" for name in often]
+        said += [f"  {name} answered, who must not" for name in strangers]
+        raise CheckFailed("\n".join(said))
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    padded = data + b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+def request(identifier: int, sequence: int, payload: bytes) -> bytes:
+    """An ICMP echo request (RFC 792)."""
+    header = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, identifier, sequence)
+    return struct.pack("!BBHHH", ECHO_REQUEST, 0, checksum(header + payload), identifier, sequence) + payload
+
+
+def ping(
+    node: Node,
+    plans: Mapping[str, NodePlan],
+    to: str,
+    *,
+    network: Network = "overlay",
+    device: str | None = None,
+    ttl: int | None = None,
+    fence: bool = True,
+    grace: float = FENCE_GRACE,
+) -> Answers:
+    """
+    Pings `to` once from a node and returns who answered.
+
+    `device` binds the socket (for 224.0.0.1, which has no route of its own); `ttl` is the inner TTL, for multicast
+    as for the rest.
+    """
+    plan = plans[node.name]
+    identifier = int.from_bytes(os.urandom(2), "big")
+    payload = unique()
+    chosen = [options.broadcast()]
+    if ttl is not None:
+        chosen += [options.ttl(ttl), options.multicast_ttl(ttl)]
+    receiver = node.ask(
+        "open",
+        **options.ICMP,
+        options=chosen,
+        device=device,
+    )
+    fence_socket = node.ask("open", **options.ICMP)
+    try:
+        calls = [call("send", endpoint=receiver, payload=request(identifier, 1, payload), to=[to, 0])]
+        tokens: list[list[Any]] = []
+        names = [name for name in plans if fence and name != node.name]
+        for number, name in enumerate(names):
+            token = unique()
+            tokens.append([fence_socket, _reply_head(identifier, 2 + number) + token])
+            sent = request(identifier, 2 + number, token)
+            calls.append(call("try_send", endpoint=fence_socket, payload=sent, to=[plans[name].address(network), 0]))
+        calls += [
+            call("wait_for", tokens=tokens, timeout=grace),
+            call("take", endpoints=[receiver]),
+        ]
+        *_, missing, (received,) = node.machine.batch(calls)
+    finally:
+        node.machine.call("close", endpoints=[receiver, fence_socket])
+    return _count(plan.name, to, plans, network, identifier, received, frozenset(names[position] for position in missing))
+
+
+def _reply_head(identifier: int, sequence: int) -> bytes:
+    return struct.pack("!HH", identifier, sequence)
+
+
+def _count(
+    pinger: str,
+    to: str,
+    plans: Mapping[str, NodePlan],
+    network: Network,
+    identifier: int,
+    received: list[dict[str, Any]],
+    unproved: frozenset[str],
+) -> Answers:
+    names = {plan.address(network): plan.name for plan in plans.values()}
+    counts: Counter[str] = Counter()
+    ttls: dict[str, int] = {}
+    for answer in received:
+        packet: bytes = answer["payload"]
+        if len(packet) < IP_HEADER_LEAST:
+            continue
+        icmp = packet[(packet[0] & 0x0F) * 4 :]
+        kind, _, _, found, sequence = struct.unpack_from("!BBHHH", icmp)
+        if (kind, found, sequence) != (ECHO_REPLY, identifier, 1):
+            continue
+        address = socket.inet_ntoa(packet[12:16])
+        name = names.get(address, address)
+        counts[name] += 1
+        ttls[name] = packet[8]
+    return Answers(pinger, to, dict(counts), ttls, unproved)

@@ -1,0 +1,237 @@
+"""
+Listening: sockets that are bound and taps that are live before anything is sent, and a fence after it.
+
+    with listen(nodes) as heard:      every socket is bound, every capture runs
+        sender.udp.send(to=everyone)
+    heard.exactly_once(at=nodes)      whatever was on its way has arrived, or never will
+
+A fence is a unicast datagram that leaves the sender after the stimulus, on the same legs.  When it has arrived, what
+was sent before it and has not arrived is lost: absence is proved in milliseconds instead of waited for.  Where it
+cannot go (the path itself is broken) FENCE_GRACE bounds the wait, and the node is listed in `unproved`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+from lab.errors import CheckFailed
+from lab.machines.base import call
+from lab.machines.node import Node, ask_all
+from lab.model import Network, NodePlan
+from lab.probes import options, sightings
+from lab.probes.datagrams import Datagram, Sent
+from lab.probes.payloads import fresh_port, tag_of, unique
+
+FENCE_GRACE = 0.25  # seconds: how long a fence may take; in a lab whatever arrives has arrived within a millisecond
+ANY = ""
+
+
+class Listening:
+    """What the nodes hear on one UDP port, from the entry of the block on."""
+
+    def __init__(
+        self,
+        nodes: dict[str, Node],
+        plans: dict[str, NodePlan],
+        at: Sequence[str],
+        *,
+        tapped: Iterable[Node],
+        port: int | None = None,
+        network: Network = "overlay",
+        group: str | None = None,
+        join: bool = True,
+        source: str | None = None,
+        bind: str | None = None,
+        interface: str | None = None,
+        grace: float = FENCE_GRACE,
+        on_exit: Callable[[Listening], None] = lambda listening: None,
+    ) -> None:
+        self.at = tuple(at)
+        self.port = fresh_port() if port is None else port
+        self.network: Network = network
+        self.group = group if join else None
+        self.sent: list[Sent] = []
+        self.datagrams: dict[str, tuple[Datagram, ...]] = {}
+        self.unproved: frozenset[str] = frozenset()
+        self._nodes, self._plans = nodes, plans
+        self._tapped = list(tapped)
+        self._bind, self._joined, self._source, self._interface = bind, group if join else None, source, interface
+        self._grace, self._on_exit = grace, on_exit
+        self._sockets: dict[str, int] = {}
+        self._fences: dict[str, int] = {}
+        self._fence_port = fresh_port()
+
+    # the block
+
+    def __enter__(self) -> Listening:
+        calls = []
+        for name in self.at:
+            node = self._nodes[name]
+            calls += [
+                (node, node.call("open", **self._receiver(self._plans[name]))),
+                (node, node.call("open", **self._fence_receiver(self._plans[name]))),
+            ]
+        calls += [(node, call("tap_ready", nodes=[node.handle])) for node in self._tapped]
+        opened = ask_all(calls)
+        for position, name in enumerate(self.at):
+            self._sockets[name], self._fences[name] = opened[2 * position], opened[2 * position + 1]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._gather()
+        finally:
+            calls = []
+            for name in self.at:
+                if name in self._sockets:
+                    calls.append((self._nodes[name], call("close", endpoints=[self._sockets[name], self._fences[name]])))
+            ask_all(calls)
+            self._on_exit(self)
+
+    def _receiver(self, plan: NodePlan) -> dict[str, Any]:
+        late = []
+        chosen = options.INET_ANY if self._interface is None else self._interface
+        if self._joined is not None:
+            where = plan.address(self.network) if self._interface is None else chosen
+            late.append(
+                options.membership(self._joined, where)
+                if self._source is None
+                else options.source_membership(self._joined, self._source, where)
+            )
+        bind = self._bind
+        if bind is None:
+            # bound to the group, a socket hears nothing of other groups whoever joined them (MCAST-10)
+            bind = self._joined if self._joined is not None else ANY
+        return {
+            **options.UDP,
+            "options": [options.reuse_address()],
+            "bind": [bind, self.port],
+            "late_options": late,
+        }
+
+    def _fence_receiver(self, plan: NodePlan) -> dict[str, Any]:
+        return {**options.UDP, "bind": [ANY, self._fence_port]}
+
+    def _gather(self) -> None:
+        tokens: dict[str, list[bytes]] = {name: [] for name in self.at}
+        calls = []
+        for sender in dict.fromkeys(sent.node for sent in self.sent):
+            for name in self.at:
+                token = unique()
+                tokens[name].append(token)
+                calls.append((self._nodes[sender], self._fence(sender, name, token)))
+        waits = [
+            (
+                self._nodes[name],
+                call("wait_for", tokens=[[self._fences[name], token] for token in tokens[name]], timeout=self._grace),
+            )
+            for name in self.at
+        ]
+        if len({id(node.machine) for node in self._nodes.values()}) == 1 and calls:
+            # one kernel: one wait for all the fences, and everything in one round trip
+            together = [[self._fences[name], token] for name in self.at for token in tokens[name]]
+            waits = [(calls[0][0], call("wait_for", tokens=together, timeout=self._grace))]
+        takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in self.at]
+        answers = ask_all([*calls, *waits, *takes])
+        self.datagrams = {
+            name: tuple(Datagram.of(received) for received in answer[0])
+            for name, answer in zip(self.at, answers[-len(takes) :], strict=True)
+        }
+        self._note_unproved(waits, answers[len(calls) : len(calls) + len(waits)], tokens)
+
+    def _note_unproved(self, waits: Sequence[Any], missing: Sequence[list[int]], tokens: dict[str, list[bytes]]) -> None:
+        owners = [name for name in self.at for _ in tokens[name]]
+        if len(waits) == 1:
+            self.unproved = frozenset(owners[position] for position in missing[0])
+        else:
+            self.unproved = frozenset(name for name, lost in zip(self.at, missing, strict=True) if lost)
+
+    def _fence(self, sender: str, receiver: str, token: bytes) -> Any:
+        source = self._plans[sender]
+        fields: dict[str, Any] = dict(options.UDP)
+        to = [self._plans[receiver].address(self.network), self._fence_port]
+        if sender != receiver:
+            fields["device"] = source.interface(self.network)
+        return self._nodes[sender].call("send_fence", payload=token, to=to, fields=fields)
+
+    # what was heard
+
+    @property
+    def payloads(self) -> dict[str, list[bytes]]:
+        return {name: [datagram.payload for datagram in heard] for name, heard in self.datagrams.items()}
+
+    def one(self, at: str) -> Datagram:
+        """The one datagram that a node heard; CheckFailed when it heard none or several."""
+        self.exactly_once(at=[at])
+        return self.datagrams[at][0]
+
+    def exactly_once(self, at: Collection[str]) -> None:
+        """Each of the nodes heard every payload that was sent exactly once, unaltered, and nothing uninvited."""
+        self._check({name: 1 for name in at})
+
+    def nothing(self, at: Collection[str]) -> None:
+        """None of the nodes heard anything."""
+        self._check({name: 0 for name in at})
+
+    def copies(self, expected: dict[str, int]) -> None:
+        """Each node heard every payload that was sent as many times as told."""
+        self._check(expected)
+
+    def _check(self, expected: dict[str, int]) -> None:
+        sent = [payload for stimulus in self.sent for payload in stimulus.payloads]
+        if not sent:
+            raise CheckFailed("nothing was sent inside the block: there is nothing to judge")
+        problems = [
+            problem
+            for name, copies in expected.items()
+            for problem in self._problems(name, copies, sent)
+        ]
+        if problems:
+            raise CheckFailed("\n".join([self._stimulus(), *problems, *self._paths()]))
+
+    def _problems(self, name: str, copies: int, sent: list[bytes]) -> list[str]:
+        heard = [datagram.payload for datagram in self.datagrams[name]]
+        problems = []
+        for payload in sent:
+            found = heard.count(payload)
+            if found < copies:
+                altered = [other for other in heard if other not in sent]
+                what = "altered" if altered else "missing"
+                problems.append(f"  {name}: {what}: heard {found} of {copies} copies of {_short(payload)}")
+            elif found > copies and copies:
+                problems.append(f"  {name}: duplicated: heard {found} copies of {_short(payload)} instead of {copies}")
+            elif found > copies:
+                problems.append(f"  {name}: uninvited: heard {_short(payload)} though it must hear nothing")
+        strangers = [payload for payload in heard if payload not in sent]
+        problems += [f"  {name}: uninvited or altered: {_short(payload)}, which nobody sent" for payload in strangers]
+        return problems
+
+    def _stimulus(self) -> str:
+        return "; ".join(
+            f"{sent.node} sent {len(sent.payloads)} datagram(s) to {sent.to}:{sent.port} ({self.network})"
+            for sent in self.sent
+        )
+
+    def _paths(self) -> list[str]:
+        lines = [f"  seen: {sightings.path(self.sightings())}"]
+        if self.unproved:
+            lines.append(
+                f"  unicast on the same way did not arrive at {', '.join(sorted(self.unproved))} "
+                f"within {self._grace * 1000:.0f} ms either"
+            )
+        return lines
+
+    def sightings(self) -> list[sightings.Sighting]:
+        """Where the frames of what was sent were seen, in order of kernel time."""
+        tags = [tag_of(payload) for sent in self.sent for payload in sent.payloads]
+        return sightings.collect(self._tapped, tags) if tags else []
+
+
+def _short(payload: bytes) -> str:
+    text = payload[:24].decode("ascii", "replace")
+    return f"{text!r} ({len(payload)} octets)"

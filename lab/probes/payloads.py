@@ -1,0 +1,28 @@
+"""Unique payloads and ports: what a probe sends is recognised by what it carries, never by when it came."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterator
+
+TAG_SIZE = 16  # octets at the head of a payload, by which taps find every copy of it
+FIRST_PORT, LAST_PORT = 20_000, 32_000  # below ip_local_port_range: no other socket is given one of these
+
+_ports: Iterator[int] = itertools.cycle(range(FIRST_PORT, LAST_PORT))
+
+
+def unique(size: int | None = None) -> bytes:
+    """A payload that no other probe has; `size` in octets (at least 16), 32 unless told."""
+    tag = b"oc:" + secrets.token_hex(6).encode() + b":"
+    return tag.ljust(TAG_SIZE, b".") + b"~" * ((32 if size is None else max(size, TAG_SIZE)) - TAG_SIZE)
+
+
+def tag_of(payload: bytes) -> bytes:
+    """The part of a payload that taps look for: its head, which is in the first fragment whatever its size."""
+    return payload[: 3 * TAG_SIZE]
+
+
+def fresh_port() -> int:
+    """A port that no earlier probe of this process used: a late packet meets nobody."""
+    return next(_ports)

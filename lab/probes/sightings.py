@@ -1,0 +1,85 @@
+"""
+Sightings: where a probe's frames were seen, and the path that they make.
+
+A sighting is one frame at one interface in one direction at one kernel time.  In order of time, a probe's sightings
+are its path: spoke1 gretap1 out, spoke1 ens3 out (in GRE), ... spoke2 gretap2 in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lab.machines.base import Machine, call
+from lab.machines.node import Node
+
+ETHERNET = 14
+GRE, UDP = 47, 17
+VXLAN_PORT = 4789
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One frame (from its Ethernet header on) at one interface; `time` is the kernel's, in ns since the epoch."""
+
+    node: str
+    interface: str
+    outgoing: bool
+    time: int
+    frame: bytes
+
+    @property
+    def direction(self) -> str:
+        return "out" if self.outgoing else "in"
+
+    @property
+    def carrier(self) -> str | None:
+        """What the frame is wrapped in: `GRE`, `VXLAN`, or None when it is bare."""
+        ip = self.frame[ETHERNET:]
+        if self.frame[12:14] != b"\x08\x00" or len(ip) < 20:
+            return None
+        if ip[9] == GRE:
+            return "GRE"
+        header = (ip[0] & 0x0F) * 4
+        is_vxlan = ip[9] == UDP and int.from_bytes(ip[header + 2 : header + 4], "big") == VXLAN_PORT
+        return "VXLAN" if is_vxlan else None
+
+    def __str__(self) -> str:
+        wrapped = f" [{self.carrier}]" if self.carrier else ""
+        return f"{self.node} {self.interface} {self.direction}{wrapped}"
+
+
+def collect(nodes: Iterable[Node], tags: Sequence[bytes] | None = None) -> list[Sighting]:
+    """What the taps of the nodes saw that carries any of the tags (None: everything), in order of kernel time."""
+    found: list[Sighting] = []
+    for machine, members in _by_machine(nodes):
+        names = {node.handle: node.name for node in members}
+        frames = machine.call("frames", nodes=list(names), tags=None if tags is None else list(tags))
+        found += [
+            Sighting(names[handle], interface, outgoing, time, frame)
+            for handle, interface, outgoing, time, frame in frames
+        ]
+    return sorted(found, key=lambda sighting: sighting.time)
+
+
+def forget(nodes: Iterable[Node]) -> None:
+    """Opens the taps of the nodes where they are not yet, and drops what they saw so far."""
+    for machine, members in _by_machine(nodes):
+        machine.batch([call("tap", nodes=[node.handle for node in members])])
+
+
+def path(sightings: Sequence[Sighting]) -> str:
+    """One line: the places in order, each once."""
+    places: list[str] = []
+    for sighting in sightings:
+        place = str(sighting)
+        if place not in places:
+            places.append(place)
+    return " → ".join(places) if places else "never seen anywhere: it did not leave the sender's socket"
+
+
+def _by_machine(nodes: Iterable[Node]) -> list[tuple[Machine, list[Node]]]:
+    groups: dict[int, tuple[Machine, list[Node]]] = {}
+    for node in nodes:
+        groups.setdefault(id(node.machine), (node.machine, []))[1].append(node)
+    return list(groups.values())

@@ -1,0 +1,81 @@
+"""
+The requirements catalogue: what an overlay must do, as data.
+
+The texts live in `catalogue.json`, so that they can be read and reviewed without Python.  `docs/requirements.md` is
+generated from them and from the tests that assert them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+Level = Literal["MUST", "SHOULD"]
+
+CATALOGUE_FILE = Path(__file__).with_name("catalogue.json")
+
+# How a reason tells the two apart that pytest calls "skipped": a requirement that has no meaning here (a GRE header on
+# a VXLAN overlay) begins with this; everything else that was skipped did not run for want of something.
+NOT_APPLICABLE = "not applicable: "
+
+# How a reason names the command that mends it, exactly as `lab.errors.OvercastError` writes it.
+TO_MEND = "\n  to mend it: "
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One checkable behaviour."""
+
+    id: str
+    level: Level
+    statement: str
+    source: str
+    lab: str
+    """How it is shown in the emulated lab: stimulus, expected observation, node."""
+    live: str
+    """What of it can be checked on real machines, without and with root."""
+    broken_by: str
+    diagnosis: str
+    """What to tell the user when it does not hold."""
+    status: str
+    """Whether the behaviour was observed on a kernel ("verified") or is known from documents only."""
+
+    @property
+    def area(self) -> str:
+        """The area that the id begins with, such as `BCAST`."""
+        return self.id.rpartition("-")[0]
+
+
+def _read(path: Path) -> tuple[Mapping[str, str], Mapping[str, Requirement]]:
+    """Read areas (id to title) and requirements (by id), both in the order of the file."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    areas = {area["id"]: area["title"] for area in data["areas"]}
+    requirements = {entry["id"]: Requirement(**entry) for entry in data["requirements"]}
+    return MappingProxyType(areas), MappingProxyType(requirements)
+
+
+AREAS, CATALOGUE = _read(CATALOGUE_FILE)
+
+# The areas that this release promises to cover: every MUST of them has to run and to hold for `conformant`.
+SCOPE: tuple[str, ...] = ("UNDER", "PRE", "WIRE", "BCAST", "ICMP", "MCAST", "HUB", "TTL")
+
+
+def in_scope() -> tuple[Requirement, ...]:
+    """Return the requirements that the verdict speaks about, in the order of the catalogue."""
+    return tuple(requirement for requirement in CATALOGUE.values() if requirement.area in SCOPE)
+
+
+def in_order(ids: Iterable[str]) -> list[str]:
+    """Sort known ids as the catalogue does and drop repetitions; unknown ones go last, by name."""
+    rank = {identity: number for number, identity in enumerate(CATALOGUE)}
+    return sorted(set(ids), key=lambda identity: (rank.get(identity, len(rank)), identity))
+
+
+def split_remedy(reason: str) -> tuple[str, str | None]:
+    """Split a reason into what happened and, if it names one, the command that mends it."""
+    what, found, remedy = reason.partition(TO_MEND)
+    return what.strip(), remedy.strip() if found else None

@@ -1,0 +1,86 @@
+"""
+The named topologies.
+
+`standard` is the one that conforms: 224.0.0.0/4 routed to the overlay, outer TTL 64, outer source pinned.
+`article` is the how-to's literal set-up with its two mistakes: it routes 224.0.0.0/8 only, and leaves `ttl inherit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from lab.errors import UsageProblem
+from lab.model import NodePlan, Topology, Tunnel, TunnelOptions
+
+HUB = IPv4Address("10.0.0.197")
+FIRST_SPOKES = (IPv4Address("10.0.0.25"), IPv4Address("10.0.0.131"))
+GATEWAY_HOST = 1
+OVERLAY = IPv4Network("172.16.254.0/24")
+MOST_SPOKES = 250
+DEVICE_PREFIXES = {"gretap": "gretap", "vxlan": "vxlan"}
+
+
+def _spoke_addresses() -> Iterator[IPv4Address]:
+    yield from FIRST_SPOKES
+    taken = {HUB, *FIRST_SPOKES}
+    for address in IPv4Network("10.0.0.0/24").hosts():
+        if address not in taken and int(address) & 0xFF != GATEWAY_HOST:
+            yield address
+
+
+def standard(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
+    """A hub and `spokes` spokes (1 to 250): the overlay that conforms."""
+    if not 1 <= spokes <= MOST_SPOKES:
+        raise UsageProblem(f"--spokes {spokes}: expected 1 to {MOST_SPOKES} (one /24 holds the hub and them)")
+    options = options or TunnelOptions()
+    prefix = DEVICE_PREFIXES.get(options.kind)
+    if prefix is None:
+        raise UsageProblem(f"unknown tunnel kind {options.kind!r}: expected one of {', '.join(DEVICE_PREFIXES)}")
+    nodes = [NodePlan("hub", "hub", _host(HUB), _overlay(1), "bridge0")]
+    tunnels = []
+    for number, address in zip(range(1, spokes + 1), _spoke_addresses(), strict=False):
+        device = f"{prefix}{number}"
+        nodes.append(NodePlan(f"spoke{number}", "spoke", _host(address), _overlay(1 + number), device))
+        tunnels.append(Tunnel(f"spoke{number}", hub_device=device, spoke_device=device, number=number))
+    return Topology("standard", tuple(nodes), tuple(tunnels), options)
+
+
+def article(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
+    """The how-to's literal commands: the multicast range cut to a /8, no ttl, no local."""
+    base = standard(spokes, options)
+    return replace(
+        base,
+        name="article",
+        multicast_route=IPv4Network("224.0.0.0/8"),
+        options=replace(base.options, ttl=None, local=False),
+    )
+
+
+TOPOLOGIES = {"standard": standard, "article": article}
+
+
+def topology(name: str, spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
+    """The topology of a name; UsageProblem names the ones there are."""
+    if name not in TOPOLOGIES:
+        raise UsageProblem(f"unknown topology {name!r}: expected one of {', '.join(TOPOLOGIES)}")
+    return TOPOLOGIES[name](spokes, options)
+
+
+def routed(plan: Topology) -> Topology:
+    """The same overlay with the spokes in a subnet of their own, 10.0.1.0/24, for an underlay with routers."""
+    spokes = tuple(replace(spoke, underlay=_in_second_subnet(spoke.underlay)) for spoke in plan.spokes)
+    return replace(plan, nodes=(plan.hub, *spokes))
+
+
+def _in_second_subnet(address: IPv4Interface) -> IPv4Interface:
+    return IPv4Interface((int(address.ip) + 256, address.network.prefixlen))
+
+
+def _host(address: IPv4Address) -> IPv4Interface:
+    return IPv4Interface((address, 24))
+
+
+def _overlay(number: int) -> IPv4Interface:
+    return IPv4Interface((OVERLAY.network_address + number, OVERLAY.prefixlen))

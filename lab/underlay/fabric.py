@@ -1,0 +1,178 @@
+"""
+The emulated cloud network (VCN): it delivers unicast, answers ARP itself, and floods nothing.
+
+    flat        hub, spokes -- ports of one bridge `vcn`
+    routed(k)   hub -- bridge `vcn0` -- r1 - ... - rk -- bridge `vcn1` -- spokes
+
+A segment is a bridge whose ports flood neither broadcast nor multicast nor unknown unicast and learn nothing: the
+fabric knows where every MAC is, as a cloud does, and answers neighbour requests from that (bridge(8) proxy_arp).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from lab.machines.node import Node
+from lab.model import Change, NodePlan, Provider, Topology, Underlay, mac_of
+from lab.underlay.policy import Rule, port_program
+
+FABRIC = "vcn"
+REFUSALS = {"flood": 0, "mcast_flood": 0, "bcast_flood": 0, "learning": 0, "proxyarp": 1}
+OWN_MAC = "02:01:00:00:00:01"
+QUIET = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
+
+
+@dataclass(frozen=True)
+class Port:
+    """A fabric port and the NIC plugged into it."""
+
+    device: str
+    node: str
+    nic: str
+    address: IPv4Interface
+    checked: bool  # the source check holds for hosts, not for routers
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One subnet of the fabric."""
+
+    bridge: str
+    ports: tuple[Port, ...]
+    gateway: IPv4Interface
+    routed: bool
+
+
+def routers(underlay: Underlay) -> tuple[str, ...]:
+    return tuple(f"r{number}" for number in range(1, underlay.routers + 1))
+
+
+def segments(topology: Topology, underlay: Underlay) -> tuple[Segment, ...]:
+    """The subnets that the nodes of a topology are in."""
+    by_network: dict[IPv4Network, list[NodePlan]] = {}
+    for node in topology.nodes:
+        by_network.setdefault(node.underlay.network, []).append(node)
+    made = []
+    for number, (network, nodes) in enumerate(by_network.items()):
+        gateway = IPv4Interface((network.network_address + 1, network.prefixlen))
+        ports = [Port(node.name, node.name, node.nic, node.underlay, checked=True) for node in nodes]
+        if underlay.routers:
+            router = routers(underlay)[0 if number == 0 else -1]
+            ports.append(Port(f"{router}-{number}", router, f"subnet{number}", gateway, checked=False))
+        bridge = FABRIC if underlay.routers == 0 else f"{FABRIC}{number}"
+        made.append(Segment(bridge, tuple(ports), gateway, bool(underlay.routers)))
+    return tuple(made)
+
+
+def segment_changes(segment: Segment, provider: Provider, handles: Mapping[str, int]) -> list[Change]:
+    """What the fabric's own namespace needs for one segment: the bridge, its ports, who is where."""
+    bridge = segment.bridge
+    changes: list[Change] = [
+        (
+            "link_add",
+            {
+                "device": bridge,
+                "kind": "bridge",
+                "mtu": provider.mtu,
+                "data": [["IFLA_BR_MCAST_SNOOPING", 0]],
+                # pinned: a bridge that takes a port's MAC over drops every neighbour it was told (NETDEV_CHANGEADDR)
+                "address": OWN_MAC if segment.routed else mac_of(segment.gateway.ip),
+            },
+        )
+    ]
+    if not segment.routed:
+        changes.append(("addr_add", {"device": bridge, "address": str(segment.gateway)}))
+    for port in segment.ports:
+        mac = mac_of(port.address.ip)
+        peer = {"device": port.nic, "node": handles[port.node], "mtu": provider.mtu, "address": mac}
+        changes += [
+            ("link_add", {"device": port.device, "kind": "veth", "mtu": provider.mtu, "master": bridge, "peer": peer}),
+            ("bridge_port", {"device": port.device, **REFUSALS}),
+            ("fdb_add", {"device": port.device, "lladdr": mac}),
+            ("neigh_add", {"device": bridge, "to": str(port.address.ip), "lladdr": mac}),
+            port_filter(port, provider),
+        ]
+    return changes
+
+
+def port_filter(port: Port, provider: Provider, extra: tuple[Rule, ...] = ()) -> Change:
+    address: IPv4Address | None = port.address.ip if port.checked else None
+    program = port_program(provider, address, extra)
+    return ("filter_add", {"device": port.device, "direction": "ingress", "program": program, "name": "vcn"})
+
+
+def host_changes(node: NodePlan) -> list[Change]:
+    """A cloud VM's NIC: up, addressed, with the default route that every cloud VM has."""
+    gateway = str(node.underlay.network.network_address + 1)
+    return [
+        ("link_set", {"device": node.nic, "up": True}),
+        ("addr_add", {"device": node.nic, "address": str(node.underlay)}),
+        ("route_add", {"to": "0.0.0.0/0", "via": gateway, "device": node.nic}),
+    ]
+
+
+def router_changes(
+    topology: Topology, underlay: Underlay, handles: Mapping[str, int]
+) -> list[tuple[str, list[Change]]]:
+    """What each router needs: its subnet legs, the transit to its neighbour, routes both ways."""
+    names = routers(underlay)
+    made: dict[str, list[Change]] = {name: [] for name in names}
+    parts = segments(topology, underlay)
+    for segment in parts:
+        for port in segment.ports:
+            if port.node in made:
+                made[port.node] += [
+                    ("link_set", {"device": port.nic, "up": True}),
+                    ("addr_add", {"device": port.nic, "address": str(port.address)}),
+                ]
+    for number, (left, right) in enumerate(zip(names, names[1:], strict=False)):
+        near, far = f"10.1.{number}.1", f"10.1.{number}.2"
+        mtu = underlay.provider.mtu
+        made[left] += [
+            (
+                "link_add",
+                {
+                    "device": "east",
+                    "kind": "veth",
+                    "mtu": mtu,
+                    "peer": {"device": "west", "node": handles[right], "mtu": mtu},
+                },
+            ),
+            ("addr_add", {"device": "east", "address": f"{near}/30"}),
+        ]
+        made[right] += [
+            ("link_set", {"device": "west", "up": True}),
+            ("addr_add", {"device": "west", "address": f"{far}/30"}),
+        ]
+    first, last = parts[0].gateway.network, parts[-1].gateway.network
+    routes: dict[str, list[Change]] = {name: [] for name in names}
+    for number, (left, right) in enumerate(zip(names, names[1:], strict=False)):
+        routes[left].append(("route_add", {"to": str(last), "via": f"10.1.{number}.2", "device": "east"}))
+        routes[right].append(("route_add", {"to": str(first), "via": f"10.1.{number}.1", "device": "west"}))
+    # every link exists before any route is added: a veth belongs to two routers
+    return [*made.items(), *routes.items()]
+
+
+def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[tuple[Node, list[Change]]]:
+    """The steps that make the fabric, in order, for the nodes of one machine."""
+    handles = {name: node.handle for name, node in nodes.items()}
+    fabric: list[Change] = []
+    for segment in segments(topology, underlay):
+        fabric += segment_changes(segment, underlay.provider, handles)
+    steps = [(nodes[FABRIC], fabric)]
+    steps += [(nodes[name], changes) for name, changes in router_changes(topology, underlay, handles)]
+    steps += [(nodes[node.name], host_changes(node)) for node in topology.nodes]
+    return steps
+
+
+def stacks(topology: Topology, underlay: Underlay) -> Sequence[str]:
+    """The names of the namespaces of a lab: the fabric's, the routers', the hosts'."""
+    return [FABRIC, *routers(underlay), *(node.name for node in topology.nodes)]
+
+
+def late_carriers(topology: Topology, underlay: Underlay) -> list[tuple[str, list[str]]]:
+    """The devices, by node, whose other end comes up after them: they transmit only once the kernel has noticed."""
+    ports = [port.device for segment in segments(topology, underlay) for port in segment.ports]
+    return [(FABRIC, ports), *((name, ["east"]) for name in routers(underlay)[:-1])]
