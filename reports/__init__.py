@@ -1,0 +1,1 @@
+"""What a run leaves behind: the verdict, the page, the data and the summary."""

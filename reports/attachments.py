@@ -1,0 +1,31 @@
+"""Attachments to the Allure result of the running test; without Allure they go nowhere and nobody complains."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+if importlib.util.find_spec("allure") is not None:
+    import allure
+
+    PRESENT = True
+else:
+    PRESENT = False
+
+
+def attach_text(name: str, text: str) -> None:
+    """Attach plain text, such as a transcript or the state of a node."""
+    if PRESENT:
+        allure.attach(text, name, allure.attachment_type.TEXT)
+
+
+def attach_json(name: str, value: object) -> None:
+    """Attach a value as JSON; what JSON has no form for is written as its text."""
+    if PRESENT:
+        allure.attach(json.dumps(value, indent=1, default=str), name, allure.attachment_type.JSON)
+
+
+def attach_pcap(name: str, capture: bytes) -> None:
+    """Attach a packet capture in pcap format."""
+    if PRESENT:
+        allure.attach(capture, name, allure.attachment_type.PCAP)

@@ -1,0 +1,121 @@
+"""
+Writes `docs/requirements.md` from the catalogue and from the tests that assert each requirement.
+
+    python -m reports.catalogue            write it
+    python -m reports.catalogue --check    say whether it is up to date; exit status 1 when it is not
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from lab.requirements import AREAS, CATALOGUE, SCOPE, Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "docs" / "requirements.md"
+REGENERATE = "python -m reports.catalogue"
+
+INTRODUCTION = f"""\
+# Requirements
+
+What an overlay must do to carry broadcast and multicast, and which tests show it. Generated from `lab/catalogue.json`
+and from the tests: do not edit it, run `{REGENERATE}`.
+
+MUST requirements of the areas in scope decide the verdict: `conformant` when all of them hold, `nonconformant` when one
+does not, `incomplete` when one was not put to the test. SHOULD requirements are reported beside it. Areas marked
+*planned* have no say in the verdict yet.
+
+"The article" is the how-to from which this overlay comes; nodes are called `hub`, `spoke1`, `spoke2`, ... and the
+emulated cloud network is the VCN. Source names the document, or the place in the Linux kernel, that a requirement rests
+on.
+"""
+
+
+class Found:
+    """Collects which test functions assert which requirement; parameters do not make another test."""
+
+    def __init__(self) -> None:
+        self.tests: dict[str, dict[str, None]] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Read the markers of every conformance test."""
+        for item in session.items:
+            for mark in item.iter_markers("requirement"):
+                for identity in mark.args:
+                    self.tests.setdefault(str(identity), {})[item.nodeid.partition("[")[0]] = None
+
+
+def asserting_tests(root: Path = ROOT) -> dict[str, list[str]]:
+    """Return the test functions that assert each requirement; raises RuntimeError when they cannot be collected."""
+    found = Found()
+    options = ["--collect-only", "--rootdir", str(root), "-p", "no:terminal", "-p", "no:cacheprovider"]
+    status = pytest.main([*options, str(root / "tests")], plugins=[found])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise RuntimeError(
+            f"the tests cannot be collected; pytest --collect-only tests says why (status {int(status)})"
+        )
+    return {identity: sorted(tests) for identity, tests in found.tests.items()}
+
+
+def text(tests: Mapping[str, Sequence[str]]) -> str:
+    """Return the document."""
+    blocks = [INTRODUCTION, *_overview(tests)]
+    for area, title in AREAS.items():
+        blocks.append(f"\n## {title}\n")
+        if area not in SCOPE:
+            blocks.append("*Planned: not yet part of the verdict.*\n")
+        blocks += [_entry(one, tests.get(one.id, [])) for one in _of(area)]
+    return "\n".join(blocks)
+
+
+def _overview(tests: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    yield "| area | | MUST | SHOULD | asserted by tests |"
+    yield "|---|---|---:|---:|---:|"
+    for area, title in AREAS.items():
+        members = _of(area)
+        must = sum(one.level == "MUST" for one in members)
+        asserted = sum(one.id in tests for one in members)
+        planned = "" if area in SCOPE else " (planned)"
+        anchor = title.lower().replace(" ", "-")
+        yield f"| {area} | [{title}](#{anchor}){planned} | {must} | {len(members) - must} | {asserted} |"
+
+
+def _of(area: str) -> list[Requirement]:
+    return [one for one in CATALOGUE.values() if one.area == area]
+
+
+def _entry(one: Requirement, tests: Sequence[str]) -> str:
+    lines = [f"### {one.id} ({one.level})\n", f"{one.statement}\n", f"- Source: {one.source}"]
+    if one.broken_by:
+        lines.append(f"- Broken by: {one.broken_by}")
+    lines.append(f"- Tests: {', '.join(f'`{test}`' for test in tests) or 'none yet'}")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write or check the document; return the exit status."""
+    parser = argparse.ArgumentParser(prog=REGENERATE, description="Write docs/requirements.md.")
+    parser.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    check = parser.parse_args(arguments).check
+    try:
+        wanted = text(asserting_tests())
+    except RuntimeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    written = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
+    if check and written != wanted:
+        sys.stderr.write(f"docs/requirements.md is out of date\n  to mend it: {REGENERATE}\n")
+        return 1
+    if not check:
+        TARGET.parent.mkdir(exist_ok=True)
+        TARGET.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

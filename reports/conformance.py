@@ -1,0 +1,218 @@
+"""
+From what the tests did to the verdict: a pure calculation, no pytest in it.
+
+A test tells something about its requirements only when its own body ran: one that broke while its lab was being set
+up says nothing, so the requirement has not been shown.  A requirement holds when at least one of its tests ran and
+every one that applies here passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lab.requirements import CATALOGUE, SCOPE, Level, Requirement, in_scope
+
+Outcome = Literal["passed", "failed", "not-run", "not-applicable"]
+Verdict = Literal["conformant", "nonconformant", "incomplete"]
+
+# Exit statuses besides pytest's own, which end at 6.
+INCOMPLETE = 10
+UNWRITTEN = 11
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one test."""
+
+    nodeid: str
+    requirements: tuple[str, ...]
+    outcome: Outcome
+    reason: str = ""
+    remedy: str | None = None
+    detail: str = ""
+    """The whole failure as pytest shows it."""
+    seconds: float = 0.0
+    left_behind: str = ""
+    """What its tear-down complained of, though the test itself may have passed."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which conformance tests there were to run."""
+
+    collected: Mapping[str, tuple[str, ...]]
+    """Requirement ids by node id, tests that were then deselected included."""
+    deselected: frozenset[str] = frozenset()
+    partial_paths: bool = False
+    """The paths given on the command line do not cover all conformance tests."""
+    partial_options: bool = False
+    """Options such as --lf or --ignore were given, which may keep whole files from being collected."""
+    stopped: str = ""
+    """Why the run ended before its last test, if it did."""
+    broken: tuple[str, ...] = ()
+    """Why files of tests could not be collected."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A requirement and what this run says about it."""
+
+    requirement: Requirement
+    outcome: Outcome
+    reason: str = ""
+    remedy: str | None = None
+    tests: tuple[str, ...] = ()
+
+    @property
+    def level(self) -> Level:
+        """The level of the requirement: MUST or SHOULD."""
+        return self.requirement.level
+
+    @property
+    def counts(self) -> bool:
+        """Whether the verdict speaks about it: requirements of areas not yet covered are shown, not counted."""
+        return self.requirement.area in SCOPE
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many requirements came to which end."""
+
+    passed: int = 0
+    failed: int = 0
+    not_run: int = 0
+    not_applicable: int = 0
+
+    @property
+    def applicable(self) -> int:
+        """How many have a meaning for this lab."""
+        return self.passed + self.failed + self.not_run
+
+    @property
+    def ran(self) -> int:
+        """How many were put to the test."""
+        return self.passed + self.failed
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """The result of a run."""
+
+    verdict: Verdict
+    requirements: tuple[Judged, ...]
+    trials: tuple[Trial, ...] = ()
+    narrowed: bool = False
+    stopped: str = ""
+    broken: tuple[str, ...] = field(default=())
+
+    def counted(self, level: Level, outcome: Outcome | None = None) -> list[Judged]:
+        """Return the requirements of a level that the verdict speaks about, with one outcome or with any."""
+        return [
+            judged
+            for judged in self.requirements
+            if judged.counts and judged.level == level and outcome in (None, judged.outcome)
+        ]
+
+    @property
+    def left_behind(self) -> list[Trial]:
+        """The tests whose tear-down failed."""
+        return [trial for trial in self.trials if trial.left_behind]
+
+
+def tally(judged: Iterable[Judged]) -> Tally:
+    """Count outcomes."""
+    outcomes = [one.outcome for one in judged]
+    return Tally(
+        passed=outcomes.count("passed"),
+        failed=outcomes.count("failed"),
+        not_run=outcomes.count("not-run"),
+        not_applicable=outcomes.count("not-applicable"),
+    )
+
+
+def judge(trials: Sequence[Trial], selection: Selection) -> Conformance:
+    """Weigh every requirement in scope, and those beyond it that were tested, and come to a verdict."""
+    tested = {identity for ids in selection.collected.values() for identity in ids}
+    tested.update(identity for trial in trials for identity in trial.requirements)
+    speaking = [*in_scope(), *(one for one in CATALOGUE.values() if one.area not in SCOPE and one.id in tested)]
+    judged = tuple(_weigh(requirement, trials, selection) for requirement in speaking)
+
+    untested = any(one.counts and one.level == "MUST" and one.requirement.id not in tested for one in judged)
+    narrowed = bool(selection.deselected or selection.partial_paths or (selection.partial_options and untested))
+    return Conformance(
+        verdict=_verdict(
+            [one for one in judged if one.counts and one.level == "MUST"], partial=narrowed or bool(selection.broken)
+        ),
+        requirements=judged,
+        trials=tuple(trials),
+        narrowed=narrowed,
+        stopped=selection.stopped,
+        broken=selection.broken,
+    )
+
+
+def exit_status(conformance: Conformance, of_pytest: int, *, written: bool) -> int:
+    """Return the status to exit with: pytest's own unless it would hide that the run proves nothing."""
+    if of_pytest not in (0, 5):
+        return of_pytest
+    if conformance.verdict == "nonconformant":
+        return 1
+    if conformance.verdict == "incomplete":
+        return INCOMPLETE
+    return of_pytest if written else UNWRITTEN
+
+
+def _verdict(must: Sequence[Judged], *, partial: bool) -> Verdict:
+    outcomes = {one.outcome for one in must}
+    if "failed" in outcomes:
+        return "nonconformant"
+    if "not-run" in outcomes or "passed" not in outcomes or partial:
+        return "incomplete"
+    return "conformant"
+
+
+def _weigh(requirement: Requirement, trials: Sequence[Trial], selection: Selection) -> Judged:
+    own = [trial for trial in trials if requirement.id in trial.requirements]
+    seen = {trial.nodeid for trial in own}
+    missed = [node for node, ids in selection.collected.items() if requirement.id in ids and node not in seen]
+    tests = tuple(sorted(seen.union(missed)))
+
+    for outcome in ("failed", "not-run"):
+        telling = [trial for trial in own if trial.outcome == outcome]
+        if telling:
+            return Judged(requirement, telling[0].outcome, _first_of(telling), _first_remedy(telling), tests)
+    if missed or not own:
+        reason, remedy = _why_missed(requirement, missed, len(tests), selection)
+        return Judged(requirement, "not-run", reason, remedy, tests)
+    if all(trial.outcome == "not-applicable" for trial in own):
+        return Judged(requirement, "not-applicable", own[0].reason, None, tests)
+    return Judged(requirement, "passed", tests=tests)
+
+
+def _first_of(telling: Sequence[Trial]) -> str:
+    others = len({trial.reason for trial in telling}) - 1
+    return telling[0].reason + (f" (and {others} other reason{'s' if others > 1 else ''})" if others else "")
+
+
+def _first_remedy(telling: Sequence[Trial]) -> str | None:
+    return next((trial.remedy for trial in telling if trial.remedy), None)
+
+
+def _why_missed(
+    requirement: Requirement, missed: Sequence[str], total: int, selection: Selection
+) -> tuple[str, str | None]:
+    """Say why tests of a requirement left no result, and what brings one."""
+    whole_run = "pytest, without -k, -m, --lf or paths"
+    deselected = [node for node in missed if node in selection.deselected]
+    if deselected:
+        part = "" if len(deselected) == total else f": {len(deselected)} of its {total} tests"
+        return f"left out by the selection{part}", whole_run
+    if missed:
+        return f"the run ended before its turn{f' ({selection.stopped})' if selection.stopped else ''}", whole_run
+    if selection.broken:
+        return f"tests could not be collected: {selection.broken[0]}", None
+    if selection.partial_paths or selection.partial_options:
+        return "left out by the selection", whole_run
+    return "no test asserts it", f'write one, marked @pytest.mark.requirement("{requirement.id}")'

@@ -1,0 +1,90 @@
+"""
+The delivery matrix: who heard whom, by which kind of sending, on the underlay and on the overlay.
+
+Tests record what they saw as `user_properties` entries named "delivery"; what is asked of a cell is whether everything
+seen in it was as it must be, so a network that has to stay silent and does is as right as one that delivers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+KINDS = ("unicast", "broadcast", "multicast")
+NETWORKS = ("underlay", "overlay")
+
+Mark = Literal["delivered", "wrong", "silent", "untested"]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One observation: a receiver did or did not hear a sender, and whether it should have."""
+
+    kind: str
+    sender: str
+    receiver: str
+    network: str
+    delivered: bool
+    expected: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The observations of one network, ready to be drawn."""
+
+    network: str
+    nodes: tuple[str, ...]
+    cells: Mapping[tuple[str, str, str], Mark]
+
+    def mark(self, kind: str, sender: str, receiver: str) -> Mark:
+        """Return what is known of a kind of sending between two nodes."""
+        return self.cells.get((kind, sender, receiver), "untested")
+
+
+def delivery_of(entry: Mapping[str, Any]) -> Delivery:
+    """Read a delivery as a test recorded it; an entry without "expected" says that delivery was expected."""
+    return Delivery(
+        kind=str(entry["kind"]),
+        sender=str(entry["sender"]),
+        receiver=str(entry["receiver"]),
+        network=str(entry.get("network", "overlay")),
+        delivered=bool(entry["delivered"]),
+        expected=bool(entry.get("expected", True)),
+    )
+
+
+def matrices(deliveries: Iterable[Delivery]) -> list[Matrix]:
+    """Return one matrix for each network that something was recorded on, the underlay first."""
+    deliveries = list(deliveries)
+    found = {delivery.network for delivery in deliveries}
+    known = [network for network in NETWORKS if network in found]
+    return [
+        _matrix(network, [delivery for delivery in deliveries if delivery.network == network])
+        for network in [*known, *sorted(found.difference(known))]
+    ]
+
+
+def _matrix(network: str, deliveries: list[Delivery]) -> Matrix:
+    seen: dict[tuple[str, str, str], set[Mark]] = {}
+    for delivery in deliveries:
+        cell = (delivery.kind, delivery.sender, delivery.receiver)
+        seen.setdefault(cell, set()).add(_mark(delivery))
+    precedence: tuple[Mark, ...] = ("wrong", "delivered", "silent")
+    cells = {cell: next(mark for mark in precedence if mark in marks) for cell, marks in seen.items()}
+    nodes = {name for _, sender, receiver in cells for name in (sender, receiver)}
+    return Matrix(network, tuple(sorted(nodes, key=_node_order)), cells)
+
+
+def _mark(delivery: Delivery) -> Mark:
+    if delivery.delivered != delivery.expected:
+        return "wrong"
+    return "delivered" if delivery.delivered else "silent"
+
+
+def _node_order(name: str) -> tuple[bool, str, int]:
+    """Order nodes as one counts them: the hub, spoke2 before spoke10."""
+    match = re.fullmatch(r"(.*?)(\d*)", name)
+    word, number = match.groups() if match else (name, "")
+    return (word != "hub", word, int(number or 0))

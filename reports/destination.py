@@ -1,0 +1,148 @@
+"""
+Where results go: `reports/` of the checkout unless `--reports` says otherwise.
+
+Only a run of conformance tests has results.  The files of pytest and of allure-pytest are switched on by their own
+options; what is done here is to give these a value early, and to keep a full disk from ending the run in a traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ALLURE_FILE = re.compile(r"[0-9a-f-]{36}-(result|container|attachment|globals)\b.*|environment\.properties")
+
+# Options that make pytest show something instead of running tests.
+LOOKING = ("collectonly", "help", "version", "markers", "showfixtures", "show_fixtures_per_test", "setupplan")
+
+
+@dataclass
+class Destination:
+    """The folder of a run's results, and the first error that writing there met."""
+
+    directory: Path
+    error: OSError | None = None
+    created: list[Path] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Make the folder and prove that it takes a file."""
+        missing = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
+        with self.noting_errors():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.created += missing[-1:]
+            with tempfile.TemporaryFile(dir=self.directory) as probe:
+                probe.write(b"x")
+
+    @contextlib.contextmanager
+    def noting_errors(self) -> Generator[None]:
+        """Keep the first error of the file system instead of raising it."""
+        try:
+            yield
+        except OSError as error:
+            self.note(error)
+
+    def note(self, error: OSError) -> None:
+        """Keep an error unless an earlier one is known: the first is the cause, the others follow from it."""
+        self.error = self.error or error
+
+    @property
+    def conformance(self) -> Path:
+        """The machine-readable result."""
+        return self.directory / "conformance.json"
+
+    @property
+    def page(self) -> Path:
+        """The page for people."""
+        return self.directory / "index.html"
+
+
+def only_looks(config: pytest.Config) -> bool:
+    """Tell whether this call of pytest runs no tests at all."""
+    return any(getattr(config.option, name, False) for name in LOOKING)
+
+
+def covers(config: pytest.Config) -> tuple[bool, bool]:
+    """Tell whether the paths given reach into the conformance tests, and whether they take in all of them."""
+    suite = config.rootpath / "tests"
+    paths = [Path(config.invocation_params.dir, argument.partition("::")[0]).resolve() for argument in config.args]
+    whole = any(suite.is_relative_to(path) for path in paths)
+    return whole or any(path.is_relative_to(suite) for path in paths), whole
+
+
+def switch_on(config: pytest.Config, destination: Destination) -> None:
+    """Ask pytest for junit.xml and allure-pytest for its results, unless the user has named other places."""
+    if getattr(config.option, "xmlpath", "") is None:
+        config.option.xmlpath = str(destination.directory / "junit.xml")
+    if getattr(config.option, "allure_report_dir", "") is None:
+        results = destination.directory / "allure-results"
+        config.option.allure_report_dir = str(results)
+        with destination.noting_errors():
+            clear_allure(results)
+
+
+def clear_allure(results: Path) -> None:
+    """Remove what earlier runs of Allure left in its folder, and nothing that somebody else put there."""
+    for path in results.iterdir() if results.is_dir() else ():
+        if ALLURE_FILE.fullmatch(path.name.removesuffix(".tmp")):
+            path.unlink()
+
+
+def guard_junit(config: pytest.Config, destination: Destination) -> None:
+    """Let the writer of junit.xml fail with a note in place of an exception, and then not announce the file."""
+    for plugin in [one for one in config.pluginmanager.get_plugins() if type(one).__name__ == "LogXML"]:
+        name = config.pluginmanager.get_name(plugin)
+        config.pluginmanager.unregister(plugin)
+        _guard_writer(plugin, destination)
+        config.pluginmanager.register(plugin, name)
+
+
+def _guard_writer(plugin: Any, destination: Destination) -> None:
+    write: Callable[[], None] = plugin.pytest_sessionfinish
+    announce: Callable[..., None] = plugin.pytest_terminal_summary
+
+    def pytest_sessionfinish() -> None:
+        with destination.noting_errors():
+            write()
+
+    def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+        if destination.error is None:
+            announce(terminalreporter, config)
+
+    plugin.pytest_sessionfinish = pytest_sessionfinish
+    plugin.pytest_terminal_summary = pytest_terminal_summary
+
+
+def guard_allure(config: pytest.Config, note: Callable[[OSError], None]) -> None:
+    """Let a result that Allure cannot write be noted; the test that it tells of goes on."""
+    try:
+        import allure_commons
+    except ModuleNotFoundError:
+        return
+
+    def guarded(self: object) -> Generator[None, Any, Any]:
+        try:
+            return (yield)
+        except OSError as error:
+            note(error)
+            return None
+
+    around = allure_commons.hookimpl(wrapper=True)(guarded)
+
+    class Guard:
+        """Stands around every write of allure_commons' file logger."""
+
+        report_result = around
+        report_container = around
+        report_attached_file = around
+        report_attached_data = around
+
+    guard = Guard()
+    allure_commons.plugin_manager.register(guard)
+    config.add_cleanup(lambda: allure_commons.plugin_manager.unregister(guard))

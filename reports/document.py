@@ -1,0 +1,70 @@
+"""The machine-readable result, `conformance.json`, schema 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lab.requirements import AREAS, SCOPE
+from reports.conformance import Conformance, Judged, tally
+from reports.deliveries import Matrix
+
+SCHEMA = 1
+
+
+def document(
+    conformance: Conformance,
+    *,
+    environment: Mapping[str, str],
+    findings: Sequence[Mapping[str, Any]],
+    tables: Sequence[Matrix],
+    generated: str,
+    exit_status: int,
+) -> dict[str, Any]:
+    """Return the result as plain data; `generated` is the time of the run's end, ISO 8601."""
+    return {
+        "schema": SCHEMA,
+        "verdict": conformance.verdict,
+        "exit_status": exit_status,
+        "generated": generated,
+        "narrowed": conformance.narrowed,
+        "stopped": conformance.stopped,
+        "scope": list(SCOPE),
+        "counts": {level: asdict(tally(conformance.counted(level))) for level in ("MUST", "SHOULD")},
+        "environment": dict(environment),
+        "requirements": [_requirement(judged) for judged in conformance.requirements],
+        "findings": [dict(finding) for finding in findings],
+        "deliveries": [
+            {"network": table.network, "kind": kind, "sender": sender, "receiver": receiver, "mark": mark}
+            for table in tables
+            for (kind, sender, receiver), mark in sorted(table.cells.items())
+        ],
+        "tests": [
+            {
+                "id": trial.nodeid,
+                "requirements": list(trial.requirements),
+                "outcome": trial.outcome,
+                "reason": trial.reason,
+                "remedy": trial.remedy,
+                "seconds": round(trial.seconds, 4),
+                "left_behind": trial.left_behind,
+            }
+            for trial in conformance.trials
+        ],
+    }
+
+
+def _requirement(judged: Judged) -> dict[str, Any]:
+    requirement = judged.requirement
+    return {
+        "id": requirement.id,
+        "level": requirement.level,
+        "outcome": judged.outcome,
+        "reason": judged.reason,
+        "tests": list(judged.tests),
+        "area": AREAS[requirement.area],
+        "statement": requirement.statement,
+        "remedy": judged.remedy,
+        "counts": judged.counts,
+    }

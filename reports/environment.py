@@ -1,0 +1,41 @@
+"""What the run stood on: the facts that the lab tells, the choices that were made, and the versions in use."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+
+import pytest
+
+LIBRARIES = ("pytest", "pyroute2", "scapy")
+CHOICES = ("topology", "tunnel", "provider", "spokes")
+
+
+def own_environment(config: pytest.Config) -> dict[str, str]:
+    """Return the versions, this machine's kernel and the options, as strings."""
+    facts = {choice: str(value) for choice in CHOICES if (value := config.getoption(choice, default=None)) is not None}
+    facts["host_kernel"] = os.uname().release
+    facts["architecture"] = os.uname().machine
+    facts["python"] = platform.python_version()
+    for library in LIBRARIES:
+        try:
+            facts[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return facts
+
+
+def lab_environment(config: pytest.Config) -> dict[str, str]:
+    """Return what the plugins tell about the lab of this process."""
+    return merged(config.hook.pytest_overcast_environment(config=config))
+
+
+def merged(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Merge facts; where several processes saw different things, all of them are named."""
+    values: dict[str, dict[str, None]] = {}
+    for part in parts:
+        for key, value in part.items():
+            values.setdefault(key, {})[str(value)] = None
+    return {key: ", ".join(seen) for key, seen in values.items()}

@@ -1,0 +1,16 @@
+"""The hook by which a plugin tells the reports where the tests ran, so that neither has to import the other."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.hookspec
+def pytest_overcast_environment(config: pytest.Config) -> dict[str, str]:
+    """
+    Return facts about the lab of this process, such as `machine` (guest, local, ssh) and `kernel` (its release).
+
+    Called once at the end of the session, in each xdist worker, when conformance tests were collected, and at the
+    first test for Allure; return an empty dict when nothing is known (yet).
+    """
+    raise NotImplementedError(config)

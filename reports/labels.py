@@ -1,0 +1,44 @@
+"""What Allure sorts by: requirement, area, severity; and the parameters that tell runs apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from lab.requirements import AREAS, CATALOGUE, in_order
+
+# The name under which allure-pytest registers its listener when results are asked for.
+LISTENER = "allure_listener"
+
+
+def active(config: pytest.Config) -> bool:
+    """Tell whether Allure results are written in this process."""
+    return bool(config.pluginmanager.hasplugin(LISTENER))
+
+
+def label(items: Iterable[pytest.Item]) -> None:
+    """Give each test that asserts requirements its epic, features, stories, tags and severity."""
+    for item in items:
+        ids = in_order(str(argument) for mark in item.iter_markers("requirement") for argument in mark.args)
+        requirements = [CATALOGUE[identity] for identity in ids if identity in CATALOGUE]
+        if not requirements:
+            continue
+        severity = "critical" if any(one.level == "MUST" for one in requirements) else "minor"
+        _add(item, "epic", "Overcast")
+        _add(item, "feature", *dict.fromkeys(AREAS[one.area] for one in requirements))
+        _add(item, "story", *(f"{one.id} {one.statement}" for one in requirements))
+        _add(item, "tag", *ids)
+        _add(item, "severity", severity)
+
+
+def _add(item: pytest.Item, kind: str, *values: str) -> None:
+    item.add_marker(pytest.mark.allure_label(*values, label_type=kind))
+
+
+def set_parameters(values: Mapping[str, str], *, distinguish: bool) -> None:
+    """Show values with the running test; those that distinguish keep a history of their own for each value."""
+    import allure
+
+    for name, value in values.items():
+        allure.dynamic.parameter(name, value, excluded=not distinguish)

@@ -1,0 +1,60 @@
+"""Gives what was written under sudo to the user who called it, and turns a refused write into one message."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+
+def invoking_user(environ: Mapping[str, str], effective_uid: int) -> tuple[int, int] | None:
+    """Return the user and group that called sudo, or None when nobody else did."""
+    user, group = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
+    if effective_uid != 0 or not user.isdigit() or not group.isdigit() or user == "0":
+        return None
+    return int(user), int(group)
+
+
+def hand_over(paths: Iterable[Path], owner: tuple[int, int] | None) -> None:
+    """
+    Give the paths, and what is in them, to the owner.
+
+    Only what belongs to root is changed, and links are never followed: they may lead anywhere.  A file system that
+    keeps no owners refuses, which does no harm.
+    """
+    if owner is None:
+        return
+    for path in paths:
+        for entry in _entries(path):
+            with contextlib.suppress(OSError):
+                if entry.lstat().st_uid == 0:
+                    os.chown(entry, *owner, follow_symlinks=False)
+
+
+def _entries(path: Path) -> Iterator[Path]:
+    yield path
+    for folder, folders, files in os.walk(path, followlinks=False):
+        for name in (*folders, *files):
+            yield Path(folder, name)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there complete or not at all; raises OSError and leaves no part behind."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+def refusal(directory: Path, error: OSError) -> str:
+    """Return the one message about results that cannot be written, with what to do."""
+    why = error.strerror or str(error)
+    return (
+        f"the results cannot be written to {directory}: {why}\n"
+        f"  to mend it: make room or allow writing there, or choose another place with --reports=DIR"
+    )

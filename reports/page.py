@@ -1,0 +1,204 @@
+"""The result as one page: self-contained, readable offline, on a phone, in print, in light and in dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from lab.requirements import AREAS
+from reports import terminal
+from reports.conformance import Conformance, Judged, Trial, tally
+from reports.deliveries import KINDS, Matrix
+
+TEMPLATE = Path(__file__).with_name("page.html.in")
+
+WORDS = {"passed": "holds", "failed": "does not hold", "not-run": "did not run", "not-applicable": "not applicable"}
+MARK_WORDS = {
+    "delivered": "delivered",
+    "wrong": "not as it must be",
+    "silent": "silent, as it must be",
+    "untested": "not tested",
+}
+
+
+def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence[Matrix]) -> str:
+    """Return the page for a result (the content of conformance.json) and what it was made of."""
+    sentence = terminal.verdict_line(conformance, {}).text.partition(" - ")[2]
+    environment: Mapping[str, str] = result["environment"]
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        verdict=conformance.verdict,
+        told=escape(sentence[:1].upper() + sentence[1:]) + ".",
+        place=escape(terminal.place(environment)),
+        areas=_areas(conformance),
+        matrices=_matrices(tables),
+        findings=_findings(result["findings"]),
+        failures=_failures(conformance),
+        filter=_filter(conformance),
+        requirements="\n".join(_area_table(area, members) for area, members in _by_area(conformance).items()),
+        environment="\n".join(
+            f"<div><dt>{escape(key.replace('_', ' '))}</dt><dd>{escape(value)}</dd></div>"
+            for key, value in sorted(environment.items())
+        ),
+        footer=f"{escape(str(result['generated']))}. The same as data: conformance.json, schema {result['schema']}.",
+    )
+
+
+def _by_area(conformance: Conformance) -> dict[str, list[Judged]]:
+    areas: dict[str, list[Judged]] = {}
+    for judged in conformance.requirements:
+        areas.setdefault(judged.requirement.area, []).append(judged)
+    return areas
+
+
+def _areas(conformance: Conformance) -> str:
+    rows = []
+    for area, members in _by_area(conformance).items():
+        counts = tally(members)
+        squares = "".join(
+            f'<a href="#{one.requirement.id}" class="{one.outcome} {one.level.lower()}" '
+            f'title="{one.requirement.id} {one.level}: {WORDS[one.outcome]}" '
+            f'aria-label="{one.requirement.id}: {WORDS[one.outcome]}"></a>'
+            for one in members
+        )
+        rows.append(
+            f'<tr><th scope="row"><a href="#{area}">{escape(AREAS[area])}</a></th>'
+            f'<td><div class="squares">{squares}</div></td>'
+            f'<td class="count">{counts.passed} of {counts.applicable}</td></tr>'
+        )
+    key = "Filled: MUST. Outlined: SHOULD. Each square leads to its requirement."
+    return f'<table class="areas"><tbody>\n{chr(10).join(rows)}\n</tbody></table>\n<p class="key">{key}</p>'
+
+
+def _matrices(tables: Sequence[Matrix]) -> str:
+    if not tables:
+        return ""
+    used = {mark for table in tables for mark in table.cells.values()}
+    key = ", ".join(f"{terminal.MARKS[mark]} {words}" for mark, words in MARK_WORDS.items() if mark in used)
+    return "<h2>Who hears whom</h2>\n" + "\n".join(_matrix(table) for table in tables) + f'\n<p class="key">{key}</p>'
+
+
+def _matrix(table: Matrix) -> str:
+    kinds = "".join(f'<th class="first" colspan="{len(table.nodes)}">{kind}</th>' for kind in KINDS)
+    receivers = "".join(
+        f'<th{_first(number)} title="{escape(name)}">{escape(terminal.short(name))}</th>'
+        for _ in KINDS
+        for number, name in enumerate(table.nodes)
+    )
+    rows = "\n".join(
+        f'<tr><th scope="row">{escape(sender)}</th>'
+        + "".join(_cell(table, kind, sender, number) for kind in KINDS for number in range(len(table.nodes)))
+        + "</tr>"
+        for sender in table.nodes
+    )
+    return (
+        f'<div class="scroll"><table class="matrix"><caption>{escape(table.network)}</caption>'
+        f'<thead><tr><th></th>{kinds}</tr><tr><th class="corner">from / to</th>{receivers}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody></table></div>"
+    )
+
+
+def _cell(table: Matrix, kind: str, sender: str, number: int) -> str:
+    receiver = table.nodes[number]
+    mark = table.mark(kind, sender, receiver)
+    first = "first " if number == 0 else ""
+    title = escape(f"{kind} from {sender} to {receiver}: {MARK_WORDS[mark]}")
+    if sender == receiver and mark == "untested":
+        return f'<td class="{first}self"></td>'
+    return f'<td class="{first}{mark}" title="{title}">{terminal.MARKS[mark]}</td>'
+
+
+def _first(number: int) -> str:
+    return ' class="first"' if number == 0 else ""
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
+    if not findings:
+        return ""
+    return "<section>\n<h2>What is wrong</h2>\n" + "\n".join(_finding(finding) for finding in findings) + "\n</section>"
+
+
+def _finding(finding: Mapping[str, Any]) -> str:
+    where = " ".join(str(finding[key]) for key in ("node", "interface") if finding.get(key))
+    evidence = finding.get("evidence") or ""
+    lines = evidence if isinstance(evidence, str) else "\n".join(f"{line}" for line in evidence)
+    return (
+        f'<div class="case failed"><p><span class="ids">{escape(str(finding.get("summary", "")))}</span></p>'
+        f"<p><code>{escape(str(finding.get('code', '')))}</code> {escape(where)}</p>"
+        + (f"<pre>{escape(lines)}</pre>" if lines else "")
+        + _mend(finding.get("remedy"))
+        + f'<p class="key">breaks {_links(finding.get("requirements", []))}</p></div>'
+    )
+
+
+def _failures(conformance: Conformance) -> str:
+    """Return the tests that failed or broke, those with the same reason together."""
+    cases: dict[tuple[str, str, str | None], list[Trial]] = {}
+    for trial in conformance.trials:
+        if trial.outcome == "failed" or trial.detail or trial.left_behind:
+            left = f"left behind: {trial.left_behind}" if trial.left_behind else ""
+            told = "\n".join(text for text in (trial.reason, left) if text)
+            cases.setdefault((trial.outcome, told, trial.remedy), []).append(trial)
+    if not cases:
+        return ""
+    blocks = [_case(outcome, told, remedy, trials) for (outcome, told, remedy), trials in cases.items()]
+    return "<section>\n<h2>Failures</h2>\n" + "\n".join(blocks) + "\n</section>"
+
+
+def _case(outcome: str, told: str, remedy: str | None, trials: Sequence[Trial]) -> str:
+    where = "".join(
+        f'<p><span class="ids">{_links(trial.requirements)}</span> <span class="node">{escape(trial.nodeid)}</span></p>'
+        for trial in trials
+    )
+    detail = trials[0].detail
+    full = f"<details><summary>the whole report</summary><pre>{escape(detail)}</pre></details>" if detail else ""
+    return f'<div class="case {outcome}">{where}<p class="reason">{escape(told)}</p>{_mend(remedy)}{full}</div>'
+
+
+def _filter(conformance: Conformance) -> str:
+    open_ones = [judged for judged in conformance.requirements if judged.outcome != "passed"]
+    if not open_ones:
+        return ""
+    label = f"only the {len(open_ones)} that {'is' if len(open_ones) == 1 else 'are'} open"
+    return f'<label class="filter"><input type="checkbox" id="open-only"> {label}</label>'
+
+
+def _area_table(area: str, members: Sequence[Judged]) -> str:
+    counts = tally(members)
+    beyond = "" if members[0].counts else ", not counted in the verdict"
+    rows = "\n".join(_row(judged) for judged in members)
+    return (
+        f'<h3 id="{area}">{escape(AREAS[area])} <span>{counts.passed} of {counts.applicable}{beyond}</span></h3>\n'
+        f'<div class="scroll"><table><tbody>\n{rows}\n</tbody></table></div>'
+    )
+
+
+def _row(judged: Judged) -> str:
+    requirement = judged.requirement
+    why = f'<div class="why">{escape(judged.reason)}</div>{_mend(judged.remedy)}' if judged.reason else ""
+    return (
+        f'<tr id="{requirement.id}" class="{judged.outcome}"><td class="id">{requirement.id}</td>'
+        f'<td class="level">{requirement.level}</td><td class="text">'
+        f"<details><summary>{escape(requirement.statement)}</summary>{_background(judged)}</details>{why}</td>"
+        f'<td class="outcome">{WORDS[judged.outcome]}</td></tr>'
+    )
+
+
+def _background(judged: Judged) -> str:
+    """Return what stands behind a requirement: where it comes from, what breaks it, which tests show it."""
+    requirement = judged.requirement
+    parts = {"source": requirement.source, "broken by": requirement.broken_by, "then": requirement.diagnosis}
+    lines = [f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in parts.items() if text]
+    tests = "".join(f'<div class="node">{escape(test)}</div>' for test in judged.tests)
+    lines.append(f"<dt>tests</dt><dd>{tests or 'none'}</dd>")
+    return f"<dl>{''.join(lines)}</dl>"
+
+
+def _mend(remedy: object) -> str:
+    return f'<p class="mend">to mend it: <code>{escape(str(remedy))}</code></p>' if remedy else ""
+
+
+def _links(ids: Iterable[str]) -> str:
+    return ", ".join(f'<a class="id" href="#{escape(one)}">{escape(one)}</a>' for one in ids)

@@ -1,0 +1,265 @@
+"""
+The results of a run: `conformance.json`, `index.html`, `junit.xml`, Allure results, the summary and the exit status.
+
+Results are made where the whole run is seen: in the one process of a plain run, in the controller of pytest-xdist.
+Workers send what only they know (which tests there were, where they ran) when they end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Generator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports import hookspecs, labels, page, terminal
+from reports.conformance import Conformance, Selection, exit_status, judge
+from reports.deliveries import Matrix, matrices
+from reports.destination import Destination, covers, guard_allure, guard_junit, only_looks, switch_on
+from reports.document import document
+from reports.environment import CHOICES, lab_environment, merged, own_environment
+from reports.ownership import hand_over, invoking_user, refusal, write_whole
+from reports.recorder import Recorder, is_conformance
+
+# Under which keys a worker hands over what it knows.
+COLLECTED = "overcast_collected"
+DESELECTED = "overcast_deselected"
+ENVIRONMENT = "overcast_environment"
+UNWRITTEN = "overcast_unwritten"
+
+# Statuses with which pytest ends when there was no run to speak of: an internal error, a usage error.
+NO_RUN = (3, 4)
+
+MARKUP: dict[terminal.Tone, dict[str, bool]] = {
+    "plain": {},
+    "strong": {"bold": True},
+    "good": {"green": True, "bold": True},
+    "bad": {"red": True},
+    "unsure": {"yellow": True},
+    "faint": {"light": True},
+}
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hook by which the lab tells where it runs."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare where results go."""
+    parser.getgroup("overcast", "Overcast").addoption(
+        "--reports",
+        metavar="DIR",
+        default=None,
+        help="folder for the results of a conformance run: conformance.json, index.html, junit.xml, allure-results/ "
+        "(default: reports/ of the checkout)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Take part in conformance runs only, before the plugins are configured whose options are given a value here."""
+    if only_looks(config):
+        return
+    if hasattr(config, "workeroutput"):
+        config.pluginmanager.register(Worker(config), "overcast-results")
+        return
+    touched, whole = covers(config)
+    if touched:
+        given = config.getoption("reports")
+        directory = Path(config.invocation_params.dir, given) if given else config.rootpath / "reports"
+        destination = Destination(directory)
+        destination.open()
+        if destination.error is None:
+            switch_on(config, destination)
+        config.pluginmanager.register(Results(config, destination, partial_paths=not whole), "overcast-results")
+
+
+class Process:
+    """What every process does that may run tests."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.collected: dict[str, tuple[str, ...]] = {}
+        self.deselected: set[str] = set()
+        self.machine: dict[str, str] = {}
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Remember each conformance test, whether it will be selected or not."""
+        if is_conformance(item.nodeid):
+            ids = [str(argument) for mark in item.iter_markers("requirement") for argument in mark.args]
+            self.collected[item.nodeid] = tuple(ids)
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Remember which tests the user left out."""
+        self.deselected.update(item.nodeid for item in items if is_conformance(item.nodeid))
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Label the tests for Allure."""
+        if labels.active(self.config):
+            labels.label(items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Tell Allure which lab was asked for: the same test has a history of its own in each."""
+        if labels.active(self.config) and is_conformance(item.nodeid):
+            chosen = {name: self.config.getoption(name, default=None) for name in CHOICES}
+            labels.set_parameters({name: str(value) for name, value in chosen.items() if value}, distinguish=True)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Tell Allure on which machine it runs, which is known once the lab stands."""
+        if labels.active(self.config) and is_conformance(item.nodeid):
+            self.machine = self.machine or lab_environment(self.config)
+            known = {name: value for name, value in self.machine.items() if name in ("machine", "kernel")}
+            labels.set_parameters(known, distinguish=False)
+
+
+class Worker(Process):
+    """A worker of pytest-xdist: hands over what it knows."""
+
+    unwritten = ""
+
+    def pytest_sessionstart(self) -> None:
+        """Keep a full disk from failing tests."""
+        guard_allure(self.config, self.note)
+
+    def note(self, error: OSError) -> None:
+        """Remember the first write that was refused."""
+        self.unwritten = self.unwritten or error.strerror or str(error)
+
+    def pytest_sessionfinish(self) -> None:
+        """Put everything where pytest-xdist carries it to the controller."""
+        output: dict[str, Any] = self.config.workeroutput  # type: ignore[attr-defined]
+        output[COLLECTED] = {nodeid: list(ids) for nodeid, ids in self.collected.items()}
+        output[DESELECTED] = sorted(self.deselected)
+        output[ENVIRONMENT] = lab_environment(self.config) if self.collected else {}
+        output[UNWRITTEN] = self.unwritten
+
+
+class Results(Process):
+    """The process that sees the whole run: judges it and writes its results."""
+
+    def __init__(self, config: pytest.Config, destination: Destination, *, partial_paths: bool) -> None:
+        super().__init__(config)
+        self.destination = destination
+        self.partial_paths = partial_paths
+        self.recorder = Recorder()
+        self.broken: dict[str, str] = {}
+        self.of_workers: list[dict[str, str]] = []
+        self.environment: dict[str, str] = {}
+        self.conformance: Conformance | None = None
+        self.tables: list[Matrix] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """Keep a full disk from failing tests or ending the run in a traceback."""
+        guard_junit(self.config, self.destination)
+        guard_allure(self.config, self.destination.note)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember files of tests that cannot be collected: what they would have shown is unknown."""
+        if report.failed and is_conformance(report.nodeid):
+            lines = report.longreprtext.strip().splitlines() or ["no reason given"]
+            self.broken[report.nodeid] = f"{report.nodeid}: {lines[-1].removeprefix('E').strip()}"
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in what a test did, here or in a worker."""
+        self.recorder.add(report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take in what a worker knew when it ended; one that crashed has left nothing."""
+        output = getattr(node, "workeroutput", {})
+        self.collected.update({nodeid: tuple(ids) for nodeid, ids in output.get(COLLECTED, {}).items()})
+        self.deselected.update(output.get(DESELECTED, ()))
+        self.of_workers.append(output.get(ENVIRONMENT, {}))
+        if output.get(UNWRITTEN):
+            self.destination.note(OSError(None, output[UNWRITTEN]))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Judge and write before the others end, so that they see the status; say the last word after them."""
+        if self.collected and session.exitstatus not in NO_RUN:
+            self.environment = merged([own_environment(self.config), *self._of_lab()])
+            self.conformance = judge(self.recorder.trials(self.collected), self._selection(session))
+            self.tables = matrices(self.recorder.deliveries())
+            self._write(session)
+        yield
+        hand_over(self._written(), invoking_user(os.environ, os.geteuid()))
+        if self.conformance is not None:
+            self._last_word(session, self.conformance)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the matrix, the areas and the reasons."""
+        if self.conformance is not None and self.config.get_verbosity() >= 0:
+            terminalreporter.section("conformance", sep="-")
+            width = self.config.get_terminal_writer().fullwidth
+            self._print(terminal.summary(self.conformance, self.tables, width))
+
+    def _of_lab(self) -> list[dict[str, str]]:
+        return self.of_workers or [lab_environment(self.config)]
+
+    def _selection(self, session: pytest.Session) -> Selection:
+        options = ("lf", "stepwise", "ignore", "ignore_glob", "deselect")
+        interrupted = "interrupted" if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
+        return Selection(
+            collected=self.collected,
+            deselected=frozenset(self.deselected),
+            partial_paths=self.partial_paths,
+            partial_options=any(self.config.getoption(name, default=None) for name in options),
+            stopped=str(session.shouldfail or session.shouldstop or interrupted),
+            broken=tuple(self.broken.values()),
+        )
+
+    def _write(self, session: pytest.Session) -> None:
+        """Write the two files of ours and set the exit status, which both of them tell."""
+        assert self.conformance is not None
+        of_pytest = int(session.exitstatus)
+        session.exitstatus = exit_status(self.conformance, of_pytest, written=self.destination.error is None)
+        result = document(
+            self.conformance,
+            environment=self.environment,
+            findings=self.recorder.findings(),
+            tables=self.tables,
+            generated=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            exit_status=session.exitstatus,
+        )
+        if self.destination.error is None:
+            with self.destination.noting_errors():
+                write_whole(self.destination.conformance, json.dumps(result, indent=1) + "\n")
+                write_whole(self.destination.page, page.render(result, self.conformance, self.tables))
+                if results := getattr(self.config.option, "allure_report_dir", None):
+                    lines = [f"{key}={value}\n" for key, value in self.environment.items()]
+                    write_whole(Path(results) / "environment.properties", "".join(lines))
+
+    def _written(self) -> list[Path]:
+        """Return everything that a user who called sudo should own, the caches of Python and pytest included."""
+        root = self.config.rootpath
+        options = [getattr(self.config.option, name, None) for name in ("xmlpath", "allure_report_dir")]
+        own = [self.destination.conformance, self.destination.page, *self.destination.created]
+        caches = [root / self.config.getini("cache_dir"), root / "__pycache__"]
+        for folder in ("lab", "fixtures", "reports", "tests", "selftests"):
+            caches += (root / folder).rglob("__pycache__")
+        return [*own, *(Path(option) for option in options if option), *caches]
+
+    def _last_word(self, session: pytest.Session, conformance: Conformance) -> None:
+        if self.destination.error is not None:
+            session.exitstatus = exit_status(conformance, int(session.exitstatus), written=False)
+            told = refusal(self.destination.directory, self.destination.error)
+            self._print([terminal.Line(line, "bad") for line in told.splitlines()])
+        elif self.config.get_verbosity() >= 0:
+            self._print([terminal.Line(f"results: {self.destination.page}", "faint")])
+        self._print([terminal.verdict_line(conformance, self.environment)])
+
+    def _print(self, lines: list[terminal.Line]) -> None:
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is None:
+            return
+        encoding = getattr(getattr(self.config.get_terminal_writer(), "_file", None), "encoding", None)
+        for line in lines:
+            reporter.write_line(terminal.encodable(line.text, encoding), **MARKUP[line.tone])

@@ -1,0 +1,134 @@
+"""Turns pytest's reports, several for each test, into one trial for each test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from lab.requirements import NOT_APPLICABLE, in_order, split_remedy
+from reports.conformance import Outcome, Trial
+from reports.deliveries import Delivery, delivery_of
+
+# A reason is what a person reads in a table: the whole failure is kept beside it.
+REASON_LINES = 3
+
+# pytest-xdist reports the test during which a worker died in a phase of this name.
+CRASHED = "???"
+
+
+@dataclass
+class Recorder:
+    """Collects the reports of a session's conformance tests as they come in."""
+
+    reports: dict[str, list[pytest.TestReport]] = field(default_factory=dict)
+
+    def add(self, report: pytest.TestReport) -> None:
+        """Take in the report of one phase of one test."""
+        if is_conformance(report.nodeid):
+            self.reports.setdefault(report.nodeid, []).append(report)
+
+    def trials(self, collected: Mapping[str, tuple[str, ...]]) -> list[Trial]:
+        """Return one trial per test, in the order in which the tests ran."""
+        return [_trial(_plain(nodeid, collected), reports, collected) for nodeid, reports in self.reports.items()]
+
+    def deliveries(self) -> list[Delivery]:
+        """Return every delivery that a test recorded."""
+        return [delivery_of(entry) for _, entry in self._entries("delivery")]
+
+    def findings(self) -> list[dict[str, Any]]:
+        """Return the findings of the diagnosis, once each, with the requirements of all tests that met them."""
+        merged: dict[str, dict[str, Any]] = {}
+        for ids, entry in self._entries("finding"):
+            named = [*entry.get("requirements", []), *ids]
+            same = repr({key: value for key, value in entry.items() if key != "requirements"})
+            finding = merged.setdefault(same, {**entry, "requirements": []})
+            finding["requirements"] = in_order([*finding["requirements"], *named])
+        return list(merged.values())
+
+    def _entries(self, name: str) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+        """Return the entries of one name with the ids of their test; later phases repeat those of earlier ones."""
+        found: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+        for reports in self.reports.values():
+            entries: list[dict[str, Any]] = []
+            for report in reports:
+                for key, value in report.user_properties:
+                    if key == name and isinstance(value, dict) and value not in entries:
+                        entries.append(value)
+            found.extend((_ids(reports), entry) for entry in entries)
+        return found
+
+
+def is_conformance(nodeid: str) -> bool:
+    """Tell whether a test belongs to the conformance suite, not to the tests of the suite itself."""
+    return nodeid.startswith("tests/")
+
+
+def _plain(nodeid: str, collected: Mapping[str, tuple[str, ...]]) -> str:
+    """Take off what `--dist loadgroup` appends to a node id."""
+    bare = nodeid.rpartition("@")[0]
+    return bare if nodeid not in collected and bare in collected else nodeid
+
+
+def _ids(reports: list[pytest.TestReport]) -> tuple[str, ...]:
+    properties = [entry for report in reports for entry in report.user_properties]
+    return tuple(in_order(str(value) for key, value in properties if key == "requirement"))
+
+
+def _trial(nodeid: str, reports: list[pytest.TestReport], collected: Mapping[str, tuple[str, ...]]) -> Trial:
+    telling = _telling(reports)
+    outcome, reason, remedy = _read(nodeid, telling)
+    teardown = next((report for report in reports if report.when == "teardown" and report.failed), None)
+    return Trial(
+        nodeid=nodeid,
+        requirements=_ids(reports) or collected.get(nodeid, ()),
+        outcome=outcome,
+        reason=reason,
+        remedy=remedy,
+        detail=telling.longreprtext if telling.failed else "",
+        seconds=sum(report.duration for report in reports),
+        left_behind=_explain(teardown)[0] if teardown else "",
+    )
+
+
+def _telling(reports: list[pytest.TestReport]) -> pytest.TestReport:
+    """Return the report that decides: the crash, else the test's own phase, else the set-up that kept it off."""
+    for phase in (CRASHED, "call", "setup"):
+        for report in reports:
+            if report.when == phase:
+                return report
+    return reports[0]
+
+
+def _read(nodeid: str, report: pytest.TestReport) -> tuple[Outcome, str, str | None]:
+    reason, remedy = _explain(report)
+    if report.when == CRASHED:
+        return "not-run", "the worker died while it ran", f"pytest -n 0 '{nodeid}'"
+    if report.when == "call" and hasattr(report, "wasxfail"):
+        return ("passed", "", None) if report.passed else ("failed", f"known to fail: {report.wasxfail}", None)
+    if report.skipped and reason.startswith(NOT_APPLICABLE):
+        return "not-applicable", reason.removeprefix(NOT_APPLICABLE), None
+    if report.skipped:
+        return "not-run", reason, remedy
+    if report.failed and report.when == "call":
+        return "failed", reason, remedy
+    if report.when == "call":
+        return "passed", "", None
+    return "not-run", reason or "the run ended while it was running", remedy
+
+
+def _explain(report: pytest.TestReport) -> tuple[str, str | None]:
+    """Return the reason and the remedy that a report of a skip, an error or a failure gives."""
+    longrepr: Any = report.longrepr
+    if isinstance(longrepr, tuple):
+        text = str(longrepr[2]).removeprefix("Skipped: ")
+    elif hasattr(longrepr, "reprcrash") and longrepr.reprcrash is not None:
+        text = longrepr.reprcrash.message
+    else:
+        text = str(longrepr or "")
+    what, remedy = split_remedy(text)
+    what = re.sub(r"^(lab\.errors\.\w+|AssertionError|Failed): ", "", what)
+    return "\n".join([line.rstrip() for line in what.splitlines() if line.strip()][:REASON_LINES]), remedy
