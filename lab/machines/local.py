@@ -36,13 +36,20 @@ def _unshare() -> list[str]:
     return arguments if os.geteuid() == 0 else [*arguments, "--user", "--map-root-user"]
 
 
-def unavailable() -> EnvironmentProblem | None:
-    """Why namespaces cannot be had here, with what mends it; None when they can."""
+def missing_program() -> EnvironmentProblem | None:
+    """The programs that start the agent and are not installed; None when they are."""
     if shutil.which("unshare") is None or shutil.which("setpriv") is None:
         return EnvironmentProblem(
             "unshare(1) and setpriv(1) of util-linux are needed to make private namespaces, and are not installed",
             remedy="apt-get install util-linux",
         )
+    return None
+
+
+def unavailable() -> EnvironmentProblem | None:
+    """Why namespaces cannot be had here, with what mends it; None when they can."""
+    if problem := missing_program():
+        return problem
     tried = subprocess.run(
         [*_unshare(), "true"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

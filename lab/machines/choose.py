@@ -1,0 +1,157 @@
+"""
+Which machine runs a lab: this kernel when it can create the overlay's kind of link, otherwise a guest kernel.
+
+    chosen = choose("auto", "gretap")       Choice("guest", "this kernel (6.18.44) has no gretap: a guest kernel ...")
+    starting = start(chosen, group)         at once: the machine comes up beside whatever else is to be done
+    machine = starting.machine()            waits for it; what went wrong meanwhile is raised here
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import execnet
+
+from lab.errors import EnvironmentProblem, UsageProblem
+from lab.machines import abilities, guest, local, uml
+from lab.machines.base import Machine
+
+KERNELS = ("auto", "host", "guest")
+EVERY_LAB = ("veth", "bridge")
+"""The kinds of link that a lab has whatever its overlay is."""
+
+GUEST = "a guest kernel (User-Mode Linux) runs the lab"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kind of machine, and why in one line that can be announced."""
+
+    kind: Literal["local", "guest"]
+    reason: str
+
+
+def choose(kernel: str, tunnel: str) -> Choice:
+    """
+    Decides by trying, in a few milliseconds; `kernel` is `auto`, `host` or `guest`.
+
+    Raises EnvironmentProblem when neither kernel can (or the one that was asked for cannot), UsageProblem for an
+    unknown word.
+    """
+    if kernel not in KERNELS:
+        raise UsageProblem(f"unknown kernel {kernel!r}: expected one of {', '.join(KERNELS)}")
+    if kernel == "guest":
+        if problem := guest.available():
+            raise EnvironmentProblem(f"--kernel=guest needs a guest kernel, but {problem}", remedy=uml.REMEDY)
+        return Choice("guest", f"--kernel=guest: {GUEST}")
+    lack = _lack_of_host(tunnel)
+    if lack is None:
+        return Choice("local", f"this kernel ({release()}) has {tunnel}: it runs the lab")
+    if kernel == "host":
+        raise EnvironmentProblem(
+            f"--kernel=host needs a kernel that can run the lab, but {lack.message}",
+            remedy=f"{lack.remedy}; or leave --kernel=host out: a guest kernel (User-Mode Linux) then runs the lab",
+        )
+    if problem := guest.available():
+        raise EnvironmentProblem(
+            f"no kernel can run the lab: {lack.message}, and for a guest kernel {problem}",
+            remedy=f"{uml.REMEDY}   (a guest kernel, which needs no rights; or: {lack.remedy})",
+        )
+    return Choice("guest", f"{lack.message}: {GUEST}")
+
+
+def release() -> str:
+    """The running kernel's version without the distribution's suffix."""
+    return os.uname().release.partition("-")[0]
+
+
+def _lack_of_host(tunnel: str) -> EnvironmentProblem | None:
+    """What this kernel lacks for a lab with that kind of tunnel; None when it lacks nothing."""
+    found = abilities.probe([*EVERY_LAB, tunnel])
+    if found.namespaces:
+        return local.unavailable() or EnvironmentProblem(
+            f"namespaces are refused here ({os.strerror(found.namespaces)})", remedy="run with sudo"
+        )
+    for kind in found.lacking:
+        number = found.kinds[kind]
+        module = abilities.MODULES.get(kind, kind)
+        why = "" if number == abilities.UNKNOWN_KIND else f" ({os.strerror(number)})"
+        return EnvironmentProblem(
+            f"this kernel ({release()}) has no {kind}{why}",
+            remedy=f"sudo modprobe {module}   (Ubuntu's cloud kernels: apt-get install linux-modules-extra-$(uname -r))",
+        )
+    return local.missing_program()
+
+
+class Starting:
+    """
+    A machine on its way.  `machine` waits for it, `close` ends it, also while it still starts.
+
+    The thread in which it starts lives as long as it: the kernel ends a local agent with the thread that started it.
+    """
+
+    def __init__(self, make: Callable[[], Machine], abandon: Callable[[], None] = lambda: None) -> None:
+        self._make, self._abandon = make, abandon
+        self._machine: Machine | None = None
+        self._error: BaseException | None = None
+        self._ready, self._closed = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._live, name="machine", daemon=True)
+        self._thread.start()
+
+    def _live(self) -> None:
+        try:
+            machine = self._make()
+            self._machine = machine
+            machine.facts["pyroute2"] = machine.call("warm_up")
+        except BaseException as error:
+            self._error = error
+        self._ready.set()
+        self._closed.wait()
+
+    def machine(self) -> Machine:
+        """The machine, ready for its first lab; raises what kept it from starting."""
+        self._ready.wait()
+        if self._error is not None:
+            self.close()
+            raise self._error
+        assert self._machine is not None
+        return self._machine
+
+    def close(self) -> None:
+        """Ends the machine, whatever state it is in.  Idempotent."""
+        if self._closed.is_set():
+            return
+        if not self._ready.is_set():
+            self._abandon()
+            self._ready.wait()
+        if self._machine is not None:
+            self._machine.close()
+        self._closed.set()
+        self._thread.join()
+
+
+def start(choice: Choice, group: execnet.Group, worker: int = 0) -> Starting:
+    """
+    Starts the chosen machine and returns at once.
+
+    Call it from the main thread, which a guest lives and dies with.  `worker` tells parallel runs apart.
+    """
+    if choice.kind == "local":
+        return Starting(lambda: local.start(group, worker=worker))
+    booting = guest.boot()
+
+    def make() -> Machine:
+        gateway = booting.gateway(group, f"guest{worker}-{os.getpid()}")
+        try:
+            return Machine(
+                "guest", "the guest kernel", gateway, [], on_close=booting.close, autopsy=lambda: booting.console
+            )
+        except BaseException:
+            booting.close()
+            raise
+
+    return Starting(make, abandon=booting.kill)
