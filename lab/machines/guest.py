@@ -34,7 +34,7 @@ from lab.errors import EnvironmentProblem, MachineLost
 from lab.machines import uml, wire
 
 MODULES = ("veth", "bridge", "ip_gre", "vxlan", "sch_ingress", "cls_bpf")
-"""Loaded at boot; every other module comes when it is asked for (`guest_modules.load`, or by the kernel itself)."""
+"""Loaded at boot; every other module comes when it is asked for (`lab.agent.modules.load`, or by the kernel itself)."""
 
 FAREWELL = 1.0
 """Seconds that a guest gets to power off before it is killed."""

@@ -231,8 +231,8 @@ class TestModules:
         failures = ask(
             shared,
             """
-            from lab.machines import guest_modules
-            channel.send(guest_modules.load(["sch_netem", "xt_conntrack", "veth", "ext4", "nonsense"]))
+            from lab.agent import modules
+            channel.send(modules.load(["sch_netem", "xt_conntrack", "veth", "ext4", "nonsense"]))
             """,
         )
 
