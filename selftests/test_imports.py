@@ -45,6 +45,8 @@ ROOMS = (
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
     Room("lab/agent", (), others=("pyroute2",)),
     Room("lab/machines", ("lab.model", "lab.errors"), others=("execnet",)),
+    # The first process of a guest: on the far side, it loads modules as the agent does later.
+    Room("lab/machines/guest_init.py", ("lab.agent.modules",), others=("execnet",)),
     Room("lab/underlay", (*DATA, "lab.machines"), never=PYTEST),
     Room("lab/overlay", (*DATA, "lab.machines"), never=PYTEST),
     Room("lab/probes", (*DATA, "lab.machines"), never=PYTEST),

@@ -11,7 +11,8 @@ import contextlib
 import ipaddress
 import socket
 import struct
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Callable
 
 from pyroute2.netlink import NLA_F_NESTED, nla, nlmsg
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
@@ -74,7 +75,7 @@ class Links:
         self._transport = transport
         self._namespace_of = namespace_of
 
-    def apply(self, changes: Sequence[Tuple[str, Dict[str, Any]]]) -> None:
+    def apply(self, changes: Sequence[tuple[str, dict[str, Any]]]) -> None:
         """Makes the changes in their order; the first one refused is raised as OSError naming it."""
         for verb, fields in changes:
             getattr(self, "_" + verb)(**fields)
@@ -87,13 +88,13 @@ class Links:
         device: str,
         kind: str,
         data: Sequence[Any] = (),
-        mtu: Optional[int] = None,
-        address: Optional[str] = None,
-        master: Optional[str] = None,
+        mtu: int | None = None,
+        address: str | None = None,
+        master: str | None = None,
         up: bool = True,
-        peer: Optional[Dict[str, Any]] = None,
+        peer: dict[str, Any] | None = None,
     ) -> None:
-        attributes: List[Any] = [("IFLA_IFNAME", device)]
+        attributes: list[Any] = [("IFLA_IFNAME", device)]
         if mtu is not None:
             attributes.append(("IFLA_MTU", mtu))
         if address is not None:
@@ -103,7 +104,7 @@ class Links:
         values = [self._attribute(name, value) for name, value in data]
         if peer is not None:
             values.append(("VETH_INFO_PEER", self._peer(**peer)))
-        info: List[Any] = [("IFLA_INFO_KIND", kind)]
+        info: list[Any] = [("IFLA_INFO_KIND", kind)]
         if values:
             info.append(("IFLA_INFO_DATA", {"attrs": values}))
         attributes.append(("IFLA_LINKINFO", {"attrs": info}))
@@ -112,15 +113,13 @@ class Links:
         message["attrs"] = attributes
         self._transport.queue(message, NEWLINK, CREATE, f"ip link add {device} type {kind}")
 
-    def _attribute(self, name: str, value: Any) -> Tuple[str, Any]:
+    def _attribute(self, name: str, value: Any) -> tuple[str, Any]:
         """`dev ens3` of a tunnel is an index to the kernel."""
         return name, self._transport.index(value) if name.endswith("_LINK") and isinstance(value, str) else value
 
-    def _peer(
-        self, device: str, node: int, mtu: Optional[int] = None, address: Optional[str] = None
-    ) -> Dict[str, Any]:
+    def _peer(self, device: str, node: int, mtu: int | None = None, address: str | None = None) -> dict[str, Any]:
         """The far end of a veth, born down: the kernel links the two ends only after it has made both."""
-        attributes: List[Any] = [("IFLA_IFNAME", device), ("IFLA_NET_NS_FD", self._namespace_of(node))]
+        attributes: list[Any] = [("IFLA_IFNAME", device), ("IFLA_NET_NS_FD", self._namespace_of(node))]
         if mtu is not None:
             attributes.append(("IFLA_MTU", mtu))
         if address is not None:
@@ -130,18 +129,18 @@ class Links:
     def _link_set(
         self,
         device: str,
-        up: Optional[bool] = None,
-        mtu: Optional[int] = None,
-        address: Optional[str] = None,
-        master: Optional[str] = None,
+        up: bool | None = None,
+        mtu: int | None = None,
+        address: str | None = None,
+        master: str | None = None,
         nomaster: bool = False,
-        kind: Optional[str] = None,
+        kind: str | None = None,
         data: Sequence[Any] = (),
-        multicast: Optional[bool] = None,
+        multicast: bool | None = None,
     ) -> None:
         message = ifinfmsg()
         message["index"] = self._transport.index(device)
-        attributes: List[Any] = []
+        attributes: list[Any] = []
         if up is not None:
             message["flags"] |= IFF_UP if up else 0
             message["change"] |= IFF_UP
@@ -203,9 +202,9 @@ class Links:
         flags: int,
         verb: str,
         to: str,
-        device: Optional[str] = None,
-        via: Optional[str] = None,
-        source: Optional[str] = None,
+        device: str | None = None,
+        via: str | None = None,
+        source: str | None = None,
         type: str = "unicast",
     ) -> None:
         network = ipaddress.ip_network(to)
@@ -217,7 +216,7 @@ class Links:
         # `ip route del` says "any scope, any protocol" (nowhere, unspec); an addition is static, like `ip`'s own (boot)
         message["scope"] = 255 if kind == DELROUTE else SCOPE_UNIVERSE if via or device is None else SCOPE_LINK
         message["proto"] = 0 if kind == DELROUTE else 3
-        attributes: List[Any] = []
+        attributes: list[Any] = []
         if network.prefixlen:
             attributes.append(("RTA_DST", str(network.network_address)))
         if device is not None:
@@ -257,7 +256,7 @@ class Links:
         message["attrs"] = [("NDA_DST", to)]
         self._transport.queue(message, DELNEIGH, CHANGE, f"ip neigh del {to} dev {device}")
 
-    def _fdb(self, kind: int, flags: int, verb: str, device: str, lladdr: str, to: Optional[str], own: bool) -> None:
+    def _fdb(self, kind: int, flags: int, verb: str, device: str, lladdr: str, to: str | None, own: bool) -> None:
         message = ndmsg()
         message["family"] = socket.AF_BRIDGE
         message["ifindex"] = self._transport.index(device)
@@ -266,7 +265,7 @@ class Links:
         message["attrs"] = [("NDA_LLADDR", lladdr)] + ([("NDA_DST", to)] if to else [])
         self._transport.queue(message, kind, flags, f"bridge fdb {verb} {lladdr} dev {device}")
 
-    def _fdb_add(self, device: str, lladdr: str, to: Optional[str] = None, own: bool = False) -> None:
+    def _fdb_add(self, device: str, lladdr: str, to: str | None = None, own: bool = False) -> None:
         """A static forwarding entry: of the bridge that `device` is a port of, or (own) of a VXLAN device itself."""
         self._fdb(NEWNEIGH, CREATE, "add", device, lladdr, to, own)
 
@@ -274,7 +273,7 @@ class Links:
         """One more remote for a VXLAN device's entry (head-end replication)."""
         self._fdb(NEWNEIGH, CHANGE | 0x400 | 0x800, "append", device, lladdr, to, True)
 
-    def _fdb_del(self, device: str, lladdr: str, to: Optional[str] = None, own: bool = False) -> None:
+    def _fdb_del(self, device: str, lladdr: str, to: str | None = None, own: bool = False) -> None:
         self._fdb(DELNEIGH, CHANGE, "del", device, lladdr, to, own)
 
     # filters
@@ -319,35 +318,35 @@ class Links:
 
     # reading
 
-    def links(self) -> List[Any]:
+    def links(self) -> list[Any]:
         """Every link with its kind, its kind's attributes, master, flags, counters."""
         return [plain(link) for link in self._transport.dump(ifinfmsg(), GETLINK, ifinfmsg)]
 
-    def bridge_ports(self) -> List[Any]:
+    def bridge_ports(self) -> list[Any]:
         """Every bridge port with its flags."""
         message = ifinfmsg()
         message["family"] = socket.AF_BRIDGE
         return [plain(port) for port in self._transport.dump(message, GETLINK, ifinfmsg)]
 
-    def addresses(self) -> List[Any]:
+    def addresses(self) -> list[Any]:
         return [plain(address) for address in self._transport.dump(ifaddrmsg(), GETADDR, ifaddrmsg)]
 
-    def routes(self) -> List[Any]:
+    def routes(self) -> list[Any]:
         """Every route of every table, IPv4 and IPv6."""
         return [plain(route) for route in self._transport.dump(rtmsg(), GETROUTE, rtmsg)]
 
-    def rules(self) -> List[Any]:
+    def rules(self) -> list[Any]:
         return [plain(rule) for rule in self._transport.dump(fibmsg(), GETRULE, fibmsg)]
 
-    def neighbours(self, family: int = socket.AF_INET) -> List[Any]:
+    def neighbours(self, family: int = socket.AF_INET) -> list[Any]:
         message = ndmsg()
         message["family"] = family
         return [plain(entry) for entry in self._transport.dump(message, GETNEIGH, ndmsg)]
 
-    def fdb(self) -> List[Any]:
+    def fdb(self) -> list[Any]:
         """The forwarding entries of every bridge and VXLAN device."""
         return self.neighbours(socket.AF_BRIDGE)
 
 
-def _words(flags: Dict[str, int]) -> str:
+def _words(flags: dict[str, int]) -> str:
     return " ".join(f"{name} {value}" for name, value in flags.items())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from typing import Iterator, Optional
+from collections.abc import Iterator
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 THIS_STACK = "/proc/thread-self/ns/net"
@@ -48,7 +48,7 @@ class Stack:
         os.close(self.namespace)
 
 
-_home_fd: Optional[int] = None
+_home_fd: int | None = None
 
 
 def _home() -> int:

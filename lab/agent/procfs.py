@@ -7,7 +7,6 @@ Kernel parameters and counters of the stack that the thread is in (sysctl(8), pr
 from __future__ import annotations
 
 import os
-from typing import Dict, List
 
 THREAD_NET = "/proc/thread-self/net"
 
@@ -18,6 +17,7 @@ def _path(name: str) -> str:
 
 
 def read_sysctl(name: str) -> str:
+    """A parameter's value, without the newline."""
     with open(_path(name)) as file:
         return file.read().strip()
 
@@ -30,9 +30,9 @@ def write_sysctl(name: str, value: str) -> str:
     return before
 
 
-def counters() -> Dict[str, int]:
-    """SNMP and extended counters under nstat's names: `IpInReceives`, `IcmpInTimeExcds`, `TcpExtIPReversePathFilter`."""
-    found: Dict[str, int] = {}
+def counters() -> dict[str, int]:
+    """SNMP and extended counters under nstat's names: `IpInReceives`, `TcpExtIPReversePathFilter`."""
+    found: dict[str, int] = {}
     for name in ("snmp", "netstat"):
         with open(f"{THREAD_NET}/{name}") as file:
             lines = file.read().splitlines()
@@ -52,7 +52,7 @@ def read_net(name: str) -> str:
         return file.read()
 
 
-def sysctls_below(prefix: str) -> List[str]:
+def sysctls_below(prefix: str) -> list[str]:
     """The names of the parameters directly below a prefix such as `net.bridge`; empty when there is none."""
     path = _path(prefix)
     return sorted(f"{prefix}.{name}" for name in os.listdir(path)) if os.path.isdir(path) else []

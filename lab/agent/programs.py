@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import Any, Dict, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def run(arguments: Sequence[str], timeout: float) -> Dict[str, Any]:
+def run(arguments: Sequence[str], timeout: float) -> dict[str, Any]:
     """Runs a program in the stack that the thread is in; `status` None: it is not installed."""
     found = shutil.which(arguments[0], path=SYSTEM_PATH)
     if found is None:
@@ -19,8 +20,7 @@ def run(arguments: Sequence[str], timeout: float) -> Dict[str, Any]:
     done = subprocess.run(
         [found, *arguments[1:]],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         timeout=timeout,
         env={**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C", "XTABLES_LOCKFILE": "/dev/null"},
         errors="replace",

@@ -15,7 +15,8 @@ import os
 import socket
 import struct
 import time
-from typing import Any, Callable, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Callable
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_EXCL, NLM_F_CREATE, NLM_F_REPLACE = 0x200, 0x400, 0x100
@@ -42,7 +43,7 @@ class Transport:
         self.socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self._names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._sequence = 0
-        self._queued: List[Tuple[bytes, int, str]] = []
+        self._queued: list[tuple[bytes, int, str]] = []
 
     def close(self) -> None:
         self.socket.close()
@@ -85,7 +86,7 @@ class Transport:
         if refusal is not None:
             raise refusal
 
-    def dump(self, message: Any, kind: int, message_class: Callable[..., Any]) -> List[Any]:
+    def dump(self, message: Any, kind: int, message_class: Callable[..., Any]) -> list[Any]:
         """Every object of a kind, decoded by `message_class`."""
         self.flush()
         self._sequence += 1
@@ -94,7 +95,7 @@ class Transport:
         message["header"]["sequence_number"] = self._sequence
         message.encode()
         self.socket.send(bytes(message.data))
-        found = []
+        found: list[Any] = []
         while True:
             for kind_read, flags, sequence, payload in self._read(whole=True):
                 if sequence != self._sequence:
@@ -126,7 +127,7 @@ class Transport:
                 offset += max(4, (length + 3) & ~3)
         return False
 
-    def wait_operational(self, devices: Sequence[str], timeout: float) -> List[str]:
+    def wait_operational(self, devices: Sequence[str], timeout: float) -> list[str]:
         """
         Waits until the devices transmit: the kernel activates a link whose carrier came later from a work queue, and
         drops what is sent on it before.  Woken by link notifications; returns the names that are not up in time (s).
@@ -145,7 +146,7 @@ class Transport:
                 with contextlib.suppress(socket.timeout):
                     events.recv(1 << 16)
 
-    def _read(self, whole: bool = False) -> List[Tuple[int, int, int, bytes]]:
+    def _read(self, whole: bool = False) -> list[tuple[int, int, int, bytes]]:
         data = self.socket.recv(1 << 18)
         messages, offset = [], 0
         while offset + 16 <= len(data):

@@ -11,13 +11,13 @@ import contextlib
 import errno
 import os
 import platform
-import socket
 import sys
 import time
 import traceback
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Callable
 
-from lab.agent import namespaces, procfs, programs, sockets
+from lab.agent import modules, namespaces, procfs, programs, sockets
 from lab.agent.rtnl import Transport
 from lab.agent.sockets import Endpoint
 from lab.agent.taps import Tap
@@ -28,9 +28,9 @@ class Node:
 
     def __init__(self, stack: namespaces.Stack) -> None:
         self.stack = stack
-        self._links: Optional[Any] = None
-        self._transport: Optional[Transport] = None
-        self._tap: Optional[Tap] = None
+        self._links: Any | None = None
+        self._transport: Transport | None = None
+        self._tap: Tap | None = None
 
     def transport(self) -> Transport:
         if self._transport is None:
@@ -64,8 +64,8 @@ class Agent:
     """Every public method is a verb; arguments and results are builtins."""
 
     def __init__(self) -> None:
-        self._nodes: Dict[int, Node] = {}
-        self._endpoints: Dict[int, Endpoint] = {}
+        self._nodes: dict[int, Node] = {}
+        self._endpoints: dict[int, Endpoint] = {}
         self._next = 0
 
     def _handle(self) -> int:
@@ -74,7 +74,7 @@ class Agent:
 
     # the machine
 
-    def hello(self) -> Dict[str, Any]:
+    def hello(self) -> dict[str, Any]:
         """What this machine is."""
         return {
             "kernel": platform.release(),
@@ -92,10 +92,8 @@ class Agent:
 
         return str(pyroute2.__version__)
 
-    def pin(self, cpu: Optional[int] = None) -> int:
-        """
-        Stays on one CPU from now on: packets queued per CPU (netif_rx) then keep their order, which fences rely on.
-        """
+    def pin(self, cpu: int | None = None) -> int:
+        """Stays on one CPU from now on: packets queued per CPU (netif_rx) keep their order then; fences rely on it."""
         allowed = sorted(os.sched_getaffinity(0))
         chosen = allowed[(cpu or 0) % len(allowed)]
         os.sched_setaffinity(0, {chosen})
@@ -104,15 +102,13 @@ class Agent:
     def private_run(self) -> None:
         namespaces.private_run()
 
-    def load_modules(self, names: Sequence[str]) -> List[str]:
-        """Loads kernel modules on a machine that is ours (a guest); returns the names that this kernel has not."""
-        from lab.machines import guest_init
-
-        return list(guest_init.load(names))
+    def load_modules(self, names: Sequence[str]) -> dict[str, str]:
+        """Loads kernel modules on a machine that is ours (a guest); returns why, by name, for those that it cannot."""
+        return modules.load(list(names))
 
     # nodes
 
-    def node_create(self, names: Sequence[str]) -> List[int]:
+    def node_create(self, names: Sequence[str]) -> list[int]:
         """New stacks, each with `lo` up."""
         handles = []
         for name in names:
@@ -132,7 +128,7 @@ class Agent:
         for handle in handles:
             self._nodes.pop(handle).close()
 
-    def settle(self, node: int, devices: Sequence[str], timeout: float) -> List[str]:
+    def settle(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
         """Waits until the devices transmit; returns those that do not by the deadline (s)."""
         with self._nodes[node].stack.entered():
             return self._nodes[node].transport().wait_operational(devices, timeout)
@@ -144,13 +140,13 @@ class Agent:
         """Changes of links, addresses, routes, neighbours, bridge ports and filters (`links.Links`)."""
         self._nodes[node].links(self._namespace_of).apply([(verb, fields) for verb, fields in changes])
 
-    def read(self, node: int, what: str) -> List[Any]:
+    def read(self, node: int, what: str) -> list[Any]:
         """`links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours` or `fdb` of a node."""
         return list(getattr(self._nodes[node].links(self._namespace_of), what)())
 
-    def sysctl_read(self, node: int, names: Sequence[str]) -> Dict[str, Optional[str]]:
+    def sysctl_read(self, node: int, names: Sequence[str]) -> dict[str, str | None]:
         """Values by name; None where this kernel has no such parameter."""
-        values: Dict[str, Optional[str]] = {}
+        values: dict[str, str | None] = {}
         with self._nodes[node].stack.entered():
             for name in names:
                 try:
@@ -159,16 +155,16 @@ class Agent:
                     values[name] = None
         return values
 
-    def sysctl_write(self, node: int, values: Dict[str, str]) -> Dict[str, str]:
+    def sysctl_write(self, node: int, values: dict[str, str]) -> dict[str, str]:
         """Sets parameters; returns what they were."""
         with self._nodes[node].stack.entered():
             return {name: procfs.write_sysctl(name, value) for name, value in values.items()}
 
-    def sysctls_below(self, node: int, prefix: str) -> List[str]:
+    def sysctls_below(self, node: int, prefix: str) -> list[str]:
         with self._nodes[node].stack.entered():
             return procfs.sysctls_below(prefix)
 
-    def counters(self, node: int) -> Dict[str, int]:
+    def counters(self, node: int) -> dict[str, int]:
         with self._nodes[node].stack.entered():
             return procfs.counters()
 
@@ -176,7 +172,7 @@ class Agent:
         with self._nodes[node].stack.entered():
             return procfs.read_net(name)
 
-    def run(self, node: int, arguments: Sequence[str], timeout: float = 30.0) -> Dict[str, Any]:
+    def run(self, node: int, arguments: Sequence[str], timeout: float = 30.0) -> dict[str, Any]:
         with self._nodes[node].stack.entered():
             return programs.run(arguments, timeout)
 
@@ -196,7 +192,7 @@ class Agent:
             if endpoint is not None:
                 endpoint.socket.close()
 
-    def send(self, endpoint: int, payload: bytes, to: Optional[Sequence[Any]] = None) -> int:
+    def send(self, endpoint: int, payload: bytes, to: Sequence[Any] | None = None) -> int:
         opened = self._endpoints[endpoint].socket
         return opened.send(payload) if to is None else opened.sendto(payload, tuple(to))
 
@@ -205,13 +201,13 @@ class Agent:
         with contextlib.suppress(OSError):
             self.send(endpoint, payload, to)
 
-    def send_once(self, node: int, payload: bytes, to: Optional[Sequence[Any]], fields: Dict[str, Any]) -> List[Any]:
+    def send_once(self, node: int, payload: bytes, to: Sequence[Any] | None, fields: dict[str, Any]) -> list[Any]:
         """Opens a socket, sends, closes it; returns the socket's own name (the source address)."""
         return self.send_many(node, [payload], to, fields)
 
     def send_many(
-        self, node: int, payloads: Sequence[bytes], to: Optional[Sequence[Any]], fields: Dict[str, Any]
-    ) -> List[Any]:
+        self, node: int, payloads: Sequence[bytes], to: Sequence[Any] | None, fields: dict[str, Any]
+    ) -> list[Any]:
         with self._nodes[node].stack.entered():
             endpoint = sockets.open_endpoint(**fields)
         with endpoint.socket as opened:
@@ -222,17 +218,15 @@ class Agent:
                     opened.sendto(payload, tuple(to))
             return list(opened.getsockname()[:2])
 
-    def send_fence(self, node: int, payload: bytes, to: Sequence[Any], fields: Dict[str, Any]) -> None:
-        """
-        Sends a fence.  That it cannot be sent (no route, network down) is not this call's failure: it will not arrive.
-        """
+    def send_fence(self, node: int, payload: bytes, to: Sequence[Any], fields: dict[str, Any]) -> None:
+        """Sends a fence.  That it cannot be sent (no route, say) is not this call's failure: it will not arrive."""
         with contextlib.suppress(OSError):
             self.send_many(node, [payload], to, fields)
 
     def set_option(self, endpoint: int, level: int, option: int, value: Any) -> None:
         self._endpoints[endpoint].socket.setsockopt(level, option, value)
 
-    def name(self, endpoint: int) -> List[Any]:
+    def name(self, endpoint: int) -> list[Any]:
         return list(self._endpoints[endpoint].socket.getsockname()[:2])
 
     def connected(self, endpoint: int, timeout: float) -> None:
@@ -256,7 +250,7 @@ class Agent:
         self._endpoints[handle] = Endpoint(connection)
         return handle
 
-    def wait_for(self, tokens: Sequence[Any], timeout: float) -> List[int]:
+    def wait_for(self, tokens: Sequence[Any], timeout: float) -> list[int]:
         """
         Waits until every `[endpoint, token]` has received something that holds the token, under one deadline (s).
 
@@ -275,7 +269,7 @@ class Agent:
         sockets.wait_until(list(endpoints.values()), arrived, timeout)
         return sorted(missing)
 
-    def take(self, endpoints: Sequence[int]) -> List[List[Dict[str, Any]]]:
+    def take(self, endpoints: Sequence[int]) -> list[list[dict[str, Any]]]:
         """What each endpoint has received since it was last taken."""
         taken = []
         for handle in endpoints:
@@ -297,7 +291,7 @@ class Agent:
         for node in nodes:
             self._nodes[node].tap().drain()
 
-    def frames(self, nodes: Sequence[int], tags: Optional[Sequence[bytes]] = None) -> List[Any]:
+    def frames(self, nodes: Sequence[int], tags: Sequence[bytes] | None = None) -> list[Any]:
         """
         What the taps of the nodes saw that carries any of the tags, in the order of time.
 
@@ -320,7 +314,7 @@ def serve(channel: Any) -> None:
     sys.setswitchinterval(0.001)
     agent = Agent()
     for calls in channel:
-        results: List[Any] = []
+        results: list[Any] = []
         failure = None
         for verb, arguments in calls:
             try:
@@ -332,5 +326,3 @@ def serve(channel: Any) -> None:
                 failure = {"errno": None, "text": repr(error), "verb": verb, "traceback": traceback.format_exc()}
                 break
         channel.send((results, failure))
-
-

@@ -11,7 +11,8 @@ import select
 import socket
 import struct
 import time
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 SO_TIMESTAMPNS = 35
 MSG_ERRQUEUE_FAMILY = socket.AF_PACKET
@@ -21,7 +22,7 @@ IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT = 49, 50, 51, 5
 LARGEST = 65536 + 64
 ROOM_FOR_ANCILLARY = 512
 
-Received = Dict[str, Any]
+Received = dict[str, Any]
 
 
 class Endpoint:
@@ -29,11 +30,11 @@ class Endpoint:
 
     def __init__(self, opened: socket.socket) -> None:
         self.socket = opened
-        self.inbox: List[Received] = []
+        self.inbox: list[Received] = []
 
-    def drain(self) -> List[Received]:
+    def drain(self) -> list[Received]:
         """Reads all that has arrived into the inbox, without waiting; returns what is new."""
-        fresh: List[Received] = []
+        fresh: list[Received] = []
         while True:
             try:
                 if self.socket.type == socket.SOCK_STREAM:
@@ -80,12 +81,12 @@ def open_endpoint(
     family: int,
     type: int,
     protocol: int = 0,
-    options: Sequence[Tuple[int, int, Any]] = (),
-    device: Optional[str] = None,
-    bind: Optional[Sequence[Any]] = None,
-    connect: Optional[Sequence[Any]] = None,
+    options: Sequence[tuple[int, int, Any]] = (),
+    device: str | None = None,
+    bind: Sequence[Any] | None = None,
+    connect: Sequence[Any] | None = None,
     listen: int = 0,
-    late_options: Sequence[Tuple[int, int, Any]] = (),
+    late_options: Sequence[tuple[int, int, Any]] = (),
 ) -> Endpoint:
     """Opens a socket in the stack that the thread is in; `late_options` are set after bind (memberships)."""
     opened = socket.socket(family, type | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)

@@ -12,7 +12,8 @@ import contextlib
 import errno
 import socket
 import struct
-from typing import Any, Deque, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
@@ -25,7 +26,7 @@ MOST_KEPT = 20_000
 LARGEST = 65536 + 64
 
 # interface, outgoing, kernel time in ns since the epoch, the frame from its Ethernet header on
-Frame = Tuple[str, bool, int, bytes]
+Frame = tuple[str, bool, int, bytes]
 
 
 class Tap:
@@ -41,7 +42,7 @@ class Tap:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         with contextlib.suppress(PermissionError):
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        self.kept: Deque[Frame] = collections.deque(maxlen=MOST_KEPT)
+        self.kept: collections.deque[Frame] = collections.deque(maxlen=MOST_KEPT)
         self.lost = 0
 
     def drain(self) -> None:
@@ -65,13 +66,13 @@ class Tap:
         self.kept.clear()
         self.lost = 0
 
-    def matching(self, tags: Optional[Sequence[bytes]]) -> List[Frame]:
+    def matching(self, tags: Sequence[bytes] | None) -> list[Frame]:
         """The frames that carry any of the tags (None: every frame), oldest first."""
         self.drain()
         return [frame for frame in self.kept if tags is None or any(tag in frame[3] for tag in tags)]
 
 
-def _whole(frame: bytes, ancillary: Sequence[Any]) -> Tuple[int, bytes]:
+def _whole(frame: bytes, ancillary: Sequence[Any]) -> tuple[int, bytes]:
     """Kernel time and the frame with the VLAN tag that the kernel took out of it put back."""
     when = 0
     for level, kind, data in ancillary:

@@ -77,7 +77,7 @@ def probe(kinds: Sequence[str]) -> Abilities:
     os.waitpid(child, 0)
     size = 4 * (1 + len(kinds))
     numbers = struct.unpack(f"{1 + len(kinds)}i", answer) if len(answer) == size else (errno.EIO,) * (1 + len(kinds))
-    return Abilities(numbers[0], dict(zip(kinds, numbers[1:])))  # noqa: B905  zip has no strict in Python 3.9
+    return Abilities(numbers[0], dict(zip(kinds, numbers[1:])))
 
 
 def _answers(kinds: Sequence[str]) -> list[int]:

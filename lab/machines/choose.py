@@ -82,7 +82,7 @@ def _lack_of_host(tunnel: str) -> EnvironmentProblem | None:
         why = "" if number == abilities.UNKNOWN_KIND else f" ({os.strerror(number)})"
         return EnvironmentProblem(
             f"this kernel ({release()}) has no {kind}{why}",
-            remedy=f"sudo modprobe {module}   (Ubuntu's cloud kernels: apt-get install linux-modules-extra-$(uname -r))",
+            remedy=f"sudo modprobe {module}   (Ubuntu's cloud kernels have it in linux-modules-extra-$(uname -r))",
         )
     return local.missing_program()
 

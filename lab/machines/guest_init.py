@@ -5,7 +5,7 @@ Started by the guest's kernel as `python -S -E -s guest_init.py key=HEX ...`; ea
 by NUL and written in hexadecimal, so that no path can upset the kernel's command line.  Whatever goes wrong is written
 to the console, which the host quotes, and ends the guest; the end of the line ends it too.
 
-Stands alone: standard library, execnet's worker half and its neighbour `guest_modules`; Python 3.9 or newer.
+Stands alone: standard library, execnet's worker half and the agent's `modules`; Python 3.9 or newer.
 No process is spawned: a spawn costs 50 to 200 ms here.
 """
 
@@ -89,15 +89,15 @@ def mount_all(settings: dict[str, list[str]]) -> None:
 
 def arrange_modules(settings: dict[str, list[str]]) -> None:
     """Load what every lab needs, and let the kernel find the rest by itself, now that no mount hides it."""
-    from lab.machines import guest_modules
+    from lab.agent import modules
 
     release = os.uname().release
     directory = os.path.join(settings["modules"][0], release)
     if not os.path.isdir(directory):
         say(f"no modules of kernel {release} in {settings['modules'][0]}")
         return
-    os.environ[guest_modules.DIRECTORY] = directory
-    for name, reason in guest_modules.load(settings["load"], directory).items():
+    os.environ[modules.DIRECTORY] = directory
+    for name, reason in modules.load(settings["load"], directory).items():
         say(f"module {name}: {reason}")
     if os.path.isdir("/lib/modules"):
         mount("tmpfs", "/lib/modules", "tmpfs")
@@ -108,7 +108,7 @@ def arrange_modules(settings: dict[str, list[str]]) -> None:
     # The host lacks kmod, or the place where it looks: the kernel calls our own loader (0.3 s a call).
     helper = "/run/modprobe"
     with open(os.open(helper, os.O_WRONLY | os.O_CREAT, 0o755), "w") as script:
-        words = (sys.executable, "-S", "-E", "-s", guest_modules.__file__, directory)
+        words = (sys.executable, "-S", "-E", "-s", modules.__file__, directory)
         quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)
         script.write(f'#!/bin/sh\nexec {quoted} "$@"\n')
     with open("/proc/sys/kernel/modprobe", "w") as setting:
