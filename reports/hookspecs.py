@@ -14,3 +14,13 @@ def pytest_overcast_environment(config: pytest.Config) -> dict[str, str]:
     first test for Allure; return an empty dict when nothing is known (yet).
     """
     raise NotImplementedError(config)
+
+
+@pytest.hookspec
+def pytest_overcast_evidence(item: pytest.Item, attachments: dict[str, object]) -> None:
+    """
+    Take the evidence of a failed test: file name to content (text, builtins for JSON, bytes of a capture).
+
+    Called while the test's report is made, before anything of the lab is torn down.
+    """
+    raise NotImplementedError(item, attachments)

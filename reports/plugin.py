@@ -31,6 +31,9 @@ DESELECTED = "overcast_deselected"
 ENVIRONMENT = "overcast_environment"
 UNWRITTEN = "overcast_unwritten"
 
+# And under which key it is told where Allure results go: workers read the command line anew.
+ALLURE = "overcast_allure"
+
 # Statuses with which pytest ends when there was no run to speak of: an internal error, a usage error.
 NO_RUN = (3, 4)
 
@@ -65,7 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Take part in conformance runs only, before the plugins are configured whose options are given a value here."""
     if only_looks(config):
         return
-    if hasattr(config, "workeroutput"):
+    if hasattr(config, "workerinput"):
+        if getattr(config.option, "allure_report_dir", "") is None:
+            config.option.allure_report_dir = config.workerinput.get(ALLURE)
         config.pluginmanager.register(Worker(config), "overcast-results")
         return
     touched, whole = covers(config)
@@ -170,6 +175,11 @@ class Results(Process):
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in what a test did, here or in a worker."""
         self.recorder.add(report)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker where Allure results go."""
+        node.workerinput[ALLURE] = getattr(self.config.option, "allure_report_dir", None)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -202,7 +202,8 @@ def _told_of_must(conformance: Conformance, must: Tally) -> str:
     if conformance.narrowed:
         return f"narrowed by selection: {ran}"
     if conformance.broken and not must.not_run:
-        return f"{len(conformance.broken)} files of tests could not be collected; {ran}"
+        files = "1 file" if len(conformance.broken) == 1 else f"{len(conformance.broken)} files"
+        return f"{files} of tests could not be collected; {ran}"
     return f"{must.not_run} of {must.applicable} MUST requirements did not run"
 
 

@@ -1,0 +1,20 @@
+"""Attaches the evidence of failed tests to their Allure results."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports.attachments import attach_json, attach_pcap, attach_text
+
+
+@pytest.hookimpl
+def pytest_overcast_evidence(item: pytest.Item, attachments: dict[str, object]) -> None:
+    """Attach each piece by what it is."""
+    for name, content in attachments.items():
+        if isinstance(content, bytes):
+            if content:
+                attach_pcap(name, content)
+        elif isinstance(content, str):
+            attach_text(name, content)
+        else:
+            attach_json(name, content)

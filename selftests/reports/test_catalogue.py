@@ -1,0 +1,30 @@
+"""docs/requirements.md says what the catalogue and the tests say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from reports.catalogue import text
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_document_is_up_to_date():
+    """The requirements document is the one that the catalogue and the tests as they stand would give."""
+    command = [sys.executable, "-m", "reports.catalogue", "--check"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_tests_are_listed_with_their_requirement():
+    """An entry names the tests that assert it, or says that there are none yet."""
+    document = text({"BCAST-01": ["tests/bcast/test_delivery.py::test_arrives"]})
+
+    entry = document[document.index("### BCAST-01") : document.index("### BCAST-02")]
+    assert "- Tests: `tests/bcast/test_delivery.py::test_arrives`" in entry
+    assert "- Tests: none yet" in document[document.index("### BCAST-02") :]
+    assert "| BCAST | [Broadcast](#broadcast) | 7 | 1 | 1 |" in document
+    assert "(planned)" in document

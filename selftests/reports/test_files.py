@@ -1,0 +1,186 @@
+"""
+Which files a run writes, where, for whom, and what happens when it cannot.
+
+    reports/  conformance.json  index.html  junit.xml  allure-results/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+LOOKING = (("--collect-only",), ("--collect-only", "-n", "2"), ("--markers",), ("--fixtures",))
+
+LONG = """
+import pytest
+
+@pytest.mark.requirement("HUB-08")
+def test_long(): print("x" * 450_000)
+"""
+
+
+@pytest.mark.parametrize("arguments", LOOKING, ids=" ".join)
+def test_looking_writes_nothing(suite, arguments):
+    """A call that runs no tests has no results and no verdict."""
+    suite.except_for()
+
+    run = suite.run(*arguments)
+
+    assert run.status == 0
+    assert run.written == []
+    assert "verdict" not in run.text
+
+
+def test_other_tests_leave_results_alone(suite):
+    """A run of the suite's own tests neither judges nor overwrites what a conformance run has written."""
+    suite.except_for()
+    suite.file("selftests/test_it.py", "def test_it(): pass\n")
+    before = {path: path.read_bytes() for path in suite.run().reports.iterdir()}
+
+    run = suite.run("selftests")
+
+    assert run.status == 0
+    assert "verdict" not in run.text
+    assert {path: path.read_bytes() for path in run.reports.iterdir()} == before
+
+
+def test_both_kinds_in_one_run(suite):
+    """The verdict speaks of the conformance tests alone when other tests run beside them."""
+    suite.except_for()
+    suite.file("selftests/test_it.py", "def test_it(): assert 0\n")
+
+    run = suite.run("selftests", "tests")
+
+    assert run.last == "verdict: conformant - 57 of 57 MUST requirements hold"
+    assert run.status == 1
+    assert len(run.result["tests"]) == 71
+
+
+def test_allure_and_junit_are_on_by_default(suite):
+    """One run leaves Allure results with area, requirement and severity, and a junit.xml that carries the ids."""
+    suite.except_for()
+    old = suite.file("reports/allure-results/01298f83-d24d-41c0-bbe7-a95e2bbd4573-result.json", "{}")
+    foreign = suite.file("reports/allure-results/categories.json", "[]")
+
+    run = suite.run_apart("-n", "2")
+
+    assert run.status == 0, run.text
+    results = [json.loads(path.read_text()) for path in (run.reports / "allure-results").glob("*-result.json")]
+    labels = {
+        (one["name"], one["value"]) for result in results for one in result["labels"] if "BCAST-01" in str(result)
+    }
+    assert labels >= {("epic", "Overcast"), ("feature", "Broadcast"), ("severity", "critical"), ("tag", "BCAST-01")}
+    assert len(results) == 71
+    assert not old.exists(), "results of an earlier run are removed"
+    assert foreign.exists(), "files of others stay"
+    assert "pytest=" in (run.reports / "allure-results" / "environment.properties").read_text()
+    properties = ElementTree.parse(run.reports / "junit.xml").iter("property")
+    assert {one.get("value") for one in properties if one.get("name") == "requirement"} >= {"BCAST-01", "TTL-05"}
+
+
+def test_places_named_by_the_user(suite):
+    """--reports moves all results; --junitxml and --alluredir have the last word about theirs."""
+    suite.except_for()
+
+    run = suite.run_apart("--reports=elsewhere/deep", "--junitxml=mine.xml", "--alluredir=mine")
+
+    assert run.status == 0, run.text
+    assert not run.reports.exists()
+    assert sorted(path.name for path in (suite.path / "elsewhere/deep").iterdir()) == ["conformance.json", "index.html"]
+    assert (suite.path / "mine.xml").exists()
+    assert list((suite.path / "mine").glob("*-result.json"))
+
+
+def test_the_page_stands_alone(suite):
+    """The page names every requirement in scope and fetches nothing."""
+    suite.except_for("BCAST-01", tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert "<&>" == ""\n')
+
+    page = (suite.run().reports / "index.html").read_text(encoding="utf-8")
+
+    assert page.count("<tr id=") == 71
+    assert "&lt;&amp;&gt;" in page
+    assert not [word for word in ("http://", "https://", "<script", "@import", "url(", " src=") if word in page]
+
+
+def test_reports_is_not_a_folder(suite):
+    """A file in the way of the folder is one clear message after a run that went on, and a status that is not 0."""
+    suite.except_for()
+    suite.file("reports", "")
+
+    run = suite.run_apart()
+
+    assert_refused(run, "File exists")
+
+
+@pytest.mark.parametrize(
+    ("mount", "why"),
+    [
+        ("size=4k,ro", "Read-only file system"),
+        ("size=4k", "No space left on device"),
+        ("size=64k", "No space left on device"),
+        ("size=500k", "No space left on device"),
+    ],
+    ids=["read-only", "full", "full before the end", "full at the end"],
+)
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
+def test_no_room_for_results(suite, mount, why, processes):
+    """Where nothing (more) can be written, the tests run on, and one message comes with the verdict."""
+    suite.except_for()
+    suite.file("tests/test_long.py", LONG)
+
+    run = run_on_small_disk(suite, mount, processes)
+
+    assert_refused(run, why)
+
+
+def assert_refused(run, why):
+    """Assert one message about results that cannot be written, the verdict, the status, and no traceback."""
+    assert [line for line in run.lines if "cannot be written" in line] == [
+        f"the results cannot be written to {run.reports}: {why}"
+    ], run.text
+    assert "--reports=DIR" in run.text
+    assert run.last == "verdict: conformant - 57 of 57 MUST requirements hold"
+    assert run.status == 11
+    assert "Traceback" not in run.text
+    assert "INTERNALERROR" not in run.text
+    assert "generated xml" not in run.text
+
+
+def run_on_small_disk(suite, options, processes):
+    """Run the inner suite with a small file system of memory mounted at reports/, in a mount namespace of its own."""
+    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("mount namespaces are not allowed here\n  to mend it: run as root: sudo ./overcast test")
+    (suite.path / "reports").mkdir()
+    script = 'mount -t tmpfs -o "$0" none reports && exec "$@"'
+    command = [*unshare, "sh", "-c", script, options, sys.executable, *suite.command(), *processes]
+    done = subprocess.run(command, cwd=suite.path, check=False, capture_output=True, text=True, timeout=60)
+    return suite.ran(done.returncode, done.stdout + done.stderr)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away\n  to mend it: sudo ./overcast test")
+def test_results_belong_to_who_called_sudo(suite, monkeypatch):
+    """Everything that a run under sudo writes, caches included, belongs to the invoking user afterwards."""
+    suite.except_for()
+    outside = suite.file("outside", "")
+    (suite.path / "reports").mkdir()
+    (suite.path / "reports" / "junit.xml").symlink_to(outside)
+    os.chown(suite.path / "reports", 1234, 1234)
+    monkeypatch.setenv("SUDO_UID", "1234")
+    monkeypatch.setenv("SUDO_GID", "1235")
+
+    run = suite.run_apart("--reports=reports/new", "-n", "2")
+
+    assert run.status == 0, run.text
+    written = [run.reports / "new", *(run.reports / "new").rglob("*")]
+    assert len(written) > 71
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in written} == {(1234, 1235)}
+    assert (suite.path / ".pytest_cache").stat().st_uid == 1234
+    assert outside.stat().st_uid == 0, "what a run did not write is not given away"

@@ -1,0 +1,282 @@
+"""
+What a run comes to: the verdict, the exit status and the reasons, in one process and in several.
+
+    tests ── reports ── recorder ── judge ── verdict, exit status, conformance.json, last line
+"""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+both_ways = pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
+
+MISSING = """
+@pytest.mark.requirement("WIRE-01", "WIRE-02")
+def test_wire(not_run):
+    not_run("this kernel has no gretap", "./overcast --kernel=guest")
+"""
+
+
+@both_ways
+def test_everything_passes(suite, processes):
+    """A run in which every MUST holds is conformant and exits with 0."""
+    suite.except_for()
+
+    run = suite.run(*processes)
+
+    assert run.last == "verdict: conformant - 57 of 57 MUST requirements hold"
+    assert run.status == 0
+    assert run.result["schema"] == 1
+    assert run.result["counts"]["MUST"] == {"passed": 57, "failed": 0, "not_run": 0, "not_applicable": 0}
+    assert run.requirement("BCAST-01")["tests"] == ["tests/test_rest.py::test_holds[BCAST-01]"]
+    assert run.written == ["conformance.json", "index.html", "junit.xml"]
+
+
+@both_ways
+def test_a_must_fails(suite, processes):
+    """One failing test of several makes its MUST fail, and the run nonconformant."""
+    suite.except_for(
+        tests="""
+@pytest.mark.requirement("BCAST-01")
+def test_reaches(): raise CheckFailed("spoke2 heard nothing", remedy="ip link set gretap2 master bridge0")
+"""
+    )
+
+    run = suite.run(*processes)
+
+    assert run.last == "verdict: nonconformant - 1 of 57 MUST requirements does not hold: BCAST-01"
+    assert run.status == 1
+    failed = run.requirement("BCAST-01")
+    assert (failed["outcome"], failed["reason"]) == ("failed", "spoke2 heard nothing")
+    assert failed["remedy"] == "ip link set gretap2 master bridge0"
+    assert len(failed["tests"]) == 2
+
+
+@both_ways
+def test_a_must_lacks_something(suite, processes):
+    """A MUST that was skipped for want of something makes the run incomplete, and the run says what mends it."""
+    suite.except_for("WIRE-01", "WIRE-02", tests=MISSING)
+
+    run = suite.run(*processes)
+
+    assert run.last == "verdict: incomplete - 2 of 57 MUST requirements did not run"
+    assert run.status == 10
+    assert run.requirement("WIRE-02")["outcome"] == "not-run"
+    start = run.lines.index("  WIRE-01, WIRE-02")
+    assert run.lines[start + 1 : start + 3] == [
+        "      this kernel has no gretap",
+        "      to mend it: ./overcast --kernel=guest",
+    ]
+
+
+def test_one_skip_outweighs_the_passes_of_others(suite):
+    """A requirement is not shown as long as one of its tests lacks something."""
+    suite.except_for(tests=MISSING)
+
+    run = suite.run()
+
+    assert run.requirement("WIRE-01")["outcome"] == "not-run"
+    assert run.status == 10
+
+
+@both_ways
+def test_setup_breaks(suite, processes):
+    """A test whose lab cannot be set up says nothing about its requirement: not run, not failed."""
+    suite.except_for(
+        "HUB-01",
+        tests="""
+@pytest.fixture
+def lab(): raise EnvironmentProblem("no agent answers", remedy="./overcast doctor")
+
+@pytest.mark.requirement("HUB-01")
+def test_hub(lab): pass
+""",
+    )
+
+    run = suite.run(*processes)
+
+    assert run.last == "verdict: incomplete - 1 of 57 MUST requirements did not run"
+    assert run.status == 1, "pytest counts the error itself"
+    broken = run.requirement("HUB-01")
+    assert (broken["outcome"], broken["reason"]) == ("not-run", "no agent answers")
+    assert broken["remedy"] == "./overcast doctor"
+
+
+@both_ways
+def test_what_does_not_apply_does_not_count(suite, processes):
+    """A requirement without a meaning for this lab, as a test or a marker says, stands in nobody's way."""
+    suite.file(
+        "conftest.py", "def pytest_addoption(parser): parser.addoption('--tunnel', dest='tunnel', default='gretap')\n"
+    )
+    suite.except_for(
+        "WIRE-01",
+        "WIRE-07",
+        tests="""
+@pytest.mark.requirement("WIRE-01")
+def test_header(not_applicable): not_applicable("VXLAN has no GRE header")
+
+@pytest.mark.requirement("WIRE-07")
+@pytest.mark.tunnel("gretap")
+def test_key(): raise AssertionError("must not run")
+""",
+    )
+
+    run = suite.run("--tunnel=vxlan", *processes)
+
+    assert run.last.startswith("verdict: conformant - 55 of 55 MUST requirements hold, 2 not applicable (vxlan")
+    assert run.status == 0
+    assert run.requirement("WIRE-01")["reason"] == "VXLAN has no GRE header"
+    assert run.requirement("WIRE-07")["reason"] == "speaks of gretap; this overlay is vxlan"
+
+
+def test_a_should_fails(suite):
+    """A failing SHOULD leaves the run conformant; pytest's own status stays, and the last line names it."""
+    suite.except_for("HUB-08", tests='@pytest.mark.requirement("HUB-08")\ndef test_hub(): assert 0\n')
+
+    run = suite.run()
+
+    assert run.last == (
+        "verdict: conformant - 57 of 57 MUST requirements hold; 1 of 14 SHOULD requirements does not hold: HUB-08"
+    )
+    assert run.status == 1
+
+
+@pytest.mark.parametrize(
+    ("selection", "ran"),
+    [(("-k", "BCAST"), 7), (("-m", "not slow"), 57), (("tests/test_own.py",), 1), (("-k", "nothing_like_it"), 0)],
+    ids=["by word", "by mark", "by path", "to nothing"],
+)
+def test_a_narrowed_run_is_incomplete(suite, selection, ran):
+    """A run narrowed by the user never proves conformance, and says in one line how much of it ran."""
+    suite.except_for(
+        tests="""
+@pytest.mark.requirement("BCAST-01")
+def test_BCAST(): pass
+
+@pytest.mark.slow
+@pytest.mark.requirement("HUB-08")
+def test_slow(): pass
+"""
+    )
+    suite.file(
+        "pytest.ini",
+        "[pytest]\ntestpaths = tests\nmarkers =\n    slow: takes long\n    requirement(id): what a test asserts\n",
+    )
+
+    run = suite.run(*selection)
+
+    assert run.last == f"verdict: incomplete - narrowed by selection: {ran} of 57 MUST requirements ran"
+    assert run.status == 10
+
+
+def test_a_part_of_its_tests_does_not_show_a_requirement(suite):
+    """A requirement whose other tests were left out by the selection counts as not run."""
+    suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_other(): pass\n')
+
+    run = suite.run("-k", "test_holds", "-n", "2")
+
+    assert run.requirement("BCAST-01")["outcome"] == "not-run"
+    assert run.requirement("BCAST-01")["reason"] == "left out by the selection: 1 of its 2 tests"
+    assert run.requirement("BCAST-02")["outcome"] == "passed"
+
+
+def test_last_failed_alone_is_narrowed(suite):
+    """The second of two runs, with --lf, says that it was narrowed though all it ran passed."""
+    suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert os.path.exists("mended")\n')
+    assert suite.run().status == 1
+    suite.file("mended", "")
+
+    run = suite.run("--lf")
+
+    assert run.last == "verdict: incomplete - narrowed by selection: 1 of 57 MUST requirements ran"
+    assert run.status == 10
+
+
+def test_stopping_at_the_first_failure(suite):
+    """What -x kept from running did not run; it did not pass."""
+    suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert 0\n')
+
+    run = suite.run("-x")
+
+    assert run.status == 1
+    assert run.last.startswith("verdict: nonconformant - 1 of 57 MUST requirements does not hold: BCAST-01; 56 did not")
+    assert run.requirement("HUB-01")["reason"] == "the run ended before its turn (stopping after 1 failures)"
+
+
+def test_interrupted(suite):
+    """After Ctrl-C there is still a verdict, and it claims nothing for what did not run."""
+    suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): raise KeyboardInterrupt\n')
+
+    run = suite.run_apart()
+
+    assert run.status == 2
+    assert run.last == "verdict: incomplete - 57 of 57 MUST requirements did not run"
+
+
+def test_a_worker_dies(suite):
+    """A test during which its worker died did not run, and the run says how to see it alone."""
+    suite.except_for("MCAST-01", tests='@pytest.mark.requirement("MCAST-01")\ndef test_own(): os._exit(1)\n')
+
+    run = suite.run("-n", "2")
+
+    died = run.requirement("MCAST-01")
+    assert (died["outcome"], died["reason"]) == ("not-run", "the worker died while it ran")
+    assert died["remedy"] == "pytest -n 0 'tests/test_own.py::test_own'"
+    assert run.result["verdict"] == "incomplete"
+    assert run.status == 1
+
+
+def test_a_requirement_without_any_test(suite):
+    """A MUST that no test asserts makes a full run incomplete."""
+    suite.except_for("TTL-01")
+
+    run = suite.run()
+
+    assert run.last == "verdict: incomplete - 1 of 57 MUST requirements did not run"
+    assert run.requirement("TTL-01")["reason"] == "no test asserts it"
+
+
+@both_ways
+def test_a_file_that_cannot_be_collected(suite, processes):
+    """What a broken file of tests would have shown is unknown: the run is incomplete though all the rest passes."""
+    suite.except_for()
+    suite.file("tests/test_broken.py", "import nothing_like_it\n")
+
+    run = suite.run("--continue-on-collection-errors", *processes)
+
+    assert run.result["verdict"] == "incomplete"
+    assert run.last.startswith("verdict: incomplete - 1 file of tests could not be collected")
+    assert run.status != 0
+
+
+def test_a_teardown_that_complains(suite):
+    """A test that leaves something behind is named beside the verdict; what it showed still stands."""
+    suite.except_for(
+        tests="""
+@pytest.fixture
+def lab():
+    yield
+    raise EnvironmentProblem("namespace hub is still there")
+
+@pytest.mark.requirement("BCAST-01")
+def test_own(lab): pass
+"""
+    )
+
+    run = suite.run()
+
+    assert run.last == "verdict: conformant - 57 of 57 MUST requirements hold; 1 left something behind"
+    assert "  tests/test_own.py::test_own: namespace hub is still there" in run.lines
+    assert run.status == 1
+
+
+def test_an_expected_failure_is_a_failure(suite):
+    """A test that is known to fail does not show its requirement, whatever pytest's status says."""
+    suite.except_for(tests='@pytest.mark.xfail\n@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert 0\n')
+
+    run = suite.run()
+
+    assert run.result["verdict"] == "nonconformant"
+    assert run.status == 1
