@@ -223,7 +223,7 @@ class Booting:
         """End the guest without a farewell."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+                os.kill(self._process.pid, uml.containment().end)
 
     def close(self) -> None:
         """Power the guest off, or kill it if it does not hear; takes at most two seconds.  May be called again."""
@@ -235,7 +235,9 @@ class Booting:
                 self._wire.close_write()
                 self._wait(FAREWELL)
             self.kill()
-            self._process.wait()
+            if not self._wait(FAREWELL):
+                self._process.kill()
+                self._process.wait()
             if self._gateway is not None:
                 self._gateway.exit()  # sends nothing any more, but leaves its group
                 self._gateway.join(FAREWELL)

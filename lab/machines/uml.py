@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -69,23 +70,42 @@ class Kernel:
         return None
 
 
-@functools.cache
-def containment() -> tuple[str, ...]:
-    """
-    The command that takes the guest along when its owner dies.
+@dataclass(frozen=True)
+class Containment:
+    """A command that runs another and takes it along when its own parent dies; `end` is the signal to end both."""
 
-    A PID namespace of its own: the kernel ends all of the guest's processes with the first of them, whatever they do.
-    UML must not be that first one (its abort would loop), hence the shell.  An ordinary user needs a user namespace
-    for it.  Where neither is allowed only UML's main process dies with the owner; the processes that it traces may
-    stay, stopped, until they are killed.
+    command: tuple[str, ...]
+    end: signal.Signals
+
+
+_PID_NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child=KILL")
+
+IN_A_SHELL = Containment(
+    (
+        *("setpriv", "--pdeathsig", "TERM", "sh", "-c"),
+        """trap 'kill -s KILL -- -$! $!; wait $!; exit 137' TERM; "$@" & wait $!; exit $?""",
+        "guest",
+    ),
+    signal.SIGTERM,
+)
+
+
+@functools.cache
+def containment() -> Containment:
     """
-    shell = ("sh", "-c", '"$@"; exit $?', "guest")
-    pid_namespace = ("unshare", "--pid", "--fork", "--kill-child=KILL")
-    for command in (pid_namespace, (*pid_namespace, "--user", "--map-current-user")):
-        probe = subprocess.run([*command, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    What holds the guest's processes together.
+
+    Best, a PID namespace: the kernel ends all of them with the first, whatever they do.  UML must not be that first
+    one (its abort would loop), hence a shell.  An ordinary user needs a user namespace around it.  Where neither is
+    allowed, as in many containers, a shell outside the guest kills UML's process group; a guest stays only if that
+    shell is killed in the same moment as its parent.
+    """
+    for namespaces in (_PID_NAMESPACE, (*_PID_NAMESPACE, "--user", "--map-current-user")):
+        probe = subprocess.run([*namespaces, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if probe.returncode == 0:
-            return (*command, *shell)
-    return ()
+            first = ("sh", "-c", '"$@"; exit $?', "guest")
+            return Containment(("setpriv", "--pdeathsig", "KILL", *namespaces, *first), signal.SIGKILL)
+    return IN_A_SHELL
 
 
 def memory_size(memory: str) -> int:
@@ -136,8 +156,7 @@ def command(
     program, *arguments = (_quoted(word) for word in init)
     return [
         *("taskset", "-c", str(cpu)),
-        *("setpriv", "--pdeathsig", "KILL"),
-        *containment(),
+        *containment().command,
         str(kernel.program),
         f"mem={memory}",
         *_ROOT,
