@@ -7,4 +7,5 @@ pytest_plugins = [
     "fixtures.probes",
     "fixtures.evidence",
     "reports.plugin",
+    "reports.evidence",
 ]

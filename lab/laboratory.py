@@ -9,6 +9,7 @@ A lab: a cloud network, hosts on it, the overlay on them, and the probes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,7 @@ from lab.probes import sightings
 from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
 from lab.underlay import fabric
+from lab.underlay.cloud import Cloud
 
 SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds
 
@@ -67,6 +69,11 @@ class Lab:
     def fabric(self) -> Node:
         """The cloud network's own node."""
         return self.nodes[fabric.FABRIC]
+
+    @functools.cached_property
+    def cloud(self) -> Cloud:
+        """The cloud network as its operator changes it."""
+        return Cloud(self.fabric, self.topology, self.underlay)
 
     @property
     def everyone(self) -> str:

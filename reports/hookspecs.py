@@ -1,4 +1,4 @@
-"""The hook by which a plugin tells the reports where the tests ran, so that neither has to import the other."""
+"""The hooks by which other plugins tell the reports what they know, so that neither has to import the other."""
 
 from __future__ import annotations
 

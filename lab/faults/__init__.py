@@ -1,0 +1,1 @@
+"""Faults on purpose: what breaks an overlay in practice, as data."""

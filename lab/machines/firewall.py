@@ -1,0 +1,76 @@
+"""
+The firewall of a node's operating system: iptables rules that last as long as a block.
+
+Which iptables a kernel understands differs (legacy tables, or nftables underneath); the first one that works is used.
+A guest kernel gets the modules that a rule needs loaded first: on a host, iptables does that itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from lab.errors import EnvironmentProblem
+from lab.machines.node import Node
+
+TOOLS = ("iptables-legacy", "iptables-nft", "iptables")
+MODULES = (
+    "ip_tables",
+    "iptable_filter",
+    "xt_tcpudp",
+    "xt_pkttype",
+    "xt_addrtype",
+    "xt_conntrack",
+    "nf_conntrack",
+    "xt_state",
+)
+_working: dict[int, str] = {}
+
+
+def tool(node: Node) -> str:
+    """The iptables that works on the node's kernel; EnvironmentProblem when none does."""
+    known = _working.get(id(node.machine))
+    if known is not None:
+        return known
+    if node.machine.kind == "guest":
+        node.machine.call("load_modules", names=list(MODULES))
+    said: list[str] = []
+    for name in TOOLS:
+        tried = node.run(name, "-S")
+        if tried["status"] == 0:
+            _working[id(node.machine)] = name
+            return name
+        said.append(tried["errors"].strip().splitlines()[-1] if tried["errors"].strip() else f"{name}: failed")
+    raise EnvironmentProblem(
+        f"no working iptables on {node.machine.name}: {'; '.join(said)}", remedy="apt-get install iptables"
+    )
+
+
+@contextlib.contextmanager
+def rules(node: Node, *appended: Sequence[str], policy: dict[str, str] | None = None) -> Iterator[None]:
+    """
+    Appends rules (`("INPUT", "-p", "gre", "-j", "DROP")`) and sets chain policies, and takes all of it back.
+
+    The OSError-free failure of iptables itself is an EnvironmentProblem with its own words.
+    """
+    iptables = tool(node)
+    with contextlib.ExitStack() as undoing:
+        for chain, verdict in (policy or {}).items():
+            _do(node, iptables, "-P", chain, verdict)
+            undoing.callback(_do, node, iptables, "-P", chain, "ACCEPT")
+        for rule in appended:
+            _do(node, iptables, "-A", *rule)
+            undoing.callback(_do, node, iptables, "-D", *rule)
+        yield
+
+
+def hits(node: Node, chain: str = "INPUT") -> list[int]:
+    """Packets that each rule of a chain has matched, in the order of the rules."""
+    listed = node.run(tool(node), "-L", chain, "-v", "-x", "-n")
+    return [int(line.split()[0]) for line in listed["output"].splitlines()[2:] if line.strip()]
+
+
+def _do(node: Node, *arguments: str) -> None:
+    done = node.run(*arguments)
+    if done["status"] != 0:
+        raise EnvironmentProblem(f"{' '.join(arguments)} failed on {node.name}: {done['errors'].strip()}")

@@ -1,0 +1,111 @@
+"""
+The state of a lab, as far as tests may change it: compared before and after, so that nothing leaks between tests.
+
+Only what somebody configured counts; counters, learned entries and resolved neighbours come and go by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lab.laboratory import Lab
+from lab.machines.base import Call
+from lab.machines.node import Node, ask_all
+
+SYSCTLS = (
+    "net.ipv4.icmp_echo_ignore_broadcasts",
+    "net.ipv4.ip_forward",
+    "net.ipv4.ip_default_ttl",
+    "net.ipv4.conf.all.rp_filter",
+    "net.ipv4.conf.default.rp_filter",
+    "net.ipv4.conf.all.force_igmp_version",
+    "net.ipv4.igmp_max_memberships",
+    "net.bridge.bridge-nf-call-iptables",
+)
+READINGS = ("links", "bridge_ports", "addresses", "routes", "fdb")
+PORT_FLAGS = ("STATE", "MODE", "LEARNING", "UNICAST_FLOOD", "MCAST_FLOOD", "BCAST_FLOOD", "ISOLATED", "PROXYARP")
+IFF_UP, IFF_MULTICAST = 0x1, 0x1000
+NUD_LEARNED = 0x02 | 0x04
+
+State = Mapping[str, Mapping[str, Any]]
+
+
+def of(lab: Lab) -> State:
+    """What is configured on every node of the lab, by node and subject."""
+    calls: list[tuple[Node, Call]] = []
+    for node in lab.nodes.values():
+        calls += [(node, node.call("read", what=what)) for what in READINGS]
+        calls.append((node, node.call("sysctl_read", names=list(SYSCTLS))))
+    answers = iter(ask_all(calls))
+    state = {}
+    for name in lab.nodes:
+        readings = {what: next(answers) for what in READINGS}
+        state[name] = _configured(readings, next(answers))
+    return state
+
+
+def differences(before: State, after: State) -> list[str]:
+    """One line for each thing that is not as it was."""
+    lines = []
+    for node in before:
+        for subject in before[node]:
+            was, now = before[node][subject], after[node][subject]
+            if was != now:
+                lines += _difference(f"{node} {subject}", was, now)
+    return lines
+
+
+def _difference(what: str, was: Mapping[Any, Any], now: Mapping[Any, Any]) -> list[str]:
+    keys = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+    return [f"{what} {key}: was {was.get(key)!r}, is {now.get(key)!r}" for key in keys]
+
+
+def _configured(readings: Mapping[str, list[Any]], sysctls: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
+    names = {link["index"]: link.get("IFLA_IFNAME") for link in readings["links"]}
+    return {
+        "link": {
+            link.get("IFLA_IFNAME"): (
+                link["flags"] & (IFF_UP | IFF_MULTICAST),
+                link.get("IFLA_MTU"),
+                link.get("IFLA_ADDRESS"),
+                names.get(link.get("IFLA_MASTER")),
+                _kind(link),
+            )
+            for link in readings["links"]
+        },
+        "port": {
+            names.get(port["index"]): {
+                flag: (port.get("IFLA_PROTINFO") or {}).get("IFLA_BRPORT_" + flag) for flag in PORT_FLAGS
+            }
+            for port in readings["bridge_ports"]
+        },
+        "address": {
+            (names.get(address["index"]), address.get("IFA_ADDRESS")): address["prefixlen"]
+            for address in readings["addresses"]
+        },
+        "route": {
+            (route.get("RTA_TABLE"), route.get("RTA_DST"), route["dst_len"], names.get(route.get("RTA_OIF"))): (
+                route.get("RTA_GATEWAY"),
+                route["type"],
+            )
+            for route in readings["routes"]
+            if route["family"] == 2
+        },
+        "static forwarding entry": {
+            (names.get(entry["ifindex"]), entry.get("NDA_LLADDR")): entry.get("NDA_DST")
+            for entry in readings["fdb"]
+            if not entry["state"] & NUD_LEARNED and not str(entry.get("NDA_LLADDR")).startswith(("01:00:5e", "33:33"))
+        },
+        "sysctl": dict(sysctls),
+    }
+
+
+def _kind(link: Mapping[str, Any]) -> tuple[Any, Any]:
+    info = link.get("IFLA_LINKINFO") or {}
+    data = info.get("IFLA_INFO_DATA")
+    if not isinstance(data, dict):  # a kind that pyroute2 has no map for
+        return info.get("IFLA_INFO_KIND"), None
+    kept = {name: value for name, value in data.items() if name.startswith(("IFLA_GRE", "IFLA_VXLAN"))}
+    bridge = {name: data.get(name) for name in ("IFLA_BR_STP_STATE", "IFLA_BR_MCAST_SNOOPING", "IFLA_BR_MCAST_QUERIER")}
+    return info.get("IFLA_INFO_KIND"), kept or bridge
