@@ -12,6 +12,9 @@ if importlib.util.find_spec("allure") is not None:
 else:
     PRESENT = False
 
+# How a pcapng file begins: the type of its section header block.
+PCAPNG = bytes.fromhex("0a0d0d0a")
+
 
 def attach_text(name: str, text: str) -> None:
     """Attach plain text, such as a transcript or the state of a node."""
@@ -26,6 +29,8 @@ def attach_json(name: str, value: object) -> None:
 
 
 def attach_pcap(name: str, capture: bytes) -> None:
-    """Attach a packet capture in pcap format."""
-    if PRESENT:
+    """Attach a packet capture in pcap or pcapng format."""
+    if PRESENT and capture.startswith(PCAPNG):
+        allure.attach(capture, name, "application/x-pcapng", extension="pcapng")
+    elif PRESENT:
         allure.attach(capture, name, allure.attachment_type.PCAP)

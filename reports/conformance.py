@@ -184,7 +184,7 @@ def _weigh(requirement: Requirement, trials: Sequence[Trial], selection: Selecti
         if telling:
             return Judged(requirement, telling[0].outcome, _first_of(telling), _first_remedy(telling), tests)
     if missed or not own:
-        reason, remedy = _why_missed(requirement, missed, len(tests), selection)
+        reason, remedy = _why_missed(missed, len(tests), selection)
         return Judged(requirement, "not-run", reason, remedy, tests)
     if all(trial.outcome == "not-applicable" for trial in own):
         return Judged(requirement, "not-applicable", own[0].reason, None, tests)
@@ -200,9 +200,7 @@ def _first_remedy(telling: Sequence[Trial]) -> str | None:
     return next((trial.remedy for trial in telling if trial.remedy), None)
 
 
-def _why_missed(
-    requirement: Requirement, missed: Sequence[str], total: int, selection: Selection
-) -> tuple[str, str | None]:
+def _why_missed(missed: Sequence[str], total: int, selection: Selection) -> tuple[str, str | None]:
     """Say why tests of a requirement left no result, and what brings one."""
     whole_run = "pytest, without -k, -m, --lf or paths"
     deselected = [node for node in missed if node in selection.deselected]
@@ -215,4 +213,4 @@ def _why_missed(
         return f"tests could not be collected: {selection.broken[0]}", None
     if selection.partial_paths or selection.partial_options:
         return "left out by the selection", whole_run
-    return "no test asserts it", f'write one, marked @pytest.mark.requirement("{requirement.id}")'
+    return "no test asserts it", "write one, marked @pytest.mark.requirement(ID)"

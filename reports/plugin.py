@@ -195,7 +195,7 @@ class Results(Process):
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         """Judge and write before the others end, so that they see the status; say the last word after them."""
         if self.collected and session.exitstatus not in NO_RUN:
-            self.environment = merged([own_environment(self.config), *self._of_lab()])
+            self.environment = {**own_environment(self.config), **merged(self._of_lab())}
             self.conformance = judge(self.recorder.trials(self.collected), self._selection(session))
             self.tables = matrices(self.recorder.deliveries())
             self._write(session)

@@ -218,4 +218,5 @@ def place(environment: Mapping[str, str]) -> str:
     """Say where it was: `gretap, standard, oci; guest kernel 6.1.176`."""
     chosen = ", ".join(environment[key] for key in ("tunnel", "topology", "provider") if environment.get(key))
     kernel = f"{environment.get('machine', '')} kernel {environment['kernel']}" if environment.get("kernel") else ""
-    return "; ".join(part.strip() for part in (chosen, kernel) if part)
+    fault = f"injected fault: {environment['injected fault']}" if environment.get("injected fault") else ""
+    return "; ".join(part.strip() for part in (chosen, kernel, fault) if part)

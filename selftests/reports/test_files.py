@@ -25,6 +25,20 @@ import pytest
 def test_long(): print("x" * 450_000)
 """
 
+EVIDENCE = r"""
+import pytest
+
+pytest_plugins = ["reports.evidence"]
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.failed:
+        pieces = {"state.txt": "up", "state.json": {"hub": 1}, "old": b"\xd4\xc3\xb2\xa1", "empty": b""}
+        item.ihook.pytest_overcast_evidence(item=item, attachments={**pieces, "new": b"\n\r\r\n"})
+    return report
+"""
+
 
 @pytest.mark.parametrize("arguments", LOOKING, ids=" ".join)
 def test_looking_writes_nothing(suite, arguments):
@@ -96,6 +110,29 @@ def test_places_named_by_the_user(suite):
     assert sorted(path.name for path in (suite.path / "elsewhere/deep").iterdir()) == ["conformance.json", "index.html"]
     assert (suite.path / "mine.xml").exists()
     assert list((suite.path / "mine").glob("*-result.json"))
+
+
+def test_evidence_is_attached(suite):
+    """What a plugin gathers of a failed test hangs at its Allure result: text, data, captures of both formats."""
+    suite.file("conftest.py", EVIDENCE)
+    suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert 0\n')
+
+    run = suite.run_apart("-n", "2")
+
+    results = [json.loads(path.read_text()) for path in (run.reports / "allure-results").glob("*-result.json")]
+    attached = {one["name"]: one for result in results for one in result.get("attachments", [])}
+    assert set(attached) == {"state.txt", "state.json", "old", "new"}
+    assert attached["old"]["source"].endswith(".pcap")
+    assert attached["new"]["source"].endswith(".pcapng")
+    assert (run.reports / "allure-results" / attached["new"]["source"]).read_bytes().startswith(b"\n\r\r\n")
+
+
+def test_evidence_without_allure(suite):
+    """Without Allure the evidence goes nowhere and nothing complains."""
+    suite.file("conftest.py", EVIDENCE)
+    suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert 0\n')
+
+    assert suite.run().last.startswith("verdict: nonconformant - 1 of 57")
 
 
 def test_the_page_stands_alone(suite):
