@@ -182,5 +182,3 @@ def _quiet(nodes: Mapping[str, Node]) -> list[Call]:
 def _forwarding(underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call]:
     values = {"net.ipv4.ip_forward": "1"}
     return [nodes[name].call("sysctl_write", values=values) for name in fabric.routers(underlay)]
-
-

@@ -109,5 +109,6 @@ class Machine:
         if self._closed:
             return
         self._closed = True
-        self.gateway.exit()
+        # the machine first: a guest that hangs would keep the gateway waiting for its writer
         self.on_close()
+        self.gateway.exit()

@@ -45,7 +45,7 @@ class Answers:
 
     def exactly_once_by(self, nodes: Collection[str]) -> None:
         """Each of the nodes answered once, and nobody else did."""
-        if self.counts == {name: 1 for name in nodes}:
+        if self.counts == dict.fromkeys(nodes, 1):
             return
         silent = sorted(set(nodes) - set(self.counts))
         often = sorted(name for name, count in self.counts.items() if count > 1)
@@ -63,7 +63,7 @@ class Answers:
 def checksum(data: bytes) -> int:
     """The Internet checksum (RFC 1071)."""
     padded = data + b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF
 
@@ -120,7 +120,9 @@ def ping(
         *_, missing, (received,) = node.machine.batch(calls)
     finally:
         node.machine.call("close", endpoints=[receiver, fence_socket])
-    return _count(plan.name, to, plans, network, identifier, received, frozenset(names[position] for position in missing))
+    return _count(
+        plan.name, to, plans, network, identifier, received, frozenset(names[position] for position in missing)
+    )
 
 
 def _reply_head(identifier: int, sequence: int) -> bytes:

@@ -22,7 +22,7 @@ INBOUND, OUTBOUND = 1, 2  # epb_flags of a pcapng packet block
 
 @functools.cache
 def scapy() -> ModuleType:
-    """scapy's layers that the suite speaks of: `scapy().IP`, `scapy().GRE`, `scapy().IGMP`."""
+    """Scapy's layers that the suite speaks of: `scapy().IP`, `scapy().GRE`, `scapy().IGMP`."""
     from scapy.contrib import igmp, igmpv3
     from scapy.layers import inet, l2, vxlan
 

@@ -89,7 +89,9 @@ class Listening:
             calls = []
             for name in self.at:
                 if name in self._sockets:
-                    calls.append((self._nodes[name], call("close", endpoints=[self._sockets[name], self._fences[name]])))
+                    calls.append(
+                        (self._nodes[name], call("close", endpoints=[self._sockets[name], self._fences[name]]))
+                    )
             ask_all(calls)
             self._on_exit(self)
 
@@ -144,7 +146,9 @@ class Listening:
         }
         self._note_unproved(waits, answers[len(calls) : len(calls) + len(waits)], tokens)
 
-    def _note_unproved(self, waits: Sequence[Any], missing: Sequence[list[int]], tokens: dict[str, list[bytes]]) -> None:
+    def _note_unproved(
+        self, waits: Sequence[Any], missing: Sequence[list[int]], tokens: dict[str, list[bytes]]
+    ) -> None:
         owners = [name for name in self.at for _ in tokens[name]]
         if len(waits) == 1:
             self.unproved = frozenset(owners[position] for position in missing[0])
@@ -172,11 +176,11 @@ class Listening:
 
     def exactly_once(self, at: Collection[str]) -> None:
         """Each of the nodes heard every payload that was sent exactly once, unaltered, and nothing uninvited."""
-        self._check({name: 1 for name in at})
+        self._check(dict.fromkeys(at, 1))
 
     def nothing(self, at: Collection[str]) -> None:
         """None of the nodes heard anything."""
-        self._check({name: 0 for name in at})
+        self._check(dict.fromkeys(at, 0))
 
     def copies(self, expected: dict[str, int]) -> None:
         """Each node heard every payload that was sent as many times as told."""
@@ -186,11 +190,7 @@ class Listening:
         sent = [payload for stimulus in self.sent for payload in stimulus.payloads]
         if not sent:
             raise CheckFailed("nothing was sent inside the block: there is nothing to judge")
-        problems = [
-            problem
-            for name, copies in expected.items()
-            for problem in self._problems(name, copies, sent)
-        ]
+        problems = [problem for name, copies in expected.items() for problem in self._problems(name, copies, sent)]
         if problems:
             raise CheckFailed("\n".join([self._stimulus(), *problems, *self._paths()]))
 

@@ -72,7 +72,7 @@ def multicast_all(on: bool) -> Option:
 
 
 def membership(group: str, interface: str = INET_ANY, *, join: bool = True) -> Option:
-    """struct ip_mreq: `interface` is a local address; the unspecified one lets the routing table choose."""
+    """Struct ip_mreq: `interface` is a local address; the unspecified one lets the routing table choose."""
     return (
         IPPROTO_IP,
         IP_ADD_MEMBERSHIP if join else IP_DROP_MEMBERSHIP,
@@ -81,7 +81,7 @@ def membership(group: str, interface: str = INET_ANY, *, join: bool = True) -> O
 
 
 def source_membership(group: str, source: str, interface: str = INET_ANY, *, join: bool = True) -> Option:
-    """struct ip_mreq_source: the group from this one source (SSM, RFC 4607)."""
+    """Struct ip_mreq_source: the group from this one source (SSM, RFC 4607)."""
     return (
         IPPROTO_IP,
         IP_ADD_SOURCE_MEMBERSHIP if join else IP_DROP_SOURCE_MEMBERSHIP,

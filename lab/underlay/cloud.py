@@ -17,10 +17,7 @@ class Cloud:
     def __init__(self, node: Node, topology: Topology, underlay: Underlay) -> None:
         self.node = node
         self._ports = {
-            port.node: port
-            for segment in fabric.segments(topology, underlay)
-            for port in segment.ports
-            if port.checked
+            port.node: port for segment in fabric.segments(topology, underlay) for port in segment.ports if port.checked
         }
         self._provider = underlay.provider
 

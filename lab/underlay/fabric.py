@@ -10,6 +10,7 @@ fabric knows where every MAC is, as a cloud does, and answers neighbour requests
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -127,7 +128,7 @@ def router_changes(
                     ("link_set", {"device": port.nic, "up": True}),
                     ("addr_add", {"device": port.nic, "address": str(port.address)}),
                 ]
-    for number, (left, right) in enumerate(zip(names, names[1:], strict=False)):
+    for number, (left, right) in enumerate(itertools.pairwise(names)):
         near, far = f"10.1.{number}.1", f"10.1.{number}.2"
         mtu = underlay.provider.mtu
         made[left] += [
@@ -148,7 +149,7 @@ def router_changes(
         ]
     first, last = parts[0].gateway.network, parts[-1].gateway.network
     routes: dict[str, list[Change]] = {name: [] for name in names}
-    for number, (left, right) in enumerate(zip(names, names[1:], strict=False)):
+    for number, (left, right) in enumerate(itertools.pairwise(names)):
         routes[left].append(("route_add", {"to": str(last), "via": f"10.1.{number}.2", "device": "east"}))
         routes[right].append(("route_add", {"to": str(first), "via": f"10.1.{number}.1", "device": "west"}))
     # every link exists before any route is added: a veth belongs to two routers
