@@ -1,0 +1,116 @@
+"""
+The agent: one test body over every way to it.
+
+    this process --execnet-- agent in this kernel's namespaces     (over=local)
+                 --execnet-- agent in a guest kernel               (over=guest)
+"""
+
+import errno
+import re
+
+import pytest
+
+from lab.machines.base import AgentBug, call
+from lab.machines.node import ask_all
+from lab.state import differences, of
+
+
+def test_a_batch_answers_in_order(any_machine):
+    """Many calls travel as one message, and their results come in the order of the calls."""
+    results = any_machine.batch([call("hello"), call("node_create", names=["a", "b"]), call("hello")])
+
+    any_machine.call("node_close", handles=results[1])
+    assert results[0]["kernel"] == results[2]["kernel"]
+    assert len(set(results[1])) == 2
+
+
+def test_a_kernel_refusal_arrives_as_the_oserror_that_it_was(any_machine, lab):
+    """What the far kernel refuses is raised here under its own errno, naming the command."""
+    with pytest.raises(FileExistsError, match=re.escape("ip link add bridge0 type bridge")):
+        lab.hub.node.apply(("link_add", {"device": "bridge0", "kind": "bridge"}))
+
+
+def test_an_unknown_device_is_named(lab):
+    """A device that is not there is an ENODEV that says which."""
+    with pytest.raises(OSError, match="device gretap9") as refused:
+        lab.hub.node.apply(("link_set", {"device": "gretap9", "up": True}))
+
+    assert refused.value.errno == errno.ENODEV
+
+
+def test_the_first_refusal_ends_a_batch(any_machine):
+    """Calls after one that failed are not made."""
+    with pytest.raises(FileNotFoundError):
+        any_machine.batch(
+            [
+                call("node_create", names=["kept"]),
+                call("sysctl_write", node=any_machine.call("node_home"), values={"net.ipv4.no_such_thing": "1"}),
+                call("sysctl_write", node=0, values={}),
+            ]
+        )
+
+
+def test_a_bug_in_the_agent_is_told_with_its_traceback(any_machine):
+    """A failure that is no refusal by the kernel says so and shows where."""
+    with pytest.raises(AgentBug, match="no_such_verb"):
+        any_machine.call("no_such_verb")
+
+    assert any_machine.call("hello")["kernel"]
+
+
+def test_changes_are_undone_when_the_block_fails(lab):
+    """A change for a block is taken back whatever happens inside."""
+    before = of(lab)
+
+    with pytest.raises(ZeroDivisionError):
+        with lab.hub.node.changed(
+            ("link_set", {"device": "bridge0", "up": False}), ("link_set", {"device": "bridge0", "up": True})
+        ):
+            raise ZeroDivisionError
+
+    # the multicast route went with the link: an undo of the link alone does not bring it back, and that is seen
+    assert [line.split(" (")[0] for line in differences(before, of(lab))] == ["hub route"]
+
+
+def test_sysctls_are_put_back(lab):
+    """A parameter that is changed for a block has its old value afterwards."""
+    name = "net.ipv4.icmp_echo_ignore_broadcasts"
+
+    with lab.hub.node.with_sysctl(name, 1):
+        assert lab.hub.node.sysctl(name) == "1"
+
+    assert lab.hub.node.sysctl(name) == "0"
+
+
+def test_a_sysctl_that_this_kernel_lacks_reads_as_none(lab):
+    """Reading a parameter that does not exist is no error: kernels differ."""
+    assert lab.hub.node.sysctl("net.ipv4.no_such_thing") is None
+
+
+def test_stacks_are_apart(lab):
+    """Every node has its own devices, under the article's names."""
+    names = {
+        name: {link["IFLA_IFNAME"] for link in links}
+        for (name, node), links in zip(
+            lab.nodes.items(),
+            ask_all([(node, node.call("read", what="links")) for node in lab.nodes.values()]),
+            strict=True,
+        )
+    }
+
+    assert "bridge0" in names["hub"]
+    assert "bridge0" not in names["spoke1"] | names["spoke2"] | names["vcn"]
+    assert all("ens3" in names[name] for name in lab.hosts)
+
+
+def test_programs_run_inside_the_node(lab):
+    """A program that the agent starts sees the node's devices only."""
+    listed = lab["spoke1"].node.run("ip", "-br", "link")
+
+    assert listed["status"] == 0
+    assert "bridge0" not in listed["output"]
+
+
+def test_a_missing_program_is_said_not_raised(lab):
+    """A program that is not installed is told apart from one that failed."""
+    assert lab.hub.node.run("no-such-program")["status"] is None

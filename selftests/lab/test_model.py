@@ -1,0 +1,103 @@
+"""The model, the topologies and the plans made from them: data in, data out, no kernel needed."""
+
+import dataclasses
+
+import pytest
+
+from lab import topologies
+from lab.errors import UsageProblem
+from lab.model import TunnelOptions, Underlay
+from lab.overlay import gretap, plan, vxlan
+from lab.providers import provider
+from lab.underlay import fabric
+
+
+def test_the_standard_lab_has_the_articles_addresses():
+    """Hub and spokes are where the article has them."""
+    topology = topologies.standard()
+
+    assert [(node.name, node.address("underlay"), node.address()) for node in topology.nodes] == [
+        ("hub", "10.0.0.197", "172.16.254.1"),
+        ("spoke1", "10.0.0.25", "172.16.254.2"),
+        ("spoke2", "10.0.0.131", "172.16.254.3"),
+    ]
+
+
+@pytest.mark.parametrize("spokes", [1, 2, 3, 250])
+def test_no_address_is_used_twice(spokes):
+    """Every node has an underlay and an overlay address of its own, whatever the number of spokes."""
+    nodes = topologies.standard(spokes).nodes
+
+    assert len({node.underlay.ip for node in nodes} | {node.overlay.ip for node in nodes}) == 2 * (spokes + 1)
+
+
+@pytest.mark.parametrize("spokes", [0, -1, 251])
+def test_an_impossible_number_of_spokes_is_a_usage_problem(spokes):
+    """More spokes than a /24 holds, or none, are refused with the range that is possible."""
+    with pytest.raises(UsageProblem, match="expected 1 to 250"):
+        topologies.standard(spokes)
+
+
+@pytest.mark.parametrize(
+    ("ask", "known"),
+    [
+        (lambda: topologies.topology("star"), "standard, article"),
+        (lambda: provider("digitalocean"), "oci, aws, gcp, azure"),
+        (lambda: topologies.standard(options=TunnelOptions(kind="ipip")), "gretap, vxlan"),
+    ],
+    ids=["topology", "provider", "tunnel"],
+)
+def test_an_unknown_name_is_answered_with_the_known_ones(ask, known):
+    """A name that does not exist is one line that lists those that do."""
+    with pytest.raises(UsageProblem, match=known):
+        ask()
+
+
+def test_the_article_differs_in_route_and_ttl_only():
+    """The article's literal topology routes a /8, inherits the TTL and pins no source."""
+    article, standard = topologies.article(), topologies.standard()
+
+    assert str(article.multicast_route) == "224.0.0.0/8"
+    assert (article.options.ttl, article.options.local) == (None, False)
+    assert dataclasses.replace(
+        article, name=standard.name, multicast_route=standard.multicast_route, options=standard.options
+    ) == standard
+
+
+@pytest.mark.parametrize(
+    ("options", "octets"),
+    [
+        (TunnelOptions(), 38),
+        (TunnelOptions(key=42), 42),
+        (TunnelOptions(key=42, checksum=True, sequence=True), 50),
+    ],
+    ids=["plain", "keyed", "keyed, checksum, sequence"],
+)
+def test_gre_overhead_grows_by_four_octets_per_option(options, octets):
+    """RFC 2890: key, checksum and sequence number are four octets each on the 38 of gretap."""
+    assert gretap.overhead(options) == octets
+
+
+def test_vxlan_overhead_is_fifty_octets():
+    """RFC 7348: outer IPv4, UDP, VXLAN and the inner Ethernet header."""
+    assert vxlan.overhead(TunnelOptions(kind="vxlan")) == 50
+
+
+def test_every_hub_tunnel_is_a_port_and_every_spoke_has_one():
+    """The hub's plan enslaves one tunnel per spoke; a spoke's plan has one tunnel and no bridge."""
+    topology = topologies.standard(spokes=3)
+
+    hub = [fields for verb, fields in plan.changes(topology, topology.hub) if verb == "link_add"]
+    spoke = [fields for verb, fields in plan.changes(topology, topology.spokes[0]) if verb == "link_add"]
+
+    assert [fields.get("master") for fields in hub] == [None, "bridge0", "bridge0", "bridge0"]
+    assert [fields["kind"] for fields in spoke] == ["gretap"]
+
+
+def test_a_routed_underlay_puts_spokes_in_another_subnet():
+    """With routers between them, hub and spokes share no subnet, and each segment has a gateway."""
+    topology = topologies.routed(topologies.standard())
+    parts = fabric.segments(topology, Underlay(provider("oci"), routers=2))
+
+    assert [[port.node for port in part.ports] for part in parts] == [["hub", "r1"], ["spoke1", "spoke2", "r2"]]
+    assert topology.hub.underlay.network != topology.spokes[0].underlay.network

@@ -1,0 +1,178 @@
+"""
+The probes: what is heard is told from what is lost, doubled, altered or uninvited, and silence is proved by a fence.
+
+    spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2
+"""
+
+import pytest
+
+from lab.errors import CheckFailed
+from lab.probes import echo
+from lab.probes.datagrams import Datagram, Sent
+from lab.probes.listening import Listening
+from lab.probes.payloads import TAG_SIZE, unique
+from lab.probes.sightings import Sighting, path
+
+
+def judged(payloads, sent=(b"hello",)):
+    """A listening at one node that heard what is given."""
+    listening = Listening({}, {}, ["spoke2"], tapped=[])
+    listening.sent.append(Sent("spoke1", tuple(sent), "172.16.254.255", 5005, ("172.16.254.2", 40000)))
+    listening.datagrams = {"spoke2": tuple(Datagram(payload) for payload in payloads)}
+    return listening
+
+
+@pytest.mark.parametrize(
+    ("heard", "complaint"),
+    [
+        ([], "missing"),
+        ([b"hello", b"hello"], "duplicated"),
+        ([b"hellp"], "altered"),
+        ([b"hello", b"stranger"], "uninvited"),
+    ],
+    ids=["missing", "duplicated", "altered", "uninvited"],
+)
+def test_exactly_once_has_four_ways_to_fail(heard, complaint):
+    """Missing, duplicated, altered and uninvited copies are told apart."""
+    with pytest.raises(CheckFailed, match=complaint):
+        judged(heard).exactly_once(at=["spoke2"])
+
+
+def test_one_unaltered_copy_passes():
+    """One copy of what was sent is what must be."""
+    judged([b"hello"]).exactly_once(at=["spoke2"])
+
+
+def test_nothing_is_refused_when_something_was_heard():
+    """A copy where silence is due is uninvited."""
+    with pytest.raises(CheckFailed, match="uninvited"):
+        judged([b"hello"]).nothing(at=["spoke2"])
+
+
+def test_a_check_without_a_stimulus_fails():
+    """Silence after nothing was sent proves nothing."""
+    listening = judged([])
+    listening.sent.clear()
+
+    with pytest.raises(CheckFailed, match="nothing was sent"):
+        listening.nothing(at=["spoke2"])
+
+
+@pytest.mark.parametrize("size", [None, 1, 16, 17, 9000], ids=lambda size: f"size={size}")
+def test_payloads_are_unique_and_as_long_as_asked(size):
+    """No payload is given out twice, and none is shorter than its tag."""
+    payloads = {unique(size) for _ in range(50)}
+
+    assert len(payloads) == 50
+    assert {len(payload) for payload in payloads} == {32 if size is None else max(size, TAG_SIZE)}
+
+
+def test_the_checksum_of_a_whole_echo_request_is_zero():
+    """RFC 1071: the sum over a message that holds its own checksum vanishes, for odd lengths too."""
+    assert echo.checksum(echo.request(7, 1, b"odd")) == 0
+
+
+def test_a_path_names_each_place_once_in_order():
+    """Sightings of one probe make one line, in order of time, with what wraps the frame."""
+    bare = bytes(12) + b"\x08\x00" + bytes([0x45]) + bytes(8) + bytes([17]) + bytes(20)
+    gre = bytes(12) + b"\x08\x00" + bytes([0x45]) + bytes(8) + bytes([47]) + bytes(20)
+    seen = [
+        Sighting("spoke1", "gretap1", True, 1, bare),
+        Sighting("spoke1", "ens3", True, 2, gre),
+        Sighting("spoke1", "ens3", True, 3, gre),
+        Sighting("hub", "ens3", False, 4, gre),
+    ]
+
+    assert path(seen) == "spoke1 gretap1 out → spoke1 ens3 out [GRE] → hub ens3 in [GRE]"
+
+
+def test_a_broadcast_is_heard_by_all_others_and_seen_on_every_leg(lab):
+    """The sightings of a delivered broadcast lead from the sender's tunnel to the receiver's."""
+    sender, others = lab["spoke1"], lab.others("spoke1")
+
+    with lab.listen(others) as heard:
+        sender.udp.send(to=lab.everyone)
+
+    heard.exactly_once(at=others)
+    places = [str(sighting).split(" [")[0] for sighting in heard.sightings()]
+    devices = [lab.plans[name].device for name in ("spoke1", "spoke2")]
+    assert places[0] == f"spoke1 {devices[0]} out"
+    assert places[-1] == f"spoke2 {devices[1]} in"
+    assert "hub bridge0 in" in places
+
+
+def test_silence_is_proved_by_a_fence_that_came_through(lab):
+    """Where nobody is meant to hear, the fence arrives and says so without waiting."""
+    others = lab.others("spoke1")
+
+    with lab.listen(others, network="underlay") as heard:
+        lab["spoke1"].udp.send(to=lab.plans["spoke1"].broadcast("underlay"))
+
+    heard.nothing(at=others)
+    assert heard.unproved == frozenset()
+
+
+def test_silence_without_a_fence_is_said_to_be_unproved(lab):
+    """Where unicast cannot pass either, the node is listed as unproved and the failure message says it."""
+    port = lab.topology.tunnel_of("spoke2").hub_device
+    with lab.hub.node.changed(
+        ("link_set", {"device": port, "nomaster": True}), ("link_set", {"device": port, "master": "bridge0"})
+    ):
+        with lab.listen(["spoke2"]) as heard:
+            lab["spoke1"].udp.send(to=lab.everyone)
+
+    assert heard.unproved == {"spoke2"}
+    with pytest.raises(CheckFailed, match="unicast on the same way did not arrive at spoke2"):
+        heard.exactly_once(at=["spoke2"])
+
+
+def test_a_failed_delivery_says_where_it_was_seen_last(lab):
+    """The message of a lost broadcast holds the path up to the place where it died."""
+    port = lab.topology.tunnel_of("spoke2").hub_device
+    with lab.hub.node.changed(
+        ("link_set", {"device": port, "nomaster": True}), ("link_set", {"device": port, "master": "bridge0"})
+    ):
+        with lab.listen(["spoke2"]) as heard:
+            lab["spoke1"].udp.send(to=lab.everyone)
+
+    with pytest.raises(CheckFailed) as failed:
+        heard.exactly_once(at=["spoke2"])
+    assert str(failed.value).splitlines()[2].endswith("hub bridge0 in")
+
+
+def test_the_pingers_own_answer_is_kept_apart(lab):
+    """Everybody answers a broadcast ping once; what proves anything are the others."""
+    answers = lab["spoke1"].ping(lab.everyone)
+
+    answers.exactly_once_by(lab.hosts)
+    assert answers.others == {"hub": 1, "spoke2": 1}
+
+
+def test_a_ping_that_only_the_pinger_answers_is_no_success(lab):
+    """What ping(8) calls 0 % loss is a failed check here."""
+    with lab.hub.node.with_sysctl("net.ipv4.icmp_echo_ignore_broadcasts", 1):
+        with lab["spoke2"].node.with_sysctl("net.ipv4.icmp_echo_ignore_broadcasts", 1):
+            answers = lab["spoke1"].ping(lab.everyone)
+
+    assert answers.counts == {"spoke1": 1}
+    with pytest.raises(CheckFailed, match="only the pinger answered itself"):
+        answers.exactly_once_by(lab.hosts)
+
+
+@pytest.mark.parametrize("network", ["overlay", "underlay"])
+def test_tcp_reaches_every_host(lab, network):
+    """A connection from each host to each other carries what is sent."""
+    for client in lab.hosts.values():
+        for server in lab.hosts.values():
+            if client is not server:
+                assert client.reaches_by_tcp(server, network)
+
+
+def test_routers_take_one_from_the_ttl(make_lab):
+    """Two routers between hub and spokes take two from the TTL of what crosses them."""
+    lab = make_lab(routers=2)
+
+    with lab.listen(["hub"], network="underlay") as heard:
+        lab["spoke1"].udp.send(to=lab.hub.address("underlay"), ttl=9)
+
+    assert heard.one("hub").ttl == 7
