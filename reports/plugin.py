@@ -252,7 +252,9 @@ class Results(Process):
         root = self.config.rootpath
         options = [getattr(self.config.option, name, None) for name in ("xmlpath", "allure_report_dir")]
         own = [self.destination.conformance, self.destination.page, *self.destination.created]
-        caches = [root / self.config.getini("cache_dir"), root / "__pycache__"]
+        caches = [root / "__pycache__"]
+        if self.config.pluginmanager.has_plugin("cacheprovider"):  # which a user may switch off
+            caches.append(root / self.config.getini("cache_dir"))
         for folder in ("lab", "fixtures", "reports", "tests", "selftests"):
             caches += (root / folder).rglob("__pycache__")
         return [*own, *(Path(option) for option in options if option), *caches]

@@ -79,7 +79,8 @@ class Agent:
         return {
             "kernel": platform.release(),
             "python": platform.python_version(),
-            "pid": os.getpid(),
+            # /proc is the host's: its link to this process is the PID that the host knows it by
+            "outer_pid": int(os.readlink("/proc/self")),
             "uid": os.geteuid(),
             "time": time.time_ns(),
         }
@@ -123,6 +124,11 @@ class Agent:
         handle = self._handle()
         self._nodes[handle] = Node(namespaces.home())
         return handle
+
+    def namespace_path(self, node: int) -> str:
+        """Where a program of this machine finds the node's namespace; valid as long as the agent lives."""
+        # the machine's own number of this process, also when the agent has a PID namespace of its own
+        return f"/proc/{os.readlink('/proc/self')}/fd/{self._namespace_of(node)}"
 
     def node_close(self, handles: Sequence[int]) -> None:
         for handle in handles:

@@ -59,9 +59,12 @@ def test_the_article_differs_in_route_and_ttl_only():
 
     assert str(article.multicast_route) == "224.0.0.0/8"
     assert (article.options.ttl, article.options.local) == (None, False)
-    assert dataclasses.replace(
-        article, name=standard.name, multicast_route=standard.multicast_route, options=standard.options
-    ) == standard
+    assert (
+        dataclasses.replace(
+            article, name=standard.name, multicast_route=standard.multicast_route, options=standard.options
+        )
+        == standard
+    )
 
 
 @pytest.mark.parametrize(

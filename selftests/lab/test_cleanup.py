@@ -1,0 +1,112 @@
+"""
+Nothing is left behind, however a run ends, and two runs never meet.
+
+A lab's namespaces have no names: what keeps them is the processes of the run, so they are gone when those are.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import execnet
+import pytest
+
+from lab.errors import MachineLost
+from lab.machines import choose
+from selftests.lab.processes import Watched
+
+KINDS = pytest.mark.parametrize("tunnel", ["vxlan", "gretap"], ids=["over=local", "over=guest"])
+A_TEST = "tests/broadcast/test_delivery.py"
+GONE_WITHIN = 5.0  # seconds; milliseconds in practice
+
+
+@pytest.fixture
+def watch():
+    """Starts runs that are watched, and ends those that a failing test leaves."""
+    runs = []
+
+    def start(*arguments):
+        runs.append(Watched(arguments))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.process.kill()
+        run.process.communicate()
+
+
+@pytest.fixture
+def held(watch, tmp_path, tunnel):
+    """A run that stands still in the middle of its first test."""
+    run = watch("-s", "-p", "selftests.lab.hold", f"--tunnel={tunnel}", f"--reports={tmp_path}", A_TEST)
+    run.wait_for_line("READY")
+    return run
+
+
+def names_left():
+    """What other programs could see by name: named namespaces, and devices in the machine's own stack."""
+    named = Path("/run/netns")
+    return sorted(os.listdir(named) if named.is_dir() else []), sorted(os.listdir("/sys/class/net"))
+
+
+@KINDS
+def test_nothing_is_left_after_sigkill_of_pytest(held):
+    """Killed in the middle of a test, pytest takes agent, guest and namespaces with it."""
+    before = names_left()
+    members = held.members()
+    assert len(members) > 1
+
+    held.process.kill()
+
+    assert held.ended(members, GONE_WITHIN) == []
+    assert names_left() == before
+
+
+@KINDS
+def test_ctrl_c_ends_a_run_in_order(held):
+    """Interrupted in the middle of a test, a run says so without a traceback of ours and leaves nothing."""
+    members = held.members()
+
+    held.process.send_signal(signal.SIGINT)
+
+    said = held.output()
+    assert held.ended(members, GONE_WITHIN) == []
+    assert held.process.returncode == 2
+    assert "KeyboardInterrupt" in said
+    assert "INTERNALERROR" not in said
+
+
+@KINDS
+def test_a_killed_agent_is_the_environments_failure(held):
+    """When the machine dies under a test, the run still ends in order."""
+    members = [member for member in held.members() if member != held.process.pid]
+
+    for member in members:
+        os.kill(member, signal.SIGKILL)
+    held.process.send_signal(signal.SIGINT)
+    said = held.output()
+
+    assert held.ended([*members, held.process.pid], GONE_WITHIN) == []
+    assert "INTERNALERROR" not in said
+
+
+def test_a_lost_machine_is_named():
+    """A call to a machine whose agent died raises MachineLost with its name, at once."""
+    starting = choose.start(choose.choose("host", "vxlan"), execnet.Group())
+    machine = starting.machine()
+    agent = machine.call("hello")["outer_pid"]
+
+    os.kill(agent, signal.SIGKILL)
+
+    with pytest.raises(MachineLost, match="the agent on this machine was lost"):
+        machine.call("hello")
+    starting.close()
+
+
+def test_two_runs_side_by_side_never_meet(watch, tmp_path):
+    """Two runs at the same time, with the same names and addresses, both pass."""
+    runs = [watch("-q", "--tunnel=vxlan", f"--reports={tmp_path / name}", A_TEST) for name in ("one", "two")]
+
+    outputs = [run.output() for run in runs]
+
+    assert ["3 passed" in said for said in outputs] == [True, True], "\n".join(outputs)

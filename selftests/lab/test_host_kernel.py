@@ -1,0 +1,32 @@
+"""
+The host-kernel path with gretap, on a machine whose kernel has none: pytest itself runs inside a guest.
+
+    this machine -- guest kernel: pytest --kernel=host -- agent in the guest's own namespaces
+"""
+
+import sys
+
+import execnet
+import pytest
+
+from lab.machines import choose
+from lab.machines.base import ROOT, call
+
+MINUTE = 60.0
+
+
+@pytest.mark.slow
+def test_gretap_on_the_host_kernel():
+    """With --kernel=host on a kernel that has gretap, the lab is built there and delivery holds."""
+    starting = choose.start(choose.choose("guest", "gretap"), execnet.Group())
+    machine = starting.machine()
+    command = [sys.executable, "-m", "pytest", "--kernel=host", "-p", "no:cacheprovider", "--reports=/tmp/reports"]
+    command += [f"--rootdir={ROOT}", f"--config-file={ROOT / 'pytest.ini'}", str(ROOT / "tests" / "broadcast")]
+
+    home = machine.call("node_home")
+    (done,) = machine.batch([call("run", node=home, arguments=command, timeout=MINUTE)], timeout=2 * MINUTE)
+    starting.close()
+
+    assert " passed" in done["output"], done["output"] + done["errors"]
+    assert " failed" not in done["output"]
+    assert "local kernel" in done["output"]
