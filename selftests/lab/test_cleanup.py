@@ -46,7 +46,7 @@ def held(watch, tmp_path, tunnel):
 def names_left():
     """What other programs could see by name: named namespaces, and devices in the machine's own stack."""
     named = Path("/run/netns")
-    return sorted(os.listdir(named) if named.is_dir() else []), sorted(os.listdir("/sys/class/net"))
+    return sorted(named.glob("*")), sorted(Path("/sys/class/net").iterdir())
 
 
 @KINDS
