@@ -14,7 +14,7 @@ from lab.errors import CheckFailed
 from lab.machines.base import call
 from lab.machines.node import Node
 from lab.model import Network, NodePlan
-from lab.probes import echo, options
+from lab.probes import echo, membership, options
 from lab.probes.datagrams import Sent
 from lab.probes.payloads import fresh_port, unique
 
@@ -137,6 +137,14 @@ class Host:
             server.node.machine.call("close", endpoints=opened)
             if client is not None:
                 self.node.machine.call("close", endpoints=[client])
+
+    def member(self) -> membership.Member:
+        """A socket that joins and leaves groups, for a `with` block."""
+        return membership.Member(self.node, self.plan)
+
+    def memberships(self) -> dict[str, frozenset[str]]:
+        """The groups that the host is a member of, by device."""
+        return membership.memberships(self.node)
 
     def open_socket(self, **fields: Any) -> int:
         """A socket of its own inside the host, by its number at the agent (`sockets.open_endpoint`)."""

@@ -115,8 +115,10 @@ class Lab:
             self.machine.call("node_close", handles=[node.handle for node in self.nodes.values()])
 
     def _announce(self, sent: Sent) -> None:
-        if self._listening:
-            self._listening[-1].sent.append(sent)
+        """The innermost listening judges whatever is sent; one around it what goes to its port."""
+        for listening in self._listening:
+            if listening is self._listening[-1] or listening.port == sent.port:
+                listening.sent.append(sent)
 
     def _default_port(self) -> int | None:
         return self._listening[-1].port if self._listening else None

@@ -107,6 +107,10 @@ class Agent:
         """Loads kernel modules on a machine that is ours (a guest); returns why, by name, for those that it cannot."""
         return modules.load(list(names))
 
+    def unload_modules(self, names: Sequence[str]) -> None:
+        """Removes kernel modules from a machine that is ours (a guest)."""
+        modules.unload(list(names))
+
     # nodes
 
     def node_create(self, names: Sequence[str]) -> list[int]:
@@ -309,6 +313,13 @@ class Agent:
             for interface, outgoing, when, frame in self._nodes[node].tap().matching(tags)
         ]
         return sorted(seen, key=lambda frame: frame[3])
+
+    def wait_frames(
+        self, node: int, interface: str, matching: Sequence[Sequence[Any]], tag: bytes, count: int, timeout: float
+    ) -> list[Any]:
+        """Waits for frames into one interface of a node (`taps.Tap.wait`); as `frames` gives them."""
+        seen = self._nodes[node].tap().wait(interface, matching, tag, count, timeout)
+        return [[node, interface, outgoing, when, frame] for interface, outgoing, when, frame in seen]
 
     def frames_lost(self, nodes: Sequence[int]) -> int:
         """How many frames the taps had no room for: more than none, and absence is not proved by them."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 import collections
 import contextlib
 import errno
+import select
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,6 +72,33 @@ class Tap:
         """The frames that carry any of the tags (None: every frame), oldest first."""
         self.drain()
         return [frame for frame in self.kept if tags is None or any(tag in frame[3] for tag in tags)]
+
+    def wait(
+        self, interface: str, matching: Sequence[Sequence[Any]], tag: bytes, count: int, timeout: float
+    ) -> list[Frame]:
+        """
+        Waits until `count` frames have come in on the interface that carry the tag and match every `[offset, octets]`.
+
+        Returns those that there are, oldest first: fewer than `count` when `timeout` (s) passed first.
+        """
+        deadline = time.monotonic() + timeout
+        poller = select.poll()
+        poller.register(self.socket, select.POLLIN)
+        while True:
+            self.drain()
+            found = [
+                frame
+                for frame in self.kept
+                if frame[0] == interface and not frame[1] and tag in frame[3] and _matches(frame[3], matching)
+            ]
+            left = deadline - time.monotonic()
+            if len(found) >= count or left <= 0:
+                return found
+            poller.poll(left * 1000)
+
+
+def _matches(frame: bytes, matching: Sequence[Sequence[Any]]) -> bool:
+    return all(frame[offset : offset + len(octets)] == octets for offset, octets in matching)
 
 
 def _whole(frame: bytes, ancillary: Sequence[Any]) -> tuple[int, bytes]:

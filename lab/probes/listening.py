@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from lab.errors import CheckFailed
 from lab.machines.base import call
@@ -29,7 +29,14 @@ ANY = ""
 
 
 class Listening:
-    """What the nodes hear on one UDP port, from the entry of the block on."""
+    """
+    What the nodes hear on one UDP port, from the entry of the block on.
+
+    `group` is one group or several, joined on the interface with the address `interface` (default: the network's own;
+    0.0.0.0 leaves it to the routing table), from `source` alone if one is named, not at all with `join=False`.  A
+    socket is bound to its one group, to `bind`, or to any address.  `share` lets several sockets have the port, by
+    SO_REUSEADDR or SO_REUSEPORT; `all_groups` sets IP_MULTICAST_ALL (several groups: off).
+    """
 
     def __init__(
         self,
@@ -40,24 +47,28 @@ class Listening:
         tapped: Iterable[Node],
         port: int | None = None,
         network: Network = "overlay",
-        group: str | None = None,
+        group: str | Sequence[str] | None = None,
         join: bool = True,
         source: str | None = None,
         bind: str | None = None,
         interface: str | None = None,
+        share: Literal["address", "port"] = "address",
+        all_groups: bool | None = None,
         grace: float = FENCE_GRACE,
         on_exit: Callable[[Listening], None] = lambda listening: None,
     ) -> None:
         self.at = tuple(at)
         self.port = fresh_port() if port is None else port
         self.network: Network = network
-        self.group = group if join else None
         self.sent: list[Sent] = []
         self.datagrams: dict[str, tuple[Datagram, ...]] = {}
         self.unproved: frozenset[str] = frozenset()
         self._nodes, self._plans = nodes, plans
         self._tapped = list(tapped)
-        self._bind, self._joined, self._source, self._interface = bind, group if join else None, source, interface
+        self._groups = (group,) if isinstance(group, str) else tuple(group or ())
+        self._joined = self._groups if join else ()
+        self._bind, self._source, self._interface = bind, source, interface
+        self._share, self._all_groups = share, all_groups
         self._grace, self._on_exit = grace, on_exit
         self._sockets: dict[str, int] = {}
         self._fences: dict[str, int] = {}
@@ -96,25 +107,26 @@ class Listening:
             self._on_exit(self)
 
     def _receiver(self, plan: NodePlan) -> dict[str, Any]:
-        late = []
-        chosen = options.INET_ANY if self._interface is None else self._interface
-        if self._joined is not None:
-            where = plan.address(self.network) if self._interface is None else chosen
-            late.append(
-                options.membership(self._joined, where)
-                if self._source is None
-                else options.source_membership(self._joined, self._source, where)
-            )
+        chosen = [options.reuse_address() if self._share == "address" else options.reuse_port()]
+        all_groups = False if self._all_groups is None and len(self._groups) > 1 else self._all_groups
+        if all_groups is not None:
+            chosen.append(options.multicast_all(all_groups))
         bind = self._bind
         if bind is None:
             # bound to the group, a socket hears nothing of other groups whoever joined them (MCAST-10)
-            bind = self._joined if self._joined is not None else ANY
+            bind = self._groups[0] if len(self._groups) == 1 else ANY
         return {
             **options.UDP,
-            "options": [options.reuse_address()],
+            "options": chosen,
             "bind": [bind, self.port],
-            "late_options": late,
+            "late_options": self._memberships(plan, join=True),
         }
+
+    def _memberships(self, plan: NodePlan, *, join: bool) -> list[options.Option]:
+        where = plan.address(self.network) if self._interface is None else self._interface
+        if self._source is None:
+            return [options.membership(group, where, join=join) for group in self._joined]
+        return [options.source_membership(group, self._source, where, join=join) for group in self._joined]
 
     def _fence_receiver(self, plan: NodePlan) -> dict[str, Any]:
         return {**options.UDP, "bind": [ANY, self._fence_port]}
@@ -162,6 +174,14 @@ class Listening:
         if sender != receiver:
             fields["device"] = source.interface(self.network)
         return self._nodes[sender].call("send_fence", payload=token, to=to, fields=fields)
+
+    def leave(self, *at: str) -> None:
+        """The sockets of these nodes leave their groups, inside the block."""
+        for name in at:
+            for level, option, value in self._memberships(self._plans[name], join=False):
+                self._nodes[name].machine.call(
+                    "set_option", endpoint=self._sockets[name], level=level, option=option, value=value
+                )
 
     # what was heard
 

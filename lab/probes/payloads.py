@@ -10,6 +10,7 @@ TAG_SIZE = 16  # octets at the head of a payload, by which taps find every copy 
 FIRST_PORT, LAST_PORT = 20_000, 32_000  # below ip_local_port_range: no other socket is given one of these
 
 _ports: Iterator[int] = itertools.cycle(range(FIRST_PORT, LAST_PORT))
+_groups: Iterator[int] = itertools.cycle(range(1, 1 << 16))
 
 
 def unique(size: int | None = None) -> bytes:
@@ -26,3 +27,9 @@ def tag_of(payload: bytes) -> bytes:
 def fresh_port() -> int:
     """A port that no earlier probe of this process used: a late packet meets nobody."""
     return next(_ports)
+
+
+def fresh_group() -> str:
+    """A multicast group that no earlier probe of this process used (239.195.0.0/16, RFC 2365 organization-local)."""
+    number = next(_groups)
+    return f"239.195.{number >> 8}.{number & 0xFF}"

@@ -62,6 +62,25 @@ def collect(nodes: Iterable[Node], tags: Sequence[bytes] | None = None) -> list[
     return sorted(found, key=lambda sighting: sighting.time)
 
 
+def wait(
+    node: Node, interface: str, matching: Sequence[tuple[int, bytes]], *, tag: bytes, count: int, timeout: float
+) -> list[Sighting]:
+    """
+    Waits until `count` frames that carry `tag` and match every (offset, octets) have come in on an interface.
+
+    Those since `forget` count.  Returns what there is, fewer than `count` when `timeout` (s) passed first.
+    """
+    seen = node.ask(
+        "wait_frames",
+        interface=interface,
+        matching=[list(match) for match in matching],
+        tag=tag,
+        count=count,
+        timeout=timeout,
+    )
+    return [Sighting(node.name, interface, outgoing, time, frame) for _, interface, outgoing, time, frame in seen]
+
+
 def forget(nodes: Iterable[Node]) -> None:
     """Opens the taps of the nodes where they are not yet, and drops what they saw so far."""
     for machine, members in _by_machine(nodes):

@@ -1,0 +1,98 @@
+"""Group membership: sockets that join and leave (ip(7)), what the host is a member of, and what it says by IGMP."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from types import TracebackType
+
+from lab.errors import CheckFailed
+from lab.machines.base import call
+from lab.machines.node import Node
+from lab.model import NodePlan
+from lab.probes import options, sightings
+from lab.probes.options import Option
+from lab.probes.sightings import Sighting
+
+IGMP = 2
+IP_PROTOCOL = 23  # offset of the protocol field in an untagged Ethernet frame
+IGMP_DEADLINE = 2.0  # seconds; a host's first report leaves within two ticks of its clock
+
+
+class Member:
+    """
+    A UDP socket in a host, for a `with` block, that joins and leaves groups.
+
+    The kernel's refusal is raised as the OSError that it is.
+    """
+
+    def __init__(self, node: Node, plan: NodePlan) -> None:
+        self._node, self._plan = node, plan
+        self._socket: int | None = None
+
+    def __enter__(self) -> Member:
+        self._socket = int(self._node.ask("open", **options.UDP))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._node.machine.call("close", endpoints=[self._socket])
+
+    def join(self, *groups: str, interface: str | None = None, source: str | None = None) -> None:
+        """Joins groups on the overlay, or on the interface with an address (0.0.0.0: the routing table chooses)."""
+        self._set([self._membership(group, interface, source, join=True) for group in groups])
+
+    def leave(self, *groups: str, interface: str | None = None, source: str | None = None) -> None:
+        self._set([self._membership(group, interface, source, join=False) for group in groups])
+
+    def request(self, membership: bytes) -> None:
+        """IP_ADD_MEMBERSHIP with the octets of the request as they are."""
+        self._set([(options.IPPROTO_IP, options.IP_ADD_MEMBERSHIP, membership)])
+
+    def _membership(self, group: str, interface: str | None, source: str | None, *, join: bool) -> Option:
+        where = self._plan.address() if interface is None else interface
+        if source is None:
+            return options.membership(group, where, join=join)
+        return options.source_membership(group, source, where, join=join)
+
+    def _set(self, chosen: list[Option]) -> None:
+        self._node.machine.batch(
+            [
+                call("set_option", endpoint=self._socket, level=level, option=option, value=value)
+                for level, option, value in chosen
+            ]
+        )
+
+
+def memberships(node: Node) -> dict[str, frozenset[str]]:
+    """The groups that a host is a member of, by device (/proc/net/igmp)."""
+    found: dict[str, set[str]] = {}
+    device = ""
+    for line in str(node.ask("read_net", name="igmp")).splitlines()[1:]:
+        words = line.split()
+        if not line.startswith("\t"):
+            device = words[1].rstrip(":")
+            found[device] = set()
+        else:
+            # printed as a number of the host's own byte order
+            found[device].add(socket.inet_ntoa(struct.pack("=I", int(words[0], 16))))
+    return {name: frozenset(groups) for name, groups in found.items()}
+
+
+def igmp(node: Node, interface: str, group: str, *, count: int = 1, timeout: float = IGMP_DEADLINE) -> list[Sighting]:
+    """
+    Waits for IGMP messages about a group that come in on an interface, and returns them, oldest first.
+
+    CheckFailed when fewer than `count` of them came within `timeout` (s).
+    """
+    seen = sightings.wait(
+        node, interface, [(IP_PROTOCOL, bytes([IGMP]))], tag=socket.inet_aton(group), count=count, timeout=timeout
+    )
+    if len(seen) < count:
+        raise CheckFailed(
+            f"IGMP about {group}: expected {count} messages into {interface} of {node.name} within {timeout:g} s, "
+            f"saw {len(seen)}",
+            remedy=f"tcpdump -ni {interface} igmp on {node.name}; iptables -L OUTPUT -v on the member",
+        )
+    return seen
