@@ -42,6 +42,7 @@ ROOMS = (
     Room("fixtures", ("lab",)),
     Room("reports", ("lab.model", "lab.requirements", "lab.errors")),
     Room("lab", ("lab",), never=PYTEST),
+    Room("lab/commands", ("lab",), others=("execnet",)),
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
     Room("lab/agent", (), others=("pyroute2",)),
     Room("lab/machines", ("lab.model", "lab.errors"), others=("execnet",)),

@@ -16,6 +16,7 @@ DIRECTORY = "OVERCAST_GUEST_MODULES"
 """The environment variable that names the directory of the running kernel's modules."""
 
 _FINIT_MODULE = {"x86_64": 313, "i686": 350, "i386": 350}
+_DELETE_MODULE = {"x86_64": 176, "i686": 129, "i386": 129}
 _COMPRESSED = 4  # MODULE_INIT_COMPRESSED_FILE: the kernel unpacks .ko.xz, .ko.zst and .ko.gz
 
 
@@ -51,6 +52,15 @@ def load(names: list[str] | tuple[str, ...], directory: str | None = None) -> di
                 failures[name] = f"{part}: {reason}"
                 break
     return failures
+
+
+def unload(names: list[str] | tuple[str, ...]) -> None:
+    """Remove modules, delete_module(2); OSError when the kernel keeps one (EWOULDBLOCK: it is in use)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for name in names:
+        if libc.syscall(_DELETE_MODULE.get(os.uname().machine, -1), name.encode(), os.O_NONBLOCK):
+            number = ctypes.get_errno()
+            raise OSError(number, f"rmmod {name}: {os.strerror(number)}")
 
 
 def _name(path: str) -> str:

@@ -1,0 +1,56 @@
+"""Finds the command, reads its arguments, and turns what Overcast raises on purpose into a message and a status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from lab.errors import OvercastError, UsageProblem
+
+COMMANDS = ("up", "exec", "down", "doctor", "bench")
+PROGRAM = "overcast"
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose complaints are UsageProblems."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageProblem(message, remedy=f"./{self.prog} --help lists the arguments")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit status."""
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
+    except OvercastError as problem:
+        print(f"{PROGRAM}: {problem}", file=sys.stderr)
+        return MISUSED if isinstance(problem, UsageProblem) else FAILED
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has enough of it; the interpreter's own flush at exit must not complain either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    name, *rest = arguments or [""]
+    if name in ("-h", "--help"):
+        print(f"usage: {PROGRAM} {{{','.join(COMMANDS)}}} ...   (each has its own --help)")
+        return 0
+    if name not in COMMANDS:
+        found = f"unknown command {name!r}" if name else "no command given"
+        raise UsageProblem(f"{found}: expected one of {', '.join(COMMANDS)}")
+    # only the command that runs is imported: most of them need neither pyroute2 nor scapy
+    command = importlib.import_module(f"lab.commands.{name}")
+    parser = Parser(prog=f"{PROGRAM} {name}", description=command.SUMMARY, allow_abbrev=False)
+    command.arguments(parser)
+    return int(command.run(parser.parse_args(rest)))

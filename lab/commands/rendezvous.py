@@ -1,0 +1,148 @@
+"""
+How the commands meet the process that keeps the lab: an abstract socket named after the checkout.
+
+An abstract socket (unix(7)) needs no file, so nothing stays when its owner is killed.  It has no permissions either,
+so both sides look at who the other one is: the lab's owner and root, nobody else.
+
+A message is a kind (one letter), the length of what follows (32 bits, network order), and that many bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import socket
+import struct
+import threading
+from pathlib import Path
+from typing import Any
+
+from lab.errors import EnvironmentProblem
+
+ROOT = Path(__file__).resolve().parents[2]  # lab.machines.base has it too, and execnet, which exec and down do not need
+
+JSON = "j"
+"""The kind of a request, and of the answer to it."""
+
+_HEAD = struct.Struct("!cI")
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+
+def address() -> str:
+    """One name per checkout."""
+    return "\0overcast lab of " + hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:32]
+
+
+class Connection:
+    """Either side of a conversation."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self.socket = connected
+        self._reading = connected.makefile("rb")
+        self._writing = threading.Lock()
+
+    @property
+    def peer(self) -> int:
+        """The user id of the other side."""
+        credentials = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return int(_CREDENTIALS.unpack(credentials)[1])
+
+    def send(self, kind: str, payload: bytes = b"") -> None:
+        with self._writing:
+            self.socket.sendall(_HEAD.pack(kind.encode(), len(payload)) + payload)
+
+    def receive(self) -> tuple[str, bytes]:
+        """The next message; EOFError when the other side has left."""
+        try:
+            head = self._reading.read(_HEAD.size)
+            if len(head) == _HEAD.size:
+                kind, length = _HEAD.unpack(head)
+                payload = self._reading.read(length)
+                if len(payload) == length:
+                    return kind.decode(), payload
+        except ConnectionResetError:
+            pass
+        raise EOFError("the other side has left")
+
+    def say(self, **message: Any) -> None:
+        self.send(JSON, json.dumps(message).encode())
+
+    def hear(self) -> dict[str, Any]:
+        """The next message, which is a request or the answer to one."""
+        message: dict[str, Any] = json.loads(self.receive()[1])
+        return message
+
+    def ask(self, **message: Any) -> dict[str, Any]:
+        """
+        One request and its answer.
+
+        EnvironmentProblem if the other side refuses or leaves.
+        """
+        try:
+            self.say(**message)
+            answer = self.hear()
+        except (EOFError, BrokenPipeError):
+            raise EnvironmentProblem("the process that keeps the lab has ended", remedy="./overcast up") from None
+        if "problem" in answer:
+            raise EnvironmentProblem(answer["problem"], remedy=answer.get("remedy"))
+        return answer
+
+    def close(self) -> None:
+        self._reading.close()
+        self.socket.close()
+
+    def hang_up(self) -> None:
+        """Ends the conversation for both sides; a thread that receives wakes up."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+
+def listener() -> socket.socket:
+    """The keeper's end; EnvironmentProblem when another process has the name."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(address())
+    except OSError:
+        listening.close()
+        raise EnvironmentProblem("a lab of this checkout is being built already", remedy="./overcast down") from None
+    listening.listen()
+    return listening
+
+
+def connect() -> Connection | None:
+    """A connection to the process that keeps this checkout's lab; None when there is none."""
+    connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connecting.connect(address())
+    except ConnectionRefusedError:
+        connecting.close()
+        return None
+    connection = Connection(connecting)
+    owner, own = connection.peer, os.geteuid()
+    trusted = {own, 0} if own else {0, ROOT.stat().st_uid, int(os.environ.get("SUDO_UID", 0))}
+    if owner not in trusted:
+        raise EnvironmentProblem(f"the lab of this checkout belongs to {user(owner)}, who is not to be trusted here")
+    if owner != own and own:
+        raise EnvironmentProblem(
+            f"the lab of this checkout belongs to {user(owner)}, and you are {user(own)}", remedy="the same with sudo"
+        )
+    return connection
+
+
+def the_lab() -> Connection:
+    """A connection to the lab; EnvironmentProblem when none is up."""
+    connection = connect()
+    if connection is None:
+        raise EnvironmentProblem("no lab is up in this checkout", remedy="./overcast up")
+    return connection
+
+
+def user(number: int) -> str:
+    """A user's name, for a message."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
