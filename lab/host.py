@@ -19,7 +19,7 @@ from lab.probes.datagrams import Sent
 from lab.probes.payloads import fresh_port, unique
 
 TCP_DEADLINE = 2.0  # seconds for a connection on a network where every leg takes microseconds
-ETHERTYPE_EXPERIMENTAL = 0x88B5  # IEEE Std 802, local experimental
+ETHERTYPE = slice(12, 14)  # where a frame names its protocol
 LARGEST_STREAM = 65536
 
 
@@ -151,11 +151,11 @@ class Host:
         return int(self.node.ask("open", **fields))
 
     def send_frame(self, device: str, frame: bytes) -> None:
-        """Puts one Ethernet frame on a device as it is (packet(7))."""
+        """Puts one Ethernet frame on a device as it is (packet(7)); a tunnel takes it for what its EtherType says."""
         self.node.ask(
             "send_many",
             payloads=[frame],
-            to=[device, ETHERTYPE_EXPERIMENTAL],
+            to=[device, int.from_bytes(frame[ETHERTYPE], "big")],
             fields=dict(options.FRAMES),
         )
 

@@ -108,6 +108,10 @@ class Lab:
         """Every frame that the taps saw since `forget`, in order of kernel time."""
         return sightings.collect(self.nodes.values(), tags)
 
+    def remake_tunnel(self, at: Host, spoke: Host, **options: Any) -> None:
+        """Makes one end of a spoke's tunnel, the one at the hub or at the spoke, anew with other options."""
+        at.node.apply(*overlay_plan.remade(self.topology, at.plan, spoke.name, **options))
+
     def close(self) -> None:
         """Drops every namespace of the lab; the kernel removes what is in them."""
         if not self._closed:

@@ -52,7 +52,7 @@ class NodePlan:
 
 
 def mac_of(address: IPv4Address) -> str:
-    """The MAC address that the emulated cloud gives the NIC with this address (locally administered, RFC 7042)."""
+    """The MAC address that the lab gives a device with this address (locally administered, RFC 7042)."""
     return "02:00:" + ":".join(f"{byte:02x}" for byte in address.packed)
 
 
@@ -87,7 +87,11 @@ class TunnelOptions:
 
 @dataclass(frozen=True)
 class Topology:
-    """An overlay: its nodes (the hub first), the tunnels between them, and what the hosts need besides."""
+    """
+    An overlay: its nodes (the hub first), the tunnels between them, and what the hosts need besides.
+
+    `pinned_mac`: the bridge has a MAC address of its own; without, it follows its ports' (`bridge_mac`).
+    """
 
     name: str
     nodes: tuple[NodePlan, ...]
@@ -97,6 +101,7 @@ class Topology:
     bridge_data: Mapping[str, int] = field(default_factory=dict)
     multicast_route: IPv4Network = MULTICAST
     answer_broadcast_ping: bool = True
+    pinned_mac: bool = True
 
     @property
     def hub(self) -> NodePlan:
@@ -105,6 +110,11 @@ class Topology:
     @property
     def spokes(self) -> tuple[NodePlan, ...]:
         return self.nodes[1:]
+
+    @property
+    def bridge_mac(self) -> str | None:
+        """The MAC address that the bridge is given, None to leave it to the kernel (the lowest of its ports')."""
+        return mac_of(self.hub.overlay.ip) if self.pinned_mac else None
 
     def node(self, name: str) -> NodePlan:
         return next(node for node in self.nodes if node.name == name)

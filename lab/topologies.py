@@ -3,6 +3,7 @@ The named topologies.
 
 `standard` is the one that conforms: 224.0.0.0/4 routed to the overlay, outer TTL 64, outer source pinned.
 `article` is the how-to's literal set-up with its two mistakes: it routes 224.0.0.0/8 only, and leaves `ttl inherit`.
+It also leaves the bridge's MAC address to the kernel.
 """
 
 from __future__ import annotations
@@ -48,12 +49,13 @@ def standard(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
 
 
 def article(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
-    """The how-to's literal commands: the multicast range cut to a /8, no ttl, no local."""
+    """The how-to's literal commands: the multicast range cut to a /8, no ttl, no local, the bridge's MAC not pinned."""
     base = standard(spokes, options)
     return replace(
         base,
         name="article",
         multicast_route=IPv4Network("224.0.0.0/8"),
+        pinned_mac=False,
         options=replace(base.options, ttl=None, local=False),
     )
 

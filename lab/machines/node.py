@@ -57,6 +57,10 @@ class Node:
     def has_link(self, device: str) -> bool:
         return any(link.get("IFLA_IFNAME") == device for link in self.read("links"))
 
+    def statistics(self, device: str) -> dict[str, int]:
+        """A device's counters under the names of `ip -s -s link`: rx_crc_errors, rx_fifo_errors, tx_errors, ..."""
+        return dict(self.link(device)["IFLA_STATS64"])
+
     def sysctl(self, name: str) -> str | None:
         """The value, None when this kernel has no such parameter."""
         values: Mapping[str, str | None] = self.ask("sysctl_read", names=[name])

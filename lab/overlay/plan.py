@@ -8,7 +8,9 @@ The overlay as the article sets it up, for any kind of tunnel: what each node ha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
+from typing import Any
 
 from lab.errors import UsageProblem
 from lab.model import Change, NodePlan, Topology
@@ -47,9 +49,20 @@ def tunnel_link(topology: Topology, node: NodePlan, spoke: str, **more: object) 
     return made
 
 
+def remade(topology: Topology, node: NodePlan, spoke: str, **options: Any) -> list[Change]:
+    """The changes that remove one node's end of the tunnel to or from a spoke and make it anew with other options."""
+    tunnel = topology.tunnel_of(spoke)
+    other = replace(topology, options=replace(topology.options, **options))
+    if node.is_hub:
+        made = [tunnel_link(other, node, spoke, master=topology.bridge)]
+        return [("link_del", {"device": tunnel.hub_device}), *made]
+    return [("link_del", {"device": tunnel.spoke_device}), *changes(other, node)]
+
+
 def _hub_links(topology: Topology) -> list[Change]:
     data = [[name, value] for name, value in topology.bridge_data.items()]
-    bridge: Change = ("link_add", {"device": topology.bridge, "kind": "bridge", "data": data, "up": False})
+    pinned = {"address": topology.bridge_mac} if topology.bridge_mac else {}
+    bridge: Change = ("link_add", {"device": topology.bridge, "kind": "bridge", "data": data, "up": False, **pinned})
     ports = [tunnel_link(topology, topology.hub, tunnel.spoke, master=topology.bridge) for tunnel in topology.tunnels]
     # up last: with ports it has its carrier at once, without it waits for the kernel's link watch, up to a second
     return [bridge, *ports, ("link_set", {"device": topology.bridge, "up": True})]
