@@ -1,0 +1,65 @@
+"""
+The broadcast address is the prefix's last one, known from the prefix alone: no `brd` was ever given.
+
+    ip addr add 172.16.254.2/24 dev gretap1   ->   table local: broadcast 172.16.254.255 dev gretap1
+"""
+
+import ipaddress
+
+import pytest
+
+TABLE_LOCAL, TYPE_BROADCAST = 255, 3  # rtnetlink(7): RT_TABLE_LOCAL, RTN_BROADCAST
+DOCUMENTATION = "198.51.100.0"  # RFC 5737: meets no address of a lab or a live network
+
+pytestmark = pytest.mark.requirement("BCAST-07")
+
+
+def broadcast_routes(host, device):
+    """The broadcast addresses that a host has routes for on a device."""
+    index = host.node.link(device)["index"]
+    return {
+        route["RTA_DST"]
+        for route in host.node.read("routes")
+        if route["type"] == TYPE_BROADCAST and route.get("RTA_TABLE") == TABLE_LOCAL and route.get("RTA_OIF") == index
+    }
+
+
+def test_broadcast_route_exists_for_the_last_address_only(overlay, receiver, everyone):
+    """Table local has a broadcast entry on the overlay device for the overlay's last address, and for no other."""
+    assert broadcast_routes(receiver, receiver.plan.device) == {everyone}
+
+
+def test_no_broadcast_address_was_set(overlay, receiver, everyone):
+    """The overlay address carries no `brd` attribute: the kernel derives the entry from the prefix."""
+    address = receiver.address()
+    entries = [entry for entry in receiver.node.read("addresses") if entry.get("IFA_LOCAL") == address]
+
+    assert [entry.get("IFA_BROADCAST") for entry in entries] == [None]
+    assert broadcast_routes(receiver, receiver.plan.device) == {everyone}
+
+
+def test_first_address_of_the_prefix_is_no_broadcast(overlay, sender, everyone, listen):
+    """What is sent to the .0 address reaches nobody, while the last address reaches every other node."""
+    others = overlay.others(sender)
+    first = str(sender.plan.overlay.network.network_address)
+
+    with listen(others) as heard:
+        sender.udp.send(b"to the first address of the prefix", to=first)
+        to_everyone = sender.udp.send(to=everyone)
+
+    assert heard.payloads == {name: [to_everyone.payload] for name in others}
+
+
+@pytest.mark.provoking
+@pytest.mark.parametrize("length", [24, 30, 31, 32], ids=lambda length: f"prefix=/{length}")
+def test_prefix_decides_whether_there_is_a_broadcast_address(provoked, spoke1, length):
+    """A /24 or /30 brings one broadcast entry, a /31 or /32 brings none."""
+    device = spoke1.plan.device
+    network = ipaddress.IPv4Network((DOCUMENTATION, length))
+    before = broadcast_routes(spoke1, device)
+    address = {"device": device, "address": f"{network.network_address + (length < 31)}/{length}"}
+
+    with spoke1.node.changed(("addr_add", address), ("addr_del", address)):
+        added = broadcast_routes(spoke1, device) - before
+
+    assert added == ({str(network.broadcast_address)} if length < 31 else set())

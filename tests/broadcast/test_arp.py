@@ -1,0 +1,57 @@
+"""
+ARP across the hub: the first broadcast that anybody needs, and the one that unicast on the overlay stands on.
+
+    spoke1: who has spoke2? --tunnel1--( hub: bridge0 )--tunnel2--> spoke2: I have, at my own MAC
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("BCAST-08")
+
+NUD_PERMANENT = 0x80
+REPLY = 2  # RFC 826
+
+
+def learned(host):
+    """The MAC addresses that a host has learned on the overlay, by address."""
+    index = host.node.link(host.plan.device)["index"]
+    return {
+        entry["NDA_DST"]: entry.get("NDA_LLADDR")
+        for entry in host.node.read("neighbours")
+        if entry["ifindex"] == index and not entry["state"] & NUD_PERMANENT and entry["NDA_DST"][:4] != "224."
+    }
+
+
+def unlearn(host):
+    """Forget what a host has resolved on the overlay, as its neighbour table does by itself with time."""
+    host.node.apply(*(("neigh_del", {"device": host.plan.device, "to": address}) for address in learned(host)))
+
+
+def test_every_other_node_resolves_to_its_own_mac(overlay, sender):
+    """A node that knows nobody resolves each other one to that node's own MAC address, not to the hub's."""
+    others = [overlay[name] for name in overlay.others(sender)]
+    unlearn(sender)
+
+    answers = [sender.ping(other.address()) for other in others]
+
+    assert [answer.others for answer in answers] == [{other.name: 1} for other in others]
+    macs = {other.address(): other.node.link(other.plan.device)["IFLA_ADDRESS"] for other in others}
+    assert learned(sender) == macs
+
+
+def test_the_owner_answers_and_nobody_else(overlay, sender, decode, layers):
+    """One request goes out for an address, and the one reply that comes back is its owner's."""
+    owner = overlay[overlay.others(sender)[-1]]
+    unlearn(sender)
+    overlay.forget()
+
+    sender.ping(owner.address()).exactly_once_by([owner.name])
+
+    arp = [decode(seen)[layers.ARP] for seen in overlay.frames() if is_arp(seen, sender) and not seen.outgoing]
+    replies = [reply.hwsrc for reply in arp if reply.op == REPLY and reply.psrc == owner.address()]
+    assert replies == [owner.node.link(owner.plan.device)["IFLA_ADDRESS"]]
+
+
+def is_arp(sighting, host):
+    """Whether a frame is ARP on the host's overlay device."""
+    return (sighting.node, sighting.interface) == (host.name, host.plan.device) and sighting.frame[12:14] == b"\x08\x06"
