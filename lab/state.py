@@ -27,6 +27,7 @@ READINGS = ("links", "bridge_ports", "addresses", "routes", "fdb")
 PORT_FLAGS = ("STATE", "MODE", "LEARNING", "UNICAST_FLOOD", "MCAST_FLOOD", "BCAST_FLOOD", "ISOLATED", "PROXYARP")
 IFF_UP, IFF_MULTICAST = 0x1, 0x1000
 NUD_LEARNED = 0x02 | 0x04
+RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
 
 State = Mapping[str, Mapping[str, Any]]
 
@@ -90,7 +91,7 @@ def _configured(readings: Mapping[str, list[Any]], sysctls: Mapping[str, Any]) -
                 route["type"],
             )
             for route in readings["routes"]
-            if route["family"] == 2
+            if route["family"] == 2 and not route["flags"] & RTM_F_CLONED
         },
         "static forwarding entry": {
             (names.get(entry["ifindex"]), entry.get("NDA_LLADDR")): entry.get("NDA_DST")
