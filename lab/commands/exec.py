@@ -13,7 +13,6 @@ from lab.errors import EnvironmentProblem, UsageProblem
 
 SUMMARY = "Runs COMMAND (a shell if none is given) in a node of the lab: hub, spoke1, ..., vcn, r1, ..."
 EPILOG = "The exit status is the command's; 127 when there is no such command, 1 when there is no lab, 2 for misuse."
-SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"
 
 ENTERED = 'mount -t sysfs overcast /sys 2>/dev/null; cd -- "$1" 2>/dev/null; shift; exec "$@"'
 """
@@ -36,7 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
     if command[:1] == ["--"]:
         command = command[1:]
     command = command or [os.environ.get("SHELL") or "sh"]
-    os.environ["PATH"] = os.environ.get("PATH", os.defpath) + SYSTEM_PATH
     command = ["unshare", "--mount", "sh", "-c", ENTERED, "overcast", str(Path.cwd()), *command]
     connection = rendezvous.the_lab()
     answer = connection.ask(do="exec", node=node, **remote.order(command))

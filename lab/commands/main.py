@@ -14,6 +14,8 @@ from lab.errors import OvercastError, UsageProblem
 COMMANDS = ("up", "exec", "down", "doctor", "bench")
 PROGRAM = "overcast"
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"
+"""Where ip, iptables and tcpdump are, and an ordinary user's PATH often does not lead."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    os.environ["PATH"] = os.environ.get("PATH", os.defpath) + SYSTEM_PATH
     name, *rest = arguments or [""]
     if name in ("-h", "--help"):
         print(f"usage: {PROGRAM} {{{','.join(COMMANDS)}}} ...   (each has its own --help)")

@@ -76,14 +76,10 @@ def _lack_of_host(tunnel: str) -> EnvironmentProblem | None:
         return local.unavailable() or EnvironmentProblem(
             f"namespaces are refused here ({os.strerror(found.namespaces)})", remedy="run with sudo"
         )
-    for kind in found.lacking:
-        number = found.kinds[kind]
-        module = abilities.MODULES.get(kind, kind)
-        why = "" if number == abilities.UNKNOWN_KIND else f" ({os.strerror(number)})"
-        return EnvironmentProblem(
-            f"this kernel ({release()}) has no {kind}{why}",
-            remedy=f"sudo modprobe {module}   (Ubuntu's cloud kernels have it in linux-modules-extra-$(uname -r))",
-        )
+    for what, number in found.named():
+        if number:
+            why = "" if number in abilities.UNKNOWN else f" ({os.strerror(number)})"
+            return EnvironmentProblem(f"this kernel ({release()}) has no {what}{why}", remedy=abilities.remedy(what))
     return local.missing_program()
 
 

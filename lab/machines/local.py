@@ -31,7 +31,8 @@ USERNS_SYSCTLS = {
 }
 
 
-def _unshare() -> list[str]:
+def unshare_command() -> list[str]:
+    """The program that runs another one in the namespaces of a lab."""
     arguments = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=KILL"]
     return arguments if os.geteuid() == 0 else [*arguments, "--user", "--map-root-user"]
 
@@ -51,7 +52,11 @@ def unavailable() -> EnvironmentProblem | None:
     if problem := missing_program():
         return problem
     tried = subprocess.run(
-        [*_unshare(), "true"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*unshare_command(), "true"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     if tried.returncode == 0:
         return None
@@ -82,7 +87,7 @@ def start(group: execnet.Group, *, worker: int = 0, import_paths: Sequence[str] 
     problem = unavailable()
     if problem is not None:
         raise problem
-    python = shlex.join(["setpriv", "--pdeathsig", "KILL", *_unshare(), sys.executable])
+    python = shlex.join(["setpriv", "--pdeathsig", "KILL", *unshare_command(), sys.executable])
     gateway = group.makegateway(f"popen//python={python}//id=local{worker}-{os.getpid()}")
     machine = Machine("local", "the agent on this machine", gateway, [str(ROOT), *import_paths])
     machine.call("pin", cpu=worker)
