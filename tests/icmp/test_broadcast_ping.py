@@ -1,0 +1,92 @@
+"""
+Broadcast ping: one request, one answer from each node, the pinger included; only the others' answers prove anything.
+
+    spoke1: who is there? --tunnel1--( hub: bridge0 )--tunnel2--> spoke2: I am
+"""
+
+import pytest
+
+BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
+
+pytestmark = pytest.mark.requirement("ICMP-01")
+
+
+def test_every_node_answers_once_from_its_own_address(overlay, sender, everyone):
+    """One request to the directed broadcast address is answered once by each node, under its own overlay address."""
+    answers = sender.ping(everyone)
+
+    answers.exactly_once_by([sender.name, *overlay.others(sender)])
+
+
+@pytest.mark.requirement("ICMP-03")
+def test_others_are_counted_without_the_pinger(overlay, sender, everyone):
+    """What proves the overlay is the others' answers: each of them once, the pinger's own left out."""
+    answers = sender.ping(everyone)
+
+    assert answers.others == dict.fromkeys(overlay.others(sender), 1)
+
+
+@pytest.mark.parametrize("spokes", [1, 7], ids=lambda spokes: f"nodes={spokes + 1}")
+def test_as_many_answers_as_nodes(build_lab, spokes):
+    """A hub and any number of spokes give as many distinct answers as there are nodes, to the hub and to a spoke."""
+    lab = build_lab(spokes=spokes)
+    nodes = [lab.hub.name, *lab.others(lab.hub)]
+
+    from_hub, from_last = lab.hub.ping(lab.everyone), lab.spokes[-1].ping(lab.everyone)
+
+    from_hub.exactly_once_by(nodes)
+    from_last.exactly_once_by(nodes)
+
+
+@pytest.mark.provoking
+def test_exactly_the_node_that_ignores_broadcasts_is_silent(provoked, receiver, everyone, listen):
+    """With icmp_echo_ignore_broadcasts=1 on one node exactly its answer is missing; UDP still reaches it."""
+    pinger = provoked[provoked.others(receiver)[0]]
+    answering = [name for name in provoked.hosts if name != receiver.name]
+
+    with receiver.node.with_sysctl(BROADCAST_PING, 1):
+        answers = pinger.ping(everyone)
+        with listen([receiver]) as heard:
+            pinger.udp.send(to=everyone)
+
+    answers.exactly_once_by(answering)
+    heard.exactly_once(at=[receiver.name])
+
+
+@pytest.mark.provoking
+def test_pinger_that_ignores_broadcasts_misses_itself_only(provoked, sender, everyone):
+    """With icmp_echo_ignore_broadcasts=1 on the pinger the others answer as before."""
+    with sender.node.with_sysctl(BROADCAST_PING, 1):
+        answers = sender.ping(everyone)
+
+    answers.exactly_once_by(provoked.others(sender))
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("ICMP-03")
+def test_without_the_hub_only_the_pinger_answers(build_lab):
+    """With the hub off the network a spoke's request is answered by the spoke alone, which counts for nothing."""
+    lab = build_lab()
+    pinger = lab["spoke1"]
+    lab.hub.node.apply(("link_set", {"device": lab.hub.plan.nic, "up": False}))
+
+    answers = pinger.ping(lab.everyone)
+
+    assert (answers.counts, answers.others) == ({pinger.name: 1}, {})
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("ICMP-06")
+def test_stateful_firewall_of_the_pinger_loses_the_answers(provoked, spoke1, everyone, firewall, listen):
+    """A pinger that takes in established traffic only hears no answer to a broadcast, though UDP and unicast pass."""
+    others = provoked.others(spoke1)
+    inner = ("INPUT", "!", "-i", spoke1.plan.nic)
+
+    with firewall(spoke1, (*inner, "-m", "conntrack", "!", "--ctstate", "ESTABLISHED", "-j", "DROP")):
+        to_all, to_one = spoke1.ping(everyone), spoke1.ping(provoked.hub.address())
+        with listen(others) as heard:
+            spoke1.udp.send(to=everyone)
+
+    assert to_all.counts == {}
+    to_one.exactly_once_by([provoked.hub.name])
+    heard.exactly_once(at=others)

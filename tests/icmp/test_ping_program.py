@@ -1,0 +1,98 @@
+"""
+ping(8) and broadcast: what its count, its exit status and its summary are worth (iputils).
+
+    spoke1$ ping -b -c 2 172.16.254.255
+    64 bytes from 172.16.254.2: icmp_seq=1        itself, from its own loopback
+    64 bytes from 172.16.254.1: icmp_seq=1        the hub
+    64 bytes from 172.16.254.3: icmp_seq=1        spoke2
+    64 bytes from 172.16.254.2: icmp_seq=2        the first answer to the last probe: ping ends here
+"""
+
+import re
+from collections import Counter
+
+import pytest
+
+ANSWER = re.compile(r"bytes from ([0-9.]+): icmp_seq=(\d+)")
+SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received(?:, \+(\d+) duplicates)?.* (\d+)% packet loss")
+NOT_FOUND = 127  # what setpriv(1) exits with when the program that it is to run is not there
+NOBODY = "65534"
+ANY_GROUP = "0 2147483647"
+
+
+@pytest.fixture
+def run_ping(not_run):
+    """Run ping(8) inside a host: `run_ping(host, "-b", address)`."""
+
+    def run(host, *arguments, before=("ping",)):
+        done = host.node.run(*before, "-n", *arguments)
+        if done["status"] in (None, NOT_FOUND):
+            said = f"{host.node.machine.name}: {done['errors'].strip()}"
+            not_run(said, "sudo apt-get install iputils-ping util-linux")
+        return done
+
+    return run
+
+
+def answers(done, probe):
+    """Who answered one probe, and how often, by address."""
+    return Counter(address for address, number in ANSWER.findall(done["output"]) if int(number) == probe)
+
+
+@pytest.mark.requirement("ICMP-02", "ICMP-03", "ICMP-04")
+def test_answers_to_the_last_probe_are_cut_off(overlay, spoke1, everyone, run_ping):
+    """`ping -c 2` hears every node for its first probe, one for its last; duplicates are counted, not marked."""
+    everybody = Counter(host.address() for host in overlay.hosts.values())
+
+    done = run_ping(spoke1, "-b", "-c", "2", "-i", "0.2", "-w", "2", everyone)
+
+    assert (answers(done, 1), answers(done, 2).total()) == (everybody, 1), done["output"]
+    transmitted, received, duplicates, loss = SUMMARY.search(done["output"]).groups()
+    assert (transmitted, received, int(duplicates), loss) == ("2", "2", len(everybody) - 1, "0")
+    assert "DUP!" not in done["output"]
+
+
+@pytest.mark.requirement("ICMP-02")
+def test_deadline_hears_what_a_count_cuts_off(overlay, spoke1, everyone, run_ping):
+    """`ping -c 1` reports one answer where our own prober, which ends by a fence, hears every node for one probe."""
+    counted = run_ping(spoke1, "-b", "-c", "1", everyone)
+    fenced = spoke1.ping(everyone)
+
+    assert answers(counted, 1).total() == 1, counted["output"]
+    fenced.exactly_once_by(overlay.hosts)
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("ICMP-03")
+def test_success_without_the_hub_means_nothing(build_lab, run_ping):
+    """With the hub off the network ping(8) still reports 0 % loss and exit status 0, from the pinger's own answer."""
+    lab = build_lab()
+    pinger = lab["spoke1"]
+    lab.hub.node.apply(("link_set", {"device": lab.hub.plan.nic, "up": False}))
+
+    done = run_ping(pinger, "-b", "-c", "1", lab.everyone)
+
+    assert (done["status"], SUMMARY.search(done["output"])[4]) == (0, "0"), done["output"]
+    assert set(answers(done, 1)) == {pinger.address()}
+
+
+@pytest.mark.requirement("ICMP-04")
+def test_broadcast_has_to_be_asked_for(spoke1, everyone, run_ping):
+    """Without -b ping(8) refuses a broadcast address with status 2 and says so."""
+    done = run_ping(spoke1, "-c", "1", everyone)
+
+    assert (done["status"], "Then -b" in done["errors"]) == (2, True), done["errors"]
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("ICMP-04")
+def test_unprivileged_broadcast_needs_a_full_second(provoked, spoke1, everyone, run_ping, not_run):
+    """Without root ping(8) needs ping_group_range and refuses an interval below one second for broadcast."""
+    as_nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "ping")
+
+    with spoke1.node.with_sysctl("net.ipv4.ping_group_range", ANY_GROUP):
+        done = run_ping(spoke1, "-b", "-c", "1", "-i", "0.3", everyone, before=as_nobody)
+    if "setpriv" in done["errors"]:
+        not_run(f"nobody cannot be impersonated: {done['errors'].strip()}", "sudo pytest")
+
+    assert (done["status"], "too short interval" in done["errors"]) == (2, True), done["errors"]
