@@ -5,6 +5,7 @@ pytest_plugins = [
     "fixtures.requirements",
     "fixtures.labs",
     "fixtures.probes",
+    "fixtures.underlay",
     "fixtures.evidence",
     "reports.plugin",
     "reports.evidence",

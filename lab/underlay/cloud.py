@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 from lab.machines.node import Node
-from lab.model import Topology, Underlay
+from lab.model import Topology, Underlay, mac_of
 from lab.underlay import fabric
 from lab.underlay.policy import Rule, gre_rule, port_program
 
@@ -16,9 +17,8 @@ class Cloud:
 
     def __init__(self, node: Node, topology: Topology, underlay: Underlay) -> None:
         self.node = node
-        self._ports = {
-            port.node: port for segment in fabric.segments(topology, underlay) for port in segment.ports if port.checked
-        }
+        self._segments = fabric.segments(topology, underlay)
+        self._ports = {port.node: port for segment in self._segments for port in segment.ports if port.checked}
         self._provider = underlay.provider
 
     def port_of(self, host: str) -> str:
@@ -58,3 +58,35 @@ class Cloud:
             yield
         finally:
             self.set_rules(host)
+
+    def flood(self) -> None:
+        """Every port delivers like a plain switch's: no filter, and broadcast, multicast and unknown unicast to all."""
+        for port in self._ports.values():
+            self.node.apply(
+                ("filter_clear", {"device": port.device, "direction": "ingress"}),
+                # to a port that answers ARP itself the bridge floods nothing at all (br_flood)
+                ("bridge_port", {"device": port.device, "flood": 1, "mcast_flood": 1, "bcast_flood": 1, "proxyarp": 0}),
+            )
+
+    @contextlib.contextmanager
+    def as_plain_switch(self) -> Iterator[None]:
+        """The emulation is off: what a cloud refuses passes, as on a switch or a plain Linux bridge."""
+        self.flood()
+        try:
+            yield
+        finally:
+            for host, port in self._ports.items():
+                self.node.apply(("bridge_port", {"device": port.device, **fabric.REFUSALS}))
+                self.set_rules(host)
+
+    def assign(self, host: str, address: IPv4Address) -> None:
+        """
+        A secondary private address for a host's VNIC: others find it there.
+
+        The port's source check still knows the primary address only; `set_rules` or `without_source_check` lift it.
+        """
+        mac = mac_of(self._ports[host].address.ip)
+        self.node.apply(("neigh_add", {"device": self._segment_of(host).bridge, "to": str(address), "lladdr": mac}))
+
+    def _segment_of(self, host: str) -> fabric.Segment:
+        return next(segment for segment in self._segments if self._ports[host] in segment.ports)

@@ -1,0 +1,99 @@
+"""
+The article's table of clouds, measured on each emulated one: what its network passes between two hosts.
+
+    hub ens3 <---| VCN of oci, aws, gcp, azure |---> spoke1 ens3
+
+The rows stand here as documents state them; what a lab is built from stands elsewhere, and a wrong profile turns red.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+
+SOMEONE_ELSE = 99  # a host number that nobody has: a source address that no VNIC owns
+HEADERS = 20 + 8  # octets of IPv4 and UDP
+
+
+@dataclass(frozen=True)
+class Row:
+    """What gets from one host to another, the instance's MTU in octets, and whether foreign sources are dropped."""
+
+    broadcast: bool
+    multicast: bool
+    gre: bool
+    vxlan: bool
+    mtu: int
+    source_check: bool
+
+
+TABLE = {
+    #            broadcast, multicast, GRE,  VXLAN, MTU,  source/destination check
+    "oci": Row(False, False, True, True, 9000, True),
+    "aws": Row(False, False, True, True, 9001, True),
+    "gcp": Row(False, False, True, True, 1460, True),
+    "azure": Row(False, False, False, True, 1500, True),
+}
+
+
+@pytest.fixture
+def observe(passing, reached):
+    """Measures a lab's row: from the hub to a spoke and back, a carrier passes when it does both ways."""
+
+    def measure(lab):
+        hub, spoke = lab.hub, lab.spokes[0]
+        pairs = [(hub, spoke), (spoke, hub)]
+        carriers = frozenset.intersection(*(passing(*pair, lab=lab, carriers=("gre", "vxlan")) for pair in pairs))
+        stranger = foreign_source(spoke)
+        foreign = passing(spoke, hub, lab=lab, carriers=("gre", "vxlan"), source=stranger)
+        with lab.listen([hub], network="underlay") as heard:
+            everyone = spoke.udp.send(to=spoke.plan.broadcast("underlay"))
+            group = spoke.udp.send(to="224.1.1.1", multicast_interface=spoke.address("underlay"))
+            control = spoke.udp.send(to=hub.address("underlay"))
+        assert control.payload in heard.payloads["hub"]
+        return Row(
+            broadcast=bool(reached(lab, everyone.payload)),
+            multicast=bool(reached(lab, group.payload)),
+            gre="gre" in carriers,
+            vxlan="vxlan" in carriers,
+            mtu=largest_packet(lab, spoke, hub),
+            source_check=not foreign,
+        )
+
+    return measure
+
+
+def foreign_source(host):
+    return str(host.plan.underlay.network.network_address + SOMEONE_ELSE)
+
+
+def largest_packet(lab, sender, receiver):
+    """The sender's own MTU when a packet of that size gets through in one piece, 0 when it does not."""
+    mtu = sender.node.link(sender.plan.nic)["IFLA_MTU"]
+    with lab.listen([receiver], network="underlay") as heard:
+        sent = sender.udp.send(to=receiver.address("underlay"), size=mtu - HEADERS, dont_fragment=True)
+    return mtu if heard.payloads[receiver.name] == [sent.payload] else 0
+
+
+@pytest.mark.requirement("UNDER-05")
+def test_the_network_is_the_one_that_was_chosen(overlay, observe):
+    """What the lab's own network passes is the table's row of the cloud that was chosen."""
+    assert observe(overlay) == TABLE[overlay.underlay.provider.name]
+
+
+@pytest.mark.requirement("UNDER-05")
+@pytest.mark.parametrize("cloud", TABLE)
+def test_each_cloud_passes_what_its_row_says(standing, observe, cloud):
+    """What each emulated cloud passes is its row of the table: GRE everywhere but on Azure, broadcast nowhere."""
+    assert observe(standing(provider_name=cloud)) == TABLE[cloud]
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("UNDER-05")
+def test_a_wrong_profile_is_noticed(provoked, observe):
+    """Once its ports drop GRE, a lab that says it is another cloud measures as Azure does, its MTU apart."""
+    azure = TABLE["azure"]
+
+    with provoked.cloud.without_gre():
+        row = observe(provoked)
+
+    assert (row.broadcast, row.multicast, row.gre, row.vxlan) == (False, False, azure.gre, azure.vxlan)

@@ -1,0 +1,70 @@
+"""
+The emulated cloud network is proved before anything is concluded from it.
+
+    host ens3 ---[ port filter: outer header ]--- vcn (floods nothing, learns nothing, answers ARP) --- host ens3
+"""
+
+import pytest
+
+pytestmark = [pytest.mark.provoking, pytest.mark.requirement("UNDER-09")]
+
+NO_FLOODING = {"UNICAST_FLOOD": 0, "MCAST_FLOOD": 0, "BCAST_FLOOD": 0, "LEARNING": 0, "PROXYARP": 1}
+
+
+def test_its_ports_flood_nothing_and_learn_nothing(overlay):
+    """No port of the fabric floods broadcast, multicast or unknown unicast, and the fabric snoops nothing."""
+    links = {link["index"]: link for link in overlay.fabric.read("links")}
+    ports = {
+        links[port["index"]]["IFLA_IFNAME"]: {
+            flag: port["IFLA_PROTINFO"]["IFLA_BRPORT_" + flag] for flag in NO_FLOODING
+        }
+        for port in overlay.fabric.read("bridge_ports")
+        if port.get("IFLA_PROTINFO")
+    }
+
+    assert {overlay.cloud.port_of(host): NO_FLOODING for host in overlay.hosts}.items() <= ports.items()
+    assert overlay.fabric.link("vcn")["IFLA_LINKINFO"]["IFLA_INFO_DATA"]["IFLA_BR_MCAST_SNOOPING"] == 0
+
+
+def test_it_answers_arp_itself(provoked, spoke1, spoke2, listen, decode, layers):
+    """A host that looks for another one is answered by the fabric: its request reaches no other NIC."""
+    wanted = spoke2.address("underlay")
+    known = {"device": spoke1.plan.nic, "to": wanted, "lladdr": spoke2.plan.underlay_mac}
+    forgotten = {"device": spoke1.plan.nic, "to": wanted}
+    spoke1.node.apply(("neigh_add", known), ("neigh_del", forgotten))
+
+    with listen([spoke2], network="underlay") as heard:
+        spoke1.udp.send(to=wanted)
+
+    heard.exactly_once(at=["spoke2"])
+    seen = [(frame, packet[layers.ARP]) for frame in provoked.frames() if layers.ARP in (packet := decode(frame))]
+    asked = {frame.node for frame, arp in seen if arp.op == 1 and arp.pdst == wanted}
+    told = {arp.hwsrc for frame, arp in seen if arp.op == 2 and arp.psrc == wanted and frame.node == "spoke1"}
+    assert asked == {"spoke1", "vcn"}
+    assert told == {spoke2.plan.underlay_mac}
+
+
+@pytest.mark.tunnel("gretap")
+def test_its_filter_reads_the_outer_header(provoked, spoke1, hub, everyone, listen, on_a_cut_path):
+    """The filter that drops GRE drops the overlay's own traffic, whose inner packets are UDP, at the host's port."""
+    with listen([hub]) as before:
+        spoke1.udp.send(to=everyone)
+    with provoked.cloud.without_gre(spoke1.name):
+        with listen([hub], **on_a_cut_path) as heard:
+            sent = spoke1.udp.send(to=everyone)
+
+    before.exactly_once(at=["hub"])
+    heard.nothing(at=["hub"])
+    last = provoked.frames([sent.payload])[-1]
+    assert (last.node, last.interface, last.outgoing) == ("vcn", provoked.cloud.port_of("spoke1"), False)
+
+
+def test_its_filter_is_not_fooled_by_what_is_inside(provoked, spoke1, hub, listen, layers):
+    """A datagram whose payload is a whole GRE packet passes the filter that drops GRE."""
+    inside = bytes(layers.IP(src="10.9.9.1", dst="10.9.9.2") / layers.GRE(proto=0x6558) / layers.Ether())
+
+    with provoked.cloud.without_gre(spoke1.name):
+        with listen([hub], network="underlay") as heard:
+            spoke1.udp.send(inside, to=hub.address("underlay"))
+
+    heard.exactly_once(at=["hub"])

@@ -1,0 +1,117 @@
+"""
+The cloud's network delivers unicast alone: what is broadcast or multicast on a NIC reaches no other NIC.
+
+    spoke1 ens3 --- broadcast, multicast --->| VCN |     hub ens3, spoke2 ens3: nothing
+    spoke1 ens3 --- unicast ---------------->| VCN |---> hub ens3, spoke2 ens3
+
+Were it otherwise, every broadcast that the overlay delivers could have come by the underlay.  Each absence stands
+beside a unicast datagram that was sent after it on the same way and arrived.
+"""
+
+import pytest
+
+from lab.model import ALL_HOSTS, LIMITED_BROADCAST
+
+GROUPS = {"a joined group": "224.1.1.1", "a joined link-local group": "224.0.0.251", "another range": "239.1.1.1"}
+
+
+@pytest.fixture
+def unicast_control(overlay):
+    """Sends each receiver one datagram of its own on the underlay and returns what each must hear."""
+
+    def send(sender, receivers):
+        return {name: [sender.udp.send(to=overlay[name].address("underlay")).payload] for name in receivers}
+
+    return send
+
+
+@pytest.fixture(params=["directed", "limited"])
+def broadcast(request, sender):
+    """Either spelling of "everyone in this subnet" (RFC 919)."""
+    return sender.plan.broadcast("underlay") if request.param == "directed" else LIMITED_BROADCAST
+
+
+@pytest.mark.requirement("UNDER-01", "UNDER-03")
+def test_broadcast_reaches_no_other_nic(overlay, sender, broadcast, listen, unicast_control, reached):
+    """A broadcast on the underlay leaves its sender and reaches no NIC and no socket, while unicast does."""
+    others = overlay.others(sender)
+
+    with listen(others, network="underlay") as heard:
+        sent = sender.udp.send(to=broadcast, device=sender.plan.nic)
+        controls = unicast_control(sender, others)
+
+    assert heard.payloads == controls
+    assert reached(overlay, sent.payload) == set()
+    assert any(seen.node == sender.name and seen.outgoing for seen in overlay.frames([sent.payload]))
+
+
+@pytest.mark.requirement("UNDER-02", "UNDER-03")
+@pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS.keys())
+def test_multicast_reaches_no_member(overlay, sender, group, listen, unicast_control, reached):
+    """A group that every other host joined on its NIC hears nothing of what is sent to it there, while unicast does."""
+    others = overlay.others(sender)
+
+    with listen(others, network="underlay", group=group, bind="") as heard:
+        sent = sender.udp.send(to=group, multicast_interface=sender.address("underlay"), ttl=8)
+        controls = unicast_control(sender, others)
+
+    assert heard.payloads == controls
+    assert reached(overlay, sent.payload) == set()
+    assert any(seen.node == sender.name and seen.outgoing for seen in overlay.frames([sent.payload]))
+
+
+@pytest.mark.requirement("UNDER-01", "UNDER-03")
+def test_nobody_but_the_sender_answers_a_broadcast_ping(sender):
+    """
+    A broadcast ping on the underlay is answered by the pinger alone, which proves nothing, though all answer unicast.
+
+    ping(8) reports this as 0 % loss.
+    """
+    answers = sender.ping(sender.plan.broadcast("underlay"), network="underlay")
+
+    assert answers.others == {}
+    assert answers.unproved == set(), "unicast echo is not answered either: the silence proves nothing"
+
+
+@pytest.mark.requirement("UNDER-02", "UNDER-03")
+def test_nobody_answers_a_ping_to_all_hosts(sender):
+    """A ping to 224.0.0.1 out of the NIC is answered by no other host, though all answer unicast."""
+    answers = sender.ping(ALL_HOSTS, network="underlay", device=sender.plan.nic, ttl=1)
+
+    assert answers.others == {}
+    assert answers.unproved == set(), "unicast echo is not answered either: the silence proves nothing"
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("UNDER-02")
+def test_snooping_and_a_querier_let_no_multicast_through(provoked, spoke1, listen, unicast_control, reached):
+    """A fabric that snoops IGMP and sends queries still forwards no multicast to those who joined."""
+    bridge = {"device": "vcn", "kind": "bridge"}
+    change = ("link_set", {**bridge, "data": [["IFLA_BR_MCAST_SNOOPING", 1], ["IFLA_BR_MCAST_QUERIER", 1]]})
+    undo = ("link_set", {**bridge, "data": [["IFLA_BR_MCAST_SNOOPING", 0], ["IFLA_BR_MCAST_QUERIER", 0]]})
+    others = provoked.others(spoke1)
+
+    with provoked.fabric.changed(change, undo):
+        with listen(others, network="underlay", group="224.1.1.1", bind="") as heard:
+            sent = spoke1.udp.send(to="224.1.1.1", multicast_interface=spoke1.address("underlay"), ttl=8)
+            controls = unicast_control(spoke1, others)
+
+    assert heard.payloads == controls
+    assert reached(provoked, sent.payload) == set()
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("UNDER-01", "UNDER-02", "UNDER-03")
+def test_a_plain_switch_would_be_noticed(provoked, spoke1, listen):
+    """On a plain switch in the cloud's place, broadcast and multicast arrive, and the other hosts answer the ping."""
+    others = provoked.others(spoke1)
+    everyone, group = spoke1.plan.broadcast("underlay"), GROUPS["a joined group"]
+
+    with provoked.cloud.as_plain_switch():
+        with listen(others, network="underlay", group=group, bind="") as heard:
+            spoke1.udp.send(to=everyone)
+            spoke1.udp.send(to=group, multicast_interface=spoke1.address("underlay"))
+        answers = spoke1.ping(everyone, network="underlay")
+
+    heard.exactly_once(at=others)
+    assert answers.others == dict.fromkeys(others, 1)

@@ -1,0 +1,73 @@
+"""
+The overlay needs no relaxed source/destination check: outer addresses are always the VNICs' own.
+
+    spoke1 gretap1 [172.16.254.2 -> ...] --> spoke1 ens3 [10.0.0.25 -> 10.0.0.197] --> VCN port: its own, passes
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("UNDER-06")
+
+
+def test_outer_addresses_are_the_nics_own(overlay, sender, everyone, listen, carried):
+    """What leaves and enters every NIC on behalf of a broadcast bears the addresses of the two NICs on its way."""
+    with listen(overlay.others(sender)) as heard:
+        sender.udp.send(to=everyone)
+
+    heard.exactly_once(at=overlay.others(sender))
+    hub, legs = overlay.hub.address("underlay"), set()
+    for frame in carried(heard.sightings()):
+        legs.add((frame.outer["IP"].src, frame.outer["IP"].dst))
+    spokes = {spoke.address("underlay") for spoke in overlay.spokes}
+    towards_hub = {(sender.address("underlay"), hub)} - {(hub, hub)}
+    assert legs == towards_hub | {(hub, spoke) for spoke in spokes - {sender.address("underlay")}}
+
+
+@pytest.mark.provoking
+def test_the_check_is_on_while_broadcast_is_delivered(overlay, spoke1, hub, everyone, listen, passing):
+    """The cloud's port drops an address that is not the VNIC's, and the overlay's broadcast still passes through it."""
+    stranger = str(spoke1.plan.underlay.network.network_address + 99)
+    others = overlay.others(spoke1)
+
+    with listen(others) as heard:
+        spoke1.udp.send(to=everyone)
+
+    heard.exactly_once(at=others)
+    assert passing(spoke1, hub, carriers=("gre", "vxlan"), source=stranger) == set()
+
+
+@pytest.mark.provoking
+@pytest.mark.tunnel("gretap")
+def test_a_foreign_outer_source_stops_at_the_cloud_port(provoked, spoke1, hub, passing):
+    """A tunnel packet with a source that the VNIC does not own passes only while the check is off."""
+    stranger = str(spoke1.plan.underlay.network.network_address + 99)
+
+    checked = passing(spoke1, hub, source=stranger)
+    with provoked.cloud.without_source_check(spoke1.name):
+        unchecked = passing(spoke1, hub, source=stranger)
+
+    assert (checked, unchecked) == (set(), {"gre"})
+
+
+@pytest.mark.provoking
+@pytest.mark.tunnel("gretap")
+def test_a_tunnel_from_an_address_that_the_vnic_does_not_own_is_dead(build_lab, on_a_cut_path):
+    """A spoke whose outer source address is not its VNIC's sends into the void, though its tunnel is up."""
+    lab = build_lab(local=False)
+    spoke, nic = lab.spokes[0], lab.spokes[0].plan.nic
+    stranger = spoke.plan.underlay.network.network_address + 99
+    spoke.node.apply(
+        ("addr_add", {"device": nic, "address": f"{stranger}/32"}),
+        ("route_add", {"to": f"{lab.hub.address('underlay')}/32", "device": nic, "source": str(stranger)}),
+    )
+
+    with lab.listen(lab.others(spoke), **on_a_cut_path) as heard:
+        sent = spoke.udp.send(to=lab.everyone)
+
+    heard.nothing(at=lab.others(spoke))
+    seen = {(sighting.node, sighting.interface, sighting.direction) for sighting in lab.frames([sent.payload])}
+    assert seen == {
+        (spoke.name, spoke.plan.device, "out"),
+        (spoke.name, nic, "out"),
+        ("vcn", lab.cloud.port_of(spoke.name), "in"),
+    }
