@@ -151,3 +151,16 @@ class Underlay:
     @property
     def name(self) -> str:
         return "flat" if self.routers == 0 else f"routed({self.routers})"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, where, by what evidence, and the command that mends it (run on `node`)."""
+
+    code: str
+    node: str
+    interface: str
+    summary: str
+    evidence: str
+    remedy: str
+    requirements: tuple[str, ...] = ()

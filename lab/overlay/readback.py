@@ -1,0 +1,208 @@
+"""
+What is configured on a machine, read back: links, tunnels, bridge ports, addresses, routes, sysctls.
+
+The same reading serves a lab (to compare with what was built) and a live host (to find out what is there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv4Network
+from typing import Any
+
+from lab.machines.base import Call
+from lab.machines.node import Node, ask_all
+from lab.overlay.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ
+
+IFF_UP, IFF_MULTICAST = 0x1, 0x1000
+AF_INET = 2
+UNICAST, LOCAL_TABLE, MAIN_TABLE = 1, 255, 254
+READINGS = ("links", "bridge_ports", "addresses", "routes")
+SYSCTLS = (
+    "net.ipv4.icmp_echo_ignore_broadcasts",
+    "net.ipv4.conf.all.rp_filter",
+    "net.ipv4.ip_forward",
+    "net.bridge.bridge-nf-call-iptables",
+)
+UNSPECIFIED = ("0.0.0.0", None)
+
+
+@dataclass(frozen=True)
+class TunnelEnd:
+    """One end of a tunnel as the kernel holds it; `ttl` None is `inherit`, `local` None is not pinned."""
+
+    kind: str
+    remote: str | None
+    local: str | None
+    ttl: int | None
+    tos_inherit: bool = False
+    input_key: int | None = None
+    output_key: int | None = None
+    checksum: tuple[bool, bool] = (False, False)
+    sequence: tuple[bool, bool] = (False, False)
+    pmtudisc: bool = True
+    ignore_df: bool = False
+    vni: int | None = None
+    port: int | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """One link."""
+
+    name: str
+    index: int
+    kind: str
+    up: bool
+    multicast: bool
+    mtu: int
+    mac: str
+    master: str | None = None
+    tunnel: TunnelEnd | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    port: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One IPv4 route of the main table."""
+
+    to: IPv4Network
+    device: str | None
+    via: str | None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One node as it is."""
+
+    name: str
+    devices: Mapping[str, Device]
+    addresses: Sequence[tuple[str, IPv4Interface]]
+    routes: Sequence[Route]
+    broadcasts: frozenset[str]
+    sysctls: Mapping[str, str | None]
+
+    def addresses_of(self, device: str) -> list[IPv4Interface]:
+        return [address for name, address in self.addresses if name == device]
+
+    def device_with(self, address: str) -> str | None:
+        """The device that has an address."""
+        return next((name for name, interface in self.addresses if str(interface.ip) == address), None)
+
+    def tunnels(self) -> list[Device]:
+        """Configured tunnels; the kernel's own fallback devices have no remote and do not count."""
+        return [device for device in self.devices.values() if device.tunnel is not None and device.tunnel.remote]
+
+    def ports_of(self, bridge: str) -> list[Device]:
+        return [device for device in self.devices.values() if device.master == bridge]
+
+    def route_to(self, address: str) -> Route | None:
+        """The longest matching route of the main table."""
+        target = IPv4Network(address)
+        matching = [route for route in self.routes if target.subnet_of(route.to)]
+        return max(matching, key=lambda route: route.to.prefixlen, default=None)
+
+
+def read(nodes: Sequence[Node]) -> dict[str, Seen]:
+    """Reads the nodes, all machines at once, one round trip each."""
+    calls: list[tuple[Node, Call]] = []
+    for node in nodes:
+        calls += [(node, node.call("read", what=what)) for what in READINGS]
+        calls.append((node, node.call("sysctl_read", names=list(SYSCTLS))))
+    answers = iter(ask_all(calls))
+    seen = {}
+    for node in nodes:
+        readings = {what: next(answers) for what in READINGS}
+        seen[node.name] = _seen(node.name, readings, next(answers))
+    return seen
+
+
+def _seen(name: str, readings: Mapping[str, list[Any]], sysctls: Mapping[str, str | None]) -> Seen:
+    names: dict[int, str] = {link["index"]: str(link.get("IFLA_IFNAME")) for link in readings["links"]}
+    ports = {port["index"]: port.get("IFLA_PROTINFO") or {} for port in readings["bridge_ports"]}
+    devices = {names[link["index"]]: _device(link, names, ports.get(link["index"], {})) for link in readings["links"]}
+    ipv4 = [route for route in readings["routes"] if route["family"] == AF_INET]
+    return Seen(
+        name=name,
+        devices=devices,
+        addresses=[
+            (
+                names[entry["index"]],
+                IPv4Interface(f"{entry.get('IFA_LOCAL', entry['IFA_ADDRESS'])}/{entry['prefixlen']}"),
+            )
+            for entry in readings["addresses"]
+            if entry["family"] == AF_INET
+        ],
+        routes=[
+            Route(
+                IPv4Network(f"{route.get('RTA_DST', '0.0.0.0')}/{route['dst_len']}"),
+                names.get(route.get("RTA_OIF", 0)),
+                route.get("RTA_GATEWAY"),
+                route.get("RTA_PREFSRC"),
+            )
+            for route in ipv4
+            if route.get("RTA_TABLE", route["table"]) == MAIN_TABLE
+        ],
+        broadcasts=frozenset(str(route.get("RTA_DST")) for route in ipv4 if route["type"] == 3),
+        sysctls=sysctls,
+    )
+
+
+def _device(link: Mapping[str, Any], names: Mapping[int, str], port: Mapping[str, Any]) -> Device:
+    info = link.get("IFLA_LINKINFO") or {}
+    data = info.get("IFLA_INFO_DATA")
+    details = data if isinstance(data, dict) else {}
+    kind = str(info.get("IFLA_INFO_KIND") or "")
+    return Device(
+        name=str(link.get("IFLA_IFNAME")),
+        index=link["index"],
+        kind=kind,
+        up=bool(link["flags"] & IFF_UP),
+        multicast=bool(link["flags"] & IFF_MULTICAST),
+        mtu=int(link.get("IFLA_MTU") or 0),
+        mac=str(link.get("IFLA_ADDRESS") or ""),
+        master=names.get(link["IFLA_MASTER"]) if link.get("IFLA_MASTER") else None,
+        tunnel=_tunnel(kind, details, names),
+        details=details,
+        port=port,
+    )
+
+
+def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> TunnelEnd | None:
+    if kind == "gretap":
+        flags_in, flags_out = data.get("IFLA_GRE_IFLAGS") or 0, data.get("IFLA_GRE_OFLAGS") or 0
+        return TunnelEnd(
+            kind=kind,
+            remote=_address(data.get("IFLA_GRE_REMOTE")),
+            local=_address(data.get("IFLA_GRE_LOCAL")),
+            ttl=data.get("IFLA_GRE_TTL") or None,
+            tos_inherit=data.get("IFLA_GRE_TOS") == 1,
+            input_key=data.get("IFLA_GRE_IKEY") if flags_in & GRE_KEY else None,
+            output_key=data.get("IFLA_GRE_OKEY") if flags_out & GRE_KEY else None,
+            checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
+            sequence=(bool(flags_in & GRE_SEQ), bool(flags_out & GRE_SEQ)),
+            pmtudisc=bool(data.get("IFLA_GRE_PMTUDISC", 1)),
+            ignore_df=bool(data.get("IFLA_GRE_IGNORE_DF")),
+            link=names.get(data.get("IFLA_GRE_LINK") or 0),
+        )
+    if kind == "vxlan":
+        # TTL_INHERIT is always present in an answer and pyroute2 reads it as a flag: the number is what tells
+        return TunnelEnd(
+            kind=kind,
+            remote=_address(data.get("IFLA_VXLAN_GROUP")),
+            local=_address(data.get("IFLA_VXLAN_LOCAL")),
+            ttl=data.get("IFLA_VXLAN_TTL") or None,
+            tos_inherit=data.get("IFLA_VXLAN_TOS") == 1,
+            vni=data.get("IFLA_VXLAN_ID"),
+            port=data.get("IFLA_VXLAN_PORT"),
+            link=names.get(data.get("IFLA_VXLAN_LINK") or 0),
+        )
+    return None
+
+
+def _address(value: Any) -> str | None:
+    return None if value in UNSPECIFIED else str(value)
