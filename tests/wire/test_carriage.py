@@ -1,0 +1,90 @@
+"""
+What is carried: the frame that a host sent, octet for octet, between the tunnels' two ends and nowhere else.
+
+    spoke1 tunnel1 --frame--> ens3 [outer 10.0.0.25 > 10.0.0.197 [frame]] --> hub --> [outer [frame]] --> spoke2
+"""
+
+import pytest
+
+GROUP = "239.1.1.1"
+LIMITED_BROADCAST = "255.255.255.255"
+
+
+def ends(lab):
+    """The pairs of underlay addresses that a tunnel connects, both ways."""
+    hub = lab.hub.address("underlay")
+    spokes = [spoke.address("underlay") for spoke in lab.spokes]
+    return {pair for spoke in spokes for pair in ((spoke, hub), (hub, spoke))}
+
+
+@pytest.mark.requirement("WIRE-02")
+@pytest.mark.parametrize("kind", ["unicast", "broadcast", "multicast"])
+def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen, kind):
+    """The frame at the receiving spoke's tunnel is the one that left the sending spoke's, octet for octet."""
+    to = {"unicast": spoke2.address(), "broadcast": everyone, "multicast": GROUP}[kind]
+
+    with listen([spoke2], group=GROUP if kind == "multicast" else None) as heard:
+        spoke1.udp.send(to=to)
+
+    sent, arrived = (
+        [
+            one.frame
+            for one in heard.sightings()
+            if (one.node, one.interface, one.outgoing) == (host.name, host.plan.device, outgoing)
+        ]
+        for host, outgoing in ((spoke1, True), (spoke2, False))
+    )
+    assert len(sent) == 1
+    assert arrived == sent
+
+
+@pytest.mark.requirement("WIRE-02")
+@pytest.mark.parametrize(
+    ("kind", "mac"),
+    [("broadcast", "ff:ff:ff:ff:ff:ff"), ("multicast", "01:00:5e:01:01:01")],
+    ids=["broadcast", "multicast"],
+)
+def test_inner_addresses_are_the_senders_and_the_groups(overlay, sender, everyone, listen, carried, layers, kind, mac):
+    """On every leg the inner source is the sending device's MAC address and the inner destination the group's."""
+    own = sender.node.link(sender.plan.device)["IFLA_ADDRESS"]
+
+    with listen(overlay.others(sender), group=GROUP if kind == "multicast" else None) as heard:
+        sender.udp.send(to=everyone if kind == "broadcast" else GROUP)
+
+    inner = {(one.inner[layers.Ether].src, one.inner[layers.Ether].dst) for one in carried(heard.sightings())}
+    assert inner == {(own, mac)}
+
+
+@pytest.mark.requirement("WIRE-03")
+def test_outer_packets_go_between_the_tunnels_ends(overlay, sender, everyone, listen, carried, layers):
+    """Whatever is sent, every outer packet goes from one end of a configured tunnel to the other."""
+    with listen(overlay.others(sender), group=GROUP, bind="") as heard:
+        sender.udp.send(to=everyone)
+        sender.udp.send(to=GROUP)
+        sender.udp.send(to=LIMITED_BROADCAST, device=sender.plan.device)
+        for receiver in overlay.others(sender):
+            sender.udp.send(to=overlay[receiver].address())
+
+    seen = carried(heard.sightings())
+    pairs = {(one.outer[layers.IP].src, one.outer[layers.IP].dst) for one in seen}
+    assert pairs
+    assert pairs <= ends(overlay)
+    assert not any(int(one.outer[layers.Ether].dst[:2], 16) & 1 for one in seen)
+
+
+@pytest.mark.requirement("WIRE-03")
+def test_nothing_of_the_overlay_is_bare_on_the_underlay(overlay, sender, everyone, listen):
+    """On the underlay NIC of every host, broadcast and multicast of the overlay are seen inside the tunnel only."""
+    with listen(overlay.others(sender), group=GROUP, bind="") as heard:
+        sender.udp.send(to=everyone)
+        sender.udp.send(to=GROUP)
+        sender.udp.send(to=LIMITED_BROADCAST, device=sender.plan.device)
+
+    nics = {(host.name, host.plan.nic) for host in overlay.hosts.values()}
+    on_the_underlay = [one for one in heard.sightings() if (one.node, one.interface) in nics]
+    assert on_the_underlay
+    assert [str(one) for one in on_the_underlay if one.carrier is None] == []
+    heard_of = [sent.payload for sent in heard.sent]
+    assert {name: sorted(payloads) for name, payloads in heard.payloads.items()} == {
+        name: sorted(heard_of) for name in overlay.others(sender)
+    }

@@ -1,0 +1,136 @@
+"""
+The outer IPv4 header: which of its fields are the tunnel's own, and which are taken from the packet inside.
+
+    ttl inherit   outer TTL = inner TTL          ttl 64   outer TTL = 64
+    tos 0         outer TOS = 0                  tos inherit   outer TOS = inner TOS
+    pmtudisc      DF always                      nopmtudisc    DF as inside     ignore-df   DF never
+"""
+
+import struct
+
+import pytest
+
+GROUP = "239.1.1.1"
+FIXED = 64
+DEFAULT_TTL = "net.ipv4.ip_default_ttl"
+EXPEDITED = 0xB8  # DSCP EF (RFC 3246)
+ETHERTYPE_IPV6, IPV6_NO_NEXT_HEADER = 0x86DD, 59
+BROADCAST_MAC = b"\xff" * 6
+
+
+def sent_to(lab, to, **fields):
+    """Sends one datagram from the first spoke to all others, and returns what they heard."""
+    listeners = lab.others(lab.spokes[0])
+    with lab.listen(listeners, group=None if to == lab.everyone else to) as heard:
+        lab.spokes[0].udp.send(to=to, **fields)
+    heard.exactly_once(at=listeners)
+    return heard
+
+
+@pytest.mark.requirement("WIRE-04")
+class TestTtl:
+    @pytest.mark.parametrize("ttl", [1, 2, 32, 255], ids="inner_ttl={}".format)
+    def test_inherited_is_the_inner_one(self, standing, carried, layers, ttl):
+        """With `ttl inherit` the outer TTL of a multicast packet is its inner TTL, on every leg."""
+        lab = standing(ttl=None)
+
+        heard = sent_to(lab, GROUP, ttl=ttl)
+
+        assert {one.outer[layers.IP].ttl for one in carried(heard.sightings())} == {ttl}
+
+    def test_inherited_of_broadcast_is_the_default(self, standing, carried, layers):
+        """With `ttl inherit` a broadcast has the sender's default TTL outside as inside."""
+        lab = standing(ttl=None)
+        default = int(lab.spokes[0].node.sysctl(DEFAULT_TTL))
+
+        heard = sent_to(lab, lab.everyone)
+
+        assert {one.outer[layers.IP].ttl for one in carried(heard.sightings())} == {default}
+
+    def test_inherited_is_the_hop_limit_of_ipv6(self, standing, carried, layers, tag):
+        """With `ttl inherit` an IPv6 packet with hop limit 1 is carried with an outer TTL of 1."""
+        lab = standing(ttl=None)
+        spoke = lab.spokes[0]
+        own = bytes.fromhex(spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"].replace(":", ""))
+        ipv6 = struct.pack("!IHBB16x16x", 6 << 28, len(tag), IPV6_NO_NEXT_HEADER, 1) + tag
+
+        with lab.listen([lab.hub]) as heard:
+            spoke.send_frame(spoke.plan.device, BROADCAST_MAC + own + struct.pack("!H", ETHERTYPE_IPV6) + ipv6)
+            spoke.udp.send(to=lab.everyone)
+
+        heard.exactly_once(at=["hub"])
+        assert {one.outer[layers.IP].ttl for one in carried(lab.frames([tag]))} == {1}
+
+    @pytest.mark.parametrize(("default", "unused"), [(None, -2), (33, -3)], ids=["default", "default=33"])
+    def test_of_what_has_none_is_the_senders_default(self, standing, carried, layers, default, unused):
+        """With `ttl inherit` ARP, which has no TTL, is carried with net.ipv4.ip_default_ttl of the tunnel's end."""
+        lab = standing(ttl=None)
+        spoke = lab.spokes[0]
+        expected = default or int(spoke.node.sysctl(DEFAULT_TTL))
+        nobody = str(spoke.plan.overlay.network[unused])  # each its own: an address is asked for once a second
+
+        with spoke.node.with_sysctl(DEFAULT_TTL, expected), lab.listen([lab.hub]) as heard:
+            spoke.udp.send(to=nobody)
+            asked = spoke.udp.send(to=lab.everyone)
+
+        assert heard.payloads["hub"] == [asked.payload]
+        queries = [
+            one
+            for one in carried(lab.frames())
+            if layers.ARP in one.inner and one.inner[layers.ARP].pdst == nobody and one.sighting.node == spoke.name
+        ]
+        assert {one.outer[layers.IP].ttl for one in queries} == {expected}
+
+    @pytest.mark.parametrize("ttl", [1, 2, 32, 255], ids="inner_ttl={}".format)
+    def test_fixed_is_the_tunnels_own(self, standing, carried, layers, ttl):
+        """With `ttl 64` the outer TTL is 64 whatever the inner one is."""
+        lab = standing(ttl=FIXED)
+
+        heard = sent_to(lab, GROUP, ttl=ttl)
+
+        seen = carried(heard.sightings())
+        assert {one.outer[layers.IP].ttl for one in seen} == {FIXED}
+        assert {one.inner[layers.IP].ttl for one in seen} == {ttl}
+
+
+@pytest.mark.requirement("WIRE-05")
+@pytest.mark.parametrize(("inherit", "outer"), [(False, 0), (True, EXPEDITED)], ids=["default", "tos_inherit"])
+def test_tos_is_copied_on_request_only(standing, carried, layers, inherit, outer):
+    """The outer TOS is 0 for a packet marked EF, and EF with `tos inherit`; the inner mark arrives either way."""
+    lab = standing(tos_inherit=inherit)
+
+    heard = sent_to(lab, lab.everyone, tos=EXPEDITED)
+
+    assert {one.outer[layers.IP].tos for one in carried(heard.sightings())} == {outer}
+    assert {heard.one(at=name).tos for name in heard.at} == {EXPEDITED}
+
+
+@pytest.mark.requirement("WIRE-06")
+@pytest.mark.tunnel("gretap")
+class TestDontFragment:
+    @pytest.mark.parametrize("inner", [False, True], ids=["inner_df=0", "inner_df=1"])
+    @pytest.mark.parametrize(
+        ("options", "outer"),
+        [
+            ({}, {False: True, True: True}),
+            ({"pmtudisc": False}, {False: False, True: True}),
+            ({"pmtudisc": False, "ttl": None}, {False: False, True: True}),
+            ({"pmtudisc": False, "ignore_df": True}, {False: False, True: False}),
+        ],
+        ids=["default", "nopmtudisc", "nopmtudisc,ttl=inherit", "nopmtudisc,ignore-df"],
+    )
+    def test_follows_the_tunnels_options(self, standing, carried, layers, options, outer, inner):
+        """Outer DF is set by default, copied from inside with nopmtudisc, and never set with ignore-df besides."""
+        lab = standing(**options)
+
+        heard = sent_to(lab, lab.everyone, dont_fragment=inner)
+
+        seen = carried(heard.sightings())
+        assert {bool(one.inner[layers.IP].flags.DF) for one in seen} == {inner}
+        assert {bool(one.outer[layers.IP].flags.DF) for one in seen} == {outer[inner]}
+
+    @pytest.mark.provoking
+    def test_ignore_df_is_refused_with_pmtudisc(self, build_lab):
+        """A tunnel that discovers the path MTU cannot ignore DF: the kernel refuses the combination."""
+        with pytest.raises(OSError, match="Invalid argument"):
+            build_lab(pmtudisc=True, ignore_df=True)
