@@ -1,0 +1,170 @@
+"""
+An underlay that spends TTL: k routers between the hub's subnet and the spokes'.
+
+    spoke1 ==tunnel== r(k) - ... - r1 ==tunnel== hub      each router takes one from the outer TTL
+
+What `ttl inherit` loses there and a fixed TTL keeps; on a flat underlay (k=0) the two cannot be told apart.
+"""
+
+import pytest
+
+GROUP = "239.1.1.1"
+LINK_LOCAL_GROUP = "224.0.0.5"  # OSPF's, always TTL 1 (RFC 2328)
+ALL_HOSTS = "224.0.0.1"
+INNER_TTLS = (1, 2, 3, 64)
+FIXED = 64
+ICMP, TIME_EXCEEDED = 1, 11
+IP_PROTOCOL, ICMP_TYPE = 23, 34  # offsets in an Ethernet frame
+UNLIMITED = ("net.ipv4.icmp_ratelimit", 0)
+
+inner_ttl = pytest.mark.parametrize("ttl", INNER_TTLS, ids="inner_ttl={}".format)
+hops = pytest.mark.parametrize("routers", [1, 2], ids="routers={}".format)
+destination = pytest.mark.parametrize("kind", ["broadcast", "multicast"])
+
+
+def heard_from(lab, sender, kind, **fields):
+    """Sends one broadcast or multicast datagram and returns the names of those who heard it, once each."""
+    others = lab.others(sender)
+    with lab.listen(others, group=GROUP if kind == "multicast" else None) as heard:
+        sent = sender.udp.send(to=GROUP if kind == "multicast" else lab.everyone, **fields)
+    return {name for name, payloads in heard.payloads.items() if payloads == [sent.payload]}
+
+
+@pytest.mark.requirement("TTL-02")
+class TestInherited:
+    @inner_ttl
+    @hops
+    @destination
+    def test_crosses_fewer_routers_than_it_has_ttl(self, standing, kind, routers, ttl):
+        """With `ttl inherit` a packet is heard across k routers if and only if its inner TTL exceeds k."""
+        lab = standing(routers=routers, ttl=None)
+
+        for sender in lab.hosts.values():
+            assert heard_from(lab, sender, kind, ttl=ttl) == (set(lab.others(sender)) if ttl > routers else set())
+
+    @destination
+    def test_one_suffices_where_nothing_is_spent(self, standing, kind):
+        """With `ttl inherit` on a flat underlay a TTL of 1 reaches every other node."""
+        lab = standing(ttl=None)
+
+        assert heard_from(lab, lab.spokes[0], kind, ttl=1) == set(lab.others(lab.spokes[0]))
+
+
+@pytest.mark.requirement("TTL-03")
+class TestFixed:
+    @inner_ttl
+    @hops
+    @destination
+    def test_carries_every_inner_ttl(self, standing, kind, routers, ttl):
+        """With `ttl 64` on both ends every inner TTL crosses the routers, and arrives unspent."""
+        lab = standing(routers=routers, ttl=FIXED)
+
+        for sender in lab.hosts.values():
+            assert heard_from(lab, sender, kind, ttl=ttl) == set(lab.others(sender))
+
+    def test_one_more_than_the_routers_suffices(self, standing):
+        """The smallest fixed TTL that carries everything across one router is 2."""
+        enough, too_little = standing(routers=1, ttl=2), standing(routers=1, ttl=1)
+
+        assert heard_from(enough, enough.hub, "multicast", ttl=1) == set(enough.others("hub"))
+        assert heard_from(too_little, too_little.hub, "multicast", ttl=1) == set()
+
+    @hops
+    def test_lets_every_node_answer_a_ping_to_all_hosts(self, standing, routers):
+        """With `ttl 64` a ping to 224.0.0.1, whose TTL is 1, is answered by every node across the routers."""
+        lab = standing(routers=routers, ttl=FIXED)
+
+        for pinger in lab.hosts.values():
+            pinger.ping(ALL_HOSTS, device=pinger.plan.device, ttl=1).exactly_once_by(lab.hosts)
+
+    @pytest.mark.provoking
+    def test_on_one_end_helps_that_direction_only(self, build_lab):
+        """With `ttl 64` at the spoke and `ttl inherit` at the hub, TTL 1 passes towards the hub and not back."""
+        lab = build_lab(routers=1, ttl=FIXED)
+        spoke = lab.spokes[0]
+        lab.remake_tunnel(lab.hub, spoke, ttl=None)
+
+        assert "hub" in heard_from(lab, spoke, "multicast", ttl=1)
+        assert heard_from(lab, lab.hub, "multicast", ttl=1) == set(lab.others("hub")) - {spoke.name}
+
+
+@pytest.mark.requirement("TTL-04")
+def test_loss_shows_in_icmp_and_not_at_the_tunnel(standing, decode, layers):
+    """Each packet lost to TTL raises IcmpInTimeExcds at its sender, whose send succeeds and whose tunnel is clean."""
+    lab = standing(routers=1, ttl=None)
+    spoke = lab.spokes[0]
+    device, lost = spoke.plan.device, 5
+    before, counted = spoke.node.statistics(device), spoke.node.counters()["IcmpInTimeExcds"]
+
+    with lab.nodes["r1"].with_sysctl(*UNLIMITED), lab.listen(lab.others(spoke), group=GROUP) as heard:
+        sent = [spoke.udp.send(to=GROUP, ttl=1) for _ in range(lost)]
+
+    assert list(heard.payloads.values()) == [[], []]
+    told = [
+        decode(one)
+        for one in lab.frames([stimulus.payload for stimulus in sent])
+        if (one.node, one.interface, one.outgoing) == (spoke.name, spoke.plan.nic, False)
+    ]
+    assert [(packet[layers.ICMP].type, packet[layers.ICMP].code) for packet in told] == [(TIME_EXCEEDED, 0)] * lost
+    assert spoke.node.counters()["IcmpInTimeExcds"] - counted == lost
+    after = spoke.node.statistics(device)
+    trouble = ("tx_errors", "tx_dropped", "tx_carrier_errors", "tx_aborted_errors", "rx_errors", "rx_dropped")
+    assert {name: after[name] for name in trouble} == {name: before[name] for name in trouble}
+    assert after["tx_packets"] - before["tx_packets"] >= lost
+
+
+@pytest.mark.requirement("TTL-05")
+class TestSignature:
+    """Broadcast well, multicast dead: not a multicast problem, but the tunnel's TTL."""
+
+    def test_broadcast_ping_is_well_and_all_hosts_dead(self, standing):
+        """With `ttl inherit` behind a router every node answers a broadcast ping, and only the pinger 224.0.0.1."""
+        lab = standing(routers=1, ttl=None)
+
+        for pinger in lab.hosts.values():
+            pinger.ping(lab.everyone).exactly_once_by(lab.hosts)
+            pinger.ping(ALL_HOSTS, device=pinger.plan.device, ttl=1).exactly_once_by([pinger.name])
+
+    def test_multicast_lives_by_its_ttl(self, standing):
+        """With `ttl inherit` behind a router multicast with the default TTL, 1, is dead and with 64 is well."""
+        lab = standing(routers=1, ttl=None)
+        spoke = lab.spokes[0]
+
+        assert heard_from(lab, spoke, "multicast") == set()
+        assert heard_from(lab, spoke, "multicast", ttl=64) == set(lab.others(spoke))
+
+    @pytest.mark.parametrize(("ttl", "delivered"), [(None, False), (FIXED, True)], ids=["ttl_inherit", "ttl_64"])
+    def test_link_local_multicast_needs_a_fixed_ttl(self, standing, ttl, delivered):
+        """Routing protocols' groups, whose packets have TTL 1, cross a router only in a tunnel with a TTL of its own."""
+        lab = standing(routers=1, ttl=ttl)
+        spoke = lab.spokes[0]
+        others = lab.others(spoke)
+
+        with lab.listen(others, group=LINK_LOCAL_GROUP) as heard:
+            sent = spoke.udp.send(to=LINK_LOCAL_GROUP, ttl=1)
+
+        assert heard.payloads == {name: [sent.payload] if delivered else [] for name in others}
+
+    def test_a_membership_report_dies_at_the_router(self, standing, fresh_group, await_frames):
+        """With `ttl inherit` an IGMP report, TTL 1, comes back as ICMP time exceeded and never reaches the hub."""
+        lab = standing(routers=1, ttl=None)
+        spoke, asked_for = lab.spokes[0], bytes(map(int, fresh_group.split(".")))
+        quoted = [(IP_PROTOCOL, bytes([ICMP])), (ICMP_TYPE, bytes([TIME_EXCEEDED]))]
+
+        with lab.nodes["r1"].with_sysctl(*UNLIMITED), spoke.member() as member:
+            member.join(fresh_group)
+            returned = await_frames(spoke.node, spoke.plan.nic, quoted, tag=asked_for, count=1, timeout=2)
+
+        assert returned
+        assert [str(one) for one in lab.frames([asked_for]) if one.node == "hub"] == []
+
+    def test_a_membership_report_crosses_with_a_fixed_ttl(self, standing, fresh_group, await_igmp):
+        """With `ttl 64` the hub hears an IGMP report through the router."""
+        lab = standing(routers=1, ttl=FIXED)
+        spoke = lab.spokes[0]
+
+        with spoke.member() as member:
+            member.join(fresh_group)
+            heard = await_igmp(lab.hub, lab.topology.tunnel_of(spoke.name).hub_device, fresh_group)
+
+        assert heard
