@@ -16,6 +16,7 @@ from lab.probes.sightings import Sighting
 
 IGMP = 2
 IP_PROTOCOL = 23  # offset of the protocol field in an untagged Ethernet frame
+IGMP_TYPE = 38  # offset of an IGMP message's first octet, behind an IPv4 header with Router Alert
 IGMP_DEADLINE = 2.0  # seconds; a host's first report leaves within two ticks of its clock
 
 
@@ -80,15 +81,24 @@ def memberships(node: Node) -> dict[str, frozenset[str]]:
     return {name: frozenset(groups) for name, groups in found.items()}
 
 
-def igmp(node: Node, interface: str, group: str, *, count: int = 1, timeout: float = IGMP_DEADLINE) -> list[Sighting]:
+def igmp(
+    node: Node,
+    interface: str,
+    group: str,
+    *,
+    kind: int | None = None,
+    count: int = 1,
+    timeout: float = IGMP_DEADLINE,
+) -> list[Sighting]:
     """
-    Waits for IGMP messages about a group that come in on an interface, and returns them, oldest first.
+    Waits for IGMP messages about a group (of one type, if `kind` is given) that come in on an interface.
 
-    CheckFailed when fewer than `count` of them came within `timeout` (s).
+    Returns them, oldest first; CheckFailed when fewer than `count` came within `timeout` (s).
     """
-    seen = sightings.wait(
-        node, interface, [(IP_PROTOCOL, bytes([IGMP]))], tag=socket.inet_aton(group), count=count, timeout=timeout
-    )
+    matching = [(IP_PROTOCOL, bytes([IGMP]))]
+    if kind is not None:
+        matching.append((IGMP_TYPE, bytes([kind])))
+    seen = sightings.wait(node, interface, matching, tag=socket.inet_aton(group), count=count, timeout=timeout)
     if len(seen) < count:
         raise CheckFailed(
             f"IGMP about {group}: expected {count} messages into {interface} of {node.name} within {timeout:g} s, "

@@ -1,0 +1,90 @@
+"""
+Multicast delivery: every member hears one unaltered copy, whoever sends and whatever the group.
+
+    spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2        members on every node, one sender at a time
+"""
+
+import pytest
+
+UDP_AND_IP = 28  # octets of header in front of a datagram's payload
+
+ASM = "224.1.1.1"
+GROUPS = {
+    "asm": ASM,
+    "admin-scoped": "239.192.1.1",  # RFC 2365
+    "ssm": "232.1.1.1",  # RFC 4607
+    "glop": "233.252.0.1",  # MCAST-TEST-NET, RFC 6676
+    "link-local": "224.0.0.251",  # RFC 5771
+}
+
+pytestmark = pytest.mark.requirement("MCAST-01")
+
+
+def test_reaches_every_member_exactly_once(overlay, sender, listen, record_heard):
+    """A plain socket's datagram to a joined group is heard once by each member, the sender's own socket included."""
+    members = [sender.name, *overlay.others(sender)]
+
+    with listen(members, group=ASM) as heard:
+        sender.udp.send(to=ASM)
+
+    record_heard("multicast", sender, heard)
+    heard.exactly_once(at=members)
+
+
+@pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS)
+def test_reaches_the_members_of_every_kind_of_group(overlay, sender, listen, group):
+    """Sent out of the overlay's interface, a datagram to any kind of group is heard once by each member."""
+    members = overlay.others(sender)
+
+    with listen(members, group=group) as heard:
+        sender.udp.send(to=group, multicast_interface=sender.address())
+
+    heard.exactly_once(at=members)
+
+
+def test_comes_from_the_senders_overlay_address(overlay, sender, listen):
+    """Every member sees the sender's overlay address and port as the source, and the group as the destination."""
+    members = overlay.others(sender)
+
+    with listen(members, group=ASM) as heard:
+        sent = sender.udp.send(to=ASM)
+
+    port = sent.source[1]
+    seen = {name: (heard.one(name).source, heard.one(name).destination) for name in members}
+    assert seen == {name: ((sender.address(), port), ASM) for name in members}
+
+
+@pytest.mark.parametrize("size", [16, 1200, "mtu"], ids=lambda size: f"size={size}")
+def test_arrives_whatever_its_size(overlay, sender, listen, size):
+    """Small payloads and those that fill the overlay's MTU arrive whole and unaltered."""
+    members = overlay.others(sender)
+    mtu = sender.node.link(sender.plan.device)["IFLA_MTU"]
+
+    with listen(members, group=ASM) as heard:
+        sender.udp.send(to=ASM, size=mtu - UDP_AND_IP if size == "mtu" else size)
+
+    heard.exactly_once(at=members)
+
+
+def test_numbered_lines_arrive_in_order(overlay, sender, listen):
+    """Twenty numbered datagrams in a row arrive at every member, each once and in their order."""
+    members = overlay.others(sender)
+    lines = [f"{number}: multicast from {sender}".encode() for number in range(20)]
+
+    with listen(members, group=ASM) as heard:
+        sender.udp.send(lines, to=ASM)
+
+    assert heard.payloads == dict.fromkeys(members, lines)
+
+
+@pytest.mark.parametrize("share", ["address", "port"], ids=["SO_REUSEADDR", "SO_REUSEPORT"])
+def test_every_member_socket_of_a_host_hears_its_own_copy(overlay, receiver, listen, share):
+    """Two member sockets on one port of a host each hear one copy."""
+    sender = overlay[overlay.others(receiver)[0]]
+
+    with listen([receiver], group=ASM, share=share) as first:
+        with listen([receiver], group=ASM, share=share, port=first.port) as second:
+            sender.udp.send(to=ASM)
+
+    first.exactly_once(at=[receiver.name])
+    second.exactly_once(at=[receiver.name])

@@ -1,0 +1,58 @@
+"""
+The outgoing interface: what the socket says comes before the routing table, which sends the rest by default route.
+
+    spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2      IP_MULTICAST_IF, bound address, SO_BINDTODEVICE
+    ===+=ens3==================+=ens3=========+=ens3====      neither these nor a multicast route: bare, and lost
+"""
+
+import pytest
+
+GROUP = "224.1.1.1"
+
+pytestmark = pytest.mark.requirement("MCAST-07")
+
+
+def choices(host, network):
+    """The three ways for a socket to say which interface it means."""
+    return {
+        "IP_MULTICAST_IF": {"multicast_interface": host.address(network)},
+        "bound address": {"source": host.address(network)},
+        "SO_BINDTODEVICE": {"device": host.plan.interface(network)},
+    }
+
+
+@pytest.mark.provoking
+def test_without_a_route_each_choice_delivers_and_a_plain_socket_does_not(provoked, sender, listen):
+    """Without a multicast route each choice of the overlay delivers from the overlay address; a plain send is lost."""
+    others = provoked.others(sender)
+    route = {"to": str(provoked.topology.multicast_route), "device": sender.plan.device}
+
+    with sender.node.changed(("route_del", route), ("route_add", route)):
+        with listen(others, group=GROUP) as heard:
+            lost = sender.udp.send(b"plain", to=GROUP)
+            chosen = [sender.udp.send(to=GROUP, **fields) for fields in choices(sender, "overlay").values()]
+
+    seen = {name: [(datagram.payload, datagram.source[0]) for datagram in heard.datagrams[name]] for name in others}
+    assert seen == {name: [(sent.payload, sender.address()) for sent in chosen] for name in others}
+    assert places(heard, lost, sender) == {(sender.plan.nic, None)}
+
+
+@pytest.mark.parametrize("choice", ["IP_MULTICAST_IF", "bound address", "SO_BINDTODEVICE"])
+def test_choice_comes_before_the_route(overlay, sender, listen, choice):
+    """A socket that chooses the underlay sends bare through the NIC although the route leads to the overlay."""
+    others = overlay.others(sender)
+
+    with listen(others, group=GROUP) as heard:
+        sent = sender.udp.send(to=GROUP, **choices(sender, "underlay")[choice])
+
+    heard.nothing(at=others)
+    assert places(heard, sent, sender) == {(sender.plan.nic, None)}
+
+
+def places(heard, sent, host):
+    """The interfaces that a datagram left its sender by, and what it was wrapped in there."""
+    return {
+        (seen.interface, seen.carrier)
+        for seen in heard.sightings()
+        if seen.node == host.name and seen.outgoing and sent.payload in seen.frame
+    }

@@ -1,0 +1,78 @@
+"""
+224.0.0.0/24 goes everywhere: a snooping bridge must not prune it, whoever is a member (RFC 4541 section 2.1.2).
+
+    spoke1 -- 224.0.0.251 -->( hub: bridge0, querier )--> spoke2, member or not
+    spoke1 -- 224.9.9.9   -->( hub: bridge0, querier )    no member: pruned
+"""
+
+import time
+
+import pytest
+
+ROUTING, MDNS = "224.0.0.5", "224.0.0.251"
+UNREGISTERED = "224.9.9.9"
+SNOOPING_DEADLINE = 5.0  # seconds until a bridge that has become querier must prune; in practice two clock ticks
+# A new querier floods everything for the length of its response interval: here 1/100 s, set before, not 10 s.
+QUERIER = ([["IFLA_BR_MCAST_QUERY_RESPONSE_INTVL", 1]], [["IFLA_BR_MCAST_QUERIER", 1]])
+
+pytestmark = pytest.mark.requirement("MCAST-12")
+
+
+def reached(lab, sender, group):
+    """The hosts where a datagram to the group came in on the overlay device, members or not."""
+    with lab.listen(lab.others(sender), group=group, join=False) as heard:
+        sender.udp.send(to=group, multicast_interface=sender.address())
+    return {
+        seen.node
+        for seen in heard.sightings()
+        if not seen.outgoing and seen.node in lab.hosts and seen.interface == lab[seen.node].plan.device
+    }
+
+
+@pytest.fixture
+def snooping_lab(build_lab):
+    """A private lab whose bridge is a querier and prunes what no member asked for."""
+    lab = build_lab()
+    bridge = {"device": lab.topology.bridge, "kind": "bridge"}
+    lab.hub.node.apply(*(("link_set", {**bridge, "data": data}) for data in QUERIER))
+    deadline = time.monotonic() + SNOOPING_DEADLINE
+    while reached(lab, lab["spoke1"], UNREGISTERED) - {"hub"}:
+        assert time.monotonic() < deadline, "the bridge became querier and goes on flooding unregistered groups"
+    return lab
+
+
+@pytest.mark.parametrize("group", [ROUTING, MDNS])
+def test_reaches_every_node_without_a_querier(overlay, sender, listen, group):
+    """A datagram to 224.0.0.x is heard once by a member on every other node."""
+    members = overlay.others(sender)
+
+    with listen(members, group=group) as heard:
+        sender.udp.send(to=group, multicast_interface=sender.address())
+
+    heard.exactly_once(at=members)
+
+
+@pytest.mark.provoking
+def test_reaches_every_node_without_members(snooping_lab):
+    """With a querier and no member anywhere 224.0.0.x reaches every other node, an unregistered group no spoke."""
+    lab = snooping_lab
+
+    for sender in lab.hosts.values():
+        others = set(lab.others(sender))
+        places = {group: reached(lab, sender, group) for group in (ROUTING, MDNS, UNREGISTERED)}
+
+        assert (sender.name, places[ROUTING], places[MDNS]) == (sender.name, others, others)
+        assert places[UNREGISTERED] <= {"hub"}
+
+
+@pytest.mark.provoking
+def test_members_hear_it_on_a_snooping_bridge(snooping_lab):
+    """With a querier members of 224.0.0.251 on every other node hear one copy."""
+    lab = snooping_lab
+
+    for sender in lab.hosts.values():
+        members = lab.others(sender)
+        with lab.listen(members, group=MDNS) as heard:
+            sender.udp.send(to=MDNS, multicast_interface=sender.address())
+
+        heard.exactly_once(at=members)

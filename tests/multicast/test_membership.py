@@ -1,0 +1,126 @@
+"""
+Membership: a host hears the groups that it joined, from the join to the leave, and which socket is given what.
+
+    spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2    flooded to all, filtered by membership at each
+"""
+
+import errno
+
+import pytest
+
+GROUP = "224.1.1.1"
+
+
+def came_in(heard, host):
+    """Whether the frames of what was sent came in on the host's overlay device."""
+    return any((seen.node, seen.interface, seen.outgoing) == (host.name, host.plan.device, False) for seen in heard)
+
+
+@pytest.mark.requirement("MCAST-02")
+@pytest.mark.parametrize("bind", ["", GROUP], ids=["bound to any", "bound to the group"])
+def test_non_member_hears_nothing(overlay, receiver, listen, bind):
+    """On a host without membership no socket hears a group whose frame reached the host; a member elsewhere does."""
+    sender, *members = (overlay[name] for name in overlay.others(receiver))
+
+    with listen(members or [sender], group=GROUP) as member:
+        with listen([receiver], group=GROUP, join=False, bind=bind, port=member.port) as heard:
+            sender.udp.send(to=GROUP, multicast_interface=sender.address())
+
+    member.exactly_once(at=member.at)
+    heard.nothing(at=[receiver.name])
+    assert came_in(heard.sightings(), receiver)
+
+
+@pytest.mark.requirement("MCAST-03")
+def test_delivery_stops_when_the_last_member_leaves(overlay, receiver, listen, fresh_group):
+    """After a leave the host is no member any more and its socket hears nothing, while the other members go on."""
+    others = overlay.others(receiver)
+    sender = overlay[others[0]]
+
+    with listen([receiver, *others], group=fresh_group) as heard:
+        joined = receiver.memberships()[receiver.plan.device]
+        heard.leave(receiver.name)
+        left = receiver.memberships()[receiver.plan.device]
+        sender.udp.send(to=fresh_group, multicast_interface=sender.address())
+
+    heard.copies({receiver.name: 0, **dict.fromkeys(others, 1)})
+    assert (fresh_group in joined, fresh_group in left) == (True, False)
+
+
+@pytest.mark.requirement("MCAST-03")
+def test_delivery_goes_on_while_another_socket_is_a_member(overlay, receiver, listen, fresh_group):
+    """A second member socket on the host keeps the membership when the first one leaves."""
+    sender = overlay[overlay.others(receiver)[0]]
+
+    with listen([receiver], group=fresh_group) as first:
+        with listen([receiver], group=fresh_group, port=first.port) as second:
+            first.leave(receiver.name)
+            sender.udp.send(to=fresh_group, multicast_interface=sender.address())
+
+    second.exactly_once(at=[receiver.name])
+
+
+@pytest.mark.requirement("MCAST-03")
+def test_membership_errors_say_what_is_wrong(receiver):
+    """Joining twice is EADDRINUSE, leaving a group not joined EADDRNOTAVAIL, joining a unicast address EINVAL."""
+    refused = {}
+
+    with receiver.member() as member:
+        member.join(GROUP)
+        for what, request in {
+            "joined twice": lambda: member.join(GROUP),
+            "left without a join": lambda: member.leave("224.1.1.2"),
+            "joined a unicast address": lambda: member.join(receiver.address()),
+        }.items():
+            with pytest.raises(OSError) as error:
+                request()
+            refused[what] = errno.errorcode[error.value.errno]
+
+    assert refused == {
+        "joined twice": "EADDRINUSE",
+        "left without a join": "EADDRNOTAVAIL",
+        "joined a unicast address": "EINVAL",
+    }
+
+
+@pytest.mark.requirement("MCAST-10")
+@pytest.mark.parametrize(
+    ("binding", "copies"),
+    [({}, 1), ({"all_groups": False}, 0), ({"group": "224.5.5.6"}, 0), ({"group": "224.5.5.6", "join": False}, 0)],
+    ids=["bound to any", "IP_MULTICAST_ALL=0", "bound to its own group", "bound to a group and not joined"],
+)
+def test_socket_hears_another_ones_group_only_by_default(overlay, receiver, listen, binding, copies):
+    """What another socket of the host joined is heard by one bound to any address, unless IP_MULTICAST_ALL is 0."""
+    sender = overlay[overlay.others(receiver)[0]]
+    anothers = "224.5.5.5"
+
+    with receiver.member() as another:
+        another.join(anothers)
+        with listen([receiver], **binding) as heard:
+            sender.udp.send(to=anothers, multicast_interface=sender.address())
+
+    heard.copies({receiver.name: copies})
+    assert came_in(heard.sightings(), receiver)
+
+
+@pytest.mark.requirement("MCAST-13")
+def test_twenty_first_membership_is_refused(receiver):
+    """A socket joins twenty groups; the next one is ENOBUFS."""
+    with receiver.member() as member:
+        member.join(*(f"239.192.13.{number}" for number in range(20)))
+        with pytest.raises(OSError) as refused:
+            member.join("239.192.13.20")
+
+    assert errno.errorcode[refused.value.errno] == "ENOBUFS"
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("MCAST-13")
+def test_raised_limit_allows_more_memberships(provoked, spoke1):
+    """With igmp_max_memberships raised to 40 a socket joins forty groups and no more."""
+    with spoke1.node.with_sysctl("net.ipv4.igmp_max_memberships", 40), spoke1.member() as member:
+        member.join(*(f"239.192.13.{number}" for number in range(40)))
+        with pytest.raises(OSError) as refused:
+            member.join("239.192.13.40")
+
+    assert errno.errorcode[refused.value.errno] == "ENOBUFS"

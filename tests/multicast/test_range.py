@@ -1,0 +1,118 @@
+"""
+The multicast range is 224.0.0.0/4: the route to the overlay must cover all of it, on senders and receivers.
+
+    224.0.0.0/4 dev gretap1     every group goes by the overlay
+    224.0.0.0/8 dev gretap1     the article's: 225.x to 239.x follow the default route, bare into the cloud's network
+"""
+
+import errno
+
+import pytest
+
+ROUTING_TABLE = "0.0.0.0"  # IP_ADD_MEMBERSHIP with INADDR_ANY: the routing table chooses the interface
+IN_THE_ARTICLES_ROUTE = "224.1.1.1"
+OUTSIDE_OF_IT = ["225.1.1.1", "232.1.1.1", "239.1.1.1"]
+WHOLE_RANGE = [IN_THE_ARTICLES_ROUTE, *OUTSIDE_OF_IT, "233.252.0.1", "239.192.1.1", "239.255.255.255"]
+
+pytestmark = pytest.mark.requirement("MCAST-08")
+
+
+def without_default_routes(lab):
+    """Take the default route from every host of a private lab."""
+    for host in lab.hosts.values():
+        host.node.apply(("route_del", {"to": "0.0.0.0/0", "device": host.plan.nic}))
+
+
+@pytest.mark.parametrize("group", WHOLE_RANGE)
+def test_plain_sockets_reach_each_other_in_any_group(overlay, listen, group):
+    """Sockets that leave the interface to the routing table hear each node once, in every part of the range."""
+    everybody = list(overlay.hosts)
+
+    with listen(everybody, group=group, interface=ROUTING_TABLE) as heard:
+        for sender in overlay.hosts.values():
+            sender.udp.send(to=group)
+
+    heard.exactly_once(at=everybody)
+
+
+@pytest.mark.parametrize("group", WHOLE_RANGE)
+def test_plain_join_is_made_on_the_overlay(receiver, group):
+    """A join that leaves the interface to the routing table is made on the overlay device, and on no other."""
+    with receiver.member() as member:
+        member.join(group, interface=ROUTING_TABLE)
+        joined = receiver.memberships()
+
+    assert [device for device, groups in joined.items() if group in groups] == [receiver.plan.device]
+
+
+@pytest.mark.provoking
+def test_no_default_route_is_needed(build_lab):
+    """On hosts without a default route plain sockets reach each other outside of 224.0.0.0/8 too."""
+    lab = build_lab()
+    without_default_routes(lab)
+    group = OUTSIDE_OF_IT[-1]
+
+    with lab.listen(lab.hosts, group=group, interface=ROUTING_TABLE) as heard:
+        for sender in lab.hosts.values():
+            sender.udp.send(to=group)
+
+    heard.exactly_once(at=lab.hosts)
+
+
+@pytest.mark.provoking
+def test_articles_route_loses_the_other_groups_to_the_underlay(build_lab):
+    """With the article's /8 a plain send outside of it succeeds, leaves bare by the NIC, and reaches no member."""
+    lab = build_lab(topology="article")
+    others = lab.others("spoke1")
+    spoke1 = lab["spoke1"]
+
+    for group in OUTSIDE_OF_IT:
+        with lab.listen(others, group=group) as heard:
+            spoke1.udp.send(to=group)
+
+        heard.nothing(at=others)
+        left = {(seen.interface, seen.carrier) for seen in heard.sightings() if seen.node == "spoke1"}
+        assert (group, left) == (group, {(spoke1.plan.nic, None)})
+
+
+@pytest.mark.provoking
+def test_articles_route_joins_the_other_groups_on_the_underlay(build_lab):
+    """With the article's /8 a plain join outside of it lands on the NIC, where nothing will ever come."""
+    lab = build_lab(topology="article")
+
+    for host in lab.hosts.values():
+        with host.member() as member:
+            member.join(*OUTSIDE_OF_IT, interface=ROUTING_TABLE)
+            joined = host.memberships()
+
+        assert joined[host.plan.nic] >= set(OUTSIDE_OF_IT)
+        assert not joined[host.plan.device] & set(OUTSIDE_OF_IT)
+
+
+@pytest.mark.provoking
+def test_articles_route_without_a_default_route_is_an_error(build_lab):
+    """With the article's /8 and no default route a plain send outside of it is ENETUNREACH, a plain join ENODEV."""
+    lab = build_lab(topology="article")
+    without_default_routes(lab)
+    refused = {}
+
+    for group in OUTSIDE_OF_IT:
+        with pytest.raises(OSError) as unsent:
+            lab["spoke1"].udp.send(to=group, port=9)
+        with lab["spoke1"].member() as member, pytest.raises(OSError) as unjoined:
+            member.join(group, interface=ROUTING_TABLE)
+        refused[group] = [errno.errorcode[error.value.errno] for error in (unsent, unjoined)]
+
+    assert refused == {group: ["ENETUNREACH", "ENODEV"] for group in OUTSIDE_OF_IT}
+
+
+@pytest.mark.provoking
+def test_articles_group_hides_the_mistake(build_lab):
+    """With the article's /8 its own test group, 224.1.1.1, is heard by every node: that is why nobody noticed."""
+    lab = build_lab(topology="article")
+
+    with lab.listen(lab.hosts, group=IN_THE_ARTICLES_ROUTE, interface=ROUTING_TABLE) as heard:
+        for sender in lab.hosts.values():
+            sender.udp.send(to=IN_THE_ARTICLES_ROUTE)
+
+    heard.exactly_once(at=lab.hosts)
