@@ -40,6 +40,9 @@ TCA_BPF_FLAG_ACT_DIRECT = 1
 ETH_P_ALL = 0x0003
 RTEXT_FILTER_VF_OFF = 0
 SCOPE_LINK, SCOPE_UNIVERSE = 253, 0
+# of a link's attributes, most of the time to decode goes into these: per-family settings, which sysctls show as well,
+# and the counters of 32 bits, which IFLA_STATS64 has in full
+UNREAD = frozenset({"IFLA_AF_SPEC", "IFLA_STATS", "IFLA_MAP", "IFLA_XDP"})
 ROUTE_TYPES = {"unicast": 1, "local": 2, "broadcast": 3, "multicast": 5, "blackhole": 6, "unreachable": 7}
 
 
@@ -320,7 +323,10 @@ class Links:
 
     def links(self) -> list[Any]:
         """Every link with its kind, its kind's attributes, master, flags, counters."""
-        return [plain(link) for link in self._transport.dump(ifinfmsg(), GETLINK, ifinfmsg)]
+        found = self._transport.dump(ifinfmsg(), GETLINK, ifinfmsg)
+        for link in found:
+            link["attrs"] = [attribute for attribute in link["attrs"] if attribute[0] not in UNREAD]
+        return [plain(link) for link in found]
 
     def bridge_ports(self) -> list[Any]:
         """Every bridge port with its flags."""
