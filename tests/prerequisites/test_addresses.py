@@ -1,0 +1,121 @@
+"""
+All nodes agree on the overlay's prefix, no overlay address is used twice, and no other network overlaps it.
+
+    172.16.254.1/24 hub     172.16.254.2/24 spoke1     172.16.254.3/24 spoke2       broadcast 172.16.254.255 (RFC 922)
+
+Whether an address is a broadcast address is each host's own opinion: its routing table holds it.
+"""
+
+from ipaddress import IPv4Interface
+
+import pytest
+
+pytestmark = pytest.mark.requirement("PRE-09")
+
+ARP_REQUEST, ARP_REPLY = 1, 2
+ANYBODY = "ff:ff:ff:ff:ff:ff"
+HOST_ONLY, TOO_WIDE = 32, 16
+
+
+def test_all_have_one_prefix_and_its_broadcast_address(overlay, configured, everyone):
+    """Each host has one overlay address in the same network, and takes its broadcast address for one."""
+    seen = configured(overlay)
+    addresses = {name: seen[name].addresses_of(host.plan.device) for name, host in overlay.hosts.items()}
+
+    assert {name: len(found) for name, found in addresses.items()} == dict.fromkeys(overlay.hosts, 1)
+    assert len({found[0].network for found in addresses.values()}) == 1
+    assert {name: everyone in seen[name].broadcasts for name in overlay.hosts} == dict.fromkeys(overlay.hosts, True)
+
+
+def test_no_address_is_used_twice(overlay, configured):
+    """No two hosts have the same overlay address configured."""
+    seen = configured(overlay)
+    addresses = [
+        found.ip for name, host in overlay.hosts.items() for found in seen[name].addresses_of(host.plan.device)
+    ]
+
+    assert len(addresses) == len(set(addresses))
+
+
+def test_no_other_network_overlaps(overlay, configured):
+    """The overlay's prefix meets no network that a host has on another interface."""
+    for name, seen in configured(overlay).items():
+        device, prefix = overlay[name].plan.device, overlay[name].plan.overlay.network
+        others = [address.network for other, address in seen.addresses if other != device]
+        others += [route.to for route in seen.routes if route.device != device and route.to.prefixlen]
+
+        assert [network for network in others if network.overlaps(prefix)] == []
+
+
+def owners(lab, asker, address, layers, decode):
+    """The MACs that answer for an address, as arping(8) finds them."""
+    device, mac = asker.plan.device, asker.node.link(asker.plan.device)["IFLA_ADDRESS"]
+    request = layers.Ether(src=mac, dst=ANYBODY) / layers.ARP(
+        op=ARP_REQUEST, hwsrc=mac, psrc=asker.address(), pdst=address
+    )
+    lab.forget()
+    asker.send_frame(device, bytes(request))
+    asker.ping(lab.everyone)  # what it is answered comes after what the request is answered
+    heard = [decode(seen) for seen in lab.frames() if (seen.node, seen.interface) == (asker.name, device)]
+    replies = [packet[layers.ARP] for packet in heard if layers.ARP in packet]
+    return {arp.hwsrc for arp in replies if (arp.op, arp.psrc, arp.hwdst) == (ARP_REPLY, address, mac)}
+
+
+def test_one_host_answers_for_each_address(overlay, receiver, layers, decode):
+    """Asked who has a host's overlay address, that host answers and no other (RFC 5227)."""
+    asker = overlay[overlay.others(receiver)[0]]
+
+    assert owners(overlay, asker, receiver.address(), layers, decode) == {
+        receiver.node.link(receiver.plan.device)["IFLA_ADDRESS"]
+    }
+
+
+@pytest.mark.provoking
+def test_a_second_owner_is_noticed(build_lab, layers, decode):
+    """With one overlay address on two spokes, two MACs answer for it."""
+    lab = build_lab()
+    owner, copycat = lab.spokes[0], lab.spokes[-1]
+    copycat.node.apply(("addr_add", {"device": copycat.plan.device, "address": str(owner.plan.overlay)}))
+
+    assert owners(lab, lab.hub, owner.address(), layers, decode) == {
+        host.node.link(host.plan.device)["IFLA_ADDRESS"] for host in (owner, copycat)
+    }
+
+
+def readdress(host, prefix):
+    """The same address with another prefix length; returns the broadcast address that it then has."""
+    device, other = host.plan.device, IPv4Interface((host.plan.overlay.ip, prefix))
+    host.node.apply(
+        ("addr_add", {"device": device, "address": str(other)}),
+        ("addr_del", {"device": device, "address": str(host.plan.overlay)}),
+    )
+    return str(other.network.broadcast_address)
+
+
+@pytest.mark.provoking
+@pytest.mark.parametrize("prefix", [HOST_ONLY, TOO_WIDE], ids=["/32", "/16"])
+def test_another_prefix_length_makes_a_host_deaf(build_lab, prefix):
+    """A spoke with /32 or /16 instead of /24 does not take the others' broadcast for one, while the others hear it."""
+    lab = build_lab()
+    sender, odd = lab.spokes[0], lab.spokes[-1]
+    readdress(odd, prefix)
+
+    with lab.listen(lab.others(sender)) as heard:
+        sent = sender.udp.send(to=lab.everyone)
+
+    assert heard.payloads == {**{name: [sent.payload] for name in lab.others(sender)}, odd.name: []}
+    assert (odd.name, odd.plan.device) in {(seen.node, seen.interface) for seen in lab.frames([sent.payload])}
+
+
+@pytest.mark.provoking
+@pytest.mark.parametrize("prefix", [HOST_ONLY, TOO_WIDE], ids=["/32", "/16"])
+def test_another_prefix_length_makes_a_host_unheard(build_lab, prefix, on_a_cut_path):
+    """What a spoke with /32 sends to .255, or one with /16 to its own 172.16.255.255, nobody takes for a broadcast."""
+    lab = build_lab()
+    odd = lab.spokes[-1]
+    own = readdress(odd, prefix)
+
+    with lab.listen(lab.others(odd), **on_a_cut_path) as heard:
+        odd.udp.send(to=lab.everyone if prefix == HOST_ONLY else own)
+
+    heard.nothing(at=lab.others(odd))

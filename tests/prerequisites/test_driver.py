@@ -1,0 +1,160 @@
+"""
+Every node can make tunnels, and the kernel's rules for making them hold.
+
+    ip link add gretap1 type gretap remote ... [local ...] [key ...]        one per (local, remote, key)
+
+A kernel without the driver says so, to whoever creates the tunnel and, in ICMP, to whoever sends to it.
+"""
+
+import errno
+
+import pytest
+
+PROTOCOL_UNREACHABLE, PORT_UNREACHABLE = (3, 2), (3, 3)  # ICMP type and code (RFC 792)
+UNHANDLED = 253  # an IP protocol for experiments (RFC 3692): no kernel has a driver for it
+ELSEWHERE = "192.0.2.1"  # TEST-NET-1 (RFC 5737)
+SPARE = {
+    "gretap": {"kind": "gretap", "data": [["IFLA_GRE_REMOTE", ELSEWHERE]]},
+    "vxlan": {"kind": "vxlan", "data": [["IFLA_VXLAN_ID", 4242], ["IFLA_VXLAN_GROUP", ELSEWHERE]]},
+}
+
+
+def gretap(device, remote, local=None, key=None):
+    """The change that `ip link add DEVICE type gretap ...` is."""
+    data = [["IFLA_GRE_REMOTE", remote]] if remote else []
+    if local:
+        data.append(["IFLA_GRE_LOCAL", local])
+    if key:
+        data += [
+            ["IFLA_GRE_IKEY", key],
+            ["IFLA_GRE_OKEY", key],
+            ["IFLA_GRE_IFLAGS", 0x2000],
+            ["IFLA_GRE_OFLAGS", 0x2000],
+        ]
+    return ("link_add", {"device": device, "kind": "gretap", "data": data})
+
+
+@pytest.mark.requirement("PRE-01", "PRE-11")
+def test_every_host_has_its_tunnels(overlay, configured):
+    """Each host has the tunnel devices that it needs, of the chosen kind, up, under their names."""
+    kind, seen = overlay.topology.options.kind, configured(overlay)
+    needed = {
+        (host, device)
+        for tunnel in overlay.topology.tunnels
+        for host, device in ((overlay.hub.name, tunnel.hub_device), (tunnel.spoke, tunnel.spoke_device))
+    }
+
+    found = {
+        (host, device.name)
+        for host in overlay.hosts
+        for device in seen[host].tunnels()
+        if device.up and device.kind == kind
+    }
+
+    assert found == needed
+
+
+@pytest.mark.requirement("PRE-11")
+def test_no_two_tunnels_have_the_same_ends(overlay, configured):
+    """On each host no two tunnels share remote, local and key, and none borrows a fallback device's name."""
+    for seen in configured(overlay).values():
+        ends = [(tunnel.remote, tunnel.local, tunnel.input_key, tunnel.vni) for tunnel in ends_of(seen)]
+
+        assert len(ends) == len(set(ends))
+        assert all(remote for remote, *_ in ends)
+        assert not {device.name for device in seen.tunnels()} & {"gretap0", "gre0", "erspan0"}
+
+
+def ends_of(seen):
+    return [device.tunnel for device in seen.tunnels()]
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-01")
+def test_every_host_can_create_another_tunnel(provoked):
+    """The kernel of every host makes a tunnel device when it is asked for one, up at once."""
+    spare = SPARE[provoked.topology.options.kind]
+
+    for host in provoked.hosts.values():
+        with host.node.changed(("link_add", {"device": "spare", **spare}), ("link_del", {"device": "spare"})):
+            assert host.node.link("spare")["IFLA_LINKINFO"]["IFLA_INFO_KIND"] == spare["kind"]
+        assert not host.node.has_link("spare")
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-01")
+def test_a_missing_driver_is_named(provoked, hub):
+    """A kind of device that the kernel has no driver for is refused in words that name the command and the lack."""
+    with pytest.raises(OSError, match=r"ip link add spare type nosuchtap: .*[Uu]nknown device type") as refusal:
+        hub.node.apply(("link_add", {"device": "spare", "kind": "nosuchtap"}))
+
+    assert refusal.value.errno == errno.EOPNOTSUPP
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-01")
+def test_a_host_without_the_driver_answers_protocol_unreachable(build_lab, refusals, layers):
+    """A packet of a protocol that the receiver's kernel has no driver for comes back as ICMP 3/2."""
+    lab = build_lab(overlay=False)
+    hub, spoke = lab.hub, lab.spokes[0]
+    packet = layers.IP(src=spoke.address("underlay"), dst=hub.address("underlay"), proto=UNHANDLED) / b"anything"
+
+    spoke.send_packet(bytes(packet), hub.address("underlay"))
+
+    assert refusals(lab, spoke) == {("hub", *PROTOCOL_UNREACHABLE)}
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-01")
+@pytest.mark.tunnel("gretap")
+def test_a_host_with_the_driver_and_no_tunnel_answers_port_unreachable(build_lab, refusals, passing):
+    """GRE to a host whose kernel has the driver, but no tunnel to the sender, comes back as ICMP 3/3."""
+    lab = build_lab(overlay=False)
+
+    assert passing(lab.spokes[0], lab.hub, lab=lab) == {"gre"}
+    assert refusals(lab, lab.spokes[0]) == {("hub", *PORT_UNREACHABLE)}
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-11")
+@pytest.mark.tunnel("gretap")
+@pytest.mark.parametrize(
+    ("second", "accepted"),
+    [
+        pytest.param({}, False, id="the-same-remote"),
+        pytest.param({"key": 7}, True, id="another-key"),
+        pytest.param({"local": True}, True, id="a-local-address"),
+        pytest.param({"device": "gretap0"}, False, id="the-name-gretap0"),
+        pytest.param({"remote": None}, False, id="no-remote"),
+    ],
+)
+def test_one_tunnel_per_pair_of_addresses(standing, second, accepted):
+    """A second tunnel is created when its key or local address differs; else it is refused with "File exists"."""
+    lab = standing(overlay=False)
+    spoke, remote = lab.spokes[0], lab.hub.address("underlay")
+    wanted = {"device": "gretap8", "remote": remote, **second}
+    if second.get("local"):
+        wanted["local"] = spoke.address("underlay")
+
+    with spoke.node.changed(gretap("gretap7", remote), ("link_del", {"device": "gretap7"})):
+        if accepted:
+            with spoke.node.changed(gretap(**wanted), ("link_del", {"device": "gretap8"})):
+                assert spoke.node.has_link("gretap8")
+        else:
+            with pytest.raises(FileExistsError):
+                spoke.node.apply(gretap(**wanted))
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-11")
+def test_a_route_needs_its_device_up(build_lab):
+    """A multicast route over a tunnel that is down is refused: first the device comes up, then the routes."""
+    lab = build_lab()
+    spoke = lab.spokes[0]
+    spoke.node.apply(("link_set", {"device": spoke.plan.device, "up": False}))
+    route = ("route_add", {"to": str(lab.topology.multicast_route), "device": spoke.plan.device})
+
+    with pytest.raises(OSError, match="Device for nexthop is not up") as refusal:
+        spoke.node.apply(route)
+
+    assert refusal.value.errno == errno.ENETDOWN

@@ -1,0 +1,153 @@
+"""
+The two ends of every tunnel name each other, and the way to the other end is not the tunnel itself.
+
+    hub gretap1 local 10.0.0.197 remote 10.0.0.25  <--->  spoke1 gretap1 local 10.0.0.25 remote 10.0.0.197
+
+A GRE packet from an address that is no tunnel's remote comes back as ICMP 3/3 (port unreachable).
+"""
+
+from ipaddress import IPv4Interface
+
+import pytest
+
+PORT_UNREACHABLE = (3, 3)
+INCOMPLETE, FAILED = 0x01, 0x20  # linux/neighbour.h
+NEXT = 1
+
+
+@pytest.mark.requirement("PRE-08")
+def test_the_ends_name_each_other(overlay, configured):
+    """Each tunnel's remote is the other end's address on its NIC, and its local address, if pinned, the host's own."""
+    seen, hub = configured(overlay), overlay.hub.name
+
+    for tunnel in overlay.topology.tunnels:
+        near, far = seen[hub].devices[tunnel.hub_device].tunnel, seen[tunnel.spoke].devices[tunnel.spoke_device].tunnel
+        hub_address, spoke_address = (nic_address(overlay[name], seen) for name in (hub, tunnel.spoke))
+
+        assert (near.remote, far.remote) == (spoke_address, hub_address)
+        assert near.local in (None, hub_address)
+        assert far.local in (None, spoke_address)
+
+
+def nic_address(host, seen):
+    """The address that a host's NIC has, which must be the one that the plan gives it."""
+    addresses = [str(address.ip) for address in seen[host.name].addresses_of(host.plan.nic)]
+    assert host.address("underlay") in addresses
+    return host.address("underlay")
+
+
+@pytest.mark.requirement("PRE-08")
+def test_no_end_refuses_the_other(overlay, sender, everyone, listen, refusals):
+    """A broadcast from each host arrives everywhere, and no tunnel's end answers it with an ICMP error."""
+    with listen(overlay.others(sender)) as heard:
+        sender.udp.send(to=everyone)
+
+    heard.exactly_once(at=overlay.others(sender))
+    assert refusals(overlay, sender) == set()
+
+
+def prefer_second_address(lab, spoke):
+    """The spoke's NIC gets a second address, which its packets to the hub then bear."""
+    second = spoke.plan.underlay.ip + NEXT
+    lab.cloud.assign(spoke.name, second)
+    lab.cloud.set_rules(spoke.name, source_check=False)
+    spoke.node.apply(
+        ("addr_add", {"device": spoke.plan.nic, "address": str(IPv4Interface((second, 24)))}),
+        ("route_add", {"to": f"{lab.hub.address('underlay')}/32", "device": spoke.plan.nic, "source": str(second)}),
+    )
+    return str(second)
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-08")
+@pytest.mark.tunnel("gretap")
+def test_another_source_address_makes_the_tunnel_one_way(build_lab, refusals, on_a_cut_path, carried):
+    """A spoke that sends from another address than the hub's remote gets ICMP 3/3, and still hears the hub."""
+    lab = build_lab(local=False)
+    spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
+    second = prefer_second_address(lab, spoke)
+
+    with lab.listen(others, **on_a_cut_path) as out:
+        spoke.udp.send(to=lab.everyone)
+    with lab.listen([spoke], **on_a_cut_path) as back:
+        lab.hub.udp.send(to=lab.everyone)
+
+    out.nothing(at=others)
+    back.exactly_once(at=[spoke.name])
+    assert ("hub", *PORT_UNREACHABLE) in refusals(lab, spoke)
+    assert {frame.outer["IP"].src for frame in carried(out.sightings())} == {second}
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-08")
+@pytest.mark.tunnel("gretap")
+def test_a_pinned_local_address_cures_it(build_lab):
+    """With `local` pinned, a second address that the routing table prefers changes nothing."""
+    lab = build_lab(local=True)
+    spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
+    prefer_second_address(lab, spoke)
+
+    with lab.listen(others) as heard:
+        spoke.udp.send(to=lab.everyone)
+
+    heard.exactly_once(at=others)
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-08")
+@pytest.mark.tunnel("gretap")
+def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab, refusals, on_a_cut_path):
+    """With a wrong remote on the hub's side, the spoke is refused with ICMP 3/3, and the hub looks for nobody's MAC."""
+    lab = build_lab(local=False)
+    spoke = lab.spokes[-1]
+    port, wrong = lab.topology.tunnel_of(spoke.name).hub_device, str(spoke.plan.underlay.ip + NEXT)
+    lab.hub.node.apply(
+        ("link_del", {"device": port}),
+        (
+            "link_add",
+            {"device": port, "kind": "gretap", "data": [["IFLA_GRE_REMOTE", wrong]], "master": lab.topology.bridge},
+        ),
+    )
+
+    with lab.listen(lab.others(spoke), **on_a_cut_path) as out:
+        spoke.udp.send(to=lab.everyone)
+    with lab.listen([spoke], **on_a_cut_path) as back:
+        lab.hub.udp.send(to=lab.everyone)
+
+    out.nothing(at=lab.others(spoke))
+    back.nothing(at=[spoke.name])
+    assert ("hub", *PORT_UNREACHABLE) in refusals(lab, spoke)
+    sought = [entry for entry in lab.hub.node.read("neighbours") if entry.get("NDA_DST") == wrong]
+    assert [entry["state"] in (INCOMPLETE, FAILED) for entry in sought] == [True]
+
+
+@pytest.mark.requirement("PRE-12")
+def test_the_way_to_the_other_end_is_the_nic(overlay, configured, sender, everyone, listen):
+    """On each host the route to each tunnel's remote leaves by the NIC, and no tunnel counts a collision."""
+    with listen(overlay.others(sender)) as heard:
+        sender.udp.send(to=everyone)
+
+    heard.exactly_once(at=overlay.others(sender))
+    for name, seen in configured(overlay).items():
+        for device in seen.tunnels():
+            assert seen.route_to(device.tunnel.remote).device == overlay[name].plan.nic
+            assert overlay[name].node.link(device.name)["IFLA_STATS64"]["collisions"] == 0
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-12")
+@pytest.mark.tunnel("gretap")
+def test_a_tunnel_that_is_its_own_way_delivers_nothing(build_lab, on_a_cut_path):
+    """With the route to the remote through the tunnel itself nothing leaves, and collisions and errors are counted."""
+    lab = build_lab()
+    spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
+    spoke.node.apply(("route_add", {"to": f"{lab.hub.address('underlay')}/32", "device": spoke.plan.device}))
+
+    with lab.listen(others, **on_a_cut_path) as heard:
+        sent = spoke.udp.send(to=lab.everyone)
+
+    heard.nothing(at=others)
+    assert {seen.interface for seen in lab.frames([sent.payload])} == {spoke.plan.device}
+    counted = spoke.node.link(spoke.plan.device)["IFLA_STATS64"]
+    assert counted["collisions"] > 0
+    assert counted["tx_errors"] > 0

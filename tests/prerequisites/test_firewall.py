@@ -1,0 +1,148 @@
+"""
+Every node's firewall accepts the tunnels, and what comes out of them.
+
+    ens3 --- [ INPUT: the carrier from the peers ] --- gretapN, bridge0 --- [ INPUT: what was inside ] --- sockets
+
+A packet meets INPUT twice: as GRE on the NIC, and again, taken out, on the overlay's device.
+"""
+
+import pytest
+
+from lab.model import ALL_HOSTS
+
+CARRIERS = {"gretap": ("-p", "gre"), "vxlan": ("-p", "udp", "--dport", "4789")}
+GROUP = "239.1.1.1"
+ALL_KINDS = {"unicast", "broadcast", "multicast", "ping"}
+
+
+@pytest.fixture
+def carrier(overlay):
+    """How iptables names the packets that carry this overlay."""
+    return CARRIERS[overlay.topology.options.kind]
+
+
+def kinds_heard(lab, sender, receiver, grace):
+    """Which of unicast, broadcast, multicast and broadcast ping get from one host to another."""
+    with lab.listen([receiver], group=GROUP, bind="", **grace) as heard:
+        sent = {
+            "unicast": sender.udp.send(to=receiver.address()),
+            "broadcast": sender.udp.send(to=lab.everyone),
+            "multicast": sender.udp.send(to=GROUP),
+        }
+    kinds = {kind for kind, stimulus in sent.items() if stimulus.payload in heard.payloads[receiver.name]}
+    answers = sender.ping(lab.everyone, **grace)
+    return kinds | ({"ping"} if answers.counts.get(receiver.name) else set())
+
+
+@pytest.mark.requirement("PRE-03")
+def test_every_tunnel_takes_what_its_nic_hears(overlay, sender, everyone, listen):
+    """What arrives on a host's NIC for the overlay comes out of its tunnel device: no firewall takes it in between."""
+    others = overlay.others(sender)
+
+    with listen(others) as heard:
+        sender.udp.send(to=everyone)
+
+    arrived = [seen for seen in heard.sightings() if not seen.outgoing and seen.node in others]
+    on_nic = {seen.node for seen in arrived if seen.carrier}
+    taken_out = {seen.node for seen in arrived if seen.interface == tunnel_device(overlay, sender, seen.node)}
+    assert on_nic == taken_out == set(others)
+
+
+def tunnel_device(lab, sender, receiver):
+    tunnel = lab.topology.tunnel_of(sender.name if receiver == lab.hub.name else receiver)
+    return tunnel.hub_device if receiver == lab.hub.name else tunnel.spoke_device
+
+
+@pytest.mark.requirement("PRE-04")
+def test_every_host_accepts_what_comes_out(overlay, receiver):
+    """Unicast, broadcast, multicast and the answer to a broadcast ping all get through each host's firewall."""
+    sender = overlay[overlay.others(receiver)[0]]
+
+    assert kinds_heard(overlay, sender, receiver, {}) == ALL_KINDS
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-03")
+@pytest.mark.parametrize(("closed", "deaf"), [("hub", {"hub", "spoke2"}), ("spoke2", {"spoke2"})], ids=["hub", "spoke"])
+def test_a_host_that_drops_the_carrier_cuts_its_tunnels(
+    provoked, spoke1, everyone, carrier, closed, deaf, firewall, firewall_hits, listen, on_a_cut_path
+):
+    """A host whose INPUT drops the carrier hears nothing, nor who is behind it; unicast between NICs works."""
+    others, at = provoked.others(spoke1), provoked[closed]
+
+    with firewall(at, ("INPUT", *carrier, "-j", "DROP")):
+        with listen(others, **on_a_cut_path) as heard:
+            sent = spoke1.udp.send(to=everyone)
+        hits = firewall_hits(at)
+        underlay = spoke1.ping(at.address("underlay"), network="underlay")
+
+    assert heard.payloads == {name: [] if name in deaf else [sent.payload] for name in others}
+    assert hits[0] > 0
+    assert underlay.others == {closed: 1}
+    assert (closed, at.plan.nic) in {(seen.node, seen.interface) for seen in heard.sightings()}
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-04")
+def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(
+    provoked, spoke1, spoke2, hub, everyone, carrier, firewall, listen, on_a_cut_path
+):
+    """A hub that accepts nothing but the carrier forwards between the spokes and hears nothing itself."""
+    with firewall(hub, ("INPUT", *carrier, "-j", "ACCEPT"), policy={"INPUT": "DROP"}):
+        with listen([hub, spoke2], **on_a_cut_path) as heard:
+            sent = spoke1.udp.send(to=everyone)
+
+    assert heard.payloads == {"hub": [], "spoke2": [sent.payload]}
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-04")
+@pytest.mark.parametrize(
+    ("rules", "policy", "left"),
+    [
+        pytest.param(
+            [("-m", "pkttype", "--pkt-type", "broadcast", "-j", "DROP")],
+            {},
+            {"unicast", "multicast"},
+            id="no-broadcast",
+        ),
+        pytest.param([("-d", "224.0.0.0/4", "-j", "DROP")], {}, {"unicast", "broadcast", "ping"}, id="no-multicast"),
+        pytest.param(
+            [("carrier", "-j", "ACCEPT"), ("-p", "icmp", "-j", "ACCEPT")],
+            {"INPUT": "DROP"},
+            {"ping"},
+            id="carrier-and-icmp-only",
+        ),
+    ],
+)
+def test_a_rule_on_the_inside_stops_what_it_names(
+    provoked, spoke1, spoke2, carrier, rules, policy, left, firewall, on_a_cut_path
+):
+    """A spoke's rules about what comes out of the tunnel stop just the kinds that they name."""
+    written = [("INPUT", *carrier, *rule[1:]) if rule[0] == "carrier" else ("INPUT", *rule) for rule in rules]
+
+    with firewall(spoke2, *written, policy=policy):
+        assert kinds_heard(provoked, spoke1, spoke2, on_a_cut_path) == left
+
+
+@pytest.mark.provoking
+@pytest.mark.requirement("PRE-04")
+def test_a_rule_against_igmp_hides_a_member(build_lab, layers, firewall):
+    """A query reaches the members behind open firewalls alone: theirs will answer, one that drops IGMP stays silent."""
+    lab = build_lab()
+    hub, closed, others = lab.hub, lab.spokes[-1], lab.spokes[:-1]
+    query = layers.IP(src=hub.address(), dst=ALL_HOSTS, ttl=1) / layers.IGMP(type=0x11, mrcode=100)
+
+    with lab.listen(lab.spokes, group=GROUP, bind=""):
+        with firewall(closed, ("INPUT", "-p", "igmp", "-j", "DROP")):
+            hub.send_packet(bytes(query), ALL_HOSTS)
+            hub.ping(lab.everyone)
+            answering = {spoke.name for spoke in lab.spokes if reports_pending(spoke)}
+
+    assert answering == {spoke.name for spoke in others}
+
+
+def reports_pending(host):
+    """Whether a timer runs for the answer to an IGMP query: `1:` before its time in /proc/net/igmp."""
+    groups = [line.split() for line in host.node.ask("read_net", name="igmp").splitlines() if line.startswith("\t")]
+    return any(timer.startswith("1:") for _, _, timer, *_ in groups)

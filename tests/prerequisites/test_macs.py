@@ -1,0 +1,82 @@
+"""
+All overlay MAC addresses are unique, the hub's ports included.
+
+    spoke1 gretap1 (MAC a) --( hub: gretap1 (b), gretap2 (c) )-- spoke2 gretap2 (MAC d)       a, b, c, d all different
+
+Clones of one image that name the device alike get one MAC from systemd (MACAddressPolicy=persistent), and broadcast
+hides it.
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("PRE-10")
+
+
+def test_no_mac_is_used_twice(overlay, configured):
+    """The spokes' devices and the hub's ports all have different MACs; only the bridge may share one of a port."""
+    seen, hub = configured(overlay), overlay.hub.name
+    macs = [seen[tunnel.spoke].devices[tunnel.spoke_device].mac for tunnel in overlay.topology.tunnels]
+    macs += [seen[hub].devices[tunnel.hub_device].mac for tunnel in overlay.topology.tunnels]
+    bridge = seen[hub].devices[overlay.topology.bridge].mac
+
+    assert len(macs) == len(set(macs))
+    assert bridge not in macs[: len(overlay.topology.tunnels)]
+
+
+def test_unicast_works_between_every_two_hosts(overlay, sender):
+    """Each host reaches every other one by unicast, which is what a MAC used twice breaks."""
+    assert sender.ping(sender.address()).unproved == set()
+
+
+def clone(one, other):
+    """Two spokes from one image: the second one's tunnel device gets the MAC of the first one's."""
+    mac = one.node.link(one.plan.device)["IFLA_ADDRESS"]
+    other.node.apply(("link_set", {"device": other.plan.device, "address": mac}))
+
+
+@pytest.mark.provoking
+@pytest.mark.tunnel("vxlan")
+def test_one_mac_on_two_vxlan_spokes_kills_broadcast_too(build_lab, on_a_cut_path):
+    """A VXLAN device drops what bears its own MAC: of two spokes with one MAC, neither hears the other at all."""
+    lab = build_lab()
+    one, other = lab.spokes[0], lab.spokes[-1]
+    clone(one, other)
+
+    with lab.listen(lab.others(one), **on_a_cut_path) as heard:
+        sent = one.udp.send(to=lab.everyone)
+
+    assert heard.payloads == {**{name: [sent.payload] for name in lab.others(one)}, other.name: []}
+
+
+@pytest.mark.provoking
+@pytest.mark.tunnel("gretap")
+def test_one_mac_on_two_spokes_kills_unicast_between_them(build_lab, on_a_cut_path):
+    """Two spokes with one MAC hear every broadcast and answer every broadcast ping, and cannot reach each other."""
+    lab = build_lab()
+    one, other = lab.spokes[0], lab.spokes[-1]
+    clone(one, other)
+
+    with lab.listen(lab.others(one), **on_a_cut_path) as heard:
+        one.udp.send(to=lab.everyone)
+    answers = lab.hub.ping(lab.everyone, **on_a_cut_path)
+
+    heard.exactly_once(at=lab.others(one))
+    answers.exactly_once_by(lab.hosts)
+    assert one.ping(other.address(), **on_a_cut_path).others == {}
+    assert one.ping(lab.hub.address(), **on_a_cut_path).others == {"hub": 1}
+
+
+@pytest.mark.provoking
+def test_the_hub_ports_mac_on_a_spoke_kills_its_unicast(build_lab, on_a_cut_path):
+    """A spoke with the MAC of a hub's port hears broadcasts, and cannot be reached by unicast through the hub."""
+    lab = build_lab()
+    spoke, other = lab.spokes[0], lab.spokes[-1]
+    port = lab.topology.tunnel_of(other.name).hub_device
+    spoke.node.apply(("link_set", {"device": spoke.plan.device, "address": lab.hub.node.link(port)["IFLA_ADDRESS"]}))
+
+    with lab.listen([spoke], **on_a_cut_path) as heard:
+        other.udp.send(to=lab.everyone)
+
+    heard.exactly_once(at=[spoke.name])
+    assert lab.hub.ping(spoke.address(), **on_a_cut_path).others == {}
+    assert other.ping(spoke.address(), **on_a_cut_path).others == {}

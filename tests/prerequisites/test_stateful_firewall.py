@@ -1,0 +1,69 @@
+"""
+A receiver that never sends must still receive: unsolicited GRE is accepted, not merely ESTABLISHED.
+
+    hub --- GRE ---> spoke2 [ INPUT: GRE in state ESTABLISHED only ]
+
+Such a rule works right after the receiver has talked, and dies when its connection tracking entry has run out (180 s).
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("PRE-05")
+
+STATEFUL_ONLY = (
+    ("INPUT", "-p", "gre", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT"),
+    ("INPUT", "-p", "gre", "-j", "DROP"),
+)
+TIMEOUTS = ("net.netfilter.nf_conntrack_gre_timeout", "net.netfilter.nf_conntrack_gre_timeout_stream")
+
+
+def test_a_host_that_never_sent_hears_broadcast(build_lab):
+    """The first packet of all, a broadcast from a spoke, reaches hosts that have not sent anything yet."""
+    lab = build_lab()
+    sender = lab.spokes[0]
+
+    with lab.listen(lab.others(sender)) as heard:
+        sent = sender.udp.send(to=lab.everyone)
+
+    heard.exactly_once(at=lab.others(sender))
+    arrival = {seen.node: seen.time for seen in lab.frames([sent.payload]) if not seen.outgoing}
+    for name in [spoke.name for spoke in lab.spokes if spoke is not sender]:
+        earlier = [seen for seen in lab.frames() if seen.node == name and seen.outgoing and seen.time < arrival[name]]
+        assert earlier == [], f"{name} sent before it heard the broadcast"
+
+
+@pytest.mark.provoking
+@pytest.mark.tunnel("gretap")
+def test_a_stateful_rule_hears_only_after_it_has_talked(build_lab, firewall, on_a_cut_path):
+    """Behind a rule that accepts ESTABLISHED alone, an idle spoke hears nothing; after it has sent, it hears."""
+    lab = build_lab()
+    sender, idle = lab.spokes[0], lab.spokes[-1]
+
+    with firewall(idle, *STATEFUL_ONLY):
+        with lab.listen([lab.hub, idle], **on_a_cut_path) as before:
+            first = sender.udp.send(to=lab.everyone)
+        with lab.listen([lab.hub], **on_a_cut_path):
+            idle.udp.send(to=lab.everyone)
+        with lab.listen([idle], **on_a_cut_path) as after:
+            sender.udp.send(to=lab.everyone)
+
+    assert before.payloads == {"hub": [first.payload], idle.name: []}
+    after.exactly_once(at=[idle.name])
+
+
+@pytest.mark.provoking
+@pytest.mark.tunnel("gretap")
+def test_a_stateful_rule_is_deaf_again_when_its_entry_has_run_out(build_lab, firewall, on_a_cut_path):
+    """Once the entry that a spoke's own packet made has run out, at once here, the spoke is deaf again."""
+    lab = build_lab()
+    sender, quiet = lab.spokes[0], lab.spokes[-1]
+
+    with firewall(quiet, *STATEFUL_ONLY):
+        quiet.node.write_sysctls(dict.fromkeys(TIMEOUTS, 0))
+        with lab.listen([lab.hub], **on_a_cut_path) as talked:
+            quiet.udp.send(to=lab.everyone)
+        with lab.listen([quiet], **on_a_cut_path) as heard:
+            sender.udp.send(to=lab.everyone)
+
+    talked.exactly_once(at=["hub"])
+    heard.nothing(at=[quiet.name])
