@@ -46,6 +46,19 @@ def of(lab: Lab) -> State:
     return state
 
 
+def fingerprint(lab: Lab) -> tuple[object, ...]:
+    """
+    The same state as one value that is cheap to take and to compare.
+
+    Equal: nothing was left changed.  Unequal: `differences` of two states says what, if anything.
+    """
+    calls: list[tuple[Node, Call]] = []
+    for node in lab.nodes.values():
+        calls.append((node, node.call("fingerprint")))
+        calls.append((node, node.call("sysctl_read", names=list(SYSCTLS))))
+    return tuple(tuple(answer.items()) if isinstance(answer, dict) else answer for answer in ask_all(calls))
+
+
 def differences(before: State, after: State) -> list[str]:
     """One line for each thing that is not as it was."""
     lines = []

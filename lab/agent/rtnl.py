@@ -87,29 +87,38 @@ class Transport:
             raise refusal
 
     def dump(self, message: Any, kind: int, message_class: Callable[..., Any]) -> list[Any]:
-        """Every object of a kind, decoded by `message_class`."""
+        """Every object of a kind, decoded by `message_class`; `message` is the request."""
+        message["header"]["type"] = kind
+        message.encode()
+        found: list[Any] = []
+        for whole in self._dumped(kind, bytes(message.data)[16:]):
+            decoded = message_class(whole)
+            decoded.decode()
+            found.append(decoded)
+        return found
+
+    def raw_dump(self, kind: int, request: bytes) -> list[bytes]:
+        """Every object of a kind as the kernel wrote it, from its fixed header on; `request` is the fixed header."""
+        return [whole[16:] for whole in self._dumped(kind, request)]
+
+    def _dumped(self, kind: int, request: bytes) -> list[bytes]:
         self.flush()
         self._sequence += 1
-        message["header"]["type"] = kind
-        message["header"]["flags"] = NLM_F_REQUEST | NLM_F_DUMP
-        message["header"]["sequence_number"] = self._sequence
-        message.encode()
-        self.socket.send(bytes(message.data))
-        found: list[Any] = []
+        flags = NLM_F_REQUEST | NLM_F_DUMP
+        self.socket.send(struct.pack("=IHHII", 16 + len(request), kind, flags, self._sequence, 0) + request)
+        found: list[bytes] = []
         while True:
-            for kind_read, flags, sequence, payload in self._read(whole=True):
+            for kind_read, flags_read, sequence, payload in self._read(whole=True):
                 if sequence != self._sequence:
                     continue
                 if kind_read == NLMSG_DONE:
                     return found
                 if kind_read == NLMSG_ERROR:
-                    refusal = _refusal(flags, payload[16:], "dump")
+                    refusal = _refusal(flags_read, payload[16:], "dump")
                     if refusal is not None:
                         raise refusal
                     return found
-                decoded = message_class(payload)
-                decoded.decode()
-                found.append(decoded)
+                found.append(payload)
 
     def operational(self, index: int) -> bool:
         """Whether a link's operational state (RFC 2863) is up: it transmits what it is given."""
@@ -134,9 +143,7 @@ class Transport:
         """
         deadline = time.monotonic() + timeout
         waiting = {self.index(device): device for device in devices}
-        events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        with events:
-            events.bind((0, RTMGRP_LINK))
+        with _link_events() as events:
             while True:
                 waiting = {index: device for index, device in waiting.items() if not self.operational(index)}
                 left = deadline - time.monotonic()
@@ -145,6 +152,28 @@ class Transport:
                 events.settimeout(left)
                 with contextlib.suppress(socket.timeout):
                     events.recv(1 << 16)
+
+    def wait_gone(self, devices: Sequence[str], timeout: float) -> list[str]:
+        """Waits until the devices are no more, woken by link notifications; returns those that still are (s)."""
+        deadline = time.monotonic() + timeout
+        with _link_events() as events:
+            while True:
+                devices = [device for device in devices if self._exists(device)]
+                left = deadline - time.monotonic()
+                if not devices or left <= 0:
+                    return sorted(devices)
+                events.settimeout(left)
+                with contextlib.suppress(socket.timeout):
+                    events.recv(1 << 16)
+
+    def _exists(self, device: str) -> bool:
+        try:
+            self.index(device)
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return False
+            raise
+        return True
 
     def _read(self, whole: bool = False) -> list[tuple[int, int, int, bytes]]:
         data = self.socket.recv(1 << 18)
@@ -155,6 +184,13 @@ class Transport:
             messages.append((kind, flags, sequence, data[start : offset + length]))
             offset += (length + 3) & ~3
         return messages
+
+
+def _link_events() -> socket.socket:
+    """A socket that is told of every change of a link in the stack that the thread is in."""
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    events.bind((0, RTMGRP_LINK))
+    return events
 
 
 def _refusal(flags: int, payload: bytes, what: str) -> Any:

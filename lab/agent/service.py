@@ -17,10 +17,14 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from lab.agent import modules, namespaces, procfs, programs, sockets
+from lab.agent import digest, modules, namespaces, procfs, programs, sockets
 from lab.agent.rtnl import Transport
 from lab.agent.sockets import Endpoint
 from lab.agent.taps import Tap
+
+BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
+MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8 // BYTES_OF_STACK)
+"""Stacks of closed nodes that are kept, in an eighth of the machine's memory at most."""
 
 
 class Node:
@@ -52,12 +56,13 @@ class Node:
                 self._tap = Tap()
         return self._tap
 
-    def close(self) -> None:
+    def close(self) -> namespaces.Stack:
+        """Closes what is open in the stack, and hands the stack itself back."""
         if self._transport is not None:
             self._transport.close()
         if self._tap is not None:
             self._tap.socket.close()
-        self.stack.close()
+        return self.stack
 
 
 class Agent:
@@ -66,6 +71,7 @@ class Agent:
     def __init__(self) -> None:
         self._nodes: dict[int, Node] = {}
         self._endpoints: dict[int, Endpoint] = {}
+        self._closed: list[namespaces.Stack] = []
         self._next = 0
 
     def _handle(self) -> int:
@@ -135,8 +141,26 @@ class Agent:
         return f"/proc/{os.readlink('/proc/self')}/fd/{self._namespace_of(node)}"
 
     def node_close(self, handles: Sequence[int]) -> None:
+        """
+        The nodes are gone for good; the kernel gets their stacks to remove when there are MOST_CLOSED of them.
+
+        Removing one holds the lock that building another one needs: 50 ms a lab, or nothing when it happens once.
+        """
         for handle in handles:
-            self._nodes.pop(handle).close()
+            self._closed.append(self._nodes.pop(handle).close())
+        if len(self._closed) > MOST_CLOSED:
+            self.drop_closed()
+
+    def drop_closed(self) -> None:
+        """The kernel may remove the stacks of closed nodes now."""
+        for stack in self._closed:
+            stack.close()
+        self._closed.clear()
+
+    def wait_gone(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
+        """Waits until the devices are no more; returns those that still are at the deadline (s)."""
+        with self._nodes[node].stack.entered():
+            return self._nodes[node].transport().wait_gone(devices, timeout)
 
     def settle(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
         """Waits until the devices transmit; returns those that do not by the deadline (s)."""
@@ -153,6 +177,10 @@ class Agent:
     def read(self, node: int, what: str) -> list[Any]:
         """`links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours` or `fdb` of a node."""
         return list(getattr(self._nodes[node].links(self._namespace_of), what)())
+
+    def fingerprint(self, node: int) -> str:
+        """One word for what is configured in a node (`digest.fingerprint`)."""
+        return digest.fingerprint(self._nodes[node].transport())
 
     def sysctl_read(self, node: int, names: Sequence[str]) -> dict[str, str | None]:
         """Values by name; None where this kernel has no such parameter."""
