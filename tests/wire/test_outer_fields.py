@@ -114,10 +114,9 @@ class TestDontFragment:
         [
             ({}, {False: True, True: True}),
             ({"pmtudisc": False}, {False: False, True: True}),
-            ({"pmtudisc": False, "ttl": None}, {False: False, True: True}),
             ({"pmtudisc": False, "ignore_df": True}, {False: False, True: False}),
         ],
-        ids=["default", "nopmtudisc", "nopmtudisc,ttl=inherit", "nopmtudisc,ignore-df"],
+        ids=["default", "nopmtudisc", "nopmtudisc,ignore-df"],
     )
     def test_follows_the_tunnels_options(self, standing, carried, layers, options, outer, inner):
         """Outer DF is set by default, copied from inside with nopmtudisc, and never set with ignore-df besides."""
