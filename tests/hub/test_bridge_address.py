@@ -1,0 +1,49 @@
+"""
+The bridge's own MAC address: the hub's address on the overlay hangs at it.
+
+    hub: bridge0  MAC pinned      ports come and go, spokes' ARP entries stay right
+                  MAC not pinned  the lowest of the ports': a new spoke may change it (br_stp_if.c)
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("HUB-08")
+
+LOWEST = "02:00:00:00:00:01"
+
+
+def bridge_mac(lab):
+    """The MAC address of the hub's bridge."""
+    return lab.hub.node.link(lab.topology.bridge)["IFLA_ADDRESS"]
+
+
+def test_is_not_a_ports(overlay):
+    """bridge0 has a MAC address that none of its ports has."""
+    ports = {overlay.hub.node.link(tunnel.hub_device)["IFLA_ADDRESS"] for tunnel in overlay.topology.tunnels}
+
+    assert bridge_mac(overlay) not in ports
+
+
+@pytest.mark.provoking
+def test_stays_when_a_port_gets_a_lower_one(provoked):
+    """A port whose MAC address is lower than bridge0's leaves bridge0's as it is, and the hub reachable."""
+    port = provoked.topology.tunnels[0].hub_device
+    own, before = provoked.hub.node.link(port)["IFLA_ADDRESS"], bridge_mac(provoked)
+    change, undo = (("link_set", {"device": port, "address": mac}) for mac in (LOWEST, own))
+
+    with provoked.hub.node.changed(change, undo), provoked.listen(["hub"]) as heard:
+        provoked["spoke1"].udp.send(to=provoked.hub.address())
+        now = bridge_mac(provoked)
+
+    assert now == before
+    heard.exactly_once(at=["hub"])
+
+
+@pytest.mark.provoking
+def test_follows_its_ports_unless_pinned(build_lab):
+    """As the article leaves it, bridge0 takes over the MAC address of the port with the lowest one."""
+    lab = build_lab(topology="article")
+
+    lab.hub.node.apply(("link_set", {"device": lab.topology.tunnels[-1].hub_device, "address": LOWEST}))
+
+    assert bridge_mac(lab) == LOWEST

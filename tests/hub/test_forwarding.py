@@ -1,0 +1,146 @@
+"""
+The hub's bridge is the one way between spokes: once to everybody else, never back, and no routing.
+
+    spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2        no tunnel between spoke1 and spoke2
+"""
+
+import pytest
+
+GROUP = "239.1.1.1"
+FORWARDING = "net.ipv4.ip_forward"
+MANY = 20
+
+
+def from_spoke_to_spoke(overlay, seen, layers):
+    """The carried frames whose outer packet goes from one spoke straight to another."""
+    spokes = {spoke.address("underlay") for spoke in overlay.spokes}
+    return [one.sighting for one in seen if {one.outer[layers.IP].src, one.outer[layers.IP].dst} <= spokes]
+
+
+def passed(heard, host, device):
+    """How often what was sent came in at one of a host's devices, and how often it went out there."""
+    directions = [one.outgoing for one in heard.sightings() if (one.node, one.interface) == (host.name, device)]
+    return directions.count(False), directions.count(True)
+
+
+@pytest.mark.requirement("HUB-01")
+@pytest.mark.parametrize("kind", ["unicast", "broadcast", "multicast"])
+def test_spokes_meet_at_the_hub_only(overlay, spoke1, spoke2, everyone, listen, carried, layers, kind):
+    """What a spoke sends another goes through the hub's bridge: no outer packet goes from spoke to spoke."""
+    to = {"unicast": spoke2.address(), "broadcast": everyone, "multicast": GROUP}[kind]
+
+    with listen([spoke2], group=GROUP if kind == "multicast" else None) as heard:
+        spoke1.udp.send(to=to)
+
+    heard.exactly_once(at=[spoke2.name])
+    tunnel = overlay.topology.tunnel_of(spoke1.name)
+    assert passed(heard, overlay.hub, tunnel.hub_device) == (1, 0)
+    assert from_spoke_to_spoke(overlay, carried(heard.sightings()), layers) == []
+
+
+@pytest.mark.requirement("HUB-01")
+@pytest.mark.provoking
+@pytest.mark.parametrize("forwarding", [0, 1], ids="ip_forward={}".format)
+def test_needs_no_ip_forwarding(provoked, spoke1, spoke2, forwarding):
+    """Spokes reach each other whether or not the hub forwards IP."""
+    with provoked.hub.node.with_sysctl(FORWARDING, forwarding), provoked.listen([spoke2]) as heard:
+        spoke1.udp.send(to=spoke2.address())
+        spoke1.udp.send(to=provoked.everyone)
+
+    heard.exactly_once(at=[spoke2.name])
+
+
+@pytest.mark.requirement("HUB-04")
+@pytest.mark.parametrize("kind", ["broadcast", "multicast"])
+def test_nobody_hears_anything_twice(overlay, sender, everyone, listen, tag, kind):
+    """Of a burst of numbered datagrams every other node hears each one once, in the order they were sent."""
+    others = overlay.others(sender)
+    numbered = [b"%s %03d" % (tag, number) for number in range(MANY)]
+
+    with listen(others, group=GROUP if kind == "multicast" else None) as heard:
+        sender.udp.send(numbered, to=everyone if kind == "broadcast" else GROUP)
+
+    heard.exactly_once(at=others)
+    assert list(heard.payloads.values()) == [numbered] * len(others)
+
+
+@pytest.mark.requirement("HUB-04")
+@pytest.mark.provoking
+class TestSecondTunnel:
+    """A spoke that is attached twice: a leftover or "redundant" tunnel, bridged at the hub beside the first."""
+
+    def test_doubles_broadcast(self, build_lab, inject):
+        """Broadcast reaches that spoke twice and the others once."""
+        lab = build_lab()
+        inject(lab, "second-tunnel")
+        twice = lab.spokes[-1].name
+
+        with lab.listen(lab.others("spoke1")) as heard:
+            lab["spoke1"].udp.send(to=lab.everyone)
+
+        assert {name: len(payloads) for name, payloads in heard.payloads.items()} == {
+            name: 2 if name == twice else 1 for name in heard.at
+        }
+
+    def test_leaves_multicast_single(self, build_lab, inject):
+        """Multicast reaches that spoke once: its membership is on one device."""
+        lab = build_lab()
+        inject(lab, "second-tunnel")
+
+        with lab.listen(lab.others("spoke1"), group=GROUP) as heard:
+            lab["spoke1"].udp.send(to=GROUP)
+
+        heard.exactly_once(at=heard.at)
+
+    def test_is_hidden_by_strict_reverse_path_filtering(self, build_lab, inject):
+        """With rp_filter=1 the second copy is dropped at the spoke, which counts it."""
+        lab = build_lab()
+        inject(lab, "second-tunnel")
+        spoke = lab.spokes[-1]
+        spoke.node.write_sysctls({"net.ipv4.conf.all.rp_filter": 1})
+        before = spoke.node.counters()["TcpExtIPReversePathFilter"]
+
+        with lab.listen(lab.others("spoke1")) as heard:
+            lab["spoke1"].udp.send(to=lab.everyone)
+
+        heard.exactly_once(at=heard.at)
+        assert spoke.node.counters()["TcpExtIPReversePathFilter"] > before
+
+    def test_makes_a_ping_answer_twice(self, build_lab, inject):
+        """That spoke answers one broadcast ping twice."""
+        lab = build_lab()
+        inject(lab, "second-tunnel")
+
+        answers = lab["spoke1"].ping(lab.everyone)
+
+        assert answers.counts == {name: 2 if name == lab.spokes[-1].name else 1 for name in lab.hosts}
+
+
+@pytest.mark.requirement("HUB-05")
+@pytest.mark.parametrize("kind", ["broadcast", "multicast"])
+def test_no_frame_goes_back_where_it_came_from(overlay, spoke1, everyone, listen, kind):
+    """A spoke's frame comes in at its port once, leaves by every other port once, and by its own never."""
+    others = overlay.others(spoke1)
+
+    with listen(others, group=GROUP if kind == "multicast" else None) as heard:
+        spoke1.udp.send(to=everyone if kind == "broadcast" else GROUP)
+
+    heard.exactly_once(at=others)
+    ports = {tunnel.spoke: passed(heard, overlay.hub, tunnel.hub_device) for tunnel in overlay.topology.tunnels}
+    assert ports == {spoke.name: (1, 0) if spoke.name == spoke1.name else (0, 1) for spoke in overlay.spokes}
+    assert passed(heard, spoke1, spoke1.plan.device) == (0, 1)
+
+
+@pytest.mark.requirement("HUB-05")
+@pytest.mark.provoking
+def test_hairpin_returns_frames_that_no_socket_shows(provoked, spoke1):
+    """With hairpin on, the frame returns to its sender's NIC, while every socket still hears one copy."""
+    port = provoked.topology.tunnel_of(spoke1.name).hub_device
+    on, off = (("bridge_port", {"device": port, "hairpin": value}) for value in (1, 0))
+
+    with provoked.hub.node.changed(on, off), provoked.listen(provoked.hosts) as heard:
+        spoke1.udp.send(to=provoked.everyone)
+
+    heard.exactly_once(at=heard.at)
+    assert passed(heard, provoked.hub, port) == (1, 1)
+    assert passed(heard, spoke1, spoke1.plan.nic) == (1, 1)

@@ -1,0 +1,110 @@
+"""
+The hub learns where a MAC address is: what is for one spoke is no other's business.
+
+    spoke1 --to spoke2's MAC--> ( hub: bridge0, FDB: spoke2 on tunnel2 ) --> spoke2       spoke3 sees nothing
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("HUB-03")
+
+MANY = 4
+GRACE = 0.1  # seconds for a fence that cannot arrive; those that can arrive within a millisecond
+NOBODY = bytes.fromhex("0200000000fe")
+EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
+
+
+def seen_at(lab, host, tags):
+    """How many of the tagged frames came in at a spoke's tunnel device."""
+    return [(one.interface, one.outgoing) for one in lab.frames(tags) if one.node == host.name].count(
+        (host.plan.device, False)
+    )
+
+
+def flags(lab, spokes, **values):
+    """Sets flags on the hub's ports towards these spokes."""
+    changes = [("bridge_port", {"device": lab.topology.tunnel_of(spoke.name).hub_device, **values}) for spoke in spokes]
+    lab.hub.node.apply(*changes)
+
+
+def unicast_from_first_to_second(lab):
+    """
+    spoke1 sends spoke2 several datagrams after both have spoken; returns what spoke2 heard of them and their tags.
+
+    What the third spoke then sees is proved by the broadcast that follows on the same way.
+    """
+    first, second, third = lab.spokes[:3]
+    with lab.listen([second, third], grace=GRACE) as heard:
+        for spoke in (first, second):
+            spoke.udp.send(to=lab.everyone)
+        sent = [first.udp.send(to=second.address()).payload for _ in range(MANY)]
+        last = first.udp.send(to=lab.everyone).payload
+    assert last in heard.payloads[third.name]
+    return [payload for payload in heard.payloads[second.name] if payload in sent], sent
+
+
+def test_unicast_goes_to_its_port_only(standing):
+    """Once both have spoken, a third spoke sees none of what two spokes send each other."""
+    lab = standing(spokes=3)
+
+    heard, sent = unicast_from_first_to_second(lab)
+
+    assert heard == sent
+    assert seen_at(lab, lab.spokes[1], sent) == MANY
+    assert seen_at(lab, lab.spokes[2], sent) == 0
+
+
+def test_hub_has_each_spoke_at_its_port(overlay):
+    """After a spoke has spoken, the hub's table has its MAC address at its own port."""
+    for spoke in overlay.spokes:
+        spoke.ping(overlay.hub.address())
+    names = {link["index"]: link["IFLA_IFNAME"] for link in overlay.hub.node.read("links")}
+    learned = {
+        entry["NDA_LLADDR"]: names[entry["ifindex"]]
+        for entry in overlay.hub.node.read("fdb")
+        if entry.get("NDA_MASTER")
+    }
+
+    for spoke in overlay.spokes:
+        mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+        assert learned.get(mac) == overlay.topology.tunnel_of(spoke.name).hub_device
+
+
+def test_unknown_unicast_goes_to_every_other_port(standing, tag):
+    """A frame to a MAC address that nobody has been heard from is flooded to every other spoke, once."""
+    lab = standing(spokes=3)
+    first = lab.spokes[0]
+    own = bytes.fromhex(first.node.link(first.plan.device)["IFLA_ADDRESS"].replace(":", ""))
+
+    with lab.listen(lab.others(first)) as heard:
+        first.send_frame(first.plan.device, NOBODY + own + EXPERIMENTAL + tag)
+        first.udp.send(to=lab.everyone)
+
+    heard.exactly_once(at=lab.others(first))
+    assert [seen_at(lab, spoke, [tag]) for spoke in lab.spokes] == [0] + [1] * (len(lab.spokes) - 1)
+
+
+@pytest.mark.provoking
+def test_without_learning_a_third_spoke_sees_all(build_lab):
+    """With learning off on the hub's ports, unicast between two spokes arrives and is seen by the third as well."""
+    lab = build_lab(spokes=3)
+    flags(lab, lab.spokes, learning=0)
+
+    heard, sent = unicast_from_first_to_second(lab)
+
+    assert heard == sent
+    assert seen_at(lab, lab.spokes[2], sent) == MANY
+
+
+@pytest.mark.provoking
+def test_without_learning_and_flooding_unicast_is_lost(build_lab):
+    """With learning off and flood off on a spoke's port, unicast to it is lost while broadcast reaches it."""
+    lab = build_lab(spokes=3)
+    flags(lab, lab.spokes, learning=0)
+    flags(lab, lab.spokes[1:2], flood=0)
+
+    heard, sent = unicast_from_first_to_second(lab)
+
+    assert heard == []
+    assert seen_at(lab, lab.spokes[1], sent) == 0
+    assert seen_at(lab, lab.spokes[2], sent) == MANY

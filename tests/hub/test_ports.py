@@ -1,0 +1,117 @@
+"""
+The hub's ports: a tunnel serves its spoke only as a port of the bridge.
+
+    spoke1 --tunnel1--( hub: bridge0 )   tunnel2-- spoke2        tunnel2 without `master bridge0`
+"""
+
+import pytest
+
+GROUP = "239.1.1.1"
+BRIDGE_FORWARDING = 3  # BR_STATE_FORWARDING
+IFF_UP = 1
+GRACE = 0.1  # seconds for a fence that cannot arrive; those that can arrive within a millisecond
+
+
+def exchange(lab, group=None):
+    """Every node sends one broadcast, or one datagram to a group that all are in; returns who heard whom."""
+    senders = {}
+    with lab.listen(lab.hosts, group=group, grace=GRACE) as heard:
+        for host in lab.hosts.values():
+            senders[host.udp.send(to=group or lab.everyone).payload] = host.name
+    return {name: {senders[payload] for payload in got} - {name} for name, got in heard.payloads.items()}
+
+
+def all_but(lab, name, heard_by_hub=frozenset()):
+    """Who hears whom when one spoke is cut off, except for what the hub itself still hears of it."""
+    well = set(lab.hosts) - {name}
+    cut_off = {host: well - {host} if host in well else set() for host in lab.hosts}
+    return {**cut_off, "hub": cut_off["hub"] | heard_by_hub}
+
+
+@pytest.fixture
+def detached(provoked):
+    """The last spoke's tunnel without its bridge, at a hub and spokes that filter no reverse paths: (lab, spoke)."""
+    spoke = provoked.spokes[-1]
+    port = provoked.topology.tunnel_of(spoke.name).hub_device
+    out = ("link_set", {"device": port, "nomaster": True})
+    back = ("link_set", {"device": port, "master": provoked.topology.bridge})
+    node = provoked.hub.node
+    with node.with_sysctl("net.ipv4.conf.all.rp_filter", 0), node.with_sysctl(f"net.ipv4.conf.{port}.rp_filter", 0):
+        with node.changed(out, back):
+            yield provoked, spoke
+
+
+@pytest.mark.requirement("HUB-02")
+def test_every_tunnel_is_a_forwarding_port(overlay):
+    """Each of the hub's tunnels has bridge0 as its master and forwards."""
+    bridge = overlay.hub.node.link(overlay.topology.bridge)["index"]
+    ports = {port["index"]: port for port in overlay.hub.node.read("bridge_ports")}
+
+    for tunnel in overlay.topology.tunnels:
+        link = overlay.hub.node.link(tunnel.hub_device)
+        assert link.get("IFLA_MASTER") == bridge, f"{tunnel.hub_device} of the hub is no port of bridge0"
+        assert ports[link["index"]]["IFLA_PROTINFO"]["IFLA_BRPORT_STATE"] == BRIDGE_FORWARDING
+
+
+@pytest.mark.requirement("HUB-02")
+def test_every_node_hears_every_other(overlay):
+    """With every tunnel in the bridge, broadcast of each node is heard by all others."""
+    assert exchange(overlay) == {name: set(overlay.others(name)) for name in overlay.hosts}
+
+
+@pytest.mark.requirement("HUB-02")
+@pytest.mark.provoking
+class TestDetachedPort:
+    def test_cuts_its_spoke_off_though_the_hub_hears_it(self, detached):
+        """The spoke hears nobody; of its broadcast nothing reaches a spoke, and the hub itself still hears it."""
+        lab, spoke = detached
+
+        assert exchange(lab) == all_but(lab, spoke.name, heard_by_hub={spoke.name})
+
+    def test_is_deaf_to_it_with_strict_reverse_path_filtering(self, detached):
+        """With rp_filter=1 the hub does not hear that spoke's broadcast either."""
+        lab, spoke = detached
+
+        with lab.hub.node.with_sysctl("net.ipv4.conf.all.rp_filter", 1):
+            assert exchange(lab) == all_but(lab, spoke.name)
+
+    def test_stops_multicast_both_ways(self, detached):
+        """Multicast passes neither to the spoke nor from it, not even to the hub."""
+        lab, spoke = detached
+
+        assert exchange(lab, group=GROUP) == all_but(lab, spoke.name)
+
+    def test_shows_nothing_at_the_link(self, detached):
+        """Both ends of the tunnel are still up: the state of the link says nothing of the bridge."""
+        lab, spoke = detached
+
+        hub_end = lab.hub.node.link(lab.topology.tunnel_of(spoke.name).hub_device)
+        spoke_end = spoke.node.link(spoke.plan.device)
+        assert hub_end["flags"] & spoke_end["flags"] & IFF_UP
+
+
+@pytest.mark.requirement("HUB-06")
+def test_no_port_is_isolated(overlay):
+    """None of the hub's ports is isolated unless somebody wants it so."""
+    isolated = [
+        port["IFLA_IFNAME"]
+        for port in overlay.hub.node.read("bridge_ports")
+        if (port.get("IFLA_PROTINFO") or {}).get("IFLA_BRPORT_ISOLATED")
+    ]
+
+    assert isolated == []
+
+
+@pytest.mark.requirement("HUB-06")
+@pytest.mark.provoking
+def test_isolated_ports_reach_all_but_each_other(build_lab):
+    """Two spokes on isolated ports do not hear each other, and both hear and are heard by all others."""
+    lab = build_lab(spokes=3)
+    apart = [spoke.name for spoke in lab.spokes[:2]]
+    for name in apart:
+        port = lab.topology.tunnel_of(name).hub_device
+        lab.hub.node.apply(("bridge_port", {"device": port, "isolated": 1}))
+
+    heard = exchange(lab)
+
+    assert heard == {name: set(lab.others(name)) - (set(apart) if name in apart else set()) for name in lab.hosts}
