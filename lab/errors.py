@@ -29,5 +29,9 @@ class MachineLost(EnvironmentProblem):
     """A machine that was there (agent, guest, ssh host) stopped answering."""
 
 
+class NotApplicable(OvercastError):
+    """What is asked has no meaning for this lab: the emulated cloud of live hosts, a change of hosts only looked at."""
+
+
 class CheckFailed(OvercastError, AssertionError):
     """The overlay did not do what a requirement says."""

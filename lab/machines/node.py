@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lab.errors import NotApplicable
 from lab.machines.base import Call, Machine, call
 from lab.model import Change
 
@@ -85,6 +86,40 @@ class Node:
     def run(self, *arguments: str, timeout: float = 30.0) -> dict[str, Any]:
         """Runs a program inside the node: `status` (None: not installed), `output`, `errors`."""
         return dict(self.ask("run", arguments=list(arguments), timeout=timeout))
+
+
+# what a node that is only looked at may be asked; everything else would change it
+LOOKING = frozenset(
+    {
+        "read",
+        "fingerprint",
+        "sysctl_read",
+        "sysctls_below",
+        "counters",
+        "read_net",
+        "open",
+        "send_once",
+        "send_many",
+        "send_fence",
+        "wait_frame",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Observed(Node):
+    """A node of a live host: it is looked at and sent from, and refuses every change by construction."""
+
+    def ask(self, verb: str, **arguments: Any) -> Any:
+        return super().ask(self._allowed(verb), **arguments)
+
+    def call(self, verb: str, **arguments: Any) -> Call:
+        return super().call(self._allowed(verb), **arguments)
+
+    def _allowed(self, verb: str) -> str:
+        if verb not in LOOKING:
+            raise NotApplicable(f"live hosts are only looked at, and this would change {self.name} ({verb})")
+        return verb
 
 
 def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:

@@ -1,0 +1,76 @@
+"""
+Live hosts as a lab: the same hosts, probes and checks; the cloud's network is the cloud's, and nothing is changed.
+
+    seen = live.look({"hub": machine, "spoke1": machine, ...})
+    seen.findings                                   what is half-configured or contradictory
+    with seen.lab.listen(["spoke2"]) as heard: ...  None when there is no overlay to test
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.errors import NotApplicable
+from lab.laboratory import Lab
+from lab.machines.base import Machine
+from lab.machines.node import Node, Observed
+from lab.model import Finding, Topology, Underlay
+from lab.overlay import readback
+from lab.overlay.understanding import understand
+from lab.probes.listening import Listening
+from lab.underlay.cloud import Cloud
+
+LIVE_GRACE = 1.0
+"""Seconds that a fence may take between live hosts: several round trips of any cloud region, and its ARP."""
+
+
+class LiveLab(Lab):
+    """A lab of hosts that are somebody's."""
+
+    def __init__(
+        self, machines: Mapping[str, Machine], topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]
+    ) -> None:
+        super().__init__(machines[topology.hub.name], topology, underlay, nodes)
+        self.machines = dict(machines)
+
+    @property
+    def fabric(self) -> Node:
+        raise NotApplicable("the cloud's own network cannot be looked into from live hosts")
+
+    @property
+    def cloud(self) -> Cloud:
+        raise NotApplicable("the cloud's own network is not this run's to change")
+
+    def listen(self, *positional: Any, **fields: Any) -> Listening:
+        return super().listen(*positional, **{"grace": LIVE_GRACE, **fields})
+
+    def remake_tunnel(self, *positional: Any, **options: Any) -> None:
+        raise NotApplicable("the tunnels of live hosts are not this run's to change")
+
+    def close(self) -> None:
+        """Nothing was made, so there is nothing to take away; the machines are closed by who connected them."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was found on live hosts."""
+
+    lab: LiveLab | None
+    findings: tuple[Finding, ...]
+    seen: Mapping[str, readback.Seen]
+
+
+def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
+    """Reads the overlay of live hosts, the hub first, all at once."""
+    nodes: dict[str, Node] = {
+        name: Observed(name, machine, machine.call("node_home")) for name, machine in machines.items()
+    }
+    seen = readback.read(list(nodes.values()))
+    understood = understand(seen)
+    if understood.topology is None:
+        return Looked(None, understood.findings, seen)
+    kept = {node.name: nodes[node.name] for node in understood.topology.nodes}
+    lab = LiveLab(machines, understood.topology, underlay, kept)
+    return Looked(lab, understood.findings, seen)
