@@ -3,6 +3,8 @@
 pytest_plugins = [
     "fixtures.options",
     "fixtures.requirements",
+    "fixtures.live",
+    "fixtures.machines",
     "fixtures.labs",
     "fixtures.probes",
     "fixtures.underlay",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import random
 import secrets
 from collections.abc import Iterator
 
 TAG_SIZE = 16  # octets at the head of a payload, by which taps find every copy of it
 FIRST_PORT, LAST_PORT = 20_000, 32_000  # below ip_local_port_range: no other socket is given one of these
 
-_ports: Iterator[int] = itertools.cycle(range(FIRST_PORT, LAST_PORT))
+# begun anywhere: on live hosts two runs may meet
+_ports: Iterator[int] = itertools.cycle(random.sample(range(FIRST_PORT, LAST_PORT), LAST_PORT - FIRST_PORT))
 _groups: Iterator[int] = itertools.cycle(range(1, 1 << 16))
 
 

@@ -1,0 +1,212 @@
+"""
+Host specifications: which live machines a run is about, written as pytest-testinfra writes them.
+
+    hub.example                                   a name: ssh, as `ssh hub.example` would
+    opc@10.1.0.5                                  with a user
+    ssh://opc@[2001:db8::5]:2222?sudo=true&python=/usr/bin/python3.9&timeout=20
+    @hosts.txt                                    one of these a line; # begins a comment
+
+A list is separated by commas.  The first is the hub, the others are spoke1, spoke2, ...
+Source: https://testinfra.readthedocs.io/en/latest/backends.html
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl, unquote
+
+from lab.errors import UsageProblem
+
+OPTION = "--hosts"
+EXAMPLE = f"{OPTION}=ssh://opc@hub.example?sudo=true,spoke1.example,ssh://opc@10.1.0.5:2222"
+NAME = re.compile(r"\w[\w.+=~-]*", re.ASCII)
+USER = re.compile(r"[\w.][\w.+@\\~-]*\$?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """One live host.  None: what ssh's own configuration, or the option for all hosts, says."""
+
+    position: int
+    text: str
+    """As the user wrote it."""
+    host: str
+    user: str | None = None
+    port: int | None = None
+    sudo: bool | None = None
+    python: str = "python3"
+    timeout: float | None = None
+    """Seconds from the start of the connecting."""
+    ssh_config: str | None = None
+    ssh_identity_file: str | None = None
+
+    @property
+    def role(self) -> str:
+        return "hub" if self.position == 0 else f"spoke{self.position}"
+
+    @property
+    def destination(self) -> str:
+        """`user@host:port`, with what was given."""
+        host = f"[{self.host}]" if ":" in self.host and self.port else self.host
+        return (f"{self.user}@" if self.user else "") + host + (f":{self.port}" if self.port else "")
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        return f"{self.role} ({self.destination})"
+
+    def variant(self, **parameters: str) -> str:
+        """How the specification reads with other parameters: for advice."""
+        before, _, query = self.text.partition("?")
+        given = {**dict(parse_qsl(query)), **parameters}
+        base = before if "://" in before else f"ssh://{before}"
+        return base + "?" + "&".join(f"{key}={value}" for key, value in given.items())
+
+
+def parse(text: str) -> tuple[HostSpec, ...]:
+    """Understands a list of hosts, or `@FILE`; UsageProblem says what was expected, what was found, and an example."""
+    elements = _inventory(text[1:]) if text.startswith("@") else [(OPTION, part.strip()) for part in text.split(",")]
+    specs: list[HostSpec] = []
+    for where, element in elements:
+        if not element:
+            _refuse(where, "a host between the commas", f"nothing (element {len(specs) + 1} of {text!r} is empty)")
+        specs.append(_spec(where, element, len(specs)))
+        _refuse_twice(where, specs)
+    if len(specs) < 2:
+        found = specs[0].text if specs else "none"
+        _refuse(OPTION, "the hub and at least one spoke: an overlay has two ends", f"one host only ({found})")
+    return tuple(specs)
+
+
+def _refuse(where: str, expected: str, found: str) -> NoReturn:
+    raise UsageProblem(f"{where}: expected {expected}; found {found}\n  example: {EXAMPLE}")
+
+
+def _inventory(name: str) -> list[tuple[str, str]]:
+    expected = "a text file with one host a line"
+    if not name:
+        _refuse(f"{OPTION}=@", expected, "no file name after the @")
+    try:
+        lines = Path(name).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        _refuse(f"{OPTION}=@{name}", expected, f"{why}")
+    found = []
+    for number, line in enumerate(lines, 1):
+        # a # inside a word is no comment
+        element = re.sub(r"(^|\s)#.*", "", line).strip()
+        where = f"{name}, line {number}"
+        if re.search(r"[\s,]", element):
+            _refuse(where, "one host a line", f"{element!r}")
+        if element:
+            found.append((where, element))
+    if not found:
+        _refuse(f"{OPTION}=@{name}", "at least a hub and a spoke", "no host in the file")
+    return found
+
+
+def _spec(where: str, text: str, position: int) -> HostSpec:
+    scheme, separator, rest = text.rpartition("://")
+    if separator and scheme != "ssh":
+        _refuse(where, "the scheme ssh, the only way to a live host", f"{scheme!r} in {_shown(text)}")
+    authority, _, query = rest.partition("?")
+    authority = authority.removesuffix("/")
+    if "/" in authority or "#" in authority:
+        _refuse(where, "[user@]host[:port]", f"a path in {_shown(text)}")
+    user, separator, address = authority.rpartition("@")
+    if ":" in user:
+        _refuse(where, "a user without a password (keys or an agent log in)", f"a password in {_shown(text)}")
+    if separator and not USER.fullmatch(unquote(user)):
+        _refuse(where, "a user name before the @", f"{user!r} in {_shown(text)}")
+    host, port = _address(where, text, address)
+    parameters = _parameters(where, text, query)
+    return HostSpec(position, text, host, unquote(user) or None, port, **parameters)
+
+
+def _shown(text: str) -> str:
+    """The specification without a password that someone wrote into it."""
+    return repr(re.sub(r":[^@/]*@", ":...@", text.partition("://")[2] or text))
+
+
+def _address(where: str, text: str, address: str) -> tuple[str, int | None]:
+    if address.startswith("["):
+        host, bracket, rest = address[1:].partition("]")
+        if not bracket or not _is_ipv6(host) or (rest and not rest.startswith(":")):
+            _refuse(where, "an IPv6 address in brackets, [2001:db8::5]:22", f"{address!r}")
+        return host, _port(where, text, rest[1:]) if rest else None
+    if address.count(":") > 1:
+        expected = f"brackets around an IPv6 address, ssh://[{address}]" if _is_ipv6(address) else "[user@]host[:port]"
+        _refuse(where, expected, f"{address!r}")
+    host, colon, port = address.partition(":")
+    if not host:
+        _refuse(where, "a host name or address", f"none in {_shown(text)}")
+    if not NAME.fullmatch(host):
+        _refuse(where, "a host name or address", f"{host!r}")
+    return host, _port(where, text, port) if colon else None
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _port(where: str, text: str, port: str) -> int:
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        _refuse(where, "a port from 1 to 65535", f"{port!r} in {_shown(text)}")
+    return int(port)
+
+
+def _truth(value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise ValueError("true or false")
+    return value.lower() == "true"
+
+
+def _seconds(value: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII) or float(value) <= 0:
+        raise ValueError("seconds, more than 0")
+    return float(value)
+
+
+def _word(value: str) -> str:
+    if not value or not value.isprintable() or value.startswith("-"):
+        raise ValueError("a path or name")
+    return value
+
+
+PARAMETERS: dict[str, Callable[[str], Any]] = {
+    "sudo": _truth,
+    "python": _word,
+    "timeout": _seconds,
+    "ssh_config": _word,
+    "ssh_identity_file": _word,
+}
+
+
+def _parameters(where: str, text: str, query: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in PARAMETERS:
+            _refuse(where, f"one of the parameters {', '.join(PARAMETERS)}", f"{name!r} in {_shown(text)}")
+        if name in found:
+            _refuse(where, f"the parameter {name} once", f"it twice in {_shown(text)}")
+        try:
+            found[name] = PARAMETERS[name](value)
+        except ValueError as error:
+            _refuse(where, f"{name}={error}", f"{name}={value} in {_shown(text)}")
+    return found
+
+
+def _refuse_twice(where: str, specs: list[HostSpec]) -> None:
+    *before, last = specs
+    for spec in before:
+        if (spec.host.lower(), spec.port or 22) == (last.host.lower(), last.port or 22):
+            _refuse(where, "every host once", f"{last.destination} as {spec.role} and as {last.role}")

@@ -1,0 +1,188 @@
+"""
+Live hosts: one machine each, over OpenSSH, all connected at once and under one deadline.
+
+    specs = hosts.parse("opc@hub.example,opc@spoke1.example")
+    machines = connect(specs, sudo=True)            all of them, or one error that names every host that failed
+    connected = reach(specs, sudo=True)             those that could be reached, and why the others could not
+
+An agent works in the host's own network stack (its `node_home`).  It ends with its connection, whatever ends that, and
+leaves neither file nor process.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import execnet
+
+from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
+from lab.machines import luggage
+from lab.machines.base import AgentBug, Machine
+from lab.machines.hosts import EXAMPLE, HostSpec
+from lab.machines.ssh_link import BEATS, SILENCE, Link, Login, Unusable
+
+TIMEOUT = 15.0
+"""Seconds from the first connection's start within which every host has to have its agent."""
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The hosts that have an agent, by role (`hub`, `spoke1`, ...), and what kept the others from it."""
+
+    machines: Mapping[str, Machine]
+    failures: Sequence[EnvironmentProblem]
+
+    def all(self) -> list[Machine]:
+        """Every machine, the hub first; if any host failed, closes the others and raises one error naming them."""
+        if not self.failures:
+            return list(self.machines.values())
+        self.close()
+        if len(self.failures) == 1:
+            raise self.failures[0]
+        texts = [str(failure).replace("\n", "\n  ") for failure in self.failures]
+        raise EnvironmentProblem(
+            f"{len(texts)} of {len(texts) + len(self.machines)} hosts cannot be used\n  " + "\n  ".join(texts)
+        )
+
+    def close(self) -> None:
+        """Ends every agent, all at the same time."""
+        close(list(self.machines.values()))
+
+
+def close(machines: Sequence[Machine]) -> None:
+    """Ends the agents of several machines at the same time."""
+    with ThreadPoolExecutor(max(1, len(machines))) as pool:
+        list(pool.map(Machine.close, machines))
+
+
+def connect(
+    specs: Sequence[HostSpec],
+    *,
+    ssh_config: str | None = None,
+    identity_file: str | None = None,
+    sudo: bool = False,
+    timeout: float = TIMEOUT,
+    silence: float = SILENCE,
+    group: execnet.Group | None = None,
+) -> list[Machine]:
+    """
+    Connects to every host; the arguments are `reach`'s.
+
+    Raises EnvironmentProblem naming every host that cannot be used; then no host is left connected.
+    """
+    return reach(
+        specs,
+        ssh_config=ssh_config,
+        identity_file=identity_file,
+        sudo=sudo,
+        timeout=timeout,
+        silence=silence,
+        group=group,
+    ).all()
+
+
+def reach(
+    specs: Sequence[HostSpec],
+    *,
+    ssh_config: str | None = None,
+    identity_file: str | None = None,
+    sudo: bool = False,
+    timeout: float = TIMEOUT,
+    silence: float = SILENCE,
+    group: execnet.Group | None = None,
+) -> Connected:
+    """
+    Connects to the hosts in parallel and says which could be and why the others could not.
+
+    `timeout` is in seconds and for all of them together; a host's own `timeout=` counts from the same start.
+    `silence` is the number of seconds without a word after which a host counts as lost, and after which the agent on
+    it takes us for gone, puts things back and ends.  A specification's own `ssh_config=`, `ssh_identity_file=` and `sudo=` go before these arguments.
+    Raises UsageProblem when two specifications lead to one machine, EnvironmentProblem when there is no ssh here.
+    """
+    group = group or execnet.Group()
+    login = Login(ssh_config, identity_file, sudo, silence)
+    started = time.monotonic()
+    links: list[Link] = []
+    try:
+        for spec in specs:
+            links.append(Link(spec, login, started, spec.timeout or timeout, group.execmodel))
+        luggage.packed()  # while ssh shakes hands
+        with ThreadPoolExecutor(max(1, len(links))) as pool:
+            attempts = list(pool.map(lambda link: _attempt(link, group), links))
+    except BaseException:
+        for link in links:
+            link.kill()
+            link.close()
+        raise
+    connected = Connected(
+        {link.spec.role: made for link, made in zip(links, attempts) if isinstance(made, Machine)},
+        [made for made in attempts if not isinstance(made, Machine)],
+    )
+    try:
+        _refuse_one_machine_twice([link for link, made in zip(links, attempts) if isinstance(made, Machine)])
+    except UsageProblem:
+        connected.close()
+        raise
+    return connected
+
+
+def _attempt(link: Link, group: execnet.Group) -> Machine | EnvironmentProblem:
+    try:
+        link.log_in()
+        link.send(luggage.packed())
+        return _machine(link, group)
+    except (Unusable, MachineLost, AgentBug) as problem:
+        link.kill()
+        link.close()
+        return problem
+
+
+def _machine(link: Link, group: execnet.Group) -> Machine:
+    spec = execnet.XSpec(f"ssh={link.spec.destination}//id={link.spec.role}-{os.getpid()}-{id(link):x}")
+    spec.execmodel = group.remote_execmodel.backend
+    # execnet's own ssh gateway has no deadline, drops what ssh says, and quotes nothing: so its parts are put together
+    link.take_over()
+    gateway = execnet.Gateway(link, spec)
+    group._register(gateway)
+    stopped = threading.Event()
+
+    def end() -> None:
+        stopped.set()
+        link.close()
+
+    try:
+        machine = Machine("ssh", link.spec.label, gateway, [], on_close=end, autopsy=link.last_words)
+    except BaseException:
+        end()
+        gateway.exit()
+        raise
+    link.established()
+    beat = link.silence / BEATS
+    threading.Thread(target=_speak, args=(gateway, beat, stopped), name=f"pulse of {link.spec.role}", daemon=True).start()
+    return machine
+
+
+def _speak(gateway: Any, beat: float, stopped: threading.Event) -> None:
+    """Asks for a sign of life every `beat` seconds: each side takes a long silence for the other's end."""
+    while not stopped.wait(beat):
+        try:
+            gateway.remote_status()
+        except (OSError, EOFError):
+            return
+
+
+def _refuse_one_machine_twice(links: Sequence[Link]) -> None:
+    seen: dict[str, Link] = {}
+    for link in links:
+        other = seen.setdefault(link.stack, link)
+        if other is not link:
+            raise UsageProblem(
+                f"--hosts: expected every host once; found that {other.spec.label} and {link.spec.label} lead to the "
+                f"same machine\n  example: {EXAMPLE}"
+            )
