@@ -113,7 +113,8 @@ class Host:
 
     def ping(self, to: str, **fields: Any) -> echo.Answers:
         """One ICMP echo request; the answers counted per node (`probes.echo.ping`)."""
-        return echo.ping(self.node, self.plans, to, **fields)
+        nodes = {name: host.node for name, host in self.hosts.items()}
+        return echo.ping(self.node, self.plans, to, **{"nodes": nodes, **fields})
 
     def reaches_by_tcp(self, server: Host, network: Network = "overlay") -> bytes:
         """Connects to a server on another host, sends a unique payload and returns what arrived there."""

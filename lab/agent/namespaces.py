@@ -48,6 +48,14 @@ class Stack:
         os.close(self.namespace)
 
 
+class Home(Stack):
+    """The stack that the agent was started in: its threads are there, and need no right to be."""
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        yield
+
+
 _home_fd: int | None = None
 
 
@@ -60,7 +68,7 @@ def _home() -> int:
 
 def home() -> Stack:
     """The stack that the agent was started in: the VM's own on a live host."""
-    return Stack("home", os.dup(_home()))
+    return Home("home", os.dup(_home()))
 
 
 def create(name: str) -> Stack:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import platform
+import resource
 import sys
 import time
 import traceback
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from lab.agent import digest, modules, namespaces, procfs, programs, sockets
+from lab.agent import digest, fences, modules, namespaces, procfs, programs, sockets
 from lab.agent.rtnl import Transport
 from lab.agent.sockets import Endpoint
 from lab.agent.taps import Tap
 
 BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
+MOST_OPEN = 65536  # descriptors; a node with its sockets takes up to eight of them
 MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8 // BYTES_OF_STACK)
 """Stacks of closed nodes that are kept, in an eighth of the machine's memory at most."""
 
@@ -288,24 +291,23 @@ class Agent:
         self._endpoints[handle] = Endpoint(connection)
         return handle
 
-    def wait_for(self, tokens: Sequence[Any], timeout: float) -> list[int]:
+    def wait_for(self, tokens: Sequence[Any], timeout: float, legs: Sequence[dict[str, Any]] = ()) -> list[int]:
         """
-        Waits until every `[endpoint, token]` has received something that holds the token, under one deadline (s).
+        Waits until every `[endpoint, token]` has received something that holds the token; `fences` says how long.
 
-        Returns the positions of those that have not.
+        `timeout` in seconds; a leg of the underlay is `{"node", "fields", "to", "arrival": endpoint}`.  Returns the
+        positions of the tokens that did not arrive.
         """
-        endpoints = {handle: self._endpoints[handle] for handle, _ in tokens}
-        missing = set(range(len(tokens)))
+        ways = [
+            fences.Leg(
+                functools.partial(self._mark, leg["node"], leg["to"], leg["fields"]), self._endpoints[leg["arrival"]]
+            )
+            for leg in legs
+        ]
+        return fences.missing([(self._endpoints[handle], token) for handle, token in tokens], ways, timeout)
 
-        def arrived() -> bool:
-            for position in list(missing):
-                handle, token = tokens[position]
-                if any(token in received["payload"] for received in endpoints[handle].inbox):
-                    missing.discard(position)
-            return not missing
-
-        sockets.wait_until(list(endpoints.values()), arrived, timeout)
-        return sorted(missing)
+    def _mark(self, node: int, to: Sequence[Any], fields: dict[str, Any], marker: bytes) -> None:
+        self.send_many(node, [marker], to, fields)
 
     def take(self, endpoints: Sequence[int]) -> list[list[dict[str, Any]]]:
         """What each endpoint has received since it was last taken."""
@@ -354,9 +356,19 @@ class Agent:
         return sum(self._nodes[node].tap().lost for node in nodes)
 
 
+def _allow_descriptors() -> None:
+    """Raises the limit of open descriptors (1024 by default) as far as allowed: a lab of 250 spokes needs 2000."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limits in ((MOST_OPEN, max(hard, MOST_OPEN)), (min(hard, MOST_OPEN), hard)):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            return
+
+
 def serve(channel: Any) -> None:
     """Answers until the other side closes the channel."""
     sys.setswitchinterval(0.001)
+    _allow_descriptors()
     agent = Agent()
     for calls in channel:
         results: list[Any] = []

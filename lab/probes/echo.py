@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,9 @@ from lab.errors import CheckFailed
 from lab.machines.base import call
 from lab.machines.node import Node
 from lab.model import Network, NodePlan
-from lab.probes import options
+from lab.probes import markers, options
 from lab.probes.listening import FENCE_GRACE
-from lab.probes.payloads import unique
+from lab.probes.payloads import fresh_port, unique
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
 IP_HEADER_LEAST = 20
@@ -84,45 +84,56 @@ def ping(
     ttl: int | None = None,
     fence: bool = True,
     grace: float = FENCE_GRACE,
+    nodes: Mapping[str, Node] | None = None,
 ) -> Answers:
     """
-    Pings `to` once from a node and returns who answered.
+    Pings `to` once from a node and returns who answered; `nodes` are all hosts, for markers in their one kernel.
 
     `device` binds the socket (for 224.0.0.1, which has no route of its own); `ttl` is the inner TTL, for multicast
     as for the rest.
     """
-    plan = plans[node.name]
     identifier = int.from_bytes(os.urandom(2), "big")
-    payload = unique()
     chosen = [options.broadcast()]
     if ttl is not None:
         chosen += [options.ttl(ttl), options.multicast_ttl(ttl)]
-    receiver = node.ask(
-        "open",
-        **options.ICMP,
-        options=chosen,
-        device=device,
-    )
-    fence_socket = node.ask("open", **options.ICMP)
+    fenced = [name for name in plans if fence and name != node.name]
+    port = fresh_port()
+    marked = [node, *(nodes[name] for name in fenced)] if nodes and markers.one_kernel(nodes.values()) else []
+    openings = [
+        node.call("open", **options.ICMP, options=chosen, device=device),
+        node.call("open", **options.ICMP),
+        *(each.call("open", **options.UDP, bind=["", port]) for each in marked),
+    ]
+    receiver, fence_socket, *arrivals = opened = node.machine.batch(openings)
     try:
-        calls = [call("send", endpoint=receiver, payload=request(identifier, 1, payload), to=[to, 0])]
+        calls = [call("send", endpoint=receiver, payload=request(identifier, 1, unique()), to=[to, 0])]
         tokens: list[list[Any]] = []
-        names = [name for name in plans if fence and name != node.name]
-        for number, name in enumerate(names):
+        for number, name in enumerate(fenced, 2):
             token = unique()
-            tokens.append([fence_socket, _reply_head(identifier, 2 + number) + token])
-            sent = request(identifier, 2 + number, token)
+            tokens.append([fence_socket, _reply_head(identifier, number) + token])
+            sent = request(identifier, number, token)
             calls.append(call("try_send", endpoint=fence_socket, payload=sent, to=[plans[name].address(network), 0]))
+        ends = {each.name: arrival for each, arrival in zip(marked, arrivals, strict=True)}
+        legs = markers.legs(_ways(node.name, plans, network), nodes, plans, ends, port) if ends and nodes else []
         calls += [
-            call("wait_for", tokens=tokens, timeout=grace),
+            call("wait_for", tokens=tokens, timeout=grace, legs=legs),
             call("take", endpoints=[receiver]),
         ]
         *_, missing, (received,) = node.machine.batch(calls)
     finally:
-        node.machine.call("close", endpoints=[receiver, fence_socket])
-    return _count(
-        plan.name, to, plans, network, identifier, received, frozenset(names[position] for position in missing)
-    )
+        node.machine.call("close", endpoints=opened)
+    unproved = frozenset(fenced[position] for position in missing)
+    return _count(node.name, to, plans, network, identifier, received, unproved)
+
+
+def _ways(pinger: str, plans: Mapping[str, NodePlan], network: Network) -> Iterator[tuple[str, str]]:
+    """Requests go out by the hub (or directly, on the underlay), answers come back the same way."""
+    hub = markers.hub_of(plans)
+    for name in plans:
+        if network == "overlay":
+            yield from ((pinger, hub), (hub, name), (name, hub), (hub, pinger))
+        else:
+            yield from ((pinger, name), (name, pinger))
 
 
 def _reply_head(identifier: int, sequence: int) -> bytes:

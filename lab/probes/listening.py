@@ -7,12 +7,13 @@ Listening: sockets that are bound and taps that are live before anything is sent
 
 A fence is a unicast datagram that leaves the sender after the stimulus, on the same legs.  When it has arrived, what
 was sent before it and has not arrived is lost: absence is proved in milliseconds instead of waited for.  Where it
-cannot go (the path itself is broken) FENCE_GRACE bounds the wait, and the node is listed in `unproved`.
+cannot go (the overlay itself is broken) markers on the underlay tell that nothing more is on its way (`markers`), and
+the node is listed in `unproved`.  FENCE_GRACE bounds the wait where they cannot go either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
@@ -20,11 +21,12 @@ from lab.errors import CheckFailed
 from lab.machines.base import call
 from lab.machines.node import Node, ask_all
 from lab.model import Network, NodePlan
-from lab.probes import options, sightings
+from lab.probes import markers, options, sightings
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.payloads import fresh_port, tag_of, unique
 
-FENCE_GRACE = 0.25  # seconds: how long a fence may take; in a lab whatever arrives has arrived within a millisecond
+FENCE_GRACE = 0.5
+"""Seconds that a fence, or a marker, may take: less than a millisecond in a lab, more on a busy machine."""
 ANY = ""
 
 
@@ -80,14 +82,13 @@ class Listening:
         calls = []
         for name in self.at:
             node = self._nodes[name]
-            calls += [
-                (node, node.call("open", **self._receiver(self._plans[name]))),
-                (node, node.call("open", **self._fence_receiver(self._plans[name]))),
-            ]
+            calls.append((node, node.call("open", **self._receiver(self._plans[name]))))
+        fenced = list(dict.fromkeys([*self.at, markers.hub_of(self._plans)]))
+        calls += [(self._nodes[name], self._nodes[name].call("open", **self._fence_receiver())) for name in fenced]
         calls += [(node, call("tap_ready", nodes=[node.handle])) for node in self._tapped]
         opened = ask_all(calls)
-        for position, name in enumerate(self.at):
-            self._sockets[name], self._fences[name] = opened[2 * position], opened[2 * position + 1]
+        self._sockets = dict(zip(self.at, opened, strict=False))
+        self._fences = dict(zip(fenced, opened[len(self.at) :], strict=False))
         return self
 
     def __exit__(
@@ -97,13 +98,13 @@ class Listening:
             if kind is None:
                 self._gather()
         finally:
-            calls = []
-            for name in self.at:
-                if name in self._sockets:
-                    calls.append(
-                        (self._nodes[name], call("close", endpoints=[self._sockets[name], self._fences[name]]))
-                    )
-            ask_all(calls)
+            ask_all(
+                [
+                    (self._nodes[name], call("close", endpoints=[endpoint]))
+                    for opened in (self._sockets, self._fences)
+                    for name, endpoint in opened.items()
+                ]
+            )
             self._on_exit(self)
 
     def _receiver(self, plan: NodePlan) -> dict[str, Any]:
@@ -128,7 +129,7 @@ class Listening:
             return [options.membership(group, where, join=join) for group in self._joined]
         return [options.source_membership(group, self._source, where, join=join) for group in self._joined]
 
-    def _fence_receiver(self, plan: NodePlan) -> dict[str, Any]:
+    def _fence_receiver(self) -> dict[str, Any]:
         return {**options.UDP, "bind": [ANY, self._fence_port]}
 
     def _gather(self) -> None:
@@ -146,10 +147,11 @@ class Listening:
             )
             for name in self.at
         ]
-        if len({id(node.machine) for node in self._nodes.values()}) == 1 and calls:
+        if markers.one_kernel(self._nodes.values()) and calls:
             # one kernel: one wait for all the fences, and everything in one round trip
             together = [[self._fences[name], token] for name in self.at for token in tokens[name]]
-            waits = [(calls[0][0], call("wait_for", tokens=together, timeout=self._grace))]
+            legs = markers.legs(self._ways(), self._nodes, self._plans, self._fences, self._fence_port)
+            waits = [(calls[0][0], call("wait_for", tokens=together, timeout=self._grace, legs=legs))]
         takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in self.at]
         answers = ask_all([*calls, *waits, *takes])
         self.datagrams = {
@@ -157,6 +159,13 @@ class Listening:
             for name, answer in zip(self.at, answers[-len(takes) :], strict=True)
         }
         self._note_unproved(waits, answers[len(calls) : len(calls) + len(waits)], tokens)
+
+    def _ways(self) -> Iterator[tuple[str, str]]:
+        """Where the underlay carries what was sent: by the hub, or directly when that is where it was sent."""
+        hub = markers.hub_of(self._plans)
+        for sent in self.sent:
+            yield sent.node, hub
+            yield from ((hub if self.network == "overlay" else sent.node, name) for name in self.at)
 
     def _note_unproved(
         self, waits: Sequence[Any], missing: Sequence[list[int]], tokens: dict[str, list[bytes]]

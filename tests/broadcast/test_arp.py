@@ -8,41 +8,34 @@ import pytest
 
 pytestmark = pytest.mark.requirement("BCAST-08")
 
-NUD_PERMANENT = 0x80
 REPLY = 2  # RFC 826
 
 
-def learned(host):
-    """The MAC addresses that a host has learned on the overlay, by address."""
+def resolved(host, addresses):
+    """The MAC addresses that a host has resolved some addresses to on the overlay."""
     index = host.node.link(host.plan.device)["index"]
-    return {
-        entry["NDA_DST"]: entry.get("NDA_LLADDR")
-        for entry in host.node.read("neighbours")
-        if entry["ifindex"] == index and not entry["state"] & NUD_PERMANENT and entry["NDA_DST"][:4] != "224."
-    }
-
-
-def unlearn(host):
-    """Forget what a host has resolved on the overlay, as its neighbour table does by itself with time."""
-    host.node.apply(*(("neigh_del", {"device": host.plan.device, "to": address}) for address in learned(host)))
+    entries = [entry for entry in host.node.read("neighbours") if entry["ifindex"] == index]
+    return {entry["NDA_DST"]: entry.get("NDA_LLADDR") for entry in entries if entry["NDA_DST"] in addresses}
 
 
 def test_every_other_node_resolves_to_its_own_mac(overlay, sender):
-    """A node that knows nobody resolves each other one to that node's own MAC address, not to the hub's."""
+    """A node resolves each other one to that node's own MAC address, a spoke another spoke not to the hub's."""
     others = [overlay[name] for name in overlay.others(sender)]
-    unlearn(sender)
 
     answers = [sender.ping(other.address()) for other in others]
 
     assert [answer.others for answer in answers] == [{other.name: 1} for other in others]
     macs = {other.address(): other.node.link(other.plan.device)["IFLA_ADDRESS"] for other in others}
-    assert learned(sender) == macs
+    assert resolved(sender, macs) == macs
 
 
-def test_the_owner_answers_and_nobody_else(overlay, sender, decode, layers):
-    """One request goes out for an address, and the one reply that comes back is its owner's."""
+@pytest.mark.provoking
+def test_the_owner_answers_and_nobody_else(provoked, sender, decode, layers):
+    """A node that has forgotten an address asks for it, and the one reply that comes in is the owner's."""
+    overlay = provoked
     owner = overlay[overlay.others(sender)[-1]]
-    unlearn(sender)
+    sender.ping(owner.address())
+    sender.node.apply(("neigh_del", {"device": sender.plan.device, "to": owner.address()}))
     overlay.forget()
 
     sender.ping(owner.address()).exactly_once_by([owner.name])

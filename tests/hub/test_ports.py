@@ -9,13 +9,12 @@ import pytest
 GROUP = "239.1.1.1"
 BRIDGE_FORWARDING = 3  # BR_STATE_FORWARDING
 IFF_UP = 1
-GRACE = 0.1  # seconds for a fence that cannot arrive; those that can arrive within a millisecond
 
 
 def exchange(lab, group=None):
     """Every node sends one broadcast, or one datagram to a group that all are in; returns who heard whom."""
     senders = {}
-    with lab.listen(lab.hosts, group=group, grace=GRACE) as heard:
+    with lab.listen(lab.hosts, group=group) as heard:
         for host in lab.hosts.values():
             senders[host.udp.send(to=group or lab.everyone).payload] = host.name
     return {name: {senders[payload] for payload in got} - {name} for name, got in heard.payloads.items()}

@@ -5,7 +5,12 @@ The outgoing interface: what the socket says comes before the routing table, whi
     ===+=ens3==================+=ens3=========+=ens3====      neither these nor a multicast route: bare, and lost
 """
 
+import contextlib
+from ipaddress import ip_network
+
 import pytest
+
+from lab.model import MULTICAST
 
 GROUP = "224.1.1.1"
 
@@ -25,9 +30,10 @@ def choices(host, network):
 def test_without_a_route_each_choice_delivers_and_a_plain_socket_does_not(provoked, sender, listen):
     """Without a multicast route each choice of the overlay delivers from the overlay address; a plain send is lost."""
     others = provoked.others(sender)
-    route = {"to": str(provoked.topology.multicast_route), "device": sender.plan.device}
 
-    with sender.node.changed(("route_del", route), ("route_add", route)):
+    with contextlib.ExitStack() as routes_back:
+        for route in multicast_routes(sender):
+            routes_back.enter_context(sender.node.changed(("route_del", route), ("route_add", route)))
         with listen(others, group=GROUP) as heard:
             lost = sender.udp.send(b"plain", to=GROUP)
             chosen = [sender.udp.send(to=GROUP, **fields) for fields in choices(sender, "overlay").values()]
@@ -47,6 +53,16 @@ def test_choice_comes_before_the_route(overlay, sender, listen, choice):
 
     heard.nothing(at=others)
     assert places(heard, sent, sender) == {(sender.plan.nic, None)}
+
+
+def multicast_routes(host):
+    """The routes of a host's overlay device that lead to any part of the multicast range."""
+    index = host.node.link(host.plan.device)["index"]
+    routes = [route for route in host.node.read("routes") if route["family"] == 2 and route.get("RTA_OIF") == index]
+    wanted = [
+        f"{route.get('RTA_DST')}/{route['dst_len']}" for route in routes if route["dst_len"] and route["type"] == 1
+    ]
+    return [{"to": to, "device": host.plan.device} for to in wanted if ip_network(to).subnet_of(MULTICAST)]
 
 
 def places(heard, sent, host):

@@ -41,17 +41,17 @@ def forward_drop(provoked, hub, bridge_filter, firewall):
 @pytest.mark.provoking
 @pytest.mark.parametrize(("everywhere", "this_bridge"), [(1, 0), (0, 1)], ids=["by-sysctl", "by-this-bridge-alone"])
 def test_a_filtering_bridge_cuts_the_spokes_from_each_other(
-    provoked, spoke1, spoke2, everyone, forward_drop, everywhere, this_bridge, listen, on_a_cut_path
+    provoked, spoke1, spoke2, everyone, forward_drop, everywhere, this_bridge, listen
 ):
     """With FORWARD at DROP, a bridge that asks it passes ARP but no IP between spokes; the hub hears everything."""
     known = {"device": spoke1.plan.device, "to": spoke2.address()}
     spoke1.node.apply(("neigh_add", {**known, "lladdr": "02:00:00:00:00:01"}), ("neigh_del", known))
 
     with forward_drop(everywhere, this_bridge):
-        with listen(["hub", "spoke2"], **on_a_cut_path) as heard:
+        with listen(["hub", "spoke2"]) as heard:
             sent = spoke1.udp.send(to=everyone)
-        other = spoke1.ping(spoke2.address(), **on_a_cut_path)
-        own = spoke1.ping(provoked.hub.address(), **on_a_cut_path)
+        other = spoke1.ping(spoke2.address())
+        own = spoke1.ping(provoked.hub.address())
 
     assert heard.payloads == {"hub": [sent.payload], "spoke2": []}
     assert (other.others, own.others) == ({}, {"hub": 1})

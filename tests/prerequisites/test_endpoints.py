@@ -61,15 +61,15 @@ def prefer_second_address(lab, spoke):
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-08")
 @pytest.mark.tunnel("gretap")
-def test_another_source_address_makes_the_tunnel_one_way(build_lab, refusals, on_a_cut_path, carried):
+def test_another_source_address_makes_the_tunnel_one_way(build_lab, refusals, carried):
     """A spoke that sends from another address than the hub's remote gets ICMP 3/3, and still hears the hub."""
     lab = build_lab(local=False)
     spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
     second = prefer_second_address(lab, spoke)
 
-    with lab.listen(others, **on_a_cut_path) as out:
+    with lab.listen(others) as out:
         spoke.udp.send(to=lab.everyone)
-    with lab.listen([spoke], **on_a_cut_path) as back:
+    with lab.listen([spoke]) as back:
         lab.hub.udp.send(to=lab.everyone)
 
     out.nothing(at=others)
@@ -96,7 +96,7 @@ def test_a_pinned_local_address_cures_it(build_lab):
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-08")
 @pytest.mark.tunnel("gretap")
-def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab, refusals, on_a_cut_path):
+def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab, refusals):
     """With a wrong remote on the hub's side, the spoke is refused with ICMP 3/3, and the hub looks for nobody's MAC."""
     lab = build_lab(local=False)
     spoke = lab.spokes[-1]
@@ -109,9 +109,9 @@ def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab, refusals
         ),
     )
 
-    with lab.listen(lab.others(spoke), **on_a_cut_path) as out:
+    with lab.listen(lab.others(spoke)) as out:
         spoke.udp.send(to=lab.everyone)
-    with lab.listen([spoke], **on_a_cut_path) as back:
+    with lab.listen([spoke]) as back:
         lab.hub.udp.send(to=lab.everyone)
 
     out.nothing(at=lab.others(spoke))
@@ -137,13 +137,13 @@ def test_the_way_to_the_other_end_is_the_nic(overlay, configured, sender, everyo
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-12")
 @pytest.mark.tunnel("gretap")
-def test_a_tunnel_that_is_its_own_way_delivers_nothing(build_lab, on_a_cut_path):
+def test_a_tunnel_that_is_its_own_way_delivers_nothing(build_lab):
     """With the route to the remote through the tunnel itself nothing leaves, and collisions and errors are counted."""
     lab = build_lab()
     spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
     spoke.node.apply(("route_add", {"to": f"{lab.hub.address('underlay')}/32", "device": spoke.plan.device}))
 
-    with lab.listen(others, **on_a_cut_path) as heard:
+    with lab.listen(others) as heard:
         sent = spoke.udp.send(to=lab.everyone)
 
     heard.nothing(at=others)

@@ -36,13 +36,13 @@ def clone(one, other):
 
 @pytest.mark.provoking
 @pytest.mark.tunnel("vxlan")
-def test_one_mac_on_two_vxlan_spokes_kills_broadcast_too(build_lab, on_a_cut_path):
+def test_one_mac_on_two_vxlan_spokes_kills_broadcast_too(build_lab):
     """A VXLAN device drops what bears its own MAC: of two spokes with one MAC, neither hears the other at all."""
     lab = build_lab()
     one, other = lab.spokes[0], lab.spokes[-1]
     clone(one, other)
 
-    with lab.listen(lab.others(one), **on_a_cut_path) as heard:
+    with lab.listen(lab.others(one)) as heard:
         sent = one.udp.send(to=lab.everyone)
 
     assert heard.payloads == {**{name: [sent.payload] for name in lab.others(one)}, other.name: []}
@@ -50,33 +50,33 @@ def test_one_mac_on_two_vxlan_spokes_kills_broadcast_too(build_lab, on_a_cut_pat
 
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
-def test_one_mac_on_two_spokes_kills_unicast_between_them(build_lab, on_a_cut_path):
+def test_one_mac_on_two_spokes_kills_unicast_between_them(build_lab):
     """Two spokes with one MAC hear every broadcast and answer every broadcast ping, and cannot reach each other."""
     lab = build_lab()
     one, other = lab.spokes[0], lab.spokes[-1]
     clone(one, other)
 
-    with lab.listen(lab.others(one), **on_a_cut_path) as heard:
+    with lab.listen(lab.others(one)) as heard:
         one.udp.send(to=lab.everyone)
-    answers = lab.hub.ping(lab.everyone, **on_a_cut_path)
+    answers = lab.hub.ping(lab.everyone)
 
     heard.exactly_once(at=lab.others(one))
     answers.exactly_once_by(lab.hosts)
-    assert one.ping(other.address(), **on_a_cut_path).others == {}
-    assert one.ping(lab.hub.address(), **on_a_cut_path).others == {"hub": 1}
+    assert one.ping(other.address()).others == {}
+    assert one.ping(lab.hub.address()).others == {"hub": 1}
 
 
 @pytest.mark.provoking
-def test_the_hub_ports_mac_on_a_spoke_kills_its_unicast(build_lab, on_a_cut_path):
+def test_the_hub_ports_mac_on_a_spoke_kills_its_unicast(build_lab):
     """A spoke with the MAC of a hub's port hears broadcasts, and cannot be reached by unicast through the hub."""
     lab = build_lab()
     spoke, other = lab.spokes[0], lab.spokes[-1]
     port = lab.topology.tunnel_of(other.name).hub_device
     spoke.node.apply(("link_set", {"device": spoke.plan.device, "address": lab.hub.node.link(port)["IFLA_ADDRESS"]}))
 
-    with lab.listen([spoke], **on_a_cut_path) as heard:
+    with lab.listen([spoke]) as heard:
         other.udp.send(to=lab.everyone)
 
     heard.exactly_once(at=[spoke.name])
-    assert lab.hub.ping(spoke.address(), **on_a_cut_path).others == {}
-    assert other.ping(spoke.address(), **on_a_cut_path).others == {}
+    assert lab.hub.ping(spoke.address()).others == {}
+    assert other.ping(spoke.address()).others == {}

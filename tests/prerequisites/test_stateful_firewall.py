@@ -34,17 +34,17 @@ def test_a_host_that_never_sent_hears_broadcast(build_lab):
 
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
-def test_a_stateful_rule_hears_only_after_it_has_talked(build_lab, firewall, on_a_cut_path):
+def test_a_stateful_rule_hears_only_after_it_has_talked(build_lab, firewall):
     """Behind a rule that accepts ESTABLISHED alone, an idle spoke hears nothing; after it has sent, it hears."""
     lab = build_lab()
     sender, idle = lab.spokes[0], lab.spokes[-1]
 
     with firewall(idle, *STATEFUL_ONLY):
-        with lab.listen([lab.hub, idle], **on_a_cut_path) as before:
+        with lab.listen([lab.hub, idle]) as before:
             first = sender.udp.send(to=lab.everyone)
-        with lab.listen([lab.hub], **on_a_cut_path):
+        with lab.listen([lab.hub]):
             idle.udp.send(to=lab.everyone)
-        with lab.listen([idle], **on_a_cut_path) as after:
+        with lab.listen([idle]) as after:
             sender.udp.send(to=lab.everyone)
 
     assert before.payloads == {"hub": [first.payload], idle.name: []}
@@ -53,16 +53,16 @@ def test_a_stateful_rule_hears_only_after_it_has_talked(build_lab, firewall, on_
 
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
-def test_a_stateful_rule_is_deaf_again_when_its_entry_has_run_out(build_lab, firewall, on_a_cut_path):
+def test_a_stateful_rule_is_deaf_again_when_its_entry_has_run_out(build_lab, firewall):
     """Once the entry that a spoke's own packet made has run out, at once here, the spoke is deaf again."""
     lab = build_lab()
     sender, quiet = lab.spokes[0], lab.spokes[-1]
 
     with firewall(quiet, *STATEFUL_ONLY):
         quiet.node.write_sysctls(dict.fromkeys(TIMEOUTS, 0))
-        with lab.listen([lab.hub], **on_a_cut_path) as talked:
+        with lab.listen([lab.hub]) as talked:
             quiet.udp.send(to=lab.everyone)
-        with lab.listen([quiet], **on_a_cut_path) as heard:
+        with lab.listen([quiet]) as heard:
             sender.udp.send(to=lab.everyone)
 
     talked.exactly_once(at=["hub"])

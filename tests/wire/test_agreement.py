@@ -14,13 +14,12 @@ pytestmark = pytest.mark.tunnel("gretap")
 KEY, OTHER_KEY = 42, 43
 KEY_PRESENT = bytes.fromhex("20006558")
 PORT_UNREACHABLE = (3, 3)
-GRACE = 0.1  # seconds for a fence that cannot arrive; those that can arrive within a millisecond
 
 
 def exchange(lab):
     """The hub and every spoke send a broadcast each; returns who heard whom."""
     senders = {}
-    with lab.listen(lab.hosts, grace=GRACE) as heard:
+    with lab.listen(lab.hosts) as heard:
         for host in lab.hosts.values():
             senders[host.udp.send(to=lab.everyone).payload] = host.name
     return {name: {senders[payload] for payload in got} - {name} for name, got in heard.payloads.items()}

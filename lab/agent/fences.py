@@ -1,0 +1,74 @@
+"""
+Fences: waiting for packets that follow a probe on its way, without a clock where that can be.
+
+In one kernel every packet waits in the same queue (netif_rx, one CPU: the agent is pinned).  A marker on the underlay,
+leg by leg, arrives after what was queued before it: when a few of them have gone the whole way and a fence has still
+not come, it never will.  Only where the underlay is cut too does a deadline end the wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.agent.sockets import Endpoint, wait_until
+
+ROUNDS = 8
+"""Markers that go the whole way before a fence is given up: a fence may need an ARP exchange first, over two legs."""
+
+Send = Callable[[bytes], None]
+Token = tuple[Endpoint, bytes]
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One leg of the underlay: how a marker is sent on it, and where it arrives."""
+
+    send: Send
+    arrival: Endpoint
+
+
+def missing(tokens: Sequence[Token], legs: Sequence[Leg], timeout: float) -> list[int]:
+    """The positions of the fences that did not arrive, after `ROUNDS` markers or `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    left = set(range(len(tokens)))
+
+    def outstanding() -> bool:
+        for position in list(left):
+            endpoint, token = tokens[position]
+            endpoint.drain()
+            if any(token in received["payload"] for received in endpoint.inbox):
+                left.discard(position)
+        return bool(left)
+
+    for _ in range(ROUNDS if legs else 0):
+        if not outstanding():
+            return []
+        for leg in legs:
+            if not _gone(leg, deadline):
+                break
+        else:
+            continue
+        break
+    else:
+        if legs:
+            outstanding()
+            return sorted(left)
+    endpoints = list({id(endpoint): endpoint for endpoint, _ in tokens}.values())
+    wait_until(endpoints, lambda: not outstanding(), max(0.0, deadline - time.monotonic()))
+    return sorted(left)
+
+
+def _gone(leg: Leg, deadline: float) -> bool:
+    marker: Any = os.urandom(12)
+    with contextlib.suppress(OSError):
+        leg.send(marker)
+    return wait_until(
+        [leg.arrival],
+        lambda: any(marker in received["payload"] for received in leg.arrival.inbox),
+        max(0.0, deadline - time.monotonic()),
+    )

@@ -1,0 +1,45 @@
+"""
+Markers: datagrams on the underlay, leg by leg, by which one kernel's queues are known to be empty.
+
+They go where an overlay packet is carried, sender to hub and hub to receiver, but need no overlay: where the overlay is
+cut, they still tell that nothing more is on its way (`agent.fences`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lab.machines.node import Node
+from lab.model import NodePlan
+from lab.probes import options
+
+
+def one_kernel(nodes: Iterable[Node]) -> bool:
+    """Whether the nodes share a kernel, and with it the queues that markers speak of."""
+    return len({id(node.machine) for node in nodes}) == 1
+
+
+def hub_of(plans: Mapping[str, NodePlan]) -> str:
+    """The node that everything on the overlay goes through."""
+    return next(name for name, plan in plans.items() if plan.is_hub)
+
+
+def legs(
+    ways: Iterable[tuple[str, str]],
+    nodes: Mapping[str, Node],
+    plans: Mapping[str, NodePlan],
+    arrivals: Mapping[str, int],
+    port: int,
+) -> list[dict[str, Any]]:
+    """The legs of the ways (from, to), each once, as the agent's `wait_for` takes them."""
+    return [
+        {
+            "node": nodes[start].handle,
+            "fields": dict(options.UDP),
+            "to": [plans[end].address("underlay"), port],
+            "arrival": arrivals[end],
+        }
+        for start, end in dict.fromkeys(ways)
+        if start != end
+    ]
