@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -85,7 +86,8 @@ def _lack_of_host(tunnel: str) -> EnvironmentProblem | None:
 
 class Starting:
     """
-    A machine on its way.  `machine` waits for it, `close` ends it, also while it still starts.
+    A machine on its way.  `machine` waits for it, `close` ends it, also while it still starts; `answered` and `warm`
+    are the seconds until its agent answered and until that had imported what a lab needs.
 
     The thread in which it starts lives as long as it: the kernel ends a local agent with the thread that started it.
     """
@@ -95,6 +97,8 @@ class Starting:
         self._machine: Machine | None = None
         self._error: BaseException | None = None
         self._ready, self._closed = threading.Event(), threading.Event()
+        self._began = time.monotonic()
+        self.answered = self.warm = 0.0
         self._thread = threading.Thread(target=self._live, name="machine", daemon=True)
         self._thread.start()
 
@@ -102,7 +106,9 @@ class Starting:
         try:
             machine = self._make()
             self._machine = machine
+            self.answered = time.monotonic() - self._began
             machine.facts["pyroute2"] = machine.call("warm_up")
+            self.warm = time.monotonic() - self._began
         except BaseException as error:
             self._error = error
         self._ready.set()

@@ -87,6 +87,13 @@ def mount_all(settings: dict[str, list[str]]) -> None:
     )
 
 
+def widen_tables() -> None:
+    """Room for the neighbours of a lab with 250 spokes: the table is one for all namespaces, and holds 1024."""
+    for name, entries in (("gc_thresh3", 65536), ("gc_thresh2", 32768), ("gc_thresh1", 16384)):
+        with open(f"/proc/sys/net/ipv4/neigh/default/{name}", "w") as setting:
+            setting.write(str(entries))
+
+
 def arrange_modules(settings: dict[str, list[str]]) -> None:
     """Load what every lab needs, and let the kernel find the rest by itself, now that no mount hides it."""
     from lab.agent import modules
@@ -226,6 +233,7 @@ def main() -> None:
         # A script's directory comes first on its path; there the names of its neighbours would hide others'.
         sys.path[:1] = settings["path"]
         mount_all(settings)
+        widen_tables()
         arrange_modules(settings)
         null = os.open("/dev/null", os.O_RDONLY)
         os.dup2(null, 0)

@@ -1,0 +1,200 @@
+"""`overcast bench`: what a lab and a delivery check cost here, beside the bars that the project holds itself to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import execnet
+
+from lab import laboratory, topologies
+from lab.errors import EnvironmentProblem, UsageProblem
+from lab.laboratory import Lab
+from lab.machines import choose
+from lab.machines.base import Machine
+from lab.machines.node import Node
+from lab.model import TunnelOptions, Underlay
+from lab.providers import provider
+
+SUMMARY = "Measures what a lab costs: its machine, its building, a delivery check, and these two per spoke."
+
+TUNNELS = {"host": "vxlan", "guest": "gretap"}
+"""The kernels, and the tunnel that each is measured with: every kernel has VXLAN, every guest has gretap."""
+
+SIZES = {2: 20, 10: 5, 50: 3, 250: 1}
+"""Spokes, and how many such labs are built for a median (of another size: one)."""
+
+CHECKS = {2: 50, 10: 10}
+"""Spokes, and how many delivery checks are made in the last of these labs (of another size: three)."""
+
+MOST_LISTENERS = 50
+"""
+Hosts that take part in a check.  Each one's fence leaves entries in two neighbour tables, and the kernel has 1024 for
+all namespaces together (net.ipv4.neigh.default.gc_thresh3): beyond, it drops what has no neighbour, the probe included.
+"""
+
+CLEAN_UP = 60.0  # seconds that a kernel may take to remove the stacks of large labs
+
+BARS = {
+    ("host", "lab built"): 40.0,
+    ("host", "delivery check"): 3.0,
+    ("guest", "agent answers"): 1500.0,
+    ("guest", "pyroute2 imported"): 1000.0,
+}
+"""Milliseconds at most."""
+
+
+@dataclass
+class Figures:
+    """What one kernel was measured at; every time in milliseconds."""
+
+    kernel: str
+    tunnel: str
+    times: dict[str, float] = field(default_factory=dict)
+    build_per_spoke: dict[int, float] = field(default_factory=dict)
+    check_per_host: dict[int, float] = field(default_factory=dict)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares them."""
+    parser.add_argument("--kernel", metavar="WHICH", default="both", help="host, guest or both (default: both)")
+    sizes = ",".join(map(str, SIZES))
+    parser.add_argument("--spokes", metavar="N,N,...", default=sizes, help=f"sizes of labs (default: {sizes})")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures and prints; the figures decide nothing, so the status is 0."""
+    if arguments.kernel not in ("both", *TUNNELS):
+        raise UsageProblem(f"unknown kernel {arguments.kernel!r}: expected host, guest or both")
+    sizes = _sizes(arguments.spokes)
+    measured: dict[str, Figures] = {}
+    for name in TUNNELS if arguments.kernel == "both" else (arguments.kernel,):
+        try:
+            measured[name] = measure(name, sizes)
+        except EnvironmentProblem as problem:
+            if arguments.kernel != "both":
+                raise
+            print(f"overcast: not measured: {name} kernel: {problem.message}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps({name: asdict(figures) for name, figures in measured.items()}, indent=2))
+    else:
+        print("\n".join(_table(measured, sizes)))
+    return 0
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = sorted({int(word) for word in text.split(",")})
+    except ValueError:
+        raise UsageProblem(f"--spokes {text}: expected numbers with commas between them, such as 2,10") from None
+    for size in sizes:
+        topologies.standard(size)  # refuses what no lab can have
+    return sizes
+
+
+def measure(name: str, sizes: Sequence[int]) -> Figures:
+    """All figures of one kernel."""
+    choice = choose.choose(name, TUNNELS[name])
+    group = execnet.Group()
+    starting = choose.start(choice, group)
+    try:
+        machine = starting.machine()
+        figures = Figures(str(machine.facts["kernel"]), TUNNELS[name])
+        figures.times = {
+            "agent answers": 1000 * starting.answered,
+            "pyroute2 imported": 1000 * (starting.warm - starting.answered),
+        }
+        home = Node("home", machine, machine.call("node_home"))
+        for size in sorted({2, *sizes}):
+            build, check, close = _labs(home, figures.tunnel, size)
+            if size == 2:
+                figures.times |= {"lab built": build, "delivery check": check, "lab closed": close}
+            if size in sizes:
+                figures.build_per_spoke[size] = build / size
+                figures.check_per_host[size] = check / min(size, MOST_LISTENERS)
+        return figures
+    finally:
+        starting.close()
+        group.terminate(1.0)
+
+
+def _labs(home: Node, tunnel: str, spokes: int) -> tuple[float, float, float]:
+    """Median milliseconds to build a lab, to check a broadcast in it, to close it."""
+    builds, checks, closes = [], [], []
+    count = SIZES.get(spokes, 1)
+    for number in range(count):
+        _settle(home)
+        began = time.perf_counter()
+        lab = _build(home.machine, tunnel, spokes)
+        builds.append(time.perf_counter() - began)
+        if number == count - 1:
+            checks = [_check(lab) for _ in range(CHECKS.get(spokes, 3))]
+        began = time.perf_counter()
+        lab.close()
+        closes.append(time.perf_counter() - began)
+    build, check, close = (1000 * statistics.median(times) for times in (builds, checks, closes))
+    return build, check, close
+
+
+def _build(machine: Machine, tunnel: str, spokes: int) -> Lab:
+    topology = topologies.standard(spokes, TunnelOptions(kind=tunnel))
+    return laboratory.build(machine, topology, Underlay(provider("oci")))
+
+
+def _check(lab: Lab) -> float:
+    """Seconds for: taps live, hosts listen, a spoke broadcasts, each of them heard it once, the fences arrived."""
+    sender = lab.spokes[0]
+    others = lab.others(sender)[:MOST_LISTENERS]
+    lab.forget()
+    began = time.perf_counter()
+    with lab.listen(others) as heard:
+        sender.udp.send(to=lab.everyone)
+    heard.exactly_once(others)
+    return time.perf_counter() - began
+
+
+def _settle(home: Node) -> None:
+    """
+    Waits until the kernel has removed all labs that were closed: meanwhile it would hold the lock that building needs.
+
+    It removes stacks in order.  So one more is closed whose device has its other end here: when that is gone, the
+    kernel is at it, and when a second one is gone, it is done with what was before the first.
+    """
+    home.machine.call("drop_closed")
+    for device in ("last0", "last1"):
+        (handle,) = home.machine.call("node_create", names=["last"])
+        home.apply(("link_add", {"device": device, "kind": "veth", "peer": {"device": "peer", "node": handle}}))
+        home.machine.call("node_close", handles=[handle])
+        home.machine.call("drop_closed")
+        home.ask("wait_gone", devices=[device], timeout=CLEAN_UP)
+
+
+def _table(measured: dict[str, Figures], sizes: Sequence[int]) -> list[str]:
+    rows = [("milliseconds", *(f"{name} {figures.kernel.partition('-')[0]}" for name, figures in measured.items()))]
+    rows.append(("", *(figures.tunnel for figures in measured.values())))
+    titles = dict.fromkeys(title for figures in measured.values() for title in figures.times)
+    for title in titles:
+        rows.append((title, *(_cell(figures.times[title], (name, title)) for name, figures in measured.items())))
+    per_host = (
+        ("lab built, per spoke of", "build_per_spoke"),
+        ("delivery check, per listener among", "check_per_host"),
+    )
+    for title, attribute in per_host:
+        for size in sizes:
+            cells = (_cell(getattr(figures, attribute)[size]) for figures in measured.values())
+            rows.append((f"{title} {size}", *cells))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _cell(value: float, key: tuple[str, str] | None = None) -> str:
+    text = f"{value:8.1f}"
+    bar: Any = BARS.get(key) if key else None
+    return text if bar is None else f"{text}  (bar {bar:g}{'' if value <= bar else ': MISSED'})"
