@@ -112,7 +112,7 @@ FAULTS = (
         _flags(lambda lab: lab.spokes, hairpin=1),
     ),
     Fault("second-tunnel", "a spoke is attached to the bridge by two tunnels", ("HUB-04",), _second_tunnel),
-    Fault("spokes-meshed", "two spokes have a tunnel of their own", ("HUB-01",), _mesh),
+    Fault("spokes-meshed", "two spokes have a tunnel of their own", ("HUB-01", "WIRE-03"), _mesh),
     Fault("hub-routes", "the hub routes between spokes instead of bridging", ("TTL-01", "WIRE-02"), _route_instead),
     Fault("learning-off", "the hub does not learn MACs", ("HUB-03",), _flags(lambda lab: lab.spokes, learning=0)),
     Fault(

@@ -1,0 +1,53 @@
+"""
+GRE from somebody whom no tunnel names: refused, because nothing else in the host takes it either.
+
+    spoke1 ens3 --[IPv4 47 [GRE [broadcast frame]]]--> ens3 spoke2      spoke2's only peer is the hub
+"""
+
+import secrets
+
+import pytest
+
+pytestmark = pytest.mark.tunnel("gretap")
+
+TRANSPARENT_ETHERNET = 0x6558
+PORT_UNREACHABLE = (3, 3)
+FALLBACKS = ("gre0", "gretap0", "erspan0")  # made by the driver itself, in every namespace
+IFF_UP = 1
+
+
+@pytest.mark.requirement("SEC-01", "WIRE-03")
+@pytest.mark.provoking
+def test_is_refused(overlay, spoke1, spoke2, listen, layers, decode):
+    """A spoke takes GRE from the hub only: another spoke's is delivered to nobody and answered with ICMP 3/3."""
+    stranger = secrets.token_hex(16).encode()
+    there = spoke2.address("underlay")
+
+    with listen(overlay.others(spoke1)) as heard:
+        frame = layers.Ether(src="02:00:00:00:00:02", dst="ff:ff:ff:ff:ff:ff") / (
+            layers.IP(src=spoke1.address(), dst=overlay.everyone) / layers.UDP(sport=heard.port, dport=heard.port)
+        )
+        outer = layers.IP(src=spoke1.address("underlay"), dst=there) / layers.GRE(proto=TRANSPARENT_ETHERNET)
+        spoke1.send_packet(bytes(outer / frame / stranger), there)
+        proof = spoke1.udp.send(to=overlay.everyone).payload
+
+    assert heard.payloads == {name: [proof] for name in overlay.others(spoke1)}
+    told = [
+        decode(one)
+        for one in overlay.frames([stranger])
+        if (one.node, one.interface, one.outgoing) == (spoke1.name, spoke1.plan.nic, False)
+    ]
+    assert [(packet[layers.ICMP].type, packet[layers.ICMP].code) for packet in told] == [PORT_UNREACHABLE]
+
+
+@pytest.mark.requirement("SEC-03")
+def test_no_fallback_tunnel_is_up(overlay):
+    """The driver's own devices, which take GRE from anybody, are down on every host."""
+    up = [
+        f"{host} {link['IFLA_IFNAME']}"
+        for host in overlay.hosts.values()
+        for link in host.node.read("links")
+        if link["IFLA_IFNAME"] in FALLBACKS and link["flags"] & IFF_UP
+    ]
+
+    assert up == []
