@@ -1,0 +1,77 @@
+"""Runs of the conformance suite beside this one, judged by their conformance.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import EnvironmentProblem
+from lab.faults.fault import Fault
+from lab.machines import choose
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE = 120  # seconds for one run; a few in practice
+# pictures of the failures are wanted in nobody's inner run, and cost more than the failures do
+LEAN = ("-q", "-p", "no:cacheprovider", "-p", "no:fixtures.evidence", "-p", "no:allure_pytest")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of one run: the outcome of each requirement, and what was printed."""
+
+    command: str
+    outcomes: dict[str, str]
+    printed: str
+
+    def of(self, requirements: Iterable[str]) -> dict[str, str]:
+        """The outcomes of some requirements; one that the run did not speak of is `unheard`."""
+        return {identity: self.outcomes.get(identity, "unheard") for identity in requirements}
+
+
+def tunnel_for(fault: Fault) -> str:
+    """The kind of tunnel to show a fault on: VXLAN if it can be broken so and this kernel has it."""
+    if "vxlan" in fault.tunnels:
+        try:
+            if choose.choose("host", "vxlan").kind == "local":
+                return "vxlan"
+        except EnvironmentProblem:
+            pass
+    return fault.tunnels[0]
+
+
+def files_of(requirements: Collection[str]) -> list[str]:
+    """The files of tests that name any of the requirements: the others need not even be collected."""
+    every = sorted((ROOT / "tests").rglob("test_*.py"))
+    texts = {path: path.read_text(encoding="utf-8") for path in every}
+    named = [path for path, text in texts.items() if any(f'"{identity}"' in text for identity in requirements)]
+    return [str(path.relative_to(ROOT)) for path in named]
+
+
+def run(reports: Path, tunnel: str, requirements: Collection[str], *more: str) -> Ran:
+    """Runs the tests of some requirements in a process of its own."""
+    arguments = [f"--tunnel={tunnel}", f"--requirements={','.join(requirements)}", *more]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "SUDO_"))}
+    command = [sys.executable, "-m", "pytest", *LEAN, f"--reports={reports}", *arguments, *files_of(requirements)]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=DEADLINE,
+        )
+    except subprocess.TimeoutExpired:
+        return Ran(" ".join(arguments), {}, f"no end within {DEADLINE} s")
+    written = reports / "conformance.json"
+    judged = json.loads(written.read_text(encoding="utf-8"))["requirements"] if written.exists() else []
+    return Ran(
+        "pytest " + " ".join(arguments), {one["id"]: one["outcome"] for one in judged}, done.stdout + done.stderr
+    )
