@@ -17,22 +17,33 @@ ICMP, TIME_EXCEEDED = 1, 11
 IP_PROTOCOL, ICMP_TYPE = 23, 34  # offsets in an Ethernet frame
 UNLIMITED = ("net.ipv4.icmp_ratelimit", 0)
 
-inner_ttl = pytest.mark.parametrize("ttl", INNER_TTLS, ids="inner_ttl={}".format)
 hops = pytest.mark.parametrize("routers", [1, 2], ids="routers={}".format)
 destination = pytest.mark.parametrize("kind", ["broadcast", "multicast"])
 
 
-def exchange(lab, kind, **fields):
-    """Every node sends one broadcast or multicast datagram; returns who heard whom, once each."""
-    senders = {}
+def exchange(lab, kind):
+    """Every node sends one broadcast or multicast datagram with each inner TTL; returns who heard whom, by TTL."""
+    sent = {}
     with lab.listen(lab.hosts, group=GROUP if kind == "multicast" else None) as heard:
-        for host in lab.hosts.values():
-            sent = host.udp.send(to=GROUP if kind == "multicast" else lab.everyone, **fields)
-            senders[sent.payload] = host.name
-    return {
-        name: {sender for payload, sender in senders.items() if payloads.count(payload) == 1} - {name}
-        for name, payloads in heard.payloads.items()
-    }
+        for ttl in INNER_TTLS:
+            for host in lab.hosts.values():
+                stimulus = host.udp.send(to=GROUP if kind == "multicast" else lab.everyone, ttl=ttl)
+                sent[stimulus.payload] = ttl, host.name
+    who = {ttl: {name: set() for name in lab.hosts} for ttl in INNER_TTLS}
+    for name, payloads in heard.payloads.items():
+        for ttl, sender in map(sent.get, payloads):
+            who[ttl][name] |= {sender} - {name}
+    return who
+
+
+def all_others(lab):
+    """Every node hears every other."""
+    return {name: set(lab.others(name)) for name in lab.hosts}
+
+
+def nobody(lab):
+    """No node hears another."""
+    return {name: set() for name in lab.hosts}
 
 
 def heard_from(lab, sender, kind, **fields):
@@ -45,16 +56,15 @@ def heard_from(lab, sender, kind, **fields):
 
 @pytest.mark.requirement("TTL-02")
 class TestInherited:
-    @inner_ttl
     @hops
     @destination
-    def test_crosses_fewer_routers_than_it_has_ttl(self, standing, kind, routers, ttl):
+    def test_crosses_fewer_routers_than_it_has_ttl(self, standing, kind, routers):
         """With `ttl inherit` a packet is heard across k routers if and only if its inner TTL exceeds k."""
         lab = standing(routers=routers, ttl=None)
 
-        heard = exchange(lab, kind, ttl=ttl)
+        heard = exchange(lab, kind)
 
-        assert heard == {name: set(lab.others(name)) if ttl > routers else set() for name in lab.hosts}
+        assert heard == {ttl: all_others(lab) if ttl > routers else nobody(lab) for ttl in INNER_TTLS}
 
     @destination
     def test_one_suffices_where_nothing_is_spent(self, standing, kind):
@@ -66,14 +76,13 @@ class TestInherited:
 
 @pytest.mark.requirement("TTL-03")
 class TestFixed:
-    @inner_ttl
     @hops
     @destination
-    def test_carries_every_inner_ttl(self, standing, kind, routers, ttl):
+    def test_carries_every_inner_ttl(self, standing, kind, routers):
         """With `ttl 64` on both ends every inner TTL crosses the routers."""
         lab = standing(routers=routers, ttl=FIXED)
 
-        assert exchange(lab, kind, ttl=ttl) == {name: set(lab.others(name)) for name in lab.hosts}
+        assert exchange(lab, kind) == {ttl: all_others(lab) for ttl in INNER_TTLS}
 
     def test_one_more_than_the_routers_suffices(self, standing):
         """The smallest fixed TTL that carries everything across one router is 2."""
