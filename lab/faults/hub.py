@@ -108,7 +108,7 @@ FAULTS = (
     Fault(
         "hairpin",
         "the hub sends frames back on the port they came from",
-        ("HUB-05",),
+        ("HUB-05", "BCAST-05", "MCAST-06"),
         _flags(lambda lab: lab.spokes, hairpin=1),
     ),
     Fault("second-tunnel", "a spoke is attached to the bridge by two tunnels", ("HUB-04",), _second_tunnel),

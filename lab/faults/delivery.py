@@ -1,0 +1,230 @@
+"""
+Faults of delivery: what stops broadcast, broadcast ping or multicast on an overlay whose tunnels are in order.
+
+Most of them leave unicast alone, or all nodes but one, which is why they are found late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lab.errors import EnvironmentProblem
+from lab.faults.fault import Fault
+from lab.host import Host
+from lab.laboratory import Lab
+from lab.machines import firewall
+from lab.model import MULTICAST
+from lab.overlay import plan
+
+ARTICLES_ROUTE = "224.0.0.0/8"
+GROUP_OF_A_STRANGER = "224.1.1.1"
+MANGLE = ("iptable_mangle", "xt_HL")  # modules that a guest's kernel loads only when told to
+NEVER_ANSWER = 8  # arp_ignore (ip-sysctl.rst)
+
+
+def _victim(lab: Lab) -> Host:
+    """The node that faults of a single node are put on: the last spoke."""
+    return lab.spokes[-1]
+
+
+def _on_all(change: Callable[[Lab, Host], None]) -> Callable[[Lab], None]:
+    def inject(lab: Lab) -> None:
+        for host in lab.hosts.values():
+            change(lab, host)
+
+    return inject
+
+
+def _on_one(change: Callable[[Lab, Host], None]) -> Callable[[Lab], None]:
+    return lambda lab: change(lab, _victim(lab))
+
+
+# routes and addresses
+
+
+def _routes_only_the_articles_part(lab: Lab, host: Host) -> None:
+    _routes_no_multicast(lab, host)
+    host.node.apply(("route_add", {"to": ARTICLES_ROUTE, "device": host.plan.device}))
+
+
+def _routes_no_multicast(lab: Lab, host: Host) -> None:
+    host.node.apply(("route_del", {"to": str(lab.topology.multicast_route), "device": host.plan.device}))
+
+
+def _has_half_the_prefix(lab: Lab, host: Host) -> None:
+    """One bit more: the same neighbours, another broadcast address.  The last address takes the routes with it."""
+    device, address = host.plan.device, host.plan.overlay
+    host.node.apply(
+        ("addr_del", {"device": device, "address": str(address)}),
+        ("addr_add", {"device": device, "address": f"{address.ip}/{address.network.prefixlen + 1}"}),
+        ("route_add", {"to": str(lab.topology.multicast_route), "device": device}),
+    )
+
+
+def _defaults_to_the_overlay(lab: Lab, host: Host) -> None:
+    host.node.apply(
+        ("route_del", {"to": "0.0.0.0/0", "device": host.plan.nic}),
+        ("route_add", {"to": "0.0.0.0/0", "device": host.plan.device}),
+    )
+
+
+def _hub_address_on_a_tunnel(lab: Lab) -> None:
+    """As whoever sets up a hub as if it were a spoke: the address and the route are on a port of the bridge."""
+    hub, port = lab.hub, lab.topology.tunnels[0].hub_device
+    address, route = str(hub.plan.overlay), str(lab.topology.multicast_route)
+    hub.node.apply(
+        ("addr_del", {"device": hub.plan.device, "address": address}),
+        ("addr_add", {"device": port, "address": address}),
+        ("route_add", {"to": route, "device": port}),
+    )
+
+
+# the hub's port, the host's parameters, its firewall, its processes
+
+
+def _port(**flags: int) -> Callable[[Lab], None]:
+    """Flags (bridge(8)) of the hub's port towards the one spoke."""
+
+    def inject(lab: Lab) -> None:
+        device = lab.topology.tunnel_of(_victim(lab).name).hub_device
+        lab.hub.node.apply(("bridge_port", {"device": device, **flags}))
+
+    return inject
+
+
+def _sysctl(name: str, value: int) -> Callable[[Lab, Host], None]:
+    """A parameter; `DEVICE` in its name stands for the overlay device."""
+
+    def write(lab: Lab, host: Host) -> None:
+        host.node.write_sysctls({name.replace("DEVICE", host.plan.device): value})
+
+    return write
+
+
+def _rule(*rule: str) -> Callable[[Lab, Host], None]:
+    """A rule of the host's own firewall; `DEVICE` in it stands for the overlay device."""
+
+    def add(lab: Lab, host: Host) -> None:
+        words = [host.plan.device if word == "DEVICE" else word for word in rule]
+        done = host.node.run(firewall.tool(host.node), *words)
+        if done["status"] != 0:
+            raise EnvironmentProblem(f"iptables {' '.join(words)} failed on {host}: {done['errors'].strip()}")
+
+    return add
+
+
+def _rewrites_ttl(lab: Lab, host: Host) -> None:
+    if lab.machine.kind == "guest":
+        lab.machine.call("load_modules", names=list(MANGLE))
+    _rule("-t", "mangle", "-A", "INPUT", "-i", "DEVICE", "-j", "TTL", "--ttl-set", "64")(lab, host)
+
+
+def _has_another_member(lab: Lab, host: Host) -> None:
+    """Another process of the host is a member; its socket lives as long as the machine's agent."""
+    host.member().__enter__().join(GROUP_OF_A_STRANGER)
+
+
+FAULTS = (
+    Fault(
+        "multicast-route-narrow",
+        "the article's 224.0.0.0/8 is routed to the overlay instead of the whole range",
+        ("MCAST-08",),
+        _on_all(_routes_only_the_articles_part),
+    ),
+    Fault(
+        "multicast-route-missing",
+        "one node has no multicast route to the overlay",
+        ("MCAST-01", "MCAST-06", "MCAST-08", "MCAST-11"),
+        _on_one(_routes_no_multicast),
+    ),
+    Fault(
+        "prefix-too-long",
+        "one node has another prefix length, so another broadcast address",
+        ("BCAST-01", "BCAST-02", "BCAST-07", "ICMP-01"),
+        _on_one(_has_half_the_prefix),
+    ),
+    Fault(
+        "default-by-overlay",
+        "one node's default route leads into the overlay",
+        ("BCAST-03",),
+        _on_one(_defaults_to_the_overlay),
+    ),
+    Fault(
+        "hub-address-on-tunnel",
+        "the hub's overlay address is on a tunnel device instead of the bridge",
+        ("BCAST-01", "BCAST-02", "BCAST-08", "ICMP-01", "MCAST-01"),
+        _hub_address_on_a_tunnel,
+    ),
+    Fault(
+        "broadcast-not-flooded",
+        "one port of the hub does not flood broadcast",
+        ("BCAST-01", "BCAST-03", "BCAST-06", "BCAST-08", "ICMP-01", "ICMP-03"),
+        _port(bcast_flood=0),
+    ),
+    Fault(
+        "multicast-not-flooded",
+        "one port of the hub does not flood multicast, 224.0.0.x included",
+        ("MCAST-01", "MCAST-03", "MCAST-07", "MCAST-08", "MCAST-12", "ICMP-05"),
+        _port(mcast_flood=0),
+    ),
+    Fault(
+        "broadcast-ping-ignored",
+        "one node ignores echo requests to broadcast and multicast (the default of Linux)",
+        ("ICMP-01", "ICMP-02", "ICMP-03", "ICMP-04", "ICMP-05"),
+        _on_one(_sysctl(plan.BROADCAST_PING, 1)),
+    ),
+    Fault(
+        "arp-unanswered",
+        "one node does not answer ARP",
+        ("BCAST-08",),
+        _on_one(_sysctl("net.ipv4.conf.DEVICE.arp_ignore", NEVER_ANSWER)),
+    ),
+    Fault(
+        "broadcast-filtered",
+        "the firewall of one node drops broadcast that came through the tunnel",
+        ("BCAST-01", "BCAST-02", "BCAST-03", "BCAST-04", "BCAST-06", "ICMP-01", "ICMP-06"),
+        _on_one(_rule("-A", "INPUT", "-i", "DEVICE", "-m", "pkttype", "--pkt-type", "broadcast", "-j", "DROP")),
+    ),
+    Fault(
+        "multicast-filtered",
+        "the firewall of one node drops multicast that came through the tunnel",
+        ("MCAST-01", "MCAST-03", "MCAST-05", "MCAST-06", "MCAST-10", "MCAST-12", "ICMP-05"),
+        _on_one(_rule("-A", "INPUT", "-i", "DEVICE", "-d", str(MULTICAST), "-j", "DROP")),
+    ),
+    Fault(
+        "ping-stateful",
+        "the firewall of one node takes in only the ICMP that belongs to what it has asked one address",
+        ("ICMP-01", "ICMP-05"),
+        _on_one(_rule("-A", "INPUT", "-p", "icmp", "-m", "conntrack", "!", "--ctstate", "ESTABLISHED", "-j", "DROP")),
+    ),
+    Fault(
+        "igmp-filtered",
+        "the firewall of one node drops the IGMP that it sends",
+        ("MCAST-04", "MCAST-05"),
+        _on_one(_rule("-A", "OUTPUT", "-p", "igmp", "-j", "DROP")),
+    ),
+    Fault(
+        "igmp-v2-forced",
+        "one node speaks IGMPv2 only, which cannot name sources",
+        ("MCAST-04", "MCAST-05"),
+        _on_one(_sysctl("net.ipv4.conf.all.force_igmp_version", 2)),
+    ),
+    Fault(
+        "ttl-rewritten",
+        "one node rewrites the TTL of what it receives",
+        ("BCAST-01", "BCAST-02", "MCAST-06"),
+        _on_one(_rewrites_ttl),
+    ),
+    Fault(
+        "memberships-limited",
+        "a socket of one node may join ten groups only",
+        ("MCAST-09", "MCAST-13"),
+        _on_one(_sysctl("net.ipv4.igmp_max_memberships", 10)),
+    ),
+    Fault(
+        "member-besides",
+        "another process of one node is a member of the group under test",
+        ("MCAST-02",),
+        _on_one(_has_another_member),
+    ),
+)
