@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from lab.faults import catalogue
+from lab.requirements import in_order, in_scope
 from selftests.faults import inner
 from selftests.faults.inner import Ran
 
@@ -48,6 +49,11 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             one.cancel()
 
 
+def all_reds() -> set[str]:
+    """The requirements that some fault turns red."""
+    return {red for fault in catalogue.known().values() for red in fault.reds}
+
+
 def reds_on(tunnel: str) -> list[str]:
     """The requirements that some fault turns red on a kind of tunnel."""
     return sorted(
@@ -62,9 +68,11 @@ def row(request: pytest.FixtureRequest) -> list[tuple[str, str, str]]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table: which fault turned what red."""
+    """Print the table: which fault turned what red, and what no fault does."""
     rows = sorted(config.stash.get(ROWS, []))
     if rows:
         terminalreporter.section("faults and what they turn red")
         for fault, tunnel, reds in rows:
             terminalreporter.line(f"  {fault:<26} {tunnel:<7} {reds}")
+        untouched = {one.id for one in in_scope() if one.level == "MUST"} - all_reds()
+        terminalreporter.line(f"  MUST requirements without a fault: {', '.join(in_order(untouched)) or 'none'}")
