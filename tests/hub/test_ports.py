@@ -6,7 +6,7 @@ The hub's ports: a tunnel serves its spoke only as a port of the bridge.
 
 import pytest
 
-GROUP = "239.1.1.1"
+GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
 BRIDGE_FORWARDING = 3  # BR_STATE_FORWARDING
 IFF_UP = 1
 

@@ -11,7 +11,7 @@ import pytest
 from lab.model import ALL_HOSTS
 
 CARRIERS = {"gretap": ("-p", "gre"), "vxlan": ("-p", "udp", "--dport", "4789")}
-GROUP = "239.1.1.1"
+GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
 ALL_KINDS = {"unicast", "broadcast", "multicast", "ping"}
 
 

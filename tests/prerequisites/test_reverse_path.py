@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.requirement("PRE-07")
 
 COUNTER = "TcpExtIPReversePathFilter"
-GROUP = "239.1.1.1"
+GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
 OFF, STRICT, LOOSE = 0, 1, 2
 MODES = {"off": OFF, "strict": STRICT, "loose": LOOSE}
 

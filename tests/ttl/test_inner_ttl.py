@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.requirement("TTL-01")
 
-GROUP = "239.1.1.1"
+GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
 TTLS = [1, 2, 32, 255]
 
 

@@ -41,8 +41,8 @@ def test_broadcast_reaches_everyone(azure):
 def test_multicast_with_ttl_1_reaches_members(azure):
     """A multicast with TTL 1 reaches every member: the outer TTL does not follow it."""
     for sender in azure.hosts.values():
-        with azure.listen(azure.others(sender), group="239.1.1.1") as heard:
-            sender.udp.send(to="239.1.1.1", ttl=1)
+        with azure.listen(azure.others(sender), group="224.1.1.1") as heard:
+            sender.udp.send(to="224.1.1.1", ttl=1)
 
         heard.exactly_once(at=azure.others(sender))
 
@@ -57,8 +57,8 @@ def test_outer_ttl_is_fixed_and_mtu_leaves_room(azure, carried):
     """The outer TTL is 64 whatever is inside, and the tunnels' MTU is the NIC's less the overhead of VXLAN."""
     spoke = azure.spokes[0]
 
-    with azure.listen([azure.hub], group="239.1.1.1") as heard:
-        spoke.udp.send(to="239.1.1.1", ttl=1)
+    with azure.listen([azure.hub], group="224.1.1.1") as heard:
+        spoke.udp.send(to="224.1.1.1", ttl=1)
 
     heard.exactly_once(at=["hub"])
     assert {frame.outer["IP"].ttl for frame in carried(heard.sightings())} == {OUTER_TTL}

@@ -6,7 +6,7 @@ What is carried: the frame that a host sent, octet for octet, between the tunnel
 
 import pytest
 
-GROUP = "239.1.1.1"
+GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
 LIMITED_BROADCAST = "255.255.255.255"
 
 

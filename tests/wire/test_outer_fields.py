@@ -10,7 +10,7 @@ import struct
 
 import pytest
 
-GROUP = "239.1.1.1"
+GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
 INNER_TTLS = (1, 2, 32, 255)
 FIXED = 64
 DEFAULT_TTL = "net.ipv4.ip_default_ttl"
