@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from lab.errors import EnvironmentProblem
+from lab.errors import EnvironmentProblem, NotApplicable
 from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
 from lab.machines.node import Node, ask_all
@@ -47,6 +47,9 @@ class Lab:
             self.hosts[name] = Host(self.nodes[name], plan, self.plans, udp, self.hosts)
 
     def __getitem__(self, name: str) -> Host:
+        """The host of a name; NotApplicable when this lab has no such host."""
+        if name not in self.hosts:
+            raise NotApplicable(f"it needs {name}, and this lab has {', '.join(self.hosts)}")
         return self.hosts[name]
 
     def __enter__(self) -> Lab:

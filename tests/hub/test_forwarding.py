@@ -75,8 +75,8 @@ class TestSecondTunnel:
         inject(lab, "second-tunnel")
         twice = lab.spokes[-1].name
 
-        with lab.listen(lab.others("spoke1")) as heard:
-            lab["spoke1"].udp.send(to=lab.everyone)
+        with lab.listen(lab.others("hub")) as heard:
+            lab.hub.udp.send(to=lab.everyone)
 
         assert {name: len(payloads) for name, payloads in heard.payloads.items()} == {
             name: 2 if name == twice else 1 for name in heard.at
@@ -87,8 +87,8 @@ class TestSecondTunnel:
         lab = build_lab()
         inject(lab, "second-tunnel")
 
-        with lab.listen(lab.others("spoke1"), group=GROUP) as heard:
-            lab["spoke1"].udp.send(to=GROUP)
+        with lab.listen(lab.others("hub"), group=GROUP) as heard:
+            lab.hub.udp.send(to=GROUP)
 
         heard.exactly_once(at=heard.at)
 
@@ -100,8 +100,8 @@ class TestSecondTunnel:
         spoke.node.write_sysctls({"net.ipv4.conf.all.rp_filter": 1})
         before = spoke.node.counters()["TcpExtIPReversePathFilter"]
 
-        with lab.listen(lab.others("spoke1")) as heard:
-            lab["spoke1"].udp.send(to=lab.everyone)
+        with lab.listen(lab.others("hub")) as heard:
+            lab.hub.udp.send(to=lab.everyone)
 
         heard.exactly_once(at=heard.at)
         assert spoke.node.counters()["TcpExtIPReversePathFilter"] > before
@@ -111,7 +111,7 @@ class TestSecondTunnel:
         lab = build_lab()
         inject(lab, "second-tunnel")
 
-        answers = lab["spoke1"].ping(lab.everyone)
+        answers = lab.hub.ping(lab.everyone)
 
         assert answers.counts == {name: 2 if name == lab.spokes[-1].name else 1 for name in lab.hosts}
 

@@ -63,12 +63,13 @@ def test_every_host_accepts_what_comes_out(overlay, receiver):
 
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-03")
-@pytest.mark.parametrize(("closed", "deaf"), [("hub", {"hub", "spoke2"}), ("spoke2", {"spoke2"})], ids=["hub", "spoke"])
+@pytest.mark.parametrize("closed", ["hub", "spoke2"], ids=["hub", "spoke"])
 def test_a_host_that_drops_the_carrier_cuts_its_tunnels(
-    provoked, spoke1, everyone, carrier, closed, deaf, firewall, firewall_hits, listen
+    provoked, spoke1, everyone, carrier, closed, firewall, firewall_hits, listen
 ):
     """A host whose INPUT drops the carrier hears nothing, nor who is behind it; unicast between NICs works."""
     others, at = provoked.others(spoke1), provoked[closed]
+    deaf = others if at.is_hub else [closed]
 
     with firewall(at, ("INPUT", *carrier, "-j", "DROP")):
         with listen(others) as heard:

