@@ -24,7 +24,7 @@ TELLING = (
     "UdpRcvbufErrors",
     "TcpExtIPReversePathFilter",
 )
-LINK_ATTRIBUTES = ("IFLA_MTU", "IFLA_ADDRESS", "IFLA_OPERSTATE")
+NUD_NOARP = 0x40
 
 
 def take(nodes: Iterable[Node]) -> dict[str, dict[str, Any]]:
@@ -60,6 +60,7 @@ def _node(state: Mapping[str, Any]) -> list[str]:
     lines += [
         f"neighbour {entry.get('NDA_DST')} lladdr {entry.get('NDA_LLADDR')} dev {names.get(entry['ifindex'])}"
         for entry in state["neighbours"]
+        if not entry["state"] & NUD_NOARP  # groups and broadcast, which need no resolution
     ]
     lines += [
         f"fdb {entry.get('NDA_LLADDR')} dev {names.get(entry['ifindex'])}"
