@@ -1,0 +1,84 @@
+"""
+The conformance suite on live hosts: over real SSH, unchanged, and leaving them as they were.
+
+    pytest --hosts=hub,spoke1,spoke2 --ssh-config=... ── ssh ── sshd in each node of a lab
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import state
+from lab.machines.base import ROOT
+from selftests.live.rig import Rig
+
+MINUTES = 180.0  # seconds that a run may take at most; a dozen in practice
+
+
+def run(rig: Rig, reports: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """Runs the suite against the hosts of the rig; returns the run and its conformance.json."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--reports={reports}"]
+    command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={rig.ssh_config}", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=MINUTES, check=False
+    )
+    written = reports / "conformance.json"
+    return done, json.loads(written.read_text()) if written.exists() else {}
+
+
+@pytest.mark.slow
+def test_conformant_hosts_are_found_conformant_and_left_as_they_were(rig: Rig, tmp_path: Path) -> None:
+    """Every MUST that live hosts can show holds, and nothing configured on the hosts has changed."""
+    before = state.fingerprint(rig.lab)
+
+    done, result = run(rig, tmp_path)
+
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert result["verdict"] == "conformant"
+    assert result["environment"]["machine"] == "ssh"
+    assert {entry["outcome"] for entry in result["requirements"] if entry["level"] == "MUST"} == {
+        "passed",
+        "not-applicable",
+    }
+    assert state.fingerprint(rig.lab) == before
+
+
+def test_a_detached_port_is_a_finding_with_its_remedy(rig: Rig, tmp_path: Path) -> None:
+    """A hub that does not bridge a spoke's tunnel is nonconformant, and the finding says what to run where."""
+    port = rig.lab.topology.tunnel_of("spoke2").hub_device
+    detach = ("link_set", {"device": port, "nomaster": True})
+    attach = ("link_set", {"device": port, "master": rig.lab.topology.bridge})
+
+    with rig.lab.hub.node.changed(detach, attach):
+        done, result = run(rig, tmp_path, "tests/prerequisites/test_configuration.py")
+
+    assert done.returncode == 1, done.stdout[-3000:]
+    (finding,) = result["findings"]
+    assert (finding["code"], finding["node"], finding["interface"]) == ("port-not-bridged", "hub", port)
+    assert finding["remedy"] == f"ip link set {port} master bridge0"
+
+
+def test_a_host_that_cannot_be_reached_is_named(rig: Rig, tmp_path: Path) -> None:
+    """The others are tested, but with a spoke that was not reached the run is incomplete, and says which one."""
+    done, result = run(rig, tmp_path, "--hosts=hub,spoke1,nowhere.invalid", "--requirements=PRE-08,BCAST-02")
+
+    outcomes = {entry["id"]: (entry["outcome"], entry["reason"]) for entry in result["requirements"]}
+    assert done.returncode == 10
+    assert result["verdict"] == "incomplete"
+    assert outcomes["BCAST-02"][0] == "passed"
+    assert outcomes["PRE-08"][0] == "not-run"
+    assert "nowhere.invalid" in outcomes["PRE-08"][1]
+
+
+def test_hosts_and_workers_exclude_each_other(rig: Rig, tmp_path: Path) -> None:
+    """Two processes on the same hosts would disturb each other: one line says so."""
+    done, _ = run(rig, tmp_path, "-n", "2")
+
+    assert done.returncode == 4
+    assert "leave -n out" in done.stderr
