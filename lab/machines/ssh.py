@@ -102,7 +102,8 @@ def reach(
 
     `timeout` is in seconds and for all of them together; a host's own `timeout=` counts from the same start.
     `silence` is the number of seconds without a word after which a host counts as lost, and after which the agent on
-    it takes us for gone, puts things back and ends.  A specification's own `ssh_config=`, `ssh_identity_file=` and `sudo=` go before these arguments.
+    it takes us for gone, puts things back and ends.
+    A specification's own `ssh_config=`, `ssh_identity_file=` and `sudo=` go before these arguments.
     Raises UsageProblem when two specifications lead to one machine, EnvironmentProblem when there is no ssh here.
     """
     group = group or execnet.Group()
@@ -164,7 +165,9 @@ def _machine(link: Link, group: execnet.Group) -> Machine:
         raise
     link.established()
     beat = link.silence / BEATS
-    threading.Thread(target=_speak, args=(gateway, beat, stopped), name=f"pulse of {link.spec.role}", daemon=True).start()
+    threading.Thread(
+        target=_speak, args=(gateway, beat, stopped), name=f"pulse of {link.spec.role}", daemon=True
+    ).start()
     return machine
 
 

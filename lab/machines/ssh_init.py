@@ -4,8 +4,9 @@ The far side of a live host's connection: execnet's worker over the input and ou
     controller --ssh--> sshd --> [sudo] --> python: START (see `ssh_link`), then this, then the agent
 
 Imported from a zip that is in memory only (`luggage`).  When the controller is gone (end of input, or a silence that no
-working connection has: it speaks several times as often), or this process is told to end (SIGTERM, SIGHUP), the agent is interrupted once, gets FAREWELL
-seconds to put back what it has changed, and the process ends: nothing outlives it.
+working connection has: it speaks several times as often), or this process is told to end (SIGTERM, SIGHUP), the agent
+is interrupted once and gets FAREWELL seconds to put back what it has changed; then the process ends, and the programs
+that it runs with it.
 Standard library and execnet, Python 3.9 or newer.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import pathlib
 import select
 import signal
 import sys
@@ -32,10 +34,14 @@ FAREWELL = 30.0
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def interrupt_once(number: int, frame: Any) -> None:
+def interrupt_once(number: int, wire: Wire) -> None:
     """Raises KeyboardInterrupt in the main thread, the first time: what then puts things back is left in peace."""
     for ending in ENDINGS:
         signal.signal(ending, signal.SIG_IGN)
+    if not wire.over:
+        os.write(2, f"the agent was told to end by {signal.Signals(number).name}\n".encode())
+        # the end of the connection is all that the controller is to hear: no answer is to be expected
+        wire.over = True
     raise KeyboardInterrupt
 
 
@@ -120,7 +126,7 @@ class Gateway(gateway_base.WorkerGateway):
             super().executetask(item)
         finally:
             if main:
-                os._exit(0)
+                leave(0)
 
     def _terminate_execution(self) -> None:
         # called by the receiving thread when the controller has said goodbye or is gone
@@ -129,14 +135,31 @@ class Gateway(gateway_base.WorkerGateway):
         # a real signal: it also wakes the thread from a system call
         signal.pthread_kill(main.ident or 0, signal.SIGINT)
         main.join(FAREWELL)
-        os._exit(1)
+        leave(1)
+
+
+def leave(status: int) -> None:
+    """Ends this process, and first the programs that it runs: an interrupt can come just when one was born."""
+    with contextlib.suppress(OSError):
+        for child in _children():
+            os.kill(child, signal.SIGKILL)
+    os._exit(status)
+
+
+def _children() -> list[int]:
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # pid (name) state parent ...: a name may hold anything
+                if int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1]) == os.getpid():
+                    found.append(int(entry.name))
+    return found
 
 
 def main(silence: float) -> None:
     """Serves until the controller is gone; `silence` is the number of seconds without a word that say so."""
     os.chdir("/")  # the user's home can be unmounted meanwhile
-    for ending in ENDINGS:
-        signal.signal(ending, interrupt_once)
     incoming, outgoing = os.dup(0), os.dup(1)
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
@@ -144,7 +167,9 @@ def main(silence: float) -> None:
     os.close(null)
     try:
         wire = Wire(incoming, outgoing, silence, gateway_base.get_execmodel("thread"))
+        for ending in ENDINGS:
+            signal.signal(ending, lambda number, frame: interrupt_once(number, wire))
         Gateway(io=wire, id="host", _startcount=2).serve()
     finally:
         sys.stderr.flush()
-        os._exit(0)
+        leave(0)

@@ -78,7 +78,8 @@ START = (
     "ssh_init.main(float(sys.argv[2]))"
 )
 
-# $1 nonce, $2 python, $3 sudo or empty, $4 START, $5 seconds of silence.  -B: root's imports leave no bytecode in the host's library.
+# $1 nonce, $2 python, $3 sudo or empty, $4 START, $5 seconds of silence.
+# -B: root's imports leave no bytecode in the host's library.
 SHELL = (
     "LC_ALL=C; export LC_ALL; cd /; "
     'case "$2" in "~/"*) set -- "$1" "$HOME${2#?}" "$3" "$4" "$5";; esac; '
@@ -255,14 +256,17 @@ class Link:
         data = b""
         while len(data) < size:
             patience = (self._heard + self.silence if self._deadline is None else self._deadline) - time.monotonic()
-            if waiting.poll(max(0.0, patience) * 1000):
+            # never longer than a silence: the deadline of the connecting may be lifted while this waits
+            if waiting.poll(max(0.0, min(patience, self.silence)) * 1000):
                 more = os.read(self._from_host.fileno(), min(size - len(data), 1 << 20))
                 if not more:
                     raise EOFError(f"the host is gone: expected {size} bytes, got {len(data)}")
                 data += more
                 self._heard = time.monotonic()
             elif patience <= 0:
-                self._obituary = f"no sign of life for {self.silence:g} s" if self._deadline is None else "no answer in time"
+                self._obituary = (
+                    f"no sign of life for {self.silence:g} s" if self._deadline is None else "no answer in time"
+                )
                 self.kill()
                 raise EOFError(self._obituary)
         return data

@@ -43,7 +43,7 @@ _RULES = (
     _Rule(
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "host-key-changed",
-        "its host key{shown} is not the one that known_hosts has: another machine, a rebuilt one, or someone in between",
+        "its host key{shown} is not the one in known_hosts: another machine, a rebuilt one, or someone in between",
         "compare the fingerprint with the cloud console's; if the machine was rebuilt: ssh-keygen -R {known_as}{file}",
     ),
     _Rule(
