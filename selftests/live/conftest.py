@@ -1,0 +1,58 @@
+"""Live hosts for the tests of what reaches them: three sshds in the nodes of a lab on this kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import execnet
+import pytest
+
+from lab import laboratory, topologies
+from lab.machines import choose, hosts, ssh
+from lab.model import TunnelOptions, Underlay
+from lab.providers import provider
+from selftests.live.rig import Rig, missing
+
+
+@pytest.fixture(scope="session")
+def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    if lack := missing():
+        pytest.skip(lack)
+    starting = choose.start(choose.choose("host", "vxlan"), execnet.Group())
+    topology = topologies.standard(2, TunnelOptions(kind="vxlan"))
+    lab = laboratory.build(starting.machine(), topology, Underlay(provider("oci")))
+    made = Rig(lab, tmp_path_factory.mktemp("rig"))
+    yield made
+    made.close()
+    starting.close()
+
+
+@pytest.fixture
+def rig(shared_rig: Rig) -> Iterator[Rig]:
+    """The hosts; after the test there is no file and no process on them that was not there before it."""
+    before = {name: host.files() for name, host in shared_rig.hosts.items()}
+    yield shared_rig
+    left = {name: processes for name, host in shared_rig.hosts.items() if (processes := host.left())}
+    assert not left
+    changed = {name: files for name, host in shared_rig.hosts.items() if (files := before[name] ^ host.files())}
+    assert not changed
+
+
+Reach = Callable[..., ssh.Connected]
+
+
+@pytest.fixture
+def reach(rig: Rig) -> Iterator[Reach]:
+    """Connects with an ssh inside the cloud network, so that it meets the network's own answers; closed at the end."""
+    made: list[ssh.Connected] = []
+
+    def connect(specs: str, *, config: Path | None = None, **fields: Any) -> ssh.Connected:
+        with rig.entered():
+            made.append(ssh.reach(hosts.parse(specs), ssh_config=str(config or rig.inner_config), **fields))
+        return made[-1]
+
+    yield connect
+    for connected in made:
+        connected.close()

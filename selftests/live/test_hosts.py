@@ -1,0 +1,151 @@
+"""What `--hosts=` takes, and what it says to everything else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lab.errors import UsageProblem
+from lab.machines.hosts import EXAMPLE, HostSpec, parse
+
+
+def first(text: str) -> HostSpec:
+    return parse(f"{text},other.example")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "user", "port"),
+    [
+        ("hub.example", "hub.example", None, None),
+        ("hub", "hub", None, None),
+        ("opc@hub.example", "hub.example", "opc", None),
+        ("ssh://hub.example", "hub.example", None, None),
+        ("ssh://opc@10.1.0.5:2222", "10.1.0.5", "opc", 2222),
+        ("ssh://opc@10.1.0.5:2222/", "10.1.0.5", "opc", 2222),
+        ("10.1.0.5:2222", "10.1.0.5", None, 2222),
+        ("ssh://opc@[2001:db8::5]:2222", "2001:db8::5", "opc", 2222),
+        ("[fe80::1%eth0]", "fe80::1%eth0", None, None),
+        ("ssh://first.last@hub_1", "hub_1", "first.last", None),
+    ],
+)
+def test_user_host_and_port(text: str, host: str, user: str | None, port: int | None) -> None:
+    """A host is written as ssh and pytest-testinfra know it; what is left out, ssh's configuration decides."""
+    spec = first(text)
+
+    assert (spec.host, spec.user, spec.port) == (host, user, port)
+
+
+def test_parameters() -> None:
+    """The parameters have pytest-testinfra's names."""
+    spec = first("ssh://opc@hub?sudo=True&python=/usr/bin/python3.9&timeout=2.5&ssh_config=~/c&ssh_identity_file=k")
+
+    assert (spec.sudo, spec.python, spec.timeout) == (True, "/usr/bin/python3.9", 2.5)
+    assert (spec.ssh_config, spec.ssh_identity_file) == ("~/c", "k")
+    assert (first("hub").sudo, first("hub").python, first("hub").timeout) == (None, "python3", None)
+
+
+def test_roles_follow_the_order() -> None:
+    """The first host is the hub, the others are the spokes in their order."""
+    assert [spec.role for spec in parse("a, b@x ,c")] == ["hub", "spoke1", "spoke2"]
+    assert [spec.label for spec in parse("ssh://u@a:5,[::1]")] == ["hub (u@a:5)", "spoke1 (::1)"]
+
+
+def test_inventory(tmp_path: Path) -> None:
+    """A file names one host a line, with comments and empty lines between them."""
+    file = tmp_path / "hosts.txt"
+    file.write_text("# the hub\nopc@hub.example   # in Frankfurt\n\n  ssh://spoke1.example?sudo=true\n")
+
+    assert [spec.text for spec in parse(f"@{file}")] == ["opc@hub.example", "ssh://spoke1.example?sudo=true"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "found"),
+    [
+        ("docker://a,b", "the scheme ssh", "'docker'"),
+        ("http://opc:secret@a,b", "the scheme ssh", "'http'"),
+        ("a?sudu=true,b", "one of the parameters sudo, python, timeout", "'sudu'"),
+        ("a?sudo=yes,b", "sudo=true or false", "sudo=yes"),
+        ("a?sudo,b", "sudo=true or false", "sudo="),
+        ("a?timeout=0,b", "timeout=seconds, more than 0", "timeout=0"),
+        ("a?timeout=nan,b", "timeout=seconds", "timeout=nan"),
+        ("a?python=,b", "python=a path", "python="),
+        ("a?python=-c,b", "python=a path", "python=-c"),
+        ("a?sudo=true&sudo=false,b", "the parameter sudo once", "twice"),
+        ("a:ssh,b", "a port from 1 to 65535", "'ssh'"),
+        ("a:,b", "a port from 1 to 65535", "''"),
+        ("a:65536,b", "a port from 1 to 65535", "'65536'"),
+        ("[::1]:0,b", "a port from 1 to 65535", "'0'"),
+        ("2001:db8::5,b", "brackets around an IPv6 address, ssh://[2001:db8::5]", "'2001:db8::5'"),
+        ("[10.0.0.1],b", "an IPv6 address in brackets", "'[10.0.0.1]'"),
+        ("[::1]22,b", "an IPv6 address in brackets", "'[::1]22'"),
+        ("a,,b", "a host between the commas", "element 2"),
+        ("a,b,", "a host between the commas", "element 3"),
+        ("", "a host between the commas", "element 1"),
+        ("opc@,b", "a host name or address", "none"),
+        ("@a b,c", "a text file with one host a line", "No such file"),
+        ("ssh://@a,b", "a user name before the @", "''"),
+        ("-oProxyCommand=x,b", "a host name or address", "'-oProxyCommand=x'"),
+        ("a b,c", "a host name or address", "'a b'"),
+        ("-l@a,b", "a user name before the @", "'-l'"),
+        ("ssh://a/etc,b", "[user@]host[:port]", "a path"),
+        ("a", "the hub and at least one spoke", "one host only (a)"),
+        ("a,b,A", "every host once", "A as hub and as spoke2"),
+        ("a,u@a:22", "every host once", "u@a:22 as hub and as spoke1"),
+    ],
+)
+def test_what_cannot_be_understood(text: str, expected: str, found: str) -> None:
+    """A specification that is not one is answered in one message: what was expected, what was found, an example."""
+    with pytest.raises(UsageProblem) as refused:
+        parse(text)
+
+    said = str(refused.value)
+    assert re.search(rf"expected {re.escape(expected)}.*; found .*{re.escape(found)}", said), said
+    assert EXAMPLE in said
+    assert "secret" not in said
+
+
+def test_a_password_is_not_repeated() -> None:
+    """A password in a specification is refused, and not shown to whoever reads the log."""
+    with pytest.raises(UsageProblem, match="without a password") as refused:
+        parse("ssh://opc:secret@a,b")
+
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "at least a hub and a spoke; found no host in the file"),
+        ("# none\n", "at least a hub and a spoke; found no host in the file"),
+        ("a b\n", "one host a line; found 'a b'"),
+        ("a,b\n", "one host a line; found 'a,b'"),
+        ("a\nb:x\n", "a port from 1 to 65535; found 'x'"),
+        ("a\n", "at least one spoke"),
+    ],
+)
+def test_an_inventory_that_cannot_be_understood(tmp_path: Path, content: str, expected: str) -> None:
+    """A mistake in an inventory is named with the file's name, and with the line where there is one."""
+    file = tmp_path / "hosts.txt"
+    file.write_text(content)
+
+    with pytest.raises(UsageProblem) as refused:
+        parse(f"@{file}")
+
+    assert expected in str(refused.value)
+    if "," in content or ":" in content:
+        assert f"{file}, line {content.count(chr(10))}" in str(refused.value)
+
+
+def test_an_inventory_that_is_no_text(tmp_path: Path) -> None:
+    """A file that holds no text, or is none at all, is named."""
+    file = tmp_path / "hosts.bin"
+    file.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(UsageProblem, match="not UTF-8"):
+        parse(f"@{file}")
+    with pytest.raises(UsageProblem, match="Is a directory"):
+        parse(f"@{tmp_path}")
+    with pytest.raises(UsageProblem, match="no file name after the @"):
+        parse("@")

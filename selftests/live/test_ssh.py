@@ -1,0 +1,233 @@
+"""
+Machines over ssh: they connect at once, are where they say they are, and every failure is one clear message.
+
+    this process --ssh, in the cloud network-- hub, spoke1, spoke2: an sshd each
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.errors import EnvironmentProblem, UsageProblem
+from lab.machines import hosts, ssh
+from lab.machines.node import Node
+from lab.machines.ssh_link import Unusable
+from selftests.live.conftest import Reach
+from selftests.live.rig import Rig
+
+
+def the_failure(connected: ssh.Connected) -> Unusable:
+    """The hub's; the spoke of these tests can always be reached."""
+    assert list(connected.machines) == ["spoke1"], connected.failures
+    (failure,) = connected.failures
+    assert isinstance(failure, Unusable)
+    assert str(failure).startswith("hub (")
+    assert failure.remedy
+    return failure
+
+
+def test_machines_come_in_their_order(reach: Reach) -> None:
+    """Every host has an agent, by its role."""
+    connected = reach("hub,spoke1,spoke2")
+
+    assert not connected.failures
+    assert [machine.name for machine in connected.all()] == ["hub (hub)", "spoke1 (spoke1)", "spoke2 (spoke2)"]
+    assert list(connected.machines) == ["hub", "spoke1", "spoke2"]
+    assert {machine.kind for machine in connected.all()} == {"ssh"}
+
+
+def test_the_users_configuration_holds(rig: Rig) -> None:
+    """Names, users, keys and proxies are those of ssh's configuration; `ssh_config` names another one."""
+    connected = ssh.reach(hosts.parse(rig.specs), ssh_config=str(rig.ssh_config))
+
+    assert len(connected.all()) == 3
+    connected.close()
+
+
+def test_an_agent_sees_the_hosts_own_stack(rig: Rig, reach: Reach) -> None:
+    """The home of a live host's agent is the host's own network stack, with the devices and addresses that it has."""
+    for name, machine in reach("hub,spoke1,spoke2").machines.items():
+        live = Node(name, machine, machine.call("node_home"))
+        known = rig.lab[name].node
+
+        assert live.read("addresses") == known.read("addresses")
+        assert {link["IFLA_IFNAME"] for link in live.read("links")} == {
+            link["IFLA_IFNAME"] for link in known.read("links")
+        }
+        assert live.sysctl("net.ipv4.icmp_echo_ignore_broadcasts") == "0"
+
+
+def test_sudo_makes_the_agent_root(reach: Reach) -> None:
+    """With sudo an ordinary user's agent is root, and can do what needs root."""
+    machine = reach("opc@hub?sudo=true,spoke1").machines["hub"]
+    node = Node("hub", machine, machine.call("node_home"))
+
+    assert machine.facts["uid"] == 0
+    before = node.write_sysctls({"net.ipv4.conf.ens3.log_martians": 1})
+    node.write_sysctls(before)
+
+
+def test_without_sudo_the_agent_is_the_user(reach: Reach) -> None:
+    """Without root an agent still reads what anyone may read, and is refused the rest."""
+    machine = reach("opc@hub,spoke1").machines["hub"]
+    node = Node("hub", machine, machine.call("node_home"))
+
+    assert machine.facts["uid"] != 0
+    assert node.has_link("bridge0")
+    assert node.counters()["IpInReceives"] > 0
+    with pytest.raises(PermissionError):
+        node.write_sysctls({"net.ipv4.conf.ens3.log_martians": 1})
+
+
+def test_sudo_for_all_hosts(reach: Reach) -> None:
+    """Sudo for every host is overruled by a host's own word, and nothing to a host that root logs in to."""
+    connected = reach("opc@hub,opc@spoke1?sudo=false,bare@spoke2?sudo=false", sudo=True)
+    assert [machine.facts["uid"] == 0 for machine in connected.all()] == [True, False, False]
+
+    (machine, *_) = reach("root@hub,opc@spoke1", sudo=True).all()
+    assert machine.facts["uid"] == 0
+
+
+def test_a_greeting_is_no_answer(reach: Reach) -> None:
+    """What a login shell prints before the agent starts disturbs nothing."""
+    machine = reach("noisy@hub,spoke1").machines["hub"]
+
+    assert machine.call("node_home")
+
+
+# what can be wrong with a host: how it is named, why it fails, words of the message, words of the remedy
+FAILURES = {
+    "unresolved": ("ssh://no-such-host.invalid", "unresolved", "no-such-host.invalid cannot be resolved", "ADDRESS"),
+    "refused": ("ssh://hub:2", "refused", "refused the connection", "ssh://hub:PORT"),
+    "no-sudo": ("bare@hub?sudo=true", "sudo-missing", "there is no sudo", "log in as root"),
+    "sudo-password": ("asked@hub?sudo=true", "sudo-password", "asks asked for a password", "asked ALL=(root) NOPASSWD"),
+    "sudo-denied": ("noisy@hub?sudo=true", "sudo-password", "asks noisy for a password", "NOPASSWD: ALL"),
+    "no-python": ("hub?python=/opt/python3", "python-missing", "there is no /opt/python3", "?python=/usr/bin/python3"),
+    "python-under-sudo": ("opc@hub?python=/opt/x&sudo=true", "python-missing", "there is no /opt/x", "&sudo=true"),
+    "not-python": ("hub?python=/bin/true", "no-agent", "/bin/true was to be started there, but did not run", "ssh hub"),
+    "failing": ("hub?python=/bin/false", "no-agent", "did not run (exit status 1)", "ssh hub"),
+    "nologin": ("closed@hub", "no-shell", "closed may log in there, but not run a program", "ssh://USER@hub"),
+    "wrong-user": ("misled@hub", "wrong-user", "lets misled not log in, only opc", "ssh://opc@hub?sudo=true"),
+    "endless-noise": ("endless@hub", "no-agent", "did not run", "ssh endless@hub"),
+    "hanging-login": ("slow@hub?timeout=2.5", "slow", "no program runs there after 2.5 s", "ssh slow@hub"),
+    "configuration": ("hub?ssh_config=/no/such/file", "ssh-config", "No such file", "ssh -F /no/such/file hub"),
+}
+
+
+@pytest.mark.parametrize(("spec", "code", "sentence", "remedy"), FAILURES.values(), ids=FAILURES)
+def test_why_a_host_cannot_be_used(reach: Reach, spec: str, code: str, sentence: str, remedy: str) -> None:
+    """The message names the host and the cause, and says what to do; the others are connected all the same."""
+    # the one that hangs has a deadline of its own
+    failure = the_failure(reach(f"{spec},spoke1"))
+
+    assert failure.code == code, failure
+    assert sentence in failure.message
+    assert remedy in str(failure.remedy)
+
+
+def test_an_old_python_is_named(rig: Rig, reach: Reach) -> None:
+    """A Python before 3.9 is not used; the message says which one it is and how to name another."""
+    old = rig.directory / "python3.6"
+    # the interpreter is this host's, its version is claimed: no cloud image's Python 3.6 can be asked for here
+    claim = "import sys; sys.version_info = (3, 6, 8, 'final', 0); code, *sys.argv[1:] = sys.argv[2:]; exec(code)"
+    old.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -c "{claim}" "$@"\n')
+    old.chmod(0o755)
+
+    failure = the_failure(reach("hub?python=/mnt/python3.6,spoke1"))
+
+    assert failure.code == "python-old"
+    assert "/mnt/python3.6 there is Python 3.6.8; 3.9 or newer is needed" in failure.message
+    assert "?python=/usr/bin/python3." in str(failure.remedy)
+
+
+def test_an_unknown_host_key_is_not_accepted(rig: Rig, reach: Reach, tmp_path: Path) -> None:
+    """A host that known_hosts does not have is refused, and nothing is added there."""
+    known = tmp_path / "known_hosts"
+    known.write_text("\n".join(line for line in _known(rig, "host_key") if not line.startswith("hub")) + "\n")
+
+    failure = the_failure(reach("hub,spoke1", config=_config(rig, tmp_path, known)))
+
+    assert failure.code == "host-key-unknown"
+    assert "is never accepted unseen" in failure.message
+    assert "hub" not in known.read_text()
+
+
+def test_a_changed_host_key_is_not_accepted(rig: Rig, reach: Reach, tmp_path: Path) -> None:
+    """A host with another key than known_hosts has is refused, with the fingerprint that it showed."""
+    known = tmp_path / "known_hosts"
+    others = [line for line in _known(rig, "host_key") if not line.startswith("hub")]
+    wrong = [line for line in _known(rig, "other_key") if line.startswith("hub")]
+    known.write_text("\n".join(others + wrong) + "\n")
+
+    failure = the_failure(reach("hub,spoke1", config=_config(rig, tmp_path, known)))
+
+    assert failure.code == "host-key-changed"
+    assert "SHA256:" in failure.message
+    assert f"ssh-keygen -R hub -f {known}" in str(failure.remedy)
+
+
+def test_a_key_that_is_not_authorized(rig: Rig, reach: Reach) -> None:
+    """A login that the host does not grant names the ways that it would."""
+    spec = f"ssh://opc@hub?ssh_identity_file={rig.directory / 'other_key'}"
+    config = rig.directory / "no_key"
+    text = rig.inner_config.read_text()
+    config.write_text(text.replace(f"    IdentityFile {rig.directory / 'user_key'}\n", ""))
+
+    failure = the_failure(reach(f"{spec},spoke1?ssh_identity_file={rig.directory / 'user_key'}", config=config))
+
+    assert failure.code == "permission-denied"
+    assert "it let nobody in (publickey)" in failure.message
+    assert "ssh://USER@hub?ssh_identity_file=FILE" in str(failure.remedy)
+
+
+def test_one_deadline_for_all(rig: Rig, reach: Reach) -> None:
+    """Hosts that do not answer cost one deadline together, are all named, and do not keep the others."""
+    lost = ["10.0.0.98", "10.0.0.99"]
+    with contextlib.ExitStack() as stack:
+        for address in lost:  # neighbours that are known and not there: what is sent to them is lost
+            change = {"device": "vcn", "to": address}
+            there = ("neigh_add", {**change, "lladdr": "02:00:00:00:00:99"})
+            stack.enter_context(rig.lab.fabric.changed(there, ("neigh_del", change)))
+        began = time.monotonic()
+        connected = reach(f"hub,{lost[0]},{lost[1]},spoke2", timeout=5)
+        took = time.monotonic() - began
+
+    assert took < 2 * 5
+    assert list(connected.machines) == ["hub", "spoke3"]
+    assert connected.machines["spoke3"].call("hello")
+    with pytest.raises(EnvironmentProblem) as failed:
+        connected.all()
+    assert [failure.code for failure in connected.failures] == ["unreachable"] * 2
+    assert "2 of 4 hosts cannot be used" in str(failed.value)
+    for role, address in zip(["spoke1", "spoke2"], lost, strict=True):
+        assert f"{role} ({address}): no connection: " in str(failed.value)
+    assert "TCP port 22" in str(failed.value)
+
+
+def test_two_names_of_one_machine(rig: Rig, reach: Reach) -> None:
+    """One machine under two names is no overlay: it is found out, and nobody stays connected."""
+    with pytest.raises(UsageProblem, match=r"hub \(hub\) and spoke2 \(10\.0\.0\.197\) lead to the same machine"):
+        reach(f"hub,spoke1,{rig.hosts['hub'].address}")
+
+
+def test_no_ssh_here(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an ssh of its own, a controller says what to install."""
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(EnvironmentProblem, match="apt-get install openssh-client"):
+        ssh.connect(hosts.parse(rig.specs))
+
+
+def _known(rig: Rig, key: str) -> list[str]:
+    public = " ".join((rig.directory / f"{key}.pub").read_text().split()[:2])
+    return [f"{name} {public}" for name in rig.hosts]
+
+
+def _config(rig: Rig, directory: Path, known: Path) -> Path:
+    config = directory / "config"
+    config.write_text(rig.inner_config.read_text().replace(str(rig.directory / "known_hosts"), str(known)))
+    return config
