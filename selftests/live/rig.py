@@ -58,7 +58,7 @@ PrintMotd no
 PidFile none
 MaxStartups 50
 Match User misled
-    ForceCommand echo 'Please login as the user "opc" rather than the user "root".'; echo; exec sleep 2
+    ForceCommand echo 'Please login as the user "opc" rather than the user "root".'; echo; exec sleep 1
 Match User bare
     SetEnv PATH=/run/bare
 """
@@ -244,7 +244,7 @@ class Rig:
         addresses = {name: host.plan.underlay.ip for name, host in self.lab.hosts.items()}
         hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
         (etc / "hosts").write_text("\n".join(hosts) + "\n")
-        (etc / "sudoers").write_text("root ALL=(ALL) ALL\nopc ALL=(root) NOPASSWD: ALL\nasked ALL=(root) ALL\n")
+        (etc / "sudoers").write_text("Defaults use_pty\nroot ALL=(ALL) ALL\nopc ALL=(root) NOPASSWD: ALL\nasked ALL=(root) ALL\n")
         (etc / "sudoers").chmod(0o440)
         (etc / "sshd_config").write_text(SSHD_CONFIG.format(etc="/mnt") + _penalties())
         (etc / "connect.py").write_text(CONNECT)
