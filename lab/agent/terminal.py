@@ -89,6 +89,8 @@ class Program:
         self.pid, terminal = pty.fork()
         if self.pid == 0:
             try:
+                for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is ignored stays so
+                    signal.signal(number, signal.SIG_DFL)
                 os.execvpe(arguments[0], arguments, environment)
             except OSError as error:
                 os.write(2, f"{arguments[0]}: {error.strerror}\n".encode())

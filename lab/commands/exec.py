@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -53,4 +54,6 @@ def _enter(place: dict[str, Any], command: list[str]) -> int:
     agent = place["enter"].split("/")[2]
     user = ["--user"] if place["user"] else []
     words = [nsenter, *user, "--target", agent, "--mount", "--pid", f"--net={place['enter']}"]
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is ignored stays so
+        signal.signal(number, signal.SIG_DFL)
     os.execv(nsenter, [*words, *command])

@@ -91,7 +91,6 @@ class Keeper:
         self.places: dict[str, str] = {}
         self.ended = threading.Event()
         self._machine: Machine
-        self._lab: laboratory.Lab
         self._starting: choose.Starting
 
     def run(self, report: Callable[[dict[str, Any]], None]) -> int:
@@ -117,15 +116,15 @@ class Keeper:
         self._starting = choose.start(self.choice, self.group)
         self._machine = self._starting.machine()
         began = time.perf_counter()
-        self._lab = laboratory.build(self._machine, self.plan.topology, self.plan.underlay)
+        lab = laboratory.build(self._machine, self.plan.topology, self.plan.underlay)
         took = time.perf_counter() - began
-        calls = [node.call("namespace_path") for node in self._lab.nodes.values()]
-        self.places = dict(zip(self._lab.nodes, self._machine.batch(calls), strict=True))
+        calls = [node.call("namespace_path") for node in lab.nodes.values()]
+        self.places = dict(zip(lab.nodes, self._machine.batch(calls), strict=True))
         self.description = {
             "title": drawing.title(self.plan.topology, self.plan.underlay),
             "kernel": self._machine.facts["kernel"],
             "machine": self._machine.kind,
-            "nodes": list(self._lab.nodes),
+            "nodes": list(lab.nodes),
             "keeper": os.getpid(),
             "seconds": took,
         }
@@ -174,11 +173,13 @@ class Keeper:
         backwards.join()
 
     def _down(self, connection: Connection) -> None:
-        self._lab.close()
-        self._starting.close()
-        self.group.terminate(FAREWELL)
-        connection.say(done=True)
-        self.ended.set()
+        """The lab goes with its machine; whatever state that is in, the keeper ends."""
+        try:
+            self._starting.close()
+            self.group.terminate(FAREWELL)
+            connection.say(done=True)
+        finally:
+            self.ended.set()
 
 
 def _pass_back(channel: Any, connection: Connection) -> None:

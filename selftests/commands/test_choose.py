@@ -1,0 +1,133 @@
+"""Which kernel runs the lab is found by trying, and what is missing is named with what brings it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import execnet
+import pytest
+
+from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
+from lab.machines import abilities, guest
+from lab.machines.base import Machine
+from lab.machines.choose import Choice, Starting, choose, start
+
+ROOT = Path(__file__).resolve().parents[2]
+ORDINARY_USER = 65534
+
+
+@pytest.fixture(scope="module")
+def possible() -> abilities.Abilities:
+    """What this kernel can do; skips where namespaces are not to be had."""
+    found = abilities.probe(["veth", "nonsense"])
+    if found.namespaces:
+        pytest.skip(f"no namespaces here: {os.strerror(found.namespaces)}")
+    return found
+
+
+def test_probe_tells_what_the_kernel_knows_from_what_it_does_not(possible: abilities.Abilities) -> None:
+    """A veth can be made, a kind that nobody has cannot, and nothing of the attempt is left in this namespace."""
+    assert possible.kinds == {"veth": 0, "nonsense": errno.EOPNOTSUPP}
+    assert possible.captures == 0
+    assert not Path("/sys/class/net/try0").exists()
+
+
+def test_probe_agrees_with_ip(possible: abilities.Abilities) -> None:
+    """A gretap can be made exactly when ip-link(8) can make one in a namespace."""
+    if shutil.which("ip") is None:
+        pytest.skip("needs ip: apt-get install iproute2")
+    rootless = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    words = ["ip", "link", "add", "try0", "type", "gretap", "local", "192.0.2.1", "remote", "192.0.2.2"]
+    tried = subprocess.run(["unshare", "--net", *rootless, *words], capture_output=True, check=False)
+    assert (abilities.probe(["gretap"]).kinds["gretap"] == 0) == (tried.returncode == 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_choice_needs_no_root(possible: abilities.Abilities) -> None:
+    """An ordinary user gets the same choice where user namespaces are allowed, the guest otherwise."""
+    become = f"import os; os.setgroups([]); os.setgid({ORDINARY_USER}); os.setuid({ORDINARY_USER})"
+    code = f"{become}; from lab.machines import choose; print(choose.choose('auto', 'vxlan').kind)"
+    # root's imports come first: the library may lie where nobody else can read
+    code = f"import lab.machines.choose; {code}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() in ("local", "guest"), done.stderr
+
+
+def test_unknown_kernel_is_a_usage_problem() -> None:
+    """A word that is no kernel is answered with those that are."""
+    with pytest.raises(UsageProblem, match="expected one of auto, host, guest"):
+        choose("best", "vxlan")
+
+
+def test_host_that_cannot_names_the_remedy(possible: abilities.Abilities) -> None:
+    """--kernel=host on a kernel without the tunnel says what is missing and how to have it."""
+    with pytest.raises(EnvironmentProblem, match="has no nonsense") as refused:
+        choose("host", "nonsense")
+    assert refused.value.remedy is not None
+    assert "modprobe nonsense" in refused.value.remedy
+    assert "guest kernel" in refused.value.remedy
+
+
+def test_auto_falls_back_to_the_guest(possible: abilities.Abilities) -> None:
+    """Without the tunnel on this kernel the guest runs the lab, and the one line that is announced says why."""
+    if problem := guest.available():
+        pytest.skip(problem)
+    chosen = choose("auto", "nonsense")
+    assert chosen.kind == "guest"
+    assert "has no nonsense" in chosen.reason
+    assert "\n" not in chosen.reason
+
+
+def test_no_kernel_at_all_is_one_message(possible: abilities.Abilities, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With neither, the message names both lacks, and the remedy is the package that brings a guest."""
+    monkeypatch.setattr(guest, "available", lambda: "there is no User-Mode Linux kernel at /usr/bin/linux.uml")
+    with pytest.raises(EnvironmentProblem, match=r"has no nonsense.*there is no User-Mode Linux kernel") as refused:
+        choose("auto", "nonsense")
+    assert "apt-get install user-mode-linux" in str(refused.value.remedy)
+    with pytest.raises(EnvironmentProblem, match="--kernel=guest needs a guest kernel"):
+        choose("guest", "gretap")
+
+
+def test_local_machine_starts_beside_other_work(possible: abilities.Abilities) -> None:
+    """`start` returns before the agent answers; `machine` gives it warm; `close` ends it, and again does nothing."""
+    group = execnet.Group()
+    starting = start(Choice("local", ""), group)
+    machine = starting.machine()
+    assert machine.facts["pyroute2"]
+    assert 0 < starting.answered < starting.warm
+    starting.close()
+    starting.close()
+    with pytest.raises(MachineLost):
+        machine.call("hello")
+    group.terminate(1.0)
+
+
+@pytest.mark.parametrize("kind", ["local", "guest"])
+def test_close_while_starting(possible: abilities.Abilities, kind: str) -> None:
+    """A machine that is no longer wanted while it starts is ended, and its thread with it."""
+    if kind == "guest" and (problem := guest.available()):
+        pytest.skip(problem)
+    before = threading.active_count()
+    group = execnet.Group()
+    starting = start(Choice(kind, ""), group)  # type: ignore[arg-type]
+    starting.close()
+    group.terminate(1.0)
+    assert threading.active_count() <= before + 2  # execnet's receivers may still be on their way out
+
+
+def test_error_of_the_thread_is_raised_where_the_machine_is_wanted() -> None:
+    """What kept a machine from starting is raised by `machine`, each time."""
+
+    def fail() -> Machine:
+        raise EnvironmentProblem("it does not boot")
+
+    starting = Starting(fail)
+    for _ in range(2):
+        with pytest.raises(EnvironmentProblem, match="it does not boot"):
+            starting.machine()

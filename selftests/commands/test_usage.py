@@ -1,0 +1,98 @@
+"""Misuse is one message and status 2; doctor says what is lacking and what mends it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from lab.commands.doctor import IPTABLES
+from lab.commands.main import COMMANDS, main
+from selftests.commands.conftest import Checkout
+
+
+@pytest.fixture(autouse=True)
+def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands widen PATH; here that ends with the test."""
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no command given: expected one of up, exec, down, doctor, bench"),
+        (["uo"], "unknown command 'uo'"),
+        (["up", "--tunnel=gre"], "unknown tunnel kind 'gre': expected one of gretap, vxlan"),
+        (["up", "--topology=star"], "unknown topology 'star': expected one of standard, article"),
+        (["up", "--provider=ibm"], "unknown provider 'ibm'"),
+        (["up", "--kernel=best"], "unknown kernel 'best': expected one of auto, host, guest"),
+        (["up", "--spokes=0"], "--spokes 0: expected 1 to 250"),
+        (["up", "--spokes=many"], "argument --spokes: invalid int value: 'many'"),
+        (["up", "--routers=-1"], "--routers -1: expected 0 to 16"),
+        (["up", "--colour"], "unrecognized arguments: --colour"),
+        (["exec"], "exec needs a node"),
+        (["exec", "--", "true"], "exec needs a node"),
+        (["down", "now"], "unrecognized arguments: now"),
+        (["bench", "--kernel=best"], "unknown kernel 'best': expected host, guest or both"),
+        (["bench", "--spokes=2,x"], "--spokes 2,x: expected numbers"),
+    ],
+)
+def test_misuse_is_one_message(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    """Status 2 and what was expected, before anything is started."""
+    assert main(arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith(f"overcast: {message}")
+    assert len(errors.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """--help shows the usage and ends with status 0."""
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: overcast {command}")
+
+
+def test_misuse_ends_the_process_with_2(checkout: Checkout) -> None:
+    """The status reaches the shell."""
+    done = checkout.run("up", "--tunnel=gre")
+    assert (done.status, done.output) == (2, "")
+    assert "Traceback" not in done.errors
+
+
+def test_doctor_is_quick_and_names_the_remedy_of_every_lack(checkout: Checkout) -> None:
+    """Each line has its state; what is lacking is followed by what mends it; the last line is the verdict."""
+    began = time.monotonic()
+    done = checkout.run("doctor")
+    took = time.monotonic() - began
+    *lines, empty, verdict = done.output.splitlines()
+    assert empty == ""
+    assert all(re.match(r"(ok  |note|LACK|    )  \S", line) or "to mend it: " in line for line in lines)
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        assert not line.startswith("LACK") or "to mend it: " in following
+    assert verdict.startswith("the suite can run: ") == (done.status == 0)
+    assert took < 5.0  # half a second on a machine that has nothing else to do
+
+
+def test_doctor_misses_iptables(checkout: Checkout) -> None:
+    """Where iptables cannot be run it is a lack, with the package that brings it, and status 1."""
+    there = [path for name in IPTABLES if (path := shutil.which(name, path=f"/usr/sbin:/sbin:{os.environ['PATH']}"))]
+    hide = "".join(f"mount --bind /dev/null {os.path.realpath(path)} && " for path in there)
+    rootless = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    command = " ".join(checkout.command("doctor"))
+    done = subprocess.run(
+        ["unshare", "--mount", *rootless, "sh", "-c", f"{hide}{command}"],
+        cwd=checkout.path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"LACK  iptables +not installed.*\n.*to mend it: sudo apt-get install iptables", done.stdout)
+    assert done.stdout.splitlines()[-1].startswith("the suite cannot run as it must: ")
