@@ -63,6 +63,13 @@ Match User bare
     SetEnv PATH=/run/bare
 """
 
+SUDOERS = """
+Defaults use_pty
+root ALL=(ALL) ALL
+opc ALL=(root) NOPASSWD: ALL
+asked ALL=(root) ALL
+"""
+
 START = """
 set -e
 etc=$1; name=$2
@@ -244,7 +251,7 @@ class Rig:
         addresses = {name: host.plan.underlay.ip for name, host in self.lab.hosts.items()}
         hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
         (etc / "hosts").write_text("\n".join(hosts) + "\n")
-        (etc / "sudoers").write_text("Defaults use_pty\nroot ALL=(ALL) ALL\nopc ALL=(root) NOPASSWD: ALL\nasked ALL=(root) ALL\n")
+        (etc / "sudoers").write_text(SUDOERS)
         (etc / "sudoers").chmod(0o440)
         (etc / "sshd_config").write_text(SSHD_CONFIG.format(etc="/mnt") + _penalties())
         (etc / "connect.py").write_text(CONNECT)

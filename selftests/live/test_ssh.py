@@ -21,7 +21,6 @@ from lab.machines.ssh_link import Unusable
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig
 
-
 SUDO = pytest.mark.skipif(shutil.which("sudo") is None, reason="there is no sudo here: apt-get install sudo")
 
 
