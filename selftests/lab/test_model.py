@@ -53,18 +53,15 @@ def test_an_unknown_name_is_answered_with_the_known_ones(ask, known):
         ask()
 
 
-def test_the_article_differs_in_route_and_ttl_only():
-    """The article's literal topology routes a /8, inherits the TTL and pins no source."""
+def test_the_article_differs_in_what_it_leaves_out_only():
+    """The article's literal topology routes a /8, inherits the TTL, pins neither source nor the bridge's MAC."""
     article, standard = topologies.article(), topologies.standard()
 
     assert str(article.multicast_route) == "224.0.0.0/8"
     assert (article.options.ttl, article.options.local) == (None, False)
-    assert (
-        dataclasses.replace(
-            article, name=standard.name, multicast_route=standard.multicast_route, options=standard.options
-        )
-        == standard
-    )
+    assert not article.pinned_mac
+    mended = dataclasses.replace(article, multicast_route=standard.multicast_route, options=standard.options)
+    assert dataclasses.replace(mended, name=standard.name, pinned_mac=True) == standard
 
 
 @pytest.mark.parametrize(

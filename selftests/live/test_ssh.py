@@ -10,6 +10,7 @@ import contextlib
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,16 +156,34 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("spec", "code", "sentence", "remedy"),
-    [pytest.param(*told, id=name, marks=SUDO if "sudo=true" in told[0] else ()) for name, told in FAILURES.items()],
-)
-def test_why_a_host_cannot_be_used(reach: Reach, spec: str, code: str, sentence: str, remedy: str) -> None:
-    """The message names the host and the cause, and says what to do; the others are connected all the same."""
-    # the one that hangs has a deadline of its own
-    failure = the_failure(reach(f"{spec},spoke1"))
+@pytest.fixture(scope="module")
+def tried(shared_rig: Rig) -> ssh.Connected:
+    """All of them tried at once, and one host that can be used."""
+    specs = [hosts.parse(f"{spec},other")[0] for spec, *_ in FAILURES.values()]
+    specs = [replace(spec, position=position) for position, spec in enumerate([*specs, hosts.parse("spoke1,other")[0]])]
+    with shared_rig.entered():
+        connected = ssh.reach(specs, ssh_config=str(shared_rig.inner_config))
+    connected.close()
+    return connected
 
+
+def test_failures_keep_nobody_else(tried: ssh.Connected) -> None:
+    """A host that can be used is connected whatever happens to the others, and every failure is one host's."""
+    assert list(tried.machines) == [f"spoke{len(FAILURES)}"]
+    assert len(tried.failures) == len(FAILURES)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SUDO if "sudo" in name else ()) for name in FAILURES])
+@pytest.mark.usefixtures("rig")
+def test_why_a_host_cannot_be_used(tried: ssh.Connected, name: str) -> None:
+    """The message names the host and the cause, and says what to do."""
+    _, code, sentence, remedy = FAILURES[name]
+
+    failure = tried.failures[list(FAILURES).index(name)]
+
+    assert isinstance(failure, Unusable)
     assert failure.code == code, failure
+    assert failure.message.startswith(f"{failure.spec.label}: ")
     assert sentence in failure.message
     assert remedy in str(failure.remedy)
 
