@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -38,6 +39,9 @@ MOST_LISTENERS = 50
 Hosts that take part in a check.  Each one's fence leaves entries in two neighbour tables, and the kernel has 1024 for
 all namespaces together (net.ipv4.neigh.default.gc_thresh3): beyond, it drops what has no neighbour, the probe included.
 """
+
+MOST_ROUNDS = 5
+"""Checks after which neighbours that have not learnt of each other never will."""
 
 MOST_CLOSED = 40
 """Stacks of closed labs that no agent has the kernel remove yet, not even in a guest's little memory."""
@@ -77,6 +81,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.kernel not in ("both", *TUNNELS):
         raise UsageProblem(f"unknown kernel {arguments.kernel!r}: expected host, guest or both")
     sizes = _sizes(arguments.spokes)
+    load, processors = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load > processors:
+        print(
+            f"overcast: this machine is busy (load {load:.1f} on {processors} processors): so are the figures",
+            file=sys.stderr,
+        )
     measured: dict[str, Figures] = {}
     for name in TUNNELS if arguments.kernel == "both" else (arguments.kernel,):
         try:
@@ -139,6 +149,7 @@ def _labs(home: Node, tunnel: str, spokes: int) -> tuple[float, float, float]:
         lab = _build(home.machine, tunnel, spokes)
         builds.append(time.perf_counter() - began)
         if number == count - 1:
+            _meet(lab)
             checks = [_check(lab) for _ in range(CHECKS.get(spokes, 3))]
         began = time.perf_counter()
         lab.close()
@@ -150,6 +161,21 @@ def _labs(home: Node, tunnel: str, spokes: int) -> tuple[float, float, float]:
 def _build(machine: Machine, tunnel: str, spokes: int) -> Lab:
     topology = topologies.standard(spokes, TunnelOptions(kind=tunnel))
     return laboratory.build(machine, topology, Underlay(provider("oci")))
+
+
+def _meet(lab: Lab) -> None:
+    """
+    Lets the neighbours of a new lab learn of each other, which in a large one takes longer than a fence may.
+
+    Every first packet is an ARP request to all the spokes, captured on every leg.
+    """
+    sender = lab.spokes[0]
+    for _ in range(MOST_ROUNDS):
+        lab.forget()
+        with lab.listen(lab.others(sender)[:MOST_LISTENERS]) as heard:
+            sender.udp.send(to=lab.everyone)
+        if not heard.unproved:
+            return
 
 
 def _check(lab: Lab) -> float:
