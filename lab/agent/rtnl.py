@@ -24,6 +24,7 @@ NLM_F_ACK_TLVS, NLM_F_CAPPED = 0x200, 0x100
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 NLMSGERR_ATTR_MSG = 1
+DELNEIGH, GETNEIGH = 29, 30
 GETLINK, IFLA_OPERSTATE, IF_OPER_UP, RTMGRP_LINK = 18, 16, 6, 1
 SIOCGIFINDEX = 0x8933
 MOST_QUEUED = 64  # acknowledgements that fit the default receive buffer many times over
@@ -61,13 +62,24 @@ class Transport:
 
     def queue(self, message: Any, kind: int, flags: int, what: str) -> None:
         """Queues one request; `what` names it in the error, as a user would type it."""
-        self._sequence += 1
         message["header"]["type"] = kind
-        message["header"]["flags"] = flags
-        message["header"]["sequence_number"] = self._sequence
         message.encode()
-        self._queued.append((bytes(message.data), self._sequence, what))
+        self.queue_raw(kind, flags, bytes(message.data)[16:], what)
+
+    def queue_raw(self, kind: int, flags: int, body: bytes, what: str) -> None:
+        """Queues a request that is encoded already, from its fixed header on."""
+        self._sequence += 1
+        head = struct.pack("=IHHII", 16 + len(body), kind, flags, self._sequence, 0)
+        self._queued.append((head + body, self._sequence, what))
         if len(self._queued) >= MOST_QUEUED:
+            self.flush()
+
+    def forget_neighbours(self) -> None:
+        """Drops every IPv4 neighbour of the stack: they count in one table for the whole kernel (gc_thresh3)."""
+        for entry in self.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_INET, 0, 0, 0, 0)):
+            (length,) = struct.unpack_from("=H", entry, 12)  # its first attribute is the address, NDA_DST
+            self.queue_raw(DELNEIGH, CHANGE, entry[: 12 + ((length + 3) & ~3)], "ip neigh del")
+        with contextlib.suppress(OSError):  # one that went by itself meanwhile
             self.flush()
 
     def flush(self) -> None:

@@ -59,13 +59,17 @@ class Node:
                 self._tap = Tap()
         return self._tap
 
-    def close(self) -> namespaces.Stack:
-        """Closes what is open in the stack, and hands the stack itself back."""
+    def retire(self) -> None:
+        """Nobody uses the node any more: what it holds of the whole kernel's is given back."""
+        self.transport().forget_neighbours()
+
+    def close(self) -> None:
+        """Closes what is open in the stack, and the stack with it."""
         if self._transport is not None:
             self._transport.close()
         if self._tap is not None:
             self._tap.socket.close()
-        return self.stack
+        self.stack.close()
 
 
 class Agent:
@@ -74,7 +78,7 @@ class Agent:
     def __init__(self) -> None:
         self._nodes: dict[int, Node] = {}
         self._endpoints: dict[int, Endpoint] = {}
-        self._closed: list[namespaces.Stack] = []
+        self._closed: list[Node] = []
         self._next = 0
 
     def _handle(self) -> int:
@@ -145,19 +149,22 @@ class Agent:
 
     def node_close(self, handles: Sequence[int]) -> None:
         """
-        The nodes are gone for good; the kernel gets their stacks to remove when there are MOST_CLOSED of them.
+        The nodes are gone for good; they are really closed when there are MOST_CLOSED of them.
 
-        Removing one holds the lock that building another one needs: 50 ms a lab, or nothing when it happens once.
+        Closing a tap waits for every CPU, and removing a stack holds the lock that building another one needs: 50 ms
+        a lab each, or nothing when it happens once.
         """
         for handle in handles:
-            self._closed.append(self._nodes.pop(handle).close())
+            node = self._nodes.pop(handle)
+            node.retire()
+            self._closed.append(node)
         if len(self._closed) > MOST_CLOSED:
             self.drop_closed()
 
     def drop_closed(self) -> None:
         """The kernel may remove the stacks of closed nodes now."""
-        for stack in self._closed:
-            stack.close()
+        for node in self._closed:
+            node.close()
         self._closed.clear()
 
     def wait_gone(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
