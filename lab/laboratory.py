@@ -79,6 +79,11 @@ class Lab:
         return Cloud(self.fabric, self.topology, self.underlay)
 
     @property
+    def tapped(self) -> Sequence[Node]:
+        """The nodes whose every interface is captured."""
+        return list(self.nodes.values())
+
+    @property
     def everyone(self) -> str:
         """The overlay's directed broadcast address."""
         return self.topology.hub.broadcast()
@@ -95,7 +100,7 @@ class Lab:
             {name: self.nodes[name] for name in self.plans},
             self.plans,
             names,
-            tapped=self.nodes.values(),
+            tapped=self.tapped,
             on_exit=self._ended,
             **fields,
         )
@@ -104,12 +109,12 @@ class Lab:
 
     def forget(self) -> None:
         """The taps forget what they saw: a new test begins."""
-        sightings.forget(self.nodes.values())
+        sightings.forget(self.tapped)
         self._listening.clear()
 
     def frames(self, tags: Sequence[bytes] | None = None) -> list[sightings.Sighting]:
         """Every frame that the taps saw since `forget`, in order of kernel time."""
-        return sightings.collect(self.nodes.values(), tags)
+        return sightings.collect(self.tapped, tags)
 
     def remake_tunnel(self, at: Host, spoke: Host, **options: Any) -> None:
         """Makes one end of a spoke's tunnel, the one at the hub or at the spoke, anew with other options."""

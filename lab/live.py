@@ -8,7 +8,7 @@ Live hosts as a lab: the same hosts, probes and checks; the cloud's network is t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from lab.model import Finding, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.understanding import understand
 from lab.probes.listening import Listening
+from lab.probes.sightings import Sighting
 from lab.underlay.cloud import Cloud
 
 LIVE_GRACE = 1.0
@@ -34,6 +35,7 @@ class LiveLab(Lab):
     ) -> None:
         super().__init__(machines[topology.hub.name], topology, underlay, nodes)
         self.machines = dict(machines)
+        self._rooted = all(machine.facts["uid"] == 0 for machine in machines.values())
 
     @property
     def fabric(self) -> Node:
@@ -42,6 +44,16 @@ class LiveLab(Lab):
     @property
     def cloud(self) -> Cloud:
         raise NotApplicable("the cloud's own network is not this run's to change")
+
+    @property
+    def tapped(self) -> Sequence[Node]:
+        """Every host, when all of them let the agent capture (root)."""
+        return list(self.nodes.values()) if self._rooted else ()
+
+    def frames(self, tags: Sequence[bytes] | None = None) -> list[Sighting]:
+        if not self._rooted:
+            raise NotApplicable("captures need root on the hosts (--sudo)")
+        return super().frames(tags)
 
     def listen(self, *positional: Any, **fields: Any) -> Listening:
         return super().listen(*positional, **{"grace": LIVE_GRACE, **fields})

@@ -7,6 +7,7 @@ Changes for the length of a `with` are undone at its end, in reverse order, what
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,16 +111,25 @@ LOOKING = frozenset(
 class Observed(Node):
     """A node of a live host: it is looked at and sent from, and refuses every change by construction."""
 
+    @property
+    def rooted(self) -> bool:
+        """Whether the agent there may capture and open raw sockets."""
+        return bool(self.machine.facts["uid"] == 0)
+
     def ask(self, verb: str, **arguments: Any) -> Any:
-        return super().ask(self._allowed(verb), **arguments)
+        self._check(verb, arguments)
+        return super().ask(verb, **arguments)
 
     def call(self, verb: str, **arguments: Any) -> Call:
-        return super().call(self._allowed(verb), **arguments)
+        self._check(verb, arguments)
+        return super().call(verb, **arguments)
 
-    def _allowed(self, verb: str) -> str:
+    def _check(self, verb: str, arguments: Mapping[str, Any]) -> None:
         if verb not in LOOKING:
             raise NotApplicable(f"live hosts are only looked at, and this would change {self.name} ({verb})")
-        return verb
+        fields: Mapping[str, Any] = arguments.get("fields") or arguments
+        if fields.get("type") == socket.SOCK_RAW and not self.rooted:
+            raise NotApplicable(f"raw sockets need root on {self.name} (--sudo)")
 
 
 def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:

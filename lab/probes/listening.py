@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
-from lab.errors import CheckFailed
+from lab.errors import CheckFailed, NotApplicable
 from lab.machines.base import call
 from lab.machines.node import Node, ask_all
 from lab.model import Network, NodePlan
@@ -247,7 +247,8 @@ class Listening:
         )
 
     def _paths(self) -> list[str]:
-        lines = [f"  seen: {sightings.path(self.sightings())}"]
+        seen = sightings.path(self.sightings()) if self._tapped else "not captured, which needs root"
+        lines = [f"  seen: {seen}"]
         if self.unproved:
             lines.append(
                 f"  unicast on the same way did not arrive at {', '.join(sorted(self.unproved))} "
@@ -256,7 +257,9 @@ class Listening:
         return lines
 
     def sightings(self) -> list[sightings.Sighting]:
-        """Where the frames of what was sent were seen, in order of kernel time."""
+        """Where the frames of what was sent were seen, in order of kernel time; NotApplicable where none can be."""
+        if not self._tapped:
+            raise NotApplicable("captures need root on the hosts (--sudo)")
         tags = [tag_of(payload) for sent in self.sent for payload in sent.payloads]
         return sightings.collect(self._tapped, tags) if tags else []
 

@@ -49,6 +49,18 @@ def test_conformant_hosts_are_found_conformant_and_left_as_they_were(rig: Rig, t
     assert state.fingerprint(rig.lab) == before
 
 
+@pytest.mark.slow
+def test_without_root_what_needs_it_is_not_applicable(rig: Rig, tmp_path: Path) -> None:
+    """An ordinary user's run shows delivery; captures and raw sockets are named as what root is needed for."""
+    done, result = run(rig, tmp_path, "--hosts=opc@hub,opc@spoke1,opc@spoke2")
+
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    outcomes = {entry["id"]: entry for entry in result["requirements"]}
+    assert {outcomes[identity]["outcome"] for identity in ("BCAST-01", "BCAST-02", "MCAST-01", "TTL-01")} == {"passed"}
+    assert outcomes["WIRE-01"]["outcome"] == "not-applicable"
+    assert "root" in outcomes["WIRE-01"]["reason"] or "GRE" in outcomes["WIRE-01"]["reason"].upper()
+
+
 def test_a_detached_port_is_a_finding_with_its_remedy(rig: Rig, tmp_path: Path) -> None:
     """A hub that does not bridge a spoke's tunnel is nonconformant, and the finding says what to run where."""
     port = rig.lab.topology.tunnel_of("spoke2").hub_device
