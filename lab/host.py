@@ -152,13 +152,8 @@ class Host:
         return int(self.node.ask("open", **fields))
 
     def send_frame(self, device: str, frame: bytes) -> None:
-        """Puts one Ethernet frame on a device as it is (packet(7)); a tunnel takes it for what its EtherType says."""
-        self.node.ask(
-            "send_many",
-            payloads=[frame],
-            to=[device, int.from_bytes(frame[ETHERTYPE], "big")],
-            fields=dict(options.FRAMES),
-        )
+        """Puts one Ethernet frame on a device as it is (packet(7))."""
+        self.node.ask("inject", device=device, frame=frame)
 
     def send_packet(self, packet: bytes, to: str) -> None:
         """Sends one IPv4 packet whose header the caller made (raw(7), IP_HDRINCL)."""

@@ -13,9 +13,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lab.agent.sockets import Endpoint, wait_until
+from lab.agent.taps import Tap
 
 ROUNDS = 8
 """Markers that go the whole way before a fence is given up: a fence may need an ARP exchange first, over two legs."""
@@ -29,7 +29,8 @@ class Leg:
     """One leg of the underlay: how a marker is sent on it, and where it arrives."""
 
     send: Send
-    arrival: Endpoint
+    arrival: Tap
+    """Where it is seen to arrive: before the host's firewall, which may keep it from any socket."""
 
 
 def missing(tokens: Sequence[Token], legs: Sequence[Leg], timeout: float) -> list[int]:
@@ -64,11 +65,7 @@ def missing(tokens: Sequence[Token], legs: Sequence[Leg], timeout: float) -> lis
 
 
 def _gone(leg: Leg, deadline: float) -> bool:
-    marker: Any = os.urandom(12)
+    marker = os.urandom(12)
     with contextlib.suppress(OSError):
         leg.send(marker)
-    return wait_until(
-        [leg.arrival],
-        lambda: any(marker in received["payload"] for received in leg.arrival.inbox),
-        max(0.0, deadline - time.monotonic()),
-    )
+    return leg.arrival.wait_newest(marker, deadline)

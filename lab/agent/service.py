@@ -17,59 +17,16 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import Any, Callable
+from typing import Any
 
 from lab.agent import digest, fences, modules, namespaces, procfs, programs, sockets
-from lab.agent.rtnl import Transport
+from lab.agent.node import Node
 from lab.agent.sockets import Endpoint
-from lab.agent.taps import Tap
 
 BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
 MOST_OPEN = 65536  # descriptors; a node with its sockets takes up to eight of them
 MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8 // BYTES_OF_STACK)
 """Stacks of closed nodes that are kept, in an eighth of the machine's memory at most."""
-
-
-class Node:
-    """A stack with what this agent keeps open in it."""
-
-    def __init__(self, stack: namespaces.Stack) -> None:
-        self.stack = stack
-        self._links: Any | None = None
-        self._transport: Transport | None = None
-        self._tap: Tap | None = None
-
-    def transport(self) -> Transport:
-        if self._transport is None:
-            with self.stack.entered():
-                self._transport = Transport()
-        return self._transport
-
-    def links(self, namespace_of: Callable[[int], int]) -> Any:
-        if self._links is None:
-            # pyroute2 takes most of a second to import on a slow machine: only who needs it waits for it
-            from lab.agent.links import Links
-
-            self._links = Links(self.transport(), namespace_of)
-        return self._links
-
-    def tap(self) -> Tap:
-        if self._tap is None:
-            with self.stack.entered():
-                self._tap = Tap()
-        return self._tap
-
-    def retire(self) -> None:
-        """Nobody uses the node any more: what it holds of the whole kernel's is given back."""
-        self.transport().forget_neighbours()
-
-    def close(self) -> None:
-        """Closes what is open in the stack, and the stack with it."""
-        if self._transport is not None:
-            self._transport.close()
-        if self._tap is not None:
-            self._tap.socket.close()
-        self.stack.close()
 
 
 class Agent:
@@ -271,6 +228,10 @@ class Agent:
         with contextlib.suppress(OSError):
             self.send_many(node, [payload], to, fields)
 
+    def inject(self, node: int, device: str, frame: bytes) -> None:
+        """Puts one Ethernet frame on a device as it is (packet(7))."""
+        self._nodes[node].injector().sendto(frame, (device, int.from_bytes(frame[12:14], "big")))
+
     def set_option(self, endpoint: int, level: int, option: int, value: Any) -> None:
         self._endpoints[endpoint].socket.setsockopt(level, option, value)
 
@@ -302,12 +263,12 @@ class Agent:
         """
         Waits until every `[endpoint, token]` has received something that holds the token; `fences` says how long.
 
-        `timeout` in seconds; a leg of the underlay is `{"node", "fields", "to", "arrival": endpoint}`.  Returns the
+        `timeout` in seconds; a leg of the underlay is `{"node", "fields", "to", "arrival": node}`.  Returns the
         positions of the tokens that did not arrive.
         """
         ways = [
             fences.Leg(
-                functools.partial(self._mark, leg["node"], leg["to"], leg["fields"]), self._endpoints[leg["arrival"]]
+                functools.partial(self._mark, leg["node"], leg["to"], leg["fields"]), self._nodes[leg["arrival"]].tap()
             )
             for leg in legs
         ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import errno
+import itertools
 import select
 import socket
 import struct
@@ -25,6 +26,7 @@ TP_STATUS_VLAN_VALID = 1 << 4
 TP_STATUS_VLAN_TPID_VALID = 1 << 6
 RECEIVE_BUFFER = 8 << 20
 MOST_KEPT = 20_000
+NEWEST = 100  # frames among which a marker that has just been sent is looked for
 LARGEST = 65536 + 64
 
 # interface, outgoing, kernel time in ns since the epoch, the frame from its Ethernet header on
@@ -62,6 +64,19 @@ class Tap:
             self.kept.append((interface, direction == PACKET_OUTGOING, *_whole(frame, ancillary)))
         _, dropped = struct.unpack("II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         self.lost += dropped
+
+    def wait_newest(self, marker: bytes, deadline: float) -> bool:
+        """Waits until one of the newest frames that came in carries the marker; False when the deadline passed."""
+        poller = select.poll()
+        poller.register(self.socket, select.POLLIN)
+        while True:
+            self.drain()
+            newest = itertools.islice(reversed(self.kept), NEWEST)
+            if any(marker in frame for _, outgoing, _, frame in newest if not outgoing):
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0 or not poller.poll(left * 1000):
+                return False
 
     def forget(self) -> None:
         self.drain()

@@ -102,7 +102,8 @@ LOOKING = frozenset(
         "send_once",
         "send_many",
         "send_fence",
-        "wait_frame",
+        "wait_frames",
+        "inject",
     }
 )
 
@@ -128,7 +129,7 @@ class Observed(Node):
         if verb not in LOOKING:
             raise NotApplicable(f"live hosts are only looked at, and this would change {self.name} ({verb})")
         fields: Mapping[str, Any] = arguments.get("fields") or arguments
-        if fields.get("type") == socket.SOCK_RAW and not self.rooted:
+        if (verb == "inject" or fields.get("type") == socket.SOCK_RAW) and not self.rooted:
             raise NotApplicable(f"raw sockets need root on {self.name} (--sudo)")
 
 

@@ -104,7 +104,7 @@ def ping(
         node.call("open", **options.ICMP),
         *(each.call("open", **options.UDP, bind=["", port]) for each in marked),
     ]
-    receiver, fence_socket, *arrivals = opened = node.machine.batch(openings)
+    receiver, fence_socket, *_ = opened = node.machine.batch(openings)
     try:
         calls = [call("send", endpoint=receiver, payload=request(identifier, 1, unique()), to=[to, 0])]
         tokens: list[list[Any]] = []
@@ -113,8 +113,7 @@ def ping(
             tokens.append([fence_socket, _reply_head(identifier, number) + token])
             sent = request(identifier, number, token)
             calls.append(call("try_send", endpoint=fence_socket, payload=sent, to=[plans[name].address(network), 0]))
-        ends = {each.name: arrival for each, arrival in zip(marked, arrivals, strict=True)}
-        legs = markers.legs(_ways(node.name, plans, network), nodes, plans, ends, port) if ends and nodes else []
+        legs = markers.legs(_ways(node.name, plans, network), nodes, plans, port) if marked and nodes else []
         calls += [
             call("wait_for", tokens=tokens, timeout=grace, legs=legs),
             call("take", endpoints=[receiver]),

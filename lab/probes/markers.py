@@ -29,16 +29,15 @@ def legs(
     ways: Iterable[tuple[str, str]],
     nodes: Mapping[str, Node],
     plans: Mapping[str, NodePlan],
-    arrivals: Mapping[str, int],
     port: int,
 ) -> list[dict[str, Any]]:
-    """The legs of the ways (from, to), each once, as the agent's `wait_for` takes them."""
+    """The legs of the ways (from, to), each once, for the agent's `wait_for`; `port` is open at their ends."""
     return [
         {
             "node": nodes[start].handle,
             "fields": dict(options.UDP),
             "to": [plans[end].address("underlay"), port],
-            "arrival": arrivals[end],
+            "arrival": nodes[end].handle,
         }
         for start, end in dict.fromkeys(ways)
         if start != end

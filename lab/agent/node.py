@@ -1,0 +1,62 @@
+"""A node as its agent holds it: a network stack, and what is kept open in it."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Callable
+
+from lab.agent import namespaces
+from lab.agent.rtnl import Transport
+from lab.agent.taps import Tap
+
+
+class Node:
+    """A stack with what this agent keeps open in it."""
+
+    def __init__(self, stack: namespaces.Stack) -> None:
+        self.stack = stack
+        self._links: Any | None = None
+        self._transport: Transport | None = None
+        self._tap: Tap | None = None
+        self._injector: socket.socket | None = None
+
+    def transport(self) -> Transport:
+        if self._transport is None:
+            with self.stack.entered():
+                self._transport = Transport()
+        return self._transport
+
+    def links(self, namespace_of: Callable[[int], int]) -> Any:
+        if self._links is None:
+            # pyroute2 takes most of a second to import on a slow machine: only who needs it waits for it
+            from lab.agent.links import Links
+
+            self._links = Links(self.transport(), namespace_of)
+        return self._links
+
+    def tap(self) -> Tap:
+        if self._tap is None:
+            with self.stack.entered():
+                self._tap = Tap()
+        return self._tap
+
+    def injector(self) -> socket.socket:
+        """A packet socket that only sends: one for the node, since closing one waits for every CPU."""
+        if self._injector is None:
+            with self.stack.entered():
+                self._injector = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        return self._injector
+
+    def retire(self) -> None:
+        """Nobody uses the node any more: what it holds of the whole kernel's is given back."""
+        self.transport().forget_neighbours()
+
+    def close(self) -> None:
+        """Closes what is open in the stack, and the stack with it."""
+        if self._transport is not None:
+            self._transport.close()
+        if self._tap is not None:
+            self._tap.socket.close()
+        if self._injector is not None:
+            self._injector.close()
+        self.stack.close()
