@@ -108,6 +108,9 @@ LOOKING = frozenset(
 )
 
 
+NEEDING_ROOT = frozenset({"inject", "wait_frames"})
+
+
 @dataclass(frozen=True)
 class Observed(Node):
     """A node of a live host: it is looked at and sent from, and refuses every change by construction."""
@@ -129,8 +132,8 @@ class Observed(Node):
         if verb not in LOOKING:
             raise NotApplicable(f"live hosts are only looked at, and this would change {self.name} ({verb})")
         fields: Mapping[str, Any] = arguments.get("fields") or arguments
-        if (verb == "inject" or fields.get("type") == socket.SOCK_RAW) and not self.rooted:
-            raise NotApplicable(f"raw sockets need root on {self.name} (--sudo)")
+        if (verb in NEEDING_ROOT or fields.get("type") == socket.SOCK_RAW) and not self.rooted:
+            raise NotApplicable(f"captures and raw sockets need root on {self.name} (--sudo)")
 
 
 def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:
