@@ -9,11 +9,32 @@ from lab.laboratory import Lab
 
 
 @dataclass(frozen=True)
+class Named:
+    """
+    What the diagnosis must say of a fault: the finding's code, and where it is.
+
+    `at` gives node and interface in the lab that was broken (an interface of "" is not compared).
+    """
+
+    code: str
+    at: Callable[[Lab], tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Fault:
-    """One way to break a lab.  `reds` are the requirements that turn red under it."""
+    """
+    One way to break a lab.
+
+    `reds` are the requirements that turn red under it, `greens` some that must not (what makes the fault hard to
+    see), `finding` what the diagnosis says of it.  `mended` False: no command on a host can mend it, and why is in
+    the finding.
+    """
 
     name: str
     what: str
     reds: tuple[str, ...]
     inject: Callable[[Lab], None]
     tunnels: tuple[str, ...] = ("gretap", "vxlan")
+    greens: tuple[str, ...] = ()
+    finding: Named | None = None
+    mended: bool = True
