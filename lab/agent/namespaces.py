@@ -12,7 +12,8 @@ import ctypes
 import os
 from collections.abc import Iterator
 
-CLONE_NEWNET = 0x40000000  # linux/sched.h
+CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000  # linux/sched.h
+MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
 THIS_STACK = "/proc/thread-self/ns/net"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -79,6 +80,13 @@ def create(name: str) -> Stack:
         return Stack(name, os.open(THIS_STACK, os.O_RDONLY | os.O_CLOEXEC))
     finally:
         _enter(_home())
+
+
+def enter_for_good(stack: Stack) -> None:
+    """The calling thread is in the stack, and in a mount namespace of its own, until it ends."""
+    _enter(stack.namespace)
+    _call(_libc.unshare(CLONE_NEWNS), "unshare(CLONE_NEWNS)")
+    _call(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-rprivate /")
 
 
 def private_run() -> None:

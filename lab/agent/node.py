@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from typing import Any, Callable
 
 from lab.agent import namespaces
 from lab.agent.rtnl import Transport
+from lab.agent.running import Running
 from lab.agent.taps import Tap
 
 
@@ -19,6 +21,7 @@ class Node:
         self._transport: Transport | None = None
         self._tap: Tap | None = None
         self._injector: socket.socket | None = None
+        self.programs: list[Running] = []
 
     def transport(self) -> Transport:
         if self._transport is None:
@@ -48,7 +51,9 @@ class Node:
         return self._injector
 
     def retire(self) -> None:
-        """Nobody uses the node any more: what it holds of the whole kernel's is given back."""
+        """Nobody uses the node any more: its programs end, and what it holds of the whole kernel's is given back."""
+        for program in self.programs:
+            program.stop(signal.SIGKILL)
         self.transport().forget_neighbours()
 
     def close(self) -> None:

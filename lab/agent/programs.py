@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENVIRONMENT = {"PATH": SYSTEM_PATH, "LC_ALL": "C", "XTABLES_LOCKFILE": "/dev/null"}
 
 
 def run(arguments: Sequence[str], timeout: float) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def run(arguments: Sequence[str], timeout: float) -> dict[str, Any]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=timeout,
-        env={**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C", "XTABLES_LOCKFILE": "/dev/null"},
+        env={**os.environ, **ENVIRONMENT},
         errors="replace",
         text=True,
     )

@@ -26,6 +26,7 @@ SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 NLMSGERR_ATTR_MSG = 1
 DELNEIGH, GETNEIGH = 29, 30
 GETLINK, IFLA_OPERSTATE, IF_OPER_UP, RTMGRP_LINK = 18, 16, 6, 1
+GETADDR, IFA_LOCAL, RTMGRP_IPV4_IFADDR = 22, 2, 0x10
 SIOCGIFINDEX = 0x8933
 MOST_QUEUED = 64  # acknowledgements that fit the default receive buffer many times over
 
@@ -155,7 +156,7 @@ class Transport:
         """
         deadline = time.monotonic() + timeout
         waiting = {self.index(device): device for device in devices}
-        with _link_events() as events:
+        with _events(RTMGRP_LINK) as events:
             while True:
                 waiting = {index: device for index, device in waiting.items() if not self.operational(index)}
                 left = deadline - time.monotonic()
@@ -168,7 +169,7 @@ class Transport:
     def wait_gone(self, devices: Sequence[str], timeout: float) -> list[str]:
         """Waits until the devices are no more, woken by link notifications; returns those that still are (s)."""
         deadline = time.monotonic() + timeout
-        with _link_events() as events:
+        with _events(RTMGRP_LINK) as events:
             while True:
                 devices = [device for device in devices if self._exists(device)]
                 left = deadline - time.monotonic()
@@ -177,6 +178,27 @@ class Transport:
                 events.settimeout(left)
                 with contextlib.suppress(socket.timeout):
                     events.recv(1 << 16)
+
+    def wait_held(self, address: str, held: bool, timeout: float) -> bool:
+        """Waits until the stack has an IPv4 address, or has it no more; False when `timeout` (s) passed first."""
+        deadline = time.monotonic() + timeout
+        with _events(RTMGRP_IPV4_IFADDR) as events:
+            while self._holds(address) is not held:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                events.settimeout(left)
+                with contextlib.suppress(socket.timeout):
+                    events.recv(1 << 16)
+            return True
+
+    def _holds(self, address: str) -> bool:
+        wanted = struct.pack("=HH", 8, IFA_LOCAL) + socket.inet_aton(address)
+        request = struct.pack("=BBBBi", socket.AF_INET, 0, 0, 0, 0)
+        # behind the fixed header every attribute begins at a multiple of four
+        return any(
+            wanted == entry[at : at + 8] for entry in self.raw_dump(GETADDR, request) for at in range(8, len(entry), 4)
+        )
 
     def _exists(self, device: str) -> bool:
         try:
@@ -198,10 +220,10 @@ class Transport:
         return messages
 
 
-def _link_events() -> socket.socket:
-    """A socket that is told of every change of a link in the stack that the thread is in."""
+def _events(group: int) -> socket.socket:
+    """A socket that is told of every change of a kind (links, addresses) in the stack that the thread is in."""
     events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    events.bind((0, RTMGRP_LINK))
+    events.bind((0, group))
     return events
 
 

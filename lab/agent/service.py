@@ -21,6 +21,7 @@ from typing import Any
 
 from lab.agent import digest, fences, modules, namespaces, procfs, programs, sockets
 from lab.agent.node import Node
+from lab.agent.running import Running
 from lab.agent.sockets import Endpoint
 
 BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
@@ -35,6 +36,7 @@ class Agent:
     def __init__(self) -> None:
         self._nodes: dict[int, Node] = {}
         self._endpoints: dict[int, Endpoint] = {}
+        self._programs: dict[int, Running] = {}
         self._closed: list[Node] = []
         self._next = 0
 
@@ -134,6 +136,11 @@ class Agent:
         with self._nodes[node].stack.entered():
             return self._nodes[node].transport().wait_operational(devices, timeout)
 
+    def wait_held(self, node: int, address: str, held: bool, timeout: float) -> bool:
+        """Waits until the node has an IPv4 address, or has it no more; False when the deadline (s) passed first."""
+        with self._nodes[node].stack.entered():
+            return self._nodes[node].transport().wait_held(address, held, timeout)
+
     def _namespace_of(self, handle: int) -> int:
         return self._nodes[handle].stack.namespace
 
@@ -180,6 +187,25 @@ class Agent:
     def run(self, node: int, arguments: Sequence[str], timeout: float = 30.0) -> dict[str, Any]:
         with self._nodes[node].stack.entered():
             return programs.run(arguments, timeout)
+
+    def program_start(self, node: int, arguments: Sequence[str], files: dict[str, str]) -> int:
+        """Starts a program that runs until it is stopped or its node is closed; the files are in its own /run."""
+        started = Running(self._nodes[node].stack, arguments, files)
+        self._nodes[node].programs.append(started)
+        handle = self._handle()
+        self._programs[handle] = started
+        return handle
+
+    def program_await(self, program: int, text: str, timeout: float) -> dict[str, Any]:
+        """Waits until the program says something (`running.Running.await_output`)."""
+        return self._programs[program].await_output(text, timeout)
+
+    def program_output(self, program: int) -> str:
+        return self._programs[program].output()
+
+    def program_stop(self, program: int, signal: int) -> str:
+        """Ends the program by a signal; returns all that it said."""
+        return self._programs[program].stop(signal)
 
     # sockets
 

@@ -1,0 +1,144 @@
+"""
+Programs that keep running inside a node: servers, routers, whatever an application brings.
+
+    start --> the program, in the node's network stack, with an empty /run of its own and its files in it
+          --> what it says (standard output and error in one), read from a pipe
+    stop  --> gone, with all that it started
+
+Nothing outlives the agent: it is the first process of its kernel or of a PID namespace, on any machine where programs
+are started.  The files go with the program's mount namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lab.agent import namespaces
+from lab.agent.programs import ENVIRONMENT, SYSTEM_PATH
+
+READ_AT_ONCE = 1 << 16
+LAST_BREATH = 2.0  # seconds that a program gets to end in order
+
+
+class Running:
+    """One program, and what it has said so far."""
+
+    def __init__(self, stack: namespaces.Stack, arguments: Sequence[str], files: Mapping[str, str]) -> None:
+        found = shutil.which(arguments[0], path=SYSTEM_PATH)
+        if found is None:
+            raise FileNotFoundError(2, f"{arguments[0]}: not found")
+        self._output = b""
+        self._awaited = 0  # up to where the output has been waited for
+        self._pipe, theirs = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._pipe, False)
+        failures: list[BaseException] = []
+        self._process: subprocess.Popen[bytes]
+
+        def begin() -> None:
+            # the thread's namespaces are the program's, and end with the thread: it has nothing to come back to
+            try:
+                namespaces.enter_for_good(stack)
+                self._process = subprocess.Popen(
+                    [found, *arguments[1:]],
+                    stdin=subprocess.DEVNULL,
+                    stdout=theirs,
+                    stderr=subprocess.STDOUT,
+                    cwd=_furnished(files),
+                    env={**os.environ, **ENVIRONMENT},
+                    start_new_session=True,
+                )
+            except BaseException as failure:
+                failures.append(failure)
+
+        thread = threading.Thread(target=begin)
+        thread.start()
+        thread.join()
+        os.close(theirs)
+        if failures:
+            os.close(self._pipe)
+            raise failures[0]
+
+    def await_output(self, text: str, timeout: float) -> dict[str, Any]:
+        """
+        Waits until the program says `text`, after what was waited for before.
+
+        `found` False: it had not within `timeout` (s), or it had ended (`status`).
+        """
+        deadline = time.monotonic() + timeout
+        sought = text.encode()
+        while True:
+            ended = self._read()
+            at = self._output.find(sought, self._awaited)
+            if at >= 0:
+                self._awaited = at + len(sought)
+            left = deadline - time.monotonic()
+            if at >= 0 or ended or left <= 0:
+                return {"found": at >= 0, "output": self.output(), "status": self._status(ended)}
+            self._poll(left)
+
+    def output(self) -> str:
+        """Everything that it has said so far."""
+        self._read()
+        return self._output.decode(errors="replace")
+
+    def stop(self, number: int = signal.SIGTERM) -> str:
+        """Ends the program and what it started; returns all that it said.  Idempotent."""
+        if self._pipe >= 0:
+            for chosen in (number, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, chosen)
+                if self._ended_within(LAST_BREATH):
+                    break
+            self._process.wait()
+            os.close(self._pipe)
+            self._pipe = -1
+        return self._output.decode(errors="replace")
+
+    def _ended_within(self, timeout: float) -> bool:
+        """Whether every process that holds the output is gone in time (s)."""
+        deadline = time.monotonic() + timeout
+        while not self._read():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._poll(left)
+        return True
+
+    def _status(self, ended: bool) -> int | None:
+        return self._process.wait() if ended else None
+
+    def _poll(self, timeout: float) -> None:
+        poller = select.poll()
+        poller.register(self._pipe, select.POLLIN)
+        poller.poll(timeout * 1000)
+
+    def _read(self) -> bool:
+        """Takes in what was said; True when nobody is left to say more."""
+        while self._pipe >= 0:
+            try:
+                said = os.read(self._pipe, READ_AT_ONCE)
+            except BlockingIOError:
+                return False
+            if not said:
+                return True
+            self._output += said
+        return True
+
+
+def _furnished(files: Mapping[str, str]) -> str:
+    """An empty /run for this thread and its children alone, with the files in it; a script is executable."""
+    namespaces.private_run()
+    for name, text in files.items():
+        mode = 0o755 if text.startswith("#!") else 0o644
+        with open(os.open(f"/run/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+            file.write(text)
+    return "/run"
