@@ -16,7 +16,7 @@ DIRECTORY = "OVERCAST_GUEST_MODULES"
 """The environment variable that names the directory of the running kernel's modules."""
 
 _FINIT_MODULE = {"x86_64": 313, "i686": 350, "i386": 350}
-_DELETE_MODULE = {"x86_64": 176, "i686": 129, "i386": 129}
+_DELETE_MODULE = {"x86_64": 176, "i686": 129, "i386": 129, "aarch64": 106}
 _COMPRESSED = 4  # MODULE_INIT_COMPRESSED_FILE: the kernel unpacks .ko.xz, .ko.zst and .ko.gz
 
 
@@ -63,6 +63,16 @@ def unload(names: list[str] | tuple[str, ...]) -> None:
             raise OSError(number, f"rmmod {name}: {os.strerror(number)}")
 
 
+def loaded() -> dict[str, str]:
+    """The loaded modules, and who uses each of them; empty: nobody (/proc/modules)."""
+    try:
+        with open("/proc/modules") as file:
+            lines = [line.split() for line in file]
+    except FileNotFoundError:  # a kernel without modules
+        return {}
+    return {name: "" if count == "0" else by.strip(",-") or f"{count} uses" for name, _, count, by, *_ in lines}
+
+
 def _name(path: str) -> str:
     return path.rpartition("/")[2].partition(".ko")[0].replace("-", "_")
 
@@ -97,6 +107,17 @@ def _insert(path: str) -> str | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def state(name: str, directory: str) -> str:
+    """`present` (loaded, or built in), `loadable` or `missing`: what the kernel whose modules lie there has of one."""
+    if _present(name) or _built_in(name, directory):
+        return "present"
+    try:
+        with open(os.path.join(directory, "modules.dep")) as index:
+            return "loadable" if name in {_name(line.partition(":")[0]) for line in index} else "missing"
+    except OSError:
+        return "missing"
 
 
 def resolve(alias: str, directory: str) -> list[str]:

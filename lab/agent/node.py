@@ -6,7 +6,7 @@ import signal
 import socket
 from typing import Any, Callable
 
-from lab.agent import namespaces
+from lab.agent import namespaces, undoing
 from lab.agent.rtnl import Transport
 from lab.agent.running import Running
 from lab.agent.taps import Tap
@@ -22,6 +22,8 @@ class Node:
         self._tap: Tap | None = None
         self._injector: socket.socket | None = None
         self.programs: list[Running] = []
+        self.log: undoing.Log | None = None
+        """Set: every change is undone when the agent ends, or before that on request."""
 
     def transport(self) -> Transport:
         if self._transport is None:

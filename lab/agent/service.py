@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import digest, fences, modules, namespaces, procfs, programs, sockets
+from lab.agent import digest, fences, modules, namespaces, procfs, programs, sockets, undoing
 from lab.agent.node import Node
 from lab.agent.running import Running
 from lab.agent.sockets import Endpoint
@@ -146,7 +146,18 @@ class Agent:
 
     def apply(self, node: int, changes: Sequence[Any]) -> None:
         """Changes of links, addresses, routes, neighbours, bridge ports and filters (`links.Links`)."""
-        self._nodes[node].links(self._namespace_of).apply([(verb, fields) for verb, fields in changes])
+        target = self._nodes[node].log or self._nodes[node].links(self._namespace_of)
+        target.apply([(verb, fields) for verb, fields in changes])
+
+    def undoable(self, node: int) -> None:
+        """Every change of the node from now on is undone by `undo`, or by the end of this agent, whatever ends it."""
+        held = self._nodes[node]
+        held.log = undoing.Log(held.stack, held.transport(), held.links(self._namespace_of))
+
+    def undo(self, node: int) -> list[dict[str, str]]:
+        """Undoes every change since `undoable`; returns what could not be undone as `command` and `error`."""
+        log, self._nodes[node].log = self._nodes[node].log, None
+        return log.undo() if log else []
 
     def read(self, node: int, what: str) -> list[Any]:
         """`links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours` or `fdb` of a node."""
@@ -169,6 +180,8 @@ class Agent:
 
     def sysctl_write(self, node: int, values: dict[str, str]) -> dict[str, str]:
         """Sets parameters; returns what they were."""
+        if log := self._nodes[node].log:
+            return log.write_sysctls(values)
         with self._nodes[node].stack.entered():
             return {name: procfs.write_sysctl(name, value) for name, value in values.items()}
 
@@ -179,6 +192,20 @@ class Agent:
     def counters(self, node: int) -> dict[str, int]:
         with self._nodes[node].stack.entered():
             return procfs.counters()
+
+    def examine(self, node: int, modules: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
+        """What a live host has and how it is set up (`prerequisites.examine`); changes nothing."""
+        from lab.agent import prerequisites
+
+        with self._nodes[node].stack.entered():
+            return prerequisites.examine(modules, sysctls)
+
+    def firewall(self, node: int) -> list[dict[str, Any]]:
+        """Every rule and chain policy of every firewall in use in a node, with counters (`firewalls.read`)."""
+        from lab.agent import firewalls
+
+        with self._nodes[node].stack.entered():
+            return firewalls.read()
 
     def read_net(self, node: int, name: str) -> str:
         with self._nodes[node].stack.entered():
