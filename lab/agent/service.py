@@ -207,6 +207,13 @@ class Agent:
         with self._nodes[node].stack.entered():
             return firewalls.read()
 
+    def firewall(self, node: int) -> list[dict[str, Any]]:
+        """Every rule and chain policy of every firewall in use in a node, with counters (`firewalls.read`)."""
+        from lab.agent import firewalls
+
+        with self._nodes[node].stack.entered():
+            return firewalls.read()
+
     def read_net(self, node: int, name: str) -> str:
         with self._nodes[node].stack.entered():
             return procfs.read_net(name)

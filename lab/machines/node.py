@@ -97,6 +97,7 @@ LOOKING = frozenset(
         "sysctl_read",
         "sysctls_below",
         "counters",
+        "firewall",
         "read_net",
         "open",
         "send_once",

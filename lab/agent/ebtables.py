@@ -1,0 +1,60 @@
+"""
+Whether the bridge firewall of ebtables (the legacy one) is in use in the stack that the thread is in.
+
+There is no list of its tables in /proc: the kernel is asked for the size of each whose module is loaded, which makes
+an empty table for the stack where there was none, and loads nothing.  Source: linux/netfilter_bridge/ebtables.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+from typing import Any
+
+TABLES = ("filter", "nat", "broute")
+CHAINS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "BROUTING")
+GET_INFO, GET_ENTRIES = 128, 129
+REPLACE = "32sIII6PIPP"  # struct ebt_replace: name, hooks, entries, their size, chains, counters and where they go
+HEAD = struct.Struct("I32sIiI")  # struct ebt_entries: a chain's policy, without its rules
+HEAD_SIZE = (HEAD.size + 7) & ~7
+VERDICTS = {-1: "ACCEPT", -2: "DROP", -3: "CONTINUE", -4: "RETURN"}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def loaded() -> list[str]:
+    """The tables that the kernel has now."""
+    return [table for table in TABLES if os.path.exists(f"/sys/module/ebtable_{table}")]
+
+
+def sizes(table: str) -> tuple[int, int]:
+    """How many rules a table has, and the octets of it all; PermissionError without CAP_NET_ADMIN in the stack."""
+    fields = _ask(GET_INFO, struct.pack(REPLACE, table.encode(), *[0] * 12))
+    return int(fields[2]), int(fields[3])
+
+
+def policies(table: str) -> list[dict[str, Any]]:
+    """Chain and verdict of each chain of a table that has no rules."""
+    count, size = sizes(table)
+    entries = ctypes.create_string_buffer(size)
+    request = struct.pack(REPLACE, table.encode(), 0, count, size, *[0] * 6, 0, 0, ctypes.addressof(entries))
+    _ask(GET_ENTRIES, request, size)
+    found = []
+    for offset in range(0, size - HEAD.size + 1, HEAD_SIZE):
+        _, name, _, policy, _ = HEAD.unpack_from(entries.raw, offset)
+        chain = name.split(b"\0")[0].decode()
+        found.append({"chain": chain, "verdict": VERDICTS.get(policy, str(policy))})
+    return found
+
+
+def _ask(option: int, request: bytes, besides: int = 0) -> tuple[Any, ...]:
+    """`besides`: octets of what the kernel writes elsewhere, which it wants counted."""
+    answer = ctypes.create_string_buffer(request, len(request))
+    length = ctypes.c_uint(len(request) + besides)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
+        if _libc.getsockopt(asked.fileno(), socket.IPPROTO_IP, option, answer, ctypes.byref(length)):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    return struct.unpack(REPLACE, answer.raw[: struct.calcsize(REPLACE)])

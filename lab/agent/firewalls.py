@@ -1,0 +1,246 @@
+"""
+The rules and chain policies of every firewall that is in use in the stack that the thread is in.
+
+Looking changes nothing: a firewall is read only when the kernel says that this stack has tables of it, so that no
+module is loaded, and a stack without any costs no program.  Each rule, and each policy of a built-in chain (`rule`
+empty), is one dict:
+
+    tool family table chain hook rule verdict packets bytes handle position
+
+`rule` is the text after `-A CHAIN `, or a line of `nft list ruleset`; `hook` is the kernel's name of where a base chain
+hangs (`input`), empty for a chain that is jumped to; `packets` and `bytes` are None when nobody counts; `handle` is
+nft's, `position` counts a chain's rules from 1.  What is in use and cannot be read is `{"tool", "family", "table",
+"unread": why}`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from lab.agent import ebtables, nftables, programs
+
+TIMEOUT = 20.0  # seconds; a rule set of thousands takes tens of milliseconds
+NAMES = {"ip": "iptables", "ip6": "ip6tables"}
+XTABLES = {
+    "ip": {"filter", "nat", "mangle", "raw", "security"},
+    "ip6": {"filter", "nat", "mangle", "raw", "security"},
+    "bridge": {"filter", "nat", "broute"},
+}
+NEEDS_ROOT = "needs root"
+SAVED = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)")
+POLICY = re.compile(r":(\S+) (\S+)(?: \[(\d+):(\d+)\])?")
+TARGET = re.compile(r"(?:^|\s)(?:-j|-g|--jump|--goto) (\S+)")
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+NFT_COUNTER = re.compile(r"\bcounter packets (\d+) bytes (\d+)")
+NFT_VERDICT = re.compile(r"\b(accept|drop|reject|return|queue|continue|masquerade)\b(?! \w+ [<>=!])")
+NFT_JUMP = re.compile(r"\b(?:jump|goto) (\S+)")
+NFT_HANDLE = re.compile(r"(.*?)\s*# handle (\d+)$")
+NFT_BASE = re.compile(r"type \S+ hook (\S+)(?: devices? .*?)? priority .*?;(?: policy (\w+);)?")
+
+
+def read() -> list[dict[str, Any]]:
+    """Every rule, policy and reason for not reading one."""
+    return [*_legacy("ip"), *_legacy("ip6"), *_nft(), *_ebtables()]
+
+
+def _unread(tool: str, family: str, table: str, why: str) -> dict[str, Any]:
+    return {"tool": tool, "family": family, "table": table, "unread": why}
+
+
+def _find(*names: str, flavour: str) -> str | None:
+    """The first program of these names that is of a flavour: `legacy` or `nft` (`iptables-save` can be either)."""
+    for name in names:
+        found = shutil.which(name, path=programs.SYSTEM_PATH)
+        if found is not None and ("nft" in os.path.realpath(found)) == (flavour == "nft"):
+            return name
+    return None
+
+
+def _legacy(family: str) -> list[dict[str, Any]]:
+    name = NAMES[family]
+    tool = f"{name}-legacy"
+    try:
+        with open(f"/proc/thread-self/net/{family}_tables_names") as file:
+            tables = file.read().split()
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        return [_unread(tool, family, "", NEEDS_ROOT)]
+    if not tables:
+        return []
+    saver = _find(f"{tool}-save", f"{name}-save", flavour="legacy")
+    if saver is None:
+        return [_unread(tool, family, table, f"{tool}-save is not installed") for table in tables]
+    rules, why = _saved(saver, tool, family)
+    return rules or [_unread(tool, family, table, why) for table in tables]
+
+
+def _saved(saver: str, tool: str, family: str) -> tuple[list[dict[str, Any]], str]:
+    # no module is loaded for a look: -M names what the program would start for that
+    arguments = [saver, "-c"] if tool.startswith("ebtables") else [saver, "-M", "/bin/false", "-c"]
+    done = programs.run(arguments, TIMEOUT)
+    said = done["errors"].strip()
+    return _parse_saved(done["output"], tool, family), said or f"{saver} showed nothing"
+
+
+def _parse_saved(text: str, tool: str, family: str) -> list[dict[str, Any]]:
+    """The output of iptables-save, ip6tables-save or ebtables-save, with counters."""
+    found: list[dict[str, Any]] = []
+    table = ""
+    lengths: dict[str, int] = {}
+    hooks: set[str] = set()
+
+    def entry(chain: str, rule: str, verdict: str, packets: str | None, octets: str | None) -> dict[str, Any]:
+        return {
+            "tool": tool,
+            "family": family,
+            "table": table,
+            "chain": chain,
+            "hook": chain.lower() if chain in hooks else "",
+            "rule": rule,
+            "verdict": verdict,
+            "packets": None if packets is None else int(packets),
+            "bytes": None if octets is None else int(octets),
+            "handle": None,
+            "position": lengths.get(chain, 0),
+        }
+
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table, lengths, hooks = line[1:].strip(), {}, set()
+        elif policy := POLICY.match(line):
+            chain, verdict, packets, octets = policy.groups()
+            if verdict != "-" and chain in ebtables.CHAINS:
+                hooks.add(chain)
+                found.append(entry(chain, "", verdict, packets, octets))
+        elif saved := SAVED.match(line):
+            packets, octets, chain, rule = saved.groups()
+            lengths[chain] = lengths.get(chain, 0) + 1
+            target = TARGET.search(QUOTED.sub("", rule))
+            found.append(entry(chain, rule, target.group(1) if target else "", packets, octets))
+    return found
+
+
+def _nft() -> Iterator[dict[str, Any]]:
+    """nftables: the tables that iptables and ebtables made there under their names, the others under nft's."""
+    if not nftables.present():
+        return
+    try:
+        left = nftables.tables()
+    except PermissionError:
+        yield _unread("nft", "", "", NEEDS_ROOT)
+        return
+    native = []
+    for family in ("ip", "ip6", "bridge"):
+        if not any(of == family and table in XTABLES[family] for of, table in left):
+            continue
+        name = NAMES.get(family, "ebtables")
+        saver = _find(f"{name}-nft-save", f"{name}-save", flavour="nft")
+        shown = _saved(saver, f"{name}-nft", family)[0] if saver else []
+        yield from shown
+        native += [table for table in left if table[0] == family and table[1] in {rule["table"] for rule in shown}]
+    left = [table for table in left if table not in native]
+    if left:
+        yield from _listed(left)
+
+
+def _listed(tables: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    done = programs.run(["nft", "-a", "list", "ruleset"], TIMEOUT)
+    if done["status"] is None:
+        return [_unread("nft", family, table, "nft is not installed") for family, table in tables]
+    if done["status"] != 0:
+        why = done["errors"].strip() or f"nft ended with {done['status']}"
+        return [_unread("nft", family, table, why) for family, table in tables]
+    return [rule for rule in _parse_listed(done["output"]) if (rule["family"], rule["table"]) in set(tables)]
+
+
+def _parse_listed(text: str) -> list[dict[str, Any]]:
+    """The output of `nft -a list ruleset`."""
+    found: list[dict[str, Any]] = []
+    family = table = chain = hook = ""
+    position = 0
+    for line in text.splitlines():
+        handled = NFT_HANDLE.match(line.strip())
+        words, handle = (handled.group(1), int(handled.group(2))) if handled else (line.strip(), None)
+        if words.startswith("table ") and words.endswith("{"):
+            _, family, table = words.split()[:3]
+        elif words.startswith("chain ") and words.endswith("{"):
+            chain, hook, position = words.split()[1], "", 0
+        elif words == "}":
+            chain = ""
+        elif chain and (base := NFT_BASE.match(words)):
+            hook, policy = base.group(1), base.group(2) or "accept"
+            found.append(_rule(family, table, chain, hook, "", policy.upper(), None, 0))
+        elif chain and handle is not None:
+            position += 1
+            found.append(_rule(family, table, chain, hook, words, _verdict(words), handle, position))
+    return found
+
+
+def _rule(
+    family: str, table: str, chain: str, hook: str, rule: str, verdict: str, handle: int | None, position: int
+) -> dict[str, Any]:
+    counted = NFT_COUNTER.search(rule)
+    return {
+        "tool": "nft",
+        "family": family,
+        "table": table,
+        "chain": chain,
+        "hook": hook,
+        "rule": rule,
+        "verdict": verdict,
+        "packets": int(counted.group(1)) if counted else None,
+        "bytes": int(counted.group(2)) if counted else None,
+        "handle": handle,
+        "position": position,
+    }
+
+
+def _verdict(rule: str) -> str:
+    bare = re.sub(r"\{.*?\}", "", QUOTED.sub("", rule))
+    jump = NFT_JUMP.search(bare)
+    if jump:
+        return jump.group(1)
+    verdicts = NFT_VERDICT.findall(bare)
+    return verdicts[-1].upper() if verdicts else ""
+
+
+def _ebtables() -> Iterator[dict[str, Any]]:
+    used = []
+    for table in ebtables.loaded():
+        try:
+            if ebtables.sizes(table)[0]:
+                used.append(table)
+                continue
+            policies = ebtables.policies(table)
+        except PermissionError:
+            yield _unread("ebtables-legacy", "bridge", table, NEEDS_ROOT)
+            continue
+        for policy in policies:
+            yield {
+                "tool": "ebtables-legacy",
+                "family": "bridge",
+                "table": table,
+                "hook": policy["chain"].lower() if policy["chain"] in ebtables.CHAINS else "",
+                "rule": "",
+                "packets": None,
+                "bytes": None,
+                "handle": None,
+                "position": 0,
+                **policy,
+            }
+    if used:
+        yield from _ebtables_saved(used)
+
+
+def _ebtables_saved(used: list[str]) -> list[dict[str, Any]]:
+    tool = "ebtables-legacy"
+    saver = _find("ebtables-legacy-save", "ebtables-save", flavour="legacy")
+    if saver is None:
+        return [_unread(tool, "bridge", table, "ebtables-legacy-save is not installed") for table in used]
+    rules, why = _saved(saver, tool, "bridge")
+    return [rule for rule in rules if rule["table"] in used] or [_unread(tool, "bridge", table, why) for table in used]
