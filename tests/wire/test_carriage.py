@@ -17,9 +17,16 @@ def ends(lab):
     return {pair for spoke in spokes for pair in ((spoke, hub), (hub, spoke))}
 
 
+def with_checksum(frame, layers):
+    """The frame as it leaves the machine: between two kernels, the UDP checksum is left to the sender's NIC."""
+    packet = layers.Ether(frame)
+    del packet[layers.UDP].chksum
+    return bytes(packet)
+
+
 @pytest.mark.requirement("WIRE-02")
 @pytest.mark.parametrize("kind", ["unicast", "broadcast", "multicast"])
-def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen, kind):
+def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen, layers, kind):
     """The frame at the receiving spoke's tunnel is the one that left the sending spoke's, octet for octet."""
     to = {"unicast": spoke2.address(), "broadcast": everyone, "multicast": GROUP}[kind]
 
@@ -35,7 +42,7 @@ def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen,
         for host, outgoing in ((spoke1, True), (spoke2, False))
     )
     assert len(sent) == 1
-    assert arrived == sent
+    assert arrived in (sent, [with_checksum(frame, layers) for frame in sent])
 
 
 @pytest.mark.requirement("WIRE-02")
