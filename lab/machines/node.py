@@ -99,6 +99,7 @@ LOOKING = frozenset(
         "counters",
         "firewall",
         "read_net",
+        "examine",
         "open",
         "send_once",
         "send_many",
