@@ -13,13 +13,12 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from lab.agent.rtnl import Transport
+from lab.agent.rtnl import Transport, attributes
 
 GETLINK, GETADDR, GETROUTE, GETNEIGH = 18, 22, 26, 30
 IFF_UP, IFF_MULTICAST = 0x1, 0x1000
 NUD_LEARNED = 0x02 | 0x04
 RTM_F_CLONED = 0x200
-NLA_TYPE = 0x3FFF
 
 ADDRESS, IFNAME, MTU, MASTER, PROTINFO, LINKINFO = 1, 3, 4, 10, 12, 18
 INFO_KIND, INFO_DATA = 1, 2
@@ -41,18 +40,9 @@ def fingerprint(transport: Transport) -> str:
     return hashlib.sha256(b"\0".join(sorted(parts))).hexdigest()
 
 
-def _attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            return
-        yield kind & NLA_TYPE, data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
-
-
 def _kept(data: bytes, offset: int, kinds: set[int]) -> bytes:
     return b"".join(
-        struct.pack("=H", kind) + value for kind, value in sorted(_attributes(data, offset)) if kind in kinds
+        struct.pack("=H", kind) + value for kind, value in sorted(attributes(data, offset)) if kind in kinds
     )
 
 
@@ -60,8 +50,8 @@ def _links(transport: Transport) -> Iterator[bytes]:
     for message in transport.raw_dump(GETLINK, struct.pack("=BxHiII", 0, 0, 0, 0, 0)):
         index, flags = struct.unpack_from("=iI", message, 4)
         head = struct.pack("=iI", index, flags & (IFF_UP | IFF_MULTICAST))
-        info = next((value for kind, value in _attributes(message, 16) if kind == LINKINFO), b"")
-        parts = dict(_attributes(info, 0))
+        info = next((value for kind, value in attributes(message, 16) if kind == LINKINFO), b"")
+        parts = dict(attributes(info, 0))
         what = parts.get(INFO_KIND, b"").rstrip(b"\0")
         data = parts.get(INFO_DATA, b"")
         settings = _kept(data, 0, BRIDGE_CONFIGURED) if what == b"bridge" else data
@@ -70,7 +60,7 @@ def _links(transport: Transport) -> Iterator[bytes]:
 
 def _ports(transport: Transport) -> Iterator[bytes]:
     for message in transport.raw_dump(GETLINK, struct.pack("=BxHiII", socket.AF_BRIDGE, 0, 0, 0, 0)):
-        for kind, value in _attributes(message, 16):
+        for kind, value in attributes(message, 16):
             if kind == PROTINFO:
                 yield b"port" + message[4:8] + _kept(value, 0, PORT_CONFIGURED)
 
@@ -90,13 +80,13 @@ def _routes(transport: Transport) -> Iterator[bytes]:
 def _forwarding(transport: Transport) -> Iterator[bytes]:
     for message in transport.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_BRIDGE, 0, 0, 0, 0)):
         (state,) = struct.unpack_from("=H", message, 8)
-        attributes = _without(message, 12, CACHEINFO["neighbour"])
-        group = any(kind == 2 and value[:1] and value[0] & 1 for kind, value in _attributes(message, 12))
+        said = _without(message, 12, CACHEINFO["neighbour"])
+        group = any(kind == 2 and value[:1] and value[0] & 1 for kind, value in attributes(message, 12))
         if not state & NUD_LEARNED and not group:
-            yield b"fdb" + message[4:12] + attributes
+            yield b"fdb" + message[4:12] + said
 
 
 def _without(message: bytes, offset: int, left_out: int) -> bytes:
     return b"".join(
-        struct.pack("=H", kind) + value for kind, value in sorted(_attributes(message, offset)) if kind != left_out
+        struct.pack("=H", kind) + value for kind, value in sorted(attributes(message, offset)) if kind != left_out
     )

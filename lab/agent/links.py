@@ -22,6 +22,7 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
+from lab.agent import mdb
 from lab.agent.rtnl import CHANGE, CREATE, REPLACE, Transport, plain
 
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
@@ -30,7 +31,6 @@ NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
 GETRULE = 34
 NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
-GETMDB = 86
 IFF_UP = 1
 NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
 NTF_SELF, NTF_MASTER = 0x02, 0x04
@@ -209,6 +209,7 @@ class Links:
         via: str | None = None,
         source: str | None = None,
         type: str = "unicast",
+        mtu: int | None = None,
     ) -> None:
         network = ipaddress.ip_network(to)
         message = rtmsg()
@@ -228,6 +229,8 @@ class Links:
             attributes.append(("RTA_GATEWAY", via))
         if source is not None:
             attributes.append(("RTA_PREFSRC", source))
+        if mtu is not None:
+            attributes.append(("RTA_METRICS", {"attrs": [("RTAX_MTU", mtu)]}))
         message["attrs"] = attributes
         words = f"ip route {verb} {to}" + (f" via {via}" if via else "") + (f" dev {device}" if device else "")
         self._transport.queue(message, kind, flags, words)
@@ -352,6 +355,10 @@ class Links:
     def fdb(self) -> list[Any]:
         """The forwarding entries of every bridge and VXLAN device."""
         return self.neighbours(socket.AF_BRIDGE)
+
+    def mdb(self) -> list[Any]:
+        """The multicast groups that every bridge knows of, by port (`mdb.entries`)."""
+        return mdb.entries(self._transport)
 
 
 def _words(flags: dict[str, int]) -> str:

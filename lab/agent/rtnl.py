@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
@@ -24,10 +24,11 @@ NLM_F_ACK_TLVS, NLM_F_CAPPED = 0x200, 0x100
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 NLMSGERR_ATTR_MSG = 1
+NLA_TYPE = 0x3FFF  # an attribute's kind without its flags
 DELNEIGH, GETNEIGH = 29, 30
 GETLINK, IFLA_OPERSTATE, IF_OPER_UP, RTMGRP_LINK = 18, 16, 6, 1
 GETADDR, IFA_LOCAL, RTMGRP_IPV4_IFADDR = 22, 2, 0x10
-SIOCGIFINDEX = 0x8933
+SIOCGIFNAME, SIOCGIFINDEX = 0x8910, 0x8933
 MOST_QUEUED = 64  # acknowledgements that fit the default receive buffer many times over
 
 CREATE = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
@@ -60,6 +61,11 @@ class Transport:
         except OSError as error:
             raise OSError(error.errno, f"device {device}: {os.strerror(error.errno or errno.ENODEV)}") from None
         return int(struct.unpack_from("i", reply, 16)[0])
+
+    def name(self, index: int) -> str:
+        """The name of the device with an interface index."""
+        reply = fcntl.ioctl(self._names, SIOCGIFNAME, struct.pack("=16si12x", b"", index))
+        return reply[:16].rstrip(b"\0").decode()
 
     def queue(self, message: Any, kind: int, flags: int, what: str) -> None:
         """Queues one request; `what` names it in the error, as a user would type it."""
@@ -156,7 +162,7 @@ class Transport:
         """
         deadline = time.monotonic() + timeout
         waiting = {self.index(device): device for device in devices}
-        with _events(RTMGRP_LINK) as events:
+        with events_of(RTMGRP_LINK) as events:
             while True:
                 waiting = {index: device for index, device in waiting.items() if not self.operational(index)}
                 left = deadline - time.monotonic()
@@ -169,7 +175,7 @@ class Transport:
     def wait_gone(self, devices: Sequence[str], timeout: float) -> list[str]:
         """Waits until the devices are no more, woken by link notifications; returns those that still are (s)."""
         deadline = time.monotonic() + timeout
-        with _events(RTMGRP_LINK) as events:
+        with events_of(RTMGRP_LINK) as events:
             while True:
                 devices = [device for device in devices if self._exists(device)]
                 left = deadline - time.monotonic()
@@ -182,7 +188,7 @@ class Transport:
     def wait_held(self, address: str, held: bool, timeout: float) -> bool:
         """Waits until the stack has an IPv4 address, or has it no more; False when `timeout` (s) passed first."""
         deadline = time.monotonic() + timeout
-        with _events(RTMGRP_IPV4_IFADDR) as events:
+        with events_of(RTMGRP_IPV4_IFADDR) as events:
             while self._holds(address) is not held:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -220,11 +226,21 @@ class Transport:
         return messages
 
 
-def _events(group: int) -> socket.socket:
-    """A socket that is told of every change of a kind (links, addresses) in the stack that the thread is in."""
+def events_of(group: int) -> socket.socket:
+    """A socket that is told of every change of a kind (links, addresses, groups) in the stack that the thread is in."""
     events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     events.bind((0, group))
     return events
+
+
+def attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """The attributes of a message, or of an attribute that holds others, from an offset on: kind and value."""
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, offset)
+        if length < 4:
+            return
+        yield kind & NLA_TYPE, data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
 
 
 def _refusal(flags: int, payload: bytes, what: str) -> Any:

@@ -1,0 +1,81 @@
+"""
+The multicast databases of a stack's bridges: which port has members of which group (bridge(8) mdb).
+
+A bridge that snoops learns them from the IGMP that crosses it.  The bridge itself as a port is its own host, a member
+like any other.  Sources: linux/if_bridge.h, br_mdb.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lab.agent.rtnl import Transport, attributes, events_of
+
+GETMDB = 86
+RTMGRP_MDB = 1 << 25  # RTNLGRP_MDB as a bit of sockaddr_nl
+MDB, ENTRY, INFO = 1, 1, 1  # MDBA_MDB holds MDBA_MDB_ENTRYs, they hold MDBA_MDB_ENTRY_INFOs
+INFO_SIZE = 28  # struct br_mdb_entry, its attributes behind it
+GROUP_SOURCE = 4  # MDBA_MDB_EATTR_SOURCE
+MDB_PERMANENT = 1
+ETH_P_IP = 0x0800
+
+Entry = dict[str, Any]
+
+
+def entries(transport: Transport) -> list[Entry]:
+    """Every IPv4 entry of every bridge: `bridge` and `port` by name, `group`, `source` (None: any), `permanent`."""
+    return [
+        entry
+        for message in transport.raw_dump(GETMDB, struct.pack("=BxxxI", socket.AF_BRIDGE, 0))
+        for entry in _of_bridge(transport, message)
+    ]
+
+
+def _of_bridge(transport: Transport, message: bytes) -> Iterator[Entry]:
+    (bridge,) = struct.unpack_from("=I", message, 4)
+    infos = [
+        info
+        for kind, table in attributes(message, 8)
+        if kind == MDB
+        for _, group in attributes(table, 0)
+        for kind_of, info in attributes(group, 0)
+        if kind_of == INFO
+    ]
+    for info in infos:
+        port, state, _, _, address = struct.unpack_from("=IBBH4s", info)
+        (protocol,) = struct.unpack_from("!H", info, 24)
+        if protocol != ETH_P_IP:
+            continue
+        sources = [socket.inet_ntoa(value) for kind, value in attributes(info, INFO_SIZE) if kind == GROUP_SOURCE]
+        with contextlib.suppress(OSError):  # a device that has gone meanwhile takes its entries with it
+            yield {
+                "bridge": transport.name(bridge),
+                "port": transport.name(port),
+                "group": socket.inet_ntoa(address),
+                "source": sources[0] if sources else None,
+                "permanent": state == MDB_PERMANENT,
+            }
+
+
+def wait(transport: Transport, group: str, ports: Sequence[str], present: bool, timeout: float) -> list[str]:
+    """
+    Waits until each of the ports is listed for a group, or none of them is, woken by the kernel's notifications.
+
+    Returns the ports of which that did not hold when `timeout` (s) passed.  Called inside the stack.
+    """
+    deadline = time.monotonic() + timeout
+    with events_of(RTMGRP_MDB) as events:
+        while True:
+            listed = {entry["port"] for entry in entries(transport) if entry["group"] == group}
+            wrong = [port for port in ports if (port in listed) is not present]
+            left = deadline - time.monotonic()
+            if not wrong or left <= 0:
+                return sorted(wrong)
+            events.settimeout(left)
+            with contextlib.suppress(socket.timeout):
+                events.recv(1 << 16)
