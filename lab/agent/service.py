@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import digest, fences, modules, namespaces, procfs, programs, sockets, undoing
+from lab.agent import digest, fences, mdb, modules, namespaces, procfs, programs, sockets, undoing
 from lab.agent.node import Node
 from lab.agent.running import Running
 from lab.agent.sockets import Endpoint
@@ -141,6 +141,11 @@ class Agent:
         with self._nodes[node].stack.entered():
             return self._nodes[node].transport().wait_held(address, held, timeout)
 
+    def wait_mdb(self, node: int, group: str, ports: Sequence[str], present: bool, timeout: float) -> list[str]:
+        """Waits until a node's bridge lists each of the ports for a group, or none; returns the others (`mdb.wait`)."""
+        with self._nodes[node].stack.entered():
+            return mdb.wait(self._nodes[node].transport(), group, ports, present, timeout)
+
     def _namespace_of(self, handle: int) -> int:
         return self._nodes[handle].stack.namespace
 
@@ -160,7 +165,7 @@ class Agent:
         return log.undo() if log else []
 
     def read(self, node: int, what: str) -> list[Any]:
-        """`links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours` or `fdb` of a node."""
+        """`links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours`, `fdb` or `mdb` of a node."""
         return list(getattr(self._nodes[node].links(self._namespace_of), what)())
 
     def fingerprint(self, node: int) -> str:

@@ -105,6 +105,7 @@ LOOKING = frozenset(
         "send_many",
         "send_fence",
         "wait_frames",
+        "wait_mdb",
         "inject",
     }
 )
