@@ -18,6 +18,7 @@ from lab.overlay import gretap, vxlan
 
 KINDS: dict[str, ModuleType] = {module.KIND: module for module in (gretap, vxlan)}
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
+QUERIER = "IFLA_BR_MCAST_QUERIER"
 
 
 def kind(name: str) -> ModuleType:
@@ -60,12 +61,14 @@ def remade(topology: Topology, node: NodePlan, spoke: str, **options: Any) -> li
 
 
 def _hub_links(topology: Topology) -> list[Change]:
-    data = [[name, value] for name, value in topology.bridge_data.items()]
+    data = [[name, value] for name, value in topology.bridge_data.items() if name != QUERIER]
     pinned = {"address": topology.bridge_mac} if topology.bridge_mac else {}
     bridge: Change = ("link_add", {"device": topology.bridge, "kind": "bridge", "data": data, "up": False, **pinned})
     ports = [tunnel_link(topology, topology.hub, tunnel.spoke, master=topology.bridge) for tunnel in topology.tunnels]
+    # the querier after the rest: it counts once the response interval of the moment when it is switched on has passed
+    querier = {"kind": "bridge", "data": [[QUERIER, topology.bridge_data.get(QUERIER, 0)]]}
     # up last: with ports it has its carrier at once, without it waits for the kernel's link watch, up to a second
-    return [bridge, *ports, ("link_set", {"device": topology.bridge, "up": True})]
+    return [bridge, *ports, ("link_set", {"device": topology.bridge, **querier, "up": True})]
 
 
 def _spoke_links(topology: Topology, node: NodePlan) -> list[Change]:
