@@ -164,7 +164,7 @@ def _steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node], ov
     steps: list[tuple[Node, list[Change]]] = fabric.build(topology, underlay, nodes)
     calls = [node.call("apply", changes=changes) for node, changes in steps]
     if overlay:
-        calls += overlay_calls(topology, nodes)
+        calls += [call for _, call in overlay_steps(topology, nodes)]
     return calls
 
 
@@ -178,14 +178,14 @@ def _settle(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -
             )
 
 
-def overlay_calls(topology: Topology, nodes: Mapping[str, Node]) -> list[Call]:
-    """The overlay on hosts that have none."""
-    calls = []
+def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[Node, Call]]:
+    """The overlay on hosts that have none: each call with the node that it is for."""
+    steps = []
     for plan in topology.nodes:
         node = nodes[plan.name]
-        calls.append(node.call("apply", changes=overlay_plan.changes(topology, plan)))
-        calls.append(node.call("sysctl_write", values=overlay_plan.sysctls(topology)))
-    return calls
+        steps.append((node, node.call("apply", changes=overlay_plan.changes(topology, plan))))
+        steps.append((node, node.call("sysctl_write", values=overlay_plan.sysctls(topology))))
+    return steps
 
 
 def _quiet(nodes: Mapping[str, Node]) -> list[Call]:

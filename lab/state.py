@@ -7,6 +7,7 @@ Only what somebody configured counts; counters, learned entries and resolved nei
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lab.laboratory import Lab
@@ -22,8 +23,9 @@ SYSCTLS = (
     "net.ipv4.conf.all.force_igmp_version",
     "net.ipv4.igmp_max_memberships",
     "net.bridge.bridge-nf-call-iptables",
+    "net.ipv6.icmp.echo_ignore_multicast",
 )
-READINGS = ("links", "bridge_ports", "addresses", "routes", "fdb")
+READINGS = ("links", "bridge_ports", "addresses", "routes", "rules", "fdb")
 PORT_FLAGS = ("STATE", "MODE", "LEARNING", "UNICAST_FLOOD", "MCAST_FLOOD", "BCAST_FLOOD", "ISOLATED", "PROXYARP")
 IFF_UP, IFF_MULTICAST = 0x1, 0x1000
 NUD_LEARNED = 0x02 | 0x04
@@ -34,13 +36,17 @@ State = Mapping[str, Mapping[str, Any]]
 
 def of(lab: Lab) -> State:
     """What is configured on every node of the lab, by node and subject."""
+    return of_nodes(lab.nodes)
+
+
+def of_nodes(nodes: Mapping[str, Node]) -> State:
     calls: list[tuple[Node, Call]] = []
-    for node in lab.nodes.values():
+    for node in nodes.values():
         calls += [(node, node.call("read", what=what)) for what in READINGS]
         calls.append((node, node.call("sysctl_read", names=list(SYSCTLS))))
     answers = iter(ask_all(calls))
     state = {}
-    for name in lab.nodes:
+    for name in nodes:
         readings = {what: next(answers) for what in READINGS}
         state[name] = _configured(readings, next(answers))
     return state
@@ -52,27 +58,46 @@ def fingerprint(lab: Lab) -> tuple[object, ...]:
 
     Equal: nothing was left changed.  Unequal: `differences` of two states says what, if anything.
     """
+    return fingerprint_of_nodes(lab.nodes)
+
+
+def fingerprint_of_nodes(nodes: Mapping[str, Node]) -> tuple[object, ...]:
     calls: list[tuple[Node, Call]] = []
-    for node in lab.nodes.values():
+    for node in nodes.values():
         calls.append((node, node.call("fingerprint")))
         calls.append((node, node.call("sysctl_read", names=list(SYSCTLS))))
     return tuple(tuple(answer.items()) if isinstance(answer, dict) else answer for answer in ask_all(calls))
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it was; None: it was not, or is not, there."""
+
+    node: str
+    subject: str
+    key: Any
+    was: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.node} {self.subject} {self.key}: was {self.was!r}, is {self.now!r}"
+
+
+def compared(before: State, after: State) -> list[Difference]:
+    """Everything that is not as it was, of the nodes in `before`."""
+    return [
+        Difference(node, subject, key, was.get(key), now.get(key))
+        for node in before
+        for subject, was in before[node].items()
+        for now in (after[node][subject],)
+        for key in {**was, **now}
+        if was.get(key) != now.get(key)
+    ]
+
+
 def differences(before: State, after: State) -> list[str]:
     """One line for each thing that is not as it was."""
-    lines = []
-    for node in before:
-        for subject in before[node]:
-            was, now = before[node][subject], after[node][subject]
-            if was != now:
-                lines += _difference(f"{node} {subject}", was, now)
-    return lines
-
-
-def _difference(what: str, was: Mapping[Any, Any], now: Mapping[Any, Any]) -> list[str]:
-    keys = [key for key in {**was, **now} if was.get(key) != now.get(key)]
-    return [f"{what} {key}: was {was.get(key)!r}, is {now.get(key)!r}" for key in keys]
+    return [str(difference) for difference in compared(before, after)]
 
 
 def _configured(readings: Mapping[str, list[Any]], sysctls: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
@@ -105,6 +130,12 @@ def _configured(readings: Mapping[str, list[Any]], sysctls: Mapping[str, Any]) -
             )
             for route in readings["routes"]
             if route["family"] == 2 and not route["flags"] & RTM_F_CLONED
+        },
+        "rule": {
+            (rule["family"], rule.get("FRA_PRIORITY", 0), rule.get("FRA_TABLE", rule.get("table"))): tuple(
+                (name, str(value)) for name, value in sorted(rule.items()) if name.startswith("FRA_")
+            )
+            for rule in readings["rules"]
         },
         "static forwarding entry": {
             (names.get(entry["ifindex"]), entry.get("NDA_LLADDR")): entry.get("NDA_DST")

@@ -5,7 +5,8 @@ The restorer: a process of its own that undoes an agent's changes when the agent
     agent ── the end of the pipe ──▶ it undoes everything, the last change first, says what it could not, and ends
 
 The end of the pipe is the only order there is: on request the agent closes it, and the kernel does when the agent ends,
-by SIGKILL too.  The restorer is in a session of its own and deaf to the signals that end a login.
+by SIGKILL too.  The restorer is in a session of its own and deaf to the signals that end a login.  A stack has one at a
+time: it holds a socket whose name lives as long as it does, which is also how others learn that it has ended.
 Standard library and pyroute2, Python 3.9 or newer.
 """
 
@@ -16,6 +17,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import sys
 import syslog
 from collections.abc import Sequence
@@ -26,6 +28,9 @@ from lab.agent import modules, procfs
 DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE)
 GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL)
 """How the kernel says that what was to be taken away is away already."""
+
+NAME = b"\0overcast-restorer"
+"""Of a socket without a file, seen by the processes of one network stack (unix(7), abstract)."""
 
 Step = dict[str, Any]
 
@@ -38,7 +43,11 @@ def main() -> None:
     os.setsid()
     for number in DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
-    restorer = Restorer()
+    try:
+        restorer = Restorer()
+    except OSError as error:
+        _report(outgoing, {"unable": str(error)})
+        raise
     _report(outgoing, {"ready": True})
     with os.fdopen(incoming) as steps:
         for line in steps:
@@ -55,6 +64,20 @@ def main() -> None:
             )
 
 
+def wait_restored(timeout: float) -> bool:
+    """Waits until the stack that the thread is in has no restorer; False when it still has at the deadline (s)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as waiting:
+        waiting.settimeout(timeout)
+        try:
+            waiting.connect(NAME)
+            waiting.recv(1)
+        except socket.timeout:
+            return False
+        except (ConnectionRefusedError, ConnectionResetError):  # there is none, or it has ended
+            pass
+        return True
+
+
 def _report(descriptor: int, words: dict[str, Any]) -> bool:
     """Whether anybody listens."""
     try:
@@ -68,6 +91,14 @@ class Restorer:
     """What is to be undone in the stack that the process is in."""
 
     def __init__(self) -> None:
+        self._presence = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            self._presence.bind(NAME)
+        except OSError as error:
+            raise OSError(
+                errno.EBUSY, "another run has set an overlay up here and not taken it away yet: nothing was changed"
+            ) from error
+        self._presence.listen()
         # now, not when it is needed: nothing may be missing then
         from lab.agent.links import Links
         from lab.agent.rtnl import Transport

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import digest, fences, mdb, modules, namespaces, procfs, programs, sockets, undoing
+from lab.agent import digest, fences, mdb, modules, namespaces, procfs, programs, restoring, sockets, undoing
 from lab.agent.node import Node
 from lab.agent.running import Running
 from lab.agent.sockets import Endpoint
@@ -56,6 +56,9 @@ class Agent:
             "uid": os.geteuid(),
             "time": time.time_ns(),
         }
+
+    def echo(self, token: str) -> str:
+        return token
 
     def warm_up(self) -> str:
         """Imports what the first lab would wait for; returns pyroute2's version."""
@@ -158,6 +161,11 @@ class Agent:
         """Every change of the node from now on is undone by `undo`, or by the end of this agent, whatever ends it."""
         held = self._nodes[node]
         held.log = undoing.Log(held.stack, held.transport(), held.links(self._namespace_of))
+
+    def wait_restored(self, node: int, timeout: float) -> bool:
+        """Waits until what another agent changed in the node is undone; False when it is not by the deadline (s)."""
+        with self._nodes[node].stack.entered():
+            return restoring.wait_restored(timeout)
 
     def undo(self, node: int) -> list[dict[str, str]]:
         """Undoes every change since `undoable`; returns what could not be undone as `command` and `error`."""

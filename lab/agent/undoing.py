@@ -173,8 +173,9 @@ class Log:
         finally:
             os.close(incoming)
             os.close(outgoing)
-        if self._report(time.monotonic() + READY) != {"ready": True}:
-            raise OSError(errno.ECHILD, "the process that is to undo the changes did not start: nothing was changed")
+        report = self._report(time.monotonic() + READY) or {"unable": "the process that undoes changes did not start"}
+        if "unable" in report:
+            raise OSError(errno.ECHILD, report["unable"])
 
     @contextlib.contextmanager
     def _noted(self, *steps: dict[str, Any]) -> Iterator[None]:

@@ -10,7 +10,9 @@ is gone as MachineLost.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +101,15 @@ class Machine:
         if failure["errno"] is None:
             raise AgentBug(f"{failure['verb']} on {self.name}: {failure['text']}\n{failure['traceback']}")
         raise OSError(failure["errno"], failure["text"] or os.strerror(failure["errno"]))
+
+    def catch_up(self, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Drops the answers that an interrupted caller did not wait for: the next answer is to the next question."""
+        token = secrets.token_hex(8)
+        self.post([call("echo", token=token)])
+        answers: list[Any] = []
+        while answers != [token]:
+            with contextlib.suppress(OSError, AgentBug):
+                answers = self.answer(timeout)
 
     def _lost(self, why: str) -> MachineLost:
         said = self.autopsy()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.errors import NotApplicable
+from lab.errors import EnvironmentProblem, NotApplicable
 from lab.machines.base import Call, Machine, call
 from lab.model import Change
 
@@ -150,14 +150,20 @@ def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:
         machine, positions, batch = by_machine.setdefault(id(node.machine), (node.machine, [], []))
         positions.append(position)
         batch.append(wanted)
-    for machine, _, batch in by_machine.values():
-        machine.post(batch)
     results: list[Any] = [None] * len(calls)
     refusal: BaseException | None = None
-    for machine, positions, _ in by_machine.values():
+    asked = []
+    for machine, positions, batch in by_machine.values():
+        try:
+            machine.post(batch)
+            asked.append((machine, positions))
+        except EnvironmentProblem as error:
+            refusal = refusal or error
+    for machine, positions in asked:
+        # an answer left unread, because another machine is lost, would be taken for that to the next question
         try:
             answers = machine.answer()
-        except OSError as error:
+        except (OSError, EnvironmentProblem) as error:
             refusal = refusal or error
             continue
         for position, result in zip(positions, answers, strict=True):

@@ -1,0 +1,166 @@
+"""
+Where an overlay goes on hosts that are somebody's: on which of their addresses, and what it would touch that is there.
+
+    topology = placed(topologies.standard(2), seen)       with the hosts' own addresses and NICs
+    in_the_way(topology, seen)                            what exists already, each with the command that shows it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from lab.errors import EnvironmentProblem, UsageProblem
+from lab.model import MULTICAST, Change, NodePlan, Topology
+from lab.overlay.readback import Device, Route, Seen
+
+ELSEWHERE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): only a default route leads there
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Something that exists on a host where the overlay would go."""
+
+    node: str
+    found: str
+    show: str
+    """The command that shows it."""
+    route: Route | None = None
+    """Set: a route, which can make room and be put back exactly as it was; nothing else can."""
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.found} (to see it: {self.show})"
+
+    def set_aside(self) -> Change:
+        assert self.route is not None
+        return ("route_del", {"to": str(self.route.to), "device": self.route.device})
+
+
+def readdressed(topology: Topology, subnet: IPv4Network) -> Topology:
+    """The same overlay in another subnet; UsageProblem when that is too small."""
+    if subnet.num_addresses < len(topology.nodes) + 2 or not subnet.subnet_of(IPv4Network("0.0.0.0/1")):
+        raise UsageProblem(
+            f"--overlay-subnet={subnet}: expected an IPv4 subnet of unicast addresses with room for "
+            f"{len(topology.nodes)} hosts, e.g. 172.16.253.0/24"
+        )
+    nodes = tuple(
+        replace(node, overlay=IPv4Interface((subnet.network_address + number, subnet.prefixlen)))
+        for number, node in enumerate(topology.nodes, 1)
+    )
+    return replace(topology, nodes=nodes)
+
+
+def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
+    """
+    The topology with the addresses and NICs by which each spoke reaches the hub, and the hub each spoke.
+
+    Hosts that were not seen are left out.  EnvironmentProblem when no address of the hub serves all the others.
+    """
+    hub, *spokes = seen.values()
+    for nic, address in _own_addresses(hub):
+        ways = [_way(spoke, address.ip) for spoke in spokes]
+        there = [way for way in ways if way is not None and _leads(hub, way[1].ip, nic)]
+        if len(there) == len(spokes):
+            found = dict(zip(seen, [(nic, address), *there], strict=True))
+            nodes = [
+                replace(node, nic=found[node.name][0], underlay=found[node.name][1])
+                for node in topology.nodes
+                if node.name in found
+            ]
+            tunnels = tuple(tunnel for tunnel in topology.tunnels if tunnel.spoke in found)
+            return replace(topology, nodes=tuple(nodes), tunnels=tunnels)
+    tried = ", ".join(str(address.ip) for _, address in _own_addresses(hub)) or "none"
+    raise EnvironmentProblem(
+        f"expected an address of the hub that every spoke has a route to, and the hub a route back; "
+        f"found none (the hub's addresses: {tried})",
+        remedy="on every spoke: ip route get HUB; on the hub: ip route get SPOKE",
+    )
+
+
+def in_the_way(topology: Topology, seen: Mapping[str, Seen]) -> list[Obstacle]:
+    """Everything on the hosts that the overlay would touch: devices, tunnels, addresses, routes."""
+    hosts = {str(address.ip): name for name, host in seen.items() for _, address in host.addresses}
+    found: list[Obstacle] = []
+    for node in topology.nodes:
+        host = seen[node.name]
+        devices = [device for device in host.devices.values() if _wanted(topology, node, device)]
+        devices += [device for device in _overlays(host, hosts, node) if device not in devices]
+        found += [_device(host, device, hosts) for device in devices]
+        named = {device.name for device in devices}
+        found += [
+            Obstacle(node.name, f"{address} is on {device}", f"ip addr show dev {device}")
+            for device, address in host.addresses
+            if device not in named and address.network.overlaps(node.overlay.network)
+        ]
+        found += [
+            _route(node.name, route)
+            for route in host.routes
+            if route.device not in named and route.to.prefixlen and _diverts(node, route)
+        ]
+    return found
+
+
+def _own_addresses(host: Seen) -> Iterator[tuple[str, IPv4Interface]]:
+    """NIC and address, the one that a cloud knows the host by first: that of the device of the default route."""
+    default = host.route_to(ELSEWHERE)
+    outside = [(name, address) for name, address in host.addresses if not address.ip.is_loopback]
+    yield from sorted(outside, key=lambda one: default is None or one[0] != default.device)
+
+
+def _way(host: Seen, target: IPv4Address) -> tuple[str, IPv4Interface] | None:
+    """By which NIC and with which address a host reaches another."""
+    route = host.route_to(str(target))
+    if route is None or route.device is None:
+        return None
+    own = host.addresses_of(route.device)
+    near = IPv4Address(route.via) if route.via else target
+    # as the kernel chooses: what the route says, else the first address in the next hop's subnet, else the first
+    for address in (
+        *(address for address in own if str(address.ip) == route.source),
+        *(address for address in own if near in address.network),
+        *own,
+    ):
+        return route.device, address
+    return None
+
+
+def _leads(host: Seen, target: IPv4Address, nic: str) -> bool:
+    route = host.route_to(str(target))
+    return route is not None and route.device == nic
+
+
+def _wanted(topology: Topology, node: NodePlan, device: Device) -> bool:
+    tunnels = topology.tunnels if node.is_hub else [topology.tunnel_of(node.name)]
+    names = [tunnel.hub_device if node.is_hub else tunnel.spoke_device for tunnel in tunnels]
+    return device.name in ([topology.bridge, *names] if node.is_hub else names)
+
+
+def _overlays(host: Seen, hosts: Mapping[str, str], node: NodePlan) -> Sequence[Device]:
+    """Tunnels between these hosts under other names, and any bridge on the hub that has tunnels as its ports."""
+    between = [device for device in host.tunnels() if device.tunnel and device.tunnel.remote in hosts]
+    bridges = [
+        device
+        for device in host.devices.values()
+        if node.is_hub and device.kind == "bridge" and any(port.tunnel for port in host.ports_of(device.name))
+    ]
+    return [*between, *bridges]
+
+
+def _device(host: Seen, device: Device, hosts: Mapping[str, str]) -> Obstacle:
+    what = f"there is a device {device.name}" + (f" ({device.kind})" if device.kind else "")
+    if device.tunnel is not None and device.tunnel.remote:
+        far = device.tunnel.remote
+        what = f"there is a tunnel {device.name} ({device.kind}) to {hosts.get(far, far)}"
+    return Obstacle(host.name, what, f"ip -d link show dev {device.name}")
+
+
+def _diverts(node: NodePlan, route: Route) -> bool:
+    """Whether traffic of this route would go another way with the overlay, or the other way round."""
+    return route.to.overlaps(node.overlay.network) or route.to.overlaps(MULTICAST)
+
+
+def _route(name: str, route: Route) -> Obstacle:
+    where = (f" via {route.via}" if route.via else "") + (f" dev {route.device}" if route.device else "")
+    movable = route if route.device is not None else None
+    return Obstacle(name, f"there is a route {route.to}{where}", f"ip route show {route.to}", movable)

@@ -1,0 +1,213 @@
+"""
+An overlay for the length of a run on hosts that are somebody's: set up like a lab's, and taken away whatever happens.
+
+    provisioned = provision(machines, topologies.standard(2))
+    ...
+    provisioned.restore()              NotRestored names everything that is not as it was
+
+Nothing that exists is touched.  Each host knows the way back of every change before it is made (`agent.undoing`), and
+goes it by itself within seconds when this process, the connection or the agent there is no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import NoReturn
+
+from lab import laboratory, state
+from lab.errors import EnvironmentProblem, MachineLost, OvercastError
+from lab.machines.base import Call, Machine
+from lab.machines.node import Node
+from lab.machines.ssh_link import SILENCE
+from lab.model import Topology
+from lab.overlay import placing, readback
+
+PATIENCE = 2 * SILENCE
+"""Seconds within which a host that we lost must have noticed it and be as it was."""
+
+SHOW = {
+    "link": "ip -d link",
+    "port": "bridge -d link",
+    "address": "ip addr",
+    "route": "ip route show table all",
+    "rule": "ip rule",
+    "static forwarding entry": "bridge fdb",
+    "sysctl": "sysctl -a",
+}
+
+Again = Callable[[str], Machine]
+
+
+class NotRestored(EnvironmentProblem):
+    """A host is not as it was, or it cannot be seen whether it is."""
+
+
+@dataclass(frozen=True)
+class Provisioned:
+    """The overlay that was set up, and the state of the hosts before that."""
+
+    topology: Topology
+    nodes: Mapping[str, Node]
+    before: state.State
+    fingerprints: Mapping[str, tuple[object, ...]]
+    again: Again | None = None
+    """Reaches a host anew whose connection was lost, to see that it has put itself back."""
+
+    def restore(self) -> None:
+        """Takes the overlay away everywhere and compares; NotRestored names all that is not as it was."""
+        with ThreadPoolExecutor(len(self.nodes)) as pool:
+            problems = [line for lines in pool.map(self._restore, self.nodes) for line in lines]
+        if problems:
+            raise NotRestored("the hosts are not all as they were before --provision:\n  " + "\n  ".join(problems))
+
+    def _restore(self, name: str) -> list[str]:
+        try:
+            node = self.nodes[name]
+            node.machine.catch_up()
+            failures = [
+                f"{name}: could not be undone ({failure['error']}); run on {name}: {failure['command']}"
+                for failure in node.ask("undo")
+            ]
+            # what failed shows in the difference too, but the reason does not
+            return failures or self._compared(node)
+        except MachineLost as lost:
+            return self._seen_again(name, lost)
+        except (OSError, EnvironmentProblem) as problem:
+            return [f"{name}: {problem}"]
+
+    def _compared(self, node: Node) -> list[str]:
+        one = {node.name: node}
+        if state.fingerprint_of_nodes(one) == self.fingerprints[node.name]:
+            return []
+        different = state.compared({node.name: self.before[node.name]}, state.of_nodes(one))
+        return [f"{difference}; run on {node.name}: {_mending(difference)}" for difference in different]
+
+    def _seen_again(self, name: str, lost: MachineLost) -> list[str]:
+        """A host that was lost puts itself back: it is reached anew, and looked at when the devices are gone."""
+        what = f"{lost.message.splitlines()[0]}; it puts itself back within {PATIENCE:g} s"
+        look = f"to see it, run on {name}: ip -d link; ip addr; ip route"
+        if self.again is None:
+            return [f"{what}, which was not seen: {look}"]
+        try:
+            machine = self.again(name)
+        except OvercastError as problem:
+            return [f"{what}, which was not seen ({problem.message.splitlines()[0]}): {look}"]
+        try:
+            node = Node(name, machine, machine.call("node_home"))
+            if not node.ask("wait_restored", timeout=PATIENCE):
+                return [f"{what}, which it has not: {look}"]
+            return self._compared(node)
+        except (OSError, EnvironmentProblem) as problem:
+            return [f"{name}: {problem}; {look}"]
+        finally:
+            machine.close()
+
+
+def provision(
+    machines: Mapping[str, Machine],
+    topology: Topology,
+    *,
+    subnet: IPv4Network | None = None,
+    replace_routes: bool = False,
+    again: Again | None = None,
+) -> Provisioned:
+    """
+    Sets an overlay up on hosts, the hub first, whose names are those of the topology's nodes.
+
+    `subnet` is another one for the overlay; `replace_routes` lets routes that are in the way make room for as long as
+    the overlay is there.  EnvironmentProblem: what is missing or in the way; then nothing has been changed, or all is
+    as before.
+    """
+    if unprivileged := [machine.name for machine in machines.values() if machine.facts["uid"] != 0]:
+        raise EnvironmentProblem(
+            f"--provision needs root, and there is none on {', '.join(unprivileged)}",
+            remedy="add --sudo, or ?sudo=true to the host, or log in as root",
+        )
+    nodes = {name: Node(name, machine, machine.call("node_home")) for name, machine in machines.items()}
+    seen = readback.read(list(nodes.values()))
+    if subnet is not None:
+        topology = placing.readdressed(topology, subnet)
+    topology = placing.placed(topology, seen)
+    obstacles = placing.in_the_way(topology, seen)
+    _refuse([one for one in obstacles if not (replace_routes and one.route)], replace_routes)
+    fingerprints = {name: state.fingerprint_of_nodes({name: node}) for name, node in nodes.items()}
+    provisioned = Provisioned(topology, nodes, state.of_nodes(nodes), fingerprints, again)
+    calls = {name: [node.call("undoable")] for name, node in nodes.items()}
+    for one in obstacles:
+        calls[one.node].append(nodes[one.node].call("apply", changes=[one.set_aside()]))
+    for node, call in laboratory.overlay_steps(topology, nodes):
+        calls[node.name].append(call)
+    try:
+        problems = _on_all(machines, calls)
+    except BaseException:
+        provisioned.restore()
+        raise
+    if problems:
+        _give_up(provisioned, problems)
+    return provisioned
+
+
+def _on_all(machines: Mapping[str, Machine], calls: Mapping[str, Sequence[Call]]) -> list[str]:
+    """Calls on every host at the same time; returns what was refused, by host."""
+
+    def on_one(name: str) -> str | None:
+        try:
+            machines[name].batch(calls[name])
+        except OSError as refusal:
+            return f"{name}: {refusal.strerror or refusal}"
+        except EnvironmentProblem as problem:
+            return f"{name}: {problem}"
+        return None
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [problem for problem in pool.map(on_one, calls) if problem]
+
+
+def _give_up(provisioned: Provisioned, problems: Sequence[str]) -> NoReturn:
+    what = "the overlay could not be set up:\n  " + "\n  ".join(problems)
+    kind = provisioned.topology.options.kind
+    module = {"gretap": "ip_gre"}.get(kind, kind)
+    try:
+        provisioned.restore()
+    except NotRestored as worse:
+        raise NotRestored(f"{what}\nand {worse.message}") from None
+    raise EnvironmentProblem(
+        f"{what}\nthe hosts are as they were",
+        remedy=f"try the refused command on the host; for a missing module there: modprobe {module}, modprobe bridge",
+    )
+
+
+def _refuse(obstacles: Sequence[placing.Obstacle], told: bool) -> None:
+    if not obstacles:
+        return
+    remedies = ["leave --provision out to test the overlay that is there, or take away what is in the way"]
+    if not told and all(one.route for one in obstacles):
+        remedies = ["--replace-routes lets routes make room for the length of the run; or take them away"]
+    if any("172.16.254" in one.found for one in obstacles):
+        remedies.append("--overlay-subnet=172.16.253.0/24 takes another subnet")
+    raise EnvironmentProblem(
+        "--provision sets up what is not there, and touches nothing that is; in its way it found\n  "
+        + "\n  ".join(map(str, obstacles)),
+        remedy="; ".join(remedies),
+    )
+
+
+def _mending(difference: state.Difference) -> str:
+    """The command that puts one thing back, or that shows it where there is no such command."""
+    subject, key, was, now = difference.subject, difference.key, difference.was, difference.now
+    if subject == "sysctl" and was is not None:
+        return f"sysctl -w {key}='{was}'"
+    if subject == "link" and was is None:
+        return f"ip link del {key}"
+    if subject == "address" and (was is None or now is None):
+        device, address = key
+        return f"ip addr {'del' if was is None else 'add'} {address}/{was or now} dev {device}"
+    if subject == "route" and (was is None or now is None):
+        table, to, length, device = key
+        via, _ = was or now
+        words = [f"{to or '0.0.0.0'}/{length}", f"via {via}" if via else "", f"dev {device}" if device else ""]
+        return f"ip route {'del' if was is None else 'add'} {' '.join(filter(None, words))} table {table}"
+    return SHOW[subject]
