@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import Any
 
@@ -28,6 +29,7 @@ from lab.underlay.cloud import Cloud
 
 SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds
 
+NOT_ON_THE_OVERLAY = IPv4Interface("0.0.0.0/32")
 Observer = Callable[[Listening], None]
 
 
@@ -115,6 +117,58 @@ class Lab:
     def frames(self, tags: Sequence[bytes] | None = None) -> list[sightings.Sighting]:
         """Every frame that the taps saw since `forget`, in order of kernel time."""
         return sightings.collect(self.tapped, tags)
+
+    def admit(self, name: str, number: int) -> Host:
+        """
+        A further VM in the hub's subnet, with the host number `number` there: captured, but no part of the overlay.
+
+        What it sends is not judged by a listening: it says its port.
+        """
+        network = self.topology.hub.underlay.network
+        underlay = IPv4Interface((network.network_address + number, network.prefixlen))
+        plan = NodePlan(name, "spoke", underlay, NOT_ON_THE_OVERLAY, device="")
+        node = self._new_node(name)
+        self.cloud.admit(plan, node)
+        udp = Udp(node, plan, lambda sent: None, lambda: None)
+        hosts = {**self.hosts}
+        hosts[name] = Host(node, plan, {**self.plans, name: plan}, udp, hosts)
+        return hosts[name]
+
+    def take_over(self, name: str) -> Host:
+        """
+        Another VM in place of a host: it has the VNIC now, and what the host has of the overlay.
+
+        The first one keeps running, without a NIC, as the node `NAME before`.
+        """
+        plan, node = self.plans[name], self._new_node(name)
+        self.cloud.reattach(plan, node)
+        udp = Udp(node, plan, self._announce, self._default_port)
+        self.hosts[name] = Host(node, plan, self.plans, udp, self.hosts)
+        self.set_up(self.hosts[name])
+        return self.hosts[name]
+
+    def set_up(self, host: Host) -> None:
+        """A host's part of the overlay, where there is none."""
+        host.node.apply(*overlay_plan.changes(self.topology, host.plan))
+        if self.topology.answer_broadcast_ping:
+            host.node.write_sysctls({overlay_plan.BROADCAST_PING: 0})
+
+    def take_down(self, host: Host) -> None:
+        """A host's devices of the overlay are gone, and all that they had, as after a reboot that restored nothing."""
+        tunnels = self.topology.tunnels if host.is_hub else [self.topology.tunnel_of(host.name)]
+        devices = [tunnel.hub_device if host.is_hub else tunnel.spoke_device for tunnel in tunnels]
+        devices += [self.topology.bridge] if host.is_hub else []
+        host.node.apply(*(("link_del", {"device": device}) for device in devices))
+
+    def _new_node(self, name: str) -> Node:
+        """A stack of its own, captured from now on; another node of that name is kept as `NAME before`."""
+        (handle,) = self.machine.call("node_create", names=[name])
+        if name in self.nodes:
+            self.nodes[f"{name} before"] = self.nodes.pop(name)
+        node = self.nodes[name] = Node(name, self.machine, handle)
+        node.write_sysctls(fabric.QUIET)
+        sightings.forget([node])
+        return node
 
     def remake_tunnel(self, at: Host, spoke: Host, **options: Any) -> None:
         """Makes one end of a spoke's tunnel, the one at the hub or at the spoke, anew with other options."""

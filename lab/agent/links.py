@@ -21,6 +21,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
+from pyroute2.netlink.rtnl.tcmsg.common import time2tick
 
 from lab.agent import mdb
 from lab.agent.rtnl import CHANGE, CREATE, REPLACE, Transport, plain
@@ -30,12 +31,13 @@ NEWADDR, DELADDR, GETADDR = 20, 21, 22
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
 GETRULE = 34
-NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
+NEWQDISC, DELQDISC, NEWTFILTER, DELTFILTER = 36, 37, 44, 45
 IFF_UP = 1
 NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
 NTF_SELF, NTF_MASTER = 0x02, 0x04
 CLSACT, INGRESS_BLOCK, EGRESS_BLOCK = 0xFFFF0000, 0xFFFFFFF2, 0xFFFFFFF3
-CLSACT_PARENT = 0xFFFFFFF1
+CLSACT_PARENT, ROOT = 0xFFFFFFF1, 0xFFFFFFFF
+NETEM_LIMIT = 1000  # packets that may wait, as tc has it
 TCA_BPF_FLAG_ACT_DIRECT = 1
 ETH_P_ALL = 0x0003
 RTEXT_FILTER_VF_OFF = 0
@@ -313,6 +315,25 @@ class Links:
         ]
         message["attrs"] = [("TCA_KIND", "bpf"), ("TCA_OPTIONS", {"attrs": options})]
         self._transport.queue(message, NEWTFILTER, CREATE, f"tc filter add dev {device} {direction} bpf {name}")
+
+    def _delay_add(self, device: str, milliseconds: float) -> None:
+        """`tc qdisc add dev DEVICE root netem delay`: what leaves the device leaves it later, in order."""
+        message = tcmsg()
+        message["family"] = socket.AF_UNSPEC
+        message["index"] = self._transport.index(device)
+        message["parent"] = ROOT
+        delay = int(milliseconds * 1000)  # us, of which pyroute2 makes the kernel's ticks
+        options = {"delay": time2tick(delay), "limit": NETEM_LIMIT, "loss": 0, "gap": 0, "duplicate": 0, "jitter": 0}
+        message["attrs"] = [("TCA_KIND", "netem"), ("TCA_OPTIONS", {"attrs": [], **options})]
+        self._transport.queue(message, NEWQDISC, CREATE, f"tc qdisc add dev {device} root netem delay {milliseconds}ms")
+
+    def _delay_clear(self, device: str) -> None:
+        """Takes the device's delay away."""
+        message = tcmsg()
+        message["family"] = socket.AF_UNSPEC
+        message["index"] = self._transport.index(device)
+        message["parent"] = ROOT
+        self._transport.queue(message, DELQDISC, CHANGE, f"tc qdisc del dev {device} root")
 
     def _filter_clear(self, device: str, direction: str) -> None:
         """Removes every filter of one direction."""

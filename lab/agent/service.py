@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import digest, fences, mdb, modules, namespaces, procfs, programs, restoring, sockets, undoing
+from lab.agent import awaiting, digest, fences, mdb, modules, namespaces, procfs, programs, restoring, sockets, undoing
 from lab.agent.node import Node
 from lab.agent.running import Running
 from lab.agent.sockets import Endpoint
@@ -138,6 +138,19 @@ class Agent:
         """Waits until the devices transmit; returns those that do not by the deadline (s)."""
         with self._nodes[node].stack.entered():
             return self._nodes[node].transport().wait_operational(devices, timeout)
+
+    def wait_neighbour(self, node: int, device: str, to: str, states: int, timeout: float) -> int:
+        """Waits until an IPv4 neighbour is in one of the states; returns its state (`awaiting.neighbour`)."""
+        with self._nodes[node].stack.entered():
+            return awaiting.neighbour(self._nodes[node].transport(), device, to, states, timeout)
+
+    def port_states(
+        self, node: int, device: str, changes: Sequence[Any], last: int, timeout: float
+    ) -> awaiting.PortStates:
+        """Makes changes; returns the states that a bridge port then goes through (`awaiting.port_states`)."""
+        with self._nodes[node].stack.entered():
+            change = functools.partial(self.apply, node, changes)
+            return awaiting.port_states(self._nodes[node].transport(), device, change, last, timeout)
 
     def wait_held(self, node: int, address: str, held: bool, timeout: float) -> bool:
         """Waits until the node has an IPv4 address, or has it no more; False when the deadline (s) passed first."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 
+from lab.errors import EnvironmentProblem
 from lab.machines.node import Node
-from lab.model import Topology, Underlay, mac_of
+from lab.model import NodePlan, Topology, Underlay, mac_of
 from lab.underlay import fabric
 from lab.underlay.policy import Rule, gre_rule, port_program
 
+SETTLE = 5.0  # seconds for a NIC to become operational; in practice a few milliseconds
 PortRules = tuple[tuple[Rule, ...], bool]
 """What is dropped at a port besides what the provider drops, and whether sources are checked."""
 
@@ -20,7 +23,7 @@ class Cloud:
 
     def __init__(self, node: Node, topology: Topology, underlay: Underlay) -> None:
         self.node = node
-        self._segments = fabric.segments(topology, underlay)
+        self._segments = list(fabric.segments(topology, underlay))
         self._ports = {port.node: port for segment in self._segments for port in segment.ports if port.checked}
         self._provider = underlay.provider
         self._rules: dict[str, PortRules | None] = dict.fromkeys(self._ports, ((), True))
@@ -100,6 +103,60 @@ class Cloud:
                     self.node.apply(("bridge_port", {"device": port.device, **fabric.REFUSALS}))
                 self._restore(host, before[host])
             self._floods = flooded
+
+    def admit(self, plan: NodePlan, node: Node) -> None:
+        """One more VM in the hub's subnet, with rules like everybody's at its port."""
+        segment = self._segments[0]
+        port = fabric.Port(plan.name, plan.name, plan.nic, plan.underlay, checked=True)
+        self._segments[0] = replace(segment, ports=(*segment.ports, port))
+        self._ports[plan.name], self._rules[plan.name] = port, ((), True)
+        self._plug(plan, node)
+
+    def reattach(self, plan: NodePlan, node: Node) -> None:
+        """A host's VNIC, its address and its MAC with it, is attached to another VM; the first one has none then."""
+        self.node.apply(("link_del", {"device": self.port_of(plan.name)}))
+        self._rules[plan.name] = ((), True)
+        self._plug(plan, node)
+
+    def _plug(self, plan: NodePlan, node: Node) -> None:
+        port = self._ports[plan.name]
+        self.node.apply(
+            *fabric.port_changes(self._segment_of(plan.name).bridge, port, self._provider, node.handle),
+        )
+        node.apply(*fabric.host_changes(plan))
+        self._settle(plan.name, node, plan.nic)
+
+    def _settle(self, host: str, node: Node, nic: str) -> None:
+        for settling, device in ((self.node, self.port_of(host)), (node, nic)):
+            if settling.ask("settle", devices=[device], timeout=SETTLE):
+                raise EnvironmentProblem(f"{device} of {settling.name} is not operational within {SETTLE:g} s")
+
+    @contextlib.contextmanager
+    def stopped(self, host: str, node: Node) -> Iterator[None]:
+        """
+        The host's VM is stopped, as everybody else sees it: its NIC has no carrier and nothing gets through.
+
+        The cloud still knows its address, so that neighbours of it stay resolved.  What the host had is still there
+        afterwards, as if its boot had restored it all.
+        """
+        device = self.port_of(host)
+        self.node.apply(("link_set", {"device": device, "up": False}))
+        try:
+            yield
+        finally:
+            self.node.apply(("link_set", {"device": device, "up": True}))
+            self._settle(host, node, self._ports[host].nic)
+
+    @contextlib.contextmanager
+    def withdrawn(self, host: str) -> Iterator[None]:
+        """The cloud knows the host's address no more, as when its VM was deleted: nobody answers for it."""
+        port, bridge = self._ports[host], self._segment_of(host).bridge
+        address, mac = str(port.address.ip), mac_of(port.address.ip)
+        self.node.apply(("neigh_del", {"device": bridge, "to": address}))
+        try:
+            yield
+        finally:
+            self.node.apply(("neigh_add", {"device": bridge, "to": address, "lladdr": mac}))
 
     def assign(self, host: str, address: IPv4Address) -> None:
         """

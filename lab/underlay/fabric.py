@@ -86,16 +86,21 @@ def segment_changes(segment: Segment, provider: Provider, handles: Mapping[str, 
     if not segment.routed:
         changes.append(("addr_add", {"device": bridge, "address": str(segment.gateway)}))
     for port in segment.ports:
-        mac = mac_of(port.address.ip)
-        peer = {"device": port.nic, "node": handles[port.node], "mtu": provider.mtu, "address": mac}
-        changes += [
-            ("link_add", {"device": port.device, "kind": "veth", "mtu": provider.mtu, "master": bridge, "peer": peer}),
-            ("bridge_port", {"device": port.device, **REFUSALS}),
-            ("fdb_add", {"device": port.device, "lladdr": mac}),
-            ("neigh_add", {"device": bridge, "to": str(port.address.ip), "lladdr": mac}),
-            port_filter(port, provider),
-        ]
+        changes += port_changes(bridge, port, provider, handles[port.node])
     return changes
+
+
+def port_changes(bridge: str, port: Port, provider: Provider, handle: int) -> list[Change]:
+    """One port of a segment with the NIC plugged into it, which is made in the node with this handle."""
+    mac = mac_of(port.address.ip)
+    peer = {"device": port.nic, "node": handle, "mtu": provider.mtu, "address": mac}
+    return [
+        ("link_add", {"device": port.device, "kind": "veth", "mtu": provider.mtu, "master": bridge, "peer": peer}),
+        ("bridge_port", {"device": port.device, **REFUSALS}),
+        ("fdb_add", {"device": port.device, "lladdr": mac}),
+        ("neigh_add", {"device": bridge, "to": str(port.address.ip), "lladdr": mac}),
+        port_filter(port, provider),
+    ]
 
 
 def port_filter(port: Port, provider: Provider, extra: tuple[Rule, ...] = ()) -> Change:
