@@ -233,13 +233,6 @@ class Agent:
         with self._nodes[node].stack.entered():
             return firewalls.read()
 
-    def firewall(self, node: int) -> list[dict[str, Any]]:
-        """Every rule and chain policy of every firewall in use in a node, with counters (`firewalls.read`)."""
-        from lab.agent import firewalls
-
-        with self._nodes[node].stack.entered():
-            return firewalls.read()
-
     def read_net(self, node: int, name: str) -> str:
         with self._nodes[node].stack.entered():
             return procfs.read_net(name)
@@ -436,4 +429,7 @@ def serve(channel: Any) -> None:
             except Exception as error:  # an answer must be given, or the caller would wait for ever
                 failure = {"errno": None, "text": repr(error), "verb": verb, "traceback": traceback.format_exc()}
                 break
+        if failure is not None:
+            # whoever called is told of the failure alone, and could never close these
+            agent.close([handle for (verb, _), handle in zip(calls, results) if verb == "open"])
         channel.send((results, failure))

@@ -43,3 +43,13 @@ def link(device: str, local: str, remote: str, nic: str, number: int, options: T
     if options.ignore_df:
         data.append(["IFLA_GRE_IGNORE_DF", 1])
     return ("link_add", {"device": device, "kind": KIND, "data": data, **more})
+
+
+def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
+    """The parameters of one end as ip-link(8) takes them, after `type gretap`."""
+    said = [f"remote {remote}", f"local {local}" if options.local else "local any"]
+    said += [f"ttl {options.ttl or 'inherit'}", "tos inherit" if options.tos_inherit else "tos 0"]
+    said.append("nokey" if options.key is None else f"key {options.key}")
+    said += ["csum" if options.checksum else "nocsum", "seq" if options.sequence else "noseq"]
+    said += ["pmtudisc" if options.pmtudisc else "nopmtudisc", "ignore-df" if options.ignore_df else "noignore-df"]
+    return " ".join(said)

@@ -35,8 +35,22 @@ def changes(topology: Topology, node: NodePlan) -> list[Change]:
     ]
 
 
-def sysctls(topology: Topology) -> dict[str, str]:
-    return {BROADCAST_PING: "0"} if topology.answer_broadcast_ping else {}
+def sysctls(topology: Topology, node: NodePlan) -> dict[str, str]:
+    """Kernel parameters of one node, in the order in which they are to be set once its devices are there."""
+    values = {BROADCAST_PING: "0"} if topology.answer_broadcast_ping else {}
+    return values | (_ipv6(node.device) if topology.ipv6 else {})
+
+
+def _ipv6(device: str) -> dict[str, str]:
+    """
+    IPv6 on a device, and on those made later: addresses are there at once (no DAD), and nobody asks for routers.
+
+    On `lo` too: a host's answer to itself goes that way.
+    """
+    at_once = {"accept_dad": "0", "router_solicitations": "0", "disable_ipv6": "0"}
+    return {
+        f"net.ipv6.conf.{name}.{key}": value for name in ("default", "lo", device) for key, value in at_once.items()
+    }
 
 
 def tunnel_link(topology: Topology, node: NodePlan, spoke: str, **more: object) -> Change:

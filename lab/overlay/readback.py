@@ -15,9 +15,10 @@ from lab.machines.base import Call
 from lab.machines.node import Node, ask_all
 from lab.overlay.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ
 
-IFF_UP, IFF_MULTICAST = 0x1, 0x1000
+IFF_UP, IFF_NOARP, IFF_MULTICAST = 0x1, 0x80, 0x1000
 AF_INET = 2
 UNICAST, LOCAL_TABLE, MAIN_TABLE = 1, 255, 254
+ROUTE_TYPES = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # linux/rtnetlink.h
 READINGS = ("links", "bridge_ports", "addresses", "routes")
 SYSCTLS = (
     "net.ipv4.icmp_echo_ignore_broadcasts",
@@ -59,6 +60,7 @@ class Device:
     multicast: bool
     mtu: int
     mac: str
+    arp: bool = True
     master: str | None = None
     tunnel: TunnelEnd | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -67,12 +69,14 @@ class Device:
 
 @dataclass(frozen=True)
 class Route:
-    """One IPv4 route of the main table."""
+    """One IPv4 route of the main table; `type` as ip-route(8) names it."""
 
     to: IPv4Network
     device: str | None
     via: str | None
     source: str | None = None
+    metric: int = 0
+    type: str = "unicast"
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,10 @@ class Seen:
         return [device for device in self.devices.values() if device.master == bridge]
 
     def route_to(self, address: str) -> Route | None:
-        """The longest matching route of the main table."""
+        """The route of the main table that is taken: the longest match, of equal ones that with the lowest metric."""
         target = IPv4Network(address)
         matching = [route for route in self.routes if target.subnet_of(route.to)]
-        return max(matching, key=lambda route: route.to.prefixlen, default=None)
+        return max(matching, key=lambda route: (route.to.prefixlen, -route.metric), default=None)
 
 
 def read(nodes: Sequence[Node]) -> dict[str, Seen]:
@@ -114,14 +118,15 @@ def read(nodes: Sequence[Node]) -> dict[str, Seen]:
         calls += [(node, node.call("read", what=what)) for what in READINGS]
         calls.append((node, node.call("sysctl_read", names=list(SYSCTLS))))
     answers = iter(ask_all(calls))
-    seen = {}
+    found = {}
     for node in nodes:
         readings = {what: next(answers) for what in READINGS}
-        seen[node.name] = _seen(node.name, readings, next(answers))
-    return seen
+        found[node.name] = seen(node.name, readings, next(answers))
+    return found
 
 
-def _seen(name: str, readings: Mapping[str, list[Any]], sysctls: Mapping[str, str | None]) -> Seen:
+def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str, str | None]) -> Seen:
+    """One node from what was read of it: READINGS by name, and its sysctls."""
     names: dict[int, str] = {link["index"]: str(link.get("IFLA_IFNAME")) for link in readings["links"]}
     ports = {port["index"]: port.get("IFLA_PROTINFO") or {} for port in readings["bridge_ports"]}
     devices = {names[link["index"]]: _device(link, names, ports.get(link["index"], {})) for link in readings["links"]}
@@ -143,6 +148,8 @@ def _seen(name: str, readings: Mapping[str, list[Any]], sysctls: Mapping[str, st
                 names.get(route.get("RTA_OIF", 0)),
                 route.get("RTA_GATEWAY"),
                 route.get("RTA_PREFSRC"),
+                int(route.get("RTA_PRIORITY") or 0),
+                ROUTE_TYPES.get(route["type"], str(route["type"])),
             )
             for route in ipv4
             if route.get("RTA_TABLE", route["table"]) == MAIN_TABLE
@@ -165,6 +172,7 @@ def _device(link: Mapping[str, Any], names: Mapping[int, str], port: Mapping[str
         multicast=bool(link["flags"] & IFF_MULTICAST),
         mtu=int(link.get("IFLA_MTU") or 0),
         mac=str(link.get("IFLA_ADDRESS") or ""),
+        arp=not link["flags"] & IFF_NOARP,
         master=names.get(link["IFLA_MASTER"]) if link.get("IFLA_MASTER") else None,
         tunnel=_tunnel(kind, details, names),
         details=details,

@@ -39,3 +39,9 @@ def link(device: str, local: str, remote: str, nic: str, number: int, options: T
     if options.tos_inherit:
         data.append(["IFLA_VXLAN_TOS", 1])
     return ("link_add", {"device": device, "kind": KIND, "data": data, **more})
+
+
+def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
+    """The parameters of one end as ip-link(8) takes them, after `type vxlan`."""
+    said = [f"id {number} remote {remote} local {local} dstport {PORT} dev {nic}", f"ttl {options.ttl or 'inherit'}"]
+    return " ".join([*said, "tos inherit"] if options.tos_inherit else said)

@@ -17,6 +17,8 @@ from lab.probes.sightings import Sighting
 IGMP = 2
 IP_PROTOCOL = 23  # offset of the protocol field in an untagged Ethernet frame
 IGMP_TYPE = 38  # offset of an IGMP message's first octet, behind an IPv4 header with Router Alert
+ETHERTYPE, NEXT_HEADER = 12, 20  # offsets in an untagged Ethernet frame that holds IPv6
+MLD_TYPE = 62  # offset of an MLD message's first octet, behind IPv6 and hop-by-hop options of 8 octets
 IGMP_DEADLINE = 2.0  # seconds; a host's first report leaves within two ticks of its clock
 
 
@@ -68,9 +70,14 @@ class Member:
 
 def memberships(node: Node) -> dict[str, frozenset[str]]:
     """The groups that a host is a member of, by device (/proc/net/igmp)."""
+    return groups_of(str(node.ask("read_net", name="igmp")))
+
+
+def groups_of(igmp_file: str) -> dict[str, frozenset[str]]:
+    """The groups by device in the text of /proc/net/igmp."""
     found: dict[str, set[str]] = {}
     device = ""
-    for line in str(node.ask("read_net", name="igmp")).splitlines()[1:]:
+    for line in igmp_file.splitlines()[1:]:
         words = line.split()
         if not line.startswith("\t"):
             device = words[1].rstrip(":")
@@ -104,5 +111,25 @@ def igmp(
             f"IGMP about {group}: expected {count} messages into {interface} of {node.name} within {timeout:g} s, "
             f"saw {len(seen)}",
             remedy=f"tcpdump -ni {interface} igmp on {node.name}; iptables -L OUTPUT -v on the member",
+        )
+    return seen
+
+
+def mld(
+    node: Node, interface: str, group: str, *, kind: int, count: int = 1, timeout: float = IGMP_DEADLINE
+) -> list[Sighting]:
+    """
+    Waits for MLD messages of one type about a group that come in on an interface, as `igmp` does for IGMP.
+
+    What has no hop-by-hop options, without which a router does not look at it, is none (RFC 3810 section 5).
+    """
+    matching = [(ETHERTYPE, b"\x86\xdd"), (NEXT_HEADER, b"\0"), (MLD_TYPE, bytes([kind]))]
+    tag = socket.inet_pton(socket.AF_INET6, group)
+    seen = sightings.wait(node, interface, matching, tag=tag, count=count, timeout=timeout)
+    if len(seen) < count:
+        raise CheckFailed(
+            f"MLD about {group}: expected {count} messages of type {kind} into {interface} of {node.name} within "
+            f"{timeout:g} s, saw {len(seen)}",
+            remedy=f"tcpdump -ni {interface} icmp6 on {node.name}; ip6tables -L OUTPUT -v on the member",
         )
     return seen

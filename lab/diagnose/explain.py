@@ -1,0 +1,112 @@
+"""
+Explains what is wrong with an overlay: from one trial and the state of its hosts to findings.
+
+    for finding in explain(scene.gather(lab, planned=True)):
+        print(finding.node, finding.summary, finding.remedy)
+
+Every rule is asked; findings at the places where something was lost come first.  A loss that no rule explains is told
+as the place where it ended: no guess.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
+
+from lab.diagnose import rules
+from lab.diagnose.legs import Loss
+from lab.diagnose.scene import Scene
+from lab.model import Finding
+
+Rule = Callable[[Scene], Iterable[Finding]]
+
+
+@functools.cache
+def known() -> tuple[Rule, ...]:
+    """Every rule, by the names of their modules."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(rules.__path__))
+    return tuple(
+        rule for name in modules for rule in getattr(importlib.import_module(f"{rules.__name__}.{name}"), "RULES", ())
+    )
+
+
+def explain(scene: Scene) -> tuple[Finding, ...]:
+    """What is wrong, each once, those at the place of a loss first."""
+    found: dict[tuple[str, str, str], Finding] = {}
+    for rule in known():
+        for finding in rule(scene):
+            found.setdefault((finding.code, finding.node, finding.interface), finding)
+    places = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
+    findings = sorted(found.values(), key=lambda finding: finding.node not in places)
+    return (*findings, *whereabouts(scene, findings))
+
+
+def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Where what no rule explains was lost, repeated or put out of order."""
+    explained = {finding.node for finding in findings}
+    told: set[tuple[str, str, str]] = set()
+    for loss in scene.losses:
+        key = (loss.stage, loss.missing.node, loss.missing.interface)
+        if key in told or explained & _near(loss):
+            continue
+        told.add(key)
+        yield _lost(loss)
+    if not findings and not told:
+        yield from _disturbed(scene)
+
+
+def _near(loss: Loss) -> set[str]:
+    places = {loss.node, loss.missing.node, loss.exchange.sender, loss.receiver}
+    if loss.last is not None:
+        places.add(loss.last.node)
+    if loss.inside is not None:
+        places.add(loss.inside.node)
+    return places
+
+
+def _lost(loss: Loss) -> Finding:
+    inside = loss.inside
+    node = inside.node if inside else loss.missing.node
+    interface = inside.interface if inside else loss.missing.interface or (loss.last.interface if loss.last else "")
+    some = "" if loss.whole else "part of "
+    return Finding(
+        f"lost-at-{loss.stage}" if loss.whole else f"partly-lost-at-{loss.stage}",
+        node,
+        interface,
+        f"{some}what {loss.exchange.sender} sends to {loss.receiver} ends at {node}",
+        str(loss) + (f"; it left {loss.bare} without a tunnel" if loss.bare else ""),
+        "",
+    )
+
+
+def _disturbed(scene: Scene) -> Iterator[Finding]:
+    """Copies and order: an exchange that lost nothing may still not be as it was sent."""
+    for exchange in scene.trial.exchanges:
+        for receiver in exchange.receivers:
+            heard = (exchange.heard or {}).get(receiver, ())
+            if exchange.network != "overlay" or not heard:
+                continue
+            if any(count > 1 for count in exchange.copies(receiver).values()):
+                yield Finding(
+                    "duplicated",
+                    receiver,
+                    "",
+                    f"{receiver} hears {exchange} more than once",
+                    f"{len(heard)} copies of {len(exchange.sent)} datagrams",
+                    "",
+                    ("BCAST-06",),
+                )
+                return
+            if list(heard) != [payload for payload in exchange.sent if payload in heard]:
+                yield Finding(
+                    "reordered",
+                    receiver,
+                    "",
+                    f"{receiver} hears {exchange} out of order",
+                    f"{len(heard)} datagrams, not in the order in which they were sent",
+                    "",
+                    ("APP-06",),
+                )
+                return

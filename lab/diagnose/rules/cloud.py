@@ -1,0 +1,198 @@
+"""Rules of the cloud's network: what it drops though it should not, and what it delivers though it should not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.diagnose.legs import Loss
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import Finding
+from lab.overlay.readback import Route
+from lab.underlay.fabric import REFUSALS
+
+CLOUD = "cloud"
+CONTROL_TTL = 64
+CARRIERS = {"gretap": "IP protocol 47 (GRE)", "ip6gretap": "IP protocol 47 (GRE)", "vxlan": "UDP port 4789 (VXLAN)"}
+CODES = {"gretap": "gre-blocked", "ip6gretap": "gre-blocked", "vxlan": "vxlan-blocked"}
+FLAG_NAMES = {"flood": "UNICAST_FLOOD", "mcast_flood": "MCAST_FLOOD", "bcast_flood": "BCAST_FLOOD"}
+
+
+def blocked(scene: Scene) -> Iterator[Finding]:
+    """What carries the tunnels leaves one host and does not reach the other, while other unicast does."""
+    ways: dict[tuple[str, str], Loss] = {}
+    for loss in scene.losses:
+        if loss.stage == "cloud" and loss.last is not None and loss.whole and loss.exchange.kind == "broadcast":
+            ways.setdefault((loss.last.node, loss.missing.node), loss)
+    for (start, end), loss in ways.items():
+        if _explained(scene, start, end):
+            continue
+        if not _control_passes(scene, start, end):
+            yield _unreachable(scene, loss, start, end)
+            continue
+        kind = scene.topology.options.kind
+        inside = loss.inside
+        yield Finding(
+            CODES[kind],
+            inside.node if inside else CLOUD,
+            inside.interface if inside else "",
+            f"{CARRIERS[kind]} from {start} to {end} is dropped by the cloud's network",
+            f"it left {start} {loss.last.interface if loss.last else ''}"
+            + (f", was seen on {inside.node} {inside.interface}" if inside else "")
+            + f" and never on {end} {loss.missing.interface}; UDP between the same addresses arrives",
+            opening(kind),
+            ("UNDER-04", "PRE-03"),
+        )
+
+
+def _explained(scene: Scene, start: str, end: str) -> bool:
+    """Whether a host itself is at fault: a source that no cloud lets pass, or a NIC that is down."""
+    spoke = end if scene.hosts[start].plan.is_hub else start
+    device = scene.end(scene.hosts[start], spoke)
+    own = scene.hosts[start].plan.address("underlay")
+    foreign = device is not None and device.tunnel is not None and device.tunnel.local not in (None, own)
+    nics = [host.seen.devices.get(host.plan.nic) for host in (scene.hosts[start], scene.hosts[end])]
+    return foreign or any(nic is None or not nic.up for nic in nics)
+
+
+def opening(kind: str) -> str:
+    """What opens a cloud for a kind of tunnel."""
+    what = "UDP port 4789" if kind == "vxlan" else "IP protocol number 47"
+    return (
+        f"allow {what} between the hosts in the cloud's rules, both ways "
+        "(OCI: security list or NSG; AWS: security group and network ACL; GCP: firewall rule"
+        + ("; Azure: NSG)" if kind == "vxlan" else "; Azure drops GRE always: use VXLAN)")
+    )
+
+
+def _control_passes(scene: Scene, start: str, end: str) -> bool:
+    for exchange in scene.trial.of("unicast", "underlay"):
+        if exchange.sender == start and end in exchange.receivers:
+            return not exchange.refused and bool((exchange.heard or {}).get(end))
+    return True  # of many spokes a few are asked: nothing speaks against it
+
+
+def _unreachable(scene: Scene, loss: Loss, start: str, end: str) -> Finding:
+    return Finding(
+        "underlay-unreachable",
+        end,
+        scene.hosts[end].plan.nic,
+        f"{start} does not reach {end} on the underlay at all",
+        f"{loss}; a plain UDP datagram to {scene.hosts[end].plan.address('underlay')} is lost too",
+        f"ping -c 3 {scene.hosts[end].plan.address('underlay')}    (on {start}; then the cloud's rules and routes)",
+        ("FAULT-01", "PRE-03"),
+    )
+
+
+def floods(scene: Scene) -> Iterator[Finding]:
+    """The network under the overlay delivers broadcast by itself: nothing that is delivered proves the overlay."""
+    if scene.underlay.provider.broadcast:
+        return
+    for exchange in scene.trial.of("broadcast", "underlay"):
+        hearers = [name for name, heard in (exchange.heard or {}).items() if heard]
+        if hearers:
+            yield Finding(
+                "underlay-floods",
+                _fabric_name(scene),
+                "",
+                "the network under the overlay delivers broadcast by itself: nothing here proves the overlay",
+                f"{exchange} was heard by {', '.join(hearers)}",
+                "run it on a network that drops broadcast, as every cloud's does",
+                ("UNDER-01", "UNDER-02", "UNDER-03"),
+            )
+            return
+
+
+def hops(scene: Scene) -> Iterator[Finding]:
+    """More routers between the hosts than there should be."""
+    detours = any(route.via for host in scene.hosts.values() for route in _underlay_routes(scene, host))
+    if not scene.planned or detours:
+        return
+    for exchange in scene.trial.of("unicast", "underlay"):
+        spent = CONTROL_TTL - min(exchange.ttls, default=CONTROL_TTL)
+        if spent > scene.underlay.routers:
+            yield Finding(
+                "underlay-hops",
+                _fabric_name(scene),
+                "",
+                f"there are {spent} routers between {exchange.sender} and {exchange.receivers[0]}, "
+                f"not {scene.underlay.routers}",
+                f"sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}",
+                f"ip route get {scene.hosts[exchange.receivers[0]].plan.address('underlay')}",
+                ("UNDER-07",),
+            )
+            return
+
+
+def _underlay_routes(scene: Scene, host: HostScene) -> list[Route]:
+    """The routes to the other hosts of a flat underlay, where none needs a gateway."""
+    if scene.underlay.routers:
+        return []
+    found = [host.seen.route_to(other.plan.address("underlay")) for other in scene.hosts.values() if other is not host]
+    return [route for route in found if route is not None]
+
+
+def source_check(scene: Scene) -> Iterator[Finding]:
+    """The cloud lets a source address pass that the sender's VNIC does not own."""
+    for exchange in scene.trial.of("foreign source", "underlay"):
+        hearers = [name for name, heard in (exchange.heard or {}).items() if heard]
+        if hearers and scene.underlay.provider.source_check:
+            yield Finding(
+                "source-check-off",
+                _fabric_name(scene),
+                exchange.sender if scene.fabric else "",
+                f"the cloud lets {exchange.sender} send with a source address that is not its own: "
+                "anybody can pose as a spoke",
+                f"{exchange} was heard by {', '.join(hearers)}",
+                "switch the source/destination check of the VNICs on",
+                ("UNDER-06", "SEC-02"),
+            )
+            return
+
+
+def fabric(scene: Scene) -> Iterator[Finding]:
+    """The emulated fabric's ports flood nothing."""
+    names = {link["index"]: str(link.get("IFLA_IFNAME")) for link in scene.fabric.get("links", ())}
+    for port in scene.fabric.get("bridge_ports", ()):
+        flags = port.get("IFLA_PROTINFO") or {}
+        name = names.get(port["index"], "")
+        if name not in scene.hosts:
+            continue
+        wrong = [
+            word
+            for word, attribute in FLAG_NAMES.items()
+            if bool(flags.get(f"IFLA_BRPORT_{attribute}")) != bool(REFUSALS[word])
+        ]
+        if wrong:
+            yield Finding(
+                "fabric-floods",
+                _fabric_name(scene),
+                name,
+                f"the emulated network's port to {name} floods ({', '.join(wrong)})",
+                ", ".join(f"{word} on" for word in wrong),
+                f"bridge link set dev {name} " + " ".join(f"{word} off" for word in wrong),
+                ("UNDER-09",),
+            )
+
+
+def mtu(scene: Scene) -> Iterator[Finding]:
+    """The NICs have the provider's MTU."""
+    wanted = scene.underlay.provider.mtu
+    for host in scene.hosts.values():
+        nic = host.seen.devices.get(host.plan.nic)
+        if scene.planned and nic is not None and nic.mtu != wanted:
+            yield Finding(
+                "nic-mtu",
+                host.name,
+                nic.name,
+                f"{nic.name} of {host.name} has MTU {nic.mtu}, and {scene.underlay.provider.title} gives {wanted}",
+                f"mtu {nic.mtu}",
+                f"ip link set {nic.name} mtu {wanted}",
+                ("UNDER-05", "MTU-01"),
+            )
+
+
+def _fabric_name(scene: Scene) -> str:
+    return "vcn" if scene.fabric else CLOUD
+
+
+RULES = (blocked, floods, source_check, hops, fabric, mtu)

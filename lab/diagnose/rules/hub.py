@@ -1,0 +1,225 @@
+"""Rules of the hub: its bridge, the bridge's ports and what they may carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lab.diagnose.scene import Scene
+from lab.model import Finding
+from lab.overlay import commands
+from lab.overlay.readback import Device
+
+FORWARDING = 3
+STATES = {0: "disabled", 1: "listening", 2: "learning", 3: "forwarding", 4: "blocking"}
+NUD_LEARNED, NUD_PERMANENT = 0x02 | 0x04, 0x80
+
+
+@dataclass(frozen=True)
+class PortFlag:
+    """A flag of a bridge port (bridge(8)): its attribute, its word, what it must be, what is wrong otherwise."""
+
+    attribute: str
+    word: str
+    wanted: int
+    code: str
+    otherwise: str
+    requirements: tuple[str, ...]
+
+
+FLAGS = (
+    PortFlag("BCAST_FLOOD", "bcast_flood", 1, "broadcast-not-flooded", "does not flood broadcast", ("BCAST-01",)),
+    PortFlag("MCAST_FLOOD", "mcast_flood", 1, "multicast-not-flooded", "does not flood multicast", ("MCAST-01",)),
+    PortFlag("UNICAST_FLOOD", "flood", 1, "unicast-not-flooded", "drops unicast to unknown MACs", ("HUB-03",)),
+    PortFlag("LEARNING", "learning", 1, "learning-off", "learns no MACs", ("HUB-03",)),
+    PortFlag("ISOLATED", "isolated", 0, "port-isolated", "is isolated from the other ports", ("HUB-06", "HUB-02")),
+    PortFlag("MODE", "hairpin", 0, "hairpin-on", "sends frames back where they came from", ("HUB-05", "BCAST-05")),
+    PortFlag("LOCKED", "locked", 0, "port-locked", "is locked: it takes frames of authorised MACs only", ("HUB-02",)),
+    PortFlag("NEIGH_SUPPRESS", "neigh_suppress", 0, "arp-suppressed", "suppresses ARP", ("BCAST-08",)),
+    PortFlag("PROXYARP", "proxy_arp", 0, "arp-suppressed", "answers ARP itself and floods none", ("BCAST-08",)),
+    PortFlag("PROXYARP_WIFI", "proxy_arp_wifi", 0, "arp-suppressed", "answers ARP itself", ("BCAST-08",)),
+    PortFlag(
+        "MCAST_TO_UCAST", "mcast_to_unicast", 0, "multicast-as-unicast", "turns multicast into unicast", ("MCAST-01",)
+    ),
+    PortFlag("VLAN_TUNNEL", "vlan_tunnel", 0, "vlan-tunnel", "maps VLANs to tunnels", ("HUB-02",)),
+)
+
+
+def bridge(scene: Scene) -> Iterator[Finding]:
+    """The bridge is there, up, and forwards what it must and nothing more."""
+    hub, topology = scene.hub, scene.topology
+    device = hub.device
+    if device is None or device.kind != "bridge":
+        ports = " && ".join(
+            f"ip link set {tunnel.hub_device} up master {topology.bridge}" for tunnel in topology.tunnels
+        )
+        yield Finding(
+            "bridge-missing",
+            hub.name,
+            topology.bridge,
+            f"the hub has no bridge {topology.bridge}",
+            f"its devices are {', '.join(hub.seen.devices)}",
+            f"ip link add {topology.bridge} type bridge && {ports} && ip link set {topology.bridge} up && "
+            f"{commands.address(hub.plan)} && {commands.route(topology, hub.plan)}",
+            ("HUB-02", "BCAST-01"),
+        )
+        return
+    if not device.up:
+        yield Finding(
+            "bridge-down",
+            hub.name,
+            device.name,
+            f"{device.name} of the hub is down",
+            "the device lacks the flag UP",
+            f"ip link set {device.name} up && {commands.route(topology, hub.plan)}",
+            ("HUB-02", "BCAST-01"),
+        )
+    yield from _bridge_options(scene, device)
+    wanted = topology.bridge_mac
+    if scene.planned and wanted and device.mac != wanted:
+        yield Finding(
+            "bridge-mac-not-pinned",
+            hub.name,
+            device.name,
+            f"{device.name} has the MAC {device.mac}, one of its ports': it changes whenever a tunnel comes or goes",
+            f"planned is {wanted}",
+            f"ip link set {device.name} address {wanted}",
+            ("HUB-08",),
+        )
+
+
+def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
+    cut = any(loss.stage == "forwarding" for loss in scene.losses)
+    if device.details.get("IFLA_BR_VLAN_FILTERING") and (scene.planned or cut):
+        yield Finding(
+            "vlan-filtering",
+            scene.hub.name,
+            device.name,
+            f"{device.name} filters VLANs: frames pass only where a port's VLAN allows it",
+            "vlan_filtering 1",
+            f"ip link set {device.name} type bridge vlan_filtering 0",
+            ("HUB-02", "BCAST-01"),
+        )
+    mask = device.details.get("IFLA_BR_GROUP_FWD_MASK")
+    if mask:
+        yield Finding(
+            "reserved-forwarded",
+            scene.hub.name,
+            device.name,
+            f"{device.name} forwards frames that must end at every bridge (802.1D, 01:80:c2:00:00:0X)",
+            f"group_fwd_mask {mask:#x}",
+            f"ip link set {device.name} type bridge group_fwd_mask 0",
+            ("HUB-07",),
+        )
+
+
+def ports(scene: Scene) -> Iterator[Finding]:
+    """Every tunnel is a port of the bridge and does what a port does."""
+    hub, topology = scene.hub, scene.topology
+    for spoke in scene.spokes:
+        port = scene.end(hub, spoke.name)
+        if port is None:
+            continue
+        if port.master != topology.bridge:
+            yield Finding(
+                "port-not-bridged",
+                hub.name,
+                port.name,
+                f"{port.name} of the hub, the tunnel to {spoke.name}, is not a port of {topology.bridge}",
+                f"its master is {port.master or 'none'}",
+                f"ip link set {port.name} master {topology.bridge}",
+                ("HUB-02", "BCAST-01"),
+            )
+            continue
+        yield from _state(scene, port, spoke.name)
+        for flag in FLAGS:
+            value = port.port.get(f"IFLA_BRPORT_{flag.attribute}")
+            if value is not None and bool(value) != bool(flag.wanted):
+                yield Finding(
+                    flag.code,
+                    hub.name,
+                    port.name,
+                    f"{port.name} of the hub, the port to {spoke.name}, {flag.otherwise}",
+                    f"{flag.word} {'on' if value else 'off'}",
+                    f"bridge link set dev {port.name} {flag.word} {'on' if flag.wanted else 'off'}",
+                    flag.requirements,
+                )
+
+
+def _state(scene: Scene, port: Device, spoke: str) -> Iterator[Finding]:
+    state = port.port.get("IFLA_BRPORT_STATE")
+    # a port that is down is disabled for that reason alone, which another rule names
+    if state in (None, FORWARDING) or not port.up or not (scene.hub.device and scene.hub.device.up):
+        return
+    stp = bool(scene.hub.device.details.get("IFLA_BR_STP_STATE"))
+    yield Finding(
+        "port-blocked",
+        scene.hub.name,
+        port.name,
+        f"{port.name} of the hub, the port to {spoke}, is {STATES.get(int(state), state)} and forwards nothing",
+        f"port state {STATES.get(int(state), state)}, STP {'on' if stp else 'off'}",
+        f"ip link set {scene.topology.bridge} type bridge stp_state 0"
+        if stp
+        else f"bridge link set dev {port.name} state {FORWARDING}",
+        ("HUB-02", "FAULT-07"),
+    )
+
+
+def strangers(scene: Scene) -> Iterator[Finding]:
+    """Ports that are no tunnels of the overlay."""
+    hub, bridge = scene.hub, scene.topology.bridge
+    planned = {tunnel.hub_device for tunnel in scene.topology.tunnels}
+    for port in hub.seen.ports_of(bridge):
+        if port.name in planned or port.tunnel is not None or not (scene.planned or port.name == hub.plan.nic):
+            continue
+        yield Finding(
+            "stray-port",
+            hub.name,
+            port.name,
+            f"{port.name} is a port of {bridge}, and no tunnel of the overlay",
+            f"{port.kind or 'a NIC'}, master {bridge}",
+            f"ip link set {port.name} nomaster",
+            ("HUB-01",),
+        )
+    for host in scene.spokes:
+        device = host.device
+        if device is not None and device.master:
+            yield Finding(
+                "spoke-tunnel-bridged",
+                host.name,
+                device.name,
+                f"{device.name} of {host.name} is a port of {device.master}: what arrives goes there, not to the host",
+                f"master {device.master}",
+                f"ip link set {device.name} nomaster && {commands.address(host.plan)} && "
+                f"{commands.route(scene.topology, host.plan)}",
+                ("PRE-11", "FAULT-06"),
+            )
+
+
+def forwarding_entries(scene: Scene) -> Iterator[Finding]:
+    """No static entry of the forwarding table holds a spoke's MAC on another port than the spoke's."""
+    hub = scene.hub
+    owners = {spoke.device.mac: spoke for spoke in scene.spokes if spoke.device is not None}
+    if hub.device is not None:
+        owners.setdefault(hub.device.mac, hub)
+    own = {device.mac for device in hub.seen.devices.values()}
+    for entry in hub.readings["fdb"]:
+        owner = owners.get(str(entry.get("NDA_LLADDR")))
+        port = hub.names.get(entry["ifindex"])
+        if owner is None or not entry.get("NDA_MASTER") or entry["state"] & NUD_LEARNED:
+            continue
+        right = hub.plan.device if owner is hub else scene.topology.tunnel_of(owner.name).hub_device
+        if port == right or (entry["state"] & NUD_PERMANENT and entry.get("NDA_LLADDR") in own):
+            continue
+        yield Finding(
+            "fdb-static-wrong",
+            hub.name,
+            str(port),
+            f"a static forwarding entry sends what is for {owner.name} to {port} instead of {right}",
+            f"fdb {entry.get('NDA_LLADDR')} dev {port} static",
+            f"bridge fdb del {entry.get('NDA_LLADDR')} dev {port} master",
+            ("HUB-03",),
+        )
+
+
+RULES = (bridge, ports, strangers, forwarding_entries)

@@ -1,0 +1,186 @@
+"""Rules of kernel parameters and device flags: what a host ignores, refuses or answers because it was told to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import ALL_HOSTS, Finding
+from lab.probes.membership import groups_of
+
+MEMBERSHIPS = 20  # igmp_max_memberships of a kernel that nobody has told otherwise (ip-sysctl.rst)
+STRICT = 1
+ARP_IGNORE_ALL = 8
+HARMLESS_ARP_IGNORE = (0, 1, 2)
+EVERYBODYS = {ALL_HOSTS, "224.0.0.106", "224.0.0.251"}  # every host's, every snooping bridge's (RFC 4286), mDNS's
+
+
+def broadcast_ping(scene: Scene) -> Iterator[Finding]:
+    """Hosts answer echo requests to broadcast and multicast."""
+    for host in scene.hosts.values():
+        for name, requirement in (
+            ("icmp_echo_ignore_all", "ICMP-01"),
+            ("icmp_echo_ignore_broadcasts", "PRE-02"),
+        ):
+            full = f"net.ipv4.{name}"
+            if host.parameter(full) == 0:
+                continue
+            if name.endswith("broadcasts") and scene.planned and not scene.topology.answer_broadcast_ping:
+                continue
+            yield Finding(
+                "broadcast-ping-ignored" if name.endswith("broadcasts") else "ping-ignored",
+                host.name,
+                "",
+                f"{host.name} ignores echo requests" + (" to broadcast and multicast" * name.endswith("broadcasts")),
+                f"{full} = {host.parameter(full)}",
+                f"sysctl -w {full}=0",
+                (requirement, "ICMP-01"),
+            )
+
+
+def reverse_path(scene: Scene) -> Iterator[Finding]:
+    """Nothing of the overlay is dropped by the reverse path filter."""
+    for host in scene.hosts.values():
+        dropped = host.counted.get("TcpExtIPReversePathFilter", 0)
+        device = host.plan.device
+        strict = [name for name in ("all", device, host.plan.nic) if host.parameter("rp_filter", name) == STRICT]
+        if not dropped or not strict:
+            continue
+        remedy = " ".join(f"net.ipv4.conf.{name}.rp_filter=2" for name in dict.fromkeys(["all", *strict]))
+        yield Finding(
+            "reverse-path-filter",
+            host.name,
+            device,
+            f"{host.name} drops what comes in where its own route to the source does not lead (rp_filter 1)",
+            f"IPReversePathFilter rose by {dropped}; rp_filter is 1 on {', '.join(strict)}",
+            f"sysctl -w {remedy}",
+            ("PRE-07",),
+        )
+
+
+def arp(scene: Scene) -> Iterator[Finding]:
+    """Hosts answer ARP on the overlay."""
+    for host in scene.hosts.values():
+        device = host.plan.device
+        ignoring = [name for name in ("all", device) if host.parameter("arp_ignore", name) not in HARMLESS_ARP_IGNORE]
+        if ignoring:
+            values = " ".join(f"net.ipv4.conf.{name}.arp_ignore=0" for name in ignoring)
+            yield Finding(
+                "arp-unanswered",
+                host.name,
+                device,
+                f"{host.name} does not answer ARP on {device}",
+                ", ".join(f"arp_ignore of {name} is {host.parameter('arp_ignore', name)}" for name in ignoring),
+                f"sysctl -w {values}",
+                ("BCAST-08",),
+            )
+        for name in ("proxy_arp", "proxy_arp_pvlan"):
+            if host.parameter(name, device) and scene.planned:
+                yield Finding(
+                    "proxy-arp",
+                    host.name,
+                    device,
+                    f"{host.name} answers ARP on {device} in place of others and routes between them",
+                    f"{name} of {device} is 1",
+                    f"sysctl -w net.ipv4.conf.{device}.{name}=0",
+                    ("TTL-01", "HUB-01"),
+                )
+
+
+def memberships(scene: Scene) -> Iterator[Finding]:
+    """Sockets may join as many groups as usual, by the newest IGMP."""
+    for host in scene.hosts.values():
+        limit = host.parameter("net.ipv4.igmp_max_memberships")
+        if 0 < limit < MEMBERSHIPS:
+            yield Finding(
+                "memberships-limited",
+                host.name,
+                "",
+                f"a socket of {host.name} may join {limit} groups only",
+                f"net.ipv4.igmp_max_memberships = {limit}",
+                f"sysctl -w net.ipv4.igmp_max_memberships={MEMBERSHIPS}",
+                ("MCAST-09",),
+            )
+        for device in ("all", host.plan.device):
+            version = host.parameter("force_igmp_version", device)
+            if version:
+                yield Finding(
+                    "igmp-version-forced",
+                    host.name,
+                    host.plan.device,
+                    f"{host.name} speaks IGMPv{version} only, which cannot name sources",
+                    f"net.ipv4.conf.{device}.force_igmp_version = {version}",
+                    f"sysctl -w net.ipv4.conf.{device}.force_igmp_version=0",
+                    ("MCAST-04",),
+                )
+
+
+def other_members(scene: Scene) -> Iterator[Finding]:
+    """In a lab nobody is a member of a group but the tests."""
+    if not scene.planned:
+        return
+    for host in scene.hosts.values():
+        groups = sorted(groups_of(host.igmp).get(host.plan.device, frozenset()) - EVERYBODYS)
+        if groups:
+            yield Finding(
+                "member-besides",
+                host.name,
+                host.plan.device,
+                f"another process of {host.name} is a member of {', '.join(groups)}",
+                "/proc/net/igmp has it while no test listens",
+                "ss -ulpn    (then stop that process)",
+                ("MCAST-02",),
+            )
+
+
+def device_flags(scene: Scene) -> Iterator[Finding]:
+    """The NIC is up; the overlay devices are multicast devices and use ARP."""
+    for host in scene.hosts.values():
+        nic = host.seen.devices.get(host.plan.nic)
+        if nic is not None and not nic.up:
+            yield _nic_down(scene, host)
+        devices = [host.plan.device]
+        if host.plan.is_hub:
+            devices += [tunnel.hub_device for tunnel in scene.topology.tunnels]
+        for name in devices:
+            device = host.seen.devices.get(name)
+            if device is None:
+                continue
+            if not device.multicast:
+                yield Finding(
+                    "device-not-multicast",
+                    host.name,
+                    name,
+                    f"{name} of {host.name} is no multicast device: the kernel neither joins nor routes groups there",
+                    "the device lacks the flag MULTICAST",
+                    f"ip link set {name} multicast on",
+                    ("PRE-11", "MCAST-01"),
+                )
+            if not device.arp and name == host.plan.device:
+                yield Finding(
+                    "device-noarp",
+                    host.name,
+                    name,
+                    f"{name} of {host.name} does not use ARP",
+                    "the device has the flag NOARP",
+                    f"ip link set {name} arp on",
+                    ("BCAST-08", "PRE-11"),
+                )
+
+
+def _nic_down(scene: Scene, host: HostScene) -> Finding:
+    gateway = host.plan.underlay.network.network_address + 1
+    # what stood on the device went with it
+    routed = f" && ip route replace default via {gateway} dev {host.plan.nic}" if scene.planned else ""
+    return Finding(
+        "nic-down",
+        host.name,
+        host.plan.nic,
+        f"{host.plan.nic} of {host.name} is down: {'every spoke is' if host.plan.is_hub else 'it is'} cut off",
+        "the device lacks the flag UP",
+        f"ip link set {host.plan.nic} up{routed}",
+        ("FAULT-01", "PRE-01"),
+    )
+
+
+RULES = (broadcast_ping, reverse_path, arp, memberships, other_members, device_flags)

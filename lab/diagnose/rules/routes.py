@@ -1,0 +1,202 @@
+"""Rules of routing: multicast to the overlay, the overlay not to itself, and nothing in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import MULTICAST, Finding
+from lab.overlay import commands
+from lab.overlay.readback import Route
+
+ELSEWHERE = "198.51.100.1"  # an address that only a default route covers (RFC 5737)
+GROUPS = ("224.1.1.1", "232.1.1.1", "239.195.255.255")  # one of each part that people use (RFC 5771)
+KERNEL_RULES = (0, 32766, 32767)
+
+
+def multicast(scene: Scene) -> Iterator[Finding]:
+    """Every host routes the whole multicast range to its overlay device."""
+    for host in scene.hosts.values():
+        if host.device is None or not host.device.up:
+            continue
+        device = host.plan.device
+        astray = [group for group in GROUPS if not _leads_to(host.seen.route_to(group), device)]
+        if not astray:
+            yield from _foreign_source(scene, host)
+            continue
+        own = [route.to for route in host.seen.routes if route.device == device and route.to.subnet_of(MULTICAST)]
+        taken = host.seen.route_to(astray[0])
+        covering = taken is not None and taken.to.subnet_of(MULTICAST)
+        if covering and taken is not None:
+            yield Finding(
+                "multicast-route-elsewhere",
+                host.name,
+                taken.device or "",
+                f"{host.name} routes {astray[0]} {_words(taken)}, not to {device}",
+                f"ip route: {taken.to} {_words(taken)}",
+                f"{_delete(taken)} ; {commands.route(scene.topology, host.plan)}",
+                ("MCAST-01", "MCAST-08"),
+            )
+        else:
+            narrow = bool(own)
+            said = f"only {own[0]}" if narrow else "no multicast"
+            leaves = f"leaves by {taken.device}" if taken else "has no route at all"
+            yield Finding(
+                "multicast-route-narrow" if narrow else "multicast-route-missing",
+                host.name,
+                device,
+                f"{host.name} routes {said} to {device}: {astray[0]} {leaves}",
+                f"ip route get {astray[0]}: {'dev ' + str(taken.device) if taken else 'unreachable'}",
+                f"ip route replace {MULTICAST} dev {device}",
+                ("MCAST-08",) if narrow else ("MCAST-01", "FAULT-03", "MCAST-08"),
+            )
+
+
+def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    route = host.seen.route_to(GROUPS[0])
+    if route is not None and route.source not in (None, host.plan.address()):
+        yield Finding(
+            "multicast-source-foreign",
+            host.name,
+            host.plan.device,
+            f"{host.name} sends multicast to {host.plan.device} with the source {route.source}, "
+            "which receivers filter by the reverse path",
+            f"{route.to} dev {route.device} src {route.source}",
+            f"ip route replace {route.to} dev {host.plan.device}",
+            ("PRE-07",),
+        )
+
+
+def overlay(scene: Scene) -> Iterator[Finding]:
+    """Every host reaches the others' overlay addresses by its overlay device."""
+    for host in scene.hosts.values():
+        if host.device is None or not host.device.up or not host.seen.addresses_of(host.plan.device):
+            continue
+        told: set[object] = set()
+        for other in scene.hosts.values():
+            if other is host or any(address.ip == other.plan.overlay.ip for _, address in host.seen.addresses):
+                continue
+            route = host.seen.route_to(other.plan.address())
+            key = (route.to, route.device, route.type) if route else None
+            if _leads_to(route, host.plan.device) or key in told:
+                continue
+            told.add(key)
+            if route is not None and route.to.prefixlen >= host.plan.overlay.network.prefixlen:
+                remedy = _delete(route)
+                said = _words(route)
+            else:
+                own = f"{host.plan.overlay.network} dev {host.plan.device} src {host.plan.address()}"
+                remedy = f"ip route replace {own}"
+                said = f"{_words(route)}: the connected route is missing" if route else "nowhere"
+            yield Finding(
+                "overlay-route-elsewhere",
+                host.name,
+                host.plan.device,
+                f"{host.name} routes {other.name}'s overlay address {other.plan.address()} {said}",
+                f"ip route: {route.to} {_words(route)}" if route else "no route",
+                remedy,
+                ("HUB-01", "PRE-12"),
+            )
+
+
+def underlay(scene: Scene) -> Iterator[Finding]:
+    """The way to a tunnel's remote does not lead through a tunnel, nor by a gateway where it is a neighbour."""
+    for host in scene.hosts.values():
+        overlays = {host.plan.device, *(tunnel.hub_device for tunnel in scene.topology.tunnels)}
+        for other in scene.spokes if host.plan.is_hub else [scene.hub]:
+            remote = other.plan.address("underlay")
+            route = host.seen.route_to(remote)
+            if route is None or route.type != "unicast":
+                yield Finding(
+                    "underlay-route-missing",
+                    host.name,
+                    host.plan.nic,
+                    f"{host.name} has no route to {other.name}'s underlay address {remote}",
+                    f"{route.type} {route.to}" if route else "no route",
+                    _delete(route) if route else f"ip route replace {host.plan.underlay.network} dev {host.plan.nic}",
+                    ("PRE-12",),
+                )
+            elif route.device in overlays:
+                yield Finding(
+                    "recursive-routing",
+                    host.name,
+                    str(route.device),
+                    f"{host.name} reaches the tunnel's remote {remote} through {route.device}, the tunnel itself",
+                    f"ip route: {route.to} dev {route.device}",
+                    _delete(route),
+                    ("PRE-12",),
+                )
+            elif scene.planned and scene.underlay.routers == 0 and route.via:
+                yield Finding(
+                    "underlay-detour",
+                    host.name,
+                    str(route.device),
+                    f"{host.name} reaches {other.name}, a neighbour, by the gateway {route.via}: "
+                    "every packet spends one more TTL",
+                    f"ip route: {route.to} via {route.via} dev {route.device}",
+                    _delete(route),
+                    ("UNDER-07",),
+                )
+
+
+def default(scene: Scene) -> Iterator[Finding]:
+    """The default route does not lead into the overlay."""
+    for host in scene.hosts.values():
+        route = host.seen.route_to(ELSEWHERE)
+        if route is None or route.device != host.plan.device:
+            continue
+        gateway = host.plan.underlay.network.network_address + 1
+        yield Finding(
+            "default-by-overlay",
+            host.name,
+            host.plan.device,
+            f"{host.name}'s default route leads into the overlay: limited broadcast and everything unknown goes there",
+            f"ip route: default dev {route.device}",
+            f"{_delete(route)} && ip route replace default via {gateway} dev {host.plan.nic}",
+            ("BCAST-03",),
+        )
+
+
+def policy(scene: Scene) -> Iterator[Finding]:
+    """Policy rules besides the kernel's own, where something was not sent."""
+    unsent = {loss.node for loss in scene.losses if loss.stage in ("sending", "encapsulation")}
+    unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
+    for host in scene.hosts.values():
+        for rule in host.readings["rules"]:
+            priority = rule.get("FRA_PRIORITY") or 0
+            if priority in KERNEL_RULES or rule["family"] != 2 or not (scene.planned or host.name in unsent):
+                continue
+            yield Finding(
+                "policy-rule",
+                host.name,
+                "",
+                f"{host.name} has a routing rule that comes before its main table",
+                f"ip rule: priority {priority} table {rule.get('FRA_TABLE') or rule.get('table')}",
+                f"ip rule del priority {priority}",
+                ("PRE-12",),
+            )
+
+
+def _leads_to(route: Route | None, device: str) -> bool:
+    return route is not None and route.device == device and route.type == "unicast"
+
+
+def _words(route: Route | None) -> str:
+    if route is None:
+        return "nowhere"
+    if route.type != "unicast":
+        return f"to {route.type}"
+    return (f"via {route.via} " if route.via else "") + f"dev {route.device}"
+
+
+def _delete(route: Route) -> str:
+    kind = "" if route.type == "unicast" else f"{route.type} "
+    network: IPv4Network = route.to
+    metric = f" metric {route.metric}" if route.metric else ""
+    device = f" dev {route.device}" if route.device and route.type == "unicast" else ""
+    via = f" via {route.via}" if route.via else ""
+    return f"ip route del {kind}{network}{via}{device}{metric}"
+
+
+RULES = (multicast, overlay, underlay, default, policy)

@@ -1,0 +1,255 @@
+"""Rules of the tunnels: ends that are missing, down, or do not agree, and tunnels that nobody planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import Finding, Topology
+from lab.overlay import commands
+from lab.overlay.plan import KINDS
+from lab.overlay.readback import Device, TunnelEnd
+
+LAYER3 = ("gre", "ipip", "sit")
+CONTROL_TTL = 64
+
+Ends = tuple[HostScene, HostScene, str]
+
+
+def _key(end: TunnelEnd) -> str:
+    if end.input_key == end.output_key:
+        return "no key" if end.input_key is None else f"key {end.input_key}"
+    return f"ikey {end.input_key} okey {end.output_key}"
+
+
+# what both ends must agree on: the code's beginning, the requirements, and how an end says it
+COMPARED: tuple[tuple[str, tuple[str, ...], Callable[[TunnelEnd], str]], ...] = (
+    ("tunnel-key", ("WIRE-07", "WIRE-01"), _key),
+    ("tunnel-checksum", ("WIRE-08",), lambda end: "csum" if any(end.checksum) else "no csum"),
+    ("tunnel-sequence", ("WIRE-08",), lambda end: "seq" if any(end.sequence) else "no seq"),
+    ("tunnel-vni", ("UNDER-08",), lambda end: f"id {end.vni}"),
+    ("tunnel-port", ("UNDER-08",), lambda end: f"dstport {end.port}"),
+    ("tunnel-ttl", ("WIRE-04", "TTL-05"), lambda end: f"ttl {end.ttl or 'inherit'}"),
+    ("tunnel-tos", ("WIRE-05",), lambda end: "tos inherit" if end.tos_inherit else "tos fixed"),
+    ("tunnel-pmtudisc", ("WIRE-06",), lambda end: "pmtudisc" if end.pmtudisc else "nopmtudisc"),
+)
+
+
+def _ends(scene: Scene) -> Iterator[Ends]:
+    """Both ends of every tunnel: whose it is, who is at the other end, and the spoke that it belongs to."""
+    for spoke in scene.spokes:
+        yield scene.hub, spoke, spoke.name
+        yield spoke, scene.hub, spoke.name
+
+
+def missing_or_down(scene: Scene) -> Iterator[Finding]:
+    """An end that is not there, or is there and down."""
+    for host, far, spoke in _ends(scene):
+        name = commands.device_of(scene.topology, host.plan, spoke)
+        device = scene.end(host, spoke)
+        if device is None or device.tunnel is None:
+            yield Finding(
+                "tunnel-missing",
+                host.name,
+                name,
+                f"{host.name} has no tunnel to {far.name}",
+                f"its devices are {', '.join(host.seen.devices)}",
+                commands.tunnel(scene.topology, host.plan, spoke),
+                ("PRE-01", "PRE-11"),
+            )
+        elif not device.up:
+            # a device that went down has lost its static routes
+            routed = "" if host.plan.is_hub else f" && {commands.route(scene.topology, host.plan)}"
+            yield Finding(
+                "tunnel-down",
+                host.name,
+                name,
+                f"{name} of {host.name}, its tunnel to {far.name}, is down",
+                "the device lacks the flag UP",
+                f"ip link set {name} up{routed}",
+                ("PRE-01", "FAULT-04"),
+            )
+
+
+def endpoints(scene: Scene) -> Iterator[Finding]:
+    """An end that starts or leads where the other one is not."""
+    for host, far, spoke in _ends(scene):
+        device = scene.end(host, spoke)
+        if device is None or device.tunnel is None:
+            continue
+        near_address, far_address = host.plan.address("underlay"), far.plan.address("underlay")
+        again = commands.again(scene.topology, host.plan, spoke)
+        if device.tunnel.remote != far_address:
+            yield Finding(
+                "tunnel-remote-mismatch",
+                host.name,
+                device.name,
+                f"{device.name} of {host.name} leads to {device.tunnel.remote}, and {far.name} is {far_address}",
+                f"remote {device.tunnel.remote}",
+                again,
+                ("PRE-08",),
+            )
+        if device.tunnel.local not in (None, near_address):
+            yield Finding(
+                "tunnel-local-mismatch",
+                host.name,
+                device.name,
+                f"{device.name} of {host.name} starts at {device.tunnel.local}, and {far.name} expects {near_address}",
+                f"local {device.tunnel.local}; {far.name}'s remote is {near_address}",
+                again,
+                ("PRE-08", "UNDER-06"),
+            )
+        elif device.tunnel.local is None and (source := _source_of(host, far_address)) not in (None, near_address):
+            yield Finding(
+                "tunnel-local-mismatch",
+                host.name,
+                device.name,
+                f"{device.name} of {host.name} has no local address, and the routing table gives it {source}",
+                f"{far.name} expects {near_address}",
+                again,
+                ("PRE-08", "UNDER-06"),
+            )
+
+
+def _source_of(host: HostScene, remote: str) -> str | None:
+    route = host.seen.route_to(remote)
+    return route.source if route else None
+
+
+def parameters(scene: Scene) -> Iterator[Finding]:
+    """An end whose parameters are not the other one's, or not those that were planned."""
+    for spoke in scene.spokes:
+        ends = [(host, scene.end(host, spoke.name)) for host in (scene.hub, spoke)]
+        known = [(host, end, end.tunnel) for host, end in ends if end is not None and end.tunnel is not None]
+        if len(known) < 2:
+            continue
+        for code, requirements, said in COMPARED:
+            wanted = said(_planned(scene.topology, spoke.name, known[1][2]))
+            for (host, device, tunnel), (far, other, others) in ((known[0], known[1]), (known[1], known[0])):
+                if said(tunnel) == wanted or (code == "tunnel-ttl" and (tunnel.ttl or 0) <= _spent(scene) > 0):
+                    continue  # of a TTL that is too low `hops` speaks
+                agreed = said(tunnel) == said(others)
+                yield Finding(
+                    f"{code}-not-as-planned" if agreed else f"{code}-mismatch",
+                    host.name,
+                    device.name,
+                    f"{device.name} of {host.name} has {said(tunnel)}"
+                    + (
+                        f", as has {other.name} of {far.name}"
+                        if agreed
+                        else f", {other.name} of {far.name} has {said(others)}"
+                    ),
+                    f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}",
+                    commands.again(scene.topology, host.plan, spoke.name),
+                    requirements,
+                )
+
+
+def _planned(topology: Topology, spoke: str, found: TunnelEnd) -> TunnelEnd:
+    """An end as the topology has it."""
+    options = topology.options
+    vxlan = options.kind == "vxlan"
+    return replace(
+        found,
+        ttl=options.ttl,
+        tos_inherit=options.tos_inherit,
+        input_key=options.key,
+        output_key=options.key,
+        checksum=(options.checksum, options.checksum),
+        sequence=(options.sequence, options.sequence),
+        pmtudisc=options.pmtudisc,
+        vni=topology.tunnel_of(spoke).number if vxlan else found.vni,
+        port=KINDS["vxlan"].PORT if vxlan else found.port,
+    )
+
+
+def _spent(scene: Scene) -> int:
+    """How much of a TTL the underlay spends, at most."""
+    ttls = [ttl for exchange in scene.trial.of("unicast", "underlay") for ttl in exchange.ttls]
+    return max(0, CONTROL_TTL - min(ttls, default=CONTROL_TTL))
+
+
+def hops(scene: Scene) -> Iterator[Finding]:
+    """An outer TTL that does not outlive the routers of the underlay."""
+    spent = _spent(scene)
+    if not spent:
+        return
+    for host, _, spoke in _ends(scene):
+        device = scene.end(host, spoke)
+        if device is None or device.tunnel is None or (device.tunnel.ttl or 0) > spent:
+            continue
+        inherits = device.tunnel.ttl is None
+        yield Finding(
+            "tunnel-ttl-inherit" if inherits else "tunnel-ttl-too-low",
+            host.name,
+            device.name,
+            f"the underlay spends {spent} of the outer TTL, and {device.name} of {host.name} "
+            + ("inherits it: what is sent with a TTL of 1 never arrives" if inherits else f"has {device.tunnel.ttl}"),
+            f"a unicast datagram sent with TTL {CONTROL_TTL} arrives with {CONTROL_TTL - spent}",
+            f"ip link set {device.name} type {device.kind} ttl 64",
+            ("TTL-05", "MCAST-06", "ICMP-05"),
+        )
+
+
+def unplanned(scene: Scene) -> Iterator[Finding]:
+    """Tunnels besides the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
+    addresses = {host.plan.address("underlay"): host.name for host in scene.hosts.values()}
+    for host in scene.hosts.values():
+        own = {commands.device_of(scene.topology, plan.plan, spoke) for plan, _, spoke in _ends(scene) if plan is host}
+        for device in host.seen.devices.values():
+            if device.tunnel is None and device.kind not in (*KINDS, *LAYER3, "erspan"):
+                continue
+            if device.name not in own:
+                yield from _unplanned(scene, host, device, addresses)
+
+
+def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, str]) -> Iterator[Finding]:
+    remote = device.tunnel.remote if device.tunnel else None
+    if remote is None and device.kind not in LAYER3:
+        if device.up:
+            yield Finding(
+                "fallback-tunnel-up",
+                host.name,
+                device.name,
+                f"{device.name} of {host.name} is up, and takes GRE from anybody",
+                f"{device.name} has no remote" + (f" and is a port of {device.master}" if device.master else ""),
+                f"ip link set {device.name} down" + (" nomaster" if device.master else ""),
+                ("SEC-01", "SEC-03", "WIRE-03"),
+            )
+        return
+    if device.kind in LAYER3:
+        if device.up and remote_of(device) in names:
+            yield Finding(
+                "layer3-tunnel",
+                host.name,
+                device.name,
+                f"{host.name} has a layer-3 tunnel {device.name} to {names[str(remote_of(device))]} besides",
+                f"kind {device.kind}, remote {remote_of(device)}",
+                f"ip link del {device.name}",
+                ("WIRE-09",),
+            )
+        return
+    far = names.get(str(remote))
+    if far is None and device.master != scene.topology.bridge:
+        return
+    twice = host.plan.is_hub or far == scene.hub.name
+    yield Finding(
+        "attached-twice" if twice else "spokes-meshed",
+        host.name,
+        device.name,
+        f"{host.name} has a second tunnel, {device.name}, to {far or remote}"
+        if twice
+        else f"{host.name} has a tunnel of its own to {far}, past the hub",
+        f"{device.name} remote {remote}" + (f", a port of {device.master}" if device.master else ""),
+        f"ip link del {device.name}",
+        ("HUB-04",) if twice else ("HUB-01", "FAULT-06"),
+    )
+
+
+def remote_of(device: Device) -> str | None:
+    """The other end of a tunnel of a kind that is not read back as one."""
+    return next((str(value) for name, value in device.details.items() if name.endswith("_REMOTE")), None)
+
+
+RULES = (missing_or_down, endpoints, parameters, hops, unplanned)

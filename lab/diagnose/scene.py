@@ -1,0 +1,191 @@
+"""
+The scene: everything that the rules may look at, gathered once.
+
+State is read before and after a trial, so that a counter that rose is seen; how an interface is configured comes from
+`overlay.readback`, as a live host's does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lab.diagnose import legs, trial
+from lab.diagnose.legs import Loss
+from lab.diagnose.trial import Trial
+from lab.laboratory import Lab
+from lab.machines.base import Call
+from lab.machines.node import Node, ask_all
+from lab.model import NodePlan, Topology, Underlay
+from lab.overlay import readback
+from lab.overlay.readback import Device, Seen
+
+READINGS = ("links", "bridge_ports", "addresses", "routes", "rules", "neighbours", "fdb", "mdb")
+EVERYWHERE = ("all", "default")
+PER_DEVICE = (
+    "rp_filter",
+    "arp_ignore",
+    "accept_local",
+    "forwarding",
+    "bc_forwarding",
+    "mc_forwarding",
+    "force_igmp_version",
+    "proxy_arp",
+    "proxy_arp_pvlan",
+)
+PARAMETERS = (
+    "net.ipv4.icmp_echo_ignore_broadcasts",
+    "net.ipv4.icmp_echo_ignore_all",
+    "net.ipv4.ip_forward",
+    "net.ipv4.igmp_max_memberships",
+    "net.ipv4.igmp_max_msf",
+    "net.ipv4.ip_default_ttl",
+    "net.bridge.bridge-nf-call-iptables",
+    "net.bridge.bridge-nf-call-arptables",
+    "net.bridge.bridge-nf-call-ip6tables",
+)
+
+
+@dataclass(frozen=True)
+class HostScene:
+    """One host: what is configured, what else is there, and what its counters did during the trial."""
+
+    plan: NodePlan
+    seen: Seen
+    readings: Mapping[str, Sequence[Any]]
+    sysctls: Mapping[str, str | None]
+    firewall: Sequence[Mapping[str, Any]]
+    counted: Mapping[str, int]
+    """How much each SNMP counter rose, under nstat's names."""
+    device_counted: Mapping[str, Mapping[str, int]]
+    """How much each device's counters rose, under the names of `ip -s -s link`."""
+    igmp: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+    @property
+    def device(self) -> Device | None:
+        """The overlay device, as it is."""
+        return self.seen.devices.get(self.plan.device)
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Device names by index."""
+        return {device.index: device.name for device in self.seen.devices.values()}
+
+    def parameter(self, name: str, device: str = "") -> int:
+        """A sysctl as a number; of a device, `conf` is completed.  0 when this kernel has none."""
+        full = f"net.ipv4.conf.{device}.{name}" if device else name
+        value = self.sysctls.get(full)
+        return int(value) if value and value.lstrip("-").isdigit() else 0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The whole overlay.  `planned`: the topology is what was to be built, not what was found."""
+
+    topology: Topology
+    underlay: Underlay
+    planned: bool
+    hosts: Mapping[str, HostScene]
+    trial: Trial
+    fabric: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Readings of the emulated cloud network; empty where the cloud is somebody's."""
+
+    @property
+    def hub(self) -> HostScene:
+        return self.hosts[self.topology.hub.name]
+
+    @property
+    def spokes(self) -> list[HostScene]:
+        return [self.hosts[plan.name] for plan in self.topology.spokes]
+
+    @property
+    def losses(self) -> list[Loss]:
+        """Every loss of the trial on the overlay."""
+        return [loss for exchange in self.trial.exchanges for loss in legs.losses(self.topology, exchange)]
+
+    def end(self, host: HostScene, spoke: str) -> Device | None:
+        """The device that is the host's end of a spoke's tunnel, as it is."""
+        tunnel = self.topology.tunnel_of(spoke)
+        return host.seen.devices.get(tunnel.hub_device if host.plan.is_hub else tunnel.spoke_device)
+
+
+def gather(lab: Lab, *, planned: bool) -> Scene:
+    """Reads, tries, and reads again."""
+    before = _read(lab)
+    tried = trial.run(lab)
+    after = _read(lab)
+    hosts = {}
+    for name, plan in lab.plans.items():
+        was, now = before[name], after[name]
+        hosts[name] = HostScene(
+            plan,
+            readback.seen(name, now, now["sysctls"]),
+            {what: now[what] for what in READINGS},
+            now["sysctls"],
+            _risen_rules(was["firewall"], now["firewall"]),
+            _risen(was["counters"], now["counters"]),
+            _risen_devices(was["links"], now["links"]),
+            now["igmp"],
+        )
+    fabric = after.get("vcn", {})
+    return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric)
+
+
+def _read(lab: Lab) -> dict[str, dict[str, Any]]:
+    calls: list[tuple[Node, Call]] = []
+    subjects: list[tuple[str, str]] = []
+    for name, node in lab.nodes.items():
+        for what in READINGS:
+            calls.append((node, node.call("read", what=what)))
+            subjects.append((name, what))
+        if name in lab.plans:
+            for what, call in (
+                ("sysctls", node.call("sysctl_read", names=_sysctls(lab.topology, lab.plans[name]))),
+                ("counters", node.call("counters")),
+                ("firewall", node.call("firewall")),
+                ("igmp", node.call("read_net", name="igmp")),
+            ):
+                calls.append((node, call))
+                subjects.append((name, what))
+    found: dict[str, dict[str, Any]] = {name: {} for name in lab.nodes}
+    for (name, what), answer in zip(subjects, ask_all(calls), strict=True):
+        found[name][what] = answer
+    return found
+
+
+def _sysctls(topology: Topology, plan: NodePlan) -> list[str]:
+    ports = [tunnel.hub_device for tunnel in topology.tunnels] if plan.is_hub else []
+    devices = [*EVERYWHERE, plan.nic, plan.device, *ports]
+    own = [f"net.ipv4.conf.{device}.{name}" for device in devices for name in PER_DEVICE]
+    return list(dict.fromkeys([*PARAMETERS, *readback.SYSCTLS, *own]))
+
+
+def _risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+
+
+def _risen_devices(before: Sequence[Any], after: Sequence[Any]) -> dict[str, dict[str, int]]:
+    was = {link["IFLA_IFNAME"]: link.get("IFLA_STATS64") or {} for link in before}
+    return {
+        link["IFLA_IFNAME"]: _risen(was.get(link["IFLA_IFNAME"], {}), link.get("IFLA_STATS64") or {}) for link in after
+    }
+
+
+def _risen_rules(before: Sequence[Any], after: Sequence[Any]) -> list[dict[str, Any]]:
+    """The rules as they are, with `hits`: packets that each matched during the trial (None: it does not count)."""
+    was = {_rule_key(rule, number): rule.get("packets") for number, rule in enumerate(before)}
+    made = []
+    for number, rule in enumerate(after):
+        packets = rule.get("packets")
+        hits = None if packets is None else packets - (was.get(_rule_key(rule, number)) or 0)
+        made.append({**rule, "hits": hits})
+    return made
+
+
+def _rule_key(rule: Mapping[str, Any], number: int) -> tuple[Any, ...]:
+    return (number, rule.get("tool"), rule.get("table"), rule.get("chain"), rule.get("rule"))

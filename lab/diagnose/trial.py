@@ -1,0 +1,167 @@
+"""
+A trial: the same few exchanges on any overlay, each datagram followed leg by leg.
+
+What a failed test saw is one symptom.  The trial asks the whole overlay at once: every host (of many, a few) sends a
+burst to broadcast and to a multicast group, small and full-size, and hub and spokes exchange unicast and a broadcast on
+the underlay as the control.  It sends and listens only, so that live hosts bear it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lab import carriers
+from lab.errors import OvercastError
+from lab.host import Host
+from lab.laboratory import Lab
+from lab.model import Network
+from lab.probes.echo import Answers
+from lab.probes.payloads import fresh_group, unique
+from lab.probes.sightings import Sighting
+from lab.underlay.fabric import FABRIC
+
+BURST = 12  # datagrams: one that is lost by chance is told from a leg that eats all
+LARGE_BURST = 3
+CONTROL_TTL = 64
+MOST_SENDERS = 4
+UDP_HEADERS = 28  # octets of IPv4 and UDP
+GRACE = 0.2  # seconds, as `listening.FENCE_GRACE`; a diagnosis may be less patient than a verdict
+
+Kind = Literal["broadcast", "multicast", "full-size broadcast", "unicast", "foreign source"]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One burst from one host.  `heard` is in order of arrival; `refused` is what the sender's kernel said."""
+
+    kind: Kind
+    network: Network
+    sender: str
+    receivers: tuple[str, ...]
+    sent: tuple[bytes, ...] = ()
+    heard: Mapping[str, tuple[bytes, ...]] | None = None
+    sources: frozenset[str] = frozenset()
+    ttls: frozenset[int] = frozenset()
+    sightings: tuple[Sighting, ...] = ()
+    refused: str = ""
+
+    def copies(self, receiver: str) -> dict[bytes, int]:
+        """How many copies of each datagram the receiver's socket got."""
+        heard = (self.heard or {}).get(receiver, ())
+        return {payload: heard.count(payload) for payload in self.sent}
+
+    def lost(self, receiver: str) -> tuple[bytes, ...]:
+        return tuple(payload for payload, count in self.copies(receiver).items() if count == 0)
+
+    def __str__(self) -> str:
+        return f"{self.kind} from {self.sender} on the {self.network}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Every exchange, and who answered a broadcast ping."""
+
+    exchanges: tuple[Exchange, ...]
+    pings: tuple[Answers, ...]
+
+    def of(self, kind: Kind, network: Network = "overlay") -> list[Exchange]:
+        return [one for one in self.exchanges if (one.kind, one.network) == (kind, network)]
+
+
+def run(lab: Lab) -> Trial:
+    """Runs every exchange, one after the other."""
+    senders = _few(lab)
+    exchanges: list[Exchange] = []
+    for sender in senders:
+        others = lab.others(sender)
+        exchanges.append(_burst(lab, sender, others, "broadcast", to=lab.everyone))
+        exchanges.append(_burst(lab, sender, others, "multicast", group=fresh_group()))
+        if size := _full_size(lab, sender):
+            exchanges.append(_burst(lab, sender, others, "full-size broadcast", to=lab.everyone, size=size))
+    for spoke in [host for host in senders if not host.is_hub]:
+        for sender, receiver in ((spoke, lab.hub), (lab.hub, spoke)):
+            to = receiver.address("underlay")
+            exchanges.append(_burst(lab, sender, [receiver.name], "unicast", network="underlay", to=to))
+    for sender in senders[:2]:
+        everyone = sender.plan.broadcast("underlay")
+        exchanges.append(_burst(lab, sender, lab.others(sender), "broadcast", network="underlay", to=everyone))
+    if foreign := _foreign_source(lab):
+        exchanges.append(foreign)
+    return Trial(tuple(exchanges), tuple(_ping(lab, host) for host in senders[:2]))
+
+
+def _few(lab: Lab) -> list[Host]:
+    every = list(lab.hosts.values())
+    return every if len(every) <= MOST_SENDERS else [*every[: MOST_SENDERS - 1], every[-1]]
+
+
+def _full_size(lab: Lab, sender: Host) -> int:
+    """The payload, in octets, that fills the sender's overlay MTU; 0 when there is no overlay device to ask."""
+    try:
+        return int(sender.node.link(sender.plan.device)["IFLA_MTU"]) - UDP_HEADERS
+    except FileNotFoundError:
+        return 0
+
+
+def _burst(
+    lab: Lab,
+    sender: Host,
+    receivers: Sequence[str],
+    kind: Kind,
+    *,
+    network: Network = "overlay",
+    to: str = "",
+    group: str | None = None,
+    size: int | None = None,
+) -> Exchange:
+    exchange = Exchange(kind, network, sender.name, tuple(receivers))
+    payloads = tuple(unique(size) for _ in range(BURST if size is None else LARGE_BURST))
+    try:
+        with lab.listen(receivers, network=network, group=group, grace=GRACE) as heard:
+            sender.udp.send(list(payloads), to=group or to, ttl=CONTROL_TTL if network == "underlay" else None)
+    except (OSError, OvercastError) as refusal:
+        return replace(exchange, sent=payloads, refused=str(refusal))
+    datagrams = [datagram for name in receivers for datagram in heard.datagrams[name]]
+    seen = heard.sightings() if lab.tapped else []
+    return Exchange(
+        kind,
+        network,
+        sender.name,
+        tuple(receivers),
+        payloads,
+        {name: tuple(payload for payload in heard.payloads[name]) for name in receivers},
+        frozenset(datagram.source[0] for datagram in datagrams if datagram.source),
+        frozenset(datagram.ttl for datagram in datagrams if datagram.ttl),
+        tuple(seen),
+    )
+
+
+def _foreign_source(lab: Lab) -> Exchange | None:
+    """One datagram on the emulated cloud from an address that is not the sender's; a live cloud is not tried so."""
+    if FABRIC not in lab.nodes or not lab.spokes:
+        return None
+    sender, receiver = lab.spokes[0], lab.hub
+    network = sender.plan.underlay.network
+    used = {plan.underlay.ip for plan in lab.plans.values()}
+    stranger = next(address for address in reversed(list(network.hosts())) if address not in used)
+    forged, control = unique(), unique()
+    exchange = Exchange("foreign source", "underlay", sender.name, (receiver.name,))
+    try:
+        with lab.listen([receiver], network="underlay", grace=GRACE) as heard:
+            to = receiver.address("underlay")
+            sender.send_packet(carriers.udp(str(stranger), to, heard.port, forged), to)
+            # behind it, so that its own arrival tells that the other one's time has passed
+            sender.udp.send(control, to=to)
+    except (OSError, OvercastError) as refusal:
+        return replace(exchange, sent=(forged,), refused=str(refusal))
+    payloads = tuple(payload for payload in heard.payloads[receiver.name] if payload != control)
+    return replace(exchange, sent=(forged,), heard={receiver.name: payloads})
+
+
+def _ping(lab: Lab, host: Host) -> Answers:
+    try:
+        return host.ping(lab.everyone, grace=GRACE)
+    except (OSError, OvercastError):
+        return Answers(host.name, lab.everyone, {}, {}, frozenset())

@@ -1,0 +1,49 @@
+"""
+The overlay as commands that a person types: what iproute2 is told to make one part of it again.
+
+They are what a finding tells the user to run, so each is complete: nothing in capitals to fill in.
+"""
+
+from __future__ import annotations
+
+from lab.model import NodePlan, Topology
+from lab.overlay import plan
+
+
+def parameters(topology: Topology, node: NodePlan, spoke: str) -> str:
+    """The parameters of one node's end of a spoke's tunnel, from its kind on."""
+    tunnel = topology.tunnel_of(spoke)
+    near, far = (topology.hub, topology.node(spoke)) if node.is_hub else (node, topology.hub)
+    kind = plan.kind(topology.options.kind)
+    said = kind.words(near.address("underlay"), far.address("underlay"), node.nic, tunnel.number, topology.options)
+    return f"type {kind.KIND} {said}"
+
+
+def tunnel(topology: Topology, node: NodePlan, spoke: str) -> str:
+    """Makes one node's end of a spoke's tunnel, with all that stands on it."""
+    device = device_of(topology, node, spoke)
+    made = f"ip link add {device} {parameters(topology, node, spoke)}"
+    if node.is_hub:
+        return f"{made} && ip link set {device} up master {topology.bridge}"
+    return f"{made} && ip link set {device} up && {address(node)} && {route(topology, node)}"
+
+
+def again(topology: Topology, node: NodePlan, spoke: str) -> str:
+    """Makes one node's end of a spoke's tunnel anew, whatever it is now."""
+    return f"ip link del {device_of(topology, node, spoke)} && {tunnel(topology, node, spoke)}"
+
+
+def address(node: NodePlan) -> str:
+    """Gives the node its overlay address."""
+    return f"ip addr replace {node.overlay} dev {node.device}"
+
+
+def route(topology: Topology, node: NodePlan) -> str:
+    """Routes multicast to the overlay."""
+    return f"ip route replace {topology.multicast_route} dev {node.device}"
+
+
+def device_of(topology: Topology, node: NodePlan, spoke: str) -> str:
+    """The device of one node's end of a spoke's tunnel."""
+    tunnel = topology.tunnel_of(spoke)
+    return tunnel.hub_device if node.is_hub else tunnel.spoke_device
