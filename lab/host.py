@@ -14,7 +14,7 @@ from lab.errors import CheckFailed
 from lab.machines.base import call
 from lab.machines.node import Node
 from lab.model import Network, NodePlan
-from lab.probes import echo, membership, options
+from lab.probes import echo, echo6, membership, options, options6
 from lab.probes.datagrams import Sent
 from lab.probes.payloads import fresh_port, unique
 
@@ -53,27 +53,21 @@ class Udp:
         Sends one datagram, or several from one socket, and returns what was sent.
 
         `payload` defaults to a unique one of `size` octets; `port` to that of the listening that is open; `ttl` is
-        set for unicast and multicast alike; `source` binds, `device` is SO_BINDTODEVICE, `multicast_interface` is
-        IP_MULTICAST_IF.  The kernel's refusal is raised as the OSError that it is.
+        set for unicast and multicast alike; `source` binds, `device` is SO_BINDTODEVICE (for IPv6 the overlay's,
+        unless told), `multicast_interface` is IP_MULTICAST_IF.  The kernel's refusal is raised as the OSError that it
+        is.
         """
         payloads = [unique(size)] if payload is None else [payload] if isinstance(payload, bytes) else list(payload)
-        chosen: list[Any] = []
-        if allow_broadcast:
-            chosen.append(options.broadcast())
-        if ttl is not None:
-            chosen.append(options.multicast_ttl(ttl))
-            if ttl:  # 0 is a multicast TTL only: IP_TTL starts at 1
-                chosen.append(options.ttl(ttl))
-        if tos is not None:
-            chosen.append(options.tos(tos))
-        if loop is not None:
-            chosen.append(options.multicast_loop(loop))
-        if multicast_interface is not None:
-            chosen.append(options.multicast_interface(multicast_interface))
-        if dont_fragment is not None:
-            chosen.append(options.dont_fragment(dont_fragment))
+        is_ipv6 = options6.is_ipv6(to)
+        if is_ipv6 and multicast_interface is not None:
+            raise ValueError("multicast_interface is an IPv4 address; IPv6 leaves by the interface called `device`")
+        if is_ipv6:
+            chosen = options6.sending(ttl=ttl, tos=tos, loop=loop, dont_fragment=dont_fragment)
+            device = device or self.plan.interface()
+        else:
+            chosen = _options(ttl, tos, loop, multicast_interface, allow_broadcast, dont_fragment)
         fields = {
-            **options.UDP,
+            **(options6.UDP if is_ipv6 else options.UDP),
             "options": chosen,
             "device": device,
             "bind": [source or "", source_port] if source or source_port else None,
@@ -85,6 +79,31 @@ class Udp:
         sent = Sent(self.node.name, tuple(payloads), to, where, (name[0], name[1]))
         self.announce(sent)
         return sent
+
+
+def _options(
+    ttl: int | None,
+    tos: int | None,
+    loop: bool | None,
+    multicast_interface: str | None,
+    allow_broadcast: bool,
+    dont_fragment: bool | None,
+) -> list[options.Option]:
+    """The socket options of an IPv4 sender."""
+    chosen = [options.broadcast()] if allow_broadcast else []
+    if ttl is not None:
+        chosen.append(options.multicast_ttl(ttl))
+        if ttl:  # 0 is a multicast TTL only: IP_TTL starts at 1
+            chosen.append(options.ttl(ttl))
+    if tos is not None:
+        chosen.append(options.tos(tos))
+    if loop is not None:
+        chosen.append(options.multicast_loop(loop))
+    if multicast_interface is not None:
+        chosen.append(options.multicast_interface(multicast_interface))
+    if dont_fragment is not None:
+        chosen.append(options.dont_fragment(dont_fragment))
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -112,8 +131,10 @@ class Host:
         return self.plan.address(network)
 
     def ping(self, to: str, **fields: Any) -> echo.Answers:
-        """One ICMP echo request; the answers counted per node (`probes.echo.ping`)."""
+        """One ICMP echo request; the answers counted per node (`probes.echo.ping`, or `echo6.ping` of IPv6)."""
         nodes = {name: host.node for name, host in self.hosts.items()}
+        if options6.is_ipv6(to):
+            return echo6.ping(self.node, self.plans, to, nodes=nodes, **fields)
         return echo.ping(self.node, self.plans, to, **{"nodes": nodes, **fields})
 
     def reaches_by_tcp(self, server: Host, network: Network = "overlay") -> bytes:

@@ -238,7 +238,7 @@ def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[N
     for plan in topology.nodes:
         node = nodes[plan.name]
         steps.append((node, node.call("apply", changes=overlay_plan.changes(topology, plan))))
-        steps.append((node, node.call("sysctl_write", values=overlay_plan.sysctls(topology))))
+        steps.append((node, node.call("sysctl_write", values=overlay_plan.sysctls(topology, plan))))
     return steps
 
 

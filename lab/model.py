@@ -91,6 +91,7 @@ class Topology:
     An overlay: its nodes (the hub first), the tunnels between them, and what the hosts need besides.
 
     `pinned_mac`: the bridge has a MAC address of its own; without, it follows its ports' (`bridge_mac`).
+    `ipv6`: IPv6 is on inside the overlay, with the link-local addresses that the kernel gives its devices.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Topology:
     multicast_route: IPv4Network = MULTICAST
     answer_broadcast_ping: bool = True
     pinned_mac: bool = True
+    ipv6: bool = False
 
     @property
     def hub(self) -> NodePlan:

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from lab.machines.node import Node
 from lab.model import Network, NodePlan
 from lab.probes import markers, options
 from lab.probes.listening import FENCE_GRACE
+from lab.probes.options import Option
 from lab.probes.payloads import fresh_port, unique
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
@@ -74,6 +75,43 @@ def request(identifier: int, sequence: int, payload: bytes) -> bytes:
     return struct.pack("!BBHHH", ECHO_REQUEST, 0, checksum(header + payload), identifier, sequence) + payload
 
 
+def _hops(value: int) -> list[Option]:
+    return [options.ttl(value), options.multicast_ttl(value)]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An echo reply, as far as counting it goes."""
+
+    source: str
+    identifier: int
+    sequence: int
+    ttl: int
+
+
+def _reply(received: Mapping[str, Any]) -> Reply | None:
+    """The echo reply in an IPv4 packet that a raw socket received."""
+    packet: bytes = received["payload"]
+    if len(packet) < IP_HEADER_LEAST:
+        return None
+    icmp = packet[(packet[0] & 0x0F) * 4 :]
+    kind, _, _, identifier, sequence = struct.unpack_from("!BBHHH", icmp)
+    return Reply(socket.inet_ntoa(packet[12:16]), identifier, sequence, packet[8]) if kind == ECHO_REPLY else None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What differs between ICMP and ICMPv6: the socket, a request, a reply, the options of a TTL (a hop limit)."""
+
+    socket: Mapping[str, Any]
+    request: Callable[[int, int, bytes], bytes]
+    reply: Callable[[Mapping[str, Any]], Reply | None]
+    hops: Callable[[int], list[Option]]
+
+
+ICMP = Protocol(options.ICMP, request, _reply, _hops)
+
+
 def ping(
     node: Node,
     plans: Mapping[str, NodePlan],
@@ -85,34 +123,37 @@ def ping(
     fence: bool = True,
     grace: float = FENCE_GRACE,
     nodes: Mapping[str, Node] | None = None,
+    protocol: Protocol = ICMP,
+    addresses: Mapping[str, str] | None = None,
 ) -> Answers:
     """
     Pings `to` once from a node and returns who answered; `nodes` are all hosts, for markers in their one kernel.
 
     `device` binds the socket (for 224.0.0.1, which has no route of its own); `ttl` is the inner TTL, for multicast
-    as for the rest.
+    as for the rest.  `addresses` of the nodes, by default those of their plans: a node without one is not fenced.
     """
+    own = {name: plan.address(network) for name, plan in plans.items()} if addresses is None else addresses
     identifier = int.from_bytes(os.urandom(2), "big")
     chosen = [options.broadcast()]
     if ttl is not None:
-        chosen += [options.ttl(ttl), options.multicast_ttl(ttl)]
-    fenced = [name for name in plans if fence and name != node.name]
+        chosen += protocol.hops(ttl)
+    fenced = [name for name in own if fence and name != node.name]
     port = fresh_port()
-    marked = [node, *(nodes[name] for name in fenced)] if nodes and markers.one_kernel(nodes.values()) else []
+    marked = list(nodes.values()) if fence and nodes and markers.one_kernel(nodes.values()) else []
     openings = [
-        node.call("open", **options.ICMP, options=chosen, device=device),
-        node.call("open", **options.ICMP),
+        node.call("open", **protocol.socket, options=chosen, device=device),
+        node.call("open", **protocol.socket, device=device if addresses else None),
         *(each.call("open", **options.UDP, bind=["", port]) for each in marked),
     ]
     receiver, fence_socket, *_ = opened = node.machine.batch(openings)
     try:
-        calls = [call("send", endpoint=receiver, payload=request(identifier, 1, unique()), to=[to, 0])]
+        calls = [call("send", endpoint=receiver, payload=protocol.request(identifier, 1, unique()), to=[to, 0])]
         tokens: list[list[Any]] = []
         for number, name in enumerate(fenced, 2):
             token = unique()
             tokens.append([fence_socket, _reply_head(identifier, number) + token])
-            sent = request(identifier, number, token)
-            calls.append(call("try_send", endpoint=fence_socket, payload=sent, to=[plans[name].address(network), 0]))
+            sent = protocol.request(identifier, number, token)
+            calls.append(call("try_send", endpoint=fence_socket, payload=sent, to=[own[name], 0]))
         legs = markers.legs(_ways(node.name, plans, network), nodes, plans, port) if marked and nodes else []
         calls += [
             call("wait_for", tokens=tokens, timeout=grace, legs=legs),
@@ -122,7 +163,8 @@ def ping(
     finally:
         node.machine.call("close", endpoints=opened)
     unproved = frozenset(fenced[position] for position in missing)
-    return _count(node.name, to, plans, network, identifier, received, unproved)
+    names = {address: name for name, address in own.items()}
+    return _count(node.name, to, names, identifier, [protocol.reply(answer) for answer in received], unproved)
 
 
 def _ways(pinger: str, plans: Mapping[str, NodePlan], network: Network) -> Iterator[tuple[str, str]]:
@@ -142,25 +184,17 @@ def _reply_head(identifier: int, sequence: int) -> bytes:
 def _count(
     pinger: str,
     to: str,
-    plans: Mapping[str, NodePlan],
-    network: Network,
+    names: Mapping[str, str],
     identifier: int,
-    received: list[dict[str, Any]],
+    replies: list[Reply | None],
     unproved: frozenset[str],
 ) -> Answers:
-    names = {plan.address(network): plan.name for plan in plans.values()}
     counts: Counter[str] = Counter()
     ttls: dict[str, int] = {}
-    for answer in received:
-        packet: bytes = answer["payload"]
-        if len(packet) < IP_HEADER_LEAST:
+    for answer in replies:
+        if answer is None or (answer.identifier, answer.sequence) != (identifier, 1):
             continue
-        icmp = packet[(packet[0] & 0x0F) * 4 :]
-        kind, _, _, found, sequence = struct.unpack_from("!BBHHH", icmp)
-        if (kind, found, sequence) != (ECHO_REPLY, identifier, 1):
-            continue
-        address = socket.inet_ntoa(packet[12:16])
-        name = names.get(address, address)
+        name = names.get(answer.source, answer.source)
         counts[name] += 1
-        ttls[name] = packet[8]
+        ttls[name] = answer.ttl
     return Answers(pinger, to, dict(counts), ttls, unproved)

@@ -23,10 +23,10 @@ INBOUND, OUTBOUND = 1, 2  # epb_flags of a pcapng packet block
 @functools.cache
 def scapy() -> ModuleType:
     """Scapy's layers that the suite speaks of: `scapy().IP`, `scapy().GRE`, `scapy().IGMP`."""
-    from scapy.layers import igmp, inet, l2, vxlan
+    from scapy.layers import igmp, inet, inet6, l2, vxlan
 
     names: dict[str, Any] = {}
-    for module in (l2, inet, vxlan, igmp):
+    for module in (l2, inet, inet6, vxlan, igmp):
         names.update({name: value for name, value in vars(module).items() if name[:1].isupper()})
     namespace = types.ModuleType("scapy_layers")
     vars(namespace).update(names)

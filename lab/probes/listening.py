@@ -21,7 +21,7 @@ from lab.errors import CheckFailed, NotApplicable
 from lab.machines.base import call
 from lab.machines.node import Node, ask_all
 from lab.model import Network, NodePlan
-from lab.probes import markers, options, sightings
+from lab.probes import ipv6, markers, options, options6, sightings
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.payloads import fresh_port, tag_of, unique
 
@@ -37,7 +37,8 @@ class Listening:
     `group` is one group or several, joined on the interface with the address `interface` (default: the network's own;
     0.0.0.0 leaves it to the routing table), from `source` alone if one is named, not at all with `join=False`.  A
     socket is bound to its one group, to `bind`, or to any address.  `share` lets several sockets have the port, by
-    SO_REUSEADDR or SO_REUSEPORT; `all_groups` sets IP_MULTICAST_ALL (several groups: off).
+    SO_REUSEADDR or SO_REUSEPORT; `all_groups` sets IP_MULTICAST_ALL (several groups: off).  A group of IPv6 is
+    joined on the overlay's device; fences are IPv4 all the same, on the same way.
     """
 
     def __init__(
@@ -72,6 +73,8 @@ class Listening:
         self._bind, self._source, self._interface = bind, source, interface
         self._share, self._all_groups = share, all_groups
         self._grace, self._on_exit = grace, on_exit
+        self._is_ipv6 = bool(self._groups) and options6.is_ipv6(self._groups[0])
+        self._link_locals: dict[str, ipv6.LinkLocal] = {}
         self._sockets: dict[str, int] = {}
         self._fences: dict[str, int] = {}
         self._fence_port = fresh_port()
@@ -79,6 +82,9 @@ class Listening:
     # the block
 
     def __enter__(self) -> Listening:
+        if self._is_ipv6:
+            here = {name: self._nodes[name] for name in self.at}
+            self._link_locals = ipv6.link_locals(here, self._plans, self.network)
         calls = []
         for name in self.at:
             node = self._nodes[name]
@@ -110,20 +116,23 @@ class Listening:
     def _receiver(self, plan: NodePlan) -> dict[str, Any]:
         chosen = [options.reuse_address() if self._share == "address" else options.reuse_port()]
         all_groups = False if self._all_groups is None and len(self._groups) > 1 else self._all_groups
-        if all_groups is not None:
+        if all_groups is not None and not self._is_ipv6:
             chosen.append(options.multicast_all(all_groups))
         bind = self._bind
         if bind is None:
             # bound to the group, a socket hears nothing of other groups whoever joined them (MCAST-10)
             bind = self._groups[0] if len(self._groups) == 1 else ANY
         return {
-            **options.UDP,
+            **(options6.UDP if self._is_ipv6 else options.UDP),
             "options": chosen,
             "bind": [bind, self.port],
             "late_options": self._memberships(plan, join=True),
         }
 
     def _memberships(self, plan: NodePlan, *, join: bool) -> list[options.Option]:
+        if self._is_ipv6:
+            index = ipv6.required(self._link_locals, plan.name, plan).index
+            return [options6.membership(group, index, join=join) for group in self._joined]
         where = plan.address(self.network) if self._interface is None else self._interface
         if self._source is None:
             return [options.membership(group, where, join=join) for group in self._joined]

@@ -31,6 +31,12 @@ def fresh_port() -> int:
     return next(_ports)
 
 
+def fresh_group6() -> str:
+    """An IPv6 group that no other probe uses (ff15::/16: transient, site-local; RFC 4291 section 2.7)."""
+    number = secrets.randbits(32)
+    return f"ff15::{number >> 16:x}:{number & 0xFFFF | 1:x}"
+
+
 def fresh_group() -> str:
     """A multicast group that no earlier probe of this process used (239.195.0.0/16, RFC 2365 organization-local)."""
     number = next(_groups)

@@ -1,0 +1,85 @@
+"""
+IPv6 inside the overlay: every node answers a ping to ff02::1, and a group is delivered with a hop limit of 1.
+
+    spoke1 fe80::..%gretap1 --gretap1--( hub: bridge0 )--gretap2-- spoke2 fe80::..%gretap2
+
+The tunnels carry Ethernet, so that IPv6 needs nothing of them; what breaks it is on the hosts.
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("V6-01")
+
+IGNORE_MULTICAST = "net.ipv6.icmp.echo_ignore_multicast"
+HOP_LIMIT = 1  # what multicast has unless told otherwise (RFC 3493 section 5.2)
+
+
+def test_every_node_has_a_link_local_address_of_its_own(overlay, link_locals):
+    """Every host has a usable link-local address on the overlay, and no two have the same."""
+    found = link_locals(overlay)
+
+    assert set(found) == set(overlay.hosts)
+    assert len(set(found.values())) == len(found)
+
+
+def test_every_node_answers_a_ping_to_all_nodes_once(overlay, sender, all_nodes):
+    """An echo request to ff02::1 on the overlay device is answered once by each node, the pinger included."""
+    answers = sender.ping(all_nodes)
+
+    answers.exactly_once_by(overlay.hosts)
+
+
+def test_group_is_heard_with_a_hop_limit_of_1(overlay, sender, listen, fresh_group6):
+    """A datagram to a joined ff15:: group reaches every other node once, with the default hop limit of 1."""
+    others = overlay.others(sender)
+
+    with listen(others, group=fresh_group6) as heard:
+        sender.udp.send(to=fresh_group6)
+
+    heard.exactly_once(at=others)
+    assert {name: heard.one(at=name).ttl for name in others} == dict.fromkeys(others, HOP_LIMIT)
+
+
+def test_group_is_heard_by_its_members_alone(overlay, spoke1, listen, fresh_group6):
+    """A socket on the same port that joined no group hears nothing."""
+    others = overlay.others(spoke1)
+
+    with listen(others, group=fresh_group6, join=False) as heard:
+        spoke1.udp.send(to=fresh_group6)
+
+    heard.nothing(at=others)
+
+
+def test_a_router_on_the_underlay_makes_no_difference(standing, sender, all_nodes):
+    """With the tunnels' own outer TTL ff02::1 is answered by every node across a router."""
+    lab = standing(routers=1, ipv6=True)
+
+    answers = lab[sender.name].ping(all_nodes)
+
+    answers.exactly_once_by(lab.hosts)
+
+
+@pytest.mark.provoking
+def test_ignoring_multicast_silences_exactly_that_node(provoked, receiver, all_nodes, link_locals):
+    """With echo_ignore_multicast=1 a node answers no ping to ff02::1, and still one to its own address."""
+    pinger = provoked[provoked.others(receiver)[0]]
+    address = link_locals(provoked)[receiver.name]
+
+    with receiver.node.with_sysctl(IGNORE_MULTICAST, 1):
+        to_all, to_one = pinger.ping(all_nodes), pinger.ping(address)
+
+    to_all.exactly_once_by(provoked.others(receiver))
+    to_one.exactly_once_by([receiver.name])
+    pinger.ping(all_nodes).exactly_once_by(provoked.hosts)
+
+
+@pytest.mark.provoking
+def test_node_without_ipv6_is_deaf_to_it_alone(provoked, spoke, all_nodes):
+    """With disable_ipv6=1 on its overlay device a spoke answers no IPv6 and hears every broadcast of IPv4."""
+    others = provoked.others(spoke)
+
+    with spoke.node.with_sysctl(f"net.ipv6.conf.{spoke.plan.device}.disable_ipv6", 1):
+        to_all, to_everyone = provoked.hub.ping(all_nodes), provoked.hub.ping(provoked.everyone)
+
+    to_all.exactly_once_by(others)
+    to_everyone.exactly_once_by(provoked.hosts)

@@ -1,0 +1,91 @@
+"""
+MLD: what an IPv6 host says when it joins a group, as it comes in at the far end of its tunnel.
+
+    spoke1: join ff15::.. --tunnel1--> hub gretap1      to ff02::16, hop limit 1, hop-by-hop Router Alert (RFC 3810)
+
+As with IGMP, a hop limit of 1 dies at the first router of the underlay when the tunnel inherits it.
+"""
+
+import ipaddress
+
+import pytest
+
+pytestmark = pytest.mark.requirement("V6-02")
+
+V2_REPORT = 143
+ALL_MLDV2_ROUTERS = "ff02::16"
+TO_EXCLUDE = 4  # CHANGE_TO_EXCLUDE_MODE: joined
+HOP_BY_HOP, ICMPV6 = 0, 58
+ROUTER_ALERT, MLD_ALERT = 5, 0  # option type and its value (RFC 2711 section 2.1)
+DISCOVERY_HOPS = 255  # RFC 4861 section 4.3
+NOBODY = "fe80::dead:beef"  # a link-local address that no host has: it is asked for every time
+ICMP, TIME_EXCEEDED = 1, 11
+IP_PROTOCOL, ICMP_TYPE = 23, 34  # offsets in an Ethernet frame
+UNLIMITED = ("net.ipv4.icmp_ratelimit", 0)
+FIXED = 64
+
+
+def uplink(lab, host):
+    """Where what a host sends on the overlay comes in next: the host there, and its device."""
+    if host.is_hub:
+        return lab.spokes[0], lab.spokes[0].plan.device
+    return lab.hub, lab.topology.tunnel_of(host.name).hub_device
+
+
+def outer_ttls(carried, frames):
+    """The outer TTLs with which tunnelled frames left the hosts that sent them first."""
+    return {one.outer.ttl for one in carried(frames) if one.sighting.outgoing}
+
+
+def test_report_is_what_routers_listen_to(
+    overlay, receiver, listen, await_mld, mld_records, fresh_group6, decode, layers
+):
+    """A join is a version 2 report to ff02::16 from a link-local address, with hop limit 1 and Router Alert."""
+    watcher, interface = uplink(overlay, receiver)
+
+    with listen([receiver], group=fresh_group6):
+        packet = decode(await_mld(watcher, interface, fresh_group6, kind=V2_REPORT)[0])
+
+    header, alert = packet[layers.IPv6], packet[layers.RouterAlert]
+    assert (header.dst, header.hlim, header.nh) == (ALL_MLDV2_ROUTERS, 1, HOP_BY_HOP)
+    assert ipaddress.ip_address(header.src).is_link_local
+    assert (alert.otype, alert.value) == (ROUTER_ALERT, MLD_ALERT)
+    assert (fresh_group6, TO_EXCLUDE) in mld_records(packet)
+
+
+def test_inherited_ttl_is_that_of_the_message(standing, listen, await_mld, fresh_group6, carried):
+    """With `ttl inherit` a report travels with an outer TTL of 1, and neighbour discovery with one of 255."""
+    lab = standing(ipv6=True, ttl=None)
+    spoke = lab.spokes[0]
+    group, asked_for = (ipaddress.ip_address(address).packed for address in (fresh_group6, NOBODY))
+
+    with lab.listen([spoke], group=fresh_group6):
+        await_mld(*uplink(lab, spoke), fresh_group6, kind=V2_REPORT)
+    spoke.ping(NOBODY)
+
+    assert outer_ttls(carried, lab.frames([group])) == {1}
+    assert outer_ttls(carried, lab.frames([asked_for])) == {DISCOVERY_HOPS}
+
+
+def test_report_dies_at_a_router_with_an_inherited_ttl(standing, fresh_group6, await_frames):
+    """With `ttl inherit` a report comes back as ICMP time exceeded and never reaches the hub."""
+    lab = standing(ipv6=True, routers=1, ttl=None)
+    spoke, group = lab.spokes[0], ipaddress.ip_address(fresh_group6).packed
+    quoted = [(IP_PROTOCOL, bytes([ICMP])), (ICMP_TYPE, bytes([TIME_EXCEEDED]))]
+
+    with lab.nodes["r1"].with_sysctl(*UNLIMITED), lab.listen([spoke], group=fresh_group6):
+        returned = await_frames(spoke.node, spoke.plan.nic, quoted, tag=group, count=1, timeout=2)
+
+    assert returned
+    assert [str(one) for one in lab.frames([group]) if one.node == "hub"] == []
+
+
+def test_report_crosses_a_router_with_a_fixed_ttl(standing, fresh_group6, await_mld):
+    """With `ttl 64` the hub hears a report through the router."""
+    lab = standing(ipv6=True, routers=1, ttl=FIXED)
+    spoke = lab.spokes[0]
+
+    with lab.listen([spoke], group=fresh_group6):
+        heard = await_mld(*uplink(lab, spoke), fresh_group6, kind=V2_REPORT)
+
+    assert heard

@@ -1,0 +1,40 @@
+"""
+IPv6 needs links that carry 1280 octets in one piece (RFC 8200 section 5).
+
+With a smaller MTU the kernel takes IPv6 off a device, addresses and all, and says nothing.
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("V6-04")
+
+LEAST = 1280
+
+
+def mtu_of(host):
+    """The MTU of a host's overlay device."""
+    return host.node.link(host.plan.device)["IFLA_MTU"]
+
+
+def test_overlay_mtu_is_large_enough(overlay):
+    """Every overlay device has an MTU of 1280 at least."""
+    too_small = {host.name: mtu_of(host) for host in overlay.hosts.values() if mtu_of(host) < LEAST}
+
+    assert too_small == {}
+
+
+@pytest.mark.provoking
+def test_one_octet_less_takes_ipv6_away(provoked, spoke, link_locals):
+    """With an MTU of 1279 a spoke has no IPv6 address on the overlay; with 1280 its link-local address is back."""
+    device, before = spoke.plan.device, mtu_of(spoke)
+    had = link_locals(provoked)
+    without = {name: address for name, address in had.items() if name != spoke.name}
+
+    with spoke.node.changed(
+        ("link_set", {"device": device, "mtu": LEAST - 1}), ("link_set", {"device": device, "mtu": before})
+    ):
+        at_1279 = link_locals(provoked)
+        spoke.node.apply(("link_set", {"device": device, "mtu": LEAST}))
+        at_1280 = link_locals(provoked)
+
+    assert (at_1279, at_1280) == (without, had)
