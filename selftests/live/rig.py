@@ -89,11 +89,11 @@ wait
 
 CONNECT = """
 import ctypes, socket, sys
-namespace, port = sys.argv[1:]
+namespace, address, port = sys.argv[1:]
 libc = ctypes.CDLL(None, use_errno=True)
 with open(namespace) as stack:
     assert libc.setns(stack.fileno(), 0x40000000) == 0, ctypes.get_errno()
-connection = socket.create_connection(("127.0.0.1", int(port)))
+connection = socket.create_connection((address, int(port)))
 socket.send_fds(socket.socket(fileno=1), [b"x"], [connection.fileno()])
 """
 
@@ -116,6 +116,8 @@ class RigHost:
     stack: Path
     """Its network namespace, for nsenter(1)."""
     process: subprocess.Popen[str]
+    address_in_stack = "127.0.0.1"
+    """Its address there."""
     log: list[str] = field(default_factory=list)
 
     @property
@@ -187,11 +189,7 @@ class Rig:
         """The cloud network's own stack: from there every host has its address."""
         self.hosts: dict[str, RigHost] = {}
         self._write_files()
-        for name, host in lab.hosts.items():
-            stack = Path(host.node.ask("namespace_path"))
-            self.hosts[name] = RigHost(name, str(host.plan.underlay.ip), stack, self._start(name, stack))
-        for rig_host in self.hosts.values():
-            self._await_listening(rig_host)
+        self._start_hosts()
         self.ssh_config = self._config("ssh_config", proxied=True)
         self.inner_config = self._config("inner_config", proxied=False)
         """For an ssh that runs inside `entered`."""
@@ -221,6 +219,13 @@ class Rig:
             process.wait()
             assert process.stderr is not None
             process.stderr.close()
+
+    def _start_hosts(self) -> None:
+        for name, host in self.lab.hosts.items():
+            stack = Path(host.node.ask("namespace_path"))
+            self.hosts[name] = RigHost(name, str(host.plan.underlay.ip), stack, self._start(name, stack))
+        for rig_host in self.hosts.values():
+            self._await_listening(rig_host)
 
     def _write_files(self) -> None:
         etc = self.directory
@@ -295,7 +300,7 @@ class Rig:
             ]
             if proxied:
                 python = os.path.realpath(sys.executable)
-                helper = f"{python} -ISE {self.directory / 'connect.py'} {host.stack} %p"
+                helper = f"{python} -ISE {self.directory / 'connect.py'} {host.stack} {host.address_in_stack} %p"
                 lines += [f"    ProxyCommand {helper}", "    ProxyUseFdpass yes"]
         lines += [
             "Host *",
