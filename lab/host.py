@@ -19,6 +19,7 @@ from lab.probes.datagrams import Sent
 from lab.probes.payloads import fresh_port, unique
 
 TCP_DEADLINE = 2.0  # seconds for a connection on a network where every leg takes microseconds
+LINK_LOCAL_DEADLINE = 2.0  # seconds for the kernel to give a device its address
 ETHERTYPE = slice(12, 14)  # where a frame names its protocol
 LARGEST_STREAM = 65536
 
@@ -159,6 +160,10 @@ class Host:
             server.node.machine.call("close", endpoints=opened)
             if client is not None:
                 self.node.machine.call("close", endpoints=[client])
+
+    def await_link_local(self, timeout: float = LINK_LOCAL_DEADLINE) -> bool:
+        """Waits until the host's overlay device has a usable IPv6 link-local address (again)."""
+        return bool(self.node.ask("wait_link_local", device=self.plan.device, timeout=timeout))
 
     def member(self) -> membership.Member:
         """A socket that joins and leaves groups, for a `with` block."""

@@ -39,6 +39,7 @@ class Lab:
     def __init__(self, machine: Machine, topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> None:
         self.machine, self.topology, self.underlay = machine, topology, underlay
         self.nodes = dict(nodes)
+        self.has_overlay = True
         self.plans: dict[str, NodePlan] = {plan.name: plan for plan in topology.nodes}
         self.observers: list[Observer] = []
         self._listening: list[Listening] = []
@@ -205,9 +206,12 @@ def build(machine: Machine, topology: Topology, underlay: Underlay, *, overlay: 
     handles = machine.call("node_create", names=list(names))
     nodes = {name: Node(name, machine, handle) for name, handle in zip(names, handles, strict=True)}
     lab = Lab(machine, topology, underlay, nodes)
+    lab.has_overlay = overlay
     try:
         machine.batch([*_quiet(nodes), *_forwarding(underlay, nodes), *_steps(topology, underlay, nodes, overlay)])
         _settle(topology, underlay, nodes)
+        if overlay and topology.ipv6:
+            _settle_ipv6(topology, nodes)
     except BaseException:
         lab.close()
         raise
@@ -229,6 +233,19 @@ def _settle(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -
         if down:
             raise EnvironmentProblem(
                 f"the lab did not come up: {', '.join(down)} of {name} not operational within {SETTLE:g} s"
+            )
+
+
+def _settle_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
+    plans = topology.nodes
+    calls = [
+        (nodes[plan.name], nodes[plan.name].call("wait_link_local", device=plan.device, timeout=SETTLE))
+        for plan in plans
+    ]
+    for plan, usable in zip(plans, ask_all(calls), strict=True):
+        if not usable:
+            raise EnvironmentProblem(
+                f"the lab did not come up: {plan.device} of {plan.name} has no IPv6 address after {SETTLE:g} s"
             )
 
 

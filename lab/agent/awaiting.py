@@ -13,12 +13,15 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Callable
 
+from lab.agent import procfs
 from lab.agent.rtnl import GETNEIGH, Transport
 
-RTMGRP_LINK, RTMGRP_NEIGH = 1, 4
+RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV6_IFADDR = 1, 4, 0x100
 NEWLINK = 16
 NDA_DST, IFLA_PROTINFO, IFLA_BRPORT_STATE = 1, 12, 1
 NLA_TYPE = 0x3FFF
+LINK_SCOPE = 0x20  # if_inet6: IPV6_ADDR_LINKLOCAL
+NOT_USABLE = 0x40 | 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED
 HEADER, LINK_HEADER, NEIGHBOUR_HEADER = 16, 16, 12
 LARGEST = 1 << 16
 
@@ -61,6 +64,26 @@ def port_states(transport: Transport, device: str, change: Callable[[], None], l
                 if not states or states[-1][0] != state:
                     states.append([state, time.monotonic() - began])
     return states
+
+
+def link_local(device: str, timeout: float) -> bool:
+    """
+    Waits until a device has an IPv6 link-local address that can be used; False when `timeout` (s) passed first.
+
+    The kernel ends duplicate address detection in a work queue, also where it is off.  Runs inside the stack.
+    """
+    deadline = time.monotonic() + timeout
+    with _notices(RTMGRP_IPV6_IFADDR) as notices:
+        while True:
+            if any(_is_usable(line.split(), device) for line in procfs.read_net("if_inet6").splitlines()):
+                return True
+            if not _next(notices, deadline):
+                return False
+
+
+def _is_usable(words: Sequence[str], device: str) -> bool:
+    _, _, _, scope, flags, name = words
+    return name == device and int(scope, 16) == LINK_SCOPE and not int(flags, 16) & NOT_USABLE
 
 
 def _notices(groups: int) -> socket.socket:

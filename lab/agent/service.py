@@ -157,6 +157,11 @@ class Agent:
         with self._nodes[node].stack.entered():
             return self._nodes[node].transport().wait_held(address, held, timeout)
 
+    def wait_link_local(self, node: int, device: str, timeout: float) -> bool:
+        """Waits until a device has a usable IPv6 link-local address (`awaiting.link_local`)."""
+        with self._nodes[node].stack.entered():
+            return awaiting.link_local(device, timeout)
+
     def wait_mdb(self, node: int, group: str, ports: Sequence[str], present: bool, timeout: float) -> list[str]:
         """Waits until a node's bridge lists each of the ports for a group, or none; returns the others (`mdb.wait`)."""
         with self._nodes[node].stack.entered():

@@ -80,6 +80,7 @@ def test_node_without_ipv6_is_deaf_to_it_alone(provoked, spoke, all_nodes):
 
     with spoke.node.with_sysctl(f"net.ipv6.conf.{spoke.plan.device}.disable_ipv6", 1):
         to_all, to_everyone = provoked.hub.ping(all_nodes), provoked.hub.ping(provoked.everyone)
+    assert spoke.await_link_local()
 
     to_all.exactly_once_by(others)
     to_everyone.exactly_once_by(provoked.hosts)

@@ -35,6 +35,7 @@ def test_one_octet_less_takes_ipv6_away(provoked, spoke, link_locals):
     ):
         at_1279 = link_locals(provoked)
         spoke.node.apply(("link_set", {"device": device, "mtu": LEAST}))
+        assert spoke.await_link_local()
         at_1280 = link_locals(provoked)
 
     assert (at_1279, at_1280) == (without, had)
