@@ -7,10 +7,10 @@ empty), is one dict:
 
     tool family table chain hook rule verdict packets bytes handle position
 
-`rule` is the text after `-A CHAIN `, or a line of `nft list ruleset`; `hook` is the kernel's name of where a base chain
-hangs (`input`), empty for a chain that is jumped to; `packets` and `bytes` are None when nobody counts; `handle` is
-nft's, `position` counts a chain's rules from 1.  What is in use and cannot be read is `{"tool", "family", "table",
-"unread": why}`.
+`rule` is the text after `-A CHAIN `, or a line of `nft list ruleset` without the counts; `hook` is the kernel's name
+of where a base chain hangs (`input`), empty for a chain that is jumped to; `packets` and `bytes` are None when nobody
+counts; `handle` is nft's, `position` counts a chain's rules from 1.  What is in use and cannot be read is `{"tool",
+"family", "table", "unread": why}`.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _rule(
         "table": table,
         "chain": chain,
         "hook": hook,
-        "rule": rule,
+        "rule": NFT_COUNTER.sub("counter", rule),
         "verdict": verdict,
         "packets": int(counted.group(1)) if counted else None,
         "bytes": int(counted.group(2)) if counted else None,

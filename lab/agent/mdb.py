@@ -19,6 +19,7 @@ from lab.agent.rtnl import Transport, attributes, events_of
 GETMDB = 86
 RTMGRP_MDB = 1 << 25  # RTNLGRP_MDB as a bit of sockaddr_nl
 MDB, ENTRY, INFO = 1, 1, 1  # MDBA_MDB holds MDBA_MDB_ENTRYs, they hold MDBA_MDB_ENTRY_INFOs
+ROUTER, ROUTER_PORT = 2, 1  # MDBA_ROUTER holds MDBA_ROUTER_PORTs
 INFO_SIZE = 28  # struct br_mdb_entry, its attributes behind it
 GROUP_SOURCE = 4  # MDBA_MDB_EATTR_SOURCE
 MDB_PERMANENT = 1
@@ -60,6 +61,20 @@ def _of_bridge(transport: Transport, message: bytes) -> Iterator[Entry]:
                 "source": sources[0] if sources else None,
                 "permanent": state == MDB_PERMANENT,
             }
+
+
+def routers(transport: Transport) -> list[Entry]:
+    """The ports of every bridge that take a multicast router to be behind them: `bridge` and `port` by name."""
+    found: list[Entry] = []
+    for message in transport.raw_dump(GETMDB, struct.pack("=BxxxI", socket.AF_BRIDGE, 0)):
+        (bridge,) = struct.unpack_from("=I", message, 4)
+        for kind, table in attributes(message, 8):
+            ports = [value for kind_of, value in attributes(table, 0) if kind_of == ROUTER_PORT]
+            for value in ports if kind == ROUTER else ():
+                with contextlib.suppress(OSError):  # gone meanwhile
+                    port = transport.name(struct.unpack_from("=I", value)[0])
+                    found.append({"bridge": transport.name(bridge), "port": port})
+    return found
 
 
 def wait(transport: Transport, group: str, ports: Sequence[str], present: bool, timeout: float) -> list[str]:

@@ -6,9 +6,12 @@ Kernel parameters and counters of the stack that the thread is in (sysctl(8), pr
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Sequence
 
 THREAD_NET = "/proc/thread-self/net"
+MOST_LINES = 1000
 
 
 def _path(name: str) -> str:
@@ -43,13 +46,20 @@ def counters() -> dict[str, int]:
     return found
 
 
-def read_net(name: str) -> str:
-    """A file of /proc/net as text, `igmp` or `snmp` for example; empty when this kernel has none."""
+def read_net(name: str, words: Sequence[str] | None = None) -> str:
+    """
+    A file of /proc/net as text, `igmp` or `snmp` for example; empty when this kernel has none.
+
+    `words`: only its first MOST_LINES lines that hold any of them, as of a table of connections that may be long.
+    """
     path = f"{THREAD_NET}/{name}"
     if not os.path.exists(path):
         return ""
     with open(path, errors="replace") as file:
-        return file.read()
+        if words is None:
+            return file.read()
+        found = (line for line in file if any(word in line for word in words))
+        return "".join(itertools.islice(found, MOST_LINES))
 
 
 def sysctls_below(prefix: str) -> list[str]:

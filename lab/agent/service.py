@@ -19,7 +19,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import awaiting, digest, fences, mdb, modules, namespaces, procfs, programs, restoring, sockets, undoing
+from lab.agent import awaiting, fences, mdb, modules, namespaces, procfs, programs, restoring, sockets, undoing
+from lab.agent.looking import Looking
 from lab.agent.node import Node
 from lab.agent.running import Running
 from lab.agent.sockets import Endpoint
@@ -30,11 +31,11 @@ MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") 
 """Stacks of closed nodes that are kept, in an eighth of the machine's memory at most."""
 
 
-class Agent:
+class Agent(Looking):
     """Every public method is a verb; arguments and results are builtins."""
 
     def __init__(self) -> None:
-        self._nodes: dict[int, Node] = {}
+        super().__init__()
         self._endpoints: dict[int, Endpoint] = {}
         self._programs: dict[int, Running] = {}
         self._closed: list[Node] = []
@@ -167,9 +168,6 @@ class Agent:
         with self._nodes[node].stack.entered():
             return mdb.wait(self._nodes[node].transport(), group, ports, present, timeout)
 
-    def _namespace_of(self, handle: int) -> int:
-        return self._nodes[handle].stack.namespace
-
     def apply(self, node: int, changes: Sequence[Any]) -> None:
         """Changes of links, addresses, routes, neighbours, bridge ports and filters (`links.Links`)."""
         target = self._nodes[node].log or self._nodes[node].links(self._namespace_of)
@@ -190,57 +188,12 @@ class Agent:
         log, self._nodes[node].log = self._nodes[node].log, None
         return log.undo() if log else []
 
-    def read(self, node: int, what: str) -> list[Any]:
-        """`links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours`, `fdb` or `mdb` of a node."""
-        return list(getattr(self._nodes[node].links(self._namespace_of), what)())
-
-    def fingerprint(self, node: int) -> str:
-        """One word for what is configured in a node (`digest.fingerprint`)."""
-        return digest.fingerprint(self._nodes[node].transport())
-
-    def sysctl_read(self, node: int, names: Sequence[str]) -> dict[str, str | None]:
-        """Values by name; None where this kernel has no such parameter."""
-        values: dict[str, str | None] = {}
-        with self._nodes[node].stack.entered():
-            for name in names:
-                try:
-                    values[name] = procfs.read_sysctl(name)
-                except FileNotFoundError:
-                    values[name] = None
-        return values
-
     def sysctl_write(self, node: int, values: dict[str, str]) -> dict[str, str]:
         """Sets parameters; returns what they were."""
         if log := self._nodes[node].log:
             return log.write_sysctls(values)
         with self._nodes[node].stack.entered():
             return {name: procfs.write_sysctl(name, value) for name, value in values.items()}
-
-    def sysctls_below(self, node: int, prefix: str) -> list[str]:
-        with self._nodes[node].stack.entered():
-            return procfs.sysctls_below(prefix)
-
-    def counters(self, node: int) -> dict[str, int]:
-        with self._nodes[node].stack.entered():
-            return procfs.counters()
-
-    def examine(self, node: int, modules: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
-        """What a live host has and how it is set up (`prerequisites.examine`); changes nothing."""
-        from lab.agent import prerequisites
-
-        with self._nodes[node].stack.entered():
-            return prerequisites.examine(modules, sysctls)
-
-    def firewall(self, node: int) -> list[dict[str, Any]]:
-        """Every rule and chain policy of every firewall in use in a node, with counters (`firewalls.read`)."""
-        from lab.agent import firewalls
-
-        with self._nodes[node].stack.entered():
-            return firewalls.read()
-
-    def read_net(self, node: int, name: str) -> str:
-        with self._nodes[node].stack.entered():
-            return procfs.read_net(name)
 
     def run(self, node: int, arguments: Sequence[str], timeout: float = 30.0) -> dict[str, Any]:
         with self._nodes[node].stack.entered():

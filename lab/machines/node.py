@@ -171,3 +171,28 @@ def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:
     if refusal is not None:
         raise refusal
     return results
+
+
+def try_all(calls: Sequence[tuple[Node, Call]]) -> list[tuple[Any, str | None]]:
+    """
+    As `ask_all`, each call for itself: its result and None, or None and why it was refused.
+
+    A machine that is lost refuses all of its calls.
+    """
+    by_machine: dict[int, list[int]] = {}
+    for position, (node, _) in enumerate(calls):
+        by_machine.setdefault(id(node.machine), []).append(position)
+    wrapped = [(node, Call("attempt", {"verb": of.verb, "arguments": of.arguments})) for node, of in calls]
+    try:
+        return [(result, why) for result, why in ask_all(wrapped)]
+    except (OSError, EnvironmentProblem):
+        pass  # one of several machines: which of them is found out by asking each
+    results: list[tuple[Any, str | None]] = [(None, None)] * len(calls)
+    for positions in by_machine.values():
+        try:
+            answers = [(result, why) for result, why in ask_all([wrapped[position] for position in positions])]
+        except (OSError, EnvironmentProblem) as error:
+            answers = [(None, str(error))] * len(positions)
+        for position, answer in zip(positions, answers):
+            results[position] = answer
+    return results

@@ -1,0 +1,79 @@
+"""The agent's verbs that change nothing: what is configured in a node, what was counted, what may filter there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lab.agent import digest, procfs
+from lab.agent.node import Node
+
+
+class Looking:
+    """Every public method is a verb; arguments and results are builtins."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[int, Node] = {}
+
+    def _namespace_of(self, handle: int) -> int:
+        return self._nodes[handle].stack.namespace
+
+    def attempt(self, verb: str, arguments: dict[str, Any]) -> list[Any]:
+        """One verb, for itself: `[result, None]`, or `[None, why]`, and the calls after it are made all the same."""
+        try:
+            return [getattr(self, verb)(**arguments), None]
+        except OSError as error:
+            return [None, error.strerror or str(error)]
+        except Exception as error:  # a kernel that answers otherwise than expected must not hide the other answers
+            return [None, repr(error)]
+
+    def read(self, node: int, what: str) -> list[Any]:
+        """
+        One kind of thing that is configured in a node, by the name of its reading.
+
+        `links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours`, `fdb`, `mdb`, `mdb_routers`, `qdiscs`,
+        `filters`.
+        """
+        return list(getattr(self._nodes[node].links(self._namespace_of), what)())
+
+    def fingerprint(self, node: int) -> str:
+        """One word for what is configured in a node (`digest.fingerprint`)."""
+        return digest.fingerprint(self._nodes[node].transport())
+
+    def sysctl_read(self, node: int, names: Sequence[str]) -> dict[str, str | None]:
+        """Values by name; None where this kernel has no such parameter."""
+        values: dict[str, str | None] = {}
+        with self._nodes[node].stack.entered():
+            for name in names:
+                try:
+                    values[name] = procfs.read_sysctl(name)
+                except FileNotFoundError:
+                    values[name] = None
+        return values
+
+    def sysctls_below(self, node: int, prefix: str) -> list[str]:
+        with self._nodes[node].stack.entered():
+            return procfs.sysctls_below(prefix)
+
+    def counters(self, node: int) -> dict[str, int]:
+        with self._nodes[node].stack.entered():
+            return procfs.counters()
+
+    def read_net(self, node: int, name: str, words: Sequence[str] | None = None) -> str:
+        """A file of /proc/net as text, or its lines that hold any of the words; empty when this kernel has none."""
+        with self._nodes[node].stack.entered():
+            return procfs.read_net(name, words)
+
+    def firewall(self, node: int) -> list[dict[str, Any]]:
+        """Every rule and chain policy of every firewall in use in a node, with counters (`firewalls.read`)."""
+        from lab.agent import firewalls
+
+        with self._nodes[node].stack.entered():
+            return firewalls.read()
+
+    def examine(self, node: int, modules: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
+        """What a live host has and how it is set up (`prerequisites.examine`); changes nothing."""
+        from lab.agent import prerequisites
+
+        with self._nodes[node].stack.entered():
+            return prerequisites.examine(modules, sysctls)
