@@ -8,6 +8,7 @@ pytest_plugins = [
     "fixtures.labs",
     "fixtures.probes",
     "fixtures.underlay",
+    "fixtures.applications",
     "fixtures.evidence",
     "reports.plugin",
     "reports.evidence",

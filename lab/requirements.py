@@ -8,7 +8,7 @@ generated from them and from the tests that assert them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -47,7 +47,12 @@ class Requirement:
     @property
     def area(self) -> str:
         """The area that the id begins with, such as `BCAST`."""
-        return self.id.rpartition("-")[0]
+        return area_of(self.id)
+
+
+def area_of(identity: str) -> str:
+    """Return the area of a requirement's id."""
+    return identity.rpartition("-")[0]
 
 
 def _read(path: Path) -> tuple[Mapping[str, str], Mapping[str, Requirement]]:
@@ -60,13 +65,21 @@ def _read(path: Path) -> tuple[Mapping[str, str], Mapping[str, Requirement]]:
 
 AREAS, CATALOGUE = _read(CATALOGUE_FILE)
 
-# The areas that this release promises to cover: every MUST of them has to run and to hold for `conformant`.
-SCOPE: tuple[str, ...] = tuple(AREAS)
+# The areas that take programs besides what the suite itself needs: covered when they are asked for.
+ON_DEMAND: tuple[str, ...] = ("APP",)
+
+# The areas that every run promises to cover: every MUST of them has to run and to hold for `conformant`.
+SCOPE: tuple[str, ...] = tuple(area for area in AREAS if area not in ON_DEMAND)
 
 
-def in_scope() -> tuple[Requirement, ...]:
+def scope(*, applications: bool) -> tuple[str, ...]:
+    """Return the areas that a run covers, in the order of the catalogue: those on demand when they are asked for."""
+    return tuple(AREAS) if applications else SCOPE
+
+
+def in_scope(areas: Sequence[str] = SCOPE) -> tuple[Requirement, ...]:
     """Return the requirements that the verdict speaks about, in the order of the catalogue."""
-    return tuple(requirement for requirement in CATALOGUE.values() if requirement.area in SCOPE)
+    return tuple(requirement for requirement in CATALOGUE.values() if requirement.area in areas)
 
 
 def in_order(ids: Iterable[str]) -> list[str]:

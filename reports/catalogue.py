@@ -28,7 +28,7 @@ and from the tests: do not edit it, run `{REGENERATE}`.
 
 MUST requirements of the areas in scope decide the verdict: `conformant` when all of them hold, `nonconformant` when one
 does not, `incomplete` when one was not put to the test. SHOULD requirements are reported beside it. Areas marked
-*planned* have no say in the verdict yet.
+*on demand* take programs of their own, and have a say in the verdict of the runs that ask for them.
 
 "The article" is the how-to from which this overlay comes; nodes are called `hub`, `spoke1`, `spoke2`, ... and the
 emulated cloud network is the VCN. Source names the document, or the place in the Linux kernel, that a requirement rests
@@ -53,7 +53,16 @@ class Found:
 def asserting_tests(root: Path = ROOT) -> dict[str, list[str]]:
     """Return the test functions that assert each requirement; raises RuntimeError when they cannot be collected."""
     found = Found()
-    options = ["--collect-only", "--rootdir", str(root), "-p", "no:terminal", "-p", "no:cacheprovider"]
+    options = [
+        "--collect-only",
+        "--applications",
+        "--rootdir",
+        str(root),
+        "-p",
+        "no:terminal",
+        "-p",
+        "no:cacheprovider",
+    ]
     status = pytest.main([*options, str(root / "tests")], plugins=[found])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise RuntimeError(
@@ -68,7 +77,7 @@ def text(tests: Mapping[str, Sequence[str]]) -> str:
     for area, title in AREAS.items():
         blocks.append(f"\n## {title}\n")
         if area not in SCOPE:
-            blocks.append("*Planned: not yet part of the verdict.*\n")
+            blocks.append("*On demand: part of the verdict of a run with `--applications`.*\n")
         blocks += [_entry(one, tests.get(one.id, [])) for one in _of(area)]
     return "\n".join(blocks)
 
@@ -80,9 +89,9 @@ def _overview(tests: Mapping[str, Sequence[str]]) -> Iterator[str]:
         members = _of(area)
         must = sum(one.level == "MUST" for one in members)
         asserted = sum(one.id in tests for one in members)
-        planned = "" if area in SCOPE else " (planned)"
+        asked = "" if area in SCOPE else " (on demand)"
         anchor = title.lower().replace(" ", "-")
-        yield f"| {area} | [{title}](#{anchor}){planned} | {must} | {len(members) - must} | {asserted} |"
+        yield f"| {area} | [{title}](#{anchor}){asked} | {must} | {len(members) - must} | {asserted} |"
 
 
 def _of(area: str) -> list[Requirement]:

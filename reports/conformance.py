@@ -9,10 +9,10 @@ every one that applies here passed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from lab.requirements import CATALOGUE, SCOPE, Level, Requirement, in_scope
+from lab.requirements import CATALOGUE, SCOPE, Level, Requirement, area_of, in_scope
 
 Outcome = Literal["passed", "failed", "not-run", "not-applicable"]
 Verdict = Literal["conformant", "nonconformant", "incomplete"]
@@ -44,6 +44,8 @@ class Selection:
 
     collected: Mapping[str, tuple[str, ...]]
     """Requirement ids by node id, tests that were then deselected included."""
+    scope: tuple[str, ...] = SCOPE
+    """The areas that the verdict speaks about."""
     deselected: frozenset[str] = frozenset()
     partial_paths: bool = False
     """The paths given on the command line do not cover all conformance tests."""
@@ -64,16 +66,13 @@ class Judged:
     reason: str = ""
     remedy: str | None = None
     tests: tuple[str, ...] = ()
+    counts: bool = True
+    """Whether the verdict speaks about it: a requirement beyond its scope is shown, not counted."""
 
     @property
     def level(self) -> Level:
         """The level of the requirement: MUST or SHOULD."""
         return self.requirement.level
-
-    @property
-    def counts(self) -> bool:
-        """Whether the verdict speaks about it: requirements of areas not yet covered are shown, not counted."""
-        return self.requirement.area in SCOPE
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,7 @@ class Conformance:
 
     verdict: Verdict
     requirements: tuple[Judged, ...]
+    scope: tuple[str, ...] = SCOPE
     trials: tuple[Trial, ...] = ()
     narrowed: bool = False
     stopped: str = ""
@@ -134,10 +134,14 @@ def tally(judged: Iterable[Judged]) -> Tally:
 
 def judge(trials: Sequence[Trial], selection: Selection) -> Conformance:
     """Weigh every requirement in scope, and those beyond it that were tested, and come to a verdict."""
+    selection = _asked_for(selection)
     tested = {identity for ids in selection.collected.values() for identity in ids}
     tested.update(identity for trial in trials for identity in trial.requirements)
-    speaking = [*in_scope(), *(one for one in CATALOGUE.values() if one.area not in SCOPE and one.id in tested)]
-    judged = tuple(_weigh(requirement, trials, selection) for requirement in speaking)
+    spoken = {one.id for one in in_scope(selection.scope)}
+    speaking = [one for one in CATALOGUE.values() if one.id in spoken | tested]
+    judged = tuple(
+        replace(_weigh(requirement, trials, selection), counts=requirement.id in spoken) for requirement in speaking
+    )
 
     untested = any(one.counts and one.level == "MUST" and one.requirement.id not in tested for one in judged)
     narrowed = bool(selection.deselected or selection.partial_paths or (selection.partial_options and untested))
@@ -146,11 +150,23 @@ def judge(trials: Sequence[Trial], selection: Selection) -> Conformance:
             [one for one in judged if one.counts and one.level == "MUST"], partial=narrowed or bool(selection.broken)
         ),
         requirements=judged,
+        scope=selection.scope,
         trials=tuple(trials),
         narrowed=narrowed,
         stopped=selection.stopped,
         broken=selection.broken,
     )
+
+
+def _asked_for(selection: Selection) -> Selection:
+    """Return the selection without the tests that were left out since their areas were not asked for."""
+    beyond = {
+        node
+        for node in selection.deselected
+        if (ids := selection.collected.get(node)) and not {area_of(one) for one in ids} & set(selection.scope)
+    }
+    collected = {node: ids for node, ids in selection.collected.items() if node not in beyond}
+    return replace(selection, collected=collected, deselected=selection.deselected - beyond)
 
 
 def exit_status(conformance: Conformance, of_pytest: int, *, written: bool) -> int:

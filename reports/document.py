@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from lab.requirements import AREAS, SCOPE
+from lab.requirements import AREAS
 from reports.conformance import Conformance, Judged, tally
 from reports.deliveries import Matrix
 
@@ -30,7 +30,7 @@ def document(
         "generated": generated,
         "narrowed": conformance.narrowed,
         "stopped": conformance.stopped,
-        "scope": list(SCOPE),
+        "scope": list(conformance.scope),
         "counts": {level: asdict(tally(conformance.counted(level))) for level in ("MUST", "SHOULD")},
         "environment": dict(environment),
         "requirements": [_requirement(judged) for judged in conformance.requirements],

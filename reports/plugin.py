@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lab.requirements import scope
 from reports import hookspecs, labels, page, terminal
 from reports.conformance import Conformance, Selection, exit_status, judge
 from reports.deliveries import Matrix, matrices
@@ -219,6 +220,7 @@ class Results(Process):
         interrupted = "interrupted" if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
         return Selection(
             collected=self.collected,
+            scope=scope(applications=bool(self.config.getoption("applications", default=False))),
             deselected=frozenset(self.deselected),
             partial_paths=self.partial_paths,
             partial_options=any(self.config.getoption(name, default=None) for name in options),

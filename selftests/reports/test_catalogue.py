@@ -27,4 +27,4 @@ def test_tests_are_listed_with_their_requirement():
     assert "- Tests: `tests/bcast/test_delivery.py::test_arrives`" in entry
     assert "- Tests: none yet" in document[document.index("### BCAST-02") :]
     assert "| BCAST | [Broadcast](#broadcast) | 7 | 1 | 1 |" in document
-    assert "(planned)" in document
+    assert "| APP | [Applications over the overlay](#applications-over-the-overlay) (on demand) |" in document

@@ -14,6 +14,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from selftests.reports.counts import ALL, MUST
+
 pytest_plugins = ["pytester"]
 
 LOOKING = (("--collect-only",), ("--collect-only", "-n", "2"), ("--markers",), ("--fixtures",))
@@ -72,9 +74,9 @@ def test_both_kinds_in_one_run(suite):
 
     run = suite.run("selftests", "tests")
 
-    assert run.last == "verdict: conformant - 57 of 57 MUST requirements hold"
+    assert run.last == f"verdict: conformant - {MUST} of {MUST} MUST requirements hold"
     assert run.status == 1
-    assert len(run.result["tests"]) == 71
+    assert len(run.result["tests"]) == ALL
 
 
 def test_allure_and_junit_are_on_by_default(suite):
@@ -91,7 +93,7 @@ def test_allure_and_junit_are_on_by_default(suite):
         (one["name"], one["value"]) for result in results for one in result["labels"] if "BCAST-01" in str(result)
     }
     assert labels >= {("epic", "Overcast"), ("feature", "Broadcast"), ("severity", "critical"), ("tag", "BCAST-01")}
-    assert len(results) == 71
+    assert len(results) == ALL
     assert not old.exists(), "results of an earlier run are removed"
     assert foreign.exists(), "files of others stay"
     assert "pytest=" in (run.reports / "allure-results" / "environment.properties").read_text()
@@ -132,7 +134,7 @@ def test_evidence_without_allure(suite):
     suite.file("conftest.py", EVIDENCE)
     suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert 0\n')
 
-    assert suite.run().last.startswith("verdict: nonconformant - 1 of 57")
+    assert suite.run().last.startswith(f"verdict: nonconformant - 1 of {MUST}")
 
 
 def test_the_page_stands_alone(suite):
@@ -141,7 +143,7 @@ def test_the_page_stands_alone(suite):
 
     page = (suite.run().reports / "index.html").read_text(encoding="utf-8")
 
-    assert page.count("<tr id=") == 71
+    assert page.count("<tr id=") == ALL
     assert "&lt;&amp;&gt;" in page
     assert not [word for word in ("http://", "https://", "<script", "@import", "url(", " src=") if word in page]
 
@@ -183,7 +185,7 @@ def assert_refused(run, why):
         f"the results cannot be written to {run.reports}: {why}"
     ], run.text
     assert "--reports=DIR" in run.text
-    assert run.last == "verdict: conformant - 57 of 57 MUST requirements hold"
+    assert run.last == f"verdict: conformant - {MUST} of {MUST} MUST requirements hold"
     assert run.status == 11
     assert "Traceback" not in run.text
     assert "INTERNALERROR" not in run.text
@@ -217,7 +219,7 @@ def test_results_belong_to_who_called_sudo(suite, monkeypatch):
 
     assert run.status == 0, run.text
     written = [run.reports / "new", *(run.reports / "new").rglob("*")]
-    assert len(written) > 71
+    assert len(written) > ALL
     assert {(path.stat().st_uid, path.stat().st_gid) for path in written} == {(1234, 1235)}
     assert (suite.path / ".pytest_cache").stat().st_uid == 1234
     assert outside.stat().st_uid == 0, "what a run did not write is not given away"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from selftests.reports.counts import MUST, SHOULD
+
 pytest_plugins = ["pytester"]
 
 both_ways = pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
@@ -26,10 +28,10 @@ def test_everything_passes(suite, processes):
 
     run = suite.run(*processes)
 
-    assert run.last == "verdict: conformant - 57 of 57 MUST requirements hold"
+    assert run.last == f"verdict: conformant - {MUST} of {MUST} MUST requirements hold"
     assert run.status == 0
     assert run.result["schema"] == 1
-    assert run.result["counts"]["MUST"] == {"passed": 57, "failed": 0, "not_run": 0, "not_applicable": 0}
+    assert run.result["counts"]["MUST"] == {"passed": MUST, "failed": 0, "not_run": 0, "not_applicable": 0}
     assert run.requirement("BCAST-01")["tests"] == ["tests/test_rest.py::test_holds[BCAST-01]"]
     assert run.written == ["conformance.json", "index.html", "junit.xml"]
 
@@ -46,7 +48,7 @@ def test_reaches(): raise CheckFailed("spoke2 heard nothing", remedy="ip link se
 
     run = suite.run(*processes)
 
-    assert run.last == "verdict: nonconformant - 1 of 57 MUST requirements does not hold: BCAST-01"
+    assert run.last == f"verdict: nonconformant - 1 of {MUST} MUST requirements does not hold: BCAST-01"
     assert run.status == 1
     failed = run.requirement("BCAST-01")
     assert (failed["outcome"], failed["reason"]) == ("failed", "spoke2 heard nothing")
@@ -61,7 +63,7 @@ def test_a_must_lacks_something(suite, processes):
 
     run = suite.run(*processes)
 
-    assert run.last == "verdict: incomplete - 2 of 57 MUST requirements did not run"
+    assert run.last == f"verdict: incomplete - 2 of {MUST} MUST requirements did not run"
     assert run.status == 10
     assert run.requirement("WIRE-02")["outcome"] == "not-run"
     start = run.lines.index("  WIRE-01, WIRE-02")
@@ -97,7 +99,7 @@ def test_hub(lab): pass
 
     run = suite.run(*processes)
 
-    assert run.last == "verdict: incomplete - 1 of 57 MUST requirements did not run"
+    assert run.last == f"verdict: incomplete - 1 of {MUST} MUST requirements did not run"
     assert run.status == 1, "pytest counts the error itself"
     broken = run.requirement("HUB-01")
     assert (broken["outcome"], broken["reason"]) == ("not-run", "no agent answers")
@@ -125,7 +127,9 @@ def test_key(): raise AssertionError("must not run")
 
     run = suite.run("--tunnel=vxlan", *processes)
 
-    assert run.last.startswith("verdict: conformant - 55 of 55 MUST requirements hold, 2 not applicable (vxlan")
+    assert run.last.startswith(
+        f"verdict: conformant - {MUST - 2} of {MUST - 2} MUST requirements hold, 2 not applicable (vxlan"
+    )
     assert run.status == 0
     assert run.requirement("WIRE-01")["reason"] == "VXLAN has no GRE header"
     assert run.requirement("WIRE-07")["reason"] == "speaks of gretap; this overlay is vxlan"
@@ -138,14 +142,49 @@ def test_a_should_fails(suite):
     run = suite.run()
 
     assert run.last == (
-        "verdict: conformant - 57 of 57 MUST requirements hold; 1 of 14 SHOULD requirements does not hold: HUB-08"
+        f"verdict: conformant - {MUST} of {MUST} MUST requirements hold; "
+        f"1 of {SHOULD} SHOULD requirements does not hold: HUB-08"
     )
     assert run.status == 1
 
 
+APPLICATIONS = """
+@pytest.mark.requirement("APP-01", "APP-03", "APP-04")
+def test_of_programs(not_run):
+    not_run("dnsmasq is not installed", "sudo apt-get install dnsmasq-base")
+"""
+
+
+@both_ways
+def test_applications_that_nobody_asked_for(suite, processes):
+    """Without --applications the tests of programs are left out, and the verdict does not speak of them."""
+    suite.except_for(tests=APPLICATIONS)
+
+    run = suite.run(*processes)
+
+    assert run.last == f"verdict: conformant - {MUST} of {MUST} MUST requirements hold"
+    assert run.status == 0
+    assert "APP" not in run.result["scope"]
+    assert not [one for one in run.result["requirements"] if one["id"].startswith("APP")]
+    assert "not asked for (--applications)" in run.text
+
+
+@both_ways
+def test_applications_that_are_asked_for(suite, processes):
+    """With --applications they count like any other: a program that is missing makes the run incomplete."""
+    suite.except_for(tests=APPLICATIONS)
+
+    run = suite.run("--applications", *processes)
+
+    assert run.last == f"verdict: incomplete - 3 of {MUST + 3} MUST requirements did not run"
+    assert run.status == 10
+    assert "APP" in run.result["scope"]
+    assert run.requirement("APP-01")["remedy"] == "sudo apt-get install dnsmasq-base"
+
+
 @pytest.mark.parametrize(
     ("selection", "ran"),
-    [(("-k", "BCAST"), 7), (("-m", "not slow"), 57), (("tests/test_own.py",), 1), (("-k", "nothing_like_it"), 0)],
+    [(("-k", "BCAST"), 7), (("-m", "not slow"), MUST), (("tests/test_own.py",), 1), (("-k", "nothing_like_it"), 0)],
     ids=["by word", "by mark", "by path", "to nothing"],
 )
 def test_a_narrowed_run_is_incomplete(suite, selection, ran):
@@ -167,7 +206,7 @@ def test_slow(): pass
 
     run = suite.run(*selection)
 
-    assert run.last == f"verdict: incomplete - narrowed by selection: {ran} of 57 MUST requirements ran"
+    assert run.last == f"verdict: incomplete - narrowed by selection: {ran} of {MUST} MUST requirements ran"
     assert run.status == 10
 
 
@@ -190,7 +229,7 @@ def test_last_failed_alone_is_narrowed(suite):
 
     run = suite.run("--lf")
 
-    assert run.last == "verdict: incomplete - narrowed by selection: 1 of 57 MUST requirements ran"
+    assert run.last == f"verdict: incomplete - narrowed by selection: 1 of {MUST} MUST requirements ran"
     assert run.status == 10
 
 
@@ -201,7 +240,9 @@ def test_stopping_at_the_first_failure(suite):
     run = suite.run("-x")
 
     assert run.status == 1
-    assert run.last.startswith("verdict: nonconformant - 1 of 57 MUST requirements does not hold: BCAST-01; 56 did not")
+    assert run.last.startswith(
+        f"verdict: nonconformant - 1 of {MUST} MUST requirements does not hold: BCAST-01; {MUST - 1} did not"
+    )
     assert run.requirement("HUB-01")["reason"] == "the run ended before its turn (stopping after 1 failures)"
 
 
@@ -212,7 +253,7 @@ def test_interrupted(suite):
     run = suite.run_apart()
 
     assert run.status == 2
-    assert run.last == "verdict: incomplete - 57 of 57 MUST requirements did not run"
+    assert run.last == f"verdict: incomplete - {MUST} of {MUST} MUST requirements did not run"
 
 
 def test_a_worker_dies(suite):
@@ -234,7 +275,7 @@ def test_a_requirement_without_any_test(suite):
 
     run = suite.run()
 
-    assert run.last == "verdict: incomplete - 1 of 57 MUST requirements did not run"
+    assert run.last == f"verdict: incomplete - 1 of {MUST} MUST requirements did not run"
     assert run.requirement("TTL-01")["reason"] == "no test asserts it"
 
 
@@ -267,7 +308,7 @@ def test_own(lab): pass
 
     run = suite.run()
 
-    assert run.last == "verdict: conformant - 57 of 57 MUST requirements hold; 1 left something behind"
+    assert run.last == f"verdict: conformant - {MUST} of {MUST} MUST requirements hold; 1 left something behind"
     assert "  tests/test_own.py::test_own: namespace hub is still there" in run.lines
     assert run.status == 1
 

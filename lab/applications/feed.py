@@ -1,0 +1,94 @@
+"""
+A market-data feed: numbered datagrams to a group, and receivers that count what is lost, repeated or out of order.
+
+The feed goes in bursts: the next one is sent when every receiver has the last of the one before, or at BURST_WITHIN.
+So no receiver has to hold more than a burst, and a feed is as fast as the slowest of its receivers.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.errors import CheckFailed
+from lab.host import Host
+from lab.machines.base import call
+from lab.machines.node import ask_all
+from lab.probes import options
+from lab.probes.payloads import TAG_SIZE, fresh_port, unique
+
+SIZE = 212  # octets of a datagram
+BURST = 100  # datagrams; the default receive buffer of a socket holds some 270 of them
+BURST_WITHIN = 2.0  # seconds; a few milliseconds in practice
+_NUMBER = struct.Struct("!I")
+
+
+@dataclass(frozen=True)
+class Received:
+    """What one receiver made of a feed: how many numbers never came, came again, or came after a later one."""
+
+    datagrams: int
+    lost: int
+    repeated: int
+    disordered: int
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One feed that was sent: what every receiver got, and how many datagrams a second that was."""
+
+    received: dict[str, Received]
+    rate: float
+
+
+def run(sender: Host, receivers: Sequence[Host], group: str, datagrams: int) -> Feed:
+    """Sends a feed of so many datagrams; every receiver is a member before the first."""
+    port, tag = fresh_port(), unique(TAG_SIZE)
+    sockets = {host.name: host.open_socket(**_receiver(host, group, port)) for host in receivers}
+    numbers: dict[str, list[int]] = {name: [] for name in sockets}
+    times: list[int] = []
+    try:
+        for first in range(0, datagrams, BURST):
+            burst = [_datagram(tag, number) for number in range(first, min(first + BURST, datagrams))]
+            sender.udp.send(burst, to=group, port=port, multicast_interface=sender.address())
+            waits = [
+                (host.node, call("wait_for", tokens=[[sockets[host.name], burst[-1]]], timeout=BURST_WITHIN))
+                for host in receivers
+            ]
+            takes = [(host.node, call("take", endpoints=[sockets[host.name]])) for host in receivers]
+            for host, (taken,) in zip(receivers, ask_all([*waits, *takes])[len(waits) :], strict=True):
+                numbers[host.name] += [_number(one["payload"]) for one in taken if one["payload"].startswith(tag)]
+                times += [one["time"] for one in taken]
+    finally:
+        ask_all([(host.node, call("close", endpoints=[sockets[host.name]])) for host in receivers])
+    if not times:
+        raise CheckFailed(f"{sender.name} sent {datagrams} datagrams to {group}: nobody heard any of them")
+    received = {name: _judged(heard, datagrams) for name, heard in numbers.items()}
+    return Feed(received, datagrams * 1e9 / max(1, max(times) - min(times)))
+
+
+def _receiver(host: Host, group: str, port: int) -> dict[str, object]:
+    return {
+        **options.UDP,
+        "options": [options.reuse_address()],
+        "bind": [group, port],
+        "late_options": [options.membership(group, host.address(), join=True)],
+    }
+
+
+def _datagram(tag: bytes, number: int) -> bytes:
+    return (tag + _NUMBER.pack(number)).ljust(SIZE, b"~")
+
+
+def _number(datagram: bytes) -> int:
+    return int(_NUMBER.unpack_from(datagram, TAG_SIZE)[0])
+
+
+def _judged(numbers: list[int], sent: int) -> Received:
+    highest, disordered = -1, 0
+    for number in numbers:
+        disordered += number < highest
+        highest = max(highest, number)
+    distinct = set(numbers)
+    return Received(len(numbers), sent - len(distinct), len(numbers) - len(distinct), disordered)

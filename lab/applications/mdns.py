@@ -1,0 +1,98 @@
+"""
+Multicast DNS (RFC 6762): avahi-daemon answers for the name of its host.
+
+It runs without D-Bus, which only programs of its own host would need to ask it.  Others ask by multicast, here as a
+one-shot query (section 5.1), whose answer comes back to the one who asked and repeats the number of the question.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import struct
+
+from lab.applications.packages import PACKAGES
+from lab.errors import CheckFailed
+from lab.host import Host
+from lab.machines import program
+from lab.machines.base import call
+from lab.machines.program import Program
+from lab.probes import options, sightings
+from lab.probes.sightings import ETHERNET, Sighting
+
+GROUP, PORT, TTL = "224.0.0.251", 5353, 255
+HEARD_WITHIN = 5.0
+"""Seconds for an announcement or an answer; milliseconds in practice."""
+_A, _IN = 1, 1  # type and class of the record of a host's IPv4 address (RFC 1035)
+_AUTHORITATIVE = b"\x84\x00"  # the flags of every answer (RFC 6762 section 18); a probe for a name has none
+
+_CONFIGURATION = """\
+[server]
+host-name={name}
+allow-interfaces={device}
+use-ipv4=yes
+use-ipv6=no
+enable-dbus=no
+[wide-area]
+enable-wide-area=no
+[publish]
+publish-hinfo=no
+publish-workstation=no
+"""
+
+
+def publish(host: Host, name: str) -> Program:
+    """Starts avahi-daemon, which answers for `name`.local on the overlay device; returns when the name is its own."""
+    text = _CONFIGURATION.format(name=name, device=host.plan.device)
+    command = ("avahi-daemon", "--no-drop-root", "--no-chroot", "--no-rlimits", "-f", "/run/avahi.conf")
+    files = {"avahi.conf": text}
+    return program.start(
+        host.node, *command, package=PACKAGES["avahi-daemon"], files=files, ready="Server startup complete"
+    )
+
+
+def announcement(at: Host, name: str, publisher: Host) -> Sighting:
+    """The first frame into a host's overlay device in which the publisher tells all its name; CheckFailed if none."""
+    matching = [
+        (12, b"\x08\x00"),
+        (ETHERNET + 12, socket.inet_aton(publisher.address())),
+        (ETHERNET + 16, socket.inet_aton(GROUP)),
+        (ETHERNET + 30, _AUTHORITATIVE),
+    ]
+    seen = sightings.wait(at.node, at.plan.device, matching, tag=_encoded(name), count=1, timeout=HEARD_WITHIN)
+    if not seen:
+        raise CheckFailed(
+            f"{at.name} did not hear {publisher.name} announce {name}.local within {HEARD_WITHIN:g} s",
+            remedy=f"tcpdump -ni {at.plan.device} udp port {PORT} on {at.name}, and on the hub",
+        )
+    return seen[0]
+
+
+def find(host: Host, name: str) -> str:
+    """The address that `name`.local has, asked from this host; CheckFailed when nobody answers."""
+    number = secrets.token_bytes(2)
+    question = _encoded(name) + struct.pack("!HH", _A, _IN)
+    query = number + struct.pack("!5H", 0, 1, 0, 0, 0) + question
+    chosen = [options.multicast_interface(host.address()), options.multicast_ttl(TTL)]
+    asking = host.open_socket(**options.UDP, options=chosen, bind=[host.address(), 0])
+    try:
+        _, (received,) = host.node.machine.batch(
+            [
+                call("send", endpoint=asking, payload=query, to=[GROUP, PORT]),
+                call("wait_for", tokens=[[asking, question]], timeout=HEARD_WITHIN),
+                call("take", endpoints=[asking]),
+            ]
+        )[1:]
+    finally:
+        host.node.machine.call("close", endpoints=[asking])
+    answers = [one["payload"] for one in received if one["payload"][:2] == number]
+    if not answers:
+        raise CheckFailed(
+            f"{host.name} asked for {name}.local by multicast, and nobody answered within {HEARD_WITHIN:g} s",
+            remedy=f"tcpdump -ni {host.plan.device} udp port {PORT} on {host.name}, and on the hub",
+        )
+    return socket.inet_ntoa(answers[0][-4:])  # the address is the last of the last record
+
+
+def _encoded(name: str) -> bytes:
+    return b"".join(bytes([len(label)]) + label.encode() for label in (name, "local")) + b"\0"

@@ -1,0 +1,110 @@
+"""
+VRRP (RFC 5798, version 3): keepalived on several hosts, one of which has the virtual address.
+
+Its timers are cut from a second to a tenth, which version 3 allows: a fail-over takes a third of a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+
+from lab.applications.packages import PACKAGES
+from lab.errors import CheckFailed
+from lab.host import Host
+from lab.machines import program
+from lab.machines.node import ask_all
+from lab.machines.program import Program
+from lab.probes.sightings import ETHERNET, Sighting
+
+PROTOCOL = 112
+GROUP = "224.0.0.18"
+TTL = 255
+ADVERTISED_EVERY = 0.1
+"""Seconds between two advertisements."""
+VIRTUAL = 200
+"""The virtual address, counted from the start of the overlay's network."""
+ROUTER_ID = 51
+ELECTED_WITHIN = 10.0
+"""Seconds for an election, programs' start included; half a second in practice."""
+
+_CONFIGURATION = """\
+global_defs {{
+  router_id {name}
+  vrrp_version 3
+}}
+vrrp_instance overlay {{
+  interface {device}
+  state BACKUP
+  virtual_router_id {router}
+  priority {priority}
+  advert_int {every}
+  virtual_ipaddress {{
+    {address}/32
+  }}
+}}
+"""
+
+
+def virtual_address(host: Host) -> str:
+    """The address that the hosts share."""
+    return str(host.plan.overlay.network.network_address + VIRTUAL)
+
+
+def master_down(priority: int) -> float:
+    """Seconds without an advertisement after which a router of this priority takes over (RFC 5798 section 6.1)."""
+    return 3 * ADVERTISED_EVERY + (256 - priority) * ADVERTISED_EVERY / 256
+
+
+def take_part(host: Host, priority: int) -> Program:
+    """Starts keepalived on the host's overlay device."""
+    text = _CONFIGURATION.format(
+        name=host.name,
+        device=host.plan.device,
+        router=ROUTER_ID,
+        priority=priority,
+        every=ADVERTISED_EVERY,
+        address=virtual_address(host),
+    )
+    # in the foreground, VRRP alone, with its words on standard output and none for syslog
+    command = ("keepalived", "-n", "-P", "-D", "-l", "-G", "-f", "/run/keepalived.conf")
+    return program.start(
+        host.node, *command, package=PACKAGES["keepalived"], files={"keepalived.conf": text}, ready="Startup complete"
+    )
+
+
+def await_owners(among: Iterable[Host], owners: Collection[str], *, within: float = ELECTED_WITHIN) -> None:
+    """Waits until exactly these hosts have the virtual address; CheckFailed with who has it after `within` (s)."""
+    hosts = list(among)
+    address = virtual_address(hosts[0])
+    deadline = time.monotonic() + within
+    while True:
+        for host in hosts:
+            left = max(0.0, deadline - time.monotonic())
+            host.node.ask("wait_held", address=address, held=host.name in owners, timeout=left)
+        # one after the other they may each have been right when they were asked
+        asked = [(host.node, host.node.call("wait_held", address=address, held=True, timeout=0.0)) for host in hosts]
+        found = {host.name for host, held in zip(hosts, ask_all(asked), strict=True) if held}
+        if found == set(owners):
+            return
+        if time.monotonic() > deadline:
+            raise CheckFailed(
+                f"the virtual address {address}: expected at {_listed(owners)}, found at {_listed(found)} "
+                f"after {within:g} s",
+                remedy=f"tcpdump -ni {hosts[0].plan.device} ip proto {PROTOCOL} on every router, and on the hub",
+            )
+
+
+def _listed(names: Collection[str]) -> str:
+    return " and ".join(sorted(names)) or "no host"
+
+
+def advertisements(seen: list[Sighting]) -> list[Sighting]:
+    """The advertisements among what was seen that are not wrapped in a tunnel's frame, in order of time."""
+    return [
+        sighting
+        for sighting in seen
+        if sighting.carrier is None
+        and sighting.frame[12:14] == b"\x08\x00"
+        and sighting.frame[ETHERNET + 9] == PROTOCOL
+    ]

@@ -1,0 +1,114 @@
+"""
+VRRP over the overlay: two spokes share one address, and advertisements across the hub tell which of them has it.
+
+    spoke1: keepalived 150 --224.0.0.18-->( hub: bridge0 )<--224.0.0.18-- keepalived 100 :spoke2
+"""
+
+import socket
+from ipaddress import IPv4Address
+
+import pytest
+
+pytestmark = pytest.mark.provoking
+PREFERRED, OTHER = 150, 100  # priorities
+MARGIN = 1.0  # seconds that a busy machine may add to a timer
+HEARD_WITHIN = 5.0  # seconds for a frame; a tenth in practice
+ARP = b"\x08\x06"
+NANOSECONDS = 1_000_000_000
+
+
+@pytest.fixture
+def routers(build_lab):
+    """A lab of two spokes, and the spokes: the preferred one, the other."""
+    lab = build_lab(spokes=2)
+    return lab, *lab.spokes
+
+
+def elect(vrrp, preferred, other):
+    """Starts keepalived on both; returns when the preferred one alone has the address."""
+    vrrp.take_part(preferred, PREFERRED)
+    vrrp.take_part(other, OTHER)
+    vrrp.await_owners([preferred, other], {preferred.name})
+
+
+def arrived(sightings, at):
+    """Of what was seen, what came into a host's overlay device."""
+    return [one for one in sightings if (one.node, one.interface, one.outgoing) == (at.name, at.plan.device, False)]
+
+
+def answers_at(lab, address, host, await_frames):
+    """Whether the hub reaches the address at that host, once the host has claimed it."""
+    mac = bytes.fromhex(host.node.link(host.plan.device)["IFLA_ADDRESS"].replace(":", ""))
+    claim = [(6, mac), (12, ARP)]
+    tag = socket.inet_aton(address)
+    await_frames(lab.hub.node, lab.hub.plan.device, claim, tag=tag, count=1, timeout=HEARD_WITHIN)
+    answers = lab.hub.ping(address)
+    replies = [one for one in arrived(lab.frames(), lab.hub) if one.frame[6:12] == mac and tag == one.frame[26:30]]
+    return dict(answers.counts) == {address: 1} and len(replies) > 0
+
+
+@pytest.mark.requirement("APP-03")
+def test_the_preferred_spoke_is_elected(routers, vrrp, await_frames):
+    """Of two spokes the one with the higher priority has the address alone, and the hub reaches it there."""
+    lab, preferred, other = routers
+
+    elect(vrrp, preferred, other)
+
+    assert answers_at(lab, vrrp.virtual_address(preferred), preferred, await_frames)
+
+
+@pytest.mark.requirement("APP-03")
+def test_advertisements_cross_the_hub(routers, vrrp, await_frames):
+    """The other spoke sees advertisements from the master to 224.0.0.18 with TTL 255, and none is bare on a NIC."""
+    lab, preferred, other = routers
+    elect(vrrp, preferred, other)
+    lab.forget()
+
+    source, group = (IPv4Address(address).packed for address in (preferred.address(), vrrp.GROUP))
+    matching = [(26, source), (23, bytes([vrrp.PROTOCOL])), (22, bytes([vrrp.TTL]))]
+    heard = await_frames(other.node, other.plan.device, matching, tag=group, count=3, timeout=HEARD_WITHIN)
+
+    assert len(heard) >= 3
+    seen = vrrp.advertisements(lab.frames())
+    assert {(one.node, one.interface) for one in seen} == inside(lab)
+    assert {one.frame[26:30] for one in arrived(seen, other)} == {source}
+
+
+def inside(lab):
+    """Every device of the overlay."""
+    ports = {(lab.hub.name, tunnel.hub_device) for tunnel in lab.topology.tunnels}
+    return ports | {(host.name, host.plan.device) for host in lab.hosts.values()}
+
+
+@pytest.mark.requirement("APP-04")
+def test_the_other_takes_over_and_gives_back(routers, vrrp, await_frames):
+    """With the master's tunnel down the other has the address within its master-down time, until the tunnel is back."""
+    lab, preferred, other = routers
+    both = [preferred, other]
+    elect(vrrp, preferred, other)
+    down, up = (("link_set", {"device": preferred.plan.device, "up": state}) for state in (False, True))
+
+    with preferred.node.changed(down, up):
+        vrrp.await_owners(both, {other.name})
+        assert answers_at(lab, vrrp.virtual_address(other), other, await_frames)
+        seen = vrrp.advertisements(lab.frames())
+    vrrp.await_owners(both, {preferred.name})
+
+    last_heard = max(one.time for one in arrived(seen, other))
+    first_sent = min(one.time for one in seen if one.node == other.name and one.outgoing and one.time > last_heard)
+    assert (first_sent - last_heard) / NANOSECONDS <= vrrp.master_down(OTHER) + MARGIN
+
+
+@pytest.mark.requirement("APP-04")
+def test_a_detached_port_splits_the_brain_and_its_return_heals_it(routers, vrrp):
+    """With a spoke's tunnel out of the hub's bridge both have the address; with it back in, the preferred one alone."""
+    lab, preferred, other = routers
+    both = [preferred, other]
+    elect(vrrp, preferred, other)
+    port = lab.topology.tunnel_of(preferred.name).hub_device
+    out = ("link_set", {"device": port, "nomaster": True})
+    back = ("link_set", {"device": port, "master": lab.topology.bridge})
+
+    with lab.hub.node.changed(out, back):
+        vrrp.await_owners(both, {preferred.name, other.name})
+    vrrp.await_owners(both, {preferred.name})
