@@ -65,7 +65,7 @@ FAULTS = (
     Fault(
         "ttl-inherit",
         "every tunnel inherits the TTL of what it carries",
-        ("WIRE-04", "TTL-03", "TTL-05"),
+        ("WIRE-04", "TTL-03", "TTL-05", "V6-02"),
         _everywhere(lambda options: {"ttl": None}),
     ),
     Fault(

@@ -13,7 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from lab.errors import EnvironmentProblem
 from lab.machines.node import Node
 
-TOOLS = ("iptables-legacy", "iptables-nft", "iptables")
+TOOLS = {
+    4: ("iptables-legacy", "iptables-nft", "iptables"),
+    6: ("ip6tables-legacy", "ip6tables-nft", "ip6tables"),
+}
 MODULES = (
     "ip_tables",
     "iptable_filter",
@@ -24,21 +27,22 @@ MODULES = (
     "nf_conntrack",
     "xt_state",
 )
-_working: dict[int, str] = {}
+MODULES_OF_IPV6 = ("ip6_tables", "ip6table_filter")
+_working: dict[tuple[int, int], str] = {}
 
 
-def tool(node: Node) -> str:
-    """The iptables that works on the node's kernel; EnvironmentProblem when none does."""
-    known = _working.get(id(node.machine))
+def tool(node: Node, version: int = 4) -> str:
+    """The iptables (of IPv6: ip6tables) that works on the node's kernel; EnvironmentProblem when none does."""
+    known = _working.get((id(node.machine), version))
     if known is not None:
         return known
     if node.machine.kind == "guest":
-        node.machine.call("load_modules", names=list(MODULES))
+        node.machine.call("load_modules", names=[*MODULES, *(MODULES_OF_IPV6 if version == 6 else ())])
     said: list[str] = []
-    for name in TOOLS:
+    for name in TOOLS[version]:
         tried = node.run(name, "-S")
         if tried["status"] == 0:
-            _working[id(node.machine)] = name
+            _working[id(node.machine), version] = name
             return name
         said.append(tried["errors"].strip().splitlines()[-1] if tried["errors"].strip() else f"{name}: failed")
     raise EnvironmentProblem(
@@ -60,9 +64,9 @@ def rules(node: Node, *appended: Sequence[str], policy: Mapping[str, str] | None
         _change(node, "-D", appended, dict.fromkeys(policy or {}, "ACCEPT"))
 
 
-def append(node: Node, *appended: Sequence[str], policy: Mapping[str, str] | None = None) -> None:
-    """Appends rules and sets chain policies for good: for as long as the lab lives."""
-    _change(node, "-A", appended, policy or {})
+def append(node: Node, *appended: Sequence[str], policy: Mapping[str, str] | None = None, version: int = 4) -> None:
+    """Appends rules and sets chain policies for good, for as long as the lab lives; `version` 6 is ip6tables."""
+    _change(node, "-A", appended, policy or {}, version)
 
 
 def hits(node: Node, chain: str = "INPUT") -> list[int]:
@@ -71,11 +75,15 @@ def hits(node: Node, chain: str = "INPUT") -> list[int]:
     return [int(line.split()[0]) for line in listed["output"].splitlines()[2:] if line.strip()]
 
 
-def _change(node: Node, verb: str, changed: Sequence[Sequence[str]], policy: Mapping[str, str]) -> None:
+def _change(
+    node: Node, verb: str, changed: Sequence[Sequence[str]], policy: Mapping[str, str], version: int = 4
+) -> None:
     """One iptables-restore for all of it, all or nothing: to start a program takes tens of milliseconds in a guest."""
     lines = ["*filter", *(f":{chain} {verdict}" for chain, verdict in policy.items())]
     lines += [" ".join((verb, *rule)) for rule in changed]
     document = "\n".join([*lines, "COMMIT"])
-    done = node.run("sh", "-c", f"exec {tool(node)}-restore --noflush <<'END'\n{document}\nEND\n")
+    done = node.run("sh", "-c", f"exec {tool(node, version)}-restore --noflush <<'END'\n{document}\nEND\n")
     if done["status"] != 0:
-        raise EnvironmentProblem(f"{tool(node)}-restore failed on {node.name}: {done['errors'].strip()}\n{document}")
+        raise EnvironmentProblem(
+            f"{tool(node, version)}-restore failed on {node.name}: {done['errors'].strip()}\n{document}"
+        )

@@ -47,6 +47,7 @@ def ping(
 ) -> echo.Answers:
     """Pings `to` once out of a device, by default the network's own; answers count for the node they came from."""
     found = ipv6.link_locals(nodes, plans, network)
+    ipv6.required(found, node.name, plans[node.name])
     return echo.ping(
         node,
         plans,

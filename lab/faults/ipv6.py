@@ -1,0 +1,102 @@
+"""
+Faults of IPv6 inside the overlay: all on the hosts, all invisible to IPv4.
+
+On a lab that has no IPv6 they change nothing that IPv4 sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lab.faults.fault import Fault, Named
+from lab.host import Host
+from lab.laboratory import Lab
+from lab.machines import firewall
+
+IPV6_LEAST_MTU = 1280  # RFC 8200 section 5
+
+
+def _victim(lab: Lab) -> Host:
+    """The spoke that faults of a single spoke are put on: the last one."""
+    return lab.spokes[-1]
+
+
+def _at_victim(lab: Lab) -> tuple[str, str]:
+    return _victim(lab).name, _victim(lab).plan.device
+
+
+def _disabled(lab: Lab) -> None:
+    spoke = _victim(lab)
+    spoke.node.write_sysctls({f"net.ipv6.conf.{spoke.plan.device}.disable_ipv6": 1})
+
+
+def _multicast_ping_ignored(lab: Lab) -> None:
+    _victim(lab).node.write_sysctls({"net.ipv6.icmp.echo_ignore_multicast": 1})
+
+
+def _filtered(chain: str) -> Callable[[Lab], None]:
+    def inject(lab: Lab) -> None:
+        firewall.append(_victim(lab).node, (chain, "-p", "ipv6-icmp", "-j", "DROP"), version=6)
+
+    return inject
+
+
+def _first_version_of_mld(lab: Lab) -> None:
+    for host in lab.hosts.values():
+        host.node.write_sysctls({f"net.ipv6.conf.{host.plan.device}.force_mld_version": 1})
+
+
+def _mtu_too_small(lab: Lab) -> None:
+    spoke = _victim(lab)
+    spoke.node.apply(("link_set", {"device": spoke.plan.device, "mtu": IPV6_LEAST_MTU - 1}))
+
+
+FAULTS = (
+    Fault(
+        "ipv6-disabled",
+        "disable_ipv6=1 on one spoke's overlay device",
+        ("V6-01",),
+        _disabled,
+        greens=("BCAST-01",),
+        finding=Named("ipv6-disabled", _at_victim),
+    ),
+    Fault(
+        "ipv6-multicast-ping-ignored",
+        "one spoke ignores pings to IPv6 multicast addresses",
+        ("V6-01",),
+        _multicast_ping_ignored,
+        greens=("BCAST-01", "V6-02", "V6-04"),
+        finding=Named("ipv6-multicast-ping-ignored", _at_victim),
+    ),
+    Fault(
+        "icmpv6-filtered",
+        "one spoke's firewall drops ICMPv6 that comes in, neighbour discovery with it",
+        ("V6-01",),
+        _filtered("INPUT"),
+        greens=("BCAST-01", "V6-02", "V6-04"),
+        finding=Named("icmpv6-filtered", _at_victim),
+    ),
+    Fault(
+        "icmpv6-output-filtered",
+        "one spoke's firewall drops ICMPv6 that it sends: nobody hears of its memberships",
+        ("V6-01", "V6-02"),
+        _filtered("OUTPUT"),
+        greens=("BCAST-01", "V6-04"),
+        finding=Named("icmpv6-filtered", _at_victim),
+    ),
+    Fault(
+        "mld-version-1",
+        "every host speaks the first version of MLD",
+        ("V6-02",),
+        _first_version_of_mld,
+        greens=("V6-01", "V6-04"),
+    ),
+    Fault(
+        "mtu-below-1280",
+        "one spoke's overlay MTU is 1279",
+        ("V6-01", "V6-04"),
+        _mtu_too_small,
+        greens=("BCAST-01",),
+        finding=Named("mtu-below-1280", _at_victim),
+    ),
+)
