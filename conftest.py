@@ -3,13 +3,17 @@
 pytest_plugins = [
     "fixtures.options",
     "fixtures.requirements",
+    "fixtures.provision",
     "fixtures.live",
     "fixtures.machines",
     "fixtures.labs",
     "fixtures.probes",
     "fixtures.underlay",
     "fixtures.applications",
+    "fixtures.snooping",
+    "fixtures.applications",
     "fixtures.evidence",
+    "fixtures.diagnosis",
     "reports.plugin",
     "reports.evidence",
 ]

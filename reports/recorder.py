@@ -37,28 +37,29 @@ class Recorder:
 
     def deliveries(self) -> list[Delivery]:
         """Return every delivery that a test recorded."""
-        return [delivery_of(entry) for _, entry in self._entries("delivery")]
+        return [delivery_of(entry) for *_, entry in self._entries("delivery")]
 
     def findings(self) -> list[dict[str, Any]]:
-        """Return the findings of the diagnosis, once each, with the requirements of all tests that met them."""
+        """Return the findings of the diagnosis, once each, with the tests that met them and their requirements."""
         merged: dict[str, dict[str, Any]] = {}
-        for ids, entry in self._entries("finding"):
+        for nodeid, ids, entry in self._entries("finding"):
             named = [*entry.get("requirements", []), *ids]
-            same = repr({key: value for key, value in entry.items() if key != "requirements"})
-            finding = merged.setdefault(same, {**entry, "requirements": []})
+            same = repr([entry.get(key) for key in ("code", "node", "interface")])
+            finding = merged.setdefault(same, {**entry, "requirements": [], "tests": []})
+            finding["tests"].append(nodeid)
             finding["requirements"] = in_order([*finding["requirements"], *named])
         return list(merged.values())
 
-    def _entries(self, name: str) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
-        """Return the entries of one name with the ids of their test; later phases repeat those of earlier ones."""
-        found: list[tuple[tuple[str, ...], dict[str, Any]]] = []
-        for reports in self.reports.values():
+    def _entries(self, name: str) -> list[tuple[str, tuple[str, ...], dict[str, Any]]]:
+        """Return the entries of one name with their test and its ids; later phases repeat those of earlier ones."""
+        found: list[tuple[str, tuple[str, ...], dict[str, Any]]] = []
+        for nodeid, reports in self.reports.items():
             entries: list[dict[str, Any]] = []
             for report in reports:
                 for key, value in report.user_properties:
                     if key == name and isinstance(value, dict) and value not in entries:
                         entries.append(value)
-            found.extend((_ids(reports), entry) for entry in entries)
+            found.extend((nodeid, _ids(reports), entry) for entry in entries)
         return found
 
 

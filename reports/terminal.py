@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lab.requirements import AREAS, CATALOGUE, ON_DEMAND, Level
 from reports.conformance import Conformance, Judged, Outcome, Tally, tally
@@ -14,6 +14,7 @@ from reports.deliveries import KINDS, Matrix
 Tone = Literal["plain", "strong", "good", "bad", "unsure", "faint"]
 
 PLAIN_ASCII = {"✓": "+", "✗": "x", "·": ".", "→": "->", "–": "-"}
+EXPLAINED = "what is wrong is told above; the reports have each test"
 MARKS = {"delivered": "✓", "wrong": "✗", "silent": "·", "untested": " "}
 
 
@@ -36,9 +37,17 @@ def encodable(text: str, encoding: str | None) -> str:
     return text
 
 
-def summary(conformance: Conformance, tables: Sequence[Matrix], width: int) -> list[Line]:
+def summary(
+    conformance: Conformance, tables: Sequence[Matrix], findings: Sequence[Mapping[str, Any]], width: int
+) -> list[Line]:
     """Return everything but the last line."""
-    return [*delivery_lines(tables, width), *area_lines(conformance), *reason_lines(conformance)]
+    explained = {identity for finding in findings for identity in finding["requirements"]}
+    return [
+        *delivery_lines(tables, width),
+        *area_lines(conformance),
+        *finding_lines(conformance, findings),
+        *reason_lines(conformance, explained),
+    ]
 
 
 def delivery_lines(tables: Sequence[Matrix], width: int) -> list[Line]:
@@ -134,8 +143,35 @@ def _rest(counts: Tally) -> list[tuple[int, str]]:
     return [(counts.failed, "failed"), (counts.not_run, "not run"), (counts.not_applicable, "not applicable")]
 
 
-def reason_lines(conformance: Conformance) -> list[Line]:
-    """Return what failed, did not run or does not apply, one entry for each reason, with what mends it."""
+def finding_lines(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """Return what is wrong: each cause once, however many tests failed from it, with what mends it."""
+    if not findings:
+        return []
+    failed = {judged.requirement.id for judged in conformance.requirements if judged.outcome == "failed"}
+    causes: dict[str, list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        causes.setdefault(str(finding["code"]), []).append(finding)
+    lines = [Line(""), Line("  what is wrong", "strong")]
+    for code, places in causes.items():
+        lines.append(Line(f"  {code}", "bad"))
+        for finding in places:
+            lines += [Line(f"      {finding['summary']}"), Line(f"      {finding['evidence']}", "faint")]
+            if finding["remedy"]:
+                lines.append(Line(f"      run on {finding['node']}: {finding['remedy']}", "strong"))
+        broken = failed.intersection(*[one["requirements"] for one in places]) if places else set()
+        tests = {test for one in places for test in one["tests"]}
+        if broken:
+            count = "1 failed test" if len(tests) == 1 else f"{len(tests)} failed tests"
+            lines.append(Line(f"      behind {count} of {compact(sorted(broken))}", "faint"))
+    return lines
+
+
+def reason_lines(conformance: Conformance, explained: Collection[str] = ()) -> list[Line]:
+    """
+    Return what failed, did not run or does not apply, one entry for each reason, with what mends it.
+
+    What a finding has `explained` is only named.
+    """
     lines: list[Line] = []
     headings: dict[Outcome, tuple[str, Tone]] = {
         "failed": ("does not hold", "bad"),
@@ -146,7 +182,9 @@ def reason_lines(conformance: Conformance) -> list[Line]:
         groups: dict[tuple[str, str | None], list[str]] = {}
         for judged in conformance.requirements:
             if judged.outcome == outcome:
-                groups.setdefault((judged.reason, judged.remedy), []).append(judged.requirement.id)
+                known = outcome == "failed" and judged.requirement.id in explained
+                key = (EXPLAINED, None) if known else (judged.reason, judged.remedy)
+                groups.setdefault(key, []).append(judged.requirement.id)
         if groups:
             lines += [Line(""), Line(f"  {heading}", "strong")]
         for (reason, remedy), ids in groups.items():

@@ -14,6 +14,7 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from lab.diagnose import rules
 from lab.diagnose.legs import Loss
@@ -39,8 +40,21 @@ def explain(scene: Scene) -> tuple[Finding, ...]:
         for finding in rule(scene):
             found.setdefault((finding.code, finding.node, finding.interface), finding)
     places = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
-    findings = sorted(found.values(), key=lambda finding: finding.node not in places)
+    findings = [_with_loss(finding, scene.losses) for finding in found.values()]
+    findings.sort(key=lambda finding: finding.node not in places)
     return (*findings, *whereabouts(scene, findings))
+
+
+def _with_loss(finding: Finding, losses: Iterable[Loss]) -> Finding:
+    """The finding with the loss that ended at its interface, or at its node, as part of its evidence."""
+    at_node = [loss for loss in losses if finding.node in (loss.node, loss.missing.node)]
+    exact = [loss for loss in at_node if finding.interface in (loss.missing.interface, _last(loss))]
+    chosen = next(iter([*exact, *at_node]), None)
+    return replace(finding, evidence=f"{finding.evidence}; {chosen}") if chosen else finding
+
+
+def _last(loss: Loss) -> str:
+    return loss.last.interface if loss.last else ""
 
 
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -13,8 +13,9 @@ import pkgutil
 from collections.abc import Mapping
 
 from lab import faults
-from lab.errors import UsageProblem
+from lab.errors import EnvironmentProblem, UsageProblem
 from lab.faults.fault import Fault
+from lab.laboratory import Lab
 
 __all__ = ["Fault", "known", "named"]
 
@@ -32,8 +33,25 @@ def known() -> Mapping[str, Fault]:
 
 
 def named(name: str) -> Fault:
-    """The fault of a name; UsageProblem lists the ones there are (`--inject=list` does so on purpose)."""
+    """
+    The fault of a name, or of a command on a node: `hub: ip link set gretap2 nomaster`.
+
+    UsageProblem lists the ones there are (`--inject=list` does so on purpose).
+    """
+    node, colon, command = name.partition(": ")
+    if colon and command.strip():
+        return Fault(name, f"`{command}` was run on {node}", (), functools.partial(_run, node, command))
     if name not in known():
         listed = "\n".join(f"  {fault.name:<24} {fault.what}" for _, fault in sorted(known().items()))
         raise UsageProblem(f"--inject={name} names no fault; there are:\n{listed}")
     return known()[name]
+
+
+def _run(node: str, command: str, lab: Lab) -> None:
+    """Runs a shell command on a node of the lab; EnvironmentProblem says what the command said."""
+    if node not in lab.nodes:
+        raise UsageProblem(f"--inject={node}: ... names no node; this lab has {', '.join(lab.nodes)}")
+    done = lab.nodes[node].run("sh", "-c", command)
+    if done["status"] != 0:
+        said = (done["errors"] or done["output"]).strip()
+        raise EnvironmentProblem(f"on {node}, `{command}` ended with {done['status']}: {said}")
