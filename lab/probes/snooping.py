@@ -1,0 +1,74 @@
+"""What a snooping bridge knows: the ports that it lists for a group, and the IGMP that it is told by."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable
+
+from lab.errors import CheckFailed
+from lab.machines.node import Node
+from lab.model import ALL_HOSTS, Topology
+from lab.probes.echo import checksum
+
+LISTED_DEADLINE = 2.0  # seconds; a report leaves within two ticks of its host's clock, an entry goes when it is told to
+QUERY, V2_REPORT = 0x11, 0x16
+VERSION_2 = 2
+TOS, TTL, IGMP = 0xC0, 1, 2
+ROUTER_ALERT = bytes.fromhex("94040000")
+HEADER = 24  # octets of an IPv4 header with Router Alert
+
+
+def port_of(topology: Topology, host: str) -> str:
+    """The bridge's port behind which a host is; the bridge itself for the hub."""
+    return topology.bridge if host == topology.hub.name else topology.tunnel_of(host).hub_device
+
+
+def listed(node: Node, group: str) -> set[str]:
+    """The ports that a node's bridge lists for a group."""
+    return {entry["port"] for entry in node.read("mdb") if entry["group"] == group}
+
+
+def await_listed(
+    node: Node, group: str, ports: Iterable[str], *, present: bool = True, timeout: float = LISTED_DEADLINE
+) -> None:
+    """Waits until the bridge lists each of the ports for a group, or none of them; CheckFailed when it does not."""
+    wanted = list(ports)
+    wrong = node.ask("wait_mdb", group=group, ports=wanted, present=present, timeout=timeout)
+    if wrong:
+        there = ", ".join(sorted(listed(node, group))) or "no port"
+        raise CheckFailed(
+            f"multicast database of {node.name}: expected {group} {'at' if present else 'no more at'} "
+            f"{', '.join(wrong)} within {timeout:g} s, found it at {there}",
+            remedy=f"bridge mdb show on {node.name}; tcpdump -ni {wrong[0]} igmp; iptables -L OUTPUT -v on the member",
+        )
+
+
+def versions(node: Node) -> dict[str, int]:
+    """The version of IGMP that a host speaks, by device: 3, or that of the oldest querier that it has heard."""
+    lines = str(node.ask("read_net", name="igmp")).splitlines()[1:]
+    heads = [line.replace(":", " ").split() for line in lines if not line.startswith("\t")]
+    return {device: int(version.lstrip("V")) for _, device, _, version in heads}
+
+
+def query(mac: str, source: str, *, version: int = 3, code: int = 1) -> bytes:
+    """A general query (RFC 3376 section 4.1, RFC 2236 section 2) as a frame; `code` in 1/10 s, 0 in v3 is at once."""
+    message = struct.pack("!BBH4s", QUERY, code, 0, bytes(4))
+    if version > VERSION_2:
+        message += struct.pack("!BBH", 0, 0, 0)
+    return _frame(mac, source, ALL_HOSTS, message)
+
+
+def report(mac: str, source: str, group: str) -> bytes:
+    """A v2 membership report (RFC 2236 section 2) as a frame."""
+    return _frame(mac, source, group, struct.pack("!BBH4s", V2_REPORT, 0, 0, socket.inet_aton(group)))
+
+
+def _frame(mac: str, source: str, to: str, message: bytes) -> bytes:
+    said = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
+    head = struct.pack("!BBHHHBBH", 0x46, TOS, HEADER + len(said), 0, 0, TTL, IGMP, 0) + socket.inet_aton(source)
+    head += socket.inet_aton(to) + ROUTER_ALERT
+    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    # RFC 1112 section 6.4: the low 23 bits of the group
+    group = bytes.fromhex("01005e") + bytes([socket.inet_aton(to)[1] & 0x7F]) + socket.inet_aton(to)[2:]
+    return group + bytes.fromhex(mac.replace(":", "")) + b"\x08\x00" + head + said

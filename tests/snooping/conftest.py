@@ -1,0 +1,38 @@
+"""Bridges that snoop, and what is set at them."""
+
+import pytest
+
+# In clock ticks of 1/100 s.  A new querier floods for the length of its response interval (10 s by default), which is
+# also how long hosts may take to answer a query; less than 1/10 s would be an IGMPv1 query (RFC 2236 section 4).
+QUERIER = {"IFLA_BR_MCAST_QUERY_RESPONSE_INTVL": 10, "IFLA_BR_MCAST_QUERIER": 1}
+
+
+@pytest.fixture
+def parameters():
+    """The parameters of a lab's bridge under the kernel's names: `parameters(lab)["IFLA_BR_MCAST_QUERIER"]`."""
+    return lambda lab: lab.hub.node.link(lab.topology.bridge)["IFLA_LINKINFO"]["IFLA_INFO_DATA"]
+
+
+@pytest.fixture
+def set_bridge():
+    """`set_bridge(lab, IFLA_BR_MCAST_QUERIER=1)` sets parameters of a lab's bridge, one after the other."""
+
+    def change(lab, **values):
+        bridge = {"device": lab.topology.bridge, "kind": "bridge"}
+        lab.hub.node.apply(*(("link_set", {**bridge, "data": [[name, value]]}) for name, value in values.items()))
+
+    return change
+
+
+@pytest.fixture
+def quick_querier():
+    """What makes a bridge a querier that answers and counts within 1/10 s."""
+    return QUERIER
+
+
+@pytest.fixture
+def querier_lab(standing, quick_querier, await_pruning):
+    """A lab of three spokes whose bridge is a querier and prunes."""
+    lab = standing(spokes=3, bridge=quick_querier)
+    await_pruning(lab)
+    return lab

@@ -1,0 +1,70 @@
+"""
+Snooping without a querier, as Linux bridges come: the hub notes who joined, and floods to everybody all the same.
+
+    spoke1 -- 239.195.0.1 -->( hub: bridge0, MDB: 239.195.0.1 at tunnel2 )--> spoke2, spoke3, ... members or not
+"""
+
+import pytest
+
+LARGE_TTL = 64
+
+
+@pytest.fixture
+def default_bridge(overlay, parameters, not_applicable):
+    """The lab, if its bridge snoops and is no querier."""
+    found = {name: parameters(overlay)[f"IFLA_BR_MCAST_{name}"] for name in ("SNOOPING", "QUERIER")}
+    if found != {"SNOOPING": 1, "QUERIER": 0}:
+        not_applicable(f"it is about a bridge that snoops and is no querier; {overlay.topology.bridge} has {found}")
+    return overlay
+
+
+@pytest.mark.requirement("SNOOP-01")
+def test_everybody_gets_what_one_node_joined(default_bridge, sender, fresh_group, await_listed, came_in):
+    """A group that the hub lists at one node's port alone is heard there, and comes in at every other node as well."""
+    others = default_bridge.others(sender)
+    member = others[-1]
+
+    with default_bridge.listen([member], group=fresh_group) as heard:
+        await_listed(default_bridge, fresh_group, [member])
+        sender.udp.send(to=fresh_group, multicast_interface=sender.address())
+        reached = came_in(default_bridge, sender, fresh_group)
+
+    heard.exactly_once(at=[member])
+    assert reached == set(others)
+
+
+@pytest.mark.requirement("SNOOP-01")
+def test_everybody_gets_what_nobody_joined(default_bridge, sender, fresh_group, came_in):
+    """A group without members comes in at every other node."""
+    assert came_in(default_bridge, sender, fresh_group) == set(default_bridge.others(sender))
+
+
+@pytest.mark.requirement("SNOOP-06")
+def test_no_port_withholds_multicast(default_bridge):
+    """While no querier fills the hub's list, each of its ports floods multicast."""
+    withheld = [
+        port["IFLA_IFNAME"]
+        for port in default_bridge.hub.node.read("bridge_ports")
+        if not (port.get("IFLA_PROTINFO") or {}).get("IFLA_BRPORT_MCAST_FLOOD", 1)
+    ]
+
+    assert withheld == []
+
+
+@pytest.mark.requirement("SNOOP-06")
+@pytest.mark.provoking
+def test_a_port_that_does_not_flood_is_deaf_though_listed(provoked, spoke1, spoke2, fresh_group, await_listed):
+    """With mcast_flood off and no querier a listed member hears a spoke's broadcast, and its multicast not."""
+    sender, member = spoke1, spoke2
+    port = {"device": provoked.topology.tunnel_of(member.name).hub_device}
+    on, off = (("bridge_port", {**port, "mcast_flood": flag}) for flag in (1, 0))
+
+    with provoked.hub.node.changed(off, on):
+        with provoked.listen([member], group=fresh_group) as heard:
+            await_listed(provoked, fresh_group, [member.name])
+            sender.udp.send(to=fresh_group, ttl=LARGE_TTL)
+        with provoked.listen([member]) as broadcast:
+            sender.udp.send(to=provoked.everyone)
+
+    heard.nothing(at=[member.name])
+    broadcast.exactly_once(at=[member.name])

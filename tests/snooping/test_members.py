@@ -1,0 +1,114 @@
+"""
+The hub's list is made of membership reports: a member whose IGMP does not reach the hub is deaf where it prunes.
+
+    spoke2: join 239.195.0.1 --IGMP, TTL 1--> ( hub: bridge0, querier, MDB: 239.195.0.1 at tunnel2 )
+                    a firewall, or a router and `ttl inherit`: no entry, no delivery, whatever the datagram's TTL
+"""
+
+import pytest
+
+MDNS = "224.0.0.251"
+LARGE_TTL, FIXED = 64, 64
+NO_IGMP = ("OUTPUT", "-p", "igmp", "-j", "DROP")
+IP_PROTOCOL, ICMP_TYPE = 23, 34  # offsets in an Ethernet frame
+ICMP, TIME_EXCEEDED = 1, 11
+UNLIMITED = ("net.ipv4.icmp_ratelimit", 0)
+
+pytestmark = pytest.mark.requirement("SNOOP-05")
+
+
+def heard_by(lab, sender, receiver, to, group=None, **more):
+    """How many copies a receiver hears of a datagram with a large TTL."""
+    with lab.listen([receiver], group=group) as heard:
+        sent = sender.udp.send(to=to, ttl=LARGE_TTL, multicast_interface=sender.address(), **more)
+    return heard.payloads[receiver.name].count(sent.payload)
+
+
+def test_every_member_is_listed_at_its_port(
+    overlay, receiver, parameters, not_applicable, await_listed, listed, fresh_group
+):
+    """Once a node has joined a group, the hub lists the group at the port to it, and at no other."""
+    if not parameters(overlay)["IFLA_BR_MCAST_SNOOPING"]:
+        not_applicable(f"{overlay.topology.bridge} does not snoop: it lists nothing, and floods")
+
+    with receiver.member() as member:
+        member.join(fresh_group)
+        await_listed(overlay, fresh_group, [receiver.name])
+        found = listed(overlay, fresh_group)
+
+    assert found == {receiver.name}
+
+
+def test_every_listed_member_hears_every_sender(querier_lab, fresh_group, await_listed):
+    """With a querier each node's datagram is heard once by members on all nodes, its own included."""
+    lab = querier_lab
+
+    with lab.listen(lab.hosts, group=fresh_group) as heard:
+        await_listed(lab, fresh_group, lab.hosts)
+        for sender in lab.hosts.values():
+            sender.udp.send(to=fresh_group)
+
+    heard.exactly_once(at=lab.hosts)
+
+
+@pytest.mark.provoking
+def test_a_member_whose_reports_are_filtered_is_deaf(
+    querier_lab, firewall, set_bridge, fresh_group, await_listed, await_pruning, listed
+):
+    """Without its reports a member is not listed and deaf to the group alone; after the next query it hears again."""
+    lab = querier_lab
+    sender, other, member = lab.spokes
+    group = fresh_group
+
+    with member.member() as filtered:
+        with firewall(member, NO_IGMP), other.member() as well:
+            filtered.join(group)
+            well.join(group)
+            await_listed(lab, group, [other.name])
+            heard = {host.name: heard_by(lab, sender, host, group, group) for host in (other, member)}
+            spared = heard_by(lab, sender, member, lab.everyone), heard_by(lab, sender, member, MDNS, MDNS)
+            without = listed(lab, group)
+        # the other one has left: a new querier floods, and who hears another's report keeps its own (RFC 2236 section 3)
+        set_bridge(lab, IFLA_BR_MCAST_QUERIER=0)
+        set_bridge(lab, IFLA_BR_MCAST_QUERIER=1)  # asks at once
+        await_listed(lab, group, [member.name])
+        await_pruning(lab)
+        again = heard_by(lab, sender, member, group, group)
+
+    assert (without, heard, spared) == ({other.name}, {other.name: 1, member.name: 0}, (1, 1))
+    assert again == 1
+
+
+class TestAcrossARouter:
+    def test_reports_die_with_an_inherited_ttl(
+        self, standing, quick_querier, await_pruning, await_frames, listed, fresh_group
+    ):
+        """With `ttl inherit` the list stays empty: TTL 64 does not help the group, and broadcast and 224.0.0.x pass."""
+        lab = standing(routers=1, ttl=None, bridge=quick_querier)
+        await_pruning(lab)
+        sender, member = lab.hub, lab.spokes[-1]
+        quoted = [(IP_PROTOCOL, bytes([ICMP])), (ICMP_TYPE, bytes([TIME_EXCEEDED]))]
+        asked_for = bytes(map(int, fresh_group.split(".")))
+
+        with lab.nodes["r1"].with_sysctl(*UNLIMITED), member.member() as joined:
+            joined.join(fresh_group)
+            returned = await_frames(member.node, member.plan.nic, quoted, tag=asked_for, count=1, timeout=2)
+            found = listed(lab, fresh_group)
+            copies = heard_by(lab, sender, member, fresh_group, fresh_group)
+
+        assert returned
+        assert (found, copies) == (set(), 0)
+        assert heard_by(lab, sender, member, lab.everyone) == 1
+        assert heard_by(lab, sender, member, MDNS, MDNS) == 1
+
+    def test_reports_arrive_with_a_fixed_ttl(self, standing, quick_querier, await_pruning, await_listed, fresh_group):
+        """With `ttl 64` a member behind the router is listed and hears the group, whose TTL is 1."""
+        lab = standing(routers=1, ttl=FIXED, bridge=quick_querier)
+        await_pruning(lab)
+        member = lab.spokes[-1].name
+
+        with lab.listen([member], group=fresh_group) as heard:
+            await_listed(lab, fresh_group, [member])
+            lab.hub.udp.send(to=fresh_group)
+
+        heard.exactly_once(at=[member])

@@ -1,0 +1,72 @@
+"""
+Snooping with a querier: a group goes to the ports that have members, and one that nobody joined goes nowhere.
+
+    spoke1 -- 239.195.0.1 -->( hub: bridge0, querier, MDB: 239.195.0.1 at tunnel2 )--> spoke2      not to spoke3
+"""
+
+import contextlib
+
+import pytest
+
+ROUTER, ASK = 2, 1  # mcast_router (bridge(8)): a router port always; when a router is heard
+
+
+@contextlib.contextmanager
+def router_port(lab, spoke):
+    """The hub takes a spoke for a multicast router."""
+    port = {"device": lab.topology.tunnel_of(spoke.name).hub_device}
+    on, off = (("bridge_port", {**port, "mcast_router": value}) for value in (ROUTER, ASK))
+    with lab.hub.node.changed(on, off):
+        yield
+
+
+@pytest.mark.requirement("SNOOP-02")
+@pytest.mark.parametrize("position", range(4), ids=["from=hub", "from=spoke1", "from=spoke2", "from=spoke3"])
+class TestPruning:
+    def test_a_group_goes_to_its_members_alone(self, querier_lab, position, fresh_group, await_listed, came_in):
+        """A group that one spoke joined is heard by it once, and comes in at no other spoke."""
+        lab = querier_lab
+        sender = list(lab.hosts.values())[position]
+        member = lab.others(sender)[-1]
+
+        with lab.listen([member], group=fresh_group) as heard:
+            await_listed(lab, fresh_group, [member])
+            sender.udp.send(to=fresh_group)
+            reached = came_in(lab, sender, fresh_group)
+
+        heard.exactly_once(at=[member])
+        assert reached == {member}
+
+    def test_a_group_without_members_goes_nowhere(self, querier_lab, position, fresh_group, came_in):
+        """A group that nobody joined comes in at no node, not even at the hub."""
+        sender = list(querier_lab.hosts.values())[position]
+
+        assert came_in(querier_lab, sender, fresh_group) == set()
+
+    def test_a_router_port_gets_everything(self, querier_lab, position, fresh_group, await_listed, came_in):
+        """Behind a port with mcast_router 2 a spoke gets what another one joined, and what nobody joined."""
+        lab = querier_lab
+        sender = list(lab.hosts.values())[position]
+        member, router = lab.others(sender)[-1], lab[lab.others(sender)[1]]
+
+        with router_port(lab, router):
+            unregistered = came_in(lab, sender, fresh_group)
+            with lab[member].member() as joined:
+                joined.join(fresh_group)
+                await_listed(lab, fresh_group, [member])
+                registered = came_in(lab, sender, fresh_group)
+
+        assert (unregistered, registered) == ({router.name}, {router.name, member})
+
+
+@pytest.mark.requirement("SNOOP-02")
+def test_the_hub_is_a_member_like_any(querier_lab, fresh_group, await_listed):
+    """A group that the hub itself joined is listed at bridge0; it is heard there and at the spokes that joined."""
+    lab = querier_lab
+    sender, member = lab.spokes[0], lab.spokes[-1]
+
+    with lab.listen(["hub", member], group=fresh_group) as heard:
+        await_listed(lab, fresh_group, ["hub", member.name])
+        sender.udp.send(to=fresh_group)
+
+    heard.exactly_once(at=["hub", member.name])

@@ -1,0 +1,194 @@
+"""
+The querier's questions: what they look like, when they come, and what follows from them.
+
+    ( hub: bridge0, querier ) --general query to 224.0.0.1--> spoke1, spoke2     --report--> the hub's list
+                              --query about one group----->   the member that has left; no answer: struck off
+"""
+
+import pytest
+
+ALL_HOSTS = "224.0.0.1"
+UNSPECIFIED = "0.0.0.0"
+QUERIER = "IFLA_BR_MCAST_QUERIER"
+QUERY = 0x11
+TTL, TOS, ROUTER_ALERT = 1, 0xC0, bytes.fromhex("94040000")
+ALL_ON_QUERY = bytes([224, 0, 0, 1]) + ROUTER_ALERT  # destination and option: of a general query's header
+LENGTHS = {2: 8, 3: 12}  # octets of a query (RFC 2236 section 2, RFC 3376 section 4.1)
+DEADLINE = 5.0  # seconds; only reached where something is wrong
+TICKS = 100  # of the bridge's clock, a second
+TICK = 0.011  # seconds: the kernel's own clock may be slower than the bridge's
+DEFAULTS = {  # seconds: RFC 3376 section 8
+    "IFLA_BR_MCAST_QUERY_INTVL": 125,
+    "IFLA_BR_MCAST_STARTUP_QUERY_INTVL": 31.25,
+    "IFLA_BR_MCAST_QUERY_RESPONSE_INTVL": 10,
+    "IFLA_BR_MCAST_LAST_MEMBER_INTVL": 1,
+    "IFLA_BR_MCAST_MEMBERSHIP_INTVL": 260,
+    "IFLA_BR_MCAST_QUERIER_INTVL": 255,
+}
+
+
+@pytest.fixture
+def await_queries(await_frames):
+    """`await_queries(spoke, 2)`: the general queries that have come to a spoke, once there are as many."""
+
+    def wait(spoke, count):
+        seen = await_frames(
+            spoke.node,
+            spoke.plan.device,
+            [(23, bytes([2])), (38, bytes([QUERY]))],
+            tag=ALL_ON_QUERY,
+            count=count,
+            timeout=DEADLINE,
+        )
+        assert len(seen) >= count, f"{spoke} saw {len(seen)} of {count} queries within {DEADLINE:g} s"
+        return seen
+
+    return wait
+
+
+@pytest.fixture
+def asking_lab(build_lab, quick_querier, set_bridge):
+    """`asking_lab(**parameters)`: a lab whose bridge became querier when all were listening, so that all see it ask."""
+
+    def build(**parameters):
+        lab = build_lab(bridge={**quick_querier, **parameters, QUERIER: 0})
+        set_bridge(lab, **{QUERIER: 1})
+        return lab
+
+    return build
+
+
+@pytest.mark.requirement("SNOOP-03")
+class TestTimes:
+    def test_entries_outlive_the_questions(self, overlay, parameters):
+        """What a member has said holds until it was asked twice and had its time to answer (RFC 3376 section 8.4)."""
+        found = parameters(overlay)
+        needed = 2 * found["IFLA_BR_MCAST_QUERY_INTVL"] + found["IFLA_BR_MCAST_QUERY_RESPONSE_INTVL"]
+
+        assert found["IFLA_BR_MCAST_MEMBERSHIP_INTVL"] >= needed
+
+    @pytest.mark.provoking
+    def test_a_new_querier_takes_its_time(self, build_lab, parameters, set_bridge, came_in, fresh_group):
+        """The intervals are those of RFC 3376, and a querier floods what nobody joined for the first of them, 10 s."""
+        lab = build_lab()
+        found = parameters(lab)
+        set_bridge(lab, **{QUERIER: 1})
+
+        assert {name: found[name] / TICKS for name in DEFAULTS} == pytest.approx(DEFAULTS, abs=TICK)
+        assert came_in(lab, lab.hub, fresh_group) == set(lab.others("hub"))
+
+    @pytest.mark.provoking
+    def test_queries_come_at_once_and_after_the_startup_interval(self, build_lab, set_bridge, await_queries):
+        """The first query comes when the querier is switched on, the second one startup interval later."""
+        lab = build_lab(bridge={"IFLA_BR_MCAST_STARTUP_QUERY_INTVL": TICKS})  # 1 s: kernels allow no less
+        set_bridge(lab, **{QUERIER: 1})
+
+        first, second = await_queries(lab.spokes[0], 2)[:2]
+
+        assert 0.9 < (second.time - first.time) / 1e9 < DEADLINE
+
+    @pytest.mark.provoking
+    def test_a_leave_counts_after_the_last_question(self, asking_lab, await_igmp, await_listed, fresh_group):
+        """After a leave the hub asks about the group, and strikes the port off when nobody answers in time."""
+        lab = asking_lab(IFLA_BR_MCAST_LAST_MEMBER_INTVL=10)
+        member = lab.spokes[0]
+
+        with member.member() as joined:
+            joined.join(fresh_group)
+            await_listed(lab, fresh_group, [member.name])
+            joined.leave(fresh_group)
+            await_igmp(member, member.plan.device, fresh_group, kind=QUERY)
+            await_listed(lab, fresh_group, [member.name], present=False)
+
+    @pytest.mark.provoking
+    def test_a_leave_counts_at_once_with_fastleave(
+        self, asking_lab, await_pruning, await_igmp, await_listed, listed, fresh_group
+    ):
+        """A member that left stays listed for as long as others may answer, 20 s here; on a port with fastleave not."""
+        lab = asking_lab(IFLA_BR_MCAST_LAST_MEMBER_INTVL=10 * TICKS)
+        await_pruning(lab)  # until then reports are flooded, and who hears another's keeps its own (RFC 2236 section 3)
+        member, other = lab.spokes[:2]
+        port = lab.topology.tunnel_of(member.name).hub_device
+        lab.hub.node.apply(("bridge_port", {"device": port, "fastleave": 1}))
+
+        with member.member() as quick, other.member() as slow:
+            for joined in (quick, slow):
+                joined.join(fresh_group)
+            await_listed(lab, fresh_group, [member.name, other.name])
+            for joined in (quick, slow):
+                joined.leave(fresh_group)
+            await_igmp(other, other.plan.device, fresh_group, kind=QUERY)
+            await_listed(lab, fresh_group, [member.name], present=False)
+
+        assert listed(lab, fresh_group) == {other.name}
+
+    @pytest.mark.provoking
+    def test_an_entry_that_nobody_renews_expires(self, asking_lab, igmp_frames, await_listed, fresh_group):
+        """A member that has died without a word stays listed for the membership interval, and not longer."""
+        lab = asking_lab(IFLA_BR_MCAST_MEMBERSHIP_INTVL=20)
+        spoke = lab.spokes[0]
+        mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+
+        spoke.send_frame(spoke.plan.device, igmp_frames.report(mac, spoke.address(), fresh_group))
+
+        await_listed(lab, fresh_group, [spoke.name])
+        await_listed(lab, fresh_group, [spoke.name], present=False)
+
+
+@pytest.mark.requirement("SNOOP-04")
+@pytest.mark.provoking
+class TestQuery:
+    @pytest.mark.parametrize(
+        ("settings", "version", "from_bridge"),
+        [
+            ({}, 2, False),
+            ({"IFLA_BR_MCAST_QUERY_USE_IFADDR": 1}, 2, True),
+            ({"IFLA_BR_MCAST_IGMP_VERSION": 3}, 3, False),
+        ],
+        ids=["default", "mcast_query_use_ifaddr=1", "mcast_igmp_version=3"],
+    )
+    def test_header(self, asking_lab, await_queries, settings, version, from_bridge, decode, layers):
+        """A query has TTL 1, TOS 0xc0, Router Alert, and the source 0.0.0.0 unless told to use the bridge's address."""
+        lab = asking_lab(**settings)
+
+        (packet, *_) = [decode(one)[layers.IP] for one in await_queries(lab.spokes[0], 1)]
+
+        assert (packet.dst, packet.ttl, packet.tos) == (ALL_HOSTS, TTL, TOS)
+        assert packet.src == (lab.hub.address() if from_bridge else UNSPECIFIED)
+        assert packet.len - 4 * packet.ihl == LENGTHS[version]
+
+    def test_is_answered(self, asking_lab, await_queries, await_igmp, set_bridge, fresh_group):
+        """Every host reports the groups that it has joined when it is asked from 0.0.0.0."""
+        lab = asking_lab()
+        for spoke in lab.spokes:
+            await_queries(spoke, 1)
+            with spoke.member() as joined:
+                joined.join(fresh_group)
+                port = lab.topology.tunnel_of(spoke.name).hub_device
+                said = len(await_igmp(lab.hub, port, fresh_group))
+                set_bridge(lab, **{QUERIER: 0})
+                set_bridge(lab, **{QUERIER: 1})
+                await_igmp(lab.hub, port, fresh_group, count=said + 1)
+
+
+@pytest.mark.requirement("SNOOP-06")
+class TestVersion:
+    def test_hosts_speak_the_version_of_the_hubs_querier(self, overlay, parameters, igmp_version):
+        """Where the hub is no querier every host speaks IGMPv3, and nobody else makes it speak less."""
+        found = parameters(overlay)
+        spoken = found["IFLA_BR_MCAST_IGMP_VERSION"] if found[QUERIER] else 3
+
+        assert {host.name: igmp_version(host) for host in overlay.spokes} == {
+            host.name: spoken for host in overlay.spokes
+        }
+
+    @pytest.mark.provoking
+    @pytest.mark.parametrize("version", [2, 3], ids="mcast_igmp_version={}".format)
+    def test_a_querier_brings_hosts_to_its_own(self, asking_lab, await_queries, igmp_version, version):
+        """Asked in IGMPv2, as bridges do unless told otherwise, hosts fall back to it; asked in IGMPv3 they do not."""
+        lab = asking_lab(IFLA_BR_MCAST_IGMP_VERSION=version)
+        for spoke in lab.spokes:
+            await_queries(spoke, 1)
+            spoke.ping(lab.hub.address())  # goes and comes after the query
+
+        assert {igmp_version(spoke) for spoke in lab.spokes} == {version}
