@@ -210,7 +210,7 @@ class Results(Process):
         if self.conformance is not None and self.config.get_verbosity() >= 0:
             terminalreporter.section("conformance", sep="-")
             width = self.config.get_terminal_writer().fullwidth
-            self._print(terminal.summary(self.conformance, self.tables, width))
+            self._print(terminal.summary(self.conformance, self.tables, self.recorder.findings(), width))
 
     def _of_lab(self) -> list[dict[str, str]]:
         return self.of_workers or [lab_environment(self.config)]
