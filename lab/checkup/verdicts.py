@@ -90,7 +90,8 @@ class Firewall:
         return {chain.tool for chain in self.chains}
 
     def has_chain(self, beginning: str) -> bool:
-        return any(chain.name.startswith(beginning) or chain.table == beginning for chain in self.chains)
+        """Whether there is a table of this name, or a chain whose name begins so: what a tool leaves its mark by."""
+        return any(beginning in chain.table.split() or chain.name.startswith(beginning) for chain in self.chains)
 
     def of(self, packet: Packet, hook: str) -> Verdict:
         """The verdict of all the chains of a hook (`input`, `forward`): a packet has to get through every one."""

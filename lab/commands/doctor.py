@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lab.commands import live_doctor
 from lab.commands.main import FAILED
 from lab.errors import OvercastError
 from lab.machines import abilities, choose, guest, local, uml
 
-SUMMARY = "Says what this machine lacks for the suite, and the command that mends it.  Status 0: the suite can run."
+SUMMARY = (
+    "Says what this machine lacks for the suite, or with --hosts what live hosts lack, and the command that mends it.  "
+    "Status 0: the suite can run."
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = ROOT / "reports"
@@ -47,11 +51,15 @@ class Finding:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """Takes none yet."""
+    """Takes live hosts instead of this machine."""
+    live_doctor.arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints a line for everything looked at, then whether the suite can run."""
+    if arguments.hosts is not None:
+        return live_doctor.run(arguments)
+    live_doctor.refuse_alone(arguments)
     found = findings()
     width = max(len(finding.what) for finding in found)
     for finding in found:

@@ -1,0 +1,116 @@
+"""What it means how far a packet of the tunnel's protocol got, and who has to be told to let it through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab import clouds
+from lab.checkup import mending
+from lab.checkup.check import Check
+from lab.checkup.crossing import Crossing, Way
+from lab.checkup.verdicts import Packet
+
+REJECTIONS = {9: "network prohibited", 10: "host prohibited", 13: "administratively prohibited"}
+NO_PROTOCOL, NO_PORT = 2, 3
+"""Codes of ICMP unreachable: what a kernel answers that has no such driver, or no tunnel for the packet."""
+
+
+def checks(crossing: Crossing) -> Iterator[Check]:
+    """One line for a way, and more where something passes that will not always."""
+    way = crossing.way
+    what, receiver = str(way.carrier), way.receiver.host.role
+    if crossing.unchecked:
+        yield Check("warning", way.name, what, f"not tried: {crossing.unchecked}")
+    elif crossing.delivered:
+        yield Check("ok", way.name, what, f"arrives, and passes the firewall of {receiver}")
+        yield from _lasting(way)
+        yield from _full(crossing)
+    elif not way.receiver.host.node.rooted:
+        yield _by_answer(crossing)
+    elif crossing.arrived:
+        yield _dropped_by_host(way)
+    elif not crossing.left:
+        yield _kept(crossing)
+    else:
+        yield _dropped_by_cloud(crossing)
+
+
+def _packet(way: Way, state: str = "new") -> Packet:
+    nic = way.receiver.host.seen.device_with(way.receiver.address)
+    source, destination = way.sender.address, way.receiver.address
+    return Packet(way.carrier.protocol, nic, None, source, destination, way.carrier.port, "unicast", state)
+
+
+def _accepting(way: Way) -> str:
+    return mending.accepting(way.receiver.host.firewall, way.carrier, way.sender.address)
+
+
+def _opening(way: Way) -> str:
+    cloud = clouds.detect(way.receiver.host.details["dmi"])
+    return clouds.opening(cloud.provider if cloud else None, way.carrier, [way.sender.address])
+
+
+def _lasting(way: Way) -> Iterator[Check]:
+    """The probes went both ways, so that a firewall may have taken them for answers (PRE-05)."""
+    firewall, receiver = way.receiver.host.firewall, way.receiver.host.role
+    verdict = firewall.of(_packet(way), "input") if firewall else None
+    if verdict is not None and verdict.passes is False:
+        found = f"{receiver} takes it for an answer only, and drops it after minutes of silence ({verdict.why})"
+        yield Check("problem", way.name, f"{way.carrier}, unasked", found, _accepting(way), at=receiver)
+
+
+def _full(crossing: Crossing) -> Iterator[Check]:
+    way = crossing.way
+    if not crossing.full:
+        found = f"a packet of {way.full} octets, the MTU of both NICs, does not arrive: the way between has less"
+        remedy = f"tracepath -n {way.receiver.address}   (then lower the MTU of every overlay device to what it shows)"
+        yield Check("problem", way.name, "path MTU", found, remedy, at=way.sender.host.role)
+
+
+def _by_answer(crossing: Crossing) -> Check:
+    """The receiver shows nothing without root: only an ICMP error that comes back says that the packet got there."""
+    way, receiver = crossing.way, crossing.way.receiver.host.role
+    if crossing.answer is None:
+        found = f"sent, but whether it arrives can only be seen with root on {receiver} (--sudo)"
+        return Check("warning", way.name, str(way.carrier), found)
+    kind, code = crossing.answer
+    if code in REJECTIONS:
+        found = f"arrives, and the firewall of {receiver} rejects it (ICMP {kind}/{code}, {REJECTIONS[code]})"
+        return Check("problem", way.name, str(way.carrier), found, _accepting(way), at=receiver)
+    if code == NO_PROTOCOL:
+        return Check("ok", way.name, str(way.carrier), f"arrives, and {receiver} has no driver for it yet (ICMP 3/2)")
+    if code == NO_PORT:
+        found = f"arrives: {receiver} answers ICMP 3/3, as it must to a probe that no tunnel takes (or rejects it)"
+        return Check("ok", way.name, str(way.carrier), found)
+    found = f"somebody on the way answers ICMP {kind}/{code}: it does not get to {receiver}"
+    return Check("problem", way.name, str(way.carrier), found, _opening(way), at="")
+
+
+def _dropped_by_host(way: Way) -> Check:
+    receiver = way.receiver.host
+    verdict = receiver.firewall.of(_packet(way), "input") if receiver.firewall else None
+    rule = f" ({verdict.why})" if verdict and verdict.why and verdict.passes is not True else ""
+    nic = receiver.seen.device_with(way.receiver.address)
+    found = f"arrives at {nic} of {receiver.role}, and its own firewall drops it{rule}"
+    return Check("problem", way.name, str(way.carrier), found, _accepting(way), at=receiver.role)
+
+
+def _kept(crossing: Crossing) -> Check:
+    way, sender = crossing.way, crossing.way.sender.host
+    said = f" ({crossing.refused})" if crossing.refused else ""
+    found = f"does not leave {sender.role}{said}: its own firewall (OUTPUT), or no route to {way.receiver.address}"
+    what = f"-p udp --dport {way.carrier.port}" if way.carrier.port else "-p gre"
+    remedy = f"sudo iptables -I OUTPUT -d {way.receiver.address} {what} -j ACCEPT; ip route get {way.receiver.address}"
+    return Check("problem", way.name, str(way.carrier), found, remedy, at=sender.role)
+
+
+def _dropped_by_cloud(crossing: Crossing) -> Check:
+    way = crossing.way
+    here, there = way.sender.address, way.receiver.address
+    if crossing.others:
+        others = " and ".join(sorted(crossing.others))
+        found = f"leaves {way.sender.host.role} and does not arrive ({here} → {there}), {others} does: a cloud rule"
+    else:
+        found = f"leaves {way.sender.host.role} and does not arrive ({here} → {there}), nor do UDP and ICMP echo:"
+        found += " a cloud rule, or not the address that the other is reached by"
+    return Check("problem", way.name, str(way.carrier), found, _opening(way), at="")

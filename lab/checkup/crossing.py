@@ -1,0 +1,260 @@
+"""
+Whether what carries the overlay really gets from one host to another: packets are sent, and looked for.
+
+    sender's socket --[OUTPUT]-- NIC ---- the cloud ---- NIC --[INPUT]-- receiver's socket
+                                  ^                       ^                   ^
+                                 left                  arrived            delivered
+
+A packet that no tunnel takes is sent with a raw socket that receives nothing; the NICs are captured, and at the
+receiver a raw socket says what its firewall let through.  Where it does not arrive, UDP and ICMP are tried on the same
+way: only where one of them arrives is it said that it is the tunnel's protocol that the cloud drops.
+Nothing is changed on either host.  Sources: raw(7), packet(7), RFC 2890, RFC 7348, RFC 792.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lab.carriers import EXPERIMENTAL, ipv4, udp
+from lab.checkup.looking import Host, each
+from lab.clouds import GRE, Carrier
+from lab.errors import OvercastError
+from lab.machines.base import Machine, call
+from lab.probes import echo, options
+from lab.probes.payloads import fresh_port, unique
+from lab.probes.sightings import ETHERNET
+
+ROUNDS, PATIENCE = 3, 0.5
+"""A packet is sent at most so often, and each time waited for so many seconds: several round trips of any region."""
+ICMP, UNREACHABLE = 1, 3
+KEY_PRESENT = 0x2000  # RFC 2890
+DONT_FRAGMENT = b"\x40\x00"
+IP_HEADER, KEYED_GRE, UDP_AND_VXLAN = 20, 8, 16
+LEAST_FULL = 576
+
+
+@dataclass(frozen=True)
+class Place:
+    """A host's end of the underlay."""
+
+    host: Host
+    address: str
+    mtu: int
+
+
+@dataclass(frozen=True)
+class Way:
+    """One direction between two hosts; `full` is the size of its largest packet in octets."""
+
+    sender: Place
+    receiver: Place
+    carrier: Carrier
+    small: bytes = field(default_factory=unique)
+    large: bytes = field(default_factory=unique)
+    others: Mapping[str, bytes] = field(default_factory=lambda: {"UDP": unique(), "ICMP echo": unique()})
+
+    @property
+    def full(self) -> int:
+        return min(self.sender.mtu, self.receiver.mtu)
+
+    @property
+    def name(self) -> str:
+        return f"{self.sender.host.role} → {self.receiver.host.role}"
+
+    @property
+    def tags(self) -> list[bytes]:
+        return [self.small, *self.others.values()]
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """How far the packets of a way got."""
+
+    way: Way
+    unchecked: str = ""
+    """Why nothing could be tried."""
+    refused: str = ""
+    """What the sender's own kernel said against it."""
+    left: bool = False
+    arrived: bool = False
+    delivered: bool = False
+    full: bool = False
+    others: frozenset[str] = frozenset()
+    """What else arrived: `UDP`, `ICMP echo`."""
+    answer: tuple[int, int] | None = None
+    """Type and code of the ICMP error that came back."""
+
+
+def cross(ways: Sequence[Way], deadline: float) -> tuple[list[Crossing], dict[str, OvercastError]]:
+    """Tries every way at the same time; also returns the hosts that were lost meanwhile."""
+    hosts = {place.host.role: place.host for way in ways for place in (way.sender, way.receiver)}
+    rooted = {role: host for role, host in hosts.items() if host.node.rooted}
+    trial = _Trial([way for way in ways if way.sender.host.role in rooted], rooted, deadline)
+    trial.run()
+    return [_judged(way, trial) for way in ways], trial.lost
+
+
+def _judged(way: Way, trial: _Trial) -> Crossing:
+    sender, receiver = way.sender.host.role, way.receiver.host.role
+    for role in (sender, receiver):
+        if role in trial.lost:
+            return Crossing(way, unchecked=f"{role}: {getattr(trial.lost[role], 'message', '')}")
+    if sender not in trial.hosts:
+        return Crossing(way, unchecked=f"needs root on {sender}, which sends it (--sudo)")
+    crossing = trial.seen(way)
+    if not crossing.left and not crossing.arrived:
+        return replace(crossing, refused=trial.refusal(way))
+    return crossing
+
+
+class _Trial:
+    """The sockets and captures of all the hosts that give root, for the length of `run`."""
+
+    def __init__(self, ways: Sequence[Way], hosts: Mapping[str, Host], deadline: float) -> None:
+        self.ways, self.hosts, self.deadline = ways, hosts, deadline
+        self.lost: dict[str, OvercastError] = {}
+        self._machines: dict[str, Machine] = {role: host.node.machine for role, host in hosts.items()}
+        self._sockets: dict[str, list[int]] = {}
+        self._outstanding: dict[bytes, Way] = {}
+        self._frames: dict[str, list[tuple[bool, bytes]]] = {}
+
+    def run(self) -> None:
+        self._sockets = self._each({role: role for role in self.hosts}, self._open)
+        for way in self.ways:
+            self._outstanding[way.small] = way
+            if way.receiver.host.role in self.hosts and way.full >= LEAST_FULL:
+                self._outstanding[way.large] = way
+        for number in range(ROUNDS):
+            if self._outstanding:
+                self._round(with_others=number > 0)
+        self._frames = self._each({role: role for role in self._sockets}, self._captured)
+        self._each({role: opened for role, opened in self._sockets.items() if role not in self.lost}, self._close)
+
+    def seen(self, way: Way) -> Crossing:
+        at_sender = self._frames.get(way.sender.host.role, [])
+        at_receiver = [frame for outgoing, frame in self._frames.get(way.receiver.host.role, []) if not outgoing]
+        return Crossing(
+            way,
+            left=any(outgoing and way.small in frame for outgoing, frame in at_sender),
+            arrived=any(way.small in frame and _protocol(frame) != ICMP for frame in at_receiver),
+            delivered=way.receiver.host.role in self.hosts and way.small not in self._outstanding,
+            full=way.large not in self._outstanding,
+            others=frozenset(name for name, tag in way.others.items() if any(tag in frame for frame in at_receiver)),
+            answer=next(_errors(frame for outgoing, frame in at_sender if not outgoing and way.small in frame), None),
+        )
+
+    def refusal(self, way: Way) -> str:
+        """What the sender's kernel says when it is asked once more."""
+        node = way.sender.host.node
+        try:
+            packet = _packet(way, way.small)
+            node.ask("send_many", payloads=[packet], to=[way.receiver.address, 0], fields=dict(options.RAW))
+        except (OSError, OvercastError) as error:
+            return getattr(error, "strerror", None) or str(error)
+        return ""
+
+    def _each(self, subjects: Mapping[str, Any], do: Any) -> dict[str, Any]:
+        """What `do` gives for each host; a host that is lost stays out from then on."""
+        answers = each(subjects, self._machines, do, self.deadline)
+        self.lost.update({role: answer for role, answer in answers.items() if isinstance(answer, OvercastError)})
+        return {role: answer for role, answer in answers.items() if role not in self.lost}
+
+    def _open(self, role: str, _: str) -> list[int]:
+        """The capture; what the firewall lets through of the tunnel's protocol, and of ICMP."""
+        node = self.hosts[role].node
+        protocol = self.ways[0].carrier.protocol if self.ways else GRE
+        tunnel = {"family": int(socket.AF_INET), "type": int(socket.SOCK_RAW), "protocol": protocol}
+        calls = [call("tap", nodes=[node.handle]), node.call("open", **tunnel), node.call("open", **options.ICMP)]
+        return list(node.machine.batch(calls)[1:])
+
+    def _close(self, role: str, opened: list[int]) -> None:
+        self.hosts[role].node.machine.call("close", endpoints=opened)
+
+    def _captured(self, role: str, _: str) -> list[tuple[bool, bytes]]:
+        node = self.hosts[role].node
+        tags = [tag for way in self.ways if role in (way.sender.host.role, way.receiver.host.role) for tag in way.tags]
+        frames = node.machine.call("frames", nodes=[node.handle], tags=tags)
+        return [(outgoing, frame) for _, _, outgoing, _, frame in frames]
+
+    def _round(self, *, with_others: bool) -> None:
+        self._each({role: with_others for role in self._sockets if role not in self.lost}, self._send)
+        # the packets are under way to all hosts before any of them is waited for
+        missing = self._each({role: self._awaited(role) for role in self._sockets if role not in self.lost}, self._wait)
+        for role, left in missing.items():
+            for _, tag in self._awaited(role):
+                if tag not in left:
+                    self._outstanding.pop(tag, None)
+
+    def _send(self, role: str, with_others: bool) -> None:
+        node = self.hosts[role].node
+        fields = dict(options.RAW)
+        calls = []
+        for tag, way in self._outstanding.items():
+            if way.sender.host.role != role:
+                continue
+            packets = [_packet(way, tag)]
+            if with_others and tag == way.small:
+                packets += _others(way)
+            # that a packet is refused is found out later: the others are to be sent in any case
+            to = [way.receiver.address, 0]
+            calls += [node.call("send_fence", payload=packet, to=to, fields=fields) for packet in packets]
+        if calls:
+            node.machine.batch(calls)
+
+    def _awaited(self, role: str) -> list[tuple[int, bytes]]:
+        """What is to come to a host: the tunnel's packets; errors about its own, from hosts that show nothing else."""
+        tunnel, errors = self._sockets[role]
+        awaited = []
+        for tag, way in self._outstanding.items():
+            if way.receiver.host.role == role:
+                awaited.append((tunnel, tag))
+            elif way.sender.host.role == role and way.receiver.host.role not in self.hosts:
+                awaited.append((errors, tag))
+        return awaited
+
+    def _wait(self, role: str, awaited: list[tuple[int, bytes]]) -> set[bytes]:
+        tokens = [list(pair) for pair in awaited]
+        machine = self.hosts[role].node.machine
+        missing = machine.call(
+            "wait_for", tokens=tokens, timeout=max(0.0, min(PATIENCE, self.deadline - time.monotonic()))
+        )
+        return {awaited[position][1] for position in missing}
+
+
+def _packet(way: Way, tag: bytes) -> bytes:
+    """The packet of a tag, filled up to the way's size when it is the large one."""
+    here, there, port = way.sender.address, way.receiver.address, way.carrier.port
+    header = KEYED_GRE if port is None else UDP_AND_VXLAN
+    payload = tag if tag == way.small else tag.ljust(way.full - IP_HEADER - header, b"~")
+    if port is None:
+        # a key and a protocol that no tunnel has
+        gre = struct.pack("!HHI", KEY_PRESENT, EXPERIMENTAL, secrets.randbits(32)) + payload
+        packet = ipv4(here, there, GRE, gre)
+    else:
+        # without the flag that says there is a network identifier: every VXLAN drops it (RFC 7348 section 5)
+        packet = udp(here, there, port, bytes(8) + payload)
+    return packet[:6] + DONT_FRAGMENT + packet[8:]
+
+
+def _others(way: Way) -> list[bytes]:
+    here, there = way.sender.address, way.receiver.address
+    request = echo.request(secrets.randbits(16), 1, way.others["ICMP echo"])
+    return [udp(here, there, fresh_port(), way.others["UDP"]), ipv4(here, there, ICMP, request)]
+
+
+def _protocol(frame: bytes) -> int:
+    return frame[ETHERNET + 9]
+
+
+def _errors(frames: Iterator[bytes]) -> Iterator[tuple[int, int]]:
+    for frame in frames:
+        if _protocol(frame) == ICMP:
+            icmp = ETHERNET + (frame[ETHERNET] & 0x0F) * 4
+            if frame[icmp] == UNREACHABLE:
+                yield frame[icmp], frame[icmp + 1]

@@ -1,0 +1,136 @@
+"""
+Live hosts looked at: everything that their checks need, read at once from all of them, changing nothing.
+
+A host that is lost in between is named and left out; what the others told is kept.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from lab.checkup import rules
+from lab.checkup.verdicts import Firewall
+from lab.errors import EnvironmentProblem, OvercastError
+from lab.machines.base import Machine
+from lab.machines.hosts import HostSpec
+from lab.machines.node import Observed
+from lab.overlay import readback
+from lab.overlay.readback import Device, Seen
+
+BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
+MEMBERSHIPS = "net.ipv4.igmp_max_memberships"
+MODULES = {"gretap": "ip_gre", "vxlan": "vxlan"}
+BRIDGE = "bridge"
+OUTSIDE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): the route to it is the default route
+
+Subject = TypeVar("Subject")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Host:
+    """One live host as it is."""
+
+    spec: HostSpec
+    node: Observed
+    seen: Seen
+    details: Mapping[str, Any]
+    """What `examine` tells: modules, persisted sysctls, DMI, machine-id."""
+    sysctls: Mapping[str, str | None]
+    firewall: Firewall | None
+    """None: not root there, so that nobody can tell."""
+    ahead: float
+    """Seconds that its clock is ahead of this machine's."""
+    tolerance: float
+    """Seconds by which `ahead` can be wrong: half of the time that asking took."""
+
+    @property
+    def role(self) -> str:
+        return self.spec.role
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self.node.machine.facts
+
+    @property
+    def nic(self) -> Device | None:
+        """The device of the default route, which has the address that the cloud knows the host by."""
+        route = self.seen.route_to(OUTSIDE)
+        return self.seen.devices.get(route.device) if route and route.device else None
+
+    @property
+    def address(self) -> str | None:
+        addresses = self.seen.addresses_of(self.nic.name) if self.nic else []
+        return str(addresses[0].ip) if addresses else None
+
+    def reverse_path(self, device: str) -> int:
+        """The rp_filter that holds for a device: the greater of its own and that of all (ip-sysctl)."""
+        values = [self.sysctls.get(f"net.ipv4.conf.{name}.rp_filter") for name in ("all", device)]
+        return max((int(value) for value in values if value), default=0)
+
+
+def look(
+    machines: Mapping[str, Machine], specs: Sequence[HostSpec], deadline: float
+) -> dict[str, Host | OvercastError]:
+    """Every host, or what kept it from being looked at, by role; `deadline` is on the monotonic clock."""
+    by_role = {spec.role: spec for spec in specs}
+    return each(machines, machines, lambda role, machine: _host(by_role[role], machine), deadline)
+
+
+def each(
+    subjects: Mapping[str, Subject],
+    machines: Mapping[str, Machine],
+    do: Callable[[str, Subject], Result],
+    deadline: float,
+) -> dict[str, Result | OvercastError]:
+    """
+    Does something with every subject, at the same time; what Overcast or a host's kernel refuses stands in its place.
+
+    What has not ended by the deadline is ended: its machine (of the same name) is closed.
+    """
+    found: dict[str, Result | OvercastError] = {}
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(subjects))) as pool:
+        running = {pool.submit(do, name, subject): name for name, subject in subjects.items()}
+        _, late = concurrent.futures.wait(running, max(0.0, deadline - time.monotonic()))
+        for future in late:
+            machines[running[future]].close()
+        for future, name in running.items():
+            try:
+                found[name] = future.result()
+            except OvercastError as problem:
+                message = f"{machines[name].name} gave no answer in time" if future in late else problem.message
+                found[name] = EnvironmentProblem(message, remedy=problem.remedy)
+            except OSError as error:
+                found[name] = EnvironmentProblem(f"{machines[name].name}: {error.strerror or error}")
+    return found
+
+
+def _host(spec: HostSpec, machine: Machine) -> Host:
+    node = Observed(spec.role, machine, machine.call("node_home"))
+    seen = readback.read([node])[spec.role]
+    asked = time.time_ns()
+    hello = machine.call("hello")
+    answered = time.time_ns()
+    names = [BROADCAST_PING, MEMBERSHIPS]
+    names += [f"net.ipv4.conf.{name.replace('.', '/')}.rp_filter" for name in ("all", *seen.devices)]
+    calls = [
+        node.call("examine", modules=[*MODULES.values(), BRIDGE], sysctls=[BROADCAST_PING]),
+        node.call("sysctl_read", names=names),
+    ]
+    if node.rooted:
+        calls.append(node.call("firewall"))
+    details, sysctls, *listed = machine.batch(calls)
+    return Host(
+        spec=spec,
+        node=node,
+        seen=seen,
+        details=details,
+        sysctls={name.replace("/", "."): value for name, value in sysctls.items()},
+        firewall=rules.firewall(listed[0]) if listed else None,
+        ahead=(hello["time"] - (asked + answered) / 2) / 1e9,
+        tolerance=(answered - asked) / 2e9,
+    )

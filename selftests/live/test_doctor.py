@@ -1,0 +1,270 @@
+"""
+`./overcast doctor --hosts=`: what live hosts lack is named with what mends it, and nothing on them is changed.
+
+    doctor --ssh-- hub, spoke1, spoke2: an sshd each, joined by VXLAN over the emulated cloud
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from lab import state
+from lab.commands.main import main
+from lab.errors import EnvironmentProblem
+from lab.machines import firewall
+from lab.overlay.vxlan import PORT
+from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule
+from selftests.live.rig import Rig
+
+UDP_DESTINATION = 36  # its offset in an untagged Ethernet frame that carries IPv4 without options
+LINE = re.compile(r"(ok|warning|problem) +(all hosts|\S+(?: → \S+)?) {2,}(\S+(?: \S+)*?) {2,}(.*)")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the doctor said."""
+
+    status: int
+    text: str
+
+    def lines(self, state: str) -> dict[tuple[str, str], str]:
+        """What was found, by where and what, with the remedy that follows."""
+        found: dict[tuple[str, str], str] = {}
+        last = None
+        for line in self.text.splitlines():
+            match = LINE.fullmatch(line)
+            if match:
+                last = (match[2], match[3]) if match[1] == state else None
+                if last:
+                    found[last] = match[4]
+            elif last and line.startswith("   "):
+                found[last] += "\n" + line.strip()
+        return found
+
+
+Doctor = Callable[..., Report]
+
+
+@pytest.fixture
+def doctor(rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
+    """Asks the doctor; afterwards everything on the hosts is configured as before."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    before = state.fingerprint(rig.lab)
+
+    def ask(hosts: str = "hub,spoke1,spoke2", *arguments: str) -> Report:
+        status = main(["doctor", f"--hosts={hosts}", f"--ssh-config={rig.ssh_config}", *arguments])
+        output, errors = capsys.readouterr()
+        return Report(status, output + errors)
+
+    yield ask
+    assert state.fingerprint(rig.lab) == before
+
+
+def without_vxlan() -> Rule:
+    """A cloud rule that drops the carrier of this overlay."""
+    return Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, PORT)
+
+
+def test_healthy_hosts_are_ready(doctor: Doctor) -> None:
+    """Everything is looked at, both ways between the hub and every spoke, and nothing is found wrong."""
+    report = doctor()
+
+    assert report.lines("problem") == {}
+    assert report.status == 0, report.text
+    good = report.lines("ok")
+    for way in ("hub → spoke1", "spoke1 → hub", "hub → spoke2", "spoke2 → hub"):
+        assert good[way, "UDP 4789"].startswith("arrives, and passes the firewall of")
+    for host in ("hub", "spoke1", "spoke2"):
+        assert {(host, what) for what in ("host", "rights", "vxlan", "MTU", "inner firewall")} <= set(good)
+    assert good["all hosts", "overlay"].startswith("vxlan over bridge0: hub 172.16.254.1, spoke1")
+    assert report.text.splitlines()[-1].startswith("the hosts are ready")
+
+
+@pytest.mark.parametrize(("origin", "target"), [("spoke1", "hub"), ("hub", "spoke1")])
+def test_a_cloud_rule_is_named_with_its_direction(rig: Rig, doctor: Doctor, origin: str, target: str) -> None:
+    """Where the cloud drops the tunnel's packets one way, that way is named, and that other packets pass."""
+    # what the hub sends passes to the other spoke no more either
+    with rig.lab.cloud.dropping(origin, without_vxlan()):
+        report = doctor()
+
+    problems = report.lines("problem")
+    assert report.status == 1
+    assert (f"{target} → {origin}", "UDP 4789") in report.lines("ok")
+    found = problems[f"{origin} → {target}", "UDP 4789"]
+    assert f"leaves {origin} and does not arrive" in found
+    assert "ICMP echo and UDP does: a cloud rule" in found
+    assert f"to mend it: let UDP 4789 in from {rig.hosts[origin].address}/32" in found
+    assert {where for where, _ in problems} <= {f"{origin} → {name}" for name in rig.hosts}
+
+
+def test_a_host_that_nothing_reaches_is_told_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
+    """Where neither UDP nor ICMP arrive either, it is not said that the tunnel's protocol alone is dropped."""
+    address = rig.hosts["hub"].address
+    elsewhere = Rule(LOAD_HALF, 32, JUMP_EQUAL, int(address.rpartition(".")[0].rpartition(".")[2]) << 8 | 197)
+    with rig.lab.cloud.dropping("spoke1", elsewhere):
+        found = doctor().lines("problem")["spoke1 → hub", "UDP 4789"]
+
+    assert "nor do UDP and ICMP echo" in found
+
+
+def test_a_hosts_own_firewall_is_told_from_the_clouds(rig: Rig, doctor: Doctor) -> None:
+    """A packet that arrives at the NIC and goes no further is the host's own matter, and its rule is quoted."""
+    node = _with_firewall(rig, "spoke2")
+    rule = ("INPUT", "-p", "udp", "--dport", str(PORT), "-j", "DROP")
+    with firewall.rules(node, rule):
+        report = doctor()
+
+    (where, found), *others = report.lines("problem").items()
+    assert not others
+    assert where == ("hub → spoke2", "UDP 4789")
+    assert "arrives at ens3 of spoke2, and its own firewall drops it (INPUT: -p udp" in found
+    assert "to mend it, on spoke2: sudo iptables -I INPUT -s 10.0.0.197 -p udp --dport 4789 -j ACCEPT" in found
+
+
+def test_a_firewall_that_takes_answers_only(rig: Rig, doctor: Doctor) -> None:
+    """A host that lets the tunnel in as long as it has just spoken itself is found out from its rules."""
+    node = _with_firewall(rig, "spoke1")
+    rules = [
+        ("INPUT", "-i", "ens3", "-p", "udp", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT"),
+        ("INPUT", "-i", "ens3", "-p", "udp", "-j", "DROP"),
+    ]
+    # the tunnel's own traffic makes the entry that a probe is then taken for an answer by
+    with contextlib.suppress(EnvironmentProblem), firewall.rules(node, *rules):
+        report = doctor()
+        problems = report.lines("problem")
+
+        assert any(where == "hub → spoke1" for where, _ in problems), report.text
+
+
+def test_a_parameter_is_named(rig: Rig, doctor: Doctor) -> None:
+    """A host that answers no broadcast ping is one problem, mended for now and for the next boot."""
+    with rig.lab["spoke2"].node.with_sysctl("net.ipv4.icmp_echo_ignore_broadcasts", 1):
+        report = doctor()
+
+    assert list(report.lines("problem")) == [("spoke2", "broadcast ping")]
+    found = report.lines("problem")["spoke2", "broadcast ping"]
+    assert "icmp_echo_ignore_broadcasts is 1, expected 0" in found
+    assert "to mend it, on spoke2: echo 'net.ipv4.icmp_echo_ignore_broadcasts = 0' | sudo tee /etc/sysctl.d/" in found
+
+
+def test_mtus_that_differ(rig: Rig, doctor: Doctor) -> None:
+    """An overlay device that takes less than the others is named, with the commands for the others."""
+    device = rig.lab["spoke1"].plan.device
+    change, undo = ("link_set", {"device": device, "mtu": 1450}), ("link_set", {"device": device, "mtu": 8950})
+    with rig.lab["spoke1"].node.changed(change, undo):
+        report = doctor()
+
+    assert list(report.lines("problem")) == [("all hosts", "overlay MTU")]
+    found = report.lines("problem")["all hosts", "overlay MTU"]
+    assert f"1450 on spoke1 {device}; 8950 on hub bridge0" in found
+    assert f"on spoke2: sudo ip link set {rig.lab['spoke2'].plan.device} mtu 1450" in found
+    assert ("spoke1", "MTU") in report.lines("warning")
+
+
+def test_a_way_with_a_smaller_mtu(rig: Rig, doctor: Doctor) -> None:
+    """A packet of the NICs' own MTU that does not get through is found, however well small ones do."""
+    port = rig.lab.cloud.port_of("spoke1")
+    change, undo = ("link_set", {"device": port, "mtu": 1500}), ("link_set", {"device": port, "mtu": 9000})
+    with rig.lab.fabric.changed(change, undo):
+        report = doctor()
+
+    assert ("hub → spoke1", "path MTU") in report.lines("problem")
+    assert ("hub → spoke1", "UDP 4789") in report.lines("ok")
+
+
+def test_the_same_mac_address_twice(rig: Rig, doctor: Doctor) -> None:
+    """Two overlay devices with one MAC address are named, both."""
+    first, second = rig.lab["spoke1"], rig.lab["spoke2"]
+    mine = second.node.link(second.plan.device)["IFLA_ADDRESS"]
+    theirs = first.node.link(first.plan.device)["IFLA_ADDRESS"]
+    change = ("link_set", {"device": second.plan.device, "address": theirs})
+    with second.node.changed(change, ("link_set", {"device": second.plan.device, "address": mine})):
+        report = doctor()
+
+    found = report.lines("problem")["spoke2", "MAC address"]
+    assert f"spoke1 {first.plan.device} and spoke2 {second.plan.device} have the same, {theirs}" in found
+
+
+def test_a_half_configured_overlay(rig: Rig, doctor: Doctor) -> None:
+    """What the overlay's own configuration lacks is told with the command that mends it."""
+    port = rig.lab.topology.tunnel_of("spoke2").hub_device
+    detach = ("link_set", {"device": port, "nomaster": True})
+    attach = ("link_set", {"device": port, "master": rig.lab.topology.bridge})
+    with rig.lab.hub.node.changed(detach, attach):
+        report = doctor()
+
+    found = report.lines("problem")["hub", "overlay: port-not-bridged"]
+    assert f"to mend it, on hub: ip link set {port} master bridge0" in found
+
+
+def test_without_root_on_a_host(rig: Rig, doctor: Doctor) -> None:
+    """What an ordinary user cannot show is said to need root, and is no problem; the rest is looked at as ever."""
+    report = doctor("hub,opc@spoke1,spoke2")
+
+    warnings = report.lines("warning")
+    assert report.status == 0, report.text
+    assert "expected root" in warnings["spoke1", "rights"]
+    assert "--hosts=...ssh://opc@spoke1?sudo=true..." in warnings["spoke1", "rights"]
+    assert "needs root on spoke1" in warnings["spoke1 → hub", "UDP 4789"]
+    assert "root on spoke1 (--sudo)" in warnings["hub → spoke1", "UDP 4789"]
+    assert ("hub → spoke2", "UDP 4789") in report.lines("ok")
+
+
+def test_an_unreachable_host_keeps_nobody_else(rig: Rig, doctor: Doctor) -> None:
+    """The host that cannot be reached is a problem, and the others are looked at."""
+    report = doctor("hub,spoke1,nowhere.invalid")
+
+    assert report.status == 1
+    assert list(report.lines("problem")) == [("spoke2", "host")]
+    assert "not reached: spoke2 (nowhere.invalid)" in report.lines("problem")["spoke2", "host"]
+    assert ("spoke1 → hub", "UDP 4789") in report.lines("ok")
+
+
+def test_without_the_hub_the_spokes_are_looked_at_alone(rig: Rig, doctor: Doctor) -> None:
+    """Without its hub nothing is said of an overlay, and what each spoke has is."""
+    report = doctor("nowhere.invalid,spoke1")
+
+    assert list(report.lines("problem")) == [("hub", "host")]
+    assert ("spoke1", "vxlan") in report.lines("ok")
+    assert "an overlay is read from its hub" in report.lines("warning")["all hosts", "overlay"]
+
+
+def test_another_tunnel_than_the_one_that_is_there(rig: Rig, doctor: Doctor) -> None:
+    """Asked for gretap, the doctor probes protocol 47, and looks for its driver."""
+    report = doctor("hub,spoke1", "--tunnel=gretap")
+
+    assert ("hub → spoke1", "protocol 47") in report.lines("ok"), report.text
+    lines = report.lines("ok") | report.lines("problem")
+    assert ("hub", "ip_gre") in lines
+
+
+def test_gre_blocked_one_way(rig: Rig, doctor: Doctor) -> None:
+    """Protocol 47 that the cloud drops one way is named, though no tunnel of it is there."""
+    with rig.lab.cloud.without_gre("spoke1"):
+        report = doctor("hub,spoke1", "--tunnel=gretap")
+
+    assert "leaves spoke1 and does not arrive" in report.lines("problem")["spoke1 → hub", "protocol 47"]
+    assert ("hub → spoke1", "protocol 47") in report.lines("ok")
+
+
+def test_it_takes_seconds(doctor: Doctor) -> None:
+    """Three hosts are examined in seconds."""
+    began = time.monotonic()
+    doctor()
+
+    assert time.monotonic() - began < 8.0  # a second and a half on a machine that has nothing else to do
+
+
+def _with_firewall(rig: Rig, host: str):  # type: ignore[no-untyped-def]
+    node = rig.lab[host].node
+    try:
+        firewall.tool(node)
+    except EnvironmentProblem as problem:
+        pytest.skip(problem.message)
+    return node
