@@ -24,7 +24,6 @@ SYSCTLS = (
     "net.ipv4.igmp_max_memberships",
     "net.bridge.bridge-nf-call-iptables",
     "net.ipv6.icmp.echo_ignore_multicast",
-    "net.ipv6.icmp.echo_ignore_multicast",
 )
 READINGS = ("links", "bridge_ports", "addresses", "routes", "rules", "fdb")
 PORT_FLAGS = ("STATE", "MODE", "LEARNING", "UNICAST_FLOOD", "MCAST_FLOOD", "BCAST_FLOOD", "ISOLATED", "PROXYARP")
