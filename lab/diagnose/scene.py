@@ -20,8 +20,9 @@ from lab.machines.node import Node, ask_all
 from lab.model import NodePlan, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
+from lab.underlay.fabric import FABRIC
 
-READINGS = ("links", "bridge_ports", "addresses", "routes", "rules", "neighbours", "fdb", "mdb")
+READINGS = ("links", "bridge_ports", "addresses", "routes", "rules", "neighbours", "fdb", "mdb", "qdiscs", "filters")
 EVERYWHERE = ("all", "default")
 PER_DEVICE = (
     "rp_filter",
@@ -132,7 +133,7 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
             _risen_devices(was["links"], now["links"]),
             now["igmp"],
         )
-    fabric = after.get("vcn", {})
+    fabric = after.get(FABRIC, {})
     return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric)
 
 

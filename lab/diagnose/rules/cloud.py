@@ -12,6 +12,7 @@ from lab.underlay.fabric import REFUSALS
 
 CLOUD = "cloud"
 CONTROL_TTL = 64
+NUD_PERMANENT = 0x80
 CARRIERS = {"gretap": "IP protocol 47 (GRE)", "ip6gretap": "IP protocol 47 (GRE)", "vxlan": "UDP port 4789 (VXLAN)"}
 CODES = {"gretap": "gre-blocked", "ip6gretap": "gre-blocked", "vxlan": "vxlan-blocked"}
 FLAG_NAMES = {"flood": "UNICAST_FLOOD", "mcast_flood": "MCAST_FLOOD", "bcast_flood": "BCAST_FLOOD"}
@@ -48,10 +49,19 @@ def _explained(scene: Scene, start: str, end: str) -> bool:
     """Whether a host itself is at fault: a source that no cloud lets pass, or a NIC that is down."""
     spoke = end if scene.hosts[start].plan.is_hub else start
     device = scene.end(scene.hosts[start], spoke)
-    own = scene.hosts[start].plan.address("underlay")
+    own = scene.hosts[start].plan.endpoint
     foreign = device is not None and device.tunnel is not None and device.tunnel.local not in (None, own)
     nics = [host.seen.devices.get(host.plan.nic) for host in (scene.hosts[start], scene.hosts[end])]
-    return foreign or any(nic is None or not nic.up for nic in nics)
+    return foreign or any(nic is None or not nic.up for nic in nics) or _written_down(scene, start, end)
+
+
+def _written_down(scene: Scene, start: str, end: str) -> bool:
+    """Whether somebody told the sender who the receiver is on the underlay; another rule says whether it is so."""
+    address = scene.hosts[end].plan.address("underlay")
+    return any(
+        entry.get("NDA_DST") == address and entry["state"] & NUD_PERMANENT
+        for entry in scene.hosts[start].readings["neighbours"]
+    )
 
 
 def opening(kind: str) -> str:

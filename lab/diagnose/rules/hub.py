@@ -11,6 +11,7 @@ from lab.overlay import commands
 from lab.overlay.readback import Device
 
 FORWARDING = 3
+STP = "IFLA_BR_STP_STATE"
 STATES = {0: "disabled", 1: "listening", 2: "learning", 3: "forwarding", 4: "blocking"}
 NUD_LEARNED, NUD_PERMANENT = 0x02 | 0x04, 0x80
 
@@ -99,6 +100,16 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
             "vlan_filtering 1",
             f"ip link set {device.name} type bridge vlan_filtering 0",
             ("HUB-02", "BCAST-01"),
+        )
+    if device.details.get("IFLA_BR_STP_STATE") and scene.planned and not scene.topology.bridge_data.get(STP):
+        yield Finding(
+            "stp-on",
+            scene.hub.name,
+            device.name,
+            f"{device.name} speaks STP: a new port is silent for twice the forward delay, and BPDUs end here",
+            "stp_state 1",
+            f"ip link set {device.name} type bridge stp_state 0",
+            ("HUB-07", "FAULT-07"),
         )
     mask = device.details.get("IFLA_BR_GROUP_FWD_MASK")
     if mask:

@@ -106,6 +106,9 @@ def underlay(scene: Scene) -> Iterator[Finding]:
         overlays = {host.plan.device, *(tunnel.hub_device for tunnel in scene.topology.tunnels)}
         for other in scene.spokes if host.plan.is_hub else [scene.hub]:
             remote = other.plan.address("underlay")
+            nic = host.seen.devices.get(host.plan.nic)
+            if nic is not None and not nic.up:
+                continue  # of which another rule speaks
             route = host.seen.route_to(remote)
             if route is None or route.type != "unicast":
                 yield Finding(

@@ -7,61 +7,72 @@ from typing import Any
 
 from lab.diagnose.scene import Scene
 from lab.model import Finding
+from lab.underlay.fabric import FABRIC
 
 SHAPERS = ("netem", "tbf", "htb", "cake", "red", "plug")
-OWN_FILTER = "vcn"
+SETTINGS = {
+    "loss": " %",
+    "duplicate": " %",
+    "reorder": " %",
+    "corrupt": " %",
+    "delay": " s",
+    "jitter": " s",
+    "rate": " bit/s",
+    "limit": "",
+}
+CLSACT = "ffff:"
 
 
 def queues(scene: Scene) -> Iterator[Finding]:
     """A queue that drops, delays or repeats by intent, on a host or in the emulated network."""
-    for node, readings, names in _nodes(scene):
+    for node, readings in _nodes(scene):
         for qdisc in readings.get("qdiscs", ()):
-            kind = str(qdisc.get("kind"))
-            if kind not in SHAPERS or not (scene.planned or kind == "netem"):
+            if qdisc["kind"] not in SHAPERS or not (scene.planned or qdisc["kind"] == "netem"):
                 continue
-            device = str(names.get(qdisc.get("index", 0), qdisc.get("device")))
-            options = {name: value for name, value in (qdisc.get("options") or {}).items() if value}
+            device = qdisc["device"]
+            settings = [f"{name} {qdisc[name]:g}{unit}" for name, unit in SETTINGS.items() if qdisc.get(name)]
+            root = "root" if qdisc["parent"] == "root" else f"parent {qdisc['parent']} handle {qdisc['handle']}"
             yield Finding(
                 "traffic-impaired",
                 node,
                 device,
-                f"{device} of {node} has a {kind} queue",
-                ", ".join(f"{name} {value}" for name, value in options.items()) or kind,
-                f"tc qdisc del dev {device} root",
-                ("APP-06", "PERF-03"),
+                f"{device} of {node} has a {qdisc['kind']} queue: {', '.join(settings) or 'it holds packets back'}",
+                f"tc qdisc: {qdisc['kind']} {qdisc['handle']} {qdisc['parent']}, dropped {qdisc.get('drops', 0)}",
+                f"tc qdisc del dev {device} {root}",
+                ("APP-06", "PERF-02", "PERF-03"),
             )
 
 
 def filters(scene: Scene) -> Iterator[Finding]:
     """A traffic filter on a host's device, where something was lost at that host."""
-    losing = {loss.node for loss in scene.losses}
-    for node, readings, names in _nodes(scene):
-        if node not in scene.hosts or not (scene.planned or node in losing):
-            continue
+    losing = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
+    for node, readings in _nodes(scene):
         told = set()
         for found in readings.get("filters", ()):
-            device = str(names.get(found.get("index", 0), found.get("device")))
-            direction = str(found.get("direction", "ingress"))
-            if (device, direction) in told:
+            hook = (found["device"], found["direction"])
+            if hook in told or node not in scene.hosts or not (scene.planned or node in losing):
                 continue
-            told.add((device, direction))
+            told.add(hook)
+            device, direction = hook
+            actions = ", ".join(f"{action['kind']} {action.get('verdict', '')}".strip() for action in found["actions"])
+            # what hangs on clsact is named by its direction, what hangs on another queue by its handle
+            where = direction if found["parent"] == CLSACT else f"parent {found['parent']}"
             yield Finding(
                 "traffic-filtered",
                 node,
                 device,
                 f"a traffic filter is at work on {device} of {node}, {direction}",
-                f"{found.get('kind')} {found.get('name') or ''} {found.get('actions') or ''}".strip(),
-                f"tc filter del dev {device} {direction}",
+                f"tc filter: {found['kind']} {found['name']} {found['match']} {actions}".replace("  ", " ").strip(),
+                f"tc filter del dev {device} {where}",
                 ("PRE-04",),
             )
 
 
-def _nodes(scene: Scene) -> Iterator[tuple[str, Mapping[str, Sequence[Any]], Mapping[int, str]]]:
+def _nodes(scene: Scene) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:
     for host in scene.hosts.values():
-        yield host.name, host.readings, host.names
+        yield host.name, host.readings
     if scene.fabric:
-        names = {link["index"]: str(link.get("IFLA_IFNAME")) for link in scene.fabric.get("links", ())}
-        yield "vcn", scene.fabric, names
+        yield FABRIC, scene.fabric
 
 
 RULES = (queues, filters)

@@ -78,7 +78,7 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
         device = scene.end(host, spoke)
         if device is None or device.tunnel is None:
             continue
-        near_address, far_address = host.plan.address("underlay"), far.plan.address("underlay")
+        near_address, far_address = host.plan.endpoint, far.plan.endpoint
         again = commands.again(scene.topology, host.plan, spoke)
         if device.tunnel.remote != far_address:
             yield Finding(
@@ -194,7 +194,7 @@ def hops(scene: Scene) -> Iterator[Finding]:
 
 def unplanned(scene: Scene) -> Iterator[Finding]:
     """Tunnels besides the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
-    addresses = {host.plan.address("underlay"): host.name for host in scene.hosts.values()}
+    addresses = {host.plan.endpoint: host.name for host in scene.hosts.values()}
     for host in scene.hosts.values():
         own = {commands.device_of(scene.topology, plan.plan, spoke) for plan, _, spoke in _ends(scene) if plan is host}
         for device in host.seen.devices.values():
