@@ -175,6 +175,8 @@ class Log:
             os.close(outgoing)
         report = self._report(time.monotonic() + READY) or {"unable": "the process that undoes changes did not start"}
         if "unable" in report:
+            os.close(self._orders)
+            os.close(self._reports)
             raise OSError(errno.ECHILD, report["unable"])
 
     @contextlib.contextmanager

@@ -16,6 +16,7 @@ from lab.model import MULTICAST, Change, NodePlan, Topology
 from lab.overlay.readback import Device, Route, Seen
 
 ELSEWHERE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): only a default route leads there
+NOT_UNICAST = IPv4Network("224.0.0.0/3")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Obstacle:
 
 def readdressed(topology: Topology, subnet: IPv4Network) -> Topology:
     """The same overlay in another subnet; UsageProblem when that is too small."""
-    if subnet.num_addresses < len(topology.nodes) + 2 or not subnet.subnet_of(IPv4Network("0.0.0.0/1")):
+    if subnet.num_addresses < len(topology.nodes) + 2 or subnet.overlaps(NOT_UNICAST):
         raise UsageProblem(
             f"--overlay-subnet={subnet}: expected an IPv4 subnet of unicast addresses with room for "
             f"{len(topology.nodes)} hosts, e.g. 172.16.253.0/24"

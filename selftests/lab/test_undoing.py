@@ -4,6 +4,7 @@ Changes that are undone: the way back is known to a process of its own before a 
     agent ── the way back of each change ──▶ restorer
 """
 
+import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -116,6 +117,21 @@ def test_what_cannot_be_undone_is_named_and_the_rest_is_done(bare):
     assert "239.0.0.0/8 dev ens3" in node.run("ip", "route")["output"]
     for to in ("239.0.0.0/8", "224.0.0.0/4"):
         node.run("ip", "route", "del", to)
+
+
+def test_a_stack_has_one_restorer(bare):
+    """Who comes second is told so, and has changed nothing; the first one's way back stays."""
+    lab, node = bare
+    set_up(lab, node)
+    second = dataclasses.replace(node, handle=lab.machine.call("node_create", names=["other"])[0])
+    second.ask("undoable")  # another stack
+
+    with pytest.raises(OSError, match="another run has set an overlay up here"):
+        node.ask("undoable")
+
+    assert second.ask("undo") == []
+    assert node.ask("undo") == []
+    assert node.ask("wait_restored", timeout=5.0)
 
 
 def test_a_killed_restorer_is_replaced(bare):
