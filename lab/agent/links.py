@@ -23,7 +23,6 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from pyroute2.netlink.rtnl.tcmsg.common import time2tick
 
-from lab.agent import mdb, traffic
 from lab.agent.rtnl import CHANGE, CREATE, REPLACE, Transport, plain
 
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
@@ -376,22 +375,6 @@ class Links:
     def fdb(self) -> list[Any]:
         """The forwarding entries of every bridge and VXLAN device."""
         return self.neighbours(socket.AF_BRIDGE)
-
-    def mdb(self) -> list[Any]:
-        """The multicast groups that every bridge knows of, by port (`mdb.entries`)."""
-        return mdb.entries(self._transport)
-
-    def mdb_routers(self) -> list[Any]:
-        """The ports behind which every bridge takes a multicast router or querier to be (`mdb.routers`)."""
-        return mdb.routers(self._transport)
-
-    def qdiscs(self) -> list[Any]:
-        """Every queueing discipline with its settings (`traffic.qdiscs`)."""
-        return traffic.qdiscs(self._transport)
-
-    def filters(self) -> list[Any]:
-        """Every tc filter with its match and its actions (`traffic.filters`)."""
-        return traffic.filters(self._transport)
 
 
 def _words(flags: dict[str, int]) -> str:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Callable
 
-from lab.agent import digest, procfs
+from lab.agent import digest, mdb, procfs, traffic, vlans
 from lab.agent.node import Node
+from lab.agent.rtnl import Transport
+
+DECODED: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
+    "mdb": mdb.entries,
+    "mdb_routers": mdb.routers,
+    "vlans": vlans.entries,
+    "qdiscs": traffic.qdiscs,
+    "filters": traffic.filters,
+}
+"""The readings that need no pyroute2."""
 
 
 class Looking:
@@ -31,9 +41,12 @@ class Looking:
         """
         One kind of thing that is configured in a node, by the name of its reading.
 
-        `links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours`, `fdb`, `mdb`, `mdb_routers`, `qdiscs`,
-        `filters`.
+        `links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours`, `fdb`, `mdb`, `mdb_routers`, `vlans`,
+        `qdiscs`, `filters`.
         """
+        decoded = DECODED.get(what)
+        if decoded is not None:
+            return decoded(self._nodes[node].transport())
         return list(getattr(self._nodes[node].links(self._namespace_of), what)())
 
     def fingerprint(self, node: int) -> str:

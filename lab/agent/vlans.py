@@ -1,0 +1,35 @@
+"""
+The VLANs that the ports of a stack's bridges carry (bridge(8) vlan).
+
+Source: linux/if_bridge.h.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+from lab.agent.rtnl import Transport, attributes
+
+GETLINK = 18
+IFNAME, AF_SPEC, EXT_MASK = 3, 26, 29
+RTEXT_FILTER_BRVLAN = 2
+VLAN_INFO, PVID, UNTAGGED = 2, 0x2, 0x4
+
+
+def entries(transport: Transport) -> list[dict[str, Any]]:
+    """Every VLAN of every port and bridge: `device`, `vid`, `pvid` (untagged frames are in it), `untagged`."""
+    request = struct.pack("=BxHiII", socket.AF_BRIDGE, 0, 0, 0, 0)
+    request += struct.pack("=HHI", 8, EXT_MASK, RTEXT_FILTER_BRVLAN)
+    found = []
+    for message in transport.raw_dump(GETLINK, request):
+        parts = dict(attributes(message, 16))
+        device = parts.get(IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+        for kind, value in attributes(parts.get(AF_SPEC, b""), 0):
+            if kind == VLAN_INFO:
+                flags, vid = struct.unpack_from("=HH", value)
+                found.append(
+                    {"device": device, "vid": vid, "pvid": bool(flags & PVID), "untagged": bool(flags & UNTAGGED)}
+                )
+    return found
