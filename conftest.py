@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.labs",
     "fixtures.probes",
     "fixtures.underlay",
+    "fixtures.resilience",
     "fixtures.snooping",
     "fixtures.applications",
     "fixtures.snooping",

@@ -185,20 +185,23 @@ class Links:
 
     # addresses, routes, neighbours
 
-    def _address(self, device: str, address: str, kind: int, flags: int, verb: str) -> None:
+    def _address(self, device: str, address: str, peer: str | None, kind: int, flags: int, verb: str) -> None:
         interface = ipaddress.ip_interface(address)
+        far = ipaddress.ip_interface(peer or address)
         message = ifaddrmsg()
         message["family"] = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-        message["prefixlen"] = interface.network.prefixlen
+        message["prefixlen"] = far.network.prefixlen
         message["index"] = self._transport.index(device)
-        message["attrs"] = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
-        self._transport.queue(message, kind, flags, f"ip addr {verb} {address} dev {device}")
+        message["attrs"] = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(far.ip))]
+        words = f"{interface.ip} peer {peer}" if peer else address
+        self._transport.queue(message, kind, flags, f"ip addr {verb} {words} dev {device}")
 
-    def _addr_add(self, device: str, address: str) -> None:
-        self._address(device, address, NEWADDR, CREATE, "add")
+    def _addr_add(self, device: str, address: str, peer: str | None = None) -> None:
+        """An address; with `peer`, an address or a prefix, the connected route is to that (ip-address(8))."""
+        self._address(device, address, peer, NEWADDR, CREATE, "add")
 
-    def _addr_del(self, device: str, address: str) -> None:
-        self._address(device, address, DELADDR, CHANGE, "del")
+    def _addr_del(self, device: str, address: str, peer: str | None = None) -> None:
+        self._address(device, address, peer, DELADDR, CHANGE, "del")
 
     def _route(
         self,

@@ -1,0 +1,145 @@
+"""
+Faults of time: a machine, a link or a port that went and came back, or did not, and a way that makes a circle.
+
+None of them is a mistake in a configuration file: what is configured was right once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from lab.faults.fault import Fault
+from lab.host import Host
+from lab.laboratory import Lab
+from lab.model import Change
+from lab.overlay import plan
+
+SHORTCUT, SPOKE_BRIDGE = "shortcut", "br-loop"
+SHORTCUT_NUMBER = 2000  # its key or VNI
+# classic BPF (linux/filter.h): a frame in 4 is dropped, so that what goes in circles does so for a while only
+LOAD_RANDOM = (0x20, 0, 0, 0xFFFFF000 + 56)  # ld rand (SKF_AD_OFF + SKF_AD_RANDOM)
+LOSSY = (LOAD_RANDOM, (0x54, 0, 0, 3), (0x15, 0, 1, 0), (0x06, 0, 0, 2), (0x06, 0, 0, 0))
+
+
+def _victim(lab: Lab) -> Host:
+    """The spoke that faults of a single spoke are put on: the last one."""
+    return lab.spokes[-1]
+
+
+def _port(lab: Lab, spoke: Host) -> str:
+    return lab.topology.tunnel_of(spoke.name).hub_device
+
+
+def _hub_down(lab: Lab) -> None:
+    """The hub's VM is stopped: the cloud keeps its address, and nothing gets to it."""
+    lab.cloud.node.apply(("link_set", {"device": lab.cloud.port_of(lab.hub.name), "up": False}))
+
+
+def _hub_unconfigured(lab: Lab) -> None:
+    lab.take_down(lab.hub)
+
+
+def _flapped(lab: Lab) -> None:
+    """Every overlay device goes down and comes up again: what the kernel restores is there, what `ip` added is not."""
+    for host in lab.hosts.values():
+        host.node.apply(*(("link_set", {"device": host.plan.device, "up": up}) for up in (False, True)))
+
+
+def _hub_port_down(lab: Lab) -> None:
+    lab.hub.node.apply(("link_set", {"device": _port(lab, _victim(lab)), "up": False}))
+
+
+def _addresses_pinned(lab: Lab) -> None:
+    """The hub learns nothing: who is where was written down once."""
+    changes: list[Change] = []
+    for spoke in lab.spokes:
+        port, mac = _port(lab, spoke), spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+        changes += [
+            ("bridge_port", {"device": port, "learning": 0}),
+            ("fdb_add", {"device": port, "lladdr": mac}),
+        ]
+    lab.hub.node.apply(*changes)
+
+
+def _loop(lab: Lab) -> None:
+    """
+    The first two spokes bridge their tunnels with a shortcut between them: hub, spoke and spoke are a circle.
+
+    The shortcut drops a frame in 4 at random.  A circle that loses nothing would take the machine with it.
+    """
+    if len(lab.spokes) < 2:
+        return
+    ends = lab.spokes[:2]
+    for here, there in (ends, ends[::-1]):
+        device, address = here.plan.device, {"address": str(here.plan.overlay)}
+        route = {"to": str(lab.topology.multicast_route)}
+        mac = here.node.link(device)["IFLA_ADDRESS"]
+        here.node.apply(
+            ("addr_del", {"device": device, **address}),
+            ("link_add", {"device": SPOKE_BRIDGE, "kind": "bridge", "address": mac}),
+            _shortcut(lab, here, there, up=False, master=SPOKE_BRIDGE),
+            ("filter_add", {"device": SHORTCUT, "direction": "ingress", "program": LOSSY, "name": "a frame in 4"}),
+            ("link_set", {"device": device, "master": SPOKE_BRIDGE}),
+            ("addr_add", {"device": SPOKE_BRIDGE, **address}),
+            ("route_add", {"device": SPOKE_BRIDGE, **route}),
+        )
+    for end in ends:
+        end.node.apply(("link_set", {"device": SHORTCUT, "up": True}))
+
+
+def _shortcut(lab: Lab, here: Host, there: Host, **more: Any) -> Change:
+    """One end of a tunnel between two spokes."""
+    options = replace(lab.topology.options, key=SHORTCUT_NUMBER)
+    made: Change = plan.kind(options.kind).link(
+        SHORTCUT, here.plan.endpoint, there.plan.endpoint, here.plan.nic, SHORTCUT_NUMBER, options, **more
+    )
+    return made
+
+
+def _listening_port(lab: Lab) -> None:
+    """The hub speaks STP, and a tunnel has just become a port of its bridge: for 30 s it forwards nothing."""
+    bridge, port = lab.topology.bridge, _port(lab, _victim(lab))
+    lab.hub.node.apply(
+        ("link_set", {"device": bridge, "kind": "bridge", "data": [["IFLA_BR_STP_STATE", 1]]}),
+        ("link_set", {"device": port, "nomaster": True}),
+        ("link_set", {"device": port, "master": bridge}),
+    )
+
+
+FAULTS = (
+    Fault("hub-down", "the hub's VM is stopped", ("FAULT-01", "FAULT-02"), _hub_down),
+    Fault(
+        "hub-unconfigured",
+        "the hub is back from a reboot that restored nothing of the overlay",
+        ("FAULT-02",),
+        _hub_unconfigured,
+    ),
+    Fault(
+        "link-flapped",
+        "every overlay device went down and came up again",
+        ("FAULT-03", "MCAST-01", "MCAST-08"),
+        _flapped,
+        greens=("BCAST-01", "ICMP-01"),
+    ),
+    Fault("hub-port-down", "the hub's tunnel to one spoke is down", ("FAULT-04", "HUB-02"), _hub_port_down),
+    Fault(
+        "fdb-pinned",
+        "the hub has its spokes' MACs written down and learns none",
+        ("FAULT-05",),
+        _addresses_pinned,
+        greens=("BCAST-01",),
+    ),
+    Fault(
+        "loop",
+        "two spokes bridge a tunnel of their own to the overlay, and nobody speaks STP",
+        ("FAULT-06", "HUB-04"),
+        _loop,
+    ),
+    Fault(
+        "port-listening",
+        "the hub speaks STP, and one of its ports does not forward yet",
+        ("FAULT-07", "BCAST-01"),
+        _listening_port,
+    ),
+)

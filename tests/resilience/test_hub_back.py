@@ -1,0 +1,59 @@
+"""
+The hub is back: with its configuration everything goes on by itself, without it the hub refuses what it gets.
+
+    spoke1 ==tunnel==> hub (stopped, back) ==tunnel==> spoke2: the sockets that were open hear again
+"""
+
+import pytest
+
+pytestmark = [pytest.mark.requirement("FAULT-02"), pytest.mark.provoking]
+
+GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+PORT_UNREACHABLE = (3, 3)
+PATIENCE = 5.0  # seconds; the hub asks anew for its neighbours, once a second where that cannot be hastened
+AT_ONCE = 0.05  # seconds of grace: what a NIC without carrier dropped does not come later
+
+
+@pytest.mark.parametrize("kind", ["broadcast", "multicast"])
+def test_delivery_resumes_by_itself(provoked, spoke1, quick_neighbours, clock, record_figure, kind):
+    """What is sent after the hub's return is heard by sockets that were open before it went; the spokes did nothing."""
+    others = provoked.others(spoke1)
+    to, group = (provoked.everyone, None) if kind == "broadcast" else (GROUP, GROUP)
+
+    with quick_neighbours(provoked), provoked.listen(others, group=group, grace=PATIENCE) as heard:
+        with provoked.cloud.stopped("hub", provoked.hub.node):
+            spoke1.udp.send(to=to)
+        back = clock(provoked)
+        sent = spoke1.udp.send(to=to)
+
+    assert heard.payloads == {name: [sent.payload] for name in others}
+    for name in others:
+        record_figure(f"{kind} to {name} after the hub's return", (heard.datagrams[name][0].time - back) / 1e6)
+
+
+def test_memberships_outlive_a_bridge_made_anew(build_lab):
+    """With the hub's bridge and tunnels deleted and made again, the spokes' sockets go on hearing their group."""
+    lab = build_lab()
+    first, *rest = lab.spokes
+    names = [spoke.name for spoke in rest]
+
+    with lab.listen(names, group=GROUP) as heard:
+        lab.take_down(lab.hub)
+        lab.set_up(lab.hub)
+        first.udp.send(to=GROUP)
+
+    heard.exactly_once(at=names)
+
+
+@pytest.mark.tunnel("gretap")
+def test_a_hub_without_its_tunnels_refuses(build_lab, refusals):
+    """A hub that is back without its configuration delivers nothing and answers GRE with ICMP 3/3."""
+    lab = build_lab()
+    lab.take_down(lab.hub)
+    spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
+
+    with lab.listen(others, grace=AT_ONCE) as heard:
+        spoke.udp.send(to=lab.everyone)
+
+    heard.nothing(at=others)
+    assert ("hub", *PORT_UNREACHABLE) in refusals(lab, spoke)

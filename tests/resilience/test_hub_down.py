@@ -1,0 +1,77 @@
+"""
+The hub is one VM.  Without it nobody hears anybody, and the spokes' tunnels say nothing of it: GRE has no keepalive.
+
+    spoke1 ==tunnel==> the cloud's network --x  hub (stopped)  x-- spoke2        gretap1: UP, LOWER_UP
+"""
+
+import pytest
+
+GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+UP_AND_LOWER_UP = 0x1 | 0x10000  # IFF_UP, IFF_LOWER_UP (netdevice(7))
+FAILED, RESOLVED = 0x20, 0x02 | 0x04 | 0x08 | 0x10  # NUD_ of linux/neighbour.h
+TROUBLE = ("tx_errors", "tx_dropped", "tx_carrier_errors", "tx_aborted_errors", "tx_heartbeat_errors")
+AT_ONCE = 0.05  # seconds of grace: a NIC without carrier holds nothing back that could come later
+
+
+def trouble(spoke):
+    """What a spoke's tunnel counts as having gone wrong."""
+    counted = spoke.node.statistics(spoke.plan.device)
+    return {name: counted[name] for name in TROUBLE}
+
+
+@pytest.mark.requirement("FAULT-01")
+def test_the_hub_answers_whoever_asks(overlay, spoke):
+    """Asked by a ping over the overlay, the hub answers each spoke, and so does everybody else."""
+    assert spoke.ping(overlay.hub.address()).others == {"hub": 1}
+    assert spoke.ping(overlay.everyone).others == dict.fromkeys(overlay.others(spoke), 1)
+
+
+@pytest.mark.requirement("FAULT-01")
+@pytest.mark.provoking
+class TestStoppedHub:
+    """Everything but an answer is as before."""
+
+    def test_cuts_everybody_off_and_shows_at_no_link(self, provoked, spoke1):
+        """Nothing is delivered, while every send succeeds, the tunnel stays up and counts no error."""
+        before, others = trouble(spoke1), provoked.others(spoke1)
+
+        with provoked.cloud.stopped("hub", provoked.hub.node):
+            with provoked.listen(others, grace=AT_ONCE) as broadcast:
+                spoke1.udp.send(to=provoked.everyone)
+            with provoked.listen(others, group=GROUP, grace=AT_ONCE) as multicast:
+                spoke1.udp.send(to=GROUP)
+            flags = spoke1.node.link(spoke1.plan.device)["flags"]
+
+        broadcast.nothing(at=others)
+        multicast.nothing(at=others)
+        assert flags & UP_AND_LOWER_UP == UP_AND_LOWER_UP
+        assert trouble(spoke1) == before
+
+    def test_is_found_by_asking(self, provoked, spoke1):
+        """Only the pinger itself answers a broadcast ping: the foreign answers are none."""
+        with provoked.cloud.stopped("hub", provoked.hub.node):
+            answers = spoke1.ping(provoked.everyone, grace=AT_ONCE)
+
+        assert (answers.counts, answers.others) == ({spoke1.name: 1}, {})
+
+    def test_stays_resolved_where_the_cloud_answers_for_it(self, provoked, spoke1, await_neighbour):
+        """The cloud answers ARP for the address of a stopped VM: the neighbour says as little as the link."""
+        with provoked.cloud.stopped("hub", provoked.hub.node):
+            spoke1.node.apply(("neigh_del", {"device": spoke1.plan.nic, "to": provoked.hub.address("underlay")}))
+            spoke1.udp.send(to=provoked.everyone, port=9)
+
+            assert await_neighbour(spoke1, provoked.hub, RESOLVED) & RESOLVED
+
+    def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, provoked, spoke1, quick_neighbours, await_neighbour):
+        """When nobody answers for the hub's address, its neighbour entry fails, and sending still succeeds."""
+        before = trouble(spoke1)
+        with provoked.cloud.withdrawn("hub"), quick_neighbours(provoked):
+            spoke1.node.apply(("neigh_del", {"device": spoke1.plan.nic, "to": provoked.hub.address("underlay")}))
+            spoke1.udp.send(to=provoked.everyone, port=9)
+            state = await_neighbour(spoke1, provoked.hub, FAILED)
+            spoke1.udp.send(to=provoked.everyone, port=9)
+            flags = spoke1.node.link(spoke1.plan.device)["flags"]
+
+        assert state == FAILED
+        assert flags & UP_AND_LOWER_UP == UP_AND_LOWER_UP
+        assert trouble(spoke1) == before

@@ -1,0 +1,125 @@
+"""
+A link that goes down and comes up again: the kernel restores what belongs to its addresses, and nothing else.
+
+    gretap1 down, up:   172.16.254.2/24 dev gretap1   there again     224.0.0.0/4 dev gretap1   gone for good
+"""
+
+import contextlib
+
+import pytest
+
+pytestmark = pytest.mark.requirement("FAULT-03")
+
+GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+MAIN = 254  # rt_tables of iproute2
+CLONED = 0x200  # RTM_F_CLONED: the kernel's own note about one destination
+NODES = pytest.mark.parametrize("name", ["hub", "spoke1"], ids="flapped={}".format)
+
+
+def multicast_route(lab, host):
+    """The multicast route as a change names it."""
+    return {"to": str(lab.topology.multicast_route), "device": host.plan.device}
+
+
+@pytest.fixture
+def flap(provoked):
+    """Takes a host's overlay device down and up for a `with` block, and gives it the multicast route afterwards."""
+
+    @contextlib.contextmanager
+    def flapped(host):
+        for up in (False, True):
+            host.node.apply(("link_set", {"device": host.plan.device, "up": up}))
+        try:
+            yield
+        finally:
+            host.node.apply(("route_replace", multicast_route(provoked, host)))
+
+    return flapped
+
+
+def configured_state(host):
+    """Addresses, routes and memberships of a host, each as a set."""
+    addresses = {(entry["index"], entry["IFA_ADDRESS"], entry["prefixlen"]) for entry in host.node.read("addresses")}
+    routes = {
+        (route["table"], route.get("RTA_DST"), route["dst_len"], route.get("RTA_OIF"), route.get("RTA_GATEWAY"))
+        for route in host.node.read("routes")
+        if route["family"] == 2 and not route["flags"] & CLONED
+    }
+    return addresses, routes, host.memberships()
+
+
+def test_the_route_is_there(overlay, configured):
+    """On every node the route to a group leads to the overlay: if a link was ever down, somebody put it back."""
+    seen = configured(overlay)
+
+    ways = {name: seen[name].route_to(GROUP).device for name in overlay.hosts}
+
+    assert ways == {name: host.plan.device for name, host in overlay.hosts.items()}
+
+
+@pytest.mark.provoking
+@NODES
+class TestFlap:
+    def test_takes_the_static_route_and_nothing_else(self, provoked, flap, name):
+        """Of addresses, routes and memberships exactly the multicast route is gone."""
+        host = provoked[name]
+        addresses, routes, groups = configured_state(host)
+
+        with flap(host):
+            after = configured_state(host)
+
+        index, network = host.node.link(host.plan.device)["index"], provoked.topology.multicast_route
+        lost = {(MAIN, str(network.network_address), network.prefixlen, index, None)}
+        assert after == (addresses, routes - lost, groups)
+        assert lost <= routes
+
+    def test_sends_multicast_astray(self, provoked, flap, name):
+        """What the node then sends to a group leaves by its NIC, without an error, and nobody hears it."""
+        host = provoked[name]
+        others = provoked.others(host)
+
+        with flap(host), provoked.listen(others, group=GROUP) as heard:
+            host.udp.send(to=GROUP)
+            host.udp.send(to=provoked.everyone)
+
+        lost, broadcast = heard.sent
+        assert heard.payloads == {other: [] for other in others}
+        seen = {(one.node, one.interface, one.direction) for one in provoked.frames([lost.payload])}
+        assert seen <= {(host.name, host.plan.nic, "out"), ("vcn", provoked.cloud.port_of(name), "in")}
+        assert (host.name, host.plan.nic, "out") in seen
+        arrived = {one.node for one in provoked.frames([broadcast.payload]) if not one.outgoing}
+        assert set(others) <= arrived
+
+    def test_leaves_memberships_as_they_were(self, provoked, flap, name):
+        """A socket that joined before the flap hears its group after it, without having joined again."""
+        host = provoked[name]
+        sender = next(other for other in provoked.hosts.values() if other is not host)
+
+        with provoked.listen([host], group=GROUP) as heard, flap(host):
+            sender.udp.send(to=GROUP)
+
+        heard.exactly_once(at=[name])
+
+    def test_is_mended_by_the_route(self, provoked, flap, name):
+        """With the route put back, the node is heard by all others again."""
+        host = provoked[name]
+        others = provoked.others(host)
+
+        with flap(host):
+            host.node.apply(("route_add", multicast_route(provoked, host)))
+            with provoked.listen(others, group=GROUP) as heard:
+                host.udp.send(to=GROUP)
+
+        heard.exactly_once(at=others)
+
+    def test_spares_a_route_that_belongs_to_an_address(self, provoked, flap, name):
+        """With the range as its address's peer prefix, the node has the route from the kernel, which restores it."""
+        host = provoked[name]
+        others, route = provoked.others(host), multicast_route(provoked, host)
+        owned = {"device": host.plan.device, "address": host.address(), "peer": route["to"]}
+
+        with flap(host), host.node.changed(("addr_add", owned), ("addr_del", owned)):
+            with flap(host), provoked.listen(others, group=GROUP) as heard:
+                host.udp.send(to=GROUP)
+
+        heard.exactly_once(at=others)
