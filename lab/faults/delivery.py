@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault
+from lab.faults.places import hub_bridge, hub_port, named, victim, victim_device, victim_itself
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines import firewall
@@ -22,11 +23,6 @@ MANGLE = ("iptable_mangle", "xt_HL")  # modules that a guest's kernel loads only
 NEVER_ANSWER = 8  # arp_ignore (ip-sysctl.rst)
 
 
-def _victim(lab: Lab) -> Host:
-    """The node that faults of a single node are put on: the last spoke."""
-    return lab.spokes[-1]
-
-
 def _on_all(change: Callable[[Lab, Host], None]) -> Callable[[Lab], None]:
     def inject(lab: Lab) -> None:
         for host in lab.hosts.values():
@@ -36,7 +32,7 @@ def _on_all(change: Callable[[Lab, Host], None]) -> Callable[[Lab], None]:
 
 
 def _on_one(change: Callable[[Lab, Host], None]) -> Callable[[Lab], None]:
-    return lambda lab: change(lab, _victim(lab))
+    return lambda lab: change(lab, victim(lab))
 
 
 # routes and addresses
@@ -86,7 +82,7 @@ def _port(**flags: int) -> Callable[[Lab], None]:
     """Flags (bridge(8)) of the hub's port towards the one spoke."""
 
     def inject(lab: Lab) -> None:
-        device = lab.topology.tunnel_of(_victim(lab).name).hub_device
+        device = lab.topology.tunnel_of(victim(lab).name).hub_device
         lab.hub.node.apply(("bridge_port", {"device": device, **flags}))
 
     return inject
@@ -130,101 +126,133 @@ FAULTS = (
         "the article's 224.0.0.0/8 is routed to the overlay instead of the whole range",
         ("MCAST-08",),
         _on_all(_routes_only_the_articles_part),
+        finding=named("multicast-route-narrow", hub_bridge),
+        greens=("MCAST-01",),
     ),
     Fault(
         "multicast-route-missing",
         "one node has no multicast route to the overlay",
         ("MCAST-01", "MCAST-06", "MCAST-08", "MCAST-11"),
         _on_one(_routes_no_multicast),
+        finding=named("multicast-route-missing", victim_device),
+        greens=("BCAST-01",),
     ),
     Fault(
         "prefix-too-long",
         "one node has another prefix length, so another broadcast address",
         ("BCAST-01", "BCAST-02", "BCAST-07", "ICMP-01"),
         _on_one(_has_half_the_prefix),
+        finding=named("prefix-mismatch", victim_device),
+        greens=("MCAST-01",),
     ),
     Fault(
         "default-by-overlay",
         "one node's default route leads into the overlay",
         ("BCAST-03",),
         _on_one(_defaults_to_the_overlay),
+        finding=named("default-by-overlay", victim_device),
+        greens=("BCAST-01",),
     ),
     Fault(
         "hub-address-on-tunnel",
         "the hub's overlay address is on a tunnel device instead of the bridge",
         ("BCAST-02", "BCAST-08", "ICMP-01", "MCAST-01"),
         _hub_address_on_a_tunnel,
+        finding=named("hub-address-missing", hub_bridge),
     ),
     Fault(
         "broadcast-not-flooded",
         "one port of the hub does not flood broadcast",
         ("BCAST-01", "BCAST-03", "BCAST-06", "BCAST-08", "ICMP-01", "ICMP-03"),
         _port(bcast_flood=0),
+        finding=named("broadcast-not-flooded", hub_port),
+        greens=("MCAST-01",),
     ),
     Fault(
         "multicast-not-flooded",
         "one port of the hub does not flood multicast, 224.0.0.x included",
         ("MCAST-01", "MCAST-03", "MCAST-07", "MCAST-08", "MCAST-12", "ICMP-05"),
         _port(mcast_flood=0),
+        finding=named("multicast-not-flooded", hub_port),
+        greens=("BCAST-01",),
     ),
     Fault(
         "broadcast-ping-ignored",
         "one node ignores echo requests to broadcast and multicast (the default of Linux)",
         ("ICMP-01", "ICMP-02", "ICMP-03", "ICMP-04", "ICMP-05"),
         _on_one(_sysctl(plan.BROADCAST_PING, 1)),
+        finding=named("broadcast-ping-ignored", victim_itself),
+        greens=("BCAST-01",),
     ),
     Fault(
         "arp-unanswered",
         "one node does not answer ARP",
         ("BCAST-08",),
         _on_one(_sysctl("net.ipv4.conf.DEVICE.arp_ignore", NEVER_ANSWER)),
+        finding=named("arp-unanswered", victim_device),
     ),
     Fault(
         "broadcast-filtered",
         "the firewall of one node drops broadcast that came through the tunnel",
         ("BCAST-01", "BCAST-02", "BCAST-03", "BCAST-04", "BCAST-06", "ICMP-01", "ICMP-06"),
         _on_one(_rule("-A", "INPUT", "-i", "DEVICE", "-m", "pkttype", "--pkt-type", "broadcast", "-j", "DROP")),
+        finding=named("firewall-drops", victim_device),
+        greens=("MCAST-01",),
     ),
     Fault(
         "multicast-filtered",
         "the firewall of one node drops multicast that came through the tunnel",
         ("MCAST-01", "MCAST-03", "MCAST-05", "MCAST-06", "MCAST-10", "MCAST-12", "ICMP-05"),
         _on_one(_rule("-A", "INPUT", "-i", "DEVICE", "-d", str(MULTICAST), "-j", "DROP")),
+        finding=named("firewall-drops", victim_device),
+        greens=("BCAST-01",),
     ),
     Fault(
         "ping-stateful",
         "the firewall of one node takes in only the ICMP that belongs to what it has asked one address",
         ("ICMP-01", "ICMP-05"),
         _on_one(_rule("-A", "INPUT", "-p", "icmp", "-m", "conntrack", "!", "--ctstate", "ESTABLISHED", "-j", "DROP")),
+        finding=named("firewall-drops", victim_device),
+        greens=("BCAST-01",),
     ),
     Fault(
         "igmp-filtered",
         "the firewall of one node drops the IGMP that it sends",
         ("MCAST-04", "MCAST-05"),
         _on_one(_rule("-A", "OUTPUT", "-p", "igmp", "-j", "DROP")),
+        finding=named("igmp-filtered", victim_device),
+        greens=("BCAST-01",),
     ),
     Fault(
         "igmp-v2-forced",
         "one node speaks IGMPv2 only, which cannot name sources",
         ("MCAST-04", "MCAST-05"),
         _on_one(_sysctl("net.ipv4.conf.all.force_igmp_version", 2)),
+        finding=named("igmp-version-forced", victim_device),
+        greens=("BCAST-01",),
     ),
     Fault(
         "ttl-rewritten",
         "one node rewrites the TTL of what it receives",
         ("BCAST-01", "BCAST-02", "MCAST-06"),
         _on_one(_rewrites_ttl),
+        finding=named("ttl-rewritten", victim_device),
     ),
     Fault(
         "memberships-limited",
         "a socket of one node may join ten groups only",
         ("MCAST-09", "MCAST-13"),
         _on_one(_sysctl("net.ipv4.igmp_max_memberships", 10)),
+        finding=named("memberships-limited", victim_itself),
+        greens=("MCAST-01",),
     ),
     Fault(
         "member-besides",
         "another process of one node is a member of the group under test",
         ("MCAST-02",),
         _on_one(_has_another_member),
+        finding=named("member-besides", victim_device),
+        greens=("BCAST-01",),
+        mended=False,
     ),
 )

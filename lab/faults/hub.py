@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from lab.faults.fault import Fault
+from lab.faults.places import device, hub_bridge, hub_port, named, victim
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.model import Change
@@ -22,17 +23,12 @@ NOT_STP_PAUSE_LACP = 0xFFF8  # every bit of group_fwd_mask that the kernel takes
 LOWEST_MAC = "02:00:00:00:00:01"
 
 
-def _victim(lab: Lab) -> Host:
-    """The spoke that faults of a single spoke are put on: the last one."""
-    return lab.spokes[-1]
-
-
 def _port(lab: Lab, spoke: Host) -> str:
     return lab.topology.tunnel_of(spoke.name).hub_device
 
 
 def _detach(lab: Lab) -> None:
-    lab.hub.node.apply(("link_set", {"device": _port(lab, _victim(lab)), "nomaster": True}))
+    lab.hub.node.apply(("link_set", {"device": _port(lab, victim(lab)), "nomaster": True}))
 
 
 def _flags(spokes: Callable[[Lab], Iterable[Host]], **flags: int) -> Callable[[Lab], None]:
@@ -46,14 +42,14 @@ def _link(lab: Lab, device: str, here: Host, there: Host, **more: Any) -> Change
     """One end of a tunnel that the topology does not have."""
     options = replace(lab.topology.options, key=SECOND)
     made: Change = plan.kind(options.kind).link(
-        device, here.address("underlay"), there.address("underlay"), here.plan.nic, SECOND, options, **more
+        device, here.plan.endpoint, there.plan.endpoint, here.plan.nic, SECOND, options, **more
     )
     return made
 
 
 def _second_tunnel(lab: Lab) -> None:
     """Hub and spoke meet twice; the hub bridges both tunnels, the spoke has its address on the first."""
-    hub, spoke = lab.hub, _victim(lab)
+    hub, spoke = lab.hub, victim(lab)
     hub.node.apply(_link(lab, SECOND_DEVICE, hub, spoke, master=lab.topology.bridge))
     spoke.node.apply(_link(lab, SECOND_DEVICE, spoke, hub))
     # without this the second copy is dropped where rp_filter is on by default, and the fault is there unseen
@@ -104,29 +100,79 @@ def _bridge(name: str, value: int) -> Callable[[Lab], None]:
 
 
 FAULTS = (
-    Fault("port-detached", "a tunnel of the hub is no port of its bridge", ("HUB-02", "BCAST-01"), _detach),
+    Fault(
+        "port-detached",
+        "a tunnel of the hub is no port of its bridge",
+        ("HUB-02", "BCAST-01"),
+        _detach,
+        finding=named("port-not-bridged", hub_port),
+    ),
     Fault(
         "hairpin",
         "the hub sends frames back on the port they came from",
         ("HUB-05", "BCAST-05", "MCAST-06"),
         _flags(lambda lab: lab.spokes, hairpin=1),
+        finding=named("hairpin-on", hub_port),
     ),
-    Fault("second-tunnel", "a spoke is attached to the bridge by two tunnels", ("HUB-04",), _second_tunnel),
-    Fault("spokes-meshed", "two spokes have a tunnel of their own", ("HUB-01", "WIRE-03"), _mesh),
-    Fault("hub-routes", "the hub routes between spokes instead of bridging", ("TTL-01", "WIRE-02"), _route_instead),
-    Fault("learning-off", "the hub does not learn MACs", ("HUB-03",), _flags(lambda lab: lab.spokes, learning=0)),
+    Fault(
+        "second-tunnel",
+        "a spoke is attached to the bridge by two tunnels",
+        ("HUB-04",),
+        _second_tunnel,
+        finding=named("attached-twice", device(lambda lab: lab.hub, SECOND_DEVICE)),
+    ),
+    Fault(
+        "spokes-meshed",
+        "two spokes have a tunnel of their own",
+        ("HUB-01", "WIRE-03"),
+        _mesh,
+        finding=named("spokes-meshed", device(lambda lab: lab.spokes[0], MESH_DEVICE)),
+        greens=("BCAST-01",),
+    ),
+    Fault(
+        "hub-routes",
+        "the hub routes between spokes instead of bridging",
+        ("TTL-01", "WIRE-02"),
+        _route_instead,
+        finding=named("port-isolated", hub_port),
+    ),
+    Fault(
+        "learning-off",
+        "the hub does not learn MACs",
+        ("HUB-03",),
+        _flags(lambda lab: lab.spokes, learning=0),
+        finding=named("learning-off", hub_port),
+        greens=("BCAST-01",),
+    ),
     Fault(
         "unknown-not-flooded",
         "the hub drops unicast to MACs that it does not know",
         ("HUB-03",),
         _flags(lambda lab: lab.spokes, flood=0),
+        finding=named("unicast-not-flooded", hub_port),
+        greens=("BCAST-01",),
     ),
-    Fault("ports-isolated", "the hub's ports are isolated", ("HUB-06",), _flags(lambda lab: lab.spokes, isolated=1)),
+    Fault(
+        "ports-isolated",
+        "the hub's ports are isolated",
+        ("HUB-06",),
+        _flags(lambda lab: lab.spokes, isolated=1),
+        finding=named("port-isolated", hub_port),
+    ),
     Fault(
         "reserved-forwarded",
         "the hub forwards what ends at every bridge",
         ("HUB-07",),
         _bridge("IFLA_BR_GROUP_FWD_MASK", NOT_STP_PAUSE_LACP),
+        finding=named("reserved-forwarded", hub_bridge),
+        greens=("BCAST-01",),
     ),
-    Fault("bridge-mac-follows", "the bridge's MAC is the lowest of its ports'", ("HUB-08",), _unpin),
+    Fault(
+        "bridge-mac-follows",
+        "the bridge's MAC is the lowest of its ports'",
+        ("HUB-08",),
+        _unpin,
+        finding=named("bridge-mac-not-pinned", hub_bridge),
+        greens=("BCAST-01",),
+    ),
 )

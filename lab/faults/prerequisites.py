@@ -7,15 +7,21 @@ Most of them are one line of somebody's set-up, and none is visible on the sende
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from ipaddress import IPv4Interface
 
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault
-from lab.host import Host
+from lab.faults.places import (
+    cloud,
+    cloud_port,
+    hub_bridge,
+    hub_itself,
+    hub_nic,
+    named,
+    victim,
+    victim_nic,
+)
 from lab.laboratory import Lab
 from lab.machines import firewall
-from lab.model import NodePlan
 from lab.overlay import plan
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
 
@@ -25,13 +31,7 @@ BRIDGE_FILTER = "net.bridge.bridge-nf-call-iptables"
 UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the source port
 VXLAN_PORT = 4789
 CARRIERS = {"gretap": ("-p", "gre"), "vxlan": ("-p", "udp", "--dport", str(VXLAN_PORT))}
-STRANGER = 99  # a host number that no VNIC has
 MISSING_OCTETS = 100
-
-
-def _victim(lab: Lab) -> Host:
-    """The spoke that faults of a single spoke are put on: the last one."""
-    return lab.spokes[-1]
 
 
 def _carrier(lab: Lab) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def _inside_dropped(lab: Lab) -> None:
 def _stateful_only(lab: Lab) -> None:
     established = ("-m", "conntrack", "--ctstate", "ESTABLISHED")
     firewall.append(
-        _victim(lab).node,
+        victim(lab).node,
         ("INPUT", *_carrier(lab), *established, "-j", "ACCEPT"),
         ("INPUT", *_carrier(lab), "-j", "DROP"),
     )
@@ -124,88 +124,6 @@ def _sysctls_lost(lab: Lab) -> None:
         host.node.write_sysctls({plan.BROADCAST_PING: 1})
 
 
-# the ends of the tunnels
-
-
-def _spoke_again(lab: Lab, spoke: Host, changed: NodePlan) -> None:
-    """The spoke's side of the overlay made anew from another plan."""
-    nodes = tuple(changed if node.name == changed.name else node for node in lab.topology.nodes)
-    spoke.node.apply(
-        ("link_del", {"device": spoke.plan.device}), *plan.changes(replace(lab.topology, nodes=nodes), changed)
-    )
-
-
-def _foreign_source(lab: Lab) -> None:
-    """A spoke's tunnel starts at an address that its VNIC does not own."""
-    spoke = _victim(lab)
-    network = spoke.plan.underlay.network
-    stranger = IPv4Interface((network.network_address + STRANGER, network.prefixlen))
-    spoke.node.apply(("addr_add", {"device": spoke.plan.nic, "address": str(stranger)}))
-    _spoke_again(lab, spoke, replace(spoke.plan, underlay=stranger))
-
-
-def _second_address(lab: Lab) -> None:
-    """The same, with an address that the cloud did assign to the VNIC, and that the hub does not expect."""
-    spoke = _victim(lab)
-    _foreign_source(lab)
-    lab.cloud.assign(spoke.name, spoke.plan.underlay.network.network_address + STRANGER)
-    lab.cloud.set_rules(spoke.name, source_check=False)
-
-
-def _wrong_remote(lab: Lab) -> None:
-    spoke = _victim(lab)
-    wrong = replace(spoke.plan, underlay=spoke.plan.underlay + 1)
-    nodes = tuple(wrong if node.name == spoke.name else node for node in lab.topology.nodes)
-    made = plan.tunnel_link(replace(lab.topology, nodes=nodes), lab.hub.plan, spoke.name, master=lab.topology.bridge)
-    device = lab.topology.tunnel_of(spoke.name).hub_device
-    lab.hub.node.apply(("link_del", {"device": device}), made)
-
-
-def _no_tunnel(lab: Lab) -> None:
-    _victim(lab).node.apply(("link_del", {"device": _victim(lab).plan.device}))
-
-
-def _tunnel_down(lab: Lab) -> None:
-    _victim(lab).node.apply(("link_set", {"device": _victim(lab).plan.device, "up": False}))
-
-
-def _recursive_route(lab: Lab) -> None:
-    spoke = _victim(lab)
-    spoke.node.apply(("route_add", {"to": lab.hub.address("underlay") + "/32", "device": spoke.plan.device}))
-
-
-# overlay addresses and MACs
-
-
-def _prefix(length: int) -> Inject:
-    def inject(lab: Lab) -> None:
-        spoke = _victim(lab)
-        other = {"device": spoke.plan.device, "address": f"{spoke.address()}/{length}"}
-        # the new one first: with its last address a device loses its routes too
-        spoke.node.apply(("addr_add", other), ("addr_del", {**other, "address": str(spoke.plan.overlay)}))
-
-    return inject
-
-
-def _duplicate_address(lab: Lab) -> None:
-    spoke = _victim(lab)
-    spoke.node.apply(("addr_add", {"device": spoke.plan.device, "address": str(lab.spokes[0].plan.overlay)}))
-
-
-def _mac_of(lab: Lab, owner: Callable[[Lab], tuple[Host, str]]) -> None:
-    host, device = owner(lab)
-    mac = host.node.link(device)["IFLA_ADDRESS"]
-    _victim(lab).node.apply(("link_set", {"device": _victim(lab).plan.device, "address": mac}))
-
-
-def _mac_of_spoke(lab: Lab) -> None:
-    _mac_of(lab, lambda lab: (lab.spokes[0], lab.spokes[0].plan.device))
-
-
-def _mac_of_hub_port(lab: Lab) -> None:
-    _mac_of(lab, lambda lab: (lab.hub, lab.topology.tunnels[0].hub_device))
-
-
 GRETAP = ("gretap",)
 EVERYTHING = ("BCAST-01", "MCAST-01", "ICMP-01")
 # a fault that cuts a host off turns nearly all red; only the first one says so, the others name what is theirs
@@ -216,9 +134,15 @@ FAULTS = (
         "the cloud's network is a plain switch: broadcast and multicast pass",
         ("UNDER-01", "UNDER-02", "UNDER-03", "UNDER-05", "UNDER-09"),
         _plain_switch,
+        finding=named("underlay-floods", cloud),
+        mended=False,
     ),
     Fault(
-        "flooding-ports", "the fabric's ports flood, behind filters that are in order", ("UNDER-09",), _flooding_ports
+        "flooding-ports",
+        "the fabric's ports flood, behind filters that are in order",
+        ("UNDER-09",),
+        _flooding_ports,
+        finding=named("fabric-floods", cloud_port),
     ),
     Fault(
         "gre-blocked",
@@ -226,6 +150,8 @@ FAULTS = (
         ("UNDER-04", "UNDER-05", "PRE-03", "PRE-13", *EVERYTHING),
         _cloud_drops(gre_rule()),
         GRETAP,
+        finding=named("gre-blocked", cloud_port),
+        mended=False,
     ),
     Fault(
         "gre-one-way",
@@ -233,33 +159,62 @@ FAULTS = (
         ("UNDER-04", "PRE-13"),
         _cloud_drops(gre_rule(), from_hub_only=True),
         GRETAP,
+        finding=named("gre-blocked", cloud_port),
+        mended=False,
     ),
     Fault(
         "vxlan-blocked",
         "the cloud drops UDP port 4789",
         ("UNDER-05", "UNDER-08"),
         _cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
+        finding=named("vxlan-blocked", cloud_port),
+        mended=False,
     ),
     Fault(
         "no-source-check",
         "the cloud lets foreign source addresses pass",
         ("UNDER-05", "UNDER-06"),
         _no_source_check,
+        finding=named("source-check-off", lambda lab: ("vcn", lab.spokes[0].name)),
+        greens=("BCAST-01",),
+        mended=False,
     ),
-    Fault("small-mtu", "the NICs' MTU is not the cloud's", ("UNDER-05",), _small_mtu),
-    Fault("hidden-router", "a router that nobody knows of lies between the hosts", ("UNDER-07",), _hidden_router),
-    Fault("sysctls-lost", "what sysctl -w had set is gone after a reboot", ("PRE-02", "ICMP-01"), _sysctls_lost),
+    Fault(
+        "small-mtu",
+        "the NICs' MTU is not the cloud's",
+        ("UNDER-05",),
+        _small_mtu,
+        finding=named("nic-mtu", hub_nic),
+    ),
+    Fault(
+        "hidden-router",
+        "a router that nobody knows of lies between the hosts",
+        ("UNDER-07",),
+        _hidden_router,
+        finding=named("underlay-detour", hub_nic),
+        greens=("BCAST-01",),
+    ),
+    Fault(
+        "sysctls-lost",
+        "what sysctl -w had set is gone after a reboot",
+        ("PRE-02", "ICMP-01"),
+        _sysctls_lost,
+        finding=named("broadcast-ping-ignored", hub_itself),
+        greens=("BCAST-01",),
+    ),
     Fault(
         "carrier-dropped",
         "the hub's INPUT chain drops what carries the tunnels",
         ("PRE-03", "PRE-04"),
         _carrier_dropped,
+        finding=named("carrier-dropped", hub_nic),
     ),
     Fault(
         "inside-dropped",
         "the hub's INPUT chain accepts what carries the tunnels, and drops what comes out of them",
         ("PRE-04",),
         _inside_dropped,
+        finding=named("firewall-drops", hub_bridge),
     ),
     Fault(
         "stateful-only",
@@ -267,45 +222,21 @@ FAULTS = (
         ("PRE-05",),
         _stateful_only,
         GRETAP,
+        finding=named("stateful-only", victim_nic),
     ),
     Fault(
         "forward-drop",
         "br_netfilter hands the hub's bridged packets to a FORWARD chain that drops",
         ("PRE-06",),
         _forward_drop,
+        finding=named("bridged-dropped", hub_bridge),
     ),
     Fault(
         "strict-reverse-path",
         "rp_filter is 1 everywhere, and multicast is sent with the NIC's address as its source",
         ("PRE-07",),
         _strict_with_underlay_source,
+        finding=named("multicast-source-foreign", hub_bridge),
+        greens=("BCAST-01",),
     ),
-    Fault(
-        "foreign-source",
-        "a spoke's outer source address is none that its VNIC owns",
-        ("UNDER-06", "PRE-08"),
-        _foreign_source,
-    ),
-    Fault(
-        "second-address",
-        "a spoke's outer source address is another one than the hub's remote",
-        ("UNDER-06", "PRE-08"),
-        _second_address,
-        GRETAP,
-    ),
-    Fault("wrong-remote", "the hub's remote for a spoke is off by one", ("PRE-08",), _wrong_remote),
-    Fault("tunnel-missing", "a spoke has no tunnel device", ("PRE-01", "PRE-11"), _no_tunnel),
-    Fault("tunnel-down", "a spoke's tunnel device is down", ("PRE-01", "PRE-11"), _tunnel_down),
-    Fault(
-        "recursive-route",
-        "a spoke's route to the tunnel's remote goes through the tunnel",
-        ("PRE-12",),
-        _recursive_route,
-        GRETAP,
-    ),
-    Fault("prefix-32", "a spoke's overlay address is a /32", ("PRE-09",), _prefix(32)),
-    Fault("prefix-16", "a spoke's overlay address is a /16", ("PRE-09",), _prefix(16)),
-    Fault("duplicate-address", "two spokes have the same overlay address", ("PRE-09",), _duplicate_address),
-    Fault("duplicate-mac", "two spokes have the same overlay MAC", ("PRE-10",), _mac_of_spoke),
-    Fault("mac-of-hub-port", "a spoke has the MAC of a port of the hub", ("PRE-10",), _mac_of_hub_port),
 )

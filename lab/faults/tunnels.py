@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from lab.faults.fault import Fault
-from lab.host import Host
+from lab.faults.places import device, hub_port, named, victim
 from lab.laboratory import Lab
 from lab.model import TunnelOptions
 
@@ -19,11 +19,6 @@ KEY, OTHER_KEY = 42, 4242
 FIXED_TTL = 64
 LAYER3 = "gre-l3"
 FALLBACK, FALLBACK_MAC = "gretap0", "02:00:00:00:ff:00"
-
-
-def _victim(lab: Lab) -> Host:
-    """The spoke that faults of a single spoke are put on: the last one."""
-    return lab.spokes[-1]
 
 
 def _everywhere(change: Callable[[TunnelOptions], dict[str, Any]]) -> Callable[[Lab], None]:
@@ -42,7 +37,7 @@ def _everywhere(change: Callable[[TunnelOptions], dict[str, Any]]) -> Callable[[
 
 def _at_the_hub(change: Callable[[TunnelOptions], dict[str, Any]]) -> Callable[[Lab], None]:
     """The hub's end of one spoke's tunnel is made with other options than the spoke's."""
-    return lambda lab: lab.remake_tunnel(lab.hub, _victim(lab), **change(lab.topology.options))
+    return lambda lab: lab.remake_tunnel(lab.hub, victim(lab), **change(lab.topology.options))
 
 
 def _layer3_too(lab: Lab) -> None:
@@ -67,18 +62,24 @@ FAULTS = (
         "every tunnel inherits the TTL of what it carries",
         ("WIRE-04", "TTL-03", "TTL-05", "V6-02"),
         _everywhere(lambda options: {"ttl": None}),
+        finding=named("tunnel-ttl-inherit", hub_port),
+        greens=("BCAST-01",),
     ),
     Fault(
         "ttl-fixed",
         "every tunnel has a TTL of its own where `ttl inherit` was asked for",
         ("WIRE-04", "TTL-02", "TTL-04", "TTL-05"),
         _everywhere(lambda options: {"ttl": FIXED_TTL}),
+        finding=named("tunnel-ttl-not-as-planned", hub_port),
+        greens=("BCAST-01",),
     ),
     Fault(
         "tos-inherit",
         "every tunnel copies the TOS of what it carries",
         ("WIRE-05",),
         _everywhere(lambda options: {"tos_inherit": True}),
+        finding=named("tunnel-tos-not-as-planned", hub_port),
+        greens=("BCAST-01",),
     ),
     Fault(
         "nopmtudisc",
@@ -86,6 +87,8 @@ FAULTS = (
         ("WIRE-06",),
         _everywhere(lambda options: {"pmtudisc": False}),
         tunnels=("gretap",),
+        finding=named("tunnel-pmtudisc-not-as-planned", hub_port),
+        greens=("BCAST-01",),
     ),
     Fault(
         "keyed",
@@ -93,6 +96,8 @@ FAULTS = (
         ("WIRE-01",),
         _everywhere(lambda options: {"key": options.key or KEY}),
         tunnels=("gretap",),
+        finding=named("tunnel-key-not-as-planned", hub_port),
+        greens=("BCAST-01",),
     ),
     Fault(
         "key-differs",
@@ -100,6 +105,7 @@ FAULTS = (
         ("WIRE-07", "HUB-02"),
         _at_the_hub(lambda options: {"key": OTHER_KEY}),
         tunnels=("gretap",),
+        finding=named("tunnel-key-mismatch", hub_port),
     ),
     Fault(
         "checksum-one-side",
@@ -107,6 +113,7 @@ FAULTS = (
         ("WIRE-08", "HUB-02"),
         _at_the_hub(lambda options: {"checksum": not options.checksum}),
         tunnels=("gretap",),
+        finding=named("tunnel-checksum-mismatch", hub_port),
     ),
     Fault(
         "sequence-one-side",
@@ -114,6 +121,7 @@ FAULTS = (
         ("WIRE-08", "HUB-02"),
         _at_the_hub(lambda options: {"sequence": not options.sequence}),
         tunnels=("gretap",),
+        finding=named("tunnel-sequence-mismatch", hub_port),
     ),
     Fault(
         "layer3-gre",
@@ -121,6 +129,8 @@ FAULTS = (
         ("WIRE-09",),
         _layer3_too,
         tunnels=("gretap",),
+        finding=named("layer3-tunnel", device(lambda lab: lab.hub, LAYER3)),
+        greens=("BCAST-01",),
     ),
     Fault(
         "fallback-up",
@@ -128,5 +138,7 @@ FAULTS = (
         ("SEC-01", "SEC-03", "WIRE-03"),
         _fallback_up,
         tunnels=("gretap",),
+        finding=named("fallback-tunnel-up", device(lambda lab: lab.spokes[0], FALLBACK)),
+        greens=("BCAST-01",),
     ),
 )

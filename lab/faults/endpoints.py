@@ -1,0 +1,186 @@
+"""
+Faults of what the ends of the overlay are given: the tunnels' addresses, the overlay's own, MACs.
+
+Most of them are one line of somebody's set-up, and none is visible on the sender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Interface
+
+from lab.faults.fault import Fault
+from lab.faults.places import hub_port, named, victim, victim_device
+from lab.host import Host
+from lab.laboratory import Lab
+from lab.model import NodePlan
+from lab.overlay import plan
+
+Inject = Callable[[Lab], None]
+
+GRETAP = ("gretap",)
+STRANGER = 99  # a host number that no VNIC has
+
+
+def _spoke_again(lab: Lab, spoke: Host, changed: NodePlan) -> None:
+    """The spoke's side of the overlay made anew from another plan."""
+    nodes = tuple(changed if node.name == changed.name else node for node in lab.topology.nodes)
+    spoke.node.apply(
+        ("link_del", {"device": spoke.plan.device}), *plan.changes(replace(lab.topology, nodes=nodes), changed)
+    )
+
+
+def _foreign_source(lab: Lab) -> None:
+    """A spoke's tunnel starts at an address that its VNIC does not own."""
+    spoke = victim(lab)
+    network = spoke.plan.underlay.network
+    stranger = IPv4Interface((network.network_address + STRANGER, network.prefixlen))
+    spoke.node.apply(("addr_add", {"device": spoke.plan.nic, "address": str(stranger)}))
+    _spoke_again(lab, spoke, replace(spoke.plan, underlay=stranger))
+
+
+def _second_address(lab: Lab) -> None:
+    """The same, with an address that the cloud did assign to the VNIC, and that the hub does not expect."""
+    spoke = victim(lab)
+    _foreign_source(lab)
+    lab.cloud.assign(spoke.name, spoke.plan.underlay.network.network_address + STRANGER)
+    lab.cloud.set_rules(spoke.name, source_check=False)
+
+
+def _wrong_remote(lab: Lab) -> None:
+    spoke = victim(lab)
+    wrong = replace(spoke.plan, underlay=spoke.plan.underlay + 1)
+    nodes = tuple(wrong if node.name == spoke.name else node for node in lab.topology.nodes)
+    made = plan.tunnel_link(replace(lab.topology, nodes=nodes), lab.hub.plan, spoke.name, master=lab.topology.bridge)
+    device = lab.topology.tunnel_of(spoke.name).hub_device
+    lab.hub.node.apply(("link_del", {"device": device}), made)
+
+
+def _no_tunnel(lab: Lab) -> None:
+    victim(lab).node.apply(("link_del", {"device": victim(lab).plan.device}))
+
+
+def _tunnel_down(lab: Lab) -> None:
+    victim(lab).node.apply(("link_set", {"device": victim(lab).plan.device, "up": False}))
+
+
+def _recursive_route(lab: Lab) -> None:
+    spoke = victim(lab)
+    spoke.node.apply(("route_add", {"to": lab.hub.address("underlay") + "/32", "device": spoke.plan.device}))
+
+
+# overlay addresses and MACs
+
+
+def _prefix(length: int) -> Inject:
+    def inject(lab: Lab) -> None:
+        spoke = victim(lab)
+        other = {"device": spoke.plan.device, "address": f"{spoke.address()}/{length}"}
+        # the new one first: with its last address a device loses its routes too
+        spoke.node.apply(("addr_add", other), ("addr_del", {**other, "address": str(spoke.plan.overlay)}))
+
+    return inject
+
+
+def _duplicate_address(lab: Lab) -> None:
+    spoke = victim(lab)
+    spoke.node.apply(("addr_add", {"device": spoke.plan.device, "address": str(lab.spokes[0].plan.overlay)}))
+
+
+def _mac_of(lab: Lab, owner: Callable[[Lab], tuple[Host, str]]) -> None:
+    host, device = owner(lab)
+    mac = host.node.link(device)["IFLA_ADDRESS"]
+    victim(lab).node.apply(("link_set", {"device": victim(lab).plan.device, "address": mac}))
+
+
+def _mac_of_spoke(lab: Lab) -> None:
+    _mac_of(lab, lambda lab: (lab.spokes[0], lab.spokes[0].plan.device))
+
+
+def _mac_of_hub_port(lab: Lab) -> None:
+    _mac_of(lab, lambda lab: (lab.hub, lab.topology.tunnels[0].hub_device))
+
+
+FAULTS = (
+    Fault(
+        "foreign-source",
+        "a spoke's outer source address is none that its VNIC owns",
+        ("UNDER-06", "PRE-08"),
+        _foreign_source,
+        finding=named("tunnel-local-mismatch", victim_device),
+    ),
+    Fault(
+        "second-address",
+        "a spoke's outer source address is another one than the hub's remote",
+        ("UNDER-06", "PRE-08"),
+        _second_address,
+        GRETAP,
+        finding=named("tunnel-local-mismatch", victim_device),
+    ),
+    Fault(
+        "wrong-remote",
+        "the hub's remote for a spoke is off by one",
+        ("PRE-08",),
+        _wrong_remote,
+        finding=named("tunnel-remote-mismatch", hub_port),
+    ),
+    Fault(
+        "tunnel-missing",
+        "a spoke has no tunnel device",
+        ("PRE-01", "PRE-11"),
+        _no_tunnel,
+        finding=named("tunnel-missing", victim_device),
+    ),
+    Fault(
+        "tunnel-down",
+        "a spoke's tunnel device is down",
+        ("PRE-01", "PRE-11"),
+        _tunnel_down,
+        finding=named("tunnel-down", victim_device),
+    ),
+    Fault(
+        "recursive-route",
+        "a spoke's route to the tunnel's remote goes through the tunnel",
+        ("PRE-12",),
+        _recursive_route,
+        GRETAP,
+        finding=named("recursive-routing", victim_device),
+    ),
+    Fault(
+        "prefix-32",
+        "a spoke's overlay address is a /32",
+        ("PRE-09",),
+        _prefix(32),
+        finding=named("prefix-mismatch", victim_device),
+    ),
+    Fault(
+        "prefix-16",
+        "a spoke's overlay address is a /16",
+        ("PRE-09",),
+        _prefix(16),
+        finding=named("prefix-mismatch", victim_device),
+    ),
+    Fault(
+        "duplicate-address",
+        "two spokes have the same overlay address",
+        ("PRE-09",),
+        _duplicate_address,
+        finding=named("duplicate-address", victim_device),
+    ),
+    Fault(
+        "duplicate-mac",
+        "two spokes have the same overlay MAC",
+        ("PRE-10",),
+        _mac_of_spoke,
+        finding=named("duplicate-mac", victim_device),
+        greens=("BCAST-01",),
+    ),
+    Fault(
+        "mac-of-hub-port",
+        "a spoke has the MAC of a port of the hub",
+        ("PRE-10",),
+        _mac_of_hub_port,
+        finding=named("duplicate-mac", victim_device),
+    ),
+)

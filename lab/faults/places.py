@@ -1,0 +1,65 @@
+"""Places in a lab, as faults speak of them: node and interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lab.faults.fault import Named
+from lab.host import Host
+from lab.laboratory import Lab
+from lab.underlay.fabric import FABRIC
+
+Place = Callable[[Lab], tuple[str, str]]
+
+
+def victim(lab: Lab) -> Host:
+    """The spoke that faults of a single spoke are put on: the last one."""
+    return lab.spokes[-1]
+
+
+def victim_device(lab: Lab) -> tuple[str, str]:
+    return victim(lab).name, victim(lab).plan.device
+
+
+def victim_nic(lab: Lab) -> tuple[str, str]:
+    return victim(lab).name, victim(lab).plan.nic
+
+
+def victim_itself(lab: Lab) -> tuple[str, str]:
+    return victim(lab).name, ""
+
+
+def hub_port(lab: Lab) -> tuple[str, str]:
+    """The hub's end of the victim's tunnel."""
+    return lab.hub.name, lab.topology.tunnel_of(victim(lab).name).hub_device
+
+
+def hub_bridge(lab: Lab) -> tuple[str, str]:
+    return lab.hub.name, lab.topology.bridge
+
+
+def hub_nic(lab: Lab) -> tuple[str, str]:
+    return lab.hub.name, lab.hub.plan.nic
+
+
+def hub_itself(lab: Lab) -> tuple[str, str]:
+    return lab.hub.name, ""
+
+
+def cloud(lab: Lab) -> tuple[str, str]:
+    return FABRIC, ""
+
+
+def cloud_port(lab: Lab) -> tuple[str, str]:
+    """The fabric's port of the hub."""
+    return FABRIC, lab.hub.name
+
+
+def device(node: Callable[[Lab], Host], name: str) -> Place:
+    """A device of a name on a node."""
+    return lambda lab: (node(lab).name, name)
+
+
+def named(code: str, at: Place) -> Named:
+    """The finding that the diagnosis must come to."""
+    return Named(code, at)

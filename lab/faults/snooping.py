@@ -1,0 +1,81 @@
+"""
+Faults of IGMP snooping on the hub: multicast that is pruned though somebody wants it, or goes where nobody does.
+
+Bridges snoop unless told otherwise, and prune only while there is a querier, whoever that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lab.faults.fault import Fault
+from lab.host import Host
+from lab.laboratory import Lab
+from lab.machines import firewall
+from lab.probes import snooping
+
+ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
+A_SECOND = 100  # ticks of the bridge's clock
+
+
+def _victim(lab: Lab) -> Host:
+    """The spoke that faults of a single spoke are put on: the last one."""
+    return lab.spokes[-1]
+
+
+def _bridge(**parameters: int) -> Callable[[Lab], None]:
+    """Parameters of the hub's bridge under the kernel's names, less their IFLA_BR_."""
+
+    def inject(lab: Lab) -> None:
+        data = [[f"IFLA_BR_{name}", value] for name, value in parameters.items()]
+        lab.hub.node.apply(("link_set", {"device": lab.topology.bridge, "kind": "bridge", "data": data}))
+
+    return inject
+
+
+def _every_port_a_router(lab: Lab) -> None:
+    ports = [tunnel.hub_device for tunnel in lab.topology.tunnels]
+    lab.hub.node.apply(*(("bridge_port", {"device": port, "mcast_router": ALWAYS_A_ROUTER}) for port in ports))
+
+
+def _another_querier(lab: Lab) -> None:
+    """A spoke asks, as a multicast router would: first so that the hub prunes at once, then in IGMPv2."""
+    spoke = _victim(lab)
+    mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+    for version, code in ((3, 0), (2, 1)):
+        spoke.send_frame(spoke.plan.device, snooping.query(mac, spoke.address(), version=version, code=code))
+
+
+def _no_queries(lab: Lab) -> None:
+    """Martians are dropped, as many rule sets do, and with them the queries of a bridge."""
+    firewall.append(_victim(lab).node, ("INPUT", "-s", "0.0.0.0/32", "-j", "DROP"))
+
+
+FAULTS = (
+    Fault(
+        "querier-elsewhere",
+        "a spoke asks who is a member, in IGMPv2: the hub prunes, and hosts fall back to IGMPv2",
+        ("SNOOP-01", "SNOOP-06"),
+        _another_querier,
+    ),
+    Fault("snooping-off", "the hub does not snoop", ("SNOOP-02", "SNOOP-05"), _bridge(MCAST_SNOOPING=0)),
+    Fault("router-ports", "the hub takes every spoke for a multicast router", ("SNOOP-02",), _every_port_a_router),
+    Fault(
+        "group-table-full",
+        "the hub has room for one group, and stops snooping at the second",
+        ("SNOOP-02", "SNOOP-05"),
+        _bridge(MCAST_HASH_MAX=1),
+    ),
+    Fault(
+        "memberships-expire",
+        "the hub forgets members before it asks again",
+        ("SNOOP-03",),
+        _bridge(MCAST_MEMBERSHIP_INTVL=A_SECOND),
+    ),
+    Fault(
+        "queries-filtered",
+        "the firewall of one node drops what comes from 0.0.0.0, which is whom a bridge asks as",
+        ("SNOOP-04", "SNOOP-06"),
+        _no_queries,
+    ),
+)
