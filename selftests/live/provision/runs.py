@@ -1,0 +1,90 @@
+"""What the tests of `--provision` use: runs of pytest on the hosts of a rig, and all that could have changed there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from lab.machines.base import ROOT
+from selftests.live.rig import Rig, RigHost
+
+DELIVERY = "tests/broadcast/test_delivery.py"
+QUICK = (DELIVERY, "-k", "test_reaches_every_other_node_exactly_once")
+MINUTES = 120.0  # seconds that a run may take at most; three in practice
+
+LOOKS = (
+    ("ip", "-d", "addr"),
+    ("ip", "-d", "link"),
+    ("ip", "-d", "route", "show", "table", "all"),
+    ("ip", "-6", "-d", "route", "show", "table", "all"),
+    ("ip", "rule"),
+    ("bridge", "-d", "link"),
+    ("bridge", "fdb"),
+    ("grep", "-rs", "", "/proc/sys/net", "--exclude=nf_conntrack_count", "--exclude=stat_refresh"),
+    ("cat", "/proc/modules"),
+)
+TIMERS = re.compile(r" \w+_timer +[\d.]+")
+
+
+def looked(rig: Rig) -> dict[str, list[str]]:
+    """Everything that could have changed, by host and question, and the files."""
+    found = {}
+    for name, host in rig.hosts.items():
+        for look in LOOKS:
+            said = rig.lab.nodes[name].run(*look)
+            found[f"{name}: {' '.join(look)}"] = sorted(TIMERS.sub("", said["output"]).splitlines())
+        found[f"{name}: files"] = sorted(host.files())
+    return found
+
+
+class Run:
+    """A run of pytest on the hosts of a rig."""
+
+    def __init__(self, rig: Rig, reports: Path, *arguments: str, inside: bool = False) -> None:
+        config = rig.inner_config if inside else rig.ssh_config
+        command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", f"--reports={reports}"]
+        command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={config}", "--provision", "--tunnel=vxlan"]
+        with rig.entered() if inside else contextlib.nullcontext():
+            self.process = subprocess.Popen(
+                [*command, *arguments],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        self.said: list[str] = []
+
+    def until_ready(self) -> Run:
+        """Up to the middle of the first test (`selftests.lab.hold`)."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line)
+            if line.endswith("READY\n"):
+                return self
+        raise AssertionError("".join(self.said))
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit status and all it said."""
+        rest, _ = self.process.communicate(timeout=MINUTES)
+        return self.process.returncode, "".join([*self.said, rest])
+
+    def interrupted(self) -> tuple[int, str]:
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.ended()
+
+
+def overlay_on(rig: Rig) -> dict[str, bool]:
+    """Whether each host has its device of the overlay."""
+    return {name: rig.lab.nodes[name].has_link(plan.device) for name, plan in rig.lab.plans.items()}
+
+
+def processes(host: RigHost, words: str) -> list[int]:
+    """The processes of a host that have the words in their command line."""
+    return [pid for pid, command in host.processes().items() if words in command]

@@ -1,0 +1,162 @@
+"""
+`--provision`: an overlay for the length of a run, and hosts that are as before whatever ends it.
+
+    pytest --hosts=hub,spoke1,spoke2 --provision ── ssh ── sshd in each node of a lab without an overlay
+
+That every host is as before, to the last line of `ip -d`, is shown by the teardown of `rig` after every test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import shutil
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from lab.model import Change
+from selftests.live.provision.runs import Run, overlay_on, processes
+from selftests.live.rig import Rig
+
+SUDO = ",".join(f"opc@{name}?sudo=true" if shutil.which("sudo") else name for name in ("hub", "spoke1", "spoke2"))
+SILENT = 25.0  # seconds within which a host that hears nothing any more has put itself back; some ten in practice
+
+
+# runs that end by themselves
+
+
+def test_the_overlay_is_there_for_the_run(rig: Rig, run: Callable[..., Run]) -> None:
+    """The tests find the overlay that was set up, and pass."""
+    status, said = run("--requirements=BCAST-01,BCAST-02,MCAST-01").ended()
+
+    assert "set up on them for this run" in said
+    assert "the hosts are as they were before" in said
+    assert re.search(r"\d+ passed", said), said
+    assert " failed" not in said
+    assert " error" not in said
+    assert status == 10  # only some of the requirements were asked for
+
+
+@pytest.mark.slow
+def test_the_whole_suite_passes(rig: Rig, run: Callable[..., Run]) -> None:
+    """Every test holds, or does not apply to live hosts, on the overlay that the run has set up."""
+    _, said = run("tests").ended()
+
+    assert re.search(r"\d{3} passed", said), said
+    assert not re.search(r"\d+ (failed|error)", said), said
+    assert "the hosts are as they were before" in said
+
+
+def test_a_topology_can_be_chosen_and_tests_can_fail(rig: Rig, run: Callable[..., Run]) -> None:
+    """The article's topology leaves most groups to the underlay: MCAST-08 fails, and the hosts are put back."""
+    status, said = run("--topology=article", "--requirements=MCAST-08").ended()
+
+    assert status == 1, said
+    assert "the hosts are as they were before" in said
+
+
+def test_an_error_in_collection_takes_the_overlay_away(rig: Rig, run: Callable[..., Run]) -> None:
+    """A run that never comes to its tests has set the overlay up, and takes it away."""
+    status, said = run("tests/nowhere.py").ended()
+
+    assert status == 4, said
+    assert "the hosts are as they were before" in said
+
+
+# runs that are ended
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_the_run_is_ended(rig: Rig, held: Callable[..., Run], number: signal.Signals) -> None:
+    """Ctrl-C takes the overlay away; a controller that is killed cannot, and the hosts do it, also below sudo."""
+    made = held(f"--hosts={SUDO if number is signal.SIGKILL else rig.specs}")
+
+    os.killpg(made.process.pid, number)
+    status, said = made.ended()
+
+    assert status == (2 if number is signal.SIGINT else -number), said
+    assert {name: left for name, host in rig.hosts.items() if (left := host.left())} == {}
+    assert not any(overlay_on(rig).values())
+    assert ("the hosts are as they were before" in said) == (number is signal.SIGINT)
+
+
+# hosts that are lost
+
+
+@pytest.mark.parametrize(
+    ("victim", "number"),
+    [("ssh_init", signal.SIGKILL), ("ssh_init", signal.SIGTERM), ("sshd", signal.SIGKILL)],
+    ids=["agent-killed", "agent-ended", "login-killed"],
+)
+def test_a_host_ends_its_side(rig: Rig, held: Callable[..., Run], victim: str, number: signal.Signals) -> None:
+    """Agent or login ended on a spoke: it puts itself back at once, and the run looks at it once more in the end."""
+    made = held()
+    spoke = rig.hosts["spoke1"]
+
+    for pid in processes(spoke, victim):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    assert spoke.left() == {}
+    assert overlay_on(rig) == {"hub": True, "spoke1": False, "spoke2": True}
+    _, said = made.interrupted()
+    assert "the hosts are as they were before" in said
+
+
+def test_a_restorer_is_killed(rig: Rig, held: Callable[..., Run]) -> None:
+    """The process that would put a host back is killed: the agent starts another one in time."""
+    made = held()
+
+    (restorer,) = processes(rig.hosts["hub"], "overcast_restorer")
+    os.kill(restorer, signal.SIGKILL)
+
+    _, said = made.interrupted()
+    assert "the hosts are as they were before" in said
+
+
+@pytest.mark.slow
+def test_a_host_is_cut_off(rig: Rig, held: Callable[..., Run]) -> None:
+    """Packets are lost without a word: the host puts itself back, and the run says that it cannot see it."""
+    made = held(inside=True)
+    hub = rig.hosts["hub"]
+    restorers = [os.pidfd_open(pid) for pid in processes(hub, "overcast_restorer")]
+
+    change: dict[str, str] = {"device": "hub"}
+    down: Change = ("link_set", {**change, "up": False})
+    with rig.lab.fabric.changed(down, ("link_set", {**change, "up": True})):
+        status, said = made.interrupted()
+        assert hub_is_restored(restorers)
+        assert not overlay_on(rig)["hub"]
+
+    assert status == 12
+    assert "hub (hub) was lost" in said
+    assert "which was not seen" in said
+    assert "run on hub: ip -d link" in said
+    for pid in processes(hub, "sshd"):
+        os.kill(pid, signal.SIGTERM)
+
+
+def hub_is_restored(restorers: list[int]) -> bool:
+    poller = select.poll()
+    for descriptor in restorers:
+        poller.register(descriptor, select.POLLIN)
+    ended = poller.poll(SILENT * 1000)
+    for descriptor in restorers:
+        os.close(descriptor)
+    return len(ended) == len(restorers) == 1
+
+
+def test_a_change_by_somebody_else_is_told(rig: Rig, held: Callable[..., Run]) -> None:
+    """A host that is not as it was in the end: the line, the command that mends it, and a status of its own."""
+    made = held()
+    address = {"device": "lo", "address": "192.0.2.1/32"}
+    with rig.lab["spoke1"].node.changed(("addr_add", address), ("addr_del", address)):
+        status, said = made.interrupted()
+
+    assert status == 12
+    assert "not all as they were before --provision" in said
+    assert "run on spoke1: ip addr del 192.0.2.1/32 dev lo" in said

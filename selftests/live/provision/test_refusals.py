@@ -1,0 +1,183 @@
+"""
+`--provision` touches nothing that is there already, says what it found and what to run, and changes nothing then.
+
+    hub, spoke1, spoke2 without an overlay; something in its way on one of them
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from typing import Any
+
+import pytest
+
+from lab import provision, topologies
+from lab.errors import EnvironmentProblem
+from lab.machines.base import ROOT
+from lab.model import Change, TunnelOptions
+from lab.overlay import placing
+from lab.provision import Provisioned
+from selftests.live.conftest import Reach
+from selftests.live.provision.runs import QUICK, Run, looked, overlay_on
+from selftests.live.rig import Rig
+
+BRIDGE = "bridge0"
+
+
+@pytest.fixture
+def set_up(rig: Rig, reach: Reach) -> Callable[..., Provisioned]:
+    """Sets the overlay up from here, without pytest."""
+
+    def start(**fields: Any) -> Provisioned:
+        topology = topologies.standard(2, TunnelOptions(kind="vxlan"))
+        made = provision.provision(reach(rig.specs).machines, topology, **fields)
+        assert all(overlay_on(rig).values())
+        return made
+
+    return start
+
+
+TUNNEL = {"device": "own", "kind": "vxlan", "data": [["IFLA_VXLAN_ID", 9], ["IFLA_VXLAN_GROUP", "10.0.0.197"]]}
+ADDRESS = {"device": "lo", "address": "172.16.254.9/32"}
+ROUTE = {"to": "224.0.0.0/4", "device": "ens3"}
+
+
+@pytest.mark.parametrize(
+    ("host", "change", "undo", "found", "remedy"),
+    [
+        (
+            "hub",
+            ("link_add", {"device": BRIDGE, "kind": "bridge"}),
+            ("link_del", {"device": BRIDGE}),
+            "there is a device bridge0 (bridge) (to see it: ip -d link show dev bridge0)",
+            "leave --provision out",
+        ),
+        (
+            "spoke1",
+            ("addr_add", ADDRESS),
+            ("addr_del", ADDRESS),
+            "172.16.254.9/32 is on lo (to see it: ip addr show dev lo)",
+            "--overlay-subnet=",
+        ),
+        (
+            "spoke2",
+            ("route_add", ROUTE),
+            ("route_del", ROUTE),
+            "there is a route 224.0.0.0/4 dev ens3 (to see it: ip route show 224.0.0.0/4)",
+            "--replace-routes",
+        ),
+        (
+            "spoke1",
+            ("link_add", TUNNEL),
+            ("link_del", {"device": "own"}),
+            "there is a tunnel own (vxlan) to hub (to see it: ip -d link show dev own)",
+            "leave --provision out",
+        ),
+    ],
+    ids=["device", "address", "route", "tunnel"],
+)
+def test_what_is_there_is_refused(
+    rig: Rig,
+    set_up: Callable[..., Provisioned],
+    host: str,
+    change: Change,
+    undo: Change,
+    found: str,
+    remedy: str,
+) -> None:
+    """Something in the way: one message names it, and what to run; nothing is changed."""
+    with rig.lab.nodes[host].changed(change, undo):
+        before = looked(rig)
+        with pytest.raises(EnvironmentProblem) as refusal:
+            set_up()
+        assert looked(rig) == before
+
+    assert f"\n  {host}: {found}" in refusal.value.message
+    assert remedy in str(refusal.value.remedy)
+
+
+def test_a_refusal_is_one_message(rig: Rig, run: Callable[..., Run]) -> None:
+    """Pytest ends before any test, with the message alone."""
+    with rig.lab["spoke2"].node.changed(("route_add", ROUTE), ("route_del", ROUTE)):
+        status, said = run().ended()
+
+    assert status == 4
+    assert said.startswith("ERROR: --provision sets up what is not there")
+    assert "Traceback" not in said
+
+
+def test_a_refused_change_leaves_all_hosts_as_they_were(
+    rig: Rig, set_up: Callable[..., Provisioned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One host refuses: the message names it and the command, and the others are put back too."""
+    monkeypatch.setattr(placing, "in_the_way", lambda *_: [])  # somebody was quicker than the second look
+    with rig.lab["spoke2"].node.changed(("route_add", ROUTE), ("route_del", ROUTE)):
+        rig.lab["spoke2"].node.apply(("link_add", {"device": "vxlan2", "kind": "bridge"}))
+        before = looked(rig)
+        with pytest.raises(EnvironmentProblem, match=r"spoke2: ip link add vxlan2 .*File exists\nthe hosts are as"):
+            set_up()
+        assert looked(rig) == before
+        rig.lab["spoke2"].node.apply(("link_del", {"device": "vxlan2"}))
+
+
+def test_a_route_makes_room_when_told(rig: Rig, set_up: Callable[..., Provisioned]) -> None:
+    """It is set aside, and is there again with its metric and protocol."""
+    node = rig.lab["spoke2"].node
+    node.run("ip", "route", "add", "224.0.0.0/4", "dev", "ens3", "metric", "50", "proto", "99")
+    before = looked(rig)
+
+    provisioned = set_up(replace_routes=True)
+    assert "224.0.0.0/4 dev vxlan2" in node.run("ip", "route")["output"]
+    provisioned.restore()
+
+    assert looked(rig) == before
+    node.run("ip", "route", "del", "224.0.0.0/4", "dev", "ens3")
+
+
+def test_another_subnet_can_be_taken(rig: Rig, set_up: Callable[..., Provisioned]) -> None:
+    """An address that is taken is no obstacle to an overlay in another subnet."""
+    with rig.lab["spoke1"].node.changed(("addr_add", ADDRESS), ("addr_del", ADDRESS)):
+        set_up(subnet=IPv4Network("172.16.253.0/24")).restore()
+
+
+def test_two_runs_do_not_share_hosts(rig: Rig, held: Callable[..., Run], run: Callable[..., Run]) -> None:
+    """The second one finds the overlay of the first, and leaves it alone."""
+    first = held()
+
+    status, said = run().ended()
+
+    assert status == 4
+    assert "there is a device bridge0" in said
+    assert all(overlay_on(rig).values())
+    first.interrupted()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--provision",), "--provision sets an overlay up on live hosts: name them with --hosts="),
+        (("--replace-routes",), "--replace-routes is a part of --provision"),
+        (("--provision", "--hosts=a,b", "--overlay-subnet=nonsense"), "--overlay-subnet=nonsense: "),
+    ],
+    ids=["hosts", "provision", "subnet"],
+)
+def test_options_that_make_no_sense(arguments: tuple[str, ...], message: str) -> None:
+    """One line says what is missing."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *QUICK, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 4
+    assert message in done.stderr
+
+
+def test_without_root_nothing_can_be_set_up(rig: Rig, run: Callable[..., Run]) -> None:
+    """An ordinary user is told how to become root."""
+    status, said = run(*QUICK, "--hosts=hub,opc@spoke1").ended()
+
+    assert status == 4
+    assert "--provision needs root, and there is none on spoke1 (opc@spoke1)" in said
+    assert "--sudo" in said
