@@ -67,6 +67,21 @@ class Cloud:
         with self._with_rules(host, *before, *rules, source_check=checked):
             yield
 
+    def lose(self, host: str, *rules: Rule) -> None:
+        """What is on its way to the host and a rule matches is lost for good, the last step before it gets there."""
+        program = port_program(self._provider, None, rules)
+        change = {"device": self._ports[host].device, "direction": "egress", "program": program, "name": "lost"}
+        self.node.apply(("filter_add", change))
+
+    @contextlib.contextmanager
+    def losing(self, host: str, *rules: Rule) -> Iterator[None]:
+        """The same for a block."""
+        self.lose(host, *rules)
+        try:
+            yield
+        finally:
+            self.node.apply(("filter_clear", {"device": self._ports[host].device, "direction": "egress"}))
+
     @contextlib.contextmanager
     def without_gre(self, *hosts: str) -> Iterator[None]:
         """IP protocol 47 from the hosts (default: all) is dropped, as by a security list that was never opened."""

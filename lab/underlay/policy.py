@@ -17,9 +17,11 @@ from lab.model import Provider
 Step = tuple[int, int, int, int]
 
 LOAD_WORD, LOAD_HALF, LOAD_BYTE = 0x20, 0x28, 0x30  # ld [k] (absolute)
-JUMP_EQUAL, JUMP_SET, RETURN = 0x15, 0x45, 0x06
+LOAD_LENGTH = 0x80  # ld len
+JUMP_EQUAL, JUMP_GREATER, JUMP_SET, RETURN = 0x15, 0x25, 0x45, 0x06
 TC_ACT_OK, TC_ACT_SHOT = 0, 2
-ETHERTYPE, IP_PROTOCOL, IP_SOURCE = 12, 23, 26  # offsets in an untagged Ethernet frame
+ETHERTYPE, IP_FRAGMENT, IP_PROTOCOL, IP_SOURCE = 12, 20, 23, 26  # offsets in an untagged Ethernet frame
+ETHERNET, MORE_OR_OFFSET = 14, 0x3FFF  # octets before the packet; what is set in any fragment of one (RFC 791)
 ETH_P_IP, ETH_P_ARP = 0x0800, 0x0806
 GRE = 47
 
@@ -74,3 +76,13 @@ def port_program(provider: Provider, address: IPv4Address | None, extra: tuple[R
 def gre_rule() -> Rule:
     """Drops IP protocol 47: a security list that nobody opened for GRE."""
     return Rule(LOAD_BYTE, IP_PROTOCOL, JUMP_EQUAL, GRE)
+
+
+def longer_rule(mtu: int) -> Rule:
+    """Drops packets of more octets than a path takes, and tells nobody."""
+    return Rule(LOAD_LENGTH, 0, JUMP_GREATER, mtu + ETHERNET)
+
+
+def fragment_rule(offset: int = 0) -> Rule:
+    """Drops fragments; of the packet that begins `offset` octets into the outer one, for what is inside a tunnel."""
+    return Rule(LOAD_HALF, offset + IP_FRAGMENT, JUMP_SET, MORE_OR_OFFSET)
