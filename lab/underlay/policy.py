@@ -83,6 +83,12 @@ def longer_rule(mtu: int) -> Rule:
     return Rule(LOAD_LENGTH, 0, JUMP_GREATER, mtu + ETHERNET)
 
 
-def fragment_rule(offset: int = 0) -> Rule:
-    """Drops fragments; of the packet that begins `offset` octets into the outer one, for what is inside a tunnel."""
-    return Rule(LOAD_HALF, offset + IP_FRAGMENT, JUMP_SET, MORE_OR_OFFSET)
+def fragment_rule(inside: int = 0, last: int | None = None) -> Rule:
+    """
+    Drops fragments (RFC 791): every one, or the last of its packet if that begins `last` octets into the data.
+
+    Of what is in a tunnel, whose headers take `inside` octets of an outer packet.
+    """
+    if last is None:
+        return Rule(LOAD_HALF, inside + IP_FRAGMENT, JUMP_SET, MORE_OR_OFFSET)
+    return Rule(LOAD_HALF, inside + IP_FRAGMENT, JUMP_EQUAL, last // 8)
