@@ -69,9 +69,8 @@ class Cloud:
 
     def lose(self, host: str, *rules: Rule) -> None:
         """What is on its way to the host and a rule matches is lost for good, the last step before it gets there."""
-        program = port_program(self._provider, None, rules)
-        change = {"device": self._ports[host].device, "direction": "egress", "program": program, "name": "lost"}
-        self.node.apply(("filter_add", change))
+        verb, fields = fabric.port_filter(replace(self._ports[host], checked=False), self._provider, rules)
+        self.node.apply((verb, {**fields, "direction": "egress"}))
 
     @contextlib.contextmanager
     def losing(self, host: str, *rules: Rule) -> Iterator[None]:
