@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = frozenset({"lab", "fixtures", "reports", "tests", "selftests", "conftest"})
-DATA = ("lab.model", "lab.errors", "lab.topologies", "lab.providers", "lab.requirements")
+DATA = ("lab.model", "lab.errors", "lab.topologies", "lab.providers", "lab.clouds", "lab.requirements")
 FAR_SIDE = ("lab/agent", "lab/machines")
 MOST_LINES = 400
 

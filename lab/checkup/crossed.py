@@ -109,7 +109,7 @@ def _dropped_by_cloud(crossing: Crossing) -> Check:
     here, there = way.sender.address, way.receiver.address
     if crossing.others:
         others = " and ".join(sorted(crossing.others))
-        found = f"leaves {way.sender.host.role} and does not arrive ({here} → {there}), {others} does: a cloud rule"
+        found = f"leaves {way.sender.host.role} and does not arrive ({here} → {there}), unlike {others}: a cloud rule"
     else:
         found = f"leaves {way.sender.host.role} and does not arrive ({here} → {there}), nor do UDP and ICMP echo:"
         found += " a cloud rule, or not the address that the other is reached by"

@@ -22,7 +22,7 @@ from lab.model import NodePlan, Topology
 from lab.overlay import gretap, vxlan
 from lab.overlay.understanding import Understood, understand
 
-TIME = 30.0
+TIME = 20.0
 """Seconds that everything after the connecting may take, together."""
 
 

@@ -7,6 +7,7 @@ A host that is lost in between is named and left out; what the others told is ke
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,22 +91,27 @@ def each(
     """
     Does something with every subject, at the same time; what Overcast or a host's kernel refuses stands in its place.
 
-    What has not ended by the deadline is ended: its machine (of the same name) is closed.
+    What takes longer than half of the time to the deadline is ended, its machine (of the same name) closed: the other
+    half is for the others' next steps.
     """
     found: dict[str, Result | OvercastError] = {}
-    with concurrent.futures.ThreadPoolExecutor(max(1, len(subjects))) as pool:
-        running = {pool.submit(do, name, subject): name for name, subject in subjects.items()}
-        _, late = concurrent.futures.wait(running, max(0.0, deadline - time.monotonic()))
-        for future in late:
-            machines[running[future]].close()
-        for future, name in running.items():
-            try:
-                found[name] = future.result()
-            except OvercastError as problem:
-                message = f"{machines[name].name} gave no answer in time" if future in late else problem.message
-                found[name] = EnvironmentProblem(message, remedy=problem.remedy)
-            except OSError as error:
-                found[name] = EnvironmentProblem(f"{machines[name].name}: {error.strerror or error}")
+    pool = concurrent.futures.ThreadPoolExecutor(max(1, len(subjects)))
+    running = {pool.submit(do, name, subject): name for name, subject in subjects.items()}
+    _, late = concurrent.futures.wait(running, max(0.0, deadline - time.monotonic()) / 2)
+    for future, name in running.items():
+        machine = machines[name]
+        if future in late:
+            found[name] = EnvironmentProblem(f"{machine.name} gave no answer in time")
+            # which ends what waits for its answer; nobody has to wait for that
+            threading.Thread(target=machine.close, name=f"end of {name}").start()
+            continue
+        try:
+            found[name] = future.result()
+        except OvercastError as problem:
+            found[name] = problem
+        except OSError as error:
+            found[name] = EnvironmentProblem(f"{machine.name}: {error.strerror or error}")
+    pool.shutdown(wait=False)
     return found
 
 

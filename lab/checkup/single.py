@@ -44,8 +44,9 @@ def _rights(host: Host) -> Check:
     if host.node.rooted:
         return Check("ok", host.role, "rights", "root")
     found = f"user number {host.facts['uid']}, expected root: no capture, no probe of the tunnel's protocol, no rules"
-    spec = host.spec.variant(sudo="true")
-    return Check("warning", host.role, "rights", found, f"--sudo, or --hosts=...{spec}...", at="")
+    return Check(
+        "warning", host.role, "rights", found, f"--sudo, or in --hosts: {host.spec.variant(sudo='true')}", at=""
+    )
 
 
 def _cloud(host: Host, carrier: Carrier) -> Check:

@@ -6,18 +6,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from lab import state
+from lab.checkup import crossing, examination
 from lab.commands.main import main
 from lab.errors import EnvironmentProblem
 from lab.machines import firewall
+from lab.machines.node import Node
 from lab.overlay.vxlan import PORT
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule
 from selftests.live.rig import Rig
@@ -71,6 +75,16 @@ def without_vxlan() -> Rule:
     return Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, PORT)
 
 
+def with_firewall(rig: Rig, host: str) -> Node:
+    """The host, when its kernel has an iptables that works."""
+    node = rig.lab[host].node
+    try:
+        firewall.tool(node)
+    except EnvironmentProblem as problem:
+        pytest.skip(problem.message)
+    return node
+
+
 def test_healthy_hosts_are_ready(doctor: Doctor) -> None:
     """Everything is looked at, both ways between the hub and every spoke, and nothing is found wrong."""
     report = doctor()
@@ -98,7 +112,7 @@ def test_a_cloud_rule_is_named_with_its_direction(rig: Rig, doctor: Doctor, orig
     assert (f"{target} → {origin}", "UDP 4789") in report.lines("ok")
     found = problems[f"{origin} → {target}", "UDP 4789"]
     assert f"leaves {origin} and does not arrive" in found
-    assert "ICMP echo and UDP does: a cloud rule" in found
+    assert "unlike ICMP echo and UDP: a cloud rule" in found
     assert f"to mend it: let UDP 4789 in from {rig.hosts[origin].address}/32" in found
     assert {where for where, _ in problems} <= {f"{origin} → {name}" for name in rig.hosts}
 
@@ -115,7 +129,7 @@ def test_a_host_that_nothing_reaches_is_told_from_a_cloud_rule(rig: Rig, doctor:
 
 def test_a_hosts_own_firewall_is_told_from_the_clouds(rig: Rig, doctor: Doctor) -> None:
     """A packet that arrives at the NIC and goes no further is the host's own matter, and its rule is quoted."""
-    node = _with_firewall(rig, "spoke2")
+    node = with_firewall(rig, "spoke2")
     rule = ("INPUT", "-p", "udp", "--dport", str(PORT), "-j", "DROP")
     with firewall.rules(node, rule):
         report = doctor()
@@ -129,17 +143,27 @@ def test_a_hosts_own_firewall_is_told_from_the_clouds(rig: Rig, doctor: Doctor) 
 
 def test_a_firewall_that_takes_answers_only(rig: Rig, doctor: Doctor) -> None:
     """A host that lets the tunnel in as long as it has just spoken itself is found out from its rules."""
-    node = _with_firewall(rig, "spoke1")
-    rules = [
-        ("INPUT", "-i", "ens3", "-p", "udp", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT"),
-        ("INPUT", "-i", "ens3", "-p", "udp", "-j", "DROP"),
-    ]
-    # the tunnel's own traffic makes the entry that a probe is then taken for an answer by
-    with contextlib.suppress(EnvironmentProblem), firewall.rules(node, *rules):
-        report = doctor()
-        problems = report.lines("problem")
+    rules = [("INPUT", "-p", "gre", "-m", "state", "--state", "ESTABLISHED", "-j", "ACCEPT")]
+    with firewall.rules(with_firewall(rig, "spoke1"), *rules, ("INPUT", "-p", "gre", "-j", "DROP")):
+        report = doctor("hub,spoke1", "--tunnel=gretap")
 
-        assert any(where == "hub → spoke1" for where, _ in problems), report.text
+    # the probe from the host itself has made it take the one to it for an answer
+    assert ("hub → spoke1", "protocol 47") in report.lines("ok")
+    found = report.lines("problem")["hub → spoke1", "protocol 47, unasked"]
+    assert "spoke1 takes it for an answer only, and drops it after minutes of silence (INPUT: -p gre -j DROP" in found
+    assert "on spoke1: sudo iptables -I INPUT -s 10.0.0.197 -p gre -j ACCEPT" in found
+
+
+def test_a_firewall_that_takes_only_the_tunnel(rig: Rig, doctor: Doctor) -> None:
+    """A host that lets the tunnel in, and not what comes out of it, is found out from its rules."""
+    node = with_firewall(rig, "spoke2")
+    with firewall.rules(node, ("INPUT", "-i", rig.lab["spoke2"].plan.device, "-p", "udp", "-j", "REJECT")):
+        report = doctor()
+
+    ((where, found),) = report.lines("problem").items()
+    assert where == ("spoke2", "inner firewall")
+    assert "drops broadcast from vxlan2 (INPUT: -i vxlan2 -p udp -j REJECT" in found
+    assert "sudo iptables -I INPUT -i vxlan2 -j ACCEPT" in found
 
 
 def test_a_parameter_is_named(rig: Rig, doctor: Doctor) -> None:
@@ -210,10 +234,50 @@ def test_without_root_on_a_host(rig: Rig, doctor: Doctor) -> None:
     warnings = report.lines("warning")
     assert report.status == 0, report.text
     assert "expected root" in warnings["spoke1", "rights"]
-    assert "--hosts=...ssh://opc@spoke1?sudo=true..." in warnings["spoke1", "rights"]
+    assert "in --hosts: ssh://opc@spoke1?sudo=true" in warnings["spoke1", "rights"]
     assert "needs root on spoke1" in warnings["spoke1 → hub", "UDP 4789"]
     assert "root on spoke1 (--sudo)" in warnings["hub → spoke1", "UDP 4789"]
     assert ("hub → spoke2", "UDP 4789") in report.lines("ok")
+
+
+def test_an_icmp_error_stands_for_root_on_the_receiver(rig: Rig, doctor: Doctor) -> None:
+    """What a host answers to the probe tells whether it arrives, and whether the firewall there rejects it."""
+    arrives = doctor("hub,opc@spoke1", "--tunnel=gretap")
+    rule = ("INPUT", "-p", "gre", "-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
+    with firewall.rules(with_firewall(rig, "spoke1"), rule):
+        rejected = doctor("hub,opc@spoke1", "--tunnel=gretap")
+
+    assert arrives.lines("ok")["hub → spoke1", "protocol 47"].startswith("arrives")
+    found = rejected.lines("problem")["hub → spoke1", "protocol 47"]
+    assert "the firewall of spoke1 rejects it (ICMP 3/13, administratively prohibited)" in found
+
+
+def test_a_host_that_stops_answering_keeps_nobody_else(
+    rig: Rig, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that is lost in the middle is a problem, named; what the others tell is kept."""
+    monkeypatch.setattr(examination, "TIME", 6.0)
+    stopped: list[int] = []
+
+    def stop_first(*arguments: Any) -> Any:
+        stopped.extend(rig.hosts["spoke1"].agents())
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        return cross(*arguments)
+
+    cross = crossing.cross
+    monkeypatch.setattr(crossing, "cross", stop_first)
+    try:
+        report = doctor()
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGKILL)
+
+    assert stopped
+    assert report.status == 1
+    assert "spoke1 (spoke1) gave no answer in time" in report.lines("problem")["spoke1", "host"]
+    assert ("hub → spoke2", "UDP 4789") in report.lines("ok"), report.text
+    assert ("spoke1", "MTU") in report.lines("ok")
 
 
 def test_an_unreachable_host_keeps_nobody_else(rig: Rig, doctor: Doctor) -> None:
@@ -259,12 +323,3 @@ def test_it_takes_seconds(doctor: Doctor) -> None:
     doctor()
 
     assert time.monotonic() - began < 8.0  # a second and a half on a machine that has nothing else to do
-
-
-def _with_firewall(rig: Rig, host: str):  # type: ignore[no-untyped-def]
-    node = rig.lab[host].node
-    try:
-        firewall.tool(node)
-    except EnvironmentProblem as problem:
-        pytest.skip(problem.message)
-    return node

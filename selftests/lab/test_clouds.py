@@ -1,0 +1,65 @@
+"""A cloud is known by its machines' firmware, and names its own command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from lab import clouds
+from lab.clouds import Carrier
+from lab.providers import provider
+
+GRE, VXLAN = Carrier(47), Carrier(17, 4789)
+
+
+@pytest.mark.parametrize(
+    ("dmi", "name"),
+    [
+        ({"chassis_asset_tag": "OracleCloud.com", "sys_vendor": "QEMU"}, "oci"),
+        ({"sys_vendor": "Amazon EC2", "product_name": "m6i.large", "board_vendor": "Amazon EC2"}, "aws"),
+        ({"sys_vendor": "Xen", "product_name": "HVM domU", "product_version": "4.11.amazon"}, "aws"),
+        ({"sys_vendor": "Google", "product_name": "Google Compute Engine"}, "gcp"),
+        ({"sys_vendor": "Microsoft Corporation", "chassis_asset_tag": clouds.AZURE_TAG}, "azure"),
+        ({"sys_vendor": "Microsoft Corporation", "product_name": "Virtual Machine"}, None),
+        ({"sys_vendor": "QEMU", "product_name": "Standard PC"}, None),
+        ({}, None),
+    ],
+)
+def test_the_firmware_names_the_cloud(dmi: dict[str, str], name: str | None) -> None:
+    """Each cloud's mark is known; Hyper-V and QEMU elsewhere are no cloud."""
+    found = clouds.detect(dmi)
+    assert (found.provider.name if found else None) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "carrier", "words"),
+    [
+        ("aws", GRE, ["authorize-security-group-ingress", "'IpProtocol=47,IpRanges=[{CidrIp=10.0.0.25/32}]'"]),
+        ("aws", VXLAN, ["'IpProtocol=udp,FromPort=4789,ToPort=4789,IpRanges=[{CidrIp=10.0.0.25/32}]'"]),
+        ("gcp", GRE, ["gcloud compute firewall-rules create", "--allow=47 --source-ranges=10.0.0.25/32"]),
+        ("gcp", VXLAN, ["--allow=udp:4789"]),
+        ("azure", GRE, ["Azure blocks GRE", "--tunnel=vxlan"]),
+        ("azure", VXLAN, ["az network nsg rule create", "--destination-port-ranges 4789"]),
+    ],
+)
+def test_the_command_is_the_clouds_own(name: str, carrier: Carrier, words: list[str]) -> None:
+    """What is to be let in, and from where, is in the command."""
+    command = clouds.opening(provider(name), carrier, ["10.0.0.25"])
+    assert all(word in command for word in words), command
+
+
+@pytest.mark.parametrize("carrier", [GRE, VXLAN])
+def test_oracles_rules_are_json(carrier: Carrier) -> None:
+    """The command can be pasted into a shell, and what it hands on is a list of rules."""
+    words = shlex.split(clouds.opening(provider("oci"), carrier, ["10.0.0.25", "10.0.0.131"]))
+    rules = json.loads(words[words.index("--security-rules") + 1])
+    assert [rule["source"] for rule in rules] == ["10.0.0.25/32", "10.0.0.131/32"]
+    assert {rule["protocol"] for rule in rules} == {str(carrier.protocol)}
+    assert all(("udpOptions" in rule) == (carrier.port is not None) for rule in rules)
+
+
+def test_an_unknown_cloud_is_told_in_words() -> None:
+    """Where no cloud is known, what is to be opened is said all the same."""
+    assert "let protocol 47 in from 10.0.0.25/32" in clouds.opening(None, GRE, ["10.0.0.25"])
