@@ -145,6 +145,8 @@ class Lab:
         self.cloud.reattach(plan, node)
         udp = Udp(node, plan, self._announce, self._default_port)
         self.hosts[name] = Host(node, plan, self.plans, udp, self.hosts)
+        for listening in self._listening:
+            listening.replaced(name, node)
         self.set_up(self.hosts[name])
         return self.hosts[name]
 

@@ -17,9 +17,11 @@ from lab.overlay import plan
 
 SHORTCUT, SPOKE_BRIDGE = "shortcut", "br-loop"
 SHORTCUT_NUMBER = 2000  # its key or VNI
-# classic BPF (linux/filter.h): a frame in 4 is dropped, so that what goes in circles does so for a while only
-LOAD_RANDOM = (0x20, 0, 0, 0xFFFFF000 + 56)  # ld rand (SKF_AD_OFF + SKF_AD_RANDOM)
-LOSSY = (LOAD_RANDOM, (0x54, 0, 0, 3), (0x15, 0, 1, 0), (0x06, 0, 0, 2), (0x06, 0, 0, 0))
+# Classic BPF (linux/filter.h): a frame in four is dropped, so that what goes in circles does so for a while only.  What
+# bridges say to each other (to 01-80-C2-00-00-00) passes: it goes no further than one link.
+LOAD_DESTINATION, LOAD_RANDOM = (0x20, 0, 0, 0), (0x20, 0, 0, 0xFFFFF000 + 56)  # ld [0], ld rand (SKF_AD_RANDOM)
+PASS, DROP = (0x06, 0, 0, 0), (0x06, 0, 0, 2)  # TC_ACT_OK, TC_ACT_SHOT
+LOSSY = (LOAD_DESTINATION, (0x15, 4, 0, 0x0180C200), LOAD_RANDOM, (0x54, 0, 0, 3), (0x15, 0, 1, 0), DROP, PASS)
 
 
 def _victim(lab: Lab) -> Host:

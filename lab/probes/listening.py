@@ -193,6 +193,10 @@ class Listening:
             fields["device"] = source.interface(self.network)
         return self._nodes[sender].call("send_fence", payload=token, to=to, fields=fields)
 
+    def replaced(self, name: str, node: Node) -> None:
+        """Another node has a host's place on the network from now on; sockets that are open stay where they are."""
+        self._nodes[name] = node
+
     def leave(self, *at: str) -> None:
         """The sockets of these nodes leave their groups, inside the block."""
         for name in at:

@@ -1,0 +1,117 @@
+"""
+A circle of bridges: without spanning tree what is broadcast goes round for ever, with it one port blocks.
+
+    spoke3 --tunnel3-- ( hub: bridge0 ) --tunnel1-- ( spoke1: bridge )
+                              |                             | shortcut
+                              `---------tunnel2---- ( spoke2: bridge )
+
+The star has no circle.  The lab's shortcut loses a frame in four: a circle that loses nothing takes the machine down.
+"""
+
+from collections import Counter
+
+import pytest
+
+pytestmark = pytest.mark.requirement("FAULT-06")
+
+MANY = 6  # broadcasts; that the shortcut drops each of them both ways has a chance of one in 16 million
+SHORTCUT, SPOKE_BRIDGE = "shortcut", "br-loop"  # the fault's devices
+STP = "IFLA_BR_STP_STATE"
+FORWARDING, BLOCKING = 3, 4  # BR_STATE_ of linux/if_bridge.h
+
+
+def came_back(lab, sender, payloads):
+    """How often what a host sent came in at its NIC or its overlay device."""
+    places = {(sender.name, device, False) for device in (sender.plan.nic, sender.plan.device)}
+    return len([one for one in lab.frames(payloads) if (one.node, one.interface, one.outgoing) in places])
+
+
+def test_nothing_comes_round(overlay, sender):
+    """Every other node hears one copy of a broadcast, and it never comes in where its sender sent it out."""
+    with overlay.listen(overlay.others(sender)) as heard:
+        sent = [sender.udp.send(to=overlay.everyone).payload for _ in range(MANY)]
+
+    heard.exactly_once(at=overlay.others(sender))
+    assert heard.sightings()
+    assert came_back(overlay, sender, sent) == 0
+
+
+@pytest.fixture
+def circle(build_lab, inject):
+    """A lab of three spokes whose first two make a circle with the hub; the third one is outside of it."""
+    lab = build_lab(spokes=3)
+    inject(lab, "loop")
+    return lab
+
+
+def bridges(lab):
+    """The hosts that are bridges in the circle, each with its bridge."""
+    return [(lab.hub, lab.topology.bridge), *((spoke, SPOKE_BRIDGE) for spoke in lab.spokes[:2])]
+
+
+@pytest.fixture
+def spanning_tree(layers):
+    """Every bridge of a circle speaks STP, and has heard from a root: what it then does, it does at once."""
+
+    def switch_on(lab):
+        for host, bridge in bridges(lab):
+            host.node.apply(("link_set", {"device": bridge, "kind": "bridge", "data": [[STP, 1]]}))
+        outside = lab.spokes[2]
+        outside.send_frame(outside.plan.device, root_says(layers))
+
+    return switch_on
+
+
+def root_says(layers):
+    """A configuration message of a bridge with the best priority (802.1D 9.3.1)."""
+    root = "02:00:00:00:00:01"
+    message = layers.STP(rootid=0, rootmac=root, bridgeid=0, bridgemac=root, portid=0x8001)
+    return bytes(layers.Dot3(src=root, dst="01:80:c2:00:00:00") / layers.LLC() / message)
+
+
+@pytest.mark.provoking
+def test_without_spanning_tree_broadcast_multiplies(circle, record_figure):
+    """In a circle every node hears a broadcast many times, and it comes in again where it was sent out."""
+    outside = circle.spokes[2]
+    others = circle.others(outside)
+
+    with circle.listen(others) as heard:
+        sent = [outside.udp.send(to=circle.everyone).payload for _ in range(MANY)]
+
+    numbers = {name: Counter(payloads) for name, payloads in heard.payloads.items()}
+    assert all(set(sent) == set(counted) and max(counted.values()) > 1 for counted in numbers.values())
+    assert came_back(circle, outside, sent) > 0
+    copies = sum(numbers["hub"].values()) / MANY
+    record_figure("copies of a broadcast in a loop that loses one in four", copies, "copies")
+
+
+@pytest.mark.provoking
+def test_cutting_one_link_heals(circle):
+    """With one link of the circle down, everybody hears one copy."""
+    outside = circle.spokes[2]
+    circle.spokes[0].node.apply(("link_set", {"device": SHORTCUT, "up": False}))
+
+    with circle.listen(circle.others(outside)) as heard:
+        outside.udp.send(to=circle.everyone)
+
+    heard.exactly_once(at=heard.at)
+
+
+@pytest.mark.provoking
+def test_with_spanning_tree_one_port_blocks(circle, spanning_tree):
+    """With STP on every bridge one port of the circle blocks, all others forward, and everybody hears one copy."""
+    outside = circle.spokes[2]
+    spanning_tree(circle)
+    with circle.listen(circle.others(outside)) as heard:
+        for _ in range(MANY):
+            outside.udp.send(to=circle.everyone)
+
+    states = {
+        (host.name, port["IFLA_IFNAME"]): port["IFLA_PROTINFO"]["IFLA_BRPORT_STATE"]
+        for host, _ in bridges(circle)
+        for port in host.node.read("bridge_ports")
+        if port.get("IFLA_PROTINFO")
+    }
+    assert sorted(states.values()) == [FORWARDING] * (len(states) - 1) + [BLOCKING]
+    assert next(where for where, state in states.items() if state == BLOCKING)[1] == SHORTCUT
+    heard.exactly_once(at=heard.at)

@@ -1,0 +1,84 @@
+"""
+A MAC address that moves to another port: one frame with it as the source, and the hub sends there what is for it.
+
+    spoke2 --frame from spoke1's MAC--> tunnel2 ( hub: FDB spoke1 -> tunnel2 )      spoke1's unicast goes to spoke2
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("FAULT-05")
+
+EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
+NOBODY = bytes.fromhex("0200000000fe")
+
+
+def mac_of(spoke):
+    """The MAC address of a spoke's tunnel device."""
+    return spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+
+
+def port_of(lab, mac):
+    """The hub's port where its bridge has a MAC address; None when it does not know it."""
+    names = {link["index"]: link["IFLA_IFNAME"] for link in lab.hub.node.read("links")}
+    entries = [entry for entry in lab.hub.node.read("fdb") if entry.get("NDA_MASTER")]  # not a VXLAN device's own
+    return next((names[entry["ifindex"]] for entry in entries if entry.get("NDA_LLADDR") == mac), None)
+
+
+@pytest.fixture
+def speak(tag):
+    """A spoke sends one frame with a MAC address as its source, to nobody in particular; the hub has had it then."""
+
+    def send(spoke, mac):
+        source = bytes.fromhex(mac.replace(":", ""))
+        spoke.send_frame(spoke.plan.device, NOBODY + source + EXPERIMENTAL + tag)
+        # the answer comes after it, on the same way, and moves no MAC address of the overlay
+        assert spoke.ping(spoke.hosts["hub"].address("underlay"), network="underlay").counts == {"hub": 1}
+
+    return send
+
+
+def arrivals(lab, payload):
+    """The spokes whose tunnel device saw a payload come in."""
+    seen = lab.frames([payload])
+    return {spoke.name for spoke in lab.spokes for one in seen if is_arrival(one, spoke)}
+
+
+def is_arrival(one, spoke):
+    """Whether a frame was seen to come in at a spoke's tunnel device."""
+    return (one.node, one.interface, one.outgoing) == (spoke.name, spoke.plan.device, False)
+
+
+def test_every_spoke_is_at_its_port(overlay, spoke):
+    """After a spoke has spoken, the hub's bridge has its MAC address at the port towards it."""
+    spoke.ping(overlay.hub.address())
+
+    assert port_of(overlay, mac_of(spoke)) == overlay.topology.tunnel_of(spoke.name).hub_device
+
+
+@pytest.mark.provoking
+def test_one_frame_moves_it_and_one_moves_it_back(provoked, spoke1, spoke2, speak):
+    """The hub follows the first frame from the new port, and the first one from the old port again."""
+    mac, ports = mac_of(spoke1), {name: provoked.topology.tunnel_of(name).hub_device for name in ("spoke1", "spoke2")}
+    moves = []
+
+    for spoke in (spoke1, spoke2, spoke1):
+        speak(spoke, mac)
+        moves.append(port_of(provoked, mac))
+
+    assert moves == [ports["spoke1"], ports["spoke2"], ports["spoke1"]]
+
+
+@pytest.mark.provoking
+def test_unicast_follows_it(provoked, spoke1, spoke2, speak):
+    """What is for the MAC address goes to where it was last heard from: once to the other spoke, then to its own."""
+    mac, hub = mac_of(spoke1), provoked.hub
+    hub.ping(spoke1.address())  # the hub knows the MAC address and need not ask for it by a broadcast
+
+    with provoked.listen([spoke1]) as heard:
+        speak(spoke2, mac)
+        astray = hub.udp.send(to=spoke1.address()).payload
+        speak(spoke1, mac)
+        arrived = hub.udp.send(to=spoke1.address()).payload
+
+    assert heard.payloads == {spoke1.name: [arrived]}
+    assert (arrivals(provoked, astray), arrivals(provoked, arrived)) == ({spoke2.name}, {spoke1.name})

@@ -1,0 +1,99 @@
+"""
+A port that is new to a bridge: with spanning tree it listens, then learns, and only then forwards.
+
+    hub: ip link set tunnel2 master bridge0     listening  --delay-->  learning  --delay-->  forwarding
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("FAULT-07")
+
+STP = "IFLA_BR_STP_STATE"
+DISABLED, LISTENING, LEARNING, FORWARDING = 0, 1, 2, 3  # BR_STATE_ of linux/if_bridge.h
+SHORT_DELAY = 0.1  # seconds, by a root's message: what a bridge sets for itself is 2 s at least
+TICKS = 0.04  # seconds that a kernel with 100 clock ticks a second may fire its timers early, two timers
+
+
+@pytest.fixture
+def attach(provoked):
+    """What makes the last spoke's tunnel a new port of the hub's bridge: (port, changes)."""
+    port = provoked.topology.tunnel_of(provoked.spokes[-1].name).hub_device
+    out = ("link_set", {"device": port, "nomaster": True})
+    back = ("link_set", {"device": port, "master": provoked.topology.bridge})
+    return port, (out, back)
+
+
+@pytest.fixture
+def spanning_tree(provoked, attach):
+    """The hub's bridge speaks STP for a `with` block; after it the port forwards as before."""
+    bridge = {"device": provoked.topology.bridge, "kind": "bridge"}
+    on, off = (("link_set", {**bridge, "data": [[STP, value]]}) for value in (1, 0))
+    return provoked.hub.node.changed(on, [off, *attach[1]])
+
+
+def root_says(layers, delay):
+    """A configuration message (802.1D 9.3.1) of a root whose forward delay every bridge takes over."""
+    root = "02:00:00:00:00:01"
+    message = layers.STP(rootid=0, rootmac=root, bridgeid=0, bridgemac=root, portid=0x8001, fwddelay=delay)
+    return bytes(layers.Dot3(src=root, dst="01:80:c2:00:00:00") / layers.LLC() / message)
+
+
+def test_every_port_forwards(overlay):
+    """None of the hub's ports is still listening or learning."""
+    states = {
+        port["IFLA_IFNAME"]: port["IFLA_PROTINFO"]["IFLA_BRPORT_STATE"]
+        for port in overlay.hub.node.read("bridge_ports")
+        if port.get("IFLA_PROTINFO")
+    }
+
+    assert states == dict.fromkeys(states, FORWARDING)
+
+
+@pytest.mark.provoking
+def test_without_spanning_tree_it_forwards_at_once(provoked, attach, await_port):
+    """With STP off the port goes from disabled to forwarding, and its spoke hears the next broadcast."""
+    port, changes = attach
+
+    states = await_port(provoked.hub, port, *changes, last=FORWARDING)
+    with provoked.listen([provoked.spokes[-1]]) as heard:
+        provoked.hub.udp.send(to=provoked.everyone)
+
+    assert [state for state, _ in states] == [DISABLED, FORWARDING]
+    heard.exactly_once(at=[provoked.spokes[-1].name])
+
+
+@pytest.mark.provoking
+def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree, await_port):
+    """With STP on the port listens for the forward delay, and its spoke hears nothing and is not heard by spokes."""
+    (port, changes), spoke = attach, provoked.spokes[-1]
+
+    with spanning_tree:
+        states = await_port(provoked.hub, port, *changes, last=LISTENING)
+        with provoked.listen(provoked.others("hub")) as heard:
+            sent = provoked.hub.udp.send(to=provoked.everyone).payload
+            own = spoke.udp.send(to=provoked.everyone).payload
+
+    assert states[-1][0] == LISTENING
+    hears = [other.name for other in provoked.spokes if other is not spoke]
+    assert heard.payloads == {spoke.name: [own], **{name: [sent] for name in hears}}
+
+
+@pytest.mark.provoking
+def test_it_forwards_after_twice_the_forward_delay(
+    provoked, spoke1, attach, spanning_tree, await_port, layers, record_figure
+):
+    """With STP on the port listens and learns for a forward delay each, then its spoke hears the next broadcast."""
+    port, changes = attach
+
+    with spanning_tree:
+        spoke1.send_frame(spoke1.plan.device, root_says(layers, SHORT_DELAY))
+        provoked.hub.ping(spoke1.address())
+        states = await_port(provoked.hub, port, *changes, last=FORWARDING)
+        with provoked.listen([provoked.spokes[-1]]) as heard:
+            provoked.hub.udp.send(to=provoked.everyone)
+
+    assert [state for state, _ in states] == [DISABLED, LISTENING, LEARNING, FORWARDING]
+    begun, done = states[0][1], states[-1][1]
+    assert done - begun >= 2 * SHORT_DELAY - TICKS
+    heard.exactly_once(at=[provoked.spokes[-1].name])
+    record_figure(f"a new port forwards, forward delay {SHORT_DELAY:g} s", 1000 * (done - begun))
