@@ -121,7 +121,7 @@ def test_a_restorer_is_killed(rig: Rig, held: Callable[..., Run]) -> None:
 @pytest.mark.slow
 def test_a_host_is_cut_off(rig: Rig, held: Callable[..., Run]) -> None:
     """Packets are lost without a word: the host puts itself back, and the run says that it cannot see it."""
-    made = held(inside=True)
+    made = held("--hosts=ssh://hub?timeout=3,spoke1,spoke2", inside=True)
     hub = rig.hosts["hub"]
     restorers = [os.pidfd_open(pid) for pid in processes(hub, "overcast_restorer")]
 
