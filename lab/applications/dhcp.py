@@ -23,8 +23,8 @@ POOL = (100, 150)
 """The addresses for clients, counted from the start of the overlay's network; the first hosts have those below."""
 
 LEASE_WITHIN = 10.0
-"""Seconds; a few milliseconds in practice.  The client asks three times, two seconds apart."""
-TRIES, PAUSE = 3, 2
+"""Seconds; a few milliseconds in practice.  The client asks three times, a second apart."""
+TRIES, PAUSE = 3, 1
 DISCOVER, OFFER = 1, 2
 
 _CONFIGURATION = """\

@@ -21,7 +21,7 @@ from lab.probes import options, sightings
 from lab.probes.sightings import ETHERNET, Sighting
 
 GROUP, PORT, TTL = "224.0.0.251", 5353, 255
-HEARD_WITHIN = 5.0
+HEARD_WITHIN = 3.0
 """Seconds for an announcement or an answer; milliseconds in practice."""
 _A, _IN = 1, 1  # type and class of the record of a host's IPv4 address (RFC 1035)
 _AUTHORITATIVE = b"\x84\x00"  # the flags of every answer (RFC 6762 section 18); a probe for a name has none

@@ -6,6 +6,8 @@ Its timers are cut from a second to a tenth, which version 3 allows: a fail-over
 
 from __future__ import annotations
 
+import math
+import socket
 import time
 from collections.abc import Collection, Iterable
 
@@ -15,8 +17,10 @@ from lab.host import Host
 from lab.machines import program
 from lab.machines.node import ask_all
 from lab.machines.program import Program
+from lab.probes import sightings
 from lab.probes.sightings import ETHERNET, Sighting
 
+IPV4 = b"\x08\x00"  # as a frame names it
 PROTOCOL = 112
 GROUP = "224.0.0.18"
 TTL = 255
@@ -25,8 +29,10 @@ ADVERTISED_EVERY = 0.1
 VIRTUAL = 200
 """The virtual address, counted from the start of the overlay's network."""
 ROUTER_ID = 51
-ELECTED_WITHIN = 10.0
-"""Seconds for an election, programs' start included; half a second in practice."""
+ELECTED_WITHIN = 8.0
+"""Seconds for an election; half a second in practice."""
+HEARD_WITHIN = 5.0
+"""Seconds for a few advertisements in a row; half a second in practice."""
 
 _CONFIGURATION = """\
 global_defs {{
@@ -57,7 +63,7 @@ def master_down(priority: int) -> float:
 
 
 def take_part(host: Host, priority: int) -> Program:
-    """Starts keepalived on the host's overlay device."""
+    """Starts keepalived on the host's overlay device; returns when it is a backup that waits for a master."""
     text = _CONFIGURATION.format(
         name=host.name,
         device=host.plan.device,
@@ -68,9 +74,33 @@ def take_part(host: Host, priority: int) -> Program:
     )
     # in the foreground, VRRP alone, with its words on standard output and none for syslog
     command = ("keepalived", "-n", "-P", "-D", "-l", "-G", "-f", "/run/keepalived.conf")
+    files = {"keepalived.conf": text}
     return program.start(
-        host.node, *command, package=PACKAGES["keepalived"], files={"keepalived.conf": text}, ready="Startup complete"
+        host.node, *command, package=PACKAGES["keepalived"], files=files, ready="Entering BACKUP STATE"
     )
+
+
+def await_advertisements(master: Host, at: Host, count: int) -> list[Sighting]:
+    """
+    Waits for advertisements of a master, one after the other, into another host's overlay device; CheckFailed if fewer.
+
+    Those that the taps saw since `Lab.forget` count.
+    """
+    matching = [
+        (12, IPV4),
+        (ETHERNET + 8, bytes([TTL, PROTOCOL])),
+        (ETHERNET + 12, socket.inet_aton(master.address())),
+    ]
+    seen = sightings.wait(
+        at.node, at.plan.device, matching, tag=socket.inet_aton(GROUP), count=count, timeout=HEARD_WITHIN
+    )
+    if len(seen) < count:
+        raise CheckFailed(
+            f"advertisements of {master.name} (TTL {TTL}): expected {count} at {at.name} within {HEARD_WITHIN:g} s, "
+            f"saw {len(seen)}",
+            remedy=f"tcpdump -vni {at.plan.device} ip proto {PROTOCOL} on {at.name}, and on the hub",
+        )
+    return seen
 
 
 def await_owners(among: Iterable[Host], owners: Collection[str], *, within: float = ELECTED_WITHIN) -> None:
@@ -99,12 +129,15 @@ def _listed(names: Collection[str]) -> str:
     return " and ".join(sorted(names)) or "no host"
 
 
+def patience(priority: int) -> int:
+    """How many advertisements of a master a router of this priority lets pass before it is sure to be its backup."""
+    return 1 + math.ceil(master_down(priority) / ADVERTISED_EVERY)
+
+
 def advertisements(seen: list[Sighting]) -> list[Sighting]:
     """The advertisements among what was seen that are not wrapped in a tunnel's frame, in order of time."""
     return [
         sighting
         for sighting in seen
-        if sighting.carrier is None
-        and sighting.frame[12:14] == b"\x08\x00"
-        and sighting.frame[ETHERNET + 9] == PROTOCOL
+        if sighting.carrier is None and sighting.frame[12:14] == IPV4 and sighting.frame[ETHERNET + 9] == PROTOCOL
     ]

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from lab.faults import catalogue
-from lab.requirements import in_order, in_scope
+from lab.requirements import in_order, in_scope, scope
 from selftests.faults import inner
 from selftests.faults.inner import Ran
 
@@ -74,5 +74,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("faults and what they turn red")
         for fault, tunnel, reds in rows:
             terminalreporter.line(f"  {fault:<26} {tunnel:<7} {reds}")
-        untouched = {one.id for one in in_scope() if one.level == "MUST"} - all_reds()
+        every = in_scope(scope(applications=True))
+        untouched = {one.id for one in every if one.level == "MUST"} - all_reds()
         terminalreporter.line(f"  MUST requirements without a fault: {', '.join(in_order(untouched)) or 'none'}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault
 from lab.machines import choose
+from lab.requirements import ON_DEMAND, area_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 120  # seconds for one run; a few in practice
@@ -55,6 +56,8 @@ def files_of(requirements: Collection[str]) -> list[str]:
 def run(reports: Path, tunnel: str, requirements: Collection[str], *more: str) -> Ran:
     """Runs the tests of some requirements in a process of its own."""
     arguments = [f"--tunnel={tunnel}", f"--requirements={','.join(requirements)}", *more]
+    if any(area_of(identity) in ON_DEMAND for identity in requirements):
+        arguments.append("--applications")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "SUDO_"))}
     command = [sys.executable, "-m", "pytest", *LEAN, f"--reports={reports}", *arguments, *files_of(requirements)]
     try:
