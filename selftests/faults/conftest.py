@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -14,13 +14,13 @@ from selftests.faults import inner
 from selftests.faults.inner import Ran
 
 Runs = dict[str, Future[Ran]]
-ROWS = pytest.StashKey[list[tuple[str, str, str]]]()
+ROWS = pytest.StashKey[dict[str, dict[str, str]]]()
 CONTROL = "healthy"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A new table."""
-    config.stash[ROWS] = []
+    config.stash[ROWS] = {}
 
 
 @pytest.fixture(scope="session")
@@ -35,15 +35,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             started[key] = pool.submit(inner.run, folder / key, tunnel, reds_on(tunnel))
         for name in [params["fault"] for params in wanted if "fault" in params]:
             fault = catalogue.named(name)
-            started[name] = pool.submit(
-                inner.run,
-                folder / name,
-                inner.tunnel_for(fault),
-                fault.reds,
-                f"--inject={name}",
-                "-p",
-                "selftests.faults.enough",
-            )
+            started[name] = pool.submit(inner.broken, folder / name, fault)
         yield started
         for one in started.values():
             one.cancel()
@@ -62,18 +54,25 @@ def reds_on(tunnel: str) -> list[str]:
 
 
 @pytest.fixture
-def row(request: pytest.FixtureRequest) -> list[tuple[str, str, str]]:
-    """The table, for one more row: fault, tunnel, reds."""
-    return request.config.stash[ROWS]
+def row(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
+    """Notes one cell of the table: `row(fault, "found", "yes")`."""
+    rows = request.config.stash[ROWS]
+    return lambda fault, column, said: rows.setdefault(fault, {}).update({column: said})
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table: which fault turned what red, and what no fault does."""
-    rows = sorted(config.stash.get(ROWS, []))
+    """Print the table: which fault was caught, named, located and mended, and what no fault turns red."""
+    rows = config.stash.get(ROWS, {})
     if rows:
-        terminalreporter.section("faults and what they turn red")
-        for fault, tunnel, reds in rows:
-            terminalreporter.line(f"  {fault:<26} {tunnel:<7} {reds}")
+        terminalreporter.section("faults: what they turn red, what is found, whether the remedy mends")
+        for fault, cells in sorted(rows.items()):
+            tunnel = inner.tunnel_for(catalogue.named(fault))
+            found, mended, caught = (cells.get(column, "") for column in ("found", "mended", "caught"))
+            terminalreporter.line(f"  {fault:<26} {tunnel:<9} {found:<52} {mended:<18} {caught}")
+        for column in ("caught", "found", "mended"):
+            said = [cells[column] for cells in rows.values() if column in cells]
+            good = [one for one in said if not one.startswith("NOT")]
+            terminalreporter.line(f"  {column}: {len(good)} of {len(said)}")
         every = in_scope(scope(applications=True))
         untouched = {one.id for one in every if one.level == "MUST"} - all_reds()
         terminalreporter.line(f"  MUST requirements without a fault: {', '.join(in_order(untouched)) or 'none'}")

@@ -7,13 +7,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from lab import topologies
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault
+from lab.laboratory import Lab
 from lab.machines import choose
+from lab.machines.node import Node
+from lab.model import TunnelOptions, Underlay
+from lab.providers import provider
 from lab.requirements import ON_DEMAND, area_of
+from selftests.faults.broken_then_mended import FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 120  # seconds for one run; a few in practice
@@ -23,11 +30,19 @@ LEAN = ("-q", "-p", "no:cacheprovider", "-p", "no:fixtures.evidence", "-p", "no:
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of one run: the outcome of each requirement, and what was printed."""
+    """
+    What came of one run: the outcome of each requirement, and what was printed.
+
+    Of a broken lab besides: what was found wrong, how each requirement's tests failed once it was mended as the
+    findings say (nothing: they passed), and the remedies that were refused.
+    """
 
     command: str
     outcomes: dict[str, str]
     printed: str
+    findings: tuple[dict[str, str], ...] = ()
+    mended: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
     def of(self, requirements: Iterable[str]) -> dict[str, str]:
         """The outcomes of some requirements; one that the run did not speak of is `unheard`."""
@@ -73,8 +88,35 @@ def run(reports: Path, tunnel: str, requirements: Collection[str], *more: str) -
         )
     except subprocess.TimeoutExpired:
         return Ran(" ".join(arguments), {}, f"no end within {DEADLINE} s")
-    written = reports / "conformance.json"
-    judged = json.loads(written.read_text(encoding="utf-8"))["requirements"] if written.exists() else []
+    judged = _read(reports / "conformance.json").get("requirements", [])
+    besides = _read(reports / FILE)
     return Ran(
-        "pytest " + " ".join(arguments), {one["id"]: one["outcome"] for one in judged}, done.stdout + done.stderr
+        "pytest " + " ".join(arguments),
+        {one["id"]: one["outcome"] for one in judged},
+        done.stdout + done.stderr,
+        tuple(besides.get("findings", ())),
+        besides.get("outcomes", {}),
+        besides.get("refused", {}),
     )
+
+
+def broken(reports: Path, fault: Fault) -> Ran:
+    """Runs the tests of what a fault turns red and of what it must not, and again when it is mended."""
+    mend = ["--mend"] if fault.mended else []
+    plugin = ["-p", "selftests.faults.broken_then_mended", f"--reds={','.join(fault.reds)}", *mend]
+    tunnel = tunnel_for(fault)
+    return run(reports, tunnel, [*fault.reds, *fault.greens], f"--inject={fault.name}", *plugin)
+
+
+def place(fault: Fault) -> tuple[str, str]:
+    """Where the diagnosis must find a fault, in a lab of the kind that it is shown on."""
+    topology = topologies.standard(2, TunnelOptions(kind=tunnel_for(fault)))
+    nobody: Any = None  # of a lab that is only named after, no machine is asked anything
+    nodes = {plan.name: Node(plan.name, nobody, 0) for plan in topology.nodes}
+    lab = Lab(nobody, topology, Underlay(provider("oci")), nodes)
+    assert fault.finding is not None, f"{fault.name} names no finding"
+    return fault.finding.at(lab)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
