@@ -19,6 +19,7 @@ def document(
     environment: Mapping[str, str],
     findings: Sequence[Mapping[str, Any]],
     tables: Sequence[Matrix],
+    figures: Sequence[Mapping[str, Any]],
     generated: str,
     exit_status: int,
 ) -> dict[str, Any]:
@@ -40,6 +41,7 @@ def document(
             for table in tables
             for (kind, sender, receiver), mark in sorted(table.cells.items())
         ],
+        "figures": [dict(figure) for figure in figures],
         "tests": [
             {
                 "id": trial.nodeid,

@@ -36,6 +36,7 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
         matrices=_matrices(tables),
         findings=_findings(result["findings"]),
         failures=_failures(conformance),
+        figures=_figures(result["figures"]),
         filter=_filter(conformance),
         requirements="\n".join(_area_table(area, members) for area, members in _by_area(conformance).items()),
         environment="\n".join(
@@ -131,6 +132,17 @@ def _finding(finding: Mapping[str, Any]) -> str:
         + _mend(finding.get("remedy"))
         + f'<p class="key">breaks {_links(finding.get("requirements", []))}</p></div>'
     )
+
+
+def _figures(figures: Sequence[Mapping[str, Any]]) -> str:
+    if not figures:
+        return ""
+    rows = "\n".join(
+        f"<div><dt>{escape(str(figure['name']))}</dt><dd>{figure['value']:g} {escape(str(figure['unit']))}</dd></div>"
+        for figure in figures
+    )
+    note = '<p class="key">Measured on the way; nothing depends on them.</p>'
+    return f'<section>\n<h2>Figures</h2>\n<dl class="env figures">\n{rows}\n</dl>\n{note}\n</section>'
 
 
 def _failures(conformance: Conformance) -> str:

@@ -238,6 +238,7 @@ class Results(Process):
             environment=self.environment,
             findings=self.recorder.findings(),
             tables=self.tables,
+            figures=self.recorder.figures(),
             generated=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             exit_status=session.exitstatus,
         )

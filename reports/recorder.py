@@ -50,6 +50,10 @@ class Recorder:
             finding["requirements"] = in_order([*finding["requirements"], *named])
         return list(merged.values())
 
+    def figures(self) -> list[dict[str, Any]]:
+        """Return every figure that a test measured, with the requirements of its test."""
+        return [{**entry, "requirements": list(ids)} for _, ids, entry in self._entries("figure")]
+
     def _entries(self, name: str) -> list[tuple[str, tuple[str, ...], dict[str, Any]]]:
         """Return the entries of one name with their test and its ids; later phases repeat those of earlier ones."""
         found: list[tuple[str, tuple[str, ...], dict[str, Any]]] = []

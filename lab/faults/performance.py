@@ -1,0 +1,44 @@
+"""Faults of speed and of buffers: what arrives, but late, or not all of it, or too often."""
+
+from __future__ import annotations
+
+from lab.faults.fault import Fault
+from lab.faults.places import hub_port, named, victim, victim_nic
+from lab.laboratory import Lab
+
+LATE = 20.0  # milliseconds that the hub's queue towards one spoke holds everything back
+# classic BPF (linux/filter.h): every second frame is dropped, at random
+LOSSY = ((0x20, 0, 0, 0xFFFFF000 + 56), (0x54, 0, 0, 1), (0x15, 0, 1, 0), (0x06, 0, 0, 2), (0x06, 0, 0, 0))
+
+
+def _slow_port(lab: Lab) -> None:
+    if lab.machine.kind == "guest":
+        lab.machine.call("load_modules", names=["sch_netem"])
+    device = lab.topology.tunnel_of(victim(lab).name).hub_device
+    lab.hub.node.apply(("delay_add", {"device": device, "milliseconds": LATE}))
+
+
+def _lossy_nic(lab: Lab) -> None:
+    """Half of what comes in at one spoke's NIC is dropped."""
+    nic = {"device": victim(lab).plan.nic, "direction": "ingress"}
+    victim(lab).node.apply(("filter_add", {**nic, "program": LOSSY, "name": "every second"}))
+
+
+FAULTS = (
+    Fault(
+        "port-slow",
+        "the hub's queue towards one spoke holds everything back",
+        ("PERF-02",),
+        _slow_port,
+        tunnels=("gretap",),  # of the two kernels that a run may have, the guest's is the one with netem
+        greens=("BCAST-01",),
+        finding=named("traffic-impaired", hub_port),
+    ),
+    Fault(
+        "nic-lossy",
+        "half of what comes in at one spoke's NIC is lost",
+        ("PERF-03", "HUB-04"),
+        _lossy_nic,
+        finding=named("traffic-filtered", victim_nic),
+    ),
+)

@@ -1,0 +1,60 @@
+"""
+Round trips by the kernel's own clock: from an echo request's leaving an interface to the reply's coming in there.
+
+No process has a part in it: both times are the captures' (SO_TIMESTAMPNS).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from lab.errors import CheckFailed
+from lab.machines.base import call
+from lab.machines.node import Node
+from lab.probes import options
+from lab.probes.echo import request
+from lab.probes.payloads import unique
+
+DEADLINE = 2.0  # seconds for one answer
+
+
+def round_trips(node: Node, to: str, interface: str, count: int) -> list[float]:
+    """
+    Milliseconds that each of `count` echo requests to an address took, one after the other.
+
+    CheckFailed when one is not answered within DEADLINE.  The first may contain neighbour resolution.
+    """
+    identifier = int.from_bytes(os.urandom(2), "big")
+    endpoint = node.ask("open", **options.ICMP)
+    took = []
+    try:
+        for sequence in range(1, count + 1):
+            payload = unique()
+            missing, _, seen = node.machine.batch(
+                [
+                    call("send", endpoint=endpoint, payload=request(identifier, sequence, payload), to=[to, 0]),
+                    call("wait_for", tokens=[[endpoint, payload]], timeout=DEADLINE),
+                    call("take", endpoints=[endpoint]),
+                    call("frames", nodes=[node.handle], tags=[payload]),
+                ]
+            )[1:]
+            if missing:
+                raise CheckFailed(
+                    f"{node.name} pinged {to}: expected an answer within {DEADLINE:g} s, found none",
+                    remedy=f"ping -c 1 {to}   (on {node.name})",
+                )
+            took.append(_between(seen, interface))
+    finally:
+        node.machine.call("close", endpoints=[endpoint])
+    return took
+
+
+def _between(seen: Sequence[Any], interface: str) -> float:
+    """Milliseconds from the first frame out of an interface to the first one into it."""
+    times: dict[bool, int] = {}
+    for _, device, outgoing, when, _ in seen:
+        if device == interface:
+            times.setdefault(bool(outgoing), int(when))
+    return (times[False] - times[True]) / 1e6

@@ -1,0 +1,76 @@
+"""
+Datagrams that the network delivered and a socket had no room for: lost all the same, and counted elsewhere.
+
+    spoke1 --burst--> hub --burst--> gretap2 RX: all of it --> a socket with a small buffer: UdpRcvbufErrors
+"""
+
+import socket
+
+import pytest
+
+pytestmark = pytest.mark.requirement("PERF-03")
+
+MANY = 50  # datagrams: less than a socket of the default size holds
+SMALL = 2304  # octets for SO_RCVBUF, the least that the kernel gives: room for a few datagrams
+OVERFLOWN = "UdpRcvbufErrors"
+UDP = {"family": int(socket.AF_INET), "type": int(socket.SOCK_DGRAM)}
+
+
+def burst(lab, sender, tag, **fields):
+    """A host sends many numbered datagrams to everybody; returns them and what was heard."""
+    numbered = [b"%s %03d" % (tag, number) for number in range(MANY)]
+    with lab.listen(lab.others(sender), **fields) as heard:
+        sender.udp.send(numbered, to=lab.everyone)
+    return numbered, heard
+
+
+def counters(host):
+    """What a host has received at its overlay device, and lost at its sockets."""
+    return host.node.statistics(host.plan.device)["rx_packets"], host.node.counters()[OVERFLOWN]
+
+
+def test_a_burst_is_delivered_whole(overlay, sender, tag):
+    """Of a burst every other node's device counts all datagrams and its socket hears all of them."""
+    receivers = [overlay[name] for name in overlay.others(sender)]
+    before = {host.name: counters(host) for host in receivers}
+
+    _, heard = burst(overlay, sender, tag)
+
+    heard.exactly_once(at=heard.at)
+    received = {host.name: counters(host)[0] - before[host.name][0] for host in receivers}
+    assert {name: count >= MANY for name, count in received.items()} == dict.fromkeys(received, True)
+
+
+@pytest.mark.provoking
+def test_what_a_socket_loses_is_counted_as_its_own(provoked, spoke1, spoke2, tag):
+    """A socket with a small buffer loses part of a burst that its neighbour hears; the host counts exactly that."""
+    room = (int(socket.SOL_SOCKET), int(socket.SO_RCVBUF), SMALL)
+    share = (int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), 1)
+    received, overflown = counters(spoke2)
+    numbered = [b"%s %03d" % (tag, number) for number in range(MANY)]
+
+    with provoked.listen([spoke2]) as heard:
+        small = spoke2.open_socket(**UDP, options=[share, room], bind=["", heard.port])
+        spoke1.udp.send(numbered, to=provoked.everyone)
+    (kept,) = spoke2.node.machine.call("take", endpoints=[small])
+    spoke2.node.machine.call("close", endpoints=[small])
+
+    heard.exactly_once(at=[spoke2.name])
+    after = counters(spoke2)
+    assert 0 < len(kept) < MANY
+    assert after[1] - overflown == MANY - len(kept)
+    assert after[0] - received >= MANY
+
+
+@pytest.mark.provoking
+def test_what_the_network_loses_is_not(provoked, spoke1, spoke2, tag):
+    """A burst that ends at the hub's port is missing at the receiver's device too, and no socket has lost anything."""
+    port = provoked.topology.tunnel_of(spoke2.name).hub_device
+    down, up = (("link_set", {"device": port, "up": state}) for state in (False, True))
+    before = counters(spoke2)
+
+    with provoked.hub.node.changed(down, up):
+        _, heard = burst(provoked, spoke1, tag)
+
+    heard.nothing(at=[spoke2.name])
+    assert counters(spoke2) == before
