@@ -24,7 +24,7 @@ from lab.overlay import plan as overlay_plan
 from lab.probes import sightings
 from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
-from lab.underlay import fabric
+from lab.underlay import fabric, ipv6
 from lab.underlay.cloud import Cloud
 
 SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds
@@ -153,8 +153,7 @@ class Lab:
     def set_up(self, host: Host) -> None:
         """A host's part of the overlay, where there is none."""
         host.node.apply(*overlay_plan.changes(self.topology, host.plan))
-        if self.topology.answer_broadcast_ping:
-            host.node.write_sysctls({overlay_plan.BROADCAST_PING: 0})
+        host.node.write_sysctls(overlay_plan.sysctls(self.topology, host.plan))
 
     def take_down(self, host: Host) -> None:
         """A host's devices of the overlay are gone, and all that they had, as after a reboot that restored nothing."""
@@ -223,6 +222,7 @@ def build(machine: Machine, topology: Topology, underlay: Underlay, *, overlay: 
 def _steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node], overlay: bool) -> list[Call]:
     steps: list[tuple[Node, list[Change]]] = fabric.build(topology, underlay, nodes)
     calls = [node.call("apply", changes=changes) for node, changes in steps]
+    calls += ipv6.build(topology, underlay, nodes)
     if overlay:
         calls += [call for _, call in overlay_steps(topology, nodes)]
     return calls

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from typing import Any, Literal
 
 LIMITED_BROADCAST = "255.255.255.255"
@@ -23,7 +23,11 @@ Change = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class NodePlan:
-    """A host: where it is on the cloud's network, and what it is on the overlay."""
+    """
+    A host: where it is on the cloud's network, and what it is on the overlay.
+
+    `underlay6` is its address there besides, where the overlay's tunnels end, if they go over IPv6.
+    """
 
     name: str
     role: Literal["hub", "spoke"]
@@ -31,6 +35,7 @@ class NodePlan:
     overlay: IPv4Interface
     device: str
     nic: str = "ens3"
+    underlay6: IPv6Interface | None = None
 
     @property
     def is_hub(self) -> bool:
@@ -38,6 +43,11 @@ class NodePlan:
 
     def address(self, network: Network = "overlay") -> str:
         return str((self.overlay if network == "overlay" else self.underlay).ip)
+
+    @property
+    def endpoint(self) -> str:
+        """The outer address of its tunnels."""
+        return str(self.underlay6.ip) if self.underlay6 else self.address("underlay")
 
     def broadcast(self, network: Network = "overlay") -> str:
         """The directed broadcast address of its subnet (RFC 919)."""
@@ -56,6 +66,16 @@ def mac_of(address: IPv4Address) -> str:
     return "02:00:" + ":".join(f"{byte:02x}" for byte in address.packed)
 
 
+def ipv6_of(address: IPv4Interface) -> IPv6Interface:
+    """
+    The unique local address (RFC 4193) that goes with an IPv4 address, its octets readable in it.
+
+    10.0.1.25/24 is fd00:10:0:1::25/64: one subnet of IPv6 for each of IPv4.
+    """
+    first, second, third, host = str(address.ip).split(".")
+    return IPv6Interface(f"fd00:{first}:{second}:{third}::{host}/64")
+
+
 @dataclass(frozen=True)
 class Tunnel:
     """One hub-and-spoke tunnel: its device on either side."""
@@ -71,7 +91,8 @@ class TunnelOptions:
     """
     How every tunnel is made, under the names of ip-link(8).
 
-    `ttl` None is `ttl inherit`; `local` False leaves the outer source address to the routing table.
+    `ttl` None is `ttl inherit`; `local` False leaves the outer source address to the routing table.  `encap_limit` is
+    of tunnels over IPv6 alone; None leaves the option out (`encaplimit none`).
     """
 
     kind: str = "gretap"
@@ -83,6 +104,7 @@ class TunnelOptions:
     sequence: bool = False
     pmtudisc: bool = True
     ignore_df: bool = False
+    encap_limit: int | None = 4
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,15 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from lab.errors import UsageProblem
-from lab.model import NodePlan, Topology, Tunnel, TunnelOptions
+from lab.model import NodePlan, Topology, Tunnel, TunnelOptions, ipv6_of
 
 HUB = IPv4Address("10.0.0.197")
 FIRST_SPOKES = (IPv4Address("10.0.0.25"), IPv4Address("10.0.0.131"))
 GATEWAY_HOST = 1
 OVERLAY = IPv4Network("172.16.254.0/24")
 MOST_SPOKES = 250
-DEVICE_PREFIXES = {"gretap": "gretap", "vxlan": "vxlan"}
+DEVICE_PREFIXES = {"gretap": "gretap", "vxlan": "vxlan", "ip6gretap": "ip6gretap"}
+OVER_IPV6 = ("ip6gretap",)
 
 
 def _spoke_addresses() -> Iterator[IPv4Address]:
@@ -45,7 +46,7 @@ def standard(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
         device = f"{prefix}{number}"
         nodes.append(NodePlan(f"spoke{number}", "spoke", _host(address), _overlay(1 + number), device))
         tunnels.append(Tunnel(f"spoke{number}", hub_device=device, spoke_device=device, number=number))
-    return Topology("standard", tuple(nodes), tuple(tunnels), options)
+    return _dual_stack(Topology("standard", tuple(nodes), tuple(tunnels), options))
 
 
 def article(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
@@ -73,7 +74,15 @@ def topology(name: str, spokes: int = 2, options: TunnelOptions | None = None) -
 def routed(plan: Topology) -> Topology:
     """The same overlay with the spokes in a subnet of their own, 10.0.1.0/24, for an underlay with routers."""
     spokes = tuple(replace(spoke, underlay=_in_second_subnet(spoke.underlay)) for spoke in plan.spokes)
-    return replace(plan, nodes=(plan.hub, *spokes))
+    return _dual_stack(replace(plan, nodes=(plan.hub, *spokes)))
+
+
+def _dual_stack(plan: Topology) -> Topology:
+    """The same overlay; where its tunnels go over IPv6, its hosts have an address of that on the underlay as well."""
+    if plan.options.kind not in OVER_IPV6:
+        return plan
+    nodes = tuple(replace(node, underlay6=ipv6_of(node.underlay)) for node in plan.nodes)
+    return replace(plan, nodes=nodes)
 
 
 def _in_second_subnet(address: IPv4Interface) -> IPv4Interface:

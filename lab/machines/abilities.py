@@ -35,7 +35,7 @@ UNKNOWN = (errno.EOPNOTSUPP, errno.ENOENT, errno.EAFNOSUPPORT)
 """The kernel's answers for a kind of link, of filter, of socket that it has no module for."""
 
 FILTERS, CAPTURES = "traffic filters (clsact, bpf)", "packet sockets"
-MODULES = {"gretap": "ip_gre", FILTERS: "-a sch_ingress cls_bpf", CAPTURES: "af_packet"}
+MODULES = {"gretap": "ip_gre", "ip6gretap": "ip6_gre", FILTERS: "-a sch_ingress cls_bpf", CAPTURES: "af_packet"}
 """The kernel modules that bring what has another name than theirs."""
 
 
@@ -52,6 +52,8 @@ def _attribute(kind: int, value: bytes) -> bytes:
 _DATA = {
     "gretap": _attribute(IFLA_GRE_LOCAL, socket.inet_aton("192.0.2.1"))
     + _attribute(IFLA_GRE_REMOTE, socket.inet_aton("192.0.2.2")),
+    "ip6gretap": _attribute(IFLA_GRE_LOCAL, socket.inet_pton(socket.AF_INET6, "2001:db8::1"))
+    + _attribute(IFLA_GRE_REMOTE, socket.inet_pton(socket.AF_INET6, "2001:db8::2")),
     "vxlan": _attribute(IFLA_VXLAN_ID, struct.pack("=I", 1)),
 }
 

@@ -25,6 +25,12 @@ KERNELS = ("auto", "host", "guest")
 EVERY_LAB = ("veth", "bridge")
 """The kinds of link that a lab has whatever its overlay is."""
 
+BESIDE = {"gretap": ("ip6gretap",)}
+"""
+Kinds that tests of an overlay make besides, where the kernel has them.  Asking loads their modules, which add devices
+to every stack: before there is any, so that none looks changed later.
+"""
+
 GUEST = "a guest kernel (User-Mode Linux) runs the lab"
 
 
@@ -72,13 +78,14 @@ def release() -> str:
 
 def _lack_of_host(tunnel: str) -> EnvironmentProblem | None:
     """What this kernel lacks for a lab with that kind of tunnel; None when it lacks nothing."""
-    found = abilities.probe([*EVERY_LAB, tunnel])
+    beside = BESIDE.get(tunnel, ())
+    found = abilities.probe([*EVERY_LAB, tunnel, *beside])
     if found.namespaces:
         return local.unavailable() or EnvironmentProblem(
             f"namespaces are refused here ({os.strerror(found.namespaces)})", remedy="run with sudo"
         )
     for what, number in found.named():
-        if number:
+        if number and what not in beside:
             why = "" if number in abilities.UNKNOWN else f" ({os.strerror(number)})"
             return EnvironmentProblem(f"this kernel ({release()}) has no {what}{why}", remedy=abilities.remedy(what))
     return local.missing_program()

@@ -33,7 +33,7 @@ import execnet
 from lab.errors import EnvironmentProblem, MachineLost
 from lab.machines import uml, wire
 
-MODULES = ("veth", "bridge", "ip_gre", "vxlan", "sch_ingress", "cls_bpf")
+MODULES = ("veth", "bridge", "ip_gre", "ip6_gre", "vxlan", "sch_ingress", "cls_bpf")
 """Loaded at boot; every other module comes when it is asked for (`lab.agent.modules.load`, or by the kernel itself)."""
 
 FAREWELL = 1.0

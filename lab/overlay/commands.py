@@ -15,7 +15,7 @@ def parameters(topology: Topology, node: NodePlan, spoke: str) -> str:
     tunnel = topology.tunnel_of(spoke)
     near, far = (topology.hub, topology.node(spoke)) if node.is_hub else (node, topology.hub)
     kind = plan.kind(topology.options.kind)
-    said = kind.words(near.address("underlay"), far.address("underlay"), node.nic, tunnel.number, topology.options)
+    said = kind.words(near.endpoint, far.endpoint, node.nic, tunnel.number, topology.options)
     return f"type {kind.KIND} {said}"
 
 

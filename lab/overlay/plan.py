@@ -14,9 +14,9 @@ from typing import Any
 
 from lab.errors import UsageProblem
 from lab.model import Change, NodePlan, Topology
-from lab.overlay import gretap, vxlan
+from lab.overlay import gretap, ip6gretap, vxlan
 
-KINDS: dict[str, ModuleType] = {module.KIND: module for module in (gretap, vxlan)}
+KINDS: dict[str, ModuleType] = {module.KIND: module for module in (gretap, vxlan, ip6gretap)}
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 QUERIER = "IFLA_BR_MCAST_QUERIER"
 
@@ -59,7 +59,7 @@ def tunnel_link(topology: Topology, node: NodePlan, spoke: str, **more: object) 
     near, far = (topology.hub, topology.node(spoke)) if node.is_hub else (node, topology.hub)
     device = tunnel.hub_device if node.is_hub else tunnel.spoke_device
     made: Change = kind(topology.options.kind).link(
-        device, near.address("underlay"), far.address("underlay"), node.nic, tunnel.number, topology.options, **more
+        device, near.endpoint, far.endpoint, node.nic, tunnel.number, topology.options, **more
     )
     return made
 

@@ -6,27 +6,31 @@ The same reading serves a lab (to compare with what was built) and a live host (
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 from typing import Any
 
 from lab.machines.base import Call
 from lab.machines.node import Node, ask_all
 from lab.overlay.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ
+from lab.overlay.ip6gretap import IGNORE_ENCAP_LIMIT, TRAFFIC_CLASS_INHERIT
 
 IFF_UP, IFF_NOARP, IFF_MULTICAST = 0x1, 0x80, 0x1000
-AF_INET = 2
+AF_INET, AF_INET6 = 2, 10
 UNICAST, LOCAL_TABLE, MAIN_TABLE = 1, 255, 254
 ROUTE_TYPES = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # linux/rtnetlink.h
 READINGS = ("links", "bridge_ports", "addresses", "routes")
+IPV6_OFF = "net.ipv6.conf.default.disable_ipv6"
 SYSCTLS = (
+    IPV6_OFF,
     "net.ipv4.icmp_echo_ignore_broadcasts",
     "net.ipv4.conf.all.rp_filter",
     "net.ipv4.ip_forward",
     "net.bridge.bridge-nf-call-iptables",
 )
-UNSPECIFIED = ("0.0.0.0", None)
+UNSPECIFIED = ("0.0.0.0", "::", None)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class TunnelEnd:
     vni: int | None = None
     port: int | None = None
     link: str | None = None
+    encap_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,13 +94,15 @@ class Seen:
     routes: Sequence[Route]
     broadcasts: frozenset[str]
     sysctls: Mapping[str, str | None]
+    addresses6: Sequence[tuple[str, IPv6Interface]] = ()
 
     def addresses_of(self, device: str) -> list[IPv4Interface]:
         return [address for name, address in self.addresses if name == device]
 
     def device_with(self, address: str) -> str | None:
         """The device that has an address."""
-        return next((name for name, interface in self.addresses if str(interface.ip) == address), None)
+        every = [*self.addresses, *self.addresses6]
+        return next((name for name, interface in every if str(interface.ip) == address), None)
 
     def tunnels(self) -> list[Device]:
         """Configured tunnels; the kernel's own fallback devices have no remote and do not count."""
@@ -105,7 +112,13 @@ class Seen:
         return [device for device in self.devices.values() if device.master == bridge]
 
     def route_to(self, address: str) -> Route | None:
-        """The route of the main table that is taken: the longest match, of equal ones that with the lowest metric."""
+        """
+        The route of the main table that is taken: the longest match, of equal ones that with the lowest metric.
+
+        None too for an address of IPv6, whose routes are not read.
+        """
+        if ":" in address:
+            return None
         target = IPv4Network(address)
         matching = [route for route in self.routes if target.subnet_of(route.to)]
         return max(matching, key=lambda route: (route.to.prefixlen, -route.metric), default=None)
@@ -156,6 +169,11 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
         ],
         broadcasts=frozenset(str(route.get("RTA_DST")) for route in ipv4 if route["type"] == 3),
         sysctls=sysctls,
+        addresses6=[
+            (names[entry["index"]], IPv6Interface(f"{entry['IFA_ADDRESS']}/{entry['prefixlen']}"))
+            for entry in readings["addresses"]
+            if entry["family"] == AF_INET6
+        ],
     )
 
 
@@ -197,6 +215,8 @@ def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> Tun
             ignore_df=bool(data.get("IFLA_GRE_IGNORE_DF")),
             link=names.get(data.get("IFLA_GRE_LINK") or 0),
         )
+    if kind == "ip6gretap":
+        return _over_ipv6(kind, data, names)
     if kind == "vxlan":
         # TTL_INHERIT is always present in an answer and pyroute2 reads it as a flag: the number is what tells
         return TunnelEnd(
@@ -210,6 +230,25 @@ def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> Tun
             link=names.get(data.get("IFLA_VXLAN_LINK") or 0),
         )
     return None
+
+
+def _over_ipv6(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> TunnelEnd:
+    handling = data.get("IFLA_IP6GRE_FLAGS") or 0
+    # pyroute2 reads these two in the machine's own byte order
+    flags_in, flags_out = (socket.ntohs(data.get(f"IFLA_IP6GRE_{way}FLAGS") or 0) for way in "IO")
+    return TunnelEnd(
+        kind=kind,
+        remote=_address(data.get("IFLA_IP6GRE_REMOTE")),
+        local=_address(data.get("IFLA_IP6GRE_LOCAL")),
+        ttl=data.get("IFLA_IP6GRE_TTL") or None,
+        tos_inherit=bool(handling & TRAFFIC_CLASS_INHERIT),
+        input_key=data.get("IFLA_IP6GRE_IKEY") if flags_in & GRE_KEY else None,
+        output_key=data.get("IFLA_IP6GRE_OKEY") if flags_out & GRE_KEY else None,
+        checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
+        sequence=(bool(flags_in & GRE_SEQ), bool(flags_out & GRE_SEQ)),
+        link=names.get(data.get("IFLA_IP6GRE_LINK") or 0),
+        encap_limit=None if handling & IGNORE_ENCAP_LIMIT else data.get("IFLA_IP6GRE_ENCAP_LIMIT"),
+    )
 
 
 def _address(value: Any) -> str | None:

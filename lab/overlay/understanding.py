@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
 from lab.model import MULTICAST, Finding, NodePlan, Topology, Tunnel, TunnelOptions
-from lab.overlay.readback import Device, Seen
+from lab.overlay.readback import IPV6_OFF, Device, Seen
+
+IPV6_LEAST_MTU = 1280  # RFC 8200 section 5
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,14 @@ def understand(seen: Mapping[str, Seen]) -> Understood:
             ends.append(far)
     if not nodes:
         return Understood(None, tuple(findings))
-    hub_plan = NodePlan(hub.seen.name, "hub", *_underlay(hub.seen, ends[0]), hub.bridge.name, _nic(hub.seen, ends[0]))
+    hub_plan = NodePlan(
+        hub.seen.name,
+        "hub",
+        *_underlay(hub.seen, ends[0]),
+        hub.bridge.name,
+        _nic(hub.seen, ends[0]),
+        _underlay6(hub.seen, ends[0]),
+    )
     topology = Topology(
         name="found",
         nodes=(hub_plan, *nodes),
@@ -62,6 +71,7 @@ def understand(seen: Mapping[str, Seen]) -> Understood:
         bridge=hub.bridge.name,
         multicast_route=_multicast_route(hub.seen, hub.bridge.name),
         answer_broadcast_ping=hub.seen.sysctls.get("net.ipv4.icmp_echo_ignore_broadcasts") == "0",
+        ipv6=any(_has_ipv6(seen[plan.name], plan.device) for plan in (hub_plan, *nodes)),
     )
     return Understood(topology, tuple(findings))
 
@@ -138,7 +148,7 @@ def _hub(seen: Seen, findings: list[Finding]) -> _Hub | None:
 
 
 def _spoke_tunnel(hub: _Hub, spoke: Seen, findings: list[Finding]) -> Device | None:
-    hubs = {str(address.ip) for _, address in hub.seen.addresses}
+    hubs = _own(hub.seen)
     tunnels = spoke.tunnels()
     to_hub = [device for device in tunnels if device.tunnel and device.tunnel.remote in hubs]
     if not to_hub:
@@ -186,7 +196,7 @@ def _spoke_tunnel(hub: _Hub, spoke: Seen, findings: list[Finding]) -> Device | N
 
 
 def _hub_tunnel(hub: _Hub, spoke: Seen, near: Device | None, findings: list[Finding]) -> Device | None:
-    here = {str(address.ip) for _, address in spoke.addresses}
+    here = _own(spoke)
     matching = [device for device in hub.seen.tunnels() if device.tunnel and device.tunnel.remote in here]
     if near is not None and near.tunnel is not None:
         same = [
@@ -288,7 +298,7 @@ def _spoke_plan(hub: _Hub, spoke: Seen, near: Device, findings: list[Finding]) -
             )
         )
     underlay = _underlay(spoke, near)
-    return NodePlan(spoke.name, "spoke", underlay[0], overlay, near.name, _nic(spoke, near))
+    return NodePlan(spoke.name, "spoke", underlay[0], overlay, near.name, _nic(spoke, near), _underlay6(spoke, near))
 
 
 def _underlay(seen: Seen, tunnel: Device) -> tuple[IPv4Interface, IPv4Interface]:
@@ -300,6 +310,23 @@ def _underlay(seen: Seen, tunnel: Device) -> tuple[IPv4Interface, IPv4Interface]
     holder = tunnel.master or tunnel.name
     overlay = (seen.addresses_of(holder) or seen.addresses_of(tunnel.name))[0]
     return (chosen or own[0], overlay)
+
+
+def _own(seen: Seen) -> set[str]:
+    return {str(address.ip) for _, address in [*seen.addresses, *seen.addresses6]}
+
+
+def _underlay6(seen: Seen, tunnel: Device) -> IPv6Interface | None:
+    """The address of IPv6 that the tunnel starts at, if it goes over IPv6."""
+    local = tunnel.tunnel.local if tunnel.tunnel else None
+    return next((address for _, address in seen.addresses6 if str(address.ip) == local), None)
+
+
+def _has_ipv6(seen: Seen, device: str) -> bool:
+    """Whether IPv6 is used on a device, or would be, but for an MTU below what IPv6 needs."""
+    if any(name == device for name, _ in seen.addresses6):
+        return True
+    return seen.devices[device].mtu < IPV6_LEAST_MTU and seen.sysctls.get(IPV6_OFF) == "0"
 
 
 def _nic(seen: Seen, tunnel: Device) -> str:
@@ -331,6 +358,7 @@ def _options(end: Device) -> TunnelOptions:
         sequence=tunnel.sequence[1],
         pmtudisc=tunnel.pmtudisc,
         ignore_df=tunnel.ignore_df,
+        **({"encap_limit": tunnel.encap_limit} if tunnel.kind == "ip6gretap" else {}),
     )
 
 

@@ -15,6 +15,7 @@ from lab.machines.node import Node
 
 ETHERNET = 14
 GRE, UDP = 47, 17
+IPV6_HEADER, DESTINATION_OPTIONS = 40, 60
 VXLAN_PORT = 4789
 
 
@@ -34,8 +35,11 @@ class Sighting:
 
     @property
     def carrier(self) -> str | None:
-        """What the frame is wrapped in: `GRE`, `VXLAN`, or None when it is bare."""
+        """What the frame is wrapped in: `GRE` (in IPv4 or IPv6), `VXLAN`, or None when it is bare."""
         ip = self.frame[ETHERNET:]
+        if self.frame[12:14] == b"\x86\xdd" and len(ip) > IPV6_HEADER:
+            protocol = ip[IPV6_HEADER] if ip[6] == DESTINATION_OPTIONS else ip[6]
+            return "GRE" if protocol == GRE else None
         if self.frame[12:14] != b"\x08\x00" or len(ip) < 20:
             return None
         if ip[9] == GRE:

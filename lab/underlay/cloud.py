@@ -10,8 +10,8 @@ from ipaddress import IPv4Address
 from lab.errors import EnvironmentProblem
 from lab.machines.node import Node
 from lab.model import NodePlan, Topology, Underlay, mac_of
-from lab.underlay import fabric
-from lab.underlay.policy import Rule, gre_rule, port_program
+from lab.underlay import fabric, ipv6
+from lab.underlay.policy import Rule, gre_rules
 
 SETTLE = 5.0  # seconds for a NIC to become operational; in practice a few milliseconds
 PortRules = tuple[tuple[Rule, ...], bool]
@@ -23,6 +23,7 @@ class Cloud:
 
     def __init__(self, node: Node, topology: Topology, underlay: Underlay) -> None:
         self.node = node
+        self._topology = topology
         self._segments = list(fabric.segments(topology, underlay))
         self._ports = {port.node: port for segment in self._segments for port in segment.ports if port.checked}
         self._provider = underlay.provider
@@ -36,10 +37,9 @@ class Cloud:
     def set_rules(self, host: str, *extra: Rule, source_check: bool = True) -> None:
         """Replaces what the port of a host lets in from it: the provider's rules, and `extra` drops."""
         port = self._ports[host]
-        program = port_program(self._provider, port.address.ip if source_check else None, extra)
         self.node.apply(
             ("filter_clear", {"device": port.device, "direction": "ingress"}),
-            ("filter_add", {"device": port.device, "direction": "ingress", "program": program, "name": "vcn"}),
+            fabric.port_filter(replace(port, checked=source_check), self._provider, extra),
         )
         self._rules[host] = (extra, source_check)
 
@@ -86,7 +86,7 @@ class Cloud:
         """IP protocol 47 from the hosts (default: all) is dropped, as by a security list that was never opened."""
         with contextlib.ExitStack() as undoing:
             for host in hosts or self._ports:
-                undoing.enter_context(self.dropping(host, gre_rule()))
+                undoing.enter_context(self.dropping(host, *gre_rules()))
             yield
 
     @contextlib.contextmanager
@@ -138,6 +138,7 @@ class Cloud:
             *fabric.port_changes(self._segment_of(plan.name).bridge, port, self._provider, node.handle),
         )
         node.apply(*fabric.host_changes(plan))
+        node.machine.batch(ipv6.host_calls(self._topology, plan, node))
         self._settle(plan.name, node, plan.nic)
 
     def _settle(self, host: str, node: Node, nic: str) -> None:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
 from lab.machines.node import Node
-from lab.model import Change, NodePlan, Provider, Topology, Underlay, mac_of
+from lab.model import Change, NodePlan, Provider, Topology, Underlay, ipv6_of, mac_of
 from lab.underlay.policy import Rule, port_program
 
 FABRIC = "vcn"
@@ -27,13 +27,14 @@ QUIET = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_i
 
 @dataclass(frozen=True)
 class Port:
-    """A fabric port and the NIC plugged into it."""
+    """A fabric port and the NIC plugged into it; IPv6 passes where the NIC has an address of it."""
 
     device: str
     node: str
     nic: str
     address: IPv4Interface
     checked: bool  # the source check holds for hosts, not for routers
+    address6: IPv6Interface | None = None
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,18 @@ def segments(topology: Topology, underlay: Underlay) -> tuple[Segment, ...]:
     for node in topology.nodes:
         by_network.setdefault(node.underlay.network, []).append(node)
     made = []
-    for number, (network, nodes) in enumerate(by_network.items()):
-        gateway = IPv4Interface((network.network_address + 1, network.prefixlen))
-        ports = [Port(node.name, node.name, node.nic, node.underlay, checked=True) for node in nodes]
+    for number, nodes in enumerate(by_network.values()):
+        gateway = gateway_of(nodes[0])
+        has_ipv6 = any(node.underlay6 for node in nodes)
+        ports = [
+            Port(node.name, node.name, node.nic, node.underlay, checked=True, address6=node.underlay6) for node in nodes
+        ]
         if underlay.routers:
             router = routers(underlay)[0 if number == 0 else -1]
-            ports.append(Port(f"{router}-{number}", router, f"subnet{number}", gateway, checked=False))
+            gateway6 = ipv6_of(gateway) if has_ipv6 else None
+            ports.append(
+                Port(f"{router}-{number}", router, f"subnet{number}", gateway, checked=False, address6=gateway6)
+            )
         bridge = FABRIC if underlay.routers == 0 else f"{FABRIC}{number}"
         made.append(Segment(bridge, tuple(ports), gateway, bool(underlay.routers)))
     return tuple(made)
@@ -104,19 +111,35 @@ def port_changes(bridge: str, port: Port, provider: Provider, handle: int) -> li
 
 
 def port_filter(port: Port, provider: Provider, extra: tuple[Rule, ...] = ()) -> Change:
-    address: IPv4Address | None = port.address.ip if port.checked else None
-    program = port_program(provider, address, extra)
+    program = port_program(
+        provider,
+        port.address.ip if port.checked else None,
+        extra,
+        ipv6=port.address6 is not None,
+        address6=port.address6.ip if port.address6 and port.checked else None,
+    )
     return ("filter_add", {"device": port.device, "direction": "ingress", "program": program, "name": "vcn"})
 
 
 def host_changes(node: NodePlan) -> list[Change]:
     """A cloud VM's NIC: up, addressed, with the default route that every cloud VM has."""
-    gateway = str(node.underlay.network.network_address + 1)
+    gateway = str(gateway_of(node).ip)
     return [
         ("link_set", {"device": node.nic, "up": True}),
         ("addr_add", {"device": node.nic, "address": str(node.underlay)}),
         ("route_add", {"to": "0.0.0.0/0", "via": gateway, "device": node.nic}),
     ]
+
+
+def gateway_of(node: NodePlan) -> IPv4Interface:
+    """The address of the subnet's router: the first one, as every cloud has it."""
+    network = node.underlay.network
+    return IPv4Interface((network.network_address + 1, network.prefixlen))
+
+
+def transit(number: int) -> tuple[IPv4Interface, IPv4Interface]:
+    """The addresses of two neighbouring routers, the nearer one of the hub's first."""
+    return IPv4Interface(f"10.1.{number}.1/30"), IPv4Interface(f"10.1.{number}.2/30")
 
 
 def router_changes(
@@ -134,7 +157,7 @@ def router_changes(
                     ("addr_add", {"device": port.nic, "address": str(port.address)}),
                 ]
     for number, (left, right) in enumerate(itertools.pairwise(names)):
-        near, far = f"10.1.{number}.1", f"10.1.{number}.2"
+        near, far = transit(number)
         mtu = underlay.provider.mtu
         made[left] += [
             (
@@ -146,17 +169,18 @@ def router_changes(
                     "peer": {"device": "west", "node": handles[right], "mtu": mtu},
                 },
             ),
-            ("addr_add", {"device": "east", "address": f"{near}/30"}),
+            ("addr_add", {"device": "east", "address": str(near)}),
         ]
         made[right] += [
             ("link_set", {"device": "west", "up": True}),
-            ("addr_add", {"device": "west", "address": f"{far}/30"}),
+            ("addr_add", {"device": "west", "address": str(far)}),
         ]
     first, last = parts[0].gateway.network, parts[-1].gateway.network
     routes: dict[str, list[Change]] = {name: [] for name in names}
     for number, (left, right) in enumerate(itertools.pairwise(names)):
-        routes[left].append(("route_add", {"to": str(last), "via": f"10.1.{number}.2", "device": "east"}))
-        routes[right].append(("route_add", {"to": str(first), "via": f"10.1.{number}.1", "device": "west"}))
+        near, far = transit(number)
+        routes[left].append(("route_add", {"to": str(last), "via": str(far.ip), "device": "east"}))
+        routes[right].append(("route_add", {"to": str(first), "via": str(near.ip), "device": "west"}))
     # every link exists before any route is added: a veth belongs to two routers
     return [*made.items(), *routes.items()]
 

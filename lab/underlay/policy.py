@@ -7,10 +7,9 @@ Classic BPF needs no privilege beyond the namespace's own, and every kernel has 
 
 from __future__ import annotations
 
-import socket
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from lab.model import Provider
 
@@ -22,8 +21,9 @@ JUMP_EQUAL, JUMP_GREATER, JUMP_SET, RETURN = 0x15, 0x25, 0x45, 0x06
 TC_ACT_OK, TC_ACT_SHOT = 0, 2
 ETHERTYPE, IP_FRAGMENT, IP_PROTOCOL, IP_SOURCE = 12, 20, 23, 26  # offsets in an untagged Ethernet frame
 ETHERNET, MORE_OR_OFFSET = 14, 0x3FFF  # octets before the packet; what is set in any fragment of one (RFC 791)
-ETH_P_IP, ETH_P_ARP = 0x0800, 0x0806
-GRE = 47
+IPV6_NEXT_HEADER, IPV6_SOURCE, IPV6_SECOND_HEADER = 20, 22, 54
+ETH_P_IP, ETH_P_ARP, ETH_P_IPV6 = 0x0800, 0x0806, 0x86DD
+GRE, DESTINATION_OPTIONS = 47, 60
 
 PASS: Step = (RETURN, 0, 0, TC_ACT_OK)
 DROP: Step = (RETURN, 0, 0, TC_ACT_SHOT)
@@ -31,46 +31,82 @@ DROP: Step = (RETURN, 0, 0, TC_ACT_SHOT)
 
 @dataclass(frozen=True)
 class Rule:
-    """Drops the frame when the value at an offset is (`equal`) or is not (`not equal`) what is named."""
+    """
+    Drops the frame when the value at an offset is (`equal`) or is not (`not equal`) what is named.
+
+    `version` is that of the IP packets that it is put to.
+    """
 
     load: int
     offset: int
     test: int
     value: int
     drop_when: bool = True
+    version: int = 4
 
     def steps(self) -> list[Step]:
         skip_true, skip_false = (0, 1) if self.drop_when else (1, 0)
         return [(self.load, 0, 0, self.offset), (self.test, skip_true, skip_false, self.value), DROP]
 
 
-def _word(address: IPv4Address) -> int:
-    return int(struct.unpack("!I", socket.inet_aton(str(address)))[0])
+@dataclass(frozen=True)
+class GreOverIPv6(Rule):
+    """Drops GRE in IPv6, whether it follows at once or behind the destination options that a tunnel puts there."""
+
+    def steps(self) -> list[Step]:
+        return [
+            (LOAD_BYTE, 0, 0, IPV6_NEXT_HEADER),
+            (JUMP_EQUAL, 3, 0, GRE),
+            (JUMP_EQUAL, 0, 3, DESTINATION_OPTIONS),
+            (LOAD_BYTE, 0, 0, IPV6_SECOND_HEADER),
+            (JUMP_EQUAL, 0, 1, GRE),
+            DROP,
+        ]
 
 
-def port_program(provider: Provider, address: IPv4Address | None, extra: tuple[Rule, ...] = ()) -> list[Step]:
+def port_program(
+    provider: Provider,
+    address: IPv4Address | None,
+    extra: tuple[Rule, ...] = (),
+    *,
+    ipv6: bool = False,
+    address6: IPv6Address | None = None,
+) -> list[Step]:
     """
     The program of the port of the NIC with `address` (None: a router's, which forwards for others).
 
-    ARP passes (the fabric answers it), IPv4 passes by the provider's rules, anything else is dropped.
+    ARP passes (the fabric answers it), IPv4 passes by the provider's rules, and so does IPv6 where the subnet has it;
+    anything else is dropped.
     """
     rules: list[Rule] = []
     if not provider.broadcast and not provider.multicast:
-        rules.append(Rule(LOAD_BYTE, 0, JUMP_SET, 0x01))  # the group bit of the destination MAC
+        rules += [_to_a_group(4), _to_a_group(6)]
     if not provider.gre:
-        rules.append(Rule(LOAD_BYTE, IP_PROTOCOL, JUMP_EQUAL, GRE))
+        rules += gre_rules()
     if provider.source_check and address is not None:
-        rules.append(Rule(LOAD_WORD, IP_SOURCE, JUMP_EQUAL, _word(address), drop_when=False))
-    program: list[Step] = [
-        (LOAD_HALF, 0, 0, ETHERTYPE),
-        (JUMP_EQUAL, 0, 1, ETH_P_ARP),
-        PASS,
-        (JUMP_EQUAL, 1, 0, ETH_P_IP),
-        DROP,
-    ]
+        rules += _foreign_sources(IP_SOURCE, address)
+    if provider.source_check and address6 is not None:
+        rules += _foreign_sources(IPV6_SOURCE, address6)
+    judged: dict[int, list[Step]] = {4: [], 6: []}
     for rule in (*rules, *extra):
-        program += rule.steps()
-    return [*program, PASS]
+        judged[rule.version] += rule.steps()
+    program: list[Step] = [(LOAD_HALF, 0, 0, ETHERTYPE), (JUMP_EQUAL, 0, 1, ETH_P_ARP), PASS]
+    if ipv6:
+        block = [*judged[6], PASS]
+        program += [(JUMP_EQUAL, 0, len(block), ETH_P_IPV6), *block]
+    return [*program, (JUMP_EQUAL, 1, 0, ETH_P_IP), DROP, *judged[4], PASS]
+
+
+def _to_a_group(version: int) -> Rule:
+    return Rule(LOAD_BYTE, 0, JUMP_SET, 0x01, version=version)  # the group bit of the destination MAC
+
+
+def _foreign_sources(offset: int, address: IPv4Address | IPv6Address) -> list[Rule]:
+    words = struct.unpack(f"!{len(address.packed) // 4}I", address.packed)
+    return [
+        Rule(LOAD_WORD, offset + 4 * number, JUMP_EQUAL, word, drop_when=False, version=address.version)
+        for number, word in enumerate(words)
+    ]
 
 
 def gre_rule() -> Rule:
@@ -92,3 +128,13 @@ def fragment_rule(inside: int = 0, last: int | None = None) -> Rule:
     if last is None:
         return Rule(LOAD_HALF, inside + IP_FRAGMENT, JUMP_SET, MORE_OR_OFFSET)
     return Rule(LOAD_HALF, inside + IP_FRAGMENT, JUMP_EQUAL, last // 8)
+
+
+def gre_rules() -> tuple[Rule, ...]:
+    """The same in IPv4 and IPv6."""
+    return (gre_rule(), GreOverIPv6(LOAD_BYTE, IPV6_NEXT_HEADER, JUMP_EQUAL, GRE, version=6))
+
+
+def destination_options_rule() -> Rule:
+    """Drops IPv6 with a destination options header, as filters do that know no extension headers (RFC 9098)."""
+    return Rule(LOAD_BYTE, IPV6_NEXT_HEADER, JUMP_EQUAL, DESTINATION_OPTIONS, version=6)

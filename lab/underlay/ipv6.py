@@ -1,0 +1,94 @@
+"""
+IPv6 on the cloud's network, for overlays whose tunnels go over it: every NIC has an address beside that of IPv4.
+
+    flat        hub fd00:10::197/64, spokes in the same subnet
+    routed(k)   hub - r1 - ... - rk - spokes in fd00:10:0:1::/64, forwarded by the routers
+
+The fabric carries no multicast, and with it no neighbour discovery: who has which MAC address is configured, as the
+fabric itself is.  A host's NIC has no link-local address, so that nothing is said on it that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from lab.machines.base import Call
+from lab.machines.node import Node
+from lab.model import Change, NodePlan, Topology, Underlay, ipv6_of, mac_of
+from lab.underlay import fabric
+
+EVERYWHERE = "::/0"
+FORWARDING = "net.ipv6.conf.all.forwarding"
+LINK_LOCAL, NO_LINK_LOCAL = "0", "1"  # addr_gen_mode: IN6_ADDR_GEN_MODE_EUI64, _NONE
+
+
+def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call]:
+    """What the hosts and routers need besides IPv4; nothing for an overlay over IPv4."""
+    if topology.hub.underlay6 is None:
+        return []
+    calls: list[Call] = []
+    for plan in topology.nodes:
+        calls += host_calls(topology, plan, nodes[plan.name])
+    for name, addresses in _router_addresses(topology, underlay).items():
+        calls += _on(nodes[name], addresses)  # between routers there is a wire: they find each other by link-local
+        calls.append(nodes[name].call("sysctl_write", values={FORWARDING: "1"}))
+    return calls + [nodes[name].call("apply", changes=changes) for name, changes in _routing(topology, underlay)]
+
+
+def host_calls(topology: Topology, plan: NodePlan, node: Node) -> list[Call]:
+    """A host's NIC: addressed, with its default route and the neighbours that it has tunnels to."""
+    if plan.underlay6 is None:
+        return []
+    gateway = fabric.gateway_of(plan)
+    others = topology.spokes if plan.is_hub else (topology.hub,)
+    known = [(ipv6_of(gateway).ip, mac_of(gateway.ip))]
+    known += [
+        (other.underlay6.ip, other.underlay_mac)
+        for other in others
+        if other.underlay6 and other.underlay6.network == plan.underlay6.network
+    ]
+    changes: list[Change] = [("route_add", {"to": EVERYWHERE, "via": str(known[0][0]), "device": plan.nic})]
+    changes += [("neigh_add", {"device": plan.nic, "to": str(to), "lladdr": mac}) for to, mac in known]
+    return [*_on(node, [(plan.nic, str(plan.underlay6))], NO_LINK_LOCAL), node.call("apply", changes=changes)]
+
+
+def _on(node: Node, addresses: Sequence[tuple[str, str]], link_local: str = LINK_LOCAL) -> list[Call]:
+    """IPv6 on devices of a node, each with one address that can be used at once."""
+    quiet = {"accept_dad": "0", "router_solicitations": "0", "addr_gen_mode": link_local, "disable_ipv6": "0"}
+    values = {f"net.ipv6.conf.{device}.{name}": value for device, _ in addresses for name, value in quiet.items()}
+    changes = [("addr_add", {"device": device, "address": address}) for device, address in addresses]
+    return [node.call("sysctl_write", values=values), node.call("apply", changes=changes)]
+
+
+def _router_addresses(topology: Topology, underlay: Underlay) -> dict[str, list[tuple[str, str]]]:
+    """The devices of each router with their addresses: its subnets', its neighbours'."""
+    made: dict[str, list[tuple[str, str]]] = {name: [] for name in fabric.routers(underlay)}
+    for segment in fabric.segments(topology, underlay):
+        for port in segment.ports:
+            if port.node in made and port.address6:
+                made[port.node].append((port.nic, str(port.address6)))
+    for number, (left, right) in enumerate(itertools.pairwise(fabric.routers(underlay))):
+        near, far = fabric.transit(number)
+        made[left].append(("east", str(ipv6_of(near))))
+        made[right].append(("west", str(ipv6_of(far))))
+    return made
+
+
+def _routing(topology: Topology, underlay: Underlay) -> list[tuple[str, list[Change]]]:
+    """Who is where in the routers' subnets, and the routes between them."""
+    names, parts = fabric.routers(underlay), fabric.segments(topology, underlay)
+    made: dict[str, list[Change]] = {name: [] for name in names}
+    for segment in parts:
+        for router in (port for port in segment.ports if port.node in made):
+            made[router.node] += [
+                ("neigh_add", {"device": router.nic, "to": str(port.address6.ip), "lladdr": mac_of(port.address.ip)})
+                for port in segment.ports
+                if port is not router and port.address6
+            ]
+    first, last = (str(ipv6_of(part.gateway).network) for part in (parts[0], parts[-1]))
+    for number, (left, right) in enumerate(itertools.pairwise(names)):
+        near, far = (str(ipv6_of(end).ip) for end in fabric.transit(number))
+        made[left].append(("route_add", {"to": last, "via": far, "device": "east"}))
+        made[right].append(("route_add", {"to": first, "via": near, "device": "west"}))
+    return list(made.items())

@@ -1,0 +1,147 @@
+"""
+ip6gretap: the same overlay over an underlay of IPv6.
+
+    spoke1 ==[ IPv6 | destination options | GRE | Ethernet ]==> hub ==[ ... ]==> spoke2
+
+Its defaults are not gretap's: a hop limit of 64 of its own, and an option that counts nested tunnels, which takes 8
+octets and stands where filters look for GRE.
+"""
+
+import contextlib
+
+import pytest
+
+pytestmark = [pytest.mark.requirement("V6-03"), pytest.mark.tunnel("gretap", "ip6gretap")]
+
+HOP_LIMIT, ENCAP_LIMIT = 64, 4
+DESTINATION_OPTIONS, GRE = 60, 47
+ENCAP_LIMIT_OPTION = 4  # RFC 2473 section 4.1.1: the option's type, which happens to be the default limit too
+ETHERNET_MTU = 1500
+NOBODY = 251  # the first of some host numbers that no VNIC has
+MADE = {  # what `ip link add` is told besides local and remote, and the MTU that comes of it on 1500 octets
+    "as it comes": ("", 1434),
+    "without the option": ("encaplimit none", 1442),
+    "with a key": ("encaplimit none key 7", 1438),
+}
+NAMES = {"as it comes": "six1", "without the option": "six2", "with a key": "six3"}
+
+
+@pytest.fixture
+def over_ipv6(standing, not_run):
+    """A lab whose tunnels go over IPv6; `over_ipv6(routers=1)` as `standing` has it."""
+
+    def build(**fields):
+        try:
+            return standing(kind="ip6gretap", ttl=HOP_LIMIT, **fields)
+        except OSError as refusal:
+            if "ip6gretap" not in str(refusal):
+                raise
+            not_run("this kernel has no ip6gretap", "sudo modprobe ip6_gre")
+
+    return build
+
+
+@contextlib.contextmanager
+def made_by_ip(host, not_run):
+    """Tunnels that `ip` makes on a NIC with an MTU of 1500, leaving to its defaults what is not said; their links."""
+    near = host.plan.underlay6
+    lines = "\n".join(
+        f"link add {NAMES[what]} type ip6gretap local {near.ip} remote {near.network[NOBODY + number]} {more}"
+        for number, (what, (more, _)) in enumerate(MADE.items())
+    )
+    nic, mtu = host.plan.nic, host.node.link(host.plan.nic)["IFLA_MTU"]
+    with host.node.changed(
+        ("link_set", {"device": nic, "mtu": ETHERNET_MTU}), ("link_set", {"device": nic, "mtu": mtu})
+    ):
+        made = host.node.run("sh", "-c", f"ip -force -batch - <<'END'\n{lines}\nEND\n")
+        try:
+            if made["status"] is None:
+                not_run("there is no ip", "apt-get install iproute2")
+            assert made["status"] == 0, made["errors"]
+            yield {what: host.node.link(name) for what, name in NAMES.items()}
+        finally:
+            for name in filter(host.node.has_link, NAMES.values()):
+                host.node.apply(("link_del", {"device": name}))
+
+
+def test_broadcast_reaches_every_other_node(over_ipv6, sender):
+    """A broadcast of IPv4 is heard by every other node once."""
+    lab = over_ipv6()
+    others = lab.others(sender)
+
+    with lab.listen(others) as heard:
+        lab[sender.name].udp.send(to=lab.everyone)
+
+    heard.exactly_once(at=others)
+
+
+def test_multicast_with_ttl_1_crosses_a_router(over_ipv6, sender, fresh_group):
+    """Multicast with a TTL of 1 is heard by every other node behind a router: the outer hop limit is not the TTL."""
+    lab = over_ipv6(routers=1)
+    others = lab.others(sender)
+
+    with lab.listen(others, group=fresh_group) as heard:
+        lab[sender.name].udp.send(to=fresh_group, ttl=1)
+
+    heard.exactly_once(at=others)
+
+
+def test_outer_packet_has_the_option_before_gre(over_ipv6, sender, carried, layers):
+    """What leaves a host has hop limit 64, then destination options with the limit of 4, then GRE."""
+    lab = over_ipv6()
+    host = lab[sender.name]
+
+    with lab.listen(lab.others(sender)) as heard:
+        host.udp.send(to=lab.everyone)
+
+    sent = [
+        one.outer
+        for one in carried(heard.sightings())
+        if (one.sighting.node, one.sighting.interface, one.sighting.outgoing) == (host.name, host.plan.nic, True)
+    ]
+    assert sent
+    for outer in sent:
+        header, options = outer[layers.IPv6], outer[layers.IPv6ExtHdrDestOpt]
+        assert (header.src, header.hlim, header.nh) == (host.plan.endpoint, HOP_LIMIT, DESTINATION_OPTIONS)
+        assert (options.options[0].otype, options.options[0].optdata) == (ENCAP_LIMIT_OPTION, bytes([ENCAP_LIMIT]))
+        assert options.nh == GRE
+
+
+def test_mtu_is_what_the_headers_leave(over_ipv6):
+    """Every tunnel's MTU is the NIC's less the outer headers: 66 octets."""
+    lab = over_ipv6()
+
+    for spoke in lab.spokes:
+        left = spoke.node.link(spoke.plan.nic)["IFLA_MTU"] - spoke.node.link(spoke.plan.device)["IFLA_MTU"]
+        assert (spoke.name, left) == (spoke.name, ETHERNET_MTU - MADE["as it comes"][1])
+
+
+@pytest.mark.provoking
+def test_defaults_are_a_hop_limit_of_64_and_the_option(over_ipv6, not_run):
+    """`ip link add type ip6gretap` takes hoplimit 64 and encaplimit 4; on 1500 octets its MTU is 1434, 1442, 1438."""
+    spoke = over_ipv6().spokes[0]
+
+    with made_by_ip(spoke, not_run) as links:
+        mtus = {what: link["IFLA_MTU"] for what, link in links.items()}
+        default = links["as it comes"]["IFLA_LINKINFO"]["IFLA_INFO_DATA"]
+
+    assert mtus == {what: mtu for what, (_, mtu) in MADE.items()}
+    assert (default["IFLA_IP6GRE_TTL"], default["IFLA_IP6GRE_ENCAP_LIMIT"]) == (HOP_LIMIT, ENCAP_LIMIT)
+
+
+@pytest.mark.provoking
+def test_a_cloud_that_drops_the_option_drops_the_overlay(over_ipv6, cloud_rules):
+    """Where destination options are dropped nothing of the overlay arrives, and all of it with `encaplimit none`."""
+    dropping = cloud_rules.destination_options_rule()
+    heard = {}
+
+    for limit in (ENCAP_LIMIT, None):
+        lab = over_ipv6(encap_limit=limit)
+        with contextlib.ExitStack() as undoing:
+            for name in lab.hosts:
+                undoing.enter_context(lab.cloud.dropping(name, dropping))
+            with lab.listen(lab.others("hub")) as listening:
+                lab.hub.udp.send(to=lab.everyone)
+        heard[limit] = {name for name, payloads in listening.payloads.items() if payloads}
+
+    assert heard == {ENCAP_LIMIT: set(), None: set(lab.others("hub"))}
