@@ -39,6 +39,7 @@ AGAIN = 0.2  # seconds between two looks at what is to become as it was
 NETWORK = """
 sysctl -q -w net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 ip link set vec0 name {nic}
+sysctl -q -w net.ipv6.conf.{nic}.accept_dad=0
 ip link set lo up
 ip link set {nic} up
 ip addr add {address} dev {nic}
