@@ -68,7 +68,7 @@ def test_a_member_whose_reports_are_filtered_is_deaf(
             heard = {host.name: heard_by(lab, sender, host, group, group) for host in (other, member)}
             spared = heard_by(lab, sender, member, lab.everyone), heard_by(lab, sender, member, MDNS, MDNS)
             without = listed(lab, group)
-        # the other one has left: a new querier floods, and who hears another's report keeps its own (RFC 2236 section 3)
+        # the other one has left: a new querier floods, and hosts keep a report that another made (RFC 2236 section 3)
         set_bridge(lab, IFLA_BR_MCAST_QUERIER=0)
         set_bridge(lab, IFLA_BR_MCAST_QUERIER=1)  # asks at once
         await_listed(lab, group, [member.name])

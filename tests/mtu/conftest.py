@@ -1,0 +1,31 @@
+"""How large what is."""
+
+import pytest
+
+UDP_AND_IP = 28  # octets of header in front of a datagram's payload
+
+
+@pytest.fixture
+def mtu():
+    """The MTU of a host's overlay device: `mtu(spoke1)`."""
+    return lambda host: host.node.link(host.plan.device)["IFLA_MTU"]
+
+
+@pytest.fixture
+def largest(mtu):
+    """The payload with which a host's datagram fills the overlay's MTU: `largest(spoke1)`."""
+    return lambda host: mtu(host) - UDP_AND_IP
+
+
+@pytest.fixture
+def set_mtu():
+    """`set_mtu(lab, 1362)` gives every overlay device of a lab's hosts that MTU."""
+
+    def change(lab, octets):
+        for spoke in lab.spokes:
+            tunnel = lab.topology.tunnel_of(spoke.name)
+            lab.hub.node.apply(("link_set", {"device": tunnel.hub_device, "mtu": octets}))
+            spoke.node.apply(("link_set", {"device": tunnel.spoke_device, "mtu": octets}))
+        lab.hub.node.apply(("link_set", {"device": lab.topology.bridge, "mtu": octets}))
+
+    return change

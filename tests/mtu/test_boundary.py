@@ -1,0 +1,136 @@
+"""
+At the boundary: a datagram that fills the overlay's MTU is one packet, one octet more makes two fragments of it.
+
+    payload 1434, inner IP 1462                                  outer IP 1500
+    payload 1435, inner IP 1460 with MF and 23 behind it         outer IP 1498 and 61        (gretap on a NIC of 1500)
+"""
+
+import errno
+
+import pytest
+
+GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+IP, UDP, TCP = 20, 8, 20  # octets of header
+MANY_FRAGMENTS = (4000, 60000)  # octets
+EIGHTS = 8  # what fragments are counted in (RFC 791)
+ETHERNET_MTU = 1500
+
+
+@pytest.mark.requirement("MTU-02")
+def test_arrives_at_the_boundary_and_beyond(overlay, sender, largest, everyone, listen):
+    """The largest datagram that is one packet and the smallest one that is two are heard once by every other node."""
+    others = overlay.others(sender)
+
+    with listen(others) as heard:
+        for size in (largest(sender), largest(sender) + 1):
+            sender.udp.send(to=everyone, size=size)
+
+    heard.exactly_once(at=others)
+
+
+@pytest.mark.requirement("MTU-02")
+def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, carried, layers):
+    """The first leaves in one packet of the NIC's MTU, the second in two whose inner packets are fragments."""
+    nic, inside = spoke.node.link(spoke.plan.nic)["IFLA_MTU"], mtu(spoke)
+    first = IP + (inside - IP) // EIGHTS * EIGHTS
+    second = IP + UDP + largest(spoke) + 1 - (first - IP)
+
+    with listen(overlay.others(spoke)) as heard:
+        whole, cut = (spoke.udp.send(to=everyone, size=largest(spoke) + more).payload for more in (0, 1))
+
+    out = [seen for seen in overlay.frames() if (seen.node, seen.interface) == (spoke.name, spoke.plan.nic)]
+    packets = [one for one in carried(seen for seen in out if seen.outgoing) if layers.IP in one.inner]
+    sent = {}
+    for payload in (whole, cut):
+        identity = next(one.inner[layers.IP].id for one in packets if payload[:40] in one.sighting.frame)
+        same = [one for one in packets if (one.inner[layers.IP].id, one.inner[layers.IP].dst) == (identity, everyone)]
+        sent[payload] = [(one.outer[layers.IP].len, bool(one.inner[layers.IP].flags.MF)) for one in same]
+    taken = nic - inside
+    assert sent == {whole: [(nic, False)], cut: [(first + taken, True), (second + taken, False)]}
+    assert heard.payloads == {name: [whole, cut] for name in overlay.others(spoke)}
+
+
+@pytest.mark.requirement("MTU-03")
+@pytest.mark.parametrize("to", ["unicast", "broadcast", "multicast"])
+def test_who_must_not_be_fragmented_is_told(overlay, sender, largest, everyone, listen, to):
+    """With DF a datagram that fills the MTU arrives, and one octet more is refused with EMSGSIZE, also to everybody."""
+    receivers = overlay.others(sender)[:1] if to == "unicast" else overlay.others(sender)
+    where = {"unicast": overlay[receivers[0]].address(), "broadcast": everyone, "multicast": GROUP}[to]
+
+    with listen(receivers, group=GROUP if to == "multicast" else None) as heard:
+        sender.udp.send(to=where, size=largest(sender), dont_fragment=True)
+        with pytest.raises(OSError) as refused:
+            sender.udp.send(to=where, size=largest(sender) + 1, dont_fragment=True)
+
+    assert errno.errorcode[refused.value.errno] == "EMSGSIZE"
+    heard.exactly_once(at=receivers)
+
+
+@pytest.mark.requirement("MTU-03")
+def test_ping_names_the_mtu(spoke1, hub, mtu, largest, not_run):
+    """`ping -M do` with one octet too many says which MTU the overlay has."""
+    said = spoke1.node.run("ping", "-c1", "-W", "0.1", "-M", "do", "-s", str(largest(spoke1) + 1), hub.address())
+    if said["status"] is None:
+        not_run("there is no ping", "apt-get install iputils-ping")
+
+    assert f"mtu={mtu(spoke1)}" in said["output"] + said["errors"]
+
+
+@pytest.mark.requirement("MTU-03")
+def test_tcp_offers_what_fits(overlay, spoke, mtu, decode, layers):
+    """Both ends of a connection offer segments of the overlay's MTU less 40 octets."""
+    spoke.reaches_by_tcp(overlay.hub)
+
+    ends = [bytes(map(int, host.address().split("."))) for host in (spoke, overlay.hub)]
+    seen = [
+        decode(one)[layers.TCP] for one in overlay.frames([ends[0] + ends[1], ends[1] + ends[0]]) if not one.carrier
+    ]
+    offered = {dict(segment.options)["MSS"] for segment in seen if segment.flags.S}
+    assert offered == {mtu(spoke) - IP - TCP}
+
+
+@pytest.mark.requirement("MTU-04")
+@pytest.mark.parametrize("to", ["broadcast", "multicast"])
+@pytest.mark.parametrize("size", MANY_FRAGMENTS, ids="octets={}".format)
+def test_many_fragments_arrive_whole(overlay, sender, everyone, listen, to, size):
+    """A datagram of many fragments is heard once, unaltered, by every other node."""
+    others = overlay.others(sender)
+
+    with listen(others, group=GROUP if to == "multicast" else None) as heard:
+        sender.udp.send(to=GROUP if to == "multicast" else everyone, size=size)
+
+    heard.exactly_once(at=others)
+
+
+@pytest.mark.requirement("MTU-04")
+@pytest.mark.provoking
+def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mtu, largest, cloud_rules):
+    """Without its last fragment a datagram is not heard; the receiver counts fragments that were not put together."""
+    fragments = 3
+    inside = (mtu(spoke1) - IP) // EIGHTS * EIGHTS
+    carried_by = spoke1.node.link(spoke1.plan.nic)["IFLA_MTU"] - mtu(spoke1)
+    last = cloud_rules.fragment_rule(carried_by, last=(fragments - 1) * inside)
+    names = ("IpReasmReqds", "IpReasmOKs")
+    before = hub.node.counters()
+
+    with provoked.cloud.dropping(spoke1.name, last):
+        with listen(provoked.others(spoke1)) as heard:
+            spoke1.udp.send(to=everyone, size=(fragments - 1) * inside + EIGHTS)
+            whole = spoke1.udp.send(to=everyone, size=largest(spoke1)).payload
+
+    after = hub.node.counters()
+    assert heard.payloads == {name: [whole] for name in provoked.others(spoke1)}
+    assert [after[name] - before[name] for name in names] == [fragments - 1, 0]
+
+
+@pytest.mark.requirement("MTU-09")
+def test_no_leg_leaves_the_jumbo_frames(overlay, sender, mtu, largest, listen, not_applicable):
+    """Where the NICs take more than 1500 octets, a datagram that must not be fragmented fills every way there is."""
+    nics = {host.name: host.node.link(host.plan.nic)["IFLA_MTU"] for host in overlay.hosts.values()}
+    if min(nics.values()) <= ETHERNET_MTU:
+        not_applicable(f"there are no jumbo frames: {nics}")
+
+    for name in overlay.others(sender):
+        with listen([name]) as heard:
+            sender.udp.send(to=overlay[name].address(), size=largest(sender), dont_fragment=True)
+        heard.exactly_once(at=[name])

@@ -1,0 +1,136 @@
+"""
+The MTU of the overlay's devices: the NIC's, less what the tunnel puts in front of a frame; everywhere the same.
+
+    NIC 9000 = outer IP 20 + GRE 4 + inner Ethernet 14 + 8962          key, csum, seq: 4 octets each
+               outer IP 20 + UDP 8 + VXLAN 8 + inner Ethernet 14 + 8950
+"""
+
+import pytest
+
+HEADERS = {"gretap": 38, "vxlan": 50}
+CLOUDS = {1500: 1462, 1460: 1422, 9000: 8962, 9001: 8963, 8500: 8462, 8896: 8858}  # of NICs, and of gretaps on them
+OPTIONS = {  # on a NIC with 1500
+    1462: {},
+    1458: {"key": 7},
+    1454: {"key": 7, "checksum": True},
+    1450: {"key": 7, "checksum": True, "sequence": True},
+}
+TOLERANCE = 4  # octets above its MTU that a bridge's port may let pass: room for a VLAN tag (br_forward.c)
+IP_AND_UDP = 28
+LESS = 100
+
+
+def room(lab, host):
+    """What a tunnel leaves of a host's NIC."""
+    options = lab.topology.options
+    taken = HEADERS[options.kind]
+    if options.kind == "gretap":
+        taken += 4 * sum((options.key is not None, options.checksum, options.sequence))
+    return host.node.link(host.plan.nic)["IFLA_MTU"] - taken
+
+
+def tunnel_ends(lab):
+    """Both ends of every tunnel: (host, device)."""
+    for spoke in lab.spokes:
+        tunnel = lab.topology.tunnel_of(spoke.name)
+        yield lab.hub, tunnel.hub_device
+        yield spoke, tunnel.spoke_device
+
+
+def of(host, device):
+    """A device's MTU."""
+    return host.node.link(device)["IFLA_MTU"]
+
+
+@pytest.mark.requirement("MTU-01")
+def test_every_tunnel_takes_what_its_nic_leaves(overlay):
+    """No end of a tunnel is larger than its NIC has room for, or smaller than the smallest NIC of the overlay."""
+    rooms = {host.name: room(overlay, host) for host in overlay.hosts.values()}
+
+    wrong = {
+        f"{host} {device}": of(host, device)
+        for host, device in tunnel_ends(overlay)
+        if not min(rooms.values()) <= of(host, device) <= rooms[host.name]
+    }
+
+    assert wrong == {}, f"the NICs have room for {rooms}"
+
+
+@pytest.mark.requirement("MTU-01")
+@pytest.mark.provoking
+class TestNewTunnel:
+    def test_leaves_room_for_its_headers(self, build_lab):
+        """A tunnel on the NIC of any cloud takes the NIC's MTU less 38 octets (gretap) or 50 (VXLAN)."""
+        lab = build_lab()
+        spoke, taken = lab.spokes[0], HEADERS[lab.topology.options.kind]
+        made = {}
+
+        for nic in CLOUDS:
+            spoke.node.apply(("link_set", {"device": spoke.plan.nic, "mtu": nic}))
+            lab.remake_tunnel(spoke, spoke)
+            made[nic] = of(spoke, spoke.plan.device)
+
+        assert made == {nic: gretap + HEADERS["gretap"] - taken for nic, gretap in CLOUDS.items()}
+
+    @pytest.mark.tunnel("gretap")
+    def test_leaves_room_for_its_options(self, build_lab):
+        """Key, checksum and sequence number take 4 octets more each."""
+        lab = build_lab()
+        spoke, made = lab.spokes[0], []
+        spoke.node.apply(("link_set", {"device": spoke.plan.nic, "mtu": 1500}))
+
+        for options in OPTIONS.values():
+            lab.remake_tunnel(spoke, spoke, **options)
+            made.append(of(spoke, spoke.plan.device))
+
+        assert made == list(OPTIONS)
+
+    def test_does_not_follow_its_nic(self, build_lab):
+        """A NIC's MTU that changes later leaves the tunnel's as it was: too large now, or too small."""
+        lab = build_lab()
+        spoke = lab.spokes[0]
+        before = of(spoke, spoke.plan.device)
+
+        for change in (-LESS, LESS):
+            spoke.node.apply(("link_set", {"device": spoke.plan.nic, "mtu": room(lab, spoke) + change}))
+            assert of(spoke, spoke.plan.device) == before
+
+
+@pytest.mark.requirement("MTU-05")
+def test_all_devices_of_the_overlay_agree(overlay):
+    """Both ends of every tunnel and the hub's bridge have one MTU."""
+    hub = overlay.hub
+    mtus = {f"{host} {device}": of(host, device) for host, device in tunnel_ends(overlay)}
+    mtus[f"{hub} {hub.plan.device}"] = of(hub, hub.plan.device)
+
+    assert set(mtus.values()) == {of(hub, hub.plan.device)}, mtus
+
+
+@pytest.mark.requirement("MTU-05")
+@pytest.mark.provoking
+class TestSmallerPort:
+    @pytest.fixture
+    def small(self, provoked, spoke2):
+        """The hub's port to spoke2 with a smaller MTU than all others."""
+        port, full = provoked.topology.tunnel_of(spoke2.name).hub_device, of(spoke2, spoke2.plan.device)
+        small, back = (("link_set", {"device": port, "mtu": octets}) for octets in (full - LESS, full))
+        with provoked.hub.node.changed(small, back):
+            yield full - LESS
+
+    def test_loses_larger_frames_without_a_word(self, provoked, small, spoke1, spoke2, everyone, listen):
+        """The spoke hears what fits the port's MTU and nothing larger, the hub hears all, and the sender no error."""
+        passing = [small - 1, small]
+        too_large = [small + TOLERANCE + 1, small + LESS]
+        before = spoke1.node.statistics(spoke1.plan.device), spoke1.node.counters()
+
+        with listen(["hub", spoke2]) as heard:
+            sent = [spoke1.udp.send(to=everyone, size=octets - IP_AND_UDP).payload for octets in passing + too_large]
+
+        after = spoke1.node.statistics(spoke1.plan.device), spoke1.node.counters()
+        assert heard.payloads == {"hub": sent, spoke2.name: sent[: len(passing)]}
+        assert [after[0][name] - before[0][name] for name in ("tx_errors", "tx_dropped", "rx_errors")] == [0, 0, 0]
+        assert after[1]["IcmpInDestUnreachs"] == before[1]["IcmpInDestUnreachs"]
+
+    def test_takes_the_bridge_with_it(self, provoked, small):
+        """The bridge takes over the smallest MTU of its ports by itself: what the hub sends is cut to size."""
+        assert of(provoked.hub, provoked.topology.bridge) == small

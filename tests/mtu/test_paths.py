@@ -1,0 +1,183 @@
+"""
+A path that carries less than the NICs promise: who is told of it, and who never is.
+
+    spoke1 ==tunnel== r1 ==1400==> hub                 spoke1 is told by ICMP 3/4 (RFC 1191), and cuts to size
+    spoke1 ==tunnel== r1 == hub == r1 ==1400==> spoke2 the hub is told, whose bridge cuts nothing: lost for good
+"""
+
+import pytest
+
+PATH = 1400  # octets that the narrow leg takes
+HEADERS = {"gretap": 38, "vxlan": 50}
+IP_AND_UDP = 28
+TRIES = 5
+MOST_LOST = 2  # the first is refused on the way, the next at home; the third is cut to size
+NO_ICMP = ("INPUT", "-p", "icmp", "--icmp-type", "fragmentation-needed", "-j", "DROP")
+IP_PROTOCOL, ICMP_TYPE, NEXT_MTU = 23, 34, 40  # offsets in an Ethernet frame
+ICMP, FRAGMENTATION_NEEDED = b"\x01", b"\x03\x04"
+ANYTHING = b""
+
+
+def fitting(lab):
+    """The largest payload that the narrow path takes in one piece."""
+    return PATH - HEADERS[lab.topology.options.kind] - IP_AND_UDP
+
+
+def heard_of(lab, sender, receiver, size, tries=TRIES, to=None, **more):
+    """Which of some datagrams in a row, each sent when the last one has arrived or is lost, a receiver hears."""
+    heard = []
+    for _ in range(tries):
+        with lab.listen([receiver]) as listening:
+            sent = sender.udp.send(to=to or receiver.address(), size=size, **more)
+        heard.append(listening.payloads[receiver.name] == [sent.payload])
+    return heard
+
+
+@pytest.mark.requirement("MTU-06")
+def test_large_datagrams_reach_the_hub(overlay, spoke, largest):
+    """Of full-size datagrams from a spoke to the hub two may be lost at first, and none after them."""
+    heard = heard_of(overlay, spoke, overlay.hub, largest(spoke))
+
+    assert heard[MOST_LOST:] == [True] * (TRIES - MOST_LOST)
+
+
+@pytest.mark.requirement("MTU-07")
+def test_full_size_frames_reach_all_alike(overlay, spoke, largest, everyone, listen):
+    """A spoke's broadcast that fills the MTU is heard by every other spoke as it is by the hub."""
+    others = overlay.others(spoke)
+
+    with listen(others) as heard:
+        spoke.udp.send(to=everyone, size=largest(spoke))
+
+    heard.exactly_once(at=others)
+
+
+@pytest.mark.requirement("MTU-06")
+@pytest.mark.provoking
+@pytest.mark.tunnel("gretap")
+class TestTowardsTheHub:
+    @pytest.fixture
+    def narrow(self, build_lab, narrow_path):
+        """A router on the way to the hub that takes less than the NICs do."""
+        lab = build_lab(routers=1)
+        narrow_path(lab, lab.hub, PATH)
+        return lab
+
+    def test_the_sender_is_told_and_recovers(self, narrow, largest, await_frames):
+        """What fits arrives; the first one or two larger datagrams are lost, ICMP 3/4 says 1400, the others arrive."""
+        spoke = narrow.spokes[0]
+
+        fits = heard_of(narrow, spoke, narrow.hub, fitting(narrow), tries=1)
+        larger = heard_of(narrow, spoke, narrow.hub, fitting(narrow) + 1)
+        told = [(IP_PROTOCOL, ICMP), (ICMP_TYPE, FRAGMENTATION_NEEDED), (NEXT_MTU, PATH.to_bytes(2, "big"))]
+
+        assert fits == [True]
+        assert larger == sorted(larger)
+        assert 1 <= larger.count(False) <= MOST_LOST
+        assert await_frames(spoke.node, spoke.plan.nic, told, tag=ANYTHING, count=1, timeout=2)
+        assert heard_of(narrow, spoke, narrow.hub, largest(spoke)) == [True] * TRIES
+
+    def test_without_icmp_it_never_is(self, narrow, firewall, largest):
+        """With ICMP 3/4 filtered at the sender every larger datagram is lost."""
+        spoke = narrow.spokes[0]
+
+        with firewall(spoke, NO_ICMP):
+            assert heard_of(narrow, spoke, narrow.hub, largest(spoke)) == [False] * TRIES
+
+    def test_a_smaller_mtu_mends_it(self, narrow, set_mtu):
+        """With the path's MTU, less the tunnel's headers, on all overlay devices the first large datagram arrives."""
+        set_mtu(narrow, PATH - HEADERS["gretap"])
+
+        assert heard_of(narrow, narrow.spokes[0], narrow.hub, 2 * PATH) == [True] * TRIES
+
+
+@pytest.mark.requirement("MTU-07")
+@pytest.mark.provoking
+@pytest.mark.tunnel("gretap")
+class TestTowardsASpoke:
+    @pytest.fixture
+    def narrow(self, build_lab, narrow_path):
+        """A router on the way from the hub to the last spoke that takes less than the NICs do."""
+        lab = build_lab(routers=1)
+        narrow_path(lab, lab.spokes[-1], PATH)
+        return lab
+
+    def test_what_the_hub_bridges_is_lost_for_good(self, narrow, largest):
+        """Large datagrams of another spoke reach the hub and never that spoke; their sender is not told."""
+        sender, receiver = narrow.spokes[0], narrow.spokes[-1]
+        port = narrow.topology.tunnel_of(receiver.name).hub_device
+        before = narrow.hub.node.counters(), narrow.hub.node.statistics(port), sender.node.counters()
+
+        fits = heard_of(narrow, sender, receiver, fitting(narrow), tries=1)
+        larger = heard_of(narrow, sender, receiver, fitting(narrow) + 1, dont_fragment=False)
+        with_df = heard_of(narrow, sender, receiver, largest(sender))
+        at_the_hub = heard_of(narrow, sender, narrow.hub, largest(sender), to=narrow.everyone)
+
+        after = narrow.hub.node.counters(), narrow.hub.node.statistics(port), sender.node.counters()
+        trouble = [after[1][name] - before[1][name] for name in ("tx_errors", "tx_dropped", "tx_carrier_errors")]
+        assert (fits, larger, with_df, at_the_hub) == ([True], [False] * TRIES, [False] * TRIES, [True] * TRIES)
+        assert after[0]["IpFragFails"] > before[0]["IpFragFails"]
+        assert sum(trouble) >= 2 * TRIES - MOST_LOST
+        assert after[2]["IcmpInDestUnreachs"] == before[2]["IcmpInDestUnreachs"]
+
+    def test_the_hubs_own_recover(self, narrow, largest):
+        """What the hub itself sends to that spoke is lost once or twice, and arrives from then on."""
+        heard = heard_of(narrow, narrow.hub, narrow.spokes[-1], largest(narrow.hub))
+
+        assert heard == sorted(heard)
+        assert 1 <= heard.count(False) <= MOST_LOST
+
+    def test_a_smaller_mtu_mends_it(self, narrow, set_mtu):
+        """With the path's MTU, less the tunnel's headers, on all overlay devices spokes hear each other."""
+        set_mtu(narrow, PATH - HEADERS["gretap"])
+
+        assert heard_of(narrow, narrow.spokes[0], narrow.spokes[-1], 2 * PATH) == [True] * TRIES
+
+
+@pytest.mark.requirement("MTU-08")
+@pytest.mark.provoking
+class TestOuterFragments:
+    @pytest.fixture
+    def fragmenting(self, build_lab, narrow_path):
+        """Tunnels that let routers cut their packets, and a router that does on the way to the last spoke."""
+        lab = build_lab(routers=1, ttl=None, pmtudisc=False, ignore_df=True)
+        narrow_path(lab, lab.spokes[-1], PATH)
+        return lab
+
+    def test_carry_what_is_larger_than_the_path(self, fragmenting, largest, decode, layers):
+        """A spoke's full-size datagrams reach the other one, with DF or without, in fragments of the outer packet."""
+        sender, receiver = fragmenting.spokes[0], fragmenting.spokes[-1]
+
+        with fragmenting.listen([receiver]) as heard:
+            for must_not in (False, True):
+                sender.udp.send(to=receiver.address(), size=largest(sender), dont_fragment=must_not)
+
+        heard.exactly_once(at=[receiver.name])
+        came = [one for one in heard.sightings() if (one.node, one.interface) == (receiver.name, receiver.plan.nic)]
+        packets = [decode(one)[layers.IP] for one in came if not one.outgoing]
+        assert [bool(packet.flags.MF) for packet in packets] == [True, True]
+        assert all(packet.len <= PATH for packet in packets)
+
+    def test_must_pass_the_underlay(self, fragmenting, largest, cloud_rules):
+        """Where the underlay loses fragments, what is larger than the path is lost, and what fits arrives."""
+        sender, receiver = fragmenting.spokes[0], fragmenting.spokes[-1]
+
+        with fragmenting.cloud.losing(receiver.name, cloud_rules.fragment_rule()):
+            sizes = (fitting(fragmenting), fitting(fragmenting) + 1, largest(sender))
+            heard = [heard_of(fragmenting, sender, receiver, size, tries=1) for size in sizes]
+
+        assert heard == [[True], [False], [False]]
+
+    @pytest.mark.tunnel("gretap")
+    def test_with_nopmtudisc_alone_df_is_taken_over(self, build_lab, narrow_path, largest):
+        """Without `ignore-df` the outer packet takes the DF of the inner one: such datagrams are lost, others not."""
+        lab = build_lab(routers=1, ttl=None, pmtudisc=False)
+        sender, receiver = lab.spokes[0], lab.spokes[-1]
+        narrow_path(lab, receiver, PATH)
+
+        heard = {
+            must_not: heard_of(lab, sender, receiver, largest(sender), tries=2, dont_fragment=must_not)
+            for must_not in (False, True)
+        }
+
+        assert heard == {False: [True, True], True: [False, False]}
