@@ -31,7 +31,8 @@ def checks(hosts: Mapping[str, Host], topology: Topology | None, findings: Seque
 
 def _overlay(hosts: Mapping[str, Host], topology: Topology | None, findings: Sequence[Finding]) -> Iterator[Check]:
     if not any(host.seen.tunnels() for host in hosts.values()):
-        yield Check("warning", ALL, "overlay", "none is set up: no host has a tunnel")
+        remedy = "pytest --hosts=... --provision   (for the length of a run)"
+        yield Check("warning", ALL, "overlay", "none is set up: no host has a tunnel", remedy, at="")
         return
     for finding in findings:
         where = f"{finding.node} {finding.interface}".strip()

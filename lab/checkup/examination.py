@@ -19,7 +19,7 @@ from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
 from lab.machines.ssh import Connected
 from lab.model import NodePlan, Topology
-from lab.overlay import gretap, vxlan
+from lab.overlay import gretap, ip6gretap, vxlan
 from lab.overlay.understanding import Understood, understand
 
 TIME = 20.0
@@ -49,6 +49,9 @@ def checks(specs: Sequence[HostSpec], connected: Connected, kind: str | None = N
         found = "what hosts need of each other was not looked at: an overlay is read from its hub"
         return [*made, Check("warning", between.ALL, "overlay", found)]
     made += between.checks(hosts, topology, understood.findings)
+    if tunnel == ip6gretap.KIND:
+        found = "not tried over IPv6, which this overlay goes over: the probes are packets of IPv4"
+        return [*made, Check("warning", between.ALL, str(carrier), found)]
     ways = list(_ways(hosts, topology, specs[0].role, carrier))
     crossings, late = crossing.cross(ways, deadline)
     made += [_lost(role, problem) for role, problem in late.items()]

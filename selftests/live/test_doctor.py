@@ -6,17 +6,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import state
+from lab import laboratory, state
 from lab.checkup import crossing, examination
 from lab.commands.main import main
 from lab.errors import EnvironmentProblem
@@ -306,6 +308,26 @@ def test_another_tunnel_than_the_one_that_is_there(rig: Rig, doctor: Doctor) -> 
     assert ("hub → spoke1", "protocol 47") in report.lines("ok"), report.text
     lines = report.lines("ok") | report.lines("problem")
     assert ("hub", "ip_gre") in lines
+
+
+def test_what_is_not_probed_is_said(doctor: Doctor) -> None:
+    """Of an overlay over IPv6 the way is not tried, and the report says so."""
+    report = doctor("hub,spoke1", "--tunnel=ip6gretap")
+
+    assert "not tried over IPv6" in report.lines("warning")["all hosts", "protocol 47"]
+    assert ("hub", "ip6_gre") in report.lines("ok") | report.lines("problem")
+
+
+def test_hosts_without_an_overlay(shared_rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before there is an overlay the hosts are looked at all the same, at the addresses of their default routes."""
+    lab = laboratory.build(shared_rig.lab.machine, shared_rig.lab.topology, shared_rig.lab.underlay, overlay=False)
+    with lab, contextlib.closing(Rig(lab, tmp_path)) as bare:
+        main(["doctor", "--hosts=hub,spoke1", f"--ssh-config={bare.ssh_config}", "--tunnel=vxlan"])
+    report = Report(0, capsys.readouterr().out)
+
+    assert set(report.lines("problem")) == {("hub", "broadcast ping"), ("spoke1", "broadcast ping")}
+    assert "none is set up" in report.lines("warning")["all hosts", "overlay"]
+    assert report.lines("ok")["spoke1 → hub", "UDP 4789"].startswith("arrives")
 
 
 def test_gre_blocked_one_way(rig: Rig, doctor: Doctor) -> None:
