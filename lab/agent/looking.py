@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from lab.agent import digest, mdb, procfs, traffic, vlans
+from lab.agent import digest, mdb, parameters, procfs, traffic, vlans
 from lab.agent.node import Node
 from lab.agent.rtnl import Transport
 
 DECODED: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
     "mdb": mdb.entries,
     "mdb_routers": mdb.routers,
+    "parameters": parameters.entries,
     "vlans": vlans.entries,
     "qdiscs": traffic.qdiscs,
     "filters": traffic.filters,
@@ -42,7 +43,7 @@ class Looking:
         One kind of thing that is configured in a node, by the name of its reading.
 
         `links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours`, `fdb`, `mdb`, `mdb_routers`, `vlans`,
-        `qdiscs`, `filters`.
+        `parameters`, `qdiscs`, `filters`.
         """
         decoded = DECODED.get(what)
         if decoded is not None:

@@ -7,6 +7,7 @@ Kernel parameters and counters of the stack that the thread is in (sysctl(8), pr
 from __future__ import annotations
 
 import itertools
+import mmap
 import os
 from collections.abc import Sequence
 
@@ -21,8 +22,12 @@ def _path(name: str) -> str:
 
 def read_sysctl(name: str) -> str:
     """A parameter's value, without the newline."""
-    with open(_path(name)) as file:
-        return file.read().strip()
+    # a file object makes seven system calls of it, which cost a guest 20 us each
+    descriptor = os.open(_path(name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, mmap.PAGESIZE).decode().strip()
+    finally:
+        os.close(descriptor)
 
 
 def write_sysctl(name: str, value: str) -> str:

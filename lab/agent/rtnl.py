@@ -243,6 +243,11 @@ def attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
         offset += (length + 3) & ~3
 
 
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute as it stands in a message."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
 def _refusal(flags: int, payload: bytes, what: str) -> Any:
     number = -struct.unpack_from("=i", payload)[0]
     if number == 0:

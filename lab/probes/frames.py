@@ -7,17 +7,13 @@ scapy is imported when the first frame is: most tests pass without looking at on
 from __future__ import annotations
 
 import functools
-import tempfile
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from lab.probes.sightings import Sighting
-
-INBOUND, OUTBOUND = 1, 2  # epb_flags of a pcapng packet block
 
 
 @functools.cache
@@ -60,19 +56,3 @@ def carried(seen: Iterable[Sighting]) -> Iterator[Carried]:
         if type(inner).__name__ in ("Raw", "NoPayload"):
             inner = decode(bytes(inner))
         yield Carried(sighting, outer, inner)
-
-
-def pcapng(seen: Iterable[Sighting]) -> bytes:
-    """The frames as a capture file that names, for each, the node and interface (opens in Wireshark)."""
-    from scapy.utils import PcapNgWriter
-
-    with tempfile.TemporaryDirectory() as folder:  # scapy writes to names, not to streams
-        path = Path(folder, "frames.pcapng")
-        with PcapNgWriter(str(path)) as writer:
-            for sighting in seen:
-                packet = decode(sighting.frame)
-                packet.time = sighting.time / 1e9
-                packet.sniffed_on = f"{sighting.node} {sighting.interface}"
-                packet.direction = OUTBOUND if sighting.outgoing else INBOUND
-                writer.write(packet)
-        return path.read_bytes()

@@ -1,0 +1,68 @@
+"""What may hold, change or drop a node's frames: queueing disciplines, tc filters and firewalls, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lab.diagnose.words.reading import State
+
+USUAL_QDISCS = {"noqueue", "mq", "pfifo_fast", "fq_codel"}
+SETTINGS = {
+    "delay": ("s", 0.0),
+    "jitter": ("s", 0.0),
+    "loss": ("%", 0.0),
+    "duplicate": ("%", 0.0),
+    "reorder": ("%", 0.0),
+    "corrupt": ("%", 0.0),
+    "rate": (" bit/s", 0),
+    "limit": ("", None),
+}
+
+
+def qdiscs(state: State) -> Iterator[str]:
+    for qdisc in state.get("qdiscs", ()):
+        if qdisc["kind"] in USUAL_QDISCS or qdisc["kind"] in ("clsact", "ingress"):
+            continue
+        settings = [
+            f"{name} {qdisc[name]:g}{unit}"
+            for name, (unit, usual) in SETTINGS.items()
+            if qdisc.get(name, usual) not in (usual, None)
+        ]
+        yield " ".join([f"qdisc {qdisc['kind']} {qdisc['handle']} dev {qdisc['device']} {qdisc['parent']}", *settings])
+
+
+def filters(state: State) -> Iterator[str]:
+    for entry in state.get("filters", ()):
+        does = [
+            f"{action['kind']} {action['verdict']}"
+            + (f" one in {action['random']['one_in']} {action['random']['verdict']}" if action.get("random") else "")
+            for action in entry["actions"]
+        ]
+        words = [
+            f"filter dev {entry['device']} {entry['direction']}",
+            f"protocol {entry['protocol']}",
+            entry["kind"],
+            entry["name"],
+            f"({entry['match']})" if entry["match"] else "",
+            f"classid {entry['classid']}" if entry["classid"] else "",
+            *does,
+        ]
+        yield " ".join(word for word in words if word)
+
+
+def firewall(state: State) -> Iterator[str]:
+    """Every rule, and the policies that drop or stand beside rules."""
+    entries = state.get("firewall", ())
+    ruled = {(entry["tool"], entry["family"]) for entry in entries if entry.get("rule")}
+    for entry in entries:
+        if "unread" in entry:
+            yield f"not read: {entry['tool']} {entry['table']}: {entry['unread']}"
+        elif entry["rule"] or entry["verdict"] != "ACCEPT" or (entry["tool"], entry["family"]) in ruled:
+            yield rule(entry)
+
+
+def rule(entry: Mapping[str, Any]) -> str:
+    """One rule, or a chain's policy."""
+    place = f"{entry['tool']} {entry['family']} {entry['table']} {entry['chain']}"
+    return f"{place}: {entry['rule']}" if entry["rule"] else f"{place}: policy {entry['verdict']}"
