@@ -110,14 +110,18 @@ def _insert(path: str) -> str | None:
 
 
 def state(name: str, directory: str) -> str:
-    """`present` (loaded, or built in), `loadable` or `missing`: what the kernel whose modules lie there has of one."""
+    """
+    What the kernel whose modules lie there has of one: `present` (loaded, or built in), `loadable`, `missing`.
+
+    `unlisted`: not loaded, and there is no list of what could be.
+    """
     if _present(name) or _built_in(name, directory):
         return "present"
     try:
         with open(os.path.join(directory, "modules.dep")) as index:
             return "loadable" if name in {_name(line.partition(":")[0]) for line in index} else "missing"
     except OSError:
-        return "missing"
+        return "unlisted" if os.path.exists("/proc/modules") else "missing"
 
 
 def resolve(alias: str, directory: str) -> list[str]:

@@ -27,7 +27,7 @@ def examine(wanted: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
     """
     What the machine tells of itself.
 
-    `modules`: the state of each of `wanted` (`present`, `loadable`, `missing`; with what modprobe.d says against it);
+    `modules`: the state of each of `wanted` (see `modules.state`; with what modprobe.d says against it);
     `persisted`: by sysctl, the file and the value that a boot sets last; `dmi`: field by field; `machine_id`.
     """
     return {

@@ -72,6 +72,9 @@ def _driver(host: Host, module: str, kind: str) -> Check:
     if state == "missing":
         found = f"not in {_kernel(host)}, neither loaded nor loadable: expected, to make {kind}"
         return Check("problem", host.role, module, found, abilities.remedy(kind))
+    if state == "unlisted":
+        found = f"not loaded, and no list of modules is there for {_kernel(host)}: whether it can be, cannot be told"
+        return Check("warning", host.role, module, found, abilities.remedy(kind))
     if against:
         found = f"there, but not loaded when it is needed ({against})"
         return Check("problem", host.role, module, found, f"sudo modprobe {module}   (and take that line out)")

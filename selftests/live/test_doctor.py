@@ -54,6 +54,13 @@ class Report:
         return found
 
 
+def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> Report:
+    """Runs the command."""
+    status = main(["doctor", *arguments])
+    output, errors = capsys.readouterr()
+    return Report(status, output + errors)
+
+
 Doctor = Callable[..., Report]
 
 
@@ -63,12 +70,10 @@ def doctor(rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     before = state.fingerprint(rig.lab)
 
-    def ask(hosts: str = "hub,spoke1,spoke2", *arguments: str) -> Report:
-        status = main(["doctor", f"--hosts={hosts}", f"--ssh-config={rig.ssh_config}", *arguments])
-        output, errors = capsys.readouterr()
-        return Report(status, output + errors)
+    def examine(hosts: str = "hub,spoke1,spoke2", *arguments: str) -> Report:
+        return ask(capsys, f"--hosts={hosts}", f"--ssh-config={rig.ssh_config}", *arguments)
 
-    yield ask
+    yield examine
     assert state.fingerprint(rig.lab) == before
 
 
