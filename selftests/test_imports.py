@@ -2,7 +2,7 @@
 Who may import whom, and the other rules of the rooms that a machine can check.
 
     tests -> lab.model            fixtures -> lab            reports -> the data of lab
-    lab: diagnose -> probes, overlay -> machines; underlay -> machines; agent -> nothing else of ours
+    lab: diagnose -> laboratory -> probes, overlay, underlay -> machines; agent -> nothing else of ours
 
 Read from the syntax trees, so that an import inside a function or under TYPE_CHECKING counts like any other.
 """
@@ -37,6 +37,7 @@ class Room:
 
 
 PYTEST = ("pytest", "_pytest", "xdist", "allure", "allure_commons", "allure_pytest")
+BELOW_DIAGNOSE = ("lab.probes", "lab.overlay", "lab.underlay")
 ROOMS = (
     Room("tests", ("lab.model",), others=("pytest",)),
     Room("fixtures", ("lab",)),
@@ -51,7 +52,13 @@ ROOMS = (
     Room("lab/underlay", (*DATA, "lab.machines"), never=PYTEST),
     Room("lab/overlay", (*DATA, "lab.machines"), never=PYTEST),
     Room("lab/probes", (*DATA, "lab.machines"), never=PYTEST),
-    Room("lab/diagnose", (*DATA, "lab.machines", "lab.probes", "lab.overlay"), never=PYTEST),
+    Room(
+        "lab/diagnose",
+        (*DATA, *BELOW_DIAGNOSE, "lab.machines", "lab.laboratory", "lab.host", "lab.carriers"),
+        never=PYTEST,
+    ),
+    # A rule looks at the scene and asks nobody anything.
+    Room("lab/diagnose/rules", (*DATA, *BELOW_DIAGNOSE, "lab.diagnose"), never=PYTEST),
 )
 
 
