@@ -102,7 +102,8 @@ def _trial(nodeid: str, reports: list[pytest.TestReport], collected: Mapping[str
 def _telling(reports: list[pytest.TestReport]) -> pytest.TestReport:
     """Return the report that decides: the crash, else the test's own phase, else the set-up that kept it off."""
     for phase in (CRASHED, "call", "setup"):
-        for report in reports:
+        # the last one: where the environment broke while a test ran, there are two of set-up
+        for report in reversed(reports):
             if report.when == phase:
                 return report
     return reports[0]

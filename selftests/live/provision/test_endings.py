@@ -9,12 +9,14 @@ That every host is as before, to the last line of `ip -d`, is shown by the teard
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import select
 import shutil
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -105,6 +107,27 @@ def test_a_host_ends_its_side(rig: Rig, held: Callable[..., Run], victim: str, n
     assert overlay_on(rig) == {"hub": True, "spoke1": False, "spoke2": True}
     _, said = made.interrupted()
     assert "the hosts are as they were before" in said
+
+
+def test_a_lost_host_is_no_verdict(rig: Rig, held: Callable[..., Run], tmp_path: Path) -> None:
+    """Tests that needed it are errors of the environment, with its name; what was shown before stays shown."""
+    made = held("--requirements=BCAST-01,BCAST-02")
+    (agent,) = processes(rig.hosts["spoke1"], "ssh_init")
+
+    os.kill(agent, signal.SIGKILL)
+    os.kill(made.process.pid, signal.SIGUSR1)
+    status, said = made.ended()
+
+    assert status == 1, said
+    assert re.search(r"1 passed, .* \d+ errors? in", said), said
+    assert " failed" not in said
+    assert "spoke1 (spoke1) was lost" in said
+    assert "Traceback" not in said
+    assert "verdict: incomplete" in said
+    assert "the hosts are as they were before" in said
+    outcomes = {entry["id"]: entry for entry in json.loads((tmp_path / "conformance.json").read_text())["requirements"]}
+    assert outcomes["BCAST-01"]["outcome"] == "not-run"
+    assert "spoke1 (spoke1) was lost" in outcomes["BCAST-01"]["reason"]
 
 
 def test_a_restorer_is_killed(rig: Rig, held: Callable[..., Run]) -> None:
