@@ -117,7 +117,7 @@ FAULTS = (
     Fault(
         "second-tunnel",
         "a spoke is attached to the bridge by two tunnels",
-        ("HUB-04",),
+        ("HUB-04", "PERF-01"),
         _second_tunnel,
         finding=named("attached-twice", device(lambda lab: lab.hub, SECOND_DEVICE)),
     ),

@@ -173,7 +173,7 @@ FAULTS = (
     Fault(
         "no-source-check",
         "the cloud lets foreign source addresses pass",
-        ("UNDER-05", "UNDER-06"),
+        ("UNDER-05", "UNDER-06", "SEC-02"),
         _no_source_check,
         finding=named("source-check-off", lambda lab: ("vcn", lab.spokes[0].name)),
         greens=("BCAST-01",),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from lab.faults.fault import Fault
+from lab.faults.places import device, hub_bridge, hub_nic, hub_port, named
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.model import Change
@@ -22,15 +23,6 @@ SHORTCUT_NUMBER = 2000  # its key or VNI
 LOAD_DESTINATION, LOAD_RANDOM = (0x20, 0, 0, 0), (0x20, 0, 0, 0xFFFFF000 + 56)  # ld [0], ld rand (SKF_AD_RANDOM)
 PASS, DROP = (0x06, 0, 0, 0), (0x06, 0, 0, 2)  # TC_ACT_OK, TC_ACT_SHOT
 LOSSY = (LOAD_DESTINATION, (0x15, 4, 0, 0x0180C200), LOAD_RANDOM, (0x54, 0, 0, 3), (0x15, 0, 1, 0), DROP, PASS)
-
-
-def _victim(lab: Lab) -> Host:
-    """The spoke that faults of a single spoke are put on: the last one."""
-    return lab.spokes[-1]
-
-
-def _port(lab: Lab, spoke: Host) -> str:
-    return lab.topology.tunnel_of(spoke.name).hub_device
 
 
 def _hub_down(lab: Lab) -> None:
@@ -49,14 +41,15 @@ def _flapped(lab: Lab) -> None:
 
 
 def _hub_port_down(lab: Lab) -> None:
-    lab.hub.node.apply(("link_set", {"device": _port(lab, _victim(lab)), "up": False}))
+    _, port = hub_port(lab)
+    lab.hub.node.apply(("link_set", {"device": port, "up": False}))
 
 
 def _addresses_pinned(lab: Lab) -> None:
     """The hub learns nothing: who is where was written down once."""
     changes: list[Change] = []
     for spoke in lab.spokes:
-        port, mac = _port(lab, spoke), spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+        port, mac = lab.topology.tunnel_of(spoke.name).hub_device, spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
         changes += [
             ("bridge_port", {"device": port, "learning": 0}),
             ("fdb_add", {"device": port, "lladdr": mac}),
@@ -101,7 +94,7 @@ def _shortcut(lab: Lab, here: Host, there: Host, **more: Any) -> Change:
 
 def _listening_port(lab: Lab) -> None:
     """The hub speaks STP, and a tunnel has just become a port of its bridge: for 30 s it forwards nothing."""
-    bridge, port = lab.topology.bridge, _port(lab, _victim(lab))
+    bridge, (_, port) = lab.topology.bridge, hub_port(lab)
     lab.hub.node.apply(
         ("link_set", {"device": bridge, "kind": "bridge", "data": [["IFLA_BR_STP_STATE", 1]]}),
         ("link_set", {"device": port, "nomaster": True}),
@@ -110,12 +103,20 @@ def _listening_port(lab: Lab) -> None:
 
 
 FAULTS = (
-    Fault("hub-down", "the hub's VM is stopped", ("FAULT-01", "FAULT-02"), _hub_down),
+    Fault(
+        "hub-down",
+        "the hub's VM is stopped",
+        ("FAULT-01", "FAULT-02"),
+        _hub_down,
+        finding=named("underlay-unreachable", hub_nic),
+        mended=False,
+    ),
     Fault(
         "hub-unconfigured",
         "the hub is back from a reboot that restored nothing of the overlay",
         ("FAULT-02",),
         _hub_unconfigured,
+        finding=named("bridge-missing", hub_bridge),
     ),
     Fault(
         "link-flapped",
@@ -123,25 +124,35 @@ FAULTS = (
         ("FAULT-03", "MCAST-01", "MCAST-08"),
         _flapped,
         greens=("BCAST-01", "ICMP-01"),
+        finding=named("multicast-route-missing", hub_bridge),
     ),
-    Fault("hub-port-down", "the hub's tunnel to one spoke is down", ("FAULT-04", "HUB-02"), _hub_port_down),
+    Fault(
+        "hub-port-down",
+        "the hub's tunnel to one spoke is down",
+        ("FAULT-04", "HUB-02"),
+        _hub_port_down,
+        finding=named("tunnel-down", hub_port),
+    ),
     Fault(
         "fdb-pinned",
         "the hub has its spokes' MACs written down and learns none",
         ("FAULT-05",),
         _addresses_pinned,
         greens=("BCAST-01",),
+        finding=named("learning-off", hub_port),
     ),
     Fault(
         "loop",
         "two spokes bridge a tunnel of their own to the overlay, and nobody speaks STP",
         ("FAULT-06", "HUB-04"),
         _loop,
+        finding=named("loop", device(lambda lab: lab.spokes[0], SHORTCUT)),
     ),
     Fault(
         "port-listening",
         "the hub speaks STP, and one of its ports does not forward yet",
         ("FAULT-07", "BCAST-01"),
         _listening_port,
+        finding=named("port-blocked", hub_port),
     ),
 )

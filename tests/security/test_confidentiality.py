@@ -1,0 +1,35 @@
+"""
+Nothing is secret: what the overlay carries can be read on the underlay, and so can the tunnels' key.
+
+    spoke1 ens3 --[IPv4 [GRE key 42 [frame [payload]]]]--> the cloud's network: octet by octet as it was sent
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("SEC-04")
+
+KEY = 42
+
+
+def test_the_payload_is_readable_on_the_underlay(overlay, sender, everyone, listen, carried):
+    """The payload of a broadcast is found, as it was sent, in every packet that carries it between the NICs."""
+    with listen(overlay.others(sender)) as heard:
+        payload = sender.udp.send(to=everyone).payload
+
+    heard.exactly_once(at=overlay.others(sender))
+    wrapped = [bytes(one.outer) for one in carried(heard.sightings())]
+    assert wrapped
+    assert all(payload in packet for packet in wrapped)
+
+
+@pytest.mark.tunnel("gretap")
+def test_the_key_is_readable_too(standing, carried, layers):
+    """A tunnel's key stands in every packet's GRE header: it tells tunnels apart, and nobody from anybody."""
+    lab = standing(key=KEY)
+    spoke = lab.spokes[0]
+
+    with lab.listen(lab.others(spoke)) as heard:
+        spoke.udp.send(to=lab.everyone)
+
+    heard.exactly_once(at=lab.others(spoke))
+    assert {one.outer[layers.GRE].key for one in carried(heard.sightings())} == {KEY}

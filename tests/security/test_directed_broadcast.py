@@ -1,0 +1,61 @@
+"""
+A directed broadcast from outside: the hub hears it as its own address's, and hands it on to nobody.
+
+    x --to 172.16.254.255, via 10.0.0.197--> hub      bc_forwarding 0: hub alone     1: every spoke (smurf)
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("SEC-05")
+
+FORWARDING, DIRECTED = "net.ipv4.ip_forward", "net.ipv4.conf.{}.bc_forwarding"
+
+
+def test_no_host_forwards_directed_broadcast(overlay):
+    """On each host bc_forwarding is off, for all interfaces together or for each of them."""
+    on = []
+    for host in overlay.hosts.values():
+        names = [link["IFLA_IFNAME"] for link in host.node.read("links")]
+        # the kernel asks for both: that of all interfaces, and that of the one where the packet came in
+        if host.node.sysctl(DIRECTED.format("all")) == "1":
+            on += [f"{host} {name}" for name in names if host.node.sysctl(DIRECTED.format(name)) == "1"]
+
+    assert on == []
+
+
+@pytest.fixture
+def heard_of_outside(outside):
+    """A VM outside routes the overlay's subnet to the hub and sends a broadcast there; returns who heard it."""
+    lab, stranger = outside
+    hub, network = lab.hub.address("underlay"), lab.topology.hub.overlay.network
+    stranger.node.apply(("route_add", {"to": str(network), "via": hub, "device": stranger.plan.nic}))
+
+    def send():
+        with lab.listen(lab.hosts) as heard:
+            sent = stranger.udp.send(to=lab.everyone, port=heard.port).payload
+            assert stranger.ping(hub, network="underlay").counts == {"hub": 1}
+            proof = lab.spokes[-1].udp.send(to=lab.everyone).payload
+        assert all(proof in payloads for payloads in heard.payloads.values())
+        return {name for name, payloads in heard.payloads.items() if sent in payloads}
+
+    return send
+
+
+@pytest.mark.provoking
+@pytest.mark.parametrize("forwarding", [0, 1], ids="ip_forward={}".format)
+def test_from_outside_it_ends_at_the_hub(outside, heard_of_outside, forwarding):
+    """A broadcast from outside to the overlay's subnet is heard by the hub alone, whether or not it forwards IP."""
+    lab, _ = outside
+    lab.hub.node.write_sysctls({FORWARDING: forwarding})
+
+    assert heard_of_outside() == {"hub"}
+
+
+@pytest.mark.provoking
+def test_with_bc_forwarding_the_hub_amplifies_it(outside, heard_of_outside):
+    """With ip_forward and bc_forwarding on, every spoke hears the broadcast from outside, and the hub does not."""
+    lab, _ = outside
+    names = ("all", lab.hub.plan.nic)
+    lab.hub.node.write_sysctls({FORWARDING: 1, **dict.fromkeys(map(DIRECTED.format, names), 1)})
+
+    assert heard_of_outside() == {spoke.name for spoke in lab.spokes}

@@ -1,0 +1,75 @@
+"""
+Who may speak into a tunnel: whoever has the outer address of its other end, and nobody else.
+
+    x 10.0.0.66 --[IPv4 47 [GRE [frame]]]--> hub: no tunnel has this remote: ICMP 3/3
+    x, as 10.0.0.25 ------------------------> hub: taken for spoke1's, unless the cloud checks sources
+"""
+
+import pytest
+
+pytestmark = pytest.mark.provoking
+
+PORT_UNREACHABLE = (3, 3)
+
+
+@pytest.mark.requirement("SEC-01")
+@pytest.mark.tunnel("gretap")
+@pytest.mark.parametrize("target", ["hub", "spoke1"], ids="to={}".format)
+def test_an_unknown_source_is_refused(outside, forged, refusals, tag, target):
+    """GRE from a VM that no tunnel names is delivered to nobody, and answered with ICMP 3/3."""
+    (lab, stranger), there = outside, outside[0][target]
+    last = lab.spokes[-1]
+
+    with lab.listen(lab.others(last)) as heard:
+        source, to = stranger.address("underlay"), there.address("underlay")
+        stranger.send_packet(forged(lab, tag, heard.port, of=lab.spokes[0], source=source, to=to), to)
+        told = refusals(lab, stranger)
+        proof = last.udp.send(to=lab.everyone).payload
+
+    assert heard.payloads == {name: [proof] for name in lab.others(last)}
+    assert told == {(target, *PORT_UNREACHABLE)}
+
+
+@pytest.fixture
+def spoof(provoked, spoke1, spoke2, forged, tag):
+    """The second spoke sends the hub a packet with the first one's outer address; returns who heard it."""
+
+    def send():
+        source, to = spoke1.address("underlay"), provoked.hub.address("underlay")
+        with provoked.listen(provoked.others(spoke2)) as heard:
+            spoke2.send_packet(forged(provoked, tag, heard.port, of=spoke1, source=source, to=to), to)
+            proof = spoke2.udp.send(to=provoked.everyone).payload
+        assert all(proof in payloads for payloads in heard.payloads.values())
+        return {name for name, payloads in heard.payloads.items() if tag in payloads}
+
+    return send
+
+
+@pytest.mark.requirement("SEC-02")
+def test_a_spoofed_source_stops_at_the_cloud(provoked, spoof, spoke2):
+    """With the source check on, what a spoke sends with another one's outer address reaches nobody."""
+    assert spoof() == set()
+
+
+@pytest.mark.requirement("SEC-02")
+def test_a_spoofed_source_is_taken_where_nobody_checks(provoked, spoof, spoke2):
+    """With the check off at the sender's port, the hub takes the packet for the other spoke's and forwards it."""
+    with provoked.cloud.without_source_check(spoke2.name):
+        heard = spoof()
+
+    assert "hub" in heard
+
+
+@pytest.mark.requirement("SEC-02")
+def test_a_spoofed_source_is_served_like_the_true_one(outside, forged, tag):
+    """A VM outside of the overlay that bears a spoke's outer address is heard by the hub and all other spokes."""
+    lab, stranger = outside
+    spoke, hub = lab.spokes[0], lab.hub.address("underlay")
+
+    with lab.cloud.without_source_check(stranger.name), lab.listen(lab.others(spoke)) as heard:
+        packet = forged(lab, tag, heard.port, of=spoke, source=spoke.address("underlay"), to=hub)
+        stranger.send_packet(packet, hub)
+        assert stranger.ping(hub, network="underlay").counts == {"hub": 1}
+        proof = spoke.udp.send(to=lab.everyone).payload
+
+    assert heard.payloads == {name: [tag, proof] for name in lab.others(spoke)}

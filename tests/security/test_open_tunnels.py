@@ -1,0 +1,74 @@
+"""
+No tunnel takes from everybody: neither the driver's own nor one without a remote nor an `external` one.
+
+    x 10.0.0.66 --[GRE [frame]]--> hub gretap0 (up): whatever no other tunnel takes comes out of it
+"""
+
+import pytest
+
+pytestmark = pytest.mark.requirement("SEC-03")
+
+FALLBACK, MAC = "gretap0", "02:00:00:00:ff:00"
+DROP = [(0x06, 0, 0, 2)]  # classic BPF: TC_ACT_SHOT for every frame
+TUNNELS = ("gre", "gretap", "erspan", "vxlan")
+
+
+def test_every_tunnel_that_is_up_has_a_remote(overlay, configured):
+    """On no host a tunnel is up that takes packets whatever their source."""
+    seen = configured(overlay)
+
+    anybody = [
+        f"{name} {device.name}"
+        for name in overlay.hosts
+        for device in seen[name].devices.values()
+        if device.kind in TUNNELS and device.up and not (device.tunnel and device.tunnel.remote)
+    ]
+    assert anybody == []
+
+
+@pytest.fixture
+def stranger_heard_by(outside, forged, tag):
+    """Who hears what a VM outside of the overlay sends the hub in GRE, as itself."""
+    lab, stranger = outside
+    last, to = lab.spokes[-1], lab.hub.address("underlay")
+
+    def send():
+        with lab.listen(lab.hosts) as heard:
+            source = stranger.address("underlay")
+            stranger.send_packet(forged(lab, tag, heard.port, of=lab.spokes[0], source=source, to=to), to)
+            assert stranger.ping(to, network="underlay").counts == {"hub": 1}
+            proof = last.udp.send(to=lab.everyone).payload
+        assert all(proof in payloads for payloads in heard.payloads.values())
+        return {name for name, payloads in heard.payloads.items() if tag in payloads}
+
+    return send
+
+
+@pytest.mark.provoking
+@pytest.mark.tunnel("gretap")
+class TestFallback:
+    """gretap0, which the driver makes in every namespace, up on the hub."""
+
+    def test_down_takes_nothing(self, stranger_heard_by):
+        """As the driver makes it, down, it gives a stranger's frame to nobody."""
+        assert stranger_heard_by() == set()
+
+    def test_up_takes_from_a_stranger(self, outside, stranger_heard_by):
+        """Up, it gives a stranger's frame to the hub's own sockets."""
+        hub = outside[0].hub.node
+        hub.apply(("link_set", {"device": FALLBACK, "address": MAC, "up": True}))
+        hub.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", FALLBACK)})
+
+        assert stranger_heard_by() == {"hub"}
+
+    def test_bridged_gives_it_to_all(self, outside, stranger_heard_by):
+        """As a port of the bridge it gives a stranger's frame to the hub and to every spoke."""
+        lab, _ = outside
+        # it only receives here: what is flooded to it goes, in GRE, to the address inside, which the bridge has: a
+        # recursion that crashes a 6.1 kernel
+        lab.hub.node.apply(
+            ("filter_add", {"device": FALLBACK, "direction": "egress", "program": DROP, "name": "receive only"}),
+            ("link_set", {"device": FALLBACK, "address": MAC, "master": lab.topology.bridge, "up": True}),
+        )
+
+        assert stranger_heard_by() == set(lab.hosts)

@@ -1,0 +1,64 @@
+"""
+Spokes trust each other: one frame is enough to have another one's unicast, unless the hub's ports are locked.
+
+    spoke2 --frame from spoke1's MAC--> tunnel2 ( hub: bridge0 ) --what is for spoke1--> spoke2
+"""
+
+import pytest
+
+pytestmark = [pytest.mark.requirement("SEC-06"), pytest.mark.provoking]
+
+EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
+NOBODY = bytes.fromhex("0200000000fe")
+
+
+def mac_of(spoke):
+    """The MAC address of a spoke's tunnel device."""
+    return spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+
+
+@pytest.fixture
+def theft(tag):
+    """The second spoke says to be the first; returns the spokes that then get what the hub sends to the first."""
+
+    def steal(lab):
+        owner, thief = lab.spokes[:2]
+        lab.hub.ping(owner.address())  # the hub knows the MAC address and need not ask for it by a broadcast
+        source = bytes.fromhex(mac_of(owner).replace(":", ""))
+
+        with lab.listen([owner]) as heard:
+            thief.send_frame(thief.plan.device, NOBODY + source + EXPERIMENTAL + tag)
+            assert thief.ping(lab.hub.address("underlay"), network="underlay").counts == {"hub": 1}
+            secret = lab.hub.udp.send(to=owner.address()).payload
+            owner.udp.send(to=lab.hub.address(), port=heard.port)  # so that it is found again where it is
+        return {
+            spoke.name
+            for spoke in (owner, thief)
+            for one in lab.frames([secret])
+            if (one.node, one.interface, one.outgoing) == (spoke.name, spoke.plan.device, False)
+        }
+
+    return steal
+
+
+def test_any_spoke_can_take_anothers_unicast(provoked, spoke2, theft):
+    """After one frame with another spoke's MAC address as its source, what is for that one goes to the thief."""
+    assert theft(provoked) == {spoke2.name}
+
+
+def test_a_locked_port_admits_its_own_address_only(build_lab, theft, not_applicable):
+    """With the hub's ports locked to their spokes' MAC addresses the theft fails, and all hear each other."""
+    lab = build_lab()
+    for spoke in lab.spokes:
+        port = lab.topology.tunnel_of(spoke.name).hub_device
+        lab.hub.node.apply(
+            ("fdb_add", {"device": port, "lladdr": mac_of(spoke)}),
+            ("bridge_port", {"device": port, "learning": 0, "locked": 1}),
+        )
+    locked = [port.get("IFLA_PROTINFO", {}).get("IFLA_BRPORT_LOCKED") for port in lab.hub.node.read("bridge_ports")]
+    if 1 not in locked:
+        not_applicable(f"{lab.machine.name} has no locked ports (Linux 5.18)")
+
+    assert theft(lab) == {"spoke1"}
+    for host in lab.hosts.values():
+        host.ping(lab.everyone).exactly_once_by(lab.hosts)
