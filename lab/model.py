@@ -16,6 +16,8 @@ from typing import Any, Literal
 LIMITED_BROADCAST = "255.255.255.255"
 ALL_HOSTS = "224.0.0.1"
 MULTICAST = IPv4Network("224.0.0.0/4")
+ALL_NODES = "ff02::1"
+IPV6_LEAST_MTU = 1280  # RFC 8200 section 5
 
 Network = Literal["overlay", "underlay"]
 Change = tuple[str, dict[str, Any]]

@@ -46,6 +46,8 @@ PARAMETERS = (
     "net.bridge.bridge-nf-call-arptables",
     "net.bridge.bridge-nf-call-ip6tables",
 )
+PARAMETERS_OF_IPV6 = ("net.ipv6.icmp.echo_ignore_multicast", "net.ipv6.icmp.echo_ignore_all")
+PER_DEVICE_OF_IPV6 = ("disable_ipv6", "force_mld_version")
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,8 @@ def _sysctls(topology: Topology, plan: NodePlan) -> list[str]:
     ports = [tunnel.hub_device for tunnel in topology.tunnels] if plan.is_hub else []
     devices = [*EVERYWHERE, plan.nic, plan.device, *ports]
     own = [f"net.ipv4.conf.{device}.{name}" for device in devices for name in PER_DEVICE]
+    if topology.ipv6:
+        own += [*PARAMETERS_OF_IPV6, *(f"net.ipv6.conf.{plan.device}.{name}" for name in PER_DEVICE_OF_IPV6)]
     return list(dict.fromkeys([*PARAMETERS, *readback.SYSCTLS, *own]))
 
 

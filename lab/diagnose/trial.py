@@ -16,7 +16,7 @@ from lab import carriers
 from lab.errors import OvercastError
 from lab.host import Host
 from lab.laboratory import Lab
-from lab.model import Network
+from lab.model import ALL_NODES, Network
 from lab.probes.echo import Answers
 from lab.probes.payloads import fresh_group, unique
 from lab.probes.sightings import Sighting
@@ -61,10 +61,11 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Trial:
-    """Every exchange, and who answered a broadcast ping."""
+    """Every exchange, and who answered a broadcast ping; `pings6` are to ff02::1, of an overlay with IPv6."""
 
     exchanges: tuple[Exchange, ...]
     pings: tuple[Answers, ...]
+    pings6: tuple[Answers, ...] = ()
 
     def of(self, kind: Kind, network: Network = "overlay") -> list[Exchange]:
         return [one for one in self.exchanges if (one.kind, one.network) == (kind, network)]
@@ -89,7 +90,9 @@ def run(lab: Lab) -> Trial:
         exchanges.append(_burst(lab, sender, lab.others(sender), "broadcast", network="underlay", to=everyone))
     if foreign := _foreign_source(lab):
         exchanges.append(foreign)
-    return Trial(tuple(exchanges), tuple(_ping(lab, host) for host in senders[:2]))
+    pinging = senders[:2]
+    pings6 = [_ping(host, ALL_NODES) for host in pinging] if lab.topology.ipv6 else []
+    return Trial(tuple(exchanges), tuple(_ping(host, lab.everyone) for host in pinging), tuple(pings6))
 
 
 def _few(lab: Lab) -> list[Host]:
@@ -160,8 +163,8 @@ def _foreign_source(lab: Lab) -> Exchange | None:
     return replace(exchange, sent=(forged,), heard={receiver.name: payloads})
 
 
-def _ping(lab: Lab, host: Host) -> Answers:
+def _ping(host: Host, to: str) -> Answers:
     try:
-        return host.ping(lab.everyone, grace=GRACE)
+        return host.ping(to, grace=GRACE)
     except (OSError, OvercastError):
-        return Answers(host.name, lab.everyone, {}, {}, frozenset())
+        return Answers(host.name, to, {}, {}, frozenset())

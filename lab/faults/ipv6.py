@@ -8,35 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lab.faults.fault import Fault, Named
-from lab.host import Host
+from lab.faults.fault import Fault
+from lab.faults.places import cloud, hub_bridge, named, victim, victim_device, victim_itself
 from lab.laboratory import Lab
 from lab.machines import firewall
-
-IPV6_LEAST_MTU = 1280  # RFC 8200 section 5
-
-
-def _victim(lab: Lab) -> Host:
-    """The spoke that faults of a single spoke are put on: the last one."""
-    return lab.spokes[-1]
-
-
-def _at_victim(lab: Lab) -> tuple[str, str]:
-    return _victim(lab).name, _victim(lab).plan.device
+from lab.model import IPV6_LEAST_MTU
+from lab.underlay.policy import destination_options_rule
 
 
 def _disabled(lab: Lab) -> None:
-    spoke = _victim(lab)
+    spoke = victim(lab)
     spoke.node.write_sysctls({f"net.ipv6.conf.{spoke.plan.device}.disable_ipv6": 1})
 
 
 def _multicast_ping_ignored(lab: Lab) -> None:
-    _victim(lab).node.write_sysctls({"net.ipv6.icmp.echo_ignore_multicast": 1})
+    victim(lab).node.write_sysctls({"net.ipv6.icmp.echo_ignore_multicast": 1})
 
 
 def _filtered(chain: str) -> Callable[[Lab], None]:
     def inject(lab: Lab) -> None:
-        firewall.append(_victim(lab).node, (chain, "-p", "ipv6-icmp", "-j", "DROP"), version=6)
+        firewall.append(victim(lab).node, (chain, "-p", "ipv6-icmp", "-j", "DROP"), version=6)
 
     return inject
 
@@ -47,8 +38,13 @@ def _first_version_of_mld(lab: Lab) -> None:
 
 
 def _mtu_too_small(lab: Lab) -> None:
-    spoke = _victim(lab)
+    spoke = victim(lab)
     spoke.node.apply(("link_set", {"device": spoke.plan.device, "mtu": IPV6_LEAST_MTU - 1}))
+
+
+def _options_dropped(lab: Lab) -> None:
+    for name in lab.hosts:
+        lab.cloud.set_rules(name, destination_options_rule())
 
 
 FAULTS = (
@@ -58,7 +54,7 @@ FAULTS = (
         ("V6-01",),
         _disabled,
         greens=("BCAST-01",),
-        finding=Named("ipv6-disabled", _at_victim),
+        finding=named("ipv6-disabled", victim_device),
     ),
     Fault(
         "ipv6-multicast-ping-ignored",
@@ -66,7 +62,7 @@ FAULTS = (
         ("V6-01",),
         _multicast_ping_ignored,
         greens=("BCAST-01", "V6-02", "V6-04"),
-        finding=Named("ipv6-multicast-ping-ignored", _at_victim),
+        finding=named("ipv6-multicast-ping-ignored", victim_itself),
     ),
     Fault(
         "icmpv6-filtered",
@@ -74,7 +70,7 @@ FAULTS = (
         ("V6-01",),
         _filtered("INPUT"),
         greens=("BCAST-01", "V6-02", "V6-04"),
-        finding=Named("icmpv6-filtered", _at_victim),
+        finding=named("icmpv6-filtered", victim_device),
     ),
     Fault(
         "icmpv6-output-filtered",
@@ -82,7 +78,7 @@ FAULTS = (
         ("V6-01", "V6-02"),
         _filtered("OUTPUT"),
         greens=("BCAST-01", "V6-04"),
-        finding=Named("icmpv6-filtered", _at_victim),
+        finding=named("icmpv6-filtered", victim_device),
     ),
     Fault(
         "mld-version-1",
@@ -90,6 +86,7 @@ FAULTS = (
         ("V6-02",),
         _first_version_of_mld,
         greens=("V6-01", "V6-04"),
+        finding=named("mld-version-forced", hub_bridge),
     ),
     Fault(
         "mtu-below-1280",
@@ -97,6 +94,15 @@ FAULTS = (
         ("V6-01", "V6-04"),
         _mtu_too_small,
         greens=("BCAST-01",),
-        finding=Named("mtu-below-1280", _at_victim),
+        finding=named("mtu-below-1280", victim_device),
+    ),
+    Fault(
+        "destination-options-dropped",
+        "the cloud drops IPv6 packets that have destination options, of which ip6gretap's are",
+        ("V6-03",),
+        _options_dropped,
+        ("gretap", "ip6gretap"),
+        finding=named("gre-blocked", cloud),
+        mended=False,
     ),
 )

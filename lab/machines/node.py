@@ -106,6 +106,7 @@ LOOKING = frozenset(
         "send_fence",
         "wait_frames",
         "wait_mdb",
+        "wait_link_local",
         "inject",
     }
 )

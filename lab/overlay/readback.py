@@ -101,8 +101,9 @@ class Seen:
 
     def device_with(self, address: str) -> str | None:
         """The device that has an address."""
-        every = [*self.addresses, *self.addresses6]
-        return next((name for name, interface in every if str(interface.ip) == address), None)
+        own = {str(interface.ip): name for name, interface in reversed(self.addresses)}
+        own6 = {str(interface.ip): name for name, interface in reversed(self.addresses6)}
+        return own.get(address) or own6.get(address)
 
     def tunnels(self) -> list[Device]:
         """Configured tunnels; the kernel's own fallback devices have no remote and do not count."""

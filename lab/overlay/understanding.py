@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
-from lab.model import MULTICAST, Finding, NodePlan, Topology, Tunnel, TunnelOptions
+from lab.model import IPV6_LEAST_MTU, MULTICAST, Finding, NodePlan, Topology, Tunnel, TunnelOptions
 from lab.overlay.readback import IPV6_OFF, Device, Seen
-
-IPV6_LEAST_MTU = 1280  # RFC 8200 section 5
 
 
 @dataclass(frozen=True)
@@ -313,7 +311,7 @@ def _underlay(seen: Seen, tunnel: Device) -> tuple[IPv4Interface, IPv4Interface]
 
 
 def _own(seen: Seen) -> set[str]:
-    return {str(address.ip) for _, address in [*seen.addresses, *seen.addresses6]}
+    return {str(address.ip) for _, address in seen.addresses} | {str(address.ip) for _, address in seen.addresses6}
 
 
 def _underlay6(seen: Seen, tunnel: Device) -> IPv6Interface | None:

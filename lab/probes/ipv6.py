@@ -7,7 +7,7 @@ They are read from the hosts (/proc/net/if_inet6), as the kernel made them: nobo
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.errors import CheckFailed
@@ -15,7 +15,9 @@ from lab.machines.node import Node, ask_all
 from lab.model import Network, NodePlan
 
 LINK_SCOPE = 0x20  # RT_SCOPE of if_inet6: IPV6_ADDR_LINKLOCAL
-NOT_USABLE = 0x40 | 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED: still in, or failed by, duplicate address detection
+TENTATIVE, FAILED = 0x40, 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED: in, or failed by, duplicate address detection
+NOT_USABLE = TENTATIVE | FAILED
+DETECTION_DEADLINE = 3.0  # seconds; detection takes one unless told otherwise (RFC 4862 section 5.1)
 
 
 @dataclass(frozen=True)
@@ -29,21 +31,35 @@ class LinkLocal:
 def link_locals(
     nodes: Mapping[str, Node], plans: Mapping[str, NodePlan], network: Network = "overlay"
 ) -> dict[str, LinkLocal]:
-    """The usable link-local address of each node's device on a network; nodes without one are left out."""
+    """
+    The usable link-local address of each node's device on a network; nodes without one are left out.
+
+    One that is still in duplicate address detection is waited for.
+    """
     names = [name for name in plans if name in nodes]
-    tables = ask_all([(nodes[name], nodes[name].call("read_net", name="if_inet6")) for name in names])
+    tables = _tables(nodes, names)
+    if young := [name for name in names if _of_device(tables[name], plans[name].interface(network), TENTATIVE)]:
+        awaited = {"timeout": DETECTION_DEADLINE}
+        waits = [(name, {"device": plans[name].interface(network), **awaited}) for name in young]
+        ask_all([(nodes[name], nodes[name].call("wait_link_local", **wait)) for name, wait in waits])
+        tables |= _tables(nodes, young)
     found = {}
-    for name, table in zip(names, tables, strict=True):
-        address = _of_device(str(table), plans[name].interface(network))
-        if address is not None:
-            found[name] = address
+    for name, table in tables.items():
+        if own := _of_device(table, plans[name].interface(network), 0):
+            found[name] = own
     return found
 
 
-def _of_device(table: str, device: str) -> LinkLocal | None:
+def _tables(nodes: Mapping[str, Node], names: Sequence[str]) -> dict[str, str]:
+    tables = ask_all([(nodes[name], nodes[name].call("read_net", name="if_inet6")) for name in names])
+    return dict(zip(names, map(str, tables), strict=True))
+
+
+def _of_device(table: str, device: str, state: int) -> LinkLocal | None:
+    """The device's link-local address whose state, of those in which it is not to be used, is the one given."""
     for line in table.splitlines():
         digits, index, _, scope, flags, name = line.split()
-        if name == device and int(scope, 16) == LINK_SCOPE and not int(flags, 16) & NOT_USABLE:
+        if name == device and int(scope, 16) == LINK_SCOPE and int(flags, 16) & NOT_USABLE == state:
             return LinkLocal(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits)), int(index, 16))
     return None
 

@@ -71,6 +71,8 @@ def opening(kind: str) -> str:
         f"allow {what} between the hosts in the cloud's rules, both ways "
         "(OCI: security list or NSG; AWS: security group and network ACL; GCP: firewall rule"
         + ("; Azure: NSG)" if kind == "vxlan" else "; Azure drops GRE always: use VXLAN)")
+        # its packets have destination options before GRE, which filters drop more often than GRE (RFC 9098)
+        + ("; if that does not help, make the tunnels with `encaplimit none`" if kind == "ip6gretap" else "")
     )
 
 

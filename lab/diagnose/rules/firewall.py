@@ -43,8 +43,8 @@ def dropped(scene: Scene) -> Iterator[Finding]:
                 host.name,
                 _interface(scene, host, stages),
                 f"{host.name}'s firewall drops {_what(stages)}",
-                f"{_text(rule)} ({rule.get('tool')}) {hits}",
-                _insert(rule, accept),
+                f"{quoted(rule)} ({rule.get('tool')}) {hits}",
+                inserted(rule, accept),
                 ("PRE-04",) if "forwarding" not in stages else ("PRE-06",),
             )
 
@@ -60,8 +60,8 @@ def by_text(scene: Scene) -> Iterator[Finding]:
                     host.name,
                     host.plan.device,
                     f"{host.name}'s firewall drops IGMP: bridges and routers that prune never hear of its groups",
-                    _text(rule),
-                    _insert(rule, ("-p igmp", "ip protocol igmp")),
+                    quoted(rule),
+                    inserted(rule, ("-p igmp", "ip protocol igmp")),
                     ("MCAST-04", "SNOOP-05"),
                 )
             if rule.get("verdict") in ("TTL", "HL"):
@@ -70,7 +70,7 @@ def by_text(scene: Scene) -> Iterator[Finding]:
                     host.name,
                     host.plan.device,
                     f"{host.name}'s firewall rewrites the TTL of what it receives",
-                    _text(rule),
+                    quoted(rule),
                     _delete(rule),
                     ("MCAST-06",),
                 )
@@ -91,8 +91,8 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
             host.name,
             host.plan.nic,
             f"{host.name}'s firewall takes the tunnel's packets only as answers: after 180 s of its silence none",
-            f"{_text(stateful[0])}, then {_text(refusing[-1])}",
-            _insert(stateful[0], CARRIERS.get(scene.topology.options.kind, CARRIERS["gretap"])),
+            f"{quoted(stateful[0])}, then {quoted(refusing[-1])}",
+            inserted(stateful[0], CARRIERS.get(scene.topology.options.kind, CARRIERS["gretap"])),
             ("PRE-05",),
         )
 
@@ -159,7 +159,8 @@ def _match(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> tuple
     return (f"-o {device}", f'oifname "{device}"') if going_out else (f"-i {device}", f'iifname "{device}"')
 
 
-def _insert(rule: Rule, match: tuple[str, str]) -> str:
+def inserted(rule: Rule, match: tuple[str, str]) -> str:
+    """The command that puts an exception before a rule; `match` in the words of iptables and of nft."""
     tool = str(rule.get("tool"))
     if tool == "nft":
         return f"nft insert rule {rule.get('family')} {rule.get('table')} {rule.get('chain')} {match[1]} accept"
@@ -172,7 +173,8 @@ def _delete(rule: Rule) -> str:
     return f"{rule.get('tool')} -t {rule.get('table')} -D {rule.get('chain')} {rule.get('rule')}"
 
 
-def _text(rule: Rule) -> str:
+def quoted(rule: Rule) -> str:
+    """The rule as evidence: its table, its chain and its own words."""
     text = str(rule.get("rule") or "")
     said = f"-A {rule.get('chain')} {text}" if text else f"policy {rule.get('verdict')} of {rule.get('chain')}"
     return f"{rule.get('table')}: {said}"[: TERMINAL_SIZE * 2]

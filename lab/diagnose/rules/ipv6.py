@@ -1,0 +1,154 @@
+"""Rules of IPv6 inside the overlay: all of them of single hosts, none of which IPv4 shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lab.diagnose.rules.firewall import DROPPING, inserted, quoted
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import IPV6_LEAST_MTU, Finding
+from lab.overlay import plan
+
+ICMPV6 = ("-p ipv6-icmp", "meta l4proto ipv6-icmp")
+OF_ICMPV6 = re.compile(r"icmp|-p 58\b", re.IGNORECASE)
+OF_REPORTS = re.compile(r"(type|mld)\S* \D{0,3}(13[12]|143|mld\S*)")
+REQUIREMENTS = ("V6-01", "V6-02")
+
+
+def too_small(scene: Scene) -> Iterator[Finding]:
+    """Overlay devices carry the 1280 octets that IPv6 needs."""
+    for host in _hosts(scene):
+        device = host.device
+        if device is None or device.mtu >= IPV6_LEAST_MTU:
+            continue
+        yield Finding(
+            "mtu-below-1280",
+            host.name,
+            device.name,
+            f"{device.name} of {host.name} has no IPv6: its MTU is below {IPV6_LEAST_MTU}",
+            f"MTU {device.mtu}",
+            f"ip link set {device.name} mtu {_mtu_that_fits(scene, host)}",
+            ("V6-04", *REQUIREMENTS),
+        )
+
+
+def _mtu_that_fits(scene: Scene, host: HostScene) -> int:
+    """What the NIC leaves the tunnel, 1280 at least."""
+    nic = host.seen.devices.get(host.plan.nic)
+    options = scene.topology.options
+    left = nic.mtu - int(plan.kind(options.kind).overhead(options)) if nic else IPV6_LEAST_MTU
+    return max(IPV6_LEAST_MTU, left)
+
+
+def disabled(scene: Scene) -> Iterator[Finding]:
+    """IPv6 is on on the overlay devices."""
+    for host in _hosts(scene):
+        device = host.plan.device
+        if host.sysctls.get(f"net.ipv6.conf.{device}.disable_ipv6") == "1":
+            yield Finding(
+                "ipv6-disabled",
+                host.name,
+                device,
+                f"IPv6 is off on {device} of {host.name}, and on with others",
+                f"net.ipv6.conf.{device}.disable_ipv6 = 1",
+                f"sysctl -w net.ipv6.conf.{device}.disable_ipv6=0",
+                REQUIREMENTS,
+            )
+
+
+def ignored(scene: Scene) -> Iterator[Finding]:
+    """Hosts answer ICMPv6 echo requests to their groups, and report their groups in the newest MLD."""
+    for host in _hosts(scene):
+        for name, code, what in (
+            ("echo_ignore_multicast", "ipv6-multicast-ping-ignored", "echo requests to IPv6 multicast addresses"),
+            ("echo_ignore_all", "ipv6-ping-ignored", "every ICMPv6 echo request"),
+        ):
+            full = f"net.ipv6.icmp.{name}"
+            if host.sysctls.get(full) == "1":
+                yield Finding(
+                    code, host.name, "", f"{host.name} ignores {what}", f"{full} = 1", f"sysctl -w {full}=0", ("V6-01",)
+                )
+        full = f"net.ipv6.conf.{host.plan.device}.force_mld_version"
+        if host.sysctls.get(full) not in (None, "0", "2"):
+            yield Finding(
+                "mld-version-forced",
+                host.name,
+                host.plan.device,
+                f"{host.name} speaks MLDv1 only, which cannot name sources",
+                f"{full} = {host.sysctls[full]}",
+                f"sysctl -w {full}=0",
+                ("V6-02",),
+            )
+
+
+def filtered(scene: Scene) -> Iterator[Finding]:
+    """Firewalls leave ICMPv6 alone: neighbour discovery and membership reports are part of it (RFC 4890)."""
+    for host in _hosts(scene):
+        silent = _is_silent(scene, host)
+        for rule in host.firewall:
+            if rule.get("verdict") not in DROPPING or not _is_of_ipv6(rule):
+                continue
+            text = str(rule.get("rule") or "")
+            if (silent and _may_match(rule, text)) or OF_REPORTS.search(text):
+                hits = rule.get("hits")
+                counted = "does not count" if hits is None else f"matched {hits} packets during the trial"
+                yield Finding(
+                    "icmpv6-filtered",
+                    host.name,
+                    host.plan.device,
+                    f"{host.name}'s firewall drops ICMPv6, of which neighbour discovery and MLD are parts",
+                    f"{quoted(rule)} ({rule.get('tool')}) {counted}",
+                    inserted(rule, ICMPV6),
+                    REQUIREMENTS,
+                )
+
+
+def unanswered(scene: Scene) -> Iterator[Finding]:
+    """Who does not answer a ping to ff02::1, where no other rule says why."""
+    explained = {finding.node for rule in (too_small, disabled, ignored, filtered) for finding in rule(scene)}
+    if scene.losses:
+        return  # what IPv4 loses too is explained by what carries both
+    for host in _hosts(scene):
+        if host.name not in explained and _is_silent(scene, host):
+            yield Finding(
+                "ipv6-unanswered",
+                host.name,
+                host.plan.device,
+                f"{host.name} hears IPv4 of the others and does not answer their pings to ff02::1",
+                f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}",
+                "",
+                ("V6-01",),
+            )
+
+
+def _hosts(scene: Scene) -> list[HostScene]:
+    return list(scene.hosts.values()) if scene.topology.ipv6 else []
+
+
+def _is_silent(scene: Scene, host: HostScene) -> bool:
+    """Whether a ping to ff02::1 that others answered was not answered by a host."""
+    return any(
+        answers.counts and answers.pinger != host.name and host.name not in answers.counts
+        for answers in scene.trial.pings6
+    )
+
+
+def _is_of_ipv6(rule: Mapping[str, Any]) -> bool:
+    return rule.get("family") in ("ip6", "inet") and rule.get("hook") != "FORWARD" and rule.get("chain") != "FORWARD"
+
+
+def _may_match(rule: Mapping[str, Any], text: str) -> bool:
+    """Whether a rule (a policy has no text) takes ICMPv6: it says so, or speaks of no protocol and was hit."""
+    if OF_ICMPV6.search(text):
+        return rule.get("hits") != 0
+    return bool(rule.get("hits")) and not re.search(r"-p (tcp|udp|gre|47)\b", text)
+
+
+def _addresses(host: HostScene) -> str:
+    own = [str(address) for name, address in host.seen.addresses6 if name == host.plan.device]
+    return ", ".join(own) or "no address"
+
+
+RULES = (too_small, disabled, ignored, filtered, unanswered)
