@@ -29,7 +29,7 @@ ADVERTISED_EVERY = 0.1
 VIRTUAL = 200
 """The virtual address, counted from the start of the overlay's network."""
 ROUTER_ID = 51
-ELECTED_WITHIN = 8.0
+ELECTED_WITHIN = 5.0
 """Seconds for an election; half a second in practice."""
 HEARD_WITHIN = 5.0
 """Seconds for a few advertisements in a row; half a second in practice."""
