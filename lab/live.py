@@ -8,6 +8,7 @@ Live hosts as a lab: the same hosts, probes and checks; the cloud's network is t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +16,23 @@ from typing import Any
 from lab.errors import NotApplicable
 from lab.laboratory import Lab
 from lab.machines.base import Machine
-from lab.machines.node import Node, Observed
+from lab.machines.node import Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.understanding import understand
+from lab.probes import options
 from lab.probes.listening import Listening
 from lab.probes.sightings import Sighting
 from lab.underlay.cloud import Cloud
 
 LIVE_GRACE = 1.0
 """Seconds that a fence may take between live hosts: several round trips of any cloud region, and its ARP."""
+
+DISCARD = 9
+"""A port where nobody listens (RFC 863)."""
+
+MOST_ERRORS = 32
+"""Errors that a tunnel can remember: hosts send at most six at once, and then one a second (icmp_ratelimit)."""
 
 
 class LiveLab(Lab):
@@ -85,4 +93,21 @@ def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
         return Looked(None, understood.findings, seen)
     kept = {node.name: nodes[node.name] for node in understood.topology.nodes}
     lab = LiveLab(machines, understood.topology, underlay, kept)
+    _use_up_errors(lab)
     return Looked(lab, understood.findings, seen)
+
+
+def _use_up_errors(lab: LiveLab) -> None:
+    """
+    Sends what makes the tunnels forget the ICMP errors that they got while the other end was not there yet.
+
+    For each error of the last 30 s, the sender of another packet is told that its destination is unreachable, although
+    the packet is sent (ip_tunnel.c, err_count): the first TCP connections over a new overlay fail by that.
+    """
+    fields = {**options.UDP, "options": [options.broadcast()]}
+    payloads = [b""] * MOST_ERRORS
+    to = [lab.everyone, DISCARD]
+    calls = [(node, node.call("send_many", payloads=payloads, to=to, fields=fields)) for node in lab.nodes.values()]
+    # where there is no way to the overlay, the tests say so
+    with contextlib.suppress(OSError):
+        ask_all(calls)

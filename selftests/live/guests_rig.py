@@ -37,7 +37,7 @@ SETTLE = 10.0  # seconds for the ports to carry; in practice none
 AGAIN = 0.2  # seconds between two looks at what is to become as it was
 
 NETWORK = """
-sysctl -q -w net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+sysctl -q -w net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.vec0.accept_dad=0
 ip link set vec0 name {nic}
 sysctl -q -w net.ipv6.conf.{nic}.accept_dad=0
 ip link set lo up
