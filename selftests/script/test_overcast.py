@@ -34,7 +34,7 @@ IS_ROOT = os.geteuid() == 0
 TELLS_HOW_IT_WAS_CALLED = """
 import os, sys
 print("pytest", sys.argv[1:], "in", os.getcwd())
-sys.exit(int(os.environ.get("FAILS_ON_" + (sys.argv + [""])[1].upper(), 0)))
+sys.exit(int(os.environ.get("FAILS_ON_" + (sys.argv + [""])[1].strip("-").upper(), 0)))
 """
 
 
@@ -154,12 +154,12 @@ class TestCommands:
         assert ran.said == []
 
     @pytest.mark.parametrize(
-        ("env", "status"), [({}, 0), ({"FAILS_ON_SELFTESTS": "1"}, 1), ({"FAILS_ON_": "5"}, 5)], ids=str
+        ("env", "status"), [({}, 0), ({"FAILS_ON_SELFTESTS": "1"}, 1), ({"FAILS_ON_APPLICATIONS": "5"}, 5)], ids=str
     )
     def test_test_runs_both_suites_whatever_fails(self, ready: Checkout, env: dict[str, str], status: int) -> None:
-        """The project's own tests run first, the conformance suite last, and a failure of either is kept."""
+        """The project's own tests run first, the whole conformance suite last, and a failure of either is kept."""
         ran = ready.run("test", **env)
-        assert re.findall(r"pytest (\[.*?\])", ran.out) == ["['selftests']", "[]"]
+        assert re.findall(r"pytest (\[.*?\])", ran.out) == ["['selftests']", "['--applications']"]
         assert ran.status == status
 
     def test_works_through_a_symlink_from_anywhere(self, ready: Checkout, tmp_path: Path) -> None:
@@ -294,3 +294,36 @@ def test_without_root_it_says_what_is_missing_and_goes_on(nobodys: Checkout, tmp
     assert len(lines) == 1
     assert "without root" in lines[0] or not shutil.which("apt-get")
     assert "Traceback" not in errors
+
+
+VERBS = ("install", "mask", "unmask", "disable")
+NOTES_ITS_CALLS = """#!/bin/sh
+echo "${0##*/}" "$@" >>"$NOTES"
+"""
+HIDING = """#!/bin/sh
+exec unshare --mount sh -c '
+    mount -t tmpfs none /run && mkdir -p /run/systemd/system
+    [ ! -e /usr/sbin/avahi-daemon ] || mount --bind /dev/null /usr/sbin/avahi-daemon
+    exec "$@"' - '{script}' "$@"
+"""
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="needs root, to hide programs and look like systemd: sudo ./overcast test")
+def test_applications_are_installed_without_their_services(ready: Checkout, tmp_path: Path) -> None:
+    """With --applications what is missing is installed, and a service that comes along is kept from starting."""
+    for name in ("apt-get", "systemctl"):
+        (tmp_path / name).write_text(NOTES_ITS_CALLS)
+        (tmp_path / name).chmod(0o755)
+    program = tmp_path / "apart"
+    program.write_text(HIDING.format(script=ready.path / "overcast"))
+    program.chmod(0o755)
+
+    ran = ready.run(
+        "--applications", program=program, OVERCAST_APT="", NOTES=str(tmp_path / "notes"),
+        PATH=f"{tmp_path}:{os.environ['PATH']}",
+    )  # fmt: skip
+
+    assert ran.out == f"pytest ['--applications'] in {ready.path}\n"
+    notes = (tmp_path / "notes").read_text().splitlines()
+    done = [verb for line in notes if "avahi" in line for verb in line.split() if verb in VERBS]
+    assert done == ["mask", "mask", "install", "unmask", "unmask", "disable", "disable"]
