@@ -22,7 +22,19 @@ from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
 from lab.underlay.fabric import FABRIC
 
-READINGS = ("links", "bridge_ports", "addresses", "routes", "rules", "neighbours", "fdb", "mdb", "qdiscs", "filters")
+READINGS = (
+    "links",
+    "bridge_ports",
+    "addresses",
+    "routes",
+    "rules",
+    "neighbours",
+    "fdb",
+    "mdb",
+    "mdb_routers",
+    "qdiscs",
+    "filters",
+)
 EVERYWHERE = ("all", "default")
 PER_DEVICE = (
     "rp_filter",
@@ -42,6 +54,7 @@ PARAMETERS = (
     "net.ipv4.igmp_max_memberships",
     "net.ipv4.igmp_max_msf",
     "net.ipv4.ip_default_ttl",
+    "net.ipv4.ipfrag_high_thresh",
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-arptables",
     "net.bridge.bridge-nf-call-ip6tables",

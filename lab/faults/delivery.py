@@ -171,7 +171,7 @@ FAULTS = (
     Fault(
         "multicast-not-flooded",
         "one port of the hub does not flood multicast, 224.0.0.x included",
-        ("MCAST-01", "MCAST-03", "MCAST-07", "MCAST-08", "MCAST-12", "ICMP-05"),
+        ("MCAST-01", "MCAST-03", "MCAST-07", "MCAST-08", "MCAST-12", "ICMP-05", "SNOOP-01", "SNOOP-06"),
         _port(mcast_flood=0),
         finding=named("multicast-not-flooded", hub_port),
         greens=("BCAST-01",),
@@ -218,7 +218,7 @@ FAULTS = (
     Fault(
         "igmp-filtered",
         "the firewall of one node drops the IGMP that it sends",
-        ("MCAST-04", "MCAST-05"),
+        ("MCAST-04", "MCAST-05", "SNOOP-05"),
         _on_one(_rule("-A", "OUTPUT", "-p", "igmp", "-j", "DROP")),
         finding=named("igmp-filtered", victim_device),
         greens=("BCAST-01",),

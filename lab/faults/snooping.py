@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lab.faults.fault import Fault
-from lab.host import Host
+from lab.faults.places import hub_bridge, hub_port, named, victim, victim_device
 from lab.laboratory import Lab
 from lab.machines import firewall
 from lab.probes import snooping
 
 ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
 A_SECOND = 100  # ticks of the bridge's clock
-
-
-def _victim(lab: Lab) -> Host:
-    """The spoke that faults of a single spoke are put on: the last one."""
-    return lab.spokes[-1]
 
 
 def _bridge(**parameters: int) -> Callable[[Lab], None]:
@@ -40,7 +35,7 @@ def _every_port_a_router(lab: Lab) -> None:
 
 def _another_querier(lab: Lab) -> None:
     """A spoke asks, as a multicast router would: first so that the hub prunes at once, then in IGMPv2."""
-    spoke = _victim(lab)
+    spoke = victim(lab)
     mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
     for version, code in ((3, 0), (2, 1)):
         spoke.send_frame(spoke.plan.device, snooping.query(mac, spoke.address(), version=version, code=code))
@@ -48,7 +43,7 @@ def _another_querier(lab: Lab) -> None:
 
 def _no_queries(lab: Lab) -> None:
     """Martians are dropped, as many rule sets do, and with them the queries of a bridge."""
-    firewall.append(_victim(lab).node, ("INPUT", "-s", "0.0.0.0/32", "-j", "DROP"))
+    firewall.append(victim(lab).node, ("INPUT", "-s", "0.0.0.0/32", "-j", "DROP"))
 
 
 FAULTS = (
@@ -57,25 +52,48 @@ FAULTS = (
         "a spoke asks who is a member, in IGMPv2: the hub prunes, and hosts fall back to IGMPv2",
         ("SNOOP-01", "SNOOP-06"),
         _another_querier,
+        greens=("BCAST-01",),
+        finding=named("querier-elsewhere", victim_device),
+        mended=False,
     ),
-    Fault("snooping-off", "the hub does not snoop", ("SNOOP-02", "SNOOP-05"), _bridge(MCAST_SNOOPING=0)),
-    Fault("router-ports", "the hub takes every spoke for a multicast router", ("SNOOP-02",), _every_port_a_router),
+    Fault(
+        "snooping-off",
+        "the hub does not snoop",
+        ("SNOOP-02", "SNOOP-05"),
+        _bridge(MCAST_SNOOPING=0),
+        greens=("MCAST-01",),
+        finding=named("snooping-off", hub_bridge),
+    ),
+    Fault(
+        "router-ports",
+        "the hub takes every spoke for a multicast router",
+        ("SNOOP-02",),
+        _every_port_a_router,
+        greens=("MCAST-01",),
+        finding=named("router-port", hub_port),
+    ),
     Fault(
         "group-table-full",
         "the hub has room for one group, and stops snooping at the second",
         ("SNOOP-02", "SNOOP-05"),
         _bridge(MCAST_HASH_MAX=1),
+        greens=("MCAST-01",),
+        finding=named("group-table-small", hub_bridge),
     ),
     Fault(
         "memberships-expire",
         "the hub forgets members before it asks again",
         ("SNOOP-03",),
         _bridge(MCAST_MEMBERSHIP_INTVL=A_SECOND),
+        greens=("MCAST-01",),
+        finding=named("memberships-expire", hub_bridge),
     ),
     Fault(
         "queries-filtered",
         "the firewall of one node drops what comes from 0.0.0.0, which is whom a bridge asks as",
         ("SNOOP-04", "SNOOP-06"),
         _no_queries,
+        greens=("MCAST-01", "SNOOP-01"),
+        finding=named("queries-filtered", victim_device),
     ),
 )

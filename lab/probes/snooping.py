@@ -46,8 +46,12 @@ def await_listed(
 
 def versions(node: Node) -> dict[str, int]:
     """The version of IGMP that a host speaks, by device: 3, or that of the oldest querier that it has heard."""
-    lines = str(node.ask("read_net", name="igmp")).splitlines()[1:]
-    heads = [line.replace(":", " ").split() for line in lines if not line.startswith("\t")]
+    return versions_of(str(node.ask("read_net", name="igmp")))
+
+
+def versions_of(igmp_file: str) -> dict[str, int]:
+    """The same from the text of /proc/net/igmp."""
+    heads = [line.replace(":", " ").split() for line in igmp_file.splitlines()[1:] if not line.startswith("\t")]
     return {device: int(version.lstrip("V")) for _, device, _, version in heads}
 
 

@@ -1,0 +1,130 @@
+"""Rules of sizes: devices of the overlay that disagree, paths that carry less than they promise, lost fragments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lab.diagnose.rules.firewall import DROPPING, inserted, quoted
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import Finding
+from lab.overlay import plan
+from lab.overlay.readback import Device
+
+FULL_SIZE = "full-size broadcast"
+CLOUD = "cloud"
+LEAST_MEMORY, MEMORY, KEPT = 1 << 18, 4 << 20, 3 << 20  # octets: of several large datagrams; a kernel's own choice
+NEEDED = re.compile(r"icmp.*(3/4|fragmentation-needed|frag-needed)")
+
+
+def _overhead(scene: Scene) -> int:
+    """Octets that the tunnels put in front of a frame's packet."""
+    options = scene.topology.options
+    return int(plan.kind(options.kind).overhead(options))
+
+
+def _room(scene: Scene) -> int:
+    """The MTU that the NICs leave to the overlay: that of the smallest."""
+    nics = [host.seen.devices.get(host.plan.nic) for host in scene.hosts.values()]
+    planned = [scene.underlay.provider.mtu] if scene.planned else [nic.mtu for nic in nics if nic is not None]
+    return min(planned, default=0) - _overhead(scene)
+
+
+def _ends(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
+    for spoke in scene.spokes:
+        for host in (scene.hub, spoke):
+            device = scene.end(host, spoke.name)
+            if device is not None:
+                yield host, device
+
+
+def devices(scene: Scene) -> Iterator[Finding]:
+    """Every device of the overlay has the MTU that the NICs leave."""
+    room, ends = _room(scene), list(_ends(scene))
+    found = {device.mtu for _, device in ends}
+    if not scene.planned and len(found) == 1 and max(found) <= room:
+        return  # smaller, all of them: somebody knows the path
+    wrong = [(host, device) for host, device in ends if device.mtu != room]
+    bridge = scene.hub.device
+    if not wrong and bridge is not None and bridge.mtu != room:  # otherwise it follows its ports
+        wrong = [(scene.hub, bridge)]
+    for host, device in wrong:
+        what = "frames that are larger vanish there" if device.mtu < room else "its full-size frames fit no NIC"
+        yield Finding(
+            "mtu-mismatch",
+            host.name,
+            device.name,
+            f"{device.name} of {host.name} has MTU {device.mtu}, and the NICs leave {room}: {what}",
+            f"mtu {device.mtu}; the others have {', '.join(str(mtu) for mtu in sorted(found - {device.mtu})) or room}",
+            f"ip link set {device.name} mtu {room}",
+            ("MTU-05", "MTU-01"),
+        )
+
+
+def black_holes(scene: Scene) -> Iterator[Finding]:
+    """Where small frames pass and full-size ones are lost on the underlay."""
+    small = {
+        (loss.exchange.sender, loss.receiver)
+        for loss in scene.losses
+        if loss.exchange.kind == "broadcast" and loss.lost
+    }
+    for loss in scene.losses:
+        way = (loss.exchange.sender, loss.receiver)
+        if loss.exchange.kind != FULL_SIZE or not loss.whole or way in small or loss.last is None:
+            continue
+        if loss.stage not in ("cloud", "encapsulation") or _too_large(scene, loss.last.node):
+            continue
+        end = loss.missing.node if loss.stage == "cloud" else loss.receiver
+        inside = loss.inside
+        yield Finding(
+            "path-mtu-black-hole",
+            inside.node if inside else CLOUD if loss.stage == "cloud" else loss.node,
+            inside.interface if inside else "" if loss.stage == "cloud" else loss.missing.interface,
+            f"full-size frames from {loss.last.node} to {end} are lost on the underlay, and small ones arrive: the "
+            "path carries less than the NICs' MTU and does not say so",
+            str(loss),
+            f"tracepath -n {scene.hosts[end].plan.endpoint}    (widen the path, or give every device of the overlay "
+            f"the MTU that it finds less {_overhead(scene)})",
+            ("MTU-07", "MTU-06", "MTU-09"),
+        )
+
+
+def _too_large(scene: Scene, name: str) -> bool:
+    """Whether a host's own overlay device promises more than its NIC takes; another rule says so."""
+    host = scene.hosts[name]
+    nic = host.seen.devices.get(host.plan.nic)
+    own = [device.mtu for owner, device in _ends(scene) if owner is host]
+    return nic is not None and max(own, default=0) + _overhead(scene) > nic.mtu
+
+
+def fragments(scene: Scene) -> Iterator[Finding]:
+    """Hosts have room to put fragments together, and take the ICMP that tells them to make smaller ones."""
+    for host in scene.hosts.values():
+        memory = host.parameter("net.ipv4.ipfrag_high_thresh")
+        if 0 < memory < LEAST_MEMORY:
+            yield Finding(
+                "reassembly-limited",
+                host.name,
+                "",
+                f"{host.name} keeps {memory} octets of fragments at most: large datagrams are never put together",
+                f"net.ipv4.ipfrag_high_thresh = {memory}",
+                f"sysctl -w net.ipv4.ipfrag_high_thresh={MEMORY} net.ipv4.ipfrag_low_thresh={KEPT}",
+                ("MTU-04", "MTU-02"),
+            )
+        for rule in host.firewall:
+            if rule.get("verdict") in DROPPING and NEEDED.search(str(rule.get("rule") or "")):
+                yield Finding(
+                    "pmtu-icmp-filtered",
+                    host.name,
+                    host.plan.nic,
+                    f"{host.name}'s firewall drops ICMP 3/4: it never learns that a path carries less than its NIC",
+                    quoted(rule),
+                    inserted(
+                        rule,
+                        ("-p icmp --icmp-type fragmentation-needed", "icmp type destination-unreachable icmp code 4"),
+                    ),
+                    ("MTU-06",),
+                )
+
+
+RULES = (devices, black_holes, fragments)

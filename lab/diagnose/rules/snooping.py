@@ -1,0 +1,158 @@
+"""Rules of IGMP snooping on the hub: whom its bridge lists, when it prunes, and who asks besides it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+
+from lab.diagnose.rules.firewall import DROPPING, inserted, quoted
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import Finding
+from lab.probes.membership import groups_of
+from lab.probes.snooping import port_of, versions_of
+
+ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
+LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; below the first nobody made them
+NEWEST = 3
+NEVER_LISTED = IPv4Network("224.0.0.0/24")
+FROM_NOBODY = re.compile(r"(-s|saddr) 0\.0\.0\.0(/32)?( |$)")
+
+
+def _parameter(scene: Scene, name: str) -> int | None:
+    """A multicast parameter of the hub's bridge; None without a bridge, or of a kernel that has none."""
+    device = scene.hub.device
+    return None if device is None else device.details.get(f"IFLA_BR_MCAST_{name}")
+
+
+def _planned(scene: Scene, name: str, otherwise: int) -> int:
+    return scene.topology.bridge_data.get(f"IFLA_BR_MCAST_{name}", otherwise)
+
+
+def bridge(scene: Scene) -> Iterator[Finding]:
+    """The bridge snoops, has room for the groups, and does not forget members before it asks again."""
+    hub, name = scene.hub, scene.topology.bridge
+    snooping, groups = _parameter(scene, "SNOOPING"), _parameter(scene, "HASH_MAX")
+    if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "HASH_MAX", GROUPS)):
+        yield Finding(
+            "group-table-small",
+            hub.name,
+            name,
+            f"{name} has room for {groups} groups, and stops snooping at the next one",
+            f"mcast_hash_max {groups}, mcast_snooping {snooping}",
+            f"ip link set {name} type bridge mcast_hash_max {GROUPS} mcast_snooping 1",
+            ("SNOOP-02", "SNOOP-05"),
+        )
+    elif snooping == 0 and scene.planned and _planned(scene, "SNOOPING", 1):
+        yield Finding(
+            "snooping-off",
+            hub.name,
+            name,
+            f"{name} does not snoop: it lists no members and sends every group to everybody",
+            "mcast_snooping 0",
+            f"ip link set {name} type bridge mcast_snooping 1",
+            ("SNOOP-02", "SNOOP-05"),
+        )
+    held = _parameter(scene, "MEMBERSHIP_INTVL")
+    every, time = _parameter(scene, "QUERY_INTVL"), _parameter(scene, "QUERY_RESPONSE_INTVL")
+    if held is None or every is None or time is None:
+        return
+    wanted = _planned(scene, "MEMBERSHIP_INTVL", 2 * every + time)
+    if held < 2 * every + time and held != wanted:
+        yield Finding(
+            "memberships-expire",
+            hub.name,
+            name,
+            f"{name} forgets a member after {held / 100:g} s, and asks every {every / 100:g} s who there is",
+            f"mcast_membership_interval {held}, mcast_query_interval {every}",
+            f"ip link set {name} type bridge mcast_membership_interval {wanted}",
+            ("SNOOP-03",),
+        )
+
+
+def ports(scene: Scene) -> Iterator[Finding]:
+    """No port is taken for a multicast router's unless there is one."""
+    for spoke in scene.spokes:
+        port = scene.end(scene.hub, spoke.name)
+        if port is not None and scene.planned and port.port.get("IFLA_BRPORT_MULTICAST_ROUTER") == ALWAYS_A_ROUTER:
+            yield Finding(
+                "router-port",
+                scene.hub.name,
+                port.name,
+                f"{port.name} of the hub is taken for a multicast router's port: {spoke.name} gets every group",
+                "mcast_router 2",
+                f"ip link set {port.name} type bridge_slave mcast_router 1",
+                ("SNOOP-02",),
+            )
+
+
+def queriers(scene: Scene) -> Iterator[Finding]:
+    """Nobody asks for members but the hub, and nobody's firewall drops its questions."""
+    if not _parameter(scene, "QUERIER"):
+        yield from _elsewhere(scene)
+    for host in scene.hosts.values():
+        for rule in host.firewall:
+            if rule.get("verdict") in DROPPING and FROM_NOBODY.search(str(rule.get("rule") or "")):
+                yield Finding(
+                    "queries-filtered",
+                    host.name,
+                    host.plan.device,
+                    f"{host.name}'s firewall drops what comes from 0.0.0.0, as the questions of a bridge do (RFC 4541)",
+                    quoted(rule),
+                    inserted(rule, ("-p igmp", "ip protocol igmp")),
+                    ("SNOOP-04", "SNOOP-06"),
+                )
+
+
+def _elsewhere(scene: Scene) -> Iterator[Finding]:
+    asked = {entry["port"] for entry in scene.hub.readings.get("mdb_routers", ())}
+    older = {host.name: version for host in scene.hosts.values() if (version := _version(host)) < NEWEST}
+    for spoke in scene.spokes:
+        port = scene.end(scene.hub, spoke.name)
+        if port is None or port.name not in asked or port.port.get("IFLA_BRPORT_MULTICAST_ROUTER") == ALWAYS_A_ROUTER:
+            continue
+        spoken = ", ".join(f"{name} speaks IGMPv{version}" for name, version in older.items())
+        yield Finding(
+            "querier-elsewhere",
+            spoke.name,
+            spoke.plan.device,
+            f"a querier or multicast router on {spoke.name}: because of it {scene.topology.bridge} prunes groups",
+            f"{port.name} of the hub is a router port since something came from there"
+            + (f"; {spoken}" if spoken else ""),
+            "ss -wap    (stop the program that asks; bridge and hosts forget it within seven minutes)",
+            ("SNOOP-01", "SNOOP-06"),
+        )
+
+
+def _version(host: HostScene) -> int:
+    return versions_of(host.igmp).get(host.plan.device, NEWEST)
+
+
+def unlisted(scene: Scene) -> Iterator[Finding]:
+    """Where the hub prunes, it lists every member."""
+    hub = scene.hub
+    if not (_parameter(scene, "SNOOPING") and _parameter(scene, "QUERIER")):
+        return
+    listed = {(entry["port"], entry["group"]) for entry in hub.readings["mdb"]}
+    for host in scene.hosts.values():
+        port = port_of(scene.topology, host.name)
+        joined = groups_of(host.igmp).get(host.plan.device, frozenset())
+        missing = sorted(group for group in joined if (port, group) not in listed and _is_listed(group))
+        if missing:
+            yield Finding(
+                "member-not-in-mdb",
+                hub.name,
+                port,
+                f"{host.name} is a member of {', '.join(missing)}, and the hub, which prunes, does not know: its IGMP, "
+                "whose TTL is 1, does not get there",
+                f"/proc/net/igmp of {host.name} has it, the database of {scene.topology.bridge} has not",
+                f"ip link set {scene.topology.bridge} type bridge mcast_snooping 0",
+                ("SNOOP-05",),
+            )
+
+
+def _is_listed(group: str) -> bool:
+    return IPv4Address(group) not in NEVER_LISTED
+
+
+RULES = (bridge, ports, queriers, unlisted)
