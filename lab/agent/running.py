@@ -93,15 +93,26 @@ class Running:
     def stop(self, number: int = signal.SIGTERM) -> str:
         """Ends the program and what it started; returns all that it said.  Idempotent."""
         if self._pipe >= 0:
-            for chosen in (number, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, chosen)
-                if self._ended_within(LAST_BREATH):
-                    break
+            self._signal(number)
+            if number != signal.SIGKILL:
+                self._ended_within(LAST_BREATH)
+                self._signal(signal.SIGKILL)  # to what is left of it
             self._process.wait()
+            self._reap()
+            self._ended_within(LAST_BREATH)  # reads its last words
             os.close(self._pipe)
             self._pipe = -1
         return self._output.decode(errors="replace")
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def _reap(self) -> None:
+        """Its children, killed like itself, are this process's now: it is the first one here, and must bury them."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-self._process.pid, 0)
 
     def _ended_within(self, timeout: float) -> bool:
         """Whether every process that holds the output is gone in time (s)."""

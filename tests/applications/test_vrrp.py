@@ -30,8 +30,8 @@ def elect(vrrp, lab, preferred, other):
     vrrp.take_part(other, OTHER)
     vrrp.await_owners([preferred, other], {preferred.name})
     # who hears no advertisements takes the address only after a while: as long as these take
-    lab.forget()
-    vrrp.await_advertisements(preferred, lab.hub, vrrp.patience(OTHER))
+    so_far = vrrp.await_advertisements(preferred, lab.hub, 1)
+    vrrp.await_advertisements(preferred, lab.hub, len(so_far) + vrrp.patience(OTHER))
     vrrp.await_owners([preferred, other], {preferred.name})
 
 

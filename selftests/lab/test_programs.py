@@ -1,0 +1,110 @@
+"""
+Programs that keep running in a node: started with files of their own, awaited by what they say, gone with their node.
+
+    this process --execnet-- agent --starts--> program in a node, with an empty /run of its own
+"""
+
+import time
+
+import pytest
+
+from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable
+from lab.machines import program
+from lab.machines.node import Observed
+
+SOON = 5.0  # seconds; milliseconds in practice
+SHELL = {"package": "dash", "ready": "ready"}
+TELLS = """#!/bin/sh
+trap 'echo told; exit 3' TERM
+cat words; ls; ip -br link show type bridge; echo ready
+sleep 60 & wait
+"""
+
+
+def start(node, script="echo ready; sleep 60 & wait", **files):
+    return program.start(node, "sh", "-c", script, files=files, **SHELL)
+
+
+def test_it_runs_inside_the_node_with_its_files(lab):
+    """A program sees the devices of its node, and in its working directory the files that it was given alone."""
+    started = program.start(lab.hub.node, "sh", "tells", files={"tells": TELLS, "words": "hello\n"}, **SHELL)
+
+    lines = started.output().splitlines()
+    assert lines[:3] == ["hello", "tells", "words"]
+    assert "bridge0" in lines[3]
+
+
+def test_two_programs_do_not_see_each_others_files(lab):
+    """What one program leaves in /run, such as its process id, is not there for another."""
+    start(lab.hub.node, "echo 1 >/run/pid; echo ready; sleep 60 & wait")
+
+    other = start(lab.hub.node, "ls /run; echo ready; sleep 60 & wait")
+
+    assert other.output() == "ready\n"
+
+
+def test_words_are_awaited_one_after_the_other(lab):
+    """A wait begins where the one before ended: the same words, said once, are not found twice."""
+    started = start(lab.hub.node, "echo once; echo ready; sleep 60 & wait")
+
+    with pytest.raises(CheckFailed, match="did not say 'once' within 0 s; it said:\n  once\n  ready"):
+        started.await_output("once", within=0)
+
+
+def test_a_program_that_ends_is_not_waited_for(lab):
+    """A wait ends with the program, long before its deadline, and says with which status."""
+    before = time.monotonic()
+
+    with pytest.raises(EnvironmentProblem, match="did not say 'ready' before it ended with status 7; it said:\n  oh"):
+        start(lab.hub.node, "echo oh; exit 7")
+
+    assert time.monotonic() - before < program.READY
+
+
+def test_it_is_told_to_end_and_says_its_last_words(lab):
+    """Stopping sends the signal, waits for the end, and gives all that was said; once more changes nothing."""
+    started = program.start(lab.hub.node, "sh", "tells", files={"tells": TELLS, "words": ""}, **SHELL)
+
+    assert started.stop().endswith("told\n")
+    assert started.stop().endswith("told\n")
+
+
+def test_it_ends_with_its_lab(make_lab):
+    """Closing a lab ends its programs and what they started, also those that ignore being told to."""
+    lab = make_lab()
+    started = start(lab.hub.node, "trap '' TERM; sleep 60 & echo $!; echo ready; wait")
+    child = started.output().split()[0]
+
+    lab.close()
+
+    other = make_lab().hub.node.run("sh", "-c", f"kill -0 {child}")
+    assert other["status"] != 0
+
+
+def test_a_missing_program_is_named_with_its_package(lab):
+    """What is not installed is an environment's problem that says which package brings it."""
+    with pytest.raises(EnvironmentProblem, match="no-such-program is not installed") as refused:
+        program.start(lab.hub.node, "no-such-program", package="no-such-package")
+
+    assert "apt-get install --no-install-recommends no-such-package" in (refused.value.remedy or "")
+
+
+def test_nothing_is_started_on_a_host_that_is_only_looked_at(lab):
+    """A live host's node refuses to start programs."""
+    node = Observed("hub", lab.machine, lab.hub.node.handle)
+
+    with pytest.raises(NotApplicable, match="only looked at"):
+        program.start(node, "true", package="coreutils")
+
+
+def test_an_address_is_awaited(lab):
+    """An address that is there is found at once, one that is not by the deadline only, one that went is gone."""
+    node, address = lab.hub.node, lab.hub.address()
+
+    def waited(held, timeout=0.0):
+        return node.ask("wait_held", address=address, held=held, timeout=timeout)
+
+    assert (waited(True), waited(False)) == (True, False)
+    gone = {"device": lab.hub.plan.device, "address": str(lab.hub.plan.overlay)}
+    with node.changed(("addr_del", gone), ("addr_add", gone)):
+        assert (waited(True), waited(False, SOON)) == (False, True)
