@@ -7,6 +7,9 @@ that cannot be (`UsageProblem`), the overlay did not do what it must (`CheckFail
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class OvercastError(Exception):
     """Base of all.  `remedy` is the command (or sentence) that mends it, if one is known."""
@@ -34,4 +37,8 @@ class NotApplicable(OvercastError):
 
 
 class CheckFailed(OvercastError, AssertionError):
-    """The overlay did not do what a requirement says."""
+    """The overlay did not do what a requirement says.  `paths`: how far what was sent came (`probes.ways`), as data."""
+
+    def __init__(self, message: str, *, remedy: str | None = None, paths: Sequence[Mapping[str, Any]] = ()) -> None:
+        super().__init__(message, remedy=remedy)
+        self.paths = tuple(paths)

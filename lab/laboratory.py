@@ -9,13 +9,14 @@ A lab: a cloud network, hosts on it, the overlay on them, and the probes.
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import Any
 
-from lab.errors import EnvironmentProblem, NotApplicable
+from lab.errors import EnvironmentProblem, MachineLost, NotApplicable
 from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
 from lab.machines.node import Node, ask_all
@@ -27,10 +28,10 @@ from lab.probes.listening import Listening
 from lab.underlay import fabric, ipv6
 from lab.underlay.cloud import Cloud
 
+MOST_ENDED = 16  # listenings that are remembered, for the evidence of a failure
 SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds
 
 NOT_ON_THE_OVERLAY = IPv4Interface("0.0.0.0/32")
-Observer = Callable[[Listening], None]
 
 
 class Lab:
@@ -41,7 +42,8 @@ class Lab:
         self.nodes = dict(nodes)
         self.has_overlay = True
         self.plans: dict[str, NodePlan] = {plan.name: plan for plan in topology.nodes}
-        self.observers: list[Observer] = []
+        self.ended: collections.deque[Listening] = collections.deque(maxlen=MOST_ENDED)
+        """What was listened to since `forget`, the last one last."""
         self._listening: list[Listening] = []
         self._closed = False
         self.hosts: dict[str, Host] = {}
@@ -104,6 +106,7 @@ class Lab:
             self.plans,
             names,
             tapped=self.tapped,
+            topology=self.topology,
             on_exit=self._ended,
             **fields,
         )
@@ -114,6 +117,7 @@ class Lab:
         """The taps forget what they saw: a new test begins."""
         sightings.forget(self.tapped)
         self._listening.clear()
+        self.ended.clear()
 
     def frames(self, tags: Sequence[bytes] | None = None) -> list[sightings.Sighting]:
         """Every frame that the taps saw since `forget`, in order of kernel time."""
@@ -193,15 +197,22 @@ class Lab:
 
     def _ended(self, listening: Listening) -> None:
         self._listening.remove(listening)
-        for observer in self.observers:
-            observer(listening)
+        self.ended.append(listening)
 
 
-def build(machine: Machine, topology: Topology, underlay: Underlay, *, overlay: bool = True) -> Lab:
+def build(
+    machine: Machine,
+    topology: Topology,
+    underlay: Underlay,
+    *,
+    overlay: bool = True,
+    failed: Callable[[Lab], None] = lambda lab: None,
+) -> Lab:
     """
     Builds a lab on a machine in one round trip for the namespaces and one for everything in them.
 
-    `overlay` False leaves the hosts as a cloud hands them out.  Whatever fails, nothing is left.
+    `overlay` False leaves the hosts as a cloud hands them out.  Whatever fails, nothing is left; `failed` may look at
+    what there is before it goes.
     """
     names = fabric.stacks(topology, underlay)
     handles = machine.call("node_create", names=list(names))
@@ -213,7 +224,9 @@ def build(machine: Machine, topology: Topology, underlay: Underlay, *, overlay: 
         _settle(topology, underlay, nodes)
         if overlay and topology.ipv6:
             _settle_ipv6(topology, nodes)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, (OSError, EnvironmentProblem)) and not isinstance(error, MachineLost):
+            failed(lab)
         lab.close()
         raise
     return lab

@@ -13,15 +13,15 @@ the node is listed in `unproved`.  FENCE_GRACE bounds the wait where they cannot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
 from lab.errors import CheckFailed, NotApplicable
 from lab.machines.base import call
 from lab.machines.node import Node, ask_all
-from lab.model import Network, NodePlan
-from lab.probes import ipv6, markers, options, options6, sightings
+from lab.model import Network, NodePlan, Topology
+from lab.probes import ipv6, markers, options, options6, sightings, ways
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.payloads import fresh_port, tag_of, unique
 
@@ -58,6 +58,7 @@ class Listening:
         share: Literal["address", "port"] = "address",
         all_groups: bool | None = None,
         grace: float = FENCE_GRACE,
+        topology: Topology | None = None,
         on_exit: Callable[[Listening], None] = lambda listening: None,
     ) -> None:
         self.at = tuple(at)
@@ -66,7 +67,7 @@ class Listening:
         self.sent: list[Sent] = []
         self.datagrams: dict[str, tuple[Datagram, ...]] = {}
         self.unproved: frozenset[str] = frozenset()
-        self._nodes, self._plans = nodes, plans
+        self._nodes, self._plans, self._topology = nodes, plans, topology
         self._tapped = list(tapped)
         self._groups = (group,) if isinstance(group, str) else tuple(group or ())
         self._joined = self._groups if join else ()
@@ -232,9 +233,13 @@ class Listening:
         sent = [payload for stimulus in self.sent for payload in stimulus.payloads]
         if not sent:
             raise CheckFailed("nothing was sent inside the block: there is nothing to judge")
-        problems = [problem for name, copies in expected.items() for problem in self._problems(name, copies, sent)]
-        if problems:
-            raise CheckFailed("\n".join([self._stimulus(), *problems, *self._paths()]))
+        problems = {name: self._problems(name, copies, sent) for name, copies in expected.items()}
+        if any(problems.values()):
+            followed = self.paths(expected)
+            said = [line for lines in problems.values() for line in lines]
+            seen = self._seen([path for path in followed if problems[path.receiver]])
+            text = "\n".join([self._stimulus(), *said, *seen])
+            raise CheckFailed(text, paths=[path.data() for path in followed])
 
     def _problems(self, name: str, copies: int, sent: list[bytes]) -> list[str]:
         heard = [datagram.payload for datagram in self.datagrams[name]]
@@ -259,9 +264,22 @@ class Listening:
             for sent in self.sent
         )
 
-    def _paths(self) -> list[str]:
-        seen = sightings.path(self.sightings()) if self._tapped else "not captured, which needs root"
-        lines = [f"  seen: {seen}"]
+    def paths(self, expected: Mapping[str, int] | None = None) -> list[ways.Path]:
+        """How far what was sent came on its way to each node; none where nothing can be captured."""
+        if self._topology is None or not self._tapped or not self.sent:
+            return []
+        heard = {name: self.datagrams.get(name, ()) for name in self.at if expected is None or name in expected}
+        one_clock = markers.one_kernel(self._nodes.values())
+        seen = self.sightings()
+        return ways.paths(self._topology, self.sent, self.network, heard, seen, one_clock=one_clock, expected=expected)
+
+    def _seen(self, followed: Sequence[ways.Path]) -> list[str]:
+        """The paths to the nodes that did not hear what they must; where none can be followed, every place seen."""
+        if followed:
+            lines = [f"  {path}" for path in followed]
+        else:
+            seen = sightings.path(self.sightings()) if self._tapped else "not captured, which needs root"
+            lines = [f"  seen: {seen}"]
         if self.unproved:
             lines.append(
                 f"  unicast on the same way did not arrive at {', '.join(sorted(self.unproved))} "

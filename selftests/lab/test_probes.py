@@ -7,7 +7,7 @@ The probes: what is heard is told from what is lost, doubled, altered or uninvit
 import pytest
 
 from lab.errors import CheckFailed
-from lab.probes import echo
+from lab.probes import echo, ways
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.listening import Listening
 from lab.probes.payloads import TAG_SIZE, unique
@@ -137,7 +137,25 @@ def test_a_failed_delivery_says_where_it_was_seen_last(lab):
 
     with pytest.raises(CheckFailed) as failed:
         heard.exactly_once(at=["spoke2"])
-    assert str(failed.value).splitlines()[2].endswith("hub bridge0 in")
+    assert str(failed.value).splitlines()[2].endswith(f"never at {port}")
+    (path,) = failed.value.paths
+    assert [(leg["node"], leg["interface"]) for leg in path["legs"] if leg["seen"]][-1] == (
+        "hub",
+        lab.topology.tunnel_of("spoke1").hub_device,
+    )
+    assert all(leg["after"] >= 0 for leg in path["legs"][1:] if leg["seen"])
+
+
+def test_the_path_of_what_arrived_ends_at_the_socket(lab):
+    """Every place of the way is on the path in its order, with the time that each leg took."""
+    with lab.listen(["hub", "spoke2"]) as heard:
+        lab["spoke1"].udp.send(to=lab.everyone)
+
+    paths = {path.receiver: path for path in heard.paths()}
+    planned = [(place.node, place.interface) for place in ways.way(lab.topology, "spoke1", "spoke2")]
+    walked = [(leg.node, leg.interface) for leg in paths["spoke2"].legs if leg.node in lab.hosts]
+    assert walked == planned
+    assert [(path.heard, path.expected) for path in paths.values()] == [(1, 1), (1, 1)]
 
 
 def test_the_pingers_own_answer_is_kept_apart(lab):

@@ -1,0 +1,202 @@
+"""
+Ways: the places that a datagram must pass from one host to another, and how far along them it was seen.
+
+    spoke1 gretap1 out | spoke1 ens3 out | (cloud) | hub ens3 in | hub gretap1 in | hub gretap2 out | hub ens3 out |
+    (cloud) | spoke2 ens3 in | spoke2 gretap2 in | spoke2's socket
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from typing import Any, Literal
+
+from lab.model import Network, Topology
+from lab.probes.datagrams import Datagram, Sent
+from lab.probes.payloads import tag_of
+from lab.probes.sightings import Sighting
+
+OUTER_HEADERS = 54  # octets: Ethernet and IPv6
+Stage = Literal["sending", "encapsulation", "cloud", "decapsulation", "forwarding", "delivery"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """An interface that a datagram passes in one direction; `stage` is what has to happen for it to get there."""
+
+    node: str
+    interface: str
+    outgoing: bool
+    stage: Stage
+    carrier_to: str = ""
+    """The outer destination address where it is carried in a tunnel's packet."""
+
+    def __str__(self) -> str:
+        return f"{self.node} {self.interface}" if self.interface else f"{self.node}'s socket"
+
+    def matches(self, sighting: Sighting) -> bool:
+        """Whether a frame was seen here."""
+        if (sighting.node, sighting.interface, sighting.outgoing) != (self.node, self.interface, self.outgoing):
+            return False
+        return carried_to(sighting, self.carrier_to) if self.carrier_to else sighting.carrier is None
+
+
+def carried_to(sighting: Sighting, address: str) -> bool:
+    """Whether a frame is a tunnel's packet to an address: the hub sends a copy to each spoke by one NIC."""
+    return sighting.carrier is not None and ip_address(address).packed in sighting.frame[:OUTER_HEADERS]
+
+
+def way(topology: Topology, sender: str, receiver: str, network: Network = "overlay") -> list[Place]:
+    """The places between two hosts, the receiver's socket last."""
+    hub, start, end = topology.hub, topology.node(sender), topology.node(receiver)
+    socket = Place(end.name, "", False, "delivery")
+    if network == "underlay":
+        return [Place(start.name, start.nic, True, "sending"), Place(end.name, end.nic, False, "cloud"), socket]
+    places = [Place(start.name, start.device, True, "sending")]
+    if not start.is_hub:
+        port = topology.tunnel_of(sender).hub_device
+        places += [
+            Place(start.name, start.nic, True, "encapsulation", hub.address("underlay")),
+            Place(hub.name, hub.nic, False, "cloud", hub.address("underlay")),
+            Place(hub.name, port, False, "decapsulation"),
+        ]
+        if end.is_hub:
+            places.append(Place(hub.name, hub.device, False, "forwarding"))
+    if not end.is_hub:
+        port = topology.tunnel_of(receiver).hub_device
+        places += [
+            Place(hub.name, port, True, "forwarding"),
+            Place(hub.name, hub.nic, True, "encapsulation", end.address("underlay")),
+            Place(end.name, end.nic, False, "cloud", end.address("underlay")),
+            Place(end.name, end.device, False, "decapsulation"),
+        ]
+    return [*places, socket]
+
+
+@dataclass(frozen=True)
+class Leg:
+    """
+    A place where a datagram was seen, or the one where it was not (`seen` False, the end of its path).
+
+    `after` is the time since the leg before in us, None where their clocks differ; `copies` how often it was there.
+    """
+
+    node: str
+    interface: str
+    direction: str
+    carrier: str
+    seen: bool = True
+    copies: int = 1
+    after: float | None = None
+
+    def __str__(self) -> str:
+        where = self.interface or "its socket"
+        if not self.seen:
+            return f"never at {where}"
+        later = f" +{self.after:.0f} us" if self.after is not None else ""
+        return where + later + (f" x{self.copies}" if self.copies > 1 else "")
+
+
+@dataclass(frozen=True)
+class Path:
+    """How far one datagram came on its way to one receiver, which was to hear `expected` copies and heard `heard`."""
+
+    sender: str
+    receiver: str
+    to: str
+    legs: tuple[Leg, ...]
+    expected: int
+    heard: int
+
+    def __str__(self) -> str:
+        nodes = itertools.groupby(self.legs, key=lambda leg: leg.node)
+        way = " → ".join(f"{node} {', '.join(str(leg) for leg in legs)}" for node, legs in nodes)
+        return f"to {self.receiver}: {way or 'never seen anywhere'}"
+
+    def data(self) -> dict[str, Any]:
+        """Builtins, for whoever draws it."""
+        return {**vars(self), "legs": [dict(vars(leg)) for leg in self.legs]}
+
+
+def paths(
+    topology: Topology,
+    sent: Sequence[Sent],
+    network: Network,
+    heard: Mapping[str, Sequence[Datagram]],
+    seen: Sequence[Sighting],
+    *,
+    one_clock: bool,
+    expected: Mapping[str, int] | None = None,
+) -> list[Path]:
+    """
+    One path for each receiver: of the first datagram that it did not hear as often as expected, or of the first.
+
+    `one_clock`: all nodes are of one kernel, so that times at different nodes can be compared.
+    """
+    found = []
+    for receiver, datagrams in heard.items():
+        copies = (expected or {}).get(receiver, 1)
+        payloads = [datagram.payload for datagram in datagrams]
+        stimuli = [(one, payload) for one in sent if one.node != receiver for payload in one.payloads]
+        wrong = [(one, payload) for one, payload in stimuli if payloads.count(payload) != copies]
+        for one, payload in (wrong or stimuli)[:1]:
+            arrived = [datagram for datagram in datagrams if datagram.payload == payload]
+            tagged = [sighting for sighting in seen if tag_of(payload) in sighting.frame]
+            steps = _steps(topology, way(topology, one.node, receiver, network), tagged, arrived)
+            legs = _timed(steps, one_clock=one_clock)
+            found.append(Path(one.node, receiver, f"{one.to}:{one.port}", tuple(legs), copies, len(arrived)))
+    return found
+
+
+def _timed(steps: Sequence[tuple[Leg, int]], *, one_clock: bool) -> list[Leg]:
+    legs: list[Leg] = []
+    before: tuple[str, int] | None = None
+    for leg, time in steps:
+        after = None
+        if before is not None and time and (one_clock or leg.node == before[0]):
+            after = max(0, time - before[1]) / 1000
+        legs.append(replace(leg, after=after))
+        before = (leg.node, time) if time else before
+    return legs
+
+
+def _steps(
+    topology: Topology, places: Sequence[Place], seen: Sequence[Sighting], arrived: Sequence[Datagram]
+) -> list[tuple[Leg, int]]:
+    """Where it was seen and when, and the first place after the last one where it was not."""
+    hosts = {node.name for node in topology.nodes}
+    at = [[sighting for sighting in seen if place.matches(sighting)] for place in places]
+    last = max((number for number, found in enumerate(at) if found), default=-1)
+    if arrived:
+        last = len(places) - 1
+    steps: list[tuple[Leg, int]] = []
+    for place, found in list(zip(places, at, strict=True))[: last + 2]:
+        if place.stage == "cloud":
+            steps += _inside(hosts, seen, place)
+        if place.stage == "delivery" and arrived:
+            steps.append((Leg(place.node, "", "", "", copies=len(arrived)), arrived[0].time or 0))
+        elif found:
+            steps.append((_leg(found), found[0].time))
+        elif place is places[min(last + 1, len(places) - 1)]:
+            steps.append((Leg(place.node, place.interface, _direction(place), "", seen=False), 0))
+    return steps
+
+
+def _inside(hosts: Collection[str], seen: Sequence[Sighting], place: Place) -> list[tuple[Leg, int]]:
+    """Where the cloud's own network was seen to carry it to a place, each interface once."""
+    found: dict[tuple[str, str, bool], list[Sighting]] = {}
+    for sighting in seen:
+        if sighting.node not in hosts and (not place.carrier_to or carried_to(sighting, place.carrier_to)):
+            found.setdefault((sighting.node, sighting.interface, sighting.outgoing), []).append(sighting)
+    return [(_leg(copies), copies[0].time) for copies in found.values()]
+
+
+def _leg(found: Sequence[Sighting]) -> Leg:
+    first = found[0]
+    return Leg(first.node, first.interface, first.direction, first.carrier or "", copies=len(found))
+
+
+def _direction(place: Place) -> str:
+    return "out" if place.outgoing else "in" if place.interface else ""
