@@ -51,16 +51,16 @@ def bridge(scene: Scene) -> Iterator[Finding]:
     hub, topology = scene.hub, scene.topology
     device = hub.device
     if device is None or device.kind != "bridge":
-        ports = " && ".join(
-            f"ip link set {tunnel.hub_device} up master {topology.bridge}" for tunnel in topology.tunnels
-        )
+        # a tunnel that is missing too is made a port when it is made
+        joined = [tunnel.hub_device for tunnel in topology.tunnels if tunnel.hub_device in hub.seen.devices]
+        ports = "".join(f"ip link set {name} up master {topology.bridge} && " for name in joined)
         yield Finding(
             "bridge-missing",
             hub.name,
             topology.bridge,
             f"the hub has no bridge {topology.bridge}",
             f"its devices are {', '.join(hub.seen.devices)}",
-            f"ip link add {topology.bridge} type bridge && {ports} && ip link set {topology.bridge} up && "
+            f"ip link add {topology.bridge} type bridge && {ports}ip link set {topology.bridge} up && "
             f"{commands.address(hub.plan)} && {commands.route(topology, hub.plan)}",
             ("HUB-02", "BCAST-01"),
         )
@@ -169,9 +169,8 @@ def _state(scene: Scene, port: Device, spoke: str) -> Iterator[Finding]:
         port.name,
         f"{port.name} of the hub, the port to {spoke}, is {STATES.get(int(state), state)} and forwards nothing",
         f"port state {STATES.get(int(state), state)}, STP {'on' if stp else 'off'}",
-        f"ip link set {scene.topology.bridge} type bridge stp_state 0"
-        if stp
-        else f"bridge link set dev {port.name} state {FORWARDING}",
+        (f"ip link set {scene.topology.bridge} type bridge stp_state 0 && " if stp else "")
+        + f"bridge link set dev {port.name} state {FORWARDING}",
         ("HUB-02", "FAULT-07"),
     )
 

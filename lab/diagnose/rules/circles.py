@@ -1,0 +1,96 @@
+"""Rules of circles: bridges that are joined by more than one way, where nobody speaks spanning tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import Finding
+from lab.overlay import commands
+from lab.overlay.readback import Device
+
+STP = "IFLA_BR_STP_STATE"
+
+
+class End(NamedTuple):
+    """One end of a tunnel that is a port of a bridge."""
+
+    host: HostScene
+    device: Device
+
+    @property
+    def bridge(self) -> tuple[str, str]:
+        return self.host.name, str(self.device.master)
+
+    def __str__(self) -> str:
+        return f"{self.device.name} of {self.host.name} (port of {self.device.master})"
+
+
+def loops(scene: Scene) -> Iterator[Finding]:
+    """A tunnel between two bridges that are joined without it: what is broadcast goes round for ever."""
+    joined: dict[tuple[str, str], tuple[str, str]] = {}
+    for near, far in sorted(_links(scene), key=lambda ends: not all(_planned(scene, end) for end in ends)):
+        one, other = _root(joined, near.bridge), _root(joined, far.bridge)
+        if one != other:
+            joined[one] = other
+        elif not (_speaks_stp(near) or _speaks_stp(far)):
+            yield Finding(
+                "loop",
+                near.host.name,
+                near.device.name,
+                f"{near.device.name} of {near.host.name} closes a circle: {far.host.name} is reached without it too",
+                f"{near} to {far}, both without STP; {_copies(scene)}",
+                f"ip link del {near.device.name}",
+                ("FAULT-06", "HUB-04"),
+            )
+
+
+def _links(scene: Scene) -> Iterator[tuple[End, End]]:
+    """The tunnels whose both ends are up and ports of a bridge, each once."""
+    ends = [
+        End(host, device)
+        for host in scene.hosts.values()
+        for device in host.seen.devices.values()
+        if device.tunnel is not None and device.tunnel.remote and device.up and device.master
+    ]
+    for position, near in enumerate(ends):
+        for far in ends[position + 1 :]:
+            if _meet(near, far):
+                yield near, far
+
+
+def _meet(near: End, far: End) -> bool:
+    here, there = near.device.tunnel, far.device.tunnel
+    if here is None or there is None or (here.kind, here.vni) != (there.kind, there.vni):
+        return False
+    addressed = (here.remote, there.remote) == (far.host.plan.endpoint, near.host.plan.endpoint)
+    return addressed and here.output_key == there.input_key
+
+
+def _planned(scene: Scene, end: End) -> bool:
+    host = end.host.plan
+    spokes = [spoke.name for spoke in scene.spokes] if host.is_hub else [host.name]
+    return end.device.name in [commands.device_of(scene.topology, host, spoke) for spoke in spokes]
+
+
+def _root(joined: dict[tuple[str, str], tuple[str, str]], bridge: tuple[str, str]) -> tuple[str, str]:
+    while bridge in joined:
+        bridge = joined[bridge]
+    return bridge
+
+
+def _speaks_stp(end: End) -> bool:
+    bridge = end.host.seen.devices.get(str(end.device.master))
+    return bridge is not None and bool(bridge.details.get(STP))
+
+
+def _copies(scene: Scene) -> str:
+    most = max(
+        (count for one in scene.trial.exchanges for name in one.receivers for count in one.copies(name).values()),
+        default=0,
+    )
+    return f"a datagram of the trial was heard up to {most} times"
+
+
+RULES = (loops,)
