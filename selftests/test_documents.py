@@ -1,0 +1,137 @@
+"""
+What the documents say and a machine can check: links that lead somewhere, options that exist, findings all described.
+
+    lab/diagnose, lab/overlay/understanding.py -- the codes of findings --> docs/troubleshooting.md
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from lab.diagnose.legs import Stage
+from lab.diagnose.rules.tunnels import COMPARED
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
+GUIDES = tuple(path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "requirements.md"))
+
+FINDERS = (
+    *sorted((ROOT / "lab/diagnose/rules").glob("*.py")),
+    ROOT / "lab/diagnose/explain.py",
+    ROOT / "lab/overlay/understanding.py",
+)
+CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
+BEGINNINGS = tuple(beginning for beginning, _, _ in COMPARED)
+FAMILIES = {
+    "{}-mismatch": tuple(f"{beginning}-mismatch" for beginning in BEGINNINGS),
+    "{}-not-as-planned": tuple(f"{beginning}-not-as-planned" for beginning in BEGINNINGS),
+    "tunnel-{}-mismatch": ("tunnel-checksum-mismatch", "tunnel-sequence-mismatch"),
+    "lost-at-{}": tuple(f"lost-at-{stage}" for stage in get_args(Stage)),
+    "partly-lost-at-{}": tuple(f"partly-lost-at-{stage}" for stage in get_args(Stage)),
+}
+"""Codes that are put together where they are found: the pattern, and what it comes to."""
+NO_CODES = frozenset(BEGINNINGS)
+"""Words of those files that look like a code."""
+
+
+def codes_in(path: Path) -> set[str]:
+    """The codes of a module: what its findings begin with, and whatever in it is spelled like one (tables of them)."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding":
+            found |= set(_said(path, node.args[0]))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
+            found.add(node.value)
+    return found - NO_CODES
+
+
+def _said(path: Path, code: ast.expr) -> Iterator[str]:
+    if isinstance(code, ast.Constant):
+        yield str(code.value)
+    elif isinstance(code, ast.IfExp):
+        yield from _said(path, code.body)
+        yield from _said(path, code.orelse)
+    elif isinstance(code, ast.JoinedStr):
+        pattern = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in code.values)
+        assert pattern in FAMILIES, f"{path.name}: say in FAMILIES which codes {pattern!r} comes to"
+        yield from FAMILIES[pattern]
+
+
+def described() -> list[str]:
+    """The codes in the first column of the tables of findings."""
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    section = text[text.index("\n## Findings\n") :]
+    section = section[: section.find("\n## ", 1)] if "\n## " in section[1:] else section
+    rows = re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE)
+    return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
+
+
+def test_every_finding_is_described() -> None:
+    """docs/troubleshooting.md says of every code that a rule can find what it means, and of no other."""
+    found = set().union(*(codes_in(path) for path in FINDERS))
+
+    assert len(found) > 100
+    assert sorted(found - set(described())) == [], "docs/troubleshooting.md has no row for these findings"
+    assert sorted(set(described()) - found) == [], "docs/troubleshooting.md has rows for findings that no rule makes"
+    assert len(described()) == len(set(described()))
+
+
+def headings(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    """Every relative link of a document leads to a file that exists, and to a heading that it has."""
+    astray = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (path.parent / name).resolve() if name else path
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            astray.append(link)
+
+    assert astray == []
+
+
+def commands(path: Path) -> list[str]:
+    """The lines of a document's code that run pytest or ./overcast."""
+    text = path.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```.*?$(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"^    .+$", text, re.MULTILINE)
+    lines = [line for block in (*fenced, *indented) for line in block.splitlines()]
+    inline = re.findall(r"`([^`\n]+)`", text)
+    return [line.partition("#")[0] for line in (*lines, *inline) if re.search(r"(\bpytest|\./overcast) +\S", line)]
+
+
+def test_options_exist() -> None:
+    """Every option of a documented command is one that pytest or `./overcast doctor` knows."""
+    told = ""
+    for words in (["pytest", "--help"], ["lab", "doctor", "--help"]):
+        asked = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        told += asked.stdout
+    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", told))
+
+    used = {
+        (str(path.relative_to(ROOT)), option)
+        for path in GUIDES
+        for command in commands(path)
+        for option in re.findall(r"(?<=\s)--?[a-z][\w-]*", command.partition(" -- ")[0])
+    }
+    assert {("README.md", "--inject"), ("README.md", "--hosts")} <= used
+    assert sorted((name, option) for name, option in used if option not in known) == []
