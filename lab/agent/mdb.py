@@ -8,6 +8,7 @@ like any other.  Sources: linux/if_bridge.h, br_mdb.c.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 import time
@@ -30,11 +31,17 @@ Entry = dict[str, Any]
 
 def entries(transport: Transport) -> list[Entry]:
     """Every IPv4 entry of every bridge: `bridge` and `port` by name, `group`, `source` (None: any), `permanent`."""
-    return [
-        entry
-        for message in transport.raw_dump(GETMDB, struct.pack("=BxxxI", socket.AF_BRIDGE, 0))
-        for entry in _of_bridge(transport, message)
-    ]
+    return [entry for message in _databases(transport) for entry in _of_bridge(transport, message)]
+
+
+def _databases(transport: Transport) -> list[bytes]:
+    try:
+        return transport.raw_dump(GETMDB, struct.pack("=BxxxI", socket.AF_BRIDGE, 0))
+    except OSError as error:
+        # a kernel that has not loaded its bridge module, as a spoke's own, does not know the question
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return []
 
 
 def _of_bridge(transport: Transport, message: bytes) -> Iterator[Entry]:
@@ -66,7 +73,7 @@ def _of_bridge(transport: Transport, message: bytes) -> Iterator[Entry]:
 def routers(transport: Transport) -> list[Entry]:
     """The ports of every bridge that take a multicast router to be behind them: `bridge` and `port` by name."""
     found: list[Entry] = []
-    for message in transport.raw_dump(GETMDB, struct.pack("=BxxxI", socket.AF_BRIDGE, 0)):
+    for message in _databases(transport):
         (bridge,) = struct.unpack_from("=I", message, 4)
         for kind, table in attributes(message, 8):
             ports = [value for kind_of, value in attributes(table, 0) if kind_of == ROUTER_PORT]

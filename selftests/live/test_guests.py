@@ -23,6 +23,7 @@ from lab.model import Underlay
 from lab.providers import provider
 from selftests.live import guests_rig
 from selftests.live.guests_rig import GuestsRig
+from selftests.live.provision.runs import QUICK, Run
 from selftests.live.test_suite import run
 from selftests.machines.guests import Family, Owner
 
@@ -121,7 +122,7 @@ def test_the_articles_overlay_conforms(guests: GuestsRig, tmp_path: Path) -> Non
 
 
 def test_the_articles_multicast_route_is_found(guests: GuestsRig, tmp_path: Path) -> None:
-    """The article's literal 224.0.0.0/8 leaves most groups to the underlay: MCAST-08 fails, what it tried passes."""
+    """The article's literal 224.0.0.0/8 leaves most groups to the underlay: MCAST-08 says so, with what mends it."""
     type_in(guests, ARTICLES_MULTICAST)
     before = guests.state()
 
@@ -131,6 +132,35 @@ def test_the_articles_multicast_route_is_found(guests: GuestsRig, tmp_path: Path
     outcomes = {entry["id"]: entry["outcome"] for entry in result["requirements"]}
     assert outcomes["MCAST-08"] == "failed"
     assert {outcomes["MCAST-01"], outcomes["BCAST-01"]} == {"passed"}
+    assert {(finding["code"], finding["node"], finding["remedy"]) for finding in result["findings"]} == {
+        ("multicast-route-narrow", node, f"ip route replace 224.0.0.0/4 dev {device}")
+        for node, device in {"hub": "bridge0", "spoke1": "gretap1", "spoke2": "gretap2"}.items()
+    }
+    assert guests.differences(before, SECONDS) == []
+
+
+def test_an_overlay_for_the_length_of_a_run(guests: GuestsRig, tmp_path: Path) -> None:
+    """On machines as their cloud hands them out, --provision makes the overlay that conforms, and takes it away."""
+    before = guests.state()
+
+    done, result = run(guests, tmp_path, HOSTS, "--provision")
+
+    assert set(by_outcome(result, "MUST")) == {"passed", "not-applicable"}, done.stdout[-3000:] + done.stderr
+    assert set(by_outcome(result, "SHOULD")) == {"passed", "not-applicable"}
+    assert result["findings"] == []
+    assert guests.differences(before, 0.0) == []
+
+
+def test_the_controller_is_killed(guests: GuestsRig, tmp_path: Path) -> None:
+    """By SIGKILL in the middle of a test: within seconds the machines are as they were before --provision."""
+    before = guests.state()
+    held = Run(guests, tmp_path, *QUICK, "--tunnel=gretap", "-p", "selftests.lab.hold").until_ready()
+    try:
+        assert {line.partition(":")[0] for line in guests.differences(before, 0.0)} == set(guests.hosts)
+    finally:
+        held.process.kill()
+        held.process.communicate()
+
     assert guests.differences(before, SECONDS) == []
 
 
