@@ -22,6 +22,7 @@ AF_INET, AF_INET6 = 2, 10
 UNICAST, LOCAL_TABLE, MAIN_TABLE = 1, 255, 254
 ROUTE_TYPES = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # linux/rtnetlink.h
 READINGS = ("links", "bridge_ports", "addresses", "routes")
+RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
 IPV6_OFF = "net.ipv6.conf.default.disable_ipv6"
 SYSCTLS = (
     IPV6_OFF,
@@ -144,7 +145,7 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
     names: dict[int, str] = {link["index"]: str(link.get("IFLA_IFNAME")) for link in readings["links"]}
     ports = {port["index"]: port.get("IFLA_PROTINFO") or {} for port in readings["bridge_ports"]}
     devices = {names[link["index"]]: _device(link, names, ports.get(link["index"], {})) for link in readings["links"]}
-    ipv4 = [route for route in readings["routes"] if route["family"] == AF_INET]
+    ipv4 = [route for route in readings["routes"] if route["family"] == AF_INET and not route["flags"] & RTM_F_CLONED]
     return Seen(
         name=name,
         devices=devices,
