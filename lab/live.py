@@ -43,6 +43,8 @@ class LiveLab(Lab):
     ) -> None:
         super().__init__(machines[topology.hub.name], topology, underlay, nodes)
         self.machines = dict(machines)
+        self.prunes = False
+        """Whether the hub sends a group to the members alone that it has heard of."""
         self._rooted = all(machine.facts["uid"] == 0 for machine in machines.values())
 
     @property
@@ -64,7 +66,14 @@ class LiveLab(Lab):
         return super().frames(tags)
 
     def listen(self, *positional: Any, **fields: Any) -> Listening:
-        return super().listen(*positional, **{"grace": LIVE_GRACE, **fields})
+        heard_of = {"on_entry": self._await_listed} if self.prunes else {}
+        return super().listen(*positional, **{"grace": LIVE_GRACE, **heard_of, **fields})
+
+    def _await_listed(self, listening: Listening) -> None:
+        """Waits for the reports of who has just joined; of one that does not come the test has to tell."""
+        ports = [snooping.port_of(self.topology, name) for name in listening.at]
+        for group in filter(snooping.is_listed, listening.joined):
+            self.hub.node.ask("wait_mdb", group=group, ports=ports, present=True, timeout=LIVE_GRACE)
 
     def remake_tunnel(self, *positional: Any, **options: Any) -> None:
         raise NotApplicable("the tunnels of live hosts are not this run's to change")
@@ -93,6 +102,7 @@ def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
         return Looked(None, understood.findings, seen)
     kept = {node.name: nodes[node.name] for node in understood.topology.nodes}
     lab = LiveLab(machines, understood.topology, underlay, kept)
+    lab.prunes = snooping.prunes(seen[lab.hub.name].devices[lab.topology.bridge].details)
     _use_up_errors(lab)
     return Looked(lab, understood.findings, seen)
 

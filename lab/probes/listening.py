@@ -59,6 +59,7 @@ class Listening:
         all_groups: bool | None = None,
         grace: float = FENCE_GRACE,
         topology: Topology | None = None,
+        on_entry: Callable[[Listening], None] = lambda listening: None,
         on_exit: Callable[[Listening], None] = lambda listening: None,
     ) -> None:
         self.at = tuple(at)
@@ -73,7 +74,7 @@ class Listening:
         self._joined = self._groups if join else ()
         self._bind, self._source, self._interface = bind, source, interface
         self._share, self._all_groups = share, all_groups
-        self._grace, self._on_exit = grace, on_exit
+        self._grace, self._on_entry, self._on_exit = grace, on_entry, on_exit
         self._is_ipv6 = bool(self._groups) and options6.is_ipv6(self._groups[0])
         self._link_locals: dict[str, ipv6.LinkLocal] = {}
         self._sockets: dict[str, int] = {}
@@ -96,6 +97,7 @@ class Listening:
         opened = ask_all(calls)
         self._sockets = dict(zip(self.at, opened, strict=False))
         self._fences = dict(zip(fenced, opened[len(self.at) :], strict=False))
+        self._on_entry(self)
         return self
 
     def __exit__(
@@ -205,6 +207,11 @@ class Listening:
                 self._nodes[name].machine.call(
                     "set_option", endpoint=self._sockets[name], level=level, option=option, value=value
                 )
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """The groups that the sockets are members of."""
+        return self._joined
 
     # what was heard
 

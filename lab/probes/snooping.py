@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, ip_address
+from typing import Any
 
 from lab.errors import CheckFailed
 from lab.machines.node import Node
@@ -14,6 +16,8 @@ from lab.probes.echo import checksum
 LISTED_DEADLINE = 2.0  # seconds; a report leaves within two ticks of its host's clock, an entry goes when it is told to
 QUERY, V2_REPORT = 0x11, 0x16
 VERSION_2 = 2
+IPV4 = 4
+LINK_LOCAL = IPv4Network("224.0.0.0/24")
 TOS, TTL, IGMP = 0xC0, 1, 2
 ROUTER_ALERT = bytes.fromhex("94040000")
 HEADER = 24  # octets of an IPv4 header with Router Alert
@@ -22,6 +26,17 @@ HEADER = 24  # octets of an IPv4 header with Router Alert
 def port_of(topology: Topology, host: str) -> str:
     """The bridge's port behind which a host is; the bridge itself for the hub."""
     return topology.bridge if host == topology.hub.name else topology.tunnel_of(host).hub_device
+
+
+def prunes(parameters: Mapping[str, Any]) -> bool:
+    """Whether a bridge with these parameters (IFLA_BR_*) sends groups to their members alone."""
+    return bool(parameters.get("IFLA_BR_MCAST_SNOOPING") and parameters.get("IFLA_BR_MCAST_QUERIER"))
+
+
+def is_listed(group: str) -> bool:
+    """Whether bridges list a group of IPv4: not those that they flood in any case (RFC 4541 section 2.1.2)."""
+    address = ip_address(group)
+    return address.version == IPV4 and address not in LINK_LOCAL
 
 
 def listed(node: Node, group: str) -> set[str]:

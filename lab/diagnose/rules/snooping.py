@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
 
 from lab.diagnose.rules.firewall import DROPPING, inserted, quoted
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.probes.membership import groups_of
-from lab.probes.snooping import port_of, versions_of
+from lab.probes.snooping import is_listed, port_of, prunes, versions_of
 
 ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
 LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; below the first nobody made them
 NEWEST = 3
-NEVER_LISTED = IPv4Network("224.0.0.0/24")
 FROM_NOBODY = re.compile(r"(-s|saddr) 0\.0\.0\.0(/32)?( |$)")
 
 
@@ -131,13 +129,13 @@ def _version(host: HostScene) -> int:
 def unlisted(scene: Scene) -> Iterator[Finding]:
     """Where the hub prunes, it lists every member."""
     hub = scene.hub
-    if not (_parameter(scene, "SNOOPING") and _parameter(scene, "QUERIER")):
+    if hub.device is None or not prunes(hub.device.details):
         return
     listed = {(entry["port"], entry["group"]) for entry in hub.readings["mdb"]}
     for host in scene.hosts.values():
         port = port_of(scene.topology, host.name)
         joined = groups_of(host.igmp).get(host.plan.device, frozenset())
-        missing = sorted(group for group in joined if (port, group) not in listed and _is_listed(group))
+        missing = sorted(group for group in joined if (port, group) not in listed and is_listed(group))
         if missing:
             yield Finding(
                 "member-not-in-mdb",
@@ -149,10 +147,6 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
                 f"ip link set {scene.topology.bridge} type bridge mcast_snooping 0",
                 ("SNOOP-05",),
             )
-
-
-def _is_listed(group: str) -> bool:
-    return IPv4Address(group) not in NEVER_LISTED
 
 
 RULES = (bridge, ports, queriers, unlisted)
