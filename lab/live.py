@@ -20,7 +20,7 @@ from lab.machines.node import Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.understanding import understand
-from lab.probes import options
+from lab.probes import options, snooping
 from lab.probes.listening import Listening
 from lab.probes.sightings import Sighting
 from lab.underlay.cloud import Cloud
