@@ -20,7 +20,7 @@ from lab.probes.payloads import TAG_SIZE, fresh_port, unique
 
 SIZE = 212  # octets of a datagram
 BURST = 100  # datagrams; the default receive buffer of a socket holds some 270 of them
-BURST_WITHIN = 2.0  # seconds; a few milliseconds in practice
+BURST_WITHIN = 5.0  # seconds; a few milliseconds in practice
 _NUMBER = struct.Struct("!I")
 
 
