@@ -42,8 +42,8 @@ class Looking:
         """
         One kind of thing that is configured in a node, by the name of its reading.
 
-        `links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours`, `fdb`, `mdb`, `mdb_routers`, `vlans`,
-        `parameters`, `qdiscs`, `filters`.
+        `links`, `bridge_ports`, `addresses`, `routes`, `routes6`, `rules`, `neighbours`, `fdb`, `mdb`, `mdb_routers`,
+        `vlans`, `parameters`, `qdiscs`, `filters`.
         """
         decoded = DECODED.get(what)
         if decoded is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
+from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
 
 from lab.machines.base import Call
@@ -21,7 +21,7 @@ IFF_UP, IFF_NOARP, IFF_MULTICAST = 0x1, 0x80, 0x1000
 AF_INET, AF_INET6 = 2, 10
 UNICAST, LOCAL_TABLE, MAIN_TABLE = 1, 255, 254
 ROUTE_TYPES = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # linux/rtnetlink.h
-READINGS = ("links", "bridge_ports", "addresses", "routes")
+READINGS = ("links", "bridge_ports", "addresses", "routes", "routes6")
 RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
 IPV6_OFF = "net.ipv6.conf.default.disable_ipv6"
 SYSCTLS = (
@@ -96,6 +96,8 @@ class Seen:
     broadcasts: frozenset[str]
     sysctls: Mapping[str, str | None]
     addresses6: Sequence[tuple[str, IPv6Interface]] = ()
+    routes6: Sequence[tuple[IPv6Network, str]] = ()
+    """Destination and device of every route of IPv6 in the main table."""
 
     def addresses_of(self, device: str) -> list[IPv4Interface]:
         return [address for name, address in self.addresses if name == device]
@@ -117,13 +119,21 @@ class Seen:
         """
         The route of the main table that is taken: the longest match, of equal ones that with the lowest metric.
 
-        None too for an address of IPv6, whose routes are not read.
+        None too for an address of IPv6, of whose routes only the device is known (`device_to`).
         """
         if ":" in address:
             return None
         target = IPv4Network(address)
         matching = [route for route in self.routes if target.subnet_of(route.to)]
         return max(matching, key=lambda route: (route.to.prefixlen, -route.metric), default=None)
+
+    def device_to(self, address: str) -> str | None:
+        """The device that the route to an address of IPv4 or IPv6 leads out of."""
+        if ":" not in address:
+            route = self.route_to(address)
+            return route.device if route else None
+        matching = [(to.prefixlen, device) for to, device in self.routes6 if IPv6Address(address) in to]
+        return max(matching, default=(0, None))[1]
 
 
 def read(nodes: Sequence[Node]) -> dict[str, Seen]:
@@ -175,6 +185,11 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
             (names[entry["index"]], IPv6Interface(f"{entry['IFA_ADDRESS']}/{entry['prefixlen']}"))
             for entry in readings["addresses"]
             if entry["family"] == AF_INET6
+        ],
+        routes6=[
+            (IPv6Network(f"{route.get('RTA_DST', '::')}/{route['dst_len']}"), names[route["RTA_OIF"]])
+            for route in readings.get("routes6", ())
+            if route.get("RTA_TABLE", route["table"]) == MAIN_TABLE and route.get("RTA_OIF") in names
         ],
     )
 

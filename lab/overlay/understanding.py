@@ -331,8 +331,7 @@ def _nic(seen: Seen, tunnel: Device) -> str:
     end = tunnel.tunnel
     if end is not None and end.local and (device := seen.device_with(end.local)):
         return device
-    route = seen.route_to(end.remote) if end and end.remote else None
-    return route.device if route and route.device else "ens3"
+    return (seen.device_to(end.remote) if end and end.remote else None) or "ens3"
 
 
 def _main_address(seen: Seen) -> str:

@@ -42,6 +42,29 @@ class Carried:
     outer: Any
     inner: Any
 
+    @property
+    def header(self) -> Any:
+        """The outer header, of IPv4 or IPv6: `outer["IP"]` may be the inner one where the outer one is IPv6."""
+        return self.outer.payload
+
+    @property
+    def source(self) -> str:
+        return str(self.header.src)
+
+    @property
+    def destination(self) -> str:
+        return str(self.header.dst)
+
+    @property
+    def ttl(self) -> int:
+        """The outer TTL, or hop limit."""
+        return int(self.header.hlim if self.header.version == 6 else self.header.ttl)
+
+    @property
+    def tos(self) -> int:
+        """The outer TOS, or traffic class."""
+        return int(self.header.tc if self.header.version == 6 else self.header.tos)
+
 
 def carried(seen: Iterable[Sighting]) -> Iterator[Carried]:
     """The tunnelled frames among those seen, taken apart."""

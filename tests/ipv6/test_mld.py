@@ -19,9 +19,10 @@ HOP_BY_HOP, ICMPV6 = 0, 58
 ROUTER_ALERT, MLD_ALERT = 5, 0  # option type and its value (RFC 2711 section 2.1)
 DISCOVERY_HOPS = 255  # RFC 4861 section 4.3
 NOBODY = "fe80::dead:beef"  # a link-local address that no host has: it is asked for every time
-ICMP, TIME_EXCEEDED = 1, 11
-IP_PROTOCOL, ICMP_TYPE = 23, 34  # offsets in an Ethernet frame
-UNLIMITED = ("net.ipv4.icmp_ratelimit", 0)
+# what a router of the underlay says of a packet whose TTL is spent, by the version of IP that carries the tunnel:
+# protocol and type of its ICMP message, where these are in an Ethernet frame, and what keeps it from being rationed
+TIME_EXCEEDED = {4: ((23, 1), (34, 11)), 6: ((20, ICMPV6), (54, 3))}
+UNLIMITED = {4: ("net.ipv4.icmp_ratelimit", 0), 6: ("net.ipv6.icmp.ratelimit", 0)}
 FIXED = 64
 
 
@@ -34,7 +35,7 @@ def uplink(lab, host):
 
 def outer_ttls(carried, frames):
     """The outer TTLs with which tunnelled frames left the hosts that sent them first."""
-    return {one.outer.ttl for one in carried(frames) if one.sighting.outgoing}
+    return {one.ttl for one in carried(frames) if one.sighting.outgoing}
 
 
 def test_report_is_what_routers_listen_to(
@@ -71,9 +72,10 @@ def test_report_dies_at_a_router_with_an_inherited_ttl(standing, fresh_group6, a
     """With `ttl inherit` a report comes back as ICMP time exceeded and never reaches the hub."""
     lab = standing(ipv6=True, routers=1, ttl=None)
     spoke, group = lab.spokes[0], ipaddress.ip_address(fresh_group6).packed
-    quoted = [(IP_PROTOCOL, bytes([ICMP])), (ICMP_TYPE, bytes([TIME_EXCEEDED]))]
+    version = 6 if spoke.plan.underlay6 else 4
+    quoted = [(offset, bytes([value])) for offset, value in TIME_EXCEEDED[version]]
 
-    with lab.nodes["r1"].with_sysctl(*UNLIMITED), lab.listen([spoke], group=fresh_group6):
+    with lab.nodes["r1"].with_sysctl(*UNLIMITED[version]), lab.listen([spoke], group=fresh_group6):
         returned = await_frames(spoke.node, spoke.plan.nic, quoted, tag=group, count=1, timeout=2)
 
     assert returned

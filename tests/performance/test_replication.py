@@ -17,22 +17,22 @@ MANY = 50  # datagrams: enough that what else a NIC sends meanwhile does not cha
 
 @pytest.mark.parametrize("kind", ["broadcast", "multicast"])
 @pytest.mark.parametrize("spokes", [2, 3], ids="spokes={}".format)
-def test_the_hub_makes_one_copy_for_every_other_spoke(standing, carried, layers, kind, spokes):
+def test_the_hub_makes_one_copy_for_every_other_spoke(standing, carried, kind, spokes):
     """Whoever sends, the outer packets are one to the hub and one from the hub to each spoke but the sender."""
     lab = standing(spokes=spokes)
-    hub = lab.hub.address("underlay")
+    hub = lab.hub.plan.endpoint
     for sender in lab.hosts.values():
         with lab.listen(lab.others(sender), group=GROUP if kind == "multicast" else None) as heard:
             sender.udp.send(to=lab.everyone if kind == "broadcast" else GROUP)
 
         heard.exactly_once(at=heard.at)
         left = Counter(
-            (one.outer[layers.IP].src, one.outer[layers.IP].dst)
+            (one.source, one.destination)
             for one in carried(heard.sightings())
             if one.sighting.outgoing and one.sighting.node in lab.hosts
         )
-        to_hub = {(sender.address("underlay"), hub): 1} if sender is not lab.hub else {}
-        others = [spoke.address("underlay") for spoke in lab.spokes if spoke is not sender]
+        to_hub = {(sender.plan.endpoint, hub): 1} if sender is not lab.hub else {}
+        others = [spoke.plan.endpoint for spoke in lab.spokes if spoke is not sender]
         assert left == {**to_hub, **{(hub, spoke): 1 for spoke in others}}
 
 

@@ -13,8 +13,10 @@ import pytest
 PROTOCOL_UNREACHABLE, PORT_UNREACHABLE = (3, 2), (3, 3)  # ICMP type and code (RFC 792)
 UNHANDLED = 253  # an IP protocol for experiments (RFC 3692): no kernel has a driver for it
 ELSEWHERE = "192.0.2.1"  # TEST-NET-1 (RFC 5737)
+ELSEWHERE6 = "2001:db8::1"  # RFC 3849
 SPARE = {
     "gretap": {"kind": "gretap", "data": [["IFLA_GRE_REMOTE", ELSEWHERE]]},
+    "ip6gretap": {"kind": "ip6gretap", "data": [["IFLA_IP6GRE_REMOTE", ELSEWHERE6]]},
     "vxlan": {"kind": "vxlan", "data": [["IFLA_VXLAN_ID", 4242], ["IFLA_VXLAN_GROUP", ELSEWHERE]]},
 }
 

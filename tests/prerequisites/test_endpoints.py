@@ -30,10 +30,9 @@ def test_the_ends_name_each_other(overlay, configured):
 
 
 def nic_address(host, seen):
-    """The address that a host's NIC has, which must be the one that the plan gives it."""
-    addresses = [str(address.ip) for address in seen[host.name].addresses_of(host.plan.nic)]
-    assert host.address("underlay") in addresses
-    return host.address("underlay")
+    """The address of a host's NIC that its tunnels use, which the NIC must have."""
+    assert seen[host.name].device_with(host.plan.endpoint) == host.plan.nic
+    return host.plan.endpoint
 
 
 @pytest.mark.requirement("PRE-08")
@@ -130,7 +129,7 @@ def test_the_way_to_the_other_end_is_the_nic(overlay, configured, sender, everyo
     heard.exactly_once(at=overlay.others(sender))
     for name, seen in configured(overlay).items():
         for device in seen.tunnels():
-            assert seen.route_to(device.tunnel.remote).device == overlay[name].plan.nic
+            assert seen.device_to(device.tunnel.remote) == overlay[name].plan.nic
             assert overlay[name].node.link(device.name)["IFLA_STATS64"]["collisions"] == 0
 
 

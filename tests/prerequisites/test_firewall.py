@@ -17,7 +17,7 @@ ALL_KINDS = {"unicast", "broadcast", "multicast", "ping"}
 
 @pytest.fixture
 def carrier(overlay):
-    """How iptables names the packets that carry this overlay."""
+    """How iptables names the packets that carry this overlay; over IPv6 they are ip6tables' business."""
     return CARRIERS[overlay.topology.options.kind]
 
 
@@ -64,6 +64,7 @@ def test_every_host_accepts_what_comes_out(overlay, receiver):
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-03")
 @pytest.mark.parametrize("closed", ["hub", "spoke2"], ids=["hub", "spoke"])
+@pytest.mark.tunnel("gretap", "vxlan")
 def test_a_host_that_drops_the_carrier_cuts_its_tunnels(
     provoked, spoke1, everyone, carrier, closed, firewall, firewall_hits, listen
 ):
@@ -85,6 +86,7 @@ def test_a_host_that_drops_the_carrier_cuts_its_tunnels(
 
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-04")
+@pytest.mark.tunnel("gretap", "vxlan")
 def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(
     provoked, spoke1, spoke2, hub, everyone, carrier, firewall, listen
 ):
@@ -116,6 +118,7 @@ def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(
         ),
     ],
 )
+@pytest.mark.tunnel("gretap", "vxlan")
 def test_a_rule_on_the_inside_stops_what_it_names(provoked, spoke1, spoke2, carrier, rules, policy, left, firewall):
     """A spoke's rules about what comes out of the tunnel stop just the kinds that they name."""
     written = [("INPUT", *carrier, *rule[1:]) if rule[0] == "carrier" else ("INPUT", *rule) for rule in rules]

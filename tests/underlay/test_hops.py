@@ -44,7 +44,7 @@ def test_outer_packets_lose_as_many(standing, carried, routers):
         spoke.udp.send(to=lab.everyone)
 
     ttls = {
-        frame.sighting.node: frame.outer["IP"].ttl
+        frame.sighting.node: frame.ttl
         for frame in carried(heard.sightings())
         if (frame.sighting.node, frame.sighting.outgoing) in ((spoke.name, True), (hub.name, False))
     }

@@ -15,12 +15,12 @@ def test_outer_addresses_are_the_nics_own(overlay, sender, everyone, listen, car
         sender.udp.send(to=everyone)
 
     heard.exactly_once(at=overlay.others(sender))
-    hub, legs = overlay.hub.address("underlay"), set()
+    hub, legs = overlay.hub.plan.endpoint, set()
     for frame in carried(heard.sightings()):
-        legs.add((frame.outer["IP"].src, frame.outer["IP"].dst))
-    spokes = {spoke.address("underlay") for spoke in overlay.spokes}
-    towards_hub = {(sender.address("underlay"), hub)} - {(hub, hub)}
-    assert legs == towards_hub | {(hub, spoke) for spoke in spokes - {sender.address("underlay")}}
+        legs.add((frame.source, frame.destination))
+    spokes = {spoke.plan.endpoint for spoke in overlay.spokes}
+    towards_hub = {(sender.plan.endpoint, hub)} - {(hub, hub)}
+    assert legs == towards_hub | {(hub, spoke) for spoke in spokes - {sender.plan.endpoint}}
 
 
 @pytest.mark.provoking

@@ -12,8 +12,8 @@ LIMITED_BROADCAST = "255.255.255.255"
 
 def ends(lab):
     """The pairs of underlay addresses that a tunnel connects, both ways."""
-    hub = lab.hub.address("underlay")
-    spokes = [spoke.address("underlay") for spoke in lab.spokes]
+    hub = lab.hub.plan.endpoint
+    spokes = [spoke.plan.endpoint for spoke in lab.spokes]
     return {pair for spoke in spokes for pair in ((spoke, hub), (hub, spoke))}
 
 
@@ -73,7 +73,7 @@ def test_outer_packets_go_between_the_tunnels_ends(overlay, sender, everyone, li
             sender.udp.send(to=overlay[receiver].address())
 
     seen = carried(heard.sightings())
-    pairs = {(one.outer[layers.IP].src, one.outer[layers.IP].dst) for one in seen}
+    pairs = {(one.source, one.destination) for one in seen}
     assert pairs
     assert pairs <= ends(overlay)
     assert not any(int(one.outer[layers.Ether].dst[:2], 16) & 1 for one in seen)

@@ -37,19 +37,20 @@ class TestTtl:
 
         heard = sent_to(lab, GROUP, [{"ttl": ttl} for ttl in INNER_TTLS])
 
-        ttls = {(one.inner[layers.IP].ttl, one.outer[layers.IP].ttl) for one in carried(heard.sightings())}
+        ttls = {(one.inner[layers.IP].ttl, one.ttl) for one in carried(heard.sightings())}
         assert ttls == {(ttl, ttl) for ttl in INNER_TTLS}
 
-    def test_inherited_of_broadcast_is_the_default(self, standing, carried, layers):
+    def test_inherited_of_broadcast_is_the_default(self, standing, carried):
         """With `ttl inherit` a broadcast has the sender's default TTL outside as inside."""
         lab = standing(ttl=None)
         default = int(lab.spokes[0].node.sysctl(DEFAULT_TTL))
 
         heard = sent_to(lab, lab.everyone)
 
-        assert {one.outer[layers.IP].ttl for one in carried(heard.sightings())} == {default}
+        assert {one.ttl for one in carried(heard.sightings())} == {default}
 
-    def test_inherited_is_the_hop_limit_of_ipv6(self, standing, carried, layers, tag):
+    @pytest.mark.tunnel("gretap", "vxlan")  # ip6gretap does not find it in frames that were put on it as they are
+    def test_inherited_is_the_hop_limit_of_ipv6(self, standing, carried, tag):
         """With `ttl inherit` an IPv6 packet with hop limit 1 is carried with an outer TTL of 1."""
         lab = standing(ttl=None)
         spoke = lab.spokes[0]
@@ -61,8 +62,9 @@ class TestTtl:
             spoke.udp.send(to=lab.everyone)
 
         heard.exactly_once(at=["hub"])
-        assert {one.outer[layers.IP].ttl for one in carried(lab.frames([tag]))} == {1}
+        assert {one.ttl for one in carried(lab.frames([tag]))} == {1}
 
+    @pytest.mark.tunnel("gretap", "vxlan")
     @pytest.mark.parametrize(("default", "unused"), [(None, -2), (33, -3)], ids=["default", "default=33"])
     def test_of_what_has_none_is_the_senders_default(self, standing, carried, layers, default, unused):
         """With `ttl inherit` ARP, which has no TTL, is carried with net.ipv4.ip_default_ttl of the tunnel's end."""
@@ -81,7 +83,7 @@ class TestTtl:
             for one in carried(lab.frames())
             if layers.ARP in one.inner and one.inner[layers.ARP].pdst == nobody and one.sighting.node == spoke.name
         ]
-        assert {one.outer[layers.IP].ttl for one in queries} == {expected}
+        assert {one.ttl for one in queries} == {expected}
 
     def test_fixed_is_the_tunnels_own(self, standing, carried, layers):
         """With `ttl 64` the outer TTL is 64 whatever the inner one is."""
@@ -89,19 +91,19 @@ class TestTtl:
 
         heard = sent_to(lab, GROUP, [{"ttl": ttl} for ttl in INNER_TTLS])
 
-        ttls = {(one.inner[layers.IP].ttl, one.outer[layers.IP].ttl) for one in carried(heard.sightings())}
+        ttls = {(one.inner[layers.IP].ttl, one.ttl) for one in carried(heard.sightings())}
         assert ttls == {(ttl, FIXED) for ttl in INNER_TTLS}
 
 
 @pytest.mark.requirement("WIRE-05")
 @pytest.mark.parametrize(("inherit", "outer"), [(False, 0), (True, EXPEDITED)], ids=["default", "tos_inherit"])
-def test_tos_is_copied_on_request_only(standing, carried, layers, inherit, outer):
+def test_tos_is_copied_on_request_only(standing, carried, inherit, outer):
     """The outer TOS is 0 for a packet marked EF, and EF with `tos inherit`; the inner mark arrives either way."""
     lab = standing(tos_inherit=inherit)
 
     heard = sent_to(lab, lab.everyone, [{"tos": EXPEDITED}])
 
-    assert {one.outer[layers.IP].tos for one in carried(heard.sightings())} == {outer}
+    assert {one.tos for one in carried(heard.sightings())} == {outer}
     assert {heard.one(at=name).tos for name in heard.at} == {EXPEDITED}
 
 
