@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from lab.commands import live_doctor
+from lab.applications import packages
 from lab.commands.main import FAILED
 from lab.errors import OvercastError
 from lab.machines import abilities, choose, guest, local, uml
@@ -81,7 +82,7 @@ def findings() -> list[Finding]:
     checks: tuple[Callable[[], Finding], ...] = (_python, _packages, _reports, _guest, _processors, _memory)
     found = [check() for check in checks]
     found[3:3] = [_namespaces(kernel), *_kernel(kernel)]
-    return [*found, _verdict(), _iptables(kernel), _tools()]
+    return [*found, _verdict(), _iptables(kernel), _tools(), _applications()]
 
 
 def _python() -> Finding:
@@ -193,6 +194,14 @@ def _refusal_of(iptables: str) -> str:
         check=False,
     )
     return "" if listed.returncode == 0 else (listed.stderr.strip() or f"exit status {listed.returncode}")
+
+
+def _applications() -> Finding:
+    missing = packages.missing(*packages.PACKAGES)
+    if not missing:
+        return Finding("ok", "applications", ", ".join(packages.PACKAGES))
+    wanted = f"no {', no '.join(missing)}: only --applications asks for it"
+    return Finding("note", "applications", wanted, packages.remedy(missing))
 
 
 def _processors() -> Finding:
