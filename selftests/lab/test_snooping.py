@@ -1,0 +1,73 @@
+"""
+The hub's list of members: read, waited for, and waited for by itself where live hosts would be deaf without it.
+
+    spoke: join --IGMP--> ( hub: bridge0, MDB )          sent before it is there: pruned
+"""
+
+import time
+
+import pytest
+
+from lab.errors import CheckFailed
+from lab.live import LiveLab
+from lab.probes import snooping
+from lab.probes.payloads import fresh_group
+
+PRUNING = (  # at once: a querier floods for the length of the response interval, 1/100 s here
+    {"IFLA_BR_MCAST_QUERY_RESPONSE_INTVL": 1},
+    {"IFLA_BR_MCAST_QUERIER": 1},
+    {"IFLA_BR_MCAST_QUERY_RESPONSE_INTVL": 10},
+)
+
+
+@pytest.fixture
+def pruning(lab):
+    """A lab whose hub prunes."""
+    bridge = {"device": lab.topology.bridge, "kind": "bridge"}
+    lab.hub.node.apply(*(("link_set", {**bridge, "data": [*one.items()]}) for one in PRUNING))
+    deadline = time.monotonic() + 5
+    while lab_floods(lab):
+        assert time.monotonic() < deadline
+    return lab
+
+
+def lab_floods(lab):
+    """Whether a group that nobody joined comes to the last spoke."""
+    with lab.listen([lab.spokes[-1]], group=fresh_group(), join=False) as heard:
+        lab.hub.udp.send(to=heard._groups[0])
+    return any(seen.node == lab.spokes[-1].name for seen in heard.sightings())
+
+
+def test_members_are_listed_by_port(lab):
+    """A spoke that joins is listed at its port, the hub at its bridge, both without a source."""
+    group = fresh_group()
+    ports = [snooping.port_of(lab.topology, name) for name in ("hub", "spoke2")]
+
+    with lab.hub.member() as here, lab["spoke2"].member() as there:
+        for member in (here, there):
+            member.join(group)
+        snooping.await_listed(lab.hub.node, group, ports)
+        entries = [entry for entry in lab.hub.node.read("mdb") if entry["group"] == group]
+
+    assert {(entry["bridge"], entry["port"], entry["source"]) for entry in entries} == {
+        (lab.topology.bridge, port, None) for port in ports
+    }
+
+
+def test_a_wait_in_vain_says_who_is_listed(lab):
+    """When nobody joins, the wait ends at its deadline and says what the list holds."""
+    with pytest.raises(CheckFailed, match=r"expected 239\.1\.2\.3 at .*1 within 0\.05 s, found it at no port"):
+        snooping.await_listed(lab.hub.node, "239.1.2.3", [lab.topology.tunnels[0].hub_device], timeout=0.05)
+
+
+def test_live_hosts_hear_what_is_sent_right_after_they_joined(pruning):
+    """Where the hub prunes, the block of a live lab begins when the hub has heard of the members."""
+    machines = dict.fromkeys(pruning.hosts, pruning.machine)
+    live = LiveLab(machines, pruning.topology, pruning.underlay, pruning.nodes)
+    live.prunes = True
+    group, members = fresh_group(), [spoke.name for spoke in live.spokes]
+
+    with live.listen(members, group=group) as heard:
+        sent = live.hub.udp.send(to=group)
+
+    assert heard.payloads == {name: [sent.payload] for name in members}
