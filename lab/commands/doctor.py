@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab.commands import live_doctor
 from lab.applications import packages
+from lab.commands import live_doctor
 from lab.commands.main import FAILED
 from lab.errors import OvercastError
 from lab.machines import abilities, choose, guest, local, uml
