@@ -1,38 +1,14 @@
-"""
-Legs: the places that a datagram must pass on its way over the overlay, and the one that it did not reach.
-
-    spoke1 gretap1 out | spoke1 ens3 out | (cloud) | hub ens3 in | hub gretap1 in | hub gretap2 out | hub ens3 out |
-    (cloud) | spoke2 ens3 in | spoke2 gretap2 in | spoke2's socket
-"""
+"""Losses: what of an exchange did not arrive, and the first place on its way (`probes.ways`) that it did not reach."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import Literal
 
 from lab.diagnose.trial import Exchange
 from lab.model import Topology
 from lab.probes.payloads import tag_of
 from lab.probes.sightings import Sighting
-
-OUTER_HEADERS = 54  # octets: Ethernet and IPv6
-Stage = Literal["sending", "encapsulation", "cloud", "decapsulation", "forwarding", "delivery"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """An interface that a datagram passes in one direction; `stage` is what has to happen for it to get there."""
-
-    node: str
-    interface: str
-    outgoing: bool
-    stage: Stage
-    carrier_to: str = ""
-    """The outer destination address where it is carried in a tunnel's packet."""
-
-    def __str__(self) -> str:
-        return f"{self.node} {self.interface}" if self.interface else f"{self.node}'s socket"
+from lab.probes.ways import Place, Stage, way
 
 
 @dataclass(frozen=True)
@@ -73,30 +49,6 @@ class Loss:
         return f"{self.exchange} to {self.receiver}{count}: {seen}{where}, never on {self.missing}"
 
 
-def way(topology: Topology, sender: str, receiver: str) -> list[Place]:
-    """The places between two hosts of the overlay, the receiver's socket last."""
-    hub, start, end = topology.hub, topology.node(sender), topology.node(receiver)
-    places = [Place(start.name, start.device, True, "sending")]
-    if not start.is_hub:
-        port = topology.tunnel_of(sender).hub_device
-        places += [
-            Place(start.name, start.nic, True, "encapsulation", hub.address("underlay")),
-            Place(hub.name, hub.nic, False, "cloud", hub.address("underlay")),
-            Place(hub.name, port, False, "decapsulation"),
-        ]
-        if end.is_hub:
-            places.append(Place(hub.name, hub.device, False, "forwarding"))
-    if not end.is_hub:
-        port = topology.tunnel_of(receiver).hub_device
-        places += [
-            Place(hub.name, port, True, "forwarding"),
-            Place(hub.name, hub.nic, True, "encapsulation", end.address("underlay")),
-            Place(end.name, end.nic, False, "cloud", end.address("underlay")),
-            Place(end.name, end.device, False, "decapsulation"),
-        ]
-    return [*places, Place(end.name, "", False, "delivery")]
-
-
 def losses(topology: Topology, exchange: Exchange) -> list[Loss]:
     """One loss for each receiver that did not hear everything; none where nothing could be captured."""
     if exchange.network != "overlay" or exchange.refused or not exchange.sightings:
@@ -133,13 +85,4 @@ def _loss(topology: Topology, exchange: Exchange, receiver: str, lost: tuple[byt
 
 def _reached(places: list[Place], seen: list[Sighting]) -> int:
     """The number of the last of the places where one datagram was seen, -1 for none."""
-    return max((number for number, place in enumerate(places) if any(_matches(place, one) for one in seen)), default=-1)
-
-
-def _matches(place: Place, sighting: Sighting) -> bool:
-    if (sighting.node, sighting.interface, sighting.outgoing) != (place.node, place.interface, place.outgoing):
-        return False
-    if not place.carrier_to:
-        return sighting.carrier is None
-    # the hub sends a copy to each spoke by one NIC: the outer destination tells them apart
-    return sighting.carrier is not None and ip_address(place.carrier_to).packed in sighting.frame[:OUTER_HEADERS]
+    return max((number for number, place in enumerate(places) if any(place.matches(one) for one in seen)), default=-1)

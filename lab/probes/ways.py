@@ -58,8 +58,8 @@ def way(topology: Topology, sender: str, receiver: str, network: Network = "over
     if not start.is_hub:
         port = topology.tunnel_of(sender).hub_device
         places += [
-            Place(start.name, start.nic, True, "encapsulation", hub.address("underlay")),
-            Place(hub.name, hub.nic, False, "cloud", hub.address("underlay")),
+            Place(start.name, start.nic, True, "encapsulation", hub.endpoint),
+            Place(hub.name, hub.nic, False, "cloud", hub.endpoint),
             Place(hub.name, port, False, "decapsulation"),
         ]
         if end.is_hub:
@@ -68,8 +68,8 @@ def way(topology: Topology, sender: str, receiver: str, network: Network = "over
         port = topology.tunnel_of(receiver).hub_device
         places += [
             Place(hub.name, port, True, "forwarding"),
-            Place(hub.name, hub.nic, True, "encapsulation", end.address("underlay")),
-            Place(end.name, end.nic, False, "cloud", end.address("underlay")),
+            Place(hub.name, hub.nic, True, "encapsulation", end.endpoint),
+            Place(end.name, end.nic, False, "cloud", end.endpoint),
             Place(end.name, end.device, False, "decapsulation"),
         ]
     return [*places, socket]
@@ -95,7 +95,7 @@ class Leg:
         where = self.interface or "its socket"
         if not self.seen:
             return f"never at {where}"
-        later = f" +{self.after:.0f} us" if self.after is not None else ""
+        later = f" +{self.after:.{1 if self.after < 10 else 0}f} us" if self.after is not None else ""
         return where + later + (f" x{self.copies}" if self.copies > 1 else "")
 
 
