@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from lab.requirements import CATALOGUE, SCOPE, Level, Requirement, area_of, in_scope
 
@@ -36,6 +36,8 @@ class Trial:
     seconds: float = 0.0
     left_behind: str = ""
     """What its tear-down complained of, though the test itself may have passed."""
+    paths: tuple[Mapping[str, Any], ...] = ()
+    """How far what it sent came, when it failed (`ways`)."""
 
 
 @dataclass(frozen=True)

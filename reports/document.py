@@ -51,6 +51,7 @@ def document(
                 "remedy": trial.remedy,
                 "seconds": round(trial.seconds, 4),
                 "left_behind": trial.left_behind,
+                "paths": [dict(path) for path in trial.paths],
             }
             for trial in conformance.trials
         ],

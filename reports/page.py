@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 
 from lab.requirements import AREAS
-from reports import terminal
+from reports import terminal, ways
 from reports.conformance import Conformance, Judged, Trial, tally
 from reports.deliveries import KINDS, Matrix
 
@@ -166,7 +166,8 @@ def _case(outcome: str, told: str, remedy: str | None, trials: Sequence[Trial]) 
     )
     detail = trials[0].detail
     full = f"<details><summary>the whole report</summary><pre>{escape(detail)}</pre></details>" if detail else ""
-    return f'<div class="case {outcome}">{where}<p class="reason">{escape(told)}</p>{_mend(remedy)}{full}</div>'
+    way = ways.drawn(next((trial.paths for trial in trials if trial.paths), ()))
+    return f'<div class="case {outcome}">{where}<p class="reason">{escape(told)}</p>{_mend(remedy)}{way}{full}</div>'
 
 
 def _filter(conformance: Conformance) -> str:

@@ -96,6 +96,7 @@ def _trial(nodeid: str, reports: list[pytest.TestReport], collected: Mapping[str
         detail=telling.longreprtext if telling.failed else "",
         seconds=sum(report.duration for report in reports),
         left_behind=_explain(teardown)[0] if teardown else "",
+        paths=tuple(value for key, value in telling.user_properties if key == "path" and isinstance(value, dict)),
     )
 
 

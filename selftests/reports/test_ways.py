@@ -1,0 +1,51 @@
+"""The paths of a failed check in the results: as data, and drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports import ways
+
+pytest_plugins = ["pytester"]
+
+SEEN = {"node": "spoke1", "interface": "ens3", "direction": "out", "carrier": "GRE", "copies": 2, "after": 12.5}
+LEGS = [{**SEEN, "seen": True}, {**SEEN, "node": "hub", "interface": "gretap2", "after": None, "seen": False}]
+PATH: dict[str, Any] = {
+    "sender": "spoke1",
+    "receiver": "spoke2",
+    "to": "172.16.254.255:7",
+    "heard": 0,
+    "expected": 1,
+    "legs": LEGS,
+}
+
+FAILING = f"""
+@pytest.mark.requirement("HUB-08")
+def test_lost(request):
+    request.node.user_properties.append(("path", {PATH!r}))
+    raise CheckFailed("lost")
+"""
+
+
+def test_a_failed_test_has_its_paths_in_the_results(suite):
+    """Both the data and the page say where it was last seen, and where never."""
+    suite.except_for("HUB-08", tests=FAILING)
+
+    run = suite.run()
+
+    (failed,) = [test for test in run.result["tests"] if test["outcome"] == "failed"]
+    assert failed["paths"] == [PATH]
+    page = (run.reports / "index.html").read_text(encoding="utf-8")
+    assert "gretap2: never" in page
+    assert "spoke1 to spoke2: heard 0 of 1" in page
+
+
+def test_each_leg_tells_its_time_and_its_copies():
+    """A leg shows how long after the one before it was, and how often the frame was there."""
+    assert "ens3 ×2 <i>+12 µs</i>" in ways.drawn([PATH])
+
+
+def test_what_was_seen_nowhere_is_drawn_as_such():
+    """A path without legs is no empty line."""
+    assert "seen nowhere" in ways.drawn([{**PATH, "legs": []}])
+    assert ways.drawn([]) == ""
