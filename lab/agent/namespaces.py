@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 
 CLONE_NEWNET, CLONE_NEWNS = 0x40000000, 0x00020000  # linux/sched.h
-MS_REC, MS_PRIVATE = 0x4000, 0x40000  # linux/mount.h
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000  # linux/mount.h
 THIS_STACK = "/proc/thread-self/ns/net"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -95,3 +95,8 @@ def private_run() -> None:
     iptables and dnsmasq among them, meet nobody else's.
     """
     _call(_libc.mount(b"overcast", b"/run", b"tmpfs", 0, b"mode=755"), "mount /run")
+
+
+def cover(path: str, by: str) -> None:
+    """One file lies over another, in the mount namespace of the calling thread."""
+    _call(_libc.mount(by.encode(), path.encode(), None, MS_BIND, None), f"mount --bind {by} {path}")

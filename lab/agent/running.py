@@ -146,10 +146,17 @@ class Running:
 
 
 def _furnished(files: Mapping[str, str]) -> str:
-    """An empty /run for this thread and its children alone, with the files in it; a script is executable."""
+    """
+    An empty /run for this thread and its children alone, with the files in it; a script is executable.
+
+    A file with a whole path lies over the machine's own of that path.
+    """
     namespaces.private_run()
     for name, text in files.items():
+        place = f"/run/{name.replace('/', '_')}"
         mode = 0o755 if text.startswith("#!") else 0o644
-        with open(os.open(f"/run/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
             file.write(text)
+        if name.startswith("/"):
+            namespaces.cover(name, place)
     return "/run"

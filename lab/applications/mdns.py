@@ -40,12 +40,16 @@ publish-hinfo=no
 publish-workstation=no
 """
 
+# Avahi's directory belongs to its user, whom the namespaces of an ordinary user do not have: there it is root's.
+_USERS = "root:x:0:0::/:/bin/sh\navahi:x:0:0::/:/bin/sh\n"
+_GROUPS = "root:x:0:\navahi:x:0:\n"
+
 
 def publish(host: Host, name: str) -> Program:
     """Starts avahi-daemon, which answers for `name`.local on the overlay device; returns when the name is its own."""
     text = _CONFIGURATION.format(name=name, device=host.plan.device)
     command = ("avahi-daemon", "--no-drop-root", "--no-chroot", "--no-rlimits", "-f", "/run/avahi.conf")
-    files = {"avahi.conf": text}
+    files = {"avahi.conf": text, "/etc/passwd": _USERS, "/etc/group": _GROUPS}
     return program.start(
         host.node, *command, package=PACKAGES["avahi-daemon"], files=files, ready="Server startup complete"
     )

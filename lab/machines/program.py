@@ -55,8 +55,10 @@ def start(
     """
     Starts a program in a node: it runs until it is stopped, or the lab is closed.
 
-    `files` are in its working directory, which is an empty /run of its own.  Returns when it has said `ready`.  Raises
-    EnvironmentProblem when it is not installed (Debian has it in `package`), or does not become ready.
+    `files` are in its working directory, which is an empty /run of its own; one with a whole path lies over the
+    machine's own file, for this program alone.  Returns when it has said `ready`.
+
+    Raises EnvironmentProblem when it is not installed (Debian has it in `package`), or does not become ready.
     """
     try:
         handle = node.ask("program_start", arguments=list(arguments), files=dict(files or {}))

@@ -43,6 +43,17 @@ def test_two_programs_do_not_see_each_others_files(lab):
     assert other.output() == "ready\n"
 
 
+def test_a_file_lies_over_the_machines_own_for_one_program(lab):
+    """A file with a whole path is seen there by its program, and by no other."""
+    mine = program.start(
+        lab.hub.node, "sh", "-c", "cat /etc/passwd; echo ready; sleep 60 & wait",
+        files={"/etc/passwd": "of-my-own\n"}, **SHELL,
+    )  # fmt: skip
+
+    assert mine.output() == "of-my-own\nready\n"
+    assert "of-my-own" not in start(lab.hub.node, "cat /etc/passwd; echo ready; sleep 60 & wait").output()
+
+
 def test_words_are_awaited_one_after_the_other(lab):
     """A wait begins where the one before ended: the same words, said once, are not found twice."""
     started = start(lab.hub.node, "echo once; echo ready; sleep 60 & wait")
