@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from lab.probes.sightings import Sighting
+from lab.probes.sightings import IPV6_HEADER, Sighting
 
 
 @functools.cache
@@ -54,6 +54,11 @@ class Carried:
     @property
     def destination(self) -> str:
         return str(self.header.dst)
+
+    @property
+    def length(self) -> int:
+        """Octets of the outer packet, its header with it."""
+        return int(self.header.plen + IPV6_HEADER if self.header.version == 6 else self.header.len)
 
     @property
     def ttl(self) -> int:

@@ -37,16 +37,15 @@ def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> 
 
 
 def host_calls(topology: Topology, plan: NodePlan, node: Node) -> list[Call]:
-    """A host's NIC: addressed, with its default route and the neighbours that it has tunnels to."""
+    """A host's NIC: addressed, with its default route and everybody in its subnet as a neighbour."""
     if plan.underlay6 is None:
         return []
     gateway = fabric.gateway_of(plan)
-    others = topology.spokes if plan.is_hub else (topology.hub,)
     known = [(ipv6_of(gateway).ip, mac_of(gateway.ip))]
     known += [
         (other.underlay6.ip, other.underlay_mac)
-        for other in others
-        if other.underlay6 and other.underlay6.network == plan.underlay6.network
+        for other in topology.nodes
+        if other is not plan and other.underlay6 and other.underlay6.network == plan.underlay6.network
     ]
     changes: list[Change] = [("route_add", {"to": EVERYWHERE, "via": str(known[0][0]), "device": plan.nic})]
     changes += [("neigh_add", {"device": plan.nic, "to": str(to), "lladdr": mac}) for to, mac in known]

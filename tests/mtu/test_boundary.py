@@ -44,7 +44,7 @@ def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, 
     for payload in (whole, cut):
         identity = next(one.inner[layers.IP].id for one in packets if payload[:40] in one.sighting.frame)
         same = [one for one in packets if (one.inner[layers.IP].id, one.inner[layers.IP].dst) == (identity, everyone)]
-        sent[payload] = [(one.outer[layers.IP].len, bool(one.inner[layers.IP].flags.MF)) for one in same]
+        sent[payload] = [(one.length, bool(one.inner[layers.IP].flags.MF)) for one in same]
     taken = nic - inside
     assert sent == {whole: [(nic, False)], cut: [(first + taken, True), (second + taken, False)]}
     assert heard.payloads == {name: [whole, cut] for name in overlay.others(spoke)}
@@ -104,6 +104,7 @@ def test_many_fragments_arrive_whole(overlay, sender, everyone, listen, to, size
 
 @pytest.mark.requirement("MTU-04")
 @pytest.mark.provoking
+@pytest.mark.tunnel("gretap", "vxlan")
 def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mtu, largest, cloud_rules):
     """Without its last fragment a datagram is not heard; the receiver counts fragments that were not put together."""
     fragments = 3

@@ -3,11 +3,12 @@ The MTU of the overlay's devices: the NIC's, less what the tunnel puts in front 
 
     NIC 9000 = outer IP 20 + GRE 4 + inner Ethernet 14 + 8962          key, csum, seq: 4 octets each
                outer IP 20 + UDP 8 + VXLAN 8 + inner Ethernet 14 + 8950
+               outer IPv6 40 + options 8 + GRE 4 + inner Ethernet 14 + 8934
 """
 
 import pytest
 
-HEADERS = {"gretap": 38, "vxlan": 50}
+HEADERS = {"gretap": 38, "vxlan": 50, "ip6gretap": 66}
 CLOUDS = {1500: 1462, 1460: 1422, 9000: 8962, 9001: 8963, 8500: 8462, 8896: 8858}  # of NICs, and of gretaps on them
 OPTIONS = {  # on a NIC with 1500
     1462: {},
@@ -23,10 +24,14 @@ LESS = 100
 def room(lab, host):
     """What a tunnel leaves of a host's NIC."""
     options = lab.topology.options
-    taken = HEADERS[options.kind]
-    if options.kind == "gretap":
-        taken += 4 * sum((options.key is not None, options.checksum, options.sequence))
-    return host.node.link(host.plan.nic)["IFLA_MTU"] - taken
+    words = sum((options.key is not None, options.checksum, options.sequence)) if options.kind != "vxlan" else 0
+    return host.node.link(host.plan.nic)["IFLA_MTU"] - headers(options) - 4 * words
+
+
+def headers(options):
+    """The octets that a kind of tunnel puts in front of a packet."""
+    limited = options.kind == "ip6gretap" and options.encap_limit is not None
+    return HEADERS[options.kind] + (ENCAP_LIMIT if limited else 0)
 
 
 def tunnel_ends(lab):
@@ -60,9 +65,9 @@ def test_every_tunnel_takes_what_its_nic_leaves(overlay):
 @pytest.mark.provoking
 class TestNewTunnel:
     def test_leaves_room_for_its_headers(self, build_lab):
-        """A tunnel on the NIC of any cloud takes the NIC's MTU less 38 octets (gretap) or 50 (VXLAN)."""
+        """A tunnel on the NIC of any cloud has its MTU less 38 octets (gretap), 50 (VXLAN) or 66 (ip6gretap)."""
         lab = build_lab()
-        spoke, taken = lab.spokes[0], HEADERS[lab.topology.options.kind]
+        spoke, taken = lab.spokes[0], headers(lab.topology.options)
         made = {}
 
         for nic in CLOUDS:
@@ -117,6 +122,7 @@ class TestSmallerPort:
         with provoked.hub.node.changed(small, back):
             yield full - LESS
 
+    @pytest.mark.tunnel("gretap", "vxlan")  # ip6gretap counts its headers too
     def test_loses_larger_frames_without_a_word(self, provoked, small, spoke1, spoke2, everyone, listen):
         """The spoke hears what fits the port's MTU and nothing larger, the hub hears all, and the sender no error."""
         passing = [small - 1, small]

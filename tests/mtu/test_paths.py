@@ -8,7 +8,7 @@ A path that carries less than the NICs promise: who is told of it, and who never
 import pytest
 
 PATH = 1400  # octets that the narrow leg takes
-HEADERS = {"gretap": 38, "vxlan": 50}
+HEADERS = {"gretap": 38, "vxlan": 50, "ip6gretap": 66}
 IP_AND_UDP = 28
 TRIES = 5
 MOST_LOST = 2  # the first is refused on the way, the next at home; the third is cut to size
@@ -136,6 +136,7 @@ class TestTowardsASpoke:
 
 @pytest.mark.requirement("MTU-08")
 @pytest.mark.provoking
+@pytest.mark.tunnel("gretap", "vxlan")  # routers cut no IPv6 (RFC 8200 section 5)
 class TestOuterFragments:
     @pytest.fixture
     def fragmenting(self, build_lab, narrow_path):

@@ -54,6 +54,7 @@ class TestStoppedHub:
 
         assert (answers.counts, answers.others) == ({spoke1.name: 1}, {})
 
+    @pytest.mark.tunnel("gretap", "vxlan")  # whose neighbours on the underlay are found by ARP
     def test_stays_resolved_where_the_cloud_answers_for_it(self, provoked, spoke1, await_neighbour):
         """The cloud answers ARP for the address of a stopped VM: the neighbour says as little as the link."""
         with provoked.cloud.stopped("hub", provoked.hub.node):
@@ -62,6 +63,7 @@ class TestStoppedHub:
 
             assert await_neighbour(spoke1, provoked.hub, RESOLVED) & RESOLVED
 
+    @pytest.mark.tunnel("gretap", "vxlan")  # whose neighbours on the underlay are found by ARP
     def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, provoked, spoke1, quick_neighbours, await_neighbour):
         """When nobody answers for the hub's address, its neighbour entry fails, and sending still succeeds."""
         before = trouble(spoke1)

@@ -46,12 +46,14 @@ def spoof(provoked, spoke1, spoke2, forged, tag):
 
 
 @pytest.mark.requirement("SEC-02")
+@pytest.mark.tunnel("gretap", "vxlan")
 def test_a_spoofed_source_stops_at_the_cloud(provoked, spoof, spoke2):
     """With the source check on, what a spoke sends with another one's outer address reaches nobody."""
     assert spoof() == set()
 
 
 @pytest.mark.requirement("SEC-02")
+@pytest.mark.tunnel("gretap", "vxlan")
 def test_a_spoofed_source_is_taken_where_nobody_checks(provoked, spoof, spoke2):
     """With the check off at the sender's port, the hub takes the packet for the other spoke's and forwards it."""
     with provoked.cloud.without_source_check(spoke2.name):
@@ -61,6 +63,7 @@ def test_a_spoofed_source_is_taken_where_nobody_checks(provoked, spoof, spoke2):
 
 
 @pytest.mark.requirement("SEC-02")
+@pytest.mark.tunnel("gretap", "vxlan")
 def test_a_spoofed_source_is_served_like_the_true_one(outside, forged, tag):
     """A VM outside of the overlay that bears a spoke's outer address is heard by the hub and all other spokes."""
     lab, stranger = outside
