@@ -32,6 +32,10 @@ class MachineLost(EnvironmentProblem):
     """A machine that was there (agent, guest, ssh host) stopped answering."""
 
 
+class TooSlow(EnvironmentProblem):
+    """What was sent arrived, and later than it was waited for: the machine is slow, and the overlay not judged."""
+
+
 class NotApplicable(OvercastError):
     """What is asked has no meaning for this lab: the emulated cloud of live hosts, a change of hosts only looked at."""
 

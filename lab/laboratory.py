@@ -25,6 +25,7 @@ from lab.overlay import plan as overlay_plan
 from lab.probes import sightings
 from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
+from lab.probes.patience import Patience
 from lab.underlay import fabric, ipv6
 from lab.underlay.cloud import Cloud
 
@@ -45,6 +46,7 @@ class Lab:
         self.ended: collections.deque[Listening] = collections.deque(maxlen=MOST_ENDED)
         """What was listened to since `forget`, the last one last."""
         self._listening: list[Listening] = []
+        self._patience = Patience()
         self._closed = False
         self.hosts: dict[str, Host] = {}
         for name, plan in self.plans.items():
@@ -108,7 +110,7 @@ class Lab:
             tapped=self.tapped,
             topology=self.topology,
             on_exit=self._ended,
-            **fields,
+            **{"patience": self._patience, **fields},
         )
         self._listening.append(listening)
         return listening

@@ -122,7 +122,7 @@ def _burst(
     exchange = Exchange(kind, network, sender.name, tuple(receivers))
     payloads = tuple(unique(size) for _ in range(BURST if size is None else LARGE_BURST))
     try:
-        with lab.listen(receivers, network=network, group=group, grace=GRACE) as heard:
+        with lab.listen(receivers, network=network, group=group, grace=GRACE, patience=None) as heard:
             sender.udp.send(list(payloads), to=group or to, ttl=CONTROL_TTL if network == "underlay" else None)
     except (OSError, OvercastError) as refusal:
         return replace(exchange, sent=payloads, refused=str(refusal))
@@ -152,7 +152,7 @@ def _foreign_source(lab: Lab) -> Exchange | None:
     forged, control = unique(), unique()
     exchange = Exchange("foreign source", "underlay", sender.name, (receiver.name,))
     try:
-        with lab.listen([receiver], network="underlay", grace=GRACE) as heard:
+        with lab.listen([receiver], network="underlay", grace=GRACE, patience=None) as heard:
             to = receiver.address("underlay")
             sender.send_packet(carriers.udp(str(stranger), to, heard.port, forged), to)
             # behind it, so that its own arrival tells that the other one's time has passed

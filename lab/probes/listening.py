@@ -17,17 +17,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from types import TracebackType
 from typing import Any, Literal
 
-from lab.errors import CheckFailed, NotApplicable
+from lab.errors import CheckFailed, NotApplicable, TooSlow
 from lab.machines.base import call
 from lab.machines.node import Node, ask_all
 from lab.model import Network, NodePlan, Topology
 from lab.probes import ipv6, markers, options, options6, sightings, ways
 from lab.probes.datagrams import Datagram, Sent
+from lab.probes.patience import Patience
 from lab.probes.payloads import fresh_port, tag_of, unique
 
 FENCE_GRACE = 0.5
 """Seconds that a fence, or a marker, may take: less than a millisecond in a lab, more on a busy machine."""
 ANY = ""
+LATE = "  late: "
+FASTER = "a machine with less to do, or a way that delays less; nothing was lost"
 
 
 class Listening:
@@ -58,6 +61,7 @@ class Listening:
         share: Literal["address", "port"] = "address",
         all_groups: bool | None = None,
         grace: float = FENCE_GRACE,
+        patience: Patience | None = None,
         topology: Topology | None = None,
         on_entry: Callable[[Listening], None] = lambda listening: None,
         on_exit: Callable[[Listening], None] = lambda listening: None,
@@ -68,6 +72,8 @@ class Listening:
         self.sent: list[Sent] = []
         self.datagrams: dict[str, tuple[Datagram, ...]] = {}
         self.unproved: frozenset[str] = frozenset()
+        self.late: dict[str, tuple[Datagram, ...]] = {}
+        """What came after the deadline, by node."""
         self._nodes, self._plans, self._topology = nodes, plans, topology
         self._tapped = list(tapped)
         self._groups = (group,) if isinstance(group, str) else tuple(group or ())
@@ -75,6 +81,7 @@ class Listening:
         self._bind, self._source, self._interface = bind, source, interface
         self._share, self._all_groups = share, all_groups
         self._grace, self._on_entry, self._on_exit = grace, on_entry, on_exit
+        self._patience = patience
         self._is_ipv6 = bool(self._groups) and options6.is_ipv6(self._groups[0])
         self._link_locals: dict[str, ipv6.LinkLocal] = {}
         self._sockets: dict[str, int] = {}
@@ -171,6 +178,25 @@ class Listening:
             for name, answer in zip(self.at, answers[-len(takes) :], strict=True)
         }
         self._note_unproved(waits, answers[len(calls) : len(calls) + len(waits)], tokens)
+        if self.unproved and self._patience is not None and self._patience.left:
+            self._wait_for_late(self._patience, tokens)
+
+    def _wait_for_late(self, patience: Patience, tokens: Mapping[str, Sequence[bytes]]) -> None:
+        """Waits once more for the fences that did not arrive, and takes what came meanwhile."""
+        names = sorted(self.unproved)
+        each = {name: [[self._fences[name], token] for token in tokens[name]] for name in names}
+        came: list[object] = []
+        with patience.waiting(came) as seconds:
+            if markers.one_kernel(self._nodes.values()):
+                together = [token for waited in each.values() for token in waited]
+                waits = [(self._nodes[names[0]], call("wait_for", tokens=together, timeout=seconds))]
+            else:
+                waits = [(self._nodes[name], call("wait_for", tokens=each[name], timeout=seconds)) for name in names]
+            takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in names]
+            answers = ask_all([*waits, *takes])[len(waits) :]
+            taken = {name: tuple(map(Datagram.of, answer[0])) for name, answer in zip(names, answers, strict=True)}
+            self.late = {name: datagrams for name, datagrams in taken.items() if datagrams}
+            came.extend(self.late)
 
     def _ways(self) -> Iterator[tuple[str, str]]:
         """Where the underlay carries what was sent: by the hub, or directly when that is where it was sent."""
@@ -241,19 +267,26 @@ class Listening:
         if not sent:
             raise CheckFailed("nothing was sent inside the block: there is nothing to judge")
         problems = {name: self._problems(name, copies, sent) for name, copies in expected.items()}
-        if any(problems.values()):
+        said = [line for lines in problems.values() for line in lines]
+        if said and all(line.startswith(LATE) for line in said):
+            raise TooSlow("\n".join([self._stimulus(), *said]), remedy=FASTER)
+        if said:
             followed = self.paths(expected)
-            said = [line for lines in problems.values() for line in lines]
             seen = self._seen([path for path in followed if problems[path.receiver]])
             text = "\n".join([self._stimulus(), *said, *seen])
             raise CheckFailed(text, paths=[path.data() for path in followed])
 
     def _problems(self, name: str, copies: int, sent: list[bytes]) -> list[str]:
         heard = [datagram.payload for datagram in self.datagrams[name]]
+        late = [datagram.payload for datagram in self.late.get(name, ())]
+        heard += [] if copies else late  # what must not come is uninvited whenever it comes
         problems = []
         for payload in sent:
             found = heard.count(payload)
-            if found < copies:
+            if found < copies == found + late.count(payload):
+                waited = f"{self._grace * 1000:.0f} ms"
+                problems.append(f"{LATE}{name} heard {_short(payload)}, but later than the {waited} it was waited for")
+            elif found < copies:
                 altered = [other for other in heard if other not in sent]
                 what = "altered" if altered else "missing"
                 problems.append(f"  {name}: {what}: heard {found} of {copies} copies of {_short(payload)}")

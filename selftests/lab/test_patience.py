@@ -1,0 +1,73 @@
+"""
+Late is told from lost: what comes after the deadline is no fault of the overlay, and no verdict.
+
+    spoke1 --( hub: bridge0 )-- netem, longer than the deadline -- spoke2
+"""
+
+import time
+
+import pytest
+
+from lab.errors import CheckFailed, TooSlow
+from lab.probes.patience import Patience
+
+DEADLINE = 0.05  # seconds; the queue holds what passes for four times as long
+DELAY = "200ms"
+
+
+@pytest.fixture
+def slow_lab(lab):
+    """A lab in which what the hub sends to spoke2 is late."""
+    port = lab.topology.tunnel_of("spoke2").hub_device
+    done = lab.hub.node.run("tc", "qdisc", "add", "dev", port, "root", "netem", "delay", DELAY)
+    if done["status"] != 0:
+        pytest.skip(f"this kernel has no netem: {done['errors'].strip()}")
+    return lab
+
+
+def test_late_is_no_verdict(slow_lab):
+    """A datagram that comes after the deadline is called late, and the check is not judged."""
+    with slow_lab.listen(["hub", "spoke2"], grace=DEADLINE) as heard:
+        slow_lab["spoke1"].udp.send(to=slow_lab.everyone)
+
+    with pytest.raises(TooSlow, match="late: spoke2"):
+        heard.exactly_once(at=["hub", "spoke2"])
+
+
+def test_late_is_uninvited_where_nothing_must_come(slow_lab):
+    """What must not arrive must not arrive late either."""
+    with slow_lab.listen(["spoke2"], grace=DEADLINE) as heard:
+        slow_lab["spoke1"].udp.send(to=slow_lab.everyone)
+
+    with pytest.raises(CheckFailed, match="uninvited"):
+        heard.nothing(at=["spoke2"])
+
+
+def test_lost_is_waited_for_once_only(lab):
+    """A lab whose packets are lost is not waited for at every check: its patience has an end."""
+    port = lab.topology.tunnel_of("spoke2").hub_device
+    lab.hub.node.apply(("link_set", {"device": port, "nomaster": True}))
+    waited = []
+    for _ in range(3):
+        began = time.monotonic()
+        with lab.listen(["spoke2"], grace=DEADLINE) as heard:
+            lab["spoke1"].udp.send(to=lab.everyone)
+        waited.append(time.monotonic() - began)
+        with pytest.raises(CheckFailed, match="missing"):
+            heard.exactly_once(at=["spoke2"])
+
+    assert waited[0] >= 1.0 > waited[2]
+
+
+def test_patience_is_spent_by_waiting_in_vain():
+    """What came costs nothing; what did not costs the time that it was waited for."""
+    patience, came = Patience(left=10.0), []
+
+    with patience.waiting(came) as seconds:
+        came.append("something")
+    kept = patience.left
+    with patience.waiting([]):
+        time.monotonic()
+
+    assert (seconds, kept) == (10.0, 10.0)
+    assert patience.left < 10.0
