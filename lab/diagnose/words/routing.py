@@ -37,6 +37,8 @@ def rules(state: State) -> Iterator[str]:
         bare = not any(rule.get(name) for name in ("FRA_SRC", "FRA_DST", "FRA_IIFNAME", "FRA_OIFNAME", "FRA_FWMARK"))
         if (priority, table) in EVERYWHERE_RULES and bare and rule.get("action") == 1:
             continue
+        if rule["family"] not in (AF_INET, AF_INET6):  # those of multicast routing daemons
+            continue
         words = [f"rule{'' if rule['family'] == AF_INET else ' -6'} {priority}:"]
         words.append("not" if rule["flags"] & 2 else "")
         words.append(f"from {rule['FRA_SRC']}/{rule['src_len']}" if rule.get("FRA_SRC") else "from all")

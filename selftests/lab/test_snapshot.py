@@ -1,0 +1,293 @@
+"""Looking at a node: each reading shows what was put there, changes nothing, and one that is refused hides no other."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from lab import laboratory
+from lab.agent import firewalls
+from lab.diagnose import snapshot
+from lab.errors import EnvironmentProblem
+from lab.machines import firewall
+from lab.machines.node import try_all
+from lab.probes import captures
+from lab.probes.complaints import complaints
+
+LISTED = """
+table inet guard { # handle 1
+	set trusted { # handle 3
+		type ipv4_addr
+		elements = { 10.0.0.25, 10.0.0.131 }
+	}
+
+	chain input { # handle 1
+		type filter hook input priority filter; policy drop;
+		ct state established,related accept # handle 4
+		ip saddr @trusted counter packets 7 bytes 588 accept comment "these; { drop }" # handle 5
+		udp dport { 67, 68 } counter packets 0 bytes 0 jump extra # handle 8
+		tcp dport vmap { 22 : accept, 23 : drop } # handle 10
+		meta nfproto ipv4 counter packets 3 bytes 9 reject with icmp host-unreachable # handle 11
+	}
+
+	chain extra { # handle 2
+		ip protocol gre drop # handle 12
+	}
+}
+"""
+
+
+def _programs(node, *commands):
+    """Runs commands that a kernel may be too small for; the test is skipped where it is."""
+    for command in commands:
+        done = node.run(*command.split())
+        if done["status"] != 0:
+            pytest.skip(f"{command}: {done['errors'].strip() or 'not installed'}")
+
+
+def _told(lab, name="hub"):
+    return snapshot.text(snapshot.take([lab.nodes[name]]))
+
+
+class TestTheFirewall:
+    """The verb `firewall`."""
+
+    def test_shows_a_rule_with_what_it_matched(self, lab):
+        """A rule is told with its chain's hook, its verdict and its counters; a policy has no rule."""
+        spoke = lab["spoke1"].node
+        with firewall.rules(spoke, ("INPUT", "-p", "udp", "--dport", "9999", "-j", "DROP")):
+            lab.hub.udp.send(to=lab["spoke1"].address(), port=9999)
+            with lab.listen(["spoke1"]) as heard:
+                lab.hub.udp.send(to=lab["spoke1"].address())
+            rules = spoke.ask("firewall")
+
+        assert heard.one(at="spoke1")
+        (rule,) = [entry for entry in rules if entry["rule"]]
+        assert rule["tool"] == firewall.tool(spoke)
+        assert (rule["chain"], rule["hook"], rule["verdict"], rule["packets"]) == ("INPUT", "input", "DROP", 1)
+        assert {entry["verdict"] for entry in rules if not entry["rule"]} == {"ACCEPT"}
+
+    def test_of_an_untouched_node_is_empty(self, lab):
+        """Where nobody made a rule there is none, and no program was started to find that out."""
+        assert lab["spoke2"].node.ask("firewall") == []
+
+    def test_of_a_bridge_is_read_too(self, lab):
+        """What ebtables filters on the hub's bridge is shown."""
+        _programs(lab.hub.node, "ebtables -A FORWARD -p ARP -j DROP")
+
+        rules = [entry for entry in lab.hub.node.ask("firewall") if entry.get("rule")]
+
+        assert [(entry["family"], entry["chain"], entry["rule"]) for entry in rules] == [
+            ("bridge", "FORWARD", "-p ARP -j DROP")
+        ]
+
+    def test_of_nftables_is_read_from_its_listing(self):
+        """Rules of nft keep their handle, have counters where they count, and a verdict whatever else they say."""
+        rules = firewalls._parse_listed(LISTED)
+
+        assert [(entry["chain"], entry["hook"], entry["verdict"], entry["packets"]) for entry in rules] == [
+            ("input", "input", "DROP", None),
+            ("input", "input", "ACCEPT", None),
+            ("input", "input", "ACCEPT", 7),
+            ("input", "input", "extra", 0),
+            ("input", "input", "", None),
+            ("input", "input", "REJECT", 3),
+            ("extra", "", "DROP", None),
+        ]
+        assert [entry["handle"] for entry in rules] == [None, 4, 5, 8, 10, 11, 12]
+
+
+class TestAReading:
+    """The readings of a node."""
+
+    def test_shows_what_delays_and_loses(self, lab):
+        """The settings of netem are decoded into seconds, percent and bits."""
+        _programs(lab.hub.node, "tc qdisc add dev ens3 root netem delay 10ms loss 5% duplicate 1% rate 10mbit")
+
+        (netem,) = [entry for entry in lab.hub.node.read("qdiscs") if entry["kind"] == "netem"]
+
+        assert (netem["device"], netem["delay"], netem["loss"], netem["duplicate"]) == ("ens3", 0.01, 5.0, 1.0)
+        assert netem["rate"] == 10_000_000
+        assert "qdisc netem" in _told(lab)
+
+    def test_shows_filters_with_their_actions(self, lab):
+        """A tc filter is told with where it is, what it matches and what it does."""
+        port = lab.topology.tunnel_of("spoke1").hub_device
+        _programs(
+            lab.hub.node,
+            f"tc qdisc add dev {port} clsact",
+            f"tc filter add dev {port} egress protocol ip flower dst_ip 239.0.0.0/8 action drop",
+        )
+
+        (found,) = lab.hub.node.read("filters")
+
+        assert (found["device"], found["direction"], found["kind"]) == (port, "egress", "flower")
+        assert "dst_ip 239.0.0.0/8" in found["match"]
+        assert [action["verdict"] for action in found["actions"]] == ["shot"]
+
+    def test_shows_the_filters_of_the_cloud(self, lab):
+        """The emulated cloud's own filters are seen as what they are."""
+        kinds = {(entry["kind"], entry["direction"]) for entry in lab.fabric.read("filters")}
+
+        assert kinds == {("bpf", "ingress")}
+
+    def test_shows_groups_and_routers_of_a_bridge(self, lab):
+        """Ports with members, and ports behind which a router is."""
+        here, there = (tunnel.hub_device for tunnel in lab.topology.tunnels)
+        _programs(
+            lab.hub.node,
+            "ip link set bridge0 type bridge mcast_snooping 1",
+            f"bridge mdb add dev bridge0 port {here} grp 239.1.1.1 permanent",
+            f"bridge link set dev {there} mcast_router 2",
+        )
+
+        assert [(entry["port"], entry["group"]) for entry in lab.hub.node.read("mdb")] == [(here, "239.1.1.1")]
+        assert lab.hub.node.read("mdb_routers") == [{"bridge": "bridge0", "port": there}]
+
+    def test_shows_the_vlans_of_ports(self, lab):
+        """VLANs are told per port, with the one of untagged frames marked."""
+        port = lab.topology.tunnel_of("spoke1").hub_device
+        _programs(
+            lab.hub.node,
+            "ip link set bridge0 type bridge vlan_filtering 1",
+            f"bridge vlan add dev {port} vid 7",
+        )
+
+        vlans = [entry for entry in lab.hub.node.read("vlans") if entry["device"] == port]
+
+        assert [(entry["vid"], entry["pvid"]) for entry in vlans] == [(1, True), (7, False)]
+        assert f"vlan {port}: 1 pvid untagged, 7" in _told(lab)
+
+    def test_shows_the_parameters_of_devices(self, lab):
+        """Each device's own parameters are those that sysctl shows, read in one piece."""
+        wanted = {"rp_filter": 2, "arp_ignore": 1, "forwarding": 1, "bc_forwarding": 1, "accept_local": 1}
+        lab.hub.node.write_sysctls({f"net.ipv4.conf.ens3.{name}": value for name, value in wanted.items()})
+
+        (found,) = [entry for entry in lab.hub.node.read("parameters") if entry["device"] == "ens3"]
+
+        assert {name: found["ipv4"][name] for name in wanted} == wanted
+        assert found["ipv6"]["disable_ipv6"] == 1
+
+
+class TestASnapshot:
+    """What a failed test leaves behind of its nodes."""
+
+    def test_tells_policy_routing_and_ports(self, lab):
+        """Rules that somebody made, and flags of ports that are not as a new port has them."""
+        port = lab.topology.tunnel_of("spoke1").hub_device
+        lab.hub.node.apply(("bridge_port", {"device": port, "bcast_flood": 0, "isolated": 1}))
+        _programs(lab.hub.node, "ip rule add from 10.9.0.0/16 lookup 77 priority 500")
+
+        told = _told(lab)
+
+        assert "rule 500: from 10.9.0.0/16 lookup 77" in told
+        assert re.search(rf"^port {port} of bridge0 \w+ bcast_flood 0 isolated 1$", told, re.MULTILINE)
+        assert told.count("\nrule ") == 1
+
+    def test_sets_both_ends_of_a_tunnel_side_by_side(self, lab):
+        """What must agree at both ends and does not is marked."""
+        spoke = lab["spoke1"]
+        device = lab.topology.tunnel_of("spoke1").spoke_device
+        spoke.node.apply(("link_set", {"device": device, "mtu": 1400}))
+
+        told = snapshot.configuration(snapshot.take(lab.nodes.values()))
+
+        table = told[told.index("tunnel hub") :].split("\n\n")[0]
+        marked = [line.split()[0] for line in table.splitlines() if "must agree" in line]
+        assert marked == ["mtu"]
+        assert told.count("\ntunnel ") == len(lab.topology.tunnels)
+
+    def test_counts_since_the_last_look(self, lab):
+        """With an earlier snapshot, counters are given as far as they rose since."""
+        before = snapshot.take([lab["spoke1"].node])
+        with lab.listen(["spoke1"]) as heard:
+            lab.hub.udp.send([b"oc:" + bytes([65 + number]) * 40 for number in range(5)], to=lab.everyone)
+
+        told = snapshot.activity(snapshot.take([lab["spoke1"].node]), before)
+
+        assert len(heard.payloads["spoke1"]) == 5
+        assert "IpExtInBcastPkts 5" in told
+        assert "IpDefaultTTL" not in told
+
+    def test_loads_nothing(self, lab):
+        """Looking at every node leaves the kernel's modules as they were."""
+        nodes = list(lab.nodes.values())
+        before = lab.fabric.run("cat", "/proc/modules")["output"]
+
+        snapshot.take(nodes)
+
+        loaded = {line.split()[0] for line in lab.fabric.run("cat", "/proc/modules")["output"].splitlines()}
+        assert loaded == {line.split()[0] for line in before.splitlines()}
+
+    def test_of_a_half_built_overlay_shows_what_there_is(self, lab):
+        """A device that is missing keeps nothing else from being shown."""
+        lab.hub.node.apply(("link_del", {"device": "bridge0"}))
+        lab["spoke1"].node.apply(("link_del", {"device": lab.topology.tunnel_of("spoke1").spoke_device}))
+
+        told = snapshot.text(snapshot.take(lab.nodes.values()))
+
+        assert all(f"=== {name} ===" in told for name in lab.nodes)
+        assert "no tunnel back on spoke1" in told
+
+    def test_is_taken_of_a_lab_that_could_not_be_built(self, any_machine, lab, monkeypatch):
+        """Whoever asks sees the nodes before they go, and the failure is raised all the same."""
+
+        def never(*_):
+            raise EnvironmentProblem("it did not come up")
+
+        monkeypatch.setattr(laboratory, "_settle", never)
+        taken = []
+
+        with pytest.raises(EnvironmentProblem, match="it did not come up"):
+            laboratory.build(
+                any_machine,
+                lab.topology,
+                lab.underlay,
+                failed=lambda half: taken.append(snapshot.take(half.nodes.values())),
+            )
+
+        assert "bridge0" in snapshot.text(taken[0])
+
+    def test_says_what_could_not_be_read(self, lab):
+        """One reading that is refused is told with the reason; the next one is made."""
+        node = lab.hub.node
+
+        refused, made = try_all([(node, node.call("read", what="tea_leaves")), (node, node.call("read", what="links"))])
+
+        assert refused[0] is None
+        assert "tea_leaves" in str(refused[1])
+        assert made[1] is None
+        assert "not read: links: no rights" in snapshot.text({"hub": {"unread": {"links": "no rights"}}})
+
+
+class TestFramesOfAFailure:
+    """What captures leave behind."""
+
+    def test_open_in_other_programs(self, lab):
+        """The capture file has each frame with its time, its interface and its direction."""
+        scapy = pytest.importorskip("scapy.utils")
+        lab.forget()
+        with lab.listen(["hub"]):
+            lab["spoke1"].udp.send(to=lab.everyone)
+        seen = lab.frames()
+
+        packets = list(scapy.PcapNgReader(io.BytesIO(captures.pcapng(seen))))
+
+        assert [bytes(packet) for packet in packets] == [sighting.frame for sighting in seen]
+        assert all(abs(float(packet.time) - one.time / 1e9) < 1e-5 for packet, one in zip(packets, seen, strict=True))
+        assert str(packets[0].sniffed_on) == f"{seen[0].node} {seen[0].interface}"
+
+    def test_tell_which_icmp_errors_came_back(self, lab):
+        """A refused datagram is told with who refused it and what it was about."""
+        lab.forget()
+        with lab.listen(["hub"]):
+            lab["spoke1"].udp.send(to=lab.hub.address("overlay"), port=9)
+
+        told = complaints(lab.frames())
+
+        hub, spoke = lab.hub.address("overlay"), lab["spoke1"].address("overlay")
+        assert any(
+            f"{hub} to {spoke}: destination unreachable (port), about {spoke} > {hub} UDP" in line for line in told
+        )
