@@ -365,12 +365,6 @@ class Links:
         """Every IPv4 route of every table."""
         return [plain(route) for route in self._transport.dump(rtmsg(), GETROUTE, rtmsg)]
 
-    def routes6(self) -> list[Any]:
-        """Every IPv6 route of every table."""
-        message = rtmsg()
-        message["family"] = socket.AF_INET6
-        return [plain(route) for route in self._transport.dump(message, GETROUTE, rtmsg)]
-
     def rules(self) -> list[Any]:
         return [plain(rule) for rule in self._transport.dump(fibmsg(), GETRULE, fibmsg)]
 

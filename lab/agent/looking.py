@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from lab.agent import digest, mdb, parameters, procfs, traffic, vlans
+from lab.agent import digest, mdb, parameters, procfs, routes6, traffic, vlans
 from lab.agent.node import Node
 from lab.agent.rtnl import Transport
 
@@ -13,6 +13,7 @@ DECODED: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
     "mdb": mdb.entries,
     "mdb_routers": mdb.routers,
     "parameters": parameters.entries,
+    "routes6": routes6.entries,
     "vlans": vlans.entries,
     "qdiscs": traffic.qdiscs,
     "filters": traffic.filters,

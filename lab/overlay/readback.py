@@ -187,9 +187,9 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
             if entry["family"] == AF_INET6
         ],
         routes6=[
-            (IPv6Network(f"{route.get('RTA_DST', '::')}/{route['dst_len']}"), names[route["RTA_OIF"]])
+            (IPv6Network(route["to"]), names[route["index"]])
             for route in readings.get("routes6", ())
-            if route.get("RTA_TABLE", route["table"]) == MAIN_TABLE and route.get("RTA_OIF") in names
+            if route["table"] == MAIN_TABLE and route["index"] in names
         ],
     )
 
