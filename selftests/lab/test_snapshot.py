@@ -261,6 +261,12 @@ class TestASnapshot:
         assert made[1] is None
         assert "not read: links: no rights" in snapshot.text({"hub": {"unread": {"links": "no rights"}}})
 
+    def test_says_which_firewall_needs_root(self):
+        """A firewall that is in use and cannot be read is named among what is configured."""
+        guarded = {"tool": "nft", "family": "", "table": "", "unread": "needs root"}
+
+        assert "not read: nft: needs root" in snapshot.text({"hub": {"firewall": [guarded]}})
+
 
 class TestFramesOfAFailure:
     """What captures leave behind."""

@@ -154,6 +154,8 @@ def _matched(state: State, before: State) -> Iterator[str]:
         if entry.get("packets"):
             was[filtering.rule(entry)] = was.get(filtering.rule(entry), 0) + entry["packets"]
     for entry in state.get("firewall", ()):
+        if "unread" in entry:
+            continue
         packets = (entry.get("packets") or 0) - was.get(filtering.rule(entry), 0)
         if packets > 0 and (entry["rule"] or entry["verdict"] != "ACCEPT"):
             yield f"matched {packets}: {filtering.rule(entry)}"

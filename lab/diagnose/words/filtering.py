@@ -57,7 +57,8 @@ def firewall(state: State) -> Iterator[str]:
     ruled = {(entry["tool"], entry["family"]) for entry in entries if entry.get("rule")}
     for entry in entries:
         if "unread" in entry:
-            yield f"not read: {entry['tool']} {entry['table']}: {entry['unread']}"
+            which = " ".join(entry[part] for part in ("tool", "family", "table") if entry[part])
+            yield f"not read: {which}: {entry['unread']}"
         elif entry["rule"] or entry["verdict"] != "ACCEPT" or (entry["tool"], entry["family"]) in ruled:
             yield rule(entry)
 
