@@ -62,7 +62,7 @@ def test_a_port_that_does_not_flood_is_deaf_though_listed(provoked, spoke1, spok
     with provoked.hub.node.changed(off, on):
         with provoked.listen([member], group=fresh_group) as heard:
             await_listed(provoked, fresh_group, [member.name])
-            sender.udp.send(to=fresh_group, ttl=LARGE_TTL)
+            sender.udp.send(to=fresh_group, ttl=LARGE_TTL, multicast_interface=sender.address())
         with provoked.listen([member]) as broadcast:
             sender.udp.send(to=provoked.everyone)
 

@@ -31,7 +31,7 @@ class TestPruning:
 
         with lab.listen([member], group=fresh_group) as heard:
             await_listed(lab, fresh_group, [member])
-            sender.udp.send(to=fresh_group)
+            sender.udp.send(to=fresh_group, multicast_interface=sender.address())
             reached = came_in(lab, sender, fresh_group)
 
         heard.exactly_once(at=[member])
@@ -67,6 +67,6 @@ def test_the_hub_is_a_member_like_any(querier_lab, fresh_group, await_listed):
 
     with lab.listen(["hub", member], group=fresh_group) as heard:
         await_listed(lab, fresh_group, ["hub", member.name])
-        sender.udp.send(to=fresh_group)
+        sender.udp.send(to=fresh_group, multicast_interface=sender.address())
 
     heard.exactly_once(at=["hub", member.name])
