@@ -18,6 +18,7 @@ def document(
     *,
     environment: Mapping[str, str],
     findings: Sequence[Mapping[str, Any]],
+    flakes: Sequence[Mapping[str, Any]] = (),
     tables: Sequence[Matrix],
     figures: Sequence[Mapping[str, Any]],
     generated: str,
@@ -36,6 +37,7 @@ def document(
         "environment": dict(environment),
         "requirements": [_requirement(judged) for judged in conformance.requirements],
         "findings": [dict(finding) for finding in findings],
+        "flakes": [dict(flake) for flake in flakes],
         "deliveries": [
             {"network": table.network, "kind": kind, "sender": sender, "receiver": receiver, "mark": mark}
             for table in tables

@@ -237,6 +237,7 @@ class Results(Process):
             self.conformance,
             environment=self.environment,
             findings=self.recorder.findings(),
+            flakes=self.recorder.flakes(),
             tables=self.tables,
             figures=self.recorder.figures(),
             generated=datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -54,6 +54,10 @@ class Recorder:
         """Return every figure that a test measured, with the requirements of its test."""
         return [{**entry, "requirements": list(ids)} for _, ids, entry in self._entries("figure")]
 
+    def flakes(self) -> list[dict[str, Any]]:
+        """Return what arrived after its deadline, by test: slow, not lost."""
+        return [{"test": nodeid, **entry} for nodeid, _, entry in self._entries("flake")]
+
     def _entries(self, name: str) -> list[tuple[str, tuple[str, ...], dict[str, Any]]]:
         """Return the entries of one name with their test and its ids; later phases repeat those of earlier ones."""
         found: list[tuple[str, tuple[str, ...], dict[str, Any]]] = []
