@@ -17,6 +17,8 @@ IP_PROTOCOL, ICMP_TYPE, NEXT_MTU = 23, 34, 40  # offsets in an Ethernet frame
 ICMP, FRAGMENTATION_NEEDED = b"\x01", b"\x03\x04"
 ANYTHING = b""
 
+over_ipv4 = pytest.mark.tunnel("gretap", "vxlan")  # routers cut no IPv6 (RFC 8200 section 5)
+
 
 def fitting(lab):
     """The largest payload that the narrow path takes in one piece."""
@@ -136,7 +138,6 @@ class TestTowardsASpoke:
 
 @pytest.mark.requirement("MTU-08")
 @pytest.mark.provoking
-@pytest.mark.tunnel("gretap", "vxlan")  # routers cut no IPv6 (RFC 8200 section 5)
 class TestOuterFragments:
     @pytest.fixture
     def fragmenting(self, build_lab, narrow_path):
@@ -145,6 +146,7 @@ class TestOuterFragments:
         narrow_path(lab, lab.spokes[-1], PATH)
         return lab
 
+    @over_ipv4
     def test_carry_what_is_larger_than_the_path(self, fragmenting, largest, decode, layers):
         """A spoke's full-size datagrams reach the other one, with DF or without, in fragments of the outer packet."""
         sender, receiver = fragmenting.spokes[0], fragmenting.spokes[-1]
@@ -159,6 +161,7 @@ class TestOuterFragments:
         assert [bool(packet.flags.MF) for packet in packets] == [True, True]
         assert all(packet.len <= PATH for packet in packets)
 
+    @over_ipv4
     def test_must_pass_the_underlay(self, fragmenting, largest, cloud_rules):
         """Where the underlay loses fragments, what is larger than the path is lost, and what fits arrives."""
         sender, receiver = fragmenting.spokes[0], fragmenting.spokes[-1]
