@@ -56,8 +56,14 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
     """
     The topology with the addresses and NICs by which each spoke reaches the hub, and the hub each spoke.
 
-    Hosts that were not seen are left out.  EnvironmentProblem when no address of the hub serves all the others.
+    Hosts that were not seen are left out.  EnvironmentProblem when no address of the hub serves all the others;
+    UsageProblem for tunnels over IPv6, since nobody says which of the hosts' addresses they are to use.
     """
+    if any(node.underlay6 for node in topology.nodes):
+        raise UsageProblem(
+            f"{topology.options.kind} is not set up on live hosts: use gretap or vxlan, or set it up by hand and test it "
+            "as it is"
+        )
     hub, *spokes = seen.values()
     for nic, address in _own_addresses(hub):
         ways = [_way(spoke, address.ip) for spoke in spokes]
