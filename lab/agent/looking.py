@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from lab.agent import digest, mdb, parameters, procfs, routes6, traffic, vlans
+from lab.agent import digest, mdb, neighbours6, parameters, procfs, routes6, traffic, vlans
 from lab.agent.node import Node
 from lab.agent.rtnl import Transport
 
@@ -13,6 +13,7 @@ DECODED: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
     "mdb": mdb.entries,
     "mdb_routers": mdb.routers,
     "parameters": parameters.entries,
+    "neighbours6": neighbours6.entries,
     "routes6": routes6.entries,
     "vlans": vlans.entries,
     "qdiscs": traffic.qdiscs,
@@ -43,8 +44,8 @@ class Looking:
         """
         One kind of thing that is configured in a node, by the name of its reading.
 
-        `links`, `bridge_ports`, `addresses`, `routes`, `routes6`, `rules`, `neighbours`, `fdb`, `mdb`, `mdb_routers`,
-        `vlans`, `parameters`, `qdiscs`, `filters`.
+        `links`, `bridge_ports`, `addresses`, `routes`, `routes6`, `rules`, `neighbours`, `neighbours6`, `fdb`, `mdb`,
+        `mdb_routers`, `vlans`, `parameters`, `qdiscs`, `filters`.
         """
         decoded = DECODED.get(what)
         if decoded is not None:

@@ -16,9 +16,10 @@ from typing import Any, Literal
 from lab.model import Network, Topology
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.payloads import tag_of
-from lab.probes.sightings import Sighting
+from lab.probes.sightings import ETHERNET, Sighting
 
-OUTER_HEADERS = 54  # octets: Ethernet and IPv6
+OUTER_DESTINATION = {4: ETHERNET + 16, 6: ETHERNET + 24}  # where the header of each version has it
+NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 Stage = Literal["sending", "encapsulation", "cloud", "decapsulation", "forwarding", "delivery"]
 
 
@@ -45,7 +46,9 @@ class Place:
 
 def carried_to(sighting: Sighting, address: str) -> bool:
     """Whether a frame is a tunnel's packet to an address: the hub sends a copy to each spoke by one NIC."""
-    return sighting.carrier is not None and ip_address(address).packed in sighting.frame[:OUTER_HEADERS]
+    to = ip_address(address)
+    at = OUTER_DESTINATION[to.version]
+    return sighting.carrier is not None and sighting.frame[at : at + len(to.packed)] == to.packed
 
 
 def way(topology: Topology, sender: str, receiver: str, network: Network = "overlay") -> list[Place]:
@@ -133,8 +136,10 @@ def paths(
     """
     One path for each receiver: of the first datagram that it did not hear as often as expected, or of the first.
 
-    `one_clock`: all nodes are of one kernel, so that times at different nodes can be compared.
+    `one_clock`: all nodes are of one kernel, so that times at different nodes can be compared.  Who was not to hear it
+    and did not has none.
     """
+    addresses = {node.address(of): node.name for node in topology.nodes for of in NETWORKS}
     found = []
     for receiver, datagrams in heard.items():
         copies = (expected or {}).get(receiver, 1)
@@ -142,6 +147,8 @@ def paths(
         stimuli = [(one, payload) for one in sent if one.node != receiver for payload in one.payloads]
         wrong = [(one, payload) for one, payload in stimuli if payloads.count(payload) != copies]
         for one, payload in (wrong or stimuli)[:1]:
+            if payload not in payloads and (not copies or addresses.get(one.to, receiver) != receiver):
+                continue
             arrived = [datagram for datagram in datagrams if datagram.payload == payload]
             tagged = [sighting for sighting in seen if tag_of(payload) in sighting.frame]
             steps = _steps(topology, way(topology, one.node, receiver, network), tagged, arrived)

@@ -155,6 +155,8 @@ def test_the_path_of_what_arrived_ends_at_the_socket(lab):
     planned = [(place.node, place.interface) for place in ways.way(lab.topology, "spoke1", "spoke2")]
     walked = [(leg.node, leg.interface) for leg in paths["spoke2"].legs if leg.node in lab.hosts]
     assert walked == planned
+    every = [(leg.node, leg.interface, leg.direction) for leg in paths["spoke2"].legs]
+    assert len(every) == len(set(every))
     assert [(path.heard, path.expected) for path in paths.values()] == [(1, 1), (1, 1)]
 
 

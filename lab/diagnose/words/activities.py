@@ -74,7 +74,7 @@ def lines(state: State, before: State) -> list[str]:
 
 def _neighbours(state: State) -> Iterator[str]:
     known = names(state)
-    for entry in state.get("neighbours", ()):
+    for entry in (*state.get("neighbours", ()), *state.get("neighbours6", ())):
         if entry["state"] & (NUD_NOARP | NUD_PERMANENT):  # groups need no resolution; what was written is configured
             continue
         lladdr = f"lladdr {entry['NDA_LLADDR']} " if entry.get("NDA_LLADDR") else ""

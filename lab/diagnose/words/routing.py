@@ -8,6 +8,7 @@ from typing import Any
 from lab.diagnose.words.reading import State, details, is_group, names
 
 AF_INET, AF_INET6 = 2, 10
+MAIN_TABLE, LOCAL_TABLE = 254, 255
 TABLES = {253: "default", 254: "main", 255: "local"}
 SCOPES = {0: "", 200: "scope site", 253: "scope link", 254: "scope host", 255: "scope nowhere"}
 PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
@@ -52,13 +53,16 @@ def rules(state: State) -> Iterator[str]:
 
 
 def routes(state: State) -> Iterator[str]:
-    """Every route of every table; of IPv6 those that somebody made or that a prefix brought."""
+    """Every route of every table; of IPv6 without those to the node's own addresses and to groups."""
     known = names(state)
+    for route in state.get("routes6", ()):
+        if route["table"] != LOCAL_TABLE:
+            via = f" via {route['via']}" if route.get("via") else ""
+            table = "" if route["table"] == MAIN_TABLE else f" table {route['table']}"
+            yield f"route -6{table} {route['to']}{via} dev {known.get(route['index'])}"
     for route in state.get("routes", ()):
         table = route.get("RTA_TABLE", route["table"])
-        if route["flags"] & RTM_F_CLONED or (route["family"] == AF_INET6 and table == 255):
-            continue
-        if route["family"] not in (AF_INET, AF_INET6):
+        if route["flags"] & RTM_F_CLONED:
             continue
         to = f"{route['RTA_DST']}/{route['dst_len']}" if route["dst_len"] else "default"
         words = [

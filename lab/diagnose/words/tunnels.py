@@ -48,7 +48,7 @@ def _seen(name: str, state: State) -> Seen | None:
 def _other_end(seen: Mapping[str, Seen], node: Seen, device: Device) -> tuple[Seen, Device] | None:
     """The tunnel of the node that has the remote address, back to here; any tunnel back, if none fits exactly."""
     assert device.tunnel is not None
-    own = {str(address.ip) for _, address in node.addresses}
+    own = {str(address.ip) for _, address in node.addresses} | {str(address.ip) for _, address in node.addresses6}
     owner = next((far for far in seen.values() if device.tunnel.remote and far.device_with(device.tunnel.remote)), None)
     if owner is None or owner is node:
         return None
