@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lab.machines.base import Machine, call
-from lab.machines.node import Node
+from lab.machines.base import call
+from lab.machines.node import Node, ask_all
 
 ETHERNET = 14
 GRE, UDP = 47, 17
@@ -55,10 +55,12 @@ class Sighting:
 
 def collect(nodes: Iterable[Node], tags: Sequence[bytes] | None = None) -> list[Sighting]:
     """What the taps of the nodes saw that carries any of the tags (None: everything), in order of kernel time."""
+    groups = _by_machine(nodes)
+    wanted = None if tags is None else list(tags)
+    answers = ask_all([(members[0], call("frames", nodes=_handles(members), tags=wanted)) for members in groups])
     found: list[Sighting] = []
-    for machine, members in _by_machine(nodes):
+    for members, frames in zip(groups, answers, strict=True):
         names = {node.handle: node.name for node in members}
-        frames = machine.call("frames", nodes=list(names), tags=None if tags is None else list(tags))
         found += [
             Sighting(names[handle], interface, outgoing, time, frame)
             for handle, interface, outgoing, time, frame in frames
@@ -87,8 +89,7 @@ def wait(
 
 def forget(nodes: Iterable[Node]) -> None:
     """Opens the taps of the nodes where they are not yet, and drops what they saw so far."""
-    for machine, members in _by_machine(nodes):
-        machine.batch([call("tap", nodes=[node.handle for node in members])])
+    ask_all([(members[0], call("tap", nodes=_handles(members))) for members in _by_machine(nodes)])
 
 
 def path(sightings: Sequence[Sighting]) -> str:
@@ -101,8 +102,12 @@ def path(sightings: Sequence[Sighting]) -> str:
     return " → ".join(places) if places else "never seen anywhere: it did not leave the sender's socket"
 
 
-def _by_machine(nodes: Iterable[Node]) -> list[tuple[Machine, list[Node]]]:
-    groups: dict[int, tuple[Machine, list[Node]]] = {}
+def _handles(nodes: Sequence[Node]) -> list[int]:
+    return [node.handle for node in nodes]
+
+
+def _by_machine(nodes: Iterable[Node]) -> list[list[Node]]:
+    groups: dict[int, list[Node]] = {}
     for node in nodes:
-        groups.setdefault(id(node.machine), (node.machine, []))[1].append(node)
+        groups.setdefault(id(node.machine), []).append(node)
     return list(groups.values())
