@@ -20,7 +20,7 @@ def test_delivery_resumes_by_itself(provoked, spoke1, quick_neighbours, clock, r
     others = provoked.others(spoke1)
     to, group = (provoked.everyone, None) if kind == "broadcast" else (GROUP, GROUP)
 
-    with quick_neighbours(provoked), provoked.listen(others, group=group, grace=PATIENCE) as heard:
+    with quick_neighbours(provoked.hosts.values()), provoked.listen(others, group=group, grace=PATIENCE) as heard:
         with provoked.cloud.stopped("hub", provoked.hub.node):
             spoke1.udp.send(to=to)
         back = clock(provoked)

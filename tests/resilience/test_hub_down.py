@@ -67,7 +67,7 @@ class TestStoppedHub:
     def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, provoked, spoke1, quick_neighbours, await_neighbour):
         """When nobody answers for the hub's address, its neighbour entry fails, and sending still succeeds."""
         before = trouble(spoke1)
-        with provoked.cloud.withdrawn("hub"), quick_neighbours(provoked):
+        with provoked.cloud.withdrawn("hub"), quick_neighbours([spoke1]):
             spoke1.node.apply(("neigh_del", {"device": spoke1.plan.nic, "to": provoked.hub.address("underlay")}))
             spoke1.udp.send(to=provoked.everyone, port=9)
             state = await_neighbour(spoke1, provoked.hub, FAILED)
