@@ -69,7 +69,7 @@ def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree, aw
 
     with spanning_tree:
         states = await_port(provoked.hub, port, *changes, last=LISTENING)
-        with provoked.listen(provoked.others("hub")) as heard:
+        with provoked.listen(provoked.others("hub"), patience=None) as heard:
             sent = provoked.hub.udp.send(to=provoked.everyone).payload
             own = spoke.udp.send(to=provoked.everyone).payload
 
@@ -80,7 +80,7 @@ def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree, aw
 
 @pytest.mark.provoking
 def test_it_forwards_after_twice_the_forward_delay(
-    provoked, spoke1, attach, spanning_tree, await_port, layers, record_figure
+    provoked, spoke1, spoke2, attach, spanning_tree, await_port, layers, record_figure
 ):
     """With STP on the port listens and learns for a forward delay each, then its spoke hears the next broadcast."""
     port, changes = attach
