@@ -1,0 +1,53 @@
+"""
+The commands that the walk-throughs give their reader set up the overlay that conforms.
+
+    docs/walkthroughs/oci.md    gretap, in the guest kernel       hub, spoke1, spoke2: hosts without an overlay
+    docs/walkthroughs/azure.md  VXLAN, on this machine's own
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.laboratory import Lab
+from lab.overlay import readback
+from lab.overlay.understanding import understand
+
+WALKTHROUGHS = Path(__file__).resolve().parents[2] / "docs/walkthroughs"
+DOCUMENTS = {"gretap": "oci.md", "vxlan": "azure.md"}
+THE_CLOUDS_NIC = re.compile(r"\beth0\b")
+
+
+def commands(document: str) -> dict[str, str]:
+    """The blocks that begin with `# on the hub`, `# on spoke1`, `# on spoke2`, by host."""
+    text = (WALKTHROUGHS / document).read_text(encoding="utf-8")
+    return dict(re.findall(r"^```sh\n# on (?:the )?(hub|spoke\d)\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+def bare(make_lab: Callable[..., Lab]) -> Lab:
+    return make_lab(overlay=False)
+
+
+def test_the_commands_set_up_the_overlay_that_conforms(bare: Lab) -> None:
+    """What is read from the hosts afterwards is the planned topology, with no finding, and it carries packets."""
+    scripts = commands(DOCUMENTS[bare.topology.options.kind])
+    assert set(scripts) == set(bare.plans)
+
+    for name, script in scripts.items():
+        nic = bare.plans[name].nic
+        done = bare.nodes[name].run("sh", "-ec", THE_CLOUDS_NIC.sub(nic, script))
+        assert done["status"] == 0, f"{name}: {done['errors']}"
+
+    understood = understand(readback.read([bare.nodes[name] for name in bare.plans]))
+    assert understood.findings == ()
+    assert understood.topology == dataclasses.replace(bare.topology, name="found")
+    assert bare.hub.node.link(bare.topology.bridge)["IFLA_ADDRESS"] == bare.topology.bridge_mac
+    spoke1, spoke2 = bare.topology.spokes
+    pinged = bare.nodes[spoke1.name].run("ping", "-c", "1", "-w", "10", spoke2.address())
+    assert pinged["status"] == 0, pinged["output"]
