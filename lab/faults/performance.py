@@ -31,7 +31,6 @@ FAULTS = (
         ("PERF-02",),
         _slow_port,
         tunnels=("gretap",),  # of the two kernels that a run may have, the guest's is the one with netem
-        greens=("BCAST-01",),
         finding=named("traffic-impaired", hub_port),
     ),
     Fault(
