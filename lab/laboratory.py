@@ -102,6 +102,7 @@ class Lab:
 
     def listen(self, at: Iterable[Host | str], **fields: Any) -> Listening:
         """Listens at the hosts for the length of a `with` block (`probes.listening.Listening`)."""
+        self._close_ended()
         names = [host if isinstance(host, str) else host.name for host in at]
         listening = Listening(
             {name: self.nodes[name] for name in self.plans},
@@ -119,6 +120,7 @@ class Lab:
         """The taps forget what they saw: a new test begins."""
         sightings.forget(self.tapped)
         self._listening.clear()
+        self._close_ended()
         self.ended.clear()
 
     def frames(self, tags: Sequence[bytes] | None = None) -> list[sightings.Sighting]:
@@ -186,6 +188,7 @@ class Lab:
         """Drops every namespace of the lab; the kernel removes what is in them."""
         if not self._closed:
             self._closed = True
+            self._close_ended()
             self.machine.call("node_close", handles=[node.handle for node in self.nodes.values()])
 
     def _announce(self, sent: Sent) -> None:
@@ -196,6 +199,11 @@ class Lab:
 
     def _default_port(self) -> int | None:
         return self._listening[-1].port if self._listening else None
+
+    def _close_ended(self) -> None:
+        """What was listened to before is waited for no longer."""
+        for listening in self.ended:
+            listening.close()
 
     def _ended(self, listening: Listening) -> None:
         self._listening.remove(listening)

@@ -87,6 +87,7 @@ class Listening:
         self._sockets: dict[str, int] = {}
         self._fences: dict[str, int] = {}
         self._fence_port = fresh_port()
+        self._tokens: Mapping[str, Sequence[bytes]] = {}
 
     # the block
 
@@ -114,14 +115,19 @@ class Listening:
             if kind is None:
                 self._gather()
         finally:
-            ask_all(
-                [
-                    (self._nodes[name], call("close", endpoints=[endpoint]))
-                    for opened in (self._sockets, self._fences)
-                    for name, endpoint in opened.items()
-                ]
-            )
+            # until it is known whether somebody minds what is missing, it may still come
+            if kind is not None or not self._may_wait():
+                self.close()
             self._on_exit(self)
+
+    def close(self) -> None:
+        """Closes the sockets, unless that has been done."""
+        opened = [(name, endpoint) for each in (self._sockets, self._fences) for name, endpoint in each.items()]
+        self._sockets, self._fences = {}, {}
+        ask_all([(self._nodes[name], call("close", endpoints=[endpoint])) for name, endpoint in opened])
+
+    def _may_wait(self) -> bool:
+        return bool(self.unproved) and self._patience is not None and self._patience.left > 0
 
     def _receiver(self, plan: NodePlan) -> dict[str, Any]:
         chosen = [options.reuse_address() if self._share == "address" else options.reuse_port()]
@@ -178,13 +184,12 @@ class Listening:
             for name, answer in zip(self.at, answers[-len(takes) :], strict=True)
         }
         self._note_unproved(waits, answers[len(calls) : len(calls) + len(waits)], tokens)
-        if self.unproved and self._patience is not None and self._patience.left:
-            self._wait_for_late(self._patience, tokens)
+        self._tokens = tokens
 
-    def _wait_for_late(self, patience: Patience, tokens: Mapping[str, Sequence[bytes]]) -> None:
+    def _wait_for_late(self, patience: Patience) -> None:
         """Waits once more for the fences that did not arrive, and takes what came meanwhile."""
         names = sorted(self.unproved)
-        each = {name: [[self._fences[name], token] for token in tokens[name]] for name in names}
+        each = {name: [[self._fences[name], token] for token in self._tokens[name]] for name in names}
         came: list[object] = []
         with patience.waiting(came) as seconds:
             if markers.one_kernel(self._nodes.values()):
@@ -197,6 +202,7 @@ class Listening:
             taken = {name: tuple(map(Datagram.of, answer[0])) for name, answer in zip(names, answers, strict=True)}
             self.late = {name: datagrams for name, datagrams in taken.items() if datagrams}
             came.extend(self.late)
+        self.close()
 
     def _ways(self) -> Iterator[tuple[str, str]]:
         """Where the underlay carries what was sent: by the hub, or directly when that is where it was sent."""
@@ -267,6 +273,9 @@ class Listening:
         if not sent:
             raise CheckFailed("nothing was sent inside the block: there is nothing to judge")
         problems = {name: self._problems(name, copies, sent) for name, copies in expected.items()}
+        if any(problems.values()) and self._sockets and self._patience is not None:
+            self._wait_for_late(self._patience)
+            problems = {name: self._problems(name, copies, sent) for name, copies in expected.items()}
         said = [line for lines in problems.values() for line in lines]
         if said and all(line.startswith(LATE) for line in said):
             raise TooSlow("\n".join([self._stimulus(), *said]), remedy=FASTER)

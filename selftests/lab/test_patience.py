@@ -34,27 +34,18 @@ def test_late_is_no_verdict(slow_lab):
         heard.exactly_once(at=["hub", "spoke2"])
 
 
-def test_late_is_uninvited_where_nothing_must_come(slow_lab):
-    """What must not arrive must not arrive late either."""
-    with slow_lab.listen(["spoke2"], grace=DEADLINE) as heard:
-        slow_lab["spoke1"].udp.send(to=slow_lab.everyone)
-
-    with pytest.raises(CheckFailed, match="uninvited"):
-        heard.nothing(at=["spoke2"])
-
-
 def test_lost_is_waited_for_once_only(lab):
     """A lab whose packets are lost is not waited for at every check: its patience has an end."""
     port = lab.topology.tunnel_of("spoke2").hub_device
     lab.hub.node.apply(("link_set", {"device": port, "nomaster": True}))
     waited = []
     for _ in range(3):
-        began = time.monotonic()
         with lab.listen(["spoke2"], grace=DEADLINE) as heard:
             lab["spoke1"].udp.send(to=lab.everyone)
-        waited.append(time.monotonic() - began)
+        began = time.monotonic()
         with pytest.raises(CheckFailed, match="missing"):
             heard.exactly_once(at=["spoke2"])
+        waited.append(time.monotonic() - began)
 
     assert waited[0] >= 1.0 > waited[2]
 
