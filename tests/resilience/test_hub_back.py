@@ -52,7 +52,7 @@ def test_a_hub_without_its_tunnels_refuses(build_lab, refusals):
     lab.take_down(lab.hub)
     spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
 
-    with lab.listen(others, grace=AT_ONCE, patience=None) as heard:
+    with lab.listen(others, grace=AT_ONCE) as heard:
         spoke.udp.send(to=lab.everyone)
 
     heard.nothing(at=others)

@@ -36,9 +36,9 @@ class TestStoppedHub:
         before, others = trouble(spoke1), provoked.others(spoke1)
 
         with provoked.cloud.stopped("hub", provoked.hub.node):
-            with provoked.listen(others, grace=AT_ONCE, patience=None) as broadcast:
+            with provoked.listen(others, grace=AT_ONCE) as broadcast:
                 spoke1.udp.send(to=provoked.everyone)
-            with provoked.listen(others, group=GROUP, grace=AT_ONCE, patience=None) as multicast:
+            with provoked.listen(others, group=GROUP, grace=AT_ONCE) as multicast:
                 spoke1.udp.send(to=GROUP)
             flags = spoke1.node.link(spoke1.plan.device)["flags"]
 

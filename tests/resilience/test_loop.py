@@ -75,7 +75,7 @@ def test_without_spanning_tree_broadcast_multiplies(circle, record_figure):
     outside = circle.spokes[2]
     others = circle.others(outside)
 
-    with circle.listen(others, patience=None) as heard:
+    with circle.listen(others) as heard:
         sent = [outside.udp.send(to=circle.everyone).payload for _ in range(MANY)]
     circle.spokes[0].node.apply(("link_set", {"device": SHORTCUT, "up": False}))
     with circle.listen(others) as healed:

@@ -69,7 +69,7 @@ def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree, aw
 
     with spanning_tree:
         states = await_port(provoked.hub, port, *changes, last=LISTENING)
-        with provoked.listen(provoked.others("hub"), patience=None) as heard:
+        with provoked.listen(provoked.others("hub")) as heard:
             sent = provoked.hub.udp.send(to=provoked.everyone).payload
             own = spoke.udp.send(to=provoked.everyone).payload
 
