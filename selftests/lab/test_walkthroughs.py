@@ -20,6 +20,7 @@ from lab.overlay.understanding import understand
 
 WALKTHROUGHS = Path(__file__).resolve().parents[2] / "docs/walkthroughs"
 DOCUMENTS = {"gretap": "oci.md", "vxlan": "azure.md"}
+HEADERS = 20 + 8  # octets of IPv4 and ICMP
 THE_CLOUDS_NIC = re.compile(r"\beth0\b")
 
 
@@ -49,5 +50,8 @@ def test_the_commands_set_up_the_overlay_that_conforms(bare: Lab) -> None:
     assert understood.topology == dataclasses.replace(bare.topology, name="found")
     assert bare.hub.node.link(bare.topology.bridge)["IFLA_ADDRESS"] == bare.topology.bridge_mac
     spoke1, spoke2 = bare.topology.spokes
-    pinged = bare.nodes[spoke1.name].run("ping", "-c", "1", "-w", "10", spoke2.address())
-    assert pinged["status"] == 0, pinged["output"]
+    mtu = bare.hub.node.link(bare.topology.bridge)["IFLA_MTU"]
+    for size, answered in ((mtu - HEADERS, True), (mtu - HEADERS + 1, False)):
+        ping = ("ping", "-c", "1", "-w", "10" if answered else "1", "-M", "do", "-s", str(size), spoke2.address())
+        pinged = bare.nodes[spoke1.name].run(*ping)
+        assert (pinged["status"] == 0) == answered, pinged
