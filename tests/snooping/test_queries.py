@@ -118,7 +118,7 @@ class TestTimes:
     @pytest.mark.provoking
     def test_an_entry_that_nobody_renews_expires(self, asking_lab, igmp_frames, await_listed, fresh_group):
         """A member that has died without a word stays listed for the membership interval, and not longer."""
-        lab = asking_lab(IFLA_BR_MCAST_MEMBERSHIP_INTVL=10)
+        lab = asking_lab(IFLA_BR_MCAST_MEMBERSHIP_INTVL=30)
         spoke = lab.spokes[0]
         mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
 

@@ -82,7 +82,7 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
             inside.interface if inside else "" if loss.stage == "cloud" else loss.missing.interface,
             f"full-size frames from {loss.last.node} to {end} are lost on the underlay, and small ones arrive: the "
             "path carries less than the NICs' MTU and does not say so",
-            str(loss),
+            f"all of {loss.lost} full-size datagrams are lost and none of the small ones",
             f"tracepath -n {scene.hosts[end].plan.endpoint}    (widen the path, or give every device of the overlay "
             f"the MTU that it finds less {_overhead(scene)})",
             ("MTU-07", "MTU-06", "MTU-09"),
