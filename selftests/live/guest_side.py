@@ -14,7 +14,7 @@ import contextlib
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,6 @@ from lab.machines import guest_init
 OWN = "/mnt"
 """Where the files of the VM are that differ from this machine's."""
 ACCOUNTS = ("passwd", "shadow", "group", "hosts")
-STATE = (
-    "ip -d link",
-    "ip -d addr",
-    "ip -d route show table all",
-    "ip -d neigh show nud permanent",
-    "ip maddr",
-    "bridge -d link",
-    "sysctl -a --pattern ^net",
-    "cat /proc/modules",
-)
 
 
 class Guest:
@@ -74,9 +64,9 @@ class Guest:
             raise RuntimeError(f"{script}\nexit status {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def state(self, _: None) -> dict[str, str]:
-        """What the VM's own tools say about its network and modules, and its files and processes, by question."""
-        answers = {command: _told(command) for command in STATE}
+    def state(self, questions: Sequence[Sequence[str]]) -> dict[str, str]:
+        """What the VM's own tools say, by question, and its files and processes."""
+        answers = {" ".join(question): _told(question) for question in questions}
         answers["files"] = "\n".join(_files())
         answers["processes"] = "\n".join(_processes())
         return answers
@@ -86,8 +76,8 @@ class Guest:
         return "".join(self._log)
 
 
-def _told(command: str) -> str:
-    done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+def _told(question: Sequence[str]) -> str:
+    done = subprocess.run(question, capture_output=True, text=True, errors="replace", check=False)
     return done.stdout + done.stderr
 
 

@@ -14,7 +14,6 @@ by which tests set it up and look at it.  Everything dies with the process that 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +29,7 @@ from lab.laboratory import Lab
 from lab.machines import guest, uml
 from lab.underlay import fabric
 from selftests.live import guest_side, rig
+from selftests.live.provision.runs import LOOKS, TIMERS
 
 MEMORY = "128M"
 ANSWER = 60.0  # seconds; a guest on a busy machine may take long to run a dozen programs
@@ -37,7 +37,7 @@ SETTLE = 10.0  # seconds for the ports to carry; in practice none
 AGAIN = 0.2  # seconds between two looks at what is to become as it was
 
 NETWORK = """
-sysctl -q -w net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.vec0.accept_dad=0
+for some in all default vec0; do echo 0 >/proc/sys/net/ipv6/conf/$some/accept_dad; done
 ip link set vec0 name {nic}
 sysctl -q -w net.ipv6.conf.{nic}.accept_dad=0
 ip link set lo up
@@ -47,8 +47,14 @@ ip route add default via {gateway} dev {nic}
 """
 """No duplicate address detection: an address that is being tried for a second is no state to compare with."""
 
-TIMERS = re.compile(r" \w+_timer +[\d.]+")
-"""What `ip -d` and `bridge -d` tell about a bridge that differs every time."""
+LEARNS = ("bridge", "fdb")
+QUESTIONS = (
+    *(look for look in LOOKS if look != LEARNS),
+    # what a bridge has learned from the traffic, it forgets by itself
+    ("sh", "-c", "bridge fdb | grep -e permanent -e static"),
+    ("ip", "neigh", "show", "nud", "permanent"),
+    ("ip", "maddr"),
+)
 
 State = Mapping[str, Mapping[str, str]]
 """By host and question."""
@@ -87,7 +93,7 @@ class Guest:
         self._channel = gateway.remote_exec(guest_side)
 
     def console(self, verb: str, argument: Any = None) -> Any:
-        """A verb of `guest_side`: `run` takes a shell script and gives its output, `state` gives all that is there."""
+        """A verb of `guest_side`: `run` takes a shell script and gives its output."""
         self._channel.send((verb, argument))
         worked, answer = self._channel.receive(ANSWER)
         assert worked, f"{self.name}: {answer}"
@@ -158,7 +164,7 @@ class GuestsRig(rig.Rig):
 
     def state(self) -> State:
         """What every guest's own tools say about it."""
-        told = self._of_all(lambda made: made.console("state"))
+        told = self._of_all(lambda made: made.console("state", QUESTIONS))
         return {
             host: {question: TIMERS.sub("", text) for question, text in answers.items()}
             for host, answers in told.items()
