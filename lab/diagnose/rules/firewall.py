@@ -21,32 +21,72 @@ CARRIERS = {
     "vxlan": ("-p udp --dport 4789", "udp dport 4789"),
     "ip6gretap": ("-p gre", "meta l4proto gre"),
 }
+PARTICULAR = re.compile(r"(?:^|\s)-[piosd]\s|ip protocol|dport|[io]ifname")  # a match on what it is or where
+PLACE = ("tool", "family", "table")
+INBOUND = frozenset({"decapsulation", "delivery", "answering"})
+OUTBOUND = frozenset({"encapsulation", "sending", "answering"})
+BRIDGED = frozenset({"forwarding", "delivery", "sending", "answering"})
+# what a packet is in the middle of at each hook; what a bridge forwards passes some too (br_netfilter)
+STAGES = {
+    "INGRESS": INBOUND | {"forwarding"},
+    "PREROUTING": INBOUND | {"forwarding"},
+    "INPUT": INBOUND,
+    "FORWARD": frozenset({"forwarding"}),
+    "OUTPUT": OUTBOUND,
+    "POSTROUTING": OUTBOUND | {"forwarding"},
+    "EGRESS": OUTBOUND | {"forwarding"},
+}
 Rule = Mapping[str, Any]
 
 
 def dropped(scene: Scene) -> Iterator[Finding]:
-    """A rule, or a chain's policy, that matched while something was lost there."""
+    """A rule, or a chain's policy, that matched while something was lost there, in the direction of its hook."""
     for host in scene.hosts.values():
         stages = _stages(scene, host)
-        if not stages:
-            continue
-        accused = [rule for rule in host.firewall if rule.get("verdict") in DROPPING and rule.get("hits")]
+        dropping = [rule for rule in host.firewall if rule.get("verdict") in DROPPING]
+        at_fault = [(rule, stages & _possible(host, rule)) for rule in dropping] if stages else []
+        accused = [(rule, own) for rule, own in at_fault if own and _matched(scene, host, rule)]
         # rules that do not count can only be told as candidates, and only when none that counts was hit
-        accused = accused or [
-            rule for rule in host.firewall if rule.get("verdict") in DROPPING and rule.get("hits", 0) is None
-        ]
-        for rule in accused:
-            accept = _match(scene, host, rule, stages)
+        accused = accused or [(rule, own) for rule, own in at_fault if own and rule.get("hits", 0) is None]
+        for rule, own in accused:
             hits = "does not count" if rule["hits"] is None else f"matched {rule['hits']} packets during the trial"
             yield Finding(
-                _code(rule, stages),
+                _code(rule, own),
                 host.name,
-                _interface(scene, host, stages),
-                f"{host.name}'s firewall drops {_what(stages)}",
+                _interface(host, own),
+                f"{host.name}'s firewall drops {_what(own)}",
                 f"{quoted(rule)} ({rule.get('tool')}) {hits}",
-                inserted(rule, accept),
-                ("PRE-04",) if "forwarding" not in stages else ("PRE-06",),
+                " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own)),
+                ("PRE-04",) if "forwarding" not in own else ("PRE-06",),
             )
+
+
+def _possible(host: HostScene, rule: Rule) -> frozenset[str]:
+    """The stages that a rule can end: those of the hooks that its chain is reached from."""
+    if rule.get("family") == "bridge" or str(rule.get("tool")).startswith("ebtables"):
+        return BRIDGED
+    return frozenset().union(*(STAGES.get(hook, frozenset()) for hook in _hooks(host, rule, set())))
+
+
+def _hooks(host: HostScene, rule: Rule, seen: set[str]) -> set[str]:
+    """The hooks that a rule's chain hangs on, or those of the chains that jump to it."""
+    chain = str(rule.get("chain"))
+    own = str(rule.get("hook") or chain).upper()
+    if own in STAGES or chain in seen:
+        return {own}
+    same = [one for one in host.firewall if [one.get(key) for key in PLACE] == [rule.get(key) for key in PLACE]]
+    callers = [one for one in same if one.get("verdict") == chain]
+    return set().union(*(_hooks(host, one, seen | {chain}) for one in callers))
+
+
+def _matched(scene: Scene, host: HostScene, rule: Rule) -> bool:
+    """Whether a rule dropped more than the trial's own control packets, which a closed host refuses by right."""
+    refused = sum(
+        len(exchange.lost(host.name))
+        for exchange in scene.trial.of("unicast", "underlay")
+        if host.name in exchange.receivers
+    )
+    return bool(rule.get("hits")) and int(rule["hits"]) > refused
 
 
 def by_text(scene: Scene) -> Iterator[Finding]:
@@ -100,8 +140,10 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
 def _stages(scene: Scene, host: HostScene) -> set[str]:
     """What was not done at a host: the stages of the losses that are its own, `answering` for pings."""
     stages: set[str] = {loss.stage for loss in scene.losses if loss.node == host.name and loss.stage != "cloud"}
+    silent = any(host.parameter(f"net.ipv4.{name}") for name in ("icmp_echo_ignore_all", "icmp_echo_ignore_broadcasts"))
+    unreached = any(loss.receiver == host.name and loss.node != host.name for loss in scene.losses)
     for answers in scene.trial.pings:
-        if host.name != answers.pinger and answers.counts.get(host.name, 0) == 0:
+        if host.name != answers.pinger and not answers.counts.get(host.name) and not (silent or unreached):
             stages.add("answering")
     for exchange in scene.trial.exchanges:
         if exchange.refused and exchange.sender == host.name:
@@ -137,26 +179,24 @@ def _what(stages: set[str]) -> str:
     return " and ".join(words[stage] for stage in words if stage in stages)
 
 
-def _interface(scene: Scene, host: HostScene, stages: set[str]) -> str:
-    return (
-        host.plan.nic
-        if stages <= {"decapsulation", "encapsulation", "answering"} and len(stages) > ("answering" in stages)
-        else host.plan.device
-    )
+def _interface(host: HostScene, stages: set[str]) -> str:
+    carried = stages & {"decapsulation", "encapsulation"}
+    return host.plan.nic if carried and stages <= {*carried, "answering"} else host.plan.device
 
 
-def _match(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> tuple[str, str]:
-    """What has to be accepted, in the words of iptables and of nft."""
-    chain = str(rule.get("chain"))
-    hook = str(rule.get("hook") or chain).upper()
+def _accepting(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> Iterator[tuple[str, str]]:
+    """What has to be accepted, for iptables and for nft; of a rule that takes all, both sides of a tunnel."""
+    hooks = _hooks(host, rule, set())
     device = host.plan.device
-    if hook == "FORWARD":
-        return ("-m physdev --physdev-is-bridged", f'iifname "{device}"')
-    going_out = hook in ("OUTPUT", "POSTROUTING")
-    carrier = stages & ({"encapsulation"} if going_out else {"decapsulation"})
-    if carrier:
-        return CARRIERS.get(scene.topology.options.kind, CARRIERS["gretap"])
-    return (f"-o {device}", f'oifname "{device}"') if going_out else (f"-i {device}", f'iifname "{device}"')
+    if hooks == {"FORWARD"}:
+        yield ("-m physdev --physdev-is-bridged", f'iifname "{device}"')
+        return
+    going_out = hooks <= {"OUTPUT", "POSTROUTING", "EGRESS"}
+    carried = stages & ({"encapsulation"} if going_out else {"decapsulation"})
+    if carried:
+        yield CARRIERS.get(scene.topology.options.kind, CARRIERS["gretap"])
+    if not carried or not PARTICULAR.search(str(rule.get("rule") or "")):
+        yield (f"-o {device}", f'oifname "{device}"') if going_out else (f"-i {device}", f'iifname "{device}"')
 
 
 def inserted(rule: Rule, match: tuple[str, str]) -> str:
