@@ -17,6 +17,7 @@ from lab.errors import OvercastError
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.model import ALL_NODES, Network
+from lab.probes import sightings
 from lab.probes.echo import Answers
 from lab.probes.payloads import fresh_group, unique
 from lab.probes.sightings import Sighting
@@ -121,6 +122,7 @@ def _burst(
 ) -> Exchange:
     exchange = Exchange(kind, network, sender.name, tuple(receivers))
     payloads = tuple(unique(size) for _ in range(BURST if size is None else LARGE_BURST))
+    sightings.forget(lab.tapped)  # what is looked through for this burst is this burst
     try:
         with lab.listen(receivers, network=network, group=group, grace=GRACE, patience=None) as heard:
             sender.udp.send(list(payloads), to=group or to, ttl=CONTROL_TTL if network == "underlay" else None)

@@ -20,7 +20,7 @@ from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
 from lab.providers import PROVIDERS, provider
 
-ROUNDS = 50
+ROUNDS = 10
 
 
 @pytest.fixture(scope="module", params=["gretap", "vxlan"])
@@ -46,8 +46,8 @@ def found(lab: Lab) -> set[str]:
 
 
 @pytest.mark.parametrize("cloud", PROVIDERS)
-@pytest.mark.parametrize("routers", [0, 1, 2])
-@pytest.mark.parametrize("spokes", [1, 2, 5])
+@pytest.mark.parametrize("routers", [0, 1])
+@pytest.mark.parametrize("spokes", [1, 3])
 def test_nothing_is_found_where_nothing_is_wrong(machine, kind, cloud, routers, spokes):
     """A standard lab on every cloud that carries its tunnels, near and far, small and large, has no finding."""
     carries = provider(cloud).gre if kind == "gretap" else provider(cloud).vxlan
