@@ -6,53 +6,19 @@ They turn red what real programs show (`--applications`) and nothing else: the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
-from lab.faults.fault import Fault, Named
-from lab.host import Host
+from lab.faults.fault import Fault
+from lab.faults.means import drops, load_modules, on_all, on_hub, on_one
+from lab.faults.places import hub_bridge, named, victim_device
 from lab.laboratory import Lab
-from lab.machines import firewall
 
-STATISTIC = ("xt_statistic",)  # modules that a guest's kernel loads only when told to
 WELL = ("BCAST-08", "MCAST-12")
 ONE_IN = 10  # of the datagrams of a feed
 
 
-def _everyone(lab: Lab) -> Iterable[Host]:
-    return lab.hosts.values()
-
-
-def _hub(lab: Lab) -> Iterable[Host]:
-    return [lab.hub]
-
-
-def _last(lab: Lab) -> Iterable[Host]:
-    return [lab.spokes[-1]]
-
-
-def _drops(where: Callable[[Lab], Iterable[Host]], *match: str) -> Callable[[Lab], None]:
-    """The firewalls of these hosts drop what comes through the tunnel and matches."""
-
-    def inject(lab: Lab) -> None:
-        for host in where(lab):
-            firewall.append(host.node, ("INPUT", "-i", host.plan.device, *match, "-j", "DROP"))
-
-    return inject
-
-
 def _loses_some(lab: Lab) -> None:
-    if lab.machine.kind == "guest":
-        lab.machine.call("load_modules", names=list(STATISTIC))
+    load_modules(lab, "xt_statistic")
     some = ("-m", "statistic", "--mode", "nth", "--every", str(ONE_IN), "--packet", "0")
-    _drops(_last, "-p", "udp", "-d", "239.0.0.0/8", *some)(lab)
-
-
-def _at(where: Callable[[Lab], Iterable[Host]]) -> Callable[[Lab], tuple[str, str]]:
-    def place(lab: Lab) -> tuple[str, str]:
-        host = next(iter(where(lab)))
-        return host.name, host.plan.device
-
-    return place
+    on_one(drops("-p", "udp", "-d", "239.0.0.0/8", *some))(lab)
 
 
 FAULTS = (
@@ -60,33 +26,33 @@ FAULTS = (
         "dhcp-filtered",
         "the hub's firewall drops DHCP that comes through the tunnels",
         ("APP-01",),
-        _drops(_hub, "-p", "udp", "--dport", "67"),
+        on_hub(drops("-p", "udp", "--dport", "67")),
         greens=WELL,
-        finding=Named("dhcp-filtered", _at(_hub)),
+        finding=named("dhcp-filtered", hub_bridge),
     ),
     Fault(
         "mdns-filtered",
         "the firewalls of all hosts drop multicast DNS",
         ("APP-02",),
-        _drops(_everyone, "-p", "udp", "--dport", "5353"),
+        on_all(drops("-p", "udp", "--dport", "5353")),
         greens=WELL,
-        finding=Named("mdns-filtered", _at(_everyone)),
+        finding=named("mdns-filtered", hub_bridge),
     ),
     Fault(
         "vrrp-filtered",
         "the firewall of one spoke drops VRRP: it hears no other master",
         ("APP-03", "APP-04"),
-        _drops(_last, "-p", "112"),
+        on_one(drops("-p", "112")),
         greens=WELL,
-        finding=Named("vrrp-filtered", _at(_last)),
+        finding=named("vrrp-filtered", victim_device),
     ),
     Fault(
         "cluster-filtered",
         "the firewall of one spoke drops the datagrams of corosync",
         ("APP-05",),
-        _drops(_last, "-p", "udp", "--dport", "5405"),
+        on_one(drops("-p", "udp", "--dport", "5405")),
         greens=WELL,
-        finding=Named("cluster-filtered", _at(_last)),
+        finding=named("cluster-filtered", victim_device),
     ),
     Fault(
         "feed-thinned",
@@ -94,6 +60,6 @@ FAULTS = (
         ("APP-06",),
         _loses_some,
         greens=("BCAST-01", "ICMP-01"),
-        finding=Named("firewall-drops", _at(_last)),
+        finding=named("firewall-drops", victim_device),
     ),
 )

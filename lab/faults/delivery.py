@@ -6,11 +6,9 @@ Most of them leave unicast alone, or all nodes but one, which is why they are fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault
-from lab.faults.places import hub_bridge, hub_port, named, victim, victim_device, victim_itself
+from lab.faults.means import drops, load_modules, on_all, on_one, one_port, rule, sysctls
+from lab.faults.places import hub_bridge, hub_port, named, victim_device, victim_itself
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines import firewall
@@ -19,20 +17,8 @@ from lab.overlay import plan
 
 ARTICLES_ROUTE = "224.0.0.0/8"
 GROUP_OF_A_STRANGER = "224.1.1.1"
-MANGLE = ("iptable_mangle", "xt_HL")  # modules that a guest's kernel loads only when told to
+MANGLE = ("iptable_mangle", "xt_HL")  # kernel modules
 NEVER_ANSWER = 8  # arp_ignore (ip-sysctl.rst)
-
-
-def _on_all(change: Callable[[Lab, Host], None]) -> Callable[[Lab], None]:
-    def inject(lab: Lab) -> None:
-        for host in lab.hosts.values():
-            change(lab, host)
-
-    return inject
-
-
-def _on_one(change: Callable[[Lab, Host], None]) -> Callable[[Lab], None]:
-    return lambda lab: change(lab, victim(lab))
 
 
 # routes and addresses
@@ -75,44 +61,13 @@ def _hub_address_on_a_tunnel(lab: Lab) -> None:
     )
 
 
-# the hub's port, the host's parameters, its firewall, its processes
-
-
-def _port(**flags: int) -> Callable[[Lab], None]:
-    """Flags (bridge(8)) of the hub's port towards the one spoke."""
-
-    def inject(lab: Lab) -> None:
-        device = lab.topology.tunnel_of(victim(lab).name).hub_device
-        lab.hub.node.apply(("bridge_port", {"device": device, **flags}))
-
-    return inject
-
-
-def _sysctl(name: str, value: int) -> Callable[[Lab, Host], None]:
-    """A parameter; `DEVICE` in its name stands for the overlay device."""
-
-    def write(lab: Lab, host: Host) -> None:
-        host.node.write_sysctls({name.replace("DEVICE", host.plan.device): value})
-
-    return write
-
-
-def _rule(*rule: str) -> Callable[[Lab, Host], None]:
-    """A rule of the host's own firewall; `DEVICE` in it stands for the overlay device."""
-
-    def add(lab: Lab, host: Host) -> None:
-        words = [host.plan.device if word == "DEVICE" else word for word in rule]
-        done = host.node.run(firewall.tool(host.node), *words)
-        if done["status"] != 0:
-            raise EnvironmentProblem(f"iptables {' '.join(words)} failed on {host}: {done['errors'].strip()}")
-
-    return add
+# what else a host does
 
 
 def _rewrites_ttl(lab: Lab, host: Host) -> None:
-    if lab.machine.kind == "guest":
-        lab.machine.call("load_modules", names=list(MANGLE))
-    _rule("-t", "mangle", "-A", "INPUT", "-i", "DEVICE", "-j", "TTL", "--ttl-set", "64")(lab, host)
+    load_modules(lab, *MANGLE)
+    rewrite = ("INPUT", "-i", host.plan.device, "-j", "TTL", "--ttl-set", "64")
+    firewall.append(host.node, rewrite, table="mangle")
 
 
 def _has_another_member(lab: Lab, host: Host) -> None:
@@ -125,7 +80,7 @@ FAULTS = (
         "multicast-route-narrow",
         "the article's 224.0.0.0/8 is routed to the overlay instead of the whole range",
         ("MCAST-08",),
-        _on_all(_routes_only_the_articles_part),
+        on_all(_routes_only_the_articles_part),
         finding=named("multicast-route-narrow", hub_bridge),
         greens=("MCAST-01",),
     ),
@@ -133,7 +88,7 @@ FAULTS = (
         "multicast-route-missing",
         "one node has no multicast route to the overlay",
         ("MCAST-01", "MCAST-06", "MCAST-08", "MCAST-11"),
-        _on_one(_routes_no_multicast),
+        on_one(_routes_no_multicast),
         finding=named("multicast-route-missing", victim_device),
         greens=("BCAST-01",),
     ),
@@ -141,7 +96,7 @@ FAULTS = (
         "prefix-too-long",
         "one node has another prefix length, so another broadcast address",
         ("BCAST-01", "BCAST-02", "BCAST-07", "ICMP-01"),
-        _on_one(_has_half_the_prefix),
+        on_one(_has_half_the_prefix),
         finding=named("prefix-mismatch", victim_device),
         greens=("MCAST-01",),
     ),
@@ -149,7 +104,7 @@ FAULTS = (
         "default-by-overlay",
         "one node's default route leads into the overlay",
         ("BCAST-03",),
-        _on_one(_defaults_to_the_overlay),
+        on_one(_defaults_to_the_overlay),
         finding=named("default-by-overlay", victim_device),
         greens=("BCAST-01",),
     ),
@@ -164,7 +119,7 @@ FAULTS = (
         "broadcast-not-flooded",
         "one port of the hub does not flood broadcast",
         ("BCAST-01", "BCAST-03", "BCAST-06", "BCAST-08", "ICMP-01", "ICMP-03"),
-        _port(bcast_flood=0),
+        one_port(bcast_flood=0),
         finding=named("broadcast-not-flooded", hub_port),
         greens=("MCAST-01",),
     ),
@@ -172,7 +127,7 @@ FAULTS = (
         "multicast-not-flooded",
         "one port of the hub does not flood multicast, 224.0.0.x included",
         ("MCAST-01", "MCAST-03", "MCAST-07", "MCAST-08", "MCAST-12", "ICMP-05", "SNOOP-01", "SNOOP-06"),
-        _port(mcast_flood=0),
+        one_port(mcast_flood=0),
         finding=named("multicast-not-flooded", hub_port),
         greens=("BCAST-01",),
     ),
@@ -180,7 +135,7 @@ FAULTS = (
         "broadcast-ping-ignored",
         "one node ignores echo requests to broadcast and multicast (the default of Linux)",
         ("ICMP-01", "ICMP-02", "ICMP-03", "ICMP-04", "ICMP-05"),
-        _on_one(_sysctl(plan.BROADCAST_PING, 1)),
+        on_one(sysctls({plan.BROADCAST_PING: 1})),
         finding=named("broadcast-ping-ignored", victim_itself),
         greens=("BCAST-01",),
     ),
@@ -188,14 +143,14 @@ FAULTS = (
         "arp-unanswered",
         "one node does not answer ARP",
         ("BCAST-08",),
-        _on_one(_sysctl("net.ipv4.conf.DEVICE.arp_ignore", NEVER_ANSWER)),
+        on_one(sysctls({"net.ipv4.conf.DEVICE.arp_ignore": NEVER_ANSWER})),
         finding=named("arp-unanswered", victim_device),
     ),
     Fault(
         "broadcast-filtered",
         "the firewall of one node drops broadcast that came through the tunnel",
         ("BCAST-01", "BCAST-02", "BCAST-03", "BCAST-04", "BCAST-06", "ICMP-01", "ICMP-06"),
-        _on_one(_rule("-A", "INPUT", "-i", "DEVICE", "-m", "pkttype", "--pkt-type", "broadcast", "-j", "DROP")),
+        on_one(drops("-m", "pkttype", "--pkt-type", "broadcast")),
         finding=named("firewall-drops", victim_device),
         greens=("MCAST-01",),
     ),
@@ -203,7 +158,7 @@ FAULTS = (
         "multicast-filtered",
         "the firewall of one node drops multicast that came through the tunnel",
         ("MCAST-01", "MCAST-03", "MCAST-05", "MCAST-06", "MCAST-10", "MCAST-12", "ICMP-05"),
-        _on_one(_rule("-A", "INPUT", "-i", "DEVICE", "-d", str(MULTICAST), "-j", "DROP")),
+        on_one(drops("-d", str(MULTICAST))),
         finding=named("firewall-drops", victim_device),
         greens=("BCAST-01",),
     ),
@@ -211,7 +166,7 @@ FAULTS = (
         "ping-stateful",
         "the firewall of one node takes in only the ICMP that belongs to what it has asked one address",
         ("ICMP-01", "ICMP-05"),
-        _on_one(_rule("-A", "INPUT", "-p", "icmp", "-m", "conntrack", "!", "--ctstate", "ESTABLISHED", "-j", "DROP")),
+        on_one(rule("INPUT", "-p", "icmp", "-m", "conntrack", "!", "--ctstate", "ESTABLISHED", "-j", "DROP")),
         finding=named("firewall-drops", victim_device),
         greens=("BCAST-01",),
     ),
@@ -219,7 +174,7 @@ FAULTS = (
         "igmp-filtered",
         "the firewall of one node drops the IGMP that it sends",
         ("MCAST-04", "MCAST-05", "SNOOP-05"),
-        _on_one(_rule("-A", "OUTPUT", "-p", "igmp", "-j", "DROP")),
+        on_one(rule("OUTPUT", "-p", "igmp", "-j", "DROP")),
         finding=named("igmp-filtered", victim_device),
         greens=("BCAST-01",),
     ),
@@ -227,7 +182,7 @@ FAULTS = (
         "igmp-v2-forced",
         "one node speaks IGMPv2 only, which cannot name sources",
         ("MCAST-04", "MCAST-05"),
-        _on_one(_sysctl("net.ipv4.conf.all.force_igmp_version", 2)),
+        on_one(sysctls({"net.ipv4.conf.all.force_igmp_version": 2})),
         finding=named("igmp-version-forced", victim_device),
         greens=("BCAST-01",),
     ),
@@ -235,14 +190,14 @@ FAULTS = (
         "ttl-rewritten",
         "one node rewrites the TTL of what it receives",
         ("BCAST-01", "BCAST-02", "MCAST-06"),
-        _on_one(_rewrites_ttl),
+        on_one(_rewrites_ttl),
         finding=named("ttl-rewritten", victim_device),
     ),
     Fault(
         "memberships-limited",
         "a socket of one node may join ten groups only",
         ("MCAST-09", "MCAST-13"),
-        _on_one(_sysctl("net.ipv4.igmp_max_memberships", 10)),
+        on_one(sysctls({"net.ipv4.igmp_max_memberships": 10})),
         finding=named("memberships-limited", victim_itself),
         greens=("MCAST-01",),
     ),
@@ -250,7 +205,7 @@ FAULTS = (
         "member-besides",
         "another process of one node is a member of the group under test",
         ("MCAST-02",),
-        _on_one(_has_another_member),
+        on_one(_has_another_member),
         finding=named("member-besides", victim_device),
         greens=("BCAST-01",),
         mended=False,

@@ -10,14 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Interface
 
-from lab.faults.fault import Fault
-from lab.faults.places import hub_port, named, victim, victim_device
+from lab.faults.fault import Fault, Inject
+from lab.faults.places import hub_port, hub_ports, named, victim, victim_device
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.model import NodePlan
 from lab.overlay import plan
-
-Inject = Callable[[Lab], None]
 
 GRETAP = ("gretap",)
 STRANGER = 99  # a host number that no VNIC has
@@ -53,8 +51,8 @@ def _wrong_remote(lab: Lab) -> None:
     wrong = replace(spoke.plan, underlay=spoke.plan.underlay + 1)
     nodes = tuple(wrong if node.name == spoke.name else node for node in lab.topology.nodes)
     made = plan.tunnel_link(replace(lab.topology, nodes=nodes), lab.hub.plan, spoke.name, master=lab.topology.bridge)
-    device = lab.topology.tunnel_of(spoke.name).hub_device
-    lab.hub.node.apply(("link_del", {"device": device}), made)
+    _, port = hub_port(lab)
+    lab.hub.node.apply(("link_del", {"device": port}), made)
 
 
 def _no_tunnel(lab: Lab) -> None:
@@ -99,7 +97,7 @@ def _mac_of_spoke(lab: Lab) -> None:
 
 
 def _mac_of_hub_port(lab: Lab) -> None:
-    _mac_of(lab, lambda lab: (lab.hub, lab.topology.tunnels[0].hub_device))
+    _mac_of(lab, lambda lab: (lab.hub, hub_ports(lab)[0]))
 
 
 FAULTS = (

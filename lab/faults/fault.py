@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 from lab.laboratory import Lab
 
+Inject = Callable[[Lab], None]
+"""Breaks a lab."""
+
+Place = Callable[[Lab], tuple[str, str]]
+"""Node and interface in a lab that was broken; an interface of "" is not compared."""
+
 
 @dataclass(frozen=True)
 class Named:
-    """
-    What the diagnosis must say of a fault: the finding's code, and where it is.
-
-    `at` gives node and interface in the lab that was broken (an interface of "" is not compared).
-    """
+    """What the diagnosis must say of a fault: the finding's code, and where it is."""
 
     code: str
-    at: Callable[[Lab], tuple[str, str]]
+    at: Place
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Fault:
     name: str
     what: str
     reds: tuple[str, ...]
-    inject: Callable[[Lab], None]
+    inject: Inject
     tunnels: tuple[str, ...] = ("gretap", "vxlan")
     greens: tuple[str, ...] = ()
     finding: Named | None = None

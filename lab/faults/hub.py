@@ -6,13 +6,11 @@ The hub forwards everything for everybody, so that most of these leave part of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from lab.faults.fault import Fault
+from lab.faults.means import bridge, every_port, extra_tunnel, take_any_source
 from lab.faults.places import device, hub_bridge, hub_port, named, victim
-from lab.host import Host
 from lab.laboratory import Lab
 from lab.model import Change
 from lab.overlay import plan
@@ -20,40 +18,19 @@ from lab.overlay import plan
 SECOND = 1000  # the number (key, VNI) of a tunnel besides the topology's own
 SECOND_DEVICE, MESH_DEVICE = "second", "mesh"
 NOT_STP_PAUSE_LACP = 0xFFF8  # every bit of group_fwd_mask that the kernel takes
-LOWEST_MAC = "02:00:00:00:00:01"
-
-
-def _port(lab: Lab, spoke: Host) -> str:
-    return lab.topology.tunnel_of(spoke.name).hub_device
 
 
 def _detach(lab: Lab) -> None:
-    lab.hub.node.apply(("link_set", {"device": _port(lab, victim(lab)), "nomaster": True}))
-
-
-def _flags(spokes: Callable[[Lab], Iterable[Host]], **flags: int) -> Callable[[Lab], None]:
-    def inject(lab: Lab) -> None:
-        lab.hub.node.apply(*(("bridge_port", {"device": _port(lab, spoke), **flags}) for spoke in spokes(lab)))
-
-    return inject
-
-
-def _link(lab: Lab, device: str, here: Host, there: Host, **more: Any) -> Change:
-    """One end of a tunnel that the topology does not have."""
-    options = replace(lab.topology.options, key=SECOND)
-    made: Change = plan.kind(options.kind).link(
-        device, here.plan.endpoint, there.plan.endpoint, here.plan.nic, SECOND, options, **more
-    )
-    return made
+    _, port = hub_port(lab)
+    lab.hub.node.apply(("link_set", {"device": port, "nomaster": True}))
 
 
 def _second_tunnel(lab: Lab) -> None:
     """Hub and spoke meet twice; the hub bridges both tunnels, the spoke has its address on the first."""
     hub, spoke = lab.hub, victim(lab)
-    hub.node.apply(_link(lab, SECOND_DEVICE, hub, spoke, master=lab.topology.bridge))
-    spoke.node.apply(_link(lab, SECOND_DEVICE, spoke, hub))
-    # without this the second copy is dropped where rp_filter is on by default, and the fault is there unseen
-    spoke.node.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", SECOND_DEVICE)})
+    hub.node.apply(extra_tunnel(lab, SECOND_DEVICE, hub, spoke, SECOND, master=lab.topology.bridge))
+    spoke.node.apply(extra_tunnel(lab, SECOND_DEVICE, spoke, hub, SECOND))
+    take_any_source(spoke, SECOND_DEVICE)
 
 
 def _mesh(lab: Lab) -> None:
@@ -63,21 +40,20 @@ def _mesh(lab: Lab) -> None:
     first, second = lab.spokes[:2]
     for here, there in ((first, second), (second, first)):
         here.node.apply(
-            _link(lab, MESH_DEVICE, here, there),
+            extra_tunnel(lab, MESH_DEVICE, here, there, SECOND),
             ("route_add", {"to": f"{there.address()}/32", "device": MESH_DEVICE}),
         )
-        here.node.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", MESH_DEVICE)})
+        take_any_source(here, MESH_DEVICE)
 
 
 def _route_instead(lab: Lab) -> None:
     """The hub keeps the spokes apart, answers ARP in their place and routes between them."""
-    bridge = lab.topology.bridge
-    _flags(lambda lab: lab.spokes, isolated=1)(lab)
+    every_port(isolated=1)(lab)
     lab.hub.node.write_sysctls(
         {
             "net.ipv4.ip_forward": 1,
-            f"net.ipv4.conf.{bridge}.proxy_arp_pvlan": 1,
-            f"net.ipv4.conf.{bridge}.send_redirects": 0,
+            f"net.ipv4.conf.{lab.topology.bridge}.proxy_arp_pvlan": 1,
+            f"net.ipv4.conf.{lab.topology.bridge}.send_redirects": 0,
             "net.ipv4.conf.all.send_redirects": 0,
         }
     )
@@ -89,14 +65,6 @@ def _unpin(lab: Lab) -> None:
     remove: list[Change] = [("link_del", {"device": topology.bridge})]
     remove += [("link_del", {"device": tunnel.hub_device}) for tunnel in topology.tunnels]
     lab.hub.node.apply(*remove, *plan.changes(topology, topology.hub))
-
-
-def _bridge(name: str, value: int) -> Callable[[Lab], None]:
-    def inject(lab: Lab) -> None:
-        change = {"device": lab.topology.bridge, "kind": "bridge", "data": [[name, value]]}
-        lab.hub.node.apply(("link_set", change))
-
-    return inject
 
 
 FAULTS = (
@@ -111,7 +79,7 @@ FAULTS = (
         "hairpin",
         "the hub sends frames back on the port they came from",
         ("HUB-05", "BCAST-05", "MCAST-06"),
-        _flags(lambda lab: lab.spokes, hairpin=1),
+        every_port(hairpin=1),
         finding=named("hairpin-on", hub_port),
     ),
     Fault(
@@ -140,7 +108,7 @@ FAULTS = (
         "learning-off",
         "the hub does not learn MACs",
         ("HUB-03",),
-        _flags(lambda lab: lab.spokes, learning=0),
+        every_port(learning=0),
         finding=named("learning-off", hub_port),
         greens=("BCAST-01",),
     ),
@@ -148,7 +116,7 @@ FAULTS = (
         "unknown-not-flooded",
         "the hub drops unicast to MACs that it does not know",
         ("HUB-03",),
-        _flags(lambda lab: lab.spokes, flood=0),
+        every_port(flood=0),
         finding=named("unicast-not-flooded", hub_port),
         greens=("BCAST-01",),
     ),
@@ -156,14 +124,14 @@ FAULTS = (
         "ports-isolated",
         "the hub's ports are isolated",
         ("HUB-06",),
-        _flags(lambda lab: lab.spokes, isolated=1),
+        every_port(isolated=1),
         finding=named("port-isolated", hub_port),
     ),
     Fault(
         "reserved-forwarded",
         "the hub forwards what ends at every bridge",
         ("HUB-07",),
-        _bridge("IFLA_BR_GROUP_FWD_MASK", NOT_STP_PAUSE_LACP),
+        bridge(GROUP_FWD_MASK=NOT_STP_PAUSE_LACP),
         finding=named("reserved-forwarded", hub_bridge),
         greens=("BCAST-01",),
     ),

@@ -6,9 +6,8 @@ On a lab that has no IPv6 they change nothing that IPv4 sees.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Inject
+from lab.faults.means import on_all, on_one, sysctls
 from lab.faults.places import cloud, hub_bridge, named, victim, victim_device, victim_itself
 from lab.laboratory import Lab
 from lab.machines import firewall
@@ -16,25 +15,11 @@ from lab.model import IPV6_LEAST_MTU
 from lab.underlay.policy import destination_options_rule
 
 
-def _disabled(lab: Lab) -> None:
-    spoke = victim(lab)
-    spoke.node.write_sysctls({f"net.ipv6.conf.{spoke.plan.device}.disable_ipv6": 1})
-
-
-def _multicast_ping_ignored(lab: Lab) -> None:
-    victim(lab).node.write_sysctls({"net.ipv6.icmp.echo_ignore_multicast": 1})
-
-
-def _filtered(chain: str) -> Callable[[Lab], None]:
+def _filtered(chain: str) -> Inject:
     def inject(lab: Lab) -> None:
         firewall.append(victim(lab).node, (chain, "-p", "ipv6-icmp", "-j", "DROP"), version=6)
 
     return inject
-
-
-def _first_version_of_mld(lab: Lab) -> None:
-    for host in lab.hosts.values():
-        host.node.write_sysctls({f"net.ipv6.conf.{host.plan.device}.force_mld_version": 1})
 
 
 def _mtu_too_small(lab: Lab) -> None:
@@ -52,7 +37,7 @@ FAULTS = (
         "ipv6-disabled",
         "disable_ipv6=1 on one spoke's overlay device",
         ("V6-01",),
-        _disabled,
+        on_one(sysctls({"net.ipv6.conf.DEVICE.disable_ipv6": 1})),
         greens=("BCAST-01",),
         finding=named("ipv6-disabled", victim_device),
     ),
@@ -60,7 +45,7 @@ FAULTS = (
         "ipv6-multicast-ping-ignored",
         "one spoke ignores pings to IPv6 multicast addresses",
         ("V6-01",),
-        _multicast_ping_ignored,
+        on_one(sysctls({"net.ipv6.icmp.echo_ignore_multicast": 1})),
         greens=("BCAST-01", "V6-02", "V6-04"),
         finding=named("ipv6-multicast-ping-ignored", victim_itself),
     ),
@@ -84,7 +69,7 @@ FAULTS = (
         "mld-version-1",
         "every host speaks the first version of MLD",
         ("V6-02",),
-        _first_version_of_mld,
+        on_all(sysctls({"net.ipv6.conf.DEVICE.force_mld_version": 1})),
         greens=("V6-01", "V6-04"),
         finding=named("mld-version-forced", hub_bridge),
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.faults.fault import Fault
+from lab.faults.means import on_one, sysctls
 from lab.faults.places import cloud, hub_bridge, hub_port, named, victim, victim_device, victim_itself, victim_nic
 from lab.host import Host
 from lab.laboratory import Lab
@@ -30,7 +31,7 @@ def _set(host: Host, device: str, mtu: int) -> None:
 
 
 def _port_small(lab: Lab) -> None:
-    port = lab.topology.tunnel_of(victim(lab).name).hub_device
+    _, port = hub_port(lab)
     _set(lab.hub, port, _mtu(lab.hub, port) - SMALLER)
 
 
@@ -59,10 +60,6 @@ def _fragments_filtered(lab: Lab) -> None:
     program = port_program(anything, None, (fragment_rule(),))
     fields = {"device": victim(lab).plan.device, "direction": "ingress", "program": program, "name": "fragments"}
     victim(lab).node.apply(("filter_add", fields))
-
-
-def _reassembly_limited(lab: Lab) -> None:
-    victim(lab).node.write_sysctls({"net.ipv4.ipfrag_low_thresh": TINY, "net.ipv4.ipfrag_high_thresh": TINY})
 
 
 def _icmp_filtered(lab: Lab) -> None:
@@ -143,7 +140,7 @@ FAULTS = (
         "reassembly-limited",
         "one node has no room to put fragments together",
         ("MTU-02", "MTU-04"),
-        _reassembly_limited,
+        on_one(sysctls({"net.ipv4.ipfrag_low_thresh": TINY, "net.ipv4.ipfrag_high_thresh": TINY})),
         greens=("BCAST-01", "MTU-07"),
         finding=named("reassembly-limited", victim_itself),
     ),

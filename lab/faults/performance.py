@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.faults.fault import Fault
+from lab.faults.means import load_modules
 from lab.faults.places import hub_port, named, victim, victim_nic
 from lab.laboratory import Lab
 
@@ -12,10 +13,9 @@ LOSSY = ((0x20, 0, 0, 0xFFFFF000 + 56), (0x54, 0, 0, 1), (0x15, 0, 1, 0), (0x06,
 
 
 def _slow_port(lab: Lab) -> None:
-    if lab.machine.kind == "guest":
-        lab.machine.call("load_modules", names=["sch_netem"])
-    device = lab.topology.tunnel_of(victim(lab).name).hub_device
-    lab.hub.node.apply(("delay_add", {"device": device, "milliseconds": LATE}))
+    load_modules(lab, "sch_netem")
+    _, port = hub_port(lab)
+    lab.hub.node.apply(("delay_add", {"device": port, "milliseconds": LATE}))
 
 
 def _lossy_nic(lab: Lab) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lab.faults.fault import Named
+from lab.faults.fault import Named, Place
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.underlay.fabric import FABRIC
-
-Place = Callable[[Lab], tuple[str, str]]
 
 
 def victim(lab: Lab) -> Host:
@@ -34,6 +32,11 @@ def hub_port(lab: Lab) -> tuple[str, str]:
     return lab.hub.name, lab.topology.tunnel_of(victim(lab).name).hub_device
 
 
+def hub_ports(lab: Lab) -> list[str]:
+    """The hub's ends of all tunnels."""
+    return [tunnel.hub_device for tunnel in lab.topology.tunnels]
+
+
 def hub_bridge(lab: Lab) -> tuple[str, str]:
     return lab.hub.name, lab.topology.bridge
 
@@ -53,6 +56,11 @@ def cloud(lab: Lab) -> tuple[str, str]:
 def cloud_port(lab: Lab) -> tuple[str, str]:
     """The fabric's port of the hub."""
     return FABRIC, lab.hub.name
+
+
+def spoke_cloud_port(lab: Lab) -> tuple[str, str]:
+    """The fabric's port of the first spoke."""
+    return FABRIC, lab.spokes[0].name
 
 
 def device(node: Callable[[Lab], Host], name: str) -> Place:

@@ -6,10 +6,9 @@ Most of them are one line of somebody's set-up, and none is visible on the sende
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from lab.errors import EnvironmentProblem
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Inject
+from lab.faults.means import drops, load_modules, on_all, on_hub, sysctls
 from lab.faults.places import (
     cloud,
     cloud_port,
@@ -17,6 +16,7 @@ from lab.faults.places import (
     hub_itself,
     hub_nic,
     named,
+    spoke_cloud_port,
     victim,
     victim_nic,
 )
@@ -24,8 +24,6 @@ from lab.laboratory import Lab
 from lab.machines import firewall
 from lab.overlay import plan
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
-
-Inject = Callable[[Lab], None]
 
 BRIDGE_FILTER = "net.bridge.bridge-nf-call-iptables"
 UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the source port
@@ -88,10 +86,6 @@ def _carrier_dropped(lab: Lab) -> None:
     firewall.append(lab.hub.node, ("INPUT", *_carrier(lab), "-j", "DROP"))
 
 
-def _inside_dropped(lab: Lab) -> None:
-    firewall.append(lab.hub.node, ("INPUT", "-i", lab.topology.bridge, "-j", "DROP"))
-
-
 def _stateful_only(lab: Lab) -> None:
     established = ("-m", "conntrack", "--ctstate", "ESTABLISHED")
     firewall.append(
@@ -103,8 +97,8 @@ def _stateful_only(lab: Lab) -> None:
 
 def _forward_drop(lab: Lab) -> None:
     hub = lab.hub.node
-    if hub.sysctl(BRIDGE_FILTER) is None and hub.machine.kind == "guest":
-        hub.machine.call("load_modules", names=["br_netfilter"])
+    if hub.sysctl(BRIDGE_FILTER) is None:
+        load_modules(lab, "br_netfilter")
     if hub.sysctl(BRIDGE_FILTER) is None:
         raise EnvironmentProblem(f"{hub.machine.name} has no br_netfilter", remedy="sudo modprobe br_netfilter")
     hub.write_sysctls({BRIDGE_FILTER: 1})
@@ -117,11 +111,6 @@ def _strict_with_underlay_source(lab: Lab) -> None:
         route = {"to": str(lab.topology.multicast_route), "device": host.plan.device}
         host.node.write_sysctls({"net.ipv4.conf.all.rp_filter": 1})
         host.node.apply(("route_replace", {**route, "source": host.address("underlay")}))
-
-
-def _sysctls_lost(lab: Lab) -> None:
-    for host in lab.hosts.values():
-        host.node.write_sysctls({plan.BROADCAST_PING: 1})
 
 
 GRETAP = ("gretap",)
@@ -175,7 +164,7 @@ FAULTS = (
         "the cloud lets foreign source addresses pass",
         ("UNDER-05", "UNDER-06", "SEC-02"),
         _no_source_check,
-        finding=named("source-check-off", lambda lab: ("vcn", lab.spokes[0].name)),
+        finding=named("source-check-off", spoke_cloud_port),
         greens=("BCAST-01",),
         mended=False,
     ),
@@ -198,7 +187,7 @@ FAULTS = (
         "sysctls-lost",
         "what sysctl -w had set is gone after a reboot",
         ("PRE-02", "ICMP-01"),
-        _sysctls_lost,
+        on_all(sysctls({plan.BROADCAST_PING: 1})),
         finding=named("broadcast-ping-ignored", hub_itself),
         greens=("BCAST-01",),
     ),
@@ -213,7 +202,7 @@ FAULTS = (
         "inside-dropped",
         "the hub's INPUT chain accepts what carries the tunnels, and drops what comes out of them",
         ("PRE-04",),
-        _inside_dropped,
+        on_hub(drops()),
         finding=named("firewall-drops", hub_bridge),
     ),
     Fault(

@@ -6,15 +6,11 @@ None of them is a mistake in a configuration file: what is configured was right 
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 from lab.faults.fault import Fault
+from lab.faults.means import extra_tunnel
 from lab.faults.places import device, hub_bridge, hub_nic, hub_port, named
-from lab.host import Host
 from lab.laboratory import Lab
 from lab.model import Change
-from lab.overlay import plan
 
 SHORTCUT, SPOKE_BRIDGE = "shortcut", "br-loop"
 SHORTCUT_NUMBER = 2000  # its key or VNI
@@ -73,7 +69,7 @@ def _loop(lab: Lab) -> None:
         here.node.apply(
             ("addr_del", {"device": device, **address}),
             ("link_add", {"device": SPOKE_BRIDGE, "kind": "bridge", "address": mac}),
-            _shortcut(lab, here, there, up=False, master=SPOKE_BRIDGE),
+            extra_tunnel(lab, SHORTCUT, here, there, SHORTCUT_NUMBER, up=False, master=SPOKE_BRIDGE),
             ("filter_add", {"device": SHORTCUT, "direction": "ingress", "program": LOSSY, "name": "a frame in 4"}),
             ("link_set", {"device": device, "master": SPOKE_BRIDGE}),
             ("addr_add", {"device": SPOKE_BRIDGE, **address}),
@@ -81,15 +77,6 @@ def _loop(lab: Lab) -> None:
         )
     for end in ends:
         end.node.apply(("link_set", {"device": SHORTCUT, "up": True}))
-
-
-def _shortcut(lab: Lab, here: Host, there: Host, **more: Any) -> Change:
-    """One end of a tunnel between two spokes."""
-    options = replace(lab.topology.options, key=SHORTCUT_NUMBER)
-    made: Change = plan.kind(options.kind).link(
-        SHORTCUT, here.plan.endpoint, there.plan.endpoint, here.plan.nic, SHORTCUT_NUMBER, options, **more
-    )
-    return made
 
 
 def _listening_port(lab: Lab) -> None:

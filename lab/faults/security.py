@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.faults.fault import Fault
+from lab.faults.means import take_any_source
 from lab.faults.places import device, hub_nic, named
 from lab.laboratory import Lab
 
@@ -18,7 +19,7 @@ def _wildcard(lab: Lab) -> None:
     """
     ends = [["IFLA_GRE_LOCAL", lab.hub.address("underlay")]]
     lab.hub.node.apply(("link_add", {"device": ANYBODY, "kind": "gretap", "data": ends}))
-    lab.hub.node.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", ANYBODY)})
+    take_any_source(lab.hub, ANYBODY)
 
 
 def _external(lab: Lab) -> None:

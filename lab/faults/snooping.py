@@ -6,31 +6,14 @@ Bridges snoop unless told otherwise, and prune only while there is a querier, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from lab.faults.fault import Fault
+from lab.faults.means import bridge, every_port, on_one, rule
 from lab.faults.places import hub_bridge, hub_port, named, victim, victim_device
 from lab.laboratory import Lab
-from lab.machines import firewall
 from lab.probes import snooping
 
 ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
 A_SECOND = 100  # ticks of the bridge's clock
-
-
-def _bridge(**parameters: int) -> Callable[[Lab], None]:
-    """Parameters of the hub's bridge under the kernel's names, less their IFLA_BR_."""
-
-    def inject(lab: Lab) -> None:
-        data = [[f"IFLA_BR_{name}", value] for name, value in parameters.items()]
-        lab.hub.node.apply(("link_set", {"device": lab.topology.bridge, "kind": "bridge", "data": data}))
-
-    return inject
-
-
-def _every_port_a_router(lab: Lab) -> None:
-    ports = [tunnel.hub_device for tunnel in lab.topology.tunnels]
-    lab.hub.node.apply(*(("bridge_port", {"device": port, "mcast_router": ALWAYS_A_ROUTER}) for port in ports))
 
 
 def _another_querier(lab: Lab) -> None:
@@ -39,11 +22,6 @@ def _another_querier(lab: Lab) -> None:
     mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
     for version, code in ((3, 0), (2, 1)):
         spoke.send_frame(spoke.plan.device, snooping.query(mac, spoke.address(), version=version, code=code))
-
-
-def _no_queries(lab: Lab) -> None:
-    """Martians are dropped, as many rule sets do, and with them the queries of a bridge."""
-    firewall.append(victim(lab).node, ("INPUT", "-s", "0.0.0.0/32", "-j", "DROP"))
 
 
 FAULTS = (
@@ -60,7 +38,7 @@ FAULTS = (
         "snooping-off",
         "the hub does not snoop",
         ("SNOOP-02", "SNOOP-05"),
-        _bridge(MCAST_SNOOPING=0),
+        bridge(MCAST_SNOOPING=0),
         greens=("MCAST-01",),
         finding=named("snooping-off", hub_bridge),
     ),
@@ -68,7 +46,7 @@ FAULTS = (
         "router-ports",
         "the hub takes every spoke for a multicast router",
         ("SNOOP-02",),
-        _every_port_a_router,
+        every_port(mcast_router=ALWAYS_A_ROUTER),
         greens=("MCAST-01",),
         finding=named("router-port", hub_port),
     ),
@@ -76,7 +54,7 @@ FAULTS = (
         "group-table-full",
         "the hub has room for one group, and stops snooping at the second",
         ("SNOOP-02", "SNOOP-05"),
-        _bridge(MCAST_HASH_MAX=1),
+        bridge(MCAST_HASH_MAX=1),
         greens=("MCAST-01",),
         finding=named("group-table-small", hub_bridge),
     ),
@@ -84,7 +62,7 @@ FAULTS = (
         "memberships-expire",
         "the hub forgets members before it asks again",
         ("SNOOP-03",),
-        _bridge(MCAST_MEMBERSHIP_INTVL=A_SECOND),
+        bridge(MCAST_MEMBERSHIP_INTVL=A_SECOND),
         greens=("MCAST-01",),
         finding=named("memberships-expire", hub_bridge),
     ),
@@ -92,7 +70,8 @@ FAULTS = (
         "queries-filtered",
         "the firewall of one node drops what comes from 0.0.0.0, which is whom a bridge asks as",
         ("SNOOP-04", "SNOOP-06"),
-        _no_queries,
+        # martians, as many rule sets call them
+        on_one(rule("INPUT", "-s", "0.0.0.0/32", "-j", "DROP")),
         greens=("MCAST-01", "SNOOP-01"),
         finding=named("queries-filtered", victim_device),
     ),

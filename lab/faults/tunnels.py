@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Inject
+from lab.faults.means import take_any_source
 from lab.faults.places import device, hub_port, named, victim
 from lab.laboratory import Lab
 from lab.model import TunnelOptions
@@ -21,7 +22,7 @@ LAYER3 = "gre-l3"
 FALLBACK, FALLBACK_MAC = "gretap0", "02:00:00:00:ff:00"
 
 
-def _everywhere(change: Callable[[TunnelOptions], dict[str, Any]]) -> Callable[[Lab], None]:
+def _everywhere(change: Callable[[TunnelOptions], dict[str, Any]]) -> Inject:
     """Both ends of every tunnel are made with other options, where that makes a difference."""
 
     def inject(lab: Lab) -> None:
@@ -35,7 +36,7 @@ def _everywhere(change: Callable[[TunnelOptions], dict[str, Any]]) -> Callable[[
     return inject
 
 
-def _at_the_hub(change: Callable[[TunnelOptions], dict[str, Any]]) -> Callable[[Lab], None]:
+def _at_the_hub(change: Callable[[TunnelOptions], dict[str, Any]]) -> Inject:
     """The hub's end of one spoke's tunnel is made with other options than the spoke's."""
     return lambda lab: lab.remake_tunnel(lab.hub, victim(lab), **change(lab.topology.options))
 
@@ -45,7 +46,7 @@ def _layer3_too(lab: Lab) -> None:
     spoke = lab.spokes[0]
     ends = [["IFLA_GRE_LOCAL", lab.hub.address("underlay")], ["IFLA_GRE_REMOTE", spoke.address("underlay")]]
     lab.hub.node.apply(("link_add", {"device": LAYER3, "kind": "gre", "data": ends}))
-    lab.hub.node.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", LAYER3)})
+    take_any_source(lab.hub, LAYER3)
 
 
 def _fallback_up(lab: Lab) -> None:
@@ -53,7 +54,7 @@ def _fallback_up(lab: Lab) -> None:
     for spoke in lab.spokes:
         # up, it only receives here: to transmit through one that is in a bridge has crashed a 6.1 kernel
         spoke.node.apply(("link_set", {"device": FALLBACK, "address": FALLBACK_MAC, "up": True}))
-        spoke.node.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", FALLBACK)})
+        take_any_source(spoke, FALLBACK)
 
 
 FAULTS = (

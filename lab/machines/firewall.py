@@ -64,9 +64,15 @@ def rules(node: Node, *appended: Sequence[str], policy: Mapping[str, str] | None
         _change(node, "-D", appended, dict.fromkeys(policy or {}, "ACCEPT"))
 
 
-def append(node: Node, *appended: Sequence[str], policy: Mapping[str, str] | None = None, version: int = 4) -> None:
+def append(
+    node: Node,
+    *appended: Sequence[str],
+    policy: Mapping[str, str] | None = None,
+    version: int = 4,
+    table: str = "filter",
+) -> None:
     """Appends rules and sets chain policies for good, for as long as the lab lives; `version` 6 is ip6tables."""
-    _change(node, "-A", appended, policy or {}, version)
+    _change(node, "-A", appended, policy or {}, version, table)
 
 
 def hits(node: Node, chain: str = "INPUT") -> list[int]:
@@ -76,10 +82,15 @@ def hits(node: Node, chain: str = "INPUT") -> list[int]:
 
 
 def _change(
-    node: Node, verb: str, changed: Sequence[Sequence[str]], policy: Mapping[str, str], version: int = 4
+    node: Node,
+    verb: str,
+    changed: Sequence[Sequence[str]],
+    policy: Mapping[str, str],
+    version: int = 4,
+    table: str = "filter",
 ) -> None:
     """One iptables-restore for all of it, all or nothing: to start a program takes tens of milliseconds in a guest."""
-    lines = ["*filter", *(f":{chain} {verdict}" for chain, verdict in policy.items())]
+    lines = [f"*{table}", *(f":{chain} {verdict}" for chain, verdict in policy.items())]
     lines += [" ".join((verb, *rule)) for rule in changed]
     document = "\n".join([*lines, "COMMIT"])
     done = node.run("sh", "-c", f"exec {tool(node, version)}-restore --noflush <<'END'\n{document}\nEND\n")

@@ -1,0 +1,116 @@
+"""Ways to break a lab that several faults share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lab.faults.fault import Inject
+from lab.faults.places import hub_port, hub_ports, victim
+from lab.host import Host
+from lab.laboratory import Lab
+from lab.machines import firewall
+from lab.model import Change
+from lab.overlay import plan
+
+HostChange = Callable[[Lab, Host], None]
+
+
+# on whom
+
+
+def on_all(change: HostChange) -> Inject:
+    """Every host is changed."""
+
+    def inject(lab: Lab) -> None:
+        for host in lab.hosts.values():
+            change(lab, host)
+
+    return inject
+
+
+def on_one(change: HostChange) -> Inject:
+    """The one spoke is changed that faults of a single spoke are put on."""
+    return lambda lab: change(lab, victim(lab))
+
+
+def on_hub(change: HostChange) -> Inject:
+    """The hub is changed."""
+    return lambda lab: change(lab, lab.hub)
+
+
+# a host's parameters and its firewall; `DEVICE` stands for its overlay device
+
+
+def sysctls(values: Mapping[str, int]) -> HostChange:
+    """Parameters of the host under the names of sysctl(8)."""
+
+    def write(lab: Lab, host: Host) -> None:
+        host.node.write_sysctls({name.replace("DEVICE", host.plan.device): value for name, value in values.items()})
+
+    return write
+
+
+def rule(*words: str) -> HostChange:
+    """A rule of the host's own firewall: the chain, then what iptables(8) takes."""
+
+    def add(lab: Lab, host: Host) -> None:
+        firewall.append(host.node, [host.plan.device if word == "DEVICE" else word for word in words])
+
+    return add
+
+
+def drops(*match: str) -> HostChange:
+    """The host's firewall drops what comes through the tunnel and matches."""
+    return rule("INPUT", "-i", "DEVICE", *match, "-j", "DROP")
+
+
+def take_any_source(host: Host, device: str) -> None:
+    """What comes in at a device is not checked by the reverse path, which would hide a fault where it is on."""
+    host.node.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", device)})
+
+
+def load_modules(lab: Lab, *names: str) -> None:
+    """Modules that a guest's kernel loads only when told to; a host's finds them by itself."""
+    if lab.machine.kind == "guest":
+        lab.machine.call("load_modules", names=list(names))
+
+
+# the hub's bridge and its ports
+
+
+def bridge(**parameters: int) -> Inject:
+    """Parameters of the hub's bridge under the kernel's names, less their IFLA_BR_."""
+
+    def inject(lab: Lab) -> None:
+        data = [[f"IFLA_BR_{name}", value] for name, value in parameters.items()]
+        lab.hub.node.apply(("link_set", {"device": lab.topology.bridge, "kind": "bridge", "data": data}))
+
+    return inject
+
+
+def one_port(**flags: int) -> Inject:
+    """Flags (bridge(8)) of the hub's port towards the one spoke."""
+    return lambda lab: _set_flags(lab, [hub_port(lab)[1]], flags)
+
+
+def every_port(**flags: int) -> Inject:
+    """Flags (bridge(8)) of all ports of the hub."""
+    return lambda lab: _set_flags(lab, hub_ports(lab), flags)
+
+
+def _set_flags(lab: Lab, ports: Sequence[str], flags: Mapping[str, int]) -> None:
+    lab.hub.node.apply(*(("bridge_port", {"device": port, **flags}) for port in ports))
+
+
+# tunnels
+
+
+def extra_tunnel(lab: Lab, device: str, here: Host, there: Host, number: int, **more: Any) -> Change:
+    """One end of a tunnel that the topology does not have; `number` is its key or VNI."""
+    options = replace(lab.topology.options, key=number)
+    made: Change = plan.kind(options.kind).link(
+        device, here.plan.endpoint, there.plan.endpoint, here.plan.nic, number, options, **more
+    )
+    return made
