@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Collection
 
-from lab.errors import CheckFailed
+from lab.errors import EnvironmentProblem
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.probes.payloads import fresh_port, unique
@@ -50,7 +50,7 @@ def passing(
     """
     Which of the carriers (`gre`, `vxlan`) get from one host's NIC to the other's.
 
-    `source` is another outer source address than the sender's own.  CheckFailed when unicast does not arrive either.
+    `source` is another outer source address than the sender's own.  EnvironmentProblem when unicast does not arrive.
     """
     here, there = source or sender.address("underlay"), receiver.address("underlay")
     payloads = {carrier: unique() for carrier in carriers}
@@ -63,7 +63,7 @@ def passing(
             sender.send_packet(packets[carrier](payload), there)
         sender.udp.send(to=there)
     if not heard.datagrams[receiver.name]:
-        raise CheckFailed(
+        raise EnvironmentProblem(
             f"{sender} to {receiver}: not even unicast UDP arrives on the underlay: this says nothing of tunnels",
             remedy=f"ping -c 1 {there}   (on {sender})",
         )

@@ -116,6 +116,9 @@ class Lab:
         self._listening.append(listening)
         return listening
 
+    def require_open_underlay(self) -> None:
+        """Hosts of a lab take UDP from each other on the underlay; of live ones that has to be asked."""
+
     def forget(self) -> None:
         """The taps forget what they saw: a new test begins."""
         sightings.forget(self.tapped)

@@ -9,11 +9,12 @@ Live hosts as a lab: the same hosts, probes and checks; the cloud's network is t
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.errors import NotApplicable
+from lab.errors import EnvironmentProblem, NotApplicable
 from lab.laboratory import Lab
 from lab.machines.base import Machine
 from lab.machines.node import Node, Observed, ask_all
@@ -22,6 +23,7 @@ from lab.overlay import readback
 from lab.overlay.understanding import understand
 from lab.probes import options, snooping
 from lab.probes.listening import Listening
+from lab.probes.payloads import FIRST_PORT, LAST_PORT
 from lab.probes.sightings import Sighting
 from lab.underlay.cloud import Cloud
 
@@ -74,6 +76,27 @@ class LiveLab(Lab):
         ports = [snooping.port_of(self.topology, name) for name in listening.at]
         for group in filter(snooping.is_listed, listening.joined):
             self.hub.node.ask("wait_mdb", group=group, ports=ports, present=True, timeout=LIVE_GRACE)
+
+    @functools.cached_property
+    def closed_ways(self) -> tuple[str, ...]:
+        """The ways (`hub to spoke1`) on the underlay where plain UDP, the control of every silence, is not let in."""
+        with self.listen(self.plans, network="underlay", patience=None) as heard:
+            sent = {
+                (name, other): self[name].udp.send(to=self[other].address("underlay")).payload
+                for name in self.plans
+                for other in self.others(name)
+            }
+        return tuple(f"{name} to {other}" for (name, other), one in sent.items() if one not in heard.payloads[other])
+
+    def require_open_underlay(self) -> None:
+        """EnvironmentProblem where hosts take no UDP from each other: there a silence proves nothing."""
+        if self.closed_ways:
+            raise EnvironmentProblem(
+                "on the underlay the hosts do not take plain UDP from each other "
+                f"({', '.join(self.closed_ways)}): what the cloud drops cannot be told from that",
+                remedy=f"for the test, let UDP ports {FIRST_PORT}-{LAST_PORT - 1} in from the other hosts, "
+                "in the hosts' firewalls and in the cloud's rules",
+            )
 
     def remake_tunnel(self, *positional: Any, **options: Any) -> None:
         raise NotApplicable("the tunnels of live hosts are not this run's to change")

@@ -120,11 +120,11 @@ def area_lines(conformance: Conformance) -> list[Line]:
         rows.setdefault(judged.requirement.area, []).append(judged)
     unasked = [area for area in ON_DEMAND if area not in conformance.scope]
     title = max(len(f"{area:<5}  {AREAS[area]}") for area in (*rows, *unasked)) + 2
-    lines = [Line(""), Line("  " + "requirements".ljust(title) + "MUST".ljust(34) + "SHOULD", "strong")]
+    lines = [Line(""), Line("  " + "requirements".ljust(title) + "MUST".ljust(34) + " SHOULD", "strong")]
     for area, members in rows.items():
         must, should = (tally(one for one in members if one.level == level) for level in ("MUST", "SHOULD"))
         beyond = "" if members[0].counts else "  (not counted)"
-        text = f"  {f'{area:<5}  {AREAS[area]}'.ljust(title)}{_counts(must).ljust(34)}{_counts(should)}{beyond}"
+        text = f"  {f'{area:<5}  {AREAS[area]}'.ljust(title)}{_counts(must).ljust(34)} {_counts(should)}{beyond}"
         tone: Tone = "bad" if must.failed else "unsure" if must.not_run or should.failed else "plain"
         lines.append(Line(text.rstrip(), tone))
     for area in unasked:
