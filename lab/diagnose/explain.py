@@ -35,10 +35,10 @@ def known() -> tuple[Rule, ...]:
 
 def explain(scene: Scene) -> tuple[Finding, ...]:
     """What is wrong, each once, those at the place of a loss first."""
-    found: dict[tuple[str, str, str], Finding] = {}
+    found: dict[tuple[str, str, str, str], Finding] = {}
     for rule in known():
         for finding in rule(scene):
-            found.setdefault((finding.code, finding.node, finding.interface), finding)
+            found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
     places = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
     findings = [_with_loss(finding, scene.losses) for finding in found.values()]
     findings.sort(key=lambda finding: finding.node not in places)
@@ -68,7 +68,8 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
         told.add(key)
         yield _lost(loss)
     if not findings and not told:
-        yield from _disturbed(scene)
+        others = [*_disturbed(scene), *_refused(scene)]
+        yield from others or _silent(scene)
 
 
 def _near(loss: Loss) -> set[str]:
@@ -93,6 +94,56 @@ def _lost(loss: Loss) -> Finding:
         str(loss) + (f"; it left {loss.bare} without a tunnel" if loss.bare else ""),
         "",
     )
+
+
+def _refused(scene: Scene) -> Iterator[Finding]:
+    """Datagrams that a kernel did not send, connections that came to nothing."""
+    for exchange in scene.trial.exchanges:
+        if exchange.refused and exchange.network == "overlay":
+            yield Finding(
+                "sending-refused",
+                exchange.sender,
+                scene.hosts[exchange.sender].plan.device,
+                f"{exchange.sender} does not send a {exchange}",
+                exchange.refused,
+                "",
+                ("BCAST-01", "MCAST-01"),
+            )
+            return
+    for stream in scene.trial.streams:
+        if stream.refused:
+            yield Finding(
+                "stream-refused",
+                stream.server,
+                scene.hosts[stream.server].plan.device,
+                f"{stream.client} and {stream.server} exchange datagrams inside the overlay and no TCP",
+                stream.refused,
+                "",
+                ("MTU-03",),
+            )
+            return
+
+
+def _silent(scene: Scene) -> Iterator[Finding]:
+    """Hosts that hear everything, and whose answers to a ping are heard by nobody."""
+    pings = scene.trial.pings if scene.topology.answer_broadcast_ping else ()
+    for name, host in scene.hosts.items():
+        asked = [answers for answers in pings if answers.pinger != name]
+        asks = [answers for answers in pings if answers.pinger == name]
+        mute = asked and not any(answers.counts.get(name) for answers in asked)
+        deaf = asks and not any(answers.others for answers in asks)
+        if mute or deaf:
+            yield Finding(
+                "ping-unanswered",
+                name,
+                host.plan.device,
+                f"{name} {'answers nobody who pings' if mute else 'gets no answer from anybody when it pings'} "
+                "everybody on the overlay, and datagrams pass both ways",
+                f"{len(asked if mute else asks)} broadcast pings, no answer",
+                "",
+                ("ICMP-01",),
+            )
+            return
 
 
 def _disturbed(scene: Scene) -> Iterator[Finding]:

@@ -50,6 +50,10 @@ PER_DEVICE = (
 PARAMETERS = (
     "net.ipv4.icmp_echo_ignore_broadcasts",
     "net.ipv4.icmp_echo_ignore_all",
+    "net.ipv4.icmp_ratelimit",
+    "net.ipv4.icmp_ratemask",
+    "net.ipv4.icmp_msgs_per_sec",
+    "net.ipv4.icmp_msgs_burst",
     "net.ipv4.ip_forward",
     "net.ipv4.igmp_max_memberships",
     "net.ipv4.igmp_max_msf",
@@ -91,6 +95,10 @@ class HostScene:
     def names(self) -> Mapping[int, str]:
         """Device names by index."""
         return {device.index: device.name for device in self.seen.devices.values()}
+
+    def has(self, name: str) -> bool:
+        """Whether this kernel has a parameter of this name."""
+        return self.sysctls.get(name) is not None
 
     def parameter(self, name: str, device: str = "") -> int:
         """A sysctl as a number; of a device, `conf` is completed.  0 when this kernel has none."""

@@ -2,8 +2,9 @@
 A trial: the same few exchanges on any overlay, each datagram followed leg by leg.
 
 What a failed test saw is one symptom.  The trial asks the whole overlay at once: every host (of many, a few) sends a
-burst to broadcast and to a multicast group, small and full-size, and hub and spokes exchange unicast and a broadcast on
-the underlay as the control.  It sends and listens only, so that live hosts bear it too.
+burst to broadcast and to a multicast group, small and full-size, and a few datagrams to whatever else people send to;
+hub and spokes exchange unicast and a broadcast on the underlay as the control.  It sends and listens only, so that
+live hosts bear it too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from lab import carriers
 from lab.errors import OvercastError
 from lab.host import Host
 from lab.laboratory import Lab
-from lab.model import ALL_NODES, Network
+from lab.model import ALL_NODES, LIMITED_BROADCAST, Network
 from lab.probes import sightings
 from lab.probes.echo import Answers
 from lab.probes.payloads import fresh_group, unique
@@ -26,11 +27,15 @@ from lab.underlay.fabric import FABRIC
 BURST = 12  # datagrams: one that is lost by chance is told from a leg that eats all
 LARGE_BURST = 3
 CONTROL_TTL = 64
+FEW = 3
 MOST_SENDERS = 4
+GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part besides 239/8 (RFC 5771); nobody's own
 UDP_HEADERS = 28  # octets of IPv4 and UDP
 GRACE = 0.2  # seconds, as `listening.FENCE_GRACE`; a diagnosis may be less patient than a verdict
 
-Kind = Literal["broadcast", "multicast", "full-size broadcast", "unicast", "foreign source"]
+Kind = Literal[
+    "broadcast", "multicast", "full-size broadcast", "unicast", "foreign source", "limited broadcast", "group"
+]
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Exchange:
     ttls: frozenset[int] = frozenset()
     sightings: tuple[Sighting, ...] = ()
     refused: str = ""
+    to: str = ""
+    """Where it was sent, if the kind does not say so."""
 
     def copies(self, receiver: str) -> dict[bytes, int]:
         """How many copies of each datagram the receiver's socket got."""
@@ -57,16 +64,31 @@ class Exchange:
         return tuple(payload for payload, count in self.copies(receiver).items() if count == 0)
 
     def __str__(self) -> str:
-        return f"{self.kind} from {self.sender} on the {self.network}"
+        to = f" to {self.to}" if self.to else ""
+        return f"{self.kind}{to} from {self.sender} on the {self.network}"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One TCP connection inside the overlay, and why nothing came of it (nothing: it carried what was sent)."""
+
+    client: str
+    server: str
+    refused: str = ""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Every exchange, and who answered a broadcast ping; `pings6` are to ff02::1, of an overlay with IPv6."""
+    """
+    Every exchange, and who answered a broadcast ping; `pings6` are to ff02::1, of an overlay with IPv6.
+
+    `streams` are of an emulated cloud only: what a live host's firewall lets in by TCP is its owner's matter.
+    """
 
     exchanges: tuple[Exchange, ...]
     pings: tuple[Answers, ...]
     pings6: tuple[Answers, ...] = ()
+    streams: tuple[Stream, ...] = ()
 
     def of(self, kind: Kind, network: Network = "overlay") -> list[Exchange]:
         return [one for one in self.exchanges if (one.kind, one.network) == (kind, network)]
@@ -82,6 +104,7 @@ def run(lab: Lab) -> Trial:
         exchanges.append(_burst(lab, sender, others, "multicast", group=fresh_group()))
         if size := _full_size(lab, sender):
             exchanges.append(_burst(lab, sender, others, "full-size broadcast", to=lab.everyone, size=size))
+        exchanges += _variety(lab, sender, [host.name for host in senders if host is not sender])
     for spoke in [host for host in senders if not host.is_hub]:
         for sender, receiver in ((spoke, lab.hub), (lab.hub, spoke)):
             to = receiver.address("underlay")
@@ -91,9 +114,10 @@ def run(lab: Lab) -> Trial:
         exchanges.append(_burst(lab, sender, lab.others(sender), "broadcast", network="underlay", to=everyone))
     if foreign := _foreign_source(lab):
         exchanges.append(foreign)
-    pinging = senders[:2]
-    pings6 = [_ping(host, ALL_NODES) for host in pinging] if lab.topology.ipv6 else []
-    return Trial(tuple(exchanges), tuple(_ping(host, lab.everyone) for host in pinging), tuple(pings6))
+    pings6 = [_ping(host, ALL_NODES) for host in senders[:2]] if lab.topology.ipv6 else []
+    pings = [_ping(host, lab.everyone) for host in senders]
+    streams = _streams(lab, senders, exchanges) if FABRIC in lab.nodes else []
+    return Trial(tuple(exchanges), tuple(pings), tuple(pings6), tuple(streams))
 
 
 def _few(lab: Lab) -> list[Host]:
@@ -141,6 +165,61 @@ def _burst(
         frozenset(datagram.ttl for datagram in datagrams if datagram.ttl),
         tuple(seen),
     )
+
+
+def _variety(lab: Lab, sender: Host, peers: Sequence[str]) -> list[Exchange]:
+    """A few datagrams each to what else is sent to: single hosts, everybody on the link, groups of every part."""
+    others = tuple(lab.others(sender))
+    exchanges = [Exchange("limited broadcast", "overlay", sender.name, others, to=LIMITED_BROADCAST)]
+    exchanges += [Exchange("group", "overlay", sender.name, others, to=group) for group in GROUPS]
+    exchanges += [Exchange("unicast", "overlay", sender.name, (peer,), to=lab[peer].address()) for peer in peers]
+    exchanges = [replace(each, sent=tuple(unique() for _ in range(FEW))) for each in exchanges]
+    refused: dict[str, str] = {}
+    try:
+        with lab.listen(others, group=GROUPS, grace=GRACE, patience=None) as heard:
+            for each in exchanges:
+                device = sender.plan.device if each.to == LIMITED_BROADCAST else None
+                try:
+                    sender.udp.send(list(each.sent), to=each.to, device=device)
+                except (OSError, OvercastError) as refusal:
+                    refused[each.to] = str(refusal)
+    except (OSError, OvercastError):
+        return []  # who cannot join or bind has been told by the exchanges before
+    seen = tuple(heard.sightings()) if lab.tapped else ()
+    return [
+        replace(
+            each,
+            refused=refused.get(each.to, ""),
+            heard={name: tuple(one for one in heard.payloads[name] if one in each.sent) for name in each.receivers},
+            sightings=seen,
+        )
+        for each in exchanges
+    ]
+
+
+def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -> list[Stream]:
+    """A connection each way between the hub and every spoke that unicast datagrams reach both ways."""
+    apart = {
+        frozenset((each.sender, name))
+        for each in exchanges
+        if (each.kind, each.network) == ("unicast", "overlay")
+        for name in each.receivers
+        if each.lost(name)
+    }
+    streams = []
+    for spoke in [host for host in senders if not host.is_hub]:
+        for client, server in ((spoke, lab.hub), (lab.hub, spoke)):
+            if frozenset((client.name, server.name)) not in apart:
+                streams.append(_stream(client, server))
+    return streams
+
+
+def _stream(client: Host, server: Host) -> Stream:
+    try:
+        carried = client.reaches_by_tcp(server)
+    except (OSError, OvercastError) as refusal:
+        return Stream(client.name, server.name, str(refusal))
+    return Stream(client.name, server.name, "" if carried else "it was made, and carried nothing")
 
 
 def _foreign_source(lab: Lab) -> Exchange | None:

@@ -9,7 +9,7 @@ from lab.model import Finding, mac_of
 from lab.overlay import commands
 from lab.overlay.readback import Device
 
-NUD_PERMANENT = 0x80
+NUD_FIXED = 0x80 | 0x40  # permanent, or of a neighbour that is not asked (noarp)
 
 
 def overlay_address(scene: Scene) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         for entry in host.readings["neighbours"]:
             address, mac = str(entry.get("NDA_DST")), entry.get("NDA_LLADDR")
-            if not entry["state"] & NUD_PERMANENT or address not in macs or mac == macs[address]:
+            if not entry["state"] & NUD_FIXED or address not in macs or mac == macs[address]:
                 continue
             device = str(host.names.get(entry["ifindex"]))
             yield Finding(

@@ -12,7 +12,7 @@ from lab.underlay.fabric import REFUSALS
 
 CLOUD = "cloud"
 CONTROL_TTL = 64
-NUD_PERMANENT = 0x80
+NUD_FIXED = 0x80 | 0x40  # permanent, or of a neighbour that is not asked (noarp)
 CARRIERS = {"gretap": "IP protocol 47 (GRE)", "ip6gretap": "IP protocol 47 (GRE)", "vxlan": "UDP port 4789 (VXLAN)"}
 CODES = {"gretap": "gre-blocked", "ip6gretap": "gre-blocked", "vxlan": "vxlan-blocked"}
 FLAG_NAMES = {"flood": "UNICAST_FLOOD", "mcast_flood": "MCAST_FLOOD", "bcast_flood": "BCAST_FLOOD"}
@@ -46,20 +46,23 @@ def blocked(scene: Scene) -> Iterator[Finding]:
 
 
 def _explained(scene: Scene, start: str, end: str) -> bool:
-    """Whether a host itself is at fault: a source that no cloud lets pass, or a NIC that is down."""
+    """Whether a host itself is at fault: a source that no cloud lets pass, a NIC that is down, a way around."""
     spoke = end if scene.hosts[start].plan.is_hub else start
     device = scene.end(scene.hosts[start], spoke)
     own = scene.hosts[start].plan.endpoint
     foreign = device is not None and device.tunnel is not None and device.tunnel.local not in (None, own)
     nics = [host.seen.devices.get(host.plan.nic) for host in (scene.hosts[start], scene.hosts[end])]
-    return foreign or any(nic is None or not nic.up for nic in nics) or _written_down(scene, start, end)
+    if foreign or any(nic is None or not nic.up or not nic.arp for nic in nics) or _written_down(scene, start, end):
+        return True
+    route = scene.hosts[start].seen.route_to(scene.hosts[end].plan.endpoint)
+    return scene.planned and scene.underlay.routers == 0 and (route is None or route.via is not None)
 
 
 def _written_down(scene: Scene, start: str, end: str) -> bool:
     """Whether somebody told the sender who the receiver is on the underlay; another rule says whether it is so."""
     address = scene.hosts[end].plan.address("underlay")
     return any(
-        entry.get("NDA_DST") == address and entry["state"] & NUD_PERMANENT
+        entry.get("NDA_DST") == address and entry["state"] & NUD_FIXED
         for entry in scene.hosts[start].readings["neighbours"]
     )
 
@@ -90,7 +93,7 @@ def _unreachable(scene: Scene, loss: Loss, start: str, end: str) -> Finding:
         scene.hosts[end].plan.nic,
         f"{start} does not reach {end} on the underlay at all",
         f"{loss}; a plain UDP datagram to {scene.hosts[end].plan.address('underlay')} is lost too",
-        f"ping -c 3 {scene.hosts[end].plan.address('underlay')}    (on {start}; then the cloud's rules and routes)",
+        f"ping -c 3 {scene.hosts[end].plan.address('underlay')}    # on {start}; then the cloud's rules and routes",
         ("FAULT-01", "PRE-03"),
     )
 

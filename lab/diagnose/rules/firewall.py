@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lab.diagnose.scene import HostScene, Scene
+from lab.diagnose.trial import Exchange
 from lab.model import Finding
 
-DROPPING = ("DROP", "REJECT", "drop", "reject")
+DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # nobody who listens to a queue is known
+REWRITING = ("SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP", "masquerade", "snat", "dnat", "redirect")
 TERMINAL_SIZE = 100
 CARRIERS = {
     "gretap": ("-p gre", "ip protocol gre"),
@@ -43,7 +45,7 @@ def dropped(scene: Scene) -> Iterator[Finding]:
     """A rule, or a chain's policy, that matched while something was lost there, in the direction of its hook."""
     for host in scene.hosts.values():
         stages = _stages(scene, host)
-        dropping = [rule for rule in host.firewall if rule.get("verdict") in DROPPING]
+        dropping = [rule for rule in host.firewall if rule.get("verdict") in (*DROPPING, *REWRITING)]
         at_fault = [(rule, stages & _possible(host, rule)) for rule in dropping] if stages else []
         accused = [(rule, own) for rule, own in at_fault if own and _matched(scene, host, rule)]
         # rules that do not count can only be told as candidates, and only when none that counts was hit
@@ -54,7 +56,7 @@ def dropped(scene: Scene) -> Iterator[Finding]:
                 _code(rule, own),
                 host.name,
                 _interface(host, own),
-                f"{host.name}'s firewall drops {_what(own)}",
+                f"{host.name}'s firewall {'rewrites' if rule.get('verdict') in REWRITING else 'drops'} {_what(own)}",
                 f"{quoted(rule)} ({rule.get('tool')}) {hits}",
                 " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own)),
                 ("PRE-04",) if "forwarding" not in own else ("PRE-06",),
@@ -143,10 +145,15 @@ def _stages(scene: Scene, host: HostScene) -> set[str]:
     silent = any(host.parameter(f"net.ipv4.{name}") for name in ("icmp_echo_ignore_all", "icmp_echo_ignore_broadcasts"))
     unreached = any(loss.receiver == host.name and loss.node != host.name for loss in scene.losses)
     for answers in scene.trial.pings:
-        if host.name != answers.pinger and not answers.counts.get(host.name) and not (silent or unreached):
+        mute = not answers.counts.get(host.name) or host.name in answers.unproved
+        if host.name != answers.pinger and mute and not (silent or unreached):
             stages.add("answering")
+        if host.name == answers.pinger and not answers.others and not unreached:
+            stages.add("answering")
+    if any(stream.refused and host.name in (stream.client, stream.server) for stream in scene.trial.streams):
+        stages |= {"delivery", "sending"}
     for exchange in scene.trial.exchanges:
-        if exchange.refused and exchange.sender == host.name:
+        if exchange.sender == host.name and (exchange.refused or _disguised(host, exchange)):
             stages.add("sending")
     if not scene.losses and not any(exchange.sightings for exchange in scene.trial.exchanges):
         lost = [
@@ -159,7 +166,14 @@ def _stages(scene: Scene, host: HostScene) -> set[str]:
     return stages
 
 
+def _disguised(host: HostScene, exchange: Exchange) -> bool:
+    """Whether what the host sent into the overlay was heard under another address than the host's."""
+    return exchange.network == "overlay" and bool(exchange.sources - {host.plan.address()})
+
+
 def _code(rule: Rule, stages: set[str]) -> str:
+    if rule.get("verdict") in REWRITING:
+        return "nat-rewrites"
     if "forwarding" in stages and rule.get("chain") == "FORWARD":
         return "bridged-dropped"
     if stages & {"decapsulation", "encapsulation"} and not stages & {"delivery"}:

@@ -11,6 +11,7 @@ from lab.overlay import commands
 from lab.overlay.readback import Device
 
 FORWARDING = 3
+AGEING = 30000  # hundredths of a second, the kernel's own (ip-link(8))
 STP = "IFLA_BR_STP_STATE"
 STATES = {0: "disabled", 1: "listening", 2: "learning", 3: "forwarding", 4: "blocking"}
 NUD_LEARNED, NUD_PERMANENT = 0x02 | 0x04, 0x80
@@ -111,6 +112,16 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
             f"ip link set {device.name} type bridge stp_state 0",
             ("HUB-07", "FAULT-07"),
         )
+    if device.details.get("IFLA_BR_AGEING_TIME") == 0:
+        yield Finding(
+            "addresses-forgotten",
+            scene.hub.name,
+            device.name,
+            f"{device.name} forgets every MAC at once: what is for one spoke goes to all",
+            "ageing_time 0",
+            f"ip link set {device.name} type bridge ageing_time {AGEING}",
+            ("HUB-03",),
+        )
     mask = device.details.get("IFLA_BR_GROUP_FWD_MASK")
     if mask:
         yield Finding(
@@ -193,7 +204,8 @@ def strangers(scene: Scene) -> Iterator[Finding]:
         )
     for host in scene.spokes:
         device = host.device
-        if device is not None and device.master:
+        # of a device in a VRF the rules of routes speak
+        if device is not None and device.master and host.seen.devices[device.master].kind == "bridge":
             yield Finding(
                 "spoke-tunnel-bridged",
                 host.name,

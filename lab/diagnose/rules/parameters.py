@@ -11,6 +11,8 @@ from lab.probes.membership import groups_of
 MEMBERSHIPS = 20  # igmp_max_memberships of a kernel that nobody has told otherwise (ip-sysctl.rst)
 STRICT = 1
 ARP_IGNORE_ALL = 8
+ECHO_REPLY_BIT, RATE_MASK = 1 << 0, 6168  # of icmp_ratemask: type 0; the kernel's own (ip-sysctl.rst)
+ICMP_LIMITS = {"icmp_msgs_per_sec": 1000, "icmp_msgs_burst": 50}  # the kernel's own
 HARMLESS_ARP_IGNORE = (0, 1, 2)
 EVERYBODYS = {ALL_HOSTS, "224.0.0.106", "224.0.0.251"}  # every host's, every snooping bridge's (RFC 4286), mDNS's
 
@@ -91,7 +93,7 @@ def memberships(scene: Scene) -> Iterator[Finding]:
     """Sockets may join as many groups as usual, by the newest IGMP."""
     for host in scene.hosts.values():
         limit = host.parameter("net.ipv4.igmp_max_memberships")
-        if 0 < limit < MEMBERSHIPS:
+        if host.has("net.ipv4.igmp_max_memberships") and limit < MEMBERSHIPS:
             yield Finding(
                 "memberships-limited",
                 host.name,
@@ -128,7 +130,7 @@ def other_members(scene: Scene) -> Iterator[Finding]:
                 host.plan.device,
                 f"another process of {host.name} is a member of {', '.join(groups)}",
                 "/proc/net/igmp has it while no test listens",
-                "ss -ulpn    (then stop that process)",
+                "ss -ulpn    # then stop that process",
                 ("MCAST-02",),
             )
 
@@ -139,14 +141,14 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
         nic = host.seen.devices.get(host.plan.nic)
         if nic is not None and not nic.up:
             yield _nic_down(scene, host)
-        devices = [host.plan.device]
+        devices = [host.plan.device, *([host.plan.nic] if scene.planned else [])]
         if host.plan.is_hub:
             devices += [tunnel.hub_device for tunnel in scene.topology.tunnels]
         for name in devices:
             device = host.seen.devices.get(name)
             if device is None:
                 continue
-            if not device.multicast:
+            if not device.multicast and name != host.plan.nic:
                 yield Finding(
                     "device-not-multicast",
                     host.name,
@@ -156,7 +158,7 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
                     f"ip link set {name} multicast on",
                     ("PRE-11", "MCAST-01"),
                 )
-            if not device.arp and name == host.plan.device:
+            if not device.arp and name in (host.plan.device, host.plan.nic):
                 yield Finding(
                     "device-noarp",
                     host.name,
@@ -183,4 +185,27 @@ def _nic_down(scene: Scene, host: HostScene) -> Finding:
     )
 
 
-RULES = (broadcast_ping, reverse_path, arp, memberships, other_members, device_flags)
+def echo_limits(scene: Scene) -> Iterator[Finding]:
+    """Echo replies are not held back: they are in no mask of limited ICMP, and the host may send as much as usual."""
+    for host in scene.hosts.values():
+        masked = host.parameter("net.ipv4.icmp_ratemask") & ECHO_REPLY_BIT and host.parameter("net.ipv4.icmp_ratelimit")
+        slow = [
+            name
+            for name, usual in ICMP_LIMITS.items()
+            if host.has(f"net.ipv4.{name}") and host.parameter(f"net.ipv4.{name}") < usual
+        ]
+        wrong = [*(["icmp_ratemask"] if masked else []), *slow]
+        if wrong:
+            usual = {**ICMP_LIMITS, "icmp_ratemask": RATE_MASK}
+            yield Finding(
+                "icmp-limited",
+                host.name,
+                "",
+                f"{host.name} holds ICMP back that it should send: answers to pings, or errors",
+                ", ".join(f"net.ipv4.{name} = {host.parameter(f'net.ipv4.{name}')}" for name in wrong),
+                "sysctl -w " + " ".join(f"net.ipv4.{name}={usual[name]}" for name in wrong),
+                ("ICMP-01", "ICMP-04"),
+            )
+
+
+RULES = (broadcast_ping, echo_limits, reverse_path, arp, memberships, other_members, device_flags)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
+from lab.diagnose.rules.tables import in_vrf
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import MULTICAST, Finding
 from lab.overlay import commands
@@ -12,13 +13,12 @@ from lab.overlay.readback import Route
 
 ELSEWHERE = "198.51.100.1"  # an address that only a default route covers (RFC 5737)
 GROUPS = ("224.1.1.1", "232.1.1.1", "239.195.255.255")  # one of each part that people use (RFC 5771)
-KERNEL_RULES = (0, 32766, 32767)
 
 
 def multicast(scene: Scene) -> Iterator[Finding]:
     """Every host routes the whole multicast range to its overlay device."""
     for host in scene.hosts.values():
-        if host.device is None or not host.device.up:
+        if host.device is None or not host.device.up or in_vrf(host, host.plan.device):
             continue
         device = host.plan.device
         astray = [group for group in GROUPS if not _leads_to(host.seen.route_to(group), device)]
@@ -32,10 +32,12 @@ def multicast(scene: Scene) -> Iterator[Finding]:
             yield Finding(
                 "multicast-route-elsewhere",
                 host.name,
-                taken.device or "",
+                taken.device or device,
                 f"{host.name} routes {astray[0]} {_words(taken)}, not to {device}",
                 f"ip route: {taken.to} {_words(taken)}",
-                f"{_delete(taken)} ; {commands.route(scene.topology, host.plan)}",
+                " ; ".join(
+                    [*(_delete(route) for route in _of_groups(host)), commands.route(scene.topology, host.plan)]
+                ),
                 ("MCAST-01", "MCAST-08"),
             )
         else:
@@ -51,6 +53,12 @@ def multicast(scene: Scene) -> Iterator[Finding]:
                 f"ip route replace {MULTICAST} dev {device}",
                 ("MCAST-08",) if narrow else ("MCAST-01", "FAULT-03", "MCAST-08"),
             )
+
+
+def _of_groups(host: HostScene) -> list[Route]:
+    """The routes of groups that lead elsewhere than to the overlay."""
+    found = [route for route in host.seen.routes if route.to.subnet_of(MULTICAST)]
+    return [route for route in found if not _leads_to(route, host.plan.device)]
 
 
 def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
@@ -72,6 +80,8 @@ def overlay(scene: Scene) -> Iterator[Finding]:
     """Every host reaches the others' overlay addresses by its overlay device."""
     for host in scene.hosts.values():
         if host.device is None or not host.device.up or not host.seen.addresses_of(host.plan.device):
+            continue
+        if in_vrf(host, host.plan.device):
             continue
         told: set[object] = set()
         for other in scene.hosts.values():
@@ -104,10 +114,12 @@ def underlay(scene: Scene) -> Iterator[Finding]:
     """The way to a tunnel's remote does not lead through a tunnel, nor by a gateway where it is a neighbour."""
     for host in scene.hosts.values():
         overlays = {host.plan.device, *(tunnel.hub_device for tunnel in scene.topology.tunnels)}
+        network = host.plan.underlay.network
+        connected = f"{network} dev {host.plan.nic} src {host.plan.address('underlay')}"
         for other in scene.spokes if host.plan.is_hub else [scene.hub]:
             remote = other.plan.address("underlay")
             nic = host.seen.devices.get(host.plan.nic)
-            if nic is not None and not nic.up:
+            if nic is not None and (not nic.up or in_vrf(host, nic.name)):
                 continue  # of which another rule speaks
             route = host.seen.route_to(remote)
             if route is None or route.type != "unicast":
@@ -117,7 +129,7 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     host.plan.nic,
                     f"{host.name} has no route to {other.name}'s underlay address {remote}",
                     f"{route.type} {route.to}" if route else "no route",
-                    _delete(route) if route else f"ip route replace {host.plan.underlay.network} dev {host.plan.nic}",
+                    _delete(route) if route else f"ip route replace {connected}",
                     ("PRE-12",),
                 )
             elif route.device in overlays:
@@ -138,8 +150,8 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     f"{host.name} reaches {other.name}, a neighbour, by the gateway {route.via}: "
                     "every packet spends one more TTL",
                     f"ip route: {route.to} via {route.via} dev {route.device}",
-                    _delete(route),
-                    ("UNDER-07",),
+                    _delete(route) if route.to.prefixlen > network.prefixlen else f"ip route replace {connected}",
+                    ("UNDER-07", "PRE-12"),
                 )
 
 
@@ -159,26 +171,6 @@ def default(scene: Scene) -> Iterator[Finding]:
             f"{_delete(route)} && ip route replace default via {gateway} dev {host.plan.nic}",
             ("BCAST-03",),
         )
-
-
-def policy(scene: Scene) -> Iterator[Finding]:
-    """Policy rules besides the kernel's own, where something was not sent."""
-    unsent = {loss.node for loss in scene.losses if loss.stage in ("sending", "encapsulation")}
-    unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
-    for host in scene.hosts.values():
-        for rule in host.readings["rules"]:
-            priority = rule.get("FRA_PRIORITY") or 0
-            if priority in KERNEL_RULES or rule["family"] != 2 or not (scene.planned or host.name in unsent):
-                continue
-            yield Finding(
-                "policy-rule",
-                host.name,
-                "",
-                f"{host.name} has a routing rule that comes before its main table",
-                f"ip rule: priority {priority} table {rule.get('FRA_TABLE') or rule.get('table')}",
-                f"ip rule del priority {priority}",
-                ("PRE-12",),
-            )
 
 
 def _leads_to(route: Route | None, device: str) -> bool:
@@ -202,4 +194,4 @@ def _delete(route: Route) -> str:
     return f"ip route del {kind}{network}{via}{device}{metric}"
 
 
-RULES = (multicast, overlay, underlay, default, policy)
+RULES = (multicast, overlay, underlay, default)

@@ -83,8 +83,8 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
             f"full-size frames from {loss.last.node} to {end} are lost on the underlay, and small ones arrive: the "
             "path carries less than the NICs' MTU and does not say so",
             f"all of {loss.lost} full-size datagrams are lost and none of the small ones",
-            f"tracepath -n {scene.hosts[end].plan.endpoint}    (widen the path, or give every device of the overlay "
-            f"the MTU that it finds less {_overhead(scene)})",
+            f"tracepath -n {scene.hosts[end].plan.endpoint}    # widen the path, or give every device of the overlay "
+            f"the MTU that it finds less {_overhead(scene)}",
             ("MTU-07", "MTU-06", "MTU-09"),
         )
 

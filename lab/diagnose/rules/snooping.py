@@ -117,7 +117,7 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
             f"a querier or multicast router on {spoke.name}: because of it {scene.topology.bridge} prunes groups",
             f"{port.name} of the hub is a router port since something came from there"
             + (f"; {spoken}" if spoken else ""),
-            "ss -wap    (stop the program that asks; bridge and hosts forget it within seven minutes)",
+            "ss -wap    # stop the program that asks; bridge and hosts forget it within seven minutes",
             ("SNOOP-01", "SNOOP-06"),
         )
 

@@ -30,8 +30,13 @@ def queues(scene: Scene) -> Iterator[Finding]:
             if qdisc["kind"] not in SHAPERS or not (scene.planned or qdisc["kind"] == "netem"):
                 continue
             device = qdisc["device"]
+            several = (
+                len([one for one in readings["qdiscs"] if (one["device"], one["kind"]) == (device, qdisc["kind"])]) > 1
+            )
             settings = [f"{name} {qdisc[name]:g}{unit}" for name, unit in SETTINGS.items() if qdisc.get(name)]
-            root = "root" if qdisc["parent"] == "root" else f"parent {qdisc['parent']} handle {qdisc['handle']}"
+            root = (
+                "root" if several or qdisc["parent"] == "root" else f"parent {qdisc['parent']} handle {qdisc['handle']}"
+            )
             yield Finding(
                 "traffic-impaired",
                 node,

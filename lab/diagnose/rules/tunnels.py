@@ -54,8 +54,10 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 host.name,
                 name,
                 f"{host.name} has no tunnel to {far.name}",
-                f"its devices are {', '.join(host.seen.devices)}",
-                commands.tunnel(scene.topology, host.plan, spoke),
+                f"{name} is of another kind, {device.kind}"
+                if device is not None
+                else f"its devices are {', '.join(host.seen.devices)}",
+                (commands.tunnel if device is None else commands.again)(scene.topology, host.plan, spoke),
                 ("PRE-01", "PRE-11"),
             )
         elif not device.up:
@@ -187,9 +189,17 @@ def hops(scene: Scene) -> Iterator[Finding]:
             f"the underlay spends {spent} of the outer TTL, and {device.name} of {host.name} "
             + ("inherits it: what is sent with a TTL of 1 never arrives" if inherits else f"has {device.tunnel.ttl}"),
             f"a unicast datagram sent with TTL {CONTROL_TTL} arrives with {CONTROL_TTL - spent}",
-            f"ip link set {device.name} type {device.kind} ttl 64",
+            _with_a_ttl(scene, host, device, spoke),
             ("TTL-05", "MCAST-06", "ICMP-05"),
         )
+
+
+def _with_a_ttl(scene: Scene, host: HostScene, device: Device, spoke: str) -> str:
+    if device.kind != "vxlan":
+        return f"ip link set {device.name} type {device.kind} ttl {CONTROL_TTL}"
+    # a VXLAN device that inherits goes on inheriting, whatever TTL it is given (vxlan_nl2conf)
+    options = replace(scene.topology.options, ttl=CONTROL_TTL)
+    return commands.again(replace(scene.topology, options=options), host.plan, spoke)
 
 
 def unplanned(scene: Scene) -> Iterator[Finding]:

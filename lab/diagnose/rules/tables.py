@@ -1,0 +1,112 @@
+"""Rules of routing tables: what is asked before the main one, what the kernel itself holds, devices with their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import Finding
+from lab.overlay import commands
+
+TABLES = (253, 254, 255)  # default, main, local
+SELECTORS = {"FRA_IIFNAME": "iif", "FRA_OIFNAME": "oif", "FRA_FWMARK": "fwmark"}
+ACTIONS = {6: "blackhole", 7: "unreachable", 8: "prohibit"}  # linux/fib_rules.h
+BROADCAST_ROUTE, LOCAL_ROUTE, LOCAL_TABLE = 3, 2, 255
+
+
+def policy(scene: Scene) -> Iterator[Finding]:
+    """Policy rules besides the kernel's own, where something was not sent."""
+    unsent = {loss.node for loss in scene.losses if loss.stage in ("sending", "encapsulation")}
+    unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
+    for host in scene.hosts.values():
+        found = [rule for rule in host.readings["rules"] if rule["family"] == 2 and not _usual(rule)]
+        if found and (scene.planned or host.name in unsent):
+            yield Finding(
+                "policy-rule",
+                host.name,
+                "",
+                f"{host.name} has a routing rule that comes before its main table",
+                "; ".join(f"ip rule: {_selectors(rule)}" for rule in found),
+                " && ".join(f"ip rule del {_selectors(rule)}" for rule in found),
+                ("PRE-12",),
+            )
+
+
+def _usual(rule: Mapping[str, Any]) -> bool:
+    """Whether it sends everything to a table of the kernel's own, or is the kernel's for its VRFs."""
+    picky = rule.get("src_len") or rule.get("dst_len") or any(rule.get(name) for name in SELECTORS)
+    vrf = rule.get("FRA_L3MDEV")
+    return bool(vrf) or (not picky and (rule.get("FRA_TABLE") or rule.get("table")) in TABLES)
+
+
+def _selectors(rule: Mapping[str, Any]) -> str:
+    """A rule as ip-rule(8) takes it to delete it: what it matches, and what it does."""
+    words = [f"priority {rule.get('FRA_PRIORITY') or 0}"]
+    words += [f"from {rule['FRA_SRC']}/{rule['src_len']}"] if rule.get("src_len") else []
+    words += [f"to {rule['FRA_DST']}/{rule['dst_len']}"] if rule.get("dst_len") else []
+    words += [f"{word} {rule[name]}" for name, word in SELECTORS.items() if rule.get(name)]
+    action = ACTIONS.get(rule.get("action", 0))
+    return " ".join([*words, action or f"table {rule.get('FRA_TABLE') or rule.get('table')}"])
+
+
+def own(scene: Scene) -> Iterator[Finding]:
+    """The kernel takes what is for a host's own addresses and their broadcast addresses (its table `local`)."""
+    for host in scene.hosts.values():
+        for device, interface in ((host.plan.device, host.plan.overlay), (host.plan.nic, host.plan.underlay)):
+            found = host.seen.devices.get(device)
+            if found is None or not found.up or found.master or interface not in host.seen.addresses_of(device):
+                continue
+            held = {
+                (route.get("RTA_DST"), route["type"])
+                for route in host.readings["routes"]
+                if route.get("RTA_TABLE", route["table"]) == LOCAL_TABLE
+            }
+            address, everybody = str(interface.ip), str(interface.network.broadcast_address)
+            missing = []
+            if (address, LOCAL_ROUTE) not in held:
+                missing.append(f"local {address} dev {device} scope host src {address}")
+            if (everybody, BROADCAST_ROUTE) not in held and device == host.plan.device:
+                missing.append(f"broadcast {everybody} dev {device} scope link src {address}")
+            if missing:
+                yield Finding(
+                    "local-route-missing",
+                    host.name,
+                    device,
+                    f"{host.name} does not take what is for {' and '.join(route.split()[1] for route in missing)}, "
+                    f"which {device} has",
+                    f"its table `local` has no {' and no '.join(route.split()[0] for route in missing)} route of it",
+                    " && ".join(f"ip route add {route} table local proto kernel" for route in missing),
+                    ("BCAST-01", "PRE-12"),
+                )
+
+
+def vrf(scene: Scene) -> Iterator[Finding]:
+    """NIC and overlay device are in no VRF: what is there, sockets of no VRF and tunnels outside do not see."""
+    for host in scene.hosts.values():
+        for name in (host.plan.nic, host.plan.device):
+            device = host.seen.devices.get(name)
+            if device is None or not in_vrf(host, name):
+                continue
+            gateway = host.plan.underlay.network.network_address + 1
+            lost = f"ip route replace default via {gateway} dev {name}" if scene.planned else ""
+            again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
+            yield Finding(
+                "device-in-vrf",
+                host.name,
+                name,
+                f"{name} of {host.name} is in the VRF {device.master}: programs outside of it have no way there",
+                f"master {device.master}",
+                " && ".join(filter(None, (f"ip link set {name} nomaster", again))),
+                ("PRE-12", "BCAST-01"),
+            )
+
+
+def in_vrf(host: HostScene, name: str) -> bool:
+    """Whether a device of a host is in a VRF."""
+    device = host.seen.devices.get(name)
+    master = host.seen.devices.get(device.master or "") if device is not None else None
+    return master is not None and master.kind == "vrf"
+
+
+RULES = (vrf, policy, own)
