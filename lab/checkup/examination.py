@@ -1,7 +1,7 @@
 """
 The prerequisites of live hosts alone: everything that can be found out in seconds, changing nothing.
 
-    connected = ssh.reach(specs, sudo=True)
+    connected = ssh.reach(specs, Login(sudo=True))
     for check in examination.checks(specs, connected): ...
 """
 

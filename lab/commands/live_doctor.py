@@ -10,6 +10,7 @@ from lab.checkup.check import Check
 from lab.commands.main import FAILED
 from lab.errors import UsageProblem
 from lab.machines import hosts, ssh
+from lab.machines.ssh_link import Login
 from lab.overlay import plan
 
 OPTIONS = ("ssh_config", "ssh_identity_file", "sudo", "tunnel")
@@ -41,12 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     specs = hosts.parse(arguments.hosts)
     if arguments.tunnel:
         plan.kind(arguments.tunnel)
-    connected = ssh.reach(
-        specs,
-        ssh_config=arguments.ssh_config,
-        identity_file=arguments.ssh_identity_file,
-        sudo=arguments.sudo,
-    )
+    connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
     try:
         found = examination.checks(specs, connected, arguments.tunnel)
     finally:

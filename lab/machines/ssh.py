@@ -2,8 +2,8 @@
 Live hosts: one machine each, over OpenSSH, all connected at once and under one deadline.
 
     specs = hosts.parse("opc@hub.example,opc@spoke1.example")
-    machines = connect(specs, sudo=True)            all of them, or one error that names every host that failed
-    connected = reach(specs, sudo=True)             those that could be reached, and why the others could not
+    connected = reach(specs, Login(sudo=True))      those that could be reached, and why the others could not
+    machines = connected.all()                      all of them, or one error that names every host that failed
 
 An agent works in the host's own network stack (its `node_home`).  It ends with its connection, whatever ends that, and
 leaves neither file nor process.
@@ -25,10 +25,13 @@ from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.machines import luggage
 from lab.machines.base import AgentBug, Machine
 from lab.machines.hosts import EXAMPLE, HostSpec
-from lab.machines.ssh_link import BEATS, SILENCE, Link, Login, Unusable
+from lab.machines.ssh_link import BEATS, Link, Login, Unusable
 
 TIMEOUT = 15.0
 """Seconds from the first connection's start within which every host has to have its agent."""
+
+AS_SSH_DOES = Login()
+"""With ssh's own configuration and keys, and as the user that it logs in as."""
 
 
 @dataclass(frozen=True)
@@ -61,53 +64,21 @@ def close(machines: Sequence[Machine]) -> None:
         list(pool.map(Machine.close, machines))
 
 
-def connect(
-    specs: Sequence[HostSpec],
-    *,
-    ssh_config: str | None = None,
-    identity_file: str | None = None,
-    sudo: bool = False,
-    timeout: float = TIMEOUT,
-    silence: float = SILENCE,
-    group: execnet.Group | None = None,
-) -> list[Machine]:
-    """
-    Connects to every host; the arguments are `reach`'s.
-
-    Raises EnvironmentProblem naming every host that cannot be used; then no host is left connected.
-    """
-    return reach(
-        specs,
-        ssh_config=ssh_config,
-        identity_file=identity_file,
-        sudo=sudo,
-        timeout=timeout,
-        silence=silence,
-        group=group,
-    ).all()
-
-
 def reach(
     specs: Sequence[HostSpec],
+    login: Login = AS_SSH_DOES,
     *,
-    ssh_config: str | None = None,
-    identity_file: str | None = None,
-    sudo: bool = False,
     timeout: float = TIMEOUT,
-    silence: float = SILENCE,
     group: execnet.Group | None = None,
 ) -> Connected:
     """
     Connects to the hosts in parallel and says which could be and why the others could not.
 
     `timeout` is in seconds and for all of them together; a host's own `timeout=` counts from the same start.
-    `silence` is the number of seconds without a word after which a host counts as lost, and after which the agent on
-    it takes us for gone, puts things back and ends.
-    A specification's own `ssh_config=`, `ssh_identity_file=` and `sudo=` go before these arguments.
+    A specification's own `ssh_config=`, `ssh_identity_file=` and `sudo=` go before those of `login`.
     Raises UsageProblem when two specifications lead to one machine, EnvironmentProblem when there is no ssh here.
     """
     group = group or execnet.Group()
-    login = Login(ssh_config, identity_file, sudo, silence)
     started = time.monotonic()
     links: list[Link] = []
     try:

@@ -105,12 +105,17 @@ class Unusable(EnvironmentProblem):
 
 @dataclass(frozen=True)
 class Login:
-    """What is the same for all hosts unless their specification says otherwise."""
+    """
+    What is the same for all hosts unless their specification says otherwise.
 
-    ssh_config: str | None
-    identity_file: str | None
-    sudo: bool
-    silence: float
+    `silence` is the number of seconds without a word after which a host counts as lost, and after which the agent on
+    it takes us for gone, puts things back and ends.
+    """
+
+    ssh_config: str | None = None
+    identity_file: str | None = None
+    sudo: bool = False
+    silence: float = SILENCE
 
 
 class Link:

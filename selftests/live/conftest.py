@@ -11,6 +11,7 @@ import pytest
 
 from lab import laboratory, topologies
 from lab.machines import choose, hosts, ssh
+from lab.machines.ssh_link import Login
 from lab.model import TunnelOptions, Underlay
 from lab.providers import provider
 from selftests.live.rig import Rig, missing
@@ -48,9 +49,12 @@ def reach(rig: Rig) -> Iterator[Reach]:
     """Connects with an ssh inside the cloud network, so that it meets the network's own answers; closed at the end."""
     made: list[ssh.Connected] = []
 
-    def connect(specs: str, *, config: Path | None = None, **fields: Any) -> ssh.Connected:
+    def connect(
+        specs: str, *, config: Path | None = None, timeout: float = ssh.TIMEOUT, **fields: Any
+    ) -> ssh.Connected:
+        login = Login(str(config or rig.inner_config), **fields)
         with rig.entered():
-            made.append(ssh.reach(hosts.parse(specs), ssh_config=str(config or rig.inner_config), **fields))
+            made.append(ssh.reach(hosts.parse(specs), login, timeout=timeout))
         return made[-1]
 
     yield connect

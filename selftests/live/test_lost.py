@@ -160,7 +160,8 @@ CONTROLLER = """
 import sys
 from lab.machines import hosts, ssh
 from lab.machines.base import call
-machines = ssh.connect(hosts.parse(sys.argv[1]), ssh_config=sys.argv[2])
+from lab.machines.ssh_link import Login
+machines = ssh.reach(hosts.parse(sys.argv[1]), Login(sys.argv[2])).all()
 for machine in machines:
     machine.post([call("run", node=machine.call("node_home"), arguments=["sleep", "1000"], timeout=1000)])
 try:

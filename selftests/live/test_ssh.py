@@ -18,7 +18,7 @@ import pytest
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.machines import hosts, ssh
 from lab.machines.node import Node
-from lab.machines.ssh_link import Unusable
+from lab.machines.ssh_link import Login, Unusable
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig
 
@@ -47,7 +47,7 @@ def test_machines_come_in_their_order(reach: Reach) -> None:
 
 def test_the_users_configuration_holds(rig: Rig) -> None:
     """Names, users, keys and proxies are those of ssh's configuration; `ssh_config` names another one."""
-    connected = ssh.reach(hosts.parse(rig.specs), ssh_config=str(rig.ssh_config))
+    connected = ssh.reach(hosts.parse(rig.specs), Login(str(rig.ssh_config)))
 
     assert len(connected.all()) == 3
     connected.close()
@@ -162,7 +162,7 @@ def tried(shared_rig: Rig) -> ssh.Connected:
     specs = [hosts.parse(f"{spec},other")[0] for spec, *_ in FAILURES.values()]
     specs = [replace(spec, position=position) for position, spec in enumerate([*specs, hosts.parse("spoke1,other")[0]])]
     with shared_rig.entered():
-        connected = ssh.reach(specs, ssh_config=str(shared_rig.inner_config))
+        connected = ssh.reach(specs, Login(str(shared_rig.inner_config)))
     connected.close()
     return connected
 
@@ -278,7 +278,7 @@ def test_no_ssh_here(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
 
     with pytest.raises(EnvironmentProblem, match="apt-get install openssh-client"):
-        ssh.connect(hosts.parse(rig.specs))
+        ssh.reach(hosts.parse(rig.specs)).all()
 
 
 def _known(rig: Rig, key: str) -> list[str]:
