@@ -44,7 +44,7 @@ class Recorder:
         merged: dict[str, dict[str, Any]] = {}
         for nodeid, ids, entry in self._entries("finding"):
             named = [*entry.get("requirements", []), *ids]
-            same = repr([entry.get(key) for key in ("code", "node", "interface")])
+            same = repr([entry.get(key) for key in ("code", "node", "interface", "remedy")])
             finding = merged.setdefault(same, {**entry, "requirements": [], "tests": []})
             finding["tests"].append(nodeid)
             finding["requirements"] = in_order([*finding["requirements"], *named])

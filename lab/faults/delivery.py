@@ -121,7 +121,6 @@ FAULTS = (
         ("BCAST-01", "BCAST-03", "BCAST-06", "BCAST-08", "ICMP-01", "ICMP-03"),
         one_port(bcast_flood=0),
         finding=named("broadcast-not-flooded", hub_port),
-        greens=("MCAST-01",),
     ),
     Fault(
         "multicast-not-flooded",

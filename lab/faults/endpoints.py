@@ -172,7 +172,6 @@ FAULTS = (
         ("PRE-10",),
         _mac_of_spoke,
         finding=named("duplicate-mac", victim_device),
-        greens=("BCAST-01",),
     ),
     Fault(
         "mac-of-hub-port",
