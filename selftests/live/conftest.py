@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,25 @@ from lab.providers import provider
 from selftests.live.rig import Rig, missing
 
 
-@pytest.fixture(scope="session")
-def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+@contextlib.contextmanager
+def on_this_kernel(directory: Path, *, overlay: bool = True) -> Iterator[Rig]:
+    """Hosts in a lab of this kernel, for the length of a block; where there can be none, tests are skipped."""
     if lack := missing():
         pytest.skip(lack)
     starting = choose.start(choose.choose("host", "vxlan"), execnet.Group())
     topology = topologies.standard(2, TunnelOptions(kind="vxlan"))
-    lab = laboratory.build(starting.machine(), topology, Underlay(provider("oci")))
-    made = Rig(lab, tmp_path_factory.mktemp("rig"))
+    lab = laboratory.build(starting.machine(), topology, Underlay(provider("oci")), overlay=overlay)
+    made = Rig(lab, directory)
     yield made
     made.close()
     starting.close()
+
+
+@pytest.fixture(scope="session")
+def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """Hosts with the overlay."""
+    with on_this_kernel(tmp_path_factory.mktemp("rig")) as made:
+        yield made
 
 
 @pytest.fixture

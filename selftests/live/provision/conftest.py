@@ -5,29 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import execnet
 import pytest
 
-from lab import laboratory, topologies
-from lab.machines import choose
-from lab.model import TunnelOptions, Underlay
-from lab.providers import provider
+from selftests.live.conftest import on_this_kernel
 from selftests.live.provision.runs import QUICK, Run, looked, overlay_on
-from selftests.live.rig import Rig, missing
+from selftests.live.rig import Rig
 
 
 @pytest.fixture(scope="session")
 def clean_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Hosts as a cloud hands them out."""
-    if lack := missing():
-        pytest.skip(lack)
-    starting = choose.start(choose.choose("host", "vxlan"), execnet.Group())
-    topology = topologies.standard(2, TunnelOptions(kind="vxlan"))
-    lab = laboratory.build(starting.machine(), topology, Underlay(provider("oci")), overlay=False)
-    made = Rig(lab, tmp_path_factory.mktemp("clean"))
-    yield made
-    made.close()
-    starting.close()
+    with on_this_kernel(tmp_path_factory.mktemp("clean"), overlay=False) as made:
+        yield made
 
 
 @pytest.fixture
