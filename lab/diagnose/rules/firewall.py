@@ -143,7 +143,10 @@ def _stages(scene: Scene, host: HostScene) -> set[str]:
     """What was not done at a host: the stages of the losses that are its own, `answering` for pings."""
     stages: set[str] = {loss.stage for loss in scene.losses if loss.node == host.name and loss.stage != "cloud"}
     silent = any(host.parameter(f"net.ipv4.{name}") for name in ("icmp_echo_ignore_all", "icmp_echo_ignore_broadcasts"))
-    unreached = any(loss.receiver == host.name and loss.node != host.name for loss in scene.losses)
+    unreached = any(
+        loss.receiver == host.name and loss.node != host.name and loss.exchange.kind == "broadcast"
+        for loss in scene.losses
+    )
     for answers in scene.trial.pings:
         mute = not answers.counts.get(host.name) or host.name in answers.unproved
         if host.name != answers.pinger and mute and not (silent or unreached):

@@ -116,12 +116,17 @@ def underlay(scene: Scene) -> Iterator[Finding]:
         overlays = {host.plan.device, *(tunnel.hub_device for tunnel in scene.topology.tunnels)}
         network = host.plan.underlay.network
         connected = f"{network} dev {host.plan.nic} src {host.plan.address('underlay')}"
-        for other in scene.spokes if host.plan.is_hub else [scene.hub]:
+        for other in scene.hosts.values():
+            if other is host:
+                continue
+            tunnelled = host.plan.is_hub or other.plan.is_hub
             remote = other.plan.address("underlay")
             nic = host.seen.devices.get(host.plan.nic)
             if nic is not None and (not nic.up or in_vrf(host, nic.name)):
                 continue  # of which another rule speaks
             route = host.seen.route_to(remote)
+            if not tunnelled and (route is None or route.type != "unicast" or route.device in overlays):
+                continue  # spokes need no way to each other but the hub
             if route is None or route.type != "unicast":
                 yield Finding(
                     "underlay-route-missing",
