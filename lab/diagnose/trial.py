@@ -28,13 +28,14 @@ BURST = 12  # datagrams: one that is lost by chance is told from a leg that eats
 LARGE_BURST = 3
 CONTROL_TTL = 64
 FEW = 3
+FRAGMENT = 400  # octets beyond what one packet takes
 MOST_SENDERS = 4
 GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part besides 239/8 (RFC 5771); nobody's own
 UDP_HEADERS = 28  # octets of IPv4 and UDP
 GRACE = 0.2  # seconds, as `listening.FENCE_GRACE`; a diagnosis may be less patient than a verdict
 
 Kind = Literal[
-    "broadcast", "multicast", "full-size broadcast", "unicast", "foreign source", "limited broadcast", "group"
+    "broadcast", "multicast", "full-size broadcast", "fragmented broadcast", "unicast", "foreign source", "limited broadcast", "group"
 ]
 
 
@@ -104,6 +105,9 @@ def run(lab: Lab) -> Trial:
         exchanges.append(_burst(lab, sender, others, "multicast", group=fresh_group()))
         if size := _full_size(lab, sender):
             exchanges.append(_burst(lab, sender, others, "full-size broadcast", to=lab.everyone, size=size))
+            exchanges.append(
+                _burst(lab, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT)
+            )
         exchanges += _variety(lab, sender, [host.name for host in senders if host is not sender])
     for spoke in [host for host in senders if not host.is_hub]:
         for sender, receiver in ((spoke, lab.hub), (lab.hub, spoke)):
@@ -112,8 +116,7 @@ def run(lab: Lab) -> Trial:
     for sender in senders[:2]:
         everyone = sender.plan.broadcast("underlay")
         exchanges.append(_burst(lab, sender, lab.others(sender), "broadcast", network="underlay", to=everyone))
-    if foreign := _foreign_source(lab):
-        exchanges.append(foreign)
+    exchanges += [_foreign_source(lab, host) for host in senders if FABRIC in lab.nodes and not host.is_hub]
     pings6 = [_ping(host, ALL_NODES) for host in senders[:2]] if lab.topology.ipv6 else []
     pings = [_ping(host, lab.everyone) for host in senders]
     streams = _streams(lab, senders, exchanges) if FABRIC in lab.nodes else []
@@ -180,7 +183,8 @@ def _variety(lab: Lab, sender: Host, peers: Sequence[str]) -> list[Exchange]:
             for each in exchanges:
                 device = sender.plan.device if each.to == LIMITED_BROADCAST else None
                 try:
-                    sender.udp.send(list(each.sent), to=each.to, device=device)
+                    # with a TTL that outlives routers: the multicast before had that of applications, 1
+                    sender.udp.send(list(each.sent), to=each.to, device=device, ttl=CONTROL_TTL)
                 except (OSError, OvercastError) as refusal:
                     refused[each.to] = str(refusal)
     except (OSError, OvercastError):
@@ -222,11 +226,9 @@ def _stream(client: Host, server: Host) -> Stream:
     return Stream(client.name, server.name, "" if carried else "it was made, and carried nothing")
 
 
-def _foreign_source(lab: Lab) -> Exchange | None:
+def _foreign_source(lab: Lab, sender: Host) -> Exchange:
     """One datagram on the emulated cloud from an address that is not the sender's; a live cloud is not tried so."""
-    if FABRIC not in lab.nodes or not lab.spokes:
-        return None
-    sender, receiver = lab.spokes[0], lab.hub
+    receiver = lab.hub
     network = sender.plan.underlay.network
     used = {plan.underlay.ip for plan in lab.plans.values()}
     stranger = next(address for address in reversed(list(network.hosts())) if address not in used)
