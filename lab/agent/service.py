@@ -243,13 +243,10 @@ class Agent(Looking):
         with contextlib.suppress(OSError):
             self.send(endpoint, payload, to)
 
-    def send_once(self, node: int, payload: bytes, to: Sequence[Any] | None, fields: dict[str, Any]) -> list[Any]:
-        """Opens a socket, sends, closes it; returns the socket's own name (the source address)."""
-        return self.send_many(node, [payload], to, fields)
-
     def send_many(
         self, node: int, payloads: Sequence[bytes], to: Sequence[Any] | None, fields: dict[str, Any]
     ) -> list[Any]:
+        """Opens a socket, sends, closes it; returns the socket's own name (the source address)."""
         with self._nodes[node].stack.entered():
             endpoint = sockets.open_endpoint(**fields)
         with endpoint.socket as opened:

@@ -101,7 +101,6 @@ LOOKING = frozenset(
         "read_net",
         "examine",
         "open",
-        "send_once",
         "send_many",
         "send_fence",
         "wait_frames",
