@@ -208,6 +208,9 @@ def _accepting(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> I
     if hooks == {"FORWARD"}:
         yield ("-m physdev --physdev-is-bridged", f'iifname "{device}"')
         return
+    if stages == {"answering"}:
+        yield ("-p icmp", "ip protocol icmp")  # by lo too, on which a host answers itself
+        return
     going_out = hooks <= {"OUTPUT", "POSTROUTING", "EGRESS"}
     carried = stages & ({"encapsulation"} if going_out else {"decapsulation"})
     if carried:
