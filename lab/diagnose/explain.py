@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from lab.diagnose import rules
@@ -61,7 +61,14 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Where what no rule explains was lost, repeated or put out of order."""
     explained = {finding.node for finding in findings}
     told: set[tuple[str, str, str]] = set()
-    for loss in scene.losses:
+    losses = scene.losses
+    if losses and all(loss.unresolved for loss in losses):
+        ends = [{loss.exchange.sender, loss.receiver} for loss in losses]
+        common = [name for name in scene.hosts if all(name in both for both in ends)]
+        if common and not explained & set().union(*ends):
+            yield _unresolved(scene, common[-1], losses)
+            return
+    for loss in losses:
         key = (loss.stage, loss.missing.node, loss.missing.interface)
         if key in told or explained & _near(loss):
             continue
@@ -79,6 +86,18 @@ def _near(loss: Loss) -> set[str]:
     if loss.inside is not None:
         places.add(loss.inside.node)
     return places
+
+
+def _unresolved(scene: Scene, name: str, losses: Sequence[Loss]) -> Finding:
+    return Finding(
+        "neighbour-unresolved",
+        name,
+        scene.hosts[name].plan.device,
+        f"broadcast passes, and ARP between {name} and the others does not: unicast is never sent",
+        "; ".join(str(loss) for loss in losses[:2]),
+        "",
+        ("BCAST-08",),
+    )
 
 
 def _lost(loss: Loss) -> Finding:

@@ -8,7 +8,7 @@ from lab.diagnose.trial import Exchange
 from lab.model import Topology
 from lab.probes.payloads import tag_of
 from lab.probes.sightings import Sighting
-from lab.probes.ways import Place, Stage, way
+from lab.probes.ways import Place, Stage, carried_to, way
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class Loss:
     @property
     def whole(self) -> bool:
         return self.lost == len(self.exchange.sent)
+
+    @property
+    def unresolved(self) -> bool:
+        """Whether it never left because nobody said whose MAC it was for, which was asked for by broadcast."""
+        return self.exchange.kind == "unicast" and self.last is None
 
     @property
     def stage(self) -> Stage:
@@ -71,13 +76,18 @@ def _loss(topology: Topology, exchange: Exchange, receiver: str, lost: tuple[byt
     start = topology.node(exchange.sender)
     bare = [one for one in seen if one.node == start.name and one.interface == start.nic and not one.carrier]
     hosts = {node.name for node in topology.nodes}
-    inside = [one for one in seen if one.node not in hosts] if places[furthest + 1].stage == "cloud" else []
+    missing = places[furthest + 1]
+    inside = [
+        one
+        for one in seen
+        if missing.stage == "cloud" and one.node not in hosts and carried_to(one, missing.carrier_to)
+    ]
     return Loss(
         exchange,
         receiver,
         len(lost),
         last,
-        places[furthest + 1],
+        missing,
         inside[-1] if inside else None,
         bare[0] if bare and furthest < 1 else None,
     )

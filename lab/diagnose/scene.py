@@ -129,8 +129,9 @@ class Scene:
 
     @property
     def losses(self) -> list[Loss]:
-        """Every loss of the trial on the overlay."""
-        return [loss for exchange in self.trial.exchanges for loss in legs.losses(self.topology, exchange)]
+        """Every loss of the trial on the overlay; without those that only follow from others."""
+        found = [loss for exchange in self.trial.exchanges for loss in legs.losses(self.topology, exchange)]
+        return [loss for loss in found if not loss.unresolved] or found
 
     def end(self, host: HostScene, spoke: str) -> Device | None:
         """The device that is the host's end of a spoke's tunnel, as it is."""

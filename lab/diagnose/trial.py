@@ -35,7 +35,14 @@ UDP_HEADERS = 28  # octets of IPv4 and UDP
 GRACE = 0.2  # seconds, as `listening.FENCE_GRACE`; a diagnosis may be less patient than a verdict
 
 Kind = Literal[
-    "broadcast", "multicast", "full-size broadcast", "fragmented broadcast", "unicast", "foreign source", "limited broadcast", "group"
+    "broadcast",
+    "multicast",
+    "full-size broadcast",
+    "fragmented broadcast",
+    "unicast",
+    "foreign source",
+    "limited broadcast",
+    "group",
 ]
 
 
@@ -105,9 +112,7 @@ def run(lab: Lab) -> Trial:
         exchanges.append(_burst(lab, sender, others, "multicast", group=fresh_group()))
         if size := _full_size(lab, sender):
             exchanges.append(_burst(lab, sender, others, "full-size broadcast", to=lab.everyone, size=size))
-            exchanges.append(
-                _burst(lab, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT)
-            )
+            exchanges.append(_burst(lab, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT))
         exchanges += _variety(lab, sender, [host.name for host in senders if host is not sender])
     for spoke in [host for host in senders if not host.is_hub]:
         for sender, receiver in ((spoke, lab.hub), (lab.hub, spoke)):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
-from lab.overlay.readback import Route
+from lab.overlay.readback import IFF_UP, Route
 from lab.underlay.fabric import REFUSALS
 
 CLOUD = "cloud"
@@ -15,7 +16,11 @@ CONTROL_TTL = 64
 NUD_FIXED = 0x80 | 0x40  # permanent, or of a neighbour that is not asked (noarp)
 CARRIERS = {"gretap": "IP protocol 47 (GRE)", "ip6gretap": "IP protocol 47 (GRE)", "vxlan": "UDP port 4789 (VXLAN)"}
 CODES = {"gretap": "gre-blocked", "ip6gretap": "gre-blocked", "vxlan": "vxlan-blocked"}
-FLAG_NAMES = {"flood": "UNICAST_FLOOD", "mcast_flood": "MCAST_FLOOD", "bcast_flood": "BCAST_FLOOD"}
+FLAG_NAMES = {
+    "flood": "UNICAST_FLOOD",
+    "mcast_flood": "MCAST_FLOOD",
+    "bcast_flood": "BCAST_FLOOD",
+}
 
 
 def blocked(scene: Scene) -> Iterator[Finding]:
@@ -166,12 +171,24 @@ def source_check(scene: Scene) -> Iterator[Finding]:
 
 def fabric(scene: Scene) -> Iterator[Finding]:
     """The emulated fabric's ports flood nothing."""
-    names = {link["index"]: str(link.get("IFLA_IFNAME")) for link in scene.fabric.get("links", ())}
+    links = {link["index"]: link for link in scene.fabric.get("links", ())}
+    names = {index: str(link.get("IFLA_IFNAME")) for index, link in links.items()}
     for port in scene.fabric.get("bridge_ports", ()):
         flags = port.get("IFLA_PROTINFO") or {}
         name = names.get(port["index"], "")
         if name not in scene.hosts:
             continue
+        yield from _port(scene, links[port["index"]], name)
+        if flags.get("IFLA_BRPORT_ISOLATED"):
+            yield Finding(
+                "fabric-isolates",
+                _fabric_name(scene),
+                name,
+                f"the emulated network's port to {name} is isolated: it reaches no other port that is",
+                "isolated on",
+                f"bridge link set dev {name} isolated off",
+                ("UNDER-02", "PRE-03"),
+            )
         wrong = [
             word
             for word, attribute in FLAG_NAMES.items()
@@ -187,6 +204,32 @@ def fabric(scene: Scene) -> Iterator[Finding]:
                 f"bridge link set dev {name} " + " ".join(f"{word} off" for word in wrong),
                 ("UNDER-09",),
             )
+
+
+def _port(scene: Scene, link: Mapping[str, Any], name: str) -> Iterator[Finding]:
+    """The port of a host is up and takes what the host's NIC takes."""
+    wanted, found = scene.underlay.provider.mtu, int(link.get("IFLA_MTU") or 0)
+    if not link["flags"] & IFF_UP:
+        yield Finding(
+            "fabric-port-down",
+            _fabric_name(scene),
+            name,
+            f"the emulated network's port to {name} is down",
+            "the device lacks the flag UP",
+            f"ip link set {name} up",
+            ("FAULT-01", "PRE-03"),
+        )
+    if scene.planned and found < wanted:
+        yield Finding(
+            "fabric-mtu",
+            _fabric_name(scene),
+            name,
+            f"the emulated network's port to {name} has MTU {found}, and {scene.underlay.provider.title} "
+            f"gives {wanted}",
+            f"mtu {found}",
+            f"ip link set {name} mtu {wanted}",
+            ("MTU-07", "UNDER-05"),
+        )
 
 
 def mtu(scene: Scene) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from lab.overlay import commands
 TABLES = (253, 254, 255)  # default, main, local
 SELECTORS = {"FRA_IIFNAME": "iif", "FRA_OIFNAME": "oif", "FRA_FWMARK": "fwmark"}
 ACTIONS = {6: "blackhole", 7: "unreachable", 8: "prohibit"}  # linux/fib_rules.h
-BROADCAST_ROUTE, LOCAL_ROUTE, LOCAL_TABLE = 3, 2, 255
+BROADCAST_ROUTE, LOCAL_ROUTE, LOCAL_TABLE, MAIN_TABLE = 3, 2, 255, 254
 
 
 def policy(scene: Scene) -> Iterator[Finding]:
@@ -20,7 +20,19 @@ def policy(scene: Scene) -> Iterator[Finding]:
     unsent = {loss.node for loss in scene.losses if loss.stage in ("sending", "encapsulation")}
     unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
     for host in scene.hosts.values():
-        found = [rule for rule in host.readings["rules"] if rule["family"] == 2 and not _usual(rule)]
+        rules = [rule for rule in host.readings["rules"] if rule["family"] == 2]
+        found = [rule for rule in rules if not _usual(rule)]
+        main = any(_usual(rule) and (rule.get("FRA_TABLE") or rule.get("table")) == MAIN_TABLE for rule in rules)
+        if rules and not main:
+            yield Finding(
+                "main-table-unused",
+                host.name,
+                "",
+                f"no routing rule of {host.name} leads to its main table: its routes count for nothing",
+                f"{len(rules)} rules, none of them `lookup main`",
+                "ip rule add priority 32766 lookup main",
+                ("PRE-12",),
+            )
         if found and (scene.planned or host.name in unsent):
             yield Finding(
                 "policy-rule",

@@ -21,13 +21,16 @@ SETTINGS = {
     "limit": "",
 }
 CLSACT = "ffff:"
+HOOKS = ("clsact", "ingress")  # no queues: what is dropped there a filter dropped
 
 
 def queues(scene: Scene) -> Iterator[Finding]:
     """A queue that drops, delays or repeats by intent, on a host or in the emulated network."""
     for node, readings in _nodes(scene):
         for qdisc in readings.get("qdiscs", ()):
-            if qdisc["kind"] not in SHAPERS or not (scene.planned or qdisc["kind"] == "netem"):
+            overflown = qdisc["kind"] not in HOOKS and bool(qdisc.get("drops"))
+            meant = qdisc["kind"] in SHAPERS or overflown
+            if not meant or not (scene.planned or qdisc["kind"] == "netem"):
                 continue
             device = qdisc["device"]
             several = (

@@ -48,7 +48,19 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
     for host, far, spoke in _ends(scene):
         name = commands.device_of(scene.topology, host.plan, spoke)
         device = scene.end(host, spoke)
-        if device is None or device.tunnel is None:
+        other = _renamed(scene, host, far)
+        if other is not None:
+            back = f"ip link set {other.name} down && ip link set {other.name} name {name} && ip link set {name} up"
+            yield Finding(
+                "tunnel-renamed",
+                host.name,
+                name,
+                f"{host.name}'s tunnel to {far.name} is called {other.name}, not {name}",
+                f"{other.name} remote {far.plan.endpoint}, and no {name}",
+                back if host.plan.is_hub else f"{back} && {commands.route(scene.topology, host.plan)}",
+                ("PRE-01", "PRE-11"),
+            )
+        elif device is None or device.tunnel is None:
             yield Finding(
                 "tunnel-missing",
                 host.name,
@@ -74,6 +86,15 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def _renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
+    """The tunnel to the other host where the one of the planned name is not there at all."""
+    spoke = far.name if host.plan.is_hub else host.name
+    if commands.device_of(scene.topology, host.plan, spoke) in host.seen.devices:
+        return None
+    leading = [device for device in host.seen.tunnels() if device.tunnel and device.tunnel.remote == far.plan.endpoint]
+    return leading[0] if len(leading) == 1 and leading[0].kind == scene.topology.options.kind else None
+
+
 def endpoints(scene: Scene) -> Iterator[Finding]:
     """An end that starts or leads where the other one is not."""
     for host, far, spoke in _ends(scene):
@@ -89,6 +110,17 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 device.name,
                 f"{device.name} of {host.name} leads to {device.tunnel.remote}, and {far.name} is {far_address}",
                 f"remote {device.tunnel.remote}",
+                again,
+                ("PRE-08",),
+            )
+        if device.tunnel.link not in (None, host.plan.nic):
+            yield Finding(
+                "tunnel-device-mismatch",
+                host.name,
+                device.name,
+                f"{device.name} of {host.name} is bound to {device.tunnel.link}, and {far.name} is reached by "
+                f"{host.plan.nic}",
+                f"dev {device.tunnel.link}",
                 again,
                 ("PRE-08",),
             )
@@ -206,7 +238,9 @@ def unplanned(scene: Scene) -> Iterator[Finding]:
     """Tunnels besides the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
     addresses = {host.plan.endpoint: host.name for host in scene.hosts.values()}
     for host in scene.hosts.values():
-        own = {commands.device_of(scene.topology, plan.plan, spoke) for plan, _, spoke in _ends(scene) if plan is host}
+        mine = [(far, spoke) for near, far, spoke in _ends(scene) if near is host]
+        own = {commands.device_of(scene.topology, host.plan, spoke) for _, spoke in mine}
+        own |= {renamed.name for far, _ in mine if (renamed := _renamed(scene, host, far))}
         for device in host.seen.devices.values():
             if device.tunnel is None and device.kind not in (*KINDS, *LAYER3, "erspan"):
                 continue

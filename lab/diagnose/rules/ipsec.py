@@ -1,0 +1,33 @@
+"""Rules of IPsec: policies of a host that drop what carries the tunnel, or want it protected as nobody does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.diagnose.scene import Scene
+from lab.model import Finding
+
+COUNTERS = "Xfrm"  # the prefix of /proc/net/xfrm_stat, where every counter is one of errors (xfrm_proc.rst)
+STAGES = ("encapsulation", "decapsulation", "sending", "delivery")
+
+
+def policies(scene: Scene) -> Iterator[Finding]:
+    """Nothing that was lost at a host was lost to IPsec."""
+    for host in scene.hosts.values():
+        risen = {name: count for name, count in host.counted.items() if name.startswith(COUNTERS) and count > 0}
+        stages = {loss.stage for loss in scene.losses if loss.node == host.name} & set(STAGES)
+        if not risen or not stages:
+            continue
+        carried = stages & {"encapsulation", "decapsulation"}
+        yield Finding(
+            "ipsec-drops",
+            host.name,
+            host.plan.nic if carried else host.plan.device,
+            f"an IPsec policy of {host.name} drops {'what carries the tunnel' if carried else 'what is in the tunnel'}",
+            ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items())),
+            "ip xfrm policy flush" if scene.planned else "ip xfrm policy list    # and delete the one that is meant",
+            ("PRE-04",),
+        )
+
+
+RULES = (policies,)
