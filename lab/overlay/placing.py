@@ -61,8 +61,8 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
     """
     if any(node.underlay6 for node in topology.nodes):
         raise UsageProblem(
-            f"{topology.options.kind} is not set up on live hosts: use gretap or vxlan, or set it up by hand and test it "
-            "as it is"
+            f"{topology.options.kind} is not set up on live hosts: use gretap or vxlan, or set it up by hand and test "
+            "it as it is"
         )
     hub, *spokes = seen.values()
     for nic, address in _own_addresses(hub):
