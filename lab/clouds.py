@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 from lab.model import Provider
@@ -62,14 +63,15 @@ class Carrier:
 
 def opening(provider: Provider | None, carrier: Carrier, sources: Sequence[str]) -> str:
     """The command (or, where there is none, the sentence) that lets a carrier in from some addresses."""
-    ranges = [f"{address}/32" for address in sources]
+    ranges = [str(ip_network(address)) for address in sources]
     name = provider.name if provider else ""
     if name == "oci":
         return _oci(carrier, ranges)
     if name == "aws":
         protocol = f"udp,FromPort={carrier.port},ToPort={carrier.port}" if carrier.port else str(carrier.protocol)
-        cidrs = ",".join(f"{{CidrIp={each}}}" for each in ranges)
-        permission = f"'IpProtocol={protocol},IpRanges=[{cidrs}]'"
+        member, word = ("Ipv6Ranges", "CidrIpv6") if any(":" in each for each in ranges) else ("IpRanges", "CidrIp")
+        cidrs = ",".join(f"{{{word}={each}}}" for each in ranges)
+        permission = f"'IpProtocol={protocol},{member}=[{cidrs}]'"
         return f"aws ec2 authorize-security-group-ingress --group-id GROUP --ip-permissions {permission}"
     if name == "gcp":
         what = f"udp:{carrier.port}" if carrier.port else str(carrier.protocol)

@@ -14,12 +14,13 @@ from lab.checkup import between, crossed, crossing, looking, single
 from lab.checkup.check import Check
 from lab.checkup.crossing import Place, Way
 from lab.checkup.looking import Host
-from lab.clouds import GRE, UDP, Carrier
+from lab.clouds import Carrier
 from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
 from lab.machines.ssh import Connected
 from lab.model import NodePlan, Topology
-from lab.overlay import gretap, ip6gretap, vxlan
+from lab.overlay import gretap, ip6gretap
+from lab.overlay.carrier import carrier_of
 from lab.overlay.understanding import Understood, understand
 
 TIME = 20.0
@@ -40,7 +41,7 @@ def checks(specs: Sequence[HostSpec], connected: Connected, kind: str | None = N
     understood = _understood(hosts)
     topology = understood.topology
     tunnel = kind or _kind(hosts, topology)
-    carrier = _carrier(hosts, tunnel)
+    carrier = carrier_of(tunnel, [host.seen for host in hosts.values()])
     for role, host in hosts.items():
         made += single.checks(host, _plan(topology, role), tunnel, carrier, hub=role == specs[0].role)
     if not hosts:
@@ -84,13 +85,6 @@ def _kind(hosts: Mapping[str, Host], topology: Topology | None) -> str:
     if topology is not None:
         return topology.options.kind
     return next((device.kind for host in hosts.values() for device in host.seen.tunnels()), gretap.KIND)
-
-
-def _carrier(hosts: Mapping[str, Host], kind: str) -> Carrier:
-    if kind != vxlan.KIND:
-        return Carrier(GRE)
-    ends = [device.tunnel for host in hosts.values() for device in host.seen.tunnels()]
-    return Carrier(UDP, next((end.port for end in ends if end and end.port), vxlan.PORT))
 
 
 def _place(host: Host, plan: NodePlan | None) -> Place | None:

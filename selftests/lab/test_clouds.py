@@ -50,6 +50,13 @@ def test_the_command_is_the_clouds_own(name: str, carrier: Carrier, words: list[
     assert all(word in command for word in words), command
 
 
+def test_addresses_of_ipv6_are_let_in() -> None:
+    """An underlay of IPv6 has ranges of its own length, and at AWS of their own name."""
+    commands = {name: clouds.opening(provider(name), GRE, ["fd00::19"]) for name in ("oci", "aws", "gcp")}
+    assert all("fd00::19/128" in command for command in commands.values()), commands
+    assert "Ipv6Ranges=[{CidrIpv6=fd00::19/128}]" in commands["aws"]
+
+
 @pytest.mark.parametrize("carrier", [GRE, VXLAN])
 def test_oracles_rules_are_json(carrier: Carrier) -> None:
     """The command can be pasted into a shell, and what it hands on is a list of rules."""

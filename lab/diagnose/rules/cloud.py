@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from lab import clouds
+from lab.clouds import Carrier
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
+from lab.overlay import ip6gretap, vxlan
+from lab.overlay.carrier import carrier_of
 from lab.overlay.readback import IFF_UP, Route
 from lab.underlay.fabric import REFUSALS
 
 CLOUD = "cloud"
 CONTROL_TTL = 64
 NUD_FIXED = 0x80 | 0x40  # permanent, or of a neighbour that is not asked (noarp)
-CARRIERS = {"gretap": "IP protocol 47 (GRE)", "ip6gretap": "IP protocol 47 (GRE)", "vxlan": "UDP port 4789 (VXLAN)"}
-CODES = {"gretap": "gre-blocked", "ip6gretap": "gre-blocked", "vxlan": "vxlan-blocked"}
 FLAG_NAMES = {
     "flood": "UNICAST_FLOOD",
     "mcast_flood": "MCAST_FLOOD",
@@ -29,23 +31,29 @@ def blocked(scene: Scene) -> Iterator[Finding]:
     for loss in scene.losses:
         if loss.stage == "cloud" and loss.last is not None and loss.whole and loss.exchange.kind == "broadcast":
             ways.setdefault((loss.last.node, loss.missing.node), loss)
+    dropped: dict[tuple[str, str], Loss] = {}
     for (start, end), loss in ways.items():
         if _explained(scene, start, end):
             continue
-        if not _control_passes(scene, start, end):
+        if _control_passes(scene, start, end):
+            dropped[start, end] = loss
+        else:
             yield _unreachable(scene, loss, start, end)
-            continue
-        kind = scene.topology.options.kind
+    kind = scene.topology.options.kind
+    carrier = carrier_of(kind, [host.seen for host in scene.hosts.values()])
+    remedy = _opening(scene, carrier, [start for start, _ in dropped])
+    for (start, end), loss in dropped.items():
         inside = loss.inside
         yield Finding(
-            CODES[kind],
+            "vxlan-blocked" if kind == vxlan.KIND else "gre-blocked",
             inside.node if inside else CLOUD,
             inside.interface if inside else "",
-            f"{CARRIERS[kind]} from {start} to {end} is dropped by the cloud's network",
+            f"{carrier} ({'VXLAN' if kind == vxlan.KIND else 'GRE'}) from {start} to {end} is dropped by the cloud's "
+            "network",
             f"it left {start} {loss.last.interface if loss.last else ''}"
             + (f", was seen on {inside.node} {inside.interface}" if inside else "")
             + f" and never on {end} {loss.missing.interface}; UDP between the same addresses arrives",
-            opening(kind),
+            remedy,
             ("UNDER-04", "PRE-03"),
         )
 
@@ -72,16 +80,17 @@ def _written_down(scene: Scene, start: str, end: str) -> bool:
     )
 
 
-def opening(kind: str) -> str:
-    """What opens a cloud for a kind of tunnel."""
-    what = "UDP port 4789" if kind == "vxlan" else "IP protocol number 47"
-    return (
-        f"allow {what} between the hosts in the cloud's rules, both ways "
-        "(OCI: security list or NSG; AWS: security group and network ACL; GCP: firewall rule"
-        + ("; Azure: NSG)" if kind == "vxlan" else "; Azure drops GRE always: use VXLAN)")
+def _opening(scene: Scene, carrier: Carrier, senders: Iterable[str]) -> str:
+    """What lets the hosts' tunnels in, in the cloud that the run is about, and what there is to say of it."""
+    sources = [scene.hosts[name].plan.endpoint for name in dict.fromkeys(senders)]
+    notes = []
+    if not scene.fabric:  # whose cloud it is, the hosts' own state does not say
+        notes.append(f"{scene.underlay.provider.title}; of another cloud: --provider=")
+    if scene.topology.options.kind == ip6gretap.KIND:
         # its packets have destination options before GRE, which filters drop more often than GRE (RFC 9098)
-        + ("; if that does not help, make the tunnels with `encaplimit none`" if kind == "ip6gretap" else "")
-    )
+        notes.append("if that does not help, make the tunnels with `encaplimit none`")
+    command = clouds.opening(scene.underlay.provider, carrier, sources)
+    return f"{command}    # {'; '.join(notes)}" if notes else command
 
 
 def _control_passes(scene: Scene, start: str, end: str) -> bool:
