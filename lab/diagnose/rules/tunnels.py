@@ -1,4 +1,4 @@
-"""Rules of the tunnels: ends that are missing, down, or do not agree, and tunnels that nobody planned."""
+"""Rules of the tunnels: ends that are missing, down, called otherwise, or do not agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from lab.overlay import commands
 from lab.overlay.plan import KINDS
 from lab.overlay.readback import Device, TunnelEnd
 
-LAYER3 = ("gre", "ipip", "sit")
 CONTROL_TTL = 64
 
 Ends = tuple[HostScene, HostScene, str]
@@ -36,7 +35,7 @@ COMPARED: tuple[tuple[str, tuple[str, ...], Callable[[TunnelEnd], str]], ...] = 
 )
 
 
-def _ends(scene: Scene) -> Iterator[Ends]:
+def ends(scene: Scene) -> Iterator[Ends]:
     """Both ends of every tunnel: whose it is, who is at the other end, and the spoke that it belongs to."""
     for spoke in scene.spokes:
         yield scene.hub, spoke, spoke.name
@@ -45,10 +44,10 @@ def _ends(scene: Scene) -> Iterator[Ends]:
 
 def missing_or_down(scene: Scene) -> Iterator[Finding]:
     """An end that is not there, or is there and down."""
-    for host, far, spoke in _ends(scene):
+    for host, far, spoke in ends(scene):
         name = commands.device_of(scene.topology, host.plan, spoke)
         device = scene.end(host, spoke)
-        other = _renamed(scene, host, far)
+        other = renamed(scene, host, far)
         if other is not None:
             back = f"ip link set {other.name} down && ip link set {other.name} name {name} && ip link set {name} up"
             yield Finding(
@@ -86,7 +85,7 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
+def renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
     """The tunnel to the other host where the one of the planned name is not there at all."""
     spoke = far.name if host.plan.is_hub else host.name
     if commands.device_of(scene.topology, host.plan, spoke) in host.seen.devices:
@@ -97,7 +96,7 @@ def _renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
 
 def endpoints(scene: Scene) -> Iterator[Finding]:
     """An end that starts or leads where the other one is not."""
-    for host, far, spoke in _ends(scene):
+    for host, far, spoke in ends(scene):
         device = scene.end(host, spoke)
         if device is None or device.tunnel is None:
             continue
@@ -110,7 +109,7 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 device.name,
                 f"{device.name} of {host.name} leads to {device.tunnel.remote}, and {far.name} is {far_address}",
                 f"remote {device.tunnel.remote}",
-                again,
+                again if _free(scene, host, far_address) else _all_again(scene, host),
                 ("PRE-08",),
             )
         if device.tunnel.link not in (None, host.plan.nic):
@@ -144,6 +143,19 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 again,
                 ("PRE-08", "UNDER-06"),
             )
+
+
+def _free(scene: Scene, host: HostScene, remote: str) -> bool:
+    """Whether no other tunnel of the host leads there already: the kernel makes no second one."""
+    return all(device.tunnel is None or device.tunnel.remote != remote for device in host.seen.tunnels())
+
+
+def _all_again(scene: Scene, host: HostScene) -> str:
+    """Makes the host's ends of all tunnels of the overlay anew, after they are all gone."""
+    spokes = [spoke for near, _, spoke in ends(scene) if near is host]
+    names = [commands.device_of(scene.topology, host.plan, spoke) for spoke in spokes]
+    gone = [f"ip link del {name}" for name in names if name in host.seen.devices]
+    return " && ".join([*gone, *(commands.tunnel(scene.topology, host.plan, spoke) for spoke in spokes)])
 
 
 def _source_of(host: HostScene, remote: str) -> str | None:
@@ -209,7 +221,7 @@ def hops(scene: Scene) -> Iterator[Finding]:
     spent = _spent(scene)
     if not spent:
         return
-    for host, _, spoke in _ends(scene):
+    for host, _, spoke in ends(scene):
         device = scene.end(host, spoke)
         if device is None or device.tunnel is None or (device.tunnel.ttl or 0) > spent:
             continue
@@ -234,66 +246,4 @@ def _with_a_ttl(scene: Scene, host: HostScene, device: Device, spoke: str) -> st
     return commands.again(replace(scene.topology, options=options), host.plan, spoke)
 
 
-def unplanned(scene: Scene) -> Iterator[Finding]:
-    """Tunnels besides the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
-    addresses = {host.plan.endpoint: host.name for host in scene.hosts.values()}
-    for host in scene.hosts.values():
-        mine = [(far, spoke) for near, far, spoke in _ends(scene) if near is host]
-        own = {commands.device_of(scene.topology, host.plan, spoke) for _, spoke in mine}
-        own |= {renamed.name for far, _ in mine if (renamed := _renamed(scene, host, far))}
-        for device in host.seen.devices.values():
-            if device.tunnel is None and device.kind not in (*KINDS, *LAYER3, "erspan"):
-                continue
-            if device.name not in own:
-                yield from _unplanned(scene, host, device, addresses)
-
-
-def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, str]) -> Iterator[Finding]:
-    remote = device.tunnel.remote if device.tunnel else None
-    if remote is None and device.kind not in LAYER3:
-        if device.up:
-            yield Finding(
-                "fallback-tunnel-up",
-                host.name,
-                device.name,
-                f"{device.name} of {host.name} is up, and takes GRE from anybody",
-                f"{device.name} has no remote" + (f" and is a port of {device.master}" if device.master else ""),
-                f"ip link set {device.name} down" + (" nomaster" if device.master else ""),
-                ("SEC-01", "SEC-03", "WIRE-03"),
-            )
-        return
-    if device.kind in LAYER3:
-        if device.up and remote_of(device) in names:
-            yield Finding(
-                "layer3-tunnel",
-                host.name,
-                device.name,
-                f"{host.name} has a layer-3 tunnel {device.name} to {names[str(remote_of(device))]} besides",
-                f"kind {device.kind}, remote {remote_of(device)}",
-                f"ip link del {device.name}",
-                ("WIRE-09",),
-            )
-        return
-    far = names.get(str(remote))
-    if far is None and device.master != scene.topology.bridge:
-        return
-    twice = host.plan.is_hub or far == scene.hub.name
-    yield Finding(
-        "attached-twice" if twice else "spokes-meshed",
-        host.name,
-        device.name,
-        f"{host.name} has a second tunnel, {device.name}, to {far or remote}"
-        if twice
-        else f"{host.name} has a tunnel of its own to {far}, past the hub",
-        f"{device.name} remote {remote}" + (f", a port of {device.master}" if device.master else ""),
-        f"ip link del {device.name}",
-        ("HUB-04",) if twice else ("HUB-01", "FAULT-06"),
-    )
-
-
-def remote_of(device: Device) -> str | None:
-    """The other end of a tunnel of a kind that is not read back as one."""
-    return next((str(value) for name, value in device.details.items() if name.endswith("_REMOTE")), None)
-
-
-RULES = (missing_or_down, endpoints, parameters, hops, unplanned)
+RULES = (missing_or_down, endpoints, parameters, hops)

@@ -1,0 +1,79 @@
+"""Rules of tunnels that nobody planned: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.diagnose.rules.tunnels import ends, renamed
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import Finding
+from lab.overlay import commands
+from lab.overlay.plan import KINDS
+from lab.overlay.readback import Device
+
+LAYER3 = ("gre", "ipip", "sit")
+
+
+def unplanned(scene: Scene) -> Iterator[Finding]:
+    """Tunnels besides the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
+    addresses = {host.plan.endpoint: host.name for host in scene.hosts.values()}
+    for host in scene.hosts.values():
+        mine = [(far, spoke) for near, far, spoke in ends(scene) if near is host]
+        own = {commands.device_of(scene.topology, host.plan, spoke) for _, spoke in mine}
+        own |= {found.name for far, _ in mine if (found := renamed(scene, host, far))}
+        for device in host.seen.devices.values():
+            if device.tunnel is None and device.kind not in (*KINDS, *LAYER3, "erspan"):
+                continue
+            if device.name not in own:
+                yield from _unplanned(scene, host, device, addresses)
+
+
+def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, str]) -> Iterator[Finding]:
+    remote = device.tunnel.remote if device.tunnel else None
+    if remote is None and device.kind not in LAYER3:
+        if device.up:
+            yield Finding(
+                "fallback-tunnel-up",
+                host.name,
+                device.name,
+                f"{device.name} of {host.name} is up, and takes GRE from anybody",
+                f"{device.name} has no remote" + (f" and is a port of {device.master}" if device.master else ""),
+                f"ip link set {device.name} down" + (" nomaster" if device.master else ""),
+                ("SEC-01", "SEC-03", "WIRE-03"),
+            )
+        return
+    if device.kind in LAYER3:
+        if device.up and remote_of(device) in names:
+            yield Finding(
+                "layer3-tunnel",
+                host.name,
+                device.name,
+                f"{host.name} has a layer-3 tunnel {device.name} to {names[str(remote_of(device))]} besides",
+                f"kind {device.kind}, remote {remote_of(device)}",
+                f"ip link del {device.name}",
+                ("WIRE-09",),
+            )
+        return
+    far = names.get(str(remote))
+    if far is None and device.master != scene.topology.bridge:
+        return
+    twice = host.plan.is_hub or far == scene.hub.name
+    yield Finding(
+        "attached-twice" if twice else "spokes-meshed",
+        host.name,
+        device.name,
+        f"{host.name} has a second tunnel, {device.name}, to {far or remote}"
+        if twice
+        else f"{host.name} has a tunnel of its own to {far}, past the hub",
+        f"{device.name} remote {remote}" + (f", a port of {device.master}" if device.master else ""),
+        f"ip link del {device.name}",
+        ("HUB-04",) if twice else ("HUB-01", "FAULT-06"),
+    )
+
+
+def remote_of(device: Device) -> str | None:
+    """The other end of a tunnel of a kind that is not read back as one."""
+    return next((str(value) for name, value in device.details.items() if name.endswith("_REMOTE")), None)
+
+
+RULES = (unplanned,)
