@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lab.errors import EnvironmentProblem
 from lab.faults.fault import Inject
 from lab.faults.places import hub_port, hub_ports, victim
 from lab.host import Host
@@ -75,6 +76,43 @@ def load_modules(lab: Lab, *names: str) -> None:
     """Modules that a guest's kernel loads only when told to; a host's finds them by itself."""
     if lab.machine.kind == "guest":
         lab.machine.call("load_modules", names=list(names))
+
+
+# commands
+
+
+def ran(who: Callable[[Lab], Host], *commands: str) -> Inject:
+    """Commands as root of a host typed them; in them stand the names and addresses of the lab."""
+
+    def inject(lab: Lab) -> None:
+        host = who(lab)
+        names = {
+            "device": host.plan.device,
+            "nic": host.plan.nic,
+            "own": host.address(),
+            "everybody": lab.everyone,
+            "underlay": host.address("underlay"),
+            "network": host.plan.underlay.network,
+            "hub": lab.hub.address(),
+            "remote": lab.hub.address("underlay"),
+            "port": hub_port(lab)[1],
+        }
+        for command in commands:
+            done = host.node.run("sh", "-c", command.format(**names))
+            if done["status"] != 0:
+                raise EnvironmentProblem(f"{command} failed on {host}: {done['errors'].strip()}")
+
+    return inject
+
+
+def of_spoke(*commands: str) -> Inject:
+    """Commands that were run on the one spoke."""
+    return ran(victim, *commands)
+
+
+def of_hub(*commands: str) -> Inject:
+    """Commands that were run on the hub."""
+    return ran(lambda lab: lab.hub, *commands)
 
 
 # the hub's bridge and its ports

@@ -1,0 +1,162 @@
+"""
+Faults of a host's own set-up: its routing tables, its neighbours, the names and masters of its devices.
+
+Each is one command that somebody ran for another purpose.
+"""
+
+from __future__ import annotations
+
+from lab.faults.fault import Fault
+from lab.faults.means import of_hub, of_spoke
+from lab.faults.places import hub_bridge, hub_port, named, victim_device, victim_itself, victim_nic
+
+GUEST = ("gretap",)  # a guest's kernel has all that these need
+VRF = "ip link add red type vrf table 10 && ip link set red up"
+
+FAULTS = (
+    # tables of routes
+    Fault(
+        "broadcast-not-local",
+        "the kernel of one spoke lost the route by which it takes broadcast in",
+        ("BCAST-01", "BCAST-02", "BCAST-07"),
+        of_spoke("ip route del broadcast {everybody} dev {device} table local"),
+        GUEST,
+        greens=("MCAST-01",),
+        finding=named("local-route-missing", victim_device),
+    ),
+    Fault(
+        "address-not-local",
+        "the kernel of one spoke lost the route by which it takes in what is for its overlay address",
+        ("BCAST-08", "ICMP-01"),
+        of_spoke("ip route del local {own} dev {device} table local"),
+        GUEST,
+        finding=named("local-route-missing", victim_device),
+    ),
+    Fault(
+        "endpoint-not-local",
+        "the kernel of one spoke lost the route by which it takes in what is for its NIC's address",
+        ("BCAST-01", "PRE-03"),
+        of_spoke("ip route del local {underlay} dev {nic} table local"),
+        GUEST,
+        finding=named("local-route-missing", victim_nic),
+    ),
+    Fault(
+        "bridge-in-vrf",
+        "the hub's bridge was put into a VRF",
+        ("BCAST-02", "MCAST-01"),
+        of_hub(f"{VRF} && ip link set {{device}} master red"),
+        GUEST,
+        finding=named("device-in-vrf", hub_bridge),
+    ),
+    Fault(
+        "nic-in-vrf",
+        "one spoke's NIC was put into a VRF",
+        ("BCAST-01",),
+        of_spoke(f"{VRF} && ip link set {{nic}} master red"),
+        GUEST,
+        finding=named("device-in-vrf", victim_nic),
+    ),
+    Fault(
+        "main-table-unused",
+        "the rule that leads to one spoke's main table was deleted",
+        ("BCAST-01", "MCAST-01"),
+        of_spoke("ip rule del priority 32766"),
+        GUEST,
+        finding=named("main-table-unused", victim_itself),
+    ),
+    Fault(
+        "policy-blackhole",
+        "a rule of one spoke sends multicast nowhere before the main table is asked",
+        ("MCAST-01",),
+        of_spoke("ip rule add priority 0 to 224.0.0.0/4 blackhole"),
+        GUEST,
+        greens=("BCAST-01",),
+        finding=named("policy-rule", victim_itself),
+    ),
+    Fault(
+        "groups-thrown",
+        "one spoke's routes of 239/8 lead nowhere, and a part of it to the gateway",
+        ("MCAST-08",),
+        of_spoke("ip route add throw 239.0.0.0/8", "ip route add 239.192.0.0/10 dev {nic}"),
+        GUEST,
+        greens=("BCAST-01",),
+        finding=named("multicast-route-elsewhere", victim_nic),
+    ),
+    Fault(
+        "neighbours-by-gateway",
+        "one spoke lost the route to its own subnet, and asks the gateway for its neighbours",
+        ("BCAST-01", "PRE-03"),
+        of_spoke("ip route del {network} dev {nic}"),
+        GUEST,
+        finding=named("underlay-detour", victim_nic),
+    ),
+    # devices
+    Fault(
+        "nic-noarp",
+        "one spoke's NIC does not use ARP",
+        ("BCAST-01",),
+        of_spoke("ip link set {nic} arp off"),
+        GUEST,
+        finding=named("device-noarp", victim_nic),
+    ),
+    Fault(
+        "bridge-noarp",
+        "the hub's bridge does not use ARP",
+        ("BCAST-08",),
+        of_hub("ip link set {device} arp off"),
+        GUEST,
+        finding=named("device-noarp", hub_bridge),
+    ),
+    Fault(
+        "neighbour-fixed",
+        "one spoke has a wrong MAC of the hub written down",
+        ("ICMP-01",),
+        of_spoke("ip neigh replace {hub} lladdr 02:00:00:00:00:99 dev {device} nud noarp"),
+        GUEST,
+        finding=named("neighbour-wrong", victim_device),
+    ),
+    Fault(
+        "tunnel-renamed",
+        "the hub's end of one tunnel has another name than the plan's",
+        ("PRE-01", "PRE-11"),
+        of_hub("ip link set {port} down && ip link set {port} name other && ip link set other up"),
+        GUEST,
+        finding=named("tunnel-renamed", hub_port),
+    ),
+    Fault(
+        "tunnel-of-loopback",
+        "one spoke's tunnel is bound to the loopback device",
+        ("BCAST-01",),
+        of_spoke("ip link set {device} type gretap remote {remote} local {underlay} ttl 64 dev lo"),
+        GUEST,
+        finding=named("tunnel-device-mismatch", victim_device),
+    ),
+    Fault(
+        "other-bridge",
+        "one tunnel of the hub is a port of another bridge",
+        ("HUB-02", "BCAST-01"),
+        of_hub("ip link add other type bridge && ip link set other up && ip link set {port} master other"),
+        GUEST,
+        finding=named("port-not-bridged", hub_port),
+    ),
+    Fault(
+        "vlan-of-one-port",
+        "the hub filters VLANs, and one port has another one",
+        ("HUB-02", "BCAST-01"),
+        of_hub(
+            "ip link set {device} type bridge vlan_filtering 1",
+            "bridge vlan add dev {port} vid 10 pvid untagged && bridge vlan del dev {port} vid 1",
+        ),
+        GUEST,
+        finding=named("vlan-filtering", hub_bridge),
+    ),
+    Fault(
+        "addresses-forgotten",
+        "the hub forgets every MAC at once",
+        ("HUB-03",),
+        of_hub("ip link set {device} type bridge ageing_time 0"),
+        GUEST,
+        greens=("BCAST-01",),
+        finding=named("addresses-forgotten", hub_bridge),
+    ),
+)
