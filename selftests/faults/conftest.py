@@ -30,10 +30,10 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     wanted = [item.callspec.params for item in request.session.items if "runs" in getattr(item, "fixturenames", ())]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         started: Runs = {}
-        for tunnel in [params["tunnel"] for params in wanted if "tunnel" in params]:  # the longest first
+        for tunnel in dict.fromkeys(params["tunnel"] for params in wanted if "tunnel" in params):  # the longest first
             key = f"{CONTROL} {tunnel}"
             started[key] = pool.submit(inner.run, folder / key, tunnel, reds_on(tunnel))
-        for name in [params["fault"] for params in wanted if "fault" in params]:
+        for name in dict.fromkeys(params["fault"] for params in wanted if "fault" in params):
             fault = catalogue.named(name)
             started[name] = pool.submit(inner.broken, folder / name, fault)
         yield started
