@@ -67,8 +67,10 @@ def _explained(scene: Scene, start: str, end: str) -> bool:
     nics = [host.seen.devices.get(host.plan.nic) for host in (scene.hosts[start], scene.hosts[end])]
     if foreign or any(nic is None or not nic.up or not nic.arp for nic in nics) or _written_down(scene, start, end):
         return True
+    if scene.hosts[end].plan.underlay6 or not scene.planned or scene.underlay.routers:
+        return False  # the ways of IPv6, and through routers, are not known here
     route = scene.hosts[start].seen.route_to(scene.hosts[end].plan.endpoint)
-    return scene.planned and scene.underlay.routers == 0 and (route is None or route.via is not None)
+    return route is None or route.via is not None
 
 
 def _written_down(scene: Scene, start: str, end: str) -> bool:
