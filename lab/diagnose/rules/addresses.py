@@ -120,4 +120,35 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
             )
 
 
-RULES = (overlay_address, duplicate_address, duplicate_mac, neighbours)
+def nic(scene: Scene) -> Iterator[Finding]:
+    """The NIC has the address and, in a lab, the MAC that the cloud gave it: the cloud delivers to no other."""
+    for host in scene.hosts.values():
+        plan, device = host.plan, host.seen.devices.get(host.plan.nic)
+        if device is None or not device.up or not scene.planned:
+            continue
+        gateway = plan.underlay.network.network_address + 1
+        if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
+            has = ", ".join(str(address) for address in host.seen.addresses_of(plan.nic)) or "no address"
+            yield Finding(
+                "underlay-address-missing",
+                host.name,
+                plan.nic,
+                f"{plan.nic} of {host.name} does not have the address {plan.underlay.ip} that the cloud gave it",
+                f"it has {has}",
+                f"ip addr replace {plan.underlay} dev {plan.nic} && "
+                f"ip route replace default via {gateway} dev {plan.nic}",
+                ("PRE-08", "UNDER-06"),
+            )
+        if device.mac != plan.underlay_mac:
+            yield Finding(
+                "nic-mac-changed",
+                host.name,
+                plan.nic,
+                f"{plan.nic} of {host.name} has the MAC {device.mac}, and the cloud delivers to {plan.underlay_mac}",
+                device.mac,
+                f"ip link set {plan.nic} address {plan.underlay_mac}",
+                ("PRE-03", "PRE-10"),
+            )
+
+
+RULES = (overlay_address, nic, duplicate_address, duplicate_mac, neighbours)

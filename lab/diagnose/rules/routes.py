@@ -93,7 +93,9 @@ def overlay(scene: Scene) -> Iterator[Finding]:
                 continue
             told.add(key)
             if route is not None and route.to.prefixlen >= host.plan.overlay.network.prefixlen:
-                remedy = _delete(route)
+                own = f"{host.plan.overlay.network} dev {host.plan.device} src {host.plan.address()}"
+                again = f" && ip route replace {own}" if route.to == host.plan.overlay.network else ""
+                remedy = _delete(route) + again
                 said = _words(route)
             else:
                 own = f"{host.plan.overlay.network} dev {host.plan.device} src {host.plan.address()}"
