@@ -46,7 +46,7 @@ def blocked(scene: Scene) -> Iterator[Finding]:
         inside = loss.inside
         yield Finding(
             "vxlan-blocked" if kind == vxlan.KIND else "gre-blocked",
-            inside.node if inside else CLOUD,
+            inside.node if inside else fabric_name(scene),
             inside.interface if inside else "",
             f"{carrier} ({'VXLAN' if kind == vxlan.KIND else 'GRE'}) from {start} to {end} is dropped by the cloud's "
             "network",
@@ -123,7 +123,7 @@ def floods(scene: Scene) -> Iterator[Finding]:
         if hearers:
             yield Finding(
                 "underlay-floods",
-                _fabric_name(scene),
+                fabric_name(scene),
                 "",
                 "the network under the overlay delivers broadcast by itself: nothing here proves the overlay",
                 f"{exchange} was heard by {', '.join(hearers)}",
@@ -143,7 +143,7 @@ def hops(scene: Scene) -> Iterator[Finding]:
         if spent > scene.underlay.routers:
             yield Finding(
                 "underlay-hops",
-                _fabric_name(scene),
+                fabric_name(scene),
                 "",
                 f"there are {spent} routers between {exchange.sender} and {exchange.receivers[0]}, "
                 f"not {scene.underlay.routers}",
@@ -169,7 +169,7 @@ def source_check(scene: Scene) -> Iterator[Finding]:
         if hearers and scene.underlay.provider.source_check:
             yield Finding(
                 "source-check-off",
-                _fabric_name(scene),
+                fabric_name(scene),
                 exchange.sender if scene.fabric else "",
                 f"the cloud lets {exchange.sender} send with a source address that is not its own: "
                 "anybody can pose as a spoke",
@@ -193,7 +193,7 @@ def fabric(scene: Scene) -> Iterator[Finding]:
         if flags.get("IFLA_BRPORT_ISOLATED"):
             yield Finding(
                 "fabric-isolates",
-                _fabric_name(scene),
+                fabric_name(scene),
                 name,
                 f"the emulated network's port to {name} is isolated: it reaches no other port that is",
                 "isolated on",
@@ -208,7 +208,7 @@ def fabric(scene: Scene) -> Iterator[Finding]:
         if wrong:
             yield Finding(
                 "fabric-floods",
-                _fabric_name(scene),
+                fabric_name(scene),
                 name,
                 f"the emulated network's port to {name} floods ({', '.join(wrong)})",
                 ", ".join(f"{word} on" for word in wrong),
@@ -223,7 +223,7 @@ def _port(scene: Scene, link: Mapping[str, Any], name: str) -> Iterator[Finding]
     if not link["flags"] & IFF_UP:
         yield Finding(
             "fabric-port-down",
-            _fabric_name(scene),
+            fabric_name(scene),
             name,
             f"the emulated network's port to {name} is down",
             "the device lacks the flag UP",
@@ -233,7 +233,7 @@ def _port(scene: Scene, link: Mapping[str, Any], name: str) -> Iterator[Finding]
     if scene.planned and found < wanted:
         yield Finding(
             "fabric-mtu",
-            _fabric_name(scene),
+            fabric_name(scene),
             name,
             f"the emulated network's port to {name} has MTU {found}, and {scene.underlay.provider.title} "
             f"gives {wanted}",
@@ -260,7 +260,8 @@ def mtu(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _fabric_name(scene: Scene) -> str:
+def fabric_name(scene: Scene) -> str:
+    """The node that findings of the cloud's network are at: the emulated one, or somebody's."""
     return "vcn" if scene.fabric else CLOUD
 
 

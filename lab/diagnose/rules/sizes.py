@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lab.diagnose.rules.cloud import fabric_name
 from lab.diagnose.rules.firewall import DROPPING, inserted, quoted
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
@@ -12,7 +13,6 @@ from lab.overlay import plan
 from lab.overlay.readback import Device
 
 FULL_SIZE = "full-size broadcast"
-CLOUD = "cloud"
 LEAST_MEMORY, MEMORY, KEPT = 1 << 18, 4 << 20, 3 << 20  # octets: of several large datagrams; a kernel's own choice
 NEEDED = re.compile(r"icmp.*(3/4|fragmentation-needed|frag-needed)")
 
@@ -78,7 +78,7 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
         inside = loss.inside
         yield Finding(
             "path-mtu-black-hole",
-            inside.node if inside else CLOUD if loss.stage == "cloud" else loss.node,
+            inside.node if inside else fabric_name(scene) if loss.stage == "cloud" else loss.node,
             inside.interface if inside else "" if loss.stage == "cloud" else loss.missing.interface,
             f"full-size frames from {loss.last.node} to {end} are lost on the underlay, and small ones arrive: the "
             "path carries less than the NICs' MTU and does not say so",
