@@ -115,6 +115,7 @@ FAULTS = (
         _second_address,
         GRETAP,
         finding=named("tunnel-local-mismatch", victim_device),
+        mended=False,  # by no command on a host: with the address the cloud gave up its source check
     ),
     Fault(
         "wrong-remote",
