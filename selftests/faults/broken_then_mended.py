@@ -115,7 +115,9 @@ class BrokenThenMended:
             # a lab that inherits TTLs over routers does so on purpose, whatever the diagnosis rightly says of it
             meant = "tunnel-ttl-inherit" if lab.topology.options.ttl is None else ""
             self.remedies[kind] = [
-                (finding.node, finding.remedy) for finding in found if finding.remedy and finding.code != meant
+                (finding.node, finding.remedy)
+                for finding in found
+                if finding.remedy and finding.code != meant and finding.node in lab.nodes
             ]
         for node, remedy in self.remedies[kind]:
             done = lab.nodes[node].run("sh", "-c", remedy)
