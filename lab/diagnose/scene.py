@@ -7,7 +7,8 @@ State is read before and after a trial, so that a counter that rose is seen; how
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,7 @@ from lab.diagnose.legs import Loss
 from lab.diagnose.trial import Trial
 from lab.laboratory import Lab
 from lab.machines.base import Call
-from lab.machines.node import Node, ask_all
+from lab.machines.node import ask_all
 from lab.model import NodePlan, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
@@ -78,8 +79,6 @@ class HostScene:
     firewall: Sequence[Mapping[str, Any]]
     counted: Mapping[str, int]
     """How much each SNMP counter rose, under nstat's names."""
-    device_counted: Mapping[str, Mapping[str, int]]
-    """How much each device's counters rose, under the names of `ip -s -s link`."""
     igmp: str = ""
 
     @property
@@ -91,7 +90,7 @@ class HostScene:
         """The overlay device, as it is."""
         return self.seen.devices.get(self.plan.device)
 
-    @property
+    @functools.cached_property
     def names(self) -> Mapping[int, str]:
         """Device names by index."""
         return {device.index: device.name for device in self.seen.devices.values()}
@@ -127,7 +126,7 @@ class Scene:
     def spokes(self) -> list[HostScene]:
         return [self.hosts[plan.name] for plan in self.topology.spokes]
 
-    @property
+    @functools.cached_property
     def losses(self) -> list[Loss]:
         """Every loss of the trial on the overlay; without those that only follow from others."""
         found = [loss for exchange in self.trial.exchanges for loss in legs.losses(self.topology, exchange)]
@@ -140,10 +139,10 @@ class Scene:
 
 
 def gather(lab: Lab, *, planned: bool) -> Scene:
-    """Reads, tries, and reads again."""
-    before = _read(lab)
+    """Reads what counts, tries, and reads it again with all that is configured."""
+    before = _ask(lab, _counting)
     tried = trial.run(lab)
-    after = _read(lab)
+    after = _ask(lab, _everything)
     hosts = {}
     for name, plan in lab.plans.items():
         was, now = before[name], after[name]
@@ -154,33 +153,36 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
             now["sysctls"],
             _risen_rules(was["firewall"], now["firewall"]),
             _risen(was["counters"], now["counters"]),
-            _risen_devices(was["links"], now["links"]),
             now["igmp"],
         )
     fabric = after.get(FABRIC, {})
     return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric)
 
 
-def _read(lab: Lab) -> dict[str, dict[str, Any]]:
-    calls: list[tuple[Node, Call]] = []
-    subjects: list[tuple[str, str]] = []
-    for name, node in lab.nodes.items():
-        for what in READINGS:
-            calls.append((node, node.call("read", what=what)))
-            subjects.append((name, what))
-        if name in lab.plans:
-            for what, call in (
-                ("sysctls", node.call("sysctl_read", names=_sysctls(lab.topology, lab.plans[name]))),
-                ("counters", node.call("counters")),
-                ("firewall", node.call("firewall")),
-                ("igmp", node.call("read_net", name="igmp")),
-            ):
-                calls.append((node, call))
-                subjects.append((name, what))
-    found: dict[str, dict[str, Any]] = {name: {} for name in lab.nodes}
-    for (name, what), answer in zip(subjects, ask_all(calls), strict=True):
-        found[name][what] = answer
-    return found
+Questions = dict[str, Call]
+
+
+def _counting(lab: Lab, name: str) -> Questions:
+    """What of a host the trial makes rise; the fabric is not asked."""
+    node = lab.nodes[name]
+    return {what: node.call(what) for what in ("counters", "firewall")} if name in lab.plans else {}
+
+
+def _everything(lab: Lab, name: str) -> Questions:
+    node = lab.nodes[name]
+    asked = {what: node.call("read", what=what) for what in READINGS}
+    if name in lab.plans:
+        asked["sysctls"] = node.call("sysctl_read", names=_sysctls(lab.topology, lab.plans[name]))
+        asked["igmp"] = node.call("read_net", name="igmp")
+    return {**asked, **_counting(lab, name)}
+
+
+def _ask(lab: Lab, questions: Callable[[Lab, str], Questions]) -> dict[str, dict[str, Any]]:
+    """The answers of every node, one round trip a machine."""
+    asked = {name: questions(lab, name) for name in lab.nodes}
+    calls = [(lab.nodes[name], call) for name, each in asked.items() for call in each.values()]
+    answers = iter(ask_all(calls))
+    return {name: {what: next(answers) for what in each} for name, each in asked.items()}
 
 
 def _sysctls(topology: Topology, plan: NodePlan) -> list[str]:
@@ -194,13 +196,6 @@ def _sysctls(topology: Topology, plan: NodePlan) -> list[str]:
 
 def _risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
-
-
-def _risen_devices(before: Sequence[Any], after: Sequence[Any]) -> dict[str, dict[str, int]]:
-    was = {link["IFLA_IFNAME"]: link.get("IFLA_STATS64") or {} for link in before}
-    return {
-        link["IFLA_IFNAME"]: _risen(was.get(link["IFLA_IFNAME"], {}), link.get("IFLA_STATS64") or {}) for link in after
-    }
 
 
 def _risen_rules(before: Sequence[Any], after: Sequence[Any]) -> list[dict[str, Any]]:

@@ -71,6 +71,11 @@ class Exchange:
     def lost(self, receiver: str) -> tuple[bytes, ...]:
         return tuple(payload for payload, count in self.copies(receiver).items() if count == 0)
 
+    @property
+    def spent(self) -> int:
+        """How much of CONTROL_TTL was gone on arrival, at most."""
+        return max(0, CONTROL_TTL - min(self.ttls, default=CONTROL_TTL))
+
     def __str__(self) -> str:
         to = f" to {self.to}" if self.to else ""
         return f"{self.kind}{to} from {self.sender} on the {self.network}"
@@ -161,17 +166,13 @@ def _burst(
     except (OSError, OvercastError) as refusal:
         return replace(exchange, sent=payloads, refused=str(refusal))
     datagrams = [datagram for name in receivers for datagram in heard.datagrams[name]]
-    seen = heard.sightings() if lab.tapped else []
-    return Exchange(
-        kind,
-        network,
-        sender.name,
-        tuple(receivers),
-        payloads,
-        {name: tuple(payload for payload in heard.payloads[name]) for name in receivers},
-        frozenset(datagram.source[0] for datagram in datagrams if datagram.source),
-        frozenset(datagram.ttl for datagram in datagrams if datagram.ttl),
-        tuple(seen),
+    return replace(
+        exchange,
+        sent=payloads,
+        heard={name: tuple(payloads) for name, payloads in heard.payloads.items()},
+        sources=frozenset(datagram.source[0] for datagram in datagrams if datagram.source),
+        ttls=frozenset(datagram.ttl for datagram in datagrams if datagram.ttl),
+        sightings=tuple(heard.sightings()) if lab.tapped else (),
     )
 
 

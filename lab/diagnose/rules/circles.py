@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from lab.diagnose.rules.hub import STP
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay import commands
 from lab.overlay.readback import Device
-
-STP = "IFLA_BR_STP_STATE"
 
 
 class End(NamedTuple):

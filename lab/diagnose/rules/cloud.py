@@ -9,6 +9,7 @@ from lab import clouds
 from lab.clouds import Carrier
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import HostScene, Scene
+from lab.diagnose.trial import CONTROL_TTL
 from lab.model import Finding
 from lab.overlay import ip6gretap, vxlan
 from lab.overlay.carrier import carrier_of
@@ -16,7 +17,6 @@ from lab.overlay.readback import IFF_UP, Route
 from lab.underlay.fabric import REFUSALS
 
 CLOUD = "cloud"
-CONTROL_TTL = 64
 NUD_FIXED = 0x80 | 0x40  # permanent, or of a neighbour that is not asked (noarp)
 FLAG_NAMES = {
     "flood": "UNICAST_FLOOD",
@@ -139,13 +139,12 @@ def hops(scene: Scene) -> Iterator[Finding]:
     if not scene.planned or detours:
         return
     for exchange in scene.trial.of("unicast", "underlay"):
-        spent = CONTROL_TTL - min(exchange.ttls, default=CONTROL_TTL)
-        if spent > scene.underlay.routers:
+        if exchange.spent > scene.underlay.routers:
             yield Finding(
                 "underlay-hops",
                 fabric_name(scene),
                 "",
-                f"there are {spent} routers between {exchange.sender} and {exchange.receivers[0]}, "
+                f"there are {exchange.spent} routers between {exchange.sender} and {exchange.receivers[0]}, "
                 f"not {scene.underlay.routers}",
                 f"sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}",
                 f"ip route get {scene.hosts[exchange.receivers[0]].plan.address('underlay')}",

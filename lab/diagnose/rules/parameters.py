@@ -10,7 +10,6 @@ from lab.probes.membership import groups_of
 
 MEMBERSHIPS = 20  # igmp_max_memberships of a kernel that nobody has told otherwise (ip-sysctl.rst)
 STRICT = 1
-ARP_IGNORE_ALL = 8
 ECHO_REPLY_BIT, RATE_MASK = 1 << 0, 6168  # of icmp_ratemask: type 0; the kernel's own (ip-sysctl.rst)
 ICMP_LIMITS = {"icmp_msgs_per_sec": 1000, "icmp_msgs_burst": 50}  # the kernel's own
 HARMLESS_ARP_IGNORE = (0, 1, 2)

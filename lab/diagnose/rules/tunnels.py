@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from lab.diagnose.scene import HostScene, Scene
+from lab.diagnose.trial import CONTROL_TTL
 from lab.model import Finding, Topology
 from lab.overlay import commands
 from lab.overlay.plan import KINDS
 from lab.overlay.readback import Device, TunnelEnd
-
-CONTROL_TTL = 64
 
 Ends = tuple[HostScene, HostScene, str]
 
@@ -212,8 +211,7 @@ def _planned(topology: Topology, spoke: str, found: TunnelEnd) -> TunnelEnd:
 
 def _spent(scene: Scene) -> int:
     """How much of a TTL the underlay spends, at most."""
-    ttls = [ttl for exchange in scene.trial.of("unicast", "underlay") for ttl in exchange.ttls]
-    return max(0, CONTROL_TTL - min(ttls, default=CONTROL_TTL))
+    return max((exchange.spent for exchange in scene.trial.of("unicast", "underlay")), default=0)
 
 
 def hops(scene: Scene) -> Iterator[Finding]:
