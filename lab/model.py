@@ -190,3 +190,7 @@ class Finding:
     evidence: str
     remedy: str
     requirements: tuple[str, ...] = ()
+
+    def data(self) -> dict[str, Any]:
+        """Builtins, for the results."""
+        return {**vars(self), "requirements": list(self.requirements)}

@@ -13,6 +13,7 @@ from typing import Any
 from lab.laboratory import Lab
 from lab.machines.base import Call
 from lab.machines.node import Node, ask_all
+from lab.overlay.readback import IFF_MULTICAST, IFF_UP, NUD_LEARNED, RTM_F_CLONED
 
 SYSCTLS = (
     "net.ipv4.icmp_echo_ignore_broadcasts",
@@ -27,9 +28,6 @@ SYSCTLS = (
 )
 READINGS = ("links", "bridge_ports", "addresses", "routes", "rules", "fdb")
 PORT_FLAGS = ("STATE", "MODE", "LEARNING", "UNICAST_FLOOD", "MCAST_FLOOD", "BCAST_FLOOD", "ISOLATED", "PROXYARP")
-IFF_UP, IFF_MULTICAST = 0x1, 0x1000
-NUD_LEARNED = 0x02 | 0x04
-RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
 
 State = Mapping[str, Mapping[str, Any]]
 

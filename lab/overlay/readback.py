@@ -19,6 +19,8 @@ from lab.overlay.ip6gretap import IGNORE_ENCAP_LIMIT, TRAFFIC_CLASS_INHERIT
 
 IFF_UP, IFF_NOARP, IFF_MULTICAST = 0x1, 0x80, 0x1000
 AF_INET, AF_INET6 = 2, 10
+NUD_LEARNED, NUD_NOARP, NUD_PERMANENT = 0x02 | 0x04, 0x40, 0x80  # linux/neighbour.h; learned: reachable, stale
+NUD_FIXED = NUD_PERMANENT | NUD_NOARP  # permanent, or of a neighbour that is not asked
 UNICAST, LOCAL_TABLE, MAIN_TABLE = 1, 255, 254
 ROUTE_TYPES = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # linux/rtnetlink.h
 READINGS = ("links", "bridge_ports", "addresses", "routes", "routes6")

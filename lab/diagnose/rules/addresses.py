@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding, mac_of
 from lab.overlay import commands
-from lab.overlay.readback import Device
-
-NUD_FIXED = 0x80 | 0x40  # permanent, or of a neighbour that is not asked (noarp)
+from lab.overlay.readback import NUD_FIXED, Device
 
 
 def overlay_address(scene: Scene) -> Iterator[Finding]:

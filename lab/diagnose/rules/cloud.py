@@ -13,11 +13,10 @@ from lab.diagnose.trial import CONTROL_TTL
 from lab.model import Finding
 from lab.overlay import ip6gretap, vxlan
 from lab.overlay.carrier import carrier_of
-from lab.overlay.readback import IFF_UP, Route
+from lab.overlay.readback import IFF_UP, NUD_FIXED, Route
 from lab.underlay.fabric import REFUSALS
 
 CLOUD = "cloud"
-NUD_FIXED = 0x80 | 0x40  # permanent, or of a neighbour that is not asked (noarp)
 FLAG_NAMES = {
     "flood": "UNICAST_FLOOD",
     "mcast_flood": "MCAST_FLOOD",

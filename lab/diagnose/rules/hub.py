@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.overlay import commands
-from lab.overlay.readback import Device
+from lab.overlay.readback import NUD_LEARNED, NUD_PERMANENT, Device
 
 FORWARDING = 3
 AGEING = 30000  # hundredths of a second, the kernel's own (ip-link(8))
 STP = "IFLA_BR_STP_STATE"
 STATES = {0: "disabled", 1: "listening", 2: "learning", 3: "forwarding", 4: "blocking"}
-NUD_LEARNED, NUD_PERMANENT = 0x02 | 0x04, 0x80
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any
 
 from lab.diagnose.words import filtering
 from lab.diagnose.words.reading import State, is_group, names
-from lab.diagnose.words.routing import NUD_LEARNED, NUD_PERMANENT, forwarding
+from lab.diagnose.words.routing import forwarding
+from lab.overlay.readback import NUD_FIXED, NUD_LEARNED
 from lab.probes.membership import groups_of
 
-NUD_NOARP = 0x40
 NEIGHBOUR_STATES = {
     0x01: "INCOMPLETE",
     0x02: "REACHABLE",
@@ -75,7 +75,7 @@ def lines(state: State, before: State) -> list[str]:
 def _neighbours(state: State) -> Iterator[str]:
     known = names(state)
     for entry in (*state.get("neighbours", ()), *state.get("neighbours6", ())):
-        if entry["state"] & (NUD_NOARP | NUD_PERMANENT):  # groups need no resolution; what was written is configured
+        if entry["state"] & NUD_FIXED:  # groups need no resolution; what was written is configured
             continue
         lladdr = f"lladdr {entry['NDA_LLADDR']} " if entry.get("NDA_LLADDR") else ""
         how = NEIGHBOUR_STATES.get(entry["state"], hex(entry["state"]))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lab.diagnose.words.reading import State, details, is_group, names
+from lab.overlay.readback import NUD_LEARNED, NUD_PERMANENT
 
 AF_INET, AF_INET6 = 2, 10
 MAIN_TABLE, LOCAL_TABLE = 254, 255
@@ -26,8 +27,7 @@ TYPES = {
 RULE_ACTIONS = {1: "", 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 EVERYWHERE_RULES = {(0, 255), (32766, 254), (32767, 253)}  # priority and table of what every stack begins with
 RTM_F_CLONED = 0x200
-NUD_LEARNED = 0x02 | 0x04
-NUD_PERMANENT, NTF_SELF = 0x80, 0x02
+NTF_SELF = 0x02
 
 
 def rules(state: State) -> Iterator[str]:
