@@ -60,6 +60,16 @@ class Carrier:
     def __str__(self) -> str:
         return f"UDP {self.port}" if self.port is not None else f"protocol {self.protocol}"
 
+    @property
+    def iptables(self) -> str:
+        """What matches it, in the words of iptables."""
+        return f"-p udp --dport {self.port}" if self.port else "-p gre"
+
+    @property
+    def nft(self) -> str:
+        """What matches it, in the words of nft."""
+        return f"udp dport {self.port}" if self.port else "ip protocol gre"
+
 
 def opening(provider: Provider | None, carrier: Carrier, sources: Sequence[str]) -> str:
     """The command (or, where there is none, the sentence) that lets a carrier in from some addresses."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from lab.checkup.verdicts import Firewall
 from lab.clouds import Carrier
 
+IN_NFT = "accept   (and in /etc/nftables.conf)"
+IN_IPTABLES = "-j ACCEPT   (and save it: netfilter-persistent save, or the like)"
+
 
 def accepting(firewall: Firewall | None, carrier: Carrier, peer: str) -> str:
     """Lets the carrier of the overlay in from a peer."""
@@ -15,10 +18,8 @@ def accepting(firewall: Firewall | None, carrier: Carrier, peer: str) -> str:
         what = f"proto udp from {peer} to any port {carrier.port}" if carrier.port else f"proto gre from {peer}"
         return f"sudo ufw insert 1 allow in {what}"
     if firewall is not None and firewall.tools == {"nft"}:
-        what = f"udp dport {carrier.port}" if carrier.port else "ip protocol gre"
-        return f"sudo nft insert rule {_input(firewall)} ip saddr {peer} {what} accept   (and in /etc/nftables.conf)"
-    what = f"-p udp --dport {carrier.port}" if carrier.port else "-p gre"
-    return f"sudo iptables -I INPUT -s {peer} {what} -j ACCEPT   (and save it: netfilter-persistent save, or the like)"
+        return f"{_nft(firewall)} ip saddr {peer} {carrier.nft} {IN_NFT}"
+    return f"sudo iptables -I INPUT -s {peer} {carrier.iptables} {IN_IPTABLES}"
 
 
 def trusting(firewall: Firewall | None, device: str) -> str:
@@ -28,10 +29,10 @@ def trusting(firewall: Firewall | None, device: str) -> str:
     if firewall is not None and firewall.has_chain("ufw-"):
         return f"sudo ufw insert 1 allow in on {device}"
     if firewall is not None and firewall.tools == {"nft"}:
-        return f"sudo nft insert rule {_input(firewall)} iifname {device} accept   (and in /etc/nftables.conf)"
-    return f"sudo iptables -I INPUT -i {device} -j ACCEPT   (and save it: netfilter-persistent save, or the like)"
+        return f"{_nft(firewall)} iifname {device} {IN_NFT}"
+    return f"sudo iptables -I INPUT -i {device} {IN_IPTABLES}"
 
 
-def _input(firewall: Firewall) -> str:
+def _nft(firewall: Firewall) -> str:
     chain = next((chain for chain in firewall.chains if chain.hook == "input"), None)
-    return f"{chain.table} {chain.name}" if chain else "inet filter input"
+    return f"sudo nft insert rule {f'{chain.table} {chain.name}' if chain else 'inet filter input'}"

@@ -22,18 +22,17 @@ from lab.faults.places import (
 )
 from lab.laboratory import Lab
 from lab.machines import firewall
-from lab.overlay import plan
+from lab.overlay import plan, vxlan
+from lab.overlay.carrier import carrier_of
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
 
 BRIDGE_FILTER = "net.bridge.bridge-nf-call-iptables"
 UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the source port
-VXLAN_PORT = 4789
-CARRIERS = {"gretap": ("-p", "gre"), "vxlan": ("-p", "udp", "--dport", str(VXLAN_PORT))}
 MISSING_OCTETS = 100
 
 
 def _carrier(lab: Lab) -> tuple[str, ...]:
-    return CARRIERS[lab.topology.options.kind]
+    return tuple(carrier_of(lab.topology.options.kind, ()).iptables.split())
 
 
 # the cloud's network
@@ -155,7 +154,7 @@ FAULTS = (
         "vxlan-blocked",
         "the cloud drops UDP port 4789",
         ("UNDER-05", "UNDER-08"),
-        _cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
+        _cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, vxlan.PORT)),
         finding=named("vxlan-blocked", cloud_port),
         mended=False,
     ),

@@ -11,15 +11,6 @@ BRIDGE_FORWARDING = 3  # BR_STATE_FORWARDING
 IFF_UP = 1
 
 
-def exchange(lab, group=None):
-    """Every node sends one broadcast, or one datagram to a group that all are in; returns who heard whom."""
-    senders = {}
-    with lab.listen(lab.hosts, group=group) as heard:
-        for host in lab.hosts.values():
-            senders[host.udp.send(to=group or lab.everyone).payload] = host.name
-    return {name: {senders[payload] for payload in got} - {name} for name, got in heard.payloads.items()}
-
-
 def all_but(lab, name, heard_by_hub=frozenset()):
     """Who hears whom when one spoke is cut off, except for what the hub itself still hears of it."""
     well = set(lab.hosts) - {name}
@@ -53,7 +44,7 @@ def test_every_tunnel_is_a_forwarding_port(overlay):
 
 
 @pytest.mark.requirement("HUB-02")
-def test_every_node_hears_every_other(overlay):
+def test_every_node_hears_every_other(overlay, exchange):
     """With every tunnel in the bridge, broadcast of each node is heard by all others."""
     assert exchange(overlay) == {name: set(overlay.others(name)) for name in overlay.hosts}
 
@@ -61,20 +52,20 @@ def test_every_node_hears_every_other(overlay):
 @pytest.mark.requirement("HUB-02")
 @pytest.mark.provoking
 class TestDetachedPort:
-    def test_cuts_its_spoke_off_though_the_hub_hears_it(self, detached):
+    def test_cuts_its_spoke_off_though_the_hub_hears_it(self, detached, exchange):
         """The spoke hears nobody; of its broadcast nothing reaches a spoke, and the hub itself still hears it."""
         lab, spoke = detached
 
         assert exchange(lab) == all_but(lab, spoke.name, heard_by_hub={spoke.name})
 
-    def test_is_deaf_to_it_with_strict_reverse_path_filtering(self, detached):
+    def test_is_deaf_to_it_with_strict_reverse_path_filtering(self, detached, exchange):
         """With rp_filter=1 the hub does not hear that spoke's broadcast either."""
         lab, spoke = detached
 
         with lab.hub.node.with_sysctl("net.ipv4.conf.all.rp_filter", 1):
             assert exchange(lab) == all_but(lab, spoke.name)
 
-    def test_stops_multicast_both_ways(self, detached):
+    def test_stops_multicast_both_ways(self, detached, exchange):
         """Multicast passes neither to the spoke nor from it, not even to the hub."""
         lab, spoke = detached
 
@@ -103,7 +94,7 @@ def test_no_port_is_isolated(overlay):
 
 @pytest.mark.requirement("HUB-06")
 @pytest.mark.provoking
-def test_isolated_ports_reach_all_but_each_other(build_lab):
+def test_isolated_ports_reach_all_but_each_other(build_lab, exchange):
     """Two spokes on isolated ports do not hear each other, and both hear and are heard by all others."""
     lab = build_lab(spokes=3)
     apart = [spoke.name for spoke in lab.spokes[:2]]

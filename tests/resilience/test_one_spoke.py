@@ -13,15 +13,6 @@ FAILURES = {"hub-port-down": "hub", "tunnel-missing": "spoke", "tunnel-down": "s
 """How a spoke fails, by the names of the faults, and who then refuses what it gets."""
 
 
-def exchange(lab):
-    """Every node sends one broadcast; returns who heard whom."""
-    senders = {}
-    with lab.listen(lab.hosts) as heard:
-        for host in lab.hosts.values():
-            senders[host.udp.send(to=lab.everyone).payload] = host.name
-    return {name: {senders[payload] for payload in got} - {name} for name, got in heard.payloads.items()}
-
-
 def test_no_spoke_is_cut_off(overlay, spoke):
     """Each spoke has an answer from every other node to one broadcast ping."""
     assert spoke.ping(overlay.everyone).others == dict.fromkeys(overlay.others(spoke), 1)
@@ -29,7 +20,7 @@ def test_no_spoke_is_cut_off(overlay, spoke):
 
 @pytest.mark.provoking
 @pytest.mark.parametrize("failure", FAILURES)
-def test_the_others_do_not_notice(build_lab, inject, refusals, not_applicable, failure):
+def test_the_others_do_not_notice(build_lab, inject, refusals, not_applicable, failure, exchange):
     """The spoke that failed hears nobody and nobody hears it, all others hear each other, and who refuses is told."""
     lab = build_lab(spokes=3)
     gretap, cut_off = lab.topology.options.kind == "gretap", lab.spokes[-1]
@@ -45,7 +36,7 @@ def test_the_others_do_not_notice(build_lab, inject, refusals, not_applicable, f
 
 
 @pytest.mark.provoking
-def test_it_is_back_when_its_port_is(provoked):
+def test_it_is_back_when_its_port_is(provoked, exchange):
     """The hub's port up again, the spoke hears all others and is heard by them, and nobody did anything else."""
     spoke = provoked.spokes[-1]
     port = provoked.topology.tunnel_of(spoke.name).hub_device

@@ -16,15 +16,6 @@ KEY_PRESENT = bytes.fromhex("20006558")
 PORT_UNREACHABLE = (3, 3)
 
 
-def exchange(lab):
-    """The hub and every spoke send a broadcast each; returns who heard whom."""
-    senders = {}
-    with lab.listen(lab.hosts) as heard:
-        for host in lab.hosts.values():
-            senders[host.udp.send(to=lab.everyone).payload] = host.name
-    return {name: {senders[payload] for payload in got} - {name} for name, got in heard.payloads.items()}
-
-
 def refusals(lab, layers, decode, host):
     """The (type, code) of the ICMP errors about GRE that came in at a host's NIC."""
     frames = [
@@ -55,7 +46,7 @@ class TestKey:
         assert {bytes(one.outer[layers.IP].payload)[:8] for one in seen} == {KEY_PRESENT + KEY.to_bytes(4, "big")}
         assert {one.outer[layers.IP].len - one.inner[layers.IP].len for one in seen} == {42}
 
-    def test_equal_keys_deliver(self, standing):
+    def test_equal_keys_deliver(self, standing, exchange):
         """Between ends with the same key broadcast arrives, exactly once, from every node."""
         lab = standing(key=KEY)
 
@@ -73,7 +64,7 @@ class TestKey:
         assert mtus[1] == {name: mtu - 4 for name, mtu in mtus[0].items()}
 
     @pytest.mark.provoking
-    def test_unequal_keys_never_match(self, build_lab, decode, layers):
+    def test_unequal_keys_never_match(self, build_lab, decode, layers, exchange):
         """A key facing none, none facing a key, and another key: nothing passes, and both ends are told ICMP 3/3."""
         lab = build_lab(spokes=4)
         mismatched = {"spoke1": (KEY, None), "spoke2": (None, KEY), "spoke3": (KEY, OTHER_KEY)}
@@ -94,7 +85,7 @@ class TestKey:
 class TestChecksum:
     pytestmark = pytest.mark.requirement("WIRE-08")
 
-    def test_on_both_ends_delivers(self, standing):
+    def test_on_both_ends_delivers(self, standing, exchange):
         """With csum on both ends broadcast arrives from every node."""
         lab = standing(checksum=True)
 
@@ -102,7 +93,7 @@ class TestChecksum:
 
     @pytest.mark.provoking
     @pytest.mark.parametrize("on_the_hub", [True, False], ids=["hub_only", "spoke_only"])
-    def test_on_one_end_is_dropped_and_counted(self, build_lab, on_the_hub):
+    def test_on_one_end_is_dropped_and_counted(self, build_lab, on_the_hub, exchange):
         """With csum on one end nothing passes either way, and both ends count RX crc errors."""
         lab = build_lab()
         spoke = lab.spokes[-1]
@@ -120,7 +111,7 @@ class TestChecksum:
 class TestSequence:
     pytestmark = pytest.mark.requirement("WIRE-08")
 
-    def test_on_both_ends_delivers(self, standing):
+    def test_on_both_ends_delivers(self, standing, exchange):
         """With seq on both ends broadcast arrives from every node."""
         lab = standing(sequence=True)
 
@@ -128,7 +119,7 @@ class TestSequence:
 
     @pytest.mark.provoking
     @pytest.mark.parametrize("on_the_hub", [True, False], ids=["hub_only", "spoke_only"])
-    def test_on_one_end_only_that_end_drops(self, build_lab, on_the_hub):
+    def test_on_one_end_only_that_end_drops(self, build_lab, on_the_hub, exchange):
         """An end with seq drops what comes without and counts RX fifo errors; an end without accepts either."""
         lab = build_lab()
         spoke = lab.spokes[-1]

@@ -14,15 +14,12 @@ from typing import Any
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import Exchange
 from lab.model import Finding
+from lab.overlay import ip6gretap
+from lab.overlay.carrier import carrier_of
 
 DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # nobody who listens to a queue is known
 REWRITING = ("SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP", "masquerade", "snat", "dnat", "redirect")
 TERMINAL_SIZE = 100
-CARRIERS = {
-    "gretap": ("-p gre", "ip protocol gre"),
-    "vxlan": ("-p udp --dport 4789", "udp dport 4789"),
-    "ip6gretap": ("-p gre", "meta l4proto gre"),
-}
 PARTICULAR = re.compile(r"(?:^|\s)-[piosd]\s|ip protocol|dport|[io]ifname")  # a match on what it is or where
 PLACE = ("tool", "family", "table")
 INBOUND = frozenset({"decapsulation", "delivery", "answering"})
@@ -121,7 +118,7 @@ def by_text(scene: Scene) -> Iterator[Finding]:
 
 def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """What carries the tunnel is taken in only as the answer to what was sent: it dies when the host is silent."""
-    carrier = CARRIERS.get(scene.topology.options.kind, CARRIERS["gretap"])[0]
+    carrier = _carrier(scene)[0]
     chain = [rule for rule in host.firewall if rule.get("chain") == "INPUT" and rule.get("table") == "filter"]
     own = [rule for rule in chain if carrier in str(rule.get("rule")) or "-p 47" in str(rule.get("rule"))]
     accepting = [rule for rule in own if rule.get("verdict") == "ACCEPT"]
@@ -134,7 +131,7 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
             host.plan.nic,
             f"{host.name}'s firewall takes the tunnel's packets only as answers: after 180 s of its silence none",
             f"{quoted(stateful[0])}, then {quoted(refusing[-1])}",
-            inserted(stateful[0], CARRIERS.get(scene.topology.options.kind, CARRIERS["gretap"])),
+            inserted(stateful[0], _carrier(scene)),
             ("PRE-05",),
         )
 
@@ -214,9 +211,17 @@ def _accepting(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> I
     going_out = hooks <= {"OUTPUT", "POSTROUTING", "EGRESS"}
     carried = stages & ({"encapsulation"} if going_out else {"decapsulation"})
     if carried:
-        yield CARRIERS.get(scene.topology.options.kind, CARRIERS["gretap"])
+        yield _carrier(scene)
     if not carried or not PARTICULAR.search(str(rule.get("rule") or "")):
         yield (f"-o {device}", f'oifname "{device}"') if going_out else (f"-i {device}", f'iifname "{device}"')
+
+
+def _carrier(scene: Scene) -> tuple[str, str]:
+    """What carries the tunnels, for iptables and for nft."""
+    kind = scene.topology.options.kind
+    carrier = carrier_of(kind, ())
+    # nft's `ip protocol` speaks of IPv4 alone
+    return carrier.iptables, "meta l4proto gre" if kind == ip6gretap.KIND else carrier.nft
 
 
 def inserted(rule: Rule, match: tuple[str, str]) -> str:
