@@ -67,10 +67,12 @@ def test_what_the_network_loses_is_not(provoked, spoke1, spoke2, tag):
     """A burst that ends at the hub's port is missing at the receiver's device too, and no socket has lost anything."""
     port = provoked.topology.tunnel_of(spoke2.name).hub_device
     down, up = (("link_set", {"device": port, "up": state}) for state in (False, True))
-    before = counters(spoke2)
 
     with provoked.hub.node.changed(down, up):
+        # counted while the way is cut: an ARP request that is repeated once it is not would count too
+        before = counters(spoke2)
         _, heard = burst(provoked, spoke1, tag)
+        after = counters(spoke2)
 
     heard.nothing(at=[spoke2.name])
-    assert counters(spoke2) == before
+    assert after == before
