@@ -47,7 +47,7 @@ class Lab:
         """What was listened to since `forget`, the last one last."""
         self._listening: list[Listening] = []
         self._patience = Patience()
-        self._closed = False
+        self.closed = False
         self.hosts: dict[str, Host] = {}
         for name, plan in self.plans.items():
             udp = Udp(self.nodes[name], plan, self._announce, self._default_port)
@@ -119,9 +119,17 @@ class Lab:
     def require_open_underlay(self) -> None:
         """Hosts of a lab take UDP from each other on the underlay; of live ones that has to be asked."""
 
-    def forget(self) -> None:
-        """The taps forget what they saw: a new test begins."""
-        sightings.forget(self.tapped)
+    def forget_ahead(self) -> None:
+        """A test has ended: the taps forget what they saw while the next one is prepared."""
+        sightings.forget_ahead(self.tapped)
+
+    def forget(self, *, told: bool = False) -> None:
+        """The taps forget what they saw: a new test begins.  `told`: they were told to when the last one ended."""
+        if told:
+            for machine in {id(node.machine): node.machine for node in self.tapped}.values():
+                machine.told()
+        else:
+            sightings.forget(self.tapped)
         self._listening.clear()
         self._close_ended()
         self.ended.clear()
@@ -189,8 +197,8 @@ class Lab:
 
     def close(self) -> None:
         """Drops every namespace of the lab; the kernel removes what is in them."""
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
+            self.closed = True
             self._close_ended()
             self.machine.call("node_close", handles=[node.handle for node in self.nodes.values()])
 

@@ -47,6 +47,8 @@ ROOMS = (
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
     Room("lab/agent", (), others=("pyroute2",)),
     Room("lab/machines", ("lab.model", "lab.errors"), others=("execnet",)),
+    # Both ends of the wire speak the same.
+    Room("lab/machines/base.py", ("lab.model", "lab.errors", "lab.agent.messages"), others=("execnet",)),
     # The first process of a guest: on the far side, it loads modules as the agent does later.
     Room("lab/machines/guest_init.py", ("lab.agent.modules",), others=("execnet",)),
     Room("lab/underlay", (*DATA, "lab.machines"), never=PYTEST),

@@ -8,7 +8,6 @@ and, when one failed, what failed and why.  One message is one round trip, howev
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
 import platform
@@ -19,11 +18,10 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import awaiting, fences, mdb, modules, namespaces, procfs, programs, restoring, sockets, undoing
-from lab.agent.looking import Looking
+from lab.agent import awaiting, mdb, messages, modules, namespaces, procfs, programs, restoring, undoing
 from lab.agent.node import Node
 from lab.agent.running import Running
-from lab.agent.sockets import Endpoint
+from lab.agent.talking import Talking
 
 BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
 MOST_OPEN = 65536  # descriptors; a node with its sockets takes up to eight of them
@@ -31,19 +29,13 @@ MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") 
 """Stacks of closed nodes that are kept, in an eighth of the machine's memory at most."""
 
 
-class Agent(Looking):
+class Agent(Talking):
     """Every public method is a verb; arguments and results are builtins."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._endpoints: dict[int, Endpoint] = {}
         self._programs: dict[int, Running] = {}
         self._closed: list[Node] = []
-        self._next = 0
-
-    def _handle(self) -> int:
-        self._next += 1
-        return self._next
 
     # the machine
 
@@ -69,12 +61,9 @@ class Agent(Looking):
 
         return str(pyroute2.__version__)
 
-    def pin(self, cpu: int | None = None) -> int:
+    def pin(self, cpu: int) -> None:
         """Stays on one CPU from now on: packets queued per CPU (netif_rx) keep their order then; fences rely on it."""
-        allowed = sorted(os.sched_getaffinity(0))
-        chosen = allowed[(cpu or 0) % len(allowed)]
-        os.sched_setaffinity(0, {chosen})
-        return chosen
+        os.sched_setaffinity(0, {cpu})
 
     def private_run(self) -> None:
         namespaces.private_run()
@@ -218,109 +207,6 @@ class Agent(Looking):
         """Ends the program by a signal; returns all that it said."""
         return self._programs[program].stop(signal)
 
-    # sockets
-
-    def open(self, node: int, **fields: Any) -> int:
-        """Opens a socket inside a node (`sockets.open_endpoint`)."""
-        with self._nodes[node].stack.entered():
-            endpoint = sockets.open_endpoint(**fields)
-        handle = self._handle()
-        self._endpoints[handle] = endpoint
-        return handle
-
-    def close(self, endpoints: Sequence[int]) -> None:
-        for handle in endpoints:
-            endpoint = self._endpoints.pop(handle, None)
-            if endpoint is not None:
-                endpoint.socket.close()
-
-    def send(self, endpoint: int, payload: bytes, to: Sequence[Any] | None = None) -> int:
-        opened = self._endpoints[endpoint].socket
-        return opened.send(payload) if to is None else opened.sendto(payload, tuple(to))
-
-    def try_send(self, endpoint: int, payload: bytes, to: Sequence[Any]) -> None:
-        """Sends a fence: that it cannot be sent is not this call's failure, it will not arrive."""
-        with contextlib.suppress(OSError):
-            self.send(endpoint, payload, to)
-
-    def send_many(
-        self, node: int, payloads: Sequence[bytes], to: Sequence[Any] | None, fields: dict[str, Any]
-    ) -> list[Any]:
-        """Opens a socket, sends, closes it; returns the socket's own name (the source address)."""
-        with self._nodes[node].stack.entered():
-            endpoint = sockets.open_endpoint(**fields)
-        with endpoint.socket as opened:
-            for payload in payloads:
-                if to is None:
-                    opened.send(payload)
-                else:
-                    opened.sendto(payload, tuple(to))
-            return list(opened.getsockname()[:2])
-
-    def send_fence(self, node: int, payload: bytes, to: Sequence[Any], fields: dict[str, Any]) -> None:
-        """Sends a fence.  That it cannot be sent (no route, say) is not this call's failure: it will not arrive."""
-        with contextlib.suppress(OSError):
-            self.send_many(node, [payload], to, fields)
-
-    def inject(self, node: int, device: str, frame: bytes) -> None:
-        """Puts one Ethernet frame on a device as it is (packet(7))."""
-        self._nodes[node].injector().sendto(frame, (device, int.from_bytes(frame[12:14], "big")))
-
-    def set_option(self, endpoint: int, level: int, option: int, value: Any) -> None:
-        self._endpoints[endpoint].socket.setsockopt(level, option, value)
-
-    def name(self, endpoint: int) -> list[Any]:
-        return list(self._endpoints[endpoint].socket.getsockname()[:2])
-
-    def connected(self, endpoint: int, timeout: float) -> None:
-        """Waits for a connect to succeed; its failure is raised as OSError."""
-        number = sockets.writable(self._endpoints[endpoint], timeout)
-        if number:
-            raise OSError(number, "connect: " + os.strerror(number))
-
-    def accept(self, endpoint: int, timeout: float) -> int:
-        """Waits for a connection and returns it as a new endpoint."""
-        import select
-
-        listener = self._endpoints[endpoint].socket
-        poller = select.poll()
-        poller.register(listener, select.POLLIN)
-        if not poller.poll(timeout * 1000):
-            raise OSError(errno.ETIMEDOUT, "accept: nobody connected")
-        connection, _ = listener.accept()
-        connection.setblocking(False)
-        handle = self._handle()
-        self._endpoints[handle] = Endpoint(connection)
-        return handle
-
-    def wait_for(self, tokens: Sequence[Any], timeout: float, legs: Sequence[dict[str, Any]] = ()) -> list[int]:
-        """
-        Waits until every `[endpoint, token]` has received something that holds the token; `fences` says how long.
-
-        `timeout` in seconds; a leg of the underlay is `{"node", "fields", "to", "arrival": node}`.  Returns the
-        positions of the tokens that did not arrive.
-        """
-        ways = [
-            fences.Leg(
-                functools.partial(self._mark, leg["node"], leg["to"], leg["fields"]), self._nodes[leg["arrival"]].tap()
-            )
-            for leg in legs
-        ]
-        return fences.missing([(self._endpoints[handle], token) for handle, token in tokens], ways, timeout)
-
-    def _mark(self, node: int, to: Sequence[Any], fields: dict[str, Any], marker: bytes) -> None:
-        self.send_many(node, [marker], to, fields)
-
-    def take(self, endpoints: Sequence[int]) -> list[list[dict[str, Any]]]:
-        """What each endpoint has received since it was last taken."""
-        taken = []
-        for handle in endpoints:
-            endpoint = self._endpoints[handle]
-            endpoint.drain()
-            taken.append(endpoint.inbox)
-            endpoint.inbox = []
-        return taken
-
     # taps
 
     def tap(self, nodes: Sequence[int]) -> None:
@@ -372,7 +258,8 @@ def serve(channel: Any) -> None:
     sys.setswitchinterval(0.001)
     _allow_descriptors()
     agent = Agent()
-    for calls in channel:
+    for message in channel:
+        calls = messages.unpack(message)
         results: list[Any] = []
         failure = None
         for verb, arguments in calls:
@@ -387,4 +274,4 @@ def serve(channel: Any) -> None:
         if failure is not None:
             # whoever called is told of the failure alone, and could never close these
             agent.close([handle for (verb, _), handle in zip(calls, results) if verb == "open"])
-        channel.send((results, failure))
+        channel.send(messages.pack((results, failure)))

@@ -3,6 +3,7 @@ A machine: one kernel with one agent behind an execnet gateway, wherever it runs
 
     Machine.call("verb", argument=...)      one call, one round trip
     Machine.batch([Call(...), ...])         many calls, one round trip
+    Machine.tell([Call(...), ...])          the same, and nobody waits for it
 
 A refusal by the far kernel arrives as the OSError it was there (PermissionError, FileExistsError, ...); a machine that
 is gone as MachineLost.
@@ -10,8 +11,10 @@ is gone as MachineLost.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
+import pickle
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +23,7 @@ from typing import Any, NamedTuple
 
 import execnet
 
+from lab.agent import messages
 from lab.errors import EnvironmentProblem, MachineLost
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -65,6 +69,8 @@ class Machine:
 
     def __post_init__(self) -> None:
         self._closed = False
+        self._owed: collections.deque[bool] = collections.deque()
+        """Of each answer that is still to come, whether somebody waits for it."""
         try:
             self._channel = self.gateway.remote_exec(BOOTSTRAP)
             self._channel.send(list(self.import_paths))
@@ -82,20 +88,42 @@ class Machine:
 
     def post(self, calls: Sequence[Call]) -> None:
         """Sends calls without waiting: `answer` gives their results, in the order of the posts."""
-        try:
-            self._channel.send([(verb, arguments) for verb, arguments in calls])
-        except OSError as error:
-            raise self._lost(str(error)) from None
+        self._send(calls, wanted=True)
+
+    def tell(self, calls: Sequence[Call]) -> None:
+        """Has calls made before whatever is asked next; a failure of theirs is raised by that."""
+        self._send(calls, wanted=False)
 
     def answer(self, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
+        self.told(timeout)
+        if self._owed:
+            self._owed.popleft()
+        return self._receive(timeout)
+
+    def told(self, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Waits until what it was told is done."""
+        while self._owed and not self._owed[0]:
+            self._owed.popleft()
+            self._receive(timeout)
+
+    def _send(self, calls: Sequence[Call], *, wanted: bool) -> None:
         try:
-            results, failure = self._channel.receive(timeout)
+            self._channel.send(messages.pack([(verb, arguments) for verb, arguments in calls]))
+        except OSError as error:
+            raise self._lost(str(error)) from None
+        self._owed.append(wanted)
+
+    def _receive(self, timeout: float) -> list[Any]:
+        try:
+            results, failure = messages.unpack(self._channel.receive(timeout))
         except EOFError:
             raise self._lost("its agent is gone") from None
         except execnet.RemoteError as error:
             raise AgentBug(f"the agent of {self.name} could not start: {str(error).strip().splitlines()[-1]}") from None
         except self._channel.TimeoutError:
             raise self._lost(f"it gave no answer within {timeout:g} s") from None
+        except pickle.UnpicklingError as error:
+            raise AgentBug(f"{self.name} answered in a way that no agent does: {error}") from None
         if failure is None:
             return list(results)
         if failure["errno"] is None:
@@ -106,10 +134,11 @@ class Machine:
         """Drops the answers that an interrupted caller did not wait for: the next answer is to the next question."""
         token = secrets.token_hex(8)
         self.post([call("echo", token=token)])
+        self._owed.clear()
         answers: list[Any] = []
         while answers != [token]:
             with contextlib.suppress(OSError, AgentBug):
-                answers = self.answer(timeout)
+                answers = self._receive(timeout)
 
     def _lost(self, why: str) -> MachineLost:
         said = self.autopsy()

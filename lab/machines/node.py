@@ -145,15 +145,10 @@ def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:
 
     A refusal is raised after every machine has answered.
     """
-    by_machine: dict[int, tuple[Machine, list[int], list[Call]]] = {}
-    for position, (node, wanted) in enumerate(calls):
-        machine, positions, batch = by_machine.setdefault(id(node.machine), (node.machine, [], []))
-        positions.append(position)
-        batch.append(wanted)
     results: list[Any] = [None] * len(calls)
     refusal: BaseException | None = None
     asked = []
-    for machine, positions, batch in by_machine.values():
+    for machine, positions, batch in _by_machine(calls):
         try:
             machine.post(batch)
             asked.append((machine, positions))
@@ -171,6 +166,22 @@ def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:
     if refusal is not None:
         raise refusal
     return results
+
+
+def tell_all(calls: Sequence[tuple[Node, Call]]) -> None:
+    """Calls on many nodes that are made before whatever these are asked next; nobody waits for them."""
+    for machine, _, batch in _by_machine(calls):
+        machine.tell(batch)
+
+
+def _by_machine(calls: Sequence[tuple[Node, Call]]) -> list[tuple[Machine, list[int], list[Call]]]:
+    """Each machine with the positions of its calls, and the calls."""
+    found: dict[int, tuple[Machine, list[int], list[Call]]] = {}
+    for position, (node, wanted) in enumerate(calls):
+        _, positions, batch = found.setdefault(id(node.machine), (node.machine, [], []))
+        positions.append(position)
+        batch.append(wanted)
+    return list(found.values())
 
 
 def try_all(calls: Sequence[tuple[Node, Call]]) -> list[tuple[Any, str | None]]:

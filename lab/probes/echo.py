@@ -161,7 +161,7 @@ def ping(
         ]
         *_, missing, (received,) = node.machine.batch(calls)
     finally:
-        node.machine.call("close", endpoints=opened)
+        node.machine.tell([call("close", endpoints=opened)])
     unproved = frozenset(fenced[position] for position in missing)
     names = {address: name for name, address in own.items()}
     return _count(node.name, to, names, identifier, [protocol.reply(answer) for answer in received], unproved)

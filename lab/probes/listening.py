@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from lab.errors import CheckFailed, NotApplicable, TooSlow
 from lab.machines.base import call
-from lab.machines.node import Node, ask_all
+from lab.machines.node import Node, ask_all, tell_all
 from lab.model import Network, NodePlan, Topology
 from lab.probes import ipv6, markers, options, options6, sightings, ways
 from lab.probes.datagrams import Datagram, Sent
@@ -124,7 +124,7 @@ class Listening:
         """Closes the sockets, unless that has been done."""
         opened = [(name, endpoint) for each in (self._sockets, self._fences) for name, endpoint in each.items()]
         self._sockets, self._fences = {}, {}
-        ask_all([(self._nodes[name], call("close", endpoints=[endpoint])) for name, endpoint in opened])
+        tell_all([(self._nodes[name], call("close", endpoints=[endpoint])) for name, endpoint in opened])
 
     def _may_wait(self) -> bool:
         return bool(self.unproved) and self._patience is not None and self._patience.left > 0

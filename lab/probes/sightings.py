@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lab.machines.base import call
-from lab.machines.node import Node, ask_all
+from lab.machines.node import Node, ask_all, tell_all
 
 ETHERNET = 14
 GRE, UDP = 47, 17
@@ -90,6 +90,11 @@ def wait(
 def forget(nodes: Iterable[Node]) -> None:
     """Opens the taps of the nodes where they are not yet, and drops what they saw so far."""
     ask_all([(members[0], call("tap", nodes=_handles(members))) for members in _by_machine(nodes)])
+
+
+def forget_ahead(nodes: Iterable[Node]) -> None:
+    """The same, and nobody waits for it: `Machine.told` does."""
+    tell_all([(members[0], call("tap", nodes=_handles(members))) for members in _by_machine(nodes)])
 
 
 def path(sightings: Sequence[Sighting]) -> str:

@@ -1,0 +1,24 @@
+"""Messages between the agent and who asks it: builtins travel as they are, and nothing else does."""
+
+import os
+import pickle
+
+import pytest
+
+from lab.agent import messages
+
+
+def test_builtins_arrive_as_they_were():
+    """What a verb takes and gives keeps its types: lists stay lists, tuples tuples, bytes bytes."""
+    message = [
+        ("open", {"bind": ["", 20001], "options": [(1, 2, b"\0")], "device": None, "grace": 0.5, "ttl": 1 << 40})
+    ]
+
+    assert messages.unpack(messages.pack(message)) == message
+
+
+@pytest.mark.parametrize("named", [os.system, OSError("no"), messages.Builtins])
+def test_what_names_code_is_refused(named):
+    """A host that answers with a function or an object of a class has none of its code run here."""
+    with pytest.raises(pickle.UnpicklingError, match="builtins only"):
+        messages.unpack(pickle.dumps(named))
