@@ -143,18 +143,18 @@ class Starting:
         self._thread.join()
 
 
-def start(choice: Choice, group: execnet.Group, worker: int = 0) -> Starting:
+def start(choice: Choice, group: execnet.Group) -> Starting:
     """
     Starts the chosen machine and returns at once.
 
-    Call it from the main thread, which a guest lives and dies with.  `worker` tells parallel runs apart.
+    Call it from the main thread, which a guest lives and dies with.
     """
     if choice.kind == "local":
-        return Starting(lambda: local.start(group, worker=worker))
+        return Starting(lambda: local.start(group))
     booting = guest.boot()
 
     def make() -> Machine:
-        gateway = booting.gateway(group, f"guest{worker}-{os.getpid()}")
+        gateway = booting.gateway(group, f"guest-{os.getpid()}")
         try:
             return Machine(
                 "guest", "the guest kernel", gateway, [], on_close=booting.close, autopsy=lambda: booting.console

@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -31,16 +29,13 @@ from pathlib import Path
 import execnet
 
 from lab.errors import EnvironmentProblem, MachineLost
-from lab.machines import uml, wire
+from lab.machines import processors, uml, wire
 
 MODULES = ("veth", "bridge", "ip_gre", "ip6_gre", "vxlan", "sch_ingress", "cls_bpf")
 """Loaded at boot; every other module comes when it is asked for (`lab.agent.modules.load`, or by the kernel itself)."""
 
 FAREWELL = 1.0
 """Seconds that a guest gets to power off before it is killed."""
-
-GUESTS_PER_CPU = 32
-"""Guests up to which they are spread evenly over the CPUs."""
 
 CONSOLE_TAIL = 3000
 """Bytes of the console that a message quotes."""
@@ -103,7 +98,7 @@ class Booting:
         self._closed = False
         self._wire: wire.GuestWire | None = None
         self._gateway: execnet.Gateway | None = None
-        self._reservation = _Reservation() if cpu is None else None
+        self._place = processors.Place() if cpu is None else None
         self._last_words = ""
         # A file without a name: it needs no removal.
         self._console = io.FileIO(os.memfd_create("guest console"))
@@ -111,7 +106,7 @@ class Booting:
         command = uml.command(
             kernel,
             memory=memory,
-            cpu=self._reservation.cpu if self._reservation else cpu or 0,
+            cpu=self._place.cpu if self._place else cpu or 0,
             lines=[(line.far_input, line.far_output), line.far_acks],
             init=[os.path.realpath(sys.executable), "-S", "-E", "-s", str(_INIT), *settings],
             kernel_arguments=kernel_arguments,
@@ -246,8 +241,8 @@ class Booting:
                 hung_up.register(self._line.from_guest, 0)
                 hung_up.poll(FAREWELL * 1000)
             self._line.close()
-            if self._reservation is not None:
-                self._reservation.close()
+            if self._place is not None:
+                self._place.close()
             self._last_words = self.console
             self._console.close()
 
@@ -258,27 +253,6 @@ class Booting:
         except subprocess.TimeoutExpired:
             return False
         return True
-
-
-class _Reservation:
-    """
-    A place on the CPU that has the fewest guests (of this host's network namespace).
-
-    The claim on it is an abstract socket: it needs no file, and ends with its owner.
-    """
-
-    def __init__(self) -> None:
-        allowed = sorted(os.sched_getaffinity(0))
-        self._claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        for place, cpu in itertools.product(range(GUESTS_PER_CPU), allowed):
-            with contextlib.suppress(OSError):
-                self._claim.bind(f"\0overcast guest {place} on cpu {cpu}")
-                self.cpu = cpu
-                return
-        self.cpu = allowed[os.getpid() % len(allowed)]
-
-    def close(self) -> None:
-        self._claim.close()
 
 
 def _settings(kernel: uml.Kernel, modules: Sequence[str], python_path: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 import execnet
 
 from lab.errors import EnvironmentProblem
+from lab.machines import processors
 from lab.machines.base import ROOT, Machine
 
 USERNS_SYSCTLS = {
@@ -78,18 +79,20 @@ def unavailable() -> EnvironmentProblem | None:
     return EnvironmentProblem(f"an ordinary user may not make user namespaces here ({said})", remedy="run with sudo")
 
 
-def start(group: execnet.Group, *, worker: int = 0, import_paths: Sequence[str] = ()) -> Machine:
+def start(group: execnet.Group, *, import_paths: Sequence[str] = ()) -> Machine:
     """
     Starts an agent on this kernel.
 
-    Raises EnvironmentProblem when namespaces are not to be had.  `worker` spreads parallel runs over the CPUs.
+    Raises EnvironmentProblem when namespaces are not to be had.
     """
     problem = unavailable()
     if problem is not None:
         raise problem
     python = shlex.join(["setpriv", "--pdeathsig", "KILL", *unshare_command(), sys.executable])
-    gateway = group.makegateway(f"popen//python={python}//id=local{worker}-{os.getpid()}")
-    machine = Machine("local", "the agent on this machine", gateway, [str(ROOT), *import_paths])
-    machine.call("pin", cpu=worker)
+    gateway = group.makegateway(f"popen//python={python}//id=local-{os.getpid()}")
+    place = processors.Place()
+    paths = [str(ROOT), *import_paths]
+    machine = Machine("local", "the agent on this machine", gateway, paths, on_close=place.close)
+    machine.call("pin", cpu=place.cpu)
     machine.call("private_run")
     return machine
