@@ -93,7 +93,13 @@ class BrokenThenMended:
                 self._mend(lab)
             return lab
 
-        labs._built = build_and_mend
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(labs, "_built", build_and_mend)
+            return self._again(session, items)
+
+    def _again(self, session: pytest.Session, items: Sequence[pytest.Item]) -> dict[str, str]:
+        from fixtures import labs
+
         for shared in self.config.stash[labs.SHARED].values():
             shared.discard()
         session._setupstate.teardown_exact(items[0])

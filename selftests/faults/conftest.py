@@ -1,10 +1,10 @@
-"""The matrix of faults: every one is injected in a run of its own, as many at a time as there are processors."""
+"""The matrix of faults: every one is injected in a run of its own, some at a time (`pool`)."""
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import pytest
 
@@ -12,6 +12,7 @@ from lab.faults import catalogue
 from lab.requirements import in_order, in_scope, scope
 from selftests.faults import inner
 from selftests.faults.inner import Ran
+from selftests.faults.pool import pool
 
 Runs = dict[str, Future[Ran]]
 ROWS = pytest.StashKey[dict[str, dict[str, str]]]()
@@ -28,17 +29,16 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """The runs that the selected tests will ask for, by fault (or `healthy` and the kind of tunnel), on their way."""
     folder = tmp_path_factory.mktemp("matrix")
     wanted = [item.callspec.params for item in request.session.items if "runs" in getattr(item, "fixturenames", ())]
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with pool() as workers:
         started: Runs = {}
         for tunnel in dict.fromkeys(params["tunnel"] for params in wanted if "tunnel" in params):  # the longest first
             key = f"{CONTROL} {tunnel}"
-            started[key] = pool.submit(inner.run, folder / key, tunnel, reds_on(tunnel))
+            healthy = functools.partial(inner.run, reports=folder / key, tunnel=tunnel, requirements=reds_on(tunnel))
+            started[key] = workers.submit(healthy)
         for name in dict.fromkeys(params["fault"] for params in wanted if "fault" in params):
-            fault = catalogue.named(name)
-            started[name] = pool.submit(inner.broken, folder / name, fault)
+            broken = functools.partial(inner.broken, reports=folder / name, fault=catalogue.named(name))
+            started[name] = workers.submit(broken)
         yield started
-        for one in started.values():
-            one.cancel()
 
 
 def all_reds() -> set[str]:

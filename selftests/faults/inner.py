@@ -1,11 +1,9 @@
-"""Runs of the conformance suite beside this one, judged by their conformance.json."""
+"""Runs of the conformance suite beside this one (`pool`), judged by their conformance.json."""
 
 from __future__ import annotations
 
+import functools
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +19,8 @@ from lab.model import TunnelOptions, Underlay
 from lab.providers import provider
 from lab.requirements import ON_DEMAND, area_of
 from selftests.faults.broken_then_mended import FILE
+from selftests.faults.pool import ROOT, Run
 
-ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 120  # seconds for one run; a few in practice
 # pictures of the failures are wanted in nobody's inner run, and cost more than the failures do
 LEAN = ("-q", "-p", "no:cacheprovider", "-p", "no:fixtures.evidence", "-p", "no:allure_pytest")
 
@@ -49,6 +46,7 @@ class Ran:
         return {identity: self.outcomes.get(identity, "unheard") for identity in requirements}
 
 
+@functools.cache
 def tunnel_for(fault: Fault) -> str:
     """The kind of tunnel to show a fault on: VXLAN if it can be broken so and this kernel has it."""
     if "vxlan" in fault.tunnels:
@@ -68,44 +66,30 @@ def files_of(requirements: Collection[str]) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in named]
 
 
-def run(reports: Path, tunnel: str, requirements: Collection[str], *more: str) -> Ran:
-    """Runs the tests of some requirements in a process of its own."""
+def run(pytest: Run, reports: Path, tunnel: str, requirements: Collection[str], *more: str) -> Ran:
+    """Runs the tests of some requirements."""
     arguments = [f"--tunnel={tunnel}", f"--requirements={','.join(requirements)}", *more]
     if any(area_of(identity) in ON_DEMAND for identity in requirements):
         arguments.append("--applications")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "SUDO_"))}
-    command = [sys.executable, "-m", "pytest", *LEAN, f"--reports={reports}", *arguments, *files_of(requirements)]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=DEADLINE,
-        )
-    except subprocess.TimeoutExpired:
-        return Ran(" ".join(arguments), {}, f"no end within {DEADLINE} s")
+    printed = pytest([*LEAN, f"--reports={reports}", *arguments, *files_of(requirements)])
     judged = _read(reports / "conformance.json").get("requirements", [])
     besides = _read(reports / FILE)
     return Ran(
         "pytest " + " ".join(arguments),
         {one["id"]: one["outcome"] for one in judged},
-        done.stdout + done.stderr,
+        printed,
         tuple(besides.get("findings", ())),
         besides.get("outcomes", {}),
         besides.get("refused", {}),
     )
 
 
-def broken(reports: Path, fault: Fault) -> Ran:
+def broken(pytest: Run, reports: Path, fault: Fault) -> Ran:
     """Runs the tests of what a fault turns red and of what it must not, and again when it is mended."""
     mend = ["--mend"] if fault.mended else []
     plugin = ["-p", "selftests.faults.broken_then_mended", f"--reds={','.join(fault.reds)}", *mend]
     tunnel = tunnel_for(fault)
-    return run(reports, tunnel, [*fault.reds, *fault.greens], f"--inject={fault.name}", *plugin)
+    return run(pytest, reports, tunnel, [*fault.reds, *fault.greens], f"--inject={fault.name}", *plugin)
 
 
 def place(fault: Fault) -> tuple[str, str]:
