@@ -45,6 +45,11 @@ class Node:
                 self._tap = Tap()
         return self._tap
 
+    def renaming(self) -> None:
+        """What is done to the node now may give a device another name."""
+        if self._tap is not None:
+            self._tap.renamed()
+
     def injector(self) -> socket.socket:
         """A packet socket that only sends: one for the node, since closing one waits for every CPU."""
         if self._injector is None:

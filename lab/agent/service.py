@@ -159,6 +159,7 @@ class Agent(Talking):
 
     def apply(self, node: int, changes: Sequence[Any]) -> None:
         """Changes of links, addresses, routes, neighbours, bridge ports and filters (`links.Links`)."""
+        self._nodes[node].renaming()
         target = self._nodes[node].log or self._nodes[node].links(self._namespace_of)
         target.apply([(verb, fields) for verb, fields in changes])
 
@@ -185,6 +186,7 @@ class Agent(Talking):
             return {name: procfs.write_sysctl(name, value) for name, value in values.items()}
 
     def run(self, node: int, arguments: Sequence[str], timeout: float = 30.0) -> dict[str, Any]:
+        self._nodes[node].renaming()
         with self._nodes[node].stack.entered():
             return programs.run(arguments, timeout)
 
@@ -238,10 +240,6 @@ class Agent(Talking):
         """Waits for frames into one interface of a node (`taps.Tap.wait`); as `frames` gives them."""
         seen = self._nodes[node].tap().wait(interface, matching, tag, count, timeout)
         return [[node, interface, outgoing, when, frame] for interface, outgoing, when, frame in seen]
-
-    def frames_lost(self, nodes: Sequence[int]) -> int:
-        """How many frames the taps had no room for: more than none, and absence is not proved by them."""
-        return sum(self._nodes[node].tap().lost for node in nodes)
 
 
 def _allow_descriptors() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import errno
+import fcntl
 import itertools
 import select
 import socket
@@ -18,19 +19,27 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from lab.agent import bulk
+
 ETH_P_ALL = 0x0003
-SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
+SOL_PACKET, PACKET_AUXDATA = 263, 8
 PACKET_OUTGOING = 4
 SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
 TP_STATUS_VLAN_VALID = 1 << 4
 TP_STATUS_VLAN_TPID_VALID = 1 << 6
 RECEIVE_BUFFER = 8 << 20
 MOST_KEPT = 20_000
+ADDRESS = struct.Struct("=HxxiHB")  # struct sockaddr_ll: family, interface, hardware, packet type
+INTERFACE = "=16si20x"  # struct ifreq
+SIOCGIFNAME = 0x8910
+HEAD = 512  # octets of a frame in which a tag is looked for: a payload begins there, whatever carries it
 NEWEST = 100  # frames among which a marker that has just been sent is looked for
-LARGEST = 65536 + 64
 
 # interface, outgoing, kernel time in ns since the epoch, the frame from its Ethernet header on
 Frame = tuple[str, bool, int, bytes]
+
+
+_room = bulk.Room()
 
 
 class Tap:
@@ -47,23 +56,38 @@ class Tap:
         with contextlib.suppress(PermissionError):
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
         self.kept: collections.deque[Frame] = collections.deque(maxlen=MOST_KEPT)
-        self.lost = 0
+        self._names: dict[int, str] = {}
 
     def drain(self) -> None:
-        """Reads what was captured; frames that the kernel had no room for are counted in `lost`."""
+        """Reads what was captured."""
         while True:
             try:
-                frame, ancillary, _, source = self.socket.recvmsg(LARGEST, 128)
-            except BlockingIOError:
-                break
+                read = _room.receive(self.socket)
             except OSError as error:
                 if error.errno == errno.ENETDOWN:
                     continue  # a device went: said once, and what was captured before is still to be read
                 raise
-            interface, _, direction = source[:3]
-            self.kept.append((interface, direction == PACKET_OUTGOING, *_whole(frame, ancillary)))
-        _, dropped = struct.unpack("II", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
-        self.lost += dropped
+            for frame, ancillary, source in read:
+                _, index, _, direction = ADDRESS.unpack_from(source)
+                self.kept.append((self._name(index), direction == PACKET_OUTGOING, *_whole(frame, ancillary)))
+            if len(read) < bulk.AT_ONCE:
+                return
+
+    def _name(self, index: int) -> str:
+        """The device's name, empty when there is none of that number any more; asked for once in a while."""
+        if index not in self._names:
+            request = struct.pack(INTERFACE, b"", index)
+            try:
+                answer = fcntl.ioctl(self.socket, SIOCGIFNAME, request)
+            except OSError:
+                return ""
+            self._names[index] = answer.partition(b"\0")[0].decode()
+        return self._names[index]
+
+    def renamed(self) -> None:
+        """Devices may have other names from now on; what was captured before has those of before."""
+        self.drain()
+        self._names.clear()
 
     def wait_newest(self, marker: bytes, deadline: float) -> bool:
         """Waits until one of the newest frames that came in carries the marker; False when the deadline passed."""
@@ -79,14 +103,15 @@ class Tap:
                 return False
 
     def forget(self) -> None:
-        self.drain()
+        self.renamed()
         self.kept.clear()
-        self.lost = 0
 
     def matching(self, tags: Sequence[bytes] | None) -> list[Frame]:
-        """The frames that carry any of the tags (None: every frame), oldest first."""
+        """The frames that carry any of the tags (None: every frame) near their head, oldest first."""
         self.drain()
-        return [frame for frame in self.kept if tags is None or any(tag in frame[3] for tag in tags)]
+        if tags is None:
+            return list(self.kept)
+        return [frame for frame in self.kept if any(frame[3].find(tag, 0, HEAD) >= 0 for tag in tags)]
 
     def wait(
         self, interface: str, matching: Sequence[Sequence[Any]], tag: bytes, count: int, timeout: float

@@ -1,0 +1,124 @@
+"""
+Many messages of a socket in one system call: recvmmsg(2).
+
+A capture reads some frames for every datagram on every leg.  One by one, each costs two system calls, and in a guest
+kernel those are most of what a check of delivery takes.
+Sources: recvmmsg(2), recvmsg(2), cmsg(3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+AT_ONCE = 64
+LARGEST = 1 << 17  # octets of one message: beyond what any device carries, and whole pages
+CONTROL = 256  # octets of its ancillary data
+NAME = 32  # octets of its source address
+CMSG_HEADER = struct.Struct("@Lii")
+WORD = struct.calcsize("@L")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Message(NamedTuple):
+    """One message: what it says, its ancillary data as recvmsg(2) has it, the source's address as it is in memory."""
+
+    payload: bytes
+    ancillary: Sequence[tuple[int, int, bytes]]
+    source: bytes
+
+
+class _Vector(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Header(ctypes.Structure):
+    """struct msghdr."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint),
+        ("vectors", ctypes.POINTER(_Vector)),
+        ("vector_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+class _Received(ctypes.Structure):
+    """struct mmsghdr."""
+
+    _fields_ = (("header", _Header), ("length", ctypes.c_uint))
+
+
+class Room:
+    """Room for what one system call reads; whoever uses it takes what there is before the next call."""
+
+    def __init__(self) -> None:
+        # memory that nothing has been written to is none: most messages are short
+        self._payloads = mmap.mmap(-1, AT_ONCE * LARGEST)
+        self._besides = mmap.mmap(-1, AT_ONCE * (CONTROL + NAME))
+        payloads, besides = (
+            ctypes.addressof(ctypes.c_char.from_buffer(one)) for one in (self._payloads, self._besides)
+        )
+        self._vectors = (_Vector * AT_ONCE)()
+        self._received = (_Received * AT_ONCE)()
+        for number, (received, vector) in enumerate(zip(self._received, self._vectors)):
+            header = received.header
+            vector.base, vector.length = payloads + number * LARGEST, LARGEST
+            header.vectors, header.vector_count = ctypes.pointer(vector), 1
+            header.control = besides + number * (CONTROL + NAME)
+            header.name = header.control + CONTROL
+            _reset(header)
+
+    def receive(self, opened: socket.socket) -> list[Message]:
+        """What has arrived, `AT_ONCE` at most, without waiting: fewer than that, and there is nothing more."""
+        count = _libc.recvmmsg(opened.fileno(), self._received, AT_ONCE, socket.MSG_DONTWAIT, None)
+        if count < 0:
+            number = ctypes.get_errno()
+            if number in (errno.EAGAIN, errno.EINTR):
+                return []
+            raise OSError(number, os.strerror(number))
+        return [self._message(number) for number in range(count)]
+
+    def _message(self, number: int) -> Message:
+        received = self._received[number]
+        header = received.header
+        start, control = number * LARGEST, number * (CONTROL + NAME)
+        name = control + CONTROL
+        found = Message(
+            self._payloads[start : start + received.length],
+            _ancillary(self._besides[control : control + header.control_length]),
+            self._besides[name : name + header.name_length],
+        )
+        _reset(header)
+        return found
+
+
+def _address(memory: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def _reset(header: _Header) -> None:
+    """The kernel writes how much it used where it was told how much there is."""
+    header.name_length, header.control_length = NAME, CONTROL
+
+
+def _ancillary(control: bytes) -> list[tuple[int, int, bytes]]:
+    found = []
+    offset = 0
+    while offset + CMSG_HEADER.size <= len(control):
+        length, level, kind = CMSG_HEADER.unpack_from(control, offset)
+        if length < CMSG_HEADER.size:
+            break
+        found.append((level, kind, control[offset + CMSG_HEADER.size : offset + length]))
+        offset += (length + WORD - 1) & ~(WORD - 1)
+    return found
