@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lab import clouds
 from lab.errors import EnvironmentProblem, NotApplicable
 from lab.laboratory import Lab
 from lab.machines.base import Machine
@@ -128,6 +129,12 @@ def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
     lab.prunes = snooping.prunes(seen[lab.hub.name].devices[lab.topology.bridge].details)
     _use_up_errors(lab)
     return Looked(lab, understood.findings, seen)
+
+
+def cloud(hub: Machine) -> clouds.Sighted | None:
+    """The cloud that a host's firmware names; None when it names none that is known here."""
+    node = Observed("hub", hub, hub.call("node_home"))
+    return clouds.detect(node.ask("examine", modules=[], sysctls=[])["dmi"])
 
 
 def _use_up_errors(lab: LiveLab) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import Any, ClassVar
 
 import pytest
 
-from lab import clouds
+from lab import clouds, live
 from lab.clouds import Carrier
 from lab.providers import provider
 
@@ -31,6 +32,27 @@ def test_the_firmware_names_the_cloud(dmi: dict[str, str], name: str | None) -> 
     """Each cloud's mark is known; Hyper-V and QEMU elsewhere are no cloud."""
     found = clouds.detect(dmi)
     assert (found.provider.name if found else None) == name
+
+
+class Firmware:
+    """As much of a machine as is asked for its cloud."""
+
+    facts: ClassVar = {"uid": 0}
+
+    def __init__(self, **dmi: str) -> None:
+        self._answers: dict[str, Any] = {"node_home": 1, "examine": {"dmi": dmi}}
+
+    def call(self, verb: str, **arguments: Any) -> Any:
+        return self._answers[verb]
+
+
+def test_live_hosts_are_in_the_cloud_that_the_hub_names() -> None:
+    """The hub's own firmware says which cloud's documents the hosts are compared with."""
+    sighted = live.cloud(Firmware(sys_vendor="Amazon EC2"))
+
+    assert sighted is not None
+    assert (sighted.provider.name, sighted.evidence) == ("aws", "sys_vendor is Amazon EC2")
+    assert live.cloud(Firmware(sys_vendor="QEMU")) is None
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,13 @@ class Run:
     def __init__(self, rig: Rig, reports: Path, *arguments: str, inside: bool = False) -> None:
         config = rig.inner_config if inside else rig.ssh_config
         command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", f"--reports={reports}"]
-        command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={config}", "--provision", "--tunnel=vxlan"]
+        command += [
+            "--provider=oci",
+            "--hosts=hub,spoke1,spoke2",
+            f"--ssh-config={config}",
+            "--provision",
+            "--tunnel=vxlan",
+        ]
         with rig.entered() if inside else contextlib.nullcontext():
             self.process = subprocess.Popen(
                 [*command, *arguments],
