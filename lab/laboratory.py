@@ -108,10 +108,9 @@ class Lab:
             {name: self.nodes[name] for name in self.plans},
             self.plans,
             names,
-            tapped=self.tapped,
             topology=self.topology,
             on_exit=self._ended,
-            **{"patience": self._patience, **fields},
+            **{"tapped": self.tapped, "patience": self._patience, **fields},
         )
         self._listening.append(listening)
         return listening

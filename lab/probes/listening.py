@@ -175,7 +175,8 @@ class Listening:
         if markers.one_kernel(self._nodes.values()) and calls:
             # one kernel: one wait for all the fences, and everything in one round trip
             together = [[self._fences[name], token] for name in self.at for token in tokens[name]]
-            legs = markers.legs(self._ways(), self._nodes, self._plans, self._fence_port)
+            # a marker is seen by the taps
+            legs = markers.legs(self._ways(), self._nodes, self._plans, self._fence_port) if self._tapped else []
             waits = [(calls[0][0], call("wait_for", tokens=together, timeout=self._grace, legs=legs))]
         takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in self.at]
         answers = ask_all([*calls, *waits, *takes])
