@@ -24,12 +24,10 @@ from lab.overlay import readback
 from lab.overlay.understanding import understand
 from lab.probes import options, snooping
 from lab.probes.listening import Listening
+from lab.probes.patience import LIVE_MOST, Learnt
 from lab.probes.payloads import FIRST_PORT, LAST_PORT
 from lab.probes.sightings import Sighting
 from lab.underlay.cloud import Cloud
-
-LIVE_GRACE = 1.0
-"""Seconds that a fence may take between live hosts: several round trips of any cloud region, and its ARP."""
 
 DISCARD = 9
 """A port where nobody listens (RFC 863)."""
@@ -48,6 +46,7 @@ class LiveLab(Lab):
         self.machines = dict(machines)
         self.prunes = False
         """Whether the hub sends a group to the members alone that it has heard of."""
+        self._learnt = Learnt()
         self._rooted = all(machine.facts["uid"] == 0 for machine in machines.values())
 
     @property
@@ -70,13 +69,18 @@ class LiveLab(Lab):
 
     def listen(self, *positional: Any, **fields: Any) -> Listening:
         heard_of = {"on_entry": self._await_listed} if self.prunes else {}
-        return super().listen(*positional, **{"grace": LIVE_GRACE, **heard_of, **fields})
+        return super().listen(*positional, **{"grace": self._learnt.seconds, **heard_of, **fields})
+
+    def _ended(self, listening: Listening) -> None:
+        super()._ended(listening)
+        if listening.sent and listening.datagrams and not listening.unproved:
+            self._learnt.note(listening.took)
 
     def _await_listed(self, listening: Listening) -> None:
         """Waits for the reports of who has just joined; of one that does not come the test has to tell."""
         ports = [snooping.port_of(self.topology, name) for name in listening.at]
         for group in filter(snooping.is_listed, listening.joined):
-            self.hub.node.ask("wait_mdb", group=group, ports=ports, present=True, timeout=LIVE_GRACE)
+            self.hub.node.ask("wait_mdb", group=group, ports=ports, present=True, timeout=LIVE_MOST)
 
     @functools.cached_property
     def closed_ways(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ the node is listed in `unproved`.  FENCE_GRACE bounds the wait where they cannot
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
@@ -72,6 +73,8 @@ class Listening:
         self.sent: list[Sent] = []
         self.datagrams: dict[str, tuple[Datagram, ...]] = {}
         self.unproved: frozenset[str] = frozenset()
+        self.took = 0.0
+        """Seconds until the fences had arrived, or were given up."""
         self.late: dict[str, tuple[Datagram, ...]] = {}
         """What came after the deadline, by node."""
         self._nodes, self._plans, self._topology = nodes, plans, topology
@@ -179,7 +182,9 @@ class Listening:
             legs = markers.legs(self._ways(), self._nodes, self._plans, self._fence_port) if self._tapped else []
             waits = [(calls[0][0], call("wait_for", tokens=together, timeout=self._grace, legs=legs))]
         takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in self.at]
+        began = time.monotonic()
         answers = ask_all([*calls, *waits, *takes])
+        self.took = time.monotonic() - began
         self.datagrams = {
             name: tuple(Datagram.of(received) for received in answer[0])
             for name, answer in zip(self.at, answers[-len(takes) :], strict=True)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lab.errors import CheckFailed, TooSlow
-from lab.probes.patience import Patience
+from lab.probes.patience import ENOUGH, LIVE_LEAST, LIVE_MOST, TIMES, Learnt, Patience
 
 DEADLINE = 0.05  # seconds; the queue holds what passes for four times as long
 DELAY = "200ms"
@@ -62,3 +62,19 @@ def test_patience_is_spent_by_waiting_in_vain():
 
     assert (seconds, kept) == (10.0, 10.0)
     assert patience.left < 10.0
+
+
+def test_live_hosts_are_waited_for_as_long_as_they_have_shown_to_need():
+    """At first as between continents; then many times what their slowest fence took, within bounds."""
+    learnt = Learnt()
+    assert learnt.seconds == LIVE_MOST
+
+    for _ in range(ENOUGH):
+        learnt.note(0.002)
+    assert learnt.seconds == LIVE_LEAST
+
+    learnt.note(0.03)
+    assert learnt.seconds == pytest.approx(0.03 * TIMES)
+
+    learnt.note(3.0)
+    assert learnt.seconds == LIVE_MOST
