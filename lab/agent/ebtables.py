@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import socket
 import struct
 from typing import Any
@@ -19,6 +20,8 @@ GET_INFO, GET_ENTRIES = 128, 129
 REPLACE = "32sIII6PIPP"  # struct ebt_replace: name, hooks, entries, their size, chains, counters and where they go
 HEAD = struct.Struct("I32sIiI")  # struct ebt_entries: a chain's policy, without its rules
 HEAD_SIZE = (HEAD.size + 7) & ~7
+CHAIN_HEAD = re.compile(r"Bridge chain: (.*?), entries: \d+, policy: (\w+)")
+COUNTED = re.compile(r"(-.*?) ?, pcnt = (\d+) -- bcnt = (\d+)$")
 VERDICTS = {-1: "ACCEPT", -2: "DROP", -3: "CONTINUE", -4: "RETURN"}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,6 +38,32 @@ def sizes(table: str) -> tuple[int, int]:
     return int(fields[2]), int(fields[3])
 
 
+def listed(text: str) -> list[dict[str, Any]]:
+    """
+    The rules and policies in what `ebtables -L --Lc` writes of one table; a rule's verdict is in its words.
+
+    A chain that is jumped to has a policy too, which is told only when it is not to go on (RETURN).
+    """
+    found: list[dict[str, Any]] = []
+    chain, position = "", 0
+    for line in text.splitlines():
+        if head := CHAIN_HEAD.match(line):
+            chain, position = head.group(1), 0
+            if chain in CHAINS or head.group(2) != "RETURN":
+                found.append(_entry(chain, "", 0, None, None, verdict=head.group(2)))
+        elif counted := COUNTED.match(line):
+            position += 1
+            rule, packets, octets = counted.groups()
+            found.append(_entry(chain, rule, position, int(packets), int(octets)))
+    return found
+
+
+def _entry(
+    chain: str, rule: str, position: int, packets: int | None, octets: int | None, **more: Any
+) -> dict[str, Any]:
+    return {"chain": chain, "rule": rule, "position": position, "packets": packets, "bytes": octets, **more}
+
+
 def policies(table: str) -> list[dict[str, Any]]:
     """Chain and verdict of each chain of a table that has no rules."""
     count, size = sizes(table)
@@ -45,7 +74,7 @@ def policies(table: str) -> list[dict[str, Any]]:
     for offset in range(0, size - HEAD.size + 1, HEAD_SIZE):
         _, name, _, policy, _ = HEAD.unpack_from(entries.raw, offset)
         chain = name.split(b"\0")[0].decode()
-        found.append({"chain": chain, "verdict": VERDICTS.get(policy, str(policy))})
+        found.append(_entry(chain, "", 0, None, None, verdict=VERDICTS.get(policy, str(policy))))
     return found
 
 

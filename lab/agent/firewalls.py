@@ -7,10 +7,10 @@ empty), is one dict:
 
     tool family table chain hook rule verdict packets bytes handle position
 
-`rule` is the text after `-A CHAIN `, or a line of `nft list ruleset` without the counts; `hook` is the kernel's name
-of where a base chain hangs (`input`), empty for a chain that is jumped to; `packets` and `bytes` are None when nobody
-counts; `handle` is nft's, `position` counts a chain's rules from 1.  What is in use and cannot be read is `{"tool",
-"family", "table", "unread": why}`.
+and of nft's rules `calls`, the chains that they may jump to.  `rule` is the text after `-A CHAIN `, or a line of `nft
+list ruleset` without the counts; `hook` is the kernel's name of where a base chain hangs (`input`), empty for a chain
+that is jumped to; `packets` and `bytes` are None when nobody counts; `handle` is nft's, `position` counts a chain's
+rules from 1.  What is in use and cannot be read is `{"tool", "family", "table", "unread": why}`.
 """
 
 from __future__ import annotations
@@ -21,30 +21,27 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from lab.agent import ebtables, nftables, programs
+from lab.agent import ebtables, listing, nftables, programs
 
 TIMEOUT = 20.0  # seconds; a rule set of thousands takes tens of milliseconds
-NAMES = {"ip": "iptables", "ip6": "ip6tables"}
+NAMES = {"ip": "iptables", "ip6": "ip6tables", "bridge": "ebtables", "arp": "arptables"}
 XTABLES = {
     "ip": {"filter", "nat", "mangle", "raw", "security"},
     "ip6": {"filter", "nat", "mangle", "raw", "security"},
     "bridge": {"filter", "nat", "broute"},
+    "arp": {"filter"},
 }
+UNGUARDED = ("ebtables", "arptables")  # they know no option -M, and start nothing
 NEEDS_ROOT = "needs root"
 SAVED = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)")
 POLICY = re.compile(r":(\S+) (\S+)(?: \[(\d+):(\d+)\])?")
 TARGET = re.compile(r"(?:^|\s)(?:-j|-g|--jump|--goto) (\S+)")
 QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-NFT_COUNTER = re.compile(r"\bcounter packets (\d+) bytes (\d+)")
-NFT_VERDICT = re.compile(r"\b(accept|drop|reject|return|queue|continue|masquerade)\b(?! \w+ [<>=!])")
-NFT_JUMP = re.compile(r"\b(?:jump|goto) (\S+)")
-NFT_HANDLE = re.compile(r"(.*?)\s*# handle (\d+)$")
-NFT_BASE = re.compile(r"type \S+ hook (\S+)(?: devices? .*?)? priority .*?;(?: policy (\w+);)?")
 
 
 def read() -> list[dict[str, Any]]:
     """Every rule, policy and reason for not reading one."""
-    return [*_legacy("ip"), *_legacy("ip6"), *_nft(), *_ebtables()]
+    return [*_legacy("ip"), *_legacy("ip6"), *_legacy("arp"), *_nft(), *_ebtables()]
 
 
 def _unread(tool: str, family: str, table: str, why: str) -> dict[str, Any]:
@@ -81,14 +78,16 @@ def _legacy(family: str) -> list[dict[str, Any]]:
 
 def _saved(saver: str, tool: str, family: str) -> tuple[list[dict[str, Any]], str]:
     # no module is loaded for a look: -M names what the program would start for that
-    arguments = [saver, "-c"] if tool.startswith("ebtables") else [saver, "-M", "/bin/false", "-c"]
+    guard = [] if tool.startswith(UNGUARDED) else ["-M", "/bin/false"]
+    counts = [] if tool == "arptables-legacy" else ["-c"]
+    arguments = [saver, *guard, *counts]
     done = programs.run(arguments, TIMEOUT)
     said = done["errors"].strip()
     return _parse_saved(done["output"], tool, family), said or f"{saver} showed nothing"
 
 
 def _parse_saved(text: str, tool: str, family: str) -> list[dict[str, Any]]:
-    """The output of iptables-save, ip6tables-save or ebtables-save, with counters."""
+    """The output of iptables-save, ip6tables-save, ebtables-save or arptables-save, with counters where they are."""
     found: list[dict[str, Any]] = []
     table = ""
     lengths: dict[str, int] = {}
@@ -135,10 +134,9 @@ def _nft() -> Iterator[dict[str, Any]]:
         yield _unread("nft", "", "", NEEDS_ROOT)
         return
     native = []
-    for family in ("ip", "ip6", "bridge"):
+    for family, name in NAMES.items():
         if not any(of == family and table in XTABLES[family] for of, table in left):
             continue
-        name = NAMES.get(family, "ebtables")
         saver = _find(f"{name}-nft-save", f"{name}-save", flavour="nft")
         shown = _saved(saver, f"{name}-nft", family)[0] if saver else []
         yield from shown
@@ -155,92 +153,36 @@ def _listed(tables: list[tuple[str, str]]) -> list[dict[str, Any]]:
     if done["status"] != 0:
         why = done["errors"].strip() or f"nft ended with {done['status']}"
         return [_unread("nft", family, table, why) for family, table in tables]
-    return [rule for rule in _parse_listed(done["output"]) if (rule["family"], rule["table"]) in set(tables)]
-
-
-def _parse_listed(text: str) -> list[dict[str, Any]]:
-    """The output of `nft -a list ruleset`."""
-    found: list[dict[str, Any]] = []
-    family = table = chain = hook = ""
-    position = 0
-    for line in text.splitlines():
-        handled = NFT_HANDLE.match(line.strip())
-        words, handle = (handled.group(1), int(handled.group(2))) if handled else (line.strip(), None)
-        if words.startswith("table ") and words.endswith("{"):
-            _, family, table = words.split()[:3]
-        elif words.startswith("chain ") and words.endswith("{"):
-            chain, hook, position = words.split()[1], "", 0
-        elif words == "}":
-            chain = ""
-        elif chain and (base := NFT_BASE.match(words)):
-            hook, policy = base.group(1), base.group(2) or "accept"
-            found.append(_rule(family, table, chain, hook, "", policy.upper(), None, 0))
-        elif chain and handle is not None:
-            position += 1
-            found.append(_rule(family, table, chain, hook, words, _verdict(words), handle, position))
-    return found
-
-
-def _rule(
-    family: str, table: str, chain: str, hook: str, rule: str, verdict: str, handle: int | None, position: int
-) -> dict[str, Any]:
-    counted = NFT_COUNTER.search(rule)
-    return {
-        "tool": "nft",
-        "family": family,
-        "table": table,
-        "chain": chain,
-        "hook": hook,
-        "rule": NFT_COUNTER.sub("counter", rule),
-        "verdict": verdict,
-        "packets": int(counted.group(1)) if counted else None,
-        "bytes": int(counted.group(2)) if counted else None,
-        "handle": handle,
-        "position": position,
-    }
-
-
-def _verdict(rule: str) -> str:
-    bare = re.sub(r"\{.*?\}", "", QUOTED.sub("", rule))
-    jump = NFT_JUMP.search(bare)
-    if jump:
-        return jump.group(1)
-    verdicts = NFT_VERDICT.findall(bare)
-    return verdicts[-1].upper() if verdicts else ""
+    return [rule for rule in listing.rules(done["output"]) if (rule["family"], rule["table"]) in set(tables)]
 
 
 def _ebtables() -> Iterator[dict[str, Any]]:
-    used = []
+    tool = "ebtables-legacy"
     for table in ebtables.loaded():
         try:
-            if ebtables.sizes(table)[0]:
-                used.append(table)
-                continue
-            policies = ebtables.policies(table)
+            used = ebtables.sizes(table)[0]
+            found = [] if used else ebtables.policies(table)
         except PermissionError:
-            yield _unread("ebtables-legacy", "bridge", table, NEEDS_ROOT)
+            yield _unread(tool, "bridge", table, NEEDS_ROOT)
             continue
-        for policy in policies:
+        if used:
+            # its own saver asks whichever ebtables is the machine's, which may be the other one
+            lister = _find(tool, "ebtables", flavour="legacy")
+            if lister is None:
+                yield _unread(tool, "bridge", table, f"{tool} is not installed")
+                continue
+            done = programs.run([lister, "-t", table, "-L", "--Lc"], TIMEOUT)
+            found = ebtables.listed(done["output"])
+            if not found:
+                yield _unread(tool, "bridge", table, done["errors"].strip() or f"{lister} showed nothing")
+        for entry in found:
+            target = TARGET.search(QUOTED.sub("", entry["rule"]))
             yield {
-                "tool": "ebtables-legacy",
+                "tool": tool,
                 "family": "bridge",
                 "table": table,
-                "hook": policy["chain"].lower() if policy["chain"] in ebtables.CHAINS else "",
-                "rule": "",
-                "packets": None,
-                "bytes": None,
+                "hook": entry["chain"].lower() if entry["chain"] in ebtables.CHAINS else "",
                 "handle": None,
-                "position": 0,
-                **policy,
+                "verdict": target.group(1) if target else "",
+                **entry,
             }
-    if used:
-        yield from _ebtables_saved(used)
-
-
-def _ebtables_saved(used: list[str]) -> list[dict[str, Any]]:
-    tool = "ebtables-legacy"
-    saver = _find("ebtables-legacy-save", "ebtables-save", flavour="legacy")
-    if saver is None:
-        return [_unread(tool, "bridge", table, "ebtables-legacy-save is not installed") for table in used]
-    rules, why = _saved(saver, tool, "bridge")
-    return [rule for rule in rules if rule["table"] in used] or [_unread(tool, "bridge", table, why) for table in used]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.agent import firewalls
+from lab.agent import firewalls, listing
 from lab.checkup import mending, rules
 from lab.checkup.verdicts import Firewall, Packet
 from lab.clouds import Carrier
@@ -100,7 +100,7 @@ FIREWALLD = """table inet firewalld { # handle 1
 
 def read(text: str) -> Firewall:
     """The firewall, as the agent hands on what a program lists."""
-    listed = firewalls._parse_listed(text) if text.startswith("table") else _saved(text)
+    listed = listing.rules(text) if text.startswith("table") else _saved(text)
     return rules.firewall(listed)
 
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from lab import laboratory
-from lab.agent import firewalls
+from lab.agent import ebtables, listing
 from lab.diagnose import snapshot
 from lab.errors import EnvironmentProblem
 from lab.machines import firewall
@@ -29,6 +29,7 @@ table inet guard { # handle 1
 		ip saddr @trusted counter packets 7 bytes 588 accept comment "these; { drop }" # handle 5
 		udp dport { 67, 68 } counter packets 0 bytes 0 jump extra # handle 8
 		tcp dport vmap { 22 : accept, 23 : drop } # handle 10
+		iifname vmap { "lo" : accept, "ens3" : jump extra } # handle 13
 		meta nfproto ipv4 counter packets 3 bytes 9 reject with icmp host-unreachable # handle 11
 	}
 
@@ -36,6 +37,30 @@ table inet guard { # handle 1
 		ip protocol gre drop # handle 12
 	}
 }
+"""
+
+
+MAPPED = """
+table ip guard { # handle 1
+	map verdicts { # handle 3
+		type inet_proto : verdict
+		elements = { gre : drop, udp : accept }
+	}
+
+	chain input { # handle 1
+		type filter hook input priority filter; policy accept;
+		ip protocol vmap @verdicts # handle 5
+		ip saddr { 10.0.0.1, 10.0.0.2,
+			10.0.0.3 } drop # handle 6
+	}
+}
+"""
+BRIDGED = """Bridge table: filter
+
+Bridge chain: INPUT, entries: 1, policy: ACCEPT
+-p ARP -j guard , pcnt = 4 -- bcnt = 168
+
+Bridge chain: guard, entries: 0, policy: DROP
 """
 
 
@@ -85,18 +110,37 @@ class TestTheFirewall:
 
     def test_of_nftables_is_read_from_its_listing(self):
         """Rules of nft keep their handle, have counters where they count, and a verdict whatever else they say."""
-        rules = firewalls._parse_listed(LISTED)
+        rules = listing.rules(LISTED)
 
         assert [(entry["chain"], entry["hook"], entry["verdict"], entry["packets"]) for entry in rules] == [
             ("input", "input", "DROP", None),
             ("input", "input", "ACCEPT", None),
             ("input", "input", "ACCEPT", 7),
             ("input", "input", "extra", 0),
+            ("input", "input", "DROP", None),
             ("input", "input", "", None),
             ("input", "input", "REJECT", 3),
             ("extra", "", "DROP", None),
         ]
-        assert [entry["handle"] for entry in rules] == [None, 4, 5, 8, 10, 11, 12]
+        assert [entry["handle"] for entry in rules] == [None, 4, 5, 8, 10, 13, 11, 12]
+        assert [entry["calls"] for entry in rules if entry.get("calls")] == [["extra"], ["extra"]]
+
+    def test_of_nftables_has_verdicts_of_maps_and_rules_of_several_lines(self):
+        """A rule that drops by a named map drops, and one whose set nft breaks over two lines is one rule."""
+        rules = [entry for entry in listing.rules(MAPPED) if entry["rule"]]
+
+        assert [(entry["verdict"], entry["handle"]) for entry in rules] == [("DROP", 5), ("DROP", 6)]
+        assert rules[1]["rule"] == "ip saddr { 10.0.0.1, 10.0.0.2, 10.0.0.3 } drop"
+
+    def test_of_legacy_ebtables_is_read_from_its_listing(self):
+        """Rules have what they matched, and the policy of a chain that is jumped to is told when it ends there."""
+        entries = ebtables.listed(BRIDGED)
+
+        assert [(entry["chain"], entry["rule"], entry["packets"], entry.get("verdict")) for entry in entries] == [
+            ("INPUT", "", None, "ACCEPT"),
+            ("INPUT", "-p ARP -j guard", 4, None),
+            ("guard", "", None, "DROP"),
+        ]
 
 
 class TestAReading:
