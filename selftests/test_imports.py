@@ -60,7 +60,12 @@ ROOMS = (
         never=PYTEST,
     ),
     # A rule looks at the scene and asks nobody anything.
-    Room("lab/diagnose/rules", (*DATA, *BELOW_DIAGNOSE, "lab.diagnose"), never=PYTEST),
+    Room(
+        "lab/diagnose/rules",
+        # What a rule of a firewall asks of a packet is read in one place.
+        (*DATA, *BELOW_DIAGNOSE, "lab.diagnose", "lab.checkup.rules", "lab.checkup.verdicts"),
+        never=PYTEST,
+    ),
 )
 
 

@@ -20,6 +20,7 @@ from lab.diagnose import rules
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
 from lab.model import Finding
+from lab.underlay.fabric import FABRIC
 
 Rule = Callable[[Scene], Iterable[Finding]]
 
@@ -60,17 +61,18 @@ def _last(loss: Loss) -> str:
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Where what no rule explains was lost, repeated or put out of order."""
     explained = {finding.node for finding in findings}
+    places = {(finding.node, finding.interface) for finding in findings}
     told: set[tuple[str, str, str]] = set()
     losses = scene.losses
     if losses and all(loss.unresolved for loss in losses):
         ends = [{loss.exchange.sender, loss.receiver} for loss in losses]
         common = [name for name in scene.hosts if all(name in both for both in ends)]
-        if common and not explained & set().union(*ends):
+        if common and not explained & {scene.hub.name}.union(*ends):
             yield _unresolved(scene, common[-1], losses)
             return
     for loss in losses:
         key = (loss.stage, loss.missing.node, loss.missing.interface)
-        if key in told or explained & _near(loss):
+        if key in told or explained & _near(scene, loss) or _by_the_cloud(loss, places):
             continue
         told.add(key)
         yield _lost(loss)
@@ -79,8 +81,17 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
         yield from others or _silent(scene)
 
 
-def _near(loss: Loss) -> set[str]:
+def _by_the_cloud(loss: Loss, places: set[tuple[str, str]]) -> bool:
+    """Whether something is wrong with a port of the emulated cloud that the leg of a loss passes."""
+    ends = {loss.missing.node} | ({loss.last.node} if loss.last else set())
+    return loss.stage == "cloud" and any((FABRIC, end) in places for end in ends)
+
+
+def _near(scene: Scene, loss: Loss) -> set[str]:
+    """Who is on the way of what was lost; spokes reach each other by the hub."""
     places = {loss.node, loss.missing.node, loss.exchange.sender, loss.receiver}
+    if not places & {scene.hub.name}:
+        places.add(scene.hub.name)
     if loss.last is not None:
         places.add(loss.last.node)
     if loss.inside is not None:

@@ -248,8 +248,13 @@ def _foreign_source(lab: Lab, sender: Host) -> Exchange:
             sender.udp.send(control, to=to)
     except (OSError, OvercastError) as refusal:
         return replace(exchange, sent=(forged,), refused=str(refusal))
-    payloads = tuple(payload for payload in heard.payloads[receiver.name] if payload != control)
-    return replace(exchange, sent=(forged,), heard={receiver.name: payloads})
+    arrived = [datagram for datagram in heard.datagrams[receiver.name] if datagram.payload != control]
+    return replace(
+        exchange,
+        sent=(forged,),
+        heard={receiver.name: tuple(datagram.payload for datagram in arrived)},
+        sources=frozenset(datagram.source[0] for datagram in arrived if datagram.source),
+    )
 
 
 def _ping(host: Host, to: str) -> Answers:

@@ -24,6 +24,7 @@ NUD_FIXED = NUD_PERMANENT | NUD_NOARP  # permanent, or of a neighbour that is no
 UNICAST, LOCAL_TABLE, MAIN_TABLE = 1, 255, 254
 ROUTE_TYPES = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # linux/rtnetlink.h
 READINGS = ("links", "bridge_ports", "addresses", "routes", "routes6")
+TOS_INHERIT = 1
 RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
 IPV6_OFF = "net.ipv6.conf.default.disable_ipv6"
 SYSCTLS = (
@@ -45,6 +46,7 @@ class TunnelEnd:
     local: str | None
     ttl: int | None
     tos_inherit: bool = False
+    tos: int = 0
     input_key: int | None = None
     output_key: int | None = None
     checksum: tuple[bool, bool] = (False, False)
@@ -70,6 +72,8 @@ class Device:
     mac: str
     arp: bool = True
     master: str | None = None
+    lower: str | None = None
+    """The device of this stack that it stands on, or is joined with."""
     tunnel: TunnelEnd | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     port: Mapping[str, Any] = field(default_factory=dict)
@@ -85,6 +89,7 @@ class Route:
     source: str | None = None
     metric: int = 0
     type: str = "unicast"
+    mtu: int | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,7 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
                 route.get("RTA_PREFSRC"),
                 int(route.get("RTA_PRIORITY") or 0),
                 ROUTE_TYPES.get(route["type"], str(route["type"])),
+                (route.get("RTA_METRICS") or {}).get("RTAX_MTU"),
             )
             for route in ipv4
             if route.get("RTA_TABLE", route["table"]) == MAIN_TABLE
@@ -211,6 +217,7 @@ def _device(link: Mapping[str, Any], names: Mapping[int, str], port: Mapping[str
         mac=str(link.get("IFLA_ADDRESS") or ""),
         arp=not link["flags"] & IFF_NOARP,
         master=names.get(link["IFLA_MASTER"]) if link.get("IFLA_MASTER") else None,
+        lower=names.get(link.get("IFLA_LINK") or 0),
         tunnel=_tunnel(kind, details, names),
         details=details,
         port=port,
@@ -225,7 +232,8 @@ def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> Tun
             remote=_address(data.get("IFLA_GRE_REMOTE")),
             local=_address(data.get("IFLA_GRE_LOCAL")),
             ttl=data.get("IFLA_GRE_TTL") or None,
-            tos_inherit=data.get("IFLA_GRE_TOS") == 1,
+            tos_inherit=data.get("IFLA_GRE_TOS") == TOS_INHERIT,
+            tos=_fixed(data.get("IFLA_GRE_TOS")),
             input_key=data.get("IFLA_GRE_IKEY") if flags_in & GRE_KEY else None,
             output_key=data.get("IFLA_GRE_OKEY") if flags_out & GRE_KEY else None,
             checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
@@ -243,7 +251,8 @@ def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> Tun
             remote=_address(data.get("IFLA_VXLAN_GROUP")),
             local=_address(data.get("IFLA_VXLAN_LOCAL")),
             ttl=data.get("IFLA_VXLAN_TTL") or None,
-            tos_inherit=data.get("IFLA_VXLAN_TOS") == 1,
+            tos_inherit=data.get("IFLA_VXLAN_TOS") == TOS_INHERIT,
+            tos=_fixed(data.get("IFLA_VXLAN_TOS")),
             vni=data.get("IFLA_VXLAN_ID"),
             port=data.get("IFLA_VXLAN_PORT"),
             link=names.get(data.get("IFLA_VXLAN_LINK") or 0),
@@ -268,6 +277,11 @@ def _over_ipv6(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> 
         link=names.get(data.get("IFLA_IP6GRE_LINK") or 0),
         encap_limit=None if handling & IGNORE_ENCAP_LIMIT else data.get("IFLA_IP6GRE_ENCAP_LIMIT"),
     )
+
+
+def _fixed(tos: int | None) -> int:
+    """A TOS that is the same for every packet; the number that stands for `inherit` is none."""
+    return 0 if tos in (None, TOS_INHERIT) else int(tos or 0)
 
 
 def _address(value: Any) -> str | None:

@@ -44,6 +44,78 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def twice(scene: Scene) -> Iterator[Finding]:
+    """The overlay address is on the overlay device alone: who joins a group by it joins on the first that has it."""
+    for host in scene.hosts.values():
+        held = [(name, address) for name, address in host.seen.addresses if address.ip == host.plan.overlay.ip]
+        if all(name != host.plan.device for name, _ in held):
+            continue
+        for name, address in held:
+            if name != host.plan.device:
+                yield Finding(
+                    "overlay-address-twice",
+                    host.name,
+                    name,
+                    f"{host.name} has its overlay address {address.ip} on {name} too, and not only on "
+                    f"{host.plan.device}",
+                    f"{address} dev {name}",
+                    f"ip addr del {address} dev {name}",
+                    ("PRE-09", "MCAST-01"),
+                )
+
+
+def source(scene: Scene) -> Iterator[Finding]:
+    """What a host sends into the overlay is from its overlay address, where it has that at all."""
+    for host in scene.hosts.values():
+        plan, device = host.plan, host.plan.device
+        addresses = host.seen.addresses_of(device)
+        route = host.seen.route_to(str(plan.overlay.network.network_address + 1 + plan.is_hub))
+        if plan.overlay not in addresses or route is None or route.device != device:
+            continue
+        chosen = route.source
+        if chosen in (None, plan.address()):
+            continue
+        first = next((address for address in addresses if str(address.ip) == chosen), None)
+        again = f"ip route replace {plan.overlay.network} dev {device} src {plan.address()}"
+        if first is not None:
+            # the first address of a subnet is what the kernel sends from, and takes those behind it with it
+            again = (
+                f"ip addr del {first} dev {device} ; {commands.address(plan)} && {commands.route(scene.topology, plan)}"
+            )
+        yield Finding(
+            "overlay-source-foreign",
+            host.name,
+            device,
+            f"{host.name} sends into the overlay from {chosen}, and not from {plan.address()}, by which others know it",
+            f"ip route: {route.to} dev {device} src {chosen}",
+            again,
+            ("PRE-09", "ICMP-01"),
+        )
+
+
+def broadcasts(scene: Scene) -> Iterator[Finding]:
+    """The broadcast address that programs are told of is that of the overlay."""
+    for host in scene.hosts.values():
+        device = host.device
+        for entry in host.readings["addresses"] if device is not None else ():
+            told = entry.get("IFA_BROADCAST")
+            if entry["index"] != (device.index if device else 0) or entry.get("IFA_LOCAL") != host.plan.address():
+                continue
+            if told in (None, host.plan.broadcast()) or entry["prefixlen"] != host.plan.overlay.network.prefixlen:
+                continue
+            yield Finding(
+                "broadcast-address-wrong",
+                host.name,
+                host.plan.device,
+                f"{host.plan.device} of {host.name} tells programs the broadcast address {told}, "
+                f"and the overlay's is {host.plan.broadcast()}",
+                f"ip addr: {host.plan.overlay} brd {told}",
+                f"ip addr del {host.plan.overlay} dev {host.plan.device} && {commands.address(host.plan)} && "
+                f"{commands.route(scene.topology, host.plan)}",
+                ("PRE-09", "BCAST-01"),
+            )
+
+
 def duplicate_address(scene: Scene) -> Iterator[Finding]:
     """No host has another one's overlay or underlay address."""
     owners = {host.plan.overlay.ip: host for host in scene.hosts.values()}
@@ -107,6 +179,8 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
             if not entry["state"] & NUD_FIXED or address not in macs or mac == macs[address]:
                 continue
             device = str(host.names.get(entry["ifindex"]))
+            if not host.seen.devices[device].arp:
+                continue  # the kernel's own note of a device that asks nobody
             yield Finding(
                 "neighbour-wrong",
                 host.name,
@@ -149,4 +223,4 @@ def nic(scene: Scene) -> Iterator[Finding]:
             )
 
 
-RULES = (overlay_address, nic, duplicate_address, duplicate_mac, neighbours)
+RULES = (overlay_address, twice, source, broadcasts, nic, duplicate_address, duplicate_mac, neighbours)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.diagnose.rules import firewall
+from lab.diagnose.rules import exceptions
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 
@@ -68,21 +68,21 @@ def filtered(scene: Scene) -> Iterator[Finding]:
             if not _drops_from_overlay(host, rule, text):
                 continue
             for application in APPLICATIONS:
-                if re.search(application.pattern, text):
+                if re.search(application.pattern, text) and not exceptions.excepted(host, rule, application.accept):
                     yield Finding(
                         application.code,
                         host.name,
                         host.plan.device,
                         f"{host.name}'s firewall drops {application.consequence}",
-                        firewall.quoted(rule),
-                        firewall.inserted(rule, application.accept),
+                        exceptions.quoted(rule),
+                        exceptions.inserted(rule, application.accept),
                         application.requirements,
                     )
 
 
-def _drops_from_overlay(host: HostScene, rule: firewall.Rule, text: str) -> bool:
+def _drops_from_overlay(host: HostScene, rule: exceptions.Rule, text: str) -> bool:
     incoming = str(rule.get("hook") or rule.get("chain")).upper() == "INPUT"
-    return incoming and rule.get("verdict") in firewall.DROPPING and host.plan.nic not in text.split()
+    return incoming and rule.get("verdict") in exceptions.DROPPING and host.plan.nic not in text.split()
 
 
 RULES = (filtered,)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from lab import clouds
 from lab.clouds import Carrier
 from lab.diagnose.legs import Loss
+from lab.diagnose.rules.fabric_ports import broken
+from lab.diagnose.rules.traffic import filters
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import Finding
 from lab.overlay import ip6gretap, vxlan
 from lab.overlay.carrier import carrier_of
-from lab.overlay.readback import IFF_UP, NUD_FIXED, Route
-from lab.underlay.fabric import REFUSALS
+from lab.overlay.readback import NUD_FIXED, Route
+from lab.underlay.fabric import FABRIC
 
 CLOUD = "cloud"
-FLAG_NAMES = {
-    "flood": "UNICAST_FLOOD",
-    "mcast_flood": "MCAST_FLOOD",
-    "bcast_flood": "BCAST_FLOOD",
-}
 
 
 def blocked(scene: Scene) -> Iterator[Finding]:
@@ -32,7 +28,9 @@ def blocked(scene: Scene) -> Iterator[Finding]:
             ways.setdefault((loss.last.node, loss.missing.node), loss)
     dropped: dict[tuple[str, str], Loss] = {}
     for (start, end), loss in ways.items():
-        if _explained(scene, start, end):
+        filtered = {(finding.node, finding.interface) for finding in filters(scene)}
+        at = {(loss.inside.node, loss.inside.interface)} if loss.inside else set()
+        if _explained(scene, start, end) or at & filtered:
             continue
         if _control_passes(scene, start, end):
             dropped[start, end] = loss
@@ -58,7 +56,9 @@ def blocked(scene: Scene) -> Iterator[Finding]:
 
 
 def _explained(scene: Scene, start: str, end: str) -> bool:
-    """Whether a host itself is at fault: a source that no cloud lets pass, a NIC that is down, a way around."""
+    """Whether a host or its port is at fault: a source that no cloud lets pass, a NIC that is down, a way around."""
+    if broken(scene) & {start, end}:
+        return True
     spoke = end if scene.hosts[start].plan.is_hub else start
     device = scene.end(scene.hosts[start], spoke)
     own = scene.hosts[start].plan.endpoint
@@ -164,6 +164,8 @@ def source_check(scene: Scene) -> Iterator[Finding]:
     """The cloud lets a source address pass that the sender's VNIC does not own."""
     for exchange in scene.trial.of("foreign source", "underlay"):
         hearers = [name for name, heard in (exchange.heard or {}).items() if heard]
+        if exchange.sources == {scene.hosts[exchange.sender].plan.address("underlay")}:
+            continue  # the host's own translation of addresses has made it honest
         if hearers and scene.underlay.provider.source_check:
             yield Finding(
                 "source-check-off",
@@ -176,69 +178,6 @@ def source_check(scene: Scene) -> Iterator[Finding]:
                 ("UNDER-06", "SEC-02"),
             )
             return
-
-
-def fabric(scene: Scene) -> Iterator[Finding]:
-    """The emulated fabric's ports flood nothing."""
-    links = {link["index"]: link for link in scene.fabric.get("links", ())}
-    names = {index: str(link.get("IFLA_IFNAME")) for index, link in links.items()}
-    for port in scene.fabric.get("bridge_ports", ()):
-        flags = port.get("IFLA_PROTINFO") or {}
-        name = names.get(port["index"], "")
-        if name not in scene.hosts:
-            continue
-        yield from _port(scene, links[port["index"]], name)
-        if flags.get("IFLA_BRPORT_ISOLATED"):
-            yield Finding(
-                "fabric-isolates",
-                fabric_name(scene),
-                name,
-                f"the emulated network's port to {name} is isolated: it reaches no other port that is",
-                "isolated on",
-                f"bridge link set dev {name} isolated off",
-                ("UNDER-02", "PRE-03"),
-            )
-        wrong = [
-            word
-            for word, attribute in FLAG_NAMES.items()
-            if bool(flags.get(f"IFLA_BRPORT_{attribute}")) != bool(REFUSALS[word])
-        ]
-        if wrong:
-            yield Finding(
-                "fabric-floods",
-                fabric_name(scene),
-                name,
-                f"the emulated network's port to {name} floods ({', '.join(wrong)})",
-                ", ".join(f"{word} on" for word in wrong),
-                f"bridge link set dev {name} " + " ".join(f"{word} off" for word in wrong),
-                ("UNDER-09",),
-            )
-
-
-def _port(scene: Scene, link: Mapping[str, Any], name: str) -> Iterator[Finding]:
-    """The port of a host is up and takes what the host's NIC takes."""
-    wanted, found = scene.underlay.provider.mtu, int(link.get("IFLA_MTU") or 0)
-    if not link["flags"] & IFF_UP:
-        yield Finding(
-            "fabric-port-down",
-            fabric_name(scene),
-            name,
-            f"the emulated network's port to {name} is down",
-            "the device lacks the flag UP",
-            f"ip link set {name} up",
-            ("FAULT-01", "PRE-03"),
-        )
-    if scene.planned and found < wanted:
-        yield Finding(
-            "fabric-mtu",
-            fabric_name(scene),
-            name,
-            f"the emulated network's port to {name} has MTU {found}, and {scene.underlay.provider.title} "
-            f"gives {wanted}",
-            f"mtu {found}",
-            f"ip link set {name} mtu {wanted}",
-            ("MTU-07", "UNDER-05"),
-        )
 
 
 def mtu(scene: Scene) -> Iterator[Finding]:
@@ -260,7 +199,7 @@ def mtu(scene: Scene) -> Iterator[Finding]:
 
 def fabric_name(scene: Scene) -> str:
     """The node that findings of the cloud's network are at: the emulated one, or somebody's."""
-    return "vcn" if scene.fabric else CLOUD
+    return FABRIC if scene.fabric else CLOUD
 
 
-RULES = (blocked, floods, source_check, hops, fabric, mtu)
+RULES = (blocked, floods, source_check, hops, mtu)

@@ -26,8 +26,10 @@ class PortFlag:
     code: str
     otherwise: str
     requirements: tuple[str, ...]
+    command: str = "bridge link set dev {port} {word} {value}"
 
 
+BY_IP = "ip link set {port} type bridge_slave {word} {value}"  # bridge(8) has no word for it
 FLAGS = (
     PortFlag("BCAST_FLOOD", "bcast_flood", 1, "broadcast-not-flooded", "does not flood broadcast", ("BCAST-01",)),
     PortFlag("MCAST_FLOOD", "mcast_flood", 1, "multicast-not-flooded", "does not flood multicast", ("MCAST-01",)),
@@ -37,8 +39,8 @@ FLAGS = (
     PortFlag("MODE", "hairpin", 0, "hairpin-on", "sends frames back where they came from", ("HUB-05", "BCAST-05")),
     PortFlag("LOCKED", "locked", 0, "port-locked", "is locked: it takes frames of authorised MACs only", ("HUB-02",)),
     PortFlag("NEIGH_SUPPRESS", "neigh_suppress", 0, "arp-suppressed", "suppresses ARP", ("BCAST-08",)),
-    PortFlag("PROXYARP", "proxy_arp", 0, "arp-suppressed", "answers ARP itself and floods none", ("BCAST-08",)),
-    PortFlag("PROXYARP_WIFI", "proxy_arp_wifi", 0, "arp-suppressed", "answers ARP itself", ("BCAST-08",)),
+    PortFlag("PROXYARP", "proxy_arp", 0, "arp-suppressed", "answers ARP itself and floods none", ("BCAST-08",), BY_IP),
+    PortFlag("PROXYARP_WIFI", "proxy_arp_wifi", 0, "arp-suppressed", "answers ARP itself", ("BCAST-08",), BY_IP),
     PortFlag(
         "MCAST_TO_UCAST", "mcast_to_unicast", 0, "multicast-as-unicast", "turns multicast into unicast", ("MCAST-01",)
     ),
@@ -162,7 +164,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
                     port.name,
                     f"{port.name} of the hub, the port to {spoke.name}, {flag.otherwise}",
                     f"{flag.word} {'on' if value else 'off'}",
-                    f"bridge link set dev {port.name} {flag.word} {'on' if flag.wanted else 'off'}",
+                    flag.command.format(port=port.name, word=flag.word, value="on" if flag.wanted else "off"),
                     flag.requirements,
                 )
 
@@ -201,20 +203,6 @@ def strangers(scene: Scene) -> Iterator[Finding]:
             f"ip link set {port.name} nomaster",
             ("HUB-01",),
         )
-    for host in scene.spokes:
-        device = host.device
-        # of a device in a VRF the rules of routes speak
-        if device is not None and device.master and host.seen.devices[device.master].kind == "bridge":
-            yield Finding(
-                "spoke-tunnel-bridged",
-                host.name,
-                device.name,
-                f"{device.name} of {host.name} is a port of {device.master}: what arrives goes there, not to the host",
-                f"master {device.master}",
-                f"ip link set {device.name} nomaster && {commands.address(host.plan)} && "
-                f"{commands.route(scene.topology, host.plan)}",
-                ("PRE-11", "FAULT-06"),
-            )
 
 
 def forwarding_entries(scene: Scene) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lab.diagnose.rules.firewall import DROPPING, inserted, quoted
+from lab.diagnose.rules.exceptions import DROPPING, inserted, quoted
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import IPV6_LEAST_MTU, Finding
 from lab.overlay import plan

@@ -162,6 +162,33 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                 )
 
 
+def narrow(scene: Scene) -> Iterator[Finding]:
+    """No route of the overlay, or to the other end of a tunnel, allows less than its device."""
+    for host in scene.hosts.values():
+        plan = host.plan
+        ends = [IPv4Network(other.plan.address("underlay")) for other in scene.hosts.values() if other is not host]
+        own = {plan.overlay.network: plan.address(), plan.underlay.network: plan.address("underlay")}
+        for route in host.seen.routes:
+            device = host.seen.devices.get(route.device or "")
+            if device is None or not route.mtu or route.mtu >= device.mtu or not route.to.prefixlen:
+                continue
+            to_an_end = device.name == plan.nic and any(end.subnet_of(route.to) for end in ends)
+            if device.name != plan.device and not to_an_end:
+                continue
+            source = f" src {own[route.to]}" if route.to in own else ""
+            wanted = route.to in own or route.to == scene.topology.multicast_route
+            yield Finding(
+                "route-mtu",
+                host.name,
+                device.name,
+                f"{host.name}'s route to {route.to} allows packets of {route.mtu} octets, and {device.name} takes "
+                f"{device.mtu}",
+                f"ip route: {route.to} dev {device.name} mtu {route.mtu}",
+                f"ip route replace {route.to} dev {device.name}{source}" if wanted else _delete(route),
+                ("MTU-01", "MTU-07"),
+            )
+
+
 def default(scene: Scene) -> Iterator[Finding]:
     """The default route does not lead into the overlay."""
     for host in scene.hosts.values():
@@ -189,6 +216,8 @@ def _words(route: Route | None) -> str:
         return "nowhere"
     if route.type != "unicast":
         return f"to {route.type}"
+    if route.device is None:
+        return "by several next hops"
     return (f"via {route.via} " if route.via else "") + f"dev {route.device}"
 
 
@@ -201,4 +230,4 @@ def _delete(route: Route) -> str:
     return f"ip route del {kind}{network}{via}{device}{metric}"
 
 
-RULES = (multicast, overlay, underlay, default)
+RULES = (multicast, overlay, underlay, narrow, default)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lab.diagnose.rules.cloud import fabric_name
-from lab.diagnose.rules.firewall import DROPPING, inserted, quoted
+from lab.diagnose.rules.cloud import fabric_name, mtu
+from lab.diagnose.rules.exceptions import DROPPING, excepted, inserted, quoted
+from lab.diagnose.rules.fabric_ports import small_ports
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay import plan
@@ -14,6 +15,7 @@ from lab.overlay.readback import Device
 
 FULL_SIZE = "full-size broadcast"
 LEAST_MEMORY, MEMORY, KEPT = 1 << 18, 4 << 20, 3 << 20  # octets: of several large datagrams; a kernel's own choice
+TOO_LARGE = ("-p icmp --icmp-type 3/4", "icmp type destination-unreachable icmp code frag-needed")
 NEEDED = re.compile(r"icmp.*(3/4|fragmentation-needed|frag-needed)")
 
 
@@ -74,6 +76,8 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
             continue
         if loss.stage not in ("cloud", "encapsulation") or _too_large(scene, loss.last.node):
             continue
+        if loss.stage == "cloud" and _named({loss.last.node, loss.missing.node}, scene):
+            continue
         end = loss.missing.node if loss.stage == "cloud" else loss.receiver
         inside = loss.inside
         yield Finding(
@@ -87,6 +91,11 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
             f"the MTU that it finds less {_overhead(scene)}",
             ("MTU-07", "MTU-06", "MTU-09"),
         )
+
+
+def _named(ends: set[str], scene: Scene) -> bool:
+    """Whether a NIC at an end of a leg, or its port in the emulated cloud, is named as too small already."""
+    return bool(ends & (small_ports(scene) | {finding.node for finding in mtu(scene)}))
 
 
 def _too_large(scene: Scene, name: str) -> bool:
@@ -112,17 +121,15 @@ def fragments(scene: Scene) -> Iterator[Finding]:
                 ("MTU-04", "MTU-02"),
             )
         for rule in host.firewall:
-            if rule.get("verdict") in DROPPING and NEEDED.search(str(rule.get("rule") or "")):
+            dropping = rule.get("verdict") in DROPPING and NEEDED.search(str(rule.get("rule") or ""))
+            if dropping and not excepted(host, rule, TOO_LARGE):
                 yield Finding(
                     "pmtu-icmp-filtered",
                     host.name,
                     host.plan.nic,
                     f"{host.name}'s firewall drops ICMP 3/4: it never learns that a path carries less than its NIC",
                     quoted(rule),
-                    inserted(
-                        rule,
-                        ("-p icmp --icmp-type fragmentation-needed", "icmp type destination-unreachable icmp code 4"),
-                    ),
+                    inserted(rule, TOO_LARGE),
                     ("MTU-06",),
                 )
 

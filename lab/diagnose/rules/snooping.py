@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lab.diagnose.rules.firewall import DROPPING, inserted, quoted
+from lab.diagnose.rules.exceptions import DROPPING, excepted, inserted, quoted
+from lab.diagnose.rules.firewall_texts import IGMP
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.probes.membership import groups_of
@@ -90,14 +91,15 @@ def queriers(scene: Scene) -> Iterator[Finding]:
         yield from _elsewhere(scene)
     for host in scene.hosts.values():
         for rule in host.firewall:
-            if rule.get("verdict") in DROPPING and FROM_NOBODY.search(str(rule.get("rule") or "")):
+            dropping = rule.get("verdict") in DROPPING and FROM_NOBODY.search(str(rule.get("rule") or ""))
+            if dropping and not excepted(host, rule, IGMP):
                 yield Finding(
                     "queries-filtered",
                     host.name,
                     host.plan.device,
                     f"{host.name}'s firewall drops what comes from 0.0.0.0, as the questions of a bridge do (RFC 4541)",
                     quoted(rule),
-                    inserted(rule, ("-p igmp", "ip protocol igmp")),
+                    inserted(rule, IGMP),
                     ("SNOOP-04", "SNOOP-06"),
                 )
 

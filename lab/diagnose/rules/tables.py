@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Network
 from typing import Any
 
 from lab.diagnose.scene import HostScene, Scene
-from lab.model import Finding
+from lab.model import MULTICAST, Finding, Network
 from lab.overlay import commands
 
 TABLES = (253, 254, 255)  # default, main, local
 SELECTORS = {"FRA_IIFNAME": "iif", "FRA_OIFNAME": "oif", "FRA_FWMARK": "fwmark"}
 ACTIONS = {6: "blackhole", 7: "unreachable", 8: "prohibit"}  # linux/fib_rules.h
+KERNELS = 2  # RTPROT_KERNEL: what goes with an address
+TYPES = {2: "local ", 4: "anycast ", 5: "multicast ", **{number: f"{name} " for number, name in ACTIONS.items()}}
+NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 BROADCAST_ROUTE, LOCAL_ROUTE, LOCAL_TABLE, MAIN_TABLE = 3, 2, 255, 254
 
 
@@ -21,7 +25,7 @@ def policy(scene: Scene) -> Iterator[Finding]:
     unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
     for host in scene.hosts.values():
         rules = [rule for rule in host.readings["rules"] if rule["family"] == 2]
-        found = [rule for rule in rules if not _usual(rule)]
+        found = [rule for rule in rules if not _usual(rule) and (host.name in unsent or _concerns(scene, host, rule))]
         main = any(_usual(rule) and (rule.get("FRA_TABLE") or rule.get("table")) == MAIN_TABLE for rule in rules)
         if rules and not main:
             yield Finding(
@@ -45,6 +49,21 @@ def policy(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def _concerns(scene: Scene, host: HostScene, rule: Mapping[str, Any]) -> bool:
+    """Whether a rule can match what is sent on the overlay, or carries it."""
+    plans = [each.plan for each in scene.hosts.values()]
+    networks = [MULTICAST, *(network for plan in plans for network in (plan.overlay.network, plan.underlay.network))]
+    for address, length in (("FRA_SRC", "src_len"), ("FRA_DST", "dst_len")):
+        if rule.get(length) and not _overlaps(IPv4Network(f"{rule[address]}/{rule[length]}", strict=False), networks):
+            return False
+    devices = {"lo", host.plan.nic, host.plan.device}
+    return {rule.get("FRA_IIFNAME"), rule.get("FRA_OIFNAME")} <= {None, *devices} and not rule.get("FRA_FWMARK")
+
+
+def _overlaps(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
+    return any(network.overlaps(other) for other in others)
+
+
 def _usual(rule: Mapping[str, Any]) -> bool:
     """Whether it sends everything to a table of the kernel's own, or is the kernel's for its VRFs."""
     picky = rule.get("src_len") or rule.get("dst_len") or any(rule.get(name) for name in SELECTORS)
@@ -58,6 +77,7 @@ def _selectors(rule: Mapping[str, Any]) -> str:
     words += [f"from {rule['FRA_SRC']}/{rule['src_len']}"] if rule.get("src_len") else []
     words += [f"to {rule['FRA_DST']}/{rule['dst_len']}"] if rule.get("dst_len") else []
     words += [f"{word} {rule[name]}" for name, word in SELECTORS.items() if rule.get(name)]
+    words += [f"tos {rule['tos']:#x}"] if rule.get("tos") else []
     action = ACTIONS.get(rule.get("action", 0))
     return " ".join([*words, action or f"table {rule.get('FRA_TABLE') or rule.get('table')}"])
 
@@ -93,6 +113,32 @@ def own(scene: Scene) -> Iterator[Finding]:
                 )
 
 
+def foreign(scene: Scene) -> Iterator[Finding]:
+    """The kernel's table `local`, which is asked first, takes nothing of the overlay for itself, or away."""
+    for host in scene.hosts.values():
+        others = [other.plan for other in scene.hosts.values() if other is not host]
+        far = [IPv4Network(plan.address(of)) for plan in others for of in NETWORKS]
+        for route in host.readings["routes"]:
+            if route.get("RTA_TABLE", route["table"]) != LOCAL_TABLE or route["proto"] == KERNELS:
+                continue
+            if not route["dst_len"] or route["type"] == BROADCAST_ROUTE:
+                continue
+            to = IPv4Network(f"{route['RTA_DST']}/{route['dst_len']}")
+            if not _overlaps(to, (MULTICAST, *far)):
+                continue
+            name = host.names.get(route.get("RTA_OIF", 0), "")
+            said = f"{TYPES.get(route['type'], '')}{to}" + (f" dev {name}" if name else "")
+            yield Finding(
+                "local-route-foreign",
+                host.name,
+                host.plan.device,
+                f"{host.name} keeps what is for {to} from the overlay, by a route of its table `local`",
+                f"ip route: {said} table local",
+                f"ip route del {said} table local",
+                ("MCAST-01", "PRE-12"),
+            )
+
+
 def vrf(scene: Scene) -> Iterator[Finding]:
     """NIC and overlay device are in no VRF: what is there, sockets of no VRF and tunnels outside do not see."""
     for host in scene.hosts.values():
@@ -121,4 +167,4 @@ def in_vrf(host: HostScene, name: str) -> bool:
     return master is not None and master.kind == "vrf"
 
 
-RULES = (vrf, policy, own)
+RULES = (vrf, policy, own, foreign)

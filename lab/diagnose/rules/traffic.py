@@ -9,7 +9,10 @@ from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.underlay.fabric import FABRIC
 
-SHAPERS = ("netem", "tbf", "htb", "cake", "red", "plug")
+SHAPERS = ("tbf", "htb", "cake", "red")  # well as long as they hold nothing back
+IMPAIRING = ("loss", "duplicate", "reorder", "corrupt", "delay", "jitter", "rate")
+CHANGING = ("pedit", "nat", "vlan", "skbmod", "ct")
+PASSING = ("ok", "unspec", "pipe", "reclassify")
 SETTINGS = {
     "loss": " %",
     "duplicate": " %",
@@ -28,9 +31,10 @@ def queues(scene: Scene) -> Iterator[Finding]:
     """A queue that drops, delays or repeats by intent, on a host or in the emulated network."""
     for node, readings in _nodes(scene):
         for qdisc in readings.get("qdiscs", ()):
-            overflown = qdisc["kind"] not in HOOKS and bool(qdisc.get("drops"))
-            meant = qdisc["kind"] in SHAPERS or overflown
-            if not meant or not (scene.planned or qdisc["kind"] == "netem"):
+            hung = (qdisc["device"], qdisc["handle"])
+            if any(hung == (found["device"], found["parent"]) for found in readings.get("filters", ())):
+                continue  # what is dropped there a filter dropped
+            if not _impairs(qdisc) or not (scene.planned or qdisc["kind"] == "netem"):
                 continue
             device = qdisc["device"]
             several = (
@@ -51,29 +55,59 @@ def queues(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def _impairs(qdisc: Mapping[str, Any]) -> bool:
+    """Whether a queue is made to impair, or has held back or dropped something."""
+    kind = qdisc["kind"]
+    if kind in HOOKS:
+        return False
+    meant = kind == "plug" or (kind == "netem" and any(qdisc.get(name) for name in IMPAIRING))
+    return meant or bool(qdisc.get("drops")) or (kind in SHAPERS and bool(qdisc.get("overlimits")))
+
+
 def filters(scene: Scene) -> Iterator[Finding]:
-    """A traffic filter on a host's device, where something was lost at that host."""
+    """Traffic filters on a device where something was lost at that node, or that have acted on packets."""
     losing = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
     for node, readings in _nodes(scene):
-        told = set()
+        hooks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         for found in readings.get("filters", ()):
-            hook = (found["device"], found["direction"])
-            if hook in told or node not in scene.hosts or not (scene.planned or node in losing):
-                continue
-            told.add(hook)
-            device, direction = hook
-            actions = ", ".join(f"{action['kind']} {action.get('verdict', '')}".strip() for action in found["actions"])
+            if found["kind"] == "bpf" and node == FABRIC:
+                continue  # what the cloud refuses, which rules of the cloud speak of
+            if node in losing or (scene.planned and _acts(scene, found)):
+                hooks.setdefault((found["device"], found["direction"]), []).append(found)
+        for (device, direction), several in hooks.items():
+            first = several[0]
+            actions = ", ".join(f"{action['kind']} {action.get('verdict', '')}".strip() for action in first["actions"])
             # what hangs on clsact is named by its direction, what hangs on another queue by its handle
-            where = direction if found["parent"] == CLSACT else f"parent {found['parent']}"
+            where = direction if first["parent"] == CLSACT else f"parent {first['parent']}"
+            priorities = dict.fromkeys(found["priority"] for found in several)
             yield Finding(
                 "traffic-filtered",
                 node,
                 device,
                 f"a traffic filter is at work on {device} of {node}, {direction}",
-                f"tc filter: {found['kind']} {found['name']} {found['match']} {actions}".replace("  ", " ").strip(),
-                f"tc filter del dev {device} {where}",
+                f"tc filter: {first['kind']} {first['name']} {first['match']} {actions}".replace("  ", " ").strip(),
+                " && ".join(f"tc filter del dev {device} {where} pref {priority}" for priority in priorities),
                 ("PRE-04",),
             )
+
+
+def _acts(scene: Scene, found: Mapping[str, Any]) -> bool:
+    """Whether a filter has done something to packets; of a program that judges by itself that is not known."""
+    acted = [action for action in found["actions"] if action.get("packets")]
+    return found["kind"] == "bpf" or any(_matters(scene, action) for action in acted)
+
+
+def _matters(scene: Scene, action: Mapping[str, Any]) -> bool:
+    verdict = str(action["verdict"])
+    if verdict.startswith("mirror"):  # a copy for somebody who looks on, unless it goes where the overlay is
+        return verdict.split()[-1] in {name for host in scene.hosts.values() for name in (host.plan.nic, *_ends(scene))}
+    return verdict not in PASSING or action["kind"] in CHANGING
+
+
+def _ends(scene: Scene) -> Iterator[str]:
+    yield scene.topology.bridge
+    for tunnel in scene.topology.tunnels:
+        yield from (tunnel.hub_device, tunnel.spoke_device)
 
 
 def _nodes(scene: Scene) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:

@@ -29,7 +29,7 @@ COMPARED: tuple[tuple[str, tuple[str, ...], Callable[[TunnelEnd], str]], ...] = 
     ("tunnel-vni", ("UNDER-08",), lambda end: f"id {end.vni}"),
     ("tunnel-port", ("UNDER-08",), lambda end: f"dstport {end.port}"),
     ("tunnel-ttl", ("WIRE-04", "TTL-05"), lambda end: f"ttl {end.ttl or 'inherit'}"),
-    ("tunnel-tos", ("WIRE-05",), lambda end: "tos inherit" if end.tos_inherit else "tos fixed"),
+    ("tunnel-tos", ("WIRE-05",), lambda end: "tos inherit" if end.tos_inherit else f"tos {end.tos:#x}"),
     ("tunnel-pmtudisc", ("WIRE-06",), lambda end: "pmtudisc" if end.pmtudisc else "nopmtudisc"),
 )
 
@@ -106,8 +106,9 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 "tunnel-remote-mismatch",
                 host.name,
                 device.name,
-                f"{device.name} of {host.name} leads to {device.tunnel.remote}, and {far.name} is {far_address}",
-                f"remote {device.tunnel.remote}",
+                f"{device.name} of {host.name} leads to {device.tunnel.remote or 'nobody'}, "
+                f"and {far.name} is {far_address}",
+                f"remote {device.tunnel.remote}" if device.tunnel.remote else "it has no remote of its own (external)",
                 again if _free(scene, host, far_address) else _all_again(scene, host),
                 ("PRE-08",),
             )
@@ -199,6 +200,7 @@ def _planned(topology: Topology, spoke: str, found: TunnelEnd) -> TunnelEnd:
         found,
         ttl=options.ttl,
         tos_inherit=options.tos_inherit,
+        tos=0,
         input_key=options.key,
         output_key=options.key,
         checksum=(options.checksum, options.checksum),

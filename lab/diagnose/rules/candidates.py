@@ -1,0 +1,60 @@
+"""
+Rules of firewalls that do not count what they match: whether one could have dropped what was lost at its host.
+
+A rule that asks for something that no lost packet has is cleared; of one that is not understood the question is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.checkup import rules
+from lab.checkup.verdicts import DROP, Kind, Packet
+from lab.clouds import UDP
+from lab.diagnose.rules.exceptions import DROPPING, Rule, text_of
+from lab.diagnose.scene import HostScene, Scene
+from lab.overlay.carrier import carrier_of
+
+ICMP = 1
+ENDS = (DROP, "either", "jump", "goto")
+
+
+def could_drop(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> bool:
+    """Whether a rule could have taken what was lost at the host in one of the stages."""
+    if not text_of(rule) or rule.get("family") in ("bridge", "arp") or stages == {"resolving"}:
+        return True
+    read = rules.nft(text_of(rule)) if rule.get("tool") == "nft" else rules.iptables(text_of(rule))
+    ending = [one for one in read if one.action in ENDS or rule.get("verdict") not in DROPPING]
+    return any(one.matches(packet) is not False for one in ending for packet in _packets(scene, host, stages))
+
+
+def _packets(scene: Scene, host: HostScene, stages: set[str]) -> Iterator[Packet]:
+    """What was lost at the host, as its firewall sees it."""
+    nic, device, own = host.plan.nic, host.plan.device, host.plan.endpoint
+    carrier = carrier_of(scene.topology.options.kind, [host.seen])
+    for other in (one.plan for one in scene.hosts.values() if one is not host):
+        if "decapsulation" in stages:
+            yield Packet(carrier.protocol, nic, None, other.endpoint, own, carrier.port)
+        if "encapsulation" in stages:
+            yield Packet(carrier.protocol, None, nic, own, other.endpoint, carrier.port)
+        if "answering" in stages:
+            yield Packet(ICMP, device, None, other.address(), other.broadcast(), kind="broadcast")
+            yield Packet(ICMP, None, device, host.plan.address(), other.address())
+            # to a ping of everybody no connection answers
+            yield Packet(ICMP, device, None, other.address(), host.plan.address(), state="invalid")
+    for loss in scene.losses:
+        if loss.node != host.name or loss.stage not in stages:
+            continue
+        exchange = loss.exchange
+        source = scene.hosts[exchange.sender].plan.address()
+        to = exchange.to or (host.plan.broadcast() if "broadcast" in exchange.kind else None)
+        if exchange.kind == "unicast":
+            yield Packet(UDP, device, device, source, to)
+        else:
+            kind: Kind = "multicast" if exchange.kind in ("multicast", "group") else "broadcast"
+            yield Packet(UDP, device, device, source, to, kind=kind)
+    if "sending" in stages:
+        everybody = host.plan.broadcast()
+        yield Packet(UDP, None, device, host.plan.address())
+        yield Packet(UDP, None, device, host.plan.address(), everybody, kind="broadcast")
+        yield Packet(UDP, None, device, host.plan.address(), kind="multicast")

@@ -1,0 +1,167 @@
+"""Rules of the emulated cloud network itself: its ports, what they flood, and whether it knows where each host is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lab.diagnose.scene import Scene
+from lab.model import Finding, mac_of
+from lab.overlay.readback import IFF_UP
+from lab.underlay.fabric import FABRIC, REFUSALS, Port, Segment, segments
+
+FLAG_NAMES = {
+    "flood": "UNICAST_FLOOD",
+    "mcast_flood": "MCAST_FLOOD",
+    "bcast_flood": "BCAST_FLOOD",
+}
+CUT = ("FAULT-01", "PRE-03")
+Link = Mapping[str, Any]
+
+
+def ports(scene: Scene) -> Iterator[Finding]:
+    """Every host's port is there, up, in its subnet's bridge, floods nothing, and takes what the host's NIC takes."""
+    links = {str(link.get("IFLA_IFNAME")): link for link in scene.fabric.get("links", ())}
+    for segment in segments(scene.topology, scene.underlay) if links else ():
+        bridge = links.get(segment.bridge)
+        if bridge is not None and not bridge["flags"] & IFF_UP:
+            again = " && ".join(_known_again(segment, port) for port in segment.ports)
+            yield _finding(
+                "fabric-down",
+                segment.bridge,
+                f"{segment.bridge}, the emulated network, is down",
+                "the device lacks the flag UP",
+                f"ip link set {segment.bridge} up && {again}",
+            )
+        for port in segment.ports:
+            link = links.get(port.device)
+            if port.node in scene.hosts and link is not None:
+                yield from _port(scene, segment, port, link, bridge)
+
+
+def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link | None) -> Iterator[Finding]:
+    name, wanted, found = port.device, scene.underlay.provider.mtu, int(link.get("IFLA_MTU") or 0)
+    if not link["flags"] & IFF_UP:
+        yield _finding(
+            "fabric-port-down",
+            name,
+            f"the emulated network's port to {port.node} is down",
+            "the device lacks the flag UP",
+            f"ip link set {name} up",
+        )
+    if scene.planned and found < wanted:
+        yield Finding(
+            "fabric-mtu",
+            FABRIC,
+            name,
+            f"the emulated network's port to {port.node} has MTU {found}, and {scene.underlay.provider.title} "
+            f"gives {wanted}",
+            f"mtu {found}",
+            f"ip link set {name} mtu {wanted}",
+            ("MTU-07", "UNDER-05"),
+        )
+    if bridge is not None and link.get("IFLA_MASTER") != bridge["index"]:
+        yield _finding(
+            "fabric-port-out",
+            name,
+            f"the emulated network's port to {port.node} is no port of {segment.bridge}",
+            f"master {link.get('IFLA_MASTER') or 'none'}",
+            f"ip link set {name} master {segment.bridge} && {_refusing(name)} && {_placed(port)}",
+        )
+        return
+    flags = next((one.get("IFLA_PROTINFO") or {} for one in _ports(scene) if one["index"] == link["index"]), {})
+    yield from _flags(name, port.node, flags)
+    yield from _place(scene, segment, port, bridge)
+
+
+def _ports(scene: Scene) -> Iterator[Link]:
+    yield from scene.fabric.get("bridge_ports", ())
+
+
+def _flags(name: str, host: str, flags: Mapping[str, Any]) -> Iterator[Finding]:
+    if flags.get("IFLA_BRPORT_ISOLATED"):
+        yield Finding(
+            "fabric-isolates",
+            FABRIC,
+            name,
+            f"the emulated network's port to {host} is isolated: it reaches no other port that is",
+            "isolated on",
+            f"bridge link set dev {name} isolated off",
+            ("UNDER-02", "PRE-03"),
+        )
+    wrong = [
+        word
+        for word, attribute in FLAG_NAMES.items()
+        if bool(flags.get(f"IFLA_BRPORT_{attribute}")) != bool(REFUSALS[word])
+    ]
+    if wrong:
+        yield Finding(
+            "fabric-floods",
+            FABRIC,
+            name,
+            f"the emulated network's port to {host} floods ({', '.join(wrong)})",
+            ", ".join(f"{word} on" for word in wrong),
+            f"bridge link set dev {name} " + " ".join(f"{word} off" for word in wrong),
+            ("UNDER-09",),
+        )
+
+
+def _place(scene: Scene, segment: Segment, port: Port, bridge: Link | None) -> Iterator[Finding]:
+    """The network learns and asks nothing: who is where has been written down."""
+    links = {link["index"]: str(link.get("IFLA_IFNAME")) for link in scene.fabric["links"]}
+    mac, address = mac_of(port.address.ip), str(port.address.ip)
+    at = {
+        links.get(entry["ifindex"])
+        for entry in scene.fabric["fdb"]
+        if entry.get("NDA_LLADDR") == mac and entry.get("NDA_MASTER")
+    }
+    known = any(
+        entry.get("NDA_DST") == address and entry.get("NDA_LLADDR") == mac for entry in scene.fabric["neighbours"]
+    )
+    lacks = [
+        *([] if at == {port.device} else [f"has the MAC {mac} at {', '.join(map(str, at)) or 'no port'}"]),
+        *([] if known or bridge is None or not bridge["flags"] & IFF_UP else [f"has no neighbour {address} {mac}"]),
+    ]
+    if lacks:
+        yield _finding(
+            "fabric-forgot",
+            port.device,
+            f"the emulated network does not know where {port.node} is",
+            f"it {' and '.join(lacks)}",
+            _known_again(segment, port),
+        )
+
+
+def _finding(code: str, name: str, summary: str, evidence: str, remedy: str) -> Finding:
+    return Finding(code, FABRIC, name, summary, evidence, remedy, CUT)
+
+
+def _refusing(name: str) -> str:
+    words = " ".join(f"{word} off" for word in (*FLAG_NAMES, "learning"))
+    return f"bridge link set dev {name} {words} && ip link set {name} type bridge_slave proxy_arp on"
+
+
+def _placed(port: Port) -> str:
+    return f"bridge fdb replace {mac_of(port.address.ip)} dev {port.device} master static"
+
+
+def _known_again(segment: Segment, port: Port) -> str:
+    """Where a NIC is, written down again."""
+    address = port.address.ip
+    return f"{_placed(port)} && ip neigh replace {address} lladdr {mac_of(address)} dev {segment.bridge} nud permanent"
+
+
+def broken(scene: Scene) -> set[str]:
+    """The hosts whose port in the emulated network is cut off, or all when the network is."""
+    codes = [(finding.code, finding.interface) for finding in ports(scene)]
+    if any(code == "fabric-down" for code, _ in codes):
+        return set(scene.hosts)
+    return {name for code, name in codes if code not in ("fabric-mtu", "fabric-floods")}
+
+
+def small_ports(scene: Scene) -> set[str]:
+    """The hosts whose port takes less than their NIC."""
+    return {finding.interface for finding in ports(scene) if finding.code == "fabric-mtu"}
+
+
+RULES = (ports,)

@@ -1,0 +1,85 @@
+"""Rules of devices that stand on a tunnel or a NIC, or that one was put under: what arrives goes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import Finding
+from lab.overlay import commands
+from lab.overlay.readback import Device
+
+STACKED = ("macvlan", "macvtap", "ipvlan", "ipvtap")
+PASSTHRU = 8  # IFLA_MACVLAN_MODE (linux/if_link.h): everything that arrives is the upper device's
+PARTED = ("vrf",)  # masters of which other rules speak
+
+
+def upper(scene: Scene) -> Iterator[Finding]:
+    """A device on top of the overlay's, where the host takes what arrives twice or not at all."""
+    for host in scene.hosts.values():
+        twice = _hears_twice(scene, host)
+        for device in host.seen.devices.values():
+            if device.kind not in STACKED or device.lower not in (host.plan.device, host.plan.nic):
+                continue
+            takes_all = device.details.get("IFLA_MACVLAN_MODE") == PASSTHRU
+            if not takes_all and not (twice and device.up and device.lower == host.plan.device):
+                continue
+            yield Finding(
+                "device-on-top",
+                host.name,
+                device.name,
+                f"{device.name} of {host.name}, a {device.kind}, stands on {device.lower}: "
+                + ("it takes all that arrives there" if takes_all else "broadcast and groups are taken twice"),
+                f"{device.kind} of {device.lower}" + (", mode passthru" if takes_all else ""),
+                f"ip link del {device.name}",
+                ("BCAST-06", "PRE-11"),
+            )
+
+
+def _hears_twice(scene: Scene, host: HostScene) -> bool:
+    return any(
+        count > 1
+        for exchange in scene.trial.exchanges
+        if exchange.network == "overlay" and host.name in exchange.receivers
+        for count in exchange.copies(host.name).values()
+    )
+
+
+def enslaved(scene: Scene) -> Iterator[Finding]:
+    """Neither a spoke's tunnel nor a NIC with the host's address has a master: it would get all that arrives."""
+    for host in scene.hosts.values():
+        devices = [host.seen.devices.get(name) for name in dict.fromkeys((host.plan.device, host.plan.nic))]
+        for device in devices:
+            master = host.seen.devices.get(device.master or "") if device is not None else None
+            if device is None or master is None or master.kind in PARTED:
+                continue
+            if master.name == scene.topology.bridge and host.plan.is_hub:
+                continue  # a port of the overlay's own bridge is another rule's
+            tunnel = device.name == host.plan.device
+            if not tunnel and not scene.planned:
+                continue
+            yield Finding(
+                "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved",
+                host.name,
+                device.name,
+                f"{device.name} of {host.name} is a port of {master.name}: what arrives goes there, not to the host",
+                f"master {master.name}, a {master.kind}",
+                f"ip link set {device.name} nomaster && {_again(scene, host, device)}",
+                ("PRE-11", "FAULT-06"),
+            )
+
+
+def _again(scene: Scene, host: HostScene, device: Device) -> str:
+    """What a device may have lost with its master's coming and going: being up, its address, its route."""
+    if device.name == host.plan.device:
+        placed = f"{commands.address(host.plan)} && {commands.route(scene.topology, host.plan)}"
+    else:
+        gateway = host.plan.underlay.network.network_address + 1
+        placed = (
+            f"ip addr replace {host.plan.underlay} dev {device.name} && "
+            f"ip route replace default via {gateway} dev {device.name}"
+        )
+    return f"ip link set {device.name} up && {placed}"
+
+
+RULES = (upper, enslaved)
