@@ -61,7 +61,7 @@ def _last(loss: Loss) -> str:
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Where what no rule explains was lost, repeated or put out of order."""
     explained = {finding.node for finding in findings}
-    places = {(finding.node, finding.interface) for finding in findings}
+    ports = {finding.interface for finding in findings if finding.node == FABRIC}
     told: set[tuple[str, str, str]] = set()
     losses = scene.losses
     if losses and all(loss.unresolved for loss in losses):
@@ -72,7 +72,7 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
             return
     for loss in losses:
         key = (loss.stage, loss.missing.node, loss.missing.interface)
-        if key in told or explained & _near(scene, loss) or _by_the_cloud(loss, places):
+        if key in told or explained & _near(scene, loss) or _by_the_cloud(loss, ports):
             continue
         told.add(key)
         yield _lost(loss)
@@ -81,10 +81,10 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
         yield from others or _silent(scene)
 
 
-def _by_the_cloud(loss: Loss, places: set[tuple[str, str]]) -> bool:
-    """Whether something is wrong with a port of the emulated cloud that the leg of a loss passes."""
-    ends = {loss.missing.node} | ({loss.last.node} if loss.last else set())
-    return loss.stage == "cloud" and any((FABRIC, end) in places for end in ends)
+def _by_the_cloud(loss: Loss, ports: set[str]) -> bool:
+    """Whether the emulated cloud is at fault where a loss is, or where its sender asks who has an address."""
+    ends = {loss.missing.node, *([loss.last.node] if loss.last else [])}
+    return loss.stage in ("cloud", "encapsulation") and bool(ports & {FABRIC, *ends})
 
 
 def _near(scene: Scene, loss: Loss) -> set[str]:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from lab import carriers
 from lab.errors import OvercastError
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.model import ALL_NODES, LIMITED_BROADCAST, Network
-from lab.probes import sightings
+from lab.probes import sightings, snooping
 from lab.probes.echo import Answers
+from lab.probes.listening import Listening
 from lab.probes.payloads import fresh_group, unique
 from lab.probes.sightings import Sighting
 from lab.underlay.fabric import FABRIC
@@ -161,7 +162,7 @@ def _burst(
     payloads = tuple(unique(size) for _ in range(BURST if size is None else LARGE_BURST))
     sightings.forget(lab.tapped)  # what is looked through for this burst is this burst
     try:
-        with lab.listen(receivers, network=network, group=group, grace=GRACE, patience=None) as heard:
+        with lab.listen(receivers, network=network, group=group, **_patient(lab)) as heard:
             sender.udp.send(list(payloads), to=group or to, ttl=CONTROL_TTL if network == "underlay" else None)
     except (OSError, OvercastError) as refusal:
         return replace(exchange, sent=payloads, refused=str(refusal))
@@ -176,6 +177,28 @@ def _burst(
     )
 
 
+def _patient(lab: Lab) -> dict[str, Any]:
+    """How the trial listens: for a short time, and where the hub may prune, from when it has heard of the members."""
+
+    def await_listed(listening: Listening) -> None:
+        ports = [snooping.port_of(lab.topology, name) for name in listening.at]
+        for group in filter(snooping.is_listed, listening.joined) if _prunes(lab.hub) else ():
+            lab.hub.node.ask("wait_mdb", group=group, ports=ports, present=True, timeout=GRACE)
+
+    return {"grace": GRACE, "patience": None, "on_entry": await_listed}
+
+
+def _prunes(hub: Host) -> bool:
+    """Whether the hub's bridge snoops, and somebody asks for members: itself, or who is behind a port."""
+    try:
+        details = (hub.node.link(hub.plan.device).get("IFLA_LINKINFO") or {}).get("IFLA_INFO_DATA") or {}
+    except FileNotFoundError:
+        return False
+    return bool(details.get("IFLA_BR_MCAST_SNOOPING")) and (
+        snooping.prunes(details) or bool(hub.node.read("mdb_routers"))
+    )
+
+
 def _variety(lab: Lab, sender: Host, peers: Sequence[str]) -> list[Exchange]:
     """A few datagrams each to what else is sent to: single hosts, everybody on the link, groups of every part."""
     others = tuple(lab.others(sender))
@@ -185,7 +208,7 @@ def _variety(lab: Lab, sender: Host, peers: Sequence[str]) -> list[Exchange]:
     exchanges = [replace(each, sent=tuple(unique() for _ in range(FEW))) for each in exchanges]
     refused: dict[str, str] = {}
     try:
-        with lab.listen(others, group=GROUPS, grace=GRACE, patience=None) as heard:
+        with lab.listen(others, group=GROUPS, **_patient(lab)) as heard:
             for each in exchanges:
                 device = sender.plan.device if each.to == LIMITED_BROADCAST else None
                 try:

@@ -13,6 +13,9 @@ from lab.laboratory import Lab
 from lab.probes import snooping
 
 ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
+SOON = 10  # ticks until a new querier prunes; less would be a query of IGMPv1
+# classic BPF (linux/filter.h): packets of IPv4 with the protocol IGMP are dropped
+EATS_IGMP = ((0x30, 0, 0, 23), (0x15, 0, 1, 2), (0x06, 0, 0, 2), (0x06, 0, 0, 0))
 A_SECOND = 100  # ticks of the bridge's clock
 
 
@@ -24,7 +27,25 @@ def _another_querier(lab: Lab) -> None:
         spoke.send_frame(spoke.plan.device, snooping.query(mac, spoke.address(), version=version, code=code))
 
 
+def _reports_eaten(lab: Lab) -> None:
+    """The hub asks and prunes, and what one spoke answers ends before the bridge sees it."""
+    name, port = hub_port(lab)
+    bridge(MCAST_QUERY_RESPONSE_INTVL=SOON)(lab)  # first: a querier waits as long as the interval was then
+    bridge(MCAST_QUERIER=1)(lab)
+    lab.nodes[name].apply(
+        ("filter_add", {"device": port, "direction": "ingress", "program": EATS_IGMP, "name": "no reports"})
+    )
+
+
 FAULTS = (
+    Fault(
+        "reports-eaten",
+        "the hub prunes, and the reports of one spoke do not get to it",
+        ("MCAST-01",),
+        _reports_eaten,
+        greens=("BCAST-01",),
+        finding=named("member-not-in-mdb", hub_port),
+    ),
     Fault(
         "querier-elsewhere",
         "a spoke asks who is a member, in IGMPv2: the hub prunes, and hosts fall back to IGMPv2",

@@ -37,6 +37,9 @@ def _packets(scene: Scene, host: HostScene, stages: set[str]) -> Iterator[Packet
             yield Packet(carrier.protocol, nic, None, other.endpoint, own, carrier.port)
         if "encapsulation" in stages:
             yield Packet(carrier.protocol, None, nic, own, other.endpoint, carrier.port)
+        if "control" in stages:
+            yield Packet(UDP, nic, None, other.address("underlay"), host.plan.address("underlay"))
+            yield Packet(UDP, None, nic, host.plan.address("underlay"), other.address("underlay"))
         if "answering" in stages:
             yield Packet(ICMP, device, None, other.address(), other.broadcast(), kind="broadcast")
             yield Packet(ICMP, None, device, host.plan.address(), other.address())

@@ -25,6 +25,8 @@ from lab.model import Finding
 OF_IGMP = re.compile(r"\bigmp\b|-p 2\b")
 SETS_TTL = re.compile(r"\bip6? (ttl|hoplimit) set\b")
 IGMP = ("-p igmp", "ip protocol igmp")
+SETS_DSCP = re.compile(r"\bip6? (dscp|ecn) set\b")
+MAC_REWRITING = ("snat", "dnat", "redirect", "arpreply")
 INCOMING = ("INPUT", "PREROUTING")
 
 
@@ -45,6 +47,10 @@ def by_text(scene: Scene) -> Iterator[Finding]:
                 )
             if rule.get("verdict") in ("TTL", "HL") or SETS_TTL.search(text_of(rule)):
                 yield _rewritten(host, rule)
+            if scene.planned and (rule.get("verdict") in ("TOS", "DSCP") or SETS_DSCP.search(text_of(rule))):
+                yield _marked(host, rule)
+            if rule.get("family") == "bridge" and rule.get("verdict") in MAC_REWRITING and rule.get("hits"):
+                yield _bridged(host, rule)
         yield from _stateful(scene, host)
 
 
@@ -60,6 +66,33 @@ def _rewritten(host: HostScene, rule: Rule) -> Finding:
         quoted(rule),
         deleted(rule),
         ("WIRE-04", "TTL-05") if outer else ("MCAST-06",),
+    )
+
+
+def _marked(host: HostScene, rule: Rule) -> Finding:
+    outer = of_carrier(host, rule)
+    return Finding(
+        "tos-rewritten",
+        host.name,
+        host.plan.device if outer is False else host.plan.nic,
+        f"{host.name}'s firewall rewrites the TOS of what it sends, the tunnel's packets among it"
+        if not outer
+        else f"{host.name}'s firewall rewrites the TOS of what carries the tunnel",
+        quoted(rule),
+        deleted(rule),
+        ("WIRE-05",),
+    )
+
+
+def _bridged(host: HostScene, rule: Rule) -> Finding:
+    return Finding(
+        "nat-rewrites",
+        host.name,
+        host.plan.device,
+        f"{host.name}'s bridge filter rewrites the MAC addresses of what the bridge forwards",
+        f"{quoted(rule)} ({rule.get('tool')}) matched {rule['hits']} packets during the trial",
+        deleted(rule),
+        ("HUB-02",),
     )
 
 

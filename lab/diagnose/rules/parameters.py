@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.diagnose.rules.strays import LAYER3
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import ALL_HOSTS, Finding
 from lab.probes.membership import groups_of
@@ -145,8 +146,8 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
             devices += [tunnel.hub_device for tunnel in scene.topology.tunnels]
         for name in devices:
             device = host.seen.devices.get(name)
-            if device is None:
-                continue
+            if device is None or (device.tunnel is None and device.kind in LAYER3):
+                continue  # of a tunnel of another kind another rule speaks
             if not device.multicast and name != host.plan.nic:
                 yield Finding(
                     "device-not-multicast",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from lab.diagnose.rules.cloud import fabric_name, mtu
 from lab.diagnose.rules.exceptions import DROPPING, excepted, inserted, quoted
 from lab.diagnose.rules.fabric_ports import small_ports
+from lab.diagnose.rules.routes import narrow
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay import plan
@@ -36,7 +37,8 @@ def _ends(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
     for spoke in scene.spokes:
         for host in (scene.hub, spoke):
             device = scene.end(host, spoke.name)
-            if device is not None:
+            # of one that leads elsewhere, or is of another kind, other rules speak
+            if device is not None and device.tunnel and device.tunnel.link in (None, host.plan.nic):
                 yield host, device
 
 
@@ -76,7 +78,7 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
             continue
         if loss.stage not in ("cloud", "encapsulation") or _too_large(scene, loss.last.node):
             continue
-        if loss.stage == "cloud" and _named({loss.last.node, loss.missing.node}, scene):
+        if _named(scene, {loss.last.node, loss.missing.node}):
             continue
         end = loss.missing.node if loss.stage == "cloud" else loss.receiver
         inside = loss.inside
@@ -93,9 +95,10 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def _named(ends: set[str], scene: Scene) -> bool:
-    """Whether a NIC at an end of a leg, or its port in the emulated cloud, is named as too small already."""
-    return bool(ends & (small_ports(scene) | {finding.node for finding in mtu(scene)}))
+def _named(scene: Scene, ends: set[str]) -> bool:
+    """Whether a NIC or a route at an end of a leg, or its port in the emulated cloud, is named as too small already."""
+    small = {finding.node for rule in (mtu, narrow) for finding in rule(scene)}
+    return bool(ends & (small_ports(scene) | small))
 
 
 def _too_large(scene: Scene, name: str) -> bool:

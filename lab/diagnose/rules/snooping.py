@@ -52,6 +52,17 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             f"ip link set {name} type bridge mcast_snooping 1",
             ("SNOOP-02", "SNOOP-05"),
         )
+    if scene.planned and _parameter(scene, "QUERIER") and snooping and not _planned(scene, "QUERIER", 0):
+        yield Finding(
+            "querier-unplanned",
+            hub.name,
+            name,
+            f"{name} asks for members and prunes, as was not planned: what is sent to a group before the report of who "
+            "has just joined it is there goes by",
+            "mcast_querier 1, mcast_snooping 1",
+            f"ip link set {name} type bridge mcast_querier 0",
+            ("MCAST-01",),
+        )
     held = _parameter(scene, "MEMBERSHIP_INTVL")
     every, time = _parameter(scene, "QUERY_INTVL"), _parameter(scene, "QUERY_RESPONSE_INTVL")
     if held is None or every is None or time is None:
@@ -128,6 +139,32 @@ def _version(host: HostScene) -> int:
     return versions_of(host.igmp).get(host.plan.device, NEWEST)
 
 
+def pruned(scene: Scene) -> Iterator[Finding]:
+    """Groups go to their members: what was sent to one, and not to broadcast, does not end at a member's port."""
+    hub = scene.hub
+    asks = hub.device is not None and (prunes(hub.device.details) or hub.readings.get("mdb_routers"))
+    if hub.device is None or not asks or not hub.device.details.get("IFLA_BR_MCAST_SNOOPING"):
+        return
+    ended = [loss for loss in scene.losses if loss.stage == "forwarding" and loss.node == hub.name and loss.whole]
+    all_lost = {loss.missing.interface for loss in ended if loss.exchange.kind == "broadcast"}
+    for spoke in scene.spokes:
+        port = scene.end(hub, spoke.name)
+        if port is None or port.name in all_lost or not port.port.get("IFLA_BRPORT_MCAST_FLOOD", 1):
+            continue
+        groups = [one for one in ended if one.exchange.kind == "multicast" and one.missing.interface == port.name]
+        if groups:
+            yield Finding(
+                "member-not-in-mdb",
+                hub.name,
+                port.name,
+                f"{spoke.name} joins groups, and the hub, which prunes, sends them to others alone: its reports, "
+                "IGMP with a TTL of 1, do not get there",
+                f"broadcast leaves by {port.name}; {groups[0]}",
+                _flooding(scene),
+                ("SNOOP-05", "MCAST-01"),
+            )
+
+
 def unlisted(scene: Scene) -> Iterator[Finding]:
     """Where the hub prunes, it lists every member."""
     hub = scene.hub
@@ -146,9 +183,15 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} is a member of {', '.join(missing)}, and the hub, which prunes, does not know: its IGMP, "
                 "whose TTL is 1, does not get there",
                 f"/proc/net/igmp of {host.name} has it, the database of {scene.topology.bridge} has not",
-                f"ip link set {scene.topology.bridge} type bridge mcast_snooping 0",
+                _flooding(scene),
                 ("SNOOP-05",),
             )
 
 
-RULES = (bridge, ports, queriers, unlisted)
+def _flooding(scene: Scene) -> str:
+    """What makes the hub flood groups: that it asks no more, where nobody planned that it asks."""
+    unplanned = scene.planned and _parameter(scene, "QUERIER") and not _planned(scene, "QUERIER", 0)
+    return f"ip link set {scene.topology.bridge} type bridge {'mcast_querier' if unplanned else 'mcast_snooping'} 0"
+
+
+RULES = (bridge, ports, queriers, unlisted, pruned)

@@ -10,7 +10,7 @@ from lab.overlay import commands
 from lab.overlay.readback import Device
 
 STACKED = ("macvlan", "macvtap", "ipvlan", "ipvtap")
-PASSTHRU = 8  # IFLA_MACVLAN_MODE (linux/if_link.h): everything that arrives is the upper device's
+PASSTHRU = "passthru"  # the mode of a macvlan that takes everything that arrives
 PARTED = ("vrf",)  # masters of which other rules speak
 
 
@@ -28,7 +28,7 @@ def upper(scene: Scene) -> Iterator[Finding]:
                 "device-on-top",
                 host.name,
                 device.name,
-                f"{device.name} of {host.name}, a {device.kind}, stands on {device.lower}: "
+                f"{device.name} of {host.name} ({device.kind}) stands on {device.lower}: "
                 + ("it takes all that arrives there" if takes_all else "broadcast and groups are taken twice"),
                 f"{device.kind} of {device.lower}" + (", mode passthru" if takes_all else ""),
                 f"ip link del {device.name}",

@@ -10,6 +10,7 @@ from lab.model import Finding
 from lab.underlay.fabric import FABRIC
 
 SHAPERS = ("tbf", "htb", "cake", "red")  # well as long as they hold nothing back
+SLOW = 100_000_000  # bit/s
 IMPAIRING = ("loss", "duplicate", "reorder", "corrupt", "delay", "jitter", "rate")
 CHANGING = ("pedit", "nat", "vlan", "skbmod", "ct")
 PASSING = ("ok", "unspec", "pipe", "reclassify")
@@ -24,17 +25,16 @@ SETTINGS = {
     "limit": "",
 }
 CLSACT = "ffff:"
-HOOKS = ("clsact", "ingress")  # no queues: what is dropped there a filter dropped
+# no queues of their own: what is dropped there a filter dropped, or the queue of a class
+HOOKS = ("clsact", "ingress", "prio", "drr", "ets", "mq", "mqprio")
 
 
 def queues(scene: Scene) -> Iterator[Finding]:
     """A queue that drops, delays or repeats by intent, on a host or in the emulated network."""
+    losing = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
     for node, readings in _nodes(scene):
         for qdisc in readings.get("qdiscs", ()):
-            hung = (qdisc["device"], qdisc["handle"])
-            if any(hung == (found["device"], found["parent"]) for found in readings.get("filters", ())):
-                continue  # what is dropped there a filter dropped
-            if not _impairs(qdisc) or not (scene.planned or qdisc["kind"] == "netem"):
+            if not _impairs(qdisc, losing=node in losing) or not (scene.planned or qdisc["kind"] == "netem"):
                 continue
             device = qdisc["device"]
             several = (
@@ -55,13 +55,14 @@ def queues(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _impairs(qdisc: Mapping[str, Any]) -> bool:
-    """Whether a queue is made to impair, or has held back or dropped something."""
+def _impairs(qdisc: Mapping[str, Any], *, losing: bool) -> bool:
+    """Whether a queue is made to impair, or has dropped something, or held back where something was lost."""
     kind = qdisc["kind"]
     if kind in HOOKS:
         return False
     meant = kind == "plug" or (kind == "netem" and any(qdisc.get(name) for name in IMPAIRING))
-    return meant or bool(qdisc.get("drops")) or (kind in SHAPERS and bool(qdisc.get("overlimits")))
+    slow = kind in SHAPERS and bool(qdisc.get("overlimits")) and (losing or qdisc.get("rate", SLOW) < SLOW)
+    return meant or slow or bool(qdisc.get("drops"))
 
 
 def filters(scene: Scene) -> Iterator[Finding]:

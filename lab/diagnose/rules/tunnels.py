@@ -167,7 +167,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
     """An end whose parameters are not the other one's, or not those that were planned."""
     for spoke in scene.spokes:
         ends = [(host, scene.end(host, spoke.name)) for host in (scene.hub, spoke)]
-        known = [(host, end, end.tunnel) for host, end in ends if end is not None and end.tunnel is not None]
+        known = [(host, end, end.tunnel) for host, end in ends if end is not None and end.tunnel and end.tunnel.remote]
         if len(known) < 2:
             continue
         for code, requirements, said in COMPARED:

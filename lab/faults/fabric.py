@@ -1,0 +1,62 @@
+"""Faults of the emulated cloud network: a port that is out, a network that is down or does not know where a NIC is."""
+
+from __future__ import annotations
+
+from lab.errors import EnvironmentProblem
+from lab.faults.fault import Fault, Inject
+from lab.faults.places import named, victim
+from lab.laboratory import Lab
+from lab.model import mac_of
+from lab.underlay.fabric import FABRIC, segments
+
+
+def _in_the_cloud(command: str) -> Inject:
+    """A command on the cloud's own node, with the one spoke's port and MAC in it."""
+
+    def inject(lab: Lab) -> None:
+        spoke = victim(lab)
+        segment = segments(lab.topology, lab.underlay)[-1]
+        names = {
+            "port": lab.cloud.port_of(spoke.name),
+            "mac": mac_of(spoke.plan.underlay.ip),
+            "address": spoke.plan.underlay.ip,
+            "bridge": segment.bridge,
+        }
+        done = lab.fabric.run("sh", "-c", command.format(**names))
+        if done["status"] != 0:
+            raise EnvironmentProblem(f"{command} failed in the cloud: {done['errors'].strip()}")
+
+    return inject
+
+
+def _victims_port(lab: Lab) -> tuple[str, str]:
+    return FABRIC, victim(lab).name
+
+
+def _bridge(lab: Lab) -> tuple[str, str]:
+    return FABRIC, segments(lab.topology, lab.underlay)[-1].bridge
+
+
+FAULTS = (
+    Fault(
+        "cloud-unplugged",
+        "the cloud's port of one spoke is in no subnet",
+        ("BCAST-01", "PRE-03"),
+        _in_the_cloud("ip link set {port} nomaster"),
+        finding=named("fabric-port-out", _victims_port),
+    ),
+    Fault(
+        "cloud-forgot",
+        "the cloud does not know behind which port one spoke's NIC is",
+        ("BCAST-01", "PRE-03"),
+        _in_the_cloud("bridge fdb del {mac} dev {port} master"),
+        finding=named("fabric-forgot", _victims_port),
+    ),
+    Fault(
+        "cloud-down",
+        "the cloud's network is down",
+        ("BCAST-01", "PRE-03"),
+        _in_the_cloud("ip link set {bridge} down"),
+        finding=named("fabric-down", _bridge),
+    ),
+)

@@ -1,0 +1,98 @@
+"""
+Faults of filters at unusual places: policies before conntrack, the bridge's own filter, marks, and what tests send.
+
+Each is one command that somebody ran for another purpose.
+"""
+
+from __future__ import annotations
+
+from lab.faults.fault import Fault, Inject
+from lab.faults.means import load_modules, of_hub, of_spoke
+from lab.faults.places import cloud_port, hub_bridge, named, victim, victim_device, victim_nic
+from lab.laboratory import Lab
+from lab.machines import firewall
+
+GUEST = ("gretap",)  # a guest's kernel has all that these need
+MODULES = ("iptable_raw", "iptable_mangle", "xt_HL", "xt_DSCP")
+
+
+def _tables(*rules: str) -> Inject:
+    """Rules of iptables, their tables named, on the one spoke."""
+
+    def inject(lab: Lab) -> None:
+        tool = firewall.tool(victim(lab).node)
+        load_modules(lab, *MODULES)
+        of_spoke(*(f"{tool} {rule}" for rule in rules))(lab)
+
+    return inject
+
+
+def _cloud_filter(lab: Lab) -> None:
+    """What the fabric hands to the hub's NIC is filtered there, as by a rule that names the protocol."""
+    port = lab.cloud.port_of(lab.hub.name)
+    command = f"tc filter add dev {port} egress protocol ip flower ip_proto 2f action drop"
+    done = lab.fabric.run("sh", "-c", f"tc qdisc add dev {port} clsact 2>/dev/null; {command}")
+    assert done["status"] == 0, done["errors"]
+
+
+FAULTS = (
+    Fault(
+        "nothing-sent",
+        "one spoke's firewall lets nothing out, before any connection is tracked",
+        ("BCAST-01", "MCAST-01", "ICMP-01", "PRE-03"),
+        _tables("-t raw -P OUTPUT DROP"),
+        GUEST,
+        finding=named("firewall-drops", victim_device),
+    ),
+    Fault(
+        "outer-ttl-rewritten",
+        "one spoke's firewall sets the TTL of what carries its tunnel",
+        ("TTL-05", "PRE-09"),
+        _tables("-t mangle -A POSTROUTING -p gre -j TTL --ttl-set 5"),
+        GUEST,
+        greens=("BCAST-01",),
+        finding=named("ttl-rewritten", victim_nic),
+    ),
+    Fault(
+        "outer-tos-rewritten",
+        "one spoke's firewall marks what carries its tunnel",
+        ("PRE-09",),
+        _tables("-t mangle -A POSTROUTING -p gre -j TOS --set-tos 0x10"),
+        GUEST,
+        greens=("BCAST-01",),
+        finding=named("tos-rewritten", victim_nic),
+    ),
+    Fault(
+        "control-filtered",
+        "one spoke takes no plain UDP from the underlay, so that nothing there can be compared with",
+        ("PRE-09",),
+        _tables("-A INPUT -i {nic} -p udp -j DROP"),
+        GUEST,
+        greens=("BCAST-01",),
+        finding=named("control-dropped", victim_nic),
+    ),
+    Fault(
+        "bridge-filters-port",
+        "the hub's bridge filter drops what leaves by one port",
+        ("HUB-02", "BCAST-01"),
+        of_hub("ebtables -A FORWARD -o {port} -j DROP"),
+        GUEST,
+        finding=named("bridged-dropped", hub_bridge),
+    ),
+    Fault(
+        "bridge-filters-arp",
+        "the hub's bridge filter drops ARP",
+        ("BCAST-08", "PRE-10"),
+        of_hub("ebtables -A FORWARD -p ARP -j DROP"),
+        GUEST,
+        finding=named("arp-filtered", hub_bridge),
+    ),
+    Fault(
+        "cloud-filter",
+        "a filter in the cloud drops GRE on its way to the hub",
+        ("BCAST-01", "PRE-03"),
+        _cloud_filter,
+        GUEST,
+        finding=named("traffic-filtered", cloud_port),
+    ),
+)
