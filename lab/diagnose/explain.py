@@ -22,6 +22,7 @@ from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.underlay.fabric import FABRIC
 
+LETTING_THROUGH = ("source-check-off", "underlay-floods", "fabric-floods")  # nothing is lost by them
 Rule = Callable[[Scene], Iterable[Finding]]
 
 
@@ -61,7 +62,7 @@ def _last(loss: Loss) -> str:
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Where what no rule explains was lost, repeated or put out of order."""
     explained = {finding.node for finding in findings}
-    ports = {finding.interface for finding in findings if finding.node == FABRIC}
+    ports = {one.interface for one in findings if one.node == FABRIC and one.code not in LETTING_THROUGH}
     told: set[tuple[str, str, str]] = set()
     losses = scene.losses
     if losses and all(loss.unresolved for loss in losses):
@@ -82,9 +83,8 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _by_the_cloud(loss: Loss, ports: set[str]) -> bool:
-    """Whether the emulated cloud is at fault where a loss is, or where its sender asks who has an address."""
-    ends = {loss.missing.node, *([loss.last.node] if loss.last else [])}
-    return loss.stage in ("cloud", "encapsulation") and bool(ports & {FABRIC, *ends})
+    """Whether the emulated cloud is at fault at a port of those between whom a loss is."""
+    return bool(ports & {FABRIC, loss.missing.node, *([loss.last.node] if loss.last else [])})
 
 
 def _near(scene: Scene, loss: Loss) -> set[str]:

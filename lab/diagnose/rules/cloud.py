@@ -29,7 +29,7 @@ def blocked(scene: Scene) -> Iterator[Finding]:
     dropped: dict[tuple[str, str], Loss] = {}
     for (start, end), loss in ways.items():
         filtered = {(finding.node, finding.interface) for finding in filters(scene)}
-        at = {(loss.inside.node, loss.inside.interface)} if loss.inside else set()
+        at = {(FABRIC, start), (FABRIC, end)} | ({(loss.inside.node, loss.inside.interface)} if loss.inside else set())
         if _explained(scene, start, end) or at & filtered:
             continue
         if _control_passes(scene, start, end):

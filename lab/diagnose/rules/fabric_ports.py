@@ -89,6 +89,14 @@ def _flags(name: str, host: str, flags: Mapping[str, Any]) -> Iterator[Finding]:
             f"bridge link set dev {name} isolated off",
             ("UNDER-02", "PRE-03"),
         )
+    if not flags.get("IFLA_BRPORT_PROXYARP", 1):
+        yield _finding(
+            "fabric-asks-nobody",
+            name,
+            f"the emulated network does not answer ARP of {host} in place of the others, and passes none on",
+            "proxy_arp off",
+            f"ip link set {name} type bridge_slave proxy_arp on",
+        )
     wrong = [
         word
         for word, attribute in FLAG_NAMES.items()

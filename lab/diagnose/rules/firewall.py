@@ -42,8 +42,11 @@ def dropped(scene: Scene) -> Iterator[Finding]:
     """A rule, or a chain's policy, that matched while something was lost there, in the direction of its hook."""
     for host in scene.hosts.values():
         stages = _stages(scene, host)
-        dropping = [rule for rule in host.firewall if rule.get("verdict") in (*DROPPING, *REWRITING)]
-        at_fault = [(rule, own) for rule in dropping if stages and (own := _own(host, rule, stages))]
+        # what was rewritten as it was sent goes astray anywhere
+        astray = {"sending"} if any(loss.exchange.sender == host.name for loss in scene.losses) else set()
+        considered = [(rule, stages) for rule in host.firewall if rule.get("verdict") in DROPPING]
+        considered += [(rule, stages | astray) for rule in host.firewall if rule.get("verdict") in REWRITING]
+        at_fault = [(rule, own) for rule, might in considered if (own := _own(host, rule, might))]
         accused = [(rule, own) for rule, own in at_fault if _matched(scene, host, rule, own)]
         # rules that do not count can only be told as candidates, and only when none that counts was hit
         accused = accused or [

@@ -226,7 +226,9 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
             str(port),
             f"a static forwarding entry sends what is for {owner.name} to {port} instead of {right}",
             f"fdb {entry.get('NDA_LLADDR')} dev {port} static",
-            f"bridge fdb del {entry.get('NDA_LLADDR')} dev {port} master",
+            f"bridge fdb del {entry.get('NDA_LLADDR')} dev {port} master"
+            # the bridge's own entry had to make room for it
+            + (f" && bridge fdb replace {entry.get('NDA_LLADDR')} dev {right} self local" if owner is hub else ""),
             ("HUB-03",),
         )
 

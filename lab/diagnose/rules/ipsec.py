@@ -16,6 +16,8 @@ def policies(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         risen = {name: count for name, count in host.counted.items() if name.startswith(COUNTERS) and count > 0}
         stages = {loss.stage for loss in scene.losses if loss.node == host.name} & set(STAGES)
+        sent = [one for one in scene.trial.exchanges if (one.sender, one.network) == (host.name, "overlay")]
+        stages |= {"sending"} if any(exchange.refused for exchange in sent) else set()
         if not risen or not stages:
             continue
         carried = stages & {"encapsulation", "decapsulation"}

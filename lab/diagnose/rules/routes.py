@@ -89,7 +89,8 @@ def overlay(scene: Scene) -> Iterator[Finding]:
                 continue
             route = host.seen.route_to(other.plan.address())
             key = (route.to, route.device, route.type) if route else None
-            if _leads_to(route, host.plan.device) or key in told:
+            by_itself = _leads_to(route, host.plan.device) and not (route and route.via)
+            if by_itself or key in told:
                 continue
             told.add(key)
             if route is not None and route.to.prefixlen >= host.plan.overlay.network.prefixlen:

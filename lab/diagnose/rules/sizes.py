@@ -50,7 +50,11 @@ def devices(scene: Scene) -> Iterator[Finding]:
         return  # smaller, all of them: somebody knows the path
     wrong = [(host, device) for host, device in ends if device.mtu != room]
     bridge = scene.hub.device
-    if not wrong and bridge is not None and bridge.mtu != room:  # otherwise it follows its ports
+    planned = {tunnel.hub_device for tunnel in scene.topology.tunnels}
+    follows = bridge is not None and any(
+        port.name not in planned and port.mtu == bridge.mtu for port in scene.hub.seen.ports_of(bridge.name)
+    )
+    if not wrong and bridge is not None and bridge.mtu != room and not follows:  # otherwise it follows its ports
         wrong = [(scene.hub, bridge)]
     for host, device in wrong:
         what = "frames that are larger vanish there" if device.mtu < room else "its full-size frames fit no NIC"

@@ -57,12 +57,23 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     far = names.get(str(remote))
     if far is None and device.master != scene.topology.bridge:
         return
+    if far is None:
+        yield Finding(
+            "stray-port",
+            host.name,
+            device.name,
+            f"{device.name}, a port of {device.master}, is a tunnel to {remote}, which is no host of the overlay",
+            f"{device.name} remote {remote}",
+            f"ip link set {device.name} nomaster",
+            ("HUB-01", "SEC-01"),
+        )
+        return
     twice = host.plan.is_hub or far == scene.hub.name
     yield Finding(
         "attached-twice" if twice else "spokes-meshed",
         host.name,
         device.name,
-        f"{host.name} has a second tunnel, {device.name}, to {far or remote}"
+        f"{host.name} has a second tunnel, {device.name}, to {far}"
         if twice
         else f"{host.name} has a tunnel of its own to {far}, past the hub",
         f"{device.name} remote {remote}" + (f", a port of {device.master}" if device.master else ""),
