@@ -21,6 +21,34 @@ from lab.model import TunnelOptions, Underlay
 from lab.providers import PROVIDERS, provider
 
 ROUNDS = 10
+UNUSUAL = (
+    ("hub", ("ip link add br-lan type bridge", "ip link set br-lan up", "ip addr add 192.168.77.1/24 dev br-lan")),
+    ("hub", ("iptables-legacy -A INPUT -p tcp --dport 23 -j DROP", "iptables-legacy -A INPUT -s 203.0.113.1 -j DROP")),
+    ("hub", ("iptables-legacy -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE",)),
+    ("hub", ("ip link set bridge0 type bridge ageing_time 60000",)),
+    ("spoke1", ("ip link add v0 type veth peer name v1", "ip link set v0 up", "ip addr add 192.168.5.1/24 dev v0")),
+    ("spoke1", ("ip addr add 192.168.9.1/24 dev {device}", "ip addr add 10.0.0.26/24 dev ens3")),
+    ("spoke1", ("tc qdisc replace dev ens3 root fq_codel", "tc qdisc replace dev {device} root fq_codel")),
+    ("spoke1", ("tc qdisc add dev ens3 root handle 1: htb default 9",)),
+    (
+        "spoke1",
+        (
+            "tc qdisc add dev ens3 clsact",
+            "tc filter add dev ens3 ingress protocol ip flower ip_proto tcp dst_port 23 action drop",
+        ),
+    ),
+    ("spoke1", ("ip route add blackhole 198.18.0.0/15", "ip rule add from 192.168.50.0/24 table 100 priority 1000")),
+    ("spoke1", ("ip link add upper link ens3 type macvlan mode bridge", "ip link set upper up")),
+    ("spoke1", ("ip link add red type vrf table 9", "ip link set red up")),
+    (
+        "spoke1",
+        (
+            "nft add table inet guard",
+            "nft 'add chain inet guard input {{ type filter hook input priority 0; }}'",
+            "nft add rule inet guard input ip saddr 203.0.113.0/24 drop",
+        ),
+    ),
+)
 
 
 @pytest.fixture(scope="module", params=["gretap", "vxlan"])
@@ -67,6 +95,20 @@ def test_options_that_were_asked_for_are_no_fault(machine, kind, options):
     plan = topologies.standard(2, replace(TunnelOptions(kind=kind), **options))
 
     assert found(laboratory.build(machine, plan, Underlay(provider("oci")))) == set()
+
+
+@pytest.mark.parametrize(("node", "commands"), UNUSUAL, ids=[commands[0] for _, commands in UNUSUAL])
+def test_what_is_unusual_and_harms_nothing_is_no_fault(machine, kind, node, commands):
+    """A lab with bridges, filters, queues, routes and addresses besides, which take nothing away, has no finding."""
+    lab = laboratory.build(machine, topologies.standard(2, TunnelOptions(kind=kind)), Underlay(provider("oci")))
+    device = lab.topology.tunnel_of("spoke1").spoke_device
+    for command in commands:
+        done = lab.nodes[node].run("sh", "-c", command.format(device=device))
+        if done["status"] != 0:
+            lab.close()
+            pytest.skip(f"{command}: {done['errors'].strip() or 'not installed'}")
+
+    assert found(lab) == set()
 
 
 @pytest.mark.parametrize("routers", [0, 1])

@@ -108,6 +108,37 @@ class TestTheFirewall:
             ("bridge", "FORWARD", "-p ARP -j DROP")
         ]
 
+    @pytest.mark.parametrize(
+        ("command", "family", "chain", "verdict"),
+        [
+            ("arptables -A INPUT --opcode 2 -j DROP", "arp", "INPUT", "DROP"),
+            ("ebtables-legacy -A FORWARD -d Broadcast -j DROP", "bridge", "FORWARD", "DROP"),
+            ("ebtables-legacy -t nat -A PREROUTING -j dnat --to-dst 2:0:0:0:0:1", "bridge", "PREROUTING", "dnat"),
+        ],
+    )
+    def test_of_every_family_is_read(self, lab, command, family, chain, verdict):
+        """Rules about ARP and those of the older ebtables are told with what they matched."""
+        _programs(lab.hub.node, command)
+
+        (rule,) = [entry for entry in lab.hub.node.ask("firewall") if entry.get("rule")]
+
+        assert (rule["family"], rule["chain"], rule["verdict"], rule["packets"]) == (family, chain, verdict, 0)
+
+    def test_of_nftables_is_read_where_it_is_in_use(self, lab):
+        """What nft made is told with its policy, its handle and what it counts, and whatever a named map drops."""
+        _programs(
+            lab.hub.node,
+            "nft add table inet guard",
+            "nft add map inet guard ends { type inet_proto : verdict ; elements = { gre : drop } ; }",
+            "nft add chain inet guard input { type filter hook input priority 0 ; policy drop ; }",
+            "nft add rule inet guard input udp dport 4789 counter accept",
+            "nft add rule inet guard input meta l4proto vmap @ends",
+        )
+
+        found = [(one["hook"], one["verdict"], one["packets"]) for one in lab.hub.node.ask("firewall")]
+
+        assert found == [("input", "DROP", None), ("input", "ACCEPT", 0), ("input", "DROP", None)]
+
     def test_of_nftables_is_read_from_its_listing(self):
         """Rules of nft keep their handle, have counters where they count, and a verdict whatever else they say."""
         rules = listing.rules(LISTED)
