@@ -189,6 +189,7 @@ def _sysctls(topology: Topology, plan: NodePlan) -> list[str]:
     ports = [tunnel.hub_device for tunnel in topology.tunnels] if plan.is_hub else []
     devices = [*EVERYWHERE, plan.nic, plan.device, *ports]
     own = [f"net.ipv4.conf.{device}.{name}" for device in devices for name in PER_DEVICE]
+    own += [f"net.ipv4.neigh.{device}.mcast_solicit" for device in (plan.nic, plan.device)]
     if topology.ipv6:
         own += [*PARAMETERS_OF_IPV6, *(f"net.ipv6.conf.{plan.device}.{name}" for name in PER_DEVICE_OF_IPV6)]
     return list(dict.fromkeys([*PARAMETERS, *readback.SYSCTLS, *own]))

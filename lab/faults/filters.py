@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from lab.faults.fault import Fault, Inject
 from lab.faults.means import load_modules, of_hub, of_spoke
-from lab.faults.places import cloud_port, hub_bridge, named, victim, victim_device, victim_nic
+from lab.faults.places import cloud_port, device, hub_bridge, named, victim, victim_device, victim_nic
 from lab.laboratory import Lab
 from lab.machines import firewall
 
 GUEST = ("gretap",)  # a guest's kernel has all that these need
-MODULES = ("iptable_raw", "iptable_mangle", "xt_HL", "xt_DSCP")
+MODULES = ("iptable_raw", "iptable_mangle", "xt_HL", "xt_DSCP", "iptable_nat", "xt_MASQUERADE")
 
 
 def _tables(*rules: str) -> Inject:
@@ -43,6 +43,24 @@ FAULTS = (
         _tables("-t raw -P OUTPUT DROP"),
         GUEST,
         finding=named("firewall-drops", victim_device),
+    ),
+    Fault(
+        "loopback-filtered",
+        "one spoke's firewall drops what the spoke says to itself",
+        ("ICMP-01",),
+        _tables("-A INPUT -i lo -j DROP"),
+        GUEST,
+        greens=("BCAST-01",),
+        finding=named("firewall-drops", device(victim, "lo")),
+    ),
+    Fault(
+        "masqueraded",
+        "one spoke hides every source behind its overlay address, as for a way to the internet",
+        ("PRE-09",),
+        _tables("-t nat -A POSTROUTING -o {device} -j MASQUERADE"),
+        GUEST,
+        greens=("BCAST-01",),
+        finding=named("nat-rewrites", victim_device),
     ),
     Fault(
         "outer-ttl-rewritten",

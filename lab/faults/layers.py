@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab.faults.fault import Fault
 from lab.faults.means import of_hub, of_spoke
-from lab.faults.places import device, named, victim, victim_device, victim_nic
+from lab.faults.places import device, named, victim, victim_device, victim_itself, victim_nic
 
 GUEST = ("gretap",)  # a guest's kernel has all that these need
 AGAIN = "ip addr replace {own}/24 dev {device} && ip route replace 224.0.0.0/4 dev {device}"
@@ -39,6 +39,33 @@ FAULTS = (
         of_spoke("ip link add br-lan type bridge && ip link set br-lan up && ip link set {nic} master br-lan"),
         GUEST,
         finding=named("device-enslaved", victim_nic),
+    ),
+    # what a host does by itself
+    Fault(
+        "loopback-down",
+        "one spoke's loopback device is down",
+        ("ICMP-01",),
+        of_spoke("ip link set lo down"),
+        GUEST,
+        greens=("BCAST-01",),
+        finding=named("loopback-down", device(victim, "lo")),
+    ),
+    Fault(
+        "asks-nobody",
+        "one spoke asks nobody on the overlay who has an address",
+        ("BCAST-08",),
+        of_spoke("sysctl -w net.ipv4.neigh.{device}.mcast_solicit=0"),
+        GUEST,
+        finding=named("arp-unasked", victim_device),
+    ),
+    Fault(
+        "own-ttl-spent",
+        "what one spoke sends of itself has a TTL of 1",
+        ("TTL-05",),
+        of_spoke("sysctl -w net.ipv4.ip_default_ttl=1"),
+        GUEST,
+        greens=("BCAST-01",),
+        finding=named("default-ttl-low", victim_itself),
     ),
     # addresses
     Fault(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from lab.checkup import rules
 from lab.checkup.verdicts import DROP, Kind, Packet
 from lab.clouds import UDP
+from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.rules.exceptions import DROPPING, Rule, text_of
 from lab.diagnose.scene import HostScene, Scene
 from lab.overlay.carrier import carrier_of
@@ -40,6 +41,8 @@ def _packets(scene: Scene, host: HostScene, stages: set[str]) -> Iterator[Packet
         if "control" in stages:
             yield Packet(UDP, nic, None, other.address("underlay"), host.plan.address("underlay"))
             yield Packet(UDP, None, nic, host.plan.address("underlay"), other.address("underlay"))
+        if "looping" in stages:
+            yield Packet(ICMP, LOOPBACK, LOOPBACK, host.plan.address(), host.plan.broadcast())
         if "answering" in stages:
             yield Packet(ICMP, device, None, other.address(), other.broadcast(), kind="broadcast")
             yield Packet(ICMP, None, device, host.plan.address(), other.address())

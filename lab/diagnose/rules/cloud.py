@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from lab import clouds
 from lab.clouds import Carrier
 from lab.diagnose.legs import Loss
+from lab.diagnose.rules.basics import default_ttl
 from lab.diagnose.rules.fabric_ports import broken
 from lab.diagnose.rules.traffic import filters
 from lab.diagnose.scene import HostScene, Scene
@@ -57,7 +58,7 @@ def blocked(scene: Scene) -> Iterator[Finding]:
 
 def _explained(scene: Scene, start: str, end: str) -> bool:
     """Whether a host or its port is at fault: a source that no cloud lets pass, a NIC that is down, a way around."""
-    if broken(scene) & {start, end}:
+    if broken(scene) & {start, end} or any(finding.node == start for finding in default_ttl(scene)):
         return True
     spoke = end if scene.hosts[start].plan.is_hub else start
     device = scene.end(scene.hosts[start], spoke)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.rules.candidates import could_drop
 from lab.diagnose.rules.exceptions import DROPPING, Rule, asks, carrier, inserted, of_carrier, quoted, text_of
 from lab.diagnose.scene import HostScene, Scene
@@ -22,8 +23,8 @@ PLACE = ("tool", "family", "table")
 CARRIED = frozenset({"decapsulation", "encapsulation"})
 ASKING = frozenset({"resolving", "encapsulation"})  # who has an address: inside the tunnel, and to send its packets
 OUTER = CARRIED | {"control"}
-INBOUND = frozenset({"decapsulation", "delivery", "answering", "control"})
-OUTBOUND = frozenset({"encapsulation", "sending", "answering", "control"})
+INBOUND = frozenset({"decapsulation", "delivery", "answering", "control", "looping"})
+OUTBOUND = frozenset({"encapsulation", "sending", "answering", "control", "looping"})
 BRIDGED = frozenset({"forwarding", "delivery", "sending", "answering", "resolving"})
 # what a packet is in the middle of at each hook; what a bridge forwards passes some too (br_netfilter)
 STAGES = {
@@ -43,7 +44,8 @@ def dropped(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         stages = _stages(scene, host)
         # what was rewritten as it was sent goes astray anywhere
-        astray = {"sending"} if any(loss.exchange.sender == host.name for loss in scene.losses) else set()
+        lost = scene.planned or any(loss.exchange.sender == host.name for loss in scene.losses)
+        astray = {"sending"} if lost else set()
         considered = [(rule, stages) for rule in host.firewall if rule.get("verdict") in DROPPING]
         considered += [(rule, stages | astray) for rule in host.firewall if rule.get("verdict") in REWRITING]
         at_fault = [(rule, own) for rule, might in considered if (own := _own(host, rule, might))]
@@ -71,6 +73,8 @@ def _own(host: HostScene, rule: Rule, stages: set[str]) -> set[str]:
     possible = stages & _possible(host, rule)
     if rule.get("family") == "arp" or _speaks_of_arp(rule):
         return possible & ASKING
+    if LOOPBACK in text_of(rule).replace('"', "").split():
+        return possible & {"looping"}
     carried = of_carrier(host, rule)
     if carried is not None:
         possible = (possible & OUTER if carried else possible - OUTER) or possible
@@ -124,6 +128,8 @@ def _stages(scene: Scene, host: HostScene) -> set[str]:
             stages.add("answering")
         if host.name == answers.pinger and not answers.others and not unreached:
             stages.add("answering")
+        if host.name == answers.pinger and not answers.counts.get(host.name) and not silent:
+            stages.add("looping")
     if any(
         loss.unresolved and (host.plan.is_hub or host.name in (loss.exchange.sender, loss.receiver))
         for loss in scene.losses
@@ -189,13 +195,16 @@ def _what(rule: Rule, stages: set[str]) -> str:
         "delivery": "what came out of the tunnel",
         "sending": "what it sends into the overlay",
         "answering": "echo requests or their answers",
+        "looping": "what it says to itself",
     }
     return " and ".join(words[stage] for stage in words if stage in stages)
 
 
 def _interface(host: HostScene, stages: set[str]) -> str:
     outer = stages & OUTER
-    return host.plan.nic if outer and stages <= {*outer, "answering"} else host.plan.device
+    if stages == {"looping"}:
+        return LOOPBACK
+    return host.plan.nic if outer and stages <= {*outer, "answering", "looping"} else host.plan.device
 
 
 def _accepting(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> Iterator[tuple[str, str]]:
@@ -211,15 +220,18 @@ def _accepting(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> I
     if hooks == {"FORWARD"}:
         yield ("-m physdev --physdev-is-bridged", f'iifname "{device}"')
         return
-    if stages == {"answering"}:
+    if stages <= {"answering", "looping"} and "answering" in stages:
         yield ("-p icmp", "ip protocol icmp")  # by lo too, on which a host answers itself
         return
     if not asks(rule):
         # in a lab the tests' own control on the underlay, and what a host says to itself, were open too
-        yield from (_by(name, going_out) for name in (("lo", host.plan.nic) if scene.planned else ()))
+        yield from (_by(name, going_out) for name in ((LOOPBACK, host.plan.nic) if scene.planned else ()))
         if not scene.planned:
             yield carrier(scene)
         yield _by(device, going_out)
+        return
+    if stages == {"looping"}:
+        yield _by(LOOPBACK, going_out)
         return
     outer = stages & OUTER
     if stages & CARRIED:
@@ -227,7 +239,7 @@ def _accepting(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> I
     if "control" in stages:
         words, nft_words = _by(host.plan.nic, going_out)
         yield (f"{words} -p udp", f"{nft_words} meta l4proto udp")
-    if stages - OUTER - {"answering"} or not outer:
+    if stages - OUTER - {"answering", "looping"} or not outer:
         yield _by(device, going_out)
 
 

@@ -1,0 +1,64 @@
+"""Rules of what every host does by itself: its own TTL, the questions that it asks, its loopback device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.diagnose.scene import Scene
+from lab.model import Finding
+
+LEAST_TTL, TTL, SOLICITATIONS = 32, 64, 3  # the last two are the kernel's own
+LOOPBACK = "lo"
+
+
+def default_ttl(scene: Scene) -> Iterator[Finding]:
+    """What a host sends of itself outlives the routers that it may meet."""
+    for host in scene.hosts.values():
+        name = "net.ipv4.ip_default_ttl"
+        if host.has(name) and host.parameter(name) < LEAST_TTL:
+            yield Finding(
+                "default-ttl-low",
+                host.name,
+                "",
+                f"{host.name} sends unicast, and ARP in tunnels that inherit their TTL, with a TTL of "
+                f"{host.parameter(name)}",
+                f"{name} = {host.parameter(name)}",
+                f"sysctl -w {name}={TTL}",
+                ("TTL-05", "ICMP-01"),
+            )
+
+
+def asking(scene: Scene) -> Iterator[Finding]:
+    """Hosts ask by broadcast who has an address."""
+    for host in scene.hosts.values():
+        for device in dict.fromkeys((host.plan.device, host.plan.nic)):
+            name = f"net.ipv4.neigh.{device}.mcast_solicit"
+            if host.has(name) and host.parameter(name) == 0:
+                yield Finding(
+                    "arp-unasked",
+                    host.name,
+                    device,
+                    f"{host.name} asks nobody on {device} who has an address: whom it does not know it sends nothing",
+                    f"{name} = 0",
+                    f"sysctl -w {name}={SOLICITATIONS}",
+                    ("BCAST-08",),
+                )
+
+
+def loopback(scene: Scene) -> Iterator[Finding]:
+    """The loopback device is up, by which a host answers itself."""
+    for host in scene.hosts.values():
+        device = host.seen.devices.get(LOOPBACK)
+        if device is not None and not device.up:
+            yield Finding(
+                "loopback-down",
+                host.name,
+                LOOPBACK,
+                f"{LOOPBACK} of {host.name} is down: the host does not answer itself",
+                "the device lacks the flag UP",
+                f"ip link set {LOOPBACK} up",
+                ("ICMP-01",),
+            )
+
+
+RULES = (default_ttl, asking, loopback)
