@@ -24,9 +24,12 @@ def could_drop(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> b
     """Whether a rule could have taken what was lost at the host in one of the stages."""
     if not text_of(rule) or rule.get("family") in ("bridge", "arp") or stages == {"resolving"}:
         return True
-    read = rules.nft(text_of(rule)) if rule.get("tool") == "nft" else rules.iptables(text_of(rule))
-    ending = [one for one in read if one.action in ENDS or rule.get("verdict") not in DROPPING]
-    return any(one.matches(packet) is not False for one in ending for packet in _packets(scene, host, stages))
+    try:
+        read = rules.nft(text_of(rule)) if rule.get("tool") == "nft" else rules.iptables(text_of(rule))
+        ending = [one for one in read if one.action in ENDS or rule.get("verdict") not in DROPPING]
+        return any(one.matches(packet) is not False for one in ending for packet in _packets(scene, host, stages))
+    except (ValueError, IndexError):  # words, or addresses of IPv6, that are not understood
+        return True
 
 
 def _packets(scene: Scene, host: HostScene, stages: set[str]) -> Iterator[Packet]:
