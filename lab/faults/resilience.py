@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab.faults.fault import Fault
 from lab.faults.means import extra_tunnel
-from lab.faults.places import device, hub_bridge, hub_nic, hub_port, named
+from lab.faults.places import cloud_port, device, hub_bridge, hub_port, named
 from lab.laboratory import Lab
 from lab.model import Change
 
@@ -95,7 +95,7 @@ FAULTS = (
         "the hub's VM is stopped",
         ("FAULT-01", "FAULT-02"),
         _hub_down,
-        finding=named("underlay-unreachable", hub_nic),
+        finding=named("fabric-port-down", cloud_port),
         mended=False,
     ),
     Fault(
