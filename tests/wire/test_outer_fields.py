@@ -19,12 +19,13 @@ ETHERTYPE_IPV6, IPV6_NO_NEXT_HEADER = 0x86DD, 59
 BROADCAST_MAC = b"\xff" * 6
 
 
-def sent_to(lab, to, stimuli=({},)):
-    """Sends a datagram per stimulus (how it is sent) from the first spoke to all others; returns what they heard."""
-    listeners = lab.others(lab.spokes[0])
+def sent_to(lab, to, stimuli=({},), sender=None):
+    """Sends a datagram per stimulus (how it is sent), from the first spoke unless told; returns what others heard."""
+    sender = sender or lab.spokes[0]
+    listeners = lab.others(sender)
     with lab.listen(listeners, group=None if to == lab.everyone else to) as heard:
         for fields in stimuli:
-            lab.spokes[0].udp.send(to=to, **fields)
+            sender.udp.send(to=to, **fields)
     heard.exactly_once(at=listeners)
     return heard
 
@@ -86,25 +87,27 @@ class TestTtl:
         assert {one.ttl for one in queries} == {expected}
 
     def test_fixed_is_the_tunnels_own(self, standing, carried, layers):
-        """With `ttl 64` the outer TTL is 64 whatever the inner one is."""
+        """With `ttl 64` the outer TTL is 64 whatever the inner one is, and whoever sends."""
         lab = standing(ttl=FIXED)
 
-        heard = sent_to(lab, GROUP, [{"ttl": ttl} for ttl in INNER_TTLS])
+        for sender in lab.hosts.values():
+            heard = sent_to(lab, GROUP, [{"ttl": ttl} for ttl in INNER_TTLS], sender)
 
-        ttls = {(one.inner[layers.IP].ttl, one.ttl) for one in carried(heard.sightings())}
-        assert ttls == {(ttl, FIXED) for ttl in INNER_TTLS}
+            ttls = {(one.inner[layers.IP].ttl, one.ttl) for one in carried(heard.sightings())}
+            assert ttls == {(ttl, FIXED) for ttl in INNER_TTLS}, sender.name
 
 
 @pytest.mark.requirement("WIRE-05")
 @pytest.mark.parametrize(("inherit", "outer"), [(False, 0), (True, EXPEDITED)], ids=["default", "tos_inherit"])
 def test_tos_is_copied_on_request_only(standing, carried, inherit, outer):
-    """The outer TOS is 0 for a packet marked EF, and EF with `tos inherit`; the inner mark arrives either way."""
+    """Whoever sends, the outer TOS of a packet marked EF is 0, and EF with `tos inherit`; the inner mark arrives."""
     lab = standing(tos_inherit=inherit)
 
-    heard = sent_to(lab, lab.everyone, [{"tos": EXPEDITED}])
+    for sender in lab.hosts.values():
+        heard = sent_to(lab, lab.everyone, [{"tos": EXPEDITED}], sender)
 
-    assert {one.tos for one in carried(heard.sightings())} == {outer}
-    assert {heard.one(at=name).tos for name in heard.at} == {EXPEDITED}
+        assert {one.tos for one in carried(heard.sightings())} == {outer}, sender.name
+        assert {heard.one(at=name).tos for name in heard.at} == {EXPEDITED}, sender.name
 
 
 @pytest.mark.requirement("WIRE-06")
