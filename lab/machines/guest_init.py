@@ -10,7 +10,7 @@ No process is spawned: a spawn costs 50 to 200 ms here.
 """
 
 # pathlib costs a new guest 30 ms.
-# ruff: noqa: PTH102, PTH103, PTH112, PTH118
+# ruff: noqa: PTH102, PTH103, PTH112, PTH115, PTH118, PTH211
 
 from __future__ import annotations
 
@@ -120,6 +120,26 @@ def arrange_modules(settings: dict[str, list[str]]) -> None:
         script.write(f'#!/bin/sh\nexec {quoted} "$@"\n')
     with open("/proc/sys/kernel/modprobe", "w") as setting:
         setting.write(helper)
+
+
+def choose_legacy_iptables() -> None:
+    """
+    `iptables` is the legacy one here, as after update-alternatives(1): this kernel has no nftables for IP.
+
+    On the host it most often is the other one, and whoever types it, or a test, would get its refusal.
+    """
+    alternatives, programs = "/etc/alternatives", "/usr/sbin"
+    if not os.access(f"{programs}/iptables-legacy", os.X_OK) or not os.path.isdir(alternatives):
+        return
+    with os.scandir(alternatives) as entries:
+        links = {entry.name: os.readlink(entry.path) for entry in entries if entry.is_symlink()}
+    mount("tmpfs", alternatives, "tmpfs")
+    for name, target in links.items():
+        program, separator, rest = name.partition("-")
+        legacy = f"{programs}/{program}-legacy{separator}{rest}"
+        if program in ("iptables", "ip6tables") and os.access(legacy, os.X_OK):
+            target = legacy
+        os.symlink(target, f"{alternatives}/{name}")
 
 
 def open_raw(device: str) -> int:
@@ -235,6 +255,7 @@ def main() -> None:
         mount_all(settings)
         widen_tables()
         arrange_modules(settings)
+        choose_legacy_iptables()
         null = os.open("/dev/null", os.O_RDONLY)
         os.dup2(null, 0)
         os.close(null)

@@ -108,6 +108,21 @@ class TestModules:
 
         assert failures == {"nonsense": "this kernel does not have it"}
 
+    @pytest.mark.skipif(shutil.which("iptables-legacy") is None, reason="no iptables-legacy: apt-get install iptables")
+    def test_iptables_is_the_one_that_the_kernel_has(self, shared: execnet.Gateway) -> None:
+        """`iptables` can be typed as anywhere, whichever of the two the host prefers."""
+        status, said = ask(
+            shared,
+            """
+            import subprocess
+            words = ["unshare", "--net", "iptables", "-A", "INPUT", "-p", "gre", "-j", "DROP"]
+            done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            channel.send((done.returncode, done.stderr))
+            """,
+        )
+
+        assert status == 0, said
+
     def test_come_when_the_kernel_wants_them(self, shared: execnet.Gateway) -> None:
         """A link of a kind whose module is not loaded can be created."""
         loaded_before, kind = ask(
