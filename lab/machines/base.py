@@ -95,16 +95,30 @@ class Machine:
         self._send(calls, wanted=False)
 
     def answer(self, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
-        self.told(timeout)
+        try:
+            self.told(timeout)
+        except (OSError, AgentBug):
+            # unread, this question's own answer would be taken for that to the next one
+            with contextlib.suppress(OSError, AgentBug):
+                self._next(timeout)
+            raise
+        return self._next(timeout)
+
+    def told(self, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Waits until what it was told is done; the first failure is raised when nothing of it is owed any more."""
+        failure: OSError | AgentBug | None = None
+        while self._owed and not self._owed[0]:
+            try:
+                self._next(timeout)
+            except (OSError, AgentBug) as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _next(self, timeout: float) -> list[Any]:
         if self._owed:
             self._owed.popleft()
         return self._receive(timeout)
-
-    def told(self, timeout: float = ANSWER_TIMEOUT) -> None:
-        """Waits until what it was told is done."""
-        while self._owed and not self._owed[0]:
-            self._owed.popleft()
-            self._receive(timeout)
 
     def _send(self, calls: Sequence[Call], *, wanted: bool) -> None:
         try:

@@ -50,6 +50,20 @@ def test_the_first_refusal_ends_a_batch(any_machine):
         )
 
 
+def test_what_it_was_told_and_refused_is_raised_once(any_machine):
+    """The question after it is told of the failure, and the one after that gets its own answer."""
+    refused = call("sysctl_write", node=any_machine.call("node_home"), values={"net.ipv4.no_such_thing": "1"})
+    any_machine.tell([refused])
+    any_machine.tell([call("no_such_verb")])
+    any_machine.tell([call("hello")])
+
+    with pytest.raises(FileNotFoundError):
+        any_machine.call("echo", token="first")
+
+    assert any_machine.call("echo", token="second") == "second"
+    any_machine.told()
+
+
 def test_a_bug_in_the_agent_is_told_with_its_traceback(any_machine):
     """A failure that is no refusal by the kernel says so and shows where."""
     with pytest.raises(AgentBug, match="no_such_verb"):
