@@ -28,5 +28,10 @@ def pack(message: Any) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """The message; pickle.UnpicklingError when it holds anything but builtins."""
-    return Builtins(io.BytesIO(data)).load()
+    """The message; pickle.UnpicklingError when it holds anything but builtins, or is none."""
+    try:
+        return Builtins(io.BytesIO(data)).load()
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:  # "ValueError, EOFError, ... and so on": pickle promises no list of them
+        raise pickle.UnpicklingError(f"it is no message: {error!r}") from None

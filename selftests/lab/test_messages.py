@@ -22,3 +22,10 @@ def test_what_names_code_is_refused(named):
     """A host that answers with a function or an object of a class has none of its code run here."""
     with pytest.raises(pickle.UnpicklingError, match="builtins only"):
         messages.unpack(pickle.dumps(named))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"hello", b"0", b"\x80\x04]", pickle.dumps([1])[:-2], "text", 7])
+def test_what_is_no_message_is_refused(data):
+    """Whatever a host sends in the place of a message, the refusal is of one kind."""
+    with pytest.raises(pickle.UnpicklingError):
+        messages.unpack(data)
