@@ -66,9 +66,7 @@ class Room:
         # memory that nothing has been written to is none: most messages are short
         self._payloads = mmap.mmap(-1, AT_ONCE * LARGEST)
         self._besides = mmap.mmap(-1, AT_ONCE * (CONTROL + NAME))
-        payloads, besides = (
-            ctypes.addressof(ctypes.c_char.from_buffer(one)) for one in (self._payloads, self._besides)
-        )
+        payloads, besides = _address(self._payloads), _address(self._besides)
         self._vectors = (_Vector * AT_ONCE)()
         self._received = (_Received * AT_ONCE)()
         for number, (received, vector) in enumerate(zip(self._received, self._vectors)):
