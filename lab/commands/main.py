@@ -27,6 +27,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit status."""
+    _open_closed_streams()
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -41,6 +42,13 @@ def main(arguments: Sequence[str]) -> int:
         # whoever read our output has enough of it; the interpreter's own flush at exit must not complain either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def _open_closed_streams() -> None:
+    """A stream that was closed (`>&-`) is one that nobody reads: else the next file that is opened takes its place."""
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  open until the process ends
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -69,6 +69,17 @@ def test_misuse_ends_the_process_with_2(checkout: Checkout) -> None:
     assert "Traceback" not in done.errors
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(checkout: Checkout, closed: str) -> None:
+    """Whoever closes a stream does not want it; the command is the same without."""
+    command = " ".join(checkout.command("doctor"))
+    done = subprocess.run(
+        ["sh", "-c", f"{command} {closed}"], cwd=checkout.path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == checkout.run("doctor").status
+    assert done.stderr == ""
+
+
 def test_doctor_is_quick_and_names_the_remedy_of_every_lack(checkout: Checkout) -> None:
     """Each line has its state; what is lacking is followed by what mends it; the last line is the verdict."""
     began = time.monotonic()
