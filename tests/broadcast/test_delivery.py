@@ -97,10 +97,13 @@ def test_sender_hears_itself_once(overlay, sender, everyone, listen):
 
 @pytest.mark.requirement("BCAST-05")
 def test_own_copy_is_made_locally(overlay, sender, everyone, listen):
-    """Nothing of a broadcast comes back to its sender over the network, neither in a tunnel nor bare."""
-    with listen(overlay.others(sender)) as heard:
+    """A broadcast reaches everybody, and nothing of it comes back to its sender, neither in a tunnel nor bare."""
+    others = overlay.others(sender)
+
+    with listen(others) as heard:
         sender.udp.send(to=everyone)
 
+    heard.exactly_once(at=others)
     at_sender = [seen for seen in heard.sightings() if seen.node == sender.name]
     assert [str(seen) for seen in at_sender if seen.outgoing]
     assert [str(seen) for seen in at_sender if not seen.outgoing] == []
