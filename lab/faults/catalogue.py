@@ -7,6 +7,7 @@ in the other modules of this package, one per area, as `FAULTS = (Fault(...), ..
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import pkgutil
@@ -17,7 +18,10 @@ from lab.errors import EnvironmentProblem, UsageProblem
 from lab.faults.fault import Fault
 from lab.laboratory import Lab
 
-__all__ = ["Fault", "known", "named"]
+__all__ = ["Fault", "known", "listing", "named"]
+
+LIST = "list"
+"""What stands in a fault's place to see which there are."""
 
 
 @functools.cache
@@ -36,15 +40,23 @@ def named(name: str) -> Fault:
     """
     The fault of a name, or of a command on a node: `hub: ip link set gretap2 nomaster`.
 
-    UsageProblem lists the ones there are (`--inject=list` does so on purpose).
+    UsageProblem names those that are called alike, and how to see all of them.
     """
     node, colon, command = name.partition(": ")
     if colon and command.strip():
         return Fault(name, f"`{command}` was run on {node}", (), functools.partial(_run, node, command))
     if name not in known():
-        listed = "\n".join(f"  {fault.name:<24} {fault.what}" for _, fault in sorted(known().items()))
-        raise UsageProblem(f"--inject={name} names no fault; there are:\n{listed}")
+        close = ", ".join(difflib.get_close_matches(name, known()))
+        raise UsageProblem(
+            f"--inject={name} names no fault{f' (close to it: {close})' if close else ''}; "
+            f"--inject={LIST} lists them, and --inject='NODE: COMMAND' takes any command"
+        )
     return known()[name]
+
+
+def listing() -> str:
+    """Every fault that has a name, a line each."""
+    return "\n".join(f"{fault.name:<28} {fault.what}" for _, fault in sorted(known().items()))
 
 
 def _run(node: str, command: str, lab: Lab) -> None:

@@ -7,7 +7,14 @@ import sys
 
 import pytest
 
+from lab.faults import catalogue
 from lab.machines.base import ROOT
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the suite, or is told why not."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/broadcast", *arguments]
+    return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -20,14 +27,23 @@ from lab.machines.base import ROOT
             ["--inject=hub9: true"],
             "--inject='hub9: true' is for no node of the lab: expected one of vcn, hub, spoke1, spoke2",
         ),
+        (["--inject=port-detach"], "--inject=port-detach names no fault (close to it: port-detached"),
         (["--inject=spoke3: true"], "--inject='spoke3: true' is for no node of the lab"),
     ],
 )
 def test_what_cannot_be_meant_is_one_message(arguments: list[str], message: str) -> None:
     """An empty list of hosts above all: a lab that is tested in their place says nothing about them."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/broadcast", *arguments]
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = run(*arguments)
 
     assert done.returncode == 4
     assert done.stderr.startswith(f"ERROR: {message}")
     assert "Traceback" not in done.stderr
+
+
+def test_the_faults_that_have_a_name_are_listed() -> None:
+    """`--inject=list` says what each of them is, and runs nothing."""
+    done = run("--inject=list")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == len(catalogue.known())
+    assert catalogue.named("port-detached").what in done.stdout
