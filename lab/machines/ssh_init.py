@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 FAREWELL = 30.0
 """Seconds that the agent gets to put things back before the process ends whatever it does."""
 
+AGAIN = 0.1
+"""Seconds after which an interrupt that may not have been heard is repeated."""
+
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -132,9 +135,12 @@ class Gateway(gateway_base.WorkerGateway):
         # called by the receiving thread when the controller has said goodbye or is gone
         self._io.over = True  # type: ignore[attr-defined]
         main = threading.main_thread()
-        # a real signal: it also wakes the thread from a system call
-        signal.pthread_kill(main.ident or 0, signal.SIGINT)
-        main.join(FAREWELL)
+        deadline = time.monotonic() + FAREWELL
+        while main.is_alive() and time.monotonic() < deadline:
+            # a real signal: it also wakes the thread from a system call.  One that comes just before a wait begins does
+            # not end it, so that it is sent again; once it was heard, the next ones are ignored.
+            signal.pthread_kill(main.ident or 0, signal.SIGINT)
+            main.join(AGAIN)
         leave(1)
 
 
