@@ -125,8 +125,7 @@ class Lab:
     def forget(self, *, told: bool = False) -> None:
         """The taps forget what they saw: a new test begins.  `told`: they were told to when the last one ended."""
         if told:
-            for machine in {id(node.machine): node.machine for node in self.tapped}.values():
-                machine.told()
+            sightings.await_forgotten(self.tapped)
         else:
             sightings.forget(self.tapped)
         self._listening.clear()
