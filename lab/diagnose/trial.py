@@ -9,9 +9,10 @@ live hosts bear it too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from lab import carriers
 from lab.errors import OvercastError
@@ -35,6 +36,7 @@ GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part besid
 UDP_HEADERS = 28  # octets of IPv4 and UDP
 GRACE = 0.2  # seconds, as `listening.FENCE_GRACE`; a diagnosis may be less patient than a verdict
 
+Listen = Callable[..., Listening]
 Kind = Literal[
     "broadcast",
     "multicast",
@@ -111,23 +113,26 @@ class Trial:
 def run(lab: Lab) -> Trial:
     """Runs every exchange, one after the other."""
     senders = _few(lab)
+    listen = _impatient(lab)
     exchanges: list[Exchange] = []
     for sender in senders:
         others = lab.others(sender)
-        exchanges.append(_burst(lab, sender, others, "broadcast", to=lab.everyone))
-        exchanges.append(_burst(lab, sender, others, "multicast", group=fresh_group()))
+        exchanges.append(_burst(lab, listen, sender, others, "broadcast", to=lab.everyone))
+        exchanges.append(_burst(lab, listen, sender, others, "multicast", group=fresh_group()))
         if size := _full_size(lab, sender):
-            exchanges.append(_burst(lab, sender, others, "full-size broadcast", to=lab.everyone, size=size))
-            exchanges.append(_burst(lab, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT))
-        exchanges += _variety(lab, sender, [host.name for host in senders if host is not sender])
+            exchanges.append(_burst(lab, listen, sender, others, "full-size broadcast", to=lab.everyone, size=size))
+            exchanges.append(
+                _burst(lab, listen, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT)
+            )
+        exchanges += _variety(lab, listen, sender, [host.name for host in senders if host is not sender])
     for spoke in [host for host in senders if not host.is_hub]:
         for sender, receiver in ((spoke, lab.hub), (lab.hub, spoke)):
             to = receiver.address("underlay")
-            exchanges.append(_burst(lab, sender, [receiver.name], "unicast", network="underlay", to=to))
+            exchanges.append(_burst(lab, listen, sender, [receiver.name], "unicast", network="underlay", to=to))
     for sender in senders[:2]:
         everyone = sender.plan.broadcast("underlay")
-        exchanges.append(_burst(lab, sender, lab.others(sender), "broadcast", network="underlay", to=everyone))
-    exchanges += [_foreign_source(lab, host) for host in senders if FABRIC in lab.nodes and not host.is_hub]
+        exchanges.append(_burst(lab, listen, sender, lab.others(sender), "broadcast", network="underlay", to=everyone))
+    exchanges += [_foreign_source(lab, listen, host) for host in senders if FABRIC in lab.nodes and not host.is_hub]
     pings6 = [_ping(host, ALL_NODES) for host in senders[:2]] if lab.topology.ipv6 else []
     pings = [_ping(host, lab.everyone) for host in senders]
     streams = _streams(lab, senders, exchanges) if FABRIC in lab.nodes else []
@@ -149,6 +154,7 @@ def _full_size(lab: Lab, sender: Host) -> int:
 
 def _burst(
     lab: Lab,
+    listen: Listen,
     sender: Host,
     receivers: Sequence[str],
     kind: Kind,
@@ -162,7 +168,7 @@ def _burst(
     payloads = tuple(unique(size) for _ in range(BURST if size is None else LARGE_BURST))
     sightings.forget(lab.tapped)  # what is looked through for this burst is this burst
     try:
-        with lab.listen(receivers, network=network, group=group, **_patient(lab)) as heard:
+        with listen(receivers, network=network, group=group) as heard:
             sender.udp.send(list(payloads), to=group or to, ttl=CONTROL_TTL if network == "underlay" else None)
     except (OSError, OvercastError) as refusal:
         return replace(exchange, sent=payloads, refused=str(refusal))
@@ -177,15 +183,16 @@ def _burst(
     )
 
 
-def _patient(lab: Lab) -> dict[str, Any]:
+def _impatient(lab: Lab) -> Listen:
     """How the trial listens: for a short time, and where the hub may prune, from when it has heard of the members."""
+    prunes = _prunes(lab.hub)
 
     def await_listed(listening: Listening) -> None:
         ports = [snooping.port_of(lab.topology, name) for name in listening.at]
-        for group in filter(snooping.is_listed, listening.joined) if _prunes(lab.hub) else ():
+        for group in filter(snooping.is_listed, listening.joined) if prunes else ():
             lab.hub.node.ask("wait_mdb", group=group, ports=ports, present=True, timeout=GRACE)
 
-    return {"grace": GRACE, "patience": None, "on_entry": await_listed}
+    return functools.partial(lab.listen, grace=GRACE, patience=None, on_entry=await_listed)
 
 
 def _prunes(hub: Host) -> bool:
@@ -199,7 +206,7 @@ def _prunes(hub: Host) -> bool:
     )
 
 
-def _variety(lab: Lab, sender: Host, peers: Sequence[str]) -> list[Exchange]:
+def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str]) -> list[Exchange]:
     """A few datagrams each to what else is sent to: single hosts, everybody on the link, groups of every part."""
     others = tuple(lab.others(sender))
     exchanges = [Exchange("limited broadcast", "overlay", sender.name, others, to=LIMITED_BROADCAST)]
@@ -208,7 +215,7 @@ def _variety(lab: Lab, sender: Host, peers: Sequence[str]) -> list[Exchange]:
     exchanges = [replace(each, sent=tuple(unique() for _ in range(FEW))) for each in exchanges]
     refused: dict[str, str] = {}
     try:
-        with lab.listen(others, group=GROUPS, **_patient(lab)) as heard:
+        with listen(others, group=GROUPS) as heard:
             for each in exchanges:
                 device = sender.plan.device if each.to == LIMITED_BROADCAST else None
                 try:
@@ -255,7 +262,7 @@ def _stream(client: Host, server: Host) -> Stream:
     return Stream(client.name, server.name, "" if carried else "it was made, and carried nothing")
 
 
-def _foreign_source(lab: Lab, sender: Host) -> Exchange:
+def _foreign_source(lab: Lab, listen: Listen, sender: Host) -> Exchange:
     """One datagram on the emulated cloud from an address that is not the sender's; a live cloud is not tried so."""
     receiver = lab.hub
     network = sender.plan.underlay.network
@@ -264,7 +271,7 @@ def _foreign_source(lab: Lab, sender: Host) -> Exchange:
     forged, control = unique(), unique()
     exchange = Exchange("foreign source", "underlay", sender.name, (receiver.name,))
     try:
-        with lab.listen([receiver], network="underlay", grace=GRACE, patience=None) as heard:
+        with listen([receiver], network="underlay") as heard:
             to = receiver.address("underlay")
             sender.send_packet(carriers.udp(str(stranger), to, heard.port, forged), to)
             # behind it, so that its own arrival tells that the other one's time has passed

@@ -2,8 +2,9 @@
 For inner runs with `--inject` and `--requirements`: broken until it shows, then mended as the findings say.
 
 Loaded with `-p selftests.faults.broken_then_mended`.  First every requirement that must turn red (`--reds`) is put to
-the test until it is, and the others that were asked for must hold.  Then every lab is broken in the same way, it is
-explained, and each remedy that is printed is run on its node: the same tests must pass.  What came of it is written
+the test until it is, and the others that were asked for must hold.  Then every lab is broken in the same way, and each
+remedy that was printed of a lab of its kind is run on its node: the same tests must pass.  A kind of lab in which
+nothing failed is explained for it.  What came of it is written
 to `mended.json` beside conformance.json.
 """
 
@@ -20,6 +21,7 @@ from _pytest.runner import runtestprotocol
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.laboratory import Lab
+from lab.model import Finding
 
 FILE = "mended.json"
 
@@ -115,9 +117,9 @@ class BrokenThenMended:
 
     def _mend(self, lab: Lab) -> None:
         """Runs every remedy that the diagnosis of such a lab prints, on its node."""
-        kind = repr((lab.topology, lab.underlay))
+        kind = _kind(lab)
         if kind not in self.remedies:
-            found = explain(scene.gather(lab, planned=True))
+            found = self._printed(kind) or explain(scene.gather(lab, planned=True))
             # a lab that inherits TTLs over routers does so on purpose, whatever the diagnosis rightly says of it
             meant = "tunnel-ttl-inherit" if lab.topology.options.ttl is None else ""
             self.remedies[kind] = [
@@ -132,6 +134,17 @@ class BrokenThenMended:
         for name in lab.hosts:
             # who was looked for in vain is asked for again after a second only
             lab.nodes[name].run("ip", "neigh", "flush", "all")
+
+    def _printed(self, kind: str) -> tuple[Finding, ...]:
+        """What was found when tests failed in labs of a kind: the first that says something."""
+        from fixtures.diagnosis import EXPLAINED
+
+        explained = self.config.stash[EXPLAINED].items()
+        return next((findings for (lab, _), findings in explained if findings and _kind(lab) == kind), ())
+
+
+def _kind(lab: Lab) -> str:
+    return repr((lab.topology, lab.underlay))
 
 
 def _asserted(item: pytest.Item) -> set[str]:
