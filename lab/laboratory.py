@@ -239,8 +239,12 @@ def build(
     lab = Lab(machine, topology, underlay, nodes)
     lab.has_overlay = overlay
     try:
-        machine.batch([*_quiet(nodes), *_forwarding(underlay, nodes), *_steps(topology, underlay, nodes, overlay)])
-        _settle(topology, underlay, nodes)
+        plain = [*_quiet(nodes), *_forwarding(underlay, nodes), *_underlay_steps(topology, underlay, nodes)]
+        # an overlay that begins to speak before the network is there asks for neighbours in vain, and again after 1 s
+        settling = _settling(topology, underlay, nodes)
+        speaking = [call for _, call in overlay_steps(topology, nodes)] if overlay else []
+        answers = machine.batch([*plain, *(call for _, call in settling), *speaking])
+        _require_settled([name for name, _ in settling], answers[len(plain) :])
         if overlay and topology.ipv6:
             _settle_ipv6(topology, nodes)
     except BaseException as error:
@@ -251,19 +255,18 @@ def build(
     return lab
 
 
-def _steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node], overlay: bool) -> list[Call]:
+def _underlay_steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call]:
     steps: list[tuple[Node, list[Change]]] = fabric.build(topology, underlay, nodes)
-    calls = [node.call("apply", changes=changes) for node, changes in steps]
-    calls += ipv6.build(topology, underlay, nodes)
-    if overlay:
-        calls += [call for _, call in overlay_steps(topology, nodes)]
-    return calls
+    return [*(node.call("apply", changes=changes) for node, changes in steps), *ipv6.build(topology, underlay, nodes)]
 
 
-def _settle(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> None:
+def _settling(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[tuple[str, Call]]:
     late = fabric.late_carriers(topology, underlay)
-    calls = [(nodes[name], nodes[name].call("settle", devices=devices, timeout=SETTLE)) for name, devices in late]
-    for (name, _), down in zip(late, ask_all(calls), strict=True):
+    return [(name, nodes[name].call("settle", devices=devices, timeout=SETTLE)) for name, devices in late]
+
+
+def _require_settled(names: Sequence[str], answers: Sequence[list[str]]) -> None:
+    for name, down in zip(names, answers, strict=False):
         if down:
             raise EnvironmentProblem(
                 f"the lab did not come up: {', '.join(down)} of {name} not operational within {SETTLE:g} s"
