@@ -17,7 +17,7 @@ from typing import TypeVar
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 120  # seconds for one run; a few in practice
 # a run that waits for what is lost needs no processor
-WORKERS = 3 * (os.cpu_count() or 1) // 2 or 1
+WORKERS = 2 * (os.cpu_count() or 1)
 
 Run = Callable[[Sequence[str]], str]
 """Runs pytest with arguments; returns what it printed."""

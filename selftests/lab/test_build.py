@@ -1,0 +1,20 @@
+"""
+The order in which a lab is built: the cloud's network, then a wait until it transmits, then the overlay on it.
+
+An overlay that speaks too early asks for its neighbours in vain, and the kernel asks again after a second.
+"""
+
+
+def test_the_overlay_comes_when_the_network_transmits(any_machine, make_lab, monkeypatch):
+    """Every wait for the network's links is asked for before the first device of the overlay is made."""
+    batches, batch = [], any_machine.batch
+    monkeypatch.setattr(any_machine, "batch", lambda calls: (batches.append(list(calls)), batch(calls))[1])
+
+    topology = make_lab(routers=2).topology
+
+    verbs = [verb for calls in batches for verb, _ in calls]
+    waits = [position for position, verb in enumerate(verbs) if verb == "settle"]
+    asked = [repr(fields) for calls in batches for _, fields in calls]
+    overlay = [position for position, fields in enumerate(asked) if topology.hub.device in fields]
+    assert waits
+    assert max(waits) < min(overlay)
