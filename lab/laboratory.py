@@ -133,8 +133,12 @@ class Lab:
         self.ended.clear()
 
     def frames(self, tags: Sequence[bytes] | None = None) -> list[sightings.Sighting]:
-        """Every frame that the taps saw since `forget`, in order of kernel time."""
-        return sightings.collect(self.tapped, tags)
+        """
+        Every frame that the taps saw since `forget`, in order of kernel time.
+
+        EnvironmentProblem if there may have been others: who looks at captures may want to know what is not there.
+        """
+        return sightings.collect(self.tapped, tags, whole=True)
 
     def admit(self, name: str, number: int) -> Host:
         """

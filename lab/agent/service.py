@@ -234,6 +234,10 @@ class Agent(Talking):
         ]
         return sorted(seen, key=lambda frame: frame[3])
 
+    def frames_lost(self, nodes: Sequence[int]) -> list[int]:
+        """How many frames the tap of each node had no room for since `tap` (`taps.Tap.lost`)."""
+        return [self._nodes[node].tap().lost() for node in nodes]
+
     def wait_frames(
         self, node: int, interface: str, matching: Sequence[Sequence[Any]], tag: bytes, count: int, timeout: float
     ) -> list[Any]:

@@ -22,7 +22,7 @@ from typing import Any
 from lab.agent import bulk
 
 ETH_P_ALL = 0x0003
-SOL_PACKET, PACKET_AUXDATA = 263, 8
+SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
 PACKET_OUTGOING = 4
 SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
 TP_STATUS_VLAN_VALID = 1 << 4
@@ -30,6 +30,7 @@ TP_STATUS_VLAN_TPID_VALID = 1 << 6
 RECEIVE_BUFFER = 8 << 20
 MOST_KEPT = 20_000
 ADDRESS = struct.Struct("=HxxiHB")  # struct sockaddr_ll: family, interface, hardware, packet type
+STATISTICS = struct.Struct("=II")  # struct tpacket_stats: frames seen, frames there was no room for
 INTERFACE = "=16si20x"  # struct ifreq
 SIOCGIFNAME = 0x8910
 HEAD = 512  # octets of a frame in which a tag is looked for: a payload begins there, whatever carries it
@@ -57,6 +58,7 @@ class Tap:
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
         self.kept: collections.deque[Frame] = collections.deque(maxlen=MOST_KEPT)
         self._names: dict[int, str] = {}
+        self._lost = 0
 
     def drain(self) -> None:
         """Reads what was captured."""
@@ -67,6 +69,7 @@ class Tap:
                 if error.errno == errno.ENETDOWN:
                     continue  # a device went: said once, and what was captured before is still to be read
                 raise
+            self._lost += max(0, len(self.kept) + len(read) - MOST_KEPT)
             for frame, ancillary, source in read:
                 _, index, _, direction = ADDRESS.unpack_from(source)
                 self.kept.append((self._name(index), direction == PACKET_OUTGOING, *_whole(frame, ancillary)))
@@ -105,6 +108,14 @@ class Tap:
     def forget(self) -> None:
         self.renamed()
         self.kept.clear()
+        self.lost()
+        self._lost = 0
+
+    def lost(self) -> int:
+        """How many frames there was no room for since `forget`, in the kernel or here: of so many nothing is known."""
+        _, dropped = STATISTICS.unpack(self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, STATISTICS.size))
+        self._lost += dropped
+        return self._lost
 
     def matching(self, tags: Sequence[bytes] | None) -> list[Frame]:
         """The frames that carry any of the tags (None: every frame) near their head, oldest first."""

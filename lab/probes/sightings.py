@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lab.errors import EnvironmentProblem
 from lab.machines.base import call
 from lab.machines.node import Node, ask_all, tell_all
 
@@ -17,6 +18,7 @@ ETHERNET = 14
 GRE, UDP = 47, 17
 IPV6_HEADER, DESTINATION_OPTIONS = 40, 60
 VXLAN_PORT = 4789
+ROOM = "run it as root, or raise net.core.rmem_max to 8388608; or take a machine with less to do"
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,41 @@ class Sighting:
         return f"{self.node} {self.interface} {self.direction}{wrapped}"
 
 
-def collect(nodes: Iterable[Node], tags: Sequence[bytes] | None = None) -> list[Sighting]:
-    """What the taps of the nodes saw that carries any of the tags (None: everything), in order of kernel time."""
+def collect(nodes: Iterable[Node], tags: Sequence[bytes] | None = None, *, whole: bool = False) -> list[Sighting]:
+    """
+    What the taps of the nodes saw that carries any of the tags (None: everything), in order of kernel time.
+
+    `whole`: EnvironmentProblem if a tap had no room for a frame since `forget`, as what it did not see may have been
+    there.
+    """
     groups = _by_machine(nodes)
     wanted = None if tags is None else list(tags)
-    answers = ask_all([(members[0], call("frames", nodes=_handles(members), tags=wanted)) for members in groups])
+    asked = [(members[0], call("frames", nodes=_handles(members), tags=wanted)) for members in groups]
+    if whole:
+        asked += [(members[0], call("frames_lost", nodes=_handles(members))) for members in groups]
+    answers = ask_all(asked)
+    _require_none_lost(groups, answers[len(groups) :])
     found: list[Sighting] = []
-    for members, frames in zip(groups, answers, strict=True):
+    for members, frames in zip(groups, answers, strict=False):
         names = {node.handle: node.name for node in members}
         found += [
             Sighting(names[handle], interface, outgoing, time, frame)
             for handle, interface, outgoing, time, frame in frames
         ]
     return sorted(found, key=lambda sighting: sighting.time)
+
+
+def _require_none_lost(groups: Sequence[Sequence[Node]], counts: Sequence[Sequence[int]]) -> None:
+    counted = [
+        (node, count)
+        for members, each in zip(groups, counts, strict=False)
+        for node, count in zip(members, each, strict=True)
+    ]
+    if lost := [f"{count} at {node.name}" for node, count in counted if count]:
+        raise EnvironmentProblem(
+            f"the captures had no room for some frames ({', '.join(lost)}): what they did not see may have been there",
+            remedy=ROOM,
+        )
 
 
 def wait(
