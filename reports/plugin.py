@@ -77,9 +77,13 @@ def pytest_configure(config: pytest.Config) -> None:
     touched, whole = covers(config)
     if touched:
         given = config.getoption("reports")
+        if given == "":
+            raise pytest.UsageError("--reports: expected a folder; found nothing\n  to mend it: --reports=DIR")
         directory = Path(config.invocation_params.dir, given) if given else config.rootpath / "reports"
         destination = Destination(directory)
         destination.open()
+        if given and destination.error:
+            raise pytest.UsageError(refusal(directory, destination.error))
         if destination.error is None:
             switch_on(config, destination)
         config.pluginmanager.register(Results(config, destination, partial_paths=not whole), "overcast-results")

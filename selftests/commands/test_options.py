@@ -29,6 +29,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (["--inject=port-detach"], "--inject=port-detach names no fault (close to it: port-detached"),
         (["--inject=spoke3: true"], "--inject='spoke3: true' is for no node of the lab"),
+        (["--reports="], "--reports: expected a folder; found nothing"),
+        (["--reports=pytest.ini"], f"the results cannot be written to {ROOT}/pytest.ini: File exists"),
     ],
 )
 def test_what_cannot_be_meant_is_one_message(arguments: list[str], message: str) -> None:
@@ -38,6 +40,16 @@ def test_what_cannot_be_meant_is_one_message(arguments: list[str], message: str)
     assert done.returncode == 4
     assert done.stderr.startswith(f"ERROR: {message}")
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_that_fails_ends_the_run() -> None:
+    """What cannot be done to one lab cannot be done to the next: it is said once, and there is no verdict."""
+    done = run("--inject=hub: ip link set nosuch up", "--tunnel=vxlan")
+
+    assert done.returncode == 1
+    assert "1 error in" in done.stdout
+    assert "! the fault cannot be injected: on hub, `ip link set nosuch up` ended with 1: Cannot find" in done.stdout
+    assert "verdict: incomplete" in done.stdout
 
 
 def test_the_faults_that_have_a_name_are_listed() -> None:
