@@ -132,6 +132,14 @@ class Lab:
         self._close_ended()
         self.ended.clear()
 
+    def ask_anew(self) -> None:
+        """
+        Every host forgets the neighbours that it found or looked for.
+
+        One that was found hides what has happened to ARP since; one that was not is asked for again a second later.
+        """
+        ask_all([(host.node, host.node.call("ask_anew")) for host in self.hosts.values()])
+
     def frames(self, tags: Sequence[bytes] | None = None) -> list[sightings.Sighting]:
         """
         Every frame that the taps saw since `forget`, in order of kernel time.

@@ -23,7 +23,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from pyroute2.netlink.rtnl.tcmsg.common import time2tick
 
-from lab.agent.rtnl import CHANGE, CREATE, REPLACE, Transport, attribute, attributes, plain
+from lab.agent.rtnl import CHANGE, CREATE, NUD_NOARP, NUD_PERMANENT, REPLACE, Transport, attribute, attributes, plain
 
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, DELADDR, GETADDR = 20, 21, 22
@@ -32,7 +32,6 @@ NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
 GETRULE = 34
 NEWQDISC, DELQDISC, NEWTFILTER, DELTFILTER = 36, 37, 44, 45
 IFF_UP = 1
-NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
 NTF_SELF, NTF_MASTER = 0x02, 0x04
 CLSACT, INGRESS_BLOCK, EGRESS_BLOCK = 0xFFFF0000, 0xFFFFFFF2, 0xFFFFFFF3
 CLSACT_PARENT, ROOT = 0xFFFFFFF1, 0xFFFFFFFF

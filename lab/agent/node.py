@@ -7,7 +7,7 @@ import socket
 from typing import Any, Callable
 
 from lab.agent import namespaces, undoing
-from lab.agent.rtnl import Transport
+from lab.agent.rtnl import NUD_NOARP, NUD_PERMANENT, Transport
 from lab.agent.running import Running
 from lab.agent.taps import Tap
 
@@ -56,6 +56,11 @@ class Node:
             with self.stack.entered():
                 self._injector = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         return self._injector
+
+    def ask_anew(self) -> None:
+        """Whom the node has asked for, in vain or not, it asks for again when it next sends there."""
+        for family in (socket.AF_INET, socket.AF_INET6):
+            self.transport().forget_neighbours(family, but=NUD_NOARP | NUD_PERMANENT)
 
     def retire(self) -> None:
         """Nobody uses the node any more: its programs end, and what it holds of the whole kernel's is given back."""

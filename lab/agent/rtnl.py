@@ -26,6 +26,7 @@ SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 NLMSGERR_ATTR_MSG = 1
 NLA_TYPE = 0x3FFF  # an attribute's kind without its flags
 DELNEIGH, GETNEIGH = 29, 30
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 GETLINK, IFLA_OPERSTATE, IF_OPER_UP, RTMGRP_LINK = 18, 16, 6, 1
 GETADDR, IFA_LOCAL, RTMGRP_IPV4_IFADDR = 22, 2, 0x10
 SIOCGIFNAME, SIOCGIFINDEX = 0x8910, 0x8933
@@ -81,11 +82,16 @@ class Transport:
         if len(self._queued) >= MOST_QUEUED:
             self.flush()
 
-    def forget_neighbours(self) -> None:
-        """Drops every IPv4 neighbour of the stack: they count in one table for the whole kernel (gc_thresh3)."""
-        for entry in self.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_INET, 0, 0, 0, 0)):
-            (length,) = struct.unpack_from("=H", entry, 12)  # its first attribute is the address, NDA_DST
-            self.queue_raw(DELNEIGH, CHANGE, entry[: 12 + ((length + 3) & ~3)], "ip neigh del")
+    def forget_neighbours(self, family: int = socket.AF_INET, *, but: int = 0) -> None:
+        """
+        Drops every neighbour of the stack but those in certain states (NUD_, or-ed).
+
+        Those of IPv4 count in one table for the whole kernel (gc_thresh3).
+        """
+        for entry in self.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", family, 0, 0, 0, 0)):
+            state, length = struct.unpack_from("=HxxH", entry, 8)  # the first attribute is the address, NDA_DST
+            if not state & but:
+                self.queue_raw(DELNEIGH, CHANGE, entry[: 12 + ((length + 3) & ~3)], "ip neigh del")
         with contextlib.suppress(OSError):  # one that went by itself meanwhile
             self.flush()
 

@@ -129,6 +129,10 @@ class Agent(Talking):
         with self._nodes[node].stack.entered():
             return self._nodes[node].transport().wait_operational(devices, timeout)
 
+    def ask_anew(self, node: int) -> None:
+        """Forgets the neighbours that the node has found or looked for (`node.Node.ask_anew`)."""
+        self._nodes[node].ask_anew()
+
     def wait_neighbour(self, node: int, device: str, to: str, states: int, timeout: float) -> int:
         """Waits until an IPv4 neighbour is in one of the states; returns its state (`awaiting.neighbour`)."""
         with self._nodes[node].stack.entered():

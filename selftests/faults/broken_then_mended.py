@@ -131,9 +131,7 @@ class BrokenThenMended:
             done = lab.nodes[node].run("sh", "-c", remedy)
             if done["status"] != 0:
                 self.refused[f"{node}: {remedy}"] = str(done["errors"]).strip()
-        for name in lab.hosts:
-            # who was looked for in vain is asked for again after a second only
-            lab.nodes[name].run("ip", "neigh", "flush", "all")
+        lab.ask_anew()
 
     def _printed(self, kind: str) -> tuple[Finding, ...]:
         """What was found when tests failed in labs of a kind: the first that says something."""

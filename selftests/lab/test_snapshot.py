@@ -313,7 +313,7 @@ class TestASnapshot:
         def never(*_):
             raise EnvironmentProblem("it did not come up")
 
-        monkeypatch.setattr(laboratory, "_settle", never)
+        monkeypatch.setattr(laboratory, "_require_settled", never)
         taken = []
 
         with pytest.raises(EnvironmentProblem, match="it did not come up"):

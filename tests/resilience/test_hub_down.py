@@ -58,7 +58,7 @@ class TestStoppedHub:
     def test_stays_resolved_where_the_cloud_answers_for_it(self, provoked, spoke1, await_neighbour):
         """The cloud answers ARP for the address of a stopped VM: the neighbour says as little as the link."""
         with provoked.cloud.stopped("hub", provoked.hub.node):
-            spoke1.node.apply(("neigh_del", {"device": spoke1.plan.nic, "to": provoked.hub.address("underlay")}))
+            provoked.ask_anew()
             spoke1.udp.send(to=provoked.everyone, port=9)
 
             assert await_neighbour(spoke1, provoked.hub, RESOLVED) & RESOLVED
@@ -67,8 +67,8 @@ class TestStoppedHub:
     def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, provoked, spoke1, quick_neighbours, await_neighbour):
         """When nobody answers for the hub's address, its neighbour entry fails, and sending still succeeds."""
         before = trouble(spoke1)
-        with provoked.cloud.withdrawn("hub"), quick_neighbours([spoke1]):
-            spoke1.node.apply(("neigh_del", {"device": spoke1.plan.nic, "to": provoked.hub.address("underlay")}))
+        with quick_neighbours([spoke1]), provoked.cloud.withdrawn("hub"):
+            provoked.ask_anew()
             spoke1.udp.send(to=provoked.everyone, port=9)
             state = await_neighbour(spoke1, provoked.hub, FAILED)
             spoke1.udp.send(to=provoked.everyone, port=9)
