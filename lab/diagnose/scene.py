@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.diagnose import legs, trial
+from lab.diagnose import groups, legs, trial
 from lab.diagnose.legs import Loss
 from lab.diagnose.trial import Trial
 from lab.laboratory import Lab
 from lab.machines.base import Call
-from lab.machines.node import ask_all
+from lab.machines.node import Node, ask_all
 from lab.model import NodePlan, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
@@ -141,7 +141,7 @@ class Scene:
 def gather(lab: Lab, *, planned: bool) -> Scene:
     """Reads what counts, tries, and reads it again with all that is configured."""
     before = _ask(lab, _counting)
-    tried = trial.run(lab)
+    tried = trial.run(lab, _named_groups(before))
     after = _ask(lab, _everything)
     hosts = {}
     for name, plan in lab.plans.items():
@@ -163,9 +163,15 @@ Questions = dict[str, Call]
 
 
 def _counting(lab: Lab, name: str) -> Questions:
-    """What of a host the trial makes rise; the fabric is not asked."""
+    """What of a host the trial makes rise, and what it tries; the fabric is not asked."""
     node = lab.nodes[name]
-    return {what: node.call(what) for what in ("counters", "firewall")} if name in lab.plans else {}
+    if name not in lab.plans:
+        return {}
+    return {**_counters(node), "routes": node.call("read", what="routes")}
+
+
+def _counters(node: Node) -> Questions:
+    return {what: node.call(what) for what in ("counters", "firewall")}
 
 
 def _everything(lab: Lab, name: str) -> Questions:
@@ -174,7 +180,14 @@ def _everything(lab: Lab, name: str) -> Questions:
     if name in lab.plans:
         asked["sysctls"] = node.call("sysctl_read", names=_sysctls(lab.topology, lab.plans[name]))
         asked["igmp"] = node.call("read_net", name="igmp")
-    return {**asked, **_counting(lab, name)}
+    return {**asked, **(_counters(node) if name in lab.plans else {})}
+
+
+def _named_groups(before: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Groups that routes and rules of the hosts speak of, of many the first."""
+    read = [each for each in before.values() if each]
+    found = dict.fromkeys(group for each in read for group in groups.named(each["routes"], each["firewall"]))
+    return list(found)[: groups.MOST]
 
 
 def _ask(lab: Lab, questions: Callable[[Lab, str], Questions]) -> dict[str, dict[str, Any]]:

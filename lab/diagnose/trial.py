@@ -110,9 +110,10 @@ class Trial:
         return [one for one in self.exchanges if (one.kind, one.network) == (kind, network)]
 
 
-def run(lab: Lab) -> Trial:
-    """Runs every exchange, one after the other."""
+def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
+    """Runs every exchange, one after the other; `groups` are tried besides `GROUPS`."""
     senders = _few(lab)
+    tried = tuple(dict.fromkeys([*GROUPS, *groups]))
     listen = _impatient(lab)
     exchanges: list[Exchange] = []
     for sender in senders:
@@ -124,7 +125,7 @@ def run(lab: Lab) -> Trial:
             exchanges.append(
                 _burst(lab, listen, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT)
             )
-        exchanges += _variety(lab, listen, sender, [host.name for host in senders if host is not sender])
+        exchanges += _variety(lab, listen, sender, [host.name for host in senders if host is not sender], tried)
     for spoke in [host for host in senders if not host.is_hub]:
         for sender, receiver in ((spoke, lab.hub), (lab.hub, spoke)):
             to = receiver.address("underlay")
@@ -206,16 +207,16 @@ def _prunes(hub: Host) -> bool:
     )
 
 
-def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str]) -> list[Exchange]:
+def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], groups: Sequence[str]) -> list[Exchange]:
     """A few datagrams each to what else is sent to: single hosts, everybody on the link, groups of every part."""
     others = tuple(lab.others(sender))
     exchanges = [Exchange("limited broadcast", "overlay", sender.name, others, to=LIMITED_BROADCAST)]
-    exchanges += [Exchange("group", "overlay", sender.name, others, to=group) for group in GROUPS]
+    exchanges += [Exchange("group", "overlay", sender.name, others, to=group) for group in groups]
     exchanges += [Exchange("unicast", "overlay", sender.name, (peer,), to=lab[peer].address()) for peer in peers]
     exchanges = [replace(each, sent=tuple(unique() for _ in range(FEW))) for each in exchanges]
     refused: dict[str, str] = {}
     try:
-        with listen(others, group=GROUPS) as heard:
+        with listen(others, group=groups) as heard:
             for each in exchanges:
                 device = sender.plan.device if each.to == LIMITED_BROADCAST else None
                 try:

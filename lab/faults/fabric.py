@@ -9,6 +9,8 @@ from lab.laboratory import Lab
 from lab.model import mac_of
 from lab.underlay.fabric import FABRIC, segments
 
+GUEST = ("gretap",)  # a guest's kernel has all that these need
+
 
 def _in_the_cloud(command: str) -> Inject:
     """A command on the cloud's own node, with the one spoke's port and MAC in it."""
@@ -58,5 +60,20 @@ FAULTS = (
         ("BCAST-01", "PRE-03"),
         _in_the_cloud("ip link set {bridge} down"),
         finding=named("fabric-down", _bridge),
+    ),
+    Fault(
+        "cloud-port-blocked",
+        "the cloud's port of one spoke forwards nothing",
+        ("BCAST-01", "PRE-03"),
+        _in_the_cloud("bridge link set dev {port} state 0"),
+        finding=named("fabric-port-down", _victims_port),
+    ),
+    Fault(
+        "cloud-vlans",
+        "the cloud's port of one spoke is in no VLAN, and the cloud filters them",
+        ("BCAST-01", "PRE-03"),
+        _in_the_cloud("ip link set {bridge} type bridge vlan_filtering 1 && bridge vlan del dev {port} vid 1"),
+        GUEST,
+        finding=named("fabric-filters-vlans", _bridge),
     ),
 )

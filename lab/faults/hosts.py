@@ -65,6 +65,39 @@ FAULTS = (
         finding=named("main-table-unused", victim_itself),
     ),
     Fault(
+        "local-table-unused",
+        "the rule that leads to one spoke's table `local` was deleted",
+        ("BCAST-01", "MCAST-01"),
+        of_spoke("ip rule del priority 0"),
+        finding=named("local-table-unused", victim_itself),
+    ),
+    Fault(
+        "group-routed-away",
+        "one spoke routes one part of the multicast range to its NIC",
+        ("MCAST-08",),
+        of_spoke("ip route add 239.255.0.0/16 dev {nic}"),
+        finding=named("multicast-route-elsewhere", victim_nic),
+        greens=("MCAST-01",),
+    ),
+    Fault(
+        "multicast-by-gateway",
+        "one spoke's multicast route names the hub as its gateway: groups become unicast to it",
+        ("MCAST-01",),
+        of_spoke("ip route replace 224.0.0.0/4 via {hub} dev {device}"),
+        finding=named("multicast-route-elsewhere", victim_device),
+        greens=("BCAST-01",),
+    ),
+    Fault(
+        "address-of-host-scope",
+        "one spoke's overlay address has the scope `host`: multicast is sent from its NIC's address",
+        ("MCAST-01",),
+        of_spoke(
+            "ip addr del {own}/24 dev {device} && ip addr add {own}/24 dev {device} scope host "
+            "&& ip route replace 224.0.0.0/4 dev {device}"
+        ),
+        finding=named("overlay-address-scope", victim_device),
+    ),
+    Fault(
         "policy-blackhole",
         "a rule of one spoke sends multicast nowhere before the main table is asked",
         ("MCAST-01",),

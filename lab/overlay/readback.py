@@ -22,7 +22,17 @@ AF_INET, AF_INET6 = 2, 10
 NUD_LEARNED, NUD_NOARP, NUD_PERMANENT = 0x02 | 0x04, 0x40, 0x80  # linux/neighbour.h; learned: reachable, stale
 NUD_FIXED = NUD_PERMANENT | NUD_NOARP  # permanent, or of a neighbour that is not asked
 UNICAST, LOCAL_TABLE, MAIN_TABLE = 1, 255, 254
-ROUTE_TYPES = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}  # linux/rtnetlink.h
+ROUTE_TYPES = {  # linux/rtnetlink.h
+    1: "unicast",
+    2: "local",
+    3: "broadcast",
+    4: "anycast",
+    5: "multicast",
+    6: "blackhole",
+    7: "unreachable",
+    8: "prohibit",
+    9: "throw",
+}
 READINGS = ("links", "bridge_ports", "addresses", "routes", "routes6")
 TOS_INHERIT = 1
 RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes

@@ -9,6 +9,8 @@ from lab.model import Finding, mac_of
 from lab.overlay import commands
 from lab.overlay.readback import NUD_FIXED, Device
 
+SCOPE_HOST = 254  # linux/rtnetlink.h
+
 
 def overlay_address(scene: Scene) -> Iterator[Finding]:
     """Every host has its overlay address, with the overlay's prefix, on its overlay device."""
@@ -41,6 +43,28 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
                 f"ip addr del {wrong} dev {device} && {commands.address(plan)} && "
                 f"{commands.route(scene.topology, plan)}",
                 ("PRE-09", "BCAST-01"),
+            )
+
+
+def scope(scene: Scene) -> Iterator[Finding]:
+    """The kernel may send from the overlay address: one of scope `host` it never chooses (ip-address(8))."""
+    for host in scene.hosts.values():
+        plan, device = host.plan, host.device
+        held = [
+            address
+            for address in host.readings["addresses"]
+            if device is not None and address["index"] == device.index and address.get("IFA_LOCAL") == plan.address()
+        ]
+        if any(address["scope"] == SCOPE_HOST for address in held):
+            yield Finding(
+                "overlay-address-scope",
+                host.name,
+                plan.device,
+                f"{plan.overlay.ip} of {host.name} has the scope `host`: multicast is sent from another address",
+                f"{plan.overlay} dev {plan.device} scope host",
+                f"ip addr del {plan.overlay} dev {plan.device} && {commands.address(plan)} && "
+                f"{commands.route(scene.topology, plan)}",
+                ("PRE-09", "PRE-07"),
             )
 
 
@@ -223,4 +247,4 @@ def nic(scene: Scene) -> Iterator[Finding]:
             )
 
 
-RULES = (overlay_address, twice, source, broadcasts, nic, duplicate_address, duplicate_mac, neighbours)
+RULES = (overlay_address, scope, twice, source, broadcasts, nic, duplicate_address, duplicate_mac, neighbours)

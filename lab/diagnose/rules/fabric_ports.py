@@ -15,6 +15,7 @@ FLAG_NAMES = {
     "mcast_flood": "MCAST_FLOOD",
     "bcast_flood": "BCAST_FLOOD",
 }
+DISABLED, FORWARDING = 0, 3  # BR_STATE_ of linux/if_bridge.h
 CUT = ("FAULT-01", "PRE-03")
 Link = Mapping[str, Any]
 
@@ -33,10 +34,22 @@ def ports(scene: Scene) -> Iterator[Finding]:
                 "the device lacks the flag UP",
                 f"ip link set {segment.bridge} up && {again}",
             )
+        if bridge is not None and _details(bridge).get("IFLA_BR_VLAN_FILTERING"):
+            yield _finding(
+                "fabric-filters-vlans",
+                segment.bridge,
+                f"{segment.bridge}, the emulated network, passes only the VLANs that a port is a member of",
+                "vlan_filtering 1",
+                f"ip link set {segment.bridge} type bridge vlan_filtering 0",
+            )
         for port in segment.ports:
             link = links.get(port.device)
             if port.node in scene.hosts and link is not None:
                 yield from _port(scene, segment, port, link, bridge)
+
+
+def _details(link: Link) -> Mapping[str, Any]:
+    return (link.get("IFLA_LINKINFO") or {}).get("IFLA_INFO_DATA") or {}
 
 
 def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link | None) -> Iterator[Finding]:
@@ -79,6 +92,22 @@ def _ports(scene: Scene) -> Iterator[Link]:
 
 
 def _flags(name: str, host: str, flags: Mapping[str, Any]) -> Iterator[Finding]:
+    if flags.get("IFLA_BRPORT_STATE") == DISABLED:
+        yield _finding(
+            "fabric-port-down",
+            name,
+            f"the emulated network's port to {host} forwards nothing",
+            f"state {DISABLED}, disabled",
+            f"bridge link set dev {name} state {FORWARDING}",
+        )
+    if flags.get("IFLA_BRPORT_NEIGH_SUPPRESS"):
+        yield _finding(
+            "fabric-asks-nobody",
+            name,
+            f"the emulated network keeps from {host} what is answered to its ARP",
+            "neigh_suppress on",
+            f"bridge link set dev {name} neigh_suppress off",
+        )
     if flags.get("IFLA_BRPORT_ISOLATED"):
         yield Finding(
             "fabric-isolates",

@@ -10,6 +10,7 @@ from lab.model import ALL_HOSTS, Finding
 from lab.probes.membership import groups_of
 
 MEMBERSHIPS = 20  # igmp_max_memberships of a kernel that nobody has told otherwise (ip-sysctl.rst)
+SOURCES = 10  # igmp_max_msf, likewise
 STRICT = 1
 ECHO_REPLY_BIT, RATE_MASK = 1 << 0, 6168  # of icmp_ratemask: type 0; the kernel's own (ip-sysctl.rst)
 ICMP_LIMITS = {"icmp_msgs_per_sec": 1000, "icmp_msgs_burst": 50}  # the kernel's own
@@ -101,6 +102,17 @@ def memberships(scene: Scene) -> Iterator[Finding]:
                 f"a socket of {host.name} may join {limit} groups only",
                 f"net.ipv4.igmp_max_memberships = {limit}",
                 f"sysctl -w net.ipv4.igmp_max_memberships={MEMBERSHIPS}",
+                ("MCAST-09",),
+            )
+        sources = host.parameter("net.ipv4.igmp_max_msf")
+        if host.has("net.ipv4.igmp_max_msf") and sources < SOURCES:
+            yield Finding(
+                "memberships-limited",
+                host.name,
+                "",
+                f"a socket of {host.name} may name {sources} sources of a group only",
+                f"net.ipv4.igmp_max_msf = {sources}",
+                f"sysctl -w net.ipv4.igmp_max_msf={SOURCES}",
                 ("MCAST-09",),
             )
         for device in ("all", host.plan.device):

@@ -21,7 +21,8 @@ def multicast(scene: Scene) -> Iterator[Finding]:
         if host.device is None or not host.device.up or in_vrf(host, host.plan.device):
             continue
         device = host.plan.device
-        astray = [group for group in GROUPS if not _leads_to(host.seen.route_to(group), device)]
+        tried = dict.fromkeys([*GROUPS, *(exchange.to for exchange in scene.trial.of("group"))])
+        astray = [group for group in tried if not _to_groups(host.seen.route_to(group), device)]
         if not astray:
             yield from _foreign_source(scene, host)
             continue
@@ -58,7 +59,12 @@ def multicast(scene: Scene) -> Iterator[Finding]:
 def _of_groups(host: HostScene) -> list[Route]:
     """The routes of groups that lead elsewhere than to the overlay."""
     found = [route for route in host.seen.routes if route.to.subnet_of(MULTICAST)]
-    return [route for route in found if not _leads_to(route, host.plan.device)]
+    return [route for route in found if not _to_groups(route, host.plan.device)]
+
+
+def _to_groups(route: Route | None, device: str) -> bool:
+    """Whether what is sent to a group goes out of the device as multicast: a gateway gets it alone, as unicast."""
+    return _leads_to(route, device) and not (route and route.via)
 
 
 def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
@@ -223,12 +229,11 @@ def _words(route: Route | None) -> str:
 
 
 def _delete(route: Route) -> str:
-    kind = "" if route.type == "unicast" else f"{route.type} "
     network: IPv4Network = route.to
     metric = f" metric {route.metric}" if route.metric else ""
     device = f" dev {route.device}" if route.device and route.type == "unicast" else ""
     via = f" via {route.via}" if route.via else ""
-    return f"ip route del {kind}{network}{via}{device}{metric}"
+    return f"ip route del {network}{via}{device}{metric}"
 
 
 RULES = (multicast, overlay, underlay, narrow, default)

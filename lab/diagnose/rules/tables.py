@@ -11,11 +11,14 @@ from lab.model import MULTICAST, Finding, Network
 from lab.overlay import commands
 
 TABLES = (253, 254, 255)  # default, main, local
+NO_LIMIT = 0xFFFFFFFF  # of prefixes whose routes do not count
+LOOKUP = 1  # FR_ACT_TO_TBL of linux/fib_rules.h
 SELECTORS = {"FRA_IIFNAME": "iif", "FRA_OIFNAME": "oif", "FRA_FWMARK": "fwmark"}
 ACTIONS = {6: "blackhole", 7: "unreachable", 8: "prohibit"}  # linux/fib_rules.h
 KERNELS = 2  # RTPROT_KERNEL: what goes with an address
 TYPES = {2: "local ", 4: "anycast ", 5: "multicast ", **{number: f"{name} " for number, name in ACTIONS.items()}}
 NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
+MAIN_PRIORITY = 32766
 BROADCAST_ROUTE, LOCAL_ROUTE, LOCAL_TABLE, MAIN_TABLE = 3, 2, 255, 254
 
 
@@ -25,8 +28,24 @@ def policy(scene: Scene) -> Iterator[Finding]:
     unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
     for host in scene.hosts.values():
         rules = [rule for rule in host.readings["rules"] if rule["family"] == 2]
-        found = [rule for rule in rules if not _usual(rule) and (host.name in unsent or _concerns(scene, host, rule))]
-        main = any(_usual(rule) and (rule.get("FRA_TABLE") or rule.get("table")) == MAIN_TABLE for rule in rules)
+        found = [
+            rule
+            for rule in rules
+            if not _usual(rule)
+            and _leads_astray(scene, host, rule)
+            and (host.name in unsent or _concerns(scene, host, rule))
+        ]
+        main = any(_usual(rule) and _table(rule) == MAIN_TABLE for rule in rules)
+        if rules and not any(_first(rule) and _table(rule) == LOCAL_TABLE for rule in rules):
+            yield Finding(
+                "local-table-unused",
+                host.name,
+                "",
+                f"no routing rule of {host.name} leads to its table `local` first: what comes in is for nobody there",
+                "no rule `0: from all lookup local`",
+                "ip rule add priority 0 lookup local",
+                ("PRE-12",),
+            )
         if rules and not main:
             yield Finding(
                 "main-table-unused",
@@ -49,10 +68,28 @@ def policy(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def _networks(scene: Scene) -> list[IPv4Network]:
+    """Where what is sent on the overlay goes, and what carries it."""
+    plans = [each.plan for each in scene.hosts.values()]
+    return [MULTICAST, *(network for plan in plans for network in (plan.overlay.network, plan.underlay.network))]
+
+
+def _leads_astray(scene: Scene, host: HostScene, rule: Mapping[str, Any]) -> bool:
+    """Whether a rule takes anything from the main table that the overlay needs: a VPN's tables know its own only."""
+    if rule.get("action", LOOKUP) != LOOKUP:
+        return True
+    table = _table(rule)
+    networks = _networks(scene)
+    return table not in TABLES and any(
+        _overlaps(IPv4Network(f"{route.get('RTA_DST', '0.0.0.0')}/{route['dst_len']}", strict=False), networks)
+        for route in host.readings["routes"]
+        if route["family"] == 2 and route.get("RTA_TABLE", route["table"]) == table
+    )
+
+
 def _concerns(scene: Scene, host: HostScene, rule: Mapping[str, Any]) -> bool:
     """Whether a rule can match what is sent on the overlay, or carries it."""
-    plans = [each.plan for each in scene.hosts.values()]
-    networks = [MULTICAST, *(network for plan in plans for network in (plan.overlay.network, plan.underlay.network))]
+    networks = _networks(scene)
     for address, length in (("FRA_SRC", "src_len"), ("FRA_DST", "dst_len")):
         if rule.get(length) and not _overlaps(IPv4Network(f"{rule[address]}/{rule[length]}", strict=False), networks):
             return False
@@ -67,8 +104,17 @@ def _overlaps(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
 def _usual(rule: Mapping[str, Any]) -> bool:
     """Whether it sends everything to a table of the kernel's own, or is the kernel's for its VRFs."""
     picky = rule.get("src_len") or rule.get("dst_len") or any(rule.get(name) for name in SELECTORS)
+    picky = picky or rule.get("FRA_SUPPRESS_PREFIXLEN", NO_LIMIT) != NO_LIMIT
     vrf = rule.get("FRA_L3MDEV")
-    return bool(vrf) or (not picky and (rule.get("FRA_TABLE") or rule.get("table")) in TABLES)
+    return bool(vrf) or (not picky and _table(rule) in TABLES)
+
+
+def _table(rule: Mapping[str, Any]) -> int:
+    return int(rule.get("FRA_TABLE") or rule.get("table") or 0)
+
+
+def _first(rule: Mapping[str, Any]) -> bool:
+    return _usual(rule) and (rule.get("FRA_PRIORITY") or 0) < MAIN_PRIORITY
 
 
 def _selectors(rule: Mapping[str, Any]) -> str:
@@ -79,7 +125,7 @@ def _selectors(rule: Mapping[str, Any]) -> str:
     words += [f"{word} {rule[name]}" for name, word in SELECTORS.items() if rule.get(name)]
     words += [f"tos {rule['tos']:#x}"] if rule.get("tos") else []
     action = ACTIONS.get(rule.get("action", 0))
-    return " ".join([*words, action or f"table {rule.get('FRA_TABLE') or rule.get('table')}"])
+    return " ".join([*words, action or f"table {_table(rule)}"])
 
 
 def own(scene: Scene) -> Iterator[Finding]:

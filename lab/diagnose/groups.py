@@ -1,0 +1,55 @@
+"""
+The groups that a host's own configuration speaks of: what is routed or filtered apart is tried apart.
+
+A trial cannot try every group.  One for each part of the range that a route or a firewall's rule names is enough to
+see what they do to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from lab.model import MULTICAST
+
+MOST = 8  # groups besides the trial's own: a socket may join 20 (igmp_max_memberships)
+ADDRESS = re.compile(r"\b2(?:2[4-9]|3\d)(?:\.\d{1,3}){3}(?:/[\d.]+)?")
+MAC = re.compile(r"\b0?1:0?0:5e(?::[0-9a-f]{1,2}){3}", re.IGNORECASE)
+HIGH = 239 << 24  # a MAC stands for 32 groups (RFC 1112): of them the one in 239.0.0.0/9 or 239.128.0.0/9
+
+
+def named(routes: Iterable[Mapping[str, Any]], rules: Iterable[Mapping[str, Any]]) -> list[str]:
+    """One group of each part of 224.0.0.0/4 that a host's routes (as read) or its firewall's rules name."""
+    found = dict.fromkeys([*_of_routes(routes), *(group for rule in rules for group in _of_rule(rule))])
+    return [str(group) for group in found]
+
+
+def _of_routes(routes: Iterable[Mapping[str, Any]]) -> Iterator[IPv4Address]:
+    for route in routes:
+        if route["family"] == 2 and route["dst_len"] > MULTICAST.prefixlen:
+            network = IPv4Network(f"{route['RTA_DST']}/{route['dst_len']}", strict=False)
+            if network.subnet_of(MULTICAST):
+                yield _member(network)
+
+
+def _of_rule(rule: Mapping[str, Any]) -> Iterator[IPv4Address]:
+    text = str(rule.get("rule") or "")
+    for word in ADDRESS.findall(text):
+        try:
+            network = IPv4Network(word, strict=False)
+        except ValueError:
+            continue
+        if network.subnet_of(MULTICAST) and network != MULTICAST:
+            yield _member(network)
+    for word in MAC.findall(text):
+        octets = [int(octet, 16) for octet in word.split(":")]
+        yield _member(IPv4Network(HIGH + (octets[3] & 0x7F) * 65536 + octets[4] * 256 + octets[5]))
+
+
+def _member(network: IPv4Network) -> IPv4Address:
+    """A group of a part of the range; of one that holds the link's own groups, none of the first."""
+    if network.prefixlen == network.max_prefixlen:
+        return network.network_address
+    return network.network_address + min(200, network.num_addresses - 1)
