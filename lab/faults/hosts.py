@@ -192,4 +192,12 @@ FAULTS = (
         greens=("BCAST-01",),
         finding=named("addresses-forgotten", hub_bridge),
     ),
+    Fault(
+        "vxlan-flooded-twice",
+        "one spoke's VXLAN device has a second entry for what it floods",
+        ("BCAST-01",),
+        of_spoke("bridge fdb append 00:00:00:00:00:00 dev {device} dst {remote}"),
+        ("vxlan",),
+        finding=named("vxlan-entry-elsewhere", victim_device),
+    ),
 )

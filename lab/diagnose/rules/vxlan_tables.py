@@ -1,0 +1,51 @@
+"""Rules of a VXLAN device's own table: besides the one remote of its tunnel it sends nothing anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lab.diagnose.rules.tunnels import ends
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import Finding
+from lab.overlay.readback import Device
+
+ANY_MAC = "00:00:00:00:00:00"  # where goes what no other entry is for (bridge(8))
+DIFFERENCES = {"NDA_PORT": "port", "NDA_VNI": "vni"}
+
+
+def elsewhere(scene: Scene) -> Iterator[Finding]:
+    """Every entry of a tunnel's table leads to the tunnel's remote, by its port and with its VNI, and one floods."""
+    for host, _, spoke in ends(scene):
+        device = scene.end(host, spoke)
+        if device is None or device.tunnel is None or device.kind != "vxlan":
+            continue
+        own = [entry for entry in host.readings["fdb"] if entry["ifindex"] == device.index and entry.get("NDA_DST")]
+        foreign = [entry for entry in own if _differs(entry, device)]
+        # of two for the remote the one that names the device's own NIC is the tunnel's
+        flooding = [entry for entry in own if entry not in foreign and entry["NDA_LLADDR"] == ANY_MAC]
+        doubled = [entry for entry in flooding if not entry.get("NDA_IFINDEX")] if len(flooding) > 1 else []
+        yield from (_finding(host, device, entry) for entry in (*foreign, *doubled))
+
+
+def _differs(entry: Mapping[str, Any], device: Device) -> bool:
+    assert device.tunnel is not None
+    return str(entry["NDA_DST"]) != device.tunnel.remote or any(entry.get(name) for name in DIFFERENCES)
+
+
+def _finding(host: HostScene, device: Device, entry: Mapping[str, Any]) -> Finding:
+    mac, to = str(entry["NDA_LLADDR"]), str(entry["NDA_DST"])
+    besides = "".join(f" {word} {entry[name]}" for name, word in DIFFERENCES.items() if entry.get(name))
+    what = "floods to" if mac == ANY_MAC else f"sends frames for {mac} to"
+    return Finding(
+        "vxlan-entry-elsewhere",
+        host.name,
+        device.name,
+        f"{device.name} of {host.name} {what} {to}{besides}, besides its tunnel's other end",
+        f"bridge fdb: {mac} dst {to}{besides} self",
+        f"bridge fdb del {mac} dev {device.name} dst {to}{besides} self",
+        ("HUB-01", "BCAST-01"),
+    )
+
+
+RULES = (elsewhere,)
