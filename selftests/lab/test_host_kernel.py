@@ -20,7 +20,7 @@ def test_gretap_on_the_host_kernel():
     """With --kernel=host on a kernel that has gretap, the lab is built there and delivery holds."""
     starting = choose.start(choose.choose("guest", "gretap"), execnet.Group())
     machine = starting.machine()
-    command = [sys.executable, "-m", "pytest", "--kernel=host", "-p", "no:cacheprovider", "--reports=/tmp/reports"]
+    command = [sys.executable, "-m", "pytest", "--kernel=host", "-p", "no:cacheprovider", "--reports=/run/reports"]
     command += [f"--rootdir={ROOT}", f"--config-file={ROOT / 'pytest.ini'}", str(ROOT / "tests" / "broadcast")]
 
     home = machine.call("node_home")
