@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from lab.model import MULTICAST
+from lab.overlay.readback import destination
 
 MOST = 8  # groups besides the trial's own: a socket may join 20 (igmp_max_memberships)
 ADDRESS = re.compile(r"\b2(?:2[4-9]|3\d)(?:\.\d{1,3}){3}(?:/[\d.]+)?")
@@ -29,7 +30,7 @@ def named(routes: Iterable[Mapping[str, Any]], rules: Iterable[Mapping[str, Any]
 def _of_routes(routes: Iterable[Mapping[str, Any]]) -> Iterator[IPv4Address]:
     for route in routes:
         if route["family"] == 2 and route["dst_len"] > MULTICAST.prefixlen:
-            network = IPv4Network(f"{route['RTA_DST']}/{route['dst_len']}", strict=False)
+            network = destination(route)
             if network.subnet_of(MULTICAST):
                 yield _member(network)
 

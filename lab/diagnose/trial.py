@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lab import carriers
+from lab.diagnose.words.reading import details
 from lab.errors import OvercastError
 from lab.host import Host
 from lab.laboratory import Lab
@@ -199,11 +200,11 @@ def _impatient(lab: Lab) -> Listen:
 def _prunes(hub: Host) -> bool:
     """Whether the hub's bridge snoops, and somebody asks for members: itself, or who is behind a port."""
     try:
-        details = (hub.node.link(hub.plan.device).get("IFLA_LINKINFO") or {}).get("IFLA_INFO_DATA") or {}
+        bridge = details(hub.node.link(hub.plan.device))
     except FileNotFoundError:
         return False
-    return bool(details.get("IFLA_BR_MCAST_SNOOPING")) and (
-        snooping.prunes(details) or bool(hub.node.read("mdb_routers"))
+    return bool(bridge.get("IFLA_BR_MCAST_SNOOPING")) and (
+        snooping.prunes(bridge) or bool(hub.node.read("mdb_routers"))
     )
 
 

@@ -167,6 +167,11 @@ def read(nodes: Sequence[Node]) -> dict[str, Seen]:
     return found
 
 
+def destination(route: Mapping[str, Any]) -> IPv4Network:
+    """Where an IPv4 route, as it is read, leads to; one to everywhere names no address."""
+    return IPv4Network(f"{route.get('RTA_DST', '0.0.0.0')}/{route['dst_len']}")
+
+
 def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str, str | None]) -> Seen:
     """One node from what was read of it: READINGS by name, and its sysctls."""
     names: dict[int, str] = {link["index"]: str(link.get("IFLA_IFNAME")) for link in readings["links"]}
@@ -186,7 +191,7 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
         ],
         routes=[
             Route(
-                IPv4Network(f"{route.get('RTA_DST', '0.0.0.0')}/{route['dst_len']}"),
+                destination(route),
                 names.get(route.get("RTA_OIF", 0)),
                 route.get("RTA_GATEWAY"),
                 route.get("RTA_PREFSRC"),

@@ -4,8 +4,7 @@ For inner runs with `--inject` and `--requirements`: broken until it shows, then
 Loaded with `-p selftests.faults.broken_then_mended`.  First every requirement that must turn red (`--reds`) is put to
 the test until it is, and the others that were asked for must hold.  Then every lab is broken in the same way, and each
 remedy that was printed of a lab of its kind is run on its node: the same tests must pass.  A kind of lab in which
-nothing failed is explained for it.  What came of it is written
-to `mended.json` beside conformance.json.
+nothing failed is explained for it.  What came of it is written to `mended.json` beside conformance.json.
 """
 
 from __future__ import annotations

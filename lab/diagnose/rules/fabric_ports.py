@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lab.diagnose.scene import Scene
+from lab.diagnose.words.reading import details
 from lab.model import Finding, mac_of
 from lab.overlay.readback import IFF_UP
 from lab.underlay.fabric import FABRIC, REFUSALS, Port, Segment, segments
@@ -34,7 +35,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
                 "the device lacks the flag UP",
                 f"ip link set {segment.bridge} up && {again}",
             )
-        if bridge is not None and _details(bridge).get("IFLA_BR_VLAN_FILTERING"):
+        if bridge is not None and details(bridge).get("IFLA_BR_VLAN_FILTERING"):
             yield _finding(
                 "fabric-filters-vlans",
                 segment.bridge,
@@ -46,10 +47,6 @@ def ports(scene: Scene) -> Iterator[Finding]:
             link = links.get(port.device)
             if port.node in scene.hosts and link is not None:
                 yield from _port(scene, segment, port, link, bridge)
-
-
-def _details(link: Link) -> Mapping[str, Any]:
-    return (link.get("IFLA_LINKINFO") or {}).get("IFLA_INFO_DATA") or {}
 
 
 def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link | None) -> Iterator[Finding]:

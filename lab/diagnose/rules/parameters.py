@@ -9,8 +9,11 @@ from lab.diagnose.scene import HostScene, Scene
 from lab.model import ALL_HOSTS, Finding
 from lab.probes.membership import groups_of
 
-MEMBERSHIPS = 20  # igmp_max_memberships of a kernel that nobody has told otherwise (ip-sysctl.rst)
-SOURCES = 10  # igmp_max_msf, likewise
+# of a kernel that nobody has told otherwise (ip-sysctl.rst), and what a socket may do so often
+SOCKET_LIMITS = {
+    "net.ipv4.igmp_max_memberships": (20, "join {} groups"),
+    "net.ipv4.igmp_max_msf": (10, "name {} sources of a group"),
+}
 STRICT = 1
 ECHO_REPLY_BIT, RATE_MASK = 1 << 0, 6168  # of icmp_ratemask: type 0; the kernel's own (ip-sysctl.rst)
 ICMP_LIMITS = {"icmp_msgs_per_sec": 1000, "icmp_msgs_burst": 50}  # the kernel's own
@@ -93,28 +96,18 @@ def arp(scene: Scene) -> Iterator[Finding]:
 def memberships(scene: Scene) -> Iterator[Finding]:
     """Sockets may join as many groups as usual, by the newest IGMP."""
     for host in scene.hosts.values():
-        limit = host.parameter("net.ipv4.igmp_max_memberships")
-        if host.has("net.ipv4.igmp_max_memberships") and limit < MEMBERSHIPS:
-            yield Finding(
-                "memberships-limited",
-                host.name,
-                "",
-                f"a socket of {host.name} may join {limit} groups only",
-                f"net.ipv4.igmp_max_memberships = {limit}",
-                f"sysctl -w net.ipv4.igmp_max_memberships={MEMBERSHIPS}",
-                ("MCAST-09",),
-            )
-        sources = host.parameter("net.ipv4.igmp_max_msf")
-        if host.has("net.ipv4.igmp_max_msf") and sources < SOURCES:
-            yield Finding(
-                "memberships-limited",
-                host.name,
-                "",
-                f"a socket of {host.name} may name {sources} sources of a group only",
-                f"net.ipv4.igmp_max_msf = {sources}",
-                f"sysctl -w net.ipv4.igmp_max_msf={SOURCES}",
-                ("MCAST-09",),
-            )
+        for name, (usual, may) in SOCKET_LIMITS.items():
+            limit = host.parameter(name)
+            if host.has(name) and limit < usual:
+                yield Finding(
+                    "memberships-limited",
+                    host.name,
+                    "",
+                    f"a socket of {host.name} may {may.format(limit)} only",
+                    f"{name} = {limit}",
+                    f"sysctl -w {name}={usual}",
+                    ("MCAST-09",),
+                )
         for device in ("all", host.plan.device):
             version = host.parameter("force_igmp_version", device)
             if version:

@@ -9,6 +9,7 @@ from typing import Any
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import MULTICAST, Finding, Network
 from lab.overlay import commands
+from lab.overlay.readback import destination
 
 TABLES = (253, 254, 255)  # default, main, local
 NO_LIMIT = 0xFFFFFFFF  # of prefixes whose routes do not count
@@ -81,7 +82,7 @@ def _leads_astray(scene: Scene, host: HostScene, rule: Mapping[str, Any]) -> boo
     table = _table(rule)
     networks = _networks(scene)
     return table not in TABLES and any(
-        _overlaps(IPv4Network(f"{route.get('RTA_DST', '0.0.0.0')}/{route['dst_len']}", strict=False), networks)
+        _overlaps(destination(route), networks)
         for route in host.readings["routes"]
         if route["family"] == 2 and route.get("RTA_TABLE", route["table"]) == table
     )
@@ -169,7 +170,7 @@ def foreign(scene: Scene) -> Iterator[Finding]:
                 continue
             if not route["dst_len"] or route["type"] == BROADCAST_ROUTE:
                 continue
-            to = IPv4Network(f"{route['RTA_DST']}/{route['dst_len']}")
+            to = destination(route)
             if not _overlaps(to, (MULTICAST, *far)):
                 continue
             name = host.names.get(route.get("RTA_OIF", 0), "")

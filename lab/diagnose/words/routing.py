@@ -6,24 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lab.diagnose.words.reading import State, details, is_group, names
-from lab.overlay.readback import NUD_LEARNED, NUD_PERMANENT
+from lab.overlay.readback import NUD_LEARNED, NUD_PERMANENT, ROUTE_TYPES, UNICAST
 
 AF_INET, AF_INET6 = 2, 10
 MAIN_TABLE, LOCAL_TABLE = 254, 255
 TABLES = {253: "default", 254: "main", 255: "local"}
 SCOPES = {0: "", 200: "scope site", 253: "scope link", 254: "scope host", 255: "scope nowhere"}
 PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
-TYPES = {
-    1: "",
-    2: "local",
-    3: "broadcast",
-    4: "anycast",
-    5: "multicast",
-    6: "blackhole",
-    7: "unreachable",
-    8: "prohibit",
-    9: "throw",
-}
+TYPES = {**ROUTE_TYPES, UNICAST: ""}
 RULE_ACTIONS = {1: "", 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 EVERYWHERE_RULES = {(0, 255), (32766, 254), (32767, 253)}  # priority and table of what every stack begins with
 RTM_F_CLONED = 0x200
