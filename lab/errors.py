@@ -40,6 +40,13 @@ class NotApplicable(OvercastError):
     """What is asked has no meaning for this lab: the emulated cloud of live hosts, a change of hosts only looked at."""
 
 
+class RootNeeded(OvercastError):
+    """A live host's agent runs without root, and this takes root: captures, raw sockets."""
+
+    def __init__(self, what: str, hosts: str = "the hosts") -> None:
+        super().__init__(f"{what} need root on {hosts}", remedy="add --sudo, or log in as root (ssh://root@HOST)")
+
+
 class CheckFailed(OvercastError, AssertionError):
     """The overlay did not do what a requirement says.  `paths`: how far what was sent came (`probes.ways`), as data."""
 

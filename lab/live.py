@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab import clouds
-from lab.errors import EnvironmentProblem, NotApplicable
+from lab.errors import EnvironmentProblem, NotApplicable, RootNeeded
 from lab.laboratory import Lab
 from lab.machines.base import Machine
 from lab.machines.node import Node, Observed, ask_all
@@ -64,7 +64,7 @@ class LiveLab(Lab):
 
     def frames(self, tags: Sequence[bytes] | None = None) -> list[Sighting]:
         if not self._rooted:
-            raise NotApplicable("captures need root on the hosts (--sudo)")
+            raise RootNeeded("captures")
         return super().frames(tags)
 
     def listen(self, *positional: Any, **fields: Any) -> Listening:

@@ -260,4 +260,5 @@ def place(environment: Mapping[str, str]) -> str:
     chosen = ", ".join(environment[key] for key in ("tunnel", "topology", "provider") if environment.get(key))
     kernel = f"{environment.get('machine', '')} kernel {environment['kernel']}" if environment.get("kernel") else ""
     fault = f"injected fault: {environment['injected fault']}" if environment.get("injected fault") else ""
-    return "; ".join(part.strip() for part in (chosen, kernel, fault) if part)
+    accepted = f"accepted: {environment['accepted']}" if environment.get("accepted") else ""
+    return "; ".join(part.strip() for part in (chosen, kernel, fault, accepted) if part)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.errors import EnvironmentProblem, NotApplicable
+from lab.errors import EnvironmentProblem, NotApplicable, RootNeeded
 from lab.machines.base import Call, Machine, call
 from lab.model import Change
 
@@ -136,7 +136,7 @@ class Observed(Node):
             raise NotApplicable(f"live hosts are only looked at, and this would change {self.name} ({verb})")
         fields: Mapping[str, Any] = arguments.get("fields") or arguments
         if (verb in NEEDING_ROOT or fields.get("type") == socket.SOCK_RAW) and not self.rooted:
-            raise NotApplicable(f"captures and raw sockets need root on {self.name} (--sudo)")
+            raise RootNeeded("captures and raw sockets", self.name)
 
 
 def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from types import TracebackType
 from typing import Any, Literal
 
-from lab.errors import CheckFailed, NotApplicable, TooSlow
+from lab.errors import CheckFailed, RootNeeded, TooSlow
 from lab.machines.base import call
 from lab.machines.node import Node, ask_all, tell_all
 from lab.model import Network, NodePlan, Topology
@@ -343,9 +343,9 @@ class Listening:
         return lines
 
     def sightings(self) -> list[sightings.Sighting]:
-        """Where the frames of what was sent were seen, in order of kernel time; NotApplicable where none can be."""
+        """Where the frames of what was sent were seen, in order of kernel time; RootNeeded without captures."""
         if not self._tapped:
-            raise NotApplicable("captures need root on the hosts (--sudo)")
+            raise RootNeeded("captures")
         tags = [tag_of(payload) for sent in self.sent for payload in sent.payloads]
         return sightings.collect(self._tapped, tags) if tags else []
 

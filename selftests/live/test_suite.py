@@ -16,6 +16,7 @@ import pytest
 
 from lab import state
 from lab.machines.base import ROOT
+from reports.conformance import INCOMPLETE
 from selftests.live.rig import Rig
 
 MINUTES = 180.0  # seconds that a run may take at most; a dozen in practice
@@ -50,16 +51,34 @@ def test_conformant_hosts_are_found_conformant_and_left_as_they_were(rig: Rig, t
     assert state.fingerprint(rig.lab) == before
 
 
-@pytest.mark.slow
-def test_without_root_what_needs_it_is_not_applicable(rig: Rig, tmp_path: Path) -> None:
-    """An ordinary user's run shows delivery; captures and raw sockets are named as what root is needed for."""
-    done, result = run(rig, tmp_path, "--hosts=opc@hub,opc@spoke1,opc@spoke2")
+UNPRIVILEGED = "--hosts=opc@hub,opc@spoke1,opc@spoke2"
 
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+
+@pytest.mark.slow
+def test_without_root_the_run_is_incomplete(rig: Rig, tmp_path: Path) -> None:
+    """An ordinary user's run asserts delivery; what takes root did not run, with the option that brings it."""
+    done, result = run(rig, tmp_path, UNPRIVILEGED)
+
+    assert done.returncode == INCOMPLETE, done.stdout[-3000:] + done.stderr
+    assert result["verdict"] == "incomplete"
     outcomes = {entry["id"]: entry for entry in result["requirements"]}
     assert {outcomes[identity]["outcome"] for identity in ("BCAST-01", "BCAST-02", "MCAST-01", "TTL-01")} == {"passed"}
-    assert outcomes["WIRE-01"]["outcome"] == "not-applicable"
-    assert "root" in outcomes["WIRE-01"]["reason"] or "GRE" in outcomes["WIRE-01"]["reason"].upper()
+    assert outcomes["WIRE-02"]["outcome"] == "not-run"
+    assert "root" in outcomes["WIRE-02"]["reason"]
+    assert "--sudo" in outcomes["WIRE-02"]["remedy"]
+
+
+@pytest.mark.slow
+def test_a_verdict_without_root_is_asked_for_and_says_so(rig: Rig, tmp_path: Path) -> None:
+    """--accept=unprivileged leaves out what takes root; verdict line and results name what was accepted."""
+    done, result = run(rig, tmp_path, UNPRIVILEGED, "--accept=unprivileged")
+
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert result["verdict"] == "conformant"
+    assert result["environment"]["accepted"] == "unprivileged"
+    assert "accepted: unprivileged" in done.stdout.splitlines()[-1]
+    (wire,) = (entry for entry in result["requirements"] if entry["id"] == "WIRE-02")
+    assert wire["outcome"] == "not-applicable"
 
 
 def test_a_detached_port_is_a_finding_with_its_remedy(rig: Rig, tmp_path: Path) -> None:
