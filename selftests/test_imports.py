@@ -19,7 +19,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = frozenset({"lab", "fixtures", "reports", "tests", "selftests", "conftest"})
-DATA = ("lab.model", "lab.errors", "lab.topologies", "lab.providers", "lab.clouds", "lab.requirements")
+DATA = (
+    "lab.model",
+    "lab.errors",
+    "lab.topologies",
+    "lab.providers",
+    "lab.clouds",
+    "lab.requirements",
+    "lab.causes",
+)
 FAR_SIDE = ("lab/agent", "lab/machines")
 MOST_LINES = 400
 
@@ -41,7 +49,7 @@ BELOW_DIAGNOSE = ("lab.probes", "lab.overlay", "lab.underlay")
 ROOMS = (
     Room("tests", ("lab.model",), others=("pytest",)),
     Room("fixtures", ("lab",)),
-    Room("reports", ("lab.model", "lab.requirements", "lab.errors")),
+    Room("reports", ("lab.model", "lab.requirements", "lab.errors", "lab.causes")),
     Room("lab", ("lab",), never=PYTEST),
     Room("lab/commands", ("lab",), others=("execnet",)),
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),

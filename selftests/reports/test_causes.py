@@ -1,0 +1,49 @@
+"""How one finding is shown on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.causes import MOST_LINES, cause_lines
+
+FIX = "ip route replace 172.16.254.0/24 dev gretap2 src 172.16.254.3 && ip route replace 224.0.0.0/4 dev gretap2"
+FINDING: dict[str, Any] = {
+    "code": "port-not-bridged",
+    "node": "hub",
+    "interface": "gretap2",
+    "summary": "hub gretap2 is not a port of bridge0 (no master)",
+    "evidence": "broadcast from spoke1 reached hub gretap1 and was not forwarded",
+    "remedy": "ip link set gretap2 master bridge0",
+}
+
+
+def test_a_cause_is_its_fact_its_evidence_its_fix_and_its_failures():
+    """A finding that fits the terminal is four lines in a fixed order."""
+    assert cause_lines(FINDING, 80, "caused 2 test failures (BCAST-01)") == [
+        "port-not-bridged: hub gretap2 is not a port of bridge0 (no master)",
+        "    broadcast from spoke1 reached hub gretap1 and was not forwarded",
+        "    fix (hub): ip link set gretap2 master bridge0",
+        "    caused 2 test failures (BCAST-01)",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("field", ["summary", "evidence"])
+def test_a_long_cause_stays_short_and_its_fix_whole(width, field):
+    """However long fact and evidence are, a cause has at most five lines, and only the fix is wider than the screen."""
+    long = {**FINDING, field: "a word or two " * 60, "remedy": FIX}
+
+    lines = cause_lines(long, width, "caused 2 test failures")
+
+    assert len(lines) <= MOST_LINES
+    assert f"    fix (hub): {FIX}" in lines
+    assert max(len(line) for line in lines if FIX not in line) <= width
+    assert any(line.endswith(" ...") for line in lines)
+    assert lines[-1] == "    caused 2 test failures"
+
+
+def test_a_cause_without_a_fix_promises_none():
+    """A finding that no command corrects has no line for one."""
+    assert [line for line in cause_lines({**FINDING, "remedy": ""}, 80) if "fix" in line] == []
