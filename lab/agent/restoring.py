@@ -23,13 +23,13 @@ import syslog
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import modules, procfs
+from lab.agent import modules, occupancy, procfs
 
 DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE)
 GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL)
 """How the kernel says that what was to be taken away is away already."""
 
-NAME = b"\0overcast-restorer"
+NAME = "\0overcast-restorer"
 """Of a socket without a file, seen by the processes of one network stack (unix(7), abstract)."""
 
 Step = dict[str, Any]
@@ -66,16 +66,7 @@ def main() -> None:
 
 def wait_restored(timeout: float) -> bool:
     """Waits until the stack that the thread is in has no restorer; False when it still has at the deadline (s)."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as waiting:
-        waiting.settimeout(timeout)
-        try:
-            waiting.connect(NAME)
-            waiting.recv(1)
-        except socket.timeout:
-            return False
-        except (ConnectionRefusedError, ConnectionResetError):  # there is none, or it has ended
-            pass
-        return True
+    return occupancy.wait_free(NAME, timeout)
 
 
 def _report(descriptor: int, words: dict[str, Any]) -> bool:

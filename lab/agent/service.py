@@ -20,6 +20,7 @@ from typing import Any
 
 from lab.agent import awaiting, mdb, messages, modules, namespaces, procfs, programs, restoring, undoing
 from lab.agent.node import Node
+from lab.agent.occupancy import Occupancy
 from lab.agent.running import Running
 from lab.agent.talking import Talking
 
@@ -36,6 +37,7 @@ class Agent(Talking):
         super().__init__()
         self._programs: dict[int, Running] = {}
         self._closed: list[Node] = []
+        self._occupancy = Occupancy()
 
     # the machine
 
@@ -52,6 +54,10 @@ class Agent(Talking):
 
     def echo(self, token: str) -> str:
         return token
+
+    def claim(self, holder: str, timeout: float) -> str:
+        """Takes the machine's own stack for one run; returns who holds it instead (`occupancy.Occupancy.claim`)."""
+        return self._occupancy.claim(holder, timeout)
 
     def warm_up(self) -> str:
         """Imports what the first lab would wait for; returns pyroute2's version."""

@@ -44,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         plan.kind(arguments.tunnel)
     connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
     try:
+        if connected.machines:
+            ssh.claim(connected)
         found = examination.checks(specs, connected, arguments.tunnel)
     finally:
         connected.close()

@@ -11,7 +11,9 @@ leaves neither file nor process.
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -23,12 +25,15 @@ import execnet
 
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.machines import luggage
-from lab.machines.base import AgentBug, Machine
+from lab.machines.base import AgentBug, Machine, call
 from lab.machines.hosts import EXAMPLE, HostSpec
 from lab.machines.ssh_link import BEATS, Link, Login, Unusable
 
 TIMEOUT = 15.0
 """Seconds from the first connection's start within which every host has to have its agent."""
+
+ENDING = 3.0
+"""Seconds that another run on the same hosts, which may be ending, is waited for."""
 
 AS_SSH_DOES = Login()
 """With ssh's own configuration and keys, and as the user that it logs in as."""
@@ -56,6 +61,35 @@ class Connected:
     def close(self) -> None:
         """Ends every agent, all at the same time."""
         close(list(self.machines.values()))
+
+
+def claim(connected: Connected) -> None:
+    """
+    Takes the hosts for this run, until their agents end.
+
+    EnvironmentProblem names every host that another run holds, and that run: two at once would disturb each other.
+    """
+    # of two runs that begin at the same time, one is first at the first machine, whatever the machines are called
+    first, *rest = sorted(connected.machines.values(), key=lambda machine: str(machine.facts["stack"]))
+    wanted = call("claim", holder=_holder(), timeout=ENDING)
+    taken = [(first, first.batch([wanted])[0])]
+    if not taken[0][1]:
+        for machine in rest:
+            machine.post([wanted])
+        taken += [(machine, machine.answer()[0]) for machine in rest]
+    held = [f"{machine.name} is in use by the run of {holder}" for machine, holder in taken if holder]
+    if held:
+        raise EnvironmentProblem(
+            "--hosts: " + "\n  ".join(held), remedy="wait until that run has ended, or end its process"
+        )
+
+
+def _holder() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user that the machine has no name for
+        user = f"user {os.getuid()}"
+    return f"{user}@{platform.node()}, process {os.getpid()}, since {time.strftime('%H:%M:%S %Z')}"
 
 
 def close(machines: Sequence[Machine]) -> None:
@@ -134,6 +168,7 @@ def _machine(link: Link, group: execnet.Group) -> Machine:
         end()
         gateway.exit()
         raise
+    machine.facts["stack"] = link.stack
     link.established()
     beat = link.silence / BEATS
     threading.Thread(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import getpass
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,13 +145,14 @@ def test_another_subnet_can_be_taken(rig: Rig, set_up: Callable[..., Provisioned
 
 
 def test_two_runs_do_not_share_hosts(rig: Rig, held: Callable[..., Run], run: Callable[..., Run]) -> None:
-    """The second one finds the overlay of the first, and leaves it alone."""
+    """The second one learns which run uses the hosts, and leaves the overlay of the first alone."""
     first = held()
 
     status, said = run().ended()
 
     assert status == 4
-    assert "there is a device bridge0" in said
+    assert f"in use by the run of {getpass.getuser()}@" in said
+    assert f"process {first.process.pid}" in said
     assert all(overlay_on(rig).values())
     first.interrupted()
 
