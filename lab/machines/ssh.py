@@ -28,9 +28,13 @@ from lab.machines import luggage
 from lab.machines.base import AgentBug, Machine, call
 from lab.machines.hosts import EXAMPLE, HostSpec
 from lab.machines.ssh_link import BEATS, Link, Login, Unusable
+from lab.machines.ssh_words import TURNED_AWAY
 
 TIMEOUT = 15.0
 """Seconds from the first connection's start within which every host has to have its agent."""
+
+PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds that a login that was turned away waits for another to come through; after the last it is given up."""
 
 ENDING = 3.0
 """Seconds that another run on the same hosts, which may be ending, is waited for."""
@@ -114,39 +118,70 @@ def reach(
     """
     group = group or execnet.Group()
     started = time.monotonic()
-    links: list[Link] = []
+    logins: list[_LoggingIn] = []
+    places = threading.Semaphore(0)
     try:
         for spec in specs:
-            links.append(Link(spec, login, started, spec.timeout or timeout, group.execmodel))
+            first = Link(spec, login, started, spec.timeout or timeout, group.execmodel)
+            logins.append(_LoggingIn(first, login, group, places))
         luggage.packed()  # while ssh shakes hands
-        with ThreadPoolExecutor(max(1, len(links))) as pool:
-            attempts = list(pool.map(lambda link: _attempt(link, group), links))
+        with ThreadPoolExecutor(max(1, len(logins))) as pool:
+            attempts = list(pool.map(_LoggingIn.machine, logins))
     except BaseException:
-        for link in links:
-            link.kill()
-            link.close()
+        for one in logins:
+            one.end()
         raise
+    reached = [(one.link, made) for one, made in zip(logins, attempts) if isinstance(made, Machine)]
     connected = Connected(
-        {link.spec.role: made for link, made in zip(links, attempts) if isinstance(made, Machine)},
+        {link.spec.role: made for link, made in reached},
         [made for made in attempts if not isinstance(made, Machine)],
     )
     try:
-        _refuse_one_machine_twice([link for link, made in zip(links, attempts) if isinstance(made, Machine)])
+        _refuse_one_machine_twice([link for link, _ in reached])
     except UsageProblem:
         connected.close()
         raise
     return connected
 
 
-def _attempt(link: Link, group: execnet.Group) -> Machine | EnvironmentProblem:
-    try:
-        link.log_in()
-        link.send(luggage.packed())
-        return _machine(link, group)
-    except (Unusable, MachineLost, AgentBug) as problem:
-        link.kill()
-        link.close()
-        return problem
+class _LoggingIn:
+    """
+    One host's way to its agent.
+
+    Sshd turns some of many logins at once away (MaxStartups), a jump host's too: one that was is tried again when
+    another one has come through and so has left its place, which `places` counts.
+    """
+
+    def __init__(self, link: Link, login: Login, group: execnet.Group, places: threading.Semaphore) -> None:
+        self.link = link
+        self._login, self._group, self._places = login, group, places
+
+    def machine(self) -> Machine | EnvironmentProblem:
+        pauses = list(PAUSES)
+        while True:
+            made = self._attempt()
+            if isinstance(made, Machine):
+                self._places.release()
+            if not (isinstance(made, Unusable) and made.code == TURNED_AWAY):
+                return made
+            if not self._places.acquire(timeout=pauses[0]):
+                pauses.pop(0)
+            if self.link.expired() or not pauses:
+                return made
+            self.link = self.link.again(self._login)
+
+    def _attempt(self) -> Machine | EnvironmentProblem:
+        try:
+            self.link.log_in()
+            self.link.send(luggage.packed())
+            return _machine(self.link, self._group)
+        except (Unusable, MachineLost, AgentBug) as problem:
+            self.end()
+            return problem
+
+    def end(self) -> None:
+        self.link.kill()
+        self.link.close()
 
 
 def _machine(link: Link, group: execnet.Group) -> Machine:

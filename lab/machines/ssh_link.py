@@ -124,7 +124,7 @@ class Link:
     def __init__(self, spec: HostSpec, login: Login, started: float, timeout: float, execmodel: ExecModel) -> None:
         self.spec = spec
         self.execmodel = execmodel
-        self._timeout = timeout
+        self._started, self._timeout = started, timeout
         self.silence = login.silence
         self._deadline: float | None = started + timeout
         self._nonce = secrets.token_hex(8)
@@ -240,6 +240,13 @@ class Link:
         """The agent has answered: from now on silence ends the link, no deadline does."""
         self._heard = time.monotonic()
         self._deadline = None
+
+    def again(self, login: Login) -> Link:
+        """A further try at the same host, under the same deadline."""
+        return Link(self.spec, login, self._started, self._timeout, self.execmodel)
+
+    def expired(self) -> bool:
+        return self._left() <= 0
 
     def _left(self) -> float:
         return (self._deadline or 0.0) - time.monotonic()

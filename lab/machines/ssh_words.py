@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from lab.machines.hosts import HostSpec
 
 QUOTED_LINES = 6
+TURNED_AWAY = "turned-away"
+"""The code of a connection that sshd closed at once, as it does when too many log in at the same time."""
 _WRONG_USER = r"(?i:please login as the user) \"(?P<right>[^\"]+)\""
 
 
@@ -120,6 +122,13 @@ _RULES = (
         "no-shell",
         "{user} may log in there, but not run a program: {said}",
         "log in as another user: ssh://USER@{host_port}",
+    ),
+    _Rule(
+        r"kex_exchange_identification: (read: )?Connection (closed|reset)|Exceeded MaxStartups",
+        TURNED_AWAY,
+        "it, or a jump host before it, closed the connection before anyone was logged in: {said}",
+        "if other logins get through, allow more at once in that sshd's configuration (MaxStartups 100:30:200); if none "
+        "does, it may have banned this address: {login}",
     ),
     _Rule(
         r"kex_exchange_identification|Connection (closed|reset) by|banner",

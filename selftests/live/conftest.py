@@ -19,17 +19,19 @@ from selftests.live.rig import Rig, missing
 
 
 @contextlib.contextmanager
-def on_this_kernel(directory: Path, *, overlay: bool = True) -> Iterator[Rig]:
+def on_this_kernel(directory: Path, *, spokes: int = 2, overlay: bool = True, **fields: Any) -> Iterator[Rig]:
     """Hosts in a lab of this kernel, for the length of a block; where there can be none, tests are skipped."""
     if lack := missing():
         pytest.skip(lack)
     starting = choose.start(choose.choose("host", "vxlan"), execnet.Group())
-    topology = topologies.standard(2, TunnelOptions(kind="vxlan"))
+    topology = topologies.standard(spokes, TunnelOptions(kind="vxlan"))
     lab = laboratory.build(starting.machine(), topology, Underlay(provider("oci")), overlay=overlay)
-    made = Rig(lab, directory)
-    yield made
-    made.close()
-    starting.close()
+    made = Rig(lab, directory, **fields)
+    try:
+        yield made
+    finally:
+        made.close()
+        starting.close()
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ PermitRootLogin prohibit-password
 UseDNS no
 PrintMotd no
 PidFile none
-MaxStartups 50
+MaxStartups {startups}
 Match User misled
     ForceCommand echo 'Please login as the user "opc" rather than the user "root".'; echo; exec sleep 1
 Match User bare
@@ -182,8 +182,10 @@ class RigHost:
 class Rig:
     """The hosts of a lab, reachable by ssh.  `directory` must be empty; its files are the rig's."""
 
-    def __init__(self, lab: Lab, directory: Path) -> None:
+    def __init__(self, lab: Lab, directory: Path, startups: str = "50") -> None:
         self.lab, self.directory = lab, directory
+        self._startups = startups
+        """How many may be logging in at once: sshd's MaxStartups."""
         self._processes: list[subprocess.Popen[str]] = []
         self.controller = Path(lab.fabric.ask("namespace_path"))
         """The cloud network's own stack: from there every host has its address."""
@@ -258,7 +260,7 @@ class Rig:
         (etc / "hosts").write_text("\n".join(hosts) + "\n")
         (etc / "sudoers").write_text(SUDOERS)
         (etc / "sudoers").chmod(0o440)
-        (etc / "sshd_config").write_text(SSHD_CONFIG.format(etc="/mnt") + _penalties())
+        (etc / "sshd_config").write_text(SSHD_CONFIG.format(etc="/mnt", startups=self._startups) + _penalties())
         (etc / "connect.py").write_text(CONNECT)
 
     def _start(self, name: str, stack: Path) -> subprocess.Popen[str]:
