@@ -21,6 +21,13 @@ Verdict = Literal["conformant", "nonconformant", "incomplete"]
 INCOMPLETE = 10
 UNWRITTEN = 11
 
+# How reasons not to run begin that concern the run as a whole: the user's selection, its early end, files of tests.
+LEFT_OUT = "left out by the selection"
+ENDED = "the run ended before its turn"
+NOT_COLLECTED = "tests could not be collected"
+OF_THE_RUN = (LEFT_OUT, ENDED, NOT_COLLECTED)
+INTERRUPTED = "interrupted"
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -224,11 +231,11 @@ def _why_missed(missed: Sequence[str], total: int, selection: Selection) -> tupl
     deselected = [node for node in missed if node in selection.deselected]
     if deselected:
         part = "" if len(deselected) == total else f": {len(deselected)} of its {total} tests"
-        return f"left out by the selection{part}", whole_run
+        return f"{LEFT_OUT}{part}", whole_run
     if missed:
-        return f"the run ended before its turn{f' ({selection.stopped})' if selection.stopped else ''}", whole_run
+        return f"{ENDED}{f' ({selection.stopped})' if selection.stopped else ''}", whole_run
     if selection.broken:
-        return f"tests could not be collected: {selection.broken[0]}", None
+        return f"{NOT_COLLECTED}: {selection.broken[0]}", None
     if selection.partial_paths or selection.partial_options:
-        return "left out by the selection", whole_run
+        return LEFT_OUT, whole_run
     return "no test asserts it", "write one, marked @pytest.mark.requirement(ID)"

@@ -24,3 +24,13 @@ def pytest_overcast_evidence(item: pytest.Item, attachments: dict[str, object]) 
     Called while the test's report is made, before anything of the lab is torn down.
     """
     raise NotImplementedError(item, attachments)
+
+
+@pytest.hookspec
+def pytest_overcast_not_restored(config: pytest.Config) -> str | None:
+    """
+    Return what is wrong with hosts that are not as they were before the run, with the command to run.
+
+    Called once when the session has finished: it is printed right above the causes and the verdict.
+    """
+    raise NotImplementedError(config)

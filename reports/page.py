@@ -10,6 +10,7 @@ from typing import Any
 
 from lab.requirements import AREAS
 from reports import terminal, ways
+from reports.answer import sentence
 from reports.conformance import Conformance, Judged, Trial, tally
 from reports.deliveries import KINDS, Matrix
 
@@ -26,11 +27,11 @@ MARK_WORDS = {
 
 def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence[Matrix]) -> str:
     """Return the page for a result (the content of conformance.json) and what it was made of."""
-    sentence = terminal.verdict_line(conformance, {}).text.partition(" - ")[2]
+    told = sentence(conformance, result["findings"])
     environment: Mapping[str, str] = result["environment"]
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         verdict=conformance.verdict,
-        told=escape(sentence[:1].upper() + sentence[1:]) + ".",
+        told=escape(told[:1].upper() + told[1:]) + ".",
         place=escape(terminal.place(environment)),
         areas=_areas(conformance),
         matrices=_matrices(tables),

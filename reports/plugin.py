@@ -18,11 +18,13 @@ import pytest
 
 from lab.requirements import scope
 from reports import hookspecs, labels, page, terminal
-from reports.conformance import Conformance, Selection, exit_status, judge
+from reports.answer import answer
+from reports.conformance import INTERRUPTED, Conformance, Selection, exit_status, judge
 from reports.deliveries import Matrix, matrices
 from reports.destination import Destination, covers, guard_allure, guard_junit, only_looks, switch_on
 from reports.document import document
 from reports.environment import CHOICES, lab_environment, merged, own_environment
+from reports.folding import Folding
 from reports.ownership import hand_over, invoking_user, refusal, write_whole
 from reports.recorder import Recorder, is_conformance
 
@@ -86,7 +88,10 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(refusal(directory, destination.error))
         if destination.error is None:
             switch_on(config, destination)
-        config.pluginmanager.register(Results(config, destination, partial_paths=not whole), "overcast-results")
+        folding = Folding(config)
+        config.pluginmanager.register(folding, "overcast-folding")
+        results = Results(config, destination, folding, partial_paths=not whole)
+        config.pluginmanager.register(results, "overcast-results")
 
 
 class Process:
@@ -154,9 +159,12 @@ class Worker(Process):
 class Results(Process):
     """The process that sees the whole run: judges it and writes its results."""
 
-    def __init__(self, config: pytest.Config, destination: Destination, *, partial_paths: bool) -> None:
+    def __init__(
+        self, config: pytest.Config, destination: Destination, folding: Folding, *, partial_paths: bool
+    ) -> None:
         super().__init__(config)
         self.destination = destination
+        self.folding = folding
         self.partial_paths = partial_paths
         self.recorder = Recorder()
         self.broken: dict[str, str] = {}
@@ -199,7 +207,7 @@ class Results(Process):
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         """Judge and write before the others end, so that they see the status; say the last word after them."""
-        if self.collected and session.exitstatus not in NO_RUN:
+        if (self.collected or self.broken) and session.exitstatus not in NO_RUN:
             self.environment = {**own_environment(self.config), **merged(self._of_lab())}
             self.conformance = judge(self.recorder.trials(self.collected), self._selection(session))
             self.tables = matrices(self.recorder.deliveries())
@@ -210,18 +218,24 @@ class Results(Process):
             self._last_word(session, self.conformance)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the matrix, the areas and the reasons."""
-        if self.conformance is not None and self.config.get_verbosity() >= 0:
+        """Print the matrix and the areas, between the sections of failures and the list of them."""
+        self.folding.before_list(terminalreporter)
+        for nodeid, count in self.folding.repeated.items():
+            terminalreporter.write_line(f"{count} more with the same text as {nodeid}")
+        summary = self.config.get_verbosity() >= 0 and not self.config.option.no_summary
+        if self.conformance is not None and summary:
             terminalreporter.section("conformance", sep="-")
-            width = self.config.get_terminal_writer().fullwidth
-            self._print(terminal.summary(self.conformance, self.tables, self.recorder.findings(), width))
+            self._print(terminal.summary(self.conformance, self.tables, self._width()))
+
+    def _width(self) -> int:
+        return self.config.get_terminal_writer().fullwidth
 
     def _of_lab(self) -> list[dict[str, str]]:
         return self.of_workers or [lab_environment(self.config)]
 
     def _selection(self, session: pytest.Session) -> Selection:
         options = ("lf", "stepwise", "ignore", "ignore_glob", "deselect")
-        interrupted = "interrupted" if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
+        interrupted = INTERRUPTED if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
         return Selection(
             collected=self.collected,
             scope=scope(applications=bool(self.config.getoption("applications", default=False))),
@@ -268,13 +282,24 @@ class Results(Process):
         return [*own, *(Path(option) for option in options if option), *caches]
 
     def _last_word(self, session: pytest.Session, conformance: Conformance) -> None:
+        """Print the answer, after everything else that is printed."""
+        lines: list[terminal.Line] = []
         if self.destination.error is not None:
             session.exitstatus = exit_status(conformance, int(session.exitstatus), written=False)
             told = refusal(self.destination.directory, self.destination.error)
-            self._print([terminal.Line(line, "bad") for line in told.splitlines()])
+            lines += [terminal.Line(line, "bad") for line in told.splitlines()]
         elif self.config.get_verbosity() >= 0:
-            self._print([terminal.Line(f"results: {self.destination.page}", "faint")])
-        self._print([terminal.verdict_line(conformance, self.environment)])
+            lines.append(terminal.Line(f"results: {self.destination.page}", "faint"))
+        for problem in self.config.hook.pytest_overcast_not_restored(config=self.config):
+            lines += [terminal.Line(line, "bad") for line in problem.splitlines()]
+        lines += answer(
+            conformance,
+            self.recorder.findings(),
+            self.environment,
+            width=self._width(),
+            results=os.path.relpath(self.destination.page, self.config.invocation_params.dir),
+        )
+        self._print(lines)
 
     def _print(self, lines: list[terminal.Line]) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")

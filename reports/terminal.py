@@ -1,20 +1,27 @@
-"""The end of a run as text: what was delivered, what holds in each area, what is in the way, and the verdict."""
+"""A run as text: what was delivered, what holds in each area, what does not apply (`answer` is what comes after)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from lab.requirements import AREAS, CATALOGUE, ON_DEMAND, Level
-from reports.conformance import Conformance, Judged, Outcome, Tally, tally
+from lab.causes import MOST_LINES, wrapped
+from lab.requirements import AREAS, CATALOGUE, ON_DEMAND
+from reports.conformance import Conformance, Judged, Tally, tally
 from reports.deliveries import KINDS, Matrix
 
 Tone = Literal["plain", "strong", "good", "bad", "unsure", "faint"]
 
 PLAIN_ASCII = {"✓": "+", "✗": "x", "·": ".", "→": "->", "–": "-"}
-EXPLAINED = "what is wrong is told above; the reports have each test"
+OPEN_COLUMNS: dict[str, Callable[[Tally], int]] = {
+    "failed": lambda counts: counts.failed,
+    "not run": lambda counts: counts.not_run,
+    "n/a": lambda counts: counts.not_applicable,
+}
+"""What keeps requirements from being held: a column each, where there is something to show."""
+MOST_NARROW = 20  # for the name of an area
 MARKS = {"delivered": "✓", "wrong": "✗", "silent": "·", "untested": " "}
 
 
@@ -37,27 +44,33 @@ def encodable(text: str, encoding: str | None) -> str:
     return text
 
 
-def summary(
-    conformance: Conformance, tables: Sequence[Matrix], findings: Sequence[Mapping[str, Any]], width: int
-) -> list[Line]:
-    """Return everything but the last line."""
-    explained = {identity for finding in findings for identity in finding["requirements"]}
+def summary(conformance: Conformance, tables: Sequence[Matrix], width: int) -> list[Line]:
+    """Return what a run has seen; of one in which something failed, what is as expected in a line."""
+    failing = conformance.verdict == "nonconformant"
     return [
-        *delivery_lines(tables, width),
-        *area_lines(conformance),
-        *finding_lines(conformance, findings),
-        *reason_lines(conformance, explained),
+        *delivery_lines(tables, width, brief=failing),
+        *area_lines(conformance, width),
+        *([] if failing else reason_lines(conformance, width)),
     ]
 
 
-def delivery_lines(tables: Sequence[Matrix], width: int) -> list[Line]:
-    """Draw one matrix for each network: a row for each sender, and for each kind a column for each receiver."""
+def delivery_lines(tables: Sequence[Matrix], width: int, *, brief: bool = False) -> list[Line]:
+    """
+    Draw one matrix for each network: a row for each sender, and for each kind a column for each receiver.
+
+    In `brief`, a network where all is as expected is one line.
+    """
     lines: list[Line] = []
+    drawn: list[Matrix] = []
     for table in tables:
-        lines += [Line(""), *_drawn(table, width)]
-    if lines:
-        used = {mark for table in tables for mark in table.cells.values()}
-        meaning = {"delivered": "✓ delivered", "wrong": "✗ not as it must be", "silent": "· silent, as it must be"}
+        if brief and "wrong" not in table.cells.values():
+            lines += [Line(""), Line(f"  {table.network}: all {len(table.cells)} deliveries as expected")]
+        else:
+            lines += [Line(""), *_drawn(table, width)]
+            drawn.append(table)
+    used = {mark for table in drawn for mark in table.cells.values()}
+    meaning = {"delivered": "✓ delivered", "wrong": "✗ not as expected", "silent": "· silent, as expected"}
+    if used:
         lines.append(Line("  " + "   ".join(text for mark, text in meaning.items() if mark in used), "faint"))
     return lines
 
@@ -113,87 +126,60 @@ def _tone(table: Matrix, sender: str) -> Tone:
     return "bad" if "wrong" in marks else "plain"
 
 
-def area_lines(conformance: Conformance) -> list[Line]:
-    """Return a table of the areas: how many MUST and SHOULD requirements hold, fail, or were not put to the test."""
+def area_lines(conformance: Conformance, width: int) -> list[Line]:
+    """Return a table of the areas: how many MUST and SHOULD requirements hold, fail, did not run or do not apply."""
     rows: dict[str, list[Judged]] = {}
     for judged in conformance.requirements:
         rows.setdefault(judged.requirement.area, []).append(judged)
     unasked = [area for area in ON_DEMAND if area not in conformance.scope]
-    title = max(len(f"{area:<5}  {AREAS[area]}") for area in (*rows, *unasked)) + 2
-    lines = [Line(""), Line("  " + "requirements".ljust(title) + "MUST".ljust(34) + " SHOULD", "strong")]
-    for area, members in rows.items():
+    untouched = [area for area, members in rows.items() if conformance.narrowed and _none_ran(members)]
+    whole = tally(conformance.requirements)
+    open_ones = {name: count for name, count in OPEN_COLUMNS.items() if count(whole)}
+    head = f"{'MUST':<10}{'SHOULD':<6}" + "".join(f"  {name}" for name in open_ones)
+    names = {area: f"{area:<5}  {AREAS[area]}" for area in (*rows, *unasked)}
+    names |= {area: f"{area:<5}  not counted: {AREAS[area]}" for area, members in rows.items() if not members[0].counts}
+    title = min(max(map(len, names.values())) + 2, max(width - len(head) - 2, MOST_NARROW))
+    lines = [Line(""), Line(f"  {'requirements':<{title}}{head}".rstrip(), "strong")]
+    for area, members in ((area, members) for area, members in rows.items() if area not in untouched):
         must, should = (tally(one for one in members if one.level == level) for level in ("MUST", "SHOULD"))
-        beyond = "" if members[0].counts else "  (not counted)"
-        text = f"  {f'{area:<5}  {AREAS[area]}'.ljust(title)}{_counts(must).ljust(34)} {_counts(should)}{beyond}"
+        of_both = tally(members)
+        counts = "".join(f"  {count(of_both) or '':>{len(name)}}" for name, count in open_ones.items())
+        name = shortened(names[area], title - 2)
+        text = f"  {name:<{title}}{_held(must):<10}{_held(should):<6}{counts}".rstrip()
         tone: Tone = "bad" if must.failed else "unsure" if must.not_run or should.failed else "plain"
-        lines.append(Line(text.rstrip(), tone))
+        lines.append(Line(text, tone))
+    if untouched:
+        text = f"not run: {', '.join(untouched)}"
+        lines += [Line(f"  {line}", "unsure") for line in wrapped(text, width - 2, MOST_LINES, first="")]
     for area in unasked:
-        lines.append(Line(f"  {f'{area:<5}  {AREAS[area]}'.ljust(title)}not asked for (--applications)", "faint"))
+        name = shortened(names[area], title - 2)
+        lines.append(Line(f"  {name:<{title}}not asked for (--applications)", "faint"))
     return lines
 
 
-def _counts(counts: Tally) -> str:
-    """Return `7 of 7`, then what keeps it from being all."""
-    parts = [f"{counts.passed} of {counts.applicable}"] if counts.applicable else []
-    parts += [f"{number} {word}" for number, word in _rest(counts) if number]
-    return ", ".join(parts) or "–"
+def _none_ran(members: Sequence[Judged]) -> bool:
+    return all(one.outcome == "not-run" for one in members)
 
 
-def _rest(counts: Tally) -> list[tuple[int, str]]:
-    return [(counts.failed, "failed"), (counts.not_run, "not run"), (counts.not_applicable, "not applicable")]
+def _held(counts: Tally) -> str:
+    return f"{counts.passed} of {counts.applicable}" if counts.applicable else "–"
 
 
-def finding_lines(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> list[Line]:
-    """Return what is wrong: each cause once, however many tests failed from it, with what mends it."""
-    if not findings:
-        return []
-    failed = {judged.requirement.id for judged in conformance.requirements if judged.outcome == "failed"}
-    causes: dict[str, list[Mapping[str, Any]]] = {}
-    for finding in findings:
-        causes.setdefault(str(finding["code"]), []).append(finding)
-    lines = [Line(""), Line("  what is wrong", "strong")]
-    for code, places in causes.items():
-        lines.append(Line(f"  {code}", "bad"))
-        for finding in places:
-            lines += [Line(f"      {finding['summary']}"), Line(f"      {finding['evidence']}", "faint")]
-            if finding["remedy"]:
-                lines.append(Line(f"      run on {finding['node']}: {finding['remedy']}", "strong"))
-        broken = failed.intersection(*[one["requirements"] for one in places]) if places else set()
-        tests = {test for one in places for test in one["tests"]}
-        if broken:
-            count = "1 failed test" if len(tests) == 1 else f"{len(tests)} failed tests"
-            lines.append(Line(f"      behind {count} of {compact(sorted(broken))}", "faint"))
-    return lines
+def shortened(text: str, width: int) -> str:
+    """Cut a text off so that it fits a column."""
+    return text if len(text) <= width else text[: width - 3].rstrip() + "..."
 
 
-def reason_lines(conformance: Conformance, explained: Collection[str] = ()) -> list[Line]:
-    """
-    Return what failed, did not run or does not apply, one entry for each reason, with what mends it.
-
-    What a finding has `explained` is only named.
-    """
-    lines: list[Line] = []
-    headings: dict[Outcome, tuple[str, Tone]] = {
-        "failed": ("does not hold", "bad"),
-        "not-run": ("did not run", "unsure"),
-        "not-applicable": ("does not apply", "faint"),
-    }
-    for outcome, (heading, tone) in headings.items():
-        groups: dict[tuple[str, str | None], list[str]] = {}
-        for judged in conformance.requirements:
-            if judged.outcome == outcome:
-                known = outcome == "failed" and judged.requirement.id in explained
-                key = (EXPLAINED, None) if known else (judged.reason, judged.remedy)
-                groups.setdefault(key, []).append(judged.requirement.id)
-        if groups:
-            lines += [Line(""), Line(f"  {heading}", "strong")]
-        for (reason, remedy), ids in groups.items():
-            lines.append(Line(f"  {compact(ids)}", tone))
-            lines += [Line(f"      {line}") for line in reason.splitlines()]
-            lines += [Line(f"      to mend it: {remedy}")] if remedy else []
-    if conformance.left_behind:
-        lines += [Line(""), Line("  left something behind", "strong")]
-        lines += [Line(f"  {one.nodeid}: {one.left_behind}", "bad") for one in conformance.left_behind]
+def reason_lines(conformance: Conformance, width: int) -> list[Line]:
+    """Return what does not apply, one entry for each reason."""
+    groups: dict[str, list[str]] = {}
+    for judged in conformance.requirements:
+        if judged.outcome == "not-applicable":
+            groups.setdefault(judged.reason, []).append(judged.requirement.id)
+    lines = [Line(""), Line("  does not apply", "strong")] if groups else []
+    for reason, ids in groups.items():
+        lines += [Line(f"  {line}", "faint") for line in wrapped(compact(ids), width - 2, MOST_LINES, first="")]
+        lines += [Line(f"  {line}") for line in wrapped(reason, width - 2, MOST_LINES)]
     return lines
 
 
@@ -213,46 +199,6 @@ def compact(ids: Sequence[str]) -> str:
 
 def _run(run: list[str]) -> str:
     return ", ".join(run) if len(run) < 3 else f"{run[0]}..{run[-1].rpartition('-')[2]}"
-
-
-def verdict_line(conformance: Conformance, environment: Mapping[str, str]) -> Line:
-    """Return the last line of the run."""
-    tones: dict[str, Tone] = {"conformant": "good", "nonconformant": "bad", "incomplete": "unsure"}
-    must = tally(conformance.counted("MUST"))
-    told = [_told_of_must(conformance, must)]
-    if must.not_applicable:
-        told[0] += f", {must.not_applicable} not applicable"
-    failing = conformance.counted("SHOULD", "failed")
-    if failing:
-        told.append(_do_not_hold(failing, conformance, "SHOULD"))
-    if conformance.left_behind:
-        told.append(f"{len(conformance.left_behind)} left something behind")
-    where = place(environment)
-    text = f"verdict: {conformance.verdict} - {'; '.join(told)}" + (f" ({where})" if where else "")
-    return Line(text, tones[conformance.verdict])
-
-
-def _told_of_must(conformance: Conformance, must: Tally) -> str:
-    ran = f"{must.ran} of {must.applicable} MUST requirements ran"
-    if conformance.verdict == "conformant":
-        return f"{must.passed} of {must.applicable} MUST requirements hold"
-    if conformance.verdict == "nonconformant":
-        told = _do_not_hold(conformance.counted("MUST", "failed"), conformance, "MUST")
-        beside = f"narrowed by selection: {ran}" if conformance.narrowed else f"{must.not_run} did not run"
-        return f"{told}; {beside}" if conformance.narrowed or must.not_run else told
-    if conformance.narrowed:
-        return f"narrowed by selection: {ran}"
-    if conformance.broken and not must.not_run:
-        files = "1 file" if len(conformance.broken) == 1 else f"{len(conformance.broken)} files"
-        return f"{files} of tests could not be collected; {ran}"
-    return f"{must.not_run} of {must.applicable} MUST requirements did not run"
-
-
-def _do_not_hold(failing: Sequence[Judged], conformance: Conformance, level: Level) -> str:
-    applicable = tally(conformance.counted(level)).applicable
-    verb = "does" if len(failing) == 1 else "do"
-    ids = compact([one.requirement.id for one in failing])
-    return f"{len(failing)} of {applicable} {level} requirements {verb} not hold: {ids}"
 
 
 def place(environment: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ import pytest
 from lab.errors import EnvironmentProblem
 from lab.requirements import AREAS, CATALOGUE, ON_DEMAND, SCOPE, TO_MEND, in_order, scope, split_remedy
 from reports import terminal
+from reports.conformance import Outcome, Selection, Trial, judge
 from reports.deliveries import KINDS, Delivery, matrices
 from reports.environment import merged
 from selftests.reports.counts import MUST
@@ -45,7 +46,7 @@ DRAWN = """\
   hub              ✓      ✓            ✓      ✓            ✓      ✓
   spoke1      ✓           ✓       ✓           ✓       ✓           ✗
   spoke2      ✓    ✓              ✓    ✓              ✓    ✓
-  ✓ delivered   ✗ not as it must be   · silent, as it must be"""
+  ✓ delivered   ✗ not as expected   · silent, as expected"""
 
 ENVIRONMENT = """
 import pytest
@@ -164,6 +165,21 @@ def test_the_matrix_fits_the_terminal(width, spokes):
 
     assert max(len(line.text) for line in lines) <= width
     assert [table.nodes for table in matrices(seen)] == [tuple(nodes)]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_table_of_areas_fits_the_terminal(width):
+    """Where requirements fail, did not run and do not apply, each has its column and no line is too wide."""
+    ids = list(CATALOGUE)
+    outcomes: list[Outcome] = ["failed", "not-run", "not-applicable", "passed"]
+    trials = [Trial(one, (one,), outcomes[number % 4]) for number, one in enumerate(ids)]
+
+    lines = terminal.area_lines(judge(trials, Selection({one: (one,) for one in ids})), width)
+
+    assert max(len(line.text) for line in lines) <= width
+    assert [line.text.split() for line in lines][1] == ["requirements", "MUST", "SHOULD", "failed", "not", "run", "n/a"]
+    (underlay,) = [line.text.split() for line in lines if "UNDER" in line.text]
+    assert underlay[-3:] == ["3", "2", "2"]
 
 
 def test_ids_are_written_briefly():
