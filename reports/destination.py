@@ -8,6 +8,7 @@ options; what is done here is to give these a value early, and to keep a full di
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import tempfile
 from collections.abc import Callable, Generator
@@ -17,19 +18,33 @@ from typing import Any
 
 import pytest
 
+from reports.ownership import write_whole
+from reports.plain import plain
+
 ALLURE_FILE = re.compile(r"[0-9a-f-]{36}-(result|container|attachment|globals)\b.*|environment\.properties")
 
 # Options that make pytest show something instead of running tests.
 LOOKING = ("collectonly", "help", "version", "markers", "showfixtures", "show_fixtures_per_test", "setupplan")
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @dataclass
 class Destination:
-    """The folder of a run's results, and the first error that writing there met."""
+    """
+    The folder of a run's results, and the first error that writing there met.
+
+    A full disk costs the least important files: Allure's results make room for junit.xml, that for ours.
+    """
 
     directory: Path
     error: OSError | None = None
     created: list[Path] = field(default_factory=list)
+    takes_files: bool = False
+    missing: list[str] = field(default_factory=list)
+    """What of the results could not be written, or not in full."""
+    allure: Path | None = None
+    """The folder of Allure's results, unless the user has named one."""
 
     def open(self) -> None:
         """Make the folder and prove that it takes a file."""
@@ -39,6 +54,7 @@ class Destination:
             self.created += missing[-1:]
             with tempfile.TemporaryFile(dir=self.directory) as probe:
                 probe.write(b"x")
+            self.takes_files = True
 
     @contextlib.contextmanager
     def noting_errors(self) -> Generator[None]:
@@ -51,6 +67,45 @@ class Destination:
     def note(self, error: OSError) -> None:
         """Keep an error unless an earlier one is known: the first is the cause, the others follow from it."""
         self.error = self.error or error
+
+    def write(self, path: Path, text: str) -> None:
+        """Write a file of ours, complete or not at all."""
+        self.secure(path, lambda: write_whole(path, text))
+
+    def secure(self, path: Path, write: Callable[[], None]) -> None:
+        """Write a file; on a full disk again, once what is less important has made room. No older file stays there."""
+        for attempt in range(3):
+            try:
+                if attempt == 1:
+                    self._drop_allure_beside(path)
+                elif attempt:
+                    path.unlink(missing_ok=True)
+                write()
+                return
+            except OSError as error:
+                self.note(error)
+                if error.errno not in FULL:
+                    break
+        self.missing.append(path.name)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+    def note_allure(self, error: OSError) -> None:
+        """Note that a result of Allure could not be written: a part of them would pass for all."""
+        self.note(error)
+        self.drop_allure()
+
+    def drop_allure(self) -> None:
+        """Give up Allure's results, and remove those that are in our own folder."""
+        if "allure-results" not in self.missing:
+            self.missing.append("allure-results")
+        if self.allure is not None:
+            with contextlib.suppress(OSError):
+                clear_allure(self.allure)
+
+    def _drop_allure_beside(self, path: Path) -> None:
+        if self.allure is not None and self.allure.stat().st_dev == path.parent.stat().st_dev:
+            self.drop_allure()
 
     @property
     def conformance(self) -> Path:
@@ -81,7 +136,7 @@ def switch_on(config: pytest.Config, destination: Destination) -> None:
     if getattr(config.option, "xmlpath", "") is None:
         config.option.xmlpath = str(destination.directory / "junit.xml")
     if getattr(config.option, "allure_report_dir", "") is None:
-        results = destination.directory / "allure-results"
+        destination.allure = results = destination.directory / "allure-results"
         config.option.allure_report_dir = str(results)
         with destination.noting_errors():
             clear_allure(results)
@@ -107,12 +162,13 @@ def _guard_writer(plugin: Any, destination: Destination) -> None:
     write: Callable[[], None] = plugin.pytest_sessionfinish
     announce: Callable[..., None] = plugin.pytest_terminal_summary
 
+    path = Path(plugin.logfile)
+
     def pytest_sessionfinish() -> None:
-        with destination.noting_errors():
-            write()
+        destination.secure(path, write)
 
     def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-        if destination.error is None:
+        if path.parent != destination.directory and path.name not in destination.missing:
             announce(terminalreporter, config)
 
     plugin.pytest_sessionfinish = pytest_sessionfinish
@@ -141,7 +197,12 @@ def guard_allure(config: pytest.Config, note: Callable[[OSError], None]) -> None
     class Guard:
         """Stands around every write of allure_commons' file logger."""
 
-        report_result = around
+        @allure_commons.hookimpl(wrapper=True)
+        def report_result(self, result: Any) -> Generator[None, Any, Any]:
+            if result.statusDetails is not None:
+                result.statusDetails.message = plain(result.statusDetails.message or "")
+            return (yield from guarded(self))
+
         report_container = around
         report_attached_file = around
         report_attached_data = around

@@ -8,6 +8,10 @@ import pytest
 
 from lab.requirements import AREAS, CATALOGUE, in_order
 
+# Allure takes tests with the same name and the same parameters, as shown, for repetitions of one test and shows the
+# last.  pytest's own id of a test's parameters tells them apart whatever their values look like.
+CASE = "case"
+
 # The name under which allure-pytest registers its listener when results are asked for.
 LISTENER = "allure_listener"
 
@@ -34,6 +38,12 @@ def label(items: Iterable[pytest.Item]) -> None:
 
 def _add(item: pytest.Item, kind: str, *values: str) -> None:
     item.add_marker(pytest.mark.allure_label(*values, label_type=kind))
+
+
+def set_case(item: pytest.Item) -> None:
+    """Show pytest's id of a test's parameters with it."""
+    if callspec := getattr(item, "callspec", None):
+        set_parameters({CASE: callspec.id}, distinguish=True)
 
 
 def set_parameters(values: Mapping[str, str], *, distinguish: bool) -> None:

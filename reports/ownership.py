@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 
@@ -51,10 +51,10 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
-def refusal(directory: Path, error: OSError) -> str:
-    """Return the one message about results that cannot be written, with what to do."""
-    why = error.strerror or str(error)
+def refusal(directory: Path, error: OSError, missing: Sequence[str] = ()) -> str:
+    """Return the one message about results that cannot be written, and which of them are missing for it."""
+    which = f" (missing: {', '.join(missing)})" if missing else ""
     return (
-        f"the results cannot be written to {directory}: {why}\n"
-        f"  to mend it: make room or allow writing there, or choose another place with --reports=DIR"
+        f"results cannot be written to {directory}: {error.strerror or error}{which}\n"
+        f"  fix: free space or allow writing there, or choose another folder: --reports=DIR"
     )

@@ -26,6 +26,7 @@ from reports.document import document
 from reports.environment import CHOICES, lab_environment, merged, own_environment
 from reports.folding import Folding
 from reports.ownership import hand_over, invoking_user, refusal, write_whole
+from reports.plain import make_plain
 from reports.recorder import Recorder, is_conformance
 
 # Under which keys a worker hands over what it knows.
@@ -118,19 +119,30 @@ class Process:
         if labels.active(self.config):
             labels.label(items)
 
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Keep a terminal's colours out of every result; Allure reads the report when it is back from here."""
+        report = yield
+        make_plain(report)
+        return report
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Tell Allure which lab was asked for: the same test has a history of its own in each."""
         if labels.active(self.config) and is_conformance(item.nodeid):
             chosen = {name: self.config.getoption(name, default=None) for name in CHOICES}
-            labels.set_parameters({name: str(value) for name, value in chosen.items() if value}, distinguish=True)
+            # spelled as options: a test may have a parameter of the same name
+            labels.set_parameters(
+                {f"--{name}": str(value) for name, value in chosen.items() if value}, distinguish=True
+            )
+            labels.set_case(item)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
         """Tell Allure on which machine it runs, which is known once the lab stands."""
         if labels.active(self.config) and is_conformance(item.nodeid):
             self.machine = self.machine or lab_environment(self.config)
-            known = {name: value for name, value in self.machine.items() if name in ("machine", "kernel")}
+            known = {f"lab {name}": value for name, value in self.machine.items() if name in ("machine", "kernel")}
             labels.set_parameters(known, distinguish=False)
 
 
@@ -172,12 +184,13 @@ class Results(Process):
         self.environment: dict[str, str] = {}
         self.conformance: Conformance | None = None
         self.tables: list[Matrix] = []
+        self.result: dict[str, Any] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self) -> None:
         """Keep a full disk from failing tests or ending the run in a traceback."""
         guard_junit(self.config, self.destination)
-        guard_allure(self.config, self.destination.note)
+        guard_allure(self.config, self.destination.note_allure)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember files of tests that cannot be collected: what they would have shown is unknown."""
@@ -202,7 +215,7 @@ class Results(Process):
         self.deselected.update(output.get(DESELECTED, ()))
         self.of_workers.append(output.get(ENVIRONMENT, {}))
         if output.get(UNWRITTEN):
-            self.destination.note(OSError(None, output[UNWRITTEN]))
+            self.destination.note_allure(OSError(None, output[UNWRITTEN]))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -251,7 +264,7 @@ class Results(Process):
         assert self.conformance is not None
         of_pytest = int(session.exitstatus)
         session.exitstatus = exit_status(self.conformance, of_pytest, written=self.destination.error is None)
-        result = document(
+        self.result = document(
             self.conformance,
             environment=self.environment,
             findings=self.recorder.findings(),
@@ -261,13 +274,19 @@ class Results(Process):
             generated=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             exit_status=session.exitstatus,
         )
-        if self.destination.error is None:
-            with self.destination.noting_errors():
-                write_whole(self.destination.conformance, json.dumps(result, indent=1) + "\n")
-                write_whole(self.destination.page, page.render(result, self.conformance, self.tables))
-                if results := getattr(self.config.option, "allure_report_dir", None):
-                    lines = [f"{key}={value}\n" for key, value in self.environment.items()]
+        if self.destination.takes_files:
+            self._write_conformance()
+            self.destination.write(self.destination.page, page.render(self.result, self.conformance, self.tables))
+            results = getattr(self.config.option, "allure_report_dir", None)
+            if results and self.destination.error is None:
+                lines = [f"{key}={value}\n" for key, value in self.environment.items()]
+                try:
                     write_whole(Path(results) / "environment.properties", "".join(lines))
+                except OSError as error:
+                    self.destination.note_allure(error)
+
+    def _write_conformance(self) -> None:
+        self.destination.write(self.destination.conformance, json.dumps(self.result, indent=1) + "\n")
 
     def _written(self) -> list[Path]:
         """Return everything that a user who called sudo should own, the caches of Python and pytest included."""
@@ -285,8 +304,8 @@ class Results(Process):
         """Print the answer, after everything else that is printed."""
         lines: list[terminal.Line] = []
         if self.destination.error is not None:
-            session.exitstatus = exit_status(conformance, int(session.exitstatus), written=False)
-            told = refusal(self.destination.directory, self.destination.error)
+            self._admit_missing(session, conformance)
+            told = refusal(self.destination.directory, self.destination.error, self.destination.missing)
             lines += [terminal.Line(line, "bad") for line in told.splitlines()]
         elif self.config.get_verbosity() >= 0:
             lines.append(terminal.Line(f"results: {self.destination.page}", "faint"))
@@ -300,6 +319,15 @@ class Results(Process):
             results=os.path.relpath(self.destination.page, self.config.invocation_params.dir),
         )
         self._print(lines)
+
+    def _admit_missing(self, session: pytest.Session, conformance: Conformance) -> None:
+        """Let status and conformance.json say that results are missing, also those that were written after it."""
+        session.exitstatus = exit_status(conformance, int(session.exitstatus), written=False)
+        if self.destination.takes_files and session.exitstatus != self.result["exit_status"]:
+            self.result["exit_status"] = int(session.exitstatus)
+            self._write_conformance()
+        if "allure-results" in self.destination.missing:
+            self.destination.drop_allure()  # of what was written since then
 
     def _print(self, lines: list[terminal.Line]) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")

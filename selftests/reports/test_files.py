@@ -18,13 +18,41 @@ from selftests.reports.counts import ALL, MUST
 
 pytest_plugins = ["pytester"]
 
+both_ways = pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
+
+LOOKALIKES = """
+@pytest.mark.requirement("HUB-01")
+@pytest.mark.parametrize("tag", [bytes([number]) for number in range(4)])
+def test_of_bytes(tag): pass
+
+@pytest.mark.requirement("HUB-01")
+@pytest.mark.parametrize("spokes", range(4))
+def test_of_spokes(spokes): pass
+"""
+
+COLOURED = r"""
+import logging
+RED, PLAIN = "\x1b[31m", "\x1b[0m"
+
+@pytest.mark.requirement("HUB-01")
+def test_compares():
+    print(f"{RED}printed by a program{PLAIN}")
+    logging.getLogger().warning("logged by a library")
+    assert {"hub": ["only in one"], "spoke1": 1} == {"hub": [], "spoke1": 1}
+
+@pytest.mark.requirement("HUB-02")
+def test_raises(): raise CheckFailed(f"{RED}raised by a program{PLAIN}")
+"""
+
 LOOKING = (("--collect-only",), ("--collect-only", "-n", "2"), ("--markers",), ("--fixtures",))
 
 LONG = """
 import pytest
 
 @pytest.mark.requirement("HUB-08")
-def test_long(): print("x" * 450_000)
+def test_long(record_property):
+    print("x" * 220_000)  # which Allure attaches
+    record_property("long", "x" * 220_000)  # which junit.xml holds
 """
 
 EVIDENCE = r"""
@@ -101,6 +129,37 @@ def test_allure_and_junit_are_on_by_default(suite):
     assert {one.get("value") for one in properties if one.get("name") == "requirement"} >= {"BCAST-01", "TTL-05"}
 
 
+def test_allure_shows_every_test(suite):
+    """No two tests look the same to Allure, whatever the values and the names of their parameters."""
+    suite.file("conftest.py", "def pytest_addoption(parser): parser.addoption('--spokes', dest='spokes', default=2)\n")
+    suite.except_for(tests=LOOKALIKES)
+
+    run = suite.run_apart("tests/test_own.py")
+
+    results = [json.loads(path.read_text()) for path in (run.reports / "allure-results").glob("*-result.json")]
+    assert len(results) == len(range(4)) * 2
+    shown = {(one["fullName"], *sorted((each["name"], each["value"]) for each in one["parameters"])) for one in results}
+    assert len(shown) == len(results)
+    assert len({one["historyId"] for one in results}) == len(results)
+    assert ("--spokes", "'2'") in next(iter(shown))
+
+
+@both_ways
+def test_results_hold_no_control_sequences(suite, processes):
+    """Colours of pytest, of logs and of programs are in no result, also where the terminal has them."""
+    suite.except_for(tests=COLOURED)
+
+    run = suite.run_apart("tests/test_own.py", "--color=yes", *processes)
+
+    assert "\x1b[31m" in run.text, "the terminal has colours"
+    files = {path: path.read_text(encoding="utf-8") for path in run.reports.rglob("*") if path.is_file()}
+    assert {"conformance.json", "index.html", "junit.xml"} < {path.name for path in files}
+    words = ("only in one", "printed by a program", "logged by a library", "raised by a program")
+    for word in words:
+        assert [path for path, text in files.items() if word in text], f"{word!r} is in the results"
+    assert [path.name for path, text in files.items() if "\x1b" in text or "\\u001b" in text or "#x1B" in text] == []
+
+
 def test_places_named_by_the_user(suite):
     """--reports moves all results; --junitxml and --alluredir have the last word about theirs."""
     suite.except_for()
@@ -160,32 +219,60 @@ def test_reports_is_not_a_folder(suite):
 
 @pytest.mark.parametrize(
     ("mount", "why"),
-    [
-        ("size=4k,ro", "Read-only file system"),
-        ("size=4k", "No space left on device"),
-        ("size=64k", "No space left on device"),
-        ("size=500k", "No space left on device"),
-    ],
-    ids=["read-only", "full", "full before the end", "full at the end"],
+    [("size=4k,ro", "Read-only file system"), ("size=4k", "No space left on device")],
+    ids=["read-only", "full"],
 )
-@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
+@both_ways
 def test_no_room_for_results(suite, mount, why, processes):
-    """Where nothing (more) can be written, the tests run on, and one message comes with the verdict."""
+    """Where nothing can be written, the tests run on, and one message comes with the verdict."""
     suite.except_for()
-    suite.file("tests/test_long.py", LONG)
 
     run = run_on_small_disk(suite, mount, processes)
 
     assert_refused(run, why)
 
 
+@pytest.mark.parametrize(
+    ("size", "written"),
+    [
+        ("size=64k", ()),
+        ("size=300k", ("conformance.json", "index.html")),
+        ("size=1m", ("conformance.json", "index.html", "junit.xml")),
+    ],
+    ids=["64 KiB", "300 KiB", "1 MiB"],
+)
+@both_ways
+def test_a_disk_that_fills_costs_the_least_important_results(suite, size, written, processes):
+    """What fits is written whole, the verdict first, then the page, JUnit's, Allure's; one message names the rest."""
+    suite.except_for("HUB-08")
+    suite.file("tests/test_long.py", LONG)
+
+    run = run_on_small_disk(suite, size, processes)
+
+    missing = [name for name in ("conformance.json", "index.html", "junit.xml") if name not in written]
+    (message,) = [line for line in run.lines if "cannot be written" in line]
+    assert message.startswith(f"results cannot be written to {run.reports}: No space left on device (missing: ")
+    assert all(name in message for name in (*missing, "allure-results"))
+    assert [line for line in run.lines if line.startswith("on disk: ")] == [f"on disk: {name}" for name in written]
+    assert_survived(run)
+    if written:
+        shown = "\n".join(line for line in run.lines if line.startswith("json: "))
+        assert '"exit_status": 11' in shown
+        assert '"verdict": "conformant"' in shown
+
+
 def assert_refused(run, why):
-    """Assert one message about results that cannot be written, the verdict, the status, and no traceback."""
-    assert [line for line in run.lines if "cannot be written" in line] == [
-        f"the results cannot be written to {run.reports}: {why}"
-    ], run.text
+    """Assert one message about results that cannot be written, beside what every such run ends with."""
+    (message,) = [line for line in run.lines if "cannot be written" in line]
+    assert message.startswith(f"results cannot be written to {run.reports}: {why}")
+    assert_survived(run)
+
+
+def assert_survived(run):
+    """Assert the way out, the verdict, the status, and no traceback."""
     assert "--reports=DIR" in run.text
-    assert run.last == f"verdict: conformant - {MUST} of {MUST} MUST requirements hold"
+    assert run.text.count("verdict: ") == 1
+    assert f"verdict: conformant - {MUST} of {MUST} MUST requirements hold" in run.lines
     assert run.status == 11
     assert "Traceback" not in run.text
     assert "INTERNALERROR" not in run.text
@@ -193,12 +280,22 @@ def assert_refused(run, why):
 
 
 def run_on_small_disk(suite, options, processes):
-    """Run the inner suite with a small file system of memory mounted at reports/, in a mount namespace of its own."""
+    """
+    Run the inner suite with a small file system of memory mounted at reports/, in a mount namespace of its own.
+
+    What is there when it has ended is printed after it: the file system is gone with the namespace.
+    """
     unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
     if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
         pytest.skip("mount namespaces are not allowed here\n  to mend it: run as root: sudo ./overcast test")
     (suite.path / "reports").mkdir()
-    script = 'mount -t tmpfs -o "$0" none reports && exec "$@"'
+    script = """
+mount -t tmpfs -o "$0" none reports && "$@"
+status=$?
+cd reports
+find . -type f -printf 'on disk: %P\\n' | sort
+! [ -e conformance.json ] || sed 's/^/json: /' conformance.json
+exit $status"""
     command = [*unshare, "sh", "-c", script, options, sys.executable, *suite.command(), *processes]
     done = subprocess.run(command, cwd=suite.path, check=False, capture_output=True, text=True, timeout=60)
     return suite.ran(done.returncode, done.stdout + done.stderr)
