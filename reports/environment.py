@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 LIBRARIES = ("pytest", "pyroute2", "scapy")
 CHOICES = ("topology", "tunnel", "provider", "spokes")
 
+PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+
+
+@cache
+def version() -> str:
+    """Return the version of this checkout, which pyproject.toml alone knows (nothing is installed)."""
+    found = re.search(r'^version = "(.+)"$', PROJECT.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else "unknown"
+
 
 def own_environment(config: pytest.Config) -> dict[str, str]:
     """Return the versions, this machine's kernel and the options, as strings."""
     facts = {choice: str(value) for choice in CHOICES if (value := config.getoption(choice, default=None)) is not None}
+    facts["overcast"] = version()
     facts["host_kernel"] = os.uname().release
     facts["architecture"] = os.uname().machine
     facts["python"] = platform.python_version()

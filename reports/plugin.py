@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Generator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +24,7 @@ from reports.conformance import INTERRUPTED, Conformance, Selection, exit_status
 from reports.deliveries import Matrix, matrices
 from reports.destination import Destination, covers, guard_allure, guard_junit, only_looks, switch_on
 from reports.document import document
-from reports.environment import CHOICES, lab_environment, merged, own_environment
+from reports.environment import CHOICES, lab_environment, merged, own_environment, version
 from reports.folding import Folding
 from reports.ownership import hand_over, invoking_user, refusal, write_whole
 from reports.plain import make_plain
@@ -93,6 +94,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(folding, "overcast-folding")
         results = Results(config, destination, folding, partial_paths=not whole)
         config.pluginmanager.register(results, "overcast-results")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Print Overcast's version before pytest's; a single --version is pytest's own, which then loads no plugin."""
+    if config.option.version:
+        sys.stdout.write(f"Overcast {version()}\n")
+
+
+def pytest_report_header() -> str:
+    """Print which Overcast runs."""
+    return f"overcast: version {version()}"
 
 
 class Process:

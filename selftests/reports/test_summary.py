@@ -6,6 +6,8 @@ What is printed at the end of a run, and where its facts come from.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lab.errors import EnvironmentProblem
@@ -14,6 +16,7 @@ from reports import terminal
 from reports.conformance import Outcome, Selection, Trial, judge
 from reports.deliveries import KINDS, Delivery, matrices
 from reports.environment import merged
+from selftests.reports.conftest import ROOT
 from selftests.reports.counts import MUST
 
 pytest_plugins = ["pytester"]
@@ -99,6 +102,22 @@ def test_the_last_line_says_where(suite, processes):
     )
     assert run.result["environment"].items() >= {"machine": "guest", "tunnel": "gretap"}.items()
     assert {"python", "pytest", "host_kernel"} <= set(run.result["environment"])
+
+
+def test_results_carry_the_version(suite):
+    """conformance.json, the page, Allure's environment and the header say which Overcast it was: pyproject.toml's."""
+    (version,) = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    suite.except_for()
+
+    run = suite.run_apart()
+
+    assert f"overcast: version {version}" in run.lines
+    assert run.result["environment"]["overcast"] == version
+    assert f"<dt>overcast</dt><dd>{version}</dd>" in (run.reports / "index.html").read_text(encoding="utf-8")
+    assert f"overcast={version}\n" in (run.reports / "allure-results/environment.properties").read_text(
+        encoding="utf-8"
+    )
+    assert suite.run_apart("--version", "--version").lines[0] == f"Overcast {version}"
 
 
 def test_findings_are_kept_once(suite):

@@ -142,6 +142,24 @@ class TestCommands:
         assert all(f"overcast {command}" in shown.out for command in ["test", "bench", "up", "exec", "down", "doctor"])
         assert not fresh.stamp.parent.exists()
 
+    @pytest.mark.parametrize("word", ["--version", "-V"])
+    def test_version_is_that_of_the_project(self, fresh: Checkout, word: str) -> None:
+        """The version is the one of pyproject.toml; pytest's follows where it is installed, and nothing is set up."""
+        shutil.copy(ROOT / "pyproject.toml", fresh.path)
+        (stated,) = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+
+        assert fresh.run(word).out == f"overcast {stated}\n"
+        assert not fresh.stamp.parent.exists()
+
+    def test_version_of_pytest_follows(self, ready: Checkout) -> None:
+        """In a checkout that is set up, pytest adds its version."""
+        shutil.copy(ROOT / "pyproject.toml", ready.path)
+
+        ours, pytests = ready.run("--version").out.splitlines()
+
+        assert ours.startswith("overcast ")
+        assert pytests == f"pytest ['--version'] in {ready.path}"
+
     def test_options_reach_pytest_as_they_are(self, ready: Checkout) -> None:
         """Without a command, the arguments are pytest's, spaces included, and it runs at the root of the checkout."""
         assert ready.run("-k", "a or  b").out == f"pytest ['-k', 'a or  b'] in {ready.path}\n"
