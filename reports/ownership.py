@@ -55,6 +55,6 @@ def refusal(directory: Path, error: OSError, missing: Sequence[str] = ()) -> str
     """Return the one message about results that cannot be written, and which of them are missing for it."""
     which = f" (missing: {', '.join(missing)})" if missing else ""
     return (
-        f"results cannot be written to {directory}: {error.strerror or error}{which}\n"
+        f"the results cannot be written to {directory}: {error.strerror or error}{which}\n"
         f"  fix: free space or allow writing there, or choose another folder: --reports=DIR"
     )

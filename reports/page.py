@@ -17,10 +17,11 @@ from reports.deliveries import KINDS, Matrix
 TEMPLATE = Path(__file__).with_name("page.html.in")
 
 WORDS = {"passed": "holds", "failed": "does not hold", "not-run": "did not run", "not-applicable": "not applicable"}
+MOST_DRAWN = 3  # of tests that failed alike, those whose paths are on the page
 MARK_WORDS = {
     "delivered": "delivered",
-    "wrong": "not as it must be",
-    "silent": "silent, as it must be",
+    "wrong": "not as expected",
+    "silent": "silent, as expected",
     "untested": "not tested",
 }
 
@@ -119,7 +120,7 @@ def _first(number: int) -> str:
 def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
     if not findings:
         return ""
-    return "<section>\n<h2>What is wrong</h2>\n" + "\n".join(_finding(finding) for finding in findings) + "\n</section>"
+    return "<section>\n<h2>Causes</h2>\n" + "\n".join(_finding(finding) for finding in findings) + "\n</section>"
 
 
 def _finding(finding: Mapping[str, Any]) -> str:
@@ -130,8 +131,8 @@ def _finding(finding: Mapping[str, Any]) -> str:
         f'<div class="case failed"><p><span class="ids">{escape(str(finding.get("summary", "")))}</span></p>'
         f"<p><code>{escape(str(finding.get('code', '')))}</code> {escape(where)}</p>"
         + (f"<pre>{escape(lines)}</pre>" if lines else "")
-        + _mend(finding.get("remedy"))
-        + f'<p class="key">breaks {_links(finding.get("requirements", []))}</p></div>'
+        + _fix(finding.get("remedy"))
+        + f'<p class="key">caused failures of {_links(finding.get("requirements", []))}</p></div>'
     )
 
 
@@ -151,7 +152,7 @@ def _failures(conformance: Conformance) -> str:
     cases: dict[tuple[str, str, str | None], list[Trial]] = {}
     for trial in conformance.trials:
         if trial.outcome == "failed" or trial.detail or trial.left_behind:
-            left = f"left behind: {trial.left_behind}" if trial.left_behind else ""
+            left = f"leftover: {trial.left_behind}" if trial.left_behind else ""
             told = "\n".join(text for text in (trial.reason, left) if text)
             cases.setdefault((trial.outcome, told, trial.remedy), []).append(trial)
     if not cases:
@@ -161,14 +162,21 @@ def _failures(conformance: Conformance) -> str:
 
 
 def _case(outcome: str, told: str, remedy: str | None, trials: Sequence[Trial]) -> str:
+    """Return tests that failed alike; each has its own paths beside it, as far as they are drawn."""
     where = "".join(
         f'<p><span class="ids">{_links(trial.requirements)}</span> <span class="node">{escape(trial.nodeid)}</span></p>'
-        for trial in trials
+        + (ways.drawn(trial.paths) if number < MOST_DRAWN else "")
+        for number, trial in enumerate(trials)
     )
+    if any(trial.paths for trial in trials[MOST_DRAWN:]):
+        where += '<p class="key">the paths of the others are in conformance.json</p>'
     detail = trials[0].detail
-    full = f"<details><summary>the whole report</summary><pre>{escape(detail)}</pre></details>" if detail else ""
-    way = ways.drawn(next((trial.paths for trial in trials if trial.paths), ()))
-    return f'<div class="case {outcome}">{where}<p class="reason">{escape(told)}</p>{_mend(remedy)}{way}{full}</div>'
+    which = f" of {trials[0].nodeid}" if len(trials) > 1 else ""
+    full = f"<details><summary>the whole report{escape(which)}</summary><pre>{escape(detail)}</pre></details>"
+    return (
+        f'<div class="case {outcome}"><p class="reason">{escape(told)}</p>{_fix(remedy)}{where}'
+        f"{full if detail else ''}</div>"
+    )
 
 
 def _filter(conformance: Conformance) -> str:
@@ -191,7 +199,7 @@ def _area_table(area: str, members: Sequence[Judged]) -> str:
 
 def _row(judged: Judged) -> str:
     requirement = judged.requirement
-    why = f'<div class="why">{escape(judged.reason)}</div>{_mend(judged.remedy)}' if judged.reason else ""
+    why = f'<div class="why">{escape(judged.reason)}</div>{_fix(judged.remedy)}' if judged.reason else ""
     return (
         f'<tr id="{requirement.id}" class="{judged.outcome}"><td class="id">{requirement.id}</td>'
         f'<td class="level">{requirement.level}</td><td class="text">'
@@ -210,8 +218,8 @@ def _background(judged: Judged) -> str:
     return f"<dl>{''.join(lines)}</dl>"
 
 
-def _mend(remedy: object) -> str:
-    return f'<p class="mend">to mend it: <code>{escape(str(remedy))}</code></p>' if remedy else ""
+def _fix(remedy: object) -> str:
+    return f'<p class="fix">fix: <code>{escape(str(remedy))}</code></p>' if remedy else ""
 
 
 def _links(ids: Iterable[str]) -> str:

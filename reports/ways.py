@@ -13,28 +13,43 @@ from typing import Any
 
 
 def drawn(paths: Sequence[Mapping[str, Any]]) -> str:
-    """Return the paths of one failed check, those that did not end as they must first."""
+    """Return the paths of one failed test, those that did not end as expected first."""
     if not paths:
         return ""
     return '<div class="paths">' + "".join(_path(path) for path in paths) + "</div>"
 
 
 def _path(path: Mapping[str, Any]) -> str:
-    right = path["heard"] == path["expected"]
-    told = f"{path['sender']} to {path['receiver']}: heard {path['heard']} of {path['expected']}"
-    nodes = [_node(name, list(legs)) for name, legs in itertools.groupby(path["legs"], key=lambda leg: leg["node"])]
-    way = "".join(nodes) or '<li class="lost"><span>seen nowhere</span></li>'
-    return f'<div class="{"right" if right else "failed"}"><p>{escape(told)}</p><ol class="path">{way}</ol></div>'
+    tone, received = _judged(path)
+    nodes = [
+        _node(name, list(legs), lost=tone == "failed")
+        for name, legs in itertools.groupby(path["legs"], key=lambda leg: leg["node"])
+    ]
+    way = "".join(nodes) or f'<li class="{_end(lost=tone == "failed")}"><span>seen nowhere</span></li>'
+    told = escape(f"{path['sender']} to {path['receiver']}: {received}")
+    return f'<div class="{tone}"><p>{told}</p><ol class="path">{way}</ol></div>'
 
 
-def _node(name: object, legs: Sequence[Mapping[str, Any]]) -> str:
-    return f"<li><b>{escape(str(name))}</b>{''.join(_leg(leg) for leg in legs)}</li>"
+def _judged(path: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how a path is meant and in words: only one whose end was not the expected one is a failure."""
+    if path["expected"] is None:
+        return "unknown", f"received {path['heard']}; the test does not record how many were expected"
+    tone = "right" if path["heard"] == path["expected"] else "failed"
+    return tone, f"received {path['heard']} of {path['expected']}"
 
 
-def _leg(leg: Mapping[str, Any]) -> str:
+def _node(name: object, legs: Sequence[Mapping[str, Any]], *, lost: bool) -> str:
+    return f"<li><b>{escape(str(name))}</b>{''.join(_leg(leg, lost=lost) for leg in legs)}</li>"
+
+
+def _end(*, lost: bool) -> str:
+    return "lost" if lost else "end"
+
+
+def _leg(leg: Mapping[str, Any], *, lost: bool) -> str:
     where = escape(str(leg["interface"] or "socket"))
     if not leg["seen"]:
-        return f'<span class="lost" title="it was not seen here">{where}: never</span>'
+        return f'<span class="{_end(lost=lost)}" title="it was not seen here">{where}: never</span>'
     carrier = f", in {leg['carrier']}" if leg["carrier"] else ""
     copies = f" ×{leg['copies']}" if leg["copies"] > 1 else ""
     after = leg["after"]

@@ -104,13 +104,17 @@ class Leg:
 
 @dataclass(frozen=True)
 class Path:
-    """How far one datagram came on its way to one receiver, which was to hear `expected` copies and heard `heard`."""
+    """
+    How far one datagram came on its way to one receiver, which received it `heard` times.
+
+    `expected` is how often it was to receive it, None where nobody has said so.
+    """
 
     sender: str
     receiver: str
     to: str
     legs: tuple[Leg, ...]
-    expected: int
+    expected: int | None
     heard: int
 
     def __str__(self) -> str:
@@ -153,7 +157,8 @@ def paths(
             tagged = [sighting for sighting in seen if tag_of(payload) in sighting.frame]
             steps = _steps(topology, way(topology, one.node, receiver, network), tagged, arrived)
             legs = _timed(steps, one_clock=one_clock)
-            found.append(Path(one.node, receiver, f"{one.to}:{one.port}", tuple(legs), copies, len(arrived)))
+            to = f"{one.to}:{one.port}"
+            found.append(Path(one.node, receiver, to, tuple(legs), copies if expected else None, len(arrived)))
     return found
 
 

@@ -157,7 +157,10 @@ def test_the_path_of_what_arrived_ends_at_the_socket(lab):
     assert walked == planned
     every = [(leg.node, leg.interface, leg.direction) for leg in paths["spoke2"].legs]
     assert len(every) == len(set(every))
-    assert [(path.heard, path.expected) for path in paths.values()] == [(1, 1), (1, 1)]
+    assert [(path.heard, path.expected) for path in paths.values()] == [(1, None), (1, None)]
+    with pytest.raises(CheckFailed) as failed:
+        heard.copies({"hub": 2, "spoke2": 1})
+    assert {(path["heard"], path["expected"]) for path in failed.value.paths} == {(1, 2), (1, 1)}
 
 
 def test_the_pingers_own_answer_is_kept_apart(lab):

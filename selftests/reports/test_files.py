@@ -251,7 +251,7 @@ def test_a_disk_that_fills_costs_the_least_important_results(suite, size, writte
 
     missing = [name for name in ("conformance.json", "index.html", "junit.xml") if name not in written]
     (message,) = [line for line in run.lines if "cannot be written" in line]
-    assert message.startswith(f"results cannot be written to {run.reports}: No space left on device (missing: ")
+    assert message.startswith(f"the results cannot be written to {run.reports}: No space left on device (missing: ")
     assert all(name in message for name in (*missing, "allure-results"))
     assert [line for line in run.lines if line.startswith("on disk: ")] == [f"on disk: {name}" for name in written]
     assert_survived(run)
@@ -264,7 +264,7 @@ def test_a_disk_that_fills_costs_the_least_important_results(suite, size, writte
 def assert_refused(run, why):
     """Assert one message about results that cannot be written, beside what every such run ends with."""
     (message,) = [line for line in run.lines if "cannot be written" in line]
-    assert message.startswith(f"results cannot be written to {run.reports}: {why}")
+    assert message.startswith(f"the results cannot be written to {run.reports}: {why}")
     assert_survived(run)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from reports import ways
 
 pytest_plugins = ["pytester"]
@@ -37,7 +39,38 @@ def test_a_failed_test_has_its_paths_in_the_results(suite):
     assert failed["paths"] == [PATH]
     page = (run.reports / "index.html").read_text(encoding="utf-8")
     assert "gretap2: never" in page
-    assert "spoke1 to spoke2: heard 0 of 1" in page
+    assert "spoke1 to spoke2: received 0 of 1" in page
+
+
+ALIKE = f"""
+@pytest.mark.requirement("HUB-08")
+@pytest.mark.parametrize("receiver", ["spoke2", "spoke3"])
+def test_lost(request, receiver):
+    request.node.user_properties.append(("path", {PATH!r} | {{"receiver": receiver}}))
+    raise CheckFailed("lost")
+"""
+
+
+def test_each_test_has_its_own_path_beside_it(suite):
+    """Of tests that fail for one reason the page draws the path of each, not that of the first."""
+    suite.except_for("HUB-08", tests=ALIKE)
+
+    page = (suite.run().reports / "index.html").read_text(encoding="utf-8")
+
+    _, second, third = page[page.index("<h2>Failures</h2>") :].split("test_lost[")[:3]
+    assert "spoke1 to spoke2:" in second
+    assert "spoke1 to spoke3:" in third
+
+
+@pytest.mark.parametrize(("heard", "expected"), [(0, None), (0, 0), (1, 1)])
+def test_only_what_was_to_arrive_is_lost(heard, expected):
+    """A datagram that did not arrive where it must not, or where nobody says so, is not drawn as lost."""
+    drawn = ways.drawn([{**PATH, "heard": heard, "expected": expected}])
+
+    assert "gretap2: never" in drawn
+    assert "lost" not in drawn
+    assert "failed" not in drawn
+    assert "lost" in ways.drawn([PATH])
 
 
 def test_each_leg_tells_its_time_and_its_copies():
