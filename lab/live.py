@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lab import clouds
 from lab.errors import EnvironmentProblem, NotApplicable, RootNeeded
 from lab.laboratory import Lab
 from lab.machines.base import Machine
+from lab.machines.hosts import HostSpec
 from lab.machines.node import Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
 from lab.overlay import readback
@@ -121,10 +122,13 @@ class Looked:
 
 def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
     """Reads the overlay of live hosts, the hub first, all at once."""
-    nodes: dict[str, Node] = {
-        name: Observed(name, machine, machine.call("node_home")) for name, machine in machines.items()
-    }
-    seen = readback.read(list(nodes.values()))
+    nodes = {name: Observed(name, machine, machine.call("node_home")) for name, machine in machines.items()}
+    return looked(nodes, readback.read(list(nodes.values())), underlay)
+
+
+def looked(nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], underlay: Underlay) -> Looked:
+    """The overlay of live hosts, the hub first, from what was read of them."""
+    machines = {name: node.machine for name, node in nodes.items()}
     understood = understand(seen)
     if understood.topology is None:
         return Looked(None, understood.findings, seen)
@@ -133,6 +137,12 @@ def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
     lab.prunes = snooping.prunes(seen[lab.hub.name].devices[lab.topology.bridge].details)
     _use_up_errors(lab)
     return Looked(lab, understood.findings, seen)
+
+
+def named(findings: Iterable[Finding], specs: Iterable[HostSpec]) -> tuple[Finding, ...]:
+    """The findings with the names that the user gave the hosts."""
+    names = {spec.role: spec.destination for spec in specs}
+    return tuple(replace(finding, host=names.get(finding.node, "")) for finding in findings)
 
 
 def cloud(hub: Machine) -> clouds.Sighted | None:

@@ -179,9 +179,18 @@ class Underlay:
         return "flat" if self.routers == 0 else f"routed({self.routers})"
 
 
+def place(node: str, host: str) -> str:
+    """A host in a line of text: `10.0.0.25, spoke1`; its role alone where the user gave it no other name."""
+    return f"{host}, {node}" if host and host != node else node
+
+
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong, where, by what evidence, and the command that mends it (run on `node`)."""
+    """
+    What is wrong, where, by what evidence, and the command that corrects it (run on `node`).
+
+    `host` is the user's name for a live host; empty in a lab, whose hosts have no other name than `node`.
+    """
 
     code: str
     node: str
@@ -190,6 +199,12 @@ class Finding:
     evidence: str
     remedy: str
     requirements: tuple[str, ...] = ()
+    host: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where to run the fix: the user's name for the host, and its role."""
+        return place(self.node, self.host)
 
     def data(self) -> dict[str, Any]:
         """Builtins, for the results."""

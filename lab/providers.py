@@ -19,6 +19,24 @@ PROVIDERS = {
 }
 
 
+DEFAULT_CLOUD = "oci"
+DEFAULT_TUNNEL = "gretap"
+
+
+def default_tunnel(cloud: Provider) -> str:
+    """The kind of tunnel for a cloud when the user names none: one that the cloud lets pass."""
+    return DEFAULT_TUNNEL if cloud.gre else "vxlan"
+
+
+def tunnel_note(cloud: Provider, tunnel: str, *, chosen: bool) -> str:
+    """One line for the user where the cloud blocks GRE; `chosen`: the user named the kind of tunnel."""
+    if cloud.gre or (tunnel == "vxlan" and chosen):
+        return ""
+    if chosen:
+        return f"{cloud.title} blocks GRE, so nothing passes through {tunnel} tunnels; --tunnel=vxlan works there"
+    return f"{cloud.title} blocks GRE, so the tunnels are {tunnel} (--tunnel={DEFAULT_TUNNEL} shows what is lost)"
+
+
 def provider(name: str) -> Provider:
     """The provider of a name; UsageProblem names the ones there are."""
     if name not in PROVIDERS:

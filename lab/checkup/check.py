@@ -1,4 +1,4 @@
-"""One thing looked at on live hosts: what was found, and when that is not as it should be, what mends it."""
+"""One thing looked at on live hosts: what was found, and when that is not as expected, the fix."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ State = Literal["ok", "warning", "problem"]
 @dataclass(frozen=True)
 class Check:
     """
-    `ok`: as it should be; `warning`: the overlay can work with it, or it could not be looked at; `problem`: it cannot.
+    `ok`: as expected; `warning`: the overlay can work with it, or it could not be examined; `problem`: it cannot.
 
-    `found` says what was found, and where that is not what was expected, also what was.  `remedy` is to be run on the
-    host at `where`, unless `at` names another place (empty: where the remedy itself says).
+    `found` says what was found, and where that differs from what was expected, also that.  The fix `remedy` is to be
+    run on the host at `where`, unless `at` names another host (empty: the remedy says where).
     """
 
     state: State
@@ -26,5 +26,5 @@ class Check:
 
     @property
     def place(self) -> str:
-        """Where the remedy is to be run; empty when that is no host."""
+        """The host to run the fix on; empty when that is no host."""
         return self.where if self.at is None else self.at

@@ -1,64 +1,97 @@
 """
-The prerequisites of live hosts alone: everything that can be found out in seconds, changing nothing.
+Live hosts examined: their prerequisites, and the overlay that is there, diagnosed as the suite would; nothing changes.
 
     connected = ssh.reach(specs, Login(sudo=True))
-    for check in examination.checks(specs, connected): ...
+    for check in examination.examine(specs, connected).checks: ...
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from lab.checkup import between, crossed, crossing, looking, single
+from lab import clouds
+from lab.checkup import between, crossed, crossing, diagnosed, looking, single
 from lab.checkup.check import Check
 from lab.checkup.crossing import Place, Way
-from lab.checkup.looking import Host
+from lab.checkup.looking import ALL, Host
 from lab.clouds import Carrier
 from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
 from lab.machines.ssh import Connected
-from lab.model import NodePlan, Topology
+from lab.model import Finding, NodePlan, Provider, Topology, Underlay
 from lab.overlay import gretap, ip6gretap
 from lab.overlay.carrier import carrier_of
-from lab.overlay.understanding import Understood, understand
+from lab.overlay.understanding import understand
+from lab.providers import PROVIDERS
 
 TIME = 20.0
-"""Seconds that everything after the connecting may take, together."""
+"""Seconds that everything after the connecting may take, together; the trial of an overlay has its own deadlines."""
+UNKNOWN_CLOUD = PROVIDERS["oci"]
+"""What the trial expects of a cloud that neither the user nor the firmware names."""
 
 
-def checks(specs: Sequence[HostSpec], connected: Connected, kind: str | None = None) -> list[Check]:
+@dataclass(frozen=True)
+class Examined:
+    """Everything that was looked at, and what is wrong with the overlay: the findings are among the checks too."""
+
+    checks: tuple[Check, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+def examine(
+    specs: Sequence[HostSpec], connected: Connected, kind: str | None = None, cloud: Provider | None = None
+) -> Examined:
     """
-    What is as it should be on the hosts, what is not, and what could not be looked at.
+    What is as expected on the hosts, what is not, and what could not be looked at.
 
-    `kind` is the kind of tunnel that the overlay is to have; None: as it is found, gretap where there is none.
+    `kind` is the kind of tunnel that the overlay is to have; None: as it is found, gretap where there is none.  `cloud`
+    is the one that the hosts are in; None: the one that their firmware names.
     """
     deadline = time.monotonic() + TIME
     looked = looking.look(connected.machines, specs, deadline)
     hosts = {role: found for role, found in looked.items() if isinstance(found, Host)}
     lost = {role: found for role, found in looked.items() if isinstance(found, OvercastError)}
     made = [*_unreached(specs, connected), *(_lost(role, problem) for role, problem in lost.items())]
-    understood = _understood(hosts)
-    topology = understood.topology
+    hub = specs[0].role
+    topology = _topology(hosts)
     tunnel = kind or _kind(hosts, topology)
     carrier = carrier_of(tunnel, [host.seen for host in hosts.values()])
     for role, host in hosts.items():
-        made += single.checks(host, _plan(topology, role), tunnel, carrier, hub=role == specs[0].role)
+        made += single.checks(host, _plan(topology, role), tunnel, carrier, cloud, hub=role == hub)
     if not hosts:
-        return made
-    if specs[0].role not in hosts:
-        found = "what hosts need of each other was not looked at: an overlay is read from its hub"
-        return [*made, Check("warning", between.ALL, "overlay", found)]
-    made += between.checks(hosts, topology, understood.findings)
+        return Examined(tuple(made))
+    if hub not in hosts:
+        unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
+        return Examined((*made, Check("warning", ALL, "overlay", unread)))
     if tunnel == ip6gretap.KIND:
-        found = "not tried over IPv6, which this overlay goes over: the probes are packets of IPv4"
-        return [*made, Check("warning", between.ALL, str(carrier), found)]
-    ways = list(_ways(hosts, topology, specs[0].role, carrier))
-    crossings, late = crossing.cross(ways, deadline)
-    made += [_lost(role, problem) for role, problem in late.items()]
-    for result in crossings:
-        made += crossed.checks(result)
-    return [*made, *_unplaced(hosts, topology, carrier)]
+        unprobed = "not tried over IPv6, which this overlay goes over: the probes are packets of IPv4"
+        crossings, late = [Check("warning", ALL, str(carrier), unprobed)], dict[str, OvercastError]()
+    else:
+        crossings, late = _crossed(hosts, topology, hub, carrier, deadline)
+    found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, cloud)
+    made += between.checks(hosts, topology, found.findings)
+    made += diagnosed.checks(found)
+    made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
+    return Examined((*made, *_unplaced(hosts, topology, carrier)), found.findings)
+
+
+def _crossed(
+    hosts: Mapping[str, Host], topology: Topology | None, hub: str, carrier: Carrier, deadline: float
+) -> tuple[list[Check], dict[str, OvercastError]]:
+    """What a packet of the tunnel's protocol met on every way; and the hosts that were lost meanwhile."""
+    crossings, late = crossing.cross(list(_ways(hosts, topology, hub, carrier)), deadline)
+    return [check for each in crossings for check in crossed.checks(each)], late
+
+
+def _diagnosed(hosts: Mapping[str, Host], specs: Sequence[HostSpec], cloud: Provider | None) -> diagnosed.Diagnosed:
+    """The diagnosis of the overlay, where there are a hub and a spoke, and tunnels on any of them."""
+    if specs[0].role not in hosts or len(hosts) < 2 or not any(host.seen.tunnels() for host in hosts.values()):
+        return diagnosed.Diagnosed()
+    sighted = clouds.detect(hosts[specs[0].role].details["dmi"])
+    underlay = Underlay(cloud or (sighted.provider if sighted else UNKNOWN_CLOUD))
+    return diagnosed.diagnose(hosts, specs, underlay)
 
 
 def _unreached(specs: Sequence[HostSpec], connected: Connected) -> Iterator[Check]:
@@ -71,10 +104,10 @@ def _lost(role: str, problem: OvercastError) -> Check:
     return Check("problem", role, "host", problem.message, problem.remedy, at="")
 
 
-def _understood(hosts: Mapping[str, Host]) -> Understood:
+def _topology(hosts: Mapping[str, Host]) -> Topology | None:
     if "hub" not in hosts or len(hosts) < 2:
-        return Understood(None, ())
-    return understand({role: host.seen for role, host in hosts.items()})
+        return None
+    return understand({role: host.seen for role, host in hosts.items()}).topology
 
 
 def _plan(topology: Topology | None, role: str) -> NodePlan | None:

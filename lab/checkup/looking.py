@@ -26,6 +26,7 @@ BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 MEMBERSHIPS = "net.ipv4.igmp_max_memberships"
 MODULES = {"gretap": "ip_gre", "vxlan": "vxlan", "ip6gretap": "ip6_gre"}
 BRIDGE = "bridge"
+ALL = "all hosts"
 OUTSIDE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): the route to it is the default route
 
 Subject = TypeVar("Subject")

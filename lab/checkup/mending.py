@@ -22,17 +22,6 @@ def accepting(firewall: Firewall | None, carrier: Carrier, peer: str) -> str:
     return f"sudo iptables -I INPUT -s {peer} {carrier.iptables} {IN_IPTABLES}"
 
 
-def trusting(firewall: Firewall | None, device: str) -> str:
-    """Lets in whatever comes out of the tunnel."""
-    if firewall is not None and firewall.has_chain("firewalld"):
-        return f"sudo firewall-cmd --permanent --zone=trusted --add-interface={device} && sudo firewall-cmd --reload"
-    if firewall is not None and firewall.has_chain("ufw-"):
-        return f"sudo ufw insert 1 allow in on {device}"
-    if firewall is not None and firewall.tools == {"nft"}:
-        return f"{_nft(firewall)} iifname {device} {IN_NFT}"
-    return f"sudo iptables -I INPUT -i {device} {IN_IPTABLES}"
-
-
 def _nft(firewall: Firewall) -> str:
     chain = next((chain for chain in firewall.chains if chain.hook == "input"), None)
     return f"sudo nft insert rule {f'{chain.table} {chain.name}' if chain else 'inet filter input'}"

@@ -5,35 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab import clouds
-from lab.checkup import mending
 from lab.checkup.check import Check
 from lab.checkup.looking import BRIDGE, BROADCAST_PING, MEMBERSHIPS, MODULES, Host
 from lab.checkup.verdicts import Packet
 from lab.clouds import GRE, UDP, Carrier
 from lab.machines import abilities
-from lab.model import NodePlan
+from lab.model import NodePlan, Provider
 
+BRIDGE_DEVICE = "bridge0"
+"""The name that the hub's bridge is given where there is none yet."""
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-iptables"
 KERNELS_MEMBERSHIPS = 20
 """Groups that one socket may join unless told otherwise (ip-sysctl igmp_max_memberships)."""
 FILE = "/etc/sysctl.d/90-overlay.conf"
 
 
-def checks(host: Host, plan: NodePlan | None, kind: str, carrier: Carrier, *, hub: bool) -> Iterator[Check]:
-    """Everything that can be said of a host alone; `plan` is its place in the overlay, None while it has none."""
+def checks(
+    host: Host, plan: NodePlan | None, kind: str, carrier: Carrier, named: Provider | None, *, hub: bool
+) -> Iterator[Check]:
+    """
+    Everything that can be said of a host alone; `plan` is its place in the overlay, None while it has none.
+
+    `named` is the cloud that the user names; None: the firmware's.
+    """
     yield Check("ok", host.role, "host", f"{host.spec.destination}, Python {host.facts['python']}, {_kernel(host)}")
     yield _rights(host)
-    yield _cloud(host, carrier)
+    yield _cloud(host, carrier, named)
     yield _driver(host, MODULES.get(kind, kind), kind)
     if hub:
         yield _driver(host, BRIDGE, BRIDGE)
-    yield _broadcast_ping(host)
-    yield _reverse_path(host, plan)
-    yield _memberships(host)
-    if hub:
-        yield _bridge_filter(host, plan)
-    if plan is not None and host.firewall is not None:
-        yield _inner_firewall(host, plan)
+    if plan is None:  # of what is set up already, the diagnosis of the overlay judges the effect
+        yield _reverse_path(host)
+        yield _memberships(host)
+        if hub:
+            yield _bridge_filter(host)
+    if plan is None or host.sysctls.get(BROADCAST_PING) == "0":
+        yield _broadcast_ping(host)
 
 
 def _kernel(host: Host) -> str:
@@ -49,9 +56,9 @@ def _rights(host: Host) -> Check:
     )
 
 
-def _cloud(host: Host, carrier: Carrier) -> Check:
+def _cloud(host: Host, carrier: Carrier, named: Provider | None) -> Check:
     dmi = host.details["dmi"]
-    cloud = clouds.detect(dmi)
+    cloud = clouds.Sighted(named, "--provider") if named else clouds.detect(dmi)
     if cloud is None:
         vendor = " ".join(dmi[name] for name in ("sys_vendor", "product_name") if name in dmi)
         return Check("ok", host.role, "cloud", f"none that is known here ({vendor or 'the firmware names nobody'})")
@@ -99,14 +106,14 @@ def _broadcast_ping(host: Host) -> Check:
     return Check("ok", host.role, "broadcast ping", f"answered, and after a boot too ({path})")
 
 
-def _reverse_path(host: Host, plan: NodePlan | None) -> Check:
-    """Whether what comes out of a tunnel with an underlay source gets through (PRE-07)."""
-    device = plan.device if plan else "default"
-    if host.reverse_path(device) == 1:
-        found = f"rp_filter is 1 for {device}: drops datagrams whose sender is bound to its underlay address"
+def _reverse_path(host: Host) -> Check:
+    """Whether a packet with an underlay source that comes out of a tunnel is received (PRE-07)."""
+    value = host.reverse_path("default")
+    if value == 1:
+        found = "rp_filter is 1 for new devices: drops datagrams whose sender is bound to its underlay address"
         remedy = "sudo sysctl -w net.ipv4.conf.all.rp_filter=2   (or bind applications to overlay addresses)"
         return Check("warning", host.role, "reverse path", found, remedy)
-    return Check("ok", host.role, "reverse path", f"rp_filter is {host.reverse_path(device)} for {device}")
+    return Check("ok", host.role, "reverse path", f"rp_filter is {value} for new devices")
 
 
 def _memberships(host: Host) -> Check:
@@ -117,54 +124,20 @@ def _memberships(host: Host) -> Check:
     return Check("ok", host.role, "groups", f"a socket may join {value} (igmp_max_memberships)")
 
 
-def _bridge_filter(host: Host, plan: NodePlan | None) -> Check:
-    """Whether what the hub bridges is dropped by a chain that is meant for routing (PRE-06)."""
-    name = plan.device if plan else "bridge0"
-    bridge = host.seen.devices.get(name)
-    by_sysctl = host.seen.sysctls.get(BRIDGE_CALLS) == "1"
-    by_bridge = bool(bridge and bridge.details.get("IFLA_BR_NF_CALL_IPTABLES"))
-    if not by_sysctl and not by_bridge:
+def _bridge_filter(host: Host) -> Check:
+    """Whether a chain that is meant for routing will drop what the hub bridges (PRE-06)."""
+    if host.seen.sysctls.get(BRIDGE_CALLS) != "1":
         return Check("ok", host.role, "bridge filter", "bridged packets do not meet iptables")
-    switch = f"{BRIDGE_CALLS} is 1" if by_sysctl else f"{name} has nf_call_iptables 1"
-    remedy = (
-        f"sudo sysctl -w {BRIDGE_CALLS}=0" if by_sysctl else f"sudo ip link set {name} type bridge nf_call_iptables 0"
-    )
+    remedy = f"sudo sysctl -w {BRIDGE_CALLS}=0"
     if host.firewall is None:
-        found = f"{switch}: bridged packets meet the FORWARD chain, and what that does cannot be read without root"
+        found = f"{BRIDGE_CALLS} is 1: bridged packets meet the FORWARD chain, which cannot be read without root"
         return Check("warning", host.role, "bridge filter", found, remedy)
-    packet = Packet(UDP, name, name, _overlay(plan), plan.broadcast() if plan else None, kind="broadcast")
-    verdict = host.firewall.of(packet, "forward")
+    verdict = host.firewall.of(Packet(UDP, BRIDGE_DEVICE, BRIDGE_DEVICE, kind="broadcast"), "forward")
     if verdict.passes:
-        return Check("ok", host.role, "bridge filter", f"{switch}, and the FORWARD chain lets bridged packets pass")
+        found = f"{BRIDGE_CALLS} is 1; the FORWARD chain accepts bridged packets"
+        return Check("ok", host.role, "bridge filter", found)
     if verdict.passes is False:
-        found = f"{switch}, and bridged packets are dropped ({verdict.why})"
+        found = f"{BRIDGE_CALLS} is 1; bridged packets are dropped ({verdict.why})"
         return Check("problem", host.role, "bridge filter", found, remedy)
-    found = f"{switch}, and whether bridged packets pass cannot be told from the rules ({verdict.why})"
+    found = f"{BRIDGE_CALLS} is 1; the rules do not show whether bridged packets pass ({verdict.why})"
     return Check("warning", host.role, "bridge filter", found, remedy)
-
-
-def _overlay(plan: NodePlan | None) -> str | None:
-    """An address of another node of the overlay: one that packets come from."""
-    if plan is None:
-        return None
-    return next(str(address) for address in plan.overlay.network.hosts() if address != plan.overlay.ip)
-
-
-def _inner_firewall(host: Host, plan: NodePlan) -> Check:
-    """Whether the host's firewall lets in what comes out of the tunnel (PRE-04)."""
-    assert host.firewall is not None
-    what = "inner firewall"
-    packets = {
-        "broadcast": Packet(UDP, plan.device, None, _overlay(plan), plan.broadcast(), kind="broadcast"),
-        "multicast": Packet(UDP, plan.device, None, _overlay(plan), "239.1.1.1", kind="multicast"),
-    }
-    found = {name: host.firewall.of(packet, "input") for name, packet in packets.items()}
-    remedy = mending.trusting(host.firewall, plan.device)
-    for name, verdict in found.items():
-        if verdict.passes is False:
-            return Check("problem", host.role, what, f"drops {name} from {plan.device} ({verdict.why})", remedy)
-    for name, verdict in found.items():
-        if verdict.passes is None:
-            text = f"not every {name} from {plan.device} passes, or it cannot be told ({verdict.why})"
-            return Check("warning", host.role, what, text, remedy)
-    return Check("ok", host.role, what, f"lets in broadcast and multicast from {plan.device}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -53,6 +54,7 @@ class Finding:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Takes live hosts instead of this machine."""
+    parser.add_argument("--json", action="store_true", help="print the report for programs (docs/troubleshooting.md)")
     live_doctor.arguments(parser)
 
 
@@ -62,18 +64,47 @@ def run(arguments: argparse.Namespace) -> int:
         return live_doctor.run(arguments)
     live_doctor.refuse_alone(arguments)
     found = findings()
+    lacks = [finding.what for finding in found if finding.state == "LACK"]
+    if arguments.json:
+        print(json.dumps(_document(found, lacks), indent=1))
+        return FAILED if lacks else 0
     width = max(len(finding.what) for finding in found)
     for finding in found:
         print(f"{finding.state:4}  {finding.what.ljust(width)}  {finding.found}")
         if finding.remedy is not None and finding.state != "ok":
-            print(f"{'':4}  {'':{width}}  to mend it: {finding.remedy}")
-    lacks = [finding.what for finding in found if finding.state == "LACK"]
+            print(f"{'':4}  {'':{width}}  fix: {finding.remedy}")
     print()
     if lacks:
         print(f"the suite cannot run as it must: {', '.join(lacks)}")
         return FAILED
     print(f"the suite can run: {choose.choose('auto', TUNNEL).reason}")
     return 0
+
+
+def _document(found: Sequence[Finding], lacks: Sequence[str]) -> dict[str, object]:
+    """The report for programs, with the keys that it has for live hosts."""
+    checks = [
+        {
+            "state": {"ok": "ok", "note": "warning", "LACK": "problem"}[finding.state],
+            "host": "this machine",
+            "role": "",
+            "check": finding.what,
+            "found": finding.found,
+            "fix": (finding.remedy or "") if finding.state != "ok" else "",
+            "fix_on": "",
+        }
+        for finding in found
+    ]
+    ready = not lacks
+    status = 0 if ready else FAILED
+    return {
+        "schema": live_doctor.SCHEMA,
+        "ready": ready,
+        "exit_status": status,
+        "hosts": {},
+        "checks": checks,
+        "findings": [],
+    }
 
 
 def findings() -> list[Finding]:

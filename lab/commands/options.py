@@ -10,9 +10,10 @@ from lab.errors import UsageProblem
 from lab.machines.choose import KERNELS
 from lab.model import Topology, TunnelOptions, Underlay
 from lab.overlay.plan import KINDS
-from lab.providers import PROVIDERS, provider
+from lab.providers import DEFAULT_CLOUD, DEFAULT_TUNNEL, PROVIDERS, default_tunnel, provider, tunnel_note
 
 MOST_ROUTERS = 16
+OF_CLOUD = f"{DEFAULT_TUNNEL}; vxlan where the cloud blocks GRE"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Plan:
     topology: Topology
     underlay: Underlay
     kernel: str
+    note: str = ""
+    """What the user has to know of this combination."""
 
     @property
     def tunnel(self) -> str:
@@ -31,12 +34,12 @@ class Plan:
 def add(parser: argparse.ArgumentParser) -> None:
     """Declares the options, under the names that pytest has them."""
     for name, default, words, meaning in (
-        ("--tunnel", "gretap", KINDS, "kind of tunnel"),
+        ("--tunnel", None, KINDS, "kind of tunnel"),
         ("--topology", "standard", topologies.TOPOLOGIES, "overlay topology"),
-        ("--provider", "oci", PROVIDERS, "cloud whose network is emulated"),
+        ("--provider", DEFAULT_CLOUD, PROVIDERS, "cloud whose network is emulated"),
         ("--kernel", "auto", KERNELS, "where the lab runs"),
     ):
-        text = f"{meaning}: {', '.join(words)} (default: {default})"
+        text = f"{meaning}: {', '.join(words)} (default: {default or OF_CLOUD})"
         parser.add_argument(name, default=default, metavar=name[2:].upper(), help=text)
     parser.add_argument("--spokes", type=int, default=2, metavar="N", help="number of spokes (default: 2)")
     parser.add_argument(
@@ -50,7 +53,10 @@ def understood(arguments: argparse.Namespace) -> Plan:
         raise UsageProblem(f"unknown kernel {arguments.kernel!r}: expected one of {', '.join(KERNELS)}")
     if not 0 <= arguments.routers <= MOST_ROUTERS:
         raise UsageProblem(f"--routers {arguments.routers}: expected 0 to {MOST_ROUTERS}")
-    topology = topologies.topology(arguments.topology, arguments.spokes, TunnelOptions(kind=arguments.tunnel))
+    cloud = provider(arguments.provider)
+    tunnel = arguments.tunnel or default_tunnel(cloud)
+    topology = topologies.topology(arguments.topology, arguments.spokes, TunnelOptions(kind=tunnel))
     if arguments.routers:
         topology = topologies.routed(topology)
-    return Plan(topology, Underlay(provider(arguments.provider), arguments.routers), arguments.kernel)
+    note = tunnel_note(cloud, tunnel, chosen=arguments.tunnel is not None)
+    return Plan(topology, Underlay(cloud, arguments.routers), arguments.kernel, note)

@@ -28,7 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
             remedy="./overcast down, then ./overcast up",
         )
     choice = choose(plan.kernel, plan.tunnel)
-    print(f"overcast: {choice.reason}", file=sys.stderr)
+    for line in filter(None, (choice.reason, plan.note)):
+        print(f"overcast: {line}", file=sys.stderr)
     built = keeper.detach(plan, choice)
     milliseconds = 1000 * built["seconds"]
     print(f"the lab is up: {drawing.title(plan.topology, plan.underlay)}; built in {milliseconds:.0f} ms")

@@ -16,7 +16,7 @@ from typing import Literal
 
 from lab import carriers
 from lab.diagnose.words.reading import details
-from lab.errors import OvercastError
+from lab.errors import OvercastError, RootNeeded
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.model import ALL_NODES, LIMITED_BROADCAST, Network
@@ -135,10 +135,10 @@ def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
         everyone = sender.plan.broadcast("underlay")
         exchanges.append(_burst(lab, listen, sender, lab.others(sender), "broadcast", network="underlay", to=everyone))
     exchanges += [_foreign_source(lab, listen, host) for host in senders if FABRIC in lab.nodes and not host.is_hub]
-    pings6 = [_ping(host, ALL_NODES) for host in senders[:2]] if lab.topology.ipv6 else []
-    pings = [_ping(host, lab.everyone) for host in senders]
+    pings6 = _pings(senders[:2], ALL_NODES) if lab.topology.ipv6 else ()
+    pings = _pings(senders, lab.everyone)
     streams = _streams(lab, senders, exchanges) if FABRIC in lab.nodes else []
-    return Trial(tuple(exchanges), tuple(pings), tuple(pings6), tuple(streams))
+    return Trial(tuple(exchanges), pings, pings6, tuple(streams))
 
 
 def _few(lab: Lab) -> list[Host]:
@@ -289,8 +289,15 @@ def _foreign_source(lab: Lab, listen: Listen, sender: Host) -> Exchange:
     )
 
 
-def _ping(host: Host, to: str) -> Answers:
+def _pings(hosts: Sequence[Host], to: str) -> tuple[Answers, ...]:
+    return tuple(answers for host in hosts if (answers := _ping(host, to)) is not None)
+
+
+def _ping(host: Host, to: str) -> Answers | None:
+    """None: from this host no ping can be sent, which says nothing of who would answer."""
     try:
         return host.ping(to, grace=GRACE)
+    except RootNeeded:
+        return None
     except (OSError, OvercastError):
         return Answers(host.name, to, {}, {}, frozenset())

@@ -57,8 +57,8 @@ class HostSpec:
 
     @property
     def label(self) -> str:
-        """For messages."""
-        return f"{self.role} ({self.destination})"
+        """For messages: as the user named it, with its role where that is another word."""
+        return self.destination if self.destination == self.role else f"{self.destination} ({self.role})"
 
     def variant(self, **parameters: str) -> str:
         """How the specification reads with other parameters: for advice."""

@@ -227,6 +227,6 @@ def _refuse_one_machine_twice(links: Sequence[Link]) -> None:
         other = seen.setdefault(link.stack, link)
         if other is not link:
             raise UsageProblem(
-                f"--hosts: expected every host once; found that {other.spec.label} and {link.spec.label} lead to the "
-                f"same machine\n  example: {EXAMPLE}"
+                f"--hosts: expected every host once; found that {other.spec.destination} and {link.spec.destination} "
+                f"lead to the same machine\n  example: {EXAMPLE}"
             )

@@ -100,7 +100,7 @@ class Unusable(EnvironmentProblem):
         self.spec = spec
         self.code = code
         words = ssh_words.quoted(said)
-        super().__init__(f"{spec.label}: {sentence}" + (f"\n{words}" if words else ""), remedy=remedy)
+        super().__init__(f"{spec.destination}: {sentence}" + (f"\n{words}" if words else ""), remedy=remedy)
 
 
 @dataclass(frozen=True)

@@ -87,9 +87,9 @@ def test_doctor_is_quick_and_names_the_remedy_of_every_lack(checkout: Checkout) 
     took = time.monotonic() - began
     *lines, empty, verdict = done.output.splitlines()
     assert empty == ""
-    assert all(re.match(r"(ok  |note|LACK|    )  \S", line) or "to mend it: " in line for line in lines)
+    assert all(re.match(r"(ok  |note|LACK|    )  \S", line) or "fix: " in line for line in lines)
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        assert not line.startswith("LACK") or "to mend it: " in following
+        assert not line.startswith("LACK") or "fix: " in following
     assert verdict.startswith("the suite can run: ") == (done.status == 0)
     assert took < 5.0  # half a second on a machine that has nothing else to do
 
@@ -108,5 +108,5 @@ def test_doctor_misses_iptables(checkout: Checkout) -> None:
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert re.search(r"LACK  iptables +not installed.*\n.*to mend it: sudo apt-get install iptables", done.stdout)
+    assert re.search(r"LACK  iptables +not installed.*\n.*fix: sudo apt-get install iptables", done.stdout)
     assert done.stdout.splitlines()[-1].startswith("the suite cannot run as it must: ")

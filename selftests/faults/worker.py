@@ -21,6 +21,7 @@ import pytest
 from lab.errors import EnvironmentProblem
 from lab.machines import choose
 from lab.machines.choose import Starting
+from lab.providers import DEFAULT_TUNNEL
 
 
 class Kept:
@@ -34,7 +35,7 @@ class Kept:
         """Give the run a machine."""
         from fixtures.machines import STARTING  # not before pytest has it imported as a plugin
 
-        config.stash[STARTING] = self._machine(config.getoption("tunnel"))
+        config.stash[STARTING] = self._machine(config.getoption("tunnel") or DEFAULT_TUNNEL)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:

@@ -49,7 +49,7 @@ def test_parameters() -> None:
 def test_roles_follow_the_order() -> None:
     """The first host is the hub, the others are the spokes in their order."""
     assert [spec.role for spec in parse("a, b@x ,c")] == ["hub", "spoke1", "spoke2"]
-    assert [spec.label for spec in parse("ssh://u@a:5,[::1]")] == ["hub (u@a:5)", "spoke1 (::1)"]
+    assert [spec.label for spec in parse("ssh://u@a:5,[::1],spoke2")] == ["u@a:5 (hub)", "::1 (spoke1)", "spoke2"]
 
 
 def test_inventory(tmp_path: Path) -> None:

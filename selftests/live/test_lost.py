@@ -77,7 +77,7 @@ def test_the_client_dies(rig: Rig, reach: Reach, busy: bool) -> None:
 
     os.kill(ssh_clients()[0], signal.SIGKILL)
 
-    with pytest.raises(MachineLost, match=r"hub \(opc@hub\) was lost: .*\n.*\n.*ended by SIGKILL"):
+    with pytest.raises(MachineLost, match=r"opc@hub \(hub\) was lost: .*\n.*\n.*ended by SIGKILL"):
         machine.answer() if busy else machine.call("hello")
     assert rig.hosts["hub"].left() == {}
 
@@ -90,7 +90,7 @@ def test_the_host_ends_the_session(rig: Rig, reach: Reach) -> None:
     for pid in sessions:
         os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(MachineLost, match=r"hub \(hub\) was lost: .*\n(.*\n)*.*ssh ended with status 255"):
+    with pytest.raises(MachineLost, match=r"hub was lost: .*\n(.*\n)*.*ssh ended with status 255"):
         connected.machines["hub"].call("hello")
     assert connected.machines["spoke1"].call("hello")
 
@@ -102,7 +102,7 @@ def test_the_agent_dies(rig: Rig, reach: Reach) -> None:
     (agent,) = rig.hosts["hub"].agents()
     os.kill(agent, signal.SIGKILL)
 
-    with pytest.raises(MachineLost, match=r"hub \(hub\) was lost"):
+    with pytest.raises(MachineLost, match=r"hub was lost"):
         machine.call("hello")
 
 
@@ -115,7 +115,7 @@ def test_the_host_tells_the_agent_to_end(rig: Rig, reach: Reach, number: signal.
     (agent,) = rig.hosts["hub"].agents()
     os.kill(agent, number)
 
-    with pytest.raises(MachineLost, match=rf"hub \(hub\) was lost: .*\n(.*\n)*.*told to end by {number.name}"):
+    with pytest.raises(MachineLost, match=rf"hub was lost: .*\n(.*\n)*.*told to end by {number.name}"):
         machine.answer()
     assert rig.hosts["hub"].left() == {}
 
@@ -133,7 +133,7 @@ def test_the_network_is_cut(rig: Rig, reach: Reach, busy: bool) -> None:
     change = {"device": "hub"}
     with rig.lab.fabric.changed(("link_set", {**change, "up": False}), ("link_set", {**change, "up": True})):
         began = time.monotonic()
-        with pytest.raises(MachineLost, match=r"hub \(hub\) was lost: .*\n(.*\n)*.*no sign of life for 1.5 s"):
+        with pytest.raises(MachineLost, match=r"hub was lost: .*\n(.*\n)*.*no sign of life for 1.5 s"):
             machine.answer() if busy else machine.call("hello")
         assert time.monotonic() - began < 3 * SILENCE
         _await_end(ended, 3 * SILENCE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface
 
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding, mac_of
@@ -142,22 +144,34 @@ def broadcasts(scene: Scene) -> Iterator[Finding]:
 
 def duplicate_address(scene: Scene) -> Iterator[Finding]:
     """No host has another one's overlay or underlay address."""
-    owners = {host.plan.overlay.ip: host for host in scene.hosts.values()}
-    owners.update({host.plan.underlay.ip: host for host in scene.hosts.values()})
+    owners: dict[IPv4Address, HostScene] = {}
+    for host in scene.hosts.values():
+        owners.setdefault(host.plan.overlay.ip, host)
+        owners.setdefault(host.plan.underlay.ip, host)
     for host in scene.hosts.values():
         for device, address in host.seen.addresses:
             owner = owners.get(address.ip)
             if owner is None or owner is host:
                 continue
+            # as found, it is the only one that the host has on the overlay
+            other = f" && {_another(scene, host)}" if address == host.plan.overlay else ""
             yield Finding(
                 "duplicate-address",
                 host.name,
                 device,
-                f"{host.name} has {address.ip} on {device}, and so has {owner.name}, whose it is",
+                f"{host.name} has {address.ip} on {device}; {owner.name} has the same address",
                 f"{address} dev {device}",
-                f"ip addr del {address} dev {device}",
+                f"ip addr del {address} dev {device}{other}",
                 ("PRE-09",),
             )
+
+
+def _another(scene: Scene, host: HostScene) -> str:
+    """Gives a host an overlay address that no host of the overlay has, and the multicast route, which went with it."""
+    network, used = host.plan.overlay.network, {each.plan.overlay.ip for each in scene.hosts.values()}
+    free = next((address for address in network.hosts() if address not in used), host.plan.overlay.ip)
+    plan = replace(host.plan, overlay=IPv4Interface((free, network.prefixlen)))
+    return f"{commands.address(plan)} && {commands.route(scene.topology, plan)}"
 
 
 def duplicate_mac(scene: Scene) -> Iterator[Finding]:

@@ -121,13 +121,13 @@ def test_a_lost_host_is_no_verdict(rig: Rig, held: Callable[..., Run], tmp_path:
     assert status == 1, said
     assert re.search(r"1 passed, .* \d+ errors? in", said), said
     assert " failed" not in said
-    assert "spoke1 (spoke1) was lost" in said
+    assert "spoke1 was lost" in said
     assert "Traceback" not in said
     assert "verdict: incomplete" in said
     assert "the hosts are as they were before" in said
     outcomes = {entry["id"]: entry for entry in json.loads((tmp_path / "conformance.json").read_text())["requirements"]}
     assert outcomes["BCAST-01"]["outcome"] == "not-run"
-    assert "spoke1 (spoke1) was lost" in outcomes["BCAST-01"]["reason"]
+    assert "spoke1 was lost" in outcomes["BCAST-01"]["reason"]
 
 
 def test_a_restorer_is_killed(rig: Rig, held: Callable[..., Run]) -> None:
@@ -156,7 +156,7 @@ def test_a_host_is_cut_off(rig: Rig, held: Callable[..., Run]) -> None:
         assert not overlay_on(rig)["hub"]
 
     assert status == 12
-    assert "hub (hub) was lost" in said
+    assert "hub was lost" in said
     assert "which was not seen" in said
     assert "run on hub: ip -d link" in said
     for pid in processes(hub, "sshd"):

@@ -1,0 +1,56 @@
+"""The overlay of live hosts, diagnosed as a failed test of the suite is: the same trial, scene, rules and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lab import live
+from lab.checkup.check import Check
+from lab.checkup.looking import ALL, Host
+from lab.diagnose import scene
+from lab.diagnose.explain import explain
+from lab.errors import OvercastError
+from lab.machines.hosts import HostSpec
+from lab.model import Finding, Underlay
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """What is wrong with the overlay; `skipped` says why it was not tried, where it was not."""
+
+    findings: tuple[Finding, ...] = ()
+    skipped: str = ""
+
+
+def diagnose(hosts: Mapping[str, Host], specs: Sequence[HostSpec], underlay: Underlay) -> Diagnosed:
+    """Reads the overlay from its hosts, the hub first, and tries it: datagrams are sent, nothing is changed."""
+    nodes, seen = {role: host.node for role, host in hosts.items()}, {role: host.seen for role, host in hosts.items()}
+    looked = live.looked(nodes, seen, underlay)
+    found = live.named(looked.findings, specs)
+    if looked.lab is None:
+        return Diagnosed(found, "no datagrams were sent: no overlay that could be tested was found")
+    try:
+        tried = explain(scene.gather(looked.lab, planned=False))
+    except (OvercastError, OSError) as problem:
+        return Diagnosed(found, f"not tried: {getattr(problem, 'message', problem)}")
+    known = {(finding.code, finding.node, finding.interface) for finding in found}
+    new = [finding for finding in tried if (finding.code, finding.node, finding.interface) not in known]
+    return Diagnosed((*found, *live.named(new, specs)))
+
+
+def checks(diagnosed: Diagnosed) -> list[Check]:
+    """The findings as lines of a report."""
+    made = [
+        Check(
+            "problem",
+            finding.node or ALL,
+            finding.code,
+            f"{finding.interface}: {finding.summary}".removeprefix(": ") + f" ({finding.evidence})",
+            finding.remedy or None,
+        )
+        for finding in diagnosed.findings
+    ]
+    if diagnosed.skipped:
+        made.append(Check("warning", ALL, "overlay", diagnosed.skipped))
+    return made

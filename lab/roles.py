@@ -1,0 +1,79 @@
+"""
+Which live host is the hub: recognised by what is set up on it, a bridge whose ports are tunnels.
+
+    specs, connected, note = roles.recognised(specs, connected)
+
+Where the hosts' state does not tell, the first host that the user named is the hub, and `note` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lab.machines.base import Machine
+from lab.machines.hosts import HostSpec
+from lab.machines.node import Observed
+from lab.machines.ssh import Connected
+from lab.overlay import readback
+from lab.overlay.readback import Seen
+
+NO_TUNNEL = (0, 0)
+LEAST_PEERS = 2  # hosts that the tunnels of a hub without a bridge lead to; a spoke's lead to one
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """
+    The hosts with their roles, the hub first.
+
+    `note` is empty where the hub is the host that was named first.  `sure` False: more than one host could be the hub.
+    """
+
+    specs: tuple[HostSpec, ...]
+    connected: Connected
+    note: str = ""
+    sure: bool = True
+
+
+def recognised(specs: Sequence[HostSpec], connected: Connected) -> Recognised:
+    """Finds the hub among the hosts that were reached; the other hosts are spokes, in the order of their names."""
+    nodes = [Observed(role, machine, machine.call("node_home")) for role, machine in connected.machines.items()]
+    named = tuple(specs)
+    scores = {role: _score(seen) for role, seen in readback.read(nodes).items()}
+    best = max(scores.values(), default=(0, 0))
+    candidates = [spec for spec in specs if scores.get(spec.role) == best]
+    if best == NO_TUNNEL:
+        return Recognised(named, connected)
+    if len(candidates) > 1 or best < (0, LEAST_PEERS):
+        names = ", ".join(spec.destination for spec in candidates)
+        note = f"{specs[0].destination} is taken as the hub, since --hosts names it first; {_fact(best)} ({names})"
+        return Recognised(named, connected, note, sure=False)
+    (hub,) = candidates
+    if hub.position == 0:
+        return Recognised(named, connected)
+    note = f"{hub.destination} is the hub ({_fact(best)}); --hosts names {specs[0].destination} first"
+    return _reordered([hub, *(spec for spec in specs if spec is not hub)], connected, note)
+
+
+def _score(seen: Seen) -> tuple[int, int]:
+    """How many tunnels are ports of the host's bridges, and to how many other hosts its tunnels lead."""
+    tunnels = seen.tunnels()
+    bridged = [device for device in tunnels if device.master and seen.devices[device.master].kind == "bridge"]
+    remotes = {device.tunnel.remote for device in tunnels if device.tunnel and device.tunnel.remote}
+    return len(bridged), len(remotes)
+
+
+def _fact(score: tuple[int, int]) -> str:
+    bridged, peers = score
+    return f"tunnels on a bridge: {bridged or 'none'}, remotes: {peers}"
+
+
+def _reordered(order: Sequence[HostSpec], connected: Connected, note: str) -> Recognised:
+    now = tuple(replace(spec, position=position) for position, spec in enumerate(order))
+    machines: dict[str, Machine] = {}
+    for before, spec in zip(order, now, strict=True):
+        if before.role in connected.machines:
+            machines[spec.role] = connected.machines[before.role]
+            machines[spec.role].name = spec.label
+    return Recognised(now, Connected(machines, connected.failures), note)
