@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import NoReturn
 
-from lab import laboratory, state
+from lab import differences, laboratory, state
 from lab.errors import EnvironmentProblem, MachineLost, OvercastError
 from lab.machines.base import Call, Machine
 from lab.machines.node import Node
@@ -27,16 +27,6 @@ from lab.overlay import placing, readback
 
 PATIENCE = 2 * SILENCE
 """Seconds within which a host that we lost must have noticed it and be as it was."""
-
-SHOW = {
-    "link": "ip -d link",
-    "port": "bridge -d link",
-    "address": "ip addr",
-    "route": "ip route show table all",
-    "rule": "ip rule",
-    "static forwarding entry": "bridge fdb",
-    "sysctl": "sysctl -a",
-}
 
 Again = Callable[[str], Machine]
 
@@ -82,8 +72,8 @@ class Provisioned:
         one = {node.name: node}
         if state.fingerprint_of_nodes(one) == self.fingerprints[node.name]:
             return []
-        different = state.compared({node.name: self.before[node.name]}, state.of_nodes(one))
-        return [f"{difference}; run on {node.name}: {_mending(difference)}" for difference in different]
+        different = differences.compared({node.name: self.before[node.name]}, state.of_nodes(one))
+        return [f"{difference}; run on {node.name}: {differences.reverting(difference)}" for difference in different]
 
     def _seen_again(self, name: str, lost: MachineLost) -> list[str]:
         """A host that was lost puts itself back: it is reached anew, and looked at when the devices are gone."""
@@ -193,21 +183,3 @@ def _refuse(obstacles: Sequence[placing.Obstacle], told: bool) -> None:
         + "\n  ".join(map(str, obstacles)),
         remedy="; ".join(remedies),
     )
-
-
-def _mending(difference: state.Difference) -> str:
-    """The command that puts one thing back, or that shows it where there is no such command."""
-    subject, key, was, now = difference.subject, difference.key, difference.was, difference.now
-    if subject == "sysctl" and was is not None:
-        return f"sysctl -w {key}='{was}'"
-    if subject == "link" and was is None:
-        return f"ip link del {key}"
-    if subject == "address" and (was is None or now is None):
-        device, address = key
-        return f"ip addr {'del' if was is None else 'add'} {address}/{was or now} dev {device}"
-    if subject == "route" and (was is None or now is None):
-        table, to, length, device = key
-        via, _ = was or now
-        words = [f"{to or '0.0.0.0'}/{length}", f"via {via}" if via else "", f"dev {device}" if device else ""]
-        return f"ip route {'del' if was is None else 'add'} {' '.join(filter(None, words))} table {table}"
-    return SHOW[subject]

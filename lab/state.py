@@ -1,39 +1,102 @@
 """
 The state of a lab, as far as tests may change it: compared before and after, so that nothing leaks between tests.
 
-Only what somebody configured counts; counters, learned entries and resolved neighbours come and go by themselves.
+Only what somebody configured counts; counters, learned entries and resolved neighbours come and go by themselves.  The
+keys and the fields of an entry are the words with which ip(8), bridge(8), tc(8) and iptables(8) make it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lab.diagnose.words import filtering, routing
+from lab.diagnose.words.devices import PORT_DEFAULTS
+from lab.diagnose.words.reading import details, is_group, kind, names
 from lab.laboratory import Lab
 from lab.machines.base import Call
 from lab.machines.node import Node, ask_all
-from lab.overlay.readback import IFF_MULTICAST, IFF_UP, NUD_LEARNED, RTM_F_CLONED
+from lab.overlay.readback import NUD_LEARNED, NUD_PERMANENT, RTM_F_CLONED
 
-SYSCTLS = (
-    "net.ipv4.icmp_echo_ignore_broadcasts",
-    "net.ipv4.ip_forward",
-    "net.ipv4.ip_default_ttl",
-    "net.ipv4.conf.all.rp_filter",
-    "net.ipv4.conf.default.rp_filter",
-    "net.ipv4.conf.all.force_igmp_version",
-    "net.ipv4.igmp_max_memberships",
-    "net.bridge.bridge-nf-call-iptables",
-    "net.ipv6.icmp.echo_ignore_multicast",
+EVERYWHERE = ("all", "default")
+PER_DEVICE = (
+    "rp_filter",
+    "arp_ignore",
+    "arp_announce",
+    "accept_local",
+    "forwarding",
+    "bc_forwarding",
+    "send_redirects",
+    "proxy_arp",
+    "force_igmp_version",
 )
-READINGS = ("links", "bridge_ports", "addresses", "routes", "rules", "fdb")
-PORT_FLAGS = ("STATE", "MODE", "LEARNING", "UNICAST_FLOOD", "MCAST_FLOOD", "BCAST_FLOOD", "ISOLATED", "PROXYARP")
+SYSCTLS = (
+    "net.ipv4.icmp_echo_ignore_all",
+    "net.ipv4.icmp_echo_ignore_broadcasts",
+    "net.ipv4.icmp_ratelimit",
+    "net.ipv4.icmp_ratemask",
+    "net.ipv4.icmp_msgs_per_sec",
+    "net.ipv4.icmp_msgs_burst",
+    "net.ipv4.igmp_link_local_mcast_reports",
+    "net.ipv4.igmp_max_memberships",
+    "net.ipv4.igmp_max_msf",
+    "net.ipv4.igmp_qrv",
+    "net.ipv4.ip_default_ttl",
+    "net.ipv4.ip_forward",
+    "net.ipv4.ip_no_pmtu_disc",
+    "net.ipv4.ipfrag_high_thresh",
+    "net.ipv4.ipfrag_low_thresh",
+    "net.ipv4.ping_group_range",
+    "net.bridge.bridge-nf-call-arptables",
+    "net.bridge.bridge-nf-call-ip6tables",
+    "net.bridge.bridge-nf-call-iptables",
+    "net.ipv6.icmp.echo_ignore_all",
+    "net.ipv6.icmp.echo_ignore_multicast",
+    "net.ipv6.icmp.ratelimit",
+    *(f"net.ipv4.conf.{scope}.{name}" for scope in EVERYWHERE for name in PER_DEVICE),
+    *(f"net.ipv6.conf.{scope}.{name}" for scope in EVERYWHERE for name in ("disable_ipv6", "forwarding")),
+)
+"""Those of a stack; each device's own are read in one piece (`all_parameters`)."""
+READINGS = (
+    "links",
+    "bridge_ports",
+    "vlans",
+    "addresses",
+    "routes",
+    "routes6",
+    "rules",
+    "neighbours",
+    "neighbours6",
+    "fdb",
+    "mdb_written",
+    "qdiscs",
+    "filters",
+    "all_parameters",
+)
+AF_INET, AF_INET6 = 2, 10
+FLAGS = {"up": 0x1, "noarp": 0x80, "promisc": 0x100, "allmulticast": 0x200, "multicast": 0x1000}
+BRIDGE_CHANGES = (
+    "root_",
+    "bridge_id",
+    "topology_change",
+    "hello_timer",
+    "tcn_timer",
+    "gc_timer",
+    "fdb_flush",
+    "pad",
+    "mcast_querier_state",
+    "fdb_n_learned",
+)
+"""Attributes of a bridge that nobody configures: who is root, timers, counts."""
 
-State = Mapping[str, Mapping[str, Any]]
+Fields = Mapping[str, Any]
+State = Mapping[str, Mapping[str, Mapping[str, Fields]]]
+"""By node, subject and key; a field whose name begins with `_` is not compared."""
 
 
 def of(lab: Lab) -> State:
-    """What is configured on every node of the lab, by node and subject."""
+    """What is configured on every node of the lab, by node, subject and key."""
     return of_nodes(lab.nodes)
 
 
@@ -41,12 +104,13 @@ def of_nodes(nodes: Mapping[str, Node]) -> State:
     calls: list[tuple[Node, Call]] = []
     for node in nodes.values():
         calls += [(node, node.call("read", what=what)) for what in READINGS]
+        calls.append((node, node.call("firewall")))
         calls.append((node, node.call("sysctl_read", names=list(SYSCTLS))))
     answers = iter(ask_all(calls))
     state = {}
     for name in nodes:
-        readings = {what: next(answers) for what in READINGS}
-        state[name] = _configured(readings, next(answers))
+        readings = {what: next(answers) for what in (*READINGS, "firewall", "sysctls")}
+        state[name] = {subject: dict(entries(readings)) for subject, entries in SUBJECTS.items()}
     return state
 
 
@@ -60,95 +124,203 @@ def fingerprint(lab: Lab) -> tuple[object, ...]:
 
 
 def fingerprint_of_nodes(nodes: Mapping[str, Node]) -> tuple[object, ...]:
-    calls: list[tuple[Node, Call]] = []
-    for node in nodes.values():
-        calls.append((node, node.call("fingerprint")))
-        calls.append((node, node.call("sysctl_read", names=list(SYSCTLS))))
-    return tuple(tuple(answer.items()) if isinstance(answer, dict) else answer for answer in ask_all(calls))
+    return tuple(ask_all([(node, node.call("fingerprint", sysctls=list(SYSCTLS))) for node in nodes.values()]))
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One thing that is not as it was; None: it was not, or is not, there."""
-
-    node: str
-    subject: str
-    key: Any
-    was: Any
-    now: Any
-
-    def __str__(self) -> str:
-        return f"{self.node} {self.subject} {self.key}: was {self.was!r}, is {self.now!r}"
+Readings = Mapping[str, Any]
+Entries = Iterator[tuple[str, Fields]]
 
 
-def compared(before: State, after: State) -> list[Difference]:
-    """Everything that is not as it was, of the nodes in `before`."""
-    return [
-        Difference(node, subject, key, was.get(key), now.get(key))
-        for node in before
-        for subject, was in before[node].items()
-        for now in (after[node][subject],)
-        for key in {**was, **now}
-        if was.get(key) != now.get(key)
-    ]
+def _links(readings: Readings) -> Entries:
+    known = names(readings)
+    for link in readings["links"]:
+        made = kind(link)
+        xdp = link.get("IFLA_XDP")
+        fields = {
+            "kind": made or None,
+            **{name: bool(link["flags"] & bit) for name, bit in FLAGS.items()},
+            "mtu": link.get("IFLA_MTU"),
+            "address": link.get("IFLA_ADDRESS"),
+            "master": known.get(link.get("IFLA_MASTER") or 0),
+            "lower device": known.get(link.get("IFLA_LINK") or 0),
+            "txqueuelen": link.get("IFLA_TXQLEN"),
+            "alias": link.get("IFLA_IFALIAS"),
+            "group": link.get("IFLA_GROUP"),
+            "protodown": bool(link.get("IFLA_PROTO_DOWN")),
+            "xdp": bool(xdp.get("IFLA_XDP_ATTACHED")) if isinstance(xdp, Mapping) else False,
+        }
+        for name, value in details(link).items():
+            word = _parameter(name)
+            if made != "bridge" or not word.startswith(BRIDGE_CHANGES):
+                fields[word] = str(value) if isinstance(value, (Mapping, list, bytes)) else value
+        yield str(link.get("IFLA_IFNAME")), fields
 
 
-def differences(before: State, after: State) -> list[str]:
-    """One line for each thing that is not as it was."""
-    return [str(difference) for difference in compared(before, after)]
+def _parameter(attribute: str) -> str:
+    """The name that ip-link(8) has for most attributes: IFLA_BR_MCAST_QUERY_INTVL is mcast_query_interval."""
+    bare = attribute.split("_", 2)[-1] if attribute.startswith("IFLA_") else attribute
+    return bare.lower().replace("intvl", "interval").replace("_cnt", "_count")
 
 
-def _configured(readings: Mapping[str, list[Any]], sysctls: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
-    names = {link["index"]: link.get("IFLA_IFNAME") for link in readings["links"]}
-    return {
-        "link": {
-            link.get("IFLA_IFNAME"): (
-                link["flags"] & (IFF_UP | IFF_MULTICAST),
-                link.get("IFLA_MTU"),
-                link.get("IFLA_ADDRESS"),
-                names.get(link.get("IFLA_MASTER")),
-                _kind(link),
-            )
-            for link in readings["links"]
-        },
-        "port": {
-            names.get(port["index"]): {
-                flag: (port.get("IFLA_PROTINFO") or {}).get("IFLA_BRPORT_" + flag) for flag in PORT_FLAGS
+def _ports(readings: Readings) -> Entries:
+    known = names(readings)
+    named = {**{name: words[0] for name, words in PORT_DEFAULTS.items()}, "STATE": "state", "COST": "cost"}
+    for port in readings["bridge_ports"]:
+        flags = port.get("IFLA_PROTINFO")
+        if isinstance(flags, Mapping):
+            yield known[port["index"]], {word: flags.get(f"IFLA_BRPORT_{name}") for name, word in named.items()}
+
+
+def _vlans(readings: Readings) -> Entries:
+    for entry in readings["vlans"]:
+        yield f"vid {entry['vid']} dev {entry['device']}", {"pvid": entry["pvid"], "untagged": entry["untagged"]}
+
+
+def _addresses(readings: Readings) -> Entries:
+    known = names(readings)
+    for entry in readings["addresses"]:
+        own = entry.get("IFA_LOCAL") or entry.get("IFA_ADDRESS")
+        peer = f" peer {entry['IFA_ADDRESS']}" if entry.get("IFA_ADDRESS") not in (None, own) else ""
+        key = f"{own}{peer}/{entry['prefixlen']} dev {known.get(entry['index'])}"
+        yield key, {"broadcast": entry.get("IFA_BROADCAST")}
+
+
+def _routes(readings: Readings) -> Entries:
+    known = names(readings)
+    for route in readings["routes"]:
+        if route["family"] == AF_INET and not route["flags"] & RTM_F_CLONED:
+            fields = {
+                "proto": routing.PROTOCOLS.get(route["proto"], route["proto"]),
+                "scope": routing.SCOPES.get(route["scope"], f"scope {route['scope']}").removeprefix("scope ") or None,
+                "src": route.get("RTA_PREFSRC"),
+                "mtu": (route.get("RTA_METRICS") or {}).get("RTAX_MTU"),
             }
-            for port in readings["bridge_ports"]
-        },
-        "address": {
-            (names.get(address["index"]), address.get("IFA_ADDRESS")): address["prefixlen"]
-            for address in readings["addresses"]
-        },
-        "route": {
-            (route.get("RTA_TABLE"), route.get("RTA_DST"), route["dst_len"], names.get(route.get("RTA_OIF"))): (
-                route.get("RTA_GATEWAY"),
-                route["type"],
+            hops = [(hop.get("RTA_GATEWAY"), hop.get("oif")) for hop in route.get("RTA_MULTIPATH") or ()]
+            yield (
+                _route(
+                    routing.TYPES.get(route["type"], str(route["type"])),
+                    f"{route.get('RTA_DST', '0.0.0.0')}/{route['dst_len']}",
+                    [(route.get("RTA_GATEWAY"), route.get("RTA_OIF")), *hops],
+                    route.get("RTA_TABLE", route["table"]),
+                    route.get("RTA_PRIORITY"),
+                    known,
+                ),
+                fields,
             )
-            for route in readings["routes"]
-            if route["family"] == 2 and not route["flags"] & RTM_F_CLONED
-        },
-        "rule": {
-            (rule["family"], rule.get("FRA_PRIORITY", 0), rule.get("FRA_TABLE", rule.get("table"))): tuple(
-                (name, str(value)) for name, value in sorted(rule.items()) if name.startswith("FRA_")
-            )
-            for rule in readings["rules"]
-        },
-        "static forwarding entry": {
-            (names.get(entry["ifindex"]), entry.get("NDA_LLADDR")): entry.get("NDA_DST")
-            for entry in readings["fdb"]
-            if not entry["state"] & NUD_LEARNED and not str(entry.get("NDA_LLADDR")).startswith(("01:00:5e", "33:33"))
-        },
-        "sysctl": dict(sysctls),
-    }
 
 
-def _kind(link: Mapping[str, Any]) -> tuple[Any, Any]:
-    info = link.get("IFLA_LINKINFO") or {}
-    data = info.get("IFLA_INFO_DATA")
-    if not isinstance(data, dict):  # a kind that pyroute2 has no map for
-        return info.get("IFLA_INFO_KIND"), None
-    kept = {name: value for name, value in data.items() if name.startswith(("IFLA_GRE", "IFLA_VXLAN"))}
-    bridge = {name: data.get(name) for name in ("IFLA_BR_STP_STATE", "IFLA_BR_MCAST_SNOOPING", "IFLA_BR_MCAST_QUERIER")}
-    return info.get("IFLA_INFO_KIND"), kept or bridge
+def _routes6(readings: Readings) -> Entries:
+    known = names(readings)
+    for route in readings["routes6"]:
+        # those of the local table follow the addresses, once these are known to be unique
+        if not route["cloned"] and route["table"] != routing.LOCAL_TABLE:
+            kind_of = routing.TYPES.get(route["type"], str(route["type"]))
+            hops = [(route["via"], route["index"]), *((hop["via"], hop["index"]) for hop in route["hops"])]
+            fields = {
+                "proto": routing.PROTOCOLS.get(route["protocol"], route["protocol"]),
+                "src": route["source"],
+            }
+            yield _route(kind_of, route["to"], hops, route["table"], route["metric"], known), fields
+
+
+def _route(
+    made: str, to: str, hops: Sequence[tuple[Any, Any]], table: int, metric: int | None, known: Mapping[int, str]
+) -> str:
+    """What makes a route another one than the next, as ip-route(8) takes it."""
+    lead = [
+        " ".join(filter(None, (f"via {via}" if via else "", f"dev {known.get(index)}" if index else "")))
+        for via, index in hops
+    ]
+    several = [f"nexthop {hop}" for hop in lead[1:]]
+    words = [made, to, lead[0], *several, f"table {routing.TABLES.get(table, table)}"]
+    return " ".join(filter(None, [*words, f"metric {metric}" if metric else ""]))
+
+
+def _rules(family: int, readings: Readings) -> Entries:
+    # one that stands there twice is two
+    counted = Counter(routing.policy(rule) for rule in readings["rules"] if rule["family"] == family)
+    return ((rule, {"number": count}) for rule, count in counted.items())
+
+
+def _neighbours(readings: Readings) -> Entries:
+    known = names(readings)
+    for entry in (*readings["neighbours"], *readings["neighbours6"]):
+        if entry["state"] & NUD_PERMANENT:
+            yield f"{entry.get('NDA_DST')} dev {known.get(entry['ifindex'])}", {"lladdr": entry.get("NDA_LLADDR")}
+
+
+def _forwarding(readings: Readings) -> Entries:
+    known = names(readings)
+    own = {(link["index"], link.get("IFLA_ADDRESS")) for link in readings["links"]}
+    for entry in readings["fdb"]:
+        mac = str(entry.get("NDA_LLADDR"))
+        made = (entry["ifindex"], mac) in own or (is_group(mac) and not entry.get("NDA_DST"))  # by the kernel
+        if not entry["state"] & NUD_LEARNED and not made:
+            words = [
+                f"{mac} dev {known.get(entry['ifindex'])}",
+                f"dst {entry['NDA_DST']}" if entry.get("NDA_DST") else "",
+                f"vlan {entry['NDA_VLAN']}" if entry.get("NDA_VLAN") else "",
+                "master" if entry.get("NDA_MASTER") else "self",
+                "permanent" if entry["state"] & NUD_PERMANENT else "static",
+            ]
+            yield " ".join(filter(None, words)), {}
+
+
+def _groups(readings: Readings) -> Entries:
+    for entry in readings["mdb_written"]:
+        vlan = f" vid {entry['vid']}" if entry["vid"] else ""
+        yield f"dev {entry['bridge']} port {entry['port']} grp {entry['group']}{vlan} permanent", {}
+
+
+def _qdiscs(readings: Readings) -> Entries:
+    for qdisc in readings["qdiscs"]:
+        # a device has its first discipline by itself, number 0; clsact and ingress are places for filters
+        if qdisc["handle"] != "0:" and qdisc["kind"] not in ("clsact", "ingress"):
+            parent = qdisc["parent"] if qdisc["parent"] == "root" else f"parent {qdisc['parent']}"
+            settings = {name: qdisc[name] for name in filtering.SETTINGS if name in qdisc}
+            yield f"dev {qdisc['device']} {parent} {qdisc['kind']}", settings
+
+
+def _filters(readings: Readings) -> Entries:
+    filters = [(filtering.line(entry).removeprefix("filter "), entry) for entry in readings["filters"]]
+    counted = Counter(line for line, _ in filters)
+    for line, entry in filters:
+        yield line, {"program": entry["program"], "number": counted[line], "_entry": entry}
+
+
+def _firewall(readings: Readings) -> Entries:
+    counted = Counter(filtering.rule(rule) for rule in readings["firewall"] if "unread" not in rule)
+    for rule in readings["firewall"]:
+        if "unread" in rule:
+            yield f"{rule['tool']} {rule['family']} {rule['table']}: not read: {rule['unread']}", {}
+        elif rule["rule"] or rule["verdict"] != "ACCEPT":
+            yield filtering.rule(rule), {"number": counted[filtering.rule(rule)], "_entry": rule}
+
+
+def _sysctls(readings: Readings) -> Entries:
+    for name, value in readings["sysctls"].items():
+        yield name, {"value": value}
+    for entry in readings["all_parameters"]:
+        device = entry["device"].replace(".", "/")
+        for tree, values in (("ipv4.conf", "ipv4"), ("ipv6.conf", "ipv6"), ("ipv4.neigh", "neighbours")):
+            for name, value in entry[values].items():
+                yield f"net.{tree}.{device}.{name}", {"value": str(value)}
+
+
+SUBJECTS = {
+    "link": _links,
+    "bridge port": _ports,
+    "VLAN": _vlans,
+    "address": _addresses,
+    "route": _routes,
+    "IPv6 route": _routes6,
+    "rule": lambda readings: _rules(AF_INET, readings),
+    "IPv6 rule": lambda readings: _rules(AF_INET6, readings),
+    "neighbour": _neighbours,
+    "forwarding entry": _forwarding,
+    "group": _groups,
+    "sysctl": _sysctls,
+    "qdisc": _qdiscs,
+    "filter": _filters,
+    "firewall rule": _firewall,
+}

@@ -66,16 +66,22 @@ def _entry(
 
 def policies(table: str) -> list[dict[str, Any]]:
     """Chain and verdict of each chain of a table that has no rules."""
-    count, size = sizes(table)
-    entries = ctypes.create_string_buffer(size)
-    request = struct.pack(REPLACE, table.encode(), 0, count, size, *[0] * 6, 0, 0, ctypes.addressof(entries))
-    _ask(GET_ENTRIES, request, size)
+    raw = entries(table)
     found = []
-    for offset in range(0, size - HEAD.size + 1, HEAD_SIZE):
-        _, name, _, policy, _ = HEAD.unpack_from(entries.raw, offset)
+    for offset in range(0, len(raw) - HEAD.size + 1, HEAD_SIZE):
+        _, name, _, policy, _ = HEAD.unpack_from(raw, offset)
         chain = name.split(b"\0")[0].decode()
         found.append(_entry(chain, "", 0, None, None, verdict=VERDICTS.get(policy, str(policy))))
     return found
+
+
+def entries(table: str) -> bytes:
+    """The chains and rules of a table as the kernel has them, without counters."""
+    count, size = sizes(table)
+    raw = ctypes.create_string_buffer(size)
+    request = struct.pack(REPLACE, table.encode(), 0, count, size, *[0] * 6, 0, 0, ctypes.addressof(raw))
+    _ask(GET_ENTRIES, request, size)
+    return raw.raw
 
 
 def _ask(option: int, request: bytes, besides: int = 0) -> tuple[Any, ...]:

@@ -42,8 +42,9 @@ RTEXT_FILTER_VF_OFF = 0
 SCOPE_LINK, SCOPE_UNIVERSE = 253, 0
 IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 18, 1, 2
 # of the sixty attributes of a link, those that somebody reads: to decode all of them takes three times as long.
-# Address, broadcast, name, MTU, link, qdisc, master, queue length, state, kind, alias, counters, promiscuity, carrier.
-READ = frozenset({1, 2, 3, 4, 5, 6, 10, 13, 16, IFLA_LINKINFO, 20, 23, 30, 33})
+# Address, broadcast, name, MTU, link, qdisc, master, queue length, state, kind, alias, counters, group, promiscuity,
+# carrier, protodown, XDP.
+READ = frozenset({1, 2, 3, 4, 5, 6, 10, 13, 16, IFLA_LINKINFO, 20, 23, 27, 30, 33, 39, 43})
 ROUTE_TYPES = {"unicast": 1, "local": 2, "broadcast": 3, "multicast": 5, "blackhole": 6, "unreachable": 7}
 
 

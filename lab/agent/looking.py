@@ -12,7 +12,9 @@ from lab.agent.rtnl import Transport
 DECODED: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
     "mdb": mdb.entries,
     "mdb_routers": mdb.routers,
+    "mdb_written": mdb.written,
     "parameters": parameters.entries,
+    "all_parameters": parameters.every,
     "neighbours6": neighbours6.entries,
     "routes6": routes6.entries,
     "vlans": vlans.entries,
@@ -45,16 +47,19 @@ class Looking:
         One kind of thing that is configured in a node, by the name of its reading.
 
         `links`, `bridge_ports`, `addresses`, `routes`, `routes6`, `rules`, `neighbours`, `neighbours6`, `fdb`, `mdb`,
-        `mdb_routers`, `vlans`, `parameters`, `qdiscs`, `filters`.
+        `mdb_routers`, `mdb_written`, `vlans`, `parameters`, `all_parameters`, `qdiscs`, `filters`.
         """
         decoded = DECODED.get(what)
         if decoded is not None:
             return decoded(self._nodes[node].transport())
         return list(getattr(self._nodes[node].links(self._namespace_of), what)())
 
-    def fingerprint(self, node: int) -> str:
-        """One word for what is configured in a node (`digest.fingerprint`)."""
-        return digest.fingerprint(self._nodes[node].transport())
+    def fingerprint(self, node: int, sysctls: Sequence[str]) -> str:
+        """One word for what is configured in a node, its firewalls and some of its parameters included (`digest`)."""
+        held = self._nodes[node]
+        with held.stack.entered():
+            others = [*held.rulesets.parts(), *held.sysctls.values(sysctls)]
+            return digest.fingerprint(held.transport(), others)
 
     def sysctl_read(self, node: int, names: Sequence[str]) -> dict[str, str | None]:
         """Values by name; None where this kernel has no such parameter."""

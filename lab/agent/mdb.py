@@ -24,7 +24,7 @@ ROUTER, ROUTER_PORT = 2, 1  # MDBA_ROUTER holds MDBA_ROUTER_PORTs
 INFO_SIZE = 28  # struct br_mdb_entry, its attributes behind it
 GROUP_SOURCE = 4  # MDBA_MDB_EATTR_SOURCE
 MDB_PERMANENT = 1
-ETH_P_IP = 0x0800
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 
 Entry = dict[str, Any]
 
@@ -32,6 +32,27 @@ Entry = dict[str, Any]
 def entries(transport: Transport) -> list[Entry]:
     """Every IPv4 entry of every bridge: `bridge` and `port` by name, `group`, `source` (None: any), `permanent`."""
     return [entry for message in _databases(transport) for entry in _of_bridge(transport, message)]
+
+
+def written(transport: Transport) -> list[Entry]:
+    """Every permanent entry of any family: `bridge` and `port` by name, `group` as bridge(8) writes it, `vid`."""
+    found: list[Entry] = []
+    for message in _databases(transport):
+        (bridge,) = struct.unpack_from("=I", message, 4)
+        for info in _infos(message):
+            port, state, _, vid, address = struct.unpack_from("=IBBH16s", info)
+            (protocol,) = struct.unpack_from("!H", info, 24)
+            if state & MDB_PERMANENT:
+                entry = {"group": _group(protocol, address), "vid": vid}
+                with contextlib.suppress(OSError):  # gone meanwhile
+                    found.append({"bridge": transport.name(bridge), "port": transport.name(port), **entry})
+    return found
+
+
+def _group(protocol: int, address: bytes) -> str:
+    if protocol == ETH_P_IP:
+        return socket.inet_ntoa(address[:4])
+    return socket.inet_ntop(socket.AF_INET6, address) if protocol == ETH_P_IPV6 else address[:6].hex(":")
 
 
 def _databases(transport: Transport) -> list[bytes]:
@@ -46,15 +67,7 @@ def _databases(transport: Transport) -> list[bytes]:
 
 def _of_bridge(transport: Transport, message: bytes) -> Iterator[Entry]:
     (bridge,) = struct.unpack_from("=I", message, 4)
-    infos = [
-        info
-        for kind, table in attributes(message, 8)
-        if kind == MDB
-        for _, group in attributes(table, 0)
-        for kind_of, info in attributes(group, 0)
-        if kind_of == INFO
-    ]
-    for info in infos:
+    for info in _infos(message):
         port, state, _, _, address = struct.unpack_from("=IBBH4s", info)
         (protocol,) = struct.unpack_from("!H", info, 24)
         if protocol != ETH_P_IP:
@@ -68,6 +81,17 @@ def _of_bridge(transport: Transport, message: bytes) -> Iterator[Entry]:
                 "source": sources[0] if sources else None,
                 "permanent": state == MDB_PERMANENT,
             }
+
+
+def _infos(message: bytes) -> Iterator[bytes]:
+    return (
+        info
+        for kind, table in attributes(message, 8)
+        if kind == MDB
+        for _, group in attributes(table, 0)
+        for kind_of, info in attributes(group, 0)
+        if kind_of == INFO
+    )
 
 
 def routers(transport: Transport) -> list[Entry]:

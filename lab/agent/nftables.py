@@ -1,5 +1,5 @@
 """
-Whether nftables is in use in the stack that the thread is in: asked of the kernel, which costs no program.
+Whether nftables is in use in the stack that the thread is in, and what is in it: read from the kernel, no program.
 
 A kernel that can load nf_tables does so when it is merely asked for its tables; so it is asked only when they are
 there already.  Sources: linux/netfilter/nfnetlink.h, nf_tables.h.
@@ -13,10 +13,16 @@ import socket
 import struct
 
 from lab.agent.modules import DIRECTORY
+from lab.agent.rtnl import attribute, attributes
 
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
-GETTABLE, TABLE_NAME = 1, 1
+GETTABLE, GETCHAIN, GETRULE, GETGEN = 1, 4, 7, 16  # NFT_MSG_*
+HEADER = 4  # struct nfgenmsg
+TABLE_NAME, GENERATION, CHAIN_POLICY, EXPRESSIONS, EXPRESSION_NAME, EXPRESSION_DATA = 1, 1, 5, 4, 1, 2
+CHAIN_CHANGES, RULE_CHANGES = {2, 6, 8}, {3, 6}  # handles, uses, counters, what stands before
+ACCEPT = struct.pack("!I", 1)
+COUNTING = (b"counter", b"quota", b"last")
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
@@ -46,15 +52,48 @@ def _built_in() -> bool:
 
 def tables() -> list[tuple[str, str]]:
     """Family and name of every table of the stack; PermissionError without CAP_NET_ADMIN there."""
-    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-    with socket.socket(socket.AF_NETLINK, kind, NETLINK_NETFILTER) as asked:
+    return [
+        (FAMILIES.get(message[0], "?"), dict(attributes(message, HEADER)).get(TABLE_NAME, b"").rstrip(b"\0").decode())
+        for message in _asked(GETTABLE)
+    ]
+
+
+def generation() -> bytes:
+    """A number of the stack's rules that is another one after every change."""
+    (message,) = _asked(GETGEN, 0)
+    return dict(attributes(message, HEADER))[GENERATION]
+
+
+def rules() -> list[bytes]:
+    """Every rule, and every policy but ACCEPT, without handles and counters."""
+    found = []
+    for kind, left_out in ((GETCHAIN, CHAIN_CHANGES), (GETRULE, RULE_CHANGES)):
+        for message in _asked(kind):
+            parts = {of: value for of, value in attributes(message, HEADER) if of not in left_out}
+            if kind == GETCHAIN and parts.get(CHAIN_POLICY, ACCEPT) == ACCEPT:
+                continue
+            if EXPRESSIONS in parts and kind == GETRULE:
+                parts[EXPRESSIONS] = b"".join(_expression(value) for _, value in attributes(parts[EXPRESSIONS], 0))
+            found.append(bytes([kind, message[0]]) + b"".join(attribute(of, parts[of]) for of in sorted(parts)))
+    return found
+
+
+def _expression(element: bytes) -> bytes:
+    """One expression of a rule; of a counter nothing but that it is one."""
+    parts = dict(attributes(element, 0))
+    name = parts.get(EXPRESSION_NAME, b"")
+    return name if name.rstrip(b"\0") in COUNTING else name + parts.get(EXPRESSION_DATA, b"")
+
+
+def _asked(kind: int, flags: int = NLM_F_DUMP) -> list[bytes]:
+    """The answers to a question about the whole of a stack, from their fixed header on."""
+    type_of = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    with socket.socket(socket.AF_NETLINK, type_of, NETLINK_NETFILTER) as asked:
         asked.bind((0, 0))
-        asked.send(
-            struct.pack("=IHHII", 20, SUBSYSTEM | GETTABLE, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + bytes([0, 0, 0, 0])
-        )
-        found: list[tuple[str, str]] = []
+        asked.send(struct.pack("=IHHII", 20, SUBSYSTEM | kind, NLM_F_REQUEST | flags, 1, 0) + bytes(HEADER))
+        found: list[bytes] = []
         while True:
-            data = asked.recv(1 << 16)
+            data = asked.recv(1 << 18)
             offset = 0
             while offset + 16 <= len(data):
                 length, answer = struct.unpack_from("=IH", data, offset)
@@ -65,15 +104,7 @@ def tables() -> list[tuple[str, str]]:
                     if number:
                         raise OSError(-number, os.strerror(-number))
                     return found
-                found.append((FAMILIES.get(data[offset + 16], "?"), _name(data[offset + 20 : offset + length])))
+                found.append(data[offset + 16 : offset + length])
                 offset += (length + 3) & ~3
-
-
-def _name(attributes: bytes) -> str:
-    offset = 0
-    while offset + 4 <= len(attributes):
-        length, kind = struct.unpack_from("=HH", attributes, offset)
-        if kind & 0x3FFF == TABLE_NAME:
-            return attributes[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
-        offset += max(4, (length + 3) & ~3)
-    return ""
+            if flags != NLM_F_DUMP:
+                return found

@@ -6,8 +6,9 @@ import signal
 import socket
 from typing import Any, Callable
 
-from lab.agent import namespaces, undoing
+from lab.agent import namespaces, procfs, undoing
 from lab.agent.rtnl import NUD_NOARP, NUD_PERMANENT, Transport
+from lab.agent.rulesets import Rulesets
 from lab.agent.running import Running
 from lab.agent.taps import Tap
 
@@ -21,6 +22,8 @@ class Node:
         self._transport: Transport | None = None
         self._tap: Tap | None = None
         self._injector: socket.socket | None = None
+        self.rulesets = Rulesets()
+        self.sysctls = procfs.Sysctls()
         self.programs: list[Running] = []
         self.log: undoing.Log | None = None
         """Set: every change is undone when the agent ends, or before that on request."""
@@ -67,6 +70,7 @@ class Node:
         for program in self.programs:
             program.stop(signal.SIGKILL)
         self.transport().forget_neighbours()
+        self.sysctls.close()
 
     def close(self) -> None:
         """Closes what is open in the stack, and the stack with it."""

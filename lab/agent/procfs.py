@@ -30,6 +30,32 @@ def read_sysctl(name: str) -> str:
         os.close(descriptor)
 
 
+class Sysctls:
+    """Parameters of one stack that are read again and again: with their files kept open, one system call each."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, int] = {}
+
+    def values(self, names: Sequence[str]) -> list[bytes]:
+        """Each parameter that this kernel has, as NAME=VALUE; called inside the stack."""
+        return [name.encode() + b"=" + value for name in names if (value := self._value(name)) is not None]
+
+    def _value(self, name: str) -> bytes | None:
+        try:
+            if name not in self._open:
+                self._open[name] = os.open(_path(name), os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(self._open[name], mmap.PAGESIZE, 0).strip()
+        except FileNotFoundError:  # this kernel has none, or has it no more: its module is gone
+            if name in self._open:
+                os.close(self._open.pop(name))
+            return None
+
+    def close(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+
 def write_sysctl(name: str, value: str) -> str:
     """Sets a parameter and returns what it was."""
     before = read_sysctl(name)

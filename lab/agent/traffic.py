@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import zlib
 from typing import Any, Callable
 
 from lab.agent.rtnl import Transport, attributes
@@ -21,6 +22,7 @@ STATS_BASIC, STATS_QUEUE = 1, 3
 ROOT, INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
 INGRESS_HOOK, EGRESS_HOOK, INGRESS_QDISC = 0xFFFFFFF2, 0xFFFFFFF3, 0xFFFF0000
 CLASSFUL = ("prio", "htb", "hfsc", "drr", "cbq", "ets")
+COUNTERS = ("bytes", "packets", "backlog", "drops", "overlimits")
 TICK = 64  # ns, a unit of the packet scheduler's clock
 EVERY = 2**32 - 1  # a probability of 100 %
 VERDICTS = {
@@ -37,7 +39,7 @@ VERDICTS = {
 }
 # of each classifier: the attribute with its actions, and those with addresses, ports and types that it compares
 ACTIONS = {"u32": 7, "bpf": 1, "flower": 3, "matchall": 2, "basic": 3, "fw": 4, "flow": 9, "cgroup": 1, "route": 6}
-BPF_LENGTH, BPF_NAME, BPF_FLAGS, BPF_DIRECT = 4, 7, 8, 1
+BPF_LENGTH, BPF_OPS, BPF_NAME, BPF_FLAGS, BPF_DIRECT = 4, 5, 7, 8, 1
 U32_DIVISOR, U32_SELECTOR = 4, 5
 MIRRED_ACTIONS = {1: "redirect to egress of", 2: "mirror to egress of", 3: "redirect to ingress of"}
 FLOWER = {
@@ -83,13 +85,14 @@ def qdiscs(transport: Transport) -> list[dict[str, Any]]:
     return found
 
 
-def filters(transport: Transport) -> list[dict[str, Any]]:
+def filters(transport: Transport, among: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     """
-    Every filter: `kind`, `device` and its `index`, `direction` (`ingress` or `egress`), `parent`, `priority`,
-    `protocol`, `handle`, `name`, `match` in words, `classid`, and `actions`: each its `kind`, `verdict` and counters.
+    Every filter, or those of the `qdiscs` that were read before (`among`): `kind`, `device` and its `index`,
+    `direction` (`ingress` or `egress`), `parent`, `priority`, `protocol`, `handle`, `name`, `program` (a checksum of
+    its instructions), `match` in words, `classid`, and `actions`: each its `kind`, `verdict` and counters.
     """
     found: list[dict[str, Any]] = []
-    for qdisc in qdiscs(transport):
+    for qdisc in qdiscs(transport) if among is None else among:
         for direction, parent in _hooks(qdisc):
             request = struct.pack("=BxxxiIII", socket.AF_UNSPEC, qdisc["index"], 0, parent, 0)
             for message in transport.raw_dump(GETTFILTER, request):
@@ -126,6 +129,7 @@ def _filter(transport: Transport, message: bytes, qdisc: dict[str, Any], directi
         "protocol": f"0x{socket.ntohs(info & 0xFFFF):04x}",
         "handle": f"0x{handle:x}",
         "name": _text(options.get(BPF_NAME, b"")) if kind == "bpf" else "",
+        "program": zlib.crc32(options[BPF_OPS]) if BPF_OPS in options else None,
         "match": _match(kind, options),
         "classid": _classid(kind, options),
         "actions": _actions(transport, kind, options),

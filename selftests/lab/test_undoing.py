@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import state
+from lab import differences, state
 from lab.overlay import plan
 
 MARK = b"overcast_restorer"
@@ -23,7 +23,7 @@ def bare(make_lab):
     lab = make_lab(overlay=False)
     before = state.of(lab), state.fingerprint(lab)
     yield lab, lab.hub.node
-    assert state.differences(before[0], state.of(lab)) == []
+    assert differences.compared(before[0], state.of(lab)) == []
     assert state.fingerprint(lab) == before[1]
 
 

@@ -18,17 +18,23 @@ TICKS = 0.04  # seconds that a kernel with 100 clock ticks a second may fire its
 def attach(provoked):
     """What makes the last spoke's tunnel a new port of the hub's bridge: (port, changes)."""
     port = provoked.topology.tunnel_of(provoked.spokes[-1].name).hub_device
+    return port, renewed(provoked, port)
+
+
+def renewed(lab, port):
+    """A port leaves the bridge and enters it."""
     out = ("link_set", {"device": port, "nomaster": True})
-    back = ("link_set", {"device": port, "master": provoked.topology.bridge})
-    return port, (out, back)
+    back = ("link_set", {"device": port, "master": lab.topology.bridge})
+    return out, back
 
 
 @pytest.fixture
-def spanning_tree(provoked, attach):
-    """The hub's bridge speaks STP for a `with` block; after it the port forwards as before."""
+def spanning_tree(provoked):
+    """The hub's bridge speaks STP for a `with` block; after it no port remembers a root, whose delay it would keep."""
     bridge = {"device": provoked.topology.bridge, "kind": "bridge"}
     on, off = (("link_set", {**bridge, "data": [[STP, value]]}) for value in (1, 0))
-    return provoked.hub.node.changed(on, [off, *attach[1]])
+    ports = [change for tunnel in provoked.topology.tunnels for change in renewed(provoked, tunnel.hub_device)]
+    return provoked.hub.node.changed(on, [off, *ports])
 
 
 def root_says(layers, delay):

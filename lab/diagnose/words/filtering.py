@@ -33,22 +33,26 @@ def qdiscs(state: State) -> Iterator[str]:
 
 
 def filters(state: State) -> Iterator[str]:
-    for entry in state.get("filters", ()):
-        does = [
-            f"{action['kind']} {action['verdict']}"
-            + (f" one in {action['random']['one_in']} {action['random']['verdict']}" if action.get("random") else "")
-            for action in entry["actions"]
-        ]
-        words = [
-            f"filter dev {entry['device']} {entry['direction']}",
-            f"protocol {entry['protocol']}",
-            entry["kind"],
-            entry["name"],
-            f"({entry['match']})" if entry["match"] else "",
-            f"classid {entry['classid']}" if entry["classid"] else "",
-            *does,
-        ]
-        yield " ".join(word for word in words if word)
+    return map(line, state.get("filters", ()))
+
+
+def line(entry: Mapping[str, Any]) -> str:
+    """One filter of traffic control."""
+    does = [
+        f"{action['kind']} {action['verdict']}"
+        + (f" one in {action['random']['one_in']} {action['random']['verdict']}" if action.get("random") else "")
+        for action in entry["actions"]
+    ]
+    words = [
+        f"filter dev {entry['device']} {entry['direction']}",
+        f"protocol {entry['protocol']}",
+        entry["kind"],
+        entry["name"],
+        f"({entry['match']})" if entry["match"] else "",
+        f"classid {entry['classid']}" if entry["classid"] else "",
+        *does,
+    ]
+    return " ".join(word for word in words if word)
 
 
 def firewall(state: State) -> Iterator[str]:

@@ -30,16 +30,22 @@ def rules(state: State) -> Iterator[str]:
             continue
         if rule["family"] not in (AF_INET, AF_INET6):  # those of multicast routing daemons
             continue
-        words = [f"rule{'' if rule['family'] == AF_INET else ' -6'} {priority}:"]
-        words.append("not" if rule["flags"] & 2 else "")
-        words.append(f"from {rule['FRA_SRC']}/{rule['src_len']}" if rule.get("FRA_SRC") else "from all")
-        words.append(f"to {rule['FRA_DST']}/{rule['dst_len']}" if rule.get("FRA_DST") else "")
-        words.append(f"iif {rule['FRA_IIFNAME']}" if rule.get("FRA_IIFNAME") else "")
-        words.append(f"oif {rule['FRA_OIFNAME']}" if rule.get("FRA_OIFNAME") else "")
-        words.append(f"fwmark {rule['FRA_FWMARK']:#x}" if rule.get("FRA_FWMARK") else "")
-        action = RULE_ACTIONS.get(rule.get("action", 1), str(rule.get("action")))
-        words.append(action or f"lookup {TABLES.get(table, table)}")
-        yield " ".join(word for word in words if word)
+        yield f"rule{'' if rule['family'] == AF_INET else ' -6'} {policy(rule)}"
+
+
+def policy(rule: Mapping[str, Any]) -> str:
+    """One policy rule as ip-rule(8) lists it."""
+    table = rule.get("FRA_TABLE", rule.get("table"))
+    words = [f"{rule.get('FRA_PRIORITY', 0)}:"]
+    words.append("not" if rule["flags"] & 2 else "")
+    words.append(f"from {rule['FRA_SRC']}/{rule['src_len']}" if rule.get("FRA_SRC") else "from all")
+    words.append(f"to {rule['FRA_DST']}/{rule['dst_len']}" if rule.get("FRA_DST") else "")
+    words.append(f"iif {rule['FRA_IIFNAME']}" if rule.get("FRA_IIFNAME") else "")
+    words.append(f"oif {rule['FRA_OIFNAME']}" if rule.get("FRA_OIFNAME") else "")
+    words.append(f"fwmark {rule['FRA_FWMARK']:#x}" if rule.get("FRA_FWMARK") else "")
+    action = RULE_ACTIONS.get(rule.get("action", 1), str(rule.get("action")))
+    words.append(action or f"lookup {TABLES.get(table, table)}")
+    return " ".join(word for word in words if word)
 
 
 def routes(state: State) -> Iterator[str]:

@@ -174,12 +174,27 @@ def hub_is_restored(restorers: list[int]) -> bool:
 
 
 def test_a_change_by_somebody_else_is_told(rig: Rig, held: Callable[..., Run]) -> None:
-    """A host that is not as it was in the end: the line, the command that mends it, and a status of its own."""
+    """A host that is not as it was in the end: each line, the command that reverts it, and a status of its own."""
     made = held()
-    address = {"device": "lo", "address": "192.0.2.1/32"}
-    with rig.lab["spoke1"].node.changed(("addr_add", address), ("addr_del", address)):
+    spoke = rig.lab["spoke1"].node
+    changes = {
+        "ip addr add 192.0.2.1/32 dev lo": "ip addr del 192.0.2.1/32 dev lo",
+        "ip rule add priority 100 lookup 7": "ip rule del priority 100 from all lookup 7",
+        "ip route add blackhole 192.0.2.0/24 table 7": "ip route del blackhole 192.0.2.0/24 table 7",
+        "ip neigh add 10.0.0.77 lladdr 02:00:00:00:00:99 dev ens3": "ip neigh del 10.0.0.77 dev ens3",
+        "iptables-nft -A INPUT -s 192.0.2.1/32 -j DROP": "iptables-nft -t filter -D INPUT -s 192.0.2.1/32 -j DROP",
+        "tc qdisc add dev ens3 root pfifo limit 7": "tc qdisc del dev ens3 root",
+        "sysctl -qw net.ipv4.conf.ens3.arp_ignore=3": "sysctl -w net.ipv4.conf.ens3.arp_ignore='0'",
+    }
+    for command in changes:
+        done = spoke.run("sh", "-c", command)
+        assert done["status"] == 0, done["errors"]
+    try:
         status, said = made.interrupted()
+    finally:
+        for command in changes.values():
+            spoke.run("sh", "-c", command)
 
     assert status == 12
     assert "not all as they were before --provision" in said
-    assert "run on spoke1: ip addr del 192.0.2.1/32 dev lo" in said
+    assert [command for command in changes.values() if f"run on spoke1: {command}" not in said] == []
