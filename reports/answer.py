@@ -91,7 +91,8 @@ def _leftovers(conformance: Conformance, width: int) -> Iterable[Line]:
     left = conformance.left_behind
     if left:
         heading = f"leftover: {_count(len(left), 'test')} did not undo a change"
-        yield from _entry(heading, f"{left[0].nodeid}: {left[0].left_behind}", None, width, "bad")
+        # what was left is listed where the test failed
+        yield from _entry(heading, f"{left[0].nodeid}: {left[0].left_behind.splitlines()[0]}", None, width, "bad")
 
 
 def _did_not_run(conformance: Conformance, width: int, results: str) -> Iterable[Line]:
