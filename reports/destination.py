@@ -26,6 +26,7 @@ ALLURE_FILE = re.compile(r"[0-9a-f-]{36}-(result|container|attachment|globals)\b
 # Options that make pytest show something instead of running tests.
 LOOKING = ("collectonly", "help", "version", "markers", "showfixtures", "show_fixtures_per_test", "setupplan")
 
+ALLURE_FOLDER = "allure-results"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -47,14 +48,24 @@ class Destination:
     """The folder of Allure's results, unless the user has named one."""
 
     def open(self) -> None:
-        """Make the folder and prove that it takes a file."""
+        """Make the folder and prove that it takes a file; on a full disk, what earlier runs have left makes room."""
         missing = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
         with self.noting_errors():
             self.directory.mkdir(parents=True, exist_ok=True)
             self.created += missing[-1:]
-            with tempfile.TemporaryFile(dir=self.directory) as probe:
-                probe.write(b"x")
+            try:
+                self._probe()
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                clear_allure(self.directory / ALLURE_FOLDER)
+                self._remove_older(self.conformance)
+                self._probe()
             self.takes_files = True
+
+    def _probe(self) -> None:
+        with tempfile.TemporaryFile(dir=self.directory) as probe:
+            probe.write(b"x")
 
     @contextlib.contextmanager
     def noting_errors(self) -> Generator[None]:
@@ -73,13 +84,13 @@ class Destination:
         self.secure(path, lambda: write_whole(path, text))
 
     def secure(self, path: Path, write: Callable[[], None]) -> None:
-        """Write a file; on a full disk again, once what is less important has made room. No older file stays there."""
+        """Write a file; on a full disk again, once what is less important has made room. No file of before stays."""
         for attempt in range(3):
             try:
                 if attempt == 1:
                     self._drop_allure_beside(path)
                 elif attempt:
-                    path.unlink(missing_ok=True)
+                    self._remove_older(path)
                 write()
                 return
             except OSError as error:
@@ -90,6 +101,12 @@ class Destination:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
+    def _remove_older(self, path: Path) -> None:
+        """Remove what earlier runs have left of a file, and of those of ours that are written after it."""
+        ours = [self.conformance, self.page, self.directory / "junit.xml"]
+        for each in ours[ours.index(path) :] if path in ours else [path]:
+            each.unlink(missing_ok=True)
+
     def note_allure(self, error: OSError) -> None:
         """Note that a result of Allure could not be written: a part of them would pass for all."""
         self.note(error)
@@ -97,8 +114,8 @@ class Destination:
 
     def drop_allure(self) -> None:
         """Give up Allure's results, and remove those that are in our own folder."""
-        if "allure-results" not in self.missing:
-            self.missing.append("allure-results")
+        if ALLURE_FOLDER not in self.missing:
+            self.missing.append(ALLURE_FOLDER)
         if self.allure is not None:
             with contextlib.suppress(OSError):
                 clear_allure(self.allure)
@@ -136,7 +153,7 @@ def switch_on(config: pytest.Config, destination: Destination) -> None:
     if getattr(config.option, "xmlpath", "") is None:
         config.option.xmlpath = str(destination.directory / "junit.xml")
     if getattr(config.option, "allure_report_dir", "") is None:
-        destination.allure = results = destination.directory / "allure-results"
+        destination.allure = results = destination.directory / ALLURE_FOLDER
         config.option.allure_report_dir = str(results)
         with destination.noting_errors():
             clear_allure(results)

@@ -22,7 +22,7 @@ from reports import hookspecs, page, terminal
 from reports.answer import answer
 from reports.conformance import INTERRUPTED, Conformance, Selection, exit_status, judge
 from reports.deliveries import Matrix, matrices
-from reports.destination import Destination, covers, guard_allure, guard_junit, only_looks, switch_on
+from reports.destination import ALLURE_FOLDER, Destination, covers, guard_allure, guard_junit, only_looks, switch_on
 from reports.document import document
 from reports.environment import lab_environment, merged, own_environment, version
 from reports.folding import Folding
@@ -256,8 +256,10 @@ class Results(Process):
         session.exitstatus = exit_status(conformance, int(session.exitstatus), written=False)
         if self.destination.takes_files and session.exitstatus != self.result["exit_status"]:
             self.result["exit_status"] = int(session.exitstatus)
+            with self.destination.noting_errors():
+                self.destination.conformance.unlink(missing_ok=True)  # there may be no room for two
             self._write_conformance()
-        if "allure-results" in self.destination.missing:
+        if ALLURE_FOLDER in self.destination.missing:
             self.destination.drop_allure()  # of what was written since then
 
     def _print(self, lines: list[terminal.Line]) -> None:
