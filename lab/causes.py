@@ -37,12 +37,11 @@ def fix(host: str, command: str) -> str:
 def wrapped(text: str, width: int, most: int, *, first: str = INDENT) -> list[str]:
     """Break a text into at most `most` lines, indented; what does not fit is cut off after a whole word."""
     return textwrap.wrap(
-        text,
+        " ".join(text.split()),
         max(width, 2 * len(INDENT)),
         initial_indent=first,
         subsequent_indent=INDENT,
         max_lines=most,
         placeholder=CUT,
-        break_long_words=False,
         break_on_hyphens=False,
     )

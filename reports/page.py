@@ -131,7 +131,7 @@ def _finding(finding: Mapping[str, Any]) -> str:
         f'<div class="case failed"><p><span class="ids">{escape(str(finding.get("summary", "")))}</span></p>'
         f"<p><code>{escape(str(finding.get('code', '')))}</code> {escape(where)}</p>"
         + (f"<pre>{escape(lines)}</pre>" if lines else "")
-        + _fix(finding.get("remedy"))
+        + _fix(finding.get("remedy"), str(finding.get("node", "")))
         + f'<p class="key">caused failures of {_links(finding.get("requirements", []))}</p></div>'
     )
 
@@ -218,8 +218,9 @@ def _background(judged: Judged) -> str:
     return f"<dl>{''.join(lines)}</dl>"
 
 
-def _fix(remedy: object) -> str:
-    return f'<p class="fix">fix: <code>{escape(str(remedy))}</code></p>' if remedy else ""
+def _fix(command: object, host: str = "") -> str:
+    where = f" ({escape(host)})" if host else ""
+    return f'<p class="fix">fix{where}: <code>{escape(str(command))}</code></p>' if command else ""
 
 
 def _links(ids: Iterable[str]) -> str:

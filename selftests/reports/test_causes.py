@@ -33,7 +33,7 @@ def test_a_cause_is_its_fact_its_evidence_its_fix_and_its_failures():
 @pytest.mark.parametrize("field", ["summary", "evidence"])
 def test_a_long_cause_stays_short_and_its_fix_whole(width, field):
     """However long fact and evidence are, a cause has at most five lines, and only the fix is wider than the screen."""
-    long = {**FINDING, field: "a word or two " * 60, "remedy": FIX}
+    long = {**FINDING, field: "a word or two, and/one/without/spaces/or/hyphens/that/is/long " * 20, "remedy": FIX}
 
     lines = cause_lines(long, width, "caused 2 test failures")
 
