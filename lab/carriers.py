@@ -16,7 +16,7 @@ from lab.errors import EnvironmentProblem
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.probes.payloads import fresh_port, unique
-from lab.probes.sightings import GRE, UDP, VXLAN_PORT
+from lab.probes.sightings import GRE, UDP
 
 CARRIERS = ("gre", "vxlan")
 VERSION_AND_LENGTH = 0x45  # IPv4 without options (RFC 791)
@@ -56,7 +56,7 @@ def passing(
     payloads = {carrier: unique() for carrier in carriers}
     packets = {
         "gre": lambda payload: gre(here, there, payload),
-        "vxlan": lambda payload: udp(here, there, VXLAN_PORT, payload),
+        "vxlan": lambda payload: udp(here, there, lab.topology.options.port, payload),
     }
     with lab.listen([receiver], network="underlay") as heard:
         for carrier, payload in payloads.items():

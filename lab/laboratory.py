@@ -146,7 +146,7 @@ class Lab:
 
         EnvironmentProblem if there may have been others: who looks at captures may want to know what is not there.
         """
-        return sightings.collect(self.tapped, tags, whole=True)
+        return sightings.collect(self.tapped, tags, whole=True, vxlan_port=self.topology.options.port)
 
     def admit(self, name: str, number: int) -> Host:
         """

@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from typing import Any, Literal
 
+from lab.errors import NotApplicable
+
 LIMITED_BROADCAST = "255.255.255.255"
 ALL_HOSTS = "224.0.0.1"
 MULTICAST = IPv4Network("224.0.0.0/4")
 ALL_NODES = "ff02::1"
 IPV6_LEAST_MTU = 1280  # RFC 8200 section 5
+WITH_BROADCAST = 30  # the longest prefix that has a broadcast address (RFC 3021)
+VXLAN_PORT = 4789  # RFC 7348 section 8
 
 Network = Literal["overlay", "underlay"]
 Change = tuple[str, dict[str, Any]]
@@ -28,7 +32,8 @@ class NodePlan:
     """
     A host: where it is on the cloud's network, and what it is on the overlay.
 
-    `underlay6` is its address there besides, where the overlay's tunnels end, if they go over IPv6.
+    `underlay6` is its IPv6 address there, where the overlay's tunnels end, if they go over IPv6.  `further` are its
+    other IPv4 addresses: secondary ones, those of other NICs.
     """
 
     name: str
@@ -38,6 +43,7 @@ class NodePlan:
     device: str
     nic: str = "ens3"
     underlay6: IPv6Interface | None = None
+    further: tuple[str, ...] = ()
 
     @property
     def is_hub(self) -> bool:
@@ -52,8 +58,11 @@ class NodePlan:
         return str(self.underlay6.ip) if self.underlay6 else self.address("underlay")
 
     def broadcast(self, network: Network = "overlay") -> str:
-        """The directed broadcast address of its subnet (RFC 919)."""
-        return str((self.overlay if network == "overlay" else self.underlay).network.broadcast_address)
+        """The directed broadcast address of its subnet (RFC 919); NotApplicable for an underlay that has none."""
+        interface = self.overlay if network == "overlay" else self.underlay
+        if network == "underlay" and interface.network.prefixlen > WITH_BROADCAST:
+            raise NotApplicable(f"{self.name} is {interface} on the underlay: such a prefix has no broadcast address")
+        return str(interface.network.broadcast_address)
 
     def interface(self, network: Network = "overlay") -> str:
         return self.device if network == "overlay" else self.nic
@@ -93,14 +102,17 @@ class TunnelOptions:
     """
     How every tunnel is made, under the names of ip-link(8).
 
-    `ttl` None is `ttl inherit`; `local` False leaves the outer source address to the routing table.  `encap_limit` is
-    of tunnels over IPv6 alone; None leaves the option out (`encaplimit none`).
+    `ttl` None is `ttl inherit`; `local` False leaves the outer source address to the routing table.  `port` (dstport)
+    applies to VXLAN only.  `encap_limit` applies to tunnels over IPv6 only; None leaves the option out (`encaplimit
+    none`).
     """
 
     kind: str = "gretap"
     ttl: int | None = 64
     local: bool = True
     tos_inherit: bool = False
+    tos: int = 0
+    port: int = VXLAN_PORT
     key: int | None = None
     checksum: bool = False
     sequence: bool = False

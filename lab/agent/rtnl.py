@@ -273,8 +273,9 @@ def plain(value: Any) -> Any:
     """A decoded pyroute2 message (or part of one) as builtins that travel: attributes by name, nested ones too."""
     if isinstance(value, dict):
         fields = {key: plain(item) for key, item in value.items() if key not in ("attrs", "header", "event", "__align")}
-        for name, item in value.get("attrs") or ():
-            fields[name] = plain(item)
+        for slot in value.get("attrs") or ():
+            name, item = slot
+            fields[name] = _flag(slot.nla) if item is True else plain(item)
         return fields
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
@@ -283,3 +284,9 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str, bytes)):
         return value
     return plain(value.getvalue()) if hasattr(value, "getvalue") else str(value)
+
+
+def _flag(nla: Any) -> bool:
+    """Whether a flag is set: some kernels' answers hold every flag, with an octet that says which are."""
+    octets = bytes(nla.data[nla.offset + 4 : nla.offset + nla.length])
+    return not octets or any(octets)

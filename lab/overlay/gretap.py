@@ -13,6 +13,7 @@ from lab.model import Change, TunnelOptions
 KIND = "gretap"
 PROTOCOL = 47
 OVERHEAD = 38  # outer IPv4 20, GRE 4, inner Ethernet 14
+TOS_INHERIT = 1  # a bit: what is beside it applies to packets without a TOS (ip_tunnel.c)
 GRE_CSUM, GRE_KEY, GRE_SEQ = 0x8000, 0x2000, 0x1000  # RFC 2890
 
 
@@ -37,7 +38,7 @@ def link(device: str, local: str, remote: str, nic: str, number: int, options: T
     if flags:
         data += [["IFLA_GRE_IFLAGS", flags], ["IFLA_GRE_OFLAGS", flags]]
     data.append(["IFLA_GRE_TTL", options.ttl or 0])
-    data.append(["IFLA_GRE_TOS", 1 if options.tos_inherit else 0])
+    data.append(["IFLA_GRE_TOS", TOS_INHERIT if options.tos_inherit else options.tos])
     # a fixed TTL needs path MTU discovery on (ip_gre.c), which is the default
     data.append(["IFLA_GRE_PMTUDISC", 1 if options.pmtudisc else 0])
     if options.ignore_df:
@@ -48,7 +49,7 @@ def link(device: str, local: str, remote: str, nic: str, number: int, options: T
 def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
     """The parameters of one end as ip-link(8) takes them, after `type gretap`."""
     said = [f"remote {remote}", f"local {local}" if options.local else "local any"]
-    said += [f"ttl {options.ttl or 'inherit'}", "tos inherit" if options.tos_inherit else "tos 0"]
+    said += [f"ttl {options.ttl or 'inherit'}", "tos inherit" if options.tos_inherit else f"tos {options.tos:#x}"]
     said.append("nokey" if options.key is None else f"key {options.key}")
     said += ["csum" if options.checksum else "nocsum", "seq" if options.sequence else "noseq"]
     said += ["pmtudisc" if options.pmtudisc else "nopmtudisc", "ignore-df" if options.ignore_df else "noignore-df"]

@@ -14,6 +14,7 @@ from typing import Any
 
 from lab.machines.base import Call
 from lab.machines.node import Node, ask_all
+from lab.overlay import gretap, vxlan
 from lab.overlay.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ
 from lab.overlay.ip6gretap import IGNORE_ENCAP_LIMIT, TRAFFIC_CLASS_INHERIT
 
@@ -34,22 +35,28 @@ ROUTE_TYPES = {  # linux/rtnetlink.h
     9: "throw",
 }
 READINGS = ("links", "bridge_ports", "addresses", "routes", "routes6")
-TOS_INHERIT = 1
 RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
 IPV6_OFF = "net.ipv6.conf.default.disable_ipv6"
+DEFAULT_TTL = "net.ipv4.ip_default_ttl"
 SYSCTLS = (
     IPV6_OFF,
+    DEFAULT_TTL,
     "net.ipv4.icmp_echo_ignore_broadcasts",
     "net.ipv4.conf.all.rp_filter",
     "net.ipv4.ip_forward",
     "net.bridge.bridge-nf-call-iptables",
 )
+COMMON_TTL = 64  # what Linux takes by default (IPDEFTTL)
 UNSPECIFIED = ("0.0.0.0", "::", None)
 
 
 @dataclass(frozen=True)
 class TunnelEnd:
-    """One end of a tunnel as the kernel holds it; `ttl` None is `inherit`, `local` None is not pinned."""
+    """
+    One end of a tunnel as the kernel holds it.
+
+    `ttl` None is `inherit`, and `ttl auto` of VXLAN is the number that the host then takes; `local` None is not pinned.
+    """
 
     kind: str
     remote: str | None
@@ -176,7 +183,10 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
     """One node from what was read of it: READINGS by name, and its sysctls."""
     names: dict[int, str] = {link["index"]: str(link.get("IFLA_IFNAME")) for link in readings["links"]}
     ports = {port["index"]: port.get("IFLA_PROTINFO") or {} for port in readings["bridge_ports"]}
-    devices = {names[link["index"]]: _device(link, names, ports.get(link["index"], {})) for link in readings["links"]}
+    ttl = int(sysctls.get(DEFAULT_TTL) or COMMON_TTL)
+    devices = {
+        names[link["index"]]: _device(link, names, ports.get(link["index"], {}), ttl) for link in readings["links"]
+    }
     ipv4 = [route for route in readings["routes"] if route["family"] == AF_INET and not route["flags"] & RTM_F_CLONED]
     return Seen(
         name=name,
@@ -217,7 +227,7 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
     )
 
 
-def _device(link: Mapping[str, Any], names: Mapping[int, str], port: Mapping[str, Any]) -> Device:
+def _device(link: Mapping[str, Any], names: Mapping[int, str], port: Mapping[str, Any], default_ttl: int) -> Device:
     info = link.get("IFLA_LINKINFO") or {}
     data = info.get("IFLA_INFO_DATA")
     details = data if isinstance(data, dict) else {}
@@ -233,13 +243,13 @@ def _device(link: Mapping[str, Any], names: Mapping[int, str], port: Mapping[str
         arp=not link["flags"] & IFF_NOARP,
         master=names.get(link["IFLA_MASTER"]) if link.get("IFLA_MASTER") else None,
         lower=names.get(link.get("IFLA_LINK") or 0),
-        tunnel=_tunnel(kind, details, names),
+        tunnel=_tunnel(kind, details, names, default_ttl),
         details=details,
         port=port,
     )
 
 
-def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> TunnelEnd | None:
+def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str], default_ttl: int) -> TunnelEnd | None:
     if kind == "gretap":
         flags_in, flags_out = data.get("IFLA_GRE_IFLAGS") or 0, data.get("IFLA_GRE_OFLAGS") or 0
         return TunnelEnd(
@@ -247,8 +257,8 @@ def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> Tun
             remote=_address(data.get("IFLA_GRE_REMOTE")),
             local=_address(data.get("IFLA_GRE_LOCAL")),
             ttl=data.get("IFLA_GRE_TTL") or None,
-            tos_inherit=data.get("IFLA_GRE_TOS") == TOS_INHERIT,
-            tos=_fixed(data.get("IFLA_GRE_TOS")),
+            tos_inherit=bool((data.get("IFLA_GRE_TOS") or 0) & gretap.TOS_INHERIT),
+            tos=(data.get("IFLA_GRE_TOS") or 0) & ~gretap.TOS_INHERIT,
             input_key=data.get("IFLA_GRE_IKEY") if flags_in & GRE_KEY else None,
             output_key=data.get("IFLA_GRE_OKEY") if flags_out & GRE_KEY else None,
             checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
@@ -260,14 +270,15 @@ def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> Tun
     if kind == "ip6gretap":
         return _over_ipv6(kind, data, names)
     if kind == "vxlan":
-        # TTL_INHERIT is always present in an answer and pyroute2 reads it as a flag: the number is what tells
+        tos = data.get("IFLA_VXLAN_TOS") or 0
         return TunnelEnd(
             kind=kind,
             remote=_address(data.get("IFLA_VXLAN_GROUP")),
             local=_address(data.get("IFLA_VXLAN_LOCAL")),
-            ttl=data.get("IFLA_VXLAN_TTL") or None,
-            tos_inherit=data.get("IFLA_VXLAN_TOS") == TOS_INHERIT,
-            tos=_fixed(data.get("IFLA_VXLAN_TOS")),
+            # vxlan_xmit_one: a TTL of 0 is the route's, which is the host's default; only a flag makes it inherit
+            ttl=None if data.get("IFLA_VXLAN_TTL_INHERIT") else data.get("IFLA_VXLAN_TTL") or default_ttl,
+            tos_inherit=tos == vxlan.TOS_INHERIT,
+            tos=0 if tos == vxlan.TOS_INHERIT else tos,
             vni=data.get("IFLA_VXLAN_ID"),
             port=data.get("IFLA_VXLAN_PORT"),
             link=names.get(data.get("IFLA_VXLAN_LINK") or 0),
@@ -292,11 +303,6 @@ def _over_ipv6(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> 
         link=names.get(data.get("IFLA_IP6GRE_LINK") or 0),
         encap_limit=None if handling & IGNORE_ENCAP_LIMIT else data.get("IFLA_IP6GRE_ENCAP_LIMIT"),
     )
-
-
-def _fixed(tos: int | None) -> int:
-    """A TOS that is the same for every packet; the number that stands for `inherit` is none."""
-    return 0 if tos in (None, TOS_INHERIT) else int(tos or 0)
 
 
 def _address(value: Any) -> str | None:

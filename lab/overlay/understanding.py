@@ -8,7 +8,7 @@ command that mends it, and the topology holds the spokes whose tunnels stand.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
 from lab.model import IPV6_LEAST_MTU, MULTICAST, Finding, NodePlan, Topology, Tunnel, TunnelOptions
@@ -53,13 +53,15 @@ def understand(seen: Mapping[str, Seen]) -> Understood:
             ends.append(far)
     if not nodes:
         return Understood(None, tuple(findings))
+    underlay = _underlay(hub.seen, ends[0])
     hub_plan = NodePlan(
         hub.seen.name,
         "hub",
-        *_underlay(hub.seen, ends[0]),
+        *underlay,
         hub.bridge.name,
         _nic(hub.seen, ends[0]),
         _underlay6(hub.seen, ends[0]),
+        _further(hub.seen, *underlay),
     )
     topology = Topology(
         name="found",
@@ -296,7 +298,16 @@ def _spoke_plan(hub: _Hub, spoke: Seen, near: Device, findings: list[Finding]) -
             )
         )
     underlay = _underlay(spoke, near)
-    return NodePlan(spoke.name, "spoke", underlay[0], overlay, near.name, _nic(spoke, near), _underlay6(spoke, near))
+    return NodePlan(
+        spoke.name,
+        "spoke",
+        underlay[0],
+        overlay,
+        near.name,
+        _nic(spoke, near),
+        _underlay6(spoke, near),
+        _further(spoke, underlay[0], overlay),
+    )
 
 
 def _underlay(seen: Seen, tunnel: Device) -> tuple[IPv4Interface, IPv4Interface]:
@@ -312,6 +323,12 @@ def _underlay(seen: Seen, tunnel: Device) -> tuple[IPv4Interface, IPv4Interface]
 
 def _own(seen: Seen) -> set[str]:
     return {str(address.ip) for _, address in seen.addresses} | {str(address.ip) for _, address in seen.addresses6}
+
+
+def _further(seen: Seen, *own: IPv4Interface) -> tuple[str, ...]:
+    """The host's other addresses, by which it may answer too."""
+    found = (str(address.ip) for _, address in seen.addresses if not address.ip.is_loopback)
+    return tuple(address for address in found if address not in {str(each.ip) for each in own})
 
 
 def _underlay6(seen: Seen, tunnel: Device) -> IPv6Interface | None:
@@ -345,18 +362,21 @@ def _options(end: Device) -> TunnelOptions:
     tunnel = end.tunnel
     if tunnel is None:
         return TunnelOptions()
-    return TunnelOptions(
+    found = TunnelOptions(
         kind=tunnel.kind,
         ttl=tunnel.ttl,
         local=tunnel.local is not None,
         tos_inherit=tunnel.tos_inherit,
+        tos=tunnel.tos,
         key=tunnel.output_key,
         checksum=tunnel.checksum[1],
         sequence=tunnel.sequence[1],
         pmtudisc=tunnel.pmtudisc,
         ignore_df=tunnel.ignore_df,
-        **({"encap_limit": tunnel.encap_limit} if tunnel.kind == "ip6gretap" else {}),
     )
+    if tunnel.kind == "ip6gretap":
+        return replace(found, encap_limit=tunnel.encap_limit)
+    return replace(found, port=tunnel.port) if tunnel.port else found
 
 
 def _multicast_route(seen: Seen, device: str) -> IPv4Network:

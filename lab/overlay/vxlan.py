@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.model import Change, TunnelOptions
+from lab.model import VXLAN_PORT, Change, TunnelOptions
 
 KIND = "vxlan"
 PROTOCOL = 17
-PORT = 4789
+PORT = VXLAN_PORT
+TOS_INHERIT = 1  # no other odd value means that (vxlan_core.c)
 OVERHEAD = 50  # outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14
 
 
@@ -29,19 +30,22 @@ def link(device: str, local: str, remote: str, nic: str, number: int, options: T
         ["IFLA_VXLAN_ID", number],
         ["IFLA_VXLAN_GROUP", remote],
         ["IFLA_VXLAN_LOCAL", local],
-        ["IFLA_VXLAN_PORT", PORT],
+        ["IFLA_VXLAN_PORT", options.port],
         ["IFLA_VXLAN_LINK", nic],
     ]
     if options.ttl is None:
         data.append(["IFLA_VXLAN_TTL_INHERIT", True])
     else:
         data.append(["IFLA_VXLAN_TTL", options.ttl])
-    if options.tos_inherit:
-        data.append(["IFLA_VXLAN_TOS", 1])
+    if options.tos_inherit or options.tos:
+        data.append(["IFLA_VXLAN_TOS", TOS_INHERIT if options.tos_inherit else options.tos])
     return ("link_add", {"device": device, "kind": KIND, "data": data, **more})
 
 
 def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
     """The parameters of one end as ip-link(8) takes them, after `type vxlan`."""
-    said = [f"id {number} remote {remote} local {local} dstport {PORT} dev {nic}", f"ttl {options.ttl or 'inherit'}"]
-    return " ".join([*said, "tos inherit"] if options.tos_inherit else said)
+    said = [f"id {number} remote {remote} local {local} dstport {options.port} dev {nic}"]
+    said.append(f"ttl {options.ttl or 'inherit'}")
+    if options.tos_inherit or options.tos:
+        said.append("tos inherit" if options.tos_inherit else f"tos {options.tos:#x}")
+    return " ".join(said)

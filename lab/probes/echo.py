@@ -163,7 +163,8 @@ def ping(
     finally:
         node.machine.tell([call("close", endpoints=opened)])
     unproved = frozenset(fenced[position] for position in missing)
-    names = {address: name for name, address in own.items()}
+    names = {address: name for name, plan in plans.items() for address in plan.further}
+    names |= {address: name for name, address in own.items()}
     return _count(node.name, to, names, identifier, [protocol.reply(answer) for answer in received], unproved)
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from lab.probes.sightings import IPV6_HEADER, Sighting
+from lab.probes.sightings import ETHERNET, IPV6_HEADER, Sighting
+
+UDP_HEADER = 8  # octets
 
 
 @functools.cache
@@ -77,7 +79,9 @@ def carried(seen: Iterable[Sighting]) -> Iterator[Carried]:
         if sighting.carrier is None:
             continue
         outer = decode(sighting.frame)
-        layer = outer.getlayer("GRE") if sighting.carrier == "GRE" else outer.getlayer("VXLAN")
+        layer = outer.getlayer("GRE" if sighting.carrier == "GRE" else "VXLAN")
+        if layer is None and sighting.carrier == "VXLAN":  # scapy finds it by the ports that it knows
+            layer = scapy().VXLAN(sighting.frame[ETHERNET + outer.payload.ihl * 4 + UDP_HEADER :])
         if layer is None:
             continue
         inner = layer.payload

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from lab.errors import CheckFailed, RootNeeded, TooSlow
 from lab.machines.base import call
 from lab.machines.node import Node, ask_all, tell_all
-from lab.model import Network, NodePlan, Topology
+from lab.model import VXLAN_PORT, Network, NodePlan, Topology
 from lab.probes import ipv6, markers, options, options6, sightings, ways
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.patience import Patience
@@ -347,7 +347,8 @@ class Listening:
         if not self._tapped:
             raise RootNeeded("captures")
         tags = [tag_of(payload) for sent in self.sent for payload in sent.payloads]
-        return sightings.collect(self._tapped, tags) if tags else []
+        port = self._topology.options.port if self._topology else VXLAN_PORT
+        return sightings.collect(self._tapped, tags, vxlan_port=port) if tags else []
 
 
 def _short(payload: bytes) -> str:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from lab.errors import EnvironmentProblem
 from lab.machines.base import call
 from lab.machines.node import Node, ask_all, tell_all
+from lab.model import VXLAN_PORT
 
 ETHERNET = 14
 GRE, UDP = 47, 17
 IPV6_HEADER, DESTINATION_OPTIONS = 40, 60
-VXLAN_PORT = 4789
 ROOM = "run it as root, or raise net.core.rmem_max to 8388608; or take a machine with less to do"
 
 
@@ -30,6 +30,8 @@ class Sighting:
     outgoing: bool
     time: int
     frame: bytes
+    vxlan_port: int = VXLAN_PORT
+    """The UDP port of the overlay's tunnels, if they are VXLAN."""
 
     @property
     def direction(self) -> str:
@@ -47,7 +49,7 @@ class Sighting:
         if ip[9] == GRE:
             return "GRE"
         header = (ip[0] & 0x0F) * 4
-        is_vxlan = ip[9] == UDP and int.from_bytes(ip[header + 2 : header + 4], "big") == VXLAN_PORT
+        is_vxlan = ip[9] == UDP and int.from_bytes(ip[header + 2 : header + 4], "big") == self.vxlan_port
         return "VXLAN" if is_vxlan else None
 
     def __str__(self) -> str:
@@ -55,7 +57,9 @@ class Sighting:
         return f"{self.node} {self.interface} {self.direction}{wrapped}"
 
 
-def collect(nodes: Iterable[Node], tags: Sequence[bytes] | None = None, *, whole: bool = False) -> list[Sighting]:
+def collect(
+    nodes: Iterable[Node], tags: Sequence[bytes] | None = None, *, whole: bool = False, vxlan_port: int = VXLAN_PORT
+) -> list[Sighting]:
     """
     What the taps of the nodes saw that carries any of the tags (None: everything), in order of kernel time.
 
@@ -73,7 +77,7 @@ def collect(nodes: Iterable[Node], tags: Sequence[bytes] | None = None, *, whole
     for members, frames in zip(groups, answers, strict=False):
         names = {node.handle: node.name for node in members}
         found += [
-            Sighting(names[handle], interface, outgoing, time, frame)
+            Sighting(names[handle], interface, outgoing, time, frame, vxlan_port)
             for handle, interface, outgoing, time, frame in frames
         ]
     return sorted(found, key=lambda sighting: sighting.time)

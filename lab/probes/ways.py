@@ -143,7 +143,8 @@ def paths(
     `one_clock`: all nodes are of one kernel, so that times at different nodes can be compared.  Who was not to hear it
     and did not has none.
     """
-    addresses = {node.address(of): node.name for node in topology.nodes for of in NETWORKS}
+    addresses = {address: node.name for node in topology.nodes for address in node.further}
+    addresses |= {node.address(of): node.name for node in topology.nodes for of in NETWORKS}
     found = []
     for receiver, datagrams in heard.items():
         copies = (expected or {}).get(receiver, 1)

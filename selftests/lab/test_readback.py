@@ -78,3 +78,55 @@ def test_hosts_without_an_overlay_are_told_so(make_lab):
 
     assert codes(lab) == [("tunnel-missing", "hub", "")]
     assert found(lab).topology is None
+
+
+VXLAN_OPTIONS = {
+    "ttl auto": ("4789", {"ttl": 64}),
+    "ttl inherit": ("4789 ttl inherit", {"ttl": None}),
+    "ttl 7": ("4789 ttl 7", {"ttl": 7}),
+    "tos 0x10": ("4789 ttl 64 tos 0x10", {"tos": 0x10, "tos_inherit": False}),
+    "tos 0x11": ("4789 ttl 64 tos 0x11", {"tos": 0x11, "tos_inherit": False}),
+    "tos inherit": ("4789 ttl 64 tos inherit", {"tos": 0, "tos_inherit": True}),
+    "dstport 8472": ("8472 ttl 64", {"port": 8472}),
+}
+GRETAP_OPTIONS = {
+    "ttl 0": ("ttl 0", {"ttl": None}),
+    "ttl inherit": ("ttl inherit", {"ttl": None}),
+    "ttl 7": ("ttl 7", {"ttl": 7}),
+    "tos 0x10": ("tos 0x10", {"tos": 0x10, "tos_inherit": False}),
+    "tos 0x11": ("tos 0x11", {"tos": 0x10, "tos_inherit": True}),
+}
+KINDS = {
+    "vxlan": ("id 77 remote 192.0.2.1 dstport", VXLAN_OPTIONS),
+    "gretap": ("remote 192.0.2.1", GRETAP_OPTIONS),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_options_mean_what_they_mean_to_the_kernel(make_lab, kind):
+    """Every way to give a tunnel a TTL, a TOS or a port is read as what the kernel makes of it."""
+    node = make_lab(overlay=False)["spoke1"].node
+    needed, options = KINDS[kind]
+    found = {}
+
+    for name, (words, _) in options.items():
+        made = node.run("sh", "-c", f"ip link add one type {kind} {needed} {words}")
+        if "nknown device type" in made["errors"]:
+            pytest.skip(f"this kernel has no {kind}: sudo modprobe {kind}")
+        assert made["status"] == 0, (name, made)
+        end = readback.read([node])["spoke1"].devices["one"].tunnel
+        found[name] = {field: getattr(end, field) for field in options[name][1]}
+        node.apply(("link_del", {"device": "one"}))
+
+    assert found == {name: expected for name, (_, expected) in options.items()}
+
+
+def test_the_default_ttl_is_the_hosts(make_lab):
+    """A VXLAN tunnel without a TTL of its own has the host's default, whatever that is."""
+    node = make_lab(overlay=False)["spoke1"].node
+    made = node.run("ip", "link", "add", "one", "type", "vxlan", "id", "77", "dstport", "4789", "remote", "192.0.2.1")
+    if made["status"]:
+        pytest.skip("this kernel has no vxlan: sudo modprobe vxlan")
+
+    with node.with_sysctl("net.ipv4.ip_default_ttl", 99):
+        assert readback.read([node])["spoke1"].devices["one"].tunnel.ttl == 99

@@ -9,7 +9,6 @@ from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import Finding, Topology
 from lab.overlay import commands
-from lab.overlay.plan import KINDS
 from lab.overlay.readback import Device, TunnelEnd
 
 Ends = tuple[HostScene, HostScene, str]
@@ -200,14 +199,14 @@ def _planned(topology: Topology, spoke: str, found: TunnelEnd) -> TunnelEnd:
         found,
         ttl=options.ttl,
         tos_inherit=options.tos_inherit,
-        tos=0,
+        tos=options.tos,
         input_key=options.key,
         output_key=options.key,
         checksum=(options.checksum, options.checksum),
         sequence=(options.sequence, options.sequence),
         pmtudisc=options.pmtudisc,
         vni=topology.tunnel_of(spoke).number if vxlan else found.vni,
-        port=KINDS["vxlan"].PORT if vxlan else found.port,
+        port=options.port if vxlan else found.port,
     )
 
 
