@@ -10,6 +10,8 @@ Read from the syntax trees, so that an import inside a function or under TYPE_CH
 from __future__ import annotations
 
 import ast
+import ipaddress
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ OURS = frozenset({"lab", "fixtures", "reports", "tests", "selftests", "conftest"
 DATA = (
     "lab.model",
     "lab.errors",
+    "lab.groups",
     "lab.topologies",
     "lab.providers",
     "lab.clouds",
@@ -47,7 +50,7 @@ class Room:
 PYTEST = ("pytest", "_pytest", "xdist", "allure", "allure_commons", "allure_pytest")
 BELOW_DIAGNOSE = ("lab.probes", "lab.overlay", "lab.underlay")
 ROOMS = (
-    Room("tests", ("lab.model",), others=("pytest",)),
+    Room("tests", ("lab.model", "lab.groups"), others=("pytest",)),
     Room("fixtures", ("lab",)),
     Room("reports", ("lab.model", "lab.requirements", "lab.errors", "lab.causes")),
     Room("lab", ("lab",), never=PYTEST),
@@ -141,6 +144,40 @@ def unclaimed(path: str, source: str) -> list[str]:
     ]
 
 
+ADDRESS = re.compile(r"(?<![\w.:])(?:(?:\d{1,3}\.){3}\d*|[0-9a-f:]*::[0-9a-f:]*)")
+BY_RFC = {
+    "0.0.0.0",  # unspecified (RFC 1122)
+    "224.0.0.2",  # all routers (RFC 1112)
+    "224.0.0.5",  # OSPF (RFC 2328)
+    "224.0.0.22",  # IGMPv3 (RFC 3376)
+    "224.0.0.251",  # mDNS (RFC 6762)
+    "ff02::16",  # MLDv2 (RFC 3810)
+    "fe80::",  # the link-local prefix (RFC 4291)
+}
+DOCUMENTATION = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")))
+
+
+def typed_addresses(path: str, source: str) -> list[str]:
+    """One line for each address in a string (docstrings aside) that no RFC gives its meaning."""
+    tree = ast.parse(source)
+    strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    described = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        f"{path}:{string.lineno}: {address}"
+        for string in strings
+        if id(string) not in described
+        for address in ADDRESS.findall(str(string.value))
+        if address not in BY_RFC and not _is_documentation(address)
+    ]
+
+
+def _is_documentation(address: str) -> bool:
+    try:
+        return any(ipaddress.ip_address(address) in network for network in DOCUMENTATION)
+    except ValueError:  # a part of one, as in an f-string
+        return False
+
+
 def files(*rooms: str) -> list[tuple[str, str]]:
     """Return path (from the root) and source of every module in the rooms."""
     found = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
@@ -185,6 +222,19 @@ def test_nothing_sleeps() -> None:
     assert sleeps("x.py", "from time import sleep")
     wrong = [line for path, source in files("lab", "fixtures", "tests") for line in sleeps(path, source)]
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_test_types_an_address() -> None:
+    """A test takes addresses and groups from the lab or the run: typed ones exist in one lab only, or are in use."""
+    typed = [line for path, source in files("tests") for line in typed_addresses(path, source)]
+
+    assert typed == []
+    assert sorted(typed_addresses("x.py", 'A, B, C = "172.16.254.255", f"239.1.1.{1}", "fd00::1"')) == [
+        "x.py:1: 172.16.254.255",
+        "x.py:1: 239.1.1.",
+        "x.py:1: fd00::1",
+    ]
+    assert typed_addresses("x.py", 'A, B = "02:00:00:00:00:01", "198.51.100.0"') == []
 
 
 def test_modules_stay_small() -> None:

@@ -17,13 +17,14 @@ from typing import Literal
 from lab import carriers
 from lab.diagnose.words.reading import details
 from lab.errors import OvercastError, RootNeeded
+from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.model import ALL_NODES, LIMITED_BROADCAST, Network
 from lab.probes import sightings, snooping
 from lab.probes.echo import Answers
 from lab.probes.listening import Listening
-from lab.probes.payloads import fresh_group, unique
+from lab.probes.payloads import unique
 from lab.probes.sightings import Sighting
 from lab.underlay.fabric import FABRIC
 
@@ -120,7 +121,7 @@ def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
     for sender in senders:
         others = lab.others(sender)
         exchanges.append(_burst(lab, listen, sender, others, "broadcast", to=lab.everyone))
-        exchanges.append(_burst(lab, listen, sender, others, "multicast", group=fresh_group()))
+        exchanges.append(_burst(lab, listen, sender, others, "multicast", group=fresh(ORGANIZATION)))
         if size := _full_size(lab, sender):
             exchanges.append(_burst(lab, listen, sender, others, "full-size broadcast", to=lab.everyone, size=size))
             exchanges.append(

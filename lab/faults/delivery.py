@@ -6,6 +6,7 @@ Most of them leave unicast alone, or all nodes but one, which is why they are fo
 
 from __future__ import annotations
 
+from lab import groups
 from lab.faults.fault import Fault
 from lab.faults.means import drops, load_modules, on_all, on_one, one_port, rule, sysctls
 from lab.faults.places import hub_bridge, hub_port, named, victim_device, victim_itself
@@ -16,7 +17,7 @@ from lab.model import MULTICAST
 from lab.overlay import plan
 
 ARTICLES_ROUTE = "224.0.0.0/8"
-GROUP_OF_A_STRANGER = "224.1.1.1"
+MOST_JOINED = 20  # memberships of one socket (igmp_max_memberships)
 MANGLE = ("iptable_mangle", "xt_HL")  # kernel modules
 NEVER_ANSWER = 8  # arp_ignore (ip-sysctl.rst)
 
@@ -71,8 +72,10 @@ def _rewrites_ttl(lab: Lab, host: Host) -> None:
 
 
 def _has_another_member(lab: Lab, host: Host) -> None:
-    """Another process of the host is a member; its socket lives as long as the machine's agent."""
-    host.member().__enter__().join(GROUP_OF_A_STRANGER)
+    """Another process of the host is a member of the tests' groups; its sockets live as long as the machine's agent."""
+    given = groups.given()
+    for first in range(0, len(given), MOST_JOINED):
+        host.member().__enter__().join(*given[first : first + MOST_JOINED])
 
 
 FAULTS = (

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 TAG_SIZE = 16  # octets at the head of a payload, by which taps find every copy of it
 FIRST_PORT, LAST_PORT = 20_000, 32_000  # below ip_local_port_range: no other socket is given one of these
 
 # begun anywhere: on live hosts two runs may meet
 _ports: Iterator[int] = itertools.cycle(random.sample(range(FIRST_PORT, LAST_PORT), LAST_PORT - FIRST_PORT))
-_groups: Iterator[int] = itertools.cycle(range(1, 1 << 16))
+_taken: set[int] = set()
 
 
 def unique(size: int | None = None) -> bytes:
@@ -27,17 +27,16 @@ def tag_of(payload: bytes) -> bytes:
 
 
 def fresh_port() -> int:
-    """A port that no earlier probe of this process used: a late packet meets nobody."""
-    return next(_ports)
+    """A port that no earlier probe of this process used and no host has: a late packet meets nobody."""
+    return next(port for port in itertools.islice(_ports, LAST_PORT - FIRST_PORT) if port not in _taken)
+
+
+def avoid_ports(ports: Iterable[int]) -> None:
+    """Give no probe these ports: programs of a host have them."""
+    _taken.update(ports)
 
 
 def fresh_group6() -> str:
     """An IPv6 group that no other probe uses (ff15::/16: transient, site-local; RFC 4291 section 2.7)."""
     number = secrets.randbits(32)
     return f"ff15::{number >> 16:x}:{number & 0xFFFF | 1:x}"
-
-
-def fresh_group() -> str:
-    """A multicast group that no earlier probe of this process used (239.195.0.0/16, RFC 2365 organization-local)."""
-    number = next(_groups)
-    return f"239.195.{number >> 8}.{number & 0xFF}"

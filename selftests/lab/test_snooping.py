@@ -8,10 +8,10 @@ import time
 
 import pytest
 
+from lab import groups
 from lab.errors import CheckFailed
 from lab.live import LiveLab
 from lab.probes import snooping
-from lab.probes.payloads import fresh_group
 
 PRUNING = (  # at once: a querier floods for the length of the response interval, 1/100 s here
     {"IFLA_BR_MCAST_QUERY_RESPONSE_INTVL": 1},
@@ -33,14 +33,14 @@ def pruning(lab):
 
 def lab_floods(lab):
     """Whether a group that nobody joined comes to the last spoke."""
-    with lab.listen([lab.spokes[-1]], group=fresh_group(), join=False) as heard:
+    with lab.listen([lab.spokes[-1]], group=groups.fresh(groups.ORGANIZATION), join=False) as heard:
         lab.hub.udp.send(to=heard._groups[0])
     return any(seen.node == lab.spokes[-1].name for seen in heard.sightings())
 
 
 def test_members_are_listed_by_port(lab):
     """A spoke that joins is listed at its port, the hub at its bridge, both without a source."""
-    group = fresh_group()
+    group = groups.fresh(groups.ORGANIZATION)
     ports = [snooping.port_of(lab.topology, name) for name in ("hub", "spoke2")]
 
     with lab.hub.member() as here, lab["spoke2"].member() as there:
@@ -65,7 +65,7 @@ def test_live_hosts_hear_what_is_sent_right_after_they_joined(pruning):
     machines = dict.fromkeys(pruning.hosts, pruning.machine)
     live = LiveLab(machines, pruning.topology, pruning.underlay, pruning.nodes)
     live.prunes = True
-    group, members = fresh_group(), [spoke.name for spoke in live.spokes]
+    group, members = groups.fresh(groups.ORGANIZATION), [spoke.name for spoke in live.spokes]
 
     with live.listen(members, group=group) as heard:
         sent = live.hub.udp.send(to=group)

@@ -1,14 +1,16 @@
 """
 A cluster's traffic (corosync, transport udp): messages to a group of 239.192.0.0/16 with TTL 1, tokens by unicast.
 
-    hub --token--> spoke1 --token--> spoke2 --token--> hub         messages: everyone to 239.192.1.1:5405
+    hub --token--> spoke1 --token--> spoke2 --token--> hub         messages: everyone to 239.192.x.y:5405
 
 Emulated: what corosync.conf(5) says of its datagrams, sent without naming an interface, as the routing table has it.
 """
 
 import pytest
 
-GROUP, PORT = "239.192.1.1", 5405
+from lab import groups
+
+GROUP, PORT = groups.fresh(groups.ORGANIZATION), 5405
 TTL = 1  # corosync.conf(5): the default
 BY_THE_ROUTING_TABLE = "0.0.0.0"
 

@@ -12,7 +12,9 @@ Every host sends, every other one listens.
 
 import pytest
 
-GROUP = "224.1.1.1"
+from lab import groups
+
+GROUP = groups.fresh()
 DELIVERS_TO_MANY = {"underlay": False, "overlay": True}
 
 

@@ -1,29 +1,31 @@
 """
 The article's own scripts and pings: what its reader types and sees, on each of the three nodes.
 
-    bcast_send.py    'Hello, Broadcast! 1' ... to 172.16.254.255:5005      bcast_rev.py on the others prints them
-    mcast_send.py    'Hello, Multicast! 1' ... to 224.1.1.1:5007, TTL 2    mcast_rev.py on the others prints them
+    bcast_send.py    'Hello, Broadcast! 1' ... to 172.16.254.255           bcast_rev.py on the others prints them
+    mcast_send.py    'Hello, Multicast! 1' ... to a group, TTL 2           mcast_rev.py on the others prints them
     ping -b 172.16.254.255                                                 the others answer
 
-The addresses, ports and payloads here are the article's, typed as it types them.
+The payloads are the article's; address, group and ports are those of the overlay and the run.
 """
 
 import pytest
 
-BCAST_IP, BCAST_PORT = "172.16.254.255", 5005
-MCAST_GRP, MCAST_PORT, MULTICAST_TTL = "224.1.1.1", 5007, 2
+from lab import groups
+
+GROUP = groups.fresh()
+MULTICAST_TTL = 2
 MESSAGES = 7
 BROADCASTS = [f"Hello, Broadcast! {number}".encode() for number in range(1, MESSAGES + 1)]
 MULTICASTS = [f"Hello, Multicast! {number}".encode() for number in range(1, MESSAGES + 1)]
 
 
 @pytest.mark.requirement("BCAST-01", "BCAST-02")
-def test_broadcast_messages_are_heard_by_the_others_in_order(overlay, sender, listen):
+def test_broadcast_messages_are_heard_by_the_others_in_order(overlay, sender, everyone, listen):
     """What bcast_send.py sends on one node, bcast_rev.py prints on each of the others: seven lines, in order."""
     others = overlay.others(sender)
 
-    with listen(others, port=BCAST_PORT) as heard:
-        sender.udp.send(BROADCASTS, to=BCAST_IP, port=BCAST_PORT)
+    with listen(others) as heard:
+        sender.udp.send(BROADCASTS, to=everyone)
 
     assert heard.payloads == dict.fromkeys(others, BROADCASTS)
 
@@ -33,16 +35,16 @@ def test_multicast_messages_are_heard_by_members_in_order(overlay, sender, liste
     """What mcast_send.py sends with TTL 2 on one node, mcast_rev.py prints on each of the others, in order."""
     others = overlay.others(sender)
 
-    with listen(others, port=MCAST_PORT, group=MCAST_GRP) as heard:
-        sender.udp.send(MULTICASTS, to=MCAST_GRP, port=MCAST_PORT, ttl=MULTICAST_TTL)
+    with listen(others, group=GROUP) as heard:
+        sender.udp.send(MULTICASTS, to=GROUP, ttl=MULTICAST_TTL)
 
     assert heard.payloads == dict.fromkeys(others, MULTICASTS)
     assert {datagram.ttl for datagrams in heard.datagrams.values() for datagram in datagrams} == {MULTICAST_TTL}
 
 
 @pytest.mark.requirement("ICMP-01")
-def test_a_broadcast_ping_is_answered_by_the_others(overlay, sender):
+def test_a_broadcast_ping_is_answered_by_the_others(overlay, sender, everyone):
     """`ping -b 172.16.254.255` on one node is answered by each of the others once; its own answer proves nothing."""
-    answers = sender.ping(BCAST_IP)
+    answers = sender.ping(everyone)
 
     assert answers.others == dict.fromkeys(overlay.others(sender), 1)

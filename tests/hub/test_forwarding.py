@@ -6,7 +6,9 @@ The hub's bridge is the one way between spokes: once to everybody else, never ba
 
 import pytest
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+from lab import groups
+
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 FORWARDING = "net.ipv4.ip_forward"
 MANY = 20
 

@@ -6,7 +6,9 @@ The hub's ports: a tunnel serves its spoke only as a port of the bridge.
 
 import pytest
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+from lab import groups
+
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 BRIDGE_FORWARDING = 3  # BR_STATE_FORWARDING
 IFF_UP = 1
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-ALL_NODES = "ff02::1"
+from lab.model import ALL_NODES
 
 
 @pytest.fixture

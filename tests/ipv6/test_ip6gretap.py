@@ -11,9 +11,11 @@ import contextlib
 
 import pytest
 
+from lab import groups
+
 pytestmark = [pytest.mark.requirement("V6-03"), pytest.mark.tunnel("gretap", "ip6gretap")]
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 HOP_LIMIT, ENCAP_LIMIT = 64, 4
 DESTINATION_OPTIONS, GRE = 60, 47
 ENCAP_LIMIT_OPTION = 4  # RFC 2473 section 4.1.1: the option's type, which happens to be the default limit too

@@ -7,18 +7,21 @@ As with IGMP, a hop limit of 1 dies at the first router of the underlay when the
 """
 
 import ipaddress
+import secrets
 
 import pytest
 
 pytestmark = pytest.mark.requirement("V6-02")
 
 V2_REPORT = 143
+LINK_LOCAL = "fe80::"
 ALL_MLDV2_ROUTERS = "ff02::16"
 TO_EXCLUDE = 4  # CHANGE_TO_EXCLUDE_MODE: joined
 HOP_BY_HOP, ICMPV6 = 0, 58
 ROUTER_ALERT, MLD_ALERT = 5, 0  # option type and its value (RFC 2711 section 2.1)
 DISCOVERY_HOPS = 255  # RFC 4861 section 4.3
-NOBODY = "fe80::dead:beef"  # a link-local address that no host has: it is asked for every time
+# a link-local address that no host has: it is asked for every time
+NOBODY = str(ipaddress.IPv6Address(ipaddress.IPv6Address(LINK_LOCAL).packed[:8] + secrets.token_bytes(8)))
 # what a router of the underlay says of a packet whose TTL is spent, by the version of IP that carries the tunnel:
 # protocol and type of its ICMP message, where these are in an Ethernet frame, and what keeps it from being rationed
 TIME_EXCEEDED = {4: ((23, 1), (34, 11)), 6: ((20, ICMPV6), (54, 3))}

@@ -9,7 +9,9 @@ import errno
 
 import pytest
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+from lab import groups
+
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 IP, UDP, TCP = 20, 8, 20  # octets of header
 LARGE = (4000, 60000)  # octets
 EIGHTS = 8  # what fragments are counted in (RFC 791)

@@ -6,15 +6,17 @@ Multicast delivery: every member hears one unaltered copy, whoever sends and wha
 
 import pytest
 
+from lab import groups
+
 UDP_AND_IP = 28  # octets of header in front of a datagram's payload
 SIZES = (16, 512, 1200)  # octets; the largest fits into the overlay of every cloud
 
-ASM = "224.1.1.1"
+ASM = groups.fresh()
 GROUPS = {
     "asm": ASM,
-    "admin-scoped": "239.192.1.1",  # RFC 2365
-    "ssm": "232.1.1.1",  # RFC 4607
-    "glop": "233.252.0.1",  # MCAST-TEST-NET, RFC 6676
+    "admin-scoped": groups.fresh(groups.ORGANIZATION),
+    "ssm": groups.fresh(groups.SOURCE_SPECIFIC),
+    "glop": groups.fresh(groups.EXAMPLES),
     "link-local": "224.0.0.251",  # RFC 5771
 }
 

@@ -6,8 +6,11 @@ Several groups at once: they stay separate, also when Ethernet cannot tell them 
 
 import pytest
 
-SIXTEEN = [f"239.192.9.{number}" for number in range(16)]
-SEVENTEENTH = "239.192.9.16"
+from lab import groups
+
+*SIXTEEN, SEVENTEENTH = groups.several(17)
+ONE, ANOTHER = groups.fresh(), groups.fresh(groups.SCOPED)
+SAME_MAC = {"same /4": (ONE, groups.twin(ONE)), "other /8": (ANOTHER, groups.twin_in(groups.RESERVED, ANOTHER))}
 
 pytestmark = pytest.mark.requirement("MCAST-09")
 
@@ -22,9 +25,7 @@ def test_sixteen_groups_at_once(overlay, sender, listen):
     assert heard.payloads == {name: [one.payload for one in sent[1:]] for name in members}
 
 
-@pytest.mark.parametrize(
-    ("joined", "other"), [("224.129.1.1", "224.1.1.1"), ("239.1.1.1", "225.129.1.1")], ids=["same /4", "other /8"]
-)
+@pytest.mark.parametrize(("joined", "other"), SAME_MAC.values(), ids=SAME_MAC)
 def test_group_with_the_same_mac_is_not_delivered(overlay, receiver, listen, joined, other):
     """A member of one group hears that one, and not the other whose frames have the same MAC and did come in."""
     sender = overlay[overlay.others(receiver)[-1]]

@@ -9,8 +9,10 @@ import time
 
 import pytest
 
+from lab import groups
+
 ROUTING, MDNS = "224.0.0.5", "224.0.0.251"
-UNREGISTERED = "224.9.9.9"
+UNREGISTERED = groups.fresh()
 SNOOPING_DEADLINE = 5.0  # seconds until a bridge that has become querier must prune; in practice two clock ticks
 # A new querier floods everything for the length of its response interval: here 1/100 s, set before, not 10 s.
 QUERIER = ([["IFLA_BR_MCAST_QUERY_RESPONSE_INTVL", 1]], [["IFLA_BR_MCAST_QUERIER", 1]])

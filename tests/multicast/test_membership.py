@@ -8,7 +8,11 @@ import errno
 
 import pytest
 
-GROUP = "224.1.1.1"
+from lab import groups
+
+GROUP = groups.fresh()
+ANOTHERS, OWN = groups.several(2, groups.ARTICLE)
+MANY = groups.several(41)
 
 
 def came_in(heard, host):
@@ -69,7 +73,7 @@ def test_membership_errors_say_what_is_wrong(receiver):
         member.join(GROUP)
         for what, request in {
             "joined twice": lambda: member.join(GROUP),
-            "left without a join": lambda: member.leave("224.1.1.2"),
+            "left without a join": lambda: member.leave(OWN),
             "joined a unicast address": lambda: member.join(receiver.address()),
         }.items():
             with pytest.raises(OSError) as error:
@@ -86,18 +90,17 @@ def test_membership_errors_say_what_is_wrong(receiver):
 @pytest.mark.requirement("MCAST-10")
 @pytest.mark.parametrize(
     ("binding", "copies"),
-    [({}, 1), ({"all_groups": False}, 0), ({"group": "224.5.5.6"}, 0), ({"group": "224.5.5.6", "join": False}, 0)],
+    [({}, 1), ({"all_groups": False}, 0), ({"group": OWN}, 0), ({"group": OWN, "join": False}, 0)],
     ids=["bound to any", "IP_MULTICAST_ALL=0", "bound to its own group", "bound to a group and not joined"],
 )
 def test_socket_hears_another_ones_group_only_by_default(overlay, receiver, listen, binding, copies):
     """What another socket of the host joined is heard by one bound to any address, unless IP_MULTICAST_ALL is 0."""
     sender = overlay[overlay.others(receiver)[-1]]
-    anothers = "224.5.5.5"
 
     with receiver.member() as another:
-        another.join(anothers)
+        another.join(ANOTHERS)
         with listen([receiver], **binding) as heard:
-            sender.udp.send(to=anothers, multicast_interface=sender.address())
+            sender.udp.send(to=ANOTHERS, multicast_interface=sender.address())
 
     heard.copies({receiver.name: copies})
     assert came_in(heard.sightings(), receiver)
@@ -107,9 +110,9 @@ def test_socket_hears_another_ones_group_only_by_default(overlay, receiver, list
 def test_twenty_first_membership_is_refused(receiver):
     """A socket joins twenty groups; the next one is ENOBUFS."""
     with receiver.member() as member:
-        member.join(*(f"239.192.13.{number}" for number in range(20)))
+        member.join(*MANY[:20])
         with pytest.raises(OSError) as refused:
-            member.join("239.192.13.20")
+            member.join(MANY[20])
 
     assert errno.errorcode[refused.value.errno] == "ENOBUFS"
 
@@ -119,8 +122,8 @@ def test_twenty_first_membership_is_refused(receiver):
 def test_raised_limit_allows_more_memberships(provoked, spoke1):
     """With igmp_max_memberships raised to 40 a socket joins forty groups and no more."""
     with spoke1.node.with_sysctl("net.ipv4.igmp_max_memberships", 40), spoke1.member() as member:
-        member.join(*(f"239.192.13.{number}" for number in range(40)))
+        member.join(*MANY[:40])
         with pytest.raises(OSError) as refused:
-            member.join("239.192.13.40")
+            member.join(MANY[40])
 
     assert errno.errorcode[refused.value.errno] == "ENOBUFS"

@@ -9,10 +9,14 @@ import errno
 
 import pytest
 
+from lab import groups
+from lab.model import MULTICAST
+
 ROUTING_TABLE = "0.0.0.0"  # IP_ADD_MEMBERSHIP with INADDR_ANY: the routing table chooses the interface
-IN_THE_ARTICLES_ROUTE = "224.1.1.1"
-OUTSIDE_OF_IT = ["225.1.1.1", "232.1.1.1", "239.1.1.1"]
-WHOLE_RANGE = [IN_THE_ARTICLES_ROUTE, *OUTSIDE_OF_IT, "233.252.0.1", "239.192.1.1", "239.255.255.255"]
+IN_THE_ARTICLES_ROUTE = groups.fresh()
+OUTSIDE_OF_IT = [groups.fresh(part) for part in (groups.RESERVED, groups.SOURCE_SPECIFIC, groups.SCOPED)]
+PARTS = {name: groups.fresh(part) for name, part in groups.PARTS.items()} | {"last": str(MULTICAST.broadcast_address)}
+WHOLE_RANGE = list(PARTS.values())
 
 pytestmark = pytest.mark.requirement("MCAST-08")
 
@@ -23,7 +27,7 @@ def without_default_routes(lab):
         host.node.apply(("route_del", {"to": "0.0.0.0/0", "device": host.plan.nic}))
 
 
-@pytest.mark.parametrize("group", WHOLE_RANGE)
+@pytest.mark.parametrize("group", WHOLE_RANGE, ids=PARTS)
 def test_plain_sockets_reach_each_other_in_any_group(overlay, listen, group):
     """Sockets that leave the interface to the routing table hear each node once, in every part of the range."""
     everybody = list(overlay.hosts)

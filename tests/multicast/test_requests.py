@@ -12,7 +12,9 @@ import sys
 
 import pytest
 
-GROUP = "224.1.1.1"
+from lab import groups
+
+GROUP = groups.fresh()
 INADDR_ANY = 0
 
 pytestmark = pytest.mark.requirement("MCAST-11")

@@ -6,7 +6,9 @@ How far a multicast datagram goes: TTL 0 stays on the host, TTL 1 crosses the wh
 
 import pytest
 
-GROUP = "224.1.1.1"
+from lab import groups
+
+GROUP = groups.fresh()
 
 pytestmark = pytest.mark.requirement("MCAST-06")
 

@@ -7,7 +7,9 @@ Source-specific multicast: a member of (S, G) hears the group from S alone (RFC 
 
 import pytest
 
-SSM = "232.1.1.1"
+from lab import groups
+
+SSM = groups.fresh(groups.SOURCE_SPECIFIC)
 ALLOW_NEW_SOURCES, BLOCK_OLD_SOURCES = 5, 6  # RFC 3376 section 4.2.12
 
 pytestmark = pytest.mark.requirement("MCAST-05")
@@ -50,7 +52,7 @@ def test_leaving_the_source_stops_delivery(overlay, receiver, listen):
 def test_report_names_the_source(overlay, receiver, uplink, await_igmp, igmp_records):
     """The join's IGMPv3 record is ALLOW_NEW_SOURCES with the listed source, the leave's BLOCK_OLD_SOURCES with it."""
     source = overlay[overlay.others(receiver)[-1]].address()
-    group = f"232.195.0.{list(overlay.hosts).index(receiver.name)}"
+    group = groups.fresh(groups.SOURCE_SPECIFIC)
     watcher, interface = uplink(receiver)
 
     with receiver.member() as member:

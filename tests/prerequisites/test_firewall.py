@@ -8,10 +8,11 @@ A packet meets INPUT twice: as GRE on the NIC, and again, taken out, on the over
 
 import pytest
 
-from lab.model import ALL_HOSTS
+from lab import groups
+from lab.model import ALL_HOSTS, MULTICAST
 
 CARRIERS = {"gretap": ("-p", "gre"), "vxlan": ("-p", "udp", "--dport", "4789")}
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 ALL_KINDS = {"unicast", "broadcast", "multicast", "ping"}
 
 
@@ -109,7 +110,7 @@ def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(
             {"unicast", "multicast"},
             id="no-broadcast",
         ),
-        pytest.param([("-d", "224.0.0.0/4", "-j", "DROP")], {}, {"unicast", "broadcast", "ping"}, id="no-multicast"),
+        pytest.param([("-d", str(MULTICAST), "-j", "DROP")], {}, {"unicast", "broadcast", "ping"}, id="no-multicast"),
         pytest.param(
             [("carrier", "-j", "ACCEPT"), ("-p", "icmp", "-j", "ACCEPT")],
             {"INPUT": "DROP"},

@@ -9,10 +9,12 @@ import contextlib
 
 import pytest
 
+from lab import groups
+
 pytestmark = pytest.mark.requirement("PRE-07")
 
 COUNTER = "TcpExtIPReversePathFilter"
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 OFF, STRICT, LOOSE = 0, 1, 2
 MODES = {"off": OFF, "strict": STRICT, "loose": LOOSE}
 

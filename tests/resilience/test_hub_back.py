@@ -6,9 +6,11 @@ The hub is back: with its configuration everything goes on by itself, without it
 
 import pytest
 
+from lab import groups
+
 pytestmark = [pytest.mark.requirement("FAULT-02"), pytest.mark.provoking]
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 PORT_UNREACHABLE = (3, 3)
 PATIENCE = 5.0  # seconds; the hub asks anew for its neighbours, once a second where that cannot be hastened
 AT_ONCE = 0.05  # seconds of grace: what a NIC without carrier dropped does not come later

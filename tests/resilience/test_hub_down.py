@@ -6,7 +6,9 @@ The hub is one VM.  Without it nobody hears anybody, and the spokes' tunnels say
 
 import pytest
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+from lab import groups
+
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 UP_AND_LOWER_UP = 0x1 | 0x10000  # IFF_UP, IFF_LOWER_UP (netdevice(7))
 FAILED, RESOLVED = 0x20, 0x02 | 0x04 | 0x08 | 0x10  # NUD_ of linux/neighbour.h
 TROUBLE = ("tx_errors", "tx_dropped", "tx_carrier_errors", "tx_aborted_errors", "tx_heartbeat_errors")

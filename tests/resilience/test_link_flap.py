@@ -8,9 +8,11 @@ import contextlib
 
 import pytest
 
+from lab import groups
+
 pytestmark = pytest.mark.requirement("FAULT-03")
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 MAIN = 254  # rt_tables of iproute2
 CLONED = 0x200  # RTM_F_CLONED: the kernel's own note about one destination
 NODES = pytest.mark.parametrize("name", ["hub", "spoke1"], ids="flapped={}".format)

@@ -7,9 +7,11 @@ A standby hub: another VM takes over the hub's address and its tunnels, and no s
 
 import pytest
 
+from lab import groups
+
 pytestmark = [pytest.mark.requirement("FAULT-08"), pytest.mark.provoking]
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 
 
 def test_takes_over_without_the_spokes(build_lab, quick_neighbours, clock, record_figure):

@@ -7,7 +7,8 @@ The querier's questions: what they look like, when they come, and what follows f
 
 import pytest
 
-ALL_HOSTS = "224.0.0.1"
+from lab.model import ALL_HOSTS
+
 UNSPECIFIED = "0.0.0.0"
 QUERIER = "IFLA_BR_MCAST_QUERIER"
 QUERY = 0x11

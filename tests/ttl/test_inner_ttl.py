@@ -6,9 +6,11 @@ The inner TTL: a bridged overlay is one hop wide, whoever sends to whom.
 
 import pytest
 
+from lab import groups
+
 pytestmark = pytest.mark.requirement("TTL-01")
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 TTLS = [1, 2, 32, 255]
 
 

@@ -8,9 +8,11 @@ What `ttl inherit` loses there and a fixed TTL keeps; on a flat underlay (k=0) t
 
 import pytest
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
+from lab import groups
+from lab.model import ALL_HOSTS
+
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 LINK_LOCAL_GROUP = "224.0.0.5"  # OSPF's, always TTL 1 (RFC 2328)
-ALL_HOSTS = "224.0.0.1"
 INNER_TTLS = (1, 2, 3, 64)
 FIXED = 64
 ICMP, TIME_EXCEEDED = 1, 11

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from lab import groups
+
 SOMEONE_ELSE = 99  # a host number that nobody has: a source address that no VNIC owns
 HEADERS = 20 + 8  # octets of IPv4 and UDP
 
@@ -47,7 +49,7 @@ def observe(passing, reached):
         foreign = passing(spoke, hub, lab=lab, carriers=("gre", "vxlan"), source=stranger)
         with lab.listen([hub], network="underlay") as heard:
             everyone = spoke.udp.send(to=spoke.plan.broadcast("underlay"))
-            group = spoke.udp.send(to="224.1.1.1", multicast_interface=spoke.address("underlay"))
+            group = spoke.udp.send(to=groups.fresh(), multicast_interface=spoke.address("underlay"))
             control = spoke.udp.send(to=hub.address("underlay"))
         assert control.payload in heard.payloads["hub"]
         return Row(

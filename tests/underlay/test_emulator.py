@@ -8,6 +8,7 @@ import pytest
 
 pytestmark = [pytest.mark.provoking, pytest.mark.requirement("UNDER-09")]
 
+INSIDE = "192.0.2.1"  # TEST-NET-1 (RFC 5737)
 NO_FLOODING = {"UNICAST_FLOOD": 0, "MCAST_FLOOD": 0, "BCAST_FLOOD": 0, "LEARNING": 0, "PROXYARP": 1}
 
 
@@ -61,7 +62,7 @@ def test_its_filter_reads_the_outer_header(provoked, spoke1, hub, everyone, list
 
 def test_its_filter_is_not_fooled_by_what_is_inside(provoked, spoke1, hub, listen, layers):
     """A datagram whose payload is a whole GRE packet passes the filter that drops GRE."""
-    inside = bytes(layers.IP(src="10.9.9.1", dst="10.9.9.2") / layers.GRE(proto=0x6558) / layers.Ether())
+    inside = bytes(layers.IP(src=INSIDE, dst=INSIDE) / layers.GRE(proto=0x6558) / layers.Ether())
 
     with provoked.cloud.without_gre(spoke1.name):
         with listen([hub], network="underlay") as heard:

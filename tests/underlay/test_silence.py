@@ -10,9 +10,15 @@ beside a unicast datagram that was sent after it on the same way and arrived.
 
 import pytest
 
+from lab import groups
 from lab.model import ALL_HOSTS, LIMITED_BROADCAST
 
-GROUPS = {"a joined group": "224.1.1.1", "a joined link-local group": "224.0.0.251", "another range": "239.1.1.1"}
+JOINED = groups.fresh()
+GROUPS = {
+    "a joined group": JOINED,
+    "a joined link-local group": "224.0.0.251",  # mDNS, RFC 6762
+    "another range": groups.fresh(groups.SCOPED),
+}
 
 
 @pytest.fixture
@@ -92,8 +98,8 @@ def test_snooping_and_a_querier_let_no_multicast_through(provoked, spoke1, liste
     others = provoked.others(spoke1)
 
     with provoked.fabric.changed(change, undo):
-        with listen(others, network="underlay", group="224.1.1.1", bind="") as heard:
-            sent = spoke1.udp.send(to="224.1.1.1", multicast_interface=spoke1.address("underlay"), ttl=8)
+        with listen(others, network="underlay", group=JOINED, bind="") as heard:
+            sent = spoke1.udp.send(to=JOINED, multicast_interface=spoke1.address("underlay"), ttl=8)
             controls = unicast_control(spoke1, others)
 
     assert heard.payloads == controls

@@ -6,11 +6,13 @@ Where the cloud blocks GRE, the same overlay over VXLAN (UDP port 4789, RFC 7348
 
 import pytest
 
+from lab import groups
+
 pytestmark = pytest.mark.requirement("UNDER-08")
 
 VXLAN_OVERHEAD = 50  # octets: outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14
 OUTER_TTL = 64
-GROUP = "239.1.1.1"
+GROUP = groups.fresh(groups.SCOPED)
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ What is carried: the frame that a host sent, octet for octet, between the tunnel
 
 import pytest
 
-GROUP = "224.1.1.1"  # the article's: which groups a host routes where is MCAST-08's business, not this module's
-LIMITED_BROADCAST = "255.255.255.255"
+from lab import groups
+from lab.model import LIMITED_BROADCAST
+
+GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 
 
 def ends(lab):
@@ -48,7 +50,7 @@ def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen,
 @pytest.mark.requirement("WIRE-02")
 @pytest.mark.parametrize(
     ("kind", "mac"),
-    [("broadcast", "ff:ff:ff:ff:ff:ff"), ("multicast", "01:00:5e:01:01:01")],
+    [("broadcast", "ff:ff:ff:ff:ff:ff"), ("multicast", groups.mac(GROUP))],
     ids=["broadcast", "multicast"],
 )
 def test_inner_addresses_are_the_senders_and_the_groups(overlay, sender, everyone, listen, carried, layers, kind, mac):
