@@ -27,6 +27,8 @@ class Cloud:
         self._segments = list(fabric.segments(topology, underlay))
         self._ports = {port.node: port for segment in self._segments for port in segment.ports if port.checked}
         self._provider = underlay.provider
+        self.routers = underlay.routers
+        """How many routers are between the hub's subnet and the spokes'."""
         self._rules: dict[str, PortRules | None] = dict.fromkeys(self._ports, ((), True))
         self._floods = False
 

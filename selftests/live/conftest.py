@@ -11,27 +11,46 @@ import execnet
 import pytest
 
 from lab import laboratory, topologies
+from lab.laboratory import Lab
 from lab.machines import choose, hosts, ssh
 from lab.machines.ssh_link import Login
-from lab.model import TunnelOptions, Underlay
+from lab.model import Topology, TunnelOptions, Underlay
 from lab.providers import provider
 from selftests.live.rig import Rig, missing
 
 
+def plan(spokes: int = 2) -> Topology:
+    """The overlay of a rig that is like a lab's: over VXLAN, which this kernel has."""
+    return topologies.standard(spokes, TunnelOptions(kind="vxlan"))
+
+
 @contextlib.contextmanager
-def on_this_kernel(directory: Path, *, spokes: int = 2, overlay: bool = True, **fields: Any) -> Iterator[Rig]:
-    """Hosts in a lab of this kernel, for the length of a block; where there can be none, tests are skipped."""
+def on_this_kernel(
+    directory: Path,
+    *,
+    spokes: int = 2,
+    overlay: bool = True,
+    topology: Topology | None = None,
+    routers: int = 0,
+    prepare: Callable[[Lab], None] = lambda lab: None,
+    **fields: Any,
+) -> Iterator[Rig]:
+    """
+    Hosts in a lab of this kernel, for the length of a block; without root or sshd, tests are skipped.
+
+    `prepare` changes the lab before the hosts start; `fields` are `Rig`'s.
+    """
     if lack := missing():
         pytest.skip(lack)
-    starting = choose.start(choose.choose("host", "vxlan"), execnet.Group())
-    topology = topologies.standard(spokes, TunnelOptions(kind="vxlan"))
-    lab = laboratory.build(starting.machine(), topology, Underlay(provider("oci")), overlay=overlay)
-    made = Rig(lab, directory, **fields)
-    try:
+    with contextlib.ExitStack() as ending:
+        starting = choose.start(choose.choose("host", "vxlan"), execnet.Group())
+        ending.callback(starting.close)
+        underlay = Underlay(provider("oci"), routers)
+        lab = laboratory.build(starting.machine(), topology or plan(spokes), underlay, overlay=overlay)
+        prepare(lab)
+        made = Rig(lab, directory, **fields)
+        ending.callback(made.close)
         yield made
-    finally:
-        made.close()
-        starting.close()
 
 
 @pytest.fixture(scope="session")

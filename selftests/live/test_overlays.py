@@ -1,0 +1,189 @@
+"""
+Overlays that deliver and are not set up like a lab's: the suite finds every one of them conformant.
+
+    another TTL, port or subnet; NICs that are bridges; a router on the underlay; addresses besides the overlay's own
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+
+import pytest
+
+from lab import topologies
+from lab.laboratory import Lab
+from lab.model import Topology
+from lab.overlay import commands, placing
+from lab.underlay import fabric, policy
+from selftests.live.conftest import on_this_kernel, plan
+from selftests.live.test_suite import run
+
+SECOND = 100
+"""What is added to a host number for a second address on the underlay."""
+MANAGEMENT = IPv4Network("192.168.77.0/24")
+BRIDGE = "br-ens3"
+
+
+@dataclass(frozen=True)
+class OwnSources(policy.Rule):
+    """The source check of a VNIC that has two addresses."""
+
+    second: int = 0
+
+    def steps(self) -> list[policy.Step]:
+        load = (self.load, 0, 0, self.offset)
+        return [load, (self.test, 2, 0, self.value), (self.test, 1, 0, self.second), policy.DROP]
+
+
+def shell(lab: Lab, node: str, script: str) -> None:
+    """Run commands inside a node, as its administrator would."""
+    done = lab.nodes[node].run("sh", "-ec", script)
+    assert done["status"] == 0, (node, script, done)
+
+
+def remade(lab: Lab, *changes: tuple[str, str]) -> None:
+    """Make every tunnel again, with parts of its parameters replaced."""
+    topology = lab.topology
+    for node in topology.nodes:
+        for tunnel in topology.tunnels if node.is_hub else [topology.tunnel_of(node.name)]:
+            command = commands.again(topology, node, tunnel.spoke)
+            for old, new in changes:
+                command = re.sub(old, new, command)
+            shell(lab, node.name, command)
+
+
+def parameters(words: str) -> Callable[[Lab], None]:
+    """Tunnels with other parameters than `ttl 64`."""
+    return lambda lab: remade(lab, ("ttl 64", words))
+
+
+def another_port(lab: Lab) -> None:
+    """Tunnels on the port that Linux takes unless told otherwise."""
+    remade(lab, ("dstport 4789", "dstport 8472"))
+
+
+def not_pinned(lab: Lab) -> None:
+    """Tunnels whose outer source the routing table chooses, and that stand on no device."""
+    remade(lab, (" local [0-9.]+", ""), (" dev ens3 ttl", " ttl"))
+    for node in lab.topology.nodes:
+        devices = [tunnel.hub_device for tunnel in lab.topology.tunnels] if node.is_hub else [node.device]
+        for device in devices:
+            shell(lab, node.name, f"ip link set {device} mtu 8950")
+
+
+def secondary_address(lab: Lab) -> None:
+    """Tunnels between second addresses of the NICs."""
+    both = {}
+    for node in lab.topology.nodes:
+        first = node.underlay
+        second = IPv4Interface((second_of(first.ip), first.network.prefixlen))
+        lab.cloud.assign(node.name, second.ip)
+        own = OwnSources(policy.LOAD_WORD, policy.IP_SOURCE, policy.JUMP_EQUAL, int(first.ip), second=int(second.ip))
+        lab.cloud.set_rules(node.name, own, source_check=False)
+        shell(lab, node.name, f"ip addr add {second} dev {node.nic}")
+        both[str(first.ip)] = str(second.ip)
+    remade(lab, *((rf"\b{re.escape(first)}\b", second) for first, second in both.items()))
+
+
+def second_of(address: IPv4Address) -> IPv4Address:
+    return IPv4Address((int(address) & ~0xFF) | ((int(address) + SECOND) & 0xFF or 2))
+
+
+def second_nic(lab: Lab) -> None:
+    """The default route is out of another NIC than the overlay's."""
+    shell(
+        lab,
+        "vcn",
+        "ip link add management type bridge mcast_snooping 0 && ip link set management up && "
+        f"ip addr add {MANAGEMENT[1]}/24 dev management",
+    )
+    for number, node in enumerate(lab.topology.nodes, 2):
+        handle = lab.nodes[node.name].handle
+        peer = {"device": "mgmt0", "node": handle}
+        lab.fabric.apply(
+            ("link_add", {"device": f"m-{node.name}", "kind": "veth", "master": "management", "peer": peer}),
+        )
+        shell(
+            lab,
+            node.name,
+            f"ip link set mgmt0 up && ip addr add {MANAGEMENT[number]}/24 dev mgmt0 && "
+            f"ip route del default && ip route add default via {MANAGEMENT[1]} dev mgmt0",
+        )
+
+
+def bridged_nic(lab: Lab) -> None:
+    """The NIC is a port of a bridge, which has the address: a host of virtual machines."""
+    for node in lab.topology.nodes:
+        bridge = {"device": BRIDGE, "kind": "bridge", "data": [["IFLA_BR_MCAST_SNOOPING", 0]]}
+        gateway = str(fabric.gateway_of(node).ip)
+        lab.nodes[node.name].apply(
+            ("link_add", {**bridge, "mtu": lab.underlay.provider.mtu, "address": node.underlay_mac}),
+            ("addr_del", {"device": node.nic, "address": str(node.underlay)}),
+            ("link_set", {"device": node.nic, "master": BRIDGE}),
+            ("addr_add", {"device": BRIDGE, "address": str(node.underlay)}),
+            ("route_add", {"to": "0.0.0.0/0", "via": gateway, "device": BRIDGE}),
+        )
+    remade(lab, ("dev ens3", f"dev {BRIDGE}"))
+
+
+def virtual_address(lab: Lab) -> None:
+    """The hub has another address of the overlay's subnet, as keepalived gives it to one of several hosts."""
+    shell(lab, "hub", "ip addr add 172.16.254.100/24 dev bridge0 && ip addr add 172.16.254.101/32 dev bridge0")
+
+
+def host_route_nic(lab: Lab) -> None:
+    """The NIC's address is a /32 and everything goes by the gateway, as on GCP."""
+    silent = {f"net.ipv4.conf.{name}.send_redirects": 0 for name in ("all", "vcn")}
+    lab.fabric.write_sysctls({"net.ipv4.ip_forward": 1, **silent})
+    for node in lab.topology.nodes:
+        shell(
+            lab,
+            node.name,
+            f"ip addr del {node.underlay} dev ens3 && ip addr add {node.underlay.ip}/32 dev ens3 && "
+            "ip route add 10.0.0.1 dev ens3 scope link && ip route add default via 10.0.0.1 dev ens3",
+        )
+
+
+def moved(subnet: str) -> Topology:
+    return placing.readdressed(plan(), IPv4Network(subnet))
+
+
+OVERLAYS: dict[str, tuple[Topology, int, Callable[[Lab], None]]] = {
+    "like-a-lab": (plan(), 0, lambda lab: None),
+    "ttl-auto": (plan(), 0, parameters("")),
+    "ttl-255": (plan(), 0, parameters("ttl 255")),
+    "ttl-inherit": (plan(), 0, parameters("ttl inherit")),
+    "tos-fixed": (plan(), 0, parameters("ttl 64 tos 0x10")),
+    "tos-inherit": (plan(), 0, parameters("ttl 64 tos inherit")),
+    "df-set": (plan(), 0, parameters("ttl 64 df set")),
+    "no-learning": (plan(), 0, parameters("ttl 64 nolearning")),
+    "no-checksum": (plan(), 0, parameters("ttl 64 noudpcsum")),
+    "port-8472": (plan(), 0, another_port),
+    "not-pinned": (plan(), 0, not_pinned),
+    "subnet-20": (moved("10.20.16.0/20"), 0, lambda lab: None),
+    "subnet-29": (moved("192.168.254.8/29"), 0, lambda lab: None),
+    "one-router": (topologies.routed(plan()), 1, lambda lab: None),
+    "two-routers": (topologies.routed(plan()), 2, lambda lab: None),
+    "secondary-address": (plan(), 0, secondary_address),
+    "second-nic": (plan(), 0, second_nic),
+    "bridged-nic": (plan(), 0, bridged_nic),
+    "virtual-address": (plan(), 0, virtual_address),
+    "host-route-nic": (plan(), 0, host_route_nic),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_good_overlay_is_conformant(name: str, tmp_path: Path) -> None:
+    """Every MUST that live hosts can show holds, and no finding suggests a change."""
+    topology, routers, prepare = OVERLAYS[name]
+    (tmp_path / "rig").mkdir()
+    with on_this_kernel(tmp_path / "rig", topology=topology, routers=routers, prepare=prepare) as rig:
+        done, result = run(rig, tmp_path)
+
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+    assert result["findings"] == []
