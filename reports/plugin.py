@@ -33,6 +33,8 @@ from reports.recorder import Recorder, is_conformance
 # Statuses with which pytest ends when there was no run to speak of: an internal error, a usage error.
 NO_RUN = (3, 4)
 
+NO_SCREEN = 80  # columns, where nothing is printed (-p no:terminal)
+
 MARKUP: dict[terminal.Tone, dict[str, bool]] = {
     "plain": {},
     "strong": {"bold": True},
@@ -172,7 +174,8 @@ class Results(Process):
             self._print(terminal.summary(self.conformance, self.tables, self._width()))
 
     def _width(self) -> int:
-        return self.config.get_terminal_writer().fullwidth
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        return self.config.get_terminal_writer().fullwidth if reporter else NO_SCREEN
 
     def _of_lab(self) -> list[dict[str, str]]:
         return self.of_workers or [lab_environment(self.config)]
@@ -242,13 +245,9 @@ class Results(Process):
             lines.append(terminal.Line(f"results: {self.destination.page}", "faint"))
         for problem in self.config.hook.pytest_overcast_not_restored(config=self.config):
             lines += [terminal.Line(line, "bad") for line in problem.splitlines()]
-        lines += answer(
-            conformance,
-            self.recorder.findings(),
-            self.environment,
-            width=self._width(),
-            results=os.path.relpath(self.destination.page, self.config.invocation_params.dir),
-        )
+        where = os.path.relpath(self.destination.page, self.config.invocation_params.dir)
+        findings = self.recorder.findings()
+        lines += answer(conformance, findings, self.environment, width=self._width(), results=where)
         self._print(lines)
 
     def _admit_missing(self, session: pytest.Session, conformance: Conformance) -> None:

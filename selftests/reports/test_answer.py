@@ -61,6 +61,17 @@ def test_causes_and_verdict_come_last(suite, arguments):
     assert run.status == 1
 
 
+def test_a_run_without_a_terminal_has_its_results(suite):
+    """Where pytest is told to print nothing, nothing is printed and nothing breaks."""
+    suite.except_for("BCAST-01", "HUB-02", "HUB-03", tests=OF_ONE_CAUSE)
+
+    run = suite.run_apart("-p", "no:terminal")
+
+    assert (run.status, run.text.strip()) == (1, "")
+    assert run.result["verdict"] == "nonconformant"
+    assert [len(finding["tests"]) for finding in run.result["findings"]] == [MANY]
+
+
 def test_a_failing_run_is_short(suite):
     """Failures of a known cause are counted with it and not listed: at most 40 lines follow the progress."""
     suite.except_for("BCAST-01", "HUB-02", "HUB-03", tests=OF_ONE_CAUSE)
