@@ -170,7 +170,7 @@ class Results(Process):
             terminalreporter.write_line(f"{count} more with the same text as {nodeid}")
         summary = self.config.get_verbosity() >= 0 and not self.config.option.no_summary
         if self.conformance is not None and summary:
-            terminalreporter.section("conformance", sep="-")
+            terminalreporter.write_sep("-", "conformance")
             self._print(terminal.summary(self.conformance, self.tables, self._width()))
 
     def _width(self) -> int:

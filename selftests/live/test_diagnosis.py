@@ -50,6 +50,9 @@ def test_is_found_and_mended(rig: Rig, tmp_path: Path, broken: str) -> None:
 
     assert (finding["code"], finding["node"], finding["interface"]) == (code, host, interface)
     assert broken_run.returncode == 1, broken_run.stdout[-3000:]
+    *cause, verdict = broken_run.stdout.rstrip().splitlines()[-6:]
+    assert f"    fix ({finding['node']}): {finding['remedy']}" in cause
+    assert verdict.startswith("verdict: nonconformant")
     assert done["status"] == 0, done
     assert not after["findings"]
     assert "failed" not in {entry["outcome"] for entry in after["requirements"]}, mended_run.stdout[-3000:]

@@ -198,3 +198,4 @@ def test_a_change_by_somebody_else_is_told(rig: Rig, held: Callable[..., Run]) -
     assert status == 12
     assert "not all as they were before --provision" in said
     assert [command for command in changes.values() if f"run on spoke1: {command}" not in said] == []
+    assert said.rstrip().splitlines()[-1].startswith("verdict: "), "the verdict is the last line all the same"
