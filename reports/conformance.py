@@ -60,6 +60,10 @@ class Selection:
     """The paths given on the command line do not cover all conformance tests."""
     partial_options: bool = False
     """Options such as --lf or --ignore were given, which may keep whole files from being collected."""
+    narrowing: tuple[str, ...] = ()
+    """What the user gave that leaves tests out, in the user's words: `-k`, `--lf`, `paths`."""
+    ending: str = ""
+    """The option that ends a run at a failure, if it was given: `-x`."""
     stopped: str = ""
     """Why the run ended before its last test, if it did."""
     broken: tuple[str, ...] = ()
@@ -227,13 +231,15 @@ def _first_remedy(telling: Sequence[Trial]) -> str | None:
 
 def _why_missed(missed: Sequence[str], total: int, selection: Selection) -> tuple[str, str | None]:
     """Say why tests of a requirement left no result, and what brings one."""
-    whole_run = "pytest, without -k, -m, --lf or paths"
+    left_out = f" without {', '.join(selection.narrowing)}" if selection.narrowing else ""
+    whole_run = f"the whole suite: pytest{left_out}"
     deselected = [node for node in missed if node in selection.deselected]
     if deselected:
         part = "" if len(deselected) == total else f": {len(deselected)} of its {total} tests"
         return f"{LEFT_OUT}{part}", whole_run
     if missed:
-        return f"{ENDED}{f' ({selection.stopped})' if selection.stopped else ''}", whole_run
+        again = f"without {selection.ending}" if selection.ending else "to its end"
+        return f"{ENDED}{f' ({selection.stopped})' if selection.stopped else ''}", f"run it again {again}"
     if selection.broken:
         return f"{NOT_COLLECTED}: {selection.broken[0]}", None
     if selection.partial_paths or selection.partial_options:

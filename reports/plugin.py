@@ -31,6 +31,19 @@ from reports.processes import ALLURE, COLLECTED, DESELECTED, ENVIRONMENT, UNWRIT
 from reports.recorder import Recorder, is_conformance
 
 # Statuses with which pytest ends when there was no run to speak of: an internal error, a usage error.
+NARROWING = {
+    "keyword": "-k",
+    "markexpr": "-m",
+    "lf": "--lf",
+    "stepwise": "--stepwise",
+    "ignore": "--ignore",
+    "ignore_glob": "--ignore-glob",
+    "deselect": "--deselect",
+    "requirements": "--requirements",
+}
+"""Options that leave tests out, by pytest's name for each."""
+UNCOLLECTED = frozenset(("--lf", "--stepwise", "--ignore", "--ignore-glob", "--deselect"))
+"""Those that may keep whole files from being collected."""
 NO_RUN = (3, 4)
 
 NO_SCREEN = 80  # columns, where nothing is printed (-p no:terminal)
@@ -181,14 +194,17 @@ class Results(Process):
         return self.of_workers or [lab_environment(self.config)]
 
     def _selection(self, session: pytest.Session) -> Selection:
-        options = ("lf", "stepwise", "ignore", "ignore_glob", "deselect")
+        given = [word for name, word in NARROWING.items() if self.config.getoption(name, default=None)]
+        most = int(self.config.getoption("maxfail", default=0) or 0)
         interrupted = INTERRUPTED if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
         return Selection(
             collected=self.collected,
             scope=scope(applications=bool(self.config.getoption("applications", default=False))),
             deselected=frozenset(self.deselected),
             partial_paths=self.partial_paths,
-            partial_options=any(self.config.getoption(name, default=None) for name in options),
+            partial_options=bool(set(given) & UNCOLLECTED),
+            narrowing=(*given, *(["paths"] if self.partial_paths else [])),
+            ending=("-x" if most == 1 else f"--maxfail={most}") if 0 < most <= session.testsfailed else "",
             stopped=str(session.shouldfail or session.shouldstop or interrupted),
             broken=tuple(self.broken.values()),
         )

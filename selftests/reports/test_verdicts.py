@@ -226,6 +226,7 @@ def test_a_part_of_its_tests_does_not_show_a_requirement(suite):
 
     assert run.requirement("BCAST-01")["outcome"] == "not-run"
     assert run.requirement("BCAST-01")["reason"] == "left out by the selection: 1 of its 2 tests"
+    assert run.requirement("BCAST-01")["remedy"] == "the whole suite: pytest without -k"
     assert run.requirement("BCAST-02")["outcome"] == "passed"
 
 
@@ -252,6 +253,7 @@ def test_stopping_at_the_first_failure(suite):
         f"verdict: nonconformant - 1 of {MUST} MUST does not hold, no known cause; {MUST - 1} did not"
     )
     assert run.requirement("HUB-01")["reason"] == "the run ended before its turn (stopping after 1 failures)"
+    assert run.requirement("HUB-01")["remedy"] == "run it again without -x"
 
 
 def test_interrupted(suite):
