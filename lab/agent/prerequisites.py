@@ -18,6 +18,7 @@ from lab.agent import modules
 DMI = "/sys/class/dmi/id"
 DMI_FIELDS = ("sys_vendor", "product_name", "product_version", "chassis_asset_tag", "board_vendor", "bios_vendor")
 MACHINE_ID = "/etc/machine-id"
+OS_RELEASE = "/etc/os-release"
 SYSCTL_FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 MODPROBE_FOLDERS = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/lib/modprobe.d")
 LARGEST = 1 << 20  # octets of a file that are of use to anybody
@@ -28,13 +29,15 @@ def examine(wanted: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
     What the machine tells of itself.
 
     `modules`: the state of each of `wanted` (see `modules.state`; with what modprobe.d says against it);
-    `persisted`: by sysctl, the file and the value that a boot sets last; `dmi`: field by field; `machine_id`.
+    `persisted`: by sysctl, the file and the value that a boot sets last; `dmi`: field by field; `machine_id`; `os`: ID
+    and ID_LIKE of os-release(5).
     """
     return {
         "modules": {name: [_state(name), _forbidden(name)] for name in wanted},
         "persisted": _persisted(sysctls),
         "dmi": {name: text for name in DMI_FIELDS if (text := _text(os.path.join(DMI, name)))},
         "machine_id": _text(MACHINE_ID),
+        "os": _system(),
     }
 
 
@@ -45,6 +48,11 @@ def _text(path: str) -> str:
             return file.read(LARGEST).strip()
     except OSError:
         return ""
+
+
+def _system() -> str:
+    named = dict(line.split("=", 1) for line in _text(OS_RELEASE).splitlines() if "=" in line)
+    return " ".join(named.get(key, "").strip("\"'") for key in ("ID", "ID_LIKE")).strip()
 
 
 def _state(name: str) -> str:

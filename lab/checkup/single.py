@@ -78,14 +78,23 @@ def _driver(host: Host, module: str, kind: str) -> Check:
         return Check("ok", host.role, module, "in the kernel")
     if state == "missing":
         found = f"not in {_kernel(host)}, neither loaded nor loadable: expected, to make {kind}"
-        return Check("problem", host.role, module, found, abilities.remedy(kind))
+        return Check("problem", host.role, module, found, _bringing(host, module))
     if state == "unlisted":
-        found = f"not loaded, and no list of modules is there for {_kernel(host)}: whether it can be, cannot be told"
-        return Check("warning", host.role, module, found, abilities.remedy(kind))
+        found = f"not loaded; {_kernel(host)} has no list of modules (modules.dep), so it may be loadable or not"
+        return Check("warning", host.role, module, found, f"sudo modprobe {module}   (shows whether it is)")
     if against:
         found = f"there, but not loaded when it is needed ({against})"
         return Check("problem", host.role, module, found, f"sudo modprobe {module}   (and take that line out)")
     return Check("ok", host.role, module, "the kernel loads it when it is needed")
+
+
+def _bringing(host: Host, module: str) -> str:
+    """What can make links of this kind on a host whose kernel has no module for them."""
+    ways = [abilities.package_with_modules(host.details["os"], host.facts["kernel"])]
+    vxlan = MODULES["vxlan"]
+    if module not in (vxlan, BRIDGE) and host.details["modules"][vxlan][0] in ("present", "loadable"):
+        ways.append("make the tunnels VXLAN, which this kernel has (--tunnel=vxlan)")
+    return "; or ".join(filter(None, ways)) or f"boot a kernel that has {module}"
 
 
 def _broadcast_ping(host: Host) -> Check:

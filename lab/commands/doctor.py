@@ -176,7 +176,7 @@ def _guest() -> Finding:
         except OvercastError as error:
             return Finding("note", "guest kernel", error.message, error.remedy)
         return Finding("ok", "guest kernel", f"{uml.Kernel.find().program}, its memory in {where}")
-    return Finding("note", "guest kernel", problem, uml.REMEDY)
+    return Finding("note", "guest kernel", problem.message, problem.remedy)
 
 
 def _verdict() -> Finding:
@@ -209,9 +209,8 @@ def _iptables(kernel: abilities.Abilities) -> Finding:
         return Finding("ok", "iptables", f"{kinds} (the guest kernel has the modules for it)")
     said = [_refusal_of(name) for name in there]
     if all(said):
-        return Finding(
-            "LACK", "iptables", f"{kinds}, but not on this kernel: {said[0]}", "sudo modprobe -a ip_tables nf_tables"
-        )
+        remedy = abilities.remedy("iptables") or "use a guest kernel, which has the modules: ./overcast --kernel=guest"
+        return Finding("LACK", "iptables", f"{kinds}, but not on this kernel: {said[0]}", remedy)
     return Finding("ok", "iptables", f"{kinds}; {there[said.index('')]} works on this kernel")
 
 

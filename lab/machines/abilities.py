@@ -35,14 +35,61 @@ UNKNOWN = (errno.EOPNOTSUPP, errno.ENOENT, errno.EAFNOSUPPORT)
 """The kernel's answers for a kind of link, of filter, of socket that it has no module for."""
 
 FILTERS, CAPTURES = "traffic filters (clsact, bpf)", "packet sockets"
-MODULES = {"gretap": "ip_gre", "ip6gretap": "ip6_gre", FILTERS: "-a sch_ingress cls_bpf", CAPTURES: "af_packet"}
+MODULES = {
+    "gretap": "ip_gre",
+    "ip6gretap": "ip6_gre",
+    FILTERS: "sch_ingress cls_bpf",
+    CAPTURES: "af_packet",
+    "iptables": "ip_tables nf_tables",
+}
 """The kernel modules that bring what has another name than theirs."""
+MODULES_OF = ("/lib/modules/{}", "/usr/lib/modules/{}")
+OS_RELEASE = "/etc/os-release"
 
 
-def remedy(what: str) -> str:
-    """The command that brings a kind of link, or one of the others."""
-    package = "linux-modules-extra-$(uname -r)"
-    return f"sudo modprobe {MODULES.get(what, what)}   (Ubuntu's cloud kernels have it in {package})"
+def remedy(what: str) -> str | None:
+    """The command that brings what this kernel lacks; None: it has no such module, and no package is known."""
+    names = MODULES.get(what, what).split()
+    release = os.uname().release
+    if all(_can_load(name, release) for name in names):
+        return f"sudo modprobe {'-a ' if len(names) > 1 else ''}{' '.join(names)}"
+    return package_with_modules(_system(), release)
+
+
+def package_with_modules(system: str, release: str) -> str | None:
+    """
+    The command that installs the modules which a distribution keeps apart from its kernel; None where it does not.
+
+    `system` is ID and ID_LIKE of os-release(5).
+    """
+    words = system.split()
+    if "ubuntu" in words:
+        return f"sudo apt-get install linux-modules-extra-{release}"
+    if "debian" in words and "-cloud-" in release:
+        return f"sudo apt-get install linux-image-{release.rpartition('-')[2]}   (then boot that kernel)"
+    if "rhel" in words or "fedora" in words:
+        package = "kernel-uek-modules-extra" if "uek" in release else "kernel-modules-extra"
+        return f"sudo dnf install {package}-{release}"
+    return None
+
+
+def _can_load(name: str, release: str) -> bool:
+    """Whether a module of this name is among those of the running kernel."""
+    listed = [f"{folder.format(release)}/modules.dep" for folder in MODULES_OF]
+    return any(f"/{name}.ko" in line.partition(":")[0].replace("-", "_") for path in listed for line in _lines(path))
+
+
+def _system() -> str:
+    named = dict(line.split("=", 1) for line in _lines(OS_RELEASE) if "=" in line)
+    return " ".join(named.get(key, "").strip("\"'") for key in ("ID", "ID_LIKE"))
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

@@ -18,7 +18,7 @@ from typing import Literal
 import execnet
 
 from lab.errors import EnvironmentProblem, UsageProblem
-from lab.machines import abilities, guest, local, uml
+from lab.machines import abilities, guest, local
 from lab.machines.base import Machine
 
 KERNELS = ("auto", "host", "guest")
@@ -31,6 +31,7 @@ Kinds that tests of an overlay make besides, where the kernel has them.  Asking 
 to every stack: before there is any, so that none looks changed later.
 """
 
+VXLAN = "vxlan"
 GUEST = "a guest kernel (User-Mode Linux) runs the lab"
 
 
@@ -53,22 +54,37 @@ def choose(kernel: str, tunnel: str) -> Choice:
         raise UsageProblem(f"unknown kernel {kernel!r}: expected one of {', '.join(KERNELS)}")
     if kernel == "guest":
         if problem := guest.available():
-            raise EnvironmentProblem(f"--kernel=guest needs a guest kernel, but {problem}", remedy=uml.REMEDY)
+            found = f"--kernel=guest needs a guest kernel, but {problem.message}"
+            raise EnvironmentProblem(found, remedy=problem.remedy)
         return Choice("guest", f"--kernel=guest: {GUEST}")
     lack = _lack_of_host(tunnel)
     if lack is None:
         return Choice("local", f"this kernel ({release()}) has {tunnel}: it runs the lab")
+    problem = guest.available()
     if kernel == "host":
+        first = f"{problem.remedy}, and then " if problem else ""
+        by_guest = f"{first}leave --kernel=host out: a guest kernel (User-Mode Linux) then runs the lab"
         raise EnvironmentProblem(
             f"--kernel=host needs a kernel that can run the lab, but {lack.message}",
-            remedy=f"{lack.remedy}; or leave --kernel=host out: a guest kernel (User-Mode Linux) then runs the lab",
+            remedy=_alternatives(lack.remedy, _other_tunnel(tunnel), by_guest),
         )
-    if problem := guest.available():
+    if problem:
         raise EnvironmentProblem(
-            f"no kernel can run the lab: {lack.message}, and for a guest kernel {problem}",
-            remedy=f"{uml.REMEDY}   (a guest kernel, which needs no rights; or: {lack.remedy})",
+            f"no kernel can run the lab: {lack.message}, and for a guest kernel {problem.message}",
+            remedy=_alternatives(problem.remedy, lack.remedy, _other_tunnel(tunnel)),
         )
     return Choice("guest", f"{lack.message}: {GUEST}")
+
+
+def _alternatives(*commands: str | None) -> str:
+    return "; or ".join(filter(None, commands))
+
+
+def _other_tunnel(tunnel: str) -> str | None:
+    """The kind of tunnel that this kernel can make instead."""
+    if tunnel == VXLAN or _lack_of_host(VXLAN) is not None:
+        return None
+    return f"--tunnel={VXLAN}, which this kernel has"
 
 
 def release() -> str:
@@ -82,7 +98,8 @@ def _lack_of_host(tunnel: str) -> EnvironmentProblem | None:
     found = abilities.probe([*EVERY_LAB, tunnel, *beside])
     if found.namespaces:
         return local.unavailable() or EnvironmentProblem(
-            f"namespaces are refused here ({os.strerror(found.namespaces)})", remedy="run with sudo"
+            f"namespaces are refused here ({os.strerror(found.namespaces)})",
+            remedy="run with sudo" if os.geteuid() else local.PRIVILEGED,
         )
     for what, number in found.named():
         if number and what not in beside:

@@ -44,8 +44,8 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 _INIT = Path(__file__).resolve().with_name("guest_init.py")
 
 
-def available(kernel: str | None = None) -> str | None:
-    """None if a guest can be booted here, else one sentence that names what is missing (`uml.REMEDY` brings it)."""
+def available(kernel: str | None = None) -> EnvironmentProblem | None:
+    """None if a guest can be booted here, else what is missing, with the command that brings it."""
     return uml.Kernel.find(kernel).missing()
 
 
@@ -73,7 +73,7 @@ def boot(
         raise RuntimeError("boot() was called outside the main thread; the guest would end with that thread")
     found = uml.Kernel.find(kernel)
     if problem := found.missing():
-        raise EnvironmentProblem(f"no guest kernel can be booted: {problem}", remedy=uml.REMEDY)
+        raise EnvironmentProblem(f"no guest kernel can be booted: {problem.message}", remedy=problem.remedy)
     return Booting(found, memory, cpu, modules, python_path, boot_timeout, kernel_arguments)
 
 
@@ -124,7 +124,10 @@ class Booting:
         except OSError as error:
             line.close()
             self._console.close()
-            raise EnvironmentProblem(f"cannot start the guest kernel: {error}", remedy=uml.REMEDY) from error
+            raise EnvironmentProblem(
+                f"cannot start the guest kernel: {error}",
+                remedy="free memory, or allow more processes: free -m; ulimit -u",
+            ) from error
         line.close_far_ends()
 
     @property

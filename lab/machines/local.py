@@ -31,6 +31,8 @@ USERNS_SYSCTLS = {
     "user/max_user_namespaces": ("0", "sysctl -w user.max_user_namespaces=15000"),
 }
 
+PRIVILEGED = "run the container with --privileged (or --cap-add SYS_ADMIN --cap-add NET_ADMIN)"
+
 
 def unshare_command() -> list[str]:
     """The program that runs another one in the namespaces of a lab."""
@@ -41,9 +43,10 @@ def unshare_command() -> list[str]:
 def missing_program() -> EnvironmentProblem | None:
     """The programs that start the agent and are not installed; None when they are."""
     if shutil.which("unshare") is None or shutil.which("setpriv") is None:
+        lacking = [name for name in ("unshare", "setpriv") if shutil.which(name) is None]
         return EnvironmentProblem(
-            "unshare(1) and setpriv(1) of util-linux are needed to make private namespaces, and are not installed",
-            remedy="apt-get install util-linux",
+            f"{' and '.join(lacking)} of util-linux, which make private namespaces, are not on the PATH",
+            remedy="sudo apt-get install --reinstall util-linux",
         )
     return None
 
@@ -66,7 +69,7 @@ def unavailable() -> EnvironmentProblem | None:
         return EnvironmentProblem(
             f"root may not make namespaces here ({said}): expected the capability CAP_SYS_ADMIN, "
             "which containers usually drop",
-            remedy="run the container with --privileged (or --cap-add SYS_ADMIN --cap-add NET_ADMIN)",
+            remedy=PRIVILEGED,
         )
     for name, (forbidding, remedy) in USERNS_SYSCTLS.items():
         path = Path("/proc/sys") / name

@@ -20,6 +20,8 @@ from pathlib import Path
 from lab.errors import EnvironmentProblem, UsageProblem
 
 REMEDY = "sudo apt-get install user-mode-linux"
+TOOLS = {"setpriv": "util-linux", "unshare": "util-linux", "taskset": "util-linux", "sh": "dash"}
+"""The programs that start a guest, and Debian's packages that have them."""
 
 _NEEDLESS_INITCALLS = (
     *("raid6_select_algo", "raid6_init", "calibrate_xor_blocks"),
@@ -56,17 +58,20 @@ class Kernel:
         path = Path(found).absolute()
         return cls(path, path.parent.parent / "lib" / "uml" / "modules")
 
-    def missing(self) -> str | None:
-        """None if the kernel can be started, else one sentence that names what is missing."""
+    def missing(self) -> EnvironmentProblem | None:
+        """None if the kernel can be started, else what is missing, with the command that brings it."""
         if not self.program.is_file():
-            return f"there is no User-Mode Linux kernel at {self.program}"
+            return EnvironmentProblem(f"there is no User-Mode Linux kernel at {self.program}", remedy=REMEDY)
         if not os.access(self.program, os.X_OK):
-            return f"the User-Mode Linux kernel {self.program} may not be executed"
+            found = f"the User-Mode Linux kernel {self.program} may not be executed"
+            return EnvironmentProblem(found, remedy=f"sudo chmod a+rx {self.program}")
         if not self.modules.is_dir():
-            return f"the modules of the User-Mode Linux kernel are not in {self.modules}"
-        for tool in ("setpriv", "unshare", "taskset", "sh"):
+            found = f"the modules of the User-Mode Linux kernel are not in {self.modules}"
+            return EnvironmentProblem(found, remedy="sudo apt-get install --reinstall user-mode-linux")
+        for tool, package in TOOLS.items():
             if shutil.which(tool) is None:
-                return f"the program {tool} (package util-linux) is not on the PATH"
+                found = f"the program {tool} of {package} is not on the PATH"
+                return EnvironmentProblem(found, remedy=f"sudo apt-get install --reinstall {package}")
         return None
 
 

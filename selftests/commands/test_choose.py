@@ -14,7 +14,7 @@ import execnet
 import pytest
 
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
-from lab.machines import abilities, guest
+from lab.machines import abilities, guest, uml
 from lab.machines.base import Machine
 from lab.machines.choose import Choice, Starting, choose, start
 
@@ -66,18 +66,19 @@ def test_unknown_kernel_is_a_usage_problem() -> None:
 
 
 def test_host_that_cannot_names_the_remedy(possible: abilities.Abilities) -> None:
-    """--kernel=host on a kernel without the tunnel says what is missing and how to have it."""
+    """--kernel=host on a kernel without the tunnel says what is missing, and offers only what can work."""
     with pytest.raises(EnvironmentProblem, match="has no nonsense") as refused:
         choose("host", "nonsense")
     assert refused.value.remedy is not None
-    assert "modprobe nonsense" in refused.value.remedy
+    assert "modprobe" not in refused.value.remedy  # there is no such module
     assert "guest kernel" in refused.value.remedy
+    assert ("--tunnel=vxlan" in refused.value.remedy) == (not abilities.probe(["vxlan"]).kinds["vxlan"])
 
 
 def test_auto_falls_back_to_the_guest(possible: abilities.Abilities) -> None:
     """Without the tunnel on this kernel the guest runs the lab, and the one line that is announced says why."""
     if problem := guest.available():
-        pytest.skip(problem)
+        pytest.skip(str(problem))
     chosen = choose("auto", "nonsense")
     assert chosen.kind == "guest"
     assert "has no nonsense" in chosen.reason
@@ -86,12 +87,67 @@ def test_auto_falls_back_to_the_guest(possible: abilities.Abilities) -> None:
 
 def test_no_kernel_at_all_is_one_message(possible: abilities.Abilities, monkeypatch: pytest.MonkeyPatch) -> None:
     """With neither, the message names both lacks, and the remedy is the package that brings a guest."""
-    monkeypatch.setattr(guest, "available", lambda: "there is no User-Mode Linux kernel at /usr/bin/linux.uml")
+    lack = EnvironmentProblem("there is no User-Mode Linux kernel at /usr/bin/linux.uml", remedy=uml.REMEDY)
+    monkeypatch.setattr(guest, "available", lambda: lack)
     with pytest.raises(EnvironmentProblem, match=r"has no nonsense.*there is no User-Mode Linux kernel") as refused:
         choose("auto", "nonsense")
     assert "apt-get install user-mode-linux" in str(refused.value.remedy)
     with pytest.raises(EnvironmentProblem, match="--kernel=guest needs a guest kernel"):
         choose("guest", "gretap")
+
+
+def test_a_missing_program_is_brought_by_its_own_package(tmp_path: Path) -> None:
+    """Where a guest kernel is there and setpriv is not, the package is util-linux; another guest kernel is no help."""
+    kernel = tmp_path / "bin" / "linux.uml"
+    kernel.parent.mkdir()
+    kernel.write_text("#!/bin/sh\n")
+    kernel.chmod(0o755)
+    (tmp_path / "lib/uml/modules").mkdir(parents=True)
+    code = "from lab.machines import choose; choose.choose('guest', 'gretap')"
+    for tool in ("unshare", "taskset", "sh"):
+        (kernel.parent / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PATH": str(kernel.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "setpriv of util-linux is not on the PATH" in done.stderr
+    assert "apt-get install --reinstall util-linux" in done.stderr
+    assert "user-mode-linux" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("system", "release", "command"),
+    [
+        ("ubuntu debian", "6.8.0-1015-aws", "sudo apt-get install linux-modules-extra-6.8.0-1015-aws"),
+        ("debian", "6.1.0-25-cloud-amd64", "sudo apt-get install linux-image-amd64   (then boot that kernel)"),
+        ("debian", "6.1.0-25-amd64", None),
+        ("ol fedora", "5.15.0-206.el9uek.x86_64", "sudo dnf install kernel-uek-modules-extra-5.15.0-206.el9uek.x86_64"),
+        (
+            "rocky rhel centos fedora",
+            "5.14.0-427.el9.x86_64",
+            "sudo dnf install kernel-modules-extra-5.14.0-427.el9.x86_64",
+        ),
+        ("alpine", "6.6.31-0-lts", None),
+    ],
+)
+def test_the_package_with_a_kernels_other_modules(system: str, release: str, command: str | None) -> None:
+    """Distributions that keep modules apart have a package for the running kernel; of the others none is named."""
+    assert abilities.package_with_modules(system, release) == command
+
+
+def test_a_module_that_is_there_is_loaded_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that the running kernel can load is brought by modprobe; one that it has not is not."""
+    (tmp_path / "modules.dep").write_text("kernel/net/ipv4/ip_gre.ko.xz: kernel/net/ipv4/gre.ko.xz\n")
+    monkeypatch.setattr(abilities, "MODULES_OF", (str(tmp_path),))
+
+    assert abilities.remedy("gretap") == "sudo modprobe ip_gre"
+    assert "modprobe" not in str(abilities.remedy("vxlan"))
 
 
 def test_local_machine_starts_beside_other_work(possible: abilities.Abilities) -> None:
@@ -112,7 +168,7 @@ def test_local_machine_starts_beside_other_work(possible: abilities.Abilities) -
 def test_close_while_starting(possible: abilities.Abilities, kind: str) -> None:
     """A machine that is no longer wanted while it starts is ended, and its thread with it."""
     if kind == "guest" and (problem := guest.available()):
-        pytest.skip(problem)
+        pytest.skip(str(problem))
     before = threading.active_count()
     group = execnet.Group()
     starting = start(Choice(kind, ""), group)  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ def missing() -> str | None:
     if not Path("/dev/net/tun").exists():
         return "this kernel or container has no /dev/net/tun"
     if lack := guest.available():
-        return f"{lack}: {uml.REMEDY}"
+        return str(lack)
     return None
 
 

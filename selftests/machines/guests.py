@@ -16,11 +16,11 @@ from pathlib import Path
 import execnet
 import pytest
 
-from lab.machines import guest, uml
+from lab.machines import guest
 
 DEADLINE = 10.0  # seconds; bounds what a failure costs, no success waits for it
 MISSING = guest.available()
-NEEDED = pytest.mark.skipif(MISSING is not None, reason=f"{MISSING}; to get it: {uml.REMEDY}")
+NEEDED = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
 CHECKOUT = Path(guest.__file__).parents[2]
 
 

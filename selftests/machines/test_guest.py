@@ -206,7 +206,9 @@ class TestRefusal:
 
         assert "no User-Mode Linux kernel at /nowhere/linux.uml" in problem.value.message
         assert problem.value.remedy == "sudo apt-get install user-mode-linux"
-        assert guest.available("/nowhere/linux.uml") in problem.value.message
+        lack = guest.available("/nowhere/linux.uml")
+        assert lack is not None
+        assert lack.message in problem.value.message
 
     def test_memory_that_is_no_size(self) -> None:
         """A memory size is checked before anything starts."""
