@@ -17,4 +17,5 @@ pytest_plugins = [
     "fixtures.diagnosis",
     "reports.plugin",
     "reports.evidence",
+    "fixtures.misspelt",
 ]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lab.errors import OvercastError, UsageProblem
+from lab.misspelt import suggestions
 
 COMMANDS = ("up", "exec", "down", "doctor", "bench")
 PROGRAM = "overcast"
@@ -19,10 +20,14 @@ SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, whose complaints are UsageProblems."""
+    """argparse, whose complaints are UsageProblems.  `given`: the arguments that are being parsed."""
+
+    given: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
-        raise UsageProblem(message, remedy=f"./{self.prog} --help lists the arguments")
+        meant = suggestions(self.given, self.format_help()) if message.startswith("unrecognized") else ()
+        first = f"did you mean {' '.join(meant)}?  " if meant else ""
+        raise UsageProblem(message, remedy=f"{first}./{self.prog} --help lists the arguments")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,4 +69,5 @@ def _run(arguments: Sequence[str]) -> int:
     command = importlib.import_module(f"lab.commands.{name}")
     parser = Parser(prog=f"{PROGRAM} {name}", description=command.SUMMARY, allow_abbrev=False)
     command.arguments(parser)
+    parser.given = rest
     return int(command.run(parser.parse_args(rest)))

@@ -12,8 +12,10 @@ Source: https://testinfra.readthedocs.io/en/latest/backends.html
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,12 +94,11 @@ def _inventory(name: str) -> list[tuple[str, str]]:
     if not name:
         _refuse(f"{OPTION}=@", expected, "no file name after the @")
     try:
-        lines = Path(name).expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        _refuse(f"{OPTION}=@{name}", expected, f"{why}")
+        content = Path(name).expanduser().read_bytes()
+    except OSError as error:
+        _refuse(f"{OPTION}=@{name}", expected, f"{error.strerror}")
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_text(name, content).splitlines(), 1):
         # a # inside a word is no comment
         element = re.sub(r"(^|\s)#.*", "", line).strip()
         where = f"{name}, line {number}"
@@ -108,6 +109,19 @@ def _inventory(name: str) -> list[tuple[str, str]]:
     if not found:
         _refuse(f"{OPTION}=@{name}", "at least a hub and a spoke", "no host in the file")
     return found
+
+
+def _text(name: str, content: bytes) -> str:
+    """The text of an inventory, with or without a byte-order mark, as Windows' editors write one."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        _refuse(f"{name}, line 1", "UTF-8 text", f"UTF-16; convert it: iconv -f UTF-16 -t UTF-8 {shlex.quote(name)}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        _refuse(
+            f"{name}, line {line}", "UTF-8 text", f"the byte 0x{content[error.start]:02x}, which is not UTF-8 there"
+        )
 
 
 def _spec(where: str, text: str, position: int) -> HostSpec:

@@ -29,6 +29,15 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (["--inject=port-detach"], "--inject=port-detach names no fault (close to it: port-detached"),
         (["--inject=spoke3: true"], "--inject='spoke3: true' is for no node of the lab"),
+        (
+            ["--hosts=a,b", "--kernel=host"],
+            "--kernel says where a lab runs; live hosts (--hosts) have their own kernels",
+        ),
+        (["--hosts=a,b,c", "--spokes=3"], "--spokes=3: expected 2, as many as --hosts names spokes: leave it out"),
+        (
+            ["--hosts=a,b", "--topology=article"],
+            "--topology says how an overlay is set up; that of live hosts (--hosts)",
+        ),
         (["--reports="], "--reports: expected a folder; found nothing"),
         (["--reports=pytest.ini"], f"the results cannot be written to {ROOT}/pytest.ini: File exists"),
     ],
@@ -40,6 +49,26 @@ def test_what_cannot_be_meant_is_one_message(arguments: list[str], message: str)
     assert done.returncode == 4
     assert done.stderr.startswith(f"ERROR: {message}")
     assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_option_is_answered_with_the_one_that_was_meant() -> None:
+    """An option that nobody has is named with the one that is spelt most like it; a value of its own is kept."""
+    done = run("--tunel=vxlan", "--spoke=3")
+
+    assert done.returncode == 4
+    assert "unrecognized arguments: --tunel=vxlan --spoke=3" in done.stderr
+    assert "did you mean: --tunnel=vxlan --spokes=3" in done.stderr
+    assert "did you mean" not in run("--spokes=many").stderr
+
+
+def test_where_the_cloud_blocks_gre_the_tunnels_are_vxlan() -> None:
+    """--provider=azure alone is green; a kind of tunnel that is named is taken, with a warning."""
+    done = run("-v", "--provider=azure", "-k", "test_delivery")
+    named = run("-v", "--provider=azure", "--tunnel=gretap", "--collect-only", "-k", "nothing")
+
+    assert "Azure VNet blocks GRE, so the tunnels are vxlan (--tunnel=gretap shows what is lost)" in done.stdout
+    assert done.returncode == 10, done.stdout
+    assert "nothing passes through gretap tunnels; --tunnel=vxlan works there" in named.stdout
 
 
 def test_a_command_that_fails_ends_the_run() -> None:

@@ -60,6 +60,14 @@ def test_inventory(tmp_path: Path) -> None:
     assert [spec.text for spec in parse(f"@{file}")] == ["opc@hub.example", "ssh://spoke1.example?sudo=true"]
 
 
+def test_inventory_of_another_system(tmp_path: Path) -> None:
+    """A byte-order mark and carriage returns, as Windows' editors write them, are no part of a host's name."""
+    file = tmp_path / "hosts.txt"
+    file.write_bytes("hub.example\r\n# in Zürich\r\nspoke1.example\r\n".encode("utf-8-sig"))
+
+    assert [spec.text for spec in parse(f"@{file}")] == ["hub.example", "spoke1.example"]
+
+
 @pytest.mark.parametrize(
     ("text", "expected", "found"),
     [
@@ -141,9 +149,13 @@ def test_an_inventory_that_cannot_be_understood(tmp_path: Path, content: str, ex
 def test_an_inventory_that_is_no_text(tmp_path: Path) -> None:
     """A file that holds no text, or is none at all, is named."""
     file = tmp_path / "hosts.bin"
-    file.write_bytes(b"\xff\xfe\x00")
-
-    with pytest.raises(UsageProblem, match="not UTF-8"):
+    file.write_bytes("hub\nspoke1\n".encode("utf-16"))
+    with pytest.raises(
+        UsageProblem, match=r"hosts\.bin, line 1: expected UTF-8 text; found UTF-16; convert it: iconv "
+    ):
+        parse(f"@{file}")
+    file.write_bytes("hub\nspoke1  # in Zürich\n".encode("latin-1"))
+    with pytest.raises(UsageProblem, match=r"hosts\.bin, line 2: expected UTF-8 text; found the byte 0xfc"):
         parse(f"@{file}")
     with pytest.raises(UsageProblem, match="Is a directory"):
         parse(f"@{tmp_path}")

@@ -15,9 +15,12 @@ import os
 import re
 import shutil
 import signal
+import socketserver
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -268,6 +271,48 @@ class TestRefusals:
         assert refused.status == 3
         assert message in refused.said[-1]
         assert not fresh.stamp.parent.exists()
+
+    @pytest.mark.parametrize("program", ["/bin/true", "/bin/echo"])
+    def test_a_program_that_is_no_python(self, fresh: Checkout, program: str) -> None:
+        """A program that takes any argument and ends with 0 is not a Python: nothing is installed for it."""
+        refused = fresh.run(OVERCAST_PYTHON=program, OVERCAST_APT="")
+        assert refused.status == 3
+        assert refused.said == [
+            (
+                f"overcast: Python 3.10 or newer is needed, but '{program}' does not run as a Python 3; "
+                "name another: OVERCAST_PYTHON=/path/to/python3"
+            )
+        ]
+        assert not fresh.stamp.parent.exists()
+
+    def test_a_python_of_no_package_gets_none(self, fresh: Checkout, tmp_path: Path) -> None:
+        """Of a Python that Debian did not install, no Debian package brings what it lacks."""
+        interpreter = tmp_path / "python3"
+        interpreter.write_text("#!/bin/sh\necho 3.99 no /opt/python/bin/python3.99\n")
+        interpreter.chmod(0o755)
+        refused = fresh.run(OVERCAST_PYTHON=str(interpreter), OVERCAST_APT="")
+        assert refused.status == 3
+        assert "has no ensurepip; build /opt/python/bin/python3.99 with it, or name another" in refused.said[-1]
+        assert "python3.99-venv" not in "".join(refused.said)
+
+    @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl: apt-get install openssl")
+    def test_a_certificate_that_is_not_trusted(self, fresh: Checkout, tmp_path: Path) -> None:
+        """An index behind a certificate of its own is not told as a missing network: the fix names the authority."""
+        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+        subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as index:
+            index.socket = context.wrap_socket(index.socket, server_side=True, do_handshake_on_connect=False)
+            threading.Thread(target=index.serve_forever, daemon=True).start()
+            url = f"https://127.0.0.1:{index.server_address[1]}/simple"
+            fresh.lock.write_text(f"--index-url {url}\npytest==0 --hash=sha256:{'0' * 64}\n")
+            refused = fresh.run()
+            index.shutdown()
+        assert refused.status == 3
+        assert re.search(r"certificate that is not trusted here.*PIP_CERT=/path/to/ca.pem ./overcast", refused.said[-2])
+        assert not any("is there a network" in line for line in refused.said)
 
     def test_missing_lock(self, fresh: Checkout) -> None:
         """Without the lock nothing is set up, and the message says how to get it back."""
