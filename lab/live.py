@@ -23,7 +23,7 @@ from lab.machines.node import Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.understanding import understand
-from lab.probes import in_use, options, snooping
+from lab.probes import in_use, ipv6, options, snooping
 from lab.probes.listening import Listening
 from lab.probes.patience import LIVE_MOST, Learnt
 from lab.probes.payloads import FIRST_PORT, LAST_PORT
@@ -134,6 +134,8 @@ def looked(nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], und
         return Looked(None, understood.findings, seen)
     kept = {node.name: nodes[node.name] for node in understood.topology.nodes}
     in_use.avoid(list(kept.values()))
+    if understood.topology.ipv6:  # an address that is in duplicate address detection cannot be sent from
+        ipv6.link_locals(kept, {plan.name: plan for plan in understood.topology.nodes})
     lab = LiveLab(machines, understood.topology, underlay, kept)
     lab.prunes = snooping.prunes(seen[lab.hub.name].devices[lab.topology.bridge].details)
     _use_up_errors(lab)

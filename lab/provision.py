@@ -20,11 +20,13 @@ from typing import NoReturn
 from lab import differences, laboratory, state
 from lab.errors import EnvironmentProblem, MachineLost, OvercastError
 from lab.machines.base import Call, Machine
-from lab.machines.node import Node
+from lab.machines.node import Node, ask_all
 from lab.machines.ssh_link import SILENCE
 from lab.model import Topology
 from lab.overlay import placing, readback
 
+DETECTION = 5.0
+"""Seconds for IPv6 addresses; a carrier takes up to one, detection up to two (RFC 4862 section 5.4)."""
 PATIENCE = 2 * SILENCE
 """Seconds within which a host that we lost must have noticed it and be as it was."""
 
@@ -137,7 +139,20 @@ def provision(
         raise
     if problems:
         _give_up(provisioned, problems)
+    _await_ipv6(topology, nodes)
     return provisioned
+
+
+def _await_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
+    """Where hosts use IPv6, waits until their new devices have addresses that passed duplicate address detection."""
+    parameters = {plan: f"net.ipv6.conf.{plan.device}.disable_ipv6" for plan in topology.nodes}
+    values = ask_all(
+        [(nodes[plan.name], nodes[plan.name].call("sysctl_read", names=[name])) for plan, name in parameters.items()]
+    )
+    using = [plan for (plan, name), value in zip(parameters.items(), values, strict=True) if value[name] == "0"]
+    waits = [(plan, {"device": plan.device, "timeout": DETECTION}) for plan in using]
+    # one that gets no address is for the tests to judge
+    ask_all([(nodes[plan.name], nodes[plan.name].call("wait_link_local", **wait)) for plan, wait in waits])
 
 
 def _on_all(machines: Mapping[str, Machine], calls: Mapping[str, Sequence[Call]]) -> list[str]:

@@ -20,7 +20,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.laboratory import Lab
 from lab.model import Change
+from selftests.live.conftest import on_this_kernel
 from selftests.live.provision.runs import Run, overlay_on, processes
 from selftests.live.rig import Rig
 
@@ -67,6 +69,25 @@ def test_an_error_in_collection_takes_the_overlay_away(rig: Rig, run: Callable[.
 
     assert status == 4, said
     assert "the hosts are as they were before" in said
+
+
+def _with_ipv6(lab: Lab) -> None:
+    """Hosts as most images have them."""
+    for name in lab.plans:
+        lab.nodes[name].write_sysctls({f"net.ipv6.conf.{scope}.disable_ipv6": 0 for scope in ("all", "default")})
+
+
+@pytest.mark.parametrize("test", ["test_group_is_heard_with_a_hop_limit_of_1", "test_every_node_answers_a_ping"])
+def test_ipv6_addresses_are_waited_for(tmp_path: Path, test: str) -> None:
+    """On hosts that use IPv6 the first test finds addresses that passed duplicate address detection."""
+    files = tmp_path / "rig"
+    files.mkdir()
+    with on_this_kernel(files, overlay=False, prepare=_with_ipv6) as rig:
+        _, said = Run(rig, tmp_path, "tests/ipv6/test_delivery.py", "-k", test).ended()
+
+    assert re.search(r"\d+ passed", said), said
+    assert " failed" not in said
+    assert " error" not in said
 
 
 # runs that are ended
