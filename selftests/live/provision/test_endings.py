@@ -72,9 +72,10 @@ def test_an_error_in_collection_takes_the_overlay_away(rig: Rig, run: Callable[.
 
 
 def _with_ipv6(lab: Lab) -> None:
-    """Hosts as most images have them."""
+    """Hosts that use IPv6, as most images do, and whose detection takes longer than the tests take to come to it."""
+    values = {f"net.ipv6.conf.{scope}.disable_ipv6": 0 for scope in ("all", "default")}
     for name in lab.plans:
-        lab.nodes[name].write_sysctls({f"net.ipv6.conf.{scope}.disable_ipv6": 0 for scope in ("all", "default")})
+        lab.nodes[name].write_sysctls({**values, "net.ipv6.conf.default.dad_transmits": 3})
 
 
 @pytest.mark.parametrize("test", ["test_group_is_heard_with_a_hop_limit_of_1", "test_every_node_answers_a_ping"])
