@@ -13,6 +13,7 @@ pytest_plugins = [
     "fixtures.snooping",
     "fixtures.sizes",
     "fixtures.applications",
+    "fixtures.causes",
     "fixtures.evidence",
     "fixtures.diagnosis",
     "reports.plugin",

@@ -16,6 +16,7 @@ from lab.machines.node import Node
 from lab.model import Network, NodePlan
 from lab.probes import echo, echo6, membership, options, options6
 from lab.probes.datagrams import Sent
+from lab.probes.patience import Lost
 from lab.probes.payloads import fresh_port, unique
 
 TCP_DEADLINE = 2.0  # seconds for a connection on a network where every leg takes microseconds
@@ -116,6 +117,8 @@ class Host:
     plans: Mapping[str, NodePlan]
     udp: Udp
     hosts: Mapping[str, Host] = field(repr=False, compare=False)
+    lost: Lost = field(default_factory=Lost, repr=False, compare=False)
+    """What is known to be lost between the hosts, and is not waited for."""
 
     @property
     def name(self) -> str:
@@ -135,25 +138,26 @@ class Host:
         """One ICMP echo request; the answers counted per node (`probes.echo.ping`, or `echo6.ping` of IPv6)."""
         nodes = {name: host.node for name, host in self.hosts.items()}
         if options6.is_ipv6(to):
-            return echo6.ping(self.node, self.plans, to, nodes=nodes, **fields)
-        return echo.ping(self.node, self.plans, to, **{"nodes": nodes, **fields})
+            return echo6.ping(self.node, self.plans, to, nodes=nodes, lost=self.lost, **fields)
+        return echo.ping(self.node, self.plans, to, **{"nodes": nodes, "lost": self.lost, **fields})
 
     def reaches_by_tcp(self, server: Host, network: Network = "overlay") -> bytes:
         """Connects to a server on another host, sends a unique payload and returns what arrived there."""
         payload = unique()
+        deadline = self.lost.grace_both(TCP_DEADLINE, network, self.name, server.name)
         to = [server.address(network), fresh_port()]
         listener = server.node.ask("open", **options.TCP, bind=to, listen=1)
         opened = [listener]
         client: int | None = None
         try:
             client = self.node.ask("open", **options.TCP, connect=to)
-            self.node.machine.call("connected", endpoint=client, timeout=TCP_DEADLINE)
-            accepted = server.node.machine.call("accept", endpoint=listener, timeout=TCP_DEADLINE)
+            self.node.machine.call("connected", endpoint=client, timeout=deadline)
+            accepted = server.node.machine.call("accept", endpoint=listener, timeout=deadline)
             opened.append(accepted)
             self.node.machine.call("send", endpoint=client, payload=payload)
             tokens = [[accepted, payload]]
             _, (received,) = server.node.machine.batch(
-                [call("wait_for", tokens=tokens, timeout=TCP_DEADLINE), call("take", endpoints=[accepted])]
+                [call("wait_for", tokens=tokens, timeout=deadline), call("take", endpoints=[accepted])]
             )
             return b"".join(part["payload"] for part in received)
         finally:

@@ -25,7 +25,7 @@ from lab.overlay import plan as overlay_plan
 from lab.probes import sightings
 from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
-from lab.probes.patience import Patience
+from lab.probes.patience import Lost, Patience
 from lab.underlay import fabric, ipv6
 from lab.underlay.cloud import Cloud
 
@@ -46,12 +46,14 @@ class Lab:
         self.ended: collections.deque[Listening] = collections.deque(maxlen=MOST_ENDED)
         """What was listened to since `forget`, the last one last."""
         self._listening: list[Listening] = []
-        self._patience = Patience()
+        self.lost = Lost(senders=_senders(topology))
+        """What is known to be lost between the hosts of a lab like this one."""
+        self.patience = Patience()
         self.closed = False
         self.hosts: dict[str, Host] = {}
         for name, plan in self.plans.items():
             udp = Udp(self.nodes[name], plan, self._announce, self._default_port)
-            self.hosts[name] = Host(self.nodes[name], plan, self.plans, udp, self.hosts)
+            self.hosts[name] = Host(self.nodes[name], plan, self.plans, udp, self.hosts, self.lost)
 
     def __getitem__(self, name: str) -> Host:
         """The host of a name; NotApplicable when this lab has no such host."""
@@ -110,7 +112,7 @@ class Lab:
             names,
             topology=self.topology,
             on_exit=self._ended,
-            **{"tapped": self.tapped, "patience": self._patience, **fields},
+            **{"tapped": self.tapped, "patience": self.patience, "lost": self.lost, **fields},
         )
         self._listening.append(listening)
         return listening
@@ -173,7 +175,7 @@ class Lab:
         plan, node = self.plans[name], self._new_node(name)
         self.cloud.reattach(plan, node)
         udp = Udp(node, plan, self._announce, self._default_port)
-        self.hosts[name] = Host(node, plan, self.plans, udp, self.hosts)
+        self.hosts[name] = Host(node, plan, self.plans, udp, self.hosts, self.lost)
         for listening in self._listening:
             listening.replaced(name, node)
         self.set_up(self.hosts[name])
@@ -229,6 +231,13 @@ class Lab:
     def _ended(self, listening: Listening) -> None:
         self._listening.remove(listening)
         self.ended.append(listening)
+
+
+def _senders(topology: Topology) -> dict[tuple[str, str], str]:
+    """Who is at the other end of each tunnel, by node and device."""
+    hub = topology.hub.name
+    of_hub = {(hub, tunnel.hub_device): tunnel.spoke for tunnel in topology.tunnels}
+    return of_hub | {(tunnel.spoke, tunnel.spoke_device): hub for tunnel in topology.tunnels}
 
 
 def build(

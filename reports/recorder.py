@@ -40,14 +40,13 @@ class Recorder:
         return [delivery_of(entry) for *_, entry in self._entries("delivery")]
 
     def findings(self) -> list[dict[str, Any]]:
-        """Return the findings of the diagnosis, once each, with the tests that met them and their requirements."""
+        """Return each finding of the diagnosis once, with the tests that it explains and what these assert."""
         merged: dict[str, dict[str, Any]] = {}
         for nodeid, ids, entry in self._entries("finding"):
-            named = [*entry.get("requirements", []), *ids]
-            same = repr([entry.get(key) for key in ("code", "node", "interface", "remedy")])
+            same = repr([entry.get(key) for key in ("code", "node", "interface")])
             finding = merged.setdefault(same, {**entry, "requirements": [], "tests": []})
             finding["tests"].append(nodeid)
-            finding["requirements"] = in_order([*finding["requirements"], *named])
+            finding["requirements"] = in_order([*finding["requirements"], *ids])
         return list(merged.values())
 
     def figures(self) -> list[dict[str, Any]]:

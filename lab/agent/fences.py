@@ -8,7 +8,6 @@ not come, it never will.  Only where the underlay is cut too does a deadline end
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -49,12 +48,15 @@ def missing(tokens: Sequence[Token], legs: Sequence[Leg], timeout: float) -> lis
     for _ in range(ROUNDS if legs else 0):
         if not outstanding():
             return []
+        went = False
         for leg in legs:
-            if not _gone(leg, deadline):
+            gone = _gone(leg, deadline)
+            if gone is False:
+                went = False
                 break
-        else:
-            continue
-        break
+            went = went or bool(gone)
+        if not went:
+            break
     else:
         if legs:
             outstanding()
@@ -64,8 +66,11 @@ def missing(tokens: Sequence[Token], legs: Sequence[Leg], timeout: float) -> lis
     return sorted(left)
 
 
-def _gone(leg: Leg, deadline: float) -> bool:
+def _gone(leg: Leg, deadline: float) -> bool | None:
+    """Whether a marker has arrived; None where none can be sent, so that nothing is on its way."""
     marker = os.urandom(12)
-    with contextlib.suppress(OSError):
+    try:
         leg.send(marker)
+    except OSError:
+        return None
     return leg.arrival.wait_newest(marker, deadline)

@@ -14,12 +14,13 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
 from lab.model import Finding
+from lab.probes.patience import Kind, Way
 from lab.underlay.fabric import FABRIC
 
 LETTING_THROUGH = ("source-check-off", "underlay-floods", "fabric-floods")  # nothing is lost by them
@@ -33,6 +34,27 @@ def known() -> tuple[Rule, ...]:
     return tuple(
         rule for name in modules for rule in getattr(importlib.import_module(f"{rules.__name__}.{name}"), "RULES", ())
     )
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong with a lab, and the ways on which everything was lost."""
+
+    findings: tuple[Finding, ...] = ()
+    lost: frozenset[Way] = frozenset()
+
+
+def diagnose(scene: Scene) -> Diagnosis:
+    """The findings, and what the trial showed to be lost for whoever would wait for it."""
+    kinds: dict[str, Kind] = {"broadcast": "broadcast", "multicast": "multicast", "unicast": "unicast"}
+    dead = {
+        Way(one.network, kinds[one.kind], one.sender, receiver)
+        for one in scene.trial.exchanges
+        if one.kind in kinds and (one.network, one.kind) != ("underlay", "broadcast")
+        for receiver in one.receivers
+        if len(one.lost(receiver)) == len(one.sent) and (not one.refused or one.kind == "unicast")
+    }
+    return Diagnosis(explain(scene), frozenset(dead))
 
 
 def explain(scene: Scene) -> tuple[Finding, ...]:

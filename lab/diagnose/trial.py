@@ -114,7 +114,7 @@ class Trial:
 
 def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
     """Runs every exchange, one after the other; `groups` are tried besides `GROUPS`."""
-    senders = _few(lab)
+    senders = few(lab)
     tried = tuple(dict.fromkeys([*GROUPS, *groups]))
     listen = _impatient(lab)
     exchanges: list[Exchange] = []
@@ -142,7 +142,8 @@ def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
     return Trial(tuple(exchanges), pings, pings6, tuple(streams))
 
 
-def _few(lab: Lab) -> list[Host]:
+def few(lab: Lab) -> list[Host]:
+    """All hosts; of many the first and the last, who stand for the others."""
     every = list(lab.hosts.values())
     return every if len(every) <= MOST_SENDERS else [*every[: MOST_SENDERS - 1], every[-1]]
 

@@ -18,7 +18,7 @@ from lab.overlay import gretap, vxlan
 from lab.overlay.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ
 from lab.overlay.ip6gretap import IGNORE_ENCAP_LIMIT, TRAFFIC_CLASS_INHERIT
 
-IFF_UP, IFF_NOARP, IFF_MULTICAST = 0x1, 0x80, 0x1000
+IFF_UP, IFF_NOARP, IFF_MULTICAST, IFF_LOWER_UP = 0x1, 0x80, 0x1000, 0x10000
 AF_INET, AF_INET6 = 2, 10
 NUD_LEARNED, NUD_NOARP, NUD_PERMANENT = 0x02 | 0x04, 0x40, 0x80  # linux/neighbour.h; learned: reachable, stale
 NUD_FIXED = NUD_PERMANENT | NUD_NOARP  # permanent, or of a neighbour that is not asked

@@ -23,6 +23,7 @@ from lab.model import Network, NodePlan
 from lab.probes import markers, options
 from lab.probes.listening import FENCE_GRACE
 from lab.probes.options import Option
+from lab.probes.patience import Lost
 from lab.probes.payloads import fresh_port, unique
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
@@ -123,6 +124,7 @@ def ping(
     fence: bool = True,
     grace: float = FENCE_GRACE,
     nodes: Mapping[str, Node] | None = None,
+    lost: Lost | None = None,
     protocol: Protocol = ICMP,
     addresses: Mapping[str, str] | None = None,
 ) -> Answers:
@@ -154,9 +156,12 @@ def ping(
             tokens.append([fence_socket, _reply_head(identifier, number) + token])
             sent = protocol.request(identifier, number, token)
             calls.append(call("try_send", endpoint=fence_socket, payload=sent, to=[own[name], 0]))
-        legs = markers.legs(_ways(node.name, plans, network), nodes, plans, port) if marked and nodes else []
+        known = lost or Lost()
+        ways = _ways(node.name, plans, network) if marked else ()
+        legs = markers.legs(ways, nodes or {}, plans, port, known)
+        wanted = max((known.grace_both(grace, network, node.name, name) for name in fenced), default=grace)
         calls += [
-            call("wait_for", tokens=tokens, timeout=grace, legs=legs),
+            call("wait_for", tokens=tokens, timeout=wanted, legs=legs),
             call("take", endpoints=[receiver]),
         ]
         *_, missing, (received,) = node.machine.batch(calls)

@@ -24,7 +24,7 @@ from lab.machines.node import Node, ask_all, tell_all
 from lab.model import VXLAN_PORT, Network, NodePlan, Topology
 from lab.probes import ipv6, markers, options, options6, sightings, ways
 from lab.probes.datagrams import Datagram, Sent
-from lab.probes.patience import Patience
+from lab.probes.patience import Lost, Patience, Way
 from lab.probes.payloads import fresh_port, tag_of, unique
 
 FENCE_GRACE = 0.5
@@ -63,6 +63,7 @@ class Listening:
         all_groups: bool | None = None,
         grace: float = FENCE_GRACE,
         patience: Patience | None = None,
+        lost: Lost | None = None,
         topology: Topology | None = None,
         on_entry: Callable[[Listening], None] = lambda listening: None,
         on_exit: Callable[[Listening], None] = lambda listening: None,
@@ -84,7 +85,7 @@ class Listening:
         self._bind, self._source, self._interface = bind, source, interface
         self._share, self._all_groups = share, all_groups
         self._grace, self._on_entry, self._on_exit = grace, on_entry, on_exit
-        self._patience = patience
+        self._patience, self._lost = patience, lost or Lost()
         self._is_ipv6 = bool(self._groups) and options6.is_ipv6(self._groups[0])
         self._link_locals: dict[str, ipv6.LinkLocal] = {}
         self._sockets: dict[str, int] = {}
@@ -130,7 +131,9 @@ class Listening:
         tell_all([(self._nodes[name], call("close", endpoints=[endpoint])) for name, endpoint in opened])
 
     def _may_wait(self) -> bool:
-        return bool(self.unproved) and self._patience is not None and self._patience.left > 0
+        if self._patience is None or self._patience.left <= 0:
+            return False
+        return bool(self.unproved) and not self._lost.every(self._fenced(self.unproved))
 
     def _receiver(self, plan: NodePlan) -> dict[str, Any]:
         chosen = [options.reuse_address() if self._share == "address" else options.reuse_port()]
@@ -168,19 +171,18 @@ class Listening:
                 token = unique()
                 tokens[name].append(token)
                 calls.append((self._nodes[sender], self._fence(sender, name, token)))
-        waits = [
-            (
-                self._nodes[name],
-                call("wait_for", tokens=[[self._fences[name], token] for token in tokens[name]], timeout=self._grace),
-            )
-            for name in self.at
-        ]
+        waits = []
+        for name in self.at:
+            fences, grace = [[self._fences[name], token] for token in tokens[name]], self._grace_for([name])
+            waits.append((self._nodes[name], call("wait_for", tokens=fences, timeout=grace)))
         if markers.one_kernel(self._nodes.values()) and calls:
             # one kernel: one wait for all the fences, and everything in one round trip
             together = [[self._fences[name], token] for name in self.at for token in tokens[name]]
             # a marker is seen by the taps
-            legs = markers.legs(self._ways(), self._nodes, self._plans, self._fence_port) if self._tapped else []
-            waits = [(calls[0][0], call("wait_for", tokens=together, timeout=self._grace, legs=legs))]
+            port, ways = self._fence_port, self._ways() if self._tapped else ()
+            legs = markers.legs(ways, self._nodes, self._plans, port, self._lost)
+            grace = self._grace_for(self.at)
+            waits = [(calls[0][0], call("wait_for", tokens=together, timeout=grace, legs=legs))]
         takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in self.at]
         began = time.monotonic()
         answers = ask_all([*calls, *waits, *takes])
@@ -209,6 +211,14 @@ class Listening:
             self.late = {name: datagrams for name, datagrams in taken.items() if datagrams}
             came.extend(self.late)
         self.close()
+
+    def _fenced(self, at: Iterable[str]) -> list[Way]:
+        """The ways that the fences to some nodes take."""
+        senders = dict.fromkeys(sent.node for sent in self.sent)
+        return [Way(self.network, "unicast", sender, name) for name in at for sender in senders]
+
+    def _grace_for(self, at: Iterable[str]) -> float:
+        return self._lost.grace(self._grace, *self._fenced(at))
 
     def _ways(self) -> Iterator[tuple[str, str]]:
         """Where the underlay carries what was sent: by the hub, or directly when that is where it was sent."""
@@ -288,7 +298,8 @@ class Listening:
         if said:
             followed = self.paths(expected)
             seen = self._seen([path for path in followed if problems[path.receiver]])
-            text = "\n".join([self._stimulus(), *said, *seen])
+            first = [path.problem for path in followed if path.problem][:1]
+            text = "\n".join([*first, self._stimulus(), *said, *seen])
             raise CheckFailed(text, paths=[path.data() for path in followed])
 
     def _problems(self, name: str, copies: int, sent: list[bytes]) -> list[str]:

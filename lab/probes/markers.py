@@ -13,6 +13,7 @@ from typing import Any
 from lab.machines.node import Node
 from lab.model import NodePlan
 from lab.probes import options
+from lab.probes.patience import Lost, Way
 
 
 def one_kernel(nodes: Iterable[Node]) -> bool:
@@ -30,8 +31,13 @@ def legs(
     nodes: Mapping[str, Node],
     plans: Mapping[str, NodePlan],
     port: int,
+    lost: Lost,
 ) -> list[dict[str, Any]]:
-    """The legs of the ways (from, to), each once, for the agent's `wait_for`; `port` is open at their ends."""
+    """
+    The legs of the ways (from, to), each once, for the agent's `wait_for`; `port` is open at their ends.
+
+    A leg that is known to be dead is left out: nothing is on its way there.
+    """
     return [
         {
             "node": nodes[start].handle,
@@ -40,5 +46,5 @@ def legs(
             "arrival": nodes[end].handle,
         }
         for start, end in dict.fromkeys(ways)
-        if start != end
+        if start != end and not lost.every([Way("underlay", "unicast", start, end)])
     ]

@@ -9,11 +9,18 @@ no longer: its packets are lost.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
+from lab.model import Network
+
+SHORT = 0.1
+"""Seconds for what is known to be lost: a lab takes less than a millisecond, and what is late is still called late."""
 SECONDS = 1.0  # in vain, for a whole lab
+BROKEN = 0.2
+"""The same, where it is known why packets are lost."""
 LIVE_MOST, LIVE_LEAST = 1.0, 0.25
 """Seconds that a fence may take between live hosts: several round trips of any cloud region, and its ARP."""
 ENOUGH, TIMES = 10, 20  # fences that arrived, and how many times as long as the slowest of them the next one may take
@@ -55,3 +62,52 @@ class Learnt:
         if self.came < ENOUGH:
             return LIVE_MOST
         return min(LIVE_MOST, max(LIVE_LEAST, TIMES * self.slowest))
+
+
+Kind = Literal["unicast", "broadcast", "multicast"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """From one host to another, on one network, by one kind of address."""
+
+    network: Network
+    kind: Kind
+    sender: str
+    receiver: str
+
+
+@dataclass
+class Lost:
+    """
+    The ways of a lab on which everything is known to be lost: by a diagnosis, or by a check that failed.
+
+    Whoever waits for a packet on one of them waits for `SHORT`.  A healthy lab has none.
+    """
+
+    ways: set[Way] = field(default_factory=set)
+    senders: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Whose packets come in at an interface of the overlay: a spoke's at the hub's end of its tunnel."""
+
+    def every(self, ways: Collection[Way]) -> bool:
+        """Whether all of these ways are known to be dead, and there are any."""
+        return bool(ways) and self.ways.issuperset(ways)
+
+    def grace(self, seconds: float, *ways: Way) -> float:
+        """How long to wait for packets on these ways: as long as any of them may carry one."""
+        return min(seconds, SHORT) if self.every(ways) else seconds
+
+    def grace_at(self, seconds: float, node: str, interface: str) -> float:
+        """How long to wait for a group's packets at an interface."""
+        sender = self.senders.get((node, interface))
+        return self.grace(seconds, Way("overlay", "multicast", sender, node)) if sender else seconds
+
+    def note_at(self, node: str, interface: str) -> None:
+        """A group's packets were waited for at an interface in vain."""
+        if sender := self.senders.get((node, interface)):
+            self.ways.add(Way("overlay", "multicast", sender, node))
+
+    def grace_both(self, seconds: float, network: Network, one: str, other: str) -> float:
+        """How long to wait for an exchange by unicast, which needs both directions."""
+        ways = (Way(network, "unicast", one, other), Way(network, "unicast", other, one))
+        return min(self.grace(seconds, way) for way in ways)

@@ -53,8 +53,8 @@ def await_listed(
     if wrong:
         there = ", ".join(sorted(listed(node, group))) or "no port"
         raise CheckFailed(
-            f"multicast database of {node.name}: expected {group} {'at' if present else 'no more at'} "
-            f"{', '.join(wrong)} within {timeout:g} s, found it at {there}",
+            f"{node.name} {'does not list' if present else 'still lists'} {', '.join(wrong)} for {group} after "
+            f"{timeout:g} s; its multicast database has it at {there}",
             remedy=f"bridge mdb show on {node.name}; tcpdump -ni {wrong[0]} igmp; iptables -L OUTPUT -v on the member",
         )
 

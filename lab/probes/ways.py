@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from lab.model import Network, Topology
 from lab.probes.datagrams import Datagram, Sent
+from lab.probes.patience import Kind
 from lab.probes.payloads import tag_of
 from lab.probes.sightings import ETHERNET, Sighting
 
@@ -94,6 +95,10 @@ class Leg:
     copies: int = 1
     after: float | None = None
 
+    @property
+    def where(self) -> str:
+        return f"{self.node} {self.interface}" if self.interface else f"{self.node}'s socket"
+
     def __str__(self) -> str:
         where = self.interface or "its socket"
         if not self.seen:
@@ -116,6 +121,30 @@ class Path:
     legs: tuple[Leg, ...]
     expected: int | None
     heard: int
+    kind: Kind = "unicast"
+    network: Network = "overlay"
+
+    @property
+    def problem(self) -> str:
+        """Who did not receive whose packet and where it was lost, or how often it came; empty if as expected."""
+        kind = f"multicast to {self.to.rpartition(':')[0]}" if self.kind == "multicast" else self.kind
+        what = f"{self.sender}'s {kind}" + (" on the underlay" if self.network == "underlay" else "")
+        if self.expected is None or self.heard == self.expected:
+            return ""
+        if self.heard < self.expected:
+            some = "" if not self.heard else f" all {self.expected} copies of"
+            return f"{self.receiver} did not receive{some} {what}: {self._lost()}"
+        times = f" {self.heard} times" if self.heard > 1 else ""
+        return f"{self.receiver} received {what}{times}; expected {self.expected or 'nothing'}"
+
+    def _lost(self) -> str:
+        """Where it was lost: within a host the place that it did not reach, else between two of them."""
+        if not any(leg.seen for leg in self.legs):
+            return f"not sent by {self.sender}"
+        last, missing = self.legs[-2:] if len(self.legs) > 1 else (self.legs[0], self.legs[0])
+        if missing.seen:
+            return f"lost after {missing.where}"
+        return f"lost {'at' if last.node == missing.node else f'between {last.where} and'} {missing.where}"
 
     def __str__(self) -> str:
         nodes = itertools.groupby(self.legs, key=lambda leg: leg.node)
@@ -124,7 +153,7 @@ class Path:
 
     def data(self) -> dict[str, Any]:
         """Builtins, for whoever draws it."""
-        return {**vars(self), "legs": [dict(vars(leg)) for leg in self.legs]}
+        return {**vars(self), "problem": self.problem, "legs": [dict(vars(leg)) for leg in self.legs]}
 
 
 def paths(
@@ -157,10 +186,18 @@ def paths(
             arrived = [datagram for datagram in datagrams if datagram.payload == payload]
             tagged = [sighting for sighting in seen if tag_of(payload) in sighting.frame]
             steps = _steps(topology, way(topology, one.node, receiver, network), tagged, arrived)
-            legs = _timed(steps, one_clock=one_clock)
-            to = f"{one.to}:{one.port}"
-            found.append(Path(one.node, receiver, to, tuple(legs), copies if expected else None, len(arrived)))
+            legs = tuple(_timed(steps, one_clock=one_clock))
+            to, kind = f"{one.to}:{one.port}", _kind(one.to, addresses)
+            wanted = copies if expected else None
+            found.append(Path(one.node, receiver, to, legs, wanted, len(arrived), kind, network))
     return found
+
+
+def _kind(to: str, hosts: Collection[str]) -> Kind:
+    """The kind of an address; what is not a host's and not a group's is a broadcast address."""
+    if ip_address(to.partition("%")[0]).is_multicast:
+        return "multicast"
+    return "unicast" if to in hosts else "broadcast"
 
 
 def _timed(steps: Sequence[tuple[Leg, int]], *, one_clock: bool) -> list[Leg]:

@@ -118,7 +118,7 @@ class BrokenThenMended:
         """Runs every remedy that the diagnosis of such a lab prints, on its node."""
         kind = _kind(lab)
         if kind not in self.remedies:
-            found = self._printed(kind) or explain(scene.gather(lab, planned=True))
+            found = self._printed(lab) or explain(scene.gather(lab, planned=True))
             # a lab that inherits TTLs over routers does so on purpose, whatever the diagnosis rightly says of it
             meant = "tunnel-ttl-inherit" if lab.topology.options.ttl is None else ""
             self.remedies[kind] = [
@@ -132,12 +132,11 @@ class BrokenThenMended:
                 self.refused[f"{node}: {remedy}"] = str(done["errors"]).strip()
         lab.ask_anew()
 
-    def _printed(self, kind: str) -> tuple[Finding, ...]:
-        """What was found when tests failed in labs of a kind: the first that says something."""
-        from fixtures.diagnosis import EXPLAINED
+    def _printed(self, lab: Lab) -> tuple[Finding, ...]:
+        """What was found when tests failed in labs of a kind."""
+        from fixtures.causes import CAUSES
 
-        explained = self.config.stash[EXPLAINED].items()
-        return next((findings for (lab, _), findings in explained if findings and _kind(lab) == kind), ())
+        return self.config.stash[CAUSES].of_kind(lab.topology, lab.underlay)
 
 
 def _kind(lab: Lab) -> str:

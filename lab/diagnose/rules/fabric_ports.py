@@ -8,7 +8,7 @@ from typing import Any
 from lab.diagnose.scene import Scene
 from lab.diagnose.words.reading import details
 from lab.model import Finding, mac_of
-from lab.overlay.readback import IFF_UP
+from lab.overlay.readback import IFF_LOWER_UP, IFF_UP
 from lab.underlay.fabric import FABRIC, REFUSALS, Port, Segment, segments
 
 FLAG_NAMES = {
@@ -80,7 +80,7 @@ def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link |
         )
         return
     flags = next((one.get("IFLA_PROTINFO") or {} for one in _ports(scene) if one["index"] == link["index"]), {})
-    yield from _flags(name, port.node, flags)
+    yield from _flags(name, port.node, flags, has_carrier=bool(link["flags"] & IFF_LOWER_UP))
     yield from _place(scene, segment, port, bridge)
 
 
@@ -88,8 +88,9 @@ def _ports(scene: Scene) -> Iterator[Link]:
     yield from scene.fabric.get("bridge_ports", ())
 
 
-def _flags(name: str, host: str, flags: Mapping[str, Any]) -> Iterator[Finding]:
-    if flags.get("IFLA_BRPORT_STATE") == DISABLED:
+def _flags(name: str, host: str, flags: Mapping[str, Any], *, has_carrier: bool) -> Iterator[Finding]:
+    # the kernel itself disables a port without carrier, as when the host's NIC at the other end is down
+    if flags.get("IFLA_BRPORT_STATE") == DISABLED and has_carrier:
         yield _finding(
             "fabric-port-down",
             name,

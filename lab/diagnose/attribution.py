@@ -1,0 +1,51 @@
+"""
+Attribution: which findings explain what a test missed.
+
+A path is how far one datagram came, as data (`probes.ways.Path.data`).  The nearest findings are responsible: those at
+the interfaces between which it was lost, else those at the hosts there, else those on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lab.model import Finding
+from lab.probes.patience import Way
+from lab.underlay.fabric import FABRIC
+
+Path = Mapping[str, Any]
+
+
+def wrong(error: BaseException | None) -> list[Path]:
+    """The paths, of those that a failed check followed, of what was not received as often as expected."""
+    return [path for path in getattr(error, "paths", ()) if path["problem"]]
+
+
+def responsible(findings: Sequence[Finding], paths: Sequence[Path], hub: str) -> list[Finding]:
+    """The findings that explain the paths, the nearest of each; all findings where no path is known."""
+    if not paths:
+        return list(findings)
+    return list(dict.fromkeys(finding for path in paths for finding in _nearest(findings, path, hub)))
+
+
+def _nearest(findings: Sequence[Finding], path: Path, hub: str) -> list[Finding]:
+    ends = path["legs"][-2:]  # the last place where it was seen, and the one where it was not
+    interfaces = {(leg["node"], leg["interface"]) for leg in ends}
+    nodes = {leg["node"] for leg in ends}
+    on_the_way = {path["sender"], path["receiver"], hub, FABRIC, *(leg["node"] for leg in path["legs"])}
+    tiers = (
+        [one for one in findings if (one.node, one.interface) in interfaces],
+        [one for one in findings if one.node in nodes],
+        [one for one in findings if one.node in on_the_way],
+    )
+    return next((tier for tier in tiers if tier), [])
+
+
+def dead(paths: Iterable[Path]) -> set[Way]:
+    """The ways on which nothing arrived that was expected."""
+    return {
+        Way(path["network"], path["kind"], path["sender"], path["receiver"])
+        for path in paths
+        if path["expected"] and not path["heard"]
+    }

@@ -1,0 +1,79 @@
+"""
+Basics: whether the hosts receive each other at all, in two checks of a few milliseconds.
+
+    overlay    broadcast and multicast from the hosts (of many, a few) to all others, unicast between the senders
+    underlay   unicast between the hub and the spokes
+
+What is lost here is worth a diagnosis before the first test waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from lab.diagnose.trial import GRACE, few
+from lab.errors import EnvironmentProblem, OvercastError
+from lab.host import Host
+from lab.laboratory import Lab
+from lab.probes.listening import ANY, Listening
+from lab.probes.patience import Way
+from lab.probes.payloads import fresh_group
+
+Sent = Mapping[bytes, Sequence[Way]]
+"""The ways that each datagram takes."""
+
+
+def lost(lab: Lab) -> frozenset[Way]:
+    """The ways on which nothing arrived."""
+    return frozenset([*_on_overlay(lab), *_on_underlay(lab)])
+
+
+def _on_overlay(lab: Lab) -> Iterator[Way]:
+    senders = few(lab)
+    group: str | None = fresh_group()
+    try:
+        with lab.listen(lab.plans, group=group):
+            pass
+    except EnvironmentProblem:
+        raise
+    except (OSError, OvercastError):  # a host that cannot join
+        group = None
+    sent: dict[bytes, Sequence[Way]] = {}
+    with lab.listen(lab.plans, group=group, bind=ANY, grace=GRACE, patience=None) as heard:
+        for sender in senders:
+            others = lab.others(sender)
+            sent |= _send(sender, lab.everyone, [Way("overlay", "broadcast", sender.name, name) for name in others])
+            if group:
+                sent |= _send(sender, group, [Way("overlay", "multicast", sender.name, name) for name in others])
+            for other in senders:
+                if other is not sender:
+                    sent |= _send(sender, other.address(), [Way("overlay", "unicast", sender.name, other.name)])
+    yield from _missing(sent, heard)
+    if group is None:
+        yield from (Way("overlay", "multicast", one.name, name) for one in senders for name in lab.others(one))
+
+
+def _on_underlay(lab: Lab) -> Iterator[Way]:
+    spokes = [host for host in few(lab) if not host.is_hub]
+    sent: dict[bytes, Sequence[Way]] = {}
+    with lab.listen([lab.hub, *spokes], network="underlay", grace=GRACE, patience=None) as heard:
+        for spoke in spokes:
+            for sender, receiver in ((spoke, lab.hub), (lab.hub, spoke)):
+                way = Way("underlay", "unicast", sender.name, receiver.name)
+                sent |= _send(sender, receiver.address("underlay"), [way])
+    yield from _missing(sent, heard)
+
+
+def _send(sender: Host, to: str, ways: Sequence[Way]) -> Sent:
+    """Sends one datagram; one that the sender's kernel refuses is lost on all of its ways."""
+    try:
+        return {sender.udp.send(to=to).payload: ways}
+    except EnvironmentProblem:
+        raise
+    except (OSError, OvercastError):
+        return {f"refused: {sender.name} to {to}".encode(): ways}
+
+
+def _missing(sent: Sent, heard: Listening) -> Iterator[Way]:
+    for payload, ways in sent.items():
+        yield from (way for way in ways if payload not in heard.payloads[way.receiver])

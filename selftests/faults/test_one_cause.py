@@ -1,0 +1,118 @@
+"""
+A run in a broken lab has the causes that were injected and no other: what tests provoke in their labs is none.
+
+    --inject  -->  the suite (of each area what provokes most)  -->  one finding, behind every failed test
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selftests.faults.pool import Worker
+
+PROVOKING = (
+    "tests/article/test_communication.py",
+    "tests/hub/test_forwarding.py",
+    "tests/icmp/test_broadcast_ping.py",
+    "tests/mtu/test_paths.py",
+    "tests/resilience/test_new_port.py",
+    "tests/snooping/test_pruning.py",
+    "tests/ttl/test_routed_underlay.py",
+    "tests/underlay/test_vxlan.py",
+)
+FAULTS = {
+    "port-detached": ("port-not-bridged", "hub", "gretap2", "ip link set gretap2 master bridge0"),
+    "spoke1: ip route del 10.0.0.0/24": ("underlay-detour", "spoke1", "ens3", "ip route replace 10.0.0.0/24 dev ens3"),
+    "spoke1: ip link set ens3 down": ("nic-down", "spoke1", "ens3", "ip link set ens3 up"),
+}
+OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:allure_pytest")
+ELIDED = re.compile(r"^assert .*\.\.\.")
+"""What pytest makes of two dicts that differ: neither host nor place nor cause."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """An inner run: what was printed, and conformance.json."""
+
+    printed: str
+    result: dict[str, Any]
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        return list(self.result["findings"])
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The reason of each failed test."""
+        return {one["id"]: one["reason"] for one in self.result["tests"] if one["outcome"] == "failed"}
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    """The process of the inner runs."""
+    made = Worker()
+    yield made
+    made.close()
+
+
+def run(worker: Worker, reports: Path, *arguments: str) -> Ran:
+    """One inner run."""
+    printed = worker.run([*OPTIONS, f"--reports={reports}", *arguments])
+    result = reports / "conformance.json"
+    assert result.exists(), printed
+    return Ran(printed, json.loads(result.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module", params=FAULTS)
+def broken(request, worker, tmp_path_factory):
+    """A run under one fault, and what must be found."""
+    return FAULTS[request.param], run(worker, tmp_path_factory.mktemp("run"), f"--inject={request.param}", *PROVOKING)
+
+
+def test_is_the_one_that_was_injected(broken):
+    """There is one finding, with its fix."""
+    (code, node, interface, fix), ran = broken
+
+    assert [(one["code"], one["node"], one["interface"]) for one in ran.findings] == [(code, node, interface)]
+    assert ran.findings[0]["remedy"].startswith(fix)
+
+
+def test_has_the_failed_tests_behind_it_and_what_they_assert(broken):
+    """Every failed test is attributed to it, no other one is, and its requirements are theirs."""
+    _, ran = broken
+    (finding,) = ran.findings
+    asserted = {identity for one in ran.result["tests"] if one["id"] in ran.failed for identity in one["requirements"]}
+
+    assert set(finding["tests"]) == set(ran.failed)
+    assert set(finding["requirements"]) == asserted
+
+
+def test_is_printed_with_its_first_failure(broken):
+    """The fix is on the screen within the first lines, not at the end of the run, also with -q."""
+    (_, node, _, fix), ran = broken
+    lines = ran.printed.splitlines()
+
+    assert any(line.strip().startswith(f"fix ({node}): {fix}") for line in lines[:8]), "\n".join(lines[:8])
+
+
+def test_is_named_by_each_failure(broken):
+    """The first line of each failure names the cause, and none is a comparison of two dicts that says nothing."""
+    (code, *_), ran = broken
+
+    assert [reason for reason in ran.failed.values() if code not in reason.splitlines()[0]] == []
+    assert [reason for reason in ran.failed.values() if ELIDED.match(reason)] == []
+
+
+def test_what_no_cause_explains_is_reported_with_its_place(worker, tmp_path):
+    """Where the diagnosis finds nothing, each failure stands for itself, with the place where the packet was lost."""
+    ran = run(worker, tmp_path, "-p", "selftests.faults.blind", "--inject=port-detached", PROVOKING[0], PROVOKING[1])
+    lost = [reason for reason in ran.failed.values() if "lost at hub gretap2" in reason.splitlines()[0]]
+
+    assert ran.findings == []
+    assert lost
+    assert "no known cause" in ran.printed
