@@ -5,7 +5,6 @@ A run in a broken lab has the causes that were injected and no other: what tests
 """
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +30,6 @@ FAULTS = {
     "spoke1: ip link set ens3 down": ("nic-down", "spoke1", "ens3", "ip link set ens3 up"),
 }
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:allure_pytest")
-ELIDED = re.compile(r"^assert .*\.\.\.")
-"""What pytest makes of two dicts that differ: neither host nor place nor cause."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +98,10 @@ def test_is_printed_with_its_first_failure(broken):
 
 
 def test_is_named_by_each_failure(broken):
-    """The first line of each failure names the cause, and none is a comparison of two dicts that says nothing."""
+    """The first line of each failure names the cause."""
     (code, *_), ran = broken
 
     assert [reason for reason in ran.failed.values() if code not in reason.splitlines()[0]] == []
-    assert [reason for reason in ran.failed.values() if ELIDED.match(reason)] == []
 
 
 def test_what_no_cause_explains_is_reported_with_its_place(worker, tmp_path):
