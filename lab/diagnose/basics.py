@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lab.diagnose.trial import GRACE, few
 from lab.errors import EnvironmentProblem, OvercastError
+from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.probes.listening import ANY, Listening
 from lab.probes.patience import Way
-from lab.probes.payloads import fresh_group
 
 Sent = Mapping[bytes, Sequence[Way]]
 """The ways that each datagram takes."""
@@ -30,7 +30,7 @@ def lost(lab: Lab) -> frozenset[Way]:
 
 def _on_overlay(lab: Lab) -> Iterator[Way]:
     senders = few(lab)
-    group: str | None = fresh_group()
+    group: str | None = fresh(ORGANIZATION)
     try:
         with lab.listen(lab.plans, group=group):
             pass
