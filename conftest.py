@@ -1,6 +1,7 @@
 """Names the plugins, nothing else."""
 
 pytest_plugins = [
+    "fixtures.interrupts",
     "fixtures.options",
     "fixtures.requirements",
     "fixtures.provision",

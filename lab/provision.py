@@ -58,7 +58,6 @@ class Provisioned:
     def _restore(self, name: str) -> list[str]:
         try:
             node = self.nodes[name]
-            node.machine.catch_up()
             failures = [
                 f"{name}: could not be undone ({failure['error']}); run on {name}: {failure['command']}"
                 for failure in node.ask("undo")

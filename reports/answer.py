@@ -130,7 +130,10 @@ def verdict_line(
     """Return the last line of the run."""
     tones: dict[str, Tone] = {"conformant": "good", "nonconformant": "bad", "incomplete": "unsure"}
     where = place(environment)
-    text = f"verdict: {conformance.verdict} - {sentence(conformance, findings)}" + (f" ({where})" if where else "")
+    interrupted = f" ({INTERRUPTED})" if conformance.interrupted else ""
+    text = f"verdict: {conformance.verdict}{interrupted} - {sentence(conformance, findings)}" + (
+        f" ({where})" if where else ""
+    )
     return Line(text, tones[conformance.verdict])
 
 
@@ -140,6 +143,8 @@ def sentence(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) ->
     parts = [_of_must(conformance, findings)]
     if must.not_applicable:
         parts[0] += f", {must.not_applicable} not applicable"
+    if conformance.interrupted and must.failed:
+        parts.insert(0, _failing(conformance, findings))
     should = tally(conformance.counted("SHOULD"))
     if should.failed:
         parts.append(f"{should.failed} of {should.applicable} SHOULD {_do(should.failed)} not hold")
@@ -154,9 +159,7 @@ def _of_must(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) ->
     if conformance.verdict == "conformant":
         return f"{must.passed} of {must.applicable} MUST requirements hold"
     if conformance.verdict == "nonconformant":
-        failing = (
-            f"{must.failed} of {must.applicable} MUST {_do(must.failed)} not hold, {_known(conformance, findings)}"
-        )
+        failing = _failing(conformance, findings)
         if conformance.narrowed:
             return f"{failing}; narrowed by selection: {ran}"
         return f"{failing}; {must.not_run} did not run" if must.not_run else failing
@@ -164,7 +167,12 @@ def _of_must(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) ->
         return f"narrowed by selection: {ran}"
     if conformance.broken:
         return f"{_count(len(conformance.broken), 'file')} of tests could not be collected; {ran}"
-    return f"{must.not_run} of {must.applicable} MUST requirements did not run"
+    return f"{must.not_run} of {must.applicable} MUST requirements did not run" if must.not_run else ran
+
+
+def _failing(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> str:
+    must = tally(conformance.counted("MUST"))
+    return f"{must.failed} of {must.applicable} MUST {_do(must.failed)} not hold, {_known(conformance, findings)}"
 
 
 def _known(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> str:

@@ -66,6 +66,8 @@ class Selection:
     """The option that ends a run at a failure, if it was given: `-x`."""
     stopped: str = ""
     """Why the run ended before its last test, if it did."""
+    interrupted: bool = False
+    """The user, or a signal, ended the run."""
     broken: tuple[str, ...] = ()
     """Why files of tests could not be collected."""
 
@@ -118,6 +120,7 @@ class Conformance:
     trials: tuple[Trial, ...] = ()
     narrowed: bool = False
     stopped: str = ""
+    interrupted: bool = False
     broken: tuple[str, ...] = field(default=())
 
     def counted(self, level: Level, outcome: Outcome | None = None) -> list[Judged]:
@@ -159,7 +162,9 @@ def judge(trials: Sequence[Trial], selection: Selection) -> Conformance:
     untested = any(one.counts and one.level == "MUST" and one.requirement.id not in tested for one in judged)
     narrowed = bool(selection.deselected or selection.partial_paths or (selection.partial_options and untested))
     return Conformance(
-        verdict=_verdict(
+        verdict="incomplete"
+        if selection.interrupted
+        else _verdict(
             [one for one in judged if one.counts and one.level == "MUST"], partial=narrowed or bool(selection.broken)
         ),
         requirements=judged,
@@ -167,6 +172,7 @@ def judge(trials: Sequence[Trial], selection: Selection) -> Conformance:
         trials=tuple(trials),
         narrowed=narrowed,
         stopped=selection.stopped,
+        interrupted=selection.interrupted,
         broken=selection.broken,
     )
 

@@ -79,6 +79,12 @@ class Destination:
         """Keep an error unless an earlier one is known: the first is the cause, the others follow from it."""
         self.error = self.error or error
 
+    def clear(self) -> None:
+        """Remove what an earlier run has written, so that nothing of it is beside the results of this one."""
+        with self.noting_errors():
+            for path in (self.conformance, self.page, self.junit):
+                path.unlink(missing_ok=True)
+
     def write(self, path: Path, text: str) -> None:
         """Write a file of ours, complete or not at all."""
         self.secure(path, lambda: write_whole(path, text))
@@ -134,6 +140,11 @@ class Destination:
         """The page for people."""
         return self.directory / "index.html"
 
+    @property
+    def junit(self) -> Path:
+        """The results as continuous integration reads them."""
+        return self.directory / "junit.xml"
+
 
 def only_looks(config: pytest.Config) -> bool:
     """Tell whether this call of pytest runs no tests at all."""
@@ -151,7 +162,7 @@ def covers(config: pytest.Config) -> tuple[bool, bool]:
 def switch_on(config: pytest.Config, destination: Destination) -> None:
     """Ask pytest for junit.xml and allure-pytest for its results, unless the user has named other places."""
     if getattr(config.option, "xmlpath", "") is None:
-        config.option.xmlpath = str(destination.directory / "junit.xml")
+        config.option.xmlpath = str(destination.junit)
     if getattr(config.option, "allure_report_dir", "") is None:
         destination.allure = results = destination.directory / ALLURE_FOLDER
         config.option.allure_report_dir = str(results)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from lab.interrupts import INTERRUPTS
 from lab.requirements import scope
 from reports import hookspecs, page, terminal
 from reports.answer import answer
@@ -131,10 +132,14 @@ class Results(Process):
         self.conformance: Conformance | None = None
         self.tables: list[Matrix] = []
         self.result: dict[str, Any] = {}
+        self.session: pytest.Session | None = None
+        self.by_keyboard = False
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
-        """Keep a full disk from failing tests or ending the run in a traceback."""
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Begin without an earlier run's results; keep a full disk from ending the run in a traceback."""
+        self.session = session
+        self._clear()
         guard_junit(self.config, self.destination)
         guard_allure(self.config, self.destination.note_allure)
 
@@ -163,18 +168,47 @@ class Results(Process):
         if output.get(UNWRITTEN):
             self.destination.note_allure(OSError(None, output[UNWRITTEN]))
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tell Ctrl-C from what pytest raises to stop by itself, which derives from it."""
+        self.by_keyboard = self.by_keyboard or type(excinfo.value) is KeyboardInterrupt
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal, or Ctrl-C, has ended this run."""
+        return self.by_keyboard or bool(INTERRUPTS.noted)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         """Judge and write before the others end, so that they see the status; say the last word after them."""
-        if (self.collected or self.broken) and session.exitstatus not in NO_RUN:
-            self.environment = {**own_environment(self.config), **merged(self._of_lab())}
-            self.conformance = judge(self.recorder.trials(self.collected), self._selection(session))
-            self.tables = matrices(self.recorder.deliveries())
-            self._write(session)
+        if self.interrupted or ((self.collected or self.broken) and session.exitstatus not in NO_RUN):
+            session.exitstatus = self._conclude(int(session.exitstatus), session.shouldfail or session.shouldstop)
         yield
         hand_over(self._written(), invoking_user(os.environ, os.geteuid()))
-        if self.conformance is not None:
-            self._last_word(session, self.conformance)
+        if self.conformance is not None and self.interrupted and not self.conformance.interrupted:
+            session.exitstatus = self._conclude(int(session.exitstatus), session.shouldstop)  # while it was written
+        session.exitstatus = self._last_word(int(session.exitstatus))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Judge a run that was interrupted before its session began: an earlier run's results are not its own."""
+        if self.interrupted and self.conformance is None:
+            self._clear()
+            self._last_word(self._conclude(int(pytest.ExitCode.INTERRUPTED), ""))
+
+    def _clear(self) -> None:
+        if self.destination.takes_files:
+            self.destination.clear()
+
+    def _conclude(self, of_pytest: int, stopped: bool | str) -> int:
+        """Judge the run and write the results; return the exit status."""
+        if self.interrupted and of_pytest <= max(pytest.ExitCode):  # a status of ours says more
+            of_pytest = int(pytest.ExitCode.INTERRUPTED)
+        if self.interrupted or (not stopped and of_pytest == pytest.ExitCode.INTERRUPTED):
+            stopped = INTERRUPTED
+        self.environment = {**own_environment(self.config), **merged(self._of_lab())}
+        self.conformance = judge(self.recorder.trials(self.collected), self._selection(str(stopped or "")))
+        self.tables = matrices(self.recorder.deliveries())
+        return self._write(of_pytest, self.conformance)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the matrix and the areas, between the sections of failures and the list of them."""
@@ -193,10 +227,10 @@ class Results(Process):
     def _of_lab(self) -> list[dict[str, str]]:
         return self.of_workers or [lab_environment(self.config)]
 
-    def _selection(self, session: pytest.Session) -> Selection:
+    def _selection(self, stopped: str) -> Selection:
         given = [word for name, word in NARROWING.items() if self.config.getoption(name, default=None)]
         most = int(self.config.getoption("maxfail", default=0) or 0)
-        interrupted = INTERRUPTED if session.exitstatus == pytest.ExitCode.INTERRUPTED else ""
+        failures = self.session.testsfailed if self.session else 0
         return Selection(
             collected=self.collected,
             scope=scope(applications=bool(self.config.getoption("applications", default=False))),
@@ -204,29 +238,28 @@ class Results(Process):
             partial_paths=self.partial_paths,
             partial_options=bool(set(given) & UNCOLLECTED),
             narrowing=(*given, *(["paths"] if self.partial_paths else [])),
-            ending=("-x" if most == 1 else f"--maxfail={most}") if 0 < most <= session.testsfailed else "",
-            stopped=str(session.shouldfail or session.shouldstop or interrupted),
+            ending=("-x" if most == 1 else f"--maxfail={most}") if 0 < most <= failures else "",
+            stopped=stopped,
+            interrupted=self.interrupted,
             broken=tuple(self.broken.values()),
         )
 
-    def _write(self, session: pytest.Session) -> None:
-        """Write the two files of ours and set the exit status, which both of them tell."""
-        assert self.conformance is not None
-        of_pytest = int(session.exitstatus)
-        session.exitstatus = exit_status(self.conformance, of_pytest, written=self.destination.error is None)
+    def _write(self, of_pytest: int, conformance: Conformance) -> int:
+        """Write the two files of ours; return the exit status, which both of them report."""
+        status = exit_status(conformance, of_pytest, written=self.destination.error is None)
         self.result = document(
-            self.conformance,
+            conformance,
             environment=self.environment,
             findings=self.recorder.findings(),
             flakes=self.recorder.flakes(),
             tables=self.tables,
             figures=self.recorder.figures(),
             generated=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            exit_status=session.exitstatus,
+            exit_status=status,
         )
         if self.destination.takes_files:
             self._write_conformance()
-            self.destination.write(self.destination.page, page.render(self.result, self.conformance, self.tables))
+            self.destination.write(self.destination.page, page.render(self.result, conformance, self.tables))
             results = getattr(self.config.option, "allure_report_dir", None)
             if results and self.destination.error is None:
                 lines = [f"{key}={value}\n" for key, value in self.environment.items()]
@@ -234,6 +267,7 @@ class Results(Process):
                     write_whole(Path(results) / "environment.properties", "".join(lines))
                 except OSError as error:
                     self.destination.note_allure(error)
+        return status
 
     def _write_conformance(self) -> None:
         self.destination.write(self.destination.conformance, json.dumps(self.result, indent=1) + "\n")
@@ -250,11 +284,13 @@ class Results(Process):
             caches += (root / folder).rglob("__pycache__")
         return [*own, *(Path(option) for option in options if option), *caches]
 
-    def _last_word(self, session: pytest.Session, conformance: Conformance) -> None:
-        """Print the answer, after everything else that is printed."""
+    def _last_word(self, status: int) -> int:
+        """Print the answer, after everything else that is printed; return the exit status."""
+        if self.conformance is None:
+            return status
         lines: list[terminal.Line] = []
         if self.destination.error is not None:
-            self._admit_missing(session, conformance)
+            status = self._admit_missing(status, self.conformance)
             told = refusal(self.destination.directory, self.destination.error, self.destination.missing)
             lines += [terminal.Line(line, "bad") for line in told.splitlines()]
         elif self.config.get_verbosity() >= 0:
@@ -263,19 +299,21 @@ class Results(Process):
             lines += [terminal.Line(line, "bad") for line in problem.splitlines()]
         where = os.path.relpath(self.destination.page, self.config.invocation_params.dir)
         findings = self.recorder.findings()
-        lines += answer(conformance, findings, self.environment, width=self._width(), results=where)
+        lines += answer(self.conformance, findings, self.environment, width=self._width(), results=where)
         self._print(lines)
+        return status
 
-    def _admit_missing(self, session: pytest.Session, conformance: Conformance) -> None:
+    def _admit_missing(self, status: int, conformance: Conformance) -> int:
         """Let status and conformance.json say that results are missing, also those that were written after it."""
-        session.exitstatus = exit_status(conformance, int(session.exitstatus), written=False)
-        if self.destination.takes_files and session.exitstatus != self.result["exit_status"]:
-            self.result["exit_status"] = int(session.exitstatus)
+        status = exit_status(conformance, status, written=False)
+        if self.destination.takes_files and status != self.result["exit_status"]:
+            self.result["exit_status"] = status
             with self.destination.noting_errors():
                 self.destination.conformance.unlink(missing_ok=True)  # there may be no room for two
             self._write_conformance()
         if ALLURE_FOLDER in self.destination.missing:
             self.destination.drop_allure()  # of what was written since then
+        return status
 
     def _print(self, lines: list[terminal.Line]) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")

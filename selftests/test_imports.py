@@ -52,14 +52,20 @@ BELOW_DIAGNOSE = ("lab.probes", "lab.overlay", "lab.underlay")
 ROOMS = (
     Room("tests", ("lab.model", "lab.groups"), others=("pytest",)),
     Room("fixtures", ("lab",)),
-    Room("reports", ("lab.model", "lab.requirements", "lab.errors", "lab.causes")),
+    Room("reports", ("lab.model", "lab.requirements", "lab.errors", "lab.causes", "lab.interrupts")),
     Room("lab", ("lab",), never=PYTEST),
     Room("lab/commands", ("lab",), others=("execnet",)),
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
     Room("lab/agent", (), others=("pyroute2",)),
-    Room("lab/machines", ("lab.model", "lab.errors"), others=("execnet",)),
+    Room("lab/machines", ("lab.model", "lab.errors", "lab.interrupts"), others=("execnet",)),
     # Both ends of the wire speak the same.
-    Room("lab/machines/base.py", ("lab.model", "lab.errors", "lab.agent.messages"), others=("execnet",)),
+    Room(
+        "lab/machines/base.py",
+        ("lab.model", "lab.errors", "lab.interrupts", "lab.agent.messages"),
+        others=("execnet",),
+    ),
+    # The first process of a live host's agent: it ends the programs that the agent runs.
+    Room("lab/machines/ssh_init.py", ("lab.agent.programs",), others=("execnet",)),
     # The first process of a guest: on the far side, it loads modules as the agent does later.
     Room("lab/machines/guest_init.py", ("lab.agent.modules",), others=("execnet",)),
     Room("lab/underlay", (*DATA, "lab.machines"), never=PYTEST),

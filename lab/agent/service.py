@@ -1,8 +1,9 @@
 """
 The agent's main loop: verbs called over an execnet channel.
 
-A message is a list of calls `[verb, arguments]`, done in order until one fails; the answer is the list of results
-and, when one failed, what failed and why.  One message is one round trip, however many calls it holds.
+A request is its number and a list of calls `[verb, arguments]`, done in order until one fails; the answer is the same
+number, the list of results and, when one failed, what failed and why.  One request is one round trip, however many
+calls it holds.
 """
 
 from __future__ import annotations
@@ -271,7 +272,7 @@ def serve(channel: Any) -> None:
     _allow_descriptors()
     agent = Agent()
     for message in channel:
-        calls = messages.unpack(message)
+        request, calls = messages.unpack(message)
         results: list[Any] = []
         failure = None
         for verb, arguments in calls:
@@ -286,4 +287,4 @@ def serve(channel: Any) -> None:
         if failure is not None:
             # whoever called is told of the failure alone, and could never close these
             agent.close([handle for (verb, _), handle in zip(calls, results) if verb == "open"])
-        channel.send(messages.pack((results, failure)))
+        channel.send(messages.pack((request, results, failure)))

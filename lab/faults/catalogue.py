@@ -22,6 +22,7 @@ __all__ = ["Fault", "known", "listing", "named"]
 
 LIST = "list"
 """What stands in a fault's place to see which there are."""
+COMMAND_TIME = 10.0  # seconds; a command that changes something takes milliseconds, and a second where a guest is busy
 
 
 @functools.cache
@@ -63,7 +64,7 @@ def _run(node: str, command: str, lab: Lab) -> None:
     """Runs a shell command on a node of the lab; EnvironmentProblem says what the command said."""
     if node not in lab.nodes:
         raise UsageProblem(f"--inject={node}: ... names no node; this lab has {', '.join(lab.nodes)}")
-    done = lab.nodes[node].run("sh", "-c", command)
+    done = lab.nodes[node].run("sh", "-c", command, timeout=COMMAND_TIME)
     if done["status"] != 0:
         said = (done["errors"] or done["output"]).strip()
         raise EnvironmentProblem(f"on {node}, `{command}` ended with {done['status']}: {said}")

@@ -3,19 +3,17 @@ A machine: one kernel with one agent behind an execnet gateway, wherever it runs
 
     Machine.call("verb", argument=...)      one call, one round trip
     Machine.batch([Call(...), ...])         many calls, one round trip
-    Machine.tell([Call(...), ...])          the same, and nobody waits for it
+    Machine.tell([Call(...), ...])          the same without waiting for the results
 
-A refusal by the far kernel arrives as the OSError it was there (PermissionError, FileExistsError, ...); a machine that
-is gone as MachineLost.
+Requests are numbered, and so are their answers: the answer to a request whose caller was interrupted is dropped, and
+never taken for the answer to the next one.  A refusal by the far kernel arrives as the OSError it was there
+(PermissionError, FileExistsError, ...); a machine that is gone as MachineLost.
 """
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import os
 import pickle
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any, NamedTuple
 
 import execnet
 
+from lab import interrupts
 from lab.agent import messages
 from lab.errors import EnvironmentProblem, MachineLost
 
@@ -69,8 +68,9 @@ class Machine:
 
     def __post_init__(self) -> None:
         self._closed = False
-        self._owed: collections.deque[bool] = collections.deque()
-        """Of each answer that is still to come, whether somebody waits for it."""
+        self._requests = 0
+        self._told: set[int] = set()
+        """The numbers of requests that are not answered yet and that no caller waits for."""
         try:
             self._channel = self.gateway.remote_exec(BOOTSTRAP)
             self._channel.send(list(self.import_paths))
@@ -83,53 +83,51 @@ class Machine:
 
     def batch(self, calls: Sequence[Call], timeout: float = ANSWER_TIMEOUT) -> list[Any]:
         """Results in the order of the calls; the first call that fails ends the batch and is raised."""
-        self.post(calls)
-        return self.answer(timeout)
+        return self.answer(self.post(calls), timeout)
 
-    def post(self, calls: Sequence[Call]) -> None:
-        """Sends calls without waiting: `answer` gives their results, in the order of the posts."""
-        self._send(calls, wanted=True)
-
-    def tell(self, calls: Sequence[Call]) -> None:
-        """Has calls made before whatever is asked next; a failure of theirs is raised by that."""
-        self._send(calls, wanted=False)
-
-    def answer(self, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
+    def post(self, calls: Sequence[Call]) -> int:
+        """Sends calls without waiting; returns the number by which `answer` gives their results, in order of posts."""
+        self._requests += 1
+        request = self._requests
         try:
-            self.told(timeout)
-        except (OSError, AgentBug):
-            # unread, this question's own answer would be taken for that to the next one
-            with contextlib.suppress(OSError, AgentBug):
-                self._next(timeout)
-            raise
-        return self._next(timeout)
-
-    def told(self, timeout: float = ANSWER_TIMEOUT) -> None:
-        """Waits until what it was told is done; the first failure is raised when nothing of it is owed any more."""
-        failure: OSError | AgentBug | None = None
-        while self._owed and not self._owed[0]:
-            try:
-                self._next(timeout)
-            except (OSError, AgentBug) as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
-
-    def _next(self, timeout: float) -> list[Any]:
-        if self._owed:
-            self._owed.popleft()
-        return self._receive(timeout)
-
-    def _send(self, calls: Sequence[Call], *, wanted: bool) -> None:
-        try:
-            self._channel.send(messages.pack([(verb, arguments) for verb, arguments in calls]))
+            self._channel.send(messages.pack((request, [(verb, arguments) for verb, arguments in calls])))
         except OSError as error:
             raise self._lost(str(error)) from None
-        self._owed.append(wanted)
+        return request
 
-    def _receive(self, timeout: float) -> list[Any]:
+    def tell(self, calls: Sequence[Call]) -> None:
+        """Has calls made before the next request; a failure of theirs is raised by that request."""
+        self._told.add(self.post(calls))
+
+    def answer(self, request: int, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
+        """The results of a request; the first failure of what was told before it is raised instead."""
+        failures: list[OSError | AgentBug] = []
+        answered = 0
+        results: list[Any] = []
         try:
-            results, failure = messages.unpack(self._channel.receive(timeout))
+            while answered != request:
+                answered, results, failure = self._receive(timeout)
+                if failure is not None and (answered == request or answered in self._told):
+                    failures.append(self._failure(failure))
+                self._told.discard(answered)
+        except KeyboardInterrupt:
+            self._told.clear()  # an answer may have been read and lost just now
+            raise
+        if failures:
+            raise failures[0]
+        return results
+
+    def told(self, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Waits until what it was told is done; raises the first failure."""
+        if self._told:
+            self.answer(max(self._told), timeout)
+
+    def _receive(self, timeout: float) -> tuple[int, list[Any], dict[str, Any] | None]:
+        """The next answer: the number of its request, the results, and the failure that ended them, if any."""
+        try:
+            with interrupts.waiting():
+                message = self._channel.receive(timeout)
+            number, results, failure = messages.unpack(message)
         except EOFError:
             raise self._lost("its agent is gone") from None
         except execnet.RemoteError as error:
@@ -137,22 +135,13 @@ class Machine:
         except self._channel.TimeoutError:
             raise self._lost(f"it gave no answer within {timeout:g} s") from None
         except pickle.UnpicklingError as error:
-            raise AgentBug(f"{self.name} answered in a way that no agent does: {error}") from None
-        if failure is None:
-            return list(results)
-        if failure["errno"] is None:
-            raise AgentBug(f"{failure['verb']} on {self.name}: {failure['text']}\n{failure['traceback']}")
-        raise OSError(failure["errno"], failure["text"] or os.strerror(failure["errno"]))
+            raise AgentBug(f"{self.name} sent a malformed answer: {error}") from None
+        return number, results, failure
 
-    def catch_up(self, timeout: float = ANSWER_TIMEOUT) -> None:
-        """Drops the answers that an interrupted caller did not wait for: the next answer is to the next question."""
-        token = secrets.token_hex(8)
-        self.post([call("echo", token=token)])
-        self._owed.clear()
-        answers: list[Any] = []
-        while answers != [token]:
-            with contextlib.suppress(OSError, AgentBug):
-                answers = self._receive(timeout)
+    def _failure(self, failure: dict[str, Any]) -> OSError | AgentBug:
+        if failure["errno"] is None:
+            return AgentBug(f"{failure['verb']} on {self.name}: {failure['text']}\n{failure['traceback']}")
+        return OSError(failure["errno"], failure["text"] or os.strerror(failure["errno"]))
 
     def _lost(self, why: str) -> MachineLost:
         said = self.autopsy()

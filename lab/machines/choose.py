@@ -17,6 +17,7 @@ from typing import Literal
 
 import execnet
 
+from lab import interrupts
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.machines import abilities, guest, local
 from lab.machines.base import Machine
@@ -140,7 +141,8 @@ class Starting:
 
     def machine(self) -> Machine:
         """The machine, ready for its first lab; raises what kept it from starting."""
-        self._ready.wait()
+        with interrupts.waiting():
+            self._ready.wait()
         if self._error is not None:
             self.close()
             raise self._error

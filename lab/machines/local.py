@@ -3,7 +3,8 @@ The local machine: this kernel, in namespaces of its own.
 
 The agent is started through unshare(1): a network namespace as its home, a PID namespace so that whatever it starts
 dies with it, a mount namespace with a private /run, and, when the user is not root, a user namespace in which it is.
-Nothing of the host's is visible to it by name, and nothing of its is left when it dies.
+Nothing of the host's is visible to it by name, and nothing of its is left when it dies.  So it is ended by SIGKILL,
+whatever it does.  Its session is its own: Ctrl-C is for the run, not for the agent.
 """
 
 from __future__ import annotations
@@ -42,8 +43,7 @@ def unshare_command() -> list[str]:
 
 def missing_program() -> EnvironmentProblem | None:
     """The programs that start the agent and are not installed; None when they are."""
-    if shutil.which("unshare") is None or shutil.which("setpriv") is None:
-        lacking = [name for name in ("unshare", "setpriv") if shutil.which(name) is None]
+    if lacking := [name for name in ("setpriv", "setsid", "unshare") if shutil.which(name) is None]:
         return EnvironmentProblem(
             f"{' and '.join(lacking)} of util-linux, which make private namespaces, are not on the PATH",
             remedy="sudo apt-get install --reinstall util-linux",
@@ -91,11 +91,17 @@ def start(group: execnet.Group, *, import_paths: Sequence[str] = ()) -> Machine:
     problem = unavailable()
     if problem is not None:
         raise problem
-    python = shlex.join(["setpriv", "--pdeathsig", "KILL", *unshare_command(), sys.executable])
+    python = shlex.join(["setpriv", "--pdeathsig", "KILL", "setsid", *unshare_command(), sys.executable])
     gateway = group.makegateway(f"popen//python={python}//id=local-{os.getpid()}")
     place = processors.Place()
+
+    def end() -> None:
+        gateway._io.kill()
+        gateway._io.wait()
+        place.close()
+
     paths = [str(ROOT), *import_paths]
-    machine = Machine("local", "the agent on this machine", gateway, paths, on_close=place.close)
+    machine = Machine("local", "the agent on this machine", gateway, paths, on_close=end)
     machine.call("pin", cpu=place.cpu)
     machine.call("private_run")
     return machine

@@ -85,8 +85,15 @@ class Node:
         return dict(self.ask("counters"))
 
     def run(self, *arguments: str, timeout: float = 30.0) -> dict[str, Any]:
-        """Runs a program inside the node: `status` (None: not installed), `output`, `errors`."""
-        return dict(self.ask("run", arguments=list(arguments), timeout=timeout))
+        """
+        Runs a program inside the node: `status` (None: not installed), `output`, `errors`.
+
+        EnvironmentProblem when it does not end within `timeout` seconds.
+        """
+        try:
+            return dict(self.ask("run", arguments=list(arguments), timeout=timeout))
+        except TimeoutError as late:
+            raise EnvironmentProblem(f"on {self.name}, {late.strerror}") from None
 
 
 # what a node that is only looked at may be asked; everything else would change it
@@ -150,14 +157,12 @@ def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:
     asked = []
     for machine, positions, batch in _by_machine(calls):
         try:
-            machine.post(batch)
-            asked.append((machine, positions))
+            asked.append((machine, machine.post(batch), positions))
         except EnvironmentProblem as error:
             refusal = refusal or error
-    for machine, positions in asked:
-        # an answer left unread, because another machine is lost, would be taken for that to the next question
+    for machine, request, positions in asked:
         try:
-            answers = machine.answer()
+            answers = machine.answer(request)
         except (OSError, EnvironmentProblem) as error:
             refusal = refusal or error
             continue

@@ -78,9 +78,8 @@ def claim(connected: Connected) -> None:
     wanted = call("claim", holder=_holder(), timeout=ENDING)
     taken = [(first, first.batch([wanted])[0])]
     if not taken[0][1]:
-        for machine in rest:
-            machine.post([wanted])
-        taken += [(machine, machine.answer()[0]) for machine in rest]
+        requests = [(machine, machine.post([wanted])) for machine in rest]
+        taken += [(machine, machine.answer(request)[0]) for machine, request in requests]
     held = [f"{machine.name} is in use by the run of {holder}" for machine, holder in taken if holder]
     if held:
         raise EnvironmentProblem(

@@ -3,11 +3,11 @@ The far side of a live host's connection: execnet's worker over the input and ou
 
     controller --ssh--> sshd --> [sudo] --> python: START (see `ssh_link`), then this, then the agent
 
-Imported from a zip that is in memory only (`luggage`).  When the controller is gone (end of input, or a silence that no
-working connection has: it speaks several times as often), or this process is told to end (SIGTERM, SIGHUP), the agent
-is interrupted once and gets FAREWELL seconds to put back what it has changed; then the process ends, and the programs
-that it runs with it.
-Standard library and execnet, Python 3.9 or newer.
+Imported from a zip that is in memory only (`luggage`).  One thread reads what the controller sends, and ends the
+process at once, whatever the agent does: when the controller is gone (end of input, or a silence that no working
+connection has: it speaks several times as often), or a signal has come (SIGINT, SIGTERM, SIGHUP).  The programs that
+the agent runs end with it, and its changes are undone by a process of its own (`agent.restoring`).
+Standard library, execnet and the agent's `programs`; Python 3.9 or newer.
 """
 
 from __future__ import annotations
@@ -25,43 +25,45 @@ from typing import TYPE_CHECKING, Any
 
 from execnet import gateway_base
 
+from lab.agent import programs
+
 if TYPE_CHECKING:
     from execnet.gateway_base import ExecModel
-
-FAREWELL = 30.0
-"""Seconds that the agent gets to put things back before the process ends whatever it does."""
-
-AGAIN = 0.1
-"""Seconds after which an interrupt that may not have been heard is repeated."""
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def interrupt_once(number: int, wire: Wire) -> None:
-    """Raises KeyboardInterrupt in the main thread, the first time: what then puts things back is left in peace."""
-    for ending in ENDINGS:
-        signal.signal(ending, signal.SIG_IGN)
-    if not wire.over:
-        os.write(2, f"the agent was told to end by {signal.Signals(number).name}\n".encode())
-        # the end of the connection is all that the controller is to hear: no answer is to be expected
-        wire.over = True
-    raise KeyboardInterrupt
+def wake_up_by_signals() -> int:
+    """A descriptor that can be read once one of ENDINGS has come, wherever the interpreter is."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    for number in ENDINGS:
+        signal.signal(number, lambda number, frame: None)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    return reading
 
 
 class Reader(io.RawIOBase):
-    """What the controller sends.  Its silence reads as the end."""
+    """What the controller sends.  Its silence reads as the end, and so does a signal."""
 
-    def __init__(self, descriptor: int, silence: float) -> None:
+    def __init__(self, descriptor: int, signals: int, silence: float) -> None:
         self._descriptor = descriptor
+        self._signals = signals
         self._silence = silence
         self._waiting = select.poll()
         self._waiting.register(descriptor, select.POLLIN)
+        self._waiting.register(signals, select.POLLIN)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]
-        if not self._waiting.poll(self._silence * 1000):
+        ready = dict(self._waiting.poll(self._silence * 1000))
+        if self._signals in ready:
+            name = signal.Signals(os.read(self._signals, 1)[0]).name
+            os.write(2, f"the agent was told to end by {name}\n".encode())
+            return 0
+        if not ready:
             return 0
         try:
             return os.readv(self._descriptor, [buffer])
@@ -72,16 +74,15 @@ class Reader(io.RawIOBase):
 
 
 class Wire:
-    """Execnet's IO; a write that makes no progress for `silence` seconds fails, and so does every one after the end."""
+    """Execnet's IO; a write that makes no progress for `silence` seconds fails."""
 
-    def __init__(self, incoming: int, outgoing: int, silence: float, execmodel: ExecModel) -> None:
+    def __init__(self, incoming: int, outgoing: int, signals: int, silence: float, execmodel: ExecModel) -> None:
         self.execmodel = execmodel
         self._silence = silence
-        self._incoming = io.BufferedReader(Reader(incoming, silence), 65536)
+        self._incoming = io.BufferedReader(Reader(incoming, signals, silence), 65536)
         self._outgoing = outgoing
         os.set_blocking(outgoing, False)
         self._writing = threading.Lock()
-        self.over = False
 
     def read(self, size: int) -> bytes:
         data = b""
@@ -100,7 +101,7 @@ class Wire:
             room.register(self._outgoing, select.POLLOUT)
             deadline = time.monotonic() + self._silence
             while view:
-                if self.over or time.monotonic() > deadline:
+                if time.monotonic() > deadline:
                     raise BrokenPipeError("the controller is gone")
                 if room.poll(1000):
                     with contextlib.suppress(BlockingIOError):
@@ -133,22 +134,16 @@ class Gateway(gateway_base.WorkerGateway):
 
     def _terminate_execution(self) -> None:
         # called by the receiving thread when the controller has said goodbye or is gone
-        self._io.over = True  # type: ignore[attr-defined]
-        main = threading.main_thread()
-        deadline = time.monotonic() + FAREWELL
-        while main.is_alive() and time.monotonic() < deadline:
-            # a real signal: it also wakes the thread from a system call.  One that comes just before a wait begins does
-            # not end it, so that it is sent again; once it was heard, the next ones are ignored.
-            signal.pthread_kill(main.ident or 0, signal.SIGINT)
-            main.join(AGAIN)
-        leave(1)
+        leave(0)
 
 
 def leave(status: int) -> None:
-    """Ends this process, and first the programs that it runs: an interrupt can come just when one was born."""
-    with contextlib.suppress(OSError):
-        for child in _children():
-            os.kill(child, signal.SIGKILL)
+    """Ends this process, and first the programs that it runs; no other is started meanwhile."""
+    programs.STARTING.acquire()
+    for child in _children():
+        for end in (os.killpg, os.kill):
+            with contextlib.suppress(OSError):
+                end(child, signal.SIGKILL)
     os._exit(status)
 
 
@@ -172,9 +167,7 @@ def main(silence: float) -> None:
     os.dup2(2, 1)  # what anything here prints must not meet the protocol
     os.close(null)
     try:
-        wire = Wire(incoming, outgoing, silence, gateway_base.get_execmodel("thread"))
-        for ending in ENDINGS:
-            signal.signal(ending, lambda number, frame: interrupt_once(number, wire))
+        wire = Wire(incoming, outgoing, wake_up_by_signals(), silence, gateway_base.get_execmodel("thread"))
         Gateway(io=wire, id="host", _startcount=2).serve()
     finally:
         sys.stderr.flush()

@@ -71,14 +71,26 @@ def test_where_the_cloud_blocks_gre_the_tunnels_are_vxlan() -> None:
     assert "nothing passes through gretap tunnels; --tunnel=vxlan works there" in named.stdout
 
 
-def test_a_command_that_fails_ends_the_run() -> None:
-    """What cannot be done to one lab cannot be done to the next: it is said once, and there is no verdict."""
-    done = run("--inject=hub: ip link set nosuch up", "--tunnel=vxlan")
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("hub: ip link set nosuch up", "on hub, `ip link set nosuch up` ended with 1: Cannot find device"),
+        ("hub: nosuch", "on hub, `nosuch` ended with 127: "),
+        ("hub: sleep 1000; true", "on hub, `sh -c 'sleep 1000; true'` did not end within 10 s"),
+        ("r1: true", "--inject=r1: ... names no node"),
+    ],
+    ids=["fails", "not found", "hangs", "no such node"],
+)
+def test_a_command_that_cannot_be_injected_ends_the_run(fault: str, message: str, processes: tuple[str, ...]) -> None:
+    """What cannot be done to one lab cannot be done to the next: one message, the status of misuse, no verdict."""
+    done = run(f"--inject={fault}", "--tunnel=vxlan", *processes)
 
-    assert done.returncode == 1
-    assert "1 error in" in done.stdout
-    assert "! the fault cannot be injected: on hub, `ip link set nosuch up` ended with 1: Cannot find" in done.stdout
-    assert "verdict: incomplete" in done.stdout
+    assert done.returncode == 4
+    assert done.stdout.count(f"--inject={fault!r} cannot be injected: {message}") == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "verdict" not in done.stdout
+    assert " error" not in done.stdout
 
 
 def test_the_faults_that_have_a_name_are_listed() -> None:

@@ -74,6 +74,16 @@ class Watched:
             os.close(descriptor)
         return sorted(left)
 
+    def await_end(self, deadline: float) -> None:
+        """Waits until it has ended; TimeoutError when it has not within so many seconds."""
+        poller = select.poll()
+        descriptor = os.pidfd_open(self.process.pid)
+        poller.register(descriptor, select.POLLIN)
+        ended = poller.poll(deadline * 1000)
+        os.close(descriptor)
+        if not ended:
+            raise TimeoutError
+
     def output(self) -> str:
         """What it wrote since the last line that was waited for, up to its end."""
         return self.process.communicate(timeout=60)[0]

@@ -11,6 +11,7 @@ import re
 import pytest
 
 from lab.differences import compared
+from lab.errors import EnvironmentProblem
 from lab.machines.base import AgentBug, call
 from lab.machines.node import ask_all
 from lab.state import of
@@ -63,6 +64,25 @@ def test_what_it_was_told_and_refused_is_raised_once(any_machine):
 
     assert any_machine.call("echo", token="second") == "second"
     any_machine.told()
+
+
+def test_an_answer_that_nobody_waits_for_any_more_is_dropped(any_machine):
+    """A request whose caller was interrupted is answered later: the next one still gets its own answer."""
+    any_machine.post([call("echo", token="interrupted")])
+    any_machine.post([call("no_such_verb")])
+
+    assert any_machine.call("echo", token="next") == "next"
+
+
+def test_a_program_that_does_not_end_is_one_message(lab):
+    """A program is ended when its time is over, with all that it has started, and the agent goes on."""
+    with pytest.raises(
+        EnvironmentProblem, match=re.escape("on hub, `sh -c 'sleep 1000; true'` did not end within 0.2 s")
+    ):
+        lab.hub.node.run("sh", "-c", "sleep 1000; true", timeout=0.2)
+
+    assert lab.hub.node.run("pgrep", "-f", "sleep [1]000")["output"] == ""
+    assert lab.hub.node.run("pgrep", "-f", "python")["output"] != ""
 
 
 def test_a_bug_in_the_agent_is_told_with_its_traceback(any_machine):

@@ -72,7 +72,8 @@ def test_ctrl_c_ends_a_run_in_order(held):
     said = held.output()
     assert held.ended(members, GONE_WITHIN) == []
     assert held.process.returncode == 2
-    assert "KeyboardInterrupt" in said
+    assert "Interrupted: interrupted by SIGINT" in said
+    assert "Traceback" not in said
     assert "INTERNALERROR" not in said
 
 

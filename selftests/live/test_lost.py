@@ -31,13 +31,14 @@ SILENCE = 1.5  # seconds; the default would make these tests slow
 SUDO = "opc@hub?sudo=true" if shutil.which("sudo") else "opc@hub"
 
 
-def blocked(host: RigHost, machine: Machine) -> None:
-    """Has the agent run a program that ends by itself only when the test is long over."""
+def blocked(host: RigHost, machine: Machine) -> int:
+    """Has the agent run a program that ends by itself only when the test is long over; returns the request's number."""
     node = machine.call("node_home")
-    machine.post([call("run", node=node, arguments=["sleep", "1000"], timeout=1000)])
+    request = machine.post([call("run", node=node, arguments=["sleep", "1000"], timeout=1000)])
     until = time.monotonic() + 5
     while not any("sleep 1000" in command for command in host.processes().values()):
         assert time.monotonic() < until
+    return request
 
 
 def ssh_clients() -> list[int]:
@@ -72,13 +73,12 @@ def test_closing_ends_an_agent_that_is_busy(rig: Rig, reach: Reach) -> None:
 def test_the_client_dies(rig: Rig, reach: Reach, busy: bool) -> None:
     """When ssh is killed here, the next word to the host says so at once, and the agent ends."""
     machine = reach(f"{SUDO},spoke1").machines["hub"]
-    if busy:
-        blocked(rig.hosts["hub"], machine)
+    request = blocked(rig.hosts["hub"], machine) if busy else 0
 
     os.kill(ssh_clients()[0], signal.SIGKILL)
 
     with pytest.raises(MachineLost, match=r"opc@hub \(hub\) was lost: .*\n.*\n.*ended by SIGKILL"):
-        machine.answer() if busy else machine.call("hello")
+        machine.answer(request) if busy else machine.call("hello")
     assert rig.hosts["hub"].left() == {}
 
 
@@ -110,13 +110,13 @@ def test_the_agent_dies(rig: Rig, reach: Reach) -> None:
 def test_the_host_tells_the_agent_to_end(rig: Rig, reach: Reach, number: signal.Signals) -> None:
     """An agent that is told to end does so in order, and takes its program with it."""
     machine = reach("hub,spoke1").machines["hub"]
-    blocked(rig.hosts["hub"], machine)
+    request = blocked(rig.hosts["hub"], machine)
 
     (agent,) = rig.hosts["hub"].agents()
     os.kill(agent, number)
 
     with pytest.raises(MachineLost, match=rf"hub was lost: .*\n(.*\n)*.*told to end by {number.name}"):
-        machine.answer()
+        machine.answer(request)
     assert rig.hosts["hub"].left() == {}
 
 
@@ -125,8 +125,7 @@ def test_the_network_is_cut(rig: Rig, reach: Reach, busy: bool) -> None:
     """When packets are lost without a word, both sides notice: the call fails, and the agent ends by itself."""
     machine = reach("hub,spoke1", silence=SILENCE).machines["hub"]
     hub = rig.hosts["hub"]
-    if busy:
-        blocked(hub, machine)
+    request = blocked(hub, machine) if busy else 0
     (agent,) = hub.agents()
     ended = os.pidfd_open(agent)
 
@@ -134,7 +133,7 @@ def test_the_network_is_cut(rig: Rig, reach: Reach, busy: bool) -> None:
     with rig.lab.fabric.changed(("link_set", {**change, "up": False}), ("link_set", {**change, "up": True})):
         began = time.monotonic()
         with pytest.raises(MachineLost, match=r"hub was lost: .*\n(.*\n)*.*no sign of life for 1.5 s"):
-            machine.answer() if busy else machine.call("hello")
+            machine.answer(request) if busy else machine.call("hello")
         assert time.monotonic() - began < 3 * SILENCE
         _await_end(ended, 3 * SILENCE)
     # what is left of sshd's session learns of it with its next packet

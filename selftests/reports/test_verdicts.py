@@ -263,7 +263,28 @@ def test_interrupted(suite):
     run = suite.run_apart()
 
     assert run.status == 2
-    assert run.last == f"verdict: incomplete - {MUST} of {MUST} MUST requirements did not run"
+    assert run.last == f"verdict: incomplete (interrupted) - {MUST} of {MUST} MUST requirements did not run"
+
+
+def test_interrupted_after_a_failure(suite):
+    """What was seen to fail before Ctrl-C is in the verdict line, but the verdict is not about all of it."""
+    suite.except_for(
+        "BCAST-01",
+        "BCAST-02",
+        tests="""
+@pytest.mark.requirement("BCAST-01")
+def test_own(): assert 0
+@pytest.mark.requirement("BCAST-02")
+def test_other(): raise KeyboardInterrupt
+""",
+    )
+
+    run = suite.run_apart()
+
+    assert run.status == 2
+    assert run.last.startswith(
+        f"verdict: incomplete (interrupted) - 1 of {MUST} MUST does not hold, no known cause; {MUST - 1} of"
+    )
 
 
 def test_a_worker_dies(suite):
