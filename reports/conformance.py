@@ -199,6 +199,11 @@ def exit_status(conformance: Conformance, of_pytest: int, *, written: bool) -> i
     return of_pytest if written else UNWRITTEN
 
 
+def interrupted_status(status: int) -> int:
+    """Return the status of a run that was interrupted: pytest's own for that, unless hosts are not restored."""
+    return 2 if status <= UNWRITTEN else status
+
+
 def _verdict(must: Sequence[Judged], *, partial: bool) -> Verdict:
     outcomes = {one.outcome for one in must}
     if "failed" in outcomes:

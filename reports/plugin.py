@@ -21,7 +21,7 @@ from lab.interrupts import INTERRUPTS
 from lab.requirements import scope
 from reports import hookspecs, page, terminal
 from reports.answer import answer
-from reports.conformance import INTERRUPTED, Conformance, Selection, exit_status, judge
+from reports.conformance import INTERRUPTED, Conformance, Selection, exit_status, interrupted_status, judge
 from reports.deliveries import Matrix, matrices
 from reports.destination import ALLURE_FOLDER, Destination, covers, guard_allure, guard_junit, only_looks, switch_on
 from reports.document import document
@@ -201,8 +201,8 @@ class Results(Process):
 
     def _conclude(self, of_pytest: int, stopped: bool | str) -> int:
         """Judge the run and write the results; return the exit status."""
-        if self.interrupted and of_pytest <= max(pytest.ExitCode):  # a status of ours says more
-            of_pytest = int(pytest.ExitCode.INTERRUPTED)
+        if self.interrupted:
+            of_pytest = interrupted_status(of_pytest)
         if self.interrupted or (not stopped and of_pytest == pytest.ExitCode.INTERRUPTED):
             stopped = INTERRUPTED
         self.environment = {**own_environment(self.config), **merged(self._of_lab())}
