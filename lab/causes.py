@@ -22,7 +22,7 @@ def cause_lines(finding: Mapping[str, Any], width: int, caused: str = "") -> lis
     The fix is pasted into a shell: it is one line, never broken or shortened.  `caused` is one line about the failures.
     """
     remedy = " ".join(str(finding.get("remedy") or "").splitlines())
-    last = [f"{INDENT}{fix(place(finding['node'], finding.get('host', '')), remedy)}"] if remedy else []
+    last = [f"{INDENT}{fix(place(finding['node'], finding.get('host', ''), remedy), remedy)}"] if remedy else []
     last += wrapped(caused, width, 1)
     fact = wrapped(f"{finding['code']}: {finding['summary']}", width, MOST_OF_FACT, first="")
     evidence = wrapped(str(finding.get("evidence") or ""), width, MOST_LINES - len(fact) - len(last))

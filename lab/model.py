@@ -8,6 +8,7 @@ What a lab is made of, as data: nodes, tunnels, topologies, clouds.  No I/O.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
@@ -22,6 +23,12 @@ ALL_NODES = "ff02::1"
 IPV6_LEAST_MTU = 1280  # RFC 8200 section 5
 WITH_BROADCAST = 30  # the longest prefix that has a broadcast address (RFC 3021)
 VXLAN_PORT = 4789  # RFC 7348 section 8
+
+CLOUD = "cloud"
+"""The place of what a live cloud does."""
+EMULATED = re.compile(r"vcn\d*|r[1-9]")
+"""The nodes of a lab that are the cloud's network and its routers."""
+HOST_TOOLS = ("ip", "bridge", "tc", "sysctl", "iptables", "ebtables", "nft")
 
 Network = Literal["overlay", "underlay"]
 Change = tuple[str, dict[str, Any]]
@@ -191,9 +198,19 @@ class Underlay:
         return "flat" if self.routers == 0 else f"routed({self.routers})"
 
 
-def place(node: str, host: str) -> str:
-    """A host in a line of text: `10.0.0.25, spoke1`; its role alone where the user gave it no other name."""
-    return f"{host}, {node}" if host and host != node else node
+def place(node: str, host: str, command: str = "") -> str:
+    """
+    Where to run a command: `10.0.0.25, spoke1`; the role alone where the user gave the host no other name.
+
+    The cloud is no host of the user's: its own tools run anywhere, and only a lab's cloud has nodes to enter.
+    """
+    if node == CLOUD:
+        return "the cloud's own tools"
+    if not EMULATED.fullmatch(node):
+        return f"{host}, {node}" if host and host != node else node
+    if command.split(" ")[0] in HOST_TOOLS:
+        return f"{node} of the emulated cloud"
+    return f"a real cloud's own tools; here {node} emulates it"
 
 
 @dataclass(frozen=True)
@@ -216,7 +233,7 @@ class Finding:
     @property
     def place(self) -> str:
         """Where to run the fix: the user's name for the host, and its role."""
-        return place(self.node, self.host)
+        return place(self.node, self.host, self.remedy)
 
     def data(self) -> dict[str, Any]:
         """Builtins, for the results."""

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from lab import differences, laboratory, state
 from lab.errors import EnvironmentProblem, MachineLost, OvercastError
+from lab.machines import abilities
 from lab.machines.base import Call, Machine
 from lab.machines.node import Node, ask_all
 from lab.machines.ssh_link import SILENCE
@@ -59,7 +60,7 @@ class Provisioned:
         try:
             node = self.nodes[name]
             failures = [
-                f"{name}: could not be undone ({failure['error']}); run on {name}: {failure['command']}"
+                f"{name}: could not be undone ({failure['error']}); run on {node.machine.name}: {failure['command']}"
                 for failure in node.ask("undo")
             ]
             # what failed shows in the difference too, but the reason does not
@@ -74,12 +75,14 @@ class Provisioned:
         if state.fingerprint_of_nodes(one) == self.fingerprints[node.name]:
             return []
         different = differences.compared({node.name: self.before[node.name]}, state.of_nodes(one))
-        return [f"{difference}; run on {node.name}: {differences.reverting(difference)}" for difference in different]
+        return [
+            f"{difference}; run on {node.machine.name}: {differences.reverting(difference)}" for difference in different
+        ]
 
     def _seen_again(self, name: str, lost: MachineLost) -> list[str]:
         """A host that was lost puts itself back: it is reached anew, and looked at when the devices are gone."""
         what = f"{lost.message.splitlines()[0]}; it puts itself back within {PATIENCE:g} s"
-        look = f"to see it, run on {name}: ip -d link; ip addr; ip route"
+        look = f"to see it, run on {self.nodes[name].machine.name}: ip -d link; ip addr; ip route"
         if self.again is None:
             return [f"{what}, which was not seen: {look}"]
         try:
@@ -161,9 +164,9 @@ def _on_all(machines: Mapping[str, Machine], calls: Mapping[str, Sequence[Call]]
         try:
             machines[name].batch(calls[name])
         except OSError as refusal:
-            return f"{name}: {refusal.strerror or refusal}"
+            return f"{machines[name].name}: {refusal.strerror or refusal}"
         except EnvironmentProblem as problem:
-            return f"{name}: {problem}"
+            return f"{machines[name].name}: {problem}"
         return None
 
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -173,14 +176,14 @@ def _on_all(machines: Mapping[str, Machine], calls: Mapping[str, Sequence[Call]]
 def _give_up(provisioned: Provisioned, problems: Sequence[str]) -> NoReturn:
     what = "the overlay could not be set up:\n  " + "\n  ".join(problems)
     kind = provisioned.topology.options.kind
-    module = {"gretap": "ip_gre"}.get(kind, kind)
+    module = abilities.MODULES.get(kind, kind)
     try:
         provisioned.restore()
     except NotRestored as worse:
         raise NotRestored(f"{what}\nand {worse.message}") from None
     raise EnvironmentProblem(
         f"{what}\nthe hosts are as they were",
-        remedy=f"try the refused command on the host; for a missing module there: modprobe {module}, modprobe bridge",
+        remedy=f"./overcast doctor --hosts=... --tunnel={kind} shows whether the hosts have {module} and bridge",
     )
 
 

@@ -66,7 +66,8 @@ def _score(seen: Seen) -> tuple[int, int]:
 
 def _fact(score: tuple[int, int]) -> str:
     bridged, peers = score
-    return f"tunnels on a bridge: {bridged or 'none'}, remotes: {peers}"
+    ports = f"{bridged} tunnel{'s are ports' if bridged > 1 else ' is a port'} of its bridge"
+    return ports if bridged else f"no tunnel is a port of a bridge, remotes: {peers}"
 
 
 def _reordered(order: Sequence[HostSpec], connected: Connected, note: str) -> Recognised:

@@ -218,7 +218,9 @@ class Results(Process):
         summary = self.config.get_verbosity() >= 0 and not self.config.option.no_summary
         if self.conformance is not None and summary:
             terminalreporter.write_sep("-", "conformance")
-            self._print(terminal.summary(self.conformance, self.tables, self._width()))
+            self._print(
+                terminal.summary(self.conformance, self.tables, self._width(), self.environment.get("hosts", ""))
+            )
 
     def _width(self) -> int:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")

@@ -22,6 +22,7 @@ OPEN_COLUMNS: dict[str, Callable[[Tally], int]] = {
 }
 """What keeps requirements from being held: a column each, where there is something to show."""
 MOST_NARROW = 20  # for the name of an area
+MOST_OF_LEGEND = 4  # lines
 MARKS = {"delivered": "✓", "wrong": "✗", "silent": "·", "untested": " "}
 
 
@@ -44,21 +45,25 @@ def encodable(text: str, encoding: str | None) -> str:
     return text
 
 
-def summary(conformance: Conformance, tables: Sequence[Matrix], width: int) -> list[Line]:
-    """Return what a run has seen; of one in which something failed, what is as expected in a line."""
+def summary(conformance: Conformance, tables: Sequence[Matrix], width: int, hosts: str = "") -> list[Line]:
+    """
+    Return what a run has seen; of one in which something failed, what is as expected in a line.
+
+    `hosts` are live hosts by the user's names, with their roles.
+    """
     failing = conformance.verdict == "nonconformant"
     return [
-        *delivery_lines(tables, width, brief=failing),
+        *delivery_lines(tables, width, brief=failing, hosts=hosts),
         *area_lines(conformance, width),
         *([] if failing else reason_lines(conformance, width)),
     ]
 
 
-def delivery_lines(tables: Sequence[Matrix], width: int, *, brief: bool = False) -> list[Line]:
+def delivery_lines(tables: Sequence[Matrix], width: int, *, brief: bool = False, hosts: str = "") -> list[Line]:
     """
     Draw one matrix for each network: a row for each sender, and for each kind a column for each receiver.
 
-    In `brief`, a network where all is as expected is one line.
+    In `brief`, a network where all is as expected is one line.  Hosts are drawn by role; `hosts` is the legend.
     """
     lines: list[Line] = []
     drawn: list[Matrix] = []
@@ -72,6 +77,8 @@ def delivery_lines(tables: Sequence[Matrix], width: int, *, brief: bool = False)
     meaning = {"delivered": "✓ delivered", "wrong": "✗ not as expected", "silent": "· silent, as expected"}
     if used:
         lines.append(Line("  " + "   ".join(text for mark, text in meaning.items() if mark in used), "faint"))
+    if drawn and "(" in hosts:  # a user's name that is its role needs no legend
+        lines += [Line(line, "faint") for line in wrapped(f"hosts: {hosts}", width, MOST_OF_LEGEND, first="  ")]
     return lines
 
 

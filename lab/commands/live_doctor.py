@@ -90,7 +90,7 @@ def _fix(check: Check, names: Mapping[str, str]) -> str:
     if not check.remedy or check.state == "ok":
         return ""
     on = "" if check.place == ALL else check.place
-    return fix(place(on, names.get(on, "")), check.remedy)
+    return fix(place(on, names.get(on, ""), check.remedy), check.remedy)
 
 
 def _document(examined: Examined, names: Mapping[str, str]) -> dict[str, object]:

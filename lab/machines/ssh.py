@@ -175,8 +175,9 @@ class _LoggingIn:
             self.link.send(luggage.packed())
             return _machine(self.link, self._group)
         except (Unusable, MachineLost, AgentBug) as problem:
+            late = self.link.expired() and self.link.logged_in
             self.end()
-            return problem
+            return self.link.late() if late else problem
 
     def end(self) -> None:
         self.link.kill()

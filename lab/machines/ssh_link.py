@@ -127,6 +127,7 @@ class Link:
         self._started, self._timeout = started, timeout
         self.silence = login.silence
         self._deadline: float | None = started + timeout
+        self._logged_in: float | None = None
         self._nonce = secrets.token_hex(8)
         self._said = io.FileIO(os.memfd_create("ssh's words"))  # a pipe could be held open by a shared connection
         self._obituary = ""
@@ -186,6 +187,7 @@ class Link:
             if not more or len(self._noise) > MOST_NOISE or ssh_words.hopeless(self._noise):
                 raise self._unusable(ended=not more)
         self._check(found[1].decode("utf-8", "replace").split())
+        self._logged_in = time.monotonic()
 
     def _check(self, words: list[str]) -> None:
         kind, found, *more = words
@@ -247,6 +249,15 @@ class Link:
 
     def expired(self) -> bool:
         return self._left() <= 0
+
+    @property
+    def logged_in(self) -> bool:
+        return self._logged_in is not None
+
+    def late(self) -> Unusable:
+        """The deadline passed after the login: Python runs on the host, and its agent has not answered."""
+        took = (self._logged_in or self._started) - self._started
+        return Unusable(self.spec, "slow-agent", *ssh_words.late(self.spec, took, self._timeout))
 
     def _left(self) -> float:
         return (self._deadline or 0.0) - time.monotonic()

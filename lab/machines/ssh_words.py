@@ -127,8 +127,8 @@ _RULES = (
         r"kex_exchange_identification: (read: )?Connection (closed|reset)|Exceeded MaxStartups",
         TURNED_AWAY,
         "it, or a jump host before it, closed the connection before anyone was logged in: {said}",
-        "if other logins get through, allow more at once in that sshd's configuration (MaxStartups 100:30:200); if none "
-        "does, it may have banned this address: {login}",
+        "if other logins get through, allow more at once in that sshd's configuration (MaxStartups 100:30:200); if "
+        "none does, it may have banned this address: {login}",
     ),
     _Rule(
         r"kex_exchange_identification|Connection (closed|reset) by|banner",
@@ -160,6 +160,18 @@ def cause(spec: HostSpec, said: str, status: int | None, expired: float | None =
         return Cause("no-login", "ssh did not get there", f"ssh's reason is above; try it: {login}")
     how = "ssh was killed" if status is not None and status < 0 else f"exit status {status}"
     return Cause("no-agent", f"{spec.python} was to be started there, but did not run ({how})", f"try it: {login}")
+
+
+def late(spec: HostSpec, took: float, timeout: float) -> tuple[str, str]:
+    """What to say of a host that was logged in to after `took` seconds, and whose agent did not answer in time."""
+    longer = spec.variant(timeout=f"{4 * timeout:g}")
+    return (
+        f"logged in after {took:.1f} s, but its agent did not answer within {timeout:g} s of the start",
+        (
+            f"give it more time: {longer}; or see what delays Python there (load, memory, disk): "
+            f"{_values(spec, '')['login']} uptime"
+        ),
+    )
 
 
 def hopeless(noise: bytes) -> bool:

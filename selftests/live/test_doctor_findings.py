@@ -105,7 +105,7 @@ def test_the_hub_is_recognised_by_its_tunnels(
         text = capsys.readouterr().out
         report = ask(capsys, rig, order)
 
-    assert f"{addresses['hub']} is the hub (" in text
+    assert f"{addresses['hub']} is the hub (1 tunnel is a port of its bridge)" in text
     assert f"--hosts names {addresses['spoke1']} first" in text
     assert f"fix ({addresses['hub']}, hub): ip link set vxlan2 master bridge0" in text
     assert report["hosts"] == addresses

@@ -7,6 +7,7 @@ Machines over ssh: they connect at once, are where they say they are, and every 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import subprocess
 import time
@@ -201,6 +202,20 @@ def test_an_old_python_is_named(rig: Rig, reach: Reach) -> None:
     assert failure.code == "python-old"
     assert "/mnt/python3.6 there is Python 3.6.8; 3.9 or newer is needed" in failure.message
     assert "?python=/usr/bin/python3." in str(failure.remedy)
+
+
+def test_an_agent_that_is_late_is_not_gone(rig: Rig, reach: Reach) -> None:
+    """Where the deadline passes after the login, the message says so, what to wait longer with and what to look at."""
+    slow = rig.directory / "slow_python"
+    slow.write_text('#!/bin/sh\n/usr/bin/python3 "$@" | { head -n 1; cat >/dev/null; }\n')
+    slow.chmod(0o755)
+
+    failure = the_failure(reach("hub?python=/mnt/slow_python&timeout=3,spoke1"))
+
+    assert failure.code == "slow-agent"
+    assert re.search(r"logged in after \d\.\d s, but its agent did not answer within 3 s of the start", failure.message)
+    assert "&timeout=12" in str(failure.remedy)
+    assert "ssh hub uptime" in str(failure.remedy)
 
 
 def test_an_unknown_host_key_is_not_accepted(rig: Rig, reach: Reach, tmp_path: Path) -> None:

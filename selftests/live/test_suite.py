@@ -96,6 +96,34 @@ def test_a_detached_port_is_a_finding_with_its_remedy(rig: Rig, tmp_path: Path) 
     assert finding["remedy"] == f"ip link set {port} master bridge0"
 
 
+def test_the_hub_is_recognised_whatever_the_order(rig: Rig, tmp_path: Path) -> None:
+    """A hub that --hosts does not name first is found by its bridge; the fix names it as the user did."""
+    port = rig.lab.topology.tunnel_of("spoke2").hub_device
+    detach = ("link_set", {"device": port, "nomaster": True})
+    attach = ("link_set", {"device": port, "master": rig.lab.topology.bridge})
+    hub, spoke1, spoke2 = (host.address for host in rig.hosts.values())
+
+    with rig.lab.hub.node.changed(detach, attach):
+        order = f"--hosts={spoke1},{spoke2},{hub}"
+        done, result = run(rig, tmp_path, order, "-v", "tests/prerequisites/test_configuration.py")
+
+    (finding,) = result["findings"]
+    assert (finding["node"], finding["host"]) == ("hub", hub)
+    assert f"{hub} is the hub (1 tunnel is a port of its bridge); --hosts names {spoke1} first" in done.stdout
+    assert f"fix ({hub}, hub): ip link set {port} master bridge0" in done.stdout
+
+
+def test_another_kind_of_tunnel_than_is_there_is_a_usage_error(rig: Rig, tmp_path: Path) -> None:
+    """--tunnel says what is expected of live hosts: where it contradicts them, nothing is tested."""
+    done, result = run(rig, tmp_path, "--tunnel=gretap", "tests/broadcast")
+
+    assert (done.returncode, result) == (4, {})
+    assert (
+        "--tunnel=gretap: expected gretap tunnels on the hosts; found vxlan (hub vxlan1, spoke1 vxlan1)" in done.stderr
+    )
+    assert "leave --tunnel out to test the overlay that is there" in done.stderr
+
+
 def test_a_host_that_cannot_be_reached_is_named(rig: Rig, tmp_path: Path) -> None:
     """The others are tested, but with a spoke that was not reached the run is incomplete, and says which one."""
     done, result = run(rig, tmp_path, "--hosts=hub,spoke1,nowhere.invalid", "--requirements=PRE-08,BCAST-02")

@@ -44,6 +44,24 @@ def test_a_long_cause_stays_short_and_its_fix_whole(width, field):
     assert lines[-1] == "    caused 2 test failures"
 
 
+@pytest.mark.parametrize(
+    ("node", "host", "remedy", "where"),
+    [
+        ("spoke1", "10.0.0.25", "ip link set gretap1 up", "10.0.0.25, spoke1"),
+        ("hub", "hub", "ip link set gretap1 up", "hub"),
+        ("vcn", "", "bridge link set dev hub isolated off", "vcn of the emulated cloud"),
+        ("vcn", "", "oci network nsg rules add --nsg-id NSG", "a real cloud's own tools; here vcn emulates it"),
+        ("r1", "", "oci network nsg rules add --nsg-id NSG", "a real cloud's own tools; here r1 emulates it"),
+        ("cloud", "", "oci network nsg rules add --nsg-id NSG", "the cloud's own tools"),
+    ],
+)
+def test_a_fix_says_where_it_can_be_run(node, host, remedy, where):
+    """A live host has the user's name for it; the cloud is no host, and of a lab's cloud it is said that it is one."""
+    lines = cause_lines({**FINDING, "node": node, "host": host, "remedy": remedy}, 80)
+
+    assert f"    fix ({where}): {remedy}" in lines
+
+
 def test_a_cause_without_a_fix_promises_none():
     """A finding that no command corrects has no line for one."""
     assert [line for line in cause_lines({**FINDING, "remedy": ""}, 80) if "fix" in line] == []

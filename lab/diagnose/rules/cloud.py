@@ -12,13 +12,11 @@ from lab.diagnose.rules.fabric_ports import broken
 from lab.diagnose.rules.traffic import filters
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
-from lab.model import Finding
+from lab.model import CLOUD, Finding
 from lab.overlay import ip6gretap, vxlan
 from lab.overlay.carrier import carrier_of
 from lab.overlay.readback import NUD_FIXED, Route
 from lab.underlay.fabric import FABRIC
-
-CLOUD = "cloud"
 
 
 def blocked(scene: Scene) -> Iterator[Finding]:
