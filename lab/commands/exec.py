@@ -49,7 +49,7 @@ def _enter(place: dict[str, Any], command: list[str]) -> int:
     nsenter = shutil.which("nsenter")
     if nsenter is None:
         raise EnvironmentProblem(
-            "nsenter(1) of util-linux is needed, and not installed", remedy="apt-get install util-linux"
+            "nsenter(1) of util-linux is needed, and not installed", remedy="sudo apt-get install util-linux"
         )
     agent = place["enter"].split("/")[2]
     user = ["--user"] if place["user"] else []

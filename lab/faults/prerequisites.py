@@ -99,7 +99,8 @@ def _forward_drop(lab: Lab) -> None:
     if hub.sysctl(BRIDGE_FILTER) is None:
         load_modules(lab, "br_netfilter")
     if hub.sysctl(BRIDGE_FILTER) is None:
-        raise EnvironmentProblem(f"{hub.machine.name} has no br_netfilter", remedy="sudo modprobe br_netfilter")
+        lack = f"{hub.machine.name} has no br_netfilter"
+        raise EnvironmentProblem(lack, remedy=firewall.with_modules(hub, "br_netfilter"))
     hub.write_sysctls({BRIDGE_FILTER: 1})
     firewall.append(hub, ("FORWARD", "-j", "DROP"))
 

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from lab.errors import EnvironmentProblem
+from lab.machines import abilities
 from lab.machines.node import Node
 
 TOOLS = {
@@ -39,15 +40,25 @@ def tool(node: Node, version: int = 4) -> str:
     if node.machine.kind == "guest":
         node.machine.call("load_modules", names=[*MODULES, *(MODULES_OF_IPV6 if version == 6 else ())])
     said: list[str] = []
+    installed = False
     for name in TOOLS[version]:
         tried = node.run(name, "-S")
         if tried["status"] == 0:
             _working[id(node.machine), version] = name
             return name
+        installed = installed or tried["status"] is not None
         said.append(tried["errors"].strip().splitlines()[-1] if tried["errors"].strip() else f"{name}: failed")
     raise EnvironmentProblem(
-        f"no working iptables on {node.machine.name}: {'; '.join(said)}", remedy="apt-get install iptables"
+        f"no working iptables on {node.machine.name}: {'; '.join(said)}",
+        remedy=with_modules(node, "iptables") if installed else "sudo apt-get install iptables",
     )
+
+
+def with_modules(node: Node, what: str) -> str:
+    """What brings modules to the kernel of a node, where a program is there and its kernel refuses it."""
+    if node.machine.kind == "guest":
+        return "sudo apt-get install --reinstall user-mode-linux   (it brings the guest kernel's modules)"
+    return abilities.remedy(what) or "./overcast --kernel=guest   (a guest kernel has the modules)"
 
 
 @contextlib.contextmanager

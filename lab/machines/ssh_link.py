@@ -150,7 +150,7 @@ class Link:
             self._said.close()
             raise EnvironmentProblem(
                 "live hosts are reached with OpenSSH's ssh, which is not installed here",
-                remedy="apt-get install openssh-client",
+                remedy="sudo apt-get install openssh-client",
             ) from None
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -81,8 +81,17 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
     raise EnvironmentProblem(
         f"expected an address of the hub that every spoke has a route to, and the hub a route back; "
         f"found none (the hub's addresses: {tried})",
-        remedy="on every spoke: ip route get HUB; on the hub: ip route get SPOKE",
+        remedy=_routes_to_look_at(hub, spokes),
     )
+
+
+def _routes_to_look_at(hub: Seen, spokes: Sequence[Seen]) -> str:
+    """The commands that show which way there is between the hub and the spokes."""
+    first = {seen.name: next((str(address.ip) for _, address in _own_addresses(seen)), "") for seen in (hub, *spokes)}
+    looks = [f"on {spoke.name}: ip route get {first[hub.name]}" for spoke in spokes if first[hub.name]]
+    looks += [f"on {hub.name}: ip route get {first[spoke.name]}" for spoke in spokes if first[spoke.name]]
+    looks += [f"on {name}: ip addr   (it has no address)" for name, address in first.items() if not address]
+    return "; ".join(looks)
 
 
 def in_the_way(topology: Topology, seen: Mapping[str, Seen]) -> list[Obstacle]:

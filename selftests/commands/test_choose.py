@@ -9,12 +9,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import execnet
 import pytest
 
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
-from lab.machines import abilities, guest, uml
+from lab.machines import abilities, firewall, guest, uml
 from lab.machines.base import Machine
 from lab.machines.choose import Choice, Starting, choose, start
 
@@ -148,6 +149,26 @@ def test_a_module_that_is_there_is_loaded_by_name(tmp_path: Path, monkeypatch: p
 
     assert abilities.remedy("gretap") == "sudo modprobe ip_gre"
     assert "modprobe" not in str(abilities.remedy("vxlan"))
+
+
+class Refusing:
+    """A node on whose kernel iptables does not work, or where there is none."""
+
+    def __init__(self, status: int | None) -> None:
+        self.machine = SimpleNamespace(name="the agent on this machine", kind="local")
+        self.answer = {"status": status, "output": "", "errors": "can't initialize iptables table `filter'"}
+
+    def run(self, *arguments: str) -> dict[str, object]:
+        return self.answer
+
+
+@pytest.mark.parametrize(("status", "installing"), [(None, True), (3, False)])
+def test_a_program_that_is_there_is_not_installed_again(status: int | None, installing: bool) -> None:
+    """Where the kernel refuses iptables, its modules are what is missing: the package would bring nothing."""
+    with pytest.raises(EnvironmentProblem, match="no working iptables") as refused:
+        firewall.tool(Refusing(status))  # type: ignore[arg-type]
+
+    assert ("apt-get install iptables" in str(refused.value.remedy)) == installing
 
 
 def test_local_machine_starts_beside_other_work(possible: abilities.Abilities) -> None:

@@ -9,120 +9,19 @@ how it was called.  No network is used, and the packages of this machine are lef
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import re
 import shutil
 import signal
-import socketserver
-import ssl
 import subprocess
-import sys
 import tempfile
-import threading
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PYTHON = os.path.realpath(sys.executable)
-SETTING_UP = "overcast: setting up .venv"
-NOBODY = 65534
-IS_ROOT = os.geteuid() == 0
-
-TELLS_HOW_IT_WAS_CALLED = """
-import os, sys
-print("pytest", sys.argv[1:], "in", os.getcwd())
-sys.exit(int(os.environ.get("FAILS_ON_" + (sys.argv + [""])[1].strip("-").upper(), 0)))
-"""
-
-
-class Checkout:
-    """A folder with the real script and what little it needs around it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        (path / "lab").mkdir(parents=True)
-        (path / "lab" / "__main__.py").write_text("import os, sys\nprint('lab', sys.argv[1:], 'in', os.getcwd())\n")
-        shutil.copy(ROOT / "overcast", path)
-        self.lock = path / "requirements.lock"
-        self.pin(write_wheel(path))
-
-    def pin(self, wheel: Path, digest: str | None = None) -> None:
-        """Write the lock, by default with the hash that the wheel has."""
-        digest = digest or hashlib.sha256(wheel.read_bytes()).hexdigest()
-        self.lock.write_text(f"--no-index\n--find-links {wheel.parent.as_uri()}\npytest==0 --hash=sha256:{digest}\n")
-
-    @property
-    def stamp(self) -> Path:
-        """What a set-up that was finished leaves."""
-        return self.path / ".venv" / "overcast-stamp"
-
-    def start(
-        self, *args: str, program: Path | None = None, cwd: Path | None = None, **env: str
-    ) -> subprocess.Popen[str]:
-        """Start the script away from the machine's own pip settings, as the leader of its process group."""
-        return subprocess.Popen(
-            [program or self.path / "overcast", *args],
-            cwd=cwd or "/",
-            env={"PATH": os.environ["PATH"], "OVERCAST_APT": "no", "OVERCAST_PYTHON": PYTHON,
-                 "PIP_CONFIG_FILE": os.devnull, **env},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
-        )  # fmt: skip
-
-    def run(self, *args: str, program: Path | None = None, cwd: Path | None = None, **env: str) -> Outcome:
-        """Run the script to its end."""
-        return Outcome(self.start(*args, program=program, cwd=cwd, **env))
-
-
-class Outcome:
-    """How a run of the script ended; what it says about this machine's packages is not its subject here."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.out, errors = process.communicate(timeout=60)
-        self.status = process.returncode
-        self.said = [line for line in errors.splitlines() if "not installed" not in line]
-
-
-def write_wheel(folder: Path) -> Path:
-    """Write a wheel whose module `pytest` prints its arguments; offline, and as good as any to pip."""
-    files = {
-        "pytest.py": TELLS_HOW_IT_WAS_CALLED,
-        "pytest-0.dist-info/METADATA": "Metadata-Version: 2.1\nName: pytest\nVersion: 0\n",
-        "pytest-0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = ""
-    for name, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        record += f"{name},sha256={digest},{len(text)}\n"
-    wheel = folder / "wheels" / "pytest-0-py3-none-any.whl"
-    wheel.parent.mkdir()
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name, text in {**files, "pytest-0.dist-info/RECORD": record + "pytest-0.dist-info/RECORD,,\n"}.items():
-            archive.writestr(name, text)
-    return wheel
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Checkout:
-    """A checkout in which nothing was set up."""
-    return Checkout(tmp_path / "checkout")
-
-
-@pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout that was set up by a first run, in a path with spaces, under sudo when this is root."""
-    checkout = Checkout(tmp_path_factory.mktemp("set up") / "a checkout")
-    first = checkout.run("-q", **({"SUDO_UID": "1234", "SUDO_GID": "1235"} if IS_ROOT else {}))
-    assert first.status == 0, first.said
-    assert len(first.said) == 1, first.said
-    assert first.said[0].startswith(SETTING_UP)
-    return checkout
+from selftests.script.conftest import IS_ROOT, NOBODY, PYTHON, ROOT, SETTING_UP, Checkout, Outcome
 
 
 class TestCommands:
@@ -243,83 +142,6 @@ class TestSetUp:
         assert "interrupted" in ended.said[-1]
         assert not fresh.stamp.exists()
         assert not IS_ROOT or (fresh.path / ".venv").stat().st_uid == 1234
-
-
-class TestRefusals:
-    """What cannot be done is said in one line, with the remedy."""
-
-    def test_missing_python(self, fresh: Checkout) -> None:
-        """Without an interpreter the message says which is needed and how to name one."""
-        refused = fresh.run(OVERCAST_PYTHON="/nowhere/python3")
-        assert refused.status == 3
-        assert re.search(r"3\.10 or newer.*'/nowhere/python3'.*OVERCAST_PYTHON=", "\n".join(refused.said))
-
-    @pytest.mark.parametrize(
-        ("answer", "message"),
-        [
-            ("echo 3.9 yes /usr/bin/python3.9", "is Python 3.9"),
-            ("exit 1", "does not run as a Python 3"),
-            ("echo 3.99 no /usr/bin/python3.99", "no ensurepip; Debian's python3.99-venv has"),
-        ],
-    )
-    def test_unfit_python(self, fresh: Checkout, tmp_path: Path, answer: str, message: str) -> None:
-        """An interpreter that is too old, broken or incomplete is named with what it lacks."""
-        interpreter = tmp_path / "python3"
-        interpreter.write_text(f"#!/bin/sh\n{answer}\n")
-        interpreter.chmod(0o755)
-        refused = fresh.run(OVERCAST_PYTHON=str(interpreter))
-        assert refused.status == 3
-        assert message in refused.said[-1]
-        assert not fresh.stamp.parent.exists()
-
-    @pytest.mark.parametrize("program", ["/bin/true", "/bin/echo"])
-    def test_a_program_that_is_no_python(self, fresh: Checkout, program: str) -> None:
-        """A program that takes any argument and ends with 0 is not a Python: nothing is installed for it."""
-        refused = fresh.run(OVERCAST_PYTHON=program, OVERCAST_APT="")
-        assert refused.status == 3
-        assert refused.said == [
-            (
-                f"overcast: Python 3.10 or newer is needed, but '{program}' does not run as a Python 3; "
-                "name another: OVERCAST_PYTHON=/path/to/python3"
-            )
-        ]
-        assert not fresh.stamp.parent.exists()
-
-    def test_a_python_of_no_package_gets_none(self, fresh: Checkout, tmp_path: Path) -> None:
-        """Of a Python that Debian did not install, no Debian package brings what it lacks."""
-        interpreter = tmp_path / "python3"
-        interpreter.write_text("#!/bin/sh\necho 3.99 no /opt/python/bin/python3.99\n")
-        interpreter.chmod(0o755)
-        refused = fresh.run(OVERCAST_PYTHON=str(interpreter), OVERCAST_APT="")
-        assert refused.status == 3
-        assert "has no ensurepip; build /opt/python/bin/python3.99 with it, or name another" in refused.said[-1]
-        assert "python3.99-venv" not in "".join(refused.said)
-
-    @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl: apt-get install openssl")
-    def test_a_certificate_that_is_not_trusted(self, fresh: Checkout, tmp_path: Path) -> None:
-        """An index behind a certificate of its own is not told as a missing network: the fix names the authority."""
-        made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-        subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as index:
-            index.socket = context.wrap_socket(index.socket, server_side=True, do_handshake_on_connect=False)
-            threading.Thread(target=index.serve_forever, daemon=True).start()
-            url = f"https://127.0.0.1:{index.server_address[1]}/simple"
-            fresh.lock.write_text(f"--index-url {url}\npytest==0 --hash=sha256:{'0' * 64}\n")
-            refused = fresh.run()
-            index.shutdown()
-        assert refused.status == 3
-        assert re.search(r"certificate that is not trusted here.*PIP_CERT=/path/to/ca.pem ./overcast", refused.said[-2])
-        assert not any("is there a network" in line for line in refused.said)
-
-    def test_missing_lock(self, fresh: Checkout) -> None:
-        """Without the lock nothing is set up, and the message says how to get it back."""
-        fresh.lock.unlink()
-        refused = fresh.run()
-        assert (refused.status, len(refused.said)) == (3, 1)
-        assert "git checkout requirements.lock" in refused.said[0]
 
 
 @pytest.fixture
