@@ -140,6 +140,10 @@ class Destination:
         """The page for people."""
         return self.directory / "index.html"
 
+    def page_from(self, folder: Path) -> str:
+        """Return the page's path as short as a reader in this folder can use it."""
+        return str(self.page.relative_to(folder) if self.page.is_relative_to(folder) else self.page)
+
     @property
     def junit(self) -> Path:
         """The results as continuous integration reads them."""

@@ -299,7 +299,7 @@ class Results(Process):
             lines.append(terminal.Line(f"results: {self.destination.page}", "faint"))
         for problem in self.config.hook.pytest_overcast_not_restored(config=self.config):
             lines += [terminal.Line(line, "bad") for line in problem.splitlines()]
-        where = os.path.relpath(self.destination.page, self.config.invocation_params.dir)
+        where = self.destination.page_from(self.config.invocation_params.dir)
         findings = self.recorder.findings()
         lines += answer(self.conformance, findings, self.environment, width=self._width(), results=where)
         self._print(lines)
