@@ -140,5 +140,5 @@ def _explain(report: pytest.TestReport) -> tuple[str, str | None]:
     else:
         text = str(longrepr or "")
     what, remedy = split_remedy(text)
-    what = re.sub(r"^(lab\.errors\.\w+|AssertionError|Failed): ", "", what)
+    what = re.sub(r"^(lab\.errors\.\w+: |AssertionError: |Failed: |\w+Error: \[Errno \d+\] )", "", what)
     return "\n".join([line.rstrip() for line in what.splitlines() if line.strip()][:REASON_LINES]), remedy

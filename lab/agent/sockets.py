@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
@@ -22,6 +23,7 @@ the default buffer, the fourteenth datagram in a row is lost here and not on its
 MSG_ERRQUEUE_FAMILY = socket.AF_PACKET
 IP_PKTINFO, IP_RECVTOS, IP_RECVTTL = 8, 13, 12
 IP_TOS, IP_TTL = 1, 2
+IP_MULTICAST_IF, IP_JOIN, IP_JOIN_SOURCE, IPV6_JOIN = 32, 35, 39, 20
 IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT = 49, 50, 51, 52
 LARGEST = 65536 + 64
 ROOM_FOR_ANCILLARY = 512
@@ -105,13 +107,15 @@ def open_endpoint(
             for option in (IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT):
                 opened.setsockopt(socket.IPPROTO_IPV6, option, 1)
         for level, option, value in options:
-            opened.setsockopt(level, option, value)
+            set_option(opened, level, option, value)
         if device is not None:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+            with naming(f"bind to device {device}"):
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
         if bind is not None:
-            opened.bind(tuple(bind))
+            with naming(f"bind to {' port '.join(map(str, bind[:2]))}"):
+                opened.bind(tuple(bind))
         for level, option, value in late_options:
-            opened.setsockopt(level, option, value)
+            set_option(opened, level, option, value)
         if listen:
             opened.listen(listen)
         if connect is not None:
@@ -122,6 +126,31 @@ def open_endpoint(
         opened.close()
         raise
     return Endpoint(opened)
+
+
+def set_option(opened: socket.socket, level: int, option: int, value: Any) -> None:
+    """Setsockopt(2); a refusal says of which group or address."""
+    with naming(_words(level, option, value)):
+        opened.setsockopt(level, option, value)
+
+
+@contextlib.contextmanager
+def naming(what: str) -> Iterator[None]:
+    """The kernel's refusals in the block say what was refused."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"{what}: {os.strerror(error.errno or errno.EIO)}") from None
+
+
+def _words(level: int, option: int, value: Any) -> str:
+    if level == socket.IPPROTO_IP and option in (IP_JOIN, IP_JOIN_SOURCE) and len(value) >= 8:
+        return f"join {socket.inet_ntoa(value[:4])} on {socket.inet_ntoa(value[4:8])}"
+    if level == socket.IPPROTO_IP and option == IP_MULTICAST_IF and len(value) == 4:
+        return f"send multicast from {socket.inet_ntoa(value)}"
+    if level == socket.IPPROTO_IPV6 and option == IPV6_JOIN and len(value) >= 16:
+        return f"join {socket.inet_ntop(socket.AF_INET6, value[:16])}"
+    return f"socket option {option} of level {level}"
 
 
 def _make_room(opened: socket.socket) -> None:

@@ -56,7 +56,7 @@ class Talking(Looking):
         """Opens a socket, sends, closes it; returns the socket's own name (the source address)."""
         with self._nodes[node].stack.entered():
             endpoint = sockets.open_endpoint(**fields)
-        with endpoint.socket as opened:
+        with endpoint.socket as opened, sockets.naming(f"send to {to[0] if to else 'the connected address'}"):
             for payload in payloads:
                 if to is None:
                     opened.send(payload)
@@ -74,7 +74,7 @@ class Talking(Looking):
         self._nodes[node].injector().sendto(frame, (device, int.from_bytes(frame[12:14], "big")))
 
     def set_option(self, endpoint: int, level: int, option: int, value: Any) -> None:
-        self._endpoints[endpoint].socket.setsockopt(level, option, value)
+        sockets.set_option(self._endpoints[endpoint].socket, level, option, value)
 
     def name(self, endpoint: int) -> list[Any]:
         return list(self._endpoints[endpoint].socket.getsockname()[:2])

@@ -16,7 +16,7 @@ from typing import Literal
 
 from lab import carriers
 from lab.diagnose.words.reading import details
-from lab.errors import OvercastError, RootNeeded
+from lab.errors import CheckFailed, OvercastError, RootNeeded
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
 from lab.laboratory import Lab
@@ -152,7 +152,7 @@ def _full_size(lab: Lab, sender: Host) -> int:
     """The payload, in octets, that fills the sender's overlay MTU; 0 when there is no overlay device to ask."""
     try:
         return int(sender.node.link(sender.plan.device)["IFLA_MTU"]) - UDP_HEADERS
-    except FileNotFoundError:
+    except CheckFailed:
         return 0
 
 
@@ -203,7 +203,7 @@ def _prunes(hub: Host) -> bool:
     """Whether the hub's bridge snoops, and somebody asks for members: itself, or who is behind a port."""
     try:
         bridge = details(hub.node.link(hub.plan.device))
-    except FileNotFoundError:
+    except CheckFailed:
         return False
     return bool(bridge.get("IFLA_BR_MCAST_SNOOPING")) and (
         snooping.prunes(bridge) or bool(hub.node.read("mdb_routers"))

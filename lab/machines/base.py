@@ -68,6 +68,8 @@ class Machine:
 
     def __post_init__(self) -> None:
         self._closed = False
+        self.refused: int | None = None
+        """The position, in its request, of the call that was refused last; None: in one that no caller waited for."""
         self._requests = 0
         self._told: set[int] = set()
         """The numbers of requests that are not answered yet and that no caller waits for."""
@@ -108,6 +110,8 @@ class Machine:
             while answered != request:
                 answered, results, failure = self._receive(timeout)
                 if failure is not None and (answered == request or answered in self._told):
+                    if not failures:
+                        self.refused = len(results) if answered == request else None
                     failures.append(self._failure(failure))
                 self._told.discard(answered)
         except KeyboardInterrupt:

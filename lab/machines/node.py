@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.errors import EnvironmentProblem, NotApplicable, RootNeeded
+from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable, RootNeeded
 from lab.machines.base import Call, Machine, call
 from lab.model import Change
 
@@ -26,7 +26,10 @@ class Node:
     handle: int
 
     def ask(self, verb: str, **arguments: Any) -> Any:
-        return self.machine.call(verb, node=self.handle, **arguments)
+        try:
+            return self.machine.call(verb, node=self.handle, **arguments)
+        except OSError as refusal:
+            raise _named(refusal, [self], self.machine) from None
 
     def call(self, verb: str, **arguments: Any) -> Call:
         """The same as `ask`, for a batch."""
@@ -50,11 +53,11 @@ class Node:
         return list(self.ask("read", what=what))
 
     def link(self, device: str) -> dict[str, Any]:
-        """One link as the kernel describes it; FileNotFoundError when there is none of that name."""
+        """One link as the kernel describes it; CheckFailed when there is none of that name."""
         for link in self.read("links"):
             if link.get("IFLA_IFNAME") == device:
                 return dict(link)
-        raise FileNotFoundError(f"{self.name} has no device {device}")
+        raise CheckFailed(f"{self.name} has no device {device}")
 
     def has_link(self, device: str) -> bool:
         return any(link.get("IFLA_IFNAME") == device for link in self.read("links"))
@@ -163,7 +166,10 @@ def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:
     for machine, request, positions in asked:
         try:
             answers = machine.answer(request)
-        except (OSError, EnvironmentProblem) as error:
+        except OSError as error:
+            refusal = refusal or _named(error, [calls[position][0] for position in positions], machine)
+            continue
+        except EnvironmentProblem as error:
             refusal = refusal or error
             continue
         for position, result in zip(positions, answers, strict=True):
@@ -171,6 +177,13 @@ def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:
     if refusal is not None:
         raise refusal
     return results
+
+
+def _named(refusal: OSError, asked: Sequence[Node], machine: Machine) -> OSError:
+    """A refusal that says on which of the nodes it was made; one of what nobody waited for stays as it is."""
+    if machine.refused is None:
+        return refusal
+    return OSError(refusal.errno, f"{asked[machine.refused].name}: {refusal.strerror}")
 
 
 def tell_all(calls: Sequence[tuple[Node, Call]]) -> None:
