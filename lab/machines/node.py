@@ -96,7 +96,7 @@ class Node:
         try:
             return dict(self.ask("run", arguments=list(arguments), timeout=timeout))
         except TimeoutError as late:
-            raise EnvironmentProblem(f"on {self.name}, {late.strerror}") from None
+            raise EnvironmentProblem(str(late.strerror)) from None
 
 
 # what a node that is only looked at may be asked; everything else would change it

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
 
+from lab.errors import CheckFailed
 from lab.machines.base import Call
 from lab.machines.node import Node, ask_all
 from lab.overlay import gretap, vxlan
@@ -122,6 +123,12 @@ class Seen:
     addresses6: Sequence[tuple[str, IPv6Interface]] = ()
     routes6: Sequence[tuple[IPv6Network, str]] = ()
     """Destination and device of every route of IPv6 in the main table."""
+
+    def device(self, name: str) -> Device:
+        """A device that must be there; CheckFailed when it is not."""
+        if name not in self.devices:
+            raise CheckFailed(f"{self.name} has no device {name}; its devices are {', '.join(self.devices)}")
+        return self.devices[name]
 
     def addresses_of(self, device: str) -> list[IPv4Interface]:
         return [address for name, address in self.addresses if name == device]

@@ -68,9 +68,20 @@ class Member:
         )
 
 
-def memberships(node: Node) -> dict[str, frozenset[str]]:
+class Memberships(dict[str, frozenset[str]]):
+    """The groups that a host is a member of, by device; CheckFailed names a device that is not there."""
+
+    def __init__(self, host: str, groups: dict[str, frozenset[str]]) -> None:
+        super().__init__(groups)
+        self._host = host
+
+    def __missing__(self, device: str) -> frozenset[str]:
+        raise CheckFailed(f"{self._host} has no device {device} that takes multicast; it has {', '.join(self)}")
+
+
+def memberships(node: Node) -> Memberships:
     """The groups that a host is a member of, by device (/proc/net/igmp)."""
-    return groups_of(str(node.ask("read_net", name="igmp")))
+    return Memberships(node.name, groups_of(str(node.ask("read_net", name="igmp"))))
 
 
 def groups_of(igmp_file: str) -> dict[str, frozenset[str]]:

@@ -34,15 +34,13 @@ def detached(provoked):
 
 
 @pytest.mark.requirement("HUB-02")
-def test_every_tunnel_is_a_forwarding_port(overlay):
+def test_every_tunnel_is_a_forwarding_port(overlay, port_flags):
     """Each of the hub's tunnels has bridge0 as its master and forwards."""
     bridge = overlay.hub.node.link(overlay.topology.bridge)["index"]
-    ports = {port["index"]: port for port in overlay.hub.node.read("bridge_ports")}
 
-    for tunnel in overlay.topology.tunnels:
-        link = overlay.hub.node.link(tunnel.hub_device)
-        assert link.get("IFLA_MASTER") == bridge, f"{tunnel.hub_device} of the hub is no port of bridge0"
-        assert ports[link["index"]]["IFLA_PROTINFO"]["IFLA_BRPORT_STATE"] == BRIDGE_FORWARDING
+    for port, flags in port_flags(overlay).items():
+        assert overlay.hub.node.link(port).get("IFLA_MASTER") == bridge, f"hub {port} is not a port of bridge0"
+        assert flags["IFLA_BRPORT_STATE"] == BRIDGE_FORWARDING
 
 
 @pytest.mark.requirement("HUB-02")
@@ -83,15 +81,9 @@ class TestDetachedPort:
 
 
 @pytest.mark.requirement("HUB-06")
-def test_no_port_is_isolated(overlay):
-    """None of the hub's ports is isolated unless somebody wants it so."""
-    isolated = [
-        port["IFLA_IFNAME"]
-        for port in overlay.hub.node.read("bridge_ports")
-        if (port.get("IFLA_PROTINFO") or {}).get("IFLA_BRPORT_ISOLATED")
-    ]
-
-    assert isolated == []
+def test_no_port_is_isolated(overlay, port_flags):
+    """Each of the hub's tunnels is a port of the bridge, and none is isolated."""
+    assert [port for port, flags in port_flags(overlay).items() if flags.get("IFLA_BRPORT_ISOLATED")] == []
 
 
 @pytest.mark.requirement("HUB-06")

@@ -44,8 +44,10 @@ def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, 
     packets = [one for one in carried(seen for seen in out if seen.outgoing) if layers.IP in one.inner]
     sent = {}
     for payload in (whole, cut):
-        identity = next(one.inner[layers.IP].id for one in packets if payload[:40] in one.sighting.frame)
-        same = [one for one in packets if (one.inner[layers.IP].id, one.inner[layers.IP].dst) == (identity, everyone)]
+        identities = {one.inner[layers.IP].id for one in packets if payload[:40] in one.sighting.frame}
+        same = [
+            one for one in packets if one.inner[layers.IP].id in identities and one.inner[layers.IP].dst == everyone
+        ]
         sent[payload] = [(one.length, bool(one.inner[layers.IP].flags.MF)) for one in same]
     taken = nic - inside
     assert sent == {whole: [(nic, False)], cut: [(first + taken, True), (second + taken, False)]}

@@ -34,11 +34,11 @@ def test_all_have_one_prefix_and_its_broadcast_address(overlay, configured, ever
 def test_no_address_is_used_twice(overlay, configured):
     """No two hosts have the same overlay address configured."""
     seen = configured(overlay)
-    addresses = [
-        found.ip for name, host in overlay.hosts.items() for found in seen[name].addresses_of(host.plan.device)
-    ]
+    addresses = {name: seen[name].addresses_of(host.plan.device) for name, host in overlay.hosts.items()}
+    every = [found.ip for addresses_of in addresses.values() for found in addresses_of]
 
-    assert len(addresses) == len(set(addresses))
+    assert [name for name, found in addresses.items() if not found] == []
+    assert len(every) == len(set(every))
 
 
 def test_no_other_network_overlaps(overlay, configured):
@@ -48,6 +48,7 @@ def test_no_other_network_overlaps(overlay, configured):
         others = [address.network for other, address in seen.addresses if other != device]
         others += [route.to for route in seen.routes if route.device != device and route.to.prefixlen]
 
+        assert prefix in [address.network for address in seen.addresses_of(device)]
         assert [network for network in others if network.overlaps(prefix)] == []
 
 

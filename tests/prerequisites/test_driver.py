@@ -59,9 +59,10 @@ def test_every_host_has_its_tunnels(overlay, configured):
 @pytest.mark.requirement("PRE-11")
 def test_no_two_tunnels_have_the_same_ends(overlay, configured):
     """On each host no two tunnels share remote, local and key, and none borrows a fallback device's name."""
-    for seen in configured(overlay).values():
+    for name, seen in configured(overlay).items():
         ends = [(tunnel.remote, tunnel.local, tunnel.input_key, tunnel.vni) for tunnel in ends_of(seen)]
 
+        assert len(ends) >= (len(overlay.spokes) if overlay[name].is_hub else 1)
         assert len(ends) == len(set(ends))
         assert all(remote for remote, *_ in ends)
         assert not {device.name for device in seen.tunnels()} & {"gretap0", "gre0", "erspan0"}

@@ -21,7 +21,8 @@ def test_the_ends_name_each_other(overlay, configured):
     seen, hub = configured(overlay), overlay.hub.name
 
     for tunnel in overlay.topology.tunnels:
-        near, far = seen[hub].devices[tunnel.hub_device].tunnel, seen[tunnel.spoke].devices[tunnel.spoke_device].tunnel
+        near = seen[hub].device(tunnel.hub_device).tunnel
+        far = seen[tunnel.spoke].device(tunnel.spoke_device).tunnel
         hub_address, spoke_address = (nic_address(overlay[name], seen) for name in (hub, tunnel.spoke))
 
         assert (near.remote, far.remote) == (spoke_address, hub_address)

@@ -54,7 +54,7 @@ def test_the_route_is_there(overlay, configured):
     """On every node the route to a group leads to the overlay: if a link was ever down, somebody put it back."""
     seen = configured(overlay)
 
-    ways = {name: seen[name].route_to(GROUP).device for name in overlay.hosts}
+    ways = {name: seen[name].device_to(GROUP) for name in overlay.hosts}
 
     assert ways == {name: host.plan.device for name, host in overlay.hosts.items()}
 

@@ -44,13 +44,9 @@ def root_says(layers, delay):
     return bytes(layers.Dot3(src=root, dst="01:80:c2:00:00:00") / layers.LLC() / message)
 
 
-def test_every_port_forwards(overlay):
-    """None of the hub's ports is still listening or learning."""
-    states = {
-        port["IFLA_IFNAME"]: port["IFLA_PROTINFO"]["IFLA_BRPORT_STATE"]
-        for port in overlay.hub.node.read("bridge_ports")
-        if port.get("IFLA_PROTINFO")
-    }
+def test_every_port_forwards(overlay, port_flags):
+    """Each of the hub's tunnels is a port, and none is still listening or learning."""
+    states = {port: flags["IFLA_BRPORT_STATE"] for port, flags in port_flags(overlay).items()}
 
     assert states == dict.fromkeys(states, FORWARDING)
 

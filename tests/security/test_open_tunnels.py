@@ -5,6 +5,7 @@ No tunnel takes from everybody: neither the driver's own nor one without a remot
 """
 
 import secrets
+from ipaddress import ip_address
 
 import pytest
 
@@ -12,20 +13,31 @@ pytestmark = pytest.mark.requirement("SEC-03")
 
 FALLBACK, MAC = "gretap0", "02:00:00:00:ff:00"
 DROP = [(0x06, 0, 0, 2)]  # classic BPF: TC_ACT_SHOT for every frame
-TUNNELS = ("gre", "gretap", "erspan", "vxlan")
+REMOTES = {
+    **dict.fromkeys(("gre", "gretap", "erspan"), ("IFLA_GRE_REMOTE",)),
+    **dict.fromkeys(("ip6gre", "ip6gretap", "ip6erspan"), ("IFLA_IP6GRE_REMOTE",)),
+    "vxlan": ("IFLA_VXLAN_GROUP", "IFLA_VXLAN_GROUP6"),
+}
 
 
 def test_every_tunnel_that_is_up_has_a_remote(overlay, configured):
-    """On no host a tunnel is up that takes packets whatever their source."""
-    seen = configured(overlay)
+    """Each host's tunnels of the overlay are up with a remote, and no tunnel is up that takes from any source."""
+    remotes = {
+        (name, device.name): [device.details.get(key) for key in REMOTES[device.kind]]
+        for name, seen in configured(overlay).items()
+        for device in seen.devices.values()
+        if device.kind in REMOTES and device.up
+    }
+    ends = {(overlay.hub.name, tunnel.hub_device) for tunnel in overlay.topology.tunnels}
+    ends |= {(tunnel.spoke, tunnel.spoke_device) for tunnel in overlay.topology.tunnels}
 
-    anybody = [
-        f"{name} {device.name}"
-        for name in overlay.hosts
-        for device in seen[name].devices.values()
-        if device.kind in TUNNELS and device.up and not (device.tunnel and device.tunnel.remote)
-    ]
-    assert anybody == []
+    assert ends - set(remotes) == set()
+    assert [end for end, found in remotes.items() if not any(map(is_one, found))] == []
+
+
+def is_one(remote):
+    """Whether a tunnel's remote is a host, and not missing or the unspecified address."""
+    return bool(remote) and not ip_address(remote).is_unspecified
 
 
 @pytest.fixture

@@ -38,10 +38,14 @@ class TestPruning:
         assert reached == {member}
 
     def test_a_group_without_members_goes_nowhere(self, querier_lab, position, fresh_group, came_in):
-        """A group that nobody joined comes in at no node, not even at the hub."""
-        sender = list(querier_lab.hosts.values())[position]
+        """A group that nobody joined comes in at no node, not even at the hub; a broadcast comes in at all others."""
+        lab = querier_lab
+        sender = list(lab.hosts.values())[position]
 
-        assert came_in(querier_lab, sender, fresh_group) == set()
+        assert came_in(lab, sender, fresh_group) == set()
+        with lab.listen(lab.others(sender)) as heard:
+            sender.udp.send(to=lab.everyone)
+        heard.exactly_once(at=lab.others(sender))
 
     def test_a_router_port_gets_everything(self, querier_lab, position, fresh_group, await_listed, came_in):
         """Behind a port with mcast_router 2 a spoke gets what another one joined, and what nobody joined."""

@@ -4,6 +4,8 @@ What is carried: the frame that a host sent, octet for octet, between the tunnel
     spoke1 tunnel1 --frame--> ens3 [outer 10.0.0.25 > 10.0.0.197 [frame]] --> hub --> [outer [frame]] --> spoke2
 """
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from lab import groups
@@ -11,12 +13,22 @@ from lab.model import LIMITED_BROADCAST
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 
+TTLS = (1, 8)  # for one link, as multicast has it unless told otherwise; and for several, as a router would forward it
+IPV4, SOURCE, DESTINATION = b"\x08\x00", 26, 30  # EtherType, and offsets in an untagged frame
+
 
 def ends(lab):
     """The pairs of underlay addresses that a tunnel connects, both ways."""
     hub = lab.hub.plan.endpoint
     spokes = [spoke.plan.endpoint for spoke in lab.spokes]
     return {pair for spoke in spokes for pair in ((spoke, hub), (hub, spoke))}
+
+
+def used(lab, sender):
+    """The pairs that a broadcast goes by: from a spoke to the hub, and from the hub to each other spoke."""
+    hub = lab.hub.plan.endpoint
+    to_hub = set() if sender.is_hub else {(sender.plan.endpoint, hub)}
+    return to_hub | {(hub, spoke.plan.endpoint) for spoke in lab.spokes if spoke.name != sender.name}
 
 
 def with_checksum(frame, layers):
@@ -60,6 +72,7 @@ def test_inner_addresses_are_the_senders_and_the_groups(overlay, sender, everyon
     with listen(overlay.others(sender), group=GROUP if kind == "multicast" else None) as heard:
         sender.udp.send(to=everyone if kind == "broadcast" else GROUP)
 
+    heard.exactly_once(at=overlay.others(sender))
     inner = {(one.inner[layers.Ether].src, one.inner[layers.Ether].dst) for one in carried(heard.sightings())}
     assert inner == {(own, mac)}
 
@@ -76,24 +89,36 @@ def test_outer_packets_go_between_the_tunnels_ends(overlay, sender, everyone, li
 
     seen = carried(heard.sightings())
     pairs = {(one.source, one.destination) for one in seen}
-    assert pairs
-    assert pairs <= ends(overlay)
+    assert used(overlay, sender) <= pairs <= ends(overlay)
     assert not any(int(one.outer[layers.Ether].dst[:2], 16) & 1 for one in seen)
 
 
 @pytest.mark.requirement("WIRE-03")
 def test_nothing_of_the_overlay_is_bare_on_the_underlay(overlay, sender, everyone, listen):
-    """On the underlay NIC of every host, broadcast and multicast of the overlay are seen inside the tunnel only."""
-    with listen(overlay.others(sender), group=GROUP, bind="") as heard:
+    """Whatever a host sends on the overlay, with a TTL for one link or more, leaves every NIC in the tunnel only."""
+    others = overlay.others(sender)
+
+    with listen(others, group=GROUP, bind="") as heard:
         sender.udp.send(to=everyone)
-        sender.udp.send(to=GROUP)
         sender.udp.send(to=LIMITED_BROADCAST, device=sender.plan.device)
+        for ttl in TTLS:
+            sender.udp.send(to=GROUP, ttl=ttl)
+        sender.ping(everyone)
+        sender.ping(overlay[others[0]].address())
 
     nics = {(host.name, host.plan.nic) for host in overlay.hosts.values()}
     on_the_underlay = [one for one in heard.sightings() if (one.node, one.interface) in nics]
-    assert on_the_underlay
+    assert {one.node for one in on_the_underlay} == set(overlay.hosts)
     assert [str(one) for one in on_the_underlay if one.carrier is None] == []
-    heard_of = [sent.payload for sent in heard.sent]
-    assert {name: sorted(payloads) for name, payloads in heard.payloads.items()} == {
-        name: sorted(heard_of) for name in overlay.others(sender)
-    }
+    network = overlay.topology.hub.overlay.network
+    bare = [one for one in overlay.frames() if (one.node, one.interface) in nics and is_of(network, one)]
+    assert [str(one) for one in bare] == []
+    sent = sorted(one.payload for one in heard.sent)
+    assert {name: sorted(payloads) for name, payloads in heard.payloads.items()} == dict.fromkeys(others, sent)
+
+
+def is_of(network, seen):
+    """Whether a frame leaves as it is, with a source or a destination in a network of IPv4."""
+    if not seen.outgoing or seen.carrier is not None or seen.frame[12:14] != IPV4:
+        return False
+    return any(IPv4Address(seen.frame[at : at + 4]) in network for at in (SOURCE, DESTINATION))
