@@ -77,7 +77,7 @@ def test_where_the_cloud_blocks_gre_the_tunnels_are_vxlan() -> None:
     [
         ("hub: ip link set nosuch up", "on hub, `ip link set nosuch up` ended with 1: Cannot find device"),
         ("hub: nosuch", "on hub, `nosuch` ended with 127: "),
-        ("hub: sleep 1000; true", "on hub, `sh -c 'sleep 1000; true'` did not end within 10 s"),
+        ("hub: sleep 1000; true", "hub: `sh -c 'sleep 1000; true'` did not end within 10 s"),
         ("r1: true", "--inject=r1: ... names no node"),
     ],
     ids=["fails", "not found", "hangs", "no such node"],
