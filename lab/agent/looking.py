@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from lab.agent import digest, mdb, neighbours6, parameters, procfs, routes6, traffic, vlans
+from lab.agent import digest, mdb, mroute, neighbours6, parameters, procfs, routes6, traffic, vlans
 from lab.agent.node import Node
 from lab.agent.rtnl import Transport
 
@@ -84,6 +84,11 @@ class Looking:
         """A file of /proc/net as text, or its lines that hold any of the words; empty when this kernel has none."""
         with self._nodes[node].stack.entered():
             return procfs.read_net(name, words)
+
+    def multicast_router(self, node: int) -> dict[str, Any]:
+        """Interfaces and processes of a node's multicast router (`mroute.router`)."""
+        with self._nodes[node].stack.entered():
+            return mroute.router()
 
     def firewall(self, node: int) -> list[dict[str, Any]]:
         """Every rule and chain policy of every firewall in use in a node, with counters (`firewalls.read`)."""

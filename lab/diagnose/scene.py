@@ -80,6 +80,8 @@ class HostScene:
     counted: Mapping[str, int]
     """How much each SNMP counter rose, under nstat's names."""
     igmp: str = ""
+    multicast_router: Mapping[str, Any] = field(default_factory=dict)
+    """`interfaces` and `processes` of a router of multicast, empty where there is none."""
 
     @property
     def name(self) -> str:
@@ -154,6 +156,7 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
             _risen_rules(was["firewall"], now["firewall"]),
             _risen(was["counters"], now["counters"]),
             now["igmp"],
+            now["multicast_router"],
         )
     fabric = after.get(FABRIC, {})
     return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric)
@@ -180,6 +183,7 @@ def _everything(lab: Lab, name: str) -> Questions:
     if name in lab.plans:
         asked["sysctls"] = node.call("sysctl_read", names=_sysctls(lab.topology, lab.plans[name]))
         asked["igmp"] = node.call("read_net", name="igmp")
+        asked["multicast_router"] = node.call("multicast_router")
     return {**asked, **(_counters(node) if name in lab.plans else {})}
 
 

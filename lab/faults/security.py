@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 from lab.faults.fault import Fault
 from lab.faults.means import take_any_source
 from lab.faults.places import device, hub_nic, named
 from lab.laboratory import Lab
+from lab.machines import program
 
 ANYBODY, EXTERNAL = "anybody", "external"
 
@@ -36,6 +39,30 @@ def _amplifier(lab: Lab) -> None:
     lab.hub.node.write_sysctls({"net.ipv4.ip_forward": 1, **directed})
 
 
+ROUTER = """
+import socket, struct
+router = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IGMP)
+router.setsockopt(socket.IPPROTO_IP, 200, 1)  # MRT_INIT
+for number, device in enumerate(DEVICES):  # MRT_ADD_VIF: number, VIFF_USE_IFINDEX, threshold, rate, device, remote
+    vif = struct.pack("=HBBIi4x", number, 8, 1, 0, socket.if_nametoindex(device))
+    router.setsockopt(socket.IPPROTO_IP, 202, vif)
+print("routes", flush=True)
+while True:
+    message = router.recv(65536)
+    if message[9] == 0 and message[8] == 1 and message[10] == 0:  # IGMPMSG_NOCACHE from the first device
+        thresholds = bytes([0, 1]) + bytes(30)  # MRT_ADD_MFC: source, group, from, to
+        route = struct.pack("=4s4sH", message[12:16], message[16:20], 0) + thresholds + bytes(18)
+        router.setsockopt(socket.IPPROTO_IP, 204, route)
+"""
+
+
+def _multicast_router(lab: Lab) -> None:
+    """A daemon as smcroute: whatever comes in on the hub's bridge goes out on its NIC."""
+    devices = (lab.topology.bridge, lab.hub.plan.nic)
+    text = ROUTER.replace("DEVICES", repr(devices))
+    program.start(lab.hub.node, sys.executable, "-c", text, package="python3", ready="routes")
+
+
 FAULTS = (
     Fault(
         "wildcard-tunnel",
@@ -54,6 +81,15 @@ FAULTS = (
         tunnels=("gretap",),
         greens=("BCAST-01",),
         finding=named("fallback-tunnel-up", device(lambda lab: lab.hub, EXTERNAL)),
+    ),
+    Fault(
+        "multicast-routed",
+        "the hub routes multicast from its bridge to its NIC",
+        ("WIRE-03",),
+        _multicast_router,
+        tunnels=("gretap",),  # a guest: the processes of a local lab have other numbers outside, which /proc shows
+        greens=("BCAST-01", "MCAST-01", "MCAST-06"),
+        finding=named("multicast-routed", hub_nic),
     ),
     Fault(
         "bc-forwarding-on",

@@ -108,6 +108,7 @@ LOOKING = frozenset(
         "sysctls_below",
         "counters",
         "firewall",
+        "multicast_router",
         "read_net",
         "examine",
         "open",

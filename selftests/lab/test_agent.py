@@ -76,9 +76,7 @@ def test_an_answer_that_nobody_waits_for_any_more_is_dropped(any_machine):
 
 def test_a_program_that_does_not_end_is_one_message(lab):
     """A program is ended when its time is over, with all that it has started, and the agent goes on."""
-    with pytest.raises(
-        EnvironmentProblem, match=re.escape("hub: `sh -c 'sleep 1000; true'` did not end within 0.2 s")
-    ):
+    with pytest.raises(EnvironmentProblem, match=re.escape("hub: `sh -c 'sleep 1000; true'` did not end within 0.2 s")):
         lab.hub.node.run("sh", "-c", "sleep 1000; true", timeout=0.2)
 
     assert lab.hub.node.run("pgrep", "-f", "sleep [1]000")["output"] == ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lab.diagnose.scene import Scene
 from lab.model import Finding
 
+END_ROUTER = r"kill $(ss -Hawp | sed -n 's/.*:igmp .*pid=\([0-9]*\).*/\1/p')"
 OVERFLOWN = "UdpRcvbufErrors"
 
 
@@ -29,6 +30,28 @@ def directed_broadcast(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def multicast_routing(scene: Scene) -> Iterator[Finding]:
+    """A host that routes multicast between the overlay and another device: there it leaves without a tunnel."""
+    for host in scene.hosts.values():
+        router = host.multicast_router
+        interfaces = {one["device"]: one for one in router.get("interfaces", ())}
+        others = [device for device in interfaces if device != host.plan.device]
+        if host.plan.device not in interfaces or not others:
+            continue
+        counts = ", ".join(f"{name} {one['in']} packets in, {one['out']} out" for name, one in interfaces.items())
+        holders = [f"{name} (process {number})" for number, name in router["processes"]]
+        yield Finding(
+            "multicast-routed",
+            host.name,
+            others[0],
+            f"{host.name} routes multicast between {host.plan.device} and {', '.join(others)}, without a tunnel; "
+            "expected no multicast router",
+            f"{', '.join(holders) or 'the process is not visible to this user'}: {counts}",
+            END_ROUTER if holders else "",
+            ("WIRE-03",),
+        )
+
+
 def receive_buffers(scene: Scene) -> Iterator[Finding]:
     """Datagrams that the network delivered and a socket had no room for, during the trial."""
     for host in scene.hosts.values():
@@ -46,4 +69,4 @@ def receive_buffers(scene: Scene) -> Iterator[Finding]:
             )
 
 
-RULES = (directed_broadcast, receive_buffers)
+RULES = (directed_broadcast, multicast_routing, receive_buffers)
