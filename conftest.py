@@ -15,6 +15,7 @@ pytest_plugins = [
     "fixtures.sizes",
     "fixtures.applications",
     "fixtures.causes",
+    "fixtures.comparisons",
     "fixtures.evidence",
     "fixtures.diagnosis",
     "reports.plugin",

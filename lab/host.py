@@ -6,7 +6,8 @@ It is the node, its plan, and the probes that start from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,10 +78,22 @@ class Udp:
         where = port or self.default_port()
         if where is None:
             raise CheckFailed("udp.send outside of a listening needs a port")
-        name = self.node.ask("send_many", payloads=payloads, to=[to, where], fields=fields)
+        with _naming(f"{self.node.name} cannot send to {to}"):
+            name = self.node.ask("send_many", payloads=payloads, to=[to, where], fields=fields)
         sent = Sent(self.node.name, tuple(payloads), to, where, (name[0], name[1]))
         self.announce(sent)
         return sent
+
+
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """A kernel's refusal says who was refused what."""
+    try:
+        yield
+    except OSError as refusal:
+        if refusal.errno is None:
+            raise
+        raise OSError(refusal.errno, f"{what}: {refusal.strerror}") from refusal
 
 
 def _options(
@@ -150,8 +163,9 @@ class Host:
         opened = [listener]
         client: int | None = None
         try:
-            client = self.node.ask("open", **options.TCP, connect=to)
-            self.node.machine.call("connected", endpoint=client, timeout=deadline)
+            with _naming(f"{self.name} cannot connect to {server.name} by TCP on the {network}"):
+                client = self.node.ask("open", **options.TCP, connect=to)
+                self.node.machine.call("connected", endpoint=client, timeout=deadline)
             accepted = server.node.machine.call("accept", endpoint=listener, timeout=deadline)
             opened.append(accepted)
             self.node.machine.call("send", endpoint=client, payload=payload)

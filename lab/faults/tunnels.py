@@ -63,7 +63,7 @@ FAULTS = (
         "every tunnel inherits the TTL of what it carries",
         ("WIRE-04", "TTL-03", "TTL-05", "V6-02"),
         _everywhere(lambda options: {"ttl": None}),
-        finding=named("tunnel-ttl-inherit", hub_port),
+        finding=named("tunnel-ttl-not-as-planned", hub_port),
         greens=("BCAST-01",),
     ),
     Fault(

@@ -30,6 +30,14 @@ ECHO_REPLY, ECHO_REQUEST = 0, 8
 IP_HEADER_LEAST = 20
 
 
+class Counts(dict[str, int]):
+    """How often each host answered a ping, and whose it was: for whoever has to name a host that did not."""
+
+    def __init__(self, pinger: str, to: str, counts: Mapping[str, int]) -> None:
+        super().__init__(counts)
+        self.pinger, self.to = pinger, to
+
+
 @dataclass(frozen=True)
 class Answers:
     """Who answered one echo request, by node; addresses that no node has stand under themselves."""
@@ -41,9 +49,9 @@ class Answers:
     unproved: frozenset[str]
 
     @property
-    def others(self) -> dict[str, int]:
+    def others(self) -> Counts:
         """The answers that prove anything: the pinger's own is left out."""
-        return {name: count for name, count in self.counts.items() if name != self.pinger}
+        return Counts(self.pinger, self.to, {name: n for name, n in self.counts.items() if name != self.pinger})
 
     def exactly_once_by(self, nodes: Collection[str]) -> None:
         """Each of the nodes answered once, and nobody else did."""
@@ -54,7 +62,7 @@ class Answers:
         strangers = sorted(set(self.counts) - set(nodes))
         said = [f"{self.pinger} pinged {self.to}: expected one answer from each of {', '.join(sorted(nodes))}"]
         if silent:
-            said.append(f"  no answer from {', '.join(silent)}")
+            said.insert(0, f"{', '.join(silent)} did not answer {self.pinger}'s ping to {self.to}")
         if set(self.counts) == {self.pinger}:
             said.append("  only the pinger answered itself: nobody else was reached, whatever ping(8) says")
         said += [f"  {name} answered {self.counts[name]} times (a second path, or a loop)" for name in often]
@@ -203,4 +211,4 @@ def _count(
         name = names.get(answer.source, answer.source)
         counts[name] += 1
         ttls[name] = answer.ttl
-    return Answers(pinger, to, dict(counts), ttls, unproved)
+    return Answers(pinger, to, Counts(pinger, to, counts), ttls, unproved)

@@ -298,7 +298,7 @@ class Listening:
         if said:
             followed = self.paths(expected)
             seen = self._seen([path for path in followed if problems[path.receiver]])
-            first = [path.problem for path in followed if path.problem][:1]
+            first = [path.problem for path in followed if path.problem][:1] or [said[0].strip()]
             text = "\n".join([*first, self._stimulus(), *said, *seen])
             raise CheckFailed(text, paths=[path.data() for path in followed])
 

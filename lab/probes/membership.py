@@ -119,8 +119,7 @@ def igmp(
     seen = sightings.wait(node, interface, matching, tag=socket.inet_aton(group), count=count, timeout=timeout)
     if len(seen) < count:
         raise CheckFailed(
-            f"IGMP about {group}: expected {count} messages into {interface} of {node.name} within {timeout:g} s, "
-            f"saw {len(seen)}",
+            f"{node.name} {interface} received {len(seen)} of {count} IGMP messages about {group} within {timeout:g} s",
             remedy=f"tcpdump -ni {interface} igmp on {node.name}; iptables -L OUTPUT -v on the member",
         )
     return seen
@@ -139,8 +138,8 @@ def mld(
     seen = sightings.wait(node, interface, matching, tag=tag, count=count, timeout=timeout)
     if len(seen) < count:
         raise CheckFailed(
-            f"MLD about {group}: expected {count} messages of type {kind} into {interface} of {node.name} within "
-            f"{timeout:g} s, saw {len(seen)}",
+            f"{node.name} {interface} received {len(seen)} of {count} MLD messages of type {kind} about {group} "
+            f"within {timeout:g} s",
             remedy=f"tcpdump -ni {interface} icmp6 on {node.name}; ip6tables -L OUTPUT -v on the member",
         )
     return seen
