@@ -113,7 +113,7 @@ class Keeper:
         return 0
 
     def _build(self) -> None:
-        self._starting = choose.start(self.choice, self.group)
+        self._starting = choose.start(self.choice, self.group, len(self.plan.topology.spokes))
         self._machine = self._starting.machine()
         began = time.perf_counter()
         lab = laboratory.build(self._machine, self.plan.topology, self.plan.underlay)
@@ -161,7 +161,8 @@ class Keeper:
             channel = self._machine.gateway.remote_exec(TERMINAL)
             channel.send(json.dumps({"namespace": namespace, **order}))
         except OSError as error:
-            connection.say(problem=f"the guest kernel is gone ({error})", remedy="./overcast down; ./overcast up")
+            lost = self._machine.lost(str(error))
+            connection.say(problem=lost.message, remedy=lost.remedy or "./overcast down; ./overcast up")
             return
         connection.say(relay=True)
         backwards = threading.Thread(target=_pass_back, args=(channel, connection), daemon=True)

@@ -63,7 +63,8 @@ class Machine:
     gateway: Any
     import_paths: Sequence[str]
     on_close: Callable[[], None] = lambda: None
-    autopsy: Callable[[], str] = lambda: ""
+    obituary: Callable[[str], MachineLost] | None = None
+    """The error for a machine that is gone, given what was noticed of it; None: that alone."""
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class Machine:
             self._channel = self.gateway.remote_exec(BOOTSTRAP)
             self._channel.send(list(self.import_paths))
         except OSError as error:
-            raise self._lost(f"its agent did not start ({error})") from None
+            raise self.lost(f"its agent did not start ({error})") from None
         self.facts = self.call("hello")
 
     def call(self, verb: str, **arguments: Any) -> Any:
@@ -94,7 +95,7 @@ class Machine:
         try:
             self._channel.send(messages.pack((request, [(verb, arguments) for verb, arguments in calls])))
         except OSError as error:
-            raise self._lost(str(error)) from None
+            raise self.lost(str(error)) from None
         return request
 
     def tell(self, calls: Sequence[Call]) -> None:
@@ -133,11 +134,11 @@ class Machine:
                 message = self._channel.receive(timeout)
             number, results, failure = messages.unpack(message)
         except EOFError:
-            raise self._lost("its agent is gone") from None
+            raise self.lost("its agent is gone") from None
         except execnet.RemoteError as error:
             raise AgentBug(f"the agent of {self.name} could not start: {str(error).strip().splitlines()[-1]}") from None
         except self._channel.TimeoutError:
-            raise self._lost(f"it gave no answer within {timeout:g} s") from None
+            raise self.lost(f"it gave no answer within {timeout:g} s") from None
         except pickle.UnpicklingError as error:
             raise AgentBug(f"{self.name} sent a malformed answer: {error}") from None
         return number, results, failure
@@ -147,9 +148,9 @@ class Machine:
             return AgentBug(f"{failure['verb']} on {self.name}: {failure['text']}\n{failure['traceback']}")
         return OSError(failure["errno"], failure["text"] or os.strerror(failure["errno"]))
 
-    def _lost(self, why: str) -> MachineLost:
-        said = self.autopsy()
-        return MachineLost(f"{self.name} was lost: {why}" + (f"\nits last words:\n{said}" if said else ""))
+    def lost(self, why: str) -> MachineLost:
+        """The error for this machine being gone, given what was noticed of it."""
+        return self.obituary(why) if self.obituary else MachineLost(f"{self.name} was lost: {why}")
 
     def close(self) -> None:
         """Ends the agent; every namespace that it held goes with it.  Idempotent."""

@@ -19,7 +19,7 @@ import execnet
 
 from lab import interrupts
 from lab.errors import EnvironmentProblem, UsageProblem
-from lab.machines import abilities, guest, local
+from lab.machines import abilities, guest, local, uml
 from lab.machines.base import Machine
 
 KERNELS = ("auto", "host", "guest")
@@ -162,21 +162,21 @@ class Starting:
         self._thread.join()
 
 
-def start(choice: Choice, group: execnet.Group) -> Starting:
+def start(choice: Choice, group: execnet.Group, spokes: int = 2) -> Starting:
     """
-    Starts the chosen machine and returns at once.
+    Starts the chosen machine, for labs with so many spokes, and returns at once.
 
     Call it from the main thread, which a guest lives and dies with.
     """
     if choice.kind == "local":
         return Starting(lambda: local.start(group))
-    booting = guest.boot()
+    booting = guest.boot(memory=uml.memory_for(spokes))
 
     def make() -> Machine:
         gateway = booting.gateway(group, f"guest-{os.getpid()}")
         try:
             return Machine(
-                "guest", "the guest kernel", gateway, [], on_close=booting.close, autopsy=lambda: booting.console
+                "guest", "the guest kernel", gateway, [], on_close=booting.close, obituary=lambda why: booting.lost()
             )
         except BaseException:
             booting.close()

@@ -29,7 +29,7 @@ from pathlib import Path
 import execnet
 
 from lab.errors import EnvironmentProblem, MachineLost
-from lab.machines import processors, uml, wire
+from lab.machines import console, processors, uml, wire
 
 MODULES = ("veth", "bridge", "ip_gre", "ip6_gre", "vxlan", "sch_ingress", "cls_bpf")
 """Loaded at boot; every other module comes when it is asked for (`lab.agent.modules.load`, or by the kernel itself)."""
@@ -51,7 +51,7 @@ def available(kernel: str | None = None) -> EnvironmentProblem | None:
 
 def boot(
     *,
-    memory: str = "256M",
+    memory: str = f"{uml.FEWEST}M",
     cpu: int | None = None,
     modules: Sequence[str] = MODULES,
     python_path: Sequence[str] = (),
@@ -90,7 +90,8 @@ class Booting:
         boot_timeout: float,
         kernel_arguments: Sequence[str],
     ) -> None:
-        directory = uml.memory_directory(uml.memory_size(memory))
+        self._memory_size = uml.memory_size(memory)
+        directory = uml.memory_directory(self._memory_size)
         settings = _settings(kernel, modules, python_path)
         self._boot_timeout = boot_timeout
         self._deadline = time.monotonic() + boot_timeout
@@ -205,17 +206,21 @@ class Booting:
         return answered.wait(timeout / 2)
 
     def lost(self, when: str = "while it was in use") -> MachineLost:
-        """The error for a guest that is gone or does not answer: how it ended, and the end of its console."""
+        """The error for a guest that is gone or does not answer: how it ended, and why by its console."""
         self._wait(FAREWELL)
         status = self.exit_status
+        if console.ran_out_of_memory(self.console):
+            return MachineLost(
+                f"the guest kernel ran out of memory {when}: it had {self._memory_size >> 20} MiB",
+                remedy="fewer spokes (--spokes=N), or a machine with more free memory: a guest takes up to "
+                f"{uml.FEWEST} MiB, and {uml.PER_SPOKE} more for each spoke beyond ten",
+            )
         end = "does not answer any more" if status is None else f"ended {when} ({_spoken(status)})"
         return MachineLost(f"the guest kernel {end}{self._quoted_console()}")
 
     def _quoted_console(self) -> str:
-        text = self.console
-        if not text:
-            return "; its console is empty"
-        return "; the end of its console:\n" + "\n".join(f"    {line}" for line in text.splitlines())
+        line = console.telling_line(self.console)
+        return f"; its console says: {line}" if line else ""
 
     def kill(self) -> None:
         """End the guest without a farewell."""

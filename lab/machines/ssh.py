@@ -197,8 +197,12 @@ def _machine(link: Link, group: execnet.Group) -> Machine:
         stopped.set()
         link.close()
 
+    def obituary(why: str) -> MachineLost:
+        said = link.last_words()
+        return MachineLost(f"{link.spec.label} was lost: {why}" + (f"\nits last output:\n{said}" if said else ""))
+
     try:
-        machine = Machine("ssh", link.spec.label, gateway, [], on_close=end, autopsy=link.last_words)
+        machine = Machine("ssh", link.spec.label, gateway, [], on_close=end, obituary=obituary)
     except BaseException:
         end()
         gateway.exit()

@@ -41,6 +41,9 @@ _QUIET = ("noreboot", "quiet", "panic=-1")
 _NO_DIRECTORY = ("uml_dir=/dev/null/",)
 _ROOT = ("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro")
 
+FEWEST = 256  # MiB of memory, for labs of ten spokes and fewer
+PER_SPOKE = 9  # MiB more for each spoke beyond them
+
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -121,23 +124,45 @@ def memory_size(memory: str) -> int:
     return int(digits) * _UNITS[unit]
 
 
+def memory_for(spokes: int) -> str:
+    """
+    The memory of a guest for labs with so many spokes, as far as this machine has it.
+
+    The guest takes of it what it uses.  A run keeps a dozen labs at a time, and 0.75 MiB are measured for each host.
+    """
+    wanted = (FEWEST + max(0, spokes - 10) * PER_SPOKE) << 20
+    with open("/proc/meminfo") as listing:
+        (available,) = (int(line.split()[1]) << 10 for line in listing if line.startswith("MemAvailable"))
+    here = min(available * 3 // 4, max(_free(directory) for directory in _memory_directories()))
+    return f"{max(FEWEST, min(wanted, here) >> 20)}M"
+
+
+def _memory_directories() -> list[Path]:
+    return [Path(name) for name in dict.fromkeys(("/dev/shm", tempfile.gettempdir(), "/var/tmp"))]
+
+
+def _free(directory: Path) -> int:
+    """Bytes that a memory file can have there."""
+    try:
+        status = os.statvfs(directory)
+    except OSError:
+        return 0
+    usable = not status.f_flag & os.ST_NOEXEC and os.access(directory, os.W_OK)
+    return status.f_bavail * status.f_frsize if usable else 0
+
+
 def memory_directory(size: int) -> Path:
     """
     Where UML's memory file (deleted as soon as it is open) can live: on a file system with `size` bytes free that
     allows mapping for execution.  One in memory is the fastest; containers often limit it to 64 MiB.
     """
-    directories = dict.fromkeys(("/dev/shm", tempfile.gettempdir(), "/var/tmp"))
-    for directory in map(Path, directories):
-        try:
-            status = os.statvfs(directory)
-        except OSError:
-            continue
-        roomy = status.f_bavail * status.f_frsize >= size
-        if roomy and not status.f_flag & os.ST_NOEXEC and os.access(directory, os.W_OK):
+    directories = _memory_directories()
+    for directory in directories:
+        if _free(directory) >= size:
             return directory
     raise EnvironmentProblem(
         f"the guest kernel's memory needs {size >> 20} MiB on a file system without noexec; "
-        f"none of {', '.join(directories)} has it",
+        f"none of {', '.join(map(str, directories))} has it",
         remedy="set TMPDIR to a directory with room",
     )
 

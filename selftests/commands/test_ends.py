@@ -20,15 +20,7 @@ import pytest
 from lab.errors import EnvironmentProblem
 from lab.machines.choose import choose
 from selftests.commands.conftest import MACHINES, PATIENCE, Checkout
-
-
-def descendants(parent: int) -> list[int]:
-    """Every process below one."""
-    below = []
-    for task in Path(f"/proc/{parent}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            below += [child, *descendants(child)]
-    return below
+from selftests.lab.processes import descendants
 
 
 def keeper_of(checkout: Checkout) -> int:
@@ -111,10 +103,39 @@ def test_guest_that_dies_is_reported(checkout: Checkout) -> None:
             continue
     done = checkout.run("exec", "hub", "true")
     assert done.status == 1
-    assert "guest kernel is gone" in done.errors
+    assert done.errors.startswith("overcast: the guest kernel ended while it was in use (killed by SIGKILL)")
+    assert len(done.errors.splitlines()) == 2, done.errors
     assert "./overcast up" in done.errors
     assert "Traceback" not in done.errors
     assert checkout.run("down").status == 0
+
+
+def test_bench_that_loses_its_guest_fails(checkout: Checkout) -> None:
+    """What was measured is printed, the guest that was lost is one message, and the status says that it failed."""
+    try:
+        choose("guest", "gretap")
+    except EnvironmentProblem as problem:
+        pytest.skip(str(problem))
+    measuring = subprocess.Popen(
+        checkout.command("bench", "--spokes=2"), cwd=checkout.path, stdout=-1, stderr=-1, text=True
+    )
+    deadline = time.monotonic() + PATIENCE
+    while not (guests := [pid for pid in descendants(measuring.pid) if name_of(pid) == "linux.uml"]):
+        assert time.monotonic() < deadline
+    for pid in guests:
+        os.kill(pid, signal.SIGKILL)
+    output, errors = measuring.communicate(timeout=PATIENCE)
+    assert measuring.returncode == 1, errors
+    assert "overcast: not measured: guest kernel: the guest kernel ended" in errors
+    assert "Call Trace" not in errors
+    assert output.splitlines()[0].split()[1] == "host"
+
+
+def name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def test_bench_measures(checkout: Checkout) -> None:

@@ -15,6 +15,40 @@ ROOT = Path(__file__).resolve().parents[2]
 MARK = "OVERCAST_SELFTEST_MARK"
 
 
+def ended(members: Sequence[int], deadline: float) -> list[int]:
+    """Waits until the processes are gone, at most `deadline` seconds; returns those that are not."""
+    left = set(members)
+    until = time.monotonic() + deadline
+    poller = select.poll()
+    watching = {}
+    for member in members:
+        try:
+            watching[os.pidfd_open(member)] = member
+        except ProcessLookupError:
+            left.discard(member)
+    for descriptor in watching:
+        poller.register(descriptor, select.POLLIN)
+    while left and (rest := until - time.monotonic()) > 0:
+        for descriptor, _ in poller.poll(rest * 1000):
+            poller.unregister(descriptor)
+            left.discard(watching[descriptor])
+    for descriptor in watching:
+        os.close(descriptor)
+    return sorted(left)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that descend from one, by any of its threads."""
+    found: list[int] = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            pids = [int(word) for word in children.read_text().split()]
+        except OSError:  # it has just ended
+            continue
+        found += [member for child in pids for member in (child, *descendants(child))]
+    return found
+
+
 class Watched:
     """A pytest run of its own, with everything that it starts."""
 
@@ -55,24 +89,7 @@ class Watched:
 
     def ended(self, members: Sequence[int], deadline: float) -> list[int]:
         """Waits until the processes are gone, at most `deadline` seconds; returns those that are not."""
-        left = set(members)
-        until = time.monotonic() + deadline
-        poller = select.poll()
-        watching = {}
-        for member in members:
-            try:
-                watching[os.pidfd_open(member)] = member
-            except ProcessLookupError:
-                left.discard(member)
-        for descriptor in watching:
-            poller.register(descriptor, select.POLLIN)
-        while left and (rest := until - time.monotonic()) > 0:
-            for descriptor, _ in poller.poll(rest * 1000):
-                poller.unregister(descriptor)
-                left.discard(watching[descriptor])
-        for descriptor in watching:
-            os.close(descriptor)
-        return sorted(left)
+        return ended(members, deadline)
 
     def await_end(self, deadline: float) -> None:
         """Waits until it has ended; TimeoutError when it has not within so many seconds."""

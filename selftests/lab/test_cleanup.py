@@ -5,6 +5,7 @@ A lab's namespaces have no names: what keeps them is the processes of the run, s
 """
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import pytest
 
 from lab.errors import MachineLost
 from lab.machines import choose
-from selftests.lab.processes import Watched
+from lab.machines.base import call
+from selftests.lab.processes import Watched, descendants, ended
 
 KINDS = pytest.mark.parametrize("tunnel", ["vxlan", "gretap"], ids=["over=local", "over=guest"])
 A_TEST = "tests/broadcast/test_delivery.py"
 GONE_WITHIN = 5.0  # seconds; milliseconds in practice
+ENDED_WITHIN = 2.5  # seconds; less than execnet waits for an agent that has not noticed its end
 
 
 @pytest.fixture
@@ -89,6 +92,40 @@ def test_a_killed_agent_is_the_environments_failure(held):
 
     assert held.ended([*members, held.process.pid], GONE_WITHIN) == []
     assert "INTERNALERROR" not in said
+
+
+def test_a_lost_guest_ends_the_run(watch, tmp_path):
+    """When its guest dies, a run ends with the test that noticed: one message, and a status that says it failed."""
+    run = watch("-s", "-p", "selftests.lab.hold", "--kernel=guest", f"--reports={tmp_path}", A_TEST)
+    run.wait_for_line("READY")
+
+    for member in run.members():
+        if member != run.process.pid:
+            os.kill(member, signal.SIGKILL)
+    run.process.send_signal(signal.SIGUSR1)
+    said = run.output()
+
+    assert run.process.returncode == 1
+    assert re.search(r"\b1 error in", said), said
+    assert "run ended early: the guest kernel ended while it was in use (killed by SIGKILL)" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+@KINDS
+def test_an_agent_ends_when_its_machine_is_closed(tunnel, busy):
+    """Whatever the agent does, nothing of its machine is left a moment after that is closed; again and again."""
+    for _ in range(4):
+        starting = choose.start(choose.choose("auto", tunnel), execnet.Group())
+        machine = starting.machine()
+        if busy:
+            machine.post([call("run", node=machine.call("node_home"), arguments=["sleep", "1000"], timeout=1000)])
+        members = descendants(os.getpid())
+        assert members
+
+        starting.close()
+
+        assert ended(members, ENDED_WITHIN) == []
 
 
 def test_a_lost_machine_is_named():

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import execnet
+import execnet.gateway_io
 import pytest
 
 from lab.errors import MachineLost
@@ -153,6 +155,34 @@ def test_silence_is_not_idleness(rig: Rig, reach: Reach) -> None:
     assert BEATS > 1
     assert result["status"] == 0
     assert machine.call("hello")
+
+
+DEAF = """
+class Deaf:
+    def __del__(self):
+        sleep(1000)
+from time import sleep
+channel.send("ready")
+while True:
+    Deaf()
+"""
+
+
+def test_an_agent_that_hears_nothing_ends() -> None:
+    """The end of the connection ends the process also while Python swallows whatever is raised in it."""
+    group = execnet.Group()
+    start = f"from lab.machines import ssh_init; ssh_init.main({SILENCE})"
+    io = execnet.gateway_io.Popen2IOMaster([sys.executable, "-c", start], group.execmodel)
+    spec = execnet.XSpec("popen//id=deaf")
+    spec.execmodel = "thread"
+    channel = execnet.Gateway(io, spec).remote_exec(DEAF)
+    assert channel.receive(5) == "ready"
+    ended = os.pidfd_open(io.popen.pid)
+
+    io.popen.stdin.close()
+
+    _await_end(ended, 5)
+    io.wait()
 
 
 CONTROLLER = """

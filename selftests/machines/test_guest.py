@@ -215,6 +215,13 @@ class TestRefusal:
         with pytest.raises(uml.UsageProblem, match="such as 256M"):
             guest.boot(memory="plenty")
 
+    def test_memory_by_need(self) -> None:
+        """A guest for many spokes gets more memory, as far as the machine has it."""
+        small, large = (uml.memory_size(uml.memory_for(spokes)) for spokes in (2, 60))
+
+        assert small == uml.FEWEST << 20
+        assert large > small
+
     def test_memory_that_fits_nowhere(self) -> None:
         """Too much memory is refused, with the places that were tried."""
         with pytest.raises(EnvironmentProblem, match="/dev/shm"):

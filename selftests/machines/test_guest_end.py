@@ -51,7 +51,19 @@ class TestLoss:
 
         loss = str(booting.lost())
         assert "exit status 134" in loss
-        assert "sysrq" in loss
+        assert loss.endswith("its console says: Kernel panic - not syncing: sysrq triggered crash")
+
+    def test_out_of_memory_is_one_message(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
+        """A guest that has used up its memory says so, with what it had and what helps, and shows no call trace."""
+        booting = launch(memory="96M")
+        channel = booting.gateway(group, "guest").remote_exec("kept = []\nwhile True: kept.append(b'x' * (1 << 20))")
+
+        with pytest.raises(EOFError):
+            channel.receive(DEADLINE)
+
+        message, remedy = str(booting.lost()).splitlines()
+        assert message == "the guest kernel ran out of memory while it was in use: it had 96 MiB"
+        assert "fewer spokes (--spokes=N)" in remedy
 
     def test_hang_is_noticed_and_ended(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
         """A guest that stands still does not count as alive, and is closed within two seconds."""
