@@ -17,7 +17,7 @@ from typing import Any
 from lab import clouds
 from lab.errors import EnvironmentProblem, NotApplicable, RootNeeded
 from lab.laboratory import Lab
-from lab.machines.base import Machine
+from lab.machines.base import Machine, call
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
@@ -49,6 +49,8 @@ class LiveLab(Lab):
         """Whether the hub sends a group to the members alone that it has heard of."""
         self._learnt = Learnt()
         self._rooted = all(machine.facts["uid"] == 0 for machine in machines.values())
+        own = {"first": FIRST_PORT, "last": LAST_PORT - 1, "vxlan": topology.options.port}
+        ask_all([(node, call("tap_own", nodes=[node.handle], **own)) for node in self.tapped])
 
     @property
     def fabric(self) -> Node:

@@ -19,7 +19,18 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import awaiting, mdb, messages, modules, namespaces, procfs, programs, restoring, undoing
+from lab.agent import (
+    awaiting,
+    mdb,
+    messages,
+    modules,
+    namespaces,
+    procfs,
+    programs,
+    restoring,
+    tap_filter,
+    undoing,
+)
 from lab.agent.node import Node
 from lab.agent.occupancy import Occupancy
 from lab.agent.running import Running
@@ -226,6 +237,11 @@ class Agent(Talking):
         """Captures on every interface of the nodes from now on; what was captured before is forgotten."""
         for node in nodes:
             self._nodes[node].tap().forget()
+
+    def tap_own(self, nodes: Sequence[int], first: int, last: int, vxlan: int) -> None:
+        """The taps keep no UDP or TCP of other programs from now on (`tap_filter`)."""
+        for node in nodes:
+            tap_filter.attach(self._nodes[node].tap().socket, first, last, vxlan)
 
     def tap_ready(self, nodes: Sequence[int]) -> None:
         """Captures on every interface of the nodes; what was captured before is kept."""

@@ -21,3 +21,36 @@ def test_a_capture_that_lost_frames_says_so_until_it_forgets(lab):
         sent = lab.hub.udp.send(to=lab.everyone)
     assert lab.frames([sent.payload])
     heard.exactly_once(at=["spoke1"])
+
+
+OWN, OTHERS = 25000, 5000  # ports
+
+
+@pytest.mark.parametrize("key", [None, 7], ids=["plain", "key=7"])
+def test_a_tap_of_a_busy_host_leaves_out_other_programs(make_lab, key):
+    """UDP of ports that are not the run's is not kept, bare or in a tunnel; everything else is, fragments included."""
+    lab = make_lab(**({"key": key} if key else {}))
+    spoke, port = lab["spoke1"], lab.topology.options.port
+    lab.forget()
+    nodes = list(lab.nodes.values())
+    lab.machine.call("tap_own", nodes=[node.handle for node in nodes], first=20000, last=31999, vxlan=port)
+
+    def kept(to, **fields):
+        with lab.listen(["hub"]):
+            sent = spoke.udp.send(to=to, **fields).payload
+        # what comes back is the error that nobody has the port, with the datagram in it
+        forth = {("spoke1", True), ("hub", False)}
+        return {(one.node, one.interface) for one in lab.frames([sent[:40]]) if (one.node, one.outgoing) in forth}
+
+    overlay, underlay = lab.hub.address(), lab.hub.address("underlay")
+    nics, own = {("spoke1", "ens3"), ("hub", "ens3")}, {("spoke1", spoke.plan.device), ("hub", lab.hub.plan.device)}
+    assert kept(overlay, port=OWN) >= nics | own
+    assert kept(overlay, port=OTHERS, source_port=OWN) >= nics | own
+    assert kept(underlay, port=OWN) >= nics
+    assert kept(overlay, port=OTHERS, size=20000) >= nics
+    assert kept(underlay, port=OTHERS, size=20000) >= nics
+    assert kept(underlay, port=OTHERS) == set()
+    # behind a key or a checksum the frame begins elsewhere: it is kept
+    assert kept(overlay, port=OTHERS) == (nics if key and lab.topology.options.kind == "gretap" else set())
+    spoke.ping(overlay).exactly_once_by(["hub"])
+    assert [one for one in lab.frames() if one.node == "hub" and one.carrier]
