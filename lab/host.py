@@ -154,11 +154,11 @@ class Host:
             return echo6.ping(self.node, self.plans, to, nodes=nodes, lost=self.lost, **fields)
         return echo.ping(self.node, self.plans, to, **{"nodes": nodes, "lost": self.lost, **fields})
 
-    def reaches_by_tcp(self, server: Host, network: Network = "overlay") -> bytes:
+    def reaches_by_tcp(self, server: Host, network: Network = "overlay", port: int | None = None) -> bytes:
         """Connects to a server on another host, sends a unique payload and returns what arrived there."""
         payload = unique()
         deadline = self.lost.grace_both(TCP_DEADLINE, network, self.name, server.name)
-        to = [server.address(network), fresh_port()]
+        to = [server.address(network), port or fresh_port()]
         listener = server.node.ask("open", **options.TCP, bind=to, listen=1)
         opened = [listener]
         client: int | None = None

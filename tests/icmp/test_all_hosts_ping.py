@@ -5,6 +5,8 @@ Ping to 224.0.0.1, the group that every host is in: its TTL is 1, so it shows wh
     routed   spoke1 --tunnel-- r1 --( hub )-- r1 -- spoke2     only with an outer TTL of its own
 """
 
+import ipaddress
+
 import pytest
 
 from lab.model import ALL_HOSTS
@@ -17,9 +19,10 @@ def devices(lab):
     return {(host.name, host.plan.device) for host in lab.hosts.values()}
 
 
-def is_echo_request(sighting):
-    """Whether a frame carries an ICMP echo request to 224.0.0.1, behind an IPv4 header without options."""
-    return sighting.frame[12:15] == b"\x08\x00\x45" and sighting.frame[30:35] == b"\xe0\x00\x00\x01\x08"
+def is_echo_request(sighting, sender):
+    """Whether a frame carries a host's ICMP echo request to 224.0.0.1, behind an IPv4 header without options."""
+    ends = ipaddress.IPv4Address(sender.address()).packed + ipaddress.IPv4Address(ALL_HOSTS).packed
+    return sighting.frame[12:15] == b"\x08\x00\x45" and sighting.frame[26:35] == ends + b"\x08"
 
 
 def test_every_node_answers_once(overlay, sender):
@@ -36,7 +39,7 @@ def test_request_has_ttl_1(overlay, sender, decode, layers):
     arrived = {
         seen.node: decode(seen)[layers.IP].ttl
         for seen in overlay.frames()
-        if is_echo_request(seen) and not seen.outgoing and (seen.node, seen.interface) in devices(overlay)
+        if is_echo_request(seen, sender) and not seen.outgoing and (seen.node, seen.interface) in devices(overlay)
     }
     assert arrived == dict.fromkeys(overlay.others(sender), 1)
 

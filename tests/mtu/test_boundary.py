@@ -30,6 +30,11 @@ def test_arrives_at_the_boundary_and_beyond(overlay, sender, largest, everyone, 
     heard.exactly_once(at=others)
 
 
+def same_datagram(packet):
+    """What the fragments of one datagram have in common (RFC 791)."""
+    return packet.id, packet.src, packet.dst
+
+
 @pytest.mark.requirement("MTU-02")
 def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, carried, layers):
     """The first leaves in one packet of the NIC's MTU, the second in two whose inner packets are fragments."""
@@ -44,10 +49,8 @@ def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, 
     packets = [one for one in carried(seen for seen in out if seen.outgoing) if layers.IP in one.inner]
     sent = {}
     for payload in (whole, cut):
-        identities = {one.inner[layers.IP].id for one in packets if payload[:40] in one.sighting.frame}
-        same = [
-            one for one in packets if one.inner[layers.IP].id in identities and one.inner[layers.IP].dst == everyone
-        ]
+        whole_or_cut = {same_datagram(one.inner[layers.IP]) for one in packets if payload[:40] in one.sighting.frame}
+        same = [one for one in packets if same_datagram(one.inner[layers.IP]) in whole_or_cut]
         sent[payload] = [(one.length, bool(one.inner[layers.IP].flags.MF)) for one in same]
     taken = nic - inside
     assert sent == {whole: [(nic, False)], cut: [(first + taken, True), (second + taken, False)]}
@@ -81,16 +84,16 @@ def test_ping_names_the_mtu(spoke1, hub, mtu, largest, not_run):
 
 
 @pytest.mark.requirement("MTU-03")
-def test_tcp_offers_what_fits(overlay, spoke, mtu, decode, layers):
+def test_tcp_offers_what_fits(overlay, spoke, mtu, decode, layers, fresh_port):
     """Both ends of a connection offer segments of the overlay's MTU less 40 octets."""
-    spoke.reaches_by_tcp(overlay.hub)
+    spoke.reaches_by_tcp(overlay.hub, port=fresh_port)
 
     ends = [bytes(map(int, host.address().split("."))) for host in (spoke, overlay.hub)]
-    seen = [
-        decode(one)[layers.TCP] for one in overlay.frames([ends[0] + ends[1], ends[1] + ends[0]]) if not one.carrier
-    ]
-    offered = {dict(segment.options)["MSS"] for segment in seen if segment.flags.S}
-    assert offered == {mtu(spoke) - IP - TCP}
+    seen = [decode(one) for one in overlay.frames([ends[0] + ends[1], ends[1] + ends[0]]) if not one.carrier]
+    segments = [packet[layers.TCP] for packet in seen if layers.TCP in packet]
+    own = [segment for segment in segments if fresh_port in (segment.sport, segment.dport)]
+    offered = {segment.sport == fresh_port: dict(segment.options)["MSS"] for segment in own if segment.flags.S}
+    assert offered == dict.fromkeys((False, True), mtu(spoke) - IP - TCP)
 
 
 @pytest.mark.requirement("MTU-04")

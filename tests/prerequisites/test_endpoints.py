@@ -43,7 +43,7 @@ def test_no_end_refuses_the_other(overlay, sender, everyone, listen, refusals):
         sender.udp.send(to=everyone)
 
     heard.exactly_once(at=overlay.others(sender))
-    assert refusals(overlay, sender) == set()
+    assert refusals(overlay, sender, of_tunnels=True) == set()
 
 
 def prefer_second_address(lab, spoke):
