@@ -1,7 +1,7 @@
 """
 Interrupts (SIGINT, SIGTERM) that are raised only where the program waits, never in the middle of what it does.
 
-    INTERRUPTS.install(callback)       from now on a signal is noted, and the callback is called with its name
+    INTERRUPTS.install()               from now on a signal is noted, and the callback is called with its name
     with INTERRUPTS.raising(): ...     a noted signal is raised as KeyboardInterrupt by the next wait, or by this one
     with waiting(): ...                a wait: for an answer, an event, a process
 
@@ -21,7 +21,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """What this process was told by signals."""
+    """The signals that this process has received."""
 
     def __init__(self) -> None:
         self.noted = ""

@@ -1,4 +1,4 @@
-"""What a guest kernel's console says of its end: the one line that matters among a hundred of a call trace."""
+"""The line of a guest kernel's console that explains its end, among a hundred of a call trace."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ class Booting:
 
     def _quoted_console(self) -> str:
         line = console.telling_line(self.console)
-        return f"; its console says: {line}" if line else ""
+        return f"; its console: {line}" if line else ""
 
     def kill(self) -> None:
         """End the guest without a farewell."""

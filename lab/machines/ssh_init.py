@@ -61,7 +61,7 @@ class Reader(io.RawIOBase):
         ready = dict(self._waiting.poll(self._silence * 1000))
         if self._signals in ready:
             name = signal.Signals(os.read(self._signals, 1)[0]).name
-            os.write(2, f"the agent was told to end by {name}\n".encode())
+            os.write(2, f"the agent received {name}\n".encode())
             return 0
         if not ready:
             return 0

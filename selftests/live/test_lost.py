@@ -117,7 +117,7 @@ def test_the_host_tells_the_agent_to_end(rig: Rig, reach: Reach, number: signal.
     (agent,) = rig.hosts["hub"].agents()
     os.kill(agent, number)
 
-    with pytest.raises(MachineLost, match=rf"hub was lost: .*\n(.*\n)*.*told to end by {number.name}"):
+    with pytest.raises(MachineLost, match=rf"hub was lost: .*\n(.*\n)*.*the agent received {number.name}"):
         machine.answer(request)
     assert rig.hosts["hub"].left() == {}
 

@@ -51,7 +51,7 @@ class TestLoss:
 
         loss = str(booting.lost())
         assert "exit status 134" in loss
-        assert loss.endswith("its console says: Kernel panic - not syncing: sysrq triggered crash")
+        assert loss.endswith("its console: Kernel panic - not syncing: sysrq triggered crash")
 
     def test_out_of_memory_is_one_message(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
         """A guest that has used up its memory says so, with what it had and what helps, and shows no call trace."""
