@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -94,6 +95,16 @@ def test_doctor_is_quick_and_names_the_remedy_of_every_lack(checkout: Checkout) 
         assert not line.startswith("LACK") or "fix: " in following
     assert verdict.startswith("the suite can run: ") == (done.status == 0)
     assert took < 5.0  # half a second on a machine that has nothing else to do
+
+
+def test_doctor_reports_to_programs(checkout: Checkout) -> None:
+    """With --json the same lines are one document, and the status is the same."""
+    done = checkout.run("doctor", "--json")
+    report = json.loads(done.output)
+    assert (report["schema"], report["exit_status"], report["ready"]) == (1, done.status, done.status == 0)
+    said = {line[6:].split("  ")[0].strip() for line in checkout.run("doctor").output.splitlines() if line[:2].strip()}
+    assert {check["check"] for check in report["checks"]} <= said
+    assert all(check["fix"] for check in report["checks"] if check["state"] == "problem")
 
 
 def test_doctor_misses_iptables(checkout: Checkout) -> None:
