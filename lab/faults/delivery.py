@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab import groups
 from lab.faults.fault import Fault
-from lab.faults.means import drops, load_modules, on_all, on_one, one_port, rule, sysctls
+from lab.faults.means import HostChange, drops, load_modules, on_all, on_one, one_port, rule, sysctls
 from lab.faults.places import hub_bridge, hub_port, named, victim_device, victim_itself
 from lab.host import Host
 from lab.laboratory import Lab
@@ -76,6 +76,16 @@ def _has_another_member(lab: Lab, host: Host) -> None:
     given = groups.given()
     for first in range(0, len(given), MOST_JOINED):
         host.member().__enter__().join(*given[first : first + MOST_JOINED])
+
+
+def _accepts_the_usual(chain: str) -> HostChange:
+    """A policy of DROP, and rules for the protocols that come to mind: no rule names IGMP."""
+
+    def close(lab: Lab, host: Host) -> None:
+        accepting = [(chain, "-p", protocol, "-j", "ACCEPT") for protocol in ("udp", "tcp", "icmp", "gre")]
+        firewall.append(host.node, *accepting, policy={chain: "DROP"})
+
+    return close
 
 
 FAULTS = (
@@ -179,6 +189,22 @@ FAULTS = (
         on_one(rule("OUTPUT", "-p", "igmp", "-j", "DROP")),
         finding=named("igmp-filtered", victim_device),
         greens=("BCAST-01",),
+    ),
+    Fault(
+        "igmp-not-accepted",
+        "the firewall of one node accepts UDP, TCP and ICMP, and no IGMP from queriers",
+        ("PRE-04", "SNOOP-04"),
+        on_one(_accepts_the_usual("INPUT")),
+        finding=named("igmp-filtered", victim_device),
+        greens=("BCAST-01", "MCAST-01", "MCAST-04"),
+    ),
+    Fault(
+        "igmp-not-sent",
+        "the firewall of one node lets out UDP, TCP and ICMP, and no reports of its groups",
+        ("MCAST-04", "SNOOP-05"),
+        on_one(_accepts_the_usual("OUTPUT")),
+        finding=named("igmp-filtered", victim_device),
+        greens=("BCAST-01", "PRE-04"),
     ),
     Fault(
         "igmp-v2-forced",

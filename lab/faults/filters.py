@@ -6,9 +6,12 @@ Each is one command that somebody ran for another purpose.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lab.faults.fault import Fault, Inject
-from lab.faults.means import load_modules, of_hub, of_spoke
+from lab.faults.means import load_modules, of_hub, of_spoke, ran
 from lab.faults.places import cloud_port, device, hub_bridge, named, victim, victim_device, victim_nic
+from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines import firewall
 
@@ -35,7 +38,37 @@ def _cloud_filter(lab: Lab) -> None:
     assert done["status"] == 0, done["errors"]
 
 
+def _reverse_path_rule(who: Callable[[Lab], Host]) -> Inject:
+    """The strict reverse path as a rule, which rp_filter does not show."""
+
+    def inject(lab: Lab) -> None:
+        host = who(lab)
+        tool = firewall.tool(host.node)
+        load_modules(lab, "iptable_raw", "ipt_rpfilter")
+        ran(who, f"{tool} -t raw -A PREROUTING -m rpfilter --invert -j DROP")(lab)
+
+    return inject
+
+
 FAULTS = (
+    Fault(
+        "reverse-path-rule",
+        "one spoke's firewall drops what comes from addresses that are routed elsewhere",
+        ("PRE-07",),
+        _reverse_path_rule(victim),
+        GUEST,
+        greens=("BCAST-01", "MCAST-01"),
+        finding=named("reverse-path-rule", victim_device),
+    ),
+    Fault(
+        "reverse-path-rule-hub",
+        "the hub's firewall drops what comes from addresses that are routed elsewhere",
+        ("PRE-07",),
+        _reverse_path_rule(lambda lab: lab.hub),
+        GUEST,
+        greens=("BCAST-01", "MCAST-01"),
+        finding=named("reverse-path-rule", hub_bridge),
+    ),
     Fault(
         "nothing-sent",
         "one spoke's firewall lets nothing out, before any connection is tracked",

@@ -6,6 +6,9 @@ Every node's firewall accepts the tunnels, and what comes out of them.
 A packet meets INPUT twice: as GRE on the NIC, and again, taken out, on the overlay's device.
 """
 
+import secrets
+import socket
+
 import pytest
 
 from lab import groups
@@ -13,6 +16,8 @@ from lab.model import ALL_HOSTS, MULTICAST
 
 CARRIERS = {"gretap": ("-p", "gre"), "vxlan": ("-p", "udp", "--dport", "4789")}
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
+EXPERIMENTAL = 0xF0  # a type of IGMP
+RAW_IGMP = {"family": int(socket.AF_INET), "type": int(socket.SOCK_RAW), "protocol": int(socket.IPPROTO_IGMP)}
 ALL_KINDS = {"unicast", "broadcast", "multicast", "ping"}
 
 
@@ -60,6 +65,25 @@ def test_every_host_accepts_what_comes_out(overlay, receiver):
     sender = overlay[overlay.others(receiver)[0]]
 
     assert kinds_heard(overlay, sender, receiver) == ALL_KINDS
+
+
+@pytest.mark.requirement("PRE-04")
+def test_every_host_accepts_igmp(overlay, receiver, layers):
+    """IGMP to all hosts comes out of each host's firewall: so do a querier's queries."""
+    sender = overlay[overlay.others(receiver)[0]]
+    # of an experimental type (RFC 3228), so that no host answers and no bridge takes the sender for a querier
+    message = bytes(layers.IGMP(type=EXPERIMENTAL) / secrets.token_bytes(16))
+    header = layers.IP(src=sender.address(), dst=ALL_HOSTS, ttl=1, proto=int(socket.IPPROTO_IGMP))
+    asked, raw = receiver.node.machine, receiver.open_socket(**RAW_IGMP)
+
+    with overlay.listen([receiver]) as heard:
+        sender.send_packet(bytes(header / message), ALL_HOSTS)
+        sender.udp.send(to=overlay.everyone)
+    (taken,) = asked.call("take", endpoints=[raw])
+    asked.call("close", endpoints=[raw])
+
+    heard.exactly_once(at=[receiver.name])
+    assert len([one for one in taken if message in one["payload"]]) == 1
 
 
 @pytest.mark.provoking

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
+from lab.checkup import rules
+from lab.checkup.verdicts import Firewall, Packet
+from lab.clouds import UDP
 from lab.diagnose.rules.exceptions import (
     DROPPING,
     Rule,
@@ -20,11 +24,15 @@ from lab.diagnose.rules.exceptions import (
     text_of,
 )
 from lab.diagnose.scene import HostScene, Scene
-from lab.model import Finding
+from lab.model import ALL_HOSTS, Finding
 
 OF_IGMP = re.compile(r"\bigmp\b|-p 2\b")
 SETS_TTL = re.compile(r"\bip6? (ttl|hoplimit) set\b")
 IGMP = ("-p igmp", "ip protocol igmp")
+IGMP_NUMBER, ALL_QUERIERS = 2, "224.0.0.22"
+STRICT_PATH = re.compile(r"-m rpfilter\b.*--invert|\bfib saddr \. (mark \. )?iif oif (missing|0)\b")
+OTHER_PATH = re.compile(r"--loose\b|\bnfproto ipv6\b")
+INCOMING_HOOKS = ("prerouting", "input")
 SETS_DSCP = re.compile(r"\bip6? (dscp|ecn) set\b")
 MAC_REWRITING = ("snat", "dnat", "redirect", "arpreply")
 INCOMING = ("INPUT", "PREROUTING")
@@ -34,17 +42,6 @@ def by_text(scene: Scene) -> Iterator[Finding]:
     """Rules whose text says that they break something that the trial does not send."""
     for host in scene.hosts.values():
         for rule in host.firewall:
-            dropping = rule.get("verdict") in DROPPING and OF_IGMP.search(text_of(rule))
-            if dropping and not excepted(host, rule, IGMP):
-                yield Finding(
-                    "igmp-filtered",
-                    host.name,
-                    host.plan.device,
-                    f"{host.name}'s firewall drops IGMP: bridges and routers that prune never hear of its groups",
-                    quoted(rule),
-                    inserted(rule, IGMP),
-                    ("MCAST-04", "SNOOP-05"),
-                )
             if rule.get("verdict") in ("TTL", "HL") or SETS_TTL.search(text_of(rule)):
                 yield _rewritten(host, rule)
             if scene.planned and (rule.get("verdict") in ("TOS", "DSCP") or SETS_DSCP.search(text_of(rule))):
@@ -52,6 +49,79 @@ def by_text(scene: Scene) -> Iterator[Finding]:
             if rule.get("family") == "bridge" and rule.get("verdict") in MAC_REWRITING and rule.get("hits"):
                 yield _bridged(host, rule)
         yield from _stateful(scene, host)
+
+
+def igmp(scene: Scene) -> Iterator[Finding]:
+    """IGMP that a host drops, by a rule about it or because no rule accepts it: then no querier learns its groups."""
+    for host in scene.hosts.values():
+        named = [
+            (rule, quoted(rule))
+            for rule in host.firewall
+            if rule.get("verdict") in DROPPING and OF_IGMP.search(text_of(rule)) and not excepted(host, rule, IGMP)
+        ]
+        for rule, evidence in named or _refusing_igmp(host):
+            yield Finding(
+                "igmp-filtered",
+                host.name,
+                host.plan.device,
+                f"{host.name}'s firewall drops IGMP; expected it accepted, as queriers and their members need",
+                evidence,
+                inserted(rule, IGMP),
+                ("PRE-04", "MCAST-04", "SNOOP-05"),
+            )
+
+
+def _refusing_igmp(host: HostScene) -> Iterator[tuple[Rule, str]]:
+    """The chains that drop IGMP and let other multicast pass, with why."""
+    firewall = rules.firewall([rule for rule in host.firewall if rule.get("family") in ("ip", "inet")])
+    called = [chain for chain in firewall.chains if not chain.hook]
+    for chain in firewall.chains:
+        packets = _queries(host) if chain.hook in INCOMING_HOOKS else _reports(host)
+        if chain.hook not in (*INCOMING_HOOKS, "output"):
+            continue
+        of_igmp, of_udp = (Firewall((chain, *called)).of(packet, chain.hook) for packet in packets)
+        if of_igmp.passes is False and of_udp.passes is not False:
+            family, table = chain.table.split()
+            yield {"tool": chain.tool, "family": family, "table": table, "chain": chain.name}, of_igmp.why
+
+
+def _queries(host: HostScene) -> tuple[Packet, Packet]:
+    """What a querier sends the host, and multicast by UDP on the same way."""
+    query = Packet(IGMP_NUMBER, incoming=host.plan.device, destination=ALL_HOSTS, kind="multicast")
+    return query, replace(query, protocol=UDP, destination=None)
+
+
+def _reports(host: HostScene) -> tuple[Packet, Packet]:
+    """What the host reports of its groups, and multicast by UDP on the same way."""
+    own = host.plan.address()
+    report = Packet(IGMP_NUMBER, outgoing=host.plan.device, source=own, destination=ALL_QUERIERS, kind="multicast")
+    return report, replace(report, protocol=UDP, destination=None)
+
+
+def reverse_path(scene: Scene) -> Iterator[Finding]:
+    """A rule that drops what has a source which is routed elsewhere, whatever rp_filter says (RFC 3704)."""
+    for host in scene.hosts.values():
+        for rule in host.firewall:
+            strict = STRICT_PATH.search(text_of(rule)) and not OTHER_PATH.search(text_of(rule))
+            exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
+            if not strict or rule.get("family") == "ip6" or rule.get("verdict") not in DROPPING:
+                continue
+            if of_carrier(host, rule) or excepted(host, rule, exception):
+                continue
+            yield Finding(
+                "reverse-path-rule",
+                host.name,
+                host.plan.device,
+                f"{host.name}'s firewall drops packets whose source is routed by another device; expected them on "
+                f"{host.plan.device}, whose rp_filter is {_filtering(host)}",
+                quoted(rule),
+                inserted(rule, exception),
+                ("PRE-07",),
+            )
+
+
+def _filtering(host: HostScene) -> int:
+    return max(host.parameter("rp_filter", device) for device in ("all", host.plan.device))
 
 
 def _rewritten(host: HostScene, rule: Rule) -> Finding:
@@ -116,4 +186,4 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
         )
 
 
-RULES = (by_text,)
+RULES = (by_text, igmp, reverse_path)
