@@ -14,6 +14,8 @@ import sys
 
 DIRECTORY = "OVERCAST_GUEST_MODULES"
 """The environment variable that names the directory of the running kernel's modules."""
+PROGRAMS = "OVERCAST_GUEST_PROGRAMS"
+"""The environment variable that names the directory of programs which a guest has in the place of the host's."""
 
 _FINIT_MODULE = {"x86_64": 313, "i686": 350, "i386": 350}
 _DELETE_MODULE = {"x86_64": 176, "i686": 129, "i386": 129, "aarch64": 106}
@@ -137,9 +139,26 @@ def resolve(alias: str, directory: str) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """What the kernel runs to have a module: DIRECTORY -q -- ALIAS."""
-    directory, alias = arguments[0], arguments[-1]
-    return 1 if load(resolve(alias, directory), directory) else 0
+    """
+    What the kernel runs to have a module (DIRECTORY -q -- ALIAS), and who types `modprobe`.
+
+    Options are those of modprobe(8) that matter here: -r removes, -q says nothing; parameters are not taken.
+    """
+    directory, *words = arguments
+    options = {word for word in words if word.startswith("-")}
+    names = [word for word in words if not word.startswith("-") and "=" not in word]
+    failures: dict[str, str] = {}
+    for name in names:
+        if options & {"-r", "--remove"}:
+            try:
+                unload([name])
+            except OSError as error:
+                failures[name] = str(error.strerror)
+        else:
+            failures.update(load(resolve(name, directory), directory))
+    if not options & {"-q", "--quiet"}:
+        sys.stderr.writelines(f"modprobe: {name}: {reason}\n" for name, reason in failures.items())
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from lab.agent.modules import PROGRAMS
+
+SYSTEM_PATH = f"{os.environ.get(PROGRAMS, '')}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".lstrip(":")
 ENVIRONMENT = {"PATH": SYSTEM_PATH, "LC_ALL": "C", "XTABLES_LOCKFILE": "/dev/null"}
 
 STARTING = threading.Lock()

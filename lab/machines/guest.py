@@ -31,8 +31,15 @@ import execnet
 from lab.errors import EnvironmentProblem, MachineLost
 from lab.machines import console, processors, uml, wire
 
-MODULES = ("veth", "bridge", "ip_gre", "ip6_gre", "vxlan", "sch_ingress", "cls_bpf")
-"""Loaded at boot; every other module comes when it is asked for (`lab.agent.modules.load`, or by the kernel itself)."""
+MODULES = (
+    *("veth", "bridge", "ip_gre", "ip6_gre", "vxlan", "sch_ingress", "cls_bpf"),
+    *("bpfilter", "ip_tables", "iptable_filter"),
+)
+"""
+Loaded at boot; every other module comes when it is asked for (`lab.agent.modules.load`, or by the kernel itself).
+
+bpfilter starts a process, which every call of iptables asks first: loaded by such a call it may not be ready for it.
+"""
 
 FAREWELL = 1.0
 """Seconds that a guest gets to power off before it is killed."""

@@ -32,6 +32,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 MS_BIND = 4096
 POWER_OFF = 0x4321FEDC
+PROGRAMS = "/dev/overcast"
+"""The guest's own programs: nothing is ever mounted over this, as programs in nodes have it over /run."""
 
 
 def power_off() -> None:
@@ -112,8 +114,10 @@ def arrange_modules(settings: dict[str, list[str]]) -> None:
         mount(directory, f"/lib/modules/{release}", "none", MS_BIND)
         if os.access("/sbin/modprobe", os.X_OK):
             return
-    # The host lacks kmod, or the place where it looks: the kernel calls our own loader (0.15 s a call).
-    helper = "/run/modprobe"
+    # The host lacks kmod, or the place where it looks: the kernel calls our own loader (0.15 s a call), as users may.
+    os.mkdir(PROGRAMS)
+    os.environ[modules.PROGRAMS] = PROGRAMS
+    helper = f"{PROGRAMS}/modprobe"
     with open(os.open(helper, os.O_WRONLY | os.O_CREAT, 0o755), "w") as script:
         words = (sys.executable, "-S", "-E", "-s", modules.__file__, directory)
         quoted = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import textwrap
 import threading
@@ -122,6 +123,46 @@ class TestModules:
         )
 
         assert status == 0, said
+
+    @pytest.mark.skipif(shutil.which("iptables-legacy") is None, reason="no iptables-legacy: apt-get install iptables")
+    def test_the_first_iptables_waits_for_no_module(
+        self, launch: Callable[..., guest.Booting], group: execnet.Group
+    ) -> None:
+        """What iptables needs is loaded when the guest is up, bpfilter with its process too where the kernel has it."""
+        gateway = launch().gateway(group, "guest")
+
+        absent, status, said, came = ask(
+            gateway,
+            """
+            import os, subprocess
+            from lab.agent import modules
+            wanted = ["bpfilter", "ip_tables", "iptable_filter"]
+            directory = os.environ[modules.DIRECTORY]
+            absent = [name for name in wanted if modules.state(name, directory) == "loadable"]
+            before = modules.loaded()
+            words = ["unshare", "--net", "iptables", "-S"]
+            done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            channel.send((absent, done.returncode, done.stderr, sorted(set(modules.loaded()) - set(before))))
+            """,
+        )
+
+        assert (absent, status, came) == ([], 0, []), said
+
+    def test_modprobe_can_be_typed(self, shared: execnet.Gateway) -> None:
+        """`modprobe` loads a module, removes it, and says why it cannot, whether or not the host has kmod."""
+        loaded, removed, refused = ask(
+            shared,
+            """
+            from lab.agent import programs
+            listing = "cat /proc/modules"
+            commands = (f"modprobe tun; {listing}", f"modprobe -r tun; {listing}", "modprobe nonsense")
+            channel.send([programs.run(["sh", "-c", command], 20) for command in commands])
+            """,
+        )
+
+        assert re.search(r"^tun ", loaded["output"], re.MULTILINE), loaded["errors"]
+        assert not re.search(r"^tun ", removed["output"], re.MULTILINE), removed["errors"]
+        assert (refused["status"], "nonsense" in refused["errors"]) == (1, True)
 
     def test_come_when_the_kernel_wants_them(self, shared: execnet.Gateway) -> None:
         """A link of a kind whose module is not loaded can be created."""
