@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,12 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
             ["--inject=hub9: true"],
             "--inject='hub9: true' is for no node of the lab: expected one of vcn, hub, spoke1, spoke2",
         ),
+        (
+            ["--overlay-subnet=10.20.16.0/28"],
+            "--overlay-subnet=10.20.16.0/28: expected /24 or a shorter prefix for a lab",
+        ),
+        (["--overlay-subnet=10.20.16.5/24"], "--overlay-subnet=10.20.16.5/24: 10.20.16.5/24 has host bits set"),
+        (["--hosts=a,b", "--overlay-subnet=10.20.16.0/24"], "--overlay-subnet is a part of --provision: give that too"),
         (["--inject=port-detach"], "--inject=port-detach names no fault (close to it: port-detached"),
         (["--inject=spoke3: true"], "--inject='spoke3: true' is for no node of the lab"),
         (
@@ -100,3 +108,15 @@ def test_the_faults_that_have_a_name_are_listed() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == len(catalogue.known())
     assert catalogue.named("port-detached").what in done.stdout
+
+
+@pytest.mark.slow
+def test_the_suite_holds_in_another_subnet(tmp_path: Path) -> None:
+    """No test depends on the lab's own subnet or prefix length: every requirement holds in a /20."""
+    options = ["--tunnel=vxlan", "--overlay-subnet=10.20.16.0/20", f"--reports={tmp_path}"]
+    done = run("tests", *options)
+
+    result = json.loads((tmp_path / "conformance.json").read_text())
+    failed = [entry["id"] for entry in result["requirements"] if entry["outcome"] == "failed"]
+    assert failed == [], done.stdout[-3000:] + done.stderr
+    assert result["verdict"] == "conformant"
