@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
+from lab.diagnose.effects import can_lose
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.probes.patience import Kind, Way
 from lab.underlay.fabric import FABRIC
 
-LETTING_THROUGH = ("source-check-off", "underlay-floods", "fabric-floods")  # nothing is lost by them
 Rule = Callable[[Scene], Iterable[Finding]]
 
 
@@ -63,15 +63,21 @@ def explain(scene: Scene) -> tuple[Finding, ...]:
     for rule in known():
         for finding in rule(scene):
             found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
-    places = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
     findings = [_with_loss(finding, scene.losses) for finding in found.values()]
-    findings.sort(key=lambda finding: finding.node not in places)
+    findings.sort(key=lambda finding: not _at_a_loss(finding, scene.losses))
     return (*findings, *whereabouts(scene, findings))
 
 
-def _with_loss(finding: Finding, losses: Iterable[Loss]) -> Finding:
+def _at_a_loss(finding: Finding, losses: Sequence[Loss]) -> list[Loss]:
+    """The losses at a finding's node that can be its doing."""
+    return [
+        loss for loss in losses if finding.node in (loss.node, loss.missing.node) and can_lose(finding, loss, losses)
+    ]
+
+
+def _with_loss(finding: Finding, losses: Sequence[Loss]) -> Finding:
     """The finding with the loss that ended at its interface, or at its node, as part of its evidence."""
-    at_node = [loss for loss in losses if finding.node in (loss.node, loss.missing.node)]
+    at_node = _at_a_loss(finding, losses)
     exact = [loss for loss in at_node if finding.interface in (loss.missing.interface, _last(loss))]
     chosen = next(iter([*exact, *at_node]), None)
     return replace(finding, evidence=f"{finding.evidence}; {chosen}") if chosen else finding
@@ -83,19 +89,21 @@ def _last(loss: Loss) -> str:
 
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Where what no rule explains was lost, repeated or put out of order."""
-    explained = {finding.node for finding in findings}
-    ports = {one.interface for one in findings if one.node == FABRIC and one.code not in LETTING_THROUGH}
+    findings = list(findings)
     told: set[tuple[str, str, str]] = set()
     losses = scene.losses
     if losses and all(loss.unresolved for loss in losses):
         ends = [{loss.exchange.sender, loss.receiver} for loss in losses]
         common = [name for name in scene.hosts if all(name in both for both in ends)]
+        explained = {one.node for one in findings if can_lose(one, losses[0], losses)}
         if common and not explained & {scene.hub.name}.union(*ends):
             yield _unresolved(scene, common[-1], losses)
             return
     for loss in losses:
         key = (loss.stage, loss.missing.node, loss.missing.interface)
-        if key in told or explained & _near(scene, loss) or _by_the_cloud(loss, ports):
+        able = [one for one in findings if can_lose(one, loss, losses)]
+        ports = {one.interface for one in able if one.node == FABRIC}
+        if key in told or {one.node for one in able} & _near(scene, loss) or _by_the_cloud(loss, ports):
             continue
         told.add(key)
         yield _lost(loss)
