@@ -22,12 +22,14 @@ from lab.machines.hosts import HostSpec
 from lab.machines.node import Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
 from lab.overlay import readback
-from lab.overlay.understanding import understand
+from lab.overlay.layouts import Layout, described
+from lab.overlay.understanding import Understood, tried, understand
 from lab.probes import in_use, ipv6, options, snooping
 from lab.probes.listening import Listening
 from lab.probes.patience import LIVE_MOST, Learnt
 from lab.probes.payloads import FIRST_PORT, LAST_PORT
 from lab.probes.sightings import Sighting
+from lab.providers import provider
 from lab.underlay.cloud import Cloud
 
 DISCARD = 9
@@ -39,6 +41,8 @@ MOST_ERRORS = 32
 
 class LiveLab(Lab):
     """A lab of hosts that are somebody's."""
+
+    planned = False
 
     def __init__(
         self, machines: Mapping[str, Machine], topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]
@@ -124,6 +128,10 @@ class Looked:
     lab: LiveLab | None
     findings: tuple[Finding, ...]
     seen: Mapping[str, readback.Seen]
+    layout: Layout | None = None
+    """Set: the hosts' layout is not understood, so that they are not judged."""
+    notes: tuple[str, ...] = ()
+    """What else was found on the hosts and is not judged."""
 
 
 def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
@@ -135,9 +143,9 @@ def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
 def looked(nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], underlay: Underlay) -> Looked:
     """The overlay of live hosts, the hub first, from what was read of them."""
     machines = {name: node.machine for name, node in nodes.items()}
-    understood = understand(seen)
+    understood = by_delivery(understand(seen), machines, nodes, seen)
     if understood.topology is None:
-        return Looked(None, understood.findings, seen)
+        return Looked(None, understood.findings, seen, understood.layout, understood.notes)
     kept = {node.name: nodes[node.name] for node in understood.topology.nodes}
     in_use.avoid(list(kept.values()))
     if understood.topology.ipv6:  # an address that is in duplicate address detection cannot be sent from
@@ -145,7 +153,50 @@ def looked(nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], und
     lab = LiveLab(machines, understood.topology, underlay, kept)
     lab.prunes = snooping.prunes(seen[lab.hub.name].devices[lab.topology.bridge].details)
     _use_up_errors(lab)
-    return Looked(lab, understood.findings, seen)
+    return Looked(lab, understood.findings, seen, notes=understood.notes)
+
+
+def by_delivery(
+    understood: Understood,
+    machines: Mapping[str, Machine],
+    nodes: Mapping[str, Node],
+    seen: Mapping[str, readback.Seen],
+) -> Understood:
+    """
+    The same, unless a host that findings speak of exchanges broadcasts with another: then its layout is another one.
+
+    A configuration that looks wrong and delivers is not a fault: a fix might cut what passes.
+    """
+    topology = tried(seen) if understood.accused else None
+    if topology is None:
+        return understood
+    names = [plan.name for plan in topology.nodes]
+    lab = LiveLab(machines, topology, Underlay(provider("oci")), {name: nodes[name] for name in names})
+    passing = _broadcasts(lab)
+    for name in understood.accused:
+        others = [other for other in names if {(name, other), (other, name)} <= passing]
+        if others:
+            finding = next((one.summary for one in understood.findings if name in one.summary), "")
+            why = (
+                f"{name} and {others[0]} exchange broadcasts, although {finding or 'no tunnel between them was found'}"
+            )
+            return Understood(None, (), described(why, seen))
+    return understood
+
+
+def _broadcasts(lab: LiveLab) -> set[tuple[str, str]]:
+    """Sender and receiver of every broadcast on the overlay that arrives."""
+    payloads = {}
+    with lab.listen(lab.plans, patience=None) as heard:
+        for name, host in lab.hosts.items():
+            with contextlib.suppress(OSError):
+                payloads[name] = host.udp.send(to=host.plan.broadcast()).payload
+    return {
+        (sender, receiver)
+        for sender, payload in payloads.items()
+        for receiver in lab.others(sender)
+        if payload in heard.payloads[receiver]
+    }
 
 
 def named(findings: Iterable[Finding], specs: Iterable[HostSpec]) -> tuple[Finding, ...]:

@@ -31,6 +31,7 @@ EMULATED = re.compile(r"vcn\d*|r[1-9]")
 HOST_TOOLS = ("ip", "bridge", "tc", "sysctl", "iptables", "ebtables", "nft")
 
 Network = Literal["overlay", "underlay"]
+Role = Literal["hub", "spoke"]
 Change = tuple[str, dict[str, Any]]
 
 
@@ -44,7 +45,7 @@ class NodePlan:
     """
 
     name: str
-    role: Literal["hub", "spoke"]
+    role: Role
     underlay: IPv4Interface
     overlay: IPv4Interface
     device: str
@@ -164,6 +165,14 @@ class Topology:
     def node(self, name: str) -> NodePlan:
         return next(node for node in self.nodes if node.name == name)
 
+    def is_bridged(self, node: NodePlan) -> bool:
+        """Whether a spoke's overlay address is on a bridge of its own, with its tunnel as a port."""
+        return not node.is_hub and node.device != self.tunnel_of(node.name).spoke_device
+
+    def spoke_devices(self, node: NodePlan) -> set[str]:
+        """The devices that a spoke's overlay packets pass: its tunnel, and a bridge that this is a port of."""
+        return {node.device, self.tunnel_of(node.name).spoke_device}
+
     def tunnel_of(self, spoke: str) -> Tunnel:
         return next(tunnel for tunnel in self.tunnels if tunnel.spoke == spoke)
 
@@ -229,6 +238,8 @@ class Finding:
     remedy: str
     requirements: tuple[str, ...] = ()
     host: str = ""
+    note: bool = False
+    """Nothing is lost by it, so that no command is given."""
 
     @property
     def place(self) -> str:

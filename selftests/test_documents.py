@@ -1,7 +1,7 @@
 """
 What the documents say and a machine can check: links that lead somewhere, options that exist, findings all described.
 
-    lab/diagnose, lab/overlay/understanding.py -- the codes of findings --> docs/troubleshooting.md
+    lab/diagnose, lab/overlay/incomplete.py -- the codes of findings --> docs/troubleshooting.md
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GUIDES = tuple(path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "
 FINDERS = (
     *sorted((ROOT / "lab/diagnose/rules").glob("*.py")),
     ROOT / "lab/diagnose/explain.py",
-    ROOT / "lab/overlay/understanding.py",
+    ROOT / "lab/overlay/incomplete.py",
 )
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 BEGINNINGS = tuple(beginning for beginning, _, _ in COMPARED)

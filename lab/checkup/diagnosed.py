@@ -13,6 +13,7 @@ from lab.diagnose.explain import explain
 from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
 from lab.model import Finding, Underlay
+from lab.overlay.layouts import NOT_UNDERSTOOD, Layout
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Diagnosed:
 
     findings: tuple[Finding, ...] = ()
     skipped: str = ""
+    layout: Layout | None = None
+    notes: tuple[str, ...] = ()
 
 
 def diagnose(hosts: Mapping[str, Host], specs: Sequence[HostSpec], underlay: Underlay) -> Diagnosed:
@@ -28,6 +31,8 @@ def diagnose(hosts: Mapping[str, Host], specs: Sequence[HostSpec], underlay: Und
     nodes, seen = {role: host.node for role, host in hosts.items()}, {role: host.seen for role, host in hosts.items()}
     looked = live.looked(nodes, seen, underlay)
     found = live.named(looked.findings, specs)
+    if looked.layout:
+        return Diagnosed(layout=looked.layout)
     if looked.lab is None:
         return Diagnosed(found, "no datagrams were sent: no overlay that could be tested was found")
     try:
@@ -36,14 +41,14 @@ def diagnose(hosts: Mapping[str, Host], specs: Sequence[HostSpec], underlay: Und
         return Diagnosed(found, f"not tried: {getattr(problem, 'message', problem)}")
     known = {(finding.code, finding.node, finding.interface) for finding in found}
     new = [finding for finding in tried if (finding.code, finding.node, finding.interface) not in known]
-    return Diagnosed((*found, *live.named(new, specs)))
+    return Diagnosed((*found, *live.named(new, specs)), notes=looked.notes)
 
 
 def checks(diagnosed: Diagnosed) -> list[Check]:
     """The findings as lines of a report."""
     made = [
         Check(
-            "problem",
+            "warning" if finding.note else "problem",
             finding.node or ALL,
             finding.code,
             f"{finding.interface}: {finding.summary}".removeprefix(": ") + f" ({finding.evidence})",
@@ -51,6 +56,9 @@ def checks(diagnosed: Diagnosed) -> list[Check]:
         )
         for finding in diagnosed.findings
     ]
+    made += [Check("warning", ALL, "not judged", note) for note in diagnosed.notes]
+    if diagnosed.layout:
+        made.append(Check("warning", ALL, NOT_UNDERSTOOD, "\n".join(diagnosed.layout.lines)))
     if diagnosed.skipped:
         made.append(Check("warning", ALL, "overlay", diagnosed.skipped))
     return made

@@ -66,8 +66,11 @@ class Host:
 
     @property
     def address(self) -> str | None:
-        addresses = self.seen.addresses_of(self.nic.name) if self.nic else []
-        return str(addresses[0].ip) if addresses else None
+        route = self.seen.route_to(OUTSIDE)
+        addresses = [str(address.ip) for address in self.seen.addresses_of(self.nic.name)] if self.nic else []
+        # the one that the host sends from; a second address, or one of another purpose, may come before it
+        chosen = [address for address in addresses if route and address == route.source]
+        return next(iter([*chosen, *addresses]), None)
 
     def reverse_path(self, device: str) -> int:
         """The rp_filter that holds for a device: the greater of its own and that of all (ip-sysctl)."""

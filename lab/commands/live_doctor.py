@@ -12,12 +12,13 @@ from lab.checkup import examination
 from lab.checkup.check import Check
 from lab.checkup.examination import Examined
 from lab.checkup.looking import ALL
-from lab.commands.main import FAILED
+from lab.commands.main import FAILED, INCOMPLETE
 from lab.errors import UsageProblem
 from lab.machines import hosts, ssh
 from lab.machines.ssh_link import Login
 from lab.model import place
 from lab.overlay import plan
+from lab.overlay.layouts import NOT_UNDERSTOOD
 from lab.providers import PROVIDERS, provider
 
 OPTIONS = ("ssh_config", "ssh_identity_file", "sudo", "tunnel", "provider")
@@ -76,7 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _status(checks: Sequence[Check]) -> int:
-    return FAILED if any(check.state == "problem" for check in checks) else 0
+    if any(check.state == "problem" for check in checks):
+        return FAILED
+    return INCOMPLETE if any(check.what == NOT_UNDERSTOOD for check in checks) else 0
 
 
 def _shown(where: str, names: Mapping[str, str]) -> str:
@@ -136,5 +139,7 @@ def _print(found: Sequence[Check], names: Mapping[str, str]) -> None:
     print()
     if problems:
         print(f"the hosts are not ready: {', '.join(dict.fromkeys(problems))}{after}")
+    elif _status(found):
+        print(f"the overlay is not judged: {NOT_UNDERSTOOD}{after}")
     else:
         print(f"the hosts are ready{after}")

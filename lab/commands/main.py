@@ -14,7 +14,7 @@ from lab.misspelt import suggestions
 
 COMMANDS = ("up", "exec", "down", "doctor", "bench")
 PROGRAM = "overcast"
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, MISUSED, INCOMPLETE, INTERRUPTED = 1, 2, 10, 130
 SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"
 """Where ip, iptables and tcpdump are, and an ordinary user's PATH often does not lead."""
 

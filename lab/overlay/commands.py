@@ -6,6 +6,8 @@ They are what a finding tells the user to run, so each is complete: nothing in c
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from lab.model import NodePlan, Topology
 from lab.overlay import plan
 
@@ -25,7 +27,19 @@ def tunnel(topology: Topology, node: NodePlan, spoke: str) -> str:
     made = f"ip link add {device} {parameters(topology, node, spoke)}"
     if node.is_hub:
         return f"{made} && ip link set {device} up master {topology.bridge}"
-    return f"{made} && ip link set {device} up && {address(node)} && {route(topology, node)}"
+    # the address is on a bridge where a spoke has one
+    master = f" master {node.device}" if topology.is_bridged(node) else ""
+    return f"{made} && ip link set {device} up{master} && {address(node)} && {route(topology, node)}"
+
+
+def hub(topology: Topology, there: Collection[str]) -> str:
+    """Makes what the hub lacks: its bridge with the address, and its ends of the tunnels; `there` are its devices."""
+    node, bridge = topology.hub, topology.bridge
+    steps = [] if bridge in there else [f"ip link add {bridge} type bridge"]
+    for each in topology.tunnels:
+        exists = f"ip link set {each.hub_device} up master {bridge}"
+        steps.append(exists if each.hub_device in there else tunnel(topology, node, each.spoke))
+    return " && ".join([*steps, f"ip link set {bridge} up", address(node), route(topology, node)])
 
 
 def again(topology: Topology, node: NodePlan, spoke: str) -> str:

@@ -68,9 +68,9 @@ def remade(topology: Topology, node: NodePlan, spoke: str, **options: Any) -> li
     """The changes that remove one node's end of the tunnel to or from a spoke and make it anew with other options."""
     tunnel = topology.tunnel_of(spoke)
     other = replace(topology, options=replace(topology.options, **options))
-    if node.is_hub:
-        made = [tunnel_link(other, node, spoke, master=topology.bridge)]
-        return [("link_del", {"device": tunnel.hub_device}), *made]
+    if node.is_hub or topology.is_bridged(node):  # the address stays, on the bridge
+        device = tunnel.hub_device if node.is_hub else tunnel.spoke_device
+        return [("link_del", {"device": device}), tunnel_link(other, node, spoke, master=node.device)]
     return [("link_del", {"device": tunnel.spoke_device}), *changes(other, node)]
 
 
@@ -86,4 +86,9 @@ def _hub_links(topology: Topology) -> list[Change]:
 
 
 def _spoke_links(topology: Topology, node: NodePlan) -> list[Change]:
-    return [tunnel_link(topology, node, node.name)]
+    if not topology.is_bridged(node):
+        return [tunnel_link(topology, node, node.name)]
+    return [
+        ("link_add", {"device": node.device, "kind": "bridge", "up": True}),
+        tunnel_link(topology, node, node.name, master=node.device),
+    ]

@@ -35,7 +35,8 @@ ROUTE_TYPES = {  # linux/rtnetlink.h
     8: "prohibit",
     9: "throw",
 }
-READINGS = ("links", "bridge_ports", "addresses", "routes", "routes6")
+READINGS = ("links", "bridge_ports", "addresses", "routes", "routes6", "fdb")
+ANY_MAC = "00:00:00:00:00:00"  # where frames go that no other entry is for (bridge(8))
 RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
 IPV6_OFF = "net.ipv6.conf.default.disable_ipv6"
 DEFAULT_TTL = "net.ipv4.ip_default_ttl"
@@ -123,6 +124,8 @@ class Seen:
     addresses6: Sequence[tuple[str, IPv6Interface]] = ()
     routes6: Sequence[tuple[IPv6Network, str]] = ()
     """Destination and device of every route of IPv6 in the main table."""
+    floods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By VXLAN device, where its forwarding table floods to."""
 
     def device(self, name: str) -> Device:
         """A device that must be there; CheckFailed when it is not."""
@@ -231,7 +234,16 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
             for route in readings.get("routes6", ())
             if route["table"] == MAIN_TABLE and route["index"] in names
         ],
+        floods=_floods(readings.get("fdb", ()), names),
     )
+
+
+def _floods(entries: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.get("NDA_LLADDR") == ANY_MAC and entry.get("NDA_DST") and entry["ifindex"] in names:
+            found.setdefault(names[entry["ifindex"]], []).append(str(entry["NDA_DST"]))
+    return {device: tuple(to) for device, to in found.items()}
 
 
 def _device(link: Mapping[str, Any], names: Mapping[int, str], port: Mapping[str, Any], default_ttl: int) -> Device:
@@ -280,8 +292,8 @@ def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str], defaul
         tos = data.get("IFLA_VXLAN_TOS") or 0
         return TunnelEnd(
             kind=kind,
-            remote=_address(data.get("IFLA_VXLAN_GROUP")),
-            local=_address(data.get("IFLA_VXLAN_LOCAL")),
+            remote=_address(data.get("IFLA_VXLAN_GROUP")) or _address(data.get("IFLA_VXLAN_GROUP6")),
+            local=_address(data.get("IFLA_VXLAN_LOCAL")) or _address(data.get("IFLA_VXLAN_LOCAL6")),
             # vxlan_xmit_one: a TTL of 0 is the route's, which is the host's default; only a flag makes it inherit
             ttl=None if data.get("IFLA_VXLAN_TTL_INHERIT") else data.get("IFLA_VXLAN_TTL") or default_ttl,
             tos_inherit=tos == vxlan.TOS_INHERIT,

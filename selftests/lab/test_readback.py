@@ -14,7 +14,7 @@ from lab.overlay.understanding import understand
 
 def found(lab):
     """What is understood from the hosts of a lab."""
-    return understand(readback.read([lab.nodes[name] for name in lab.plans]))
+    return understand(readback.read([lab.nodes[name] for name in lab.plans]), lab.topology.options)
 
 
 def codes(lab):
@@ -72,12 +72,85 @@ def test_another_prefix_is_named(lab):
     assert codes(lab) == [("prefix-mismatch", "spoke2", plan.device)]
 
 
-def test_hosts_without_an_overlay_are_told_so(make_lab):
-    """Hosts as a cloud hands them out have no overlay: that is one finding, not a crash."""
+def test_hosts_without_an_overlay_get_one_by_the_printed_commands(make_lab):
+    """Hosts as a cloud hands them out have no overlay: each has one finding, and its command makes its part of one."""
     lab = make_lab(overlay=False)
 
-    assert codes(lab) == [("tunnel-missing", "hub", "")]
+    assert codes(lab) == [("tunnel-missing", name, "") for name in lab.plans]
     assert found(lab).topology is None
+    fix(lab)
+    assert found(lab).findings == ()
+    assert [node.name for node in found(lab).topology.nodes] == list(lab.plans)
+
+
+def fix(lab):
+    """Runs the command of each finding where it says."""
+    for finding in found(lab).findings:
+        done = lab.nodes[finding.node].run("sh", "-ec", finding.remedy)
+        assert done["status"] == 0, (finding, done["errors"])
+
+
+# host, what breaks it, and the finding; `{port}` is the hub's to spoke2, `{device}` spoke2's
+UNFINISHED = {
+    "port in no bridge": ("hub", "ip link set {port} nomaster", "port-not-bridged"),
+    "hub without tunnels": ("hub", "for i in {kind}1 {kind}2; do ip link del $i; done", "tunnel-missing"),
+    "hub without a bridge": ("hub", "ip link del bridge0", "port-not-bridged"),
+    "hub without an address": ("hub", "ip addr flush dev bridge0", "hub-address-missing"),
+    "the hub's address on a port": (
+        "hub",
+        "ip addr flush dev bridge0 && ip addr add 172.16.254.1/24 dev {port}",
+        "hub-address-missing",
+    ),
+    "hub without one tunnel": ("hub", "ip link del {port}", "tunnel-missing"),
+    "spoke without its tunnel": ("spoke2", "ip link del {device}", "tunnel-missing"),
+    "spoke without an address": ("spoke2", "ip addr flush dev {device}", "overlay-address-missing"),
+    "another prefix": (
+        "spoke2",
+        "ip addr del {address} dev {device} && ip addr add 172.16.254.3/16 dev {device}",
+        "prefix-mismatch",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNFINISHED)
+def test_the_printed_command_completes_it(lab, case):
+    """What is missing is found, and its command makes the topology the planned one again, route and all."""
+    host, command, code = UNFINISHED[case]
+    tunnel, kind = lab.topology.tunnel_of("spoke2"), lab.topology.options.kind
+    command = command.format(
+        port=tunnel.hub_device, device=tunnel.spoke_device, kind=kind, address=lab.plans[host].overlay
+    )
+    done = lab.nodes[host].run("sh", "-ec", command)
+    assert done["status"] == 0, done["errors"]
+
+    assert {finding.code for finding in found(lab).findings} == {code}
+    fix(lab)
+
+    understood = found(lab)
+    assert understood.findings == ()
+    assert understood.topology == dataclasses.replace(lab.topology, name="found")
+    for node in understood.topology.nodes:
+        seen = readback.read([lab.nodes[node.name]])[node.name]
+        assert [route.device for route in seen.routes if route.to == understood.topology.multicast_route] == [
+            node.device
+        ]
+    with lab.listen(["hub", "spoke1"]) as heard:
+        lab["spoke2"].udp.send(to=lab.everyone)
+    heard.exactly_once(at=["hub", "spoke1"])
+
+
+@pytest.mark.parametrize("host", ["hub", "spoke1"])
+def test_an_address_of_another_purpose_is_not_taken_for_the_overlays(lab, host):
+    """A device whose first address is a virtual IP (/32) still has its overlay address."""
+    plan = lab.plans[host]
+    lab.nodes[host].apply(
+        ("addr_del", {"device": plan.device, "address": str(plan.overlay)}),
+        ("addr_add", {"device": plan.device, "address": "192.0.2.9/32"}),
+        ("addr_add", {"device": plan.device, "address": str(plan.overlay)}),
+    )
+
+    assert found(lab).findings == ()
+    assert found(lab).topology.node(host).overlay == plan.overlay
 
 
 VXLAN_OPTIONS = {

@@ -15,7 +15,7 @@ QUOTED_LENGTH = 200
 TARGET = re.compile(r"(^|\s)-[jg] .*$")
 MODULE = re.compile(r"-m (tcp|udp|icmp|icmp6) ")
 CHAIN = ("tool", "family", "table", "chain")
-OF_A_TUNNEL = re.compile(r"(-p|--ip-proto|protocol|l4proto) (gre|47)\b|dport 4789\b")
+OF_A_TUNNEL = re.compile(r"(-p|--ip-proto|protocol|l4proto) (gre|47)\b|dport (4789|8472)\b")
 Rule = Mapping[str, Any]
 
 

@@ -8,9 +8,8 @@ from typing import Any
 from lab.diagnose.rules.tunnels import ends
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
-from lab.overlay.readback import Device
+from lab.overlay.readback import ANY_MAC, Device
 
-ANY_MAC = "00:00:00:00:00:00"  # where goes what no other entry is for (bridge(8))
 DIFFERENCES = {"NDA_PORT": "port", "NDA_VNI": "vni"}
 
 

@@ -1,0 +1,207 @@
+"""What a star lacks: ends, ports and addresses that are missing or contradict each other, with what completes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lab.model import Finding, Topology
+from lab.overlay import commands, ends, layouts, wanted
+from lab.overlay.ends import Ends
+from lab.overlay.readback import Device, Seen
+from lab.overlay.stars import Star
+
+
+def findings(star: Star) -> Iterator[Finding]:
+    whole = star.wanted
+    if star.bridge is None:
+        yield _without_bridge(star, whole)
+        if star.hub.tunnels():
+            return
+    elif star.overlay is None:
+        yield _without_address(star, star.bridge)
+    for pair in star.pairs:
+        yield from of_pair(star, whole, pair)
+
+
+def _without_bridge(star: Star, whole: Topology | None) -> Finding:
+    """The hub has no bridge with tunnels, and its tunnels, if there are any, have no addresses."""
+    hub, tunnels = star.hub, [device for device in star.hub.tunnels() if device.kind in layouts.LAYER2]
+    if not tunnels:
+        return Finding(
+            "tunnel-missing",
+            hub.name,
+            "",
+            f"{hub.name} has no tunnel; expected one to each spoke",
+            f"devices: {', '.join(hub.devices)}",
+            commands.hub(whole, hub.devices) if whole else "",
+            ("PRE-01", "HUB-02"),
+        )
+    names = ", ".join(device.name for device in tunnels)
+    return Finding(
+        "port-not-bridged",
+        hub.name,
+        tunnels[0].name,
+        f"no tunnel of {hub.name} ({names}) is a port of a bridge",
+        f"master of {names}: none",
+        commands.hub(whole, hub.devices) if whole else "",
+        ("HUB-02", "BCAST-01"),
+    )
+
+
+def _without_address(star: Star, bridge: Device) -> Finding:
+    """The hub's bridge has no address: it may be on one of its ports."""
+    hub = star.hub
+    on_ports = [(port, address) for port in hub.ports_of(bridge.name) for address in hub.addresses_of(port.name)]
+    moved = next(iter(on_ports), None)
+    whole = wanted.star(hub, bridge.name, moved[1] if moved else None, star.pairs, star.otherwise)
+    taken = f"ip addr del {moved[1]} dev {moved[0].name} && " if moved else ""
+    return Finding(
+        "hub-address-missing",
+        hub.name,
+        bridge.name,
+        f"{hub.name} {bridge.name} has no IPv4 address; expected the hub's overlay address",
+        ", ".join(f"{address} is on {port.name}" for port, address in on_ports) or "no port has one either",
+        f"{taken}{commands.address(whole.hub)} && {commands.route(whole, whole.hub)}" if whole else "",
+        ("BCAST-02",),
+    )
+
+
+def of_pair(star: Star, whole: Topology | None, pair: Ends) -> Iterator[Finding]:
+    near, far, spoke, hub = pair.near, pair.far, pair.spoke, star.hub
+    if near is None:
+        yield _spoke_end(star, whole, pair)
+    if far is None and star.bridge is not None:
+        yield _hub_end(star, star.bridge, whole, pair)
+    if far is not None and star.bridge is not None and far.master != star.bridge.name:
+        yield Finding(
+            "port-not-bridged",
+            hub.name,
+            far.name,
+            f"{hub.name} {far.name}, the tunnel to {spoke.name}, is not a port of {star.bridge.name}",
+            f"its master is {far.master or 'none'}",
+            f"ip link set {far.name} master {star.bridge.name}",
+            ("HUB-02", "BCAST-01"),
+        )
+    if near is not None and far is not None:
+        yield from _different_parameters(hub, far, spoke, near)
+    if near is not None:
+        yield from _spoke_address(star, whole, spoke, near)
+
+
+def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
+    spoke, addresses = pair.spoke, ", ".join(sorted(ends.own(star.hub)))
+    network = star.overlay.network if star.overlay else None
+    # a tunnel elsewhere is this overlay's if it has an address there, or none at all
+    astray = [
+        device
+        for device in spoke.tunnels()
+        if device.kind in layouts.LAYER2
+        and (
+            (own := ends.overlay_address(spoke, ends.holder(spoke, device), network)) is None or own.network == network
+        )
+    ]
+    if not astray or whole is None or astray[0].tunnel is None:
+        return Finding(
+            "tunnel-missing",
+            spoke.name,
+            "",
+            f"{spoke.name} has no tunnel to {star.hub.name}",
+            f"devices: {', '.join(spoke.devices)}",
+            commands.tunnel(whole, whole.node(spoke.name), spoke.name) if whole else "",
+            ("PRE-01",),
+        )
+    wrong = astray[0]
+    pairs = [replace(one, near=wrong) if one is pair else one for one in star.pairs]
+    corrected = replace(star, pairs=pairs).wanted
+    return Finding(
+        "tunnel-remote-mismatch",
+        spoke.name,
+        wrong.name,
+        f"{spoke.name} {wrong.name} leads to {astray[0].tunnel.remote}; expected an address of {star.hub.name}",
+        f"{star.hub.name} has {addresses}",
+        commands.again(corrected, corrected.node(spoke.name), spoke.name) if corrected else "",
+        ("PRE-08",),
+    )
+
+
+def _hub_end(star: Star, bridge: Device, whole: Topology | None, pair: Ends) -> Finding:
+    hub, spoke, near = star.hub, pair.spoke, pair.near
+    remotes = ", ".join(f"{device.name} {device.tunnel.remote}" for device in hub.tunnels() if device.tunnel)
+    # the kernel makes no second VXLAN device of one VNI: the one that there is leads elsewhere
+    same = [
+        device
+        for device in hub.tunnels()
+        if near and near.tunnel and device.tunnel and device.tunnel.vni and device.tunnel.vni == near.tunnel.vni
+    ]
+    if same:
+        pairs = [replace(one, far=same[0]) if one is pair else one for one in star.pairs]
+        corrected = replace(star, pairs=pairs).wanted
+        remedy = commands.again(corrected, corrected.hub, spoke.name) if corrected else ""
+    else:
+        remedy = commands.tunnel(whole, whole.hub, spoke.name) if whole else ""
+    return Finding(
+        "tunnel-remote-mismatch" if same else "tunnel-missing",
+        hub.name,
+        same[0].name if same else "",
+        f"{hub.name} has no tunnel whose remote is an address of {spoke.name}",
+        f"{spoke.name} has {', '.join(sorted(ends.own(spoke)))}; {hub.name} has {remotes}",
+        remedy,
+        ("PRE-08",),
+    )
+
+
+def _different_parameters(hub: Seen, far: Device, spoke: Seen, near: Device) -> Iterator[Finding]:
+    if far.tunnel is None or near.tunnel is None:
+        return
+    here, there = near.tunnel, far.tunnel
+    if (here.input_key, here.output_key) != (there.output_key, there.input_key):
+        evidence = f"{spoke.name} {near.name}: ikey {here.input_key} okey {here.output_key}; "
+        evidence += f"{hub.name} {far.name}: ikey {there.input_key} okey {there.output_key}"
+        remedy = f"ip link set {near.name} type {near.kind} "
+        remedy += "nokey" if there.input_key is None else f"ikey {there.output_key} okey {there.input_key}"
+        yield Finding(
+            "tunnel-key-mismatch", spoke.name, near.name, "the tunnel's keys differ", evidence, remedy, ("WIRE-07",)
+        )
+    for name, mine, theirs, word in (
+        ("checksum", here.checksum, there.checksum, "csum"),
+        ("sequence", here.sequence, there.sequence, "seq"),
+    ):
+        if mine[0] != theirs[1] or mine[1] != theirs[0]:
+            yield Finding(
+                f"tunnel-{name}-mismatch",
+                spoke.name,
+                near.name,
+                f"GRE {name} is on at one end only",
+                f"{spoke.name} {near.name} in/out {mine}; {hub.name} {far.name} in/out {theirs}",
+                f"ip link set {near.name} type {near.kind} {'' if theirs[0] else 'no'}{word}",
+                ("WIRE-08",),
+            )
+
+
+def _spoke_address(star: Star, whole: Topology | None, spoke: Seen, near: Device) -> Iterator[Finding]:
+    device = ends.holder(spoke, near)
+    own = ends.overlay_address(spoke, device, star.overlay.network if star.overlay else None)
+    plan = whole.node(spoke.name) if whole else None
+    completed = f"{commands.address(plan)} && {commands.route(whole, plan)}" if whole and plan else ""
+    subnet = f" in {whole.hub.overlay.network}" if whole else ""
+    if own is None:
+        yield Finding(
+            "overlay-address-missing",
+            spoke.name,
+            device,
+            f"{spoke.name} {device} has no IPv4 address; expected one{subnet}",
+            "no IPv4 address on it",
+            completed,
+            ("PRE-09",),
+        )
+    elif star.overlay is not None and own.network != star.overlay.network:
+        yield Finding(
+            "prefix-mismatch",
+            spoke.name,
+            device,
+            f"{spoke.name} {device} has {own}; expected an address in {star.overlay.network}, as {star.hub.name} has",
+            f"{own.network} against {star.overlay.network}",
+            f"ip addr del {own} dev {device} && {completed}" if completed else "",
+            ("PRE-09",),
+        )

@@ -1,0 +1,91 @@
+"""
+Live hosts in the layouts that overlays have: a star in any numbers is judged, every other layout is only described.
+
+    three hosts, an overlay made by commands  -->  pytest --hosts=...  -->  conformant
+                                                                       or   "layout not understood", and no command
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from lab import state
+from selftests.live.conftest import on_this_kernel
+from selftests.live.layouts import OTHERS, STARS, Commands, undo
+from selftests.live.rig import Rig
+from selftests.live.test_suite import run
+
+INCOMPLETE = 10
+SOME = ("tests/prerequisites", "tests/broadcast")
+HOLDS = ("passed", "not-applicable")
+COMMAND = re.compile(r"\b(ip (link|addr|route|rule)|bridge (link|fdb)|iptables|nft|tc|sysctl) \S")
+
+
+@pytest.fixture(scope="module")
+def bare_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """Hosts without an overlay, that answer broadcast pings."""
+    with on_this_kernel(tmp_path_factory.mktemp("rig"), overlay=False, kind="ip6gretap") as made:
+        for host in made.lab.hosts.values():
+            host.node.write_sysctls({"net.ipv4.icmp_echo_ignore_broadcasts": "0"})
+        yield made
+
+
+@contextlib.contextmanager
+def layout(rig: Rig, commands: Commands) -> Iterator[None]:
+    """The hosts in a layout for the length of a block."""
+    try:
+        _run(rig, commands, check=True)
+        yield
+    finally:
+        _run(rig, undo(commands), check=False)
+
+
+def _run(rig: Rig, commands: Mapping[str, tuple[str, ...]], *, check: bool) -> None:
+    for host, each in commands.items():
+        for command in each:
+            done = rig.lab[host].node.run("sh", "-c", command)
+            assert not check or done["status"] == 0, f"{host}: {command}: {done['errors']}"
+
+
+def delivers(rig: Rig, host: str, to: str) -> bool:
+    """Whether a ping from a host arrives: the overlay of the layout works."""
+    return bool(rig.lab[host].node.run("ping", "-c", "1", "-W", "2", to)["status"] == 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STARS)
+def test_a_star_in_other_numbers_is_conformant(bare_rig: Rig, tmp_path: Path, name: str) -> None:
+    """What is a star but for its numbers, or has something beside it, is judged; every MUST that applies holds."""
+    commands, hosts = STARS[name]
+    with layout(bare_rig, commands):
+        assert delivers(bare_rig, "spoke1", "172.16.254.1")
+        done, result = run(bare_rig, tmp_path, f"--hosts={hosts}")
+
+    failed = {one["id"]: one["reason"] for one in result["requirements"] if one["outcome"] not in HOLDS}
+    assert (result["verdict"], failed, result["findings"]) == ("conformant", {}, []), done.stdout[-6000:]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_layout_is_described_and_no_command_is_given(bare_rig: Rig, tmp_path: Path, name: str) -> None:
+    """An overlay that delivers in another layout is incomplete: seen host by host, nothing to run on any of them."""
+    commands, hosts = OTHERS[name]
+    with layout(bare_rig, commands):
+        assert delivers(bare_rig, "spoke1", "172.16.254.1")
+        before = state.fingerprint(bare_rig.lab)
+        done, result = run(bare_rig, tmp_path, f"--hosts={hosts}", *SOME)
+        assert state.fingerprint(bare_rig.lab) == before
+
+    printed = done.stdout + done.stderr
+    assert done.returncode == INCOMPLETE, printed[-3000:]
+    assert result["verdict"] == "incomplete"
+    assert result["findings"] == []
+    assert {one["outcome"] for one in result["requirements"]} <= {"not-run", "not-applicable"}
+    assert "layout not understood: " in printed
+    for host in hosts.split(","):
+        assert re.search(rf"^  {host}: \w+.*→", printed, re.MULTILINE), printed[-3000:]
+    assert [line for line in printed.splitlines() if COMMAND.search(line)] == []
