@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
+from lab.diagnose.caution import careful
 from lab.diagnose.effects import can_lose
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
@@ -63,7 +64,7 @@ def explain(scene: Scene) -> tuple[Finding, ...]:
     for rule in known():
         for finding in rule(scene):
             found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
-    findings = [_with_loss(finding, scene.losses) for finding in found.values()]
+    findings = [_with_loss(finding, scene.losses) for finding in careful(scene, found.values())]
     findings.sort(key=lambda finding: not _at_a_loss(finding, scene.losses))
     return (*findings, *whereabouts(scene, findings))
 

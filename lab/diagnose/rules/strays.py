@@ -57,6 +57,8 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     far = names.get(str(remote))
     if far is None and device.master != scene.topology.bridge:
         return
+    if not scene.planned and (far is None or not _joins(host, device)):
+        return  # to a host that is not among the live hosts, or of another overlay
     if far is None:
         yield Finding(
             "stray-port",
@@ -80,6 +82,12 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
         f"ip link del {device.name}",
         ("HUB-04",) if twice else ("HUB-01", "FAULT-06"),
     )
+
+
+def _joins(host: HostScene, device: Device) -> bool:
+    """Whether a tunnel is part of the overlay: a port of its bridge, or with an address of its subnet."""
+    addresses = host.seen.addresses_of(device.name)
+    return device.master == host.plan.device or any(one.ip in host.plan.overlay.network for one in addresses)
 
 
 def remote_of(device: Device) -> str | None:
