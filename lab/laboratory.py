@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import Any
@@ -21,6 +22,7 @@ from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
 from lab.machines.node import Node, ask_all
 from lab.model import Change, NodePlan, Topology, Underlay
+from lab.overlay import ends, readback
 from lab.overlay import plan as overlay_plan
 from lab.probes import sightings
 from lab.probes.datagrams import Sent
@@ -37,6 +39,9 @@ NOT_ON_THE_OVERLAY = IPv4Interface("0.0.0.0/32")
 
 class Lab:
     """The built lab.  Every node is in `nodes` (the fabric and routers too), the hosts are items: `lab["hub"]`."""
+
+    planned = True
+    """Whether the topology is what was to be built, and not what was found."""
 
     def __init__(self, machine: Machine, topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> None:
         self.machine, self.topology, self.underlay = machine, topology, underlay
@@ -190,7 +195,7 @@ class Lab:
         """A host's devices of the overlay are gone, and all that they had, as after a reboot that restored nothing."""
         tunnels = self.topology.tunnels if host.is_hub else [self.topology.tunnel_of(host.name)]
         devices = [tunnel.hub_device if host.is_hub else tunnel.spoke_device for tunnel in tunnels]
-        devices += [self.topology.bridge] if host.is_hub else []
+        devices += [host.plan.device] if host.is_hub or self.topology.is_bridged(host.plan) else []
         host.node.apply(*(("link_del", {"device": device}) for device in devices))
 
     def _new_node(self, name: str) -> Node:
@@ -274,6 +279,20 @@ def build(
         lab.close()
         raise
     return lab
+
+
+def with_bridges(lab: Lab) -> Lab:
+    """The lab as it is now, where a spoke's overlay address may be on a bridge of its own whose port is its tunnel."""
+    seen = readback.read([lab.nodes[plan.name] for plan in lab.topology.spokes])
+    found = []
+    for plan in lab.topology.nodes:
+        tunnel = None if plan.is_hub else seen[plan.name].devices.get(plan.device)
+        device = ends.holder(seen[plan.name], tunnel) if tunnel else plan.device
+        moved = not plan.is_hub and plan.overlay in seen[plan.name].addresses_of(device)
+        found.append(replace(plan, device=device) if moved else plan)
+    if tuple(found) == lab.topology.nodes:
+        return lab
+    return Lab(lab.machine, replace(lab.topology, nodes=tuple(found)), lab.underlay, lab.nodes)
 
 
 def _underlay_steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call]:

@@ -61,6 +61,8 @@ def way(topology: Topology, sender: str, receiver: str, network: Network = "over
     places = [Place(start.name, start.device, True, "sending")]
     if not start.is_hub:
         port = topology.tunnel_of(sender).hub_device
+        if topology.is_bridged(start):
+            places.append(Place(start.name, topology.tunnel_of(sender).spoke_device, True, "forwarding"))
         places += [
             Place(start.name, start.nic, True, "encapsulation", hub.endpoint),
             Place(hub.name, hub.nic, False, "cloud", hub.endpoint),
@@ -74,8 +76,10 @@ def way(topology: Topology, sender: str, receiver: str, network: Network = "over
             Place(hub.name, port, True, "forwarding"),
             Place(hub.name, hub.nic, True, "encapsulation", end.endpoint),
             Place(end.name, end.nic, False, "cloud", end.endpoint),
-            Place(end.name, end.device, False, "decapsulation"),
+            Place(end.name, topology.tunnel_of(receiver).spoke_device, False, "decapsulation"),
         ]
+        if topology.is_bridged(end):
+            places.append(Place(end.name, end.device, False, "forwarding"))
     return [*places, socket]
 
 

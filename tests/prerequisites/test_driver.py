@@ -53,7 +53,8 @@ def test_every_host_has_its_tunnels(overlay, configured):
         if device.up and device.kind == kind
     }
 
-    assert found == needed
+    # live hosts may have tunnels to hosts that are not among these, and of other overlays
+    assert (found if overlay.planned else found & needed) == needed
 
 
 @pytest.mark.requirement("PRE-11")

@@ -150,7 +150,7 @@ def test_a_tunnel_that_is_its_own_way_delivers_nothing(build_lab):
         sent = spoke.udp.send(to=lab.everyone)
 
     heard.nothing(at=others)
-    assert {seen.interface for seen in lab.frames([sent.payload])} == {spoke.plan.device}
-    counted = spoke.node.link(spoke.plan.device)["IFLA_STATS64"]
+    assert {seen.interface for seen in lab.frames([sent.payload])} == lab.topology.spoke_devices(spoke.plan)
+    counted = spoke.node.link(lab.topology.tunnel_of(spoke.name).spoke_device)["IFLA_STATS64"]
     assert counted["collisions"] > 0
     assert counted["tx_errors"] > 0
