@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.errors import CheckFailed
@@ -132,6 +132,8 @@ class Host:
     hosts: Mapping[str, Host] = field(repr=False, compare=False)
     lost: Lost = field(default_factory=Lost, repr=False, compare=False)
     """What is known to be lost between the hosts, and is not waited for."""
+    alone: bool = True
+    """Whether the overlay has no further hosts, whose answers are not counted."""
 
     @property
     def name(self) -> str:
@@ -150,6 +152,8 @@ class Host:
     def ping(self, to: str, **fields: Any) -> echo.Answers:
         """One ICMP echo request; the answers counted per node (`probes.echo.ping`, or `echo6.ping` of IPv6)."""
         nodes = {name: host.node for name, host in self.hosts.items()}
+        if not self.alone:
+            return replace(self, alone=True).ping(to, **fields).by(self.plans)
         if options6.is_ipv6(to):
             return echo6.ping(self.node, self.plans, to, nodes=nodes, lost=self.lost, **fields)
         return echo.ping(self.node, self.plans, to, **{"nodes": nodes, "lost": self.lost, **fields})

@@ -24,7 +24,7 @@ from lab.model import Finding, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.layouts import Layout, described
 from lab.overlay.understanding import Understood, tried, understand
-from lab.probes import in_use, ipv6, options, snooping
+from lab.probes import in_use, ipv6, options, snooping, ways
 from lab.probes.listening import Listening
 from lab.probes.patience import LIVE_MOST, Learnt
 from lab.probes.payloads import FIRST_PORT, LAST_PORT
@@ -49,6 +49,8 @@ class LiveLab(Lab):
     ) -> None:
         super().__init__(machines[topology.hub.name], topology, underlay, nodes)
         self.machines = dict(machines)
+        if topology.strangers:
+            self.hosts.update({name: replace(host, alone=False) for name, host in self.hosts.items()})
         self.prunes = False
         """Whether the hub sends a group to the members alone that it has heard of."""
         self._learnt = Learnt()
@@ -72,7 +74,7 @@ class LiveLab(Lab):
     def frames(self, tags: Sequence[bytes] | None = None) -> list[Sighting]:
         if not self._rooted:
             raise RootNeeded("captures")
-        return super().frames(tags)
+        return ways.of_hosts(self.topology, super().frames(tags))
 
     def listen(self, *positional: Any, **fields: Any) -> Listening:
         heard_of = {"on_entry": self._await_listed} if self.prunes else {}

@@ -148,6 +148,8 @@ class Topology:
     answer_broadcast_ping: bool = True
     pinned_mac: bool = True
     ipv6: bool = False
+    strangers: tuple[str, ...] = ()
+    """Outer addresses of further hosts, which live hubs may serve: they are not judged."""
 
     @property
     def hub(self) -> NodePlan:

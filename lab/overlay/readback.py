@@ -94,6 +94,9 @@ class Device:
     lower: str | None = None
     """The device of this stack that it stands on, or is joined with."""
     tunnel: TunnelEnd | None = None
+    xdp: str = ""
+    """How an XDP program is attached (`xdpgeneric`, `xdpdrv`), as ip-link(8) has it; empty: there is none."""
+    protodown: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
     port: Mapping[str, Any] = field(default_factory=dict)
 
@@ -263,6 +266,8 @@ def _device(link: Mapping[str, Any], names: Mapping[int, str], port: Mapping[str
         master=names.get(link["IFLA_MASTER"]) if link.get("IFLA_MASTER") else None,
         lower=names.get(link.get("IFLA_LINK") or 0),
         tunnel=_tunnel(kind, details, names, default_ttl),
+        xdp=str((link.get("IFLA_XDP") or {}).get("IFLA_XDP_ATTACHED") or ""),
+        protodown=bool(link.get("IFLA_PROTO_DOWN")),
         details=details,
         port=port,
     )

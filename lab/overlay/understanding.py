@@ -98,6 +98,7 @@ def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequenc
         bridge=bridge.name,
         multicast_route=wanted.multicast_route(star.hub, bridge.name),
         answer_broadcast_ping=star.hub.sysctls.get("net.ipv4.icmp_echo_ignore_broadcasts") == "0",
+        strangers=tuple(remote for _, remote in _strangers(star, bridge)),
         ipv6=any(_has_ipv6(star.hosts[plan.name], plan.device) for plan in nodes),
     )
 
@@ -125,7 +126,12 @@ def _notes(star: Star) -> Iterator[str]:
             ports = ", ".join(port.name for port in star.hub.ports_of(bridge.name) if port.tunnel)
             yield f"{star.hub.name} {bridge.name} ({ports}) is another overlay, which is not judged"
             continue
-        for port in star.hub.ports_of(bridge.name):
-            remote = port.tunnel.remote if port.tunnel else None
-            if remote and not any(remote in ends.own(seen) for seen in star.hosts.values()):
-                yield f"{star.hub.name} {port.name} leads to {remote}, which is not among the hosts and is not judged"
+        for port, remote in _strangers(star, bridge):
+            yield f"{star.hub.name} {port} leads to {remote}, which is not among the hosts and is not judged"
+
+
+def _strangers(star: Star, bridge: Device) -> list[tuple[str, str]]:
+    """The bridge's tunnels to hosts that are not among these, with their remotes."""
+    own = {address for seen in star.hosts.values() for address in ends.own(seen)}
+    ports = [(port.name, port.tunnel.remote) for port in star.hub.ports_of(bridge.name) if port.tunnel]
+    return [(name, remote) for name, remote in ports if remote and remote not in own]

@@ -13,7 +13,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.errors import CheckFailed
@@ -52,6 +52,11 @@ class Answers:
     def others(self) -> Counts:
         """The answers that prove anything: the pinger's own is left out."""
         return Counts(self.pinger, self.to, {name: n for name, n in self.counts.items() if name != self.pinger})
+
+    def by(self, nodes: Collection[str]) -> Answers:
+        """The answers of some nodes alone."""
+        counts = {name: count for name, count in self.counts.items() if name in nodes}
+        return replace(self, counts=counts, ttls={name: self.ttls[name] for name in counts})
 
     def exactly_once_by(self, nodes: Collection[str]) -> None:
         """Each of the nodes answered once, and nobody else did."""

@@ -359,7 +359,8 @@ class Listening:
             raise RootNeeded("captures")
         tags = [tag_of(payload) for sent in self.sent for payload in sent.payloads]
         port = self._topology.options.port if self._topology else VXLAN_PORT
-        return sightings.collect(self._tapped, tags, vxlan_port=port) if tags else []
+        seen = sightings.collect(self._tapped, tags, vxlan_port=port) if tags else []
+        return ways.of_hosts(self._topology, seen) if self._topology else seen
 
 
 def _short(payload: bytes) -> str:

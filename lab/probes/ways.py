@@ -52,6 +52,11 @@ def carried_to(sighting: Sighting, address: str) -> bool:
     return sighting.carrier is not None and sighting.frame[at : at + len(to.packed)] == to.packed
 
 
+def of_hosts(topology: Topology, seen: Sequence[Sighting]) -> list[Sighting]:
+    """The sightings without tunnel packets to further hosts that a live hub serves."""
+    return [one for one in seen if not any(carried_to(one, address) for address in topology.strangers)]
+
+
 def way(topology: Topology, sender: str, receiver: str, network: Network = "overlay") -> list[Place]:
     """The places between two hosts, the receiver's socket last."""
     hub, start, end = topology.hub, topology.node(sender), topology.node(receiver)

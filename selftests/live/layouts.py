@@ -1,7 +1,7 @@
 """
-Layouts of an overlay of three hosts, as the commands that make them: stars in several numbers, and others.
+Layouts of an overlay of up to four hosts, as the commands that make them: stars in several numbers, and others.
 
-    hub 10.0.0.197      spoke1 10.0.0.25      spoke2 10.0.0.131
+    hub 10.0.0.197      spoke1 10.0.0.25      spoke2 10.0.0.131      spoke3 10.0.0.2
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-HUB, SPOKE1, SPOKE2 = "10.0.0.197", "10.0.0.25", "10.0.0.131"
+HUB, SPOKE1, SPOKE2, SPOKE3 = "10.0.0.197", "10.0.0.25", "10.0.0.131", "10.0.0.2"
 VXLAN = "dstport 4789 dev ens3 ttl 64"
 GROUPS = "ip route add 224.0.0.0/4 dev"
 PLACE = "ip link set {device} up && ip addr add {address} dev {device} && " + GROUPS + " {device}"
@@ -26,9 +26,9 @@ def placed(device: str, address: str) -> str:
     return PLACE.format(device=device, address=address)
 
 
-def bridge(name: str, *ports: str) -> str:
+def bridge(name: str, *ports: str, mac: str = "") -> str:
     added = " && ".join(f"ip link set {port} up master {name}" for port in ports)
-    return f"ip link add {name} address 02:00:ac:10:fe:01 type bridge && {added}"
+    return f"ip link add {name} {mac and f'address {mac} '}type bridge && {added}"
 
 
 def star(
@@ -46,7 +46,7 @@ def star(
         "hub": (
             tunnel(one, vni1, HUB, known[1], more),
             tunnel(two, vni2, HUB, known[2], more),
-            bridge(name, one, two),
+            bridge(name, one, two, mac="02:00:ac:10:fe:01"),
             placed(name, f"{net}.1/24"),
         ),
         "spoke1": (tunnel(one, vni1, SPOKE1, known[0], more), placed(one, f"{net}.2/24")),
@@ -120,7 +120,12 @@ MESH = {
     "spoke2": meshed(SPOKE2, "172.16.254.3/24", {"vx2": (2, HUB), "vx3": (3, SPOKE1)}),
 }
 CHAIN = {
-    "hub": (tunnel("vx1", 1, HUB, SPOKE1), bridge("bridge0", "vx1"), placed("bridge0", "172.16.254.1/24")),
+    "hub": (
+        tunnel("vx1", 1, HUB, SPOKE1),
+        tunnel("vx3", 3, HUB, SPOKE3),
+        bridge("bridge0", "vx1", "vx3"),
+        placed("bridge0", "172.16.254.1/24"),
+    ),
     "spoke1": (
         tunnel("vx1", 1, SPOKE1, HUB),
         tunnel("vx2", 2, SPOKE1, SPOKE2),
@@ -128,6 +133,7 @@ CHAIN = {
         placed("bridge0", "172.16.254.2/24"),
     ),
     "spoke2": (tunnel("vx2", 2, SPOKE2, SPOKE1), placed("vx2", "172.16.254.3/24")),
+    "spoke3": (tunnel("vx3", 3, SPOKE3, HUB), placed("vx3", "172.16.254.4/24")),
 }
 # each host has an address that the others know it by, and that is not its own: a cloud's public address
 PUBLIC = ("203.0.113.1", "203.0.113.2", "203.0.113.3")
@@ -142,7 +148,7 @@ OTHERS: dict[str, tuple[Commands, str]] = {
     "a pair": (PAIR, "hub,spoke1"),
     "flood lists": (LISTS, "hub,spoke1,spoke2"),
     "a mesh": (MESH, "hub,spoke1,spoke2"),
-    "chained hubs": (CHAIN, "hub,spoke1,spoke2"),
+    "chained hubs": (CHAIN, "hub,spoke1,spoke2,spoke3"),
     "translated addresses": (
         {host: (*TRANSLATED, *commands) for host, commands in star(1, 2, known=PUBLIC).items()},
         "hub,spoke1,spoke2",

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import state
+from lab import state, topologies
+from lab.model import TunnelOptions
 from selftests.live.conftest import on_this_kernel
 from selftests.live.layouts import OTHERS, STARS, Commands, undo
 from selftests.live.rig import Rig
@@ -22,6 +23,7 @@ from selftests.live.test_suite import run
 
 INCOMPLETE = 10
 SOME = ("tests/prerequisites", "tests/broadcast")
+DUAL_STACK = topologies.standard(3, TunnelOptions(kind="ip6gretap"))  # its NICs have addresses of IPv6, too
 HOLDS = ("passed", "not-applicable")
 COMMAND = re.compile(r"\b(ip (link|addr|route|rule)|bridge (link|fdb)|iptables|nft|tc|sysctl) \S")
 
@@ -29,7 +31,7 @@ COMMAND = re.compile(r"\b(ip (link|addr|route|rule)|bridge (link|fdb)|iptables|n
 @pytest.fixture(scope="module")
 def bare_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Hosts without an overlay, that answer broadcast pings."""
-    with on_this_kernel(tmp_path_factory.mktemp("rig"), overlay=False, kind="ip6gretap") as made:
+    with on_this_kernel(tmp_path_factory.mktemp("rig"), overlay=False, topology=DUAL_STACK) as made:
         for host in made.lab.hosts.values():
             host.node.write_sysctls({"net.ipv4.icmp_echo_ignore_broadcasts": "0"})
         yield made

@@ -9,6 +9,7 @@ from lab.clouds import Carrier
 from lab.diagnose.legs import Loss
 from lab.diagnose.rules.basics import default_ttl
 from lab.diagnose.rules.fabric_ports import broken
+from lab.diagnose.rules.tables import policy_rules
 from lab.diagnose.rules.traffic import filters
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
@@ -63,6 +64,8 @@ def _explained(scene: Scene, start: str, end: str) -> bool:
     own = scene.hosts[start].plan.endpoint
     foreign = device is not None and device.tunnel is not None and device.tunnel.local not in (None, own)
     nics = [host.seen.devices.get(host.plan.nic) for host in (scene.hosts[start], scene.hosts[end])]
+    if policy_rules(scene, scene.hosts[start]) or (nics[1] is not None and nics[1].xdp):
+        return True
     if foreign or any(nic is None or not nic.up or not nic.arp for nic in nics) or _written_down(scene, start, end):
         return True
     if scene.hosts[end].plan.underlay6 or not scene.planned or scene.underlay.routers:

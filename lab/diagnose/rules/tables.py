@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import MULTICAST, Finding, Network
 from lab.overlay import commands
-from lab.overlay.readback import destination
+from lab.overlay.readback import ROUTE_TYPES, destination
 
 TABLES = (253, 254, 255)  # default, main, local
 NO_LIMIT = 0xFFFFFFFF  # of prefixes whose routes do not count
@@ -20,22 +20,19 @@ KERNELS = 2  # RTPROT_KERNEL: what goes with an address
 TYPES = {2: "local ", 4: "anycast ", 5: "multicast ", **{number: f"{name} " for number, name in ACTIONS.items()}}
 NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 MAIN_PRIORITY = 32766
+SOME_GROUP = "239.1.1.1"
 BROADCAST_ROUTE, LOCAL_ROUTE, LOCAL_TABLE, MAIN_TABLE = 3, 2, 255, 254
 
 
 def policy(scene: Scene) -> Iterator[Finding]:
     """Policy rules besides the kernel's own, where something was not sent."""
     unsent = {loss.node for loss in scene.losses if loss.stage in ("sending", "encapsulation")}
+    # what a rule sends another way leaves the host, and does not get to the other one
+    unsent |= {loss.last.node for loss in scene.losses if loss.stage == "cloud" and loss.last}
     unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
     for host in scene.hosts.values():
         rules = [rule for rule in host.readings["rules"] if rule["family"] == 2]
-        found = [
-            rule
-            for rule in rules
-            if not _usual(rule)
-            and _leads_astray(scene, host, rule)
-            and (host.name in unsent or _concerns(scene, host, rule))
-        ]
+        found = policy_rules(scene, host)
         main = any(_usual(rule) and _table(rule) == MAIN_TABLE for rule in rules)
         if rules and not any(_first(rule) and _table(rule) == LOCAL_TABLE for rule in rules):
             yield Finding(
@@ -69,23 +66,59 @@ def policy(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def policy_rules(scene: Scene, host: HostScene) -> list[Mapping[str, Any]]:
+    """The rules of a host that take what it sends on the overlay, or its tunnel packets, another way."""
+    return [
+        rule
+        for rule in host.readings["rules"]
+        if rule["family"] == 2
+        and not _usual(rule)
+        and _concerns(scene, host, rule)
+        and _leads_astray(scene, host, rule)
+    ]
+
+
 def _networks(scene: Scene) -> list[IPv4Network]:
-    """Where what is sent on the overlay goes, and what carries it."""
+    """Where what is sent on the overlay goes, and where tunnel packets go."""
     plans = [each.plan for each in scene.hosts.values()]
     return [MULTICAST, *(network for plan in plans for network in (plan.overlay.network, plan.underlay.network))]
 
 
 def _leads_astray(scene: Scene, host: HostScene, rule: Mapping[str, Any]) -> bool:
-    """Whether a rule takes anything from the main table that the overlay needs: a VPN's tables know its own only."""
+    """Whether a rule leads anything that the overlay needs another way than the main table does."""
     if rule.get("action", LOOKUP) != LOOKUP:
         return True
     table = _table(rule)
-    networks = _networks(scene)
+    to = IPv4Network(f"{rule['FRA_DST']}/{rule['dst_len']}", strict=False) if rule.get("dst_len") else None
     return table not in TABLES and any(
-        _overlaps(destination(route), networks)
-        for route in host.readings["routes"]
-        if route["family"] == 2 and route.get("RTA_TABLE", route["table"]) == table
+        _diverts(host, table, target) for target in _targets(scene, host) if to is None or target in to
     )
+
+
+def _targets(scene: Scene, host: HostScene) -> Iterator[IPv4Address]:
+    """One address of everything that a host sends to on the overlay, and the other ends of its tunnels."""
+    yield IPv4Address(SOME_GROUP)
+    yield host.plan.overlay.network.broadcast_address
+    for other in scene.hosts.values():
+        if other is not host:
+            yield other.plan.overlay.ip
+            if host.plan.is_hub or other.plan.is_hub:
+                yield other.plan.underlay.ip
+
+
+def _diverts(host: HostScene, table: int, target: IPv4Address) -> bool:
+    """Whether a table has a route to an address that is not the main table's; without one, the main table decides."""
+    matching = [
+        route
+        for route in host.readings["routes"]
+        if route["family"] == 2 and route.get("RTA_TABLE", route["table"]) == table and target in destination(route)
+    ]
+    route = max(matching, key=lambda one: (one["dst_len"], -int(one.get("RTA_PRIORITY") or 0)), default=None)
+    if route is None or ROUTE_TYPES.get(route["type"]) == "throw":
+        return False
+    usual = host.seen.route_to(str(target))
+    found = (ROUTE_TYPES.get(route["type"]), host.names.get(route.get("RTA_OIF", 0)), route.get("RTA_GATEWAY"))
+    return usual is None or found != (usual.type, usual.device, usual.via)
 
 
 def _concerns(scene: Scene, host: HostScene, rule: Mapping[str, Any]) -> bool:

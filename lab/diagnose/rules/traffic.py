@@ -92,6 +92,23 @@ def filters(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def xdp(scene: Scene) -> Iterator[Finding]:
+    """An XDP program on a NIC that tunnel packets were sent to and never seen at: it runs before captures."""
+    for host in scene.hosts.values():
+        nic = host.seen.devices.get(host.plan.nic)
+        unseen = [loss for loss in scene.losses if loss.stage == "cloud" and loss.missing.node == host.name]
+        if nic is not None and nic.xdp and unseen:
+            yield Finding(
+                "xdp-drops",
+                host.name,
+                nic.name,
+                f"{host.name} {nic.name} has an XDP program, and tunnel packets sent to it are not seen there",
+                f"ip link: {nic.name} {nic.xdp}; a program drops packets before any capture sees them",
+                f"ip link set dev {nic.name} {nic.xdp} off",
+                ("PRE-04", "PRE-03"),
+            )
+
+
 def _acts(scene: Scene, found: Mapping[str, Any]) -> bool:
     """Whether a filter has done something to packets; of a program that judges by itself that is not known."""
     acted = [action for action in found["actions"] if action.get("packets")]
@@ -118,4 +135,4 @@ def _nodes(scene: Scene) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:
         yield FABRIC, scene.fabric
 
 
-RULES = (queues, filters)
+RULES = (queues, filters, xdp)
