@@ -74,7 +74,7 @@ def counters() -> dict[str, int]:
             group, _, names = heads.partition(":")
             for key, value in zip(names.split(), values.split()[1:]):
                 found[group + key] = int(value)
-    for line in read_net("xfrm_stat").splitlines():
+    for line in (read_net("snmp6") + read_net("xfrm_stat")).splitlines():
         key, value = line.split()
         found[key] = int(value)
     return found

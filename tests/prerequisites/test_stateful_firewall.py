@@ -18,7 +18,7 @@ TIMEOUTS = ("net.netfilter.nf_conntrack_gre_timeout", "net.netfilter.nf_conntrac
 
 
 def test_a_host_that_never_sent_hears_broadcast(build_lab):
-    """The first packet of all, a broadcast from a spoke, reaches hosts that have not sent anything yet."""
+    """The first tunnel packet of all, a broadcast from a spoke, reaches hosts that have not sent one yet."""
     lab = build_lab()
     sender = lab.spokes[0]
 
@@ -27,9 +27,11 @@ def test_a_host_that_never_sent_hears_broadcast(build_lab):
 
     heard.exactly_once(at=lab.others(sender))
     arrival = {seen.node: seen.time for seen in lab.frames([sent.payload]) if not seen.outgoing}
+    # of tunnel packets only: the kernel itself sends MLD reports on a NIC with IPv6, which open no way for others
+    tunnelled = [seen for seen in lab.frames() if seen.carrier and seen.outgoing]
     for name in [spoke.name for spoke in lab.spokes if spoke is not sender]:
-        earlier = [seen for seen in lab.frames() if seen.node == name and seen.outgoing and seen.time < arrival[name]]
-        assert earlier == [], f"{name} sent before it heard the broadcast"
+        earlier = [str(seen) for seen in tunnelled if seen.node == name and seen.time < arrival[name]]
+        assert earlier == [], f"{name} sent a tunnel packet before it received the broadcast"
 
 
 @pytest.mark.provoking
