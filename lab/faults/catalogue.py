@@ -45,7 +45,7 @@ def named(name: str) -> Fault:
     """
     node, colon, command = name.partition(": ")
     if colon and command.strip():
-        return Fault(name, f"`{command}` was run on {node}", (), functools.partial(_run, node, command))
+        return Fault(name, f"`{command}` was run on {node}", (), functools.partial(_run, node, command), node=node)
     if name not in known():
         close = ", ".join(difflib.get_close_matches(name, known()))
         raise UsageProblem(
@@ -62,8 +62,6 @@ def listing() -> str:
 
 def _run(node: str, command: str, lab: Lab) -> None:
     """Runs a shell command on a node of the lab; EnvironmentProblem says what the command said."""
-    if node not in lab.nodes:
-        raise UsageProblem(f"--inject={node}: ... names no node; this lab has {', '.join(lab.nodes)}")
     done = lab.nodes[node].run("sh", "-c", command, timeout=COMMAND_TIME)
     if done["status"] != 0:
         said = (done["errors"] or done["output"]).strip()

@@ -166,6 +166,7 @@ FAULTS = (
         ("PRE-09",),
         _duplicate_address,
         finding=named("duplicate-address", victim_device),
+        spokes=2,
     ),
     Fault(
         "duplicate-mac",
@@ -173,6 +174,7 @@ FAULTS = (
         ("PRE-10",),
         _mac_of_spoke,
         finding=named("duplicate-mac", victim_device),
+        spokes=2,
     ),
     Fault(
         "mac-of-hub-port",

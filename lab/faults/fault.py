@@ -29,7 +29,7 @@ class Fault:
 
     `reds` are the requirements that turn red under it, `greens` some that must not (what makes the fault hard to
     see), `finding` what the diagnosis says of it.  `mended` False: no command on a host can mend it, and why is in
-    the finding.
+    the finding.  `node` and `spokes` are the node, and how many spokes, that a lab must have to be broken in this way.
     """
 
     name: str
@@ -40,3 +40,9 @@ class Fault:
     greens: tuple[str, ...] = ()
     finding: Named | None = None
     mended: bool = True
+    node: str = ""
+    spokes: int = 1
+
+    def fits(self, lab: Lab) -> bool:
+        """Whether a lab has what this fault breaks: tests build labs with fewer spokes, or with other tunnels."""
+        return len(lab.spokes) >= self.spokes and (not self.node or self.node in lab.nodes)

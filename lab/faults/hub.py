@@ -96,6 +96,7 @@ FAULTS = (
         _mesh,
         finding=named("spokes-meshed", device(lambda lab: lab.spokes[0], MESH_DEVICE)),
         greens=("BCAST-01",),
+        spokes=2,
     ),
     Fault(
         "hub-routes",

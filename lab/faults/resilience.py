@@ -59,8 +59,6 @@ def _loop(lab: Lab) -> None:
 
     The shortcut drops a frame in 4 at random.  A circle that loses nothing would take the machine with it.
     """
-    if len(lab.spokes) < 2:
-        return
     ends = lab.spokes[:2]
     for here, there in (ends, ends[::-1]):
         device, address = here.plan.device, {"address": str(here.plan.overlay)}
@@ -134,6 +132,7 @@ FAULTS = (
         ("FAULT-06", "HUB-04"),
         _loop,
         finding=named("loop", device(lambda lab: lab.spokes[0], SHORTCUT)),
+        spokes=2,
     ),
     Fault(
         "port-listening",
