@@ -7,6 +7,7 @@ It is the node, its plan, and the probes that start from it.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -83,6 +84,17 @@ class Udp:
         sent = Sent(self.node.name, tuple(payloads), to, where, (name[0], name[1]))
         self.announce(sent)
         return sent
+
+    def try_send(self, *, to: str) -> Sent:
+        """Sends one datagram as `send` does; a refusal is noted in what is returned: the datagram is lost."""
+        payload = unique()
+        try:
+            return self.send(payload, to=to)
+        except OSError as refusal:
+            why = os.strerror(refusal.errno) if refusal.errno else str(refusal)
+            sent = Sent(self.node.name, (payload,), to, self.default_port() or 0, (self.plan.address(), 0), why)
+            self.announce(sent)
+            return sent
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ def delivery_lines(tables: Sequence[Matrix], width: int, *, brief: bool = False,
         if brief and "wrong" not in table.cells.values():
             lines += [Line(""), Line(f"  {table.network}: all {len(table.cells)} deliveries as expected")]
         else:
-            lines += [Line(""), *_drawn(table, width)]
+            lines += [Line(""), *_drawn(table, width), *_sampled(table)]
             drawn.append(table)
     used = {mark for table in drawn for mark in table.cells.values()}
     meaning = {"delivered": "✓ delivered", "wrong": "✗ not as expected", "silent": "· silent, as expected"}
@@ -80,6 +80,17 @@ def delivery_lines(tables: Sequence[Matrix], width: int, *, brief: bool = False,
     if drawn and "(" in hosts:  # a user's name that is its role needs no legend
         lines += [Line(line, "faint") for line in wrapped(f"hosts: {hosts}", width, MOST_OF_LEGEND, first="  ")]
     return lines
+
+
+def _sampled(table: Matrix) -> list[Line]:
+    """Say which kinds of sending were tried between some of the hosts only."""
+    pairs = len(table.nodes) * (len(table.nodes) - 1)
+    tried = {kind: sum(of == kind and here != there for of, here, there in table.cells) for kind in KINDS}
+    return [
+        Line(f"  {kind}: a sample, {count} of {pairs} pairs of hosts", "faint")
+        for kind, count in tried.items()
+        if 0 < count < pairs
+    ]
 
 
 def _drawn(table: Matrix, width: int) -> list[Line]:

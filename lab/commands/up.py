@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"a lab of this checkout is up already ({there['title']}; process {there['keeper']})",
             remedy="./overcast down, then ./overcast up",
         )
-    choice = choose(plan.kernel, plan.tunnel)
+    choice = choose(plan.kernel, plan.tunnel, len(plan.topology.nodes))
     for line in filter(None, (choice.reason, plan.note)):
         print(f"overcast: {line}", file=sys.stderr)
     built = keeper.detach(plan, choice)

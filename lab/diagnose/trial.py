@@ -10,6 +10,7 @@ live hosts bear it too.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -34,6 +35,7 @@ CONTROL_TTL = 64
 FEW = 3
 FRAGMENT = 400  # octets beyond what one packet takes
 MOST_SENDERS = 4
+MOST_SUSPECTS = 2
 GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part besides 239/8 (RFC 5771); nobody's own
 UDP_HEADERS = 28  # octets of IPv4 and UDP
 GRACE = 0.2  # seconds, as `listening.FENCE_GRACE`; a diagnosis may be less patient than a verdict
@@ -143,9 +145,14 @@ def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
 
 
 def few(lab: Lab) -> list[Host]:
-    """All hosts; of many the first and the last, who stand for the others."""
+    """All hosts; of many the first and the last, who stand for the others, and those that a test just lost most of."""
     every = list(lab.hosts.values())
-    return every if len(every) <= MOST_SENDERS else [*every[: MOST_SENDERS - 1], every[-1]]
+    if len(every) <= MOST_SENDERS:
+        return every
+    few = [*every[: MOST_SENDERS - 1], every[-1]]
+    lost = Counter(name for listening in lab.ended for pair in listening.lost() for name in pair)
+    worst = [lab[name] for name, _ in lost.most_common(MOST_SENDERS) if name in lab.hosts]
+    return [*few, *(host for host in worst if host not in few)][: MOST_SENDERS + MOST_SUSPECTS]
 
 
 def _full_size(lab: Lab, sender: Host) -> int:

@@ -62,6 +62,8 @@ def listing() -> str:
 
 def _run(node: str, command: str, lab: Lab) -> None:
     """Runs a shell command on a node of the lab; EnvironmentProblem says what the command said."""
+    if node not in lab.nodes:
+        raise UsageProblem(f"--inject={node}: ... names no node; this lab has {', '.join(lab.nodes)}")
     done = lab.nodes[node].run("sh", "-c", command, timeout=COMMAND_TIME)
     if done["status"] != 0:
         said = (done["errors"] or done["output"]).strip()

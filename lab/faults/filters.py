@@ -30,6 +30,15 @@ def _tables(*rules: str) -> Inject:
     return inject
 
 
+def unsampled(lab: Lab) -> Host:
+    """A spoke that tests of some hosts leave out: they take the first two and the last."""
+    return lab.spokes[-2]
+
+
+def _drops_its_broadcast(lab: Lab) -> None:
+    firewall.append(unsampled(lab).node, ["OUTPUT", "-d", lab.everyone, "-j", "DROP"])
+
+
 def _cloud_filter(lab: Lab) -> None:
     """What the fabric hands to the hub's NIC is filtered there, as by a rule that names the protocol."""
     port = lab.cloud.port_of(lab.hub.name)
@@ -68,6 +77,15 @@ FAULTS = (
         GUEST,
         greens=("BCAST-01", "MCAST-01"),
         finding=named("reverse-path-rule", hub_bridge),
+    ),
+    Fault(
+        "one-of-many-silent",
+        "one of five spokes, which most tests leave out, sends no broadcast",
+        ("BCAST-01",),
+        _drops_its_broadcast,
+        greens=("BCAST-02",),
+        finding=named("firewall-drops", lambda lab: (unsampled(lab).name, unsampled(lab).plan.device)),
+        spokes=5,
     ),
     Fault(
         "nothing-sent",

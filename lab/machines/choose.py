@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import execnet
@@ -33,6 +34,14 @@ to every stack: before there is any, so that none looks changed later.
 """
 
 VXLAN = "vxlan"
+SHARED_TABLES = {"net.core.netdev_max_backlog": 1000, "net.ipv4.neigh.default.gc_thresh3": 1024}
+"""
+What every namespace of a kernel shares, and its size where a container hides it: the queue of received frames, and the
+neighbours.  A guest's are ours (`guest_init`); what overflows here loses packets of a healthy overlay.
+"""
+FRAMES_PER_PAIR = 4
+"""A broadcast ping: every host resolves the pinger, by a request to every host, queued bare and in the tunnel."""
+
 GUEST = "a guest kernel (User-Mode Linux) runs the lab"
 
 
@@ -44,9 +53,9 @@ class Choice:
     reason: str
 
 
-def choose(kernel: str, tunnel: str) -> Choice:
+def choose(kernel: str, tunnel: str, hosts: int = 0) -> Choice:
     """
-    Decides by trying, in a few milliseconds; `kernel` is `auto`, `host` or `guest`.
+    Decides by trying, in a few milliseconds; `kernel` is `auto`, `host` or `guest`, `hosts` how many the lab has.
 
     Raises EnvironmentProblem when neither kernel can (or the one that was asked for cannot), UsageProblem for an
     unknown word.
@@ -58,7 +67,7 @@ def choose(kernel: str, tunnel: str) -> Choice:
             found = f"--kernel=guest needs a guest kernel, but {problem.message}"
             raise EnvironmentProblem(found, remedy=problem.remedy)
         return Choice("guest", f"--kernel=guest: {GUEST}")
-    lack = _lack_of_host(tunnel)
+    lack = _lack_of_host(tunnel) or _lack_of_room(hosts)
     if lack is None:
         return Choice("local", f"this kernel ({release()}) has {tunnel}: it runs the lab")
     problem = guest.available()
@@ -107,6 +116,20 @@ def _lack_of_host(tunnel: str) -> EnvironmentProblem | None:
             why = "" if number in abilities.UNKNOWN else f" ({os.strerror(number)})"
             return EnvironmentProblem(f"this kernel ({release()}) has no {what}{why}", remedy=abilities.remedy(what))
     return local.missing_program()
+
+
+def _lack_of_room(hosts: int) -> EnvironmentProblem | None:
+    """Which table that all namespaces of this kernel share is too small for so many hosts; None when none is."""
+    needed = FRAMES_PER_PAIR * hosts**2
+    for name, default in SHARED_TABLES.items():
+        path = Path("/proc/sys", *name.split("."))
+        size = int(path.read_bytes()) if path.exists() else default
+        if size < needed:
+            return EnvironmentProblem(
+                f"{name} of this kernel is {size} for all namespaces, and {hosts} hosts need {needed}",
+                remedy="sudo sysctl -w " + " ".join(f"{each}={needed}" for each in SHARED_TABLES),
+            )
+    return None
 
 
 class Starting:

@@ -90,9 +90,11 @@ def mount_all(settings: dict[str, list[str]]) -> None:
 
 
 def widen_tables() -> None:
-    """Room for the neighbours of a lab with 250 spokes: the table is one for all namespaces, and holds 1024."""
-    for name, entries in (("gc_thresh3", 65536), ("gc_thresh2", 32768), ("gc_thresh1", 16384)):
-        with open(f"/proc/sys/net/ipv4/neigh/default/{name}", "w") as setting:
+    """Room for a lab of many hosts in what all namespaces share: neighbours, and frames that were received."""
+    sizes = {"core/netdev_max_backlog": 65536}
+    sizes.update({f"ipv4/neigh/default/gc_thresh{level}": 16384 << (level - 1) for level in (3, 2, 1)})
+    for name, entries in sizes.items():
+        with open(f"/proc/sys/net/{name}", "w") as setting:
             setting.write(str(entries))
 
 

@@ -35,7 +35,7 @@ IPV4_HEADER, ICMP_HEADER = 20, 8
 
 @dataclass(frozen=True)
 class Complaint:
-    """One ICMP error where it was seen; `about` is the source, destination and protocol of the packet `quoted` in it."""
+    """One ICMP error where it was seen; `about` is source, destination and protocol of what is `quoted` in it."""
 
     sighting: Sighting
     source: str

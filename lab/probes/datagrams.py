@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One stimulus: one or more datagrams from one socket."""
+    """One stimulus: one or more datagrams from one socket; `refused` is what the sender's kernel answered instead."""
 
     node: str
     payloads: tuple[bytes, ...]
     to: str
     port: int
     source: tuple[str, int]
+    refused: str = ""
 
     @property
     def payload(self) -> bytes:
         return self.payloads[0]
+
+
+def stimulus(every: Sequence[Sent], network: str) -> str:
+    """What was sent, in one line."""
+    by_aim: dict[tuple[str, int], list[Sent]] = {}
+    for sent in every:
+        by_aim.setdefault((sent.to, sent.port), []).append(sent)
+    said = []
+    for (to, port), stimuli in by_aim.items():
+        senders = list(dict.fromkeys(sent.node for sent in stimuli))
+        who = ", ".join(senders) if len(senders) <= MOST_NAMED else f"{len(senders)} hosts"
+        count = sum(len(sent.payloads) for sent in stimuli)
+        said.append(f"{who} sent {count} datagram(s) to {to}:{port} ({network})")
+        said += [f"the kernel of {sent.node} refused: {sent.refused}" for sent in stimuli if sent.refused]
+    return "; ".join(said)
 
 
 @dataclass(frozen=True)

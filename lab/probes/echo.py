@@ -164,17 +164,19 @@ def ping(
     try:
         calls = [call("send", endpoint=receiver, payload=protocol.request(identifier, 1, unique()), to=[to, 0])]
         tokens: list[list[Any]] = []
-        for number, name in enumerate(fenced, 2):
+        # under another identifier: else, for a stateful firewall, a late answer to the probe is one to a fence
+        fencing = identifier ^ 1
+        for number, name in enumerate(fenced):
             token = unique()
-            tokens.append([fence_socket, _reply_head(identifier, number) + token])
-            sent = protocol.request(identifier, number, token)
+            tokens.append([fence_socket, _reply_head(fencing, number) + token])
+            sent = protocol.request(fencing, number, token)
             calls.append(call("try_send", endpoint=fence_socket, payload=sent, to=[own[name], 0]))
         known = lost or Lost()
         ways = _ways(node.name, plans, network) if marked else ()
         legs = markers.legs(ways, nodes or {}, plans, port, known)
         wanted = max((known.grace_both(grace, network, node.name, name) for name in fenced), default=grace)
         calls += [
-            call("wait_for", tokens=tokens, timeout=wanted, legs=legs),
+            call("wait_for", tokens=tokens, timeout=markers.bound(wanted, marked), legs=legs),
             call("take", endpoints=[receiver]),
         ]
         *_, missing, (received,) = node.machine.batch(calls)

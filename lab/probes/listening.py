@@ -19,11 +19,11 @@ from types import TracebackType
 from typing import Any, Literal
 
 from lab.errors import CheckFailed, RootNeeded, TooSlow
-from lab.machines.base import call
+from lab.machines.base import Call, call
 from lab.machines.node import Node, ask_all, tell_all
 from lab.model import VXLAN_PORT, Network, NodePlan, Topology
 from lab.probes import ipv6, markers, options, options6, sightings, ways
-from lab.probes.datagrams import Datagram, Sent
+from lab.probes.datagrams import Datagram, Sent, stimulus
 from lab.probes.patience import Lost, Patience, Way
 from lab.probes.payloads import fresh_port, tag_of, unique
 
@@ -84,14 +84,14 @@ class Listening:
         self._joined = self._groups if join else ()
         self._bind, self._source, self._interface = bind, source, interface
         self._share, self._all_groups = share, all_groups
-        self._grace, self._on_entry, self._on_exit = grace, on_entry, on_exit
+        self._grace, self._on_entry, self._on_exit = markers.bound(grace, nodes.values()), on_entry, on_exit
         self._patience, self._lost = patience, lost or Lost()
         self._is_ipv6 = bool(self._groups) and options6.is_ipv6(self._groups[0])
         self._link_locals: dict[str, ipv6.LinkLocal] = {}
         self._sockets: dict[str, int] = {}
         self._fences: dict[str, int] = {}
         self._fence_port = fresh_port()
-        self._tokens: Mapping[str, Sequence[bytes]] = {}
+        self._tokens: dict[str, list[bytes]] = {}
 
     # the block
 
@@ -164,50 +164,64 @@ class Listening:
         return {**options.UDP, "bind": [ANY, self._fence_port]}
 
     def _gather(self) -> None:
-        tokens: dict[str, list[bytes]] = {name: [] for name in self.at}
-        calls = []
-        for sender in dict.fromkeys(sent.node for sent in self.sent):
-            for name in self.at:
-                token = unique()
-                tokens[name].append(token)
-                calls.append((self._nodes[sender], self._fence(sender, name, token)))
-        waits = []
-        for name in self.at:
-            fences, grace = [[self._fences[name], token] for token in tokens[name]], self._grace_for([name])
-            waits.append((self._nodes[name], call("wait_for", tokens=fences, timeout=grace)))
-        if markers.one_kernel(self._nodes.values()) and calls:
-            # one kernel: one wait for all the fences, and everything in one round trip
-            together = [[self._fences[name], token] for name in self.at for token in tokens[name]]
-            # a marker is seen by the taps
-            port, ways = self._fence_port, self._ways() if self._tapped else ()
-            legs = markers.legs(ways, self._nodes, self._plans, port, self._lost)
-            grace = self._grace_for(self.at)
-            waits = [(calls[0][0], call("wait_for", tokens=together, timeout=grace, legs=legs))]
+        senders = list(dict.fromkeys(sent.node for sent in self.sent))
+        hub = markers.hub_of(self._plans) if self.network == "overlay" else ""
+        *before, last = markers.stages(senders, self.at, hub)
         takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in self.at]
         began = time.monotonic()
-        answers = ask_all([*calls, *waits, *takes])
+        for pairs in before:
+            self._pass_fences(pairs)
+        answers = self._pass_fences(last, takes)
         self.took = time.monotonic() - began
         self.datagrams = {
             name: tuple(Datagram.of(received) for received in answer[0])
-            for name, answer in zip(self.at, answers[-len(takes) :], strict=True)
+            for name, answer in zip(self.at, answers, strict=True)
         }
-        self._note_unproved(waits, answers[len(calls) : len(calls) + len(waits)], tokens)
-        self._tokens = tokens
+
+    def _pass_fences(self, pairs: Sequence[tuple[str, str]], then: Sequence[tuple[Node, Call]] = ()) -> list[Any]:
+        """Sends fences and waits for them; returns what the calls `then` come to."""
+        awaited = [(name, unique()) for _, name in pairs]
+        calls = [
+            (self._nodes[sender], self._fence(sender, name, token))
+            for (sender, _), (name, token) in zip(pairs, awaited, strict=True)
+        ]
+        for name, token in awaited:
+            self._tokens.setdefault(name, []).append(token)
+        waits = []
+        if markers.one_kernel(self._nodes.values()) and calls:
+            # one kernel: one wait for all the fences, and everything in one round trip
+            # a marker is seen by the taps
+            ways = self._ways() if self._tapped else ()
+            legs = markers.legs(ways, self._nodes, self._plans, self._fence_port, self._lost)
+            waits = [([name for name, _ in awaited], calls[0][0], self._wait(awaited, self._grace_for(pairs), legs))]
+        else:
+            for name in dict.fromkeys(name for name, _ in awaited):
+                own = [(at, token) for at, token in awaited if at == name]
+                grace = self._grace_for([pair for pair in pairs if pair[1] == name])
+                waits.append(([name] * len(own), self._nodes[name], self._wait(own, grace)))
+        answers = ask_all([*calls, *((node, wait) for _, node, wait in waits), *then])
+        missing = answers[len(calls) : len(calls) + len(waits)]
+        for (names, _, _), positions in zip(waits, missing, strict=True):
+            self.unproved |= {names[position] for position in positions}
+        return answers[len(calls) + len(waits) :]
+
+    def _wait(self, awaited: Sequence[tuple[str, bytes]], timeout: float, legs: Sequence[Any] = ()) -> Call:
+        tokens = [[self._fences[name], token] for name, token in awaited]
+        return call("wait_for", tokens=tokens, timeout=timeout, legs=list(legs))
 
     def _wait_for_late(self, patience: Patience) -> None:
         """Waits once more for the fences that did not arrive, and takes what came meanwhile."""
-        names = sorted(self.unproved)
-        each = {name: [[self._fences[name], token] for token in self._tokens[name]] for name in names}
+        each = {name: [(name, token) for token in self._tokens[name]] for name in sorted(self.unproved)}
         came: list[object] = []
         with patience.waiting(came) as seconds:
             if markers.one_kernel(self._nodes.values()):
-                together = [token for waited in each.values() for token in waited]
-                waits = [(self._nodes[names[0]], call("wait_for", tokens=together, timeout=seconds))]
+                together = [fence for fences in each.values() for fence in fences]
+                waits = [(self._nodes[next(iter(each))], self._wait(together, seconds))]
             else:
-                waits = [(self._nodes[name], call("wait_for", tokens=each[name], timeout=seconds)) for name in names]
-            takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in names]
+                waits = [(self._nodes[name], self._wait(fences, seconds)) for name, fences in each.items()]
+            takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in self.at]
             answers = ask_all([*waits, *takes])[len(waits) :]
-            taken = {name: tuple(map(Datagram.of, answer[0])) for name, answer in zip(names, answers, strict=True)}
+            taken = {name: tuple(map(Datagram.of, answer[0])) for name, answer in zip(self.at, answers, strict=True)}
             self.late = {name: datagrams for name, datagrams in taken.items() if datagrams}
             came.extend(self.late)
         self.close()
@@ -217,8 +231,8 @@ class Listening:
         senders = dict.fromkeys(sent.node for sent in self.sent)
         return [Way(self.network, "unicast", sender, name) for name in at for sender in senders]
 
-    def _grace_for(self, at: Iterable[str]) -> float:
-        return self._lost.grace(self._grace, *self._fenced(at))
+    def _grace_for(self, pairs: Iterable[tuple[str, str]]) -> float:
+        return self._lost.grace(self._grace, *(Way(self.network, "unicast", *pair) for pair in pairs))
 
     def _ways(self) -> Iterator[tuple[str, str]]:
         """Where the underlay carries what was sent: by the hub, or directly when that is where it was sent."""
@@ -226,15 +240,6 @@ class Listening:
         for sent in self.sent:
             yield sent.node, hub
             yield from ((hub if self.network == "overlay" else sent.node, name) for name in self.at)
-
-    def _note_unproved(
-        self, waits: Sequence[Any], missing: Sequence[list[int]], tokens: dict[str, list[bytes]]
-    ) -> None:
-        owners = [name for name in self.at for _ in tokens[name]]
-        if len(waits) == 1:
-            self.unproved = frozenset(owners[position] for position in missing[0])
-        else:
-            self.unproved = frozenset(name for name, lost in zip(self.at, missing, strict=True) if lost)
 
     def _fence(self, sender: str, receiver: str, token: bytes) -> Any:
         source = self._plans[sender]
@@ -294,12 +299,12 @@ class Listening:
             problems = {name: self._problems(name, copies, sent) for name, copies in expected.items()}
         said = [line for lines in problems.values() for line in lines]
         if said and all(line.startswith(LATE) for line in said):
-            raise TooSlow("\n".join([self._stimulus(), *said]), remedy=FASTER)
+            raise TooSlow("\n".join([stimulus(self.sent, self.network), *said]), remedy=FASTER)
         if said:
             followed = self.paths(expected)
             seen = self._seen([path for path in followed if problems[path.receiver]])
             first = [path.problem for path in followed if path.problem][:1] or [said[0].strip()]
-            text = "\n".join([*first, self._stimulus(), *said, *seen])
+            text = "\n".join([*first, stimulus(self.sent, self.network), *said, *seen])
             raise CheckFailed(text, paths=[path.data() for path in followed])
 
     def _problems(self, name: str, copies: int, sent: list[bytes]) -> list[str]:
@@ -309,26 +314,39 @@ class Listening:
         problems = []
         for payload in sent:
             found = heard.count(payload)
+            if found == copies:
+                continue
+            shown = self._named(payload)
             if found < copies == found + late.count(payload):
                 waited = f"{self._grace * 1000:.0f} ms"
-                problems.append(f"{LATE}{name} heard {_short(payload)}, but later than the {waited} it was waited for")
+                problems.append(f"{LATE}{name} heard {shown}, but later than the {waited} it was waited for")
             elif found < copies:
                 altered = [other for other in heard if other not in sent]
                 what = "altered" if altered else "missing"
-                problems.append(f"  {name}: {what}: heard {found} of {copies} copies of {_short(payload)}")
+                problems.append(f"  {name}: {what}: heard {found} of {copies} copies of {shown}")
             elif found > copies and copies:
-                problems.append(f"  {name}: duplicated: heard {found} copies of {_short(payload)} instead of {copies}")
+                problems.append(f"  {name}: duplicated: heard {found} copies of {shown} instead of {copies}")
             elif found > copies:
-                problems.append(f"  {name}: uninvited: heard {_short(payload)} though it must hear nothing")
+                problems.append(f"  {name}: uninvited: heard {shown} though it must hear nothing")
         strangers = [payload for payload in heard if payload not in sent]
         problems += [f"  {name}: uninvited or altered: {_short(payload)}, which nobody sent" for payload in strangers]
         return problems
 
-    def _stimulus(self) -> str:
-        return "; ".join(
-            f"{sent.node} sent {len(sent.payloads)} datagram(s) to {sent.to}:{sent.port} ({self.network})"
+    def _named(self, payload: bytes) -> str:
+        """A payload as a message shows it, with its sender where there are several."""
+        senders = dict.fromkeys(sent.node for sent in self.sent if payload in sent.payloads)
+        several = len({sent.node for sent in self.sent}) > 1
+        return _short(payload) + (f" from {', '.join(senders)}" if several else "")
+
+    def lost(self) -> list[tuple[str, str]]:
+        """Sender and receiver of every datagram that one of the hosts did not hear, whether or not it was to."""
+        heard = {name: set(payloads) for name, payloads in self.payloads.items()}
+        return [
+            (sent.node, name)
             for sent in self.sent
-        )
+            for name, payloads in heard.items()
+            if name != sent.node and not payloads.issuperset(sent.payloads)
+        ]
 
     def paths(self, expected: Mapping[str, int] | None = None) -> list[ways.Path]:
         """How far what was sent came on its way to each node; none where nothing can be captured."""

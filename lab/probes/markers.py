@@ -7,7 +7,7 @@ cut, they still tell that nothing more is on its way (`agent.fences`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.machines.node import Node
@@ -15,15 +15,37 @@ from lab.model import NodePlan
 from lab.probes import options
 from lab.probes.patience import Lost, Way
 
+FEW = 8
+MOST_WAYS = 64
+"""Ways that have a fence each: all those of eight hosts that send to each other."""
+
 
 def one_kernel(nodes: Iterable[Node]) -> bool:
     """Whether the nodes share a kernel, and with it the queues that markers speak of."""
     return len({id(node.machine) for node in nodes}) == 1
 
 
+def bound(seconds: float, nodes: Collection[Node]) -> float:
+    """How long a fence may take where one of a few hosts takes `seconds`: those of one kernel share its processor."""
+    return seconds * max(1.0, len(nodes) / FEW) if one_kernel(nodes) else seconds
+
+
 def hub_of(plans: Mapping[str, NodePlan]) -> str:
     """The node that everything on the overlay goes through."""
     return next(name for name, plan in plans.items() if plan.is_hub)
+
+
+def stages(senders: Sequence[str], at: Sequence[str], hub: str) -> list[list[tuple[str, str]]]:
+    """
+    The fences, as (sender, receiver): one for each way, or of many ways one for each leg of them, to the hub first.
+
+    What a sender sent has left the hub when its fence has arrived there; the hub's own fences then follow it.
+    Without a `hub` the ways are direct.
+    """
+    pairs = [(sender, name) for sender in senders for name in at]
+    if not hub or len(senders) == 1 or len(pairs) <= MOST_WAYS:
+        return [pairs]
+    return [[(sender, hub) for sender in senders], [(hub, name) for name in at if name != hub]]
 
 
 def legs(

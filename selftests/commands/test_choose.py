@@ -86,6 +86,22 @@ def test_auto_falls_back_to_the_guest(possible: abilities.Abilities) -> None:
     assert "\n" not in chosen.reason
 
 
+def test_many_hosts_need_a_kernel_of_their_own(possible: abilities.Abilities, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What all namespaces of this kernel share is too small for many hosts: a guest, or the command that widens it."""
+    monkeypatch.setattr("lab.machines.choose.SHARED_TABLES", {"net.core.hidden": 1000})
+    if abilities.probe(["vxlan"]).kinds["vxlan"]:
+        pytest.skip("this kernel has no vxlan: sudo modprobe vxlan")
+
+    assert choose("auto", "vxlan", hosts=3).kind == "local"
+    with pytest.raises(
+        EnvironmentProblem, match=r"net\.core\.hidden of this kernel is 1000 .*41 hosts need"
+    ) as refused:
+        choose("host", "vxlan", hosts=41)
+    assert "sudo sysctl -w net.core.hidden=6724" in str(refused.value.remedy)
+    if not guest.available():
+        assert choose("auto", "vxlan", hosts=41).kind == "guest"
+
+
 def test_no_kernel_at_all_is_one_message(possible: abilities.Abilities, monkeypatch: pytest.MonkeyPatch) -> None:
     """With neither, the message names both lacks, and the remedy is the package that brings a guest."""
     lack = EnvironmentProblem("there is no User-Mode Linux kernel at /usr/bin/linux.uml", remedy=uml.REMEDY)

@@ -14,8 +14,13 @@ from lab.machines.base import ROOT
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the suite, or is told why not."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/broadcast", *arguments]
+    """Runs a part of the suite, or is told why not."""
+    return run_on("tests/broadcast", *arguments)
+
+
+def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs some tests of the suite."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, *arguments]
     return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 
@@ -46,6 +51,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
             ["--hosts=a,b", "--topology=article"],
             "--topology says how an overlay is set up; that of live hosts (--hosts)",
         ),
+        (
+            ["--inject=spokes-meshed", "--spokes=1"],
+            "--inject=spokes-meshed needs 2 spokes: expected --spokes=2 or more",
+        ),
+        (["--spokes=51"], "--spokes=51: expected 1 to 50 (with more hosts in one kernel a healthy overlay is red)"),
         (["--reports="], "--reports: expected a folder; found nothing"),
         (["--reports=pytest.ini"], f"the results cannot be written to {ROOT}/pytest.ini: File exists"),
     ],
@@ -99,6 +109,19 @@ def test_a_command_that_cannot_be_injected_ends_the_run(fault: str, message: str
     assert "Traceback" not in done.stdout + done.stderr
     assert "verdict" not in done.stdout
     assert " error" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["spoke2: true", "spokes-meshed", "loop", "duplicate-address", "duplicate-mac"],
+    ids=lambda fault: fault.partition(":")[0],
+)
+def test_a_lab_without_what_a_fault_breaks_stays_whole(fault: str) -> None:
+    """Tests that build a lab with one spoke are not broken by a fault for two."""
+    one_spoke = "tests/icmp/test_broadcast_ping.py::test_as_many_answers_as_nodes[nodes=2]"
+    done = run_on(one_spoke, f"--inject={fault}", "--tunnel=vxlan")
+
+    assert "1 passed" in done.stdout, done.stdout
 
 
 def test_the_faults_that_have_a_name_are_listed() -> None:

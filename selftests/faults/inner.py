@@ -24,6 +24,8 @@ from selftests.faults.pool import ROOT, Run
 # pictures of the failures are wanted in nobody's inner run, and cost more than the failures do
 LEAN = ("-q", "-p", "no:cacheprovider", "-p", "no:fixtures.evidence", "-p", "no:allure_pytest")
 
+LEAST_SPOKES = 2
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -88,13 +90,14 @@ def broken(pytest: Run, reports: Path, fault: Fault) -> Ran:
     """Runs the tests of what a fault turns red and of what it must not, and again when it is mended."""
     mend = ["--mend"] if fault.mended else []
     plugin = ["-p", "selftests.faults.broken_then_mended", f"--reds={','.join(fault.reds)}", *mend]
+    plugin += [f"--spokes={fault.spokes}"] if fault.spokes > LEAST_SPOKES else []
     tunnel = tunnel_for(fault)
     return run(pytest, reports, tunnel, [*fault.reds, *fault.greens], f"--inject={fault.name}", *plugin)
 
 
 def place(fault: Fault) -> tuple[str, str]:
     """Where the diagnosis must find a fault, in a lab of the kind that it is shown on."""
-    topology = topologies.standard(2, TunnelOptions(kind=tunnel_for(fault)))
+    topology = topologies.standard(max(LEAST_SPOKES, fault.spokes), TunnelOptions(kind=tunnel_for(fault)))
     nobody: Any = None  # of a lab that is only named after, no machine is asked anything
     nodes = {plan.name: Node(plan.name, nobody, 0) for plan in topology.nodes}
     lab = Lab(nobody, topology, Underlay(provider("oci")), nodes)

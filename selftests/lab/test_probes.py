@@ -201,3 +201,37 @@ def test_routers_take_one_from_the_ttl(make_lab):
         lab["spoke1"].udp.send(to=lab.hub.address("underlay"), ttl=9)
 
     assert heard.one("hub").ttl == 7
+
+
+def test_many_ways_are_fenced_leg_by_leg(make_lab):
+    """Where twelve hosts send to each other a fence for each leg proves what is absent: one spoke's, and no more."""
+    lab = make_lab(spokes=11)
+    silent = lab.spokes[4]
+    lab.hub.node.apply(("link_set", {"device": lab.topology.tunnel_of(silent.name).hub_device, "up": False}))
+
+    with lab.listen(lab.hosts) as heard:
+        for host in lab.hosts.values():
+            host.udp.try_send(to=lab.everyone)
+
+    others = set(lab.hosts) - {silent.name}
+    assert set(heard.lost()) == {pair for name in others for pair in ((silent.name, name), (name, silent.name))}
+    assert heard.unproved == {lab.hub.name, silent.name}
+
+
+def test_a_refused_datagram_is_missing_and_named(lab):
+    """What the sender's own kernel refuses is missing everywhere, and the message says who refused it."""
+    spoke = lab["spoke1"]
+    spoke.node.apply(
+        ("route_del", {"to": "0.0.0.0/0", "device": spoke.plan.nic}),
+        ("addr_del", {"device": spoke.plan.device, "address": str(spoke.plan.overlay)}),
+    )
+
+    with lab.listen(["hub"]) as heard:
+        lab["spoke2"].udp.try_send(to=lab.everyone)
+        spoke.udp.try_send(to=lab.everyone)
+
+    with pytest.raises(CheckFailed, match="the kernel of spoke1 refused: Network is unreachable") as failed:
+        heard.exactly_once(at=["hub"])
+    assert "hub: missing: heard 0 of 1 copies" in str(failed.value)
+    assert "from spoke1" in str(failed.value)
+    assert heard.lost() == [("spoke1", "hub")]

@@ -69,6 +69,19 @@ def test_udp_unicast(overlay, sender, network, record, listen):
     assert heard.payloads == sent
 
 
+@pytest.mark.requirement("PRE-10")
+def test_udp_unicast_from_and_to_every_host(overlay, every_pair, listen, record_delivery):
+    """A datagram from each host, of however many, to others arrives there alone, once; every host receives some."""
+    with listen(overlay.hosts) as heard:
+        sent = {pair: overlay[pair[0]].udp.try_send(to=overlay[pair[1]].address()).payload for pair in every_pair}
+
+    copies = {(sender, to): heard.payloads[to].count(payload) for (sender, to), payload in sent.items()}
+    for (sender, to), count in copies.items():
+        record_delivery("unicast", overlay[sender], overlay[to], network="overlay", delivered=count > 0, expected=True)
+    assert [f"{sender} to {to}: {count} copies" for (sender, to), count in copies.items() if count != 1] == []
+    assert sum(map(len, heard.payloads.values())) == len(sent)
+
+
 @each_network(underlay=["UNDER-02"], overlay=["MCAST-01"])
 def test_udp_multicast(overlay, sender, network, record, listen):
     """A multicast reaches every member over the overlay, once, and none on the underlay."""

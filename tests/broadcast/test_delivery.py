@@ -86,6 +86,18 @@ class TestFromTheHub(Delivery):
         return hub
 
 
+@pytest.mark.requirement("BCAST-01")
+def test_every_spoke_reaches_every_host(overlay, everyone, listen, record_heard):
+    """A broadcast from each spoke, of however many, is heard once by all hosts."""
+    with listen(overlay.hosts) as heard:
+        for spoke in overlay.spokes:
+            spoke.udp.try_send(to=everyone)
+
+    for spoke in overlay.spokes:
+        record_heard("broadcast", spoke, heard)
+    heard.exactly_once(at=overlay.hosts)
+
+
 @pytest.mark.requirement("BCAST-05")
 def test_sender_hears_itself_once(overlay, sender, everyone, listen):
     """The sender's own socket gets exactly one copy of its broadcast."""

@@ -34,6 +34,17 @@ def test_reaches_every_member_exactly_once(overlay, sender, listen, record_heard
     heard.exactly_once(at=members)
 
 
+def test_every_host_reaches_every_member(overlay, listen, record_heard):
+    """A datagram from each host, of however many, is heard once by all members, its sender included."""
+    with listen(overlay.hosts, group=ASM) as heard:
+        for sender in overlay.hosts.values():
+            sender.udp.try_send(to=ASM)
+
+    for sender in overlay.hosts.values():
+        record_heard("multicast", sender, heard)
+    heard.exactly_once(at=overlay.hosts)
+
+
 @pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS)
 def test_reaches_the_members_of_every_kind_of_group(overlay, listen, group):
     """Of any kind of group, each node's datagram out of the overlay's interface is heard once by every member."""
