@@ -45,7 +45,7 @@ IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 18, 1, 2
 # Address, broadcast, name, MTU, link, qdisc, master, queue length, state, kind, alias, counters, group, promiscuity,
 # carrier, protodown, XDP.
 READ = frozenset({1, 2, 3, 4, 5, 6, 10, 13, 16, IFLA_LINKINFO, 20, 23, 27, 30, 33, 39, 43})
-ROUTE_TYPES = {"unicast": 1, "local": 2, "broadcast": 3, "multicast": 5, "blackhole": 6, "unreachable": 7}
+ROUTE_TYPES = {"unicast": 1, "local": 2, "broadcast": 3, "multicast": 5, "blackhole": 6, "unreachable": 7, "throw": 9}
 
 
 class _FilterMessage(nlmsg):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from lab.agent import digest, mdb, mroute, neighbours6, parameters, procfs, routes6, traffic, vlans
+from lab.agent import digest, mdb, mroute, neighbours6, parameters, procfs, routes6, routing, traffic, vlans
 from lab.agent.node import Node
 from lab.agent.rtnl import Transport
 
@@ -60,6 +60,11 @@ class Looking:
         with held.stack.entered():
             others = [*held.rulesets.parts(), *held.sysctls.values(sysctls)]
             return digest.fingerprint(held.transport(), others)
+
+    def device_to(self, node: int, to: str, source: str = "", device: str = "") -> str:
+        """The device by which a packet to an address leaves the node (`routing.device_to`)."""
+        with self._nodes[node].stack.entered():
+            return routing.device_to(self._nodes[node].transport(), to, source, device)
 
     def sysctl_read(self, node: int, names: Sequence[str]) -> dict[str, str | None]:
         """Values by name; None where this kernel has no such parameter."""

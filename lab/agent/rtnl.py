@@ -146,21 +146,20 @@ class Transport:
                     return found
                 found.append(payload)
 
+    def get(self, kind: int, request: bytes, what: str) -> bytes:
+        """One object as the kernel wrote it, from its fixed header on; its refusal is raised as OSError."""
+        self.flush()
+        self._sequence += 1
+        self.socket.send(struct.pack("=IHHII", 16 + len(request), kind, NLM_F_REQUEST, self._sequence, 0) + request)
+        answer, flags, _, payload = self._read()[0]
+        if answer == NLMSG_ERROR:
+            raise _refusal(flags, payload, what)
+        return payload
+
     def operational(self, index: int) -> bool:
         """Whether a link's operational state (RFC 2863) is up: it transmits what it is given."""
-        self._sequence += 1
-        head = struct.pack("=IHHII", 32, GETLINK, NLM_F_REQUEST, self._sequence, 0)
-        self.socket.send(head + struct.pack("=BxHiII", 0, 0, index, 0, 0))
-        for kind, flags, _, payload in self._read():
-            if kind == NLMSG_ERROR:
-                raise _refusal(flags, payload, "ip link show")
-            offset = 16
-            while offset + 4 <= len(payload):
-                length, attribute = struct.unpack_from("=HH", payload, offset)
-                if attribute == IFLA_OPERSTATE:
-                    return payload[offset + 4] == IF_OPER_UP
-                offset += max(4, (length + 3) & ~3)
-        return False
+        link = self.get(GETLINK, struct.pack("=BxHiII", 0, 0, index, 0, 0), "ip link show")
+        return any(kind == IFLA_OPERSTATE and value[0] == IF_OPER_UP for kind, value in attributes(link, 16))
 
     def wait_operational(self, devices: Sequence[str], timeout: float) -> list[str]:
         """

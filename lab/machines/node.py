@@ -83,6 +83,10 @@ class Node:
         finally:
             self.write_sysctls(before)
 
+    def device_to(self, address: str, source: str = "", device: str = "") -> str:
+        """The device by which the kernel sends a packet to an address; empty when it would refuse to."""
+        return str(self.ask("device_to", to=address, source=source, device=device))
+
     def counters(self) -> dict[str, int]:
         """SNMP counters under nstat's names."""
         return dict(self.ask("counters"))
@@ -106,6 +110,7 @@ LOOKING = frozenset(
         "fingerprint",
         "sysctl_read",
         "sysctls_below",
+        "device_to",
         "counters",
         "firewall",
         "multicast_router",

@@ -21,7 +21,22 @@ from lab.model import TunnelOptions, Underlay
 from lab.providers import PROVIDERS, provider
 
 ROUNDS = 10
+VPN = (
+    "ip link add tun0 type veth peer name tunp && ip link set tunp up && ip link set tun0 up",
+    "ip addr add 10.8.0.2/24 dev tun0",
+)
+HALVES = ("0.0.0.0/1", "128.0.0.0/1")
+"""How a VPN takes the default route without touching it."""
 UNUSUAL = (
+    ("spoke1", (*VPN, *(f"ip route add {half} dev tun0" for half in HALVES))),
+    (
+        "spoke1",
+        (
+            *VPN,
+            *(f"ip route add {half} dev tun0 table 100" for half in HALVES),
+            "ip route add 10.0.0.0/24 dev ens3 table 100 && ip rule add from 10.0.0.25 lookup 100",
+        ),
+    ),
     ("hub", ("ip link add br-lan type bridge", "ip link set br-lan up", "ip addr add 192.168.77.1/24 dev br-lan")),
     ("hub", ("iptables-legacy -A INPUT -p tcp --dport 23 -j DROP", "iptables-legacy -A INPUT -s 203.0.113.1 -j DROP")),
     ("hub", ("iptables-legacy -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE",)),
@@ -105,7 +120,7 @@ def test_options_that_were_asked_for_are_no_fault(machine, kind, options):
     assert found(laboratory.build(machine, plan, Underlay(provider("oci")))) == set()
 
 
-@pytest.mark.parametrize(("node", "commands"), UNUSUAL, ids=[commands[0] for _, commands in UNUSUAL])
+@pytest.mark.parametrize(("node", "commands"), UNUSUAL, ids=[commands[-1] for _, commands in UNUSUAL])
 def test_what_is_unusual_and_harms_nothing_is_no_fault(machine, kind, node, commands):
     """A lab with bridges, filters, queues, routes and addresses besides, which take nothing away, has no finding."""
     lab = laboratory.build(machine, topologies.standard(2, TunnelOptions(kind=kind)), Underlay(provider("oci")))

@@ -203,3 +203,18 @@ def test_the_default_ttl_is_the_hosts(make_lab):
 
     with node.with_sysctl("net.ipv4.ip_default_ttl", 99):
         assert readback.read([node])["spoke1"].devices["one"].tunnel.ttl == 99
+
+
+def test_the_kernel_says_by_which_device_a_packet_leaves(lab):
+    """Routes, rules and the types of routes are weighed by the kernel: no device where it would refuse to send."""
+    spoke = lab["spoke1"]
+    spoke.node.apply(("route_add", {"to": "255.255.255.255/32", "type": "throw"}))
+
+    ways = {to: spoke.node.device_to(to) for to in (lab.everyone, lab.hub.address("underlay"), "255.255.255.255")}
+
+    assert ways == {
+        lab.everyone: spoke.plan.device,
+        lab.hub.address("underlay"): spoke.plan.nic,
+        "255.255.255.255": "",
+    }
+    assert spoke.node.device_to("198.51.100.1", device=spoke.plan.device) == spoke.plan.device

@@ -35,13 +35,15 @@ def test_without_a_route_each_choice_delivers_and_a_plain_socket_does_not(provok
     with contextlib.ExitStack() as routes_back:
         for route in multicast_routes(sender):
             routes_back.enter_context(sender.node.changed(("route_del", route), ("route_add", route)))
+        by_default = sender.node.device_to(GROUP)
         with listen(others, group=GROUP) as heard:
             lost = sender.udp.send(b"plain", to=GROUP)
             chosen = [sender.udp.send(to=GROUP, **fields) for fields in choices(sender, "overlay").values()]
 
     seen = {name: [(datagram.payload, datagram.source[0]) for datagram in heard.datagrams[name]] for name in others}
     assert seen == {name: [(sent.payload, sender.address()) for sent in chosen] for name in others}
-    assert places(heard, lost, sender) == {(sender.plan.nic, None)}
+    assert places(heard, lost, sender) == {(by_default, None)}
+    assert by_default != sender.plan.device
 
 
 def test_choice_comes_before_the_route(overlay, sender, listen):

@@ -44,6 +44,7 @@ def test_outer_packets_lose_as_many(standing, carried, routers, record_figure):
     with lab.listen([hub]) as heard:
         spoke.udp.send(to=lab.everyone)
 
+    heard.exactly_once(at=[hub.name])
     ttls = {
         frame.sighting.node: frame.ttl
         for frame in carried(heard.sightings())

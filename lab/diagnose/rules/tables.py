@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -84,39 +85,59 @@ def _networks(scene: Scene) -> list[IPv4Network]:
     return [MULTICAST, *(network for plan in plans for network in (plan.overlay.network, plan.underlay.network))]
 
 
+@dataclass(frozen=True)
+class _Packet:
+    """What decides the way of a packet that a host sends: `source` and `device` only where something chooses them."""
+
+    to: IPv4Address
+    source: IPv4Address | None = None
+    device: str | None = None
+
+
 def _leads_astray(scene: Scene, host: HostScene, rule: Mapping[str, Any]) -> bool:
     """Whether a rule leads anything that the overlay needs another way than the main table does."""
     if rule.get("action", LOOKUP) != LOOKUP:
         return True
     table = _table(rule)
-    to = IPv4Network(f"{rule['FRA_DST']}/{rule['dst_len']}", strict=False) if rule.get("dst_len") else None
     return table not in TABLES and any(
-        _diverts(host, table, target) for target in _targets(scene, host) if to is None or target in to
+        _matches(rule, packet) and _diverts(host, table, packet) for packet in _packets(scene, host)
     )
 
 
-def _targets(scene: Scene, host: HostScene) -> Iterator[IPv4Address]:
-    """One address of everything that a host sends to on the overlay, and the other ends of its tunnels."""
-    yield IPv4Address(SOME_GROUP)
-    yield host.plan.overlay.network.broadcast_address
-    for other in scene.hosts.values():
-        if other is not host:
-            yield other.plan.overlay.ip
-            if host.plan.is_hub or other.plan.is_hub:
-                yield other.plan.underlay.ip
+def _matches(rule: Mapping[str, Any], packet: _Packet) -> bool:
+    for address, name, length in ((packet.to, "FRA_DST", "dst_len"), (packet.source, "FRA_SRC", "src_len")):
+        if rule.get(length):
+            network = IPv4Network(f"{rule[name]}/{rule[length]}", strict=False)
+            if address is None or address not in network:
+                return False
+    return True
 
 
-def _diverts(host: HostScene, table: int, target: IPv4Address) -> bool:
-    """Whether a table has a route to an address that is not the main table's; without one, the main table decides."""
+def _packets(scene: Scene, host: HostScene) -> Iterator[_Packet]:
+    """One packet of everything that a host sends on the overlay, and to the other ends of its tunnels."""
+    others = [other.plan.overlay.ip for other in scene.hosts.values() if other is not host]
+    for to in (IPv4Address(SOME_GROUP), host.plan.overlay.network.broadcast_address, *others):
+        yield from (_Packet(to), _Packet(to, host.plan.overlay.ip))
+    for device in host.seen.tunnels():
+        end = device.tunnel
+        if end and end.remote and ":" not in end.remote:
+            yield _Packet(IPv4Address(end.remote), IPv4Address(end.local) if end.local else None, end.link)
+
+
+def _diverts(host: HostScene, table: int, packet: _Packet) -> bool:
+    """Whether a table has a route for a packet that is not the main table's; without one, the main table decides."""
     matching = [
         route
         for route in host.readings["routes"]
-        if route["family"] == 2 and route.get("RTA_TABLE", route["table"]) == table and target in destination(route)
+        if route["family"] == 2
+        and route.get("RTA_TABLE", route["table"]) == table
+        and packet.to in destination(route)
+        and packet.device in (None, host.names.get(route.get("RTA_OIF", 0)))
     ]
     route = max(matching, key=lambda one: (one["dst_len"], -int(one.get("RTA_PRIORITY") or 0)), default=None)
     if route is None or ROUTE_TYPES.get(route["type"]) == "throw":
         return False
-    usual = host.seen.route_to(str(target))
+    usual = host.seen.route_to(str(packet.to))
     found = (ROUTE_TYPES.get(route["type"]), host.names.get(route.get("RTA_OIF", 0)), route.get("RTA_GATEWAY"))
     return usual is None or found != (usual.type, usual.device, usual.via)
 
