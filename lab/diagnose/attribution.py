@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lab.diagnose.effects import WHEREVER_IT_ARRIVES
 from lab.model import Finding
 from lab.probes.patience import Way
 from lab.underlay.fabric import FABRIC
@@ -34,12 +35,15 @@ def _nearest(findings: Sequence[Finding], path: Path, hub: str) -> list[Finding]
     interfaces = {(leg["node"], leg["interface"]) for leg in ends}
     nodes = {leg["node"] for leg in ends}
     on_the_way = {path["sender"], path["receiver"], hub, FABRIC, *(leg["node"] for leg in path["legs"])}
+    sent = [one for one in findings if one.code in WHEREVER_IT_ARRIVES]
+    of_sender = [one for one in sent if one.node == path["sender"]]
+    others = [one for one in findings if one not in sent]
     tiers = (
-        [one for one in findings if (one.node, one.interface) in interfaces],
-        [one for one in findings if one.node in nodes],
-        [one for one in findings if one.node in on_the_way],
+        [one for one in others if (one.node, one.interface) in interfaces],
+        [one for one in others if one.node in nodes],
+        [one for one in others if one.node in on_the_way],
     )
-    return next((tier for tier in tiers if tier), [])
+    return [*of_sender, *next((tier for tier in tiers if tier), [])]
 
 
 def dead(paths: Iterable[Path]) -> set[Way]:

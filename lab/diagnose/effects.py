@@ -52,6 +52,8 @@ GROUPS = frozenset(
     }
 )
 """These concern what is sent to groups."""
+WHEREVER_IT_ARRIVES = frozenset({"multicast-source-foreign"})
+"""These are wrong with what their host sends, and lose it where it is received."""
 IN_THE_CLOUD = frozenset({"default-ttl-low"})
 """These lose packets between hosts, at a router that nobody sees."""
 
@@ -59,6 +61,8 @@ IN_THE_CLOUD = frozenset({"default-ttl-low"})
 def can_lose(finding: Finding, loss: Loss, losses: Collection[Loss]) -> bool:
     """Whether what a finding names can lose a packet of this kind in this place; `losses` are all there are."""
     if finding.code in NOTHING:
+        return False
+    if finding.code in WHEREVER_IT_ARRIVES and finding.node != loss.exchange.sender:
         return False
     if finding.code in GROUPS:
         # where broadcast is lost in the same place, whatever loses that loses groups also

@@ -87,7 +87,7 @@ FAULTS = (
         "a spoke is attached to the bridge by two tunnels",
         ("HUB-04", "PERF-01"),
         _second_tunnel,
-        finding=named("attached-twice", device(lambda lab: lab.hub, SECOND_DEVICE)),
+        finding=named("attached-twice", device(victim, SECOND_DEVICE)),
     ),
     Fault(
         "spokes-meshed",
