@@ -241,6 +241,8 @@ def _accepting(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> I
         yield (f"{words} -p udp", f"{nft_words} meta l4proto udp")
     if stages - OUTER - {"answering", "looping"} or not outer:
         yield _by(device, going_out)
+    if "looping" in stages:
+        yield _by(LOOPBACK, going_out)
 
 
 def _by(device: str, going_out: bool) -> tuple[str, str]:

@@ -175,14 +175,17 @@ def _state(scene: Scene, port: Device, spoke: str) -> Iterator[Finding]:
     if state in (None, FORWARDING) or not port.up or not (scene.hub.device and scene.hub.device.up):
         return
     stp = bool(scene.hub.device.details.get("IFLA_BR_STP_STATE"))
+    # a port that is protodown is disabled whatever state it is given
+    enabled = f"ip link set {port.name} protodown off" if port.protodown else ""
     yield Finding(
         "port-blocked",
         scene.hub.name,
         port.name,
         f"{port.name} of the hub, the port to {spoke}, is {STATES.get(int(state), state)} and forwards nothing",
-        f"port state {STATES.get(int(state), state)}, STP {'on' if stp else 'off'}",
+        f"port state {STATES.get(int(state), state)}, STP {'on' if stp else 'off'}"
+        + (", protodown on" if port.protodown else ""),
         (f"ip link set {scene.topology.bridge} type bridge stp_state 0 && " if stp else "")
-        + f"bridge link set dev {port.name} state {FORWARDING}",
+        + (enabled or f"bridge link set dev {port.name} state {FORWARDING}"),
         ("HUB-02", "FAULT-07"),
     )
 
