@@ -8,7 +8,7 @@ from lab import clouds
 from lab.checkup import mending
 from lab.checkup.check import Check
 from lab.checkup.crossing import Crossing, Way
-from lab.checkup.verdicts import Packet
+from lab.checkup.verdicts import Packet, Verdict
 
 REJECTIONS = {9: "network prohibited", 10: "host prohibited", 13: "administratively prohibited"}
 NO_PROTOCOL, NO_PORT = 2, 3
@@ -41,8 +41,9 @@ def _packet(way: Way, state: str = "new") -> Packet:
     return Packet(way.carrier.protocol, nic, None, source, destination, way.carrier.port, "unicast", state)
 
 
-def _accepting(way: Way) -> str:
-    return mending.accepting(way.receiver.host.firewall, way.carrier, way.sender.address)
+def _accepting(way: Way, verdict: Verdict | None = None) -> str:
+    chain = verdict.chain if verdict else None
+    return mending.accepting(way.receiver.host.firewall, way.carrier, way.sender.address, chain)
 
 
 def _opening(way: Way) -> str:
@@ -56,14 +57,14 @@ def _lasting(way: Way) -> Iterator[Check]:
     verdict = firewall.of(_packet(way), "input") if firewall else None
     if verdict is not None and verdict.passes is False:
         found = f"{receiver} takes it for an answer only, and drops it after minutes of silence ({verdict.why})"
-        yield Check("problem", way.name, f"{way.carrier}, unasked", found, _accepting(way), at=receiver)
+        yield Check("problem", way.name, f"{way.carrier}, unasked", found, _accepting(way, verdict), at=receiver)
 
 
 def _full(crossing: Crossing) -> Iterator[Check]:
     way = crossing.way
     if not crossing.full:
         found = f"a packet of {way.full} octets, the MTU of both NICs, does not arrive: the way between has less"
-        remedy = f"tracepath -n {way.receiver.address}   (then lower the MTU of every overlay device to what it shows)"
+        remedy = f"tracepath -n {way.receiver.address}    # then lower the MTU of every overlay device to what it shows"
         yield Check("problem", way.name, "path MTU", found, remedy, at=way.sender.host.role)
 
 
@@ -91,22 +92,38 @@ def _dropped_by_host(way: Way) -> Check:
     verdict = receiver.firewall.of(_packet(way), "input") if receiver.firewall else None
     rule = f" ({verdict.why})" if verdict and verdict.why and verdict.passes is not True else ""
     nic = receiver.seen.device_with(way.receiver.address)
+    if verdict is not None and verdict.passes:
+        found = f"arrives at {nic} of {receiver.role} and is dropped there, by no rule of a chain of INPUT"
+        remedy = f"sudo nft list ruleset; tc filter show dev {nic} ingress    # shows what drops it"
+        return Check("problem", way.name, str(way.carrier), found, remedy, at=receiver.role)
     found = f"arrives at {nic} of {receiver.role}, and its own firewall drops it{rule}"
-    return Check("problem", way.name, str(way.carrier), found, _accepting(way), at=receiver.role)
+    return Check("problem", way.name, str(way.carrier), found, _accepting(way, verdict), at=receiver.role)
 
 
 def _kept(crossing: Crossing) -> Check:
     way, sender = crossing.way, crossing.way.sender.host
     said = f" ({crossing.refused})" if crossing.refused else ""
     found = f"does not leave {sender.role}{said}: its own firewall (OUTPUT), or no route to {way.receiver.address}"
-    what = f"-p udp --dport {way.carrier.port}" if way.carrier.port else "-p gre"
-    remedy = f"sudo iptables -I OUTPUT -d {way.receiver.address} {what} -j ACCEPT; ip route get {way.receiver.address}"
+    nic = sender.seen.device_with(way.sender.address)
+    leaving = Packet(way.carrier.protocol, None, nic, way.sender.address, way.receiver.address, way.carrier.port)
+    verdict = sender.firewall.of(leaving, "output") if sender.firewall else None
+    if verdict is None or verdict.passes is not False:
+        return Check(
+            "problem", way.name, str(way.carrier), found, f"ip route get {way.receiver.address}", at=sender.role
+        )
+    remedy = mending.sending(sender.firewall, way.carrier, way.receiver.address, verdict.chain)
     return Check("problem", way.name, str(way.carrier), found, remedy, at=sender.role)
 
 
 def _dropped_by_cloud(crossing: Crossing) -> Check:
     way = crossing.way
     here, there = way.sender.address, way.receiver.address
+    nic = way.receiver.host.seen.devices.get(way.receiver.host.seen.device_with(there) or "")
+    if nic is not None and nic.xdp:
+        found = f"leaves {way.sender.host.role}, and {way.receiver.host.role} {nic.name} has an XDP program, which "
+        found += "drops packets before any capture sees them"
+        remedy = f"sudo ip link set dev {nic.name} {nic.xdp} off"
+        return Check("problem", way.name, str(way.carrier), found, remedy, at=way.receiver.host.role)
     if crossing.others:
         others = " and ".join(sorted(crossing.others))
         found = f"leaves {way.sender.host.role} and does not arrive ({here} → {there}), unlike {others}: a cloud rule"

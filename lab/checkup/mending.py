@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from lab.checkup.verdicts import Firewall
+from lab.checkup.verdicts import Chain, Firewall
 from lab.clouds import Carrier
 
-IN_NFT = "accept   (and in /etc/nftables.conf)"
-IN_IPTABLES = "-j ACCEPT   (and save it: netfilter-persistent save, or the like)"
+IN_NFT = "accept    # and in /etc/nftables.conf"
+IN_IPTABLES = "-j ACCEPT    # and save it: netfilter-persistent save, or the like"
+NFT, IPTABLES = "nft", "iptables"
+TO, FROM = ("output", "-d", "daddr"), ("input", "-s", "saddr")
 
 
-def accepting(firewall: Firewall | None, carrier: Carrier, peer: str) -> str:
-    """Lets the carrier of the overlay in from a peer."""
-    if firewall is not None and firewall.has_chain("firewalld"):
+def accepting(firewall: Firewall | None, carrier: Carrier, peer: str, chain: Chain | None = None) -> str:
+    """Accepts the tunnel packets from a peer; `chain` is the one that drops them, if that is known."""
+    managed = chain is None or chain.tool == NFT or "legacy" not in chain.tool
+    if managed and firewall is not None and firewall.has_chain("firewalld"):
         what = f"--add-port={carrier.port}/udp" if carrier.port else "--add-protocol=gre"
         return f"sudo firewall-cmd --permanent {what} && sudo firewall-cmd --reload"
-    if firewall is not None and firewall.has_chain("ufw-"):
+    if managed and firewall is not None and firewall.has_chain("ufw-"):
         what = f"proto udp from {peer} to any port {carrier.port}" if carrier.port else f"proto gre from {peer}"
         return f"sudo ufw insert 1 allow in {what}"
-    if firewall is not None and firewall.tools == {"nft"}:
-        return f"{_nft(firewall)} ip saddr {peer} {carrier.nft} {IN_NFT}"
-    return f"sudo iptables -I INPUT -s {peer} {carrier.iptables} {IN_IPTABLES}"
+    return _exception(firewall, carrier, peer, chain, FROM)
 
 
-def _nft(firewall: Firewall) -> str:
-    chain = next((chain for chain in firewall.chains if chain.hook == "input"), None)
-    return f"sudo nft insert rule {f'{chain.table} {chain.name}' if chain else 'inet filter input'}"
+def sending(firewall: Firewall | None, carrier: Carrier, peer: str, chain: Chain | None = None) -> str:
+    """Accepts the tunnel packets to a peer, which leave the host itself."""
+    return _exception(firewall, carrier, peer, chain, TO)
+
+
+def _exception(
+    firewall: Firewall | None, carrier: Carrier, peer: str, chain: Chain | None, way: tuple[str, str, str]
+) -> str:
+    """By the tool of the chain that drops: a rule of another one has no effect on it."""
+    hook, short, long = way
+    if chain is None and firewall is not None and firewall.tools == {NFT}:
+        chain = next((one for one in firewall.chains if one.hook == hook), None)
+    if chain is not None and chain.tool == NFT:
+        return f"sudo nft insert rule {chain.table} {chain.name} ip {long} {peer} {carrier.nft} {IN_NFT}"
+    tool = chain.tool if chain else IPTABLES
+    return f"sudo {tool} -I {hook.upper()} {short} {peer} {carrier.iptables} {IN_IPTABLES}"

@@ -84,7 +84,7 @@ def _driver(host: Host, module: str, kind: str) -> Check:
         return Check("warning", host.role, module, found, f"sudo modprobe {module}   (shows whether it is)")
     if against:
         found = f"there, but not loaded when it is needed ({against})"
-        return Check("problem", host.role, module, found, f"sudo modprobe {module}   (and take that line out)")
+        return Check("problem", host.role, module, found, f"sudo modprobe {module}    # and take that line out")
     return Check("ok", host.role, module, "the kernel loads it when it is needed")
 
 
@@ -120,7 +120,7 @@ def _reverse_path(host: Host) -> Check:
     value = host.reverse_path("default")
     if value == 1:
         found = "rp_filter is 1 for new devices: drops datagrams whose sender is bound to its underlay address"
-        remedy = "sudo sysctl -w net.ipv4.conf.all.rp_filter=2   (or bind applications to overlay addresses)"
+        remedy = "sudo sysctl -w net.ipv4.conf.all.rp_filter=2    # or bind applications to overlay addresses"
         return Check("warning", host.role, "reverse path", found, remedy)
     return Check("ok", host.role, "reverse path", f"rp_filter is {value} for new devices")
 

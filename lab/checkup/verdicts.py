@@ -71,10 +71,11 @@ class Chain:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`passes` None: it cannot be told.  `why`: the rule, or the rules, that say so."""
+    """`passes` None: it cannot be told.  `why`: the rule, or the rules, that say so; `chain` the one that drops it."""
 
     passes: bool | None
     why: str = ""
+    chain: Chain | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Firewall:
                 continue
             outcomes = self._walk(chain, packet, 0)
             if set(outcomes) == {DROP}:
-                return Verdict(False, outcomes[DROP])
+                return Verdict(False, outcomes[DROP], chain)
             if DROP in outcomes:
                 doubt = doubt or outcomes[DROP]
         return Verdict(None, doubt) if doubt else Verdict(True)

@@ -7,7 +7,7 @@ On a lab that has no IPv6 they change nothing that IPv4 sees.
 from __future__ import annotations
 
 from lab.faults.fault import Fault, Inject
-from lab.faults.means import on_all, on_one, sysctls
+from lab.faults.means import forward_drop, on_all, on_one, sysctls
 from lab.faults.places import cloud, hub_bridge, named, victim, victim_device, victim_itself
 from lab.laboratory import Lab
 from lab.machines import firewall
@@ -64,6 +64,14 @@ FAULTS = (
         _filtered("OUTPUT"),
         greens=("BCAST-01", "V6-04"),
         finding=named("icmpv6-filtered", victim_device),
+    ),
+    Fault(
+        "bridged-ipv6-dropped",
+        "the hub's FORWARD chain drops IPv6, and what it bridges meets that (bridge-nf-call-ip6tables)",
+        ("V6-01",),
+        lambda lab: forward_drop(lab, version=6),
+        greens=("BCAST-01", "V6-04"),
+        finding=named("bridged-dropped", hub_bridge),
     ),
     Fault(
         "mld-version-1",

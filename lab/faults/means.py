@@ -18,6 +18,21 @@ from lab.overlay import plan
 HostChange = Callable[[Lab, Host], None]
 
 
+BRIDGE_FILTERS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
+
+
+def forward_drop(lab: Lab, version: int = 4) -> None:
+    """The hub's FORWARD chain drops everything, and what the hub bridges meets it (br_netfilter)."""
+    hub, calls = lab.hub.node, BRIDGE_FILTERS[version]
+    if hub.sysctl(calls) is None:
+        load_modules(lab, "br_netfilter")
+    if hub.sysctl(calls) is None:
+        lack = f"{hub.machine.name} has no br_netfilter"
+        raise EnvironmentProblem(lack, remedy=firewall.with_modules(hub, "br_netfilter"))
+    hub.write_sysctls({calls: 1})
+    firewall.append(hub, ("FORWARD", "-j", "DROP"), version=version)
+
+
 # on whom
 
 

@@ -6,9 +6,8 @@ Most of them are one line of somebody's set-up, and none is visible on the sende
 
 from __future__ import annotations
 
-from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault, Inject
-from lab.faults.means import drops, load_modules, on_all, on_hub, sysctls
+from lab.faults.means import drops, forward_drop, on_all, on_hub, sysctls
 from lab.faults.places import (
     cloud,
     cloud_port,
@@ -26,7 +25,6 @@ from lab.overlay import plan, vxlan
 from lab.overlay.carrier import carrier_of
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
 
-BRIDGE_FILTER = "net.bridge.bridge-nf-call-iptables"
 UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the source port
 MISSING_OCTETS = 100
 
@@ -92,17 +90,6 @@ def _stateful_only(lab: Lab) -> None:
         ("INPUT", *_carrier(lab), *established, "-j", "ACCEPT"),
         ("INPUT", *_carrier(lab), "-j", "DROP"),
     )
-
-
-def _forward_drop(lab: Lab) -> None:
-    hub = lab.hub.node
-    if hub.sysctl(BRIDGE_FILTER) is None:
-        load_modules(lab, "br_netfilter")
-    if hub.sysctl(BRIDGE_FILTER) is None:
-        lack = f"{hub.machine.name} has no br_netfilter"
-        raise EnvironmentProblem(lack, remedy=firewall.with_modules(hub, "br_netfilter"))
-    hub.write_sysctls({BRIDGE_FILTER: 1})
-    firewall.append(hub, ("FORWARD", "-j", "DROP"))
 
 
 def _strict_with_underlay_source(lab: Lab) -> None:
@@ -217,7 +204,7 @@ FAULTS = (
         "forward-drop",
         "br_netfilter hands the hub's bridged packets to a FORWARD chain that drops",
         ("PRE-06",),
-        _forward_drop,
+        forward_drop,
         finding=named("bridged-dropped", hub_bridge),
     ),
     Fault(

@@ -15,6 +15,8 @@ ICMPV6 = ("-p ipv6-icmp", "meta l4proto ipv6-icmp")
 OF_ICMPV6 = re.compile(r"icmp|-p 58\b", re.IGNORECASE)
 OF_REPORTS = re.compile(r"(type|mld)\S* \D{0,3}(13[12]|143|mld\S*)")
 REQUIREMENTS = ("V6-01", "V6-02")
+BRIDGE_CALLS = "net.bridge.bridge-nf-call-ip6tables"
+IS_BRIDGED = "-m physdev --physdev-is-bridged"
 
 
 def too_small(scene: Scene) -> Iterator[Finding]:
@@ -105,9 +107,32 @@ def filtered(scene: Scene) -> Iterator[Finding]:
                 )
 
 
+def bridged(scene: Scene) -> Iterator[Finding]:
+    """A rule of the hub for what it routes, which IPv6 packets that it bridges meet by br_netfilter."""
+    hub = scene.hub
+    by_bridge = hub.device is not None and hub.device.details.get("IFLA_BR_NF_CALL_IP6TABLES")
+    if not _hosts(scene) or not (hub.parameter(BRIDGE_CALLS) or by_bridge):
+        return
+    silent = any(_is_silent(scene, host) for host in scene.spokes)
+    for rule in hub.firewall:
+        forwards = "FORWARD" in (rule.get("hook"), rule.get("chain")) and rule.get("family") in ("ip6", "inet")
+        if silent and forwards and rule.get("verdict") in DROPPING and _may_match(rule, str(rule.get("rule") or "")):
+            yield Finding(
+                "bridged-dropped",
+                hub.name,
+                scene.topology.bridge,
+                f"{hub.name}'s firewall drops IPv6 packets that {scene.topology.bridge} forwards",
+                f"{quoted(rule)} ({rule.get('tool')}) matched {rule.get('hits')} packets during the trial",
+                inserted(rule, (IS_BRIDGED, f'iifname "{scene.topology.bridge}"')),
+                REQUIREMENTS,
+            )
+
+
 def unanswered(scene: Scene) -> Iterator[Finding]:
     """Who does not answer a ping to ff02::1, where no other rule says why."""
     explained = {finding.node for rule in (too_small, disabled, ignored, filtered) for finding in rule(scene)}
+    if any(bridged(scene)):
+        return  # of which each spoke is a victim
     if scene.losses:
         return  # what IPv4 loses too is explained by what carries both
     for host in _hosts(scene):
@@ -151,4 +176,4 @@ def _addresses(host: HostScene) -> str:
     return ", ".join(own) or "no address"
 
 
-RULES = (too_small, disabled, ignored, filtered, unanswered)
+RULES = (too_small, disabled, ignored, filtered, bridged, unanswered)
