@@ -24,6 +24,8 @@ from lab.providers import provider
 from selftests.lab.test_readback import UNFINISHED
 from selftests.test_documents import FINDERS, codes_in
 
+# a bridge learns of its port's carrier from the kernel's link watch, up to a second later
+UNTIL = "timeout 5 sh -c 'until bridge link show dev {port} | grep -q state.STATE; do :; done'"
 # code: the host, what breaks it; `{port}` is the hub's to spoke2, `{device}` spoke2's, `{mac}` spoke1's
 BROKEN = {
     "arp-suppressed": ("hub", "bridge link set dev {port} neigh_suppress on"),
@@ -40,7 +42,7 @@ BROKEN = {
         "spoke2",
         "ip route add default via 10.0.0.1 dev ens3 table 7 && ip rule add from 10.0.0.131 table 7",
     ),
-    "port-blocked": ("hub", "ip link set {port} protodown on"),
+    "port-blocked": ("hub", "ip link set {port} protodown on && " + UNTIL.replace("STATE", "disabled")),
     "port-locked": ("hub", "bridge link set dev {port} locked on"),
     "proxy-arp": ("spoke2", "sysctl -w net.ipv4.conf.{device}.proxy_arp=1"),
     "querier-unplanned": ("hub", "ip link set bridge0 type bridge mcast_querier 1"),
@@ -169,6 +171,8 @@ def test_the_printed_fix_corrects_it(lab: laboratory.Lab, code: str) -> None:
     assert (code, host) in {(finding.code, finding.node) for finding in before}, before
     for finding in before:
         run(lab, finding.node, finding.remedy)
+    if code == "port-blocked":
+        run(lab, host, broken(lab, UNTIL.replace("STATE", "forwarding")))
 
     assert found(lab) == ()
 

@@ -22,7 +22,6 @@ from lab import laboratory, state
 from lab.checkup import crossing, examination
 from lab.commands.main import main
 from lab.errors import EnvironmentProblem
-from lab.faults import xdp
 from lab.machines import firewall
 from lab.machines.node import Node
 from lab.overlay.vxlan import PORT
@@ -150,75 +149,6 @@ def test_a_hosts_own_firewall_is_told_from_the_clouds(rig: Rig, doctor: Doctor) 
     found = report.lines("problem")["hub → spoke2", "UDP 4789"]
     assert "arrives at ens3 of spoke2, and its own firewall drops it (INPUT: -p udp" in found
     assert re.search(r"fix \(spoke2\): sudo iptables-\w+ -I INPUT -s 10.0.0.197 -p udp --dport 4789 -j ACCEPT", found)
-
-
-@contextlib.contextmanager
-def changed(node: Node, command: str, undo: str) -> Iterator[None]:
-    """A host that a command was run on, for the length of a block."""
-    done = node.run("sh", "-ec", command)
-    assert done["status"] == 0, done
-    try:
-        yield
-    finally:
-        node.run("sh", "-c", undo)
-
-
-def test_the_exception_is_made_by_the_tool_of_the_rule_that_drops(rig: Rig, doctor: Doctor) -> None:
-    """When the printed command was run, the tunnel packets pass: with a tool of another kind they would not."""
-    node = with_firewall(rig, "spoke2")
-    with firewall.rules(
-        node, ("INPUT", "-s", rig.hosts["hub"].address, "-p", "udp", "--dport", str(PORT), "-j", "DROP")
-    ):
-        found = doctor().lines("problem")["hub → spoke2", "UDP 4789"]
-        (fix,) = re.findall(r"fix \(spoke2\): sudo (.*?) +#", found)
-        with changed(node, fix, fix.replace(" -I ", " -D ")):
-            assert doctor().lines("problem") == {}
-
-
-def test_an_xdp_program_is_told_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
-    """What a program on the NIC drops before captures see it is not the cloud's; the printed fix ends it."""
-    try:
-        xdp.attach(rig.lab, "spoke2")
-    except EnvironmentProblem as problem:
-        pytest.skip(problem.message)
-    node = rig.lab["spoke2"].node
-    with changed(node, "true", "ip link set dev ens3 xdpgeneric off"):
-        report = doctor()
-        assert ("spoke2", "xdp-drops") in report.lines("problem")
-        assert "XDP program" in report.lines("problem")["hub → spoke2", "UDP 4789"]
-        assert "cloud rule" not in report.text
-        (fix,) = re.findall(r"fix \(spoke2\): (ip link .*)", report.lines("problem")["spoke2", "xdp-drops"])
-        assert node.run("sh", "-c", fix)["status"] == 0
-        assert doctor().lines("problem") == {}
-
-
-def test_a_rule_that_sends_tunnel_packets_elsewhere_is_told_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
-    """A policy rule for the host's outer address is named; where its table leads as the main one does, nothing is."""
-    node, device = rig.lab["spoke2"].node, rig.lab["spoke2"].plan.nic
-    own = rig.hosts["spoke2"].address
-    made = f"ip route add {{}} dev {device} table 77 && ip rule add from {own} table 77"
-    undo = "ip rule del table 77; ip route flush table 77"
-    with changed(node, made.format("10.0.0.0/24"), undo):
-        assert doctor().lines("problem") == {}
-    with changed(node, made.format("default via 10.0.0.1"), undo):
-        report = doctor()
-        assert ("spoke2", "policy-rule") in report.lines("problem")
-        assert not {what for _, what in report.lines("problem")} & {"vxlan-blocked", "gre-blocked"}
-        (fix,) = re.findall(r"fix \(spoke2\): (ip rule .*)", report.lines("problem")["spoke2", "policy-rule"])
-        assert node.run("sh", "-c", fix)["status"] == 0
-        assert doctor().lines("problem") == {}
-
-
-def test_an_address_that_comes_first_is_not_the_overlays(rig: Rig, doctor: Doctor) -> None:
-    """A /32 that a device had first is passed over: the hosts are examined by their overlay addresses."""
-    plan = rig.lab["spoke2"].plan
-    route = f"ip route replace 224.0.0.0/4 dev {plan.device}"
-    made = f"ip addr flush dev {plan.device} && ip addr add 192.0.2.9/32 dev {plan.device}"
-    made += f" && ip addr add {plan.overlay} dev {plan.device} && {route}"
-    with changed(rig.lab["spoke2"].node, made, f"ip addr del 192.0.2.9/32 dev {plan.device}; {route}"):
-        report = doctor()
-    assert "Traceback" not in report.text
-    assert f"spoke2 {plan.overlay.ip}" in report.text or "192.0.2.9" in report.text
 
 
 def test_a_firewall_that_takes_answers_only(rig: Rig, doctor: Doctor) -> None:
