@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from lab.model import NodePlan, Topology
 from lab.overlay import plan
+from lab.overlay.readback import Device
 
 
 def parameters(topology: Topology, node: NodePlan, spoke: str) -> str:
@@ -21,10 +22,11 @@ def parameters(topology: Topology, node: NodePlan, spoke: str) -> str:
     return f"type {kind.KIND} {said}"
 
 
-def tunnel(topology: Topology, node: NodePlan, spoke: str) -> str:
-    """Makes one node's end of a spoke's tunnel, with all that stands on it."""
+def tunnel(topology: Topology, node: NodePlan, spoke: str, mac: str = "") -> str:
+    """Makes one node's end of a spoke's tunnel, with all that stands on it; `mac` empty leaves it to the kernel."""
     device = device_of(topology, node, spoke)
-    made = f"ip link add {device} {parameters(topology, node, spoke)}"
+    known = f"address {mac} " if mac else ""
+    made = f"ip link add {device} {known}{parameters(topology, node, spoke)}"
     if node.is_hub:
         return f"{made} && ip link set {device} up master {topology.bridge}"
     # the address is on a bridge where a spoke has one
@@ -42,9 +44,10 @@ def hub(topology: Topology, there: Collection[str]) -> str:
     return " && ".join([*steps, f"ip link set {bridge} up", address(node), route(topology, node)])
 
 
-def again(topology: Topology, node: NodePlan, spoke: str) -> str:
-    """Makes one node's end of a spoke's tunnel anew, whatever it is now."""
-    return f"ip link del {device_of(topology, node, spoke)} && {tunnel(topology, node, spoke)}"
+def again(topology: Topology, node: NodePlan, spoke: str, device: Device) -> str:
+    """Replaces one node's end of a spoke's tunnel, which is `device`; the MAC stays, as other hosts may know it."""
+    mac = device.mac if device.kind in plan.KINDS else ""
+    return f"ip link del {device.name} && {tunnel(topology, node, spoke, mac)}"
 
 
 def address(node: NodePlan) -> str:

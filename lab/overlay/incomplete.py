@@ -120,7 +120,7 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
         wrong.name,
         f"{spoke.name} {wrong.name} leads to {astray[0].tunnel.remote}; expected an address of {star.hub.name}",
         f"{star.hub.name} has {addresses}",
-        commands.again(corrected, corrected.node(spoke.name), spoke.name) if corrected else "",
+        commands.again(corrected, corrected.node(spoke.name), spoke.name, wrong) if corrected else "",
         ("PRE-08",),
     )
 
@@ -137,7 +137,7 @@ def _hub_end(star: Star, bridge: Device, whole: Topology | None, pair: Ends) -> 
     if same:
         pairs = [replace(one, far=same[0]) if one is pair else one for one in star.pairs]
         corrected = replace(star, pairs=pairs).wanted
-        remedy = commands.again(corrected, corrected.hub, spoke.name) if corrected else ""
+        remedy = commands.again(corrected, corrected.hub, spoke.name, same[0]) if corrected else ""
     else:
         remedy = commands.tunnel(whole, whole.hub, spoke.name) if whole else ""
     return Finding(

@@ -66,7 +66,9 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 f"{name} is of another kind, {device.kind}"
                 if device is not None
                 else f"its devices are {', '.join(host.seen.devices)}",
-                (commands.tunnel if device is None else commands.again)(scene.topology, host.plan, spoke),
+                commands.again(scene.topology, host.plan, spoke, device)
+                if device is not None
+                else commands.tunnel(scene.topology, host.plan, spoke),
                 ("PRE-01", "PRE-11"),
             )
         elif not device.up:
@@ -99,7 +101,7 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
         if device is None or device.tunnel is None:
             continue
         near_address, far_address = host.plan.endpoint, far.plan.endpoint
-        again = commands.again(scene.topology, host.plan, spoke)
+        again = commands.again(scene.topology, host.plan, spoke, device)
         if device.tunnel.remote != far_address:
             yield Finding(
                 "tunnel-remote-mismatch",
@@ -188,7 +190,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
                         else f", {other.name} of {far.name} has {said(others)}"
                     ),
                     f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}",
-                    commands.again(scene.topology, host.plan, spoke.name),
+                    commands.again(scene.topology, host.plan, spoke.name, device),
                     requirements,
                 )
 
@@ -244,7 +246,7 @@ def _with_a_ttl(scene: Scene, host: HostScene, device: Device, spoke: str) -> st
         return f"ip link set {device.name} type {device.kind} ttl {CONTROL_TTL}"
     # a VXLAN device that inherits goes on inheriting, whatever TTL it is given (vxlan_nl2conf)
     options = replace(scene.topology.options, ttl=CONTROL_TTL)
-    return commands.again(replace(scene.topology, options=options), host.plan, spoke)
+    return commands.again(replace(scene.topology, options=options), host.plan, spoke, device)
 
 
 RULES = (missing_or_down, endpoints, parameters, hops)
