@@ -19,6 +19,7 @@ from lab.model import TunnelOptions
 from selftests.live.conftest import on_this_kernel
 from selftests.live.layouts import OTHERS, STARS, Commands, undo
 from selftests.live.rig import Rig
+from selftests.live.test_doctor import ask
 from selftests.live.test_suite import run
 
 INCOMPLETE = 10
@@ -91,3 +92,17 @@ def test_another_layout_is_described_and_no_command_is_given(bare_rig: Rig, tmp_
     for host in hosts.split(","):
         assert re.search(rf"^  {host}: \w+.*→", printed, re.MULTILINE), printed[-3000:]
     assert [line for line in printed.splitlines() if COMMAND.search(line)] == []
+
+
+def test_the_doctor_describes_it_too(bare_rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a mesh that delivers the doctor finds no problem, does not call the hosts ready, and prints no fix for it."""
+    commands, hosts = OTHERS["a mesh"]
+    with layout(bare_rig, commands):
+        report = ask(capsys, f"--hosts={hosts}", f"--ssh-config={bare_rig.ssh_config}")
+
+    assert report.status == INCOMPLETE, report.text
+    assert report.lines("problem") == {}
+    found = report.lines("warning")["all hosts", "layout not understood"]
+    assert "spoke1 vx3 leads to spoke2, not to the hub" in found
+    assert "fix" not in found
+    assert "the hosts are ready" not in report.text
