@@ -87,7 +87,8 @@ FAULTS = (
         ("V6-01", "V6-04"),
         _mtu_too_small,
         greens=("BCAST-01",),
-        finding=named("mtu-below-1280", victim_device),
+        # one cause, one finding: of a device that differs from the others, that is what is said
+        finding=named("mtu-mismatch", victim_device),
     ),
     Fault(
         "destination-options-dropped",
