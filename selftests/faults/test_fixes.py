@@ -94,6 +94,7 @@ UNTRIED = {
         "fabric-asks-nobody",
         "fabric-isolates",
         "ipv6-ping-ignored",
+        "mtu-below-1280",
         "reverse-path-filter",
         "tunnel-checksum-not-as-planned",
         "tunnel-pmtudisc-mismatch",
