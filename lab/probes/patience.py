@@ -64,7 +64,8 @@ class Learnt:
         return min(LIVE_MOST, max(LIVE_LEAST, TIMES * self.slowest))
 
 
-Kind = Literal["unicast", "broadcast", "multicast"]
+Kind = Literal["unicast", "broadcast", "multicast", "membership"]
+REPORTED: tuple[Kind, ...] = ("broadcast", "membership")
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,20 @@ class Lost:
         return min(seconds, SHORT) if self.every(ways) else seconds
 
     def grace_at(self, seconds: float, node: str, interface: str) -> float:
-        """How long to wait for a group's packets at an interface."""
+        """
+        How long to wait for membership reports at an interface: as long as broadcast arrives there, the whole time.
+
+        That a host's datagrams to groups are lost says nothing of its reports: they leave by the device of the join,
+        whatever the routing table says.
+        """
         sender = self.senders.get((node, interface))
-        return self.grace(seconds, Way("overlay", "multicast", sender, node)) if sender else seconds
+        ways = [Way("overlay", kind, sender, node) for kind in REPORTED] if sender else []
+        return min([self.grace(seconds, way) for way in ways], default=seconds)
 
     def note_at(self, node: str, interface: str) -> None:
-        """A group's packets were waited for at an interface in vain."""
+        """Membership reports were waited for at an interface in vain."""
         if sender := self.senders.get((node, interface)):
-            self.ways.add(Way("overlay", "multicast", sender, node))
+            self.ways.add(Way("overlay", "membership", sender, node))
 
     def grace_both(self, seconds: float, network: Network, one: str, other: str) -> float:
         """How long to wait for an exchange by unicast, which needs both directions."""

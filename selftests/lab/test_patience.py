@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lab.errors import CheckFailed, TooSlow
-from lab.probes.patience import ENOUGH, LIVE_LEAST, LIVE_MOST, TIMES, Learnt, Patience
+from lab.probes.patience import ENOUGH, LIVE_LEAST, LIVE_MOST, TIMES, Learnt, Lost, Patience, Way
 
 DEADLINE = 0.05  # seconds; the queue holds what passes for four times as long
 DELAY = "200ms"
@@ -78,3 +78,12 @@ def test_live_hosts_are_waited_for_as_long_as_they_have_shown_to_need():
 
     learnt.note(3.0)
     assert learnt.seconds == LIVE_MOST
+
+
+@pytest.mark.parametrize(("kind", "shorter"), [("multicast", False), ("membership", True), ("broadcast", True)])
+def test_reports_are_waited_for_where_datagrams_to_groups_are_lost(kind, shorter):
+    """A route that loses datagrams to groups takes no report with it; a tunnel that is dead does."""
+    lost = Lost(senders={("hub", "tunnel1"): "spoke1"})
+    lost.ways.add(Way("overlay", kind, "spoke1", "hub"))
+
+    assert (lost.grace_at(2.0, "hub", "tunnel1") < 2.0) is shorter
