@@ -25,7 +25,7 @@ ADDRESS = "ip addr del 172.16.254.3/24 dev vxlan2 && ip addr add 172.16.254.2/24
 ROUTE = "ip route replace 224.0.0.0/4 dev vxlan2"
 # what breaks the overlay, the finding's code and its place
 BROKEN = {
-    "wrong VNI": (f"hub: {AGAIN} id 9 dstport 4789 {END}", "tunnel-vni-mismatch", "hub", "vxlan2"),
+    "wrong VNI": (f"hub: {AGAIN} id 9 dstport 4789 {END}", "tunnel-vni-mismatch", "spoke2", "vxlan2"),
     "wrong port": (f"hub: {AGAIN} id 2 dstport 4790 {END}", "tunnel-port-mismatch", "hub", "vxlan2"),
     "tunnel down": ("spoke2: ip link set vxlan2 down", "tunnel-down", "spoke2", "vxlan2"),
     "no ARP": ("spoke2: ip link set vxlan2 arp off", "device-noarp", "spoke2", "vxlan2"),

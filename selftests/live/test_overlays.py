@@ -50,7 +50,8 @@ def remade(lab: Lab, *changes: tuple[str, str]) -> None:
     topology = lab.topology
     for node in topology.nodes:
         for tunnel in topology.tunnels if node.is_hub else [topology.tunnel_of(node.name)]:
-            command = commands.again(topology, node, tunnel.spoke)
+            device = tunnel.hub_device if node.is_hub else tunnel.spoke_device
+            command = f"ip link del {device} && {commands.tunnel(topology, node, tunnel.spoke)}"
             for old, new in changes:
                 command = re.sub(old, new, command)
             shell(lab, node.name, command)
