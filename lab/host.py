@@ -10,16 +10,19 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.errors import CheckFailed
-from lab.machines.base import call
-from lab.machines.node import Node
+from lab.machines.base import Call, Opening, call
+from lab.machines.node import Agent, Node
 from lab.model import Network, NodePlan
 from lab.probes import echo, echo6, membership, options, options6
 from lab.probes.datagrams import Sent
 from lab.probes.patience import Lost
 from lab.probes.payloads import fresh_port, unique
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # mypy brings it
 
 TCP_DEADLINE = 2.0  # seconds for a connection on a network where every leg takes microseconds
 LINK_LOCAL_DEADLINE = 2.0  # seconds for the kernel to give a device its address
@@ -70,17 +73,15 @@ class Udp:
             device = device or self.plan.interface()
         else:
             chosen = _options(ttl, tos, loop, multicast_interface, allow_broadcast, dont_fragment)
-        fields = {
-            **(options6.UDP if is_ipv6 else options.UDP),
-            "options": chosen,
-            "device": device,
-            "bind": [source or "", source_port] if source or source_port else None,
-        }
+        kind = options6.UDP if is_ipv6 else options.UDP
+        bind = [source or "", source_port] if source or source_port else None
         where = port or self.default_port()
         if where is None:
             raise CheckFailed("udp.send outside of a listening needs a port")
         with _naming(f"{self.node.name} cannot send to {to}"):
-            name = self.node.ask("send_many", payloads=payloads, to=[to, where], fields=fields)
+            name = self.node.ask(
+                Agent.send_many, payloads, [to, where], **kind, options=chosen, device=device, bind=bind
+            )
         sent = Sent(self.node.name, tuple(payloads), to, where, (name[0], name[1]))
         self.announce(sent)
         return sent
@@ -175,29 +176,27 @@ class Host:
         payload = unique()
         deadline = self.lost.grace_both(TCP_DEADLINE, network, self.name, server.name)
         to = [server.address(network), port or fresh_port()]
-        listener = server.node.ask("open", **options.TCP, bind=to, listen=1)
+        listener = server.node.ask(Agent.open, **options.TCP, bind=to, listen=1)
         opened = [listener]
         client: int | None = None
         try:
             with _naming(f"{self.name} cannot connect to {server.name} by TCP on the {network}"):
-                client = self.node.ask("open", **options.TCP, connect=to)
-                self.node.machine.call("connected", endpoint=client, timeout=deadline)
-            accepted = server.node.machine.call("accept", endpoint=listener, timeout=deadline)
+                client = self.node.ask(Agent.open, **options.TCP, connect=to)
+                self.node.machine.call(Agent.connected, endpoint=client, timeout=deadline)
+            accepted = server.node.machine.call(Agent.accept, endpoint=listener, timeout=deadline)
             opened.append(accepted)
-            self.node.machine.call("send", endpoint=client, payload=payload)
-            tokens = [[accepted, payload]]
-            _, (received,) = server.node.machine.batch(
-                [call("wait_for", tokens=tokens, timeout=deadline), call("take", endpoints=[accepted])]
-            )
+            self.node.machine.call(Agent.send, endpoint=client, payload=payload)
+            wait: Call[Any] = call(Agent.wait_for, tokens=[[accepted, payload]], timeout=deadline)
+            _, (received,) = server.node.machine.batch([wait, call(Agent.take, endpoints=[accepted])])
             return b"".join(part["payload"] for part in received)
         finally:
-            server.node.machine.call("close", endpoints=opened)
+            server.node.machine.call(Agent.close, endpoints=opened)
             if client is not None:
-                self.node.machine.call("close", endpoints=[client])
+                self.node.machine.call(Agent.close, endpoints=[client])
 
     def await_link_local(self, timeout: float = LINK_LOCAL_DEADLINE) -> bool:
         """Waits until the host's overlay device has a usable IPv6 link-local address (again)."""
-        return bool(self.node.ask("wait_link_local", device=self.plan.device, timeout=timeout))
+        return self.node.ask(Agent.wait_link_local, device=self.plan.device, timeout=timeout)
 
     def member(self) -> membership.Member:
         """A socket that joins and leaves groups, for a `with` block."""
@@ -207,19 +206,14 @@ class Host:
         """The groups that the host is a member of, by device."""
         return membership.memberships(self.node)
 
-    def open_socket(self, **fields: Any) -> int:
+    def open_socket(self, **fields: Unpack[Opening]) -> int:
         """A socket of its own inside the host, by its number at the agent (`sockets.open_endpoint`)."""
-        return int(self.node.ask("open", **fields))
+        return self.node.ask(Agent.open, **fields)
 
     def send_frame(self, device: str, frame: bytes) -> None:
         """Puts one Ethernet frame on a device as it is (packet(7))."""
-        self.node.ask("inject", device=device, frame=frame)
+        self.node.ask(Agent.inject, device=device, frame=frame)
 
     def send_packet(self, packet: bytes, to: str) -> None:
         """Sends one IPv4 packet whose header the caller made (raw(7), IP_HDRINCL)."""
-        self.node.ask(
-            "send_many",
-            payloads=[packet],
-            to=[to, 0],
-            fields=dict(options.RAW),
-        )
+        self.node.ask(Agent.send_many, [packet], [to, 0], **options.RAW)

@@ -20,7 +20,7 @@ from typing import Any
 from lab.errors import EnvironmentProblem, MachineLost, NotApplicable
 from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
-from lab.machines.node import Node, ask_all
+from lab.machines.node import Agent, Node, ask_all
 from lab.model import Change, NodePlan, Topology, Underlay
 from lab.overlay import ends, readback
 from lab.overlay import plan as overlay_plan
@@ -145,7 +145,7 @@ class Lab:
 
         One that was found hides what has happened to ARP since; one that was not is asked for again a second later.
         """
-        ask_all([(host.node, host.node.call("ask_anew")) for host in self.hosts.values()])
+        ask_all([(host.node, host.node.call(Agent.ask_anew)) for host in self.hosts.values()])
 
     def frames(self, tags: Sequence[bytes] | None = None) -> list[sightings.Sighting]:
         """
@@ -200,7 +200,7 @@ class Lab:
 
     def _new_node(self, name: str) -> Node:
         """A stack of its own, captured from now on; another node of that name is kept as `NAME before`."""
-        (handle,) = self.machine.call("node_create", names=[name])
+        (handle,) = self.machine.call(Agent.node_create, names=[name])
         if name in self.nodes:
             self.nodes[f"{name} before"] = self.nodes.pop(name)
         node = self.nodes[name] = Node(name, self.machine, handle)
@@ -217,7 +217,7 @@ class Lab:
         if not self.closed:
             self.closed = True
             self._close_ended()
-            self.machine.call("node_close", handles=[node.handle for node in self.nodes.values()])
+            self.machine.call(Agent.node_close, handles=[node.handle for node in self.nodes.values()])
 
     def _announce(self, sent: Sent) -> None:
         """The innermost listening judges whatever is sent; one around it what goes to its port."""
@@ -260,7 +260,7 @@ def build(
     what there is before it goes.
     """
     names = fabric.stacks(topology, underlay)
-    handles = machine.call("node_create", names=list(names))
+    handles = machine.call(Agent.node_create, names=list(names))
     nodes = {name: Node(name, machine, handle) for name, handle in zip(names, handles, strict=True)}
     lab = Lab(machine, topology, underlay, nodes)
     lab.has_overlay = overlay
@@ -295,14 +295,17 @@ def with_bridges(lab: Lab) -> Lab:
     return Lab(lab.machine, replace(lab.topology, nodes=tuple(found)), lab.underlay, lab.nodes)
 
 
-def _underlay_steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call]:
+def _underlay_steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
     steps: list[tuple[Node, list[Change]]] = fabric.build(topology, underlay, nodes)
-    return [*(node.call("apply", changes=changes) for node, changes in steps), *ipv6.build(topology, underlay, nodes)]
+    return [
+        *(node.call(Agent.apply, changes=changes) for node, changes in steps),
+        *ipv6.build(topology, underlay, nodes),
+    ]
 
 
-def _settling(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[tuple[str, Call]]:
+def _settling(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[tuple[str, Call[Any]]]:
     late = fabric.late_carriers(topology, underlay)
-    return [(name, nodes[name].call("settle", devices=devices, timeout=SETTLE)) for name, devices in late]
+    return [(name, nodes[name].call(Agent.settle, devices=devices, timeout=SETTLE)) for name, devices in late]
 
 
 def _require_settled(names: Sequence[str], answers: Sequence[list[str]]) -> None:
@@ -316,7 +319,7 @@ def _require_settled(names: Sequence[str], answers: Sequence[list[str]]) -> None
 def _settle_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
     plans = topology.nodes
     calls = [
-        (nodes[plan.name], nodes[plan.name].call("wait_link_local", device=plan.device, timeout=SETTLE))
+        (nodes[plan.name], nodes[plan.name].call(Agent.wait_link_local, device=plan.device, timeout=SETTLE))
         for plan in plans
     ]
     for plan, usable in zip(plans, ask_all(calls), strict=True):
@@ -326,21 +329,21 @@ def _settle_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
             )
 
 
-def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[Node, Call]]:
+def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[Node, Call[Any]]]:
     """The overlay on hosts that have none: each call with the node that it is for."""
-    steps = []
+    steps: list[tuple[Node, Call[Any]]] = []
     for plan in topology.nodes:
         node = nodes[plan.name]
-        steps.append((node, node.call("apply", changes=overlay_plan.changes(topology, plan))))
-        steps.append((node, node.call("sysctl_write", values=overlay_plan.sysctls(topology, plan))))
+        steps.append((node, node.call(Agent.apply, changes=overlay_plan.changes(topology, plan))))
+        steps.append((node, node.call(Agent.sysctl_write, values=overlay_plan.sysctls(topology, plan))))
     return steps
 
 
-def _quiet(nodes: Mapping[str, Node]) -> list[Call]:
+def _quiet(nodes: Mapping[str, Node]) -> list[Call[Any]]:
     # neighbour discovery and router solicitations of every new device would only be noise between the probes
-    return [node.call("sysctl_write", values=dict(fabric.QUIET)) for node in nodes.values()]
+    return [node.call(Agent.sysctl_write, values=dict(fabric.QUIET)) for node in nodes.values()]
 
 
-def _forwarding(underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call]:
+def _forwarding(underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
     values = {"net.ipv4.ip_forward": "1"}
-    return [nodes[name].call("sysctl_write", values=values) for name in fabric.routers(underlay)]
+    return [nodes[name].call(Agent.sysctl_write, values=values) for name in fabric.routers(underlay)]

@@ -19,7 +19,7 @@ from lab.errors import EnvironmentProblem, NotApplicable, RootNeeded
 from lab.laboratory import Lab
 from lab.machines.base import Machine, call
 from lab.machines.hosts import HostSpec
-from lab.machines.node import Node, Observed, ask_all
+from lab.machines.node import Agent, Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.layouts import Layout, described
@@ -56,7 +56,7 @@ class LiveLab(Lab):
         self._learnt = Learnt()
         self._rooted = all(machine.facts["uid"] == 0 for machine in machines.values())
         own = {"first": FIRST_PORT, "last": LAST_PORT - 1, "vxlan": topology.options.port}
-        ask_all([(node, call("tap_own", nodes=[node.handle], **own)) for node in self.tapped])
+        ask_all([(node, call(Agent.tap_own, nodes=[node.handle], **own)) for node in self.tapped])
 
     @property
     def fabric(self) -> Node:
@@ -89,7 +89,7 @@ class LiveLab(Lab):
         """Waits for the reports of who has just joined; of one that does not come the test has to tell."""
         ports = [snooping.port_of(self.topology, name) for name in listening.at]
         for group in filter(snooping.is_listed, listening.joined):
-            self.hub.node.ask("wait_mdb", group=group, ports=ports, present=True, timeout=LIVE_MOST)
+            self.hub.node.ask(Agent.wait_mdb, group=group, ports=ports, present=True, timeout=LIVE_MOST)
 
     @functools.cached_property
     def closed_ways(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class LiveLab(Lab):
 
     def require_all(self) -> None:
         """MachineLost when a host answers no more: what a test then misses says nothing of the overlay."""
-        ask_all([(node, call("hello")) for node in self.nodes.values()])
+        ask_all([(node, call(Agent.hello)) for node in self.nodes.values()])
 
     def require_open_underlay(self) -> None:
         """EnvironmentProblem where hosts take no UDP from each other: there a silence proves nothing."""
@@ -138,7 +138,7 @@ class Looked:
 
 def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
     """Reads the overlay of live hosts, the hub first, all at once."""
-    nodes = {name: Observed(name, machine, machine.call("node_home")) for name, machine in machines.items()}
+    nodes = {name: Observed(name, machine, machine.call(Agent.node_home)) for name, machine in machines.items()}
     return looked(nodes, readback.read(list(nodes.values())), underlay)
 
 
@@ -209,8 +209,8 @@ def named(findings: Iterable[Finding], specs: Iterable[HostSpec]) -> tuple[Findi
 
 def cloud(hub: Machine) -> clouds.Sighted | None:
     """The cloud that a host's firmware names; None when it names none that is known here."""
-    node = Observed("hub", hub, hub.call("node_home"))
-    return clouds.detect(node.ask("examine", modules=[], sysctls=[])["dmi"])
+    node = Observed("hub", hub, hub.call(Agent.node_home))
+    return clouds.detect(node.ask(Agent.examine, modules=[], sysctls=[])["dmi"])
 
 
 def _use_up_errors(lab: LiveLab) -> None:
@@ -220,10 +220,10 @@ def _use_up_errors(lab: LiveLab) -> None:
     For each error of the last 30 s, the sender of another packet is told that its destination is unreachable, although
     the packet is sent (ip_tunnel.c, err_count): the first TCP connections over a new overlay fail by that.
     """
-    fields = {**options.UDP, "options": [options.broadcast()]}
-    payloads = [b""] * MOST_ERRORS
-    to = [lab.everyone, DISCARD]
-    calls = [(node, node.call("send_many", payloads=payloads, to=to, fields=fields)) for node in lab.nodes.values()]
+    burst, to, chosen = [b""] * MOST_ERRORS, [lab.everyone, DISCARD], [options.broadcast()]
+    calls = [
+        (node, node.call(Agent.send_many, burst, to, **options.UDP, options=chosen)) for node in lab.nodes.values()
+    ]
     # where there is no way to the overlay, the tests say so
     with contextlib.suppress(OSError):
         ask_all(calls)

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lab import differences, laboratory, state
 from lab.errors import EnvironmentProblem, MachineLost, OvercastError
 from lab.machines import abilities
 from lab.machines.base import Call, Machine
-from lab.machines.node import Node, ask_all
+from lab.machines.node import Agent, Node, ask_all
 from lab.machines.ssh_link import SILENCE
 from lab.model import Topology
 from lab.overlay import placing, readback
@@ -61,7 +61,7 @@ class Provisioned:
             node = self.nodes[name]
             failures = [
                 f"{name}: could not be undone ({failure['error']}); run on {node.machine.name}: {failure['command']}"
-                for failure in node.ask("undo")
+                for failure in node.ask(Agent.undo)
             ]
             # what failed shows in the difference too, but the reason does not
             return failures or self._compared(node)
@@ -90,8 +90,8 @@ class Provisioned:
         except OvercastError as problem:
             return [f"{what}, which was not seen ({problem.message.splitlines()[0]}): {look}"]
         try:
-            node = Node(name, machine, machine.call("node_home"))
-            if not node.ask("wait_restored", timeout=PATIENCE):
+            node = Node(name, machine, machine.call(Agent.node_home))
+            if not node.ask(Agent.wait_restored, timeout=PATIENCE):
                 return [f"{what}, which it has not: {look}"]
             return self._compared(node)
         except (OSError, EnvironmentProblem) as problem:
@@ -120,7 +120,7 @@ def provision(
             f"--provision needs root, and there is none on {', '.join(unprivileged)}",
             remedy="add --sudo, or ?sudo=true to the host, or log in as root",
         )
-    nodes = {name: Node(name, machine, machine.call("node_home")) for name, machine in machines.items()}
+    nodes = {name: Node(name, machine, machine.call(Agent.node_home)) for name, machine in machines.items()}
     seen = readback.read(list(nodes.values()))
     if subnet is not None:
         topology = placing.readdressed(topology, subnet)
@@ -129,9 +129,9 @@ def provision(
     _refuse([one for one in obstacles if not (replace_routes and one.route)], replace_routes)
     fingerprints = {name: state.fingerprint_of_nodes({name: node}) for name, node in nodes.items()}
     provisioned = Provisioned(topology, nodes, state.of_nodes(nodes), fingerprints, again)
-    calls = {name: [node.call("undoable")] for name, node in nodes.items()}
+    calls = {name: [node.call(Agent.undoable)] for name, node in nodes.items()}
     for one in obstacles:
-        calls[one.node].append(nodes[one.node].call("apply", changes=[one.set_aside()]))
+        calls[one.node].append(nodes[one.node].call(Agent.apply, changes=[one.set_aside()]))
     for node, call in laboratory.overlay_steps(topology, nodes):
         calls[node.name].append(call)
     try:
@@ -148,16 +148,15 @@ def provision(
 def _await_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
     """Where hosts use IPv6, waits until their new devices have addresses that passed duplicate address detection."""
     parameters = {plan: f"net.ipv6.conf.{plan.device}.disable_ipv6" for plan in topology.nodes}
-    values = ask_all(
-        [(nodes[plan.name], nodes[plan.name].call("sysctl_read", names=[name])) for plan, name in parameters.items()]
-    )
+    asked = [(nodes[plan.name], name) for plan, name in parameters.items()]
+    values = ask_all([(node, node.call(Agent.sysctl_read, [name])) for node, name in asked])
     using = [plan for (plan, name), value in zip(parameters.items(), values, strict=True) if value[name] == "0"]
-    waits = [(plan, {"device": plan.device, "timeout": DETECTION}) for plan in using]
     # one that gets no address is for the tests to judge
-    ask_all([(nodes[plan.name], nodes[plan.name].call("wait_link_local", **wait)) for plan, wait in waits])
+    waits = [(nodes[plan.name], plan.device) for plan in using]
+    ask_all([(node, node.call(Agent.wait_link_local, device, DETECTION)) for node, device in waits])
 
 
-def _on_all(machines: Mapping[str, Machine], calls: Mapping[str, Sequence[Call]]) -> list[str]:
+def _on_all(machines: Mapping[str, Machine], calls: Mapping[str, Sequence[Call[Any]]]) -> list[str]:
     """Calls on every host at the same time; returns what was refused, by host."""
 
     def on_one(name: str) -> str | None:

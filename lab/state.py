@@ -16,7 +16,7 @@ from lab.diagnose.words.devices import PORT_DEFAULTS
 from lab.diagnose.words.reading import details, is_group, kind, names
 from lab.laboratory import Lab
 from lab.machines.base import Call
-from lab.machines.node import Node, ask_all
+from lab.machines.node import Agent, Node, ask_all
 from lab.overlay.readback import NUD_LEARNED, NUD_PERMANENT, RTM_F_CLONED
 
 EVERYWHERE = ("all", "default")
@@ -101,11 +101,11 @@ def of(lab: Lab) -> State:
 
 
 def of_nodes(nodes: Mapping[str, Node]) -> State:
-    calls: list[tuple[Node, Call]] = []
+    calls: list[tuple[Node, Call[Any]]] = []
     for node in nodes.values():
-        calls += [(node, node.call("read", what=what)) for what in READINGS]
-        calls.append((node, node.call("firewall")))
-        calls.append((node, node.call("sysctl_read", names=list(SYSCTLS))))
+        calls += [(node, node.call(Agent.read, what=what)) for what in READINGS]
+        calls.append((node, node.call(Agent.firewall)))
+        calls.append((node, node.call(Agent.sysctl_read, names=list(SYSCTLS))))
     answers = iter(ask_all(calls))
     state = {}
     for name in nodes:
@@ -124,7 +124,7 @@ def fingerprint(lab: Lab) -> tuple[object, ...]:
 
 
 def fingerprint_of_nodes(nodes: Mapping[str, Node]) -> tuple[object, ...]:
-    return tuple(ask_all([(node, node.call("fingerprint", sysctls=list(SYSCTLS))) for node in nodes.values()]))
+    return tuple(ask_all([(node, node.call(Agent.fingerprint, sysctls=list(SYSCTLS))) for node in nodes.values()]))
 
 
 Readings = Mapping[str, Any]

@@ -56,12 +56,12 @@ ROOMS = (
     Room("lab", ("lab",), never=PYTEST),
     Room("lab/commands", ("lab",), others=("execnet",)),
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
-    Room("lab/agent", (), others=("pyroute2",)),
+    Room("lab/agent", (), others=("pyroute2", "typing_extensions")),
     Room("lab/machines", ("lab.model", "lab.errors", "lab.interrupts"), others=("execnet",)),
-    # Both ends of the wire speak the same.
+    # Both ends of the wire use the same messages, and the agent's own methods name its verbs.
     Room(
         "lab/machines/base.py",
-        ("lab.model", "lab.errors", "lab.interrupts", "lab.agent.messages"),
+        ("lab.model", "lab.errors", "lab.interrupts", "lab.agent"),
         others=("execnet",),
     ),
     # The first process of a live host's agent: it ends the programs that the agent runs.

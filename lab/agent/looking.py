@@ -33,10 +33,10 @@ class Looking:
     def _namespace_of(self, handle: int) -> int:
         return self._nodes[handle].stack.namespace
 
-    def attempt(self, verb: str, arguments: dict[str, Any]) -> list[Any]:
+    def attempt(self, verb: str, positional: Sequence[Any], named: dict[str, Any]) -> list[Any]:
         """One verb, for itself: `[result, None]`, or `[None, why]`, and the calls after it are made all the same."""
         try:
-            return [getattr(self, verb)(**arguments), None]
+            return [getattr(self, verb)(*positional, **named), None]
         except OSError as error:
             return [None, error.strerror or str(error)]
         except Exception as error:  # a kernel that answers otherwise than expected must not hide the other answers

@@ -1,9 +1,9 @@
 """
 The agent's main loop: verbs called over an execnet channel.
 
-A request is its number and a list of calls `[verb, arguments]`, done in order until one fails; the answer is the same
-number, the list of results and, when one failed, what failed and why.  One request is one round trip, however many
-calls it holds.
+A request is its number and a list of calls `[verb, positional, named]`, done in order until one fails; the answer is
+the same number, the list of results and, when one failed, what failed and why.  One request is one round trip, however
+many calls it holds.
 """
 
 from __future__ import annotations
@@ -291,9 +291,9 @@ def serve(channel: Any) -> None:
         request, calls = messages.unpack(message)
         results: list[Any] = []
         failure = None
-        for verb, arguments in calls:
+        for verb, positional, named in calls:
             try:
-                results.append(getattr(agent, verb)(**arguments))
+                results.append(getattr(agent, verb)(*positional, **named))
             except OSError as error:
                 failure = {"errno": error.errno or 0, "text": error.strerror or str(error), "verb": verb}
                 break
@@ -302,5 +302,5 @@ def serve(channel: Any) -> None:
                 break
         if failure is not None:
             # whoever called is told of the failure alone, and could never close these
-            agent.close([handle for (verb, _), handle in zip(calls, results) if verb == "open"])
+            agent.close([handle for (verb, *_), handle in zip(calls, results) if verb == "open"])
         channel.send(messages.pack((request, results, failure)))

@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
 RECEIVE_BUFFER = 4 << 20
@@ -29,6 +29,25 @@ LARGEST = 65536 + 64
 ROOM_FOR_ANCILLARY = 512
 
 Received = dict[str, Any]
+
+
+class Kind(TypedDict):
+    """The first arguments of socket(2), as plain numbers: enumerations do not travel."""
+
+    family: int
+    type: int
+    protocol: int
+
+
+class Opening(Kind, total=False):
+    """How a socket is opened; `late_options` are set after bind (memberships)."""
+
+    options: Sequence[tuple[int, int, Any]]
+    device: str | None
+    bind: Sequence[Any] | None
+    connect: Sequence[Any] | None
+    listen: int
+    late_options: Sequence[tuple[int, int, Any]]
 
 
 class Endpoint:
@@ -86,7 +105,7 @@ def _describe(payload: bytes, ancillary: Sequence[Any], flags: int, source: Any)
 def open_endpoint(
     family: int,
     type: int,
-    protocol: int = 0,
+    protocol: int,
     options: Sequence[tuple[int, int, Any]] = (),
     device: str | None = None,
     bind: Sequence[Any] | None = None,
@@ -94,7 +113,7 @@ def open_endpoint(
     listen: int = 0,
     late_options: Sequence[tuple[int, int, Any]] = (),
 ) -> Endpoint:
-    """Opens a socket in the stack that the thread is in; `late_options` are set after bind (memberships)."""
+    """Opens a socket in the stack that the thread is in."""
     opened = socket.socket(family, type | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
     try:
         if family in (socket.AF_INET, socket.AF_INET6) and type != socket.SOCK_STREAM:

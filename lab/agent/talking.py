@@ -8,11 +8,14 @@ import functools
 import os
 import select
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.agent import fences, sockets
 from lab.agent.looking import Looking
-from lab.agent.sockets import Endpoint
+from lab.agent.sockets import Endpoint, Kind, Opening
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # mypy brings it
 
 
 class Talking(Looking):
@@ -27,7 +30,7 @@ class Talking(Looking):
         self._next += 1
         return self._next
 
-    def open(self, node: int, **fields: Any) -> int:
+    def open(self, node: int, **fields: Unpack[Opening]) -> int:
         """Opens a socket inside a node (`sockets.open_endpoint`)."""
         with self._nodes[node].stack.entered():
             endpoint = sockets.open_endpoint(**fields)
@@ -51,7 +54,7 @@ class Talking(Looking):
             self.send(endpoint, payload, to)
 
     def send_many(
-        self, node: int, payloads: Sequence[bytes], to: Sequence[Any] | None, fields: dict[str, Any]
+        self, node: int, payloads: Sequence[bytes], to: Sequence[Any] | None, **fields: Unpack[Opening]
     ) -> list[Any]:
         """Opens a socket, sends, closes it; returns the socket's own name (the source address)."""
         with self._nodes[node].stack.entered():
@@ -64,10 +67,10 @@ class Talking(Looking):
                     opened.sendto(payload, tuple(to))
             return list(opened.getsockname()[:2])
 
-    def send_fence(self, node: int, payload: bytes, to: Sequence[Any], fields: dict[str, Any]) -> None:
+    def send_fence(self, node: int, payload: bytes, to: Sequence[Any], fields: Kind) -> None:
         """Sends a fence.  That it cannot be sent (no route, say) is not this call's failure: it will not arrive."""
         with contextlib.suppress(OSError):
-            self.send_many(node, [payload], to, fields)
+            self.send_many(node, [payload], to, **fields)
 
     def inject(self, node: int, device: str, frame: bytes) -> None:
         """Puts one Ethernet frame on a device as it is (packet(7))."""
@@ -113,8 +116,8 @@ class Talking(Looking):
         ]
         return fences.missing([(self._endpoints[handle], token) for handle, token in tokens], ways, timeout)
 
-    def _mark(self, node: int, to: Sequence[Any], fields: dict[str, Any], marker: bytes) -> None:
-        self.send_many(node, [marker], to, fields)
+    def _mark(self, node: int, to: Sequence[Any], fields: Kind, marker: bytes) -> None:
+        self.send_many(node, [marker], to, **fields)
 
     def take(self, endpoints: Sequence[int]) -> list[list[dict[str, Any]]]:
         """What each endpoint has received since it was last taken."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lab.errors import CheckFailed
 from lab.host import Host
-from lab.machines.base import call
-from lab.machines.node import ask_all
+from lab.machines.base import Call, call
+from lab.machines.node import Agent, Node, ask_all
 from lab.probes import options
 from lab.probes.payloads import TAG_SIZE, fresh_port, unique
 
@@ -45,36 +46,31 @@ class Feed:
 def run(sender: Host, receivers: Sequence[Host], group: str, datagrams: int) -> Feed:
     """Sends a feed of so many datagrams; every receiver is a member before the first."""
     port, tag = fresh_port(), unique(TAG_SIZE)
-    sockets = {host.name: host.open_socket(**_receiver(host, group, port)) for host in receivers}
+    sockets = {}
+    for host in receivers:
+        late = [options.membership(group, host.address(), join=True)]
+        chosen = [options.reuse_address()]
+        sockets[host.name] = host.open_socket(**options.UDP, options=chosen, bind=[group, port], late_options=late)
     numbers: dict[str, list[int]] = {name: [] for name in sockets}
     times: list[int] = []
     try:
         for first in range(0, datagrams, BURST):
             burst = [_datagram(tag, number) for number in range(first, min(first + BURST, datagrams))]
             sender.udp.send(burst, to=group, port=port, multicast_interface=sender.address())
-            waits = [
-                (host.node, call("wait_for", tokens=[[sockets[host.name], burst[-1]]], timeout=BURST_WITHIN))
+            waits: list[tuple[Node, Call[Any]]] = [
+                (host.node, call(Agent.wait_for, tokens=[[sockets[host.name], burst[-1]]], timeout=BURST_WITHIN))
                 for host in receivers
             ]
-            takes = [(host.node, call("take", endpoints=[sockets[host.name]])) for host in receivers]
+            takes = [(host.node, call(Agent.take, endpoints=[sockets[host.name]])) for host in receivers]
             for host, (taken,) in zip(receivers, ask_all([*waits, *takes])[len(waits) :], strict=True):
                 numbers[host.name] += [_number(one["payload"]) for one in taken if one["payload"].startswith(tag)]
                 times += [one["time"] for one in taken]
     finally:
-        ask_all([(host.node, call("close", endpoints=[sockets[host.name]])) for host in receivers])
+        ask_all([(host.node, call(Agent.close, endpoints=[sockets[host.name]])) for host in receivers])
     if not times:
         raise CheckFailed(f"{sender.name} sent {datagrams} datagrams to {group}: nobody heard any of them")
     received = {name: _judged(heard, datagrams) for name, heard in numbers.items()}
     return Feed(received, datagrams * 1e9 / max(1, max(times) - min(times)))
-
-
-def _receiver(host: Host, group: str, port: int) -> dict[str, object]:
-    return {
-        **options.UDP,
-        "options": [options.reuse_address()],
-        "bind": [group, port],
-        "late_options": [options.membership(group, host.address(), join=True)],
-    }
 
 
 def _datagram(tag: bytes, number: int) -> bytes:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import secrets
 import socket
 import struct
+from typing import Any
 
 from lab.applications.packages import PACKAGES
 from lab.errors import CheckFailed
 from lab.host import Host
 from lab.machines import program
-from lab.machines.base import call
+from lab.machines.base import Agent, Call, call
 from lab.machines.program import Program
 from lab.probes import options, sightings
 from lab.probes.sightings import ETHERNET, Sighting
@@ -80,15 +81,14 @@ def find(host: Host, name: str) -> str:
     chosen = [options.multicast_interface(host.address()), options.multicast_ttl(TTL)]
     asking = host.open_socket(**options.UDP, options=chosen, bind=[host.address(), 0])
     try:
-        _, (received,) = host.node.machine.batch(
-            [
-                call("send", endpoint=asking, payload=query, to=[GROUP, PORT]),
-                call("wait_for", tokens=[[asking, question]], timeout=HEARD_WITHIN),
-                call("take", endpoints=[asking]),
-            ]
-        )[1:]
+        calls: list[Call[Any]] = [
+            call(Agent.send, endpoint=asking, payload=query, to=[GROUP, PORT]),
+            call(Agent.wait_for, tokens=[[asking, question]], timeout=HEARD_WITHIN),
+            call(Agent.take, endpoints=[asking]),
+        ]
+        _, _, (received,) = host.node.machine.batch(calls)
     finally:
-        host.node.machine.call("close", endpoints=[asking])
+        host.node.machine.call(Agent.close, endpoints=[asking])
     answers = [one["payload"] for one in received if one["payload"][:2] == number]
     if not answers:
         raise CheckFailed(

@@ -15,7 +15,7 @@ from lab.applications.packages import PACKAGES
 from lab.errors import CheckFailed
 from lab.host import Host
 from lab.machines import program
-from lab.machines.node import ask_all
+from lab.machines.node import Agent, ask_all
 from lab.machines.program import Program
 from lab.probes import sightings
 from lab.probes.sightings import ETHERNET, Sighting
@@ -111,9 +111,9 @@ def await_owners(among: Iterable[Host], owners: Collection[str], *, within: floa
     while True:
         for host in hosts:
             left = max(0.0, deadline - time.monotonic())
-            host.node.ask("wait_held", address=address, held=host.name in owners, timeout=left)
+            host.node.ask(Agent.wait_held, address=address, held=host.name in owners, timeout=left)
         # one after the other they may each have been right when they were asked
-        asked = [(host.node, host.node.call("wait_held", address=address, held=True, timeout=0.0)) for host in hosts]
+        asked = [(host.node, host.node.call(Agent.wait_held, address, True, 0.0)) for host in hosts]
         found = {host.name for host, held in zip(hosts, ask_all(asked), strict=True) if held}
         if found == set(owners):
             return

@@ -14,7 +14,6 @@ Nothing is changed on either host.  Sources: raw(7), packet(7), RFC 2890, RFC 73
 from __future__ import annotations
 
 import secrets
-import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from lab.carriers import EXPERIMENTAL, ipv4, udp
 from lab.checkup.looking import Host, each
 from lab.clouds import GRE, Carrier
 from lab.errors import OvercastError
-from lab.machines.base import Machine, call
+from lab.machines.base import Agent, Machine, call
 from lab.probes import echo, options
 from lab.probes.payloads import fresh_port, unique
 from lab.probes.sightings import ETHERNET
@@ -154,7 +153,7 @@ class _Trial:
         node = way.sender.host.node
         try:
             packet = _packet(way, way.small)
-            node.ask("send_many", payloads=[packet], to=[way.receiver.address, 0], fields=dict(options.RAW))
+            node.ask(Agent.send_many, [packet], [way.receiver.address, 0], **options.RAW)
         except (OSError, OvercastError) as error:
             return getattr(error, "strerror", None) or str(error)
         return ""
@@ -169,17 +168,17 @@ class _Trial:
         """The capture; what the firewall lets through of the tunnel's protocol, and of ICMP."""
         node = self.hosts[role].node
         protocol = self.ways[0].carrier.protocol if self.ways else GRE
-        tunnel = {"family": int(socket.AF_INET), "type": int(socket.SOCK_RAW), "protocol": protocol}
-        calls = [call("tap", nodes=[node.handle]), node.call("open", **tunnel), node.call("open", **options.ICMP)]
-        return list(node.machine.batch(calls)[1:])
+        node.machine.tell([call(Agent.tap, nodes=[node.handle])])
+        tunnel = node.call(Agent.open, **options.raw(protocol))
+        return node.machine.batch([tunnel, node.call(Agent.open, **options.ICMP)])
 
     def _close(self, role: str, opened: list[int]) -> None:
-        self.hosts[role].node.machine.call("close", endpoints=opened)
+        self.hosts[role].node.machine.call(Agent.close, endpoints=opened)
 
     def _captured(self, role: str, _: str) -> list[tuple[bool, bytes]]:
         node = self.hosts[role].node
         tags = [tag for way in self.ways if role in (way.sender.host.role, way.receiver.host.role) for tag in way.tags]
-        frames = node.machine.call("frames", nodes=[node.handle], tags=tags)
+        frames = node.machine.call(Agent.frames, nodes=[node.handle], tags=tags)
         return [(outgoing, frame) for _, _, outgoing, _, frame in frames]
 
     def _round(self, *, with_others: bool) -> None:
@@ -193,7 +192,6 @@ class _Trial:
 
     def _send(self, role: str, with_others: bool) -> None:
         node = self.hosts[role].node
-        fields = dict(options.RAW)
         calls = []
         for tag, way in self._outstanding.items():
             if way.sender.host.role != role:
@@ -203,7 +201,7 @@ class _Trial:
                 packets += _others(way)
             # that a packet is refused is found out later: the others are to be sent in any case
             to = [way.receiver.address, 0]
-            calls += [node.call("send_fence", payload=packet, to=to, fields=fields) for packet in packets]
+            calls += [node.call(Agent.send_fence, payload=packet, to=to, fields=options.RAW) for packet in packets]
         if calls:
             node.machine.batch(calls)
 
@@ -222,7 +220,7 @@ class _Trial:
         tokens = [list(pair) for pair in awaited]
         machine = self.hosts[role].node.machine
         missing = machine.call(
-            "wait_for", tokens=tokens, timeout=max(0.0, min(PATIENCE, self.deadline - time.monotonic()))
+            Agent.wait_for, tokens=tokens, timeout=max(0.0, min(PATIENCE, self.deadline - time.monotonic()))
         )
         return {awaited[position][1] for position in missing}
 

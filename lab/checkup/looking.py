@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from lab.checkup import rules
 from lab.checkup.verdicts import Firewall
 from lab.errors import EnvironmentProblem, OvercastError
-from lab.machines.base import Machine
+from lab.machines.base import Call, Machine
 from lab.machines.hosts import HostSpec
-from lab.machines.node import Observed
+from lab.machines.node import Agent, Observed
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
 
@@ -120,19 +120,19 @@ def each(
 
 
 def _host(spec: HostSpec, machine: Machine) -> Host:
-    node = Observed(spec.role, machine, machine.call("node_home"))
+    node = Observed(spec.role, machine, machine.call(Agent.node_home))
     seen = readback.read([node])[spec.role]
     asked = time.time_ns()
-    hello = machine.call("hello")
+    hello = machine.call(Agent.hello)
     answered = time.time_ns()
     names = [BROADCAST_PING, MEMBERSHIPS]
     names += [f"net.ipv4.conf.{name.replace('.', '/')}.rp_filter" for name in ("all", *seen.devices)]
-    calls = [
-        node.call("examine", modules=[*MODULES.values(), BRIDGE], sysctls=[BROADCAST_PING]),
-        node.call("sysctl_read", names=names),
+    calls: list[Call[Any]] = [
+        node.call(Agent.examine, modules=[*MODULES.values(), BRIDGE], sysctls=[BROADCAST_PING]),
+        node.call(Agent.sysctl_read, names=names),
     ]
     if node.rooted:
-        calls.append(node.call("firewall"))
+        calls.append(node.call(Agent.firewall))
     details, sysctls, *listed = machine.batch(calls)
     return Host(
         spec=spec,

@@ -19,7 +19,7 @@ from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.laboratory import Lab
 from lab.machines import choose
 from lab.machines.base import Machine
-from lab.machines.node import Node
+from lab.machines.node import Agent, Node
 from lab.model import TunnelOptions, Underlay
 from lab.providers import provider
 
@@ -127,7 +127,7 @@ def measure(name: str, sizes: Sequence[int]) -> Figures:
             "agent answers": 1000 * starting.answered,
             "pyroute2 imported": 1000 * (starting.warm - starting.answered),
         }
-        home = Node("home", machine, machine.call("node_home"))
+        home = Node("home", machine, machine.call(Agent.node_home))
         for size in sorted({2, *sizes}):
             build, check, close = _labs(home, figures.tunnel, size)
             if size == 2:
@@ -217,13 +217,13 @@ def _settle(home: Node) -> None:
     It removes stacks in order.  So one more is closed whose device has its other end here: when that is gone, the
     kernel is at it, and when a second one is gone, it is done with what was before the first.
     """
-    home.machine.call("drop_closed")
+    home.machine.call(Agent.drop_closed)
     for device in ("last0", "last1"):
-        (handle,) = home.machine.call("node_create", names=["last"])
+        (handle,) = home.machine.call(Agent.node_create, names=["last"])
         home.apply(("link_add", {"device": device, "kind": "veth", "peer": {"device": "peer", "node": handle}}))
-        home.machine.call("node_close", handles=[handle])
-        home.machine.call("drop_closed")
-        home.ask("wait_gone", devices=[device], timeout=CLEAN_UP)
+        home.machine.call(Agent.node_close, handles=[handle])
+        home.machine.call(Agent.drop_closed)
+        home.ask(Agent.wait_gone, devices=[device], timeout=CLEAN_UP)
 
 
 def _table(measured: dict[str, Figures], sizes: Sequence[int]) -> list[str]:

@@ -28,7 +28,7 @@ from lab.commands.options import Plan
 from lab.commands.rendezvous import Connection, listener
 from lab.errors import EnvironmentProblem, OvercastError
 from lab.machines import choose
-from lab.machines.base import Machine
+from lab.machines.base import Agent, Machine
 
 TERMINAL = "from lab.agent.terminal import serve; serve(channel)"
 FAREWELL = 2.0  # seconds that the machine gets to end by itself
@@ -118,7 +118,7 @@ class Keeper:
         began = time.perf_counter()
         lab = laboratory.build(self._machine, self.plan.topology, self.plan.underlay)
         took = time.perf_counter() - began
-        calls = [node.call("namespace_path") for node in lab.nodes.values()]
+        calls = [node.call(Agent.namespace_path) for node in lab.nodes.values()]
         self.places = dict(zip(lab.nodes, self._machine.batch(calls), strict=True))
         self.description = {
             "title": drawing.title(self.plan.topology, self.plan.underlay),

@@ -17,7 +17,7 @@ from lab.diagnose.legs import Loss
 from lab.diagnose.trial import Trial
 from lab.laboratory import Lab
 from lab.machines.base import Call
-from lab.machines.node import Node, ask_all
+from lab.machines.node import Agent, Node, ask_all
 from lab.model import NodePlan, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
@@ -162,7 +162,7 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
     return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric)
 
 
-Questions = dict[str, Call]
+Questions = dict[str, Call[Any]]
 
 
 def _counting(lab: Lab, name: str) -> Questions:
@@ -170,20 +170,20 @@ def _counting(lab: Lab, name: str) -> Questions:
     node = lab.nodes[name]
     if name not in lab.plans:
         return {}
-    return {**_counters(node), "routes": node.call("read", what="routes")}
+    return {**_counters(node), "routes": node.call(Agent.read, what="routes")}
 
 
 def _counters(node: Node) -> Questions:
-    return {what: node.call(what) for what in ("counters", "firewall")}
+    return {"counters": node.call(Agent.counters), "firewall": node.call(Agent.firewall)}
 
 
 def _everything(lab: Lab, name: str) -> Questions:
     node = lab.nodes[name]
-    asked = {what: node.call("read", what=what) for what in READINGS}
+    asked: Questions = {what: node.call(Agent.read, what=what) for what in READINGS}
     if name in lab.plans:
-        asked["sysctls"] = node.call("sysctl_read", names=_sysctls(lab.topology, lab.plans[name]))
-        asked["igmp"] = node.call("read_net", name="igmp")
-        asked["multicast_router"] = node.call("multicast_router")
+        asked["sysctls"] = node.call(Agent.sysctl_read, names=_sysctls(lab.topology, lab.plans[name]))
+        asked["igmp"] = node.call(Agent.read_net, name="igmp")
+        asked["multicast_router"] = node.call(Agent.multicast_router)
     return {**asked, **(_counters(node) if name in lab.plans else {})}
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from lab.diagnose import words
 from lab.diagnose.words import activities, tunnels
 from lab.machines.base import Call
-from lab.machines.node import Node, try_all
+from lab.machines.node import Agent, Node, try_all
 
 READINGS = (
     "links",
@@ -82,14 +82,14 @@ def take(nodes: Iterable[Node], addresses: Iterable[str] = ()) -> Taken:
     return taken
 
 
-def _subjects(node: Node, words: Sequence[str]) -> list[tuple[str, Call]]:
+def _subjects(node: Node, words: Sequence[str]) -> list[tuple[str, Call[Any]]]:
     return [
-        *((what, node.call("read", what=what)) for what in READINGS),
-        *((name, node.call("read_net", name=name)) for name in FILES),
-        ("sysctls", node.call("sysctl_read", names=list(SYSCTLS))),
-        ("counters", node.call("counters")),
-        ("firewall", node.call("firewall")),
-        ("connections", node.call("read_net", name="nf_conntrack", words=list(words))),
+        *((what, node.call(Agent.read, what=what)) for what in READINGS),
+        *((name, node.call(Agent.read_net, name=name)) for name in FILES),
+        ("sysctls", node.call(Agent.sysctl_read, names=list(SYSCTLS))),
+        ("counters", node.call(Agent.counters)),
+        ("firewall", node.call(Agent.firewall)),
+        ("connections", node.call(Agent.read_net, name="nf_conntrack", words=list(words))),
     ]
 
 

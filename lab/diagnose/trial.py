@@ -21,6 +21,7 @@ from lab.errors import CheckFailed, OvercastError, RootNeeded
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
 from lab.laboratory import Lab
+from lab.machines.node import Agent
 from lab.model import ALL_NODES, LIMITED_BROADCAST, Network
 from lab.probes import sightings, snooping
 from lab.probes.echo import Answers
@@ -201,7 +202,7 @@ def _impatient(lab: Lab) -> Listen:
     def await_listed(listening: Listening) -> None:
         ports = [snooping.port_of(lab.topology, name) for name in listening.at]
         for group in filter(snooping.is_listed, listening.joined) if prunes else ():
-            lab.hub.node.ask("wait_mdb", group=group, ports=ports, present=True, timeout=GRACE)
+            lab.hub.node.ask(Agent.wait_mdb, group=group, ports=ports, present=True, timeout=GRACE)
 
     return functools.partial(lab.listen, grace=GRACE, patience=None, on_entry=await_listed)
 

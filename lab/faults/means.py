@@ -12,6 +12,7 @@ from lab.faults.places import hub_port, hub_ports, victim
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines import firewall
+from lab.machines.node import Agent
 from lab.model import Change
 from lab.overlay import plan
 
@@ -90,7 +91,7 @@ def take_any_source(host: Host, device: str) -> None:
 def load_modules(lab: Lab, *names: str) -> None:
     """Modules that a guest's kernel loads only when told to; a host's finds them by itself."""
     if lab.machine.kind == "guest":
-        lab.machine.call("load_modules", names=list(names))
+        lab.machine.call(Agent.load_modules, names=list(names))
 
 
 # commands

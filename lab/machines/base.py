@@ -1,9 +1,11 @@
 """
 A machine: one kernel with one agent behind an execnet gateway, wherever it runs.
 
-    Machine.call("verb", argument=...)      one call, one round trip
-    Machine.batch([Call(...), ...])         many calls, one round trip
-    Machine.tell([Call(...), ...])          the same without waiting for the results
+    machine.call(Agent.verb, argument=...)  one call, one round trip
+    machine.batch([call(Agent.verb, ...)])  many calls, one round trip
+    machine.tell([call(Agent.verb, ...)])   the same without waiting for the results
+
+A verb is named by the agent's own method, so that a type checker sees its arguments and its result.
 
 Requests are numbered, and so are their answers: the answer to a request whose caller was interrupted is dropped, and
 never taken for the answer to the next one.  A refusal by the far kernel arrives as the OSError it was there
@@ -17,12 +19,15 @@ import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import execnet
 
 from lab import interrupts
 from lab.agent import messages
+from lab.agent.service import Agent as Agent
+from lab.agent.sockets import Kind as Kind
+from lab.agent.sockets import Opening as Opening
 from lab.errors import EnvironmentProblem, MachineLost
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,15 +44,22 @@ serve(channel)
 """
 
 
-class Call(NamedTuple):
-    """One verb of the agent with its arguments."""
+P = ParamSpec("P")
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Call(Generic[Result_co]):
+    """One verb of the agent with its arguments, and the type of its result."""
 
     verb: str
-    arguments: dict[str, Any]
+    positional: tuple[Any, ...]
+    named: dict[str, Any]
 
 
-def call(verb: str, **arguments: Any) -> Call:
-    return Call(verb, arguments)
+def call(verb: Callable[Concatenate[Any, P], Result], *positional: P.args, **named: P.kwargs) -> Call[Result]:
+    return Call(getattr(verb, "__name__", str(verb)), positional, named)
 
 
 class AgentBug(EnvironmentProblem):
@@ -79,26 +91,26 @@ class Machine:
             self._channel.send(list(self.import_paths))
         except OSError as error:
             raise self.lost(f"its agent did not start ({error})") from None
-        self.facts = self.call("hello")
+        self.facts = self.call(Agent.hello)
 
-    def call(self, verb: str, **arguments: Any) -> Any:
-        return self.batch([Call(verb, arguments)])[0]
+    def call(self, verb: Callable[Concatenate[Any, P], Result], *positional: P.args, **named: P.kwargs) -> Result:
+        return self.batch([Call[Result](getattr(verb, "__name__", str(verb)), positional, named)])[0]
 
-    def batch(self, calls: Sequence[Call], timeout: float = ANSWER_TIMEOUT) -> list[Any]:
+    def batch(self, calls: Sequence[Call[Result]], timeout: float = ANSWER_TIMEOUT) -> list[Result]:
         """Results in the order of the calls; the first call that fails ends the batch and is raised."""
         return self.answer(self.post(calls), timeout)
 
-    def post(self, calls: Sequence[Call]) -> int:
+    def post(self, calls: Sequence[Call[Any]]) -> int:
         """Sends calls without waiting; returns the number by which `answer` gives their results, in order of posts."""
         self._requests += 1
         request = self._requests
         try:
-            self._channel.send(messages.pack((request, [(verb, arguments) for verb, arguments in calls])))
+            self._channel.send(messages.pack((request, [(each.verb, each.positional, each.named) for each in calls])))
         except OSError as error:
             raise self.lost(str(error)) from None
         return request
 
-    def tell(self, calls: Sequence[Call]) -> None:
+    def tell(self, calls: Sequence[Call[Any]]) -> None:
         """Has calls made before the next request; a failure of theirs is raised by that request."""
         self._told.add(self.post(calls))
 

@@ -21,7 +21,7 @@ import execnet
 from lab import interrupts
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.machines import abilities, guest, local, uml
-from lab.machines.base import Machine
+from lab.machines.base import Agent, Machine
 
 KERNELS = ("auto", "host", "guest")
 EVERY_LAB = ("veth", "bridge")
@@ -155,7 +155,7 @@ class Starting:
             machine = self._make()
             self._machine = machine
             self.answered = time.monotonic() - self._began
-            machine.facts["pyroute2"] = machine.call("warm_up")
+            machine.facts["pyroute2"] = machine.call(Agent.warm_up)
             self.warm = time.monotonic() - self._began
         except BaseException as error:
             self._error = error

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lab.errors import EnvironmentProblem
 from lab.machines import abilities
-from lab.machines.node import Node
+from lab.machines.node import Agent, Node
 
 TOOLS = {
     4: ("iptables-legacy", "iptables-nft", "iptables"),
@@ -38,7 +38,7 @@ def tool(node: Node, version: int = 4) -> str:
     if known is not None:
         return known
     if node.machine.kind == "guest":
-        node.machine.call("load_modules", names=[*MODULES, *(MODULES_OF_IPV6 if version == 6 else ())])
+        node.machine.call(Agent.load_modules, names=[*MODULES, *(MODULES_OF_IPV6 if version == 6 else ())])
     said: list[str] = []
     installed = False
     for name in TOOLS[version]:

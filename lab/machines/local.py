@@ -21,7 +21,7 @@ import execnet
 
 from lab.errors import EnvironmentProblem
 from lab.machines import processors
-from lab.machines.base import ROOT, Machine
+from lab.machines.base import ROOT, Agent, Machine
 
 USERNS_SYSCTLS = {
     "kernel/unprivileged_userns_clone": ("0", "sysctl -w kernel.unprivileged_userns_clone=1"),
@@ -102,6 +102,6 @@ def start(group: execnet.Group, *, import_paths: Sequence[str] = ()) -> Machine:
 
     paths = [str(ROOT), *import_paths]
     machine = Machine("local", "the agent on this machine", gateway, paths, on_close=end)
-    machine.call("pin", cpu=place.cpu)
-    machine.call("private_run")
+    machine.call(Agent.pin, cpu=place.cpu)
+    machine.call(Agent.private_run)
     return machine

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate
 
 from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable, RootNeeded
-from lab.machines.base import Call, Machine, call
+from lab.machines.base import Agent as Agent
+from lab.machines.base import Call, Machine, P, Result, call
 from lab.model import Change
 
 
@@ -25,19 +26,22 @@ class Node:
     machine: Machine
     handle: int
 
-    def ask(self, verb: str, **arguments: Any) -> Any:
+    def ask(self, verb: Callable[Concatenate[Any, int, P], Result], *positional: P.args, **named: P.kwargs) -> Result:
+        """The result of a verb whose first argument is a node: this one."""
         try:
-            return self.machine.call(verb, node=self.handle, **arguments)
+            return self.machine.batch([self.call(verb, *positional, **named)])[0]
         except OSError as refusal:
             raise _named(refusal, [self], self.machine) from None
 
-    def call(self, verb: str, **arguments: Any) -> Call:
+    def call(
+        self, verb: Callable[Concatenate[Any, int, P], Result], *positional: P.args, **named: P.kwargs
+    ) -> Call[Result]:
         """The same as `ask`, for a batch."""
-        return call(verb, node=self.handle, **arguments)
+        return Call(getattr(verb, "__name__", str(verb)), (self.handle, *positional), named)
 
     def apply(self, *changes: Change) -> None:
         """Changes links, addresses, routes, neighbours, bridge ports, filters (verbs of the agent's `links`)."""
-        self.ask("apply", changes=list(changes))
+        self.ask(Agent.apply, changes=list(changes))
 
     @contextlib.contextmanager
     def changed(self, change: Change, undo: Change | Sequence[Change]) -> Iterator[None]:
@@ -50,7 +54,7 @@ class Node:
             self.apply(*undoing)
 
     def read(self, what: str) -> list[Any]:
-        return list(self.ask("read", what=what))
+        return self.ask(Agent.read, what=what)
 
     def link(self, device: str) -> dict[str, Any]:
         """One link as the kernel describes it; CheckFailed when there is none of that name."""
@@ -68,12 +72,11 @@ class Node:
 
     def sysctl(self, name: str) -> str | None:
         """The value, None when this kernel has no such parameter."""
-        values: Mapping[str, str | None] = self.ask("sysctl_read", names=[name])
-        return values[name]
+        return self.ask(Agent.sysctl_read, names=[name])[name]
 
     def write_sysctls(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Sets parameters; returns what they were."""
-        return dict(self.ask("sysctl_write", values={name: str(value) for name, value in values.items()}))
+        return self.ask(Agent.sysctl_write, values={name: str(value) for name, value in values.items()})
 
     @contextlib.contextmanager
     def with_sysctl(self, name: str, value: Any) -> Iterator[None]:
@@ -85,11 +88,11 @@ class Node:
 
     def device_to(self, address: str, source: str = "", device: str = "") -> str:
         """The device by which the kernel sends a packet to an address; empty when it would refuse to."""
-        return str(self.ask("device_to", to=address, source=source, device=device))
+        return self.ask(Agent.device_to, to=address, source=source, device=device)
 
     def counters(self) -> dict[str, int]:
         """SNMP counters under nstat's names."""
-        return dict(self.ask("counters"))
+        return self.ask(Agent.counters)
 
     def run(self, *arguments: str, timeout: float = 30.0) -> dict[str, Any]:
         """
@@ -98,7 +101,7 @@ class Node:
         EnvironmentProblem when it does not end within `timeout` seconds.
         """
         try:
-            return dict(self.ask("run", arguments=list(arguments), timeout=timeout))
+            return self.ask(Agent.run, arguments=arguments, timeout=timeout)
         except TimeoutError as late:
             raise EnvironmentProblem(str(late.strerror)) from None
 
@@ -139,13 +142,11 @@ class Observed(Node):
         """Whether the agent there may capture and open raw sockets."""
         return bool(self.machine.facts["uid"] == 0)
 
-    def ask(self, verb: str, **arguments: Any) -> Any:
-        self._check(verb, arguments)
-        return super().ask(verb, **arguments)
-
-    def call(self, verb: str, **arguments: Any) -> Call:
-        self._check(verb, arguments)
-        return super().call(verb, **arguments)
+    def call(
+        self, verb: Callable[Concatenate[Any, int, P], Result], *positional: P.args, **named: P.kwargs
+    ) -> Call[Result]:
+        self._check(getattr(verb, "__name__", str(verb)), named)
+        return super().call(verb, *positional, **named)
 
     def _check(self, verb: str, arguments: Mapping[str, Any]) -> None:
         if verb not in LOOKING:
@@ -155,7 +156,7 @@ class Observed(Node):
             raise RootNeeded("captures and raw sockets", self.name)
 
 
-def ask_all(calls: Sequence[tuple[Node, Call]]) -> list[Any]:
+def ask_all(calls: Sequence[tuple[Node, Call[Result]]]) -> list[Result]:
     """
     Calls on many nodes, one batch per machine, all machines at once; results in the order of the calls.
 
@@ -192,15 +193,15 @@ def _named(refusal: OSError, asked: Sequence[Node], machine: Machine) -> OSError
     return OSError(refusal.errno, f"{asked[machine.refused].name}: {refusal.strerror}")
 
 
-def tell_all(calls: Sequence[tuple[Node, Call]]) -> None:
+def tell_all(calls: Sequence[tuple[Node, Call[Any]]]) -> None:
     """Calls on many nodes that are made before whatever these are asked next; nobody waits for them."""
     for machine, _, batch in _by_machine(calls):
         machine.tell(batch)
 
 
-def _by_machine(calls: Sequence[tuple[Node, Call]]) -> list[tuple[Machine, list[int], list[Call]]]:
+def _by_machine(calls: Sequence[tuple[Node, Call[Any]]]) -> list[tuple[Machine, list[int], list[Call[Any]]]]:
     """Each machine with the positions of its calls, and the calls."""
-    found: dict[int, tuple[Machine, list[int], list[Call]]] = {}
+    found: dict[int, tuple[Machine, list[int], list[Call[Any]]]] = {}
     for position, (node, wanted) in enumerate(calls):
         _, positions, batch = found.setdefault(id(node.machine), (node.machine, [], []))
         positions.append(position)
@@ -208,7 +209,7 @@ def _by_machine(calls: Sequence[tuple[Node, Call]]) -> list[tuple[Machine, list[
     return list(found.values())
 
 
-def try_all(calls: Sequence[tuple[Node, Call]]) -> list[tuple[Any, str | None]]:
+def try_all(calls: Sequence[tuple[Node, Call[Any]]]) -> list[tuple[Any, str | None]]:
     """
     As `ask_all`, each call for itself: its result and None, or None and why it was refused.
 
@@ -217,7 +218,7 @@ def try_all(calls: Sequence[tuple[Node, Call]]) -> list[tuple[Any, str | None]]:
     by_machine: dict[int, list[int]] = {}
     for position, (node, _) in enumerate(calls):
         by_machine.setdefault(id(node.machine), []).append(position)
-    wrapped = [(node, Call("attempt", {"verb": of.verb, "arguments": of.arguments})) for node, of in calls]
+    wrapped = [(node, call(Agent.attempt, of.verb, of.positional, of.named)) for node, of in calls]
     try:
         return [(result, why) for result, why in ask_all(wrapped)]
     except (OSError, EnvironmentProblem):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lab.errors import CheckFailed, EnvironmentProblem
-from lab.machines.node import Node
+from lab.machines.node import Agent, Node
 
 READY = 10.0  # seconds until a program that was started must be ready; a busy guest takes one
 OUTPUT_LINES = 15  # of what it said, in a message
@@ -33,7 +33,7 @@ class Program:
         return output
 
     def _awaited(self, text: str, within: float) -> tuple[bool, str, str]:
-        answer = self.node.machine.call("program_await", program=self.handle, text=text, timeout=within)
+        answer = self.node.machine.call(Agent.program_await, program=self.handle, text=text, timeout=within)
         status = answer["status"]
         how = f"within {within:g} s" if status is None else f"before it ended with status {status}"
         lines = answer["output"].strip().splitlines()[-OUTPUT_LINES:]
@@ -42,11 +42,11 @@ class Program:
         return bool(answer["found"]), message, str(answer["output"])
 
     def output(self) -> str:
-        return str(self.node.machine.call("program_output", program=self.handle))
+        return str(self.node.machine.call(Agent.program_output, program=self.handle))
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
         """Ends it, and all that it started; returns all that it said.  It may have ended already."""
-        return str(self.node.machine.call("program_stop", program=self.handle, signal=int(number)))
+        return str(self.node.machine.call(Agent.program_stop, program=self.handle, signal=int(number)))
 
 
 def start(
@@ -61,7 +61,7 @@ def start(
     Raises EnvironmentProblem when it is not installed (Debian has it in `package`), or does not become ready.
     """
     try:
-        handle = node.ask("program_start", arguments=list(arguments), files=dict(files or {}))
+        handle = node.ask(Agent.program_start, arguments=list(arguments), files=dict(files or {}))
     except FileNotFoundError:
         raise EnvironmentProblem(
             f"{arguments[0]} is not installed", remedy=f"sudo apt-get install --no-install-recommends {package}"

@@ -25,7 +25,7 @@ import execnet
 
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.machines import luggage
-from lab.machines.base import AgentBug, Machine, call
+from lab.machines.base import Agent, AgentBug, Machine, call
 from lab.machines.hosts import EXAMPLE, HostSpec
 from lab.machines.ssh_link import BEATS, Link, Login, Unusable
 from lab.machines.ssh_words import TURNED_AWAY
@@ -75,7 +75,7 @@ def claim(connected: Connected) -> None:
     """
     # of two runs that begin at the same time, one is first at the first machine, whatever the machines are called
     first, *rest = sorted(connected.machines.values(), key=lambda machine: str(machine.facts["stack"]))
-    wanted = call("claim", holder=_holder(), timeout=ENDING)
+    wanted = call(Agent.claim, holder=_holder(), timeout=ENDING)
     taken = [(first, first.batch([wanted])[0])]
     if not taken[0][1]:
         requests = [(machine, machine.post([wanted])) for machine in rest]

@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.errors import CheckFailed
 from lab.machines.base import Call
-from lab.machines.node import Node, ask_all
+from lab.machines.node import Agent, Node, ask_all
 from lab.overlay import gretap, vxlan
 from lab.overlay.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ
 from lab.overlay.ip6gretap import IGNORE_ENCAP_LIMIT, TRAFFIC_CLASS_INHERIT
@@ -175,10 +175,10 @@ class Seen:
 
 def read(nodes: Sequence[Node]) -> dict[str, Seen]:
     """Reads the nodes, all machines at once, one round trip each."""
-    calls: list[tuple[Node, Call]] = []
+    calls: list[tuple[Node, Call[Any]]] = []
     for node in nodes:
-        calls += [(node, node.call("read", what=what)) for what in READINGS]
-        calls.append((node, node.call("sysctl_read", names=list(SYSCTLS))))
+        calls += [(node, node.call(Agent.read, what=what)) for what in READINGS]
+        calls.append((node, node.call(Agent.sysctl_read, names=list(SYSCTLS))))
     answers = iter(ask_all(calls))
     found = {}
     for node in nodes:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.errors import CheckFailed
-from lab.machines.base import call
-from lab.machines.node import Node
+from lab.machines.base import Call, Kind, call
+from lab.machines.node import Agent, Node
 from lab.model import Network, NodePlan
 from lab.probes import markers, options
 from lab.probes.listening import FENCE_GRACE
@@ -117,7 +117,7 @@ def _reply(received: Mapping[str, Any]) -> Reply | None:
 class Protocol:
     """What differs between ICMP and ICMPv6: the socket, a request, a reply, the options of a TTL (a hop limit)."""
 
-    socket: Mapping[str, Any]
+    socket: Kind
     request: Callable[[int, int, bytes], bytes]
     reply: Callable[[Mapping[str, Any]], Reply | None]
     hops: Callable[[int], list[Option]]
@@ -156,13 +156,14 @@ def ping(
     port = fresh_port()
     marked = list(nodes.values()) if fence and nodes and markers.one_kernel(nodes.values()) else []
     openings = [
-        node.call("open", **protocol.socket, options=chosen, device=device),
-        node.call("open", **protocol.socket, device=device if addresses else None),
-        *(each.call("open", **options.UDP, bind=["", port]) for each in marked),
+        node.call(Agent.open, **protocol.socket, options=chosen, device=device),
+        node.call(Agent.open, **protocol.socket, device=device if addresses else None),
+        *(each.call(Agent.open, **options.UDP, bind=["", port]) for each in marked),
     ]
     receiver, fence_socket, *_ = opened = node.machine.batch(openings)
     try:
-        calls = [call("send", endpoint=receiver, payload=protocol.request(identifier, 1, unique()), to=[to, 0])]
+        first = protocol.request(identifier, 1, unique())
+        calls: list[Call[Any]] = [call(Agent.send, endpoint=receiver, payload=first, to=[to, 0])]
         tokens: list[list[Any]] = []
         # under another identifier: else, for a stateful firewall, a late answer to the probe is one to a fence
         fencing = identifier ^ 1
@@ -170,18 +171,18 @@ def ping(
             token = unique()
             tokens.append([fence_socket, _reply_head(fencing, number) + token])
             sent = protocol.request(fencing, number, token)
-            calls.append(call("try_send", endpoint=fence_socket, payload=sent, to=[own[name], 0]))
+            calls.append(call(Agent.try_send, endpoint=fence_socket, payload=sent, to=[own[name], 0]))
         known = lost or Lost()
         ways = _ways(node.name, plans, network) if marked else ()
         legs = markers.legs(ways, nodes or {}, plans, port, known)
         wanted = max((known.grace_both(grace, network, node.name, name) for name in fenced), default=grace)
         calls += [
-            call("wait_for", tokens=tokens, timeout=markers.bound(wanted, marked), legs=legs),
-            call("take", endpoints=[receiver]),
+            call(Agent.wait_for, tokens=tokens, timeout=markers.bound(wanted, marked), legs=legs),
+            call(Agent.take, endpoints=[receiver]),
         ]
         *_, missing, (received,) = node.machine.batch(calls)
     finally:
-        node.machine.tell([call("close", endpoints=opened)])
+        node.machine.tell([call(Agent.close, endpoints=opened)])
     unproved = frozenset(fenced[position] for position in missing)
     names = {address: name for name, plan in plans.items() for address in plan.further}
     names |= {address: name for name, address in own.items()}

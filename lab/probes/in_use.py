@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lab import groups
-from lab.machines.node import Node, ask_all
+from lab.machines.node import Agent, Node, ask_all
 from lab.probes import membership, payloads
 
 LISTENING = " 0A "  # the state of a TCP socket (TCP_LISTEN of net/tcp_states.h)
@@ -19,9 +19,9 @@ TABLES = {"udp": None, "udp6": None, "tcp": [LISTENING], "tcp6": [LISTENING]}
 
 def avoid(nodes: Sequence[Node]) -> None:
     """Give no probe a group or a port that a program of these hosts uses."""
-    ports = [(node, node.call("read_net", name=name, words=words)) for node in nodes for name, words in TABLES.items()]
-    members = [(node, node.call("read_net", name="igmp")) for node in nodes]
-    texts = [str(text) for text in ask_all([*ports, *members])]
+    ports = [(node, node.call(Agent.read_net, name, words)) for node in nodes for name, words in TABLES.items()]
+    members = [(node, node.call(Agent.read_net, "igmp")) for node in nodes]
+    texts = ask_all([*ports, *members])
     for table in texts[: len(ports)]:
         payloads.avoid_ports(ports_in(table))
     for table in texts[len(ports) :]:

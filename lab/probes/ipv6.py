@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.errors import CheckFailed
-from lab.machines.node import Node, ask_all
+from lab.machines.node import Agent, Node, ask_all
 from lab.model import Network, NodePlan
 
 LINK_SCOPE = 0x20  # RT_SCOPE of if_inet6: IPV6_ADDR_LINKLOCAL
@@ -39,9 +39,8 @@ def link_locals(
     names = [name for name in plans if name in nodes]
     tables = _tables(nodes, names)
     if young := [name for name in names if _of_device(tables[name], plans[name].interface(network), TENTATIVE)]:
-        awaited = {"timeout": DETECTION_DEADLINE}
-        waits = [(name, {"device": plans[name].interface(network), **awaited}) for name in young]
-        ask_all([(nodes[name], nodes[name].call("wait_link_local", **wait)) for name, wait in waits])
+        waits = [(nodes[name], plans[name].interface(network)) for name in young]
+        ask_all([(node, node.call(Agent.wait_link_local, device, DETECTION_DEADLINE)) for node, device in waits])
         tables |= _tables(nodes, young)
     found = {}
     for name, table in tables.items():
@@ -51,8 +50,8 @@ def link_locals(
 
 
 def _tables(nodes: Mapping[str, Node], names: Sequence[str]) -> dict[str, str]:
-    tables = ask_all([(nodes[name], nodes[name].call("read_net", name="if_inet6")) for name in names])
-    return dict(zip(names, map(str, tables), strict=True))
+    tables = ask_all([(nodes[name], nodes[name].call(Agent.read_net, name="if_inet6")) for name in names])
+    return dict(zip(names, tables, strict=True))
 
 
 def _of_device(table: str, device: str, state: int) -> LinkLocal | None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lab.errors import CheckFailed
-from lab.machines.base import call
-from lab.machines.node import Node
+from lab.machines.base import Call, call
+from lab.machines.node import Agent, Node
 from lab.probes import options
 from lab.probes.echo import request
 from lab.probes.payloads import unique
@@ -27,19 +27,18 @@ def round_trips(node: Node, to: str, interface: str, count: int) -> list[float]:
     CheckFailed when one is not answered within DEADLINE.  The first may contain neighbour resolution.
     """
     identifier = int.from_bytes(os.urandom(2), "big")
-    endpoint = node.ask("open", **options.ICMP)
+    endpoint = node.ask(Agent.open, **options.ICMP)
     took = []
     try:
         for sequence in range(1, count + 1):
             payload = unique()
-            missing, _, seen = node.machine.batch(
-                [
-                    call("send", endpoint=endpoint, payload=request(identifier, sequence, payload), to=[to, 0]),
-                    call("wait_for", tokens=[[endpoint, payload]], timeout=DEADLINE),
-                    call("take", endpoints=[endpoint]),
-                    call("frames", nodes=[node.handle], tags=[payload]),
-                ]
-            )[1:]
+            calls: list[Call[Any]] = [
+                call(Agent.send, endpoint=endpoint, payload=request(identifier, sequence, payload), to=[to, 0]),
+                call(Agent.wait_for, tokens=[[endpoint, payload]], timeout=DEADLINE),
+                call(Agent.take, endpoints=[endpoint]),
+                call(Agent.frames, nodes=[node.handle], tags=[payload]),
+            ]
+            _, missing, _, seen = node.machine.batch(calls)
             if missing:
                 raise CheckFailed(
                     f"{node.name} pinged {to}: expected an answer within {DEADLINE:g} s, found none",
@@ -47,7 +46,7 @@ def round_trips(node: Node, to: str, interface: str, count: int) -> list[float]:
                 )
             took.append(_between(seen, interface))
     finally:
-        node.machine.call("close", endpoints=[endpoint])
+        node.machine.call(Agent.close, endpoints=[endpoint])
     return took
 
 

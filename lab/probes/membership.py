@@ -8,7 +8,7 @@ from types import TracebackType
 
 from lab.errors import CheckFailed
 from lab.machines.base import call
-from lab.machines.node import Node
+from lab.machines.node import Agent, Node
 from lab.model import NodePlan
 from lab.probes import options, sightings
 from lab.probes.options import Option
@@ -31,16 +31,16 @@ class Member:
 
     def __init__(self, node: Node, plan: NodePlan) -> None:
         self._node, self._plan = node, plan
-        self._socket: int | None = None
+        self._socket = -1
 
     def __enter__(self) -> Member:
-        self._socket = int(self._node.ask("open", **options.UDP))
+        self._socket = self._node.ask(Agent.open, **options.UDP)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._node.machine.call("close", endpoints=[self._socket])
+        self._node.machine.call(Agent.close, endpoints=[self._socket])
 
     def join(self, *groups: str, interface: str | None = None, source: str | None = None) -> None:
         """Joins groups on the overlay, or on the interface with an address (0.0.0.0: the routing table chooses)."""
@@ -62,7 +62,7 @@ class Member:
     def _set(self, chosen: list[Option]) -> None:
         self._node.machine.batch(
             [
-                call("set_option", endpoint=self._socket, level=level, option=option, value=value)
+                call(Agent.set_option, endpoint=self._socket, level=level, option=option, value=value)
                 for level, option, value in chosen
             ]
         )
@@ -81,7 +81,7 @@ class Memberships(dict[str, frozenset[str]]):
 
 def memberships(node: Node) -> Memberships:
     """The groups that a host is a member of, by device (/proc/net/igmp)."""
-    return Memberships(node.name, groups_of(str(node.ask("read_net", name="igmp"))))
+    return Memberships(node.name, groups_of(node.ask(Agent.read_net, "igmp")))
 
 
 def groups_of(igmp_file: str) -> dict[str, frozenset[str]]:

@@ -6,6 +6,8 @@ import socket
 import struct
 from typing import Any
 
+from lab.machines.base import Kind
+
 IPPROTO_IP = 0
 IP_TOS, IP_TTL, IP_MTU_DISCOVER = 1, 2, 10
 IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP = 32, 33, 34
@@ -17,12 +19,16 @@ INET_ANY = "0.0.0.0"
 
 Option = tuple[int, int, Any]
 
-# kinds of socket, as plain numbers: enumerations do not travel
-UDP = {"family": int(socket.AF_INET), "type": int(socket.SOCK_DGRAM)}
-TCP = {"family": int(socket.AF_INET), "type": int(socket.SOCK_STREAM)}
-ICMP = {"family": int(socket.AF_INET), "type": int(socket.SOCK_RAW), "protocol": int(socket.IPPROTO_ICMP)}
-RAW = {"family": int(socket.AF_INET), "type": int(socket.SOCK_RAW), "protocol": int(socket.IPPROTO_RAW)}
-FRAMES = {"family": int(socket.AF_PACKET), "type": int(socket.SOCK_RAW)}
+UDP = Kind(family=int(socket.AF_INET), type=int(socket.SOCK_DGRAM), protocol=0)
+TCP = Kind(family=int(socket.AF_INET), type=int(socket.SOCK_STREAM), protocol=0)
+
+
+def raw(protocol: int) -> Kind:
+    """A socket that receives an IP protocol's packets."""
+    return Kind(family=int(socket.AF_INET), type=int(socket.SOCK_RAW), protocol=int(protocol))
+
+
+ICMP, RAW = raw(socket.IPPROTO_ICMP), raw(socket.IPPROTO_RAW)
 
 
 def _inet(address: str) -> bytes:

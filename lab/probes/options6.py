@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
+from lab.machines.base import Kind
 from lab.probes.options import Option
 
 IPPROTO_IPV6 = 41
@@ -13,9 +14,8 @@ IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP = 20, 21
 IPV6_MTU_DISCOVER, IPV6_TCLASS = 23, 67
 IPV6_PMTUDISC_DO, IPV6_PMTUDISC_DONT = 2, 0
 
-# kinds of socket, as plain numbers: enumerations do not travel
-UDP = {"family": int(socket.AF_INET6), "type": int(socket.SOCK_DGRAM)}
-ICMP = {"family": int(socket.AF_INET6), "type": int(socket.SOCK_RAW), "protocol": int(socket.IPPROTO_ICMPV6)}
+UDP = Kind(family=int(socket.AF_INET6), type=int(socket.SOCK_DGRAM), protocol=0)
+ICMP = Kind(family=int(socket.AF_INET6), type=int(socket.SOCK_RAW), protocol=int(socket.IPPROTO_ICMPV6))
 
 
 def is_ipv6(address: str) -> bool:

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, ip_address
 from typing import Any
 
 from lab.errors import CheckFailed
-from lab.machines.node import Node
+from lab.machines.node import Agent, Node
 from lab.model import ALL_HOSTS, Topology
 from lab.probes.echo import checksum
 
@@ -49,7 +49,7 @@ def await_listed(
 ) -> None:
     """Waits until the bridge lists each of the ports for a group, or none of them; CheckFailed when it does not."""
     wanted = list(ports)
-    wrong = node.ask("wait_mdb", group=group, ports=wanted, present=present, timeout=timeout)
+    wrong = node.ask(Agent.wait_mdb, group=group, ports=wanted, present=present, timeout=timeout)
     if wrong:
         there = ", ".join(sorted(listed(node, group))) or "no port"
         raise CheckFailed(
@@ -61,7 +61,7 @@ def await_listed(
 
 def versions(node: Node) -> dict[str, int]:
     """The version of IGMP that a host speaks, by device: 3, or that of the oldest querier that it has heard."""
-    return versions_of(str(node.ask("read_net", name="igmp")))
+    return versions_of(node.ask(Agent.read_net, "igmp"))
 
 
 def versions_of(igmp_file: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from lab.errors import EnvironmentProblem
-from lab.machines.node import Node
+from lab.machines.node import Agent, Node
 from lab.model import NodePlan, Topology, Underlay, mac_of
 from lab.underlay import fabric, ipv6
 from lab.underlay.policy import Rule, gre_rules
@@ -145,7 +145,7 @@ class Cloud:
 
     def _settle(self, host: str, node: Node, nic: str) -> None:
         for settling, device in ((self.node, self.port_of(host)), (node, nic)):
-            if settling.ask("settle", devices=[device], timeout=SETTLE):
+            if settling.ask(Agent.settle, devices=[device], timeout=SETTLE):
                 raise EnvironmentProblem(f"{device} of {settling.name} is not operational within {SETTLE:g} s")
 
     @contextlib.contextmanager

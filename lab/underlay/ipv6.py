@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lab.machines.base import Call
-from lab.machines.node import Node
+from lab.machines.node import Agent, Node
 from lab.model import Change, NodePlan, Topology, Underlay, ipv6_of, mac_of
 from lab.underlay import fabric
 
@@ -23,20 +24,20 @@ FORWARDING = "net.ipv6.conf.all.forwarding"
 LINK_LOCAL, NO_LINK_LOCAL = "0", "1"  # addr_gen_mode: IN6_ADDR_GEN_MODE_EUI64, _NONE
 
 
-def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call]:
+def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
     """What the hosts and routers need besides IPv4; nothing for an overlay over IPv4."""
     if topology.hub.underlay6 is None:
         return []
-    calls: list[Call] = []
+    calls: list[Call[Any]] = []
     for plan in topology.nodes:
         calls += host_calls(topology, plan, nodes[plan.name])
     for name, addresses in _router_addresses(topology, underlay).items():
         calls += _on(nodes[name], addresses)  # between routers there is a wire: they find each other by link-local
-        calls.append(nodes[name].call("sysctl_write", values={FORWARDING: "1"}))
-    return calls + [nodes[name].call("apply", changes=changes) for name, changes in _routing(topology, underlay)]
+        calls.append(nodes[name].call(Agent.sysctl_write, values={FORWARDING: "1"}))
+    return calls + [nodes[name].call(Agent.apply, changes=changes) for name, changes in _routing(topology, underlay)]
 
 
-def host_calls(topology: Topology, plan: NodePlan, node: Node) -> list[Call]:
+def host_calls(topology: Topology, plan: NodePlan, node: Node) -> list[Call[Any]]:
     """A host's NIC: addressed, with its default route and everybody in its subnet as a neighbour."""
     if plan.underlay6 is None:
         return []
@@ -49,15 +50,15 @@ def host_calls(topology: Topology, plan: NodePlan, node: Node) -> list[Call]:
     ]
     changes: list[Change] = [("route_add", {"to": EVERYWHERE, "via": str(known[0][0]), "device": plan.nic})]
     changes += [("neigh_add", {"device": plan.nic, "to": str(to), "lladdr": mac}) for to, mac in known]
-    return [*_on(node, [(plan.nic, str(plan.underlay6))], NO_LINK_LOCAL), node.call("apply", changes=changes)]
+    return [*_on(node, [(plan.nic, str(plan.underlay6))], NO_LINK_LOCAL), node.call(Agent.apply, changes=changes)]
 
 
-def _on(node: Node, addresses: Sequence[tuple[str, str]], link_local: str = LINK_LOCAL) -> list[Call]:
+def _on(node: Node, addresses: Sequence[tuple[str, str]], link_local: str = LINK_LOCAL) -> list[Call[Any]]:
     """IPv6 on devices of a node, each with one address that can be used at once."""
     quiet = {"accept_dad": "0", "router_solicitations": "0", "addr_gen_mode": link_local, "disable_ipv6": "0"}
     values = {f"net.ipv6.conf.{device}.{name}": value for device, _ in addresses for name, value in quiet.items()}
     changes = [("addr_add", {"device": device, "address": address}) for device, address in addresses]
-    return [node.call("sysctl_write", values=values), node.call("apply", changes=changes)]
+    return [node.call(Agent.sysctl_write, values=values), node.call(Agent.apply, changes=changes)]
 
 
 def _router_addresses(topology: Topology, underlay: Underlay) -> dict[str, list[tuple[str, str]]]:

@@ -16,7 +16,7 @@ import pytest
 
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.machines import abilities, firewall, guest, uml
-from lab.machines.base import Machine
+from lab.machines.base import Agent, Machine
 from lab.machines.choose import Choice, Starting, choose, start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,7 +197,7 @@ def test_local_machine_starts_beside_other_work(possible: abilities.Abilities) -
     starting.close()
     starting.close()
     with pytest.raises(MachineLost):
-        machine.call("hello")
+        machine.call(Agent.hello)
     group.terminate(1.0)
 
 

@@ -21,6 +21,7 @@ import pytest
 from lab.errors import EnvironmentProblem
 from lab.machines import choose
 from lab.machines.choose import Starting
+from lab.machines.node import Agent
 from lab.providers import DEFAULT_TUNNEL
 
 
@@ -49,7 +50,7 @@ class Kept:
         kept = self._starting.pop(tunnel, None)
         if kept is not None:
             try:
-                kept.machine().call("hello")
+                kept.machine().call(Agent.hello)
             except EnvironmentProblem:  # a fault, or the run that found it, was too much for it
                 kept.close()
                 kept = None

@@ -12,16 +12,16 @@ import pytest
 
 from lab.differences import compared
 from lab.errors import EnvironmentProblem
-from lab.machines.base import AgentBug, call
+from lab.machines.base import Agent, AgentBug, Call, call
 from lab.machines.node import ask_all
 from lab.state import of
 
 
 def test_a_batch_answers_in_order(any_machine):
     """Many calls travel as one message, and their results come in the order of the calls."""
-    results = any_machine.batch([call("hello"), call("node_create", names=["a", "b"]), call("hello")])
+    results = any_machine.batch([call(Agent.hello), call(Agent.node_create, names=["a", "b"]), call(Agent.hello)])
 
-    any_machine.call("node_close", handles=results[1])
+    any_machine.call(Agent.node_close, handles=results[1])
     assert results[0]["kernel"] == results[2]["kernel"]
     assert len(set(results[1])) == 2
 
@@ -45,33 +45,35 @@ def test_the_first_refusal_ends_a_batch(any_machine):
     with pytest.raises(FileNotFoundError):
         any_machine.batch(
             [
-                call("node_create", names=["kept"]),
-                call("sysctl_write", node=any_machine.call("node_home"), values={"net.ipv4.no_such_thing": "1"}),
-                call("sysctl_write", node=0, values={}),
+                call(Agent.node_create, names=["kept"]),
+                call(
+                    Agent.sysctl_write, node=any_machine.call(Agent.node_home), values={"net.ipv4.no_such_thing": "1"}
+                ),
+                call(Agent.sysctl_write, node=0, values={}),
             ]
         )
 
 
 def test_what_it_was_told_and_refused_is_raised_once(any_machine):
     """The question after it is told of the failure, and the one after that gets its own answer."""
-    refused = call("sysctl_write", node=any_machine.call("node_home"), values={"net.ipv4.no_such_thing": "1"})
+    refused = call(Agent.sysctl_write, node=any_machine.call(Agent.node_home), values={"net.ipv4.no_such_thing": "1"})
     any_machine.tell([refused])
-    any_machine.tell([call("no_such_verb")])
-    any_machine.tell([call("hello")])
+    any_machine.tell([Call("no_such_verb", (), {})])
+    any_machine.tell([call(Agent.hello)])
 
     with pytest.raises(FileNotFoundError):
-        any_machine.call("echo", token="first")
+        any_machine.call(Agent.echo, token="first")
 
-    assert any_machine.call("echo", token="second") == "second"
+    assert any_machine.call(Agent.echo, token="second") == "second"
     any_machine.told()
 
 
 def test_an_answer_that_nobody_waits_for_any_more_is_dropped(any_machine):
     """A request whose caller was interrupted is answered later: the next one still gets its own answer."""
-    any_machine.post([call("echo", token="interrupted")])
-    any_machine.post([call("no_such_verb")])
+    any_machine.post([call(Agent.echo, token="interrupted")])
+    any_machine.post([Call("no_such_verb", (), {})])
 
-    assert any_machine.call("echo", token="next") == "next"
+    assert any_machine.call(Agent.echo, token="next") == "next"
 
 
 def test_a_program_that_does_not_end_is_one_message(lab):
@@ -86,9 +88,9 @@ def test_a_program_that_does_not_end_is_one_message(lab):
 def test_a_bug_in_the_agent_is_told_with_its_traceback(any_machine):
     """A failure that is no refusal by the kernel says so and shows where."""
     with pytest.raises(AgentBug, match="no_such_verb"):
-        any_machine.call("no_such_verb")
+        any_machine.batch([Call("no_such_verb", (), {})])
 
-    assert any_machine.call("hello")["kernel"]
+    assert any_machine.call(Agent.hello)["kernel"]
 
 
 def test_changes_are_undone_when_the_block_fails(lab):
@@ -127,7 +129,7 @@ def test_stacks_are_apart(lab):
         name: {link["IFLA_IFNAME"] for link in links}
         for (name, node), links in zip(
             lab.nodes.items(),
-            ask_all([(node, node.call("read", what="links")) for node in lab.nodes.values()]),
+            ask_all([(node, node.call(Agent.read, what="links")) for node in lab.nodes.values()]),
             strict=True,
         )
     }

@@ -12,9 +12,9 @@ def test_the_overlay_comes_when_the_network_transmits(any_machine, make_lab, mon
 
     topology = make_lab(routers=2).topology
 
-    verbs = [verb for calls in batches for verb, _ in calls]
+    verbs = [call.verb for calls in batches for call in calls]
     waits = [position for position, verb in enumerate(verbs) if verb == "settle"]
-    asked = [repr(fields) for calls in batches for _, fields in calls]
+    asked = [repr(call) for calls in batches for call in calls]
     overlay = [position for position, fields in enumerate(asked) if topology.hub.device in fields]
     assert waits
     assert max(waits) < min(overlay)

@@ -3,6 +3,7 @@
 import pytest
 
 from lab.errors import EnvironmentProblem
+from lab.machines.node import Agent
 from lab.probes.payloads import fresh_port, unique
 
 MANY, LARGE = 700, 8000  # datagrams, and octets of each: more than a capture has room for between two looks
@@ -33,7 +34,7 @@ def test_a_tap_of_a_busy_host_leaves_out_other_programs(make_lab, key):
     spoke, port = lab["spoke1"], lab.topology.options.port
     lab.forget()
     nodes = list(lab.nodes.values())
-    lab.machine.call("tap_own", nodes=[node.handle for node in nodes], first=20000, last=31999, vxlan=port)
+    lab.machine.call(Agent.tap_own, nodes=[node.handle for node in nodes], first=20000, last=31999, vxlan=port)
 
     def kept(to, **fields):
         with lab.listen(["hub"]):

@@ -14,7 +14,7 @@ import pytest
 
 from lab.errors import MachineLost
 from lab.machines import choose
-from lab.machines.base import call
+from lab.machines.base import Agent, call
 from selftests.lab.processes import Watched, descendants, ended
 
 KINDS = pytest.mark.parametrize("tunnel", ["vxlan", "gretap"], ids=["over=local", "over=guest"])
@@ -120,7 +120,9 @@ def test_an_agent_ends_when_its_machine_is_closed(tunnel, busy):
         starting = choose.start(choose.choose("auto", tunnel), execnet.Group())
         machine = starting.machine()
         if busy:
-            machine.post([call("run", node=machine.call("node_home"), arguments=["sleep", "1000"], timeout=1000)])
+            machine.post(
+                [call(Agent.run, node=machine.call(Agent.node_home), arguments=["sleep", "1000"], timeout=1000)]
+            )
         members = [pid for pid in descendants(os.getpid()) if pid not in before]
         assert members
 
@@ -133,12 +135,12 @@ def test_a_lost_machine_is_named():
     """A call to a machine whose agent died raises MachineLost with its name, at once."""
     starting = choose.start(choose.choose("host", "vxlan"), execnet.Group())
     machine = starting.machine()
-    agent = machine.call("hello")["outer_pid"]
+    agent = machine.call(Agent.hello)["outer_pid"]
 
     os.kill(agent, signal.SIGKILL)
 
     with pytest.raises(MachineLost, match="the agent on this machine was lost"):
-        machine.call("hello")
+        machine.call(Agent.hello)
     starting.close()
 
 

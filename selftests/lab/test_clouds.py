@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
 
 from lab import clouds, live
 from lab.clouds import Carrier
+from lab.machines.base import Call
 from lab.providers import provider
 
 GRE, VXLAN = Carrier(47), Carrier(17, 4789)
@@ -42,8 +44,11 @@ class Firmware:
     def __init__(self, **dmi: str) -> None:
         self._answers: dict[str, Any] = {"node_home": 1, "examine": {"dmi": dmi}}
 
-    def call(self, verb: str, **arguments: Any) -> Any:
-        return self._answers[verb]
+    def call(self, verb: Callable[..., Any]) -> Any:
+        return self._answers[verb.__name__]
+
+    def batch(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        return [self._answers[call.verb] for call in calls]
 
 
 def test_live_hosts_are_in_the_cloud_that_the_hub_names() -> None:

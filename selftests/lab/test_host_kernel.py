@@ -10,7 +10,7 @@ import execnet
 import pytest
 
 from lab.machines import choose
-from lab.machines.base import ROOT, call
+from lab.machines.base import ROOT, Agent, call
 
 MINUTE = 60.0
 
@@ -23,8 +23,8 @@ def test_gretap_on_the_host_kernel():
     command = [sys.executable, "-m", "pytest", "--kernel=host", "-p", "no:cacheprovider", "--reports=/run/reports"]
     command += [f"--rootdir={ROOT}", f"--config-file={ROOT / 'pytest.ini'}", str(ROOT / "tests" / "broadcast")]
 
-    home = machine.call("node_home")
-    (done,) = machine.batch([call("run", node=home, arguments=command, timeout=MINUTE)], timeout=2 * MINUTE)
+    home = machine.call(Agent.node_home)
+    (done,) = machine.batch([call(Agent.run, node=home, arguments=command, timeout=MINUTE)], timeout=2 * MINUTE)
     starting.close()
 
     assert " passed" in done["output"], done["output"] + done["errors"]

@@ -10,7 +10,7 @@ import pytest
 
 from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable
 from lab.machines import program
-from lab.machines.node import Observed
+from lab.machines.node import Agent, Observed
 
 SOON = 5.0  # seconds; milliseconds in practice
 SHELL = {"package": "dash", "ready": "ready"}
@@ -113,7 +113,7 @@ def test_an_address_is_awaited(lab):
     node, address = lab.hub.node, lab.hub.address()
 
     def waited(held, timeout=0.0):
-        return node.ask("wait_held", address=address, held=held, timeout=timeout)
+        return node.ask(Agent.wait_held, address=address, held=held, timeout=timeout)
 
     assert (waited(True), waited(False)) == (True, False)
     gone = {"device": lab.hub.plan.device, "address": str(lab.hub.plan.overlay)}

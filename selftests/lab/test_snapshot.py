@@ -12,7 +12,7 @@ from lab.agent import ebtables, listing
 from lab.diagnose import snapshot
 from lab.errors import EnvironmentProblem
 from lab.machines import firewall
-from lab.machines.node import try_all
+from lab.machines.node import Agent, try_all
 from lab.probes import captures
 from lab.probes.complaints import complaints
 
@@ -86,7 +86,7 @@ class TestTheFirewall:
             lab.hub.udp.send(to=lab["spoke1"].address(), port=9999)
             with lab.listen(["spoke1"]) as heard:
                 lab.hub.udp.send(to=lab["spoke1"].address())
-            rules = spoke.ask("firewall")
+            rules = spoke.ask(Agent.firewall)
 
         assert heard.one(at="spoke1")
         (rule,) = [entry for entry in rules if entry["rule"]]
@@ -96,13 +96,13 @@ class TestTheFirewall:
 
     def test_of_an_untouched_node_is_empty(self, lab):
         """Where nobody made a rule there is none, and no program was started to find that out."""
-        assert lab["spoke2"].node.ask("firewall") == []
+        assert lab["spoke2"].node.ask(Agent.firewall) == []
 
     def test_of_a_bridge_is_read_too(self, lab):
         """What ebtables filters on the hub's bridge is shown."""
         _programs(lab.hub.node, "ebtables -A FORWARD -p ARP -j DROP")
 
-        rules = [entry for entry in lab.hub.node.ask("firewall") if entry.get("rule")]
+        rules = [entry for entry in lab.hub.node.ask(Agent.firewall) if entry.get("rule")]
 
         assert [(entry["family"], entry["chain"], entry["rule"]) for entry in rules] == [
             ("bridge", "FORWARD", "-p ARP -j DROP")
@@ -120,7 +120,7 @@ class TestTheFirewall:
         """Rules about ARP and those of the older ebtables are told with what they matched."""
         _programs(lab.hub.node, command)
 
-        (rule,) = [entry for entry in lab.hub.node.ask("firewall") if entry.get("rule")]
+        (rule,) = [entry for entry in lab.hub.node.ask(Agent.firewall) if entry.get("rule")]
 
         assert (rule["family"], rule["chain"], rule["verdict"]) == (family, chain, verdict)
         assert rule["packets"] >= 0  # neighbours may have asked for each other meanwhile
@@ -136,7 +136,7 @@ class TestTheFirewall:
             "nft add rule inet guard input meta l4proto vmap @ends",
         )
 
-        found = [(one["hook"], one["verdict"], one["packets"]) for one in lab.hub.node.ask("firewall")]
+        found = [(one["hook"], one["verdict"], one["packets"]) for one in lab.hub.node.ask(Agent.firewall)]
 
         assert found == [("input", "DROP", None), ("input", "ACCEPT", 0), ("input", "DROP", None)]
 
@@ -330,7 +330,9 @@ class TestASnapshot:
         """One reading that is refused is told with the reason; the next one is made."""
         node = lab.hub.node
 
-        refused, made = try_all([(node, node.call("read", what="tea_leaves")), (node, node.call("read", what="links"))])
+        refused, made = try_all(
+            [(node, node.call(Agent.read, what="tea_leaves")), (node, node.call(Agent.read, what="links"))]
+        )
 
         assert refused[0] is None
         assert "tea_leaves" in str(refused[1])

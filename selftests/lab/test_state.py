@@ -8,6 +8,7 @@ import pytest
 
 from lab import differences, state
 from lab.machines import firewall
+from lab.machines.node import Agent
 
 PORT, BRIDGE, NIC = "PORT", "bridge0", "ens3"  # PORT: the hub's end of the first tunnel
 MAC = "02:00:00:00:00:99"
@@ -67,7 +68,7 @@ LOADED = ("iptable_raw", "nf_tables", "nft_compat", "nf_tables_bridge", "ebtable
 def shaped(any_machine):
     """Modules that a guest's kernel does not find by itself."""
     if any_machine.kind == "guest":
-        any_machine.call("load_modules", names=["sch_tbf", "cls_matchall", *LOADED])
+        any_machine.call(Agent.load_modules, names=["sch_tbf", "cls_matchall", *LOADED])
 
 
 def written(lab, command):
@@ -95,7 +96,7 @@ def test_what_is_left_is_named_with_what_reverts_it(kept_lab, shaped, kind):
     hub = lab.hub.node
     if "IPv6" in kind:
         hub.write_sysctls({f"net.ipv6.conf.{device}.disable_ipv6": 0 for device in ("lo", NIC)})
-        assert hub.ask("wait_link_local", device=NIC, timeout=5.0)
+        assert hub.ask(Agent.wait_link_local, device=NIC, timeout=5.0)
     if "firewall" in kind:
         hub.run("sh", "-c", written(lab, "IPTABLES -L; IP6TABLES -L; ebtables -L"))  # their modules bring sysctls along
     before, mark = state.of(lab), state.fingerprint(lab)

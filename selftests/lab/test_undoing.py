@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab import differences, state
+from lab.machines.node import Agent
 from lab.overlay import plan
 
 MARK = b"overcast_restorer"
@@ -29,7 +30,7 @@ def bare(make_lab):
 
 def set_up(lab, node):
     """The overlay's changes of the hub."""
-    node.ask("undoable")
+    node.ask(Agent.undoable)
     node.apply(*plan.changes(lab.topology, lab.topology.hub))
     node.write_sysctls(plan.sysctls(lab.topology, lab.topology.hub))
 
@@ -53,7 +54,7 @@ def test_an_overlay_is_taken_away_whole(bare):
     set_up(lab, node)
     assert node.has_link(lab.topology.bridge)
 
-    assert node.ask("undo") == []
+    assert node.ask(Agent.undo) == []
 
 
 def test_a_route_comes_back_with_all_that_it_had(bare):
@@ -61,11 +62,11 @@ def test_a_route_comes_back_with_all_that_it_had(bare):
     _, node = bare
     node.run("ip", "route", "add", "224.0.0.0/4", "dev", "ens3", "metric", "7", "proto", "42", "advmss", "1300")
     described = node.run("ip", "route")["output"]
-    node.ask("undoable")
+    node.ask(Agent.undoable)
     node.apply(("route_del", {"to": "224.0.0.0/4", "device": "ens3"}))
     assert "224.0.0.0/4" not in node.run("ip", "route")["output"]
 
-    assert node.ask("undo") == []
+    assert node.ask(Agent.undo) == []
     assert node.run("ip", "route")["output"] == described
     node.run("ip", "route", "del", "224.0.0.0/4")
 
@@ -83,12 +84,12 @@ def test_a_route_comes_back_with_all_that_it_had(bare):
 def test_what_is_there_is_not_touched(bare, change, refusal):
     """A refused change is not undone either: what it met stays."""
     _, node = bare
-    node.ask("undoable")
+    node.ask(Agent.undoable)
 
     with pytest.raises(refusal):
         node.apply(change)
 
-    assert node.ask("undo") == []
+    assert node.ask(Agent.undo) == []
 
 
 def test_what_is_gone_already_is_no_failure(bare):
@@ -97,7 +98,7 @@ def test_what_is_gone_already_is_no_failure(bare):
     set_up(lab, node)
     node.run("ip", "link", "del", lab.topology.bridge)
 
-    assert node.ask("undo") == []
+    assert node.ask(Agent.undo) == []
 
 
 def test_what_cannot_be_undone_is_named_and_the_rest_is_done(bare):
@@ -105,12 +106,12 @@ def test_what_cannot_be_undone_is_named_and_the_rest_is_done(bare):
     _, node = bare
     node.run("ip", "route", "add", "224.0.0.0/4", "dev", "ens3")
     node.run("ip", "route", "add", "239.0.0.0/8", "dev", "ens3")
-    node.ask("undoable")
+    node.ask(Agent.undoable)
     for to in ("239.0.0.0/8", "224.0.0.0/4"):
         node.apply(("route_del", {"to": to, "device": "ens3"}))
     node.run("ip", "route", "add", "blackhole", "224.0.0.0/4")
 
-    (failure,) = node.ask("undo")
+    (failure,) = node.ask(Agent.undo)
 
     assert failure["command"] == "ip route add 224.0.0.0/4 dev ens3"
     assert "File exists" in failure["error"]
@@ -123,15 +124,15 @@ def test_a_stack_has_one_restorer(bare):
     """Who comes second is told so, and has changed nothing; the first one's way back stays."""
     lab, node = bare
     set_up(lab, node)
-    second = dataclasses.replace(node, handle=lab.machine.call("node_create", names=["other"])[0])
-    second.ask("undoable")  # another stack
+    second = dataclasses.replace(node, handle=lab.machine.call(Agent.node_create, names=["other"])[0])
+    second.ask(Agent.undoable)  # another stack
 
     with pytest.raises(OSError, match="another run has set an overlay up here"):
-        node.ask("undoable")
+        node.ask(Agent.undoable)
 
-    assert second.ask("undo") == []
-    assert node.ask("undo") == []
-    assert node.ask("wait_restored", timeout=5.0)
+    assert second.ask(Agent.undo) == []
+    assert node.ask(Agent.undo) == []
+    assert node.ask(Agent.wait_restored, timeout=5.0)
 
 
 def test_a_killed_restorer_is_replaced(bare):
@@ -143,7 +144,7 @@ def test_a_killed_restorer_is_replaced(bare):
     (restorer,) = restorers(lab.machine)
     os.kill(restorer, signal.SIGKILL)
 
-    assert node.ask("undo") == []
+    assert node.ask(Agent.undo) == []
 
 
 def test_a_module_that_came_with_the_tunnel_goes_with_it(make_lab):
@@ -152,13 +153,13 @@ def test_a_module_that_came_with_the_tunnel_goes_with_it(make_lab):
     node = lab.hub.node
     if lab.machine.kind != "guest":
         pytest.skip("a module of this machine's kernel is not a test's to unload")
-    lab.machine.call("unload_modules", names=["ip_gre"])
+    lab.machine.call(Agent.unload_modules, names=["ip_gre"])
     before = state.fingerprint(lab), node.run("cat", "/proc/modules")["output"]
     try:
         set_up(lab, node)
         assert node.has_link("gretap0")
 
-        assert node.ask("undo") == []
+        assert node.ask(Agent.undo) == []
         assert (state.fingerprint(lab), node.run("cat", "/proc/modules")["output"]) == before
     finally:
-        lab.machine.call("load_modules", names=["ip_gre"])
+        lab.machine.call(Agent.load_modules, names=["ip_gre"])

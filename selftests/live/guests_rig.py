@@ -27,6 +27,7 @@ import execnet
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines import guest, uml
+from lab.machines.node import Agent
 from lab.underlay import fabric
 from selftests.live import guest_side, rig
 from selftests.live.provision.runs import LOOKS, TIMERS
@@ -118,7 +119,7 @@ class GuestsRig(rig.Rig):
                 made.connect(self._group)
             self._of_all(lambda made: made.console("furnish", self._settings(made)))
             ports = [self.lab.cloud.port_of(name) for name in self.hosts]
-            down = self.lab.fabric.ask("settle", devices=ports, timeout=SETTLE)
+            down = self.lab.fabric.ask(Agent.settle, devices=ports, timeout=SETTLE)
             assert not down, f"ports without a carrier: {down}"
         except BaseException:
             self.close()

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from lab.agent import namespaces
 from lab.laboratory import Lab
+from lab.machines.node import Agent
 
 HERE = Path(__file__).resolve().parent
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin")
@@ -187,7 +188,7 @@ class Rig:
         self._startups = startups
         """How many may be logging in at once: sshd's MaxStartups."""
         self._processes: list[subprocess.Popen[str]] = []
-        self.controller = Path(lab.fabric.ask("namespace_path"))
+        self.controller = Path(lab.fabric.ask(Agent.namespace_path))
         """The cloud network's own stack: from there every host has its address."""
         self.hosts: dict[str, RigHost] = {}
         self._write_files()
@@ -224,7 +225,7 @@ class Rig:
 
     def _start_hosts(self) -> None:
         for name, host in self.lab.hosts.items():
-            stack = Path(host.node.ask("namespace_path"))
+            stack = Path(host.node.ask(Agent.namespace_path))
             self.hosts[name] = RigHost(name, str(host.plan.underlay.ip), stack, self._start(name, stack))
         for rig_host in self.hosts.values():
             self._await_listening(rig_host)

@@ -21,7 +21,7 @@ import execnet.gateway_io
 import pytest
 
 from lab.errors import MachineLost
-from lab.machines.base import Machine, call
+from lab.machines.base import Agent, Machine, call
 from lab.machines.ssh import BEATS
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig, RigHost
@@ -35,8 +35,8 @@ SUDO = "opc@hub?sudo=true" if shutil.which("sudo") else "opc@hub"
 
 def blocked(host: RigHost, machine: Machine) -> int:
     """Has the agent run a program that ends by itself only when the test is long over; returns the request's number."""
-    node = machine.call("node_home")
-    request = machine.post([call("run", node=node, arguments=["sleep", "1000"], timeout=1000)])
+    node = machine.call(Agent.node_home)
+    request = machine.post([call(Agent.run, node=node, arguments=["sleep", "1000"], timeout=1000)])
     until = time.monotonic() + 5
     while not any("sleep 1000" in command for command in host.processes().values()):
         assert time.monotonic() < until
@@ -80,7 +80,7 @@ def test_the_client_dies(rig: Rig, reach: Reach, busy: bool) -> None:
     os.kill(ssh_clients()[0], signal.SIGKILL)
 
     with pytest.raises(MachineLost, match=r"opc@hub \(hub\) was lost: .*\n.*\n.*ended by SIGKILL"):
-        machine.answer(request) if busy else machine.call("hello")
+        machine.answer(request) if busy else machine.call(Agent.hello)
     assert rig.hosts["hub"].left() == {}
 
 
@@ -93,8 +93,8 @@ def test_the_host_ends_the_session(rig: Rig, reach: Reach) -> None:
         os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(MachineLost, match=r"hub was lost: .*\n(.*\n)*.*ssh ended with status 255"):
-        connected.machines["hub"].call("hello")
-    assert connected.machines["spoke1"].call("hello")
+        connected.machines["hub"].call(Agent.hello)
+    assert connected.machines["spoke1"].call(Agent.hello)
 
 
 def test_the_agent_dies(rig: Rig, reach: Reach) -> None:
@@ -105,7 +105,7 @@ def test_the_agent_dies(rig: Rig, reach: Reach) -> None:
     os.kill(agent, signal.SIGKILL)
 
     with pytest.raises(MachineLost, match=r"hub was lost"):
-        machine.call("hello")
+        machine.call(Agent.hello)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -135,7 +135,7 @@ def test_the_network_is_cut(rig: Rig, reach: Reach, busy: bool) -> None:
     with rig.lab.fabric.changed(("link_set", {**change, "up": False}), ("link_set", {**change, "up": True})):
         began = time.monotonic()
         with pytest.raises(MachineLost, match=r"hub was lost: .*\n(.*\n)*.*no sign of life for 1.5 s"):
-            machine.answer(request) if busy else machine.call("hello")
+            machine.answer(request) if busy else machine.call(Agent.hello)
         assert time.monotonic() - began < 3 * SILENCE
         _await_end(ended, 3 * SILENCE)
     # what is left of sshd's session learns of it with its next packet
@@ -148,13 +148,13 @@ def test_silence_is_not_idleness(rig: Rig, reach: Reach) -> None:
     """A connection on which nobody says anything is kept alive, also while the agent is busy."""
     silence = 0.5
     machine = reach("hub,spoke1", silence=silence).machines["hub"]
-    node = machine.call("node_home")
+    node = machine.call(Agent.node_home)
 
-    result = machine.call("run", node=node, arguments=["sleep", str(3 * silence)])
+    result = machine.call(Agent.run, node=node, arguments=["sleep", str(3 * silence)])
 
     assert BEATS > 1
     assert result["status"] == 0
-    assert machine.call("hello")
+    assert machine.call(Agent.hello)
 
 
 DEAF = """
@@ -192,13 +192,13 @@ from lab.machines.base import call
 from lab.machines.ssh_link import Login
 machines = ssh.reach(hosts.parse(sys.argv[1]), Login(sys.argv[2])).all()
 for machine in machines:
-    machine.post([call("run", node=machine.call("node_home"), arguments=["sleep", "1000"], timeout=1000)])
+    machine.post([call(Agent.run, node=machine.call(Agent.node_home), arguments=["sleep", "1000"], timeout=1000)])
 try:
     print("READY", flush=True)
     sys.stdin.read()
 except KeyboardInterrupt:
     for machine in machines:
-        machine.post([call("hello")])
+        machine.post([call(Agent.hello)])
     print("STILL THERE", flush=True)
 """
 

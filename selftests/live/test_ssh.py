@@ -18,7 +18,7 @@ import pytest
 
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.machines import hosts, ssh
-from lab.machines.node import Node
+from lab.machines.node import Agent, Node
 from lab.machines.ssh_link import Login, Unusable
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig
@@ -63,7 +63,7 @@ def test_a_jump_host(rig: Rig, reach: Reach, tmp_path: Path) -> None:
 
     (login,) = [line for line in rig.hosts["spoke1"].log if "Accepted publickey" in line][-1:]
     assert f"from {rig.hosts['hub'].address} " in login
-    assert machines[1].call("hello")
+    assert machines[1].call(Agent.hello)
 
 
 def test_a_shared_connection(rig: Rig, reach: Reach, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_shared_connection(rig: Rig, reach: Reach, tmp_path: Path) -> None:
 def test_an_agent_sees_the_hosts_own_stack(rig: Rig, reach: Reach) -> None:
     """The home of a live host's agent is the host's own network stack, with the devices and addresses that it has."""
     for name, machine in reach("hub,spoke1,spoke2").machines.items():
-        live = Node(name, machine, machine.call("node_home"))
+        live = Node(name, machine, machine.call(Agent.node_home))
         known = rig.lab[name].node
 
         assert live.read("addresses") == known.read("addresses")
@@ -102,7 +102,7 @@ def test_an_agent_sees_the_hosts_own_stack(rig: Rig, reach: Reach) -> None:
 def test_sudo_makes_the_agent_root(reach: Reach) -> None:
     """With sudo an ordinary user's agent is root, and can do what needs root."""
     machine = reach("opc@hub?sudo=true,spoke1").machines["hub"]
-    node = Node("hub", machine, machine.call("node_home"))
+    node = Node("hub", machine, machine.call(Agent.node_home))
 
     assert machine.facts["uid"] == 0
     before = node.write_sysctls({"net.ipv4.conf.ens3.log_martians": 1})
@@ -112,7 +112,7 @@ def test_sudo_makes_the_agent_root(reach: Reach) -> None:
 def test_without_sudo_the_agent_is_the_user(reach: Reach) -> None:
     """Without root an agent still reads what anyone may read, and is refused the rest."""
     machine = reach("opc@hub,spoke1").machines["hub"]
-    node = Node("hub", machine, machine.call("node_home"))
+    node = Node("hub", machine, machine.call(Agent.node_home))
 
     assert machine.facts["uid"] != 0
     assert node.has_link("bridge0")
@@ -135,7 +135,7 @@ def test_a_greeting_is_no_answer(reach: Reach) -> None:
     """What a login shell prints before the agent starts disturbs nothing."""
     machine = reach("noisy@hub,spoke1").machines["hub"]
 
-    assert machine.call("node_home")
+    assert machine.call(Agent.node_home)
 
 
 # what can be wrong with a host: how it is named, why it fails, words of the message, words of the remedy
@@ -272,7 +272,7 @@ def test_one_deadline_for_all(rig: Rig, reach: Reach) -> None:
 
     assert took < 2 * 5
     assert list(connected.machines) == ["hub", "spoke3"]
-    assert connected.machines["spoke3"].call("hello")
+    assert connected.machines["spoke3"].call(Agent.hello)
     with pytest.raises(EnvironmentProblem) as failed:
         connected.all()
     assert [failure.code for failure in connected.failures] == ["unreachable"] * 2

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.requirement("PERF-03")
 MANY = 50  # datagrams: less than a socket of the default size holds
 SMALL = 2304  # octets for SO_RCVBUF, the least that the kernel gives: room for a few datagrams
 OVERFLOWN = "UdpRcvbufErrors"
-UDP = {"family": int(socket.AF_INET), "type": int(socket.SOCK_DGRAM)}
+UDP = {"family": int(socket.AF_INET), "type": int(socket.SOCK_DGRAM), "protocol": 0}
 
 
 def burst(lab, sender, tag, **fields):
