@@ -55,8 +55,8 @@ class Loss:
 
 
 def losses(topology: Topology, exchange: Exchange) -> list[Loss]:
-    """One loss for each receiver that did not hear everything; none where nothing could be captured."""
-    if exchange.network != "overlay" or exchange.refused or not exchange.sightings:
+    """One loss for each receiver that did not receive everything."""
+    if exchange.network != "overlay" or exchange.refused:
         return []
     found = []
     for receiver in exchange.receivers:

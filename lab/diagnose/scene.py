@@ -130,8 +130,11 @@ class Scene:
 
     @functools.cached_property
     def losses(self) -> list[Loss]:
-        """Every loss of the trial on the overlay; without those that only follow from others."""
-        found = [loss for exchange in self.trial.exchanges for loss in legs.losses(self.topology, exchange)]
+        """Every loss of the trial on the overlay whose sender captures; without those that only follow from others."""
+        exchanges = self.trial.exchanges
+        capturing = {sighting.node for exchange in exchanges for sighting in exchange.sightings}
+        known = [exchange for exchange in exchanges if exchange.sightings or exchange.sender in capturing]
+        found = [loss for exchange in known for loss in legs.losses(self.topology, exchange)]
         return [loss for loss in found if not loss.unresolved] or found
 
     def end(self, host: HostScene, spoke: str) -> Device | None:

@@ -11,6 +11,7 @@ from lab.diagnose.rules.basics import default_ttl
 from lab.diagnose.rules.fabric_ports import broken
 from lab.diagnose.rules.tables import policy_rules
 from lab.diagnose.rules.traffic import filters
+from lab.diagnose.rules.tunnels import hops as short_lived
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding
@@ -58,6 +59,8 @@ def blocked(scene: Scene) -> Iterator[Finding]:
 def _explained(scene: Scene, start: str, end: str) -> bool:
     """Whether a host or its port is at fault: a source that no cloud lets pass, a NIC that is down, a way around."""
     if broken(scene) & {start, end} or any(finding.node == start for finding in default_ttl(scene)):
+        return True
+    if any((finding.code, finding.node) == ("tunnel-ttl-too-low", start) for finding in short_lived(scene)):
         return True
     spoke = end if scene.hosts[start].plan.is_hub else start
     device = scene.end(scene.hosts[start], spoke)

@@ -84,6 +84,8 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
             continue
         if _named(scene, {loss.last.node, loss.missing.node}):
             continue
+        if loss.stage == "encapsulation" and any(one.node == loss.node for one in devices(scene)):
+            continue  # the device drops it, not the path
         end = loss.missing.node if loss.stage == "cloud" else loss.receiver
         inside = loss.inside
         yield Finding(
