@@ -7,17 +7,18 @@ keys and the fields of an entry are the words with which ip(8), bridge(8), tc(8)
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lab.diagnose.words import filtering, routing
 from lab.diagnose.words.devices import PORT_DEFAULTS
-from lab.diagnose.words.reading import details, is_group, kind, names
+from lab.diagnose.words.reading import details, kind, names
 from lab.laboratory import Lab
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
-from lab.overlay.readback import NUD_LEARNED, NUD_PERMANENT, RTM_F_CLONED
+from lab.records import LOCAL_TABLE, FdbEntry, Route, is_group, typed
 
 EVERYWHERE = ("all", "default")
 PER_DEVICE = (
@@ -64,17 +65,14 @@ READINGS = (
     "vlans",
     "addresses",
     "routes",
-    "routes6",
     "rules",
     "neighbours",
-    "neighbours6",
     "fdb",
     "mdb_written",
     "qdiscs",
     "filters",
     "all_parameters",
 )
-AF_INET, AF_INET6 = 2, 10
 FLAGS = {"up": 0x1, "noarp": 0x80, "promisc": 0x100, "allmulticast": 0x200, "multicast": 0x1000}
 BRIDGE_CHANGES = (
     "root_",
@@ -109,7 +107,7 @@ def of_nodes(nodes: Mapping[str, Node]) -> State:
     answers = iter(ask_all(calls))
     state = {}
     for name in nodes:
-        readings = {what: next(answers) for what in (*READINGS, "firewall", "sysctls")}
+        readings = {what: typed(what, next(answers)) for what in (*READINGS, "firewall", "sysctls")}
         state[name] = {subject: dict(entries(readings)) for subject, entries in SUBJECTS.items()}
     return state
 
@@ -177,93 +175,64 @@ def _vlans(readings: Readings) -> Entries:
 
 
 def _addresses(readings: Readings) -> Entries:
-    known = names(readings)
-    for entry in readings["addresses"]:
-        own = entry.get("IFA_LOCAL") or entry.get("IFA_ADDRESS")
-        peer = f" peer {entry['IFA_ADDRESS']}" if entry.get("IFA_ADDRESS") not in (None, own) else ""
-        key = f"{own}{peer}/{entry['prefixlen']} dev {known.get(entry['index'])}"
-        yield key, {"broadcast": entry.get("IFA_BROADCAST")}
+    for one in readings["addresses"]:
+        peer = f" peer {one.peer}" if one.peer else ""
+        yield f"{one.local}{peer}/{one.prefixlen} dev {one.dev}", {"broadcast": one.broadcast, "scope": one.scope}
 
 
-def _routes(readings: Readings) -> Entries:
-    known = names(readings)
+def _routes(family: str, readings: Readings) -> Entries:
     for route in readings["routes"]:
-        if route["family"] == AF_INET and not route["flags"] & RTM_F_CLONED:
-            fields = {
-                "proto": routing.PROTOCOLS.get(route["proto"], route["proto"]),
-                "scope": routing.SCOPES.get(route["scope"], f"scope {route['scope']}").removeprefix("scope ") or None,
-                "src": route.get("RTA_PREFSRC"),
-                "mtu": (route.get("RTA_METRICS") or {}).get("RTAX_MTU"),
-            }
-            hops = [(hop.get("RTA_GATEWAY"), hop.get("oif")) for hop in route.get("RTA_MULTIPATH") or ()]
-            yield (
-                _route(
-                    routing.TYPES.get(route["type"], str(route["type"])),
-                    f"{route.get('RTA_DST', '0.0.0.0')}/{route['dst_len']}",
-                    [(route.get("RTA_GATEWAY"), route.get("RTA_OIF")), *hops],
-                    route.get("RTA_TABLE", route["table"]),
-                    route.get("RTA_PRIORITY"),
-                    known,
-                ),
-                fields,
-            )
+        # those of IPv6's local table follow the addresses, once these are known to be unique
+        if route.family == family and not (family == "inet6" and route.table == LOCAL_TABLE):
+            scope = {"scope": None if route.scope == "global" else route.scope}
+            yield _route(route), {"proto": route.proto, **scope, "src": route.src, "mtu": route.mtu}
 
 
-def _routes6(readings: Readings) -> Entries:
-    known = names(readings)
-    for route in readings["routes6"]:
-        # those of the local table follow the addresses, once these are known to be unique
-        if not route["cloned"] and route["table"] != routing.LOCAL_TABLE:
-            kind_of = routing.TYPES.get(route["type"], str(route["type"]))
-            hops = [(route["via"], route["index"]), *((hop["via"], hop["index"]) for hop in route["hops"])]
-            fields = {
-                "proto": routing.PROTOCOLS.get(route["protocol"], route["protocol"]),
-                "src": route["source"],
-            }
-            yield _route(kind_of, route["to"], hops, route["table"], route["metric"], known), fields
-
-
-def _route(
-    made: str, to: str, hops: Sequence[tuple[Any, Any]], table: int, metric: int | None, known: Mapping[int, str]
-) -> str:
+def _route(route: Route) -> str:
     """What makes a route another one than the next, as ip-route(8) takes it."""
-    lead = [
-        " ".join(filter(None, (f"via {via}" if via else "", f"dev {known.get(index)}" if index else "")))
-        for via, index in hops
+    words = [
+        "" if route.type == "unicast" else route.type,
+        route.dst,
+        routing.hop(route.via, route.dev),
+        *(f"nexthop {routing.hop(via, dev)}" for via, dev in route.nexthops),
+        f"table {routing.TABLES.get(route.table, route.table)}",
+        f"metric {route.metric}" if route.metric else "",
     ]
-    several = [f"nexthop {hop}" for hop in lead[1:]]
-    words = [made, to, lead[0], *several, f"table {routing.TABLES.get(table, table)}"]
-    return " ".join(filter(None, [*words, f"metric {metric}" if metric else ""]))
+    return " ".join(filter(None, words))
 
 
-def _rules(family: int, readings: Readings) -> Entries:
+def _rules(family: str, readings: Readings) -> Entries:
     # one that stands there twice is two
-    counted = Counter(routing.policy(rule) for rule in readings["rules"] if rule["family"] == family)
+    counted = Counter(routing.policy(rule) for rule in readings["rules"] if rule.family == family)
     return ((rule, {"number": count}) for rule, count in counted.items())
 
 
 def _neighbours(readings: Readings) -> Entries:
-    known = names(readings)
-    for entry in (*readings["neighbours"], *readings["neighbours6"]):
-        if entry["state"] & NUD_PERMANENT:
-            yield f"{entry.get('NDA_DST')} dev {known.get(entry['ifindex'])}", {"lladdr": entry.get("NDA_LLADDR")}
+    for one in readings["neighbours"]:
+        if one.state == "permanent":
+            yield f"{one.dst} dev {one.dev}", {"lladdr": one.lladdr}
 
 
 def _forwarding(readings: Readings) -> Entries:
-    known = names(readings)
-    own = {(link["index"], link.get("IFLA_ADDRESS")) for link in readings["links"]}
+    own = {(str(link.get("IFLA_IFNAME")), link.get("IFLA_ADDRESS")) for link in readings["links"]}
     for entry in readings["fdb"]:
-        mac = str(entry.get("NDA_LLADDR"))
-        made = (entry["ifindex"], mac) in own or (is_group(mac) and not entry.get("NDA_DST"))  # by the kernel
-        if not entry["state"] & NUD_LEARNED and not made:
-            words = [
-                f"{mac} dev {known.get(entry['ifindex'])}",
-                f"dst {entry['NDA_DST']}" if entry.get("NDA_DST") else "",
-                f"vlan {entry['NDA_VLAN']}" if entry.get("NDA_VLAN") else "",
-                "master" if entry.get("NDA_MASTER") else "self",
-                "permanent" if entry["state"] & NUD_PERMANENT else "static",
-            ]
-            yield " ".join(filter(None, words)), {}
+        made = (entry.dev, entry.lladdr) in own or (is_group(entry.lladdr) and not entry.dst)  # by the kernel
+        if entry.state != "learned" and not made:
+            yield _entry(entry), {}
+
+
+def _entry(entry: FdbEntry) -> str:
+    words = (
+        f"{entry.lladdr} dev {entry.dev}",
+        f"dst {entry.dst}" if entry.dst else "",
+        f"port {entry.port}" if entry.port else "",
+        f"vni {entry.vni}" if entry.vni else "",
+        f"via {entry.via}" if entry.via else "",
+        f"vlan {entry.vlan}" if entry.vlan else "",
+        "master" if entry.master else "self",
+        entry.state,
+    )
+    return " ".join(filter(None, words))
 
 
 def _groups(readings: Readings) -> Entries:
@@ -307,15 +276,15 @@ def _sysctls(readings: Readings) -> Entries:
                 yield f"net.{tree}.{device}.{name}", {"value": str(value)}
 
 
-SUBJECTS = {
+SUBJECTS: Mapping[str, Callable[[Readings], Entries]] = {
     "link": _links,
     "bridge port": _ports,
     "VLAN": _vlans,
     "address": _addresses,
-    "route": _routes,
-    "IPv6 route": _routes6,
-    "rule": lambda readings: _rules(AF_INET, readings),
-    "IPv6 rule": lambda readings: _rules(AF_INET6, readings),
+    "route": functools.partial(_routes, "inet"),
+    "IPv6 route": functools.partial(_routes, "inet6"),
+    "rule": functools.partial(_rules, "inet"),
+    "IPv6 rule": functools.partial(_rules, "inet6"),
     "neighbour": _neighbours,
     "forwarding entry": _forwarding,
     "group": _groups,

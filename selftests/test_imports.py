@@ -30,6 +30,7 @@ DATA = (
     "lab.clouds",
     "lab.requirements",
     "lab.causes",
+    "lab.records",
 )
 FAR_SIDE = ("lab/agent", "lab/machines")
 MOST_LINES = 400
@@ -57,7 +58,7 @@ ROOMS = (
     Room("lab/commands", ("lab",), others=("execnet",)),
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
     Room("lab/agent", (), others=("pyroute2", "typing_extensions")),
-    Room("lab/machines", ("lab.model", "lab.errors", "lab.interrupts"), others=("execnet",)),
+    Room("lab/machines", ("lab.model", "lab.errors", "lab.interrupts", "lab.records"), others=("execnet",)),
     # Both ends of the wire use the same messages, and the agent's own methods name its verbs.
     Room(
         "lab/machines/base.py",

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from pyroute2.netlink import NLA_F_NESTED, nla, nlmsg
-from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
@@ -26,10 +25,9 @@ from pyroute2.netlink.rtnl.tcmsg.common import time2tick
 from lab.agent.rtnl import CHANGE, CREATE, NUD_NOARP, NUD_PERMANENT, REPLACE, Transport, attribute, attributes, plain
 
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
-NEWADDR, DELADDR, GETADDR = 20, 21, 22
-NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
-NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
-GETRULE = 34
+NEWADDR, DELADDR = 20, 21
+NEWROUTE, DELROUTE = 24, 25
+NEWNEIGH, DELNEIGH = 28, 29
 NEWQDISC, DELQDISC, NEWTFILTER, DELTFILTER = 36, 37, 44, 45
 IFF_UP = 1
 NTF_SELF, NTF_MASTER = 0x02, 0x04
@@ -357,25 +355,6 @@ class Links:
         message = ifinfmsg()
         message["family"] = socket.AF_BRIDGE
         return [plain(port) for port in self._transport.dump(message, GETLINK, ifinfmsg)]
-
-    def addresses(self) -> list[Any]:
-        return [plain(address) for address in self._transport.dump(ifaddrmsg(), GETADDR, ifaddrmsg)]
-
-    def routes(self) -> list[Any]:
-        """Every IPv4 route of every table."""
-        return [plain(route) for route in self._transport.dump(rtmsg(), GETROUTE, rtmsg)]
-
-    def rules(self) -> list[Any]:
-        return [plain(rule) for rule in self._transport.dump(fibmsg(), GETRULE, fibmsg)]
-
-    def neighbours(self, family: int = socket.AF_INET) -> list[Any]:
-        message = ndmsg()
-        message["family"] = family
-        return [plain(entry) for entry in self._transport.dump(message, GETNEIGH, ndmsg)]
-
-    def fdb(self) -> list[Any]:
-        """The forwarding entries of every bridge and VXLAN device."""
-        return self.neighbours(socket.AF_BRIDGE)
 
 
 def _trimmed(message: bytes) -> ifinfmsg:

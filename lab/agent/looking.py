@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from lab.agent import digest, mdb, mroute, neighbours6, parameters, procfs, routes6, routing, traffic, vlans
+from lab.agent import digest, mdb, mroute, parameters, procfs, reading, routing, traffic, vlans
 from lab.agent.node import Node
 from lab.agent.rtnl import Transport
 
 DECODED: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
+    "addresses": reading.addresses,
+    "routes": reading.routes,
+    "rules": reading.rules,
+    "neighbours": reading.neighbours,
+    "fdb": reading.fdb,
     "mdb": mdb.entries,
     "mdb_routers": mdb.routers,
     "mdb_written": mdb.written,
     "parameters": parameters.entries,
     "all_parameters": parameters.every,
-    "neighbours6": neighbours6.entries,
-    "routes6": routes6.entries,
     "vlans": vlans.entries,
     "qdiscs": traffic.qdiscs,
     "filters": traffic.filters,
@@ -46,7 +49,7 @@ class Looking:
         """
         One kind of thing that is configured in a node, by the name of its reading.
 
-        `links`, `bridge_ports`, `addresses`, `routes`, `routes6`, `rules`, `neighbours`, `neighbours6`, `fdb`, `mdb`,
+        `links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours`, `fdb`, `mdb`,
         `mdb_routers`, `mdb_written`, `vlans`, `parameters`, `all_parameters`, `qdiscs`, `filters`.
         """
         decoded = DECODED.get(what)

@@ -62,14 +62,14 @@ class Host:
     def nic(self) -> Device | None:
         """The device of the default route, which has the address that the cloud knows the host by."""
         route = self.seen.route_to(OUTSIDE)
-        return self.seen.devices.get(route.device) if route and route.device else None
+        return self.seen.devices.get(route.dev) if route and route.dev else None
 
     @property
     def address(self) -> str | None:
         route = self.seen.route_to(OUTSIDE)
         addresses = [str(address.ip) for address in self.seen.addresses_of(self.nic.name)] if self.nic else []
         # the one that the host sends from; a second address, or one of another purpose, may come before it
-        chosen = [address for address in addresses if route and address == route.source]
+        chosen = [address for address in addresses if route and address == route.src]
         return next(iter([*chosen, *addresses]), None)
 
     def reverse_path(self, device: str) -> int:

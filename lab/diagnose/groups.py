@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from lab.model import MULTICAST
-from lab.overlay.readback import destination
+from lab.records import Route
 
 MOST = 8  # groups besides the trial's own: a socket may join 20 (igmp_max_memberships)
 ADDRESS = re.compile(r"\b2(?:2[4-9]|3\d)(?:\.\d{1,3}){3}(?:/[\d.]+)?")
@@ -21,18 +21,16 @@ MAC = re.compile(r"\b0?1:0?0:5e(?::[0-9a-f]{1,2}){3}", re.IGNORECASE)
 HIGH = 239 << 24  # a MAC stands for 32 groups (RFC 1112): of them the one in 239.0.0.0/9 or 239.128.0.0/9
 
 
-def named(routes: Iterable[Mapping[str, Any]], rules: Iterable[Mapping[str, Any]]) -> list[str]:
+def named(routes: Iterable[Route], rules: Iterable[Mapping[str, Any]]) -> list[str]:
     """One group of each part of 224.0.0.0/4 that a host's routes (as read) or its firewall's rules name."""
     found = dict.fromkeys([*_of_routes(routes), *(group for rule in rules for group in _of_rule(rule))])
     return [str(group) for group in found]
 
 
-def _of_routes(routes: Iterable[Mapping[str, Any]]) -> Iterator[IPv4Address]:
+def _of_routes(routes: Iterable[Route]) -> Iterator[IPv4Address]:
     for route in routes:
-        if route["family"] == 2 and route["dst_len"] > MULTICAST.prefixlen:
-            network = destination(route)
-            if network.subnet_of(MULTICAST):
-                yield _member(network)
+        if route.family == "inet" and route.prefixlen > MULTICAST.prefixlen and route.to.subnet_of(MULTICAST):
+            yield _member(route.to)
 
 
 def _of_rule(rule: Mapping[str, Any]) -> Iterator[IPv4Address]:

@@ -21,6 +21,7 @@ from lab.machines.node import Agent, Node, ask_all
 from lab.model import NodePlan, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
+from lab.records import typed
 from lab.underlay.fabric import FABRIC
 
 READINGS = (
@@ -202,7 +203,7 @@ def _ask(lab: Lab, questions: Callable[[Lab, str], Questions]) -> dict[str, dict
     asked = {name: questions(lab, name) for name in lab.nodes}
     calls = [(lab.nodes[name], call) for name, each in asked.items() for call in each.values()]
     answers = iter(ask_all(calls))
-    return {name: {what: next(answers) for what in each} for name, each in asked.items()}
+    return {name: {what: typed(what, next(answers)) for what in each} for name, each in asked.items()}
 
 
 def _sysctls(topology: Topology, plan: NodePlan) -> list[str]:

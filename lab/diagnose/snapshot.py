@@ -18,6 +18,7 @@ from lab.diagnose import words
 from lab.diagnose.words import activities, tunnels
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, try_all
+from lab.records import typed
 
 READINGS = (
     "links",
@@ -26,10 +27,8 @@ READINGS = (
     "parameters",
     "addresses",
     "routes",
-    "routes6",
     "rules",
     "neighbours",
-    "neighbours6",
     "fdb",
     "mdb",
     "mdb_routers",
@@ -76,7 +75,7 @@ def take(nodes: Iterable[Node], addresses: Iterable[str] = ()) -> Taken:
     answers = try_all([(node, call) for node, _, call in asked])
     for (node, what, _), (answer, why) in zip(asked, answers, strict=True):
         if why is None:
-            taken[node.name][what] = answer
+            taken[node.name][what] = typed(what, answer)
         else:
             taken[node.name]["unread"][what] = why
     return taken

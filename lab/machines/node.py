@@ -16,6 +16,7 @@ from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable, RootNeede
 from lab.machines.base import Agent as Agent
 from lab.machines.base import Call, Machine, P, Result, call
 from lab.model import Change
+from lab.records import typed
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Node:
             self.apply(*undoing)
 
     def read(self, what: str) -> list[Any]:
-        return self.ask(Agent.read, what=what)
+        return list(typed(what, self.ask(Agent.read, what=what)))
 
     def link(self, device: str) -> dict[str, Any]:
         """One link as the kernel describes it; CheckFailed when there is none of that name."""

@@ -138,7 +138,7 @@ def underlay_of(seen: Seen, tunnel: Device, expected: str | None) -> IPv4Interfa
     """A tunnel's outer address: its `local`, the other end's remote, or the routing table's choice."""
     end, nic = tunnel.tunnel, nic_of(seen, tunnel)
     route = seen.route_to(end.remote) if end and end.remote else None
-    wanted = [end.local if end else None, expected, route.source if route else None]
+    wanted = [end.local if end else None, expected, route.src if route else None]
     for text in wanted:
         for _, address in seen.addresses:
             if text == str(address.ip):

@@ -13,7 +13,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import MULTICAST, Change, NodePlan, Topology
-from lab.overlay.readback import Device, Route, Seen
+from lab.overlay.readback import Device, Seen
+from lab.records import Route
 
 ELSEWHERE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): only a default route leads there
 NOT_UNICAST = IPv4Network("224.0.0.0/3")
@@ -35,7 +36,7 @@ class Obstacle:
 
     def set_aside(self) -> Change:
         assert self.route is not None
-        return ("route_del", {"to": str(self.route.to), "device": self.route.device})
+        return ("route_del", {"to": str(self.route.to), "device": self.route.dev})
 
 
 def readdressed(topology: Topology, subnet: IPv4Network) -> Topology:
@@ -112,7 +113,7 @@ def in_the_way(topology: Topology, seen: Mapping[str, Seen]) -> list[Obstacle]:
         found += [
             _route(node.name, route)
             for route in host.routes
-            if route.device not in named and route.to.prefixlen and _diverts(node, route)
+            if route.dev not in named and route.to.prefixlen and _diverts(node, route)
         ]
     return found
 
@@ -121,29 +122,29 @@ def _own_addresses(host: Seen) -> Iterator[tuple[str, IPv4Interface]]:
     """NIC and address, the one that a cloud knows the host by first: that of the device of the default route."""
     default = host.route_to(ELSEWHERE)
     outside = [(name, address) for name, address in host.addresses if not address.ip.is_loopback]
-    yield from sorted(outside, key=lambda one: default is None or one[0] != default.device)
+    yield from sorted(outside, key=lambda one: default is None or one[0] != default.dev)
 
 
 def _way(host: Seen, target: IPv4Address) -> tuple[str, IPv4Interface] | None:
     """By which NIC and with which address a host reaches another."""
     route = host.route_to(str(target))
-    if route is None or route.device is None:
+    if route is None or route.dev is None:
         return None
-    own = host.addresses_of(route.device)
+    own = host.addresses_of(route.dev)
     near = IPv4Address(route.via) if route.via else target
     # as the kernel chooses: what the route says, else the first address in the next hop's subnet, else the first
     for address in (
-        *(address for address in own if str(address.ip) == route.source),
+        *(address for address in own if str(address.ip) == route.src),
         *(address for address in own if near in address.network),
         *own,
     ):
-        return route.device, address
+        return route.dev, address
     return None
 
 
 def _leads(host: Seen, target: IPv4Address, nic: str) -> bool:
     route = host.route_to(str(target))
-    return route is not None and route.device == nic
+    return route is not None and route.dev == nic
 
 
 def _wanted(topology: Topology, node: NodePlan, device: Device) -> bool:
@@ -177,6 +178,6 @@ def _diverts(node: NodePlan, route: Route) -> bool:
 
 
 def _route(name: str, route: Route) -> Obstacle:
-    where = (f" via {route.via}" if route.via else "") + (f" dev {route.device}" if route.device else "")
-    movable = route if route.device is not None else None
+    where = (f" via {route.via}" if route.via else "") + (f" dev {route.dev}" if route.dev else "")
+    movable = route if route.dev is not None else None
     return Obstacle(name, f"there is a route {route.to}{where}", f"ip route show {route.to}", movable)

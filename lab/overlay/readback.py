@@ -18,26 +18,10 @@ from lab.machines.node import Agent, Node, ask_all
 from lab.overlay import gretap, vxlan
 from lab.overlay.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ
 from lab.overlay.ip6gretap import IGNORE_ENCAP_LIMIT, TRAFFIC_CLASS_INHERIT
+from lab.records import ANY_MAC, MAIN_TABLE, Address, FdbEntry, Route, typed
 
 IFF_UP, IFF_NOARP, IFF_MULTICAST, IFF_LOWER_UP = 0x1, 0x80, 0x1000, 0x10000
-AF_INET, AF_INET6 = 2, 10
-NUD_LEARNED, NUD_NOARP, NUD_PERMANENT = 0x02 | 0x04, 0x40, 0x80  # linux/neighbour.h; learned: reachable, stale
-NUD_FIXED = NUD_PERMANENT | NUD_NOARP  # permanent, or of a neighbour that is not asked
-UNICAST, LOCAL_TABLE, MAIN_TABLE = 1, 255, 254
-ROUTE_TYPES = {  # linux/rtnetlink.h
-    1: "unicast",
-    2: "local",
-    3: "broadcast",
-    4: "anycast",
-    5: "multicast",
-    6: "blackhole",
-    7: "unreachable",
-    8: "prohibit",
-    9: "throw",
-}
-READINGS = ("links", "bridge_ports", "addresses", "routes", "routes6", "fdb")
-ANY_MAC = "00:00:00:00:00:00"  # where frames go that no other entry is for (bridge(8))
-RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
+READINGS = ("links", "bridge_ports", "addresses", "routes", "fdb")
 IPV6_OFF = "net.ipv6.conf.default.disable_ipv6"
 DEFAULT_TTL = "net.ipv4.ip_default_ttl"
 SYSCTLS = (
@@ -102,19 +86,6 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Route:
-    """One IPv4 route of the main table; `type` as ip-route(8) names it."""
-
-    to: IPv4Network
-    device: str | None
-    via: str | None
-    source: str | None = None
-    metric: int = 0
-    type: str = "unicast"
-    mtu: int | None = None
-
-
-@dataclass(frozen=True)
 class Seen:
     """One node as it is."""
 
@@ -168,7 +139,7 @@ class Seen:
         """The device that the route to an address of IPv4 or IPv6 leads out of."""
         if ":" not in address:
             route = self.route_to(address)
-            return route.device if route else None
+            return route.dev if route else None
         matching = [(to.prefixlen, device) for to, device in self.routes6 if IPv6Address(address) in to]
         return max(matching, default=(0, None))[1]
 
@@ -182,14 +153,9 @@ def read(nodes: Sequence[Node]) -> dict[str, Seen]:
     answers = iter(ask_all(calls))
     found = {}
     for node in nodes:
-        readings = {what: next(answers) for what in READINGS}
+        readings = {what: typed(what, next(answers)) for what in READINGS}
         found[node.name] = seen(node.name, readings, next(answers))
     return found
-
-
-def destination(route: Mapping[str, Any]) -> IPv4Network:
-    """Where an IPv4 route, as it is read, leads to; one to everywhere names no address."""
-    return IPv4Network(f"{route.get('RTA_DST', '0.0.0.0')}/{route['dst_len']}")
 
 
 def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str, str | None]) -> Seen:
@@ -200,52 +166,31 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
     devices = {
         names[link["index"]]: _device(link, names, ports.get(link["index"], {}), ttl) for link in readings["links"]
     }
-    ipv4 = [route for route in readings["routes"] if route["family"] == AF_INET and not route["flags"] & RTM_F_CLONED]
+    addresses: Sequence[Address] = readings["addresses"]
+    routes: Sequence[Route] = readings["routes"]
+    main = [route for route in routes if route.table == MAIN_TABLE]
     return Seen(
         name=name,
         devices=devices,
         addresses=[
-            (
-                names[entry["index"]],
-                IPv4Interface(f"{entry.get('IFA_LOCAL', entry['IFA_ADDRESS'])}/{entry['prefixlen']}"),
-            )
-            for entry in readings["addresses"]
-            if entry["family"] == AF_INET
+            (str(one.dev), IPv4Interface(f"{one.local}/{one.prefixlen}")) for one in addresses if one.family == "inet"
         ],
-        routes=[
-            Route(
-                destination(route),
-                names.get(route.get("RTA_OIF", 0)),
-                route.get("RTA_GATEWAY"),
-                route.get("RTA_PREFSRC"),
-                int(route.get("RTA_PRIORITY") or 0),
-                ROUTE_TYPES.get(route["type"], str(route["type"])),
-                (route.get("RTA_METRICS") or {}).get("RTAX_MTU"),
-            )
-            for route in ipv4
-            if route.get("RTA_TABLE", route["table"]) == MAIN_TABLE
-        ],
-        broadcasts=frozenset(str(route.get("RTA_DST")) for route in ipv4 if route["type"] == 3),
+        routes=[route for route in main if route.family == "inet"],
+        broadcasts=frozenset(route.dst.partition("/")[0] for route in routes if route.type == "broadcast"),
         sysctls=sysctls,
         addresses6=[
-            (names[entry["index"]], IPv6Interface(f"{entry['IFA_ADDRESS']}/{entry['prefixlen']}"))
-            for entry in readings["addresses"]
-            if entry["family"] == AF_INET6
+            (str(one.dev), IPv6Interface(f"{one.local}/{one.prefixlen}")) for one in addresses if one.family == "inet6"
         ],
-        routes6=[
-            (IPv6Network(route["to"]), names[route["index"]])
-            for route in readings.get("routes6", ())
-            if route["table"] == MAIN_TABLE and route["index"] in names
-        ],
-        floods=_floods(readings.get("fdb", ()), names),
+        routes6=[(IPv6Network(route.dst), route.dev) for route in main if route.family == "inet6" and route.dev],
+        floods=_floods(readings.get("fdb", ())),
     )
 
 
-def _floods(entries: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> dict[str, tuple[str, ...]]:
+def _floods(entries: Sequence[FdbEntry]) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.get("NDA_LLADDR") == ANY_MAC and entry.get("NDA_DST") and entry["ifindex"] in names:
-            found.setdefault(names[entry["ifindex"]], []).append(str(entry["NDA_DST"]))
+        if entry.lladdr == ANY_MAC and entry.dst and entry.dev:
+            found.setdefault(entry.dev, []).append(entry.dst)
     return {device: tuple(to) for device, to in found.items()}
 
 

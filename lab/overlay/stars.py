@@ -48,7 +48,7 @@ def read(hosts: Mapping[str, Seen], otherwise: TunnelOptions) -> Star:
 def _completeness(star: Star) -> tuple[int, bool, bool]:
     """Of several overlays that one is taken that has most spokes, then the one that multicast is routed to."""
     groups = star.bridge and any(
-        route.device == star.bridge.name and route.to.subnet_of(MULTICAST) for route in star.hub.routes
+        route.dev == star.bridge.name and route.to.subnet_of(MULTICAST) for route in star.hub.routes
     )
     return sum(stands(pair) for pair in star.pairs), star.overlay is not None, bool(groups)
 

@@ -166,5 +166,5 @@ def options_of(end: Device) -> TunnelOptions:
 
 def multicast_route(seen: Seen, device: str) -> IPv4Network:
     """The part of the multicast range that a host routes to a device; all of it where it routes none."""
-    routes = [route.to for route in seen.routes if route.device == device and route.to.subnet_of(MULTICAST)]
+    routes = [route.to for route in seen.routes if route.dev == device and route.to.subnet_of(MULTICAST)]
     return max(routes, key=lambda network: network.num_addresses, default=MULTICAST)

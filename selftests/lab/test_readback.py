@@ -131,9 +131,7 @@ def test_the_printed_command_completes_it(lab, case):
     assert understood.topology == dataclasses.replace(lab.topology, name="found")
     for node in understood.topology.nodes:
         seen = readback.read([lab.nodes[node.name]])[node.name]
-        assert [route.device for route in seen.routes if route.to == understood.topology.multicast_route] == [
-            node.device
-        ]
+        assert [route.dev for route in seen.routes if route.to == understood.topology.multicast_route] == [node.device]
     with lab.listen(["hub", "spoke1"]) as heard:
         lab["spoke2"].udp.send(to=lab.everyone)
     heard.exactly_once(at=["hub", "spoke1"])

@@ -8,7 +8,7 @@ import ipaddress
 
 import pytest
 
-TABLE_LOCAL, TYPE_BROADCAST = 255, 3  # rtnetlink(7): RT_TABLE_LOCAL, RTN_BROADCAST
+TABLE_LOCAL = 255  # rtnetlink(7)
 DOCUMENTATION = "198.51.100.0"  # RFC 5737: meets no address of a lab or a live network
 
 pytestmark = pytest.mark.requirement("BCAST-07")
@@ -16,11 +16,10 @@ pytestmark = pytest.mark.requirement("BCAST-07")
 
 def broadcast_routes(host, device):
     """The broadcast addresses that a host has routes for on a device."""
-    index = host.node.link(device)["index"]
     return {
-        route["RTA_DST"]
+        str(route.to.network_address)
         for route in host.node.read("routes")
-        if route["type"] == TYPE_BROADCAST and route.get("RTA_TABLE") == TABLE_LOCAL and route.get("RTA_OIF") == index
+        if (route.type, route.table, route.dev) == ("broadcast", TABLE_LOCAL, device)
     }
 
 
@@ -32,9 +31,9 @@ def test_broadcast_route_exists_for_the_last_address_only(overlay, receiver, eve
 def test_no_broadcast_address_was_set(overlay, receiver, everyone):
     """The overlay address carries no `brd` attribute: the kernel derives the entry from the prefix."""
     address = receiver.address()
-    entries = [entry for entry in receiver.node.read("addresses") if entry.get("IFA_LOCAL") == address]
+    entries = [entry for entry in receiver.node.read("addresses") if entry.local == address]
 
-    assert [entry.get("IFA_BROADCAST") for entry in entries] == [None]
+    assert [entry.broadcast for entry in entries] == [None]
     assert broadcast_routes(receiver, receiver.plan.device) == {everyone}
 
 

@@ -13,9 +13,8 @@ REPLY = 2  # RFC 826
 
 def resolved(host, addresses):
     """The MAC addresses that a host has resolved some addresses to on the overlay."""
-    index = host.node.link(host.plan.device)["index"]
-    entries = [entry for entry in host.node.read("neighbours") if entry["ifindex"] == index]
-    return {entry["NDA_DST"]: entry.get("NDA_LLADDR") for entry in entries if entry["NDA_DST"] in addresses}
+    entries = [entry for entry in host.node.read("neighbours") if entry.dev == host.plan.device]
+    return {entry.dst: entry.lladdr for entry in entries if entry.dst in addresses}
 
 
 def test_every_other_node_resolves_to_its_own_mac(overlay, sender):

@@ -57,12 +57,7 @@ def test_hub_has_each_spoke_at_its_port(overlay):
     """After a spoke has spoken, the hub's table has its MAC address at its own port."""
     for spoke in overlay.spokes:
         spoke.ping(overlay.hub.address())
-    names = {link["index"]: link["IFLA_IFNAME"] for link in overlay.hub.node.read("links")}
-    learned = {
-        entry["NDA_LLADDR"]: names[entry["ifindex"]]
-        for entry in overlay.hub.node.read("fdb")
-        if entry.get("NDA_MASTER")
-    }
+    learned = {entry.lladdr: entry.dev for entry in overlay.hub.node.read("fdb") if entry.master}
 
     for spoke in overlay.spokes:
         mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]

@@ -6,7 +6,6 @@ The outgoing interface: what the socket says comes before the routing table, whi
 """
 
 import contextlib
-from ipaddress import ip_network
 
 import pytest
 
@@ -63,12 +62,9 @@ def test_choice_comes_before_the_route(overlay, sender, listen):
 
 def multicast_routes(host):
     """The routes of a host's overlay device that lead to any part of the multicast range."""
-    index = host.node.link(host.plan.device)["index"]
-    routes = [route for route in host.node.read("routes") if route["family"] == 2 and route.get("RTA_OIF") == index]
-    wanted = [
-        f"{route.get('RTA_DST')}/{route['dst_len']}" for route in routes if route["dst_len"] and route["type"] == 1
-    ]
-    return [{"to": to, "device": host.plan.device} for to in wanted if ip_network(to).subnet_of(MULTICAST)]
+    routes = [route for route in host.node.read("routes") if (route.family, route.dev) == ("inet", host.plan.device)]
+    wanted = [route for route in routes if route.type == "unicast" and route.to.subnet_of(MULTICAST)]
+    return [{"to": route.dst, "device": host.plan.device} for route in wanted]
 
 
 def places(heard, sent, host):

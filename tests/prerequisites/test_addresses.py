@@ -47,7 +47,7 @@ def test_no_other_network_overlaps(overlay, configured):
     for name, seen in configured(overlay).items():
         device, prefix = overlay[name].plan.device, overlay[name].plan.overlay.network
         others = [address.network for other, address in seen.addresses if other != device]
-        others += [route.to for route in seen.routes if route.device != device and route.to.subnet_of(prefix)]
+        others += [route.to for route in seen.routes if route.dev != device and route.to.subnet_of(prefix)]
 
         assert prefix in [address.network for address in seen.addresses_of(device)]
         assert [network for network in others if network.overlaps(prefix)] == []

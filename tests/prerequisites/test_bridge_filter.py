@@ -60,9 +60,7 @@ def test_a_filtering_bridge_cuts_the_spokes_from_each_other(
 
 def resolved(host, other):
     """Whether a host has learned another one's overlay MAC."""
-    return any(
-        entry.get("NDA_DST") == other.address() and entry.get("NDA_LLADDR") for entry in host.node.read("neighbours")
-    )
+    return any(entry.dst == other.address() and entry.lladdr for entry in host.node.read("neighbours"))
 
 
 @pytest.mark.provoking

@@ -13,8 +13,6 @@ from lab import groups
 pytestmark = pytest.mark.requirement("FAULT-03")
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
-MAIN = 254  # rt_tables of iproute2
-CLONED = 0x200  # RTM_F_CLONED: the kernel's own note about one destination
 NODES = pytest.mark.parametrize("name", ["hub", "spoke1"], ids="flapped={}".format)
 
 
@@ -41,13 +39,8 @@ def flap(provoked):
 
 def configured_state(host):
     """Addresses, routes and memberships of a host, each as a set."""
-    addresses = {(entry["index"], entry["IFA_ADDRESS"], entry["prefixlen"]) for entry in host.node.read("addresses")}
-    routes = {
-        (route["table"], route.get("RTA_DST"), route["dst_len"], route.get("RTA_OIF"), route.get("RTA_GATEWAY"))
-        for route in host.node.read("routes")
-        if route["family"] == 2 and not route["flags"] & CLONED
-    }
-    return addresses, routes, host.memberships()
+    routes = {route for route in host.node.read("routes") if route.family == "inet"}
+    return set(host.node.read("addresses")), routes, host.memberships()
 
 
 def test_the_route_is_there(overlay, configured):
@@ -70,10 +63,9 @@ class TestFlap:
         with flap(host):
             after = configured_state(host)
 
-        index, network = host.node.link(host.plan.device)["index"], provoked.topology.multicast_route
-        lost = {(MAIN, str(network.network_address), network.prefixlen, index, None)}
+        lost = {route for route in routes if route.dst == str(provoked.topology.multicast_route)}
         assert after == (addresses, routes - lost, groups)
-        assert lost <= routes
+        assert [route.dev for route in lost] == [host.plan.device]
 
     def test_sends_multicast_astray(self, provoked, flap, name):
         """What the node then sends to a group leaves by its default route, without an error, and no host hears it."""

@@ -19,9 +19,8 @@ def mac_of(spoke):
 
 def port_of(lab, mac):
     """The hub's port where its bridge has a MAC address; None when it does not know it."""
-    names = {link["index"]: link["IFLA_IFNAME"] for link in lab.hub.node.read("links")}
-    entries = [entry for entry in lab.hub.node.read("fdb") if entry.get("NDA_MASTER")]  # not a VXLAN device's own
-    return next((names[entry["ifindex"]] for entry in entries if entry.get("NDA_LLADDR") == mac), None)
+    entries = [entry for entry in lab.hub.node.read("fdb") if entry.master]  # not a VXLAN device's own
+    return next((entry.dev for entry in entries if entry.lladdr == mac), None)
 
 
 @pytest.fixture

@@ -9,9 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding, mac_of
 from lab.overlay import commands
-from lab.overlay.readback import NUD_FIXED, Device
-
-SCOPE_HOST = 254  # linux/rtnetlink.h
+from lab.overlay.readback import Device
 
 
 def overlay_address(scene: Scene) -> Iterator[Finding]:
@@ -55,9 +53,9 @@ def scope(scene: Scene) -> Iterator[Finding]:
         held = [
             address
             for address in host.readings["addresses"]
-            if device is not None and address["index"] == device.index and address.get("IFA_LOCAL") == plan.address()
+            if device is not None and address.dev == device.name and address.local == plan.address()
         ]
-        if any(address["scope"] == SCOPE_HOST for address in held):
+        if any(address.scope == "host" for address in held):
             yield Finding(
                 "overlay-address-scope",
                 host.name,
@@ -96,9 +94,9 @@ def source(scene: Scene) -> Iterator[Finding]:
         plan, device = host.plan, host.plan.device
         addresses = host.seen.addresses_of(device)
         route = host.seen.route_to(str(plan.overlay.network.network_address + 1 + plan.is_hub))
-        if plan.overlay not in addresses or route is None or route.device != device:
+        if plan.overlay not in addresses or route is None or route.dev != device:
             continue
-        chosen = route.source
+        chosen = route.src
         if chosen in (None, plan.address()):
             continue
         first = next((address for address in addresses if str(address.ip) == chosen), None)
@@ -124,10 +122,10 @@ def broadcasts(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         device = host.device
         for entry in host.readings["addresses"] if device is not None else ():
-            told = entry.get("IFA_BROADCAST")
-            if entry["index"] != (device.index if device else 0) or entry.get("IFA_LOCAL") != host.plan.address():
+            told = entry.broadcast
+            if entry.dev != host.plan.device or entry.local != host.plan.address():
                 continue
-            if told in (None, host.plan.broadcast()) or entry["prefixlen"] != host.plan.overlay.network.prefixlen:
+            if told in (None, host.plan.broadcast()) or entry.prefixlen != host.plan.overlay.network.prefixlen:
                 continue
             yield Finding(
                 "broadcast-address-wrong",
@@ -213,10 +211,9 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
         macs.update({str(host.plan.underlay.ip): nic.mac for host in scene.hosts.values() if (nic := nics[host.name])})
     for host in scene.hosts.values():
         for entry in host.readings["neighbours"]:
-            address, mac = str(entry.get("NDA_DST")), entry.get("NDA_LLADDR")
-            if not entry["state"] & NUD_FIXED or address not in macs or mac == macs[address]:
+            address, mac, device = entry.dst, entry.lladdr, str(entry.dev)
+            if not entry.fixed or address not in macs or mac == macs[address]:
                 continue
-            device = str(host.names.get(entry["ifindex"]))
             if not host.seen.devices[device].arp:
                 continue  # the kernel's own note of a device that asks nobody
             yield Finding(

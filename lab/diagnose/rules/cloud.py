@@ -17,7 +17,7 @@ from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding
 from lab.overlay import ip6gretap, vxlan
 from lab.overlay.carrier import carrier_of
-from lab.overlay.readback import NUD_FIXED, Route
+from lab.records import Route
 from lab.underlay.fabric import FABRIC
 
 
@@ -80,10 +80,7 @@ def _explained(scene: Scene, start: str, end: str) -> bool:
 def _written_down(scene: Scene, start: str, end: str) -> bool:
     """Whether somebody told the sender who the receiver is on the underlay; another rule says whether it is so."""
     address = scene.hosts[end].plan.address("underlay")
-    return any(
-        entry.get("NDA_DST") == address and entry["state"] & NUD_FIXED
-        for entry in scene.hosts[start].readings["neighbours"]
-    )
+    return any(entry.dst == address and entry.fixed for entry in scene.hosts[start].readings["neighbours"])
 
 
 def _opening(scene: Scene, carrier: Carrier, senders: Iterable[str]) -> str:

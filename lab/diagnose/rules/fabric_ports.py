@@ -143,16 +143,9 @@ def _flags(name: str, host: str, flags: Mapping[str, Any], *, has_carrier: bool)
 
 def _place(scene: Scene, segment: Segment, port: Port, bridge: Link | None) -> Iterator[Finding]:
     """The network learns and asks nothing: who is where has been written down."""
-    links = {link["index"]: str(link.get("IFLA_IFNAME")) for link in scene.fabric["links"]}
     mac, address = mac_of(port.address.ip), str(port.address.ip)
-    at = {
-        links.get(entry["ifindex"])
-        for entry in scene.fabric["fdb"]
-        if entry.get("NDA_LLADDR") == mac and entry.get("NDA_MASTER")
-    }
-    known = any(
-        entry.get("NDA_DST") == address and entry.get("NDA_LLADDR") == mac for entry in scene.fabric["neighbours"]
-    )
+    at = {entry.dev for entry in scene.fabric["fdb"] if entry.lladdr == mac and entry.master}
+    known = any((entry.dst, entry.lladdr) == (address, mac) for entry in scene.fabric["neighbours"])
     lacks = [
         *([] if at == {port.device} else [f"has the MAC {mac} at {', '.join(map(str, at)) or 'no port'}"]),
         *([] if known or bridge is None or not bridge["flags"] & IFF_UP else [f"has no neighbour {address} {mac}"]),

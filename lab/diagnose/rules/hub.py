@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.overlay import commands
-from lab.overlay.readback import NUD_LEARNED, NUD_PERMANENT, Device
+from lab.overlay.readback import Device
 
 FORWARDING = 3
 AGEING = 30000  # hundredths of a second, the kernel's own (ip-link(8))
@@ -216,22 +216,22 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
         owners.setdefault(hub.device.mac, hub)
     own = {device.mac for device in hub.seen.devices.values()}
     for entry in hub.readings["fdb"]:
-        owner = owners.get(str(entry.get("NDA_LLADDR")))
-        port = hub.names.get(entry["ifindex"])
-        if owner is None or not entry.get("NDA_MASTER") or entry["state"] & NUD_LEARNED:
+        owner = owners.get(entry.lladdr)
+        port = entry.dev
+        if owner is None or not entry.master or entry.state == "learned":
             continue
         right = hub.plan.device if owner is hub else scene.topology.tunnel_of(owner.name).hub_device
-        if port == right or (entry["state"] & NUD_PERMANENT and entry.get("NDA_LLADDR") in own):
+        if port == right or (entry.state == "permanent" and entry.lladdr in own):
             continue
         yield Finding(
             "fdb-static-wrong",
             hub.name,
             str(port),
             f"a static forwarding entry sends what is for {owner.name} to {port} instead of {right}",
-            f"fdb {entry.get('NDA_LLADDR')} dev {port} static",
-            f"bridge fdb del {entry.get('NDA_LLADDR')} dev {port} master"
+            f"fdb {entry.lladdr} dev {port} static",
+            f"bridge fdb del {entry.lladdr} dev {port} master"
             # the bridge's own entry had to make room for it
-            + (f" && bridge fdb replace {entry.get('NDA_LLADDR')} dev {right} self local" if owner is hub else ""),
+            + (f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is hub else ""),
             ("HUB-03",),
         )
 

@@ -9,7 +9,7 @@ from lab.diagnose.rules.tables import in_vrf
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import MULTICAST, Finding
 from lab.overlay import commands
-from lab.overlay.readback import Route
+from lab.records import Route
 
 ELSEWHERE = "198.51.100.1"  # an address that only a default route covers (RFC 5737)
 GROUPS = ("224.1.1.1", "232.1.1.1", "239.195.255.255")  # one of each part that people use (RFC 5771)
@@ -26,14 +26,14 @@ def multicast(scene: Scene) -> Iterator[Finding]:
         if not astray:
             yield from _foreign_source(scene, host)
             continue
-        own = [route.to for route in host.seen.routes if route.device == device and route.to.subnet_of(MULTICAST)]
+        own = [route.to for route in host.seen.routes if route.dev == device and route.to.subnet_of(MULTICAST)]
         taken = host.seen.route_to(astray[0])
         covering = taken is not None and taken.to.subnet_of(MULTICAST)
         if covering and taken is not None:
             yield Finding(
                 "multicast-route-elsewhere",
                 host.name,
-                taken.device or device,
+                taken.dev or device,
                 f"{host.name} routes {astray[0]} {_words(taken)}, not to {device}",
                 f"ip route: {taken.to} {_words(taken)}",
                 " ; ".join(
@@ -44,13 +44,13 @@ def multicast(scene: Scene) -> Iterator[Finding]:
         else:
             narrow = bool(own)
             said = f"only {own[0]}" if narrow else "no multicast"
-            leaves = f"leaves by {taken.device}" if taken else "has no route at all"
+            leaves = f"leaves by {taken.dev}" if taken else "has no route at all"
             yield Finding(
                 "multicast-route-narrow" if narrow else "multicast-route-missing",
                 host.name,
                 device,
                 f"{host.name} routes {said} to {device}: {astray[0]} {leaves}",
-                f"ip route get {astray[0]}: {'dev ' + str(taken.device) if taken else 'unreachable'}",
+                f"ip route get {astray[0]}: {'dev ' + str(taken.dev) if taken else 'unreachable'}",
                 f"ip route replace {MULTICAST} dev {device}",
                 ("MCAST-08",) if narrow else ("MCAST-01", "FAULT-03", "MCAST-08"),
             )
@@ -69,14 +69,14 @@ def _to_groups(route: Route | None, device: str) -> bool:
 
 def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
     route = host.seen.route_to(GROUPS[0])
-    if route is not None and route.source not in (None, host.plan.address()):
+    if route is not None and route.src not in (None, host.plan.address()):
         yield Finding(
             "multicast-source-foreign",
             host.name,
             host.plan.device,
-            f"{host.name} sends multicast to {host.plan.device} with the source {route.source}, "
+            f"{host.name} sends multicast to {host.plan.device} with the source {route.src}, "
             "which receivers filter by the reverse path",
-            f"{route.to} dev {route.device} src {route.source}",
+            f"{route.to} dev {route.dev} src {route.src}",
             f"ip route replace {route.to} dev {host.plan.device}",
             ("PRE-07",),
         )
@@ -94,7 +94,7 @@ def overlay(scene: Scene) -> Iterator[Finding]:
             if other is host or any(address.ip == other.plan.overlay.ip for _, address in host.seen.addresses):
                 continue
             route = host.seen.route_to(other.plan.address())
-            key = (route.to, route.device, route.type) if route else None
+            key = (route.to, route.dev, route.type) if route else None
             by_itself = _leads_to(route, host.plan.device) and not (route and route.via)
             if by_itself or key in told:
                 continue
@@ -134,7 +134,7 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             if nic is not None and (not nic.up or in_vrf(host, nic.name)):
                 continue  # of which another rule speaks
             route = host.seen.route_to(remote)
-            if not tunnelled and (route is None or route.type != "unicast" or route.device in overlays):
+            if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
                 continue  # spokes need no way to each other but the hub
             if route is None or route.type != "unicast":
                 yield Finding(
@@ -146,13 +146,13 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     _delete(route) if route else f"ip route replace {connected}",
                     ("PRE-12",),
                 )
-            elif route.device in overlays:
+            elif route.dev in overlays:
                 yield Finding(
                     "recursive-routing",
                     host.name,
-                    str(route.device),
-                    f"{host.name} reaches the tunnel's remote {remote} through {route.device}, the tunnel itself",
-                    f"ip route: {route.to} dev {route.device}",
+                    str(route.dev),
+                    f"{host.name} reaches the tunnel's remote {remote} through {route.dev}, the tunnel itself",
+                    f"ip route: {route.to} dev {route.dev}",
                     _delete(route),
                     ("PRE-12",),
                 )
@@ -160,10 +160,10 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                 yield Finding(
                     "underlay-detour",
                     host.name,
-                    str(route.device),
+                    str(route.dev),
                     f"{host.name} reaches {other.name}, a neighbour, by the gateway {route.via}: "
                     "every packet spends one more TTL",
-                    f"ip route: {route.to} via {route.via} dev {route.device}",
+                    f"ip route: {route.to} via {route.via} dev {route.dev}",
                     _delete(route) if route.to.prefixlen > network.prefixlen else f"ip route replace {connected}",
                     ("UNDER-07", "PRE-12"),
                 )
@@ -176,7 +176,7 @@ def narrow(scene: Scene) -> Iterator[Finding]:
         ends = [IPv4Network(other.plan.address("underlay")) for other in scene.hosts.values() if other is not host]
         own = {plan.overlay.network: plan.address(), plan.underlay.network: plan.address("underlay")}
         for route in host.seen.routes:
-            device = host.seen.devices.get(route.device or "")
+            device = host.seen.devices.get(route.dev or "")
             if device is None or not route.mtu or route.mtu >= device.mtu or not route.to.prefixlen:
                 continue
             to_an_end = device.name == plan.nic and any(end.subnet_of(route.to) for end in ends)
@@ -200,7 +200,7 @@ def default(scene: Scene) -> Iterator[Finding]:
     """The default route does not lead into the overlay."""
     for host in scene.hosts.values():
         route = host.seen.route_to(ELSEWHERE)
-        if route is None or route.device != host.plan.device:
+        if route is None or route.dev != host.plan.device:
             continue
         gateway = host.plan.underlay.network.network_address + 1
         yield Finding(
@@ -208,14 +208,14 @@ def default(scene: Scene) -> Iterator[Finding]:
             host.name,
             host.plan.device,
             f"{host.name}'s default route leads into the overlay: limited broadcast and everything unknown goes there",
-            f"ip route: default dev {route.device}",
+            f"ip route: default dev {route.dev}",
             f"{_delete(route)} && ip route replace default via {gateway} dev {host.plan.nic}",
             ("BCAST-03",),
         )
 
 
 def _leads_to(route: Route | None, device: str) -> bool:
-    return route is not None and route.device == device and route.type == "unicast"
+    return route is not None and route.dev == device and route.type == "unicast"
 
 
 def _words(route: Route | None) -> str:
@@ -223,15 +223,15 @@ def _words(route: Route | None) -> str:
         return "nowhere"
     if route.type != "unicast":
         return f"to {route.type}"
-    if route.device is None:
+    if route.dev is None:
         return "by several next hops"
-    return (f"via {route.via} " if route.via else "") + f"dev {route.device}"
+    return (f"via {route.via} " if route.via else "") + f"dev {route.dev}"
 
 
 def _delete(route: Route) -> str:
     network: IPv4Network = route.to
     metric = f" metric {route.metric}" if route.metric else ""
-    device = f" dev {route.device}" if route.device and route.type == "unicast" else ""
+    device = f" dev {route.dev}" if route.dev and route.type == "unicast" else ""
     via = f" via {route.via}" if route.via else ""
     return f"ip route del {network}{via}{device}{metric}"
 

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
 
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import MULTICAST, Finding, Network
 from lab.overlay import commands
-from lab.overlay.readback import ROUTE_TYPES, destination
+from lab.records import LOCAL_TABLE, MAIN_TABLE, Route, Rule
 
 TABLES = (253, 254, 255)  # default, main, local
-NO_LIMIT = 0xFFFFFFFF  # of prefixes whose routes do not count
-LOOKUP = 1  # FR_ACT_TO_TBL of linux/fib_rules.h
-SELECTORS = {"FRA_IIFNAME": "iif", "FRA_OIFNAME": "oif", "FRA_FWMARK": "fwmark"}
-ACTIONS = {6: "blackhole", 7: "unreachable", 8: "prohibit"}  # linux/fib_rules.h
-KERNELS = 2  # RTPROT_KERNEL: what goes with an address
-TYPES = {2: "local ", 4: "anycast ", 5: "multicast ", **{number: f"{name} " for number, name in ACTIONS.items()}}
 NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 MAIN_PRIORITY = 32766
 SOME_GROUP = "239.1.1.1"
-BROADCAST_ROUTE, LOCAL_ROUTE, LOCAL_TABLE, MAIN_TABLE = 3, 2, 255, 254
 
 
 def policy(scene: Scene) -> Iterator[Finding]:
@@ -32,10 +24,10 @@ def policy(scene: Scene) -> Iterator[Finding]:
     unsent |= {loss.last.node for loss in scene.losses if loss.stage == "cloud" and loss.last}
     unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
     for host in scene.hosts.values():
-        rules = [rule for rule in host.readings["rules"] if rule["family"] == 2]
+        rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
         found = policy_rules(scene, host)
-        main = any(_usual(rule) and _table(rule) == MAIN_TABLE for rule in rules)
-        if rules and not any(_first(rule) and _table(rule) == LOCAL_TABLE for rule in rules):
+        main = any(_usual(rule) and rule.table == MAIN_TABLE for rule in rules)
+        if rules and not any(_first(rule) and rule.table == LOCAL_TABLE for rule in rules):
             yield Finding(
                 "local-table-unused",
                 host.name,
@@ -67,12 +59,12 @@ def policy(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def policy_rules(scene: Scene, host: HostScene) -> list[Mapping[str, Any]]:
+def policy_rules(scene: Scene, host: HostScene) -> list[Rule]:
     """The rules of a host that take what it sends on the overlay, or its tunnel packets, another way."""
     return [
         rule
         for rule in host.readings["rules"]
-        if rule["family"] == 2
+        if rule.family == "inet"
         and not _usual(rule)
         and _concerns(scene, host, rule)
         and _leads_astray(scene, host, rule)
@@ -94,23 +86,26 @@ class _Packet:
     device: str | None = None
 
 
-def _leads_astray(scene: Scene, host: HostScene, rule: Mapping[str, Any]) -> bool:
+def _leads_astray(scene: Scene, host: HostScene, rule: Rule) -> bool:
     """Whether a rule leads anything that the overlay needs another way than the main table does."""
-    if rule.get("action", LOOKUP) != LOOKUP:
+    if rule.action != "lookup":
         return True
-    table = _table(rule)
-    return table not in TABLES and any(
-        _matches(rule, packet) and _diverts(host, table, packet) for packet in _packets(scene, host)
+    return rule.table not in TABLES and any(
+        _matches(rule, packet) and _diverts(host, rule.table, packet) for packet in _packets(scene, host)
     )
 
 
-def _matches(rule: Mapping[str, Any], packet: _Packet) -> bool:
-    for address, name, length in ((packet.to, "FRA_DST", "dst_len"), (packet.source, "FRA_SRC", "src_len")):
-        if rule.get(length):
-            network = IPv4Network(f"{rule[name]}/{rule[length]}", strict=False)
-            if address is None or address not in network:
-                return False
-    return True
+def _matches(rule: Rule, packet: _Packet) -> bool:
+    return all(
+        network is None or (address is not None and address in network)
+        for address, network in ((packet.to, _network(rule.dst)), (packet.source, _network(rule.src)))
+    )
+
+
+def _network(prefix: str | None) -> IPv4Network | None:
+    """What a rule matches; None: everything."""
+    network = IPv4Network(prefix or "0.0.0.0/0", strict=False)
+    return network if network.prefixlen else None
 
 
 def _packets(scene: Scene, host: HostScene) -> Iterator[_Packet]:
@@ -128,59 +123,56 @@ def _diverts(host: HostScene, table: int, packet: _Packet) -> bool:
     """Whether a table has a route for a packet that is not the main table's; without one, the main table decides."""
     matching = [
         route
-        for route in host.readings["routes"]
-        if route["family"] == 2
-        and route.get("RTA_TABLE", route["table"]) == table
-        and packet.to in destination(route)
-        and packet.device in (None, host.names.get(route.get("RTA_OIF", 0)))
+        for route in _routes(host)
+        if route.table == table and packet.to in route.to and packet.device in (None, route.dev)
     ]
-    route = max(matching, key=lambda one: (one["dst_len"], -int(one.get("RTA_PRIORITY") or 0)), default=None)
-    if route is None or ROUTE_TYPES.get(route["type"]) == "throw":
+    route = max(matching, key=lambda one: (one.prefixlen, -one.metric), default=None)
+    if route is None or route.type == "throw":
         return False
     usual = host.seen.route_to(str(packet.to))
-    found = (ROUTE_TYPES.get(route["type"]), host.names.get(route.get("RTA_OIF", 0)), route.get("RTA_GATEWAY"))
-    return usual is None or found != (usual.type, usual.device, usual.via)
+    return usual is None or (route.type, route.dev, route.via) != (usual.type, usual.dev, usual.via)
 
 
-def _concerns(scene: Scene, host: HostScene, rule: Mapping[str, Any]) -> bool:
+def _routes(host: HostScene) -> list[Route]:
+    return [route for route in host.readings["routes"] if route.family == "inet"]
+
+
+def _concerns(scene: Scene, host: HostScene, rule: Rule) -> bool:
     """Whether a rule can match what is sent on the overlay, or carries it."""
-    networks = _networks(scene)
-    for address, length in (("FRA_SRC", "src_len"), ("FRA_DST", "dst_len")):
-        if rule.get(length) and not _overlaps(IPv4Network(f"{rule[address]}/{rule[length]}", strict=False), networks):
-            return False
-    devices = {"lo", host.plan.nic, host.plan.device}
-    return {rule.get("FRA_IIFNAME"), rule.get("FRA_OIFNAME")} <= {None, *devices} and not rule.get("FRA_FWMARK")
+    matched = [network for network in (_network(rule.src), _network(rule.dst)) if network]
+    if not all(_overlaps(network, _networks(scene)) for network in matched):
+        return False
+    return {rule.iif, rule.oif} <= {None, "lo", host.plan.nic, host.plan.device} and not rule.fwmark
 
 
 def _overlaps(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
     return any(network.overlaps(other) for other in others)
 
 
-def _usual(rule: Mapping[str, Any]) -> bool:
+def _usual(rule: Rule) -> bool:
     """Whether it sends everything to a table of the kernel's own, or is the kernel's for its VRFs."""
-    picky = rule.get("src_len") or rule.get("dst_len") or any(rule.get(name) for name in SELECTORS)
-    picky = picky or rule.get("FRA_SUPPRESS_PREFIXLEN", NO_LIMIT) != NO_LIMIT
-    vrf = rule.get("FRA_L3MDEV")
-    return bool(vrf) or (not picky and _table(rule) in TABLES)
+    picky = _network(rule.src) or _network(rule.dst) or rule.iif or rule.oif or rule.fwmark
+    picky = picky or rule.suppress_prefixlength is not None
+    return rule.l3mdev or (not picky and rule.table in TABLES)
 
 
-def _table(rule: Mapping[str, Any]) -> int:
-    return int(rule.get("FRA_TABLE") or rule.get("table") or 0)
+def _first(rule: Rule) -> bool:
+    return _usual(rule) and rule.priority < MAIN_PRIORITY
 
 
-def _first(rule: Mapping[str, Any]) -> bool:
-    return _usual(rule) and (rule.get("FRA_PRIORITY") or 0) < MAIN_PRIORITY
-
-
-def _selectors(rule: Mapping[str, Any]) -> str:
+def _selectors(rule: Rule) -> str:
     """A rule as ip-rule(8) takes it to delete it: what it matches, and what it does."""
-    words = [f"priority {rule.get('FRA_PRIORITY') or 0}"]
-    words += [f"from {rule['FRA_SRC']}/{rule['src_len']}"] if rule.get("src_len") else []
-    words += [f"to {rule['FRA_DST']}/{rule['dst_len']}"] if rule.get("dst_len") else []
-    words += [f"{word} {rule[name]}" for name, word in SELECTORS.items() if rule.get(name)]
-    words += [f"tos {rule['tos']:#x}"] if rule.get("tos") else []
-    action = ACTIONS.get(rule.get("action", 0))
-    return " ".join([*words, action or f"table {_table(rule)}"])
+    words = [
+        f"priority {rule.priority}",
+        f"from {rule.src}" if rule.src else "",
+        f"to {rule.dst}" if rule.dst else "",
+        f"iif {rule.iif}" if rule.iif else "",
+        f"oif {rule.oif}" if rule.oif else "",
+        f"fwmark {rule.fwmark}" if rule.fwmark else "",
+        f"tos {rule.tos:#x}" if rule.tos else "",
+        rule.action if rule.action in ("blackhole", "unreachable", "prohibit") else f"table {rule.table}",
+    ]
+    return " ".join(filter(None, words))
 
 
 def own(scene: Scene) -> Iterator[Finding]:
@@ -190,16 +182,12 @@ def own(scene: Scene) -> Iterator[Finding]:
             found = host.seen.devices.get(device)
             if found is None or not found.up or found.master or interface not in host.seen.addresses_of(device):
                 continue
-            held = {
-                (route.get("RTA_DST"), route["type"])
-                for route in host.readings["routes"]
-                if route.get("RTA_TABLE", route["table"]) == LOCAL_TABLE
-            }
+            held = {(route.dst, route.type) for route in _routes(host) if route.table == LOCAL_TABLE}
             address, everybody = str(interface.ip), str(interface.network.broadcast_address)
             missing = []
-            if (address, LOCAL_ROUTE) not in held:
+            if (f"{address}/32", "local") not in held:
                 missing.append(f"local {address} dev {device} scope host src {address}")
-            if (everybody, BROADCAST_ROUTE) not in held and device == host.plan.device:
+            if (f"{everybody}/32", "broadcast") not in held and device == host.plan.device:
                 missing.append(f"broadcast {everybody} dev {device} scope link src {address}")
             if missing:
                 yield Finding(
@@ -219,16 +207,13 @@ def foreign(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         others = [other.plan for other in scene.hosts.values() if other is not host]
         far = [IPv4Network(plan.address(of)) for plan in others for of in NETWORKS]
-        for route in host.readings["routes"]:
-            if route.get("RTA_TABLE", route["table"]) != LOCAL_TABLE or route["proto"] == KERNELS:
+        for route in _routes(host):
+            if route.table != LOCAL_TABLE or route.proto == "kernel":
                 continue
-            if not route["dst_len"] or route["type"] == BROADCAST_ROUTE:
+            if not route.prefixlen or route.type == "broadcast" or not _overlaps(route.to, (MULTICAST, *far)):
                 continue
-            to = destination(route)
-            if not _overlaps(to, (MULTICAST, *far)):
-                continue
-            name = host.names.get(route.get("RTA_OIF", 0), "")
-            said = f"{TYPES.get(route['type'], '')}{to}" + (f" dev {name}" if name else "")
+            to, kind = route.to, "" if route.type == "unicast" else f"{route.type} "
+            said = f"{kind}{to}" + (f" dev {route.dev}" if route.dev else "")
             yield Finding(
                 "local-route-foreign",
                 host.name,

@@ -161,7 +161,7 @@ def _all_again(scene: Scene, host: HostScene) -> str:
 
 def _source_of(host: HostScene, remote: str) -> str | None:
     route = host.seen.route_to(remote)
-    return route.source if route else None
+    return route.src if route else None
 
 
 def parameters(scene: Scene) -> Iterator[Finding]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from lab.diagnose.rules.tunnels import ends
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
-from lab.overlay.readback import ANY_MAC, Device
-
-DIFFERENCES = {"NDA_PORT": "port", "NDA_VNI": "vni"}
+from lab.overlay.readback import Device
+from lab.records import ANY_MAC, FdbEntry
 
 
 def elsewhere(scene: Scene) -> Iterator[Finding]:
@@ -19,22 +17,22 @@ def elsewhere(scene: Scene) -> Iterator[Finding]:
         device = scene.end(host, spoke)
         if device is None or device.tunnel is None or device.kind != "vxlan":
             continue
-        own = [entry for entry in host.readings["fdb"] if entry["ifindex"] == device.index and entry.get("NDA_DST")]
+        own = [entry for entry in host.readings["fdb"] if entry.dev == device.name and entry.dst]
         foreign = [entry for entry in own if _differs(entry, device)]
         # of two for the remote the one that names the device's own NIC is the tunnel's
-        flooding = [entry for entry in own if entry not in foreign and entry["NDA_LLADDR"] == ANY_MAC]
-        doubled = [entry for entry in flooding if not entry.get("NDA_IFINDEX")] if len(flooding) > 1 else []
+        flooding = [entry for entry in own if entry not in foreign and entry.lladdr == ANY_MAC]
+        doubled = [entry for entry in flooding if not entry.via] if len(flooding) > 1 else []
         yield from (_finding(host, device, entry) for entry in (*foreign, *doubled))
 
 
-def _differs(entry: Mapping[str, Any], device: Device) -> bool:
+def _differs(entry: FdbEntry, device: Device) -> bool:
     assert device.tunnel is not None
-    return str(entry["NDA_DST"]) != device.tunnel.remote or any(entry.get(name) for name in DIFFERENCES)
+    return bool(entry.dst != device.tunnel.remote or entry.port or entry.vni)
 
 
-def _finding(host: HostScene, device: Device, entry: Mapping[str, Any]) -> Finding:
-    mac, to = str(entry["NDA_LLADDR"]), str(entry["NDA_DST"])
-    besides = "".join(f" {word} {entry[name]}" for name, word in DIFFERENCES.items() if entry.get(name))
+def _finding(host: HostScene, device: Device, entry: FdbEntry) -> Finding:
+    mac, to = entry.lladdr, entry.dst
+    besides = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
     what = "floods to" if mac == ANY_MAC else f"sends frames for {mac} to"
     return Finding(
         "vxlan-entry-elsewhere",

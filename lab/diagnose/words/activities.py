@@ -13,19 +13,11 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from lab.diagnose.words import filtering
-from lab.diagnose.words.reading import State, is_group, names
+from lab.diagnose.words.reading import State
 from lab.diagnose.words.routing import forwarding
-from lab.overlay.readback import NUD_FIXED, NUD_LEARNED
 from lab.probes.membership import groups_of
+from lab.records import is_group
 
-NEIGHBOUR_STATES = {
-    0x01: "INCOMPLETE",
-    0x02: "REACHABLE",
-    0x04: "STALE",
-    0x08: "DELAY",
-    0x10: "PROBE",
-    0x20: "FAILED",
-}
 EVERYWHERE_GROUPS = {"224.0.0.1", "ff02::1", "ff01::1"}
 TELLING = (
     "IcmpInErrors",
@@ -73,20 +65,16 @@ def lines(state: State, before: State) -> list[str]:
 
 
 def _neighbours(state: State) -> Iterator[str]:
-    known = names(state)
-    for entry in (*state.get("neighbours", ()), *state.get("neighbours6", ())):
-        if entry["state"] & NUD_FIXED:  # groups need no resolution; what was written is configured
-            continue
-        lladdr = f"lladdr {entry['NDA_LLADDR']} " if entry.get("NDA_LLADDR") else ""
-        how = NEIGHBOUR_STATES.get(entry["state"], hex(entry["state"]))
-        yield f"neighbour {entry.get('NDA_DST')} {lladdr}dev {known.get(entry['ifindex'])} {how}"
+    for one in state.get("neighbours", ()):
+        if not one.fixed:  # groups need no resolution; what was written is configured
+            lladdr = f"lladdr {one.lladdr} " if one.lladdr else ""
+            yield f"neighbour {one.dst} {lladdr}dev {one.dev} {one.state.upper()}"
 
 
 def _learned(state: State) -> Iterator[str]:
-    known = names(state)
     for entry in state.get("fdb", ()):
-        if entry["state"] & NUD_LEARNED and not is_group(str(entry.get("NDA_LLADDR"))):
-            yield forwarding(entry, known)
+        if entry.state == "learned" and not is_group(entry.lladdr):
+            yield forwarding(entry)
 
 
 def _groups(state: State) -> Iterator[str]:

@@ -111,12 +111,10 @@ def vlans(state: State) -> Iterator[str]:
 
 
 def addresses(state: State) -> Iterator[str]:
-    known = names(state)
-    for entry in state.get("addresses", ()):
-        broadcast = f" brd {entry['IFA_BROADCAST']}" if entry.get("IFA_BROADCAST") else ""
-        own = entry.get("IFA_LOCAL") or entry.get("IFA_ADDRESS")
-        peer = f" peer {entry['IFA_ADDRESS']}" if entry.get("IFA_ADDRESS") not in (None, own) else ""
-        yield f"address {own}{peer}/{entry['prefixlen']}{broadcast} dev {known.get(entry['index'])}"
+    for one in state.get("addresses", ()):
+        broadcast = f" brd {one.broadcast}" if one.broadcast else ""
+        peer = f" peer {one.peer}" if one.peer else ""
+        yield f"address {one.local}{peer}/{one.prefixlen}{broadcast} dev {one.dev}"
 
 
 def sysctls(state: State) -> Iterator[str]:

@@ -21,9 +21,3 @@ def details(link: Mapping[str, Any]) -> Mapping[str, Any]:
     """The attributes of a link's kind."""
     data = (link.get("IFLA_LINKINFO") or {}).get("IFLA_INFO_DATA")
     return data if isinstance(data, dict) else {}
-
-
-def is_group(mac: str) -> bool:
-    """Whether a MAC address is a group's: broadcast or multicast (IEEE 802: the lowest bit of its first octet)."""
-    first = mac.split(":")[0]
-    return bool(first) and len(first) == 2 and bool(int(first, 16) & 1)

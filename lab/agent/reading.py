@@ -1,0 +1,235 @@
+"""
+What is configured in a stack and what it learned: links, ports, addresses, routes, rules, neighbours, entries.
+
+Each reading is a list of plain dicts, one for each object, under the names of ip(8) and bridge(8); devices are names
+(None: gone meanwhile, or in another stack).  `lab.records` has the types.  Decoded from the dumps themselves.
+Sources: rtnetlink(7), linux/if_link.h, if_bridge.h, if_addr.h, rtnetlink.h, neighbour.h, fib_rules.h.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any, Optional
+
+from lab.agent.rtnl import Transport, attributes
+
+GETADDR, GETROUTE, GETNEIGH, GETRULE = 22, 26, 30, 34
+FAMILIES = {2: "inet", 10: "inet6", 7: "bridge", 128: "ipmr", 129: "ip6mr"}
+RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
+RTAX_MTU = 2
+SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
+PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
+ROUTE_TYPES = {
+    1: "unicast",
+    2: "local",
+    3: "broadcast",
+    4: "anycast",
+    5: "multicast",
+    6: "blackhole",
+    7: "unreachable",
+    8: "prohibit",
+    9: "throw",
+}
+RULE_ACTIONS = {1: "lookup", 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+FIB_RULE_INVERT = 2
+NO_LIMIT = 0xFFFFFFFF
+NEIGHBOUR_STATES = {
+    0x00: "none",
+    0x01: "incomplete",
+    0x02: "reachable",
+    0x04: "stale",
+    0x08: "delay",
+    0x10: "probe",
+    0x20: "failed",
+    0x40: "noarp",
+    0x80: "permanent",
+}
+NUD_LEARNED, NUD_PERMANENT = 0x02 | 0x04, 0x80
+NTF_SELF = 0x02
+
+Entry = dict[str, Any]
+
+
+class Names(dict[int, Optional[str]]):
+    """Device names by index, each found out once."""
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__({0: None})
+        self._transport = transport
+
+    def __missing__(self, index: int) -> str | None:
+        try:
+            self[index] = self._transport.name(index)
+        except OSError:
+            self[index] = None
+        return self[index]
+
+
+def addresses(transport: Transport) -> list[Entry]:
+    names, found = Names(transport), []
+    for message in transport.raw_dump(GETADDR, bytes(8)):
+        family, length, _, scope, index = struct.unpack_from("=BBBBi", message)
+        if family not in (socket.AF_INET, socket.AF_INET6):
+            continue
+        parts = dict(attributes(message, 8))
+        far = parts.get(1)
+        own = parts.get(2, far)
+        found.append(
+            {
+                "family": FAMILIES[family],
+                "local": _address(own) or "",
+                "peer": _address(far) if far != own else None,
+                "prefixlen": length,
+                "broadcast": _address(parts.get(4)),
+                "scope": SCOPES.get(scope, str(scope)),
+                "dev": names[index],
+            }
+        )
+    return found
+
+
+def routes(transport: Transport) -> list[Entry]:
+    """The routes of every table, of IPv4 and IPv6."""
+    names = Names(transport)
+    return [
+        _route(message, names)
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for message in transport.raw_dump(GETROUTE, struct.pack("=BBBBBBBBI", family, *[0] * 8))
+        if not struct.unpack_from("=I", message, 8)[0] & RTM_F_CLONED
+    ]
+
+
+def _route(message: bytes, names: Names) -> Entry:
+    family, length, _, _, table, protocol, scope, kind = struct.unpack_from("=BBBBBBBB", message)
+    parts = dict(attributes(message, 12))
+    metrics = dict(attributes(parts.get(8, b""), 0))
+    return {
+        "family": FAMILIES[family],
+        "type": ROUTE_TYPES.get(kind, str(kind)),
+        "dst": f"{_address(parts.get(1)) or ('0.0.0.0' if family == socket.AF_INET else '::')}/{length}",
+        "via": _address(parts.get(5)),
+        "dev": names[_number(parts, 4) or 0],
+        "table": _number(parts, 15) or table,
+        "proto": PROTOCOLS.get(protocol, str(protocol)),
+        "scope": SCOPES.get(scope, str(scope)),
+        "src": _address(parts.get(7)),
+        "metric": _number(parts, 6) or 0,
+        "mtu": _number(metrics, RTAX_MTU),
+        "nexthops": tuple(_hop(hop, names) for hop in _hops(parts.get(9, b""))),
+    }
+
+
+def _hops(multipath: bytes) -> Iterator[bytes]:
+    """Each struct rtnexthop (8 octets) with its attributes."""
+    while len(multipath) >= 8:
+        (length,) = struct.unpack_from("=H", multipath)
+        if length < 8:
+            return
+        yield multipath[:length]
+        multipath = multipath[(length + 3) & ~3 :]
+
+
+def _hop(hop: bytes, names: Names) -> tuple[str | None, str | None]:
+    return _address(dict(attributes(hop, 8)).get(5)), names[struct.unpack_from("=i", hop, 4)[0]]
+
+
+def rules(transport: Transport) -> list[Entry]:
+    """The rules of policy routing, of every family that has any."""
+    found = []
+    for message in transport.raw_dump(GETRULE, bytes(12)):
+        family, to, source, tos, table, _, _, action, flags = struct.unpack_from("=BBBBBBBBI", message)
+        parts = dict(attributes(message, 12))
+        limit = _number(parts, 14)
+        found.append(
+            {
+                "family": FAMILIES.get(family, str(family)),
+                "priority": _number(parts, 6) or 0,
+                "inverted": bool(flags & FIB_RULE_INVERT),
+                "src": f"{_address(parts[2])}/{source}" if 2 in parts else None,
+                "dst": f"{_address(parts[1])}/{to}" if 1 in parts else None,
+                "iif": _text(parts.get(3)),
+                "oif": _text(parts.get(17)),
+                "tos": tos,
+                "fwmark": _number(parts, 10),
+                "fwmask": _number(parts, 16),
+                "ipproto": parts[22][0] if 22 in parts else None,
+                "sport": _range(parts.get(23), "=HH"),
+                "dport": _range(parts.get(24), "=HH"),
+                "uidrange": _range(parts.get(20), "=II"),
+                "table": _number(parts, 15) or table,
+                "action": RULE_ACTIONS.get(action, str(action)),
+                "goto": _number(parts, 4),
+                "suppress_prefixlength": None if limit == NO_LIMIT else limit,
+                "l3mdev": bool(parts.get(19, b"\0")[0]),
+            }
+        )
+    return found
+
+
+def neighbours(transport: Transport) -> list[Entry]:
+    """The neighbours of IPv4 and IPv6."""
+    names, found = Names(transport), []
+    for message in transport.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_UNSPEC, 0, 0, 0, 0)):
+        family, index, state = struct.unpack_from("=BxxxiH", message)
+        if family in (socket.AF_INET, socket.AF_INET6):
+            parts = dict(attributes(message, 12))
+            found.append(
+                {
+                    "family": FAMILIES[family],
+                    "dst": _address(parts.get(1)) or "",
+                    "lladdr": _mac(parts.get(2)),
+                    "dev": names[index],
+                    "state": NEIGHBOUR_STATES.get(state, hex(state)),
+                }
+            )
+    return found
+
+
+def fdb(transport: Transport) -> list[Entry]:
+    """The forwarding entries of every bridge and VXLAN device."""
+    names, found = Names(transport), []
+    for message in transport.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_BRIDGE, 0, 0, 0, 0)):
+        index, state, flags = struct.unpack_from("=iHB", message, 4)
+        parts = dict(attributes(message, 12))
+        found.append(
+            {
+                "lladdr": _mac(parts.get(2)) or "",
+                "dev": names[index],
+                "dst": _address(parts.get(1)),
+                "vlan": struct.unpack("=H", parts[5])[0] if 5 in parts else None,
+                "port": struct.unpack("!H", parts[6])[0] if 6 in parts else None,
+                "vni": _number(parts, 7),
+                "via": names[_number(parts, 8) or 0],
+                "master": names[_number(parts, 9) or 0],
+                "own": bool(flags & NTF_SELF),
+                "state": "permanent" if state & NUD_PERMANENT else "learned" if state & NUD_LEARNED else "static",
+            }
+        )
+    return found
+
+
+def _number(parts: dict[int, bytes], kind: int) -> int | None:
+    return int(struct.unpack("=I", parts[kind])[0]) if kind in parts else None
+
+
+def _range(value: bytes | None, form: str) -> str | None:
+    return None if value is None else "-".join(map(str, struct.unpack(form, value)))
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.rstrip(b"\0").decode(errors="replace")
+
+
+def _mac(value: bytes | None) -> str | None:
+    return None if value is None else value.hex(":")
+
+
+def _address(value: bytes | None) -> str | None:
+    """An IPv4 or IPv6 address, or a MAC."""
+    if not value:
+        return None
+    if len(value) == 4:
+        return socket.inet_ntoa(value)
+    return socket.inet_ntop(socket.AF_INET6, value) if len(value) == 16 else value.hex(":")

@@ -1,0 +1,134 @@
+"""
+The state of a network stack as records: what the agent reads (`lab.agent.reading`), typed.
+
+Fields have the names that ip(8), bridge(8) and tc(8) give them; a device is its name (None: gone meanwhile).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any
+
+MAIN_TABLE, LOCAL_TABLE = 254, 255
+ANY_MAC = "00:00:00:00:00:00"  # where frames go that no other entry is for (bridge(8))
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address; `peer` only where it is another one than its own."""
+
+    family: str
+    local: str
+    prefixlen: int
+    dev: str | None
+    peer: str | None = None
+    broadcast: str | None = None
+    scope: str = "global"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of any table; of several `nexthops`, each is `via` and `dev`."""
+
+    family: str
+    dst: str
+    type: str = "unicast"
+    via: str | None = None
+    dev: str | None = None
+    table: int = MAIN_TABLE
+    proto: str = "boot"
+    scope: str = "global"
+    src: str | None = None
+    metric: int = 0
+    mtu: int | None = None
+    nexthops: Sequence[tuple[str | None, str | None]] = ()
+
+    @property
+    def prefixlen(self) -> int:
+        return int(self.dst.rpartition("/")[2])
+
+    @functools.cached_property
+    def to(self) -> IPv4Network:
+        """Where an IPv4 route leads to."""
+        return IPv4Network(self.dst)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of policy routing; `src` and `dst` are prefixes, None: all."""
+
+    family: str
+    priority: int
+    table: int = 0
+    action: str = "lookup"
+    inverted: bool = False
+    src: str | None = None
+    dst: str | None = None
+    iif: str | None = None
+    oif: str | None = None
+    tos: int = 0
+    fwmark: int | None = None
+    fwmask: int | None = None
+    ipproto: int | None = None
+    sport: str | None = None
+    dport: str | None = None
+    uidrange: str | None = None
+    goto: int | None = None
+    suppress_prefixlength: int | None = None
+    l3mdev: bool = False
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A neighbour; `state` as ip-neighbour(8) has it, in small letters."""
+
+    family: str
+    dst: str
+    dev: str | None
+    state: str
+    lladdr: str | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is never resolved: permanent, or of a device without ARP."""
+        return self.state in ("permanent", "noarp")
+
+
+@dataclass(frozen=True)
+class FdbEntry:
+    """A forwarding entry of a bridge (`master`) or of a device itself (`own`); `state`: permanent, static, learned."""
+
+    lladdr: str
+    dev: str | None
+    state: str
+    dst: str | None = None
+    vlan: int | None = None
+    port: int | None = None
+    vni: int | None = None
+    via: str | None = None
+    master: str | None = None
+    own: bool = False
+
+
+def is_group(mac: str) -> bool:
+    """Whether a MAC address is a group's: broadcast or multicast (IEEE 802: the lowest bit of its first octet)."""
+    first = mac.split(":")[0]
+    return len(first) == 2 and bool(int(first, 16) & 1)
+
+
+TYPES: Mapping[str, Callable[..., Any]] = {
+    "addresses": Address,
+    "routes": Route,
+    "rules": Rule,
+    "neighbours": Neighbour,
+    "fdb": FdbEntry,
+}
+
+
+def typed(reading: str, entries: Any) -> Any:
+    """What the agent read, as records; anything else as it is."""
+    made = TYPES.get(reading)
+    return [made(**entry) for entry in entries] if made else entries
