@@ -80,6 +80,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Take part in conformance runs only, before the plugins are configured whose options are given a value here."""
     if only_looks(config):
         return
+    if config.get_verbosity() < 2 and hasattr(config.option, "force_short_summary"):
+        config.option.force_short_summary = True  # where CI is set, pytest's list of failures repeats whole messages
     if hasattr(config, "workerinput"):
         if getattr(config.option, "allure_report_dir", "") is None:
             config.option.allure_report_dir = config.workerinput.get(ALLURE)

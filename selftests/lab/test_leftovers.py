@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 120  # seconds; a few in practice
 
@@ -23,8 +25,11 @@ def ran(reports, *arguments):
     return done.stdout + done.stderr
 
 
-def test_what_is_left_is_listed_once(tmp_path):
-    """Eight differences, a line each, and how many more; the test after it does not see them."""
+@pytest.mark.parametrize("service", ["", "true"], ids=["terminal", "ci"])
+def test_what_is_left_is_listed_once(tmp_path, monkeypatch, service):
+    """Eight differences, a line each, and how many more, also in CI; the test after it does not see them."""
+    monkeypatch.setenv("CI", service)
+
     printed = ran(tmp_path, "selftests/lab/leaving.py", "-k", "leaves_rules or finds_none")
 
     assert "2 passed" in printed
