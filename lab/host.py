@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.errors import CheckFailed
 from lab.machines.base import Call, Opening, call
-from lab.machines.node import Agent, Node
+from lab.machines.node import Agent, Node, ask_all
 from lab.model import Network, NodePlan
 from lab.probes import echo, echo6, membership, options, options6
 from lab.probes.datagrams import Sent
@@ -55,14 +55,17 @@ class Udp:
         multicast_interface: str | None = None,
         allow_broadcast: bool = True,
         dont_fragment: bool | None = None,
+        wait: bool = False,
     ) -> Sent:
         """
         Sends one datagram, or several from one socket, and returns what was sent.
 
+        Inside a listening it returns at once: a refusal by the kernel is raised, as the OSError that it is, by the next
+        request or at the end of the block.  With `wait`, and outside, it is raised here, and the `source` is known.
+
         `payload` defaults to a unique one of `size` octets; `port` to that of the listening that is open; `ttl` is
         set for unicast and multicast alike; `source` binds, `device` is SO_BINDTODEVICE (for IPv6 the overlay's,
-        unless told), `multicast_interface` is IP_MULTICAST_IF.  The kernel's refusal is raised as the OSError that it
-        is.
+        unless told), `multicast_interface` is IP_MULTICAST_IF.
         """
         payloads = [unique(size)] if payload is None else [payload] if isinstance(payload, bytes) else list(payload)
         is_ipv6 = options6.is_ipv6(to)
@@ -78,11 +81,18 @@ class Udp:
         where = port or self.default_port()
         if where is None:
             raise CheckFailed("udp.send outside of a listening needs a port")
-        with _naming(f"{self.node.name} cannot send to {to}"):
-            name = self.node.ask(
-                Agent.send_many, payloads, [to, where], **kind, options=chosen, device=device, bind=bind
-            )
-        sent = Sent(self.node.name, tuple(payloads), to, where, (name[0], name[1]))
+        sending = self.node.call(
+            Agent.send_many, payloads, [to, where], **kind, options=chosen, device=device, bind=bind
+        )
+        naming = f"{self.node.name} cannot send to {to}"
+        name = None
+        if wait or self.default_port() is None:
+            with _naming(naming):
+                ((address, number),) = ask_all([(self.node, sending)])
+            name = address, number
+        else:
+            self.node.machine.tell([sending], naming)
+        sent = Sent(self.node.name, tuple(payloads), to, where, name)
         self.announce(sent)
         return sent
 
@@ -90,10 +100,10 @@ class Udp:
         """Sends one datagram as `send` does; a refusal is noted in what is returned: the datagram is lost."""
         payload = unique()
         try:
-            return self.send(payload, to=to)
+            return self.send(payload, to=to, wait=True)
         except OSError as refusal:
             why = os.strerror(refusal.errno) if refusal.errno else str(refusal)
-            sent = Sent(self.node.name, (payload,), to, self.default_port() or 0, (self.plan.address(), 0), why)
+            sent = Sent(self.node.name, (payload,), to, self.default_port() or 0, None, why)
             self.announce(sent)
             return sent
 
@@ -181,18 +191,17 @@ class Host:
         client: int | None = None
         try:
             with _naming(f"{self.name} cannot connect to {server.name} by TCP on the {network}"):
-                client = self.node.ask(Agent.open, **options.TCP, connect=to)
-                self.node.machine.call(Agent.connected, endpoint=client, timeout=deadline)
+                client = self.node.ask(Agent.connect, deadline, **options.TCP, connect=to)
+            self.node.machine.tell([call(Agent.send, endpoint=client, payload=payload)])
             accepted = server.node.machine.call(Agent.accept, endpoint=listener, timeout=deadline)
             opened.append(accepted)
-            self.node.machine.call(Agent.send, endpoint=client, payload=payload)
             wait: Call[Any] = call(Agent.wait_for, tokens=[[accepted, payload]], timeout=deadline)
             _, (received,) = server.node.machine.batch([wait, call(Agent.take, endpoints=[accepted])])
             return b"".join(part["payload"] for part in received)
         finally:
-            server.node.machine.call(Agent.close, endpoints=opened)
+            server.node.machine.tell([call(Agent.close, endpoints=opened)])
             if client is not None:
-                self.node.machine.call(Agent.close, endpoints=[client])
+                self.node.machine.tell([call(Agent.close, endpoints=[client])])
 
     def await_link_local(self, timeout: float = LINK_LOCAL_DEADLINE) -> bool:
         """Waits until the host's overlay device has a usable IPv6 link-local address (again)."""

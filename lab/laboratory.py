@@ -129,11 +129,9 @@ class Lab:
         """A test has ended: the taps forget what they saw while the next one is prepared."""
         sightings.forget_ahead(self.tapped)
 
-    def forget(self, *, told: bool = False) -> None:
-        """The taps forget what they saw: a new test begins.  `told`: they were told to when the last one ended."""
-        if told:
-            sightings.await_forgotten(self.tapped)
-        else:
+    def forget(self, *, ahead: bool = False) -> None:
+        """The taps forget what they saw: a new test begins.  `ahead`: `forget_ahead` was called after the last one."""
+        if not ahead:
             sightings.forget(self.tapped)
         self._listening.clear()
         self._close_ended()

@@ -49,6 +49,8 @@ class LiveLab(Lab):
     ) -> None:
         super().__init__(machines[topology.hub.name], topology, underlay, nodes)
         self.machines = dict(machines)
+        for machine in machines.values():
+            machine.peers = [other for other in machines.values() if other is not machine]
         if topology.strangers:
             self.hosts.update({name: replace(host, alone=False) for name, host in self.hosts.items()})
         self.prunes = False
@@ -192,7 +194,7 @@ def _broadcasts(lab: LiveLab) -> set[tuple[str, str]]:
     with lab.listen(lab.plans, patience=None) as heard:
         for name, host in lab.hosts.items():
             with contextlib.suppress(OSError):
-                payloads[name] = host.udp.send(to=host.plan.broadcast()).payload
+                payloads[name] = host.udp.send(to=host.plan.broadcast(), wait=True).payload
     return {
         (sender, receiver)
         for sender, payload in payloads.items()

@@ -82,11 +82,14 @@ class Talking(Looking):
     def name(self, endpoint: int) -> list[Any]:
         return list(self._endpoints[endpoint].socket.getsockname()[:2])
 
-    def connected(self, endpoint: int, timeout: float) -> None:
-        """Waits for a connect to succeed; its failure is raised as OSError."""
+    def connect(self, node: int, timeout: float, **fields: Unpack[Opening]) -> int:
+        """Opens a socket that connects, and waits until it is connected; a failure is raised as OSError."""
+        endpoint = self.open(node, **fields)
         number = sockets.writable(self._endpoints[endpoint], timeout)
         if number:
+            self.close([endpoint])
             raise OSError(number, "connect: " + os.strerror(number))
+        return endpoint
 
     def accept(self, endpoint: int, timeout: float) -> int:
         """Waits for a connection and returns it as a new endpoint."""

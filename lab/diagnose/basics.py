@@ -67,7 +67,7 @@ def _on_underlay(lab: Lab) -> Iterator[Way]:
 def _send(sender: Host, to: str, ways: Sequence[Way]) -> Sent:
     """Sends one datagram; one that the sender's kernel refuses is lost on all of its ways."""
     try:
-        return {sender.udp.send(to=to).payload: ways}
+        return {sender.udp.send(to=to, wait=True).payload: ways}
     except EnvironmentProblem:
         raise
     except (OSError, OvercastError):

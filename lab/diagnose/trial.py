@@ -232,7 +232,7 @@ def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], group
                 device = sender.plan.device if each.to == LIMITED_BROADCAST else None
                 try:
                     # with a TTL that outlives routers: the multicast before had that of applications, 1
-                    sender.udp.send(list(each.sent), to=each.to, device=device, ttl=CONTROL_TTL)
+                    sender.udp.send(list(each.sent), to=each.to, device=device, ttl=CONTROL_TTL, wait=True)
                 except (OSError, OvercastError) as refusal:
                     refused[each.to] = str(refusal)
     except (OSError, OvercastError):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -32,6 +32,15 @@ from lab.errors import EnvironmentProblem, MachineLost
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ANSWER_TIMEOUT = 60.0  # seconds; far beyond any verb's own deadline: only a machine that hangs meets it
+
+SILENT = frozenset(
+    {
+        *("accept", "close", "counters", "device_to", "examine", "fingerprint", "firewall", "frames", "frames_lost"),
+        *("hello", "multicast_router", "read", "read_net", "sysctl_read", "sysctls_below", "take", "wait_for"),
+        *("wait_frames", "wait_mdb"),
+    }
+)
+"""Verbs that send no packets: other machines need not be ready for them."""
 
 # runs on the far side before anything of ours can be imported there
 BOOTSTRAP = """
@@ -84,8 +93,10 @@ class Machine:
         self.refused: int | None = None
         """The position, in its request, of the call that was refused last; None: in one that no caller waited for."""
         self._requests = 0
-        self._told: set[int] = set()
-        """The numbers of requests that are not answered yet and that no caller waits for."""
+        self._told: dict[int, str] = {}
+        """The requests that are not answered yet and that no caller waits for; each with what its failure is called."""
+        self.peers: Sequence[Machine] = ()
+        """Other machines of the same lab: what they were sent without waiting is done before this one sends packets."""
         try:
             self._channel = self.gateway.remote_exec(BOOTSTRAP)
             self._channel.send(list(self.import_paths))
@@ -98,6 +109,8 @@ class Machine:
 
     def batch(self, calls: Sequence[Call[Result]], timeout: float = ANSWER_TIMEOUT) -> list[Result]:
         """Results in the order of the calls; the first call that fails ends the batch and is raised."""
+        if not SILENT.issuperset(wanted.verb for wanted in calls):
+            await_told(self.peers)
         return self.answer(self.post(calls), timeout)
 
     def post(self, calls: Sequence[Call[Any]]) -> int:
@@ -110,9 +123,9 @@ class Machine:
             raise self.lost(str(error)) from None
         return request
 
-    def tell(self, calls: Sequence[Call[Any]]) -> None:
-        """Has calls made before the next request; a failure of theirs is raised by that request."""
-        self._told.add(self.post(calls))
+    def tell(self, calls: Sequence[Call[Any]], naming: str = "") -> None:
+        """Has calls made before the next request; a failure of theirs is raised by that request, after `naming`."""
+        self._told[self.post(calls)] = naming
 
     def answer(self, request: int, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
         """The results of a request; the first failure of what was told before it is raised instead."""
@@ -125,9 +138,9 @@ class Machine:
                 if failure is not None and (answered == request or answered in self._told):
                     if not failures:
                         self.refused = len(results) if answered == request else None
-                    failures.append(self._failure(failure))
-                self._told.discard(answered)
-        except KeyboardInterrupt:
+                    failures.append(self._failure(failure, self._told.get(answered, "")))
+                self._told.pop(answered, None)
+        except (KeyboardInterrupt, MachineLost):
             self._told.clear()  # an answer may have been read and lost just now
             raise
         if failures:
@@ -155,10 +168,11 @@ class Machine:
             raise AgentBug(f"{self.name} sent a malformed answer: {error}") from None
         return number, results, failure
 
-    def _failure(self, failure: dict[str, Any]) -> OSError | AgentBug:
+    def _failure(self, failure: dict[str, Any], naming: str) -> OSError | AgentBug:
         if failure["errno"] is None:
             return AgentBug(f"{failure['verb']} on {self.name}: {failure['text']}\n{failure['traceback']}")
-        return OSError(failure["errno"], failure["text"] or os.strerror(failure["errno"]))
+        text = failure["text"] or os.strerror(failure["errno"])
+        return OSError(failure["errno"], f"{naming}: {text}" if naming else text)
 
     def lost(self, why: str) -> MachineLost:
         """The error for this machine being gone, given what was noticed of it."""
@@ -172,3 +186,9 @@ class Machine:
         # the machine first: a guest that hangs would keep the gateway waiting for its writer
         self.on_close()
         self.gateway.exit()
+
+
+def await_told(machines: Iterable[Machine]) -> None:
+    """Waits until the machines have done what they were sent without waiting; raises the first failure."""
+    for machine in machines:
+        machine.told()

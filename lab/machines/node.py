@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Concatenate
 
 from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable, RootNeeded
+from lab.machines.base import SILENT, Call, Machine, P, Result, await_told, call
 from lab.machines.base import Agent as Agent
-from lab.machines.base import Call, Machine, P, Result, call
 from lab.model import Change
 from lab.records import typed
 
@@ -121,6 +121,7 @@ LOOKING = frozenset(
         "read_net",
         "examine",
         "open",
+        "connect",
         "send_many",
         "send_fence",
         "wait_frames",
@@ -166,7 +167,11 @@ def ask_all(calls: Sequence[tuple[Node, Call[Result]]]) -> list[Result]:
     results: list[Any] = [None] * len(calls)
     refusal: BaseException | None = None
     asked = []
-    for machine, positions, batch in _by_machine(calls):
+    by_machine = _by_machine(calls)
+    called = {id(machine) for machine, _, _ in by_machine}
+    if not SILENT.issuperset(wanted.verb for _, wanted in calls):
+        await_told(peer for machine, _, _ in by_machine[:1] for peer in machine.peers if id(peer) not in called)
+    for machine, positions, batch in by_machine:
         try:
             asked.append((machine, machine.post(batch), positions))
         except EnvironmentProblem as error:
@@ -195,7 +200,7 @@ def _named(refusal: OSError, asked: Sequence[Node], machine: Machine) -> OSError
 
 
 def tell_all(calls: Sequence[tuple[Node, Call[Any]]]) -> None:
-    """Calls on many nodes that are made before whatever these are asked next; nobody waits for them."""
+    """Calls on many nodes that are made before whatever these are asked next, without waiting for the results."""
     for machine, _, batch in _by_machine(calls):
         machine.tell(batch)
 

@@ -11,13 +11,17 @@ MOST_NAMED = 4
 
 @dataclass(frozen=True)
 class Sent:
-    """One stimulus: one or more datagrams from one socket; `refused` is what the sender's kernel answered instead."""
+    """
+    One stimulus: one or more datagrams from one socket; `refused` is what the sender's kernel answered instead.
+
+    The `source` is known if the sender waited for its kernel.
+    """
 
     node: str
     payloads: tuple[bytes, ...]
     to: str
     port: int
-    source: tuple[str, int]
+    source: tuple[str, int] | None
     refused: str = ""
 
     @property

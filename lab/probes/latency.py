@@ -29,16 +29,18 @@ def round_trips(node: Node, to: str, interface: str, count: int) -> list[float]:
     identifier = int.from_bytes(os.urandom(2), "big")
     endpoint = node.ask(Agent.open, **options.ICMP)
     took = []
+    calls: list[Call[Any]] = []
+    for sequence in range(1, count + 1):
+        payload = unique()
+        calls += [
+            call(Agent.send, endpoint=endpoint, payload=request(identifier, sequence, payload), to=[to, 0]),
+            call(Agent.wait_for, tokens=[[endpoint, payload]], timeout=DEADLINE),
+            call(Agent.take, endpoints=[endpoint]),
+            call(Agent.frames, nodes=[node.handle], tags=[payload]),
+        ]
     try:
-        for sequence in range(1, count + 1):
-            payload = unique()
-            calls: list[Call[Any]] = [
-                call(Agent.send, endpoint=endpoint, payload=request(identifier, sequence, payload), to=[to, 0]),
-                call(Agent.wait_for, tokens=[[endpoint, payload]], timeout=DEADLINE),
-                call(Agent.take, endpoints=[endpoint]),
-                call(Agent.frames, nodes=[node.handle], tags=[payload]),
-            ]
-            _, missing, _, seen = node.machine.batch(calls)
+        answers = node.machine.batch(calls)
+        for missing, seen in zip(answers[1::4], answers[3::4], strict=True):
             if missing:
                 raise CheckFailed(
                     f"{node.name} pinged {to}: expected an answer within {DEADLINE:g} s, found none",
@@ -46,7 +48,7 @@ def round_trips(node: Node, to: str, interface: str, count: int) -> list[float]:
                 )
             took.append(_between(seen, interface))
     finally:
-        node.machine.call(Agent.close, endpoints=[endpoint])
+        node.machine.tell([call(Agent.close, endpoints=[endpoint])])
     return took
 
 

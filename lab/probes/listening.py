@@ -13,13 +13,14 @@ the node is listed in `unproved`.  FENCE_GRACE bounds the wait where they cannot
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
 from lab.errors import CheckFailed, RootNeeded, TooSlow
-from lab.machines.base import Call, call
+from lab.machines.base import Call, await_told, call
 from lab.machines.node import Node, ask_all, tell_all
 from lab.model import VXLAN_PORT, Network, NodePlan, Topology
 from lab.probes import ipv6, markers, options, options6, sightings, ways
@@ -118,6 +119,9 @@ class Listening:
         try:
             if kind is None:
                 self._gather()
+            else:  # a refusal of what was sent is not to be raised by another test's request
+                with contextlib.suppress(OSError):
+                    await_told(node.machine for node in self._nodes.values())
         finally:
             # until it is known whether somebody minds what is missing, it may still come
             if kind is not None or not self._may_wait():

@@ -31,16 +31,16 @@ class Member:
 
     def __init__(self, node: Node, plan: NodePlan) -> None:
         self._node, self._plan = node, plan
-        self._socket = -1
+        self._socket: int | None = None
 
     def __enter__(self) -> Member:
-        self._socket = self._node.ask(Agent.open, **options.UDP)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._node.machine.call(Agent.close, endpoints=[self._socket])
+        if self._socket is not None:
+            self._node.machine.tell([call(Agent.close, endpoints=[self._socket])])
 
     def join(self, *groups: str, interface: str | None = None, source: str | None = None) -> None:
         """Joins groups on the overlay, or on the interface with an address (0.0.0.0: the routing table chooses)."""
@@ -60,6 +60,9 @@ class Member:
         return options.source_membership(group, source, where, join=join)
 
     def _set(self, chosen: list[Option]) -> None:
+        if self._socket is None:
+            self._socket = self._node.ask(Agent.open, **options.UDP, late_options=chosen)
+            return
         self._node.machine.batch(
             [
                 call(Agent.set_option, endpoint=self._socket, level=level, option=option, value=value)

@@ -121,14 +121,8 @@ def forget(nodes: Iterable[Node]) -> None:
 
 
 def forget_ahead(nodes: Iterable[Node]) -> None:
-    """The same, and nobody waits for it: `await_forgotten` does."""
+    """The same without waiting: it is done before the nodes' next call."""
     tell_all([(members[0], call("tap", nodes=_handles(members))) for members in _by_machine(nodes)])
-
-
-def await_forgotten(nodes: Iterable[Node]) -> None:
-    """Waits until the taps have done what `forget_ahead` told them."""
-    for members in _by_machine(nodes):
-        members[0].machine.told()
 
 
 def path(sightings: Sequence[Sighting]) -> str:

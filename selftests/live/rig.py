@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,13 +90,33 @@ wait
 
 CONNECT = """
 import ctypes, socket, sys
-namespace, address, port = sys.argv[1:]
+namespace, address, port = sys.argv[1:4]
 libc = ctypes.CDLL(None, use_errno=True)
 with open(namespace) as stack:
     assert libc.setns(stack.fileno(), 0x40000000) == 0, ctypes.get_errno()
 connection = socket.create_connection((address, int(port)))
 socket.send_fds(socket.socket(fileno=1), [b"x"], [connection.fileno()])
 """
+
+RELAY = """
+import collections, os, select, time
+delay = float(sys.argv[4])
+ends = {0: connection.fileno(), connection.fileno(): 1}
+waiting = collections.deque()
+while ends or waiting:
+    rest = waiting[0][0] - time.monotonic() if waiting else None
+    ready, _, _ = select.select(list(ends), [], [], None if rest is None else max(0, rest))
+    for end in ready:
+        data = os.read(end, 65536)
+        waiting.append((time.monotonic() + delay, ends[end] if data else ends.pop(end), data))
+    while waiting and waiting[0][0] <= time.monotonic():
+        _, end, data = waiting.popleft()
+        if not data:
+            os._exit(0)
+        while data:
+            data = data[os.write(end, data) :]
+"""
+"""Passes everything on in both directions, each time so many seconds later."""
 
 
 def missing() -> str | None:
@@ -183,10 +203,14 @@ class RigHost:
 class Rig:
     """The hosts of a lab, reachable by ssh.  `directory` must be empty; its files are the rig's."""
 
-    def __init__(self, lab: Lab, directory: Path, startups: str = "50") -> None:
+    def __init__(
+        self, lab: Lab, directory: Path, startups: str = "50", delays: Mapping[str, float] | None = None
+    ) -> None:
         self.lab, self.directory = lab, directory
         self._startups = startups
         """How many may be logging in at once: sshd's MaxStartups."""
+        self._delays = delays or {}
+        """By how many seconds `ssh_config` delays each way to a host."""
         self._processes: list[subprocess.Popen[str]] = []
         self.controller = Path(lab.fabric.ask(Agent.namespace_path))
         """The cloud network's own stack: from there every host has its address."""
@@ -263,6 +287,7 @@ class Rig:
         (etc / "sudoers").chmod(0o440)
         (etc / "sshd_config").write_text(SSHD_CONFIG.format(etc="/mnt", startups=self._startups) + _penalties())
         (etc / "connect.py").write_text(CONNECT)
+        (etc / "relay.py").write_text(CONNECT.rpartition("\nsocket.send_fds")[0] + RELAY)
 
     def _start(self, name: str, stack: Path) -> subprocess.Popen[str]:
         script = START.format(private=" ".join(PRIVATE), sshd=SSHD)
@@ -303,8 +328,10 @@ class Rig:
             ]
             if proxied:
                 python = os.path.realpath(sys.executable)
-                helper = f"{python} -ISE {self.directory / 'connect.py'} {host.stack} {host.address_in_stack} %p"
-                lines += [f"    ProxyCommand {helper}", "    ProxyUseFdpass yes"]
+                delay = self._delays.get(host.name)
+                script = self.directory / ("connect.py" if delay is None else "relay.py")
+                helper = f"{python} -ISE {script} {host.stack} {host.address_in_stack} %p {delay or ''}"
+                lines += [f"    ProxyCommand {helper}", f"    ProxyUseFdpass {'yes' if delay is None else 'no'}"]
         lines += [
             "Host *",
             "    User root",

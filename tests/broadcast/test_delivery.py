@@ -29,7 +29,7 @@ class Delivery:
         others = overlay.others(source)
 
         with listen(others) as heard:
-            sent = source.udp.send(to=everyone)
+            sent = source.udp.send(to=everyone, wait=True)
 
         port = sent.source[1]
         seen = {name: (heard.one(name).source, heard.one(name).destination) for name in others}

@@ -61,7 +61,7 @@ def test_unbound_without_a_route_is_refused(provoked, sender, listen):
     with sender.node.changed(("route_add", none), ("route_del", none)):
         with listen(others) as heard:
             with pytest.raises(OSError) as refused:
-                sender.udp.send(to=LIMITED_BROADCAST)
+                sender.udp.send(to=LIMITED_BROADCAST, wait=True)
             sender.udp.send(to=LIMITED_BROADCAST, device=sender.plan.device)
 
     assert refused.value.errno == errno.ENETUNREACH

@@ -21,7 +21,7 @@ def test_sending_without_so_broadcast_is_refused(overlay, sender, everyone, list
 
     with listen(others) as heard:
         with pytest.raises(PermissionError) as refused:
-            sender.udp.send(refused_payload, to=to, device=sender.plan.device, allow_broadcast=False)
+            sender.udp.send(refused_payload, to=to, device=sender.plan.device, allow_broadcast=False, wait=True)
         sender.udp.send(to=to, device=sender.plan.device)
 
     assert refused.value.errno == errno.EACCES

@@ -67,7 +67,7 @@ def test_who_must_not_be_fragmented_is_told(overlay, sender, largest, everyone, 
     with listen(receivers, group=GROUP if to == "multicast" else None) as heard:
         sender.udp.send(to=where, size=largest(sender), dont_fragment=True)
         with pytest.raises(OSError) as refused:
-            sender.udp.send(to=where, size=largest(sender) + 1, dont_fragment=True)
+            sender.udp.send(to=where, size=largest(sender) + 1, dont_fragment=True, wait=True)
 
     assert errno.errorcode[refused.value.errno] == "EMSGSIZE"
     heard.exactly_once(at=receivers)

@@ -62,7 +62,7 @@ def test_comes_from_the_senders_overlay_address(overlay, sender, listen):
     members = overlay.others(sender)
 
     with listen(members, group=ASM) as heard:
-        sent = sender.udp.send(to=ASM)
+        sent = sender.udp.send(to=ASM, wait=True)
 
     port = sent.source[1]
     seen = {name: (heard.one(name).source, heard.one(name).destination) for name in members}

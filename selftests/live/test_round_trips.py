@@ -1,0 +1,139 @@
+"""
+How many round trips a check takes on live hosts: where one takes 0.2 s, they are the time of a run.
+
+    entry (sockets, taps)  ─1─▶  send, not waited for  ─▶  fences and what arrived  ─2─▶
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import live
+from lab.errors import CheckFailed
+from lab.live import LiveLab
+from lab.machines import hosts, ssh
+from lab.machines.base import Call, Machine
+from lab.machines.ssh_link import Login
+from lab.model import Underlay
+from lab.probes.payloads import unique
+from lab.providers import provider
+from selftests.live.conftest import Reach, on_this_kernel
+from selftests.live.rig import Rig
+
+SLOW = 0.15
+"""Seconds of each way of a slow link."""
+EXPERIMENTAL = b"\x88\xb5"
+"""An Ethernet type that no protocol has (IEEE 802)."""
+
+
+class RoundTrips:
+    """Counts waits one after another: requests that are under way at the same time are one."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._posted: dict[tuple[int, int], int] = {}
+        self._post, self._answer = Machine.post, Machine.answer
+        patch.setattr(Machine, "post", lambda machine, calls: self._note(machine, calls))
+        patch.setattr(Machine, "answer", lambda machine, *request: self._wait(machine, *request))
+
+    def _note(self, machine: Machine, calls: Sequence[Call]) -> int:
+        number = self._post(machine, calls)
+        self._posted[id(machine), number] = self.count
+        return number
+
+    def _wait(self, machine: Machine, number: int, *timeout: float) -> list[Any]:
+        try:
+            return self._answer(machine, number, *timeout)
+        finally:
+            self.count = max(self.count, self._posted.get((id(machine), number), 0) + 1)
+
+
+@pytest.fixture
+def round_trips(monkeypatch: pytest.MonkeyPatch) -> RoundTrips:
+    return RoundTrips(monkeypatch)
+
+
+def looked_at(connected: ssh.Connected) -> LiveLab:
+    """The live hosts as a lab."""
+    lab = live.look(connected.machines, Underlay(provider("oci"))).lab
+    assert lab is not None
+    return lab
+
+
+@pytest.fixture
+def lab(rig: Rig, reach: Reach) -> LiveLab:
+    return looked_at(reach(rig.specs))
+
+
+def begin_test(lab: LiveLab) -> None:
+    """What the fixtures do between two tests."""
+    lab.forget_ahead()
+    lab.forget(ahead=True)
+
+
+def test_a_delivery_check_takes_two_round_trips(lab: LiveLab, round_trips: RoundTrips) -> None:
+    """Opening the sockets and waiting for the fences are all that a check waits for."""
+    begin_test(lab)
+    begin = round_trips.count
+    with lab.listen(lab.others("spoke1")) as heard:
+        lab["spoke1"].udp.send(to=lab.everyone)
+    heard.exactly_once(at=lab.others("spoke1"))
+
+    assert round_trips.count - begin == 2
+
+
+def test_a_check_of_every_sender_takes_two_round_trips(lab: LiveLab, round_trips: RoundTrips) -> None:
+    """Hosts that send one after another are not waited for one after another."""
+    begin_test(lab)
+    begin = round_trips.count
+    with lab.listen(lab.plans, bind="") as heard:
+        for host in lab.hosts.values():
+            host.udp.send(to=lab.everyone)
+
+    assert round_trips.count - begin == 2
+    assert all(len(arrived) >= len(lab.hosts) - 1 for arrived in heard.payloads.values())
+
+
+def test_a_refused_datagram_is_raised_at_the_end_of_the_block(lab: LiveLab) -> None:
+    """The kernel's refusal is the OSError that it is, and says which host could not send where."""
+    with pytest.raises(PermissionError, match=f"spoke1 cannot send to {lab.everyone}: ") as refused:
+        with lab.listen(lab.others("spoke1")):
+            lab["spoke1"].udp.send(to=lab.everyone, allow_broadcast=False)
+
+    assert refused.value.errno == errno.EACCES
+
+
+def test_a_refusal_ends_with_its_block(lab: LiveLab) -> None:
+    """What was refused in a block that fails otherwise is not raised by the requests after it."""
+    with contextlib.suppress(CheckFailed), lab.listen(lab.others("spoke1")):
+        lab["spoke1"].udp.send(to=lab.everyone, allow_broadcast=False)
+        raise CheckFailed("of the test")
+
+    assert lab["spoke1"].node.read("links")
+
+
+@pytest.fixture
+def distant_hub(tmp_path: Path) -> Iterator[LiveLab]:
+    """Hosts of which the hub alone is far away."""
+    with on_this_kernel(tmp_path, delays={"hub": SLOW}) as rig:
+        connected = ssh.reach(hosts.parse(rig.specs), Login(str(rig.ssh_config)))
+        assert connected.failures == []
+        yield looked_at(connected)
+        connected.close()
+
+
+def test_frames_that_a_near_host_sends_are_not_forgotten_at_a_distant_one(distant_hub: LiveLab) -> None:
+    """A host sends only after the captures of all hosts were cleared for the test."""
+    near, tag, everybody = distant_hub["spoke1"], unique(), b"\xff" * 6
+    distant_hub.hub.node.read("links")  # neither host is busy with what came before
+    begin_test(distant_hub)
+
+    near.send_frame(near.plan.device, everybody + bytes([2, 0, 0, 0, 0, 1]) + EXPERIMENTAL + tag)
+
+    assert {(frame.node, frame.direction) for frame in distant_hub.frames([tag])} >= {("spoke1", "out"), ("hub", "in")}
