@@ -17,6 +17,7 @@ from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import Any
 
+from lab.changes import link_del
 from lab.errors import EnvironmentProblem, MachineLost, NotApplicable
 from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
@@ -194,7 +195,7 @@ class Lab:
         tunnels = self.topology.tunnels if host.is_hub else [self.topology.tunnel_of(host.name)]
         devices = [tunnel.hub_device if host.is_hub else tunnel.spoke_device for tunnel in tunnels]
         devices += [host.plan.device] if host.is_hub or self.topology.is_bridged(host.plan) else []
-        host.node.apply(*(("link_del", {"device": device}) for device in devices))
+        host.node.apply(*(link_del(device) for device in devices))
 
     def _new_node(self, name: str) -> Node:
         """A stack of its own, captured from now on; another node of that name is kept as `NAME before`."""

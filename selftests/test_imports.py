@@ -1,7 +1,7 @@
 """
 Who may import whom, and the other rules of the rooms that a machine can check.
 
-    tests -> lab.model            fixtures -> lab            reports -> the data of lab
+    tests -> lab.model, changes   fixtures -> lab            reports -> the data of lab
     lab: diagnose -> laboratory -> probes, overlay, underlay -> machines; agent -> nothing else of ours
 
 Read from the syntax trees, so that an import inside a function or under TYPE_CHECKING counts like any other.
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = frozenset({"lab", "fixtures", "reports", "tests", "selftests", "conftest"})
 DATA = (
     "lab.model",
+    "lab.changes",
     "lab.errors",
     "lab.groups",
     "lab.topologies",
@@ -49,9 +50,11 @@ class Room:
 
 
 PYTEST = ("pytest", "_pytest", "xdist", "allure", "allure_commons", "allure_pytest")
+KINDS = ("lab.overlay.gretap", "lab.overlay.ip6gretap", "lab.overlay.vxlan")
 BELOW_DIAGNOSE = ("lab.probes", "lab.overlay", "lab.underlay")
 ROOMS = (
-    Room("tests", ("lab.model", "lab.groups"), others=("pytest",)),
+    # The data of a kind of tunnel are in its own module.
+    Room("tests", ("lab.model", "lab.groups", "lab.changes", *KINDS), others=("pytest",)),
     Room("fixtures", ("lab",)),
     Room("reports", ("lab.model", "lab.requirements", "lab.errors", "lab.causes", "lab.interrupts")),
     Room("lab", ("lab",), never=PYTEST),

@@ -28,9 +28,9 @@ NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, DELADDR = 20, 21
 NEWROUTE, DELROUTE = 24, 25
 NEWNEIGH, DELNEIGH = 28, 29
-NEWQDISC, DELQDISC, NEWTFILTER, DELTFILTER = 36, 37, 44, 45
+NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
 IFF_UP = 1
-NTF_SELF, NTF_MASTER = 0x02, 0x04
+NTF_MASTER = 0x04
 CLSACT, INGRESS_BLOCK, EGRESS_BLOCK = 0xFFFF0000, 0xFFFFFFF2, 0xFFFFFFF3
 CLSACT_PARENT, ROOT = 0xFFFFFFF1, 0xFFFFFFFF
 NETEM_LIMIT = 1000  # packets that may wait, as tc has it
@@ -139,7 +139,6 @@ class Links:
         nomaster: bool = False,
         kind: str | None = None,
         data: Sequence[Any] = (),
-        multicast: bool | None = None,
     ) -> None:
         message = ifinfmsg()
         message["index"] = self._transport.index(device)
@@ -147,9 +146,6 @@ class Links:
         if up is not None:
             message["flags"] |= IFF_UP if up else 0
             message["change"] |= IFF_UP
-        if multicast is not None:
-            message["flags"] |= 0x1000 if multicast else 0
-            message["change"] |= 0x1000
         if mtu is not None:
             attributes.append(("IFLA_MTU", mtu))
         if address is not None:
@@ -265,25 +261,15 @@ class Links:
         message["attrs"] = [("NDA_DST", to)]
         self._transport.queue(message, DELNEIGH, CHANGE, f"ip neigh del {to} dev {device}")
 
-    def _fdb(self, kind: int, flags: int, verb: str, device: str, lladdr: str, to: str | None, own: bool) -> None:
+    def _fdb_add(self, device: str, lladdr: str) -> None:
+        """A static forwarding entry of the bridge that `device` is a port of."""
         message = ndmsg()
         message["family"] = socket.AF_BRIDGE
         message["ifindex"] = self._transport.index(device)
-        message["state"] = NUD_NOARP | NUD_PERMANENT if own else NUD_NOARP
-        message["flags"] = NTF_SELF if own else NTF_MASTER
-        message["attrs"] = [("NDA_LLADDR", lladdr)] + ([("NDA_DST", to)] if to else [])
-        self._transport.queue(message, kind, flags, f"bridge fdb {verb} {lladdr} dev {device}")
-
-    def _fdb_add(self, device: str, lladdr: str, to: str | None = None, own: bool = False) -> None:
-        """A static forwarding entry: of the bridge that `device` is a port of, or (own) of a VXLAN device itself."""
-        self._fdb(NEWNEIGH, CREATE, "add", device, lladdr, to, own)
-
-    def _fdb_append(self, device: str, lladdr: str, to: str) -> None:
-        """One more remote for a VXLAN device's entry (head-end replication)."""
-        self._fdb(NEWNEIGH, CHANGE | 0x400 | 0x800, "append", device, lladdr, to, True)
-
-    def _fdb_del(self, device: str, lladdr: str, to: str | None = None, own: bool = False) -> None:
-        self._fdb(DELNEIGH, CHANGE, "del", device, lladdr, to, own)
+        message["state"] = NUD_NOARP
+        message["flags"] = NTF_MASTER
+        message["attrs"] = [("NDA_LLADDR", lladdr)]
+        self._transport.queue(message, NEWNEIGH, CREATE, f"bridge fdb add {lladdr} dev {device}")
 
     # filters
 
@@ -327,14 +313,6 @@ class Links:
         options = {"delay": time2tick(delay), "limit": NETEM_LIMIT, "loss": 0, "gap": 0, "duplicate": 0, "jitter": 0}
         message["attrs"] = [("TCA_KIND", "netem"), ("TCA_OPTIONS", {"attrs": [], **options})]
         self._transport.queue(message, NEWQDISC, CREATE, f"tc qdisc add dev {device} root netem delay {milliseconds}ms")
-
-    def _delay_clear(self, device: str) -> None:
-        """Takes the device's delay away."""
-        message = tcmsg()
-        message["family"] = socket.AF_UNSPEC
-        message["index"] = self._transport.index(device)
-        message["parent"] = ROOT
-        self._transport.queue(message, DELQDISC, CHANGE, f"tc qdisc del dev {device} root")
 
     def _filter_clear(self, device: str, direction: str) -> None:
         """Removes every filter of one direction."""

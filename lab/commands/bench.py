@@ -15,6 +15,7 @@ from typing import Any
 import execnet
 
 from lab import laboratory, topologies
+from lab.changes import link_add, veth
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.laboratory import Lab
 from lab.machines import choose
@@ -220,7 +221,7 @@ def _settle(home: Node) -> None:
     home.machine.call(Agent.drop_closed)
     for device in ("last0", "last1"):
         (handle,) = home.machine.call(Agent.node_create, names=["last"])
-        home.apply(("link_add", {"device": device, "kind": "veth", "peer": {"device": "peer", "node": handle}}))
+        home.apply(link_add(device, veth("peer", handle)))
         home.machine.call(Agent.node_close, handles=[handle])
         home.machine.call(Agent.drop_closed)
         home.ask(Agent.wait_gone, devices=[device], timeout=CLEAN_UP)

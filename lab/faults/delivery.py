@@ -7,6 +7,7 @@ Most of them leave unicast alone, or all nodes but one, which is why they are fo
 from __future__ import annotations
 
 from lab import groups
+from lab.changes import addr_add, addr_del, route_add, route_del
 from lab.faults.fault import Fault
 from lab.faults.means import HostChange, drops, load_modules, on_all, on_one, one_port, rule, sysctls
 from lab.faults.places import hub_bridge, hub_port, named, victim_device, victim_itself
@@ -27,27 +28,27 @@ NEVER_ANSWER = 8  # arp_ignore (ip-sysctl.rst)
 
 def _routes_only_the_articles_part(lab: Lab, host: Host) -> None:
     _routes_no_multicast(lab, host)
-    host.node.apply(("route_add", {"to": ARTICLES_ROUTE, "device": host.plan.device}))
+    host.node.apply(route_add(ARTICLES_ROUTE, host.plan.device))
 
 
 def _routes_no_multicast(lab: Lab, host: Host) -> None:
-    host.node.apply(("route_del", {"to": str(lab.topology.multicast_route), "device": host.plan.device}))
+    host.node.apply(route_del(str(lab.topology.multicast_route), host.plan.device))
 
 
 def _has_half_the_prefix(lab: Lab, host: Host) -> None:
     """One bit more: the same neighbours, another broadcast address.  The last address takes the routes with it."""
     device, address = host.plan.device, host.plan.overlay
     host.node.apply(
-        ("addr_del", {"device": device, "address": str(address)}),
-        ("addr_add", {"device": device, "address": f"{address.ip}/{address.network.prefixlen + 1}"}),
-        ("route_add", {"to": str(lab.topology.multicast_route), "device": device}),
+        addr_del(device, str(address)),
+        addr_add(device, f"{address.ip}/{address.network.prefixlen + 1}"),
+        route_add(str(lab.topology.multicast_route), device),
     )
 
 
 def _defaults_to_the_overlay(lab: Lab, host: Host) -> None:
     host.node.apply(
-        ("route_del", {"to": "0.0.0.0/0", "device": host.plan.nic}),
-        ("route_add", {"to": "0.0.0.0/0", "device": host.plan.device}),
+        route_del("0.0.0.0/0", host.plan.nic),
+        route_add("0.0.0.0/0", host.plan.device),
     )
 
 
@@ -56,9 +57,9 @@ def _hub_address_on_a_tunnel(lab: Lab) -> None:
     hub, port = lab.hub, lab.topology.tunnels[0].hub_device
     address, route = str(hub.plan.overlay), str(lab.topology.multicast_route)
     hub.node.apply(
-        ("addr_del", {"device": hub.plan.device, "address": address}),
-        ("addr_add", {"device": port, "address": address}),
-        ("route_add", {"to": route, "device": port}),
+        addr_del(hub.plan.device, address),
+        addr_add(port, address),
+        route_add(route, port),
     )
 
 

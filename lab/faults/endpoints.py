@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Interface
 
+from lab.changes import addr_add, addr_del, link_del, link_set, route_add
 from lab.faults.fault import Fault, Inject
 from lab.faults.places import hub_port, hub_ports, named, victim, victim_device
 from lab.host import Host
@@ -24,9 +25,7 @@ STRANGER = 99  # a host number that no VNIC has
 def _spoke_again(lab: Lab, spoke: Host, changed: NodePlan) -> None:
     """The spoke's side of the overlay made anew from another plan."""
     nodes = tuple(changed if node.name == changed.name else node for node in lab.topology.nodes)
-    spoke.node.apply(
-        ("link_del", {"device": spoke.plan.device}), *plan.changes(replace(lab.topology, nodes=nodes), changed)
-    )
+    spoke.node.apply(link_del(spoke.plan.device), *plan.changes(replace(lab.topology, nodes=nodes), changed))
 
 
 def _foreign_source(lab: Lab) -> None:
@@ -34,7 +33,7 @@ def _foreign_source(lab: Lab) -> None:
     spoke = victim(lab)
     network = spoke.plan.underlay.network
     stranger = IPv4Interface((network.network_address + STRANGER, network.prefixlen))
-    spoke.node.apply(("addr_add", {"device": spoke.plan.nic, "address": str(stranger)}))
+    spoke.node.apply(addr_add(spoke.plan.nic, str(stranger)))
     _spoke_again(lab, spoke, replace(spoke.plan, underlay=stranger))
 
 
@@ -52,20 +51,20 @@ def _wrong_remote(lab: Lab) -> None:
     nodes = tuple(wrong if node.name == spoke.name else node for node in lab.topology.nodes)
     made = plan.tunnel_link(replace(lab.topology, nodes=nodes), lab.hub.plan, spoke.name, master=lab.topology.bridge)
     _, port = hub_port(lab)
-    lab.hub.node.apply(("link_del", {"device": port}), made)
+    lab.hub.node.apply(link_del(port), made)
 
 
 def _no_tunnel(lab: Lab) -> None:
-    victim(lab).node.apply(("link_del", {"device": victim(lab).plan.device}))
+    victim(lab).node.apply(link_del(victim(lab).plan.device))
 
 
 def _tunnel_down(lab: Lab) -> None:
-    victim(lab).node.apply(("link_set", {"device": victim(lab).plan.device, "up": False}))
+    victim(lab).node.apply(link_set(victim(lab).plan.device, up=False))
 
 
 def _recursive_route(lab: Lab) -> None:
     spoke = victim(lab)
-    spoke.node.apply(("route_add", {"to": lab.hub.address("underlay") + "/32", "device": spoke.plan.device}))
+    spoke.node.apply(route_add(lab.hub.address("underlay") + "/32", spoke.plan.device))
 
 
 # overlay addresses and MACs
@@ -74,22 +73,22 @@ def _recursive_route(lab: Lab) -> None:
 def _prefix(length: int) -> Inject:
     def inject(lab: Lab) -> None:
         spoke = victim(lab)
-        other = {"device": spoke.plan.device, "address": f"{spoke.address()}/{length}"}
+        device = spoke.plan.device
         # the new one first: with its last address a device loses its routes too
-        spoke.node.apply(("addr_add", other), ("addr_del", {**other, "address": str(spoke.plan.overlay)}))
+        spoke.node.apply(addr_add(device, f"{spoke.address()}/{length}"), addr_del(device, str(spoke.plan.overlay)))
 
     return inject
 
 
 def _duplicate_address(lab: Lab) -> None:
     spoke = victim(lab)
-    spoke.node.apply(("addr_add", {"device": spoke.plan.device, "address": str(lab.spokes[0].plan.overlay)}))
+    spoke.node.apply(addr_add(spoke.plan.device, str(lab.spokes[0].plan.overlay)))
 
 
 def _mac_of(lab: Lab, owner: Callable[[Lab], tuple[Host, str]]) -> None:
     host, device = owner(lab)
     mac = host.node.link(device)["IFLA_ADDRESS"]
-    victim(lab).node.apply(("link_set", {"device": victim(lab).plan.device, "address": mac}))
+    victim(lab).node.apply(link_set(victim(lab).plan.device, address=mac))
 
 
 def _mac_of_spoke(lab: Lab) -> None:

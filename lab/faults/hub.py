@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lab.changes import link_del, link_set, route_add
 from lab.faults.fault import Fault
 from lab.faults.means import bridge, every_port, extra_tunnel, take_any_source
 from lab.faults.places import device, hub_bridge, hub_port, named, victim
@@ -22,7 +23,7 @@ NOT_STP_PAUSE_LACP = 0xFFF8  # every bit of group_fwd_mask that the kernel takes
 
 def _detach(lab: Lab) -> None:
     _, port = hub_port(lab)
-    lab.hub.node.apply(("link_set", {"device": port, "nomaster": True}))
+    lab.hub.node.apply(link_set(port, nomaster=True))
 
 
 def _second_tunnel(lab: Lab) -> None:
@@ -41,7 +42,7 @@ def _mesh(lab: Lab) -> None:
     for here, there in ((first, second), (second, first)):
         here.node.apply(
             extra_tunnel(lab, MESH_DEVICE, here, there, SECOND),
-            ("route_add", {"to": f"{there.address()}/32", "device": MESH_DEVICE}),
+            route_add(f"{there.address()}/32", MESH_DEVICE),
         )
         take_any_source(here, MESH_DEVICE)
 
@@ -62,8 +63,8 @@ def _route_instead(lab: Lab) -> None:
 def _unpin(lab: Lab) -> None:
     """The bridge made again as the article makes it, without an address of its own."""
     topology = replace(lab.topology, pinned_mac=False)
-    remove: list[Change] = [("link_del", {"device": topology.bridge})]
-    remove += [("link_del", {"device": tunnel.hub_device}) for tunnel in topology.tunnels]
+    remove: list[Change] = [link_del(topology.bridge)]
+    remove += [link_del(tunnel.hub_device) for tunnel in topology.tunnels]
     lab.hub.node.apply(*remove, *plan.changes(topology, topology.hub))
 
 
@@ -132,7 +133,7 @@ FAULTS = (
         "reserved-forwarded",
         "the hub forwards what ends at every bridge",
         ("HUB-07",),
-        bridge(GROUP_FWD_MASK=NOT_STP_PAUSE_LACP),
+        bridge(group_fwd_mask=NOT_STP_PAUSE_LACP),
         finding=named("reserved-forwarded", hub_bridge),
         greens=("BCAST-01",),
     ),

@@ -6,6 +6,7 @@ Each is one command that somebody ran for another purpose.
 
 from __future__ import annotations
 
+from lab.changes import link_set
 from lab.faults.fault import Fault, Inject
 from lab.faults.means import drops, load_modules, of_hub, of_spoke, on_one
 from lab.faults.places import hub_bridge, named, victim, victim_device, victim_itself, victim_nic
@@ -30,7 +31,7 @@ def _tables(*rules: str) -> Inject:
 
 
 def _cloud_port_small(lab: Lab) -> None:
-    lab.fabric.apply(("link_set", {"device": lab.cloud.port_of(victim(lab).name), "mtu": SMALL_NIC}))
+    lab.fabric.apply(link_set(lab.cloud.port_of(victim(lab).name), mtu=SMALL_NIC))
 
 
 FAULTS = (

@@ -6,6 +6,7 @@ On a lab that has no IPv6 they change nothing that IPv4 sees.
 
 from __future__ import annotations
 
+from lab.changes import link_set
 from lab.faults.fault import Fault, Inject
 from lab.faults.means import forward_drop, on_all, on_one, sysctls
 from lab.faults.places import cloud, hub_bridge, named, victim, victim_device, victim_itself
@@ -24,7 +25,7 @@ def _filtered(chain: str) -> Inject:
 
 def _mtu_too_small(lab: Lab) -> None:
     spoke = victim(lab)
-    spoke.node.apply(("link_set", {"device": spoke.plan.device, "mtu": IPV6_LEAST_MTU - 1}))
+    spoke.node.apply(link_set(spoke.plan.device, mtu=IPV6_LEAST_MTU - 1))
 
 
 def _options_dropped(lab: Lab) -> None:

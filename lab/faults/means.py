@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lab import changes
+from lab.changes import bridge_port, link_set
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Inject
 from lab.faults.places import hub_port, hub_ports, victim
@@ -135,13 +137,8 @@ def of_hub(*commands: str) -> Inject:
 
 
 def bridge(**parameters: int) -> Inject:
-    """Parameters of the hub's bridge under the kernel's names, less their IFLA_BR_."""
-
-    def inject(lab: Lab) -> None:
-        data = [[f"IFLA_BR_{name}", value] for name, value in parameters.items()]
-        lab.hub.node.apply(("link_set", {"device": lab.topology.bridge, "kind": "bridge", "data": data}))
-
-    return inject
+    """Parameters of the hub's bridge (ip-link(8))."""
+    return lambda lab: lab.hub.node.apply(link_set(lab.topology.bridge, changes.bridge(**parameters)))
 
 
 def one_port(**flags: int) -> Inject:
@@ -155,7 +152,7 @@ def every_port(**flags: int) -> Inject:
 
 
 def _set_flags(lab: Lab, ports: Sequence[str], flags: Mapping[str, int]) -> None:
-    lab.hub.node.apply(*(("bridge_port", {"device": port, **flags}) for port in ports))
+    lab.hub.node.apply(*(bridge_port(port, **flags) for port in ports))
 
 
 # tunnels

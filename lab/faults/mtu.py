@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lab.changes import filter_add, link_set
 from lab.faults.fault import Fault
 from lab.faults.means import on_one, sysctls
 from lab.faults.places import cloud, hub_bridge, hub_port, named, victim, victim_device, victim_itself, victim_nic
@@ -27,7 +28,7 @@ def _mtu(host: Host, device: str) -> int:
 
 
 def _set(host: Host, device: str, mtu: int) -> None:
-    host.node.apply(("link_set", {"device": device, "mtu": mtu}))
+    host.node.apply(link_set(device, mtu=mtu))
 
 
 def _port_small(lab: Lab) -> None:
@@ -58,8 +59,7 @@ def _fragments_filtered(lab: Lab) -> None:
     """A filter on the overlay device that knows ports, and a later fragment has none."""
     anything = replace(lab.underlay.provider, broadcast=True, multicast=True, gre=True)
     program = port_program(anything, None, (fragment_rule(),))
-    fields = {"device": victim(lab).plan.device, "direction": "ingress", "program": program, "name": "fragments"}
-    victim(lab).node.apply(("filter_add", fields))
+    victim(lab).node.apply(filter_add(victim(lab).plan.device, "ingress", program, "fragments"))
 
 
 def _icmp_filtered(lab: Lab) -> None:

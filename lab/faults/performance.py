@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.changes import delay_add, filter_add
 from lab.faults.fault import Fault
 from lab.faults.means import load_modules
 from lab.faults.places import hub_port, named, victim, victim_nic
@@ -15,13 +16,12 @@ LOSSY = ((0x20, 0, 0, 0xFFFFF000 + 56), (0x54, 0, 0, 1), (0x15, 0, 1, 0), (0x06,
 def _slow_port(lab: Lab) -> None:
     load_modules(lab, "sch_netem")
     _, port = hub_port(lab)
-    lab.hub.node.apply(("delay_add", {"device": port, "milliseconds": LATE}))
+    lab.hub.node.apply(delay_add(port, LATE))
 
 
 def _lossy_nic(lab: Lab) -> None:
     """Half of what comes in at one spoke's NIC is dropped."""
-    nic = {"device": victim(lab).plan.nic, "direction": "ingress"}
-    victim(lab).node.apply(("filter_add", {**nic, "program": LOSSY, "name": "every second"}))
+    victim(lab).node.apply(filter_add(victim(lab).plan.nic, "ingress", LOSSY, "every second"))
 
 
 FAULTS = (

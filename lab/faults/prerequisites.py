@@ -6,6 +6,7 @@ Most of them are one line of somebody's set-up, and none is visible on the sende
 
 from __future__ import annotations
 
+from lab.changes import bridge_port, link_set, route_add, route_replace
 from lab.faults.fault import Fault, Inject
 from lab.faults.means import drops, forward_drop, on_all, on_hub, sysctls
 from lab.faults.places import (
@@ -42,7 +43,7 @@ def _plain_switch(lab: Lab) -> None:
 
 def _flooding_ports(lab: Lab) -> None:
     for host in lab.hosts:
-        lab.cloud.node.apply(("bridge_port", {"device": lab.cloud.port_of(host), "flood": 1, "bcast_flood": 1}))
+        lab.cloud.node.apply(bridge_port(lab.cloud.port_of(host), flood=1, bcast_flood=1))
 
 
 def _cloud_drops(rule: Rule, *, from_hub_only: bool = False) -> Inject:
@@ -60,7 +61,7 @@ def _no_source_check(lab: Lab) -> None:
 
 def _small_mtu(lab: Lab) -> None:
     for host in lab.hosts.values():
-        host.node.apply(("link_set", {"device": host.plan.nic, "mtu": lab.underlay.provider.mtu - MISSING_OCTETS}))
+        host.node.apply(link_set(host.plan.nic, mtu=lab.underlay.provider.mtu - MISSING_OCTETS))
 
 
 def _hidden_router(lab: Lab) -> None:
@@ -73,7 +74,7 @@ def _hidden_router(lab: Lab) -> None:
         gateway = str(host.plan.underlay.network.network_address + 1)
         for other in lab.others(host):
             to = lab[other].address("underlay") + "/32"
-            host.node.apply(("route_add", {"to": to, "via": gateway, "device": host.plan.nic}))
+            host.node.apply(route_add(to, host.plan.nic, via=gateway))
 
 
 # the hosts' firewalls
@@ -95,9 +96,10 @@ def _stateful_only(lab: Lab) -> None:
 def _strict_with_underlay_source(lab: Lab) -> None:
     """Multicast leaves with the NIC's address as its source, and everybody filters by the reverse path."""
     for host in lab.hosts.values():
-        route = {"to": str(lab.topology.multicast_route), "device": host.plan.device}
         host.node.write_sysctls({"net.ipv4.conf.all.rp_filter": 1})
-        host.node.apply(("route_replace", {**route, "source": host.address("underlay")}))
+        host.node.apply(
+            route_replace(str(lab.topology.multicast_route), host.plan.device, source=host.address("underlay"))
+        )
 
 
 GRETAP = ("gretap",)

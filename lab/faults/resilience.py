@@ -6,6 +6,7 @@ None of them is a mistake in a configuration file: what is configured was right 
 
 from __future__ import annotations
 
+from lab.changes import addr_add, addr_del, bridge, bridge_port, fdb_add, filter_add, link_add, link_set, route_add
 from lab.faults.fault import Fault
 from lab.faults.means import extra_tunnel
 from lab.faults.places import cloud_port, device, hub_bridge, hub_port, named
@@ -23,7 +24,7 @@ LOSSY = (LOAD_DESTINATION, (0x15, 4, 0, 0x0180C200), LOAD_RANDOM, (0x54, 0, 0, 3
 
 def _hub_down(lab: Lab) -> None:
     """The hub's VM is stopped: the cloud keeps its address, and nothing gets to it."""
-    lab.cloud.node.apply(("link_set", {"device": lab.cloud.port_of(lab.hub.name), "up": False}))
+    lab.cloud.node.apply(link_set(lab.cloud.port_of(lab.hub.name), up=False))
 
 
 def _hub_unconfigured(lab: Lab) -> None:
@@ -33,12 +34,12 @@ def _hub_unconfigured(lab: Lab) -> None:
 def _flapped(lab: Lab) -> None:
     """Every overlay device goes down and comes up again: what the kernel restores is there, what `ip` added is not."""
     for host in lab.hosts.values():
-        host.node.apply(*(("link_set", {"device": host.plan.device, "up": up}) for up in (False, True)))
+        host.node.apply(*(link_set(host.plan.device, up=up) for up in (False, True)))
 
 
 def _hub_port_down(lab: Lab) -> None:
     _, port = hub_port(lab)
-    lab.hub.node.apply(("link_set", {"device": port, "up": False}))
+    lab.hub.node.apply(link_set(port, up=False))
 
 
 def _addresses_pinned(lab: Lab) -> None:
@@ -46,10 +47,7 @@ def _addresses_pinned(lab: Lab) -> None:
     changes: list[Change] = []
     for spoke in lab.spokes:
         port, mac = lab.topology.tunnel_of(spoke.name).hub_device, spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
-        changes += [
-            ("bridge_port", {"device": port, "learning": 0}),
-            ("fdb_add", {"device": port, "lladdr": mac}),
-        ]
+        changes += [bridge_port(port, learning=0), fdb_add(port, mac)]
     lab.hub.node.apply(*changes)
 
 
@@ -61,29 +59,26 @@ def _loop(lab: Lab) -> None:
     """
     ends = lab.spokes[:2]
     for here, there in (ends, ends[::-1]):
-        device, address = here.plan.device, {"address": str(here.plan.overlay)}
-        route = {"to": str(lab.topology.multicast_route)}
+        device, address = here.plan.device, str(here.plan.overlay)
         mac = here.node.link(device)["IFLA_ADDRESS"]
         here.node.apply(
-            ("addr_del", {"device": device, **address}),
-            ("link_add", {"device": SPOKE_BRIDGE, "kind": "bridge", "address": mac}),
+            addr_del(device, address),
+            link_add(SPOKE_BRIDGE, bridge(), address=mac),
             extra_tunnel(lab, SHORTCUT, here, there, SHORTCUT_NUMBER, up=False, master=SPOKE_BRIDGE),
-            ("filter_add", {"device": SHORTCUT, "direction": "ingress", "program": LOSSY, "name": "a frame in 4"}),
-            ("link_set", {"device": device, "master": SPOKE_BRIDGE}),
-            ("addr_add", {"device": SPOKE_BRIDGE, **address}),
-            ("route_add", {"device": SPOKE_BRIDGE, **route}),
+            filter_add(SHORTCUT, "ingress", program=LOSSY, name="a frame in 4"),
+            link_set(device, master=SPOKE_BRIDGE),
+            addr_add(SPOKE_BRIDGE, address),
+            route_add(str(lab.topology.multicast_route), SPOKE_BRIDGE),
         )
     for end in ends:
-        end.node.apply(("link_set", {"device": SHORTCUT, "up": True}))
+        end.node.apply(link_set(SHORTCUT, up=True))
 
 
 def _listening_port(lab: Lab) -> None:
     """The hub speaks STP, and a tunnel has just become a port of its bridge: for 30 s it forwards nothing."""
-    bridge, (_, port) = lab.topology.bridge, hub_port(lab)
+    device, (_, port) = lab.topology.bridge, hub_port(lab)
     lab.hub.node.apply(
-        ("link_set", {"device": bridge, "kind": "bridge", "data": [["IFLA_BR_STP_STATE", 1]]}),
-        ("link_set", {"device": port, "nomaster": True}),
-        ("link_set", {"device": port, "master": bridge}),
+        link_set(device, bridge(stp_state=1)), link_set(port, nomaster=True), link_set(port, master=device)
     )
 
 

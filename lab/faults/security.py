@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 
+from lab.changes import link_add
 from lab.faults.fault import Fault
 from lab.faults.means import take_any_source
 from lab.faults.places import device, hub_nic, named
 from lab.laboratory import Lab
 from lab.machines import program
+from lab.overlay.gretap import gretap
 
 ANYBODY, EXTERNAL = "anybody", "external"
 
@@ -20,17 +22,13 @@ def _wildcard(lab: Lab) -> None:
     It is no port of the bridge: what a bridge floods to it goes, in GRE, to the address inside, which the bridge has,
     a recursion that crashes kernels.
     """
-    ends = [["IFLA_GRE_LOCAL", lab.hub.address("underlay")]]
-    lab.hub.node.apply(("link_add", {"device": ANYBODY, "kind": "gretap", "data": ends}))
+    lab.hub.node.apply(link_add(ANYBODY, gretap(local=lab.hub.address("underlay"))))
     take_any_source(lab.hub, ANYBODY)
 
 
 def _external(lab: Lab) -> None:
     """The hub bridges a tunnel whose other end each packet names; one that names none is dropped on its way out."""
-    data = [["IFLA_GRE_COLLECT_METADATA", True]]
-    lab.hub.node.apply(
-        ("link_add", {"device": EXTERNAL, "kind": "gretap", "data": data, "master": lab.topology.bridge})
-    )
+    lab.hub.node.apply(link_add(EXTERNAL, gretap(external=True), master=lab.topology.bridge))
 
 
 def _amplifier(lab: Lab) -> None:

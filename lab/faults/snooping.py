@@ -6,6 +6,7 @@ Bridges snoop unless told otherwise, and prune only while there is a querier, wh
 
 from __future__ import annotations
 
+from lab.changes import filter_add
 from lab.faults.fault import Fault
 from lab.faults.means import bridge, every_port, on_one, rule
 from lab.faults.places import hub_bridge, hub_port, named, victim, victim_device
@@ -30,11 +31,9 @@ def _another_querier(lab: Lab) -> None:
 def _reports_eaten(lab: Lab) -> None:
     """The hub asks and prunes, and what one spoke answers ends before the bridge sees it."""
     name, port = hub_port(lab)
-    bridge(MCAST_QUERY_RESPONSE_INTVL=SOON)(lab)  # first: a querier waits as long as the interval was then
-    bridge(MCAST_QUERIER=1)(lab)
-    lab.nodes[name].apply(
-        ("filter_add", {"device": port, "direction": "ingress", "program": EATS_IGMP, "name": "no reports"})
-    )
+    bridge(mcast_query_response_interval=SOON)(lab)  # first: a querier waits as long as the interval was then
+    bridge(mcast_querier=1)(lab)
+    lab.nodes[name].apply(filter_add(port, "ingress", program=EATS_IGMP, name="no reports"))
 
 
 FAULTS = (
@@ -59,7 +58,7 @@ FAULTS = (
         "snooping-off",
         "the hub does not snoop",
         ("SNOOP-02", "SNOOP-05"),
-        bridge(MCAST_SNOOPING=0),
+        bridge(mcast_snooping=0),
         greens=("MCAST-01",),
         finding=named("snooping-off", hub_bridge),
     ),
@@ -75,7 +74,7 @@ FAULTS = (
         "group-table-full",
         "the hub has room for one group, and stops snooping at the second",
         ("SNOOP-02", "SNOOP-05"),
-        bridge(MCAST_HASH_MAX=1),
+        bridge(mcast_hash_max=1),
         greens=("MCAST-01",),
         finding=named("group-table-small", hub_bridge),
     ),
@@ -83,7 +82,7 @@ FAULTS = (
         "memberships-expire",
         "the hub forgets members before it asks again",
         ("SNOOP-03",),
-        bridge(MCAST_MEMBERSHIP_INTVL=A_SECOND),
+        bridge(mcast_membership_interval=A_SECOND),
         greens=("MCAST-01",),
         finding=named("memberships-expire", hub_bridge),
     ),

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from lab.changes import link_add, link_set
 from lab.faults.fault import Fault, Inject
 from lab.faults.means import take_any_source
 from lab.faults.places import device, hub_port, named, victim
 from lab.laboratory import Lab
 from lab.model import TunnelOptions
+from lab.overlay.gretap import gretap
 
 KEY, OTHER_KEY = 42, 4242
 FIXED_TTL = 64
@@ -43,9 +45,8 @@ def _at_the_hub(change: Callable[[TunnelOptions], dict[str, Any]]) -> Inject:
 
 def _layer3_too(lab: Lab) -> None:
     """The hub has a layer-3 GRE device between the same addresses as a tunnel of the overlay."""
-    spoke = lab.spokes[0]
-    ends = [["IFLA_GRE_LOCAL", lab.hub.address("underlay")], ["IFLA_GRE_REMOTE", spoke.address("underlay")]]
-    lab.hub.node.apply(("link_add", {"device": LAYER3, "kind": "gre", "data": ends}))
+    ends = gretap(local=lab.hub.address("underlay"), remote=lab.spokes[0].address("underlay"))
+    lab.hub.node.apply(link_add(LAYER3, {**ends, "kind": "gre"}))
     take_any_source(lab.hub, LAYER3)
 
 
@@ -53,7 +54,7 @@ def _fallback_up(lab: Lab) -> None:
     """Every spoke's gretap0, which the driver makes and which takes GRE from anybody, is up."""
     for spoke in lab.spokes:
         # up, it only receives here: to transmit through one that is in a bridge has crashed a 6.1 kernel
-        spoke.node.apply(("link_set", {"device": FALLBACK, "address": FALLBACK_MAC, "up": True}))
+        spoke.node.apply(link_set(FALLBACK, address=FALLBACK_MAC, up=True))
         take_any_source(spoke, FALLBACK)
 
 

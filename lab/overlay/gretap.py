@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab.changes import LinkKind, link_add, link_kind
 from lab.model import Change, TunnelOptions
 
 KIND = "gretap"
@@ -22,28 +23,40 @@ def overhead(options: TunnelOptions) -> int:
     return OVERHEAD + 4 * (options.checksum + (options.key is not None) + options.sequence)
 
 
+def gretap(
+    *,
+    remote: str | None = None,
+    local: str | None = None,
+    key: int | None = None,
+    csum: bool = False,
+    seq: bool = False,
+    ttl: int | None = None,
+    tos: int | None = None,
+    pmtudisc: bool | None = None,
+    ignore_df: bool | None = None,
+    external: bool | None = None,
+) -> LinkKind:
+    """`type gretap` of ip-link(8)."""
+    flags = (GRE_KEY if key is not None else 0) | (GRE_CSUM if csum else 0) | (GRE_SEQ if seq else 0) or None
+    options = {"remote": remote, "local": local, "ikey": key, "okey": key, "iflags": flags, "oflags": flags}
+    options |= {"ttl": ttl, "tos": tos, "pmtudisc": pmtudisc, "ignore_df": ignore_df, "collect_metadata": external}
+    return link_kind(KIND, "IFLA_GRE_", options)
+
+
 def link(device: str, local: str, remote: str, nic: str, number: int, options: TunnelOptions, **more: Any) -> Change:
     """Creates one end of a tunnel."""
-    flags = 0
-    data: list[list[Any]] = [["IFLA_GRE_REMOTE", remote]]
-    if options.local:
-        data.append(["IFLA_GRE_LOCAL", local])
-    if options.key is not None:
-        flags |= GRE_KEY
-        data += [["IFLA_GRE_IKEY", options.key], ["IFLA_GRE_OKEY", options.key]]
-    if options.checksum:
-        flags |= GRE_CSUM
-    if options.sequence:
-        flags |= GRE_SEQ
-    if flags:
-        data += [["IFLA_GRE_IFLAGS", flags], ["IFLA_GRE_OFLAGS", flags]]
-    data.append(["IFLA_GRE_TTL", options.ttl or 0])
-    data.append(["IFLA_GRE_TOS", TOS_INHERIT if options.tos_inherit else options.tos])
-    # a fixed TTL needs path MTU discovery on (ip_gre.c), which is the default
-    data.append(["IFLA_GRE_PMTUDISC", 1 if options.pmtudisc else 0])
-    if options.ignore_df:
-        data.append(["IFLA_GRE_IGNORE_DF", 1])
-    return ("link_add", {"device": device, "kind": KIND, "data": data, **more})
+    kind = gretap(
+        remote=remote,
+        local=local if options.local else None,
+        key=options.key,
+        csum=options.checksum,
+        seq=options.sequence,
+        ttl=options.ttl or 0,
+        tos=TOS_INHERIT if options.tos_inherit else options.tos,
+        pmtudisc=options.pmtudisc,  # a fixed TTL needs path MTU discovery on (ip_gre.c), which is the default
+        ignore_df=options.ignore_df or None,
+    )
+    return link_add(device, kind, **more)
 
 
 def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:

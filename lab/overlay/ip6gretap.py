@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from lab.changes import LinkKind, link_add, link_kind
 from lab.model import Change, TunnelOptions
 from lab.overlay.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ
 
@@ -28,21 +29,38 @@ def overhead(options: TunnelOptions) -> int:
     return OVERHEAD + 4 * words + (0 if options.encap_limit is None else ENCAP_LIMIT_OPTION)
 
 
+def ip6gretap(
+    *,
+    remote: str,
+    local: str | None = None,
+    key: int | None = None,
+    csum: bool = False,
+    seq: bool = False,
+    ttl: int | None = None,
+    encap_limit: int | None = None,
+    flags: int | None = None,
+) -> LinkKind:
+    """`type ip6gretap` of ip-link(8); `flags` are IP6_TNL_F_ of the tunnel."""
+    gre = (GRE_KEY if key is not None else 0) | (GRE_CSUM if csum else 0) | (GRE_SEQ if seq else 0)
+    present = socket.htons(gre) or None
+    options = {"remote": remote, "local": local, "ikey": key, "okey": key, "iflags": present, "oflags": present}
+    return link_kind(KIND, "IFLA_IP6GRE_", {**options, "ttl": ttl, "encap_limit": encap_limit, "flags": flags})
+
+
 def link(device: str, local: str, remote: str, nic: str, number: int, options: TunnelOptions, **more: Any) -> Change:
     """Creates one end of a tunnel.  Its outer source must be given: the driver takes none from the routing table."""
-    flags = GRE_KEY if options.key is not None else 0
-    flags |= (GRE_CSUM if options.checksum else 0) | (GRE_SEQ if options.sequence else 0)
-    data: list[list[Any]] = [["IFLA_IP6GRE_LOCAL", local], ["IFLA_IP6GRE_REMOTE", remote]]
-    if options.key is not None:
-        data += [["IFLA_IP6GRE_IKEY", options.key], ["IFLA_IP6GRE_OKEY", options.key]]
-    if flags:
-        data += [["IFLA_IP6GRE_IFLAGS", socket.htons(flags)], ["IFLA_IP6GRE_OFLAGS", socket.htons(flags)]]
-    data.append(["IFLA_IP6GRE_TTL", options.ttl or 0])
-    data.append(["IFLA_IP6GRE_ENCAP_LIMIT", options.encap_limit or 0])
     handling = IGNORE_ENCAP_LIMIT if options.encap_limit is None else 0
-    handling |= TRAFFIC_CLASS_INHERIT if options.tos_inherit else 0
-    data.append(["IFLA_IP6GRE_FLAGS", handling])
-    return ("link_add", {"device": device, "kind": KIND, "data": data, **more})
+    kind = ip6gretap(
+        remote=remote,
+        local=local,
+        key=options.key,
+        csum=options.checksum,
+        seq=options.sequence,
+        ttl=options.ttl or 0,
+        encap_limit=options.encap_limit or 0,
+        flags=handling | (TRAFFIC_CLASS_INHERIT if options.tos_inherit else 0),
+    )
+    return link_add(device, kind, **more)
 
 
 def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:

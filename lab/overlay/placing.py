@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from lab.changes import route_del
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import MULTICAST, Change, NodePlan, Topology
 from lab.overlay.readback import Device, Seen
@@ -36,7 +37,7 @@ class Obstacle:
 
     def set_aside(self) -> Change:
         assert self.route is not None
-        return ("route_del", {"to": str(self.route.to), "device": self.route.dev})
+        return route_del(str(self.route.to), self.route.dev)
 
 
 def readdressed(topology: Topology, subnet: IPv4Network) -> Topology:

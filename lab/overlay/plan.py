@@ -12,13 +12,14 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
+from lab.changes import addr_add, bridge, link_add, link_del, link_set, route_add
 from lab.errors import UsageProblem
 from lab.model import Change, NodePlan, Topology
 from lab.overlay import gretap, ip6gretap, vxlan
 
 KINDS: dict[str, ModuleType] = {module.KIND: module for module in (gretap, vxlan, ip6gretap)}
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
-QUERIER = "IFLA_BR_MCAST_QUERIER"
+QUERIER = "mcast_querier"
 
 
 def kind(name: str) -> ModuleType:
@@ -30,8 +31,8 @@ def kind(name: str) -> ModuleType:
 def changes(topology: Topology, node: NodePlan) -> list[Change]:
     """What one node changes, in the order of the article."""
     return (_hub_links(topology) if node.is_hub else _spoke_links(topology, node)) + [
-        ("addr_add", {"device": node.device, "address": str(node.overlay)}),
-        ("route_add", {"to": str(topology.multicast_route), "device": node.device}),
+        addr_add(node.device, str(node.overlay)),
+        route_add(str(topology.multicast_route), node.device),
     ]
 
 
@@ -70,25 +71,24 @@ def remade(topology: Topology, node: NodePlan, spoke: str, **options: Any) -> li
     other = replace(topology, options=replace(topology.options, **options))
     if node.is_hub or topology.is_bridged(node):  # the address stays, on the bridge
         device = tunnel.hub_device if node.is_hub else tunnel.spoke_device
-        return [("link_del", {"device": device}), tunnel_link(other, node, spoke, master=node.device)]
-    return [("link_del", {"device": tunnel.spoke_device}), *changes(other, node)]
+        return [link_del(device), tunnel_link(other, node, spoke, master=node.device)]
+    return [link_del(tunnel.spoke_device), *changes(other, node)]
 
 
 def _hub_links(topology: Topology) -> list[Change]:
-    data = [[name, value] for name, value in topology.bridge_data.items() if name != QUERIER]
-    pinned = {"address": topology.bridge_mac} if topology.bridge_mac else {}
-    bridge: Change = ("link_add", {"device": topology.bridge, "kind": "bridge", "data": data, "up": False, **pinned})
+    others = {name: value for name, value in topology.bridge_data.items() if name != QUERIER}
+    made = link_add(topology.bridge, bridge(**others), address=topology.bridge_mac or None, up=False)
     ports = [tunnel_link(topology, topology.hub, tunnel.spoke, master=topology.bridge) for tunnel in topology.tunnels]
     # the querier after the rest: it counts once the response interval of the moment when it is switched on has passed
-    querier = {"kind": "bridge", "data": [[QUERIER, topology.bridge_data.get(QUERIER, 0)]]}
+    querier = bridge(mcast_querier=topology.bridge_data.get(QUERIER, 0))
     # up last: with ports it has its carrier at once, without it waits for the kernel's link watch, up to a second
-    return [bridge, *ports, ("link_set", {"device": topology.bridge, **querier, "up": True})]
+    return [made, *ports, link_set(topology.bridge, querier, up=True)]
 
 
 def _spoke_links(topology: Topology, node: NodePlan) -> list[Change]:
     if not topology.is_bridged(node):
         return [tunnel_link(topology, node, node.name)]
     return [
-        ("link_add", {"device": node.device, "kind": "bridge", "up": True}),
+        link_add(node.device, bridge(), up=True),
         tunnel_link(topology, node, node.name, master=node.device),
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab.changes import LinkKind, link_add, link_kind
 from lab.model import VXLAN_PORT, Change, TunnelOptions
 
 KIND = "vxlan"
@@ -24,22 +25,35 @@ def overhead(options: TunnelOptions) -> int:
     return OVERHEAD
 
 
+def vxlan(
+    id: int,  # noqa: A002  as ip-link(8) calls it
+    *,
+    remote: str,
+    local: str | None = None,
+    dev: str | None = None,
+    dstport: int | None = None,
+    ttl: int | None = None,
+    ttl_inherit: bool | None = None,
+    tos: int | None = None,
+) -> LinkKind:
+    """`type vxlan` of ip-link(8)."""
+    options = {"id": id, "group": remote, "local": local, "port": dstport, "link": dev}
+    return link_kind(KIND, "IFLA_VXLAN_", {**options, "ttl": ttl, "ttl_inherit": ttl_inherit, "tos": tos})
+
+
 def link(device: str, local: str, remote: str, nic: str, number: int, options: TunnelOptions, **more: Any) -> Change:
     """Creates one end of a tunnel."""
-    data: list[list[Any]] = [
-        ["IFLA_VXLAN_ID", number],
-        ["IFLA_VXLAN_GROUP", remote],
-        ["IFLA_VXLAN_LOCAL", local],
-        ["IFLA_VXLAN_PORT", options.port],
-        ["IFLA_VXLAN_LINK", nic],
-    ]
-    if options.ttl is None:
-        data.append(["IFLA_VXLAN_TTL_INHERIT", True])
-    else:
-        data.append(["IFLA_VXLAN_TTL", options.ttl])
-    if options.tos_inherit or options.tos:
-        data.append(["IFLA_VXLAN_TOS", TOS_INHERIT if options.tos_inherit else options.tos])
-    return ("link_add", {"device": device, "kind": KIND, "data": data, **more})
+    kind = vxlan(
+        number,
+        remote=remote,
+        local=local,
+        dev=nic,
+        dstport=options.port,
+        ttl=options.ttl,
+        ttl_inherit=True if options.ttl is None else None,
+        tos=TOS_INHERIT if options.tos_inherit else options.tos or None,
+    )
+    return link_add(device, kind, **more)
 
 
 def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:

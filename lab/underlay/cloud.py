@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from lab.changes import bridge_port, filter_clear, link_del, link_set, neigh_add, neigh_del
 from lab.errors import EnvironmentProblem
 from lab.machines.node import Agent, Node
 from lab.model import NodePlan, Topology, Underlay, mac_of
@@ -40,7 +41,7 @@ class Cloud:
         """Replaces what the port of a host lets in from it: the provider's rules, and `extra` drops."""
         port = self._ports[host]
         self.node.apply(
-            ("filter_clear", {"device": port.device, "direction": "ingress"}),
+            filter_clear(port.device, "ingress"),
             fabric.port_filter(replace(port, checked=source_check), self._provider, extra),
         )
         self._rules[host] = (extra, source_check)
@@ -57,7 +58,7 @@ class Cloud:
 
     def _restore(self, host: str, rules: PortRules | None) -> None:
         if rules is None:
-            self.node.apply(("filter_clear", {"device": self._ports[host].device, "direction": "ingress"}))
+            self.node.apply(filter_clear(self._ports[host].device, "ingress"))
             self._rules[host] = None
         else:
             self.set_rules(host, *rules[0], source_check=rules[1])
@@ -71,8 +72,8 @@ class Cloud:
 
     def lose(self, host: str, *rules: Rule) -> None:
         """What is on its way to the host and a rule matches is lost for good, the last step before it gets there."""
-        verb, fields = fabric.port_filter(replace(self._ports[host], checked=False), self._provider, rules)
-        self.node.apply((verb, {**fields, "direction": "egress"}))
+        unchecked = replace(self._ports[host], checked=False)
+        self.node.apply(fabric.port_filter(unchecked, self._provider, rules, direction="egress"))
 
     @contextlib.contextmanager
     def losing(self, host: str, *rules: Rule) -> Iterator[None]:
@@ -81,7 +82,7 @@ class Cloud:
         try:
             yield
         finally:
-            self.node.apply(("filter_clear", {"device": self._ports[host].device, "direction": "egress"}))
+            self.node.apply(filter_clear(self._ports[host].device, "egress"))
 
     @contextlib.contextmanager
     def without_gre(self, *hosts: str) -> Iterator[None]:
@@ -102,8 +103,7 @@ class Cloud:
         for host, port in self._ports.items():
             self._restore(host, None)
             # to a port that answers ARP itself the bridge floods nothing at all (br_flood)
-            flags = {"flood": 1, "mcast_flood": 1, "bcast_flood": 1, "proxyarp": 0}
-            self.node.apply(("bridge_port", {"device": port.device, **flags}))
+            self.node.apply(bridge_port(port.device, flood=1, mcast_flood=1, bcast_flood=1, proxyarp=0))
         self._floods = True
 
     @contextlib.contextmanager
@@ -116,7 +116,7 @@ class Cloud:
         finally:
             for host, port in self._ports.items():
                 if not flooded:
-                    self.node.apply(("bridge_port", {"device": port.device, **fabric.REFUSALS}))
+                    self.node.apply(bridge_port(port.device, **fabric.REFUSALS))
                 self._restore(host, before[host])
             self._floods = flooded
 
@@ -130,7 +130,7 @@ class Cloud:
 
     def reattach(self, plan: NodePlan, node: Node) -> None:
         """A host's VNIC, its address and its MAC with it, is attached to another VM; the first one has none then."""
-        self.node.apply(("link_del", {"device": self.port_of(plan.name)}))
+        self.node.apply(link_del(self.port_of(plan.name)))
         self._rules[plan.name] = ((), True)
         self._plug(plan, node)
 
@@ -157,11 +157,11 @@ class Cloud:
         afterwards, as if its boot had restored it all.
         """
         device = self.port_of(host)
-        self.node.apply(("link_set", {"device": device, "up": False}))
+        self.node.apply(link_set(device, up=False))
         try:
             yield
         finally:
-            self.node.apply(("link_set", {"device": device, "up": True}))
+            self.node.apply(link_set(device, up=True))
             self._settle(host, node, self._ports[host].nic)
 
     @contextlib.contextmanager
@@ -169,11 +169,11 @@ class Cloud:
         """The cloud knows the host's address no more, as when its VM was deleted: nobody answers for it."""
         port, bridge = self._ports[host], self._segment_of(host).bridge
         address, mac = str(port.address.ip), mac_of(port.address.ip)
-        self.node.apply(("neigh_del", {"device": bridge, "to": address}))
+        self.node.apply(neigh_del(bridge, address))
         try:
             yield
         finally:
-            self.node.apply(("neigh_add", {"device": bridge, "to": address, "lladdr": mac}))
+            self.node.apply(neigh_add(bridge, address, mac))
 
     def assign(self, host: str, address: IPv4Address) -> None:
         """
@@ -182,7 +182,7 @@ class Cloud:
         The port's source check still knows the primary address only; `set_rules` or `without_source_check` lift it.
         """
         mac = mac_of(self._ports[host].address.ip)
-        self.node.apply(("neigh_add", {"device": self._segment_of(host).bridge, "to": str(address), "lladdr": mac}))
+        self.node.apply(neigh_add(self._segment_of(host).bridge, str(address), mac))
 
     def _segment_of(self, host: str) -> fabric.Segment:
         return next(segment for segment in self._segments if self._ports[host] in segment.ports)

@@ -15,6 +15,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
+from lab.changes import (
+    addr_add,
+    bridge,
+    bridge_port,
+    fdb_add,
+    filter_add,
+    link_add,
+    link_set,
+    neigh_add,
+    route_add,
+    veth,
+)
 from lab.machines.node import Node
 from lab.model import Change, NodePlan, Provider, Topology, Underlay, ipv6_of, mac_of
 from lab.underlay.policy import Rule, port_program
@@ -76,41 +88,30 @@ def segments(topology: Topology, underlay: Underlay) -> tuple[Segment, ...]:
 
 def segment_changes(segment: Segment, provider: Provider, handles: Mapping[str, int]) -> list[Change]:
     """What the fabric's own namespace needs for one segment: the bridge, its ports, who is where."""
-    bridge = segment.bridge
-    changes: list[Change] = [
-        (
-            "link_add",
-            {
-                "device": bridge,
-                "kind": "bridge",
-                "mtu": provider.mtu,
-                "data": [["IFLA_BR_MCAST_SNOOPING", 0]],
-                # pinned: a bridge that takes a port's MAC over drops every neighbour it was told (NETDEV_CHANGEADDR)
-                "address": OWN_MAC if segment.routed else mac_of(segment.gateway.ip),
-            },
-        )
-    ]
+    # pinned: a bridge that takes a port's MAC over drops every neighbour it was told (NETDEV_CHANGEADDR)
+    mac = OWN_MAC if segment.routed else mac_of(segment.gateway.ip)
+    changes = [link_add(segment.bridge, bridge(mcast_snooping=0), mtu=provider.mtu, address=mac)]
     if not segment.routed:
-        changes.append(("addr_add", {"device": bridge, "address": str(segment.gateway)}))
+        changes.append(addr_add(segment.bridge, str(segment.gateway)))
     for port in segment.ports:
-        changes += port_changes(bridge, port, provider, handles[port.node])
+        changes += port_changes(segment.bridge, port, provider, handles[port.node])
     return changes
 
 
-def port_changes(bridge: str, port: Port, provider: Provider, handle: int) -> list[Change]:
+def port_changes(segment: str, port: Port, provider: Provider, handle: int) -> list[Change]:
     """One port of a segment with the NIC plugged into it, which is made in the node with this handle."""
     mac = mac_of(port.address.ip)
-    peer = {"device": port.nic, "node": handle, "mtu": provider.mtu, "address": mac}
+    nic = veth(port.nic, handle, mtu=provider.mtu, address=mac)
     return [
-        ("link_add", {"device": port.device, "kind": "veth", "mtu": provider.mtu, "master": bridge, "peer": peer}),
-        ("bridge_port", {"device": port.device, **REFUSALS}),
-        ("fdb_add", {"device": port.device, "lladdr": mac}),
-        ("neigh_add", {"device": bridge, "to": str(port.address.ip), "lladdr": mac}),
+        link_add(port.device, nic, mtu=provider.mtu, master=segment),
+        bridge_port(port.device, **REFUSALS),
+        fdb_add(port.device, mac),
+        neigh_add(segment, str(port.address.ip), mac),
         port_filter(port, provider),
     ]
 
 
-def port_filter(port: Port, provider: Provider, extra: tuple[Rule, ...] = ()) -> Change:
+def port_filter(port: Port, provider: Provider, extra: tuple[Rule, ...] = (), *, direction: str = "ingress") -> Change:
     program = port_program(
         provider,
         port.address.ip if port.checked else None,
@@ -118,16 +119,16 @@ def port_filter(port: Port, provider: Provider, extra: tuple[Rule, ...] = ()) ->
         ipv6=port.address6 is not None,
         address6=port.address6.ip if port.address6 and port.checked else None,
     )
-    return ("filter_add", {"device": port.device, "direction": "ingress", "program": program, "name": "vcn"})
+    return filter_add(port.device, direction, program, "vcn")
 
 
 def host_changes(node: NodePlan) -> list[Change]:
     """A cloud VM's NIC: up, addressed, with the default route that every cloud VM has."""
     gateway = str(gateway_of(node).ip)
     return [
-        ("link_set", {"device": node.nic, "up": True}),
-        ("addr_add", {"device": node.nic, "address": str(node.underlay)}),
-        ("route_add", {"to": "0.0.0.0/0", "via": gateway, "device": node.nic}),
+        link_set(node.nic, up=True),
+        addr_add(node.nic, str(node.underlay)),
+        route_add("0.0.0.0/0", node.nic, via=gateway),
     ]
 
 
@@ -152,35 +153,21 @@ def router_changes(
     for segment in parts:
         for port in segment.ports:
             if port.node in made:
-                made[port.node] += [
-                    ("link_set", {"device": port.nic, "up": True}),
-                    ("addr_add", {"device": port.nic, "address": str(port.address)}),
-                ]
+                made[port.node] += [link_set(port.nic, up=True), addr_add(port.nic, str(port.address))]
     for number, (left, right) in enumerate(itertools.pairwise(names)):
         near, far = transit(number)
         mtu = underlay.provider.mtu
         made[left] += [
-            (
-                "link_add",
-                {
-                    "device": "east",
-                    "kind": "veth",
-                    "mtu": mtu,
-                    "peer": {"device": "west", "node": handles[right], "mtu": mtu},
-                },
-            ),
-            ("addr_add", {"device": "east", "address": str(near)}),
+            link_add("east", veth("west", handles[right], mtu=mtu), mtu=mtu),
+            addr_add("east", str(near)),
         ]
-        made[right] += [
-            ("link_set", {"device": "west", "up": True}),
-            ("addr_add", {"device": "west", "address": str(far)}),
-        ]
+        made[right] += [link_set("west", up=True), addr_add("west", str(far))]
     first, last = parts[0].gateway.network, parts[-1].gateway.network
     routes: dict[str, list[Change]] = {name: [] for name in names}
     for number, (left, right) in enumerate(itertools.pairwise(names)):
         near, far = transit(number)
-        routes[left].append(("route_add", {"to": str(last), "via": str(far.ip), "device": "east"}))
-        routes[right].append(("route_add", {"to": str(first), "via": str(near.ip), "device": "west"}))
+        routes[left].append(route_add(str(last), "east", via=str(far.ip)))
+        routes[right].append(route_add(str(first), "west", via=str(near.ip)))
     # every link exists before any route is added: a veth belongs to two routers
     return [*made.items(), *routes.items()]
 

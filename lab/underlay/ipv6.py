@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lab.changes import addr_add, neigh_add, route_add
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node
 from lab.model import Change, NodePlan, Topology, Underlay, ipv6_of, mac_of
@@ -48,8 +49,8 @@ def host_calls(topology: Topology, plan: NodePlan, node: Node) -> list[Call[Any]
         for other in topology.nodes
         if other is not plan and other.underlay6 and other.underlay6.network == plan.underlay6.network
     ]
-    changes: list[Change] = [("route_add", {"to": EVERYWHERE, "via": str(known[0][0]), "device": plan.nic})]
-    changes += [("neigh_add", {"device": plan.nic, "to": str(to), "lladdr": mac}) for to, mac in known]
+    changes: list[Change] = [route_add(EVERYWHERE, plan.nic, via=str(known[0][0]))]
+    changes += [neigh_add(plan.nic, str(to), mac) for to, mac in known]
     return [*_on(node, [(plan.nic, str(plan.underlay6))], NO_LINK_LOCAL), node.call(Agent.apply, changes=changes)]
 
 
@@ -57,7 +58,7 @@ def _on(node: Node, addresses: Sequence[tuple[str, str]], link_local: str = LINK
     """IPv6 on devices of a node, each with one address that can be used at once."""
     quiet = {"accept_dad": "0", "router_solicitations": "0", "addr_gen_mode": link_local, "disable_ipv6": "0"}
     values = {f"net.ipv6.conf.{device}.{name}": value for device, _ in addresses for name, value in quiet.items()}
-    changes = [("addr_add", {"device": device, "address": address}) for device, address in addresses]
+    changes = [addr_add(device, address) for device, address in addresses]
     return [node.call(Agent.sysctl_write, values=values), node.call(Agent.apply, changes=changes)]
 
 
@@ -82,13 +83,13 @@ def _routing(topology: Topology, underlay: Underlay) -> list[tuple[str, list[Cha
     for segment in parts:
         for router in (port for port in segment.ports if port.node in made):
             made[router.node] += [
-                ("neigh_add", {"device": router.nic, "to": str(port.address6.ip), "lladdr": mac_of(port.address.ip)})
+                neigh_add(router.nic, str(port.address6.ip), mac_of(port.address.ip))
                 for port in segment.ports
                 if port is not router and port.address6
             ]
     first, last = (str(ipv6_of(part.gateway).network) for part in (parts[0], parts[-1]))
     for number, (left, right) in enumerate(itertools.pairwise(names)):
         near, far = (str(ipv6_of(end).ip) for end in fabric.transit(number))
-        made[left].append(("route_add", {"to": last, "via": far, "device": "east"}))
-        made[right].append(("route_add", {"to": first, "via": near, "device": "west"}))
+        made[left].append(route_add(last, "east", via=far))
+        made[right].append(route_add(first, "west", via=near))
     return list(made.items())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lab.changes import link_set
 from lab.machines import firewall
 
 pytestmark = pytest.mark.provoking
@@ -23,7 +24,7 @@ def test_puts_every_port_back(provoked):
     """The plan."""
     ports = [tunnel.hub_device for tunnel in provoked.topology.tunnels]
     provoked.hub.node.apply(
-        *(("link_set", {"device": port, "master": provoked.topology.bridge}) for port in ports),
+        *(link_set(port, master=provoked.topology.bridge) for port in ports),
     )
 
 

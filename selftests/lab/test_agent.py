@@ -10,6 +10,7 @@ import re
 
 import pytest
 
+from lab.changes import bridge, link_add, link_set
 from lab.differences import compared
 from lab.errors import EnvironmentProblem
 from lab.machines.base import Agent, AgentBug, Call, call
@@ -29,13 +30,13 @@ def test_a_batch_answers_in_order(any_machine):
 def test_a_kernel_refusal_arrives_as_the_oserror_that_it_was(any_machine, lab):
     """What the far kernel refuses is raised here under its own errno, naming the command."""
     with pytest.raises(FileExistsError, match=re.escape("ip link add bridge0 type bridge")):
-        lab.hub.node.apply(("link_add", {"device": "bridge0", "kind": "bridge"}))
+        lab.hub.node.apply(link_add("bridge0", bridge()))
 
 
 def test_an_unknown_device_is_named(lab):
     """A device that is not there is an ENODEV that says which."""
     with pytest.raises(OSError, match="device gretap9") as refused:
-        lab.hub.node.apply(("link_set", {"device": "gretap9", "up": True}))
+        lab.hub.node.apply(link_set("gretap9", up=True))
 
     assert refused.value.errno == errno.ENODEV
 
@@ -98,9 +99,7 @@ def test_changes_are_undone_when_the_block_fails(lab):
     before = of(lab)
 
     with pytest.raises(ZeroDivisionError):
-        with lab.hub.node.changed(
-            ("link_set", {"device": "bridge0", "up": False}), ("link_set", {"device": "bridge0", "up": True})
-        ):
+        with lab.hub.node.changed(link_set("bridge0", up=False), link_set("bridge0", up=True)):
             raise ZeroDivisionError
 
     # the multicast route went with the link: an undo of the link alone does not bring it back, and that is seen

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from lab.changes import link_set
 from lab.errors import CheckFailed, TooSlow
 from lab.probes.patience import ENOUGH, LIVE_LEAST, LIVE_MOST, TIMES, Learnt, Lost, Patience, Way
 
@@ -37,7 +38,7 @@ def test_late_is_no_verdict(slow_lab):
 def test_lost_is_waited_for_once_only(lab):
     """A lab whose packets are lost is not waited for at every check: its patience has an end."""
     port = lab.topology.tunnel_of("spoke2").hub_device
-    lab.hub.node.apply(("link_set", {"device": port, "nomaster": True}))
+    lab.hub.node.apply(link_set(port, nomaster=True))
     waited = []
     for _ in range(3):
         with lab.listen(["spoke2"], grace=DEADLINE) as heard:

@@ -6,6 +6,7 @@ The probes: what is heard is told from what is lost, doubled, altered or uninvit
 
 import pytest
 
+from lab.changes import addr_del, link_set, route_del
 from lab.errors import CheckFailed
 from lab.probes import echo, ways
 from lab.probes.datagrams import Datagram, Sent
@@ -115,9 +116,7 @@ def test_silence_is_proved_by_a_fence_that_came_through(lab):
 def test_silence_without_a_fence_is_said_to_be_unproved(lab):
     """Where unicast cannot pass either, the node is listed as unproved and the failure message says it."""
     port = lab.topology.tunnel_of("spoke2").hub_device
-    with lab.hub.node.changed(
-        ("link_set", {"device": port, "nomaster": True}), ("link_set", {"device": port, "master": "bridge0"})
-    ):
+    with lab.hub.node.changed(link_set(port, nomaster=True), link_set(port, master="bridge0")):
         with lab.listen(["spoke2"]) as heard:
             lab["spoke1"].udp.send(to=lab.everyone)
 
@@ -129,9 +128,7 @@ def test_silence_without_a_fence_is_said_to_be_unproved(lab):
 def test_a_failed_delivery_says_where_it_was_seen_last(lab):
     """The message of a lost broadcast holds the path up to the place where it died."""
     port = lab.topology.tunnel_of("spoke2").hub_device
-    with lab.hub.node.changed(
-        ("link_set", {"device": port, "nomaster": True}), ("link_set", {"device": port, "master": "bridge0"})
-    ):
+    with lab.hub.node.changed(link_set(port, nomaster=True), link_set(port, master="bridge0")):
         with lab.listen(["spoke2"]) as heard:
             lab["spoke1"].udp.send(to=lab.everyone)
 
@@ -207,7 +204,7 @@ def test_many_ways_are_fenced_leg_by_leg(make_lab):
     """Where twelve hosts send to each other a fence for each leg proves what is absent: one spoke's, and no more."""
     lab = make_lab(spokes=11)
     silent = lab.spokes[4]
-    lab.hub.node.apply(("link_set", {"device": lab.topology.tunnel_of(silent.name).hub_device, "up": False}))
+    lab.hub.node.apply(link_set(lab.topology.tunnel_of(silent.name).hub_device, up=False))
 
     with lab.listen(lab.hosts) as heard:
         for host in lab.hosts.values():
@@ -222,8 +219,8 @@ def test_a_refused_datagram_is_missing_and_named(lab):
     """What the sender's own kernel refuses is missing everywhere, and the message says who refused it."""
     spoke = lab["spoke1"]
     spoke.node.apply(
-        ("route_del", {"to": "0.0.0.0/0", "device": spoke.plan.nic}),
-        ("addr_del", {"device": spoke.plan.device, "address": str(spoke.plan.overlay)}),
+        route_del("0.0.0.0/0", spoke.plan.nic),
+        addr_del(spoke.plan.device, str(spoke.plan.overlay)),
     )
 
     with lab.listen(["hub"]) as heard:

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from lab.changes import addr_add, addr_del
 from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable
 from lab.machines import program
 from lab.machines.node import Agent, Observed
@@ -117,5 +118,5 @@ def test_an_address_is_awaited(lab):
 
     assert (waited(True), waited(False)) == (True, False)
     gone = {"device": lab.hub.plan.device, "address": str(lab.hub.plan.overlay)}
-    with node.changed(("addr_del", gone), ("addr_add", gone)):
+    with node.changed(addr_del(**gone), addr_add(**gone)):
         assert (waited(True), waited(False, SOON)) == (False, True)

@@ -8,6 +8,7 @@ import dataclasses
 
 import pytest
 
+from lab.changes import addr_add, addr_del, link_del, link_set, route_add
 from lab.overlay import readback
 from lab.overlay.understanding import understand
 
@@ -43,7 +44,7 @@ def test_a_routed_underlay_is_found_too(make_lab):
 def test_a_tunnel_beside_the_bridge_is_named(lab):
     """The hub's tunnel that is no port of the bridge is found on the hub, with the command that mends it."""
     port = lab.topology.tunnel_of("spoke2").hub_device
-    lab.hub.node.apply(("link_set", {"device": port, "nomaster": True}))
+    lab.hub.node.apply(link_set(port, nomaster=True))
 
     assert codes(lab) == [("port-not-bridged", "hub", port)]
     assert found(lab).findings[0].remedy == f"ip link set {port} master bridge0"
@@ -52,7 +53,7 @@ def test_a_tunnel_beside_the_bridge_is_named(lab):
 def test_a_missing_tunnel_is_named_on_its_side(lab):
     """A spoke without its tunnel is named; the other one is still understood."""
     device = lab.plans["spoke1"].device
-    lab["spoke1"].node.apply(("link_del", {"device": device}))
+    lab["spoke1"].node.apply(link_del(device))
 
     understood = found(lab)
 
@@ -65,8 +66,8 @@ def test_another_prefix_is_named(lab):
     """A spoke with a /16 on the overlay is told which prefix the hub has."""
     plan = lab.plans["spoke2"]
     lab["spoke2"].node.apply(
-        ("addr_del", {"device": plan.device, "address": str(plan.overlay)}),
-        ("addr_add", {"device": plan.device, "address": f"{plan.overlay.ip}/16"}),
+        addr_del(plan.device, str(plan.overlay)),
+        addr_add(plan.device, f"{plan.overlay.ip}/16"),
     )
 
     assert codes(lab) == [("prefix-mismatch", "spoke2", plan.device)]
@@ -142,9 +143,9 @@ def test_an_address_of_another_purpose_is_not_taken_for_the_overlays(lab, host):
     """A device whose first address is a virtual IP (/32) still has its overlay address."""
     plan = lab.plans[host]
     lab.nodes[host].apply(
-        ("addr_del", {"device": plan.device, "address": str(plan.overlay)}),
-        ("addr_add", {"device": plan.device, "address": "192.0.2.9/32"}),
-        ("addr_add", {"device": plan.device, "address": str(plan.overlay)}),
+        addr_del(plan.device, str(plan.overlay)),
+        addr_add(plan.device, "192.0.2.9/32"),
+        addr_add(plan.device, str(plan.overlay)),
     )
 
     assert found(lab).findings == ()
@@ -187,7 +188,7 @@ def test_options_mean_what_they_mean_to_the_kernel(make_lab, kind):
         assert made["status"] == 0, (name, made)
         end = readback.read([node])["spoke1"].devices["one"].tunnel
         found[name] = {field: getattr(end, field) for field in options[name][1]}
-        node.apply(("link_del", {"device": "one"}))
+        node.apply(link_del("one"))
 
     assert found == {name: expected for name, (_, expected) in options.items()}
 
@@ -206,7 +207,7 @@ def test_the_default_ttl_is_the_hosts(make_lab):
 def test_the_kernel_says_by_which_device_a_packet_leaves(lab):
     """Routes, rules and the types of routes are weighed by the kernel: no device where it would refuse to send."""
     spoke = lab["spoke1"]
-    spoke.node.apply(("route_add", {"to": "255.255.255.255/32", "type": "throw"}))
+    spoke.node.apply(route_add("255.255.255.255/32", type="throw"))
 
     ways = {to: spoke.node.device_to(to) for to in (lab.everyone, lab.hub.address("underlay"), "255.255.255.255")}
 

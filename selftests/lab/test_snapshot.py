@@ -9,6 +9,7 @@ import pytest
 
 from lab import laboratory
 from lab.agent import ebtables, listing
+from lab.changes import bridge_port, link_del, link_set
 from lab.diagnose import snapshot
 from lab.errors import EnvironmentProblem
 from lab.machines import firewall
@@ -253,7 +254,7 @@ class TestASnapshot:
     def test_tells_policy_routing_and_ports(self, lab):
         """Rules that somebody made, and flags of ports that are not as a new port has them."""
         port = lab.topology.tunnel_of("spoke1").hub_device
-        lab.hub.node.apply(("bridge_port", {"device": port, "bcast_flood": 0, "isolated": 1}))
+        lab.hub.node.apply(bridge_port(port, bcast_flood=0, isolated=1))
         _programs(lab.hub.node, "ip rule add from 10.9.0.0/16 lookup 77 priority 500")
 
         told = _told(lab)
@@ -266,7 +267,7 @@ class TestASnapshot:
         """What must agree at both ends and does not is marked."""
         spoke = lab["spoke1"]
         device = lab.topology.tunnel_of("spoke1").spoke_device
-        spoke.node.apply(("link_set", {"device": device, "mtu": 1400}))
+        spoke.node.apply(link_set(device, mtu=1400))
 
         told = snapshot.configuration(snapshot.take(lab.nodes.values()))
 
@@ -299,8 +300,8 @@ class TestASnapshot:
 
     def test_of_a_half_built_overlay_shows_what_there_is(self, lab):
         """A device that is missing keeps nothing else from being shown."""
-        lab.hub.node.apply(("link_del", {"device": "bridge0"}))
-        lab["spoke1"].node.apply(("link_del", {"device": lab.topology.tunnel_of("spoke1").spoke_device}))
+        lab.hub.node.apply(link_del("bridge0"))
+        lab["spoke1"].node.apply(link_del(lab.topology.tunnel_of("spoke1").spoke_device))
 
         told = snapshot.text(snapshot.take(lab.nodes.values()))
 

@@ -9,22 +9,22 @@ import time
 import pytest
 
 from lab import groups
+from lab.changes import bridge, link_set
 from lab.errors import CheckFailed
 from lab.live import LiveLab
 from lab.probes import snooping
 
 PRUNING = (  # at once: a querier floods for the length of the response interval, 1/100 s here
-    {"IFLA_BR_MCAST_QUERY_RESPONSE_INTVL": 1},
-    {"IFLA_BR_MCAST_QUERIER": 1},
-    {"IFLA_BR_MCAST_QUERY_RESPONSE_INTVL": 10},
+    bridge(mcast_query_response_interval=1),
+    bridge(mcast_querier=1),
+    bridge(mcast_query_response_interval=10),
 )
 
 
 @pytest.fixture
 def pruning(lab):
     """A lab whose hub prunes."""
-    bridge = {"device": lab.topology.bridge, "kind": "bridge"}
-    lab.hub.node.apply(*(("link_set", {**bridge, "data": [*one.items()]}) for one in PRUNING))
+    lab.hub.node.apply(*(link_set(lab.topology.bridge, parameters) for parameters in PRUNING))
     deadline = time.monotonic() + 5
     while lab_floods(lab):
         assert time.monotonic() < deadline

@@ -7,6 +7,7 @@ The comparison of states: whatever a test can leave changed is reported by name,
 import pytest
 
 from lab import differences, state
+from lab.changes import link_set
 from lab.machines import firewall
 from lab.machines.node import Agent
 
@@ -143,10 +144,10 @@ def test_a_step_back_to_the_plan_is_none(lab):
     """What a fault had changed may be put right; what else is changed is reported."""
     planned, hub = state.of(lab), lab.hub.node
     port = lab.topology.tunnels[0].hub_device
-    hub.apply(("link_set", {"device": port, "nomaster": True}))
+    hub.apply(link_set(port, nomaster=True))
     broken = state.of(lab)
 
-    hub.apply(("link_set", {"device": port, "master": lab.topology.bridge}))
+    hub.apply(link_set(port, master=lab.topology.bridge))
     hub.run("ip", "rule", "add", "priority", "100", "lookup", "7")
     found = differences.compared(broken, state.of(lab))
 

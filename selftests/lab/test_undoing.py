@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab import differences, state
+from lab.changes import addr_add, bridge, fdb_add, link_add, link_set, route_del
 from lab.machines.node import Agent
 from lab.overlay import plan
 
@@ -63,7 +64,7 @@ def test_a_route_comes_back_with_all_that_it_had(bare):
     node.run("ip", "route", "add", "224.0.0.0/4", "dev", "ens3", "metric", "7", "proto", "42", "advmss", "1300")
     described = node.run("ip", "route")["output"]
     node.ask(Agent.undoable)
-    node.apply(("route_del", {"to": "224.0.0.0/4", "device": "ens3"}))
+    node.apply(route_del("224.0.0.0/4", "ens3"))
     assert "224.0.0.0/4" not in node.run("ip", "route")["output"]
 
     assert node.ask(Agent.undo) == []
@@ -74,10 +75,10 @@ def test_a_route_comes_back_with_all_that_it_had(bare):
 @pytest.mark.parametrize(
     ("change", "refusal"),
     [
-        (("link_set", {"device": "ens3", "up": False}), FileExistsError),
-        (("addr_add", {"device": "ens3", "address": "10.0.0.197/24"}), FileExistsError),
-        (("link_add", {"device": "ens3", "kind": "bridge"}), FileExistsError),
-        (("fdb_add", {"device": "ens3", "lladdr": "02:00:00:00:00:01"}), OSError),
+        (link_set("ens3", up=False), FileExistsError),
+        (addr_add("ens3", "10.0.0.197/24"), FileExistsError),
+        (link_add("ens3", bridge()), FileExistsError),
+        (fdb_add("ens3", "02:00:00:00:00:01"), OSError),
     ],
     ids=["link", "address", "name", "no-way-back"],
 )
@@ -108,7 +109,7 @@ def test_what_cannot_be_undone_is_named_and_the_rest_is_done(bare):
     node.run("ip", "route", "add", "239.0.0.0/8", "dev", "ens3")
     node.ask(Agent.undoable)
     for to in ("239.0.0.0/8", "224.0.0.0/4"):
-        node.apply(("route_del", {"to": to, "device": "ens3"}))
+        node.apply(route_del(to, "ens3"))
     node.run("ip", "route", "add", "blackhole", "224.0.0.0/4")
 
     (failure,) = node.ask(Agent.undo)

@@ -24,6 +24,7 @@ from typing import Any
 
 import execnet
 
+from lab.changes import bridge_port, fdb_add, link_del, link_set
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines import guest, uml
@@ -139,14 +140,14 @@ class GuestsRig(rig.Rig):
         network = self.lab.fabric
         (segment,) = fabric.segments(self.lab.topology, self.lab.underlay)
         (port,) = (port for port in segment.ports if port.device == device)
-        network.apply(("link_del", {"device": device}))
+        network.apply(link_del(device))
         made = network.run("ip", "tuntap", "add", "dev", device, "mode", "tap")
         assert made["status"] == 0, made
         provider = self.lab.underlay.provider
         network.apply(
-            ("link_set", {"device": device, "master": segment.bridge, "mtu": provider.mtu, "up": True}),
-            ("bridge_port", {"device": device, **fabric.REFUSALS}),
-            ("fdb_add", {"device": device, "lladdr": mac}),
+            link_set(device, master=segment.bridge, mtu=provider.mtu, up=True),
+            bridge_port(device=device, **fabric.REFUSALS),
+            fdb_add(device, mac),
             fabric.port_filter(port, provider),
         )
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from lab import laboratory, state
+from lab.changes import link_set
 from lab.checkup import crossing, examination
 from lab.commands.main import main
 from lab.errors import EnvironmentProblem
@@ -189,7 +190,7 @@ def test_a_parameter_is_named(rig: Rig, doctor: Doctor) -> None:
 def test_mtus_that_differ(rig: Rig, doctor: Doctor) -> None:
     """An overlay device that takes less than the others is named, with the command that makes them agree."""
     device = rig.lab["spoke1"].plan.device
-    change, undo = ("link_set", {"device": device, "mtu": 1450}), ("link_set", {"device": device, "mtu": 8950})
+    change, undo = link_set(device, mtu=1450), link_set(device, mtu=8950)
     with rig.lab["spoke1"].node.changed(change, undo):
         report = doctor()
 
@@ -201,7 +202,7 @@ def test_mtus_that_differ(rig: Rig, doctor: Doctor) -> None:
 def test_a_way_with_a_smaller_mtu(rig: Rig, doctor: Doctor) -> None:
     """A packet of the NICs' own MTU that does not get through is found, however well small ones do."""
     port = rig.lab.cloud.port_of("spoke1")
-    change, undo = ("link_set", {"device": port, "mtu": 1500}), ("link_set", {"device": port, "mtu": 9000})
+    change, undo = link_set(port, mtu=1500), link_set(port, mtu=9000)
     with rig.lab.fabric.changed(change, undo):
         report = doctor()
 
@@ -214,8 +215,8 @@ def test_the_same_mac_address_twice(rig: Rig, doctor: Doctor) -> None:
     first, second = rig.lab["spoke1"], rig.lab["spoke2"]
     mine = second.node.link(second.plan.device)["IFLA_ADDRESS"]
     theirs = first.node.link(first.plan.device)["IFLA_ADDRESS"]
-    change = ("link_set", {"device": second.plan.device, "address": theirs})
-    with second.node.changed(change, ("link_set", {"device": second.plan.device, "address": mine})):
+    change = link_set(second.plan.device, address=theirs)
+    with second.node.changed(change, link_set(second.plan.device, address=mine)):
         report = doctor()
 
     found = report.lines("problem")["spoke2", "duplicate-mac"]
@@ -226,8 +227,8 @@ def test_the_same_mac_address_twice(rig: Rig, doctor: Doctor) -> None:
 def test_a_half_configured_overlay(rig: Rig, doctor: Doctor) -> None:
     """What the overlay's own configuration lacks is told with the command that mends it."""
     port = rig.lab.topology.tunnel_of("spoke2").hub_device
-    detach = ("link_set", {"device": port, "nomaster": True})
-    attach = ("link_set", {"device": port, "master": rig.lab.topology.bridge})
+    detach = link_set(port, nomaster=True)
+    attach = link_set(port, master=rig.lab.topology.bridge)
     with rig.lab.hub.node.changed(detach, attach):
         report = doctor()
 

@@ -20,6 +20,7 @@ import execnet
 import execnet.gateway_io
 import pytest
 
+from lab.changes import link_set
 from lab.errors import MachineLost
 from lab.machines.base import Agent, Machine, call
 from lab.machines.ssh import BEATS
@@ -132,7 +133,7 @@ def test_the_network_is_cut(rig: Rig, reach: Reach, busy: bool) -> None:
     ended = os.pidfd_open(agent)
 
     change = {"device": "hub"}
-    with rig.lab.fabric.changed(("link_set", {**change, "up": False}), ("link_set", {**change, "up": True})):
+    with rig.lab.fabric.changed(link_set(**change, up=False), link_set(**change, up=True)):
         began = time.monotonic()
         with pytest.raises(MachineLost, match=r"hub was lost: .*\n(.*\n)*.*no sign of life for 1.5 s"):
             machine.answer(request) if busy else machine.call(Agent.hello)

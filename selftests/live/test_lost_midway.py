@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from lab.changes import link_set
 from lab.machines.base import ROOT
 from reports.conformance import INCOMPLETE
 from selftests.live.conftest import on_this_kernel
@@ -31,7 +32,7 @@ MINUTES = 180.0  # seconds that a run may take at most
 
 def unplug(rig: Rig) -> None:
     """Its packets are lost, as when the VM was stopped or its host died."""
-    rig.lab.fabric.apply(("link_set", {"device": "spoke2", "up": False}))
+    rig.lab.fabric.apply(link_set("spoke2", up=False))
 
 
 def shut_down(rig: Rig) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab import topologies
+from lab.changes import addr_add, addr_del, bridge, link_add, link_set, route_add, veth
 from lab.laboratory import Lab
 from lab.model import Topology
 from lab.overlay import commands, placing
@@ -104,10 +105,7 @@ def second_nic(lab: Lab) -> None:
     )
     for number, node in enumerate(lab.topology.nodes, 2):
         handle = lab.nodes[node.name].handle
-        peer = {"device": "mgmt0", "node": handle}
-        lab.fabric.apply(
-            ("link_add", {"device": f"m-{node.name}", "kind": "veth", "master": "management", "peer": peer}),
-        )
+        lab.fabric.apply(link_add(f"m-{node.name}", veth("mgmt0", handle), master="management"))
         shell(
             lab,
             node.name,
@@ -119,14 +117,13 @@ def second_nic(lab: Lab) -> None:
 def bridged_nic(lab: Lab) -> None:
     """The NIC is a port of a bridge, which has the address: a host of virtual machines."""
     for node in lab.topology.nodes:
-        bridge = {"device": BRIDGE, "kind": "bridge", "data": [["IFLA_BR_MCAST_SNOOPING", 0]]}
         gateway = str(fabric.gateway_of(node).ip)
         lab.nodes[node.name].apply(
-            ("link_add", {**bridge, "mtu": lab.underlay.provider.mtu, "address": node.underlay_mac}),
-            ("addr_del", {"device": node.nic, "address": str(node.underlay)}),
-            ("link_set", {"device": node.nic, "master": BRIDGE}),
-            ("addr_add", {"device": BRIDGE, "address": str(node.underlay)}),
-            ("route_add", {"to": "0.0.0.0/0", "via": gateway, "device": BRIDGE}),
+            link_add(BRIDGE, bridge(mcast_snooping=0), mtu=lab.underlay.provider.mtu, address=node.underlay_mac),
+            addr_del(node.nic, str(node.underlay)),
+            link_set(node.nic, master=BRIDGE),
+            addr_add(BRIDGE, str(node.underlay)),
+            route_add("0.0.0.0/0", BRIDGE, via=gateway),
         )
     remade(lab, ("dev ens3", f"dev {BRIDGE}"))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.changes import neigh_add, neigh_del
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.machines import hosts, ssh
 from lab.machines.node import Agent, Node
@@ -264,8 +265,8 @@ def test_one_deadline_for_all(rig: Rig, reach: Reach) -> None:
     with contextlib.ExitStack() as stack:
         for address in lost:  # neighbours that are known and not there: what is sent to them is lost
             change = {"device": "vcn", "to": address}
-            there = ("neigh_add", {**change, "lladdr": "02:00:00:00:00:99"})
-            stack.enter_context(rig.lab.fabric.changed(there, ("neigh_del", change)))
+            there = neigh_add(**change, lladdr="02:00:00:00:00:99")
+            stack.enter_context(rig.lab.fabric.changed(there, neigh_del(**change)))
         began = time.monotonic()
         connected = reach(f"hub,{lost[0]},{lost[1]},spoke2", timeout=5)
         took = time.monotonic() - began

@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = [pytest.mark.requirement("APP-02"), pytest.mark.provoking]
 # In clock ticks of 1/100 s: a new querier floods everything for the length of its response interval, 10 s by default.
-QUERIER = {"IFLA_BR_MCAST_QUERY_RESPONSE_INTVL": 10, "IFLA_BR_MCAST_QUERIER": 1}
+QUERIER = {"mcast_query_response_interval": 10, "mcast_querier": 1}
 NOT_REPORTED = {"net.ipv4.igmp_link_local_mcast_reports": 0}
 
 
@@ -24,7 +24,7 @@ def plain(build_lab):
 @pytest.fixture
 def flooding(build_lab):
     """A bridge that does not snoop."""
-    return build_lab(spokes=2, bridge={"IFLA_BR_MCAST_SNOOPING": 0})
+    return build_lab(spokes=2, bridge={"mcast_snooping": 0})
 
 
 @pytest.fixture

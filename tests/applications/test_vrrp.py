@@ -9,6 +9,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from lab.changes import link_set
+
 pytestmark = pytest.mark.provoking
 PREFERRED, OTHER = 150, 100  # priorities
 MARGIN = 1.0  # seconds that a busy machine may add to a timer
@@ -87,7 +89,7 @@ def test_the_other_takes_over_and_gives_back(routers, vrrp, await_frames):
     lab, preferred, other = routers
     both = [preferred, other]
     elect(vrrp, lab, preferred, other)
-    down, up = (("link_set", {"device": preferred.plan.device, "up": state}) for state in (False, True))
+    down, up = (link_set(preferred.plan.device, up=state) for state in (False, True))
 
     with preferred.node.changed(down, up):
         vrrp.await_owners(both, {other.name})
@@ -107,8 +109,8 @@ def test_a_detached_port_splits_the_brain_and_its_return_heals_it(routers, vrrp)
     both = [preferred, other]
     elect(vrrp, lab, preferred, other)
     port = lab.topology.tunnel_of(preferred.name).hub_device
-    out = ("link_set", {"device": port, "nomaster": True})
-    back = ("link_set", {"device": port, "master": lab.topology.bridge})
+    out = link_set(port, nomaster=True)
+    back = link_set(port, master=lab.topology.bridge)
 
     with lab.hub.node.changed(out, back):
         vrrp.await_owners(both, {preferred.name, other.name})

@@ -8,6 +8,8 @@ import ipaddress
 
 import pytest
 
+from lab.changes import addr_add, addr_del
+
 TABLE_LOCAL = 255  # rtnetlink(7)
 DOCUMENTATION = "198.51.100.0"  # RFC 5737: meets no address of a lab or a live network
 
@@ -58,7 +60,7 @@ def test_prefix_decides_whether_there_is_a_broadcast_address(provoked, spoke1, l
     before = broadcast_routes(spoke1, device)
     address = {"device": device, "address": f"{network.network_address + (length < 31)}/{length}"}
 
-    with spoke1.node.changed(("addr_add", address), ("addr_del", address)):
+    with spoke1.node.changed(addr_add(**address), addr_del(**address)):
         added = broadcast_routes(spoke1, device) - before
 
     assert added == ({str(network.broadcast_address)} if length < 31 else set())

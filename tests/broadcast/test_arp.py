@@ -6,6 +6,8 @@ ARP across the hub: the first broadcast that anybody needs, and the one that uni
 
 import pytest
 
+from lab.changes import neigh_del
+
 pytestmark = pytest.mark.requirement("BCAST-08")
 
 REPLY = 2  # RFC 826
@@ -34,7 +36,7 @@ def test_the_owner_answers_and_nobody_else(provoked, sender, decode, layers):
     overlay = provoked
     owner = overlay[overlay.others(sender)[-1]]
     sender.ping(owner.address())
-    sender.node.apply(("neigh_del", {"device": sender.plan.device, "to": owner.address()}))
+    sender.node.apply(neigh_del(sender.plan.device, owner.address()))
     overlay.forget()
 
     sender.ping(owner.address()).exactly_once_by([owner.name])

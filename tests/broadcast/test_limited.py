@@ -9,6 +9,7 @@ import errno
 
 import pytest
 
+from lab.changes import route_add, route_del
 from lab.model import LIMITED_BROADCAST
 
 pytestmark = pytest.mark.requirement("BCAST-03")
@@ -58,7 +59,7 @@ def test_unbound_without_a_route_is_refused(provoked, sender, listen):
     others = provoked.others(sender)
     none = {"to": f"{LIMITED_BROADCAST}/32", "type": "throw"}  # as if neither a default route nor a VPN's led anywhere
 
-    with sender.node.changed(("route_add", none), ("route_del", none)):
+    with sender.node.changed(route_add(**none), route_del(**none)):
         with listen(others) as heard:
             with pytest.raises(OSError) as refused:
                 sender.udp.send(to=LIMITED_BROADCAST, wait=True)

@@ -7,6 +7,8 @@ The bridge's own MAC address: the hub's address on the overlay hangs at it.
 
 import pytest
 
+from lab.changes import link_set
+
 pytestmark = pytest.mark.requirement("HUB-08")
 
 LOWEST = "02:00:00:00:00:01"
@@ -29,7 +31,7 @@ def test_stays_when_a_port_gets_a_lower_one(provoked):
     """A port whose MAC address is lower than bridge0's leaves bridge0's as it is, and the hub reachable."""
     port = provoked.topology.tunnels[0].hub_device
     own, before = provoked.hub.node.link(port)["IFLA_ADDRESS"], bridge_mac(provoked)
-    change, undo = (("link_set", {"device": port, "address": mac}) for mac in (LOWEST, own))
+    change, undo = (link_set(port, address=mac) for mac in (LOWEST, own))
 
     with provoked.hub.node.changed(change, undo), provoked.listen(["hub"]) as heard:
         provoked["spoke1"].udp.send(to=provoked.hub.address())
@@ -44,6 +46,6 @@ def test_follows_its_ports_unless_pinned(build_lab):
     """As the article leaves it, bridge0 takes over the MAC address of the port with the lowest one."""
     lab = build_lab(topology="article")
 
-    lab.hub.node.apply(("link_set", {"device": lab.topology.tunnels[-1].hub_device, "address": LOWEST}))
+    lab.hub.node.apply(link_set(lab.topology.tunnels[-1].hub_device, address=LOWEST))
 
     assert bridge_mac(lab) == LOWEST

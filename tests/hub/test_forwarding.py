@@ -7,6 +7,7 @@ The hub's bridge is the one way between spokes: once to everybody else, never ba
 import pytest
 
 from lab import groups
+from lab.changes import bridge_port
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 FORWARDING = "net.ipv4.ip_forward"
@@ -138,7 +139,7 @@ def test_no_frame_goes_back_where_it_came_from(overlay, spoke1, everyone, listen
 def test_hairpin_returns_frames_that_no_socket_shows(provoked, spoke1):
     """With hairpin on, the frame returns to its sender's NIC, while every socket still hears one copy."""
     port = provoked.topology.tunnel_of(spoke1.name).hub_device
-    on, off = (("bridge_port", {"device": port, "hairpin": value}) for value in (1, 0))
+    on, off = (bridge_port(port, hairpin=value) for value in (1, 0))
 
     with provoked.hub.node.changed(on, off), provoked.listen(provoked.hosts) as heard:
         spoke1.udp.send(to=provoked.everyone)

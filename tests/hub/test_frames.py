@@ -8,6 +8,8 @@ import secrets
 
 import pytest
 
+from lab.changes import bridge, link_set
+
 pytestmark = [pytest.mark.requirement("HUB-07"), pytest.mark.provoking]
 
 EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
@@ -50,8 +52,8 @@ def group_forwarding(provoked):
     """Sets the bridge's group_fwd_mask for a `with` block."""
 
     def mask(value):
-        kind = {"device": provoked.topology.bridge, "kind": "bridge"}
-        change, undo = (("link_set", {**kind, "data": [["IFLA_BR_GROUP_FWD_MASK", bits]]}) for bits in (value, 0))
+        device = provoked.topology.bridge
+        change, undo = (link_set(device, bridge(group_fwd_mask=bits)) for bits in (value, 0))
         return provoked.hub.node.changed(change, undo)
 
     return mask

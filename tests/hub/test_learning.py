@@ -6,6 +6,8 @@ The hub learns where a MAC address is: what is for one spoke is no other's busin
 
 import pytest
 
+from lab.changes import bridge_port
+
 pytestmark = pytest.mark.requirement("HUB-03")
 
 MANY = 4
@@ -22,7 +24,7 @@ def seen_at(lab, host, tags):
 
 def flags(lab, spokes, **values):
     """Sets flags on the hub's ports towards these spokes."""
-    changes = [("bridge_port", {"device": lab.topology.tunnel_of(spoke.name).hub_device, **values}) for spoke in spokes]
+    changes = [bridge_port(device=lab.topology.tunnel_of(spoke.name).hub_device, **values) for spoke in spokes]
     lab.hub.node.apply(*changes)
 
 

@@ -7,6 +7,7 @@ The hub's ports: a tunnel serves its spoke only as a port of the bridge.
 import pytest
 
 from lab import groups
+from lab.changes import bridge_port, link_set
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 BRIDGE_FORWARDING = 3  # BR_STATE_FORWARDING
@@ -25,8 +26,8 @@ def detached(provoked):
     """The last spoke's tunnel without its bridge, at a hub and spokes that filter no reverse paths: (lab, spoke)."""
     spoke = provoked.spokes[-1]
     port = provoked.topology.tunnel_of(spoke.name).hub_device
-    out = ("link_set", {"device": port, "nomaster": True})
-    back = ("link_set", {"device": port, "master": provoked.topology.bridge})
+    out = link_set(port, nomaster=True)
+    back = link_set(port, master=provoked.topology.bridge)
     node = provoked.hub.node
     with node.with_sysctl("net.ipv4.conf.all.rp_filter", 0), node.with_sysctl(f"net.ipv4.conf.{port}.rp_filter", 0):
         with node.changed(out, back):
@@ -94,7 +95,7 @@ def test_isolated_ports_reach_all_but_each_other(build_lab, exchange):
     apart = [spoke.name for spoke in lab.spokes[:2]]
     for name in apart:
         port = lab.topology.tunnel_of(name).hub_device
-        lab.hub.node.apply(("bridge_port", {"device": port, "isolated": 1}))
+        lab.hub.node.apply(bridge_port(port, isolated=1))
 
     heard = exchange(lab)
 

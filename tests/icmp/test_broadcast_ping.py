@@ -6,6 +6,8 @@ Broadcast ping: one request, one answer from each node, the pinger included; onl
 
 import pytest
 
+from lab.changes import link_set
+
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 
 pytestmark = pytest.mark.requirement("ICMP-01")
@@ -68,7 +70,7 @@ def test_without_the_hub_only_the_pinger_answers(build_lab):
     """With the hub off the network a spoke's request is answered by the spoke alone, which counts for nothing."""
     lab = build_lab()
     pinger = lab["spoke1"]
-    lab.hub.node.apply(("link_set", {"device": lab.hub.plan.nic, "up": False}))
+    lab.hub.node.apply(link_set(lab.hub.plan.nic, up=False))
 
     answers = pinger.ping(lab.everyone)
 

@@ -13,6 +13,8 @@ from collections import Counter
 
 import pytest
 
+from lab.changes import link_set
+
 ANSWER = re.compile(r"bytes from ([0-9.]+): icmp_seq=(\d+)")
 SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received(?:, \+(\d+) duplicates)?.* (\d+)% packet loss")
 NOT_FOUND = 127  # what setpriv(1) exits with when the program that it is to run is not there
@@ -68,7 +70,7 @@ def test_success_without_the_hub_means_nothing(build_lab, run_ping):
     """With the hub off the network ping(8) still reports 0 % loss and exit status 0, from the pinger's own answer."""
     lab = build_lab()
     pinger = lab["spoke1"]
-    lab.hub.node.apply(("link_set", {"device": lab.hub.plan.nic, "up": False}))
+    lab.hub.node.apply(link_set(lab.hub.plan.nic, up=False))
 
     done = run_ping(pinger, "-b", "-c", "1", lab.everyone)
 

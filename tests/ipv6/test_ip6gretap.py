@@ -12,6 +12,7 @@ import contextlib
 import pytest
 
 from lab import groups
+from lab.changes import link_del, link_set
 
 pytestmark = [pytest.mark.requirement("V6-03"), pytest.mark.tunnel("gretap", "ip6gretap")]
 
@@ -53,9 +54,7 @@ def made_by_ip(host, not_run):
         for number, (what, (more, _)) in enumerate(MADE.items())
     )
     nic, mtu = host.plan.nic, host.node.link(host.plan.nic)["IFLA_MTU"]
-    with host.node.changed(
-        ("link_set", {"device": nic, "mtu": ETHERNET_MTU}), ("link_set", {"device": nic, "mtu": mtu})
-    ):
+    with host.node.changed(link_set(nic, mtu=ETHERNET_MTU), link_set(nic, mtu=mtu)):
         made = host.node.run("sh", "-c", f"ip -force -batch - <<'END'\n{lines}\nEND\n")
         try:
             if made["status"] is None:
@@ -64,7 +63,7 @@ def made_by_ip(host, not_run):
             yield {what: host.node.link(name) for what, name in NAMES.items()}
         finally:
             for name in filter(host.node.has_link, NAMES.values()):
-                host.node.apply(("link_del", {"device": name}))
+                host.node.apply(link_del(name))
 
 
 def test_broadcast_reaches_every_other_node(over_ipv6, sender):

@@ -6,6 +6,8 @@ With a smaller MTU the kernel takes IPv6 off a device, addresses and all, and sa
 
 import pytest
 
+from lab.changes import link_set
+
 pytestmark = pytest.mark.requirement("V6-04")
 
 LEAST = 1280
@@ -30,11 +32,9 @@ def test_one_octet_less_takes_ipv6_away(provoked, spoke, link_locals):
     had = link_locals(provoked)
     without = {name: address for name, address in had.items() if name != spoke.name}
 
-    with spoke.node.changed(
-        ("link_set", {"device": device, "mtu": LEAST - 1}), ("link_set", {"device": device, "mtu": before})
-    ):
+    with spoke.node.changed(link_set(device, mtu=LEAST - 1), link_set(device, mtu=before)):
         at_1279 = link_locals(provoked)
-        spoke.node.apply(("link_set", {"device": device, "mtu": LEAST}))
+        spoke.node.apply(link_set(device, mtu=LEAST))
         assert spoke.await_link_local()
         at_1280 = link_locals(provoked)
 

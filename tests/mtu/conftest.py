@@ -2,6 +2,8 @@
 
 import pytest
 
+from lab.changes import link_set
+
 UDP_AND_IP = 28  # octets of header in front of a datagram's payload
 
 
@@ -24,8 +26,8 @@ def set_mtu():
     def change(lab, octets):
         for spoke in lab.spokes:
             tunnel = lab.topology.tunnel_of(spoke.name)
-            lab.hub.node.apply(("link_set", {"device": tunnel.hub_device, "mtu": octets}))
-            spoke.node.apply(("link_set", {"device": tunnel.spoke_device, "mtu": octets}))
-        lab.hub.node.apply(("link_set", {"device": lab.topology.bridge, "mtu": octets}))
+            lab.hub.node.apply(link_set(tunnel.hub_device, mtu=octets))
+            spoke.node.apply(link_set(tunnel.spoke_device, mtu=octets))
+        lab.hub.node.apply(link_set(lab.topology.bridge, mtu=octets))
 
     return change

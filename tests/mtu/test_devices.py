@@ -8,6 +8,8 @@ The MTU of the overlay's devices: the NIC's, less what the tunnel puts in front 
 
 import pytest
 
+from lab.changes import link_set
+
 HEADERS = {"gretap": 38, "vxlan": 50, "ip6gretap": 66}
 CLOUDS = {1500: 1462, 1460: 1422, 9000: 8962, 9001: 8963, 8500: 8462, 8896: 8858}  # of NICs, and of gretaps on them
 OPTIONS = {  # on a NIC with 1500
@@ -67,7 +69,7 @@ class TestNewTunnel:
         made = {}
 
         for nic in CLOUDS:
-            spoke.node.apply(("link_set", {"device": spoke.plan.nic, "mtu": nic}))
+            spoke.node.apply(link_set(spoke.plan.nic, mtu=nic))
             lab.remake_tunnel(spoke, spoke)
             made[nic] = of(spoke, spoke.plan.device)
 
@@ -78,7 +80,7 @@ class TestNewTunnel:
         """Key, checksum and sequence number take 4 octets more each."""
         lab = build_lab()
         spoke, made = lab.spokes[0], []
-        spoke.node.apply(("link_set", {"device": spoke.plan.nic, "mtu": 1500}))
+        spoke.node.apply(link_set(spoke.plan.nic, mtu=1500))
 
         for options in OPTIONS.values():
             lab.remake_tunnel(spoke, spoke, **options)
@@ -93,7 +95,7 @@ class TestNewTunnel:
         before = of(spoke, spoke.plan.device)
 
         for change in (-LESS, LESS):
-            spoke.node.apply(("link_set", {"device": spoke.plan.nic, "mtu": room(lab, spoke) + change}))
+            spoke.node.apply(link_set(spoke.plan.nic, mtu=room(lab, spoke) + change))
             assert of(spoke, spoke.plan.device) == before
 
 
@@ -114,7 +116,7 @@ class TestSmallerPort:
     def small(self, provoked, spoke2):
         """The hub's port to spoke2 with a smaller MTU than all others."""
         port, full = provoked.topology.tunnel_of(spoke2.name).hub_device, of(spoke2, spoke2.plan.device)
-        small, back = (("link_set", {"device": port, "mtu": octets}) for octets in (full - LESS, full))
+        small, back = (link_set(port, mtu=octets) for octets in (full - LESS, full))
         with provoked.hub.node.changed(small, back):
             yield full - LESS
 

@@ -10,6 +10,7 @@ import contextlib
 import pytest
 
 from lab import groups
+from lab.changes import route_add, route_del
 from lab.model import MULTICAST
 
 GROUP = groups.fresh()
@@ -33,7 +34,7 @@ def test_without_a_route_each_choice_delivers_and_a_plain_socket_does_not(provok
 
     with contextlib.ExitStack() as routes_back:
         for route in multicast_routes(sender):
-            routes_back.enter_context(sender.node.changed(("route_del", route), ("route_add", route)))
+            routes_back.enter_context(sender.node.changed(route_del(**route), route_add(**route)))
         by_default = sender.node.device_to(GROUP)
         with listen(others, group=GROUP) as heard:
             lost = sender.udp.send(b"plain", to=GROUP)

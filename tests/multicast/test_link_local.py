@@ -10,12 +10,13 @@ import time
 import pytest
 
 from lab import groups
+from lab.changes import bridge, link_set
 
 ROUTING, MDNS = "224.0.0.5", "224.0.0.251"
 UNREGISTERED = groups.fresh()
 SNOOPING_DEADLINE = 5.0  # seconds until a bridge that has become querier must prune; in practice two clock ticks
 # A new querier floods everything for the length of its response interval: here 1/100 s, set before, not 10 s.
-QUERIER = ([["IFLA_BR_MCAST_QUERY_RESPONSE_INTVL", 1]], [["IFLA_BR_MCAST_QUERIER", 1]])
+QUERIER = (bridge(mcast_query_response_interval=1), bridge(mcast_querier=1))
 
 pytestmark = pytest.mark.requirement("MCAST-12")
 
@@ -35,8 +36,7 @@ def reached(lab, sender, group):
 def snooping_lab(build_lab):
     """A private lab whose bridge is a querier and prunes what no member asked for."""
     lab = build_lab()
-    bridge = {"device": lab.topology.bridge, "kind": "bridge"}
-    lab.hub.node.apply(*(("link_set", {**bridge, "data": data}) for data in QUERIER))
+    lab.hub.node.apply(*(link_set(lab.topology.bridge, parameters) for parameters in QUERIER))
     deadline = time.monotonic() + SNOOPING_DEADLINE
     while reached(lab, lab["spoke1"], UNREGISTERED) - {"hub"}:
         assert time.monotonic() < deadline, "the bridge became querier and goes on flooding unregistered groups"

@@ -10,6 +10,7 @@ import errno
 import pytest
 
 from lab import groups
+from lab.changes import route_add, route_del
 from lab.model import MULTICAST
 
 ROUTING_TABLE = "0.0.0.0"  # IP_ADD_MEMBERSHIP with INADDR_ANY: the routing table chooses the interface
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.requirement("MCAST-08")
 def without_default_routes(lab):
     """Take the default route from every host of a private lab."""
     for host in lab.hosts.values():
-        host.node.apply(("route_del", {"to": "0.0.0.0/0", "device": host.plan.nic}))
+        host.node.apply(route_del("0.0.0.0/0", host.plan.nic))
 
 
 @pytest.mark.parametrize("group", WHOLE_RANGE, ids=PARTS)
@@ -99,7 +100,7 @@ def test_articles_route_without_a_default_route_is_an_error(build_lab):
     """With the article's /8 and no default route a plain send outside of it is ENETUNREACH, a plain join ENODEV."""
     lab = build_lab(topology="article")
     # as if neither a default route nor a VPN's led anywhere
-    lab["spoke1"].node.apply(*(("route_add", {"to": f"{group}/32", "type": "throw"}) for group in OUTSIDE_OF_IT))
+    lab["spoke1"].node.apply(*(route_add(f"{group}/32", type="throw") for group in OUTSIDE_OF_IT))
     refused = {}
 
     for group in OUTSIDE_OF_IT:

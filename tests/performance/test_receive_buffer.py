@@ -8,6 +8,8 @@ import socket
 
 import pytest
 
+from lab.changes import link_set
+
 pytestmark = pytest.mark.requirement("PERF-03")
 
 MANY = 50  # datagrams: less than a socket of the default size holds
@@ -66,7 +68,7 @@ def test_what_a_socket_loses_is_counted_as_its_own(provoked, spoke1, spoke2, tag
 def test_what_the_network_loses_is_not(provoked, spoke1, spoke2, tag):
     """A burst that ends at the hub's port is missing at the receiver's device too, and no socket has lost anything."""
     port = provoked.topology.tunnel_of(spoke2.name).hub_device
-    down, up = (("link_set", {"device": port, "up": state}) for state in (False, True))
+    down, up = (link_set(port, up=state) for state in (False, True))
 
     with provoked.hub.node.changed(down, up):
         # counted while the way is cut: an ARP request that is repeated once it is not would count too

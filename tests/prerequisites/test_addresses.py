@@ -10,6 +10,8 @@ from ipaddress import IPv4Interface
 
 import pytest
 
+from lab.changes import addr_add, addr_del
+
 pytestmark = pytest.mark.requirement("PRE-09")
 
 ARP_REQUEST, ARP_REPLY = 1, 2
@@ -81,7 +83,7 @@ def test_a_second_owner_is_noticed(build_lab, layers, decode):
     """With one overlay address on two spokes, two MACs answer for it."""
     lab = build_lab()
     owner, copycat = lab.spokes[0], lab.spokes[-1]
-    copycat.node.apply(("addr_add", {"device": copycat.plan.device, "address": str(owner.plan.overlay)}))
+    copycat.node.apply(addr_add(copycat.plan.device, str(owner.plan.overlay)))
 
     assert owners(lab, lab.hub, owner.address(), layers, decode) == {
         host.node.link(host.plan.device)["IFLA_ADDRESS"] for host in (owner, copycat)
@@ -92,8 +94,8 @@ def readdress(host, prefix):
     """The same address with another prefix length; returns the broadcast address that it then has."""
     device, other = host.plan.device, IPv4Interface((host.plan.overlay.ip, prefix))
     host.node.apply(
-        ("addr_add", {"device": device, "address": str(other)}),
-        ("addr_del", {"device": device, "address": str(host.plan.overlay)}),
+        addr_add(device, str(other)),
+        addr_del(device, str(host.plan.overlay)),
     )
     return str(other.network.broadcast_address)
 

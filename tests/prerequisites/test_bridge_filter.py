@@ -8,9 +8,9 @@ With br_netfilter and bridge-nf-call-iptables=1, bridged IPv4 passes the FORWARD
 
 import pytest
 
-pytestmark = pytest.mark.requirement("PRE-06")
+from lab.changes import bridge, link_set, neigh_add, neigh_del
 
-PER_BRIDGE = "IFLA_BR_NF_CALL_IPTABLES"
+pytestmark = pytest.mark.requirement("PRE-06")
 
 
 def test_the_hub_lets_spokes_talk(overlay, spoke1, spoke2, everyone, listen):
@@ -27,15 +27,14 @@ def forward_drop(provoked, hub, bridge_filter, firewall):
     """The hub with a FORWARD policy of DROP, and a bridge that hands IP to the firewall or does not: `(1, 0)`."""
 
     def closed(everywhere, this_bridge):
-        bridge = {"device": provoked.topology.bridge, "kind": "bridge"}
         hub.node.write_sysctls({bridge_filter: everywhere})
-        hub.node.apply(("link_set", {**bridge, "data": [[PER_BRIDGE, this_bridge]]}))
+        hub.node.apply(link_set(provoked.topology.bridge, bridge(nf_call_iptables=this_bridge)))
         return firewall(hub, policy={"FORWARD": "DROP"})
 
     before = hub.node.sysctl(bridge_filter)
     yield closed
     hub.node.write_sysctls({bridge_filter: before})
-    hub.node.apply(("link_set", {"device": provoked.topology.bridge, "kind": "bridge", "data": [[PER_BRIDGE, 0]]}))
+    hub.node.apply(link_set(provoked.topology.bridge, bridge(nf_call_iptables=0)))
 
 
 @pytest.mark.provoking
@@ -45,7 +44,7 @@ def test_a_filtering_bridge_cuts_the_spokes_from_each_other(
 ):
     """With FORWARD at DROP, a bridge that asks it passes ARP but no IP between spokes; the hub hears everything."""
     known = {"device": spoke1.plan.device, "to": spoke2.address()}
-    spoke1.node.apply(("neigh_add", {**known, "lladdr": "02:00:00:00:00:01"}), ("neigh_del", known))
+    spoke1.node.apply(neigh_add(**known, lladdr="02:00:00:00:00:01"), neigh_del(**known))
 
     with forward_drop(everywhere, this_bridge):
         with listen(["hub", "spoke2"]) as heard:

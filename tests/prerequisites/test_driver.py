@@ -10,30 +10,20 @@ import errno
 
 import pytest
 
+from lab.changes import link_add, link_del, link_kind, link_set, route_add
+from lab.overlay.gretap import gretap
+from lab.overlay.ip6gretap import ip6gretap
+from lab.overlay.vxlan import vxlan
+
 PROTOCOL_UNREACHABLE, PORT_UNREACHABLE = (3, 2), (3, 3)  # ICMP type and code (RFC 792)
 UNHANDLED = 253  # an IP protocol for experiments (RFC 3692): no kernel has a driver for it
 ELSEWHERE = "192.0.2.1"  # TEST-NET-1 (RFC 5737)
 ELSEWHERE6 = "2001:db8::1"  # RFC 3849
 SPARE = {
-    "gretap": {"kind": "gretap", "data": [["IFLA_GRE_REMOTE", ELSEWHERE]]},
-    "ip6gretap": {"kind": "ip6gretap", "data": [["IFLA_IP6GRE_REMOTE", ELSEWHERE6]]},
-    "vxlan": {"kind": "vxlan", "data": [["IFLA_VXLAN_ID", 4242], ["IFLA_VXLAN_GROUP", ELSEWHERE]]},
+    "gretap": gretap(remote=ELSEWHERE),
+    "ip6gretap": ip6gretap(remote=ELSEWHERE6),
+    "vxlan": vxlan(4242, remote=ELSEWHERE),
 }
-
-
-def gretap(device, remote, local=None, key=None):
-    """The change that `ip link add DEVICE type gretap ...` is."""
-    data = [["IFLA_GRE_REMOTE", remote]] if remote else []
-    if local:
-        data.append(["IFLA_GRE_LOCAL", local])
-    if key:
-        data += [
-            ["IFLA_GRE_IKEY", key],
-            ["IFLA_GRE_OKEY", key],
-            ["IFLA_GRE_IFLAGS", 0x2000],
-            ["IFLA_GRE_OFLAGS", 0x2000],
-        ]
-    return ("link_add", {"device": device, "kind": "gretap", "data": data})
 
 
 @pytest.mark.requirement("PRE-01", "PRE-11")
@@ -80,7 +70,7 @@ def test_every_host_can_create_another_tunnel(provoked):
     spare = SPARE[provoked.topology.options.kind]
 
     for host in provoked.hosts.values():
-        with host.node.changed(("link_add", {"device": "spare", **spare}), ("link_del", {"device": "spare"})):
+        with host.node.changed(link_add("spare", spare), link_del("spare")):
             assert host.node.link("spare")["IFLA_LINKINFO"]["IFLA_INFO_KIND"] == spare["kind"]
         assert not host.node.has_link("spare")
 
@@ -90,7 +80,7 @@ def test_every_host_can_create_another_tunnel(provoked):
 def test_a_missing_driver_is_named(provoked, hub):
     """A kind of device that the kernel has no driver for is refused in words that name the command and the lack."""
     with pytest.raises(OSError, match=r"ip link add spare type nosuchtap: .*[Uu]nknown device type") as refusal:
-        hub.node.apply(("link_add", {"device": "spare", "kind": "nosuchtap"}))
+        hub.node.apply(link_add("spare", link_kind("nosuchtap")))
 
     assert refusal.value.errno == errno.EOPNOTSUPP
 
@@ -123,30 +113,30 @@ def test_a_host_with_the_driver_and_no_tunnel_answers_port_unreachable(build_lab
 @pytest.mark.requirement("PRE-11")
 @pytest.mark.tunnel("gretap")
 @pytest.mark.parametrize(
-    ("second", "accepted"),
+    ("device", "second", "accepted"),
     [
-        pytest.param({}, False, id="the-same-remote"),
-        pytest.param({"key": 7}, True, id="another-key"),
-        pytest.param({"local": True}, True, id="a-local-address"),
-        pytest.param({"device": "gretap0"}, False, id="the-name-gretap0"),
-        pytest.param({"remote": None}, False, id="no-remote"),
+        pytest.param("gretap8", {}, False, id="the-same-remote"),
+        pytest.param("gretap8", {"key": 7}, True, id="another-key"),
+        pytest.param("gretap8", {"local": True}, True, id="a-local-address"),
+        pytest.param("gretap0", {}, False, id="the-name-gretap0"),
+        pytest.param("gretap8", {"remote": None}, False, id="no-remote"),
     ],
 )
-def test_one_tunnel_per_pair_of_addresses(standing, second, accepted):
+def test_one_tunnel_per_pair_of_addresses(standing, device, second, accepted):
     """A second tunnel is created when its key or local address differs; else it is refused with "File exists"."""
     lab = standing(overlay=False)
     spoke, remote = lab.spokes[0], lab.hub.address("underlay")
-    wanted = {"device": "gretap8", "remote": remote, **second}
     if second.get("local"):
-        wanted["local"] = spoke.address("underlay")
+        second = {"local": spoke.address("underlay")}
+    wanted = link_add(device, gretap(**{"remote": remote, **second}))
 
-    with spoke.node.changed(gretap("gretap7", remote), ("link_del", {"device": "gretap7"})):
+    with spoke.node.changed(link_add("gretap7", gretap(remote=remote)), link_del("gretap7")):
         if accepted:
-            with spoke.node.changed(gretap(**wanted), ("link_del", {"device": "gretap8"})):
-                assert spoke.node.has_link("gretap8")
+            with spoke.node.changed(wanted, link_del(device)):
+                assert spoke.node.has_link(device)
         else:
             with pytest.raises(FileExistsError):
-                spoke.node.apply(gretap(**wanted))
+                spoke.node.apply(wanted)
 
 
 @pytest.mark.provoking
@@ -155,8 +145,8 @@ def test_a_route_needs_its_device_up(build_lab):
     """A multicast route over a tunnel that is down is refused: first the device comes up, then the routes."""
     lab = build_lab()
     spoke = lab.spokes[0]
-    spoke.node.apply(("link_set", {"device": spoke.plan.device, "up": False}))
-    route = ("route_add", {"to": str(lab.topology.multicast_route), "device": spoke.plan.device})
+    spoke.node.apply(link_set(spoke.plan.device, up=False))
+    route = route_add(str(lab.topology.multicast_route), spoke.plan.device)
 
     with pytest.raises(OSError, match="Device for nexthop is not up") as refusal:
         spoke.node.apply(route)

@@ -10,6 +10,9 @@ from ipaddress import IPv4Interface
 
 import pytest
 
+from lab.changes import addr_add, link_add, link_del, route_add
+from lab.overlay.gretap import gretap
+
 PORT_UNREACHABLE = (3, 3)
 NEXT = 1
 
@@ -51,8 +54,8 @@ def prefer_second_address(lab, spoke):
     lab.cloud.assign(spoke.name, second)
     lab.cloud.set_rules(spoke.name, source_check=False)
     spoke.node.apply(
-        ("addr_add", {"device": spoke.plan.nic, "address": str(IPv4Interface((second, 24)))}),
-        ("route_add", {"to": f"{lab.hub.address('underlay')}/32", "device": spoke.plan.nic, "source": str(second)}),
+        addr_add(spoke.plan.nic, str(IPv4Interface((second, 24)))),
+        route_add(f"{lab.hub.address('underlay')}/32", spoke.plan.nic, source=str(second)),
     )
     return str(second)
 
@@ -100,13 +103,7 @@ def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab, refusals
     lab = build_lab(local=False)
     spoke = lab.spokes[-1]
     port, wrong = lab.topology.tunnel_of(spoke.name).hub_device, str(spoke.plan.underlay.ip + NEXT)
-    lab.hub.node.apply(
-        ("link_del", {"device": port}),
-        (
-            "link_add",
-            {"device": port, "kind": "gretap", "data": [["IFLA_GRE_REMOTE", wrong]], "master": lab.topology.bridge},
-        ),
-    )
+    lab.hub.node.apply(link_del(port), link_add(port, gretap(remote=wrong), master=lab.topology.bridge))
 
     with lab.listen(lab.others(spoke)) as out:
         spoke.udp.send(to=lab.everyone)
@@ -143,7 +140,7 @@ def test_a_tunnel_that_is_its_own_way_delivers_nothing(build_lab):
     """With the route to the remote through the tunnel itself nothing leaves, and collisions and errors are counted."""
     lab = build_lab()
     spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
-    spoke.node.apply(("route_add", {"to": f"{lab.hub.address('underlay')}/32", "device": spoke.plan.device}))
+    spoke.node.apply(route_add(f"{lab.hub.address('underlay')}/32", spoke.plan.device))
 
     with lab.listen(others) as heard:
         sent = spoke.udp.send(to=lab.everyone)

@@ -9,6 +9,7 @@ import contextlib
 import pytest
 
 from lab import groups
+from lab.changes import addr_add, addr_del, link_set, route_add, route_replace
 
 pytestmark = pytest.mark.requirement("FAULT-03")
 
@@ -28,11 +29,11 @@ def flap(provoked):
     @contextlib.contextmanager
     def flapped(host):
         for up in (False, True):
-            host.node.apply(("link_set", {"device": host.plan.device, "up": up}))
+            host.node.apply(link_set(host.plan.device, up=up))
         try:
             yield
         finally:
-            host.node.apply(("route_replace", multicast_route(provoked, host)))
+            host.node.apply(route_replace(**multicast_route(provoked, host)))
 
     return flapped
 
@@ -102,7 +103,7 @@ class TestFlap:
         others = provoked.others(host)
 
         with flap(host):
-            host.node.apply(("route_add", multicast_route(provoked, host)))
+            host.node.apply(route_add(**multicast_route(provoked, host)))
             with provoked.listen(others, group=GROUP) as heard:
                 host.udp.send(to=GROUP)
 
@@ -114,7 +115,7 @@ class TestFlap:
         others, route = provoked.others(host), multicast_route(provoked, host)
         owned = {"device": host.plan.device, "address": host.address(), "peer": route["to"]}
 
-        with flap(host), host.node.changed(("addr_add", owned), ("addr_del", owned)):
+        with flap(host), host.node.changed(addr_add(**owned), addr_del(**owned)):
             with flap(host), provoked.listen(others, group=GROUP) as heard:
                 host.udp.send(to=GROUP)
 

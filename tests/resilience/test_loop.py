@@ -12,11 +12,12 @@ from collections import Counter
 
 import pytest
 
+from lab.changes import bridge, link_set
+
 pytestmark = pytest.mark.requirement("FAULT-06")
 
 MANY = 6  # broadcasts; that the shortcut drops each of them both ways has a chance of one in 16 million
 SHORTCUT, SPOKE_BRIDGE = "shortcut", "br-loop"  # the fault's devices
-STP = "IFLA_BR_STP_STATE"
 FORWARDING, BLOCKING = 3, 4  # BR_STATE_ of linux/if_bridge.h
 
 
@@ -54,8 +55,8 @@ def spanning_tree(layers):
     """Every bridge of a circle speaks STP, and has heard from a root: what it then does, it does at once."""
 
     def switch_on(lab):
-        for host, bridge in bridges(lab):
-            host.node.apply(("link_set", {"device": bridge, "kind": "bridge", "data": [[STP, 1]]}))
+        for host, device in bridges(lab):
+            host.node.apply(link_set(device, bridge(stp_state=1)))
         outside = lab.spokes[2]
         outside.send_frame(outside.plan.device, root_says(layers))
 
@@ -77,7 +78,7 @@ def test_without_spanning_tree_broadcast_multiplies(circle, record_figure):
 
     with circle.listen(others) as heard:
         sent = [outside.udp.send(to=circle.everyone).payload for _ in range(MANY)]
-    circle.spokes[0].node.apply(("link_set", {"device": SHORTCUT, "up": False}))
+    circle.spokes[0].node.apply(link_set(SHORTCUT, up=False))
     with circle.listen(others) as healed:
         outside.udp.send(to=circle.everyone)
 

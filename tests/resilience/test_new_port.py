@@ -6,9 +6,10 @@ A port that is new to a bridge: with spanning tree it listens, then learns, and 
 
 import pytest
 
+from lab.changes import bridge, link_set
+
 pytestmark = pytest.mark.requirement("FAULT-07")
 
-STP = "IFLA_BR_STP_STATE"
 DISABLED, LISTENING, LEARNING, FORWARDING = 0, 1, 2, 3  # BR_STATE_ of linux/if_bridge.h
 SHORT_DELAY = 0.1  # seconds, by a root's message: what a bridge sets for itself is 2 s at least
 TICKS = 0.04  # seconds that a kernel with 100 clock ticks a second may fire its timers early, two timers
@@ -23,16 +24,15 @@ def attach(provoked):
 
 def renewed(lab, port):
     """A port leaves the bridge and enters it."""
-    out = ("link_set", {"device": port, "nomaster": True})
-    back = ("link_set", {"device": port, "master": lab.topology.bridge})
+    out = link_set(port, nomaster=True)
+    back = link_set(port, master=lab.topology.bridge)
     return out, back
 
 
 @pytest.fixture
 def spanning_tree(provoked):
     """The hub's bridge speaks STP for a `with` block; after it no port remembers a root, whose delay it would keep."""
-    bridge = {"device": provoked.topology.bridge, "kind": "bridge"}
-    on, off = (("link_set", {**bridge, "data": [[STP, value]]}) for value in (1, 0))
+    on, off = (link_set(provoked.topology.bridge, bridge(stp_state=value)) for value in (1, 0))
     ports = [change for tunnel in provoked.topology.tunnels for change in renewed(provoked, tunnel.hub_device)]
     return provoked.hub.node.changed(on, [off, *ports])
 

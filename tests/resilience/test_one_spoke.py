@@ -6,6 +6,8 @@ One spoke fails: the others do not notice, and the node that refuses says so.
 
 import pytest
 
+from lab.changes import link_set
+
 pytestmark = pytest.mark.requirement("FAULT-04")
 
 PORT_UNREACHABLE = (3, 3)
@@ -40,7 +42,7 @@ def test_it_is_back_when_its_port_is(provoked, exchange):
     """The hub's port up again, the spoke hears all others and is heard by them, and nobody did anything else."""
     spoke = provoked.spokes[-1]
     port = provoked.topology.tunnel_of(spoke.name).hub_device
-    down, up = (("link_set", {"device": port, "up": state}) for state in (False, True))
+    down, up = (link_set(port, up=state) for state in (False, True))
 
     with provoked.hub.node.changed(down, up):
         pass

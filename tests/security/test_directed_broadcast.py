@@ -6,6 +6,8 @@ A directed broadcast from outside: the hub hears it as its own address's, and ha
 
 import pytest
 
+from lab.changes import route_add
+
 pytestmark = pytest.mark.requirement("SEC-05")
 
 FORWARDING, DIRECTED = "net.ipv4.ip_forward", "net.ipv4.conf.{}.bc_forwarding"
@@ -28,7 +30,7 @@ def heard_of_outside(outside):
     """A VM outside routes the overlay's subnet to the hub and sends a broadcast there; returns who heard it."""
     lab, stranger = outside
     hub, network = lab.hub.address("underlay"), lab.topology.hub.overlay.network
-    stranger.node.apply(("route_add", {"to": str(network), "via": hub, "device": stranger.plan.nic}))
+    stranger.node.apply(route_add(str(network), stranger.plan.nic, via=hub))
 
     def send():
         with lab.listen(lab.hosts) as heard:

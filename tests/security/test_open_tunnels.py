@@ -9,6 +9,8 @@ from ipaddress import ip_address
 
 import pytest
 
+from lab.changes import filter_add, link_set
+
 pytestmark = pytest.mark.requirement("SEC-03")
 
 FALLBACK, MAC = "gretap0", "02:00:00:00:ff:00"
@@ -68,7 +70,7 @@ class TestFallback:
         """Up, it gives a stranger's frame to the hub's own sockets; down, as the driver makes it, to nobody."""
         before = stranger_heard_by()
         hub = outside[0].hub.node
-        hub.apply(("link_set", {"device": FALLBACK, "address": MAC, "up": True}))
+        hub.apply(link_set(FALLBACK, address=MAC, up=True))
         hub.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", FALLBACK)})
 
         assert (before, stranger_heard_by()) == (set(), {"hub"})
@@ -79,8 +81,8 @@ class TestFallback:
         # it only receives here: what is flooded to it goes, in GRE, to the address inside, which the bridge has: a
         # recursion that crashes a 6.1 kernel
         lab.hub.node.apply(
-            ("filter_add", {"device": FALLBACK, "direction": "egress", "program": DROP, "name": "receive only"}),
-            ("link_set", {"device": FALLBACK, "address": MAC, "master": lab.topology.bridge, "up": True}),
+            filter_add(FALLBACK, "egress", program=DROP, name="receive only"),
+            link_set(FALLBACK, address=MAC, master=lab.topology.bridge, up=True),
         )
 
         assert stranger_heard_by() == set(lab.hosts)

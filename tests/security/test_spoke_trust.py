@@ -6,6 +6,8 @@ Spokes trust each other: one frame is enough to have another one's unicast, unle
 
 import pytest
 
+from lab.changes import bridge_port, fdb_add
+
 pytestmark = [pytest.mark.requirement("SEC-06"), pytest.mark.provoking]
 
 EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
@@ -52,8 +54,8 @@ def test_a_locked_port_admits_its_own_address_only(build_lab, theft, not_applica
     for spoke in lab.spokes:
         port = lab.topology.tunnel_of(spoke.name).hub_device
         lab.hub.node.apply(
-            ("fdb_add", {"device": port, "lladdr": mac_of(spoke)}),
-            ("bridge_port", {"device": port, "learning": 0, "locked": 1}),
+            fdb_add(port, mac_of(spoke)),
+            bridge_port(port, learning=0, locked=1),
         )
     locked = [port.get("IFLA_PROTINFO", {}).get("IFLA_BRPORT_LOCKED") for port in lab.hub.node.read("bridge_ports")]
     if 1 not in locked:

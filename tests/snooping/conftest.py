@@ -2,9 +2,11 @@
 
 import pytest
 
+from lab.changes import bridge, link_set
+
 # In clock ticks of 1/100 s.  A new querier floods for the length of its response interval (10 s by default), which is
 # also how long hosts may take to answer a query; less than 1/10 s would be an IGMPv1 query (RFC 2236 section 4).
-QUERIER = {"IFLA_BR_MCAST_QUERY_RESPONSE_INTVL": 10, "IFLA_BR_MCAST_QUERIER": 1}
+QUERIER = {"mcast_query_response_interval": 10, "mcast_querier": 1}
 
 
 @pytest.fixture
@@ -15,11 +17,11 @@ def parameters():
 
 @pytest.fixture
 def set_bridge():
-    """`set_bridge(lab, IFLA_BR_MCAST_QUERIER=1)` sets parameters of a lab's bridge, one after the other."""
+    """`set_bridge(lab, mcast_querier=1)` sets parameters of a lab's bridge, one after the other."""
 
     def change(lab, **values):
-        bridge = {"device": lab.topology.bridge, "kind": "bridge"}
-        lab.hub.node.apply(*(("link_set", {**bridge, "data": [[name, value]]}) for name, value in values.items()))
+        kinds = [bridge(**{name: value}) for name, value in values.items()]
+        lab.hub.node.apply(*(link_set(lab.topology.bridge, kind) for kind in kinds))
 
     return change
 

@@ -6,6 +6,8 @@ Snooping without a querier, as Linux bridges come: the hub notes who joined, and
 
 import pytest
 
+from lab.changes import bridge_port
+
 LARGE_TTL = 64
 
 
@@ -53,7 +55,7 @@ def test_a_port_that_does_not_flood_is_deaf_though_listed(provoked, spoke1, spok
     """With mcast_flood off and no querier a listed member hears a spoke's broadcast, and its multicast not."""
     sender, member = spoke1, spoke2
     port = {"device": provoked.topology.tunnel_of(member.name).hub_device}
-    on, off = (("bridge_port", {**port, "mcast_flood": flag}) for flag in (1, 0))
+    on, off = (bridge_port(**port, mcast_flood=flag) for flag in (1, 0))
 
     with provoked.hub.node.changed(off, on):
         with provoked.listen([member], group=fresh_group) as heard:

@@ -8,6 +8,8 @@ import contextlib
 
 import pytest
 
+from lab.changes import bridge_port
+
 ROUTER, ASK = 2, 1  # mcast_router (bridge(8)): a router port always; when a router is heard
 
 
@@ -15,7 +17,7 @@ ROUTER, ASK = 2, 1  # mcast_router (bridge(8)): a router port always; when a rou
 def router_port(lab, spoke):
     """The hub takes a spoke for a multicast router."""
     port = {"device": lab.topology.tunnel_of(spoke.name).hub_device}
-    on, off = (("bridge_port", {**port, "mcast_router": value}) for value in (ROUTER, ASK))
+    on, off = (bridge_port(**port, mcast_router=value) for value in (ROUTER, ASK))
     with lab.hub.node.changed(on, off):
         yield
 

@@ -7,6 +7,7 @@ The querier's questions: what they look like, when they come, and what follows f
 
 import pytest
 
+from lab.changes import bridge_port
 from lab.model import ALL_HOSTS
 
 UNSPECIFIED = "0.0.0.0"
@@ -54,8 +55,8 @@ def asking_lab(build_lab, quick_querier, set_bridge):
     """`asking_lab(**parameters)`: a lab whose bridge became querier when all were listening, so that all see it ask."""
 
     def build(**parameters):
-        lab = build_lab(bridge={**quick_querier, **parameters, QUERIER: 0})
-        set_bridge(lab, **{QUERIER: 1})
+        lab = build_lab(bridge={**quick_querier, **parameters, "mcast_querier": 0})
+        set_bridge(lab, mcast_querier=1)
         return lab
 
     return build
@@ -75,7 +76,7 @@ class TestTimes:
         """It has the intervals of RFC 3376, asks at once, and floods what nobody joined for the first of them, 10 s."""
         lab = build_lab()
         found = parameters(lab)
-        set_bridge(lab, **{QUERIER: 1})
+        set_bridge(lab, mcast_querier=1)
 
         assert {name: found[name] / TICKS for name in DEFAULTS} == pytest.approx(DEFAULTS, abs=TICK)
         assert len(await_queries(lab.spokes[0], 1)) == 1
@@ -84,7 +85,7 @@ class TestTimes:
     @pytest.mark.provoking
     def test_a_leave_counts_after_the_last_question(self, asking_lab, await_igmp, await_listed, fresh_group):
         """After a leave the hub asks about the group, and strikes the port off when nobody answers in time."""
-        lab = asking_lab(IFLA_BR_MCAST_LAST_MEMBER_INTVL=5)
+        lab = asking_lab(mcast_last_member_interval=5)
         member = lab.spokes[0]
 
         with member.member() as joined:
@@ -99,11 +100,11 @@ class TestTimes:
         self, asking_lab, await_pruning, await_igmp, await_listed, listed, fresh_group
     ):
         """A member that left stays listed for as long as others may answer, 20 s here; on a port with fastleave not."""
-        lab = asking_lab(IFLA_BR_MCAST_LAST_MEMBER_INTVL=10 * TICKS)
+        lab = asking_lab(mcast_last_member_interval=10 * TICKS)
         await_pruning(lab)  # until then reports are flooded, and who hears another's keeps its own (RFC 2236 section 3)
         member, other = lab.spokes[:2]
         port = lab.topology.tunnel_of(member.name).hub_device
-        lab.hub.node.apply(("bridge_port", {"device": port, "fastleave": 1}))
+        lab.hub.node.apply(bridge_port(port, fastleave=1))
 
         with member.member() as quick, other.member() as slow:
             for joined in (quick, slow):
@@ -119,7 +120,7 @@ class TestTimes:
     @pytest.mark.provoking
     def test_an_entry_that_nobody_renews_expires(self, asking_lab, igmp_frames, await_listed, fresh_group):
         """A member that has died without a word stays listed for the membership interval, and not longer."""
-        lab = asking_lab(IFLA_BR_MCAST_MEMBERSHIP_INTVL=30)
+        lab = asking_lab(mcast_membership_interval=30)
         spoke = lab.spokes[0]
         mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
 
@@ -136,8 +137,8 @@ class TestQuery:
         ("settings", "version", "from_bridge"),
         [
             ({}, 2, False),
-            ({"IFLA_BR_MCAST_QUERY_USE_IFADDR": 1}, 2, True),
-            ({"IFLA_BR_MCAST_IGMP_VERSION": 3}, 3, False),
+            ({"mcast_query_use_ifaddr": 1}, 2, True),
+            ({"mcast_igmp_version": 3}, 3, False),
         ],
         ids=["default", "mcast_query_use_ifaddr=1", "mcast_igmp_version=3"],
     )
@@ -153,7 +154,7 @@ class TestQuery:
 
     def test_is_answered(self, asking_lab, await_listed, await_frames, set_bridge, fresh_group):
         """Every host tells an IGMPv3 querier that asks from 0.0.0.0 which groups it is a member of."""
-        lab = asking_lab(IFLA_BR_MCAST_IGMP_VERSION=3)
+        lab = asking_lab(mcast_igmp_version=3)
         asked_for = bytes(map(int, fresh_group.split(".")))
         is_member = [(IP_PROTOCOL, IGMP), (IGMP_TYPE, V3_REPORT), (FIRST_RECORD, MODE_IS_EXCLUDE)]
         answers = {}
@@ -163,8 +164,8 @@ class TestQuery:
             with spoke.member() as joined:
                 joined.join(fresh_group)
                 await_listed(lab, fresh_group, [spoke.name])
-                set_bridge(lab, **{QUERIER: 0})
-                set_bridge(lab, **{QUERIER: 1})
+                set_bridge(lab, mcast_querier=0)
+                set_bridge(lab, mcast_querier=1)
                 seen = await_frames(lab.hub.node, port, is_member, tag=asked_for, count=1, timeout=DEADLINE)
                 answers[spoke.name] = len(seen)
 
@@ -186,7 +187,7 @@ class TestVersion:
     @pytest.mark.parametrize("version", [2, 3], ids="mcast_igmp_version={}".format)
     def test_a_querier_brings_hosts_to_its_own(self, asking_lab, await_queries, igmp_version, version):
         """Asked in IGMPv2, as bridges do unless told otherwise, hosts fall back to it; asked in IGMPv3 they do not."""
-        lab = asking_lab(IFLA_BR_MCAST_IGMP_VERSION=version)
+        lab = asking_lab(mcast_igmp_version=version)
         for spoke in lab.spokes:
             await_queries(spoke, 1)
             spoke.ping(lab.hub.address())  # goes and comes after the query

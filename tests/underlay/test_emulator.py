@@ -6,6 +6,8 @@ The emulated cloud network is proved before anything is concluded from it.
 
 import pytest
 
+from lab.changes import neigh_add, neigh_del
+
 pytestmark = [pytest.mark.provoking, pytest.mark.requirement("UNDER-09")]
 
 INSIDE = "192.0.2.1"  # TEST-NET-1 (RFC 5737)
@@ -32,7 +34,7 @@ def test_it_answers_arp_itself(provoked, spoke1, spoke2, listen, decode, layers)
     wanted = spoke2.address("underlay")
     known = {"device": spoke1.plan.nic, "to": wanted, "lladdr": spoke2.plan.underlay_mac}
     forgotten = {"device": spoke1.plan.nic, "to": wanted}
-    spoke1.node.apply(("neigh_add", known), ("neigh_del", forgotten))
+    spoke1.node.apply(neigh_add(**known), neigh_del(**forgotten))
 
     with listen([spoke2], network="underlay") as heard:
         spoke1.udp.send(to=wanted)

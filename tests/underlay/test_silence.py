@@ -11,6 +11,7 @@ beside a unicast datagram that was sent after it on the same way and arrived.
 import pytest
 
 from lab import groups
+from lab.changes import bridge, link_set
 from lab.model import ALL_HOSTS, LIMITED_BROADCAST
 
 JOINED = groups.fresh()
@@ -92,9 +93,7 @@ def test_nobody_answers_a_ping_to_all_hosts(sender):
 @pytest.mark.requirement("UNDER-02")
 def test_snooping_and_a_querier_let_no_multicast_through(provoked, spoke1, listen, unicast_control, reached):
     """A fabric that snoops IGMP and sends queries still forwards no multicast to those who joined."""
-    bridge = {"device": "vcn", "kind": "bridge"}
-    change = ("link_set", {**bridge, "data": [["IFLA_BR_MCAST_SNOOPING", 1], ["IFLA_BR_MCAST_QUERIER", 1]]})
-    undo = ("link_set", {**bridge, "data": [["IFLA_BR_MCAST_SNOOPING", 0], ["IFLA_BR_MCAST_QUERIER", 0]]})
+    change, undo = (link_set("vcn", bridge(mcast_snooping=on, mcast_querier=on)) for on in (1, 0))
     others = provoked.others(spoke1)
 
     with provoked.fabric.changed(change, undo):

@@ -6,6 +6,8 @@ The overlay needs no relaxed source/destination check: outer addresses are alway
 
 import pytest
 
+from lab.changes import addr_add, route_add
+
 pytestmark = pytest.mark.requirement("UNDER-06")
 
 
@@ -57,8 +59,8 @@ def test_a_tunnel_from_an_address_that_the_vnic_does_not_own_is_dead(build_lab):
     spoke, nic = lab.spokes[0], lab.spokes[0].plan.nic
     stranger = spoke.plan.underlay.network.network_address + 99
     spoke.node.apply(
-        ("addr_add", {"device": nic, "address": f"{stranger}/32"}),
-        ("route_add", {"to": f"{lab.hub.address('underlay')}/32", "device": nic, "source": str(stranger)}),
+        addr_add(nic, f"{stranger}/32"),
+        route_add(f"{lab.hub.address('underlay')}/32", nic, source=str(stranger)),
     )
 
     with lab.listen(lab.others(spoke)) as heard:

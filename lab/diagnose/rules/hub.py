@@ -103,7 +103,7 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
             f"ip link set {device.name} type bridge vlan_filtering 0",
             ("HUB-02", "BCAST-01"),
         )
-    if device.details.get("IFLA_BR_STP_STATE") and scene.planned and not scene.topology.bridge_data.get(STP):
+    if device.details.get("IFLA_BR_STP_STATE") and scene.planned and not scene.topology.bridge_data.get("stp_state"):
         yield Finding(
             "stp-on",
             scene.hub.name,

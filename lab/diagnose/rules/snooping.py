@@ -25,7 +25,7 @@ def _parameter(scene: Scene, name: str) -> int | None:
 
 
 def _planned(scene: Scene, name: str, otherwise: int) -> int:
-    return scene.topology.bridge_data.get(f"IFLA_BR_MCAST_{name}", otherwise)
+    return scene.topology.bridge_data.get(f"mcast_{name.lower().replace('intvl', 'interval')}", otherwise)
 
 
 def bridge(scene: Scene) -> Iterator[Finding]:

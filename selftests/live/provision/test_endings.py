@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.changes import link_set
 from lab.laboratory import Lab
 from lab.model import Change
 from selftests.live.conftest import on_this_kernel
@@ -173,8 +174,8 @@ def test_a_host_is_cut_off(rig: Rig, held: Callable[..., Run]) -> None:
     restorers = [os.pidfd_open(pid) for pid in processes(hub, "overcast_restorer")]
 
     change: dict[str, str] = {"device": "hub"}
-    down: Change = ("link_set", {**change, "up": False})
-    with rig.lab.fabric.changed(down, ("link_set", {**change, "up": True})):
+    down: Change = link_set(**change, up=False)
+    with rig.lab.fabric.changed(down, link_set(**change, up=True)):
         status, said = made.interrupted()
         assert hub_is_restored(restorers)
         assert not overlay_on(rig)["hub"]

@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from lab import provision, topologies
+from lab.changes import addr_add, addr_del, bridge, link_add, link_del, route_add, route_del
 from lab.errors import EnvironmentProblem
 from lab.machines.base import ROOT
 from lab.model import Change, TunnelOptions
 from lab.overlay import placing
+from lab.overlay.vxlan import vxlan
 from lab.provision import Provisioned
 from selftests.live.conftest import Reach
 from selftests.live.provision.runs import QUICK, Run, looked, overlay_on
@@ -41,7 +43,6 @@ def set_up(rig: Rig, reach: Reach) -> Callable[..., Provisioned]:
     return start
 
 
-TUNNEL = {"device": "own", "kind": "vxlan", "data": [["IFLA_VXLAN_ID", 9], ["IFLA_VXLAN_GROUP", "10.0.0.197"]]}
 ADDRESS = {"device": "lo", "address": "172.16.254.9/32"}
 ROUTE = {"to": "224.0.0.0/4", "device": "ens3"}
 
@@ -51,29 +52,29 @@ ROUTE = {"to": "224.0.0.0/4", "device": "ens3"}
     [
         (
             "hub",
-            ("link_add", {"device": BRIDGE, "kind": "bridge"}),
-            ("link_del", {"device": BRIDGE}),
+            link_add(BRIDGE, bridge()),
+            link_del(BRIDGE),
             "there is a device bridge0 (bridge) (to see it: ip -d link show dev bridge0)",
             "leave --provision out",
         ),
         (
             "spoke1",
-            ("addr_add", ADDRESS),
-            ("addr_del", ADDRESS),
+            addr_add(**ADDRESS),
+            addr_del(**ADDRESS),
             "172.16.254.9/32 is on lo (to see it: ip addr show dev lo)",
             "--overlay-subnet=",
         ),
         (
             "spoke2",
-            ("route_add", ROUTE),
-            ("route_del", ROUTE),
+            route_add(**ROUTE),
+            route_del(**ROUTE),
             "there is a route 224.0.0.0/4 dev ens3 (to see it: ip route show 224.0.0.0/4)",
             "--replace-routes",
         ),
         (
             "spoke1",
-            ("link_add", TUNNEL),
-            ("link_del", {"device": "own"}),
+            link_add("own", vxlan(9, remote="10.0.0.197")),
+            link_del("own"),
             "there is a tunnel own (vxlan) to hub (to see it: ip -d link show dev own)",
             "leave --provision out",
         ),
@@ -102,7 +103,7 @@ def test_what_is_there_is_refused(
 
 def test_a_refusal_is_one_message(rig: Rig, run: Callable[..., Run]) -> None:
     """Pytest ends before any test, with the message alone."""
-    with rig.lab["spoke2"].node.changed(("route_add", ROUTE), ("route_del", ROUTE)):
+    with rig.lab["spoke2"].node.changed(route_add(**ROUTE), route_del(**ROUTE)):
         status, said = run().ended()
 
     assert status == 4
@@ -115,13 +116,13 @@ def test_a_refused_change_leaves_all_hosts_as_they_were(
 ) -> None:
     """One host refuses: the message names it and the command, and the others are put back too."""
     monkeypatch.setattr(placing, "in_the_way", lambda *_: [])  # somebody was quicker than the second look
-    with rig.lab["spoke2"].node.changed(("route_add", ROUTE), ("route_del", ROUTE)):
-        rig.lab["spoke2"].node.apply(("link_add", {"device": "vxlan2", "kind": "bridge"}))
+    with rig.lab["spoke2"].node.changed(route_add(**ROUTE), route_del(**ROUTE)):
+        rig.lab["spoke2"].node.apply(link_add("vxlan2", bridge()))
         before = looked(rig)
         with pytest.raises(EnvironmentProblem, match=r"spoke2: ip link add vxlan2 .*File exists\nthe hosts are as"):
             set_up()
         assert looked(rig) == before
-        rig.lab["spoke2"].node.apply(("link_del", {"device": "vxlan2"}))
+        rig.lab["spoke2"].node.apply(link_del("vxlan2"))
 
 
 def test_a_route_makes_room_when_told(rig: Rig, set_up: Callable[..., Provisioned]) -> None:
@@ -140,7 +141,7 @@ def test_a_route_makes_room_when_told(rig: Rig, set_up: Callable[..., Provisione
 
 def test_another_subnet_can_be_taken(rig: Rig, set_up: Callable[..., Provisioned]) -> None:
     """An address that is taken is no obstacle to an overlay in another subnet."""
-    with rig.lab["spoke1"].node.changed(("addr_add", ADDRESS), ("addr_del", ADDRESS)):
+    with rig.lab["spoke1"].node.changed(addr_add(**ADDRESS), addr_del(**ADDRESS)):
         set_up(subnet=IPv4Network("172.16.253.0/24")).restore()
 
 
