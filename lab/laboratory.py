@@ -192,10 +192,7 @@ class Lab:
 
     def take_down(self, host: Host) -> None:
         """A host's devices of the overlay are gone, and all that they had, as after a reboot that restored nothing."""
-        tunnels = self.topology.tunnels if host.is_hub else [self.topology.tunnel_of(host.name)]
-        devices = [tunnel.hub_device if host.is_hub else tunnel.spoke_device for tunnel in tunnels]
-        devices += [host.plan.device] if host.is_hub or self.topology.is_bridged(host.plan) else []
-        host.node.apply(*(link_del(device) for device in devices))
+        host.node.apply(*(link_del(device) for device in reversed(self.topology.devices(host.name))))
 
     def _new_node(self, name: str) -> Node:
         """A stack of its own, captured from now on; another node of that name is kept as `NAME before`."""
@@ -209,7 +206,8 @@ class Lab:
 
     def remake_tunnel(self, at: Host, spoke: Host, **options: Any) -> None:
         """Makes one end of a spoke's tunnel, the one at the hub or at the spoke, anew with other options."""
-        at.node.apply(*overlay_plan.remade(self.topology, at.plan, spoke.name, **options))
+        peer = self.hub.name if at.name == spoke.name else spoke.name
+        at.node.apply(*overlay_plan.remade(self.topology, at.plan, peer, **options))
 
     def close(self) -> None:
         """Drops every namespace of the lab; the kernel removes what is in them."""
@@ -238,10 +236,9 @@ class Lab:
 
 
 def _senders(topology: Topology) -> dict[tuple[str, str], str]:
-    """Who is at the other end of each tunnel, by node and device."""
-    hub = topology.hub.name
-    of_hub = {(hub, tunnel.hub_device): tunnel.spoke for tunnel in topology.tunnels}
-    return of_hub | {(tunnel.spoke, tunnel.spoke_device): hub for tunnel in topology.tunnels}
+    """The host at the other end of each tunnel, by node and device."""
+    hops = [hop for tunnel in topology.tunnels for hop in tunnel.hops]
+    return {(hop.end.host, hop.end.device): hop.start.host for hop in hops}
 
 
 def build(
@@ -288,7 +285,7 @@ def with_bridges(lab: Lab) -> Lab:
         tunnel = None if plan.is_hub else seen[plan.name].devices.get(plan.device)
         device = ends.holder(seen[plan.name], tunnel) if tunnel else plan.device
         moved = not plan.is_hub and plan.overlay in seen[plan.name].addresses_of(device)
-        found.append(replace(plan, device=device) if moved else plan)
+        found.append(replace(plan, device=device, holder=ends.kind_of(device, plan.device)) if moved else plan)
     if tuple(found) == lab.topology.nodes:
         return lab
     return Lab(lab.machine, replace(lab.topology, nodes=tuple(found)), lab.underlay, lab.nodes)

@@ -8,13 +8,16 @@ What a lab is made of, as data: nodes, tunnels, topologies, clouds.  No I/O.
 
 from __future__ import annotations
 
+import functools
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from typing import Any, Literal
 
 from lab.errors import NotApplicable
+from lab.graph import Graph, Path, Tunnel
 
 LIMITED_BROADCAST = "255.255.255.255"
 ALL_HOSTS = "224.0.0.1"
@@ -32,6 +35,11 @@ HOST_TOOLS = ("ip", "bridge", "tc", "sysctl", "iptables", "ebtables", "nft")
 
 Network = Literal["overlay", "underlay"]
 Role = Literal["hub", "spoke"]
+Holder = Literal["tunnel", "bridge", "bond", "prp", "mesh", "nic"]
+"""
+The kind of device that has a host's overlay address: a tunnel; a bridge, a bond or a PRP device (IEC 62439-3) over
+tunnels; a VXLAN device with a list of peers; the NIC itself, where the cloud delivers multicast.
+"""
 Change = tuple[str, dict[str, Any]]
 
 
@@ -52,6 +60,10 @@ class NodePlan:
     nic: str = "ens3"
     underlay6: IPv6Interface | None = None
     further: tuple[str, ...] = ()
+    holder: Holder = "tunnel"
+    """The kind of `device`."""
+    isolated: bool = False
+    """The ports of its bridge do not forward to each other (split horizon)."""
 
     @property
     def is_hub(self) -> bool:
@@ -96,16 +108,6 @@ def ipv6_of(address: IPv4Interface) -> IPv6Interface:
 
 
 @dataclass(frozen=True)
-class Tunnel:
-    """One hub-and-spoke tunnel: its device on either side."""
-
-    spoke: str
-    hub_device: str
-    spoke_device: str
-    number: int
-
-
-@dataclass(frozen=True)
 class TunnelOptions:
     """
     How every tunnel is made, under the names of ip-link(8).
@@ -132,7 +134,7 @@ class TunnelOptions:
 @dataclass(frozen=True)
 class Topology:
     """
-    An overlay: its nodes (the hub first), the tunnels between them, and what the hosts need besides.
+    An overlay: its hosts (hubs first), the tunnels between them, and what the hosts need besides.
 
     `pinned_mac`: the bridge has a MAC address of its own; without, it follows its ports' (`bridge_mac`).
     `ipv6`: IPv6 is on inside the overlay, with the link-local addresses that the kernel gives its devices.
@@ -142,7 +144,6 @@ class Topology:
     nodes: tuple[NodePlan, ...]
     tunnels: tuple[Tunnel, ...]
     options: TunnelOptions = field(default_factory=TunnelOptions)
-    bridge: str = "bridge0"
     bridge_data: Mapping[str, int] = field(default_factory=dict)
     multicast_route: IPv4Network = MULTICAST
     answer_broadcast_ping: bool = True
@@ -153,11 +154,19 @@ class Topology:
 
     @property
     def hub(self) -> NodePlan:
+        """The first hub; NotApplicable where there is none."""
+        if not self.nodes[0].is_hub:
+            raise NotApplicable(f"it needs a hub, and the {self.name} has none")
         return self.nodes[0]
 
     @property
     def spokes(self) -> tuple[NodePlan, ...]:
-        return self.nodes[1:]
+        return tuple(node for node in self.nodes if not node.is_hub)
+
+    @property
+    def bridge(self) -> str:
+        """The hub's bridge."""
+        return self.hub.device
 
     @property
     def bridge_mac(self) -> str | None:
@@ -167,16 +176,61 @@ class Topology:
     def node(self, name: str) -> NodePlan:
         return next(node for node in self.nodes if node.name == name)
 
-    def is_bridged(self, node: NodePlan) -> bool:
-        """Whether a spoke's overlay address is on a bridge of its own, with its tunnel as a port."""
-        return not node.is_hub and node.device != self.tunnel_of(node.name).spoke_device
+    def tunnel(self, one: str, other: str) -> Tunnel:
+        """The tunnel between two hosts."""
+        return self._graph.hops[one][other][0].tunnel
 
-    def spoke_devices(self, node: NodePlan) -> set[str]:
-        """The devices that a spoke's overlay packets pass: its tunnel, and a bridge that this is a port of."""
-        return {node.device, self.tunnel_of(node.name).spoke_device}
+    def port(self, at: str, to: str) -> str:
+        """The device on one host of its tunnel to another."""
+        return self._graph.hops[at][to][0].start.device
 
-    def tunnel_of(self, spoke: str) -> Tunnel:
-        return next(tunnel for tunnel in self.tunnels if tunnel.spoke == spoke)
+    def ports(self, at: str) -> list[str]:
+        """The tunnel devices of a host."""
+        hops = self._graph.hops.get(at, {}).values()
+        return list(dict.fromkeys(hop.start.device for there in hops for hop in there))
+
+    def peers(self, at: str) -> list[str]:
+        """The hosts at the other ends of a host's tunnels."""
+        return list(self._graph.hops.get(at, {}))
+
+    def devices(self, at: str) -> list[str]:
+        """The devices of a host that its overlay packets pass: the one with the address, and its tunnels."""
+        return list(dict.fromkeys([self.node(at).device, *self.ports(at)]))
+
+    @functools.cached_property
+    def forwarders(self) -> frozenset[str]:
+        """The hosts that forward packets from one tunnel to another."""
+        ends = Counter(end.host for tunnel in self.tunnels for end in tunnel.ends)
+        bridges = [node.name for node in self.nodes if node.holder == "bridge" and not node.isolated]
+        return frozenset(name for name in bridges if ends[name] > 1)
+
+    @functools.cached_property
+    def _graph(self) -> Graph:
+        return Graph(self.tunnels, self.forwarders)
+
+    @functools.cached_property
+    def centre(self) -> str:
+        """The one host that every tunnel ends at; empty where there is none."""
+        ends = [{end.host for end in tunnel.ends} for tunnel in self.tunnels]
+        return next((node.name for node in self.nodes if ends and all(node.name in each for each in ends)), "")
+
+    def paths(self, sender: str, receiver: str) -> tuple[Path, ...]:
+        """Every path that a packet may take; a PRP device sends on all of them, any other device on one."""
+        if self.node(sender).holder == "nic":
+            return ((),)
+        return self._graph.paths(sender, receiver)
+
+    def wire_copies(self, sender: str, receiver: str) -> int:
+        """How many frames carry one packet to a receiver, which is delivered once."""
+        found = len(self.paths(sender, receiver))
+        return found if self.node(sender).holder == "prp" else min(found, 1)
+
+    def copiers(self, sender: str) -> frozenset[str]:
+        """The hosts that copy a broadcast of a host: those that forward it, and a sender into several tunnels."""
+        several = len(self.peers(sender)) > 1 and self.node(sender).holder != "bond"
+        others = [node.name for node in self.nodes if node.name != sender]
+        passed = {hop.end.host for other in others for path in self.paths(sender, other) for hop in path}
+        return frozenset({sender} if several else ()) | (self.forwarders & passed)
 
 
 @dataclass(frozen=True)

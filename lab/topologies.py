@@ -13,7 +13,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from lab.errors import UsageProblem
-from lab.model import NodePlan, Topology, Tunnel, TunnelOptions, ipv6_of
+from lab.graph import Tunnel
+from lab.model import NodePlan, Topology, TunnelOptions, ipv6_of
 
 HUB = IPv4Address("10.0.0.197")
 FIRST_SPOKES = (IPv4Address("10.0.0.25"), IPv4Address("10.0.0.131"))
@@ -40,12 +41,12 @@ def standard(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
     prefix = DEVICE_PREFIXES.get(options.kind)
     if prefix is None:
         raise UsageProblem(f"unknown tunnel kind {options.kind!r}: expected one of {', '.join(DEVICE_PREFIXES)}")
-    nodes = [NodePlan("hub", "hub", _host(HUB), _overlay(1), "bridge0")]
+    nodes = [NodePlan("hub", "hub", _host(HUB), _overlay(1), "bridge0", holder="bridge")]
     tunnels = []
     for number, address in zip(range(1, spokes + 1), _spoke_addresses(), strict=False):
         device = f"{prefix}{number}"
         nodes.append(NodePlan(f"spoke{number}", "spoke", _host(address), _overlay(1 + number), device))
-        tunnels.append(Tunnel(f"spoke{number}", hub_device=device, spoke_device=device, number=number))
+        tunnels.append(Tunnel.between(number, **{"hub": device, f"spoke{number}": device}))
     return _dual_stack(Topology("standard", tuple(nodes), tuple(tunnels), options))
 
 

@@ -25,6 +25,7 @@ DATA = (
     "lab.model",
     "lab.changes",
     "lab.errors",
+    "lab.graph",
     "lab.groups",
     "lab.topologies",
     "lab.providers",

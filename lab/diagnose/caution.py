@@ -49,9 +49,7 @@ def _is_risky(scene: Scene, host: HostScene, command: str) -> bool:
 
 
 def _takes_planned(scene: Scene, host: HostScene, command: str) -> Iterator[bool]:
-    topology = scene.topology
-    tunnels = topology.tunnels if host.plan.is_hub else [topology.tunnel_of(host.name)]
-    devices = {host.plan.device, *(one.hub_device if host.plan.is_hub else one.spoke_device for one in tunnels)}
+    devices = scene.topology.devices(host.name)
     parts = [part.strip() for part in PART.split(command)]
     for number, part in enumerate(parts):
         link = LINK.match(part)

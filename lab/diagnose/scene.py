@@ -8,7 +8,7 @@ State is read before and after a trial, so that a counter that rose is seen; how
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,10 +138,15 @@ class Scene:
         found = [loss for exchange in known for loss in legs.losses(self.topology, exchange)]
         return [loss for loss in found if not loss.unresolved] or found
 
-    def end(self, host: HostScene, spoke: str) -> Device | None:
-        """The device that is the host's end of a spoke's tunnel, as it is."""
-        tunnel = self.topology.tunnel_of(spoke)
-        return host.seen.devices.get(tunnel.hub_device if host.plan.is_hub else tunnel.spoke_device)
+    def end(self, host: HostScene, peer: str) -> Device | None:
+        """The device that is the host's end of its tunnel to another host, as it is."""
+        return host.seen.devices.get(self.topology.port(host.name, peer))
+
+    def ends(self) -> Iterator[tuple[HostScene, HostScene]]:
+        """Both ends of every tunnel: whose it is, and the host at the other end."""
+        for tunnel in self.topology.tunnels:
+            for hop in tunnel.hops:
+                yield self.hosts[hop.start.host], self.hosts[hop.end.host]
 
 
 def gather(lab: Lab, *, planned: bool) -> Scene:
@@ -207,8 +212,7 @@ def _ask(lab: Lab, questions: Callable[[Lab, str], Questions]) -> dict[str, dict
 
 
 def _sysctls(topology: Topology, plan: NodePlan) -> list[str]:
-    ports = [tunnel.hub_device for tunnel in topology.tunnels] if plan.is_hub else []
-    devices = [*EVERYWHERE, plan.nic, plan.device, *ports]
+    devices = [*EVERYWHERE, plan.nic, *topology.devices(plan.name)]
     own = [f"net.ipv4.conf.{device}.{name}" for device in devices for name in PER_DEVICE]
     own += [f"net.ipv4.neigh.{device}.mcast_solicit" for device in (plan.nic, plan.device)]
     if topology.ipv6:

@@ -54,7 +54,7 @@ def _defaults_to_the_overlay(lab: Lab, host: Host) -> None:
 
 def _hub_address_on_a_tunnel(lab: Lab) -> None:
     """As whoever sets up a hub as if it were a spoke: the address and the route are on a port of the bridge."""
-    hub, port = lab.hub, lab.topology.tunnels[0].hub_device
+    hub, port = lab.hub, lab.topology.ports(lab.hub.name)[0]
     address, route = str(hub.plan.overlay), str(lab.topology.multicast_route)
     hub.node.apply(
         addr_del(hub.plan.device, address),

@@ -49,7 +49,7 @@ def _wrong_remote(lab: Lab) -> None:
     spoke = victim(lab)
     wrong = replace(spoke.plan, underlay=spoke.plan.underlay + 1)
     nodes = tuple(wrong if node.name == spoke.name else node for node in lab.topology.nodes)
-    made = plan.tunnel_link(replace(lab.topology, nodes=nodes), lab.hub.plan, spoke.name, master=lab.topology.bridge)
+    made = plan.tunnel_link(replace(lab.topology, nodes=nodes), lab.hub.plan, spoke.name)
     _, port = hub_port(lab)
     lab.hub.node.apply(link_del(port), made)
 

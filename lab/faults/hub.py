@@ -63,8 +63,7 @@ def _route_instead(lab: Lab) -> None:
 def _unpin(lab: Lab) -> None:
     """The bridge made again as the article makes it, without an address of its own."""
     topology = replace(lab.topology, pinned_mac=False)
-    remove: list[Change] = [link_del(topology.bridge)]
-    remove += [link_del(tunnel.hub_device) for tunnel in topology.tunnels]
+    remove: list[Change] = [link_del(device) for device in topology.devices(lab.hub.name)]
     lab.hub.node.apply(*remove, *plan.changes(topology, topology.hub))
 
 

@@ -29,12 +29,12 @@ def victim_itself(lab: Lab) -> tuple[str, str]:
 
 def hub_port(lab: Lab) -> tuple[str, str]:
     """The hub's end of the victim's tunnel."""
-    return lab.hub.name, lab.topology.tunnel_of(victim(lab).name).hub_device
+    return lab.hub.name, lab.topology.port(lab.hub.name, victim(lab).name)
 
 
 def hub_ports(lab: Lab) -> list[str]:
     """The hub's ends of all tunnels."""
-    return [tunnel.hub_device for tunnel in lab.topology.tunnels]
+    return lab.topology.ports(lab.hub.name)
 
 
 def hub_bridge(lab: Lab) -> tuple[str, str]:

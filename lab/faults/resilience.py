@@ -46,7 +46,7 @@ def _addresses_pinned(lab: Lab) -> None:
     """The hub learns nothing: who is where was written down once."""
     changes: list[Change] = []
     for spoke in lab.spokes:
-        port, mac = lab.topology.tunnel_of(spoke.name).hub_device, spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+        port, mac = lab.topology.port(lab.hub.name, spoke.name), spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
         changes += [bridge_port(port, learning=0), fdb_add(port, mac)]
     lab.hub.node.apply(*changes)
 

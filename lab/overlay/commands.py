@@ -13,41 +13,36 @@ from lab.overlay import plan
 from lab.overlay.readback import Device
 
 
-def parameters(topology: Topology, node: NodePlan, spoke: str) -> str:
-    """The parameters of one node's end of a spoke's tunnel, from its kind on."""
-    tunnel = topology.tunnel_of(spoke)
-    near, far = (topology.hub, topology.node(spoke)) if node.is_hub else (node, topology.hub)
-    kind = plan.kind(topology.options.kind)
-    said = kind.words(near.endpoint, far.endpoint, node.nic, tunnel.number, topology.options)
+def parameters(topology: Topology, node: NodePlan, peer: str) -> str:
+    """The parameters of a host's end of its tunnel to another, from its kind on."""
+    kind, number = plan.kind(topology.options.kind), topology.tunnel(node.name, peer).number
+    said = kind.words(node.endpoint, topology.node(peer).endpoint, node.nic, number, topology.options)
     return f"type {kind.KIND} {said}"
 
 
-def tunnel(topology: Topology, node: NodePlan, spoke: str, mac: str = "") -> str:
-    """Makes one node's end of a spoke's tunnel, with all that stands on it; `mac` empty leaves it to the kernel."""
-    device = device_of(topology, node, spoke)
+def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
+    """Makes a host's end of its tunnel to another, with all that stands on it; `mac` empty leaves it to the kernel."""
+    device = topology.port(node.name, peer)
     known = f"address {mac} " if mac else ""
-    made = f"ip link add {device} {known}{parameters(topology, node, spoke)}"
-    if node.is_hub:
-        return f"{made} && ip link set {device} up master {topology.bridge}"
-    # the address is on a bridge where a spoke has one
-    master = f" master {node.device}" if topology.is_bridged(node) else ""
-    return f"{made} && ip link set {device} up{master} && {address(node)} && {route(topology, node)}"
+    master = f" master {node.device}" if node.device != device else ""
+    made = f"ip link add {device} {known}{parameters(topology, node, peer)} && ip link set {device} up{master}"
+    return made if node.is_hub else f"{made} && {address(node)} && {route(topology, node)}"
 
 
 def hub(topology: Topology, there: Collection[str]) -> str:
     """Makes what the hub lacks: its bridge with the address, and its ends of the tunnels; `there` are its devices."""
     node, bridge = topology.hub, topology.bridge
     steps = [] if bridge in there else [f"ip link add {bridge} type bridge"]
-    for each in topology.tunnels:
-        exists = f"ip link set {each.hub_device} up master {bridge}"
-        steps.append(exists if each.hub_device in there else tunnel(topology, node, each.spoke))
+    for peer in topology.peers(node.name):
+        port = topology.port(node.name, peer)
+        steps.append(f"ip link set {port} up master {bridge}" if port in there else tunnel(topology, node, peer))
     return " && ".join([*steps, f"ip link set {bridge} up", address(node), route(topology, node)])
 
 
-def again(topology: Topology, node: NodePlan, spoke: str, device: Device) -> str:
-    """Replaces one node's end of a spoke's tunnel, which is `device`; the MAC stays, as other hosts may know it."""
+def again(topology: Topology, node: NodePlan, peer: str, device: Device) -> str:
+    """Replaces a host's end of its tunnel to another, which is `device`; the MAC stays, as other hosts may know it."""
     mac = device.mac if device.kind in plan.KINDS else ""
-    return f"ip link del {device.name} && {tunnel(topology, node, spoke, mac)}"
+    return f"ip link del {device.name} && {tunnel(topology, node, peer, mac)}"
 
 
 def address(node: NodePlan) -> str:
@@ -58,9 +53,3 @@ def address(node: NodePlan) -> str:
 def route(topology: Topology, node: NodePlan) -> str:
     """Routes multicast to the overlay."""
     return f"ip route replace {topology.multicast_route} dev {node.device}"
-
-
-def device_of(topology: Topology, node: NodePlan, spoke: str) -> str:
-    """The device of one node's end of a spoke's tunnel."""
-    tunnel = topology.tunnel_of(spoke)
-    return tunnel.hub_device if node.is_hub else tunnel.spoke_device

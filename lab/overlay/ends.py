@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
+from lab.model import Holder
 from lab.overlay.readback import Device, Seen
 
 BRIDGE = "bridge"
@@ -55,6 +56,11 @@ def holder(seen: Seen, tunnel: Device) -> str:
     ):
         return tunnel.name
     return master.name
+
+
+def kind_of(device: str, tunnel: str) -> Holder:
+    """The kind of the device that has a host's overlay address, beside the name of its tunnel."""
+    return "tunnel" if device in ("", tunnel) else "bridge"
 
 
 def overlay_address(seen: Seen, device: str, network: IPv4Network | None = None) -> IPv4Interface | None:

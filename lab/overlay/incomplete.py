@@ -108,7 +108,7 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
             "",
             f"{spoke.name} has no tunnel to {star.hub.name}",
             f"devices: {', '.join(spoke.devices)}",
-            commands.tunnel(whole, whole.node(spoke.name), spoke.name) if whole else "",
+            commands.tunnel(whole, whole.node(spoke.name), star.hub.name) if whole else "",
             ("PRE-01",),
         )
     wrong = astray[0]
@@ -120,7 +120,7 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
         wrong.name,
         f"{spoke.name} {wrong.name} leads to {astray[0].tunnel.remote}; expected an address of {star.hub.name}",
         f"{star.hub.name} has {addresses}",
-        commands.again(corrected, corrected.node(spoke.name), spoke.name, wrong) if corrected else "",
+        commands.again(corrected, corrected.node(spoke.name), star.hub.name, wrong) if corrected else "",
         ("PRE-08",),
     )
 

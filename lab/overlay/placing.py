@@ -77,7 +77,7 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
                 for node in topology.nodes
                 if node.name in found
             ]
-            tunnels = tuple(tunnel for tunnel in topology.tunnels if tunnel.spoke in found)
+            tunnels = tuple(one for one in topology.tunnels if all(end.host in found for end in one.ends))
             return replace(topology, nodes=tuple(nodes), tunnels=tunnels)
     tried = ", ".join(str(address.ip) for _, address in _own_addresses(hub)) or "none"
     raise EnvironmentProblem(
@@ -102,7 +102,7 @@ def in_the_way(topology: Topology, seen: Mapping[str, Seen]) -> list[Obstacle]:
     found: list[Obstacle] = []
     for node in topology.nodes:
         host = seen[node.name]
-        devices = [device for device in host.devices.values() if _wanted(topology, node, device)]
+        devices = [device for device in host.devices.values() if device.name in topology.devices(node.name)]
         devices += [device for device in _overlays(host, hosts, node) if device not in devices]
         found += [_device(host, device, hosts) for device in devices]
         named = {device.name for device in devices}
@@ -146,12 +146,6 @@ def _way(host: Seen, target: IPv4Address) -> tuple[str, IPv4Interface] | None:
 def _leads(host: Seen, target: IPv4Address, nic: str) -> bool:
     route = host.route_to(str(target))
     return route is not None and route.dev == nic
-
-
-def _wanted(topology: Topology, node: NodePlan, device: Device) -> bool:
-    tunnels = topology.tunnels if node.is_hub else [topology.tunnel_of(node.name)]
-    names = [tunnel.hub_device if node.is_hub else tunnel.spoke_device for tunnel in tunnels]
-    return device.name in ([topology.bridge, *names] if node.is_hub else names)
 
 
 def _overlays(host: Seen, hosts: Mapping[str, str], node: NodePlan) -> Sequence[Device]:

@@ -54,31 +54,28 @@ def _ipv6(device: str) -> dict[str, str]:
     }
 
 
-def tunnel_link(topology: Topology, node: NodePlan, spoke: str, **more: object) -> Change:
-    """The change that creates one node's end of the tunnel to or from a spoke."""
-    tunnel = topology.tunnel_of(spoke)
-    near, far = (topology.hub, topology.node(spoke)) if node.is_hub else (node, topology.hub)
-    device = tunnel.hub_device if node.is_hub else tunnel.spoke_device
+def tunnel_link(topology: Topology, node: NodePlan, peer: str, **more: object) -> Change:
+    """The change that creates a host's end of its tunnel to another."""
+    device, number = topology.port(node.name, peer), topology.tunnel(node.name, peer).number
+    master = {"master": node.device} if node.device != device else {}
     made: Change = kind(topology.options.kind).link(
-        device, near.endpoint, far.endpoint, node.nic, tunnel.number, topology.options, **more
+        device, node.endpoint, topology.node(peer).endpoint, node.nic, number, topology.options, **master, **more
     )
     return made
 
 
-def remade(topology: Topology, node: NodePlan, spoke: str, **options: Any) -> list[Change]:
-    """The changes that remove one node's end of the tunnel to or from a spoke and make it anew with other options."""
-    tunnel = topology.tunnel_of(spoke)
-    other = replace(topology, options=replace(topology.options, **options))
-    if node.is_hub or topology.is_bridged(node):  # the address stays, on the bridge
-        device = tunnel.hub_device if node.is_hub else tunnel.spoke_device
-        return [link_del(device), tunnel_link(other, node, spoke, master=node.device)]
-    return [link_del(tunnel.spoke_device), *changes(other, node)]
+def remade(topology: Topology, node: NodePlan, peer: str, **options: Any) -> list[Change]:
+    """The changes that remove a host's end of its tunnel to another and make it again with other options."""
+    other, device = replace(topology, options=replace(topology.options, **options)), topology.port(node.name, peer)
+    # the address stays where it is not on the tunnel
+    made = [tunnel_link(other, node, peer)] if node.device != device else changes(other, node)
+    return [link_del(device), *made]
 
 
 def _hub_links(topology: Topology) -> list[Change]:
     others = {name: value for name, value in topology.bridge_data.items() if name != QUERIER}
     made = link_add(topology.bridge, bridge(**others), address=topology.bridge_mac or None, up=False)
-    ports = [tunnel_link(topology, topology.hub, tunnel.spoke, master=topology.bridge) for tunnel in topology.tunnels]
+    ports = [tunnel_link(topology, topology.hub, peer) for peer in topology.peers(topology.hub.name)]
     # the querier after the rest: it counts once the response interval of the moment when it is switched on has passed
     querier = bridge(mcast_querier=topology.bridge_data.get(QUERIER, 0))
     # up last: with ports it has its carrier at once, without it waits for the kernel's link watch, up to a second
@@ -86,9 +83,7 @@ def _hub_links(topology: Topology) -> list[Change]:
 
 
 def _spoke_links(topology: Topology, node: NodePlan) -> list[Change]:
-    if not topology.is_bridged(node):
-        return [tunnel_link(topology, node, node.name)]
-    return [
-        link_add(node.device, bridge(), up=True),
-        tunnel_link(topology, node, node.name, master=node.device),
-    ]
+    tunnels = [tunnel_link(topology, node, peer) for peer in topology.peers(node.name)]
+    if node.holder == "tunnel":
+        return tunnels
+    return [link_add(node.device, bridge(), up=True), *tunnels]

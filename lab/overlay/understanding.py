@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
-from lab.model import IPV6_LEAST_MTU, Finding, NodePlan, Role, Topology, Tunnel, TunnelOptions
+from lab.graph import End, Tunnel
+from lab.model import IPV6_LEAST_MTU, Finding, NodePlan, Role, Topology, TunnelOptions
 from lab.overlay import ends, incomplete, layouts, stars, wanted
 from lab.overlay.ends import Ends
 from lab.overlay.layouts import Layout
@@ -54,7 +55,7 @@ def tried(hosts: Mapping[str, Seen]) -> Topology | None:
     """
     A topology to try deliveries with, whatever the hosts' layout; None where fewer than two have an overlay address.
 
-    Hosts without an address in the subnet that most have are left out; the paths in it mean nothing.
+    Hosts without an address in the subnet that most have are left out; it has no tunnels.
     """
     placed: list[tuple[Seen, Device, IPv4Interface]] = []
     for seen in hosts.values():
@@ -63,15 +64,13 @@ def tried(hosts: Mapping[str, Seen]) -> Topology | None:
                 placed.append((seen, device, address))
     networks = [address.network for _, _, address in placed]
     nodes: dict[str, NodePlan] = {}
-    tunnels = []
     for seen, device, address in placed:
         if address.network != max(networks, key=networks.count) or seen.name in nodes:
             continue
         role: Role = "spoke" if nodes else "hub"
         underlay, nic = ends.underlay_of(seen, device, None) or address, ends.nic_of(seen, device) or device.name
         nodes[seen.name] = NodePlan(seen.name, role, underlay, address, ends.holder(seen, device), nic)
-        tunnels.append(Tunnel(seen.name, device.name, device.name, len(nodes)))
-    return Topology("tried", tuple(nodes.values()), tuple(tunnels)) if len(nodes) > 1 else None
+    return Topology("tried", tuple(nodes.values()), ()) if len(nodes) > 1 else None
 
 
 def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequence[Ends]) -> Topology | None:
@@ -89,13 +88,14 @@ def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequenc
         if plan is None or not nodes:
             return None
         nodes.append(plan)
-        tunnels.append(Tunnel(pair.spoke.name, far.name, near.name, far.tunnel.vni or number))
+        tunnels.append(
+            Tunnel((End(star.hub.name, far.name), End(pair.spoke.name, near.name)), far.tunnel.vni or number)
+        )
     return Topology(
         name="found",
         nodes=tuple(nodes),
         tunnels=tuple(tunnels),
         options=wanted.options(pairs, star.otherwise),
-        bridge=bridge.name,
         multicast_route=wanted.multicast_route(star.hub, bridge.name),
         answer_broadcast_ping=star.hub.sysctls.get("net.ipv4.icmp_echo_ignore_broadcasts") == "0",
         strangers=tuple(remote for _, remote in _strangers(star, bridge)),
@@ -109,7 +109,8 @@ def _plan(seen: Seen, role: Role, end: Device, other: Device, overlay: IPv4Inter
     if underlay is None or nic is None:
         return None
     further = tuple(one for one in ends.ipv4_of(seen) if one not in (str(underlay.ip), str(overlay.ip)))
-    return NodePlan(seen.name, role, underlay, overlay, device, nic, ends.underlay6_of(seen, end), further)
+    kind = ends.kind_of(device, end.name)
+    return NodePlan(seen.name, role, underlay, overlay, device, nic, ends.underlay6_of(seen, end), further, kind)
 
 
 def _has_ipv6(seen: Seen, device: str) -> bool:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
 from lab.errors import OvercastError
-from lab.model import MULTICAST, NodePlan, Topology, Tunnel, TunnelOptions
+from lab.graph import End, Tunnel
+from lab.model import MULTICAST, NodePlan, Topology, TunnelOptions
 from lab.overlay import ends, ip6gretap, placing, vxlan
 from lab.overlay.ends import Ends
 from lab.overlay.readback import Device, Seen
@@ -36,7 +37,8 @@ def star(
     made = options(pairs, otherwise)
     free = _free_addresses(network, [hub, *(pair.spoke for pair in pairs)])
     hub_address = overlay or next(free, None)
-    nodes = [NodePlan(hub.name, "hub", NOWHERE, hub_address or NOWHERE, bridge or _free_name(BRIDGE[:-1], 0, [hub]))]
+    device = bridge or _free_name(BRIDGE[:-1], 0, [hub])
+    nodes = [NodePlan(hub.name, "hub", NOWHERE, hub_address or NOWHERE, device, holder="bridge")]
     tunnels: list[Tunnel] = []
     for pair in pairs:
         device = ends.holder(pair.spoke, pair.near) if pair.near else ""
@@ -46,14 +48,16 @@ def star(
         address = kept or next(free, None)
         if address is None:
             return None
-        nodes.append(NodePlan(pair.spoke.name, "spoke", NOWHERE, address, device or tunnel.spoke_device))
+        port = tunnel.ends[1].device
+        nodes.append(
+            NodePlan(pair.spoke.name, "spoke", NOWHERE, address, device or port, holder=ends.kind_of(device, port))
+        )
         tunnels.append(tunnel)
     topology = Topology(
         "wanted",
         tuple(nodes),
         tuple(tunnels),
         made,
-        bridge=nodes[0].device,
         multicast_route=multicast_route(hub, bridge or ""),
     )
     return _outer(topology, hub, pairs) if hub_address else None
@@ -91,7 +95,7 @@ def _known(node: NodePlan, seen: Seen, end: Device, other: Device | None) -> Nod
 
 def _tunnel(hub: Seen, pair: Ends, options: TunnelOptions, others: Sequence[Tunnel]) -> Tunnel:
     """A spoke's tunnel: an end that is missing is called as the other one, or by the first name that is free."""
-    taken = {tunnel.hub_device for tunnel in others} | set(hub.devices) | set(pair.spoke.devices)
+    taken = {tunnel.ends[0].device for tunnel in others} | set(hub.devices) | set(pair.spoke.devices)
     number = next(number for number in range(1, 1 << 12) if f"{options.kind}{number}" not in taken)
     here = [pair.near.name] if pair.near else []
     there = [pair.far.name] if pair.far else []
@@ -100,12 +104,9 @@ def _tunnel(hub: Seen, pair: Ends, options: TunnelOptions, others: Sequence[Tunn
     vnis |= {tunnel.number for tunnel in others}
     vni = given.tunnel.vni if given and given.tunnel else None
     new = f"{options.kind}{number}"
-    return Tunnel(
-        pair.spoke.name,
-        hub_device=next(iter([*there, *(name for name in here if name not in hub.devices), new])),
-        spoke_device=next(iter([*here, *(name for name in there if name not in pair.spoke.devices), new])),
-        number=vni or next(one for one in range(number, 1 << 24) if one not in vnis),
-    )
+    hub_end = End(hub.name, [*there, *(name for name in here if name not in hub.devices), new][0])
+    end = End(pair.spoke.name, [*here, *(name for name in there if name not in pair.spoke.devices), new][0])
+    return Tunnel((hub_end, end), vni or next(one for one in range(number, 1 << 24) if one not in vnis))
 
 
 def _network(hub: Seen, pairs: Sequence[Ends]) -> IPv4Network | None:

@@ -25,7 +25,7 @@ HEADER = 24  # octets of an IPv4 header with Router Alert
 
 def port_of(topology: Topology, host: str) -> str:
     """The bridge's port behind which a host is; the bridge itself for the hub."""
-    return topology.bridge if host == topology.hub.name else topology.tunnel_of(host).hub_device
+    return topology.bridge if host == topology.hub.name else topology.port(topology.hub.name, host)
 
 
 def prunes(parameters: Mapping[str, Any]) -> bool:

@@ -59,32 +59,22 @@ def of_hosts(topology: Topology, seen: Sequence[Sighting]) -> list[Sighting]:
 
 def way(topology: Topology, sender: str, receiver: str, network: Network = "overlay") -> list[Place]:
     """The places between two hosts, the receiver's socket last."""
-    hub, start, end = topology.hub, topology.node(sender), topology.node(receiver)
+    start, end = topology.node(sender), topology.node(receiver)
     socket = Place(end.name, "", False, "delivery")
     if network == "underlay":
         return [Place(start.name, start.nic, True, "sending"), Place(end.name, end.nic, False, "cloud"), socket]
     places = [Place(start.name, start.device, True, "sending")]
-    if not start.is_hub:
-        port = topology.tunnel_of(sender).hub_device
-        if topology.is_bridged(start):
-            places.append(Place(start.name, topology.tunnel_of(sender).spoke_device, True, "forwarding"))
+    for hop in next(iter(topology.paths(sender, receiver)), ()):
+        near, far = topology.node(hop.start.host), topology.node(hop.end.host)
+        if (near is not start) or near.device != hop.start.device:
+            places.append(Place(near.name, hop.start.device, True, "forwarding"))
         places += [
-            Place(start.name, start.nic, True, "encapsulation", hub.endpoint),
-            Place(hub.name, hub.nic, False, "cloud", hub.endpoint),
-            Place(hub.name, port, False, "decapsulation"),
+            Place(near.name, near.nic, True, "encapsulation", far.endpoint),
+            Place(far.name, far.nic, False, "cloud", far.endpoint),
+            Place(far.name, hop.end.device, False, "decapsulation"),
         ]
-        if end.is_hub:
-            places.append(Place(hub.name, hub.device, False, "forwarding"))
-    if not end.is_hub:
-        port = topology.tunnel_of(receiver).hub_device
-        places += [
-            Place(hub.name, port, True, "forwarding"),
-            Place(hub.name, hub.nic, True, "encapsulation", end.endpoint),
-            Place(end.name, end.nic, False, "cloud", end.endpoint),
-            Place(end.name, topology.tunnel_of(receiver).spoke_device, False, "decapsulation"),
-        ]
-        if topology.is_bridged(end):
-            places.append(Place(end.name, end.device, False, "forwarding"))
+    if places[-1].interface != end.device:
+        places.append(Place(end.name, end.device, False, "forwarding"))
     return [*places, socket]
 
 

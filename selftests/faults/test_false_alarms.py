@@ -124,7 +124,7 @@ def test_options_that_were_asked_for_are_no_fault(machine, kind, options):
 def test_what_is_unusual_and_harms_nothing_is_no_fault(machine, kind, node, commands):
     """A lab with bridges, filters, queues, routes and addresses besides, which take nothing away, has no finding."""
     lab = laboratory.build(machine, topologies.standard(2, TunnelOptions(kind=kind)), Underlay(provider("oci")))
-    device = lab.topology.tunnel_of("spoke1").spoke_device
+    device = lab.topology.port("spoke1", "hub")
     for command in commands:
         done = lab.nodes[node].run("sh", "-c", command.format(device=device))
         if done["status"] != 0:

@@ -212,17 +212,18 @@ def run(lab: laboratory.Lab, host: str, command: str) -> None:
 
 def broken(lab: laboratory.Lab, host: str, command: str) -> str:
     """The command with the names of the lab's devices; `{remade}` is the tunnel again, with one other parameter."""
-    tunnel, other = (lab.topology.tunnel_of(name) for name in ("spoke2", "spoke1"))
+    port, other = (lab.topology.port("hub", name) for name in ("spoke2", "spoke1"))
+    device = lab.topology.port("spoke2", "hub")
     if command.startswith("{remade}"):
         word, *value = command.split()[1:]
-        said = commands.parameters(lab.topology, lab.plans[host], "spoke2")
+        said = commands.parameters(lab.topology, lab.plans[host], "spoke2" if host == "hub" else "hub")
         if word == "nopmtudisc":  # the kernel accepts a TTL only with path MTU discovery
             said = re.sub(r"ttl \S+", "ttl inherit", said)
         said = f"{re.sub(rf'(?<= ){word} [^ ]+', '', said)} {word} {' '.join(value)}"
         name, placed = ("{port}", BRIDGED) if host == "hub" else ("{device}", PLACED)
         command = f"ip link del {name} && ip link add {name} {said}{placed}"
     mac = lab["spoke1"].node.link(lab.plans["spoke1"].device)["IFLA_ADDRESS"]
-    return command.format(port=tunnel.hub_device, device=tunnel.spoke_device, other=other.hub_device, mac=mac)
+    return command.format(port=port, device=device, other=other, mac=mac)
 
 
 def corrected(lab: laboratory.Lab, before: Iterable[Finding]) -> None:

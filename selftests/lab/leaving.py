@@ -22,7 +22,7 @@ def test_finds_none(provoked):
 
 def test_puts_every_port_back(provoked):
     """The plan."""
-    ports = [tunnel.hub_device for tunnel in provoked.topology.tunnels]
+    ports = provoked.topology.ports("hub")
     provoked.hub.node.apply(
         *(link_set(port, master=provoked.topology.bridge) for port in ports),
     )
@@ -30,5 +30,5 @@ def test_puts_every_port_back(provoked):
 
 def test_finds_the_fault(provoked):
     """The fault of `--inject=port-detached` is there."""
-    masters = {provoked.hub.node.link(tunnel.hub_device).get("IFLA_MASTER") for tunnel in provoked.topology.tunnels}
+    masters = {provoked.hub.node.link(port).get("IFLA_MASTER") for port in provoked.topology.ports("hub")}
     assert None in masters

@@ -19,7 +19,7 @@ DELAY = "200ms"
 @pytest.fixture
 def slow_lab(lab):
     """A lab in which what the hub sends to spoke2 is late."""
-    port = lab.topology.tunnel_of("spoke2").hub_device
+    port = lab.topology.port("hub", "spoke2")
     done = lab.hub.node.run("tc", "qdisc", "add", "dev", port, "root", "netem", "delay", DELAY)
     if done["status"] != 0:
         pytest.skip(f"this kernel has no netem: {done['errors'].strip()}")
@@ -37,7 +37,7 @@ def test_late_is_no_verdict(slow_lab):
 
 def test_lost_is_waited_for_once_only(lab):
     """A lab whose packets are lost is not waited for at every check: its patience has an end."""
-    port = lab.topology.tunnel_of("spoke2").hub_device
+    port = lab.topology.port("hub", "spoke2")
     lab.hub.node.apply(link_set(port, nomaster=True))
     waited = []
     for _ in range(3):

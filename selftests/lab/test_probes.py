@@ -115,7 +115,7 @@ def test_silence_is_proved_by_a_fence_that_came_through(lab):
 
 def test_silence_without_a_fence_is_said_to_be_unproved(lab):
     """Where unicast cannot pass either, the node is listed as unproved and the failure message says it."""
-    port = lab.topology.tunnel_of("spoke2").hub_device
+    port = lab.topology.port("hub", "spoke2")
     with lab.hub.node.changed(link_set(port, nomaster=True), link_set(port, master="bridge0")):
         with lab.listen(["spoke2"]) as heard:
             lab["spoke1"].udp.send(to=lab.everyone)
@@ -127,7 +127,7 @@ def test_silence_without_a_fence_is_said_to_be_unproved(lab):
 
 def test_a_failed_delivery_says_where_it_was_seen_last(lab):
     """The message of a lost broadcast holds the path up to the place where it died."""
-    port = lab.topology.tunnel_of("spoke2").hub_device
+    port = lab.topology.port("hub", "spoke2")
     with lab.hub.node.changed(link_set(port, nomaster=True), link_set(port, master="bridge0")):
         with lab.listen(["spoke2"]) as heard:
             lab["spoke1"].udp.send(to=lab.everyone)
@@ -140,7 +140,7 @@ def test_a_failed_delivery_says_where_it_was_seen_last(lab):
     (path,) = failed.value.paths
     assert [(leg["node"], leg["interface"]) for leg in path["legs"] if leg["seen"]][-1] == (
         "hub",
-        lab.topology.tunnel_of("spoke1").hub_device,
+        lab.topology.port("hub", "spoke1"),
     )
     assert all(leg["after"] >= 0 for leg in path["legs"][1:] if leg["seen"])
 
@@ -204,7 +204,7 @@ def test_many_ways_are_fenced_leg_by_leg(make_lab):
     """Where twelve hosts send to each other a fence for each leg proves what is absent: one spoke's, and no more."""
     lab = make_lab(spokes=11)
     silent = lab.spokes[4]
-    lab.hub.node.apply(link_set(lab.topology.tunnel_of(silent.name).hub_device, up=False))
+    lab.hub.node.apply(link_set(lab.topology.port("hub", silent.name), up=False))
 
     with lab.listen(lab.hosts) as heard:
         for host in lab.hosts.values():

@@ -43,7 +43,7 @@ def test_a_routed_underlay_is_found_too(make_lab):
 
 def test_a_tunnel_beside_the_bridge_is_named(lab):
     """The hub's tunnel that is no port of the bridge is found on the hub, with the command that mends it."""
-    port = lab.topology.tunnel_of("spoke2").hub_device
+    port = lab.topology.port("hub", "spoke2")
     lab.hub.node.apply(link_set(port, nomaster=True))
 
     assert codes(lab) == [("port-not-bridged", "hub", port)]
@@ -117,10 +117,8 @@ UNFINISHED = {
 def test_the_printed_command_completes_it(lab, case):
     """What is missing is found, and its command makes the topology the planned one again, route and all."""
     host, command, code = UNFINISHED[case]
-    tunnel, kind = lab.topology.tunnel_of("spoke2"), lab.topology.options.kind
-    command = command.format(
-        port=tunnel.hub_device, device=tunnel.spoke_device, kind=kind, address=lab.plans[host].overlay
-    )
+    port, device = lab.topology.port("hub", "spoke2"), lab.topology.port("spoke2", "hub")
+    command = command.format(port=port, device=device, kind=lab.topology.options.kind, address=lab.plans[host].overlay)
     done = lab.nodes[host].run("sh", "-ec", command)
     assert done["status"] == 0, done["errors"]
 

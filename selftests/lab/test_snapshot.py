@@ -191,7 +191,7 @@ class TestAReading:
 
     def test_shows_filters_with_their_actions(self, lab):
         """A tc filter is told with where it is, what it matches and what it does."""
-        port = lab.topology.tunnel_of("spoke1").hub_device
+        port = lab.topology.port("hub", "spoke1")
         _programs(
             lab.hub.node,
             f"tc qdisc add dev {port} clsact",
@@ -212,7 +212,7 @@ class TestAReading:
 
     def test_shows_groups_and_routers_of_a_bridge(self, lab):
         """Ports with members, and ports behind which a router is."""
-        here, there = (tunnel.hub_device for tunnel in lab.topology.tunnels)
+        here, there = lab.topology.ports("hub")
         _programs(
             lab.hub.node,
             "ip link set bridge0 type bridge mcast_snooping 1",
@@ -225,7 +225,7 @@ class TestAReading:
 
     def test_shows_the_vlans_of_ports(self, lab):
         """VLANs are told per port, with the one of untagged frames marked."""
-        port = lab.topology.tunnel_of("spoke1").hub_device
+        port = lab.topology.port("hub", "spoke1")
         _programs(
             lab.hub.node,
             "ip link set bridge0 type bridge vlan_filtering 1",
@@ -253,7 +253,7 @@ class TestASnapshot:
 
     def test_tells_policy_routing_and_ports(self, lab):
         """Rules that somebody made, and flags of ports that are not as a new port has them."""
-        port = lab.topology.tunnel_of("spoke1").hub_device
+        port = lab.topology.port("hub", "spoke1")
         lab.hub.node.apply(bridge_port(port, bcast_flood=0, isolated=1))
         _programs(lab.hub.node, "ip rule add from 10.9.0.0/16 lookup 77 priority 500")
 
@@ -266,7 +266,7 @@ class TestASnapshot:
     def test_sets_both_ends_of_a_tunnel_side_by_side(self, lab):
         """What must agree at both ends and does not is marked."""
         spoke = lab["spoke1"]
-        device = lab.topology.tunnel_of("spoke1").spoke_device
+        device = lab.topology.port("spoke1", "hub")
         spoke.node.apply(link_set(device, mtu=1400))
 
         told = snapshot.configuration(snapshot.take(lab.nodes.values()))
@@ -301,7 +301,7 @@ class TestASnapshot:
     def test_of_a_half_built_overlay_shows_what_there_is(self, lab):
         """A device that is missing keeps nothing else from being shown."""
         lab.hub.node.apply(link_del("bridge0"))
-        lab["spoke1"].node.apply(link_del(lab.topology.tunnel_of("spoke1").spoke_device))
+        lab["spoke1"].node.apply(link_del(lab.topology.port("spoke1", "hub")))
 
         told = snapshot.text(snapshot.take(lab.nodes.values()))
 

@@ -76,7 +76,7 @@ def written(lab, command):
     """A command in the words of this lab and this kernel."""
     hub = lab.hub.node
     words = {
-        PORT: lab.topology.tunnels[0].hub_device,
+        PORT: lab.topology.ports("hub")[0],
         "SHAPER": "tbf rate 1mbit burst 10kb latency 50ms" if lab.machine.kind == "guest" else "pfifo limit 7",
     }
     if "IP6TABLES" in command:
@@ -143,7 +143,7 @@ def test_of_many_differences_the_first_are_printed(lab):
 def test_a_step_back_to_the_plan_is_none(lab):
     """What a fault had changed may be put right; what else is changed is reported."""
     planned, hub = state.of(lab), lab.hub.node
-    port = lab.topology.tunnels[0].hub_device
+    port = lab.topology.ports("hub")[0]
     hub.apply(link_set(port, nomaster=True))
     broken = state.of(lab)
 

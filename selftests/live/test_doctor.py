@@ -226,7 +226,7 @@ def test_the_same_mac_address_twice(rig: Rig, doctor: Doctor) -> None:
 
 def test_a_half_configured_overlay(rig: Rig, doctor: Doctor) -> None:
     """What the overlay's own configuration lacks is told with the command that mends it."""
-    port = rig.lab.topology.tunnel_of("spoke2").hub_device
+    port = rig.lab.topology.port("hub", "spoke2")
     detach = link_set(port, nomaster=True)
     attach = link_set(port, master=rig.lab.topology.bridge)
     with rig.lab.hub.node.changed(detach, attach):

@@ -60,8 +60,8 @@ def own_rig(tmp_path: Path) -> Iterator[Rig]:
 def test_the_printed_fix_corrects_it(own_rig: Rig, capsys: pytest.CaptureFixture[str], code: str) -> None:
     """The finding is named with its host; when each printed fix was run where it says, the hosts are ready."""
     host, command = BROKEN[code]
-    tunnel = own_rig.lab.topology.tunnel_of("spoke2")
-    names = {"port": tunnel.hub_device, "device": tunnel.spoke_device}
+    topology = own_rig.lab.topology
+    names = {"port": topology.port("hub", "spoke2"), "device": topology.port("spoke2", "hub")}
     _run(own_rig, host, command.format(**names, remade=REMADE.format(**names), placed=PLACED))
 
     options = (f"--hosts={own_rig.specs}", f"--ssh-config={own_rig.ssh_config}")

@@ -50,9 +50,8 @@ def remade(lab: Lab, *changes: tuple[str, str]) -> None:
     """Make every tunnel again, with parts of its parameters replaced."""
     topology = lab.topology
     for node in topology.nodes:
-        for tunnel in topology.tunnels if node.is_hub else [topology.tunnel_of(node.name)]:
-            device = tunnel.hub_device if node.is_hub else tunnel.spoke_device
-            command = f"ip link del {device} && {commands.tunnel(topology, node, tunnel.spoke)}"
+        for peer in topology.peers(node.name):
+            command = f"ip link del {topology.port(node.name, peer)} && {commands.tunnel(topology, node, peer)}"
             for old, new in changes:
                 command = re.sub(old, new, command)
             shell(lab, node.name, command)
@@ -72,7 +71,7 @@ def not_pinned(lab: Lab) -> None:
     """Tunnels whose outer source the routing table chooses, and that stand on no device."""
     remade(lab, (" local [0-9.]+", ""), (" dev ens3 ttl", " ttl"))
     for node in lab.topology.nodes:
-        devices = [tunnel.hub_device for tunnel in lab.topology.tunnels] if node.is_hub else [node.device]
+        devices = lab.topology.ports("hub") if node.is_hub else [node.device]
         for device in devices:
             shell(lab, node.name, f"ip link set {device} mtu 8950")
 

@@ -84,7 +84,7 @@ def test_a_verdict_without_root_is_asked_for_and_says_so(rig: Rig, tmp_path: Pat
 
 def test_a_detached_port_is_a_finding_with_its_remedy(rig: Rig, tmp_path: Path) -> None:
     """A hub that does not bridge a spoke's tunnel is nonconformant, and the finding says what to run where."""
-    port = rig.lab.topology.tunnel_of("spoke2").hub_device
+    port = rig.lab.topology.port("hub", "spoke2")
     detach = link_set(port, nomaster=True)
     attach = link_set(port, master=rig.lab.topology.bridge)
 
@@ -99,7 +99,7 @@ def test_a_detached_port_is_a_finding_with_its_remedy(rig: Rig, tmp_path: Path) 
 
 def test_the_hub_is_recognised_whatever_the_order(rig: Rig, tmp_path: Path) -> None:
     """A hub that --hosts does not name first is found by its bridge; the fix names it as the user did."""
-    port = rig.lab.topology.tunnel_of("spoke2").hub_device
+    port = rig.lab.topology.port("hub", "spoke2")
     detach = link_set(port, nomaster=True)
     attach = link_set(port, master=rig.lab.topology.bridge)
     hub, spoke1, spoke2 = (host.address for host in rig.hosts.values())

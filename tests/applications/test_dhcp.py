@@ -69,7 +69,7 @@ def test_nothing_leaks_to_the_underlay(served, dhcp):
         dhcp.lease(client)
 
     overlay = {(host.name, host.plan.device) for host in lab.hosts.values()}
-    overlay |= {(lab.hub.name, tunnel.hub_device) for tunnel in lab.topology.tunnels}
+    overlay |= {(lab.hub.name, port) for port in lab.topology.ports("hub")}
     places = {(one.sighting.node, one.sighting.interface) for one in dhcp.bare(lab.frames())}
     assert places - overlay == set()
     assert places == overlay

@@ -79,7 +79,7 @@ def test_advertisements_cross_the_hub(routers, vrrp):
 
 def inside(lab):
     """Every device of the overlay."""
-    ports = {(lab.hub.name, tunnel.hub_device) for tunnel in lab.topology.tunnels}
+    ports = {(lab.hub.name, port) for port in lab.topology.ports("hub")}
     return ports | {(host.name, host.plan.device) for host in lab.hosts.values()}
 
 
@@ -108,7 +108,7 @@ def test_a_detached_port_splits_the_brain_and_its_return_heals_it(routers, vrrp)
     lab, preferred, other = routers
     both = [preferred, other]
     elect(vrrp, lab, preferred, other)
-    port = lab.topology.tunnel_of(preferred.name).hub_device
+    port = lab.topology.port("hub", preferred.name)
     out = link_set(port, nomaster=True)
     back = link_set(port, master=lab.topology.bridge)
 

@@ -21,7 +21,7 @@ def bridge_mac(lab):
 
 def test_is_not_a_ports(overlay):
     """bridge0 has a MAC address that none of its ports has."""
-    ports = {overlay.hub.node.link(tunnel.hub_device)["IFLA_ADDRESS"] for tunnel in overlay.topology.tunnels}
+    ports = {overlay.hub.node.link(port)["IFLA_ADDRESS"] for port in overlay.topology.ports("hub")}
 
     assert bridge_mac(overlay) not in ports
 
@@ -29,7 +29,7 @@ def test_is_not_a_ports(overlay):
 @pytest.mark.provoking
 def test_stays_when_a_port_gets_a_lower_one(provoked):
     """A port whose MAC address is lower than bridge0's leaves bridge0's as it is, and the hub reachable."""
-    port = provoked.topology.tunnels[0].hub_device
+    port = provoked.topology.ports("hub")[0]
     own, before = provoked.hub.node.link(port)["IFLA_ADDRESS"], bridge_mac(provoked)
     change, undo = (link_set(port, address=mac) for mac in (LOWEST, own))
 
@@ -46,6 +46,6 @@ def test_follows_its_ports_unless_pinned(build_lab):
     """As the article leaves it, bridge0 takes over the MAC address of the port with the lowest one."""
     lab = build_lab(topology="article")
 
-    lab.hub.node.apply(link_set(lab.topology.tunnels[-1].hub_device, address=LOWEST))
+    lab.hub.node.apply(link_set(lab.topology.ports("hub")[-1], address=LOWEST))
 
     assert bridge_mac(lab) == LOWEST

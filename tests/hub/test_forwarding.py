@@ -36,8 +36,7 @@ def test_spokes_meet_at_the_hub_only(overlay, spoke1, spoke2, everyone, listen, 
         spoke1.udp.send(to=to)
 
     heard.exactly_once(at=[spoke2.name])
-    tunnel = overlay.topology.tunnel_of(spoke1.name)
-    assert passed(heard, overlay.hub, tunnel.hub_device) == (1, 0)
+    assert passed(heard, overlay.hub, overlay.topology.port("hub", spoke1.name)) == (1, 0)
     assert from_spoke_to_spoke(overlay, carried(heard.sightings())) == []
 
 
@@ -129,7 +128,9 @@ def test_no_frame_goes_back_where_it_came_from(overlay, spoke1, everyone, listen
         spoke1.udp.send(to=everyone if kind == "broadcast" else GROUP)
 
     heard.exactly_once(at=others)
-    ports = {tunnel.spoke: passed(heard, overlay.hub, tunnel.hub_device) for tunnel in overlay.topology.tunnels}
+    ports = {
+        spoke.name: passed(heard, overlay.hub, overlay.topology.port("hub", spoke.name)) for spoke in overlay.spokes
+    }
     assert ports == {spoke.name: (1, 0) if spoke.name == spoke1.name else (0, 1) for spoke in overlay.spokes}
     assert passed(heard, spoke1, spoke1.plan.device) == (0, 1)
 
@@ -138,7 +139,7 @@ def test_no_frame_goes_back_where_it_came_from(overlay, spoke1, everyone, listen
 @pytest.mark.provoking
 def test_hairpin_returns_frames_that_no_socket_shows(provoked, spoke1):
     """With hairpin on, the frame returns to its sender's NIC, while every socket still hears one copy."""
-    port = provoked.topology.tunnel_of(spoke1.name).hub_device
+    port = provoked.topology.port("hub", spoke1.name)
     on, off = (bridge_port(port, hairpin=value) for value in (1, 0))
 
     with provoked.hub.node.changed(on, off), provoked.listen(provoked.hosts) as heard:

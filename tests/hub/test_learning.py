@@ -24,7 +24,7 @@ def seen_at(lab, host, tags):
 
 def flags(lab, spokes, **values):
     """Sets flags on the hub's ports towards these spokes."""
-    changes = [bridge_port(device=lab.topology.tunnel_of(spoke.name).hub_device, **values) for spoke in spokes]
+    changes = [bridge_port(device=lab.topology.port("hub", spoke.name), **values) for spoke in spokes]
     lab.hub.node.apply(*changes)
 
 
@@ -63,7 +63,7 @@ def test_hub_has_each_spoke_at_its_port(overlay):
 
     for spoke in overlay.spokes:
         mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
-        assert learned.get(mac) == overlay.topology.tunnel_of(spoke.name).hub_device
+        assert learned.get(mac) == overlay.topology.port("hub", spoke.name)
 
 
 def test_unknown_unicast_goes_to_every_other_port(standing, tag):

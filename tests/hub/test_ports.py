@@ -25,7 +25,7 @@ def all_but(lab, name, heard_by_hub=frozenset()):
 def detached(provoked):
     """The last spoke's tunnel without its bridge, at a hub and spokes that filter no reverse paths: (lab, spoke)."""
     spoke = provoked.spokes[-1]
-    port = provoked.topology.tunnel_of(spoke.name).hub_device
+    port = provoked.topology.port("hub", spoke.name)
     out = link_set(port, nomaster=True)
     back = link_set(port, master=provoked.topology.bridge)
     node = provoked.hub.node
@@ -76,7 +76,7 @@ class TestDetachedPort:
         """Both ends of the tunnel are still up: the state of the link says nothing of the bridge."""
         lab, spoke = detached
 
-        hub_end = lab.hub.node.link(lab.topology.tunnel_of(spoke.name).hub_device)
+        hub_end = lab.hub.node.link(lab.topology.port("hub", spoke.name))
         spoke_end = spoke.node.link(spoke.plan.device)
         assert hub_end["flags"] & spoke_end["flags"] & IFF_UP
 
@@ -94,7 +94,7 @@ def test_isolated_ports_reach_all_but_each_other(build_lab, exchange):
     lab = build_lab(spokes=3)
     apart = [spoke.name for spoke in lab.spokes[:2]]
     for name in apart:
-        port = lab.topology.tunnel_of(name).hub_device
+        port = lab.topology.port("hub", name)
         lab.hub.node.apply(bridge_port(port, isolated=1))
 
     heard = exchange(lab)

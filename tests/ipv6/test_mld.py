@@ -29,7 +29,7 @@ def uplink(lab, host):
     """Where what a host sends on the overlay comes in next: the host there, and its device."""
     if host.is_hub:
         return lab.spokes[0], lab.spokes[0].plan.device
-    return lab.hub, lab.topology.tunnel_of(host.name).hub_device
+    return lab.hub, lab.topology.port("hub", host.name)
 
 
 def outer_ttls(carried, frames):

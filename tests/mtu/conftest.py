@@ -25,9 +25,8 @@ def set_mtu():
 
     def change(lab, octets):
         for spoke in lab.spokes:
-            tunnel = lab.topology.tunnel_of(spoke.name)
-            lab.hub.node.apply(link_set(tunnel.hub_device, mtu=octets))
-            spoke.node.apply(link_set(tunnel.spoke_device, mtu=octets))
+            lab.hub.node.apply(link_set(lab.topology.port("hub", spoke.name), mtu=octets))
+            spoke.node.apply(link_set(lab.topology.port(spoke.name, "hub"), mtu=octets))
         lab.hub.node.apply(link_set(lab.topology.bridge, mtu=octets))
 
     return change

@@ -33,9 +33,8 @@ def room(lab, host):
 def tunnel_ends(lab):
     """Both ends of every tunnel: (host, device)."""
     for spoke in lab.spokes:
-        tunnel = lab.topology.tunnel_of(spoke.name)
-        yield lab.hub, tunnel.hub_device
-        yield spoke, tunnel.spoke_device
+        yield lab.hub, lab.topology.port("hub", spoke.name)
+        yield spoke, lab.topology.port(spoke.name, "hub")
 
 
 def of(host, device):
@@ -115,7 +114,7 @@ class TestSmallerPort:
     @pytest.fixture
     def small(self, provoked, spoke2):
         """The hub's port to spoke2 with a smaller MTU than all others."""
-        port, full = provoked.topology.tunnel_of(spoke2.name).hub_device, of(spoke2, spoke2.plan.device)
+        port, full = provoked.topology.port("hub", spoke2.name), of(spoke2, spoke2.plan.device)
         small, back = (link_set(port, mtu=octets) for octets in (full - LESS, full))
         with provoked.hub.node.changed(small, back):
             yield full - LESS

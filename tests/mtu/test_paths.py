@@ -107,7 +107,7 @@ class TestTowardsASpoke:
     def test_what_the_hub_bridges_is_lost_for_good(self, narrow, largest):
         """Large datagrams of another spoke reach the hub and never that spoke; their sender is not told."""
         sender, receiver = narrow.spokes[0], narrow.spokes[-1]
-        port = narrow.topology.tunnel_of(receiver.name).hub_device
+        port = narrow.topology.port("hub", receiver.name)
         before = narrow.hub.node.counters(), narrow.hub.node.statistics(port), sender.node.counters()
 
         fits = heard_of(narrow, sender, receiver, fitting(narrow), tries=1)

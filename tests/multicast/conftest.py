@@ -10,7 +10,7 @@ def uplink(overlay):
     def place(host):
         if host.is_hub:
             return overlay["spoke1"], overlay["spoke1"].plan.device
-        return overlay.hub, overlay.topology.tunnel_of(host.name).hub_device
+        return overlay.hub, overlay.topology.port("hub", host.name)
 
     return place
 

@@ -67,7 +67,7 @@ def test_what_a_socket_loses_is_counted_as_its_own(provoked, spoke1, spoke2, tag
 @pytest.mark.provoking
 def test_what_the_network_loses_is_not(provoked, spoke1, spoke2, tag):
     """A burst that ends at the hub's port is missing at the receiver's device too, and no socket has lost anything."""
-    port = provoked.topology.tunnel_of(spoke2.name).hub_device
+    port = provoked.topology.port("hub", spoke2.name)
     down, up = (link_set(port, up=state) for state in (False, True))
 
     with provoked.hub.node.changed(down, up):

@@ -30,11 +30,7 @@ SPARE = {
 def test_every_host_has_its_tunnels(overlay, configured):
     """Each host has the tunnel devices that it needs, of the chosen kind, up, under their names."""
     kind, seen = overlay.topology.options.kind, configured(overlay)
-    needed = {
-        (host, device)
-        for tunnel in overlay.topology.tunnels
-        for host, device in ((overlay.hub.name, tunnel.hub_device), (tunnel.spoke, tunnel.spoke_device))
-    }
+    needed = {(end.host, end.device) for tunnel in overlay.topology.tunnels for end in tunnel.ends}
 
     found = {
         (host, device.name)

@@ -20,16 +20,15 @@ NEXT = 1
 @pytest.mark.requirement("PRE-08")
 def test_the_ends_name_each_other(overlay, configured):
     """Each tunnel's remote is the other end's address on its NIC, and its local address, if pinned, the host's own."""
-    seen, hub = configured(overlay), overlay.hub.name
+    seen = configured(overlay)
 
     for tunnel in overlay.topology.tunnels:
-        near = seen[hub].device(tunnel.hub_device).tunnel
-        far = seen[tunnel.spoke].device(tunnel.spoke_device).tunnel
-        hub_address, spoke_address = (nic_address(overlay[name], seen) for name in (hub, tunnel.spoke))
+        near, far = (seen[end.host].device(end.device).tunnel for end in tunnel.ends)
+        here, there = (nic_address(overlay[end.host], seen) for end in tunnel.ends)
 
-        assert (near.remote, far.remote) == (spoke_address, hub_address)
-        assert near.local in (None, hub_address)
-        assert far.local in (None, spoke_address)
+        assert (near.remote, far.remote) == (there, here)
+        assert near.local in (None, here)
+        assert far.local in (None, there)
 
 
 def nic_address(host, seen):
@@ -102,7 +101,7 @@ def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab, refusals
     """With a wrong remote on the hub's side, the spoke is refused with ICMP 3/3, and the hub looks for nobody's MAC."""
     lab = build_lab(local=False)
     spoke = lab.spokes[-1]
-    port, wrong = lab.topology.tunnel_of(spoke.name).hub_device, str(spoke.plan.underlay.ip + NEXT)
+    port, wrong = lab.topology.port("hub", spoke.name), str(spoke.plan.underlay.ip + NEXT)
     lab.hub.node.apply(link_del(port), link_add(port, gretap(remote=wrong), master=lab.topology.bridge))
 
     with lab.listen(lab.others(spoke)) as out:
@@ -146,7 +145,7 @@ def test_a_tunnel_that_is_its_own_way_delivers_nothing(build_lab):
         sent = spoke.udp.send(to=lab.everyone)
 
     heard.nothing(at=others)
-    assert {seen.interface for seen in lab.frames([sent.payload])} == lab.topology.spoke_devices(spoke.plan)
-    counted = spoke.node.link(lab.topology.tunnel_of(spoke.name).spoke_device)["IFLA_STATS64"]
+    assert {seen.interface for seen in lab.frames([sent.payload])} == set(lab.topology.devices(spoke.name))
+    counted = spoke.node.link(lab.topology.port(spoke.name, "hub"))["IFLA_STATS64"]
     assert counted["collisions"] > 0
     assert counted["tx_errors"] > 0

@@ -55,8 +55,7 @@ def test_every_tunnel_takes_what_its_nic_hears(overlay, sender, everyone, listen
 
 
 def tunnel_device(lab, sender, receiver):
-    tunnel = lab.topology.tunnel_of(sender.name if receiver == lab.hub.name else receiver)
-    return tunnel.hub_device if receiver == lab.hub.name else tunnel.spoke_device
+    return lab.topology.port(receiver, sender.name if receiver == lab.hub.name else lab.hub.name)
 
 
 @pytest.mark.requirement("PRE-04")

@@ -17,8 +17,7 @@ pytestmark = pytest.mark.requirement("PRE-10")
 def test_no_mac_is_used_twice(overlay, configured):
     """The spokes' devices and the hub's ports all have different MACs; only the bridge may share one of a port."""
     seen, hub = configured(overlay), overlay.hub.name
-    macs = [seen[tunnel.spoke].device(tunnel.spoke_device).mac for tunnel in overlay.topology.tunnels]
-    macs += [seen[hub].device(tunnel.hub_device).mac for tunnel in overlay.topology.tunnels]
+    macs = [seen[end.host].device(end.device).mac for tunnel in overlay.topology.tunnels for end in tunnel.ends]
     bridge = seen[hub].device(overlay.topology.bridge).mac
 
     assert len(macs) == len(set(macs))
@@ -75,7 +74,7 @@ def test_the_hub_ports_mac_on_a_spoke_kills_its_unicast(build_lab):
     """A spoke with the MAC of a hub's port hears broadcasts, and cannot be reached by unicast through the hub."""
     lab = build_lab()
     spoke, other = lab.spokes[0], lab.spokes[-1]
-    port = lab.topology.tunnel_of(other.name).hub_device
+    port = lab.topology.port("hub", other.name)
     spoke.node.apply(link_set(spoke.plan.device, address=lab.hub.node.link(port)["IFLA_ADDRESS"]))
 
     with lab.listen([spoke]) as heard:

@@ -51,13 +51,13 @@ def test_every_spoke_is_at_its_port(overlay, spoke):
     """After a spoke has spoken, the hub's bridge has its MAC address at the port towards it."""
     spoke.ping(overlay.hub.address())
 
-    assert port_of(overlay, mac_of(spoke)) == overlay.topology.tunnel_of(spoke.name).hub_device
+    assert port_of(overlay, mac_of(spoke)) == overlay.topology.port("hub", spoke.name)
 
 
 @pytest.mark.provoking
 def test_one_frame_moves_it_and_one_moves_it_back(provoked, spoke1, spoke2, speak):
     """The hub follows the first frame from the new port, and the first one from the old port again."""
-    mac, ports = mac_of(spoke1), {name: provoked.topology.tunnel_of(name).hub_device for name in ("spoke1", "spoke2")}
+    mac, ports = mac_of(spoke1), {name: provoked.topology.port("hub", name) for name in ("spoke1", "spoke2")}
     moves = []
 
     for spoke in (spoke1, spoke2, spoke1):

@@ -18,7 +18,7 @@ TICKS = 0.04  # seconds that a kernel with 100 clock ticks a second may fire its
 @pytest.fixture
 def attach(provoked):
     """What makes the last spoke's tunnel a new port of the hub's bridge: (port, changes)."""
-    port = provoked.topology.tunnel_of(provoked.spokes[-1].name).hub_device
+    port = provoked.topology.port("hub", provoked.spokes[-1].name)
     return port, renewed(provoked, port)
 
 
@@ -33,7 +33,7 @@ def renewed(lab, port):
 def spanning_tree(provoked):
     """The hub's bridge speaks STP for a `with` block; after it no port remembers a root, whose delay it would keep."""
     on, off = (link_set(provoked.topology.bridge, bridge(stp_state=value)) for value in (1, 0))
-    ports = [change for tunnel in provoked.topology.tunnels for change in renewed(provoked, tunnel.hub_device)]
+    ports = [change for port in provoked.topology.ports("hub") for change in renewed(provoked, port)]
     return provoked.hub.node.changed(on, [off, *ports])
 
 

@@ -41,7 +41,7 @@ def test_the_others_do_not_notice(build_lab, inject, refusals, not_applicable, f
 def test_it_is_back_when_its_port_is(provoked, exchange):
     """The hub's port up again, the spoke hears all others and is heard by them, and nobody did anything else."""
     spoke = provoked.spokes[-1]
-    port = provoked.topology.tunnel_of(spoke.name).hub_device
+    port = provoked.topology.port("hub", spoke.name)
     down, up = (link_set(port, up=state) for state in (False, True))
 
     with provoked.hub.node.changed(down, up):

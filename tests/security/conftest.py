@@ -30,7 +30,7 @@ def forged(layers):
         outer = layers.IP(src=source, dst=to)
         if lab.topology.options.kind == "gretap":
             return bytes(outer / layers.GRE(proto=TRANSPARENT_ETHERNET) / frame)
-        number = lab.topology.tunnel_of(of.name).number
+        number = lab.topology.tunnel("hub", of.name).number
         udp = layers.UDP(sport=port, dport=VXLAN_PORT, chksum=0)
         return bytes(outer / udp / layers.VXLAN(flags=VNI_IS_VALID, vni=number) / frame)
 

@@ -30,8 +30,7 @@ def test_every_tunnel_that_is_up_has_a_remote(overlay, configured):
         for device in seen.devices.values()
         if device.kind in REMOTES and device.up
     }
-    ends = {(overlay.hub.name, tunnel.hub_device) for tunnel in overlay.topology.tunnels}
-    ends |= {(tunnel.spoke, tunnel.spoke_device) for tunnel in overlay.topology.tunnels}
+    ends = {(end.host, end.device) for tunnel in overlay.topology.tunnels for end in tunnel.ends}
 
     assert ends - set(remotes) == set()
     assert [end for end, found in remotes.items() if not any(map(is_one, found))] == []

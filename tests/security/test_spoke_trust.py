@@ -52,7 +52,7 @@ def test_a_locked_port_admits_its_own_address_only(build_lab, theft, not_applica
     """With the hub's ports locked to their spokes' MAC addresses the theft fails, and all hear each other."""
     lab = build_lab()
     for spoke in lab.spokes:
-        port = lab.topology.tunnel_of(spoke.name).hub_device
+        port = lab.topology.port("hub", spoke.name)
         lab.hub.node.apply(
             fdb_add(port, mac_of(spoke)),
             bridge_port(port, learning=0, locked=1),

@@ -54,7 +54,7 @@ def test_no_port_withholds_multicast(default_bridge, port_flags):
 def test_a_port_that_does_not_flood_is_deaf_though_listed(provoked, spoke1, spoke2, fresh_group, await_listed):
     """With mcast_flood off and no querier a listed member hears a spoke's broadcast, and its multicast not."""
     sender, member = spoke1, spoke2
-    port = {"device": provoked.topology.tunnel_of(member.name).hub_device}
+    port = {"device": provoked.topology.port("hub", member.name)}
     on, off = (bridge_port(**port, mcast_flood=flag) for flag in (1, 0))
 
     with provoked.hub.node.changed(off, on):

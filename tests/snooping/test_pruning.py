@@ -16,7 +16,7 @@ ROUTER, ASK = 2, 1  # mcast_router (bridge(8)): a router port always; when a rou
 @contextlib.contextmanager
 def router_port(lab, spoke):
     """The hub takes a spoke for a multicast router."""
-    port = {"device": lab.topology.tunnel_of(spoke.name).hub_device}
+    port = {"device": lab.topology.port("hub", spoke.name)}
     on, off = (bridge_port(**port, mcast_router=value) for value in (ROUTER, ASK))
     with lab.hub.node.changed(on, off):
         yield

@@ -103,7 +103,7 @@ class TestTimes:
         lab = asking_lab(mcast_last_member_interval=10 * TICKS)
         await_pruning(lab)  # until then reports are flooded, and who hears another's keeps its own (RFC 2236 section 3)
         member, other = lab.spokes[:2]
-        port = lab.topology.tunnel_of(member.name).hub_device
+        port = lab.topology.port("hub", member.name)
         lab.hub.node.apply(bridge_port(port, fastleave=1))
 
         with member.member() as quick, other.member() as slow:
@@ -160,7 +160,7 @@ class TestQuery:
         answers = {}
 
         for spoke in lab.spokes:
-            port = lab.topology.tunnel_of(spoke.name).hub_device
+            port = lab.topology.port("hub", spoke.name)
             with spoke.member() as joined:
                 joined.join(fresh_group)
                 await_listed(lab, fresh_group, [spoke.name])

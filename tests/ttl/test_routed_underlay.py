@@ -188,6 +188,6 @@ class TestSignature:
 
         with spoke.member() as member:
             member.join(fresh_group)
-            heard = await_igmp(lab.hub, lab.topology.tunnel_of(spoke.name).hub_device, fresh_group)
+            heard = await_igmp(lab.hub, lab.topology.port("hub", spoke.name), fresh_group)
 
         assert heard

@@ -69,6 +69,6 @@ def test_a_tunnel_from_an_address_that_the_vnic_does_not_own_is_dead(build_lab):
     heard.nothing(at=lab.others(spoke))
     seen = {(sighting.node, sighting.interface, sighting.direction) for sighting in lab.frames([sent.payload])}
     assert seen == {
-        *((spoke.name, device, "out") for device in (*lab.topology.spoke_devices(spoke.plan), nic)),
+        *((spoke.name, device, "out") for device in (*lab.topology.devices(spoke.name), nic)),
         ("vcn", lab.cloud.port_of(spoke.name), "in"),
     }

@@ -71,7 +71,7 @@ class TestKey:
         for name, (at_hub, at_spoke) in mismatched.items():
             lab.remake_tunnel(lab.hub, lab[name], key=at_hub)
             lab.remake_tunnel(lab[name], lab[name], key=at_spoke)
-        ends = [(host, lab.topology.tunnel_of(name).hub_device) for name in mismatched for host in (lab.hub, lab[name])]
+        ends = [(host, lab.topology.port("hub", name)) for name in mismatched for host in (lab.hub, lab[name])]
         before = [errors(*end) for end in ends]
 
         heard = exchange(lab)
@@ -98,14 +98,13 @@ class TestChecksum:
         lab = build_lab()
         spoke = lab.spokes[-1]
         lab.remake_tunnel(lab.hub if on_the_hub else spoke, spoke, checksum=True)
-        tunnel = lab.topology.tunnel_of(spoke.name)
 
         heard = exchange(lab)
 
         assert heard[spoke.name] == set()
         assert heard["hub"] == set(lab.others("hub")) - {spoke.name}
-        assert lab.hub.node.statistics(tunnel.hub_device)["rx_crc_errors"] > 0
-        assert spoke.node.statistics(tunnel.spoke_device)["rx_crc_errors"] > 0
+        assert lab.hub.node.statistics(lab.topology.port("hub", spoke.name))["rx_crc_errors"] > 0
+        assert spoke.node.statistics(lab.topology.port(spoke.name, "hub"))["rx_crc_errors"] > 0
 
 
 class TestSequence:
@@ -125,8 +124,7 @@ class TestSequence:
         spoke = lab.spokes[-1]
         strict, lenient = (lab.hub, spoke) if on_the_hub else (spoke, lab.hub)
         lab.remake_tunnel(strict, spoke, sequence=True)
-        tunnel = lab.topology.tunnel_of(spoke.name)
-        device = {lab.hub.name: tunnel.hub_device, spoke.name: tunnel.spoke_device}
+        device = {end.host: end.device for end in lab.topology.tunnel("hub", spoke.name).ends}
 
         heard = exchange(lab)
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from lab.diagnose.rules.hub import STP
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
-from lab.overlay import commands
 from lab.overlay.readback import Device
 
 
@@ -68,9 +67,7 @@ def _meet(near: End, far: End) -> bool:
 
 
 def _planned(scene: Scene, end: End) -> bool:
-    host = end.host.plan
-    spokes = [spoke.name for spoke in scene.spokes] if host.is_hub else [host.name]
-    return end.device.name in [commands.device_of(scene.topology, host, spoke) for spoke in spokes]
+    return end.device.name in scene.topology.ports(end.host.name)
 
 
 def _root(joined: dict[tuple[str, str], tuple[str, str]], bridge: tuple[str, str]) -> tuple[str, str]:

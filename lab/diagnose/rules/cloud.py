@@ -62,8 +62,7 @@ def _explained(scene: Scene, start: str, end: str) -> bool:
         return True
     if any((finding.code, finding.node) == ("tunnel-ttl-too-low", start) for finding in short_lived(scene)):
         return True
-    spoke = end if scene.hosts[start].plan.is_hub else start
-    device = scene.end(scene.hosts[start], spoke)
+    device = scene.end(scene.hosts[start], end)
     own = scene.hosts[start].plan.endpoint
     foreign = device is not None and device.tunnel is not None and device.tunnel.local not in (None, own)
     nics = [host.seen.devices.get(host.plan.nic) for host in (scene.hosts[start], scene.hosts[end])]

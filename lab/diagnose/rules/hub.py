@@ -54,7 +54,7 @@ def bridge(scene: Scene) -> Iterator[Finding]:
     device = hub.device
     if device is None or device.kind != "bridge":
         # a tunnel that is missing too is made a port when it is made
-        joined = [tunnel.hub_device for tunnel in topology.tunnels if tunnel.hub_device in hub.seen.devices]
+        joined = [port for port in topology.ports(hub.name) if port in hub.seen.devices]
         ports = "".join(f"ip link set {name} up master {topology.bridge} && " for name in joined)
         yield Finding(
             "bridge-missing",
@@ -193,7 +193,7 @@ def _state(scene: Scene, port: Device, spoke: str) -> Iterator[Finding]:
 def strangers(scene: Scene) -> Iterator[Finding]:
     """Ports that are no tunnels of the overlay."""
     hub, bridge = scene.hub, scene.topology.bridge
-    planned = {tunnel.hub_device for tunnel in scene.topology.tunnels}
+    planned = set(scene.topology.ports(hub.name))
     for port in hub.seen.ports_of(bridge):
         if port.name in planned or port.tunnel is not None or not (scene.planned or port.name == hub.plan.nic):
             continue
@@ -220,7 +220,7 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
         port = entry.dev
         if owner is None or not entry.master or entry.state == "learned":
             continue
-        right = hub.plan.device if owner is hub else scene.topology.tunnel_of(owner.name).hub_device
+        right = hub.plan.device if owner is hub else scene.topology.port(hub.name, owner.name)
         if port == right or (entry.state == "permanent" and entry.lladdr in own):
             continue
         yield Finding(

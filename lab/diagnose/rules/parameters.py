@@ -146,9 +146,7 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
         nic = host.seen.devices.get(host.plan.nic)
         if nic is not None and not nic.up:
             yield _nic_down(scene, host)
-        devices = [host.plan.device, *([host.plan.nic] if scene.planned else [])]
-        if host.plan.is_hub:
-            devices += [tunnel.hub_device for tunnel in scene.topology.tunnels]
+        devices = [*scene.topology.devices(host.name), *([host.plan.nic] if scene.planned else [])]
         for name in devices:
             device = host.seen.devices.get(name)
             if device is None or (device.tunnel is None and device.kind in LAYER3):

@@ -122,13 +122,13 @@ def overlay(scene: Scene) -> Iterator[Finding]:
 def underlay(scene: Scene) -> Iterator[Finding]:
     """The way to a tunnel's remote does not lead through a tunnel, nor by a gateway where it is a neighbour."""
     for host in scene.hosts.values():
-        overlays = {host.plan.device, *(tunnel.hub_device for tunnel in scene.topology.tunnels)}
+        overlays = scene.topology.devices(host.name)
         network = host.plan.underlay.network
         connected = f"{network} dev {host.plan.nic} src {host.plan.address('underlay')}"
         for other in scene.hosts.values():
             if other is host:
                 continue
-            tunnelled = host.plan.is_hub or other.plan.is_hub
+            tunnelled = other.name in scene.topology.peers(host.name)
             remote = other.plan.address("underlay")
             nic = host.seen.devices.get(host.plan.nic)
             if nic is not None and (not nic.up or in_vrf(host, nic.name)):

@@ -34,12 +34,11 @@ def _room(scene: Scene) -> int:
 
 
 def _ends(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
-    for spoke in scene.spokes:
-        for host in (scene.hub, spoke):
-            device = scene.end(host, spoke.name)
-            # of one that leads elsewhere, or is of another kind, other rules speak
-            if device is not None and device.tunnel and device.tunnel.link in (None, host.plan.nic):
-                yield host, device
+    for host, far in scene.ends():
+        device = scene.end(host, far.name)
+        # of one that leads elsewhere, or is of another kind, other rules speak
+        if device is not None and device.tunnel and device.tunnel.link in (None, host.plan.nic):
+            yield host, device
 
 
 def devices(scene: Scene) -> Iterator[Finding]:
@@ -50,7 +49,7 @@ def devices(scene: Scene) -> Iterator[Finding]:
         return  # smaller, all of them: somebody knows the path
     wrong = [(host, device) for host, device in ends if device.mtu != room]
     bridge = scene.hub.device
-    planned = {tunnel.hub_device for tunnel in scene.topology.tunnels}
+    planned = set(scene.topology.ports(scene.hub.name))
     follows = bridge is not None and any(
         port.name not in planned and port.mtu == bridge.mtu for port in scene.hub.seen.ports_of(bridge.name)
     )

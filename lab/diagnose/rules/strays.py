@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.diagnose.rules.tunnels import ends, renamed
+from lab.diagnose.rules.tunnels import renamed
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
-from lab.overlay import commands
 from lab.overlay.plan import KINDS
 from lab.overlay.readback import Device
 
@@ -18,9 +17,8 @@ def unplanned(scene: Scene) -> Iterator[Finding]:
     """Tunnels besides the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
     addresses = {host.plan.endpoint: host.name for host in scene.hosts.values()}
     for host in scene.hosts.values():
-        mine = [(far, spoke) for near, far, spoke in ends(scene) if near is host]
-        own = {commands.device_of(scene.topology, host.plan, spoke) for _, spoke in mine}
-        own |= {found.name for far, _ in mine if (found := renamed(scene, host, far))}
+        peers = [scene.hosts[peer] for peer in scene.topology.peers(host.name)]
+        own = {*scene.topology.ports(host.name), *(found.name for far in peers if (found := renamed(scene, host, far)))}
         for device in host.seen.devices.values():
             if device.tunnel is None and device.kind not in (*KINDS, *LAYER3, "erspan"):
                 continue
@@ -70,7 +68,7 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
             ("HUB-01", "SEC-01"),
         )
         return
-    twice = host.plan.is_hub or far == scene.hub.name
+    twice = far in scene.topology.peers(host.name)
     yield Finding(
         "attached-twice" if twice else "spokes-meshed",
         host.name,

@@ -123,9 +123,8 @@ def _matters(scene: Scene, action: Mapping[str, Any]) -> bool:
 
 
 def _ends(scene: Scene) -> Iterator[str]:
-    yield scene.topology.bridge
-    for tunnel in scene.topology.tunnels:
-        yield from (tunnel.hub_device, tunnel.spoke_device)
+    for host in scene.hosts:
+        yield from scene.topology.devices(host)
 
 
 def _nodes(scene: Scene) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
+from lab.graph import Tunnel
 from lab.model import Finding, Topology
 from lab.overlay import commands
 from lab.overlay.readback import Device, TunnelEnd
-
-Ends = tuple[HostScene, HostScene, str]
 
 
 def _key(end: TunnelEnd) -> str:
@@ -33,18 +32,11 @@ COMPARED: tuple[tuple[str, tuple[str, ...], Callable[[TunnelEnd], str]], ...] = 
 )
 
 
-def ends(scene: Scene) -> Iterator[Ends]:
-    """Both ends of every tunnel: whose it is, who is at the other end, and the spoke that it belongs to."""
-    for spoke in scene.spokes:
-        yield scene.hub, spoke, spoke.name
-        yield spoke, scene.hub, spoke.name
-
-
 def missing_or_down(scene: Scene) -> Iterator[Finding]:
     """An end that is not there, or is there and down."""
-    for host, far, spoke in ends(scene):
-        name = commands.device_of(scene.topology, host.plan, spoke)
-        device = scene.end(host, spoke)
+    for host, far in scene.ends():
+        name = scene.topology.port(host.name, far.name)
+        device = scene.end(host, far.name)
         other = renamed(scene, host, far)
         if other is not None:
             back = f"ip link set {other.name} down && ip link set {other.name} name {name} && ip link set {name} up"
@@ -66,9 +58,9 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 f"{name} is of another kind, {device.kind}"
                 if device is not None
                 else f"its devices are {', '.join(host.seen.devices)}",
-                commands.again(scene.topology, host.plan, spoke, device)
+                commands.again(scene.topology, host.plan, far.name, device)
                 if device is not None
-                else commands.tunnel(scene.topology, host.plan, spoke),
+                else commands.tunnel(scene.topology, host.plan, far.name),
                 ("PRE-01", "PRE-11"),
             )
         elif not device.up:
@@ -87,8 +79,7 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
 
 def renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
     """The tunnel to the other host where the one of the planned name is not there at all."""
-    spoke = far.name if host.plan.is_hub else host.name
-    if commands.device_of(scene.topology, host.plan, spoke) in host.seen.devices:
+    if scene.topology.port(host.name, far.name) in host.seen.devices:
         return None
     leading = [device for device in host.seen.tunnels() if device.tunnel and device.tunnel.remote == far.plan.endpoint]
     return leading[0] if len(leading) == 1 and leading[0].kind == scene.topology.options.kind else None
@@ -96,12 +87,12 @@ def renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
 
 def endpoints(scene: Scene) -> Iterator[Finding]:
     """An end that starts or leads where the other one is not."""
-    for host, far, spoke in ends(scene):
-        device = scene.end(host, spoke)
+    for host, far in scene.ends():
+        device = scene.end(host, far.name)
         if device is None or device.tunnel is None:
             continue
         near_address, far_address = host.plan.endpoint, far.plan.endpoint
-        again = commands.again(scene.topology, host.plan, spoke, device)
+        again = commands.again(scene.topology, host.plan, far.name, device)
         if device.tunnel.remote != far_address:
             yield Finding(
                 "tunnel-remote-mismatch",
@@ -153,10 +144,10 @@ def _free(scene: Scene, host: HostScene, remote: str) -> bool:
 
 def _all_again(scene: Scene, host: HostScene) -> str:
     """Makes the host's ends of all tunnels of the overlay anew, after they are all gone."""
-    spokes = [spoke for near, _, spoke in ends(scene) if near is host]
-    names = [commands.device_of(scene.topology, host.plan, spoke) for spoke in spokes]
-    gone = [f"ip link del {name}" for name in names if name in host.seen.devices]
-    return " && ".join([*gone, *(commands.tunnel(scene.topology, host.plan, spoke) for spoke in spokes)])
+    gone = [f"ip link del {name}" for name in scene.topology.ports(host.name) if name in host.seen.devices]
+    return " && ".join(
+        [*gone, *(commands.tunnel(scene.topology, host.plan, peer) for peer in scene.topology.peers(host.name))]
+    )
 
 
 def _source_of(host: HostScene, remote: str) -> str | None:
@@ -166,13 +157,13 @@ def _source_of(host: HostScene, remote: str) -> str | None:
 
 def parameters(scene: Scene) -> Iterator[Finding]:
     """An end whose parameters are not the other one's, or not those that were planned."""
-    for spoke in scene.spokes:
-        ends = [(host, scene.end(host, spoke.name)) for host in (scene.hub, spoke)]
+    for planned in scene.topology.tunnels:
+        ends = [(scene.hosts[end.host], scene.hosts[end.host].seen.devices.get(end.device)) for end in planned.ends]
         known = [(host, end, end.tunnel) for host, end in ends if end is not None and end.tunnel and end.tunnel.remote]
         if len(known) < 2:
             continue
         for code, requirements, said in COMPARED:
-            wanted = said(_planned(scene.topology, spoke.name, known[1][2]))
+            wanted = said(_planned(scene.topology, planned, known[1][2]))
             for (host, device, tunnel), (far, other, others) in ((known[0], known[1]), (known[1], known[0])):
                 if said(tunnel) == wanted or (code == "tunnel-ttl" and (tunnel.ttl or 0) <= _spent(scene) > 0):
                     continue  # of a TTL that is too low `hops` speaks
@@ -190,12 +181,12 @@ def parameters(scene: Scene) -> Iterator[Finding]:
                         else f", {other.name} of {far.name} has {said(others)}"
                     ),
                     f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}",
-                    commands.again(scene.topology, host.plan, spoke.name, device),
+                    commands.again(scene.topology, host.plan, far.name, device),
                     requirements,
                 )
 
 
-def _planned(topology: Topology, spoke: str, found: TunnelEnd) -> TunnelEnd:
+def _planned(topology: Topology, tunnel: Tunnel, found: TunnelEnd) -> TunnelEnd:
     """An end as the topology has it."""
     options = topology.options
     vxlan = options.kind == "vxlan"
@@ -209,7 +200,7 @@ def _planned(topology: Topology, spoke: str, found: TunnelEnd) -> TunnelEnd:
         checksum=(options.checksum, options.checksum),
         sequence=(options.sequence, options.sequence),
         pmtudisc=options.pmtudisc,
-        vni=topology.tunnel_of(spoke).number if vxlan else found.vni,
+        vni=tunnel.number if vxlan else found.vni,
         port=options.port if vxlan else found.port,
     )
 
@@ -224,8 +215,8 @@ def hops(scene: Scene) -> Iterator[Finding]:
     spent = _spent(scene)
     if not spent:
         return
-    for host, _, spoke in ends(scene):
-        device = scene.end(host, spoke)
+    for host, far in scene.ends():
+        device = scene.end(host, far.name)
         if device is None or device.tunnel is None or (device.tunnel.ttl or 0) > spent:
             continue
         inherits = device.tunnel.ttl is None
@@ -236,17 +227,17 @@ def hops(scene: Scene) -> Iterator[Finding]:
             f"the underlay spends {spent} of the outer TTL, and {device.name} of {host.name} "
             + ("inherits it: what is sent with a TTL of 1 never arrives" if inherits else f"has {device.tunnel.ttl}"),
             f"a unicast datagram sent with TTL {CONTROL_TTL} arrives with {CONTROL_TTL - spent}",
-            _with_a_ttl(scene, host, device, spoke),
+            _with_a_ttl(scene, host, device, far.name),
             ("TTL-05", "MCAST-06", "ICMP-05"),
         )
 
 
-def _with_a_ttl(scene: Scene, host: HostScene, device: Device, spoke: str) -> str:
+def _with_a_ttl(scene: Scene, host: HostScene, device: Device, peer: str) -> str:
     if device.kind != "vxlan":
         return f"ip link set {device.name} type {device.kind} ttl {CONTROL_TTL}"
     # a VXLAN device that inherits goes on inheriting, whatever TTL it is given (vxlan_nl2conf)
     options = replace(scene.topology.options, ttl=CONTROL_TTL)
-    return commands.again(replace(scene.topology, options=options), host.plan, spoke, device)
+    return commands.again(replace(scene.topology, options=options), host.plan, peer, device)
 
 
 RULES = (missing_or_down, endpoints, parameters, hops)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.diagnose.rules.tunnels import ends
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay.readback import Device
@@ -13,8 +12,8 @@ from lab.records import ANY_MAC, FdbEntry
 
 def elsewhere(scene: Scene) -> Iterator[Finding]:
     """Every entry of a tunnel's table leads to the tunnel's remote, by its port and with its VNI, and one floods."""
-    for host, _, spoke in ends(scene):
-        device = scene.end(host, spoke)
+    for host, far in scene.ends():
+        device = scene.end(host, far.name)
         if device is None or device.tunnel is None or device.kind != "vxlan":
             continue
         own = [entry for entry in host.readings["fdb"] if entry.dev == device.name and entry.dst]
