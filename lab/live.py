@@ -21,7 +21,7 @@ from lab.machines.base import Machine, call
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent, Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
-from lab.overlay import readback
+from lab.overlay import incomplete, readback
 from lab.overlay.layouts import Layout, described
 from lab.overlay.understanding import Understood, tried, understand
 from lab.probes import in_use, ipv6, options, snooping, ways
@@ -148,6 +148,7 @@ def looked(nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], und
     """The overlay of live hosts, the hub first, from what was read of them."""
     machines = {name: node.machine for name, node in nodes.items()}
     understood = by_delivery(understand(seen), machines, nodes, seen)
+    understood = replace(understood, findings=tuple(_located(understood.findings, nodes)))
     if understood.topology is None:
         return Looked(None, understood.findings, seen, understood.layout, understood.notes)
     kept = {node.name: nodes[node.name] for node in understood.topology.nodes}
@@ -158,6 +159,16 @@ def looked(nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], und
     lab.prunes = snooping.prunes(seen[lab.hub.name].devices[lab.topology.bridge].details)
     _use_up_errors(lab)
     return Looked(lab, understood.findings, seen, notes=understood.notes)
+
+
+def _located(findings: Sequence[Finding], nodes: Mapping[str, Node]) -> list[Finding]:
+    """The findings; a tunnel that is missing may be in another network namespace of its host."""
+    asked = [
+        node for name, node in nodes.items() if (name, "tunnel-missing") in {(one.node, one.code) for one in findings}
+    ]
+    answers = ask_all([(node, node.call(Agent.tunnels_elsewhere)) for node in asked])
+    there = {node.name: answer for node, answer in zip(asked, answers, strict=True)}
+    return [incomplete.in_other_namespace(finding, there.get(finding.node, ())) for finding in findings]
 
 
 def by_delivery(

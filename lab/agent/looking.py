@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from lab.agent import digest, mdb, mroute, parameters, procfs, reading, routing, traffic, vlans
+from lab.agent import digest, elsewhere, mdb, mroute, parameters, procfs, reading, routing, traffic, vlans
 from lab.agent.node import Node
 from lab.agent.rtnl import Transport
 
@@ -97,6 +97,11 @@ class Looking:
         """Interfaces and processes of a node's multicast router (`mroute.router`)."""
         with self._nodes[node].stack.entered():
             return mroute.router()
+
+    def tunnels_elsewhere(self, node: int) -> list[dict[str, Any]]:
+        """The node's tunnels whose devices are in other network namespaces (`elsewhere.tunnels`)."""
+        with self._nodes[node].stack.entered():
+            return elsewhere.tunnels()
 
     def firewall(self, node: int) -> list[dict[str, Any]]:
         """Every rule and chain policy of every firewall in use in a node, with counters (`firewalls.read`)."""

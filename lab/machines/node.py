@@ -118,6 +118,7 @@ LOOKING = frozenset(
         "counters",
         "firewall",
         "multicast_router",
+        "tunnels_elsewhere",
         "read_net",
         "examine",
         "open",

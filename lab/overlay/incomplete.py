@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from lab.model import Finding, Topology
@@ -122,6 +123,31 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
         f"{star.hub.name} has {addresses}",
         commands.again(corrected, corrected.node(spoke.name), star.hub.name, wrong) if corrected else "",
         ("PRE-08",),
+    )
+
+
+def in_other_namespace(finding: Finding, tunnels: Sequence[Mapping[str, str]]) -> Finding:
+    """The finding of a tunnel that is missing, unless the host has it in another network namespace (`elsewhere`)."""
+    steps = finding.remedy.split(" && ")
+    moved = []
+    for number, step in enumerate(steps):
+        made = re.match(r"ip link add (\S+) .* remote (\S+) ", step)
+        for one in tunnels if made and finding.code == "tunnel-missing" else ():
+            if made and one["remote"] == made[2]:
+                # `$$` is the process number of the shell that the command is pasted into, on the host itself
+                steps[number] = f"nsenter --net={one['path']} ip link set {one['device']} netns $$ name {made[1]}"
+                moved.append(one)
+    if not moved:
+        return finding
+    where = f"{moved[0]['path']}{f', of {program}' if (program := moved[0]['program']) else ''}"
+    return replace(
+        finding,
+        code="tunnel-elsewhere",
+        interface=moved[0]["device"],
+        summary=f"{finding.node} {moved[0]['device']}, the tunnel to {moved[0]['remote']}, is in another network "
+        f"namespace ({where}); expected in the host's own",
+        evidence=f"{finding.evidence}; the kernel makes no second tunnel to that remote",
+        remedy=" && ".join(steps),
     )
 
 

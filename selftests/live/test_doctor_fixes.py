@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,35 @@ def changed(node: Node, command: str, undo: str) -> Iterator[None]:
         yield
     finally:
         node.run("sh", "-c", undo)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", ["hub", "spoke2"])
+def test_a_tunnel_in_another_namespace_is_moved_back(
+    own_rig: Rig, capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    """A tunnel that sits in a container is found there; making it again fails, and the printed fix moves it back."""
+    tunnel = own_rig.lab.topology.tunnel_of("spoke2")
+    device = tunnel.hub_device if host == "hub" else tunnel.spoke_device
+    entered = ["nsenter", "-t", str(own_rig.hosts[host].init), "-a", "sh", "-ec"]
+    container = subprocess.Popen([*entered, "unshare -n sh -c 'echo $$; exec sleep 60'"], stdout=subprocess.PIPE)
+    assert container.stdout is not None
+    process = int(container.stdout.readline())
+    try:
+        subprocess.run([*entered, f"ip link set {device} netns {process}"], check=True, timeout=10)
+
+        options = (f"--hosts={own_rig.specs}", f"--ssh-config={own_rig.ssh_config}")
+        report = ask(capsys, *options)
+        assert (host, "tunnel-elsewhere") in report.lines("problem"), report.text
+        assert "sleep" in report.lines("problem")[host, "tunnel-elsewhere"]
+        (fix,) = re.findall(rf"fix \({host}\): (.*)", report.lines("problem")[host, "tunnel-elsewhere"])
+        subprocess.run([*entered, fix], check=True, timeout=10)
+
+        after = ask(capsys, *options)
+        assert after.lines("problem") == {}, f"{fix}\n{after.text}"
+    finally:
+        subprocess.run([*entered, f"kill {process}"], check=True, timeout=10)
+        container.communicate(timeout=10)
 
 
 def test_the_exception_is_made_by_the_tool_of_the_rule_that_drops(rig: Rig, doctor: Doctor) -> None:
