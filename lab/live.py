@@ -145,7 +145,7 @@ class Looked:
 
 def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
     """Reads the overlay of live hosts, the hub first, all at once."""
-    nodes = {name: Observed(name, machine, machine.call(Agent.node_home)) for name, machine in machines.items()}
+    nodes = {name: Observed.home(name, machine) for name, machine in machines.items()}
     return looked(nodes, readback.read(list(nodes.values())), underlay)
 
 
@@ -227,7 +227,7 @@ def named(findings: Iterable[Finding], specs: Iterable[HostSpec]) -> tuple[Findi
 
 def cloud(hub: Machine) -> clouds.Sighted | None:
     """The cloud that a host's firmware names; None when it names none that is known here."""
-    node = Observed("hub", hub, hub.call(Agent.node_home))
+    node = Observed.home("hub", hub)
     return clouds.detect(node.ask(Agent.examine, modules=[], sysctls=[])["dmi"])
 
 

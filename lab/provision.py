@@ -90,7 +90,7 @@ class Provisioned:
         except OvercastError as problem:
             return [f"{what}, which was not seen ({problem.message.splitlines()[0]}): {look}"]
         try:
-            node = Node(name, machine, machine.call(Agent.node_home))
+            node = Node.home(name, machine)
             if not node.ask(Agent.wait_restored, timeout=PATIENCE):
                 return [f"{what}, which it has not: {look}"]
             return self._compared(node)
@@ -120,7 +120,7 @@ def provision(
             f"--provision needs root, and there is none on {', '.join(unprivileged)}",
             remedy="add --sudo, or ?sudo=true to the host, or log in as root",
         )
-    nodes = {name: Node(name, machine, machine.call(Agent.node_home)) for name, machine in machines.items()}
+    nodes = {name: Node.home(name, machine) for name, machine in machines.items()}
     seen = readback.read(list(nodes.values()))
     if subnet is not None:
         topology = placing.readdressed(topology, subnet)

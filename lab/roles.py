@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from lab.machines.base import Machine
 from lab.machines.hosts import HostSpec
-from lab.machines.node import Agent, Observed
+from lab.machines.node import Observed
 from lab.machines.ssh import Connected
 from lab.overlay import readback
 from lab.overlay.readback import Seen
@@ -38,7 +38,7 @@ class Recognised:
 
 def recognised(specs: Sequence[HostSpec], connected: Connected) -> Recognised:
     """Finds the hub among the hosts that were reached; the other hosts are spokes, in the order of their names."""
-    nodes = [Observed(role, machine, machine.call(Agent.node_home)) for role, machine in connected.machines.items()]
+    nodes = [Observed.home(role, machine) for role, machine in connected.machines.items()]
     named = tuple(specs)
     scores = {role: _score(seen) for role, seen in readback.read(nodes).items()}
     best = max(scores.values(), default=(0, 0))

@@ -62,7 +62,11 @@ ROOMS = (
     Room("lab/commands", ("lab",), others=("execnet",)),
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
     Room("lab/agent", (), others=("pyroute2", "typing_extensions")),
-    Room("lab/machines", ("lab.model", "lab.errors", "lab.interrupts", "lab.records"), others=("execnet",)),
+    Room(
+        "lab/machines",
+        ("lab.model", "lab.errors", "lab.interrupts", "lab.records"),
+        others=("execnet", "typing_extensions"),
+    ),
     # Both ends of the wire use the same messages, and the agent's own methods name its verbs.
     Room(
         "lab/machines/base.py",

@@ -36,10 +36,13 @@ class Looking:
     def _namespace_of(self, handle: int) -> int:
         return self._nodes[handle].stack.namespace
 
+    def _perform(self, verb: str, positional: Sequence[Any], named: dict[str, Any]) -> Any:
+        return getattr(self, verb)(*positional, **named)
+
     def attempt(self, verb: str, positional: Sequence[Any], named: dict[str, Any]) -> list[Any]:
         """One verb, for itself: `[result, None]`, or `[None, why]`, and the calls after it are made all the same."""
         try:
-            return [getattr(self, verb)(*positional, **named), None]
+            return [self._perform(verb, positional, named), None]
         except OSError as error:
             return [None, error.strerror or str(error)]
         except Exception as error:  # a kernel that answers otherwise than expected must not hide the other answers

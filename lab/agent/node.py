@@ -16,8 +16,9 @@ from lab.agent.taps import Tap
 class Node:
     """A stack with what this agent keeps open in it."""
 
-    def __init__(self, stack: namespaces.Stack) -> None:
+    def __init__(self, stack: namespaces.Stack, read_only: bool = False) -> None:
         self.stack = stack
+        self.read_only = read_only
         self._links: Any | None = None
         self._transport: Transport | None = None
         self._tap: Tap | None = None

@@ -1,5 +1,5 @@
 """
-The agent's main loop: verbs called over an execnet channel.
+The agent: every verb, and the loop in which they are called over an execnet channel.
 
 A request is its number and a list of calls `[verb, positional, named]`, done in order until one fails; the answer is
 the same number, the list of results and, when one failed, what failed and why.  One request is one round trip, however
@@ -9,75 +9,43 @@ many calls it holds.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
-import platform
 import resource
 import sys
-import time
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import (
-    awaiting,
-    mdb,
-    messages,
-    modules,
-    namespaces,
-    procfs,
-    programs,
-    restoring,
-    tap_filter,
-    undoing,
-)
+from lab.agent import awaiting, messages, modules, namespaces, procfs, programs, undoing
 from lab.agent.node import Node
-from lab.agent.occupancy import Occupancy
 from lab.agent.running import Running
-from lab.agent.talking import Talking
+from lab.agent.watching import Watching
 
-BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
 MOST_OPEN = 65536  # descriptors; a node with its sockets takes up to eight of them
-MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8 // BYTES_OF_STACK)
-"""Stacks of closed nodes that are kept, in an eighth of the machine's memory at most."""
 
 
-class Agent(Talking):
-    """Every public method is a verb; arguments and results are builtins."""
+class Agent(Watching):
+    """Every public method is a verb; arguments and results are builtins.  Those of this class make changes."""
 
     def __init__(self) -> None:
         super().__init__()
         self._programs: dict[int, Running] = {}
-        self._closed: list[Node] = []
-        self._occupancy = Occupancy()
+
+    def _perform(self, verb: str, positional: Sequence[Any], named: dict[str, Any]) -> Any:
+        if not hasattr(Watching, verb):
+            self._refuse_read_only(verb, positional[0] if positional else named.get("node"))
+        return super()._perform(verb, positional, named)
+
+    def _refuse_read_only(self, verb: str, node: Any) -> None:
+        """A change of a read-only node is refused, and one of its whole machine."""
+        held = self._nodes.get(node) if isinstance(node, int) else None
+        concerned = self._nodes.values() if held is None else (held,)
+        if any(each.read_only for each in concerned):
+            raise OSError(errno.EROFS, f"it is only looked at, and {verb} would change it")
 
     # the machine
-
-    def hello(self) -> dict[str, Any]:
-        """What this machine is."""
-        return {
-            "kernel": platform.release(),
-            "python": platform.python_version(),
-            # /proc is the host's: its link to this process is the PID that the host knows it by
-            "outer_pid": int(os.readlink("/proc/self")),
-            "uid": os.geteuid(),
-            "time": time.time_ns(),
-        }
-
-    def echo(self, token: str) -> str:
-        return token
-
-    def claim(self, holder: str, timeout: float) -> str:
-        """Takes the machine's own stack for one run; returns who holds it instead (`occupancy.Occupancy.claim`)."""
-        return self._occupancy.claim(holder, timeout)
-
-    def warm_up(self) -> str:
-        """Imports what the first lab would wait for; returns pyroute2's version."""
-        import pyroute2
-
-        from lab.agent import links  # noqa: F401  its import is the point
-
-        return str(pyroute2.__version__)
 
     def pin(self, cpu: int) -> None:
         """Stays on one CPU from now on: packets queued per CPU (netif_rx) keep their order then; fences rely on it."""
@@ -106,55 +74,9 @@ class Agent(Talking):
             handles.append(handle)
         return handles
 
-    def node_home(self) -> int:
-        """The machine's own stack as a node: what a live host is."""
-        handle = self._handle()
-        self._nodes[handle] = Node(namespaces.home())
-        return handle
-
-    def namespace_path(self, node: int) -> str:
-        """Where a program of this machine finds the node's namespace; valid as long as the agent lives."""
-        # the machine's own number of this process, also when the agent has a PID namespace of its own
-        return f"/proc/{os.readlink('/proc/self')}/fd/{self._namespace_of(node)}"
-
-    def node_close(self, handles: Sequence[int]) -> None:
-        """
-        The nodes are gone for good; they are really closed when there are MOST_CLOSED of them.
-
-        Closing a tap waits for every CPU, and removing a stack holds the lock that building another one needs: 50 ms
-        a lab each, or nothing when it happens once.
-        """
-        for handle in handles:
-            node = self._nodes.pop(handle)
-            node.retire()
-            self._closed.append(node)
-        if len(self._closed) > MOST_CLOSED:
-            self.drop_closed()
-
-    def drop_closed(self) -> None:
-        """The kernel may remove the stacks of closed nodes now."""
-        for node in self._closed:
-            node.close()
-        self._closed.clear()
-
-    def wait_gone(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
-        """Waits until the devices are no more; returns those that still are at the deadline (s)."""
-        with self._nodes[node].stack.entered():
-            return self._nodes[node].transport().wait_gone(devices, timeout)
-
-    def settle(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
-        """Waits until the devices transmit; returns those that do not by the deadline (s)."""
-        with self._nodes[node].stack.entered():
-            return self._nodes[node].transport().wait_operational(devices, timeout)
-
     def ask_anew(self, node: int) -> None:
         """Forgets the neighbours that the node has found or looked for (`node.Node.ask_anew`)."""
         self._nodes[node].ask_anew()
-
-    def wait_neighbour(self, node: int, device: str, to: str, states: int, timeout: float) -> int:
-        """Waits until an IPv4 neighbour is in one of the states; returns its state (`awaiting.neighbour`)."""
-        with self._nodes[node].stack.entered():
-            return awaiting.neighbour(self._nodes[node].transport(), device, to, states, timeout)
 
     def port_states(
         self, node: int, device: str, changes: Sequence[Any], last: int, timeout: float
@@ -163,21 +85,6 @@ class Agent(Talking):
         with self._nodes[node].stack.entered():
             change = functools.partial(self.apply, node, changes)
             return awaiting.port_states(self._nodes[node].transport(), device, change, last, timeout)
-
-    def wait_held(self, node: int, address: str, held: bool, timeout: float) -> bool:
-        """Waits until the node has an IPv4 address, or has it no more; False when the deadline (s) passed first."""
-        with self._nodes[node].stack.entered():
-            return self._nodes[node].transport().wait_held(address, held, timeout)
-
-    def wait_link_local(self, node: int, device: str, timeout: float) -> bool:
-        """Waits until a device has a usable IPv6 link-local address (`awaiting.link_local`)."""
-        with self._nodes[node].stack.entered():
-            return awaiting.link_local(device, timeout)
-
-    def wait_mdb(self, node: int, group: str, ports: Sequence[str], present: bool, timeout: float) -> list[str]:
-        """Waits until a node's bridge lists each of the ports for a group, or none; returns the others (`mdb.wait`)."""
-        with self._nodes[node].stack.entered():
-            return mdb.wait(self._nodes[node].transport(), group, ports, present, timeout)
 
     def apply(self, node: int, changes: Sequence[Any]) -> None:
         """Changes of links, addresses, routes, neighbours, bridge ports and filters (`links.Links`)."""
@@ -189,11 +96,6 @@ class Agent(Talking):
         """Every change of the node from now on is undone by `undo`, or by the end of this agent, whatever ends it."""
         held = self._nodes[node]
         held.log = undoing.Log(held.stack, held.transport(), held.links(self._namespace_of))
-
-    def wait_restored(self, node: int, timeout: float) -> bool:
-        """Waits until what another agent changed in the node is undone; False when it is not by the deadline (s)."""
-        with self._nodes[node].stack.entered():
-            return restoring.wait_restored(timeout)
 
     def undo(self, node: int) -> list[dict[str, str]]:
         """Undoes every change since `undoable`; returns what could not be undone as `command` and `error`."""
@@ -231,47 +133,6 @@ class Agent(Talking):
         """Ends the program by a signal; returns all that it said."""
         return self._programs[program].stop(signal)
 
-    # taps
-
-    def tap(self, nodes: Sequence[int]) -> None:
-        """Captures on every interface of the nodes from now on; what was captured before is forgotten."""
-        for node in nodes:
-            self._nodes[node].tap().forget()
-
-    def tap_own(self, nodes: Sequence[int], first: int, last: int, vxlan: int) -> None:
-        """The taps keep no UDP or TCP of other programs from now on (`tap_filter`)."""
-        for node in nodes:
-            tap_filter.attach(self._nodes[node].tap().socket, first, last, vxlan)
-
-    def tap_ready(self, nodes: Sequence[int]) -> None:
-        """Captures on every interface of the nodes; what was captured before is kept."""
-        for node in nodes:
-            self._nodes[node].tap().drain()
-
-    def frames(self, nodes: Sequence[int], tags: Sequence[bytes] | None = None) -> list[Any]:
-        """
-        What the taps of the nodes saw that carries any of the tags, in the order of time.
-
-        Each frame as `[node, interface, outgoing, time in ns, bytes]`.
-        """
-        seen = [
-            [node, interface, outgoing, when, frame]
-            for node in nodes
-            for interface, outgoing, when, frame in self._nodes[node].tap().matching(tags)
-        ]
-        return sorted(seen, key=lambda frame: frame[3])
-
-    def frames_lost(self, nodes: Sequence[int]) -> list[int]:
-        """How many frames the tap of each node had no room for since `tap` (`taps.Tap.lost`)."""
-        return [self._nodes[node].tap().lost() for node in nodes]
-
-    def wait_frames(
-        self, node: int, interface: str, matching: Sequence[Sequence[Any]], tag: bytes, count: int, timeout: float
-    ) -> list[Any]:
-        """Waits for frames into one interface of a node (`taps.Tap.wait`); as `frames` gives them."""
-        seen = self._nodes[node].tap().wait(interface, matching, tag, count, timeout)
-        return [[node, interface, outgoing, when, frame] for interface, outgoing, when, frame in seen]
-
 
 def _allow_descriptors() -> None:
     """Raises the limit of open descriptors (1024 by default) as far as allowed: a lab of 250 spokes needs 2000."""
@@ -293,7 +154,7 @@ def serve(channel: Any) -> None:
         failure = None
         for verb, positional, named in calls:
             try:
-                results.append(getattr(agent, verb)(*positional, **named))
+                results.append(agent._perform(verb, positional, named))
             except OSError as error:
                 failure = {"errno": error.errno or 0, "text": error.strerror or str(error), "verb": verb}
                 break

@@ -120,7 +120,7 @@ def each(
 
 
 def _host(spec: HostSpec, machine: Machine) -> Host:
-    node = Observed(spec.role, machine, machine.call(Agent.node_home))
+    node = Observed.home(spec.role, machine)
     seen = readback.read([node])[spec.role]
     asked = time.time_ns()
     hello = machine.call(Agent.hello)

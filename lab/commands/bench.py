@@ -128,7 +128,7 @@ def measure(name: str, sizes: Sequence[int]) -> Figures:
             "agent answers": 1000 * starting.answered,
             "pyroute2 imported": 1000 * (starting.warm - starting.answered),
         }
-        home = Node("home", machine, machine.call(Agent.node_home))
+        home = Node.home("home", machine)
         for size in sorted({2, *sizes}):
             build, check, close = _labs(home, figures.tunnel, size)
             if size == 2:

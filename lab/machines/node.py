@@ -7,16 +7,20 @@ Changes for the length of a `with` are undone at its end, in reverse order, what
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate
 
 from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable, RootNeeded
 from lab.machines.base import SILENT, Call, Machine, P, Result, await_told, call
 from lab.machines.base import Agent as Agent
 from lab.model import Change
 from lab.records import typed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # mypy brings it
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,12 @@ class Node:
     name: str
     machine: Machine
     handle: int
+    read_only: ClassVar[bool] = False
+
+    @classmethod
+    def home(cls, name: str, machine: Machine) -> Self:
+        """A machine's own stack: what a live host is."""
+        return cls(name, machine, machine.call(Agent.node_home, cls.read_only))
 
     def ask(self, verb: Callable[Concatenate[Any, int, P], Result], *positional: P.args, **named: P.kwargs) -> Result:
         """The result of a verb whose first argument is a node: this one."""
@@ -107,38 +117,14 @@ class Node:
             raise EnvironmentProblem(str(late.strerror)) from None
 
 
-# what a node that is only looked at may be asked; everything else would change it
-LOOKING = frozenset(
-    {
-        "read",
-        "fingerprint",
-        "sysctl_read",
-        "sysctls_below",
-        "device_to",
-        "counters",
-        "firewall",
-        "multicast_router",
-        "tunnels_elsewhere",
-        "read_net",
-        "examine",
-        "open",
-        "connect",
-        "send_many",
-        "send_fence",
-        "wait_frames",
-        "wait_mdb",
-        "wait_link_local",
-        "inject",
-    }
-)
-
-
 NEEDING_ROOT = frozenset({"inject", "wait_frames"})
 
 
 @dataclass(frozen=True)
 class Observed(Node):
-    """A node of a live host: it is looked at and sent from, and refuses every change by construction."""
+    """A node of a live host: it is looked at and sent from, and its agent refuses every change."""
+
+    read_only = True
 
     @property
     def rooted(self) -> bool:
@@ -148,15 +134,11 @@ class Observed(Node):
     def call(
         self, verb: Callable[Concatenate[Any, int, P], Result], *positional: P.args, **named: P.kwargs
     ) -> Call[Result]:
-        self._check(getattr(verb, "__name__", str(verb)), named)
-        return super().call(verb, *positional, **named)
-
-    def _check(self, verb: str, arguments: Mapping[str, Any]) -> None:
-        if verb not in LOOKING:
-            raise NotApplicable(f"live hosts are only looked at, and this would change {self.name} ({verb})")
-        fields: Mapping[str, Any] = arguments.get("fields") or arguments
-        if (verb in NEEDING_ROOT or fields.get("type") == socket.SOCK_RAW) and not self.rooted:
+        asked = super().call(verb, *positional, **named)
+        fields: Mapping[str, Any] = asked.named.get("fields") or asked.named
+        if (asked.verb in NEEDING_ROOT or fields.get("type") == socket.SOCK_RAW) and not self.rooted:
             raise RootNeeded("captures and raw sockets", self.name)
+        return asked
 
 
 def ask_all(calls: Sequence[tuple[Node, Call[Result]]]) -> list[Result]:
@@ -193,11 +175,14 @@ def ask_all(calls: Sequence[tuple[Node, Call[Result]]]) -> list[Result]:
     return results
 
 
-def _named(refusal: OSError, asked: Sequence[Node], machine: Machine) -> OSError:
+def _named(refusal: OSError, asked: Sequence[Node], machine: Machine) -> OSError | NotApplicable:
     """A refusal that says on which of the nodes it was made; one of what nobody waited for stays as it is."""
     if machine.refused is None:
         return refusal
-    return OSError(refusal.errno, f"{asked[machine.refused].name}: {refusal.strerror}")
+    node = asked[machine.refused]
+    if node.read_only and refusal.errno == errno.EROFS:
+        return NotApplicable(f"{node.name}: {refusal.strerror}")
+    return OSError(refusal.errno, f"{node.name}: {refusal.strerror}")
 
 
 def tell_all(calls: Sequence[tuple[Node, Call[Any]]]) -> None:

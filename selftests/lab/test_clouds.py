@@ -44,7 +44,7 @@ class Firmware:
     def __init__(self, **dmi: str) -> None:
         self._answers: dict[str, Any] = {"node_home": 1, "examine": {"dmi": dmi}}
 
-    def call(self, verb: Callable[..., Any]) -> Any:
+    def call(self, verb: Callable[..., Any], *_: Any) -> Any:
         return self._answers[verb.__name__]
 
     def batch(self, calls: Sequence[Call[Any]]) -> list[Any]:

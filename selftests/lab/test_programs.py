@@ -9,9 +9,9 @@ import time
 import pytest
 
 from lab.changes import addr_add, addr_del
-from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable
+from lab.errors import CheckFailed, EnvironmentProblem
 from lab.machines import program
-from lab.machines.node import Agent, Observed
+from lab.machines.node import Agent
 
 SOON = 5.0  # seconds; milliseconds in practice
 SHELL = {"package": "dash", "ready": "ready"}
@@ -99,14 +99,6 @@ def test_a_missing_program_is_named_with_its_package(lab):
         program.start(lab.hub.node, "no-such-program", package="no-such-package")
 
     assert "apt-get install --no-install-recommends no-such-package" in (refused.value.remedy or "")
-
-
-def test_nothing_is_started_on_a_host_that_is_only_looked_at(lab):
-    """A live host's node refuses to start programs."""
-    node = Observed("hub", lab.machine, lab.hub.node.handle)
-
-    with pytest.raises(NotApplicable, match="only looked at"):
-        program.start(node, "true", package="coreutils")
 
 
 def test_an_address_is_awaited(lab):

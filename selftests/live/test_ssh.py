@@ -89,7 +89,7 @@ def test_a_shared_connection(rig: Rig, reach: Reach, tmp_path: Path) -> None:
 def test_an_agent_sees_the_hosts_own_stack(rig: Rig, reach: Reach) -> None:
     """The home of a live host's agent is the host's own network stack, with the devices and addresses that it has."""
     for name, machine in reach("hub,spoke1,spoke2").machines.items():
-        live = Node(name, machine, machine.call(Agent.node_home))
+        live = Node.home(name, machine)
         known = rig.lab[name].node
 
         assert live.read("addresses") == known.read("addresses")
@@ -103,7 +103,7 @@ def test_an_agent_sees_the_hosts_own_stack(rig: Rig, reach: Reach) -> None:
 def test_sudo_makes_the_agent_root(reach: Reach) -> None:
     """With sudo an ordinary user's agent is root, and can do what needs root."""
     machine = reach("opc@hub?sudo=true,spoke1").machines["hub"]
-    node = Node("hub", machine, machine.call(Agent.node_home))
+    node = Node.home("hub", machine)
 
     assert machine.facts["uid"] == 0
     before = node.write_sysctls({"net.ipv4.conf.ens3.log_martians": 1})
@@ -113,7 +113,7 @@ def test_sudo_makes_the_agent_root(reach: Reach) -> None:
 def test_without_sudo_the_agent_is_the_user(reach: Reach) -> None:
     """Without root an agent still reads what anyone may read, and is refused the rest."""
     machine = reach("opc@hub,spoke1").machines["hub"]
-    node = Node("hub", machine, machine.call(Agent.node_home))
+    node = Node.home("hub", machine)
 
     assert machine.facts["uid"] != 0
     assert node.has_link("bridge0")

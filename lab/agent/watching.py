@@ -1,0 +1,169 @@
+"""
+The agent's verbs for its machine, for what happens in its nodes and for their taps.
+
+Like those of `looking` and `talking` they change nothing that is configured: a node that was opened read-only has no
+other verbs.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from lab.agent import awaiting, mdb, namespaces, restoring, tap_filter
+from lab.agent.node import Node
+from lab.agent.occupancy import Occupancy
+from lab.agent.talking import Talking
+
+BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
+MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8 // BYTES_OF_STACK)
+"""Stacks of closed nodes that are kept, in an eighth of the machine's memory at most."""
+
+
+class Watching(Talking):
+    """Every public method is a verb; arguments and results are builtins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._closed: list[Node] = []
+        self._occupancy = Occupancy()
+
+    # the machine
+
+    def hello(self) -> dict[str, Any]:
+        """What this machine is."""
+        return {
+            "kernel": platform.release(),
+            "python": platform.python_version(),
+            # /proc is the host's: its link to this process is the PID that the host knows it by
+            "outer_pid": int(os.readlink("/proc/self")),
+            "uid": os.geteuid(),
+            "time": time.time_ns(),
+        }
+
+    def echo(self, token: str) -> str:
+        return token
+
+    def claim(self, holder: str, timeout: float) -> str:
+        """Takes the machine's own stack for one run; returns who holds it instead (`occupancy.Occupancy.claim`)."""
+        return self._occupancy.claim(holder, timeout)
+
+    def warm_up(self) -> str:
+        """Imports what the first lab would wait for; returns pyroute2's version."""
+        import pyroute2
+
+        from lab.agent import links  # noqa: F401  its import is the point
+
+        return str(pyroute2.__version__)
+
+    # nodes
+
+    def node_home(self, read_only: bool = False) -> int:
+        """The machine's own stack as a node: what a live host is.  `read_only`: every change of it is refused."""
+        handle = self._handle()
+        self._nodes[handle] = Node(namespaces.home(), read_only)
+        return handle
+
+    def namespace_path(self, node: int) -> str:
+        """Where a program of this machine finds the node's namespace; valid as long as the agent lives."""
+        # the machine's own number of this process, also when the agent has a PID namespace of its own
+        return f"/proc/{os.readlink('/proc/self')}/fd/{self._namespace_of(node)}"
+
+    def node_close(self, handles: Sequence[int]) -> None:
+        """
+        The nodes are gone for good; they are really closed when there are MOST_CLOSED of them.
+
+        Closing a tap waits for every CPU, and removing a stack holds the lock that building another one needs: 50 ms
+        a lab each, or nothing when it happens once.
+        """
+        for handle in handles:
+            node = self._nodes.pop(handle)
+            node.retire()
+            self._closed.append(node)
+        if len(self._closed) > MOST_CLOSED:
+            self.drop_closed()
+
+    def drop_closed(self) -> None:
+        """The kernel may remove the stacks of closed nodes now."""
+        for node in self._closed:
+            node.close()
+        self._closed.clear()
+
+    def wait_gone(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
+        """Waits until the devices are no more; returns those that still are at the deadline (s)."""
+        with self._nodes[node].stack.entered():
+            return self._nodes[node].transport().wait_gone(devices, timeout)
+
+    def settle(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
+        """Waits until the devices transmit; returns those that do not by the deadline (s)."""
+        with self._nodes[node].stack.entered():
+            return self._nodes[node].transport().wait_operational(devices, timeout)
+
+    def wait_neighbour(self, node: int, device: str, to: str, states: int, timeout: float) -> int:
+        """Waits until an IPv4 neighbour is in one of the states; returns its state (`awaiting.neighbour`)."""
+        with self._nodes[node].stack.entered():
+            return awaiting.neighbour(self._nodes[node].transport(), device, to, states, timeout)
+
+    def wait_held(self, node: int, address: str, held: bool, timeout: float) -> bool:
+        """Waits until the node has an IPv4 address, or has it no more; False when the deadline (s) passed first."""
+        with self._nodes[node].stack.entered():
+            return self._nodes[node].transport().wait_held(address, held, timeout)
+
+    def wait_link_local(self, node: int, device: str, timeout: float) -> bool:
+        """Waits until a device has a usable IPv6 link-local address (`awaiting.link_local`)."""
+        with self._nodes[node].stack.entered():
+            return awaiting.link_local(device, timeout)
+
+    def wait_mdb(self, node: int, group: str, ports: Sequence[str], present: bool, timeout: float) -> list[str]:
+        """Waits until a node's bridge lists each of the ports for a group, or none; returns the others (`mdb.wait`)."""
+        with self._nodes[node].stack.entered():
+            return mdb.wait(self._nodes[node].transport(), group, ports, present, timeout)
+
+    def wait_restored(self, node: int, timeout: float) -> bool:
+        """Waits until what another agent changed in the node is undone; False when it is not by the deadline (s)."""
+        with self._nodes[node].stack.entered():
+            return restoring.wait_restored(timeout)
+
+    # taps
+
+    def tap(self, nodes: Sequence[int]) -> None:
+        """Captures on every interface of the nodes from now on; what was captured before is forgotten."""
+        for node in nodes:
+            self._nodes[node].tap().forget()
+
+    def tap_own(self, nodes: Sequence[int], first: int, last: int, vxlan: int) -> None:
+        """The taps keep no UDP or TCP of other programs from now on (`tap_filter`)."""
+        for node in nodes:
+            tap_filter.attach(self._nodes[node].tap().socket, first, last, vxlan)
+
+    def tap_ready(self, nodes: Sequence[int]) -> None:
+        """Captures on every interface of the nodes; what was captured before is kept."""
+        for node in nodes:
+            self._nodes[node].tap().drain()
+
+    def frames(self, nodes: Sequence[int], tags: Sequence[bytes] | None = None) -> list[Any]:
+        """
+        What the taps of the nodes saw that carries any of the tags, in the order of time.
+
+        Each frame as `[node, interface, outgoing, time in ns, bytes]`.
+        """
+        seen = [
+            [node, interface, outgoing, when, frame]
+            for node in nodes
+            for interface, outgoing, when, frame in self._nodes[node].tap().matching(tags)
+        ]
+        return sorted(seen, key=lambda frame: frame[3])
+
+    def frames_lost(self, nodes: Sequence[int]) -> list[int]:
+        """How many frames the tap of each node had no room for since `tap` (`taps.Tap.lost`)."""
+        return [self._nodes[node].tap().lost() for node in nodes]
+
+    def wait_frames(
+        self, node: int, interface: str, matching: Sequence[Sequence[Any]], tag: bytes, count: int, timeout: float
+    ) -> list[Any]:
+        """Waits for frames into one interface of a node (`taps.Tap.wait`); as `frames` gives them."""
+        seen = self._nodes[node].tap().wait(interface, matching, tag, count, timeout)
+        return [[node, interface, outgoing, when, frame] for interface, outgoing, when, frame in seen]
