@@ -12,12 +12,12 @@ from typing import Any
 
 
 class OvercastError(Exception):
-    """Base of all.  `remedy` is the command (or sentence) that mends it, if one is known."""
+    """Base of all.  `remedy` is the command (or sentence) that corrects it, if one is known."""
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         self.message = message
         self.remedy = remedy
-        super().__init__(message if remedy is None else f"{message}\n  to mend it: {remedy}")
+        super().__init__(message if remedy is None else f"{message}\n  fix: {remedy}")
 
 
 class UsageProblem(OvercastError):

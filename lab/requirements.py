@@ -22,8 +22,8 @@ CATALOGUE_FILE = Path(__file__).with_name("catalogue.json")
 # a VXLAN overlay) begins with this; everything else that was skipped did not run for want of something.
 NOT_APPLICABLE = "not applicable: "
 
-# How a reason names the command that mends it, exactly as `lab.errors.OvercastError` writes it.
-TO_MEND = "\n  to mend it: "
+# How a reason names the command that corrects it, exactly as `lab.errors.OvercastError` writes it.
+FIX = "\n  fix: "
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,6 @@ def in_order(ids: Iterable[str]) -> list[str]:
 
 
 def split_remedy(reason: str) -> tuple[str, str | None]:
-    """Split a reason into what happened and, if it names one, the command that mends it."""
-    what, found, remedy = reason.partition(TO_MEND)
+    """Split a reason into what happened and, if it names one, the command that corrects it."""
+    what, found, remedy = reason.partition(FIX)
     return what.strip(), remedy.strip() if found else None

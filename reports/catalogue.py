@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     written = TARGET.read_text(encoding="utf-8") if TARGET.exists() else ""
     if check and written != wanted:
-        sys.stderr.write(f"docs/requirements.md is out of date\n  to mend it: {REGENERATE}\n")
+        sys.stderr.write(f"docs/requirements.md is out of date\n  fix: {REGENERATE}\n")
         return 1
     if not check:
         TARGET.parent.mkdir(exist_ok=True)

@@ -91,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if touched:
         given = config.getoption("reports")
         if given == "":
-            raise pytest.UsageError("--reports: expected a folder; found nothing\n  to mend it: --reports=DIR")
+            raise pytest.UsageError("--reports: expected a folder; found nothing\n  fix: --reports=DIR")
         directory = Path(config.invocation_params.dir, given) if given else config.rootpath / "reports"
         destination = Destination(directory)
         destination.open()

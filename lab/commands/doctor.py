@@ -1,4 +1,4 @@
-"""`overcast doctor`: what this machine has and lacks for the suite, and the command that mends each lack."""
+"""`overcast doctor`: what this machine has and lacks for the suite, and the command that corrects each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lab.errors import OvercastError
 from lab.machines import abilities, choose, guest, local, uml
 
 SUMMARY = (
-    "Says what this machine lacks for the suite, or with --hosts what live hosts lack, and the command that mends it.  "
+    "Says what this machine lacks for the suite, or with --hosts what live hosts lack, each with its fix.  "
     "Status 0: the suite can run."
 )
 

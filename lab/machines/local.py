@@ -52,7 +52,7 @@ def missing_program() -> EnvironmentProblem | None:
 
 
 def unavailable() -> EnvironmentProblem | None:
-    """Why namespaces cannot be had here, with what mends it; None when they can."""
+    """Why namespaces cannot be had here, with the fix; None when they can."""
     if problem := missing_program():
         return problem
     tried = subprocess.run(

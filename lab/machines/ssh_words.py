@@ -90,7 +90,7 @@ _RULES = (
         r"Bad configuration option|Bad owner or permissions|terminating, \d+ bad configuration|Can't open user config",
         "ssh-config",
         "ssh does not take its configuration: {said}",
-        "mend the file that ssh names; try it: {login}",
+        "correct the file that ssh names, then: {login}",
     ),
     _Rule(
         r"sudo: (a password is required|a terminal is required|no tty present)|sudo: .*askpass",

@@ -38,7 +38,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["exec"], "exec needs a node"),
         (["exec", "--", "true"], "exec needs a node"),
         (["down", "now"], "unrecognized arguments: now"),
-        (["up", "--tunel=vxlan"], "unrecognized arguments: --tunel=vxlan\n  to mend it: did you mean --tunnel=vxlan?"),
+        (["up", "--tunel=vxlan"], "unrecognized arguments: --tunel=vxlan\n  fix: did you mean --tunnel=vxlan?"),
         (["doctor", "--provider=oci"], "--provider is about live hosts: expected --hosts=HUB,SPOKE,... too"),
         (["doctor", "--sudo"], "--sudo is about live hosts: expected --hosts=HUB,SPOKE,... too"),
         (["doctor", "--hosts=hub"], "--hosts: expected the hub and at least one spoke"),

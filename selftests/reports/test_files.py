@@ -287,7 +287,7 @@ def run_on_small_disk(suite, options, processes):
     """
     unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
     if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("mount namespaces are not allowed here\n  to mend it: run as root: sudo ./overcast test")
+        pytest.skip("mount namespaces are not allowed here\n  fix: run as root: sudo ./overcast test")
     (suite.path / "reports").mkdir()
     script = """
 mount -t tmpfs -o "$0" none reports || exit
@@ -303,7 +303,7 @@ exit $status"""
     return suite.ran(done.returncode, done.stdout + done.stderr)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away\n  to mend it: sudo ./overcast test")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away\n  fix: sudo ./overcast test")
 def test_results_belong_to_who_called_sudo(suite, monkeypatch):
     """Everything that a run under sudo writes, caches included, belongs to the invoking user afterwards."""
     suite.except_for()

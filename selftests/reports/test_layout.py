@@ -65,7 +65,7 @@ def test_nothing_overlaps(suite, width):
     """At the width of a phone, a tablet and a screen every table is inside its column, and that in the window."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
-        pytest.skip("no Chromium lays the page out\n  to mend it: sudo apt-get install chromium")
+        pytest.skip("no Chromium lays the page out\n  fix: sudo apt-get install chromium")
     suite.except_for(tests=MANY_NODES)
     page = (suite.run().reports / "index.html").read_text(encoding="utf-8")
     # in a frame, since a browser's own window is never as narrow as a phone

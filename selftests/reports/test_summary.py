@@ -11,7 +11,7 @@ import re
 import pytest
 
 from lab.errors import EnvironmentProblem
-from lab.requirements import AREAS, CATALOGUE, ON_DEMAND, SCOPE, TO_MEND, in_order, scope, split_remedy
+from lab.requirements import AREAS, CATALOGUE, FIX, ON_DEMAND, SCOPE, in_order, scope, split_remedy
 from reports import terminal
 from reports.conformance import Outcome, Selection, Trial, judge
 from reports.deliveries import KINDS, Delivery, matrices
@@ -216,7 +216,7 @@ def test_errors_carry_their_remedy():
         "modprobe ip_gre",
     )
     assert split_remedy("no gretap") == ("no gretap", None)
-    assert TO_MEND.strip() == "to mend it:"
+    assert FIX.strip() == "fix:"
 
 
 def test_workers_that_saw_different_things():
