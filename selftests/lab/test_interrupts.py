@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.interrupts import blocked
 from selftests.lab.hold import HOLD, HOOKS
 from selftests.lab.processes import Watched
 
@@ -119,6 +120,27 @@ def test_at_a_random_time(
         os.kill(pid, signal.SIGINT)
 
     check(run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_before_pytest_is_loaded(start: Callable[..., Watched], check: Callable[..., None], number: int) -> None:
+    """A signal that came while Python started, which `./overcast` has blocked until then, ends a run in order."""
+    with blocked():
+        run = start("--tunnel=vxlan", A_TEST)
+        run.process.send_signal(number)
+
+    check(run)
+
+
+def test_before_selftests_are_collected(start: Callable[..., Watched]) -> None:
+    """Where signals are left to Python, one that came before ends the run as well."""
+    with blocked():
+        run = start("selftests/test_documents.py")
+        run.process.send_signal(signal.SIGINT)
+
+    said = run.output()
+    assert run.process.returncode == 2, said
+    assert "Traceback" not in said
 
 
 def test_in_a_guest(start: Callable[..., Watched], check: Callable[..., None]) -> None:

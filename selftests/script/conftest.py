@@ -24,8 +24,10 @@ NOBODY = 65534
 IS_ROOT = os.geteuid() == 0
 
 TELLS_HOW_IT_WAS_CALLED = """
-import os, sys
+import os, signal, sys
 print("pytest", sys.argv[1:], "in", os.getcwd())
+if "SHOWS_SIGNALS" in os.environ:
+    print("blocked:", *sorted(number.name for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())))
 sys.exit(int(os.environ.get("FAILS_ON_" + (sys.argv + [""])[1].strip("-").upper(), 0)))
 """
 

@@ -66,6 +66,12 @@ class TestCommands:
         """Without a command, the arguments are pytest's, spaces included, and it runs at the root of the checkout."""
         assert ready.run("-k", "a or  b").out == f"pytest ['-k', 'a or  b'] in {ready.path}\n"
 
+    @pytest.mark.parametrize("command", [(), ("test",)], ids=str)
+    def test_signals_wait_until_pytest_notes_them(self, ready: Checkout, command: tuple[str, ...]) -> None:
+        """Python starts with SIGINT and SIGTERM blocked: they would end it with a traceback."""
+        lines = ready.run(*command, SHOWS_SIGNALS="1").out.splitlines()
+        assert [line for line in lines if "blocked" in line] == ["blocked: SIGINT SIGTERM"] * (len(lines) // 2)
+
     @pytest.mark.parametrize("command", ["bench", "up", "exec", "down", "doctor"])
     def test_commands_lead_to_the_library(self, ready: Checkout, command: str) -> None:
         """The other commands are the library's own command line, arguments untouched."""
