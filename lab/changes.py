@@ -3,7 +3,7 @@ Changes of a network stack as data, under the names of `ip`, `bridge` and `tc`; 
 
     node.apply(link_add("bridge0", bridge(mcast_snooping=0)), addr_add("bridge0", "172.16.254.1/24"))
 
-The data of a kind of tunnel are in that kind's own module (`overlay.gretap`, ...).
+The data of a kind of tunnel are in that kind's own module (`tunnels.gretap`, ...).
 """
 
 from __future__ import annotations

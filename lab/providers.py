@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lab.errors import UsageProblem
 from lab.model import Provider
+from lab.tunnels import DEFAULT, FALLBACK
 
 PROVIDERS = {
     provider.name: provider
@@ -20,21 +21,20 @@ PROVIDERS = {
 
 
 DEFAULT_CLOUD = "oci"
-DEFAULT_TUNNEL = "gretap"
 
 
 def default_tunnel(cloud: Provider) -> str:
     """The kind of tunnel for a cloud when the user names none: one that the cloud lets pass."""
-    return DEFAULT_TUNNEL if cloud.gre else "vxlan"
+    return DEFAULT if cloud.gre else FALLBACK
 
 
 def tunnel_note(cloud: Provider, tunnel: str, *, chosen: bool) -> str:
     """One line for the user where the cloud blocks GRE; `chosen`: the user named the kind of tunnel."""
-    if cloud.gre or (tunnel == "vxlan" and chosen):
+    if cloud.gre or (tunnel == FALLBACK and chosen):
         return ""
     if chosen:
-        return f"{cloud.title} blocks GRE, so nothing passes through {tunnel} tunnels; --tunnel=vxlan works there"
-    return f"{cloud.title} blocks GRE, so the tunnels are {tunnel} (--tunnel={DEFAULT_TUNNEL} shows what is lost)"
+        return f"{cloud.title} blocks GRE, so nothing passes through {tunnel} tunnels; --tunnel={FALLBACK} works there"
+    return f"{cloud.title} blocks GRE, so the tunnels are {tunnel} (--tunnel={DEFAULT} shows what is lost)"
 
 
 def provider(name: str) -> Provider:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+from lab import tunnels
 from lab.errors import UsageProblem
 from lab.graph import Tunnel
 from lab.model import NodePlan, Topology, TunnelOptions, ipv6_of
@@ -21,8 +22,6 @@ FIRST_SPOKES = (IPv4Address("10.0.0.25"), IPv4Address("10.0.0.131"))
 GATEWAY_HOST = 1
 OVERLAY = IPv4Network("172.16.254.0/24")
 MOST_SPOKES = 250
-DEVICE_PREFIXES = {"gretap": "gretap", "vxlan": "vxlan", "ip6gretap": "ip6gretap"}
-OVER_IPV6 = ("ip6gretap",)
 
 
 def _spoke_addresses() -> Iterator[IPv4Address]:
@@ -38,16 +37,14 @@ def standard(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
     if not 1 <= spokes <= MOST_SPOKES:
         raise UsageProblem(f"--spokes {spokes}: expected 1 to {MOST_SPOKES} (one /24 holds the hub and them)")
     options = options or TunnelOptions()
-    prefix = DEVICE_PREFIXES.get(options.kind)
-    if prefix is None:
-        raise UsageProblem(f"unknown tunnel kind {options.kind!r}: expected one of {', '.join(DEVICE_PREFIXES)}")
+    prefix = tunnels.kind(options.kind).name
     nodes = [NodePlan("hub", "hub", _host(HUB), _overlay(1), "bridge0", holder="bridge")]
-    tunnels = []
+    joined = []
     for number, address in zip(range(1, spokes + 1), _spoke_addresses(), strict=False):
         device = f"{prefix}{number}"
         nodes.append(NodePlan(f"spoke{number}", "spoke", _host(address), _overlay(1 + number), device))
-        tunnels.append(Tunnel.between(number, **{"hub": device, f"spoke{number}": device}))
-    return _dual_stack(Topology("standard", tuple(nodes), tuple(tunnels), options))
+        joined.append(Tunnel.between(number, **{"hub": device, f"spoke{number}": device}))
+    return _dual_stack(Topology("standard", tuple(nodes), tuple(joined), options))
 
 
 def article(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
@@ -80,7 +77,7 @@ def routed(plan: Topology) -> Topology:
 
 def _dual_stack(plan: Topology) -> Topology:
     """The same overlay; where its tunnels go over IPv6, its hosts have an address of that on the underlay as well."""
-    if plan.options.kind not in OVER_IPV6:
+    if not tunnels.kind(plan.options.kind).over_ipv6:
         return plan
     nodes = tuple(replace(node, underlay6=ipv6_of(node.underlay)) for node in plan.nodes)
     return replace(plan, nodes=nodes)

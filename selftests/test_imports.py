@@ -33,6 +33,7 @@ DATA = (
     "lab.requirements",
     "lab.causes",
     "lab.records",
+    "lab.tunnels",
 )
 FAR_SIDE = ("lab/agent", "lab/machines")
 MOST_LINES = 400
@@ -51,20 +52,20 @@ class Room:
 
 
 PYTEST = ("pytest", "_pytest", "xdist", "allure", "allure_commons", "allure_pytest")
-KINDS = ("lab.overlay.gretap", "lab.overlay.ip6gretap", "lab.overlay.vxlan")
 BELOW_DIAGNOSE = ("lab.probes", "lab.overlay", "lab.underlay")
 ROOMS = (
     # The data of a kind of tunnel are in its own module.
-    Room("tests", ("lab.model", "lab.groups", "lab.changes", *KINDS), others=("pytest",)),
+    Room("tests", ("lab.model", "lab.groups", "lab.changes", "lab.tunnels"), others=("pytest",)),
     Room("fixtures", ("lab",)),
     Room("reports", ("lab.model", "lab.requirements", "lab.errors", "lab.causes", "lab.interrupts")),
     Room("lab", ("lab",), never=PYTEST),
     Room("lab/commands", ("lab",), others=("execnet",)),
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
+    Room("lab/tunnels", ("lab.model", "lab.changes", "lab.errors"), others=()),
     Room("lab/agent", (), others=("pyroute2", "typing_extensions")),
     Room(
         "lab/machines",
-        ("lab.model", "lab.errors", "lab.interrupts", "lab.records"),
+        ("lab.model", "lab.errors", "lab.interrupts", "lab.records", "lab.tunnels"),
         others=("execnet", "typing_extensions"),
     ),
     # Both ends of the wire use the same messages, and the agent's own methods name its verbs.
@@ -221,7 +222,7 @@ def test_rooms_import_only_what_they_may() -> None:
         ("lab/agent/taps.py", "from lab.errors import OvercastError", False),
         ("lab/agent/taps.py", "from . import sockets\nimport pyroute2.netlink, json", True),
         ("lab/agent/taps.py", "import scapy", False),
-        ("lab/machines/uml.py", "from lab.overlay import gretap", False),
+        ("lab/machines/uml.py", "from lab.overlay import plan", False),
         ("lab/diagnose/rules.py", "from lab.probes import taps", True),
         ("lab/probes/taps.py", "from lab.diagnose import rules", False),
     ],

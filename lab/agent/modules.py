@@ -138,6 +138,17 @@ def resolve(alias: str, directory: str) -> list[str]:
     return found or [alias]
 
 
+def needed(alias: str, directory: str) -> list[str]:
+    """The modules that an alias stands for, each before those that it needs; without those that are built in."""
+    try:
+        with open(os.path.join(directory, "modules.dep")) as index:
+            listed = [line.partition(":") for line in index]
+    except OSError:
+        return []
+    needs = {_name(path): [_name(part) for part in parts.split()] for path, _, parts in listed}
+    return [part for name in resolve(alias, directory) if name in needs for part in (name, *needs[name])]
+
+
 def main(arguments: list[str]) -> int:
     """
     What the kernel runs to have a module (DIRECTORY -q -- ALIAS), and who types `modprobe`.

@@ -63,6 +63,8 @@ def modules_directory() -> str:
     """Where the running kernel's modules are."""
     release = os.uname().release
     places = [f"/lib/modules/{release}", f"/usr/lib/modules/{release}"]
+    if guest := os.environ.get(modules.DIRECTORY):
+        return guest
     return next((place for place in places if os.path.isdir(place)), places[0])
 
 

@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
-from lab.agent import modules, procfs
+from lab.agent import modules, prerequisites, procfs
 from lab.agent.namespaces import Stack
 from lab.agent.rtnl import Transport
 
@@ -36,13 +36,6 @@ RTNH_F_ONLINK = 4
 READY = 20.0  # seconds for a Python to start and to import what it will need; half a second in practice
 DONE = 20.0  # seconds for a dozen netlink requests, and modules to unload
 MEMORY_FILE = "/proc/self/fd/"
-
-MODULES = {
-    "gretap": ("ip_gre", "gre", "ip_tunnel"),
-    "vxlan": ("vxlan", "udp_tunnel", "ip6_udp_tunnel"),
-    "bridge": ("bridge", "stp", "llc"),
-}
-"""What the kernel loads by itself for a kind's first link; ip_gre brings devices along (gre0, gretap0, erspan0)."""
 
 START = (
     "import json,sys;"
@@ -108,8 +101,9 @@ class Log:
     # the way back of each change
 
     def _of_link_add(self, device: str, kind: str, **_: Any) -> Iterator[dict[str, Any]]:
-        there = modules.loaded()
-        absent = [name for name in MODULES.get(kind, ()) if name not in there]
+        # what the kernel loads by itself for a kind's first link may bring devices along (gre0, gretap0, erspan0)
+        there, wanted = modules.loaded(), modules.needed(f"rtnl-link-{kind}", prerequisites.modules_directory())
+        absent = [name for name in wanted if name not in there]
         if absent:
             yield _step("unload", f"modprobe -r {absent[0]}", names=absent)
         yield _step("take_away", f"ip link del {device}", verb="link_del", fields={"device": device})

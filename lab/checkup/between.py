@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from lab.checkup.check import Check
 from lab.checkup.looking import ALL, Host
 from lab.model import Finding, Topology
-from lab.overlay import plan as overlay
+from lab.tunnels import KINDS
 
 CLOCKS = 1.0
 """Seconds that clocks may differ by: captures of several hosts are put in order by them."""
@@ -35,7 +35,7 @@ def _overlay(hosts: Mapping[str, Host], topology: Topology, findings: Sequence[F
         hosts[node.name].seen.devices[node.nic] for node in topology.nodes if node.nic in hosts[node.name].seen.devices
     ]
     mtu = hosts[topology.hub.name].seen.devices[topology.bridge].mtu
-    overhead = int(overlay.kind(topology.options.kind).overhead(topology.options))
+    overhead = KINDS[topology.options.kind].overhead(topology.options)
     room = min((nic.mtu for nic in nics), default=0) - overhead
     if any(finding.code == "mtu-mismatch" for finding in findings):
         return

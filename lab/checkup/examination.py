@@ -21,10 +21,10 @@ from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
 from lab.machines.ssh import Connected
 from lab.model import Finding, NodePlan, Provider, Topology, Underlay
-from lab.overlay import gretap, ip6gretap
 from lab.overlay.carrier import carrier_of
 from lab.overlay.understanding import understand
 from lab.providers import PROVIDERS
+from lab.tunnels import DEFAULT, KINDS
 
 TIME = 20.0
 """Seconds that everything after the connecting may take, together; the trial of an overlay has its own deadlines."""
@@ -65,7 +65,7 @@ def examine(
     if hub not in hosts:
         unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
         return Examined((*made, Check("warning", ALL, "overlay", unread)))
-    if tunnel == ip6gretap.KIND:
+    if KINDS[tunnel].over_ipv6:
         unprobed = "not tried over IPv6, which this overlay goes over: the probes are packets of IPv4"
         crossings, late = [Check("warning", ALL, str(carrier), unprobed)], dict[str, OvercastError]()
     else:
@@ -117,7 +117,7 @@ def _plan(topology: Topology | None, role: str) -> NodePlan | None:
 def _kind(hosts: Mapping[str, Host], topology: Topology | None) -> str:
     if topology is not None:
         return topology.options.kind
-    return next((device.kind for host in hosts.values() for device in host.seen.tunnels()), gretap.KIND)
+    return next((device.kind for host in hosts.values() for device in host.seen.tunnels()), DEFAULT)
 
 
 def _place(host: Host, plan: NodePlan | None) -> Place | None:

@@ -21,10 +21,11 @@ from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent, Observed
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
+from lab.tunnels import KINDS
 
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 MEMBERSHIPS = "net.ipv4.igmp_max_memberships"
-MODULES = {"gretap": "ip_gre", "vxlan": "vxlan", "ip6gretap": "ip6_gre"}
+MODULES = {kind.name: kind.module for kind in KINDS.values()}
 BRIDGE = "bridge"
 ALL = "all hosts"
 OUTSIDE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): the route to it is the default route

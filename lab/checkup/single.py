@@ -11,6 +11,7 @@ from lab.checkup.verdicts import Packet
 from lab.clouds import GRE, UDP, Carrier
 from lab.machines import abilities
 from lab.model import NodePlan, Provider
+from lab.tunnels import FALLBACK
 
 BRIDGE_DEVICE = "bridge0"
 """The name that the hub's bridge is given where there is none yet."""
@@ -91,9 +92,9 @@ def _driver(host: Host, module: str, kind: str) -> Check:
 def _bringing(host: Host, module: str) -> str:
     """What can make links of this kind on a host whose kernel has no module for them."""
     ways = [abilities.package_with_modules(host.details["os"], host.facts["kernel"])]
-    vxlan = MODULES["vxlan"]
-    if module not in (vxlan, BRIDGE) and host.details["modules"][vxlan][0] in ("present", "loadable"):
-        ways.append("make the tunnels VXLAN, which this kernel has (--tunnel=vxlan)")
+    other = MODULES[FALLBACK]
+    if module not in (other, BRIDGE) and host.details["modules"][other][0] in ("present", "loadable"):
+        ways.append(f"make the tunnels {FALLBACK.upper()}, which this kernel has (--tunnel={FALLBACK})")
     return "; or ".join(filter(None, ways)) or f"boot a kernel that has {module}"
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 
-from lab import roles
+from lab import roles, tunnels
 from lab.causes import fix
 from lab.checkup import examination
 from lab.checkup.check import Check
@@ -17,7 +17,6 @@ from lab.errors import UsageProblem
 from lab.machines import hosts, ssh
 from lab.machines.ssh_link import Login
 from lab.model import place
-from lab.overlay import plan
 from lab.overlay.layouts import NOT_UNDERSTOOD
 from lab.providers import PROVIDERS, provider
 
@@ -36,7 +35,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ssh-identity-file", metavar="FILE", help="private key")
     group.add_argument("--sudo", action="store_true", help="become root there (sudo -n)")
     group.add_argument(
-        "--tunnel", metavar="KIND", help=f"kind of tunnel that is wanted: {', '.join(plan.KINDS)} (default: as found)"
+        "--tunnel",
+        metavar="KIND",
+        help=f"kind of tunnel that is wanted: {', '.join(tunnels.KINDS)} (default: as found)",
     )
     group.add_argument(
         "--provider",
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints a line for everything examined, then whether the hosts are ready."""
     specs = hosts.parse(arguments.hosts)
     if arguments.tunnel:
-        plan.kind(arguments.tunnel)
+        tunnels.kind(arguments.tunnel)
     cloud = provider(arguments.provider) if arguments.provider else None
     connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
     try:

@@ -9,11 +9,11 @@ from lab import topologies
 from lab.errors import UsageProblem
 from lab.machines.choose import KERNELS
 from lab.model import Topology, TunnelOptions, Underlay
-from lab.overlay.plan import KINDS
-from lab.providers import DEFAULT_CLOUD, DEFAULT_TUNNEL, PROVIDERS, default_tunnel, provider, tunnel_note
+from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
+from lab.tunnels import DEFAULT, FALLBACK, KINDS
 
 MOST_ROUTERS = 16
-OF_CLOUD = f"{DEFAULT_TUNNEL}; vxlan where the cloud blocks GRE"
+OF_CLOUD = f"{DEFAULT}; {FALLBACK} where the cloud blocks GRE"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from lab import changes
-from lab.changes import bridge_port, link_set
+from lab.changes import bridge_port, link_add, link_set
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Inject
 from lab.faults.places import hub_port, hub_ports, victim
@@ -16,7 +16,7 @@ from lab.laboratory import Lab
 from lab.machines import firewall
 from lab.machines.node import Agent
 from lab.model import Change
-from lab.overlay import plan
+from lab.tunnels import KINDS
 
 HostChange = Callable[[Lab, Host], None]
 
@@ -161,7 +161,5 @@ def _set_flags(lab: Lab, ports: Sequence[str], flags: Mapping[str, int]) -> None
 def extra_tunnel(lab: Lab, device: str, here: Host, there: Host, number: int, **more: Any) -> Change:
     """One end of a tunnel that the topology does not have; `number` is its key or VNI."""
     options = replace(lab.topology.options, key=number)
-    made: Change = plan.kind(options.kind).link(
-        device, here.plan.endpoint, there.plan.endpoint, here.plan.nic, number, options, **more
-    )
-    return made
+    data = KINDS[options.kind].data(here.plan.endpoint, there.plan.endpoint, here.plan.nic, number, options)
+    return link_add(device, data, **more)

@@ -22,7 +22,8 @@ from lab.faults.places import (
 )
 from lab.laboratory import Lab
 from lab.machines import firewall
-from lab.overlay import plan, vxlan
+from lab.model import VXLAN_PORT
+from lab.overlay import plan
 from lab.overlay.carrier import carrier_of
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
 
@@ -144,7 +145,7 @@ FAULTS = (
         "vxlan-blocked",
         "the cloud drops UDP port 4789",
         ("UNDER-05", "UNDER-08"),
-        _cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, vxlan.PORT)),
+        _cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
         finding=named("vxlan-blocked", cloud_port),
         mended=False,
     ),

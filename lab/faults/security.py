@@ -10,7 +10,7 @@ from lab.faults.means import take_any_source
 from lab.faults.places import device, hub_nic, named
 from lab.laboratory import Lab
 from lab.machines import program
-from lab.overlay.gretap import gretap
+from lab.tunnels.gretap import gretap
 
 ANYBODY, EXTERNAL = "anybody", "external"
 

@@ -16,7 +16,7 @@ from lab.faults.means import take_any_source
 from lab.faults.places import device, hub_port, named, victim
 from lab.laboratory import Lab
 from lab.model import TunnelOptions
-from lab.overlay.gretap import gretap
+from lab.tunnels.gretap import gretap
 
 KEY, OTHER_KEY = 42, 4242
 FIXED_TTL = 64

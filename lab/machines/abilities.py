@@ -6,7 +6,7 @@ What the running kernel can do for a lab, found by doing it in namespaces that a
 A forked child makes the namespaces that a lab has, a packet socket, a filter at a port and one link of each kind.
 Asking also has the kernel load the module that it keeps for a kind, if it has one.  No program is started and
 pyroute2 is not needed: 5 ms.
-Sources: rtnetlink(7), namespaces(7), linux/if_link.h, linux/if_tunnel.h.
+Sources: rtnetlink(7), namespaces(7), linux/if_link.h.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lab.tunnels import KINDS
+from lab.tunnels.kind import attribute
+
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 
 RTM_NEWLINK, RTM_NEWQDISC, RTM_NEWTFILTER = 16, 36, 44
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
 IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 3, 18, 1, 2
-IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, IFLA_VXLAN_ID = 6, 7, 1
 TCA_KIND, TCA_OPTIONS, TCA_BPF_OPS_LEN, TCA_BPF_OPS, TCA_BPF_NAME, TCA_BPF_FLAGS = 1, 2, 4, 5, 7, 8
 CLSACT, CLSACT_PARENT, INGRESS = 0xFFFF0000, 0xFFFFFFF1, 0xFFFFFFF2
 LOOPBACK = 1
@@ -36,8 +38,7 @@ UNKNOWN = (errno.EOPNOTSUPP, errno.ENOENT, errno.EAFNOSUPPORT)
 
 FILTERS, CAPTURES = "traffic filters (clsact, bpf)", "packet sockets"
 MODULES = {
-    "gretap": "ip_gre",
-    "ip6gretap": "ip6_gre",
+    **{kind.name: kind.module for kind in KINDS.values()},
     FILTERS: "sch_ingress cls_bpf",
     CAPTURES: "af_packet",
     "iptables": "ip_tables nf_tables",
@@ -90,19 +91,6 @@ def _lines(path: str) -> list[str]:
             return file.read().splitlines()
     except OSError:
         return []
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
-_DATA = {
-    "gretap": _attribute(IFLA_GRE_LOCAL, socket.inet_aton("192.0.2.1"))
-    + _attribute(IFLA_GRE_REMOTE, socket.inet_aton("192.0.2.2")),
-    "ip6gretap": _attribute(IFLA_GRE_LOCAL, socket.inet_pton(socket.AF_INET6, "2001:db8::1"))
-    + _attribute(IFLA_GRE_REMOTE, socket.inet_pton(socket.AF_INET6, "2001:db8::2")),
-    "vxlan": _attribute(IFLA_VXLAN_ID, struct.pack("=I", 1)),
-}
 
 
 @dataclass(frozen=True)
@@ -161,10 +149,10 @@ def _answers(kinds: Sequence[str]) -> list[int]:
 
 def _create(kind: str, device: str) -> int:
     """One link, with what its kind demands; the kernel's error number."""
-    info = _attribute(IFLA_INFO_KIND, kind.encode() + b"\0")
-    if kind in _DATA:
-        info += _attribute(IFLA_INFO_DATA, _DATA[kind])
-    body = bytes(16) + _attribute(IFLA_IFNAME, device.encode() + b"\0") + _attribute(IFLA_LINKINFO, info)
+    info = attribute(IFLA_INFO_KIND, kind.encode() + b"\0")
+    if kind in KINDS:
+        info += attribute(IFLA_INFO_DATA, KINDS[kind].least)
+    body = bytes(16) + attribute(IFLA_IFNAME, device.encode() + b"\0") + attribute(IFLA_LINKINFO, info)
     return _request(RTM_NEWLINK, body)
 
 
@@ -178,18 +166,18 @@ def _capture() -> int:
 
 def _filter() -> int:
     """A filter of one instruction (let everything pass) at the loopback device."""
-    clsact = struct.pack("=BxxxiIII", 0, LOOPBACK, CLSACT, CLSACT_PARENT, 0) + _attribute(TCA_KIND, b"clsact\0")
+    clsact = struct.pack("=BxxxiIII", 0, LOOPBACK, CLSACT, CLSACT_PARENT, 0) + attribute(TCA_KIND, b"clsact\0")
     number = _request(RTM_NEWQDISC, clsact)
     if number:
         return number
     options = (
-        _attribute(TCA_BPF_OPS_LEN, struct.pack("=H", 1))
-        + _attribute(TCA_BPF_OPS, struct.pack("=HBBI", 0x06, 0, 0, 0))
-        + _attribute(TCA_BPF_NAME, b"try\0")
-        + _attribute(TCA_BPF_FLAGS, struct.pack("=I", 1))
+        attribute(TCA_BPF_OPS_LEN, struct.pack("=H", 1))
+        + attribute(TCA_BPF_OPS, struct.pack("=HBBI", 0x06, 0, 0, 0))
+        + attribute(TCA_BPF_NAME, b"try\0")
+        + attribute(TCA_BPF_FLAGS, struct.pack("=I", 1))
     )
     head = struct.pack("=BxxxiIII", 0, LOOPBACK, 0, INGRESS, socket.htons(ETH_P_ALL))
-    return _request(RTM_NEWTFILTER, head + _attribute(TCA_KIND, b"bpf\0") + _attribute(TCA_OPTIONS, options))
+    return _request(RTM_NEWTFILTER, head + attribute(TCA_KIND, b"bpf\0") + attribute(TCA_OPTIONS, options))
 
 
 def _request(kind: int, body: bytes) -> int:

@@ -22,18 +22,12 @@ from lab import interrupts
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.machines import abilities, guest, local, uml
 from lab.machines.base import Agent, Machine
+from lab.tunnels import FALLBACK, KINDS
 
 KERNELS = ("auto", "host", "guest")
 EVERY_LAB = ("veth", "bridge")
 """The kinds of link that a lab has whatever its overlay is."""
 
-BESIDE = {"gretap": ("ip6gretap",)}
-"""
-Kinds that tests of an overlay make besides, where the kernel has them.  Asking loads their modules, which add devices
-to every stack: before there is any, so that none looks changed later.
-"""
-
-VXLAN = "vxlan"
 SHARED_TABLES = {"net.core.netdev_max_backlog": 1000, "net.ipv4.neigh.default.gc_thresh3": 1024}
 """
 What every namespace of a kernel shares, and its size where a container hides it: the queue of received frames, and the
@@ -92,9 +86,9 @@ def _alternatives(*commands: str | None) -> str:
 
 def _other_tunnel(tunnel: str) -> str | None:
     """The kind of tunnel that this kernel can make instead."""
-    if tunnel == VXLAN or _lack_of_host(VXLAN) is not None:
+    if tunnel == FALLBACK or _lack_of_host(FALLBACK) is not None:
         return None
-    return f"--tunnel={VXLAN}, which this kernel has"
+    return f"--tunnel={FALLBACK}, which this kernel has"
 
 
 def release() -> str:
@@ -104,7 +98,7 @@ def release() -> str:
 
 def _lack_of_host(tunnel: str) -> EnvironmentProblem | None:
     """What this kernel lacks for a lab with that kind of tunnel; None when it lacks nothing."""
-    beside = BESIDE.get(tunnel, ())
+    beside = KINDS[tunnel].beside if tunnel in KINDS else ()
     found = abilities.probe([*EVERY_LAB, tunnel, *beside])
     if found.namespaces:
         return local.unavailable() or EnvironmentProblem(

@@ -30,9 +30,10 @@ import execnet
 
 from lab.errors import EnvironmentProblem, MachineLost
 from lab.machines import console, processors, uml, wire
+from lab.tunnels import KINDS
 
 MODULES = (
-    *("veth", "bridge", "ip_gre", "ip6_gre", "vxlan", "sch_ingress", "cls_bpf"),
+    *("veth", "bridge", *(kind.module for kind in KINDS.values()), "sch_ingress", "cls_bpf"),
     *("bpfilter", "ip_tables", "iptable_filter"),
 )
 """

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from lab import tunnels
 from lab.model import NodePlan, Topology
-from lab.overlay import plan
 from lab.overlay.readback import Device
 
 
 def parameters(topology: Topology, node: NodePlan, peer: str) -> str:
     """The parameters of a host's end of its tunnel to another, from its kind on."""
-    kind, number = plan.kind(topology.options.kind), topology.tunnel(node.name, peer).number
+    kind, number = tunnels.kind(topology.options.kind), topology.tunnel(node.name, peer).number
     said = kind.words(node.endpoint, topology.node(peer).endpoint, node.nic, number, topology.options)
-    return f"type {kind.KIND} {said}"
+    return f"type {kind.name} {said}"
 
 
 def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
@@ -41,7 +41,7 @@ def hub(topology: Topology, there: Collection[str]) -> str:
 
 def again(topology: Topology, node: NodePlan, peer: str, device: Device) -> str:
     """Replaces a host's end of its tunnel to another, which is `device`; the MAC stays, as other hosts may know it."""
-    mac = device.mac if device.kind in plan.KINDS else ""
+    mac = device.mac if device.kind in tunnels.KINDS else ""
     return f"ip link del {device.name} && {tunnel(topology, node, peer, mac)}"
 
 

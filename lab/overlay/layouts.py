@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from lab.overlay import ends
 from lab.overlay.ends import Ends
 from lab.overlay.readback import Device, Seen
+from lab.tunnels import KINDS
 
 NOT_UNDERSTOOD = "layout not understood"
 SUPPORTED = (
@@ -20,7 +21,7 @@ SUPPORTED = (
     "its hub end a port of that bridge; overlay addresses on the bridge and on the spokes' tunnels, or on a spoke's "
     "bridge with the tunnel as its port"
 )
-LAYER2 = ("gretap", "ip6gretap", "vxlan")
+LAYER2 = tuple(KINDS)
 BUNDLES = ("bond", "team", "hsr")
 
 
@@ -120,8 +121,8 @@ def _past_the_hub(hub: Seen, pair: Ends, hosts: Mapping[str, Seen]) -> Iterator[
 def _end(end: Device | None, seen: Seen) -> Iterator[str]:
     if end is None or end.tunnel is None:
         return
-    if end.kind == "vxlan" and ":" in str(end.tunnel.remote):
-        yield f"{seen.name} {end.name} is VXLAN over IPv6"
+    if not KINDS[end.kind].over_ipv6 and ":" in str(end.tunnel.remote):
+        yield f"{seen.name} {end.name} is {KINDS[end.kind].carrier.upper()} over IPv6"
     master = seen.devices.get(end.master or "")
     if master is not None and master.kind in BUNDLES:
         yield f"{seen.name} {end.name} is part of {master.name}, a {master.kind} device"

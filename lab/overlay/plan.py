@@ -9,23 +9,14 @@ The overlay as the article sets it up, for any kind of tunnel: what each node ha
 from __future__ import annotations
 
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
+from lab import tunnels
 from lab.changes import addr_add, bridge, link_add, link_del, link_set, route_add
-from lab.errors import UsageProblem
 from lab.model import Change, NodePlan, Topology
-from lab.overlay import gretap, ip6gretap, vxlan
 
-KINDS: dict[str, ModuleType] = {module.KIND: module for module in (gretap, vxlan, ip6gretap)}
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 QUERIER = "mcast_querier"
-
-
-def kind(name: str) -> ModuleType:
-    if name not in KINDS:
-        raise UsageProblem(f"unknown tunnel kind {name!r}: expected one of {', '.join(KINDS)}")
-    return KINDS[name]
 
 
 def changes(topology: Topology, node: NodePlan) -> list[Change]:
@@ -54,14 +45,12 @@ def _ipv6(device: str) -> dict[str, str]:
     }
 
 
-def tunnel_link(topology: Topology, node: NodePlan, peer: str, **more: object) -> Change:
+def tunnel_link(topology: Topology, node: NodePlan, peer: str) -> Change:
     """The change that creates a host's end of its tunnel to another."""
-    device, number = topology.port(node.name, peer), topology.tunnel(node.name, peer).number
-    master = {"master": node.device} if node.device != device else {}
-    made: Change = kind(topology.options.kind).link(
-        device, node.endpoint, topology.node(peer).endpoint, node.nic, number, topology.options, **master, **more
-    )
-    return made
+    device, number, options = topology.port(node.name, peer), topology.tunnel(node.name, peer).number, topology.options
+    far = topology.node(peer).endpoint
+    data = tunnels.kind(options.kind).data(node.endpoint, far, node.nic, number, options)
+    return link_add(device, data, master=node.device if node.device != device else None)
 
 
 def remade(topology: Topology, node: NodePlan, peer: str, **options: Any) -> list[Change]:

@@ -6,7 +6,6 @@ The same reading serves a lab (to compare with what was built) and a live host (
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
@@ -15,10 +14,9 @@ from typing import Any
 from lab.errors import CheckFailed
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
-from lab.overlay import gretap, vxlan
-from lab.overlay.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ
-from lab.overlay.ip6gretap import IGNORE_ENCAP_LIMIT, TRAFFIC_CLASS_INHERIT
 from lab.records import ANY_MAC, MAIN_TABLE, Address, FdbEntry, Route, typed
+from lab.tunnels import KINDS
+from lab.tunnels.kind import TunnelEnd
 
 IFF_UP, IFF_NOARP, IFF_MULTICAST, IFF_LOWER_UP = 0x1, 0x80, 0x1000, 0x10000
 READINGS = ("links", "bridge_ports", "addresses", "routes", "fdb")
@@ -33,33 +31,6 @@ SYSCTLS = (
     "net.bridge.bridge-nf-call-iptables",
 )
 COMMON_TTL = 64  # what Linux takes by default (IPDEFTTL)
-UNSPECIFIED = ("0.0.0.0", "::", None)
-
-
-@dataclass(frozen=True)
-class TunnelEnd:
-    """
-    One end of a tunnel as the kernel holds it.
-
-    `ttl` None is `inherit`, and `ttl auto` of VXLAN is the number that the host then takes; `local` None is not pinned.
-    """
-
-    kind: str
-    remote: str | None
-    local: str | None
-    ttl: int | None
-    tos_inherit: bool = False
-    tos: int = 0
-    input_key: int | None = None
-    output_key: int | None = None
-    checksum: tuple[bool, bool] = (False, False)
-    sequence: tuple[bool, bool] = (False, False)
-    pmtudisc: bool = True
-    ignore_df: bool = False
-    vni: int | None = None
-    port: int | None = None
-    link: str | None = None
-    encap_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -210,69 +181,9 @@ def _device(link: Mapping[str, Any], names: Mapping[int, str], port: Mapping[str
         arp=not link["flags"] & IFF_NOARP,
         master=names.get(link["IFLA_MASTER"]) if link.get("IFLA_MASTER") else None,
         lower=names.get(link.get("IFLA_LINK") or 0),
-        tunnel=_tunnel(kind, details, names, default_ttl),
+        tunnel=KINDS[kind].read(details, names, default_ttl) if kind in KINDS else None,
         xdp=str((link.get("IFLA_XDP") or {}).get("IFLA_XDP_ATTACHED") or ""),
         protodown=bool(link.get("IFLA_PROTO_DOWN")),
         details=details,
         port=port,
     )
-
-
-def _tunnel(kind: str, data: Mapping[str, Any], names: Mapping[int, str], default_ttl: int) -> TunnelEnd | None:
-    if kind == "gretap":
-        flags_in, flags_out = data.get("IFLA_GRE_IFLAGS") or 0, data.get("IFLA_GRE_OFLAGS") or 0
-        return TunnelEnd(
-            kind=kind,
-            remote=_address(data.get("IFLA_GRE_REMOTE")),
-            local=_address(data.get("IFLA_GRE_LOCAL")),
-            ttl=data.get("IFLA_GRE_TTL") or None,
-            tos_inherit=bool((data.get("IFLA_GRE_TOS") or 0) & gretap.TOS_INHERIT),
-            tos=(data.get("IFLA_GRE_TOS") or 0) & ~gretap.TOS_INHERIT,
-            input_key=data.get("IFLA_GRE_IKEY") if flags_in & GRE_KEY else None,
-            output_key=data.get("IFLA_GRE_OKEY") if flags_out & GRE_KEY else None,
-            checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
-            sequence=(bool(flags_in & GRE_SEQ), bool(flags_out & GRE_SEQ)),
-            pmtudisc=bool(data.get("IFLA_GRE_PMTUDISC", 1)),
-            ignore_df=bool(data.get("IFLA_GRE_IGNORE_DF")),
-            link=names.get(data.get("IFLA_GRE_LINK") or 0),
-        )
-    if kind == "ip6gretap":
-        return _over_ipv6(kind, data, names)
-    if kind == "vxlan":
-        tos = data.get("IFLA_VXLAN_TOS") or 0
-        return TunnelEnd(
-            kind=kind,
-            remote=_address(data.get("IFLA_VXLAN_GROUP")) or _address(data.get("IFLA_VXLAN_GROUP6")),
-            local=_address(data.get("IFLA_VXLAN_LOCAL")) or _address(data.get("IFLA_VXLAN_LOCAL6")),
-            # vxlan_xmit_one: a TTL of 0 is the route's, which is the host's default; only a flag makes it inherit
-            ttl=None if data.get("IFLA_VXLAN_TTL_INHERIT") else data.get("IFLA_VXLAN_TTL") or default_ttl,
-            tos_inherit=tos == vxlan.TOS_INHERIT,
-            tos=0 if tos == vxlan.TOS_INHERIT else tos,
-            vni=data.get("IFLA_VXLAN_ID"),
-            port=data.get("IFLA_VXLAN_PORT"),
-            link=names.get(data.get("IFLA_VXLAN_LINK") or 0),
-        )
-    return None
-
-
-def _over_ipv6(kind: str, data: Mapping[str, Any], names: Mapping[int, str]) -> TunnelEnd:
-    handling = data.get("IFLA_IP6GRE_FLAGS") or 0
-    # pyroute2 reads these two in the machine's own byte order
-    flags_in, flags_out = (socket.ntohs(data.get(f"IFLA_IP6GRE_{way}FLAGS") or 0) for way in "IO")
-    return TunnelEnd(
-        kind=kind,
-        remote=_address(data.get("IFLA_IP6GRE_REMOTE")),
-        local=_address(data.get("IFLA_IP6GRE_LOCAL")),
-        ttl=data.get("IFLA_IP6GRE_TTL") or None,
-        tos_inherit=bool(handling & TRAFFIC_CLASS_INHERIT),
-        input_key=data.get("IFLA_IP6GRE_IKEY") if flags_in & GRE_KEY else None,
-        output_key=data.get("IFLA_IP6GRE_OKEY") if flags_out & GRE_KEY else None,
-        checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
-        sequence=(bool(flags_in & GRE_SEQ), bool(flags_out & GRE_SEQ)),
-        link=names.get(data.get("IFLA_IP6GRE_LINK") or 0),
-        encap_limit=None if handling & IGNORE_ENCAP_LIMIT else data.get("IFLA_IP6GRE_ENCAP_LIMIT"),
-    )
-
-
-def _address(value: Any) -> str | None:
-    return None if value in UNSPECIFIED else str(value)

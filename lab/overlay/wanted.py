@@ -13,10 +13,11 @@ from ipaddress import IPv4Interface, IPv4Network
 
 from lab.errors import OvercastError
 from lab.graph import End, Tunnel
-from lab.model import MULTICAST, NodePlan, Topology, TunnelOptions
-from lab.overlay import ends, ip6gretap, placing, vxlan
+from lab.model import MULTICAST, VXLAN_PORT, NodePlan, Topology, TunnelOptions
+from lab.overlay import ends, placing
 from lab.overlay.ends import Ends
 from lab.overlay.readback import Device, Seen
+from lab.tunnels import KINDS
 
 SUBNETS = [IPv4Network(f"172.16.{number}.0/24") for number in range(254, 239, -1)]
 NOWHERE = IPv4Interface("0.0.0.0/32")
@@ -160,9 +161,9 @@ def options_of(end: Device) -> TunnelOptions:
         pmtudisc=tunnel.pmtudisc,
         ignore_df=tunnel.ignore_df,
         tos=tunnel.tos,
-        port=tunnel.port or vxlan.PORT,
+        port=tunnel.port or VXLAN_PORT,
     )
-    return replace(plain, encap_limit=tunnel.encap_limit) if tunnel.kind == ip6gretap.KIND else plain
+    return replace(plain, encap_limit=tunnel.encap_limit) if KINDS[tunnel.kind].over_ipv6 else plain
 
 
 def multicast_route(seen: Seen, device: str) -> IPv4Network:

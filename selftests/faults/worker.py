@@ -22,7 +22,7 @@ from lab.errors import EnvironmentProblem
 from lab.machines import choose
 from lab.machines.choose import Starting
 from lab.machines.node import Agent
-from lab.providers import DEFAULT_TUNNEL
+from lab.tunnels import DEFAULT
 
 
 class Kept:
@@ -36,7 +36,7 @@ class Kept:
         """Give the run a machine."""
         from fixtures.machines import STARTING  # not before pytest has it imported as a plugin
 
-        config.stash[STARTING] = self._machine(config.getoption("tunnel") or DEFAULT_TUNNEL)
+        config.stash[STARTING] = self._machine(config.getoption("tunnel") or DEFAULT)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:

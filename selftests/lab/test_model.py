@@ -7,8 +7,9 @@ import pytest
 from lab import topologies
 from lab.errors import UsageProblem
 from lab.model import TunnelOptions, Underlay
-from lab.overlay import gretap, plan, vxlan
+from lab.overlay import plan
 from lab.providers import provider
+from lab.tunnels import gretap, vxlan
 from lab.underlay import fabric
 
 

@@ -25,7 +25,7 @@ from lab.commands.main import main
 from lab.errors import EnvironmentProblem
 from lab.machines import firewall
 from lab.machines.node import Node
-from lab.overlay.vxlan import PORT
+from lab.model import VXLAN_PORT as PORT
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule
 from selftests.live.rig import Rig
 

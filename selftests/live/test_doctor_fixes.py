@@ -18,7 +18,7 @@ from lab.errors import EnvironmentProblem
 from lab.faults import xdp
 from lab.machines import firewall
 from lab.machines.node import Node
-from lab.overlay.vxlan import PORT
+from lab.model import VXLAN_PORT as PORT
 from selftests.live import test_doctor
 from selftests.live.conftest import on_this_kernel
 from selftests.live.rig import Rig

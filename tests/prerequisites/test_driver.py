@@ -11,9 +11,9 @@ import errno
 import pytest
 
 from lab.changes import link_add, link_del, link_kind, link_set, route_add
-from lab.overlay.gretap import gretap
-from lab.overlay.ip6gretap import ip6gretap
-from lab.overlay.vxlan import vxlan
+from lab.tunnels.gretap import gretap
+from lab.tunnels.ip6gretap import ip6gretap
+from lab.tunnels.vxlan import vxlan
 
 PROTOCOL_UNREACHABLE, PORT_UNREACHABLE = (3, 2), (3, 3)  # ICMP type and code (RFC 792)
 UNHANDLED = 253  # an IP protocol for experiments (RFC 3692): no kernel has a driver for it

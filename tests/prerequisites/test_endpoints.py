@@ -11,7 +11,7 @@ from ipaddress import IPv4Interface
 import pytest
 
 from lab.changes import addr_add, link_add, link_del, route_add
-from lab.overlay.gretap import gretap
+from lab.tunnels.gretap import gretap
 
 PORT_UNREACHABLE = (3, 3)
 NEXT = 1

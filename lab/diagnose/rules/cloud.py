@@ -15,9 +15,9 @@ from lab.diagnose.rules.tunnels import hops as short_lived
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding
-from lab.overlay import ip6gretap, vxlan
 from lab.overlay.carrier import carrier_of
 from lab.records import Route
+from lab.tunnels import KINDS
 from lab.underlay.fabric import FABRIC
 
 
@@ -37,17 +37,16 @@ def blocked(scene: Scene) -> Iterator[Finding]:
             dropped[start, end] = loss
         else:
             yield _unreachable(scene, loss, start, end)
-    kind = scene.topology.options.kind
-    carrier = carrier_of(kind, [host.seen for host in scene.hosts.values()])
+    kind = KINDS[scene.topology.options.kind]
+    carrier = carrier_of(kind.name, [host.seen for host in scene.hosts.values()])
     remedy = _opening(scene, carrier, [start for start, _ in dropped])
     for (start, end), loss in dropped.items():
         inside = loss.inside
         yield Finding(
-            "vxlan-blocked" if kind == vxlan.KIND else "gre-blocked",
+            f"{kind.carrier}-blocked",
             inside.node if inside else fabric_name(scene),
             inside.interface if inside else "",
-            f"{carrier} ({'VXLAN' if kind == vxlan.KIND else 'GRE'}) from {start} to {end} is dropped by the cloud's "
-            "network",
+            f"{carrier} ({kind.carrier.upper()}) from {start} to {end} is dropped by the cloud's network",
             f"it left {start} {loss.last.interface if loss.last else ''}"
             + (f", was seen on {inside.node} {inside.interface}" if inside else "")
             + f" and never on {end} {loss.missing.interface}; UDP between the same addresses arrives",
@@ -88,7 +87,7 @@ def _opening(scene: Scene, carrier: Carrier, senders: Iterable[str]) -> str:
     notes = []
     if not scene.fabric:  # whose cloud it is, the hosts' own state does not say
         notes.append(f"{scene.underlay.provider.title}; of another cloud: --provider=")
-    if scene.topology.options.kind == ip6gretap.KIND:
+    if KINDS[scene.topology.options.kind].over_ipv6:
         # its packets have destination options before GRE, which filters drop more often than GRE (RFC 9098)
         notes.append("if that does not help, make the tunnels with `encaplimit none`")
     command = clouds.opening(scene.underlay.provider, carrier, sources)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.diagnose.scene import HostScene, Scene
-from lab.overlay import ip6gretap
 from lab.overlay.carrier import carrier_of
+from lab.tunnels import KINDS
 
 DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # nobody who listens to a queue is known
 QUOTED_LENGTH = 200
@@ -45,7 +45,7 @@ def carrier(scene: Scene) -> tuple[str, str]:
     kind = scene.topology.options.kind
     carried = carrier_of(kind, ())
     # nft's `ip protocol` speaks of IPv4 alone
-    return carried.iptables, "meta l4proto gre" if kind == ip6gretap.KIND else carried.nft
+    return carried.iptables, "meta l4proto gre" if KINDS[kind].over_ipv6 else carried.nft
 
 
 def inserted(rule: Rule, match: tuple[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from lab.diagnose.rules.exceptions import DROPPING, inserted, quoted
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import IPV6_LEAST_MTU, Finding
-from lab.overlay import plan
+from lab.tunnels import KINDS
 
 ICMPV6 = ("-p ipv6-icmp", "meta l4proto ipv6-icmp")
 OF_ICMPV6 = re.compile(r"icmp|-p 58\b", re.IGNORECASE)
@@ -40,7 +40,7 @@ def _mtu_that_fits(scene: Scene, host: HostScene) -> int:
     """What the NIC leaves the tunnel, 1280 at least."""
     nic = host.seen.devices.get(host.plan.nic)
     options = scene.topology.options
-    left = nic.mtu - int(plan.kind(options.kind).overhead(options)) if nic else IPV6_LEAST_MTU
+    left = nic.mtu - KINDS[options.kind].overhead(options) if nic else IPV6_LEAST_MTU
     return max(IPV6_LEAST_MTU, left)
 
 

@@ -11,8 +11,8 @@ from lab.diagnose.rules.fabric_ports import small_ports
 from lab.diagnose.rules.routes import narrow
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
-from lab.overlay import plan
 from lab.overlay.readback import Device
+from lab.tunnels import KINDS
 
 FULL_SIZE = "full-size broadcast"
 LEAST_MEMORY, MEMORY, KEPT = 1 << 18, 4 << 20, 3 << 20  # octets: of several large datagrams; a kernel's own choice
@@ -23,7 +23,7 @@ NEEDED = re.compile(r"icmp.*(3/4|fragmentation-needed|frag-needed)")
 def _overhead(scene: Scene) -> int:
     """Octets that the tunnels put in front of a frame's packet."""
     options = scene.topology.options
-    return int(plan.kind(options.kind).overhead(options))
+    return KINDS[options.kind].overhead(options)
 
 
 def _room(scene: Scene) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from lab.diagnose.rules.tunnels import renamed
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
-from lab.overlay.plan import KINDS
 from lab.overlay.readback import Device
+from lab.tunnels import KINDS
 
 LAYER3 = ("gre", "ipip", "sit")
 

@@ -10,7 +10,9 @@ from lab.diagnose.trial import CONTROL_TTL
 from lab.graph import Tunnel
 from lab.model import Finding, Topology
 from lab.overlay import commands
-from lab.overlay.readback import Device, TunnelEnd
+from lab.overlay.readback import Device
+from lab.tunnels import KINDS
+from lab.tunnels.kind import TunnelEnd
 
 
 def _key(end: TunnelEnd) -> str:
@@ -189,7 +191,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
 def _planned(topology: Topology, tunnel: Tunnel, found: TunnelEnd) -> TunnelEnd:
     """An end as the topology has it."""
     options = topology.options
-    vxlan = options.kind == "vxlan"
+    numbered = KINDS[options.kind].port is not None
     return replace(
         found,
         ttl=options.ttl,
@@ -200,8 +202,8 @@ def _planned(topology: Topology, tunnel: Tunnel, found: TunnelEnd) -> TunnelEnd:
         checksum=(options.checksum, options.checksum),
         sequence=(options.sequence, options.sequence),
         pmtudisc=options.pmtudisc,
-        vni=tunnel.number if vxlan else found.vni,
-        port=options.port if vxlan else found.port,
+        vni=tunnel.number if numbered else found.vni,
+        port=options.port if numbered else found.port,
     )
 
 
@@ -233,9 +235,8 @@ def hops(scene: Scene) -> Iterator[Finding]:
 
 
 def _with_a_ttl(scene: Scene, host: HostScene, device: Device, peer: str) -> str:
-    if device.kind != "vxlan":
+    if not KINDS[device.kind].keeps_inheriting:
         return f"ip link set {device.name} type {device.kind} ttl {CONTROL_TTL}"
-    # a VXLAN device that inherits goes on inheriting, whatever TTL it is given (vxlan_nl2conf)
     options = replace(scene.topology.options, ttl=CONTROL_TTL)
     return commands.again(replace(scene.topology, options=options), host.plan, peer, device)
 

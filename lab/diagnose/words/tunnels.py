@@ -14,7 +14,8 @@ from typing import Any
 
 from lab.diagnose.words.reading import State
 from lab.overlay import readback
-from lab.overlay.readback import Device, Seen, TunnelEnd
+from lab.overlay.readback import Device, Seen
+from lab.tunnels.kind import TunnelEnd
 
 AGREE = "<- must agree"
 

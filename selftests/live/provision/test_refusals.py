@@ -21,8 +21,8 @@ from lab.errors import EnvironmentProblem
 from lab.machines.base import ROOT
 from lab.model import Change, TunnelOptions
 from lab.overlay import placing
-from lab.overlay.vxlan import vxlan
 from lab.provision import Provisioned
+from lab.tunnels.vxlan import vxlan
 from selftests.live.conftest import Reach
 from selftests.live.provision.runs import QUICK, Run, looked, overlay_on
 from selftests.live.rig import Rig

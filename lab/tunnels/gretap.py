@@ -6,15 +6,16 @@ gretap: Ethernet in GRE (RFC 2784 with protocol type 0x6558; ip-link(8) type gre
 
 from __future__ import annotations
 
-from typing import Any
+import socket
 
-from lab.changes import LinkKind, link_add, link_kind
-from lab.model import Change, TunnelOptions
+from lab.changes import LinkKind, link_kind
+from lab.model import TunnelOptions
+from lab.tunnels.kind import Kind, Names, Options, TunnelEnd, address, attribute
 
 KIND = "gretap"
-PROTOCOL = 47
 OVERHEAD = 38  # outer IPv4 20, GRE 4, inner Ethernet 14
 TOS_INHERIT = 1  # a bit: what is beside it applies to packets without a TOS (ip_tunnel.c)
+IFLA_GRE_LOCAL, IFLA_GRE_REMOTE = 6, 7  # linux/if_tunnel.h
 GRE_CSUM, GRE_KEY, GRE_SEQ = 0x8000, 0x2000, 0x1000  # RFC 2890
 
 
@@ -43,9 +44,9 @@ def gretap(
     return link_kind(KIND, "IFLA_GRE_", options)
 
 
-def link(device: str, local: str, remote: str, nic: str, number: int, options: TunnelOptions, **more: Any) -> Change:
-    """Creates one end of a tunnel."""
-    kind = gretap(
+def data(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> LinkKind:
+    """One end of a tunnel."""
+    return gretap(
         remote=remote,
         local=local if options.local else None,
         key=options.key,
@@ -56,7 +57,6 @@ def link(device: str, local: str, remote: str, nic: str, number: int, options: T
         pmtudisc=options.pmtudisc,  # a fixed TTL needs path MTU discovery on (ip_gre.c), which is the default
         ignore_df=options.ignore_df or None,
     )
-    return link_add(device, kind, **more)
 
 
 def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
@@ -67,3 +67,38 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     said += ["csum" if options.checksum else "nocsum", "seq" if options.sequence else "noseq"]
     said += ["pmtudisc" if options.pmtudisc else "nopmtudisc", "ignore-df" if options.ignore_df else "noignore-df"]
     return " ".join(said)
+
+
+def read(options: Options, names: Names, default_ttl: int) -> TunnelEnd:
+    """One end as it is."""
+    flags_in, flags_out = options.get("IFLA_GRE_IFLAGS") or 0, options.get("IFLA_GRE_OFLAGS") or 0
+    return TunnelEnd(
+        kind=KIND,
+        remote=address(options.get("IFLA_GRE_REMOTE")),
+        local=address(options.get("IFLA_GRE_LOCAL")),
+        ttl=options.get("IFLA_GRE_TTL") or None,
+        tos_inherit=bool((options.get("IFLA_GRE_TOS") or 0) & TOS_INHERIT),
+        tos=(options.get("IFLA_GRE_TOS") or 0) & ~TOS_INHERIT,
+        input_key=options.get("IFLA_GRE_IKEY") if flags_in & GRE_KEY else None,
+        output_key=options.get("IFLA_GRE_OKEY") if flags_out & GRE_KEY else None,
+        checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
+        sequence=(bool(flags_in & GRE_SEQ), bool(flags_out & GRE_SEQ)),
+        pmtudisc=bool(options.get("IFLA_GRE_PMTUDISC", 1)),
+        ignore_df=bool(options.get("IFLA_GRE_IGNORE_DF")),
+        link=names.get(options.get("IFLA_GRE_LINK") or 0),
+    )
+
+
+GRETAP = Kind(
+    KIND,
+    "gre",
+    socket.IPPROTO_GRE,
+    module="ip_gre",
+    least=attribute(IFLA_GRE_LOCAL, socket.inet_aton("192.0.2.1"))
+    + attribute(IFLA_GRE_REMOTE, socket.inet_aton("192.0.2.2")),
+    overhead=overhead,
+    data=data,
+    words=words,
+    read=read,
+    beside=("ip6gretap",),
+)

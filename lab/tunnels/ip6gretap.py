@@ -10,14 +10,13 @@ section 4.1.1), stands between the IPv6 header and GRE.
 from __future__ import annotations
 
 import socket
-from typing import Any
 
-from lab.changes import LinkKind, link_add, link_kind
-from lab.model import Change, TunnelOptions
-from lab.overlay.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ
+from lab.changes import LinkKind, link_kind
+from lab.model import TunnelOptions
+from lab.tunnels.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE
+from lab.tunnels.kind import Kind, Names, Options, TunnelEnd, address, attribute
 
 KIND = "ip6gretap"
-PROTOCOL = 47
 OVERHEAD = 58  # outer IPv6 40, GRE 4, inner Ethernet 14
 ENCAP_LIMIT_OPTION = 8  # the destination options header that holds it
 IGNORE_ENCAP_LIMIT, TRAFFIC_CLASS_INHERIT = 0x1, 0x2  # IP6_TNL_F_IGN_ENCAP_LIMIT, IP6_TNL_F_USE_ORIG_TCLASS
@@ -47,10 +46,10 @@ def ip6gretap(
     return link_kind(KIND, "IFLA_IP6GRE_", {**options, "ttl": ttl, "encap_limit": encap_limit, "flags": flags})
 
 
-def link(device: str, local: str, remote: str, nic: str, number: int, options: TunnelOptions, **more: Any) -> Change:
-    """Creates one end of a tunnel.  Its outer source must be given: the driver takes none from the routing table."""
+def data(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> LinkKind:
+    """One end of a tunnel.  Its outer source must be given: the driver takes none from the routing table."""
     handling = IGNORE_ENCAP_LIMIT if options.encap_limit is None else 0
-    kind = ip6gretap(
+    return ip6gretap(
         remote=remote,
         local=local,
         key=options.key,
@@ -60,7 +59,6 @@ def link(device: str, local: str, remote: str, nic: str, number: int, options: T
         encap_limit=options.encap_limit or 0,
         flags=handling | (TRAFFIC_CLASS_INHERIT if options.tos_inherit else 0),
     )
-    return link_add(device, kind, **more)
 
 
 def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
@@ -71,3 +69,38 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     said.append("nokey" if options.key is None else f"key {options.key}")
     said += ["csum" if options.checksum else "nocsum", "seq" if options.sequence else "noseq"]
     return " ".join(said)
+
+
+def read(options: Options, names: Names, default_ttl: int) -> TunnelEnd:
+    """One end as it is."""
+    handling = options.get("IFLA_IP6GRE_FLAGS") or 0
+    # pyroute2 reads these two in the machine's own byte order
+    flags_in, flags_out = (socket.ntohs(options.get(f"IFLA_IP6GRE_{way}FLAGS") or 0) for way in "IO")
+    return TunnelEnd(
+        kind=KIND,
+        remote=address(options.get("IFLA_IP6GRE_REMOTE")),
+        local=address(options.get("IFLA_IP6GRE_LOCAL")),
+        ttl=options.get("IFLA_IP6GRE_TTL") or None,
+        tos_inherit=bool(handling & TRAFFIC_CLASS_INHERIT),
+        input_key=options.get("IFLA_IP6GRE_IKEY") if flags_in & GRE_KEY else None,
+        output_key=options.get("IFLA_IP6GRE_OKEY") if flags_out & GRE_KEY else None,
+        checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
+        sequence=(bool(flags_in & GRE_SEQ), bool(flags_out & GRE_SEQ)),
+        link=names.get(options.get("IFLA_IP6GRE_LINK") or 0),
+        encap_limit=None if handling & IGNORE_ENCAP_LIMIT else options.get("IFLA_IP6GRE_ENCAP_LIMIT"),
+    )
+
+
+IP6GRETAP = Kind(
+    KIND,
+    "gre",
+    socket.IPPROTO_GRE,
+    module="ip6_gre",
+    least=attribute(IFLA_GRE_LOCAL, socket.inet_pton(socket.AF_INET6, "2001:db8::1"))
+    + attribute(IFLA_GRE_REMOTE, socket.inet_pton(socket.AF_INET6, "2001:db8::2")),
+    overhead=overhead,
+    data=data,
+    words=words,
+    read=read,
+    over_ipv6=True,
+)

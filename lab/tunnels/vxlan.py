@@ -8,14 +8,15 @@ One tunnel per spoke, as with gretap, each with a network identifier of its own;
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+import struct
 
-from lab.changes import LinkKind, link_add, link_kind
-from lab.model import VXLAN_PORT, Change, TunnelOptions
+from lab.changes import LinkKind, link_kind
+from lab.model import VXLAN_PORT, TunnelOptions
+from lab.tunnels.kind import Kind, Names, Options, TunnelEnd, address, attribute
 
 KIND = "vxlan"
-PROTOCOL = 17
-PORT = VXLAN_PORT
+IFLA_VXLAN_ID = 1  # linux/if_link.h
 TOS_INHERIT = 1  # no other odd value means that (vxlan_core.c)
 OVERHEAD = 50  # outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14
 
@@ -41,9 +42,9 @@ def vxlan(
     return link_kind(KIND, "IFLA_VXLAN_", {**options, "ttl": ttl, "ttl_inherit": ttl_inherit, "tos": tos})
 
 
-def link(device: str, local: str, remote: str, nic: str, number: int, options: TunnelOptions, **more: Any) -> Change:
-    """Creates one end of a tunnel."""
-    kind = vxlan(
+def data(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> LinkKind:
+    """One end of a tunnel."""
+    return vxlan(
         number,
         remote=remote,
         local=local,
@@ -53,7 +54,6 @@ def link(device: str, local: str, remote: str, nic: str, number: int, options: T
         ttl_inherit=True if options.ttl is None else None,
         tos=TOS_INHERIT if options.tos_inherit else options.tos or None,
     )
-    return link_add(device, kind, **more)
 
 
 def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
@@ -63,3 +63,35 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     if options.tos_inherit or options.tos:
         said.append("tos inherit" if options.tos_inherit else f"tos {options.tos:#x}")
     return " ".join(said)
+
+
+def read(options: Options, names: Names, default_ttl: int) -> TunnelEnd:
+    """One end as it is."""
+    tos = options.get("IFLA_VXLAN_TOS") or 0
+    return TunnelEnd(
+        kind=KIND,
+        remote=address(options.get("IFLA_VXLAN_GROUP")) or address(options.get("IFLA_VXLAN_GROUP6")),
+        local=address(options.get("IFLA_VXLAN_LOCAL")) or address(options.get("IFLA_VXLAN_LOCAL6")),
+        # vxlan_xmit_one: a TTL of 0 is the route's, which is the host's default; only a flag makes it inherit
+        ttl=None if options.get("IFLA_VXLAN_TTL_INHERIT") else options.get("IFLA_VXLAN_TTL") or default_ttl,
+        tos_inherit=tos == TOS_INHERIT,
+        tos=0 if tos == TOS_INHERIT else tos,
+        vni=options.get("IFLA_VXLAN_ID"),
+        port=options.get("IFLA_VXLAN_PORT"),
+        link=names.get(options.get("IFLA_VXLAN_LINK") or 0),
+    )
+
+
+VXLAN = Kind(
+    KIND,
+    "vxlan",
+    socket.IPPROTO_UDP,
+    module="vxlan",
+    least=attribute(IFLA_VXLAN_ID, struct.pack("=I", 1)),
+    overhead=overhead,
+    data=data,
+    words=words,
+    read=read,
+    port=VXLAN_PORT,
+    keeps_inheriting=True,  # vxlan_nl2conf
+)

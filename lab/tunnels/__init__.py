@@ -1,0 +1,19 @@
+"""The kinds of tunnel, a module each; a further kind is registered here."""
+
+from __future__ import annotations
+
+from lab.errors import UsageProblem
+from lab.tunnels import gretap, ip6gretap, vxlan
+from lab.tunnels.kind import Kind
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (gretap.GRETAP, vxlan.VXLAN, ip6gretap.IP6GRETAP)}
+DEFAULT = gretap.GRETAP.name
+FALLBACK = vxlan.VXLAN.name
+"""For clouds that block GRE, and kernels without it."""
+
+
+def kind(name: str) -> Kind:
+    """The kind of a name; UsageProblem names the ones there are."""
+    if name not in KINDS:
+        raise UsageProblem(f"unknown tunnel kind {name!r}: expected one of {', '.join(KINDS)}")
+    return KINDS[name]

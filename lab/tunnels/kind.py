@@ -1,0 +1,86 @@
+"""What the suite has to know of a kind of tunnel: all of it is in the kind's own module."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lab.changes import LinkKind
+from lab.model import TunnelOptions
+
+UNSPECIFIED = ("0.0.0.0", "::", None)
+Options = Mapping[str, Any]
+"""The options of a link (IFLA_INFO_DATA) as the kernel lists them."""
+Names = Mapping[int, str]
+"""The devices of a host by their index."""
+
+
+@dataclass(frozen=True)
+class TunnelEnd:
+    """
+    One end of a tunnel as the kernel holds it.
+
+    `ttl` None is `inherit`, and `ttl auto` of VXLAN is the number that the host then takes; `local` None is not pinned.
+    """
+
+    kind: str
+    remote: str | None
+    local: str | None
+    ttl: int | None
+    tos_inherit: bool = False
+    tos: int = 0
+    input_key: int | None = None
+    output_key: int | None = None
+    checksum: tuple[bool, bool] = (False, False)
+    sequence: tuple[bool, bool] = (False, False)
+    pmtudisc: bool = True
+    ignore_df: bool = False
+    vni: int | None = None
+    port: int | None = None
+    link: str | None = None
+    encap_limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of link that carries Ethernet frames from one host to another."""
+
+    name: str
+    """As ip-link(8) has it."""
+    carrier: Literal["gre", "vxlan"]
+    """What the cloud has to let pass (`model.Provider`)."""
+    protocol: int
+    module: str
+    """The kernel module that makes such links."""
+    least: bytes
+    """The attributes without which the kernel makes none (IFLA_INFO_DATA)."""
+    overhead: Callable[[TunnelOptions], int]
+    """Octets between the underlay's MTU and the overlay's."""
+    data: Callable[[str, str, str, int, TunnelOptions], LinkKind]
+    """One end, from its local and remote address, NIC and number."""
+    words: Callable[[str, str, str, int, TunnelOptions], str]
+    """The same for ip-link(8), after `type KIND`."""
+    read: Callable[[Options, Names, int], TunnelEnd]
+    """An end as it is, from its options and the TTL that the host takes by default."""
+    port: int | None = None
+    """The UDP port, where tunnels have one, and a number that is their own."""
+    over_ipv6: bool = False
+    beside: tuple[str, ...] = ()
+    """
+    Kinds that tests make besides, where the kernel has them.  Asking loads their modules, which add devices to every
+    stack: before there is any, so that none looks changed later.
+    """
+    keeps_inheriting: bool = False
+    """A link that inherits its TTL goes on inheriting, whatever TTL it is given."""
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """A netlink attribute."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def address(value: Any) -> str | None:
+    """An address that is one."""
+    return None if value in UNSPECIFIED else str(value)
