@@ -34,15 +34,9 @@ class Requirement:
     level: Level
     statement: str
     source: str
-    lab: str
-    """How it is shown in the emulated lab: stimulus, expected observation, node."""
-    live: str
-    """What of it can be checked on real machines, without and with root."""
     broken_by: str
     diagnosis: str
     """What to tell the user when it does not hold."""
-    status: str
-    """Whether the behaviour was observed on a kernel ("verified") or is known from documents only."""
 
     @property
     def area(self) -> str:

@@ -133,7 +133,6 @@ def test_the_faults_that_have_a_name_are_listed() -> None:
     assert catalogue.named("port-detached").what in done.stdout
 
 
-@pytest.mark.slow
 def test_the_suite_holds_in_another_subnet(tmp_path: Path) -> None:
     """No test depends on the lab's own subnet or prefix length: every requirement holds in a /20."""
     options = ["--tunnel=vxlan", "--overlay-subnet=10.20.16.0/20", f"--reports={tmp_path}"]

@@ -7,7 +7,6 @@ The host-kernel path with gretap, on a machine whose kernel has none: pytest its
 import sys
 
 import execnet
-import pytest
 
 from lab.machines import choose
 from lab.machines.base import ROOT, Agent, call
@@ -15,7 +14,6 @@ from lab.machines.base import ROOT, Agent, call
 MINUTE = 60.0
 
 
-@pytest.mark.slow
 def test_gretap_on_the_host_kernel():
     """With --kernel=host on a kernel that has gretap, the lab is built there and delivery holds."""
     starting = choose.start(choose.choose("guest", "gretap"), execnet.Group())

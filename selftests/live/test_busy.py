@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from lab.laboratory import Lab
 from selftests.live import noise
 from selftests.live.conftest import on_this_kernel
@@ -56,7 +54,6 @@ def talkative(lab: Lab) -> None:
         lab.nodes[name].write_sysctls({"net.ipv4.icmp_ratelimit": 0, "net.ipv4.conf.all.rp_filter": 1})
 
 
-@pytest.mark.slow
 def test_busy_hosts_are_conformant(tmp_path: Path) -> None:
     """Beside other programs every MUST that live hosts can show holds, three times in a row."""
     files = tmp_path / "rig"

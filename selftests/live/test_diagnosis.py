@@ -30,7 +30,6 @@ BROKEN = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("broken", BROKEN)
 def test_is_found_and_mended(rig: Rig, tmp_path: Path, broken: str) -> None:
     """The run names what was done to one host, and after its remedy the same run is green."""

@@ -72,7 +72,6 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("broken", BROKEN)
 def test_what_the_suite_finds_the_doctor_finds(
     shared_rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str

@@ -56,7 +56,6 @@ def own_rig(tmp_path: Path) -> Iterator[Rig]:
         yield made
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("code", BROKEN)
 def test_the_printed_fix_corrects_it(own_rig: Rig, capsys: pytest.CaptureFixture[str], code: str) -> None:
     """The finding is named with its host; when each printed fix was run where it says, the hosts are ready."""
@@ -94,7 +93,6 @@ def changed(node: Node, command: str, undo: str) -> Iterator[None]:
         node.run("sh", "-c", undo)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("host", ["hub", "spoke2"])
 def test_a_tunnel_in_another_namespace_is_moved_back(
     own_rig: Rig, capsys: pytest.CaptureFixture[str], host: str

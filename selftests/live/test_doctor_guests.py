@@ -15,7 +15,6 @@ from selftests.live.test_doctor import Report, ask
 from selftests.live.test_guests import HOSTS, MULTICAST, SECONDS, guests, type_in
 
 __all__ = ["guests"]
-pytestmark = pytest.mark.slow
 
 
 def named(role: str) -> str:

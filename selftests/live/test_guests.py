@@ -27,8 +27,6 @@ from selftests.live.provision.runs import QUICK, Run
 from selftests.live.test_suite import run
 from selftests.machines.guests import Family, Owner
 
-pytestmark = pytest.mark.slow
-
 HOSTS = "--hosts=ssh://root@hub,ssh://root@spoke1,ssh://root@spoke2"
 SECONDS = 10.0  # within which a machine is as it was; at once in practice, more on a busy machine
 

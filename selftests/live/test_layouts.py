@@ -60,7 +60,6 @@ def delivers(rig: Rig, host: str, to: str) -> bool:
     return bool(rig.lab[host].node.run("ping", "-c", "1", "-W", "2", to)["status"] == 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", STARS)
 def test_a_star_in_other_numbers_is_conformant(bare_rig: Rig, tmp_path: Path, name: str) -> None:
     """What is a star but for its numbers, or has something beside it, is judged; every MUST that applies holds."""

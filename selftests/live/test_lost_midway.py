@@ -77,7 +77,6 @@ def run_and_lose(rig: Rig, reports: Path, lose: Callable[[Rig], None]) -> tuple[
     return process.returncode, said, json.loads((reports / "conformance.json").read_text())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("lose", [unplug, shut_down, end_login], ids=lambda lose: lose.__name__)
 def test_tests_that_needed_it_did_not_run(lose: Callable[[Rig], None], tmp_path: Path) -> None:
     """No test fails; the verdict is incomplete and names the spoke; tests that need only the others pass."""

@@ -17,7 +17,6 @@ from selftests.live.conftest import on_this_kernel
 SPOKES = 20
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("startups", ["10:30:100", "4:100:4"], ids=["sshd's default", "few"])
 def test_every_host_is_reached_through_one_jump_host(tmp_path: Path, startups: str) -> None:
     """Logins that the jump host turns away are tried again as others come through, and all hosts are reached."""

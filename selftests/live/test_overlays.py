@@ -173,7 +173,6 @@ OVERLAYS: dict[str, tuple[Topology, int, Callable[[Lab], None]]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_a_good_overlay_is_conformant(name: str, tmp_path: Path) -> None:
     """Every MUST that live hosts can show holds, and no finding suggests a change."""

@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from lab import state
 from lab.changes import link_set
 from lab.machines.base import ROOT
@@ -35,7 +33,6 @@ def run(rig: Rig, reports: Path, *arguments: str) -> tuple[subprocess.CompletedP
     return done, json.loads(written.read_text()) if written.exists() else {}
 
 
-@pytest.mark.slow
 def test_conformant_hosts_are_found_conformant_and_left_as_they_were(rig: Rig, tmp_path: Path) -> None:
     """Every MUST that live hosts can show holds, and nothing configured on the hosts has changed."""
     before = state.fingerprint(rig.lab)
@@ -55,7 +52,6 @@ def test_conformant_hosts_are_found_conformant_and_left_as_they_were(rig: Rig, t
 UNPRIVILEGED = "--hosts=opc@hub,opc@spoke1,opc@spoke2"
 
 
-@pytest.mark.slow
 def test_without_root_the_run_is_incomplete(rig: Rig, tmp_path: Path) -> None:
     """An ordinary user's run asserts delivery; what takes root did not run, with the option that brings it."""
     done, result = run(rig, tmp_path, UNPRIVILEGED)
@@ -69,7 +65,6 @@ def test_without_root_the_run_is_incomplete(rig: Rig, tmp_path: Path) -> None:
     assert "--sudo" in outcomes["WIRE-02"]["remedy"]
 
 
-@pytest.mark.slow
 def test_a_verdict_without_root_is_asked_for_and_says_so(rig: Rig, tmp_path: Path) -> None:
     """--accept=unprivileged leaves out what takes root; verdict line and results name what was accepted."""
     done, result = run(rig, tmp_path, UNPRIVILEGED, "--accept=unprivileged")

@@ -46,7 +46,6 @@ def test_the_overlay_is_there_for_the_run(rig: Rig, run: Callable[..., Run]) -> 
     assert status == 10  # only some of the requirements were asked for
 
 
-@pytest.mark.slow
 def test_the_whole_suite_passes(rig: Rig, run: Callable[..., Run]) -> None:
     """Every test holds, or does not apply to live hosts, on the overlay that the run has set up."""
     _, said = run("tests").ended()
@@ -166,7 +165,6 @@ def test_a_restorer_is_killed(rig: Rig, held: Callable[..., Run]) -> None:
     assert "the hosts are as they were before" in said
 
 
-@pytest.mark.slow
 def test_a_host_is_cut_off(rig: Rig, held: Callable[..., Run]) -> None:
     """Packets are lost without a word: the host puts itself back, and the run says that it cannot see it."""
     made = held("--hosts=ssh://hub?timeout=3,spoke1,spoke2", inside=True)
