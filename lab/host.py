@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import CheckFailed
-from lab.machines.base import Call, Opening, call
+from lab.machines.base import Call, Opening
 from lab.machines.node import Agent, Node, ask_all
+from lab.machines.sockets import Socket
 from lab.model import Network, NodePlan
 from lab.probes import echo, echo6, membership, options, options6
 from lab.probes.datagrams import Sent
@@ -186,22 +187,17 @@ class Host:
         payload = unique()
         deadline = self.lost.grace_both(TCP_DEADLINE, network, self.name, server.name)
         to = [server.address(network), port or fresh_port()]
-        listener = server.node.ask(Agent.open, **options.TCP, bind=to, listen=1)
-        opened = [listener]
-        client: int | None = None
-        try:
+        with contextlib.ExitStack() as opened:
+            listener = opened.enter_context(Socket.open(server.node, **options.TCP, bind=to, listen=1))
             with _naming(f"{self.name} cannot connect to {server.name} by TCP on the {network}"):
-                client = self.node.ask(Agent.connect, deadline, **options.TCP, connect=to)
-            self.node.machine.tell([call(Agent.send, endpoint=client, payload=payload)])
-            accepted = server.node.machine.call(Agent.accept, endpoint=listener, timeout=deadline)
-            opened.append(accepted)
-            wait: Call[Any] = call(Agent.wait_for, tokens=[[accepted, payload]], timeout=deadline)
-            _, (received,) = server.node.machine.batch([wait, call(Agent.take, endpoints=[accepted])])
+                connected = self.node.ask(Agent.connect, deadline, **options.TCP, connect=to)
+            client = opened.enter_context(Socket(self.node, connected))
+            self.node.machine.tell([client.call(Agent.send, payload)])
+            (number,) = server.node.machine.batch([listener.call(Agent.accept, deadline)])
+            accepted = opened.enter_context(Socket(server.node, number))
+            calls: list[Call[Any]] = [accepted.wait(payload, deadline), accepted.take()]
+            _, (received,) = server.node.machine.batch(calls)
             return b"".join(part["payload"] for part in received)
-        finally:
-            server.node.machine.tell([call(Agent.close, endpoints=opened)])
-            if client is not None:
-                self.node.machine.tell([call(Agent.close, endpoints=[client])])
 
     def await_link_local(self, timeout: float = LINK_LOCAL_DEADLINE) -> bool:
         """Waits until the host's overlay device has a usable IPv6 link-local address (again)."""
@@ -215,9 +211,9 @@ class Host:
         """The groups that the host is a member of, by device."""
         return membership.memberships(self.node)
 
-    def open_socket(self, **fields: Unpack[Opening]) -> int:
-        """A socket of its own inside the host, by its number at the agent (`sockets.open_endpoint`)."""
-        return self.node.ask(Agent.open, **fields)
+    def open_socket(self, **fields: Unpack[Opening]) -> Socket:
+        """A socket of its own inside the host, open for a `with` block (`agent.sockets.open_endpoint`)."""
+        return Socket.open(self.node, **fields)
 
     def send_frame(self, device: str, frame: bytes) -> None:
         """Puts one Ethernet frame on a device as it is (packet(7))."""

@@ -67,7 +67,7 @@ class Talking(Looking):
                     opened.sendto(payload, tuple(to))
             return list(opened.getsockname()[:2])
 
-    def send_fence(self, node: int, payload: bytes, to: Sequence[Any], fields: Kind) -> None:
+    def send_fence(self, node: int, payload: bytes, to: Sequence[Any], **fields: Unpack[Opening]) -> None:
         """Sends a fence.  That it cannot be sent (no route, say) is not this call's failure: it will not arrive."""
         with contextlib.suppress(OSError):
             self.send_many(node, [payload], to, **fields)

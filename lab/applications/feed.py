@@ -7,6 +7,7 @@ So no receiver has to hold more than a burst, and a feed is as fast as the slowe
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from typing import Any
 
 from lab.errors import CheckFailed
 from lab.host import Host
-from lab.machines.base import Call, call
-from lab.machines.node import Agent, Node, ask_all
+from lab.machines.base import Call
+from lab.machines.node import Node, ask_all
 from lab.probes import options
 from lab.probes.payloads import TAG_SIZE, fresh_port, unique
 
@@ -46,27 +47,23 @@ class Feed:
 def run(sender: Host, receivers: Sequence[Host], group: str, datagrams: int) -> Feed:
     """Sends a feed of so many datagrams; every receiver is a member before the first."""
     port, tag = fresh_port(), unique(TAG_SIZE)
-    sockets = {}
-    for host in receivers:
-        late = [options.membership(group, host.address(), join=True)]
-        chosen = [options.reuse_address()]
-        sockets[host.name] = host.open_socket(**options.UDP, options=chosen, bind=[group, port], late_options=late)
-    numbers: dict[str, list[int]] = {name: [] for name in sockets}
+    numbers: dict[str, list[int]] = {host.name: [] for host in receivers}
     times: list[int] = []
-    try:
+    with contextlib.ExitStack() as opened:
+        sockets = []
+        for host in receivers:
+            late = [options.membership(group, host.address(), join=True)]
+            chosen = [options.reuse_address()]
+            socket = host.open_socket(**options.UDP, options=chosen, bind=[group, port], late_options=late)
+            sockets.append(opened.enter_context(socket))
         for first in range(0, datagrams, BURST):
             burst = [_datagram(tag, number) for number in range(first, min(first + BURST, datagrams))]
             sender.udp.send(burst, to=group, port=port, multicast_interface=sender.address())
-            waits: list[tuple[Node, Call[Any]]] = [
-                (host.node, call(Agent.wait_for, tokens=[[sockets[host.name], burst[-1]]], timeout=BURST_WITHIN))
-                for host in receivers
-            ]
-            takes = [(host.node, call(Agent.take, endpoints=[sockets[host.name]])) for host in receivers]
+            waits: list[tuple[Node, Call[Any]]] = [(one.node, one.wait(burst[-1], BURST_WITHIN)) for one in sockets]
+            takes = [(one.node, one.take()) for one in sockets]
             for host, (taken,) in zip(receivers, ask_all([*waits, *takes])[len(waits) :], strict=True):
                 numbers[host.name] += [_number(one["payload"]) for one in taken if one["payload"].startswith(tag)]
                 times += [one["time"] for one in taken]
-    finally:
-        ask_all([(host.node, call(Agent.close, endpoints=[sockets[host.name]])) for host in receivers])
     if not times:
         raise CheckFailed(f"{sender.name} sent {datagrams} datagrams to {group}: nobody heard any of them")
     received = {name: _judged(heard, datagrams) for name, heard in numbers.items()}

@@ -16,7 +16,7 @@ from lab.applications.packages import PACKAGES
 from lab.errors import CheckFailed
 from lab.host import Host
 from lab.machines import program
-from lab.machines.base import Agent, Call, call
+from lab.machines.base import Agent, Call
 from lab.machines.program import Program
 from lab.probes import options, sightings
 from lab.probes.sightings import ETHERNET, Sighting
@@ -79,16 +79,10 @@ def find(host: Host, name: str) -> str:
     question = _encoded(name) + struct.pack("!HH", _A, _IN)
     query = number + struct.pack("!5H", 0, 1, 0, 0, 0) + question
     chosen = [options.multicast_interface(host.address()), options.multicast_ttl(TTL)]
-    asking = host.open_socket(**options.UDP, options=chosen, bind=[host.address(), 0])
-    try:
-        calls: list[Call[Any]] = [
-            call(Agent.send, endpoint=asking, payload=query, to=[GROUP, PORT]),
-            call(Agent.wait_for, tokens=[[asking, question]], timeout=HEARD_WITHIN),
-            call(Agent.take, endpoints=[asking]),
-        ]
+    with host.open_socket(**options.UDP, options=chosen, bind=[host.address(), 0]) as asking:
+        sending = asking.call(Agent.send, query, [GROUP, PORT])
+        calls: list[Call[Any]] = [sending, asking.wait(question, HEARD_WITHIN), asking.take()]
         _, _, (received,) = host.node.machine.batch(calls)
-    finally:
-        host.node.machine.call(Agent.close, endpoints=[asking])
     answers = [one["payload"] for one in received if one["payload"][:2] == number]
     if not answers:
         raise CheckFailed(

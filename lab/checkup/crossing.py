@@ -201,7 +201,7 @@ class _Trial:
                 packets += _others(way)
             # that a packet is refused is found out later: the others are to be sent in any case
             to = [way.receiver.address, 0]
-            calls += [node.call(Agent.send_fence, payload=packet, to=to, fields=options.RAW) for packet in packets]
+            calls += [node.call(Agent.send_fence, packet, to, **options.RAW) for packet in packets]
         if calls:
             node.machine.batch(calls)
 

@@ -68,7 +68,7 @@ class Call(Generic[Result_co]):
 
 
 def call(verb: Callable[Concatenate[Any, P], Result], *positional: P.args, **named: P.kwargs) -> Call[Result]:
-    return Call(getattr(verb, "__name__", str(verb)), positional, named)
+    return Call(verb.__name__, positional, named)
 
 
 class AgentBug(EnvironmentProblem):
@@ -105,7 +105,7 @@ class Machine:
         self.facts = self.call(Agent.hello)
 
     def call(self, verb: Callable[Concatenate[Any, P], Result], *positional: P.args, **named: P.kwargs) -> Result:
-        return self.batch([Call[Result](getattr(verb, "__name__", str(verb)), positional, named)])[0]
+        return self.batch([Call[Result](verb.__name__, positional, named)])[0]
 
     def batch(self, calls: Sequence[Call[Result]], timeout: float = ANSWER_TIMEOUT) -> list[Result]:
         """Results in the order of the calls; the first call that fails ends the batch and is raised."""

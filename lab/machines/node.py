@@ -48,7 +48,7 @@ class Node:
         self, verb: Callable[Concatenate[Any, int, P], Result], *positional: P.args, **named: P.kwargs
     ) -> Call[Result]:
         """The same as `ask`, for a batch."""
-        return Call(getattr(verb, "__name__", str(verb)), (self.handle, *positional), named)
+        return Call(verb.__name__, (self.handle, *positional), named)
 
     def apply(self, *changes: Change) -> None:
         """Changes links, addresses, routes, neighbours, bridge ports, filters (verbs of the agent's `links`)."""
@@ -101,6 +101,10 @@ class Node:
         """The device by which the kernel sends a packet to an address; empty when it would refuse to."""
         return self.ask(Agent.device_to, to=address, source=source, device=device)
 
+    def read_net(self, name: str) -> str:
+        """A file of /proc/net as text; empty when this kernel has none."""
+        return self.ask(Agent.read_net, name)
+
     def counters(self) -> dict[str, int]:
         """SNMP counters under nstat's names."""
         return self.ask(Agent.counters)
@@ -135,8 +139,7 @@ class Observed(Node):
         self, verb: Callable[Concatenate[Any, int, P], Result], *positional: P.args, **named: P.kwargs
     ) -> Call[Result]:
         asked = super().call(verb, *positional, **named)
-        fields: Mapping[str, Any] = asked.named.get("fields") or asked.named
-        if (asked.verb in NEEDING_ROOT or fields.get("type") == socket.SOCK_RAW) and not self.rooted:
+        if (asked.verb in NEEDING_ROOT or asked.named.get("type") == socket.SOCK_RAW) and not self.rooted:
             raise RootNeeded("captures and raw sockets", self.name)
         return asked
 

@@ -13,6 +13,7 @@ from typing import Any
 from lab.errors import CheckFailed
 from lab.machines.base import Call, call
 from lab.machines.node import Agent, Node
+from lab.machines.sockets import Socket
 from lab.probes import options
 from lab.probes.echo import request
 from lab.probes.payloads import unique
@@ -27,28 +28,25 @@ def round_trips(node: Node, to: str, interface: str, count: int) -> list[float]:
     CheckFailed when one is not answered within DEADLINE.  The first may contain neighbour resolution.
     """
     identifier = int.from_bytes(os.urandom(2), "big")
-    endpoint = node.ask(Agent.open, **options.ICMP)
     took = []
     calls: list[Call[Any]] = []
-    for sequence in range(1, count + 1):
-        payload = unique()
-        calls += [
-            call(Agent.send, endpoint=endpoint, payload=request(identifier, sequence, payload), to=[to, 0]),
-            call(Agent.wait_for, tokens=[[endpoint, payload]], timeout=DEADLINE),
-            call(Agent.take, endpoints=[endpoint]),
-            call(Agent.frames, nodes=[node.handle], tags=[payload]),
-        ]
-    try:
+    with Socket.open(node, **options.ICMP) as endpoint:
+        for sequence in range(1, count + 1):
+            payload = unique()
+            calls += [
+                endpoint.call(Agent.send, request(identifier, sequence, payload), [to, 0]),
+                endpoint.wait(payload, DEADLINE),
+                endpoint.take(),
+                call(Agent.frames, nodes=[node.handle], tags=[payload]),
+            ]
         answers = node.machine.batch(calls)
-        for missing, seen in zip(answers[1::4], answers[3::4], strict=True):
-            if missing:
-                raise CheckFailed(
-                    f"{node.name} pinged {to}: expected an answer within {DEADLINE:g} s, found none",
-                    remedy=f"ping -c 1 {to}   (on {node.name})",
-                )
-            took.append(_between(seen, interface))
-    finally:
-        node.machine.tell([call(Agent.close, endpoints=[endpoint])])
+    for missing, seen in zip(answers[1::4], answers[3::4], strict=True):
+        if missing:
+            raise CheckFailed(
+                f"{node.name} pinged {to}: expected an answer within {DEADLINE:g} s, found none",
+                remedy=f"ping -c 1 {to}   (on {node.name})",
+            )
+        took.append(_between(seen, interface))
     return took
 
 

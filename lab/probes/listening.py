@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from lab.errors import CheckFailed, RootNeeded, TooSlow
-from lab.machines.base import Call, await_told, call
+from lab.machines.base import Agent, Call, await_told, call
 from lab.machines.node import Node, ask_all, tell_all
 from lab.model import VXLAN_PORT, Network, NodePlan, Topology
 from lab.probes import ipv6, markers, options, options6, sightings, ways
@@ -100,13 +100,12 @@ class Listening:
         if self._is_ipv6:
             here = {name: self._nodes[name] for name in self.at}
             self._link_locals = ipv6.link_locals(here, self._plans, self.network)
-        calls = []
-        for name in self.at:
-            node = self._nodes[name]
-            calls.append((node, node.call("open", **self._receiver(self._plans[name]))))
+        calls: list[tuple[Node, Call[Any]]] = [(self._nodes[name], self._receiver(name)) for name in self.at]
         fenced = list(dict.fromkeys([*self.at, markers.hub_of(self._plans)]))
-        calls += [(self._nodes[name], self._nodes[name].call("open", **self._fence_receiver())) for name in fenced]
-        calls += [(node, call("tap_ready", nodes=[node.handle])) for node in self._tapped]
+        bound = [ANY, self._fence_port]
+        for node in (self._nodes[name] for name in fenced):
+            calls.append((node, node.call(Agent.open, **options.UDP, bind=bound)))
+        calls += [(node, call(Agent.tap_ready, nodes=[node.handle])) for node in self._tapped]
         opened = ask_all(calls)
         self._sockets = dict(zip(self.at, opened, strict=False))
         self._fences = dict(zip(fenced, opened[len(self.at) :], strict=False))
@@ -132,14 +131,14 @@ class Listening:
         """Closes the sockets, unless that has been done."""
         opened = [(name, endpoint) for each in (self._sockets, self._fences) for name, endpoint in each.items()]
         self._sockets, self._fences = {}, {}
-        tell_all([(self._nodes[name], call("close", endpoints=[endpoint])) for name, endpoint in opened])
+        tell_all([(self._nodes[name], call(Agent.close, endpoints=[endpoint])) for name, endpoint in opened])
 
     def _may_wait(self) -> bool:
         if self._patience is None or self._patience.left <= 0:
             return False
         return bool(self.unproved) and not self._lost.every(self._fenced(self.unproved))
 
-    def _receiver(self, plan: NodePlan) -> dict[str, Any]:
+    def _receiver(self, name: str) -> Call[int]:
         chosen = [options.reuse_address() if self._share == "address" else options.reuse_port()]
         all_groups = False if self._all_groups is None and len(self._groups) > 1 else self._all_groups
         if all_groups is not None and not self._is_ipv6:
@@ -148,12 +147,8 @@ class Listening:
         if bind is None:
             # bound to the group, a socket hears nothing of other groups whoever joined them (MCAST-10)
             bind = self._groups[0] if len(self._groups) == 1 else ANY
-        return {
-            **(options6.UDP if self._is_ipv6 else options.UDP),
-            "options": chosen,
-            "bind": [bind, self.port],
-            "late_options": self._memberships(plan, join=True),
-        }
+        kind, late = options6.UDP if self._is_ipv6 else options.UDP, self._memberships(self._plans[name], join=True)
+        return self._nodes[name].call(Agent.open, **kind, options=chosen, bind=[bind, self.port], late_options=late)
 
     def _memberships(self, plan: NodePlan, *, join: bool) -> list[options.Option]:
         if self._is_ipv6:
@@ -164,14 +159,11 @@ class Listening:
             return [options.membership(group, where, join=join) for group in self._joined]
         return [options.source_membership(group, self._source, where, join=join) for group in self._joined]
 
-    def _fence_receiver(self) -> dict[str, Any]:
-        return {**options.UDP, "bind": [ANY, self._fence_port]}
-
     def _gather(self) -> None:
         senders = list(dict.fromkeys(sent.node for sent in self.sent))
         hub = markers.hub_of(self._plans) if self.network == "overlay" else ""
         *before, last = markers.stages(senders, self.at, hub)
-        takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in self.at]
+        takes = [(self._nodes[name], call(Agent.take, endpoints=[self._sockets[name]])) for name in self.at]
         began = time.monotonic()
         for pairs in before:
             self._pass_fences(pairs)
@@ -182,10 +174,10 @@ class Listening:
             for name, answer in zip(self.at, answers, strict=True)
         }
 
-    def _pass_fences(self, pairs: Sequence[tuple[str, str]], then: Sequence[tuple[Node, Call]] = ()) -> list[Any]:
+    def _pass_fences(self, pairs: Sequence[tuple[str, str]], then: Sequence[tuple[Node, Call[Any]]] = ()) -> list[Any]:
         """Sends fences and waits for them; returns what the calls `then` come to."""
         awaited = [(name, unique()) for _, name in pairs]
-        calls = [
+        calls: list[tuple[Node, Call[Any]]] = [
             (self._nodes[sender], self._fence(sender, name, token))
             for (sender, _), (name, token) in zip(pairs, awaited, strict=True)
         ]
@@ -209,9 +201,9 @@ class Listening:
             self.unproved |= {names[position] for position in positions}
         return answers[len(calls) + len(waits) :]
 
-    def _wait(self, awaited: Sequence[tuple[str, bytes]], timeout: float, legs: Sequence[Any] = ()) -> Call:
+    def _wait(self, awaited: Sequence[tuple[str, bytes]], timeout: float, legs: Sequence[Any] = ()) -> Call[Any]:
         tokens = [[self._fences[name], token] for name, token in awaited]
-        return call("wait_for", tokens=tokens, timeout=timeout, legs=list(legs))
+        return call(Agent.wait_for, tokens=tokens, timeout=timeout, legs=list(legs))
 
     def _wait_for_late(self, patience: Patience) -> None:
         """Waits once more for the fences that did not arrive, and takes what came meanwhile."""
@@ -223,7 +215,7 @@ class Listening:
                 waits = [(self._nodes[next(iter(each))], self._wait(together, seconds))]
             else:
                 waits = [(self._nodes[name], self._wait(fences, seconds)) for name, fences in each.items()]
-            takes = [(self._nodes[name], call("take", endpoints=[self._sockets[name]])) for name in self.at]
+            takes = [(self._nodes[name], call(Agent.take, endpoints=[self._sockets[name]])) for name in self.at]
             answers = ask_all([*waits, *takes])[len(waits) :]
             taken = {name: tuple(map(Datagram.of, answer[0])) for name, answer in zip(self.at, answers, strict=True)}
             self.late = {name: datagrams for name, datagrams in taken.items() if datagrams}
@@ -245,13 +237,10 @@ class Listening:
             yield sent.node, hub
             yield from ((hub if self.network == "overlay" else sent.node, name) for name in self.at)
 
-    def _fence(self, sender: str, receiver: str, token: bytes) -> Any:
-        source = self._plans[sender]
-        fields: dict[str, Any] = dict(options.UDP)
+    def _fence(self, sender: str, receiver: str, token: bytes) -> Call[None]:
         to = [self._plans[receiver].address(self.network), self._fence_port]
-        if sender != receiver:
-            fields["device"] = source.interface(self.network)
-        return self._nodes[sender].call("send_fence", payload=token, to=to, fields=fields)
+        device = None if sender == receiver else self._plans[sender].interface(self.network)
+        return self._nodes[sender].call(Agent.send_fence, token, to, **options.UDP, device=device)
 
     def replaced(self, name: str, node: Node) -> None:
         """Another node has a host's place on the network from now on; sockets that are open stay where they are."""
@@ -261,9 +250,7 @@ class Listening:
         """The sockets of these nodes leave their groups, inside the block."""
         for name in at:
             for level, option, value in self._memberships(self._plans[name], join=False):
-                self._nodes[name].machine.call(
-                    "set_option", endpoint=self._sockets[name], level=level, option=option, value=value
-                )
+                self._nodes[name].machine.call(Agent.set_option, self._sockets[name], level, option, value)
 
     @property
     def joined(self) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ import struct
 from types import TracebackType
 
 from lab.errors import CheckFailed
-from lab.machines.base import call
 from lab.machines.node import Agent, Node
+from lab.machines.sockets import Socket
 from lab.model import NodePlan
 from lab.probes import options, sightings
 from lab.probes.options import Option
@@ -31,7 +31,7 @@ class Member:
 
     def __init__(self, node: Node, plan: NodePlan) -> None:
         self._node, self._plan = node, plan
-        self._socket: int | None = None
+        self._socket: Socket | None = None
 
     def __enter__(self) -> Member:
         return self
@@ -40,7 +40,7 @@ class Member:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         if self._socket is not None:
-            self._node.machine.tell([call(Agent.close, endpoints=[self._socket])])
+            self._socket.close()
 
     def join(self, *groups: str, interface: str | None = None, source: str | None = None) -> None:
         """Joins groups on the overlay, or on the interface with an address (0.0.0.0: the routing table chooses)."""
@@ -61,14 +61,9 @@ class Member:
 
     def _set(self, chosen: list[Option]) -> None:
         if self._socket is None:
-            self._socket = self._node.ask(Agent.open, **options.UDP, late_options=chosen)
+            self._socket = Socket.open(self._node, **options.UDP, late_options=chosen)
             return
-        self._node.machine.batch(
-            [
-                call(Agent.set_option, endpoint=self._socket, level=level, option=option, value=value)
-                for level, option, value in chosen
-            ]
-        )
+        self._node.machine.batch([self._socket.call(Agent.set_option, *option) for option in chosen])
 
 
 class Memberships(dict[str, frozenset[str]]):
@@ -84,7 +79,7 @@ class Memberships(dict[str, frozenset[str]]):
 
 def memberships(node: Node) -> Memberships:
     """The groups that a host is a member of, by device (/proc/net/igmp)."""
-    return Memberships(node.name, groups_of(node.ask(Agent.read_net, "igmp")))
+    return Memberships(node.name, groups_of(node.read_net("igmp")))
 
 
 def groups_of(igmp_file: str) -> dict[str, frozenset[str]]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lab.errors import EnvironmentProblem
-from lab.machines.base import call
+from lab.machines.base import Agent, Call, call
 from lab.machines.node import Node, ask_all, tell_all
 from lab.model import VXLAN_PORT
 
@@ -68,9 +69,11 @@ def collect(
     """
     groups = _by_machine(nodes)
     wanted = None if tags is None else list(tags)
-    asked = [(members[0], call("frames", nodes=_handles(members), tags=wanted)) for members in groups]
+    asked: list[tuple[Node, Call[Any]]] = [
+        (members[0], call(Agent.frames, nodes=_handles(members), tags=wanted)) for members in groups
+    ]
     if whole:
-        asked += [(members[0], call("frames_lost", nodes=_handles(members))) for members in groups]
+        asked += [(members[0], call(Agent.frames_lost, nodes=_handles(members))) for members in groups]
     answers = ask_all(asked)
     _require_none_lost(groups, answers[len(groups) :])
     found: list[Sighting] = []
@@ -105,7 +108,7 @@ def wait(
     Those since `forget` count.  Returns what there is, fewer than `count` when `timeout` (s) passed first.
     """
     seen = node.ask(
-        "wait_frames",
+        Agent.wait_frames,
         interface=interface,
         matching=[list(match) for match in matching],
         tag=tag,
@@ -117,12 +120,12 @@ def wait(
 
 def forget(nodes: Iterable[Node]) -> None:
     """Opens the taps of the nodes where they are not yet, and drops what they saw so far."""
-    ask_all([(members[0], call("tap", nodes=_handles(members))) for members in _by_machine(nodes)])
+    ask_all([(members[0], call(Agent.tap, nodes=_handles(members))) for members in _by_machine(nodes)])
 
 
 def forget_ahead(nodes: Iterable[Node]) -> None:
     """The same without waiting: it is done before the nodes' next call."""
-    tell_all([(members[0], call("tap", nodes=_handles(members))) for members in _by_machine(nodes)])
+    tell_all([(members[0], call(Agent.tap, nodes=_handles(members))) for members in _by_machine(nodes)])
 
 
 def path(sightings: Sequence[Sighting]) -> str:

@@ -61,7 +61,7 @@ def await_listed(
 
 def versions(node: Node) -> dict[str, int]:
     """The version of IGMP that a host speaks, by device: 3, or that of the oldest querier that it has heard."""
-    return versions_of(node.ask(Agent.read_net, "igmp"))
+    return versions_of(node.read_net("igmp"))
 
 
 def versions_of(igmp_file: str) -> dict[str, int]:

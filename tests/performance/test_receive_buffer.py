@@ -54,8 +54,8 @@ def test_what_a_socket_loses_is_counted_as_its_own(provoked, spoke1, spoke2, tag
     with provoked.listen([spoke2]) as heard:
         small = spoke2.open_socket(**UDP, options=[share, room], bind=["", heard.port])
         spoke1.udp.send(numbered, to=provoked.everyone)
-    (kept,) = spoke2.node.machine.call("take", endpoints=[small])
-    spoke2.node.machine.call("close", endpoints=[small])
+    with small:
+        kept = small.received()
 
     heard.exactly_once(at=[spoke2.name])
     after = counters(spoke2)

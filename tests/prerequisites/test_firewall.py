@@ -73,13 +73,12 @@ def test_every_host_accepts_igmp(overlay, receiver, layers):
     # of an experimental type (RFC 3228), so that no host answers and no bridge takes the sender for a querier
     message = bytes(layers.IGMP(type=EXPERIMENTAL) / secrets.token_bytes(16))
     header = layers.IP(src=sender.address(), dst=ALL_HOSTS, ttl=1, proto=int(socket.IPPROTO_IGMP))
-    asked, raw = receiver.node.machine, receiver.open_socket(**RAW_IGMP)
 
-    with overlay.listen([receiver]) as heard:
-        sender.send_packet(bytes(header / message), ALL_HOSTS)
-        sender.udp.send(to=overlay.everyone)
-    (taken,) = asked.call("take", endpoints=[raw])
-    asked.call("close", endpoints=[raw])
+    with receiver.open_socket(**RAW_IGMP) as raw:
+        with overlay.listen([receiver]) as heard:
+            sender.send_packet(bytes(header / message), ALL_HOSTS)
+            sender.udp.send(to=overlay.everyone)
+        taken = raw.received()
 
     heard.exactly_once(at=[receiver.name])
     assert len([one for one in taken if message in one["payload"]]) == 1
@@ -170,5 +169,5 @@ def test_a_rule_against_igmp_hides_a_member(build_lab, layers, firewall):
 
 def reports_pending(host):
     """Whether a timer runs for the answer to an IGMP query: `1:` before its time in /proc/net/igmp."""
-    groups = [line.split() for line in host.node.ask("read_net", name="igmp").splitlines() if line.startswith("\t")]
+    groups = [line.split() for line in host.node.read_net("igmp").splitlines() if line.startswith("\t")]
     return any(timer.startswith("1:") for _, _, timer, *_ in groups)
