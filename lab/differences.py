@@ -21,7 +21,7 @@ OF_DEVICE = re.compile(r"\bdev (\S+)|\.(?:conf|neigh)\.([^.]+)\.")
 OF_CONF = re.compile(r"\.conf\.[^.]+\.(forwarding|disable_ipv6)$")
 WRITTEN_WITH = {"net.ipv4.conf.all.forwarding": "net.ipv4.ip_forward"}
 OF_A_PORT = ("bridge port", "VLAN", "forwarding entry", "group")
-BY_ITSELF = ("address", "up", "master", "kind")
+BY_ITSELF = ("mac", "up", "master", "kind")
 """What a device cannot change without the kernel making or removing routes and entries for it."""
 SHOW = {
     "link": "ip -d link",
@@ -49,9 +49,9 @@ COMMANDS = {
     "group": "bridge mdb",
     "VLAN": "bridge vlan",
 }
-NUMBERS = {"state", "cost", "mcast_router", "group_fwd_mask"}
-SWITCHES = {"multicast", "promisc", "allmulticast", "protodown"}
-TEXTS = {"mtu", "address", "txqueuelen", "alias", "group"}
+NUMBERS = {"state", "priority", "cost", "mcast_router", "group_fwd_mask", "mcast_max_groups"}
+SWITCHES = {"arp", "multicast", "promisc", "allmulticast", "protodown"}
+TEXTS = {"mtu", "txqueuelen", "alias", "group"}
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,8 @@ def _of_link(one: Difference) -> str:
         return f"ip link set {one.key} {f'master {one.was}' if one.was else 'nomaster'}"
     if one.name == "up":
         return f"ip link set {one.key} {'up' if one.was else 'down'}"
-    if one.name == "noarp":
-        return f"ip link set {one.key} arp {'off' if one.was else 'on'}"
+    if one.name == "mac":
+        return f"ip link set {one.key} address {one.was}"
     if one.name == "xdp":
         return f"ip link set {one.key} xdp off" if one.now else ""
     if one.name in SWITCHES:

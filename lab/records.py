@@ -8,12 +8,55 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Any
 
 MAIN_TABLE, LOCAL_TABLE = 254, 255
 ANY_MAC = "00:00:00:00:00:00"  # where frames go that no other entry is for (bridge(8))
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network device."""
+
+    name: str
+    index: int
+    kind: str
+    up: bool
+    multicast: bool
+    mtu: int
+    mac: str
+    arp: bool = True
+    broadcast: bool = True
+    promisc: bool = False
+    allmulticast: bool = False
+    lower_up: bool = True
+    carrier: bool = True
+    operstate: str = "unknown"
+    master: str | None = None
+    lower: str | None = None
+    """The device of this stack that it stands on, or is joined with."""
+    txqueuelen: int | None = None
+    alias: str | None = None
+    group: int | None = None
+    protodown: bool = False
+    xdp: str = ""
+    """How an XDP program is attached (`xdpgeneric`, `xdpdrv`), as ip-link(8) has it; empty: there is none."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """The parameters of its kind."""
+    statistics: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """Counters under the names of `ip -s -s link`: rx_crc_errors, rx_fifo_errors, tx_errors, ..."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of a bridge; `flags` are numbers under the words of bridge(8), as far as this kernel has them."""
+
+    dev: str
+    master: str
+    state: str
+    flags: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -120,6 +163,8 @@ def is_group(mac: str) -> bool:
 
 
 TYPES: Mapping[str, Callable[..., Any]] = {
+    "links": Link,
+    "ports": Port,
     "addresses": Address,
     "routes": Route,
     "rules": Rule,

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lab.diagnose.words import filtering, routing
-from lab.diagnose.words.devices import PORT_DEFAULTS
-from lab.diagnose.words.reading import details, kind, names
 from lab.laboratory import Lab
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
@@ -61,7 +59,7 @@ SYSCTLS = (
 """Those of a stack; each device's own are read in one piece (`all_parameters`)."""
 READINGS = (
     "links",
-    "bridge_ports",
+    "ports",
     "vlans",
     "addresses",
     "routes",
@@ -73,7 +71,10 @@ READINGS = (
     "filters",
     "all_parameters",
 )
-FLAGS = {"up": 0x1, "noarp": 0x80, "promisc": 0x100, "allmulticast": 0x200, "multicast": 0x1000}
+LINK = (
+    *("kind", "up", "arp", "promisc", "allmulticast", "multicast", "mtu", "mac", "master", "lower", "txqueuelen"),
+    *("alias", "group", "protodown", "xdp"),
+)
 BRIDGE_CHANGES = (
     "root_",
     "bridge_id",
@@ -130,43 +131,17 @@ Entries = Iterator[tuple[str, Fields]]
 
 
 def _links(readings: Readings) -> Entries:
-    known = names(readings)
     for link in readings["links"]:
-        made = kind(link)
-        xdp = link.get("IFLA_XDP")
-        fields = {
-            "kind": made or None,
-            **{name: bool(link["flags"] & bit) for name, bit in FLAGS.items()},
-            "mtu": link.get("IFLA_MTU"),
-            "address": link.get("IFLA_ADDRESS"),
-            "master": known.get(link.get("IFLA_MASTER") or 0),
-            "lower device": known.get(link.get("IFLA_LINK") or 0),
-            "txqueuelen": link.get("IFLA_TXQLEN"),
-            "alias": link.get("IFLA_IFALIAS"),
-            "group": link.get("IFLA_GROUP"),
-            "protodown": bool(link.get("IFLA_PROTO_DOWN")),
-            "xdp": bool(xdp.get("IFLA_XDP_ATTACHED")) if isinstance(xdp, Mapping) else False,
-        }
-        for name, value in details(link).items():
-            word = _parameter(name)
-            if made != "bridge" or not word.startswith(BRIDGE_CHANGES):
-                fields[word] = str(value) if isinstance(value, (Mapping, list, bytes)) else value
-        yield str(link.get("IFLA_IFNAME")), fields
-
-
-def _parameter(attribute: str) -> str:
-    """The name that ip-link(8) has for most attributes: IFLA_BR_MCAST_QUERY_INTVL is mcast_query_interval."""
-    bare = attribute.split("_", 2)[-1] if attribute.startswith("IFLA_") else attribute
-    return bare.lower().replace("intvl", "interval").replace("_cnt", "_count")
+        fields = {name: getattr(link, name) for name in LINK}
+        for name, value in link.details.items():
+            if link.kind != "bridge" or not name.startswith(BRIDGE_CHANGES):
+                fields[name] = value
+        yield link.name, fields
 
 
 def _ports(readings: Readings) -> Entries:
-    known = names(readings)
-    named = {**{name: words[0] for name, words in PORT_DEFAULTS.items()}, "STATE": "state", "COST": "cost"}
-    for port in readings["bridge_ports"]:
-        flags = port.get("IFLA_PROTINFO")
-        if isinstance(flags, Mapping):
-            yield known[port["index"]], {word: flags.get(f"IFLA_BRPORT_{name}") for name, word in named.items()}
+    for port in readings["ports"]:
+        yield port.dev, {"state": port.state, **port.flags}
 
 
 def _vlans(readings: Readings) -> Entries:
@@ -214,7 +189,7 @@ def _neighbours(readings: Readings) -> Entries:
 
 
 def _forwarding(readings: Readings) -> Entries:
-    own = {(str(link.get("IFLA_IFNAME")), link.get("IFLA_ADDRESS")) for link in readings["links"]}
+    own = {(link.name, link.mac) for link in readings["links"]}
     for entry in readings["fdb"]:
         made = (entry.dev, entry.lladdr) in own or (is_group(entry.lladdr) and not entry.dst)  # by the kernel
         if entry.state != "learned" and not made:

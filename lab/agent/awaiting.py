@@ -1,142 +1,139 @@
 """
-Waiting for what a network stack tells of itself: a neighbour that is found or given up, a bridge port that changes.
+Waiting for what a network stack notifies: links that transmit, are gone or change as ports; addresses, neighbours.
 
-The kernel sends the notices (rtnetlink(7), the groups RTMGRP_NEIGH and RTMGRP_LINK); nobody polls.
-Sources: linux/neighbour.h, linux/if_bridge.h, linux/if_link.h.
+The kernel sends the notices (`rtnl.notices`); nothing polls.  Every function runs inside the stack.
 """
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from typing import Callable
+from typing import Any, Callable
 
-from lab.agent import procfs
-from lab.agent.rtnl import GETNEIGH, Transport
+from lab.agent import procfs, reading
+from lab.agent.rtnl import Transport, attributes, messages, notices
 
-RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV6_IFADDR = 1, 4, 0x100
-NEWLINK = 16
-NDA_DST, IFLA_PROTINFO, IFLA_BRPORT_STATE = 1, 12, 1
-NLA_TYPE = 0x3FFF
+RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x4, 0x10, 0x100
+NEWLINK, GETLINK = 16, 18
+IFLA_PROTINFO, IFLA_OPERSTATE, IFLA_BRPORT_STATE, IF_OPER_UP = 12, 16, 1, 6
+LINK_HEADER = 16
 LINK_SCOPE = 0x20  # if_inet6: IPV6_ADDR_LINKLOCAL
 NOT_USABLE = 0x40 | 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED
-HEADER, LINK_HEADER, NEIGHBOUR_HEADER = 16, 16, 12
-LARGEST = 1 << 16
 
-PortStates = list[list[float]]
-"""Each as `[state, seconds since the changes were asked for]`: what the agent's channel carries."""
+PortStates = list[list[Any]]
+"""Each as `[state, seconds since the changes were made]`: what the agent's channel carries."""
 
 
-def neighbour(transport: Transport, device: str, to: str, states: int, timeout: float) -> int:
+def operational(transport: Transport, devices: Sequence[str], timeout: float) -> list[str]:
     """
-    Waits until an IPv4 neighbour is in one of the states (NUD_, or-ed) and returns its state; 0 when there is none.
+    Waits until the devices transmit; returns those that do not by the deadline (s).
 
-    When `timeout` (s) passes first, the state is another one.  Runs inside the stack.
+    The kernel activates a link whose carrier came later from a work queue, and drops what is sent on it before.
     """
-    deadline = time.monotonic() + timeout
-    index, address = transport.index(device), socket.inet_aton(to)
-    with _notices(RTMGRP_NEIGH) as notices:
-        while True:
-            state = _neighbour_state(transport, index, address)
-            if state & states or not _next(notices, deadline):
-                return state
+    waiting = {transport.index(device): device for device in devices}
+    for _ in notices(RTMGRP_LINK, timeout):
+        waiting = {index: device for index, device in waiting.items() if not _transmits(transport, index)}
+        if not waiting:
+            break
+    return sorted(waiting.values())
 
 
-def port_states(transport: Transport, device: str, change: Callable[[], None], last: int, timeout: float) -> PortStates:
+def _transmits(transport: Transport, index: int) -> bool:
+    """Whether a link's operational state (RFC 2863) is up."""
+    link = transport.get(GETLINK, struct.pack("=BxHiII", 0, 0, index, 0, 0), "ip link show")
+    return any(kind == IFLA_OPERSTATE and value[0] == IF_OPER_UP for kind, value in attributes(link, LINK_HEADER))
+
+
+def gone(transport: Transport, devices: Sequence[str], timeout: float) -> list[str]:
+    """Waits until the devices are no more; returns those that still are at the deadline (s)."""
+    left = list(devices)
+    for _ in notices(RTMGRP_LINK, timeout):
+        left = [device for device in left if _exists(transport, device)]
+        if not left:
+            break
+    return sorted(left)
+
+
+def _exists(transport: Transport, device: str) -> bool:
+    try:
+        transport.index(device)
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return False
+        raise
+    return True
+
+
+def held(transport: Transport, address: str, wanted: bool, timeout: float) -> bool:
+    """Waits until the stack has an IPv4 address, or has it no more; False when the deadline (s) passed first."""
+    return any(
+        any(entry["local"] == address for entry in reading.addresses(transport)) is wanted
+        for _ in notices(RTMGRP_IPV4_IFADDR, timeout)
+    )
+
+
+def neighbour(transport: Transport, device: str, to: str, states: Sequence[str], timeout: float) -> str:
     """
-    Makes a change and returns the states (BR_STATE_) that a bridge port then goes through, up to `last`.
+    Waits until a neighbour is in one of the states; returns its state, "" when there is none.
 
-    Without the last one when `timeout` (s) passed first.  A state that is told again is listed once.  Runs inside the
-    stack.
+    When `timeout` (s) passes first, the state is another one.
+    """
+    state = ""
+    for _ in notices(RTMGRP_NEIGH, timeout):
+        found = (one["state"] for one in reading.neighbours(transport) if (one["dev"], one["dst"]) == (device, to))
+        state = next(found, "")
+        if state in states:
+            break
+    return state
+
+
+def port_states(transport: Transport, device: str, change: Callable[[], None], last: str, timeout: float) -> PortStates:
+    """
+    Makes a change and returns the states that a bridge port then goes through, up to `last`.
+
+    Without the last one when `timeout` (s) passed first.  A state that is notified again is listed once.
     """
     states: PortStates = []
-    with _notices(RTMGRP_LINK) as notices:
-        began = time.monotonic()
-        change()
-        index = transport.index(device)
-        while not (states and states[-1][0] == last):
-            told = _next(notices, began + timeout)
-            if not told:
-                break
-            for state in _port_states(told, index):
-                if not states or states[-1][0] != state:
-                    states.append([state, time.monotonic() - began])
+    received = notices(RTMGRP_LINK, timeout)
+    next(received)
+    began = time.monotonic()
+    change()
+    index = transport.index(device)
+    for notice in received:
+        for state in _port_states(notice, index):
+            if not states or states[-1][0] != state:
+                states.append([state, time.monotonic() - began])
+        if states and states[-1][0] == last:
+            break
     return states
+
+
+def _port_states(notice: bytes, index: int) -> Iterator[str]:
+    """The states of one port in a notice; the notices of a bridge have the family AF_BRIDGE."""
+    for kind, _, _, body in messages(notice):
+        family, found = struct.unpack_from("=Bxxxi", body)
+        if kind == NEWLINK and family == socket.AF_BRIDGE and found == index:
+            info = dict(attributes(dict(attributes(body, LINK_HEADER)).get(IFLA_PROTINFO, b""), 0))
+            if IFLA_BRPORT_STATE in info:
+                yield reading.PORT_STATES[info[IFLA_BRPORT_STATE][0]]
 
 
 def link_local(device: str, timeout: float) -> bool:
     """
     Waits until a device has an IPv6 link-local address that can be used; False when `timeout` (s) passed first.
 
-    The kernel ends duplicate address detection in a work queue, also where it is off.  Runs inside the stack.
+    The kernel ends duplicate address detection in a work queue, also where it is off.
     """
-    deadline = time.monotonic() + timeout
-    with _notices(RTMGRP_IPV6_IFADDR) as notices:
-        while True:
-            if any(_is_usable(line.split(), device) for line in procfs.read_net("if_inet6").splitlines()):
-                return True
-            if not _next(notices, deadline):
-                return False
+    return any(
+        _is_usable(line.split(), device)
+        for _ in notices(RTMGRP_IPV6_IFADDR, timeout)
+        for line in procfs.read_net("if_inet6").splitlines()
+    )
 
 
 def _is_usable(words: Sequence[str], device: str) -> bool:
     _, _, _, scope, flags, name = words
     return name == device and int(scope, 16) == LINK_SCOPE and not int(flags, 16) & NOT_USABLE
-
-
-def _notices(groups: int) -> socket.socket:
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    opened.bind((0, groups))
-    return opened
-
-
-def _next(notices: socket.socket, deadline: float) -> bytes:
-    """The next notice; empty when the deadline passed."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        return b""
-    notices.settimeout(left)
-    try:
-        return notices.recv(LARGEST)
-    except socket.timeout:
-        return b""
-
-
-def _neighbour_state(transport: Transport, index: int, address: bytes) -> int:
-    request = struct.pack("=BxxxiHBB", socket.AF_INET, 0, 0, 0, 0)
-    for entry in transport.raw_dump(GETNEIGH, request):
-        found, state = struct.unpack_from("=iH", entry, 4)
-        if found == index and (NDA_DST, address) in _attributes(entry, NEIGHBOUR_HEADER):
-            return int(state)
-    return 0
-
-
-def _port_states(data: bytes, index: int) -> Iterator[int]:
-    """The states of one port in a notice; a bridge tells of its ports with the family AF_BRIDGE."""
-    for kind, body in _messages(data):
-        family, found = struct.unpack_from("=Bxxxi", body)
-        if kind == NEWLINK and family == socket.AF_BRIDGE and found == index:
-            for attribute, value in _attributes(body, LINK_HEADER):
-                if attribute == IFLA_PROTINFO:
-                    yield from (octets[0] for name, octets in _attributes(value, 0) if name == IFLA_BRPORT_STATE)
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + HEADER <= len(data):
-        length, kind = struct.unpack_from("=IH", data, offset)
-        yield kind, data[offset + HEADER : offset + length]
-        offset += (length + 3) & ~3
-
-
-def _attributes(data: bytes, offset: int) -> Sequence[tuple[int, bytes]]:
-    found = []
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            break
-        found.append((kind & NLA_TYPE, data[offset + 4 : offset + length]))
-        offset += (length + 3) & ~3
-    return found

@@ -1,5 +1,5 @@
 """
-What can be asked of a network stack over route netlink: links, addresses, routes, neighbours, bridge ports, filters.
+What can be changed in a network stack over route netlink: links, addresses, routes, neighbours, bridge ports, filters.
 
 Every verb takes names and addresses in text, as `ip`, `bridge` and `tc` do; attributes of a kind of link are given
 under the kernel's own names (`IFLA_GRE_REMOTE`, ...), so that a new kind of overlay needs no change here.
@@ -22,9 +22,9 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from pyroute2.netlink.rtnl.tcmsg.common import time2tick
 
-from lab.agent.rtnl import CHANGE, CREATE, NUD_NOARP, NUD_PERMANENT, REPLACE, Transport, attribute, attributes, plain
+from lab.agent.rtnl import CHANGE, CREATE, NUD_NOARP, NUD_PERMANENT, REPLACE, Transport
 
-NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
+NEWLINK, DELLINK, SETLINK = 16, 17, 19
 NEWADDR, DELADDR = 20, 21
 NEWROUTE, DELROUTE = 24, 25
 NEWNEIGH, DELNEIGH = 28, 29
@@ -36,13 +36,7 @@ CLSACT_PARENT, ROOT = 0xFFFFFFF1, 0xFFFFFFFF
 NETEM_LIMIT = 1000  # packets that may wait, as tc has it
 TCA_BPF_FLAG_ACT_DIRECT = 1
 ETH_P_ALL = 0x0003
-RTEXT_FILTER_VF_OFF = 0
 SCOPE_LINK, SCOPE_UNIVERSE = 253, 0
-IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 18, 1, 2
-# of the sixty attributes of a link, those that somebody reads: to decode all of them takes three times as long.
-# Address, broadcast, name, MTU, link, qdisc, master, queue length, state, kind, alias, counters, group, promiscuity,
-# carrier, protodown, XDP.
-READ = frozenset({1, 2, 3, 4, 5, 6, 10, 13, 16, IFLA_LINKINFO, 20, 23, 27, 30, 33, 39, 43})
 ROUTE_TYPES = {"unicast": 1, "local": 2, "broadcast": 3, "multicast": 5, "blackhole": 6, "unreachable": 7, "throw": 9}
 
 
@@ -321,32 +315,6 @@ class Links:
         message["index"] = self._transport.index(device)
         message["parent"] = INGRESS_BLOCK if direction == "ingress" else EGRESS_BLOCK
         self._transport.queue(message, DELTFILTER, CHANGE, f"tc filter del dev {device} {direction}")
-
-    # reading
-
-    def links(self) -> list[Any]:
-        """Every link with its kind, its kind's attributes, master, flags, counters."""
-        return [plain(link) for link in self._transport.dump(ifinfmsg(), GETLINK, _trimmed)]
-
-    def bridge_ports(self) -> list[Any]:
-        """Every bridge port with its flags."""
-        message = ifinfmsg()
-        message["family"] = socket.AF_BRIDGE
-        return [plain(port) for port in self._transport.dump(message, GETLINK, ifinfmsg)]
-
-
-def _trimmed(message: bytes) -> ifinfmsg:
-    """A link without the attributes that nobody reads, and without the settings of a port (`bridge_ports` has them)."""
-    parts = []
-    for kind, value in attributes(message, 32):
-        if kind == IFLA_LINKINFO:
-            value = b"".join(
-                attribute(of, data) for of, data in attributes(value, 0) if of in (IFLA_INFO_KIND, IFLA_INFO_DATA)
-            )
-        if kind in READ:
-            parts.append(attribute(kind, value))
-    kept = message[4:32] + b"".join(parts)
-    return ifinfmsg(struct.pack("=I", 4 + len(kept)) + kept)
 
 
 def _words(flags: dict[str, int]) -> str:

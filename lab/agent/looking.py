@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import Any, Callable
 
@@ -9,7 +10,9 @@ from lab.agent import digest, elsewhere, mdb, mroute, parameters, procfs, readin
 from lab.agent.node import Node
 from lab.agent.rtnl import Transport
 
-DECODED: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
+READINGS: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
+    "links": reading.links,
+    "ports": reading.ports,
     "addresses": reading.addresses,
     "routes": reading.routes,
     "rules": reading.rules,
@@ -24,7 +27,6 @@ DECODED: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
     "qdiscs": traffic.qdiscs,
     "filters": traffic.filters,
 }
-"""The readings that need no pyroute2."""
 
 
 class Looking:
@@ -49,16 +51,10 @@ class Looking:
             return [None, repr(error)]
 
     def read(self, node: int, what: str) -> list[Any]:
-        """
-        One kind of thing that is configured in a node, by the name of its reading.
-
-        `links`, `bridge_ports`, `addresses`, `routes`, `rules`, `neighbours`, `fdb`, `mdb`,
-        `mdb_routers`, `mdb_written`, `vlans`, `parameters`, `all_parameters`, `qdiscs`, `filters`.
-        """
-        decoded = DECODED.get(what)
-        if decoded is not None:
-            return decoded(self._nodes[node].transport())
-        return list(getattr(self._nodes[node].links(self._namespace_of), what)())
+        """One kind of thing that is configured in a node, by the name of its reading (READINGS)."""
+        if what not in READINGS:
+            raise OSError(errno.EINVAL, f"{what} cannot be read; there are {', '.join(READINGS)}")
+        return READINGS[what](self._nodes[node].transport())
 
     def fingerprint(self, node: int, sysctls: Sequence[str]) -> str:
         """One word for what is configured in a node, its firewalls and some of its parameters included (`digest`)."""

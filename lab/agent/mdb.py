@@ -11,11 +11,10 @@ import contextlib
 import errno
 import socket
 import struct
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lab.agent.rtnl import Transport, attributes, events_of
+from lab.agent.rtnl import Transport, attributes, notices
 
 GETMDB = 86
 RTMGRP_MDB = 1 << 25  # RTNLGRP_MDB as a bit of sockaddr_nl
@@ -114,14 +113,10 @@ def wait(transport: Transport, group: str, ports: Sequence[str], present: bool, 
 
     Returns the ports of which that did not hold when `timeout` (s) passed.  Called inside the stack.
     """
-    deadline = time.monotonic() + timeout
-    with events_of(RTMGRP_MDB) as events:
-        while True:
-            listed = {entry["port"] for entry in entries(transport) if entry["group"] == group}
-            wrong = [port for port in ports if (port in listed) is not present]
-            left = deadline - time.monotonic()
-            if not wrong or left <= 0:
-                return sorted(wrong)
-            events.settimeout(left)
-            with contextlib.suppress(socket.timeout):
-                events.recv(1 << 16)
+    wrong: list[str] = list(ports)
+    for _ in notices(RTMGRP_MDB, timeout):
+        listed = {entry["port"] for entry in entries(transport) if entry["group"] == group}
+        wrong = [port for port in ports if (port in listed) is not present]
+        if not wrong:
+            break
+    return sorted(wrong)

@@ -13,7 +13,7 @@ import socket
 import struct
 
 from lab.agent.modules import DIRECTORY
-from lab.agent.rtnl import attribute, attributes
+from lab.agent.rtnl import attribute, attributes, messages
 
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
@@ -93,18 +93,14 @@ def _asked(kind: int, flags: int = NLM_F_DUMP) -> list[bytes]:
         asked.send(struct.pack("=IHHII", 20, SUBSYSTEM | kind, NLM_F_REQUEST | flags, 1, 0) + bytes(HEADER))
         found: list[bytes] = []
         while True:
-            data = asked.recv(1 << 18)
-            offset = 0
-            while offset + 16 <= len(data):
-                length, answer = struct.unpack_from("=IH", data, offset)
+            for answer, _, _, body in messages(asked.recv(1 << 18)):
                 if answer == NLMSG_DONE:
                     return found
                 if answer == NLMSG_ERROR:
-                    (number,) = struct.unpack_from("=i", data, offset + 16)
+                    (number,) = struct.unpack_from("=i", body)
                     if number:
                         raise OSError(-number, os.strerror(-number))
                     return found
-                found.append(data[offset + 16 : offset + length])
-                offset += (length + 3) & ~3
+                found.append(body)
             if flags != NLM_F_DUMP:
                 return found

@@ -10,12 +10,51 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from typing import Any, Optional
 
+from lab.agent import kinds
 from lab.agent.rtnl import Transport, attributes
 
-GETADDR, GETROUTE, GETNEIGH, GETRULE = 22, 26, 30, 34
+GETLINK, GETADDR, GETROUTE, GETNEIGH, GETRULE = 18, 22, 26, 30, 34
+FLAGS = {"up": 0x1, "promisc": 0x100, "allmulticast": 0x200, "multicast": 0x1000, "broadcast": 0x2}
+IFF_LOWER_UP, IFF_NOARP = 0x10000, 0x80
+XDP = {0: "", 1: "xdpdrv", 2: "xdpgeneric", 3: "xdpoffload", 4: "xdpmulti"}
+OPERATIONAL = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
+STATISTICS = (
+    *("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped"),
+    *("multicast", "collisions", "rx_length_errors", "rx_over_errors", "rx_crc_errors", "rx_frame_errors"),
+    *("rx_fifo_errors", "rx_missed_errors", "tx_aborted_errors", "tx_carrier_errors", "tx_fifo_errors"),
+    *("tx_heartbeat_errors", "tx_window_errors", "rx_compressed", "tx_compressed"),
+)
+PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
+PORT = {
+    2: "priority",
+    3: "cost",
+    4: "hairpin",
+    5: "guard",
+    6: "root_block",
+    7: "fastleave",
+    8: "learning",
+    9: "flood",
+    10: "proxy_arp",
+    12: "proxy_arp_wifi",
+    25: "mcast_router",
+    27: "mcast_flood",
+    28: "mcast_to_unicast",
+    29: "vlan_tunnel",
+    30: "bcast_flood",
+    31: "group_fwd_mask",
+    32: "neigh_suppress",
+    33: "isolated",
+    37: "mcast_eht_hosts_limit",
+    39: "locked",
+    40: "mab",
+    42: "mcast_max_groups",
+    43: "neigh_vlan_suppress",
+}
+"""What is configured of a port: neither what it learned nor its timers."""
 FAMILIES = {2: "inet", 10: "inet6", 7: "bridge", 128: "ipmr", 129: "ip6mr"}
 RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
 RTAX_MTU = 2
@@ -65,6 +104,69 @@ class Names(dict[int, Optional[str]]):
         except OSError:
             self[index] = None
         return self[index]
+
+
+def links(transport: Transport) -> list[Entry]:
+    """Every link with the parameters of its kind and its counters."""
+    messages = [
+        (*struct.unpack_from("=iI", message, 4), dict(attributes(message, 16))) for message in _links(transport)
+    ]
+    names = Names(transport)
+    names.update((index, _text(parts.get(3))) for index, _, parts in messages)
+    return [_link(index, flags, parts, names) for index, flags, parts in messages]
+
+
+def _links(transport: Transport, family: int = 0) -> list[bytes]:
+    return transport.raw_dump(GETLINK, struct.pack("=BxHiII", family, 0, 0, 0, 0))
+
+
+def _link(index: int, flags: int, parts: dict[int, bytes], names: Names) -> Entry:
+    info = dict(attributes(parts.get(18, b""), 0))
+    kind = _text(info.get(1)) or ""
+    counted = parts.get(23, b"")
+    return {
+        "name": names[index],
+        "index": index,
+        "kind": kind,
+        **{name: bool(flags & bit) for name, bit in FLAGS.items()},
+        "arp": not flags & IFF_NOARP,
+        "lower_up": bool(flags & IFF_LOWER_UP),
+        "carrier": bool(parts.get(33, b"\1")[0]),
+        "operstate": OPERATIONAL[parts.get(16, b"\0")[0]],
+        "mtu": _number(parts, 4) or 0,
+        "mac": _address(parts.get(1)) or "",
+        "master": names[_number(parts, 10) or 0],
+        # the number is one of another stack where that is named
+        "lower": None if 37 in parts else names[_number(parts, 5) or 0],
+        "txqueuelen": _number(parts, 13),
+        "alias": _text(parts.get(20)),
+        "group": _number(parts, 27),
+        "protodown": bool(parts.get(39, b"\0")[0]),
+        "xdp": XDP.get(dict(attributes(parts.get(43, b""), 0)).get(2, b"\0")[0], "xdp"),
+        "details": kinds.decoded(kind, info.get(2, b""), names) if 2 in info else {},
+        "statistics": dict(
+            zip(STATISTICS, struct.unpack_from(f"={min(len(counted) // 8, len(STATISTICS))}Q", counted))
+        ),
+    }
+
+
+def ports(transport: Transport) -> list[Entry]:
+    """Every port of a bridge; `flags` are numbers under the words of bridge(8)."""
+    names, found = Names(transport), []
+    for message in _links(transport, socket.AF_BRIDGE):
+        (index,) = struct.unpack_from("=i", message, 4)
+        parts = dict(attributes(message, 16))
+        of = dict(attributes(parts.get(12, b""), 0))
+        if of:
+            found.append(
+                {
+                    "dev": names[index],
+                    "master": names[_number(parts, 10) or 0],
+                    "state": PORT_STATES[of[1][0]] if 1 in of else "",
+                    "flags": {PORT[kind]: int.from_bytes(of[kind], sys.byteorder) for kind in of if kind in PORT},
+                }
+            )
+    return found
 
 
 def addresses(transport: Transport) -> list[Entry]:

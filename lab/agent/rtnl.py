@@ -15,8 +15,8 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Callable
+from collections.abc import Iterator
+from typing import Any
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_EXCL, NLM_F_CREATE, NLM_F_REPLACE = 0x200, 0x400, 0x100
@@ -27,9 +27,8 @@ NLMSGERR_ATTR_MSG = 1
 NLA_TYPE = 0x3FFF  # an attribute's kind without its flags
 DELNEIGH, GETNEIGH = 29, 30
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
-GETLINK, IFLA_OPERSTATE, IF_OPER_UP, RTMGRP_LINK = 18, 16, 6, 1
-GETADDR, IFA_LOCAL, RTMGRP_IPV4_IFADDR = 22, 2, 0x10
 EXT_MASK, SKIP_STATS = 29, 8  # IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS
+LARGEST = 1 << 18  # octets of one recv
 SIOCGIFNAME, SIOCGIFINDEX = 0x8910, 0x8933
 MOST_QUEUED = 64  # acknowledgements that fit the default receive buffer many times over
 
@@ -112,35 +111,21 @@ class Transport:
         if refusal is not None:
             raise refusal
 
-    def dump(self, message: Any, kind: int, message_class: Callable[..., Any]) -> list[Any]:
-        """Every object of a kind, decoded by `message_class`; `message` is the request."""
-        message["header"]["type"] = kind
-        message.encode()
-        found: list[Any] = []
-        for whole in self._dumped(kind, bytes(message.data)[16:]):
-            decoded = message_class(whole)
-            decoded.decode()
-            found.append(decoded)
-        return found
-
     def raw_dump(self, kind: int, request: bytes) -> list[bytes]:
         """Every object of a kind as the kernel wrote it, from its fixed header on; `request` is the fixed header."""
-        return [whole[16:] for whole in self._dumped(kind, request)]
-
-    def _dumped(self, kind: int, request: bytes) -> list[bytes]:
         self.flush()
         self._sequence += 1
         flags = NLM_F_REQUEST | NLM_F_DUMP
         self.socket.send(struct.pack("=IHHII", 16 + len(request), kind, flags, self._sequence, 0) + request)
         found: list[bytes] = []
         while True:
-            for kind_read, flags_read, sequence, payload in self._read(whole=True):
+            for kind_read, flags_read, sequence, payload in self._read():
                 if sequence != self._sequence:
                     continue
                 if kind_read == NLMSG_DONE:
                     return found
                 if kind_read == NLMSG_ERROR:
-                    refusal = _refusal(flags_read, payload[16:], "dump")
+                    refusal = _refusal(flags_read, payload, "dump")
                     if refusal is not None:
                         raise refusal
                     return found
@@ -156,87 +141,39 @@ class Transport:
             raise _refusal(flags, payload, what)
         return payload
 
-    def operational(self, index: int) -> bool:
-        """Whether a link's operational state (RFC 2863) is up: it transmits what it is given."""
-        link = self.get(GETLINK, struct.pack("=BxHiII", 0, 0, index, 0, 0), "ip link show")
-        return any(kind == IFLA_OPERSTATE and value[0] == IF_OPER_UP for kind, value in attributes(link, 16))
-
-    def wait_operational(self, devices: Sequence[str], timeout: float) -> list[str]:
-        """
-        Waits until the devices transmit: the kernel activates a link whose carrier came later from a work queue, and
-        drops what is sent on it before.  Woken by link notifications; returns the names that are not up in time (s).
-        """
-        deadline = time.monotonic() + timeout
-        waiting = {self.index(device): device for device in devices}
-        with events_of(RTMGRP_LINK) as events:
-            while True:
-                waiting = {index: device for index, device in waiting.items() if not self.operational(index)}
-                left = deadline - time.monotonic()
-                if not waiting or left <= 0:
-                    return sorted(waiting.values())
-                events.settimeout(left)
-                with contextlib.suppress(socket.timeout):
-                    events.recv(1 << 16)
-
-    def wait_gone(self, devices: Sequence[str], timeout: float) -> list[str]:
-        """Waits until the devices are no more, woken by link notifications; returns those that still are (s)."""
-        deadline = time.monotonic() + timeout
-        with events_of(RTMGRP_LINK) as events:
-            while True:
-                devices = [device for device in devices if self._exists(device)]
-                left = deadline - time.monotonic()
-                if not devices or left <= 0:
-                    return sorted(devices)
-                events.settimeout(left)
-                with contextlib.suppress(socket.timeout):
-                    events.recv(1 << 16)
-
-    def wait_held(self, address: str, held: bool, timeout: float) -> bool:
-        """Waits until the stack has an IPv4 address, or has it no more; False when `timeout` (s) passed first."""
-        deadline = time.monotonic() + timeout
-        with events_of(RTMGRP_IPV4_IFADDR) as events:
-            while self._holds(address) is not held:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                events.settimeout(left)
-                with contextlib.suppress(socket.timeout):
-                    events.recv(1 << 16)
-            return True
-
-    def _holds(self, address: str) -> bool:
-        wanted = struct.pack("=HH", 8, IFA_LOCAL) + socket.inet_aton(address)
-        request = struct.pack("=BBBBi", socket.AF_INET, 0, 0, 0, 0)
-        # behind the fixed header every attribute begins at a multiple of four
-        return any(
-            wanted == entry[at : at + 8] for entry in self.raw_dump(GETADDR, request) for at in range(8, len(entry), 4)
-        )
-
-    def _exists(self, device: str) -> bool:
-        try:
-            self.index(device)
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                return False
-            raise
-        return True
-
-    def _read(self, whole: bool = False) -> list[tuple[int, int, int, bytes]]:
-        data = self.socket.recv(1 << 18)
-        messages, offset = [], 0
-        while offset + 16 <= len(data):
-            length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", data, offset)
-            start = offset if whole else offset + 16
-            messages.append((kind, flags, sequence, data[start : offset + length]))
-            offset += (length + 3) & ~3
-        return messages
+    def _read(self) -> list[tuple[int, int, int, bytes]]:
+        return list(messages(self.socket.recv(LARGEST)))
 
 
-def events_of(group: int) -> socket.socket:
-    """A socket that is told of every change of a kind (links, addresses, groups) in the stack that the thread is in."""
-    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    events.bind((0, group))
-    return events
+def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The messages in what one recv gave: kind, flags, sequence and what is behind the header."""
+    offset = 0
+    while offset + 16 <= len(data):
+        length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", data, offset)
+        yield kind, flags, sequence, data[offset + 16 : offset + length]
+        offset += (length + 3) & ~3
+
+
+def notices(groups: int, timeout: float) -> Iterator[bytes]:
+    """
+    The notices of the groups (RTMGRP_*) as they come, until `timeout` (s) has passed: first, and at the end, none.
+
+    Each is the moment to look: at once, after every change, and for a last time.
+    """
+    deadline = time.monotonic() + timeout
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as listening:
+        listening.bind((0, groups))
+        notice = b""
+        while True:
+            yield notice
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            listening.settimeout(left)
+            try:
+                notice = listening.recv(LARGEST)
+            except socket.timeout:
+                notice = b""
 
 
 def attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
@@ -266,26 +203,3 @@ def _refusal(flags: int, payload: bytes, what: str) -> Any:
             text += f" ({payload[offset + 4 : offset + length].rstrip(bytes(1)).decode()})"
         offset += max(4, (length + 3) & ~3)
     return OSError(number, f"{what}: {text}")
-
-
-def plain(value: Any) -> Any:
-    """A decoded pyroute2 message (or part of one) as builtins that travel: attributes by name, nested ones too."""
-    if isinstance(value, dict):
-        fields = {key: plain(item) for key, item in value.items() if key not in ("attrs", "header", "event", "__align")}
-        for slot in value.get("attrs") or ():
-            name, item = slot
-            fields[name] = _flag(slot.nla) if item is True else plain(item)
-        return fields
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, bytearray):
-        return bytes(value)
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
-        return value
-    return plain(value.getvalue()) if hasattr(value, "getvalue") else str(value)
-
-
-def _flag(nla: Any) -> bool:
-    """Whether a flag is set: some kernels' answers hold every flag, with an octet that says which are."""
-    octets = bytes(nla.data[nla.offset + 4 : nla.offset + nla.length])
-    return not octets or any(octets)

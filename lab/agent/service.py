@@ -79,7 +79,7 @@ class Agent(Watching):
         self._nodes[node].ask_anew()
 
     def port_states(
-        self, node: int, device: str, changes: Sequence[Any], last: int, timeout: float
+        self, node: int, device: str, changes: Sequence[Any], last: str, timeout: float
     ) -> awaiting.PortStates:
         """Makes changes; returns the states that a bridge port then goes through (`awaiting.port_states`)."""
         with self._nodes[node].stack.entered():

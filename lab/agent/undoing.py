@@ -26,12 +26,13 @@ from typing import Any, Callable
 
 from lab.agent import modules, prerequisites, procfs
 from lab.agent.namespaces import Stack
-from lab.agent.rtnl import Transport
+from lab.agent.rtnl import Transport, attribute, attributes
 
 NEWROUTE, GETROUTE = 24, 26
 RTA_DST, RTA_OIF, RTA_TABLE, RTA_CACHEINFO = 1, 4, 15, 12
 MAIN_TABLE = 254
 RTNH_F_ONLINK = 4
+ROUTE_HEADER = 12  # struct rtmsg
 
 READY = 20.0  # seconds for a Python to start and to import what it will need; half a second in practice
 DONE = 20.0  # seconds for a dozen netlink requests, and modules to unload
@@ -224,20 +225,9 @@ def _step(how: str, command: str, /, **fields: Any) -> dict[str, Any]:
     return {"verb": how, "fields": fields, "command": command}
 
 
-def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Kind and value of each attribute of a route, after its fixed header (struct rtmsg, 12 octets)."""
-    offset = 12
-    while offset + 4 <= len(body):
-        length, kind = struct.unpack_from("=HH", body, offset)
-        if length < 4:
-            return
-        yield kind, body[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
-
-
 def _route_key(body: bytes) -> tuple[int, bytes, int] | None:
     """Prefix length, destination and device of a route of the main table."""
-    found = dict(_attributes(body))
+    found = dict(attributes(body, ROUTE_HEADER))
     table = struct.unpack("=I", found[RTA_TABLE])[0] if RTA_TABLE in found else body[4]
     if table != MAIN_TABLE or RTA_OIF not in found:
         return None
@@ -248,7 +238,7 @@ def _request(body: bytes) -> bytes:
     """The route as a request: without its use counters, and without what the kernel noted in its flags."""
     (flags,) = struct.unpack_from("=I", body, 8)
     kept = bytearray(body[:8] + struct.pack("=I", flags & RTNH_F_ONLINK))
-    for kind, value in _attributes(body):
+    for kind, value in attributes(body, ROUTE_HEADER):
         if kind != RTA_CACHEINFO:
-            kept += struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+            kept += attribute(kind, value)
     return bytes(kept)

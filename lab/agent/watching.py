@@ -95,22 +95,22 @@ class Watching(Talking):
     def wait_gone(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
         """Waits until the devices are no more; returns those that still are at the deadline (s)."""
         with self._nodes[node].stack.entered():
-            return self._nodes[node].transport().wait_gone(devices, timeout)
+            return awaiting.gone(self._nodes[node].transport(), devices, timeout)
 
     def settle(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
         """Waits until the devices transmit; returns those that do not by the deadline (s)."""
         with self._nodes[node].stack.entered():
-            return self._nodes[node].transport().wait_operational(devices, timeout)
+            return awaiting.operational(self._nodes[node].transport(), devices, timeout)
 
-    def wait_neighbour(self, node: int, device: str, to: str, states: int, timeout: float) -> int:
-        """Waits until an IPv4 neighbour is in one of the states; returns its state (`awaiting.neighbour`)."""
+    def wait_neighbour(self, node: int, device: str, to: str, states: Sequence[str], timeout: float) -> str:
+        """Waits until a neighbour is in one of the states; returns its state (`awaiting.neighbour`)."""
         with self._nodes[node].stack.entered():
             return awaiting.neighbour(self._nodes[node].transport(), device, to, states, timeout)
 
     def wait_held(self, node: int, address: str, held: bool, timeout: float) -> bool:
         """Waits until the node has an IPv4 address, or has it no more; False when the deadline (s) passed first."""
         with self._nodes[node].stack.entered():
-            return self._nodes[node].transport().wait_held(address, held, timeout)
+            return awaiting.held(self._nodes[node].transport(), address, held, timeout)
 
     def wait_link_local(self, node: int, device: str, timeout: float) -> bool:
         """Waits until a device has a usable IPv6 link-local address (`awaiting.link_local`)."""

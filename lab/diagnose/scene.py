@@ -26,7 +26,7 @@ from lab.underlay.fabric import FABRIC
 
 READINGS = (
     "links",
-    "bridge_ports",
+    "ports",
     "addresses",
     "routes",
     "rules",

@@ -22,7 +22,7 @@ from lab.records import typed
 
 READINGS = (
     "links",
-    "bridge_ports",
+    "ports",
     "vlans",
     "parameters",
     "addresses",

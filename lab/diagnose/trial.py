@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lab import carriers
-from lab.diagnose.words.reading import details
 from lab.errors import CheckFailed, OvercastError, RootNeeded
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
@@ -159,7 +158,7 @@ def few(lab: Lab) -> list[Host]:
 def _full_size(lab: Lab, sender: Host) -> int:
     """The payload, in octets, that fills the sender's overlay MTU; 0 when there is no overlay device to ask."""
     try:
-        return int(sender.node.link(sender.plan.device)["IFLA_MTU"]) - UDP_HEADERS
+        return sender.node.link(sender.plan.device).mtu - UDP_HEADERS
     except CheckFailed:
         return 0
 
@@ -210,12 +209,10 @@ def _impatient(lab: Lab) -> Listen:
 def _prunes(hub: Host) -> bool:
     """Whether the hub's bridge snoops, and somebody asks for members: itself, or who is behind a port."""
     try:
-        bridge = details(hub.node.link(hub.plan.device))
+        bridge = hub.node.link(hub.plan.device).details
     except CheckFailed:
         return False
-    return bool(bridge.get("IFLA_BR_MCAST_SNOOPING")) and (
-        snooping.prunes(bridge) or bool(hub.node.read("mdb_routers"))
-    )
+    return bool(bridge.get("mcast_snooping")) and (snooping.prunes(bridge) or bool(hub.node.read("mdb_routers")))
 
 
 def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], groups: Sequence[str]) -> list[Exchange]:

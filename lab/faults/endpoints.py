@@ -87,7 +87,7 @@ def _duplicate_address(lab: Lab) -> None:
 
 def _mac_of(lab: Lab, owner: Callable[[Lab], tuple[Host, str]]) -> None:
     host, device = owner(lab)
-    mac = host.node.link(device)["IFLA_ADDRESS"]
+    mac = host.node.link(device).mac
     victim(lab).node.apply(link_set(victim(lab).plan.device, address=mac))
 
 

@@ -24,7 +24,7 @@ TOO_BIG = ("-p", "icmp", "--icmp-type", "fragmentation-needed", "-j", "DROP")
 
 
 def _mtu(host: Host, device: str) -> int:
-    return int(host.node.link(device)["IFLA_MTU"])
+    return int(host.node.link(device).mtu)
 
 
 def _set(host: Host, device: str, mtu: int) -> None:

@@ -46,7 +46,7 @@ def _addresses_pinned(lab: Lab) -> None:
     """The hub learns nothing: who is where was written down once."""
     changes: list[Change] = []
     for spoke in lab.spokes:
-        port, mac = lab.topology.port(lab.hub.name, spoke.name), spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+        port, mac = lab.topology.port(lab.hub.name, spoke.name), spoke.node.link(spoke.plan.device).mac
         changes += [bridge_port(port, learning=0), fdb_add(port, mac)]
     lab.hub.node.apply(*changes)
 
@@ -60,7 +60,7 @@ def _loop(lab: Lab) -> None:
     ends = lab.spokes[:2]
     for here, there in (ends, ends[::-1]):
         device, address = here.plan.device, str(here.plan.overlay)
-        mac = here.node.link(device)["IFLA_ADDRESS"]
+        mac = here.node.link(device).mac
         here.node.apply(
             addr_del(device, address),
             link_add(SPOKE_BRIDGE, bridge(), address=mac),

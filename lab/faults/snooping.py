@@ -23,7 +23,7 @@ A_SECOND = 100  # ticks of the bridge's clock
 def _another_querier(lab: Lab) -> None:
     """A spoke asks, as a multicast router would: first so that the hub prunes at once, then in IGMPv2."""
     spoke = victim(lab)
-    mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+    mac = spoke.node.link(spoke.plan.device).mac
     for version, code in ((3, 0), (2, 1)):
         spoke.send_frame(spoke.plan.device, snooping.query(mac, spoke.address(), version=version, code=code))
 

@@ -11,13 +11,13 @@ import errno
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, cast
 
 from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable, RootNeeded
 from lab.machines.base import SILENT, Call, Machine, P, Result, await_told, call
 from lab.machines.base import Agent as Agent
 from lab.model import Change
-from lab.records import typed
+from lab.records import Link, typed
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # mypy brings it
@@ -67,19 +67,18 @@ class Node:
     def read(self, what: str) -> list[Any]:
         return list(typed(what, self.ask(Agent.read, what=what)))
 
-    def link(self, device: str) -> dict[str, Any]:
-        """One link as the kernel describes it; CheckFailed when there is none of that name."""
+    def link(self, device: str) -> Link:
+        """One link; CheckFailed when there is none of that name."""
         for link in self.read("links"):
-            if link.get("IFLA_IFNAME") == device:
-                return dict(link)
+            if link.name == device:
+                return cast(Link, link)
         raise CheckFailed(f"{self.name} has no device {device}")
 
     def has_link(self, device: str) -> bool:
-        return any(link.get("IFLA_IFNAME") == device for link in self.read("links"))
+        return any(link.name == device for link in self.read("links"))
 
-    def statistics(self, device: str) -> dict[str, int]:
-        """A device's counters under the names of `ip -s -s link`: rx_crc_errors, rx_fifo_errors, tx_errors, ..."""
-        return dict(self.link(device)["IFLA_STATS64"])
+    def statistics(self, device: str) -> Mapping[str, int]:
+        return self.link(device).statistics
 
     def sysctl(self, name: str) -> str | None:
         """The value, None when this kernel has no such parameter."""

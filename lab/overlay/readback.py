@@ -14,12 +14,11 @@ from typing import Any
 from lab.errors import CheckFailed
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
-from lab.records import ANY_MAC, MAIN_TABLE, Address, FdbEntry, Route, typed
+from lab.records import ANY_MAC, MAIN_TABLE, Address, FdbEntry, Link, Port, Route, typed
 from lab.tunnels import KINDS
 from lab.tunnels.kind import TunnelEnd
 
-IFF_UP, IFF_NOARP, IFF_MULTICAST, IFF_LOWER_UP = 0x1, 0x80, 0x1000, 0x10000
-READINGS = ("links", "bridge_ports", "addresses", "routes", "fdb")
+READINGS = ("links", "ports", "addresses", "routes", "fdb")
 IPV6_OFF = "net.ipv6.conf.default.disable_ipv6"
 DEFAULT_TTL = "net.ipv4.ip_default_ttl"
 SYSCTLS = (
@@ -34,26 +33,15 @@ COMMON_TTL = 64  # what Linux takes by default (IPDEFTTL)
 
 
 @dataclass(frozen=True)
-class Device:
-    """One link."""
+class Device(Link):
+    """One link: with the end of the tunnel that it is, and the port of a bridge that it is."""
 
-    name: str
-    index: int
-    kind: str
-    up: bool
-    multicast: bool
-    mtu: int
-    mac: str
-    arp: bool = True
-    master: str | None = None
-    lower: str | None = None
-    """The device of this stack that it stands on, or is joined with."""
     tunnel: TunnelEnd | None = None
-    xdp: str = ""
-    """How an XDP program is attached (`xdpgeneric`, `xdpdrv`), as ip-link(8) has it; empty: there is none."""
-    protodown: bool = False
-    details: Mapping[str, Any] = field(default_factory=dict)
-    port: Mapping[str, Any] = field(default_factory=dict)
+    port: Port | None = None
+
+    def flag(self, word: str) -> int | None:
+        """A flag of the port that it is; None: it is none, or this kernel has no such flag."""
+        return self.port.flags.get(word) if self.port else None
 
 
 @dataclass(frozen=True)
@@ -131,11 +119,11 @@ def read(nodes: Sequence[Node]) -> dict[str, Seen]:
 
 def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str, str | None]) -> Seen:
     """One node from what was read of it: READINGS by name, and its sysctls."""
-    names: dict[int, str] = {link["index"]: str(link.get("IFLA_IFNAME")) for link in readings["links"]}
-    ports = {port["index"]: port.get("IFLA_PROTINFO") or {} for port in readings["bridge_ports"]}
+    ports = {port.dev: port for port in readings["ports"]}
     ttl = int(sysctls.get(DEFAULT_TTL) or COMMON_TTL)
     devices = {
-        names[link["index"]]: _device(link, names, ports.get(link["index"], {}), ttl) for link in readings["links"]
+        link.name: Device(**vars(link), tunnel=_tunnel(link, ttl), port=ports.get(link.name))
+        for link in readings["links"]
     }
     addresses: Sequence[Address] = readings["addresses"]
     routes: Sequence[Route] = readings["routes"]
@@ -165,25 +153,5 @@ def _floods(entries: Sequence[FdbEntry]) -> dict[str, tuple[str, ...]]:
     return {device: tuple(to) for device, to in found.items()}
 
 
-def _device(link: Mapping[str, Any], names: Mapping[int, str], port: Mapping[str, Any], default_ttl: int) -> Device:
-    info = link.get("IFLA_LINKINFO") or {}
-    data = info.get("IFLA_INFO_DATA")
-    details = data if isinstance(data, dict) else {}
-    kind = str(info.get("IFLA_INFO_KIND") or "")
-    return Device(
-        name=str(link.get("IFLA_IFNAME")),
-        index=link["index"],
-        kind=kind,
-        up=bool(link["flags"] & IFF_UP),
-        multicast=bool(link["flags"] & IFF_MULTICAST),
-        mtu=int(link.get("IFLA_MTU") or 0),
-        mac=str(link.get("IFLA_ADDRESS") or ""),
-        arp=not link["flags"] & IFF_NOARP,
-        master=names.get(link["IFLA_MASTER"]) if link.get("IFLA_MASTER") else None,
-        lower=names.get(link.get("IFLA_LINK") or 0),
-        tunnel=KINDS[kind].read(details, names, default_ttl) if kind in KINDS else None,
-        xdp=str((link.get("IFLA_XDP") or {}).get("IFLA_XDP_ATTACHED") or ""),
-        protodown=bool(link.get("IFLA_PROTO_DOWN")),
-        details=details,
-        port=port,
-    )
+def _tunnel(link: Link, default_ttl: int) -> TunnelEnd | None:
+    return KINDS[link.kind].read(link.details, default_ttl) if link.kind in KINDS else None

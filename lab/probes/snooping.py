@@ -29,8 +29,8 @@ def port_of(topology: Topology, host: str) -> str:
 
 
 def prunes(parameters: Mapping[str, Any]) -> bool:
-    """Whether a bridge with these parameters (IFLA_BR_*) sends groups to their members alone."""
-    return bool(parameters.get("IFLA_BR_MCAST_SNOOPING") and parameters.get("IFLA_BR_MCAST_QUERIER"))
+    """Whether a bridge with these parameters (ip-link(8)) sends groups to their members alone."""
+    return bool(parameters.get("mcast_snooping") and parameters.get("mcast_querier"))
 
 
 def is_listed(group: str) -> bool:

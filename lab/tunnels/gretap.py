@@ -10,7 +10,7 @@ import socket
 
 from lab.changes import LinkKind, link_kind
 from lab.model import TunnelOptions
-from lab.tunnels.kind import Kind, Names, Options, TunnelEnd, address, attribute
+from lab.tunnels.kind import Kind, Options, TunnelEnd, address, attribute
 
 KIND = "gretap"
 OVERHEAD = 38  # outer IPv4 20, GRE 4, inner Ethernet 14
@@ -69,23 +69,23 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     return " ".join(said)
 
 
-def read(options: Options, names: Names, default_ttl: int) -> TunnelEnd:
+def read(options: Options, default_ttl: int) -> TunnelEnd:
     """One end as it is."""
-    flags_in, flags_out = options.get("IFLA_GRE_IFLAGS") or 0, options.get("IFLA_GRE_OFLAGS") or 0
+    flags_in, flags_out = options.get("iflags") or 0, options.get("oflags") or 0
     return TunnelEnd(
         kind=KIND,
-        remote=address(options.get("IFLA_GRE_REMOTE")),
-        local=address(options.get("IFLA_GRE_LOCAL")),
-        ttl=options.get("IFLA_GRE_TTL") or None,
-        tos_inherit=bool((options.get("IFLA_GRE_TOS") or 0) & TOS_INHERIT),
-        tos=(options.get("IFLA_GRE_TOS") or 0) & ~TOS_INHERIT,
-        input_key=options.get("IFLA_GRE_IKEY") if flags_in & GRE_KEY else None,
-        output_key=options.get("IFLA_GRE_OKEY") if flags_out & GRE_KEY else None,
+        remote=address(options.get("remote")),
+        local=address(options.get("local")),
+        ttl=options.get("ttl") or None,
+        tos_inherit=bool((options.get("tos") or 0) & TOS_INHERIT),
+        tos=(options.get("tos") or 0) & ~TOS_INHERIT,
+        input_key=options.get("ikey") if flags_in & GRE_KEY else None,
+        output_key=options.get("okey") if flags_out & GRE_KEY else None,
         checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
         sequence=(bool(flags_in & GRE_SEQ), bool(flags_out & GRE_SEQ)),
-        pmtudisc=bool(options.get("IFLA_GRE_PMTUDISC", 1)),
-        ignore_df=bool(options.get("IFLA_GRE_IGNORE_DF")),
-        link=names.get(options.get("IFLA_GRE_LINK") or 0),
+        pmtudisc=bool(options.get("pmtudisc", 1)),
+        ignore_df=bool(options.get("ignore_df")),
+        link=options.get("link"),
     )
 
 

@@ -14,7 +14,7 @@ import socket
 from lab.changes import LinkKind, link_kind
 from lab.model import TunnelOptions
 from lab.tunnels.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE
-from lab.tunnels.kind import Kind, Names, Options, TunnelEnd, address, attribute
+from lab.tunnels.kind import Kind, Options, TunnelEnd, address, attribute
 
 KIND = "ip6gretap"
 OVERHEAD = 58  # outer IPv6 40, GRE 4, inner Ethernet 14
@@ -71,23 +71,22 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     return " ".join(said)
 
 
-def read(options: Options, names: Names, default_ttl: int) -> TunnelEnd:
+def read(options: Options, default_ttl: int) -> TunnelEnd:
     """One end as it is."""
-    handling = options.get("IFLA_IP6GRE_FLAGS") or 0
-    # pyroute2 reads these two in the machine's own byte order
-    flags_in, flags_out = (socket.ntohs(options.get(f"IFLA_IP6GRE_{way}FLAGS") or 0) for way in "IO")
+    handling = options.get("flags") or 0
+    flags_in, flags_out = options.get("iflags") or 0, options.get("oflags") or 0
     return TunnelEnd(
         kind=KIND,
-        remote=address(options.get("IFLA_IP6GRE_REMOTE")),
-        local=address(options.get("IFLA_IP6GRE_LOCAL")),
-        ttl=options.get("IFLA_IP6GRE_TTL") or None,
+        remote=address(options.get("remote")),
+        local=address(options.get("local")),
+        ttl=options.get("ttl") or None,
         tos_inherit=bool(handling & TRAFFIC_CLASS_INHERIT),
-        input_key=options.get("IFLA_IP6GRE_IKEY") if flags_in & GRE_KEY else None,
-        output_key=options.get("IFLA_IP6GRE_OKEY") if flags_out & GRE_KEY else None,
+        input_key=options.get("ikey") if flags_in & GRE_KEY else None,
+        output_key=options.get("okey") if flags_out & GRE_KEY else None,
         checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
         sequence=(bool(flags_in & GRE_SEQ), bool(flags_out & GRE_SEQ)),
-        link=names.get(options.get("IFLA_IP6GRE_LINK") or 0),
-        encap_limit=None if handling & IGNORE_ENCAP_LIMIT else options.get("IFLA_IP6GRE_ENCAP_LIMIT"),
+        link=options.get("link"),
+        encap_limit=None if handling & IGNORE_ENCAP_LIMIT else options.get("encap_limit"),
     )
 
 

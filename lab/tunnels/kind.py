@@ -12,9 +12,7 @@ from lab.model import TunnelOptions
 
 UNSPECIFIED = ("0.0.0.0", "::", None)
 Options = Mapping[str, Any]
-"""The options of a link (IFLA_INFO_DATA) as the kernel lists them."""
-Names = Mapping[int, str]
-"""The devices of a host by their index."""
+"""The options of a link under the names of ip-link(8)."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Kind:
     """One end, from its local and remote address, NIC and number."""
     words: Callable[[str, str, str, int, TunnelOptions], str]
     """The same for ip-link(8), after `type KIND`."""
-    read: Callable[[Options, Names, int], TunnelEnd]
+    read: Callable[[Options, int], TunnelEnd]
     """An end as it is, from its options and the TTL that the host takes by default."""
     port: int | None = None
     """The UDP port, where tunnels have one, and a number that is their own."""

@@ -13,7 +13,7 @@ import struct
 
 from lab.changes import LinkKind, link_kind
 from lab.model import VXLAN_PORT, TunnelOptions
-from lab.tunnels.kind import Kind, Names, Options, TunnelEnd, address, attribute
+from lab.tunnels.kind import Kind, Options, TunnelEnd, address, attribute
 
 KIND = "vxlan"
 IFLA_VXLAN_ID = 1  # linux/if_link.h
@@ -65,20 +65,20 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     return " ".join(said)
 
 
-def read(options: Options, names: Names, default_ttl: int) -> TunnelEnd:
+def read(options: Options, default_ttl: int) -> TunnelEnd:
     """One end as it is."""
-    tos = options.get("IFLA_VXLAN_TOS") or 0
+    tos = options.get("tos") or 0
     return TunnelEnd(
         kind=KIND,
-        remote=address(options.get("IFLA_VXLAN_GROUP")) or address(options.get("IFLA_VXLAN_GROUP6")),
-        local=address(options.get("IFLA_VXLAN_LOCAL")) or address(options.get("IFLA_VXLAN_LOCAL6")),
+        remote=address(options.get("group")) or address(options.get("group6")),
+        local=address(options.get("local")) or address(options.get("local6")),
         # vxlan_xmit_one: a TTL of 0 is the route's, which is the host's default; only a flag makes it inherit
-        ttl=None if options.get("IFLA_VXLAN_TTL_INHERIT") else options.get("IFLA_VXLAN_TTL") or default_ttl,
+        ttl=None if options.get("ttl_inherit") else options.get("ttl") or default_ttl,
         tos_inherit=tos == TOS_INHERIT,
         tos=0 if tos == TOS_INHERIT else tos,
-        vni=options.get("IFLA_VXLAN_ID"),
-        port=options.get("IFLA_VXLAN_PORT"),
-        link=names.get(options.get("IFLA_VXLAN_LINK") or 0),
+        vni=options.get("id"),
+        port=options.get("port"),
+        link=options.get("link"),
     )
 
 

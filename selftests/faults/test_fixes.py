@@ -224,7 +224,7 @@ def broken(lab: laboratory.Lab, host: str, command: str) -> str:
         said = f"{re.sub(rf'(?<= ){word} [^ ]+', '', said)} {word} {' '.join(value)}"
         name, placed = ("{port}", BRIDGED) if host == "hub" else ("{device}", PLACED)
         command = f"ip link del {name} && ip link add {name} {said}{placed}"
-    mac = lab["spoke1"].node.link(lab.plans["spoke1"].device)["IFLA_ADDRESS"]
+    mac = lab["spoke1"].node.link(lab.plans["spoke1"].device).mac
     return command.format(port=port, device=device, other=other, mac=mac)
 
 

@@ -30,5 +30,5 @@ def test_puts_every_port_back(provoked):
 
 def test_finds_the_fault(provoked):
     """The fault of `--inject=port-detached` is there."""
-    masters = {provoked.hub.node.link(port).get("IFLA_MASTER") for port in provoked.topology.ports("hub")}
+    masters = {provoked.hub.node.link(port).master for port in provoked.topology.ports("hub")}
     assert None in masters

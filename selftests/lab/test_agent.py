@@ -14,7 +14,6 @@ from lab.changes import bridge, link_add, link_set
 from lab.differences import compared
 from lab.errors import EnvironmentProblem
 from lab.machines.base import Agent, AgentBug, Call, call
-from lab.machines.node import ask_all
 from lab.state import of
 
 
@@ -124,14 +123,7 @@ def test_a_sysctl_that_this_kernel_lacks_reads_as_none(lab):
 
 def test_stacks_are_apart(lab):
     """Every node has its own devices, under the article's names."""
-    names = {
-        name: {link["IFLA_IFNAME"] for link in links}
-        for (name, node), links in zip(
-            lab.nodes.items(),
-            ask_all([(node, node.call(Agent.read, what="links")) for node in lab.nodes.values()]),
-            strict=True,
-        )
-    }
+    names = {name: {link.name for link in node.read("links")} for name, node in lab.nodes.items()}
 
     assert "bridge0" in names["hub"]
     assert "bridge0" not in names["spoke1"] | names["spoke2"] | names["vcn"]

@@ -19,7 +19,7 @@ LEAKS = {
     "link": ("ip link add leak0 type bridge", "hub link added: leak0"),
     "mtu": (f"ip link set {NIC} mtu 1400", f"hub {NIC} mtu: 9000 → 1400"),
     "mac": (f"ip link set {BRIDGE} address {MAC}", f"→ {MAC}"),
-    "arp": (f"ip link set {NIC} arp off", f"hub {NIC} noarp: off → on"),
+    "arp": (f"ip link set {NIC} arp off", f"hub {NIC} arp: on → off"),
     "promisc": (f"ip link set {NIC} promisc on", f"hub {NIC} promisc: off → on"),
     "queue length": (f"ip link set {NIC} txqueuelen 7", f"hub {NIC} txqueuelen: 1000 → 7"),
     "master": (f"ip link set {PORT} nomaster", f"hub {PORT} master: {BRIDGE} → none"),

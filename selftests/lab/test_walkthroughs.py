@@ -48,9 +48,9 @@ def test_the_commands_set_up_the_overlay_that_conforms(bare: Lab) -> None:
     understood = understand(readback.read([bare.nodes[name] for name in bare.plans]))
     assert understood.findings == ()
     assert understood.topology == dataclasses.replace(bare.topology, name="found")
-    assert bare.hub.node.link(bare.topology.bridge)["IFLA_ADDRESS"] == bare.topology.bridge_mac
+    assert bare.hub.node.link(bare.topology.bridge).mac == bare.topology.bridge_mac
     spoke1, spoke2 = bare.topology.spokes
-    mtu = bare.hub.node.link(bare.topology.bridge)["IFLA_MTU"]
+    mtu = bare.hub.node.link(bare.topology.bridge).mtu
     for size, answered in ((mtu - HEADERS, True), (mtu - HEADERS + 1, False)):
         ping = ("ping", "-c", "1", "-w", "10" if answered else "1", "-M", "do", "-s", str(size), spoke2.address())
         pinged = bare.nodes[spoke1.name].run(*ping)

@@ -213,8 +213,8 @@ def test_a_way_with_a_smaller_mtu(rig: Rig, doctor: Doctor) -> None:
 def test_the_same_mac_address_twice(rig: Rig, doctor: Doctor) -> None:
     """Two overlay devices with one MAC address are named, both."""
     first, second = rig.lab["spoke1"], rig.lab["spoke2"]
-    mine = second.node.link(second.plan.device)["IFLA_ADDRESS"]
-    theirs = first.node.link(first.plan.device)["IFLA_ADDRESS"]
+    mine = second.node.link(second.plan.device).mac
+    theirs = first.node.link(first.plan.device).mac
     change = link_set(second.plan.device, address=theirs)
     with second.node.changed(change, link_set(second.plan.device, address=mine)):
         report = doctor()

@@ -44,7 +44,7 @@ def arrived(sightings, at):
 
 def answers_at(lab, address, host, await_frames):
     """Whether the hub reaches the address at that host, once the host has claimed it."""
-    mac = bytes.fromhex(host.node.link(host.plan.device)["IFLA_ADDRESS"].replace(":", ""))
+    mac = bytes.fromhex(host.node.link(host.plan.device).mac.replace(":", ""))
     claim = [(6, mac), (12, ARP)]
     tag = socket.inet_aton(address)
     await_frames(lab.hub.node, lab.hub.plan.device, claim, tag=tag, count=1, timeout=HEARD_WITHIN)

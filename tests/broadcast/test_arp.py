@@ -26,7 +26,7 @@ def test_every_other_node_resolves_to_its_own_mac(overlay, sender):
     answers = [sender.ping(other.address()) for other in others]
 
     assert [answer.others for answer in answers] == [{other.name: 1} for other in others]
-    macs = {other.address(): other.node.link(other.plan.device)["IFLA_ADDRESS"] for other in others}
+    macs = {other.address(): other.node.link(other.plan.device).mac for other in others}
     assert resolved(sender, macs) == macs
 
 
@@ -43,7 +43,7 @@ def test_the_owner_answers_and_nobody_else(provoked, sender, decode, layers):
 
     arp = [decode(seen)[layers.ARP] for seen in overlay.frames() if is_arp(seen, sender) and not seen.outgoing]
     replies = [reply.hwsrc for reply in arp if reply.op == REPLY and reply.psrc == owner.address()]
-    assert replies == [owner.node.link(owner.plan.device)["IFLA_ADDRESS"]]
+    assert replies == [owner.node.link(owner.plan.device).mac]
 
 
 def is_arp(sighting, host):

@@ -51,7 +51,7 @@ class Delivery:
     def test_arrives_whatever_its_size(self, overlay, source, everyone, listen):
         """Payloads of any size up to what fills the overlay's MTU arrive whole and unaltered."""
         others = overlay.others(source)
-        largest = source.node.link(source.plan.device)["IFLA_MTU"] - UDP_AND_IP
+        largest = source.node.link(source.plan.device).mtu - UDP_AND_IP
 
         with listen(others) as heard:
             for size in (*SIZES, largest):

@@ -16,12 +16,12 @@ LOWEST = "02:00:00:00:00:01"
 
 def bridge_mac(lab):
     """The MAC address of the hub's bridge."""
-    return lab.hub.node.link(lab.topology.bridge)["IFLA_ADDRESS"]
+    return lab.hub.node.link(lab.topology.bridge).mac
 
 
 def test_is_not_a_ports(overlay):
     """bridge0 has a MAC address that none of its ports has."""
-    ports = {overlay.hub.node.link(port)["IFLA_ADDRESS"] for port in overlay.topology.ports("hub")}
+    ports = {overlay.hub.node.link(port).mac for port in overlay.topology.ports("hub")}
 
     assert bridge_mac(overlay) not in ports
 
@@ -30,7 +30,7 @@ def test_is_not_a_ports(overlay):
 def test_stays_when_a_port_gets_a_lower_one(provoked):
     """A port whose MAC address is lower than bridge0's leaves bridge0's as it is, and the hub reachable."""
     port = provoked.topology.ports("hub")[0]
-    own, before = provoked.hub.node.link(port)["IFLA_ADDRESS"], bridge_mac(provoked)
+    own, before = provoked.hub.node.link(port).mac, bridge_mac(provoked)
     change, undo = (link_set(port, address=mac) for mac in (LOWEST, own))
 
     with provoked.hub.node.changed(change, undo), provoked.listen(["hub"]) as heard:

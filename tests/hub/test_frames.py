@@ -27,7 +27,7 @@ def across(overlay, spoke1, spoke2):
     """Sends frames (destination, octets from the EtherType on) from spoke1; says of each whether it came to spoke2."""
 
     def send(*frames):
-        source = spoke1.node.link(spoke1.plan.device)["IFLA_ADDRESS"]
+        source = spoke1.node.link(spoke1.plan.device).mac
         tags = [secrets.token_bytes(32) for _ in frames]
         sent = [
             bytes.fromhex((destination + source).replace(":", "")) + body + tag

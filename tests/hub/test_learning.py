@@ -62,7 +62,7 @@ def test_hub_has_each_spoke_at_its_port(overlay):
     learned = {entry.lladdr: entry.dev for entry in overlay.hub.node.read("fdb") if entry.master}
 
     for spoke in overlay.spokes:
-        mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+        mac = spoke.node.link(spoke.plan.device).mac
         assert learned.get(mac) == overlay.topology.port("hub", spoke.name)
 
 
@@ -70,7 +70,7 @@ def test_unknown_unicast_goes_to_every_other_port(standing, tag):
     """A frame to a MAC address that nobody has been heard from is flooded to every other spoke, once."""
     lab = standing(spokes=3)
     first = lab.spokes[0]
-    own = bytes.fromhex(first.node.link(first.plan.device)["IFLA_ADDRESS"].replace(":", ""))
+    own = bytes.fromhex(first.node.link(first.plan.device).mac.replace(":", ""))
 
     with lab.listen(lab.others(first)) as heard:
         first.send_frame(first.plan.device, NOBODY + own + EXPERIMENTAL + tag)

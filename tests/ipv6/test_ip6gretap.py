@@ -53,7 +53,7 @@ def made_by_ip(host, not_run):
         f"link add {NAMES[what]} type ip6gretap local {near.ip} remote {near.network[NOBODY + number]} {more}"
         for number, (what, (more, _)) in enumerate(MADE.items())
     )
-    nic, mtu = host.plan.nic, host.node.link(host.plan.nic)["IFLA_MTU"]
+    nic, mtu = host.plan.nic, host.node.link(host.plan.nic).mtu
     with host.node.changed(link_set(nic, mtu=ETHERNET_MTU), link_set(nic, mtu=mtu)):
         made = host.node.run("sh", "-c", f"ip -force -batch - <<'END'\n{lines}\nEND\n")
         try:
@@ -114,7 +114,7 @@ def test_mtu_is_what_the_headers_leave(over_ipv6):
     lab = over_ipv6()
 
     for spoke in lab.spokes:
-        left = spoke.node.link(spoke.plan.nic)["IFLA_MTU"] - spoke.node.link(spoke.plan.device)["IFLA_MTU"]
+        left = spoke.node.link(spoke.plan.nic).mtu - spoke.node.link(spoke.plan.device).mtu
         assert (spoke.name, left) == (spoke.name, ETHERNET_MTU - MADE["as it comes"][1])
 
 
@@ -124,11 +124,11 @@ def test_defaults_are_a_hop_limit_of_64_and_the_option(over_ipv6, not_run):
     spoke = over_ipv6().spokes[0]
 
     with made_by_ip(spoke, not_run) as links:
-        mtus = {what: link["IFLA_MTU"] for what, link in links.items()}
-        default = links["as it comes"]["IFLA_LINKINFO"]["IFLA_INFO_DATA"]
+        mtus = {what: link.mtu for what, link in links.items()}
+        default = links["as it comes"].details
 
     assert mtus == {what: mtu for what, (_, mtu) in MADE.items()}
-    assert (default["IFLA_IP6GRE_TTL"], default["IFLA_IP6GRE_ENCAP_LIMIT"]) == (HOP_LIMIT, ENCAP_LIMIT)
+    assert (default["ttl"], default["encap_limit"]) == (HOP_LIMIT, ENCAP_LIMIT)
 
 
 @pytest.mark.provoking

@@ -15,7 +15,7 @@ LEAST = 1280
 
 def mtu_of(host):
     """The MTU of a host's overlay device."""
-    return host.node.link(host.plan.device)["IFLA_MTU"]
+    return host.node.link(host.plan.device).mtu
 
 
 def test_overlay_mtu_is_large_enough(overlay):

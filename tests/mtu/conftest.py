@@ -10,7 +10,7 @@ UDP_AND_IP = 28  # octets of header in front of a datagram's payload
 @pytest.fixture
 def mtu():
     """The MTU of a host's overlay device: `mtu(spoke1)`."""
-    return lambda host: host.node.link(host.plan.device)["IFLA_MTU"]
+    return lambda host: host.node.link(host.plan.device).mtu
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def same_datagram(packet):
 @pytest.mark.requirement("MTU-02")
 def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, carried, layers):
     """The first leaves in one packet of the NIC's MTU, the second in two whose inner packets are fragments."""
-    nic, inside = spoke.node.link(spoke.plan.nic)["IFLA_MTU"], mtu(spoke)
+    nic, inside = spoke.node.link(spoke.plan.nic).mtu, mtu(spoke)
     first = IP + (inside - IP) // EIGHTS * EIGHTS
     second = IP + UDP + largest(spoke) + 1 - (first - IP)
 
@@ -116,7 +116,7 @@ def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mt
     """Without its last fragment a datagram is not heard; the receiver counts fragments that were not put together."""
     fragments = 3
     inside = (mtu(spoke1) - IP) // EIGHTS * EIGHTS
-    carried_by = spoke1.node.link(spoke1.plan.nic)["IFLA_MTU"] - mtu(spoke1)
+    carried_by = spoke1.node.link(spoke1.plan.nic).mtu - mtu(spoke1)
     last = cloud_rules.fragment_rule(carried_by, last=(fragments - 1) * inside)
     names = ("IpReasmReqds", "IpReasmOKs")
     before = hub.node.counters()
@@ -134,7 +134,7 @@ def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mt
 @pytest.mark.requirement("MTU-09")
 def test_no_leg_leaves_the_jumbo_frames(overlay, sender, mtu, largest, listen, not_applicable):
     """Where the NICs take more than 1500 octets, a datagram that must not be fragmented fills every way there is."""
-    nics = {host.name: host.node.link(host.plan.nic)["IFLA_MTU"] for host in overlay.hosts.values()}
+    nics = {host.name: host.node.link(host.plan.nic).mtu for host in overlay.hosts.values()}
     if min(nics.values()) <= ETHERNET_MTU:
         not_applicable(f"there are no jumbo frames: {nics}")
 

@@ -27,7 +27,7 @@ def room(lab, host):
     """What a tunnel leaves of a host's NIC."""
     options = lab.topology.options
     words = sum((options.key is not None, options.checksum, options.sequence)) if options.kind != "vxlan" else 0
-    return host.node.link(host.plan.nic)["IFLA_MTU"] - HEADERS[options.kind] - 4 * words
+    return host.node.link(host.plan.nic).mtu - HEADERS[options.kind] - 4 * words
 
 
 def tunnel_ends(lab):
@@ -39,7 +39,7 @@ def tunnel_ends(lab):
 
 def of(host, device):
     """A device's MTU."""
-    return host.node.link(device)["IFLA_MTU"]
+    return host.node.link(device).mtu
 
 
 @pytest.mark.requirement("MTU-01")

@@ -72,7 +72,7 @@ def test_comes_from_the_senders_overlay_address(overlay, sender, listen):
 def test_arrives_whatever_its_size(overlay, sender, listen):
     """Payloads of any size up to what fills the overlay's MTU arrive whole and unaltered."""
     members = overlay.others(sender)
-    largest = sender.node.link(sender.plan.device)["IFLA_MTU"] - UDP_AND_IP
+    largest = sender.node.link(sender.plan.device).mtu - UDP_AND_IP
 
     with listen(members, group=ASM) as heard:
         for size in (*SIZES, largest):

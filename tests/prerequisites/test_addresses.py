@@ -57,7 +57,7 @@ def test_no_other_network_overlaps(overlay, configured):
 
 def owners(lab, asker, address, layers, decode):
     """The MACs that answer for an address, as arping(8) finds them."""
-    device, mac = asker.plan.device, asker.node.link(asker.plan.device)["IFLA_ADDRESS"]
+    device, mac = asker.plan.device, asker.node.link(asker.plan.device).mac
     request = layers.Ether(src=mac, dst=ANYBODY) / layers.ARP(
         op=ARP_REQUEST, hwsrc=mac, psrc=asker.address(), pdst=address
     )
@@ -73,9 +73,7 @@ def test_one_host_answers_for_each_address(overlay, receiver, layers, decode):
     """Asked who has a host's overlay address, that host answers and no other (RFC 5227)."""
     asker = overlay[overlay.others(receiver)[0]]
 
-    assert owners(overlay, asker, receiver.address(), layers, decode) == {
-        receiver.node.link(receiver.plan.device)["IFLA_ADDRESS"]
-    }
+    assert owners(overlay, asker, receiver.address(), layers, decode) == {receiver.node.link(receiver.plan.device).mac}
 
 
 @pytest.mark.provoking
@@ -86,7 +84,7 @@ def test_a_second_owner_is_noticed(build_lab, layers, decode):
     copycat.node.apply(addr_add(copycat.plan.device, str(owner.plan.overlay)))
 
     assert owners(lab, lab.hub, owner.address(), layers, decode) == {
-        host.node.link(host.plan.device)["IFLA_ADDRESS"] for host in (owner, copycat)
+        host.node.link(host.plan.device).mac for host in (owner, copycat)
     }
 
 

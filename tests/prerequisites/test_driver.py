@@ -67,7 +67,7 @@ def test_every_host_can_create_another_tunnel(provoked):
 
     for host in provoked.hosts.values():
         with host.node.changed(link_add("spare", spare), link_del("spare")):
-            assert host.node.link("spare")["IFLA_LINKINFO"]["IFLA_INFO_KIND"] == spare["kind"]
+            assert host.node.link("spare").kind == spare["kind"]
         assert not host.node.has_link("spare")
 
 

@@ -146,6 +146,6 @@ def test_a_tunnel_that_is_its_own_way_delivers_nothing(build_lab):
 
     heard.nothing(at=others)
     assert {seen.interface for seen in lab.frames([sent.payload])} == set(lab.topology.devices(spoke.name))
-    counted = spoke.node.link(lab.topology.port(spoke.name, "hub"))["IFLA_STATS64"]
+    counted = spoke.node.link(lab.topology.port(spoke.name, "hub")).statistics
     assert counted["collisions"] > 0
     assert counted["tx_errors"] > 0

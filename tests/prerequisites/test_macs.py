@@ -33,7 +33,7 @@ def test_unicast_works_between_every_two_hosts(overlay, sender):
 
 def clone(one, other):
     """Two spokes from one image: the second one's tunnel device gets the MAC of the first one's."""
-    mac = one.node.link(one.plan.device)["IFLA_ADDRESS"]
+    mac = one.node.link(one.plan.device).mac
     other.node.apply(link_set(other.plan.device, address=mac))
 
 
@@ -75,7 +75,7 @@ def test_the_hub_ports_mac_on_a_spoke_kills_its_unicast(build_lab):
     lab = build_lab()
     spoke, other = lab.spokes[0], lab.spokes[-1]
     port = lab.topology.port("hub", other.name)
-    spoke.node.apply(link_set(spoke.plan.device, address=lab.hub.node.link(port)["IFLA_ADDRESS"]))
+    spoke.node.apply(link_set(spoke.plan.device, address=lab.hub.node.link(port).mac))
 
     with lab.listen([spoke]) as heard:
         other.udp.send(to=lab.everyone)

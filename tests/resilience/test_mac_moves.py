@@ -14,7 +14,7 @@ NOBODY = bytes.fromhex("0200000000fe")
 
 def mac_of(spoke):
     """The MAC address of a spoke's tunnel device."""
-    return spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+    return spoke.node.link(spoke.plan.device).mac
 
 
 def port_of(lab, mac):

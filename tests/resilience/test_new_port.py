@@ -10,7 +10,7 @@ from lab.changes import bridge, link_set
 
 pytestmark = pytest.mark.requirement("FAULT-07")
 
-DISABLED, LISTENING, LEARNING, FORWARDING = 0, 1, 2, 3  # BR_STATE_ of linux/if_bridge.h
+DISABLED, LISTENING, LEARNING, FORWARDING = "disabled", "listening", "learning", "forwarding"
 SHORT_DELAY = 0.1  # seconds, by a root's message: what a bridge sets for itself is 2 s at least
 TICKS = 0.04  # seconds that a kernel with 100 clock ticks a second may fire its timers early, two timers
 
@@ -46,7 +46,7 @@ def root_says(layers, delay):
 
 def test_every_port_forwards(overlay, port_flags):
     """Each of the hub's tunnels is a port, and none is still listening or learning."""
-    states = {port: flags["IFLA_BRPORT_STATE"] for port, flags in port_flags(overlay).items()}
+    states = {name: port.state for name, port in port_flags(overlay).items()}
 
     assert states == dict.fromkeys(states, FORWARDING)
 

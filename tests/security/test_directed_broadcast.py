@@ -17,7 +17,7 @@ def test_no_host_forwards_directed_broadcast(overlay):
     """On each host bc_forwarding is off, for all interfaces together or for each of them."""
     on = []
     for host in overlay.hosts.values():
-        names = [link["IFLA_IFNAME"] for link in host.node.read("links")]
+        names = [link.name for link in host.node.read("links")]
         # the kernel asks for both: that of all interfaces, and that of the one where the packet came in
         if host.node.sysctl(DIRECTED.format("all")) == "1":
             on += [f"{host} {name}" for name in names if host.node.sysctl(DIRECTED.format(name)) == "1"]

@@ -16,7 +16,7 @@ NOBODY = bytes.fromhex("0200000000fe")
 
 def mac_of(spoke):
     """The MAC address of a spoke's tunnel device."""
-    return spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+    return spoke.node.link(spoke.plan.device).mac
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_locked_port_admits_its_own_address_only(build_lab, theft, not_applica
             fdb_add(port, mac_of(spoke)),
             bridge_port(port, learning=0, locked=1),
         )
-    locked = [port.get("IFLA_PROTINFO", {}).get("IFLA_BRPORT_LOCKED") for port in lab.hub.node.read("bridge_ports")]
+    locked = [port.flags.get("locked") for port in lab.hub.node.read("ports")]
     if 1 not in locked:
         not_applicable(f"{lab.machine.name} has no locked ports (Linux 5.18)")
 

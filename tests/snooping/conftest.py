@@ -11,8 +11,8 @@ QUERIER = {"mcast_query_response_interval": 10, "mcast_querier": 1}
 
 @pytest.fixture
 def parameters():
-    """The parameters of a lab's bridge under the kernel's names: `parameters(lab)["IFLA_BR_MCAST_QUERIER"]`."""
-    return lambda lab: lab.hub.node.link(lab.topology.bridge)["IFLA_LINKINFO"]["IFLA_INFO_DATA"]
+    """The parameters of a lab's bridge (ip-link(8)): `parameters(lab)["mcast_querier"]`."""
+    return lambda lab: lab.hub.node.link(lab.topology.bridge).details
 
 
 @pytest.fixture

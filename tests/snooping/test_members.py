@@ -25,7 +25,7 @@ def test_every_member_is_listed_at_its_port(
     overlay, receiver, parameters, not_applicable, await_listed, listed, fresh_group
 ):
     """Once a node has joined a group, the hub lists the group at the port to it, and at no other."""
-    if not parameters(overlay)["IFLA_BR_MCAST_SNOOPING"]:
+    if not parameters(overlay)["mcast_snooping"]:
         not_applicable(f"{overlay.topology.bridge} does not snoop: it lists nothing, and floods")
 
     with receiver.member() as member:

@@ -22,12 +22,12 @@ DEADLINE = 2.0  # seconds; only reached where something is wrong
 TICKS = 100  # of the bridge's clock, a second
 TICK = 0.011  # seconds: the kernel's own clock may be slower than the bridge's
 DEFAULTS = {  # seconds: RFC 3376 section 8
-    "IFLA_BR_MCAST_QUERY_INTVL": 125,
-    "IFLA_BR_MCAST_STARTUP_QUERY_INTVL": 31.25,
-    "IFLA_BR_MCAST_QUERY_RESPONSE_INTVL": 10,
-    "IFLA_BR_MCAST_LAST_MEMBER_INTVL": 1,
-    "IFLA_BR_MCAST_MEMBERSHIP_INTVL": 260,
-    "IFLA_BR_MCAST_QUERIER_INTVL": 255,
+    "mcast_query_interval": 125,
+    "mcast_startup_query_interval": 31.25,
+    "mcast_query_response_interval": 10,
+    "mcast_last_member_interval": 1,
+    "mcast_membership_interval": 260,
+    "mcast_querier_interval": 255,
 }
 
 
@@ -67,9 +67,9 @@ class TestTimes:
     def test_entries_outlive_the_questions(self, overlay, parameters):
         """What a member has said holds until it was asked twice and had its time to answer (RFC 3376 section 8.4)."""
         found = parameters(overlay)
-        needed = 2 * found["IFLA_BR_MCAST_QUERY_INTVL"] + found["IFLA_BR_MCAST_QUERY_RESPONSE_INTVL"]
+        needed = 2 * found["mcast_query_interval"] + found["mcast_query_response_interval"]
 
-        assert found["IFLA_BR_MCAST_MEMBERSHIP_INTVL"] >= needed
+        assert found["mcast_membership_interval"] >= needed
 
     @pytest.mark.provoking
     def test_a_new_querier_takes_its_time(self, build_lab, parameters, set_bridge, await_queries, came_in, fresh_group):
@@ -122,7 +122,7 @@ class TestTimes:
         """A member that has died without a word stays listed for the membership interval, and not longer."""
         lab = asking_lab(mcast_membership_interval=30)
         spoke = lab.spokes[0]
-        mac = spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"]
+        mac = spoke.node.link(spoke.plan.device).mac
 
         spoke.send_frame(spoke.plan.device, igmp_frames.report(mac, spoke.address(), fresh_group))
 
@@ -177,7 +177,7 @@ class TestVersion:
     def test_hosts_speak_the_version_of_the_hubs_querier(self, overlay, parameters, igmp_version):
         """Where the hub is no querier every host speaks IGMPv3, and nobody else makes it speak less."""
         found = parameters(overlay)
-        spoken = found["IFLA_BR_MCAST_IGMP_VERSION"] if found[QUERIER] else 3
+        spoken = found["mcast_igmp_version"] if found["mcast_querier"] else 3
 
         assert {host.name: igmp_version(host) for host in overlay.spokes} == {
             host.name: spoken for host in overlay.spokes

@@ -70,7 +70,7 @@ def foreign_source(host):
 
 def largest_packet(lab, sender, receiver):
     """The sender's own MTU when a packet of that size gets through in one piece, 0 when it does not."""
-    mtu = sender.node.link(sender.plan.nic)["IFLA_MTU"]
+    mtu = sender.node.link(sender.plan.nic).mtu
     with lab.listen([receiver], network="underlay") as heard:
         sent = sender.udp.send(to=receiver.address("underlay"), size=mtu - HEADERS, dont_fragment=True)
     return mtu if heard.payloads[receiver.name] == [sent.payload] else 0

@@ -11,22 +11,15 @@ from lab.changes import neigh_add, neigh_del
 pytestmark = [pytest.mark.provoking, pytest.mark.requirement("UNDER-09")]
 
 INSIDE = "192.0.2.1"  # TEST-NET-1 (RFC 5737)
-NO_FLOODING = {"UNICAST_FLOOD": 0, "MCAST_FLOOD": 0, "BCAST_FLOOD": 0, "LEARNING": 0, "PROXYARP": 1}
+NO_FLOODING = {"flood": 0, "mcast_flood": 0, "bcast_flood": 0, "learning": 0, "proxy_arp": 1}
 
 
 def test_its_ports_flood_nothing_and_learn_nothing(overlay):
     """No port of the fabric floods broadcast, multicast or unknown unicast, and the fabric snoops nothing."""
-    links = {link["index"]: link for link in overlay.fabric.read("links")}
-    ports = {
-        links[port["index"]]["IFLA_IFNAME"]: {
-            flag: port["IFLA_PROTINFO"]["IFLA_BRPORT_" + flag] for flag in NO_FLOODING
-        }
-        for port in overlay.fabric.read("bridge_ports")
-        if port.get("IFLA_PROTINFO")
-    }
+    ports = {port.dev: {flag: port.flags[flag] for flag in NO_FLOODING} for port in overlay.fabric.read("ports")}
 
     assert {overlay.cloud.port_of(host): NO_FLOODING for host in overlay.hosts}.items() <= ports.items()
-    assert overlay.fabric.link("vcn")["IFLA_LINKINFO"]["IFLA_INFO_DATA"]["IFLA_BR_MCAST_SNOOPING"] == 0
+    assert overlay.fabric.link("vcn").details["mcast_snooping"] == 0
 
 
 def test_it_answers_arp_itself(provoked, spoke1, spoke2, listen, decode, layers):

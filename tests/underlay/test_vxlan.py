@@ -66,14 +66,14 @@ def test_outer_ttl_is_fixed_and_mtu_leaves_room(azure, carried):
 
     heard.exactly_once(at=["hub"])
     assert {frame.outer["IP"].ttl for frame in carried(heard.sightings())} == {OUTER_TTL}
-    nic, tunnel = (spoke.node.link(device)["IFLA_MTU"] for device in (spoke.plan.nic, spoke.plan.device))
+    nic, tunnel = (spoke.node.link(device).mtu for device in (spoke.plan.nic, spoke.plan.device))
     assert (nic, tunnel) == (1500, 1500 - VXLAN_OVERHEAD)
 
 
 def test_a_datagram_as_large_as_the_mtu_arrives_whole(azure):
     """A broadcast that fills the overlay's MTU reaches everyone in one piece."""
     spoke = azure.spokes[0]
-    others, mtu = azure.others(spoke), spoke.node.link(spoke.plan.device)["IFLA_MTU"]
+    others, mtu = azure.others(spoke), spoke.node.link(spoke.plan.device).mtu
 
     with azure.listen(others) as heard:
         spoke.udp.send(to=azure.everyone, size=mtu - 28, dont_fragment=True)

@@ -56,10 +56,7 @@ class TestKey:
         """The key's four octets are taken from the overlay's MTU on every tunnel device."""
         plain, keyed = standing(), standing(key=KEY)
 
-        mtus = [
-            {spoke.name: spoke.node.link(spoke.plan.device)["IFLA_MTU"] for spoke in lab.spokes}
-            for lab in (plain, keyed)
-        ]
+        mtus = [{spoke.name: spoke.node.link(spoke.plan.device).mtu for spoke in lab.spokes} for lab in (plain, keyed)]
 
         assert mtus[1] == {name: mtu - 4 for name, mtu in mtus[0].items()}
 

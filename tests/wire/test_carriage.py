@@ -67,7 +67,7 @@ def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen,
 )
 def test_inner_addresses_are_the_senders_and_the_groups(overlay, sender, everyone, listen, carried, layers, kind, mac):
     """On every leg the inner source is the sending device's MAC address and the inner destination the group's."""
-    own = sender.node.link(sender.plan.device)["IFLA_ADDRESS"]
+    own = sender.node.link(sender.plan.device).mac
 
     with listen(overlay.others(sender), group=GROUP if kind == "multicast" else None) as heard:
         sender.udp.send(to=everyone if kind == "broadcast" else GROUP)

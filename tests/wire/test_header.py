@@ -43,7 +43,7 @@ def test_is_four_octets_long(overlay, sender, everyone, listen, carried, layers)
 def test_adds_38_octets(overlay, spoke1, everyone, listen, carried, layers, size):
     """The outer packet is 38 octets longer than the inner one, up to the largest that the overlay takes."""
     largest = overlay.topology.hub.device
-    mtu = overlay.hub.node.link(largest)["IFLA_MTU"]
+    mtu = overlay.hub.node.link(largest).mtu
     udp_and_ip = 28
 
     with listen(overlay.others(spoke1)) as heard:

@@ -62,7 +62,7 @@ class TestTtl:
         """With `ttl inherit` an IPv6 packet with hop limit 1 is carried with an outer TTL of 1."""
         lab = standing(ttl=None)
         spoke = lab.spokes[0]
-        own = bytes.fromhex(spoke.node.link(spoke.plan.device)["IFLA_ADDRESS"].replace(":", ""))
+        own = bytes.fromhex(spoke.node.link(spoke.plan.device).mac.replace(":", ""))
         ipv6 = struct.pack("!IHBB16x16x", 6 << 28, len(tag), IPV6_NO_NEXT_HEADER, 1) + tag
 
         with lab.listen([lab.hub]) as heard:

@@ -13,7 +13,6 @@ pytestmark = pytest.mark.tunnel("gretap")
 TRANSPARENT_ETHERNET = 0x6558
 PORT_UNREACHABLE = (3, 3)
 FALLBACKS = ("gre0", "gretap0", "erspan0")  # made by the driver itself, in every namespace
-IFF_UP = 1
 
 
 @pytest.mark.requirement("SEC-01", "WIRE-03")
@@ -44,10 +43,10 @@ def test_is_refused(overlay, spoke1, spoke2, listen, layers, decode):
 def test_no_fallback_tunnel_is_up(overlay):
     """The driver's own devices, which take GRE from anybody, are down on every host."""
     up = [
-        f"{host} {link['IFLA_IFNAME']}"
+        f"{host} {link.name}"
         for host in overlay.hosts.values()
         for link in host.node.read("links")
-        if link["IFLA_IFNAME"] in FALLBACKS and link["flags"] & IFF_UP
+        if link.name in FALLBACKS and link.up
     ]
 
     assert up == []

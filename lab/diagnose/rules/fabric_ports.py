@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from lab.diagnose.scene import Scene
-from lab.diagnose.words.reading import details
 from lab.model import Finding, mac_of
-from lab.overlay.readback import IFF_LOWER_UP, IFF_UP
+from lab.records import Link
+from lab.records import Port as BridgePort
 from lab.underlay.fabric import FABRIC, REFUSALS, Port, Segment, segments
 
-FLAG_NAMES = {
-    "flood": "UNICAST_FLOOD",
-    "mcast_flood": "MCAST_FLOOD",
-    "bcast_flood": "BCAST_FLOOD",
-}
-DISABLED, FORWARDING = 0, 3  # BR_STATE_ of linux/if_bridge.h
+FLOODING = ("flood", "mcast_flood", "bcast_flood")
+DISABLED, FORWARDING = 0, 3  # the states of a port that bridge(8) takes
 CUT = ("FAULT-01", "PRE-03")
-Link = Mapping[str, Any]
 
 
 def ports(scene: Scene) -> Iterator[Finding]:
     """Every host's port is there, up, in its subnet's bridge, floods nothing, and takes what the host's NIC takes."""
-    links = {str(link.get("IFLA_IFNAME")): link for link in scene.fabric.get("links", ())}
+    links = {link.name: link for link in scene.fabric.get("links", ())}
     for segment in segments(scene.topology, scene.underlay) if links else ():
         bridge = links.get(segment.bridge)
-        if bridge is not None and not bridge["flags"] & IFF_UP:
+        if bridge is not None and not bridge.up:
             again = " && ".join(_known_again(segment, port) for port in segment.ports)
             yield _finding(
                 "fabric-down",
@@ -35,7 +29,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
                 "the device lacks the flag UP",
                 f"ip link set {segment.bridge} up && {again}",
             )
-        if bridge is not None and details(bridge).get("IFLA_BR_VLAN_FILTERING"):
+        if bridge is not None and bridge.details.get("vlan_filtering"):
             yield _finding(
                 "fabric-filters-vlans",
                 segment.bridge,
@@ -50,8 +44,8 @@ def ports(scene: Scene) -> Iterator[Finding]:
 
 
 def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link | None) -> Iterator[Finding]:
-    name, wanted, found = port.device, scene.underlay.provider.mtu, int(link.get("IFLA_MTU") or 0)
-    if not link["flags"] & IFF_UP:
+    name, wanted, found = port.device, scene.underlay.provider.mtu, link.mtu
+    if not link.up:
         yield _finding(
             "fabric-port-down",
             name,
@@ -70,27 +64,24 @@ def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link |
             f"ip link set {name} mtu {wanted}",
             ("MTU-07", "UNDER-05"),
         )
-    if bridge is not None and link.get("IFLA_MASTER") != bridge["index"]:
+    if bridge is not None and link.master != bridge.name:
         yield _finding(
             "fabric-port-out",
             name,
             f"the emulated network's port to {port.node} is no port of {segment.bridge}",
-            f"master {link.get('IFLA_MASTER') or 'none'}",
+            f"master {link.master or 'none'}",
             f"ip link set {name} master {segment.bridge} && {_refusing(name)} && {_placed(port)}",
         )
         return
-    flags = next((one.get("IFLA_PROTINFO") or {} for one in _ports(scene) if one["index"] == link["index"]), {})
-    yield from _flags(name, port.node, flags, has_carrier=bool(link["flags"] & IFF_LOWER_UP))
+    found_port = next((one for one in scene.fabric.get("ports", ()) if one.dev == name), None)
+    if found_port is not None:
+        yield from _flags(name, port.node, found_port, has_carrier=link.lower_up)
     yield from _place(scene, segment, port, bridge)
 
 
-def _ports(scene: Scene) -> Iterator[Link]:
-    yield from scene.fabric.get("bridge_ports", ())
-
-
-def _flags(name: str, host: str, flags: Mapping[str, Any], *, has_carrier: bool) -> Iterator[Finding]:
+def _flags(name: str, host: str, port: BridgePort, *, has_carrier: bool) -> Iterator[Finding]:
     # the kernel itself disables a port without carrier, as when the host's NIC at the other end is down
-    if flags.get("IFLA_BRPORT_STATE") == DISABLED and has_carrier:
+    if port.state == "disabled" and has_carrier:
         yield _finding(
             "fabric-port-down",
             name,
@@ -98,7 +89,7 @@ def _flags(name: str, host: str, flags: Mapping[str, Any], *, has_carrier: bool)
             f"state {DISABLED}, disabled",
             f"bridge link set dev {name} state {FORWARDING}",
         )
-    if flags.get("IFLA_BRPORT_NEIGH_SUPPRESS"):
+    if port.flags.get("neigh_suppress"):
         yield _finding(
             "fabric-asks-nobody",
             name,
@@ -106,7 +97,7 @@ def _flags(name: str, host: str, flags: Mapping[str, Any], *, has_carrier: bool)
             "neigh_suppress on",
             f"bridge link set dev {name} neigh_suppress off",
         )
-    if flags.get("IFLA_BRPORT_ISOLATED"):
+    if port.flags.get("isolated"):
         yield Finding(
             "fabric-isolates",
             FABRIC,
@@ -116,7 +107,7 @@ def _flags(name: str, host: str, flags: Mapping[str, Any], *, has_carrier: bool)
             f"bridge link set dev {name} isolated off",
             ("UNDER-02", "PRE-03"),
         )
-    if not flags.get("IFLA_BRPORT_PROXYARP", 1):
+    if not port.flags.get("proxy_arp", 1):
         yield _finding(
             "fabric-asks-nobody",
             name,
@@ -124,11 +115,7 @@ def _flags(name: str, host: str, flags: Mapping[str, Any], *, has_carrier: bool)
             "proxy_arp off",
             f"ip link set {name} type bridge_slave proxy_arp on",
         )
-    wrong = [
-        word
-        for word, attribute in FLAG_NAMES.items()
-        if bool(flags.get(f"IFLA_BRPORT_{attribute}")) != bool(REFUSALS[word])
-    ]
+    wrong = [word for word in FLOODING if bool(port.flags.get(word)) != bool(REFUSALS[word])]
     if wrong:
         yield Finding(
             "fabric-floods",
@@ -148,7 +135,7 @@ def _place(scene: Scene, segment: Segment, port: Port, bridge: Link | None) -> I
     known = any((entry.dst, entry.lladdr) == (address, mac) for entry in scene.fabric["neighbours"])
     lacks = [
         *([] if at == {port.device} else [f"has the MAC {mac} at {', '.join(map(str, at)) or 'no port'}"]),
-        *([] if known or bridge is None or not bridge["flags"] & IFF_UP else [f"has no neighbour {address} {mac}"]),
+        *([] if known or bridge is None or not bridge.up else [f"has no neighbour {address} {mac}"]),
     ]
     if lacks:
         yield _finding(
@@ -165,7 +152,7 @@ def _finding(code: str, name: str, summary: str, evidence: str, remedy: str) -> 
 
 
 def _refusing(name: str) -> str:
-    words = " ".join(f"{word} off" for word in (*FLAG_NAMES, "learning"))
+    words = " ".join(f"{word} off" for word in (*FLOODING, "learning"))
     return f"bridge link set dev {name} {words} && ip link set {name} type bridge_slave proxy_arp on"
 
 

@@ -10,17 +10,15 @@ from lab.model import Finding
 from lab.overlay import commands
 from lab.overlay.readback import Device
 
-FORWARDING = 3
+FORWARDING = 3  # the state as bridge(8) takes it
 AGEING = 30000  # hundredths of a second, the kernel's own (ip-link(8))
 STP = "IFLA_BR_STP_STATE"
-STATES = {0: "disabled", 1: "listening", 2: "learning", 3: "forwarding", 4: "blocking"}
 
 
 @dataclass(frozen=True)
 class PortFlag:
-    """A flag of a bridge port (bridge(8)): its attribute, its word, what it must be, what is wrong otherwise."""
+    """A flag of a bridge port (bridge(8)): its word, what it must be, what is wrong otherwise."""
 
-    attribute: str
     word: str
     wanted: int
     code: str
@@ -31,20 +29,18 @@ class PortFlag:
 
 BY_IP = "ip link set {port} type bridge_slave {word} {value}"  # bridge(8) has no word for it
 FLAGS = (
-    PortFlag("BCAST_FLOOD", "bcast_flood", 1, "broadcast-not-flooded", "does not flood broadcast", ("BCAST-01",)),
-    PortFlag("MCAST_FLOOD", "mcast_flood", 1, "multicast-not-flooded", "does not flood multicast", ("MCAST-01",)),
-    PortFlag("UNICAST_FLOOD", "flood", 1, "unicast-not-flooded", "drops unicast to unknown MACs", ("HUB-03",)),
-    PortFlag("LEARNING", "learning", 1, "learning-off", "learns no MACs", ("HUB-03",)),
-    PortFlag("ISOLATED", "isolated", 0, "port-isolated", "is isolated from the other ports", ("HUB-06", "HUB-02")),
-    PortFlag("MODE", "hairpin", 0, "hairpin-on", "sends frames back where they came from", ("HUB-05", "BCAST-05")),
-    PortFlag("LOCKED", "locked", 0, "port-locked", "is locked: it takes frames of authorised MACs only", ("HUB-02",)),
-    PortFlag("NEIGH_SUPPRESS", "neigh_suppress", 0, "arp-suppressed", "suppresses ARP", ("BCAST-08",)),
-    PortFlag("PROXYARP", "proxy_arp", 0, "arp-suppressed", "answers ARP itself and floods none", ("BCAST-08",), BY_IP),
-    PortFlag("PROXYARP_WIFI", "proxy_arp_wifi", 0, "arp-suppressed", "answers ARP itself", ("BCAST-08",), BY_IP),
-    PortFlag(
-        "MCAST_TO_UCAST", "mcast_to_unicast", 0, "multicast-as-unicast", "turns multicast into unicast", ("MCAST-01",)
-    ),
-    PortFlag("VLAN_TUNNEL", "vlan_tunnel", 0, "vlan-tunnel", "maps VLANs to tunnels", ("HUB-02",)),
+    PortFlag("bcast_flood", 1, "broadcast-not-flooded", "does not flood broadcast", ("BCAST-01",)),
+    PortFlag("mcast_flood", 1, "multicast-not-flooded", "does not flood multicast", ("MCAST-01",)),
+    PortFlag("flood", 1, "unicast-not-flooded", "drops unicast to unknown MACs", ("HUB-03",)),
+    PortFlag("learning", 1, "learning-off", "learns no MACs", ("HUB-03",)),
+    PortFlag("isolated", 0, "port-isolated", "is isolated from the other ports", ("HUB-06", "HUB-02")),
+    PortFlag("hairpin", 0, "hairpin-on", "sends frames back where they came from", ("HUB-05", "BCAST-05")),
+    PortFlag("locked", 0, "port-locked", "is locked: it takes frames of authorised MACs only", ("HUB-02",)),
+    PortFlag("neigh_suppress", 0, "arp-suppressed", "suppresses ARP", ("BCAST-08",)),
+    PortFlag("proxy_arp", 0, "arp-suppressed", "answers ARP itself and floods none", ("BCAST-08",), BY_IP),
+    PortFlag("proxy_arp_wifi", 0, "arp-suppressed", "answers ARP itself", ("BCAST-08",), BY_IP),
+    PortFlag("mcast_to_unicast", 0, "multicast-as-unicast", "turns multicast into unicast", ("MCAST-01",)),
+    PortFlag("vlan_tunnel", 0, "vlan-tunnel", "maps VLANs to tunnels", ("HUB-02",)),
 )
 
 
@@ -93,7 +89,7 @@ def bridge(scene: Scene) -> Iterator[Finding]:
 
 def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
     cut = any(loss.stage == "forwarding" for loss in scene.losses)
-    if device.details.get("IFLA_BR_VLAN_FILTERING") and (scene.planned or cut):
+    if device.details.get("vlan_filtering") and (scene.planned or cut):
         yield Finding(
             "vlan-filtering",
             scene.hub.name,
@@ -103,7 +99,7 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
             f"ip link set {device.name} type bridge vlan_filtering 0",
             ("HUB-02", "BCAST-01"),
         )
-    if device.details.get("IFLA_BR_STP_STATE") and scene.planned and not scene.topology.bridge_data.get("stp_state"):
+    if device.details.get("stp_state") and scene.planned and not scene.topology.bridge_data.get("stp_state"):
         yield Finding(
             "stp-on",
             scene.hub.name,
@@ -113,7 +109,7 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
             f"ip link set {device.name} type bridge stp_state 0",
             ("HUB-07", "FAULT-07"),
         )
-    if device.details.get("IFLA_BR_AGEING_TIME") == 0:
+    if device.details.get("ageing_time") == 0:
         yield Finding(
             "addresses-forgotten",
             scene.hub.name,
@@ -123,7 +119,7 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
             f"ip link set {device.name} type bridge ageing_time {AGEING}",
             ("HUB-03",),
         )
-    mask = device.details.get("IFLA_BR_GROUP_FWD_MASK")
+    mask = device.details.get("group_fwd_mask")
     if mask:
         yield Finding(
             "reserved-forwarded",
@@ -156,7 +152,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
             continue
         yield from _state(scene, port, spoke.name)
         for flag in FLAGS:
-            value = port.port.get(f"IFLA_BRPORT_{flag.attribute}")
+            value = port.flag(flag.word)
             if value is not None and bool(value) != bool(flag.wanted):
                 yield Finding(
                     flag.code,
@@ -170,20 +166,19 @@ def ports(scene: Scene) -> Iterator[Finding]:
 
 
 def _state(scene: Scene, port: Device, spoke: str) -> Iterator[Finding]:
-    state = port.port.get("IFLA_BRPORT_STATE")
+    state = port.port.state if port.port else "forwarding"
     # a port that is down is disabled for that reason alone, which another rule names
-    if state in (None, FORWARDING) or not port.up or not (scene.hub.device and scene.hub.device.up):
+    if state == "forwarding" or not port.up or not (scene.hub.device and scene.hub.device.up):
         return
-    stp = bool(scene.hub.device.details.get("IFLA_BR_STP_STATE"))
+    stp = bool(scene.hub.device.details.get("stp_state"))
     # a port that is protodown is disabled whatever state it is given
     enabled = f"ip link set {port.name} protodown off" if port.protodown else ""
     yield Finding(
         "port-blocked",
         scene.hub.name,
         port.name,
-        f"{port.name} of the hub, the port to {spoke}, is {STATES.get(int(state), state)} and forwards nothing",
-        f"port state {STATES.get(int(state), state)}, STP {'on' if stp else 'off'}"
-        + (", protodown on" if port.protodown else ""),
+        f"{port.name} of the hub, the port to {spoke}, is {state} and forwards nothing",
+        f"port state {state}, STP {'on' if stp else 'off'}" + (", protodown on" if port.protodown else ""),
         (f"ip link set {scene.topology.bridge} type bridge stp_state 0 && " if stp else "")
         + (enabled or f"bridge link set dev {port.name} state {FORWARDING}"),
         ("HUB-02", "FAULT-07"),

@@ -110,7 +110,7 @@ def filtered(scene: Scene) -> Iterator[Finding]:
 def bridged(scene: Scene) -> Iterator[Finding]:
     """A rule of the hub for what it routes, which IPv6 packets that it bridges meet by br_netfilter."""
     hub = scene.hub
-    by_bridge = hub.device is not None and hub.device.details.get("IFLA_BR_NF_CALL_IP6TABLES")
+    by_bridge = hub.device is not None and hub.device.details.get("nf_call_ip6tables")
     if not _hosts(scene) or not (hub.parameter(BRIDGE_CALLS) or by_bridge):
         return
     silent = any(_is_silent(scene, host) for host in scene.spokes)

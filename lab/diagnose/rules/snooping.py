@@ -21,7 +21,7 @@ FROM_NOBODY = re.compile(r"(-s|saddr) 0\.0\.0\.0(/32)?( |$)")
 def _parameter(scene: Scene, name: str) -> int | None:
     """A multicast parameter of the hub's bridge; None without a bridge, or of a kernel that has none."""
     device = scene.hub.device
-    return None if device is None else device.details.get(f"IFLA_BR_MCAST_{name}")
+    return None if device is None else device.details.get(f"mcast_{name.lower().replace('intvl', 'interval')}")
 
 
 def _planned(scene: Scene, name: str, otherwise: int) -> int:
@@ -84,7 +84,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
     """No port is taken for a multicast router's unless there is one."""
     for spoke in scene.spokes:
         port = scene.end(scene.hub, spoke.name)
-        if port is not None and scene.planned and port.port.get("IFLA_BRPORT_MULTICAST_ROUTER") == ALWAYS_A_ROUTER:
+        if port is not None and scene.planned and port.flag("mcast_router") == ALWAYS_A_ROUTER:
             yield Finding(
                 "router-port",
                 scene.hub.name,
@@ -120,7 +120,7 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
     older = {host.name: version for host in scene.hosts.values() if (version := _version(host)) < NEWEST}
     for spoke in scene.spokes:
         port = scene.end(scene.hub, spoke.name)
-        if port is None or port.name not in asked or port.port.get("IFLA_BRPORT_MULTICAST_ROUTER") == ALWAYS_A_ROUTER:
+        if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
             continue
         spoken = ", ".join(f"{name} speaks IGMPv{version}" for name, version in older.items())
         yield Finding(
@@ -143,13 +143,13 @@ def pruned(scene: Scene) -> Iterator[Finding]:
     """Groups go to their members: what was sent to one, and not to broadcast, does not end at a member's port."""
     hub = scene.hub
     asks = hub.device is not None and (prunes(hub.device.details) or hub.readings.get("mdb_routers"))
-    if hub.device is None or not asks or not hub.device.details.get("IFLA_BR_MCAST_SNOOPING"):
+    if hub.device is None or not asks or not hub.device.details.get("mcast_snooping"):
         return
     ended = [loss for loss in scene.losses if loss.stage == "forwarding" and loss.node == hub.name and loss.whole]
     all_lost = {loss.missing.interface for loss in ended if loss.exchange.kind == "broadcast"}
     for spoke in scene.spokes:
         port = scene.end(hub, spoke.name)
-        if port is None or port.name in all_lost or not port.port.get("IFLA_BRPORT_MCAST_FLOOD", 1):
+        if port is None or port.name in all_lost or port.flag("mcast_flood") == 0:
             continue
         groups = [one for one in ended if one.exchange.kind == "multicast" and one.missing.interface == port.name]
         if groups:

@@ -21,7 +21,7 @@ def upper(scene: Scene) -> Iterator[Finding]:
         for device in host.seen.devices.values():
             if device.kind not in STACKED or device.lower not in (host.plan.device, host.plan.nic):
                 continue
-            takes_all = device.details.get("IFLA_MACVLAN_MODE") == PASSTHRU
+            takes_all = device.details.get("mode") == PASSTHRU
             if not takes_all and not (twice and device.up and device.lower == host.plan.device):
                 continue
             yield Finding(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.diagnose.words import devices, filtering, routing
-from lab.diagnose.words.reading import State
+from lab.diagnose.words.devices import State
 
 
 def configured(state: State) -> list[str]:

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from lab.diagnose.words import filtering
-from lab.diagnose.words.reading import State
+from lab.diagnose.words.devices import State
 from lab.diagnose.words.routing import forwarding
 from lab.probes.membership import groups_of
 from lab.records import is_group
@@ -118,13 +118,12 @@ def _mac_of(group: str) -> str:
 
 def _devices(state: State, before: State) -> Iterator[str]:
     """Packets, and whatever else a device counted that is no traffic."""
-    was = {link.get("IFLA_IFNAME"): link.get("IFLA_STATS64") or {} for link in before.get("links", ())}
+    was = {link.name: link.statistics for link in before.get("links", ())}
     for link in state.get("links", ()):
-        name = link.get("IFLA_IFNAME")
-        risen = _risen(link.get("IFLA_STATS64") or {}, was.get(name, {}))
+        risen = _risen(link.statistics, was.get(link.name, {}))
         shown = {key: value for key, value in risen.items() if key in TRAFFIC or not key.endswith(("packets", "bytes"))}
         if shown:
-            yield f"counted {name}: " + ", ".join(f"{key} {value}" for key, value in shown.items())
+            yield f"counted {link.name}: " + ", ".join(f"{key} {value}" for key, value in shown.items())
 
 
 def _queued(state: State, before: State) -> Iterator[str]:

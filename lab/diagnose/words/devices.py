@@ -3,105 +3,81 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from lab.diagnose.words.reading import State, details, kind, names
+State = Mapping[str, Any]
 
-FLAGS = {0x1: "up", 0x2: "broadcast", 0x80: "noarp", 0x100: "promisc", 0x200: "allmulti", 0x1000: "multicast"}
-USUAL_FLAGS = 0x1 | 0x2 | 0x1000
+
 FALLBACKS = ("gre0", "gretap0", "erspan0", "ip6gre0", "ip6tnl0", "tunl0", "sit0", "ip_vti0", "ip6_vti0")
-PORT_STATES = {0: "disabled", 1: "listening", 2: "learning", 3: "forwarding", 4: "blocking"}
 PORT_DEFAULTS = {
-    "LEARNING": ("learning", 1),
-    "UNICAST_FLOOD": ("flood", 1),
-    "MCAST_FLOOD": ("mcast_flood", 1),
-    "BCAST_FLOOD": ("bcast_flood", 1),
-    "MODE": ("hairpin", 0),
-    "GUARD": ("guard", 0),
-    "PROTECT": ("root_block", 0),
-    "FAST_LEAVE": ("fastleave", 0),
-    "MULTICAST_ROUTER": ("mcast_router", 1),
-    "MCAST_TO_UCAST": ("mcast_to_unicast", 0),
-    "PROXYARP": ("proxy_arp", 0),
-    "PROXYARP_WIFI": ("proxy_arp_wifi", 0),
-    "NEIGH_SUPPRESS": ("neigh_suppress", 0),
-    "VLAN_TUNNEL": ("vlan_tunnel", 0),
-    "ISOLATED": ("isolated", 0),
-    "LOCKED": ("locked", 0),
-    "GROUP_FWD_MASK": ("group_fwd_mask", 0),
+    **dict.fromkeys(("learning", "flood", "mcast_flood", "bcast_flood", "mcast_router"), 1),
+    **dict.fromkeys(("hairpin", "guard", "root_block", "fastleave", "mcast_to_unicast", "proxy_arp"), 0),
+    **dict.fromkeys(("proxy_arp_wifi", "neigh_suppress", "vlan_tunnel", "isolated", "locked", "group_fwd_mask"), 0),
 }
 BRIDGE_DEFAULTS = {
-    "VLAN_FILTERING": 0,
-    "STP_STATE": 0,
-    "AGEING_TIME": 30000,
-    "FORWARD_DELAY": 1500,
-    "PRIORITY": 32768,
-    "GROUP_FWD_MASK": 0,
-    "MCAST_SNOOPING": 1,
-    "MCAST_QUERIER": 0,
-    "MCAST_ROUTER": 1,
-    "MCAST_HASH_MAX": 4096,
-    "MCAST_IGMP_VERSION": 2,
-    "MCAST_MLD_VERSION": 1,
-    "NF_CALL_IPTABLES": 0,
-    "NF_CALL_IP6TABLES": 0,
-    "NF_CALL_ARPTABLES": 0,
-    "VLAN_DEFAULT_PVID": 1,
+    "vlan_filtering": 0,
+    "stp_state": 0,
+    "ageing_time": 30000,
+    "forward_delay": 1500,
+    "priority": 32768,
+    "group_fwd_mask": 0,
+    "mcast_snooping": 1,
+    "mcast_querier": 0,
+    "mcast_router": 1,
+    "mcast_hash_max": 4096,
+    "mcast_igmp_version": 2,
+    "mcast_mld_version": 1,
+    "nf_call_iptables": 0,
+    "nf_call_ip6tables": 0,
+    "nf_call_arptables": 0,
+    "vlan_default_pvid": 1,
 }
 
 
 def links(state: State) -> Iterator[str]:
-    known = names(state)
     unused = _unused(state)
     if unused:
         yield f"links not in use: {', '.join(unused)}"
     for link in state.get("links", ()):
-        if link.get("IFLA_IFNAME") in unused:
+        if link.name in unused:
             continue
-        flags, made = link["flags"], kind(link)
-        unusual = [word for bit, word in FLAGS.items() if flags & bit and not USUAL_FLAGS & bit]
-        unusual += [f"no {word}" for bit, word in FLAGS.items() if USUAL_FLAGS & bit & ~flags and bit != 0x1]
+        unusual = (
+            *(
+                "" if value else f"no {word}"
+                for word, value in (("broadcast", link.broadcast), ("multicast", link.multicast))
+            ),
+            *(word for word, value in (("noarp", not link.arp), ("promisc", link.promisc)) if value),
+            "allmulti" if link.allmulticast else "",
+        )
         words = [
-            f"link {link.get('IFLA_IFNAME')}",
-            made,
-            "up" if flags & 1 else "DOWN",
-            "NO-CARRIER" if flags & 1 and link.get("IFLA_CARRIER") == 0 else "",
-            f"mtu {link.get('IFLA_MTU')}",
-            str(link.get("IFLA_ADDRESS") or ""),
-            f"master {known.get(link['IFLA_MASTER'])}" if link.get("IFLA_MASTER") else "",
-            *(unusual if link.get("IFLA_IFNAME") != "lo" else ()),
+            f"link {link.name}",
+            link.kind,
+            "up" if link.up else "DOWN",
+            "NO-CARRIER" if link.up and not link.carrier else "",
+            f"mtu {link.mtu}",
+            link.mac,
+            f"master {link.master}" if link.master else "",
+            *(unusual if link.name != "lo" else ()),
         ]
-        if made == "bridge":
-            words += [
-                f"{name.lower()} {details(link)[f'IFLA_BR_{name}']}"
-                for name, usual in BRIDGE_DEFAULTS.items()
-                if details(link).get(f"IFLA_BR_{name}", usual) != usual
-            ]
+        if link.kind == "bridge":
+            words += _unlike(link.details, BRIDGE_DEFAULTS)
         yield " ".join(word for word in words if word)
 
 
 def ports(state: State) -> Iterator[str]:
     """Every bridge port with its state, and the flags that are not as a new port has them."""
-    known = names(state)
-    for port in state.get("bridge_ports", ()):
-        flags = port.get("IFLA_PROTINFO")
-        if not isinstance(flags, dict):
-            continue
-        value = int(flags.get("IFLA_BRPORT_STATE") or 0)
-        unusual = [
-            f"{word} {flags[f'IFLA_BRPORT_{name}']}"
-            for name, (word, usual) in PORT_DEFAULTS.items()
-            if flags.get(f"IFLA_BRPORT_{name}", usual) != usual
-        ]
-        bridge = known.get(port.get("IFLA_MASTER") or 0, "?")
-        yield " ".join(
-            [f"port {known.get(port['index'], '?')} of {bridge}", PORT_STATES.get(value, str(value)), *unusual]
-        )
+    for port in state.get("ports", ()):
+        yield " ".join([f"port {port.dev} of {port.master}", port.state, *_unlike(port.flags, PORT_DEFAULTS)])
+
+
+def _unlike(values: Mapping[str, Any], usual: Mapping[str, int]) -> list[str]:
+    return [f"{name} {values[name]}" for name, value in usual.items() if values.get(name, value) != value]
 
 
 def vlans(state: State) -> Iterator[str]:
     """The VLANs of each port, where a bridge filters by them."""
-    filtering = any(details(link).get("IFLA_BR_VLAN_FILTERING") for link in state.get("links", ()))
+    filtering = filters_vlans(state)
     carried: dict[str, list[str]] = defaultdict(list)
     for entry in state.get("vlans", ()) if filtering else ():
         marks = [word for word, is_so in (("pvid", entry["pvid"]), ("untagged", entry["untagged"])) if is_so]
@@ -132,8 +108,9 @@ def sysctls(state: State) -> Iterator[str]:
 
 def _unused(state: State) -> list[str]:
     """The devices that tunnel modules make in every stack, where nobody has put them to use."""
-    return [
-        str(link.get("IFLA_IFNAME"))
-        for link in state.get("links", ())
-        if link.get("IFLA_IFNAME") in FALLBACKS and not link["flags"] & 1 and not link.get("IFLA_MASTER")
-    ]
+    return [link.name for link in state.get("links", ()) if link.name in FALLBACKS and not link.up and not link.master]
+
+
+def filters_vlans(state: State) -> bool:
+    """Whether a bridge of the node filters by VLANs."""
+    return any(link.details.get("vlan_filtering") for link in state.get("links", ()))

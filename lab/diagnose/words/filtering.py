@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lab.diagnose.words.reading import State
+from lab.diagnose.words.devices import State
 
 USUAL_QDISCS = {"noqueue", "mq", "pfifo_fast", "fq_codel"}
 SETTINGS = {

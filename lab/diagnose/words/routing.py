@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.diagnose.words.reading import State, details
+from lab.diagnose.words.devices import State, filters_vlans
 from lab.records import LOCAL_TABLE, FdbEntry, Rule, is_group
 
 TABLES = {253: "default", 254: "main", 255: "local"}
@@ -75,8 +75,8 @@ def written(state: State) -> Iterator[str]:
     for one in state.get("neighbours", ()):
         if one.state == "permanent":
             yield f"neighbour {one.dst} lladdr {one.lladdr} dev {one.dev}"
-    macs = {(str(link.get("IFLA_IFNAME")), link.get("IFLA_ADDRESS")) for link in state.get("links", ())}
-    filtering = any(details(link).get("IFLA_BR_VLAN_FILTERING") for link in state.get("links", ()))
+    macs = {(link.name, link.mac) for link in state.get("links", ())}
+    filtering = filters_vlans(state)
     for entry in state.get("fdb", ()):
         own = entry.own and not entry.dst  # addresses that the device itself listens for
         own = own or (entry.dev, entry.lladdr) in macs  # the bridge's note of its port's own address

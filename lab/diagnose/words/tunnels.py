@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lab.diagnose.words.reading import State
+from lab.diagnose.words.devices import State
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
 from lab.tunnels.kind import TunnelEnd
