@@ -11,7 +11,6 @@ from lab.changes import bridge_port
 from lab.model import ALL_HOSTS
 
 UNSPECIFIED = "0.0.0.0"
-QUERIER = "IFLA_BR_MCAST_QUERIER"
 QUERY = 0x11
 TTL, TOS, ROUTER_ALERT = 1, 0xC0, bytes.fromhex("94040000")
 ALL_ON_QUERY = bytes([224, 0, 0, 1]) + ROUTER_ALERT  # destination and option: of a general query's header

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lab.diagnose.rules.hub import STP
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay.readback import Device
@@ -78,7 +77,7 @@ def _root(joined: dict[tuple[str, str], tuple[str, str]], bridge: tuple[str, str
 
 def _speaks_stp(end: End) -> bool:
     bridge = end.host.seen.devices.get(str(end.device.master))
-    return bridge is not None and bool(bridge.details.get(STP))
+    return bridge is not None and bool(bridge.details.get("stp_state"))
 
 
 def _copies(scene: Scene) -> str:

@@ -12,7 +12,6 @@ from lab.overlay.readback import Device
 
 FORWARDING = 3  # the state as bridge(8) takes it
 AGEING = 30000  # hundredths of a second, the kernel's own (ip-link(8))
-STP = "IFLA_BR_STP_STATE"
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,18 @@ FROM_NOBODY = re.compile(r"(-s|saddr) 0\.0\.0\.0(/32)?( |$)")
 def _parameter(scene: Scene, name: str) -> int | None:
     """A multicast parameter of the hub's bridge; None without a bridge, or of a kernel that has none."""
     device = scene.hub.device
-    return None if device is None else device.details.get(f"mcast_{name.lower().replace('intvl', 'interval')}")
+    return None if device is None else device.details.get(f"mcast_{name}")
 
 
 def _planned(scene: Scene, name: str, otherwise: int) -> int:
-    return scene.topology.bridge_data.get(f"mcast_{name.lower().replace('intvl', 'interval')}", otherwise)
+    return scene.topology.bridge_data.get(f"mcast_{name}", otherwise)
 
 
 def bridge(scene: Scene) -> Iterator[Finding]:
     """The bridge snoops, has room for the groups, and does not forget members before it asks again."""
     hub, name = scene.hub, scene.topology.bridge
-    snooping, groups = _parameter(scene, "SNOOPING"), _parameter(scene, "HASH_MAX")
-    if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "HASH_MAX", GROUPS)):
+    snooping, groups = _parameter(scene, "snooping"), _parameter(scene, "hash_max")
+    if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "hash_max", GROUPS)):
         yield Finding(
             "group-table-small",
             hub.name,
@@ -42,7 +42,7 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             f"ip link set {name} type bridge mcast_hash_max {GROUPS} mcast_snooping 1",
             ("SNOOP-02", "SNOOP-05"),
         )
-    elif snooping == 0 and scene.planned and _planned(scene, "SNOOPING", 1):
+    elif snooping == 0 and scene.planned and _planned(scene, "snooping", 1):
         yield Finding(
             "snooping-off",
             hub.name,
@@ -52,7 +52,7 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             f"ip link set {name} type bridge mcast_snooping 1",
             ("SNOOP-02", "SNOOP-05"),
         )
-    if scene.planned and _parameter(scene, "QUERIER") and snooping and not _planned(scene, "QUERIER", 0):
+    if scene.planned and _parameter(scene, "querier") and snooping and not _planned(scene, "querier", 0):
         yield Finding(
             "querier-unplanned",
             hub.name,
@@ -63,11 +63,11 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             f"ip link set {name} type bridge mcast_querier 0",
             ("MCAST-01",),
         )
-    held = _parameter(scene, "MEMBERSHIP_INTVL")
-    every, time = _parameter(scene, "QUERY_INTVL"), _parameter(scene, "QUERY_RESPONSE_INTVL")
+    held = _parameter(scene, "membership_interval")
+    every, time = _parameter(scene, "query_interval"), _parameter(scene, "query_response_interval")
     if held is None or every is None or time is None:
         return
-    wanted = _planned(scene, "MEMBERSHIP_INTVL", 2 * every + time)
+    wanted = _planned(scene, "membership_interval", 2 * every + time)
     if held < 2 * every + time and held != wanted:
         yield Finding(
             "memberships-expire",
@@ -98,7 +98,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
 
 def queriers(scene: Scene) -> Iterator[Finding]:
     """Nobody asks for members but the hub, and nobody's firewall drops its questions."""
-    if not _parameter(scene, "QUERIER"):
+    if not _parameter(scene, "querier"):
         yield from _elsewhere(scene)
     for host in scene.hosts.values():
         for rule in host.firewall:
@@ -190,7 +190,7 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
 
 def _flooding(scene: Scene) -> str:
     """What makes the hub flood groups: that it asks no more, where nobody planned that it asks."""
-    unplanned = scene.planned and _parameter(scene, "QUERIER") and not _planned(scene, "QUERIER", 0)
+    unplanned = scene.planned and _parameter(scene, "querier") and not _planned(scene, "querier", 0)
     return f"ip link set {scene.topology.bridge} type bridge {'mcast_querier' if unplanned else 'mcast_snooping'} 0"
 
 

@@ -90,7 +90,8 @@ def _joins(host: HostScene, device: Device) -> bool:
 
 def remote_of(device: Device) -> str | None:
     """The other end of a tunnel of a kind that is not read back as one."""
-    return next((str(value) for name, value in device.details.items() if name.endswith("_REMOTE")), None)
+    remote = device.details.get("remote")
+    return None if remote is None else str(remote)
 
 
 RULES = (unplanned,)
