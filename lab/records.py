@@ -37,6 +37,8 @@ class Link:
     master: str | None = None
     lower: str | None = None
     """The device of this stack that it stands on, or is joined with."""
+    link_netnsid: int | None = None
+    """The number of the other stack that it stands on, as this one knows it."""
     txqueuelen: int | None = None
     alias: str | None = None
     group: int | None = None

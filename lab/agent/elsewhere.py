@@ -3,24 +3,23 @@ Tunnels of this stack whose devices are in another network namespace of the mach
 
 They send and receive on this stack's underlay, and the kernel makes no second one to the same remote ("File exists").
 Looking changes nothing: each namespace is entered and its links are read.  Without root there are none to enter.
-Sources: rtnetlink(7), linux/net_namespace.h, linux/if_link.h, linux/if_tunnel.h.
+Sources: rtnetlink(7), linux/net_namespace.h.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import struct
 from collections.abc import Iterator
 from typing import Any
 
+from lab.agent import reading
 from lab.agent.namespaces import THIS_STACK, Stack
-from lab.agent.rtnl import GETLINK, Transport, attribute, attributes
+from lab.agent.rtnl import Transport, attribute, attributes
 
 GETNSID, NETNSA_NSID, NETNSA_FD = 90, 1, 3
-IFLA_IFNAME, IFLA_LINKINFO, IFLA_LINK_NETNSID = 3, 18, 37
-REMOTES = {b"gretap": 7, b"ip6gretap": 7, b"vxlan": 2}  # IFLA_GRE_REMOTE, IFLA_VXLAN_GROUP
+REMOTES = {"gretap": "remote", "ip6gretap": "remote", "vxlan": "group"}
 NAMED = "/run/netns"
 
 
@@ -68,17 +67,9 @@ def _of(stack: int) -> Iterator[dict[str, str]]:
     transport = Transport()
     try:
         known = transport.get(GETNSID, bytes(4) + attribute(NETNSA_FD, struct.pack("=I", stack)), "ip netns list-id")
-        (number,) = [value for kind, value in attributes(known, 4) if kind == NETNSA_NSID]
-        for link in transport.raw_dump(GETLINK, bytes(16)):
-            parts = dict(attributes(link, 16))
-            info = dict(attributes(parts.get(IFLA_LINKINFO, b""), 0))
-            kind = info.get(1, b"").rstrip(b"\0")
-            if parts.get(IFLA_LINK_NETNSID) == number and kind in REMOTES:
-                remote = dict(attributes(info.get(2, b""), 0)).get(REMOTES[kind], b"")
-                family = socket.AF_INET6 if len(remote) == 16 else socket.AF_INET
-                yield {
-                    "device": parts[IFLA_IFNAME].rstrip(b"\0").decode(),
-                    "remote": socket.inet_ntop(family, remote) if len(remote) in (4, 16) else "",
-                }
+        (number,) = [struct.unpack("=i", value)[0] for kind, value in attributes(known, 4) if kind == NETNSA_NSID]
+        for link in reading.links(transport):
+            if link["link_netnsid"] == number and link["kind"] in REMOTES:
+                yield {"device": link["name"], "remote": link["details"].get(REMOTES[link["kind"]], "")}
     finally:
         transport.close()

@@ -136,8 +136,8 @@ def _link(index: int, flags: int, parts: dict[int, bytes], names: Names) -> Entr
         "mtu": _number(parts, 4) or 0,
         "mac": _address(parts.get(1)) or "",
         "master": names[_number(parts, 10) or 0],
-        # the number is one of another stack where that is named
         "lower": None if 37 in parts else names[_number(parts, 5) or 0],
+        "link_netnsid": _number(parts, 37),
         "txqueuelen": _number(parts, 13),
         "alias": _text(parts.get(20)),
         "group": _number(parts, 27),
