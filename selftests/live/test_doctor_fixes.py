@@ -98,8 +98,7 @@ def test_a_tunnel_in_another_namespace_is_moved_back(
     own_rig: Rig, capsys: pytest.CaptureFixture[str], host: str
 ) -> None:
     """A tunnel that sits in a container is found there; making it again fails, and the printed fix moves it back."""
-    tunnel = own_rig.lab.topology.tunnel_of("spoke2")
-    device = tunnel.hub_device if host == "hub" else tunnel.spoke_device
+    device = own_rig.lab.topology.port(host, "spoke2" if host == "hub" else "hub")
     entered = ["nsenter", "-t", str(own_rig.hosts[host].init), "-a", "sh", "-ec"]
     container = subprocess.Popen([*entered, "unshare -n sh -c 'echo $$; exec sleep 60'"], stdout=subprocess.PIPE)
     assert container.stdout is not None
