@@ -7,7 +7,7 @@ It is the node, its plan, and the probes that start from it.
 from __future__ import annotations
 
 import contextlib
-import os
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -57,12 +57,14 @@ class Udp:
         allow_broadcast: bool = True,
         dont_fragment: bool | None = None,
         wait: bool = False,
+        lost_if_refused: bool = False,
     ) -> Sent:
         """
         Sends one datagram, or several from one socket, and returns what was sent.
 
         Inside a listening it returns at once: a refusal by the kernel is raised, as the OSError that it is, by the next
         request or at the end of the block.  With `wait`, and outside, it is raised here, and the `source` is known.
+        With `lost_if_refused` it is noted in what is returned, by the end of the block: the datagram is lost.
 
         `payload` defaults to a unique one of `size` octets; `port` to that of the listening that is open; `ttl` is
         set for unicast and multicast alike; `source` binds, `device` is SO_BINDTODEVICE (for IPv6 the overlay's,
@@ -86,27 +88,16 @@ class Udp:
             Agent.send_many, payloads, [to, where], **kind, options=chosen, device=device, bind=bind
         )
         naming = f"{self.node.name} cannot send to {to}"
-        name = None
+        sent = Sent(self.node.name, tuple(payloads), to, where)
         if wait or self.default_port() is None:
             with _naming(naming):
                 ((address, number),) = ask_all([(self.node, sending)])
-            name = address, number
+            sent.source = address, number
         else:
-            self.node.machine.tell([sending], naming)
-        sent = Sent(self.node.name, tuple(payloads), to, where, name)
+            refused = sent.note if lost_if_refused else functools.partial(_named, naming)
+            self.node.machine.tell([sending], refused)
         self.announce(sent)
         return sent
-
-    def try_send(self, *, to: str) -> Sent:
-        """Sends one datagram as `send` does; a refusal is noted in what is returned: the datagram is lost."""
-        payload = unique()
-        try:
-            return self.send(payload, to=to, wait=True)
-        except OSError as refusal:
-            why = os.strerror(refusal.errno) if refusal.errno else str(refusal)
-            sent = Sent(self.node.name, (payload,), to, self.default_port() or 0, None, why)
-            self.announce(sent)
-            return sent
 
 
 @contextlib.contextmanager
@@ -115,9 +106,11 @@ def _naming(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as refusal:
-        if refusal.errno is None:
-            raise
-        raise OSError(refusal.errno, f"{what}: {refusal.strerror}") from refusal
+        raise _named(what, refusal) from refusal
+
+
+def _named(what: str, refusal: OSError) -> OSError:
+    return OSError(refusal.errno, f"{what}: {refusal.strerror}") if refusal.errno else refusal
 
 
 def _options(

@@ -209,8 +209,7 @@ def _broadcasts(lab: LiveLab) -> set[tuple[str, str]]:
     payloads = {}
     with lab.listen(lab.plans, patience=None) as heard:
         for name, host in lab.hosts.items():
-            with contextlib.suppress(OSError):
-                payloads[name] = host.udp.send(to=host.plan.broadcast(), wait=True).payload
+            payloads[name] = host.udp.send(to=host.plan.broadcast(), lost_if_refused=True).payload
     return {
         (sender, receiver)
         for sender, payload in payloads.items()

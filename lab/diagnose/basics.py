@@ -17,8 +17,9 @@ from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.probes.listening import ANY, Listening
-from lab.probes.patience import Way
+from lab.probes.patience import Kind, Way
 
+TO_ALL: Sequence[Kind] = ("broadcast", "multicast")
 Sent = Mapping[bytes, Sequence[Way]]
 """The ways that each datagram takes."""
 
@@ -26,6 +27,14 @@ Sent = Mapping[bytes, Sequence[Way]]
 def lost(lab: Lab) -> frozenset[Way]:
     """The ways on which nothing arrived."""
     return frozenset([*_on_overlay(lab), *_on_underlay(lab)])
+
+
+def dead(lab: Lab, lost_ways: frozenset[Way]) -> bool:
+    """Whether no broadcast, multicast or unicast at all arrives on the overlay."""
+    senders = few(lab)
+    to_all = {Way("overlay", kind, one.name, name) for kind in TO_ALL for one in senders for name in lab.others(one)}
+    between = {Way("overlay", "unicast", one.name, other.name) for one in senders for other in senders}
+    return lost_ways >= to_all | {way for way in between if way.sender != way.receiver}
 
 
 def _on_overlay(lab: Lab) -> Iterator[Way]:
@@ -66,12 +75,7 @@ def _on_underlay(lab: Lab) -> Iterator[Way]:
 
 def _send(sender: Host, to: str, ways: Sequence[Way]) -> Sent:
     """Sends one datagram; one that the sender's kernel refuses is lost on all of its ways."""
-    try:
-        return {sender.udp.send(to=to, wait=True).payload: ways}
-    except EnvironmentProblem:
-        raise
-    except (OSError, OvercastError):
-        return {f"refused: {sender.name} to {to}".encode(): ways}
+    return {sender.udp.send(to=to, lost_if_refused=True).payload: ways}
 
 
 def _missing(sent: Sent, heard: Listening) -> Iterator[Way]:

@@ -227,11 +227,9 @@ def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], group
         with listen(others, group=groups) as heard:
             for each in exchanges:
                 device = sender.plan.device if each.to == LIMITED_BROADCAST else None
-                try:
-                    # with a TTL that outlives routers: the multicast before had that of applications, 1
-                    sender.udp.send(list(each.sent), to=each.to, device=device, ttl=CONTROL_TTL, wait=True)
-                except (OSError, OvercastError) as refusal:
-                    refused[each.to] = str(refusal)
+                # with a TTL that outlives routers: the multicast before had that of applications, 1
+                sender.udp.send(list(each.sent), to=each.to, device=device, ttl=CONTROL_TTL, lost_if_refused=True)
+        refused = {sent.to: sent.refused for sent in heard.sent}
     except (OSError, OvercastError):
         return []  # who cannot join or bind has been told by the exchanges before
     seen = tuple(heard.sightings()) if lab.tapped else ()

@@ -75,6 +75,9 @@ class AgentBug(EnvironmentProblem):
     """The agent failed in a way that no kernel refusal explains."""
 
 
+Refused = Callable[[OSError], "OSError | None"]
+
+
 @dataclass
 class Machine:
     """One kernel and the agent in it.  `kind` is `local`, `guest` or `ssh`; `name` is for messages."""
@@ -93,8 +96,8 @@ class Machine:
         self.refused: int | None = None
         """The position, in its request, of the call that was refused last; None: in one that no caller waited for."""
         self._requests = 0
-        self._told: dict[int, str] = {}
-        """The requests that are not answered yet and that no caller waits for; each with what its failure is called."""
+        self._told: dict[int, Refused] = {}
+        """The requests that are not answered yet and that no caller waits for; each with what becomes of a refusal."""
         self.peers: Sequence[Machine] = ()
         """Other machines of the same lab: what they were sent without waiting is done before this one sends packets."""
         try:
@@ -123,9 +126,9 @@ class Machine:
             raise self.lost(str(error)) from None
         return request
 
-    def tell(self, calls: Sequence[Call[Any]], naming: str = "") -> None:
-        """Has calls made before the next request; a failure of theirs is raised by that request, after `naming`."""
-        self._told[self.post(calls)] = naming
+    def tell(self, calls: Sequence[Call[Any]], refused: Refused = lambda refusal: refusal) -> None:
+        """Has calls made before the next request, which raises a failure of theirs: what `refused` makes of it."""
+        self._told[self.post(calls)] = refused
 
     def answer(self, request: int, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
         """The results of a request; the first failure of what was told before it is raised instead."""
@@ -136,9 +139,12 @@ class Machine:
             while answered != request:
                 answered, results, failure = self._receive(timeout)
                 if failure is not None and (answered == request or answered in self._told):
-                    if not failures:
+                    error: OSError | AgentBug | None = self._failure(failure)
+                    if answered in self._told and isinstance(error, OSError):
+                        error = self._told[answered](error)
+                    if error is not None and not failures:
                         self.refused = len(results) if answered == request else None
-                    failures.append(self._failure(failure, self._told.get(answered, "")))
+                    failures += [error] if error is not None else []
                 self._told.pop(answered, None)
         except (KeyboardInterrupt, MachineLost):
             self._told.clear()  # an answer may have been read and lost just now
@@ -168,11 +174,10 @@ class Machine:
             raise AgentBug(f"{self.name} sent a malformed answer: {error}") from None
         return number, results, failure
 
-    def _failure(self, failure: dict[str, Any], naming: str) -> OSError | AgentBug:
+    def _failure(self, failure: dict[str, Any]) -> OSError | AgentBug:
         if failure["errno"] is None:
             return AgentBug(f"{failure['verb']} on {self.name}: {failure['text']}\n{failure['traceback']}")
-        text = failure["text"] or os.strerror(failure["errno"])
-        return OSError(failure["errno"], f"{naming}: {text}" if naming else text)
+        return OSError(failure["errno"], failure["text"] or os.strerror(failure["errno"]))
 
     def lost(self, why: str) -> MachineLost:
         """The error for this machine being gone, given what was noticed of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 MOST_NAMED = 4
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sent:
     """
     One stimulus: one or more datagrams from one socket; `refused` is what the sender's kernel answered instead.
@@ -21,8 +22,12 @@ class Sent:
     payloads: tuple[bytes, ...]
     to: str
     port: int
-    source: tuple[str, int] | None
+    source: tuple[str, int] | None = None
     refused: str = ""
+
+    def note(self, refusal: OSError) -> None:
+        """The sender's kernel refused."""
+        self.refused = os.strerror(refusal.errno) if refusal.errno else str(refusal)
 
     @property
     def payload(self) -> bytes:

@@ -208,7 +208,7 @@ def test_many_ways_are_fenced_leg_by_leg(make_lab):
 
     with lab.listen(lab.hosts) as heard:
         for host in lab.hosts.values():
-            host.udp.try_send(to=lab.everyone)
+            host.udp.send(to=lab.everyone, lost_if_refused=True)
 
     others = set(lab.hosts) - {silent.name}
     assert set(heard.lost()) == {pair for name in others for pair in ((silent.name, name), (name, silent.name))}
@@ -224,8 +224,8 @@ def test_a_refused_datagram_is_missing_and_named(lab):
     )
 
     with lab.listen(["hub"]) as heard:
-        lab["spoke2"].udp.try_send(to=lab.everyone)
-        spoke.udp.try_send(to=lab.everyone)
+        lab["spoke2"].udp.send(to=lab.everyone, lost_if_refused=True)
+        spoke.udp.send(to=lab.everyone, lost_if_refused=True)
 
     with pytest.raises(CheckFailed, match="the kernel of spoke1 refused: Network is unreachable") as failed:
         heard.exactly_once(at=["hub"])

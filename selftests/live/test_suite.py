@@ -7,6 +7,7 @@ The conformance suite on live hosts: over real SSH, unchanged, and leaving them 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,25 @@ def test_a_detached_port_is_a_finding_with_its_remedy(rig: Rig, tmp_path: Path) 
     (finding,) = result["findings"]
     assert (finding["code"], finding["node"], finding["interface"]) == ("port-not-bridged", "hub", port)
     assert finding["remedy"] == f"ip link set {port} master bridge0"
+
+
+def test_a_run_ends_early_where_nothing_arrives(rig: Rig, tmp_path: Path) -> None:
+    """On an overlay without a single delivery the first failure ends the run, with every cause and the verdict."""
+    hub, ports = rig.lab.hub.node, [rig.lab.topology.port("hub", spoke.name) for spoke in rig.lab.spokes]
+
+    hub.apply(*(link_set(port, up=False) for port in ports))
+    try:
+        done, result = run(rig, tmp_path)
+    finally:
+        hub.apply(*(link_set(port, up=True) for port in ports))
+
+    assert done.returncode == 1, done.stdout[-3000:]
+    assert result["verdict"] == "nonconformant"
+    assert {(finding["code"], finding["interface"]) for finding in result["findings"]} == {
+        ("tunnel-down", port) for port in ports
+    }
+    assert "run ended early: no packet of any host arrives on the overlay" in " ".join(done.stdout.split())
+    assert len(re.findall("^FAILED ", done.stdout, re.MULTILINE)) == 1
 
 
 def test_the_hub_is_recognised_whatever_the_order(rig: Rig, tmp_path: Path) -> None:

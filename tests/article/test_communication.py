@@ -73,7 +73,10 @@ def test_udp_unicast(overlay, sender, network, record, listen):
 def test_udp_unicast_from_and_to_every_host(overlay, every_pair, listen, record_delivery):
     """A datagram from each host, of however many, to others arrives there alone, once; every host receives some."""
     with listen(overlay.hosts) as heard:
-        sent = {pair: overlay[pair[0]].udp.try_send(to=overlay[pair[1]].address()).payload for pair in every_pair}
+        sent = {
+            pair: overlay[pair[0]].udp.send(to=overlay[pair[1]].address(), lost_if_refused=True).payload
+            for pair in every_pair
+        }
 
     copies = {(sender, to): heard.payloads[to].count(payload) for (sender, to), payload in sent.items()}
     for (sender, to), count in copies.items():
