@@ -152,8 +152,8 @@ def test_every_option_of_the_readme_has_a_row() -> None:
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Ran]]]:
     """The selected rows, as many at a time as there are processors."""
-    selected = [item for item in request.session.items if "runs" in getattr(item, "fixturenames", ())]
-    names = dict.fromkeys(str(item.callspec.params["name"]) for item in selected)
+    here = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    names = dict.fromkeys(str(item.callspec.params["name"]) for item in here)
     rows = {name: ROWS[name] for name in names if not lacks(ROWS[name])}
     # pytest's own folder is for this user alone
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as workers:
