@@ -40,7 +40,11 @@ class NotApplicable(OvercastError):
     """What is asked has no meaning for this lab: the emulated cloud of live hosts, a change of hosts only looked at."""
 
 
-class RootNeeded(OvercastError):
+class NotRun(OvercastError):
+    """A test lacks something here, so that its requirement has not been shown."""
+
+
+class RootNeeded(NotRun):
     """A live host's agent runs without root, and this takes root: captures, raw sockets."""
 
     def __init__(self, what: str, hosts: str = "the hosts") -> None:

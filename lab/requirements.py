@@ -18,13 +18,6 @@ Level = Literal["MUST", "SHOULD"]
 
 CATALOGUE_FILE = Path(__file__).with_name("catalogue.json")
 
-# How a reason tells the two apart that pytest calls "skipped": a requirement that has no meaning here (a GRE header on
-# a VXLAN overlay) begins with this; everything else that was skipped did not run for want of something.
-NOT_APPLICABLE = "not applicable: "
-
-# How a reason names the command that corrects it, exactly as `lab.errors.OvercastError` writes it.
-FIX = "\n  fix: "
-
 
 @dataclass(frozen=True)
 class Requirement:
@@ -80,9 +73,3 @@ def in_order(ids: Iterable[str]) -> list[str]:
     """Sort known ids as the catalogue does and drop repetitions; unknown ones go last, by name."""
     rank = {identity: number for number, identity in enumerate(CATALOGUE)}
     return sorted(set(ids), key=lambda identity: (rank.get(identity, len(rank)), identity))
-
-
-def split_remedy(reason: str) -> tuple[str, str | None]:
-    """Split a reason into what happened and, if it names one, the command that corrects it."""
-    what, found, remedy = reason.partition(FIX)
-    return what.strip(), remedy.strip() if found else None

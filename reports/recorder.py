@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from lab.requirements import NOT_APPLICABLE, in_order, split_remedy
+from lab.requirements import in_order
 from reports.conformance import Outcome, Trial
 from reports.deliveries import Delivery, delivery_of
+from reports.plain import plain
 
 # A reason is what a person reads in a table: the whole failure is kept beside it.
 REASON_LINES = 3
@@ -98,7 +99,7 @@ def _trial(nodeid: str, reports: list[pytest.TestReport], collected: Mapping[str
         remedy=remedy,
         detail=telling.longreprtext if telling.failed else "",
         seconds=sum(report.duration for report in reports),
-        left_behind=_explain(teardown)[0] if teardown else "",
+        left_behind=_explain(teardown) if teardown else "",
         paths=tuple(value for key, value in telling.user_properties if key == "path" and isinstance(value, dict)),
     )
 
@@ -114,15 +115,14 @@ def _telling(reports: list[pytest.TestReport]) -> pytest.TestReport:
 
 
 def _read(nodeid: str, report: pytest.TestReport) -> tuple[Outcome, str, str | None]:
-    reason, remedy = _explain(report)
+    declared = _declared(report)
+    reason, remedy = _explain(report), declared.get("remedy")
     if report.when == CRASHED:
         return "not-run", "the worker died while it ran", f"pytest -n 0 '{nodeid}'"
     if report.when == "call" and hasattr(report, "wasxfail"):
         return ("passed", "", None) if report.passed else ("failed", f"known to fail: {report.wasxfail}", None)
-    if report.skipped and reason.startswith(NOT_APPLICABLE):
-        return "not-applicable", reason.removeprefix(NOT_APPLICABLE), None
     if report.skipped:
-        return "not-run", reason, remedy
+        return declared.get("outcome", "not-run"), reason, remedy
     if report.failed and report.when == "call":
         return "failed", reason, remedy
     if report.when == "call":
@@ -130,8 +130,13 @@ def _read(nodeid: str, report: pytest.TestReport) -> tuple[Outcome, str, str | N
     return "not-run", reason or "the run ended while it was running", remedy
 
 
-def _explain(report: pytest.TestReport) -> tuple[str, str | None]:
-    """Return the reason and the remedy that a report of a skip, an error or a failure gives."""
+def _declared(report: pytest.TestReport) -> dict[str, Any]:
+    """Return the outcome that the fixtures recorded; empty where they did not."""
+    return next((value for key, value in report.user_properties if key == "outcome" and isinstance(value, dict)), {})
+
+
+def _explain(report: pytest.TestReport) -> str:
+    """Return the reason that a report of a skip, an error or a failure gives."""
     longrepr: Any = report.longrepr
     if isinstance(longrepr, tuple):
         text = str(longrepr[2]).removeprefix("Skipped: ")
@@ -139,6 +144,7 @@ def _explain(report: pytest.TestReport) -> tuple[str, str | None]:
         text = longrepr.reprcrash.message
     else:
         text = str(longrepr or "")
-    what, remedy = split_remedy(text)
-    what = re.sub(r"^(lab\.errors\.\w+: |AssertionError: |Failed: |\w+Error: \[Errno \d+\] )", "", what)
-    return "\n".join([line.rstrip() for line in what.splitlines() if line.strip()][:REASON_LINES]), remedy
+    if report.when != "teardown":
+        text = plain(_declared(report).get("reason", text))
+    text = re.sub(r"^(lab\.errors\.\w+: |AssertionError: |Failed: |\w+Error: \[Errno \d+\] )", "", text)
+    return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][:REASON_LINES])

@@ -10,8 +10,7 @@ import re
 
 import pytest
 
-from lab.errors import EnvironmentProblem
-from lab.requirements import AREAS, CATALOGUE, FIX, ON_DEMAND, SCOPE, in_order, scope, split_remedy
+from lab.requirements import AREAS, CATALOGUE, ON_DEMAND, SCOPE, in_order, scope
 from reports import terminal
 from reports.conformance import Outcome, Selection, Trial, judge
 from reports.deliveries import KINDS, Delivery, matrices
@@ -207,16 +206,6 @@ def test_ids_are_written_briefly():
     assert terminal.compact(["BCAST-03", "BCAST-01", "BCAST-02"]) == "BCAST-01..03"
     assert terminal.compact(["BCAST-01", "BCAST-02"]) == "BCAST-01, BCAST-02"
     assert terminal.compact(["UNDER-08", "UNDER-09", "PRE-01"]) == "UNDER-08, UNDER-09, PRE-01"
-
-
-def test_errors_carry_their_remedy():
-    """The reports read the remedy where lab.errors writes it."""
-    assert split_remedy(str(EnvironmentProblem("no gretap", remedy="modprobe ip_gre"))) == (
-        "no gretap",
-        "modprobe ip_gre",
-    )
-    assert split_remedy("no gretap") == ("no gretap", None)
-    assert FIX.strip() == "fix:"
 
 
 def test_workers_that_saw_different_things():
