@@ -34,7 +34,7 @@ TIMEOUT = 15.0
 """Seconds from the first connection's start within which every host has to have its agent."""
 
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds that a login that was turned away waits for another to come through; after the last it is given up."""
+"""Seconds that a login that was turned away waits for another to succeed while none is in progress; then it fails."""
 
 ENDING = 3.0
 """Seconds that another run on the same hosts, which may be ending, is waited for."""
@@ -118,11 +118,11 @@ def reach(
     group = group or execnet.Group()
     started = time.monotonic()
     logins: list[_LoggingIn] = []
-    places = threading.Semaphore(0)
+    places, trying = threading.Semaphore(0), set[str]()
     try:
         for spec in specs:
             first = Link(spec, login, started, spec.timeout or timeout, group.execmodel)
-            logins.append(_LoggingIn(first, login, group, places))
+            logins.append(_LoggingIn(first, login, group, places, trying))
         luggage.packed()  # while ssh shakes hands
         with ThreadPoolExecutor(max(1, len(logins))) as pool:
             attempts = list(pool.map(_LoggingIn.machine, logins))
@@ -148,12 +148,15 @@ class _LoggingIn:
     One host's way to its agent.
 
     Sshd turns some of many logins at once away (MaxStartups), a jump host's too: one that was is tried again when
-    another one has come through and so has left its place, which `places` counts.
+    another one has succeeded and so has left its place, which `places` counts.  `trying` has the roles of the logins
+    in progress.
     """
 
-    def __init__(self, link: Link, login: Login, group: execnet.Group, places: threading.Semaphore) -> None:
+    def __init__(
+        self, link: Link, login: Login, group: execnet.Group, places: threading.Semaphore, trying: set[str]
+    ) -> None:
         self.link = link
-        self._login, self._group, self._places = login, group, places
+        self._login, self._group, self._places, self._trying = login, group, places, trying
 
     def machine(self) -> Machine | EnvironmentProblem:
         pauses = list(PAUSES)
@@ -163,13 +166,14 @@ class _LoggingIn:
                 self._places.release()
             if not (isinstance(made, Unusable) and made.code == TURNED_AWAY):
                 return made
-            if not self._places.acquire(timeout=pauses[0]):
+            if not self._places.acquire(timeout=pauses[0]) and not self._trying:
                 pauses.pop(0)
             if self.link.expired() or not pauses:
                 return made
             self.link = self.link.again(self._login)
 
     def _attempt(self) -> Machine | EnvironmentProblem:
+        self._trying.add(self.link.spec.role)
         try:
             self.link.log_in()
             self.link.send(luggage.packed())
@@ -178,6 +182,8 @@ class _LoggingIn:
             late = self.link.expired() and self.link.logged_in
             self.end()
             return self.link.late() if late else problem
+        finally:
+            self._trying.discard(self.link.spec.role)
 
     def end(self) -> None:
         self.link.kill()
