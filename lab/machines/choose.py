@@ -61,7 +61,7 @@ def choose(kernel: str, tunnel: str, hosts: int = 0) -> Choice:
             found = f"--kernel=guest needs a guest kernel, but {problem.message}"
             raise EnvironmentProblem(found, remedy=problem.remedy)
         return Choice("guest", f"--kernel=guest: {GUEST}")
-    lack = _lack_of_host(tunnel) or _lack_of_room(hosts)
+    lack = _lack_of_host(tunnel) or lack_of_room(hosts)
     if lack is None:
         return Choice("local", f"this kernel ({release()}) has {tunnel}: it runs the lab")
     problem = guest.available()
@@ -112,7 +112,7 @@ def _lack_of_host(tunnel: str) -> EnvironmentProblem | None:
     return local.missing_program()
 
 
-def _lack_of_room(hosts: int) -> EnvironmentProblem | None:
+def lack_of_room(hosts: int) -> EnvironmentProblem | None:
     """Which table that all namespaces of this kernel share is too small for so many hosts; None when none is."""
     needed = FRAMES_PER_PAIR * hosts**2
     for name, default in SHARED_TABLES.items():

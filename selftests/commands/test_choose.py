@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import execnet
 import pytest
 
+from lab.commands import bench
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.machines import abilities, firewall, guest, uml
 from lab.machines.base import Agent, Machine
@@ -100,6 +101,17 @@ def test_many_hosts_need_a_kernel_of_their_own(possible: abilities.Abilities, mo
     assert "sudo sysctl -w net.core.hidden=6724" in str(refused.value.remedy)
     if not guest.available():
         assert choose("auto", "vxlan", hosts=41).kind == "guest"
+
+
+def test_bench_leaves_out_labs_that_would_fill_the_shared_tables(
+    possible: abilities.Abilities, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A size for which this kernel's tables are too small is not measured on it, and is named with the table."""
+    monkeypatch.setattr("lab.machines.choose.SHARED_TABLES", {"net.core.hidden": 1000})
+
+    assert bench._fitting([2, 10, 50]) == [2, 10]
+    said = capsys.readouterr().err
+    assert "not measured: host kernel, 50 spokes: net.core.hidden of this kernel is 1000" in said
 
 
 def test_no_kernel_at_all_is_one_message(possible: abilities.Abilities, monkeypatch: pytest.MonkeyPatch) -> None:
