@@ -18,7 +18,6 @@ from lab.laboratory import Lab
 from lab.probes.payloads import fresh_port, unique
 from lab.probes.sightings import GRE, UDP
 
-CARRIERS = ("gre", "vxlan")
 VERSION_AND_LENGTH = 0x45  # IPv4 without options (RFC 791)
 DEFAULT_TTL = 64
 TRANSPARENT_ETHERNET = 0x6558  # RFC 1701

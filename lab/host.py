@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 TCP_DEADLINE = 2.0  # seconds for a connection on a network where every leg takes microseconds
 LINK_LOCAL_DEADLINE = 2.0  # seconds for the kernel to give a device its address
-ETHERTYPE = slice(12, 14)  # where a frame names its protocol
-LARGEST_STREAM = 65536
 
 
 @dataclass(frozen=True)

@@ -79,10 +79,6 @@ class Looking:
                     values[name] = None
         return values
 
-    def sysctls_below(self, node: int, prefix: str) -> list[str]:
-        with self._nodes[node].stack.entered():
-            return procfs.sysctls_below(prefix)
-
     def counters(self, node: int) -> dict[str, int]:
         with self._nodes[node].stack.entered():
             return procfs.counters()

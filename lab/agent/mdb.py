@@ -18,7 +18,7 @@ from lab.agent.rtnl import Transport, attributes, notices
 
 GETMDB = 86
 RTMGRP_MDB = 1 << 25  # RTNLGRP_MDB as a bit of sockaddr_nl
-MDB, ENTRY, INFO = 1, 1, 1  # MDBA_MDB holds MDBA_MDB_ENTRYs, they hold MDBA_MDB_ENTRY_INFOs
+MDB, INFO = 1, 1  # MDBA_MDB holds MDBA_MDB_ENTRYs, they hold MDBA_MDB_ENTRY_INFOs
 ROUTER, ROUTER_PORT = 2, 1  # MDBA_ROUTER holds MDBA_ROUTER_PORTs
 INFO_SIZE = 28  # struct br_mdb_entry, its attributes behind it
 GROUP_SOURCE = 4  # MDBA_MDB_EATTR_SOURCE

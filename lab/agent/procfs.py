@@ -94,9 +94,3 @@ def read_net(name: str, words: Sequence[str] | None = None) -> str:
             return file.read()
         found = (line for line in file if any(word in line for word in words))
         return "".join(itertools.islice(found, MOST_LINES))
-
-
-def sysctls_below(prefix: str) -> list[str]:
-    """The names of the parameters directly below a prefix such as `net.bridge`; empty when there is none."""
-    path = _path(prefix)
-    return sorted(f"{prefix}.{name}" for name in os.listdir(path)) if os.path.isdir(path) else []

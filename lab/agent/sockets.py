@@ -20,7 +20,6 @@ SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
 RECEIVE_BUFFER = 4 << 20
 """Octets.  The kernel counts what a NIC allocated per frame, which at a jumbo MTU is 16 KiB for the shortest one: with
 the default buffer, the fourteenth datagram in a row is lost here and not on its way."""
-MSG_ERRQUEUE_FAMILY = socket.AF_PACKET
 IP_PKTINFO, IP_RECVTOS, IP_RECVTTL = 8, 13, 12
 IP_TOS, IP_TTL = 1, 2
 IP_MULTICAST_IF, IP_JOIN, IP_JOIN_SOURCE, IPV6_JOIN = 32, 35, 39, 20

@@ -79,9 +79,6 @@ class Talking(Looking):
     def set_option(self, endpoint: int, level: int, option: int, value: Any) -> None:
         sockets.set_option(self._endpoints[endpoint].socket, level, option, value)
 
-    def name(self, endpoint: int) -> list[Any]:
-        return list(self._endpoints[endpoint].socket.getsockname()[:2])
-
     def connect(self, node: int, timeout: float, **fields: Unpack[Opening]) -> int:
         """Opens a socket that connects, and waits until it is connected; a failure is raised as OSError."""
         endpoint = self.open(node, **fields)

@@ -33,13 +33,12 @@ from lab.errors import EnvironmentProblem, MachineLost
 ROOT = Path(__file__).resolve().parent.parent.parent
 ANSWER_TIMEOUT = 60.0  # seconds; far beyond any verb's own deadline: only a machine that hangs meets it
 
-SILENT = frozenset(
-    {
-        *("accept", "close", "counters", "device_to", "examine", "fingerprint", "firewall", "frames", "frames_lost"),
-        *("hello", "multicast_router", "read", "read_net", "sysctl_read", "sysctls_below", "take", "wait_for"),
-        *("wait_frames", "wait_mdb"),
-    }
+_SILENT: tuple[Callable[..., Any], ...] = (
+    *(Agent.accept, Agent.close, Agent.counters, Agent.device_to, Agent.examine, Agent.fingerprint, Agent.firewall),
+    *(Agent.frames, Agent.frames_lost, Agent.hello, Agent.multicast_router, Agent.read, Agent.read_net),
+    *(Agent.sysctl_read, Agent.take, Agent.wait_for, Agent.wait_frames, Agent.wait_mdb),
 )
+SILENT = frozenset(verb.__name__ for verb in _SILENT)
 """Verbs that send no packets: other machines need not be ready for them."""
 
 # runs on the far side before anything of ours can be imported there

@@ -120,7 +120,7 @@ class Node:
             raise EnvironmentProblem(str(late.strerror)) from None
 
 
-NEEDING_ROOT = frozenset({"inject", "wait_frames"})
+NEEDING_ROOT = frozenset({Agent.inject.__name__, Agent.wait_frames.__name__})
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,6 @@ SHELL = (
     'exec ${s:+"$s" -n --} "$2" -BEsSc "$4" "$1" "$5"'
 )
 
-STACK = re.compile(r"net:\[\d+\]")
-
 
 class Unusable(EnvironmentProblem):
     """A host that cannot be used: `code` says why, to programs."""

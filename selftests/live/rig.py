@@ -29,7 +29,6 @@ from lab.agent import namespaces
 from lab.laboratory import Lab
 from lab.machines.node import Agent
 
-HERE = Path(__file__).resolve().parent
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin")
 PRIVATE = ("/home", "/tmp", "/var/tmp", "/run")
 """What a host has for itself alone; where a run could leave files."""
