@@ -21,7 +21,7 @@ from lab.changes import link_del
 from lab.errors import EnvironmentProblem, MachineLost, NotApplicable
 from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
-from lab.machines.node import Agent, Node, ask_all
+from lab.machines.node import Agent, Node, ask_all, close
 from lab.model import Change, NodePlan, Topology, Underlay
 from lab.overlay import ends, readback
 from lab.overlay import plan as overlay_plan
@@ -196,10 +196,10 @@ class Lab:
 
     def _new_node(self, name: str) -> Node:
         """A stack of its own, captured from now on; another node of that name is kept as `NAME before`."""
-        (handle,) = self.machine.call(Agent.node_create, names=[name])
+        made = Node.create(self.machine, name)
         if name in self.nodes:
             self.nodes[f"{name} before"] = self.nodes.pop(name)
-        node = self.nodes[name] = Node(name, self.machine, handle)
+        node = self.nodes[name] = made[name]
         node.write_sysctls(fabric.QUIET)
         sightings.forget([node])
         return node
@@ -214,7 +214,7 @@ class Lab:
         if not self.closed:
             self.closed = True
             self._close_ended()
-            self.machine.call(Agent.node_close, handles=[node.handle for node in self.nodes.values()])
+            close(self.machine, self.nodes.values())
 
     def _announce(self, sent: Sent) -> None:
         """The innermost listening judges whatever is sent; one around it what goes to its port."""
@@ -255,9 +255,7 @@ def build(
     `overlay` False leaves the hosts as a cloud hands them out.  Whatever fails, nothing is left; `failed` may look at
     what there is before it goes.
     """
-    names = fabric.stacks(topology, underlay)
-    handles = machine.call(Agent.node_create, names=list(names))
-    nodes = {name: Node(name, machine, handle) for name, handle in zip(names, handles, strict=True)}
+    nodes = Node.create(machine, *fabric.stacks(topology, underlay))
     lab = Lab(machine, topology, underlay, nodes)
     lab.has_overlay = overlay
     try:

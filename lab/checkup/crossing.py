@@ -25,7 +25,7 @@ from lab.checkup.looking import Host, each
 from lab.clouds import GRE, Carrier
 from lab.errors import OvercastError
 from lab.machines.base import Agent, Machine, call
-from lab.probes import echo, options
+from lab.probes import echo, options, sightings
 from lab.probes.payloads import fresh_port, unique
 from lab.probes.sightings import ETHERNET
 
@@ -168,18 +168,17 @@ class _Trial:
         """The capture; what the firewall lets through of the tunnel's protocol, and of ICMP."""
         node = self.hosts[role].node
         protocol = self.ways[0].carrier.protocol if self.ways else GRE
-        node.machine.tell([call(Agent.tap, nodes=[node.handle])])
+        sightings.forget_ahead([node])
         tunnel = node.call(Agent.open, **options.raw(protocol))
         return node.machine.batch([tunnel, node.call(Agent.open, **options.ICMP)])
 
     def _close(self, role: str, opened: list[int]) -> None:
-        self.hosts[role].node.machine.call(Agent.close, endpoints=opened)
+        self.hosts[role].node.machine.tell([call(Agent.close, opened)])
 
     def _captured(self, role: str, _: str) -> list[tuple[bool, bytes]]:
         node = self.hosts[role].node
         tags = [tag for way in self.ways if role in (way.sender.host.role, way.receiver.host.role) for tag in way.tags]
-        frames = node.machine.call(Agent.frames, nodes=[node.handle], tags=tags)
-        return [(outgoing, frame) for _, _, outgoing, _, frame in frames]
+        return [(seen.outgoing, seen.frame) for seen in sightings.collect([node], tags)]
 
     def _round(self, *, with_others: bool) -> None:
         self._each({role: with_others for role in self._sockets if role not in self.lost}, self._send)
@@ -218,10 +217,8 @@ class _Trial:
 
     def _wait(self, role: str, awaited: list[tuple[int, bytes]]) -> set[bytes]:
         tokens = [list(pair) for pair in awaited]
-        machine = self.hosts[role].node.machine
-        missing = machine.call(
-            Agent.wait_for, tokens=tokens, timeout=max(0.0, min(PATIENCE, self.deadline - time.monotonic()))
-        )
+        within = max(0.0, min(PATIENCE, self.deadline - time.monotonic()))
+        (missing,) = self.hosts[role].node.machine.batch([call(Agent.wait_for, tokens, within)])
         return {awaited[position][1] for position in missing}
 
 

@@ -124,7 +124,7 @@ def _host(spec: HostSpec, machine: Machine) -> Host:
     node = Observed.home(spec.role, machine)
     seen = readback.read([node])[spec.role]
     asked = time.time_ns()
-    hello = machine.call(Agent.hello)
+    hello = machine.hello()
     answered = time.time_ns()
     names = [BROADCAST_PING, MEMBERSHIPS]
     names += [f"net.ipv4.conf.{name.replace('.', '/')}.rp_filter" for name in ("all", *seen.devices)]

@@ -19,8 +19,8 @@ from lab.changes import link_add, veth
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.laboratory import Lab
 from lab.machines import choose
-from lab.machines.base import Machine
-from lab.machines.node import Agent, Node
+from lab.machines.base import Machine, call
+from lab.machines.node import Agent, Node, close
 from lab.model import TunnelOptions, Underlay
 from lab.providers import provider
 
@@ -229,12 +229,12 @@ def _settle(home: Node) -> None:
     It removes stacks in order.  So one more is closed whose device has its other end here: when that is gone, the
     kernel is at it, and when a second one is gone, it is done with what was before the first.
     """
-    home.machine.call(Agent.drop_closed)
+    home.machine.batch([call(Agent.drop_closed)])
     for device in ("last0", "last1"):
-        (handle,) = home.machine.call(Agent.node_create, names=["last"])
-        home.apply(link_add(device, veth("peer", handle)))
-        home.machine.call(Agent.node_close, handles=[handle])
-        home.machine.call(Agent.drop_closed)
+        last = Node.create(home.machine, "last")
+        home.apply(link_add(device, veth("peer", last["last"].handle)))
+        close(home.machine, last.values())
+        home.machine.batch([call(Agent.drop_closed)])
         home.ask(Agent.wait_gone, devices=[device], timeout=CLEAN_UP)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from lab import groups
 from lab.changes import addr_add, addr_del, route_add, route_del
 from lab.faults.fault import Fault
-from lab.faults.means import HostChange, drops, load_modules, on_all, on_one, one_port, rule, sysctls
+from lab.faults.means import HostChange, drops, on_all, on_one, one_port, rule, sysctls
 from lab.faults.places import hub_bridge, hub_port, named, victim_device, victim_itself
 from lab.host import Host
 from lab.laboratory import Lab
@@ -67,7 +67,7 @@ def _hub_address_on_a_tunnel(lab: Lab) -> None:
 
 
 def _rewrites_ttl(lab: Lab, host: Host) -> None:
-    load_modules(lab, *MANGLE)
+    lab.machine.load_modules(*MANGLE)
     rewrite = ("INPUT", "-i", host.plan.device, "-j", "TTL", "--ttl-set", "64")
     firewall.append(host.node, rewrite, table="mangle")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lab.faults.fault import Fault, Inject
-from lab.faults.means import load_modules, of_hub, of_spoke, ran
+from lab.faults.means import of_hub, of_spoke, ran
 from lab.faults.places import cloud_port, device, hub_bridge, named, victim, victim_device, victim_nic
 from lab.host import Host
 from lab.laboratory import Lab
@@ -24,7 +24,7 @@ def _tables(*rules: str) -> Inject:
 
     def inject(lab: Lab) -> None:
         tool = firewall.tool(victim(lab).node)
-        load_modules(lab, *MODULES)
+        lab.machine.load_modules(*MODULES)
         of_spoke(*(f"{tool} {rule}" for rule in rules))(lab)
 
     return inject
@@ -53,7 +53,7 @@ def _reverse_path_rule(who: Callable[[Lab], Host]) -> Inject:
     def inject(lab: Lab) -> None:
         host = who(lab)
         tool = firewall.tool(host.node)
-        load_modules(lab, "iptable_raw", "ipt_rpfilter")
+        lab.machine.load_modules("iptable_raw", "ipt_rpfilter")
         ran(who, f"{tool} -t raw -A PREROUTING -m rpfilter --invert -j DROP")(lab)
 
     return inject

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab.changes import link_set
 from lab.faults.fault import Fault, Inject
-from lab.faults.means import drops, load_modules, of_hub, of_spoke, on_one
+from lab.faults.means import drops, of_hub, of_spoke, on_one
 from lab.faults.places import hub_bridge, named, victim, victim_device, victim_itself, victim_nic
 from lab.laboratory import Lab
 from lab.machines import firewall
@@ -24,7 +24,7 @@ def _tables(*rules: str) -> Inject:
 
     def inject(lab: Lab) -> None:
         tool = firewall.tool(victim(lab).node)
-        load_modules(lab, *TRANSLATION)
+        lab.machine.load_modules(*TRANSLATION)
         of_spoke(*(f"{tool} {rule}" for rule in rules))(lab)
 
     return inject

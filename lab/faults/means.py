@@ -14,7 +14,6 @@ from lab.faults.places import hub_port, hub_ports, victim
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines import firewall
-from lab.machines.node import Agent
 from lab.model import Change
 from lab.tunnels import KINDS
 
@@ -28,7 +27,7 @@ def forward_drop(lab: Lab, version: int = 4) -> None:
     """The hub's FORWARD chain drops everything, and what the hub bridges meets it (br_netfilter)."""
     hub, calls = lab.hub.node, BRIDGE_FILTERS[version]
     if hub.sysctl(calls) is None:
-        load_modules(lab, "br_netfilter")
+        lab.machine.load_modules("br_netfilter")
     if hub.sysctl(calls) is None:
         lack = f"{hub.machine.name} has no br_netfilter"
         raise EnvironmentProblem(lack, remedy=firewall.with_modules(hub, "br_netfilter"))
@@ -88,12 +87,6 @@ def drops(*match: str) -> HostChange:
 def take_any_source(host: Host, device: str) -> None:
     """What comes in at a device is not checked by the reverse path, which would hide a fault where it is on."""
     host.node.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", device)})
-
-
-def load_modules(lab: Lab, *names: str) -> None:
-    """Modules that a guest's kernel loads only when told to; a host's finds them by itself."""
-    if lab.machine.kind == "guest":
-        lab.machine.call(Agent.load_modules, names=list(names))
 
 
 # commands

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lab.changes import delay_add, filter_add
 from lab.faults.fault import Fault
-from lab.faults.means import load_modules
 from lab.faults.places import hub_port, named, victim, victim_nic
 from lab.laboratory import Lab
 
@@ -14,7 +13,7 @@ LOSSY = ((0x20, 0, 0, 0xFFFFF000 + 56), (0x54, 0, 0, 1), (0x15, 0, 1, 0), (0x06,
 
 
 def _slow_port(lab: Lab) -> None:
-    load_modules(lab, "sch_netem")
+    lab.machine.load_modules("sch_netem")
     _, port = hub_port(lab)
     lab.hub.node.apply(delay_add(port, LATE))
 

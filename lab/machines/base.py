@@ -104,10 +104,22 @@ class Machine:
             self._channel.send(list(self.import_paths))
         except OSError as error:
             raise self.lost(f"its agent did not start ({error})") from None
-        self.facts = self.call(Agent.hello)
+        self.facts = self.hello()
 
     def call(self, verb: Callable[Concatenate[Any, P], Result], *positional: P.args, **named: P.kwargs) -> Result:
         return self.batch([Call[Result](verb.__name__, positional, named)])[0]
+
+    def hello(self) -> dict[str, Any]:
+        """What the machine is, and its time."""
+        return self.call(Agent.hello)
+
+    def load_modules(self, *names: str) -> dict[str, str]:
+        """Modules that a guest's kernel loads only on request, a host's by itself; why, for those that it cannot."""
+        return self.call(Agent.load_modules, names) if self.kind == "guest" else {}
+
+    def unload_modules(self, *names: str) -> None:
+        if self.kind == "guest":
+            self.call(Agent.unload_modules, names)
 
     def batch(self, calls: Sequence[Call[Result]], timeout: float = ANSWER_TIMEOUT) -> list[Result]:
         """Results in the order of the calls; the first call that fails ends the batch and is raised."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lab.errors import EnvironmentProblem
 from lab.machines import abilities
-from lab.machines.node import Agent, Node
+from lab.machines.node import Node
 
 TOOLS = {
     4: ("iptables-legacy", "iptables-nft", "iptables"),
@@ -37,8 +37,7 @@ def tool(node: Node, version: int = 4) -> str:
     known = _working.get((id(node.machine), version))
     if known is not None:
         return known
-    if node.machine.kind == "guest":
-        node.machine.call(Agent.load_modules, names=[*MODULES, *(MODULES_OF_IPV6 if version == 6 else ())])
+    node.machine.load_modules(*MODULES, *(MODULES_OF_IPV6 if version == 6 else ()))
     said: list[str] = []
     installed = False
     for name in TOOLS[version]:

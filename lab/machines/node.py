@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, cast
 
@@ -31,6 +31,12 @@ class Node:
     machine: Machine
     handle: int
     read_only: ClassVar[bool] = False
+
+    @classmethod
+    def create(cls, machine: Machine, *names: str) -> dict[str, Self]:
+        """Stacks of their own, each with `lo` up."""
+        handles = machine.call(Agent.node_create, names)
+        return {name: cls(name, machine, handle) for name, handle in zip(names, handles)}
 
     @classmethod
     def home(cls, name: str, machine: Machine) -> Self:
@@ -141,6 +147,11 @@ class Observed(Node):
         if (asked.verb in NEEDING_ROOT or asked.named.get("type") == socket.SOCK_RAW) and not self.rooted:
             raise RootNeeded("captures and raw sockets", self.name)
         return asked
+
+
+def close(machine: Machine, nodes: Iterable[Node]) -> None:
+    """Drops stacks that were created; the kernel removes what is in them."""
+    machine.call(Agent.node_close, [node.handle for node in nodes])
 
 
 def ask_all(calls: Sequence[tuple[Node, Call[Result]]]) -> list[Result]:

@@ -249,8 +249,8 @@ class Listening:
     def leave(self, *at: str) -> None:
         """The sockets of these nodes leave their groups, inside the block."""
         for name in at:
-            for level, option, value in self._memberships(self._plans[name], join=False):
-                self._nodes[name].machine.call(Agent.set_option, self._sockets[name], level, option, value)
+            chosen = self._memberships(self._plans[name], join=False)
+            self._nodes[name].machine.batch([call(Agent.set_option, self._sockets[name], *each) for each in chosen])
 
     @property
     def joined(self) -> tuple[str, ...]:
