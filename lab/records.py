@@ -21,12 +21,12 @@ class Link:
     """A network device."""
 
     name: str
-    index: int
     kind: str
     up: bool
     multicast: bool
     mtu: int
     mac: str
+    index: int = 0
     arp: bool = True
     broadcast: bool = True
     promisc: bool = False

@@ -16,7 +16,7 @@ from lab.diagnose.words import filtering, routing
 from lab.laboratory import Lab
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
-from lab.records import LOCAL_TABLE, FdbEntry, Route, is_group, typed
+from lab.records import FdbEntry, Route, typed
 
 EVERYWHERE = ("all", "default")
 PER_DEVICE = (
@@ -56,39 +56,7 @@ SYSCTLS = (
     *(f"net.ipv4.conf.{scope}.{name}" for scope in EVERYWHERE for name in PER_DEVICE),
     *(f"net.ipv6.conf.{scope}.{name}" for scope in EVERYWHERE for name in ("disable_ipv6", "forwarding")),
 )
-"""Those of a stack; each device's own are read in one piece (`all_parameters`)."""
-READINGS = (
-    "links",
-    "ports",
-    "vlans",
-    "addresses",
-    "routes",
-    "rules",
-    "neighbours",
-    "fdb",
-    "mdb_written",
-    "qdiscs",
-    "filters",
-    "all_parameters",
-)
-LINK = (
-    *("kind", "up", "arp", "promisc", "allmulticast", "multicast", "mtu", "mac", "master", "lower", "txqueuelen"),
-    *("alias", "group", "protodown", "xdp"),
-)
-BRIDGE_CHANGES = (
-    "root_",
-    "bridge_id",
-    "topology_change",
-    "hello_timer",
-    "tcn_timer",
-    "gc_timer",
-    "fdb_flush",
-    "pad",
-    "mcast_querier_state",
-    "fdb_n_learned",
-)
-"""Attributes of a bridge that nobody configures: who is root, timers, counts."""
-
+"""Those of a stack; each device's own are read in one piece (`agent.configured`)."""
 Fields = Mapping[str, Any]
 State = Mapping[str, Mapping[str, Mapping[str, Fields]]]
 """By node, subject and key; a field whose name begins with `_` is not compared."""
@@ -102,13 +70,14 @@ def of(lab: Lab) -> State:
 def of_nodes(nodes: Mapping[str, Node]) -> State:
     calls: list[tuple[Node, Call[Any]]] = []
     for node in nodes.values():
-        calls += [(node, node.call(Agent.read, what=what)) for what in READINGS]
+        calls.append((node, node.call(Agent.configured)))
         calls.append((node, node.call(Agent.firewall)))
         calls.append((node, node.call(Agent.sysctl_read, names=list(SYSCTLS))))
     answers = iter(ask_all(calls))
     state = {}
     for name in nodes:
-        readings = {what: typed(what, next(answers)) for what in (*READINGS, "firewall", "sysctls")}
+        readings = {what: typed(what, entries) for what, entries in next(answers).items()}
+        readings.update(firewall=next(answers), sysctls=next(answers))
         state[name] = {subject: dict(entries(readings)) for subject, entries in SUBJECTS.items()}
     return state
 
@@ -132,11 +101,7 @@ Entries = Iterator[tuple[str, Fields]]
 
 def _links(readings: Readings) -> Entries:
     for link in readings["links"]:
-        fields = {name: getattr(link, name) for name in LINK}
-        for name, value in link.details.items():
-            if link.kind != "bridge" or not name.startswith(BRIDGE_CHANGES):
-                fields[name] = value
-        yield link.name, fields
+        yield link.name, {**vars(link), **link.details, "details": None}
 
 
 def _ports(readings: Readings) -> Entries:
@@ -157,8 +122,7 @@ def _addresses(readings: Readings) -> Entries:
 
 def _routes(family: str, readings: Readings) -> Entries:
     for route in readings["routes"]:
-        # those of IPv6's local table follow the addresses, once these are known to be unique
-        if route.family == family and not (family == "inet6" and route.table == LOCAL_TABLE):
+        if route.family == family:
             scope = {"scope": None if route.scope == "global" else route.scope}
             yield _route(route), {"proto": route.proto, **scope, "src": route.src, "mtu": route.mtu}
 
@@ -184,16 +148,11 @@ def _rules(family: str, readings: Readings) -> Entries:
 
 def _neighbours(readings: Readings) -> Entries:
     for one in readings["neighbours"]:
-        if one.state == "permanent":
-            yield f"{one.dst} dev {one.dev}", {"lladdr": one.lladdr}
+        yield f"{one.dst} dev {one.dev}", {"lladdr": one.lladdr}
 
 
 def _forwarding(readings: Readings) -> Entries:
-    own = {(link.name, link.mac) for link in readings["links"]}
-    for entry in readings["fdb"]:
-        made = (entry.dev, entry.lladdr) in own or (is_group(entry.lladdr) and not entry.dst)  # by the kernel
-        if entry.state != "learned" and not made:
-            yield _entry(entry), {}
+    return ((_entry(entry), {}) for entry in readings["fdb"])
 
 
 def _entry(entry: FdbEntry) -> str:
@@ -211,18 +170,16 @@ def _entry(entry: FdbEntry) -> str:
 
 
 def _groups(readings: Readings) -> Entries:
-    for entry in readings["mdb_written"]:
+    for entry in readings["mdb"]:
         vlan = f" vid {entry['vid']}" if entry["vid"] else ""
         yield f"dev {entry['bridge']} port {entry['port']} grp {entry['group']}{vlan} permanent", {}
 
 
 def _qdiscs(readings: Readings) -> Entries:
     for qdisc in readings["qdiscs"]:
-        # a device has its first discipline by itself, number 0; clsact and ingress are places for filters
-        if qdisc["handle"] != "0:" and qdisc["kind"] not in ("clsact", "ingress"):
-            parent = qdisc["parent"] if qdisc["parent"] == "root" else f"parent {qdisc['parent']}"
-            settings = {name: qdisc[name] for name in filtering.SETTINGS if name in qdisc}
-            yield f"dev {qdisc['device']} {parent} {qdisc['kind']}", settings
+        parent = qdisc["parent"] if qdisc["parent"] == "root" else f"parent {qdisc['parent']}"
+        settings = {name: qdisc[name] for name in filtering.SETTINGS if name in qdisc}
+        yield f"dev {qdisc['device']} {parent} {qdisc['kind']}", settings
 
 
 def _filters(readings: Readings) -> Entries:
@@ -244,7 +201,7 @@ def _firewall(readings: Readings) -> Entries:
 def _sysctls(readings: Readings) -> Entries:
     for name, value in readings["sysctls"].items():
         yield name, {"value": value}
-    for entry in readings["all_parameters"]:
+    for entry in readings["parameters"]:
         device = entry["device"].replace(".", "/")
         for tree, values in (("ipv4.conf", "ipv4"), ("ipv6.conf", "ipv6"), ("ipv4.neigh", "neighbours")):
             for name, value in entry[values].items():

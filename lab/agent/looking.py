@@ -6,7 +6,7 @@ import errno
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from lab.agent import digest, elsewhere, mdb, mroute, parameters, procfs, reading, routing, traffic, vlans
+from lab.agent import configured, elsewhere, mdb, mroute, parameters, procfs, reading, routing, traffic, vlans
 from lab.agent.node import Node
 from lab.agent.rtnl import Transport
 
@@ -20,9 +20,7 @@ READINGS: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
     "fdb": reading.fdb,
     "mdb": mdb.entries,
     "mdb_routers": mdb.routers,
-    "mdb_written": mdb.written,
     "parameters": parameters.entries,
-    "all_parameters": parameters.every,
     "vlans": vlans.entries,
     "qdiscs": traffic.qdiscs,
     "filters": traffic.filters,
@@ -56,12 +54,16 @@ class Looking:
             raise OSError(errno.EINVAL, f"{what} cannot be read; there are {', '.join(READINGS)}")
         return READINGS[what](self._nodes[node].transport())
 
+    def configured(self, node: int) -> dict[str, list[dict[str, Any]]]:
+        """What is configured in a node, by reading, without what changes by itself (`configured.read`)."""
+        return configured.read(self._nodes[node].transport())
+
     def fingerprint(self, node: int, sysctls: Sequence[str]) -> str:
-        """One word for what is configured in a node, its firewalls and some of its parameters included (`digest`)."""
+        """One word for what is configured in a node, its firewalls and parameters included (`configured`)."""
         held = self._nodes[node]
         with held.stack.entered():
             others = [*held.rulesets.parts(), *held.sysctls.values(sysctls)]
-            return digest.fingerprint(held.transport(), others)
+            return configured.fingerprint(held.transport(), others)
 
     def device_to(self, node: int, to: str, source: str = "", device: str = "") -> str:
         """The device by which a packet to an address leaves the node (`routing.device_to`)."""

@@ -115,8 +115,5 @@ def _of_links(transport: Transport, inet: dict[str, int], inet6: dict[str, int])
 
 def _values(family: bytes, kind: int, positions: dict[str, int]) -> dict[str, int]:
     array = dict(attributes(family, 0)).get(kind, b"")
-    return {
-        name: struct.unpack_from("=i", array, 4 * position)[0]
-        for name, position in positions.items()
-        if 4 * position + 4 <= len(array)
-    }
+    numbers = struct.unpack(f"={len(array) // 4}i", array)
+    return {name: numbers[position] for name, position in positions.items() if position < len(numbers)}

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 from lab.agent import kinds
-from lab.agent.rtnl import Transport, attributes
+from lab.agent.rtnl import EXT_MASK, Transport, attributes
 
+LOCAL_TABLE = 255
 GETLINK, GETADDR, GETROUTE, GETNEIGH, GETRULE = 18, 22, 26, 30, 34
 FLAGS = {"up": 0x1, "promisc": 0x100, "allmulticast": 0x200, "multicast": 0x1000, "broadcast": 0x2}
 IFF_LOWER_UP, IFF_NOARP = 0x10000, 0x80
@@ -106,8 +107,8 @@ class Names(dict[int, Optional[str]]):
         return self[index]
 
 
-def links(transport: Transport) -> list[Entry]:
-    """Every link with the parameters of its kind and its counters."""
+def links(transport: Transport, mask: int = 0) -> list[Entry]:
+    """Every link with the parameters of its kind and its counters (`mask` SKIP_STATS: without them)."""
     messages = [
         (*struct.unpack_from("=iI", message, 4), dict(attributes(message, 16))) for message in _links(transport)
     ]
@@ -116,8 +117,8 @@ def links(transport: Transport) -> list[Entry]:
     return [_link(index, flags, parts, names) for index, flags, parts in messages]
 
 
-def _links(transport: Transport, family: int = 0) -> list[bytes]:
-    return transport.raw_dump(GETLINK, struct.pack("=BxHiII", family, 0, 0, 0, 0))
+def _links(transport: Transport, family: int = 0, mask: int = 0) -> list[bytes]:
+    return transport.raw_dump(GETLINK, struct.pack("=BxHiIIHHI", family, 0, 0, 0, 0, 8, EXT_MASK, mask))
 
 
 def _link(index: int, flags: int, parts: dict[int, bytes], names: Names) -> Entry:
