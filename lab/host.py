@@ -16,7 +16,7 @@ from lab.errors import CheckFailed
 from lab.machines.base import Call, Opening
 from lab.machines.node import Agent, Node, ask_all
 from lab.machines.sockets import Socket
-from lab.model import Network, NodePlan
+from lab.model import Network, NodePlan, Topology
 from lab.probes import echo, echo6, membership, options, options6
 from lab.probes.datagrams import Sent
 from lab.probes.patience import Lost
@@ -142,7 +142,7 @@ class Host:
 
     node: Node
     plan: NodePlan
-    plans: Mapping[str, NodePlan]
+    topology: Topology
     udp: Udp
     hosts: Mapping[str, Host] = field(repr=False, compare=False)
     lost: Lost = field(default_factory=Lost, repr=False, compare=False)
@@ -168,10 +168,10 @@ class Host:
         """One ICMP echo request; the answers counted per node (`probes.echo.ping`, or `echo6.ping` of IPv6)."""
         nodes = {name: host.node for name, host in self.hosts.items()}
         if not self.alone:
-            return replace(self, alone=True).ping(to, **fields).by(self.plans)
+            return replace(self, alone=True).ping(to, **fields).by(self.topology.plans)
         if options6.is_ipv6(to):
-            return echo6.ping(self.node, self.plans, to, nodes=nodes, lost=self.lost, **fields)
-        return echo.ping(self.node, self.plans, to, **{"nodes": nodes, "lost": self.lost, **fields})
+            return echo6.ping(self.node, self.topology, to, nodes=nodes, lost=self.lost, **fields)
+        return echo.ping(self.node, self.topology, to, **{"nodes": nodes, "lost": self.lost, **fields})
 
     def reaches_by_tcp(self, server: Host, network: Network = "overlay", port: int | None = None) -> bytes:
         """Connects to a server on another host, sends a unique payload and returns what arrived there."""

@@ -48,7 +48,7 @@ class Lab:
         self.machine, self.topology, self.underlay = machine, topology, underlay
         self.nodes = dict(nodes)
         self.has_overlay = True
-        self.plans: dict[str, NodePlan] = {plan.name: plan for plan in topology.nodes}
+        self.plans = topology.plans
         self.ended: collections.deque[Listening] = collections.deque(maxlen=MOST_ENDED)
         """What was listened to since `forget`, the last one last."""
         self._listening: list[Listening] = []
@@ -59,7 +59,7 @@ class Lab:
         self.hosts: dict[str, Host] = {}
         for name, plan in self.plans.items():
             udp = Udp(self.nodes[name], plan, self._announce, self._default_port)
-            self.hosts[name] = Host(self.nodes[name], plan, self.plans, udp, self.hosts, self.lost)
+            self.hosts[name] = Host(self.nodes[name], plan, topology, udp, self.hosts, self.lost)
 
     def __getitem__(self, name: str) -> Host:
         """The host of a name; NotApplicable when this lab has fewer spokes, KeyError when it is no host's name."""
@@ -114,9 +114,8 @@ class Lab:
         names = [host if isinstance(host, str) else host.name for host in at]
         listening = Listening(
             {name: self.nodes[name] for name in self.plans},
-            self.plans,
+            self.topology,
             names,
-            topology=self.topology,
             on_exit=self._ended,
             **{"tapped": self.tapped, "patience": self.patience, "lost": self.lost, **fields},
         )
@@ -167,7 +166,8 @@ class Lab:
         self.cloud.admit(plan, node)
         udp = Udp(node, plan, lambda sent: None, lambda: None)
         hosts = {**self.hosts}
-        hosts[name] = Host(node, plan, {**self.plans, name: plan}, udp, hosts)
+        known = replace(self.topology, nodes=(*self.topology.nodes, plan))
+        hosts[name] = Host(node, plan, known, udp, hosts)
         return hosts[name]
 
     def take_over(self, name: str) -> Host:
@@ -179,7 +179,7 @@ class Lab:
         plan, node = self.plans[name], self._new_node(name)
         self.cloud.reattach(plan, node)
         udp = Udp(node, plan, self._announce, self._default_port)
-        self.hosts[name] = Host(node, plan, self.plans, udp, self.hosts, self.lost)
+        self.hosts[name] = Host(node, plan, self.topology, udp, self.hosts, self.lost)
         for listening in self._listening:
             listening.replaced(name, node)
         self.set_up(self.hosts[name])

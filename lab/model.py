@@ -173,8 +173,13 @@ class Topology:
         """The MAC address that the bridge is given, None to leave it to the kernel (the lowest of its ports')."""
         return mac_of(self.hub.overlay.ip) if self.pinned_mac else None
 
+    @functools.cached_property
+    def plans(self) -> dict[str, NodePlan]:
+        """The hosts by their names."""
+        return {node.name: node for node in self.nodes}
+
     def node(self, name: str) -> NodePlan:
-        return next(node for node in self.nodes if node.name == name)
+        return self.plans[name]
 
     def tunnel(self, one: str, other: str) -> Tunnel:
         """The tunnel between two hosts."""

@@ -8,7 +8,7 @@ from lab.diagnose.trial import Exchange
 from lab.model import Topology
 from lab.probes.payloads import tag_of
 from lab.probes.sightings import Sighting
-from lab.probes.ways import Place, Stage, carried_to, way
+from lab.probes.ways import Place, Stage, carried_to, reached, ways
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def losses(topology: Topology, exchange: Exchange) -> list[Loss]:
 
 
 def _loss(topology: Topology, exchange: Exchange, receiver: str, lost: tuple[bytes, ...]) -> Loss:
-    places = way(topology, exchange.sender, receiver)
     tags = [tag_of(payload) for payload in lost]
     seen = [sighting for sighting in exchange.sightings if any(tag in sighting.frame for tag in tags)]
-    reached = [_reached(places[:-1], [one for one in seen if tag in one.frame]) for tag in tags]
-    furthest = min(reached)  # where the most was lost is where the first one ended
+    places = max(ways(topology, exchange.sender, receiver), key=lambda places: reached(places[:-1], seen))
+    # where the most was lost is where the first one ended
+    furthest = min(reached(places[:-1], [one for one in seen if tag in one.frame]) for tag in tags)
     last = places[furthest] if furthest >= 0 else None
     start = topology.node(exchange.sender)
     bare = [one for one in seen if one.node == start.name and one.interface == start.nic and not one.carrier]
@@ -91,8 +91,3 @@ def _loss(topology: Topology, exchange: Exchange, receiver: str, lost: tuple[byt
         inside[-1] if inside else None,
         bare[0] if bare and furthest < 1 else None,
     )
-
-
-def _reached(places: list[Place], seen: list[Sighting]) -> int:
-    """The number of the last of the places where one datagram was seen, -1 for none."""
-    return max((number for number, place in enumerate(places) if any(place.matches(one) for one in seen)), default=-1)

@@ -12,14 +12,14 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.errors import CheckFailed
 from lab.machines.base import Call, Kind, call
 from lab.machines.node import Agent, Node, ask_all
-from lab.model import Network, NodePlan
+from lab.model import Network, Topology
 from lab.probes import markers, options
 from lab.probes.listening import FENCE_GRACE
 from lab.probes.options import Option
@@ -128,7 +128,7 @@ ICMP = Protocol(options.ICMP, request, _reply, _hops)
 
 def ping(
     node: Node,
-    plans: Mapping[str, NodePlan],
+    topology: Topology,
     to: str,
     *,
     network: Network = "overlay",
@@ -147,6 +147,7 @@ def ping(
     `device` binds the socket (for 224.0.0.1, which has no route of its own); `ttl` is the inner TTL, for multicast
     as for the rest.  `addresses` of the nodes, by default those of their plans: a node without one is not fenced.
     """
+    plans = topology.plans
     own = {name: plan.address(network) for name, plan in plans.items()} if addresses is None else addresses
     identifier = int.from_bytes(os.urandom(2), "big")
     chosen = [options.broadcast()]
@@ -176,8 +177,9 @@ def ping(
             sent = protocol.request(fencing, number, token)
             calls.append(call(Agent.try_send, endpoint=fence_socket, payload=sent, to=[own[name], 0]))
         known = lost or Lost()
-        ways = _ways(node.name, plans, network) if marked else ()
-        legs = markers.legs(ways, nodes or {}, plans, port, known)
+        pairs = [pair for name in plans if marked for pair in ((node.name, name), (name, node.name))]
+        ways = [leg for pair in pairs for leg in markers.legs_between(topology, network, *pair)]
+        legs = markers.legs(ways, nodes or {}, topology, port, known)
         wanted = max((known.grace_both(grace, network, node.name, name) for name in fenced), default=grace)
         calls += [
             call(Agent.wait_for, tokens=tokens, timeout=markers.bound(wanted, marked), legs=legs),
@@ -190,16 +192,6 @@ def ping(
     names = {address: name for name, plan in plans.items() for address in plan.further}
     names |= {address: name for name, address in own.items()}
     return _count(node.name, to, names, identifier, [protocol.reply(answer) for answer in received], unproved)
-
-
-def _ways(pinger: str, plans: Mapping[str, NodePlan], network: Network) -> Iterator[tuple[str, str]]:
-    """Requests go out by the hub (or directly, on the underlay), answers come back the same way."""
-    hub = markers.hub_of(plans)
-    for name in plans:
-        if network == "overlay":
-            yield from ((pinger, hub), (hub, name), (name, hub), (hub, pinger))
-        else:
-            yield from ((pinger, name), (name, pinger))
 
 
 def _reply_head(identifier: int, sequence: int) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lab.machines.node import Node
-from lab.model import Network, NodePlan
+from lab.model import Network, Topology
 from lab.probes import echo, ipv6, options6
 
 ECHO_REQUEST, ECHO_REPLY = 128, 129
@@ -37,7 +37,7 @@ PROTOCOL = echo.Protocol(options6.ICMP, request, reply, options6.hops)
 
 def ping(
     node: Node,
-    plans: Mapping[str, NodePlan],
+    topology: Topology,
     to: str,
     *,
     nodes: Mapping[str, Node],
@@ -46,15 +46,15 @@ def ping(
     **fields: Any,
 ) -> echo.Answers:
     """Pings `to` once out of a device, by default the network's own; answers count for the node they came from."""
-    found = ipv6.link_locals(nodes, plans, network)
-    ipv6.required(found, node.name, plans[node.name])
+    found = ipv6.link_locals(nodes, topology.plans, network)
+    ipv6.required(found, node.name, topology.node(node.name))
     return echo.ping(
         node,
-        plans,
+        topology,
         to,
         nodes=nodes,
         network=network,
-        device=device or plans[node.name].interface(network),
+        device=device or topology.node(node.name).interface(network),
         protocol=PROTOCOL,
         addresses={name: own.address for name, own in found.items()},
         **fields,

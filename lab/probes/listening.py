@@ -22,7 +22,7 @@ from typing import Any, Literal
 from lab.errors import CheckFailed, RootNeeded, TooSlow
 from lab.machines.base import Agent, Call, await_told, call
 from lab.machines.node import Node, ask_all, tell_all
-from lab.model import VXLAN_PORT, Network, NodePlan, Topology
+from lab.model import Network, NodePlan, Topology
 from lab.probes import ipv6, markers, options, options6, sightings, ways
 from lab.probes.datagrams import Datagram, Sent, stimulus
 from lab.probes.patience import Lost, Patience, Way
@@ -49,7 +49,7 @@ class Listening:
     def __init__(
         self,
         nodes: dict[str, Node],
-        plans: dict[str, NodePlan],
+        topology: Topology,
         at: Sequence[str],
         *,
         tapped: Iterable[Node],
@@ -65,13 +65,13 @@ class Listening:
         grace: float = FENCE_GRACE,
         patience: Patience | None = None,
         lost: Lost | None = None,
-        topology: Topology | None = None,
         on_entry: Callable[[Listening], None] = lambda listening: None,
         on_exit: Callable[[Listening], None] = lambda listening: None,
     ) -> None:
         self.at = tuple(at)
         self.port = fresh_port() if port is None else port
         self.network: Network = network
+        self._centre = markers.centre_of(topology, network)
         self.sent: list[Sent] = []
         self.datagrams: dict[str, tuple[Datagram, ...]] = {}
         self.unproved: frozenset[str] = frozenset()
@@ -79,7 +79,7 @@ class Listening:
         """Seconds until the fences had arrived, or were given up."""
         self.late: dict[str, tuple[Datagram, ...]] = {}
         """What came after the deadline, by node."""
-        self._nodes, self._plans, self._topology = nodes, plans, topology
+        self._nodes, self._plans, self._topology = nodes, topology.plans, topology
         self._tapped = list(tapped)
         self._groups = (group,) if isinstance(group, str) else tuple(group or ())
         self._joined = self._groups if join else ()
@@ -101,7 +101,7 @@ class Listening:
             here = {name: self._nodes[name] for name in self.at}
             self._link_locals = ipv6.link_locals(here, self._plans, self.network)
         calls: list[tuple[Node, Call[Any]]] = [(self._nodes[name], self._receiver(name)) for name in self.at]
-        fenced = list(dict.fromkeys([*self.at, markers.hub_of(self._plans)]))
+        fenced = list(dict.fromkeys([*self.at, *filter(None, [self._centre])]))
         bound = [ANY, self._fence_port]
         for node in (self._nodes[name] for name in fenced):
             calls.append((node, node.call(Agent.open, **options.UDP, bind=bound)))
@@ -161,8 +161,7 @@ class Listening:
 
     def _gather(self) -> None:
         senders = list(dict.fromkeys(sent.node for sent in self.sent))
-        hub = markers.hub_of(self._plans) if self.network == "overlay" else ""
-        *before, last = markers.stages(senders, self.at, hub)
+        *before, last = markers.stages(senders, self.at, self._centre)
         takes = [(self._nodes[name], call(Agent.take, endpoints=[self._sockets[name]])) for name in self.at]
         began = time.monotonic()
         for pairs in before:
@@ -188,7 +187,7 @@ class Listening:
             # one kernel: one wait for all the fences, and everything in one round trip
             # a marker is seen by the taps
             ways = self._ways() if self._tapped else ()
-            legs = markers.legs(ways, self._nodes, self._plans, self._fence_port, self._lost)
+            legs = markers.legs(ways, self._nodes, self._topology, self._fence_port, self._lost)
             waits = [([name for name, _ in awaited], calls[0][0], self._wait(awaited, self._grace_for(pairs), legs))]
         else:
             for name in dict.fromkeys(name for name, _ in awaited):
@@ -231,11 +230,10 @@ class Listening:
         return self._lost.grace(self._grace, *(Way(self.network, "unicast", *pair) for pair in pairs))
 
     def _ways(self) -> Iterator[tuple[str, str]]:
-        """Where the underlay carries what was sent: by the hub, or directly when that is where it was sent."""
-        hub = markers.hub_of(self._plans)
-        for sent in self.sent:
-            yield sent.node, hub
-            yield from ((hub if self.network == "overlay" else sent.node, name) for name in self.at)
+        """The legs of the underlay that carry what was sent."""
+        for sender in dict.fromkeys(sent.node for sent in self.sent):
+            for name in self.at:
+                yield from markers.legs_between(self._topology, self.network, sender, name)
 
     def _fence(self, sender: str, receiver: str, token: bytes) -> Call[None]:
         to = [self._plans[receiver].address(self.network), self._fence_port]
@@ -341,7 +339,7 @@ class Listening:
 
     def paths(self, expected: Mapping[str, int] | None = None) -> list[ways.Path]:
         """How far what was sent came on its way to each node; none where nothing can be captured."""
-        if self._topology is None or not self._tapped or not self.sent:
+        if not self._tapped or not self.sent:
             return []
         heard = {name: self.datagrams.get(name, ()) for name in self.at if expected is None or name in expected}
         one_clock = markers.one_kernel(self._nodes.values())
@@ -367,9 +365,9 @@ class Listening:
         if not self._tapped:
             raise RootNeeded("captures")
         tags = [tag_of(payload) for sent in self.sent for payload in sent.payloads]
-        port = self._topology.options.port if self._topology else VXLAN_PORT
+        port = self._topology.options.port
         seen = sightings.collect(self._tapped, tags, vxlan_port=port) if tags else []
-        return ways.of_hosts(self._topology, seen) if self._topology else seen
+        return ways.of_hosts(self._topology, seen)
 
 
 def _short(payload: bytes) -> str:

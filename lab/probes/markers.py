@@ -1,17 +1,17 @@
 """
 Markers: datagrams on the underlay, leg by leg, by which one kernel's queues are known to be empty.
 
-They go where an overlay packet is carried, sender to hub and hub to receiver, but need no overlay: where the overlay is
+They go where an overlay packet is carried, along each tunnel of its path, but need no overlay: where the overlay is
 cut, they still tell that nothing more is on its way (`agent.fences`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lab.machines.node import Node
-from lab.model import NodePlan
+from lab.model import Network, Topology
 from lab.probes import options
 from lab.probes.patience import Lost, Way
 
@@ -30,28 +30,36 @@ def bound(seconds: float, nodes: Collection[Node]) -> float:
     return seconds * max(1.0, len(nodes) / FEW) if one_kernel(nodes) else seconds
 
 
-def hub_of(plans: Mapping[str, NodePlan]) -> str:
-    """The node that everything on the overlay goes through."""
-    return next(name for name, plan in plans.items() if plan.is_hub)
+def centre_of(topology: Topology, network: Network) -> str:
+    """The host that everything goes through; empty where there is none."""
+    return topology.centre if network == "overlay" else ""
 
 
-def stages(senders: Sequence[str], at: Sequence[str], hub: str) -> list[list[tuple[str, str]]]:
+def stages(senders: Sequence[str], at: Sequence[str], centre: str) -> list[list[tuple[str, str]]]:
     """
-    The fences, as (sender, receiver): one for each way, or of many ways one for each leg of them, to the hub first.
+    The fences, as (sender, receiver): one for each pair, or of many pairs one for each leg, to the centre first.
 
-    What a sender sent has left the hub when its fence has arrived there; the hub's own fences then follow it.
-    Without a `hub` the ways are direct.
+    What a sender sent has left the centre when its fence has arrived there; the centre's own fences then follow it.
     """
     pairs = [(sender, name) for sender in senders for name in at]
-    if not hub or len(senders) == 1 or len(pairs) <= MOST_WAYS:
+    if not centre or len(senders) == 1 or len(pairs) <= MOST_WAYS:
         return [pairs]
-    return [[(sender, hub) for sender in senders], [(hub, name) for name in at if name != hub]]
+    return [[(sender, centre) for sender in senders], [(centre, name) for name in at if name != centre]]
+
+
+def legs_between(topology: Topology, network: Network, sender: str, receiver: str) -> Iterator[tuple[str, str]]:
+    """The legs on the underlay, from host to host, of all paths between two hosts."""
+    if network == "underlay":
+        yield sender, receiver
+        return
+    for path in topology.paths(sender, receiver):
+        yield from ((hop.start.host, hop.end.host) for hop in path)
 
 
 def legs(
     ways: Iterable[tuple[str, str]],
     nodes: Mapping[str, Node],
-    plans: Mapping[str, NodePlan],
+    topology: Topology,
     port: int,
     lost: Lost,
 ) -> list[dict[str, Any]]:
@@ -64,7 +72,7 @@ def legs(
         {
             "node": nodes[start].handle,
             "fields": dict(options.UDP),
-            "to": [plans[end].address("underlay"), port],
+            "to": [topology.node(end).address("underlay"), port],
             "arrival": nodes[end].handle,
         }
         for start, end in dict.fromkeys(ways)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Literal
 
+from lab.graph import Path as Route
 from lab.model import Network, Topology
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.patience import Kind
@@ -57,14 +58,19 @@ def of_hosts(topology: Topology, seen: Sequence[Sighting]) -> list[Sighting]:
     return [one for one in seen if not any(carried_to(one, address) for address in topology.strangers)]
 
 
-def way(topology: Topology, sender: str, receiver: str, network: Network = "overlay") -> list[Place]:
-    """The places between two hosts, the receiver's socket last."""
+def ways(topology: Topology, sender: str, receiver: str, network: Network = "overlay") -> list[list[Place]]:
+    """The places on each path between two hosts, the receiver's socket last."""
+    found = topology.paths(sender, receiver) if network == "overlay" else ()
+    return [_places(topology, sender, receiver, network, path) for path in found or ((),)]
+
+
+def _places(topology: Topology, sender: str, receiver: str, network: Network, path: Route) -> list[Place]:
     start, end = topology.node(sender), topology.node(receiver)
     socket = Place(end.name, "", False, "delivery")
     if network == "underlay":
         return [Place(start.name, start.nic, True, "sending"), Place(end.name, end.nic, False, "cloud"), socket]
     places = [Place(start.name, start.device, True, "sending")]
-    for hop in next(iter(topology.paths(sender, receiver)), ()):
+    for hop in path:
         near, far = topology.node(hop.start.host), topology.node(hop.end.host)
         if (near is not start) or near.device != hop.start.device:
             places.append(Place(near.name, hop.start.device, True, "forwarding"))
@@ -184,7 +190,7 @@ def paths(
                 continue
             arrived = [datagram for datagram in datagrams if datagram.payload == payload]
             tagged = [sighting for sighting in seen if tag_of(payload) in sighting.frame]
-            steps = _steps(topology, way(topology, one.node, receiver, network), tagged, arrived)
+            steps = _steps(topology, ways(topology, one.node, receiver, network), tagged, arrived)
             legs = tuple(_timed(steps, one_clock=one_clock))
             to, kind = f"{one.to}:{one.port}", _kind(one.to, addresses)
             wanted = copies if expected else None
@@ -212,12 +218,13 @@ def _timed(steps: Sequence[tuple[Leg, int]], *, one_clock: bool) -> list[Leg]:
 
 
 def _steps(
-    topology: Topology, places: Sequence[Place], seen: Sequence[Sighting], arrived: Sequence[Datagram]
+    topology: Topology, routes: Sequence[Sequence[Place]], seen: Sequence[Sighting], arrived: Sequence[Datagram]
 ) -> list[tuple[Leg, int]]:
-    """Where it was seen and when, and the first place after the last one where it was not."""
+    """Where it was seen and when on the path where it came furthest, and the first place where it was not."""
     hosts = {node.name for node in topology.nodes}
+    places = max(routes, key=lambda places: reached(places, seen))
     at = [[sighting for sighting in seen if place.matches(sighting)] for place in places]
-    last = max((number for number, found in enumerate(at) if found), default=-1)
+    last = reached(places, seen)
     if arrived:
         last = len(places) - 1
     steps: list[tuple[Leg, int]] = []
@@ -231,6 +238,11 @@ def _steps(
         elif place is places[min(last + 1, len(places) - 1)]:
             steps.append((Leg(place.node, place.interface, _direction(place), "", seen=False), 0))
     return steps
+
+
+def reached(places: Sequence[Place], seen: Sequence[Sighting]) -> int:
+    """The number of the last of the places where one datagram was seen, -1 for none."""
+    return max((number for number, place in enumerate(places) if any(place.matches(one) for one in seen)), default=-1)
 
 
 def _inside(hosts: Collection[str], seen: Sequence[Sighting], place: Place) -> list[tuple[Leg, int]]:

@@ -6,6 +6,7 @@ The probes: what is heard is told from what is lost, doubled, altered or uninvit
 
 import pytest
 
+from lab import topologies
 from lab.changes import addr_del, link_set, route_del
 from lab.errors import CheckFailed
 from lab.probes import echo, ways
@@ -17,7 +18,7 @@ from lab.probes.sightings import Sighting, path
 
 def judged(payloads, sent=(b"hello",)):
     """A listening at one node that heard what is given."""
-    listening = Listening({}, {}, ["spoke2"], tapped=[])
+    listening = Listening({}, topologies.standard(), ["spoke2"], tapped=[])
     listening.sent.append(Sent("spoke1", tuple(sent), "172.16.254.255", 5005, ("172.16.254.2", 40000)))
     listening.datagrams = {"spoke2": tuple(Datagram(payload) for payload in payloads)}
     return listening
@@ -151,7 +152,7 @@ def test_the_path_of_what_arrived_ends_at_the_socket(lab):
         lab["spoke1"].udp.send(to=lab.everyone)
 
     paths = {path.receiver: path for path in heard.paths()}
-    planned = [(place.node, place.interface) for place in ways.way(lab.topology, "spoke1", "spoke2")]
+    planned = [(place.node, place.interface) for place in ways.ways(lab.topology, "spoke1", "spoke2")[0]]
     walked = [(leg.node, leg.interface) for leg in paths["spoke2"].legs if leg.node in lab.hosts]
     assert walked == planned
     every = [(leg.node, leg.interface, leg.direction) for leg in paths["spoke2"].legs]
