@@ -95,9 +95,10 @@ def but_towards(planned: State, found: list[Difference]) -> list[Difference]:
 
 
 def lines(found: list[Difference]) -> list[str]:
-    """One line for each difference; of many the first."""
+    """One line for each difference, with its fix; of many the first."""
     more = len(found) - MOST_LINES
-    return [*map(str, found[:MOST_LINES]), *([f"and {more} more"] if more > 0 else [])]
+    shown = [f"{one}; fix: {reverting(one)}" for one in found[:MOST_LINES]]
+    return [*shown, *([f"and {more} more"] if more > 0 else [])]
 
 
 def _as_planned(planned: Fields | None, one: Difference) -> bool:

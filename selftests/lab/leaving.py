@@ -4,6 +4,7 @@ import pytest
 
 from lab.changes import link_set
 from lab.machines import firewall
+from selftests.lab.test_state import LEAKS, NIC, written
 
 pytestmark = pytest.mark.provoking
 
@@ -13,6 +14,17 @@ def test_leaves_rules(provoked):
     node = provoked.hub.node
     node.run("sh", "-c", "for number in $(seq 10); do ip rule add priority $number lookup 7; done")
     firewall.append(node, ("INPUT", "-s", "192.0.2.1/32", "-j", "DROP"))
+
+
+@pytest.mark.parametrize("kind", LEAKS)
+def test_leaves_one(provoked, kind):
+    """One thing of a kind."""
+    node = provoked.hub.node
+    if "IPv6" in kind:
+        node.write_sysctls({f"net.ipv6.conf.{device}.disable_ipv6": 0 for device in ("lo", NIC)})
+    done = node.run("sh", "-c", written(provoked, LEAKS[kind][0]))
+    if done["status"] != 0:
+        pytest.skip(f"cannot make: {kind}: {done['errors'].strip()}")
 
 
 def test_finds_none(provoked):

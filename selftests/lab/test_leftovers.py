@@ -5,11 +5,14 @@ A test that leaves the lab changed, seen from outside: it is reported once, and 
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from selftests.lab.test_state import LEAKS, PORT
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 120  # seconds; a few in practice
@@ -35,8 +38,39 @@ def test_what_is_left_is_listed_once(tmp_path, monkeypatch, service):
     assert "2 passed" in printed
     assert "1 error" in printed
     lines = [line.strip() for line in printed.splitlines()]
-    listed = [f"hub rule added: {number}: from all lookup 7" for number in range(1, 9)]
+    fix = "ip rule del priority {number} from all lookup 7"
+    listed = [
+        f"hub rule added: {number}: from all lookup 7; fix: {fix.format(number=number)}" for number in range(1, 9)
+    ]
     assert [line for line in lines if line.startswith(("hub rule", "hub firewall", "and "))] == [*listed, "and 3 more"]
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory):
+    """What an inner run reports for each kind of leftover, by kind."""
+    printed = ran(tmp_path_factory.mktemp("left"), "selftests/lab/leaving.py", "-k", "leaves_one", "-rs")
+    sections = re.split(r"^_+ (?:ERROR at teardown of )?(\S.*?) _+$", printed, flags=re.MULTILINE)
+    found = dict(zip(sections[1::2], sections[2::2], strict=True))
+    return {kind: found.get(f"test_leaves_one[{kind}]", "") for kind in LEAKS}, printed
+
+
+@pytest.mark.parametrize("kind", LEAKS)
+def test_each_kind_of_leftover_is_named_with_its_fix(left, kind):
+    """What a disruptive test left is one line of its failure, with the command that takes it back."""
+    (sections, printed), (_, line) = left, LEAKS[kind]
+    if not sections[kind] and f"cannot make: {kind}" in printed:
+        pytest.skip("this kernel cannot")
+
+    named = [one for one in sections[kind].splitlines() if words(line) in one]
+
+    assert "the test left the lab changed" in sections[kind], printed
+    assert named, sections[kind]
+    assert [one for one in named if "; fix: " not in one or one.rstrip().endswith("; fix:")] == []
+
+
+def words(line):
+    """A line without what a lab or a kernel names itself."""
+    return line.replace(PORT, "vxlan1")
 
 
 def test_undoing_what_was_injected_is_none(tmp_path):

@@ -55,6 +55,10 @@ LEAKS = {
     "firewall policy": ("IPTABLES -P FORWARD DROP", "FORWARD: policy DROP"),
     "firewall chain": ("IPTABLES -t raw -A OUTPUT -p igmp -j DROP", "raw OUTPUT: -p igmp -j DROP"),
     "IPv6 firewall rule": ("IP6TABLES -A INPUT -s 2001:db8::1/128 -j DROP", "INPUT: -s 2001:db8::1/128 -j DROP"),
+    "nft rule": (
+        "nft add table inet leak; nft add chain inet leak left; nft add rule inet leak left drop",
+        "hub firewall rule added: nft inet leak left: drop",
+    ),
     "bridge's firewall": ("EBTABLES -A FORWARD -p ARP -j DROP", "FORWARD: -p ARP -j DROP"),
     "qdisc": (f"tc qdisc add dev {NIC} root SHAPER", f"hub qdisc added: dev {NIC} root"),
     "filter": (
