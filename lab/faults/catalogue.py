@@ -14,8 +14,9 @@ import pkgutil
 from collections.abc import Mapping
 
 from lab import faults
-from lab.errors import EnvironmentProblem, UsageProblem
+from lab.errors import UsageProblem
 from lab.faults.fault import Fault
+from lab.faults.means import shell
 from lab.laboratory import Lab
 
 __all__ = ["Fault", "known", "listing", "named"]
@@ -64,7 +65,4 @@ def _run(node: str, command: str, lab: Lab) -> None:
     """Runs a shell command on a node of the lab; EnvironmentProblem says what the command said."""
     if node not in lab.nodes:
         raise UsageProblem(f"--inject={node}: ... names no node; this lab has {', '.join(lab.nodes)}")
-    done = lab.nodes[node].run("sh", "-c", command, timeout=COMMAND_TIME)
-    if done["status"] != 0:
-        said = (done["errors"] or done["output"]).strip()
-        raise EnvironmentProblem(f"on {node}, `{command}` ended with {done['status']}: {said}")
+    shell(lab.nodes[node], command, COMMAND_TIME)

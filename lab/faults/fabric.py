@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault, Inject
+from lab.faults.means import GUEST, shell
 from lab.faults.places import named, victim
 from lab.laboratory import Lab
 from lab.model import mac_of
 from lab.underlay.fabric import FABRIC, segments
-
-GUEST = ("gretap",)  # a guest's kernel has all that these need
 
 
 def _in_the_cloud(command: str) -> Inject:
@@ -24,9 +22,7 @@ def _in_the_cloud(command: str) -> Inject:
             "address": spoke.plan.underlay.ip,
             "bridge": segment.bridge,
         }
-        done = lab.fabric.run("sh", "-c", command.format(**names))
-        if done["status"] != 0:
-            raise EnvironmentProblem(f"{command} failed in the cloud: {done['errors'].strip()}")
+        shell(lab.fabric, command.format(**names))
 
     return inject
 

@@ -9,25 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lab.faults.fault import Fault, Inject
-from lab.faults.means import of_hub, of_spoke, ran
+from lab.faults.means import GUEST, of_hub, ran, shell, tables
 from lab.faults.places import cloud_port, device, hub_bridge, named, victim, victim_device, victim_nic
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines import firewall
-
-GUEST = ("gretap",)  # a guest's kernel has all that these need
-MODULES = ("iptable_raw", "iptable_mangle", "xt_HL", "xt_DSCP", "iptable_nat", "xt_MASQUERADE")
-
-
-def _tables(*rules: str) -> Inject:
-    """Rules of iptables, their tables named, on the one spoke."""
-
-    def inject(lab: Lab) -> None:
-        tool = firewall.tool(victim(lab).node)
-        lab.machine.load_modules(*MODULES)
-        of_spoke(*(f"{tool} {rule}" for rule in rules))(lab)
-
-    return inject
 
 
 def unsampled(lab: Lab) -> Host:
@@ -43,8 +29,7 @@ def _cloud_filter(lab: Lab) -> None:
     """What the fabric hands to the hub's NIC is filtered there, as by a rule that names the protocol."""
     port = lab.cloud.port_of(lab.hub.name)
     command = f"tc filter add dev {port} egress protocol ip flower ip_proto 2f action drop"
-    done = lab.fabric.run("sh", "-c", f"tc qdisc add dev {port} clsact 2>/dev/null; {command}")
-    assert done["status"] == 0, done["errors"]
+    shell(lab.fabric, f"tc qdisc add dev {port} clsact 2>/dev/null; {command}")
 
 
 def _reverse_path_rule(who: Callable[[Lab], Host]) -> Inject:
@@ -91,7 +76,7 @@ FAULTS = (
         "nothing-sent",
         "one spoke's firewall lets nothing out, before any connection is tracked",
         ("BCAST-01", "MCAST-01", "ICMP-01", "PRE-03"),
-        _tables("-t raw -P OUTPUT DROP"),
+        tables("-t raw -P OUTPUT DROP"),
         GUEST,
         finding=named("firewall-drops", victim_device),
     ),
@@ -99,7 +84,7 @@ FAULTS = (
         "loopback-filtered",
         "one spoke's firewall drops what the spoke says to itself",
         ("ICMP-01",),
-        _tables("-A INPUT -i lo -j DROP"),
+        tables("-A INPUT -i lo -j DROP"),
         GUEST,
         greens=("BCAST-01",),
         finding=named("firewall-drops", device(victim, "lo")),
@@ -108,7 +93,7 @@ FAULTS = (
         "masqueraded",
         "one spoke hides every source behind its overlay address, as for a way to the internet",
         ("PRE-09",),
-        _tables("-t nat -A POSTROUTING -o {device} -j MASQUERADE"),
+        tables("-t nat -A POSTROUTING -o {device} -j MASQUERADE"),
         GUEST,
         greens=("BCAST-01",),
         finding=named("nat-rewrites", victim_device),
@@ -117,7 +102,7 @@ FAULTS = (
         "outer-ttl-rewritten",
         "one spoke's firewall sets the TTL of what carries its tunnel",
         ("TTL-05", "PRE-09"),
-        _tables("-t mangle -A POSTROUTING -p gre -j TTL --ttl-set 5"),
+        tables("-t mangle -A POSTROUTING -p gre -j TTL --ttl-set 5"),
         GUEST,
         greens=("BCAST-01",),
         finding=named("ttl-rewritten", victim_nic),
@@ -126,7 +111,7 @@ FAULTS = (
         "outer-tos-rewritten",
         "one spoke's firewall marks what carries its tunnel",
         ("PRE-09",),
-        _tables("-t mangle -A POSTROUTING -p gre -j TOS --set-tos 0x10"),
+        tables("-t mangle -A POSTROUTING -p gre -j TOS --set-tos 0x10"),
         GUEST,
         greens=("BCAST-01",),
         finding=named("tos-rewritten", victim_nic),
@@ -135,7 +120,7 @@ FAULTS = (
         "control-filtered",
         "one spoke takes no plain UDP from the underlay, so that nothing there can be compared with",
         ("PRE-09",),
-        _tables("-A INPUT -i {nic} -p udp -j DROP"),
+        tables("-A INPUT -i {nic} -p udp -j DROP"),
         GUEST,
         greens=("BCAST-01",),
         finding=named("control-dropped", victim_nic),

@@ -7,27 +7,13 @@ Each is one command that somebody ran for another purpose.
 from __future__ import annotations
 
 from lab.changes import link_set
-from lab.faults.fault import Fault, Inject
-from lab.faults.means import drops, of_hub, of_spoke, on_one
+from lab.faults.fault import Fault
+from lab.faults.means import GUEST, drops, of_hub, of_spoke, on_one, tables
 from lab.faults.places import hub_bridge, named, victim, victim_device, victim_itself, victim_nic
 from lab.laboratory import Lab
-from lab.machines import firewall
 from lab.underlay.fabric import FABRIC
 
-GUEST = ("gretap",)  # a guest's kernel has all that these need
-TRANSLATION = ("nf_nat", "iptable_nat", "xt_nat", "xt_REDIRECT", "xt_MASQUERADE", "iptable_mangle", "xt_length")
 SMALL_NIC = 1500
-
-
-def _tables(*rules: str) -> Inject:
-    """Rules of iptables, their tables named, on the one spoke."""
-
-    def inject(lab: Lab) -> None:
-        tool = firewall.tool(victim(lab).node)
-        lab.machine.load_modules(*TRANSLATION)
-        of_spoke(*(f"{tool} {rule}" for rule in rules))(lab)
-
-    return inject
 
 
 def _cloud_port_small(lab: Lab) -> None:
@@ -40,7 +26,7 @@ FAULTS = (
         "source-translated",
         "one spoke translates the source of what it sends into the overlay",
         ("BCAST-01",),
-        _tables("-t nat -A POSTROUTING -o {device} -j SNAT --to-source {underlay}"),
+        tables("-t nat -A POSTROUTING -o {device} -j SNAT --to-source {underlay}"),
         GUEST,
         finding=named("nat-rewrites", victim_device),
     ),
@@ -48,7 +34,7 @@ FAULTS = (
         "ports-redirected",
         "one spoke sends all UDP from the overlay to one of its ports",
         ("BCAST-01", "MCAST-01"),
-        _tables("-t nat -A PREROUTING -i {device} -p udp -j REDIRECT --to-ports 9"),
+        tables("-t nat -A PREROUTING -i {device} -p udp -j REDIRECT --to-ports 9"),
         GUEST,
         finding=named("nat-rewrites", victim_device),
     ),
@@ -56,7 +42,7 @@ FAULTS = (
         "large-filtered",
         "one spoke drops what is large, and comes out of the tunnel",
         ("MTU-02",),
-        _tables("-t mangle -A INPUT -i {device} -p udp -m length --length 1000:65535 -j DROP"),
+        tables("-t mangle -A INPUT -i {device} -p udp -m length --length 1000:65535 -j DROP"),
         GUEST,
         finding=named("firewall-drops", victim_device),
     ),

@@ -7,10 +7,9 @@ Each is one command that somebody ran for another purpose.
 from __future__ import annotations
 
 from lab.faults.fault import Fault
-from lab.faults.means import of_hub, of_spoke
+from lab.faults.means import GUEST, of_hub, of_spoke
 from lab.faults.places import device, named, victim, victim_device, victim_itself, victim_nic
 
-GUEST = ("gretap",)  # a guest's kernel has all that these need
 AGAIN = "ip addr replace {own}/24 dev {device} && ip route replace 224.0.0.0/4 dev {device}"
 
 FAULTS = (

@@ -14,12 +14,18 @@ from lab.faults.places import hub_port, hub_ports, victim
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines import firewall
+from lab.machines.node import Node
 from lab.model import Change
 from lab.tunnels import KINDS
 
 HostChange = Callable[[Lab, Host], None]
 
-
+GUEST = ("gretap",)
+"""The tunnels of faults that take what a guest's kernel has, and this one may lack."""
+TABLES = (
+    *("iptable_raw", "iptable_mangle", "iptable_nat", "nf_nat"),
+    *("xt_HL", "xt_DSCP", "xt_MASQUERADE", "xt_nat", "xt_REDIRECT", "xt_length"),
+)
 BRIDGE_FILTERS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
 
 
@@ -92,8 +98,16 @@ def take_any_source(host: Host, device: str) -> None:
 # commands
 
 
+def shell(node: Node, command: str, timeout: float = 30.0) -> None:
+    """Runs a shell command on a node; EnvironmentProblem says what the command said."""
+    done = node.run("sh", "-c", command, timeout=timeout)
+    if done["status"] != 0:
+        said = (done["errors"] or done["output"]).strip()
+        raise EnvironmentProblem(f"on {node.name}, `{command}` ended with {done['status']}: {said}")
+
+
 def ran(who: Callable[[Lab], Host], *commands: str) -> Inject:
-    """Commands as root of a host typed them; in them stand the names and addresses of the lab."""
+    """Commands on a host; in them stand the names and addresses of the lab."""
 
     def inject(lab: Lab) -> None:
         host = who(lab)
@@ -109,9 +123,18 @@ def ran(who: Callable[[Lab], Host], *commands: str) -> Inject:
             "port": hub_port(lab)[1],
         }
         for command in commands:
-            done = host.node.run("sh", "-c", command.format(**names))
-            if done["status"] != 0:
-                raise EnvironmentProblem(f"{command} failed on {host}: {done['errors'].strip()}")
+            shell(host.node, command.format(**names))
+
+    return inject
+
+
+def tables(*rules: str) -> Inject:
+    """Rules of iptables, their tables named, on the one spoke."""
+
+    def inject(lab: Lab) -> None:
+        tool = firewall.tool(victim(lab).node)
+        lab.machine.load_modules(*TABLES)
+        of_spoke(*(f"{tool} {rule}" for rule in rules))(lab)
 
     return inject
 
