@@ -21,11 +21,11 @@ from lab.probes.payloads import unique
 DEADLINE = 2.0  # seconds for one answer
 
 
-def round_trips(node: Node, to: str, interface: str, count: int) -> list[float]:
+def round_trips(node: Node, to: str, interface: str, count: int, deadline: float = DEADLINE) -> list[float]:
     """
     Milliseconds that each of `count` echo requests to an address took, one after the other.
 
-    CheckFailed when one is not answered within DEADLINE.  The first may contain neighbour resolution.
+    CheckFailed when one is not answered within `deadline` seconds.  The first may contain neighbour resolution.
     """
     identifier = int.from_bytes(os.urandom(2), "big")
     took = []
@@ -35,7 +35,7 @@ def round_trips(node: Node, to: str, interface: str, count: int) -> list[float]:
             payload = unique()
             calls += [
                 endpoint.call(Agent.send, request(identifier, sequence, payload), [to, 0]),
-                endpoint.wait(payload, DEADLINE),
+                endpoint.wait(payload, deadline),
                 endpoint.take(),
                 call(Agent.frames, nodes=[node.handle], tags=[payload]),
             ]
@@ -43,7 +43,7 @@ def round_trips(node: Node, to: str, interface: str, count: int) -> list[float]:
     for missing, seen in zip(answers[1::4], answers[3::4], strict=True):
         if missing:
             raise CheckFailed(
-                f"{node.name} pinged {to}: expected an answer within {DEADLINE:g} s, found none",
+                f"{node.name} pinged {to}: expected an answer within {deadline:g} s, found none",
                 remedy=f"ping -c 1 {to}   (on {node.name})",
             )
         took.append(_between(seen, interface))

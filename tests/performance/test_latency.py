@@ -20,14 +20,14 @@ def fastest(round_trips):
 
     def measure(lab, spoke, other, plausible):
         ways = {
-            "hub": (lab.hub.address(), spoke.plan.device),
-            "spoke": (other.address(), spoke.plan.device),
-            "underlay": (other.address("underlay"), spoke.plan.nic),
+            "hub": (lab.hub, "overlay"),
+            "spoke": (other, "overlay"),
+            "underlay": (other, "underlay"),
         }
         best = dict.fromkeys(ways, float("inf"))
         for _ in range(ROUNDS):
-            for way, (to, interface) in ways.items():
-                best[way] = min(best[way], *round_trips(spoke, to, interface, PINGS))
+            for way, (to, network) in ways.items():
+                best[way] = min(best[way], *round_trips(spoke, to, network, PINGS))
             if plausible(best):
                 break
         return best
