@@ -173,7 +173,7 @@ def _reverting(one: Difference) -> str:
         return f"tc qdisc del {one.key.rpartition(' ')[0]}" if whole and added else ""
     if one.subject == "filter" and whole and added:
         entry = one.entry["_entry"]
-        return f"tc filter del dev {entry['device']} {entry['direction']} pref {entry['priority']}"
+        return f"tc filter del dev {entry.dev} {entry.direction} pref {entry.priority}"
     if one.subject == "firewall rule" and whole:
         return _of_firewall(one.entry.get("_entry", {}), added)
     if one.subject in COMMANDS:

@@ -158,6 +158,64 @@ class FdbEntry:
     own: bool = False
 
 
+@dataclass(frozen=True)
+class MdbEntry:
+    """A port that is listed for a group in a bridge's multicast database; `source` None: any."""
+
+    bridge: str
+    port: str
+    group: str
+    source: str | None = None
+    vid: int = 0
+    permanent: bool = False
+
+
+@dataclass(frozen=True)
+class Vlan:
+    """A VLAN of a port or bridge."""
+
+    dev: str
+    vid: int
+    pvid: bool = False
+    untagged: bool = False
+
+
+@dataclass(frozen=True)
+class Qdisc:
+    """A queueing discipline; `settings` in s, percent, bit/s and packets (`lab.agent.traffic`)."""
+
+    kind: str
+    dev: str
+    handle: str
+    parent: str
+    index: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    bytes: int = 0
+    packets: int = 0
+    backlog: int = 0
+    drops: int = 0
+    overlimits: int = 0
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A filter of traffic control; `actions` each with `kind`, `verdict` and counters."""
+
+    kind: str
+    dev: str
+    direction: str
+    parent: str
+    priority: int
+    protocol: str
+    handle: str
+    name: str = ""
+    match: str = ""
+    classid: str = ""
+    program: int | None = None
+    index: int = 0
+    actions: Sequence[Mapping[str, Any]] = ()
+
+
 def is_group(mac: str) -> bool:
     """Whether a MAC address is a group's: broadcast or multicast (IEEE 802: the lowest bit of its first octet)."""
     first = mac.split(":")[0]
@@ -172,6 +230,10 @@ TYPES: Mapping[str, Callable[..., Any]] = {
     "rules": Rule,
     "neighbours": Neighbour,
     "fdb": FdbEntry,
+    "mdb": MdbEntry,
+    "vlans": Vlan,
+    "qdiscs": Qdisc,
+    "filters": Filter,
 }
 
 

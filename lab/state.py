@@ -111,7 +111,7 @@ def _ports(readings: Readings) -> Entries:
 
 def _vlans(readings: Readings) -> Entries:
     for entry in readings["vlans"]:
-        yield f"vid {entry['vid']} dev {entry['device']}", {"pvid": entry["pvid"], "untagged": entry["untagged"]}
+        yield f"vid {entry.vid} dev {entry.dev}", {"pvid": entry.pvid, "untagged": entry.untagged}
 
 
 def _addresses(readings: Readings) -> Entries:
@@ -171,22 +171,21 @@ def _entry(entry: FdbEntry) -> str:
 
 def _groups(readings: Readings) -> Entries:
     for entry in readings["mdb"]:
-        vlan = f" vid {entry['vid']}" if entry["vid"] else ""
-        yield f"dev {entry['bridge']} port {entry['port']} grp {entry['group']}{vlan} permanent", {}
+        words = (f"src {entry.source}" if entry.source else "", f"vid {entry.vid}" if entry.vid else "", "permanent")
+        yield " ".join(filter(None, (f"dev {entry.bridge} port {entry.port} grp {entry.group}", *words))), {}
 
 
 def _qdiscs(readings: Readings) -> Entries:
     for qdisc in readings["qdiscs"]:
-        parent = qdisc["parent"] if qdisc["parent"] == "root" else f"parent {qdisc['parent']}"
-        settings = {name: qdisc[name] for name in filtering.SETTINGS if name in qdisc}
-        yield f"dev {qdisc['device']} {parent} {qdisc['kind']}", settings
+        parent = qdisc.parent if qdisc.parent == "root" else f"parent {qdisc.parent}"
+        yield f"dev {qdisc.dev} {parent} {qdisc.kind}", qdisc.settings
 
 
 def _filters(readings: Readings) -> Entries:
     filters = [(filtering.line(entry).removeprefix("filter "), entry) for entry in readings["filters"]]
     counted = Counter(line for line, _ in filters)
     for line, entry in filters:
-        yield line, {"program": entry["program"], "number": counted[line], "_entry": entry}
+        yield line, {"program": entry.program, "number": counted[line], "_entry": entry}
 
 
 def _firewall(readings: Readings) -> Entries:

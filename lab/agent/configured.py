@@ -47,7 +47,7 @@ def read(transport: Transport) -> dict[str, list[Entry]]:
             for entry in reading.fdb(transport)
             if entry["state"] != "learned" and (entry["dev"], entry["lladdr"]) not in own and not _listened_for(entry)
         ],
-        "mdb": mdb.written(transport),
+        "mdb": [entry for entry in mdb.entries(transport) if entry["permanent"]],
         # a device has its first discipline by itself, number 0; clsact and ingress are places for filters
         "qdiscs": [
             _without(qdisc, TRAFFIC_CHANGES)

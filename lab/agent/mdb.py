@@ -29,23 +29,30 @@ Entry = dict[str, Any]
 
 
 def entries(transport: Transport) -> list[Entry]:
-    """Every IPv4 entry of every bridge: `bridge` and `port` by name, `group`, `source` (None: any), `permanent`."""
-    return [entry for message in _databases(transport) for entry in _of_bridge(transport, message)]
-
-
-def written(transport: Transport) -> list[Entry]:
-    """Every permanent entry of any family: `bridge` and `port` by name, `group` as bridge(8) writes it, `vid`."""
+    """Every entry of every bridge: `bridge` and `port` by name, `group`, `source` (None: any)."""
     found: list[Entry] = []
     for message in _databases(transport):
         (bridge,) = struct.unpack_from("=I", message, 4)
         for info in _infos(message):
             port, state, _, vid, address = struct.unpack_from("=IBBH16s", info)
             (protocol,) = struct.unpack_from("!H", info, 24)
-            if state & MDB_PERMANENT:
-                entry = {"group": _group(protocol, address), "vid": vid}
-                with contextlib.suppress(OSError):  # gone meanwhile
-                    found.append({"bridge": transport.name(bridge), "port": transport.name(port), **entry})
+            sources = [_source(value) for kind, value in attributes(info, INFO_SIZE) if kind == GROUP_SOURCE]
+            with contextlib.suppress(OSError):  # a device that has gone meanwhile takes its entries with it
+                found.append(
+                    {
+                        "bridge": transport.name(bridge),
+                        "port": transport.name(port),
+                        "group": _group(protocol, address),
+                        "source": sources[0] if sources else None,
+                        "vid": vid,
+                        "permanent": state == MDB_PERMANENT,
+                    }
+                )
     return found
+
+
+def _source(value: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(value) == 4 else socket.AF_INET6, value)
 
 
 def _group(protocol: int, address: bytes) -> str:
@@ -62,24 +69,6 @@ def _databases(transport: Transport) -> list[bytes]:
         if error.errno != errno.EOPNOTSUPP:
             raise
         return []
-
-
-def _of_bridge(transport: Transport, message: bytes) -> Iterator[Entry]:
-    (bridge,) = struct.unpack_from("=I", message, 4)
-    for info in _infos(message):
-        port, state, _, _, address = struct.unpack_from("=IBBH4s", info)
-        (protocol,) = struct.unpack_from("!H", info, 24)
-        if protocol != ETH_P_IP:
-            continue
-        sources = [socket.inet_ntoa(value) for kind, value in attributes(info, INFO_SIZE) if kind == GROUP_SOURCE]
-        with contextlib.suppress(OSError):  # a device that has gone meanwhile takes its entries with it
-            yield {
-                "bridge": transport.name(bridge),
-                "port": transport.name(port),
-                "group": socket.inet_ntoa(address),
-                "source": sources[0] if sources else None,
-                "permanent": state == MDB_PERMANENT,
-            }
 
 
 def _infos(message: bytes) -> Iterator[bytes]:

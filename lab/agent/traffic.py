@@ -58,7 +58,7 @@ FLOWER = {
 
 def qdiscs(transport: Transport) -> list[dict[str, Any]]:
     """
-    Every queueing discipline: `kind`, `device` and its `index`, `handle`, `parent`, counters, and its settings.
+    Every queueing discipline: `kind`, `dev` and its `index`, `handle`, `parent`, counters, and its `settings`.
 
     Settings in units of their own: `delay` and `jitter` in s, `loss`, `duplicate`, `reorder` and `corrupt` in percent,
     `rate` and `peak` in bit/s, `limit` in packets (tbf, bfifo: octets), `burst` in s of `rate`.
@@ -70,24 +70,25 @@ def qdiscs(transport: Transport) -> list[dict[str, Any]]:
         kind = _text(parts.get(KIND, b""))
         entry: dict[str, Any] = {
             "kind": kind,
-            "device": _device(transport, index),
+            "dev": _device(transport, index),
             "index": index,
             "handle": f"{handle >> 16:x}:",
             "parent": _parent(parent),
+            "settings": {},
             **_counted(parts.get(STATS2, b"")),
         }
         read = SETTINGS.get(kind)
         if read is not None:
             # a kernel may give less than this expects: what it is is said, its settings are not
             with contextlib.suppress(struct.error):
-                entry.update(read(parts.get(OPTIONS, b"")))
+                entry["settings"] = read(parts.get(OPTIONS, b""))
         found.append(entry)
     return found
 
 
 def filters(transport: Transport, among: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
     """
-    Every filter, or those of the `qdiscs` that were read before (`among`): `kind`, `device` and its `index`,
+    Every filter, or those of the `qdiscs` that were read before (`among`): `kind`, `dev` and its `index`,
     `direction` (`ingress` or `egress`), `parent`, `priority`, `protocol`, `handle`, `name`, `program` (a checksum of
     its instructions), `match` in words, `classid`, and `actions`: each its `kind`, `verdict` and counters.
     """
@@ -121,7 +122,7 @@ def _filter(transport: Transport, message: bytes, qdisc: dict[str, Any], directi
         return None  # the head of a chain, or u32's table: nothing that matches
     return {
         "kind": kind,
-        "device": qdisc["device"],
+        "dev": qdisc["dev"],
         "index": qdisc["index"],
         "direction": direction,
         "parent": qdisc["handle"],

@@ -19,7 +19,7 @@ VLAN_INFO, PVID, UNTAGGED = 2, 0x2, 0x4
 
 
 def entries(transport: Transport) -> list[dict[str, Any]]:
-    """Every VLAN of every port and bridge: `device`, `vid`, `pvid` (untagged frames are in it), `untagged`."""
+    """Every VLAN of every port and bridge: `dev`, `vid`, `pvid` (untagged frames are in it), `untagged`."""
     request = struct.pack("=BxHiII", socket.AF_BRIDGE, 0, 0, 0, 0)
     request += struct.pack("=HHI", 8, EXT_MASK, RTEXT_FILTER_BRVLAN)
     found = []
@@ -30,6 +30,6 @@ def entries(transport: Transport) -> list[dict[str, Any]]:
             if kind == VLAN_INFO:
                 flags, vid = struct.unpack_from("=HH", value)
                 found.append(
-                    {"device": device, "vid": vid, "pvid": bool(flags & PVID), "untagged": bool(flags & UNTAGGED)}
+                    {"dev": device, "vid": vid, "pvid": bool(flags & PVID), "untagged": bool(flags & UNTAGGED)}
                 )
     return found

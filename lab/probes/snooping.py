@@ -41,7 +41,7 @@ def is_listed(group: str) -> bool:
 
 def listed(node: Node, group: str) -> set[str]:
     """The ports that a node's bridge lists for a group."""
-    return {entry["port"] for entry in node.read("mdb") if entry["group"] == group}
+    return {entry.port for entry in node.read("mdb") if entry.group == group}
 
 
 def await_listed(

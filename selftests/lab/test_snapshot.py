@@ -183,10 +183,11 @@ class TestAReading:
         """The settings of netem are decoded into seconds, percent and bits."""
         _programs(lab.hub.node, "tc qdisc add dev ens3 root netem delay 10ms loss 5% duplicate 1% rate 10mbit")
 
-        (netem,) = [entry for entry in lab.hub.node.read("qdiscs") if entry["kind"] == "netem"]
+        (netem,) = [entry for entry in lab.hub.node.read("qdiscs") if entry.kind == "netem"]
 
-        assert (netem["device"], netem["delay"], netem["loss"], netem["duplicate"]) == ("ens3", 0.01, 5.0, 1.0)
-        assert netem["rate"] == 10_000_000
+        assert netem.dev == "ens3"
+        expected = {"delay": 0.01, "loss": 5.0, "duplicate": 1.0, "rate": 10_000_000}
+        assert expected.items() <= netem.settings.items()
         assert "qdisc netem" in _told(lab)
 
     def test_shows_filters_with_their_actions(self, lab):
@@ -200,13 +201,13 @@ class TestAReading:
 
         (found,) = lab.hub.node.read("filters")
 
-        assert (found["device"], found["direction"], found["kind"]) == (port, "egress", "flower")
-        assert "dst_ip 239.0.0.0/8" in found["match"]
-        assert [action["verdict"] for action in found["actions"]] == ["shot"]
+        assert (found.dev, found.direction, found.kind) == (port, "egress", "flower")
+        assert "dst_ip 239.0.0.0/8" in found.match
+        assert [action["verdict"] for action in found.actions] == ["shot"]
 
     def test_shows_the_filters_of_the_cloud(self, lab):
         """The emulated cloud's own filters are seen as what they are."""
-        kinds = {(entry["kind"], entry["direction"]) for entry in lab.fabric.read("filters")}
+        kinds = {(entry.kind, entry.direction) for entry in lab.fabric.read("filters")}
 
         assert kinds == {("bpf", "ingress")}
 
@@ -220,7 +221,7 @@ class TestAReading:
             f"bridge link set dev {there} mcast_router 2",
         )
 
-        assert [(entry["port"], entry["group"]) for entry in lab.hub.node.read("mdb")] == [(here, "239.1.1.1")]
+        assert [(entry.port, entry.group) for entry in lab.hub.node.read("mdb")] == [(here, "239.1.1.1")]
         assert lab.hub.node.read("mdb_routers") == [{"bridge": "bridge0", "port": there}]
 
     def test_shows_the_vlans_of_ports(self, lab):
@@ -232,9 +233,9 @@ class TestAReading:
             f"bridge vlan add dev {port} vid 7",
         )
 
-        vlans = [entry for entry in lab.hub.node.read("vlans") if entry["device"] == port]
+        vlans = [entry for entry in lab.hub.node.read("vlans") if entry.dev == port]
 
-        assert [(entry["vid"], entry["pvid"]) for entry in vlans] == [(1, True), (7, False)]
+        assert [(entry.vid, entry.pvid) for entry in vlans] == [(1, True), (7, False)]
         assert f"vlan {port}: 1 pvid untagged, 7" in _told(lab)
 
     def test_shows_the_parameters_of_devices(self, lab):

@@ -47,9 +47,9 @@ def test_members_are_listed_by_port(lab):
         for member in (here, there):
             member.join(group)
         snooping.await_listed(lab.hub.node, group, ports)
-        entries = [entry for entry in lab.hub.node.read("mdb") if entry["group"] == group]
+        entries = [entry for entry in lab.hub.node.read("mdb") if entry.group == group]
 
-    assert {(entry["bridge"], entry["port"], entry["source"]) for entry in entries} == {
+    assert {(entry.bridge, entry.port, entry.source) for entry in entries} == {
         (lab.topology.bridge, port, None) for port in ports
     }
 

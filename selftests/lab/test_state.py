@@ -140,7 +140,7 @@ def test_of_many_differences_the_first_are_printed(lab):
 
     printed = differences.lines(differences.compared(before, state.of(lab)))
 
-    assert printed[0] == "hub rule added: 1: from all lookup 7"
+    assert printed[0] == "hub rule added: 1: from all lookup 7; fix: ip rule del priority 1 from all lookup 7"
     assert (len(printed), printed[-1]) == (9, "and 12 more")
 
 

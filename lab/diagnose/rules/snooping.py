@@ -170,7 +170,7 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
     hub = scene.hub
     if hub.device is None or not prunes(hub.device.details):
         return
-    listed = {(entry["port"], entry["group"]) for entry in hub.readings["mdb"]}
+    listed = {(entry.port, entry.group) for entry in hub.readings["mdb"]}
     for host in scene.hosts.values():
         port = port_of(scene.topology, host.name)
         joined = groups_of(host.igmp).get(host.plan.device, frozenset())

@@ -7,6 +7,7 @@ from typing import Any
 
 from lab.diagnose.scene import Scene
 from lab.model import Finding
+from lab.records import Filter, Qdisc
 from lab.underlay.fabric import FABRIC
 
 SHAPERS = ("tbf", "htb", "cake", "red")  # well as long as they hold nothing back
@@ -34,59 +35,59 @@ def queues(scene: Scene) -> Iterator[Finding]:
     losing = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
     for node, readings in _nodes(scene):
         for qdisc in readings.get("qdiscs", ()):
-            if not _impairs(qdisc, losing=node in losing) or not (scene.planned or qdisc["kind"] == "netem"):
+            if not _impairs(qdisc, losing=node in losing) or not (scene.planned or qdisc.kind == "netem"):
                 continue
-            device = qdisc["device"]
-            several = (
-                len([one for one in readings["qdiscs"] if (one["device"], one["kind"]) == (device, qdisc["kind"])]) > 1
-            )
-            settings = [f"{name} {qdisc[name]:g}{unit}" for name, unit in SETTINGS.items() if qdisc.get(name)]
-            root = (
-                "root" if several or qdisc["parent"] == "root" else f"parent {qdisc['parent']} handle {qdisc['handle']}"
-            )
+            device = qdisc.dev
+            several = len([one for one in readings["qdiscs"] if (one.dev, one.kind) == (device, qdisc.kind)]) > 1
+            settings = [
+                f"{name} {value:g}{SETTINGS[name]}"
+                for name, value in qdisc.settings.items()
+                if value and name in SETTINGS
+            ]
+            root = "root" if several or qdisc.parent == "root" else f"parent {qdisc.parent} handle {qdisc.handle}"
             yield Finding(
                 "traffic-impaired",
                 node,
                 device,
-                f"{device} of {node} has a {qdisc['kind']} queue: {', '.join(settings) or 'it holds packets back'}",
-                f"tc qdisc: {qdisc['kind']} {qdisc['handle']} {qdisc['parent']}, dropped {qdisc.get('drops', 0)}",
+                f"{device} of {node} has a {qdisc.kind} queue: {', '.join(settings) or 'it holds packets back'}",
+                f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent}, dropped {qdisc.drops}",
                 f"tc qdisc del dev {device} {root}",
                 ("APP-06", "PERF-02", "PERF-03"),
             )
 
 
-def _impairs(qdisc: Mapping[str, Any], *, losing: bool) -> bool:
+def _impairs(qdisc: Qdisc, *, losing: bool) -> bool:
     """Whether a queue is made to impair, or has dropped something, or held back where something was lost."""
-    kind = qdisc["kind"]
+    kind = qdisc.kind
     if kind in HOOKS:
         return False
-    meant = kind == "plug" or (kind == "netem" and any(qdisc.get(name) for name in IMPAIRING))
-    slow = kind in SHAPERS and bool(qdisc.get("overlimits")) and (losing or qdisc.get("rate", SLOW) < SLOW)
-    return meant or slow or bool(qdisc.get("drops"))
+    meant = kind == "plug" or (kind == "netem" and any(qdisc.settings.get(name) for name in IMPAIRING))
+    slow = kind in SHAPERS and bool(qdisc.overlimits) and (losing or qdisc.settings.get("rate", SLOW) < SLOW)
+    return meant or slow or bool(qdisc.drops)
 
 
 def filters(scene: Scene) -> Iterator[Finding]:
     """Traffic filters on a device where something was lost at that node, or that have acted on packets."""
     losing = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
     for node, readings in _nodes(scene):
-        hooks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        hooks: dict[tuple[str, str], list[Filter]] = {}
         for found in readings.get("filters", ()):
-            if found["kind"] == "bpf" and node == FABRIC:
+            if found.kind == "bpf" and node == FABRIC:
                 continue  # what the cloud refuses, which rules of the cloud speak of
             if node in losing or (scene.planned and _acts(scene, found)):
-                hooks.setdefault((found["device"], found["direction"]), []).append(found)
+                hooks.setdefault((found.dev, found.direction), []).append(found)
         for (device, direction), several in hooks.items():
             first = several[0]
-            actions = ", ".join(f"{action['kind']} {action.get('verdict', '')}".strip() for action in first["actions"])
+            actions = ", ".join(f"{action['kind']} {action.get('verdict', '')}".strip() for action in first.actions)
             # what hangs on clsact is named by its direction, what hangs on another queue by its handle
-            where = direction if first["parent"] == CLSACT else f"parent {first['parent']}"
-            priorities = dict.fromkeys(found["priority"] for found in several)
+            where = direction if first.parent == CLSACT else f"parent {first.parent}"
+            priorities = dict.fromkeys(found.priority for found in several)
             yield Finding(
                 "traffic-filtered",
                 node,
                 device,
                 f"a traffic filter is at work on {device} of {node}, {direction}",
-                f"tc filter: {first['kind']} {first['name']} {first['match']} {actions}".replace("  ", " ").strip(),
+                f"tc filter: {first.kind} {first.name} {first.match} {actions}".replace("  ", " ").strip(),
                 " && ".join(f"tc filter del dev {device} {where} pref {priority}" for priority in priorities),
                 ("PRE-04",),
             )
@@ -109,10 +110,10 @@ def xdp(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _acts(scene: Scene, found: Mapping[str, Any]) -> bool:
+def _acts(scene: Scene, found: Filter) -> bool:
     """Whether a filter has done something to packets; of a program that judges by itself that is not known."""
-    acted = [action for action in found["actions"] if action.get("packets")]
-    return found["kind"] == "bpf" or any(_matters(scene, action) for action in acted)
+    acted = [action for action in found.actions if action.get("packets")]
+    return found.kind == "bpf" or any(_matters(scene, action) for action in acted)
 
 
 def _matters(scene: Scene, action: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from lab.diagnose.words import filtering
 from lab.diagnose.words.devices import State
 from lab.diagnose.words.routing import forwarding
 from lab.probes.membership import groups_of
-from lab.records import is_group
+from lab.records import Filter, is_group
 
 EVERYWHERE_GROUPS = {"224.0.0.1", "ff02::1", "ff01::1"}
 TELLING = (
@@ -79,9 +79,9 @@ def _learned(state: State) -> Iterator[str]:
 
 def _groups(state: State) -> Iterator[str]:
     for entry in state.get("mdb", ()):
-        source = f" src {entry['source']}" if entry.get("source") else ""
-        kept = "permanent" if entry.get("permanent") else "learned"
-        yield f"mdb {entry['bridge']} port {entry['port']} grp {entry['group']}{source} {kept}"
+        source = f" src {entry.source}" if entry.source else ""
+        kept = "permanent" if entry.permanent else "learned"
+        yield f"mdb {entry.bridge} port {entry.port} grp {entry.group}{source} {kept}"
     for entry in state.get("mdb_routers", ()):
         yield f"mdb {entry['bridge']} router port {entry['port']}"
     joined: dict[str, list[str]] = {
@@ -127,11 +127,11 @@ def _devices(state: State, before: State) -> Iterator[str]:
 
 
 def _queued(state: State, before: State) -> Iterator[str]:
-    was = {(qdisc["device"], qdisc["handle"], qdisc["parent"]): qdisc for qdisc in before.get("qdiscs", ())}
+    was = {(qdisc.dev, qdisc.handle, qdisc.parent): qdisc.drops for qdisc in before.get("qdiscs", ())}
     for qdisc in state.get("qdiscs", ()):
-        drops = qdisc.get("drops", 0) - was.get((qdisc["device"], qdisc["handle"], qdisc["parent"]), {}).get("drops", 0)
+        drops = qdisc.drops - was.get((qdisc.dev, qdisc.handle, qdisc.parent), 0)
         if drops:
-            yield f"counted qdisc {qdisc['kind']} dev {qdisc['device']}: drops {drops}"
+            yield f"counted qdisc {qdisc.kind} dev {qdisc.dev}: drops {drops}"
 
 
 def _matched(state: State, before: State) -> Iterator[str]:
@@ -150,15 +150,15 @@ def _matched(state: State, before: State) -> Iterator[str]:
     for entry in state.get("filters", ()):
         hits = _hits(entry) - acted.get(_acting(entry), 0)
         if hits > 0:
-            yield f"matched {hits}: filter dev {entry['device']} {entry['direction']} {entry['kind']} {entry['match']}"
+            yield f"matched {hits}: filter dev {entry.dev} {entry.direction} {entry.kind} {entry.match}"
 
 
-def _acting(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (entry["device"], entry["direction"], entry["parent"], entry["priority"], entry["handle"])
+def _acting(entry: Filter) -> tuple[Any, ...]:
+    return (entry.dev, entry.direction, entry.parent, entry.priority, entry.handle)
 
 
-def _hits(entry: Mapping[str, Any]) -> int:
-    return sum(action.get("packets", 0) for action in entry["actions"][:1])
+def _hits(entry: Filter) -> int:
+    return sum(action.get("packets", 0) for action in entry.actions[:1])
 
 
 def _counters(state: State, before: State) -> Iterator[str]:

@@ -80,8 +80,8 @@ def vlans(state: State) -> Iterator[str]:
     filtering = filters_vlans(state)
     carried: dict[str, list[str]] = defaultdict(list)
     for entry in state.get("vlans", ()) if filtering else ():
-        marks = [word for word, is_so in (("pvid", entry["pvid"]), ("untagged", entry["untagged"])) if is_so]
-        carried[entry["device"]].append(" ".join([str(entry["vid"]), *marks]))
+        marks = [word for word, is_so in (("pvid", entry.pvid), ("untagged", entry.untagged)) if is_so]
+        carried[entry.dev].append(" ".join([str(entry.vid), *marks]))
     for device, listed in carried.items():
         yield f"vlan {device}: {', '.join(listed)}"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lab.diagnose.words.devices import State
+from lab.records import Filter
 
 USUAL_QDISCS = {"noqueue", "mq", "pfifo_fast", "fq_codel"}
 SETTINGS = {
@@ -22,34 +23,34 @@ SETTINGS = {
 
 def qdiscs(state: State) -> Iterator[str]:
     for qdisc in state.get("qdiscs", ()):
-        if qdisc["kind"] in USUAL_QDISCS or qdisc["kind"] in ("clsact", "ingress"):
+        if qdisc.kind in USUAL_QDISCS or qdisc.kind in ("clsact", "ingress"):
             continue
         settings = [
-            f"{name} {qdisc[name]:g}{unit}"
+            f"{name} {qdisc.settings[name]:g}{unit}"
             for name, (unit, usual) in SETTINGS.items()
-            if qdisc.get(name, usual) not in (usual, None)
+            if qdisc.settings.get(name, usual) not in (usual, None)
         ]
-        yield " ".join([f"qdisc {qdisc['kind']} {qdisc['handle']} dev {qdisc['device']} {qdisc['parent']}", *settings])
+        yield " ".join([f"qdisc {qdisc.kind} {qdisc.handle} dev {qdisc.dev} {qdisc.parent}", *settings])
 
 
 def filters(state: State) -> Iterator[str]:
     return map(line, state.get("filters", ()))
 
 
-def line(entry: Mapping[str, Any]) -> str:
+def line(entry: Filter) -> str:
     """One filter of traffic control."""
     does = [
         f"{action['kind']} {action['verdict']}"
         + (f" one in {action['random']['one_in']} {action['random']['verdict']}" if action.get("random") else "")
-        for action in entry["actions"]
+        for action in entry.actions
     ]
     words = [
-        f"filter dev {entry['device']} {entry['direction']}",
-        f"protocol {entry['protocol']}",
-        entry["kind"],
-        entry["name"],
-        f"({entry['match']})" if entry["match"] else "",
-        f"classid {entry['classid']}" if entry["classid"] else "",
+        f"filter dev {entry.dev} {entry.direction}",
+        f"protocol {entry.protocol}",
+        entry.kind,
+        entry.name,
+        f"({entry.match})" if entry.match else "",
+        f"classid {entry.classid}" if entry.classid else "",
         *does,
     ]
     return " ".join(word for word in words if word)
