@@ -39,9 +39,9 @@ NOT_ON_THE_OVERLAY = IPv4Interface("0.0.0.0/32")
 
 
 class Lab:
-    """The built lab.  Every node is in `nodes` (the fabric and routers too), the hosts are items: `lab["hub"]`."""
+    """Hosts with an overlay, built or live.  The hosts are items: `lab["hub"]`."""
 
-    planned = True
+    planned: bool
     """Whether the topology is what was to be built, and not what was found."""
 
     def __init__(self, machine: Machine, topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> None:
@@ -67,14 +67,6 @@ class Lab:
             raise NotApplicable(f"it needs {name}, and this lab has {', '.join(self.hosts)}")
         return self.hosts[name]
 
-    def __enter__(self) -> Lab:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        self.close()
-
     @property
     def hub(self) -> Host:
         return self.hosts[self.topology.hub.name]
@@ -82,16 +74,6 @@ class Lab:
     @property
     def spokes(self) -> list[Host]:
         return [self.hosts[plan.name] for plan in self.topology.spokes]
-
-    @property
-    def fabric(self) -> Node:
-        """The cloud network's own node."""
-        return self.nodes[fabric.FABRIC]
-
-    @functools.cached_property
-    def cloud(self) -> Cloud:
-        """The cloud network as its operator changes it."""
-        return Cloud(self.fabric, self.topology, self.underlay)
 
     @property
     def tapped(self) -> Sequence[Node]:
@@ -152,6 +134,48 @@ class Lab:
         EnvironmentProblem if there may have been others: who looks at captures may want to know what is not there.
         """
         return sightings.collect(self.tapped, tags, whole=True, vxlan_port=self.topology.options.port)
+
+    def _announce(self, sent: Sent) -> None:
+        """The innermost listening judges whatever is sent; one around it what goes to its port."""
+        for listening in self._listening:
+            if listening is self._listening[-1] or listening.port == sent.port:
+                listening.sent.append(sent)
+
+    def _default_port(self) -> int | None:
+        return self._listening[-1].port if self._listening else None
+
+    def _close_ended(self) -> None:
+        """What was listened to before is waited for no longer."""
+        for listening in self.ended:
+            listening.close()
+
+    def _ended(self, listening: Listening) -> None:
+        self._listening.remove(listening)
+        self.ended.append(listening)
+
+
+class BuiltLab(Lab):
+    """A lab with the cloud's network in it.  Every node is in `nodes` (the fabric and routers too)."""
+
+    planned = True
+
+    def __enter__(self) -> BuiltLab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def fabric(self) -> Node:
+        """The cloud network's own node."""
+        return self.nodes[fabric.FABRIC]
+
+    @functools.cached_property
+    def cloud(self) -> Cloud:
+        """The cloud network as its operator changes it."""
+        return Cloud(self.fabric, self.topology, self.underlay)
 
     def admit(self, name: str, number: int) -> Host:
         """
@@ -216,24 +240,6 @@ class Lab:
             self._close_ended()
             close(self.machine, self.nodes.values())
 
-    def _announce(self, sent: Sent) -> None:
-        """The innermost listening judges whatever is sent; one around it what goes to its port."""
-        for listening in self._listening:
-            if listening is self._listening[-1] or listening.port == sent.port:
-                listening.sent.append(sent)
-
-    def _default_port(self) -> int | None:
-        return self._listening[-1].port if self._listening else None
-
-    def _close_ended(self) -> None:
-        """What was listened to before is waited for no longer."""
-        for listening in self.ended:
-            listening.close()
-
-    def _ended(self, listening: Listening) -> None:
-        self._listening.remove(listening)
-        self.ended.append(listening)
-
 
 def _senders(topology: Topology) -> dict[tuple[str, str], str]:
     """The host at the other end of each tunnel, by node and device."""
@@ -247,8 +253,8 @@ def build(
     underlay: Underlay,
     *,
     overlay: bool = True,
-    failed: Callable[[Lab], None] = lambda lab: None,
-) -> Lab:
+    failed: Callable[[BuiltLab], None] = lambda lab: None,
+) -> BuiltLab:
     """
     Builds a lab on a machine in one round trip for the namespaces and one for everything in them.
 
@@ -256,7 +262,7 @@ def build(
     what there is before it goes.
     """
     nodes = Node.create(machine, *fabric.stacks(topology, underlay))
-    lab = Lab(machine, topology, underlay, nodes)
+    lab = BuiltLab(machine, topology, underlay, nodes)
     lab.has_overlay = overlay
     try:
         plain = [*_quiet(nodes), *_forwarding(underlay, nodes), *_underlay_steps(topology, underlay, nodes)]
@@ -275,7 +281,7 @@ def build(
     return lab
 
 
-def with_bridges(lab: Lab) -> Lab:
+def with_bridges(lab: BuiltLab) -> BuiltLab:
     """The lab as it is now, where a spoke's overlay address may be on a bridge of its own whose port is its tunnel."""
     seen = readback.read([lab.nodes[plan.name] for plan in lab.topology.spokes])
     found = []
@@ -286,7 +292,7 @@ def with_bridges(lab: Lab) -> Lab:
         found.append(replace(plan, device=device, holder=ends.kind_of(device, plan.device)) if moved else plan)
     if tuple(found) == lab.topology.nodes:
         return lab
-    return Lab(lab.machine, replace(lab.topology, nodes=tuple(found)), lab.underlay, lab.nodes)
+    return BuiltLab(lab.machine, replace(lab.topology, nodes=tuple(found)), lab.underlay, lab.nodes)
 
 
 def _underlay_steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lab import clouds
-from lab.errors import EnvironmentProblem, NotApplicable, RootNeeded
+from lab.errors import EnvironmentProblem, RootNeeded
 from lab.laboratory import Lab
 from lab.machines.base import Machine, call
 from lab.machines.hosts import HostSpec
@@ -30,7 +30,6 @@ from lab.probes.patience import LIVE_MOST, Learnt
 from lab.probes.payloads import FIRST_PORT, LAST_PORT
 from lab.probes.sightings import Sighting
 from lab.providers import provider
-from lab.underlay.cloud import Cloud
 
 DISCARD = 9
 """A port where nobody listens (RFC 863)."""
@@ -59,14 +58,6 @@ class LiveLab(Lab):
         self._rooted = all(machine.facts["uid"] == 0 for machine in machines.values())
         own = {"first": FIRST_PORT, "last": LAST_PORT - 1, "vxlan": topology.options.port}
         ask_all([(node, call(Agent.tap_own, nodes=[node.handle], **own)) for node in self.tapped])
-
-    @property
-    def fabric(self) -> Node:
-        raise NotApplicable("the cloud's own network cannot be looked into from live hosts")
-
-    @property
-    def cloud(self) -> Cloud:
-        raise NotApplicable("the cloud's own network is not this run's to change")
 
     @property
     def tapped(self) -> Sequence[Node]:
@@ -122,12 +113,6 @@ class LiveLab(Lab):
                 remedy=f"for the test, let UDP ports {FIRST_PORT}-{LAST_PORT - 1} in from the other hosts, "
                 "in the hosts' firewalls and in the cloud's rules",
             )
-
-    def remake_tunnel(self, *positional: Any, **options: Any) -> None:
-        raise NotApplicable("the tunnels of live hosts are not this run's to change")
-
-    def close(self) -> None:
-        """Nothing was made, so there is nothing to take away; the machines are closed by who connected them."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import execnet
 from lab import laboratory, topologies
 from lab.changes import link_add, veth
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.machines import choose
 from lab.machines.base import Machine, call
 from lab.machines.node import Agent, Node, close
@@ -185,12 +185,12 @@ def _untapped(home: Node, tunnel: str) -> float:
         return 1000 * statistics.median(_check(lab, tapped=()) for _ in range(CHECKS[2]))
 
 
-def _build(machine: Machine, tunnel: str, spokes: int) -> Lab:
+def _build(machine: Machine, tunnel: str, spokes: int) -> BuiltLab:
     topology = topologies.standard(spokes, TunnelOptions(kind=tunnel))
     return laboratory.build(machine, topology, Underlay(provider("oci")))
 
 
-def _meet(lab: Lab) -> None:
+def _meet(lab: BuiltLab) -> None:
     """
     Lets the neighbours of a new lab learn of each other, which in a large one takes longer than a fence may.
 
@@ -205,13 +205,13 @@ def _meet(lab: Lab) -> None:
             return
 
 
-def _tapped_check(lab: Lab) -> float:
+def _tapped_check(lab: BuiltLab) -> float:
     """Seconds for a check with every interface captured, as tests make it."""
     lab.forget()
     return _check(lab, tapped=lab.tapped)
 
 
-def _check(lab: Lab, tapped: Sequence[Node]) -> float:
+def _check(lab: BuiltLab, tapped: Sequence[Node]) -> float:
     """Seconds for: hosts listen, a spoke broadcasts, each of them heard it once, the fences arrived."""
     sender = lab.spokes[0]
     others = lab.others(sender)[:MOST_LISTENERS]

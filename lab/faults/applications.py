@@ -9,13 +9,13 @@ from __future__ import annotations
 from lab.faults.fault import Fault
 from lab.faults.means import drops, on_all, on_hub, on_one
 from lab.faults.places import hub_bridge, named, victim_device
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 
 WELL = ("BCAST-08", "MCAST-12")
 ONE_IN = 10  # of the datagrams of a feed
 
 
-def _loses_some(lab: Lab) -> None:
+def _loses_some(lab: BuiltLab) -> None:
     lab.machine.load_modules("xt_statistic")
     some = ("-m", "statistic", "--mode", "nth", "--every", str(ONE_IN), "--packet", "0")
     on_one(drops("-p", "udp", "-d", "239.0.0.0/8", *some))(lab)

@@ -17,7 +17,7 @@ from lab import faults
 from lab.errors import UsageProblem
 from lab.faults.fault import Fault
 from lab.faults.means import shell
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 
 __all__ = ["Fault", "known", "listing", "named"]
 
@@ -61,7 +61,7 @@ def listing() -> str:
     return "\n".join(f"{fault.name:<28} {fault.what}" for _, fault in sorted(known().items()))
 
 
-def _run(node: str, command: str, lab: Lab) -> None:
+def _run(node: str, command: str, lab: BuiltLab) -> None:
     """Runs a shell command on a node of the lab; EnvironmentProblem says what the command said."""
     if node not in lab.nodes:
         raise UsageProblem(f"--inject={node}: ... names no node; this lab has {', '.join(lab.nodes)}")

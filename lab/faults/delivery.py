@@ -12,7 +12,7 @@ from lab.faults.fault import Fault
 from lab.faults.means import HostChange, drops, on_all, on_one, one_port, rule, sysctls
 from lab.faults.places import hub_bridge, hub_port, named, victim_device, victim_itself
 from lab.host import Host
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.machines import firewall
 from lab.model import MULTICAST
 from lab.overlay import plan
@@ -26,16 +26,16 @@ NEVER_ANSWER = 8  # arp_ignore (ip-sysctl.rst)
 # routes and addresses
 
 
-def _routes_only_the_articles_part(lab: Lab, host: Host) -> None:
+def _routes_only_the_articles_part(lab: BuiltLab, host: Host) -> None:
     _routes_no_multicast(lab, host)
     host.node.apply(route_add(ARTICLES_ROUTE, host.plan.device))
 
 
-def _routes_no_multicast(lab: Lab, host: Host) -> None:
+def _routes_no_multicast(lab: BuiltLab, host: Host) -> None:
     host.node.apply(route_del(str(lab.topology.multicast_route), host.plan.device))
 
 
-def _has_half_the_prefix(lab: Lab, host: Host) -> None:
+def _has_half_the_prefix(lab: BuiltLab, host: Host) -> None:
     """One bit more: the same neighbours, another broadcast address.  The last address takes the routes with it."""
     device, address = host.plan.device, host.plan.overlay
     host.node.apply(
@@ -45,14 +45,14 @@ def _has_half_the_prefix(lab: Lab, host: Host) -> None:
     )
 
 
-def _defaults_to_the_overlay(lab: Lab, host: Host) -> None:
+def _defaults_to_the_overlay(lab: BuiltLab, host: Host) -> None:
     host.node.apply(
         route_del("0.0.0.0/0", host.plan.nic),
         route_add("0.0.0.0/0", host.plan.device),
     )
 
 
-def _hub_address_on_a_tunnel(lab: Lab) -> None:
+def _hub_address_on_a_tunnel(lab: BuiltLab) -> None:
     """As whoever sets up a hub as if it were a spoke: the address and the route are on a port of the bridge."""
     hub, port = lab.hub, lab.topology.ports(lab.hub.name)[0]
     address, route = str(hub.plan.overlay), str(lab.topology.multicast_route)
@@ -66,13 +66,13 @@ def _hub_address_on_a_tunnel(lab: Lab) -> None:
 # what else a host does
 
 
-def _rewrites_ttl(lab: Lab, host: Host) -> None:
+def _rewrites_ttl(lab: BuiltLab, host: Host) -> None:
     lab.machine.load_modules(*MANGLE)
     rewrite = ("INPUT", "-i", host.plan.device, "-j", "TTL", "--ttl-set", "64")
     firewall.append(host.node, rewrite, table="mangle")
 
 
-def _has_another_member(lab: Lab, host: Host) -> None:
+def _has_another_member(lab: BuiltLab, host: Host) -> None:
     """Another process of the host is a member of the tests' groups; its sockets live as long as the machine's agent."""
     given = groups.given()
     for first in range(0, len(given), MOST_JOINED):
@@ -82,7 +82,7 @@ def _has_another_member(lab: Lab, host: Host) -> None:
 def _accepts_the_usual(chain: str) -> HostChange:
     """A policy of DROP, and rules for the protocols that come to mind: no rule names IGMP."""
 
-    def close(lab: Lab, host: Host) -> None:
+    def close(lab: BuiltLab, host: Host) -> None:
         accepting = [(chain, "-p", protocol, "-j", "ACCEPT") for protocol in ("udp", "tcp", "icmp", "gre")]
         firewall.append(host.node, *accepting, policy={chain: "DROP"})
 

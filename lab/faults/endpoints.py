@@ -14,7 +14,7 @@ from lab.changes import addr_add, addr_del, link_del, link_set, route_add
 from lab.faults.fault import Fault, Inject
 from lab.faults.places import hub_port, hub_ports, named, victim, victim_device
 from lab.host import Host
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.model import NodePlan
 from lab.overlay import plan
 
@@ -22,13 +22,13 @@ GRETAP = ("gretap",)
 STRANGER = 99  # a host number that no VNIC has
 
 
-def _spoke_again(lab: Lab, spoke: Host, changed: NodePlan) -> None:
+def _spoke_again(lab: BuiltLab, spoke: Host, changed: NodePlan) -> None:
     """The spoke's side of the overlay made anew from another plan."""
     nodes = tuple(changed if node.name == changed.name else node for node in lab.topology.nodes)
     spoke.node.apply(link_del(spoke.plan.device), *plan.changes(replace(lab.topology, nodes=nodes), changed))
 
 
-def _foreign_source(lab: Lab) -> None:
+def _foreign_source(lab: BuiltLab) -> None:
     """A spoke's tunnel starts at an address that its VNIC does not own."""
     spoke = victim(lab)
     network = spoke.plan.underlay.network
@@ -37,7 +37,7 @@ def _foreign_source(lab: Lab) -> None:
     _spoke_again(lab, spoke, replace(spoke.plan, underlay=stranger))
 
 
-def _second_address(lab: Lab) -> None:
+def _second_address(lab: BuiltLab) -> None:
     """The same, with an address that the cloud did assign to the VNIC, and that the hub does not expect."""
     spoke = victim(lab)
     _foreign_source(lab)
@@ -45,7 +45,7 @@ def _second_address(lab: Lab) -> None:
     lab.cloud.set_rules(spoke.name, source_check=False)
 
 
-def _wrong_remote(lab: Lab) -> None:
+def _wrong_remote(lab: BuiltLab) -> None:
     spoke = victim(lab)
     wrong = replace(spoke.plan, underlay=spoke.plan.underlay + 1)
     nodes = tuple(wrong if node.name == spoke.name else node for node in lab.topology.nodes)
@@ -54,15 +54,15 @@ def _wrong_remote(lab: Lab) -> None:
     lab.hub.node.apply(link_del(port), made)
 
 
-def _no_tunnel(lab: Lab) -> None:
+def _no_tunnel(lab: BuiltLab) -> None:
     victim(lab).node.apply(link_del(victim(lab).plan.device))
 
 
-def _tunnel_down(lab: Lab) -> None:
+def _tunnel_down(lab: BuiltLab) -> None:
     victim(lab).node.apply(link_set(victim(lab).plan.device, up=False))
 
 
-def _recursive_route(lab: Lab) -> None:
+def _recursive_route(lab: BuiltLab) -> None:
     spoke = victim(lab)
     spoke.node.apply(route_add(lab.hub.address("underlay") + "/32", spoke.plan.device))
 
@@ -71,7 +71,7 @@ def _recursive_route(lab: Lab) -> None:
 
 
 def _prefix(length: int) -> Inject:
-    def inject(lab: Lab) -> None:
+    def inject(lab: BuiltLab) -> None:
         spoke = victim(lab)
         device = spoke.plan.device
         # the new one first: with its last address a device loses its routes too
@@ -80,22 +80,22 @@ def _prefix(length: int) -> Inject:
     return inject
 
 
-def _duplicate_address(lab: Lab) -> None:
+def _duplicate_address(lab: BuiltLab) -> None:
     spoke = victim(lab)
     spoke.node.apply(addr_add(spoke.plan.device, str(lab.spokes[0].plan.overlay)))
 
 
-def _mac_of(lab: Lab, owner: Callable[[Lab], tuple[Host, str]]) -> None:
+def _mac_of(lab: BuiltLab, owner: Callable[[BuiltLab], tuple[Host, str]]) -> None:
     host, device = owner(lab)
     mac = host.node.link(device).mac
     victim(lab).node.apply(link_set(victim(lab).plan.device, address=mac))
 
 
-def _mac_of_spoke(lab: Lab) -> None:
+def _mac_of_spoke(lab: BuiltLab) -> None:
     _mac_of(lab, lambda lab: (lab.spokes[0], lab.spokes[0].plan.device))
 
 
-def _mac_of_hub_port(lab: Lab) -> None:
+def _mac_of_hub_port(lab: BuiltLab) -> None:
     _mac_of(lab, lambda lab: (lab.hub, hub_ports(lab)[0]))
 
 

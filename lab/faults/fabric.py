@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.faults.fault import Fault, Inject
 from lab.faults.means import GUEST, shell
 from lab.faults.places import named, victim
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.model import mac_of
 from lab.underlay.fabric import FABRIC, segments
 
@@ -13,7 +13,7 @@ from lab.underlay.fabric import FABRIC, segments
 def _in_the_cloud(command: str) -> Inject:
     """A command on the cloud's own node, with the one spoke's port and MAC in it."""
 
-    def inject(lab: Lab) -> None:
+    def inject(lab: BuiltLab) -> None:
         spoke = victim(lab)
         segment = segments(lab.topology, lab.underlay)[-1]
         names = {
@@ -27,11 +27,11 @@ def _in_the_cloud(command: str) -> Inject:
     return inject
 
 
-def _victims_port(lab: Lab) -> tuple[str, str]:
+def _victims_port(lab: BuiltLab) -> tuple[str, str]:
     return FABRIC, victim(lab).name
 
 
-def _bridge(lab: Lab) -> tuple[str, str]:
+def _bridge(lab: BuiltLab) -> tuple[str, str]:
     return FABRIC, segments(lab.topology, lab.underlay)[-1].bridge
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 
-Inject = Callable[[Lab], None]
+Inject = Callable[[BuiltLab], None]
 """Breaks a lab."""
 
-Place = Callable[[Lab], tuple[str, str]]
+Place = Callable[[BuiltLab], tuple[str, str]]
 """Node and interface in a lab that was broken; an interface of "" is not compared."""
 
 
@@ -43,6 +43,6 @@ class Fault:
     node: str = ""
     spokes: int = 1
 
-    def fits(self, lab: Lab) -> bool:
+    def fits(self, lab: BuiltLab) -> bool:
         """Whether a lab has what this fault breaks: tests build labs with fewer spokes, or with other tunnels."""
         return len(lab.spokes) >= self.spokes and (not self.node or self.node in lab.nodes)

@@ -12,30 +12,30 @@ from lab.faults.fault import Fault, Inject
 from lab.faults.means import GUEST, of_hub, ran, shell, tables
 from lab.faults.places import cloud_port, device, hub_bridge, named, victim, victim_device, victim_nic
 from lab.host import Host
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.machines import firewall
 
 
-def unsampled(lab: Lab) -> Host:
+def unsampled(lab: BuiltLab) -> Host:
     """A spoke that tests of some hosts leave out: they take the first two and the last."""
     return lab.spokes[-2]
 
 
-def _drops_its_broadcast(lab: Lab) -> None:
+def _drops_its_broadcast(lab: BuiltLab) -> None:
     firewall.append(unsampled(lab).node, ["OUTPUT", "-d", lab.everyone, "-j", "DROP"])
 
 
-def _cloud_filter(lab: Lab) -> None:
+def _cloud_filter(lab: BuiltLab) -> None:
     """What the fabric hands to the hub's NIC is filtered there, as by a rule that names the protocol."""
     port = lab.cloud.port_of(lab.hub.name)
     command = f"tc filter add dev {port} egress protocol ip flower ip_proto 2f action drop"
     shell(lab.fabric, f"tc qdisc add dev {port} clsact 2>/dev/null; {command}")
 
 
-def _reverse_path_rule(who: Callable[[Lab], Host]) -> Inject:
+def _reverse_path_rule(who: Callable[[BuiltLab], Host]) -> Inject:
     """The strict reverse path as a rule, which rp_filter does not show."""
 
-    def inject(lab: Lab) -> None:
+    def inject(lab: BuiltLab) -> None:
         host = who(lab)
         tool = firewall.tool(host.node)
         lab.machine.load_modules("iptable_raw", "ipt_rpfilter")

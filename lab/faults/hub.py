@@ -12,7 +12,7 @@ from lab.changes import link_del, link_set, route_add
 from lab.faults.fault import Fault
 from lab.faults.means import bridge, every_port, extra_tunnel, take_any_source
 from lab.faults.places import device, hub_bridge, hub_port, named, victim
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.model import Change
 from lab.overlay import plan
 
@@ -21,12 +21,12 @@ SECOND_DEVICE, MESH_DEVICE = "second", "mesh"
 NOT_STP_PAUSE_LACP = 0xFFF8  # every bit of group_fwd_mask that the kernel takes
 
 
-def _detach(lab: Lab) -> None:
+def _detach(lab: BuiltLab) -> None:
     _, port = hub_port(lab)
     lab.hub.node.apply(link_set(port, nomaster=True))
 
 
-def _second_tunnel(lab: Lab) -> None:
+def _second_tunnel(lab: BuiltLab) -> None:
     """Hub and spoke meet twice; the hub bridges both tunnels, the spoke has its address on the first."""
     hub, spoke = lab.hub, victim(lab)
     hub.node.apply(extra_tunnel(lab, SECOND_DEVICE, hub, spoke, SECOND, master=lab.topology.bridge))
@@ -34,7 +34,7 @@ def _second_tunnel(lab: Lab) -> None:
     take_any_source(spoke, SECOND_DEVICE)
 
 
-def _mesh(lab: Lab) -> None:
+def _mesh(lab: BuiltLab) -> None:
     """The first two spokes have a tunnel of their own, and a host route into it."""
     if len(lab.spokes) < 2:
         return
@@ -47,7 +47,7 @@ def _mesh(lab: Lab) -> None:
         take_any_source(here, MESH_DEVICE)
 
 
-def _route_instead(lab: Lab) -> None:
+def _route_instead(lab: BuiltLab) -> None:
     """The hub keeps the spokes apart, answers ARP in their place and routes between them."""
     every_port(isolated=1)(lab)
     lab.hub.node.write_sysctls(
@@ -60,7 +60,7 @@ def _route_instead(lab: Lab) -> None:
     )
 
 
-def _unpin(lab: Lab) -> None:
+def _unpin(lab: BuiltLab) -> None:
     """The bridge made again as the article makes it, without an address of its own."""
     topology = replace(lab.topology, pinned_mac=False)
     remove: list[Change] = [link_del(device) for device in topology.devices(lab.hub.name)]

@@ -10,13 +10,13 @@ from lab.changes import link_set
 from lab.faults.fault import Fault
 from lab.faults.means import GUEST, drops, of_hub, of_spoke, on_one, tables
 from lab.faults.places import hub_bridge, named, victim, victim_device, victim_itself, victim_nic
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.underlay.fabric import FABRIC
 
 SMALL_NIC = 1500
 
 
-def _cloud_port_small(lab: Lab) -> None:
+def _cloud_port_small(lab: BuiltLab) -> None:
     lab.fabric.apply(link_set(lab.cloud.port_of(victim(lab).name), mtu=SMALL_NIC))
 
 

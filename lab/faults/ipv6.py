@@ -10,25 +10,25 @@ from lab.changes import link_set
 from lab.faults.fault import Fault, Inject
 from lab.faults.means import forward_drop, on_all, on_one, sysctls
 from lab.faults.places import cloud, hub_bridge, named, victim, victim_device, victim_itself
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.machines import firewall
 from lab.model import IPV6_LEAST_MTU
 from lab.underlay.policy import destination_options_rule
 
 
 def _filtered(chain: str) -> Inject:
-    def inject(lab: Lab) -> None:
+    def inject(lab: BuiltLab) -> None:
         firewall.append(victim(lab).node, (chain, "-p", "ipv6-icmp", "-j", "DROP"), version=6)
 
     return inject
 
 
-def _mtu_too_small(lab: Lab) -> None:
+def _mtu_too_small(lab: BuiltLab) -> None:
     spoke = victim(lab)
     spoke.node.apply(link_set(spoke.plan.device, mtu=IPV6_LEAST_MTU - 1))
 
 
-def _options_dropped(lab: Lab) -> None:
+def _options_dropped(lab: BuiltLab) -> None:
     for name in lab.hosts:
         lab.cloud.set_rules(name, destination_options_rule())
 

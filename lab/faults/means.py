@@ -12,13 +12,13 @@ from lab.errors import EnvironmentProblem
 from lab.faults.fault import Inject
 from lab.faults.places import hub_port, hub_ports, victim
 from lab.host import Host
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.machines import firewall
 from lab.machines.node import Node
 from lab.model import Change
 from lab.tunnels import KINDS
 
-HostChange = Callable[[Lab, Host], None]
+HostChange = Callable[[BuiltLab, Host], None]
 
 GUEST = ("gretap",)
 """The tunnels of faults that take what a guest's kernel has, and this one may lack."""
@@ -29,7 +29,7 @@ TABLES = (
 BRIDGE_FILTERS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
 
 
-def forward_drop(lab: Lab, version: int = 4) -> None:
+def forward_drop(lab: BuiltLab, version: int = 4) -> None:
     """The hub's FORWARD chain drops everything, and what the hub bridges meets it (br_netfilter)."""
     hub, calls = lab.hub.node, BRIDGE_FILTERS[version]
     if hub.sysctl(calls) is None:
@@ -47,7 +47,7 @@ def forward_drop(lab: Lab, version: int = 4) -> None:
 def on_all(change: HostChange) -> Inject:
     """Every host is changed."""
 
-    def inject(lab: Lab) -> None:
+    def inject(lab: BuiltLab) -> None:
         for host in lab.hosts.values():
             change(lab, host)
 
@@ -70,7 +70,7 @@ def on_hub(change: HostChange) -> Inject:
 def sysctls(values: Mapping[str, int]) -> HostChange:
     """Parameters of the host under the names of sysctl(8)."""
 
-    def write(lab: Lab, host: Host) -> None:
+    def write(lab: BuiltLab, host: Host) -> None:
         host.node.write_sysctls({name.replace("DEVICE", host.plan.device): value for name, value in values.items()})
 
     return write
@@ -79,7 +79,7 @@ def sysctls(values: Mapping[str, int]) -> HostChange:
 def rule(*words: str) -> HostChange:
     """A rule of the host's own firewall: the chain, then what iptables(8) takes."""
 
-    def add(lab: Lab, host: Host) -> None:
+    def add(lab: BuiltLab, host: Host) -> None:
         firewall.append(host.node, [host.plan.device if word == "DEVICE" else word for word in words])
 
     return add
@@ -106,10 +106,10 @@ def shell(node: Node, command: str, timeout: float = 30.0) -> None:
         raise EnvironmentProblem(f"on {node.name}, `{command}` ended with {done['status']}: {said}")
 
 
-def ran(who: Callable[[Lab], Host], *commands: str) -> Inject:
+def ran(who: Callable[[BuiltLab], Host], *commands: str) -> Inject:
     """Commands on a host; in them stand the names and addresses of the lab."""
 
-    def inject(lab: Lab) -> None:
+    def inject(lab: BuiltLab) -> None:
         host = who(lab)
         names = {
             "device": host.plan.device,
@@ -131,7 +131,7 @@ def ran(who: Callable[[Lab], Host], *commands: str) -> Inject:
 def tables(*rules: str) -> Inject:
     """Rules of iptables, their tables named, on the one spoke."""
 
-    def inject(lab: Lab) -> None:
+    def inject(lab: BuiltLab) -> None:
         tool = firewall.tool(victim(lab).node)
         lab.machine.load_modules(*TABLES)
         of_spoke(*(f"{tool} {rule}" for rule in rules))(lab)
@@ -167,14 +167,14 @@ def every_port(**flags: int) -> Inject:
     return lambda lab: _set_flags(lab, hub_ports(lab), flags)
 
 
-def _set_flags(lab: Lab, ports: Sequence[str], flags: Mapping[str, int]) -> None:
+def _set_flags(lab: BuiltLab, ports: Sequence[str], flags: Mapping[str, int]) -> None:
     lab.hub.node.apply(*(bridge_port(port, **flags) for port in ports))
 
 
 # tunnels
 
 
-def extra_tunnel(lab: Lab, device: str, here: Host, there: Host, number: int, **more: Any) -> Change:
+def extra_tunnel(lab: BuiltLab, device: str, here: Host, there: Host, number: int, **more: Any) -> Change:
     """One end of a tunnel that the topology does not have; `number` is its key or VNI."""
     options = replace(lab.topology.options, key=number)
     data = KINDS[options.kind].data(here.plan.endpoint, there.plan.endpoint, here.plan.nic, number, options)

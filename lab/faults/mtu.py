@@ -13,7 +13,7 @@ from lab.faults.fault import Fault
 from lab.faults.means import on_one, sysctls
 from lab.faults.places import cloud, hub_bridge, hub_port, named, victim, victim_device, victim_itself, victim_nic
 from lab.host import Host
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.machines import firewall
 from lab.underlay.policy import fragment_rule, longer_rule, port_program
 
@@ -31,17 +31,17 @@ def _set(host: Host, device: str, mtu: int) -> None:
     host.node.apply(link_set(device, mtu=mtu))
 
 
-def _port_small(lab: Lab) -> None:
+def _port_small(lab: BuiltLab) -> None:
     _, port = hub_port(lab)
     _set(lab.hub, port, _mtu(lab.hub, port) - SMALLER)
 
 
-def _bridge_small(lab: Lab) -> None:
+def _bridge_small(lab: BuiltLab) -> None:
     bridge = lab.topology.bridge
     _set(lab.hub, bridge, _mtu(lab.hub, bridge) - SMALLER)
 
 
-def _made_before_jumbo(lab: Lab) -> None:
+def _made_before_jumbo(lab: BuiltLab) -> None:
     """The NIC was small when the tunnel was made, and has grown since."""
     spoke = victim(lab)
     nic = _mtu(spoke, spoke.plan.nic)
@@ -50,19 +50,19 @@ def _made_before_jumbo(lab: Lab) -> None:
     _set(spoke, spoke.plan.nic, nic)
 
 
-def _forced(lab: Lab) -> None:
+def _forced(lab: BuiltLab) -> None:
     spoke = victim(lab)
     _set(spoke, spoke.plan.device, _mtu(spoke, spoke.plan.nic))
 
 
-def _fragments_filtered(lab: Lab) -> None:
+def _fragments_filtered(lab: BuiltLab) -> None:
     """A filter on the overlay device that knows ports, and a later fragment has none."""
     anything = replace(lab.underlay.provider, broadcast=True, multicast=True, gre=True)
     program = port_program(anything, None, (fragment_rule(),))
     victim(lab).node.apply(filter_add(victim(lab).plan.device, "ingress", program, "fragments"))
 
 
-def _icmp_filtered(lab: Lab) -> None:
+def _icmp_filtered(lab: BuiltLab) -> None:
     for spoke in lab.spokes:
         firewall.append(spoke.node, ("INPUT", *TOO_BIG))
 

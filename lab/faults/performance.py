@@ -5,20 +5,20 @@ from __future__ import annotations
 from lab.changes import delay_add, filter_add
 from lab.faults.fault import Fault
 from lab.faults.places import hub_port, named, victim, victim_nic
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 
 LATE = 20.0  # milliseconds that the hub's queue towards one spoke holds everything back
 # classic BPF (linux/filter.h): every second frame is dropped, at random
 LOSSY = ((0x20, 0, 0, 0xFFFFF000 + 56), (0x54, 0, 0, 1), (0x15, 0, 1, 0), (0x06, 0, 0, 2), (0x06, 0, 0, 0))
 
 
-def _slow_port(lab: Lab) -> None:
+def _slow_port(lab: BuiltLab) -> None:
     lab.machine.load_modules("sch_netem")
     _, port = hub_port(lab)
     lab.hub.node.apply(delay_add(port, LATE))
 
 
-def _lossy_nic(lab: Lab) -> None:
+def _lossy_nic(lab: BuiltLab) -> None:
     """Half of what comes in at one spoke's NIC is dropped."""
     victim(lab).node.apply(filter_add(victim(lab).plan.nic, "ingress", LOSSY, "every second"))
 

@@ -6,64 +6,64 @@ from collections.abc import Callable
 
 from lab.faults.fault import Named, Place
 from lab.host import Host
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.underlay.fabric import FABRIC
 
 
-def victim(lab: Lab) -> Host:
+def victim(lab: BuiltLab) -> Host:
     """The spoke that faults of a single spoke are put on: the last one."""
     return lab.spokes[-1]
 
 
-def victim_device(lab: Lab) -> tuple[str, str]:
+def victim_device(lab: BuiltLab) -> tuple[str, str]:
     return victim(lab).name, victim(lab).plan.device
 
 
-def victim_nic(lab: Lab) -> tuple[str, str]:
+def victim_nic(lab: BuiltLab) -> tuple[str, str]:
     return victim(lab).name, victim(lab).plan.nic
 
 
-def victim_itself(lab: Lab) -> tuple[str, str]:
+def victim_itself(lab: BuiltLab) -> tuple[str, str]:
     return victim(lab).name, ""
 
 
-def hub_port(lab: Lab) -> tuple[str, str]:
+def hub_port(lab: BuiltLab) -> tuple[str, str]:
     """The hub's end of the victim's tunnel."""
     return lab.hub.name, lab.topology.port(lab.hub.name, victim(lab).name)
 
 
-def hub_ports(lab: Lab) -> list[str]:
+def hub_ports(lab: BuiltLab) -> list[str]:
     """The hub's ends of all tunnels."""
     return lab.topology.ports(lab.hub.name)
 
 
-def hub_bridge(lab: Lab) -> tuple[str, str]:
+def hub_bridge(lab: BuiltLab) -> tuple[str, str]:
     return lab.hub.name, lab.topology.bridge
 
 
-def hub_nic(lab: Lab) -> tuple[str, str]:
+def hub_nic(lab: BuiltLab) -> tuple[str, str]:
     return lab.hub.name, lab.hub.plan.nic
 
 
-def hub_itself(lab: Lab) -> tuple[str, str]:
+def hub_itself(lab: BuiltLab) -> tuple[str, str]:
     return lab.hub.name, ""
 
 
-def cloud(lab: Lab) -> tuple[str, str]:
+def cloud(lab: BuiltLab) -> tuple[str, str]:
     return FABRIC, ""
 
 
-def cloud_port(lab: Lab) -> tuple[str, str]:
+def cloud_port(lab: BuiltLab) -> tuple[str, str]:
     """The fabric's port of the hub."""
     return FABRIC, lab.hub.name
 
 
-def spoke_cloud_port(lab: Lab) -> tuple[str, str]:
+def spoke_cloud_port(lab: BuiltLab) -> tuple[str, str]:
     """The fabric's port of the first spoke."""
     return FABRIC, lab.spokes[0].name
 
 
-def device(node: Callable[[Lab], Host], name: str) -> Place:
+def device(node: Callable[[BuiltLab], Host], name: str) -> Place:
     """A device of a name on a node."""
     return lambda lab: (node(lab).name, name)
 

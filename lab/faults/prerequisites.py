@@ -20,7 +20,7 @@ from lab.faults.places import (
     victim,
     victim_nic,
 )
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.machines import firewall
 from lab.model import VXLAN_PORT
 from lab.overlay import plan
@@ -31,41 +31,41 @@ UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the sou
 MISSING_OCTETS = 100
 
 
-def _carrier(lab: Lab) -> tuple[str, ...]:
+def _carrier(lab: BuiltLab) -> tuple[str, ...]:
     return tuple(carrier_of(lab.topology.options.kind, ()).iptables.split())
 
 
 # the cloud's network
 
 
-def _plain_switch(lab: Lab) -> None:
+def _plain_switch(lab: BuiltLab) -> None:
     lab.cloud.flood()
 
 
-def _flooding_ports(lab: Lab) -> None:
+def _flooding_ports(lab: BuiltLab) -> None:
     for host in lab.hosts:
         lab.cloud.node.apply(bridge_port(lab.cloud.port_of(host), flood=1, bcast_flood=1))
 
 
 def _cloud_drops(rule: Rule, *, from_hub_only: bool = False) -> Inject:
-    def inject(lab: Lab) -> None:
+    def inject(lab: BuiltLab) -> None:
         for name in [lab.hub.name] if from_hub_only else lab.hosts:
             lab.cloud.set_rules(name, rule)
 
     return inject
 
 
-def _no_source_check(lab: Lab) -> None:
+def _no_source_check(lab: BuiltLab) -> None:
     for name in lab.hosts:
         lab.cloud.set_rules(name, source_check=False)
 
 
-def _small_mtu(lab: Lab) -> None:
+def _small_mtu(lab: BuiltLab) -> None:
     for host in lab.hosts.values():
         host.node.apply(link_set(host.plan.nic, mtu=lab.underlay.provider.mtu - MISSING_OCTETS))
 
 
-def _hidden_router(lab: Lab) -> None:
+def _hidden_router(lab: BuiltLab) -> None:
     """The hosts reach each other by the gateway, which forwards; where there are routers there is one more anyway."""
     if lab.underlay.routers:
         return
@@ -81,11 +81,11 @@ def _hidden_router(lab: Lab) -> None:
 # the hosts' firewalls
 
 
-def _carrier_dropped(lab: Lab) -> None:
+def _carrier_dropped(lab: BuiltLab) -> None:
     firewall.append(lab.hub.node, ("INPUT", *_carrier(lab), "-j", "DROP"))
 
 
-def _stateful_only(lab: Lab) -> None:
+def _stateful_only(lab: BuiltLab) -> None:
     established = ("-m", "conntrack", "--ctstate", "ESTABLISHED")
     firewall.append(
         victim(lab).node,
@@ -94,7 +94,7 @@ def _stateful_only(lab: Lab) -> None:
     )
 
 
-def _strict_with_underlay_source(lab: Lab) -> None:
+def _strict_with_underlay_source(lab: BuiltLab) -> None:
     """Multicast leaves with the NIC's address as its source, and everybody filters by the reverse path."""
     for host in lab.hosts.values():
         host.node.write_sysctls({"net.ipv4.conf.all.rp_filter": 1})

@@ -10,7 +10,7 @@ from lab.changes import addr_add, addr_del, bridge, bridge_port, fdb_add, filter
 from lab.faults.fault import Fault
 from lab.faults.means import extra_tunnel
 from lab.faults.places import cloud_port, device, hub_bridge, hub_port, named
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.model import Change
 
 SHORTCUT, SPOKE_BRIDGE = "shortcut", "br-loop"
@@ -22,27 +22,27 @@ PASS, DROP = (0x06, 0, 0, 0), (0x06, 0, 0, 2)  # TC_ACT_OK, TC_ACT_SHOT
 LOSSY = (LOAD_DESTINATION, (0x15, 4, 0, 0x0180C200), LOAD_RANDOM, (0x54, 0, 0, 3), (0x15, 0, 1, 0), DROP, PASS)
 
 
-def _hub_down(lab: Lab) -> None:
+def _hub_down(lab: BuiltLab) -> None:
     """The hub's VM is stopped: the cloud keeps its address, and nothing gets to it."""
     lab.cloud.node.apply(link_set(lab.cloud.port_of(lab.hub.name), up=False))
 
 
-def _hub_unconfigured(lab: Lab) -> None:
+def _hub_unconfigured(lab: BuiltLab) -> None:
     lab.take_down(lab.hub)
 
 
-def _flapped(lab: Lab) -> None:
+def _flapped(lab: BuiltLab) -> None:
     """Every overlay device goes down and comes up again: what the kernel restores is there, what `ip` added is not."""
     for host in lab.hosts.values():
         host.node.apply(*(link_set(host.plan.device, up=up) for up in (False, True)))
 
 
-def _hub_port_down(lab: Lab) -> None:
+def _hub_port_down(lab: BuiltLab) -> None:
     _, port = hub_port(lab)
     lab.hub.node.apply(link_set(port, up=False))
 
 
-def _addresses_pinned(lab: Lab) -> None:
+def _addresses_pinned(lab: BuiltLab) -> None:
     """The hub learns nothing: who is where was written down once."""
     changes: list[Change] = []
     for spoke in lab.spokes:
@@ -51,7 +51,7 @@ def _addresses_pinned(lab: Lab) -> None:
     lab.hub.node.apply(*changes)
 
 
-def _loop(lab: Lab) -> None:
+def _loop(lab: BuiltLab) -> None:
     """
     The first two spokes bridge their tunnels with a shortcut between them: hub, spoke and spoke are a circle.
 
@@ -74,7 +74,7 @@ def _loop(lab: Lab) -> None:
         end.node.apply(link_set(SHORTCUT, up=True))
 
 
-def _listening_port(lab: Lab) -> None:
+def _listening_port(lab: BuiltLab) -> None:
     """The hub speaks STP, and a tunnel has just become a port of its bridge: for 30 s it forwards nothing."""
     device, (_, port) = lab.topology.bridge, hub_port(lab)
     lab.hub.node.apply(

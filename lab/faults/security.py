@@ -8,14 +8,14 @@ from lab.changes import link_add
 from lab.faults.fault import Fault
 from lab.faults.means import take_any_source
 from lab.faults.places import device, hub_nic, named
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.machines import program
 from lab.tunnels.gretap import gretap
 
 ANYBODY, EXTERNAL = "anybody", "external"
 
 
-def _wildcard(lab: Lab) -> None:
+def _wildcard(lab: BuiltLab) -> None:
     """
     The hub has a tunnel without a remote.
 
@@ -26,12 +26,12 @@ def _wildcard(lab: Lab) -> None:
     take_any_source(lab.hub, ANYBODY)
 
 
-def _external(lab: Lab) -> None:
+def _external(lab: BuiltLab) -> None:
     """The hub bridges a tunnel whose other end each packet names; one that names none is dropped on its way out."""
     lab.hub.node.apply(link_add(EXTERNAL, gretap(external=True), master=lab.topology.bridge))
 
 
-def _amplifier(lab: Lab) -> None:
+def _amplifier(lab: BuiltLab) -> None:
     names = ("all", lab.hub.plan.nic)
     directed = {f"net.ipv4.conf.{name}.bc_forwarding": 1 for name in names}
     lab.hub.node.write_sysctls({"net.ipv4.ip_forward": 1, **directed})
@@ -54,7 +54,7 @@ while True:
 """
 
 
-def _multicast_router(lab: Lab) -> None:
+def _multicast_router(lab: BuiltLab) -> None:
     """A daemon as smcroute: whatever comes in on the hub's bridge goes out on its NIC."""
     devices = (lab.topology.bridge, lab.hub.plan.nic)
     text = ROUTER.replace("DEVICES", repr(devices))

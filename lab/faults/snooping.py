@@ -10,7 +10,7 @@ from lab.changes import filter_add
 from lab.faults.fault import Fault
 from lab.faults.means import bridge, every_port, on_one, rule
 from lab.faults.places import hub_bridge, hub_port, named, victim, victim_device
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.probes import snooping
 
 ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
@@ -20,7 +20,7 @@ EATS_IGMP = ((0x30, 0, 0, 23), (0x15, 0, 1, 2), (0x06, 0, 0, 2), (0x06, 0, 0, 0)
 A_SECOND = 100  # ticks of the bridge's clock
 
 
-def _another_querier(lab: Lab) -> None:
+def _another_querier(lab: BuiltLab) -> None:
     """A spoke asks, as a multicast router would: first so that the hub prunes at once, then in IGMPv2."""
     spoke = victim(lab)
     mac = spoke.node.link(spoke.plan.device).mac
@@ -28,7 +28,7 @@ def _another_querier(lab: Lab) -> None:
         spoke.send_frame(spoke.plan.device, snooping.query(mac, spoke.address(), version=version, code=code))
 
 
-def _reports_eaten(lab: Lab) -> None:
+def _reports_eaten(lab: BuiltLab) -> None:
     """The hub asks and prunes, and what one spoke answers ends before the bridge sees it."""
     name, port = hub_port(lab)
     bridge(mcast_query_response_interval=SOON)(lab)  # first: a querier waits as long as the interval was then

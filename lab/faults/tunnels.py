@@ -14,7 +14,7 @@ from lab.changes import link_add, link_set
 from lab.faults.fault import Fault, Inject
 from lab.faults.means import take_any_source
 from lab.faults.places import device, hub_port, named, victim
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.model import TunnelOptions
 from lab.tunnels.gretap import gretap
 
@@ -27,7 +27,7 @@ FALLBACK, FALLBACK_MAC = "gretap0", "02:00:00:00:ff:00"
 def _everywhere(change: Callable[[TunnelOptions], dict[str, Any]]) -> Inject:
     """Both ends of every tunnel are made with other options, where that makes a difference."""
 
-    def inject(lab: Lab) -> None:
+    def inject(lab: BuiltLab) -> None:
         options = lab.topology.options
         changed = change(options)
         if replace(options, **changed) != options:
@@ -43,14 +43,14 @@ def _at_the_hub(change: Callable[[TunnelOptions], dict[str, Any]]) -> Inject:
     return lambda lab: lab.remake_tunnel(lab.hub, victim(lab), **change(lab.topology.options))
 
 
-def _layer3_too(lab: Lab) -> None:
+def _layer3_too(lab: BuiltLab) -> None:
     """The hub has a layer-3 GRE device between the same addresses as a tunnel of the overlay."""
     ends = gretap(local=lab.hub.address("underlay"), remote=lab.spokes[0].address("underlay"))
     lab.hub.node.apply(link_add(LAYER3, {**ends, "kind": "gre"}))
     take_any_source(lab.hub, LAYER3)
 
 
-def _fallback_up(lab: Lab) -> None:
+def _fallback_up(lab: BuiltLab) -> None:
     """Every spoke's gretap0, which the driver makes and which takes GRE from anybody, is up."""
     for spoke in lab.spokes:
         # up, it only receives here: to transmit through one that is in a bridge has crashed a 6.1 kernel

@@ -9,7 +9,7 @@ from __future__ import annotations
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault
 from lab.faults.places import named, victim, victim_nic
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 
 LOADER = r"""
 import ctypes, os, platform, socket, struct, sys
@@ -59,7 +59,7 @@ if number:
 """
 
 
-def attach(lab: Lab, host: str) -> None:
+def attach(lab: BuiltLab, host: str) -> None:
     """Puts the program on a host's NIC; EnvironmentProblem where the kernel takes none."""
     done = lab[host].node.run("python3", "-c", LOADER, lab.plans[host].nic)
     if done["status"] != 0:

@@ -12,7 +12,7 @@ from typing import Any
 from lab import topologies
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab
 from lab.machines import choose
 from lab.machines.node import Node
 from lab.model import TunnelOptions, Underlay
@@ -100,7 +100,7 @@ def place(fault: Fault) -> tuple[str, str]:
     topology = topologies.standard(max(LEAST_SPOKES, fault.spokes), TunnelOptions(kind=tunnel_for(fault)))
     nobody: Any = None  # of a lab that is only named after, no machine is asked anything
     nodes = {plan.name: Node(plan.name, nobody, 0) for plan in topology.nodes}
-    lab = Lab(nobody, topology, Underlay(provider("oci")), nodes)
+    lab = BuiltLab(nobody, topology, Underlay(provider("oci")), nodes)
     assert fault.finding is not None, f"{fault.name} names no finding"
     return fault.finding.at(lab)
 

@@ -14,6 +14,7 @@ INSIDE = "192.0.2.1"  # TEST-NET-1 (RFC 5737)
 NO_FLOODING = {"flood": 0, "mcast_flood": 0, "bcast_flood": 0, "learning": 0, "proxy_arp": 1}
 
 
+@pytest.mark.usefixtures("emulated")
 def test_its_ports_flood_nothing_and_learn_nothing(overlay):
     """No port of the fabric floods broadcast, multicast or unknown unicast, and the fabric snoops nothing."""
     ports = {port.dev: {flag: port.flags[flag] for flag in NO_FLOODING} for port in overlay.fabric.read("ports")}

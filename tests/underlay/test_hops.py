@@ -19,6 +19,7 @@ def hops(lab, sender, receiver):
     return SENT_TTL - heard.one(receiver.name).ttl
 
 
+@pytest.mark.usefixtures("emulated")
 @pytest.mark.parametrize("routers", [0, 1, 2], ids=["flat", "one-router", "two-routers"])
 def test_hops_between_every_pair_are_measured(standing, routers):
     """A unicast datagram between the hub and a spoke loses as many hops as there are routers; between spokes none."""
