@@ -90,6 +90,12 @@ class Lab:
         left_out = than if isinstance(than, str) else than.name
         return [name for name in self.plans if name != left_out]
 
+    def uplink(self, host: Host) -> tuple[Host, str]:
+        """Where what a host sends on the overlay comes in next: the host there, and its device."""
+        if host.is_hub:
+            return self.spokes[0], self.spokes[0].plan.device
+        return self.hub, self.topology.port(self.hub.name, host.name)
+
     def listen(self, at: Iterable[Host | str], **fields: Any) -> Listening:
         """Listens at the hosts for the length of a `with` block (`probes.listening.Listening`)."""
         self._close_ended()

@@ -25,13 +25,6 @@ NOBODY = str(ipaddress.IPv6Address(ipaddress.IPv6Address(LINK_LOCAL).packed[:8] 
 FIXED = 64
 
 
-def uplink(lab, host):
-    """Where what a host sends on the overlay comes in next: the host there, and its device."""
-    if host.is_hub:
-        return lab.spokes[0], lab.spokes[0].plan.device
-    return lab.hub, lab.topology.port("hub", host.name)
-
-
 def outer_ttls(carried, frames):
     """The outer TTLs with which tunnelled frames left the hosts that sent them first."""
     return {one.ttl for one in carried(frames) if one.sighting.outgoing}
@@ -41,7 +34,7 @@ def test_report_is_what_routers_listen_to(
     overlay, receiver, listen, await_mld, mld_records, fresh_group6, decode, layers
 ):
     """A join is a version 2 report to ff02::16 from a link-local address, with hop limit 1 and Router Alert."""
-    watcher, interface = uplink(overlay, receiver)
+    watcher, interface = overlay.uplink(receiver)
 
     with listen([receiver], group=fresh_group6):
         packet = decode(await_mld(watcher, interface, fresh_group6, kind=V2_REPORT)[0])
@@ -60,7 +53,7 @@ def test_inherited_ttl_is_that_of_the_message(standing, listen, await_mld, fresh
     group, asked_for = (ipaddress.ip_address(address).packed for address in (fresh_group6, NOBODY))
 
     with lab.listen([spoke], group=fresh_group6):
-        await_mld(*uplink(lab, spoke), fresh_group6, kind=V2_REPORT)
+        await_mld(*lab.uplink(spoke), fresh_group6, kind=V2_REPORT)
     spoke.ping(NOBODY)
 
     assert outer_ttls(carried, lab.frames([group])) == {1}
@@ -85,6 +78,6 @@ def test_report_crosses_a_router_with_a_fixed_ttl(standing, fresh_group6, await_
     spoke = lab.spokes[0]
 
     with lab.listen([spoke], group=fresh_group6):
-        heard = await_mld(*uplink(lab, spoke), fresh_group6, kind=V2_REPORT)
+        heard = await_mld(*lab.uplink(spoke), fresh_group6, kind=V2_REPORT)
 
     assert heard

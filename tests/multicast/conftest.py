@@ -1,18 +1,6 @@
-"""Where a member's IGMP is seen, and what it says."""
+"""What a member says by IGMP."""
 
 import pytest
-
-
-@pytest.fixture
-def uplink(overlay):
-    """Where what a host sends on the overlay comes in next: `uplink(spoke1)` is the hub and its end of the tunnel."""
-
-    def place(host):
-        if host.is_hub:
-            return overlay["spoke1"], overlay["spoke1"].plan.device
-        return overlay.hub, overlay.topology.port("hub", host.name)
-
-    return place
 
 
 @pytest.fixture

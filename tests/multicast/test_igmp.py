@@ -35,10 +35,10 @@ def header_of(sighting, packet):
 
 
 def test_v3_reports_join_and_leave_as_often_as_igmp_qrv_says(
-    provoked, receiver, uplink, await_igmp, igmp_records, fresh_group, decode, layers
+    provoked, receiver, await_igmp, igmp_records, fresh_group, decode, layers
 ):
     """A v3 host sends its join (type 4) and its leave (type 3) igmp_qrv times each, to 224.0.0.22."""
-    watcher, interface = uplink(receiver)
+    watcher, interface = provoked.uplink(receiver)
     times = int(receiver.node.sysctl("net.ipv4.igmp_qrv"))
 
     with speaking(receiver, 3), receiver.member() as member:
@@ -51,11 +51,9 @@ def test_v3_reports_join_and_leave_as_often_as_igmp_qrv_says(
     assert {decode(sighting)[layers.IP].dst for sighting in seen} == {ALL_IGMPV3_ROUTERS}
 
 
-def test_report_of_every_version_has_the_same_header(
-    provoked, receiver, uplink, await_igmp, fresh_group, decode, layers
-):
+def test_report_of_every_version_has_the_same_header(provoked, receiver, await_igmp, fresh_group, decode, layers):
     """A join is reported in the version that the host speaks, always with TTL 1, TOS 0xc0 and Router Alert."""
-    watcher, interface = uplink(receiver)
+    watcher, interface = provoked.uplink(receiver)
     reports = {}
 
     for version in VERSIONS:
@@ -70,9 +68,9 @@ def test_report_of_every_version_has_the_same_header(
         assert (version, header_of(sighting, packet)) == (version, HEADER)
 
 
-def test_v2_leaves_by_the_all_routers_group(provoked, spoke1, uplink, await_igmp, fresh_group, decode, layers):
+def test_v2_leaves_by_the_all_routers_group(provoked, spoke1, await_igmp, fresh_group, decode, layers):
     """A v2 host leaves with a leave message for the group to 224.0.0.2, with the same header."""
-    watcher, interface = uplink(spoke1)
+    watcher, interface = provoked.uplink(spoke1)
 
     with speaking(spoke1, 2), spoke1.member() as member:
         member.join(fresh_group)
@@ -85,9 +83,9 @@ def test_v2_leaves_by_the_all_routers_group(provoked, spoke1, uplink, await_igmp
     assert header_of(sighting, packet) == HEADER
 
 
-def test_v1_leaves_without_a_word(provoked, spoke1, uplink, await_igmp, fresh_group, listen, decode, layers):
+def test_v1_leaves_without_a_word(provoked, spoke1, await_igmp, fresh_group, listen, decode, layers):
     """A v1 host leaves silently: what it sends after the leave arrives, and no message about the group with it."""
-    watcher, interface = uplink(spoke1)
+    watcher, interface = provoked.uplink(spoke1)
 
     with speaking(spoke1, 1), spoke1.member() as member:
         member.join(fresh_group)
