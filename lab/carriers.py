@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from lab.errors import EnvironmentProblem
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.probes.payloads import fresh_port, unique
-from lab.probes.sightings import GRE, UDP
+from lab.probes.sightings import GRE, UDP, Sighting
 
 VERSION_AND_LENGTH = 0x45  # IPv4 without options (RFC 791)
 DEFAULT_TTL = 64
@@ -66,16 +66,15 @@ def passing(
             f"{sender} to {receiver}: not even unicast UDP arrives on the underlay: this says nothing of tunnels",
             remedy=f"ping -c 1 {there}   (on {sender})",
         )
-    arrived = arrivals(lab, receiver, list(payloads.values()))
-    return frozenset(carrier for carrier, payload in payloads.items() if payload in arrived)
-
-
-def arrivals(lab: Lab, receiver: Host, payloads: Collection[bytes]) -> frozenset[bytes]:
-    """Those of the payloads that the receiver's NIC has seen come in, whatever its sockets made of them."""
-    nic = receiver.plan.interface("underlay")
     frames = [
-        sighting.frame
-        for sighting in lab.frames(list(payloads))
-        if (sighting.node, sighting.interface, sighting.outgoing) == (receiver.name, nic, False)
+        seen.frame
+        for seen in at_nics(lab, list(payloads.values()))
+        if (seen.node, seen.outgoing) == (receiver.name, False)
     ]
-    return frozenset(payload for payload in payloads if any(payload in frame for frame in frames))
+    return frozenset(carrier for carrier, payload in payloads.items() if any(payload in frame for frame in frames))
+
+
+def at_nics(lab: Lab, payloads: Sequence[bytes]) -> list[Sighting]:
+    """The frames with any of the payloads at the hosts' NICs, whatever sockets made of them."""
+    nics = {(host.name, host.plan.interface("underlay")) for host in lab.hosts.values()}
+    return [seen for seen in lab.frames(payloads) if (seen.node, seen.interface) in nics]
