@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.records import FirewallRule
 from lab.state import Fields, State
 
 MOST_LINES = 8
@@ -175,7 +176,7 @@ def _reverting(one: Difference) -> str:
         entry = one.entry["_entry"]
         return f"tc filter del dev {entry.dev} {entry.direction} pref {entry.priority}"
     if one.subject == "firewall rule" and whole:
-        return _of_firewall(one.entry.get("_entry", {}), added)
+        return _of_firewall(one.entry.get("_entry"), added)
     if one.subject in COMMANDS:
         taken = whole and added
         verb = "del" if taken else "add" if whole or one.subject == "VLAN" else "replace"
@@ -202,18 +203,18 @@ def _of_link(one: Difference) -> str:
     return ""
 
 
-def _of_firewall(entry: Mapping[str, Any], added: bool) -> str:
+def _of_firewall(entry: FirewallRule | None, added: bool) -> str:
     if not entry:
         return ""
-    chain = f"{entry['family']} {entry['table']} {entry['chain']}"
-    if entry["tool"] == "nft":
-        if not entry["rule"]:
+    chain = f"{entry.family} {entry.table} {entry.chain}"
+    if entry.tool == "nft":
+        if not entry.rule:
             return ""
-        return f"nft delete rule {chain} handle {entry['handle']}" if added else f"nft add rule {chain} {entry['rule']}"
-    head = f"{entry['tool']} -t {entry['table']}"
-    if not entry["rule"]:
-        return f"{head} -P {entry['chain']} {'ACCEPT' if added else entry['verdict']}"
-    return f"{head} {'-D' if added else '-A'} {entry['chain']} {entry['rule']}"
+        return f"nft delete rule {chain} handle {entry.handle}" if added else f"nft add rule {chain} {entry.rule}"
+    head = f"{entry.tool} -t {entry.table}"
+    if not entry.rule:
+        return f"{head} -P {entry.chain} {'ACCEPT' if added else entry.verdict}"
+    return f"{head} {'-D' if added else '-A'} {entry.chain} {entry.rule}"
 
 
 def _word(name: str, value: Any) -> str:

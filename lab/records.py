@@ -216,6 +216,28 @@ class Filter:
     actions: Sequence[Mapping[str, Any]] = ()
 
 
+@dataclass(frozen=True)
+class FirewallRule:
+    """A rule of a firewall as its tool writes it, or (`rule` empty) the policy of a chain; see `agent.firewalls`."""
+
+    tool: str
+    family: str
+    table: str
+    chain: str = ""
+    hook: str = ""
+    rule: str = ""
+    verdict: str = ""
+    packets: int | None = None
+    bytes: int | None = None
+    handle: int | None = None
+    position: int = 0
+    calls: Sequence[str] = ()
+    unread: str = ""
+    """Why this firewall could not be read."""
+    hits: int | None = None
+    """How many packets it matched during a trial; None: it does not count."""
+
+
 def is_group(mac: str) -> bool:
     """Whether a MAC address is a group's: broadcast or multicast (IEEE 802: the lowest bit of its first octet)."""
     first = mac.split(":")[0]
@@ -234,6 +256,7 @@ TYPES: Mapping[str, Callable[..., Any]] = {
     "vlans": Vlan,
     "qdiscs": Qdisc,
     "filters": Filter,
+    "firewall": FirewallRule,
 }
 
 

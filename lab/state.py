@@ -77,7 +77,7 @@ def of_nodes(nodes: Mapping[str, Node]) -> State:
     state = {}
     for name in nodes:
         readings = {what: typed(what, entries) for what, entries in next(answers).items()}
-        readings.update(firewall=next(answers), sysctls=next(answers))
+        readings.update(firewall=typed("firewall", next(answers)), sysctls=next(answers))
         state[name] = {subject: dict(entries(readings)) for subject, entries in SUBJECTS.items()}
     return state
 
@@ -189,11 +189,11 @@ def _filters(readings: Readings) -> Entries:
 
 
 def _firewall(readings: Readings) -> Entries:
-    counted = Counter(filtering.rule(rule) for rule in readings["firewall"] if "unread" not in rule)
+    counted = Counter(filtering.rule(rule) for rule in readings["firewall"] if not rule.unread)
     for rule in readings["firewall"]:
-        if "unread" in rule:
-            yield f"{rule['tool']} {rule['family']} {rule['table']}: not read: {rule['unread']}", {}
-        elif rule["rule"] or rule["verdict"] != "ACCEPT":
+        if rule.unread:
+            yield f"{rule.tool} {rule.family} {rule.table}: not read: {rule.unread}", {}
+        elif rule.rule or rule.verdict != "ACCEPT":
             yield filtering.rule(rule), {"number": counted[filtering.rule(rule)], "_entry": rule}
 
 

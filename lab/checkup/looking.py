@@ -21,6 +21,7 @@ from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent, Observed
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
+from lab.records import typed
 from lab.tunnels import KINDS
 
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
@@ -141,7 +142,7 @@ def _host(spec: HostSpec, machine: Machine) -> Host:
         seen=seen,
         details=details,
         sysctls={name.replace("/", "."): value for name, value in sysctls.items()},
-        firewall=rules.firewall(listed[0]) if listed else None,
+        firewall=rules.firewall(typed("firewall", listed[0])) if listed else None,
         ahead=(hello["time"] - (asked + answered) / 2) / 1e9,
         tolerance=(answered - asked) / 2e9,
     )

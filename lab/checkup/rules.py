@@ -10,10 +10,11 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
-from typing import Any, Literal
+from typing import Literal
 
 from lab.checkup import verdicts
 from lab.checkup.verdicts import ACCEPT, DROP, Chain, Condition, Firewall, Rule
+from lab.records import FirewallRule
 
 # iptables: options that ask nothing, with the number of words that follow them
 SILENT = {"-m": 1, "--match": 1, "--comment": 1}
@@ -36,23 +37,23 @@ NFT_LOG = r'log( (prefix "[^"]*"|level \w+|group \d+|flags [\w ,]+|snaplen \d+|q
 VERDICTS = {"accept": ACCEPT, "drop": DROP, "reject": DROP, "return": "return", "continue": "continue"}
 
 
-def firewall(entries: Sequence[Mapping[str, Any]]) -> Firewall:
+def firewall(entries: Sequence[FirewallRule]) -> Firewall:
     """The firewall whose rules and policies the agent lists."""
     chains = []
     for chain in verdicts.grouped(entries):
         first = chain[0]
-        policy = next((str(entry["verdict"]) for entry in chain if not entry["rule"]), "ACCEPT")
+        policy = next((str(entry.verdict) for entry in chain if not entry.rule), "ACCEPT")
         rules: list[Rule] = []
         for entry in chain:
-            if entry["rule"]:
-                rules += _read(entry["rule"], nft if entry["tool"] == "nft" else iptables)
-        table = f"{first['family']} {first['table']}"
-        if first["table"] != "nat":  # it changes addresses, and decides nothing
-            chains.append(Chain(first["tool"], table, first["chain"], first["hook"], policy.lower(), tuple(rules)))
+            if entry.rule:
+                rules += _read(entry.rule, nft if entry.tool == "nft" else iptables)
+        table = f"{first.family} {first.table}"
+        if first.table != "nat":  # it changes addresses, and decides nothing
+            chains.append(Chain(first.tool, table, first.chain, first.hook, policy.lower(), tuple(rules)))
     unread = [
-        f"the rules of {entry['tool']} {entry['table']}".strip() + f" were not read: {entry['unread']}"
+        f"the rules of {entry.tool} {entry.table}".strip() + f" were not read: {entry.unread}"
         for entry in entries
-        if "unread" in entry and entry["family"] not in ("ip6", "bridge")
+        if entry.unread and entry.family not in ("ip6", "bridge")
     ]
     return Firewall(tuple(chains), tuple(unread))
 

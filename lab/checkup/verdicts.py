@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, Literal
+from typing import Literal
+
+from lab.records import FirewallRule
 
 Kind = Literal["unicast", "broadcast", "multicast"]
 ACCEPT, DROP, FALL = "accept", "drop", "fall through"
@@ -212,10 +214,10 @@ def protocol_number(word: str) -> int | None:
     return int(word) if word.isdigit() else PROTOCOLS.get(word)
 
 
-def grouped(rules: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+def grouped(rules: Sequence[FirewallRule]) -> Iterator[list[FirewallRule]]:
     """The entries that the agent gives of a firewall, chain by chain, of the families that IPv4 meets."""
-    chains: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    chains: dict[tuple[str, str, str], list[FirewallRule]] = {}
     for rule in rules:
-        if rule["family"] in ("ip", "inet") and "unread" not in rule:
-            chains.setdefault((rule["tool"], f"{rule['family']} {rule['table']}", rule["chain"]), []).append(rule)
+        if rule.family in ("ip", "inet") and not rule.unread:
+            chains.setdefault((rule.tool, f"{rule.family} {rule.table}", rule.chain), []).append(rule)
     yield from chains.values()

@@ -8,12 +8,11 @@ see what they do to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
 
 from lab.model import MULTICAST
-from lab.records import Route
+from lab.records import FirewallRule, Route
 
 MOST = 8  # groups besides the trial's own: a socket may join 20 (igmp_max_memberships)
 ADDRESS = re.compile(r"\b2(?:2[4-9]|3\d)(?:\.\d{1,3}){3}(?:/[\d.]+)?")
@@ -21,7 +20,7 @@ MAC = re.compile(r"\b0?1:0?0:5e(?::[0-9a-f]{1,2}){3}", re.IGNORECASE)
 HIGH = 239 << 24  # a MAC stands for 32 groups (RFC 1112): of them the one in 239.0.0.0/9 or 239.128.0.0/9
 
 
-def named(routes: Iterable[Route], rules: Iterable[Mapping[str, Any]]) -> list[str]:
+def named(routes: Iterable[Route], rules: Iterable[FirewallRule]) -> list[str]:
     """One group of each part of 224.0.0.0/4 that a host's routes (as read) or its firewall's rules name."""
     found = dict.fromkeys([*_of_routes(routes), *(group for rule in rules for group in _of_rule(rule))])
     return [str(group) for group in found]
@@ -33,8 +32,8 @@ def _of_routes(routes: Iterable[Route]) -> Iterator[IPv4Address]:
             yield _member(route.to)
 
 
-def _of_rule(rule: Mapping[str, Any]) -> Iterator[IPv4Address]:
-    text = str(rule.get("rule") or "")
+def _of_rule(rule: FirewallRule) -> Iterator[IPv4Address]:
+    text = rule.rule
     for word in ADDRESS.findall(text):
         try:
             network = IPv4Network(word, strict=False)

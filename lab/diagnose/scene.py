@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.diagnose import groups, legs, trial
@@ -21,7 +21,7 @@ from lab.machines.node import Agent, Node, ask_all
 from lab.model import NodePlan, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
-from lab.records import typed
+from lab.records import FirewallRule, typed
 from lab.underlay.fabric import FABRIC
 
 READINGS = (
@@ -77,7 +77,7 @@ class HostScene:
     seen: Seen
     readings: Mapping[str, Sequence[Any]]
     sysctls: Mapping[str, str | None]
-    firewall: Sequence[Mapping[str, Any]]
+    firewall: Sequence[FirewallRule]
     counted: Mapping[str, int]
     """How much each SNMP counter rose, under nstat's names."""
     igmp: str = ""
@@ -224,16 +224,16 @@ def _risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int
     return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
 
 
-def _risen_rules(before: Sequence[Any], after: Sequence[Any]) -> list[dict[str, Any]]:
+def _risen_rules(before: Sequence[FirewallRule], after: Sequence[FirewallRule]) -> list[FirewallRule]:
     """The rules as they are, with `hits`: packets that each matched during the trial (None: it does not count)."""
-    was = {_rule_key(rule, number): rule.get("packets") for number, rule in enumerate(before)}
+    was = {_rule_key(rule, number): rule.packets for number, rule in enumerate(before)}
     made = []
     for number, rule in enumerate(after):
-        packets = rule.get("packets")
+        packets = rule.packets
         hits = None if packets is None else packets - (was.get(_rule_key(rule, number)) or 0)
-        made.append({**rule, "hits": hits})
+        made.append(replace(rule, hits=hits))
     return made
 
 
-def _rule_key(rule: Mapping[str, Any], number: int) -> tuple[Any, ...]:
-    return (number, rule.get("tool"), rule.get("table"), rule.get("chain"), rule.get("rule"))
+def _rule_key(rule: FirewallRule, number: int) -> tuple[Any, ...]:
+    return (number, rule.tool, rule.table, rule.chain, rule.rule)

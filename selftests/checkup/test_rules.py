@@ -15,6 +15,7 @@ from lab.agent import firewalls, listing
 from lab.checkup import mending, rules
 from lab.checkup.verdicts import Firewall, Packet
 from lab.clouds import Carrier
+from lab.records import FirewallRule, typed
 
 GRE = Packet(47, incoming="ens3", source="10.0.0.25", destination="10.0.0.197")
 ANSWER = Packet(47, incoming="ens3", source="10.0.0.25", destination="10.0.0.197", state="established")
@@ -101,7 +102,7 @@ FIREWALLD = """table inet firewalld { # handle 1
 def read(text: str) -> Firewall:
     """The firewall, as the agent hands on what a program lists."""
     listed = listing.rules(text) if text.startswith("table") else _saved(text)
-    return rules.firewall(listed)
+    return rules.firewall(typed("firewall", listed))
 
 
 def _saved(text: str) -> list[dict[str, Any]]:
@@ -179,7 +180,7 @@ def test_the_rule_is_quoted() -> None:
 
 def test_what_could_not_be_read_is_no_verdict() -> None:
     """A firewall that is there and hides its rules may do anything."""
-    hidden = rules.firewall([{"tool": "nft", "family": "inet", "table": "fw", "unread": "nft is not installed"}])
+    hidden = rules.firewall([FirewallRule("nft", "inet", "fw", unread="nft is not installed")])
     verdict = hidden.of(GRE, "input")
     assert verdict.passes is None
     assert "nft is not installed" in verdict.why

@@ -16,6 +16,7 @@ from lab.machines import firewall
 from lab.machines.node import Agent, try_all
 from lab.probes import captures
 from lab.probes.complaints import complaints
+from lab.records import FirewallRule
 
 LISTED = """
 table inet guard { # handle 1
@@ -343,7 +344,7 @@ class TestASnapshot:
 
     def test_says_which_firewall_needs_root(self):
         """A firewall that is in use and cannot be read is named among what is configured."""
-        guarded = {"tool": "nft", "family": "", "table": "", "unread": "needs root"}
+        guarded = FirewallRule("nft", "", "", unread="needs root")
 
         assert "not read: nft: needs root" in snapshot.text({"hub": {"firewall": [guarded]}})
 

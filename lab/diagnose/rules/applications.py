@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from lab.diagnose.rules import exceptions
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
+from lab.records import FirewallRule
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def filtered(scene: Scene) -> Iterator[Finding]:
     """A rule of what comes in that drops what an application lives on."""
     for host in scene.hosts.values():
         for rule in host.firewall:
-            text = str(rule.get("rule") or "")
+            text = rule.rule
             if not _drops_from_overlay(host, rule, text):
                 continue
             for application in APPLICATIONS:
@@ -80,9 +81,9 @@ def filtered(scene: Scene) -> Iterator[Finding]:
                     )
 
 
-def _drops_from_overlay(host: HostScene, rule: exceptions.Rule, text: str) -> bool:
-    incoming = str(rule.get("hook") or rule.get("chain")).upper() == "INPUT"
-    return incoming and rule.get("verdict") in exceptions.DROPPING and host.plan.nic not in text.split()
+def _drops_from_overlay(host: HostScene, rule: FirewallRule, text: str) -> bool:
+    incoming = (rule.hook or rule.chain).upper() == "INPUT"
+    return incoming and rule.verdict in exceptions.DROPPING and host.plan.nic not in text.split()
 
 
 RULES = (filtered,)

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 
 from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.rules.candidates import could_drop
-from lab.diagnose.rules.exceptions import DROPPING, Rule, asks, carrier, inserted, of_carrier, quoted, text_of
+from lab.diagnose.rules.exceptions import DROPPING, asks, carrier, inserted, of_carrier, quoted, text_of
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import Exchange
 from lab.model import Finding
+from lab.records import FirewallRule
 
 REWRITING = ("SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP", "masquerade", "snat", "dnat", "redirect")
 OF_ARP = re.compile(r"\barp\b", re.IGNORECASE)
-PLACE = ("tool", "family", "table")
 CARRIED = frozenset({"decapsulation", "encapsulation"})
 ASKING = frozenset({"resolving", "encapsulation"})  # who has an address: inside the tunnel, and to send its packets
 OUTER = CARRIED | {"control"}
@@ -46,32 +46,32 @@ def dropped(scene: Scene) -> Iterator[Finding]:
         # what was rewritten as it was sent goes astray anywhere
         lost = scene.planned or any(loss.exchange.sender == host.name for loss in scene.losses)
         astray = {"sending"} if lost else set()
-        considered = [(rule, stages) for rule in host.firewall if rule.get("verdict") in DROPPING]
-        considered += [(rule, stages | astray) for rule in host.firewall if rule.get("verdict") in REWRITING]
+        considered = [(rule, stages) for rule in host.firewall if rule.verdict in DROPPING]
+        considered += [(rule, stages | astray) for rule in host.firewall if rule.verdict in REWRITING]
         at_fault = [(rule, own) for rule, might in considered if (own := _own(host, rule, might))]
         accused = [(rule, own) for rule, own in at_fault if _matched(scene, host, rule, own)]
         # rules that do not count can only be told as candidates, and only when none that counts was hit
         accused = accused or [
-            (rule, own) for rule, own in at_fault if rule.get("hits", 0) is None and could_drop(scene, host, rule, own)
+            (rule, own) for rule, own in at_fault if rule.hits is None and could_drop(scene, host, rule, own)
         ]
         for rule, own in accused:
-            hits = "does not count" if rule["hits"] is None else f"matched {rule['hits']} packets during the trial"
-            does = "rewrites" if rule.get("verdict") in REWRITING else "drops"
+            hits = "does not count" if rule.hits is None else f"matched {rule.hits} packets during the trial"
+            does = "rewrites" if rule.verdict in REWRITING else "drops"
             yield Finding(
                 _code(rule, own),
                 host.name,
                 _interface(host, own),
                 f"{host.name}'s firewall {does} {_what(rule, own)}",
-                f"{quoted(rule)} ({rule.get('tool')}) {hits}",
+                f"{quoted(rule)} ({rule.tool}) {hits}",
                 " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own)),
                 ("PRE-04",) if "forwarding" not in own else ("PRE-06",),
             )
 
 
-def _own(host: HostScene, rule: Rule, stages: set[str]) -> set[str]:
+def _own(host: HostScene, rule: FirewallRule, stages: set[str]) -> set[str]:
     """Of what was not done at a host, what a rule can be the cause of: by its hook, and by what it speaks of."""
     possible = stages & _possible(host, rule)
-    if rule.get("family") == "arp" or _speaks_of_arp(rule):
+    if rule.family == "arp" or _speaks_of_arp(rule):
         return possible & ASKING
     if LOOPBACK in text_of(rule).replace('"', "").split():
         return possible & {"looping"}
@@ -81,36 +81,36 @@ def _own(host: HostScene, rule: Rule, stages: set[str]) -> set[str]:
     return possible
 
 
-def _possible(host: HostScene, rule: Rule) -> frozenset[str]:
+def _possible(host: HostScene, rule: FirewallRule) -> frozenset[str]:
     """The stages that a rule can end: those of the hooks that its chain is reached from."""
-    if rule.get("family") == "arp":
+    if rule.family == "arp":
         return ASKING
-    if rule.get("family") == "bridge":
+    if rule.family == "bridge":
         return BRIDGED
     return frozenset().union(*(STAGES.get(hook, frozenset()) for hook in _hooks(host, rule, set())))
 
 
-def _hooks(host: HostScene, rule: Rule, seen: set[str]) -> set[str]:
+def _hooks(host: HostScene, rule: FirewallRule, seen: set[str]) -> set[str]:
     """The hooks that a rule's chain hangs on, or those of the chains that jump to it."""
-    chain = str(rule.get("chain"))
-    own = str(rule.get("hook") or chain).upper()
+    chain = rule.chain
+    own = (rule.hook or chain).upper()
     if own in STAGES or chain in seen:
         return {own}
-    same = [one for one in host.firewall if [one.get(key) for key in PLACE] == [rule.get(key) for key in PLACE]]
-    callers = [one for one in same if chain in (one.get("verdict"), *one.get("calls", ()))]
+    same = [one for one in host.firewall if (one.tool, one.family, one.table) == (rule.tool, rule.family, rule.table)]
+    callers = [one for one in same if chain in (one.verdict, *one.calls)]
     return set().union(*(_hooks(host, one, seen | {chain}) for one in callers))
 
 
-def _matched(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> bool:
+def _matched(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[str]) -> bool:
     """Whether a rule dropped more than the trial's own control packets, which a closed host refuses by right."""
     if stages == {"control"}:
-        return bool(rule.get("hits"))
+        return bool(rule.hits)
     refused = sum(
         len(exchange.lost(host.name))
         for exchange in scene.trial.of("unicast", "underlay")
         if host.name in exchange.receivers
     )
-    return bool(rule.get("hits")) and int(rule["hits"]) > refused
+    return bool(rule.hits and rule.hits > refused)
 
 
 def _stages(scene: Scene, host: HostScene) -> set[str]:
@@ -162,12 +162,12 @@ def _disguised(host: HostScene, exchange: Exchange) -> bool:
     return exchange.network == "overlay" and bool(exchange.sources - {host.plan.address()})
 
 
-def _code(rule: Rule, stages: set[str]) -> str:
-    if rule.get("verdict") in REWRITING:
+def _code(rule: FirewallRule, stages: set[str]) -> str:
+    if rule.verdict in REWRITING:
         return "nat-rewrites"
     if _of_arp(rule, stages):
         return "arp-filtered"
-    if "forwarding" in stages and (rule.get("chain") == "FORWARD" or rule.get("family") == "bridge"):
+    if "forwarding" in stages and (rule.chain == "FORWARD" or rule.family == "bridge"):
         return "bridged-dropped"
     if stages == {"control"}:
         return "control-dropped"
@@ -176,15 +176,15 @@ def _code(rule: Rule, stages: set[str]) -> str:
     return "firewall-drops"
 
 
-def _of_arp(rule: Rule, stages: set[str]) -> bool:
-    return stages <= ASKING and (stages == {"resolving"} or rule.get("family") == "arp" or _speaks_of_arp(rule))
+def _of_arp(rule: FirewallRule, stages: set[str]) -> bool:
+    return stages <= ASKING and (stages == {"resolving"} or rule.family == "arp" or _speaks_of_arp(rule))
 
 
-def _speaks_of_arp(rule: Rule) -> bool:
+def _speaks_of_arp(rule: FirewallRule) -> bool:
     return OF_ARP.search(text_of(rule)) is not None
 
 
-def _what(rule: Rule, stages: set[str]) -> str:
+def _what(rule: FirewallRule, stages: set[str]) -> str:
     if _of_arp(rule, stages):
         return "ARP"
     words = {
@@ -207,15 +207,15 @@ def _interface(host: HostScene, stages: set[str]) -> str:
     return host.plan.nic if outer and stages <= {*outer, "answering", "looping"} else host.plan.device
 
 
-def _accepting(scene: Scene, host: HostScene, rule: Rule, stages: set[str]) -> Iterator[tuple[str, str]]:
+def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[str]) -> Iterator[tuple[str, str]]:
     """What has to be accepted, for iptables and for nft; of a rule that takes all, both sides of a tunnel."""
     hooks = _hooks(host, rule, set())
     device = host.plan.device
     going_out = hooks <= OUTGOING
-    if rule.get("family") in ("bridge", "arp"):
+    if rule.family in ("bridge", "arp"):
         ports = ", ".join(f'"{port.name}"' for port in host.seen.ports_of(device))
         side = "oifname" if going_out else "iifname"
-        yield ("", f"{side} {{ {ports} }}" if rule.get("family") == "bridge" else "")
+        yield ("", f"{side} {{ {ports} }}" if rule.family == "bridge" else "")
         return
     if hooks == {"FORWARD"}:
         yield ("-m physdev --physdev-is-bridged", f'iifname "{device}"')

@@ -14,7 +14,6 @@ from lab.checkup.verdicts import Firewall, Packet
 from lab.clouds import UDP
 from lab.diagnose.rules.exceptions import (
     DROPPING,
-    Rule,
     carrier,
     deleted,
     excepted,
@@ -25,6 +24,7 @@ from lab.diagnose.rules.exceptions import (
 )
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import ALL_HOSTS, Finding
+from lab.records import FirewallRule
 
 OF_IGMP = re.compile(r"\bigmp\b|-p 2\b")
 SETS_TTL = re.compile(r"\bip6? (ttl|hoplimit) set\b")
@@ -42,11 +42,11 @@ def by_text(scene: Scene) -> Iterator[Finding]:
     """Rules whose text says that they break something that the trial does not send."""
     for host in scene.hosts.values():
         for rule in host.firewall:
-            if rule.get("verdict") in ("TTL", "HL") or SETS_TTL.search(text_of(rule)):
+            if rule.verdict in ("TTL", "HL") or SETS_TTL.search(text_of(rule)):
                 yield _rewritten(host, rule)
-            if scene.planned and (rule.get("verdict") in ("TOS", "DSCP") or SETS_DSCP.search(text_of(rule))):
+            if scene.planned and (rule.verdict in ("TOS", "DSCP") or SETS_DSCP.search(text_of(rule))):
                 yield _marked(host, rule)
-            if rule.get("family") == "bridge" and rule.get("verdict") in MAC_REWRITING and rule.get("hits"):
+            if rule.family == "bridge" and rule.verdict in MAC_REWRITING and rule.hits:
                 yield _bridged(host, rule)
         yield from _stateful(scene, host)
 
@@ -57,7 +57,7 @@ def igmp(scene: Scene) -> Iterator[Finding]:
         named = [
             (rule, quoted(rule))
             for rule in host.firewall
-            if rule.get("verdict") in DROPPING and OF_IGMP.search(text_of(rule)) and not excepted(host, rule, IGMP)
+            if rule.verdict in DROPPING and OF_IGMP.search(text_of(rule)) and not excepted(host, rule, IGMP)
         ]
         for rule, evidence in named or _refusing_igmp(host):
             yield Finding(
@@ -71,9 +71,9 @@ def igmp(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _refusing_igmp(host: HostScene) -> Iterator[tuple[Rule, str]]:
+def _refusing_igmp(host: HostScene) -> Iterator[tuple[FirewallRule, str]]:
     """The chains that drop IGMP and let other multicast pass, with why."""
-    firewall = rules.firewall([rule for rule in host.firewall if rule.get("family") in ("ip", "inet")])
+    firewall = rules.firewall([rule for rule in host.firewall if rule.family in ("ip", "inet")])
     called = [chain for chain in firewall.chains if not chain.hook]
     for chain in firewall.chains:
         packets = _queries(host) if chain.hook in INCOMING_HOOKS else _reports(host)
@@ -82,7 +82,7 @@ def _refusing_igmp(host: HostScene) -> Iterator[tuple[Rule, str]]:
         of_igmp, of_udp = (Firewall((chain, *called)).of(packet, chain.hook) for packet in packets)
         if of_igmp.passes is False and of_udp.passes is not False:
             family, table = chain.table.split()
-            yield {"tool": chain.tool, "family": family, "table": table, "chain": chain.name}, of_igmp.why
+            yield FirewallRule(chain.tool, family, table, chain.name), of_igmp.why
 
 
 def _queries(host: HostScene) -> tuple[Packet, Packet]:
@@ -104,7 +104,7 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
         for rule in host.firewall:
             strict = STRICT_PATH.search(text_of(rule)) and not OTHER_PATH.search(text_of(rule))
             exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
-            if not strict or rule.get("family") == "ip6" or rule.get("verdict") not in DROPPING:
+            if not strict or rule.family == "ip6" or rule.verdict not in DROPPING:
                 continue
             if of_carrier(host, rule) or excepted(host, rule, exception):
                 continue
@@ -124,9 +124,9 @@ def _filtering(host: HostScene) -> int:
     return max(host.parameter("rp_filter", device) for device in ("all", host.plan.device))
 
 
-def _rewritten(host: HostScene, rule: Rule) -> Finding:
+def _rewritten(host: HostScene, rule: FirewallRule) -> Finding:
     outer = of_carrier(host, rule)
-    way = "receives" if str(rule.get("hook") or rule.get("chain")).upper() in INCOMING else "sends"
+    way = "receives" if (rule.hook or rule.chain).upper() in INCOMING else "sends"
     return Finding(
         "ttl-rewritten",
         host.name,
@@ -139,7 +139,7 @@ def _rewritten(host: HostScene, rule: Rule) -> Finding:
     )
 
 
-def _marked(host: HostScene, rule: Rule) -> Finding:
+def _marked(host: HostScene, rule: FirewallRule) -> Finding:
     outer = of_carrier(host, rule)
     return Finding(
         "tos-rewritten",
@@ -154,13 +154,13 @@ def _marked(host: HostScene, rule: Rule) -> Finding:
     )
 
 
-def _bridged(host: HostScene, rule: Rule) -> Finding:
+def _bridged(host: HostScene, rule: FirewallRule) -> Finding:
     return Finding(
         "nat-rewrites",
         host.name,
         host.plan.device,
         f"{host.name}'s bridge filter rewrites the MAC addresses of what the bridge forwards",
-        f"{quoted(rule)} ({rule.get('tool')}) matched {rule['hits']} packets during the trial",
+        f"{quoted(rule)} ({rule.tool}) matched {rule.hits} packets during the trial",
         deleted(rule),
         ("HUB-02",),
     )
@@ -169,11 +169,11 @@ def _bridged(host: HostScene, rule: Rule) -> Finding:
 def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """What carries the tunnel is taken in only as the answer to what was sent: it dies when the host is silent."""
     words = carrier(scene)[0]
-    chain = [rule for rule in host.firewall if rule.get("chain") == "INPUT" and rule.get("table") == "filter"]
+    chain = [rule for rule in host.firewall if rule.chain == "INPUT" and rule.table == "filter"]
     own = [rule for rule in chain if words in text_of(rule) or "-p 47" in text_of(rule)]
-    accepting = [rule for rule in own if rule.get("verdict") == "ACCEPT"]
-    stateful = [rule for rule in accepting if "ESTABLISHED" in str(rule["rule"]) and "NEW" not in str(rule["rule"])]
-    refusing = [rule for rule in chain if rule.get("verdict") in DROPPING]
+    accepting = [rule for rule in own if rule.verdict == "ACCEPT"]
+    stateful = [rule for rule in accepting if "ESTABLISHED" in rule.rule and "NEW" not in rule.rule]
+    refusing = [rule for rule in chain if rule.verdict in DROPPING]
     if stateful and len(stateful) == len(accepting) and refusing:
         yield Finding(
             "stateful-only",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from lab.diagnose.rules.exceptions import DROPPING, inserted, quoted
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import IPV6_LEAST_MTU, Finding
+from lab.records import FirewallRule
 from lab.tunnels import KINDS
 
 ICMPV6 = ("-p ipv6-icmp", "meta l4proto ipv6-icmp")
@@ -90,18 +90,18 @@ def filtered(scene: Scene) -> Iterator[Finding]:
     for host in _hosts(scene):
         silent = _is_silent(scene, host)
         for rule in host.firewall:
-            if rule.get("verdict") not in DROPPING or not _is_of_ipv6(rule):
+            if rule.verdict not in DROPPING or not _is_of_ipv6(rule):
                 continue
-            text = str(rule.get("rule") or "")
+            text = rule.rule
             if (silent and _may_match(rule, text)) or OF_REPORTS.search(text):
-                hits = rule.get("hits")
+                hits = rule.hits
                 counted = "does not count" if hits is None else f"matched {hits} packets during the trial"
                 yield Finding(
                     "icmpv6-filtered",
                     host.name,
                     host.plan.device,
                     f"{host.name}'s firewall drops ICMPv6, of which neighbour discovery and MLD are parts",
-                    f"{quoted(rule)} ({rule.get('tool')}) {counted}",
+                    f"{quoted(rule)} ({rule.tool}) {counted}",
                     inserted(rule, ICMPV6),
                     REQUIREMENTS,
                 )
@@ -115,14 +115,14 @@ def bridged(scene: Scene) -> Iterator[Finding]:
         return
     silent = any(_is_silent(scene, host) for host in scene.spokes)
     for rule in hub.firewall:
-        forwards = "FORWARD" in (rule.get("hook"), rule.get("chain")) and rule.get("family") in ("ip6", "inet")
-        if silent and forwards and rule.get("verdict") in DROPPING and _may_match(rule, str(rule.get("rule") or "")):
+        forwards = "FORWARD" in (rule.hook, rule.chain) and rule.family in ("ip6", "inet")
+        if silent and forwards and rule.verdict in DROPPING and _may_match(rule, rule.rule):
             yield Finding(
                 "bridged-dropped",
                 hub.name,
                 scene.topology.bridge,
                 f"{hub.name}'s firewall drops IPv6 packets that {scene.topology.bridge} forwards",
-                f"{quoted(rule)} ({rule.get('tool')}) matched {rule.get('hits')} packets during the trial",
+                f"{quoted(rule)} ({rule.tool}) matched {rule.hits} packets during the trial",
                 inserted(rule, (IS_BRIDGED, f'iifname "{scene.topology.bridge}"')),
                 REQUIREMENTS,
             )
@@ -160,15 +160,15 @@ def _is_silent(scene: Scene, host: HostScene) -> bool:
     )
 
 
-def _is_of_ipv6(rule: Mapping[str, Any]) -> bool:
-    return rule.get("family") in ("ip6", "inet") and rule.get("hook") != "FORWARD" and rule.get("chain") != "FORWARD"
+def _is_of_ipv6(rule: FirewallRule) -> bool:
+    return rule.family in ("ip6", "inet") and rule.hook != "FORWARD" and rule.chain != "FORWARD"
 
 
-def _may_match(rule: Mapping[str, Any], text: str) -> bool:
+def _may_match(rule: FirewallRule, text: str) -> bool:
     """Whether a rule (a policy has no text) takes ICMPv6: it says so, or speaks of no protocol and was hit."""
     if OF_ICMPV6.search(text):
-        return rule.get("hits") != 0
-    return bool(rule.get("hits")) and not re.search(r"-p (tcp|udp|gre|47)\b", text)
+        return rule.hits != 0
+    return bool(rule.hits) and not re.search(r"-p (tcp|udp|gre|47)\b", text)
 
 
 def _addresses(host: HostScene) -> str:

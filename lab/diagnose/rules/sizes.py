@@ -129,7 +129,7 @@ def fragments(scene: Scene) -> Iterator[Finding]:
                 ("MTU-04", "MTU-02"),
             )
         for rule in host.firewall:
-            dropping = rule.get("verdict") in DROPPING and NEEDED.search(str(rule.get("rule") or ""))
+            dropping = rule.verdict in DROPPING and NEEDED.search(rule.rule)
             if dropping and not excepted(host, rule, TOO_LARGE):
                 yield Finding(
                     "pmtu-icmp-filtered",

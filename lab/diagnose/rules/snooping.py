@@ -102,7 +102,7 @@ def queriers(scene: Scene) -> Iterator[Finding]:
         yield from _elsewhere(scene)
     for host in scene.hosts.values():
         for rule in host.firewall:
-            dropping = rule.get("verdict") in DROPPING and FROM_NOBODY.search(str(rule.get("rule") or ""))
+            dropping = rule.verdict in DROPPING and FROM_NOBODY.search(rule.rule)
             if dropping and not excepted(host, rule, IGMP):
                 yield Finding(
                     "queries-filtered",

@@ -138,13 +138,13 @@ def _matched(state: State, before: State) -> Iterator[str]:
     """The firewall rules that matched anything, and the tc filters whose actions did."""
     was: dict[str, int] = {}
     for entry in before.get("firewall", ()):
-        if entry.get("packets"):
-            was[filtering.rule(entry)] = was.get(filtering.rule(entry), 0) + entry["packets"]
+        if entry.packets:
+            was[filtering.rule(entry)] = was.get(filtering.rule(entry), 0) + entry.packets
     for entry in state.get("firewall", ()):
-        if "unread" in entry:
+        if entry.unread:
             continue
-        packets = (entry.get("packets") or 0) - was.get(filtering.rule(entry), 0)
-        if packets > 0 and (entry["rule"] or entry["verdict"] != "ACCEPT"):
+        packets = (entry.packets or 0) - was.get(filtering.rule(entry), 0)
+        if packets > 0 and (entry.rule or entry.verdict != "ACCEPT"):
             yield f"matched {packets}: {filtering.rule(entry)}"
     acted = {_acting(entry): _hits(entry) for entry in before.get("filters", ())}
     for entry in state.get("filters", ()):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from lab.diagnose.words.devices import State
-from lab.records import Filter
+from lab.records import Filter, FirewallRule
 
 USUAL_QDISCS = {"noqueue", "mq", "pfifo_fast", "fq_codel"}
 SETTINGS = {
@@ -59,16 +58,16 @@ def line(entry: Filter) -> str:
 def firewall(state: State) -> Iterator[str]:
     """Every rule, and the policies that drop or stand beside rules."""
     entries = state.get("firewall", ())
-    ruled = {(entry["tool"], entry["family"]) for entry in entries if entry.get("rule")}
+    ruled = {(entry.tool, entry.family) for entry in entries if entry.rule}
     for entry in entries:
-        if "unread" in entry:
-            which = " ".join(entry[part] for part in ("tool", "family", "table") if entry[part])
-            yield f"not read: {which}: {entry['unread']}"
-        elif entry["rule"] or entry["verdict"] != "ACCEPT" or (entry["tool"], entry["family"]) in ruled:
+        if entry.unread:
+            which = " ".join(filter(None, (entry.tool, entry.family, entry.table)))
+            yield f"not read: {which}: {entry.unread}"
+        elif entry.rule or entry.verdict != "ACCEPT" or (entry.tool, entry.family) in ruled:
             yield rule(entry)
 
 
-def rule(entry: Mapping[str, Any]) -> str:
+def rule(entry: FirewallRule) -> str:
     """One rule, or a chain's policy."""
-    place = f"{entry['tool']} {entry['family']} {entry['table']} {entry['chain']}"
-    return f"{place}: {entry['rule']}" if entry["rule"] else f"{place}: policy {entry['verdict']}"
+    place = f"{entry.tool} {entry.family} {entry.table} {entry.chain}"
+    return f"{place}: {entry.rule}" if entry.rule else f"{place}: policy {entry.verdict}"
