@@ -58,7 +58,7 @@ def _on(node: Node, addresses: Sequence[tuple[str, str]], link_local: str = LINK
     """IPv6 on devices of a node, each with one address that can be used at once."""
     quiet = {"accept_dad": "0", "router_solicitations": "0", "addr_gen_mode": link_local, "disable_ipv6": "0"}
     values = {f"net.ipv6.conf.{device}.{name}": value for device, _ in addresses for name, value in quiet.items()}
-    changes = [addr_add(device, address) for device, address in addresses]
+    changes = [addr_add(device, address, nodad=True) for device, address in addresses]
     return [node.call(Agent.sysctl_write, values=values), node.call(Agent.apply, changes=changes)]
 
 

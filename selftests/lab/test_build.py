@@ -18,3 +18,14 @@ def test_the_overlay_comes_when_the_network_transmits(any_machine, make_lab, mon
     overlay = [position for position, fields in enumerate(asked) if topology.hub.device in fields]
     assert waits
     assert max(waits) < min(overlay)
+
+
+def test_an_ipv6_address_is_usable_when_it_is_added(make_lab):
+    """No IPv6 address of the cloud's network is ever tentative: a tunnel from one that is sends nothing."""
+    lab = make_lab(kind="ip6gretap", routers=2, overlay=False)
+
+    listed = [node.run("ip", "-6", "-o", "addr", "show", "scope", "global")["output"] for node in lab.nodes.values()]
+
+    lines = [line for output in listed for line in output.splitlines()]
+    assert len(lines) > len(lab.hosts)
+    assert [line for line in lines if " nodad" not in line] == []
