@@ -106,8 +106,8 @@ def bridge_port(
 # addresses, routes, neighbours
 
 
-def addr_add(device: str, address: str, *, peer: str | None = None, nodad: bool | None = None) -> Change:
-    return _change("addr_add", device=device, address=address, peer=peer, nodad=nodad)
+def addr_add(device: str, address: str, *, peer: str | None = None) -> Change:
+    return _change("addr_add", device=device, address=address, peer=peer)
 
 
 def addr_del(device: str, address: str, *, peer: str | None = None) -> Change:

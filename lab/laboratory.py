@@ -310,8 +310,16 @@ def _underlay_steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, 
 
 
 def _settling(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[tuple[str, Call[Any]]]:
-    late = fabric.late_carriers(topology, underlay)
-    return [(name, nodes[name].call(Agent.settle, devices=devices, timeout=SETTLE)) for name, devices in late]
+    devices, addresses = fabric.late_carriers(topology, underlay), ipv6.addresses(topology, underlay)
+    return [
+        (
+            name,
+            nodes[name].call(
+                Agent.settle, devices=devices.get(name, ()), addresses=addresses.get(name, ()), timeout=SETTLE
+            ),
+        )
+        for name in {**devices, **addresses}
+    ]
 
 
 def _require_settled(names: Sequence[str], answers: Sequence[list[str]]) -> None:

@@ -25,7 +25,7 @@ from pyroute2.netlink.rtnl.tcmsg.common import time2tick
 from lab.agent.rtnl import CHANGE, CREATE, NUD_NOARP, NUD_PERMANENT, REPLACE, Transport
 
 NEWLINK, DELLINK, SETLINK = 16, 17, 19
-NEWADDR, DELADDR, NODAD = 20, 21, 0x02  # IFA_F_NODAD
+NEWADDR, DELADDR = 20, 21
 NEWROUTE, DELROUTE = 24, 25
 NEWNEIGH, DELNEIGH = 28, 29
 NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
@@ -174,27 +174,20 @@ class Links:
 
     # addresses, routes, neighbours
 
-    def _address(
-        self, device: str, address: str, peer: str | None, kind: int, flags: int, verb: str, own: int = 0
-    ) -> None:
+    def _address(self, device: str, address: str, peer: str | None, kind: int, flags: int, verb: str) -> None:
         interface = ipaddress.ip_interface(address)
         far = ipaddress.ip_interface(peer or address)
         message = ifaddrmsg()
         message["family"] = socket.AF_INET if interface.version == 4 else socket.AF_INET6
         message["prefixlen"] = far.network.prefixlen
-        message["flags"] = own
         message["index"] = self._transport.index(device)
         message["attrs"] = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(far.ip))]
         words = f"{interface.ip} peer {peer}" if peer else address
         self._transport.queue(message, kind, flags, f"ip addr {verb} {words} dev {device}")
 
-    def _addr_add(self, device: str, address: str, peer: str | None = None, nodad: bool = False) -> None:
-        """
-        An address; with `peer`, an address or a prefix, the connected route is to that (ip-address(8)).
-
-        Without `nodad` an IPv6 address is tentative until a kernel worker has run, also where accept_dad is 0.
-        """
-        self._address(device, address, peer, NEWADDR, CREATE, "add", NODAD if nodad else 0)
+    def _addr_add(self, device: str, address: str, peer: str | None = None) -> None:
+        """An address; with `peer`, an address or a prefix, the connected route is to that (ip-address(8))."""
+        self._address(device, address, peer, NEWADDR, CREATE, "add")
 
     def _addr_del(self, device: str, address: str, peer: str | None = None) -> None:
         self._address(device, address, peer, DELADDR, CHANGE, "del")

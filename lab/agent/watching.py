@@ -97,10 +97,12 @@ class Watching(Talking):
         with self._nodes[node].stack.entered():
             return awaiting.gone(self._nodes[node].transport(), devices, timeout)
 
-    def settle(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
-        """Waits until the devices transmit; returns those that do not by the deadline (s)."""
+    def settle(self, node: int, devices: Sequence[str], timeout: float, addresses: Sequence[str] = ()) -> list[str]:
+        """Waits until devices transmit and IPv6 addresses receive; returns those that do not by the deadline (s)."""
+        transport = self._nodes[node].transport()
         with self._nodes[node].stack.entered():
-            return awaiting.operational(self._nodes[node].transport(), devices, timeout)
+            down = awaiting.operational(transport, devices, timeout) if devices else []
+            return down + awaiting.received(transport, addresses, timeout)
 
     def wait_neighbour(self, node: int, device: str, to: str, states: Sequence[str], timeout: float) -> str:
         """Waits until a neighbour is in one of the states; returns its state (`awaiting.neighbour`)."""

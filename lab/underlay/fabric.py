@@ -189,7 +189,7 @@ def stacks(topology: Topology, underlay: Underlay) -> Sequence[str]:
     return [FABRIC, *routers(underlay), *(node.name for node in topology.nodes)]
 
 
-def late_carriers(topology: Topology, underlay: Underlay) -> list[tuple[str, list[str]]]:
+def late_carriers(topology: Topology, underlay: Underlay) -> dict[str, list[str]]:
     """The devices, by node, whose other end comes up after them: they transmit only once the kernel has noticed."""
     ports = [port.device for segment in segments(topology, underlay) for port in segment.ports]
-    return [(FABRIC, ports), *((name, ["east"]) for name in routers(underlay)[:-1])]
+    return {FABRIC: ports, **{name: ["east"] for name in routers(underlay)[:-1]}}

@@ -38,6 +38,16 @@ def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> 
     return calls + [nodes[name].call(Agent.apply, changes=changes) for name, changes in _routing(topology, underlay)]
 
 
+def addresses(topology: Topology, underlay: Underlay) -> dict[str, list[str]]:
+    """The IPv6 addresses of hosts and routers; none for an overlay over IPv4."""
+    if topology.hub.underlay6 is None:
+        return {}
+    made = {plan.name: [str(plan.underlay6.ip)] for plan in topology.nodes if plan.underlay6}
+    for name, pairs in _router_addresses(topology, underlay).items():
+        made[name] = [address.partition("/")[0] for _, address in pairs]
+    return made
+
+
 def host_calls(topology: Topology, plan: NodePlan, node: Node) -> list[Call[Any]]:
     """A host's NIC: addressed, with its default route and everybody in its subnet as a neighbour."""
     if plan.underlay6 is None:
@@ -58,7 +68,7 @@ def _on(node: Node, addresses: Sequence[tuple[str, str]], link_local: str = LINK
     """IPv6 on devices of a node, each with one address that can be used at once."""
     quiet = {"accept_dad": "0", "router_solicitations": "0", "addr_gen_mode": link_local, "disable_ipv6": "0"}
     values = {f"net.ipv6.conf.{device}.{name}": value for device, _ in addresses for name, value in quiet.items()}
-    changes = [addr_add(device, address, nodad=True) for device, address in addresses]
+    changes = [addr_add(device, address) for device, address in addresses]
     return [node.call(Agent.sysctl_write, values=values), node.call(Agent.apply, changes=changes)]
 
 

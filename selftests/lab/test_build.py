@@ -4,6 +4,8 @@ The order in which a lab is built: the cloud's network, then a wait until it tra
 An overlay that speaks too early asks for its neighbours in vain, and the kernel asks again after a second.
 """
 
+from lab.machines.node import Agent
+
 
 def test_the_overlay_comes_when_the_network_transmits(any_machine, make_lab, monkeypatch):
     """Every wait for the network's links is asked for before the first device of the overlay is made."""
@@ -20,12 +22,23 @@ def test_the_overlay_comes_when_the_network_transmits(any_machine, make_lab, mon
     assert max(waits) < min(overlay)
 
 
-def test_an_ipv6_address_is_usable_when_it_is_added(make_lab):
-    """No IPv6 address of the cloud's network is ever tentative: a tunnel from one that is sends nothing."""
+def test_the_overlay_comes_when_ipv6_addresses_receive(any_machine, make_lab, monkeypatch):
+    """Every host's and router's IPv6 address is waited for: the kernel adds its local route a while after it."""
+    batches, batch = [], any_machine.batch
+    monkeypatch.setattr(any_machine, "batch", lambda calls: (batches.append(list(calls)), batch(calls))[1])
+
     lab = make_lab(kind="ip6gretap", routers=2, overlay=False)
 
+    calls = [call for calls in batches for call in calls if call.verb == "settle"]
+    waited = {address for call in calls for address in call.named["addresses"]}
     listed = [node.run("ip", "-6", "-o", "addr", "show", "scope", "global")["output"] for node in lab.nodes.values()]
+    assert len(waited) > len(lab.hosts)
+    assert {line.split()[3].partition("/")[0] for lines in listed for line in lines.splitlines()} == waited
 
-    lines = [line for output in listed for line in output.splitlines()]
-    assert len(lines) > len(lab.hosts)
-    assert [line for line in lines if " nodad" not in line] == []
+
+def test_an_address_that_is_not_there_is_named(make_lab):
+    """Waiting for packets to an IPv6 address that the stack does not have returns it, when the time has passed."""
+    lab = make_lab(kind="ip6gretap", overlay=False)
+    own, other = (str(plan.underlay6.ip) for plan in lab.topology.nodes[:2])
+
+    assert lab.hub.node.ask(Agent.settle, devices=[], timeout=0.01, addresses=[own, other]) == [other]
