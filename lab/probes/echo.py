@@ -161,10 +161,7 @@ def ping(
         node.call(Agent.open, **protocol.socket, device=device if addresses else None),
         *(each.call(Agent.open, **options.UDP, bind=["", port]) for each in marked),
     ]
-    # hosts of other kernels have done by then what they were sent before, too: a tap that is to forget, say
-    others = [(each, call(Agent.echo, token="")) for each in (nodes or {}).values() if each.machine is not node.machine]
-    answers: list[Any] = ask_all([*((node, opening) for opening in openings), *others])
-    receiver, fence_socket, *_ = opened = answers[: len(openings)]
+    receiver, fence_socket, *_ = opened = ask_all([(node, opening) for opening in openings])
     try:
         first = protocol.request(identifier, 1, unique())
         calls: list[Call[Any]] = [call(Agent.send, endpoint=receiver, payload=first, to=[to, 0])]

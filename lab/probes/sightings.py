@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from lab.errors import EnvironmentProblem
@@ -52,6 +53,13 @@ class Sighting:
         header = (ip[0] & 0x0F) * 4
         is_vxlan = ip[9] == UDP and int.from_bytes(ip[header + 2 : header + 4], "big") == self.vxlan_port
         return "VXLAN" if is_vxlan else None
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Source and destination of the packet (of a tunnel packet, the outer ones)."""
+        size, at = (16, ETHERNET + 8) if self.frame[12:14] == b"\x86\xdd" else (4, ETHERNET + 12)
+        source, destination = self.frame[at : at + size], self.frame[at + size : at + 2 * size]
+        return str(ip_address(source)), str(ip_address(destination))
 
     def __str__(self) -> str:
         wrapped = f" [{self.carrier}]" if self.carrier else ""

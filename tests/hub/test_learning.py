@@ -55,14 +55,17 @@ def test_unicast_goes_to_its_port_only(standing):
     assert seen_at(lab, lab.spokes[2], sent) == 0
 
 
-def test_hub_has_each_spoke_at_its_port(overlay):
-    """After a spoke has spoken, the hub's table has its MAC address at its own port."""
-    for spoke in overlay.spokes:
-        spoke.ping(overlay.hub.address())
+def test_hub_has_each_spoke_at_its_port(overlay, listen, configured):
+    """After a spoke has sent to the hub, the hub's table has its MAC address at its own port."""
+    with listen(["hub"]) as heard:
+        for spoke in overlay.spokes:
+            spoke.udp.send(to=overlay.hub.address())
     learned = {entry.lladdr: entry.dev for entry in overlay.hub.node.read("fdb") if entry.master}
+    seen = configured(overlay)
 
+    heard.exactly_once(at=["hub"])
     for spoke in overlay.spokes:
-        mac = spoke.node.link(spoke.plan.device).mac
+        mac = seen[spoke.name].device(spoke.plan.device).mac
         assert learned.get(mac) == overlay.topology.port("hub", spoke.name)
 
 

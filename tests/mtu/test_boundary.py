@@ -132,9 +132,9 @@ def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mt
 
 
 @pytest.mark.requirement("MTU-09")
-def test_no_leg_leaves_the_jumbo_frames(overlay, sender, mtu, largest, listen, not_applicable):
+def test_no_leg_leaves_the_jumbo_frames(overlay, sender, mtu, largest, listen, not_applicable, configured):
     """Where the NICs take more than 1500 octets, a datagram that must not be fragmented fills every way there is."""
-    nics = {host.name: host.node.link(host.plan.nic).mtu for host in overlay.hosts.values()}
+    nics = {name: seen.device(overlay[name].plan.nic).mtu for name, seen in configured(overlay).items()}
     if min(nics.values()) <= ETHERNET_MTU:
         not_applicable(f"there are no jumbo frames: {nics}")
 

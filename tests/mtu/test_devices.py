@@ -99,13 +99,13 @@ class TestNewTunnel:
 
 
 @pytest.mark.requirement("MTU-05")
-def test_all_devices_of_the_overlay_agree(overlay):
+def test_all_devices_of_the_overlay_agree(overlay, configured):
     """Both ends of every tunnel and the hub's bridge have one MTU."""
-    hub = overlay.hub
-    mtus = {f"{host} {device}": of(host, device) for host, device in tunnel_ends(overlay)}
-    mtus[f"{hub} {hub.plan.device}"] = of(hub, hub.plan.device)
+    hub, seen = overlay.hub, configured(overlay)
+    devices = [(hub, hub.plan.device), *tunnel_ends(overlay)]
+    mtus = {f"{host} {device}": seen[host.name].device(device).mtu for host, device in devices}
 
-    assert set(mtus.values()) == {of(hub, hub.plan.device)}, mtus
+    assert set(mtus.values()) == {mtus[f"{hub} {hub.plan.device}"]}, mtus
 
 
 @pytest.mark.requirement("MTU-05")

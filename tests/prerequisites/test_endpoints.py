@@ -119,17 +119,16 @@ def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab, refusals
 @pytest.mark.requirement("PRE-12")
 def test_the_way_to_the_other_end_is_the_nic(overlay, configured, sender, everyone, listen):
     """On each host the route to each tunnel's remote leaves by the NIC, and no tunnel counts a collision."""
-    tunnels = [(overlay[name], device) for name, seen in configured(overlay).items() for device in seen.tunnels()]
-    before = [host.node.statistics(device.name)["collisions"] for host, device in tunnels]
+    before = configured(overlay)
 
     with listen(overlay.others(sender)) as heard:
         sender.udp.send(to=everyone)
 
     heard.exactly_once(at=overlay.others(sender))
-    assert [host.node.statistics(device.name)["collisions"] for host, device in tunnels] == before
     for name, seen in configured(overlay).items():
         for device in seen.tunnels():
             assert seen.device_to(device.tunnel.remote) == overlay[name].plan.nic
+            assert device.statistics["collisions"] == before[name].device(device.name).statistics["collisions"]
 
 
 @pytest.mark.provoking
