@@ -11,6 +11,7 @@ goes it by itself within seconds when this process, the connection or the agent 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,6 +52,10 @@ class Provisioned:
 
     def restore(self) -> None:
         """Takes the overlay away everywhere and compares; NotRestored names all that is not as it was."""
+        for node in self.nodes.values():
+            # before the threads: two that wait for one host would take each other's answers
+            with contextlib.suppress(OSError, EnvironmentProblem):  # what is lost now is lost below, too
+                node.machine.told()
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             problems = [line for lines in pool.map(self._restore, self.nodes) for line in lines]
         if problems:
