@@ -134,6 +134,8 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
 def ports(scene: Scene) -> Iterator[Finding]:
     """Every tunnel is a port of the bridge and does what a port does."""
     hub, topology = scene.hub, scene.topology
+    if hub.device is None or hub.device.kind != "bridge":
+        return  # the fix of `bridge-missing` makes them ports
     for spoke in scene.spokes:
         port = scene.end(hub, spoke.name)
         if port is None:
