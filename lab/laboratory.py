@@ -46,6 +46,8 @@ class Lab:
 
     def __init__(self, machine: Machine, topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> None:
         self.machine, self.topology, self.underlay = machine, topology, underlay
+        self.built_from = topology
+        """What it was built from; `topology` is what it is since a fault has changed it (`with_bridges`)."""
         self.nodes = dict(nodes)
         self.has_overlay = True
         self.plans = topology.plans
@@ -298,7 +300,9 @@ def with_bridges(lab: BuiltLab) -> BuiltLab:
         found.append(replace(plan, device=device, holder=ends.kind_of(device, plan.device)) if moved else plan)
     if tuple(found) == lab.topology.nodes:
         return lab
-    return BuiltLab(lab.machine, replace(lab.topology, nodes=tuple(found)), lab.underlay, lab.nodes)
+    bridged = BuiltLab(lab.machine, replace(lab.topology, nodes=tuple(found)), lab.underlay, lab.nodes)
+    bridged.built_from = lab.built_from
+    return bridged
 
 
 def _underlay_steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
