@@ -142,8 +142,8 @@ def neigh_del(device: str, to: str) -> Change:
     return _change("neigh_del", device=device, to=to)
 
 
-def fdb_add(device: str, lladdr: str) -> Change:
-    return _change("fdb_add", device=device, lladdr=lladdr)
+def fdb_replace(device: str, lladdr: str) -> Change:
+    return _change("fdb_replace", device=device, lladdr=lladdr)
 
 
 # traffic control

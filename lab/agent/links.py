@@ -255,7 +255,7 @@ class Links:
         message["attrs"] = [("NDA_DST", to)]
         self._transport.queue(message, DELNEIGH, CHANGE, f"ip neigh del {to} dev {device}")
 
-    def _fdb_add(self, device: str, lladdr: str) -> None:
+    def _fdb_replace(self, device: str, lladdr: str) -> None:
         """A static forwarding entry of the bridge that `device` is a port of."""
         message = ndmsg()
         message["family"] = socket.AF_BRIDGE
@@ -263,7 +263,7 @@ class Links:
         message["state"] = NUD_NOARP
         message["flags"] = NTF_MASTER
         message["attrs"] = [("NDA_LLADDR", lladdr)]
-        self._transport.queue(message, NEWNEIGH, CREATE, f"bridge fdb add {lladdr} dev {device}")
+        self._transport.queue(message, NEWNEIGH, REPLACE, f"bridge fdb replace {lladdr} dev {device}")
 
     # filters
 

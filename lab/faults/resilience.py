@@ -6,7 +6,7 @@ None of them is a mistake in a configuration file: what is configured was right 
 
 from __future__ import annotations
 
-from lab.changes import addr_add, addr_del, bridge, bridge_port, fdb_add, filter_add, link_add, link_set, route_add
+from lab.changes import addr_add, addr_del, bridge, bridge_port, fdb_replace, filter_add, link_add, link_set, route_add
 from lab.faults.fault import Fault
 from lab.faults.means import extra_tunnel
 from lab.faults.places import cloud_port, device, hub_bridge, hub_port, named
@@ -47,7 +47,7 @@ def _addresses_pinned(lab: BuiltLab) -> None:
     changes: list[Change] = []
     for spoke in lab.spokes:
         port, mac = lab.topology.port(lab.hub.name, spoke.name), spoke.node.link(spoke.plan.device).mac
-        changes += [bridge_port(port, learning=0), fdb_add(port, mac)]
+        changes += [bridge_port(port, learning=0), fdb_replace(port, mac)]
     lab.hub.node.apply(*changes)
 
 

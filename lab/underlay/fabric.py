@@ -19,7 +19,7 @@ from lab.changes import (
     addr_add,
     bridge,
     bridge_port,
-    fdb_add,
+    fdb_replace,
     filter_add,
     link_add,
     link_set,
@@ -105,7 +105,7 @@ def port_changes(segment: str, port: Port, provider: Provider, handle: int) -> l
     return [
         link_add(port.device, nic, mtu=provider.mtu, master=segment),
         bridge_port(port.device, **REFUSALS),
-        fdb_add(port.device, mac),
+        fdb_replace(port.device, mac),
         neigh_add(segment, str(port.address.ip), mac),
         port_filter(port, provider),
     ]

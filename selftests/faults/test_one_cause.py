@@ -32,6 +32,7 @@ PORT = f"{TUNNEL}2"
 FAULTS = {
     "port-detached": ("port-not-bridged", "hub", PORT, f"ip link set {PORT} master bridge0"),
     "spoke1: ip route del 10.0.0.0/24": ("underlay-detour", "spoke1", "ens3", "ip route replace 10.0.0.0/24 dev ens3"),
+    "hub: ip link del bridge0": ("bridge-missing", "hub", "bridge0", "ip link add bridge0 type bridge"),
     "spoke1: ip link set ens3 down": ("nic-down", "spoke1", "ens3", "ip link set ens3 up"),
 }
 ELIDED = re.compile(r"^assert [{(].*\.\.\.")
@@ -121,6 +122,32 @@ def test_is_behind_a_loss_that_says_who_did_not_receive_what(broken):
     told = [reason for reason in ran.failed.values() if LOSS.match(reason)]
 
     assert len(told) > len(ran.failed) / 2, "\n".join(reason.splitlines()[0] for reason in ran.failed.values())
+
+
+BRIDGED = (
+    f"spoke1: ip link add br0 type bridge && ip link set br0 up && ip link set {TUNNEL}1 master br0 && "
+    f"ip addr flush dev {TUNNEL}1 && ip addr add 172.16.254.2/24 dev br0 && ip route add 224.0.0.0/4 dev br0"
+)
+"""A spoke with a bridge of its own, whose port the tunnel is: no fault."""
+
+
+def test_a_bridge_of_a_spoke_hides_no_cause(worker, tmp_path):
+    """With a spoke's own bridge beside the fault the tests of private labs, too, are attributed to the fault."""
+    tests = "tests/security/test_spoke_trust.py"
+
+    ran = run(worker, tmp_path, f"--inject={BRIDGED}", "--inject=port-detached", tests)
+
+    assert [one["code"] for one in ran.findings] == ["port-not-bridged"]
+    assert set(ran.findings[0]["tests"]) == set(ran.failed) != set()
+    assert "no explanation could be found" not in ran.printed
+
+
+def test_a_bridge_of_a_spoke_turns_nothing_red(worker, tmp_path):
+    """Ports can be locked and router ports set where the hub has already learned the MAC of a spoke's bridge."""
+    ran = run(worker, tmp_path, f"--inject={BRIDGED}", "tests/security/test_spoke_trust.py", *PROVOKING[5:6])
+
+    assert ran.result["tests"]
+    assert ran.failed == {}
 
 
 def test_what_no_cause_explains_is_reported_with_its_place(worker, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab import differences, state
-from lab.changes import addr_add, bridge, fdb_add, link_add, link_set, route_del
+from lab.changes import addr_add, bridge, fdb_replace, link_add, link_set, route_del
 from lab.machines.node import Agent
 from lab.overlay import plan
 
@@ -78,7 +78,7 @@ def test_a_route_comes_back_with_all_that_it_had(bare):
         (link_set("ens3", up=False), FileExistsError),
         (addr_add("ens3", "10.0.0.197/24"), FileExistsError),
         (link_add("ens3", bridge()), FileExistsError),
-        (fdb_add("ens3", "02:00:00:00:00:01"), OSError),
+        (fdb_replace("ens3", "02:00:00:00:00:01"), OSError),
     ],
     ids=["link", "address", "name", "no-way-back"],
 )

@@ -24,7 +24,7 @@ from typing import Any
 
 import execnet
 
-from lab.changes import bridge_port, fdb_add, link_del, link_set
+from lab.changes import bridge_port, fdb_replace, link_del, link_set
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines import guest, uml
@@ -147,7 +147,7 @@ class GuestsRig(rig.Rig):
         network.apply(
             link_set(device, master=segment.bridge, mtu=provider.mtu, up=True),
             bridge_port(device=device, **fabric.REFUSALS),
-            fdb_add(device, mac),
+            fdb_replace(device, mac),
             fabric.port_filter(port, provider),
         )
 

@@ -6,7 +6,7 @@ Spokes trust each other: one frame is enough to have another one's unicast, unle
 
 import pytest
 
-from lab.changes import bridge_port, fdb_add
+from lab.changes import bridge_port, fdb_replace
 
 pytestmark = [pytest.mark.requirement("SEC-06"), pytest.mark.provoking]
 
@@ -54,7 +54,7 @@ def test_a_locked_port_admits_its_own_address_only(build_lab, theft, not_applica
     for spoke in lab.spokes:
         port = lab.topology.port("hub", spoke.name)
         lab.hub.node.apply(
-            fdb_add(port, mac_of(spoke)),
+            fdb_replace(port, mac_of(spoke)),
             bridge_port(port, learning=0, locked=1),
         )
     locked = [port.flags.get("locked") for port in lab.hub.node.read("ports")]
