@@ -166,13 +166,16 @@ def test_a_rule_that_sends_tunnel_packets_elsewhere_is_told_from_a_cloud_rule(ri
         assert doctor().lines("problem") == {}
 
 
-def test_an_address_that_comes_first_is_not_the_overlays(rig: Rig, doctor: Doctor) -> None:
-    """A /32 that a device had first is passed over: the hosts are examined by their overlay addresses."""
-    plan = rig.lab["spoke2"].plan
+def test_an_address_that_comes_first_is_moved_behind_the_overlays(rig: Rig, doctor: Doctor) -> None:
+    """A /32 that a device had first is not taken for the overlay address; it is the source for 224.0.0.x: a finding."""
+    plan, node = rig.lab["spoke2"].plan, rig.lab["spoke2"].node
     route = f"ip route replace 224.0.0.0/4 dev {plan.device}"
     made = f"ip addr flush dev {plan.device} && ip addr add 192.0.2.9/32 dev {plan.device}"
     made += f" && ip addr add {plan.overlay} dev {plan.device} && {route}"
-    with changed(rig.lab["spoke2"].node, made, f"ip addr del 192.0.2.9/32 dev {plan.device}; {route}"):
+    with changed(node, made, f"ip addr del 192.0.2.9/32 dev {plan.device}; {route}"):
         report = doctor()
-    assert "Traceback" not in report.text
-    assert f"spoke2 {plan.overlay.ip}" in report.text or "192.0.2.9" in report.text
+        assert [*report.lines("problem")] == [("spoke2", "overlay-source-foreign")]
+        (fix,) = re.findall(r"fix \(spoke2\): (ip addr del .*)", report.text)
+        assert node.run("sh", "-c", fix)["status"] == 0
+        assert doctor().lines("problem") == {}
+        assert "192.0.2.9" in node.run("ip", "addr")["output"]

@@ -96,7 +96,9 @@ def source(scene: Scene) -> Iterator[Finding]:
         route = host.seen.route_to(str(plan.overlay.network.network_address + 1 + plan.is_hub))
         if plan.overlay not in addresses or route is None or route.dev != device:
             continue
-        chosen = route.src
+        # groups of the link (224.0.0.x) and the limited broadcast are sent from the device's first address
+        outside = plan.overlay.ip not in addresses[0].network
+        chosen = str(addresses[0].ip) if outside else route.src
         if chosen in (None, plan.address()):
             continue
         first = next((address for address in addresses if str(address.ip) == chosen), None)
@@ -106,12 +108,14 @@ def source(scene: Scene) -> Iterator[Finding]:
             again = (
                 f"ip addr del {first} dev {device} ; {commands.address(plan)} && {commands.route(scene.topology, plan)}"
             )
+            again += f" && ip addr add {first} dev {device}" if outside else ""
+        what = "to 224.0.0.0/24 and 255.255.255.255" if outside else "into the overlay"
         yield Finding(
             "overlay-source-foreign",
             host.name,
             device,
-            f"{host.name} sends into the overlay from {chosen}, and not from {plan.address()}, by which others know it",
-            f"ip route: {route.to} dev {device} src {chosen}",
+            f"{host.name} sends {what} from {chosen}; expected {plan.address()}",
+            f"first address of {device}" if outside else f"ip route: {route.to} dev {device} src {chosen}",
             again,
             ("PRE-09", "ICMP-01"),
         )
