@@ -63,7 +63,7 @@ def passing(
         sender.udp.send(to=there)
     if not heard.datagrams[receiver.name]:
         raise EnvironmentProblem(
-            f"{sender} to {receiver}: not even unicast UDP arrives on the underlay: this says nothing of tunnels",
+            f"UDP from {sender} to {receiver} is lost on the underlay; tunnel packets cannot be tested",
             remedy=f"ping -c 1 {there}   (on {sender})",
         )
     frames = [

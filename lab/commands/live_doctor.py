@@ -50,7 +50,7 @@ def refuse_alone(arguments: argparse.Namespace) -> None:
     """An option for live hosts without live hosts is a UsageProblem."""
     for name in OPTIONS:
         if getattr(arguments, name):
-            raise UsageProblem(f"--{name.replace('_', '-')} is about live hosts: expected --hosts=HUB,SPOKE,... too")
+            raise UsageProblem(f"--{name.replace('_', '-')} requires --hosts=HUB,SPOKE,...")
 
 
 def run(arguments: argparse.Namespace) -> int:

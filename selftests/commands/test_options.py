@@ -28,8 +28,8 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "message"),
     [
         (["--hosts="], "--hosts: expected a host between the commas; found nothing"),
-        (["--sudo"], "--sudo is about live hosts: expected --hosts=HUB,SPOKE,... too"),
-        (["--ssh-config=x"], "--ssh-config is about live hosts: expected --hosts=HUB,SPOKE,... too"),
+        (["--sudo"], "--sudo requires --hosts=HUB,SPOKE,..."),
+        (["--ssh-config=x"], "--ssh-config requires --hosts=HUB,SPOKE,..."),
         (
             ["--inject=hub9: true"],
             "--inject='hub9: true' is for no node of the lab: expected one of vcn, hub, spoke1, spoke2",

@@ -92,8 +92,9 @@ def test_tcp_offers_what_fits(overlay, spoke, mtu, decode, layers, fresh_port):
     seen = [decode(one) for one in overlay.frames([ends[0] + ends[1], ends[1] + ends[0]]) if not one.carrier]
     segments = [packet[layers.TCP] for packet in seen if layers.TCP in packet]
     own = [segment for segment in segments if fresh_port in (segment.sport, segment.dport)]
-    offered = {segment.sport == fresh_port: dict(segment.options)["MSS"] for segment in own if segment.flags.S}
-    assert offered == dict.fromkeys((False, True), mtu(spoke) - IP - TCP)
+    names = {True: overlay.hub.name, False: spoke.name}
+    offered = {names[segment.sport == fresh_port]: dict(segment.options)["MSS"] for segment in own if segment.flags.S}
+    assert offered == dict.fromkeys(names.values(), mtu(spoke) - IP - TCP)
 
 
 @pytest.mark.requirement("MTU-04")

@@ -161,8 +161,8 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     "underlay-detour",
                     host.name,
                     str(route.dev),
-                    f"{host.name} reaches {other.name}, a neighbour, by the gateway {route.via}: "
-                    "every packet spends one more TTL",
+                    f"{host.name} sends packets for its neighbour {other.name} to the gateway {route.via}; "
+                    f"expected them directly on {host.plan.nic}",
                     f"ip route: {route.to} via {route.via} dev {route.dev}",
                     _delete(route) if route.to.prefixlen > network.prefixlen else f"ip route replace {connected}",
                     ("UNDER-07", "PRE-12"),

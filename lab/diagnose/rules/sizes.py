@@ -56,12 +56,12 @@ def devices(scene: Scene) -> Iterator[Finding]:
     if not wrong and bridge is not None and bridge.mtu != room and not follows:  # otherwise it follows its ports
         wrong = [(scene.hub, bridge)]
     for host, device in wrong:
-        what = "frames that are larger vanish there" if device.mtu < room else "its full-size frames fit no NIC"
+        what = "larger frames are dropped there" if device.mtu < room else "its full-size frames fit no NIC"
         yield Finding(
             "mtu-mismatch",
             host.name,
             device.name,
-            f"{device.name} of {host.name} has MTU {device.mtu}, and the NICs leave {room}: {what}",
+            f"{host.name} {device.name} has MTU {device.mtu}; expected {room}, as the NICs leave: {what}",
             f"mtu {device.mtu}; the others have {', '.join(str(mtu) for mtu in sorted(found - {device.mtu})) or room}",
             f"ip link set {device.name} mtu {room}",
             ("MTU-05", "MTU-01"),
