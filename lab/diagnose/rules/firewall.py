@@ -188,16 +188,17 @@ def _what(rule: FirewallRule, stages: set[str]) -> str:
     if _of_arp(rule, stages):
         return "ARP"
     words = {
-        "decapsulation": "what carries the tunnel, as it comes in",
-        "encapsulation": "what carries the tunnel, as it goes out",
-        "control": "plain UDP of the underlay, which tests compare the tunnel's packets with",
-        "forwarding": "what the bridge forwards",
-        "delivery": "what came out of the tunnel",
-        "sending": "what it sends into the overlay",
-        "answering": "echo requests or their answers",
-        "looping": "what it says to itself",
+        "decapsulation": "incoming tunnel packets",
+        "encapsulation": "outgoing tunnel packets",
+        "control": "plain UDP of the underlay, with which tests compare the tunnel packets",
+        "forwarding": "packets that the bridge forwards",
+        "delivery": "packets out of the tunnel",
+        "sending": "packets into the overlay",
+        "answering": "pings or their replies",
+        "looping": "packets to itself",
     }
-    return " and ".join(words[stage] for stage in words if stage in stages)
+    *most, last = [words[stage] for stage in words if stage in stages] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _interface(host: HostScene, stages: set[str]) -> str:

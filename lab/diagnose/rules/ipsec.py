@@ -25,7 +25,7 @@ def policies(scene: Scene) -> Iterator[Finding]:
             "ipsec-drops",
             host.name,
             host.plan.nic if carried else host.plan.device,
-            f"an IPsec policy of {host.name} drops {'what carries the tunnel' if carried else 'what is in the tunnel'}",
+            f"an IPsec policy of {host.name} drops {'tunnel packets' if carried else 'packets in the tunnel'}",
             ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items())),
             "ip xfrm policy flush" if scene.planned else "ip xfrm policy list    # and delete the one that is meant",
             ("PRE-04",),

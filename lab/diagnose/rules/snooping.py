@@ -57,8 +57,7 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             "querier-unplanned",
             hub.name,
             name,
-            f"{name} asks for members and prunes, as was not planned: what is sent to a group before the report of who "
-            "has just joined it is there goes by",
+            f"{hub.name} {name} is an unplanned IGMP querier; datagrams sent before a new member's report are lost",
             "mcast_querier 1, mcast_snooping 1",
             f"ip link set {name} type bridge mcast_querier 0",
             ("MCAST-01",),
@@ -157,8 +156,8 @@ def pruned(scene: Scene) -> Iterator[Finding]:
                 "member-not-in-mdb",
                 hub.name,
                 port.name,
-                f"{spoke.name} joins groups, and the hub, which prunes, sends them to others alone: its reports, "
-                "IGMP with a TTL of 1, do not get there",
+                f"{spoke.name}'s IGMP reports do not reach {scene.hub.name} {port.name}; "
+                f"the groups that {spoke.name} has joined are not forwarded to it",
                 f"broadcast leaves by {port.name}; {groups[0]}",
                 _flooding(scene),
                 ("SNOOP-05", "MCAST-01"),

@@ -86,7 +86,7 @@ def filters(scene: Scene) -> Iterator[Finding]:
                 "traffic-filtered",
                 node,
                 device,
-                f"a traffic filter is at work on {device} of {node}, {direction}",
+                f"{node} {device} has a traffic filter ({direction}); expected none",
                 f"tc filter: {first.kind} {first.name} {first.match} {actions}".replace("  ", " ").strip(),
                 " && ".join(f"tc filter del dev {device} {where} pref {priority}" for priority in priorities),
                 ("PRE-04",),
