@@ -183,7 +183,7 @@ class Refusing:
     """A node on whose kernel iptables does not work, or where there is none."""
 
     def __init__(self, status: int | None) -> None:
-        self.machine = SimpleNamespace(name="the agent on this machine", kind="local")
+        self.machine = SimpleNamespace(name="the agent on this machine", kind="local", load_modules=lambda *names: {})
         self.answer = {"status": status, "output": "", "errors": "can't initialize iptables table `filter'"}
 
     def run(self, *arguments: str) -> dict[str, object]:
