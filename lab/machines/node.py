@@ -11,7 +11,7 @@ import errno
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate
 
 from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable, RootNeeded
 from lab.machines.base import SILENT, Call, Machine, P, Result, await_told, call
@@ -75,10 +75,15 @@ class Node:
 
     def link(self, device: str) -> Link:
         """One link; CheckFailed when there is none of that name."""
-        for link in self.read("links"):
-            if link.name == device:
-                return cast(Link, link)
-        raise CheckFailed(f"{self.name} has no device {device}")
+        return self.links(device)[0]
+
+    def links(self, *devices: str) -> list[Link]:
+        """The links of these names, by one reading; CheckFailed when there is none of a name."""
+        found: dict[str, Link] = {link.name: link for link in self.read("links")}
+        for device in devices:
+            if device not in found:
+                raise CheckFailed(f"{self.name} has no device {device}")
+        return [found[device] for device in devices]
 
     def has_link(self, device: str) -> bool:
         return any(link.name == device for link in self.read("links"))

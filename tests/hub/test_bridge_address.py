@@ -21,10 +21,10 @@ def bridge_mac(lab):
 
 def test_is_not_a_ports(overlay):
     """bridge0 has a MAC address that none of its ports has."""
-    macs = {link.name: link.mac for link in overlay.hub.node.read("links")}
-    ports = {macs[port] for port in overlay.topology.ports("hub")}
+    topology = overlay.topology
+    bridge, *ports = overlay.hub.node.links(topology.bridge, *topology.ports("hub"))
 
-    assert macs[overlay.topology.bridge] not in ports
+    assert bridge.mac not in {port.mac for port in ports}
 
 
 @pytest.mark.provoking
