@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab.agent import modules
 from lab.machines import guest_init
 
 OWN = "/mnt"
@@ -46,6 +47,10 @@ class Guest:
 
     def _start_sshd(self, program: str) -> None:
         Path("/run/sshd").mkdir()
+        # a login finds the kernel's modules as on a cloud VM, which has them in /lib/modules
+        config = Path(OWN, "sshd_config")
+        directory = os.environ.get(modules.DIRECTORY, "")
+        config.write_text(f"SetEnv {modules.DIRECTORY}={directory}\n{config.read_text()}")
         words = [program, "-D", "-e", "-f", f"{OWN}/sshd_config"]
         sshd = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd="/")
         assert sshd.stderr is not None
