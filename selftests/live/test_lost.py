@@ -190,6 +190,7 @@ CONTROLLER = """
 import sys
 from lab.machines import hosts, ssh
 from lab.machines.base import call
+from lab.machines.node import Agent
 from lab.machines.ssh_link import Login
 machines = ssh.reach(hosts.parse(sys.argv[1]), Login(sys.argv[2])).all()
 for machine in machines:
