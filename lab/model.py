@@ -134,7 +134,7 @@ class TunnelOptions:
 @dataclass(frozen=True)
 class Topology:
     """
-    An overlay: its hosts (hubs first), the tunnels between them, and what the hosts need besides.
+    An overlay: its hosts (hubs first), the tunnels between them, and what else the hosts need.
 
     `pinned_mac`: the bridge has a MAC address of its own; without, it follows its ports' (`bridge_mac`).
     `ipv6`: IPv6 is on inside the overlay, with the link-local addresses that the kernel gives its devices.

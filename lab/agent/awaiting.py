@@ -14,11 +14,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
 from lab.agent import procfs, reading, routing
-from lab.agent.rtnl import Transport, attributes, messages, notices
+from lab.agent.rtnl import GETLINK, NEWLINK, Transport, attributes, messages, notices
 
 RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x1, 0x4, 0x10, 0x100, 0x400
 LOOPBACK = "lo"
-NEWLINK, GETLINK = 16, 18
 IFLA_PROTINFO, IFLA_OPERSTATE, IFLA_BRPORT_STATE, IF_OPER_UP = 12, 16, 1, 6
 LINK_HEADER = 16
 LINK_SCOPE = 0x20  # if_inet6: IPV6_ADDR_LINKLOCAL
@@ -48,14 +47,14 @@ def _transmits(transport: Transport, index: int) -> bool:
     return any(kind == IFLA_OPERSTATE and value[0] == IF_OPER_UP for kind, value in attributes(link, LINK_HEADER))
 
 
-def received(transport: Transport, addresses: Sequence[str], timeout: float) -> list[str]:
+def local_routes(transport: Transport, addresses: Sequence[str], timeout: float) -> list[str]:
     """
-    Waits until the stack takes packets to its IPv6 addresses; returns those that it does not by the deadline (s).
+    Waits until IPv6 addresses have their local routes, without which packets to them are dropped; returns the others.
 
-    The kernel adds an address's local route in a work queue, also where duplicate address detection is off.
+    `timeout` is in seconds.  The kernel adds the route in a work queue, also where duplicate address detection is off.
     """
     left = list(addresses)
-    for _ in notices(RTMGRP_IPV6_ROUTE, timeout) if left else ():
+    for _ in notices(RTMGRP_IPV6_ROUTE, timeout):
         left = [address for address in left if routing.device_to(transport, address) != LOOPBACK]
         if not left:
             break

@@ -22,12 +22,24 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from pyroute2.netlink.rtnl.tcmsg.common import time2tick
 
-from lab.agent.rtnl import CHANGE, CREATE, NUD_NOARP, NUD_PERMANENT, REPLACE, Transport
+from lab.agent.rtnl import (
+    CHANGE,
+    CREATE,
+    DELADDR,
+    DELLINK,
+    DELNEIGH,
+    DELROUTE,
+    NEWADDR,
+    NEWLINK,
+    NEWNEIGH,
+    NEWROUTE,
+    NUD_NOARP,
+    NUD_PERMANENT,
+    REPLACE,
+    SETLINK,
+    Transport,
+)
 
-NEWLINK, DELLINK, SETLINK = 16, 17, 19
-NEWADDR, DELADDR = 20, 21
-NEWROUTE, DELROUTE = 24, 25
-NEWNEIGH, DELNEIGH = 28, 29
 NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
 IFF_UP = 1
 NTF_MASTER = 0x04

@@ -12,9 +12,9 @@ import socket
 import struct
 from typing import Any
 
-from lab.agent.rtnl import EXT_MASK, SKIP_STATS, Transport, attributes
+from lab.agent.rtnl import EXT_MASK, GETLINK, SKIP_STATS, Transport, attributes
 
-GETLINK, GETNEIGHTBL = 18, 66
+GETNEIGHTBL = 66
 IFNAME, AF_SPEC, INET_CONF, INET6_CONF = 3, 26, 1, 2
 TABLE_PARAMETERS, OF_INDEX = 6, 1  # NDTA_PARMS, NDTPA_IFINDEX
 INET = {

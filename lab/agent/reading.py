@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 from lab.agent import kinds
-from lab.agent.rtnl import EXT_MASK, Transport, attributes
+from lab.agent.rtnl import EXT_MASK, GETADDR, GETLINK, GETNEIGH, GETROUTE, GETRULE, Transport, attributes
 
 LOCAL_TABLE = 255
-GETLINK, GETADDR, GETROUTE, GETNEIGH, GETRULE = 18, 22, 26, 30, 34
 FLAGS = {"up": 0x1, "promisc": 0x100, "allmulticast": 0x200, "multicast": 0x1000, "broadcast": 0x2}
 IFF_LOWER_UP, IFF_NOARP = 0x10000, 0x80
 XDP = {0: "", 1: "xdpdrv", 2: "xdpgeneric", 3: "xdpoffload", 4: "xdpmulti"}

@@ -10,9 +10,8 @@ import errno
 import socket
 import struct
 
-from lab.agent.rtnl import Transport, attribute, attributes
+from lab.agent.rtnl import GETROUTE, Transport, attribute, attributes
 
-GETROUTE = 26
 RTA_DST, RTA_SRC, RTA_OIF = 1, 2, 4
 HEADER = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, lengths of destination and source, ..., flags
 NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL)

@@ -26,9 +26,8 @@ from typing import Any, Callable
 
 from lab.agent import modules, prerequisites, procfs
 from lab.agent.namespaces import Stack
-from lab.agent.rtnl import Transport, attribute, attributes
+from lab.agent.rtnl import GETROUTE, NEWROUTE, Transport, attribute, attributes
 
-NEWROUTE, GETROUTE = 24, 26
 RTA_DST, RTA_OIF, RTA_TABLE, RTA_CACHEINFO = 1, 4, 15, 12
 MAIN_TABLE = 254
 RTNH_F_ONLINK = 4

@@ -10,10 +10,9 @@ import socket
 import struct
 from typing import Any
 
-from lab.agent.rtnl import Transport, attributes
+from lab.agent.rtnl import EXT_MASK, GETLINK, Transport, attributes
 
-GETLINK = 18
-IFNAME, AF_SPEC, EXT_MASK = 3, 26, 29
+IFNAME, AF_SPEC = 3, 26
 RTEXT_FILTER_BRVLAN = 2
 VLAN_INFO, PVID, UNTAGGED = 2, 0x2, 0x4
 

@@ -101,8 +101,8 @@ class Watching(Talking):
         """Waits until devices transmit and IPv6 addresses receive; returns those that do not by the deadline (s)."""
         transport = self._nodes[node].transport()
         with self._nodes[node].stack.entered():
-            down = awaiting.operational(transport, devices, timeout) if devices else []
-            return down + awaiting.received(transport, addresses, timeout)
+            down = awaiting.operational(transport, devices, timeout)
+            return down + (awaiting.local_routes(transport, addresses, timeout) if addresses else [])
 
     def wait_neighbour(self, node: int, device: str, to: str, states: Sequence[str], timeout: float) -> str:
         """Waits until a neighbour is in one of the states; returns its state (`awaiting.neighbour`)."""

@@ -10,7 +10,7 @@ from lab.tunnels import KINDS
 
 
 def carrier_of(kind: str, hosts: Iterable[Seen]) -> Carrier:
-    """What carries tunnels of a kind: for UDP with the port that the hosts' tunnels have, if there are any."""
+    """The protocol of tunnel packets of a kind; of UDP with the port that the hosts use, if there is one."""
     known = KINDS[kind]
     ends = [device.tunnel for seen in hosts for device in seen.tunnels()] if known.port else []
     return Carrier(known.protocol, next((end.port for end in ends if end and end.port), known.port))

@@ -10,18 +10,17 @@ import socket
 
 from lab.changes import LinkKind, link_kind
 from lab.model import TunnelOptions
-from lab.tunnels.kind import Kind, Options, TunnelEnd, address, attribute
+from lab.tunnels import gre
+from lab.tunnels.kind import Kind, Options, TunnelEnd, attribute
 
 KIND = "gretap"
 OVERHEAD = 38  # outer IPv4 20, GRE 4, inner Ethernet 14
 TOS_INHERIT = 1  # a bit: what is beside it applies to packets without a TOS (ip_tunnel.c)
-IFLA_GRE_LOCAL, IFLA_GRE_REMOTE = 6, 7  # linux/if_tunnel.h
-GRE_CSUM, GRE_KEY, GRE_SEQ = 0x8000, 0x2000, 0x1000  # RFC 2890
 
 
 def overhead(options: TunnelOptions) -> int:
     """Octets between the underlay's MTU and the overlay's."""
-    return OVERHEAD + 4 * (options.checksum + (options.key is not None) + options.sequence)
+    return OVERHEAD + gre.octets(options)
 
 
 def gretap(
@@ -38,7 +37,7 @@ def gretap(
     external: bool | None = None,
 ) -> LinkKind:
     """`type gretap` of ip-link(8)."""
-    flags = (GRE_KEY if key is not None else 0) | (GRE_CSUM if csum else 0) | (GRE_SEQ if seq else 0) or None
+    flags = gre.flags(key, csum, seq) or None
     options = {"remote": remote, "local": local, "ikey": key, "okey": key, "iflags": flags, "oflags": flags}
     options |= {"ttl": ttl, "tos": tos, "pmtudisc": pmtudisc, "ignore_df": ignore_df, "collect_metadata": external}
     return link_kind(KIND, "IFLA_GRE_", options)
@@ -63,29 +62,20 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     """The parameters of one end as ip-link(8) takes them, after `type gretap`."""
     said = [f"remote {remote}", f"local {local}" if options.local else "local any"]
     said += [f"ttl {options.ttl or 'inherit'}", "tos inherit" if options.tos_inherit else f"tos {options.tos:#x}"]
-    said.append("nokey" if options.key is None else f"key {options.key}")
-    said += ["csum" if options.checksum else "nocsum", "seq" if options.sequence else "noseq"]
+    said += gre.words(options)
     said += ["pmtudisc" if options.pmtudisc else "nopmtudisc", "ignore-df" if options.ignore_df else "noignore-df"]
     return " ".join(said)
 
 
 def read(options: Options, default_ttl: int) -> TunnelEnd:
     """One end as it is."""
-    flags_in, flags_out = options.get("iflags") or 0, options.get("oflags") or 0
     return TunnelEnd(
         kind=KIND,
-        remote=address(options.get("remote")),
-        local=address(options.get("local")),
-        ttl=options.get("ttl") or None,
         tos_inherit=bool((options.get("tos") or 0) & TOS_INHERIT),
         tos=(options.get("tos") or 0) & ~TOS_INHERIT,
-        input_key=options.get("ikey") if flags_in & GRE_KEY else None,
-        output_key=options.get("okey") if flags_out & GRE_KEY else None,
-        checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
-        sequence=(bool(flags_in & GRE_SEQ), bool(flags_out & GRE_SEQ)),
         pmtudisc=bool(options.get("pmtudisc", 1)),
         ignore_df=bool(options.get("ignore_df")),
-        link=options.get("link"),
+        **gre.read(options),
     )
 
 
@@ -94,8 +84,8 @@ GRETAP = Kind(
     "gre",
     socket.IPPROTO_GRE,
     module="ip_gre",
-    least=attribute(IFLA_GRE_LOCAL, socket.inet_aton("192.0.2.1"))
-    + attribute(IFLA_GRE_REMOTE, socket.inet_aton("192.0.2.2")),
+    least=attribute(gre.IFLA_GRE_LOCAL, socket.inet_aton("192.0.2.1"))
+    + attribute(gre.IFLA_GRE_REMOTE, socket.inet_aton("192.0.2.2")),
     overhead=overhead,
     data=data,
     words=words,

@@ -13,8 +13,8 @@ import socket
 
 from lab.changes import LinkKind, link_kind
 from lab.model import TunnelOptions
-from lab.tunnels.gretap import GRE_CSUM, GRE_KEY, GRE_SEQ, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE
-from lab.tunnels.kind import Kind, Options, TunnelEnd, address, attribute
+from lab.tunnels import gre
+from lab.tunnels.kind import Kind, Options, TunnelEnd, attribute
 
 KIND = "ip6gretap"
 OVERHEAD = 58  # outer IPv6 40, GRE 4, inner Ethernet 14
@@ -24,8 +24,7 @@ IGNORE_ENCAP_LIMIT, TRAFFIC_CLASS_INHERIT = 0x1, 0x2  # IP6_TNL_F_IGN_ENCAP_LIMI
 
 def overhead(options: TunnelOptions) -> int:
     """Octets between the underlay's MTU and the overlay's."""
-    words = options.checksum + (options.key is not None) + options.sequence
-    return OVERHEAD + 4 * words + (0 if options.encap_limit is None else ENCAP_LIMIT_OPTION)
+    return OVERHEAD + gre.octets(options) + (0 if options.encap_limit is None else ENCAP_LIMIT_OPTION)
 
 
 def ip6gretap(
@@ -40,8 +39,7 @@ def ip6gretap(
     flags: int | None = None,
 ) -> LinkKind:
     """`type ip6gretap` of ip-link(8); `flags` are IP6_TNL_F_ of the tunnel."""
-    gre = (GRE_KEY if key is not None else 0) | (GRE_CSUM if csum else 0) | (GRE_SEQ if seq else 0)
-    present = socket.htons(gre) or None
+    present = socket.htons(gre.flags(key, csum, seq)) or None
     options = {"remote": remote, "local": local, "ikey": key, "okey": key, "iflags": present, "oflags": present}
     return link_kind(KIND, "IFLA_IP6GRE_", {**options, "ttl": ttl, "encap_limit": encap_limit, "flags": flags})
 
@@ -66,27 +64,18 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     said = [f"remote {remote} local {local} hoplimit {options.ttl or 'inherit'}"]
     said.append(f"encaplimit {'none' if options.encap_limit is None else options.encap_limit}")
     said += ["tclass inherit"] if options.tos_inherit else []
-    said.append("nokey" if options.key is None else f"key {options.key}")
-    said += ["csum" if options.checksum else "nocsum", "seq" if options.sequence else "noseq"]
+    said += gre.words(options)
     return " ".join(said)
 
 
 def read(options: Options, default_ttl: int) -> TunnelEnd:
     """One end as it is."""
     handling = options.get("flags") or 0
-    flags_in, flags_out = options.get("iflags") or 0, options.get("oflags") or 0
     return TunnelEnd(
         kind=KIND,
-        remote=address(options.get("remote")),
-        local=address(options.get("local")),
-        ttl=options.get("ttl") or None,
         tos_inherit=bool(handling & TRAFFIC_CLASS_INHERIT),
-        input_key=options.get("ikey") if flags_in & GRE_KEY else None,
-        output_key=options.get("okey") if flags_out & GRE_KEY else None,
-        checksum=(bool(flags_in & GRE_CSUM), bool(flags_out & GRE_CSUM)),
-        sequence=(bool(flags_in & GRE_SEQ), bool(flags_out & GRE_SEQ)),
-        link=options.get("link"),
         encap_limit=None if handling & IGNORE_ENCAP_LIMIT else options.get("encap_limit"),
+        **gre.read(options),
     )
 
 
@@ -95,8 +84,8 @@ IP6GRETAP = Kind(
     "gre",
     socket.IPPROTO_GRE,
     module="ip6_gre",
-    least=attribute(IFLA_GRE_LOCAL, socket.inet_pton(socket.AF_INET6, "2001:db8::1"))
-    + attribute(IFLA_GRE_REMOTE, socket.inet_pton(socket.AF_INET6, "2001:db8::2")),
+    least=attribute(gre.IFLA_GRE_LOCAL, socket.inet_pton(socket.AF_INET6, "2001:db8::1"))
+    + attribute(gre.IFLA_GRE_REMOTE, socket.inet_pton(socket.AF_INET6, "2001:db8::2")),
     overhead=overhead,
     data=data,
     words=words,

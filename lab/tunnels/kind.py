@@ -67,8 +67,8 @@ class Kind:
     over_ipv6: bool = False
     beside: tuple[str, ...] = ()
     """
-    Kinds that tests make besides, where the kernel has them.  Asking loads their modules, which add devices to every
-    stack: before there is any, so that none looks changed later.
+    Kinds that tests make in addition, where the kernel has them.  Probing loads their modules, which add devices to
+    every stack: before there is any, so that none looks changed later.
     """
     keeps_inheriting: bool = False
     """A link that inherits its TTL goes on inheriting, whatever TTL it is given."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from lab.diagnose.scene import HostScene, Scene
+from lab.diagnose.words import routing
 from lab.model import MULTICAST, Finding, Network
 from lab.overlay import commands
 from lab.records import LOCAL_TABLE, MAIN_TABLE, Route, Rule
@@ -53,8 +54,8 @@ def policy(scene: Scene) -> Iterator[Finding]:
                 host.name,
                 "",
                 f"{host.name} has a routing rule that comes before its main table",
-                "; ".join(f"ip rule: {_selectors(rule)}" for rule in found),
-                " && ".join(f"ip rule del {_selectors(rule)}" for rule in found),
+                "; ".join(f"ip rule: {routing.selectors(routing.policy(rule))}" for rule in found),
+                " && ".join(f"ip rule del {routing.selectors(routing.policy(rule))}" for rule in found),
                 ("PRE-12",),
             )
 
@@ -158,21 +159,6 @@ def _usual(rule: Rule) -> bool:
 
 def _first(rule: Rule) -> bool:
     return _usual(rule) and rule.priority < MAIN_PRIORITY
-
-
-def _selectors(rule: Rule) -> str:
-    """A rule as ip-rule(8) takes it to delete it: what it matches, and what it does."""
-    words = [
-        f"priority {rule.priority}",
-        f"from {rule.src}" if rule.src else "",
-        f"to {rule.dst}" if rule.dst else "",
-        f"iif {rule.iif}" if rule.iif else "",
-        f"oif {rule.oif}" if rule.oif else "",
-        f"fwmark {rule.fwmark}" if rule.fwmark else "",
-        f"tos {rule.tos:#x}" if rule.tos else "",
-        rule.action if rule.action in ("blackhole", "unreachable", "prohibit") else f"table {rule.table}",
-    ]
-    return " ".join(filter(None, words))
 
 
 def own(scene: Scene) -> Iterator[Finding]:

@@ -31,15 +31,15 @@ def _differs(entry: FdbEntry, device: Device) -> bool:
 
 def _finding(host: HostScene, device: Device, entry: FdbEntry) -> Finding:
     mac, to = entry.lladdr, entry.dst
-    besides = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
+    further = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
     what = "floods to" if mac == ANY_MAC else f"sends frames for {mac} to"
     return Finding(
         "vxlan-entry-elsewhere",
         host.name,
         device.name,
-        f"{device.name} of {host.name} {what} {to}{besides}, besides its tunnel's other end",
-        f"bridge fdb: {mac} dst {to}{besides} self",
-        f"bridge fdb del {mac} dev {device.name} dst {to}{besides} self",
+        f"{device.name} of {host.name} {what} {to}{further}, in addition to its tunnel's other end",
+        f"bridge fdb: {mac} dst {to}{further} self",
+        f"bridge fdb del {mac} dev {device.name} dst {to}{further} self",
         ("HUB-01", "BCAST-01"),
     )
 

@@ -44,6 +44,11 @@ def policy(rule: Rule) -> str:
     return " ".join(word for word in words if word)
 
 
+def selectors(listed: str) -> str:
+    """A policy rule as ip-rule(8) takes it to add or delete it, from how it lists it."""
+    return f"priority {listed.replace(':', '', 1)}"
+
+
 def routes(state: State) -> Iterator[str]:
     """Every route of every table; of IPv6 without those to the node's own addresses and to groups."""
     for route in state.get("routes", ()):

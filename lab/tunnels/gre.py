@@ -1,0 +1,42 @@
+"""The GRE header of gretap and ip6gretap (RFC 2784, RFC 2890): its optional fields, as options of a link."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab.model import TunnelOptions
+from lab.tunnels.kind import Options, address
+
+IFLA_GRE_LOCAL, IFLA_GRE_REMOTE = 6, 7  # linux/if_tunnel.h
+CSUM, KEY, SEQ = 0x8000, 0x2000, 0x1000
+
+
+def octets(options: TunnelOptions) -> int:
+    """The octets of the optional fields."""
+    return 4 * (options.checksum + (options.key is not None) + options.sequence)
+
+
+def flags(key: int | None, csum: bool, seq: bool) -> int:
+    """The flags of the optional fields that are present."""
+    return (KEY if key is not None else 0) | (CSUM if csum else 0) | (SEQ if seq else 0)
+
+
+def words(options: TunnelOptions) -> list[str]:
+    """The optional fields as ip-link(8) takes them."""
+    key = "nokey" if options.key is None else f"key {options.key}"
+    return [key, "csum" if options.checksum else "nocsum", "seq" if options.sequence else "noseq"]
+
+
+def read(options: Options) -> dict[str, Any]:
+    """What an end of either kind has (`kind.TunnelEnd`), as it is."""
+    flags_in, flags_out = options.get("iflags") or 0, options.get("oflags") or 0
+    return {
+        "remote": address(options.get("remote")),
+        "local": address(options.get("local")),
+        "ttl": options.get("ttl") or None,
+        "input_key": options.get("ikey") if flags_in & KEY else None,
+        "output_key": options.get("okey") if flags_out & KEY else None,
+        "checksum": (bool(flags_in & CSUM), bool(flags_out & CSUM)),
+        "sequence": (bool(flags_in & SEQ), bool(flags_out & SEQ)),
+        "link": options.get("link"),
+    }
