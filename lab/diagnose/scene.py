@@ -18,7 +18,7 @@ from lab.diagnose.trial import Trial
 from lab.laboratory import Lab
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
-from lab.model import NodePlan, Topology, Underlay
+from lab.model import Finding, NodePlan, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
 from lab.records import FirewallRule, typed
@@ -107,6 +107,12 @@ class HostScene:
         full = f"net.ipv4.conf.{device}.{name}" if device else name
         value = self.sysctls.get(full)
         return int(value) if value and value.lstrip("-").isdigit() else 0
+
+    def finding(
+        self, code: str, interface: str, summary: str, evidence: str, fix: str, requirements: tuple[str, ...]
+    ) -> Finding:
+        """A finding at this host."""
+        return Finding(code, self.name, interface, summary, evidence, fix, requirements)
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,8 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
         if not own:
             elsewhere = host.seen.device_with(str(plan.overlay.ip))
             moved = f"ip addr del {plan.overlay} dev {elsewhere} && " if elsewhere else ""
-            yield Finding(
+            yield host.finding(
                 "overlay-address-missing" if not plan.is_hub else "hub-address-missing",
-                host.name,
                 device,
                 f"{device} of {host.name} does not have the overlay address {plan.overlay.ip}",
                 f"it is on {elsewhere}" if elsewhere else "no device has it",
@@ -33,9 +32,8 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
             )
         elif plan.overlay not in own:
             wrong = own[0]
-            yield Finding(
+            yield host.finding(
                 "prefix-mismatch",
-                host.name,
                 device,
                 f"{device} of {host.name} is {wrong}, and the overlay is {plan.overlay.network}: "
                 f"its broadcast address is {wrong.network.broadcast_address}, not {plan.broadcast()}",
@@ -56,9 +54,8 @@ def scope(scene: Scene) -> Iterator[Finding]:
             if device is not None and address.dev == device.name and address.local == plan.address()
         ]
         if any(address.scope == "host" for address in held):
-            yield Finding(
+            yield host.finding(
                 "overlay-address-scope",
-                host.name,
                 plan.device,
                 f"{plan.overlay.ip} of {host.name} has the scope `host`: multicast is sent from another address",
                 f"{plan.overlay} dev {plan.device} scope host",
@@ -76,9 +73,8 @@ def twice(scene: Scene) -> Iterator[Finding]:
             continue
         for name, address in held:
             if name != host.plan.device:
-                yield Finding(
+                yield host.finding(
                     "overlay-address-twice",
-                    host.name,
                     name,
                     f"{host.name} has its overlay address {address.ip} on {name} too, and not only on "
                     f"{host.plan.device}",
@@ -110,9 +106,8 @@ def source(scene: Scene) -> Iterator[Finding]:
             )
             again += f" && ip addr add {first} dev {device}" if outside else ""
         what = "to 224.0.0.0/24 and 255.255.255.255" if outside else "into the overlay"
-        yield Finding(
+        yield host.finding(
             "overlay-source-foreign",
-            host.name,
             device,
             f"{host.name} sends {what} from {chosen}; expected {plan.address()}",
             f"first address of {device}" if outside else f"ip route: {route.to} dev {device} src {chosen}",
@@ -131,9 +126,8 @@ def broadcasts(scene: Scene) -> Iterator[Finding]:
                 continue
             if told in (None, host.plan.broadcast()) or entry.prefixlen != host.plan.overlay.network.prefixlen:
                 continue
-            yield Finding(
+            yield host.finding(
                 "broadcast-address-wrong",
-                host.name,
                 host.plan.device,
                 f"{host.plan.device} of {host.name} tells programs the broadcast address {told}, "
                 f"and the overlay's is {host.plan.broadcast()}",
@@ -157,9 +151,8 @@ def duplicate_address(scene: Scene) -> Iterator[Finding]:
                 continue
             # as found, it is the only one that the host has on the overlay
             other = f" && {_another(scene, host)}" if address == host.plan.overlay else ""
-            yield Finding(
+            yield host.finding(
                 "duplicate-address",
-                host.name,
                 device,
                 f"{host.name} has {address.ip} on {device}; {owner.name} has the same address",
                 f"{address} dev {device}",
@@ -183,9 +176,8 @@ def duplicate_mac(scene: Scene) -> Iterator[Finding]:
         owner, other = first.setdefault(device.mac, (host, device))
         if owner is host:
             continue
-        yield Finding(
+        yield host.finding(
             "duplicate-mac",
-            host.name,
             device.name,
             f"{device.name} of {host.name} has the MAC {device.mac}, and so has {other.name} of {owner.name}",
             f"{device.mac} twice; clones of one machine image have one machine-id, from which MACs are made",
@@ -220,9 +212,8 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
                 continue
             if not host.seen.devices[device].arp:
                 continue  # the kernel's own note of a device that asks nobody
-            yield Finding(
+            yield host.finding(
                 "neighbour-wrong",
-                host.name,
                 device,
                 f"{host.name} has it written down that {address} is {mac}, and it is {macs[address]}",
                 f"permanent neighbour {address} lladdr {mac} dev {device}",
@@ -240,9 +231,8 @@ def nic(scene: Scene) -> Iterator[Finding]:
         gateway = plan.underlay.network.network_address + 1
         if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
             has = ", ".join(str(address) for address in host.seen.addresses_of(plan.nic)) or "no address"
-            yield Finding(
+            yield host.finding(
                 "underlay-address-missing",
-                host.name,
                 plan.nic,
                 f"{plan.nic} of {host.name} does not have the address {plan.underlay.ip} that the cloud gave it",
                 f"it has {has}",
@@ -251,9 +241,8 @@ def nic(scene: Scene) -> Iterator[Finding]:
                 ("PRE-08", "UNDER-06"),
             )
         if device.mac != plan.underlay_mac:
-            yield Finding(
+            yield host.finding(
                 "nic-mac-changed",
-                host.name,
                 plan.nic,
                 f"{plan.nic} of {host.name} has the MAC {device.mac}, and the cloud delivers to {plan.underlay_mac}",
                 device.mac,

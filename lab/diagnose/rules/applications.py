@@ -70,9 +70,8 @@ def filtered(scene: Scene) -> Iterator[Finding]:
                 continue
             for application in APPLICATIONS:
                 if re.search(application.pattern, text) and not exceptions.excepted(host, rule, application.accept):
-                    yield Finding(
+                    yield host.finding(
                         application.code,
-                        host.name,
                         host.plan.device,
                         f"{host.name}'s firewall drops {application.consequence}",
                         exceptions.quoted(rule),

@@ -16,9 +16,8 @@ def default_ttl(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         name = "net.ipv4.ip_default_ttl"
         if host.has(name) and host.parameter(name) < LEAST_TTL:
-            yield Finding(
+            yield host.finding(
                 "default-ttl-low",
-                host.name,
                 "",
                 f"{host.name} sends unicast, and ARP in tunnels that inherit their TTL, with a TTL of "
                 f"{host.parameter(name)}",
@@ -34,9 +33,8 @@ def asking(scene: Scene) -> Iterator[Finding]:
         for device in dict.fromkeys((host.plan.device, host.plan.nic)):
             name = f"net.ipv4.neigh.{device}.mcast_solicit"
             if host.has(name) and host.parameter(name) == 0:
-                yield Finding(
+                yield host.finding(
                     "arp-unasked",
-                    host.name,
                     device,
                     f"{host.name} asks nobody on {device} who has an address: whom it does not know it sends nothing",
                     f"{name} = 0",
@@ -50,9 +48,8 @@ def loopback(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         device = host.seen.devices.get(LOOPBACK)
         if device is not None and not device.up:
-            yield Finding(
+            yield host.finding(
                 "loopback-down",
-                host.name,
                 LOOPBACK,
                 f"{LOOPBACK} of {host.name} is down: the host does not answer itself",
                 "the device lacks the flag UP",

@@ -32,9 +32,8 @@ def loops(scene: Scene) -> Iterator[Finding]:
         if one != other:
             joined[one] = other
         elif not (_speaks_stp(near) or _speaks_stp(far)):
-            yield Finding(
+            yield near.host.finding(
                 "loop",
-                near.host.name,
                 near.device.name,
                 f"{near.device.name} of {near.host.name} closes a circle: {far.host.name} is reached without it too",
                 f"{near} to {far}, both without STP; {_copies(scene)}",

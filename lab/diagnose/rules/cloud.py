@@ -186,9 +186,8 @@ def mtu(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         nic = host.seen.devices.get(host.plan.nic)
         if scene.planned and nic is not None and nic.mtu != wanted:
-            yield Finding(
+            yield host.finding(
                 "nic-mtu",
-                host.name,
                 nic.name,
                 f"{nic.name} of {host.name} has MTU {nic.mtu}, and {scene.underlay.provider.title} gives {wanted}",
                 f"mtu {nic.mtu}",

@@ -19,9 +19,8 @@ def directed_broadcast(scene: Scene) -> Iterator[Finding]:
             if not (host.parameter("bc_forwarding", "all") and host.parameter("bc_forwarding", nic)):
                 continue
             forwards = host.parameter("net.ipv4.ip_forward")
-            yield Finding(
+            yield host.finding(
                 "bc-forwarding-on",
-                host.name,
                 nic,
                 f"{host.name} forwards directed broadcast that comes in on {nic}, and takes none itself",
                 f"net.ipv4.conf.all.bc_forwarding 1, net.ipv4.conf.{nic}.bc_forwarding 1, ip_forward {forwards}",
@@ -40,9 +39,8 @@ def multicast_routing(scene: Scene) -> Iterator[Finding]:
             continue
         counts = ", ".join(f"{name} {one['in']} packets in, {one['out']} out" for name, one in interfaces.items())
         holders = [f"{name} (process {number})" for number, name in router["processes"]]
-        yield Finding(
+        yield host.finding(
             "multicast-routed",
-            host.name,
             others[0],
             f"{host.name} routes multicast between {host.plan.device} and {', '.join(others)}, without a tunnel; "
             "expected no multicast router",
@@ -58,9 +56,8 @@ def receive_buffers(scene: Scene) -> Iterator[Finding]:
         lost = host.counted.get(OVERFLOWN, 0)
         # other sockets of a live host may overflow meanwhile, which is not the overlay's matter
         if lost > 0 and any(host.name in one.receivers and one.lost(host.name) for one in scene.trial.exchanges):
-            yield Finding(
+            yield host.finding(
                 "receive-buffer-overflow",
-                host.name,
                 "",
                 f"the network delivered to {host.name} what its sockets had no room for",
                 f"{OVERFLOWN} rose by {lost}",

@@ -57,9 +57,8 @@ def dropped(scene: Scene) -> Iterator[Finding]:
         for rule, own in accused:
             hits = "does not count" if rule.hits is None else f"matched {rule.hits} packets during the trial"
             does = "rewrites" if rule.verdict in REWRITING else "drops"
-            yield Finding(
+            yield host.finding(
                 _code(rule, own),
-                host.name,
                 _interface(host, own),
                 f"{host.name}'s firewall {does} {_what(rule, own)}",
                 f"{quoted(rule)} ({rule.tool}) {hits}",

@@ -60,9 +60,8 @@ def igmp(scene: Scene) -> Iterator[Finding]:
             if rule.verdict in DROPPING and OF_IGMP.search(text_of(rule)) and not excepted(host, rule, IGMP)
         ]
         for rule, evidence in named or _refusing_igmp(host):
-            yield Finding(
+            yield host.finding(
                 "igmp-filtered",
-                host.name,
                 host.plan.device,
                 f"{host.name}'s firewall drops IGMP; expected it accepted, as queriers and their members need",
                 evidence,
@@ -108,9 +107,8 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
                 continue
             if of_carrier(host, rule) or excepted(host, rule, exception):
                 continue
-            yield Finding(
+            yield host.finding(
                 "reverse-path-rule",
-                host.name,
                 host.plan.device,
                 f"{host.name}'s firewall drops packets whose source is routed by another device; expected them on "
                 f"{host.plan.device}, whose rp_filter is {_filtering(host)}",
@@ -127,9 +125,8 @@ def _filtering(host: HostScene) -> int:
 def _rewritten(host: HostScene, rule: FirewallRule) -> Finding:
     outer = of_carrier(host, rule)
     way = "receives" if (rule.hook or rule.chain).upper() in INCOMING else "sends"
-    return Finding(
+    return host.finding(
         "ttl-rewritten",
-        host.name,
         host.plan.nic if outer else host.plan.device,
         f"{host.name}'s firewall rewrites the TTL of what {'carries the tunnel, as it' if outer else 'it'} {way}"
         + (" it" if outer else ""),
@@ -141,9 +138,8 @@ def _rewritten(host: HostScene, rule: FirewallRule) -> Finding:
 
 def _marked(host: HostScene, rule: FirewallRule) -> Finding:
     outer = of_carrier(host, rule)
-    return Finding(
+    return host.finding(
         "tos-rewritten",
-        host.name,
         host.plan.device if outer is False else host.plan.nic,
         f"{host.name}'s firewall rewrites the TOS of what it sends, the tunnel's packets among it"
         if not outer
@@ -155,9 +151,8 @@ def _marked(host: HostScene, rule: FirewallRule) -> Finding:
 
 
 def _bridged(host: HostScene, rule: FirewallRule) -> Finding:
-    return Finding(
+    return host.finding(
         "nat-rewrites",
-        host.name,
         host.plan.device,
         f"{host.name}'s bridge filter rewrites the MAC addresses of what the bridge forwards",
         f"{quoted(rule)} ({rule.tool}) matched {rule.hits} packets during the trial",
@@ -175,9 +170,8 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
     stateful = [rule for rule in accepting if "ESTABLISHED" in rule.rule and "NEW" not in rule.rule]
     refusing = [rule for rule in chain if rule.verdict in DROPPING]
     if stateful and len(stateful) == len(accepting) and refusing:
-        yield Finding(
+        yield host.finding(
             "stateful-only",
-            host.name,
             host.plan.nic,
             f"{host.name}'s firewall takes the tunnel's packets only as answers: after 180 s of its silence none",
             f"{quoted(stateful[0])}, then {quoted(refusing[-1])}",

@@ -51,9 +51,8 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         # a tunnel that is missing too is made a port when it is made
         joined = [port for port in topology.ports(hub.name) if port in hub.seen.devices]
         ports = "".join(f"ip link set {name} up master {topology.bridge} && " for name in joined)
-        yield Finding(
+        yield hub.finding(
             "bridge-missing",
-            hub.name,
             topology.bridge,
             f"the hub has no bridge {topology.bridge}",
             f"its devices are {', '.join(hub.seen.devices)}",
@@ -63,9 +62,8 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         )
         return
     if not device.up:
-        yield Finding(
+        yield hub.finding(
             "bridge-down",
-            hub.name,
             device.name,
             f"{device.name} of the hub is down",
             "the device lacks the flag UP",
@@ -75,9 +73,8 @@ def bridge(scene: Scene) -> Iterator[Finding]:
     yield from _bridge_options(scene, device)
     wanted = topology.bridge_mac
     if scene.planned and wanted and device.mac != wanted:
-        yield Finding(
+        yield hub.finding(
             "bridge-mac-not-pinned",
-            hub.name,
             device.name,
             f"{device.name} has the MAC {device.mac}, one of its ports': it changes whenever a tunnel comes or goes",
             f"planned is {wanted}",
@@ -89,9 +86,8 @@ def bridge(scene: Scene) -> Iterator[Finding]:
 def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
     cut = any(loss.stage == "forwarding" for loss in scene.losses)
     if device.details.get("vlan_filtering") and (scene.planned or cut):
-        yield Finding(
+        yield scene.hub.finding(
             "vlan-filtering",
-            scene.hub.name,
             device.name,
             f"{device.name} filters VLANs: frames pass only where a port's VLAN allows it",
             "vlan_filtering 1",
@@ -99,9 +95,8 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
             ("HUB-02", "BCAST-01"),
         )
     if device.details.get("stp_state") and scene.planned and not scene.topology.bridge_data.get("stp_state"):
-        yield Finding(
+        yield scene.hub.finding(
             "stp-on",
-            scene.hub.name,
             device.name,
             f"{device.name} speaks STP: a new port is silent for twice the forward delay, and BPDUs end here",
             "stp_state 1",
@@ -109,9 +104,8 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
             ("HUB-07", "FAULT-07"),
         )
     if device.details.get("ageing_time") == 0:
-        yield Finding(
+        yield scene.hub.finding(
             "addresses-forgotten",
-            scene.hub.name,
             device.name,
             f"{device.name} forgets every MAC at once: what is for one spoke goes to all",
             "ageing_time 0",
@@ -120,9 +114,8 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
         )
     mask = device.details.get("group_fwd_mask")
     if mask:
-        yield Finding(
+        yield scene.hub.finding(
             "reserved-forwarded",
-            scene.hub.name,
             device.name,
             f"{device.name} forwards frames that must end at every bridge (802.1D, 01:80:c2:00:00:0X)",
             f"group_fwd_mask {mask:#x}",
@@ -141,9 +134,8 @@ def ports(scene: Scene) -> Iterator[Finding]:
         if port is None:
             continue
         if port.master != topology.bridge:
-            yield Finding(
+            yield hub.finding(
                 "port-not-bridged",
-                hub.name,
                 port.name,
                 f"{port.name} of the hub, the tunnel to {spoke.name}, is not a port of {topology.bridge}",
                 f"its master is {port.master or 'none'}",
@@ -155,9 +147,8 @@ def ports(scene: Scene) -> Iterator[Finding]:
         for flag in FLAGS:
             value = port.flag(flag.word)
             if value is not None and bool(value) != bool(flag.wanted):
-                yield Finding(
+                yield hub.finding(
                     flag.code,
-                    hub.name,
                     port.name,
                     f"{port.name} of the hub, the port to {spoke.name}, {flag.otherwise}",
                     f"{flag.word} {'on' if value else 'off'}",
@@ -174,9 +165,8 @@ def _state(scene: Scene, port: Device, spoke: str) -> Iterator[Finding]:
     stp = bool(scene.hub.device.details.get("stp_state"))
     # a port that is protodown is disabled whatever state it is given
     enabled = f"ip link set {port.name} protodown off" if port.protodown else ""
-    yield Finding(
+    yield scene.hub.finding(
         "port-blocked",
-        scene.hub.name,
         port.name,
         f"{port.name} of the hub, the port to {spoke}, is {state} and forwards nothing",
         f"port state {state}, STP {'on' if stp else 'off'}" + (", protodown on" if port.protodown else ""),
@@ -193,9 +183,8 @@ def strangers(scene: Scene) -> Iterator[Finding]:
     for port in hub.seen.ports_of(bridge):
         if port.name in planned or port.tunnel is not None or not (scene.planned or port.name == hub.plan.nic):
             continue
-        yield Finding(
+        yield hub.finding(
             "stray-port",
-            hub.name,
             port.name,
             f"{port.name} is a port of {bridge}, and no tunnel of the overlay",
             f"{port.kind or 'a NIC'}, master {bridge}",
@@ -219,9 +208,8 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
         right = hub.plan.device if owner is hub else scene.topology.port(hub.name, owner.name)
         if port == right or (entry.state == "permanent" and entry.lladdr in own):
             continue
-        yield Finding(
+        yield hub.finding(
             "fdb-static-wrong",
-            hub.name,
             str(port),
             f"a static forwarding entry sends what is for {owner.name} to {port} instead of {right}",
             f"fdb {entry.lladdr} dev {port} static",

@@ -21,9 +21,8 @@ def policies(scene: Scene) -> Iterator[Finding]:
         if not risen or not stages:
             continue
         carried = stages & {"encapsulation", "decapsulation"}
-        yield Finding(
+        yield host.finding(
             "ipsec-drops",
-            host.name,
             host.plan.nic if carried else host.plan.device,
             f"an IPsec policy of {host.name} drops {'tunnel packets' if carried else 'packets in the tunnel'}",
             ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items())),

@@ -25,9 +25,8 @@ def too_small(scene: Scene) -> Iterator[Finding]:
         device = host.device
         if device is None or device.mtu >= IPV6_LEAST_MTU:
             continue
-        yield Finding(
+        yield host.finding(
             "mtu-below-1280",
-            host.name,
             device.name,
             f"{device.name} of {host.name} has no IPv6: its MTU is below {IPV6_LEAST_MTU}",
             f"MTU {device.mtu}",
@@ -49,9 +48,8 @@ def disabled(scene: Scene) -> Iterator[Finding]:
     for host in _hosts(scene):
         device = host.plan.device
         if host.sysctls.get(f"net.ipv6.conf.{device}.disable_ipv6") == "1":
-            yield Finding(
+            yield host.finding(
                 "ipv6-disabled",
-                host.name,
                 device,
                 f"IPv6 is off on {device} of {host.name}, and on with others",
                 f"net.ipv6.conf.{device}.disable_ipv6 = 1",
@@ -74,9 +72,8 @@ def ignored(scene: Scene) -> Iterator[Finding]:
                 )
         full = f"net.ipv6.conf.{host.plan.device}.force_mld_version"
         if host.sysctls.get(full) not in (None, "0", "2"):
-            yield Finding(
+            yield host.finding(
                 "mld-version-forced",
-                host.name,
                 host.plan.device,
                 f"{host.name} speaks MLDv1 only, which cannot name sources",
                 f"{full} = {host.sysctls[full]}",
@@ -96,9 +93,8 @@ def filtered(scene: Scene) -> Iterator[Finding]:
             if (silent and _may_match(rule, text)) or OF_REPORTS.search(text):
                 hits = rule.hits
                 counted = "does not count" if hits is None else f"matched {hits} packets during the trial"
-                yield Finding(
+                yield host.finding(
                     "icmpv6-filtered",
-                    host.name,
                     host.plan.device,
                     f"{host.name}'s firewall drops ICMPv6, of which neighbour discovery and MLD are parts",
                     f"{quoted(rule)} ({rule.tool}) {counted}",
@@ -117,9 +113,8 @@ def bridged(scene: Scene) -> Iterator[Finding]:
     for rule in hub.firewall:
         forwards = "FORWARD" in (rule.hook, rule.chain) and rule.family in ("ip6", "inet")
         if silent and forwards and rule.verdict in DROPPING and _may_match(rule, rule.rule):
-            yield Finding(
+            yield hub.finding(
                 "bridged-dropped",
-                hub.name,
                 scene.topology.bridge,
                 f"{hub.name}'s firewall drops IPv6 packets that {scene.topology.bridge} forwards",
                 f"{quoted(rule)} ({rule.tool}) matched {rule.hits} packets during the trial",
@@ -137,9 +132,8 @@ def unanswered(scene: Scene) -> Iterator[Finding]:
         return  # what IPv4 loses too is explained by what carries both
     for host in _hosts(scene):
         if host.name not in explained and _is_silent(scene, host):
-            yield Finding(
+            yield host.finding(
                 "ipv6-unanswered",
-                host.name,
                 host.plan.device,
                 f"{host.name} hears IPv4 of the others and does not answer their pings to ff02::1",
                 f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}",

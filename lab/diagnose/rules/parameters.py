@@ -33,9 +33,8 @@ def broadcast_ping(scene: Scene) -> Iterator[Finding]:
                 continue
             if name.endswith("broadcasts") and scene.planned and not scene.topology.answer_broadcast_ping:
                 continue
-            yield Finding(
+            yield host.finding(
                 "broadcast-ping-ignored" if name.endswith("broadcasts") else "ping-ignored",
-                host.name,
                 "",
                 f"{host.name} ignores echo requests" + (" to broadcast and multicast" * name.endswith("broadcasts")),
                 f"{full} = {host.parameter(full)}",
@@ -53,9 +52,8 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
         if not dropped or not strict:
             continue
         remedy = " ".join(f"net.ipv4.conf.{name}.rp_filter=2" for name in dict.fromkeys(["all", *strict]))
-        yield Finding(
+        yield host.finding(
             "reverse-path-filter",
-            host.name,
             device,
             f"{host.name} drops what comes in where its own route to the source does not lead (rp_filter 1)",
             f"IPReversePathFilter rose by {dropped}; rp_filter is 1 on {', '.join(strict)}",
@@ -71,9 +69,8 @@ def arp(scene: Scene) -> Iterator[Finding]:
         ignoring = [name for name in ("all", device) if host.parameter("arp_ignore", name) not in HARMLESS_ARP_IGNORE]
         if ignoring:
             values = " ".join(f"net.ipv4.conf.{name}.arp_ignore=0" for name in ignoring)
-            yield Finding(
+            yield host.finding(
                 "arp-unanswered",
-                host.name,
                 device,
                 f"{host.name} does not answer ARP on {device}",
                 ", ".join(f"arp_ignore of {name} is {host.parameter('arp_ignore', name)}" for name in ignoring),
@@ -82,9 +79,8 @@ def arp(scene: Scene) -> Iterator[Finding]:
             )
         for name in ("proxy_arp", "proxy_arp_pvlan"):
             if host.parameter(name, device) and scene.planned:
-                yield Finding(
+                yield host.finding(
                     "proxy-arp",
-                    host.name,
                     device,
                     f"{host.name} answers ARP on {device} in place of others and routes between them",
                     f"{name} of {device} is 1",
@@ -99,9 +95,8 @@ def memberships(scene: Scene) -> Iterator[Finding]:
         for name, (usual, may) in SOCKET_LIMITS.items():
             limit = host.parameter(name)
             if host.has(name) and limit < usual:
-                yield Finding(
+                yield host.finding(
                     "memberships-limited",
-                    host.name,
                     "",
                     f"a socket of {host.name} may {may.format(limit)} only",
                     f"{name} = {limit}",
@@ -111,9 +106,8 @@ def memberships(scene: Scene) -> Iterator[Finding]:
         for device in ("all", host.plan.device):
             version = host.parameter("force_igmp_version", device)
             if version:
-                yield Finding(
+                yield host.finding(
                     "igmp-version-forced",
-                    host.name,
                     host.plan.device,
                     f"{host.name} speaks IGMPv{version} only, which cannot name sources",
                     f"net.ipv4.conf.{device}.force_igmp_version = {version}",
@@ -129,9 +123,8 @@ def other_members(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         groups = sorted(groups_of(host.igmp).get(host.plan.device, frozenset()) - EVERYBODYS)
         if groups:
-            yield Finding(
+            yield host.finding(
                 "member-besides",
-                host.name,
                 host.plan.device,
                 f"another process of {host.name} is a member of {', '.join(groups)}",
                 "/proc/net/igmp has it while no test listens",
@@ -152,9 +145,8 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
             if device is None or (device.tunnel is None and device.kind in LAYER3):
                 continue  # of a tunnel of another kind another rule speaks
             if not device.multicast and name != host.plan.nic:
-                yield Finding(
+                yield host.finding(
                     "device-not-multicast",
-                    host.name,
                     name,
                     f"{name} of {host.name} is no multicast device: the kernel neither joins nor routes groups there",
                     "the device lacks the flag MULTICAST",
@@ -162,9 +154,8 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
                     ("PRE-11", "MCAST-01"),
                 )
             if not device.arp and name in (host.plan.device, host.plan.nic):
-                yield Finding(
+                yield host.finding(
                     "device-noarp",
-                    host.name,
                     name,
                     f"{name} of {host.name} does not use ARP",
                     "the device has the flag NOARP",
@@ -177,9 +168,8 @@ def _nic_down(scene: Scene, host: HostScene) -> Finding:
     gateway = host.plan.underlay.network.network_address + 1
     # what stood on the device went with it
     routed = f" && ip route replace default via {gateway} dev {host.plan.nic}" if scene.planned else ""
-    return Finding(
+    return host.finding(
         "nic-down",
-        host.name,
         host.plan.nic,
         f"{host.plan.nic} of {host.name} is down: {'every spoke is' if host.plan.is_hub else 'it is'} cut off",
         "the device lacks the flag UP",
@@ -200,9 +190,8 @@ def echo_limits(scene: Scene) -> Iterator[Finding]:
         wrong = [*(["icmp_ratemask"] if masked else []), *slow]
         if wrong:
             usual = {**ICMP_LIMITS, "icmp_ratemask": RATE_MASK}
-            yield Finding(
+            yield host.finding(
                 "icmp-limited",
-                host.name,
                 "",
                 f"{host.name} holds ICMP back that it should send: answers to pings, or errors",
                 ", ".join(f"net.ipv4.{name} = {host.parameter(f'net.ipv4.{name}')}" for name in wrong),

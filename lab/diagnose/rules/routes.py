@@ -30,9 +30,8 @@ def multicast(scene: Scene) -> Iterator[Finding]:
         taken = host.seen.route_to(astray[0])
         covering = taken is not None and taken.to.subnet_of(MULTICAST)
         if covering and taken is not None:
-            yield Finding(
+            yield host.finding(
                 "multicast-route-elsewhere",
-                host.name,
                 taken.dev or device,
                 f"{host.name} routes {astray[0]} {_words(taken)}, not to {device}",
                 f"ip route: {taken.to} {_words(taken)}",
@@ -45,9 +44,8 @@ def multicast(scene: Scene) -> Iterator[Finding]:
             narrow = bool(own)
             said = f"only {own[0]}" if narrow else "no multicast"
             leaves = f"leaves by {taken.dev}" if taken else "has no route at all"
-            yield Finding(
+            yield host.finding(
                 "multicast-route-narrow" if narrow else "multicast-route-missing",
-                host.name,
                 device,
                 f"{host.name} routes {said} to {device}: {astray[0]} {leaves}",
                 f"ip route get {astray[0]}: {'dev ' + str(taken.dev) if taken else 'unreachable'}",
@@ -70,9 +68,8 @@ def _to_groups(route: Route | None, device: str) -> bool:
 def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
     route = host.seen.route_to(GROUPS[0])
     if route is not None and route.src not in (None, host.plan.address()):
-        yield Finding(
+        yield host.finding(
             "multicast-source-foreign",
-            host.name,
             host.plan.device,
             f"{host.name} sends multicast to {host.plan.device} with the source {route.src}, "
             "which receivers filter by the reverse path",
@@ -108,9 +105,8 @@ def overlay(scene: Scene) -> Iterator[Finding]:
                 own = f"{host.plan.overlay.network} dev {host.plan.device} src {host.plan.address()}"
                 remedy = f"ip route replace {own}"
                 said = f"{_words(route)}: the connected route is missing" if route else "nowhere"
-            yield Finding(
+            yield host.finding(
                 "overlay-route-elsewhere",
-                host.name,
                 host.plan.device,
                 f"{host.name} routes {other.name}'s overlay address {other.plan.address()} {said}",
                 f"ip route: {route.to} {_words(route)}" if route else "no route",
@@ -137,9 +133,8 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
                 continue  # spokes need no way to each other but the hub
             if route is None or route.type != "unicast":
-                yield Finding(
+                yield host.finding(
                     "underlay-route-missing",
-                    host.name,
                     host.plan.nic,
                     f"{host.name} has no route to {other.name}'s underlay address {remote}",
                     f"{route.type} {route.to}" if route else "no route",
@@ -147,9 +142,8 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     ("PRE-12",),
                 )
             elif route.dev in overlays:
-                yield Finding(
+                yield host.finding(
                     "recursive-routing",
-                    host.name,
                     str(route.dev),
                     f"{host.name} reaches the tunnel's remote {remote} through {route.dev}, the tunnel itself",
                     f"ip route: {route.to} dev {route.dev}",
@@ -157,9 +151,8 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     ("PRE-12",),
                 )
             elif scene.planned and scene.underlay.routers == 0 and route.via:
-                yield Finding(
+                yield host.finding(
                     "underlay-detour",
-                    host.name,
                     str(route.dev),
                     f"{host.name} sends packets for its neighbour {other.name} to the gateway {route.via}; "
                     f"expected them directly on {host.plan.nic}",
@@ -184,9 +177,8 @@ def narrow(scene: Scene) -> Iterator[Finding]:
                 continue
             source = f" src {own[route.to]}" if route.to in own else ""
             wanted = route.to in own or route.to == scene.topology.multicast_route
-            yield Finding(
+            yield host.finding(
                 "route-mtu",
-                host.name,
                 device.name,
                 f"{host.name}'s route to {route.to} allows packets of {route.mtu} octets, and {device.name} takes "
                 f"{device.mtu}",
@@ -203,9 +195,8 @@ def default(scene: Scene) -> Iterator[Finding]:
         if route is None or route.dev != host.plan.device:
             continue
         gateway = host.plan.underlay.network.network_address + 1
-        yield Finding(
+        yield host.finding(
             "default-by-overlay",
-            host.name,
             host.plan.device,
             f"{host.name}'s default route leads into the overlay: limited broadcast and everything unknown goes there",
             f"ip route: default dev {route.dev}",

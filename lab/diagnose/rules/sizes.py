@@ -57,9 +57,8 @@ def devices(scene: Scene) -> Iterator[Finding]:
         wrong = [(scene.hub, bridge)]
     for host, device in wrong:
         what = "larger frames are dropped there" if device.mtu < room else "its full-size frames fit no NIC"
-        yield Finding(
+        yield host.finding(
             "mtu-mismatch",
-            host.name,
             device.name,
             f"{host.name} {device.name} has MTU {device.mtu}; expected {room}, as the NICs leave: {what}",
             f"mtu {device.mtu}; the others have {', '.join(str(mtu) for mtu in sorted(found - {device.mtu})) or room}",
@@ -119,9 +118,8 @@ def fragments(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         memory = host.parameter("net.ipv4.ipfrag_high_thresh")
         if 0 < memory < LEAST_MEMORY:
-            yield Finding(
+            yield host.finding(
                 "reassembly-limited",
-                host.name,
                 "",
                 f"{host.name} keeps {memory} octets of fragments at most: large datagrams are never put together",
                 f"net.ipv4.ipfrag_high_thresh = {memory}",
@@ -131,9 +129,8 @@ def fragments(scene: Scene) -> Iterator[Finding]:
         for rule in host.firewall:
             dropping = rule.verdict in DROPPING and NEEDED.search(rule.rule)
             if dropping and not excepted(host, rule, TOO_LARGE):
-                yield Finding(
+                yield host.finding(
                     "pmtu-icmp-filtered",
-                    host.name,
                     host.plan.nic,
                     f"{host.name}'s firewall drops ICMP 3/4: it never learns that a path carries less than its NIC",
                     quoted(rule),

@@ -33,9 +33,8 @@ def bridge(scene: Scene) -> Iterator[Finding]:
     hub, name = scene.hub, scene.topology.bridge
     snooping, groups = _parameter(scene, "snooping"), _parameter(scene, "hash_max")
     if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "hash_max", GROUPS)):
-        yield Finding(
+        yield hub.finding(
             "group-table-small",
-            hub.name,
             name,
             f"{name} has room for {groups} groups, and stops snooping at the next one",
             f"mcast_hash_max {groups}, mcast_snooping {snooping}",
@@ -43,9 +42,8 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             ("SNOOP-02", "SNOOP-05"),
         )
     elif snooping == 0 and scene.planned and _planned(scene, "snooping", 1):
-        yield Finding(
+        yield hub.finding(
             "snooping-off",
-            hub.name,
             name,
             f"{name} does not snoop: it lists no members and sends every group to everybody",
             "mcast_snooping 0",
@@ -53,9 +51,8 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             ("SNOOP-02", "SNOOP-05"),
         )
     if scene.planned and _parameter(scene, "querier") and snooping and not _planned(scene, "querier", 0):
-        yield Finding(
+        yield hub.finding(
             "querier-unplanned",
-            hub.name,
             name,
             f"{hub.name} {name} is an unplanned IGMP querier; datagrams sent before a new member's report are lost",
             "mcast_querier 1, mcast_snooping 1",
@@ -68,9 +65,8 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         return
     wanted = _planned(scene, "membership_interval", 2 * every + time)
     if held < 2 * every + time and held != wanted:
-        yield Finding(
+        yield hub.finding(
             "memberships-expire",
-            hub.name,
             name,
             f"{name} forgets a member after {held / 100:g} s, and asks every {every / 100:g} s who there is",
             f"mcast_membership_interval {held}, mcast_query_interval {every}",
@@ -84,9 +80,8 @@ def ports(scene: Scene) -> Iterator[Finding]:
     for spoke in scene.spokes:
         port = scene.end(scene.hub, spoke.name)
         if port is not None and scene.planned and port.flag("mcast_router") == ALWAYS_A_ROUTER:
-            yield Finding(
+            yield scene.hub.finding(
                 "router-port",
-                scene.hub.name,
                 port.name,
                 f"{port.name} of the hub is taken for a multicast router's port: {spoke.name} gets every group",
                 "mcast_router 2",
@@ -103,9 +98,8 @@ def queriers(scene: Scene) -> Iterator[Finding]:
         for rule in host.firewall:
             dropping = rule.verdict in DROPPING and FROM_NOBODY.search(rule.rule)
             if dropping and not excepted(host, rule, IGMP):
-                yield Finding(
+                yield host.finding(
                     "queries-filtered",
-                    host.name,
                     host.plan.device,
                     f"{host.name}'s firewall drops what comes from 0.0.0.0, as the questions of a bridge do (RFC 4541)",
                     quoted(rule),
@@ -122,9 +116,8 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
         if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
             continue
         spoken = ", ".join(f"{name} speaks IGMPv{version}" for name, version in older.items())
-        yield Finding(
+        yield spoke.finding(
             "querier-elsewhere",
-            spoke.name,
             spoke.plan.device,
             f"a querier or multicast router on {spoke.name}: because of it {scene.topology.bridge} prunes groups",
             f"{port.name} of the hub is a router port since something came from there"
@@ -152,9 +145,8 @@ def pruned(scene: Scene) -> Iterator[Finding]:
             continue
         groups = [one for one in ended if one.exchange.kind == "multicast" and one.missing.interface == port.name]
         if groups:
-            yield Finding(
+            yield hub.finding(
                 "member-not-in-mdb",
-                hub.name,
                 port.name,
                 f"{spoke.name}'s IGMP reports do not reach {scene.hub.name} {port.name}; "
                 f"the groups that {spoke.name} has joined are not forwarded to it",
@@ -175,9 +167,8 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
         joined = groups_of(host.igmp).get(host.plan.device, frozenset())
         missing = sorted(group for group in joined if (port, group) not in listed and is_listed(group))
         if missing:
-            yield Finding(
+            yield hub.finding(
                 "member-not-in-mdb",
-                hub.name,
                 port,
                 f"{host.name} is a member of {', '.join(missing)}, and the hub, which prunes, does not know: its IGMP, "
                 "whose TTL is 1, does not get there",

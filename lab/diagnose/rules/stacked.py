@@ -24,9 +24,8 @@ def upper(scene: Scene) -> Iterator[Finding]:
             takes_all = device.details.get("mode") == PASSTHRU
             if not takes_all and not (twice and device.up and device.lower == host.plan.device):
                 continue
-            yield Finding(
+            yield host.finding(
                 "device-on-top",
-                host.name,
                 device.name,
                 f"{device.name} of {host.name} ({device.kind}) stands on {device.lower}: "
                 + ("it takes all that arrives there" if takes_all else "broadcast and groups are taken twice"),
@@ -58,9 +57,8 @@ def enslaved(scene: Scene) -> Iterator[Finding]:
             tunnel = device.name == host.plan.device
             if not tunnel and not scene.planned:
                 continue
-            yield Finding(
+            yield host.finding(
                 "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved",
-                host.name,
                 device.name,
                 f"{device.name} of {host.name} is a port of {master.name}: what arrives goes there, not to the host",
                 f"master {master.name}, a {master.kind}",

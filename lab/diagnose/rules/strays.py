@@ -30,9 +30,8 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     remote = device.tunnel.remote if device.tunnel else None
     if remote is None and device.kind not in LAYER3:
         if device.up:
-            yield Finding(
+            yield host.finding(
                 "fallback-tunnel-up",
-                host.name,
                 device.name,
                 f"{device.name} of {host.name} is up, and takes GRE from anybody",
                 f"{device.name} has no remote" + (f" and is a port of {device.master}" if device.master else ""),
@@ -42,9 +41,8 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
         return
     if device.kind in LAYER3:
         if device.up and remote_of(device) in names:
-            yield Finding(
+            yield host.finding(
                 "layer3-tunnel",
-                host.name,
                 device.name,
                 f"{host.name} has a layer-3 tunnel {device.name} to {names[str(remote_of(device))]} besides",
                 f"kind {device.kind}, remote {remote_of(device)}",
@@ -58,9 +56,8 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     if not scene.planned and (far is None or not _joins(host, device)):
         return  # to a host that is not among the live hosts, or of another overlay
     if far is None:
-        yield Finding(
+        yield host.finding(
             "stray-port",
-            host.name,
             device.name,
             f"{device.name}, a port of {device.master}, is a tunnel to {remote}, which is no host of the overlay",
             f"{device.name} remote {remote}",
@@ -69,9 +66,8 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
         )
         return
     twice = far in scene.topology.peers(host.name)
-    yield Finding(
+    yield host.finding(
         "attached-twice" if twice else "spokes-meshed",
-        host.name,
         device.name,
         f"{host.name} has a second tunnel, {device.name}, to {far}"
         if twice

@@ -29,9 +29,8 @@ def policy(scene: Scene) -> Iterator[Finding]:
         found = policy_rules(scene, host)
         main = any(_usual(rule) and rule.table == MAIN_TABLE for rule in rules)
         if rules and not any(_first(rule) and rule.table == LOCAL_TABLE for rule in rules):
-            yield Finding(
+            yield host.finding(
                 "local-table-unused",
-                host.name,
                 "",
                 f"no routing rule of {host.name} leads to its table `local` first: what comes in is for nobody there",
                 "no rule `0: from all lookup local`",
@@ -39,9 +38,8 @@ def policy(scene: Scene) -> Iterator[Finding]:
                 ("PRE-12",),
             )
         if rules and not main:
-            yield Finding(
+            yield host.finding(
                 "main-table-unused",
-                host.name,
                 "",
                 f"no routing rule of {host.name} leads to its main table: its routes count for nothing",
                 f"{len(rules)} rules, none of them `lookup main`",
@@ -49,9 +47,8 @@ def policy(scene: Scene) -> Iterator[Finding]:
                 ("PRE-12",),
             )
         if found and (scene.planned or host.name in unsent):
-            yield Finding(
+            yield host.finding(
                 "policy-rule",
-                host.name,
                 "",
                 f"{host.name} has a routing rule that comes before its main table",
                 "; ".join(f"ip rule: {routing.selectors(routing.policy(rule))}" for rule in found),
@@ -176,9 +173,8 @@ def own(scene: Scene) -> Iterator[Finding]:
             if (f"{everybody}/32", "broadcast") not in held and device == host.plan.device:
                 missing.append(f"broadcast {everybody} dev {device} scope link src {address}")
             if missing:
-                yield Finding(
+                yield host.finding(
                     "local-route-missing",
-                    host.name,
                     device,
                     f"{host.name} does not take what is for {' and '.join(route.split()[1] for route in missing)}, "
                     f"which {device} has",
@@ -200,9 +196,8 @@ def foreign(scene: Scene) -> Iterator[Finding]:
                 continue
             to, kind = route.to, "" if route.type == "unicast" else f"{route.type} "
             said = f"{kind}{to}" + (f" dev {route.dev}" if route.dev else "")
-            yield Finding(
+            yield host.finding(
                 "local-route-foreign",
-                host.name,
                 host.plan.device,
                 f"{host.name} keeps what is for {to} from the overlay, by a route of its table `local`",
                 f"ip route: {said} table local",
@@ -221,9 +216,8 @@ def vrf(scene: Scene) -> Iterator[Finding]:
             gateway = host.plan.underlay.network.network_address + 1
             lost = f"ip route replace default via {gateway} dev {name}" if scene.planned else ""
             again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
-            yield Finding(
+            yield host.finding(
                 "device-in-vrf",
-                host.name,
                 name,
                 f"{name} of {host.name} is in the VRF {device.master}: programs outside of it have no way there",
                 f"master {device.master}",

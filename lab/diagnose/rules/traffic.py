@@ -99,9 +99,8 @@ def xdp(scene: Scene) -> Iterator[Finding]:
         nic = host.seen.devices.get(host.plan.nic)
         unseen = [loss for loss in scene.losses if loss.stage == "cloud" and loss.missing.node == host.name]
         if nic is not None and nic.xdp and unseen:
-            yield Finding(
+            yield host.finding(
                 "xdp-drops",
-                host.name,
                 nic.name,
                 f"{host.name} {nic.name} has an XDP program, and tunnel packets sent to it are not seen there",
                 f"ip link: {nic.name} {nic.xdp}; a program drops packets before any capture sees them",

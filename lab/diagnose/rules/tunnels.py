@@ -42,9 +42,8 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
         other = renamed(scene, host, far)
         if other is not None:
             back = f"ip link set {other.name} down && ip link set {other.name} name {name} && ip link set {name} up"
-            yield Finding(
+            yield host.finding(
                 "tunnel-renamed",
-                host.name,
                 name,
                 f"{host.name}'s tunnel to {far.name} is called {other.name}, not {name}",
                 f"{other.name} remote {far.plan.endpoint}, and no {name}",
@@ -52,9 +51,8 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 ("PRE-01", "PRE-11"),
             )
         elif device is None or device.tunnel is None:
-            yield Finding(
+            yield host.finding(
                 "tunnel-missing",
-                host.name,
                 name,
                 f"{host.name} has no tunnel to {far.name}",
                 f"{name} is of another kind, {device.kind}"
@@ -68,9 +66,8 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
         elif not device.up:
             # a device that went down has lost its static routes
             routed = "" if host.plan.is_hub else f" && {commands.route(scene.topology, host.plan)}"
-            yield Finding(
+            yield host.finding(
                 "tunnel-down",
-                host.name,
                 name,
                 f"{name} of {host.name}, its tunnel to {far.name}, is down",
                 "the device lacks the flag UP",
@@ -96,9 +93,8 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
         near_address, far_address = host.plan.endpoint, far.plan.endpoint
         again = commands.again(scene.topology, host.plan, far.name, device)
         if device.tunnel.remote != far_address:
-            yield Finding(
+            yield host.finding(
                 "tunnel-remote-mismatch",
-                host.name,
                 device.name,
                 f"{device.name} of {host.name} leads to {device.tunnel.remote or 'nobody'}, "
                 f"and {far.name} is {far_address}",
@@ -107,9 +103,8 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 ("PRE-08",),
             )
         if device.tunnel.link not in (None, host.plan.nic):
-            yield Finding(
+            yield host.finding(
                 "tunnel-device-mismatch",
-                host.name,
                 device.name,
                 f"{device.name} of {host.name} is bound to {device.tunnel.link}, and {far.name} is reached by "
                 f"{host.plan.nic}",
@@ -118,9 +113,8 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 ("PRE-08",),
             )
         if device.tunnel.local not in (None, near_address):
-            yield Finding(
+            yield host.finding(
                 "tunnel-local-mismatch",
-                host.name,
                 device.name,
                 f"{device.name} of {host.name} starts at {device.tunnel.local}, and {far.name} expects {near_address}",
                 f"local {device.tunnel.local}; {far.name}'s remote is {near_address}",
@@ -128,9 +122,8 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 ("PRE-08", "UNDER-06"),
             )
         elif device.tunnel.local is None and (source := _source_of(host, far_address)) not in (None, near_address):
-            yield Finding(
+            yield host.finding(
                 "tunnel-local-mismatch",
-                host.name,
                 device.name,
                 f"{device.name} of {host.name} has no local address, and the routing table gives it {source}",
                 f"{far.name} expects {near_address}",
@@ -172,9 +165,8 @@ def parameters(scene: Scene) -> Iterator[Finding]:
                 agreed = said(tunnel) == said(others)
                 if agreed and not scene.planned:
                     continue  # what was planned for live hosts is not known
-                yield Finding(
+                yield host.finding(
                     f"{code}-not-as-planned" if agreed else f"{code}-mismatch",
-                    host.name,
                     device.name,
                     f"{device.name} of {host.name} has {said(tunnel)}"
                     + (
@@ -222,9 +214,8 @@ def hops(scene: Scene) -> Iterator[Finding]:
         if device is None or device.tunnel is None or (device.tunnel.ttl or 0) > spent:
             continue
         inherits = device.tunnel.ttl is None
-        yield Finding(
+        yield host.finding(
             "tunnel-ttl-inherit" if inherits else "tunnel-ttl-too-low",
-            host.name,
             device.name,
             f"the underlay spends {spent} of the outer TTL, and {device.name} of {host.name} "
             + ("inherits it: what is sent with a TTL of 1 never arrives" if inherits else f"has {device.tunnel.ttl}"),

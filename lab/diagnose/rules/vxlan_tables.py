@@ -33,9 +33,8 @@ def _finding(host: HostScene, device: Device, entry: FdbEntry) -> Finding:
     mac, to = entry.lladdr, entry.dst
     further = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
     what = "floods to" if mac == ANY_MAC else f"sends frames for {mac} to"
-    return Finding(
+    return host.finding(
         "vxlan-entry-elsewhere",
-        host.name,
         device.name,
         f"{device.name} of {host.name} {what} {to}{further}, in addition to its tunnel's other end",
         f"bridge fdb: {mac} dst {to}{further} self",
