@@ -7,86 +7,29 @@ Most of them leave unicast alone, or all nodes but one, which is why they are fo
 from __future__ import annotations
 
 from lab import groups
-from lab.changes import addr_add, addr_del, route_add, route_del
-from lab.faults.fault import Fault
-from lab.faults.means import HostChange, drops, on_all, on_one, one_port, rule, sysctls
-from lab.faults.places import hub_bridge, hub_port, named, victim_device, victim_itself
-from lab.host import Host
+from lab.faults.fault import Fault, Inject
+from lab.faults.means import drops, of_all, of_hub, of_spoke
+from lab.faults.places import hub_bridge, hub_port, named, victim, victim_device, victim_itself
 from lab.laboratory import BuiltLab
-from lab.machines import firewall
 from lab.model import MULTICAST
-from lab.overlay import plan
+from lab.overlay.plan import BROADCAST_PING
 
-ARTICLES_ROUTE = "224.0.0.0/8"
+GROUPS = "ip route add {groups} dev {device}"
 MOST_JOINED = 20  # memberships of one socket (igmp_max_memberships)
-MANGLE = ("iptable_mangle", "xt_HL")  # kernel modules
 NEVER_ANSWER = 8  # arp_ignore (ip-sysctl.rst)
 
 
-# routes and addresses
-
-
-def _routes_only_the_articles_part(lab: BuiltLab, host: Host) -> None:
-    _routes_no_multicast(lab, host)
-    host.node.apply(route_add(ARTICLES_ROUTE, host.plan.device))
-
-
-def _routes_no_multicast(lab: BuiltLab, host: Host) -> None:
-    host.node.apply(route_del(str(lab.topology.multicast_route), host.plan.device))
-
-
-def _has_half_the_prefix(lab: BuiltLab, host: Host) -> None:
-    """One bit more: the same neighbours, another broadcast address.  The last address takes the routes with it."""
-    device, address = host.plan.device, host.plan.overlay
-    host.node.apply(
-        addr_del(device, str(address)),
-        addr_add(device, f"{address.ip}/{address.network.prefixlen + 1}"),
-        route_add(str(lab.topology.multicast_route), device),
-    )
-
-
-def _defaults_to_the_overlay(lab: BuiltLab, host: Host) -> None:
-    host.node.apply(
-        route_del("0.0.0.0/0", host.plan.nic),
-        route_add("0.0.0.0/0", host.plan.device),
-    )
-
-
-def _hub_address_on_a_tunnel(lab: BuiltLab) -> None:
-    """As whoever sets up a hub as if it were a spoke: the address and the route are on a port of the bridge."""
-    hub, port = lab.hub, lab.topology.ports(lab.hub.name)[0]
-    address, route = str(hub.plan.overlay), str(lab.topology.multicast_route)
-    hub.node.apply(
-        addr_del(hub.plan.device, address),
-        addr_add(port, address),
-        route_add(route, port),
-    )
-
-
-# what else a host does
-
-
-def _rewrites_ttl(lab: BuiltLab, host: Host) -> None:
-    lab.machine.load_modules(*MANGLE)
-    rewrite = ("INPUT", "-i", host.plan.device, "-j", "TTL", "--ttl-set", "64")
-    firewall.append(host.node, rewrite, table="mangle")
-
-
-def _has_another_member(lab: BuiltLab, host: Host) -> None:
-    """Another process of the host is a member of the tests' groups; its sockets live as long as the machine's agent."""
+def _has_another_member(lab: BuiltLab) -> None:
+    """Another process of a host is a member of the tests' groups; its sockets live as long as the machine's agent."""
     given = groups.given()
     for first in range(0, len(given), MOST_JOINED):
-        host.member().__enter__().join(*given[first : first + MOST_JOINED])
+        victim(lab).member().__enter__().join(*given[first : first + MOST_JOINED])
 
 
-def _accepts_the_usual(chain: str) -> HostChange:
+def _accepts_the_usual(chain: str) -> Inject:
     """A policy of DROP, and rules for the protocols that come to mind: no rule names IGMP."""
-
-    def close(lab: BuiltLab, host: Host) -> None:
-        accepting = [(chain, "-p", protocol, "-j", "ACCEPT") for protocol in ("udp", "tcp", "icmp", "gre")]
-        firewall.append(host.node, *accepting, policy={chain: "DROP"})
-
-    return close
+    accepting = [f"{{iptables}} -A {chain} -p {protocol} -j ACCEPT" for protocol in ("udp", "tcp", "icmp", "gre")]
+    return of_spoke(*accepting, f"{{iptables}} -P {chain} DROP")
 
 
 FAULTS = (
@@ -94,7 +37,7 @@ FAULTS = (
         "multicast-route-narrow",
         "the article's 224.0.0.0/8 is routed to the overlay instead of the whole range",
         ("MCAST-08",),
-        on_all(_routes_only_the_articles_part),
+        of_all("ip route del {groups} dev {device} && ip route add 224.0.0.0/8 dev {device}"),
         finding=named("multicast-route-narrow", hub_bridge),
         greens=("MCAST-01",),
     ),
@@ -102,7 +45,7 @@ FAULTS = (
         "multicast-route-missing",
         "one node has no multicast route to the overlay",
         ("MCAST-01", "MCAST-06", "MCAST-08", "MCAST-11"),
-        on_one(_routes_no_multicast),
+        of_spoke("ip route del {groups} dev {device}"),
         finding=named("multicast-route-missing", victim_device),
         greens=("BCAST-01",),
     ),
@@ -110,7 +53,8 @@ FAULTS = (
         "prefix-too-long",
         "one node has another prefix length, so another broadcast address",
         ("BCAST-01", "BCAST-02", "BCAST-07", "ICMP-01"),
-        on_one(_has_half_the_prefix),
+        # the same neighbours, another broadcast address; the last address takes the routes with it
+        of_spoke("ip addr del {overlay} dev {device} && ip addr add {own}/25 dev {device}", GROUPS),
         finding=named("prefix-mismatch", victim_device),
         greens=("MCAST-01",),
     ),
@@ -118,7 +62,7 @@ FAULTS = (
         "default-by-overlay",
         "one node's default route leads into the overlay",
         ("BCAST-03",),
-        on_one(_defaults_to_the_overlay),
+        of_spoke("ip route del default dev {nic} && ip route add default dev {device}"),
         finding=named("default-by-overlay", victim_device),
         greens=("BCAST-01",),
     ),
@@ -126,21 +70,24 @@ FAULTS = (
         "hub-address-on-tunnel",
         "the hub's overlay address is on a tunnel device instead of the bridge",
         ("BCAST-02", "BCAST-08", "ICMP-01", "MCAST-01"),
-        _hub_address_on_a_tunnel,
+        # as whoever sets up a hub as if it were a spoke: the address and the route are on a port of the bridge
+        of_hub(
+            "ip addr del {overlay} dev {device} && ip addr add {overlay} dev {port}", "ip route add {groups} dev {port}"
+        ),
         finding=named("hub-address-missing", hub_bridge),
     ),
     Fault(
         "broadcast-not-flooded",
         "one port of the hub does not flood broadcast",
         ("BCAST-01", "BCAST-03", "BCAST-06", "BCAST-08", "ICMP-01", "ICMP-03"),
-        one_port(bcast_flood=0),
+        of_hub("bridge link set dev {port} bcast_flood off"),
         finding=named("broadcast-not-flooded", hub_port),
     ),
     Fault(
         "multicast-not-flooded",
         "one port of the hub does not flood multicast, 224.0.0.x included",
         ("MCAST-01", "MCAST-03", "MCAST-07", "MCAST-08", "MCAST-12", "ICMP-05", "SNOOP-01", "SNOOP-06"),
-        one_port(mcast_flood=0),
+        of_hub("bridge link set dev {port} mcast_flood off"),
         finding=named("multicast-not-flooded", hub_port),
         greens=("BCAST-01",),
     ),
@@ -148,7 +95,7 @@ FAULTS = (
         "broadcast-ping-ignored",
         "one node ignores echo requests to broadcast and multicast (the default of Linux)",
         ("ICMP-01", "ICMP-02", "ICMP-03", "ICMP-04", "ICMP-05"),
-        on_one(sysctls({plan.BROADCAST_PING: 1})),
+        of_spoke(f"sysctl -w {BROADCAST_PING}=1"),
         finding=named("broadcast-ping-ignored", victim_itself),
         greens=("BCAST-01",),
     ),
@@ -156,14 +103,14 @@ FAULTS = (
         "arp-unanswered",
         "one node does not answer ARP",
         ("BCAST-08",),
-        on_one(sysctls({"net.ipv4.conf.DEVICE.arp_ignore": NEVER_ANSWER})),
+        of_spoke(f"sysctl -w net.ipv4.conf.{{device}}.arp_ignore={NEVER_ANSWER}"),
         finding=named("arp-unanswered", victim_device),
     ),
     Fault(
         "broadcast-filtered",
         "the firewall of one node drops broadcast that came through the tunnel",
         ("BCAST-01", "BCAST-02", "BCAST-03", "BCAST-04", "BCAST-06", "ICMP-01", "ICMP-06"),
-        on_one(drops("-m", "pkttype", "--pkt-type", "broadcast")),
+        of_spoke(drops("-m pkttype --pkt-type broadcast")),
         finding=named("firewall-drops", victim_device),
         greens=("MCAST-01",),
     ),
@@ -171,7 +118,7 @@ FAULTS = (
         "multicast-filtered",
         "the firewall of one node drops multicast that came through the tunnel",
         ("MCAST-01", "MCAST-03", "MCAST-05", "MCAST-06", "MCAST-10", "MCAST-12", "ICMP-05"),
-        on_one(drops("-d", str(MULTICAST))),
+        of_spoke(drops(f"-d {MULTICAST}")),
         finding=named("firewall-drops", victim_device),
         greens=("BCAST-01",),
     ),
@@ -179,7 +126,7 @@ FAULTS = (
         "ping-stateful",
         "the firewall of one node takes in only the ICMP that belongs to what it has asked one address",
         ("ICMP-01", "ICMP-05"),
-        on_one(rule("INPUT", "-p", "icmp", "-m", "conntrack", "!", "--ctstate", "ESTABLISHED", "-j", "DROP")),
+        of_spoke("{iptables} -A INPUT -p icmp -m conntrack ! --ctstate ESTABLISHED -j DROP"),
         finding=named("firewall-drops", victim_device),
         greens=("BCAST-01",),
     ),
@@ -187,7 +134,7 @@ FAULTS = (
         "igmp-filtered",
         "the firewall of one node drops the IGMP that it sends",
         ("MCAST-04", "MCAST-05", "SNOOP-05"),
-        on_one(rule("OUTPUT", "-p", "igmp", "-j", "DROP")),
+        of_spoke("{iptables} -A OUTPUT -p igmp -j DROP"),
         finding=named("igmp-filtered", victim_device),
         greens=("BCAST-01",),
     ),
@@ -195,7 +142,7 @@ FAULTS = (
         "igmp-not-accepted",
         "the firewall of one node accepts UDP, TCP and ICMP, and no IGMP from queriers",
         ("PRE-04", "SNOOP-04"),
-        on_one(_accepts_the_usual("INPUT")),
+        _accepts_the_usual("INPUT"),
         finding=named("igmp-filtered", victim_device),
         greens=("BCAST-01", "MCAST-01", "MCAST-04"),
     ),
@@ -203,7 +150,7 @@ FAULTS = (
         "igmp-not-sent",
         "the firewall of one node lets out UDP, TCP and ICMP, and no reports of its groups",
         ("MCAST-04", "SNOOP-05"),
-        on_one(_accepts_the_usual("OUTPUT")),
+        _accepts_the_usual("OUTPUT"),
         finding=named("igmp-filtered", victim_device),
         greens=("BCAST-01", "PRE-04"),
     ),
@@ -211,7 +158,7 @@ FAULTS = (
         "igmp-v2-forced",
         "one node speaks IGMPv2 only, which cannot name sources",
         ("MCAST-04", "MCAST-05"),
-        on_one(sysctls({"net.ipv4.conf.all.force_igmp_version": 2})),
+        of_spoke("sysctl -w net.ipv4.conf.all.force_igmp_version=2"),
         finding=named("igmp-version-forced", victim_device),
         greens=("BCAST-01",),
     ),
@@ -219,14 +166,14 @@ FAULTS = (
         "ttl-rewritten",
         "one node rewrites the TTL of what it receives",
         ("BCAST-01", "BCAST-02", "MCAST-06"),
-        on_one(_rewrites_ttl),
+        of_spoke("{iptables} -t mangle -A INPUT -i {device} -j TTL --ttl-set 64"),
         finding=named("ttl-rewritten", victim_device),
     ),
     Fault(
         "memberships-limited",
         "a socket of one node may join ten groups only",
         ("MCAST-09", "MCAST-13"),
-        on_one(sysctls({"net.ipv4.igmp_max_memberships": 10})),
+        of_spoke("sysctl -w net.ipv4.igmp_max_memberships=10"),
         finding=named("memberships-limited", victim_itself),
         greens=("MCAST-01",),
     ),
@@ -234,7 +181,7 @@ FAULTS = (
         "member-besides",
         "another process of one node is a member of the group under test",
         ("MCAST-02",),
-        on_one(_has_another_member),
+        _has_another_member,
         finding=named("member-besides", victim_device),
         greens=("BCAST-01",),
         mended=False,

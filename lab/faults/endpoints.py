@@ -6,12 +6,12 @@ Most of them are one line of somebody's set-up, and none is visible on the sende
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Interface
 
-from lab.changes import addr_add, addr_del, link_del, link_set, route_add
-from lab.faults.fault import Fault, Inject
+from lab.changes import addr_add, link_del, link_set
+from lab.faults.fault import Fault
+from lab.faults.means import of_spoke
 from lab.faults.places import hub_port, hub_ports, named, victim, victim_device
 from lab.host import Host
 from lab.laboratory import BuiltLab
@@ -20,6 +20,8 @@ from lab.overlay import plan
 
 GRETAP = ("gretap",)
 STRANGER = 99  # a host number that no VNIC has
+# the new one first: with its last address a device loses its routes too
+OTHER_PREFIX = "ip addr add {own}/PREFIX dev {device} && ip addr del {overlay} dev {device}"
 
 
 def _spoke_again(lab: BuiltLab, spoke: Host, changed: NodePlan) -> None:
@@ -54,49 +56,8 @@ def _wrong_remote(lab: BuiltLab) -> None:
     lab.hub.node.apply(link_del(port), made)
 
 
-def _no_tunnel(lab: BuiltLab) -> None:
-    victim(lab).node.apply(link_del(victim(lab).plan.device))
-
-
-def _tunnel_down(lab: BuiltLab) -> None:
-    victim(lab).node.apply(link_set(victim(lab).plan.device, up=False))
-
-
-def _recursive_route(lab: BuiltLab) -> None:
-    spoke = victim(lab)
-    spoke.node.apply(route_add(lab.hub.address("underlay") + "/32", spoke.plan.device))
-
-
-# overlay addresses and MACs
-
-
-def _prefix(length: int) -> Inject:
-    def inject(lab: BuiltLab) -> None:
-        spoke = victim(lab)
-        device = spoke.plan.device
-        # the new one first: with its last address a device loses its routes too
-        spoke.node.apply(addr_add(device, f"{spoke.address()}/{length}"), addr_del(device, str(spoke.plan.overlay)))
-
-    return inject
-
-
-def _duplicate_address(lab: BuiltLab) -> None:
-    spoke = victim(lab)
-    spoke.node.apply(addr_add(spoke.plan.device, str(lab.spokes[0].plan.overlay)))
-
-
-def _mac_of(lab: BuiltLab, owner: Callable[[BuiltLab], tuple[Host, str]]) -> None:
-    host, device = owner(lab)
-    mac = host.node.link(device).mac
-    victim(lab).node.apply(link_set(victim(lab).plan.device, address=mac))
-
-
-def _mac_of_spoke(lab: BuiltLab) -> None:
-    _mac_of(lab, lambda lab: (lab.spokes[0], lab.spokes[0].plan.device))
-
-
-def _mac_of_hub_port(lab: BuiltLab) -> None:
-    _mac_of(lab, lambda lab: (lab.hub, hub_ports(lab)[0]))
+def _takes_mac(lab: BuiltLab, owner: Host, device: str) -> None:
+    victim(lab).node.apply(link_set(victim(lab).plan.device, address=owner.node.link(device).mac))
 
 
 FAULTS = (
@@ -127,21 +88,21 @@ FAULTS = (
         "tunnel-missing",
         "a spoke has no tunnel device",
         ("PRE-01", "PRE-11"),
-        _no_tunnel,
+        of_spoke("ip link del {device}"),
         finding=named("tunnel-missing", victim_device),
     ),
     Fault(
         "tunnel-down",
         "a spoke's tunnel device is down",
         ("PRE-01", "PRE-11"),
-        _tunnel_down,
+        of_spoke("ip link set {device} down"),
         finding=named("tunnel-down", victim_device),
     ),
     Fault(
         "recursive-route",
         "a spoke's route to the tunnel's remote goes through the tunnel",
         ("PRE-12",),
-        _recursive_route,
+        of_spoke("ip route add {remote}/32 dev {device}"),
         GRETAP,
         finding=named("recursive-routing", victim_device),
     ),
@@ -149,21 +110,21 @@ FAULTS = (
         "prefix-32",
         "a spoke's overlay address is a /32",
         ("PRE-09",),
-        _prefix(32),
+        of_spoke(OTHER_PREFIX.replace("PREFIX", "32")),
         finding=named("prefix-mismatch", victim_device),
     ),
     Fault(
         "prefix-16",
         "a spoke's overlay address is a /16",
         ("PRE-09",),
-        _prefix(16),
+        of_spoke(OTHER_PREFIX.replace("PREFIX", "16")),
         finding=named("prefix-mismatch", victim_device),
     ),
     Fault(
         "duplicate-address",
         "two spokes have the same overlay address",
         ("PRE-09",),
-        _duplicate_address,
+        of_spoke("ip addr add {first}/24 dev {device}"),
         finding=named("duplicate-address", victim_device),
         spokes=2,
     ),
@@ -171,7 +132,7 @@ FAULTS = (
         "duplicate-mac",
         "two spokes have the same overlay MAC",
         ("PRE-10",),
-        _mac_of_spoke,
+        lambda lab: _takes_mac(lab, lab.spokes[0], lab.spokes[0].plan.device),
         finding=named("duplicate-mac", victim_device),
         spokes=2,
     ),
@@ -179,7 +140,7 @@ FAULTS = (
         "mac-of-hub-port",
         "a spoke has the MAC of a port of the hub",
         ("PRE-10",),
-        _mac_of_hub_port,
+        lambda lab: _takes_mac(lab, lab.hub, hub_ports(lab)[0]),
         finding=named("duplicate-mac", victim_device),
     ),
 )

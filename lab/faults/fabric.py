@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.faults.fault import Fault, Inject
 from lab.faults.means import GUEST, shell
-from lab.faults.places import named, victim
+from lab.faults.places import cloud_port, named, victim
 from lab.laboratory import BuiltLab
 from lab.model import mac_of
 from lab.underlay.fabric import FABRIC, segments
@@ -27,10 +27,6 @@ def _in_the_cloud(command: str) -> Inject:
     return inject
 
 
-def _victims_port(lab: BuiltLab) -> tuple[str, str]:
-    return FABRIC, victim(lab).name
-
-
 def _bridge(lab: BuiltLab) -> tuple[str, str]:
     return FABRIC, segments(lab.topology, lab.underlay)[-1].bridge
 
@@ -41,14 +37,14 @@ FAULTS = (
         "the cloud's port of one spoke is in no subnet",
         ("BCAST-01", "PRE-03"),
         _in_the_cloud("ip link set {port} nomaster"),
-        finding=named("fabric-port-out", _victims_port),
+        finding=named("fabric-port-out", cloud_port(victim)),
     ),
     Fault(
         "cloud-forgot",
         "the cloud does not know behind which port one spoke's NIC is",
         ("BCAST-01", "PRE-03"),
         _in_the_cloud("bridge fdb del {mac} dev {port} master"),
-        finding=named("fabric-forgot", _victims_port),
+        finding=named("fabric-forgot", cloud_port(victim)),
     ),
     Fault(
         "cloud-down",
@@ -62,7 +58,7 @@ FAULTS = (
         "the cloud's port of one spoke forwards nothing",
         ("BCAST-01", "PRE-03"),
         _in_the_cloud("bridge link set dev {port} state 0"),
-        finding=named("fabric-port-down", _victims_port),
+        finding=named("fabric-port-down", cloud_port(victim)),
     ),
     Fault(
         "cloud-vlans",
@@ -71,5 +67,14 @@ FAULTS = (
         _in_the_cloud("ip link set {bridge} type bridge vlan_filtering 1 && bridge vlan del dev {port} vid 1"),
         GUEST,
         finding=named("fabric-filters-vlans", _bridge),
+    ),
+    Fault(
+        "cloud-port-small",
+        "the cloud's port of one spoke takes small packets only",
+        ("MTU-07",),
+        _in_the_cloud("ip link set {port} mtu 1500"),
+        GUEST,
+        greens=("ICMP-01",),
+        finding=named("fabric-mtu", cloud_port(victim)),
     ),
 )

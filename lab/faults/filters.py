@@ -6,23 +6,19 @@ Each is one command that somebody ran for another purpose.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from lab.faults.fault import Fault, Inject
-from lab.faults.means import GUEST, of_hub, ran, shell, tables
-from lab.faults.places import cloud_port, device, hub_bridge, named, victim, victim_device, victim_nic
+from lab.faults.fault import Fault
+from lab.faults.means import GUEST, of_hub, of_spoke, ran, shell
+from lab.faults.places import cloud_port, device, hub, hub_bridge, named, victim, victim_device, victim_nic
 from lab.host import Host
 from lab.laboratory import BuiltLab
-from lab.machines import firewall
+
+REVERSE_PATH = "{iptables} -t raw -A PREROUTING -m rpfilter --invert -j DROP"
+"""The strict reverse path as a rule, which rp_filter does not show."""
 
 
 def unsampled(lab: BuiltLab) -> Host:
     """A spoke that tests of some hosts leave out: they take the first two and the last."""
     return lab.spokes[-2]
-
-
-def _drops_its_broadcast(lab: BuiltLab) -> None:
-    firewall.append(unsampled(lab).node, ["OUTPUT", "-d", lab.everyone, "-j", "DROP"])
 
 
 def _cloud_filter(lab: BuiltLab) -> None:
@@ -32,24 +28,12 @@ def _cloud_filter(lab: BuiltLab) -> None:
     shell(lab.fabric, f"tc qdisc add dev {port} clsact 2>/dev/null; {command}")
 
 
-def _reverse_path_rule(who: Callable[[BuiltLab], Host]) -> Inject:
-    """The strict reverse path as a rule, which rp_filter does not show."""
-
-    def inject(lab: BuiltLab) -> None:
-        host = who(lab)
-        tool = firewall.tool(host.node)
-        lab.machine.load_modules("iptable_raw", "ipt_rpfilter")
-        ran(who, f"{tool} -t raw -A PREROUTING -m rpfilter --invert -j DROP")(lab)
-
-    return inject
-
-
 FAULTS = (
     Fault(
         "reverse-path-rule",
         "one spoke's firewall drops what comes from addresses that are routed elsewhere",
         ("PRE-07",),
-        _reverse_path_rule(victim),
+        of_spoke(REVERSE_PATH),
         GUEST,
         greens=("BCAST-01", "MCAST-01"),
         finding=named("reverse-path-rule", victim_device),
@@ -58,7 +42,7 @@ FAULTS = (
         "reverse-path-rule-hub",
         "the hub's firewall drops what comes from addresses that are routed elsewhere",
         ("PRE-07",),
-        _reverse_path_rule(lambda lab: lab.hub),
+        of_hub(REVERSE_PATH),
         GUEST,
         greens=("BCAST-01", "MCAST-01"),
         finding=named("reverse-path-rule", hub_bridge),
@@ -67,16 +51,16 @@ FAULTS = (
         "one-of-many-silent",
         "one of five spokes, which most tests leave out, sends no broadcast",
         ("BCAST-01",),
-        _drops_its_broadcast,
+        ran(unsampled, "{iptables} -A OUTPUT -d {everybody} -j DROP"),
         greens=("BCAST-02",),
-        finding=named("firewall-drops", lambda lab: (unsampled(lab).name, unsampled(lab).plan.device)),
+        finding=named("firewall-drops", device(unsampled, "{device}")),
         spokes=5,
     ),
     Fault(
         "nothing-sent",
         "one spoke's firewall lets nothing out, before any connection is tracked",
         ("BCAST-01", "MCAST-01", "ICMP-01", "PRE-03"),
-        tables("-t raw -P OUTPUT DROP"),
+        of_spoke("{iptables} -t raw -P OUTPUT DROP"),
         GUEST,
         finding=named("firewall-drops", victim_device),
     ),
@@ -84,7 +68,7 @@ FAULTS = (
         "loopback-filtered",
         "one spoke's firewall drops what the spoke says to itself",
         ("ICMP-01",),
-        tables("-A INPUT -i lo -j DROP"),
+        of_spoke("{iptables} -A INPUT -i lo -j DROP"),
         GUEST,
         greens=("BCAST-01",),
         finding=named("firewall-drops", device(victim, "lo")),
@@ -93,7 +77,7 @@ FAULTS = (
         "masqueraded",
         "one spoke hides every source behind its overlay address, as for a way to the internet",
         ("PRE-09",),
-        tables("-t nat -A POSTROUTING -o {device} -j MASQUERADE"),
+        of_spoke("{iptables} -t nat -A POSTROUTING -o {device} -j MASQUERADE"),
         GUEST,
         greens=("BCAST-01",),
         finding=named("nat-rewrites", victim_device),
@@ -102,7 +86,7 @@ FAULTS = (
         "outer-ttl-rewritten",
         "one spoke's firewall sets the TTL of what carries its tunnel",
         ("TTL-05", "PRE-09"),
-        tables("-t mangle -A POSTROUTING -p gre -j TTL --ttl-set 5"),
+        of_spoke("{iptables} -t mangle -A POSTROUTING -p gre -j TTL --ttl-set 5"),
         GUEST,
         greens=("BCAST-01",),
         finding=named("ttl-rewritten", victim_nic),
@@ -111,7 +95,7 @@ FAULTS = (
         "outer-tos-rewritten",
         "one spoke's firewall marks what carries its tunnel",
         ("PRE-09",),
-        tables("-t mangle -A POSTROUTING -p gre -j TOS --set-tos 0x10"),
+        of_spoke("{iptables} -t mangle -A POSTROUTING -p gre -j TOS --set-tos 0x10"),
         GUEST,
         greens=("BCAST-01",),
         finding=named("tos-rewritten", victim_nic),
@@ -120,7 +104,7 @@ FAULTS = (
         "control-filtered",
         "one spoke takes no plain UDP from the underlay, so that nothing there can be compared with",
         ("PRE-09",),
-        tables("-A INPUT -i {nic} -p udp -j DROP"),
+        of_spoke("{iptables} -A INPUT -i {nic} -p udp -j DROP"),
         GUEST,
         greens=("BCAST-01",),
         finding=named("control-dropped", victim_nic),
@@ -147,6 +131,6 @@ FAULTS = (
         ("BCAST-01", "PRE-03"),
         _cloud_filter,
         GUEST,
-        finding=named("traffic-filtered", cloud_port),
+        finding=named("traffic-filtered", cloud_port(hub)),
     ),
 )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab.changes import link_del, link_set, route_add
+from lab.changes import link_del, route_add
 from lab.faults.fault import Fault
-from lab.faults.means import bridge, every_port, extra_tunnel, take_any_source
-from lab.faults.places import device, hub_bridge, hub_port, named, victim
+from lab.faults.means import every_port, extra_tunnel, of_hub, take_any_source
+from lab.faults.places import device, first_spoke, hub_bridge, hub_port, named, victim
 from lab.laboratory import BuiltLab
 from lab.model import Change
 from lab.overlay import plan
@@ -19,11 +19,6 @@ from lab.overlay import plan
 SECOND = 1000  # the number (key, VNI) of a tunnel besides the topology's own
 SECOND_DEVICE, MESH_DEVICE = "second", "mesh"
 NOT_STP_PAUSE_LACP = 0xFFF8  # every bit of group_fwd_mask that the kernel takes
-
-
-def _detach(lab: BuiltLab) -> None:
-    _, port = hub_port(lab)
-    lab.hub.node.apply(link_set(port, nomaster=True))
 
 
 def _second_tunnel(lab: BuiltLab) -> None:
@@ -50,14 +45,9 @@ def _mesh(lab: BuiltLab) -> None:
 def _route_instead(lab: BuiltLab) -> None:
     """The hub keeps the spokes apart, answers ARP in their place and routes between them."""
     every_port(isolated=1)(lab)
-    lab.hub.node.write_sysctls(
-        {
-            "net.ipv4.ip_forward": 1,
-            f"net.ipv4.conf.{lab.topology.bridge}.proxy_arp_pvlan": 1,
-            f"net.ipv4.conf.{lab.topology.bridge}.send_redirects": 0,
-            "net.ipv4.conf.all.send_redirects": 0,
-        }
-    )
+    routing = "net.ipv4.ip_forward=1 net.ipv4.conf.{device}.proxy_arp_pvlan=1"
+    silent = "net.ipv4.conf.{device}.send_redirects=0 net.ipv4.conf.all.send_redirects=0"
+    of_hub(f"sysctl -w {routing} {silent}")(lab)
 
 
 def _unpin(lab: BuiltLab) -> None:
@@ -72,7 +62,7 @@ FAULTS = (
         "port-detached",
         "a tunnel of the hub is no port of its bridge",
         ("HUB-02", "BCAST-01"),
-        _detach,
+        of_hub("ip link set {port} nomaster"),
         finding=named("port-not-bridged", hub_port),
     ),
     Fault(
@@ -94,7 +84,7 @@ FAULTS = (
         "two spokes have a tunnel of their own",
         ("HUB-01", "WIRE-03"),
         _mesh,
-        finding=named("spokes-meshed", device(lambda lab: lab.spokes[0], MESH_DEVICE)),
+        finding=named("spokes-meshed", device(first_spoke, MESH_DEVICE)),
         greens=("BCAST-01",),
         spokes=2,
     ),
@@ -132,7 +122,7 @@ FAULTS = (
         "reserved-forwarded",
         "the hub forwards what ends at every bridge",
         ("HUB-07",),
-        bridge(group_fwd_mask=NOT_STP_PAUSE_LACP),
+        of_hub(f"ip link set {{device}} type bridge group_fwd_mask {NOT_STP_PAUSE_LACP}"),
         finding=named("reserved-forwarded", hub_bridge),
         greens=("BCAST-01",),
     ),

@@ -1,24 +1,14 @@
 """
-Faults of what works on packets at a host: filters, address translation, IPsec, limits of the kernel, a cloud's port.
+Faults of what works on packets at a host: filters, address translation, IPsec, limits of the kernel.
 
 Each is one command that somebody ran for another purpose.
 """
 
 from __future__ import annotations
 
-from lab.changes import link_set
 from lab.faults.fault import Fault
-from lab.faults.means import GUEST, drops, of_hub, of_spoke, on_one, tables
-from lab.faults.places import hub_bridge, named, victim, victim_device, victim_itself, victim_nic
-from lab.laboratory import BuiltLab
-from lab.underlay.fabric import FABRIC
-
-SMALL_NIC = 1500
-
-
-def _cloud_port_small(lab: BuiltLab) -> None:
-    lab.fabric.apply(link_set(lab.cloud.port_of(victim(lab).name), mtu=SMALL_NIC))
-
+from lab.faults.means import GUEST, drops, of_hub, of_spoke
+from lab.faults.places import hub_bridge, named, victim_device, victim_itself, victim_nic
 
 FAULTS = (
     # filters, translation, IPsec
@@ -26,7 +16,7 @@ FAULTS = (
         "source-translated",
         "one spoke translates the source of what it sends into the overlay",
         ("BCAST-01",),
-        tables("-t nat -A POSTROUTING -o {device} -j SNAT --to-source {underlay}"),
+        of_spoke("{iptables} -t nat -A POSTROUTING -o {device} -j SNAT --to-source {underlay}"),
         GUEST,
         finding=named("nat-rewrites", victim_device),
     ),
@@ -34,7 +24,7 @@ FAULTS = (
         "ports-redirected",
         "one spoke sends all UDP from the overlay to one of its ports",
         ("BCAST-01", "MCAST-01"),
-        tables("-t nat -A PREROUTING -i {device} -p udp -j REDIRECT --to-ports 9"),
+        of_spoke("{iptables} -t nat -A PREROUTING -i {device} -p udp -j REDIRECT --to-ports 9"),
         GUEST,
         finding=named("nat-rewrites", victim_device),
     ),
@@ -42,7 +32,7 @@ FAULTS = (
         "large-filtered",
         "one spoke drops what is large, and comes out of the tunnel",
         ("MTU-02",),
-        tables("-t mangle -A INPUT -i {device} -p udp -m length --length 1000:65535 -j DROP"),
+        of_spoke("{iptables} -t mangle -A INPUT -i {device} -p udp -m length --length 1000:65535 -j DROP"),
         GUEST,
         finding=named("firewall-drops", victim_device),
     ),
@@ -50,7 +40,7 @@ FAULTS = (
         "local-groups-filtered",
         "one spoke drops 224.0.0.x, and no other group",
         ("MCAST-12",),
-        on_one(drops("-d", "224.0.0.0/24")),
+        of_spoke(drops("-d 224.0.0.0/24")),
         GUEST,
         greens=("BCAST-01",),
         finding=named("firewall-drops", victim_device),
@@ -59,7 +49,7 @@ FAULTS = (
         "limited-broadcast-filtered",
         "one spoke drops 255.255.255.255, and no other broadcast",
         ("BCAST-03",),
-        on_one(drops("-d", "255.255.255.255")),
+        of_spoke(drops("-d 255.255.255.255")),
         GUEST,
         greens=("BCAST-01",),
         finding=named("firewall-drops", victim_device),
@@ -121,15 +111,5 @@ FAULTS = (
         GUEST,
         greens=("BCAST-01",),
         finding=named("memberships-limited", victim_itself),
-    ),
-    # the cloud's side
-    Fault(
-        "cloud-port-small",
-        "the cloud's port of one spoke takes small packets only",
-        ("MTU-07",),
-        _cloud_port_small,
-        GUEST,
-        greens=("ICMP-01",),
-        finding=named("fabric-mtu", lambda lab: (FABRIC, victim(lab).name)),
     ),
 )

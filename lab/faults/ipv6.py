@@ -6,26 +6,12 @@ On a lab that has no IPv6 they change nothing that IPv4 sees.
 
 from __future__ import annotations
 
-from lab.changes import link_set
-from lab.faults.fault import Fault, Inject
-from lab.faults.means import forward_drop, on_all, on_one, sysctls
-from lab.faults.places import cloud, hub_bridge, named, victim, victim_device, victim_itself
+from lab.faults.fault import Fault
+from lab.faults.means import forward_drop, of_all, of_spoke
+from lab.faults.places import cloud, hub_bridge, named, victim_device, victim_itself
 from lab.laboratory import BuiltLab
-from lab.machines import firewall
 from lab.model import IPV6_LEAST_MTU
 from lab.underlay.policy import destination_options_rule
-
-
-def _filtered(chain: str) -> Inject:
-    def inject(lab: BuiltLab) -> None:
-        firewall.append(victim(lab).node, (chain, "-p", "ipv6-icmp", "-j", "DROP"), version=6)
-
-    return inject
-
-
-def _mtu_too_small(lab: BuiltLab) -> None:
-    spoke = victim(lab)
-    spoke.node.apply(link_set(spoke.plan.device, mtu=IPV6_LEAST_MTU - 1))
 
 
 def _options_dropped(lab: BuiltLab) -> None:
@@ -38,7 +24,7 @@ FAULTS = (
         "ipv6-disabled",
         "disable_ipv6=1 on one spoke's overlay device",
         ("V6-01",),
-        on_one(sysctls({"net.ipv6.conf.DEVICE.disable_ipv6": 1})),
+        of_spoke("sysctl -w net.ipv6.conf.{device}.disable_ipv6=1"),
         greens=("BCAST-01",),
         finding=named("ipv6-disabled", victim_device),
     ),
@@ -46,7 +32,7 @@ FAULTS = (
         "ipv6-multicast-ping-ignored",
         "one spoke ignores pings to IPv6 multicast addresses",
         ("V6-01",),
-        on_one(sysctls({"net.ipv6.icmp.echo_ignore_multicast": 1})),
+        of_spoke("sysctl -w net.ipv6.icmp.echo_ignore_multicast=1"),
         greens=("BCAST-01", "V6-02", "V6-04"),
         finding=named("ipv6-multicast-ping-ignored", victim_itself),
     ),
@@ -54,7 +40,7 @@ FAULTS = (
         "icmpv6-filtered",
         "one spoke's firewall drops ICMPv6 that comes in, neighbour discovery with it",
         ("V6-01",),
-        _filtered("INPUT"),
+        of_spoke("{ip6tables} -A INPUT -p ipv6-icmp -j DROP"),
         greens=("BCAST-01", "V6-02", "V6-04"),
         finding=named("icmpv6-filtered", victim_device),
     ),
@@ -62,7 +48,7 @@ FAULTS = (
         "icmpv6-output-filtered",
         "one spoke's firewall drops ICMPv6 that it sends: nobody hears of its memberships",
         ("V6-01", "V6-02"),
-        _filtered("OUTPUT"),
+        of_spoke("{ip6tables} -A OUTPUT -p ipv6-icmp -j DROP"),
         greens=("BCAST-01", "V6-04"),
         finding=named("icmpv6-filtered", victim_device),
     ),
@@ -78,7 +64,7 @@ FAULTS = (
         "mld-version-1",
         "every host speaks the first version of MLD",
         ("V6-02",),
-        on_all(sysctls({"net.ipv6.conf.DEVICE.force_mld_version": 1})),
+        of_all("sysctl -w net.ipv6.conf.{device}.force_mld_version=1"),
         greens=("V6-01", "V6-04"),
         finding=named("mld-version-forced", hub_bridge),
     ),
@@ -86,7 +72,7 @@ FAULTS = (
         "mtu-below-1280",
         "one spoke's overlay MTU is 1279",
         ("V6-01", "V6-04"),
-        _mtu_too_small,
+        of_spoke(f"ip link set {{device}} mtu {IPV6_LEAST_MTU - 1}"),
         greens=("BCAST-01",),
         # one cause, one finding: of a device that differs from the others, that is what is said
         finding=named("mtu-mismatch", victim_device),

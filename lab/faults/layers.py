@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab.faults.fault import Fault
 from lab.faults.means import GUEST, of_hub, of_spoke
-from lab.faults.places import device, named, victim, victim_device, victim_itself, victim_nic
+from lab.faults.places import device, hub, named, victim, victim_device, victim_itself, victim_nic
 
 AGAIN = "ip addr replace {own}/24 dev {device} && ip route replace 224.0.0.0/4 dev {device}"
 
@@ -85,7 +85,7 @@ FAULTS = (
         of_hub("ip addr add {own}/32 dev lo"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("overlay-address-twice", device(lambda lab: lab.hub, "lo")),
+        finding=named("overlay-address-twice", device(hub, "lo")),
     ),
     Fault(
         "broadcast-address-wrong",

@@ -10,49 +10,28 @@ from dataclasses import replace
 
 from lab.changes import filter_add, link_set
 from lab.faults.fault import Fault
-from lab.faults.means import on_one, sysctls
+from lab.faults.means import of_all, of_hub, of_spoke
 from lab.faults.places import cloud, hub_bridge, hub_port, named, victim, victim_device, victim_itself, victim_nic
-from lab.host import Host
 from lab.laboratory import BuiltLab
-from lab.machines import firewall
 from lab.underlay.policy import fragment_rule, longer_rule, port_program
 
-SMALLER = 100  # octets
+SMALL = 1300  # octets that fit any cloud, and are less than the overlay on any of them takes
 NARROW = 1400  # octets that a path carries: less than the NIC of any cloud
 TINY = 1000  # octets of fragments that a host keeps
-TOO_BIG = ("-p", "icmp", "--icmp-type", "fragmentation-needed", "-j", "DROP")
-
-
-def _mtu(host: Host, device: str) -> int:
-    return int(host.node.link(device).mtu)
-
-
-def _set(host: Host, device: str, mtu: int) -> None:
-    host.node.apply(link_set(device, mtu=mtu))
-
-
-def _port_small(lab: BuiltLab) -> None:
-    _, port = hub_port(lab)
-    _set(lab.hub, port, _mtu(lab.hub, port) - SMALLER)
-
-
-def _bridge_small(lab: BuiltLab) -> None:
-    bridge = lab.topology.bridge
-    _set(lab.hub, bridge, _mtu(lab.hub, bridge) - SMALLER)
 
 
 def _made_before_jumbo(lab: BuiltLab) -> None:
     """The NIC was small when the tunnel was made, and has grown since."""
     spoke = victim(lab)
-    nic = _mtu(spoke, spoke.plan.nic)
-    _set(spoke, spoke.plan.nic, nic - SMALLER)
+    nic = spoke.node.link(spoke.plan.nic).mtu
+    spoke.node.apply(link_set(spoke.plan.nic, mtu=SMALL))
     lab.remake_tunnel(spoke, spoke)
-    _set(spoke, spoke.plan.nic, nic)
+    spoke.node.apply(link_set(spoke.plan.nic, mtu=nic))
 
 
 def _forced(lab: BuiltLab) -> None:
     spoke = victim(lab)
-    _set(spoke, spoke.plan.device, _mtu(spoke, spoke.plan.nic))
+    spoke.node.apply(link_set(spoke.plan.device, mtu=spoke.node.link(spoke.plan.nic).mtu))
 
 
 def _fragments_filtered(lab: BuiltLab) -> None:
@@ -62,17 +41,12 @@ def _fragments_filtered(lab: BuiltLab) -> None:
     victim(lab).node.apply(filter_add(victim(lab).plan.device, "ingress", program, "fragments"))
 
 
-def _icmp_filtered(lab: BuiltLab) -> None:
-    for spoke in lab.spokes:
-        firewall.append(spoke.node, ("INPUT", *TOO_BIG))
-
-
 FAULTS = (
     Fault(
         "port-mtu-small",
         "one port of the hub has a smaller MTU than all other devices of the overlay",
         ("MTU-01", "MTU-02", "MTU-05", "MTU-07", "BCAST-01"),
-        _port_small,
+        of_hub(f"ip link set {{port}} mtu {SMALL}"),
         greens=("ICMP-01",),
         finding=named("mtu-mismatch", hub_port),
     ),
@@ -80,7 +54,7 @@ FAULTS = (
         "bridge-mtu-small",
         "the hub's bridge was given a smaller MTU than its ports",
         ("MTU-05",),
-        _bridge_small,
+        of_hub(f"ip link set {{device}} mtu {SMALL}"),
         greens=("BCAST-01",),
         finding=named("mtu-mismatch", hub_bridge),
     ),
@@ -123,7 +97,7 @@ FAULTS = (
         "pmtu-icmp-filtered",
         "the spokes' firewalls drop the ICMP that says what a path carries",
         ("MTU-06",),
-        _icmp_filtered,
+        of_all("{iptables} -A INPUT -p icmp --icmp-type fragmentation-needed -j DROP"),
         tunnels=("gretap",),
         greens=("MTU-02", "BCAST-01"),
         finding=named("pmtu-icmp-filtered", victim_nic),
@@ -141,7 +115,7 @@ FAULTS = (
         "reassembly-limited",
         "one node has no room to put fragments together",
         ("MTU-02", "MTU-04"),
-        on_one(sysctls({"net.ipv4.ipfrag_low_thresh": TINY, "net.ipv4.ipfrag_high_thresh": TINY})),
+        of_spoke(f"sysctl -w net.ipv4.ipfrag_low_thresh={TINY} net.ipv4.ipfrag_high_thresh={TINY}"),
         greens=("BCAST-01", "MTU-07"),
         finding=named("reassembly-limited", victim_itself),
     ),

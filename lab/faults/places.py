@@ -7,7 +7,10 @@ from collections.abc import Callable
 from lab.faults.fault import Named, Place
 from lab.host import Host
 from lab.laboratory import BuiltLab
+from lab.overlay.carrier import carrier_of
 from lab.underlay.fabric import FABRIC
+
+Who = Callable[[BuiltLab], Host]
 
 
 def victim(lab: BuiltLab) -> Host:
@@ -15,21 +18,40 @@ def victim(lab: BuiltLab) -> Host:
     return lab.spokes[-1]
 
 
-def victim_device(lab: BuiltLab) -> tuple[str, str]:
-    return victim(lab).name, victim(lab).plan.device
+def hub(lab: BuiltLab) -> Host:
+    return lab.hub
 
 
-def victim_nic(lab: BuiltLab) -> tuple[str, str]:
-    return victim(lab).name, victim(lab).plan.nic
+def first_spoke(lab: BuiltLab) -> Host:
+    return lab.spokes[0]
 
 
-def victim_itself(lab: BuiltLab) -> tuple[str, str]:
-    return victim(lab).name, ""
+def names(lab: BuiltLab, host: Host) -> dict[str, str]:
+    """What a command on a host, or the name of an interface there, may have in braces."""
+    return {
+        "device": host.plan.device,
+        "nic": host.plan.nic,
+        "own": host.address(),
+        "overlay": str(host.plan.overlay),
+        "everybody": lab.everyone,
+        "groups": str(lab.topology.multicast_route),
+        "underlay": host.address("underlay"),
+        "network": str(host.plan.underlay.network),
+        "hub": lab.hub.address(),
+        "remote": lab.hub.address("underlay"),
+        "port": lab.topology.port(lab.hub.name, victim(lab).name),
+        "first": first_spoke(lab).address(),
+        "carrier": carrier_of(lab.topology.options.kind, ()).iptables,
+    }
 
 
-def hub_port(lab: BuiltLab) -> tuple[str, str]:
-    """The hub's end of the victim's tunnel."""
-    return lab.hub.name, lab.topology.port(lab.hub.name, victim(lab).name)
+def device(who: Who, name: str) -> Place:
+    """A device of a name on a host."""
+    return lambda lab: (who(lab).name, name.format(**names(lab, who(lab))))
+
+
+victim_device, victim_nic, victim_itself = (device(victim, name) for name in ("{device}", "{nic}", ""))
+hub_bridge, hub_port, hub_nic, hub_itself = (device(hub, name) for name in ("{device}", "{port}", "{nic}", ""))
 
 
 def hub_ports(lab: BuiltLab) -> list[str]:
@@ -37,35 +59,13 @@ def hub_ports(lab: BuiltLab) -> list[str]:
     return lab.topology.ports(lab.hub.name)
 
 
-def hub_bridge(lab: BuiltLab) -> tuple[str, str]:
-    return lab.hub.name, lab.topology.bridge
-
-
-def hub_nic(lab: BuiltLab) -> tuple[str, str]:
-    return lab.hub.name, lab.hub.plan.nic
-
-
-def hub_itself(lab: BuiltLab) -> tuple[str, str]:
-    return lab.hub.name, ""
-
-
 def cloud(lab: BuiltLab) -> tuple[str, str]:
     return FABRIC, ""
 
 
-def cloud_port(lab: BuiltLab) -> tuple[str, str]:
-    """The fabric's port of the hub."""
-    return FABRIC, lab.hub.name
-
-
-def spoke_cloud_port(lab: BuiltLab) -> tuple[str, str]:
-    """The fabric's port of the first spoke."""
-    return FABRIC, lab.spokes[0].name
-
-
-def device(node: Callable[[BuiltLab], Host], name: str) -> Place:
-    """A device of a name on a node."""
-    return lambda lab: (node(lab).name, name)
+def cloud_port(who: Who) -> Place:
+    """The fabric's port of a host."""
+    return lambda lab: (FABRIC, who(lab).name)
 
 
 def named(code: str, at: Place) -> Named:

@@ -6,40 +6,17 @@ Most of them are one line of somebody's set-up, and none is visible on the sende
 
 from __future__ import annotations
 
-from lab.changes import bridge_port, link_set, route_add, route_replace
+from lab.changes import bridge_port, link_set, route_add
 from lab.faults.fault import Fault, Inject
-from lab.faults.means import drops, forward_drop, on_all, on_hub, sysctls
-from lab.faults.places import (
-    cloud,
-    cloud_port,
-    hub_bridge,
-    hub_itself,
-    hub_nic,
-    named,
-    spoke_cloud_port,
-    victim,
-    victim_nic,
-)
+from lab.faults.means import drops, forward_drop, of_all, of_hub, of_spoke
+from lab.faults.places import cloud, cloud_port, first_spoke, hub, hub_bridge, hub_itself, hub_nic, named, victim_nic
 from lab.laboratory import BuiltLab
-from lab.machines import firewall
 from lab.model import VXLAN_PORT
 from lab.overlay import plan
-from lab.overlay.carrier import carrier_of
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
 
 UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the source port
 MISSING_OCTETS = 100
-
-
-def _carrier(lab: BuiltLab) -> tuple[str, ...]:
-    return tuple(carrier_of(lab.topology.options.kind, ()).iptables.split())
-
-
-# the cloud's network
-
-
-def _plain_switch(lab: BuiltLab) -> None:
-    lab.cloud.flood()
 
 
 def _flooding_ports(lab: BuiltLab) -> None:
@@ -78,31 +55,6 @@ def _hidden_router(lab: BuiltLab) -> None:
             host.node.apply(route_add(to, host.plan.nic, via=gateway))
 
 
-# the hosts' firewalls
-
-
-def _carrier_dropped(lab: BuiltLab) -> None:
-    firewall.append(lab.hub.node, ("INPUT", *_carrier(lab), "-j", "DROP"))
-
-
-def _stateful_only(lab: BuiltLab) -> None:
-    established = ("-m", "conntrack", "--ctstate", "ESTABLISHED")
-    firewall.append(
-        victim(lab).node,
-        ("INPUT", *_carrier(lab), *established, "-j", "ACCEPT"),
-        ("INPUT", *_carrier(lab), "-j", "DROP"),
-    )
-
-
-def _strict_with_underlay_source(lab: BuiltLab) -> None:
-    """Multicast leaves with the NIC's address as its source, and everybody filters by the reverse path."""
-    for host in lab.hosts.values():
-        host.node.write_sysctls({"net.ipv4.conf.all.rp_filter": 1})
-        host.node.apply(
-            route_replace(str(lab.topology.multicast_route), host.plan.device, source=host.address("underlay"))
-        )
-
-
 GRETAP = ("gretap",)
 EVERYTHING = ("BCAST-01", "MCAST-01", "ICMP-01")
 # a fault that cuts a host off turns nearly all red; only the first one says so, the others name what is theirs
@@ -112,7 +64,7 @@ FAULTS = (
         "plain-switch",
         "the cloud's network is a plain switch: broadcast and multicast pass",
         ("UNDER-01", "UNDER-02", "UNDER-03", "UNDER-05", "UNDER-09"),
-        _plain_switch,
+        lambda lab: lab.cloud.flood(),
         finding=named("underlay-floods", cloud),
         mended=False,
     ),
@@ -121,7 +73,7 @@ FAULTS = (
         "the fabric's ports flood, behind filters that are in order",
         ("UNDER-09",),
         _flooding_ports,
-        finding=named("fabric-floods", cloud_port),
+        finding=named("fabric-floods", cloud_port(hub)),
     ),
     Fault(
         "gre-blocked",
@@ -129,7 +81,7 @@ FAULTS = (
         ("UNDER-04", "UNDER-05", "PRE-03", "PRE-13", *EVERYTHING),
         _cloud_drops(gre_rule()),
         GRETAP,
-        finding=named("gre-blocked", cloud_port),
+        finding=named("gre-blocked", cloud_port(hub)),
         mended=False,
     ),
     Fault(
@@ -138,7 +90,7 @@ FAULTS = (
         ("UNDER-04", "PRE-13"),
         _cloud_drops(gre_rule(), from_hub_only=True),
         GRETAP,
-        finding=named("gre-blocked", cloud_port),
+        finding=named("gre-blocked", cloud_port(hub)),
         mended=False,
     ),
     Fault(
@@ -146,7 +98,7 @@ FAULTS = (
         "the cloud drops UDP port 4789",
         ("UNDER-05", "UNDER-08"),
         _cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
-        finding=named("vxlan-blocked", cloud_port),
+        finding=named("vxlan-blocked", cloud_port(hub)),
         mended=False,
     ),
     Fault(
@@ -154,7 +106,7 @@ FAULTS = (
         "the cloud lets foreign source addresses pass",
         ("UNDER-05", "UNDER-06", "SEC-02"),
         _no_source_check,
-        finding=named("source-check-off", spoke_cloud_port),
+        finding=named("source-check-off", cloud_port(first_spoke)),
         greens=("BCAST-01",),
         mended=False,
     ),
@@ -177,7 +129,7 @@ FAULTS = (
         "sysctls-lost",
         "what sysctl -w had set is gone after a reboot",
         ("PRE-02", "ICMP-01"),
-        on_all(sysctls({plan.BROADCAST_PING: 1})),
+        of_all(f"sysctl -w {plan.BROADCAST_PING}=1"),
         finding=named("broadcast-ping-ignored", hub_itself),
         greens=("BCAST-01",),
     ),
@@ -185,21 +137,24 @@ FAULTS = (
         "carrier-dropped",
         "the hub's INPUT chain drops what carries the tunnels",
         ("PRE-03", "PRE-04"),
-        _carrier_dropped,
+        of_hub("{iptables} -A INPUT {carrier} -j DROP"),
         finding=named("carrier-dropped", hub_nic),
     ),
     Fault(
         "inside-dropped",
         "the hub's INPUT chain accepts what carries the tunnels, and drops what comes out of them",
         ("PRE-04",),
-        on_hub(drops()),
+        of_hub(drops()),
         finding=named("firewall-drops", hub_bridge),
     ),
     Fault(
         "stateful-only",
         "a spoke accepts GRE in state ESTABLISHED only",
         ("PRE-05",),
-        _stateful_only,
+        of_spoke(
+            "{iptables} -A INPUT {carrier} -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+            "{iptables} -A INPUT {carrier} -j DROP",
+        ),
         GRETAP,
         finding=named("stateful-only", victim_nic),
     ),
@@ -214,7 +169,10 @@ FAULTS = (
         "strict-reverse-path",
         "rp_filter is 1 everywhere, and multicast is sent with the NIC's address as its source",
         ("PRE-07",),
-        _strict_with_underlay_source,
+        of_all(
+            "sysctl -w net.ipv4.conf.all.rp_filter=1",
+            "ip route replace {groups} dev {device} src {underlay}",
+        ),
         finding=named("multicast-source-foreign", hub_bridge),
         greens=("BCAST-01",),
     ),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from lab.changes import addr_add, addr_del, bridge, bridge_port, fdb_replace, filter_add, link_add, link_set, route_add
 from lab.faults.fault import Fault
-from lab.faults.means import extra_tunnel
-from lab.faults.places import cloud_port, device, hub_bridge, hub_port, named
+from lab.faults.means import extra_tunnel, of_all, of_hub
+from lab.faults.places import cloud_port, device, first_spoke, hub, hub_bridge, hub_port, named
 from lab.laboratory import BuiltLab
 from lab.model import Change
 
@@ -25,21 +25,6 @@ LOSSY = (LOAD_DESTINATION, (0x15, 4, 0, 0x0180C200), LOAD_RANDOM, (0x54, 0, 0, 3
 def _hub_down(lab: BuiltLab) -> None:
     """The hub's VM is stopped: the cloud keeps its address, and nothing gets to it."""
     lab.cloud.node.apply(link_set(lab.cloud.port_of(lab.hub.name), up=False))
-
-
-def _hub_unconfigured(lab: BuiltLab) -> None:
-    lab.take_down(lab.hub)
-
-
-def _flapped(lab: BuiltLab) -> None:
-    """Every overlay device goes down and comes up again: what the kernel restores is there, what `ip` added is not."""
-    for host in lab.hosts.values():
-        host.node.apply(*(link_set(host.plan.device, up=up) for up in (False, True)))
-
-
-def _hub_port_down(lab: BuiltLab) -> None:
-    _, port = hub_port(lab)
-    lab.hub.node.apply(link_set(port, up=False))
 
 
 def _addresses_pinned(lab: BuiltLab) -> None:
@@ -74,35 +59,28 @@ def _loop(lab: BuiltLab) -> None:
         end.node.apply(link_set(SHORTCUT, up=True))
 
 
-def _listening_port(lab: BuiltLab) -> None:
-    """The hub speaks STP, and a tunnel has just become a port of its bridge: for 30 s it forwards nothing."""
-    device, (_, port) = lab.topology.bridge, hub_port(lab)
-    lab.hub.node.apply(
-        link_set(device, bridge(stp_state=1)), link_set(port, nomaster=True), link_set(port, master=device)
-    )
-
-
 FAULTS = (
     Fault(
         "hub-down",
         "the hub's VM is stopped",
         ("FAULT-01", "FAULT-02"),
         _hub_down,
-        finding=named("fabric-port-down", cloud_port),
+        finding=named("fabric-port-down", cloud_port(hub)),
         mended=False,
     ),
     Fault(
         "hub-unconfigured",
         "the hub is back from a reboot that restored nothing of the overlay",
         ("FAULT-02",),
-        _hub_unconfigured,
+        lambda lab: lab.take_down(lab.hub),
         finding=named("bridge-missing", hub_bridge),
     ),
     Fault(
         "link-flapped",
         "every overlay device went down and came up again",
         ("FAULT-03", "MCAST-01", "MCAST-08"),
-        _flapped,
+        # what the kernel restores is there again, what `ip` added is not
+        of_all("ip link set {device} down && ip link set {device} up"),
         greens=("BCAST-01", "ICMP-01"),
         finding=named("multicast-route-missing", hub_bridge),
     ),
@@ -110,7 +88,7 @@ FAULTS = (
         "hub-port-down",
         "the hub's tunnel to one spoke is down",
         ("FAULT-04", "HUB-02"),
-        _hub_port_down,
+        of_hub("ip link set {port} down"),
         finding=named("tunnel-down", hub_port),
     ),
     Fault(
@@ -126,14 +104,18 @@ FAULTS = (
         "two spokes bridge a tunnel of their own to the overlay, and nobody speaks STP",
         ("FAULT-06", "HUB-04"),
         _loop,
-        finding=named("loop", device(lambda lab: lab.spokes[0], SHORTCUT)),
+        finding=named("loop", device(first_spoke, SHORTCUT)),
         spokes=2,
     ),
     Fault(
         "port-listening",
         "the hub speaks STP, and one of its ports does not forward yet",
         ("FAULT-07", "BCAST-01"),
-        _listening_port,
+        # a tunnel has just become a port: for 30 s it forwards nothing
+        of_hub(
+            "ip link set {device} type bridge stp_state 1",
+            "ip link set {port} nomaster && ip link set {port} master {device}",
+        ),
         finding=named("port-blocked", hub_port),
     ),
 )

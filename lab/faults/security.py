@@ -6,8 +6,8 @@ import sys
 
 from lab.changes import link_add
 from lab.faults.fault import Fault
-from lab.faults.means import take_any_source
-from lab.faults.places import device, hub_nic, named
+from lab.faults.means import of_hub, take_any_source
+from lab.faults.places import device, hub, hub_nic, named
 from lab.laboratory import BuiltLab
 from lab.machines import program
 from lab.tunnels.gretap import gretap
@@ -24,17 +24,6 @@ def _wildcard(lab: BuiltLab) -> None:
     """
     lab.hub.node.apply(link_add(ANYBODY, gretap(local=lab.hub.address("underlay"))))
     take_any_source(lab.hub, ANYBODY)
-
-
-def _external(lab: BuiltLab) -> None:
-    """The hub bridges a tunnel whose other end each packet names; one that names none is dropped on its way out."""
-    lab.hub.node.apply(link_add(EXTERNAL, gretap(external=True), master=lab.topology.bridge))
-
-
-def _amplifier(lab: BuiltLab) -> None:
-    names = ("all", lab.hub.plan.nic)
-    directed = {f"net.ipv4.conf.{name}.bc_forwarding": 1 for name in names}
-    lab.hub.node.write_sysctls({"net.ipv4.ip_forward": 1, **directed})
 
 
 ROUTER = """
@@ -69,16 +58,17 @@ FAULTS = (
         _wildcard,
         tunnels=("gretap",),
         greens=("BCAST-01",),
-        finding=named("fallback-tunnel-up", device(lambda lab: lab.hub, ANYBODY)),
+        finding=named("fallback-tunnel-up", device(hub, ANYBODY)),
     ),
     Fault(
         "external-tunnel",
         "the hub bridges an `external` tunnel, which takes GRE from anybody",
         ("SEC-01", "SEC-03"),
-        _external,
+        # each packet names its other end; one that names none is dropped on its way out
+        of_hub(f"ip link add {EXTERNAL} type gretap external && ip link set {EXTERNAL} up master {{device}}"),
         tunnels=("gretap",),
         greens=("BCAST-01",),
-        finding=named("fallback-tunnel-up", device(lambda lab: lab.hub, EXTERNAL)),
+        finding=named("fallback-tunnel-up", device(hub, EXTERNAL)),
     ),
     Fault(
         "multicast-routed",
@@ -93,7 +83,7 @@ FAULTS = (
         "bc-forwarding-on",
         "the hub forwards directed broadcast from outside to every spoke",
         ("SEC-05",),
-        _amplifier,
+        of_hub("sysctl -w net.ipv4.ip_forward=1 net.ipv4.conf.all.bc_forwarding=1 net.ipv4.conf.{nic}.bc_forwarding=1"),
         greens=("BCAST-01", "HUB-01"),
         finding=named("bc-forwarding-on", hub_nic),
     ),

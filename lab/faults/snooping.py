@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab.changes import filter_add
 from lab.faults.fault import Fault
-from lab.faults.means import bridge, every_port, on_one, rule
+from lab.faults.means import every_port, of_hub, of_spoke
 from lab.faults.places import hub_bridge, hub_port, named, victim, victim_device
 from lab.laboratory import BuiltLab
 from lab.probes import snooping
@@ -31,8 +31,9 @@ def _another_querier(lab: BuiltLab) -> None:
 def _reports_eaten(lab: BuiltLab) -> None:
     """The hub asks and prunes, and what one spoke answers ends before the bridge sees it."""
     name, port = hub_port(lab)
-    bridge(mcast_query_response_interval=SOON)(lab)  # first: a querier waits as long as the interval was then
-    bridge(mcast_querier=1)(lab)
+    bridge = "ip link set {device} type bridge"
+    # first the interval: a querier waits as long as it was then
+    of_hub(f"{bridge} mcast_query_response_interval {SOON}", f"{bridge} mcast_querier 1")(lab)
     lab.nodes[name].apply(filter_add(port, "ingress", program=EATS_IGMP, name="no reports"))
 
 
@@ -58,7 +59,7 @@ FAULTS = (
         "snooping-off",
         "the hub does not snoop",
         ("SNOOP-02", "SNOOP-05"),
-        bridge(mcast_snooping=0),
+        of_hub("ip link set {device} type bridge mcast_snooping 0"),
         greens=("MCAST-01",),
         finding=named("snooping-off", hub_bridge),
     ),
@@ -74,7 +75,7 @@ FAULTS = (
         "group-table-full",
         "the hub has room for one group, and stops snooping at the second",
         ("SNOOP-02", "SNOOP-05"),
-        bridge(mcast_hash_max=1),
+        of_hub("ip link set {device} type bridge mcast_hash_max 1"),
         greens=("MCAST-01",),
         finding=named("group-table-small", hub_bridge),
     ),
@@ -82,7 +83,7 @@ FAULTS = (
         "memberships-expire",
         "the hub forgets members before it asks again",
         ("SNOOP-03",),
-        bridge(mcast_membership_interval=A_SECOND),
+        of_hub(f"ip link set {{device}} type bridge mcast_membership_interval {A_SECOND}"),
         greens=("MCAST-01",),
         finding=named("memberships-expire", hub_bridge),
     ),
@@ -91,7 +92,7 @@ FAULTS = (
         "the firewall of one node drops what comes from 0.0.0.0, which is whom a bridge asks as",
         ("SNOOP-04", "SNOOP-06"),
         # martians, as many rule sets call them
-        on_one(rule("INPUT", "-s", "0.0.0.0/32", "-j", "DROP")),
+        of_spoke("{iptables} -A INPUT -s 0.0.0.0/32 -j DROP"),
         greens=("MCAST-01", "SNOOP-01"),
         finding=named("queries-filtered", victim_device),
     ),

@@ -13,7 +13,7 @@ from typing import Any
 from lab.changes import link_add, link_set
 from lab.faults.fault import Fault, Inject
 from lab.faults.means import take_any_source
-from lab.faults.places import device, hub_port, named, victim
+from lab.faults.places import device, first_spoke, hub, hub_port, named, victim
 from lab.laboratory import BuiltLab
 from lab.model import TunnelOptions
 from lab.tunnels.gretap import gretap
@@ -131,7 +131,7 @@ FAULTS = (
         ("WIRE-09",),
         _layer3_too,
         tunnels=("gretap",),
-        finding=named("layer3-tunnel", device(lambda lab: lab.hub, LAYER3)),
+        finding=named("layer3-tunnel", device(hub, LAYER3)),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -140,7 +140,7 @@ FAULTS = (
         ("SEC-01", "SEC-03", "WIRE-03"),
         _fallback_up,
         tunnels=("gretap",),
-        finding=named("fallback-tunnel-up", device(lambda lab: lab.spokes[0], FALLBACK)),
+        finding=named("fallback-tunnel-up", device(first_spoke, FALLBACK)),
         greens=("BCAST-01",),
     ),
 )

@@ -74,15 +74,9 @@ def rules(node: Node, *appended: Sequence[str], policy: Mapping[str, str] | None
         _change(node, "-D", appended, dict.fromkeys(policy or {}, "ACCEPT"))
 
 
-def append(
-    node: Node,
-    *appended: Sequence[str],
-    policy: Mapping[str, str] | None = None,
-    version: int = 4,
-    table: str = "filter",
-) -> None:
-    """Appends rules and sets chain policies for good, for as long as the lab lives; `version` 6 is ip6tables."""
-    _change(node, "-A", appended, policy or {}, version, table)
+def append(node: Node, *appended: Sequence[str], policy: Mapping[str, str] | None = None) -> None:
+    """Appends rules and sets chain policies for good, for as long as the lab lives."""
+    _change(node, "-A", appended, policy or {})
 
 
 def hits(node: Node, chain: str = "INPUT") -> list[int]:
@@ -91,20 +85,11 @@ def hits(node: Node, chain: str = "INPUT") -> list[int]:
     return [int(line.split()[0]) for line in listed["output"].splitlines()[2:] if line.strip()]
 
 
-def _change(
-    node: Node,
-    verb: str,
-    changed: Sequence[Sequence[str]],
-    policy: Mapping[str, str],
-    version: int = 4,
-    table: str = "filter",
-) -> None:
+def _change(node: Node, verb: str, changed: Sequence[Sequence[str]], policy: Mapping[str, str]) -> None:
     """One iptables-restore for all of it, all or nothing: to start a program takes tens of milliseconds in a guest."""
-    lines = [f"*{table}", *(f":{chain} {verdict}" for chain, verdict in policy.items())]
+    lines = ["*filter", *(f":{chain} {verdict}" for chain, verdict in policy.items())]
     lines += [" ".join((verb, *rule)) for rule in changed]
     document = "\n".join([*lines, "COMMIT"])
-    done = node.run("sh", "-c", f"exec {tool(node, version)}-restore --noflush <<'END'\n{document}\nEND\n")
+    done = node.run("sh", "-c", f"exec {tool(node)}-restore --noflush <<'END'\n{document}\nEND\n")
     if done["status"] != 0:
-        raise EnvironmentProblem(
-            f"{tool(node, version)}-restore failed on {node.name}: {done['errors'].strip()}\n{document}"
-        )
+        raise EnvironmentProblem(f"{tool(node)}-restore failed on {node.name}: {done['errors'].strip()}\n{document}")
