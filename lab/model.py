@@ -225,18 +225,6 @@ class Topology:
             return ((),)
         return self._graph.paths(sender, receiver)
 
-    def wire_copies(self, sender: str, receiver: str) -> int:
-        """How many frames carry one packet to a receiver, which is delivered once."""
-        found = len(self.paths(sender, receiver))
-        return found if self.node(sender).holder == "prp" else min(found, 1)
-
-    def copiers(self, sender: str) -> frozenset[str]:
-        """The hosts that copy a broadcast of a host: those that forward it, and a sender into several tunnels."""
-        several = len(self.peers(sender)) > 1 and self.node(sender).holder != "bond"
-        others = [node.name for node in self.nodes if node.name != sender]
-        passed = {hop.end.host for other in others for path in self.paths(sender, other) for hop in path}
-        return frozenset({sender} if several else ()) | (self.forwarders & passed)
-
 
 @dataclass(frozen=True)
 class Provider:

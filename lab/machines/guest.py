@@ -199,20 +199,6 @@ class Booting:
                 raise self.lost("before it was ready")
             heard += byte
 
-    def alive(self, timeout: float = 2.0) -> bool:
-        """Whether the guest runs and, once it has a gateway, answers within `timeout` seconds."""
-        if self.exit_status is not None or self._closed:
-            return False
-        if self._gateway is None or self._wire is None:
-            return True
-        answered = threading.Event()
-        # execnet has no deadline for this question; the thread of one that stays unanswered ends with the gateway.
-        threading.Thread(target=_ask, args=(self._gateway, answered), daemon=True).start()
-        if answered.wait(timeout / 2):
-            return True
-        self._wire.poke()
-        return answered.wait(timeout / 2)
-
     def lost(self, when: str = "while it was in use") -> MachineLost:
         """The error for a guest that is gone or does not answer: how it ended, and why by its console."""
         self._wait(FAREWELL)
@@ -284,14 +270,6 @@ def _settings(kernel: uml.Kernel, modules: Sequence[str], python_path: Sequence[
         "ready": [wire.READY.hex()],
     }
     return [f"oc.{key}={chr(0).join(words).encode().hex()}" for key, words in lists.items()]
-
-
-def _ask(gateway: execnet.Gateway, answered: threading.Event) -> None:
-    try:
-        gateway.remote_status()
-    except (OSError, EOFError):
-        return
-    answered.set()
 
 
 def _spoken(status: int) -> str:

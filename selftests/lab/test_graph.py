@@ -1,5 +1,5 @@
 """
-An overlay of any shape is described by its hosts and tunnels: the paths that packets take, and where copies are made.
+An overlay of any shape is described by its hosts and tunnels: the paths that packets take, and who forwards.
 
     pair, star, bridged spokes, mesh of tunnels, flood lists, two hubs (bond, PRP), native multicast
 """
@@ -27,10 +27,8 @@ class Shape:
     tunnels: tuple[tuple[str, str], ...]
     holders: dict[str, Holder]
     paths: dict[tuple[str, str], set[tuple[str, ...]]]
-    copiers: dict[str, set[str]]
     forwarders: set[str] = field(default_factory=set)
     centre: str = ""
-    frames: int = 1
     isolated: bool = False
 
 
@@ -62,13 +60,12 @@ SHAPES = {
         (("spoke1", "spoke2"),),
         {},
         {("spoke1", "spoke2"): {("spoke1", "spoke2")}, ("spoke2", "spoke1"): {("spoke2", "spoke1")}},
-        {"spoke1": set()},
         centre="spoke1",
     ),
-    "star": Shape(to("hub"), holders("tunnel"), STAR, {"spoke1": {"hub"}, "hub": {"hub"}}, {"hub"}, "hub"),
-    "bridged": Shape(to("hub"), holders("bridge"), STAR, {"spoke1": {"hub"}, "hub": {"hub"}}, {"hub"}, "hub"),
-    "mesh": Shape(every(SPOKES), holders("bridge"), DIRECT, {"spoke1": {"spoke1"}}, isolated=True),
-    "flood list": Shape(every(SPOKES), holders("mesh"), DIRECT, {"spoke1": {"spoke1"}, "spoke2": {"spoke2"}}),
+    "star": Shape(to("hub"), holders("tunnel"), STAR, {"hub"}, "hub"),
+    "bridged": Shape(to("hub"), holders("bridge"), STAR, {"hub"}, "hub"),
+    "mesh": Shape(every(SPOKES), holders("bridge"), DIRECT, isolated=True),
+    "flood list": Shape(every(SPOKES), holders("mesh"), DIRECT),
     "two hubs, bond": Shape(
         (*to("hub"), *to("hub2"), HUBS),
         holders("bond"),
@@ -77,18 +74,15 @@ SHAPES = {
             | {("spoke1", "hub", "hub2", "spoke2"), ("spoke1", "hub2", "hub", "spoke2")},
             HUBS: {HUBS},
         },
-        {"spoke1": set(HUBS)},
         set(HUBS),
     ),
     "two hubs, PRP": Shape(
         (*to("hub"), *to("hub2")),
         holders("prp"),
         {("spoke1", "spoke2"): BY_EITHER_HUB, ("spoke1", "hub2"): {("spoke1", "hub2")}, HUBS: set()},
-        {"spoke1": {"spoke1", *HUBS}, "hub": {"hub"}},
         set(HUBS),
-        frames=2,
     ),
-    "native": Shape((), holders("nic"), {("spoke1", "spoke2"): {("spoke1",)}}, {"spoke1": set()}),
+    "native": Shape((), holders("nic"), {("spoke1", "spoke2"): {("spoke1",)}}),
 }
 
 
@@ -126,19 +120,12 @@ def test_paths_are_all_those_that_packets_may_take(shape):
 
 
 @shapes
-def test_copies_are_made_where_the_shape_makes_them(shape):
-    """The forwarders and the hosts that copy a broadcast are the known ones."""
+def test_the_shape_says_who_forwards(shape):
+    """The forwarders and the centre are the known ones."""
     topology = topology_of(shape)
 
     assert topology.forwarders == shape.forwarders
-    assert {sender: set(topology.copiers(sender)) for sender in shape.copiers} == shape.copiers
     assert topology.centre == shape.centre
-
-
-@shapes
-def test_frames_on_the_wire_are_counted(shape):
-    """One packet is one frame on the wire, with PRP two."""
-    assert topology_of(shape).wire_copies("spoke1", "spoke2") == shape.frames
 
 
 def test_one_vxlan_device_has_a_tunnel_to_each_peer():

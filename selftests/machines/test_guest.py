@@ -35,7 +35,7 @@ class TestBoot:
         booting = launch()
 
         assert time.monotonic() - started < 0.2
-        assert booting.alive()
+        assert booting.exit_status is None
 
     def test_kernel_is_not_the_hosts(self, shared: execnet.Gateway) -> None:
         """What runs in the guest runs as its first process and its root, on its own kernel."""
@@ -89,7 +89,7 @@ class TestBoot:
         checkout = tmp_path / "my check'out"
         shutil.copytree(CHECKOUT / "lab", checkout / "lab", ignore=shutil.ignore_patterns("__pycache__"))
 
-        with Owner(f"{BOOT}\n    print(booting.alive()); booting.close()", checkout=checkout) as owner:
+        with Owner(f"{BOOT}\n    print(booting.exit_status is None); booting.close()", checkout=checkout) as owner:
             owner.line()
             assert owner.line() == "True"
 
