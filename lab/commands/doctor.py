@@ -10,12 +10,11 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from lab.applications import packages
+from lab.checkup.check import Check
 from lab.commands import live_doctor
 from lab.commands.main import FAILED
 from lab.errors import OvercastError
@@ -38,20 +37,6 @@ ENOUGH_DISK = 64 << 20
 """Bytes that the reports of a run with many failures take, captures included."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """
-    One thing looked at.
-
-    `ok`: it is there; `note`: the suite runs without it; `LACK`: it does not, or leaves out what a verdict needs.
-    """
-
-    state: Literal["ok", "note", "LACK"]
-    what: str
-    found: str
-    remedy: str | None = None
-
-
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Takes live hosts instead of this machine."""
     parser.add_argument("--json", action="store_true", help="print the report for programs (docs/troubleshooting.md)")
@@ -63,129 +48,110 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.hosts is not None:
         return live_doctor.run(arguments)
     live_doctor.refuse_alone(arguments)
-    found = findings()
-    lacks = [finding.what for finding in found if finding.state == "LACK"]
+    found = checks()
+    status = FAILED if any(check.state == "problem" for check in found) else 0
     if arguments.json:
-        print(json.dumps(_document(found, lacks), indent=1))
-        return FAILED if lacks else 0
-    width = max(len(finding.what) for finding in found)
-    for finding in found:
-        print(f"{finding.state:4}  {finding.what.ljust(width)}  {finding.found}")
-        if finding.remedy is not None and finding.state != "ok":
-            print(f"{'':4}  {'':{width}}  fix: {finding.remedy}")
-    print()
-    if lacks:
-        print(f"the suite cannot run as it must: {', '.join(lacks)}")
-        return FAILED
-    print(f"the suite can run: {choose.choose('auto', TUNNEL).reason}")
-    return 0
+        print(json.dumps(live_doctor.document(found, {}, (), status), indent=1))
+    elif problems := live_doctor.show(found, {}):
+        print(f"the suite cannot run as it must: {', '.join(problems)}")
+    else:
+        print(f"the suite can run: {choose.choose('auto', TUNNEL).reason}")
+    return status
 
 
-def _document(found: Sequence[Finding], lacks: Sequence[str]) -> dict[str, object]:
-    """The report for programs, with the keys that it has for live hosts."""
-    checks = [
-        {
-            "state": {"ok": "ok", "note": "warning", "LACK": "problem"}[finding.state],
-            "host": "this machine",
-            "role": "",
-            "check": finding.what,
-            "found": finding.found,
-            "fix": (finding.remedy or "") if finding.state != "ok" else "",
-            "fix_on": "",
-        }
-        for finding in found
-    ]
-    ready = not lacks
-    status = 0 if ready else FAILED
-    return {
-        "schema": live_doctor.SCHEMA,
-        "ready": ready,
-        "exit_status": status,
-        "hosts": {},
-        "checks": checks,
-        "findings": [],
-    }
+def _ok(what: str, found: str) -> Check:
+    return Check("ok", "", what, found)
 
 
-def findings() -> list[Finding]:
+def _warning(what: str, found: str, remedy: str | None = None) -> Check:
+    """The suite runs without it."""
+    return Check("warning", "", what, found, remedy)
+
+
+def _problem(what: str, found: str, remedy: str | None) -> Check:
+    """The suite does not run, or leaves out what a verdict needs."""
+    return Check("problem", "", what, found, remedy)
+
+
+def checks() -> list[Check]:
     """Everything that the suite needs, in the order in which it would miss it."""
     kernel = abilities.probe([*choose.EVERY_LAB, TUNNEL, "vxlan"])
-    checks: tuple[Callable[[], Finding], ...] = (_python, _packages, _reports, _guest, _processors, _memory)
-    found = [check() for check in checks]
+    each: tuple[Callable[[], Check], ...] = (_python, _packages, _reports, _guest, _processors, _memory)
+    found = [check() for check in each]
     found[3:3] = [_namespaces(kernel), *_kernel(kernel)]
     return [*found, _verdict(), _iptables(kernel), _tools(), _applications()]
 
 
-def _python() -> Finding:
+def _python() -> Check:
     version = platform.python_version()
     needed = ".".join(map(str, OLDEST_PYTHON))
     if sys.version_info < OLDEST_PYTHON:
         remedy = "OVERCAST_PYTHON=/path/to/python3 ./overcast doctor"
-        return Finding("LACK", "Python", f"{version}, expected {needed} or newer", remedy)
-    return Finding("ok", "Python", f"{version} ({sys.executable})")
+        return _problem("Python", f"{version}, expected {needed} or newer", remedy)
+    return _ok("Python", f"{version} ({sys.executable})")
 
 
-def _packages() -> Finding:
+def _packages() -> Check:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        return Finding("LACK", "packages", f"not installed: {', '.join(missing)}", "rm -rf .venv; ./overcast doctor")
-    return Finding("ok", "packages", "as requirements.lock names them")
+        return _problem("packages", f"not installed: {', '.join(missing)}", "rm -rf .venv; ./overcast doctor")
+    return _ok("packages", "as requirements.lock names them")
 
 
-def _reports() -> Finding:
+def _reports() -> Check:
     place = REPORTS if REPORTS.is_dir() else ROOT
     if not os.access(place, os.W_OK):
-        return Finding("LACK", "reports/", f"{place} is not writable for you", f"sudo chown -R $(id -un) {REPORTS}")
+        return _problem("reports/", f"{place} is not writable for you", f"sudo chown -R $(id -un) {REPORTS}")
     free = shutil.disk_usage(place).free
     if free < ENOUGH_DISK:
-        return Finding("LACK", "reports/", f"{free >> 20} MiB left on its disk", "make room: 64 MiB are enough")
-    return Finding("ok", "reports/", f"writable, {_size(free)} free")
+        return _problem("reports/", f"{free >> 20} MiB left on its disk", "make room: 64 MiB are enough")
+    return _ok("reports/", f"writable, {_size(free)} free")
 
 
-def _namespaces(kernel: abilities.Abilities) -> Finding:
+def _namespaces(kernel: abilities.Abilities) -> Check:
     problem = local.unavailable() if kernel.namespaces else local.missing_program()
     if problem is not None:
-        return Finding("note", "namespaces", problem.message, problem.remedy)
+        return _warning("namespaces", problem.message, problem.remedy)
     who = "root" if os.geteuid() == 0 else "user namespaces are allowed: no root needed"
-    return Finding("ok", "namespaces", who)
+    return _ok("namespaces", who)
 
 
-def _kernel(kernel: abilities.Abilities) -> list[Finding]:
+def _kernel(kernel: abilities.Abilities) -> list[Check]:
     """What this kernel can make; only notes, since a guest kernel can do what it cannot."""
     if kernel.namespaces:
         return []
     lacking = [what for what, number in kernel.named() if number and what != TUNNEL]
     release = platform.release()
     others = (
-        Finding("note", f"kernel {release}", f"no {', no '.join(lacking)}", abilities.remedy(lacking[0]))
+        _warning(f"kernel {release}", f"no {', no '.join(lacking)}", abilities.remedy(lacking[0]))
         if lacking
-        else Finding("ok", f"kernel {release}", "vxlan, veth, bridge, traffic filters, packet sockets")
+        else _ok(f"kernel {release}", "vxlan, veth, bridge, traffic filters, packet sockets")
     )
     number = kernel.kinds[TUNNEL]
     if number == 0:
-        return [others, Finding("ok", TUNNEL, "this kernel has it")]
+        return [others, _ok(TUNNEL, "this kernel has it")]
     why = "no module for it" if number in abilities.UNKNOWN else os.strerror(number)
-    return [others, Finding("note", TUNNEL, f"not in this kernel ({why})", abilities.remedy(TUNNEL))]
+    return [others, _warning(TUNNEL, f"not in this kernel ({why})", abilities.remedy(TUNNEL))]
 
 
-def _guest() -> Finding:
+def _guest() -> Check:
     problem = guest.available()
     if problem is None:
         try:
             where = uml.memory_directory(GUEST_MEMORY)
         except OvercastError as error:
-            return Finding("note", "guest kernel", error.message, error.remedy)
-        return Finding("ok", "guest kernel", f"{uml.Kernel.find().program}, its memory in {where}")
-    return Finding("note", "guest kernel", problem.message, problem.remedy)
+            return _warning("guest kernel", error.message, error.remedy)
+        return _ok("guest kernel", f"{uml.Kernel.find().program}, its memory in {where}")
+    return _warning("guest kernel", problem.message, problem.remedy)
 
 
-def _verdict() -> Finding:
+def _verdict() -> Check:
     try:
         chosen = choose.choose("auto", TUNNEL)
     except OvercastError as problem:
-        return Finding("LACK", "the lab", problem.message, problem.remedy)
+        return _problem("the lab", problem.message, problem.remedy)
     where = "in a guest kernel" if chosen.kind == "guest" else "on this kernel"
-    return Finding("ok", "the lab", f"runs {where}; with --tunnel=vxlan {_where_vxlan()}")
+    return _ok("the lab", f"runs {where}; with --tunnel=vxlan {_where_vxlan()}")
 
 
 def _where_vxlan() -> str:
@@ -195,23 +161,22 @@ def _where_vxlan() -> str:
         return "nowhere"
 
 
-def _iptables(kernel: abilities.Abilities) -> Finding:
+def _iptables(kernel: abilities.Abilities) -> Check:
     there = [name for name in IPTABLES if shutil.which(name)]
     if not there:
-        return Finding(
-            "LACK",
+        return _problem(
             "iptables",
             "not installed: the tests set a host's firewall with it",
             "sudo apt-get install iptables",
         )
     kinds = " and ".join(name.removeprefix("iptables-") for name in there if "-" in name) or "installed"
     if kernel.namespaces or kernel.kinds[TUNNEL]:
-        return Finding("ok", "iptables", f"{kinds} (the guest kernel has the modules for it)")
+        return _ok("iptables", f"{kinds} (the guest kernel has the modules for it)")
     said = [_refusal_of(name) for name in there]
     if all(said):
         remedy = abilities.remedy("iptables") or "use a guest kernel, which has the modules: ./overcast --kernel=guest"
-        return Finding("LACK", "iptables", f"{kinds}, but not on this kernel: {said[0]}", remedy)
-    return Finding("ok", "iptables", f"{kinds}; {there[said.index('')]} works on this kernel")
+        return _problem("iptables", f"{kinds}, but not on this kernel: {said[0]}", remedy)
+    return _ok("iptables", f"{kinds}; {there[said.index('')]} works on this kernel")
 
 
 def _refusal_of(iptables: str) -> str:
@@ -226,36 +191,36 @@ def _refusal_of(iptables: str) -> str:
     return "" if listed.returncode == 0 else (listed.stderr.strip() or f"exit status {listed.returncode}")
 
 
-def _applications() -> Finding:
+def _applications() -> Check:
     missing = packages.missing(*packages.PACKAGES)
     if not missing:
-        return Finding("ok", "applications", ", ".join(packages.PACKAGES))
+        return _ok("applications", ", ".join(packages.PACKAGES))
     wanted = f"no {', no '.join(missing)}: only --applications asks for it"
-    return Finding("note", "applications", wanted, packages.remedy(missing))
+    return _warning("applications", wanted, packages.remedy(missing))
 
 
-def _processors() -> Finding:
+def _processors() -> Check:
     allowed, present = len(os.sched_getaffinity(0)), os.cpu_count() or 1
     limit = "" if allowed == present else f" of {present}"
-    return Finding("ok", "processors", f"{allowed}{limit}: pytest -n auto starts as many workers, each with a lab")
+    return _ok("processors", f"{allowed}{limit}: pytest -n auto starts as many workers, each with a lab")
 
 
-def _memory() -> Finding:
+def _memory() -> Check:
     lines = Path("/proc/meminfo").read_text().splitlines()
     kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
     free = 1024 * kilobytes["MemAvailable"]
     if free < 2 * GUEST_MEMORY:
-        return Finding("note", "memory", f"{_size(free)} available; a guest kernel takes up to {_size(GUEST_MEMORY)}")
-    return Finding("ok", "memory", f"{_size(free)} available")
+        return _warning("memory", f"{_size(free)} available; a guest kernel takes up to {_size(GUEST_MEMORY)}")
+    return _ok("memory", f"{_size(free)} available")
 
 
-def _tools() -> Finding:
+def _tools() -> Check:
     packages = {"ping": "iputils-ping", "tcpdump": "tcpdump", "ip": "iproute2"}
     missing = [program for program in packages if shutil.which(program) is None]
     if not missing:
-        return Finding("ok", "to look around", ", ".join(packages))
+        return _ok("to look around", ", ".join(packages))
     remedy = f"sudo apt-get install {' '.join(packages[program] for program in missing)}"
-    return Finding("note", "to look around", f"for ./overcast exec there is no {', no '.join(missing)}", remedy)
+    return _warning("to look around", f"for ./overcast exec there is no {', no '.join(missing)}", remedy)
 
 
 def _size(count: int) -> str:

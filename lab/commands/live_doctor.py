@@ -16,7 +16,7 @@ from lab.commands.main import FAILED, INCOMPLETE
 from lab.errors import UsageProblem
 from lab.machines import hosts, ssh
 from lab.machines.ssh_link import Login
-from lab.model import place
+from lab.model import Finding, place
 from lab.overlay.layouts import NOT_UNDERSTOOD
 from lab.providers import PROVIDERS, provider
 
@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     examined = Examined((*said, *examined.checks), examined.findings)
     names = {spec.role: spec.destination for spec in who.specs}
     if arguments.json:
-        print(json.dumps(_document(examined, names), indent=1))
+        report = document(examined.checks, names, examined.findings, _status(examined.checks))
+        print(json.dumps(report, indent=1))
     else:
         _print(examined.checks, names)
     return _status(examined.checks)
@@ -97,49 +98,60 @@ def _fix(check: Check, names: Mapping[str, str]) -> str:
     return fix(place(on, names.get(on, ""), check.remedy), check.remedy)
 
 
-def _document(examined: Examined, names: Mapping[str, str]) -> dict[str, object]:
+def document(
+    checks: Sequence[Check], names: Mapping[str, str], findings: Sequence[Finding], status: int
+) -> dict[str, object]:
     """The report for programs (docs/troubleshooting.md)."""
-    status = _status(examined.checks)
-    checks = [
+    entries = [
         {
             "state": check.state,
-            "host": _shown(check.where, names),
+            "host": _shown(check.where, names) or "this machine",
             "role": check.where,
             "check": check.what,
             "found": check.found,
             "fix": (check.remedy or "") if check.state != "ok" else "",
             "fix_on": check.place,
         }
-        for check in examined.checks
+        for check in checks
     ]
-    findings = [finding.data() for finding in examined.findings]
     return {
         "schema": SCHEMA,
         "ready": status == 0,
         "exit_status": status,
         "hosts": dict(names),
-        "checks": checks,
-        "findings": findings,
+        "checks": entries,
+        "findings": [finding.data() for finding in findings],
     }
 
 
-def _print(found: Sequence[Check], names: Mapping[str, str]) -> None:
+def show(found: Sequence[Check], names: Mapping[str, str]) -> list[str]:
+    """Prints a line for each check, its fix below it; returns what the problems are about."""
     shown = [_shown(check.where, names) for check in found]
-    wide, what = max(map(len, shown)), max(len(check.what) for check in found)
+    columns: list[list[str]] = [[check.state for check in found], shown, [check.what for check in found]]
+    widths = [width for column in columns if (width := max(map(len, column)))]
+    indent = " " * sum(width + 2 for width in widths)
     for where, check in zip(shown, found, strict=True):
-        indent = " " * (7 + 2 + wide + 2 + what + 2)
+        cells = [cell for cell in (check.state, where, check.what) if cell]
         text = check.found.replace("\n", "\n" + indent)
-        print(f"{check.state:7}  {where:{wide}}  {check.what:{what}}  {text}")
+        print("".join(f"{cell:{width + 2}}" for cell, width in zip(cells, widths, strict=True)) + text)
         if correction := _fix(check, names):
             print(f"{indent}{correction}")
-    problems = [
-        f"{where} ({check.what})" for where, check in zip(shown, found, strict=True) if check.state == "problem"
-    ]
+    print()
+    return list(
+        dict.fromkeys(
+            f"{where} ({check.what})" if where else check.what
+            for where, check in zip(shown, found, strict=True)
+            if check.state == "problem"
+        )
+    )
+
+
+def _print(found: Sequence[Check], names: Mapping[str, str]) -> None:
+    problems = show(found, names)
     warnings = sum(check.state == "warning" for check in found)
     after = f"; {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
-    print()
     if problems:
-        print(f"the hosts are not ready: {', '.join(dict.fromkeys(problems))}{after}")
+        print(f"the hosts are not ready: {', '.join(problems)}{after}")
     elif _status(found):
         print(f"the overlay is not judged: {NOT_UNDERSTOOD}{after}")
     else:
