@@ -77,9 +77,9 @@ class Provisioned:
 
     def _compared(self, node: Node) -> list[str]:
         one = {node.name: node}
-        if state.fingerprint_of_nodes(one) == self.fingerprints[node.name]:
+        if state.fingerprint(one) == self.fingerprints[node.name]:
             return []
-        different = differences.compared({node.name: self.before[node.name]}, state.of_nodes(one))
+        different = differences.compared({node.name: self.before[node.name]}, state.of(one))
         return [
             f"{difference}; run on {node.machine.name}: {differences.reverting(difference)}" for difference in different
         ]
@@ -132,8 +132,8 @@ def provision(
     topology = placing.placed(topology, seen)
     obstacles = placing.in_the_way(topology, seen)
     _refuse([one for one in obstacles if not (replace_routes and one.route)], replace_routes)
-    fingerprints = {name: state.fingerprint_of_nodes({name: node}) for name, node in nodes.items()}
-    provisioned = Provisioned(topology, nodes, state.of_nodes(nodes), fingerprints, again)
+    fingerprints = {name: state.fingerprint({name: node}) for name, node in nodes.items()}
+    provisioned = Provisioned(topology, nodes, state.of(nodes), fingerprints, again)
     calls = {name: [node.call(Agent.undoable)] for name, node in nodes.items()}
     for one in obstacles:
         calls[one.node].append(nodes[one.node].call(Agent.apply, changes=[one.set_aside()]))

@@ -12,49 +12,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from lab.diagnose import scene
 from lab.diagnose.words import filtering, routing
-from lab.laboratory import Lab
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
 from lab.records import FdbEntry, Route, typed
 
-EVERYWHERE = ("all", "default")
-PER_DEVICE = (
-    "rp_filter",
-    "arp_ignore",
-    "arp_announce",
-    "accept_local",
-    "forwarding",
-    "bc_forwarding",
-    "send_redirects",
-    "proxy_arp",
-    "force_igmp_version",
-)
 SYSCTLS = (
-    "net.ipv4.icmp_echo_ignore_all",
-    "net.ipv4.icmp_echo_ignore_broadcasts",
-    "net.ipv4.icmp_ratelimit",
-    "net.ipv4.icmp_ratemask",
-    "net.ipv4.icmp_msgs_per_sec",
-    "net.ipv4.icmp_msgs_burst",
+    *scene.PARAMETERS,
+    *scene.PARAMETERS_OF_IPV6,
     "net.ipv4.igmp_link_local_mcast_reports",
-    "net.ipv4.igmp_max_memberships",
-    "net.ipv4.igmp_max_msf",
     "net.ipv4.igmp_qrv",
-    "net.ipv4.ip_default_ttl",
-    "net.ipv4.ip_forward",
     "net.ipv4.ip_no_pmtu_disc",
-    "net.ipv4.ipfrag_high_thresh",
     "net.ipv4.ipfrag_low_thresh",
     "net.ipv4.ping_group_range",
-    "net.bridge.bridge-nf-call-arptables",
-    "net.bridge.bridge-nf-call-ip6tables",
-    "net.bridge.bridge-nf-call-iptables",
-    "net.ipv6.icmp.echo_ignore_all",
-    "net.ipv6.icmp.echo_ignore_multicast",
     "net.ipv6.icmp.ratelimit",
-    *(f"net.ipv4.conf.{scope}.{name}" for scope in EVERYWHERE for name in PER_DEVICE),
-    *(f"net.ipv6.conf.{scope}.{name}" for scope in EVERYWHERE for name in ("disable_ipv6", "forwarding")),
+    *(f"net.ipv4.conf.{scope}.{name}" for scope in scene.EVERYWHERE for name in scene.PER_DEVICE),
+    *(f"net.ipv6.conf.{scope}.{name}" for scope in scene.EVERYWHERE for name in ("disable_ipv6", "forwarding")),
 )
 """Those of a stack; each device's own are read in one piece (`agent.configured`)."""
 Fields = Mapping[str, Any]
@@ -62,12 +36,8 @@ State = Mapping[str, Mapping[str, Mapping[str, Fields]]]
 """By node, subject and key; a field whose name begins with `_` is not compared."""
 
 
-def of(lab: Lab) -> State:
-    """What is configured on every node of the lab, by node, subject and key."""
-    return of_nodes(lab.nodes)
-
-
-def of_nodes(nodes: Mapping[str, Node]) -> State:
+def of(nodes: Mapping[str, Node]) -> State:
+    """What is configured on every node, by node, subject and key."""
     calls: list[tuple[Node, Call[Any]]] = []
     for node in nodes.values():
         calls.append((node, node.call(Agent.configured)))
@@ -82,16 +52,12 @@ def of_nodes(nodes: Mapping[str, Node]) -> State:
     return state
 
 
-def fingerprint(lab: Lab) -> tuple[object, ...]:
+def fingerprint(nodes: Mapping[str, Node]) -> tuple[object, ...]:
     """
     The same state as one value that is cheap to take and to compare.
 
     Equal: nothing was left changed.  Unequal: `differences` of two states says what, if anything.
     """
-    return fingerprint_of_nodes(lab.nodes)
-
-
-def fingerprint_of_nodes(nodes: Mapping[str, Node]) -> tuple[object, ...]:
     return tuple(ask_all([(node, node.call(Agent.fingerprint, sysctls=list(SYSCTLS))) for node in nodes.values()]))
 
 

@@ -25,29 +25,13 @@ from lab.records import FirewallRule, typed
 from lab.underlay.fabric import FABRIC
 
 READINGS = (
-    "links",
-    "ports",
-    "addresses",
-    "routes",
-    "rules",
-    "neighbours",
-    "fdb",
-    "mdb",
-    "mdb_routers",
-    "qdiscs",
-    "filters",
+    *("links", "ports", "addresses", "routes", "rules", "neighbours"),
+    *("fdb", "mdb", "mdb_routers", "qdiscs", "filters"),
 )
 EVERYWHERE = ("all", "default")
 PER_DEVICE = (
-    "rp_filter",
-    "arp_ignore",
-    "accept_local",
-    "forwarding",
-    "bc_forwarding",
-    "mc_forwarding",
-    "force_igmp_version",
-    "proxy_arp",
-    "proxy_arp_pvlan",
+    *("rp_filter", "arp_ignore", "arp_announce", "proxy_arp", "proxy_arp_pvlan", "accept_local", "send_redirects"),
+    *("forwarding", "bc_forwarding", "mc_forwarding", "force_igmp_version"),
 )
 PARAMETERS = (
     "net.ipv4.icmp_echo_ignore_broadcasts",

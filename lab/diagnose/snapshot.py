@@ -14,44 +14,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.diagnose import words
+from lab.diagnose import scene, words
 from lab.diagnose.words import activities, tunnels
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, try_all
 from lab.records import typed
 
-READINGS = (
-    "links",
-    "ports",
-    "vlans",
-    "parameters",
-    "addresses",
-    "routes",
-    "rules",
-    "neighbours",
-    "fdb",
-    "mdb",
-    "mdb_routers",
-    "qdiscs",
-    "filters",
-)
+READINGS = (*scene.READINGS, "vlans", "parameters")
 FILES = ("igmp", "igmp6", "dev_mcast", "xfrm_stat")
 SYSCTLS = (
-    "net.ipv4.icmp_echo_ignore_all",
-    "net.ipv4.icmp_echo_ignore_broadcasts",
-    "net.ipv4.ip_forward",
-    "net.ipv4.ip_default_ttl",
-    "net.ipv4.igmp_max_memberships",
-    "net.ipv4.igmp_max_msf",
-    "net.ipv4.conf.all.rp_filter",
-    "net.ipv4.conf.all.arp_ignore",
-    "net.ipv4.conf.all.accept_local",
-    "net.ipv4.conf.all.mc_forwarding",
-    "net.ipv4.conf.all.bc_forwarding",
-    "net.ipv4.conf.all.force_igmp_version",
-    "net.bridge.bridge-nf-call-iptables",
-    "net.bridge.bridge-nf-call-ip6tables",
-    "net.bridge.bridge-nf-call-arptables",
+    *scene.PARAMETERS,
+    *(f"net.ipv4.conf.all.{name}" for name in scene.PER_DEVICE),
     "net.ipv6.icmp.echo_ignore_multicast",
     "net.ipv6.conf.all.disable_ipv6",
 )

@@ -104,41 +104,41 @@ def test_what_is_left_is_named_with_what_reverts_it(kept_lab, shaped, kind):
         assert hub.ask(Agent.wait_link_local, device=NIC, timeout=5.0)
     if "firewall" in kind:
         hub.run("sh", "-c", written(lab, "IPTABLES -L; IP6TABLES -L; ebtables -L"))  # their modules bring sysctls along
-    before, mark = state.of(lab), state.fingerprint(lab)
+    before, mark = state.of(lab.nodes), state.fingerprint(lab.nodes)
 
     done = hub.run("sh", "-c", command)
     if done["status"] != 0 and any(word in done["errors"] for word in ("not supported", "Unknown", "not found")):
         pytest.skip(f"this kernel cannot: {done['errors'].strip()}")
     assert done["status"] == 0, done["errors"]
-    found = differences.compared(before, state.of(lab))
+    found = differences.compared(before, state.of(lab.nodes))
 
-    assert state.fingerprint(lab) != mark
+    assert state.fingerprint(lab.nodes) != mark
     assert found
     assert [str(one) for one in found if line not in str(one)] == []
     for one in found:
         reverted = hub.run("sh", "-c", differences.reverting(one))
         assert reverted["status"] == 0, (differences.reverting(one), reverted["errors"])
-    assert differences.compared(before, state.of(lab)) == []
+    assert differences.compared(before, state.of(lab.nodes)) == []
 
 
 def test_counters_are_no_difference(lab):
     """What packets do to counters, neighbours and learned entries is no change: nothing was configured."""
     with firewall.rules(lab.hub.node, ("INPUT", "-s", "172.16.254.0/24", "-j", "ACCEPT")):
-        before, mark = state.of(lab), state.fingerprint(lab)
+        before, mark = state.of(lab.nodes), state.fingerprint(lab.nodes)
         with lab.listen(lab.others(lab.spokes[0])) as heard:
             lab.spokes[0].udp.send(to=lab.everyone)
         heard.exactly_once(at=heard.at)
 
-        assert state.fingerprint(lab) == mark
-        assert differences.compared(before, state.of(lab)) == []
+        assert state.fingerprint(lab.nodes) == mark
+        assert differences.compared(before, state.of(lab.nodes)) == []
 
 
 def test_of_many_differences_the_first_are_printed(lab):
     """Eight lines, and how many more there are."""
-    before = state.of(lab)
+    before = state.of(lab.nodes)
     lab.hub.node.run("sh", "-c", "for n in $(seq 20); do ip rule add priority $n lookup 7; done")
 
-    printed = differences.lines(differences.compared(before, state.of(lab)))
+    printed = differences.lines(differences.compared(before, state.of(lab.nodes)))
 
     assert printed[0] == "hub rule added: 1: from all lookup 7; fix: ip rule del priority 1 from all lookup 7"
     assert (len(printed), printed[-1]) == (9, "and 12 more")
@@ -146,14 +146,14 @@ def test_of_many_differences_the_first_are_printed(lab):
 
 def test_a_step_back_to_the_plan_is_none(lab):
     """What a fault had changed may be put right; what else is changed is reported."""
-    planned, hub = state.of(lab), lab.hub.node
+    planned, hub = state.of(lab.nodes), lab.hub.node
     port = lab.topology.ports("hub")[0]
     hub.apply(link_set(port, nomaster=True))
-    broken = state.of(lab)
+    broken = state.of(lab.nodes)
 
     hub.apply(link_set(port, master=lab.topology.bridge))
     hub.run("ip", "rule", "add", "priority", "100", "lookup", "7")
-    found = differences.compared(broken, state.of(lab))
+    found = differences.compared(broken, state.of(lab.nodes))
 
     assert f"hub {port} master: none → {lab.topology.bridge}" in map(str, found)
     assert [str(one) for one in differences.but_towards(planned, found)] == ["hub rule added: 100: from all lookup 7"]

@@ -23,10 +23,10 @@ MARK = b"overcast_restorer"
 def bare(make_lab):
     """A lab without an overlay, and its hub, whose changes are undone on request."""
     lab = make_lab(overlay=False)
-    before = state.of(lab), state.fingerprint(lab)
+    before = state.of(lab.nodes), state.fingerprint(lab.nodes)
     yield lab, lab.hub.node
-    assert differences.compared(before[0], state.of(lab)) == []
-    assert state.fingerprint(lab) == before[1]
+    assert differences.compared(before[0], state.of(lab.nodes)) == []
+    assert state.fingerprint(lab.nodes) == before[1]
 
 
 def set_up(lab, node):
@@ -155,12 +155,12 @@ def test_a_module_that_came_with_the_tunnel_goes_with_it(make_lab):
     if lab.machine.kind != "guest":
         pytest.skip("a module of this machine's kernel is not a test's to unload")
     lab.machine.call(Agent.unload_modules, names=["ip_gre"])
-    before = state.fingerprint(lab), node.run("cat", "/proc/modules")["output"]
+    before = state.fingerprint(lab.nodes), node.run("cat", "/proc/modules")["output"]
     try:
         set_up(lab, node)
         assert node.has_link("gretap0")
 
         assert node.ask(Agent.undo) == []
-        assert (state.fingerprint(lab), node.run("cat", "/proc/modules")["output"]) == before
+        assert (state.fingerprint(lab.nodes), node.run("cat", "/proc/modules")["output"]) == before
     finally:
         lab.machine.call(Agent.load_modules, names=["ip_gre"])

@@ -70,13 +70,13 @@ Doctor = Callable[..., Report]
 def doctor(rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
     """Asks the doctor; afterwards everything on the hosts is configured as before."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    before = state.fingerprint(rig.lab)
+    before = state.fingerprint(rig.lab.nodes)
 
     def examine(hosts: str = "hub,spoke1,spoke2", *arguments: str) -> Report:
         return ask(capsys, f"--hosts={hosts}", f"--ssh-config={rig.ssh_config}", *arguments)
 
     yield examine
-    assert state.fingerprint(rig.lab) == before
+    assert state.fingerprint(rig.lab.nodes) == before
 
 
 def without_vxlan() -> Rule:

@@ -78,9 +78,9 @@ def test_another_layout_is_described_and_no_command_is_given(bare_rig: Rig, tmp_
     commands, hosts = OTHERS[name]
     with layout(bare_rig, commands):
         assert delivers(bare_rig, "spoke1", "172.16.254.1")
-        before = state.fingerprint(bare_rig.lab)
+        before = state.fingerprint(bare_rig.lab.nodes)
         done, result = run(bare_rig, tmp_path, f"--hosts={hosts}", *SOME)
-        assert state.fingerprint(bare_rig.lab) == before
+        assert state.fingerprint(bare_rig.lab.nodes) == before
 
     printed = done.stdout + done.stderr
     assert done.returncode == INCOMPLETE, printed[-3000:]
