@@ -95,7 +95,7 @@ class Lab:
     def uplink(self, host: Host) -> tuple[Host, str]:
         """Where what a host sends on the overlay comes in next: the host there, and its device."""
         if host.is_hub:
-            return self.spokes[0], self.spokes[0].plan.device
+            return self.spokes[0], self.spokes[0].entry_device
         return self.hub, self.topology.port(self.hub.name, host.name)
 
     def listen(self, at: Iterable[Host | str], **fields: Any) -> Listening:
@@ -293,7 +293,7 @@ def with_bridges(lab: BuiltLab) -> BuiltLab:
     """The lab as it is now, where a spoke's overlay address may be on a bridge of its own whose port is its tunnel."""
     seen = readback.read([lab.nodes[plan.name] for plan in lab.topology.spokes])
     found = []
-    for plan in lab.topology.nodes:
+    for plan in lab.built_from.nodes:
         tunnel = None if plan.is_hub else seen[plan.name].devices.get(plan.device)
         device = ends.holder(seen[plan.name], tunnel) if tunnel else plan.device
         moved = not plan.is_hub and plan.overlay in seen[plan.name].addresses_of(device)
