@@ -4,7 +4,8 @@ What is not as it was: two states (`state`) compared, each difference as one lin
     hub gretap2 master: none → bridge0          hub rule added: 100: from all lookup 7
 
 What only follows from another difference is left out: the address of a device that is gone, the flags of a port that
-is none any more, the kernel's own route to an address.
+is none any more, the kernel's own route to an address.  A link-local address that the kernel
+made again from another MAC address is the same one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ MOST_LINES = 8
 OF_DEVICE = re.compile(r"\bdev (\S+)|\.(?:conf|neigh)\.([^.]+)\.")
 OF_CONF = re.compile(r"\.conf\.[^.]+\.(forwarding|disable_ipv6)$")
 WRITTEN_WITH = {"net.ipv4.conf.all.forwarding": "net.ipv4.ip_forward"}
+OF_A_MAC = re.compile(r"fe80::[0-9a-f:]*ff:fe[0-9a-f]{2}:[0-9a-f]+/64 dev (\S+)")
+"""A link-local address that the kernel made from a MAC address (RFC 4291 appendix A)."""
 OF_A_PORT = ("bridge port", "VLAN", "forwarding entry", "group")
 BY_ITSELF = ("mac", "up", "master", "kind")
 """What a device cannot change without the kernel making or removing routes and entries for it."""
@@ -115,6 +118,7 @@ def _of_node(node: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
     moved = {one.key for one in found if one.subject == "link" and one.name in BY_ITSELF}
     rehung = {one.key for one in found if one.subject == "link" and one.name == "master"}
     readdressed = {one.device for one in found if one.subject == "address"}
+    made_again = _made_again(found)
     written = {(one.key, one.now) for one in found if one.subject == "sysctl" and one.name}
     return [
         one
@@ -122,12 +126,20 @@ def _of_node(node: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
         if one.subject == "link"
         or not (
             one.device in gone
+            or (one.subject == "address" and one.key in made_again)
             or (one.subject in OF_A_PORT and one.device in rehung)
             or (one.entry.get("proto") == "kernel" and one.device in moved | readdressed)
             or (one.subject == "bridge port" and one.name == "state" and one.device in moved)
             or (one.subject == "sysctl" and any((other, one.now) in written for other in _setting(one.key)))
         )
     ]
+
+
+def _made_again(found: list[Difference]) -> set[str]:
+    """The link-local addresses that the kernel replaced by those of other MAC addresses, and these."""
+    made = [one for one in found if one.subject == "address" and not one.name and OF_A_MAC.match(one.key)]
+    went, came = ({one.device for one in made if (one.now is None) is removed} for removed in (True, False))
+    return {one.key for one in made if one.device in went & came}
 
 
 def _setting(parameter: str) -> list[str]:

@@ -133,6 +133,35 @@ def test_counters_are_no_difference(lab):
         assert differences.compared(before, state.of(lab.nodes)) == []
 
 
+def test_a_link_local_address_of_another_mac_is_no_difference(lab):
+    """The kernel makes it from the MAC that the device has then: one that was made again is none, a missing one is."""
+    hub = lab.hub.node
+
+    def switch(**values):
+        hub.write_sysctls({f"net.ipv6.conf.{NIC}.{name}": value for name, value in values.items()})
+
+    def link_locals():
+        return [one.local for one in hub.read("addresses") if (one.dev, one.scope) == (NIC, "link")]
+
+    switch(disable_ipv6=0)
+    assert hub.ask(Agent.wait_link_local, device=NIC, timeout=5.0)
+    before, (first,), mac = state.of(lab), link_locals(), hub.link(NIC).mac
+
+    hub.apply(link_set(NIC, address=MAC))
+    switch(disable_ipv6=1)
+    switch(disable_ipv6=0)
+    assert hub.ask(Agent.wait_link_local, device=NIC, timeout=5.0)
+    hub.apply(link_set(NIC, address=mac))
+    (second,) = link_locals()
+    assert first != second
+    assert differences.compared(before, state.of(lab)) == []
+
+    hub.run("ip", "addr", "del", f"{second}/64", "dev", NIC)
+    assert [str(one) for one in differences.compared(before, state.of(lab)) if one.subject == "address"] == [
+        f"hub address removed: {first}/64 dev {NIC}"
+    ]
+
+
 def test_of_many_differences_the_first_are_printed(lab):
     """Eight lines, and how many more there are."""
     before = state.of(lab.nodes)
