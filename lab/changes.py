@@ -91,6 +91,7 @@ def bridge_port(
     bcast_flood: int | None = None,
     fastleave: int | None = None,
     flood: int | None = None,
+    flush: int | None = None,
     hairpin: int | None = None,
     isolated: int | None = None,
     learning: int | None = None,
@@ -99,7 +100,7 @@ def bridge_port(
     mcast_router: int | None = None,
     proxyarp: int | None = None,
 ) -> Change:
-    """`bridge link set` of bridge(8)."""
+    """`bridge link set` of bridge(8); `flush` is ip-link(8)'s `fdb_flush`: what was learned there is forgotten."""
     return _change("bridge_port", **locals())
 
 

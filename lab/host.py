@@ -158,6 +158,12 @@ class Host:
     def is_hub(self) -> bool:
         return self.plan.is_hub
 
+    @property
+    def entry_device(self) -> str:
+        """The device that overlay frames enter by: a spoke's tunnel, also as a port of a bridge; the hub's bridge."""
+        ports = self.topology.ports(self.name)
+        return self.plan.device if self.is_hub or len(ports) != 1 else ports[0]
+
     def __str__(self) -> str:
         return self.name
 

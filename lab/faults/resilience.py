@@ -10,6 +10,7 @@ from lab.changes import addr_add, addr_del, bridge, bridge_port, fdb_replace, fi
 from lab.faults.fault import Fault
 from lab.faults.means import extra_tunnel, of_all, of_hub
 from lab.faults.places import cloud_port, device, first_spoke, hub, hub_bridge, hub_port, named
+from lab.host import Host
 from lab.laboratory import BuiltLab
 from lab.model import Change
 
@@ -44,19 +45,26 @@ def _loop(lab: BuiltLab) -> None:
     """
     ends = lab.spokes[:2]
     for here, there in (ends, ends[::-1]):
-        device, address = here.plan.device, str(here.plan.overlay)
-        mac = here.node.link(device).mac
+        bridged = here.plan.device if here.plan.holder == "bridge" else SPOKE_BRIDGE
         here.node.apply(
-            addr_del(device, address),
-            link_add(SPOKE_BRIDGE, bridge(), address=mac),
-            extra_tunnel(lab, SHORTCUT, here, there, SHORTCUT_NUMBER, up=False, master=SPOKE_BRIDGE),
+            *(() if bridged == here.plan.device else _bridging(lab, here)),
+            extra_tunnel(lab, SHORTCUT, here, there, SHORTCUT_NUMBER, up=False, master=bridged),
             filter_add(SHORTCUT, "ingress", program=LOSSY, name="a frame in 4"),
-            link_set(device, master=SPOKE_BRIDGE),
-            addr_add(SPOKE_BRIDGE, address),
-            route_add(str(lab.topology.multicast_route), SPOKE_BRIDGE),
         )
     for end in ends:
         end.node.apply(link_set(SHORTCUT, up=True))
+
+
+def _bridging(lab: BuiltLab, spoke: Host) -> tuple[Change, ...]:
+    """A spoke's tunnel becomes the port of a bridge, which has its overlay address from then on."""
+    device, address = spoke.plan.device, str(spoke.plan.overlay)
+    return (
+        addr_del(device, address),
+        link_add(SPOKE_BRIDGE, bridge(), address=spoke.node.link(device).mac),
+        link_set(device, master=SPOKE_BRIDGE),
+        addr_add(SPOKE_BRIDGE, address),
+        route_add(str(lab.topology.multicast_route), SPOKE_BRIDGE),
+    )
 
 
 FAULTS = (

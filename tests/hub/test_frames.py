@@ -35,10 +35,10 @@ def across(overlay, spoke1, spoke2):
         ]
         with overlay.listen([spoke2]) as heard:
             for frame in sent:
-                spoke1.send_frame(spoke1.plan.device, frame)
+                spoke1.send_frame(spoke1.entry_device, frame)
             spoke1.udp.send(to=overlay.everyone)
         heard.exactly_once(at=[spoke2.name])
-        place = (spoke2.name, spoke2.plan.device, False)
+        place = (spoke2.name, spoke2.entry_device, False)
         arrived = [one.frame for one in overlay.frames(tags) if (one.node, one.interface, one.outgoing) == place]
         assert set(arrived) <= set(sent), "a frame was altered on its way"
         assert len(arrived) == len(set(arrived)), "a frame was doubled on its way"

@@ -18,12 +18,13 @@ EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
 def seen_at(lab, host, tags):
     """How many of the tagged frames came in at a spoke's tunnel device."""
     return [(one.interface, one.outgoing) for one in lab.frames(tags) if one.node == host.name].count(
-        (host.plan.device, False)
+        (host.entry_device, False)
     )
 
 
 def flags(lab, spokes, **values):
     """Sets flags on the hub's ports towards these spokes."""
+    values |= {"flush": 1} if values.get("learning") == 0 else {}  # a spoke may have sent something already
     changes = [bridge_port(device=lab.topology.port("hub", spoke.name), **values) for spoke in spokes]
     lab.hub.node.apply(*changes)
 

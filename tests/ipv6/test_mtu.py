@@ -27,7 +27,7 @@ def test_overlay_mtu_is_large_enough(overlay):
 
 @pytest.mark.provoking
 def test_one_octet_less_takes_ipv6_away(provoked, spoke, link_locals):
-    """With an MTU of 1279 a spoke has no IPv6 address on the overlay; with 1280 its link-local address is back."""
+    """With an MTU of 1279 a spoke has no IPv6 address on the overlay; with 1280 it has a link-local address again."""
     device, before = spoke.plan.device, mtu_of(spoke)
     had = link_locals(provoked)
     without = {name: address for name, address in had.items() if name != spoke.name}
@@ -38,4 +38,5 @@ def test_one_octet_less_takes_ipv6_away(provoked, spoke, link_locals):
         assert spoke.await_link_local()
         at_1280 = link_locals(provoked)
 
-    assert (at_1279, at_1280) == (without, had)
+    # not the same one where the MAC has changed since: a bridge takes that of its first port
+    assert (at_1279, set(at_1280)) == (without, set(had))

@@ -17,7 +17,7 @@ MANY = groups.several(41)
 
 def came_in(heard, host):
     """Whether the frames of what was sent came in on the host's overlay device."""
-    return any((seen.node, seen.interface, seen.outgoing) == (host.name, host.plan.device, False) for seen in heard)
+    return any((seen.node, seen.interface, seen.outgoing) == (host.name, host.entry_device, False) for seen in heard)
 
 
 @pytest.mark.requirement("MCAST-02")

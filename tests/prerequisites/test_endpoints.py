@@ -138,7 +138,7 @@ def test_a_tunnel_that_is_its_own_way_delivers_nothing(build_lab):
     """With the route to the remote through the tunnel itself nothing leaves, and collisions and errors are counted."""
     lab = build_lab()
     spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
-    spoke.node.apply(route_add(f"{lab.hub.address('underlay')}/32", spoke.plan.device))
+    spoke.node.apply(route_add(f"{lab.hub.address('underlay')}/32", spoke.entry_device))
 
     with lab.listen(others) as heard:
         sent = spoke.udp.send(to=lab.everyone)

@@ -34,9 +34,9 @@ def test_unicast_works_between_every_two_hosts(overlay, sender, listen):
 
 
 def clone(one, other):
-    """Two spokes from one image: the second one's tunnel device gets the MAC of the first one's."""
+    """Two spokes from one image: the second one's overlay devices get the MAC of the first one."""
     mac = one.node.link(one.plan.device).mac
-    other.node.apply(link_set(other.plan.device, address=mac))
+    other.node.apply(*(link_set(device, address=mac) for device in other.topology.devices(other.name)))
 
 
 @pytest.mark.provoking

@@ -17,7 +17,7 @@ from lab.changes import bridge, link_set
 pytestmark = pytest.mark.requirement("FAULT-06")
 
 MANY = 6  # broadcasts; that the shortcut drops each of them both ways has a chance of one in 16 million
-SHORTCUT, SPOKE_BRIDGE = "shortcut", "br-loop"  # the fault's devices
+SHORTCUT = "shortcut"  # the fault's tunnel
 FORWARDING, BLOCKING = "forwarding", "blocking"
 
 
@@ -47,7 +47,7 @@ def circle(build_lab, inject):
 
 def bridges(lab):
     """The hosts that are bridges in the circle, each with its bridge."""
-    return [(lab.hub, lab.topology.bridge), *((spoke, SPOKE_BRIDGE) for spoke in lab.spokes[:2])]
+    return [(lab.hub, lab.topology.bridge), *((spoke, spoke.node.link(SHORTCUT).master) for spoke in lab.spokes[:2])]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ NOBODY = bytes.fromhex("0200000000fe")
 
 
 def mac_of(spoke):
-    """The MAC address of a spoke's tunnel device."""
+    """The MAC address of a spoke on the overlay."""
     return spoke.node.link(spoke.plan.device).mac
 
 
@@ -44,7 +44,7 @@ def arrivals(lab, payload):
 
 def is_arrival(one, spoke):
     """Whether a frame was seen to come in at a spoke's tunnel device."""
-    return (one.node, one.interface, one.outgoing) == (spoke.name, spoke.plan.device, False)
+    return (one.node, one.interface, one.outgoing) == (spoke.name, spoke.entry_device, False)
 
 
 def test_every_spoke_is_at_its_port(overlay, spoke):

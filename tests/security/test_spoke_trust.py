@@ -15,7 +15,7 @@ NOBODY = bytes.fromhex("0200000000fe")
 
 
 def mac_of(spoke):
-    """The MAC address of a spoke's tunnel device."""
+    """The MAC address of a spoke on the overlay."""
     return spoke.node.link(spoke.plan.device).mac
 
 
@@ -37,7 +37,7 @@ def theft(tag):
             spoke.name
             for spoke in (owner, thief)
             for one in lab.frames([secret])
-            if (one.node, one.interface, one.outgoing) == (spoke.name, spoke.plan.device, False)
+            if (one.node, one.interface, one.outgoing) == (spoke.name, spoke.entry_device, False)
         }
 
     return steal
