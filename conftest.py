@@ -11,8 +11,6 @@ pytest_plugins = [
     "fixtures.probes",
     "fixtures.underlay",
     "fixtures.resilience",
-    "fixtures.snooping",
-    "fixtures.sizes",
     "fixtures.applications",
     "fixtures.causes",
     "fixtures.comparisons",

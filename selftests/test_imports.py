@@ -1,7 +1,7 @@
 """
 Who may import whom, and the other rules of the rooms that a machine can check.
 
-    tests -> lab.model, changes   fixtures -> lab            reports -> the data of lab
+    tests -> fixtures, lab.model, changes   fixtures -> lab   reports -> the data of lab
     lab: diagnose -> laboratory -> probes, overlay, underlay -> machines; agent -> nothing else of ours
 
 Read from the syntax trees, so that an import inside a function or under TYPE_CHECKING counts like any other.
@@ -55,7 +55,7 @@ PYTEST = ("pytest", "_pytest", "xdist", "allure", "allure_commons", "allure_pyte
 BELOW_DIAGNOSE = ("lab.probes", "lab.overlay", "lab.underlay")
 ROOMS = (
     # The data of a kind of tunnel are in its own module.
-    Room("tests", ("lab.model", "lab.groups", "lab.changes", "lab.tunnels"), others=("pytest",)),
+    Room("tests", ("lab.model", "lab.groups", "lab.changes", "lab.tunnels", "fixtures"), others=("pytest",)),
     Room("fixtures", ("lab",)),
     Room("reports", ("lab.model", "lab.requirements", "lab.errors", "lab.causes", "lab.interrupts")),
     Room("lab", ("lab",), never=PYTEST),

@@ -15,8 +15,10 @@ pytest_plugins = ["pytester"]
 both_ways = pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
 
 MISSING = """
+from fixtures.requirements import not_run
+
 @pytest.mark.requirement("WIRE-01", "WIRE-02")
-def test_wire(not_run):
+def test_wire():
     not_run("this kernel has no gretap", "./overcast --kernel=guest")
 """
 
@@ -116,8 +118,10 @@ def test_what_does_not_apply_does_not_count(suite, processes):
         "WIRE-01",
         "WIRE-07",
         tests="""
+from fixtures.requirements import not_applicable
+
 @pytest.mark.requirement("WIRE-01")
-def test_header(not_applicable): not_applicable("VXLAN has no GRE header")
+def test_header(): not_applicable("VXLAN has no GRE header")
 
 @pytest.mark.requirement("WIRE-07")
 @pytest.mark.tunnel("gretap")
@@ -150,8 +154,10 @@ def test_a_should_fails(suite):
 
 OF_PROGRAMS = musts("APP")
 APPLICATIONS = f"""
+from fixtures.requirements import not_run
+
 @pytest.mark.requirement(*{OF_PROGRAMS!r})
-def test_of_programs(not_run):
+def test_of_programs():
     not_run("dnsmasq is not installed", "sudo apt-get install dnsmasq-base")
 """
 

@@ -6,12 +6,14 @@ Market data over the overlay: a numbered feed arrives whole and in order, at all
 
 import pytest
 
+from fixtures.applications import feed
+
 DATAGRAMS = 3000
 
 pytestmark = pytest.mark.requirement("APP-06")
 
 
-def test_nothing_is_lost_repeated_or_out_of_order(overlay, feed, fresh_group, spoke1, record_figure):
+def test_nothing_is_lost_repeated_or_out_of_order(overlay, fresh_group, spoke1, record_figure):
     """Every other host has every number of a feed once and in order, as fast as the slowest of them takes it."""
     receivers = [overlay[name] for name in overlay.others(spoke1)]
 

@@ -9,6 +9,8 @@ import secrets
 
 import pytest
 
+from fixtures.snooping import await_pruning
+
 pytestmark = [pytest.mark.requirement("APP-02"), pytest.mark.provoking]
 # In clock ticks of 1/100 s: a new querier floods everything for the length of its response interval, 10 s by default.
 QUERIER = {"mcast_query_response_interval": 10, "mcast_querier": 1}
@@ -28,7 +30,7 @@ def flooding(build_lab):
 
 
 @pytest.fixture
-def querying(build_lab, await_pruning):
+def querying(build_lab):
     """A bridge that queries and prunes, and hosts that report no membership of 224.0.0.x."""
     lab = build_lab(spokes=2, bridge=QUERIER)
     for host in lab.hosts.values():

@@ -6,6 +6,8 @@ ARP across the hub: the first broadcast that anybody needs, and the one that uni
 
 import pytest
 
+from fixtures.probes import decode
+from fixtures.underlay import configured
 from lab.changes import neigh_del
 
 pytestmark = pytest.mark.requirement("BCAST-08")
@@ -19,7 +21,7 @@ def resolved(host, addresses):
     return {entry.dst: entry.lladdr for entry in entries if entry.dst in addresses}
 
 
-def test_every_other_node_resolves_to_its_own_mac(overlay, sender, listen, configured):
+def test_every_other_node_resolves_to_its_own_mac(overlay, sender, listen):
     """A node resolves each other one to that node's own MAC address, a spoke another spoke not to the hub's."""
     others = overlay.others(sender)
 
@@ -33,7 +35,7 @@ def test_every_other_node_resolves_to_its_own_mac(overlay, sender, listen, confi
 
 
 @pytest.mark.provoking
-def test_the_owner_answers_and_nobody_else(provoked, sender, decode, layers):
+def test_the_owner_answers_and_nobody_else(provoked, sender, layers):
     """A node that has forgotten an address asks for it, and the one reply that comes in is the owner's."""
     overlay = provoked
     owner = overlay[overlay.others(sender)[-1]]

@@ -6,6 +6,8 @@ The hub's bridge is the one way between spokes: once to everybody else, never ba
 
 import pytest
 
+from fixtures.labs import inject
+from fixtures.probes import carried
 from lab import groups
 from lab.changes import bridge_port
 
@@ -28,7 +30,7 @@ def passed(heard, host, device):
 
 @pytest.mark.requirement("HUB-01")
 @pytest.mark.parametrize("kind", ["unicast", "broadcast", "multicast"])
-def test_spokes_meet_at_the_hub_only(overlay, spoke1, spoke2, everyone, listen, carried, kind):
+def test_spokes_meet_at_the_hub_only(overlay, spoke1, spoke2, everyone, listen, kind):
     """What a spoke sends another goes through the hub's bridge: no outer packet goes from spoke to spoke."""
     to = {"unicast": spoke2.address(), "broadcast": everyone, "multicast": GROUP}[kind]
 
@@ -71,7 +73,7 @@ def test_nobody_hears_anything_twice(overlay, sender, everyone, listen, tag, kin
 class TestSecondTunnel:
     """A spoke that is attached twice: a leftover or "redundant" tunnel, bridged at the hub beside the first."""
 
-    def test_doubles_broadcast(self, build_lab, inject):
+    def test_doubles_broadcast(self, build_lab):
         """Broadcast reaches that spoke twice and the others once."""
         lab = build_lab()
         inject(lab, "second-tunnel")
@@ -84,7 +86,7 @@ class TestSecondTunnel:
             name: 2 if name == twice else 1 for name in heard.at
         }
 
-    def test_leaves_multicast_single(self, build_lab, inject):
+    def test_leaves_multicast_single(self, build_lab):
         """Multicast reaches that spoke once: its membership is on one device."""
         lab = build_lab()
         inject(lab, "second-tunnel")
@@ -94,7 +96,7 @@ class TestSecondTunnel:
 
         heard.exactly_once(at=heard.at)
 
-    def test_is_hidden_by_strict_reverse_path_filtering(self, build_lab, inject):
+    def test_is_hidden_by_strict_reverse_path_filtering(self, build_lab):
         """With rp_filter=1 the second copy is dropped at the spoke, which counts it."""
         lab = build_lab()
         inject(lab, "second-tunnel")
@@ -108,7 +110,7 @@ class TestSecondTunnel:
         heard.exactly_once(at=heard.at)
         assert spoke.node.counters()["TcpExtIPReversePathFilter"] > before
 
-    def test_makes_a_ping_answer_twice(self, build_lab, inject):
+    def test_makes_a_ping_answer_twice(self, build_lab):
         """That spoke answers one broadcast ping twice."""
         lab = build_lab()
         inject(lab, "second-tunnel")

@@ -6,6 +6,7 @@ The hub learns where a MAC address is: what is for one spoke is no other's busin
 
 import pytest
 
+from fixtures.underlay import configured
 from lab.changes import bridge_port
 
 pytestmark = pytest.mark.requirement("HUB-03")
@@ -56,7 +57,7 @@ def test_unicast_goes_to_its_port_only(standing):
     assert seen_at(lab, lab.spokes[2], sent) == 0
 
 
-def test_hub_has_each_spoke_at_its_port(overlay, listen, configured):
+def test_hub_has_each_spoke_at_its_port(overlay, listen):
     """After a spoke has sent to the hub, the hub's table has its MAC address at its own port."""
     with listen(["hub"]) as heard:
         for spoke in overlay.spokes:

@@ -6,6 +6,8 @@ The hub's ports: a tunnel serves its spoke only as a port of the bridge.
 
 import pytest
 
+from fixtures.probes import exchange
+from fixtures.underlay import port_flags
 from lab import groups
 from lab.changes import bridge_port, link_set
 
@@ -33,14 +35,14 @@ def detached(provoked):
 
 
 @pytest.mark.requirement("HUB-02")
-def test_every_tunnel_is_a_forwarding_port(overlay, port_flags):
+def test_every_tunnel_is_a_forwarding_port(overlay):
     """Each of the hub's tunnels has bridge0 as its master and forwards."""
     for name, port in port_flags(overlay).items():
         assert (name, port.master, port.state) == (name, overlay.topology.bridge, "forwarding")
 
 
 @pytest.mark.requirement("HUB-02")
-def test_every_node_hears_every_other(overlay, exchange):
+def test_every_node_hears_every_other(overlay):
     """With every tunnel in the bridge, broadcast of each node is heard by all others."""
     assert exchange(overlay) == {name: set(overlay.others(name)) for name in overlay.hosts}
 
@@ -48,20 +50,20 @@ def test_every_node_hears_every_other(overlay, exchange):
 @pytest.mark.requirement("HUB-02")
 @pytest.mark.provoking
 class TestDetachedPort:
-    def test_cuts_its_spoke_off_though_the_hub_hears_it(self, detached, exchange):
+    def test_cuts_its_spoke_off_though_the_hub_hears_it(self, detached):
         """The spoke hears nobody; of its broadcast nothing reaches a spoke, and the hub itself still hears it."""
         lab, spoke = detached
 
         assert exchange(lab) == all_but(lab, spoke.name, heard_by_hub={spoke.name})
 
-    def test_is_deaf_to_it_with_strict_reverse_path_filtering(self, detached, exchange):
+    def test_is_deaf_to_it_with_strict_reverse_path_filtering(self, detached):
         """With rp_filter=1 the hub does not hear that spoke's broadcast either."""
         lab, spoke = detached
 
         with lab.hub.node.with_sysctl("net.ipv4.conf.all.rp_filter", 1):
             assert exchange(lab) == all_but(lab, spoke.name)
 
-    def test_stops_multicast_both_ways(self, detached, exchange):
+    def test_stops_multicast_both_ways(self, detached):
         """Multicast passes neither to the spoke nor from it, not even to the hub."""
         lab, spoke = detached
 
@@ -77,14 +79,14 @@ class TestDetachedPort:
 
 
 @pytest.mark.requirement("HUB-06")
-def test_no_port_is_isolated(overlay, port_flags):
+def test_no_port_is_isolated(overlay):
     """Each of the hub's tunnels is a port of the bridge, and none is isolated."""
     assert [name for name, port in port_flags(overlay).items() if port.flags.get("isolated")] == []
 
 
 @pytest.mark.requirement("HUB-06")
 @pytest.mark.provoking
-def test_isolated_ports_reach_all_but_each_other(build_lab, exchange):
+def test_isolated_ports_reach_all_but_each_other(build_lab):
     """Two spokes on isolated ports do not hear each other, and both hear and are heard by all others."""
     lab = build_lab(spokes=3)
     apart = [spoke.name for spoke in lab.spokes[:2]]

@@ -6,6 +6,7 @@ Broadcast ping: one request, one answer from each node, the pinger included; onl
 
 import pytest
 
+from fixtures.probes import firewall
 from lab.changes import link_set
 
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
@@ -79,7 +80,7 @@ def test_without_the_hub_only_the_pinger_answers(build_lab):
 
 @pytest.mark.provoking
 @pytest.mark.requirement("ICMP-06")
-def test_stateful_firewall_of_the_pinger_loses_the_answers(provoked, spoke1, everyone, firewall, listen):
+def test_stateful_firewall_of_the_pinger_loses_the_answers(provoked, spoke1, everyone, listen):
     """A pinger that takes in established traffic only hears no answer to a broadcast, though UDP and unicast pass."""
     others = provoked.others(spoke1)
     inner = ("INPUT", "!", "-i", spoke1.plan.nic)

@@ -13,6 +13,7 @@ from collections import Counter
 
 import pytest
 
+from fixtures.requirements import not_run
 from lab.changes import link_set
 
 ANSWER = re.compile(r"bytes from ([0-9.]+): icmp_seq=(\d+)")
@@ -23,7 +24,7 @@ ANY_GROUP = "0 2147483647"
 
 
 @pytest.fixture
-def run_ping(not_run):
+def run_ping():
     """Run ping(8) inside a host: `run_ping(host, "-b", address)`."""
 
     def run(host, *arguments, before=("ping",)):
@@ -88,7 +89,7 @@ def test_broadcast_has_to_be_asked_for(spoke1, everyone, run_ping):
 
 @pytest.mark.provoking
 @pytest.mark.requirement("ICMP-04")
-def test_unprivileged_broadcast_needs_a_full_second(provoked, spoke1, everyone, run_ping, not_run):
+def test_unprivileged_broadcast_needs_a_full_second(provoked, spoke1, everyone, run_ping):
     """Without root ping(8) needs ping_group_range and refuses an interval below one second for broadcast."""
     as_nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "ping")
 

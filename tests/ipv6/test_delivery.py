@@ -8,6 +8,8 @@ The tunnels carry Ethernet, so that IPv6 needs nothing of them; what breaks it i
 
 import pytest
 
+from fixtures.probes import link_locals
+
 pytestmark = pytest.mark.requirement("V6-01")
 
 IGNORE_MULTICAST = "net.ipv6.icmp.echo_ignore_multicast"
@@ -15,7 +17,7 @@ FIXED = 64
 HOP_LIMIT = 1  # what multicast has unless told otherwise (RFC 3493 section 5.2)
 
 
-def test_every_node_has_a_link_local_address_of_its_own(overlay, link_locals):
+def test_every_node_has_a_link_local_address_of_its_own(overlay):
     """Every host has a usable link-local address on the overlay, and no two have the same."""
     found = link_locals(overlay)
 
@@ -61,7 +63,7 @@ def test_a_router_on_the_underlay_makes_no_difference(standing, sender, all_node
 
 
 @pytest.mark.provoking
-def test_ignoring_multicast_silences_exactly_that_node(provoked, receiver, all_nodes, link_locals):
+def test_ignoring_multicast_silences_exactly_that_node(provoked, receiver, all_nodes):
     """With echo_ignore_multicast=1 a node answers no ping to ff02::1, and still one to its own address."""
     pinger = provoked[provoked.others(receiver)[0]]
     address = link_locals(provoked)[receiver.name]

@@ -11,6 +11,8 @@ import contextlib
 
 import pytest
 
+from fixtures.probes import carried, cloud_rules
+from fixtures.requirements import not_run
 from lab import groups
 from lab.changes import link_del, link_set
 
@@ -31,7 +33,7 @@ NAMES = {"as it comes": "six1", "without the option": "six2", "with a key": "six
 
 
 @pytest.fixture
-def over_ipv6(standing, not_run):
+def over_ipv6(standing):
     """A lab whose tunnels go over IPv6; `over_ipv6(routers=1)` as `standing` has it."""
 
     def build(**fields):
@@ -46,7 +48,7 @@ def over_ipv6(standing, not_run):
 
 
 @contextlib.contextmanager
-def made_by_ip(host, not_run):
+def made_by_ip(host):
     """Tunnels that `ip` makes on a NIC with an MTU of 1500, leaving to its defaults what is not said; their links."""
     near = host.plan.underlay6
     lines = "\n".join(
@@ -88,7 +90,7 @@ def test_multicast_with_ttl_1_crosses_a_router(over_ipv6, sender):
     heard.exactly_once(at=others)
 
 
-def test_outer_packet_has_the_option_before_gre(over_ipv6, sender, carried, layers):
+def test_outer_packet_has_the_option_before_gre(over_ipv6, sender, layers):
     """What leaves a host has hop limit 64, then destination options with the limit of 4, then GRE."""
     lab = over_ipv6()
     host = lab[sender.name]
@@ -119,11 +121,11 @@ def test_mtu_is_what_the_headers_leave(over_ipv6):
 
 
 @pytest.mark.provoking
-def test_defaults_are_a_hop_limit_of_64_and_the_option(over_ipv6, not_run):
+def test_defaults_are_a_hop_limit_of_64_and_the_option(over_ipv6):
     """`ip link add type ip6gretap` takes hoplimit 64 and encaplimit 4; on 1500 octets its MTU is 1434, 1442, 1438."""
     spoke = over_ipv6().spokes[0]
 
-    with made_by_ip(spoke, not_run) as links:
+    with made_by_ip(spoke) as links:
         mtus = {what: link.mtu for what, link in links.items()}
         default = links["as it comes"].details
 
@@ -132,7 +134,7 @@ def test_defaults_are_a_hop_limit_of_64_and_the_option(over_ipv6, not_run):
 
 
 @pytest.mark.provoking
-def test_a_cloud_that_drops_the_option_drops_the_overlay(over_ipv6, cloud_rules):
+def test_a_cloud_that_drops_the_option_drops_the_overlay(over_ipv6):
     """Where destination options are dropped nothing of the overlay arrives, and all of it with `encaplimit none`."""
     dropping = cloud_rules.destination_options_rule()
     heard = {}

@@ -11,6 +11,9 @@ import secrets
 
 import pytest
 
+from fixtures.probes import carried, decode
+from fixtures.underlay import await_time_exceeded, unlimited_errors
+
 pytestmark = pytest.mark.requirement("V6-02")
 
 V2_REPORT = 143
@@ -25,14 +28,12 @@ NOBODY = str(ipaddress.IPv6Address(ipaddress.IPv6Address(LINK_LOCAL).packed[:8] 
 FIXED = 64
 
 
-def outer_ttls(carried, frames):
+def outer_ttls(frames):
     """The outer TTLs with which tunnelled frames left the hosts that sent them first."""
     return {one.ttl for one in carried(frames) if one.sighting.outgoing}
 
 
-def test_report_is_what_routers_listen_to(
-    overlay, receiver, listen, await_mld, mld_records, fresh_group6, decode, layers
-):
+def test_report_is_what_routers_listen_to(overlay, receiver, listen, await_mld, mld_records, fresh_group6, layers):
     """A join is a version 2 report to ff02::16 from a link-local address, with hop limit 1 and Router Alert."""
     watcher, interface = overlay.uplink(receiver)
 
@@ -46,7 +47,7 @@ def test_report_is_what_routers_listen_to(
     assert (fresh_group6, TO_EXCLUDE) in mld_records(packet)
 
 
-def test_inherited_ttl_is_that_of_the_message(standing, listen, await_mld, fresh_group6, carried):
+def test_inherited_ttl_is_that_of_the_message(standing, listen, await_mld, fresh_group6):
     """With `ttl inherit` a report travels with an outer TTL of 1, and neighbour discovery with one of 255."""
     lab = standing(ipv6=True, ttl=None)
     spoke = lab.spokes[0]
@@ -56,11 +57,11 @@ def test_inherited_ttl_is_that_of_the_message(standing, listen, await_mld, fresh
         await_mld(*lab.uplink(spoke), fresh_group6, kind=V2_REPORT)
     spoke.ping(NOBODY)
 
-    assert outer_ttls(carried, lab.frames([group])) == {1}
-    assert outer_ttls(carried, lab.frames([asked_for])) == {DISCOVERY_HOPS}
+    assert outer_ttls(lab.frames([group])) == {1}
+    assert outer_ttls(lab.frames([asked_for])) == {DISCOVERY_HOPS}
 
 
-def test_report_dies_at_a_router_with_an_inherited_ttl(standing, fresh_group6, unlimited_errors, await_time_exceeded):
+def test_report_dies_at_a_router_with_an_inherited_ttl(standing, fresh_group6):
     """With `ttl inherit` a report comes back as ICMP time exceeded and never reaches the hub."""
     lab = standing(ipv6=True, routers=1, ttl=None)
     spoke, group = lab.spokes[0], ipaddress.ip_address(fresh_group6).packed

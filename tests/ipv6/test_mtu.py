@@ -6,6 +6,7 @@ With a smaller MTU the kernel takes IPv6 off a device, addresses and all, and sa
 
 import pytest
 
+from fixtures.probes import link_locals
 from lab.changes import link_set
 
 pytestmark = pytest.mark.requirement("V6-04")
@@ -26,7 +27,7 @@ def test_overlay_mtu_is_large_enough(overlay):
 
 
 @pytest.mark.provoking
-def test_one_octet_less_takes_ipv6_away(provoked, spoke, link_locals):
+def test_one_octet_less_takes_ipv6_away(provoked, spoke):
     """With an MTU of 1279 a spoke has no IPv6 address on the overlay; with 1280 it has a link-local address again."""
     device, before = spoke.plan.device, mtu_of(spoke)
     had = link_locals(provoked)

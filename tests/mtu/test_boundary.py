@@ -9,6 +9,9 @@ import errno
 
 import pytest
 
+from fixtures.probes import carried, cloud_rules, decode
+from fixtures.requirements import not_applicable, not_run
+from fixtures.underlay import configured
 from lab import groups
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
@@ -36,7 +39,7 @@ def same_datagram(packet):
 
 
 @pytest.mark.requirement("MTU-02")
-def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, carried, layers):
+def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, layers):
     """The first leaves in one packet of the NIC's MTU, the second in two whose inner packets are fragments."""
     nic, inside = spoke.node.link(spoke.plan.nic).mtu, mtu(spoke)
     first = IP + (inside - IP) // EIGHTS * EIGHTS
@@ -74,7 +77,7 @@ def test_who_must_not_be_fragmented_is_told(overlay, sender, largest, everyone, 
 
 
 @pytest.mark.requirement("MTU-03")
-def test_ping_names_the_mtu(spoke1, hub, mtu, largest, not_run):
+def test_ping_names_the_mtu(spoke1, hub, mtu, largest):
     """`ping -M do` with one octet too many says which MTU the overlay has."""
     said = spoke1.node.run("ping", "-c1", "-W", "0.1", "-M", "do", "-s", str(largest(spoke1) + 1), hub.address())
     if said["status"] is None:
@@ -84,7 +87,7 @@ def test_ping_names_the_mtu(spoke1, hub, mtu, largest, not_run):
 
 
 @pytest.mark.requirement("MTU-03")
-def test_tcp_offers_what_fits(overlay, spoke, mtu, decode, layers, fresh_port):
+def test_tcp_offers_what_fits(overlay, spoke, mtu, layers, fresh_port):
     """Both ends of a connection offer segments of the overlay's MTU less 40 octets."""
     spoke.reaches_by_tcp(overlay.hub, port=fresh_port)
 
@@ -113,7 +116,7 @@ def test_many_fragments_arrive_whole(overlay, sender, everyone, listen, to):
 @pytest.mark.requirement("MTU-04")
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap", "vxlan")
-def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mtu, largest, cloud_rules):
+def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mtu, largest):
     """Without its last fragment a datagram is not heard; the receiver counts fragments that were not put together."""
     fragments = 3
     inside = (mtu(spoke1) - IP) // EIGHTS * EIGHTS
@@ -133,7 +136,7 @@ def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mt
 
 
 @pytest.mark.requirement("MTU-09")
-def test_no_leg_leaves_the_jumbo_frames(overlay, sender, mtu, largest, listen, not_applicable, configured):
+def test_no_leg_leaves_the_jumbo_frames(overlay, sender, mtu, largest, listen):
     """Where the NICs take more than 1500 octets, a datagram that must not be fragmented fills every way there is."""
     nics = {name: seen.device(overlay[name].plan.nic).mtu for name, seen in configured(overlay).items()}
     if min(nics.values()) <= ETHERNET_MTU:

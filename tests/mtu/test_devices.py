@@ -8,6 +8,7 @@ The MTU of the overlay's devices: the NIC's, less what the tunnel puts in front 
 
 import pytest
 
+from fixtures.underlay import configured
 from lab.changes import link_set
 
 HEADERS = {"gretap": 38, "vxlan": 50, "ip6gretap": 66}
@@ -99,7 +100,7 @@ class TestNewTunnel:
 
 
 @pytest.mark.requirement("MTU-05")
-def test_all_devices_of_the_overlay_agree(overlay, configured):
+def test_all_devices_of_the_overlay_agree(overlay):
     """Both ends of every tunnel and the hub's bridge have one MTU."""
     hub, seen = overlay.hub, configured(overlay)
     devices = [(hub, hub.plan.device), *tunnel_ends(overlay)]

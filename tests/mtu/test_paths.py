@@ -7,6 +7,9 @@ A path that carries less than the NICs promise: who is told of it, and who never
 
 import pytest
 
+from fixtures.probes import cloud_rules, decode, firewall
+from fixtures.sizes import narrow_path
+
 PATH = 1400  # octets that the narrow leg takes
 HEADERS = {"gretap": 38, "vxlan": 50, "ip6gretap": 66}
 IP_AND_UDP = 28
@@ -59,7 +62,7 @@ def test_full_size_frames_reach_all_alike(overlay, spoke, largest, everyone, lis
 @pytest.mark.tunnel("gretap")
 class TestTowardsTheHub:
     @pytest.fixture
-    def narrow(self, build_lab, narrow_path):
+    def narrow(self, build_lab):
         """A router on the way to the hub that takes less than the NICs do."""
         lab = build_lab(routers=1)
         narrow_path(lab, lab.hub, PATH)
@@ -79,7 +82,7 @@ class TestTowardsTheHub:
         assert await_frames(spoke.node, spoke.plan.nic, told, tag=ANYTHING, count=1, timeout=2)
         assert heard_of(narrow, spoke, narrow.hub, largest(spoke)) == [True] * TRIES
 
-    def test_without_icmp_it_never_is(self, narrow, firewall, largest):
+    def test_without_icmp_it_never_is(self, narrow, largest):
         """With ICMP 3/4 filtered at the sender every larger datagram is lost."""
         spoke = narrow.spokes[0]
 
@@ -98,7 +101,7 @@ class TestTowardsTheHub:
 @pytest.mark.tunnel("gretap")
 class TestTowardsASpoke:
     @pytest.fixture
-    def narrow(self, build_lab, narrow_path):
+    def narrow(self, build_lab):
         """A router on the way from the hub to the last spoke that takes less than the NICs do."""
         lab = build_lab(routers=1)
         narrow_path(lab, lab.spokes[-1], PATH)
@@ -140,14 +143,14 @@ class TestTowardsASpoke:
 @pytest.mark.provoking
 class TestOuterFragments:
     @pytest.fixture
-    def fragmenting(self, build_lab, narrow_path):
+    def fragmenting(self, build_lab):
         """Tunnels that let routers cut their packets, and a router that does on the way to the last spoke."""
         lab = build_lab(routers=1, ttl=None, pmtudisc=False, ignore_df=True)
         narrow_path(lab, lab.spokes[-1], PATH)
         return lab
 
     @over_ipv4
-    def test_carry_what_is_larger_than_the_path(self, fragmenting, largest, decode, layers):
+    def test_carry_what_is_larger_than_the_path(self, fragmenting, largest, layers):
         """A spoke's full-size datagrams reach the other one, with DF or without, in fragments of the outer packet."""
         sender, receiver = fragmenting.spokes[0], fragmenting.spokes[-1]
 
@@ -162,7 +165,7 @@ class TestOuterFragments:
         assert all(packet.len <= PATH for packet in packets)
 
     @over_ipv4
-    def test_must_pass_the_underlay(self, fragmenting, largest, cloud_rules):
+    def test_must_pass_the_underlay(self, fragmenting, largest):
         """Where the underlay loses fragments, what is larger than the path is lost, and what fits arrives."""
         sender, receiver = fragmenting.spokes[0], fragmenting.spokes[-1]
 
@@ -173,7 +176,7 @@ class TestOuterFragments:
         assert heard == [[True], [False], [False]]
 
     @pytest.mark.tunnel("gretap")
-    def test_with_nopmtudisc_alone_df_is_taken_over(self, build_lab, narrow_path, largest):
+    def test_with_nopmtudisc_alone_df_is_taken_over(self, build_lab, largest):
         """Without `ignore-df` the outer packet takes the DF of the inner one: such datagrams are lost, others not."""
         lab = build_lab(routers=1, ttl=None, pmtudisc=False)
         sender, receiver = lab.spokes[0], lab.spokes[-1]

@@ -2,9 +2,11 @@
 
 import pytest
 
+from fixtures.probes import decode
+
 
 @pytest.fixture
-def igmp_records(decode, layers):
+def igmp_records(layers):
     """The IGMPv3 group records about a group in what was seen, oldest first: `igmp_records(sightings, group)`."""
 
     def records(sightings, group):

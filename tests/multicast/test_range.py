@@ -9,6 +9,7 @@ import errno
 
 import pytest
 
+from fixtures.requirements import not_applicable
 from lab import groups
 from lab.changes import route_add, route_del
 from lab.model import MULTICAST
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.requirement("MCAST-08")
 
 
 @pytest.fixture
-def article_lab(build_lab, not_applicable):
+def article_lab(build_lab):
     """A lab by the article's commands, whose multicast routes are as narrow as these make them."""
     lab = build_lab(topology="article")
     for host in lab.hosts.values():

@@ -6,6 +6,8 @@ The way between spokes is twice the way to the hub: what goes by the hub leaves 
 
 import pytest
 
+from fixtures.resilience import round_trips, slow_legs
+
 pytestmark = pytest.mark.requirement("PERF-02")
 
 PINGS, ROUNDS = 3, 10  # so many at once, and so often again while a busy machine distorts them
@@ -15,7 +17,7 @@ TWICE = (1.7, 2.3)
 
 
 @pytest.fixture
-def fastest(round_trips):
+def fastest():
     """The fastest round trips from the first spoke: to the hub, to another spoke, and there on the underlay itself."""
 
     def measure(lab, spoke, other, plausible):
@@ -45,7 +47,7 @@ def test_the_way_by_the_hub_is_plausible(overlay, spoke1, spoke2, fastest, recor
 
 
 @pytest.mark.provoking
-def test_it_is_twice_the_way_to_the_hub_and_twice_the_direct_one(build_lab, slow_legs, fastest, record_figure):
+def test_it_is_twice_the_way_to_the_hub_and_twice_the_direct_one(build_lab, fastest, record_figure):
     """With a delay on every leg of the underlay, a spoke answers after twice what the other two ways take."""
     lab = build_lab()
     spoke, other = lab.spokes[:2]

@@ -10,6 +10,8 @@ from ipaddress import IPv4Interface
 
 import pytest
 
+from fixtures.probes import decode
+from fixtures.underlay import configured
 from lab.changes import addr_add, addr_del
 
 pytestmark = pytest.mark.requirement("PRE-09")
@@ -19,7 +21,7 @@ ANYBODY = "ff:ff:ff:ff:ff:ff"
 HOST_ONLY, TOO_WIDE = 32, 16
 
 
-def test_all_have_one_prefix_and_its_broadcast_address(overlay, configured, everyone):
+def test_all_have_one_prefix_and_its_broadcast_address(overlay, everyone):
     """Each host has its overlay address in the same network, none with another prefix, and knows the broadcast one."""
     seen = configured(overlay)
     own = {name: host.plan.overlay for name, host in overlay.hosts.items()}
@@ -33,7 +35,7 @@ def test_all_have_one_prefix_and_its_broadcast_address(overlay, configured, ever
     assert {name: everyone in seen[name].broadcasts for name in overlay.hosts} == dict.fromkeys(overlay.hosts, True)
 
 
-def test_no_address_is_used_twice(overlay, configured):
+def test_no_address_is_used_twice(overlay):
     """No two hosts have the same overlay address configured."""
     seen = configured(overlay)
     addresses = {name: seen[name].addresses_of(host.plan.device) for name, host in overlay.hosts.items()}
@@ -43,7 +45,7 @@ def test_no_address_is_used_twice(overlay, configured):
     assert len(every) == len(set(every))
 
 
-def test_no_other_network_overlaps(overlay, configured):
+def test_no_other_network_overlaps(overlay):
     """No other interface has a network that meets the overlay's prefix, or a route to it or to a part of it."""
     # the route to a wider range, such as a VPN's to 128.0.0.0/1, takes nothing away: the overlay's own is narrower
     for name, seen in configured(overlay).items():
@@ -55,7 +57,7 @@ def test_no_other_network_overlaps(overlay, configured):
         assert [network for network in others if network.overlaps(prefix)] == []
 
 
-def owners(lab, asker, address, layers, decode):
+def owners(lab, asker, address, layers):
     """The MACs that answer for an address, as arping(8) finds them."""
     device, mac = asker.plan.device, asker.node.link(asker.plan.device).mac
     request = layers.Ether(src=mac, dst=ANYBODY) / layers.ARP(
@@ -69,21 +71,21 @@ def owners(lab, asker, address, layers, decode):
     return {arp.hwsrc for arp in replies if (arp.op, arp.psrc, arp.hwdst) == (ARP_REPLY, address, mac)}
 
 
-def test_one_host_answers_for_each_address(overlay, receiver, layers, decode):
+def test_one_host_answers_for_each_address(overlay, receiver, layers):
     """Asked who has a host's overlay address, that host answers and no other (RFC 5227)."""
     asker = overlay[overlay.others(receiver)[0]]
 
-    assert owners(overlay, asker, receiver.address(), layers, decode) == {receiver.node.link(receiver.plan.device).mac}
+    assert owners(overlay, asker, receiver.address(), layers) == {receiver.node.link(receiver.plan.device).mac}
 
 
 @pytest.mark.provoking
-def test_a_second_owner_is_noticed(build_lab, layers, decode):
+def test_a_second_owner_is_noticed(build_lab, layers):
     """With one overlay address on two spokes, two MACs answer for it."""
     lab = build_lab()
     owner, copycat = lab.spokes[0], lab.spokes[-1]
     copycat.node.apply(addr_add(copycat.plan.device, str(owner.plan.overlay)))
 
-    assert owners(lab, lab.hub, owner.address(), layers, decode) == {
+    assert owners(lab, lab.hub, owner.address(), layers) == {
         host.node.link(host.plan.device).mac for host in (owner, copycat)
     }
 

@@ -8,6 +8,7 @@ With br_netfilter and bridge-nf-call-iptables=1, bridged IPv4 passes the FORWARD
 
 import pytest
 
+from fixtures.probes import firewall
 from lab.changes import bridge, link_set, neigh_add, neigh_del
 
 pytestmark = pytest.mark.requirement("PRE-06")
@@ -23,7 +24,7 @@ def test_the_hub_lets_spokes_talk(overlay, spoke1, spoke2, everyone, listen):
 
 
 @pytest.fixture
-def forward_drop(provoked, hub, bridge_filter, firewall):
+def forward_drop(provoked, hub, bridge_filter):
     """The hub with a FORWARD policy of DROP, and a bridge that hands IP to the firewall or does not: `(1, 0)`."""
 
     def closed(everywhere, this_bridge):

@@ -10,6 +10,7 @@ import errno
 
 import pytest
 
+from fixtures.underlay import configured, refusals
 from lab.changes import link_add, link_del, link_kind, link_set, route_add
 from lab.tunnels.gretap import gretap
 from lab.tunnels.ip6gretap import ip6gretap
@@ -27,7 +28,7 @@ SPARE = {
 
 
 @pytest.mark.requirement("PRE-01", "PRE-11")
-def test_every_host_has_its_tunnels(overlay, configured):
+def test_every_host_has_its_tunnels(overlay):
     """Each host has the tunnel devices that it needs, of the chosen kind, up, under their names."""
     kind, seen = overlay.topology.options.kind, configured(overlay)
     needed = {(end.host, end.device) for tunnel in overlay.topology.tunnels for end in tunnel.ends}
@@ -44,7 +45,7 @@ def test_every_host_has_its_tunnels(overlay, configured):
 
 
 @pytest.mark.requirement("PRE-11")
-def test_no_two_tunnels_have_the_same_ends(overlay, configured):
+def test_no_two_tunnels_have_the_same_ends(overlay):
     """On each host no two tunnels share remote, local and key, and none borrows a fallback device's name."""
     for name, seen in configured(overlay).items():
         ends = [(tunnel.remote, tunnel.local, tunnel.input_key, tunnel.vni) for tunnel in ends_of(seen)]
@@ -83,7 +84,7 @@ def test_a_missing_driver_is_named(provoked, hub):
 
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-01")
-def test_a_host_without_the_driver_answers_protocol_unreachable(build_lab, refusals, layers):
+def test_a_host_without_the_driver_answers_protocol_unreachable(build_lab, layers):
     """A packet of a protocol that the receiver's kernel has no driver for comes back as ICMP 3/2."""
     lab = build_lab(overlay=False)
     hub, spoke = lab.hub, lab.spokes[0]
@@ -97,7 +98,7 @@ def test_a_host_without_the_driver_answers_protocol_unreachable(build_lab, refus
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-01")
 @pytest.mark.tunnel("gretap")
-def test_a_host_with_the_driver_and_no_tunnel_answers_port_unreachable(build_lab, refusals, passing):
+def test_a_host_with_the_driver_and_no_tunnel_answers_port_unreachable(build_lab, passing):
     """GRE to a host whose kernel has the driver, but no tunnel to the sender, comes back as ICMP 3/3."""
     lab = build_lab(overlay=False)
 

@@ -10,6 +10,8 @@ from ipaddress import IPv4Interface
 
 import pytest
 
+from fixtures.probes import carried
+from fixtures.underlay import configured, refusals
 from lab.changes import addr_add, link_add, link_del, route_add
 from lab.tunnels.gretap import gretap
 
@@ -18,7 +20,7 @@ NEXT = 1
 
 
 @pytest.mark.requirement("PRE-08")
-def test_the_ends_name_each_other(overlay, configured):
+def test_the_ends_name_each_other(overlay):
     """Each tunnel's remote is the other end's address on its NIC, and its local address, if pinned, the host's own."""
     seen = configured(overlay)
 
@@ -38,7 +40,7 @@ def nic_address(host, seen):
 
 
 @pytest.mark.requirement("PRE-08")
-def test_no_end_refuses_the_other(overlay, sender, everyone, listen, refusals):
+def test_no_end_refuses_the_other(overlay, sender, everyone, listen):
     """A broadcast from each host arrives everywhere, and no tunnel's end answers it with an ICMP error."""
     with listen(overlay.others(sender)) as heard:
         sender.udp.send(to=everyone)
@@ -62,7 +64,7 @@ def prefer_second_address(lab, spoke):
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-08")
 @pytest.mark.tunnel("gretap")
-def test_another_source_address_makes_the_tunnel_one_way(build_lab, refusals, carried):
+def test_another_source_address_makes_the_tunnel_one_way(build_lab):
     """A spoke that sends from another address than the hub's remote gets ICMP 3/3, and still hears the hub."""
     lab = build_lab(local=False)
     spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
@@ -97,7 +99,7 @@ def test_a_pinned_local_address_cures_it(build_lab):
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-08")
 @pytest.mark.tunnel("gretap")
-def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab, refusals):
+def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab):
     """With a wrong remote on the hub's side, the spoke is refused with ICMP 3/3, and the hub looks for nobody's MAC."""
     lab = build_lab(local=False)
     spoke = lab.spokes[-1]
@@ -117,7 +119,7 @@ def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab, refusals
 
 
 @pytest.mark.requirement("PRE-12")
-def test_the_way_to_the_other_end_is_the_nic(overlay, configured, sender, everyone, listen):
+def test_the_way_to_the_other_end_is_the_nic(overlay, sender, everyone, listen):
     """On each host the route to each tunnel's remote leaves by the NIC, and no tunnel counts a collision."""
     before = configured(overlay)
 

@@ -11,6 +11,7 @@ import socket
 
 import pytest
 
+from fixtures.probes import firewall, firewall_hits
 from lab import groups
 from lab.model import ALL_HOSTS, MULTICAST
 
@@ -88,9 +89,7 @@ def test_every_host_accepts_igmp(overlay, receiver, layers):
 @pytest.mark.requirement("PRE-03")
 @pytest.mark.parametrize("closed", ["hub", "spoke2"], ids=["hub", "spoke"])
 @pytest.mark.tunnel("gretap", "vxlan")
-def test_a_host_that_drops_the_carrier_cuts_its_tunnels(
-    provoked, spoke1, everyone, carrier, closed, firewall, firewall_hits, listen
-):
+def test_a_host_that_drops_the_carrier_cuts_its_tunnels(provoked, spoke1, everyone, carrier, closed, listen):
     """A host whose INPUT drops the carrier hears nothing, nor who is behind it; unicast between NICs works."""
     others, at = provoked.others(spoke1), provoked[closed]
     deaf = others if at.is_hub else [closed]
@@ -110,9 +109,7 @@ def test_a_host_that_drops_the_carrier_cuts_its_tunnels(
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-04")
 @pytest.mark.tunnel("gretap", "vxlan")
-def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(
-    provoked, spoke1, spoke2, hub, everyone, carrier, firewall, listen
-):
+def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(provoked, spoke1, spoke2, hub, everyone, carrier, listen):
     """A hub that accepts nothing but the carrier forwards between the spokes and hears nothing itself."""
     with firewall(hub, ("INPUT", *carrier, "-j", "ACCEPT"), policy={"INPUT": "DROP"}):
         with listen([hub, spoke2]) as heard:
@@ -142,7 +139,7 @@ def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(
     ],
 )
 @pytest.mark.tunnel("gretap", "vxlan")
-def test_a_rule_on_the_inside_stops_what_it_names(provoked, spoke1, spoke2, carrier, rules, policy, left, firewall):
+def test_a_rule_on_the_inside_stops_what_it_names(provoked, spoke1, spoke2, carrier, rules, policy, left):
     """A spoke's rules about what comes out of the tunnel stop just the kinds that they name."""
     written = [("INPUT", *carrier, *rule[1:]) if rule[0] == "carrier" else ("INPUT", *rule) for rule in rules]
 
@@ -152,7 +149,7 @@ def test_a_rule_on_the_inside_stops_what_it_names(provoked, spoke1, spoke2, carr
 
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-04")
-def test_a_rule_against_igmp_hides_a_member(build_lab, layers, firewall):
+def test_a_rule_against_igmp_hides_a_member(build_lab, layers):
     """A query reaches the members behind open firewalls alone: theirs will answer, one that drops IGMP stays silent."""
     lab = build_lab()
     hub, closed, others = lab.hub, lab.spokes[-1], lab.spokes[:-1]

@@ -9,12 +9,13 @@ hides it.
 
 import pytest
 
+from fixtures.underlay import configured
 from lab.changes import link_set
 
 pytestmark = pytest.mark.requirement("PRE-10")
 
 
-def test_no_mac_is_used_twice(overlay, configured):
+def test_no_mac_is_used_twice(overlay):
     """The spokes' devices and the hub's ports all have different MACs; only the bridge may share one of a port."""
     seen, hub = configured(overlay), overlay.hub.name
     ends = [end for tunnel in overlay.topology.tunnels for end in tunnel.ends]

@@ -8,6 +8,8 @@ Such a rule works right after the receiver has talked, and dies when its connect
 
 import pytest
 
+from fixtures.probes import firewall
+
 pytestmark = pytest.mark.requirement("PRE-05")
 
 STATEFUL_ONLY = (
@@ -36,7 +38,7 @@ def test_a_host_that_never_sent_hears_broadcast(build_lab):
 
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
-def test_a_stateful_rule_hears_only_after_it_has_talked(build_lab, firewall):
+def test_a_stateful_rule_hears_only_after_it_has_talked(build_lab):
     """Behind a rule that accepts ESTABLISHED alone, an idle spoke hears nothing; after it has sent, it hears."""
     lab = build_lab()
     sender, idle = lab.spokes[0], lab.spokes[-1]
@@ -55,7 +57,7 @@ def test_a_stateful_rule_hears_only_after_it_has_talked(build_lab, firewall):
 
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
-def test_a_stateful_rule_is_deaf_again_when_its_entry_has_run_out(build_lab, firewall):
+def test_a_stateful_rule_is_deaf_again_when_its_entry_has_run_out(build_lab):
     """Once the entry that a spoke's own packet made has run out, at once here, the spoke is deaf again."""
     lab = build_lab()
     sender, quiet = lab.spokes[0], lab.spokes[-1]

@@ -6,6 +6,8 @@ The hub is back: with its configuration everything goes on by itself, without it
 
 import pytest
 
+from fixtures.resilience import clock, quick_neighbours
+from fixtures.underlay import refusals
 from lab import groups
 
 pytestmark = [pytest.mark.requirement("FAULT-02"), pytest.mark.provoking]
@@ -17,7 +19,7 @@ AT_ONCE = 0.05  # seconds of grace: what a NIC without carrier dropped does not 
 
 
 @pytest.mark.parametrize("kind", ["broadcast", "multicast"])
-def test_delivery_resumes_by_itself(provoked, spoke1, quick_neighbours, clock, record_figure, kind):
+def test_delivery_resumes_by_itself(provoked, spoke1, record_figure, kind):
     """What is sent after the hub's return is heard by sockets that were open before it went; the spokes did nothing."""
     others = provoked.others(spoke1)
     to, group = (provoked.everyone, None) if kind == "broadcast" else (GROUP, GROUP)
@@ -48,7 +50,7 @@ def test_memberships_outlive_a_bridge_made_anew(build_lab):
 
 
 @pytest.mark.tunnel("gretap")
-def test_a_hub_without_its_tunnels_refuses(build_lab, refusals):
+def test_a_hub_without_its_tunnels_refuses(build_lab):
     """A hub that is back without its configuration delivers nothing and answers GRE with ICMP 3/3."""
     lab = build_lab()
     lab.take_down(lab.hub)

@@ -6,6 +6,7 @@ The hub is one VM.  Without it nobody hears anybody, and the spokes' tunnels say
 
 import pytest
 
+from fixtures.resilience import await_neighbour, quick_neighbours
 from lab import groups
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
@@ -56,7 +57,7 @@ class TestStoppedHub:
         assert (answers.counts, answers.others) == ({spoke1.name: 1}, {})
 
     @pytest.mark.tunnel("gretap", "vxlan")  # whose neighbours on the underlay are found by ARP
-    def test_stays_resolved_where_the_cloud_answers_for_it(self, provoked, spoke1, await_neighbour):
+    def test_stays_resolved_where_the_cloud_answers_for_it(self, provoked, spoke1):
         """The cloud answers ARP for the address of a stopped VM: the neighbour says as little as the link."""
         with provoked.cloud.stopped("hub", provoked.hub.node):
             provoked.ask_anew()
@@ -65,7 +66,7 @@ class TestStoppedHub:
             assert await_neighbour(spoke1, provoked.hub, *RESOLVED) in RESOLVED
 
     @pytest.mark.tunnel("gretap", "vxlan")  # whose neighbours on the underlay are found by ARP
-    def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, provoked, spoke1, quick_neighbours, await_neighbour):
+    def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, provoked, spoke1):
         """When nobody answers for the hub's address, its neighbour entry fails, and sending still succeeds."""
         before = trouble(spoke1)
         with quick_neighbours([spoke1]), provoked.cloud.withdrawn("hub"):

@@ -8,6 +8,7 @@ import contextlib
 
 import pytest
 
+from fixtures.underlay import configured
 from lab import groups
 from lab.changes import addr_add, addr_del, link_set, route_add, route_replace
 
@@ -44,7 +45,7 @@ def configured_state(host):
     return set(host.node.read("addresses")), routes, host.memberships()
 
 
-def test_the_route_is_there(overlay, configured):
+def test_the_route_is_there(overlay):
     """On every node the route to a group leads to the overlay: if a link was ever down, somebody put it back."""
     seen = configured(overlay)
 

@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 
+from fixtures.labs import inject
 from lab.changes import bridge, link_set
 
 pytestmark = pytest.mark.requirement("FAULT-06")
@@ -38,7 +39,7 @@ def test_nothing_comes_round(overlay, sender):
 
 
 @pytest.fixture
-def circle(build_lab, inject):
+def circle(build_lab):
     """A lab of three spokes whose first two make a circle with the hub; the third one is outside of it."""
     lab = build_lab(spokes=3)
     inject(lab, "loop")

@@ -6,6 +6,8 @@ A port that is new to a bridge: with spanning tree it listens, then learns, and 
 
 import pytest
 
+from fixtures.resilience import await_port
+from fixtures.underlay import port_flags
 from lab.changes import bridge, link_set
 
 pytestmark = pytest.mark.requirement("FAULT-07")
@@ -44,7 +46,7 @@ def root_says(layers, delay):
     return bytes(layers.Dot3(src=root, dst="01:80:c2:00:00:00") / layers.LLC() / message)
 
 
-def test_every_port_forwards(overlay, port_flags):
+def test_every_port_forwards(overlay):
     """Each of the hub's tunnels is a port, and none is still listening or learning."""
     states = {name: port.state for name, port in port_flags(overlay).items()}
 
@@ -52,7 +54,7 @@ def test_every_port_forwards(overlay, port_flags):
 
 
 @pytest.mark.provoking
-def test_without_spanning_tree_it_forwards_at_once(provoked, attach, await_port):
+def test_without_spanning_tree_it_forwards_at_once(provoked, attach):
     """With STP off the port goes from disabled to forwarding, and its spoke hears the next broadcast."""
     port, changes = attach
 
@@ -65,7 +67,7 @@ def test_without_spanning_tree_it_forwards_at_once(provoked, attach, await_port)
 
 
 @pytest.mark.provoking
-def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree, await_port):
+def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree):
     """With STP on the port listens for the forward delay, and its spoke hears nothing and is not heard by spokes."""
     (port, changes), spoke = attach, provoked.spokes[-1]
 
@@ -82,7 +84,7 @@ def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree, aw
 
 @pytest.mark.provoking
 def test_it_forwards_after_twice_the_forward_delay(
-    provoked, spoke1, spoke2, attach, spanning_tree, await_port, layers, record_figure
+    provoked, spoke1, spoke2, attach, spanning_tree, layers, record_figure
 ):
     """With STP on the port listens and learns for a forward delay each, then its spoke hears the next broadcast."""
     port, changes = attach

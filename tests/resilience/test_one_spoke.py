@@ -6,6 +6,10 @@ One spoke fails: the others do not notice, and the node that refuses says so.
 
 import pytest
 
+from fixtures.labs import inject
+from fixtures.probes import exchange
+from fixtures.requirements import not_applicable
+from fixtures.underlay import refusals
 from lab.changes import link_set
 
 pytestmark = pytest.mark.requirement("FAULT-04")
@@ -22,7 +26,7 @@ def test_no_spoke_is_cut_off(overlay, spoke):
 
 @pytest.mark.provoking
 @pytest.mark.parametrize("failure", FAILURES)
-def test_the_others_do_not_notice(build_lab, inject, refusals, not_applicable, failure, exchange):
+def test_the_others_do_not_notice(build_lab, failure):
     """The spoke that failed hears nobody and nobody hears it, all others hear each other, and who refuses is told."""
     lab = build_lab(spokes=3)
     gretap, cut_off = lab.topology.options.kind == "gretap", lab.spokes[-1]
@@ -38,7 +42,7 @@ def test_the_others_do_not_notice(build_lab, inject, refusals, not_applicable, f
 
 
 @pytest.mark.provoking
-def test_it_is_back_when_its_port_is(provoked, exchange):
+def test_it_is_back_when_its_port_is(provoked):
     """The hub's port up again, the spoke hears all others and is heard by them, and nobody did anything else."""
     spoke = provoked.spokes[-1]
     port = provoked.topology.port("hub", spoke.name)

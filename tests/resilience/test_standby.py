@@ -7,6 +7,7 @@ A standby hub: another VM takes over the hub's address and its tunnels, and no s
 
 import pytest
 
+from fixtures.resilience import clock, quick_neighbours
 from lab import groups
 
 pytestmark = [pytest.mark.requirement("FAULT-08"), pytest.mark.provoking]
@@ -14,7 +15,7 @@ pytestmark = [pytest.mark.requirement("FAULT-08"), pytest.mark.provoking]
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 
 
-def test_takes_over_without_the_spokes(build_lab, quick_neighbours, clock, record_figure):
+def test_takes_over_without_the_spokes(build_lab, record_figure):
     """Sockets that were open before hear what is sent once another VM has the hub's VNIC and its set of tunnels."""
     lab = build_lab(spokes=3)
     sender, *rest = lab.spokes

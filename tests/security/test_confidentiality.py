@@ -6,12 +6,14 @@ Nothing is secret: what the overlay carries can be read on the underlay, and so 
 
 import pytest
 
+from fixtures.probes import carried
+
 pytestmark = pytest.mark.requirement("SEC-04")
 
 KEY = 42
 
 
-def test_the_payload_is_readable_on_the_underlay(overlay, sender, everyone, listen, carried):
+def test_the_payload_is_readable_on_the_underlay(overlay, sender, everyone, listen):
     """The payload of a broadcast is found, as it was sent, in every packet that carries it between the NICs."""
     with listen(overlay.others(sender)) as heard:
         payload = sender.udp.send(to=everyone).payload
@@ -23,7 +25,7 @@ def test_the_payload_is_readable_on_the_underlay(overlay, sender, everyone, list
 
 
 @pytest.mark.tunnel("gretap")
-def test_the_key_is_readable_too(standing, carried, layers):
+def test_the_key_is_readable_too(standing, layers):
     """A tunnel's key stands in every packet's GRE header: it tells tunnels apart, and nobody from anybody."""
     lab = standing(key=KEY)
     spoke = lab.spokes[0]

@@ -7,6 +7,8 @@ Who may speak into a tunnel: whoever has the outer address of its other end, and
 
 import pytest
 
+from fixtures.underlay import refusals
+
 pytestmark = pytest.mark.provoking
 
 PORT_UNREACHABLE = (3, 3)
@@ -14,7 +16,7 @@ PORT_UNREACHABLE = (3, 3)
 
 @pytest.mark.requirement("SEC-01")
 @pytest.mark.tunnel("gretap")
-def test_an_unknown_source_is_refused(outside, forged, refusals, tag):
+def test_an_unknown_source_is_refused(outside, forged, tag):
     """GRE from a VM that no tunnel names, to the hub or a spoke, is delivered to nobody and answered with ICMP 3/3."""
     lab, stranger = outside
     spoke, last = lab.spokes[0], lab.spokes[-1]

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from fixtures.underlay import configured
 from lab.changes import filter_add, link_set
 
 pytestmark = pytest.mark.requirement("SEC-03")
@@ -19,7 +20,7 @@ KINDS = ("gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan", "vxlan")
 REMOTES = ("remote", "group", "group6")
 
 
-def test_every_tunnel_that_is_up_has_a_remote(overlay, configured):
+def test_every_tunnel_that_is_up_has_a_remote(overlay):
     """Each host's tunnels of the overlay are up with a remote, and no tunnel is up that takes from any source."""
     remotes = {
         (name, device.name): [device.details.get(key) for key in REMOTES]

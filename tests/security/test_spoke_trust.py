@@ -6,6 +6,7 @@ Spokes trust each other: one frame is enough to have another one's unicast, unle
 
 import pytest
 
+from fixtures.requirements import not_applicable
 from lab.changes import bridge_port, fdb_replace
 
 pytestmark = [pytest.mark.requirement("SEC-06"), pytest.mark.provoking]
@@ -48,7 +49,7 @@ def test_any_spoke_can_take_anothers_unicast(provoked, spoke2, theft):
     assert theft(provoked) == {spoke2.name}
 
 
-def test_a_locked_port_admits_its_own_address_only(build_lab, theft, not_applicable):
+def test_a_locked_port_admits_its_own_address_only(build_lab, theft):
     """With the hub's ports locked to their spokes' MAC addresses the theft fails, and all hear each other."""
     lab = build_lab()
     for spoke in lab.spokes:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fixtures.snooping import await_pruning
 from lab.changes import bridge, link_set
 
 # In clock ticks of 1/100 s.  A new querier floods for the length of its response interval (10 s by default), which is
@@ -33,7 +34,7 @@ def quick_querier():
 
 
 @pytest.fixture
-def querier_lab(standing, quick_querier, await_pruning):
+def querier_lab(standing, quick_querier):
     """A lab of three spokes whose bridge is a querier and prunes."""
     lab = standing(spokes=3, bridge=quick_querier)
     await_pruning(lab)

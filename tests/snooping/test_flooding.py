@@ -6,13 +6,16 @@ Snooping without a querier, as Linux bridges come: the hub notes who joined, and
 
 import pytest
 
+from fixtures.requirements import not_applicable
+from fixtures.snooping import await_listed, came_in
+from fixtures.underlay import port_flags
 from lab.changes import bridge_port
 
 LARGE_TTL = 64
 
 
 @pytest.fixture
-def default_bridge(overlay, parameters, not_applicable):
+def default_bridge(overlay, parameters):
     """The lab, if its bridge snoops and is no querier."""
     found = {name: parameters(overlay)[name] for name in ("mcast_snooping", "mcast_querier")}
     if found != {"mcast_snooping": 1, "mcast_querier": 0}:
@@ -21,7 +24,7 @@ def default_bridge(overlay, parameters, not_applicable):
 
 
 @pytest.mark.requirement("SNOOP-01")
-def test_everybody_gets_what_one_node_joined(default_bridge, sender, fresh_group, await_listed, came_in):
+def test_everybody_gets_what_one_node_joined(default_bridge, sender, fresh_group):
     """A group that the hub lists at one node's port alone is heard there, and comes in at every other node as well."""
     others = default_bridge.others(sender)
     member = others[-1]
@@ -36,13 +39,13 @@ def test_everybody_gets_what_one_node_joined(default_bridge, sender, fresh_group
 
 
 @pytest.mark.requirement("SNOOP-01")
-def test_everybody_gets_what_nobody_joined(default_bridge, sender, fresh_group, came_in):
+def test_everybody_gets_what_nobody_joined(default_bridge, sender, fresh_group):
     """A group without members comes in at every other node."""
     assert came_in(default_bridge, sender, fresh_group) == set(default_bridge.others(sender))
 
 
 @pytest.mark.requirement("SNOOP-06")
-def test_no_port_withholds_multicast(default_bridge, port_flags):
+def test_no_port_withholds_multicast(default_bridge):
     """While no querier fills the hub's list, each of its ports floods multicast."""
     ports = port_flags(default_bridge)
 
@@ -51,7 +54,7 @@ def test_no_port_withholds_multicast(default_bridge, port_flags):
 
 @pytest.mark.requirement("SNOOP-06")
 @pytest.mark.provoking
-def test_a_port_that_does_not_flood_is_deaf_though_listed(provoked, spoke1, spoke2, fresh_group, await_listed):
+def test_a_port_that_does_not_flood_is_deaf_though_listed(provoked, spoke1, spoke2, fresh_group):
     """With mcast_flood off and no querier a listed member hears a spoke's broadcast, and its multicast not."""
     sender, member = spoke1, spoke2
     port = {"device": provoked.topology.port("hub", member.name)}

@@ -7,6 +7,11 @@ The hub's list is made of membership reports: a member whose IGMP does not reach
 
 import pytest
 
+from fixtures.probes import firewall
+from fixtures.requirements import not_applicable
+from fixtures.snooping import await_listed, await_pruning, listed
+from fixtures.underlay import await_time_exceeded, unlimited_errors
+
 MDNS = "224.0.0.251"
 LARGE_TTL, FIXED = 64, 64
 NO_IGMP = ("OUTPUT", "-p", "igmp", "-j", "DROP")
@@ -21,9 +26,7 @@ def heard_by(lab, sender, receiver, to, group=None, **more):
     return heard.payloads[receiver.name].count(sent.payload)
 
 
-def test_every_member_is_listed_at_its_port(
-    overlay, receiver, parameters, not_applicable, await_listed, listed, fresh_group
-):
+def test_every_member_is_listed_at_its_port(overlay, receiver, parameters, fresh_group):
     """Once a node has joined a group, the hub lists the group at the port to it, and at no other."""
     if not parameters(overlay)["mcast_snooping"]:
         not_applicable(f"{overlay.topology.bridge} does not snoop: it lists nothing, and floods")
@@ -36,7 +39,7 @@ def test_every_member_is_listed_at_its_port(
     assert found == {receiver.name}
 
 
-def test_every_listed_member_hears_every_sender(querier_lab, fresh_group, await_listed):
+def test_every_listed_member_hears_every_sender(querier_lab, fresh_group):
     """With a querier each node's datagram is heard once by members on all nodes, its own included."""
     lab = querier_lab
 
@@ -49,9 +52,7 @@ def test_every_listed_member_hears_every_sender(querier_lab, fresh_group, await_
 
 
 @pytest.mark.provoking
-def test_a_member_whose_reports_are_filtered_is_deaf(
-    querier_lab, firewall, set_bridge, fresh_group, await_listed, await_pruning, listed
-):
+def test_a_member_whose_reports_are_filtered_is_deaf(querier_lab, set_bridge, fresh_group):
     """Without its reports a member is not listed and deaf to the group alone; after the next query it hears again."""
     lab = querier_lab
     sender, other, member = *lab.spokes[:2], lab.spokes[-1]
@@ -77,9 +78,7 @@ def test_a_member_whose_reports_are_filtered_is_deaf(
 
 
 class TestAcrossARouter:
-    def test_reports_die_with_an_inherited_ttl(
-        self, standing, quick_querier, await_pruning, unlimited_errors, await_time_exceeded, listed, fresh_group
-    ):
+    def test_reports_die_with_an_inherited_ttl(self, standing, quick_querier, fresh_group):
         """With `ttl inherit` the list stays empty: TTL 64 does not help the group, and broadcast and 224.0.0.x pass."""
         lab = standing(routers=1, ttl=None, bridge=quick_querier)
         await_pruning(lab)
@@ -97,7 +96,7 @@ class TestAcrossARouter:
         assert heard_by(lab, sender, member, lab.everyone) == 1
         assert heard_by(lab, sender, member, MDNS, MDNS) == 1
 
-    def test_reports_arrive_with_a_fixed_ttl(self, standing, quick_querier, await_pruning, await_listed, fresh_group):
+    def test_reports_arrive_with_a_fixed_ttl(self, standing, quick_querier, fresh_group):
         """With `ttl 64` a member behind the router is listed and hears the group, whose TTL is 1."""
         lab = standing(routers=1, ttl=FIXED, bridge=quick_querier)
         await_pruning(lab)

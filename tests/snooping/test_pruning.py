@@ -8,6 +8,7 @@ import contextlib
 
 import pytest
 
+from fixtures.snooping import await_listed, came_in
 from lab.changes import bridge_port
 
 ROUTER, ASK = 2, 1  # mcast_router (bridge(8)): a router port always; when a router is heard
@@ -25,7 +26,7 @@ def router_port(lab, spoke):
 @pytest.mark.requirement("SNOOP-02")
 @pytest.mark.parametrize("position", range(4), ids=["from=hub", "from=spoke1", "from=spoke2", "from=spoke3"])
 class TestPruning:
-    def test_a_group_goes_to_its_members_alone(self, querier_lab, position, fresh_group, await_listed, came_in):
+    def test_a_group_goes_to_its_members_alone(self, querier_lab, position, fresh_group):
         """A group that one spoke joined is heard by it once, and comes in at no other spoke."""
         lab = querier_lab
         sender = list(lab.hosts.values())[position]
@@ -39,7 +40,7 @@ class TestPruning:
         heard.exactly_once(at=[member])
         assert reached == {member}
 
-    def test_a_group_without_members_goes_nowhere(self, querier_lab, position, fresh_group, came_in):
+    def test_a_group_without_members_goes_nowhere(self, querier_lab, position, fresh_group):
         """A group that nobody joined comes in at no node, not even at the hub; a broadcast comes in at all others."""
         lab = querier_lab
         sender = list(lab.hosts.values())[position]
@@ -49,7 +50,7 @@ class TestPruning:
             sender.udp.send(to=lab.everyone)
         heard.exactly_once(at=lab.others(sender))
 
-    def test_a_router_port_gets_everything(self, querier_lab, position, fresh_group, await_listed, came_in):
+    def test_a_router_port_gets_everything(self, querier_lab, position, fresh_group):
         """Behind a port with mcast_router 2 a spoke gets what another one joined, and what nobody joined."""
         lab = querier_lab
         sender = list(lab.hosts.values())[position]
@@ -66,7 +67,7 @@ class TestPruning:
 
 
 @pytest.mark.requirement("SNOOP-02")
-def test_the_hub_is_a_member_like_any(querier_lab, fresh_group, await_listed):
+def test_the_hub_is_a_member_like_any(querier_lab, fresh_group):
     """A group that the hub itself joined is listed at bridge0; it is heard there and at the spokes that joined."""
     lab = querier_lab
     sender, member = lab.spokes[0], lab.spokes[-1]

@@ -7,6 +7,8 @@ The querier's questions: what they look like, when they come, and what follows f
 
 import pytest
 
+from fixtures.probes import decode
+from fixtures.snooping import await_listed, await_pruning, came_in, igmp_frames, igmp_version, listed
 from lab.changes import bridge_port
 from lab.model import ALL_HOSTS
 
@@ -71,7 +73,7 @@ class TestTimes:
         assert found["mcast_membership_interval"] >= needed
 
     @pytest.mark.provoking
-    def test_a_new_querier_takes_its_time(self, build_lab, parameters, set_bridge, await_queries, came_in, fresh_group):
+    def test_a_new_querier_takes_its_time(self, build_lab, parameters, set_bridge, await_queries, fresh_group):
         """It has the intervals of RFC 3376, asks at once, and floods what nobody joined for the first of them, 10 s."""
         lab = build_lab()
         found = parameters(lab)
@@ -82,7 +84,7 @@ class TestTimes:
         assert came_in(lab, lab.hub, fresh_group) == set(lab.others("hub"))
 
     @pytest.mark.provoking
-    def test_a_leave_counts_after_the_last_question(self, asking_lab, await_igmp, await_listed, fresh_group):
+    def test_a_leave_counts_after_the_last_question(self, asking_lab, await_igmp, fresh_group):
         """After a leave the hub asks about the group, and strikes the port off when nobody answers in time."""
         lab = asking_lab(mcast_last_member_interval=5)
         member = lab.spokes[0]
@@ -95,9 +97,7 @@ class TestTimes:
             await_listed(lab, fresh_group, [member.name], present=False)
 
     @pytest.mark.provoking
-    def test_a_leave_counts_at_once_with_fastleave(
-        self, asking_lab, await_pruning, await_igmp, await_listed, listed, fresh_group
-    ):
+    def test_a_leave_counts_at_once_with_fastleave(self, asking_lab, await_igmp, fresh_group):
         """A member that left stays listed for as long as others may answer, 20 s here; on a port with fastleave not."""
         lab = asking_lab(mcast_last_member_interval=10 * TICKS)
         await_pruning(lab)  # until then reports are flooded, and who hears another's keeps its own (RFC 2236 section 3)
@@ -117,7 +117,7 @@ class TestTimes:
         assert listed(lab, fresh_group) == {other.name}
 
     @pytest.mark.provoking
-    def test_an_entry_that_nobody_renews_expires(self, asking_lab, igmp_frames, await_listed, fresh_group):
+    def test_an_entry_that_nobody_renews_expires(self, asking_lab, fresh_group):
         """A member that has died without a word stays listed for the membership interval, and not longer."""
         lab = asking_lab(mcast_membership_interval=30)
         spoke = lab.spokes[0]
@@ -141,7 +141,7 @@ class TestQuery:
         ],
         ids=["default", "mcast_query_use_ifaddr=1", "mcast_igmp_version=3"],
     )
-    def test_header(self, asking_lab, await_queries, settings, version, from_bridge, decode, layers):
+    def test_header(self, asking_lab, await_queries, settings, version, from_bridge, layers):
         """A query has TTL 1, TOS 0xc0, Router Alert, and the source 0.0.0.0 unless told to use the bridge's address."""
         lab = asking_lab(**settings)
 
@@ -151,7 +151,7 @@ class TestQuery:
         assert packet.src == (lab.hub.address() if from_bridge else UNSPECIFIED)
         assert packet.len - 4 * packet.ihl == LENGTHS[version]
 
-    def test_is_answered(self, asking_lab, await_listed, await_frames, set_bridge, fresh_group):
+    def test_is_answered(self, asking_lab, await_frames, set_bridge, fresh_group):
         """Every host tells an IGMPv3 querier that asks from 0.0.0.0 which groups it is a member of."""
         lab = asking_lab(mcast_igmp_version=3)
         asked_for = bytes(map(int, fresh_group.split(".")))
@@ -173,7 +173,7 @@ class TestQuery:
 
 @pytest.mark.requirement("SNOOP-06")
 class TestVersion:
-    def test_hosts_speak_the_version_of_the_hubs_querier(self, overlay, parameters, igmp_version):
+    def test_hosts_speak_the_version_of_the_hubs_querier(self, overlay, parameters):
         """Where the hub is no querier every host speaks IGMPv3, and nobody else makes it speak less."""
         found = parameters(overlay)
         spoken = found["mcast_igmp_version"] if found["mcast_querier"] else 3
@@ -184,7 +184,7 @@ class TestVersion:
 
     @pytest.mark.provoking
     @pytest.mark.parametrize("version", [2, 3], ids="mcast_igmp_version={}".format)
-    def test_a_querier_brings_hosts_to_its_own(self, asking_lab, await_queries, igmp_version, version):
+    def test_a_querier_brings_hosts_to_its_own(self, asking_lab, await_queries, version):
         """Asked in IGMPv2, as bridges do unless told otherwise, hosts fall back to it; asked in IGMPv3 they do not."""
         lab = asking_lab(mcast_igmp_version=version)
         for spoke in lab.spokes:

@@ -8,6 +8,7 @@ What `ttl inherit` loses there and a fixed TTL keeps; on a flat underlay (k=0) t
 
 import pytest
 
+from fixtures.underlay import await_time_exceeded, errors_about, unlimited_errors
 from lab import groups
 from lab.model import ALL_HOSTS
 
@@ -117,7 +118,7 @@ class TestFixed:
 
 
 @pytest.mark.requirement("TTL-04")
-def test_loss_shows_in_icmp_and_not_at_the_tunnel(standing, unlimited_errors, errors_about):
+def test_loss_shows_in_icmp_and_not_at_the_tunnel(standing):
     """Each packet lost to TTL raises InTimeExcds at its sender, whose send succeeds and whose tunnel is clean."""
     lab = standing(routers=1, ttl=None)
     spoke = lab.spokes[0]
@@ -169,7 +170,7 @@ class TestSignature:
 
         assert heard.payloads == {name: [sent.payload] if delivered else [] for name in others}
 
-    def test_a_membership_report_dies_at_the_router(self, standing, fresh_group, unlimited_errors, await_time_exceeded):
+    def test_a_membership_report_dies_at_the_router(self, standing, fresh_group):
         """With `ttl inherit` an IGMP report, TTL 1, comes back as ICMP time exceeded and never reaches the hub."""
         lab = standing(routers=1, ttl=None)
         spoke, asked_for = lab.spokes[0], bytes(map(int, fresh_group.split(".")))

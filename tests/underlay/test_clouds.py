@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from fixtures.underlay import at_nics
 from lab import groups
 
 SOMEONE_ELSE = 99  # a host number that nobody has: a source address that no VNIC owns
@@ -38,7 +39,7 @@ TABLE = {
 
 
 @pytest.fixture
-def observe(passing, at_nics):
+def observe(passing):
     """Measures a lab's row: from the hub to a spoke and back, a carrier passes when it does both ways."""
 
     def measure(lab):

@@ -6,6 +6,7 @@ The emulated cloud network is proved before anything is concluded from it.
 
 import pytest
 
+from fixtures.probes import decode
 from lab.changes import neigh_add, neigh_del
 
 pytestmark = [pytest.mark.provoking, pytest.mark.requirement("UNDER-09")]
@@ -23,7 +24,7 @@ def test_its_ports_flood_nothing_and_learn_nothing(overlay):
     assert overlay.fabric.link("vcn").details["mcast_snooping"] == 0
 
 
-def test_it_answers_arp_itself(provoked, spoke1, spoke2, listen, decode, layers):
+def test_it_answers_arp_itself(provoked, spoke1, spoke2, listen, layers):
     """A host that looks for another one is answered by the fabric: its request reaches no other NIC."""
     wanted = spoke2.address("underlay")
     known = {"device": spoke1.plan.nic, "to": wanted, "lladdr": spoke2.plan.underlay_mac}

@@ -8,6 +8,8 @@ Where it does not, unicast works all the same and nothing on the sender says tha
 
 import pytest
 
+from fixtures.underlay import refusals
+
 pytestmark = pytest.mark.tunnel("gretap")
 
 
@@ -43,7 +45,7 @@ def test_blocked_gre_is_told_from_a_dead_path(provoked, hub, spoke1, everyone, p
 
 @pytest.mark.provoking
 @pytest.mark.requirement("UNDER-04")
-def test_nothing_on_the_sender_shows_that_gre_is_blocked(provoked, spoke1, hub, everyone, listen, refusals):
+def test_nothing_on_the_sender_shows_that_gre_is_blocked(provoked, spoke1, hub, everyone, listen):
     """With protocol 47 blocked, the sender's tunnel stays up and counts no error, and no ICMP error comes back."""
     before = spoke1.node.link(spoke1.plan.device)
 

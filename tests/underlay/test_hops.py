@@ -7,6 +7,8 @@ The suite measures how many TTL-decrementing hops the underlay has between every
 
 import pytest
 
+from fixtures.probes import carried
+
 pytestmark = pytest.mark.requirement("UNDER-07")
 
 SENT_TTL = 64
@@ -36,7 +38,7 @@ def test_hops_between_every_pair_are_measured(standing, routers):
 
 
 @pytest.mark.parametrize("routers", [0, 1, 2], ids=["flat", "one-router", "two-routers"])
-def test_outer_packets_lose_as_many(standing, carried, routers, record_figure):
+def test_outer_packets_lose_as_many(standing, routers, record_figure):
     """The outer packet of a broadcast from a spoke loses as many hops on its way to the hub as unicast does."""
     lab = standing(routers=routers)
     spoke, hub = lab.spokes[0], lab.hub

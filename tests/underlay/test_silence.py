@@ -10,6 +10,7 @@ beside a unicast datagram that was sent after it on the same way and arrived.
 
 import pytest
 
+from fixtures.underlay import at_nics
 from lab import groups
 from lab.changes import bridge, link_set
 from lab.model import ALL_HOSTS, LIMITED_BROADCAST
@@ -39,7 +40,7 @@ def broadcast(request, sender):
 
 
 @pytest.mark.requirement("UNDER-01", "UNDER-03")
-def test_broadcast_reaches_no_other_nic(overlay, sender, broadcast, listen, unicast_control, at_nics):
+def test_broadcast_reaches_no_other_nic(overlay, sender, broadcast, listen, unicast_control):
     """A broadcast on the underlay leaves its sender and reaches no NIC and no socket, while unicast does."""
     others = overlay.others(sender)
 
@@ -53,7 +54,7 @@ def test_broadcast_reaches_no_other_nic(overlay, sender, broadcast, listen, unic
 
 @pytest.mark.requirement("UNDER-02", "UNDER-03")
 @pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS.keys())
-def test_multicast_reaches_no_member(overlay, sender, group, listen, unicast_control, at_nics):
+def test_multicast_reaches_no_member(overlay, sender, group, listen, unicast_control):
     """A group that every other host joined on its NIC hears nothing of what is sent to it there, while unicast does."""
     others = overlay.others(sender)
 
@@ -89,7 +90,7 @@ def test_nobody_answers_a_ping_to_all_hosts(sender):
 
 @pytest.mark.provoking
 @pytest.mark.requirement("UNDER-02")
-def test_snooping_and_a_querier_let_no_multicast_through(provoked, spoke1, listen, unicast_control, at_nics):
+def test_snooping_and_a_querier_let_no_multicast_through(provoked, spoke1, listen, unicast_control):
     """A fabric that snoops IGMP and sends queries still forwards no multicast to those who joined."""
     change, undo = (link_set("vcn", bridge(mcast_snooping=on, mcast_querier=on)) for on in (1, 0))
     others = provoked.others(spoke1)

@@ -6,12 +6,13 @@ The overlay needs no relaxed source/destination check: outer addresses are alway
 
 import pytest
 
+from fixtures.probes import carried
 from lab.changes import addr_add, route_add
 
 pytestmark = pytest.mark.requirement("UNDER-06")
 
 
-def test_outer_addresses_are_the_nics_own(overlay, sender, everyone, listen, carried):
+def test_outer_addresses_are_the_nics_own(overlay, sender, everyone, listen):
     """What leaves and enters every NIC on behalf of a broadcast bears the addresses of the two NICs on its way."""
     with listen(overlay.others(sender)) as heard:
         sender.udp.send(to=everyone)

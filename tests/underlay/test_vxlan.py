@@ -6,6 +6,7 @@ Where the cloud blocks GRE, the same overlay over VXLAN (UDP port 4789, RFC 7348
 
 import pytest
 
+from fixtures.probes import carried
 from lab import groups
 
 pytestmark = pytest.mark.requirement("UNDER-08")
@@ -57,7 +58,7 @@ def test_broadcast_ping_is_answered_by_everyone(azure):
         sender.ping(azure.everyone).exactly_once_by(azure.hosts)
 
 
-def test_outer_ttl_is_fixed_and_mtu_leaves_room(azure, carried):
+def test_outer_ttl_is_fixed_and_mtu_leaves_room(azure):
     """The outer TTL is 64 whatever is inside, and the tunnels' MTU is the NIC's less the overhead of VXLAN."""
     spoke = azure.spokes[0]
 

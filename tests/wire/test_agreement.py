@@ -9,6 +9,8 @@ What both ends of a tunnel must agree on, and who says so when they do not.
 
 import pytest
 
+from fixtures.probes import carried, decode, exchange
+
 pytestmark = pytest.mark.tunnel("gretap")
 
 KEY, OTHER_KEY = 42, 43
@@ -16,7 +18,7 @@ KEY_PRESENT = bytes.fromhex("20006558")
 PORT_UNREACHABLE = (3, 3)
 
 
-def refusals(lab, layers, decode, host):
+def refusals(lab, layers, host):
     """The (type, code) of the ICMP errors about GRE that came in at a host's NIC."""
     frames = [
         decode(one)
@@ -34,7 +36,7 @@ def errors(host, device):
 class TestKey:
     pytestmark = pytest.mark.requirement("WIRE-07")
 
-    def test_is_carried_in_a_header_of_eight_octets(self, standing, carried, layers):
+    def test_is_carried_in_a_header_of_eight_octets(self, standing, layers):
         """With `key 42` the K bit is set, the key follows, and the inner frame begins after eight octets."""
         lab = standing(key=KEY)
         spoke = lab.spokes[0]
@@ -46,7 +48,7 @@ class TestKey:
         assert {bytes(one.outer[layers.IP].payload)[:8] for one in seen} == {KEY_PRESENT + KEY.to_bytes(4, "big")}
         assert {one.outer[layers.IP].len - one.inner[layers.IP].len for one in seen} == {42}
 
-    def test_equal_keys_deliver(self, standing, exchange):
+    def test_equal_keys_deliver(self, standing):
         """Between ends with the same key broadcast arrives, exactly once, from every node."""
         lab = standing(key=KEY)
 
@@ -61,7 +63,7 @@ class TestKey:
         assert mtus[1] == {name: mtu - 4 for name, mtu in mtus[0].items()}
 
     @pytest.mark.provoking
-    def test_unequal_keys_never_match(self, build_lab, decode, layers, exchange):
+    def test_unequal_keys_never_match(self, build_lab, layers):
         """A key facing none, none facing a key, and another key: nothing passes, and both ends are told ICMP 3/3."""
         lab = build_lab(spokes=4)
         mismatched = {"spoke1": (KEY, None), "spoke2": (None, KEY), "spoke3": (KEY, OTHER_KEY)}
@@ -74,7 +76,7 @@ class TestKey:
         heard = exchange(lab)
 
         assert heard == {"hub": {"spoke4"}, "spoke4": {"hub"}, "spoke1": set(), "spoke2": set(), "spoke3": set()}
-        told = {name: refusals(lab, layers, decode, lab[name]) for name in ("hub", *mismatched)}
+        told = {name: refusals(lab, layers, lab[name]) for name in ("hub", *mismatched)}
         assert told == {name: {PORT_UNREACHABLE} for name in ("hub", *mismatched)}
         assert [errors(*end) for end in ends] == before
 
@@ -82,7 +84,7 @@ class TestKey:
 class TestChecksum:
     pytestmark = pytest.mark.requirement("WIRE-08")
 
-    def test_on_both_ends_delivers(self, standing, exchange):
+    def test_on_both_ends_delivers(self, standing):
         """With csum on both ends broadcast arrives from every node."""
         lab = standing(checksum=True)
 
@@ -90,7 +92,7 @@ class TestChecksum:
 
     @pytest.mark.provoking
     @pytest.mark.parametrize("on_the_hub", [True, False], ids=["hub_only", "spoke_only"])
-    def test_on_one_end_is_dropped_and_counted(self, build_lab, on_the_hub, exchange):
+    def test_on_one_end_is_dropped_and_counted(self, build_lab, on_the_hub):
         """With csum on one end nothing passes either way, and both ends count RX crc errors."""
         lab = build_lab()
         spoke = lab.spokes[-1]
@@ -107,7 +109,7 @@ class TestChecksum:
 class TestSequence:
     pytestmark = pytest.mark.requirement("WIRE-08")
 
-    def test_on_both_ends_delivers(self, standing, exchange):
+    def test_on_both_ends_delivers(self, standing):
         """With seq on both ends broadcast arrives from every node."""
         lab = standing(sequence=True)
 
@@ -115,7 +117,7 @@ class TestSequence:
 
     @pytest.mark.provoking
     @pytest.mark.parametrize("on_the_hub", [True, False], ids=["hub_only", "spoke_only"])
-    def test_on_one_end_only_that_end_drops(self, build_lab, on_the_hub, exchange):
+    def test_on_one_end_only_that_end_drops(self, build_lab, on_the_hub):
         """An end with seq drops what comes without and counts RX fifo errors; an end without accepts either."""
         lab = build_lab()
         spoke = lab.spokes[-1]

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from fixtures.probes import carried
 from lab import groups
 from lab.model import LIMITED_BROADCAST
 
@@ -65,7 +66,7 @@ def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen,
     [("broadcast", "ff:ff:ff:ff:ff:ff"), ("multicast", groups.mac(GROUP))],
     ids=["broadcast", "multicast"],
 )
-def test_inner_addresses_are_the_senders_and_the_groups(overlay, sender, everyone, listen, carried, layers, kind, mac):
+def test_inner_addresses_are_the_senders_and_the_groups(overlay, sender, everyone, listen, layers, kind, mac):
     """On every leg the inner source is the sending device's MAC address and the inner destination the group's."""
     own = sender.node.link(sender.plan.device).mac
 
@@ -78,7 +79,7 @@ def test_inner_addresses_are_the_senders_and_the_groups(overlay, sender, everyon
 
 
 @pytest.mark.requirement("WIRE-03")
-def test_outer_packets_go_between_the_tunnels_ends(overlay, sender, everyone, listen, carried, layers):
+def test_outer_packets_go_between_the_tunnels_ends(overlay, sender, everyone, listen, layers):
     """Whatever is sent, every outer packet goes from one end of a configured tunnel to the other."""
     with listen(overlay.others(sender), group=GROUP, bind="") as heard:
         sender.udp.send(to=everyone)

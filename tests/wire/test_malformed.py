@@ -8,6 +8,8 @@ import secrets
 
 import pytest
 
+from fixtures.probes import carried
+
 pytestmark = [pytest.mark.requirement("WIRE-09"), pytest.mark.tunnel("gretap")]
 
 TRANSPARENT_ETHERNET, IPV4 = 0x6558, 0x0800
@@ -51,7 +53,7 @@ def test_is_discarded(overlay, spoke1, listen, crafted):
     assert heard.payloads == {name: [payloads["well-formed"], proof] for name in others}
 
 
-def test_reserved_bits_are_sent_as_zero(overlay, sender, everyone, listen, carried, layers):
+def test_reserved_bits_are_sent_as_zero(overlay, sender, everyone, listen, layers):
     """Whatever a node sends, the thirteen reserved and version bits of its GRE header are zero."""
     with listen(overlay.others(sender)) as heard:
         sender.udp.send(to=everyone)

@@ -10,6 +10,7 @@ import struct
 
 import pytest
 
+from fixtures.probes import carried
 from lab import groups
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
@@ -39,7 +40,7 @@ def as_sent(lab, packets):
 
 @pytest.mark.requirement("WIRE-04")
 class TestTtl:
-    def test_inherited_is_the_inner_one(self, standing, carried, layers):
+    def test_inherited_is_the_inner_one(self, standing, layers):
         """With `ttl inherit` every host sends a multicast packet with its inner TTL outside."""
         lab = standing(ttl=None)
 
@@ -48,7 +49,7 @@ class TestTtl:
         ttls = {(one.inner[layers.IP].ttl, one.ttl) for one in as_sent(lab, carried(heard.sightings()))}
         assert ttls == {(ttl, ttl) for ttl in INNER_TTLS}
 
-    def test_inherited_of_broadcast_is_the_default(self, standing, carried):
+    def test_inherited_of_broadcast_is_the_default(self, standing):
         """With `ttl inherit` a broadcast has the sender's default TTL outside as inside."""
         lab = standing(ttl=None)
         default = int(lab.spokes[0].node.sysctl(DEFAULT_TTL))
@@ -58,7 +59,7 @@ class TestTtl:
         assert {one.ttl for one in as_sent(lab, carried(heard.sightings()))} == {default}
 
     @pytest.mark.tunnel("gretap", "vxlan")  # ip6gretap does not find it in frames that were put on it as they are
-    def test_inherited_is_the_hop_limit_of_ipv6(self, standing, carried, tag):
+    def test_inherited_is_the_hop_limit_of_ipv6(self, standing, tag):
         """With `ttl inherit` an IPv6 packet with hop limit 1 is carried with an outer TTL of 1."""
         lab = standing(ttl=None)
         spoke = lab.spokes[0]
@@ -74,7 +75,7 @@ class TestTtl:
 
     @pytest.mark.tunnel("gretap", "vxlan")
     @pytest.mark.parametrize(("default", "unused"), [(None, -2), (33, -3)], ids=["default", "default=33"])
-    def test_of_what_has_none_is_the_senders_default(self, standing, carried, layers, default, unused):
+    def test_of_what_has_none_is_the_senders_default(self, standing, layers, default, unused):
         """With `ttl inherit` ARP, which has no TTL, is carried with net.ipv4.ip_default_ttl of the tunnel's end."""
         lab = standing(ttl=None)
         spoke = lab.spokes[0]
@@ -93,7 +94,7 @@ class TestTtl:
         ]
         assert {one.ttl for one in queries} == {expected}
 
-    def test_fixed_is_the_tunnels_own(self, overlay, standing, carried, layers):
+    def test_fixed_is_the_tunnels_own(self, overlay, standing, layers):
         """With `ttl N` the outer TTL is N whatever the inner one is, and whoever sends."""
         own = overlay.topology.options.ttl
         lab = overlay if own else standing(ttl=FIXED)
@@ -107,7 +108,7 @@ class TestTtl:
 
 @pytest.mark.requirement("WIRE-05")
 @pytest.mark.parametrize("inherit", [False, True], ids=["default", "tos_inherit"])
-def test_tos_is_copied_on_request_only(standing, carried, inherit):
+def test_tos_is_copied_on_request_only(standing, inherit):
     """The outer TOS of a packet marked EF is the tunnel's, 0 by default; with `tos inherit` EF; the mark arrives."""
     lab = standing(tos_inherit=inherit)
     outer = EXPEDITED if inherit else lab.topology.options.tos
@@ -131,7 +132,7 @@ class TestDontFragment:
         ],
         ids=["default", "nopmtudisc", "nopmtudisc,ignore-df"],
     )
-    def test_follows_the_tunnels_options(self, standing, carried, layers, options, outer):
+    def test_follows_the_tunnels_options(self, standing, layers, options, outer):
         """Outer DF is set by default, copied from inside with nopmtudisc, and never set with ignore-df besides."""
         lab = standing(**options)
 

@@ -8,6 +8,8 @@ import secrets
 
 import pytest
 
+from fixtures.probes import decode
+
 pytestmark = pytest.mark.tunnel("gretap")
 
 TRANSPARENT_ETHERNET = 0x6558
@@ -17,7 +19,7 @@ FALLBACKS = ("gre0", "gretap0", "erspan0")  # made by the driver itself, in ever
 
 @pytest.mark.requirement("SEC-01", "WIRE-03")
 @pytest.mark.provoking
-def test_is_refused(overlay, spoke1, spoke2, listen, layers, decode):
+def test_is_refused(overlay, spoke1, spoke2, listen, layers):
     """A spoke takes GRE from the hub only: another spoke's is delivered to nobody and answered with ICMP 3/3."""
     stranger = secrets.token_hex(16).encode()
     there = spoke2.address("underlay")
