@@ -8,6 +8,7 @@ pytest_plugins = [
     "fixtures.live",
     "fixtures.machines",
     "fixtures.labs",
+    "fixtures.leftovers",
     "fixtures.probes",
     "fixtures.underlay",
     "fixtures.resilience",

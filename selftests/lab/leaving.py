@@ -27,6 +27,24 @@ def test_leaves_one(provoked, kind):
         pytest.skip(f"cannot make: {kind}: {done['errors'].strip()}")
 
 
+@pytest.fixture
+def detached(provoked):
+    """The hub's ports, without a bridge; of `--inject=hub: ip link del bridge0` the undo is refused."""
+    ports = provoked.topology.ports("hub")
+    provoked.hub.node.apply(*(link_set(port, nomaster=True) for port in ports))
+    yield
+    provoked.hub.node.apply(*(link_set(port, master=provoked.topology.bridge) for port in ports))
+
+
+def test_cannot_undo(detached):
+    """Nothing is left: the ports had no bridge before."""
+
+
+def test_cannot_undo_and_leaves_a_rule(detached, provoked):
+    """The rule is left."""
+    provoked.hub.node.run("ip", "rule", "add", "priority", "9", "lookup", "7")
+
+
 def test_finds_none(provoked):
     """A new lab."""
     assert "lookup 7" not in provoked.hub.node.run("ip", "rule")["output"]

@@ -81,3 +81,16 @@ def test_undoing_what_was_injected_is_none(tmp_path):
 
     assert "2 passed" in printed
     assert "left the lab changed" not in printed
+
+
+def test_an_undo_that_the_injected_fault_refuses_is_none(tmp_path):
+    """A test whose undo the fault refuses has left nothing; of another one only what it left is listed."""
+    chosen = ("selftests/lab/leaving.py", "-k", "cannot_undo", "--inject=hub: ip link del bridge0")
+
+    printed = ran(tmp_path, *chosen)
+
+    assert "2 passed" in printed
+    assert "1 error" in printed
+    assert "No such device" not in printed
+    assert printed.count("the test left the lab changed") == 1
+    assert "hub rule added: 9: from all lookup 7; fix: ip rule del priority 9 from all lookup 7" in printed
