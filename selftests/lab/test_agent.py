@@ -95,14 +95,14 @@ def test_a_bug_in_the_agent_is_told_with_its_traceback(any_machine):
 
 def test_changes_are_undone_when_the_block_fails(lab):
     """A change for a block is taken back whatever happens inside."""
-    before = of(lab)
+    before = of(lab.nodes)
 
     with pytest.raises(ZeroDivisionError):
         with lab.hub.node.changed(link_set("bridge0", up=False), link_set("bridge0", up=True)):
             raise ZeroDivisionError
 
     # the multicast route went with the link: an undo of the link alone does not bring it back, and that is seen
-    (lost,) = compared(before, of(lab))
+    (lost,) = compared(before, of(lab.nodes))
     assert str(lost) == "hub route removed: 224.0.0.0/4 dev bridge0 table main"
 
 

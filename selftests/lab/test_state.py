@@ -145,7 +145,7 @@ def test_a_link_local_address_of_another_mac_is_no_difference(lab):
 
     switch(disable_ipv6=0)
     assert hub.ask(Agent.wait_link_local, device=NIC, timeout=5.0)
-    before, (first,), mac = state.of(lab), link_locals(), hub.link(NIC).mac
+    before, (first,), mac = state.of(lab.nodes), link_locals(), hub.link(NIC).mac
 
     hub.apply(link_set(NIC, address=MAC))
     switch(disable_ipv6=1)
@@ -154,10 +154,10 @@ def test_a_link_local_address_of_another_mac_is_no_difference(lab):
     hub.apply(link_set(NIC, address=mac))
     (second,) = link_locals()
     assert first != second
-    assert differences.compared(before, state.of(lab)) == []
+    assert differences.compared(before, state.of(lab.nodes)) == []
 
     hub.run("ip", "addr", "del", f"{second}/64", "dev", NIC)
-    assert [str(one) for one in differences.compared(before, state.of(lab)) if one.subject == "address"] == [
+    assert [str(one) for one in differences.compared(before, state.of(lab.nodes)) if one.subject == "address"] == [
         f"hub address removed: {first}/64 dev {NIC}"
     ]
 
