@@ -28,6 +28,8 @@ class Node:
         self.programs: list[Running] = []
         self.log: undoing.Log | None = None
         """Set: every change is undone when the agent ends, or before that on request."""
+        self.refused_before: int | None = None
+        """How many neighbours the kernel had refused when the agent was told to count (`neighbour_table`)."""
 
     def transport(self) -> Transport:
         if self._transport is None:
@@ -70,8 +72,12 @@ class Node:
         """Nobody uses the node any more: its programs end, and what it holds of the whole kernel's is given back."""
         for program in self.programs:
             program.stop(signal.SIGKILL)
-        self.transport().forget_neighbours()
+        self.forget_all_neighbours()
         self.sysctls.close()
+
+    def forget_all_neighbours(self) -> None:
+        """Those of IPv4, which count in one table for the whole kernel (`neighbour_table`)."""
+        self.transport().forget_neighbours()
 
     def close(self) -> None:
         """Closes what is open in the stack, and the stack with it."""

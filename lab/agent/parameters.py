@@ -12,9 +12,9 @@ import socket
 import struct
 from typing import Any
 
+from lab.agent import neighbour_table
 from lab.agent.rtnl import EXT_MASK, GETLINK, SKIP_STATS, Transport, attributes
 
-GETNEIGHTBL = 66
 IFNAME, AF_SPEC, INET_CONF, INET6_CONF = 3, 26, 1, 2
 TABLE_PARAMETERS, OF_INDEX = 6, 1  # NDTA_PARMS, NDTPA_IFINDEX
 INET = {
@@ -85,7 +85,7 @@ def entries(transport: Transport) -> list[dict[str, Any]]:
 def every(transport: Transport) -> list[dict[str, Any]]:
     """For every device all its parameters: `ipv4` and `ipv6` of conf, `neighbours` of net.ipv4.neigh."""
     tables = {}
-    for message in transport.raw_dump(GETNEIGHTBL, bytes([socket.AF_INET, 0, 0, 0])):
+    for message in neighbour_table.messages(transport):
         parts = dict(attributes(dict(attributes(message, 4)).get(TABLE_PARAMETERS, b""), 0))
         if OF_INDEX in parts:  # not the table's own, which are everybody's defaults
             values = {

@@ -87,11 +87,7 @@ class Transport:
             self.flush()
 
     def forget_neighbours(self, family: int = socket.AF_INET, *, but: int = 0) -> None:
-        """
-        Drops every neighbour of the stack but those in certain states (NUD_, or-ed).
-
-        Those of IPv4 count in one table for the whole kernel (gc_thresh3).
-        """
+        """Drops every neighbour of the stack but those in certain states (NUD_, or-ed)."""
         for entry in self.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", family, 0, 0, 0, 0)):
             state, length = struct.unpack_from("=HxxH", entry, 8)  # the first attribute is the address, NDA_DST
             if not state & but:

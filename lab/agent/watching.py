@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import awaiting, mdb, namespaces, restoring, tap_filter
+from lab.agent import awaiting, mdb, namespaces, neighbour_table, restoring, tap_filter
 from lab.agent.node import Node
 from lab.agent.occupancy import Occupancy
 from lab.agent.talking import Talking
@@ -85,12 +85,35 @@ class Watching(Talking):
             self._closed.append(node)
         if len(self._closed) > MOST_CLOSED:
             self.drop_closed()
+        elif self._closed and self._collecting(self._closed[-1]):
+            # a closed stack repeats its last IGMP reports, and each of them brings back the neighbours on its way
+            for node in self._closed:
+                node.forget_all_neighbours()
+
+    def _collecting(self, node: Node) -> bool:
+        """Whether the kernel's table of neighbours holds so many that it may remove some."""
+        counted = neighbour_table.counts(node.transport())
+        return counted["entries"] > counted["collected_from"]
 
     def drop_closed(self) -> None:
         """The kernel may remove the stacks of closed nodes now."""
         for node in self._closed:
             node.close()
         self._closed.clear()
+
+    def note_neighbours(self, nodes: Sequence[int]) -> None:
+        """`neighbour_table` gives for these nodes what the kernel refuses from now on."""
+        refused = neighbour_table.counts(self._nodes[nodes[0]].transport())["refused"]
+        for node in nodes:
+            self._nodes[node].refused_before = refused
+
+    def neighbour_table(self, node: int) -> dict[str, Any]:
+        """The kernel's table of IPv4 neighbours (`neighbour_table.described`); `refused` since `note_neighbours`."""
+        held = self._nodes[node]
+        with held.stack.entered():
+            found = neighbour_table.described(held.transport())
+        before = found["refused"] if held.refused_before is None else held.refused_before
+        return {**found, "refused": found["refused"] - before}
 
     def wait_gone(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
         """Waits until the devices are no more; returns those that still are at the deadline (s)."""

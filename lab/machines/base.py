@@ -35,7 +35,7 @@ ANSWER_TIMEOUT = 60.0  # seconds; far beyond any verb's own deadline: only a mac
 
 _SILENT: tuple[Callable[..., Any], ...] = (
     *(Agent.accept, Agent.close, Agent.configured, Agent.counters, Agent.device_to, Agent.examine),
-    *(Agent.fingerprint, Agent.firewall),
+    *(Agent.fingerprint, Agent.firewall, Agent.neighbour_table, Agent.note_neighbours),
     *(Agent.frames, Agent.frames_lost, Agent.hello, Agent.multicast_router, Agent.read, Agent.read_net),
     *(Agent.sysctl_read, Agent.take, Agent.wait_for, Agent.wait_frames, Agent.wait_mdb),
 )
