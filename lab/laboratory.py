@@ -25,7 +25,7 @@ from lab.machines.node import Agent, Node, ask_all, close
 from lab.model import Change, NodePlan, Topology, Underlay
 from lab.overlay import ends, readback
 from lab.overlay import plan as overlay_plan
-from lab.probes import sightings
+from lab.probes import neighbour_tables, sightings
 from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
 from lab.probes.patience import Lost, Patience
@@ -116,13 +116,19 @@ class Lab:
         """Hosts of a lab take UDP from each other on the underlay; of live ones that has to be asked."""
 
     def forget_ahead(self) -> None:
-        """A test has ended: the taps forget what they saw while the next one is prepared."""
+        """A test has ended: what `forget` does is done while the next one is prepared."""
         sightings.forget_ahead(self.tapped)
+        neighbour_tables.note(self.nodes.values())
 
     def forget(self, *, ahead: bool = False) -> None:
-        """The taps forget what they saw: a new test begins.  `ahead`: `forget_ahead` was called after the last one."""
+        """
+        A new test begins: the taps forget what they saw, and full tables of neighbours count from now on.
+
+        `ahead`: `forget_ahead` was called after the last one.
+        """
         if not ahead:
             sightings.forget(self.tapped)
+            neighbour_tables.note(self.nodes.values())
         self._listening.clear()
         self._close_ended()
         self.ended.clear()

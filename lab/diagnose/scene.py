@@ -21,6 +21,8 @@ from lab.machines.node import Agent, Node, ask_all
 from lab.model import Finding, NodePlan, Topology, Underlay
 from lab.overlay import readback
 from lab.overlay.readback import Device, Seen
+from lab.probes import neighbour_tables
+from lab.probes.neighbour_tables import FullTable
 from lab.records import FirewallRule, typed
 from lab.underlay.fabric import FABRIC
 
@@ -110,6 +112,8 @@ class Scene:
     trial: Trial
     fabric: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Readings of the emulated cloud network; empty where the cloud is somebody's."""
+    full_tables: Sequence[FullTable] = ()
+    """The tables of neighbours that were full during the trial."""
 
     @property
     def hub(self) -> HostScene:
@@ -144,6 +148,7 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
     before = _ask(lab, _counting)
     if planned:
         lab.ask_anew()  # a neighbour that a test has just looked for is looked for again no sooner than in a second
+    neighbour_tables.note(lab.nodes[name] for name in lab.plans)
     tried = trial.run(lab, _named_groups(before))
     after = _ask(lab, _everything)
     hosts = {}
@@ -160,7 +165,8 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
             now["multicast_router"],
         )
     fabric = after.get(FABRIC, {})
-    return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric)
+    full = neighbour_tables.among({name: after[name]["neighbour_table"] for name in lab.plans})
+    return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric, full)
 
 
 Questions = dict[str, Call[Any]]
@@ -185,6 +191,7 @@ def _everything(lab: Lab, name: str) -> Questions:
         asked["sysctls"] = node.call(Agent.sysctl_read, names=_sysctls(lab.topology, lab.plans[name]))
         asked["igmp"] = node.call(Agent.read_net, name="igmp")
         asked["multicast_router"] = node.call(Agent.multicast_router)
+        asked["neighbour_table"] = node.call(Agent.neighbour_table)
     return {**asked, **(_counters(node) if name in lab.plans else {})}
 
 

@@ -1,4 +1,4 @@
-"""Rules of what every host does by itself: its own TTL, the questions that it asks, its loopback device."""
+"""Rules of what every host does by itself: its own TTL, the questions that it asks, its loopback, its neighbours."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from lab.diagnose.scene import Scene
 from lab.model import Finding
+from lab.probes.neighbour_tables import LIMIT, FullTable
 
 LEAST_TTL, TTL, SOLICITATIONS = 32, 64, 3  # the last two are the kernel's own
 LOOPBACK = "lo"
+TIMES = 4  # the room for neighbours that is proposed where there was none
 
 
 def default_ttl(scene: Scene) -> Iterator[Finding]:
@@ -58,4 +60,24 @@ def loopback(scene: Scene) -> Iterator[Finding]:
             )
 
 
-RULES = (default_ttl, asking, loopback)
+def neighbours(scene: Scene) -> Iterator[Finding]:
+    """The kernels have room for the neighbours of their hosts."""
+    yield from map(no_room, scene.full_tables)
+
+
+def no_room(table: FullTable) -> Finding:
+    """The finding of a table of neighbours that was full."""
+    elsewhere = "" if table.settable else f"  # on the machine that has the kernel of {table.node}"
+    return Finding(
+        "neighbour-table-full",
+        table.node,
+        "",
+        f"{table.node}'s kernel has no room for new neighbours and drops the packets to them "
+        f"({LIMIT} = {table.limit}, for all network namespaces together)",
+        f"{table.refused} neighbours refused (table_fulls in /proc/net/stat/arp_cache)",
+        f"sysctl -w {LIMIT}={TIMES * table.limit}{elsewhere}",
+        ("BCAST-01", "BCAST-08"),
+    )
+
+
+RULES = (default_ttl, asking, loopback, neighbours)

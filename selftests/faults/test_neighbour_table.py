@@ -1,0 +1,90 @@
+"""
+A kernel that has no room for neighbours drops packets without an error: failures are explained by that.
+
+    guest kernel (gc_thresh3 = 2)   hub -?- spoke1, spoke2   -->  neighbour-table-full, and nothing else
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import execnet
+import pytest
+
+from lab import laboratory, topologies
+from lab.diagnose import scene
+from lab.diagnose.explain import explain
+from lab.machines import choose
+from lab.machines.node import Node
+from lab.model import TunnelOptions, Underlay
+from lab.probes.neighbour_tables import LIMIT
+from lab.providers import provider
+from selftests.faults.few_neighbours import ROOM
+
+ENOUGH = 1024  # neighbours; the fix raises the limit to a multiple of what was found, which is less than any real one
+ROOT = Path(__file__).resolve().parents[2]
+CODE = "neighbour-table-full"
+FIX = "sysctl -w net.ipv4.neigh.default.gc_thresh3="
+TESTS = "tests/broadcast/test_delivery.py"
+DEADLINE = 300  # seconds; 20 in practice
+
+
+@pytest.fixture
+def lab() -> Iterator[laboratory.BuiltLab]:
+    """A lab in a guest of its own."""
+    starting = choose.start(choose.choose("guest", "gretap"), execnet.Group())
+    plan = topologies.standard(2, TunnelOptions(kind="gretap"))
+    with laboratory.build(starting.machine(), plan, Underlay(provider("oci"))) as made:
+        yield made
+    starting.close()
+
+
+def test_is_found_by_a_trial_until_the_fix(lab):
+    """A trial with room for few neighbours finds that alone, and nothing once the printed fix was run."""
+    home = Node.home("home", lab.machine)
+    home.write_sysctls({LIMIT: ROOM})
+
+    full = explain(scene.gather(lab, planned=True))
+    home.run("sh", "-ec", full[0].remedy.replace(f"={4 * ROOM}", f"={ENOUGH}"))
+
+    assert [finding.code for finding in full] == [CODE]
+    assert explain(scene.gather(lab, planned=True)) == ()
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[str, object]]]:
+    """What a run with room for few neighbours printed, and its findings."""
+    reports = tmp_path_factory.mktemp("reports")
+    options = ["-q", "-p", "no:cacheprovider", "-p", "selftests.faults.few_neighbours", "--kernel=guest"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, f"--reports={reports}", TESTS],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    results = json.loads((reports / "conformance.json").read_text(encoding="utf-8"))
+    return done.stdout, results["findings"]
+
+
+def test_is_the_only_cause(ran):
+    """Failures are attributed to the full table alone."""
+    printed, findings = ran
+
+    assert {one["code"] for one in findings} == {CODE}, printed
+    assert " failed" in printed
+
+
+def test_names_the_command(ran):
+    """The fix raises the limit, where it can be raised."""
+    printed, findings = ran
+
+    assert [one["remedy"].startswith(FIX) for one in findings] == [True], printed
+    assert f"fix (hub): {FIX}" in printed
