@@ -188,6 +188,17 @@ def _refused(scene: Scene) -> Iterator[Finding]:
 def _silent(scene: Scene) -> Iterator[Finding]:
     """Hosts that hear everything, and whose answers to a ping are heard by nobody."""
     pings = scene.trial.pings if scene.topology.answer_broadcast_ping else ()
+    for pinger, name in scene.unforwarded[:1] if pings else ():
+        yield Finding(
+            "ping-unanswered",
+            scene.hub.name,
+            scene.topology.bridge,
+            f"{scene.hub.name} forwards datagrams between {pinger} and {name}, and no broadcast pings or their answers",
+            f"{pinger} has an answer from {scene.hub.name} and none from {name}",
+            "",
+            ("ICMP-01",),
+        )
+        return
     for name, host in scene.hosts.items():
         asked = [answers for answers in pings if answers.pinger != name]
         asks = [answers for answers in pings if answers.pinger == name]

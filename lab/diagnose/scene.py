@@ -132,6 +132,13 @@ class Scene:
         found = [loss for exchange in known for loss in legs.losses(self.topology, exchange)]
         return [loss for loss in found if not loss.unresolved] or found
 
+    @functools.cached_property
+    def unforwarded(self) -> list[tuple[str, str]]:
+        """Pairs of spokes whose datagrams the hub forwards, and whose pings or the answers to them it does not."""
+        lost = {(loss.exchange.sender, loss.receiver) for loss in self.losses}
+        pairs = trial.unforwarded(self.trial.pings, self.hub.name)
+        return [(pinger, name) for pinger, name in pairs if not lost & {(pinger, name), (name, pinger)}]
+
     def end(self, host: HostScene, peer: str) -> Device | None:
         """The device that is the host's end of its tunnel to another host, as it is."""
         return host.seen.devices.get(self.topology.port(host.name, peer))

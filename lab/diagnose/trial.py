@@ -114,6 +114,18 @@ class Trial:
         return [one for one in self.exchanges if (one.kind, one.network) == (kind, network)]
 
 
+def unforwarded(pings: Sequence[Answers], hub: str) -> list[tuple[str, str]]:
+    """Pairs of a pinger and a host that did not answer it, where each of the two exchanges pings with the hub."""
+    answered = {one.pinger: one.counts for one in pings}
+    return [
+        (one.pinger, name)
+        for one in pings
+        if one.pinger != hub and one.counts.get(hub)
+        for name in answered.get(hub, ())
+        if name not in (hub, one.pinger) and not one.counts.get(name)
+    ]
+
+
 def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
     """Runs every exchange, one after the other; `groups` are tried besides `GROUPS`."""
     senders = few(lab)

@@ -7,7 +7,7 @@ Each is one command that somebody ran for another purpose.
 from __future__ import annotations
 
 from lab.faults.fault import Fault
-from lab.faults.means import GUEST, of_hub, of_spoke, ran, shell
+from lab.faults.means import GUEST, forwarded, of_hub, of_spoke, ran, shell
 from lab.faults.places import cloud_port, device, hub, hub_bridge, named, victim, victim_device, victim_nic
 from lab.host import Host
 from lab.laboratory import BuiltLab
@@ -115,6 +115,35 @@ FAULTS = (
         ("HUB-02", "BCAST-01"),
         of_hub("ebtables -A FORWARD -o {port} -j DROP"),
         GUEST,
+        finding=named("bridged-dropped", hub_bridge),
+    ),
+    Fault(
+        "bridge-filters-ipv6",
+        "the hub's bridge filter drops IPv6",
+        ("V6-01",),
+        of_hub("ebtables -A FORWARD -p IPv6 -j DROP"),
+        GUEST,
+        greens=("BCAST-01", "V6-04"),
+        finding=named("bridged-dropped", hub_bridge),
+    ),
+    Fault(
+        "forward-invalid-dropped",
+        "a chain that the hub's FORWARD calls drops packets of no known connection, answers to broadcast pings among "
+        "them (kube-proxy)",
+        ("ICMP-01",),
+        forwarded(
+            "-N KUBE-FORWARD",
+            "-A FORWARD -j KUBE-FORWARD",
+            "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP",
+        ),
+        greens=("BCAST-01", "MCAST-01"),
+        finding=named("bridged-dropped", hub_bridge),
+    ),
+    Fault(
+        "forward-chain-drops",
+        "a chain that the hub's FORWARD calls drops everything",
+        ("BCAST-01", "MCAST-01"),
+        forwarded("-N GUARD", "-A FORWARD -j GUARD", "-A GUARD -j DROP"),
         finding=named("bridged-dropped", hub_bridge),
     ),
     Fault(

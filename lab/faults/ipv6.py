@@ -7,7 +7,7 @@ On a lab that has no IPv6 they change nothing that IPv4 sees.
 from __future__ import annotations
 
 from lab.faults.fault import Fault
-from lab.faults.means import forward_drop, of_all, of_spoke
+from lab.faults.means import forwarded, of_all, of_spoke
 from lab.faults.places import cloud, hub_bridge, named, victim_device, victim_itself
 from lab.laboratory import BuiltLab
 from lab.model import IPV6_LEAST_MTU
@@ -56,7 +56,7 @@ FAULTS = (
         "bridged-ipv6-dropped",
         "the hub's FORWARD chain drops IPv6, and what it bridges meets that (bridge-nf-call-ip6tables)",
         ("V6-01",),
-        lambda lab: forward_drop(lab, version=6),
+        forwarded("-A FORWARD -j DROP", version=6),
         greens=("BCAST-01", "V6-04"),
         finding=named("bridged-dropped", hub_bridge),
     ),

@@ -26,16 +26,21 @@ TABLES = (
 BRIDGE_FILTERS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
 
 
-def forward_drop(lab: BuiltLab, version: int = 4) -> None:
-    """The hub's FORWARD chain drops everything, and what the hub bridges meets it (br_netfilter)."""
-    calls = BRIDGE_FILTERS[version]
-    if lab.hub.node.sysctl(calls) is None:
-        lab.machine.load_modules("br_netfilter")
-    if lab.hub.node.sysctl(calls) is None:
-        lack = f"{lab.hub.node.machine.name} has no br_netfilter"
-        raise EnvironmentProblem(lack, remedy=firewall.with_modules(lab.hub.node, "br_netfilter"))
-    lab.hub.node.write_sysctls({calls: 1})
-    of_hub(("{iptables}" if version == 4 else "{ip6tables}") + " -A FORWARD -j DROP")(lab)
+def forwarded(*rules: str, version: int = 4) -> Inject:
+    """Rules of the hub's iptables, where bridged packets meet its FORWARD chain (br_netfilter)."""
+
+    def inject(lab: BuiltLab) -> None:
+        calls = BRIDGE_FILTERS[version]
+        if lab.hub.node.sysctl(calls) is None:
+            lab.machine.load_modules("br_netfilter")
+        if lab.hub.node.sysctl(calls) is None:
+            lack = f"{lab.hub.node.machine.name} has no br_netfilter"
+            raise EnvironmentProblem(lack, remedy=firewall.with_modules(lab.hub.node, "br_netfilter"))
+        lab.hub.node.write_sysctls({calls: 1})
+        tool = "{iptables}" if version == 4 else "{ip6tables}"
+        of_hub(*(f"{tool} {rule}" for rule in rules))(lab)
+
+    return inject
 
 
 def take_any_source(host: Host, device: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab.changes import bridge_port, link_set, route_add
 from lab.faults.fault import Fault, Inject
-from lab.faults.means import drops, forward_drop, of_all, of_hub, of_spoke
+from lab.faults.means import drops, forwarded, of_all, of_hub, of_spoke
 from lab.faults.places import cloud, cloud_port, first_spoke, hub, hub_bridge, hub_itself, hub_nic, named, victim_nic
 from lab.laboratory import BuiltLab
 from lab.model import VXLAN_PORT
@@ -162,7 +162,7 @@ FAULTS = (
         "forward-drop",
         "br_netfilter hands the hub's bridged packets to a FORWARD chain that drops",
         ("PRE-06",),
-        forward_drop,
+        forwarded("-A FORWARD -j DROP"),
         finding=named("bridged-dropped", hub_bridge),
     ),
     Fault(

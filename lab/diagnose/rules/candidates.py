@@ -63,6 +63,10 @@ def _packets(scene: Scene, host: HostScene, stages: set[str]) -> Iterator[Packet
         else:
             kind: Kind = "multicast" if exchange.kind in ("multicast", "group") else "broadcast"
             yield Packet(UDP, device, device, source, to, kind=kind)
+    if "forwarding" in stages:
+        for pinger, name in scene.unforwarded:
+            ends = scene.hosts[name].plan.address(), scene.hosts[pinger].plan.address()
+            yield Packet(ICMP, device, device, *ends, state="invalid")
     if "sending" in stages:
         everybody = host.plan.broadcast()
         yield Packet(UDP, None, device, host.plan.address())

@@ -13,7 +13,9 @@ DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # 
 QUOTED_LENGTH = 200
 TARGET = re.compile(r"(^|\s)-[jg] .*$")
 MODULE = re.compile(r"-m (tcp|udp|icmp|icmp6) ")
-CHAIN = ("tool", "family", "table", "chain")
+HOOKS = ("INGRESS", "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "EGRESS")
+TABLE = ("tool", "family", "table")
+CHAIN = (*TABLE, "chain")
 OF_A_TUNNEL = re.compile(r"(-p|--ip-proto|protocol|l4proto) (gre|47)\b|dport (4789|8472)\b")
 
 
@@ -46,6 +48,17 @@ def carrier(scene: Scene) -> tuple[str, str]:
     return carried.iptables, "meta l4proto gre" if KINDS[kind].over_ipv6 else carried.nft
 
 
+def bridged(bridge: str) -> tuple[str, str]:
+    """What a bridge forwards, where a chain of IP sees it (br_netfilter), for iptables and for nft."""
+    return "-m physdev --physdev-is-bridged", f'iifname "{bridge}"'
+
+
+def by_ports(host: HostScene, *, going_out: bool = False) -> str:
+    """What passes the ports of the overlay's bridge, for nft's family `bridge`."""
+    ports = ", ".join(f'"{port.name}"' for port in host.seen.ports_of(host.plan.device))
+    return f"{'oifname' if going_out else 'iifname'} {{ {ports} }}"
+
+
 def inserted(rule: FirewallRule, match: tuple[str, str]) -> str:
     """The command that puts an exception before a rule; `match` in the words of iptables and of nft."""
     tool = rule.tool
@@ -63,6 +76,17 @@ def deleted(rule: FirewallRule) -> str:
     if rule.tool == "nft":
         return f"nft delete rule {_chain(rule)} handle {rule.handle}"
     return f"{rule.tool} -t {rule.table} -D {rule.chain} {text_of(rule)}"
+
+
+def hooks(host: HostScene, rule: FirewallRule, seen: frozenset[str] = frozenset()) -> set[str]:
+    """The hooks that a rule's chain hangs on, or those of the chains that jump to it."""
+    chain = rule.chain
+    own = (rule.hook or chain).upper()
+    if own in HOOKS or chain in seen:
+        return {own}
+    same = [one for one in host.firewall if all(getattr(one, key) == getattr(rule, key) for key in TABLE)]
+    callers = [one for one in same if chain in (one.verdict, *one.calls)]
+    return set().union(*(hooks(host, one, seen | {chain}) for one in callers))
 
 
 def excepted(host: HostScene, rule: FirewallRule, match: tuple[str, str]) -> bool:
@@ -85,6 +109,12 @@ def quoted(rule: FirewallRule) -> str:
     words = text_of(rule)
     said = f"-A {rule.chain} {words}" if words else f"policy {rule.verdict} of {rule.chain}"
     return f"{rule.table}: {said}"[:QUOTED_LENGTH]
+
+
+def counted(rule: FirewallRule) -> str:
+    """The rule as evidence, with what it matched during the trial."""
+    hits = "does not count" if rule.hits is None else f"matched {rule.hits} packets during the trial"
+    return f"{quoted(rule)} ({rule.tool}) {hits}"
 
 
 def _chain(rule: FirewallRule) -> str:

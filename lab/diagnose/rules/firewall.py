@@ -12,7 +12,18 @@ from collections.abc import Iterator
 
 from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.rules.candidates import could_drop
-from lab.diagnose.rules.exceptions import DROPPING, asks, carrier, inserted, of_carrier, quoted, text_of
+from lab.diagnose.rules.exceptions import (
+    DROPPING,
+    asks,
+    bridged,
+    by_ports,
+    carrier,
+    counted,
+    hooks,
+    inserted,
+    of_carrier,
+    text_of,
+)
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import Exchange
 from lab.model import Finding
@@ -55,13 +66,12 @@ def dropped(scene: Scene) -> Iterator[Finding]:
             (rule, own) for rule, own in at_fault if rule.hits is None and could_drop(scene, host, rule, own)
         ]
         for rule, own in accused:
-            hits = "does not count" if rule.hits is None else f"matched {rule.hits} packets during the trial"
             does = "rewrites" if rule.verdict in REWRITING else "drops"
             yield host.finding(
-                _code(rule, own),
+                _code(host, rule, own),
                 _interface(host, own),
                 f"{host.name}'s firewall {does} {_what(rule, own)}",
-                f"{quoted(rule)} ({rule.tool}) {hits}",
+                counted(rule),
                 " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own)),
                 ("PRE-04",) if "forwarding" not in own else ("PRE-06",),
             )
@@ -86,18 +96,7 @@ def _possible(host: HostScene, rule: FirewallRule) -> frozenset[str]:
         return ASKING
     if rule.family == "bridge":
         return BRIDGED
-    return frozenset().union(*(STAGES.get(hook, frozenset()) for hook in _hooks(host, rule, set())))
-
-
-def _hooks(host: HostScene, rule: FirewallRule, seen: set[str]) -> set[str]:
-    """The hooks that a rule's chain hangs on, or those of the chains that jump to it."""
-    chain = rule.chain
-    own = (rule.hook or chain).upper()
-    if own in STAGES or chain in seen:
-        return {own}
-    same = [one for one in host.firewall if (one.tool, one.family, one.table) == (rule.tool, rule.family, rule.table)]
-    callers = [one for one in same if chain in (one.verdict, *one.calls)]
-    return set().union(*(_hooks(host, one, seen | {chain}) for one in callers))
+    return frozenset().union(*(STAGES.get(hook, frozenset()) for hook in hooks(host, rule)))
 
 
 def _matched(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[str]) -> bool:
@@ -129,6 +128,8 @@ def _stages(scene: Scene, host: HostScene) -> set[str]:
             stages.add("answering")
         if host.name == answers.pinger and not answers.counts.get(host.name) and not silent:
             stages.add("looping")
+    if scene.unforwarded and host.plan.is_hub:
+        stages.add("forwarding")
     if any(
         loss.unresolved and (host.plan.is_hub or host.name in (loss.exchange.sender, loss.receiver))
         for loss in scene.losses
@@ -161,12 +162,12 @@ def _disguised(host: HostScene, exchange: Exchange) -> bool:
     return exchange.network == "overlay" and bool(exchange.sources - {host.plan.address()})
 
 
-def _code(rule: FirewallRule, stages: set[str]) -> str:
+def _code(host: HostScene, rule: FirewallRule, stages: set[str]) -> str:
     if rule.verdict in REWRITING:
         return "nat-rewrites"
     if _of_arp(rule, stages):
         return "arp-filtered"
-    if "forwarding" in stages and (rule.chain == "FORWARD" or rule.family == "bridge"):
+    if "forwarding" in stages and (rule.family == "bridge" or hooks(host, rule) == {"FORWARD"}):
         return "bridged-dropped"
     if stages == {"control"}:
         return "control-dropped"
@@ -209,16 +210,14 @@ def _interface(host: HostScene, stages: set[str]) -> str:
 
 def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[str]) -> Iterator[tuple[str, str]]:
     """What has to be accepted, for iptables and for nft; of a rule that takes all, both sides of a tunnel."""
-    hooks = _hooks(host, rule, set())
+    hung = hooks(host, rule)
     device = host.plan.device
-    going_out = hooks <= OUTGOING
+    going_out = hung <= OUTGOING
     if rule.family in ("bridge", "arp"):
-        ports = ", ".join(f'"{port.name}"' for port in host.seen.ports_of(device))
-        side = "oifname" if going_out else "iifname"
-        yield ("", f"{side} {{ {ports} }}" if rule.family == "bridge" else "")
+        yield ("", by_ports(host, going_out=going_out) if rule.family == "bridge" else "")
         return
-    if hooks == {"FORWARD"}:
-        yield ("-m physdev --physdev-is-bridged", f'iifname "{device}"')
+    if hung == {"FORWARD"}:
+        yield bridged(device)
         return
     if stages <= {"answering", "looping"} and "answering" in stages:
         yield ("-p icmp", "ip protocol icmp")  # by lo too, on which a host answers itself

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lab.diagnose.rules.exceptions import DROPPING, inserted, quoted
+from lab.diagnose import trial
+from lab.diagnose.rules import exceptions
+from lab.diagnose.rules.exceptions import DROPPING, by_ports, counted, hooks, inserted
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import IPV6_LEAST_MTU, Finding
 from lab.records import FirewallRule
 from lab.tunnels import KINDS
 
 ICMPV6 = ("-p ipv6-icmp", "meta l4proto ipv6-icmp")
-OF_ICMPV6 = re.compile(r"icmp|-p 58\b", re.IGNORECASE)
+OF_ICMPV6 = re.compile(r"icmp|-p 58\b|\bip6\b|\bIPv6\b|86dd", re.IGNORECASE)
 OF_REPORTS = re.compile(r"(type|mld)\S* \D{0,3}(13[12]|143|mld\S*)")
 REQUIREMENTS = ("V6-01", "V6-02")
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-ip6tables"
-IS_BRIDGED = "-m physdev --physdev-is-bridged"
 
 
 def too_small(scene: Scene) -> Iterator[Finding]:
@@ -87,38 +88,37 @@ def filtered(scene: Scene) -> Iterator[Finding]:
     for host in _hosts(scene):
         silent = _is_silent(scene, host)
         for rule in host.firewall:
-            if rule.verdict not in DROPPING or not _is_of_ipv6(rule):
+            if rule.verdict not in DROPPING or not _is_of_ipv6(host, rule):
                 continue
             text = rule.rule
             if (silent and _may_match(rule, text)) or OF_REPORTS.search(text):
-                hits = rule.hits
-                counted = "does not count" if hits is None else f"matched {hits} packets during the trial"
                 yield host.finding(
                     "icmpv6-filtered",
                     host.plan.device,
                     f"{host.name}'s firewall drops ICMPv6, of which neighbour discovery and MLD are parts",
-                    f"{quoted(rule)} ({rule.tool}) {counted}",
+                    counted(rule),
                     inserted(rule, ICMPV6),
                     REQUIREMENTS,
                 )
 
 
 def bridged(scene: Scene) -> Iterator[Finding]:
-    """A rule of the hub for what it routes, which IPv6 packets that it bridges meet by br_netfilter."""
-    hub = scene.hub
-    by_bridge = hub.device is not None and hub.device.details.get("nf_call_ip6tables")
-    if not _hosts(scene) or not (hub.parameter(BRIDGE_CALLS) or by_bridge):
+    """A rule of the hub for what it routes or bridges, which drops IPv6 packets between spokes."""
+    hub, bridge = scene.hub, scene.topology.bridge
+    if not any(_is_silent(scene, host) for host in scene.spokes):
         return
-    silent = any(_is_silent(scene, host) for host in scene.spokes)
+    by_bridge = hub.device is not None and hub.device.details.get("nf_call_ip6tables")
+    families = ("bridge", "ip6", "inet") if hub.parameter(BRIDGE_CALLS) or by_bridge else ("bridge",)
     for rule in hub.firewall:
-        forwards = "FORWARD" in (rule.hook, rule.chain) and rule.family in ("ip6", "inet")
-        if silent and forwards and rule.verdict in DROPPING and _may_match(rule, rule.rule):
+        forwards = rule.family in families and (rule.family == "bridge" or hooks(hub, rule) == {"FORWARD"})
+        if forwards and rule.verdict in DROPPING and _may_match(rule, rule.rule):
+            exception = ("", by_ports(hub)) if rule.family == "bridge" else exceptions.bridged(bridge)
             yield hub.finding(
                 "bridged-dropped",
-                scene.topology.bridge,
-                f"{hub.name}'s firewall drops IPv6 packets that {scene.topology.bridge} forwards",
-                f"{quoted(rule)} ({rule.tool}) matched {rule.hits} packets during the trial",
-                inserted(rule, (IS_BRIDGED, f'iifname "{scene.topology.bridge}"')),
+                bridge,
+                f"{hub.name}'s firewall drops IPv6 packets that {bridge} forwards",
+                counted(rule),
+                inserted(rule, exception),
                 REQUIREMENTS,
             )
 
@@ -130,6 +130,17 @@ def unanswered(scene: Scene) -> Iterator[Finding]:
         return  # of which each spoke is a victim
     if scene.losses:
         return  # what IPv4 loses too is explained by what carries both
+    unforwarded = trial.unforwarded(scene.trial.pings6, scene.hub.name)
+    for pinger, name in unforwarded[:1]:
+        yield scene.hub.finding(
+            "ipv6-unanswered",
+            scene.topology.bridge,
+            f"{scene.hub.name} forwards IPv4 between {pinger} and {name}, and no pings to ff02::1 or their answers",
+            f"{scene.hub.name} has answers of both by IPv6, {pinger} has none of {name}",
+            "",
+            ("V6-01",),
+        )
+    explained |= {name for _, name in unforwarded}
     for host in _hosts(scene):
         if host.name not in explained and _is_silent(scene, host):
             yield host.finding(
@@ -154,8 +165,8 @@ def _is_silent(scene: Scene, host: HostScene) -> bool:
     )
 
 
-def _is_of_ipv6(rule: FirewallRule) -> bool:
-    return rule.family in ("ip6", "inet") and rule.hook != "FORWARD" and rule.chain != "FORWARD"
+def _is_of_ipv6(host: HostScene, rule: FirewallRule) -> bool:
+    return rule.family in ("ip6", "inet") and hooks(host, rule) != {"FORWARD"}
 
 
 def _may_match(rule: FirewallRule, text: str) -> bool:
