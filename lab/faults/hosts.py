@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab.faults.fault import Fault
 from lab.faults.means import GUEST, of_hub, of_spoke
-from lab.faults.places import hub_bridge, hub_port, named, victim_device, victim_itself, victim_nic
+from lab.faults.places import device, hub_bridge, hub_port, named, victim, victim_device, victim_itself, victim_nic
 
 VRF = "ip link add red type vrf table 10 && ip link set red up"
 
@@ -122,6 +122,31 @@ FAULTS = (
         GUEST,
         finding=named("underlay-detour", victim_nic),
     ),
+    Fault(
+        "neighbours-by-other-nic",
+        "one spoke's route to its own subnet leads out of a second NIC",
+        ("BCAST-01", "PRE-03"),
+        of_spoke(
+            "ip link add ens4 type veth peer name ens4p && ip link set ens4p up && ip link set ens4 up",
+            "ip route replace {network} dev ens4",
+        ),
+        finding=named("underlay-detour", device(victim, "ens4")),
+    ),
+    Fault(
+        "rule-refuses",
+        "one spoke's policy rule refuses what its tunnel sends",
+        ("ICMP-01",),
+        of_spoke("ip route add blackhole default table 7 && ip rule add from {underlay} lookup 7"),
+        finding=named("policy-rule", victim_itself),
+    ),
+    Fault(
+        "network-overlaps",
+        "one spoke has a network for containers that the overlay's is a part of",
+        ("PRE-09",),
+        of_spoke("ip link add docker0 type bridge && ip link set docker0 up && ip addr add 172.16.0.1/16 dev docker0"),
+        greens=("BCAST-01", "MCAST-01"),
+        finding=named("network-overlaps", device(victim, "docker0")),
+    ),
     # devices
     Fault(
         "nic-noarp",
@@ -198,5 +223,25 @@ FAULTS = (
         of_spoke("bridge fdb append 00:00:00:00:00:00 dev {device} dst {remote}"),
         ("vxlan",),
         finding=named("vxlan-entry-elsewhere", victim_device),
+    ),
+    Fault(
+        "vxlan-floods-nowhere",
+        "one spoke's VXLAN device lost the entry for what it floods",
+        ("BCAST-01", "MCAST-01"),
+        of_spoke("bridge fdb del 00:00:00:00:00:00 dev {device}"),
+        ("vxlan",),
+        finding=named("vxlan-flood-missing", victim_device),
+    ),
+    Fault(
+        "vxlan-proxy",
+        "one spoke's VXLAN device answers ARP itself and sends no request",
+        ("BCAST-08",),
+        of_spoke(
+            "ip link del {device} && ip link add {device} type vxlan id 2 remote {remote} local {underlay} "
+            "dstport 4789 dev {nic} ttl 64 proxy && ip link set {device} up",
+            "ip addr add {own}/24 dev {device} && ip route add 224.0.0.0/4 dev {device}",
+        ),
+        ("vxlan",),
+        finding=named("vxlan-proxy", victim_device),
     ),
 )

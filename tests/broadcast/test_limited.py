@@ -5,6 +5,7 @@ The limited broadcast 255.255.255.255 has no network of its own: it goes where t
     ===+=ens3==================+=ens3=========+=ens3====        unbound: bare into the cloud's network, which drops it
 """
 
+import contextlib
 import errno
 
 import pytest
@@ -59,7 +60,12 @@ def test_unbound_without_a_route_is_refused(provoked, sender, listen):
     others = provoked.others(sender)
     none = {"to": f"{LIMITED_BROADCAST}/32", "type": "throw"}  # as if neither a default route nor a VPN's led anywhere
 
-    with sender.node.changed(route_add(**none), route_del(**none)):
+    own = [route.dev for route in sender.node.read("routes") if route.dev and route.dst == none["to"]]
+
+    with contextlib.ExitStack() as changes:
+        for device in own:
+            changes.enter_context(sender.node.changed(route_del(none["to"], device), route_add(none["to"], device)))
+        changes.enter_context(sender.node.changed(route_add(**none), route_del(**none)))
         with listen(others) as heard:
             with pytest.raises(OSError) as refused:
                 sender.udp.send(to=LIMITED_BROADCAST, wait=True)

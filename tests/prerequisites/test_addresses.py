@@ -48,13 +48,15 @@ def test_no_address_is_used_twice(overlay):
 def test_no_other_network_overlaps(overlay):
     """No other interface has a network that meets the overlay's prefix, or a route to it or to a part of it."""
     # the route to a wider range, such as a VPN's to 128.0.0.0/1, takes nothing away: the overlay's own is narrower
+    overlapping = []
     for name, seen in configured(overlay).items():
         device, prefix = overlay[name].plan.device, overlay[name].plan.overlay.network
-        others = [address.network for other, address in seen.addresses if other != device]
-        others += [route.to for route in seen.routes if route.dev != device and route.to.subnet_of(prefix)]
+        others = [(other, address.network) for other, address in seen.addresses if other != device]
+        others += [(route.dev, route.to) for route in seen.routes if route.dev != device and route.to.subnet_of(prefix)]
+        overlapping += [f"{name} {other}: {network}" for other, network in others if network.overlaps(prefix)]
 
         assert prefix in [address.network for address in seen.addresses_of(device)]
-        assert [network for network in others if network.overlaps(prefix)] == []
+    assert overlapping == []
 
 
 def owners(lab, asker, address, layers):

@@ -84,6 +84,24 @@ def twice(scene: Scene) -> Iterator[Finding]:
                 )
 
 
+def overlaps(scene: Scene) -> Iterator[Finding]:
+    """No other device has a network that meets the overlay's, as one of Docker's may (172.16.0.0/12)."""
+    for host in scene.hosts.values():
+        own = host.plan.overlay.network
+        planned = {plan.overlay.ip for plan in scene.topology.nodes}
+        for name, address in host.seen.addresses:
+            if name == host.plan.device or address.ip in planned or not address.network.overlaps(own):
+                continue
+            yield host.finding(
+                "network-overlaps",
+                name,
+                f"{host.name} {name} has the network {address.network}, which overlaps the overlay's {own}",
+                f"{address} dev {name}",
+                f"ip addr del {address} dev {name}    # then give {name} a network of its own",
+                ("PRE-09",),
+            )
+
+
 def source(scene: Scene) -> Iterator[Finding]:
     """What a host sends into the overlay is from its overlay address, where it has that at all."""
     for host in scene.hosts.values():
@@ -251,4 +269,4 @@ def nic(scene: Scene) -> Iterator[Finding]:
             )
 
 
-RULES = (overlay_address, scope, twice, source, broadcasts, nic, duplicate_address, duplicate_mac, neighbours)
+RULES = (overlay_address, scope, twice, overlaps, source, broadcasts, nic, duplicate_address, duplicate_mac, neighbours)

@@ -72,7 +72,7 @@ def _explained(scene: Scene, start: str, end: str) -> bool:
     if scene.hosts[end].plan.underlay6 or not scene.planned or scene.underlay.routers:
         return False  # the ways of IPv6, and through routers, are not known here
     route = scene.hosts[start].seen.route_to(scene.hosts[end].plan.endpoint)
-    return route is None or route.via is not None
+    return route is None or route.via is not None or route.dev != scene.hosts[start].plan.nic
 
 
 def _written_down(scene: Scene, start: str, end: str) -> bool:

@@ -150,14 +150,17 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     _delete(route),
                     ("PRE-12",),
                 )
-            elif scene.planned and scene.underlay.routers == 0 and route.via:
+            elif scene.planned and (route.dev != host.plan.nic or (scene.underlay.routers == 0 and route.via)):
+                by = f"to the gateway {route.via}" if route.via else f"by {route.dev}"
+                direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
+                taken = route.to.prefixlen > network.prefixlen or (route not in direct and direct)
                 yield host.finding(
                     "underlay-detour",
                     str(route.dev),
-                    f"{host.name} sends packets for its neighbour {other.name} to the gateway {route.via}; "
+                    f"{host.name} sends packets for its neighbour {other.name} {by}; "
                     f"expected them directly on {host.plan.nic}",
-                    f"ip route: {route.to} via {route.via} dev {route.dev}",
-                    _delete(route) if route.to.prefixlen > network.prefixlen else f"ip route replace {connected}",
+                    f"ip route: {route.to} {_words(route)}",
+                    _delete(route) if taken else f"ip route replace {connected}",
                     ("UNDER-07", "PRE-12"),
                 )
 

@@ -122,7 +122,8 @@ def _diverts(host: HostScene, table: int, packet: _Packet) -> bool:
     matching = [
         route
         for route in _routes(host)
-        if route.table == table and packet.to in route.to and packet.device in (None, route.dev)
+        # a route that refuses has no device, and refuses on each
+        if route.table == table and packet.to in route.to and {packet.device, route.dev} & {None, packet.device}
     ]
     route = max(matching, key=lambda one: (one.prefixlen, -one.metric), default=None)
     if route is None or route.type == "throw":
