@@ -28,7 +28,7 @@ from lab.overlay import plan as overlay_plan
 from lab.probes import neighbour_tables, sightings
 from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
-from lab.probes.patience import Lost, Patience
+from lab.probes.patience import Lost, Patience, presumed
 from lab.underlay import fabric, ipv6
 from lab.underlay.cloud import Cloud
 
@@ -205,7 +205,8 @@ class BuiltLab(Lab):
         udp = Udp(node, plan, lambda sent: None, lambda: None)
         hosts = {**self.hosts}
         known = replace(self.topology, nodes=(*self.topology.nodes, plan))
-        hosts[name] = Host(node, plan, known, udp, hosts)
+        lost = Lost(presumed(self.lost.ways, self.topology.hub.name, self.plans, hosts.keys() | {name}))
+        hosts[name] = Host(node, plan, known, udp, hosts, lost)
         return hosts[name]
 
     def take_over(self, name: str) -> Host:

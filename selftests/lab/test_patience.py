@@ -10,7 +10,7 @@ import pytest
 
 from lab.changes import link_set
 from lab.errors import CheckFailed, TooSlow
-from lab.probes.patience import ENOUGH, LIVE_LEAST, LIVE_MOST, TIMES, Learnt, Lost, Patience, Way
+from lab.probes.patience import ENOUGH, LIVE_LEAST, LIVE_MOST, TIMES, Learnt, Lost, Patience, Way, presumed
 
 DEADLINE = 0.05  # seconds; the queue holds what passes for four times as long
 DELAY = "200ms"
@@ -88,3 +88,31 @@ def test_reports_are_waited_for_where_datagrams_to_groups_are_lost(kind, shorter
     lost.ways.add(Way("overlay", kind, "spoke1", "hub"))
 
     assert (lost.grace_at(2.0, "hub", "tunnel1") < 2.0) is shorter
+
+
+KNOWN = ("hub", "spoke1", "spoke2")
+
+
+def test_a_dead_way_to_the_hub_leads_to_no_further_spoke():
+    """What was found between three hosts is presumed of a fourth, behind the hub, and not of hosts that were tried."""
+    found = {Way("overlay", "unicast", "spoke1", "hub"), Way("overlay", "broadcast", "hub", "spoke2")}
+
+    assert presumed(found, "hub", KNOWN, [*KNOWN, "spoke3"]) == {
+        *found,
+        Way("overlay", "unicast", "spoke1", "spoke3"),
+        Way("overlay", "broadcast", "spoke3", "spoke2"),
+    }
+
+
+def test_a_lab_with_fewer_hosts_has_no_way_to_the_others():
+    """Of the dead ways those between its own hosts are left."""
+    found = {Way("overlay", "unicast", "spoke2", "hub"), Way("overlay", "unicast", "spoke1", "hub")}
+
+    assert presumed(found, "hub", KNOWN, ["hub", "spoke1"]) == {Way("overlay", "unicast", "spoke1", "hub")}
+
+
+def test_a_dead_way_on_the_underlay_is_presumed_between_all_spokes():
+    """Spokes were not tried with each other there."""
+    found = {Way("underlay", "unicast", "spoke1", "hub")}
+
+    assert presumed(found, "hub", KNOWN, KNOWN) == {*found, Way("underlay", "unicast", "spoke1", "spoke2")}
