@@ -23,7 +23,7 @@ from lab.model import Network, Topology
 from lab.probes import markers, options
 from lab.probes.listening import FENCE_GRACE
 from lab.probes.options import Option
-from lab.probes.patience import Lost
+from lab.probes.patience import SHORT, Lost
 from lab.probes.payloads import fresh_port, unique
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
@@ -153,7 +153,10 @@ def ping(
     chosen = [options.broadcast()]
     if ttl is not None:
         chosen += protocol.hops(ttl)
+    known = lost or Lost()
     fenced = [name for name in own if fence and name != node.name]
+    fenced.sort(key=lambda name: known.no_exchange(network, node.name, name))
+    alive = [known.no_exchange(network, node.name, name) for name in fenced].count(False)
     port = fresh_port()
     marked = list(nodes.values()) if fence and nodes and markers.one_kernel(nodes.values()) else []
     openings = [
@@ -173,19 +176,19 @@ def ping(
             tokens.append([fence_socket, _reply_head(fencing, number) + token])
             sent = protocol.request(fencing, number, token)
             calls.append(call(Agent.try_send, endpoint=fence_socket, payload=sent, to=[own[name], 0]))
-        known = lost or Lost()
         pairs = [pair for name in plans if marked for pair in ((node.name, name), (name, node.name))]
         ways = [leg for pair in pairs for leg in markers.legs_between(topology, network, *pair)]
         legs = markers.legs(ways, nodes or {}, topology, port, known)
-        wanted = max((known.grace_both(grace, network, node.name, name) for name in fenced), default=grace)
+        # nobody is kept waiting for those that are known not to answer
         calls += [
-            call(Agent.wait_for, tokens=tokens, timeout=markers.bound(wanted, marked), legs=legs),
+            call(Agent.wait_for, tokens=tokens[:alive], timeout=markers.bound(grace, marked), legs=legs),
+            call(Agent.wait_for, tokens=tokens[alive:], timeout=SHORT),
             call(Agent.take, endpoints=[receiver]),
         ]
-        *_, missing, (received,) = node.machine.batch(calls)
+        *_, missing, dead, (received,) = node.machine.batch(calls)
     finally:
         node.machine.tell([call(Agent.close, endpoints=opened)])
-    unproved = frozenset(fenced[position] for position in missing)
+    unproved = frozenset(fenced[position] for position in (*missing, *(alive + position for position in dead)))
     names = {address: name for name, plan in plans.items() for address in plan.further}
     names |= {address: name for name, address in own.items()}
     return _count(node.name, to, names, identifier, [protocol.reply(answer) for answer in received], unproved)

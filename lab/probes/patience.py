@@ -133,6 +133,9 @@ class Lost:
             self.ways.add(Way("overlay", "membership", sender, node))
 
     def grace_both(self, seconds: float, network: Network, one: str, other: str) -> float:
-        """How long to wait for an exchange by unicast, which needs both directions."""
-        ways = (Way(network, "unicast", one, other), Way(network, "unicast", other, one))
-        return min(self.grace(seconds, way) for way in ways)
+        """How long to wait for an exchange by unicast."""
+        return min(seconds, SHORT) if self.no_exchange(network, one, other) else seconds
+
+    def no_exchange(self, network: Network, one: str, other: str) -> bool:
+        """Whether an exchange by unicast is known to fail, which needs both directions."""
+        return not self.ways.isdisjoint({Way(network, "unicast", one, other), Way(network, "unicast", other, one)})
