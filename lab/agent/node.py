@@ -74,6 +74,8 @@ class Node:
             program.stop(signal.SIGKILL)
         self.forget_all_neighbours()
         self.sysctls.close()
+        if self._tap is not None:
+            self._tap.retire()
 
     def forget_all_neighbours(self) -> None:
         """Those of IPv4, which count in one table for the whole kernel (`neighbour_table`)."""

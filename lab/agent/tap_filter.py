@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+from collections.abc import Sequence
 
 SO_ATTACH_FILTER = 26
 LOAD_HALF, LOAD_BYTE = 0x28, 0x30  # ldh [k], ldb [k]
@@ -18,6 +19,8 @@ LOAD_HALF_BEHIND, LOAD_BYTE_BEHIND = 0x48, 0x50  # ldh [x + k], ldb [x + k]
 LOAD_HEADER_LENGTH = 0xB1  # ldx 4 * ([k] & 0xf)
 EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x15, 0x35, 0x45, 0x06
 ALL, NONE = 0xFFFFFFFF, 0
+NO_FRAME = [(RETURN, 0, 0, NONE)]
+"""The program that keeps nothing."""
 
 ETHERNET, ETHERTYPE, FRAGMENT, PROTOCOL = 14, 12, 20, 23  # offsets in an untagged frame that holds IPv4
 IPV4, TCP, UDP, GRE = 0x0800, 6, 17, 47
@@ -95,9 +98,8 @@ def _inner(frame: int, first: int, last: int) -> list[Step]:
     ]
 
 
-def attach(tap: socket.socket, first: int, last: int, vxlan: int) -> None:
-    """Keep of what comes from now on only these frames."""
-    steps = [struct.pack("=HBBI", *step) for step in program(first, last, vxlan)]
-    array = ctypes.create_string_buffer(b"".join(steps))
+def attach(tap: socket.socket, steps: Sequence[tuple[int, int, int, int]]) -> None:
+    """Keep of what comes from now on only the frames that a program returns."""
+    array = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
     # struct sock_fprog: the number of steps, padding up to a pointer, and where they are
     tap.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", len(steps), ctypes.addressof(array)))

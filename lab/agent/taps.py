@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import bulk
+from lab.agent import bulk, tap_filter
 
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
@@ -110,6 +110,13 @@ class Tap:
         self.kept.clear()
         self.lost()
         self._lost = 0
+
+    def retire(self) -> None:
+        """Holds no frame and captures none any more.  The socket stays open: to close it waits for every CPU."""
+        tap_filter.attach(self.socket, tap_filter.NO_FRAME)
+        while len(_room.receive(self.socket)) == bulk.AT_ONCE:
+            pass
+        self.kept.clear()
 
     def lost(self) -> int:
         """How many frames there was no room for since `forget`, in the kernel or here: of so many nothing is known."""

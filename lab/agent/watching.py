@@ -162,7 +162,7 @@ class Watching(Talking):
     def tap_own(self, nodes: Sequence[int], first: int, last: int, vxlan: int) -> None:
         """The taps keep no UDP or TCP of other programs from now on (`tap_filter`)."""
         for node in nodes:
-            tap_filter.attach(self._nodes[node].tap().socket, first, last, vxlan)
+            tap_filter.attach(self._nodes[node].tap().socket, tap_filter.program(first, last, vxlan))
 
     def tap_ready(self, nodes: Sequence[int]) -> None:
         """Captures on every interface of the nodes; what was captured before is kept."""
