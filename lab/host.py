@@ -108,7 +108,8 @@ def _naming(what: str) -> Iterator[None]:
 
 
 def _named(what: str, refusal: OSError) -> OSError:
-    return OSError(refusal.errno, f"{what}: {refusal.strerror}") if refusal.errno else refusal
+    why = str(refusal.strerror).removeprefix(f"{what.split()[0]}: ")  # the host, which an agent's own text may name
+    return OSError(refusal.errno, f"{what}: {why}") if refusal.errno else refusal
 
 
 def _options(
@@ -175,9 +176,10 @@ class Host:
         nodes = {name: host.node for name, host in self.hosts.items()}
         if not self.alone:
             return replace(self, alone=True).ping(to, **fields).by(self.topology.plans)
-        if options6.is_ipv6(to):
-            return echo6.ping(self.node, self.topology, to, nodes=nodes, lost=self.lost, **fields)
-        return echo.ping(self.node, self.topology, to, **{"nodes": nodes, "lost": self.lost, **fields})
+        with _naming(f"{self.name} cannot ping {to}"):
+            if options6.is_ipv6(to):
+                return echo6.ping(self.node, self.topology, to, nodes=nodes, lost=self.lost, **fields)
+            return echo.ping(self.node, self.topology, to, **{"nodes": nodes, "lost": self.lost, **fields})
 
     def reaches_by_tcp(self, server: Host, network: Network = "overlay", port: int | None = None) -> bytes:
         """Connects to a server on another host, sends a unique payload and returns what arrived there."""

@@ -23,7 +23,10 @@ def _path(name: str) -> str:
 def read_sysctl(name: str) -> str:
     """A parameter's value, without the newline."""
     # a file object makes seven system calls of it, which cost a guest 20 us each
-    descriptor = os.open(_path(name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(_path(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as missing:
+        raise FileNotFoundError(missing.errno, f"{name}: {missing.strerror}") from None
     try:
         return os.read(descriptor, mmap.PAGESIZE).decode().strip()
     finally:

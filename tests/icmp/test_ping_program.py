@@ -37,6 +37,11 @@ def run_ping():
     return run
 
 
+def printed(done):
+    """What ping(8) printed, as the reason of a failure."""
+    return f"ping(8) printed:\n{done['output']}"
+
+
 def answers(done, probe):
     """Who answered one probe, and how often, by address."""
     return Counter(address for address, number in ANSWER.findall(done["output"]) if int(number) == probe)
@@ -49,7 +54,7 @@ def test_answers_to_the_last_probe_are_cut_off(overlay, spoke1, everyone, run_pi
 
     done = run_ping(spoke1, "-b", "-c", "2", "-i", "0.2", "-w", "2", everyone)
 
-    assert (answers(done, 1), answers(done, 2).total()) == (everybody, 1), done["output"]
+    assert (answers(done, 1), answers(done, 2).total()) == (everybody, 1), printed(done)
     transmitted, received, duplicates, loss = SUMMARY.search(done["output"]).groups()
     assert (transmitted, received, int(duplicates), loss) == ("2", "2", len(everybody) - 1, "0")
     assert "DUP!" not in done["output"]
@@ -61,7 +66,7 @@ def test_deadline_hears_what_a_count_cuts_off(overlay, spoke1, everyone, run_pin
     counted = run_ping(spoke1, "-b", "-c", "1", everyone)
     fenced = spoke1.ping(everyone)
 
-    assert answers(counted, 1).total() == 1, counted["output"]
+    assert answers(counted, 1).total() == 1, printed(counted)
     fenced.exactly_once_by(overlay.hosts)
 
 
@@ -75,7 +80,7 @@ def test_success_without_the_hub_means_nothing(build_lab, run_ping):
 
     done = run_ping(pinger, "-b", "-c", "1", lab.everyone)
 
-    assert (done["status"], SUMMARY.search(done["output"])[4]) == (0, "0"), done["output"]
+    assert (done["status"], SUMMARY.search(done["output"])[4]) == (0, "0"), printed(done)
     assert set(answers(done, 1)) == {pinger.address()}
 
 

@@ -8,7 +8,7 @@ The tunnels carry Ethernet, so that IPv6 needs nothing of them; what breaks it i
 
 import pytest
 
-from fixtures.probes import link_locals
+from fixtures.probes import link_local, link_locals
 
 pytestmark = pytest.mark.requirement("V6-01")
 
@@ -66,7 +66,7 @@ def test_a_router_on_the_underlay_makes_no_difference(standing, sender, all_node
 def test_ignoring_multicast_silences_exactly_that_node(provoked, receiver, all_nodes):
     """With echo_ignore_multicast=1 a node answers no ping to ff02::1, and still one to its own address."""
     pinger = provoked[provoked.others(receiver)[0]]
-    address = link_locals(provoked)[receiver.name]
+    address = link_local(provoked, receiver)
 
     with receiver.node.with_sysctl(IGNORE_MULTICAST, 1):
         to_all, to_one = pinger.ping(all_nodes), pinger.ping(address)
