@@ -280,7 +280,9 @@ def build(
     lab = BuiltLab(machine, topology, underlay, nodes)
     lab.has_overlay = overlay
     try:
-        plain = [*_quiet(nodes), *_forwarding(underlay, nodes), *_underlay_steps(topology, underlay, nodes)]
+        # neighbour discovery and router solicitations of every new device would only be noise between the probes
+        quiet = [node.call(Agent.sysctl_write, values=dict(fabric.QUIET)) for node in nodes.values()]
+        plain = [*quiet, *_forwarding(underlay, nodes), *_underlay_steps(topology, underlay, nodes)]
         # an overlay that begins to speak before the network is there asks for neighbours in vain, and again after 1 s
         settling = _settling(topology, underlay, nodes)
         speaking = [call for _, call in overlay_steps(topology, nodes)] if overlay else []
@@ -362,11 +364,6 @@ def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[N
         steps.append((node, node.call(Agent.apply, changes=overlay_plan.changes(topology, plan))))
         steps.append((node, node.call(Agent.sysctl_write, values=overlay_plan.sysctls(topology, plan))))
     return steps
-
-
-def _quiet(nodes: Mapping[str, Node]) -> list[Call[Any]]:
-    # neighbour discovery and router solicitations of every new device would only be noise between the probes
-    return [node.call(Agent.sysctl_write, values=dict(fabric.QUIET)) for node in nodes.values()]
 
 
 def _forwarding(underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:

@@ -123,13 +123,17 @@ class Conformance:
     interrupted: bool = False
     broken: tuple[str, ...] = field(default=())
 
-    def counted(self, level: Level, outcome: Outcome | None = None) -> list[Judged]:
-        """Return the requirements of a level that the verdict speaks about, with one outcome or with any."""
-        return [
-            judged
-            for judged in self.requirements
-            if judged.counts and judged.level == level and outcome in (None, judged.outcome)
-        ]
+    def counted(self, level: Level) -> list[Judged]:
+        """Return the requirements of a level that the verdict speaks about."""
+        return [judged for judged in self.requirements if judged.counts and judged.level == level]
+
+    @property
+    def areas(self) -> dict[str, list[Judged]]:
+        """The requirements by area, in the order of the catalogue."""
+        areas: dict[str, list[Judged]] = {}
+        for judged in self.requirements:
+            areas.setdefault(judged.requirement.area, []).append(judged)
+        return areas
 
     @property
     def left_behind(self) -> list[Trial]:
@@ -222,7 +226,8 @@ def _weigh(requirement: Requirement, trials: Sequence[Trial], selection: Selecti
     for outcome in ("failed", "not-run"):
         telling = [trial for trial in own if trial.outcome == outcome]
         if telling:
-            return Judged(requirement, telling[0].outcome, _first_of(telling), _first_remedy(telling), tests)
+            remedy = next((trial.remedy for trial in telling if trial.remedy), None)
+            return Judged(requirement, telling[0].outcome, _first_of(telling), remedy, tests)
     if missed or not own:
         reason, remedy = _why_missed(missed, len(tests), selection)
         return Judged(requirement, "not-run", reason, remedy, tests)
@@ -234,10 +239,6 @@ def _weigh(requirement: Requirement, trials: Sequence[Trial], selection: Selecti
 def _first_of(telling: Sequence[Trial]) -> str:
     others = len({trial.reason for trial in telling}) - 1
     return telling[0].reason + (f" (and {others} other reason{'s' if others > 1 else ''})" if others else "")
-
-
-def _first_remedy(telling: Sequence[Trial]) -> str | None:
-    return next((trial.remedy for trial in telling if trial.remedy), None)
 
 
 def _why_missed(missed: Sequence[str], total: int, selection: Selection) -> tuple[str, str | None]:

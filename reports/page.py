@@ -40,7 +40,7 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
         failures=_failures(conformance),
         figures=_figures(result["figures"]),
         filter=_filter(conformance),
-        requirements="\n".join(_area_table(area, members) for area, members in _by_area(conformance).items()),
+        requirements="\n".join(_area_table(area, members) for area, members in conformance.areas.items()),
         environment="\n".join(
             f"<div><dt>{escape(key.replace('_', ' '))}</dt><dd>{escape(value)}</dd></div>"
             for key, value in sorted(environment.items())
@@ -49,16 +49,9 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
     )
 
 
-def _by_area(conformance: Conformance) -> dict[str, list[Judged]]:
-    areas: dict[str, list[Judged]] = {}
-    for judged in conformance.requirements:
-        areas.setdefault(judged.requirement.area, []).append(judged)
-    return areas
-
-
 def _areas(conformance: Conformance) -> str:
     rows = []
-    for area, members in _by_area(conformance).items():
+    for area, members in conformance.areas.items():
         counts = tally(members)
         squares = "".join(
             f'<a href="#{one.requirement.id}" class="{one.outcome} {one.level.lower()}" '

@@ -207,7 +207,8 @@ class Results(Process):
             of_pytest = interrupted_status(of_pytest)
         if self.interrupted or (not stopped and of_pytest == pytest.ExitCode.INTERRUPTED):
             stopped = INTERRUPTED
-        self.environment = {**own_environment(self.config), **merged(self._of_lab())}
+        of_lab = self.of_workers or [lab_environment(self.config)]
+        self.environment = {**own_environment(self.config), **merged(of_lab)}
         self.conformance = judge(self.recorder.trials(self.collected), self._selection(str(stopped or "")))
         self.tables = matrices(self.recorder.deliveries())
         return self._write(of_pytest, self.conformance)
@@ -227,9 +228,6 @@ class Results(Process):
     def _width(self) -> int:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         return self.config.get_terminal_writer().fullwidth if reporter else NO_SCREEN
-
-    def _of_lab(self) -> list[dict[str, str]]:
-        return self.of_workers or [lab_environment(self.config)]
 
     def _selection(self, stopped: str) -> Selection:
         given = [word for name, word in NARROWING.items() if self.config.getoption(name, default=None)]

@@ -9,7 +9,7 @@ from typing import Literal
 
 from lab.causes import MOST_LINES, wrapped
 from lab.requirements import AREAS, CATALOGUE, ON_DEMAND
-from reports.conformance import Conformance, Judged, Tally, tally
+from reports.conformance import Conformance, Tally, tally
 from reports.deliveries import KINDS, Matrix
 
 Tone = Literal["plain", "strong", "good", "bad", "unsure", "faint"]
@@ -146,11 +146,10 @@ def _tone(table: Matrix, sender: str) -> Tone:
 
 def area_lines(conformance: Conformance, width: int) -> list[Line]:
     """Return a table of the areas: how many MUST and SHOULD requirements hold, fail, did not run or do not apply."""
-    rows: dict[str, list[Judged]] = {}
-    for judged in conformance.requirements:
-        rows.setdefault(judged.requirement.area, []).append(judged)
+    rows = conformance.areas
     unasked = [area for area in ON_DEMAND if area not in conformance.scope]
-    untouched = [area for area, members in rows.items() if conformance.narrowed and _none_ran(members)]
+    not_run = [area for area, members in rows.items() if all(one.outcome == "not-run" for one in members)]
+    untouched = not_run if conformance.narrowed else []
     whole = tally(conformance.requirements)
     open_ones = {name: count for name, count in OPEN_COLUMNS.items() if count(whole)}
     head = f"{'MUST':<10}{'SHOULD':<6}" + "".join(f"  {name}" for name in open_ones)
@@ -173,10 +172,6 @@ def area_lines(conformance: Conformance, width: int) -> list[Line]:
         name = shortened(names[area], title - 2)
         lines.append(Line(f"  {name:<{title}}not asked for (--applications)", "faint"))
     return lines
-
-
-def _none_ran(members: Sequence[Judged]) -> bool:
-    return all(one.outcome == "not-run" for one in members)
 
 
 def _held(counts: Tally) -> str:

@@ -182,7 +182,8 @@ class Links:
         message["index"] = self._transport.index(device)
         values = [("IFLA_BRPORT_" + names.get(name, name.upper()), value) for name, value in flags.items()]
         message["attrs"] = [("IFLA_PROTINFO", {"attrs": values}, NLA_F_NESTED)]
-        self._transport.queue(message, SETLINK, CHANGE, f"bridge link set dev {device} {_words(flags)}")
+        words = " ".join(f"{name} {value}" for name, value in flags.items())
+        self._transport.queue(message, SETLINK, CHANGE, f"bridge link set dev {device} {words}")
 
     # addresses, routes, neighbours
 
@@ -327,7 +328,3 @@ class Links:
         message["index"] = self._transport.index(device)
         message["parent"] = INGRESS_BLOCK if direction == "ingress" else EGRESS_BLOCK
         self._transport.queue(message, DELTFILTER, CHANGE, f"tc filter del dev {device} {direction}")
-
-
-def _words(flags: dict[str, int]) -> str:
-    return " ".join(f"{name} {value}" for name, value in flags.items())

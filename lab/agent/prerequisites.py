@@ -33,7 +33,7 @@ def examine(wanted: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
     and ID_LIKE of os-release(5).
     """
     return {
-        "modules": {name: [_state(name), _forbidden(name)] for name in wanted},
+        "modules": {name: [modules.state(name, modules_directory()), _forbidden(name)] for name in wanted},
         "persisted": _persisted(sysctls),
         "dmi": {name: text for name in DMI_FIELDS if (text := _text(os.path.join(DMI, name)))},
         "machine_id": _text(MACHINE_ID),
@@ -53,10 +53,6 @@ def _text(path: str) -> str:
 def _system() -> str:
     named = dict(line.split("=", 1) for line in _text(OS_RELEASE).splitlines() if "=" in line)
     return " ".join(named.get(key, "").strip("\"'") for key in ("ID", "ID_LIKE")).strip()
-
-
-def _state(name: str) -> str:
-    return modules.state(name, modules_directory())
 
 
 def modules_directory() -> str:

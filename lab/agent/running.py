@@ -82,7 +82,8 @@ class Running:
                 self._awaited = at + len(sought)
             left = deadline - time.monotonic()
             if at >= 0 or ended or left <= 0:
-                return {"found": at >= 0, "output": self.output(), "status": self._status(ended)}
+                status = self._process.wait() if ended else None
+                return {"found": at >= 0, "output": self.output(), "status": status}
             self._poll(left)
 
     def output(self) -> str:
@@ -123,9 +124,6 @@ class Running:
                 return False
             self._poll(left)
         return True
-
-    def _status(self, ended: bool) -> int | None:
-        return self._process.wait() if ended else None
 
     def _poll(self, timeout: float) -> None:
         poller = select.poll()

@@ -132,16 +132,14 @@ class Log:
         """The route with all that the kernel says of it: metric, protocol, source, ..."""
         address, _slash, length = to.partition("/")
         wanted = (int(length), socket.inet_aton(address), self._transport.index(device))
-        found = [body for body in self._routes() if _route_key(body) == wanted]
+        every = self._transport.raw_dump(GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8))
+        found = [body for body in every if _route_key(body) == wanted]
         if len(found) != 1:
             raise OSError(
                 errno.EOPNOTSUPP, f"ip route del {to} dev {device}: {len(found)} such routes, expected exactly one"
             )
         words = f"ip route add {to} dev {device}"
         yield _step("again", words, kind=NEWROUTE, body=_request(found[0]).hex(), what=words)
-
-    def _routes(self) -> list[bytes]:
-        return self._transport.raw_dump(GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8))
 
     # the restorer
 

@@ -70,12 +70,9 @@ def _machine_ids(hosts: Mapping[str, Host]) -> Check:
     if not holders:
         return Check("ok", ALL, "machine-id", "no host has one (/etc/machine-id): no MAC address is made from it")
     if without:
-        return Check("ok", ALL, "machine-id", f"{', '.join(without)} {_have(without)} none; the others differ")
+        have = "has" if len(without) == 1 else "have"
+        return Check("ok", ALL, "machine-id", f"{', '.join(without)} {have} none; the others differ")
     return Check("ok", ALL, "machine-id", "each host has its own")
-
-
-def _have(names: Sequence[str]) -> str:
-    return "has" if len(names) == 1 else "have"
 
 
 def _clocks(hosts: Mapping[str, Host]) -> Check:

@@ -139,16 +139,13 @@ class Firewall:
         if rule.action == "return":
             return {end: f"the policy of {chain.name} ({chain.tool})"}
         if rule.action in ("jump", "goto") and depth < DEEPEST:
-            called = next((other for other in self.chains if self._same(other, chain, rule.target)), None)
+            wanted = (chain.tool, chain.table, rule.target)
+            called = next((one for one in self.chains if (one.tool, one.table, one.name) == wanted), None)
             outcomes = self._walk(called, packet, depth + 1) if called else {FALL: text}
             if rule.action == "goto" and FALL in outcomes:
                 return {**{key: why for key, why in outcomes.items() if key != FALL}, end: outcomes[FALL]}
             return outcomes
         return {FALL: text}
-
-    @staticmethod
-    def _same(other: Chain, chain: Chain, name: str) -> bool:
-        return (other.tool, other.table, other.name) == (chain.tool, chain.table, name)
 
 
 # conditions, as both languages of rules need them

@@ -26,7 +26,7 @@ def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
     known = f"address {mac} " if mac else ""
     master = f" master {node.device}" if node.device != device else ""
     made = f"ip link add {device} {known}{parameters(topology, node, peer)} && ip link set {device} up{master}"
-    return made if node.is_hub else f"{made} && {address(node)} && {route(topology, node)}"
+    return made if node.is_hub else f"{made} && {placed(topology, node)}"
 
 
 def hub(topology: Topology, there: Collection[str]) -> str:
@@ -36,7 +36,7 @@ def hub(topology: Topology, there: Collection[str]) -> str:
     for peer in topology.peers(node.name):
         port = topology.port(node.name, peer)
         steps.append(f"ip link set {port} up master {bridge}" if port in there else tunnel(topology, node, peer))
-    return " && ".join([*steps, f"ip link set {bridge} up", address(node), route(topology, node)])
+    return " && ".join([*steps, f"ip link set {bridge} up", placed(topology, node)])
 
 
 def again(topology: Topology, node: NodePlan, peer: str, device: Device) -> str:
@@ -45,9 +45,19 @@ def again(topology: Topology, node: NodePlan, peer: str, device: Device) -> str:
     return f"ip link del {device.name} && {tunnel(topology, node, peer, mac)}"
 
 
-def address(node: NodePlan) -> str:
-    """Gives the node its overlay address."""
-    return f"ip addr replace {node.overlay} dev {node.device}"
+def placed(topology: Topology, node: NodePlan) -> str:
+    """Gives the node its overlay address, and routes multicast to the overlay."""
+    return f"ip addr replace {node.overlay} dev {node.device} && {route(topology, node)}"
+
+
+def placed_outside(node: NodePlan) -> str:
+    """Gives the node's NIC the address that it has from the cloud, and the default route."""
+    return f"ip addr replace {node.underlay} dev {node.nic} && {default_route(node)}"
+
+
+def default_route(node: NodePlan) -> str:
+    """Routes what is not known to the cloud's router, which is the first address of every subnet."""
+    return f"ip route replace default via {node.underlay.network.network_address + 1} dev {node.nic}"
 
 
 def route(topology: Topology, node: NodePlan) -> str:

@@ -63,7 +63,7 @@ def _without_address(star: Star, bridge: Device) -> Finding:
         bridge.name,
         f"{hub.name} {bridge.name} has no IPv4 address; expected the hub's overlay address",
         ", ".join(f"{address} is on {port.name}" for port, address in on_ports) or "no port has one either",
-        f"{taken}{commands.address(whole.hub)} && {commands.route(whole, whole.hub)}" if whole else "",
+        f"{taken}{commands.placed(whole, whole.hub)}" if whole else "",
         ("BCAST-02",),
     )
 
@@ -209,7 +209,7 @@ def _spoke_address(star: Star, whole: Topology | None, spoke: Seen, near: Device
     device = ends.holder(spoke, near)
     own = ends.overlay_address(spoke, device, star.overlay.network if star.overlay else None)
     plan = whole.node(spoke.name) if whole else None
-    completed = f"{commands.address(plan)} && {commands.route(whole, plan)}" if whole and plan else ""
+    completed = commands.placed(whole, plan) if whole and plan else ""
     subnet = f" in {whole.hub.overlay.network}" if whole else ""
     if own is None:
         yield Finding(

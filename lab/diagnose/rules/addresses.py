@@ -27,7 +27,7 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
                 device,
                 f"{device} of {host.name} does not have the overlay address {plan.overlay.ip}",
                 f"it is on {elsewhere}" if elsewhere else "no device has it",
-                f"{moved}{commands.address(plan)} && {commands.route(scene.topology, plan)}",
+                f"{moved}{commands.placed(scene.topology, plan)}",
                 ("PRE-09", "BCAST-02"),
             )
         elif plan.overlay not in own:
@@ -38,8 +38,7 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
                 f"{device} of {host.name} is {wrong}, and the overlay is {plan.overlay.network}: "
                 f"its broadcast address is {wrong.network.broadcast_address}, not {plan.broadcast()}",
                 f"{wrong.network} against {plan.overlay.network}",
-                f"ip addr del {wrong} dev {device} && {commands.address(plan)} && "
-                f"{commands.route(scene.topology, plan)}",
+                f"ip addr del {wrong} dev {device} && {commands.placed(scene.topology, plan)}",
                 ("PRE-09", "BCAST-01"),
             )
 
@@ -59,8 +58,7 @@ def scope(scene: Scene) -> Iterator[Finding]:
                 plan.device,
                 f"{plan.overlay.ip} of {host.name} has the scope `host`: multicast is sent from another address",
                 f"{plan.overlay} dev {plan.device} scope host",
-                f"ip addr del {plan.overlay} dev {plan.device} && {commands.address(plan)} && "
-                f"{commands.route(scene.topology, plan)}",
+                f"ip addr del {plan.overlay} dev {plan.device} && {commands.placed(scene.topology, plan)}",
                 ("PRE-09", "PRE-07"),
             )
 
@@ -119,9 +117,7 @@ def source(scene: Scene) -> Iterator[Finding]:
         again = f"ip route replace {plan.overlay.network} dev {device} src {plan.address()}"
         if first is not None:
             # the first address of a subnet is what the kernel sends from, and takes those behind it with it
-            again = (
-                f"ip addr del {first} dev {device} ; {commands.address(plan)} && {commands.route(scene.topology, plan)}"
-            )
+            again = f"ip addr del {first} dev {device} ; {commands.placed(scene.topology, plan)}"
             again += f" && ip addr add {first} dev {device}" if outside else ""
         what = "to 224.0.0.0/24 and 255.255.255.255" if outside else "into the overlay"
         yield host.finding(
@@ -150,8 +146,8 @@ def broadcasts(scene: Scene) -> Iterator[Finding]:
                 f"{host.plan.device} of {host.name} tells programs the broadcast address {told}, "
                 f"and the overlay's is {host.plan.broadcast()}",
                 f"ip addr: {host.plan.overlay} brd {told}",
-                f"ip addr del {host.plan.overlay} dev {host.plan.device} && {commands.address(host.plan)} && "
-                f"{commands.route(scene.topology, host.plan)}",
+                f"ip addr del {host.plan.overlay} dev {host.plan.device} && "
+                f"{commands.placed(scene.topology, host.plan)}",
                 ("PRE-09", "BCAST-01"),
             )
 
@@ -184,7 +180,7 @@ def _another(scene: Scene, host: HostScene) -> str:
     network, used = host.plan.overlay.network, {each.plan.overlay.ip for each in scene.hosts.values()}
     free = next((address for address in network.hosts() if address not in used), host.plan.overlay.ip)
     plan = replace(host.plan, overlay=IPv4Interface((free, network.prefixlen)))
-    return f"{commands.address(plan)} && {commands.route(scene.topology, plan)}"
+    return commands.placed(scene.topology, plan)
 
 
 def duplicate_mac(scene: Scene) -> Iterator[Finding]:
@@ -246,7 +242,6 @@ def nic(scene: Scene) -> Iterator[Finding]:
         plan, device = host.plan, host.seen.devices.get(host.plan.nic)
         if device is None or not device.up or not scene.planned:
             continue
-        gateway = plan.underlay.network.network_address + 1
         if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
             has = ", ".join(str(address) for address in host.seen.addresses_of(plan.nic)) or "no address"
             yield host.finding(
@@ -254,8 +249,7 @@ def nic(scene: Scene) -> Iterator[Finding]:
                 plan.nic,
                 f"{plan.nic} of {host.name} does not have the address {plan.underlay.ip} that the cloud gave it",
                 f"it has {has}",
-                f"ip addr replace {plan.underlay} dev {plan.nic} && "
-                f"ip route replace default via {gateway} dev {plan.nic}",
+                commands.placed_outside(plan),
                 ("PRE-08", "UNDER-06"),
             )
         if device.mac != plan.underlay_mac:

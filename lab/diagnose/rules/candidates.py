@@ -12,7 +12,7 @@ from lab.checkup import rules
 from lab.checkup.verdicts import DROP, Kind, Packet
 from lab.clouds import UDP
 from lab.diagnose.rules.basics import LOOPBACK
-from lab.diagnose.rules.exceptions import DROPPING, text_of
+from lab.diagnose.rules.exceptions import DROPPING
 from lab.diagnose.scene import HostScene, Scene
 from lab.overlay.carrier import carrier_of
 from lab.records import FirewallRule
@@ -23,10 +23,10 @@ ENDS = (DROP, "either", "jump", "goto")
 
 def could_drop(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[str]) -> bool:
     """Whether a rule could have taken what was lost at the host in one of the stages."""
-    if not text_of(rule) or rule.family in ("bridge", "arp") or stages == {"resolving"}:
+    if not rule.rule or rule.family in ("bridge", "arp") or stages == {"resolving"}:
         return True
     try:
-        read = rules.nft(text_of(rule)) if rule.tool == "nft" else rules.iptables(text_of(rule))
+        read = rules.nft(rule.rule) if rule.tool == "nft" else rules.iptables(rule.rule)
         ending = [one for one in read if one.action in ENDS or rule.verdict not in DROPPING]
         return any(one.matches(packet) is not False for one in ending for packet in _packets(scene, host, stages))
     except (ValueError, IndexError):  # words, or addresses of IPv6, that are not understood

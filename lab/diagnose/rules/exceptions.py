@@ -19,14 +19,9 @@ CHAIN = (*TABLE, "chain")
 OF_A_TUNNEL = re.compile(r"(-p|--ip-proto|protocol|l4proto) (gre|47)\b|dport (4789|8472)\b")
 
 
-def text_of(rule: FirewallRule) -> str:
-    """A rule's own words; nothing of a chain's policy."""
-    return rule.rule
-
-
 def asks(rule: FirewallRule) -> bool:
     """Whether a rule asks anything of a packet; a policy, or one that is nothing but a verdict, takes all."""
-    words = text_of(rule)
+    words = rule.rule
     if rule.tool == "nft":
         return words not in ("", "drop", "reject", "counter drop", "counter reject")
     return bool(TARGET.sub("", words).strip())
@@ -34,8 +29,8 @@ def asks(rule: FirewallRule) -> bool:
 
 def of_carrier(host: HostScene, rule: FirewallRule) -> bool | None:
     """Whether a rule speaks of what carries the tunnels, or of what is inside of them; None: it does not say."""
-    words = text_of(rule).replace('"', "").split()
-    if OF_A_TUNNEL.search(text_of(rule)) or host.plan.nic in words:
+    words = rule.rule.replace('"', "").split()
+    if OF_A_TUNNEL.search(rule.rule) or host.plan.nic in words:
         return True
     return False if host.plan.device in words else None
 
@@ -75,7 +70,7 @@ def deleted(rule: FirewallRule) -> str:
     """The command that takes a rule out."""
     if rule.tool == "nft":
         return f"nft delete rule {_chain(rule)} handle {rule.handle}"
-    return f"{rule.tool} -t {rule.table} -D {rule.chain} {text_of(rule)}"
+    return f"{rule.tool} -t {rule.table} -D {rule.chain} {rule.rule}"
 
 
 def hooks(host: HostScene, rule: FirewallRule, seen: frozenset[str] = frozenset()) -> set[str]:
@@ -92,7 +87,7 @@ def hooks(host: HostScene, rule: FirewallRule, seen: frozenset[str] = frozenset(
 def excepted(host: HostScene, rule: FirewallRule, match: tuple[str, str]) -> bool:
     """Whether a rule before this one, in its chain, accepts what `inserted` would have it accept."""
     same = [one for one in host.firewall if all(getattr(one, key) == getattr(rule, key) for key in CHAIN)]
-    before = [one for one in same if text_of(one) and (not text_of(rule) or one.position < rule.position)]
+    before = [one for one in same if one.rule and (not rule.rule or one.position < rule.position)]
     wanted = match[1] if rule.tool == "nft" else match[0]
     return any(one.verdict.upper() == "ACCEPT" and _plain(one) == wanted for one in before)
 
@@ -100,13 +95,13 @@ def excepted(host: HostScene, rule: FirewallRule, match: tuple[str, str]) -> boo
 def _plain(rule: FirewallRule) -> str:
     """What a rule asks, without its verdict and what iptables and nft add of their own."""
     if rule.tool == "nft":
-        return text_of(rule).removesuffix(" accept").removesuffix(" counter")
-    return MODULE.sub("", TARGET.sub("", text_of(rule))).strip()
+        return rule.rule.removesuffix(" accept").removesuffix(" counter")
+    return MODULE.sub("", TARGET.sub("", rule.rule)).strip()
 
 
 def quoted(rule: FirewallRule) -> str:
     """The rule as evidence: its table, its chain and its own words."""
-    words = text_of(rule)
+    words = rule.rule
     said = f"-A {rule.chain} {words}" if words else f"policy {rule.verdict} of {rule.chain}"
     return f"{rule.table}: {said}"[:QUOTED_LENGTH]
 

@@ -22,7 +22,6 @@ from lab.diagnose.rules.exceptions import (
     hooks,
     inserted,
     of_carrier,
-    text_of,
 )
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import Exchange
@@ -82,7 +81,7 @@ def _own(host: HostScene, rule: FirewallRule, stages: set[str]) -> set[str]:
     possible = stages & _possible(host, rule)
     if rule.family == "arp" or _speaks_of_arp(rule):
         return possible & ASKING
-    if LOOPBACK in text_of(rule).replace('"', "").split():
+    if LOOPBACK in rule.rule.replace('"', "").split():
         return possible & {"looping"}
     carried = of_carrier(host, rule)
     if carried is not None:
@@ -181,7 +180,7 @@ def _of_arp(rule: FirewallRule, stages: set[str]) -> bool:
 
 
 def _speaks_of_arp(rule: FirewallRule) -> bool:
-    return OF_ARP.search(text_of(rule)) is not None
+    return OF_ARP.search(rule.rule) is not None
 
 
 def _what(rule: FirewallRule, stages: set[str]) -> str:

@@ -20,7 +20,6 @@ from lab.diagnose.rules.exceptions import (
     inserted,
     of_carrier,
     quoted,
-    text_of,
 )
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import ALL_HOSTS, Finding
@@ -42,9 +41,9 @@ def by_text(scene: Scene) -> Iterator[Finding]:
     """Rules whose text says that they break something that the trial does not send."""
     for host in scene.hosts.values():
         for rule in host.firewall:
-            if rule.verdict in ("TTL", "HL") or SETS_TTL.search(text_of(rule)):
+            if rule.verdict in ("TTL", "HL") or SETS_TTL.search(rule.rule):
                 yield _rewritten(host, rule)
-            if scene.planned and (rule.verdict in ("TOS", "DSCP") or SETS_DSCP.search(text_of(rule))):
+            if scene.planned and (rule.verdict in ("TOS", "DSCP") or SETS_DSCP.search(rule.rule)):
                 yield _marked(host, rule)
             if rule.family == "bridge" and rule.verdict in MAC_REWRITING and rule.hits:
                 yield _bridged(host, rule)
@@ -57,7 +56,7 @@ def igmp(scene: Scene) -> Iterator[Finding]:
         named = [
             (rule, quoted(rule))
             for rule in host.firewall
-            if rule.verdict in DROPPING and OF_IGMP.search(text_of(rule)) and not excepted(host, rule, IGMP)
+            if rule.verdict in DROPPING and OF_IGMP.search(rule.rule) and not excepted(host, rule, IGMP)
         ]
         for rule, evidence in named or _refusing_igmp(host):
             yield host.finding(
@@ -101,7 +100,7 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
     """A rule that drops what has a source which is routed elsewhere, whatever rp_filter says (RFC 3704)."""
     for host in scene.hosts.values():
         for rule in host.firewall:
-            strict = STRICT_PATH.search(text_of(rule)) and not OTHER_PATH.search(text_of(rule))
+            strict = STRICT_PATH.search(rule.rule) and not OTHER_PATH.search(rule.rule)
             exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
             if not strict or rule.family == "ip6" or rule.verdict not in DROPPING:
                 continue
@@ -165,7 +164,7 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """What carries the tunnel is taken in only as the answer to what was sent: it dies when the host is silent."""
     words = carrier(scene)[0]
     chain = [rule for rule in host.firewall if rule.chain == "INPUT" and rule.table == "filter"]
-    own = [rule for rule in chain if words in text_of(rule) or "-p 47" in text_of(rule)]
+    own = [rule for rule in chain if words in rule.rule or "-p 47" in rule.rule]
     accepting = [rule for rule in own if rule.verdict == "ACCEPT"]
     stateful = [rule for rule in accepting if "ESTABLISHED" in rule.rule and "NEW" not in rule.rule]
     refusing = [rule for rule in chain if rule.verdict in DROPPING]

@@ -57,7 +57,7 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             f"the hub has no bridge {topology.bridge}",
             f"its devices are {', '.join(hub.seen.devices)}",
             f"ip link add {topology.bridge} type bridge && {ports}ip link set {topology.bridge} up && "
-            f"{commands.address(hub.plan)} && {commands.route(topology, hub.plan)}",
+            f"{commands.placed(topology, hub.plan)}",
             ("HUB-02", "BCAST-01"),
         )
         return

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lab.diagnose.rules.strays import LAYER3
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import ALL_HOSTS, Finding
+from lab.overlay import commands
 from lab.probes.membership import groups_of
 
 # of a kernel that nobody has told otherwise (ip-sysctl.rst), and what a socket may do so often
@@ -165,9 +166,8 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
 
 
 def _nic_down(scene: Scene, host: HostScene) -> Finding:
-    gateway = host.plan.underlay.network.network_address + 1
     # what stood on the device went with it
-    routed = f" && ip route replace default via {gateway} dev {host.plan.nic}" if scene.planned else ""
+    routed = f" && {commands.default_route(host.plan)}" if scene.planned else ""
     return host.finding(
         "nic-down",
         host.plan.nic,

@@ -197,13 +197,12 @@ def default(scene: Scene) -> Iterator[Finding]:
         route = host.seen.route_to(ELSEWHERE)
         if route is None or route.dev != host.plan.device:
             continue
-        gateway = host.plan.underlay.network.network_address + 1
         yield host.finding(
             "default-by-overlay",
             host.plan.device,
             f"{host.name}'s default route leads into the overlay: limited broadcast and everything unknown goes there",
             f"ip route: default dev {route.dev}",
-            f"{_delete(route)} && ip route replace default via {gateway} dev {host.plan.nic}",
+            f"{_delete(route)} && {commands.default_route(host.plan)}",
             ("BCAST-03",),
         )
 

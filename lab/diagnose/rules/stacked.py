@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay import commands
-from lab.overlay.readback import Device
 
 STACKED = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 PASSTHRU = "passthru"  # the mode of a macvlan that takes everything that arrives
@@ -57,27 +56,16 @@ def enslaved(scene: Scene) -> Iterator[Finding]:
             tunnel = device.name == host.plan.device
             if not tunnel and not scene.planned:
                 continue
+            # what a device may have lost with its master's coming and going
+            again = commands.placed(scene.topology, host.plan) if tunnel else commands.placed_outside(host.plan)
             yield host.finding(
                 "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved",
                 device.name,
                 f"{device.name} of {host.name} is a port of {master.name}: what arrives goes there, not to the host",
                 f"master {master.name}, a {master.kind}",
-                f"ip link set {device.name} nomaster && {_again(scene, host, device)}",
+                f"ip link set {device.name} nomaster && ip link set {device.name} up && {again}",
                 ("PRE-11", "FAULT-06"),
             )
-
-
-def _again(scene: Scene, host: HostScene, device: Device) -> str:
-    """What a device may have lost with its master's coming and going: being up, its address, its route."""
-    if device.name == host.plan.device:
-        placed = f"{commands.address(host.plan)} && {commands.route(scene.topology, host.plan)}"
-    else:
-        gateway = host.plan.underlay.network.network_address + 1
-        placed = (
-            f"ip addr replace {host.plan.underlay} dev {device.name} && "
-            f"ip route replace default via {gateway} dev {device.name}"
-        )
-    return f"ip link set {device.name} up && {placed}"
 
 
 RULES = (upper, enslaved)

@@ -214,8 +214,7 @@ def vrf(scene: Scene) -> Iterator[Finding]:
             device = host.seen.devices.get(name)
             if device is None or not in_vrf(host, name):
                 continue
-            gateway = host.plan.underlay.network.network_address + 1
-            lost = f"ip route replace default via {gateway} dev {name}" if scene.planned else ""
+            lost = commands.default_route(host.plan) if scene.planned else ""
             again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
             yield host.finding(
                 "device-in-vrf",
