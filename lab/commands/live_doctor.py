@@ -13,6 +13,7 @@ from lab.checkup.check import Check
 from lab.checkup.examination import Examined
 from lab.checkup.looking import ALL
 from lab.commands.main import FAILED, INCOMPLETE
+from lab.commands.options import LIVE_OPTIONS
 from lab.errors import UsageProblem
 from lab.machines import hosts, ssh
 from lab.machines.ssh_link import Login
@@ -28,12 +29,8 @@ SCHEMA = 1
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options that say which hosts, under the names that pytest has them."""
     group = parser.add_argument_group("live hosts", "only looked at: datagrams are sent, and nothing is changed")
-    group.add_argument(
-        "--hosts", metavar="HUB,SPOKE,...", help="the hub first: ssh://user@name:port?sudo=true, a bare name, or @FILE"
-    )
-    group.add_argument("--ssh-config", metavar="FILE", help="OpenSSH configuration")
-    group.add_argument("--ssh-identity-file", metavar="FILE", help="private key")
-    group.add_argument("--sudo", action="store_true", help="become root there (sudo -n)")
+    for name, fields in LIVE_OPTIONS.items():
+        group.add_argument(name, **fields)
     group.add_argument(
         "--tunnel",
         metavar="KIND",

@@ -1,19 +1,54 @@
-"""The options that say which lab: tunnel, topology, cloud, spokes, routers, kernel."""
+"""The options that say which lab, or which live hosts; the commands and pytest have the same ones."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from lab import topologies
 from lab.errors import UsageProblem
-from lab.machines.choose import KERNELS
+from lab.machines import choose
 from lab.model import Topology, TunnelOptions, Underlay
 from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
 from lab.tunnels import DEFAULT, FALLBACK, KINDS
 
 MOST_ROUTERS = 16
-OF_CLOUD = f"{DEFAULT}; {FALLBACK} where the cloud blocks GRE"
+SPOKES = 2
+
+LAB_OPTIONS: dict[str, dict[str, Any]] = {
+    "--tunnel": {
+        "metavar": "KIND",
+        "help": f"tunnel kind: {', '.join(KINDS)} (default: {DEFAULT}; {FALLBACK} where the cloud blocks GRE)",
+    },
+    "--topology": {
+        "metavar": "NAME",
+        "help": f"overlay topology: {', '.join(topologies.TOPOLOGIES)} (default: standard)",
+    },
+    "--provider": {
+        "metavar": "CLOUD",
+        "help": f"cloud that is emulated, or that live hosts are in: {', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD}; "
+        "of live hosts the one that the hub's firmware names)",
+    },
+    "--spokes": {"metavar": "N", "type": int, "help": f"number of spokes (default: {SPOKES})"},
+    "--kernel": {
+        "metavar": "WHICH",
+        "help": "where the lab runs: host (this kernel), guest (a kernel booted for the run), "
+        "auto (this kernel if it can make the tunnel, else a guest; the default)",
+    },
+}
+"""Those that are not given are parsed as None, since what is live cannot be chosen."""
+
+LIVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "--hosts": {
+        "metavar": "HUB,SPOKE,...",
+        "help": "live hosts, the hub first: ssh://user@name:port?sudo=true, a bare name, or @FILE with one a line",
+    },
+    "--ssh-config": {"metavar": "FILE", "help": "OpenSSH configuration for the live hosts"},
+    "--ssh-identity-file": {"metavar": "FILE", "help": "private key for the live hosts"},
+    "--sudo": {"action": "store_true", "default": False, "help": "become root on the live hosts (sudo -n)"},
+}
 
 
 @dataclass(frozen=True)
@@ -32,31 +67,30 @@ class Plan:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Declares the options, under the names that pytest has them."""
-    for name, default, words, meaning in (
-        ("--tunnel", None, KINDS, "kind of tunnel"),
-        ("--topology", "standard", topologies.TOPOLOGIES, "overlay topology"),
-        ("--provider", DEFAULT_CLOUD, PROVIDERS, "cloud whose network is emulated"),
-        ("--kernel", "auto", KERNELS, "where the lab runs"),
-    ):
-        text = f"{meaning}: {', '.join(words)} (default: {default or OF_CLOUD})"
-        parser.add_argument(name, default=default, metavar=name[2:].upper(), help=text)
-    parser.add_argument("--spokes", type=int, default=2, metavar="N", help="number of spokes (default: 2)")
+    """Declares the options of a lab, and how many routers are in it."""
+    for name, fields in LAB_OPTIONS.items():
+        parser.add_argument(name, **fields)
     parser.add_argument(
         "--routers", type=int, default=0, metavar="N", help="routers between the hub's subnet and the spokes' (0: none)"
     )
 
 
+def planned(given: Mapping[str, Any]) -> Plan:
+    """The plan by the values of LAB_OPTIONS, None: its default; UsageProblem for a value that cannot be."""
+    kernel = choose.known(given["kernel"] or "auto")
+    cloud = provider(given["provider"] or DEFAULT_CLOUD)
+    tunnel = given["tunnel"] or default_tunnel(cloud)
+    spokes = SPOKES if given["spokes"] is None else given["spokes"]
+    topology = topologies.topology(given["topology"] or "standard", spokes, TunnelOptions(kind=tunnel))
+    return Plan(topology, Underlay(cloud), kernel, tunnel_note(cloud, tunnel, chosen=given["tunnel"] is not None))
+
+
 def understood(arguments: argparse.Namespace) -> Plan:
-    """The plan; UsageProblem for a value that cannot be."""
-    if arguments.kernel not in KERNELS:
-        raise UsageProblem(f"unknown kernel {arguments.kernel!r}: expected one of {', '.join(KERNELS)}")
+    """The plan of a command; UsageProblem for a value that cannot be."""
     if not 0 <= arguments.routers <= MOST_ROUTERS:
         raise UsageProblem(f"--routers {arguments.routers}: expected 0 to {MOST_ROUTERS}")
-    cloud = provider(arguments.provider)
-    tunnel = arguments.tunnel or default_tunnel(cloud)
-    topology = topologies.topology(arguments.topology, arguments.spokes, TunnelOptions(kind=tunnel))
-    if arguments.routers:
-        topology = topologies.routed(topology)
-    note = tunnel_note(cloud, tunnel, chosen=arguments.tunnel is not None)
-    return Plan(topology, Underlay(cloud, arguments.routers), arguments.kernel, note)
+    plan = planned(vars(arguments))
+    if not arguments.routers:
+        return plan
+    underlay = replace(plan.underlay, routers=arguments.routers)
+    return replace(plan, topology=topologies.routed(plan.topology), underlay=underlay)

@@ -47,6 +47,13 @@ class Choice:
     reason: str
 
 
+def known(kernel: str) -> str:
+    """The word itself; UsageProblem when it is not `auto`, `host` or `guest`."""
+    if kernel not in KERNELS:
+        raise UsageProblem(f"unknown kernel {kernel!r}: expected one of {', '.join(KERNELS)}")
+    return kernel
+
+
 def choose(kernel: str, tunnel: str, hosts: int = 0) -> Choice:
     """
     Decides by trying, in a few milliseconds; `kernel` is `auto`, `host` or `guest`, `hosts` how many the lab has.
@@ -54,9 +61,7 @@ def choose(kernel: str, tunnel: str, hosts: int = 0) -> Choice:
     Raises EnvironmentProblem when neither kernel can (or the one that was asked for cannot), UsageProblem for an
     unknown word.
     """
-    if kernel not in KERNELS:
-        raise UsageProblem(f"unknown kernel {kernel!r}: expected one of {', '.join(KERNELS)}")
-    if kernel == "guest":
+    if known(kernel) == "guest":
         if problem := guest.available():
             found = f"--kernel=guest needs a guest kernel, but {problem.message}"
             raise EnvironmentProblem(found, remedy=problem.remedy)
