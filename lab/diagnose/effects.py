@@ -1,15 +1,19 @@
 """
-What a finding can lose: a setting that is unusual explains no loss of packets that it does not concern.
+What a finding can lose: which packets, at which stage, at which place; nothing else is explained by it.
 
-A code that is in no table may lose anything at its host.
+A code that is in no table may lose any packet at the leg on which its host, or its tunnel, is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from lab.diagnose.legs import Loss
+from lab.diagnose.scene import Scene
+from lab.graph import Tunnel
 from lab.model import Finding
+from lab.probes.ways import Stage
+from lab.underlay.fabric import FABRIC
 
 LETTING_THROUGH = frozenset({"source-check-off", "underlay-floods", "fabric-floods"})
 NOTHING = LETTING_THROUGH | {
@@ -33,6 +37,8 @@ NOTHING = LETTING_THROUGH | {
     "vrrp-filtered",
 }
 """No datagram is lost by these, or none of those that a trial sends."""
+PINGS = frozenset({"broadcast-ping-ignored", "icmp-limited", "ping-ignored"})
+"""Of these: what keeps hosts from answering pings."""
 GROUPS = frozenset(
     {
         "group-table-small",
@@ -54,19 +60,124 @@ GROUPS = frozenset(
 """These concern what is sent to groups."""
 WHEREVER_IT_ARRIVES = frozenset({"multicast-source-foreign"})
 """These are wrong with what their host sends, and lose it where it is received."""
-IN_THE_CLOUD = frozenset({"default-ttl-low"})
+OF_SENDER = WHEREVER_IT_ARRIVES | {
+    "duplicate-mac",
+    "multicast-route-elsewhere",
+    "nat-rewrites",
+    "neighbour-wrong",
+    "overlay-source-foreign",
+    "prefix-mismatch",
+    "ttl-rewritten",
+}
+"""These lose what their host sends anywhere on its path."""
+ANYWHERE = frozenset(
+    {
+        "attached-twice",
+        "duplicate-address",
+        "duplicate-mac",
+        "fdb-static-wrong",
+        "hairpin-on",
+        "loop",
+        "spokes-meshed",
+    }
+)
+"""These also lead unicast of any host astray: it is lost where it does not belong."""
+DELAYING = frozenset({"traffic-impaired"})
+"""These also deliver late what a trial no longer waits for at the receiver."""
+IN_THE_CLOUD = frozenset({"default-ttl-low", "tunnel-ttl-inherit", "tunnel-ttl-too-low"})
 """These lose packets between hosts, at a router that nobody sees."""
+ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
+STAGES: Mapping[str, tuple[Stage, ...]] = {
+    **dict.fromkeys(IN_THE_CLOUD, ("cloud",)),
+    "broadcast-not-flooded": ("forwarding",),
+    "default-by-overlay": ("sending",),
+    "member-not-in-mdb": ("forwarding",),
+    "multicast-not-flooded": ("forwarding",),
+    "multicast-route-missing": ("sending",),
+    "multicast-route-narrow": ("sending",),
+    "network-overlaps": ("sending", "delivery"),
+    "port-isolated": ("forwarding",),
+    "port-locked": ("forwarding",),
+    "port-not-bridged": ("forwarding",),
+    "receive-buffer-overflow": ("delivery",),
+    "reverse-path-filter": ("decapsulation", "delivery"),
+    "reverse-path-rule": ("decapsulation", "delivery"),
+    "router-port": ("forwarding",),
+    "snooping-off": ("forwarding",),
+    "stateful-only": ON_A_TUNNEL,
+    "stp-on": ("forwarding",),
+    "unicast-not-flooded": ("forwarding",),
+    "xdp-drops": ON_A_TUNNEL,
+}
+"""The only stages of a packet's way at which these lose it."""
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "arp-filtered": ("unicast",),
+    "arp-suppressed": ("unicast",),
+    "arp-unanswered": ("unicast",),
+    "arp-unasked": ("unicast",),
+    "mtu-mismatch": ("full-size broadcast", "fragmented broadcast"),
+    "neighbour-wrong": ("unicast",),
+    "nic-mtu": ("full-size broadcast", "fragmented broadcast"),
+    "overlay-route-elsewhere": ("unicast", "broadcast"),
+    "path-mtu-black-hole": ("full-size broadcast", "fragmented broadcast"),
+    "pmtu-icmp-filtered": ("full-size broadcast", "fragmented broadcast"),
+    "reassembly-limited": ("full-size broadcast", "fragmented broadcast"),
+    "route-mtu": ("full-size broadcast", "fragmented broadcast"),
+    "unicast-not-flooded": ("unicast",),
+}
+"""The only kinds of exchanges that these lose."""
 
 
-def can_lose(finding: Finding, loss: Loss, losses: Collection[Loss]) -> bool:
-    """Whether what a finding names can lose a packet of this kind in this place; `losses` are all there are."""
-    if finding.code in NOTHING:
+def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
+    """Whether what a finding names can lose a packet of this kind, at this stage and in this place."""
+    code, kind = finding.code, loss.exchange.kind
+    if code in NOTHING or kind not in KINDS.get(code, (kind,)):
         return False
-    if finding.code in WHEREVER_IT_ARRIVES and finding.node != loss.exchange.sender:
+    if loss.stage not in STAGES.get(code, (loss.stage,)) and not loss.unresolved:
         return False
-    if finding.code in GROUPS:
-        # where broadcast is lost in the same place, whatever loses that loses groups also
-        alike = {(one.exchange.sender, one.receiver, one.missing) for one in losses if one.exchange.kind == "broadcast"}
-        is_group = loss.exchange.kind in ("multicast", "group")
-        return is_group and (loss.exchange.sender, loss.receiver, loss.missing) not in alike
-    return finding.code not in IN_THE_CLOUD or loss.stage == "cloud"
+    if code == "default-ttl-low" and not scene.spends_ttl_of(scene.hosts[finding.node]):
+        return False
+    if code in GROUPS and not _is_of_groups(loss, scene.losses):
+        return False
+    return _is_at(scene, finding, loss)
+
+
+def _is_of_groups(loss: Loss, losses: Collection[Loss]) -> bool:
+    """Whether a group's datagram is lost where broadcast is not: what loses both has another cause."""
+    alike = {(one.exchange.sender, one.receiver, one.missing) for one in losses if one.exchange.kind == "broadcast"}
+    is_group = loss.exchange.kind in ("multicast", "group")
+    return is_group and (loss.exchange.sender, loss.receiver, loss.missing) not in alike
+
+
+def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
+    """Whether a finding is on the leg on which a packet was lost, or may lose it from elsewhere."""
+    node, interface, sender = finding.node, finding.interface, loss.exchange.sender
+    if finding.code in ANYWHERE and loss.exchange.kind == "unicast":
+        return True
+    if finding.code in OF_SENDER and node == sender:
+        return True
+    if finding.code in WHEREVER_IT_ARRIVES:
+        return False
+    late = finding.code in DELAYING and loss.stage == "delivery"
+    if late or loss.unresolved:  # or ARP was lost, somewhere between the two
+        return node not in scene.hosts or node in (sender, loss.receiver, scene.hub.name)
+    ends = {(place.node, place.interface) for place in (loss.last, loss.missing) if place is not None}
+    if loss.stage in ON_A_TUNNEL and (tunnel := _tunnel(scene, loss)):
+        ends |= {(end.host, end.device) for end in tunnel.ends}
+    if node not in scene.hosts:
+        within = loss.inside.node if loss.inside else node
+        ports = {"", FABRIC, loss.inside.interface if loss.inside else "", *(host for host, _ in ends)}
+        return loss.stage in ("encapsulation", "cloud") and (node == within != FABRIC or interface in ports)
+    if interface in scene.topology.ports(node):
+        return (node, interface) in ends
+    return node in {host for host, _ in ends}
+
+
+def _tunnel(scene: Scene, loss: Loss) -> Tunnel | None:
+    """The tunnel that a packet was in, or was to get into, when it was lost."""
+    if loss.last is not None and loss.stage == "cloud":
+        pair = {loss.last.node, loss.missing.node}
+        return next((one for one in scene.topology.tunnels if {end.host for end in one.ends} == pair), None)
+    place = loss.missing if loss.stage == "decapsulation" else loss.last
+    at = (place.node, place.interface) if place else None
+    return next((one for one in scene.topology.tunnels if at in {(end.host, end.device) for end in one.ends}), None)

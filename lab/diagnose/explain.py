@@ -18,12 +18,11 @@ from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
 from lab.diagnose.caution import careful
-from lab.diagnose.effects import can_lose
+from lab.diagnose.effects import LETTING_THROUGH, NOTHING, PINGS, can_lose
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.probes.patience import Kind, Way
-from lab.underlay.fabric import FABRIC
 
 Rule = Callable[[Scene], Iterable[Finding]]
 
@@ -64,23 +63,17 @@ def explain(scene: Scene) -> tuple[Finding, ...]:
     for rule in known():
         for finding in rule(scene):
             found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
-    findings = [_with_loss(finding, scene.losses) for finding in careful(scene, found.values())]
-    findings.sort(key=lambda finding: not _at_a_loss(finding, scene.losses))
+    findings = [_with_loss(scene, finding) for finding in careful(scene, found.values())]
+    findings.sort(key=lambda finding: not any(can_lose(scene, finding, loss) for loss in scene.losses))
     return (*findings, *whereabouts(scene, findings))
 
 
-def _at_a_loss(finding: Finding, losses: Sequence[Loss]) -> list[Loss]:
-    """The losses at a finding's node that can be its doing."""
-    return [
-        loss for loss in losses if finding.node in (loss.node, loss.missing.node) and can_lose(finding, loss, losses)
-    ]
-
-
-def _with_loss(finding: Finding, losses: Sequence[Loss]) -> Finding:
-    """The finding with the loss that ended at its interface, or at its node, as part of its evidence."""
-    at_node = _at_a_loss(finding, losses)
-    exact = [loss for loss in at_node if finding.interface in (loss.missing.interface, _last(loss))]
-    chosen = next(iter([*exact, *at_node]), None)
+def _with_loss(scene: Scene, finding: Finding) -> Finding:
+    """The finding with a loss that can be its doing, one that ended at its interface if there is one."""
+    own = [loss for loss in scene.losses if can_lose(scene, finding, loss)]
+    at_host = [loss for loss in own if finding.node in (loss.node, loss.missing.node)]
+    exact = [loss for loss in at_host if finding.interface in (loss.missing.interface, _last(loss))]
+    chosen = next(iter([*exact, *at_host, *own]), None)
     return replace(finding, evidence=f"{finding.evidence}; {chosen}") if chosen else finding
 
 
@@ -92,42 +85,31 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Where what no rule explains was lost, repeated or put out of order."""
     findings = list(findings)
     told: set[tuple[str, str, str]] = set()
-    losses = scene.losses
-    if losses and all(loss.unresolved for loss in losses):
+    losses = [loss for loss in scene.losses if not any(can_lose(scene, one, loss) for one in findings)]
+    if losses and all(loss.unresolved for loss in scene.losses):
         ends = [{loss.exchange.sender, loss.receiver} for loss in losses]
         common = [name for name in scene.hosts if all(name in both for both in ends)]
-        explained = {one.node for one in findings if can_lose(one, losses[0], losses)}
-        if common and not explained & {scene.hub.name}.union(*ends):
+        if common:
             yield _unresolved(scene, common[-1], losses)
             return
     for loss in losses:
         key = (loss.stage, loss.missing.node, loss.missing.interface)
-        able = [one for one in findings if can_lose(one, loss, losses)]
-        ports = {one.interface for one in able if one.node == FABRIC}
-        if key in told or {one.node for one in able} & _near(scene, loss) or _by_the_cloud(loss, ports):
-            continue
-        told.add(key)
-        yield _lost(loss)
-    if not findings and not told:
-        others = [*_disturbed(scene), *_refused(scene)]
-        yield from others or _silent(scene)
+        if key not in told:
+            told.add(key)
+            yield _lost(loss)
+    if not scene.losses:
+        seen = [*_disturbed(scene), *_refused(scene)] or [*_silent(scene)]
+        yield from (one for one in seen if not any(_may_cause(scene, cause, one) for cause in findings))
 
 
-def _by_the_cloud(loss: Loss, ports: set[str]) -> bool:
-    """Whether the emulated cloud is at fault at a port of those between whom a loss is."""
-    return bool(ports & {FABRIC, loss.missing.node, *([loss.last.node] if loss.last else [])})
-
-
-def _near(scene: Scene, loss: Loss) -> set[str]:
-    """Who is on the way of what was lost; spokes reach each other by the hub."""
-    places = {loss.node, loss.missing.node, loss.exchange.sender, loss.receiver}
-    if not places & {scene.hub.name}:
-        places.add(scene.hub.name)
-    if loss.last is not None:
-        places.add(loss.last.node)
-    if loss.inside is not None:
-        places.add(loss.inside.node)
-    return places
+def _may_cause(scene: Scene, cause: Finding, seen: Finding) -> bool:
+    """Whether a finding may be why pings, order or sending are not as they should be: nearly any at the host may."""
+    if cause.code == "default-ttl-low":
+        return scene.spends_ttl_of(scene.hosts[cause.node])
+    if seen.code == "ping-unanswered":
+        between = {name for pair in scene.unforwarded for name in pair}
+        return cause.node in {seen.node, *between} and (cause.code in PINGS or cause.code not in NOTHING)
+    return cause.code not in NOTHING or cause.code in LETTING_THROUGH
 
 
 def _unresolved(scene: Scene, name: str, losses: Sequence[Loss]) -> Finding:

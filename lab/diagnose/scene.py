@@ -30,6 +30,7 @@ READINGS = (
     *("links", "ports", "addresses", "routes", "rules", "neighbours"),
     *("fdb", "mdb", "mdb_routers", "qdiscs", "filters"),
 )
+DEFAULT_TTL = "net.ipv4.ip_default_ttl"
 EVERYWHERE = ("all", "default")
 PER_DEVICE = (
     *("rp_filter", "arp_ignore", "arp_announce", "proxy_arp", "proxy_arp_pvlan", "accept_local", "send_redirects"),
@@ -45,7 +46,7 @@ PARAMETERS = (
     "net.ipv4.ip_forward",
     "net.ipv4.igmp_max_memberships",
     "net.ipv4.igmp_max_msf",
-    "net.ipv4.ip_default_ttl",
+    DEFAULT_TTL,
     "net.ipv4.ipfrag_high_thresh",
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-arptables",
@@ -138,6 +139,11 @@ class Scene:
         lost = {(loss.exchange.sender, loss.receiver) for loss in self.losses}
         pairs = trial.unforwarded(self.trial.pings, self.hub.name)
         return [(pinger, name) for pinger, name in pairs if not lost & {(pinger, name), (name, pinger)}]
+
+    def spends_ttl_of(self, host: HostScene) -> bool:
+        """Whether the routers of the underlay spend the TTL that a host gives packets of its own."""
+        routers = max(self.trial.spent, self.underlay.routers if self.planned else 0)
+        return host.has(DEFAULT_TTL) and host.parameter(DEFAULT_TTL) <= routers
 
     def end(self, host: HostScene, peer: str) -> Device | None:
         """The device that is the host's end of its tunnel to another host, as it is."""

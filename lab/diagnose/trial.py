@@ -113,6 +113,11 @@ class Trial:
     def of(self, kind: Kind, network: Network = "overlay") -> list[Exchange]:
         return [one for one in self.exchanges if (one.kind, one.network) == (kind, network)]
 
+    @property
+    def spent(self) -> int:
+        """How much of a TTL the underlay spends, at most."""
+        return max((exchange.spent for exchange in self.of("unicast", "underlay")), default=0)
+
 
 def unforwarded(pings: Sequence[Answers], hub: str) -> list[tuple[str, str]]:
     """Pairs of a pinger and a host that did not answer it, where each of the two exchanges pings with the hub."""

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from lab import clouds
 from lab.clouds import Carrier
 from lab.diagnose.legs import Loss
-from lab.diagnose.rules.basics import default_ttl
 from lab.diagnose.rules.fabric_ports import broken
 from lab.diagnose.rules.tables import policy_rules
 from lab.diagnose.rules.traffic import filters
@@ -57,7 +56,7 @@ def blocked(scene: Scene) -> Iterator[Finding]:
 
 def _explained(scene: Scene, start: str, end: str) -> bool:
     """Whether a host or its port is at fault: a source that no cloud lets pass, a NIC that is down, a way around."""
-    if broken(scene) & {start, end} or any(finding.node == start for finding in default_ttl(scene)):
+    if broken(scene) & {start, end} or scene.spends_ttl_of(scene.hosts[start]):
         return True
     if any((finding.code, finding.node) == ("tunnel-ttl-too-low", start) for finding in short_lived(scene)):
         return True

@@ -160,7 +160,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
         for code, requirements, said in COMPARED:
             wanted = said(_planned(scene.topology, planned, known[1][2]))
             for (host, device, tunnel), (far, other, others) in ((known[0], known[1]), (known[1], known[0])):
-                if said(tunnel) == wanted or (code == "tunnel-ttl" and (tunnel.ttl or 0) <= _spent(scene) > 0):
+                if said(tunnel) == wanted or (code == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
                     continue  # of a TTL that is too low `hops` speaks
                 agreed = said(tunnel) == said(others)
                 if agreed and not scene.planned:
@@ -199,14 +199,9 @@ def _planned(topology: Topology, tunnel: Tunnel, found: TunnelEnd) -> TunnelEnd:
     )
 
 
-def _spent(scene: Scene) -> int:
-    """How much of a TTL the underlay spends, at most."""
-    return max((exchange.spent for exchange in scene.trial.of("unicast", "underlay")), default=0)
-
-
 def hops(scene: Scene) -> Iterator[Finding]:
     """An outer TTL that does not outlive the routers of the underlay."""
-    spent = _spent(scene)
+    spent = scene.trial.spent
     if not spent:
         return
     for host, far in scene.ends():
