@@ -1,7 +1,9 @@
 """
 A loss that no rule explains is reported, whatever else is unusual; what is unusual is no explanation for it.
 
-    hub gretap2, no port of bridge0 --(the rule that knows it is taken away)--> lost-at-forwarding, and not as evidence
+    spoke1 is cut off at one stage, and another fault is beside it at the hub or at spoke2
+    the rules that know the cut are taken away, and of the others all, or all but one
+                                                       --> lost-at-STAGE, and it is no evidence of any other finding
 """
 
 from collections.abc import Iterator
@@ -11,46 +13,97 @@ import pytest
 
 from lab import laboratory, topologies
 from lab.diagnose import explain, scene
+from lab.diagnose.legs import Loss
+from lab.diagnose.scene import Scene
 from lab.errors import EnvironmentProblem
 from lab.faults import catalogue
-from lab.laboratory import Lab
 from lab.machines import choose
+from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
 from lab.providers import provider
 
-CUT = "port-not-bridged"
-HARMLESS = {
-    "default-ttl-low": {"net.ipv4.ip_default_ttl": 31},
-    "broadcast-ping-ignored": {"net.ipv4.icmp_echo_ignore_broadcasts": 1},
-    "igmp-version-forced": {"net.ipv4.conf.all.force_igmp_version": 2},
+TUNNEL = "vxlan"
+
+
+def dropping(node: str, device: str, hook: str, match: str) -> str:
+    """The command of a rule that drops what passes a device."""
+    chain = f"'add chain netdev cut c {{ type filter hook {hook} device {device} priority 0; }}'"
+    return f"{node}: nft add table netdev cut && nft {chain} && nft add rule netdev cut c {match} counter drop"
+
+
+CUTS = {
+    "sending": dropping("spoke1", "vxlan1", "egress", "ip protocol udp"),
+    "encapsulation": dropping("spoke1", "ens3", "egress", "udp dport 4789"),
+    "cloud": dropping("vcn", "spoke1", "egress", "udp dport 4789"),
+    "decapsulation": "spoke1: iptables -A INPUT -p udp --dport 4789 -j DROP",
+    "forwarding": "hub: ip link set vxlan1 nomaster",
+    "delivery": "spoke1: iptables -A INPUT -i vxlan1 -p udp -j DROP",
 }
-"""What is unusual at the hub and loses no broadcast, by its code."""
+"""What cuts spoke1 off, by the stage at which its broadcast, or that of others to it, is lost."""
+BESIDES = (
+    "hub: sysctl -w net.ipv4.ip_default_ttl=31",
+    "hub: sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=1 net.ipv4.conf.all.force_igmp_version=2",
+    "multicast-route-missing",
+    "arp-unanswered",
+    "port-detached",
+    "tunnel-down",
+    "broadcast-not-flooded",
+)
+"""Faults that lose nothing between spoke1 and the hub."""
 
 
-@pytest.fixture
-def cut_lab() -> Iterator[Lab]:
-    """A lab in which spoke2 is cut off at the hub."""
-    tunnel = "vxlan"
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """A machine that makes the tunnels."""
     try:
-        starting = choose.start(choose.choose("auto", tunnel), execnet.Group())
+        starting = choose.start(choose.choose("auto", TUNNEL), execnet.Group())
     except EnvironmentProblem as problem:
         pytest.skip(str(problem))
-    plan = topologies.standard(2, TunnelOptions(kind=tunnel))
-    with laboratory.build(starting.machine(), plan, Underlay(provider("oci"))) as lab:
-        catalogue.named("port-detached").inject(lab)
-        yield lab
+    yield starting.machine()
     starting.close()
 
 
-@pytest.mark.parametrize("code", HARMLESS)
-def test_what_is_unusual_hides_no_loss(cut_lab, monkeypatch, code):
-    """Beside a finding that cannot have lost it, the loss is reported at its place, and is no evidence of it."""
-    cut_lab.hub.node.write_sysctls(HARMLESS[code])
-    seen = scene.gather(cut_lab, planned=True)
-    rules = [rule for rule in explain.known() if CUT not in {one.code for one in rule(seen)}]
-    monkeypatch.setattr(explain, "known", lambda: tuple(rules))
+def tried(machine: Machine, *faults: str) -> Scene:
+    """What is seen of a lab with faults."""
+    plan = topologies.standard(2, TunnelOptions(kind=TUNNEL))
+    with laboratory.build(machine, plan, Underlay(provider("oci"))) as lab:
+        for fault in faults:
+            catalogue.named(fault).inject(lab)
+        return scene.gather(lab, planned=True)
 
-    found = {one.code: one for one in explain.explain(seen)}
 
-    assert "lost-at-forwarding" in found
-    assert "never on" not in found[code].evidence
+def between_the_first_two(seen: Scene) -> list[Loss]:
+    """The broadcast that is lost between the hub and spoke1."""
+    losses = [loss for loss in seen.losses if loss.exchange.kind == "broadcast"]
+    return [loss for loss in losses if {loss.exchange.sender, loss.receiver} == {"hub", "spoke1"}]
+
+
+@pytest.mark.parametrize("stage", CUTS)
+def test_no_loss_is_silent_or_another_findings_evidence(machine, monkeypatch, stage):
+    """Whichever rules are left that do not know the cut, its losses are reported where they died, and nowhere else."""
+    known = explain.known()
+    alone = tried(machine, CUTS[stage])
+    causes = {one.code for one in explain.explain(alone)}
+    assert [loss for loss in between_the_first_two(alone) if loss.stage == stage]
+
+    for beside in BESIDES:
+        seen = tried(machine, CUTS[stage], beside)
+        cut = between_the_first_two(seen)
+        unknowing = [rule for rule in known if found(rule, seen) and not found(rule, seen) & causes]
+        for kept in ((), *((rule,) for rule in unknowing), tuple(unknowing)):
+            monkeypatch.setattr(explain, "known", lambda kept=kept: kept)
+            findings = explain.explain(seen)
+            ended = [one for one in findings if one.code.startswith(("lost-at-", "partly-lost-at-"))]
+            reported = {part for one in ended for part in one.code.partition("lost-at-")[2:]}
+
+            assert {loss.stage for loss in cut} <= reported, beside
+            taken = [
+                one for one in findings if one not in ended and any(one.evidence.endswith(f"; {loss}") for loss in cut)
+            ]
+            assert taken == [], beside
+        monkeypatch.setattr(explain, "known", lambda: known)
+
+
+def found(rule: explain.Rule, seen: Scene) -> set[str]:
+    """The codes of what a rule finds."""
+    return {one.code for one in rule(seen)}
