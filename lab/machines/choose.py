@@ -192,7 +192,7 @@ def start(choice: Choice, group: execnet.Group, spokes: int = 2) -> Starting:
     """
     if choice.kind == "local":
         return Starting(lambda: local.start(group))
-    booting = guest.boot(memory=uml.memory_for(spokes))
+    booting = guest.Booting(memory=uml.memory_for(spokes))
 
     def make() -> Machine:
         gateway = booting.gateway(group, f"guest-{os.getpid()}")

@@ -2,7 +2,7 @@
 The guest machine: a kernel with everything the lab needs, booted for the run as an ordinary process.
 
     host                                  guest (User-Mode Linux)
-    boot() ----------- launches --------> kernel, modules, Python as first process
+    Booting() -------- launches --------> kernel, modules, Python as first process
     Booting.gateway() <-- READY ---------  |
     execnet.Gateway <----- wire ---------> execnet's worker, then the agent
 
@@ -57,50 +57,35 @@ def available(kernel: str | None = None) -> EnvironmentProblem | None:
     return uml.Kernel.find(kernel).missing()
 
 
-def boot(
-    *,
-    memory: str = f"{uml.FEWEST}M",
-    cpu: int | None = None,
-    modules: Sequence[str] = MODULES,
-    python_path: Sequence[str] = (),
-    boot_timeout: float = 30.0,
-    kernel: str | None = None,
-    kernel_arguments: Sequence[str] = uml.FAST_BOOT,
-) -> Booting:
+class Booting:
     """
-    Launch a guest and return at once, so that its boot overlaps other work.
+    A guest that is launched at once, so that its boot overlaps other work.  `gateway` waits for it, `close` ends it.
 
     `cpu` is the one CPU it runs on, by default the one that has the fewest guests.  `modules` are loaded at
-    boot; one that is built in or absent is no error.  `python_path` adds directories to the guest's `sys.path`,
-    which has the checkout and this interpreter's site-packages.  `boot_timeout` is in seconds from now.
+    boot; one that is built in or absent is no error.  `boot_timeout` is in seconds from now.
 
-    Raises EnvironmentProblem if a guest cannot be started here.  Call it from the main thread: the host's kernel ends
+    Raises EnvironmentProblem if a guest cannot be started here.  Make it in the main thread: the host's kernel ends
     a guest with the *thread* that started it.
     """
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("boot() was called outside the main thread; the guest would end with that thread")
-    found = uml.Kernel.find(kernel)
-    if problem := found.missing():
-        raise EnvironmentProblem(f"no guest kernel can be booted: {problem.message}", remedy=problem.remedy)
-    return Booting(found, memory, cpu, modules, python_path, boot_timeout, kernel_arguments)
-
-
-class Booting:
-    """A guest that was launched.  `gateway` waits for it, `close` ends it."""
 
     def __init__(
         self,
-        kernel: uml.Kernel,
-        memory: str,
-        cpu: int | None,
-        modules: Sequence[str],
-        python_path: Sequence[str],
-        boot_timeout: float,
-        kernel_arguments: Sequence[str],
+        *,
+        memory: str = f"{uml.FEWEST}M",
+        cpu: int | None = None,
+        modules: Sequence[str] = MODULES,
+        boot_timeout: float = 30.0,
+        kernel: str | None = None,
+        kernel_arguments: Sequence[str] = uml.FAST_BOOT,
     ) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("a guest was booted outside the main thread: it would end with that thread")
+        found = uml.Kernel.find(kernel)
+        if problem := found.missing():
+            raise EnvironmentProblem(f"no guest kernel can be booted: {problem.message}", remedy=problem.remedy)
         self._memory_size = uml.memory_size(memory)
         directory = uml.memory_directory(self._memory_size)
-        settings = _settings(kernel, modules, python_path)
+        settings = _settings(found, modules)
         self._boot_timeout = boot_timeout
         self._deadline = time.monotonic() + boot_timeout
         self._closing = threading.RLock()
@@ -113,7 +98,7 @@ class Booting:
         self._console = io.FileIO(os.memfd_create("guest console"))
         self._line = line = wire.Line()
         command = uml.command(
-            kernel,
+            found,
             memory=memory,
             cpu=self._place.cpu if self._place else cpu or 0,
             lines=[(line.far_input, line.far_output), line.far_acks],
@@ -257,12 +242,12 @@ class Booting:
         return True
 
 
-def _settings(kernel: uml.Kernel, modules: Sequence[str], python_path: Sequence[str]) -> list[str]:
+def _settings(kernel: uml.Kernel, modules: Sequence[str]) -> list[str]:
     """The arguments of guest_init, which says how they are written."""
     execnet_directory = str(Path(execnet.__file__).resolve().parent)
     installed = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     lists = {
-        "path": list(dict.fromkeys([*python_path, str(_CHECKOUT), *installed])),
+        "path": list(dict.fromkeys([str(_CHECKOUT), *installed])),
         "execnet": [execnet_directory],
         "modules": [str(kernel.modules)],
         "load": list(modules),

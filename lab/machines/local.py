@@ -14,7 +14,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import execnet
@@ -82,7 +81,7 @@ def unavailable() -> EnvironmentProblem | None:
     return EnvironmentProblem(f"an ordinary user may not make user namespaces here ({said})", remedy="run with sudo")
 
 
-def start(group: execnet.Group, *, import_paths: Sequence[str] = ()) -> Machine:
+def start(group: execnet.Group) -> Machine:
     """
     Starts an agent on this kernel.
 
@@ -100,8 +99,7 @@ def start(group: execnet.Group, *, import_paths: Sequence[str] = ()) -> Machine:
         gateway._io.wait()
         place.close()
 
-    paths = [str(ROOT), *import_paths]
-    machine = Machine("local", "the agent on this machine", gateway, paths, on_close=end)
+    machine = Machine("local", "the agent on this machine", gateway, [str(ROOT)], on_close=end)
     machine.call(Agent.pin, cpu=place.cpu)
     machine.call(Agent.private_run)
     return machine

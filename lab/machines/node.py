@@ -225,16 +225,13 @@ def try_all(calls: Sequence[tuple[Node, Call[Any]]]) -> list[tuple[Any, str | No
 
     A machine that is lost refuses all of its calls.
     """
-    by_machine: dict[int, list[int]] = {}
-    for position, (node, _) in enumerate(calls):
-        by_machine.setdefault(id(node.machine), []).append(position)
     wrapped = [(node, call(Agent.attempt, of.verb, of.positional, of.named)) for node, of in calls]
     try:
         return [(result, why) for result, why in ask_all(wrapped)]
     except (OSError, EnvironmentProblem):
         pass  # one of several machines: which of them is found out by asking each
     results: list[tuple[Any, str | None]] = [(None, None)] * len(calls)
-    for positions in by_machine.values():
+    for _, positions, _ in _by_machine(calls):
         try:
             answers = [(result, why) for result, why in ask_all([wrapped[position] for position in positions])]
         except (OSError, EnvironmentProblem) as error:

@@ -132,7 +132,9 @@ class GuestsRig(rig.Rig):
         plugged = f"vec0:transport=tap,ifname={port},mac={mac},mtu={mtu},depth=64,gro=1"
         with self.entered():
             # as a cloud's image has it: every other module is loaded when it is asked for
-            booting = guest.boot(memory=MEMORY, cpu=cpu, modules=("ipv6",), kernel_arguments=(*uml.FAST_BOOT, plugged))
+            booting = guest.Booting(
+                memory=MEMORY, cpu=cpu, modules=("ipv6",), kernel_arguments=(*uml.FAST_BOOT, plugged)
+            )
         return Guest(host.name, str(host.plan.underlay.ip), self.controller, booting)
 
     def _plug_in_a_tap(self, device: str, mac: str) -> None:

@@ -25,7 +25,7 @@ def launch() -> Iterator[Callable[..., guest.Booting]]:
     launched: list[guest.Booting] = []
 
     def boot(**settings: object) -> guest.Booting:
-        launched.append(guest.boot(**settings))  # type: ignore[arg-type]
+        launched.append(guest.Booting(**settings))  # type: ignore[arg-type]
         return launched[-1]
 
     yield boot
@@ -39,7 +39,7 @@ def launch() -> Iterator[Callable[..., guest.Booting]]:
 def shared() -> Iterator[execnet.Gateway]:
     """A gateway to one guest for all tests that leave it as it is."""
     group = execnet.Group()
-    booting = guest.boot()
+    booting = guest.Booting()
     yield booting.gateway(group, "shared")
     booting.close()
     group.terminate(timeout=1.0)

@@ -102,7 +102,7 @@ class Owner:
 BOOT = """
     import execnet
     from lab.machines import guest
-    booting = guest.boot()
+    booting = guest.Booting()
     print(booting.pid, flush=True)
     gateway = booting.gateway(execnet.Group(), "guest")
 """

@@ -243,7 +243,7 @@ class TestRefusal:
     def test_no_kernel(self) -> None:
         """A kernel that is not there is named, with the command that brings one."""
         with pytest.raises(EnvironmentProblem) as problem:
-            guest.boot(kernel="/nowhere/linux.uml")
+            guest.Booting(kernel="/nowhere/linux.uml")
 
         assert "no User-Mode Linux kernel at /nowhere/linux.uml" in problem.value.message
         assert problem.value.remedy == "sudo apt-get install user-mode-linux"
@@ -254,7 +254,7 @@ class TestRefusal:
     def test_memory_that_is_no_size(self) -> None:
         """A memory size is checked before anything starts."""
         with pytest.raises(uml.UsageProblem, match="such as 256M"):
-            guest.boot(memory="plenty")
+            guest.Booting(memory="plenty")
 
     def test_memory_by_need(self) -> None:
         """A guest for many spokes gets more memory, as far as the machine has it."""
@@ -266,7 +266,7 @@ class TestRefusal:
     def test_memory_that_fits_nowhere(self) -> None:
         """Too much memory is refused, with the places that were tried."""
         with pytest.raises(EnvironmentProblem, match="/dev/shm"):
-            guest.boot(memory="900000G")
+            guest.Booting(memory="900000G")
 
     def test_outside_the_main_thread(self) -> None:
         """A guest would end with the thread that boots it: threads are refused."""
@@ -274,7 +274,7 @@ class TestRefusal:
 
         def boot() -> None:
             try:
-                guest.boot()
+                guest.Booting()
             except RuntimeError as error:
                 refusals.append(error)
 

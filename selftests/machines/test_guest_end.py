@@ -214,9 +214,9 @@ def test_two_share_no_cpu() -> None:
     source = """
         import os
         from lab.machines import guest
-        first, second = guest.boot(), guest.boot()
+        first, second = guest.Booting(), guest.Booting()
         first.close()
-        third = guest.boot()
+        third = guest.Booting()
         for booting in (second, third):
             booting.gateway(guest.execnet.Group(), "guest")
             print(*os.sched_getaffinity(booting.pid), flush=True)
