@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -63,12 +64,10 @@ class Cloud:
         else:
             self.set_rules(host, *rules[0], source_check=rules[1])
 
-    @contextlib.contextmanager
-    def dropping(self, host: str, *rules: Rule) -> Iterator[None]:
+    def dropping(self, host: str, *rules: Rule) -> AbstractContextManager[None]:
         """What the host sends and a rule matches is dropped at its port."""
         before, checked = self._rules[host] or ((), False)
-        with self._with_rules(host, *before, *rules, source_check=checked):
-            yield
+        return self._with_rules(host, *before, *rules, source_check=checked)
 
     def lose(self, host: str, *rules: Rule) -> None:
         """What is on its way to the host and a rule matches is lost for good, the last step before it gets there."""
@@ -92,11 +91,9 @@ class Cloud:
                 undoing.enter_context(self.dropping(host, *gre_rules()))
             yield
 
-    @contextlib.contextmanager
-    def without_source_check(self, host: str) -> Iterator[None]:
+    def without_source_check(self, host: str) -> AbstractContextManager[None]:
         before, _ = self._rules[host] or ((), False)
-        with self._with_rules(host, *before, source_check=False):
-            yield
+        return self._with_rules(host, *before, source_check=False)
 
     def flood(self) -> None:
         """Every port delivers like a plain switch's: no filter, and broadcast, multicast and unknown unicast to all."""
@@ -164,16 +161,11 @@ class Cloud:
             self.node.apply(link_set(device, up=True))
             self._settle(host, node, self._ports[host].nic)
 
-    @contextlib.contextmanager
-    def withdrawn(self, host: str) -> Iterator[None]:
+    def withdrawn(self, host: str) -> AbstractContextManager[None]:
         """The cloud knows the host's address no more, as when its VM was deleted: nobody answers for it."""
         port, bridge = self._ports[host], self._segment_of(host).bridge
         address, mac = str(port.address.ip), mac_of(port.address.ip)
-        self.node.apply(neigh_del(bridge, address))
-        try:
-            yield
-        finally:
-            self.node.apply(neigh_add(bridge, address, mac))
+        return self.node.changed(neigh_del(bridge, address), neigh_add(bridge, address, mac))
 
     def assign(self, host: str, address: IPv4Address) -> None:
         """
