@@ -176,12 +176,11 @@ def _failing(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) ->
 
 
 def _known(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> str:
-    """Return `1 cause`, and how many failures it leaves open."""
-    codes = {finding["code"] for finding in findings}
-    if not codes:
+    """Return `1 cause`, and how many failures it leaves open; a cause is what one fix at one place corrects."""
+    if not findings:
         return "no known cause"
     left = len(unexplained(conformance, findings))
-    return _count(len(codes), "cause") + (f" and {_count(left, 'failure')} without" if left else "")
+    return _count(len(findings), "cause") + (f" and {_count(left, 'failure')} without" if left else "")
 
 
 def unexplained(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> list[Trial]:

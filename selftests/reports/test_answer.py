@@ -61,6 +61,24 @@ def test_causes_and_verdict_come_last(suite, arguments):
     assert run.status == 1
 
 
+def test_one_code_at_two_hosts_is_two_causes(suite):
+    """What takes a fix at each of two hosts is two causes, though they have one name."""
+    further = {**FINDING, "node": "spoke1", "interface": "gretap1", "remedy": "ip link set gretap1 master br0"}
+    suite.except_for(
+        "BCAST-01",
+        tests=f"""
+@pytest.mark.requirement("BCAST-01")
+def test_delivers(request):
+    request.node.user_properties += [("finding", {FINDING!r}), ("finding", {further!r})]
+    raise CheckFailed("spoke2 missed a datagram")
+""",
+    )
+
+    run = suite.run()
+
+    assert run.last == f"verdict: nonconformant - 1 of {MUST} MUST does not hold, 2 causes"
+
+
 def test_a_run_without_a_terminal_has_its_results(suite):
     """Where pytest is told to print nothing, nothing is printed and nothing breaks."""
     suite.except_for("BCAST-01", "HUB-02", "HUB-03", tests=OF_ONE_CAUSE)
