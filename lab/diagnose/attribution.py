@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.diagnose.effects import WHEREVER_IT_ARRIVES
+from lab.diagnose.effects import GROUPS, WHEREVER_IT_ARRIVES
 from lab.model import Finding
 from lab.probes.patience import Way
+from lab.requirements import area_of
 from lab.underlay.fabric import FABRIC
 
 Path = Mapping[str, Any]
@@ -28,6 +29,16 @@ def responsible(findings: Sequence[Finding], paths: Sequence[Path], hub: str) ->
     if not paths:
         return list(findings)
     return list(dict.fromkeys(finding for path in paths for finding in _nearest(findings, path, hub)))
+
+
+def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> bool:
+    """
+    Whether a failure without a path can be a finding's doing; `groups`: packets to groups were part of the test.
+
+    What concerns groups alone stops a test that had none only if it is about the requirements that the finding breaks.
+    """
+    areas = {area_of(identity) for identity in finding.requirements}
+    return finding.code not in GROUPS or groups or not areas.isdisjoint(map(area_of, requirements))
 
 
 def _nearest(findings: Sequence[Finding], path: Path, hub: str) -> list[Finding]:

@@ -173,6 +173,18 @@ def test_bridges_of_spokes_turn_nothing_red(worker, tmp_path):
     assert "leftover" not in ran.printed
 
 
+def test_a_narrow_route_stops_what_is_sent_to_groups_alone(worker, tmp_path):
+    """With the article's commands the bridge's MAC and the TTL of tunnels break requirements; its route does not."""
+    tests = ("tests/hub/test_bridge_address.py", "tests/icmp/test_all_hosts_ping.py", "tests/multicast/test_range.py")
+
+    ran = run(worker, tmp_path, "--topology=article", *tests)
+
+    failed = {identity for one in ran.result["tests"] if one["id"] in ran.failed for identity in one["requirements"]}
+    assert failed == {"HUB-08", "ICMP-05", "MCAST-08"}
+    assert {one["code"] for one in ran.findings} == {"multicast-route-narrow"}
+    assert {identity for one in ran.findings for identity in one["requirements"]} == {"MCAST-08"}
+
+
 def test_what_no_cause_explains_is_reported_with_its_place(worker, tmp_path):
     """Where the diagnosis finds nothing, each failure stands for itself, with the place where the packet was lost."""
     ran = run(worker, tmp_path, "-p", "selftests.faults.blind", "--inject=port-detached", PROVOKING[0], PROVOKING[1])

@@ -50,7 +50,7 @@ def multicast(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} routes {said} to {device}: {astray[0]} {leaves}",
                 f"ip route get {astray[0]}: {'dev ' + str(taken.dev) if taken else 'unreachable'}",
                 f"ip route replace {MULTICAST} dev {device}",
-                ("MCAST-08",) if narrow else ("MCAST-01", "FAULT-03", "MCAST-08"),
+                ("MCAST-08",) if narrow else ("MCAST-01", "FAULT-03", "MCAST-08", "PRE-04"),
             )
 
 
