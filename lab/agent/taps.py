@@ -27,7 +27,11 @@ PACKET_OUTGOING = 4
 SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
 TP_STATUS_VLAN_VALID = 1 << 4
 TP_STATUS_VLAN_TPID_VALID = 1 << 6
-RECEIVE_BUFFER = 8 << 20
+ROOM_ON_A_HOST, ROOM_IN_A_LAB = 8 << 20, 32 << 20
+"""
+Octets of a capture's receive buffer.  A frame counts with all of its buffer, which the captures of a lab's nodes share:
+an IGMP report of 54 octets with 16 to 64 KiB, where the MTU is that of a cloud.
+"""
 MOST_KEPT = 20_000
 ADDRESS = struct.Struct("=HxxiHB")  # struct sockaddr_ll: family, interface, hardware, packet type
 STATISTICS = struct.Struct("=II")  # struct tpacket_stats: frames seen, frames there was no room for
@@ -46,16 +50,16 @@ _room = bulk.Room()
 class Tap:
     """The capture of one node."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
         self.socket = socket.socket(
             socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL)
         )
         self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         # beyond rmem_max only the initial user namespace may go; what the limit allows is room enough for a check
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         with contextlib.suppress(PermissionError):
-            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, room)
         self.kept: collections.deque[Frame] = collections.deque(maxlen=MOST_KEPT)
         self._names: dict[int, str] = {}
         self._lost = 0

@@ -3,21 +3,20 @@ What closed nodes hold of the whole kernel's is given back, although their stack
 
     kept a --veth-- b closed        ping: each resolves the other
     next, closed after it           -->  only kept's neighbour is left
-    20 nodes, each with 8 MiB of captured frames, closed   -->  the memory is free
+    20 nodes, each with 12 MiB of captured frames, closed   -->  the memory is free
 """
 
 import execnet
 import pytest
 
-from lab.agent.taps import RECEIVE_BUFFER
 from lab.changes import addr_add, link_add, link_set, veth
 from lab.machines import choose
 from lab.machines.base import Agent
 from lab.machines.node import Node, close
 from lab.probes import options
 
-MANY = 20
-LARGE, FILLING = 60_000, 200  # octets, and datagrams, of which the capture has room for a part
+MANY, FEW = 20, 40 << 20  # nodes; octets of memory, of the 12 MiB that each of them captured
+LARGE, FILLING = 60_000, 200  # octets, and datagrams
 DISCARD = 9
 COLLECTED_FROM = "net.ipv4.neigh.default.gc_thresh1"
 
@@ -58,10 +57,20 @@ def test_closed_nodes_hold_no_frames(machine):
         close(machine, [node])
         before.append(_available(home))
 
-    assert before[0] - before[-1] < MANY * RECEIVE_BUFFER // 4
+    assert before[0] - before[-1] < FEW
 
 
 def _available(home):
     """Octets of memory that the guest could still use."""
     (line,) = [one for one in home.run("cat", "/proc/meminfo")["output"].splitlines() if "MemAvailable" in one]
     return int(line.split()[1]) << 10
+
+
+def test_a_burst_of_large_buffers_is_captured_whole(machine):
+    """Frames that nobody reads meanwhile have room, although each counts with its whole buffer, out and in."""
+    (node,) = Node.create(machine, "node").values()
+    machine.call(Agent.tap_ready, nodes=[node.handle])
+
+    node.ask(Agent.send_many, [bytes(LARGE)] * FILLING, ["127.0.0.1", DISCARD], **options.UDP)
+
+    assert machine.call(Agent.frames_lost, nodes=[node.handle]) == [0]
