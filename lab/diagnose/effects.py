@@ -29,11 +29,15 @@ NOTHING = LETTING_THROUGH | {
     "ipv6-multicast-ping-ignored",
     "ipv6-ping-ignored",
     "ipv6-unanswered",
+    "learning-off",
+    "mdns-filtered",
     "mld-version-forced",
     "mtu-below-1280",
     "ping-ignored",
     "reserved-forwarded",
     "tos-rewritten",
+    "tunnel-tos-mismatch",
+    "tunnel-tos-not-as-planned",
     "vrrp-filtered",
 }
 """No datagram is lost by these, or none of those that a trial sends."""
@@ -84,21 +88,39 @@ ANYWHERE = frozenset(
 """These also lead unicast of any host astray: it is lost where it does not belong."""
 DELAYING = frozenset({"traffic-impaired"})
 """These also deliver late what a trial no longer waits for at the receiver."""
-IN_THE_CLOUD = frozenset({"default-ttl-low", "tunnel-ttl-inherit", "tunnel-ttl-too-low"})
+IN_THE_CLOUD = frozenset(
+    {"default-ttl-low", "tunnel-ttl-inherit", "tunnel-ttl-mismatch", "tunnel-ttl-not-as-planned", "tunnel-ttl-too-low"}
+)
 """These lose packets between hosts, at a router that nobody sees."""
 ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
+INSIDE: tuple[Stage, ...] = ("sending", "forwarding", "delivery")
 STAGES: Mapping[str, tuple[Stage, ...]] = {
     **dict.fromkeys(IN_THE_CLOUD, ("cloud",)),
+    **dict.fromkeys(("attached-twice", "fdb-static-wrong", "hairpin-on", "proxy-arp", "spokes-meshed"), INSIDE),
+    "bc-forwarding-on": ("delivery",),
+    "bridge-down": INSIDE,
+    "bridge-missing": (*INSIDE, "decapsulation"),
+    "bridged-dropped": ("forwarding",),
     "broadcast-not-flooded": ("forwarding",),
+    "carrier-dropped": ("encapsulation", "decapsulation"),
     "default-by-overlay": ("sending",),
+    "duplicate-address": INSIDE,
+    "duplicate-mac": (*INSIDE, "decapsulation"),
+    "firewall-drops": ("sending", "encapsulation", "decapsulation", "forwarding", "delivery"),
+    "gre-blocked": ("cloud",),
+    "hub-address-missing": INSIDE,
     "member-not-in-mdb": ("forwarding",),
     "multicast-not-flooded": ("forwarding",),
     "multicast-route-missing": ("sending",),
     "multicast-route-narrow": ("sending",),
     "network-overlaps": ("sending", "delivery"),
+    "overlay-address-missing": INSIDE,
+    "overlay-address-scope": INSIDE,
+    "overlay-route-elsewhere": ("sending", "delivery"),
     "port-isolated": ("forwarding",),
     "port-locked": ("forwarding",),
     "port-not-bridged": ("forwarding",),
+    "prefix-mismatch": INSIDE,
     "receive-buffer-overflow": ("delivery",),
     "reverse-path-filter": ("decapsulation", "delivery"),
     "reverse-path-rule": ("decapsulation", "delivery"),
@@ -106,11 +128,16 @@ STAGES: Mapping[str, tuple[Stage, ...]] = {
     "snooping-off": ("forwarding",),
     "stateful-only": ON_A_TUNNEL,
     "stp-on": ("forwarding",),
+    "ttl-rewritten": ("cloud", "delivery"),
+    "tunnel-missing": (*INSIDE, "decapsulation"),
+    "underlay-detour": ON_A_TUNNEL,
     "unicast-not-flooded": ("forwarding",),
+    "vxlan-blocked": ("cloud",),
     "xdp-drops": ON_A_TUNNEL,
 }
 """The only stages of a packet's way at which these lose it."""
 KINDS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("attached-twice", "fdb-static-wrong", "hairpin-on", "proxy-arp", "spokes-meshed"), ("unicast",)),
     "arp-filtered": ("unicast",),
     "arp-suppressed": ("unicast",),
     "arp-unanswered": ("unicast",),
@@ -136,6 +163,8 @@ def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     if loss.stage not in STAGES.get(code, (loss.stage,)) and not loss.unresolved:
         return False
     if code == "default-ttl-low" and not scene.spends_ttl_of(scene.hosts[finding.node]):
+        return False
+    if code in IN_THE_CLOUD and not scene.trial.spent:
         return False
     if code in GROUPS and not _is_of_groups(loss, scene.losses):
         return False
