@@ -44,6 +44,17 @@ UNUSUAL = (
     ("spoke1", ("ip link add v0 type veth peer name v1", "ip link set v0 up", "ip addr add 192.168.5.1/24 dev v0")),
     ("spoke1", ("ip addr add 192.168.9.1/24 dev {device}", "ip addr add 10.0.0.26/24 dev ens3")),
     ("spoke1", ("tc qdisc replace dev ens3 root fq_codel", "tc qdisc replace dev {device} root fq_codel")),
+    ("hub", ("ip addr add 172.16.254.100/24 dev bridge0",)),
+    ("hub", ("bridge fdb add 02:11:22:33:44:55 dev {port} master static",)),
+    ("hub", ("bridge mdb add dev bridge0 port {port} grp 239.9.9.9 permanent",)),
+    ("spoke1", ("iptables -A OUTPUT -d 169.254.169.254 -m owner --uid-owner 1000 -j REJECT",)),
+    (
+        "spoke1",
+        (
+            "ip link add other type gretap local 10.0.0.25 remote 10.0.0.197 key 99 && ip link set other up",
+            "ip addr add 192.168.99.1/24 dev other",
+        ),
+    ),
     ("spoke1", ("tc qdisc add dev ens3 root handle 1: htb default 9",)),
     (
         "spoke1",
@@ -126,7 +137,7 @@ def test_what_is_unusual_and_harms_nothing_is_no_fault(machine, kind, node, comm
     lab = laboratory.build(machine, topologies.standard(2, TunnelOptions(kind=kind)), Underlay(provider("oci")))
     device = lab.topology.port("spoke1", "hub")
     for command in commands:
-        done = lab.nodes[node].run("sh", "-c", command.format(device=device))
+        done = lab.nodes[node].run("sh", "-c", command.format(device=device, port=lab.topology.port("hub", "spoke1")))
         if done["status"] != 0:
             lab.close()
             pytest.skip(f"{command}: {done['errors'].strip() or 'not installed'}")

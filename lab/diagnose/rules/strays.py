@@ -55,6 +55,8 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
         return
     if not scene.planned and (far is None or not _joins(host, device)):
         return  # to a host that is not among the live hosts, or of another overlay
+    if far is not None and not (_joins(host, device) or _joined_from(scene.hosts[far], host, device)):
+        return  # for another purpose
     if far is None:
         yield host.finding(
             "stray-port",
@@ -79,9 +81,22 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
 
 
 def _joins(host: HostScene, device: Device) -> bool:
-    """Whether a tunnel is part of the overlay: a port of its bridge, or with an address of its subnet."""
-    addresses = host.seen.addresses_of(device.name)
-    return device.master == host.plan.device or any(one.ip in host.plan.overlay.network for one in addresses)
+    """Whether a tunnel is part of the overlay: a port of its bridge, or with an address or a route of its subnet."""
+    network, addresses = host.plan.overlay.network, host.seen.addresses_of(device.name)
+    routed = any(route.dev == device.name and route.to.subnet_of(network) for route in host.seen.routes)
+    return device.master == host.plan.device or routed or any(one.ip in network for one in addresses)
+
+
+def _joined_from(far: HostScene, host: HostScene, device: Device) -> bool:
+    """Whether the other end of a tunnel is part of the overlay."""
+    own = device.tunnel
+    ends = [other for other in far.seen.tunnels() if other.tunnel and other.tunnel.remote == host.plan.endpoint]
+    alike = [
+        end
+        for end in ends
+        if own and end.tunnel and (end.tunnel.vni, end.tunnel.input_key) == (own.vni, own.output_key)
+    ]
+    return any(_joins(far, end) for end in alike)
 
 
 def remote_of(device: Device) -> str | None:
