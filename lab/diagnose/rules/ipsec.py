@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lab.diagnose.scene import Scene
 from lab.model import Finding
+from lab.tunnels import KINDS
 
 COUNTERS = "Xfrm"  # the prefix of /proc/net/xfrm_stat, where every counter is one of errors (xfrm_proc.rst)
+DIRECTIONS = {"in": "XfrmIn", "out": "XfrmOut", "fwd": "XfrmFwd"}
+"""The directions of policies, and how the names of their counters begin."""
+SHOW = "ip xfrm policy list    # and delete the one that is meant"
 STAGES = ("encapsulation", "decapsulation", "sending", "delivery")
 
 
@@ -26,9 +30,18 @@ def policies(scene: Scene) -> Iterator[Finding]:
             host.plan.nic if carried else host.plan.device,
             f"an IPsec policy of {host.name} drops {'tunnel packets' if carried else 'packets in the tunnel'}",
             ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items())),
-            "ip xfrm policy flush" if scene.planned else "ip xfrm policy list    # and delete the one that is meant",
+            _removing(scene, risen) if scene.planned and carried else SHOW,
             ("PRE-04",),
         )
+
+
+def _removing(scene: Scene, risen: Iterable[str]) -> str:
+    """What removes the policies for the tunnels' protocol alone, in the directions whose counters rose."""
+    options = scene.topology.options
+    protocol = f"udp dport {options.port}" if options.kind == "vxlan" else "gre"
+    ip = "ip -6" if KINDS[options.kind].over_ipv6 else "ip"
+    directions = [name for name in DIRECTIONS if any(counter.startswith(DIRECTIONS[name]) for counter in risen)]
+    return " ; ".join(f"{ip} xfrm policy deleteall dir {name} proto {protocol}" for name in directions) or SHOW
 
 
 RULES = (policies,)
