@@ -10,7 +10,6 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
-from typing import Literal
 
 from lab.checkup import verdicts
 from lab.checkup.verdicts import ACCEPT, DROP, Chain, Condition, Firewall, Rule
@@ -189,8 +188,6 @@ class _Line:
 
     def _field(self, word: str) -> str | None:
         """What is asked about, when it is understood; takes all its words."""
-        if word in ("iifname", "iif", "oifname", "oif"):
-            return word
         for longer in FIELDS:
             if [word, *self.words[: len(longer) - 1]] == list(longer):
                 del self.words[: len(longer) - 1]
@@ -233,35 +230,21 @@ class _Line:
             return verdicts.unknown
 
 
-def _interface(which: Literal["incoming", "outgoing"], values: Sequence[str]) -> Condition:
-    return verdicts.interface_is(which, *values)
-
-
-def _protocols(values: Sequence[str]) -> Condition:
-    return verdicts.protocol_is(*map(verdicts.protocol_number, values))
-
-
-def _port(protocol: int, values: Sequence[str]) -> Condition:
-    return verdicts.port_in(protocol, *_ports(values))
-
-
 def _kinds(names: Mapping[str, str], values: Sequence[str]) -> Condition:
     return verdicts.kind_is(*(names[value] for value in values))
 
 
 FIELDS_READ: dict[str, Callable[[Sequence[str]], Condition]] = {
-    "iifname": lambda values: _interface("incoming", values),
-    "iif": lambda values: _interface("incoming", values),
-    "oifname": lambda values: _interface("outgoing", values),
-    "oif": lambda values: _interface("outgoing", values),
-    "meta iifname": lambda values: _interface("incoming", values),
-    "meta oifname": lambda values: _interface("outgoing", values),
-    "ip protocol": _protocols,
-    "meta l4proto": _protocols,
+    **dict.fromkeys(("iifname", "iif", "meta iifname"), lambda values: verdicts.interface_is("incoming", *values)),
+    **dict.fromkeys(("oifname", "oif", "meta oifname"), lambda values: verdicts.interface_is("outgoing", *values)),
+    **dict.fromkeys(
+        ("ip protocol", "meta l4proto"),
+        lambda values: verdicts.protocol_is(*map(verdicts.protocol_number, values)),
+    ),
     "ip saddr": lambda values: verdicts.address_in("source", *_networks(values)),
     "ip daddr": lambda values: verdicts.address_in("destination", *_networks(values)),
-    "tcp dport": lambda values: _port(6, values),
-    "udp dport": lambda values: _port(17, values),
+    "tcp dport": lambda values: verdicts.port_in(6, *_ports(values)),
+    "udp dport": lambda values: verdicts.port_in(17, *_ports(values)),
     "ct state": lambda values: verdicts.state_is(*values),
     "ct status": lambda values: verdicts.always(False) if set(values) <= {"dnat", "snat"} else verdicts.unknown,
     "fib daddr type": lambda values: _kinds(FIB_TYPES, values),
