@@ -38,18 +38,24 @@ def unplug(rig: Rig) -> None:
 def shut_down(rig: Rig) -> None:
     """Every process of the host ends, and its NIC has no link any more."""
     host = rig.hosts["spoke2"]
-    descriptors = [os.pidfd_open(pid) for pid in (*host.agents(), host.init)]
-    os.kill(host.init, signal.SIGKILL)
-    for descriptor in descriptors:
-        select.select([descriptor], [], [])
-        os.close(descriptor)
+    kill(*host.agents(), host.init)
     unplug(rig)
 
 
 def end_login(rig: Rig) -> None:
     """Its agent is killed; the host goes on with the overlay."""
-    for agent in rig.hosts["spoke2"].agents():
-        os.kill(agent, signal.SIGKILL)
+    kill(*rig.hosts["spoke2"].agents())
+
+
+def kill(*processes: int) -> None:
+    """Kills processes and waits for their end; one may end by the end of another."""
+    descriptors = [os.pidfd_open(process) for process in processes]
+    for descriptor in descriptors:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    for descriptor in descriptors:
+        select.select([descriptor], [], [])
+        os.close(descriptor)
 
 
 def run_and_lose(rig: Rig, reports: Path, lose: Callable[[Rig], None]) -> tuple[int, str, dict[str, Any]]:
