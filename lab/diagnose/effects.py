@@ -86,6 +86,8 @@ ANYWHERE = frozenset(
     }
 )
 """These also lead unicast of any host astray: it is lost where it does not belong."""
+OF_THE_KERNEL = frozenset({"neighbour-table-full"})
+"""These are wrong with a kernel that other hosts may share: any packet is lost by them, wherever it is."""
 DELAYING = frozenset({"traffic-impaired"})
 """These also deliver late what a trial no longer waits for at the receiver."""
 IN_THE_CLOUD = frozenset(
@@ -181,6 +183,8 @@ def _is_of_groups(loss: Loss, losses: Collection[Loss]) -> bool:
 def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether a finding is on the leg on which a packet was lost, or may lose it from elsewhere."""
     node, interface, sender = finding.node, finding.interface, loss.exchange.sender
+    if finding.code in OF_THE_KERNEL:
+        return True
     if finding.code in ANYWHERE and loss.exchange.kind == "unicast":
         return True
     if finding.code in OF_SENDER and node == sender:

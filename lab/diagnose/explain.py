@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
 from lab.diagnose.caution import careful
-from lab.diagnose.effects import LETTING_THROUGH, NOTHING, PINGS, can_lose
+from lab.diagnose.effects import LETTING_THROUGH, NOTHING, OF_THE_KERNEL, PINGS, can_lose
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
 from lab.model import Finding
@@ -104,6 +104,8 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
 
 def _may_cause(scene: Scene, cause: Finding, seen: Finding) -> bool:
     """Whether a finding may be why pings, order or sending are not as they should be: nearly any at the host may."""
+    if cause.code in OF_THE_KERNEL:
+        return True
     if cause.code == "default-ttl-low":
         return scene.spends_ttl_of(scene.hosts[cause.node])
     if seen.code == "ping-unanswered":
