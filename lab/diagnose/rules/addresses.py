@@ -25,7 +25,7 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "overlay-address-missing" if not plan.is_hub else "hub-address-missing",
                 device,
-                f"{device} of {host.name} does not have the overlay address {plan.overlay.ip}",
+                f"{host.name} {device} does not have the overlay address {plan.overlay.ip}",
                 f"it is on {elsewhere}" if elsewhere else "no device has it",
                 f"{moved}{commands.placed(scene.topology, plan)}",
                 ("PRE-09", "BCAST-02"),
@@ -35,7 +35,7 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "prefix-mismatch",
                 device,
-                f"{device} of {host.name} is {wrong}, and the overlay is {plan.overlay.network}: "
+                f"{host.name} {device} is {wrong}, and the overlay is {plan.overlay.network}: "
                 f"its broadcast address is {wrong.network.broadcast_address}, not {plan.broadcast()}",
                 f"{wrong.network} against {plan.overlay.network}",
                 f"ip addr del {wrong} dev {device} && {commands.placed(scene.topology, plan)}",
@@ -143,7 +143,7 @@ def broadcasts(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "broadcast-address-wrong",
                 host.plan.device,
-                f"{host.plan.device} of {host.name} tells programs the broadcast address {told}, "
+                f"{host.name} {host.plan.device} tells programs the broadcast address {told}, "
                 f"and the overlay's is {host.plan.broadcast()}",
                 f"ip addr: {host.plan.overlay} brd {told}",
                 f"ip addr del {host.plan.overlay} dev {host.plan.device} && "
@@ -193,7 +193,7 @@ def duplicate_mac(scene: Scene) -> Iterator[Finding]:
         yield host.finding(
             "duplicate-mac",
             device.name,
-            f"{device.name} of {host.name} has the MAC {device.mac}, and so has {other.name} of {owner.name}",
+            f"{host.name} {device.name} has the MAC {device.mac}, and so has {owner.name} {other.name}",
             f"{device.mac} twice; clones of one machine image have one machine-id, from which MACs are made",
             f"ip link set {device.name} address {mac_of(host.plan.overlay.ip)}",
             ("PRE-10",),
@@ -247,7 +247,7 @@ def nic(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "underlay-address-missing",
                 plan.nic,
-                f"{plan.nic} of {host.name} does not have the address {plan.underlay.ip} that the cloud gave it",
+                f"{host.name} {plan.nic} does not have the address {plan.underlay.ip} that the cloud gave it",
                 f"it has {has}",
                 commands.placed_outside(plan),
                 ("PRE-08", "UNDER-06"),
@@ -256,7 +256,7 @@ def nic(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "nic-mac-changed",
                 plan.nic,
-                f"{plan.nic} of {host.name} has the MAC {device.mac}, and the cloud delivers to {plan.underlay_mac}",
+                f"{host.name} {plan.nic} has the MAC {device.mac}, and the cloud delivers to {plan.underlay_mac}",
                 device.mac,
                 f"ip link set {plan.nic} address {plan.underlay_mac}",
                 ("PRE-03", "PRE-10"),

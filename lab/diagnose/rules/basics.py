@@ -53,7 +53,7 @@ def loopback(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "loopback-down",
                 LOOPBACK,
-                f"{LOOPBACK} of {host.name} is down: the host does not answer itself",
+                f"{host.name} {LOOPBACK} is down: the host does not answer itself",
                 "the device lacks the flag UP",
                 f"ip link set {LOOPBACK} up",
                 ("ICMP-01",),

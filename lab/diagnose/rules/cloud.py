@@ -188,7 +188,7 @@ def mtu(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "nic-mtu",
                 nic.name,
-                f"{nic.name} of {host.name} has MTU {nic.mtu}, and {scene.underlay.provider.title} gives {wanted}",
+                f"{host.name} {nic.name} has MTU {nic.mtu}, and {scene.underlay.provider.title} gives {wanted}",
                 f"mtu {nic.mtu}",
                 f"ip link set {nic.name} mtu {wanted}",
                 ("UNDER-05", "MTU-01"),

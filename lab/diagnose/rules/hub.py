@@ -65,7 +65,7 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         yield hub.finding(
             "bridge-down",
             device.name,
-            f"{device.name} of the hub is down",
+            f"hub {device.name} is down",
             "the device lacks the flag UP",
             f"ip link set {device.name} up && {commands.route(topology, hub.plan)}",
             ("HUB-02", "BCAST-01"),
@@ -137,7 +137,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
             yield hub.finding(
                 "port-not-bridged",
                 port.name,
-                f"{port.name} of the hub, the tunnel to {spoke.name}, is not a port of {topology.bridge}",
+                f"hub {port.name}, the tunnel to {spoke.name}, is not a port of {topology.bridge}",
                 f"its master is {port.master or 'none'}",
                 f"ip link set {port.name} master {topology.bridge}",
                 ("HUB-02", "BCAST-01"),
@@ -150,7 +150,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
                 yield hub.finding(
                     flag.code,
                     port.name,
-                    f"{port.name} of the hub, the port to {spoke.name}, {flag.otherwise}",
+                    f"hub {port.name}, the port to {spoke.name}, {flag.otherwise}",
                     f"{flag.word} {'on' if value else 'off'}",
                     flag.command.format(port=port.name, word=flag.word, value="on" if flag.wanted else "off"),
                     flag.requirements,
@@ -168,7 +168,7 @@ def _state(scene: Scene, port: Device, spoke: str) -> Iterator[Finding]:
     yield scene.hub.finding(
         "port-blocked",
         port.name,
-        f"{port.name} of the hub, the port to {spoke}, is {state} and forwards nothing",
+        f"hub {port.name}, the port to {spoke}, is {state} and forwards nothing",
         f"port state {state}, STP {'on' if stp else 'off'}" + (", protodown on" if port.protodown else ""),
         (f"ip link set {scene.topology.bridge} type bridge stp_state 0 && " if stp else "")
         + (enabled or f"bridge link set dev {port.name} state {FORWARDING}"),

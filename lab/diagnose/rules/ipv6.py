@@ -29,7 +29,7 @@ def too_small(scene: Scene) -> Iterator[Finding]:
         yield host.finding(
             "mtu-below-1280",
             device.name,
-            f"{device.name} of {host.name} has no IPv6: its MTU is below {IPV6_LEAST_MTU}",
+            f"{host.name} {device.name} has no IPv6: its MTU is below {IPV6_LEAST_MTU}",
             f"MTU {device.mtu}",
             f"ip link set {device.name} mtu {_mtu_that_fits(scene, host)}",
             ("V6-04", *REQUIREMENTS),
@@ -52,7 +52,7 @@ def disabled(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "ipv6-disabled",
                 device,
-                f"IPv6 is off on {device} of {host.name}, and on with others",
+                f"IPv6 is off on {host.name} {device}, and on with others",
                 f"net.ipv6.conf.{device}.disable_ipv6 = 1",
                 f"sysctl -w net.ipv6.conf.{device}.disable_ipv6=0",
                 REQUIREMENTS,

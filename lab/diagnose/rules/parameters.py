@@ -149,7 +149,7 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
                 yield host.finding(
                     "device-not-multicast",
                     name,
-                    f"{name} of {host.name} is no multicast device: the kernel neither joins nor routes groups there",
+                    f"{host.name} {name} is no multicast device: the kernel neither joins nor routes groups there",
                     "the device lacks the flag MULTICAST",
                     f"ip link set {name} multicast on",
                     ("PRE-11", "MCAST-01"),
@@ -158,7 +158,7 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
                 yield host.finding(
                     "device-noarp",
                     name,
-                    f"{name} of {host.name} does not use ARP",
+                    f"{host.name} {name} does not use ARP",
                     "the device has the flag NOARP",
                     f"ip link set {name} arp on",
                     ("BCAST-08", "PRE-11"),
@@ -171,7 +171,7 @@ def _nic_down(scene: Scene, host: HostScene) -> Finding:
     return host.finding(
         "nic-down",
         host.plan.nic,
-        f"{host.plan.nic} of {host.name} is down: {'every spoke is' if host.plan.is_hub else 'it is'} cut off",
+        f"{host.name} {host.plan.nic} is down: {'every spoke is' if host.plan.is_hub else 'it is'} cut off",
         "the device lacks the flag UP",
         f"ip link set {host.plan.nic} up{routed}",
         ("FAULT-01", "PRE-01"),

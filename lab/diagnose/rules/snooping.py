@@ -83,7 +83,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
             yield scene.hub.finding(
                 "router-port",
                 port.name,
-                f"{port.name} of the hub is taken for a multicast router's port: {spoke.name} gets every group",
+                f"hub {port.name} is taken for a multicast router's port: {spoke.name} gets every group",
                 "mcast_router 2",
                 f"ip link set {port.name} type bridge_slave mcast_router 1",
                 ("SNOOP-02",),
@@ -120,8 +120,7 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
             "querier-elsewhere",
             spoke.plan.device,
             f"a querier or multicast router on {spoke.name}: because of it {scene.topology.bridge} prunes groups",
-            f"{port.name} of the hub is a router port since something came from there"
-            + (f"; {spoken}" if spoken else ""),
+            f"hub {port.name} is a router port since something came from there" + (f"; {spoken}" if spoken else ""),
             "ss -wap    # stop the program that asks; bridge and hosts forget it within seven minutes",
             ("SNOOP-01", "SNOOP-06"),
         )

@@ -26,7 +26,7 @@ def upper(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "device-on-top",
                 device.name,
-                f"{device.name} of {host.name} ({device.kind}) stands on {device.lower}: "
+                f"{host.name} {device.name} ({device.kind}) stands on {device.lower}: "
                 + ("it takes all that arrives there" if takes_all else "broadcast and groups are taken twice"),
                 f"{device.kind} of {device.lower}" + (", mode passthru" if takes_all else ""),
                 f"ip link del {device.name}",
@@ -61,7 +61,7 @@ def enslaved(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved",
                 device.name,
-                f"{device.name} of {host.name} is a port of {master.name}: what arrives goes there, not to the host",
+                f"{host.name} {device.name} is a port of {master.name}: what arrives goes there, not to the host",
                 f"master {master.name}, a {master.kind}",
                 f"ip link set {device.name} nomaster && ip link set {device.name} up && {again}",
                 ("PRE-11", "FAULT-06"),

@@ -33,7 +33,7 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
             yield host.finding(
                 "fallback-tunnel-up",
                 device.name,
-                f"{device.name} of {host.name} is up, and takes GRE from anybody",
+                f"{host.name} {device.name} is up, and takes GRE from anybody",
                 f"{device.name} has no remote" + (f" and is a port of {device.master}" if device.master else ""),
                 f"ip link set {device.name} down" + (" nomaster" if device.master else ""),
                 ("SEC-01", "SEC-03", "WIRE-03"),

@@ -219,7 +219,7 @@ def vrf(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "device-in-vrf",
                 name,
-                f"{name} of {host.name} is in the VRF {device.master}: programs outside of it have no way there",
+                f"{host.name} {name} is in the VRF {device.master}: programs outside of it have no way there",
                 f"master {device.master}",
                 " && ".join(filter(None, (f"ip link set {name} nomaster", again))),
                 ("PRE-12", "BCAST-01"),

@@ -49,7 +49,7 @@ def queues(scene: Scene) -> Iterator[Finding]:
                 "traffic-impaired",
                 node,
                 device,
-                f"{device} of {node} has a {qdisc.kind} queue: {', '.join(settings) or 'it holds packets back'}",
+                f"{node} {device} has a {qdisc.kind} queue: {', '.join(settings) or 'it holds packets back'}",
                 f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent}, dropped {qdisc.drops}",
                 f"tc qdisc del dev {device} {root}",
                 ("APP-06", "PERF-02", "PERF-03"),

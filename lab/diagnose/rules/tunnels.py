@@ -69,7 +69,7 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "tunnel-down",
                 name,
-                f"{name} of {host.name}, its tunnel to {far.name}, is down",
+                f"{host.name} {name}, its tunnel to {far.name}, is down",
                 "the device lacks the flag UP",
                 f"ip link set {name} up{routed}",
                 ("PRE-01", "FAULT-04"),
@@ -96,7 +96,7 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "tunnel-remote-mismatch",
                 device.name,
-                f"{device.name} of {host.name} leads to {device.tunnel.remote or 'nobody'}, "
+                f"{host.name} {device.name} leads to {device.tunnel.remote or 'nobody'}, "
                 f"and {far.name} is {far_address}",
                 f"remote {device.tunnel.remote}" if device.tunnel.remote else "it has no remote of its own (external)",
                 again if _free(scene, host, far_address) else _all_again(scene, host),
@@ -106,7 +106,7 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "tunnel-device-mismatch",
                 device.name,
-                f"{device.name} of {host.name} is bound to {device.tunnel.link}, and {far.name} is reached by "
+                f"{host.name} {device.name} is bound to {device.tunnel.link}, and {far.name} is reached by "
                 f"{host.plan.nic}",
                 f"dev {device.tunnel.link}",
                 again,
@@ -116,7 +116,7 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "tunnel-local-mismatch",
                 device.name,
-                f"{device.name} of {host.name} starts at {device.tunnel.local}, and {far.name} expects {near_address}",
+                f"{host.name} {device.name} starts at {device.tunnel.local}, and {far.name} expects {near_address}",
                 f"local {device.tunnel.local}; {far.name}'s remote is {near_address}",
                 again,
                 ("PRE-08", "UNDER-06"),
@@ -125,7 +125,7 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "tunnel-local-mismatch",
                 device.name,
-                f"{device.name} of {host.name} has no local address, and the routing table gives it {source}",
+                f"{host.name} {device.name} has no local address, and the routing table gives it {source}",
                 f"{far.name} expects {near_address}",
                 again,
                 ("PRE-08", "UNDER-06"),
@@ -168,7 +168,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
                 yield host.finding(
                     f"{code}-not-as-planned" if agreed else f"{code}-mismatch",
                     device.name,
-                    f"{device.name} of {host.name} has {said(tunnel)}"
+                    f"{host.name} {device.name} has {said(tunnel)}"
                     + (
                         f", as has {other.name} of {far.name}"
                         if agreed
@@ -212,7 +212,7 @@ def hops(scene: Scene) -> Iterator[Finding]:
         yield host.finding(
             "tunnel-ttl-inherit" if inherits else "tunnel-ttl-too-low",
             device.name,
-            f"the underlay spends {spent} of the outer TTL, and {device.name} of {host.name} "
+            f"the underlay spends {spent} of the outer TTL, and {host.name} {device.name} "
             + ("inherits it: what is sent with a TTL of 1 never arrives" if inherits else f"has {device.tunnel.ttl}"),
             f"a unicast datagram sent with TTL {CONTROL_TTL} arrives with {CONTROL_TTL - spent}",
             _with_a_ttl(scene, host, device, far.name),

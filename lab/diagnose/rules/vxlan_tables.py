@@ -62,7 +62,7 @@ def _finding(host: HostScene, device: Device, entry: FdbEntry) -> Finding:
     return host.finding(
         "vxlan-entry-elsewhere",
         device.name,
-        f"{device.name} of {host.name} {what} {to}{further}, in addition to its tunnel's other end",
+        f"{host.name} {device.name} {what} {to}{further}, in addition to its tunnel's other end",
         f"bridge fdb: {mac} dst {to}{further} self",
         f"bridge fdb del {mac} dev {device.name} dst {to}{further} self",
         ("HUB-01", "BCAST-01"),
