@@ -27,7 +27,7 @@ PACKET_OUTGOING = 4
 SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
 TP_STATUS_VLAN_VALID = 1 << 4
 TP_STATUS_VLAN_TPID_VALID = 1 << 6
-ROOM_ON_A_HOST, ROOM_IN_A_LAB = 8 << 20, 32 << 20
+ROOM_ON_A_HOST, ROOM_IN_A_LAB = 8 << 20, 16 << 20
 """
 Octets of a capture's receive buffer.  A frame counts with all of its buffer, which the captures of a lab's nodes share:
 an IGMP report of 54 octets with 16 to 64 KiB, where the MTU is that of a cloud.

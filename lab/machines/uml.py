@@ -41,7 +41,7 @@ _QUIET = ("noreboot", "quiet", "panic=-1")
 _NO_DIRECTORY = ("uml_dir=/dev/null/",)
 _ROOT = ("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro")
 
-FEWEST = 256  # MiB of memory, for labs of ten spokes and fewer
+FEWEST = 384  # MiB of memory, for labs of ten spokes and fewer
 PER_SPOKE = 9  # MiB more for each spoke beyond them
 
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}

@@ -20,7 +20,7 @@ from lab.model import VXLAN_PORT
 ETHERNET = 14
 GRE, UDP = 47, 17
 IPV6_HEADER, DESTINATION_OPTIONS = 40, 60
-ROOM = "run it as root, or raise net.core.rmem_max to 33554432; or take a machine with less to do"
+ROOM = "run it as root, or raise net.core.rmem_max to 16777216; or take a machine with less to do"
 
 
 @dataclass(frozen=True)
