@@ -103,6 +103,7 @@ class BrokenThenMended:
 
         for shared in self.config.stash[labs.SHARED].values():
             shared.discard()
+        self.config.stash[labs.LOST].clear()  # what was lost is waited for again
         session._setupstate.teardown_exact(items[0])
         outcomes: dict[str, str] = {}
         for number, item in enumerate(items):
