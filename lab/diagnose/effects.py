@@ -162,6 +162,8 @@ def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     code, kind = finding.code, loss.exchange.kind
     if code in NOTHING or kind not in KINDS.get(code, (kind,)):
         return False
+    if _takes_carrier(scene, finding, loss):
+        return True
     if loss.stage not in STAGES.get(code, (loss.stage,)) and not loss.unresolved:
         return False
     if code == "default-ttl-low" and not scene.spends_ttl_of(scene.hosts[finding.node]):
@@ -204,6 +206,14 @@ def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
     if interface in scene.topology.ports(node):
         return (node, interface) in ends
     return node in {host for host, _ in ends}
+
+
+def _takes_carrier(scene: Scene, finding: Finding, loss: Loss) -> bool:
+    """Whether a finding is at a port of a bridge that has no carrier, so that its host sends nothing through it."""
+    host, device = scene.hosts.get(finding.node), loss.missing.interface
+    if host is None or loss.stage != "sending" or loss.missing.node != host.name or device not in host.seen.devices:
+        return False
+    return not host.seen.device(device).carrier and finding.interface in scene.topology.ports(host.name)
 
 
 def _tunnel(scene: Scene, loss: Loss) -> Tunnel | None:
