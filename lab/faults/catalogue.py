@@ -46,7 +46,9 @@ def named(name: str) -> Fault:
     """
     node, colon, command = name.partition(": ")
     if colon and command.strip():
-        return Fault(name, f"`{command}` was run on {node}", (), functools.partial(_run, node, command), node=node)
+        # it was typed for the devices of the chosen tunnels: labs of another kind stay whole
+        run = functools.partial(_run, node, command)
+        return Fault(name, f"`{command}` was run on {node}", (), run, tunnels=(), node=node)
     if name not in known():
         close = ", ".join(difflib.get_close_matches(name, known()))
         raise UsageProblem(

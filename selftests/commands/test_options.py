@@ -124,6 +124,14 @@ def test_a_lab_without_what_a_fault_breaks_stays_whole(fault: str) -> None:
     assert "1 passed" in done.stdout, done.stdout
 
 
+def test_a_command_is_run_in_labs_of_the_chosen_tunnels_alone() -> None:
+    """A command with a gretap device's name breaks no test that builds a lab of VXLAN."""
+    of_vxlan = "tests/underlay/test_vxlan.py::test_the_cloud_passes_vxlan_and_no_gre"
+    done = run_on(of_vxlan, "--inject=hub: ip link set gretap1 txqueuelen 500", "--tunnel=gretap")
+
+    assert "1 passed" in done.stdout, done.stdout
+
+
 def test_the_faults_that_have_a_name_are_listed() -> None:
     """`--inject=list` says what each of them is, and runs nothing."""
     done = run("--inject=list")
