@@ -93,10 +93,10 @@ def _dropped_by_host(way: Way) -> Check:
     rule = f" ({verdict.why})" if verdict and verdict.why and verdict.passes is not True else ""
     nic = receiver.seen.device_with(way.receiver.address)
     if verdict is not None and verdict.passes:
-        found = f"arrives at {nic} of {receiver.role} and is dropped there, by no rule of a chain of INPUT"
+        found = f"arrives at {receiver.role} {nic} and is dropped there, by no rule of a chain of INPUT"
         remedy = f"sudo nft list ruleset; tc filter show dev {nic} ingress    # shows what drops it"
         return Check("problem", way.name, str(way.carrier), found, remedy, at=receiver.role)
-    found = f"arrives at {nic} of {receiver.role}, and its own firewall drops it{rule}"
+    found = f"arrives at {receiver.role} {nic}, and its own firewall drops it{rule}"
     return Check("problem", way.name, str(way.carrier), found, _accepting(way, verdict), at=receiver.role)
 
 

@@ -148,7 +148,7 @@ def test_a_hosts_own_firewall_is_told_from_the_clouds(rig: Rig, doctor: Doctor) 
 
     assert set(report.lines("problem")) == {("hub → spoke2", "UDP 4789"), ("spoke2", "carrier-dropped")}
     found = report.lines("problem")["hub → spoke2", "UDP 4789"]
-    assert "arrives at ens3 of spoke2, and its own firewall drops it (INPUT: -p udp" in found
+    assert "arrives at spoke2 ens3, and its own firewall drops it (INPUT: -p udp" in found
     assert re.search(r"fix \(spoke2\): sudo iptables-\w+ -I INPUT -s 10.0.0.197 -p udp --dport 4789 -j ACCEPT", found)
 
 

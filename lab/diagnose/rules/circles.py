@@ -21,7 +21,7 @@ class End(NamedTuple):
         return self.host.name, str(self.device.master)
 
     def __str__(self) -> str:
-        return f"{self.device.name} of {self.host.name} (port of {self.device.master})"
+        return f"{self.host.name} {self.device.name} (port of {self.device.master})"
 
 
 def loops(scene: Scene) -> Iterator[Finding]:
@@ -35,7 +35,7 @@ def loops(scene: Scene) -> Iterator[Finding]:
             yield near.host.finding(
                 "loop",
                 near.device.name,
-                f"{near.device.name} of {near.host.name} closes a circle: {far.host.name} is reached without it too",
+                f"{near.host.name} {near.device.name} closes a circle: {far.host.name} is reached without it too",
                 f"{near} to {far}, both without STP; {_copies(scene)}",
                 f"ip link del {near.device.name}",
                 ("FAULT-06", "HUB-04"),

@@ -170,9 +170,9 @@ def parameters(scene: Scene) -> Iterator[Finding]:
                     device.name,
                     f"{host.name} {device.name} has {said(tunnel)}"
                     + (
-                        f", as has {other.name} of {far.name}"
+                        f", as has {far.name} {other.name}"
                         if agreed
-                        else f", {other.name} of {far.name} has {said(others)}"
+                        else f", {far.name} {other.name} has {said(others)}"
                     ),
                     f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}",
                     commands.again(scene.topology, host.plan, far.name, device),
