@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import execnet
+import pytest
 
 from lab import topologies
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault
 from lab.laboratory import BuiltLab
 from lab.machines import choose
+from lab.machines.base import Machine
 from lab.machines.node import Node
 from lab.model import TunnelOptions, Underlay
 from lab.providers import provider
@@ -46,6 +51,19 @@ class Ran:
     def of(self, requirements: Iterable[str]) -> dict[str, str]:
         """The outcomes of some requirements; one that the run did not speak of is `unheard`."""
         return {identity: self.outcomes.get(identity, "unheard") for identity in requirements}
+
+
+@contextlib.contextmanager
+def machine_for(tunnel: str, kernel: str = "auto") -> Iterator[Machine]:
+    """A machine that makes tunnels of a kind, for a `with` block; without one, tests are skipped."""
+    try:
+        starting = choose.start(choose.choose(kernel, tunnel), execnet.Group())
+    except EnvironmentProblem as problem:
+        pytest.skip(str(problem))
+    try:
+        yield starting.machine()
+    finally:
+        starting.close()
 
 
 @functools.cache

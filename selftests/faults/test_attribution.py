@@ -8,19 +8,17 @@ A loss that no rule explains is reported, whatever else is unusual; what is unus
 
 from collections.abc import Iterator
 
-import execnet
 import pytest
 
 from lab import laboratory, topologies
 from lab.diagnose import explain, scene
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
-from lab.errors import EnvironmentProblem
 from lab.faults import catalogue
-from lab.machines import choose
 from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
 from lab.providers import provider
+from selftests.faults.inner import machine_for
 
 TUNNEL = "vxlan"
 
@@ -55,12 +53,8 @@ BESIDES = (
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     """A machine that makes the tunnels."""
-    try:
-        starting = choose.start(choose.choose("auto", TUNNEL), execnet.Group())
-    except EnvironmentProblem as problem:
-        pytest.skip(str(problem))
-    yield starting.machine()
-    starting.close()
+    with machine_for(TUNNEL) as made:
+        yield made
 
 
 def tried(machine: Machine, *faults: str) -> Scene:

@@ -7,18 +7,16 @@ Nothing is wrong with a healthy lab, and the diagnosis says so: in every topolog
 from collections.abc import Iterator
 from dataclasses import replace
 
-import execnet
 import pytest
 
 from lab import laboratory, topologies
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
-from lab.errors import EnvironmentProblem
 from lab.laboratory import Lab
-from lab.machines import choose
 from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
 from lab.providers import PROVIDERS, provider
+from selftests.faults.inner import machine_for
 
 ROUNDS = 10
 VPN = (
@@ -88,12 +86,8 @@ UNUSUAL = (
 @pytest.fixture(scope="module", params=["gretap", "vxlan"])
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A machine for each kind of tunnel."""
-    try:
-        starting = choose.start(choose.choose("auto", request.param), execnet.Group())
-    except EnvironmentProblem as problem:
-        pytest.skip(str(problem))
-    yield starting.machine()
-    starting.close()
+    with machine_for(request.param) as made:
+        yield made
 
 
 @pytest.fixture

@@ -6,17 +6,15 @@ The fix for an IPsec policy that drops tunnel packets leaves the policies of a V
 
 from collections.abc import Iterator
 
-import execnet
 import pytest
 
 from lab import laboratory, topologies
 from lab.diagnose import explain, scene
-from lab.errors import EnvironmentProblem
 from lab.faults import catalogue
 from lab.laboratory import Lab
-from lab.machines import choose
 from lab.model import TunnelOptions, Underlay
 from lab.providers import provider
+from selftests.faults.inner import machine_for
 
 OF_VPN = "src 192.168.0.0/24 dst 192.168.1.0/24"
 
@@ -25,18 +23,13 @@ OF_VPN = "src 192.168.0.0/24 dst 192.168.1.0/24"
 def blocked_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A lab in which IPsec drops the tunnel packets of spoke2, which has policies of a VPN also."""
     tunnel = "gretap"
-    try:
-        starting = choose.start(choose.choose("guest", tunnel), execnet.Group())
-    except EnvironmentProblem as problem:
-        pytest.skip(str(problem))
     plan = topologies.standard(2, TunnelOptions(kind=tunnel))
-    with laboratory.build(starting.machine(), plan, Underlay(provider("oci"))) as lab:
+    with machine_for(tunnel, "guest") as made, laboratory.build(made, plan, Underlay(provider("oci"))) as lab:
         catalogue.named(request.param).inject(lab)
         for direction in ("in", "out"):
             made = lab["spoke2"].node.run("sh", "-c", f"ip xfrm policy add {OF_VPN} dir {direction} action block")
             assert made["status"] == 0, made["errors"]
         yield lab
-    starting.close()
 
 
 def test_the_fix_removes_the_policy_for_tunnel_packets_alone(blocked_lab):
