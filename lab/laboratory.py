@@ -21,7 +21,7 @@ from lab.changes import link_del
 from lab.errors import EnvironmentProblem, MachineLost, NotApplicable
 from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
-from lab.machines.node import Agent, Node, ask_all, close
+from lab.machines.node import Agent, Node, ask_all, close, tell_all
 from lab.model import Change, NodePlan, Topology, Underlay
 from lab.overlay import ends, readback
 from lab.overlay import plan as overlay_plan
@@ -117,8 +117,7 @@ class Lab:
 
     def forget_ahead(self) -> None:
         """A test has ended: what `forget` does is done while the next one is prepared."""
-        sightings.forget_ahead(self.tapped)
-        neighbour_tables.note(self.nodes.values())
+        tell_all(self._forgetting())
 
     def forget(self, *, ahead: bool = False) -> None:
         """
@@ -127,11 +126,14 @@ class Lab:
         `ahead`: `forget_ahead` was called after the last one.
         """
         if not ahead:
-            sightings.forget(self.tapped)
-            neighbour_tables.note(self.nodes.values())
+            ask_all(self._forgetting())
         self._listening.clear()
         self._close_ended()
         self.ended.clear()
+
+    def _forgetting(self) -> list[tuple[Node, Call[Any]]]:
+        """One request for each machine: in a guest a further one takes longer than what it asks for."""
+        return [*sightings.forgetting(self.tapped), *neighbour_tables.noting(self.nodes.values())]
 
     def ask_anew(self) -> None:
         """

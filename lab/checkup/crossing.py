@@ -25,6 +25,7 @@ from lab.checkup.looking import Host, each
 from lab.clouds import GRE, Carrier
 from lab.errors import OvercastError
 from lab.machines.base import Agent, Machine, call
+from lab.machines.node import tell_all
 from lab.probes import echo, options, sightings
 from lab.probes.payloads import fresh_port, unique
 from lab.probes.sightings import ETHERNET
@@ -168,7 +169,7 @@ class _Trial:
         """The capture; what the firewall lets through of the tunnel's protocol, and of ICMP."""
         node = self.hosts[role].node
         protocol = self.ways[0].carrier.protocol if self.ways else GRE
-        sightings.forget_ahead([node])
+        tell_all(sightings.forgetting([node]))
         tunnel = node.call(Agent.open, **options.raw(protocol))
         return node.machine.batch([tunnel, node.call(Agent.open, **options.ICMP)])
 

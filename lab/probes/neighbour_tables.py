@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab.machines.base import call
+from lab.machines.base import Call, call
 from lab.machines.node import Agent, Node, ask_all, tell_all
 
 LIMIT = "net.ipv4.neigh.default.gc_thresh3"
@@ -31,12 +31,17 @@ class FullTable:
 
 def note(nodes: Iterable[Node]) -> None:
     """Counts from now on what the kernels refuse, without waiting for them."""
+    tell_all(noting(nodes))
+
+
+def noting(nodes: Iterable[Node]) -> list[tuple[Node, Call[Any]]]:
+    """The calls of `note`, to be made together with others."""
     by_machine: dict[int, list[Node]] = {}
     for node in nodes:
         by_machine.setdefault(id(node.machine), []).append(node)
-    tell_all(
-        [(each[0], call(Agent.note_neighbours, nodes=[node.handle for node in each])) for each in by_machine.values()]
-    )
+    return [
+        (each[0], call(Agent.note_neighbours, nodes=[node.handle for node in each])) for each in by_machine.values()
+    ]
 
 
 def full(nodes: Iterable[Node]) -> list[FullTable]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.errors import EnvironmentProblem
 from lab.machines.base import Agent, Call, call
-from lab.machines.node import Node, ask_all, tell_all
+from lab.machines.node import Node, ask_all
 from lab.model import VXLAN_PORT
 
 ETHERNET = 14
@@ -128,12 +128,12 @@ def wait(
 
 def forget(nodes: Iterable[Node]) -> None:
     """Opens the taps of the nodes where they are not yet, and drops what they saw so far."""
-    ask_all([(members[0], call(Agent.tap, nodes=_handles(members))) for members in _by_machine(nodes)])
+    ask_all(forgetting(nodes))
 
 
-def forget_ahead(nodes: Iterable[Node]) -> None:
-    """The same without waiting: it is done before the nodes' next call."""
-    tell_all([(members[0], call(Agent.tap, nodes=_handles(members))) for members in _by_machine(nodes)])
+def forgetting(nodes: Iterable[Node]) -> list[tuple[Node, Call[Any]]]:
+    """The calls of `forget`, to be made together with others."""
+    return [(members[0], call(Agent.tap, nodes=_handles(members))) for members in _by_machine(nodes)]
 
 
 def path(sightings: Sequence[Sighting]) -> str:

@@ -33,7 +33,7 @@ EXPERIMENTAL = b"\x88\xb5"
 
 
 class RoundTrips:
-    """Counts waits one after another: requests that are under way at the same time are one."""
+    """Counts waits one after another: requests that are under way at the same time are one; and all `requests`."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.count = 0
@@ -46,6 +46,10 @@ class RoundTrips:
         number = self._post(machine, calls)
         self._posted[id(machine), number] = self.count
         return number
+
+    @property
+    def requests(self) -> int:
+        return len(self._posted)
 
     def _wait(self, machine: Machine, number: int, *timeout: float) -> list[Any]:
         try:
@@ -75,6 +79,13 @@ def begin_test(lab: LiveLab) -> None:
     """What the fixtures do between two tests."""
     lab.forget_ahead()
     lab.forget(ahead=True)
+
+
+def test_what_a_test_begins_with_is_one_request_to_each_host(lab: LiveLab, round_trips: RoundTrips) -> None:
+    """What captures forget and what is counted from now on goes together."""
+    begin_test(lab)
+
+    assert round_trips.requests == len(lab.hosts)
 
 
 def test_a_delivery_check_takes_two_round_trips(lab: LiveLab, round_trips: RoundTrips) -> None:
