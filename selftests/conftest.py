@@ -1,6 +1,17 @@
-"""What holds for all tests of the project itself."""
+"""What holds for all tests of the project itself; also loaded by a process that only has workers run them."""
 
 import signal
+
+import pytest
+
+from selftests import workers
+from selftests.faults import table
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the plugins now: the number of workers is asked for before anything is configured."""
+    pluginmanager.register(workers)
+    pluginmanager.register(table)
 
 
 def pytest_configure() -> None:

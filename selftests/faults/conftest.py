@@ -9,19 +9,12 @@ from concurrent.futures import Future
 import pytest
 
 from lab.faults import catalogue
-from lab.requirements import in_order, in_scope, scope
-from selftests.faults import inner
+from selftests.faults import inner, table
 from selftests.faults.inner import Ran
 from selftests.faults.pool import pool
 
 Runs = dict[str, Future[Ran]]
-ROWS = pytest.StashKey[dict[str, dict[str, str]]]()
 CONTROL = "healthy"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """A new table."""
-    config.stash[ROWS] = {}
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +34,6 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield started
 
 
-def all_reds() -> set[str]:
-    """The requirements that some fault turns red."""
-    return {red for fault in catalogue.known().values() for red in fault.reds}
-
-
 def reds_on(tunnel: str) -> list[str]:
     """The requirements that some fault turns red on a kind of tunnel."""
     return sorted(
@@ -54,25 +42,6 @@ def reds_on(tunnel: str) -> list[str]:
 
 
 @pytest.fixture
-def row(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
+def row(record_property: Callable[[str, object], None]) -> Callable[[str, str, str], None]:
     """Notes one cell of the table: `row(fault, "found", "yes")`."""
-    rows = request.config.stash[ROWS]
-    return lambda fault, column, said: rows.setdefault(fault, {}).update({column: said})
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table: which fault was caught, named, located and mended, and what no fault turns red."""
-    rows = config.stash.get(ROWS, {})
-    if rows:
-        terminalreporter.section("faults: what they turn red, what is found, whether the remedy mends")
-        for fault, cells in sorted(rows.items()):
-            tunnel = inner.tunnel_for(catalogue.named(fault))
-            found, mended, caught = (cells.get(column, "") for column in ("found", "mended", "caught"))
-            terminalreporter.line(f"  {fault:<26} {tunnel:<9} {found:<52} {mended:<18} {caught}")
-        for column in ("caught", "found", "mended"):
-            said = [cells[column] for cells in rows.values() if column in cells]
-            good = [one for one in said if not one.startswith("NOT")]
-            terminalreporter.line(f"  {column}: {len(good)} of {len(said)}")
-        every = in_scope(scope(applications=True))
-        untouched = {one.id for one in every if one.level == "MUST"} - all_reds()
-        terminalreporter.line(f"  MUST requirements without a fault: {', '.join(in_order(untouched)) or 'none'}")
+    return lambda *cell: record_property(table.CELL, cell)

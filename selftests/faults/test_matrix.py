@@ -13,6 +13,8 @@ from lab.faults import catalogue
 from selftests.faults import inner
 from selftests.faults.conftest import CONTROL, reds_on
 
+pytestmark = pytest.mark.alone("uses every processor by a pool of its own")
+
 FAULTS = sorted(catalogue.known())
 MENDABLE = [name for name in FAULTS if catalogue.named(name).mended]
 TUNNELS = sorted({inner.tunnel_for(fault) for fault in catalogue.known().values()})

@@ -14,6 +14,8 @@ from lab.machines import hosts, ssh
 from lab.machines.ssh_link import Login
 from selftests.live.conftest import on_this_kernel
 
+pytestmark = pytest.mark.alone("the neighbours of 21 hosts fill the table that all labs of a kernel share")
+
 SPOKES = 20
 
 

@@ -28,6 +28,8 @@ import pytest
 
 from lab.applications import packages
 
+pytestmark = pytest.mark.alone("uses every processor by itself; one run has 41 hosts")
+
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 400  # seconds for a row on a busy machine; 5 to 40 in practice
 HOLDS, FAILS, NARROWED = 0, 1, 10

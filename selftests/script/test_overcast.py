@@ -80,13 +80,18 @@ class TestCommands:
         assert ran.said == []
 
     @pytest.mark.parametrize(
-        ("env", "status"), [({}, 0), ({"FAILS_ON_SELFTESTS": "1"}, 1), ({"FAILS_ON_APPLICATIONS": "5"}, 5)], ids=str
+        ("own", "suite", "status"), [("0", "0", 0), ("1", "0", 1), ("0", "5", 5), ("1", "5", 1)], ids=str
     )
-    def test_test_runs_both_suites_whatever_fails(self, ready: Checkout, env: dict[str, str], status: int) -> None:
-        """The project's own tests run first, the whole conformance suite last, and a failure of either is kept."""
-        ran = ready.run("test", **env)
-        assert re.findall(r"pytest (\[.*?\])", ran.out) == ["['selftests']", "['--applications']"]
+    def test_test_runs_both_suites_whatever_fails(self, ready: Checkout, own: str, suite: str, status: int) -> None:
+        """The project's own tests run first, by workers, then the suite; the status is that of the first that fails."""
+        ran = ready.run("test", "-k", "a or  b", FAILS_ON_SELFTESTS=own, FAILS_ON_APPLICATIONS=suite)
+        assert re.findall(r"pytest (\[.*?\])", ran.out) == [
+            "['selftests', '-n', 'auto', '-k', 'a or  b']",
+            "['--applications', '-k', 'a or  b']",
+        ]
         assert ran.status == status
+        one, other = ("passed" if number == "0" else f"not passed (status {number})" for number in (own, suite))
+        assert ran.said[-1] == f"overcast: the project's own tests: {one}; the conformance suite: {other}"
 
     def test_works_through_a_symlink_from_anywhere(self, ready: Checkout, tmp_path: Path) -> None:
         """The checkout is found from where the script really is."""
