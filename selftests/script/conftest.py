@@ -28,6 +28,8 @@ import os, signal, sys
 print("pytest", sys.argv[1:], "in", os.getcwd())
 if "SHOWS_SIGNALS" in os.environ:
     print("blocked:", *sorted(number.name for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+if "SHOWS_CACHES" in os.environ:
+    print("writes byte code:", not sys.dont_write_bytecode)
 sys.exit(int(os.environ.get("FAILS_ON_" + (sys.argv + [""])[1].strip("-").upper(), 0)))
 """
 

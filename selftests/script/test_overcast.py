@@ -93,6 +93,11 @@ class TestCommands:
         one, other = ("passed" if number == "0" else f"not passed (status {number})" for number in (own, suite))
         assert ran.said[-1] == f"overcast: the project's own tests: {one}; the conformance suite: {other}"
 
+    def test_test_compiles_each_module_once(self, ready: Checkout) -> None:
+        """What the many processes of the tests import is cached, also where the environment forbids it."""
+        lines = ready.run("test", PYTHONDONTWRITEBYTECODE="1", SHOWS_CACHES="1").out.splitlines()
+        assert [line for line in lines if "byte code" in line] == ["writes byte code: True"] * 2
+
     def test_works_through_a_symlink_from_anywhere(self, ready: Checkout, tmp_path: Path) -> None:
         """The checkout is found from where the script really is."""
         link = tmp_path / "oc"
