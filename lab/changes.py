@@ -62,7 +62,10 @@ def link_kind(name: str, prefix: str = "", options: Mapping[str, Any] | None = N
 
 def bridge(
     *,
+    forward_delay: int | None = None,
     group_fwd_mask: int | None = None,
+    hello_time: int | None = None,
+    max_age: int | None = None,
     mcast_hash_max: int | None = None,
     mcast_igmp_version: int | None = None,
     mcast_last_member_interval: int | None = None,
@@ -77,6 +80,17 @@ def bridge(
     """`type bridge` of ip-link(8)."""
     options = {name.replace("interval", "intvl"): value for name, value in locals().items()}
     return link_kind("bridge", "IFLA_BR_", options)
+
+
+def bond(*, mode: int, arp_interval: int, arp_ip_target: Sequence[str]) -> LinkKind:
+    """`type bond` of ip-link(8); `mode` 1 is active-backup, `arp_interval` in ms."""
+    options = {"mode": mode, "arp_interval": arp_interval, "arp_ip_target": list(arp_ip_target)}
+    return link_kind("bond", "IFLA_BOND_", options)
+
+
+def hsr(slave1: str, slave2: str, *, proto: int) -> LinkKind:
+    """`type hsr` of ip-link(8); `proto` 1 is PRP (IEC 62439-3)."""
+    return link_kind("hsr", "IFLA_HSR_", {"slave1": slave1, "slave2": slave2, "protocol": proto})
 
 
 def veth(peer: str, node: int, *, mtu: int | None = None, address: str | None = None) -> LinkKind:
@@ -145,6 +159,11 @@ def neigh_del(device: str, to: str) -> Change:
 
 def fdb_replace(device: str, lladdr: str) -> Change:
     return _change("fdb_replace", device=device, lladdr=lladdr)
+
+
+def fdb_append(device: str, lladdr: str, dst: str) -> Change:
+    """One more VXLAN endpoint that frames for a MAC address are sent to (`bridge fdb append`)."""
+    return _change("fdb_append", device=device, lladdr=lladdr, dst=dst)
 
 
 # traffic control

@@ -85,7 +85,7 @@ class Lab:
     @property
     def everyone(self) -> str:
         """The overlay's directed broadcast address."""
-        return self.topology.hub.broadcast()
+        return self.topology.nodes[0].broadcast()
 
     def others(self, than: Host | str) -> list[str]:
         """The names of all hosts but one, the hub first."""

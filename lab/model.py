@@ -137,6 +137,8 @@ class Topology:
     An overlay: its hosts (hubs first), the tunnels between them, and what else the hosts need.
 
     `pinned_mac`: the bridge has a MAC address of its own; without, it follows its ports' (`bridge_mac`).
+    `mtu`: of the devices with the overlay addresses; None: what the kernel derives from the NIC's.
+    `arp_interval`: ms between the questions by which a bond watches its legs.
     `ipv6`: IPv6 is on inside the overlay, with the link-local addresses that the kernel gives its devices.
     """
 
@@ -148,6 +150,8 @@ class Topology:
     multicast_route: IPv4Network = MULTICAST
     answer_broadcast_ping: bool = True
     pinned_mac: bool = True
+    mtu: int | None = None
+    arp_interval: int = 100
     ipv6: bool = False
     strangers: tuple[str, ...] = ()
     """Outer addresses of further hosts, which live hubs may serve: they are not judged."""
@@ -160,6 +164,10 @@ class Topology:
         return self.nodes[0]
 
     @property
+    def hubs(self) -> tuple[NodePlan, ...]:
+        return tuple(node for node in self.nodes if node.is_hub)
+
+    @property
     def spokes(self) -> tuple[NodePlan, ...]:
         return tuple(node for node in self.nodes if not node.is_hub)
 
@@ -168,10 +176,9 @@ class Topology:
         """The hub's bridge."""
         return self.hub.device
 
-    @property
-    def bridge_mac(self) -> str | None:
-        """The MAC address that the bridge is given, None to leave it to the kernel (the lowest of its ports')."""
-        return mac_of(self.hub.overlay.ip) if self.pinned_mac else None
+    def bridge_mac(self, node: NodePlan) -> str | None:
+        """The MAC address that a bridge is given, None to leave it to the kernel (the lowest of its ports')."""
+        return mac_of(node.overlay.ip) if self.pinned_mac else None
 
     @functools.cached_property
     def plans(self) -> dict[str, NodePlan]:

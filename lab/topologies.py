@@ -24,7 +24,8 @@ OVERLAY = IPv4Network("172.16.254.0/24")
 MOST_SPOKES = 250
 
 
-def _spoke_addresses() -> Iterator[IPv4Address]:
+def spoke_addresses() -> Iterator[IPv4Address]:
+    """The underlay addresses of spokes, in their order."""
     yield from FIRST_SPOKES
     taken = {HUB, *FIRST_SPOKES}
     for address in IPv4Network("10.0.0.0/24").hosts():
@@ -38,11 +39,11 @@ def standard(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
         raise UsageProblem(f"--spokes {spokes}: expected 1 to {MOST_SPOKES} (one /24 holds the hub and them)")
     options = options or TunnelOptions()
     prefix = tunnels.kind(options.kind).name
-    nodes = [NodePlan("hub", "hub", _host(HUB), _overlay(1), "bridge0", holder="bridge")]
+    nodes = [NodePlan("hub", "hub", on_the_underlay(HUB), on_the_overlay(1), "bridge0", holder="bridge")]
     joined = []
-    for number, address in zip(range(1, spokes + 1), _spoke_addresses(), strict=False):
+    for number, address in zip(range(1, spokes + 1), spoke_addresses(), strict=False):
         device = f"{prefix}{number}"
-        nodes.append(NodePlan(f"spoke{number}", "spoke", _host(address), _overlay(1 + number), device))
+        nodes.append(NodePlan(f"spoke{number}", "spoke", on_the_underlay(address), on_the_overlay(1 + number), device))
         joined.append(Tunnel.between(number, **{"hub": device, f"spoke{number}": device}))
     return _dual_stack(Topology("standard", tuple(nodes), tuple(joined), options))
 
@@ -87,9 +88,9 @@ def _in_second_subnet(address: IPv4Interface) -> IPv4Interface:
     return IPv4Interface((int(address.ip) + 256, address.network.prefixlen))
 
 
-def _host(address: IPv4Address) -> IPv4Interface:
+def on_the_underlay(address: IPv4Address) -> IPv4Interface:
     return IPv4Interface((address, 24))
 
 
-def _overlay(number: int) -> IPv4Interface:
+def on_the_overlay(number: int) -> IPv4Interface:
     return IPv4Interface((OVERLAY.network_address + number, OVERLAY.prefixlen))

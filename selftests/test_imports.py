@@ -28,6 +28,7 @@ DATA = (
     "lab.graph",
     "lab.groups",
     "lab.topologies",
+    "lab.designs",
     "lab.providers",
     "lab.clouds",
     "lab.requirements",

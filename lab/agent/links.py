@@ -23,6 +23,7 @@ from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from pyroute2.netlink.rtnl.tcmsg.common import time2tick
 
 from lab.agent.rtnl import (
+    APPEND,
     CHANGE,
     CREATE,
     DELADDR,
@@ -42,7 +43,7 @@ from lab.agent.rtnl import (
 
 NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
 IFF_UP = 1
-NTF_MASTER = 0x04
+NTF_SELF, NTF_MASTER = 0x02, 0x04
 CLSACT, INGRESS_BLOCK, EGRESS_BLOCK = 0xFFFF0000, 0xFFFFFFF2, 0xFFFFFFF3
 CLSACT_PARENT, ROOT = 0xFFFFFFF1, 0xFFFFFFFF
 NETEM_LIMIT = 1000  # packets that may wait, as tc has it
@@ -75,6 +76,27 @@ class _FilterMessage(nlmsg):
             ("TCA_BPF_NAME", "asciiz"),
             ("TCA_BPF_FLAGS", "uint32"),
         )
+
+
+class _Hsr(nla):
+    """`type hsr`, which pyroute2 does not know (IFLA_HSR_ of linux/if_link.h)."""
+
+    prefix = "IFLA_"
+    nla_map = (
+        ("IFLA_HSR_UNSPEC", "none"),
+        ("IFLA_HSR_SLAVE1", "uint32"),
+        ("IFLA_HSR_SLAVE2", "uint32"),
+        ("IFLA_HSR_MULTICAST_SPEC", "uint8"),
+        ("IFLA_HSR_SUPERVISION_ADDR", "l2addr"),
+        ("IFLA_HSR_SEQ_NR", "uint16"),
+        ("IFLA_HSR_VERSION", "uint8"),
+        ("IFLA_HSR_PROTOCOL", "uint8"),
+    )
+
+
+ifinfmsg.ifinfo.register_link_kind(module={"hsr": _Hsr})
+DEVICES = ("_LINK", "_SLAVE1", "_SLAVE2")
+"""How attributes end whose value is another device: an index to the kernel."""
 
 
 class Links:
@@ -123,8 +145,7 @@ class Links:
         self._transport.queue(message, NEWLINK, CREATE, f"ip link add {device} type {kind}")
 
     def _attribute(self, name: str, value: Any) -> tuple[str, Any]:
-        """`dev ens3` of a tunnel is an index to the kernel."""
-        return name, self._transport.index(value) if name.endswith("_LINK") and isinstance(value, str) else value
+        return name, self._transport.index(value) if name.endswith(DEVICES) and isinstance(value, str) else value
 
     def _peer(self, device: str, node: int, mtu: int | None = None, address: str | None = None) -> dict[str, Any]:
         """The far end of a veth, born down: the kernel links the two ends only after it has made both."""
@@ -277,6 +298,16 @@ class Links:
         message["flags"] = NTF_MASTER
         message["attrs"] = [("NDA_LLADDR", lladdr)]
         self._transport.queue(message, NEWNEIGH, REPLACE, f"bridge fdb replace {lladdr} dev {device}")
+
+    def _fdb_append(self, device: str, lladdr: str, dst: str) -> None:
+        """One more endpoint of a VXLAN device that frames for a MAC address are sent to; all zeros: floods."""
+        message = ndmsg()
+        message["family"] = socket.AF_BRIDGE
+        message["ifindex"] = self._transport.index(device)
+        message["state"] = NUD_NOARP | NUD_PERMANENT
+        message["flags"] = NTF_SELF
+        message["attrs"] = [("NDA_LLADDR", lladdr), ("NDA_DST", dst)]
+        self._transport.queue(message, NEWNEIGH, APPEND, f"bridge fdb append {lladdr} dev {device} dst {dst}")
 
     # filters
 

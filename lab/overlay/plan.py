@@ -1,27 +1,45 @@
 """
-The overlay as the article sets it up, for any kind of tunnel: what each node has to change.
+An overlay of any shape and any kind of tunnel: what each node has to change, as the article does for a star.
 
     hub     bridge0 with the overlay address and one tunnel per spoke as its ports
-    spoke   the overlay address on its tunnel device
+    spoke   the overlay address on its tunnel device, or on what stands over its tunnels (`model.Holder`)
     all     the multicast route to the overlay device, icmp_echo_ignore_broadcasts=0
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from lab import tunnels
-from lab.changes import addr_add, bridge, link_add, link_del, link_set, route_add
-from lab.model import Change, NodePlan, Topology
+from lab.changes import (
+    LinkKind,
+    addr_add,
+    bond,
+    bridge,
+    bridge_port,
+    fdb_append,
+    hsr,
+    link_add,
+    link_del,
+    link_set,
+    route_add,
+)
+from lab.model import Change, Holder, NodePlan, Topology, mac_of
 
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 QUERIER = "mcast_querier"
+ACTIVE_BACKUP = 1  # mode of a bond (linux/if_bonding.h)
+PRP = 1  # protocol of an hsr device (linux/if_link.h, HSR_PROTOCOL_PRP)
+FLOOD = "00:00:00:00:00:00"  # of a VXLAN device's table: where frames go whose receiver it does not know
 
 
 def changes(topology: Topology, node: NodePlan) -> list[Change]:
     """What one node changes, in the order of the article."""
-    return (_hub_links(topology) if node.is_hub else _spoke_links(topology, node)) + [
+    return [
+        *LINKS[node.holder](topology, node),
+        *([link_set(node.device, mtu=topology.mtu)] if topology.mtu else []),
         addr_add(node.device, str(node.overlay)),
         route_add(str(topology.multicast_route), node.device),
     ]
@@ -47,10 +65,20 @@ def _ipv6(device: str) -> dict[str, str]:
 
 def tunnel_link(topology: Topology, node: NodePlan, peer: str) -> Change:
     """The change that creates a host's end of its tunnel to another."""
-    device, number, options = topology.port(node.name, peer), topology.tunnel(node.name, peer).number, topology.options
-    far = topology.node(peer).endpoint
-    data = tunnels.kind(options.kind).data(node.endpoint, far, node.nic, number, options)
-    return link_add(device, data, master=node.device if node.device != device else None)
+    device = topology.port(node.name, peer)
+    data = _end(topology, node, topology.node(peer).endpoint, topology.tunnel(node.name, peer).number)
+    if node.holder == "prp":
+        return link_add(device, data, address=mac_of(node.overlay.ip))
+    # a bond takes no device that is up, and brings those that it takes up itself
+    return link_add(device, data, master=node.device if node.device != device else None, up=node.holder != "bond")
+
+
+def _end(topology: Topology, node: NodePlan, far: str, number: int) -> LinkKind:
+    return tunnels.kind(topology.options.kind).data(node.endpoint, far, node.nic, number, topology.options)
+
+
+def _tunnels(topology: Topology, node: NodePlan) -> list[Change]:
+    return [tunnel_link(topology, node, peer) for peer in topology.peers(node.name)]
 
 
 def remade(topology: Topology, node: NodePlan, peer: str, **options: Any) -> list[Change]:
@@ -61,18 +89,47 @@ def remade(topology: Topology, node: NodePlan, peer: str, **options: Any) -> lis
     return [link_del(device), *made]
 
 
-def _hub_links(topology: Topology) -> list[Change]:
+def _bridge(topology: Topology, node: NodePlan) -> list[Change]:
+    """A bridge over the host's tunnels; where ports are isolated, what comes by one leaves by no other."""
     others = {name: value for name, value in topology.bridge_data.items() if name != QUERIER}
-    made = link_add(topology.bridge, bridge(**others), address=topology.bridge_mac or None, up=False)
-    ports = [tunnel_link(topology, topology.hub, peer) for peer in topology.peers(topology.hub.name)]
+    made = link_add(node.device, bridge(**others), address=topology.bridge_mac(node), up=False)
+    isolated = [bridge_port(port, isolated=1) for port in topology.ports(node.name)] if node.isolated else []
     # the querier after the rest: it counts once the response interval of the moment when it is switched on has passed
-    querier = bridge(mcast_querier=topology.bridge_data.get(QUERIER, 0))
+    querier = bridge(mcast_querier=topology.bridge_data.get(QUERIER, 0) if node.is_hub else 0)
     # up last: with ports it has its carrier at once, without it waits for the kernel's link watch, up to a second
-    return [made, *ports, link_set(topology.bridge, querier, up=True)]
+    return [made, *_tunnels(topology, node), *isolated, link_set(node.device, querier, up=True)]
 
 
-def _spoke_links(topology: Topology, node: NodePlan) -> list[Change]:
-    tunnels = [tunnel_link(topology, node, peer) for peer in topology.peers(node.name)]
-    if node.holder == "tunnel":
-        return tunnels
-    return [link_add(node.device, bridge(), up=True), *tunnels]
+def _bond(topology: Topology, node: NodePlan) -> list[Change]:
+    """One leg carries everything until its hub answers no more: the legs are watched by ARP, not by their carrier."""
+    hubs = [hub.address() for hub in topology.hubs]
+    watched = bond(mode=ACTIVE_BACKUP, arp_interval=topology.arp_interval, arp_ip_target=hubs)
+    made = link_add(node.device, watched, address=mac_of(node.overlay.ip), up=False)
+    return [made, *_tunnels(topology, node), link_set(node.device, up=True)]
+
+
+def _prp(topology: Topology, node: NodePlan) -> list[Change]:
+    """Every frame leaves by both legs, which have one MAC address; a receiver drops the second copy (IEC 62439-3)."""
+    return [*_tunnels(topology, node), link_add(node.device, hsr(*topology.ports(node.name), proto=PRP))]
+
+
+def _mesh(topology: Topology, node: NodePlan) -> list[Change]:
+    """One VXLAN device without a remote: what it floods it sends to each of its peers by itself."""
+    peers = topology.peers(node.name)
+    device = link_add(node.device, _end(topology, node, "", topology.tunnel(node.name, peers[0]).number))
+    return [device, *(fdb_append(node.device, FLOOD, topology.node(peer).endpoint) for peer in peers)]
+
+
+def _nic(topology: Topology, node: NodePlan) -> list[Change]:
+    return []
+
+
+LINKS: dict[Holder, Callable[[Topology, NodePlan], list[Change]]] = {
+    "tunnel": _tunnels,
+    "bridge": _bridge,
+    "bond": _bond,
+    "prp": _prp,
+    "mesh": _mesh,
+    "nic": _nic,
+}
+"""What makes the device that holds a host's overlay address, and all that it stands on."""

@@ -29,7 +29,7 @@ def overhead(options: TunnelOptions) -> int:
 def vxlan(
     id: int,  # noqa: A002  as ip-link(8) calls it
     *,
-    remote: str,
+    remote: str | None = None,
     local: str | None = None,
     dev: str | None = None,
     dstport: int | None = None,
@@ -43,10 +43,10 @@ def vxlan(
 
 
 def data(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> LinkKind:
-    """One end of a tunnel."""
+    """One end of a tunnel; without a remote it is one of as many as its table has endpoints."""
     return vxlan(
         number,
-        remote=remote,
+        remote=remote or None,
         local=local,
         dev=nic,
         dstport=options.port,

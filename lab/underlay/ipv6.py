@@ -27,7 +27,7 @@ LINK_LOCAL, NO_LINK_LOCAL = "0", "1"  # addr_gen_mode: IN6_ADDR_GEN_MODE_EUI64, 
 
 def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
     """What the hosts and routers need besides IPv4; nothing for an overlay over IPv4."""
-    if topology.hub.underlay6 is None:
+    if topology.nodes[0].underlay6 is None:
         return []
     calls: list[Call[Any]] = []
     for plan in topology.nodes:
@@ -40,7 +40,7 @@ def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> 
 
 def addresses(topology: Topology, underlay: Underlay) -> dict[str, list[str]]:
     """The IPv6 addresses of hosts and routers; none for an overlay over IPv4."""
-    if topology.hub.underlay6 is None:
+    if topology.nodes[0].underlay6 is None:
         return {}
     made = {plan.name: [str(plan.underlay6.ip)] for plan in topology.nodes if plan.underlay6}
     for name, pairs in _router_addresses(topology, underlay).items():

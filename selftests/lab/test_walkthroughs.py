@@ -48,7 +48,7 @@ def test_the_commands_set_up_the_overlay_that_conforms(bare: Lab) -> None:
     understood = understand(readback.read([bare.nodes[name] for name in bare.plans]))
     assert understood.findings == ()
     assert understood.topology == dataclasses.replace(bare.topology, name="found")
-    assert bare.hub.node.link(bare.topology.bridge).mac == bare.topology.bridge_mac
+    assert bare.hub.node.link(bare.topology.bridge).mac == bare.topology.bridge_mac(bare.topology.hub)
     spoke1, spoke2 = bare.topology.spokes
     mtu = bare.hub.node.link(bare.topology.bridge).mtu
     for size, answered in ((mtu - HEADERS, True), (mtu - HEADERS + 1, False)):

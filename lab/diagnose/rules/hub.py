@@ -71,7 +71,7 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             ("HUB-02", "BCAST-01"),
         )
     yield from _bridge_options(scene, device)
-    wanted = topology.bridge_mac
+    wanted = topology.bridge_mac(hub.plan)
     if scene.planned and wanted and device.mac != wanted:
         yield hub.finding(
             "bridge-mac-not-pinned",

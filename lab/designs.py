@@ -1,0 +1,189 @@
+"""
+Designs of an overlay, as data: what each is built like, and what of it can be lost.
+
+    star            spoke1 --- hub --- spoke2            one hub, whose loss ends everything
+    pair            spoke1 --- spoke2                    two hosts, one tunnel, no bridge
+    mesh            spoke1 --- spoke2 --- spoke3 --- 1   a tunnel between any two; isolated ports do not forward
+    flood-list      spoke1, spoke2, spoke3               one VXLAN device each, which copies to every peer
+    two-hubs-stp    spoke1 === hub, hub2 === spoke2      spokes bridge two tunnels; STP blocks what would be a loop
+    two-hubs-bond   the same                             spokes use one leg, and the other when the first is silent
+    two-hubs-prp    the same, hubs not joined            spokes send by both legs; receivers drop the second copy
+
+Sources: IEEE 802.1D (STP), Documentation/networking/bonding.rst (arp_interval), IEC 62439-3 (PRP), RFC 7348 and
+bridge(8) (flood lists).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from typing import Literal
+
+from lab import topologies, tunnels
+from lab.errors import UsageProblem
+from lab.graph import Tunnel
+from lab.model import Holder, NodePlan, Role, Topology, TunnelOptions
+
+SECOND_HUB = IPv4Address("10.0.0.198")
+SECOND_HUB_ON_OVERLAY = 254
+SECOND_LEGS = 1000  # the numbers of the tunnels to the second hub, and of those between hubs, begin beyond
+LEAST_SPOKES, MOST_SPOKES = 2, 20
+TICKS = 100  # a second, of a bridge's timers (USER_HZ)
+LEAST_TIMERS = {"stp_state": 1, "forward_delay": 2 * TICKS, "hello_time": 1 * TICKS, "max_age": 6 * TICKS}
+"""The least that the kernel takes (net/bridge/br_private_stp.h)."""
+PRP_MOST, PRP_TRAILER = 1500, 6  # octets: an hsr device takes no more (ether_setup), and each frame ends with a trailer
+DEVICES: dict[Holder, str] = {"bridge": "bridge0", "bond": "bond1", "prp": "prp0", "mesh": "vxlan0"}
+
+Loss = Literal["hub", "hub2", "leg", "spoke", "takeover"]
+"""
+What is lost: a hub, the way of the first spoke's first tunnel (`leg`), the last spoke.
+
+`takeover`: the hub, and another VM gets its address and its tunnels.
+"""
+
+
+@dataclass(frozen=True)
+class Design:
+    """One design; `kinds` are the kinds of link that it needs besides a bridge and its tunnels (ip-link(8))."""
+
+    name: str
+    title: str
+    shape: Callable[[int, TunnelOptions], Topology]
+    losses: tuple[Loss, ...]
+    kinds: tuple[str, ...] = ()
+    tunnels: tuple[str, ...] = ()
+    """The kinds of tunnel that it can be made of; empty: any."""
+    patience: float = 1.5
+    """Seconds after which what is not heard again by then is taken to stay lost."""
+    slow: bool = False
+    """Measured when it is asked for."""
+
+    def build(self, spokes: int, tunnel: str, nic_mtu: int) -> Topology:
+        """
+        The overlay with so many spokes; UsageProblem for a number that it cannot have.
+
+        Its tunnels are of the kind that is asked for, or of the one that it needs.
+        """
+        kind = tunnels.kind(tunnel if not self.tunnels or tunnel in self.tunnels else self.tunnels[0])
+        if kind.over_ipv6:
+            raise UsageProblem(f"--tunnel {tunnel}: expected gretap or vxlan, whose tunnels go over IPv4")
+        if not LEAST_SPOKES <= spokes <= MOST_SPOKES:
+            raise UsageProblem(f"--spokes {spokes}: expected {LEAST_SPOKES} to {MOST_SPOKES}")
+        options = TunnelOptions(kind=kind.name)
+        room = nic_mtu - kind.overhead(options)
+        mtu = {"bond": room, "hsr": min(room, PRP_MOST) - PRP_TRAILER}
+        return replace(self.shape(spokes, options), mtu=next((mtu[each] for each in self.kinds), None))
+
+
+def _star(spokes: int, options: TunnelOptions) -> Topology:
+    return topologies.standard(spokes, options)
+
+
+def _pair(spokes: int, options: TunnelOptions) -> Topology:
+    device = f"{options.kind}1"
+    nodes = _hosts(2, lambda number: device, "tunnel")
+    return Topology("pair", nodes, (Tunnel.between(1, spoke1=device, spoke2=device),), options)
+
+
+def _mesh(spokes: int, options: TunnelOptions) -> Topology:
+    nodes = [replace(node, isolated=True) for node in _hosts(spokes, lambda number: DEVICES["bridge"], "bridge")]
+    numbered = enumerate(itertools.combinations(range(1, spokes + 1), 2), 1)
+    joined = [
+        Tunnel.between(number, **{f"spoke{one}": f"{options.kind}{other}", f"spoke{other}": f"{options.kind}{one}"})
+        for number, (one, other) in numbered
+    ]
+    return Topology("mesh", tuple(nodes), tuple(joined), options)
+
+
+def _flood_list(spokes: int, options: TunnelOptions) -> Topology:
+    device = DEVICES["mesh"]
+    nodes = _hosts(spokes, lambda number: device, "mesh")
+    pairs = itertools.combinations([node.name for node in nodes], 2)
+    return Topology(
+        "flood-list", nodes, tuple(Tunnel.between(1, **dict.fromkeys(pair, device)) for pair in pairs), options
+    )
+
+
+def _two_hubs(name: str, spokes: int, options: TunnelOptions, holder: Holder, *, joined: bool) -> Topology:
+    hubs = (
+        _host("hub", "hub", topologies.HUB, 1, DEVICES["bridge"], "bridge"),
+        _host("hub2", "hub", SECOND_HUB, SECOND_HUB_ON_OVERLAY, DEVICES["bridge"], "bridge"),
+    )
+    nodes = (*hubs, *_hosts(spokes, lambda number: DEVICES[holder], holder))
+    first, second = f"{options.kind}1", f"{options.kind}2"
+    legs = []
+    for number in range(1, spokes + 1):
+        spoke, port = f"spoke{number}", f"{options.kind}{number}"
+        legs.append(Tunnel.between(number, **{"hub": port, spoke: first}))
+        legs.append(Tunnel.between(SECOND_LEGS + number, **{"hub2": port, spoke: second}))
+    if joined:
+        between = f"{options.kind}{spokes + 1}"
+        legs.append(Tunnel.between(2 * SECOND_LEGS, hub=between, hub2=between))
+    return Topology(name, nodes, tuple(legs), options)
+
+
+def _stp(spokes: int, options: TunnelOptions) -> Topology:
+    return replace(_two_hubs("two-hubs-stp", spokes, options, "bridge", joined=True), bridge_data=LEAST_TIMERS)
+
+
+def _stp_default(spokes: int, options: TunnelOptions) -> Topology:
+    return replace(_stp(spokes, options), name="two-hubs-stp-default", bridge_data={"stp_state": 1})
+
+
+def _bond(spokes: int, options: TunnelOptions) -> Topology:
+    return _two_hubs("two-hubs-bond", spokes, options, "bond", joined=True)
+
+
+def _prp(spokes: int, options: TunnelOptions) -> Topology:
+    return _two_hubs("two-hubs-prp", spokes, options, "prp", joined=False)
+
+
+def _hosts(count: int, device: Callable[[int], str], holder: Holder) -> tuple[NodePlan, ...]:
+    """Hosts without a hub, with the addresses of a star's spokes."""
+    addresses = zip(range(1, count + 1), topologies.spoke_addresses(), strict=False)
+    return tuple(
+        _host(f"spoke{number}", "spoke", address, 1 + number, device(number), holder) for number, address in addresses
+    )
+
+
+def _host(name: str, role: Role, address: IPv4Address, number: int, device: str, holder: Holder) -> NodePlan:
+    return NodePlan(
+        name, role, topologies.on_the_underlay(address), topologies.on_the_overlay(number), device, holder=holder
+    )
+
+
+HUBS: tuple[Loss, ...] = ("hub", "hub2", "leg")
+DESIGNS: dict[str, Design] = {
+    design.name: design
+    for design in (
+        Design("star", "one hub with a bridge", _star, ("hub", "leg")),
+        Design("standby", "one hub, another VM takes its address over", _star, ("takeover",)),
+        Design("pair", "two hosts, one tunnel", _pair, ("leg",)),
+        Design("mesh", "a tunnel between any two hosts, isolated ports", _mesh, ("leg", "spoke")),
+        Design(
+            "flood-list",
+            "one VXLAN device each, a copy to every peer",
+            _flood_list,
+            ("leg", "spoke"),
+            tunnels=("vxlan",),
+        ),
+        Design("two-hubs-bond", "spokes bond two tunnels, active-backup", _bond, HUBS, kinds=("bond",)),
+        Design("two-hubs-prp", "spokes send by two tunnels, PRP", _prp, HUBS, kinds=("hsr",)),
+        Design("two-hubs-stp", "spokes bridge two tunnels, STP, its least timers", _stp, HUBS, patience=15.0),
+        Design("two-hubs-stp-default", "the same, its default timers", _stp_default, HUBS, patience=70.0, slow=True),
+    )
+}
+
+
+def design(name: str) -> Design:
+    """The design of a name; UsageProblem names the ones there are."""
+    if name not in DESIGNS:
+        raise UsageProblem(f"unknown design {name!r}: expected one of {', '.join(DESIGNS)}")
+    return DESIGNS[name]
+
+
+def named(names: Sequence[str], *, slow: bool = False) -> list[Design]:
+    """The designs of these names; where there are none all, the slow ones if they are wanted."""
+    return [design(name) for name in names] or [one for one in DESIGNS.values() if slow or not one.slow]
