@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lab.agent import fences, sockets
 from lab.agent.looking import Looking
 from lab.agent.sockets import Endpoint, Kind, Opening
+from lab.agent.streaming import Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # mypy brings it
@@ -24,6 +25,7 @@ class Talking(Looking):
     def __init__(self) -> None:
         super().__init__()
         self._endpoints: dict[int, Endpoint] = {}
+        self._streams: dict[int, Stream] = {}
         self._next = 0
 
     def _handle(self) -> int:
@@ -128,3 +130,35 @@ class Talking(Looking):
             taken.append(endpoint.inbox)
             endpoint.inbox = []
         return taken
+
+    def stream_start(
+        self,
+        sender: int | None,
+        targets: Sequence[tuple[str, int]],
+        receivers: Sequence[int],
+        tag: bytes,
+        rate: float,
+        size: int,
+    ) -> int:
+        """Sends numbered datagrams from one endpoint and counts them at others from now on (`streaming.Stream`)."""
+        opened = [self._endpoints[handle].socket for handle in receivers]
+        sending = None if sender is None else self._endpoints[sender].socket
+        handle = self._handle()
+        self._streams[handle] = Stream(sending, targets, opened, tag, rate, size)
+        return handle
+
+    def stream_sent(self, stream: int, count: int, timeout: float) -> int:
+        """Waits until `count` numbers have been sent; returns how many have."""
+        return self._streams[stream].await_sent(count, timeout)
+
+    def stream_heard(self, stream: int, number: int, wanted: Sequence[Sequence[int]], timeout: float) -> bool:
+        """Waits until each receiver has heard that number, or a later one, of each of its targets."""
+        return self._streams[stream].await_heard(number, wanted, timeout)
+
+    def stream_quiet(self, stream: int) -> None:
+        """Nothing more is sent; what is on its way is still counted."""
+        self._streams[stream].stop_sending()
+
+    def stream_stop(self, stream: int) -> dict[str, Any]:
+        """Ends the stream; returns what was sent and heard (`streaming.Stream.stop`)."""
+        return self._streams.pop(stream).stop()

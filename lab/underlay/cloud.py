@@ -13,7 +13,7 @@ from lab.errors import EnvironmentProblem
 from lab.machines.node import Agent, Node
 from lab.model import NodePlan, Topology, Underlay, mac_of
 from lab.underlay import fabric, ipv6
-from lab.underlay.policy import Rule, gre_rules
+from lab.underlay.policy import Rule, gre_rules, source_rule
 
 SETTLE = 5.0  # seconds for a NIC to become operational; in practice a few milliseconds
 PortRules = tuple[tuple[Rule, ...], bool]
@@ -82,6 +82,13 @@ class Cloud:
             yield
         finally:
             self.node.apply(filter_clear(self._ports[host].device, "egress"))
+
+    @contextlib.contextmanager
+    def parted(self, host: str, other: str) -> Iterator[None]:
+        """What two hosts send each other is lost on its way, both ways; no link of either says so."""
+        here, there = (self._ports[name].address.ip for name in (host, other))
+        with self.losing(host, source_rule(there)), self.losing(other, source_rule(here)):
+            yield
 
     @contextlib.contextmanager
     def without_gre(self, *hosts: str) -> Iterator[None]:

@@ -114,6 +114,11 @@ def gre_rule() -> Rule:
     return Rule(LOAD_BYTE, IP_PROTOCOL, JUMP_EQUAL, GRE)
 
 
+def source_rule(address: IPv4Address) -> Rule:
+    """Drops what one address sends."""
+    return Rule(LOAD_WORD, IP_SOURCE, JUMP_EQUAL, int(address))
+
+
 def longer_rule(mtu: int) -> Rule:
     """Drops packets of more octets than a path takes, and tells nobody."""
     return Rule(LOAD_LENGTH, 0, JUMP_GREATER, mtu + ETHERNET)

@@ -1,0 +1,158 @@
+"""
+A numbered stream of datagrams: sent at an even rate and received by a thread of its own, beside whatever else is done.
+
+What an outage costs shows only in a stream that goes on while a hub is lost and comes back; the agent makes these
+changes meanwhile.  A datagram is a tag, the number of its target and its own number: all targets get every number.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+from lab.agent.bulk import Room
+from lab.agent.sockets import SO_TIMESTAMPNS
+
+NUMBER = struct.Struct("!HI")  # target, number
+STAMP = struct.Struct("qq")
+MOST_BEHIND = 0.1  # seconds that are caught up with; of a longer stop of the sender nothing is made up for
+LARGEST_POLL = 0.1  # seconds; a request ends a poll at once
+
+
+class Heard:
+    """What one receiver got, in order of arrival; `highest` is the last number that it heard of each target."""
+
+    def __init__(self) -> None:
+        self.targets, self.numbers, self.times = array("H"), array("I"), array("Q")
+        self.highest: dict[int, int] = {}
+
+
+class Stream:
+    """One stream; its sockets are the caller's, who closes them after `stop`."""
+
+    def __init__(
+        self,
+        sender: socket.socket | None,
+        targets: Sequence[tuple[str, int]],
+        receivers: Sequence[socket.socket],
+        tag: bytes,
+        rate: float,
+        size: int,
+    ) -> None:
+        self._sender, self._targets, self._tag, self._period, self._size = sender, targets, tag, 1 / rate, size
+        self._receivers = {opened.fileno(): (opened, Heard()) for opened in receivers}
+        self._sent = array("Q")
+        self._refused = 0
+        self._progress = threading.Condition()
+        self._sending, self._running = sender is not None, True
+        self._wakened, self._waking = os.pipe()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def await_sent(self, count: int, timeout: float) -> int:
+        """Waits until `count` numbers have been sent; returns how many have, after `timeout` seconds at most."""
+        with self._progress:
+            self._progress.wait_for(lambda: len(self._sent) >= count or self._failure is not None, timeout)
+        return len(self._sent)
+
+    def await_heard(self, number: int, wanted: Sequence[Sequence[int]], timeout: float) -> bool:
+        """Waits until every receiver has heard of each of its targets (`wanted`) that number or a later one."""
+        heard = [each for _, each in self._receivers.values()]
+
+        def done() -> bool:
+            return self._failure is not None or all(
+                each.highest.get(target, -1) >= number for each, own in zip(heard, wanted) for target in own
+            )
+
+        with self._progress:
+            return self._progress.wait_for(done, timeout) and self._failure is None
+
+    def stop_sending(self) -> None:
+        self._sending = False
+
+    def stop(self) -> dict[str, Any]:
+        """Ends it; returns when each number was sent, and of each receiver targets, numbers and times (ns), packed."""
+        self._running = False
+        os.write(self._waking, b"!")
+        self._thread.join()
+        os.close(self._wakened)
+        os.close(self._waking)
+        if self._failure is not None:
+            raise self._failure
+        received = [
+            (heard.targets.tobytes(), heard.numbers.tobytes(), heard.times.tobytes())
+            for _, heard in self._receivers.values()
+        ]
+        return {"sent": self._sent.tobytes(), "refused": self._refused, "received": received}
+
+    # the thread
+
+    def _run(self) -> None:
+        try:
+            self._go_on()
+        except BaseException as error:  # whoever waits is told by `stop`
+            self._failure = error
+        finally:
+            with self._progress:
+                self._progress.notify_all()
+
+    def _go_on(self) -> None:
+        room, polled = Room(), select.poll()
+        for descriptor in (self._wakened, *self._receivers):
+            polled.register(descriptor, select.POLLIN)
+        due = time.monotonic()
+        while self._running:
+            if self._sending:
+                now = time.monotonic()
+                due = max(due, now - MOST_BEHIND)
+                while due <= now:
+                    self._send()
+                    due += self._period
+                wait = max(0.0, due - time.monotonic())
+            else:
+                wait = LARGEST_POLL
+            for descriptor, _ in polled.poll(wait * 1000):
+                if descriptor in self._receivers:
+                    self._receive(room, *self._receivers[descriptor])
+            with self._progress:
+                self._progress.notify_all()
+
+    def _send(self) -> None:
+        assert self._sender is not None
+        number = len(self._sent)
+        self._sent.append(time.time_ns())
+        for target, to in enumerate(self._targets):
+            payload = (self._tag + NUMBER.pack(target, number)).ljust(self._size, b"~")
+            try:
+                self._sender.sendto(payload, to)
+            except OSError:  # it is lost: the way is gone, which is what the stream is to show
+                self._refused += 1
+
+    def _receive(self, room: Room, opened: socket.socket, heard: Heard) -> None:
+        at = len(self._tag)
+        for message in room.receive(opened):
+            if not message.payload.startswith(self._tag):
+                continue
+            target, number = NUMBER.unpack_from(message.payload, at)
+            heard.targets.append(target)
+            heard.numbers.append(number)
+            heard.times.append(_stamp(message.ancillary))
+            if number > heard.highest.get(target, -1):
+                heard.highest[target] = number
+
+
+def _stamp(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
+    """When the kernel had it, in ns since the epoch."""
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = STAMP.unpack_from(data)
+            return int(seconds * 1_000_000_000 + nanoseconds)
+    return time.time_ns()

@@ -1,0 +1,92 @@
+"""
+What a stream's arrivals mean: numbers that never came, came again or came late, and how long a receiver heard nothing.
+
+    sent     0  1  2  3  4  5  6  7      one every 10 ms
+    heard    0  1           5  6  7      lost 3, silent for 40 ms
+"""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+
+from lab.probes.stream import Arrivals, Outage, judged
+
+TICK = 10_000_000  # ns
+NUMBERS = 40
+SENT = [number * TICK for number in range(NUMBERS)]
+WAY = 1000  # ns that a datagram takes
+
+
+def heard(*numbers: int) -> Arrivals:
+    """These numbers in this order, each when it was sent, or with the one before it if that was sent later."""
+    times: list[int] = []
+    for number in numbers:
+        times.append(max([SENT[number] + WAY, *times[-1:]]))
+    return Arrivals(array("I", numbers), array("Q", times))
+
+
+def outage(arrivals: Arrivals, *events: tuple[str, int]) -> list[Outage]:
+    return judged("spoke2", "broadcast", SENT, arrivals, events or [("steady", -1)])
+
+
+def every(*, but: range = range(0)) -> list[int]:
+    return [number for number in range(NUMBERS) if number not in but]
+
+
+def test_nothing_is_missed() -> None:
+    """A stream that came as it was sent has no loss and no silence."""
+    (found,) = outage(heard(*every()))
+
+    assert found == Outage("steady", "spoke2", "broadcast", NUMBERS, 0, 0, 0, 0.0, recovered=True)
+
+
+def test_a_gap_is_a_silence() -> None:
+    """Numbers that never came are lost, and the time between those around them is a silence."""
+    (found,) = outage(heard(*every(but=range(10, 15))))
+
+    assert (found.lost, found.recovered) == (5, True)
+    assert found.silence == pytest.approx(6 * TICK / 1e9)
+
+
+def test_a_gap_belongs_to_the_event_that_it_begins_after() -> None:
+    """What was on its way when something was lost is lost by that, although it was sent before."""
+    before, off, on = outage(
+        heard(*every(but=range(10, 20))), ("before", -1), ("off", SENT[10] + 1), ("on", SENT[13] + 1)
+    )
+
+    assert [one.lost for one in (before, off, on)] == [0, 10, 0]
+    assert [one.recovered for one in (before, off, on)] == [True, False, True]
+
+
+def test_what_is_not_heard_again_is_not_recovered() -> None:
+    """A stream that ends in silence is silent to its end."""
+    (found,) = outage(heard(*every(but=range(20, NUMBERS))))
+
+    assert (found.lost, found.recovered) == (20, False)
+    assert found.silence == pytest.approx(20 * TICK / 1e9, abs=0.001)
+
+
+def test_a_second_copy_is_a_repetition() -> None:
+    """A number that comes twice is repeated, and not out of order."""
+    (found,) = outage(heard(0, 1, 2, 1, *range(3, NUMBERS)))
+
+    assert (found.lost, found.repeated, found.disordered) == (0, 1, 0)
+
+
+def test_a_late_number_is_out_of_order() -> None:
+    """A number that comes after a later one is out of order, and neither lost nor a silence."""
+    (found,) = outage(heard(0, 2, 1, *range(3, NUMBERS)))
+
+    assert (found.lost, found.repeated, found.disordered, found.silence) == (0, 0, 1, 0.0)
+
+
+def test_a_sender_that_pauses_makes_no_silence() -> None:
+    """A pause between two numbers that both came is nobody's outage."""
+    later = [when + (100 * TICK if number >= 20 else 0) for number, when in enumerate(SENT)]
+    arrivals = Arrivals(array("I", range(NUMBERS)), array("Q", [when + WAY for when in later]))
+
+    (found,) = judged("spoke2", "broadcast", later, arrivals, [("steady", -1)])
+
+    assert (found.lost, found.silence) == (0, 0.0)
