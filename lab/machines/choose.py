@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,9 +54,11 @@ def known(kernel: str) -> str:
     return kernel
 
 
-def choose(kernel: str, tunnel: str, hosts: int = 0) -> Choice:
+def choose(kernel: str, tunnel: str, hosts: int = 0, kinds: Sequence[str] = ()) -> Choice:
     """
     Decides by trying, in a few milliseconds; `kernel` is `auto`, `host` or `guest`, `hosts` how many the lab has.
+
+    `kinds` are those of links that it needs besides.
 
     Raises EnvironmentProblem when neither kernel can (or the one that was asked for cannot), UsageProblem for an
     unknown word.
@@ -66,7 +68,7 @@ def choose(kernel: str, tunnel: str, hosts: int = 0) -> Choice:
             found = f"--kernel=guest needs a guest kernel, but {problem.message}"
             raise EnvironmentProblem(found, remedy=problem.remedy)
         return Choice("guest", f"--kernel=guest: {GUEST}")
-    lack = _lack_of_host(tunnel) or lack_of_room(hosts)
+    lack = _lack_of_host(tunnel, kinds) or lack_of_room(hosts)
     if lack is None:
         return Choice("local", f"this kernel ({release()}) has {tunnel}: it runs the lab")
     problem = guest.available()
@@ -101,10 +103,10 @@ def release() -> str:
     return os.uname().release.partition("-")[0]
 
 
-def _lack_of_host(tunnel: str) -> EnvironmentProblem | None:
+def _lack_of_host(tunnel: str, kinds: Sequence[str] = ()) -> EnvironmentProblem | None:
     """What this kernel lacks for a lab with that kind of tunnel; None when it lacks nothing."""
     beside = KINDS[tunnel].beside if tunnel in KINDS else ()
-    found = abilities.probe([*EVERY_LAB, tunnel, *beside])
+    found = abilities.probe([*EVERY_LAB, tunnel, *kinds, *beside])
     if found.namespaces:
         return local.unavailable() or EnvironmentProblem(
             f"namespaces are refused here ({os.strerror(found.namespaces)})",

@@ -1,0 +1,251 @@
+"""`overcast designs`: builds each design of an overlay, takes away what can be lost, and prints what was missed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+
+import execnet
+
+from lab import designs, laboratory
+from lab.commands import options
+from lab.designs import Design, Loss
+from lab.errors import EnvironmentProblem, OvercastError, UsageProblem
+from lab.laboratory import BuiltLab
+from lab.machines import abilities, choose
+from lab.machines.base import Machine
+from lab.model import Topology, Underlay
+from lab.probes.stream import KINDS, Kind, Outage, Stream
+from lab.providers import DEFAULT_CLOUD, provider
+from lab.tunnels import DEFAULT
+
+SUMMARY = "Measures what is missed when a hub, a tunnel's way or a host is lost, for each design of an overlay."
+SPOKES = 3
+SETTLED_WITHIN = 40.0  # seconds until everybody hears everybody: STP's default timers take 30
+STEADY = 0.5  # seconds of the stream before anything is lost, and after each event
+MOST_DELAY = 600.0
+WORDS: dict[Loss, str] = {
+    "hub": "the hub",
+    "hub2": "the second hub",
+    "leg": "one tunnel's way",
+    "spoke": "one host",
+    "takeover": "the hub, until a standby has its address",
+}
+BACK = ", back again"
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    What was missed in one event by the receiver that missed most, of the kind of traffic of which most was missed.
+
+    `silence` is the longest one of each kind, in seconds; None: nothing was heard again before the next event.
+    """
+
+    event: str
+    silence: dict[Kind, float | None]
+    lost: int
+    repeated: int
+    disordered: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """
+    One design: its MTU, how many packets the hosts sent on the cloud's network for one datagram, and its events.
+
+    `patience` is how many seconds were waited for what was not heard again.
+    """
+
+    design: str
+    title: str
+    tunnel: str
+    mtu: int
+    packets: float
+    patience: float
+    rows: tuple[Row, ...]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares them."""
+    parser.add_argument("names", nargs="*", metavar="DESIGN", help=f"which: {', '.join(designs.DESIGNS)}")
+    parser.add_argument("--slow", action="store_true", help="also those that take minutes (STP's default timers)")
+    parser.add_argument("--spokes", type=int, default=SPOKES, metavar="N", help=f"spokes (default: {SPOKES})")
+    parser.add_argument("--tunnel", default=DEFAULT, metavar="KIND", help=f"gretap or vxlan (default: {DEFAULT})")
+    parser.add_argument(
+        "--api-delay",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="that the cloud takes to move an address to the standby (default: 0)",
+    )
+    for name in ("--provider", "--kernel"):
+        parser.add_argument(name, **options.LAB_OPTIONS[name])
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures and prints each design as it comes; 1 where one could not be measured."""
+    chosen = designs.named(arguments.names, slow=arguments.slow)
+    cloud = provider(arguments.provider or DEFAULT_CLOUD)
+    if not 0 <= arguments.api_delay <= MOST_DELAY:
+        raise UsageProblem(f"--api-delay {arguments.api_delay:g}: expected 0 to {MOST_DELAY:g} seconds")
+    plans = [(design, design.build(arguments.spokes, arguments.tunnel, cloud.mtu)) for design in chosen]
+    group = execnet.Group()
+    choice = _kernel(arguments.kernel or "auto", plans)
+    print(f"overcast: {choice.reason}", file=sys.stderr)
+    starting = choose.start(choice, group, arguments.spokes + 2)
+    measured, failed = [], 0
+    try:
+        machine = starting.machine()
+        for design, topology in plans:
+            try:
+                with _built(machine, design, topology, Underlay(cloud)) as lab:
+                    one = measure(lab, design, arguments.api_delay)
+            except OvercastError as problem:
+                print(f"overcast: not measured: {design.name}: {problem}", file=sys.stderr)
+                failed = 1
+                continue
+            measured.append(one)
+            if not arguments.json:
+                print("\n".join(table(one, first=len(measured) == 1)), flush=True)
+    finally:
+        starting.close()
+        group.terminate(1.0)
+    if arguments.json:
+        print(json.dumps([asdict(one) for one in measured], indent=2))
+    return failed
+
+
+def _kernel(wanted: str, plans: Sequence[tuple[Design, Topology]]) -> choose.Choice:
+    """The running kernel where it has all that the designs are made of, otherwise a guest kernel."""
+    first, *further = dict.fromkeys(
+        kind for design, topology in plans for kind in (topology.options.kind, *design.kinds)
+    )
+    return choose.choose(wanted, first, kinds=further)
+
+
+@contextlib.contextmanager
+def _built(machine: Machine, design: Design, topology: Topology, underlay: Underlay) -> Iterator[BuiltLab]:
+    try:
+        lab = laboratory.build(machine, topology, underlay)
+    except OSError as refusal:
+        raise EnvironmentProblem(
+            f"the kernel {machine.facts['kernel']} refused it ({refusal.strerror})",
+            remedy=next((abilities.remedy(kind) for kind in design.kinds), None),
+        ) from refusal
+    with lab:
+        yield lab
+
+
+def measure(lab: BuiltLab, design: Design, api_delay: float = 0.0) -> Measured:
+    """What is missed of a stream from the first spoke to the others in each event of a design."""
+    sender, *receivers = [spoke.name for spoke in lab.spokes]
+    events: dict[str, list[str]] = {}
+    with Stream(lab.nodes, lab.topology, sender, receivers) as stream:
+        if not stream.await_heard(SETTLED_WITHIN):
+            raise EnvironmentProblem(
+                f"not everybody heard everybody within {SETTLED_WITHIN:g} s", remedy="a machine with less to do"
+            )
+        packets = _packets_for_a_datagram(lab, stream, 2 + len(receivers))
+        for loss in design.losses:
+            lost = receivers[-1] if loss == "spoke" else loss
+            # a host that is gone misses everything; its event is about the others
+            there = [name for name in receivers if name != lost]
+            stream.event(WORDS[loss])
+            events[WORDS[loss]] = there
+            with _gone(lab, loss, lost, api_delay, stream):
+                if stream.await_heard(design.patience, at=there):
+                    stream.go_on(STEADY)
+                if loss != "takeover":
+                    stream.event(WORDS[loss] + BACK)
+                    events[WORDS[loss] + BACK] = there
+            stream.await_heard(design.patience)
+            stream.go_on(STEADY)
+    outages = stream.outages()
+    rows = [
+        _worst(event, [one for one in outages if one.event == event and one.receiver in there])
+        for event, there in events.items()
+    ]
+    mtu = lab[sender].node.link(lab[sender].plan.device).mtu
+    return Measured(design.name, design.title, lab.topology.options.kind, mtu, packets, design.patience, tuple(rows))
+
+
+def _packets_for_a_datagram(lab: BuiltLab, stream: Stream, targets: int) -> float:
+    """How many packets the hosts send on the cloud's network for one datagram of a stream to so many targets."""
+    before, began = _packets(lab), stream.count()
+    stream.go_on(STEADY)
+    return (_packets(lab) - before) / ((stream.count() - began) * targets)
+
+
+def _gone(lab: BuiltLab, loss: Loss, name: str, api_delay: float, stream: Stream) -> AbstractContextManager[None]:
+    """Something is lost for a block; no link of another host says so."""
+    first = lab.spokes[0].name
+    if loss == "leg":
+        return lab.cloud.parted(first, lab.topology.peers(first)[0])
+    if loss == "takeover":
+        return _taken_over(lab, api_delay, stream)
+    return lab.cloud.stopped(name, lab.nodes[name])
+
+
+@contextlib.contextmanager
+def _taken_over(lab: BuiltLab, api_delay: float, stream: Stream) -> Iterator[None]:
+    if api_delay:
+        with lab.cloud.stopped(lab.hub.name, lab.hub.node):
+            stream.go_on(api_delay)
+    lab.take_over(lab.hub.name)
+    yield
+
+
+def _packets(lab: BuiltLab) -> int:
+    """How many packets the hosts have sent on the cloud's network."""
+    return sum(host.node.statistics(host.plan.nic)["tx_packets"] for host in lab.hosts.values())
+
+
+def _worst(event: str, outages: Sequence[Outage]) -> Row:
+    return Row(
+        event,
+        {kind: _silence([one for one in outages if one.kind == kind]) for kind in KINDS},
+        lost=max(one.lost for one in outages),
+        repeated=max(one.repeated for one in outages),
+        disordered=max(one.disordered for one in outages),
+    )
+
+
+def _silence(outages: Sequence[Outage]) -> float | None:
+    return max(one.silence for one in outages) if all(one.recovered for one in outages) else None
+
+
+INTRODUCTION = """\
+A numbered stream goes from the first spoke to the others, by broadcast, multicast and unicast.  Of each event: the
+longest silence at a receiver, and the most datagrams of one kind that a receiver lost, had again or out of order.
+"""
+HEAD = ("what is lost", *KINDS, "lost", "repeated", "out of order")
+WIDTHS = (44, 15, 15, 15, 7, 10, 0)
+
+
+def table(one: Measured, *, first: bool) -> Iterator[str]:
+    """The lines of a design, below the head of the table for the first one."""
+    if first:
+        yield INTRODUCTION
+        yield _line(HEAD)
+    yield f"{one.design}: {one.title}"
+    yield f"  {one.tunnel}, MTU {one.mtu}, {one.packets:.1f} packets on the cloud's network for a datagram"
+    for row in one.rows:
+        silences = (_words(row.silence[kind], one.patience) for kind in KINDS)
+        yield _line((f"  {row.event}", *silences, str(row.lost), str(row.repeated), str(row.disordered)))
+
+
+def _words(silence: float | None, patience: float) -> str:
+    if silence is None:
+        return f"over {patience:g} s"
+    return f"{silence:.2f} s" if silence else "none"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "".join(cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True)).rstrip()

@@ -1,0 +1,146 @@
+"""
+Every design is built from its graph and delivers, and the stream shows what is missed when something of it is lost.
+
+    spoke1 ==numbers==> spoke2, spoke3        broadcast, multicast and unicast, while a hub is switched off
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab import designs, laboratory
+from lab.changes import bridge_port
+from lab.laboratory import BuiltLab
+from lab.machines.base import Machine
+from lab.model import Underlay
+from lab.probes.stream import Outage, Stream
+from lab.providers import provider
+
+TUNNELS = {"local": "vxlan", "guest": "gretap"}
+SETTLED_WITHIN = 20.0  # seconds; STP's least timers take some 5
+ENOUGH = 0.3  # seconds of a stream
+OF_ANY_KERNEL = [name for name, design in designs.DESIGNS.items() if not design.kinds and not design.slow]
+OF_A_GUEST = [name for name, design in designs.DESIGNS.items() if design.kinds]
+
+Build = Callable[[str], BuiltLab]
+
+
+@pytest.fixture
+def build(any_machine: Machine) -> Iterator[Build]:
+    """Labs of a design with three spokes, closed at the end."""
+    made: list[BuiltLab] = []
+
+    def built(name: str) -> BuiltLab:
+        cloud = provider("oci")
+        topology = designs.design(name).build(3, TUNNELS[any_machine.kind], cloud.mtu)
+        made.append(laboratory.build(any_machine, topology, Underlay(cloud)))
+        return made[-1]
+
+    yield built
+    for lab in made:
+        lab.close()
+
+
+def stream_of(lab: BuiltLab) -> Stream:
+    sender, *receivers = [spoke.name for spoke in lab.spokes]
+    return Stream(lab.nodes, lab.topology, sender, receivers)
+
+
+def missed(outages: list[Outage]) -> set[tuple[int, int, int]]:
+    """What was lost, repeated and out of order at each receiver, of each kind."""
+    return {(one.lost, one.repeated, one.disordered) for one in outages}
+
+
+def delivers(lab: BuiltLab) -> None:
+    """Every receiver hears every number of each kind once and in order, once everybody is known to everybody."""
+    with stream_of(lab) as stream:
+        assert stream.await_heard(SETTLED_WITHIN)
+        stream.event("steady")
+        stream.go_on(ENOUGH)
+    outages = stream.outages()
+    assert len(outages) == 3 * (len(lab.spokes) - 1)
+    assert min(one.sent for one in outages) > 0
+    assert missed(outages) == {(0, 0, 0)}
+
+
+@pytest.mark.parametrize("name", OF_ANY_KERNEL)
+def test_delivers_on_any_kernel(build: Build, name: str) -> None:
+    """A design of bridges and tunnels delivers everything exactly once."""
+    delivers(build(name))
+
+
+@pytest.mark.parametrize("any_machine", ["guest"], indirect=True)
+@pytest.mark.parametrize("name", OF_A_GUEST)
+def test_delivers_in_a_guest(build: Build, name: str) -> None:
+    """A design that needs bonding or PRP delivers everything exactly once."""
+    delivers(build(name))
+
+
+def test_a_star_loses_everything_with_its_hub(build: Build) -> None:
+    """While the hub is off every spoke misses all that is sent, and hears again when it is back."""
+    lab = build("star")
+    with stream_of(lab) as stream:
+        assert stream.await_heard(SETTLED_WITHIN)
+        stream.event("off")
+        with lab.cloud.stopped("hub", lab.hub.node):
+            stream.go_on(ENOUGH)
+            stream.event("on")
+        assert stream.await_heard(SETTLED_WITHIN)
+        stream.go_on(ENOUGH)
+
+    off, on = ([one for one in stream.outages() if one.event == event] for event in ("off", "on"))
+    assert [one.recovered for one in off] == [False] * len(off)
+    assert min(one.silence for one in off) > 0.9 * ENOUGH
+    assert [one.recovered for one in on] == [True] * len(on)
+
+
+@pytest.mark.parametrize("any_machine", ["guest"], indirect=True)
+def test_prp_loses_nothing_with_either_hub(build: Build) -> None:
+    """With PRP over two hubs nothing is lost, repeated or out of order while one is off, or comes back."""
+    lab = build("two-hubs-prp")
+    with stream_of(lab) as stream:
+        assert stream.await_heard(SETTLED_WITHIN)
+        for hub in ("hub", "hub2"):
+            stream.event(f"{hub} off")
+            with lab.cloud.stopped(hub, lab.nodes[hub]):
+                stream.go_on(ENOUGH)
+                stream.event(f"{hub} on")
+            stream.go_on(ENOUGH)
+
+    assert missed(stream.outages()) == {(0, 0, 0)}
+
+
+@pytest.mark.parametrize("any_machine", ["guest"], indirect=True)
+def test_a_bond_uses_its_other_leg(build: Build) -> None:
+    """With a bond over two hubs everybody hears again while the first hub is still off."""
+    lab = build("two-hubs-bond")
+    with stream_of(lab) as stream:
+        assert stream.await_heard(SETTLED_WITHIN)
+        stream.event("off")
+        with lab.cloud.stopped("hub", lab.hub.node):
+            assert stream.await_heard(SETTLED_WITHIN)
+            stream.go_on(ENOUGH)
+
+    outages = stream.outages()
+    assert [one.recovered for one in outages] == [True] * len(outages)
+    assert min(one.lost for one in outages) > 0
+
+
+def test_a_port_that_is_not_isolated_repeats(build: Build) -> None:
+    """In a mesh whose first spoke forwards between its tunnels, a datagram comes twice."""
+    lab = build("mesh")
+    with stream_of(lab) as stream:
+        assert stream.await_heard(SETTLED_WITHIN)
+        stream.event("before")
+        stream.go_on(ENOUGH)
+        middle = lab.spokes[1]
+        stream.event("forwarding")
+        middle.node.apply(*(bridge_port(port, isolated=0) for port in lab.topology.ports(middle.name)))
+        stream.go_on(ENOUGH)
+        middle.node.apply(*(bridge_port(port, isolated=1) for port in lab.topology.ports(middle.name)))
+
+    outages = stream.outages()
+    assert missed([one for one in outages if one.event == "before"]) == {(0, 0, 0)}
+    assert max(one.repeated for one in outages if one.event == "forwarding") > 0
