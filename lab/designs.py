@@ -33,6 +33,7 @@ LEAST_SPOKES, MOST_SPOKES = 2, 20
 TICKS = 100  # a second, of a bridge's timers (USER_HZ)
 LEAST_TIMERS = {"stp_state": 1, "forward_delay": 2 * TICKS, "hello_time": 1 * TICKS, "max_age": 6 * TICKS}
 """The least that the kernel takes (net/bridge/br_private_stp.h)."""
+IPV4 = tuple(kind.name for kind in tunnels.KINDS.values() if not kind.over_ipv6)
 PRP_MOST, PRP_TRAILER = 1500, 6  # octets: an hsr device takes no more (ether_setup), and each frame ends with a trailer
 DEVICES: dict[Holder, str] = {"bridge": "bridge0", "bond": "bond1", "prp": "prp0", "mesh": "vxlan0"}
 
@@ -59,19 +60,22 @@ class Design:
     """Seconds after which what is not heard again by then is taken to stay lost."""
     slow: bool = False
     """Measured when it is asked for."""
+    conforms: bool = False
+    """Whether the conformance suite tests it (`--topology`)."""
 
-    def build(self, spokes: int, tunnel: str, nic_mtu: int) -> Topology:
-        """
-        The overlay with so many spokes; UsageProblem for a number that it cannot have.
+    def kind(self, wanted: str) -> str:
+        """The kind of tunnel that is wanted, or else the one that the design needs."""
+        return wanted if not self.tunnels or wanted in self.tunnels else self.tunnels[0]
 
-        Its tunnels are of the kind that is asked for, or of the one that it needs.
-        """
-        kind = tunnels.kind(tunnel if not self.tunnels or tunnel in self.tunnels else self.tunnels[0])
-        if kind.over_ipv6:
-            raise UsageProblem(f"--tunnel {tunnel}: expected gretap or vxlan, whose tunnels go over IPv4")
+    def build(self, spokes: int, options: TunnelOptions, nic_mtu: int) -> Topology:
+        """The overlay with so many spokes over NICs of an MTU; UsageProblem for what it cannot be made of."""
+        kind = tunnels.kind(options.kind)
+        if kind.over_ipv6 or (self.tunnels and kind.name not in self.tunnels):
+            raise UsageProblem(
+                f"--tunnel={kind.name}: the {self.name} design expects {' or '.join(self.tunnels or IPV4)}"
+            )
         if not LEAST_SPOKES <= spokes <= MOST_SPOKES:
-            raise UsageProblem(f"--spokes {spokes}: expected {LEAST_SPOKES} to {MOST_SPOKES}")
-        options = TunnelOptions(kind=kind.name)
+            raise UsageProblem(f"--spokes={spokes}: the {self.name} design expects {LEAST_SPOKES} to {MOST_SPOKES}")
         room = nic_mtu - kind.overhead(options)
         mtu = {"bond": room, "hsr": min(room, PRP_MOST) - PRP_TRAILER}
         return replace(self.shape(spokes, options), mtu=next((mtu[each] for each in self.kinds), None))
@@ -160,14 +164,15 @@ DESIGNS: dict[str, Design] = {
     for design in (
         Design("star", "one hub with a bridge", _star, ("hub", "leg")),
         Design("standby", "one hub, another VM takes its address over", _star, ("takeover",)),
-        Design("pair", "two hosts, one tunnel", _pair, ("leg",)),
-        Design("mesh", "a tunnel between any two hosts, isolated ports", _mesh, ("leg", "spoke")),
+        Design("pair", "two hosts, one tunnel", _pair, ("leg",), conforms=True),
+        Design("mesh", "a tunnel between any two hosts, isolated ports", _mesh, ("leg", "spoke"), conforms=True),
         Design(
             "flood-list",
             "one VXLAN device each, a copy to every peer",
             _flood_list,
             ("leg", "spoke"),
             tunnels=("vxlan",),
+            conforms=True,
         ),
         Design("two-hubs-bond", "spokes bond two tunnels, active-backup", _bond, HUBS, kinds=("bond",)),
         Design("two-hubs-prp", "spokes send by two tunnels, PRP", _prp, HUBS, kinds=("hsr",)),
@@ -187,3 +192,20 @@ def design(name: str) -> Design:
 def named(names: Sequence[str], *, slow: bool = False) -> list[Design]:
     """The designs of these names; where there are none all, the slow ones if they are wanted."""
     return [design(name) for name in names] or [one for one in DESIGNS.values() if slow or not one.slow]
+
+
+TOPOLOGIES = ("standard", "article", *(one.name for one in DESIGNS.values() if one.conforms))
+"""The names that `--topology` takes."""
+
+
+def topology(name: str, spokes: int, options: TunnelOptions, nic_mtu: int, *, fewest: bool = False) -> Topology:
+    """
+    The topology of a name, for NICs of an MTU (octets); UsageProblem names the ones there are.
+
+    `fewest`: where it cannot have so few spokes, it has as few as it can.
+    """
+    if name not in TOPOLOGIES:
+        raise UsageProblem(f"unknown topology {name!r}: expected one of {', '.join(TOPOLOGIES)}")
+    if name in DESIGNS:
+        return DESIGNS[name].build(max(spokes, LEAST_SPOKES) if fewest else spokes, options, nic_mtu)
+    return {"standard": topologies.standard, "article": topologies.article}[name](spokes, options)

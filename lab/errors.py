@@ -37,7 +37,10 @@ class TooSlow(EnvironmentProblem):
 
 
 class NotApplicable(OvercastError):
-    """What is asked has no meaning for this lab: the emulated cloud of live hosts, a change of hosts only looked at."""
+    """
+    What is asked has no meaning for this lab: the hub of a mesh, the emulated cloud of live hosts, a change of hosts
+    that are only looked at.
+    """
 
 
 class NotRun(OvercastError):

@@ -64,14 +64,18 @@ class Lab:
             self.hosts[name] = Host(self.nodes[name], plan, topology, udp, self.hosts, self.lost)
 
     def __getitem__(self, name: str) -> Host:
-        """The host of a name; NotApplicable when this lab has fewer spokes, KeyError when it is no host's name."""
-        if name not in self.hosts and name.startswith("spoke"):
+        """The host of a name; NotApplicable where this lab has no hub or fewer spokes, KeyError for no host's name."""
+        if name not in self.hosts and (name == "hub" or name.startswith("spoke")):
             raise NotApplicable(f"it needs {name}, and this lab has {', '.join(self.hosts)}")
         return self.hosts[name]
 
     @property
     def hub(self) -> Host:
         return self.hosts[self.topology.hub.name]
+
+    @property
+    def hubs(self) -> list[Host]:
+        return [self.hosts[plan.name] for plan in self.topology.hubs]
 
     @property
     def spokes(self) -> list[Host]:
@@ -93,10 +97,9 @@ class Lab:
         return [name for name in self.plans if name != left_out]
 
     def uplink(self, host: Host) -> tuple[Host, str]:
-        """Where what a host sends on the overlay comes in next: the host there, and its device."""
-        if host.is_hub:
-            return self.spokes[0], self.spokes[0].entry_device
-        return self.hub, self.topology.port(self.hub.name, host.name)
+        """Where what a host sends on the overlay comes in next: the first host there, and its device."""
+        peer = self.topology.peers(host.name)[0]
+        return self.hosts[peer], self.topology.port(peer, host.name)
 
     def listen(self, at: Iterable[Host | str], **fields: Any) -> Listening:
         """Listens at the hosts for the length of a `with` block (`probes.listening.Listening`)."""
@@ -195,11 +198,11 @@ class BuiltLab(Lab):
 
     def admit(self, name: str, number: int) -> Host:
         """
-        A further VM in the hub's subnet, with the host number `number` there: captured, but no part of the overlay.
+        A further VM in the first host's subnet, with the host number `number` there: captured, not of the overlay.
 
         What it sends is not judged by a listening: it says its port.
         """
-        network = self.topology.hub.underlay.network
+        network = self.topology.nodes[0].underlay.network
         underlay = IPv4Interface((network.network_address + number, network.prefixlen))
         plan = NodePlan(name, "spoke", underlay, NOT_ON_THE_OVERLAY, device="")
         node = self._new_node(name)
@@ -207,7 +210,7 @@ class BuiltLab(Lab):
         udp = Udp(node, plan, lambda sent: None, lambda: None)
         hosts = {**self.hosts}
         known = replace(self.topology, nodes=(*self.topology.nodes, plan))
-        lost = Lost(presumed(self.lost.ways, self.topology.hub.name, self.plans, hosts.keys() | {name}))
+        lost = Lost(presumed(self.lost.ways, self.topology.centre, self.plans, hosts.keys() | {name}))
         hosts[name] = Host(node, plan, known, udp, hosts, lost)
         return hosts[name]
 

@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from typing import Any, Literal
 
 from lab.errors import NotApplicable
-from lab.graph import Graph, Path, Tunnel
+from lab.graph import Graph, Hop, Path, Tunnel
 
 LIMITED_BROADCAST = "255.255.255.255"
 ALL_HOSTS = "224.0.0.1"
@@ -189,21 +189,33 @@ class Topology:
         return self.plans[name]
 
     def tunnel(self, one: str, other: str) -> Tunnel:
-        """The tunnel between two hosts."""
-        return self._graph.hops[one][other][0].tunnel
+        """The tunnel between two hosts; NotApplicable where there is none."""
+        return self._hop(one, other).tunnel
 
     def port(self, at: str, to: str) -> str:
-        """The device on one host of its tunnel to another."""
-        return self._graph.hops[at][to][0].start.device
+        """The device on one host of its tunnel to another; NotApplicable where there is none."""
+        return self._hop(at, to).start.device
+
+    def _hops(self, start: str) -> dict[str, list[Hop]]:
+        if start == "hub" and start not in self.plans:
+            raise NotApplicable(f"it needs a hub, and the {self.name} has none")
+        return self._graph.hops.get(start, {})
+
+    def _hop(self, start: str, end: str) -> Hop:
+        there = self._hops(start)
+        self._hops(end)
+        if end not in there and {start, end} <= self.plans.keys():
+            raise NotApplicable(f"it needs a tunnel between {start} and {end}, and the {self.name} has none")
+        return there[end][0]
 
     def ports(self, at: str) -> list[str]:
         """The tunnel devices of a host."""
-        hops = self._graph.hops.get(at, {}).values()
+        hops = self._hops(at).values()
         return list(dict.fromkeys(hop.start.device for there in hops for hop in there))
 
     def peers(self, at: str) -> list[str]:
         """The hosts at the other ends of a host's tunnels."""
-        return list(self._graph.hops.get(at, {}))
+        return list(self._hops(at))
 
     def devices(self, at: str) -> list[str]:
         """The devices of a host that its overlay packets pass: the one with the address, and its tunnels."""

@@ -60,20 +60,11 @@ def article(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
     )
 
 
-TOPOLOGIES = {"standard": standard, "article": article}
-
-
-def topology(name: str, spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
-    """The topology of a name; UsageProblem names the ones there are."""
-    if name not in TOPOLOGIES:
-        raise UsageProblem(f"unknown topology {name!r}: expected one of {', '.join(TOPOLOGIES)}")
-    return TOPOLOGIES[name](spokes, options)
-
-
 def routed(plan: Topology) -> Topology:
-    """The same overlay with the spokes in a subnet of their own, 10.0.1.0/24, for an underlay with routers."""
-    spokes = tuple(replace(spoke, underlay=_in_second_subnet(spoke.underlay)) for spoke in plan.spokes)
-    return _dual_stack(replace(plan, nodes=(plan.hub, *spokes)))
+    """The same overlay with all but the first host in a subnet of their own, 10.0.1.0/24, for one with routers."""
+    first, *others = plan.nodes
+    further = tuple(replace(node, underlay=_in_second_subnet(node.underlay)) for node in others)
+    return _dual_stack(replace(plan, nodes=(first, *further)))
 
 
 def _dual_stack(plan: Topology) -> Topology:

@@ -19,7 +19,7 @@ from lab.errors import EnvironmentProblem, OvercastError, UsageProblem
 from lab.laboratory import BuiltLab
 from lab.machines import abilities, choose
 from lab.machines.base import Machine
-from lab.model import Topology, Underlay
+from lab.model import Topology, TunnelOptions, Underlay
 from lab.probes.stream import KINDS, Kind, Outage, Stream
 from lab.providers import DEFAULT_CLOUD, provider
 from lab.tunnels import DEFAULT
@@ -95,7 +95,10 @@ def run(arguments: argparse.Namespace) -> int:
     cloud = provider(arguments.provider or DEFAULT_CLOUD)
     if not 0 <= arguments.api_delay <= MOST_DELAY:
         raise UsageProblem(f"--api-delay {arguments.api_delay:g}: expected 0 to {MOST_DELAY:g} seconds")
-    plans = [(design, design.build(arguments.spokes, arguments.tunnel, cloud.mtu)) for design in chosen]
+    plans = [
+        (design, design.build(arguments.spokes, TunnelOptions(kind=design.kind(arguments.tunnel)), cloud.mtu))
+        for design in chosen
+    ]
     group = execnet.Group()
     choice = _kernel(arguments.kernel or "auto", plans)
     print(f"overcast: {choice.reason}", file=sys.stderr)

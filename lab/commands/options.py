@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab import topologies
+from lab import designs, topologies
 from lab.errors import UsageProblem
 from lab.machines import choose
 from lab.model import Topology, TunnelOptions, Underlay
@@ -24,7 +24,7 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--topology": {
         "metavar": "NAME",
-        "help": f"overlay topology: {', '.join(topologies.TOPOLOGIES)} (default: standard)",
+        "help": f"overlay topology: {', '.join(designs.TOPOLOGIES)} (default: standard)",
     },
     "--provider": {
         "metavar": "CLOUD",
@@ -81,7 +81,7 @@ def planned(given: Mapping[str, Any]) -> Plan:
     cloud = provider(given["provider"] or DEFAULT_CLOUD)
     tunnel = given["tunnel"] or default_tunnel(cloud)
     spokes = SPOKES if given["spokes"] is None else given["spokes"]
-    topology = topologies.topology(given["topology"] or "standard", spokes, TunnelOptions(kind=tunnel))
+    topology = designs.topology(given["topology"] or "standard", spokes, TunnelOptions(kind=tunnel), cloud.mtu)
     return Plan(topology, Underlay(cloud), kernel, tunnel_note(cloud, tunnel, chosen=given["tunnel"] is not None))
 
 

@@ -7,7 +7,7 @@ the interfaces between which it was lost, else those at the hosts there, else th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.diagnose.effects import GROUPS, WHEREVER_IT_ARRIVES
@@ -24,11 +24,11 @@ def wrong(error: BaseException | None) -> list[Path]:
     return [path for path in getattr(error, "paths", ()) if path["problem"]]
 
 
-def responsible(findings: Sequence[Finding], paths: Sequence[Path], hub: str) -> list[Finding]:
+def responsible(findings: Sequence[Finding], paths: Sequence[Path], hubs: Collection[str]) -> list[Finding]:
     """The findings that explain the paths, the nearest of each; all findings where no path is known."""
     if not paths:
         return list(findings)
-    return list(dict.fromkeys(finding for path in paths for finding in _nearest(findings, path, hub)))
+    return list(dict.fromkeys(finding for path in paths for finding in _nearest(findings, path, hubs)))
 
 
 def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> bool:
@@ -41,11 +41,11 @@ def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> 
     return finding.code not in GROUPS or groups or not areas.isdisjoint(map(area_of, requirements))
 
 
-def _nearest(findings: Sequence[Finding], path: Path, hub: str) -> list[Finding]:
+def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> list[Finding]:
     ends = path["legs"][-2:]  # the last place where it was seen, and the one where it was not
     interfaces = {(leg["node"], leg["interface"]) for leg in ends}
     nodes = {leg["node"] for leg in ends}
-    on_the_way = {path["sender"], path["receiver"], hub, FABRIC, *(leg["node"] for leg in path["legs"])}
+    on_the_way = {path["sender"], path["receiver"], *hubs, FABRIC, *(leg["node"] for leg in path["legs"])}
     sent = [one for one in findings if one.code in WHEREVER_IT_ARRIVES]
     of_sender = [one for one in sent if one.node == path["sender"]]
     others = [one for one in findings if one not in sent]

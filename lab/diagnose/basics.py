@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from lab.diagnose.trial import GRACE, few
+from lab.diagnose.trial import GRACE, few, joined
 from lab.errors import EnvironmentProblem, OvercastError
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
@@ -63,13 +63,12 @@ def _on_overlay(lab: Lab) -> Iterator[Way]:
 
 
 def _on_underlay(lab: Lab) -> Iterator[Way]:
-    spokes = [host for host in few(lab) if not host.is_hub]
+    hosts = few(lab)
     sent: dict[bytes, Sequence[Way]] = {}
-    with lab.listen([lab.hub, *spokes], network="underlay", grace=GRACE, patience=None) as heard:
-        for spoke in spokes:
-            for sender, receiver in ((spoke, lab.hub), (lab.hub, spoke)):
-                way = Way("underlay", "unicast", sender.name, receiver.name)
-                sent |= _send(sender, receiver.address("underlay"), [way])
+    with lab.listen(hosts, network="underlay", grace=GRACE, patience=None) as heard:
+        for sender, receiver in joined(lab, hosts):
+            way = Way("underlay", "unicast", sender.name, receiver.name)
+            sent |= _send(sender, receiver.address("underlay"), [way])
     yield from _missing(sent, heard)
 
 

@@ -66,7 +66,7 @@ def _harmed(scene: Scene) -> Iterator[str]:
     for loss in scene.losses:
         yield from (loss.node, loss.missing.node, *([loss.last.node] if loss.last else []))
         if loss.unresolved:
-            yield from (loss.exchange.sender, loss.receiver, scene.hub.name)
+            yield from scene.on_paths(loss.exchange.sender, loss.receiver)
     for exchange in scene.trial.exchanges:
         yield from _of_exchange(scene, exchange)
         if exchange.network == "overlay" and _repeated(exchange):
@@ -88,7 +88,7 @@ def _of_exchange(scene: Scene, exchange: Exchange) -> Iterator[str]:
         return
     lost = [name for name in exchange.receivers if exchange.lost(name)]
     if lost and (exchange.network == "underlay" or not exchange.sightings):
-        yield from (exchange.sender, *lost, scene.hub.name)
+        yield from (name for receiver in lost for name in scene.on_paths(exchange.sender, receiver))
     if exchange.network == "overlay" and exchange.sources - {scene.hosts[exchange.sender].plan.address()}:
         yield exchange.sender
 

@@ -195,7 +195,7 @@ def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
         return False
     late = finding.code in DELAYING and loss.stage == "delivery"
     if late or loss.unresolved:  # or ARP was lost, somewhere between the two
-        return node not in scene.hosts or node in (sender, loss.receiver, scene.hub.name)
+        return node not in scene.hosts or node in scene.on_paths(sender, loss.receiver)
     ends = {(place.node, place.interface) for place in (loss.last, loss.missing) if place is not None}
     if loss.stage in ON_A_TUNNEL and (tunnel := _tunnel(scene, loss)):
         ends |= {(end.host, end.device) for end in tunnel.ends}

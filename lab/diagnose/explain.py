@@ -10,6 +10,7 @@ as the place where it ended: no guess.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import pkgutil
@@ -21,6 +22,7 @@ from lab.diagnose.caution import careful
 from lab.diagnose.effects import LETTING_THROUGH, NOTHING, OF_THE_KERNEL, PINGS, can_lose
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
+from lab.errors import NotApplicable
 from lab.model import Finding
 from lab.probes.patience import Kind, Way
 
@@ -61,8 +63,9 @@ def explain(scene: Scene) -> tuple[Finding, ...]:
     """What is wrong, each once, those at the place of a loss first."""
     found: dict[tuple[str, str, str, str], Finding] = {}
     for rule in known():
-        for finding in rule(scene):
-            found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
+        with contextlib.suppress(NotApplicable):  # a rule about a hub, where there is none
+            for finding in rule(scene):
+                found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
     findings = [_with_loss(scene, finding) for finding in careful(scene, found.values())]
     findings.sort(key=lambda finding: not any(can_lose(scene, finding, loss) for loss in scene.losses))
     return (*findings, *whereabouts(scene, findings))

@@ -121,6 +121,13 @@ class Scene:
         return self.hosts[self.topology.hub.name]
 
     @property
+    def bridging(self) -> list[HostScene]:
+        """The hosts with a bridge between tunnels; a spoke's bridge with one tunnel is its own matter."""
+        planned = [plan for plan in self.topology.nodes if plan.holder == "bridge"]
+        joining = [plan for plan in planned if plan.is_hub or len(self.topology.ports(plan.name)) > 1]
+        return [self.hosts[plan.name] for plan in joining]
+
+    @property
     def spokes(self) -> list[HostScene]:
         return [self.hosts[plan.name] for plan in self.topology.spokes]
 
@@ -137,8 +144,13 @@ class Scene:
     def unforwarded(self) -> list[tuple[str, str]]:
         """Pairs of spokes whose datagrams the hub forwards, and whose pings or the answers to them it does not."""
         lost = {(loss.exchange.sender, loss.receiver) for loss in self.losses}
-        pairs = trial.unforwarded(self.trial.pings, self.hub.name)
+        pairs = trial.unforwarded(self.trial.pings, self.topology.centre)
         return [(pinger, name) for pinger, name in pairs if not lost & {(pinger, name), (name, pinger)}]
+
+    def on_paths(self, sender: str, receiver: str) -> set[str]:
+        """The hosts on the paths that a packet may take from one host to another, with both."""
+        paths = self.topology.paths(sender, receiver)
+        return {sender, receiver, *(hop.end.host for path in paths for hop in path)}
 
     def spends_ttl_of(self, host: HostScene) -> bool:
         """Whether the routers of the underlay spend the TTL that a host gives packets of its own."""

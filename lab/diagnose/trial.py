@@ -147,10 +147,9 @@ def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
                 _burst(lab, listen, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT)
             )
         exchanges += _variety(lab, listen, sender, [host.name for host in senders if host is not sender], tried)
-    for spoke in [host for host in senders if not host.is_hub]:
-        for sender, receiver in ((spoke, lab.hub), (lab.hub, spoke)):
-            to = receiver.address("underlay")
-            exchanges.append(_burst(lab, listen, sender, [receiver.name], "unicast", network="underlay", to=to))
+    for sender, receiver in joined(lab, senders):
+        to = receiver.address("underlay")
+        exchanges.append(_burst(lab, listen, sender, [receiver.name], "unicast", network="underlay", to=to))
     for sender in senders[:2]:
         everyone = sender.plan.broadcast("underlay")
         exchanges.append(_burst(lab, listen, sender, lab.others(sender), "broadcast", network="underlay", to=everyone))
@@ -170,6 +169,14 @@ def few(lab: Lab) -> list[Host]:
     lost = Counter(name for listening in lab.ended for pair in listening.lost() for name in pair)
     worst = [lab[name] for name, _ in lost.most_common(MOST_SENDERS) if name in lab.hosts]
     return [*few, *(host for host in worst if host not in few)][: MOST_SENDERS + MOST_SUSPECTS]
+
+
+def joined(lab: Lab, among: Sequence[Host]) -> list[tuple[Host, Host]]:
+    """The pairs of these hosts that a tunnel joins, both ways."""
+    names = {host.name for host in among}
+    hops = [hop for tunnel in lab.topology.tunnels for hop in tunnel.hops]
+    ends = [(hop.start.host, hop.end.host) for hop in hops]
+    return [(lab[one], lab[other]) for one, other in ends if {one, other} <= names]
 
 
 def _full_size(lab: Lab, sender: Host) -> int:
@@ -213,12 +220,13 @@ def _burst(
 
 def _impatient(lab: Lab) -> Listen:
     """How the trial listens: for a short time, and where the hub may prune, from when it has heard of the members."""
-    prunes = _prunes(lab.hub)
+    pruning = [hub for hub in lab.hubs if _prunes(hub)]
 
     def await_listed(listening: Listening) -> None:
-        ports = [snooping.port_of(lab.topology, name) for name in listening.at]
-        for group in filter(snooping.is_listed, listening.joined) if prunes else ():
-            lab.hub.node.ask(Agent.wait_mdb, group=group, ports=ports, present=True, timeout=GRACE)
+        for hub in pruning:
+            ports = [snooping.port_of(lab.topology, name, hub.name) for name in listening.at]
+            for group in filter(snooping.is_listed, listening.joined):
+                hub.node.ask(Agent.wait_mdb, group=group, ports=ports, present=True, timeout=GRACE)
 
     return functools.partial(lab.listen, grace=GRACE, patience=None, on_entry=await_listed)
 
@@ -262,7 +270,7 @@ def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], group
 
 
 def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -> list[Stream]:
-    """A connection each way between the hub and every spoke that unicast datagrams reach both ways."""
+    """A connection each way between the ends of every tunnel that unicast datagrams reach both ways."""
     apart = {
         frozenset((each.sender, name))
         for each in exchanges
@@ -271,10 +279,9 @@ def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -
         if each.lost(name)
     }
     streams = []
-    for spoke in [host for host in senders if not host.is_hub]:
-        for client, server in ((spoke, lab.hub), (lab.hub, spoke)):
-            if frozenset((client.name, server.name)) not in apart:
-                streams.append(_stream(client, server))
+    for client, server in joined(lab, senders):
+        if frozenset((client.name, server.name)) not in apart:
+            streams.append(_stream(client, server))
     return streams
 
 
@@ -288,7 +295,7 @@ def _stream(client: Host, server: Host) -> Stream:
 
 def _foreign_source(lab: Lab, listen: Listen, sender: Host) -> Exchange:
     """One datagram on the emulated cloud from an address that is not the sender's; a live cloud is not tried so."""
-    receiver = lab.hub
+    receiver = lab[lab.topology.peers(sender.name)[0]]
     network = sender.plan.underlay.network
     used = {plan.underlay.ip for plan in lab.plans.values()}
     stranger = next(address for address in reversed(list(network.hosts())) if address not in used)

@@ -11,13 +11,14 @@ from collections.abc import Collection
 from lab import tunnels
 from lab.model import NodePlan, Topology
 from lab.overlay.readback import Device
+from lab.records import ANY_MAC
 
 
 def parameters(topology: Topology, node: NodePlan, peer: str) -> str:
     """The parameters of a host's end of its tunnel to another, from its kind on."""
     kind, number = tunnels.kind(topology.options.kind), topology.tunnel(node.name, peer).number
-    said = kind.words(node.endpoint, topology.node(peer).endpoint, node.nic, number, topology.options)
-    return f"type {kind.name} {said}"
+    far = "" if node.holder == "mesh" else topology.node(peer).endpoint
+    return f"type {kind.name} {kind.words(node.endpoint, far, node.nic, number, topology.options)}"
 
 
 def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
@@ -25,8 +26,15 @@ def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
     device = topology.port(node.name, peer)
     known = f"address {mac} " if mac else ""
     master = f" master {node.device}" if node.device != device else ""
-    made = f"ip link add {device} {known}{parameters(topology, node, peer)} && ip link set {device} up{master}"
-    return made if node.is_hub else f"{made} && {placed(topology, node)}"
+    steps = [f"ip link add {device} {known}{parameters(topology, node, peer)}", f"ip link set {device} up{master}"]
+    if node.isolated:
+        steps.append(f"bridge link set dev {device} isolated on")
+    if node.holder == "mesh":
+        peers = [topology.node(name).endpoint for name in topology.peers(node.name)]
+        steps += [f"bridge fdb append {ANY_MAC} dev {device} dst {to}" for to in peers]
+    if not node.is_hub:
+        steps.append(placed(topology, node))
+    return " && ".join(steps)
 
 
 def hub(topology: Topology, there: Collection[str]) -> str:

@@ -27,12 +27,12 @@ from lab.changes import (
     route_add,
 )
 from lab.model import Change, Holder, NodePlan, Topology, mac_of
+from lab.records import ANY_MAC
 
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 QUERIER = "mcast_querier"
 ACTIVE_BACKUP = 1  # mode of a bond (linux/if_bonding.h)
 PRP = 1  # protocol of an hsr device (linux/if_link.h, HSR_PROTOCOL_PRP)
-FLOOD = "00:00:00:00:00:00"  # of a VXLAN device's table: where frames go whose receiver it does not know
 
 
 def changes(topology: Topology, node: NodePlan) -> list[Change]:
@@ -117,7 +117,7 @@ def _mesh(topology: Topology, node: NodePlan) -> list[Change]:
     """One VXLAN device without a remote: what it floods it sends to each of its peers by itself."""
     peers = topology.peers(node.name)
     device = link_add(node.device, _end(topology, node, "", topology.tunnel(node.name, peers[0]).number))
-    return [device, *(fdb_append(node.device, FLOOD, topology.node(peer).endpoint) for peer in peers)]
+    return [device, *(fdb_append(node.device, ANY_MAC, topology.node(peer).endpoint) for peer in peers)]
 
 
 def _nic(topology: Topology, node: NodePlan) -> list[Change]:

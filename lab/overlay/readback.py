@@ -79,6 +79,11 @@ class Seen:
         """Configured tunnels; the kernel's own fallback devices have no remote and do not count."""
         return [device for device in self.devices.values() if device.tunnel is not None and device.tunnel.remote]
 
+    def remotes(self, device: str) -> tuple[str, ...]:
+        """The addresses that a tunnel's device leads to: its remote, or all of its flood list."""
+        tunnel = self.devices[device].tunnel if device in self.devices else None
+        return () if tunnel is None else (tunnel.remote,) if tunnel.remote else self.floods.get(device, ())
+
     def ports_of(self, bridge: str) -> list[Device]:
         return [device for device in self.devices.values() if device.master == bridge]
 

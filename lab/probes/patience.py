@@ -82,6 +82,8 @@ def presumed(ways: Iterable[Way], hub: str, known: Collection[str], hosts: Colle
     """
     The ways between `hosts` that are dead if these are, which were found between the hosts `known`.
 
+    `hub` is the host that every tunnel ends at; empty where there is none, and then nothing is presumed.
+
     What does not get from a spoke to the hub gets to no further spoke, and what the hub cannot send to one, nobody can.
     On the underlay only ways to and from the hub have been tried, so that the same is presumed between all spokes.
     """

@@ -23,9 +23,10 @@ ROUTER_ALERT = bytes.fromhex("94040000")
 HEADER = 24  # octets of an IPv4 header with Router Alert
 
 
-def port_of(topology: Topology, host: str) -> str:
-    """The bridge's port behind which a host is; the bridge itself for the hub."""
-    return topology.bridge if host == topology.hub.name else topology.port(topology.hub.name, host)
+def port_of(topology: Topology, host: str, hub: str = "") -> str:
+    """The port of a hub's bridge (default: the first hub's) behind which a host is; the bridge for the hub itself."""
+    at = hub or topology.hub.name
+    return topology.node(at).device if host == at else topology.port(at, host)
 
 
 def prunes(parameters: Mapping[str, Any]) -> bool:

@@ -58,7 +58,9 @@ def data(local: str, remote: str, nic: str, number: int, options: TunnelOptions)
 
 def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
     """The parameters of one end as ip-link(8) takes them, after `type vxlan`."""
-    said = [f"id {number} remote {remote} local {local} dstport {options.port} dev {nic}"]
+    said = [
+        f"id {number} " + (f"remote {remote} " if remote else "") + f"local {local} dstport {options.port} dev {nic}"
+    ]
     said.append(f"ttl {options.ttl or 'inherit'}")
     if options.tos_inherit or options.tos:
         said.append("tos inherit" if options.tos_inherit else f"tos {options.tos:#x}")

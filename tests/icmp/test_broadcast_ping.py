@@ -31,14 +31,14 @@ def test_others_are_counted_without_the_pinger(overlay, sender, everyone):
 
 @pytest.mark.parametrize("spokes", [1, 7], ids=lambda spokes: f"nodes={spokes + 1}")
 def test_as_many_answers_as_nodes(build_lab, spokes):
-    """A hub and any number of spokes give as many distinct answers as there are nodes, to the hub and to a spoke."""
+    """A hub and any number of spokes give as many distinct answers as there are nodes, to the first and to the last."""
     lab = build_lab(spokes=spokes)
-    nodes = [lab.hub.name, *lab.others(lab.hub)]
+    first, *_, last = lab.hosts.values()
 
-    from_hub, from_last = lab.hub.ping(lab.everyone), lab.spokes[-1].ping(lab.everyone)
+    from_first, from_last = first.ping(lab.everyone), last.ping(lab.everyone)
 
-    from_hub.exactly_once_by(nodes)
-    from_last.exactly_once_by(nodes)
+    from_first.exactly_once_by(lab.hosts)
+    from_last.exactly_once_by(lab.hosts)
 
 
 @pytest.mark.provoking

@@ -6,6 +6,7 @@ At the boundary: a datagram that fills the overlay's MTU is one packet, one octe
 """
 
 import errno
+from collections import Counter
 
 import pytest
 
@@ -40,7 +41,7 @@ def same_datagram(packet):
 
 @pytest.mark.requirement("MTU-02")
 def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, layers):
-    """The first leaves in one packet of the NIC's MTU, the second in two whose inner packets are fragments."""
+    """The first fills one packet of the NIC to each peer, the second makes two whose inner packets are fragments."""
     nic, inside = spoke.node.link(spoke.plan.nic).mtu, mtu(spoke)
     first = IP + (inside - IP) // EIGHTS * EIGHTS
     second = IP + UDP + largest(spoke) + 1 - (first - IP)
@@ -54,9 +55,12 @@ def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, 
     for payload in (whole, cut):
         whole_or_cut = {same_datagram(one.inner[layers.IP]) for one in packets if payload[:40] in one.sighting.frame}
         same = [one for one in packets if same_datagram(one.inner[layers.IP]) in whole_or_cut]
-        sent[payload] = [(one.length, bool(one.inner[layers.IP].flags.MF)) for one in same]
-    taken = nic - inside
-    assert sent == {whole: [(nic, False)], cut: [(first + taken, True), (second + taken, False)]}
+        sent[payload] = Counter((one.length, bool(one.inner[layers.IP].flags.MF)) for one in same)
+    taken, peers = nic - inside, len(overlay.topology.peers(spoke.name))
+    assert sent == {
+        whole: {(nic, False): peers},
+        cut: {(first + taken, True): peers, (second + taken, False): peers},
+    }
     assert heard.payloads == {name: [whole, cut] for name in overlay.others(spoke)}
 
 

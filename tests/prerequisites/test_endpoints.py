@@ -21,14 +21,16 @@ NEXT = 1
 
 @pytest.mark.requirement("PRE-08")
 def test_the_ends_name_each_other(overlay):
-    """Each tunnel's remote is the other end's address on its NIC, and its local address, if pinned, the host's own."""
+    """Each tunnel leads to the other end's address on its NIC, and its local address, if pinned, is the host's own."""
     seen = configured(overlay)
 
     for tunnel in overlay.topology.tunnels:
         near, far = (seen[end.host].device(end.device).tunnel for end in tunnel.ends)
+        to_far, to_near = (seen[end.host].remotes(end.device) for end in tunnel.ends)
         here, there = (nic_address(overlay[end.host], seen) for end in tunnel.ends)
 
-        assert (near.remote, far.remote) == (there, here)
+        assert there in to_far
+        assert here in to_near
         assert near.local in (None, here)
         assert far.local in (None, there)
 
@@ -128,8 +130,8 @@ def test_the_way_to_the_other_end_is_the_nic(overlay, sender, everyone, listen):
 
     heard.exactly_once(at=overlay.others(sender))
     for name, seen in configured(overlay).items():
-        for device in seen.tunnels():
-            assert seen.device_to(device.tunnel.remote) == overlay[name].plan.nic
+        for device in map(seen.device, overlay.topology.ports(name)):
+            assert {seen.device_to(remote) for remote in seen.remotes(device.name)} == {overlay[name].plan.nic}
             assert device.statistics["collisions"] == before[name].device(device.name).statistics["collisions"]
 
 

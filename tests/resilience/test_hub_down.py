@@ -69,7 +69,7 @@ class TestStoppedHub:
     def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, provoked, spoke1):
         """When nobody answers for the hub's address, its neighbour entry fails, and sending still succeeds."""
         before = trouble(spoke1)
-        with quick_neighbours([spoke1]), provoked.cloud.withdrawn("hub"):
+        with quick_neighbours([spoke1]), provoked.cloud.withdrawn(provoked.hub.name):
             provoked.ask_anew()
             spoke1.udp.send(to=provoked.everyone, port=9)
             state = await_neighbour(spoke1, provoked.hub, "failed")

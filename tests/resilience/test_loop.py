@@ -39,7 +39,7 @@ def test_nothing_comes_round(overlay, sender):
 
 
 @pytest.fixture
-def circle(build_lab):
+def circle(build_lab, hub):
     """A lab of three spokes whose first two make a circle with the hub; the third one is outside of it."""
     lab = build_lab(spokes=3)
     inject(lab, "loop")

@@ -25,7 +25,7 @@ def test_takes_over_without_the_spokes(build_lab, record_figure):
     with quick_neighbours(lab.spokes):
         with lab.listen(names) as broadcast, lab.listen(names, group=GROUP) as multicast:
             began = clock(lab)
-            lab.take_over("hub")
+            lab.take_over(lab.hub.name)
             sent = sender.udp.send(to=lab.everyone, port=broadcast.port).payload
             sent_to_group = sender.udp.send(to=GROUP, port=multicast.port).payload
         answers = [spoke.ping(lab.everyone) for spoke in lab.spokes]

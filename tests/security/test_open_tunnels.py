@@ -21,9 +21,9 @@ REMOTES = ("remote", "group", "group6")
 
 
 def test_every_tunnel_that_is_up_has_a_remote(overlay):
-    """Each host's tunnels of the overlay are up with a remote, and no tunnel is up that takes from any source."""
+    """Each host's tunnels of the overlay are up with a remote, and no other tunnel is up that takes from any source."""
     remotes = {
-        (name, device.name): [device.details.get(key) for key in REMOTES]
+        (name, device.name): [*(device.details.get(key) for key in REMOTES), *seen.remotes(device.name)]
         for name, seen in configured(overlay).items()
         for device in seen.devices.values()
         if device.kind in KINDS and device.up

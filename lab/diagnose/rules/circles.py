@@ -48,7 +48,11 @@ def _links(scene: Scene) -> Iterator[tuple[End, End]]:
         End(host, device)
         for host in scene.hosts.values()
         for device in host.seen.devices.values()
-        if device.tunnel is not None and device.tunnel.remote and device.up and device.master
+        if device.tunnel is not None
+        and device.tunnel.remote
+        and device.up
+        and device.master
+        and not device.flag("isolated")  # such ports forward nothing to each other
     ]
     for position, near in enumerate(ends):
         for far in ends[position + 1 :]:

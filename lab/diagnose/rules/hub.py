@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.diagnose.scene import Scene
+from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay import commands
 from lab.overlay.readback import Device
@@ -32,7 +32,6 @@ FLAGS = (
     PortFlag("mcast_flood", 1, "multicast-not-flooded", "does not flood multicast", ("MCAST-01",)),
     PortFlag("flood", 1, "unicast-not-flooded", "drops unicast to unknown MACs", ("HUB-03",)),
     PortFlag("learning", 1, "learning-off", "learns no MACs", ("HUB-03",)),
-    PortFlag("isolated", 0, "port-isolated", "is isolated from the other ports", ("HUB-06", "HUB-02")),
     PortFlag("hairpin", 0, "hairpin-on", "sends frames back where they came from", ("HUB-05", "BCAST-05")),
     PortFlag("locked", 0, "port-locked", "is locked: it takes frames of authorised MACs only", ("HUB-02",)),
     PortFlag("neigh_suppress", 0, "arp-suppressed", "suppresses ARP", ("BCAST-08",)),
@@ -41,23 +40,30 @@ FLAGS = (
     PortFlag("mcast_to_unicast", 0, "multicast-as-unicast", "turns multicast into unicast", ("MCAST-01",)),
     PortFlag("vlan_tunnel", 0, "vlan-tunnel", "maps VLANs to tunnels", ("HUB-02",)),
 )
+ISOLATED = PortFlag("isolated", 0, "port-isolated", "is isolated from the other ports", ("HUB-06", "HUB-02"))
+JOINED = PortFlag(
+    "isolated", 1, "port-not-isolated", "forwards to the other ports, which have a way of their own", ("BCAST-06",)
+)
 
 
 def bridge(scene: Scene) -> Iterator[Finding]:
-    """The bridge is there, up, and forwards what it must and nothing more."""
-    hub, topology = scene.hub, scene.topology
-    device = hub.device
+    """Every bridge between tunnels is there, up, and forwards what it must and nothing more."""
+    for host in scene.bridging:
+        yield from _bridge(scene, host)
+
+
+def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
+    device, topology, name = hub.device, scene.topology, hub.plan.device
     if device is None or device.kind != "bridge":
         # a tunnel that is missing too is made a port when it is made
         joined = [port for port in topology.ports(hub.name) if port in hub.seen.devices]
-        ports = "".join(f"ip link set {name} up master {topology.bridge} && " for name in joined)
+        ports = "".join(f"ip link set {port} up master {name} && " for port in joined)
         yield hub.finding(
             "bridge-missing",
-            topology.bridge,
-            f"the hub has no bridge {topology.bridge}",
+            name,
+            f"{hub.name} has no bridge {name}",
             f"its devices are {', '.join(hub.seen.devices)}",
-            f"ip link add {topology.bridge} type bridge && {ports}ip link set {topology.bridge} up && "
-            f"{commands.placed(topology, hub.plan)}",
+            f"ip link add {name} type bridge && {ports}ip link set {name} up && {commands.placed(topology, hub.plan)}",
             ("HUB-02", "BCAST-01"),
         )
         return
@@ -65,12 +71,12 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         yield hub.finding(
             "bridge-down",
             device.name,
-            f"hub {device.name} is down",
+            f"{hub.name} {device.name} is down",
             "the device lacks the flag UP",
             f"ip link set {device.name} up && {commands.route(topology, hub.plan)}",
             ("HUB-02", "BCAST-01"),
         )
-    yield from _bridge_options(scene, device)
+    yield from _bridge_options(scene, hub, device)
     wanted = topology.bridge_mac(hub.plan)
     if scene.planned and wanted and device.mac != wanted:
         yield hub.finding(
@@ -83,10 +89,10 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
+def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Finding]:
     cut = any(loss.stage == "forwarding" for loss in scene.losses)
     if device.details.get("vlan_filtering") and (scene.planned or cut):
-        yield scene.hub.finding(
+        yield hub.finding(
             "vlan-filtering",
             device.name,
             f"{device.name} filters VLANs: frames pass only where a port's VLAN allows it",
@@ -95,7 +101,7 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
             ("HUB-02", "BCAST-01"),
         )
     if device.details.get("stp_state") and scene.planned and not scene.topology.bridge_data.get("stp_state"):
-        yield scene.hub.finding(
+        yield hub.finding(
             "stp-on",
             device.name,
             f"{device.name} speaks STP: a new port is silent for twice the forward delay, and BPDUs end here",
@@ -104,7 +110,7 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
             ("HUB-07", "FAULT-07"),
         )
     if device.details.get("ageing_time") == 0:
-        yield scene.hub.finding(
+        yield hub.finding(
             "addresses-forgotten",
             device.name,
             f"{device.name} forgets every MAC at once: what is for one spoke goes to all",
@@ -114,7 +120,7 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
         )
     mask = device.details.get("group_fwd_mask")
     if mask:
-        yield scene.hub.finding(
+        yield hub.finding(
             "reserved-forwarded",
             device.name,
             f"{device.name} forwards frames that must end at every bridge (802.1D, 01:80:c2:00:00:0X)",
@@ -125,52 +131,54 @@ def _bridge_options(scene: Scene, device: Device) -> Iterator[Finding]:
 
 
 def ports(scene: Scene) -> Iterator[Finding]:
-    """Every tunnel is a port of the bridge and does what a port does."""
-    hub, topology = scene.hub, scene.topology
-    if hub.device is None or hub.device.kind != "bridge":
-        return  # the fix of `bridge-missing` makes them ports
-    for spoke in scene.spokes:
-        port = scene.end(hub, spoke.name)
-        if port is None:
-            continue
-        if port.master != topology.bridge:
-            yield hub.finding(
-                "port-not-bridged",
+    """Every tunnel of a host with a bridge is a port of it and does what a port does."""
+    for host in scene.bridging:
+        if host.device is not None and host.device.kind == "bridge":  # `bridge-missing` makes them ports
+            for peer in scene.topology.peers(host.name):
+                if (port := scene.end(host, peer)) is not None:
+                    yield from _port(scene, host, port, peer)
+
+
+def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
+    bridge = host.plan.device
+    if port.master != bridge:
+        yield host.finding(
+            "port-not-bridged",
+            port.name,
+            f"{host.name} {port.name}, the tunnel to {peer}, is not a port of {bridge}",
+            f"its master is {port.master or 'none'}",
+            f"ip link set {port.name} master {bridge}",
+            ("HUB-02", "BCAST-01"),
+        )
+        return
+    yield from _state(host, port, peer)
+    for flag in (*FLAGS, JOINED if host.plan.isolated else ISOLATED):
+        value = port.flag(flag.word)
+        if value is not None and bool(value) != bool(flag.wanted):
+            yield host.finding(
+                flag.code,
                 port.name,
-                f"hub {port.name}, the tunnel to {spoke.name}, is not a port of {topology.bridge}",
-                f"its master is {port.master or 'none'}",
-                f"ip link set {port.name} master {topology.bridge}",
-                ("HUB-02", "BCAST-01"),
+                f"{host.name} {port.name}, the port to {peer}, {flag.otherwise}",
+                f"{flag.word} {'on' if value else 'off'}",
+                flag.command.format(port=port.name, word=flag.word, value="on" if flag.wanted else "off"),
+                flag.requirements,
             )
-            continue
-        yield from _state(scene, port, spoke.name)
-        for flag in FLAGS:
-            value = port.flag(flag.word)
-            if value is not None and bool(value) != bool(flag.wanted):
-                yield hub.finding(
-                    flag.code,
-                    port.name,
-                    f"hub {port.name}, the port to {spoke.name}, {flag.otherwise}",
-                    f"{flag.word} {'on' if value else 'off'}",
-                    flag.command.format(port=port.name, word=flag.word, value="on" if flag.wanted else "off"),
-                    flag.requirements,
-                )
 
 
-def _state(scene: Scene, port: Device, spoke: str) -> Iterator[Finding]:
+def _state(host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
     state = port.port.state if port.port else "forwarding"
     # a port that is down is disabled for that reason alone, which another rule names
-    if state == "forwarding" or not port.up or not (scene.hub.device and scene.hub.device.up):
+    if state == "forwarding" or not port.up or not (host.device and host.device.up):
         return
-    stp = bool(scene.hub.device.details.get("stp_state"))
+    stp = bool(host.device.details.get("stp_state"))
     # a port that is protodown is disabled whatever state it is given
     enabled = f"ip link set {port.name} protodown off" if port.protodown else ""
-    yield scene.hub.finding(
+    yield host.finding(
         "port-blocked",
         port.name,
-        f"hub {port.name}, the port to {spoke}, is {state} and forwards nothing",
+        f"{host.name} {port.name}, the port to {peer}, is {state} and forwards nothing",
         f"port state {state}, STP {'on' if stp else 'off'}" + (", protodown on" if port.protodown else ""),
-        (f"ip link set {scene.topology.bridge} type bridge stp_state 0 && " if stp else "")
+        (f"ip link set {host.plan.device} type bridge stp_state 0 && " if stp else "")
         + (enabled or f"bridge link set dev {port.name} state {FORWARDING}"),
         ("HUB-02", "FAULT-07"),
     )

@@ -92,7 +92,7 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
             continue
         near_address, far_address = host.plan.endpoint, far.plan.endpoint
         again = commands.again(scene.topology, host.plan, far.name, device)
-        if device.tunnel.remote != far_address:
+        if far_address not in host.seen.remotes(device.name) and host.plan.holder != "mesh":
             yield host.finding(
                 "tunnel-remote-mismatch",
                 device.name,
@@ -154,7 +154,11 @@ def parameters(scene: Scene) -> Iterator[Finding]:
     """An end whose parameters are not the other one's, or not those that were planned."""
     for planned in scene.topology.tunnels:
         ends = [(scene.hosts[end.host], scene.hosts[end.host].seen.devices.get(end.device)) for end in planned.ends]
-        known = [(host, end, end.tunnel) for host, end in ends if end is not None and end.tunnel and end.tunnel.remote]
+        known = [
+            (host, end, end.tunnel)
+            for host, end in ends
+            if end is not None and end.tunnel and host.seen.remotes(end.name)
+        ]
         if len(known) < 2:
             continue
         for code, requirements, said in COMPARED:

@@ -1,38 +1,51 @@
-"""Rules of a VXLAN device's own table, which leads to the one remote of its tunnel, and of what answers from it."""
+"""Rules of a VXLAN device's own table, which leads to its tunnel's remote or its peers, and of what answers from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay import commands
 from lab.overlay.readback import Device
 from lab.records import ANY_MAC, FdbEntry
+from lab.tunnels.kind import TunnelEnd
 
 
 def elsewhere(scene: Scene) -> Iterator[Finding]:
-    """Every entry of a tunnel's table leads to the tunnel's remote, by its port and with its VNI, and one floods."""
-    for host, far in scene.ends():
-        device = scene.end(host, far.name)
-        if device is None or device.tunnel is None or device.kind != "vxlan":
-            continue
-        own = [entry for entry in host.readings["fdb"] if entry.dev == device.name and entry.dst]
-        foreign = [entry for entry in own if _differs(entry, device)]
-        # of two for the remote the one that names the device's own NIC is the tunnel's
-        flooding = [entry for entry in own if entry not in foreign and entry.lladdr == ANY_MAC]
-        doubled = [entry for entry in flooding if not entry.via] if len(flooding) > 1 else []
-        yield from (_finding(host, device, entry) for entry in (*foreign, *doubled))
-        if device.tunnel.remote and not flooding:
+    """Every entry of a tunnel's table leads to a host that the tunnel is for, by its port and VNI, and one floods."""
+    for host in scene.hosts.values():
+        for name in scene.topology.ports(host.name):
+            device = host.seen.devices.get(name)
+            if device is not None and device.tunnel is not None and device.kind == "vxlan":
+                yield from _table(scene, host, device, device.tunnel)
+
+
+def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> Iterator[Finding]:
+    listed = [scene.topology.node(peer).endpoint for peer in scene.topology.peers(host.name)]
+    remotes = [tunnel.remote] if tunnel.remote else listed if host.plan.holder == "mesh" else []
+    own = [entry for entry in host.readings["fdb"] if entry.dev == device.name and entry.dst]
+    foreign = [entry for entry in own if entry.dst not in remotes or entry.port or entry.vni]
+    flooding = [entry for entry in own if entry not in foreign and entry.lladdr == ANY_MAC]
+    # of two for one remote the one that names the device's own NIC is the tunnel's
+    doubled = [entry for entry in flooding if not entry.via and _times(flooding, entry.dst) > 1]
+    yield from (_finding(host, device, entry) for entry in (*foreign, *doubled))
+    for remote in remotes:
+        if not _times(flooding, remote):
             yield host.finding(
                 "vxlan-flood-missing",
                 device.name,
-                f"{host.name} {device.name} has no all-zeros entry, so it floods no broadcast or multicast",
-                f"bridge fdb: no {ANY_MAC} dst {device.tunnel.remote}",
-                f"bridge fdb append {ANY_MAC} dev {device.name} dst {device.tunnel.remote}"
-                + (f" via {device.tunnel.link}" if device.tunnel.link else ""),
+                f"{host.name} {device.name} has no all-zeros entry for {remote}: it floods no broadcast or multicast "
+                "there",
+                f"bridge fdb: no {ANY_MAC} dst {remote}",
+                f"bridge fdb append {ANY_MAC} dev {device.name} dst {remote}"
+                + (f" via {tunnel.link}" if tunnel.link and tunnel.remote else ""),
                 ("BCAST-01", "MCAST-01"),
             )
+
+
+def _times(flooding: Sequence[FdbEntry], remote: str) -> int:
+    return sum(entry.dst == remote for entry in flooding)
 
 
 def proxies(scene: Scene) -> Iterator[Finding]:
@@ -48,11 +61,6 @@ def proxies(scene: Scene) -> Iterator[Finding]:
                 commands.again(scene.topology, host.plan, far.name, device),
                 ("BCAST-08",),
             )
-
-
-def _differs(entry: FdbEntry, device: Device) -> bool:
-    assert device.tunnel is not None
-    return bool(entry.dst != device.tunnel.remote or entry.port or entry.vni)
 
 
 def _finding(host: HostScene, device: Device, entry: FdbEntry) -> Finding:
