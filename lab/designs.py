@@ -60,12 +60,18 @@ class Design:
     """Seconds after which what is not heard again by then is taken to stay lost."""
     slow: bool = False
     """Measured when it is asked for."""
+    most: int = MOST_SPOKES
+    """Spokes at most."""
     conforms: bool = False
     """Whether the conformance suite tests it (`--topology`)."""
 
     def kind(self, wanted: str) -> str:
         """The kind of tunnel that is wanted, or else the one that the design needs."""
         return wanted if not self.tunnels or wanted in self.tunnels else self.tunnels[0]
+
+    def nearest(self, spokes: int) -> int:
+        """The number of spokes that it can have, nearest to this one."""
+        return min(max(spokes, LEAST_SPOKES), self.most)
 
     def build(self, spokes: int, options: TunnelOptions, nic_mtu: int) -> Topology:
         """The overlay with so many spokes over NICs of an MTU; UsageProblem for what it cannot be made of."""
@@ -74,8 +80,9 @@ class Design:
             raise UsageProblem(
                 f"--tunnel={kind.name}: the {self.name} design expects {' or '.join(self.tunnels or IPV4)}"
             )
-        if not LEAST_SPOKES <= spokes <= MOST_SPOKES:
-            raise UsageProblem(f"--spokes={spokes}: the {self.name} design expects {LEAST_SPOKES} to {MOST_SPOKES}")
+        if spokes != self.nearest(spokes):
+            expected = f"{LEAST_SPOKES} to {self.most}" if self.most > LEAST_SPOKES else str(self.most)
+            raise UsageProblem(f"--spokes={spokes}: the {self.name} design expects {expected}")
         room = nic_mtu - kind.overhead(options)
         mtu = {"bond": room, "hsr": min(room, PRP_MOST) - PRP_TRAILER}
         return replace(self.shape(spokes, options), mtu=next((mtu[each] for each in self.kinds), None))
@@ -87,7 +94,7 @@ def _star(spokes: int, options: TunnelOptions) -> Topology:
 
 def _pair(spokes: int, options: TunnelOptions) -> Topology:
     device = f"{options.kind}1"
-    nodes = _hosts(2, lambda number: device, "tunnel")
+    nodes = _hosts(spokes, lambda number: device, "tunnel")
     return Topology("pair", nodes, (Tunnel.between(1, spoke1=device, spoke2=device),), options)
 
 
@@ -164,7 +171,7 @@ DESIGNS: dict[str, Design] = {
     for design in (
         Design("star", "one hub with a bridge", _star, ("hub", "leg")),
         Design("standby", "one hub, another VM takes its address over", _star, ("takeover",)),
-        Design("pair", "two hosts, one tunnel", _pair, ("leg",), conforms=True),
+        Design("pair", "two hosts, one tunnel", _pair, ("leg",), most=2, conforms=True),
         Design("mesh", "a tunnel between any two hosts, isolated ports", _mesh, ("leg", "spoke"), conforms=True),
         Design(
             "flood-list",
@@ -198,14 +205,20 @@ TOPOLOGIES = ("standard", "article", *(one.name for one in DESIGNS.values() if o
 """The names that `--topology` takes."""
 
 
-def topology(name: str, spokes: int, options: TunnelOptions, nic_mtu: int, *, fewest: bool = False) -> Topology:
+def default_tunnel(name: str, otherwise: str) -> str:
+    """The kind of tunnel that a topology has where none is asked for."""
+    return DESIGNS[name].kind(otherwise) if name in DESIGNS else otherwise
+
+
+def topology(name: str, spokes: int, options: TunnelOptions, nic_mtu: int, *, nearest: bool = False) -> Topology:
     """
     The topology of a name, for NICs of an MTU (octets); UsageProblem names the ones there are.
 
-    `fewest`: where it cannot have so few spokes, it has as few as it can.
+    `nearest`: where it cannot have so many spokes, or so few, it has the nearest number that it can have.
     """
     if name not in TOPOLOGIES:
         raise UsageProblem(f"unknown topology {name!r}: expected one of {', '.join(TOPOLOGIES)}")
     if name in DESIGNS:
-        return DESIGNS[name].build(max(spokes, LEAST_SPOKES) if fewest else spokes, options, nic_mtu)
+        chosen = DESIGNS[name]
+        return chosen.build(chosen.nearest(spokes) if nearest else spokes, options, nic_mtu)
     return {"standard": topologies.standard, "article": topologies.article}[name](spokes, options)

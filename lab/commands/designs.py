@@ -14,7 +14,7 @@ import execnet
 
 from lab import designs, laboratory
 from lab.commands import options
-from lab.designs import Design, Loss
+from lab.designs import LEAST_SPOKES, MOST_SPOKES, Design, Loss
 from lab.errors import EnvironmentProblem, OvercastError, UsageProblem
 from lab.laboratory import BuiltLab
 from lab.machines import abilities, choose
@@ -95,8 +95,15 @@ def run(arguments: argparse.Namespace) -> int:
     cloud = provider(arguments.provider or DEFAULT_CLOUD)
     if not 0 <= arguments.api_delay <= MOST_DELAY:
         raise UsageProblem(f"--api-delay {arguments.api_delay:g}: expected 0 to {MOST_DELAY:g} seconds")
+    if not LEAST_SPOKES <= arguments.spokes <= MOST_SPOKES:
+        raise UsageProblem(f"--spokes {arguments.spokes}: expected {LEAST_SPOKES} to {MOST_SPOKES}")
     plans = [
-        (design, design.build(arguments.spokes, TunnelOptions(kind=design.kind(arguments.tunnel)), cloud.mtu))
+        (
+            design,
+            design.build(
+                design.nearest(arguments.spokes), TunnelOptions(kind=design.kind(arguments.tunnel)), cloud.mtu
+            ),
+        )
         for design in chosen
     ]
     group = execnet.Group()

@@ -18,13 +18,16 @@ def lab(topology: Topology, underlay: Underlay) -> str:
         └─ spoke2    gretap2   172.16.254.3/24   ens3   10.0.0.131/24
 
         cloud network: vcn, MTU 9000, refuses broadcast and multicast
+
+    Without a hub the hosts stand below each other.
     """
-    spokes = list(topology.spokes)
+    first, *spokes = topology.nodes
+    branches = ("├─ ", "└─ ") if first.is_hub else ("", "")
     left_out = max(0, len(spokes) - MOST_DRAWN)
     if left_out:
         spokes = [*spokes[: MOST_DRAWN - 1], spokes[-1]]
         left_out += 1
-    rows = [_row("", topology.hub), *(_row("├─ ", spoke) for spoke in spokes[:-1]), _row("└─ ", spokes[-1])]
+    rows = [_row("", first), *(_row(branches[0], spoke) for spoke in spokes[:-1]), _row(branches[1], spokes[-1])]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if left_out:

@@ -79,9 +79,10 @@ def planned(given: Mapping[str, Any]) -> Plan:
     """The plan by the values of LAB_OPTIONS, None: its default; UsageProblem for a value that cannot be."""
     kernel = choose.known(given["kernel"] or "auto")
     cloud = provider(given["provider"] or DEFAULT_CLOUD)
-    tunnel = given["tunnel"] or default_tunnel(cloud)
+    name = given["topology"] or "standard"
+    tunnel = given["tunnel"] or designs.default_tunnel(name, default_tunnel(cloud))
     spokes = SPOKES if given["spokes"] is None else given["spokes"]
-    topology = designs.topology(given["topology"] or "standard", spokes, TunnelOptions(kind=tunnel), cloud.mtu)
+    topology = designs.topology(name, spokes, TunnelOptions(kind=tunnel), cloud.mtu)
     return Plan(topology, Underlay(cloud), kernel, tunnel_note(cloud, tunnel, chosen=given["tunnel"] is not None))
 
 

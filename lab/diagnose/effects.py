@@ -122,6 +122,7 @@ STAGES: Mapping[str, tuple[Stage, ...]] = {
     "port-isolated": ("forwarding",),
     "port-locked": ("forwarding",),
     "port-not-bridged": ("forwarding",),
+    "port-not-isolated": (),  # it repeats
     "prefix-mismatch": INSIDE,
     "receive-buffer-overflow": ("delivery",),
     "reverse-path-filter": ("decapsulation", "delivery"),

@@ -14,7 +14,7 @@ from lab import designs, laboratory
 from lab.changes import bridge_port
 from lab.laboratory import BuiltLab
 from lab.machines.base import Machine
-from lab.model import Underlay
+from lab.model import TunnelOptions, Underlay
 from lab.probes.stream import Outage, Stream
 from lab.providers import provider
 
@@ -34,7 +34,9 @@ def build(any_machine: Machine) -> Iterator[Build]:
 
     def built(name: str) -> BuiltLab:
         cloud = provider("oci")
-        topology = designs.design(name).build(3, TUNNELS[any_machine.kind], cloud.mtu)
+        design = designs.design(name)
+        options = TunnelOptions(kind=design.kind(TUNNELS[any_machine.kind]))
+        topology = design.build(design.nearest(3), options, cloud.mtu)
         made.append(laboratory.build(any_machine, topology, Underlay(cloud)))
         return made[-1]
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from lab import topologies
+from lab import designs, topologies
 from lab.errors import UsageProblem
 from lab.model import TunnelOptions, Underlay
 from lab.overlay import plan
@@ -42,11 +42,13 @@ def test_an_impossible_number_of_spokes_is_a_usage_problem(spokes):
 @pytest.mark.parametrize(
     ("ask", "known"),
     [
-        (lambda: topologies.topology("star"), "standard, article"),
+        (lambda: designs.topology("ring", 2, TunnelOptions(), 9000), "standard, article, pair, mesh, flood-list"),
+        (lambda: designs.topology("pair", 5, TunnelOptions(), 9000), "--spokes=5: the pair design expects 2"),
+        (lambda: designs.topology("flood-list", 2, TunnelOptions(), 9000), "the flood-list design expects vxlan"),
         (lambda: provider("digitalocean"), "oci, aws, gcp, azure"),
         (lambda: topologies.standard(options=TunnelOptions(kind="ipip")), "gretap, vxlan"),
     ],
-    ids=["topology", "provider", "tunnel"],
+    ids=["topology", "spokes of a pair", "tunnel of a flood list", "provider", "tunnel"],
 )
 def test_an_unknown_name_is_answered_with_the_known_ones(ask, known):
     """A name that does not exist is one line that lists those that do."""

@@ -94,6 +94,9 @@ ROWS = {
             | {"MCAST-08", "ICMP-05"}  # 224.0.0.0/8 is not the range; the TTL is inherited
         ),
     ),
+    "topology pair": Row(("--topology=pair", "--tunnel=vxlan")),
+    "topology mesh": Row(("--topology=mesh", "--tunnel=vxlan", "--spokes=3")),
+    "topology flood-list": Row(("--topology=flood-list", "--tunnel=vxlan", "--spokes=3")),
     "spokes 1": Row(("--spokes=1", "--tunnel=vxlan")),
     "spokes 5": Row(("--spokes=5", "--tunnel=vxlan", "tests/broadcast", "tests/multicast", "tests/icmp")),
     "spokes 40": Row(("--spokes=40", *MANY)),

@@ -147,7 +147,8 @@ def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Fi
             port.name,
             f"{host.name} {port.name}, the tunnel to {peer}, is not a port of {bridge}",
             f"its master is {port.master or 'none'}",
-            f"ip link set {port.name} master {bridge}",
+            f"ip link set {port.name} master {bridge}"
+            + (f" && bridge link set dev {port.name} isolated on" if host.plan.isolated else ""),
             ("HUB-02", "BCAST-01"),
         )
         return

@@ -11,6 +11,8 @@ from lab.overlay.readback import Device
 from lab.records import ANY_MAC, FdbEntry
 from lab.tunnels.kind import TunnelEnd
 
+GROUP = 1  # the bit in the first octet of a MAC address of a group (IEEE 802)
+
 
 def elsewhere(scene: Scene) -> Iterator[Finding]:
     """Every entry of a tunnel's table leads to a host that the tunnel is for, by its port and VNI, and one floods."""
@@ -30,6 +32,16 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
     # of two for one remote the one that names the device's own NIC is the tunnel's
     doubled = [entry for entry in flooding if not entry.via and _times(flooding, entry.dst) > 1]
     yield from (_finding(host, device, entry) for entry in (*foreign, *doubled))
+    to_groups = [entry for entry in own if entry not in foreign and int(entry.lladdr[:2], 16) & GROUP]
+    for entry in to_groups if len(remotes) > 1 else ():
+        yield host.finding(
+            "vxlan-group-entry",
+            device.name,
+            f"{host.name} {device.name} sends frames for the group {entry.lladdr} to {entry.dst} alone",
+            f"bridge fdb: {entry.lladdr} dst {entry.dst} self",
+            f"bridge fdb del {entry.lladdr} dev {device.name} dst {entry.dst} self",
+            ("BCAST-01", "MCAST-01"),
+        )
     for remote in remotes:
         if not _times(flooding, remote):
             yield host.finding(
