@@ -44,8 +44,8 @@ from lab.agent.rtnl import (
 NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
 IFF_UP = 1
 NTF_SELF, NTF_MASTER = 0x02, 0x04
-CLSACT, INGRESS_BLOCK, EGRESS_BLOCK = 0xFFFF0000, 0xFFFFFFF2, 0xFFFFFFF3
-CLSACT_PARENT, ROOT = 0xFFFFFFF1, 0xFFFFFFFF
+CLSACT, CLSACT_PARENT, ROOT = 0xFFFF0000, 0xFFFFFFF1, 0xFFFFFFFF
+BLOCKS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 NETEM_LIMIT = 1000  # packets that may wait, as tc has it
 TCA_BPF_FLAG_ACT_DIRECT = 1
 ETH_P_ALL = 0x0003
@@ -125,23 +125,21 @@ class Links:
         up: bool = True,
         peer: dict[str, Any] | None = None,
     ) -> None:
-        attributes: list[Any] = [("IFLA_IFNAME", device)]
-        if mtu is not None:
-            attributes.append(("IFLA_MTU", mtu))
-        if address is not None:
-            attributes.append(("IFLA_ADDRESS", address))
-        if master is not None:
-            attributes.append(("IFLA_MASTER", self._transport.index(master)))
         values = [self._attribute(name, value) for name, value in data]
         if peer is not None:
             values.append(("VETH_INFO_PEER", self._peer(**peer)))
         info: list[Any] = [("IFLA_INFO_KIND", kind)]
         if values:
             info.append(("IFLA_INFO_DATA", {"attrs": values}))
-        attributes.append(("IFLA_LINKINFO", {"attrs": info}))
         message = ifinfmsg()
         message["flags"] = message["change"] = IFF_UP if up else 0
-        message["attrs"] = attributes
+        message["attrs"] = _given(
+            IFLA_IFNAME=device,
+            IFLA_MTU=mtu,
+            IFLA_ADDRESS=address,
+            IFLA_MASTER=self._transport.index(master) if master else None,
+            IFLA_LINKINFO={"attrs": info},
+        )
         self._transport.queue(message, NEWLINK, CREATE, f"ip link add {device} type {kind}")
 
     def _attribute(self, name: str, value: Any) -> tuple[str, Any]:
@@ -149,11 +147,8 @@ class Links:
 
     def _peer(self, device: str, node: int, mtu: int | None = None, address: str | None = None) -> dict[str, Any]:
         """The far end of a veth, born down: the kernel links the two ends only after it has made both."""
-        attributes: list[Any] = [("IFLA_IFNAME", device), ("IFLA_NET_NS_FD", self._namespace_of(node))]
-        if mtu is not None:
-            attributes.append(("IFLA_MTU", mtu))
-        if address is not None:
-            attributes.append(("IFLA_ADDRESS", address))
+        namespace = self._namespace_of(node)
+        attributes = _given(IFLA_IFNAME=device, IFLA_NET_NS_FD=namespace, IFLA_MTU=mtu, IFLA_ADDRESS=address)
         return {"index": 0, "flags": 0, "change": 0, "attrs": attributes}
 
     def _link_set(
@@ -169,16 +164,11 @@ class Links:
     ) -> None:
         message = ifinfmsg()
         message["index"] = self._transport.index(device)
-        attributes: list[Any] = []
         if up is not None:
             message["flags"] |= IFF_UP if up else 0
             message["change"] |= IFF_UP
-        if mtu is not None:
-            attributes.append(("IFLA_MTU", mtu))
-        if address is not None:
-            attributes.append(("IFLA_ADDRESS", address))
-        if master is not None or nomaster:
-            attributes.append(("IFLA_MASTER", 0 if master is None else self._transport.index(master)))
+        joined = 0 if nomaster else self._transport.index(master) if master else None
+        attributes = _given(IFLA_MTU=mtu, IFLA_ADDRESS=address, IFLA_MASTER=joined)
         if kind is not None:
             values = {"attrs": [self._attribute(name, value) for name, value in data]}
             attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", values)]}))
@@ -212,7 +202,7 @@ class Links:
         interface = ipaddress.ip_interface(address)
         far = ipaddress.ip_interface(peer or address)
         message = ifaddrmsg()
-        message["family"] = socket.AF_INET if interface.version == 4 else socket.AF_INET6
+        message["family"] = _family(str(interface.ip))
         message["prefixlen"] = far.network.prefixlen
         message["index"] = self._transport.index(device)
         message["attrs"] = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(far.ip))]
@@ -240,25 +230,20 @@ class Links:
     ) -> None:
         network = ipaddress.ip_network(to)
         message = rtmsg()
-        message["family"] = socket.AF_INET if network.version == 4 else socket.AF_INET6
+        message["family"] = _family(to)
         message["dst_len"] = network.prefixlen
         message["table"] = 254
         message["type"] = ROUTE_TYPES[type]
         # `ip route del` says "any scope, any protocol" (nowhere, unspec); an addition is static, like `ip`'s own (boot)
         message["scope"] = 255 if kind == DELROUTE else SCOPE_UNIVERSE if via or device is None else SCOPE_LINK
         message["proto"] = 0 if kind == DELROUTE else 3
-        attributes: list[Any] = []
-        if network.prefixlen:
-            attributes.append(("RTA_DST", str(network.network_address)))
-        if device is not None:
-            attributes.append(("RTA_OIF", self._transport.index(device)))
-        if via is not None:
-            attributes.append(("RTA_GATEWAY", via))
-        if source is not None:
-            attributes.append(("RTA_PREFSRC", source))
-        if mtu is not None:
-            attributes.append(("RTA_METRICS", {"attrs": [("RTAX_MTU", mtu)]}))
-        message["attrs"] = attributes
+        message["attrs"] = _given(
+            RTA_DST=str(network.network_address) if network.prefixlen else None,
+            RTA_OIF=self._transport.index(device) if device else None,
+            RTA_GATEWAY=via,
+            RTA_PREFSRC=source,
+            RTA_METRICS=None if mtu is None else {"attrs": [("RTAX_MTU", mtu)]},
+        )
         words = f"ip route {verb} {to}" + (f" via {via}" if via else "") + (f" dev {device}" if device else "")
         self._transport.queue(message, kind, flags, words)
 
@@ -273,40 +258,26 @@ class Links:
 
     def _neigh_add(self, device: str, to: str, lladdr: str) -> None:
         """A permanent neighbour."""
-        address = ipaddress.ip_address(to)
-        message = ndmsg()
-        message["family"] = socket.AF_INET if address.version == 4 else socket.AF_INET6
-        message["ifindex"] = self._transport.index(device)
+        message = _entry(_family(to), self._transport.index(device), NDA_DST=to, NDA_LLADDR=lladdr)
         message["state"] = NUD_PERMANENT
-        message["attrs"] = [("NDA_DST", to), ("NDA_LLADDR", lladdr)]
         self._transport.queue(message, NEWNEIGH, REPLACE, f"ip neigh replace {to} lladdr {lladdr} dev {device}")
 
     def _neigh_del(self, device: str, to: str) -> None:
-        address = ipaddress.ip_address(to)
-        message = ndmsg()
-        message["family"] = socket.AF_INET if address.version == 4 else socket.AF_INET6
-        message["ifindex"] = self._transport.index(device)
-        message["attrs"] = [("NDA_DST", to)]
+        message = _entry(_family(to), self._transport.index(device), NDA_DST=to)
         self._transport.queue(message, DELNEIGH, CHANGE, f"ip neigh del {to} dev {device}")
 
     def _fdb_replace(self, device: str, lladdr: str) -> None:
         """A static forwarding entry of the bridge that `device` is a port of."""
-        message = ndmsg()
-        message["family"] = socket.AF_BRIDGE
-        message["ifindex"] = self._transport.index(device)
+        message = _entry(socket.AF_BRIDGE, self._transport.index(device), NDA_LLADDR=lladdr)
         message["state"] = NUD_NOARP
         message["flags"] = NTF_MASTER
-        message["attrs"] = [("NDA_LLADDR", lladdr)]
         self._transport.queue(message, NEWNEIGH, REPLACE, f"bridge fdb replace {lladdr} dev {device}")
 
     def _fdb_append(self, device: str, lladdr: str, dst: str) -> None:
         """One more endpoint of a VXLAN device that frames for a MAC address are sent to; all zeros: floods."""
-        message = ndmsg()
-        message["family"] = socket.AF_BRIDGE
-        message["ifindex"] = self._transport.index(device)
+        message = _entry(socket.AF_BRIDGE, self._transport.index(device), NDA_LLADDR=lladdr, NDA_DST=dst)
         message["state"] = NUD_NOARP | NUD_PERMANENT
         message["flags"] = NTF_SELF
-        message["attrs"] = [("NDA_LLADDR", lladdr), ("NDA_DST", dst)]
         self._transport.queue(message, NEWNEIGH, APPEND, f"bridge fdb append {lladdr} dev {device} dst {dst}")
 
     # filters
@@ -316,37 +287,28 @@ class Links:
         `tc filter add dev DEVICE ingress|egress bpf direct-action`: a classic BPF program over the frame, from its
         Ethernet header on, that returns a TC_ACT_ code.  The clsact qdisc is made when the device has none.
         """
-        index = self._transport.index(device)
-        message = tcmsg()
-        message["family"] = socket.AF_UNSPEC
-        message["index"] = index
-        message["handle"], message["parent"] = CLSACT, CLSACT_PARENT
+        message = _traffic(self._transport.index(device), CLSACT_PARENT)
+        message["handle"] = CLSACT
         message["attrs"] = [("TCA_KIND", "clsact")]
         self._transport.queue(message, NEWQDISC, CREATE, f"tc qdisc add dev {device} clsact")
         # a second filter on the same device finds the qdisc there
         with contextlib.suppress(FileExistsError):
             self._transport.flush()
         code = b"".join(struct.pack("=HBBI", *step) for step in program)
-        message = _FilterMessage()
-        message["family"] = socket.AF_UNSPEC
-        message["index"] = index
-        message["parent"] = INGRESS_BLOCK if direction == "ingress" else EGRESS_BLOCK
+        message = _traffic(self._transport.index(device), BLOCKS[direction], _FilterMessage)
         message["info"] = socket.htons(ETH_P_ALL)
-        options = [
-            ("TCA_BPF_OPS_LEN", len(program)),
-            ("TCA_BPF_OPS", code),
-            ("TCA_BPF_NAME", name),
-            ("TCA_BPF_FLAGS", TCA_BPF_FLAG_ACT_DIRECT),
-        ]
+        options = _given(
+            TCA_BPF_OPS_LEN=len(program),
+            TCA_BPF_OPS=code,
+            TCA_BPF_NAME=name,
+            TCA_BPF_FLAGS=TCA_BPF_FLAG_ACT_DIRECT,
+        )
         message["attrs"] = [("TCA_KIND", "bpf"), ("TCA_OPTIONS", {"attrs": options})]
         self._transport.queue(message, NEWTFILTER, CREATE, f"tc filter add dev {device} {direction} bpf {name}")
 
     def _delay_add(self, device: str, milliseconds: float) -> None:
         """`tc qdisc add dev DEVICE root netem delay`: what leaves the device leaves it later, in order."""
-        message = tcmsg()
-        message["family"] = socket.AF_UNSPEC
-        message["index"] = self._transport.index(device)
-        message["parent"] = ROOT
+        message = _traffic(self._transport.index(device), ROOT)
         delay = int(milliseconds * 1000)  # us, of which pyroute2 makes the kernel's ticks
         options = {"delay": time2tick(delay), "limit": NETEM_LIMIT, "loss": 0, "gap": 0, "duplicate": 0, "jitter": 0}
         message["attrs"] = [("TCA_KIND", "netem"), ("TCA_OPTIONS", {"attrs": [], **options})]
@@ -354,8 +316,32 @@ class Links:
 
     def _filter_clear(self, device: str, direction: str) -> None:
         """Removes every filter of one direction."""
-        message = tcmsg()
-        message["family"] = socket.AF_UNSPEC
-        message["index"] = self._transport.index(device)
-        message["parent"] = INGRESS_BLOCK if direction == "ingress" else EGRESS_BLOCK
+        message = _traffic(self._transport.index(device), BLOCKS[direction])
         self._transport.queue(message, DELTFILTER, CHANGE, f"tc filter del dev {device} {direction}")
+
+
+def _entry(family: int, index: int, **attributes: Any) -> ndmsg:
+    """A neighbour or forwarding entry of a device."""
+    message = ndmsg()
+    message["family"] = family
+    message["ifindex"] = index
+    message["attrs"] = _given(**attributes)
+    return message
+
+
+def _traffic(index: int, parent: int, kind: type[nlmsg] = tcmsg) -> nlmsg:
+    """A queueing discipline or filter of a device."""
+    message = kind()
+    message["family"] = socket.AF_UNSPEC
+    message["index"] = index
+    message["parent"] = parent
+    return message
+
+
+def _given(**attributes: Any) -> list[tuple[str, Any]]:
+    """The attributes that have a value."""
+    return [(name, value) for name, value in attributes.items() if value is not None]
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
