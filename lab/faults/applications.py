@@ -6,9 +6,9 @@ They turn red what real programs show (`--applications`) and nothing else: the o
 
 from __future__ import annotations
 
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Named
 from lab.faults.means import drops, of_all, of_hub, of_spoke
-from lab.faults.places import hub_bridge, named, victim_device
+from lab.faults.places import hub_bridge, victim_device
 
 WELL = ("BCAST-08", "MCAST-12")
 ONE_IN = 10  # of the datagrams of a feed
@@ -20,7 +20,7 @@ FAULTS = (
         ("APP-01",),
         of_hub(drops("-p udp --dport 67")),
         greens=WELL,
-        finding=named("dhcp-filtered", hub_bridge),
+        finding=Named("dhcp-filtered", hub_bridge),
     ),
     Fault(
         "mdns-filtered",
@@ -28,7 +28,7 @@ FAULTS = (
         ("APP-02",),
         of_all(drops("-p udp --dport 5353")),
         greens=WELL,
-        finding=named("mdns-filtered", hub_bridge),
+        finding=Named("mdns-filtered", hub_bridge),
     ),
     Fault(
         "vrrp-filtered",
@@ -36,7 +36,7 @@ FAULTS = (
         ("APP-03", "APP-04"),
         of_spoke(drops("-p 112")),
         greens=WELL,
-        finding=named("vrrp-filtered", victim_device),
+        finding=Named("vrrp-filtered", victim_device),
     ),
     Fault(
         "cluster-filtered",
@@ -44,7 +44,7 @@ FAULTS = (
         ("APP-05",),
         of_spoke(drops("-p udp --dport 5405")),
         greens=WELL,
-        finding=named("cluster-filtered", victim_device),
+        finding=Named("cluster-filtered", victim_device),
     ),
     Fault(
         "feed-thinned",
@@ -52,6 +52,6 @@ FAULTS = (
         ("APP-06",),
         of_spoke(drops(f"-p udp -d 239.0.0.0/8 -m statistic --mode nth --every {ONE_IN} --packet 0")),
         greens=("BCAST-01", "ICMP-01"),
-        finding=named("firewall-drops", victim_device),
+        finding=Named("firewall-drops", victim_device),
     ),
 )

@@ -7,9 +7,9 @@ Most of them leave unicast alone, or all nodes but one, which is why they are fo
 from __future__ import annotations
 
 from lab import groups
-from lab.faults.fault import Fault, Inject
+from lab.faults.fault import Fault, Inject, Named
 from lab.faults.means import drops, of_all, of_hub, of_spoke
-from lab.faults.places import hub_bridge, hub_port, named, victim, victim_device, victim_itself
+from lab.faults.places import hub_bridge, hub_port, victim, victim_device, victim_itself
 from lab.laboratory import BuiltLab
 from lab.model import MULTICAST
 from lab.overlay.plan import BROADCAST_PING
@@ -38,7 +38,7 @@ FAULTS = (
         "the article's 224.0.0.0/8 is routed to the overlay instead of the whole range",
         ("MCAST-08",),
         of_all("ip route del {groups} dev {device} && ip route add 224.0.0.0/8 dev {device}"),
-        finding=named("multicast-route-narrow", hub_bridge),
+        finding=Named("multicast-route-narrow", hub_bridge),
         greens=("MCAST-01",),
     ),
     Fault(
@@ -46,7 +46,7 @@ FAULTS = (
         "one node has no multicast route to the overlay",
         ("MCAST-01", "MCAST-06", "MCAST-08", "MCAST-11"),
         of_spoke("ip route del {groups} dev {device}"),
-        finding=named("multicast-route-missing", victim_device),
+        finding=Named("multicast-route-missing", victim_device),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -55,7 +55,7 @@ FAULTS = (
         ("BCAST-01", "BCAST-02", "BCAST-07", "ICMP-01"),
         # the same neighbours, another broadcast address; the last address takes the routes with it
         of_spoke("ip addr del {overlay} dev {device} && ip addr add {own}/25 dev {device}", GROUPS),
-        finding=named("prefix-mismatch", victim_device),
+        finding=Named("prefix-mismatch", victim_device),
         greens=("MCAST-01",),
     ),
     Fault(
@@ -63,7 +63,7 @@ FAULTS = (
         "one node's default route leads into the overlay",
         ("BCAST-03",),
         of_spoke("ip route del default dev {nic} && ip route add default dev {device}"),
-        finding=named("default-by-overlay", victim_device),
+        finding=Named("default-by-overlay", victim_device),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -74,21 +74,21 @@ FAULTS = (
         of_hub(
             "ip addr del {overlay} dev {device} && ip addr add {overlay} dev {port}", "ip route add {groups} dev {port}"
         ),
-        finding=named("hub-address-missing", hub_bridge),
+        finding=Named("hub-address-missing", hub_bridge),
     ),
     Fault(
         "broadcast-not-flooded",
         "one port of the hub does not flood broadcast",
         ("BCAST-01", "BCAST-03", "BCAST-06", "BCAST-08", "ICMP-01", "ICMP-03"),
         of_hub("bridge link set dev {port} bcast_flood off"),
-        finding=named("broadcast-not-flooded", hub_port),
+        finding=Named("broadcast-not-flooded", hub_port),
     ),
     Fault(
         "multicast-not-flooded",
         "one port of the hub does not flood multicast, 224.0.0.x included",
         ("MCAST-01", "MCAST-03", "MCAST-07", "MCAST-08", "MCAST-12", "ICMP-05", "SNOOP-01", "SNOOP-06"),
         of_hub("bridge link set dev {port} mcast_flood off"),
-        finding=named("multicast-not-flooded", hub_port),
+        finding=Named("multicast-not-flooded", hub_port),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -96,7 +96,7 @@ FAULTS = (
         "one node ignores echo requests to broadcast and multicast (the default of Linux)",
         ("ICMP-01", "ICMP-02", "ICMP-03", "ICMP-04", "ICMP-05"),
         of_spoke(f"sysctl -w {BROADCAST_PING}=1"),
-        finding=named("broadcast-ping-ignored", victim_itself),
+        finding=Named("broadcast-ping-ignored", victim_itself),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -104,14 +104,14 @@ FAULTS = (
         "one node does not answer ARP",
         ("BCAST-08",),
         of_spoke(f"sysctl -w net.ipv4.conf.{{device}}.arp_ignore={NEVER_ANSWER}"),
-        finding=named("arp-unanswered", victim_device),
+        finding=Named("arp-unanswered", victim_device),
     ),
     Fault(
         "broadcast-filtered",
         "the firewall of one node drops broadcast that came through the tunnel",
         ("BCAST-01", "BCAST-02", "BCAST-03", "BCAST-04", "BCAST-06", "ICMP-01", "ICMP-06"),
         of_spoke(drops("-m pkttype --pkt-type broadcast")),
-        finding=named("firewall-drops", victim_device),
+        finding=Named("firewall-drops", victim_device),
         greens=("MCAST-01",),
     ),
     Fault(
@@ -119,7 +119,7 @@ FAULTS = (
         "the firewall of one node drops multicast that came through the tunnel",
         ("MCAST-01", "MCAST-03", "MCAST-05", "MCAST-06", "MCAST-10", "MCAST-12", "ICMP-05"),
         of_spoke(drops(f"-d {MULTICAST}")),
-        finding=named("firewall-drops", victim_device),
+        finding=Named("firewall-drops", victim_device),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -127,7 +127,7 @@ FAULTS = (
         "the firewall of one node takes in only the ICMP that belongs to what it has asked one address",
         ("ICMP-01", "ICMP-05"),
         of_spoke("{iptables} -A INPUT -p icmp -m conntrack ! --ctstate ESTABLISHED -j DROP"),
-        finding=named("firewall-drops", victim_device),
+        finding=Named("firewall-drops", victim_device),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -135,7 +135,7 @@ FAULTS = (
         "the firewall of one node drops the IGMP that it sends",
         ("MCAST-04", "MCAST-05", "SNOOP-05"),
         of_spoke("{iptables} -A OUTPUT -p igmp -j DROP"),
-        finding=named("igmp-filtered", victim_device),
+        finding=Named("igmp-filtered", victim_device),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -143,7 +143,7 @@ FAULTS = (
         "the firewall of one node accepts UDP, TCP and ICMP, and no IGMP from queriers",
         ("PRE-04", "SNOOP-04"),
         _accepts_the_usual("INPUT"),
-        finding=named("igmp-filtered", victim_device),
+        finding=Named("igmp-filtered", victim_device),
         greens=("BCAST-01", "MCAST-01", "MCAST-04"),
     ),
     Fault(
@@ -151,7 +151,7 @@ FAULTS = (
         "the firewall of one node lets out UDP, TCP and ICMP, and no reports of its groups",
         ("MCAST-04", "SNOOP-05"),
         _accepts_the_usual("OUTPUT"),
-        finding=named("igmp-filtered", victim_device),
+        finding=Named("igmp-filtered", victim_device),
         greens=("BCAST-01", "PRE-04"),
     ),
     Fault(
@@ -159,7 +159,7 @@ FAULTS = (
         "one node speaks IGMPv2 only, which cannot name sources",
         ("MCAST-04", "MCAST-05"),
         of_spoke("sysctl -w net.ipv4.conf.all.force_igmp_version=2"),
-        finding=named("igmp-version-forced", victim_device),
+        finding=Named("igmp-version-forced", victim_device),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -167,14 +167,14 @@ FAULTS = (
         "one node rewrites the TTL of what it receives",
         ("BCAST-01", "BCAST-02", "MCAST-06"),
         of_spoke("{iptables} -t mangle -A INPUT -i {device} -j TTL --ttl-set 64"),
-        finding=named("ttl-rewritten", victim_device),
+        finding=Named("ttl-rewritten", victim_device),
     ),
     Fault(
         "memberships-limited",
         "a socket of one node may join ten groups only",
         ("MCAST-09", "MCAST-13"),
         of_spoke("sysctl -w net.ipv4.igmp_max_memberships=10"),
-        finding=named("memberships-limited", victim_itself),
+        finding=Named("memberships-limited", victim_itself),
         greens=("MCAST-01",),
     ),
     Fault(
@@ -182,7 +182,7 @@ FAULTS = (
         "another process of one node is a member of the group under test",
         ("MCAST-02",),
         _has_another_member,
-        finding=named("member-besides", victim_device),
+        finding=Named("member-besides", victim_device),
         greens=("BCAST-01",),
         mended=False,
     ),

@@ -10,15 +10,14 @@ from dataclasses import replace
 from ipaddress import IPv4Interface
 
 from lab.changes import addr_add, link_del, link_set
-from lab.faults.fault import Fault
-from lab.faults.means import of_spoke
-from lab.faults.places import hub_port, hub_ports, named, victim, victim_device
+from lab.faults.fault import Fault, Named
+from lab.faults.means import GUEST, of_spoke
+from lab.faults.places import hub_port, hub_ports, victim, victim_device
 from lab.host import Host
 from lab.laboratory import BuiltLab
 from lab.model import NodePlan
 from lab.overlay import plan
 
-GRETAP = ("gretap",)
 STRANGER = 99  # a host number that no VNIC has
 # the new one first: with its last address a device loses its routes too
 OTHER_PREFIX = "ip addr add {own}/PREFIX dev {device} && ip addr del {overlay} dev {device}"
@@ -66,15 +65,15 @@ FAULTS = (
         "a spoke's outer source address is none that its VNIC owns",
         ("UNDER-06", "PRE-08"),
         _foreign_source,
-        finding=named("tunnel-local-mismatch", victim_device),
+        finding=Named("tunnel-local-mismatch", victim_device),
     ),
     Fault(
         "second-address",
         "a spoke's outer source address is another one than the hub's remote",
         ("UNDER-06", "PRE-08"),
         _second_address,
-        GRETAP,
-        finding=named("tunnel-local-mismatch", victim_device),
+        GUEST,
+        finding=Named("tunnel-local-mismatch", victim_device),
         mended=False,  # by no command on a host: with the address the cloud gave up its source check
     ),
     Fault(
@@ -82,50 +81,50 @@ FAULTS = (
         "the hub's remote for a spoke is off by one",
         ("PRE-08",),
         _wrong_remote,
-        finding=named("tunnel-remote-mismatch", hub_port),
+        finding=Named("tunnel-remote-mismatch", hub_port),
     ),
     Fault(
         "tunnel-missing",
         "a spoke has no tunnel device",
         ("PRE-01", "PRE-11"),
         of_spoke("ip link del {device}"),
-        finding=named("tunnel-missing", victim_device),
+        finding=Named("tunnel-missing", victim_device),
     ),
     Fault(
         "tunnel-down",
         "a spoke's tunnel device is down",
         ("PRE-01", "PRE-11"),
         of_spoke("ip link set {device} down"),
-        finding=named("tunnel-down", victim_device),
+        finding=Named("tunnel-down", victim_device),
     ),
     Fault(
         "recursive-route",
         "a spoke's route to the tunnel's remote goes through the tunnel",
         ("PRE-12",),
         of_spoke("ip route add {remote}/32 dev {device}"),
-        GRETAP,
-        finding=named("recursive-routing", victim_device),
+        GUEST,
+        finding=Named("recursive-routing", victim_device),
     ),
     Fault(
         "prefix-32",
         "a spoke's overlay address is a /32",
         ("PRE-09",),
         of_spoke(OTHER_PREFIX.replace("PREFIX", "32")),
-        finding=named("prefix-mismatch", victim_device),
+        finding=Named("prefix-mismatch", victim_device),
     ),
     Fault(
         "prefix-16",
         "a spoke's overlay address is a /16",
         ("PRE-09",),
         of_spoke(OTHER_PREFIX.replace("PREFIX", "16")),
-        finding=named("prefix-mismatch", victim_device),
+        finding=Named("prefix-mismatch", victim_device),
     ),
     Fault(
         "duplicate-address",
         "two spokes have the same overlay address",
         ("PRE-09",),
         of_spoke("ip addr add {first}/24 dev {device}"),
-        finding=named("duplicate-address", victim_device),
+        finding=Named("duplicate-address", victim_device),
         spokes=2,
     ),
     Fault(
@@ -133,7 +132,7 @@ FAULTS = (
         "two spokes have the same overlay MAC",
         ("PRE-10",),
         lambda lab: _takes_mac(lab, lab.spokes[0], lab.spokes[0].plan.device),
-        finding=named("duplicate-mac", victim_device),
+        finding=Named("duplicate-mac", victim_device),
         spokes=2,
     ),
     Fault(
@@ -141,6 +140,6 @@ FAULTS = (
         "a spoke has the MAC of a port of the hub",
         ("PRE-10",),
         lambda lab: _takes_mac(lab, lab.hub, hub_ports(lab)[0]),
-        finding=named("duplicate-mac", victim_device),
+        finding=Named("duplicate-mac", victim_device),
     ),
 )

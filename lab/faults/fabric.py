@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lab.faults.fault import Fault, Inject
+from lab.faults.fault import Fault, Inject, Named
 from lab.faults.means import GUEST, shell
-from lab.faults.places import cloud_port, named, victim
+from lab.faults.places import cloud_port, victim
 from lab.laboratory import BuiltLab
 from lab.model import mac_of
 from lab.underlay.fabric import FABRIC, segments
@@ -37,28 +37,28 @@ FAULTS = (
         "the cloud's port of one spoke is in no subnet",
         ("BCAST-01", "PRE-03"),
         _in_the_cloud("ip link set {port} nomaster"),
-        finding=named("fabric-port-out", cloud_port(victim)),
+        finding=Named("fabric-port-out", cloud_port(victim)),
     ),
     Fault(
         "cloud-forgot",
         "the cloud does not know behind which port one spoke's NIC is",
         ("BCAST-01", "PRE-03"),
         _in_the_cloud("bridge fdb del {mac} dev {port} master"),
-        finding=named("fabric-forgot", cloud_port(victim)),
+        finding=Named("fabric-forgot", cloud_port(victim)),
     ),
     Fault(
         "cloud-down",
         "the cloud's network is down",
         ("BCAST-01", "PRE-03"),
         _in_the_cloud("ip link set {bridge} down"),
-        finding=named("fabric-down", _bridge),
+        finding=Named("fabric-down", _bridge),
     ),
     Fault(
         "cloud-port-blocked",
         "the cloud's port of one spoke forwards nothing",
         ("BCAST-01", "PRE-03"),
         _in_the_cloud("bridge link set dev {port} state 0"),
-        finding=named("fabric-port-down", cloud_port(victim)),
+        finding=Named("fabric-port-down", cloud_port(victim)),
     ),
     Fault(
         "cloud-vlans",
@@ -66,7 +66,7 @@ FAULTS = (
         ("BCAST-01", "PRE-03"),
         _in_the_cloud("ip link set {bridge} type bridge vlan_filtering 1 && bridge vlan del dev {port} vid 1"),
         GUEST,
-        finding=named("fabric-filters-vlans", _bridge),
+        finding=Named("fabric-filters-vlans", _bridge),
     ),
     Fault(
         "cloud-port-small",
@@ -75,6 +75,6 @@ FAULTS = (
         _in_the_cloud("ip link set {port} mtu 1500"),
         GUEST,
         greens=("ICMP-01",),
-        finding=named("fabric-mtu", cloud_port(victim)),
+        finding=Named("fabric-mtu", cloud_port(victim)),
     ),
 )

@@ -6,9 +6,9 @@ Each is one command that somebody ran for another purpose.
 
 from __future__ import annotations
 
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Named
 from lab.faults.means import GUEST, forwarded, of_hub, of_spoke, ran, shell
-from lab.faults.places import cloud_port, device, hub, hub_bridge, named, victim, victim_device, victim_nic
+from lab.faults.places import cloud_port, device, hub, hub_bridge, victim, victim_device, victim_nic
 from lab.host import Host
 from lab.laboratory import BuiltLab
 
@@ -36,7 +36,7 @@ FAULTS = (
         of_spoke(REVERSE_PATH),
         GUEST,
         greens=("BCAST-01", "MCAST-01"),
-        finding=named("reverse-path-rule", victim_device),
+        finding=Named("reverse-path-rule", victim_device),
     ),
     Fault(
         "reverse-path-rule-hub",
@@ -45,7 +45,7 @@ FAULTS = (
         of_hub(REVERSE_PATH),
         GUEST,
         greens=("BCAST-01", "MCAST-01"),
-        finding=named("reverse-path-rule", hub_bridge),
+        finding=Named("reverse-path-rule", hub_bridge),
     ),
     Fault(
         "one-of-many-silent",
@@ -53,7 +53,7 @@ FAULTS = (
         ("BCAST-01",),
         ran(unsampled, "{iptables} -A OUTPUT -d {everybody} -j DROP"),
         greens=("BCAST-02",),
-        finding=named("firewall-drops", device(unsampled, "{device}")),
+        finding=Named("firewall-drops", device(unsampled, "{device}")),
         spokes=5,
     ),
     Fault(
@@ -62,7 +62,7 @@ FAULTS = (
         ("BCAST-01", "MCAST-01", "ICMP-01", "PRE-03"),
         of_spoke("{iptables} -t raw -P OUTPUT DROP"),
         GUEST,
-        finding=named("firewall-drops", victim_device),
+        finding=Named("firewall-drops", victim_device),
     ),
     Fault(
         "loopback-filtered",
@@ -71,7 +71,7 @@ FAULTS = (
         of_spoke("{iptables} -A INPUT -i lo -j DROP"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("firewall-drops", device(victim, "lo")),
+        finding=Named("firewall-drops", device(victim, "lo")),
     ),
     Fault(
         "masqueraded",
@@ -80,7 +80,7 @@ FAULTS = (
         of_spoke("{iptables} -t nat -A POSTROUTING -o {device} -j MASQUERADE"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("nat-rewrites", victim_device),
+        finding=Named("nat-rewrites", victim_device),
     ),
     Fault(
         "outer-ttl-rewritten",
@@ -89,7 +89,7 @@ FAULTS = (
         of_spoke("{iptables} -t mangle -A POSTROUTING -p gre -j TTL --ttl-set 5"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("ttl-rewritten", victim_nic),
+        finding=Named("ttl-rewritten", victim_nic),
     ),
     Fault(
         "outer-tos-rewritten",
@@ -98,7 +98,7 @@ FAULTS = (
         of_spoke("{iptables} -t mangle -A POSTROUTING -p gre -j TOS --set-tos 0x10"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("tos-rewritten", victim_nic),
+        finding=Named("tos-rewritten", victim_nic),
     ),
     Fault(
         "control-filtered",
@@ -107,7 +107,7 @@ FAULTS = (
         of_spoke("{iptables} -A INPUT -i {nic} -p udp -j DROP"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("control-dropped", victim_nic),
+        finding=Named("control-dropped", victim_nic),
     ),
     Fault(
         "bridge-filters-port",
@@ -115,7 +115,7 @@ FAULTS = (
         ("HUB-02", "BCAST-01"),
         of_hub("ebtables -A FORWARD -o {port} -j DROP"),
         GUEST,
-        finding=named("bridged-dropped", hub_bridge),
+        finding=Named("bridged-dropped", hub_bridge),
     ),
     Fault(
         "bridge-filters-ipv6",
@@ -124,7 +124,7 @@ FAULTS = (
         of_hub("ebtables -A FORWARD -p IPv6 -j DROP"),
         GUEST,
         greens=("BCAST-01", "V6-04"),
-        finding=named("bridged-dropped", hub_bridge),
+        finding=Named("bridged-dropped", hub_bridge),
     ),
     Fault(
         "forward-invalid-dropped",
@@ -137,14 +137,14 @@ FAULTS = (
             "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP",
         ),
         greens=("BCAST-01", "MCAST-01"),
-        finding=named("bridged-dropped", hub_bridge),
+        finding=Named("bridged-dropped", hub_bridge),
     ),
     Fault(
         "forward-chain-drops",
         "a chain that the hub's FORWARD calls drops everything",
         ("BCAST-01", "MCAST-01"),
         forwarded("-N GUARD", "-A FORWARD -j GUARD", "-A GUARD -j DROP"),
-        finding=named("bridged-dropped", hub_bridge),
+        finding=Named("bridged-dropped", hub_bridge),
     ),
     Fault(
         "bridge-filters-arp",
@@ -152,7 +152,7 @@ FAULTS = (
         ("BCAST-08", "PRE-10"),
         of_hub("ebtables -A FORWARD -p ARP -j DROP"),
         GUEST,
-        finding=named("arp-filtered", hub_bridge),
+        finding=Named("arp-filtered", hub_bridge),
     ),
     Fault(
         "cloud-filter",
@@ -160,6 +160,6 @@ FAULTS = (
         ("BCAST-01", "PRE-03"),
         _cloud_filter,
         GUEST,
-        finding=named("traffic-filtered", cloud_port(hub)),
+        finding=Named("traffic-filtered", cloud_port(hub)),
     ),
 )

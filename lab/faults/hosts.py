@@ -6,9 +6,9 @@ Each is one command that somebody ran for another purpose.
 
 from __future__ import annotations
 
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Named
 from lab.faults.means import GUEST, of_hub, of_spoke
-from lab.faults.places import device, hub_bridge, hub_port, named, victim, victim_device, victim_itself, victim_nic
+from lab.faults.places import device, hub_bridge, hub_port, victim, victim_device, victim_itself, victim_nic
 
 VRF = "ip link add red type vrf table 10 && ip link set red up"
 
@@ -21,7 +21,7 @@ FAULTS = (
         of_spoke("ip route del broadcast {everybody} dev {device} table local"),
         GUEST,
         greens=("MCAST-01",),
-        finding=named("local-route-missing", victim_device),
+        finding=Named("local-route-missing", victim_device),
     ),
     Fault(
         "address-not-local",
@@ -29,7 +29,7 @@ FAULTS = (
         ("BCAST-08", "ICMP-01"),
         of_spoke("ip route del local {own} dev {device} table local"),
         GUEST,
-        finding=named("local-route-missing", victim_device),
+        finding=Named("local-route-missing", victim_device),
     ),
     Fault(
         "endpoint-not-local",
@@ -37,7 +37,7 @@ FAULTS = (
         ("BCAST-01", "PRE-03"),
         of_spoke("ip route del local {underlay} dev {nic} table local"),
         GUEST,
-        finding=named("local-route-missing", victim_nic),
+        finding=Named("local-route-missing", victim_nic),
     ),
     Fault(
         "bridge-in-vrf",
@@ -45,7 +45,7 @@ FAULTS = (
         ("BCAST-02", "MCAST-01"),
         of_hub(f"{VRF} && ip link set {{device}} master red"),
         GUEST,
-        finding=named("device-in-vrf", hub_bridge),
+        finding=Named("device-in-vrf", hub_bridge),
     ),
     Fault(
         "nic-in-vrf",
@@ -53,7 +53,7 @@ FAULTS = (
         ("BCAST-01",),
         of_spoke(f"{VRF} && ip link set {{nic}} master red"),
         GUEST,
-        finding=named("device-in-vrf", victim_nic),
+        finding=Named("device-in-vrf", victim_nic),
     ),
     Fault(
         "main-table-unused",
@@ -61,21 +61,21 @@ FAULTS = (
         ("BCAST-01", "MCAST-01"),
         of_spoke("ip rule del priority 32766"),
         GUEST,
-        finding=named("main-table-unused", victim_itself),
+        finding=Named("main-table-unused", victim_itself),
     ),
     Fault(
         "local-table-unused",
         "the rule that leads to one spoke's table `local` was deleted",
         ("BCAST-01", "MCAST-01"),
         of_spoke("ip rule del priority 0"),
-        finding=named("local-table-unused", victim_itself),
+        finding=Named("local-table-unused", victim_itself),
     ),
     Fault(
         "group-routed-away",
         "one spoke routes one part of the multicast range to its NIC",
         ("MCAST-08",),
         of_spoke("ip route add 239.255.0.0/16 dev {nic}"),
-        finding=named("multicast-route-elsewhere", victim_nic),
+        finding=Named("multicast-route-elsewhere", victim_nic),
         greens=("MCAST-01",),
     ),
     Fault(
@@ -83,7 +83,7 @@ FAULTS = (
         "one spoke's multicast route names the hub as its gateway: groups become unicast to it",
         ("MCAST-01",),
         of_spoke("ip route replace 224.0.0.0/4 via {hub} dev {device}"),
-        finding=named("multicast-route-elsewhere", victim_device),
+        finding=Named("multicast-route-elsewhere", victim_device),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -94,7 +94,7 @@ FAULTS = (
             "ip addr del {own}/24 dev {device} && ip addr add {own}/24 dev {device} scope host "
             "&& ip route replace 224.0.0.0/4 dev {device}"
         ),
-        finding=named("overlay-address-scope", victim_device),
+        finding=Named("overlay-address-scope", victim_device),
     ),
     Fault(
         "policy-blackhole",
@@ -103,7 +103,7 @@ FAULTS = (
         of_spoke("ip rule add priority 0 to 224.0.0.0/4 blackhole"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("policy-rule", victim_itself),
+        finding=Named("policy-rule", victim_itself),
     ),
     Fault(
         "groups-thrown",
@@ -112,7 +112,7 @@ FAULTS = (
         of_spoke("ip route add throw 239.0.0.0/8", "ip route add 239.192.0.0/10 dev {nic}"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("multicast-route-elsewhere", victim_nic),
+        finding=Named("multicast-route-elsewhere", victim_nic),
     ),
     Fault(
         "neighbours-by-gateway",
@@ -120,7 +120,7 @@ FAULTS = (
         ("BCAST-01", "PRE-03"),
         of_spoke("ip route del {network} dev {nic}"),
         GUEST,
-        finding=named("underlay-detour", victim_nic),
+        finding=Named("underlay-detour", victim_nic),
     ),
     Fault(
         "neighbours-by-other-nic",
@@ -130,14 +130,14 @@ FAULTS = (
             "ip link add ens4 type veth peer name ens4p && ip link set ens4p up && ip link set ens4 up",
             "ip route replace {network} dev ens4",
         ),
-        finding=named("underlay-detour", device(victim, "ens4")),
+        finding=Named("underlay-detour", device(victim, "ens4")),
     ),
     Fault(
         "rule-refuses",
         "one spoke's policy rule refuses what its tunnel sends",
         ("ICMP-01",),
         of_spoke("ip route add blackhole default table 7 && ip rule add from {underlay} lookup 7"),
-        finding=named("policy-rule", victim_itself),
+        finding=Named("policy-rule", victim_itself),
     ),
     Fault(
         "network-overlaps",
@@ -145,7 +145,7 @@ FAULTS = (
         ("PRE-09",),
         of_spoke("ip link add docker0 type bridge && ip link set docker0 up && ip addr add 172.16.0.1/16 dev docker0"),
         greens=("BCAST-01", "MCAST-01"),
-        finding=named("network-overlaps", device(victim, "docker0")),
+        finding=Named("network-overlaps", device(victim, "docker0")),
     ),
     # devices
     Fault(
@@ -154,7 +154,7 @@ FAULTS = (
         ("BCAST-01",),
         of_spoke("ip link set {nic} arp off"),
         GUEST,
-        finding=named("device-noarp", victim_nic),
+        finding=Named("device-noarp", victim_nic),
     ),
     Fault(
         "bridge-noarp",
@@ -162,7 +162,7 @@ FAULTS = (
         ("BCAST-08",),
         of_hub("ip link set {device} arp off"),
         GUEST,
-        finding=named("device-noarp", hub_bridge),
+        finding=Named("device-noarp", hub_bridge),
     ),
     Fault(
         "neighbour-fixed",
@@ -170,7 +170,7 @@ FAULTS = (
         ("ICMP-01",),
         of_spoke("ip neigh replace {hub} lladdr 02:00:00:00:00:99 dev {device} nud noarp"),
         GUEST,
-        finding=named("neighbour-wrong", victim_device),
+        finding=Named("neighbour-wrong", victim_device),
     ),
     Fault(
         "tunnel-renamed",
@@ -178,7 +178,7 @@ FAULTS = (
         ("PRE-01", "PRE-11"),
         of_hub("ip link set {port} down && ip link set {port} name other && ip link set other up"),
         GUEST,
-        finding=named("tunnel-renamed", hub_port),
+        finding=Named("tunnel-renamed", hub_port),
     ),
     Fault(
         "tunnel-of-loopback",
@@ -186,7 +186,7 @@ FAULTS = (
         ("BCAST-01",),
         of_spoke("ip link set {device} type gretap remote {remote} local {underlay} ttl 64 dev lo"),
         GUEST,
-        finding=named("tunnel-device-mismatch", victim_device),
+        finding=Named("tunnel-device-mismatch", victim_device),
     ),
     Fault(
         "other-bridge",
@@ -194,7 +194,7 @@ FAULTS = (
         ("HUB-02", "BCAST-01"),
         of_hub("ip link add other type bridge && ip link set other up && ip link set {port} master other"),
         GUEST,
-        finding=named("port-not-bridged", hub_port),
+        finding=Named("port-not-bridged", hub_port),
     ),
     Fault(
         "vlan-of-one-port",
@@ -205,7 +205,7 @@ FAULTS = (
             "bridge vlan add dev {port} vid 10 pvid untagged && bridge vlan del dev {port} vid 1",
         ),
         GUEST,
-        finding=named("vlan-filtering", hub_bridge),
+        finding=Named("vlan-filtering", hub_bridge),
     ),
     Fault(
         "addresses-forgotten",
@@ -214,7 +214,7 @@ FAULTS = (
         of_hub("ip link set {device} type bridge ageing_time 0"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("addresses-forgotten", hub_bridge),
+        finding=Named("addresses-forgotten", hub_bridge),
     ),
     Fault(
         "vxlan-flooded-twice",
@@ -222,7 +222,7 @@ FAULTS = (
         ("BCAST-01",),
         of_spoke("bridge fdb append 00:00:00:00:00:00 dev {device} dst {remote}"),
         ("vxlan",),
-        finding=named("vxlan-entry-elsewhere", victim_device),
+        finding=Named("vxlan-entry-elsewhere", victim_device),
     ),
     Fault(
         "vxlan-floods-nowhere",
@@ -230,7 +230,7 @@ FAULTS = (
         ("BCAST-01", "MCAST-01"),
         of_spoke("bridge fdb del 00:00:00:00:00:00 dev {device}"),
         ("vxlan",),
-        finding=named("vxlan-flood-missing", victim_device),
+        finding=Named("vxlan-flood-missing", victim_device),
     ),
     Fault(
         "vxlan-proxy",
@@ -242,6 +242,6 @@ FAULTS = (
             "ip addr add {own}/24 dev {device} && ip route add 224.0.0.0/4 dev {device}",
         ),
         ("vxlan",),
-        finding=named("vxlan-proxy", victim_device),
+        finding=Named("vxlan-proxy", victim_device),
     ),
 )

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.changes import link_del, route_add
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Named
 from lab.faults.means import every_port, extra_tunnel, of_hub, take_any_source
-from lab.faults.places import device, first_spoke, hub_bridge, hub_port, named, victim
+from lab.faults.places import device, first_spoke, hub_bridge, hub_port, victim
 from lab.laboratory import BuiltLab
 from lab.model import Change
 from lab.overlay import plan
@@ -63,28 +63,28 @@ FAULTS = (
         "a tunnel of the hub is no port of its bridge",
         ("HUB-02", "BCAST-01"),
         of_hub("ip link set {port} nomaster"),
-        finding=named("port-not-bridged", hub_port),
+        finding=Named("port-not-bridged", hub_port),
     ),
     Fault(
         "hairpin",
         "the hub sends frames back on the port they came from",
         ("HUB-05", "BCAST-05", "MCAST-06"),
         every_port(hairpin=1),
-        finding=named("hairpin-on", hub_port),
+        finding=Named("hairpin-on", hub_port),
     ),
     Fault(
         "second-tunnel",
         "a spoke is attached to the bridge by two tunnels",
         ("HUB-04", "PERF-01"),
         _second_tunnel,
-        finding=named("attached-twice", device(victim, SECOND_DEVICE)),
+        finding=Named("attached-twice", device(victim, SECOND_DEVICE)),
     ),
     Fault(
         "spokes-meshed",
         "two spokes have a tunnel of their own",
         ("HUB-01", "WIRE-03"),
         _mesh,
-        finding=named("spokes-meshed", device(first_spoke, MESH_DEVICE)),
+        finding=Named("spokes-meshed", device(first_spoke, MESH_DEVICE)),
         greens=("BCAST-01",),
         spokes=2,
     ),
@@ -93,14 +93,14 @@ FAULTS = (
         "the hub routes between spokes instead of bridging",
         ("TTL-01", "WIRE-02"),
         _route_instead,
-        finding=named("port-isolated", hub_port),
+        finding=Named("port-isolated", hub_port),
     ),
     Fault(
         "learning-off",
         "the hub does not learn MACs",
         ("HUB-03",),
         every_port(learning=0),
-        finding=named("learning-off", hub_port),
+        finding=Named("learning-off", hub_port),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -108,7 +108,7 @@ FAULTS = (
         "the hub drops unicast to MACs that it does not know",
         ("HUB-03",),
         every_port(flood=0),
-        finding=named("unicast-not-flooded", hub_port),
+        finding=Named("unicast-not-flooded", hub_port),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -116,14 +116,14 @@ FAULTS = (
         "the hub's ports are isolated",
         ("HUB-06",),
         every_port(isolated=1),
-        finding=named("port-isolated", hub_port),
+        finding=Named("port-isolated", hub_port),
     ),
     Fault(
         "reserved-forwarded",
         "the hub forwards what ends at every bridge",
         ("HUB-07",),
         of_hub(f"ip link set {{device}} type bridge group_fwd_mask {NOT_STP_PAUSE_LACP}"),
-        finding=named("reserved-forwarded", hub_bridge),
+        finding=Named("reserved-forwarded", hub_bridge),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -131,7 +131,7 @@ FAULTS = (
         "the bridge's MAC is the lowest of its ports'",
         ("HUB-08",),
         _unpin,
-        finding=named("bridge-mac-not-pinned", hub_bridge),
+        finding=Named("bridge-mac-not-pinned", hub_bridge),
         greens=("BCAST-01",),
     ),
 )

@@ -6,9 +6,9 @@ Each is one command that somebody ran for another purpose.
 
 from __future__ import annotations
 
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Named
 from lab.faults.means import GUEST, drops, of_hub, of_spoke
-from lab.faults.places import hub_bridge, named, victim_device, victim_itself, victim_nic
+from lab.faults.places import hub_bridge, victim_device, victim_itself, victim_nic
 
 FAULTS = (
     # filters, translation, IPsec
@@ -18,7 +18,7 @@ FAULTS = (
         ("BCAST-01",),
         of_spoke("{iptables} -t nat -A POSTROUTING -o {device} -j SNAT --to-source {underlay}"),
         GUEST,
-        finding=named("nat-rewrites", victim_device),
+        finding=Named("nat-rewrites", victim_device),
     ),
     Fault(
         "ports-redirected",
@@ -26,7 +26,7 @@ FAULTS = (
         ("BCAST-01", "MCAST-01"),
         of_spoke("{iptables} -t nat -A PREROUTING -i {device} -p udp -j REDIRECT --to-ports 9"),
         GUEST,
-        finding=named("nat-rewrites", victim_device),
+        finding=Named("nat-rewrites", victim_device),
     ),
     Fault(
         "large-filtered",
@@ -34,7 +34,7 @@ FAULTS = (
         ("MTU-02",),
         of_spoke("{iptables} -t mangle -A INPUT -i {device} -p udp -m length --length 1000:65535 -j DROP"),
         GUEST,
-        finding=named("firewall-drops", victim_device),
+        finding=Named("firewall-drops", victim_device),
     ),
     Fault(
         "local-groups-filtered",
@@ -43,7 +43,7 @@ FAULTS = (
         of_spoke(drops("-d 224.0.0.0/24")),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("firewall-drops", victim_device),
+        finding=Named("firewall-drops", victim_device),
     ),
     Fault(
         "limited-broadcast-filtered",
@@ -52,7 +52,7 @@ FAULTS = (
         of_spoke(drops("-d 255.255.255.255")),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("firewall-drops", victim_device),
+        finding=Named("firewall-drops", victim_device),
     ),
     Fault(
         "arp-filtered",
@@ -62,7 +62,7 @@ FAULTS = (
             "tc qdisc add dev {device} clsact && tc filter add dev {device} ingress protocol arp matchall action drop"
         ),
         GUEST,
-        finding=named("traffic-filtered", victim_device),
+        finding=Named("traffic-filtered", victim_device),
     ),
     Fault(
         "ipsec-blocks-in",
@@ -70,7 +70,7 @@ FAULTS = (
         ("BCAST-01", "PRE-03"),
         of_spoke("ip xfrm policy add src {network} dst {network} proto gre dir in action block"),
         GUEST,
-        finding=named("ipsec-drops", victim_nic),
+        finding=Named("ipsec-drops", victim_nic),
     ),
     Fault(
         "ipsec-wanted",
@@ -81,7 +81,7 @@ FAULTS = (
             "tmpl src {underlay} dst {remote} proto esp mode transport"
         ),
         GUEST,
-        finding=named("ipsec-drops", victim_nic),
+        finding=Named("ipsec-drops", victim_nic),
     ),
     # what the kernel may do
     Fault(
@@ -92,7 +92,7 @@ FAULTS = (
             "sysctl -w net.ipv4.ip_forward=1 net.ipv4.conf.all.bc_forwarding=1 net.ipv4.conf.{device}.bc_forwarding=1"
         ),
         GUEST,
-        finding=named("bc-forwarding-on", hub_bridge),
+        finding=Named("bc-forwarding-on", hub_bridge),
     ),
     Fault(
         "echo-limited",
@@ -101,7 +101,7 @@ FAULTS = (
         of_spoke("sysctl -w net.ipv4.icmp_ratelimit=100000 net.ipv4.icmp_ratemask=65535"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("icmp-limited", victim_itself),
+        finding=Named("icmp-limited", victim_itself),
     ),
     Fault(
         "memberships-none",
@@ -110,6 +110,6 @@ FAULTS = (
         of_spoke("sysctl -w net.ipv4.igmp_max_memberships=0"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("memberships-limited", victim_itself),
+        finding=Named("memberships-limited", victim_itself),
     ),
 )

@@ -6,18 +6,11 @@ On a lab that has no IPv6 they change nothing that IPv4 sees.
 
 from __future__ import annotations
 
-from lab.faults.fault import Fault
-from lab.faults.means import forwarded, of_all, of_spoke
-from lab.faults.places import cloud, hub_bridge, named, victim_device, victim_itself
-from lab.laboratory import BuiltLab
+from lab.faults.fault import Fault, Named
+from lab.faults.means import cloud_drops, forwarded, of_all, of_spoke
+from lab.faults.places import cloud, hub_bridge, victim_device, victim_itself
 from lab.model import IPV6_LEAST_MTU
 from lab.underlay.policy import destination_options_rule
-
-
-def _options_dropped(lab: BuiltLab) -> None:
-    for name in lab.hosts:
-        lab.cloud.set_rules(name, destination_options_rule())
-
 
 FAULTS = (
     Fault(
@@ -26,7 +19,7 @@ FAULTS = (
         ("V6-01",),
         of_spoke("sysctl -w net.ipv6.conf.{device}.disable_ipv6=1"),
         greens=("BCAST-01",),
-        finding=named("ipv6-disabled", victim_device),
+        finding=Named("ipv6-disabled", victim_device),
     ),
     Fault(
         "ipv6-multicast-ping-ignored",
@@ -34,7 +27,7 @@ FAULTS = (
         ("V6-01",),
         of_spoke("sysctl -w net.ipv6.icmp.echo_ignore_multicast=1"),
         greens=("BCAST-01", "V6-02", "V6-04"),
-        finding=named("ipv6-multicast-ping-ignored", victim_itself),
+        finding=Named("ipv6-multicast-ping-ignored", victim_itself),
     ),
     Fault(
         "icmpv6-filtered",
@@ -42,7 +35,7 @@ FAULTS = (
         ("V6-01",),
         of_spoke("{ip6tables} -A INPUT -p ipv6-icmp -j DROP"),
         greens=("BCAST-01", "V6-02", "V6-04"),
-        finding=named("icmpv6-filtered", victim_device),
+        finding=Named("icmpv6-filtered", victim_device),
     ),
     Fault(
         "icmpv6-output-filtered",
@@ -50,7 +43,7 @@ FAULTS = (
         ("V6-01", "V6-02"),
         of_spoke("{ip6tables} -A OUTPUT -p ipv6-icmp -j DROP"),
         greens=("BCAST-01", "V6-04"),
-        finding=named("icmpv6-filtered", victim_device),
+        finding=Named("icmpv6-filtered", victim_device),
     ),
     Fault(
         "bridged-ipv6-dropped",
@@ -58,7 +51,7 @@ FAULTS = (
         ("V6-01",),
         forwarded("-A FORWARD -j DROP", version=6),
         greens=("BCAST-01", "V6-04"),
-        finding=named("bridged-dropped", hub_bridge),
+        finding=Named("bridged-dropped", hub_bridge),
     ),
     Fault(
         "mld-version-1",
@@ -66,7 +59,7 @@ FAULTS = (
         ("V6-02",),
         of_all("sysctl -w net.ipv6.conf.{device}.force_mld_version=1"),
         greens=("V6-01", "V6-04"),
-        finding=named("mld-version-forced", hub_bridge),
+        finding=Named("mld-version-forced", hub_bridge),
     ),
     Fault(
         "mtu-below-1280",
@@ -75,15 +68,15 @@ FAULTS = (
         of_spoke(f"ip link set {{device}} mtu {IPV6_LEAST_MTU - 1}"),
         greens=("BCAST-01",),
         # one cause, one finding: of a device that differs from the others, that is what is said
-        finding=named("mtu-mismatch", victim_device),
+        finding=Named("mtu-mismatch", victim_device),
     ),
     Fault(
         "destination-options-dropped",
         "the cloud drops IPv6 packets that have destination options, of which ip6gretap's are",
         ("V6-03",),
-        _options_dropped,
+        cloud_drops(destination_options_rule()),
         ("gretap", "ip6gretap"),
-        finding=named("gre-blocked", cloud),
+        finding=Named("gre-blocked", cloud),
         mended=False,
     ),
 )

@@ -6,9 +6,9 @@ Each is one command that somebody ran for another purpose.
 
 from __future__ import annotations
 
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Named
 from lab.faults.means import GUEST, of_hub, of_spoke
-from lab.faults.places import device, hub, named, victim, victim_device, victim_itself, victim_nic
+from lab.faults.places import device, hub, victim, victim_device, victim_itself, victim_nic
 
 AGAIN = "ip addr replace {own}/24 dev {device} && ip route replace 224.0.0.0/4 dev {device}"
 
@@ -21,7 +21,7 @@ FAULTS = (
         of_spoke("ip link add copy link {device} type macvlan mode bridge && ip link set copy up"),
         GUEST,
         greens=("MCAST-01",),
-        finding=named("device-on-top", device(victim, "copy")),
+        finding=Named("device-on-top", device(victim, "copy")),
     ),
     Fault(
         "macvlan-takes-nic",
@@ -29,7 +29,7 @@ FAULTS = (
         ("BCAST-01", "PRE-03"),
         of_spoke("ip link add passer link {nic} type macvlan mode passthru && ip link set passer up"),
         GUEST,
-        finding=named("device-on-top", device(victim, "passer")),
+        finding=Named("device-on-top", device(victim, "passer")),
     ),
     Fault(
         "nic-bridged",
@@ -37,7 +37,7 @@ FAULTS = (
         ("BCAST-01", "PRE-03"),
         of_spoke("ip link add br-lan type bridge && ip link set br-lan up && ip link set {nic} master br-lan"),
         GUEST,
-        finding=named("device-enslaved", victim_nic),
+        finding=Named("device-enslaved", victim_nic),
     ),
     # what a host does by itself
     Fault(
@@ -47,7 +47,7 @@ FAULTS = (
         of_spoke("ip link set lo down"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("loopback-down", device(victim, "lo")),
+        finding=Named("loopback-down", device(victim, "lo")),
     ),
     Fault(
         "asks-nobody",
@@ -55,7 +55,7 @@ FAULTS = (
         ("BCAST-08",),
         of_spoke("sysctl -w net.ipv4.neigh.{device}.mcast_solicit=0"),
         GUEST,
-        finding=named("arp-unasked", victim_device),
+        finding=Named("arp-unasked", victim_device),
     ),
     Fault(
         "own-ttl-spent",
@@ -64,7 +64,7 @@ FAULTS = (
         of_spoke("sysctl -w net.ipv4.ip_default_ttl=1"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("default-ttl-low", victim_itself),
+        finding=Named("default-ttl-low", victim_itself),
     ),
     # addresses
     Fault(
@@ -76,7 +76,7 @@ FAULTS = (
             "ip addr add {own}/24 dev {device} && ip route replace 224.0.0.0/4 dev {device}",
         ),
         GUEST,
-        finding=named("overlay-source-foreign", victim_device),
+        finding=Named("overlay-source-foreign", victim_device),
     ),
     Fault(
         "address-twice",
@@ -85,7 +85,7 @@ FAULTS = (
         of_hub("ip addr add {own}/32 dev lo"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("overlay-address-twice", device(hub, "lo")),
+        finding=Named("overlay-address-twice", device(hub, "lo")),
     ),
     Fault(
         "broadcast-address-wrong",
@@ -94,7 +94,7 @@ FAULTS = (
         of_spoke(f"ip addr del {{own}}/24 dev {{device}} && {AGAIN.replace('dev', 'broadcast 172.16.255.255 dev', 1)}"),
         GUEST,
         greens=("MCAST-01",),
-        finding=named("broadcast-address-wrong", victim_device),
+        finding=Named("broadcast-address-wrong", victim_device),
     ),
     # routes
     Fault(
@@ -104,7 +104,7 @@ FAULTS = (
         of_spoke("ip route add local 224.0.0.0/4 dev lo table local"),
         GUEST,
         greens=("BCAST-01",),
-        finding=named("local-route-foreign", victim_device),
+        finding=Named("local-route-foreign", victim_device),
     ),
     Fault(
         "route-to-hub-narrow",
@@ -112,6 +112,6 @@ FAULTS = (
         ("BCAST-01", "MTU-02", "MTU-07"),
         of_spoke("ip route add {remote}/32 dev {nic} mtu 576"),
         GUEST,
-        finding=named("route-mtu", victim_nic),
+        finding=Named("route-mtu", victim_nic),
     ),
 )

@@ -16,6 +16,7 @@ from lab.machines import firewall
 from lab.machines.node import Node
 from lab.model import Change
 from lab.tunnels import KINDS
+from lab.underlay.policy import Rule
 
 GUEST = ("gretap",)
 """The tunnels of faults that take what a guest's kernel has, and this one may lack."""
@@ -95,6 +96,16 @@ def of_all(*commands: str) -> Inject:
 def drops(match: str = "") -> str:
     """The command by which a host's firewall drops what comes through the tunnel and matches."""
     return f"{{iptables}} -A INPUT -i {{device}} {match} -j DROP"
+
+
+def cloud_drops(rule: Rule, *, from_hub_only: bool = False) -> Inject:
+    """Packets that the cloud drops by a rule at the port of their sender."""
+
+    def inject(lab: BuiltLab) -> None:
+        for name in [lab.hub.name] if from_hub_only else lab.hosts:
+            lab.cloud.set_rules(name, rule)
+
+    return inject
 
 
 def every_port(**flags: int) -> Inject:

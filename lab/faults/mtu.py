@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.changes import filter_add, link_set
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Named
 from lab.faults.means import of_all, of_hub, of_spoke
-from lab.faults.places import cloud, hub_bridge, hub_port, named, victim, victim_device, victim_itself, victim_nic
+from lab.faults.places import cloud, hub_bridge, hub_port, victim, victim_device, victim_itself, victim_nic
 from lab.laboratory import BuiltLab
 from lab.underlay.policy import fragment_rule, longer_rule, port_program
 
@@ -48,7 +48,7 @@ FAULTS = (
         ("MTU-01", "MTU-02", "MTU-05", "MTU-07", "BCAST-01"),
         of_hub(f"ip link set {{port}} mtu {SMALL}"),
         greens=("ICMP-01",),
-        finding=named("mtu-mismatch", hub_port),
+        finding=Named("mtu-mismatch", hub_port),
     ),
     Fault(
         "bridge-mtu-small",
@@ -56,7 +56,7 @@ FAULTS = (
         ("MTU-05",),
         of_hub(f"ip link set {{device}} mtu {SMALL}"),
         greens=("BCAST-01",),
-        finding=named("mtu-mismatch", hub_bridge),
+        finding=Named("mtu-mismatch", hub_bridge),
     ),
     Fault(
         "tunnel-before-jumbo",
@@ -64,7 +64,7 @@ FAULTS = (
         ("MTU-01", "MTU-05"),
         _made_before_jumbo,
         greens=("BCAST-01",),
-        finding=named("mtu-mismatch", victim_device),
+        finding=Named("mtu-mismatch", victim_device),
     ),
     Fault(
         "mtu-forced",
@@ -73,7 +73,7 @@ FAULTS = (
         _forced,
         tunnels=("gretap",),
         greens=("ICMP-01",),
-        finding=named("mtu-mismatch", victim_device),
+        finding=Named("mtu-mismatch", victim_device),
     ),
     Fault(
         "path-narrow",
@@ -81,7 +81,7 @@ FAULTS = (
         ("MTU-02", "MTU-03", "MTU-07", "BCAST-01"),
         lambda lab: lab.cloud.lose(victim(lab).name, longer_rule(NARROW)),
         greens=("ICMP-01", "MTU-01"),
-        finding=named("path-mtu-black-hole", cloud),
+        finding=Named("path-mtu-black-hole", cloud),
         mended=False,
     ),
     Fault(
@@ -90,7 +90,7 @@ FAULTS = (
         ("MTU-02", "MTU-03", "MTU-06", "MTU-07", "MTU-09"),
         lambda lab: lab.cloud.lose(lab.hub.name, longer_rule(NARROW)),
         greens=("ICMP-01", "MTU-01"),
-        finding=named("path-mtu-black-hole", cloud),
+        finding=Named("path-mtu-black-hole", cloud),
         mended=False,
     ),
     Fault(
@@ -100,7 +100,7 @@ FAULTS = (
         of_all("{iptables} -A INPUT -p icmp --icmp-type fragmentation-needed -j DROP"),
         tunnels=("gretap",),
         greens=("MTU-02", "BCAST-01"),
-        finding=named("pmtu-icmp-filtered", victim_nic),
+        finding=Named("pmtu-icmp-filtered", victim_nic),
     ),
     Fault(
         "fragments-filtered",
@@ -109,7 +109,7 @@ FAULTS = (
         _fragments_filtered,
         # not BCAST-01: a host's own copy of its broadcast, without an Ethernet header, is a fragment to the filter
         greens=("MTU-07",),
-        finding=named("traffic-filtered", victim_device),
+        finding=Named("traffic-filtered", victim_device),
     ),
     Fault(
         "reassembly-limited",
@@ -117,6 +117,6 @@ FAULTS = (
         ("MTU-02", "MTU-04"),
         of_spoke(f"sysctl -w net.ipv4.ipfrag_low_thresh={TINY} net.ipv4.ipfrag_high_thresh={TINY}"),
         greens=("BCAST-01", "MTU-07"),
-        finding=named("reassembly-limited", victim_itself),
+        finding=Named("reassembly-limited", victim_itself),
     ),
 )

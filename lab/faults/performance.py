@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lab.changes import delay_add, filter_add
-from lab.faults.fault import Fault
-from lab.faults.places import hub_port, named, victim, victim_nic
+from lab.faults.fault import Fault, Named
+from lab.faults.places import hub_port, victim, victim_nic
 from lab.laboratory import BuiltLab
 
 LATE = 20.0  # milliseconds that the hub's queue towards one spoke holds everything back
@@ -30,13 +30,13 @@ FAULTS = (
         ("PERF-02",),
         _slow_port,
         tunnels=("gretap",),  # of the two kernels that a run may have, the guest's is the one with netem
-        finding=named("traffic-impaired", hub_port),
+        finding=Named("traffic-impaired", hub_port),
     ),
     Fault(
         "nic-lossy",
         "half of what comes in at one spoke's NIC is lost",
         ("PERF-03", "HUB-04"),
         _lossy_nic,
-        finding=named("traffic-filtered", victim_nic),
+        finding=Named("traffic-filtered", victim_nic),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lab.faults.fault import Named, Place
+from lab.faults.fault import Place
 from lab.host import Host
 from lab.laboratory import BuiltLab
 from lab.overlay.carrier import carrier_of
@@ -66,8 +66,3 @@ def cloud(lab: BuiltLab) -> tuple[str, str]:
 def cloud_port(who: Who) -> Place:
     """The fabric's port of a host."""
     return lambda lab: (FABRIC, who(lab).name)
-
-
-def named(code: str, at: Place) -> Named:
-    """The finding that the diagnosis must come to."""
-    return Named(code, at)

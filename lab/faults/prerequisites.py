@@ -7,9 +7,9 @@ Most of them are one line of somebody's set-up, and none is visible on the sende
 from __future__ import annotations
 
 from lab.changes import bridge_port, link_set, route_add
-from lab.faults.fault import Fault, Inject
-from lab.faults.means import drops, forwarded, of_all, of_hub, of_spoke
-from lab.faults.places import cloud, cloud_port, first_spoke, hub, hub_bridge, hub_itself, hub_nic, named, victim_nic
+from lab.faults.fault import Fault, Named
+from lab.faults.means import GUEST, cloud_drops, drops, forwarded, of_all, of_hub, of_spoke
+from lab.faults.places import cloud, cloud_port, first_spoke, hub, hub_bridge, hub_itself, hub_nic, victim_nic
 from lab.laboratory import BuiltLab
 from lab.model import VXLAN_PORT
 from lab.overlay import plan
@@ -22,14 +22,6 @@ MISSING_OCTETS = 100
 def _flooding_ports(lab: BuiltLab) -> None:
     for host in lab.hosts:
         lab.cloud.node.apply(bridge_port(lab.cloud.port_of(host), flood=1, bcast_flood=1))
-
-
-def _cloud_drops(rule: Rule, *, from_hub_only: bool = False) -> Inject:
-    def inject(lab: BuiltLab) -> None:
-        for name in [lab.hub.name] if from_hub_only else lab.hosts:
-            lab.cloud.set_rules(name, rule)
-
-    return inject
 
 
 def _no_source_check(lab: BuiltLab) -> None:
@@ -55,7 +47,6 @@ def _hidden_router(lab: BuiltLab) -> None:
             host.node.apply(route_add(to, host.plan.nic, via=gateway))
 
 
-GRETAP = ("gretap",)
 EVERYTHING = ("BCAST-01", "MCAST-01", "ICMP-01")
 # a fault that cuts a host off turns nearly all red; only the first one says so, the others name what is theirs
 
@@ -65,7 +56,7 @@ FAULTS = (
         "the cloud's network is a plain switch: broadcast and multicast pass",
         ("UNDER-01", "UNDER-02", "UNDER-03", "UNDER-05", "UNDER-09"),
         lambda lab: lab.cloud.flood(),
-        finding=named("underlay-floods", cloud),
+        finding=Named("underlay-floods", cloud),
         mended=False,
     ),
     Fault(
@@ -73,32 +64,32 @@ FAULTS = (
         "the fabric's ports flood, behind filters that are in order",
         ("UNDER-09",),
         _flooding_ports,
-        finding=named("fabric-floods", cloud_port(hub)),
+        finding=Named("fabric-floods", cloud_port(hub)),
     ),
     Fault(
         "gre-blocked",
         "the cloud drops IP protocol 47",
         ("UNDER-04", "UNDER-05", "PRE-03", "PRE-13", *EVERYTHING),
-        _cloud_drops(gre_rule()),
-        GRETAP,
-        finding=named("gre-blocked", cloud_port(hub)),
+        cloud_drops(gre_rule()),
+        GUEST,
+        finding=Named("gre-blocked", cloud_port(hub)),
         mended=False,
     ),
     Fault(
         "gre-one-way",
         "the cloud's rules admit IP protocol 47 to the hub, and not from it",
         ("UNDER-04", "PRE-13"),
-        _cloud_drops(gre_rule(), from_hub_only=True),
-        GRETAP,
-        finding=named("gre-blocked", cloud_port(hub)),
+        cloud_drops(gre_rule(), from_hub_only=True),
+        GUEST,
+        finding=Named("gre-blocked", cloud_port(hub)),
         mended=False,
     ),
     Fault(
         "vxlan-blocked",
         "the cloud drops UDP port 4789",
         ("UNDER-05", "UNDER-08"),
-        _cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
-        finding=named("vxlan-blocked", cloud_port(hub)),
+        cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
+        finding=Named("vxlan-blocked", cloud_port(hub)),
         mended=False,
     ),
     Fault(
@@ -106,7 +97,7 @@ FAULTS = (
         "the cloud lets foreign source addresses pass",
         ("UNDER-05", "UNDER-06", "SEC-02"),
         _no_source_check,
-        finding=named("source-check-off", cloud_port(first_spoke)),
+        finding=Named("source-check-off", cloud_port(first_spoke)),
         greens=("BCAST-01",),
         mended=False,
     ),
@@ -115,14 +106,14 @@ FAULTS = (
         "the NICs' MTU is not the cloud's",
         ("UNDER-05",),
         _small_mtu,
-        finding=named("nic-mtu", hub_nic),
+        finding=Named("nic-mtu", hub_nic),
     ),
     Fault(
         "hidden-router",
         "a router that nobody knows of lies between the hosts",
         ("UNDER-07",),
         _hidden_router,
-        finding=named("underlay-detour", hub_nic),
+        finding=Named("underlay-detour", hub_nic),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -130,7 +121,7 @@ FAULTS = (
         "what sysctl -w had set is gone after a reboot",
         ("PRE-02", "ICMP-01"),
         of_all(f"sysctl -w {plan.BROADCAST_PING}=1"),
-        finding=named("broadcast-ping-ignored", hub_itself),
+        finding=Named("broadcast-ping-ignored", hub_itself),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -138,14 +129,14 @@ FAULTS = (
         "the hub's INPUT chain drops what carries the tunnels",
         ("PRE-03", "PRE-04"),
         of_hub("{iptables} -A INPUT {carrier} -j DROP"),
-        finding=named("carrier-dropped", hub_nic),
+        finding=Named("carrier-dropped", hub_nic),
     ),
     Fault(
         "inside-dropped",
         "the hub's INPUT chain accepts what carries the tunnels, and drops what comes out of them",
         ("PRE-04",),
         of_hub(drops()),
-        finding=named("firewall-drops", hub_bridge),
+        finding=Named("firewall-drops", hub_bridge),
     ),
     Fault(
         "stateful-only",
@@ -155,15 +146,15 @@ FAULTS = (
             "{iptables} -A INPUT {carrier} -m conntrack --ctstate ESTABLISHED -j ACCEPT",
             "{iptables} -A INPUT {carrier} -j DROP",
         ),
-        GRETAP,
-        finding=named("stateful-only", victim_nic),
+        GUEST,
+        finding=Named("stateful-only", victim_nic),
     ),
     Fault(
         "forward-drop",
         "br_netfilter hands the hub's bridged packets to a FORWARD chain that drops",
         ("PRE-06",),
         forwarded("-A FORWARD -j DROP"),
-        finding=named("bridged-dropped", hub_bridge),
+        finding=Named("bridged-dropped", hub_bridge),
     ),
     Fault(
         "strict-reverse-path",
@@ -173,7 +164,7 @@ FAULTS = (
             "sysctl -w net.ipv4.conf.all.rp_filter=1",
             "ip route replace {groups} dev {device} src {underlay}",
         ),
-        finding=named("multicast-source-foreign", hub_bridge),
+        finding=Named("multicast-source-foreign", hub_bridge),
         greens=("BCAST-01",),
     ),
 )

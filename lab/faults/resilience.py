@@ -7,9 +7,9 @@ None of them is a mistake in a configuration file: what is configured was right 
 from __future__ import annotations
 
 from lab.changes import addr_add, addr_del, bridge, bridge_port, fdb_replace, filter_add, link_add, link_set, route_add
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Named
 from lab.faults.means import extra_tunnel, of_all, of_hub
-from lab.faults.places import cloud_port, device, first_spoke, hub, hub_bridge, hub_port, named
+from lab.faults.places import cloud_port, device, first_spoke, hub, hub_bridge, hub_port
 from lab.host import Host
 from lab.laboratory import BuiltLab
 from lab.model import Change
@@ -73,7 +73,7 @@ FAULTS = (
         "the hub's VM is stopped",
         ("FAULT-01", "FAULT-02"),
         _hub_down,
-        finding=named("fabric-port-down", cloud_port(hub)),
+        finding=Named("fabric-port-down", cloud_port(hub)),
         mended=False,
     ),
     Fault(
@@ -81,7 +81,7 @@ FAULTS = (
         "the hub is back from a reboot that restored nothing of the overlay",
         ("FAULT-02",),
         lambda lab: lab.take_down(lab.hub),
-        finding=named("bridge-missing", hub_bridge),
+        finding=Named("bridge-missing", hub_bridge),
     ),
     Fault(
         "link-flapped",
@@ -90,14 +90,14 @@ FAULTS = (
         # what the kernel restores is there again, what `ip` added is not
         of_all("ip link set {device} down && ip link set {device} up"),
         greens=("BCAST-01", "ICMP-01"),
-        finding=named("multicast-route-missing", hub_bridge),
+        finding=Named("multicast-route-missing", hub_bridge),
     ),
     Fault(
         "hub-port-down",
         "the hub's tunnel to one spoke is down",
         ("FAULT-04", "HUB-02"),
         of_hub("ip link set {port} down"),
-        finding=named("tunnel-down", hub_port),
+        finding=Named("tunnel-down", hub_port),
     ),
     Fault(
         "fdb-pinned",
@@ -105,14 +105,14 @@ FAULTS = (
         ("FAULT-05",),
         _addresses_pinned,
         greens=("BCAST-01",),
-        finding=named("learning-off", hub_port),
+        finding=Named("learning-off", hub_port),
     ),
     Fault(
         "loop",
         "two spokes bridge a tunnel of their own to the overlay, and nobody speaks STP",
         ("FAULT-06", "HUB-04"),
         _loop,
-        finding=named("loop", device(first_spoke, SHORTCUT)),
+        finding=Named("loop", device(first_spoke, SHORTCUT)),
         spokes=2,
     ),
     Fault(
@@ -124,6 +124,6 @@ FAULTS = (
             "ip link set {device} type bridge stp_state 1",
             "ip link set {port} nomaster && ip link set {port} master {device}",
         ),
-        finding=named("port-blocked", hub_port),
+        finding=Named("port-blocked", hub_port),
     ),
 )

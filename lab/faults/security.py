@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 from lab.changes import link_add
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Named
 from lab.faults.means import of_hub, take_any_source
-from lab.faults.places import device, hub, hub_nic, named
+from lab.faults.places import device, hub, hub_nic
 from lab.laboratory import BuiltLab
 from lab.machines import program
 from lab.tunnels.gretap import gretap
@@ -58,7 +58,7 @@ FAULTS = (
         _wildcard,
         tunnels=("gretap",),
         greens=("BCAST-01",),
-        finding=named("fallback-tunnel-up", device(hub, ANYBODY)),
+        finding=Named("fallback-tunnel-up", device(hub, ANYBODY)),
     ),
     Fault(
         "external-tunnel",
@@ -68,7 +68,7 @@ FAULTS = (
         of_hub(f"ip link add {EXTERNAL} type gretap external && ip link set {EXTERNAL} up master {{device}}"),
         tunnels=("gretap",),
         greens=("BCAST-01",),
-        finding=named("fallback-tunnel-up", device(hub, EXTERNAL)),
+        finding=Named("fallback-tunnel-up", device(hub, EXTERNAL)),
     ),
     Fault(
         "multicast-routed",
@@ -77,7 +77,7 @@ FAULTS = (
         _multicast_router,
         tunnels=("gretap",),  # a guest: the processes of a local lab have other numbers outside, which /proc shows
         greens=("BCAST-01", "MCAST-01", "MCAST-06"),
-        finding=named("multicast-routed", hub_nic),
+        finding=Named("multicast-routed", hub_nic),
     ),
     Fault(
         "bc-forwarding-on",
@@ -85,6 +85,6 @@ FAULTS = (
         ("SEC-05",),
         of_hub("sysctl -w net.ipv4.ip_forward=1 net.ipv4.conf.all.bc_forwarding=1 net.ipv4.conf.{nic}.bc_forwarding=1"),
         greens=("BCAST-01", "HUB-01"),
-        finding=named("bc-forwarding-on", hub_nic),
+        finding=Named("bc-forwarding-on", hub_nic),
     ),
 )

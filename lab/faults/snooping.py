@@ -7,9 +7,9 @@ Bridges snoop unless told otherwise, and prune only while there is a querier, wh
 from __future__ import annotations
 
 from lab.changes import filter_add
-from lab.faults.fault import Fault
+from lab.faults.fault import Fault, Named
 from lab.faults.means import every_port, of_hub, of_spoke
-from lab.faults.places import hub_bridge, hub_port, named, victim, victim_device
+from lab.faults.places import hub_bridge, hub_port, victim, victim_device
 from lab.laboratory import BuiltLab
 from lab.probes import snooping
 
@@ -44,7 +44,7 @@ FAULTS = (
         ("MCAST-01",),
         _reports_eaten,
         greens=("BCAST-01",),
-        finding=named("member-not-in-mdb", hub_port),
+        finding=Named("member-not-in-mdb", hub_port),
     ),
     Fault(
         "querier-elsewhere",
@@ -52,7 +52,7 @@ FAULTS = (
         ("SNOOP-01", "SNOOP-06"),
         _another_querier,
         greens=("BCAST-01",),
-        finding=named("querier-elsewhere", victim_device),
+        finding=Named("querier-elsewhere", victim_device),
         mended=False,
     ),
     Fault(
@@ -61,7 +61,7 @@ FAULTS = (
         ("SNOOP-02", "SNOOP-05"),
         of_hub("ip link set {device} type bridge mcast_snooping 0"),
         greens=("MCAST-01",),
-        finding=named("snooping-off", hub_bridge),
+        finding=Named("snooping-off", hub_bridge),
     ),
     Fault(
         "router-ports",
@@ -69,7 +69,7 @@ FAULTS = (
         ("SNOOP-02",),
         every_port(mcast_router=ALWAYS_A_ROUTER),
         greens=("MCAST-01",),
-        finding=named("router-port", hub_port),
+        finding=Named("router-port", hub_port),
     ),
     Fault(
         "group-table-full",
@@ -77,7 +77,7 @@ FAULTS = (
         ("SNOOP-02", "SNOOP-05"),
         of_hub("ip link set {device} type bridge mcast_hash_max 1"),
         greens=("MCAST-01",),
-        finding=named("group-table-small", hub_bridge),
+        finding=Named("group-table-small", hub_bridge),
     ),
     Fault(
         "memberships-expire",
@@ -85,7 +85,7 @@ FAULTS = (
         ("SNOOP-03",),
         of_hub(f"ip link set {{device}} type bridge mcast_membership_interval {A_SECOND}"),
         greens=("MCAST-01",),
-        finding=named("memberships-expire", hub_bridge),
+        finding=Named("memberships-expire", hub_bridge),
     ),
     Fault(
         "queries-filtered",
@@ -94,6 +94,6 @@ FAULTS = (
         # martians, as many rule sets call them
         of_spoke("{iptables} -A INPUT -s 0.0.0.0/32 -j DROP"),
         greens=("MCAST-01", "SNOOP-01"),
-        finding=named("queries-filtered", victim_device),
+        finding=Named("queries-filtered", victim_device),
     ),
 )

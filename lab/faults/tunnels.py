@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from lab.changes import link_add, link_set
-from lab.faults.fault import Fault, Inject
+from lab.faults.fault import Fault, Inject, Named
 from lab.faults.means import take_any_source
-from lab.faults.places import device, first_spoke, hub, hub_port, named, victim
+from lab.faults.places import device, first_spoke, hub, hub_port, victim
 from lab.laboratory import BuiltLab
 from lab.model import TunnelOptions
 from lab.tunnels.gretap import gretap
@@ -64,7 +64,7 @@ FAULTS = (
         "every tunnel inherits the TTL of what it carries",
         ("WIRE-04", "TTL-03", "TTL-05", "V6-02"),
         _everywhere(lambda options: {"ttl": None}),
-        finding=named("tunnel-ttl-not-as-planned", hub_port),
+        finding=Named("tunnel-ttl-not-as-planned", hub_port),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -72,7 +72,7 @@ FAULTS = (
         "every tunnel has a TTL of its own where `ttl inherit` was asked for",
         ("WIRE-04", "TTL-02", "TTL-04", "TTL-05"),
         _everywhere(lambda options: {"ttl": FIXED_TTL}),
-        finding=named("tunnel-ttl-not-as-planned", hub_port),
+        finding=Named("tunnel-ttl-not-as-planned", hub_port),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -80,7 +80,7 @@ FAULTS = (
         "every tunnel copies the TOS of what it carries",
         ("WIRE-05",),
         _everywhere(lambda options: {"tos_inherit": True}),
-        finding=named("tunnel-tos-not-as-planned", hub_port),
+        finding=Named("tunnel-tos-not-as-planned", hub_port),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -89,7 +89,7 @@ FAULTS = (
         ("WIRE-06",),
         _everywhere(lambda options: {"pmtudisc": False}),
         tunnels=("gretap",),
-        finding=named("tunnel-pmtudisc-not-as-planned", hub_port),
+        finding=Named("tunnel-pmtudisc-not-as-planned", hub_port),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -98,7 +98,7 @@ FAULTS = (
         ("WIRE-01",),
         _everywhere(lambda options: {"key": options.key or KEY}),
         tunnels=("gretap",),
-        finding=named("tunnel-key-not-as-planned", hub_port),
+        finding=Named("tunnel-key-not-as-planned", hub_port),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -107,7 +107,7 @@ FAULTS = (
         ("WIRE-07", "HUB-02"),
         _at_the_hub(lambda options: {"key": OTHER_KEY}),
         tunnels=("gretap",),
-        finding=named("tunnel-key-mismatch", hub_port),
+        finding=Named("tunnel-key-mismatch", hub_port),
     ),
     Fault(
         "checksum-one-side",
@@ -115,7 +115,7 @@ FAULTS = (
         ("WIRE-08", "HUB-02"),
         _at_the_hub(lambda options: {"checksum": not options.checksum}),
         tunnels=("gretap",),
-        finding=named("tunnel-checksum-mismatch", hub_port),
+        finding=Named("tunnel-checksum-mismatch", hub_port),
     ),
     Fault(
         "sequence-one-side",
@@ -123,7 +123,7 @@ FAULTS = (
         ("WIRE-08", "HUB-02"),
         _at_the_hub(lambda options: {"sequence": not options.sequence}),
         tunnels=("gretap",),
-        finding=named("tunnel-sequence-mismatch", hub_port),
+        finding=Named("tunnel-sequence-mismatch", hub_port),
     ),
     Fault(
         "layer3-gre",
@@ -131,7 +131,7 @@ FAULTS = (
         ("WIRE-09",),
         _layer3_too,
         tunnels=("gretap",),
-        finding=named("layer3-tunnel", device(hub, LAYER3)),
+        finding=Named("layer3-tunnel", device(hub, LAYER3)),
         greens=("BCAST-01",),
     ),
     Fault(
@@ -140,7 +140,7 @@ FAULTS = (
         ("SEC-01", "SEC-03", "WIRE-03"),
         _fallback_up,
         tunnels=("gretap",),
-        finding=named("fallback-tunnel-up", device(first_spoke, FALLBACK)),
+        finding=Named("fallback-tunnel-up", device(first_spoke, FALLBACK)),
         greens=("BCAST-01",),
     ),
 )

@@ -7,8 +7,8 @@ The program is loaded by bpf(2) and attached by route netlink, inside the node, 
 from __future__ import annotations
 
 from lab.errors import EnvironmentProblem
-from lab.faults.fault import Fault
-from lab.faults.places import named, victim, victim_nic
+from lab.faults.fault import Fault, Named
+from lab.faults.places import victim, victim_nic
 from lab.laboratory import BuiltLab
 
 LOADER = r"""
@@ -75,6 +75,6 @@ FAULTS = (
         "an XDP program on a spoke's NIC drops GRE and VXLAN before any capture sees them",
         ("PRE-03", "PRE-04", "BCAST-01"),
         lambda lab: attach(lab, victim(lab).name),
-        finding=named("xdp-drops", victim_nic),
+        finding=Named("xdp-drops", victim_nic),
     ),
 )
