@@ -75,13 +75,13 @@ def _with_loss(scene: Scene, finding: Finding) -> Finding:
     """The finding with a loss that can be its doing, one that ended at its interface if there is one."""
     own = [loss for loss in scene.losses if can_lose(scene, finding, loss)]
     at_host = [loss for loss in own if finding.node in (loss.node, loss.missing.node)]
-    exact = [loss for loss in at_host if finding.interface in (loss.missing.interface, _last(loss))]
+    exact = [
+        loss
+        for loss in at_host
+        if finding.interface in (loss.missing.interface, loss.last.interface if loss.last else "")
+    ]
     chosen = next(iter([*exact, *at_host, *own]), None)
     return replace(finding, evidence=f"{finding.evidence}; {chosen}") if chosen else finding
-
-
-def _last(loss: Loss) -> str:
-    return loss.last.interface if loss.last else ""
 
 
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -92,6 +92,12 @@ def excepted(host: HostScene, rule: FirewallRule, match: tuple[str, str]) -> boo
     return any(one.verdict.upper() == "ACCEPT" and _plain(one) == wanted for one in before)
 
 
+def dropping(host: HostScene, words: re.Pattern[str], exception: tuple[str, str]) -> list[FirewallRule]:
+    """The rules of a host that drop what `words` describe, unless one before them accepts `exception`."""
+    named = [rule for rule in host.firewall if rule.verdict in DROPPING and words.search(rule.rule)]
+    return [rule for rule in named if not excepted(host, rule, exception)]
+
+
 def _plain(rule: FirewallRule) -> str:
     """What a rule asks, without its verdict and what iptables and nft add of their own."""
     if rule.tool == "nft":

@@ -16,7 +16,7 @@ from lab.diagnose.rules.exceptions import (
     DROPPING,
     carrier,
     deleted,
-    excepted,
+    dropping,
     inserted,
     of_carrier,
     quoted,
@@ -53,11 +53,7 @@ def by_text(scene: Scene) -> Iterator[Finding]:
 def igmp(scene: Scene) -> Iterator[Finding]:
     """IGMP that a host drops, by a rule about it or because no rule accepts it: then no querier learns its groups."""
     for host in scene.hosts.values():
-        named = [
-            (rule, quoted(rule))
-            for rule in host.firewall
-            if rule.verdict in DROPPING and OF_IGMP.search(rule.rule) and not excepted(host, rule, IGMP)
-        ]
+        named = [(rule, quoted(rule)) for rule in dropping(host, OF_IGMP, IGMP)]
         for rule, evidence in named or _refusing_igmp(host):
             yield host.finding(
                 "igmp-filtered",
@@ -99,26 +95,20 @@ def _reports(host: HostScene) -> tuple[Packet, Packet]:
 def reverse_path(scene: Scene) -> Iterator[Finding]:
     """A rule that drops what has a source which is routed elsewhere, whatever rp_filter says (RFC 3704)."""
     for host in scene.hosts.values():
-        for rule in host.firewall:
-            strict = STRICT_PATH.search(rule.rule) and not OTHER_PATH.search(rule.rule)
-            exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
-            if not strict or rule.family == "ip6" or rule.verdict not in DROPPING:
-                continue
-            if of_carrier(host, rule) or excepted(host, rule, exception):
+        exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
+        filtering = max(host.parameter("rp_filter", device) for device in ("all", host.plan.device))
+        for rule in dropping(host, STRICT_PATH, exception):
+            if OTHER_PATH.search(rule.rule) or rule.family == "ip6" or of_carrier(host, rule):
                 continue
             yield host.finding(
                 "reverse-path-rule",
                 host.plan.device,
                 f"{host.name}'s firewall drops packets whose source is routed by another device; expected them on "
-                f"{host.plan.device}, whose rp_filter is {_filtering(host)}",
+                f"{host.plan.device}, whose rp_filter is {filtering}",
                 quoted(rule),
                 inserted(rule, exception),
                 ("PRE-07",),
             )
-
-
-def _filtering(host: HostScene) -> int:
-    return max(host.parameter("rp_filter", device) for device in ("all", host.plan.device))
 
 
 def _rewritten(host: HostScene, rule: FirewallRule) -> Finding:

@@ -88,7 +88,7 @@ def filtered(scene: Scene) -> Iterator[Finding]:
     for host in _hosts(scene):
         silent = _is_silent(scene, host)
         for rule in host.firewall:
-            if rule.verdict not in DROPPING or not _is_of_ipv6(host, rule):
+            if rule.verdict not in DROPPING or rule.family not in ("ip6", "inet") or hooks(host, rule) == {"FORWARD"}:
                 continue
             text = rule.rule
             if (silent and _may_match(rule, text)) or OF_REPORTS.search(text):
@@ -163,10 +163,6 @@ def _is_silent(scene: Scene, host: HostScene) -> bool:
         answers.counts and answers.pinger != host.name and host.name not in answers.counts
         for answers in scene.trial.pings6
     )
-
-
-def _is_of_ipv6(host: HostScene, rule: FirewallRule) -> bool:
-    return rule.family in ("ip6", "inet") and hooks(host, rule) != {"FORWARD"}
 
 
 def _may_match(rule: FirewallRule, text: str) -> bool:

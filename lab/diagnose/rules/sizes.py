@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from lab.diagnose.rules.cloud import fabric_name, mtu
-from lab.diagnose.rules.exceptions import DROPPING, excepted, inserted, quoted
+from lab.diagnose.rules.exceptions import dropping, inserted, quoted
 from lab.diagnose.rules.fabric_ports import small_ports
 from lab.diagnose.rules.routes import narrow
 from lab.diagnose.scene import HostScene, Scene
@@ -126,17 +126,15 @@ def fragments(scene: Scene) -> Iterator[Finding]:
                 f"sysctl -w net.ipv4.ipfrag_high_thresh={MEMORY} net.ipv4.ipfrag_low_thresh={KEPT}",
                 ("MTU-04", "MTU-02"),
             )
-        for rule in host.firewall:
-            dropping = rule.verdict in DROPPING and NEEDED.search(rule.rule)
-            if dropping and not excepted(host, rule, TOO_LARGE):
-                yield host.finding(
-                    "pmtu-icmp-filtered",
-                    host.plan.nic,
-                    f"{host.name}'s firewall drops ICMP 3/4: it never learns that a path carries less than its NIC",
-                    quoted(rule),
-                    inserted(rule, TOO_LARGE),
-                    ("MTU-06",),
-                )
+        for rule in dropping(host, NEEDED, TOO_LARGE):
+            yield host.finding(
+                "pmtu-icmp-filtered",
+                host.plan.nic,
+                f"{host.name}'s firewall drops ICMP 3/4: it never learns that a path carries less than its NIC",
+                quoted(rule),
+                inserted(rule, TOO_LARGE),
+                ("MTU-06",),
+            )
 
 
 RULES = (devices, black_holes, fragments)

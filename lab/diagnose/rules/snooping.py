@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from lab.diagnose.rules.exceptions import DROPPING, excepted, inserted, quoted
+from lab.diagnose.rules.exceptions import dropping, inserted, quoted
 from lab.diagnose.rules.firewall_texts import IGMP
-from lab.diagnose.scene import HostScene, Scene
+from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.probes.membership import groups_of
 from lab.probes.snooping import is_listed, port_of, prunes, versions_of
@@ -95,22 +95,21 @@ def queriers(scene: Scene) -> Iterator[Finding]:
     if not _parameter(scene, "querier"):
         yield from _elsewhere(scene)
     for host in scene.hosts.values():
-        for rule in host.firewall:
-            dropping = rule.verdict in DROPPING and FROM_NOBODY.search(rule.rule)
-            if dropping and not excepted(host, rule, IGMP):
-                yield host.finding(
-                    "queries-filtered",
-                    host.plan.device,
-                    f"{host.name}'s firewall drops what comes from 0.0.0.0, as the questions of a bridge do (RFC 4541)",
-                    quoted(rule),
-                    inserted(rule, IGMP),
-                    ("SNOOP-04", "SNOOP-06"),
-                )
+        for rule in dropping(host, FROM_NOBODY, IGMP):
+            yield host.finding(
+                "queries-filtered",
+                host.plan.device,
+                f"{host.name}'s firewall drops what comes from 0.0.0.0, as the questions of a bridge do (RFC 4541)",
+                quoted(rule),
+                inserted(rule, IGMP),
+                ("SNOOP-04", "SNOOP-06"),
+            )
 
 
 def _elsewhere(scene: Scene) -> Iterator[Finding]:
     asked = {entry["port"] for entry in scene.hub.readings.get("mdb_routers", ())}
-    older = {host.name: version for host in scene.hosts.values() if (version := _version(host)) < NEWEST}
+    versions = {host.name: versions_of(host.igmp).get(host.plan.device, NEWEST) for host in scene.hosts.values()}
+    older = {name: version for name, version in versions.items() if version < NEWEST}
     for spoke in scene.spokes:
         port = scene.end(scene.hub, spoke.name)
         if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
@@ -124,10 +123,6 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
             "ss -wap    # stop the program that asks; bridge and hosts forget it within seven minutes",
             ("SNOOP-01", "SNOOP-06"),
         )
-
-
-def _version(host: HostScene) -> int:
-    return versions_of(host.igmp).get(host.plan.device, NEWEST)
 
 
 def pruned(scene: Scene) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lab.diagnose.scene import Scene
+from lab.diagnose.words import filtering
 from lab.model import Finding
 from lab.records import Filter, Qdisc
 from lab.underlay.fabric import FABRIC
@@ -15,16 +16,6 @@ SLOW = 100_000_000  # bit/s
 IMPAIRING = ("loss", "duplicate", "reorder", "corrupt", "delay", "jitter", "rate")
 CHANGING = ("pedit", "nat", "vlan", "skbmod", "ct")
 PASSING = ("ok", "unspec", "pipe", "reclassify")
-SETTINGS = {
-    "loss": " %",
-    "duplicate": " %",
-    "reorder": " %",
-    "corrupt": " %",
-    "delay": " s",
-    "jitter": " s",
-    "rate": " bit/s",
-    "limit": "",
-}
 CLSACT = "ffff:"
 # no queues of their own: what is dropped there a filter dropped, or the queue of a class
 HOOKS = ("clsact", "ingress", "prio", "drr", "ets", "mq", "mqprio")
@@ -39,11 +30,7 @@ def queues(scene: Scene) -> Iterator[Finding]:
                 continue
             device = qdisc.dev
             several = len([one for one in readings["qdiscs"] if (one.dev, one.kind) == (device, qdisc.kind)]) > 1
-            settings = [
-                f"{name} {value:g}{SETTINGS[name]}"
-                for name, value in qdisc.settings.items()
-                if value and name in SETTINGS
-            ]
+            settings = filtering.settings(qdisc)
             root = "root" if several or qdisc.parent == "root" else f"parent {qdisc.parent} handle {qdisc.handle}"
             yield Finding(
                 "traffic-impaired",

@@ -91,7 +91,7 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
         if device is None or device.tunnel is None:
             continue
         near_address, far_address = host.plan.endpoint, far.plan.endpoint
-        again = commands.again(scene.topology, host.plan, far.name, device)
+        route, again = host.seen.route_to(far_address), commands.again(scene.topology, host.plan, far.name, device)
         if far_address not in host.seen.remotes(device.name) and host.plan.holder != "mesh":
             yield host.finding(
                 "tunnel-remote-mismatch",
@@ -121,11 +121,11 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 again,
                 ("PRE-08", "UNDER-06"),
             )
-        elif device.tunnel.local is None and (source := _source_of(host, far_address)) not in (None, near_address):
+        elif device.tunnel.local is None and route and route.src not in (None, near_address):
             yield host.finding(
                 "tunnel-local-mismatch",
                 device.name,
-                f"{host.name} {device.name} has no local address, and the routing table gives it {source}",
+                f"{host.name} {device.name} has no local address, and the routing table gives it {route.src}",
                 f"{far.name} expects {near_address}",
                 again,
                 ("PRE-08", "UNDER-06"),
@@ -143,11 +143,6 @@ def _all_again(scene: Scene, host: HostScene) -> str:
     return " && ".join(
         [*gone, *(commands.tunnel(scene.topology, host.plan, peer) for peer in scene.topology.peers(host.name))]
     )
-
-
-def _source_of(host: HostScene, remote: str) -> str | None:
-    route = host.seen.route_to(remote)
-    return route.src if route else None
 
 
 def parameters(scene: Scene) -> Iterator[Finding]:

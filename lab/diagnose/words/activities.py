@@ -20,29 +20,12 @@ from lab.records import Filter, is_group
 
 EVERYWHERE_GROUPS = {"224.0.0.1", "ff02::1", "ff01::1"}
 TELLING = (
-    "IcmpInErrors",
-    "IcmpInDestUnreachs",
-    "IcmpInTimeExcds",
-    "IcmpInRedirects",
-    "IcmpOutDestUnreachs",
-    "IcmpOutTimeExcds",
-    "IpInHdrErrors",
-    "IpInAddrErrors",
-    "IpInDiscards",
-    "IpOutDiscards",
-    "IpOutNoRoutes",
-    "IpFragFails",
-    "IpReasmFails",
-    "IpReasmTimeout",
-    "UdpNoPorts",
-    "UdpInErrors",
-    "UdpRcvbufErrors",
-    "UdpSndbufErrors",
-    "UdpInCsumErrors",
-    "TcpExtIPReversePathFilter",
-    "IpExtInNoRoutes",
-    "IpExtInTruncatedPkts",
-    "IpExtInCsumErrors",
+    *("IcmpInErrors", "IcmpInDestUnreachs", "IcmpInTimeExcds", "IcmpInRedirects"),
+    *("IcmpOutDestUnreachs", "IcmpOutTimeExcds"),
+    *("IpInHdrErrors", "IpInAddrErrors", "IpInDiscards", "IpOutDiscards", "IpOutNoRoutes"),
+    *("IpFragFails", "IpReasmFails", "IpReasmTimeout"),
+    *("UdpNoPorts", "UdpInErrors", "UdpRcvbufErrors", "UdpSndbufErrors", "UdpInCsumErrors"),
+    *("TcpExtIPReversePathFilter", "IpExtInNoRoutes", "IpExtInTruncatedPkts", "IpExtInCsumErrors"),
 )
 """The counters of what went wrong; `IcmpMsgInType3` and the like tell which ICMP errors came back."""
 CONSTANTS = ("IpForwarding", "IpDefaultTTL", "TcpRtoAlgorithm", "TcpRtoMin", "TcpRtoMax", "TcpMaxConn")

@@ -16,22 +16,14 @@ PORT_DEFAULTS = {
     **dict.fromkeys(("proxy_arp_wifi", "neigh_suppress", "vlan_tunnel", "isolated", "locked", "group_fwd_mask"), 0),
 }
 BRIDGE_DEFAULTS = {
-    "vlan_filtering": 0,
-    "stp_state": 0,
+    **dict.fromkeys(("vlan_filtering", "stp_state", "group_fwd_mask", "mcast_querier"), 0),
+    **dict.fromkeys(("nf_call_iptables", "nf_call_ip6tables", "nf_call_arptables"), 0),
+    **dict.fromkeys(("mcast_snooping", "mcast_router", "mcast_mld_version", "vlan_default_pvid"), 1),
+    "mcast_igmp_version": 2,
+    "mcast_hash_max": 4096,
     "ageing_time": 30000,
     "forward_delay": 1500,
     "priority": 32768,
-    "group_fwd_mask": 0,
-    "mcast_snooping": 1,
-    "mcast_querier": 0,
-    "mcast_router": 1,
-    "mcast_hash_max": 4096,
-    "mcast_igmp_version": 2,
-    "mcast_mld_version": 1,
-    "nf_call_iptables": 0,
-    "nf_call_ip6tables": 0,
-    "nf_call_arptables": 0,
-    "vlan_default_pvid": 1,
 }
 
 

@@ -5,31 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.diagnose.words.devices import State
-from lab.records import Filter, FirewallRule
+from lab.records import Filter, FirewallRule, Qdisc
 
 USUAL_QDISCS = {"noqueue", "mq", "pfifo_fast", "fq_codel"}
 SETTINGS = {
-    "delay": ("s", 0.0),
-    "jitter": ("s", 0.0),
-    "loss": ("%", 0.0),
-    "duplicate": ("%", 0.0),
-    "reorder": ("%", 0.0),
-    "corrupt": ("%", 0.0),
-    "rate": (" bit/s", 0),
-    "limit": ("", None),
+    **dict.fromkeys(("delay", "jitter"), " s"),
+    **dict.fromkeys(("loss", "duplicate", "reorder", "corrupt"), " %"),
+    "rate": " bit/s",
+    "limit": "",
 }
+"""The units of what a queue does to packets."""
 
 
 def qdiscs(state: State) -> Iterator[str]:
     for qdisc in state.get("qdiscs", ()):
         if qdisc.kind in USUAL_QDISCS or qdisc.kind in ("clsact", "ingress"):
             continue
-        settings = [
-            f"{name} {qdisc.settings[name]:g}{unit}"
-            for name, (unit, usual) in SETTINGS.items()
-            if qdisc.settings.get(name, usual) not in (usual, None)
-        ]
-        yield " ".join([f"qdisc {qdisc.kind} {qdisc.handle} dev {qdisc.dev} {qdisc.parent}", *settings])
+        yield " ".join([f"qdisc {qdisc.kind} {qdisc.handle} dev {qdisc.dev} {qdisc.parent}", *settings(qdisc)])
+
+
+def settings(qdisc: Qdisc) -> list[str]:
+    """What a queue does to packets."""
+    return [f"{name} {qdisc.settings[name]:g}{unit}" for name, unit in SETTINGS.items() if qdisc.settings.get(name)]
 
 
 def filters(state: State) -> Iterator[str]:
