@@ -57,7 +57,8 @@ def run(sender: Host, receivers: Sequence[Host], group: str, datagrams: int) -> 
             socket = host.open_socket(**options.UDP, options=chosen, bind=[group, port], late_options=late)
             sockets.append(opened.enter_context(socket))
         for first in range(0, datagrams, BURST):
-            burst = [_datagram(tag, number) for number in range(first, min(first + BURST, datagrams))]
+            those = range(first, min(first + BURST, datagrams))
+            burst = [(tag + _NUMBER.pack(number)).ljust(SIZE, b"~") for number in those]
             sender.udp.send(burst, to=group, port=port, multicast_interface=sender.address())
             waits: list[tuple[Node, Call[Any]]] = [(one.node, one.wait(burst[-1], BURST_WITHIN)) for one in sockets]
             takes = [(one.node, one.take()) for one in sockets]
@@ -68,10 +69,6 @@ def run(sender: Host, receivers: Sequence[Host], group: str, datagrams: int) -> 
         raise CheckFailed(f"{sender.name} sent {datagrams} datagrams to {group}: nobody heard any of them")
     received = {name: _judged(heard, datagrams) for name, heard in numbers.items()}
     return Feed(received, datagrams * 1e9 / max(1, max(times) - min(times)))
-
-
-def _datagram(tag: bytes, number: int) -> bytes:
-    return (tag + _NUMBER.pack(number)).ljust(SIZE, b"~")
 
 
 def _number(datagram: bytes) -> int:

@@ -51,6 +51,10 @@ def _opening(way: Way) -> str:
     return clouds.opening(cloud.provider if cloud else None, way.carrier, [way.sender.address])
 
 
+def _problem(way: Way, found: str, remedy: str, at: str) -> Check:
+    return Check("problem", way.name, str(way.carrier), found, remedy, at=at)
+
+
 def _lasting(way: Way) -> Iterator[Check]:
     """The probes went both ways, so that a firewall may have taken them for answers (PRE-05)."""
     firewall, receiver = way.receiver.host.firewall, way.receiver.host.role
@@ -77,14 +81,14 @@ def _by_answer(crossing: Crossing) -> Check:
     kind, code = crossing.answer
     if code in REJECTIONS:
         found = f"arrives, and the firewall of {receiver} rejects it (ICMP {kind}/{code}, {REJECTIONS[code]})"
-        return Check("problem", way.name, str(way.carrier), found, _accepting(way), at=receiver)
+        return _problem(way, found, _accepting(way), at=receiver)
     if code == NO_PROTOCOL:
         return Check("ok", way.name, str(way.carrier), f"arrives, and {receiver} has no driver for it yet (ICMP 3/2)")
     if code == NO_PORT:
         found = f"arrives: {receiver} answers ICMP 3/3, as it must to a probe that no tunnel takes (or rejects it)"
         return Check("ok", way.name, str(way.carrier), found)
     found = f"somebody on the way answers ICMP {kind}/{code}: it does not get to {receiver}"
-    return Check("problem", way.name, str(way.carrier), found, _opening(way), at="")
+    return _problem(way, found, _opening(way), at="")
 
 
 def _dropped_by_host(way: Way) -> Check:
@@ -95,9 +99,9 @@ def _dropped_by_host(way: Way) -> Check:
     if verdict is not None and verdict.passes:
         found = f"arrives at {receiver.role} {nic} and is dropped there, by no rule of a chain of INPUT"
         remedy = f"sudo nft list ruleset; tc filter show dev {nic} ingress    # shows what drops it"
-        return Check("problem", way.name, str(way.carrier), found, remedy, at=receiver.role)
+        return _problem(way, found, remedy, at=receiver.role)
     found = f"arrives at {receiver.role} {nic}, and its own firewall drops it{rule}"
-    return Check("problem", way.name, str(way.carrier), found, _accepting(way, verdict), at=receiver.role)
+    return _problem(way, found, _accepting(way, verdict), at=receiver.role)
 
 
 def _kept(crossing: Crossing) -> Check:
@@ -108,11 +112,9 @@ def _kept(crossing: Crossing) -> Check:
     leaving = Packet(way.carrier.protocol, None, nic, way.sender.address, way.receiver.address, way.carrier.port)
     verdict = sender.firewall.of(leaving, "output") if sender.firewall else None
     if verdict is None or verdict.passes is not False:
-        return Check(
-            "problem", way.name, str(way.carrier), found, f"ip route get {way.receiver.address}", at=sender.role
-        )
+        return _problem(way, found, f"ip route get {way.receiver.address}", at=sender.role)
     remedy = mending.sending(sender.firewall, way.carrier, way.receiver.address, verdict.chain)
-    return Check("problem", way.name, str(way.carrier), found, remedy, at=sender.role)
+    return _problem(way, found, remedy, at=sender.role)
 
 
 def _dropped_by_cloud(crossing: Crossing) -> Check:
@@ -123,11 +125,11 @@ def _dropped_by_cloud(crossing: Crossing) -> Check:
         found = f"leaves {way.sender.host.role}, and {way.receiver.host.role} {nic.name} has an XDP program, which "
         found += "drops packets before any capture sees them"
         remedy = f"sudo ip link set dev {nic.name} {nic.xdp} off"
-        return Check("problem", way.name, str(way.carrier), found, remedy, at=way.receiver.host.role)
+        return _problem(way, found, remedy, at=way.receiver.host.role)
     if crossing.others:
         others = " and ".join(sorted(crossing.others))
         found = f"leaves {way.sender.host.role} and does not arrive ({here} → {there}), unlike {others}: a cloud rule"
     else:
         found = f"leaves {way.sender.host.role} and does not arrive ({here} → {there}), nor do UDP and ICMP echo:"
         found += " a cloud rule, or not the address that the other is reached by"
-    return Check("problem", way.name, str(way.carrier), found, _opening(way), at="")
+    return _problem(way, found, _opening(way), at="")

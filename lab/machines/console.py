@@ -10,10 +10,6 @@ NOISE = re.compile(r"\[<[0-9a-f]{8}>\]|[0-9a-f]{8} |(CPU|Workqueue|Stack|Call Tr
 """Lines of a trace, and what a healthy kernel prints too."""
 
 
-def ran_out_of_memory(console: str) -> bool:
-    return OUT_OF_MEMORY.search(console) is not None
-
-
 def telling_line(console: str) -> str:
     """The kernel's panic, else the last line that is not a part of a trace or of a boot; empty when there is none."""
     if panic := PANIC.search(console):

@@ -188,7 +188,7 @@ class Booting:
         """The error for a guest that is gone or does not answer: how it ended, and why by its console."""
         self._wait(FAREWELL)
         status = self.exit_status
-        if console.ran_out_of_memory(self.console):
+        if console.OUT_OF_MEMORY.search(self.console):
             return MachineLost(
                 f"the guest kernel ran out of memory {when}: it had {self._memory_size >> 20} MiB",
                 remedy="fewer spokes (--spokes=N), or a machine with more free memory: a guest takes up to "

@@ -150,7 +150,7 @@ def cause(spec: HostSpec, said: str, status: int | None, expired: float | None =
         if found:
             values = {**_values(spec, said), **{key: value for key, value in found.groupdict().items() if value}}
             values.setdefault("ways", values.pop("more", "too many keys were tried"))
-            values["said"] = _line_of(said, found.start())
+            values["said"] = said[said.rfind("\n", 0, found.start()) + 1 :].splitlines()[0].strip()
             return Cause(rule.code, rule.sentence.format(**values), rule.remedy.format(**values))
     login = _values(spec, said)["login"]
     if expired is not None:
@@ -183,11 +183,6 @@ def quoted(said: str) -> str:
     """The end of what was said, indented; what is only decoration (ssh's @@@ frames) is left out."""
     lines = [line.rstrip() for line in said.splitlines() if re.search(r"\w", line)]
     return "\n".join(f"    {line}" for line in lines[-QUOTED_LINES:])
-
-
-def _line_of(said: str, position: int) -> str:
-    start = said.rfind("\n", 0, position) + 1
-    return said[start:].splitlines()[0].strip()
 
 
 def _values(spec: HostSpec, said: str) -> dict[str, str]:

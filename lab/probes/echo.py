@@ -173,7 +173,7 @@ def ping(
         fencing = identifier ^ 1
         for number, name in enumerate(fenced):
             token = unique()
-            tokens.append([fence_socket, _reply_head(fencing, number) + token])
+            tokens.append([fence_socket, struct.pack("!HH", fencing, number) + token])
             sent = protocol.request(fencing, number, token)
             calls.append(call(Agent.try_send, endpoint=fence_socket, payload=sent, to=[own[name], 0]))
         pairs = [pair for name in plans if marked for pair in ((node.name, name), (name, node.name))]
@@ -192,10 +192,6 @@ def ping(
     names = {address: name for name, plan in plans.items() for address in plan.further}
     names |= {address: name for name, address in own.items()}
     return _count(node.name, to, names, identifier, [protocol.reply(answer) for answer in received], unproved)
-
-
-def _reply_head(identifier: int, sequence: int) -> bytes:
-    return struct.pack("!HH", identifier, sequence)
 
 
 def _count(

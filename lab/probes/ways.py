@@ -236,7 +236,8 @@ def _steps(
         elif found:
             steps.append((_leg(found), found[0].time))
         elif place is places[min(last + 1, len(places) - 1)]:
-            steps.append((Leg(place.node, place.interface, _direction(place), "", seen=False), 0))
+            direction = "out" if place.outgoing else "in" if place.interface else ""
+            steps.append((Leg(place.node, place.interface, direction, "", seen=False), 0))
     return steps
 
 
@@ -257,7 +258,3 @@ def _inside(hosts: Collection[str], seen: Sequence[Sighting], place: Place) -> l
 def _leg(found: Sequence[Sighting]) -> Leg:
     first = found[0]
     return Leg(first.node, first.interface, first.direction, first.carrier or "", copies=len(found))
-
-
-def _direction(place: Place) -> str:
-    return "out" if place.outgoing else "in" if place.interface else ""
