@@ -56,7 +56,7 @@ class Outage:
     silence: float
     """The longest time in which it heard nothing of what was sent; 0: it missed nothing."""
     recovered: bool
-    """Whether it heard again before the next event."""
+    """Whether it lost nothing, or heard again before the next event."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def judged(
             one.repeated,
             one.disordered,
             one.silence / 1e9,
-            recovered=2 * sum(one.last) > len(one.last),
+            recovered=not one.lost or 2 * sum(one.last) > len(one.last),
         )
         for (event, _), one in zip(events, tallies, strict=True)
     ]
