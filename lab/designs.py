@@ -37,11 +37,12 @@ IPV4 = tuple(kind.name for kind in tunnels.KINDS.values() if not kind.over_ipv6)
 PRP_MOST, PRP_TRAILER = 1500, 6  # octets: an hsr device takes no more (ether_setup), and each frame ends with a trailer
 DEVICES: dict[Holder, str] = {"bridge": "bridge0", "bond": "bond1", "prp": "prp0", "mesh": "vxlan0"}
 
-Loss = Literal["hub", "hub2", "leg", "spoke", "takeover"]
+Loss = Literal["hub", "hub2", "leg", "spoke", "takeover", "slow", "lossy"]
 """
 What is lost: a hub, the way of the first spoke's first tunnel (`leg`), the last spoke.
 
-`takeover`: the hub, and another VM gets its address and its tunnels.
+`takeover`: the hub, and another VM gets its address and its tunnels.  `slow`, `lossy`: that tunnel carries everything
+later, or not all of it.
 """
 
 
@@ -166,6 +167,7 @@ def _host(name: str, role: Role, address: IPv4Address, number: int, device: str,
 
 
 HUBS: tuple[Loss, ...] = ("hub", "hub2", "leg")
+IMPAIRED: tuple[Loss, ...] = ("slow", "lossy")
 DESIGNS: dict[str, Design] = {
     design.name: design
     for design in (
@@ -182,7 +184,7 @@ DESIGNS: dict[str, Design] = {
             conforms=True,
         ),
         Design("two-hubs-bond", "spokes bond two tunnels, active-backup", _bond, HUBS, kinds=("bond",)),
-        Design("two-hubs-prp", "spokes send by two tunnels, PRP", _prp, HUBS, kinds=("hsr",)),
+        Design("two-hubs-prp", "spokes send by two tunnels, PRP", _prp, (*HUBS, *IMPAIRED), kinds=("hsr",)),
         Design("two-hubs-stp", "spokes bridge two tunnels, STP, its least timers", _stp, HUBS, patience=15.0),
         Design("two-hubs-stp-default", "the same, its default timers", _stp_default, HUBS, patience=70.0, slow=True),
     )

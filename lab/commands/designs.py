@@ -27,7 +27,8 @@ from lab.tunnels import DEFAULT
 SUMMARY = "Measures what is missed when a hub, a tunnel's way or a host is lost, for each design of an overlay."
 SPOKES = 3
 SETTLED_WITHIN = 40.0  # seconds until everybody hears everybody: STP's default timers take 30
-STEADY = 0.5  # seconds of the stream before anything is lost, and after each event
+STEADY = 0.5  # seconds of the stream before anything is lost, and while something is
+AGAIN = 1.5  # seconds after which what is back carries again: a kernel asks for lost neighbours again after one
 MOST_DELAY = 600.0
 WORDS: dict[Loss, str] = {
     "hub": "the hub",
@@ -35,7 +36,11 @@ WORDS: dict[Loss, str] = {
     "leg": "one tunnel's way",
     "spoke": "one host",
     "takeover": "the hub, until a standby has its address",
+    "slow": "20 ms more on one tunnel",
+    "lossy": "5 % of what one tunnel carries",
 }
+NETEM: dict[Loss, tuple[str, ...]] = {"slow": ("delay", "20ms"), "lossy": ("loss", "5%")}
+"""What tc-netem(8) is told."""
 BACK = ", back again"
 
 
@@ -176,7 +181,7 @@ def measure(lab: BuiltLab, design: Design, api_delay: float = 0.0) -> Measured:
                     stream.event(WORDS[loss] + BACK)
                     events[WORDS[loss] + BACK] = there
             stream.await_heard(design.patience)
-            stream.go_on(STEADY)
+            stream.go_on(AGAIN)
     outages = stream.outages()
     rows = [
         _worst(event, [one for one in outages if one.event == event and one.receiver in there])
@@ -200,7 +205,25 @@ def _gone(lab: BuiltLab, loss: Loss, name: str, api_delay: float, stream: Stream
         return lab.cloud.parted(first, lab.topology.peers(first)[0])
     if loss == "takeover":
         return _taken_over(lab, api_delay, stream)
+    if loss in NETEM:
+        return _impaired(lab, first, lab.topology.ports(first)[0], NETEM[loss])
     return lab.cloud.stopped(name, lab.nodes[name])
+
+
+@contextlib.contextmanager
+def _impaired(lab: BuiltLab, host: str, device: str, how: Sequence[str]) -> Iterator[None]:
+    """A tunnel's end sends everything later, or loses some."""
+    _tc(lab, host, "add", "dev", device, "root", "netem", *how)
+    yield
+    _tc(lab, host, "del", "dev", device, "root")
+
+
+def _tc(lab: BuiltLab, host: str, *words: str) -> None:
+    done = lab.nodes[host].run("tc", "qdisc", *words)
+    if done["status"] != 0:
+        raise EnvironmentProblem(
+            f"tc qdisc {' '.join(words)}: {done['errors'].strip()}", remedy=abilities.remedy("sch_netem")
+        )
 
 
 @contextlib.contextmanager
@@ -236,7 +259,7 @@ A numbered stream goes from the first spoke to the others, by broadcast, multica
 longest silence at a receiver, and the most datagrams of one kind that a receiver lost, had again or out of order.
 """
 HEAD = ("what is lost", *KINDS, "lost", "repeated", "out of order")
-WIDTHS = (44, 15, 15, 15, 7, 10, 0)
+WIDTHS = (48, 15, 15, 15, 7, 10, 0)
 
 
 def table(one: Measured, *, first: bool) -> Iterator[str]:

@@ -200,7 +200,9 @@ def judged(
     end = (len(sent), max(last, sent[-1] if sent else 0))
     for number, when in (*zip(arrivals.numbers, arrivals.times, strict=True), end):
         missed = [each for each in range(highest + 1, number) if each not in copies]
-        if missed and (at := event_at(min(last + ON_ITS_WAY, max(last, when)))) >= 0:
+        # all of it sent before an event is none of that one's: it was lost before, and what shows it came late
+        began = min(last + ON_ITS_WAY, max(last, when), sent[missed[-1]]) if missed else 0
+        if missed and (at := event_at(began)) >= 0:
             tallies[at].lost += len(missed)
             tallies[at].silence = max(tallies[at].silence, when - last)
         if number < highest and number not in seen and (at := event_at(sent[number])) >= 0:

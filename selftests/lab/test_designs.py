@@ -21,6 +21,7 @@ from lab.providers import provider
 TUNNELS = {"local": "vxlan", "guest": "gretap"}
 SETTLED_WITHIN = 20.0  # seconds; STP's least timers take some 5
 ENOUGH = 0.3  # seconds of a stream
+AGAIN = 1.5  # seconds after which a hub that is back forwards: its kernel asks for neighbours again after one
 OF_ANY_KERNEL = [name for name, design in designs.DESIGNS.items() if not design.kinds and not design.slow]
 OF_A_GUEST = [name for name, design in designs.DESIGNS.items() if design.kinds]
 
@@ -109,9 +110,31 @@ def test_prp_loses_nothing_with_either_hub(build: Build) -> None:
             with lab.cloud.stopped(hub, lab.nodes[hub]):
                 stream.go_on(ENOUGH)
                 stream.event(f"{hub} on")
-            stream.go_on(ENOUGH)
+            stream.go_on(AGAIN)
 
     assert missed(stream.outages()) == {(0, 0, 0)}
+
+
+@pytest.mark.parametrize("any_machine", ["guest"], indirect=True)
+@pytest.mark.parametrize(("name", "whole"), [("star", False), ("two-hubs-prp", True)])
+@pytest.mark.parametrize("impaired", [("loss", "5%"), ("delay", "20ms")], ids=" ".join)
+def test_prp_hides_what_a_tunnel_loses(build: Build, name: str, whole: bool, impaired: tuple[str, str]) -> None:
+    """What one tunnel of a spoke loses or delays is lost or late in a star, and neither with PRP over two."""
+    lab = build(name)
+    sender = lab.spokes[0]
+    with stream_of(lab) as stream:
+        assert stream.await_heard(SETTLED_WITHIN)
+        stream.event("impaired")
+        device = lab.topology.ports(sender.name)[0]
+        done = sender.node.run("tc", "qdisc", "add", "dev", device, "root", "netem", *impaired)
+        assert done["status"] == 0, done["errors"]
+        stream.go_on(4 * ENOUGH)
+
+    outages = stream.outages()
+    if impaired[0] == "loss":
+        assert (missed(outages) == {(0, 0, 0)}) is whole
+    else:
+        assert missed(outages) == {(0, 0, 0)}
 
 
 @pytest.mark.parametrize("any_machine", ["guest"], indirect=True)

@@ -60,6 +60,15 @@ def test_a_gap_belongs_to_the_event_that_it_begins_after() -> None:
     assert [one.recovered for one in (before, off, on)] == [True, False, True]
 
 
+def test_what_was_lost_before_an_event_is_not_its_loss() -> None:
+    """Numbers that were all sent before an event belong to the one before, however late the next one arrives."""
+    late = heard(*every(but=range(10, 20)))
+
+    before, after = outage(late, ("before", -1), ("after", SENT[19] + 1))
+
+    assert (before.lost, after.lost) == (10, 0)
+
+
 def test_what_is_not_heard_again_is_not_recovered() -> None:
     """A stream that ends in silence is silent to its end."""
     (found,) = outage(heard(*every(but=range(20, NUMBERS))))
