@@ -33,6 +33,7 @@ from lab.underlay import fabric, ipv6
 from lab.underlay.cloud import Cloud
 
 MOST_ENDED = 16  # listenings that are remembered, for the evidence of a failure
+MANY_SPOKES = 12  # with more of them, what they all join and send to fills an ordinary capture at the hub
 SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds
 
 NOT_ON_THE_OVERLAY = IPv4Interface("0.0.0.0/32")
@@ -281,7 +282,9 @@ def build(
     `overlay` False leaves the hosts as a cloud hands them out.  Whatever fails, nothing is left; `failed` may look at
     what there is before it goes.
     """
-    nodes = Node.create(machine, *fabric.stacks(topology, underlay))
+    names, spokes = fabric.stacks(topology, underlay), {plan.name for plan in topology.spokes}
+    busy = set(names) - spokes if len(spokes) > MANY_SPOKES else ()
+    nodes = Node.create(machine, *names, busy=busy)
     lab = BuiltLab(machine, topology, underlay, nodes)
     lab.has_overlay = overlay
     try:

@@ -10,15 +10,17 @@ from lab.agent import namespaces, procfs, undoing
 from lab.agent.rtnl import NUD_NOARP, NUD_PERMANENT, Transport
 from lab.agent.rulesets import Rulesets
 from lab.agent.running import Running
-from lab.agent.taps import ROOM_IN_A_LAB, ROOM_ON_A_HOST, Tap
+from lab.agent.taps import ROOM_IN_A_LAB, ROOM_ON_A_HOST, SLOTS, Tap
 
 
 class Node:
     """A stack with what this agent keeps open in it."""
 
-    def __init__(self, stack: namespaces.Stack, read_only: bool = False) -> None:
+    def __init__(self, stack: namespaces.Stack, *, read_only: bool = False, is_busy: bool = False) -> None:
         self.stack = stack
         self.read_only = read_only
+        self._is_busy = is_busy
+        """Whether its capture has a ring of its own (`ring`)."""
         self._links: Any | None = None
         self._transport: Transport | None = None
         self._tap: Tap | None = None
@@ -48,7 +50,7 @@ class Node:
     def tap(self) -> Tap:
         if self._tap is None:
             with self.stack.entered():
-                self._tap = Tap(ROOM_ON_A_HOST if self.read_only else ROOM_IN_A_LAB)
+                self._tap = Tap(ROOM_ON_A_HOST if self.read_only else ROOM_IN_A_LAB, SLOTS if self._is_busy else 0)
         return self._tap
 
     def renaming(self) -> None:

@@ -64,12 +64,12 @@ class Agent(Watching):
 
     # nodes
 
-    def node_create(self, names: Sequence[str]) -> list[int]:
-        """New stacks, each with `lo` up."""
+    def node_create(self, names: Sequence[str], busy: Sequence[str] = ()) -> list[int]:
+        """New stacks, each with `lo` up; the captures of the `busy` ones have room for a large number of frames."""
         handles = []
         for name in names:
             handle = self._handle()
-            self._nodes[handle] = Node(namespaces.create(name))
+            self._nodes[handle] = Node(namespaces.create(name), is_busy=name in busy)
             self._nodes[handle].links(self._namespace_of).apply([("link_set", {"device": "lo", "up": True})])
             handles.append(handle)
         return handles

@@ -2,7 +2,8 @@
 A tap sees every frame on every interface of one node, with direction and kernel time (packet(7)).
 
 One unbound AF_PACKET socket per node is enough: the kernel says with each frame which interface it was on.  It is
-opened before any stimulus and stays open; frames are kept here, bounded, until somebody asks for them.
+opened before any stimulus and stays open; frames are kept here, bounded, until somebody asks for them.  How many there
+was no room for is counted (`lost`): an incomplete capture proves nothing.
 """
 
 from __future__ import annotations
@@ -16,29 +17,28 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lab.agent import bulk, tap_filter
+from lab.agent.ring import VLAN, VLAN_TYPE_VALID, VLAN_VALID, Ring, bind
 
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
 PACKET_OUTGOING = 4
 SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
-TP_STATUS_VLAN_VALID = 1 << 4
-TP_STATUS_VLAN_TPID_VALID = 1 << 6
+SLOTS = 1 << 15  # frames of a capture's ring, where it has one: to make it waits for every CPU
 ROOM_ON_A_HOST, ROOM_IN_A_LAB = 8 << 20, 16 << 20
 """
 Octets of a capture's receive buffer.  A frame counts with all of its buffer, which the captures of a lab's nodes share:
 an IGMP report of 54 octets with 16 to 64 KiB, where the MTU is that of a cloud.
 """
-MOST_KEPT = 20_000
+MOST_KEPT = 1 << 16
 ADDRESS = struct.Struct("=HxxiHB")  # struct sockaddr_ll: family, interface, hardware, packet type
 STATISTICS = struct.Struct("=II")  # struct tpacket_stats: frames seen, frames there was no room for
 INTERFACE = "=16si20x"  # struct ifreq
 SIOCGIFNAME = 0x8910
 HEAD = 512  # octets of a frame in which a tag is looked for: a payload begins there, whatever carries it
-NEWEST = 100  # frames among which a marker that has just been sent is looked for
 
 # interface, outgoing, kernel time in ns since the epoch, the frame from its Ethernet header on
 Frame = tuple[str, bool, int, bytes]
@@ -50,10 +50,8 @@ _room = bulk.Room()
 class Tap:
     """The capture of one node."""
 
-    def __init__(self, room: int) -> None:
-        self.socket = socket.socket(
-            socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL)
-        )
+    def __init__(self, room: int, slots: int = 0) -> None:
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         # beyond rmem_max only the initial user namespace may go; what the limit allows is room enough for a check
@@ -63,22 +61,60 @@ class Tap:
         self.kept: collections.deque[Frame] = collections.deque(maxlen=MOST_KEPT)
         self._names: dict[int, str] = {}
         self._lost = 0
+        self._ring = Ring(self.socket, slots) if slots else None
+        self._copies: collections.deque[bulk.Message] = collections.deque()
+        bind(self.socket, ETH_P_ALL)
 
-    def drain(self) -> None:
-        """Reads what was captured."""
+    def drain(self) -> int:
+        """Reads what was captured, and returns how many frames that were."""
+        count = 0
+        for frame in self._queued() if self._ring is None else self._in_ring(self._ring):
+            self._lost += len(self.kept) == MOST_KEPT
+            self.kept.append(frame)
+            count += 1
+        return count
+
+    def make_room(self) -> None:
+        """Reads what was captured if it may be in the way of what comes."""
+        if self._ring is None or self._ring.is_half_full:
+            self.drain()
+
+    def _queued(self) -> Iterator[Frame]:
+        for frame, ancillary, source in self._messages():
+            _, index, _, direction = ADDRESS.unpack_from(source)
+            yield self._name(index), direction == PACKET_OUTGOING, *_whole(frame, ancillary)
+
+    def _in_ring(self, ring: Ring) -> Iterator[Frame]:
+        for slot in ring.read():
+            frame = self._copy() if slot.is_copied else slot.frame
+            self._lost += not (slot.is_copied or slot.is_whole)
+            yield (
+                self._name(slot.interface),
+                slot.outgoing,
+                slot.time,
+                _tagged(frame, *slot.vlan) if slot.vlan else frame,
+            )
+
+    def _copy(self) -> bytes:
+        """The next frame that is longer than a slot."""
+        if not self._copies:
+            self._copies.extend(self._receive())
+        return self._copies.popleft().payload
+
+    def _messages(self) -> Iterator[bulk.Message]:
+        """What is in the socket's queue."""
+        read = self._receive()
+        while read:
+            yield from read
+            read = self._receive() if len(read) == bulk.AT_ONCE else []
+
+    def _receive(self) -> list[bulk.Message]:
         while True:
             try:
-                read = _room.receive(self.socket)
+                return _room.receive(self.socket)
             except OSError as error:
-                if error.errno == errno.ENETDOWN:
-                    continue  # a device went: said once, and what was captured before is still to be read
-                raise
-            self._lost += max(0, len(self.kept) + len(read) - MOST_KEPT)
-            for frame, ancillary, source in read:
-                _, index, _, direction = ADDRESS.unpack_from(source)
-                self.kept.append((self._name(index), direction == PACKET_OUTGOING, *_whole(frame, ancillary)))
-            if len(read) < bulk.AT_ONCE:
-                return
+                if error.errno != errno.ENETDOWN:  # a device went: said once, and what was captured is still there
+                    raise
 
     def _name(self, index: int) -> str:
         """The device's name, empty when there is none of that number any more; asked for once in a while."""
@@ -97,12 +133,12 @@ class Tap:
         self._names.clear()
 
     def wait_newest(self, marker: bytes, deadline: float) -> bool:
-        """Waits until one of the newest frames that came in carries the marker; False when the deadline passed."""
+        """Waits until a frame came in that carries a marker sent just now; False when the deadline passed."""
         poller = select.poll()
         poller.register(self.socket, select.POLLIN)
         while True:
-            self.drain()
-            newest = itertools.islice(reversed(self.kept), NEWEST)
+            count = self.drain()
+            newest = itertools.islice(reversed(self.kept), count)
             if any(marker in frame for _, outgoing, _, frame in newest if not outgoing):
                 return True
             left = deadline - time.monotonic()
@@ -110,7 +146,12 @@ class Tap:
                 return False
 
     def forget(self) -> None:
-        self.renamed()
+        if self._ring is None:
+            collections.deque(self._messages(), maxlen=0)
+        else:
+            for _ in range(self._ring.drop()):
+                self._copy()
+        self._names.clear()
         self.kept.clear()
         self.lost()
         self._lost = 0
@@ -118,9 +159,10 @@ class Tap:
     def retire(self) -> None:
         """Holds no frame and captures none any more.  The socket stays open: to close it waits for every CPU."""
         tap_filter.attach(self.socket, tap_filter.NO_FRAME)
-        while len(_room.receive(self.socket)) == bulk.AT_ONCE:
-            pass
-        self.kept.clear()
+        self.forget()
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
 
     def lost(self) -> int:
         """How many frames there was no room for since `forget`, in the kernel or here: of so many nothing is known."""
@@ -171,8 +213,11 @@ def _whole(frame: bytes, ancillary: Sequence[Any]) -> tuple[int, bytes]:
             seconds, nanoseconds = struct.unpack("qq", data[:16])
             when = seconds * 1_000_000_000 + nanoseconds
         elif level == SOL_PACKET and kind == PACKET_AUXDATA:
-            status, _, _, _, _, tag, protocol = struct.unpack("IIIHHHH", data[:20])
-            if status & TP_STATUS_VLAN_VALID:
-                ethertype = protocol if status & TP_STATUS_VLAN_TPID_VALID else 0x8100
-                frame = frame[:12] + struct.pack("!HH", ethertype, tag) + frame[12:]
+            status, _, _, _, _, tag, tag_type = struct.unpack("IIIHHHH", data[:20])
+            if status & VLAN_VALID:
+                frame = _tagged(frame, tag_type if status & VLAN_TYPE_VALID else VLAN, tag)
     return when, frame
+
+
+def _tagged(frame: bytes, tag_type: int, tag: int) -> bytes:
+    return frame[:12] + struct.pack("!HH", tag_type, tag) + frame[12:]

@@ -64,7 +64,7 @@ class Watching(Talking):
     def node_home(self, read_only: bool = False) -> int:
         """The machine's own stack as a node: what a live host is.  `read_only`: every change of it is refused."""
         handle = self._handle()
-        self._nodes[handle] = Node(namespaces.home(), read_only)
+        self._nodes[handle] = Node(namespaces.home(), read_only=read_only, is_busy=read_only)
         return handle
 
     def namespace_path(self, node: int) -> str:
@@ -167,7 +167,7 @@ class Watching(Talking):
     def tap_ready(self, nodes: Sequence[int]) -> None:
         """Captures on every interface of the nodes; what was captured before is kept."""
         for node in nodes:
-            self._nodes[node].tap().drain()
+            self._nodes[node].tap().make_room()
 
     def frames(self, nodes: Sequence[int], tags: Sequence[bytes] | None = None) -> list[Any]:
         """

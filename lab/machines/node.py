@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate
 
@@ -33,9 +33,9 @@ class Node:
     read_only: ClassVar[bool] = False
 
     @classmethod
-    def create(cls, machine: Machine, *names: str) -> dict[str, Self]:
-        """Stacks of their own, each with `lo` up."""
-        handles = machine.call(Agent.node_create, names)
+    def create(cls, machine: Machine, *names: str, busy: Collection[str] = ()) -> dict[str, Self]:
+        """Stacks of their own, each with `lo` up; what most packets of a large lab pass is `busy`."""
+        handles = machine.call(Agent.node_create, names, [name for name in names if name in busy])
         return {name: cls(name, machine, handle) for name, handle in zip(names, handles)}
 
     @classmethod

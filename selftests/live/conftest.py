@@ -10,8 +10,9 @@ from typing import Any
 import execnet
 import pytest
 
-from lab import laboratory, topologies
+from lab import laboratory, live, topologies
 from lab.laboratory import Lab
+from lab.live import LiveLab
 from lab.machines import choose, hosts, ssh
 from lab.machines.ssh_link import Login
 from lab.model import Topology, TunnelOptions, Underlay
@@ -51,6 +52,13 @@ def on_this_kernel(
         made = Rig(lab, directory, **fields)
         ending.callback(made.close)
         yield made
+
+
+def looked_at(connected: ssh.Connected) -> LiveLab:
+    """The live hosts as a lab."""
+    lab = live.look(connected.machines, Underlay(provider("oci"))).lab
+    assert lab is not None
+    return lab
 
 
 @pytest.fixture(scope="session")

@@ -14,16 +14,13 @@ from typing import Any
 
 import pytest
 
-from lab import live
 from lab.errors import CheckFailed
 from lab.live import LiveLab
 from lab.machines import hosts, ssh
 from lab.machines.base import Call, Machine
 from lab.machines.ssh_link import Login
-from lab.model import Underlay
 from lab.probes.payloads import unique
-from lab.providers import provider
-from selftests.live.conftest import Reach, on_this_kernel
+from selftests.live.conftest import Reach, looked_at, on_this_kernel
 from selftests.live.rig import Rig
 
 SLOW = 0.15
@@ -61,13 +58,6 @@ class RoundTrips:
 @pytest.fixture
 def round_trips(monkeypatch: pytest.MonkeyPatch) -> RoundTrips:
     return RoundTrips(monkeypatch)
-
-
-def looked_at(connected: ssh.Connected) -> LiveLab:
-    """The live hosts as a lab."""
-    lab = live.look(connected.machines, Underlay(provider("oci"))).lab
-    assert lab is not None
-    return lab
 
 
 @pytest.fixture
