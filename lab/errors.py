@@ -36,6 +36,10 @@ class TooSlow(EnvironmentProblem):
     """What was sent arrived, and later than it was waited for: the machine is slow, and the overlay not judged."""
 
 
+class FramesLost(EnvironmentProblem):
+    """The captures had no room for some frames: what they did not see may have been there."""
+
+
 class NotApplicable(OvercastError):
     """
     What is asked has no meaning for this lab: the hub of a mesh, the emulated cloud of live hosts, a change of hosts

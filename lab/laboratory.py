@@ -151,9 +151,9 @@ class Lab:
         """
         Every frame that the taps saw since `forget`, in order of kernel time.
 
-        EnvironmentProblem if there may have been others: who looks at captures may want to know what is not there.
+        FramesLost if there may have been others: who looks at captures may want to know what is not there.
         """
-        return sightings.collect(self.tapped, tags, whole=True, vxlan_port=self.topology.options.port)
+        return sightings.collect(self.tapped, tags, vxlan_port=self.topology.options.port)
 
     def _announce(self, sent: Sent) -> None:
         """The innermost listening judges whatever is sent; one around it what goes to its port."""

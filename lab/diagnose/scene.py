@@ -136,7 +136,8 @@ class Scene:
         """Every loss of the trial on the overlay whose sender captures; without those that only follow from others."""
         exchanges = self.trial.exchanges
         capturing = {sighting.node for exchange in exchanges for sighting in exchange.sightings}
-        known = [exchange for exchange in exchanges if exchange.sightings or exchange.sender in capturing]
+        followed = [exchange for exchange in exchanges if exchange.followed]
+        known = [exchange for exchange in followed if exchange.sightings or exchange.sender in capturing]
         found = [loss for exchange in known for loss in legs.losses(self.topology, exchange)]
         return [loss for loss in found if not loss.unresolved] or found
 

@@ -13,10 +13,10 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from lab import carriers
-from lab.errors import CheckFailed, OvercastError, RootNeeded
+from lab.errors import CheckFailed, FramesLost, OvercastError, RootNeeded
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
 from lab.laboratory import Lab
@@ -66,6 +66,8 @@ class Exchange:
     sources: frozenset[str] = frozenset()
     ttls: frozenset[int] = frozenset()
     sightings: tuple[Sighting, ...] = ()
+    followed: bool = True
+    """Whether the captures were complete: else it is not known where what is missing was lost."""
     refused: str = ""
     to: str = ""
     """Where it was sent, if the kind does not say so."""
@@ -214,7 +216,7 @@ def _burst(
         heard={name: tuple(payloads) for name, payloads in heard.payloads.items()},
         sources=frozenset(datagram.source[0] for datagram in datagrams if datagram.source),
         ttls=frozenset(datagram.ttl for datagram in datagrams if datagram.ttl),
-        sightings=tuple(heard.sightings()) if lab.tapped else (),
+        **_seen(lab, heard),
     )
 
 
@@ -257,16 +259,24 @@ def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], group
         refused = {sent.to: sent.refused for sent in heard.sent}
     except (OSError, OvercastError):
         return []  # who cannot join or bind has been told by the exchanges before
-    seen = tuple(heard.sightings()) if lab.tapped else ()
+    seen = _seen(lab, heard)
     return [
         replace(
             each,
             refused=refused.get(each.to, ""),
             heard={name: tuple(one for one in heard.payloads[name] if one in each.sent) for name in each.receivers},
-            sightings=seen,
+            **seen,
         )
         for each in exchanges
     ]
+
+
+def _seen(lab: Lab, heard: Listening) -> dict[str, Any]:
+    """The fields of an exchange that the captures fill."""
+    try:
+        return {"sightings": tuple(heard.sightings()) if lab.tapped else ()}
+    except FramesLost:
+        return {"followed": False}
 
 
 def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -> list[Stream]:

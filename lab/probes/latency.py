@@ -14,7 +14,7 @@ from lab.errors import CheckFailed
 from lab.machines.base import Call, call
 from lab.machines.node import Agent, Node
 from lab.machines.sockets import Socket
-from lab.probes import options
+from lab.probes import options, sightings
 from lab.probes.echo import request
 from lab.probes.payloads import unique
 
@@ -40,6 +40,7 @@ def round_trips(node: Node, to: str, interface: str, count: int, deadline: float
                 call(Agent.frames, nodes=[node.handle], tags=[payload]),
             ]
         answers = node.machine.batch(calls)
+    sightings.require_complete([node])
     for missing, seen in zip(answers[1::4], answers[3::4], strict=True):
         if missing:
             raise CheckFailed(

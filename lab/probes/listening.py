@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from types import TracebackType
 from typing import Any, Literal
 
-from lab.errors import CheckFailed, RootNeeded, TooSlow
+from lab.errors import CheckFailed, FramesLost, RootNeeded, TooSlow
 from lab.machines.base import Agent, Call, await_told, call
 from lab.machines.node import Node, ask_all, tell_all
 from lab.model import Network, NodePlan, Topology
@@ -290,8 +290,11 @@ class Listening:
         if said and all(line.startswith(LATE) for line in said):
             raise TooSlow("\n".join([stimulus(self.sent, self.network), *said]), remedy=FASTER)
         if said:
-            followed = self.paths(expected)
-            seen = self._seen([path for path in followed if problems[path.receiver]])
+            try:
+                followed = self.paths(expected)
+                seen = self._seen([path for path in followed if problems[path.receiver]])
+            except FramesLost as incomplete:  # that it is missing is known, and not where it was lost
+                followed, seen = [], [f"  seen: not known, because {incomplete.message}"]
             first = [path.problem for path in followed if path.problem][:1] or [said[0].strip()]
             text = "\n".join([*first, stimulus(self.sent, self.network), *said, *seen])
             raise CheckFailed(text, paths=[path.data() for path in followed])
@@ -361,7 +364,11 @@ class Listening:
         return lines
 
     def sightings(self) -> list[sightings.Sighting]:
-        """Where the frames of what was sent were seen, in order of kernel time; RootNeeded without captures."""
+        """
+        Where the frames of what was sent were seen, in order of kernel time.
+
+        RootNeeded without captures, FramesLost where they are not complete.
+        """
         if not self._tapped:
             raise RootNeeded("captures")
         tags = [tag_of(payload) for sent in self.sent for payload in sent.payloads]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from lab.errors import EnvironmentProblem
+from lab.errors import FramesLost
 from lab.machines.base import Agent, Call, call
 from lab.machines.node import Node, ask_all
 from lab.model import VXLAN_PORT
@@ -20,7 +20,7 @@ from lab.model import VXLAN_PORT
 ETHERNET = 14
 GRE, UDP = 47, 17
 IPV6_HEADER, DESTINATION_OPTIONS = 40, 60
-ROOM = "run it as root, or raise net.core.rmem_max to 16777216; or take a machine with less to do"
+ROOM = "run it as root, or raise net.core.rmem_max to 16777216; or use a less loaded host"
 
 
 @dataclass(frozen=True)
@@ -67,22 +67,17 @@ class Sighting:
 
 
 def collect(
-    nodes: Iterable[Node], tags: Sequence[bytes] | None = None, *, whole: bool = False, vxlan_port: int = VXLAN_PORT
+    nodes: Iterable[Node], tags: Sequence[bytes] | None = None, *, vxlan_port: int = VXLAN_PORT
 ) -> list[Sighting]:
     """
     What the taps of the nodes saw that carries any of the tags (None: everything), in order of kernel time.
 
-    `whole`: EnvironmentProblem if a tap had no room for a frame since `forget`, as what it did not see may have been
-    there.
+    FramesLost if a tap had no room for a frame since `forget`: it may have been one of these.
     """
     groups = _by_machine(nodes)
     wanted = None if tags is None else list(tags)
-    asked: list[tuple[Node, Call[Any]]] = [
-        (members[0], call(Agent.frames, nodes=_handles(members), tags=wanted)) for members in groups
-    ]
-    if whole:
-        asked += [(members[0], call(Agent.frames_lost, nodes=_handles(members))) for members in groups]
-    answers = ask_all(asked)
+    asked = [(members[0], call(Agent.frames, nodes=_handles(members), tags=wanted)) for members in groups]
+    answers: list[Any] = ask_all([*asked, *_asking_for_lost(groups)])
     _require_none_lost(groups, answers[len(groups) :])
     found: list[Sighting] = []
     for members, frames in zip(groups, answers, strict=False):
@@ -94,14 +89,24 @@ def collect(
     return sorted(found, key=lambda sighting: sighting.time)
 
 
+def require_complete(nodes: Iterable[Node]) -> None:
+    """FramesLost if a tap of the nodes had no room for a frame since `forget`: what is missing may have been there."""
+    groups = _by_machine(nodes)
+    _require_none_lost(groups, ask_all(_asking_for_lost(groups)))
+
+
+def _asking_for_lost(groups: Sequence[Sequence[Node]]) -> list[tuple[Node, Call[Any]]]:
+    return [(members[0], call(Agent.frames_lost, nodes=_handles(members))) for members in groups]
+
+
 def _require_none_lost(groups: Sequence[Sequence[Node]], counts: Sequence[Sequence[int]]) -> None:
     counted = [
         (node, count)
-        for members, each in zip(groups, counts, strict=False)
+        for members, each in zip(groups, counts, strict=True)
         for node, count in zip(members, each, strict=True)
     ]
     if lost := [f"{count} at {node.name}" for node, count in counted if count]:
-        raise EnvironmentProblem(
+        raise FramesLost(
             f"the captures had no room for some frames ({', '.join(lost)}): what they did not see may have been there",
             remedy=ROOM,
         )
@@ -113,7 +118,8 @@ def wait(
     """
     Waits until `count` frames that carry `tag` and match every (offset, octets) have come in on an interface.
 
-    Those since `forget` count.  Returns what there is, fewer than `count` when `timeout` (s) passed first.
+    Those since `forget` count.  Returns what there is, fewer than `count` when `timeout` (s) passed first; FramesLost
+    if then the tap had no room for some.
     """
     seen = node.ask(
         Agent.wait_frames,
@@ -123,6 +129,8 @@ def wait(
         count=count,
         timeout=timeout,
     )
+    if len(seen) < count:
+        require_complete([node])
     return [Sighting(node.name, interface, outgoing, time, frame) for _, interface, outgoing, time, frame in seen]
 
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from lab.errors import EnvironmentProblem
+from lab.changes import link_set
+from lab.errors import CheckFailed, FramesLost
 from lab.machines.node import Agent
+from lab.probes import sightings
 from lab.probes.payloads import fresh_port, unique
 
 MANY, LARGE = 700, 8000  # datagrams, and octets of each: more than a capture has room for between two looks
@@ -14,7 +16,7 @@ def test_a_capture_that_lost_frames_says_so_until_it_forgets(lab):
     lab.forget()
     lab.hub.udp.send([unique(LARGE)] * MANY, to=lab.everyone, port=fresh_port())
 
-    with pytest.raises(EnvironmentProblem, match=r"no room for some frames \(.* at hub"):
+    with pytest.raises(FramesLost, match=r"no room for some frames \(.* at hub"):
         lab.frames()
 
     lab.forget()
@@ -22,6 +24,32 @@ def test_a_capture_that_lost_frames_says_so_until_it_forgets(lab):
         sent = lab.hub.udp.send(to=lab.everyone)
     assert lab.frames([sent.payload])
     heard.exactly_once(at=["spoke1"])
+
+
+@pytest.fixture
+def overflown(lab):
+    """A listening in whose block the hub's capture lost frames, and a port of the hub's bridge was down."""
+    port = lab.topology.port("hub", "spoke1")
+    lab.forget()
+    with lab.hub.node.changed(link_set(port, up=False), link_set(port, up=True)), lab.listen(["spoke1"]) as heard:
+        lab.hub.udp.send([unique(LARGE)] * MANY, to=lab.everyone, port=fresh_port())
+        lab.hub.udp.send(to=lab.everyone)
+    yield heard
+    lab.forget()
+
+
+def test_nothing_is_judged_by_an_incomplete_capture(lab, overflown):
+    """Where a capture lost frames, nobody is given the others as if they were all, or waits for one in vain."""
+    with pytest.raises(FramesLost):
+        overflown.sightings()
+    with pytest.raises(FramesLost):
+        sightings.wait(lab.hub.node, lab.hub.plan.device, [], tag=unique(), count=1, timeout=0.1)
+
+
+def test_a_loss_is_reported_without_its_place_where_captures_are_incomplete(overflown):
+    """What sockets did not receive is missing all the same; where it was lost nobody knows."""
+    with pytest.raises(CheckFailed, match=r"spoke1: missing(.|\n)*seen: not known, because the captures had no room"):
+        overflown.exactly_once(at=["spoke1"])
 
 
 OWN, OTHERS = 25000, 5000  # ports
