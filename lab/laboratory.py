@@ -83,6 +83,12 @@ class Lab:
         return [self.hosts[plan.name] for plan in self.topology.spokes]
 
     @property
+    def senders(self) -> list[Host]:
+        """The hosts that tests send from: all; of many the hubs, the first two spokes and the last."""
+        spokes = self.spokes
+        return [*self.hubs, *spokes[:2], *spokes[2:][-1:]]
+
+    @property
     def tapped(self) -> Sequence[Node]:
         """The nodes whose every interface is captured."""
         return list(self.nodes.values())

@@ -89,14 +89,13 @@ class LiveLab(Lab):
         """
         The ways (`hub to spoke1`) on the underlay where plain UDP, the control of every silence, is not let in.
 
-        Of the hosts that tests send from, which of many are a few: more would fill the neighbour tables.
+        Of the hosts that tests send from: more would fill the neighbour tables.
         """
-        names = list(self.plans)
         with self.listen(self.plans, network="underlay", patience=None) as heard:
             sent = {
-                (name, other): self[name].udp.send(to=self[other].address("underlay")).payload
-                for name in [*names[:3], *names[3:][-1:]]
-                for other in self.others(name)
+                (host.name, other): host.udp.send(to=self[other].address("underlay")).payload
+                for host in self.senders
+                for other in self.others(host)
             }
         return tuple(f"{name} to {other}" for (name, other), one in sent.items() if one not in heard.payloads[other])
 

@@ -34,7 +34,7 @@ def test_the_hub_makes_one_copy_for_every_other_spoke(standing, kind, spokes):
     """Whoever sends, the outer packets are one to the hub and one from the hub to each spoke but the sender."""
     lab = standing(spokes=spokes)
     hub = lab.hub.plan.endpoint
-    for sender in lab.hosts.values():
+    for sender in lab.senders:
         with lab.listen(lab.others(sender), group=GROUP if kind == "multicast" else None) as heard:
             sender.udp.send(to=lab.everyone if kind == "broadcast" else GROUP)
 

@@ -99,7 +99,7 @@ class TestTtl:
         own = overlay.topology.options.ttl
         lab = overlay if own else standing(ttl=FIXED)
 
-        for sender in lab.hosts.values():
+        for sender in lab.senders:
             heard = sent_to(lab, GROUP, [{"ttl": ttl} for ttl in INNER_TTLS], sender)
 
             ttls = {(one.inner[layers.IP].ttl, one.ttl) for one in as_sent(lab, carried(heard.sightings()))}
@@ -113,7 +113,7 @@ def test_tos_is_copied_on_request_only(standing, inherit):
     lab = standing(tos_inherit=inherit)
     outer = EXPEDITED if inherit else lab.topology.options.tos
 
-    for sender in lab.hosts.values():
+    for sender in lab.senders:
         heard = sent_to(lab, lab.everyone, [{"tos": EXPEDITED}], sender)
 
         assert {one.tos for one in carried(heard.sightings())} == {outer}, sender.name
