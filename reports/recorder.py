@@ -67,7 +67,9 @@ class Recorder:
                 for key, value in report.user_properties:
                     if key == name and isinstance(value, dict) and value not in entries:
                         entries.append(value)
-            found.extend((nodeid, _ids(reports), entry) for entry in entries)
+            if entries:
+                ids = _ids(reports)
+                found.extend((nodeid, ids, entry) for entry in entries)
         return found
 
 
