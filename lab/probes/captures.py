@@ -8,23 +8,25 @@ Source: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from lab.probes.sightings import Sighting
 
 SECTION, INTERFACE, PACKET = 0x0A0D0D0A, 1, 6
 BYTE_ORDER = 0x1A2B3C4D
 ETHERNET = 1
-IF_NAME, IF_TSRESOL, EPB_FLAGS = 2, 9, 2
+COMMENT, IF_NAME, IF_TSRESOL, EPB_FLAGS = 1, 2, 9, 2
 NANOSECONDS = bytes([9])
 INBOUND, OUTBOUND = 1, 2
 
 
-def pcapng(seen: Iterable[Sighting]) -> bytes:
-    """The frames in their order, with times in ns."""
+def pcapng(seen: Sequence[Sighting], most: int) -> bytes:
+    """The frames in their order, with times in ns; of more than `most` the last ones, which the file's comment says."""
     interfaces: dict[str, int] = {}
-    blocks = [_block(SECTION, struct.pack("=IHHq", BYTE_ORDER, 1, 0, -1))]
-    for sighting in seen:
+    comment = f"the last {most} of {len(seen)} frames" if len(seen) > most else "all frames"
+    options = _option(COMMENT, comment.encode()) + _option(0)
+    blocks = [_block(SECTION, struct.pack("=IHHq", BYTE_ORDER, 1, 0, -1) + options)]
+    for sighting in seen[-most:]:
         name = f"{sighting.node} {sighting.interface}"
         if name not in interfaces:
             interfaces[name] = len(interfaces)

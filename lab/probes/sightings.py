@@ -20,7 +20,7 @@ from lab.model import VXLAN_PORT
 ETHERNET = 14
 GRE, UDP = 47, 17
 IPV6_HEADER, DESTINATION_OPTIONS = 40, 60
-ROOM = "run it as root, or raise net.core.rmem_max to 16777216; or use a less loaded host"
+ROOM = "run it as root, or raise net.core.rmem_max to 16777216; of many live hosts, test fewer at once"
 
 
 @dataclass(frozen=True)

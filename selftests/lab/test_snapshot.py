@@ -365,11 +365,24 @@ class TestFramesOfAFailure:
             lab["spoke1"].udp.send(to=lab.everyone)
         seen = lab.frames()
 
-        packets = list(scapy.PcapNgReader(io.BytesIO(captures.pcapng(seen))))
+        packets = list(scapy.PcapNgReader(io.BytesIO(captures.pcapng(seen, len(seen)))))
 
         assert [bytes(packet) for packet in packets] == [sighting.frame for sighting in seen]
         assert all(abs(float(packet.time) - one.time / 1e9) < 1e-5 for packet, one in zip(packets, seen, strict=True))
         assert str(packets[0].sniffed_on) == f"{seen[0].node} {seen[0].interface}"
+
+    def test_say_when_they_are_not_all(self, lab):
+        """Of too many frames the file holds the last ones, and says in its comment that there were more."""
+        scapy = pytest.importorskip("scapy.utils")
+        lab.forget()
+        with lab.listen(["hub"]):
+            lab["spoke1"].udp.send(to=lab.everyone)
+        seen = lab.frames()
+
+        file = captures.pcapng(seen, 1)
+
+        assert [bytes(packet) for packet in scapy.PcapNgReader(io.BytesIO(file))] == [seen[-1].frame]
+        assert f"the last 1 of {len(seen)} frames".encode() in file
 
     def test_tell_which_icmp_errors_came_back(self, lab):
         """A refused datagram is told with who refused it and what it was about."""
