@@ -317,9 +317,10 @@ def with_bridges(lab: BuiltLab) -> BuiltLab:
     seen = readback.read([lab.nodes[plan.name] for plan in lab.topology.spokes])
     found = []
     for plan in lab.built_from.nodes:
-        tunnel = None if plan.is_hub else seen[plan.name].devices.get(plan.device)
+        on_tunnel = plan.holder == "tunnel"
+        tunnel = seen[plan.name].devices.get(plan.device) if on_tunnel else None
         device = ends.holder(seen[plan.name], tunnel) if tunnel else plan.device
-        moved = not plan.is_hub and plan.overlay in seen[plan.name].addresses_of(device)
+        moved = on_tunnel and plan.overlay in seen[plan.name].addresses_of(device)
         found.append(replace(plan, device=device, holder=ends.kind_of(device, plan.device)) if moved else plan)
     if tuple(found) == lab.topology.nodes:
         return lab

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.diagnose.effects import GROUPS, WHEREVER_IT_ARRIVES
+from lab.diagnose.effects import GROUPS, REPEATING, WHEREVER_IT_ARRIVES
 from lab.model import Finding
 from lab.probes.patience import Way
 from lab.requirements import area_of
@@ -53,6 +53,7 @@ def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> 
         [one for one in others if (one.node, one.interface) in interfaces],
         [one for one in others if one.node in nodes],
         [one for one in others if one.node in on_the_way],
+        [one for one in others if one.code in REPEATING and path["heard"] > path["expected"]],
     )
     return [*of_sender, *next((tier for tier in tiers if tier), [])]
 

@@ -86,6 +86,8 @@ ANYWHERE = frozenset(
     }
 )
 """These also lead unicast of any host astray: it is lost where it does not belong."""
+REPEATING = frozenset({"attached-twice", "loop", "port-not-isolated", "spokes-meshed"})
+"""These bring packets twice, wherever they come from and go to."""
 OF_THE_KERNEL = frozenset({"neighbour-table-full"})
 """These are wrong with a kernel that other hosts may share: any packet is lost by them, wherever it is."""
 DELAYING = frozenset({"traffic-impaired"})

@@ -81,9 +81,10 @@ def found(lab: BuiltLab) -> tuple[Finding, ...]:
 
 @pytest.mark.parametrize("name", [name for name in designs.TOPOLOGIES if name in designs.DESIGNS])
 def test_nothing_is_found_where_nothing_is_wrong(machine: Machine, name: str) -> None:
-    """A design as it was planned has no finding."""
+    """A design as it was planned has no finding, and is read back as it was planned."""
     with built(machine, name) as lab:
         assert found(lab) == ()
+        assert laboratory.with_bridges(lab) is lab
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.design}, {case.code}" for case in CASES])
