@@ -33,12 +33,18 @@ def operational(transport: Transport, devices: Sequence[str], timeout: float) ->
 
     The kernel activates a link whose carrier came later from a work queue, and drops what is sent on it before.
     """
-    waiting = {transport.index(device): device for device in devices}
-    for _ in notices(RTMGRP_LINK, timeout):
-        waiting = {index: device for index, device in waiting.items() if not _transmits(transport, index)}
-        if not waiting:
+    indexes = {device: transport.index(device) for device in devices}
+    return sorted(_left(RTMGRP_LINK, timeout, devices, lambda device: not _transmits(transport, indexes[device])))
+
+
+def _left(groups: int, timeout: float, names: Sequence[str], waited_for: Callable[[str], bool]) -> list[str]:
+    """Waits until nothing is waited for any more; returns of what it still is at the deadline (s)."""
+    left = list(names)
+    for _ in notices(groups, timeout):
+        left = [name for name in left if waited_for(name)]
+        if not left:
             break
-    return sorted(waiting.values())
+    return left
 
 
 def _transmits(transport: Transport, index: int) -> bool:
@@ -53,22 +59,14 @@ def local_routes(transport: Transport, addresses: Sequence[str], timeout: float)
 
     `timeout` is in seconds.  The kernel adds the route in a work queue, also where duplicate address detection is off.
     """
-    left = list(addresses)
-    for _ in notices(RTMGRP_IPV6_ROUTE, timeout):
-        left = [address for address in left if routing.device_to(transport, address) != LOOPBACK]
-        if not left:
-            break
-    return left
+    return _left(
+        RTMGRP_IPV6_ROUTE, timeout, addresses, lambda address: routing.device_to(transport, address) != LOOPBACK
+    )
 
 
 def gone(transport: Transport, devices: Sequence[str], timeout: float) -> list[str]:
     """Waits until the devices are no more; returns those that still are at the deadline (s)."""
-    left = list(devices)
-    for _ in notices(RTMGRP_LINK, timeout):
-        left = [device for device in left if _exists(transport, device)]
-        if not left:
-            break
-    return sorted(left)
+    return sorted(_left(RTMGRP_LINK, timeout, devices, lambda device: _exists(transport, device)))
 
 
 def _exists(transport: Transport, device: str) -> bool:

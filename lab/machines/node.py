@@ -168,11 +168,11 @@ def ask_all(calls: Sequence[tuple[Node, Call[Result]]]) -> list[Result]:
     results: list[Any] = [None] * len(calls)
     refusal: BaseException | None = None
     asked = []
-    by_machine = _by_machine(calls)
-    called = {id(machine) for machine, _, _ in by_machine}
+    batches = _batches(calls)
+    called = {id(machine) for machine, _, _ in batches}
     if not SILENT.issuperset(wanted.verb for _, wanted in calls):
-        await_told(peer for machine, _, _ in by_machine[:1] for peer in machine.peers if id(peer) not in called)
-    for machine, positions, batch in by_machine:
+        await_told(peer for machine, _, _ in batches[:1] for peer in machine.peers if id(peer) not in called)
+    for machine, positions, batch in batches:
         try:
             asked.append((machine, machine.post(batch), positions))
         except EnvironmentProblem as error:
@@ -205,11 +205,19 @@ def _named(refusal: OSError, asked: Sequence[Node], machine: Machine) -> OSError
 
 def tell_all(calls: Sequence[tuple[Node, Call[Any]]]) -> None:
     """Calls on many nodes that are made before whatever these are asked next, without waiting for the results."""
-    for machine, _, batch in _by_machine(calls):
+    for machine, _, batch in _batches(calls):
         machine.tell(batch)
 
 
-def _by_machine(calls: Sequence[tuple[Node, Call[Any]]]) -> list[tuple[Machine, list[int], list[Call[Any]]]]:
+def by_machine(nodes: Iterable[Node]) -> list[list[Node]]:
+    """The nodes of each machine."""
+    found: dict[int, list[Node]] = {}
+    for node in nodes:
+        found.setdefault(id(node.machine), []).append(node)
+    return list(found.values())
+
+
+def _batches(calls: Sequence[tuple[Node, Call[Any]]]) -> list[tuple[Machine, list[int], list[Call[Any]]]]:
     """Each machine with the positions of its calls, and the calls."""
     found: dict[int, tuple[Machine, list[int], list[Call[Any]]]] = {}
     for position, (node, wanted) in enumerate(calls):
@@ -231,7 +239,7 @@ def try_all(calls: Sequence[tuple[Node, Call[Any]]]) -> list[tuple[Any, str | No
     except (OSError, EnvironmentProblem):
         pass  # one of several machines: which of them is found out by asking each
     results: list[tuple[Any, str | None]] = [(None, None)] * len(calls)
-    for _, positions, _ in _by_machine(calls):
+    for _, positions, _ in _batches(calls):
         try:
             answers = [(result, why) for result, why in ask_all([wrapped[position] for position in positions])]
         except (OSError, EnvironmentProblem) as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.machines.base import Call, call
-from lab.machines.node import Agent, Node, ask_all, tell_all
+from lab.machines.node import Agent, Node, ask_all, by_machine, tell_all
 
 LIMIT = "net.ipv4.neigh.default.gc_thresh3"
 
@@ -36,20 +36,12 @@ def note(nodes: Iterable[Node]) -> None:
 
 def noting(nodes: Iterable[Node]) -> list[tuple[Node, Call[Any]]]:
     """The calls of `note`, to be made together with others."""
-    by_machine: dict[int, list[Node]] = {}
-    for node in nodes:
-        by_machine.setdefault(id(node.machine), []).append(node)
-    return [
-        (each[0], call(Agent.note_neighbours, nodes=[node.handle for node in each])) for each in by_machine.values()
-    ]
+    return [(each[0], call(Agent.note_neighbours, nodes=[node.handle for node in each])) for each in by_machine(nodes)]
 
 
 def full(nodes: Iterable[Node]) -> list[FullTable]:
     """The tables of the nodes that were full since `note`."""
-    first: dict[int, Node] = {}
-    for node in nodes:
-        first.setdefault(id(node.machine), node)
-    asked = list(first.values())
+    asked = [first for first, *_ in by_machine(nodes)]
     answers = ask_all([(node, node.call(Agent.neighbour_table)) for node in asked])
     return among({node.name: answer for node, answer in zip(asked, answers, strict=True)})
 

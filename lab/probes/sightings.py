@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.errors import FramesLost
 from lab.machines.base import Agent, Call, call
-from lab.machines.node import Node, ask_all
+from lab.machines.node import Node, ask_all, by_machine
 from lab.model import VXLAN_PORT
 
 ETHERNET = 14
@@ -74,7 +74,7 @@ def collect(
 
     FramesLost if a tap had no room for a frame since `forget`: it may have been one of these.
     """
-    groups = _by_machine(nodes)
+    groups = by_machine(nodes)
     wanted = None if tags is None else list(tags)
     asked = [(members[0], call(Agent.frames, nodes=_handles(members), tags=wanted)) for members in groups]
     answers: list[Any] = ask_all([*asked, *_asking_for_lost(groups)])
@@ -91,7 +91,7 @@ def collect(
 
 def require_complete(nodes: Iterable[Node]) -> None:
     """FramesLost if a tap of the nodes had no room for a frame since `forget`: what is missing may have been there."""
-    groups = _by_machine(nodes)
+    groups = by_machine(nodes)
     _require_none_lost(groups, ask_all(_asking_for_lost(groups)))
 
 
@@ -141,7 +141,7 @@ def forget(nodes: Iterable[Node]) -> None:
 
 def forgetting(nodes: Iterable[Node]) -> list[tuple[Node, Call[Any]]]:
     """The calls of `forget`, to be made together with others."""
-    return [(members[0], call(Agent.tap, nodes=_handles(members))) for members in _by_machine(nodes)]
+    return [(members[0], call(Agent.tap, nodes=_handles(members))) for members in by_machine(nodes)]
 
 
 def path(sightings: Sequence[Sighting]) -> str:
@@ -156,10 +156,3 @@ def path(sightings: Sequence[Sighting]) -> str:
 
 def _handles(nodes: Sequence[Node]) -> list[int]:
     return [node.handle for node in nodes]
-
-
-def _by_machine(nodes: Iterable[Node]) -> list[list[Node]]:
-    groups: dict[int, list[Node]] = {}
-    for node in nodes:
-        groups.setdefault(id(node.machine), []).append(node)
-    return list(groups.values())
