@@ -10,7 +10,7 @@ from lab.agent import namespaces, procfs, undoing
 from lab.agent.rtnl import NUD_NOARP, NUD_PERMANENT, Transport
 from lab.agent.rulesets import Rulesets
 from lab.agent.running import Running
-from lab.agent.taps import ROOM_IN_A_LAB, ROOM_ON_A_HOST, SLOTS, Tap
+from lab.agent.taps import ROOM_IN_A_LAB, ROOM_ON_A_HOST, SLOTS_IN_A_LAB, SLOTS_ON_A_HOST, Tap
 
 
 class Node:
@@ -50,7 +50,8 @@ class Node:
     def tap(self) -> Tap:
         if self._tap is None:
             with self.stack.entered():
-                self._tap = Tap(ROOM_ON_A_HOST if self.read_only else ROOM_IN_A_LAB, SLOTS if self._is_busy else 0)
+                room, slots = (ROOM_ON_A_HOST, SLOTS_ON_A_HOST) if self.read_only else (ROOM_IN_A_LAB, SLOTS_IN_A_LAB)
+                self._tap = Tap(room, slots if self._is_busy else 0)
         return self._tap
 
     def renaming(self) -> None:

@@ -27,7 +27,11 @@ ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
 PACKET_OUTGOING = 4
 SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
-SLOTS = 1 << 15  # frames of a capture's ring, where it has one: to make it waits for every CPU
+SLOTS_ON_A_HOST, SLOTS_IN_A_LAB = 1 << 15, 1 << 14
+"""
+Frames of a capture's ring, where it has one: to make it waits for every CPU.  A guest holds those of all labs that
+tests share.
+"""
 ROOM_ON_A_HOST, ROOM_IN_A_LAB = 8 << 20, 16 << 20
 """
 Octets of a capture's receive buffer.  A frame counts with all of its buffer, which the captures of a lab's nodes share:

@@ -42,7 +42,7 @@ _NO_DIRECTORY = ("uml_dir=/dev/null/",)
 _ROOT = ("root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro")
 
 FEWEST = 384  # MiB of memory, for labs of ten spokes and fewer
-PER_SPOKE = 9  # MiB more for each spoke beyond them
+PER_SPOKE = 16  # MiB more for each spoke beyond them
 
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
