@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -39,14 +40,12 @@ def ended(members: Sequence[int], deadline: float) -> list[int]:
 
 def descendants(pid: int) -> list[int]:
     """The processes that descend from one, by any of its threads."""
-    found: list[int] = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            pids = [int(word) for word in children.read_text().split()]
-        except OSError:  # it has just ended
-            continue
-        found += [member for child in pids for member in (child, *descendants(child))]
-    return found
+    pids: list[int] = []
+    with contextlib.suppress(OSError):  # it, or one of its threads, has just ended
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                pids += [int(word) for word in children.read_text().split()]
+    return [member for child in pids for member in (child, *descendants(child))]
 
 
 class Watched:
