@@ -48,7 +48,7 @@ later, or not all of it.
 
 @dataclass(frozen=True)
 class Design:
-    """One design; `kinds` are the kinds of link that it needs besides a bridge and its tunnels (ip-link(8))."""
+    """One design; `kinds` are the kinds of link that it needs in addition to a bridge and its tunnels (ip-link(8))."""
 
     name: str
     title: str
@@ -89,18 +89,14 @@ class Design:
         return replace(self.shape(spokes, options), mtu=next((mtu[each] for each in self.kinds), None))
 
 
-def _star(spokes: int, options: TunnelOptions) -> Topology:
-    return topologies.standard(spokes, options)
-
-
 def _pair(spokes: int, options: TunnelOptions) -> Topology:
     device = f"{options.kind}1"
-    nodes = _hosts(spokes, lambda number: device, "tunnel")
+    nodes = _hosts(spokes, device, "tunnel")
     return Topology("pair", nodes, (Tunnel.between(1, spoke1=device, spoke2=device),), options)
 
 
 def _mesh(spokes: int, options: TunnelOptions) -> Topology:
-    nodes = [replace(node, isolated=True) for node in _hosts(spokes, lambda number: DEVICES["bridge"], "bridge")]
+    nodes = [replace(node, isolated=True) for node in _hosts(spokes, DEVICES["bridge"], "bridge")]
     numbered = enumerate(itertools.combinations(range(1, spokes + 1), 2), 1)
     joined = [
         Tunnel.between(number, **{f"spoke{one}": f"{options.kind}{other}", f"spoke{other}": f"{options.kind}{one}"})
@@ -111,7 +107,7 @@ def _mesh(spokes: int, options: TunnelOptions) -> Topology:
 
 def _flood_list(spokes: int, options: TunnelOptions) -> Topology:
     device = DEVICES["mesh"]
-    nodes = _hosts(spokes, lambda number: device, "mesh")
+    nodes = _hosts(spokes, device, "mesh")
     pairs = itertools.combinations([node.name for node in nodes], 2)
     return Topology(
         "flood-list", nodes, tuple(Tunnel.between(1, **dict.fromkeys(pair, device)) for pair in pairs), options
@@ -123,7 +119,7 @@ def _two_hubs(name: str, spokes: int, options: TunnelOptions, holder: Holder, *,
         _host("hub", "hub", topologies.HUB, 1, DEVICES["bridge"], "bridge"),
         _host("hub2", "hub", SECOND_HUB, SECOND_HUB_ON_OVERLAY, DEVICES["bridge"], "bridge"),
     )
-    nodes = (*hubs, *_hosts(spokes, lambda number: DEVICES[holder], holder))
+    nodes = (*hubs, *_hosts(spokes, DEVICES[holder], holder))
     first, second = f"{options.kind}1", f"{options.kind}2"
     legs = []
     for number in range(1, spokes + 1):
@@ -152,12 +148,10 @@ def _prp(spokes: int, options: TunnelOptions) -> Topology:
     return _two_hubs("two-hubs-prp", spokes, options, "prp", joined=False)
 
 
-def _hosts(count: int, device: Callable[[int], str], holder: Holder) -> tuple[NodePlan, ...]:
+def _hosts(count: int, device: str, holder: Holder) -> tuple[NodePlan, ...]:
     """Hosts without a hub, with the addresses of a star's spokes."""
     addresses = zip(range(1, count + 1), topologies.spoke_addresses(), strict=False)
-    return tuple(
-        _host(f"spoke{number}", "spoke", address, 1 + number, device(number), holder) for number, address in addresses
-    )
+    return tuple(_host(f"spoke{number}", "spoke", address, 1 + number, device, holder) for number, address in addresses)
 
 
 def _host(name: str, role: Role, address: IPv4Address, number: int, device: str, holder: Holder) -> NodePlan:
@@ -171,8 +165,8 @@ IMPAIRED: tuple[Loss, ...] = ("slow", "lossy")
 DESIGNS: dict[str, Design] = {
     design.name: design
     for design in (
-        Design("star", "one hub with a bridge", _star, ("hub", "leg")),
-        Design("standby", "one hub, another VM takes its address over", _star, ("takeover",)),
+        Design("star", "one hub with a bridge", topologies.standard, ("hub", "leg")),
+        Design("standby", "one hub, another VM takes its address over", topologies.standard, ("takeover",)),
         Design("pair", "two hosts, one tunnel", _pair, ("leg",), most=2, conforms=True),
         Design("mesh", "a tunnel between any two hosts, isolated ports", _mesh, ("leg", "spoke"), conforms=True),
         Design(

@@ -58,7 +58,7 @@ def choose(kernel: str, tunnel: str, hosts: int = 0, kinds: Sequence[str] = ()) 
     """
     Decides by trying, in a few milliseconds; `kernel` is `auto`, `host` or `guest`, `hosts` how many the lab has.
 
-    `kinds` are those of links that it needs besides.
+    `kinds` are further kinds of links that it needs.
 
     Raises EnvironmentProblem when neither kernel can (or the one that was asked for cannot), UsageProblem for an
     unknown word.

@@ -6,6 +6,7 @@ Every design is built from its graph and delivers, and the stream shows what is 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -46,9 +47,13 @@ def build(any_machine: Machine) -> Iterator[Build]:
         lab.close()
 
 
-def stream_of(lab: BuiltLab) -> Stream:
+@contextlib.contextmanager
+def stream_of(lab: BuiltLab) -> Iterator[Stream]:
+    """A stream from the first spoke to the others, once they all hear it."""
     sender, *receivers = [spoke.name for spoke in lab.spokes]
-    return Stream(lab.nodes, lab.topology, sender, receivers)
+    with Stream(lab.nodes, lab.topology, sender, receivers) as stream:
+        assert stream.await_heard(SETTLED_WITHIN)
+        yield stream
 
 
 def missed(outages: list[Outage]) -> set[tuple[int, int, int]]:
@@ -59,7 +64,6 @@ def missed(outages: list[Outage]) -> set[tuple[int, int, int]]:
 def delivers(lab: BuiltLab) -> None:
     """Every receiver hears every number of each kind once and in order, once everybody is known to everybody."""
     with stream_of(lab) as stream:
-        assert stream.await_heard(SETTLED_WITHIN)
         stream.event("steady")
         stream.go_on(ENOUGH)
     outages = stream.outages()
@@ -85,7 +89,6 @@ def test_a_star_loses_everything_with_its_hub(build: Build) -> None:
     """While the hub is off every spoke misses all that is sent, and hears again when it is back."""
     lab = build("star")
     with stream_of(lab) as stream:
-        assert stream.await_heard(SETTLED_WITHIN)
         stream.event("off")
         with lab.cloud.stopped("hub", lab.hub.node):
             stream.go_on(ENOUGH)
@@ -104,7 +107,6 @@ def test_prp_loses_nothing_with_either_hub(build: Build) -> None:
     """With PRP over two hubs nothing is lost, repeated or out of order while one is off, or comes back."""
     lab = build("two-hubs-prp")
     with stream_of(lab) as stream:
-        assert stream.await_heard(SETTLED_WITHIN)
         for hub in ("hub", "hub2"):
             stream.event(f"{hub} off")
             with lab.cloud.stopped(hub, lab.nodes[hub]):
@@ -123,7 +125,6 @@ def test_prp_hides_what_a_tunnel_loses(build: Build, name: str, whole: bool, imp
     lab = build(name)
     sender = lab.spokes[0]
     with stream_of(lab) as stream:
-        assert stream.await_heard(SETTLED_WITHIN)
         stream.event("impaired")
         device = lab.topology.ports(sender.name)[0]
         done = sender.node.run("tc", "qdisc", "add", "dev", device, "root", "netem", *impaired)
@@ -142,7 +143,6 @@ def test_a_bond_uses_its_other_leg(build: Build) -> None:
     """With a bond over two hubs everybody hears again while the first hub is still off."""
     lab = build("two-hubs-bond")
     with stream_of(lab) as stream:
-        assert stream.await_heard(SETTLED_WITHIN)
         stream.event("off")
         with lab.cloud.stopped("hub", lab.hub.node):
             assert stream.await_heard(SETTLED_WITHIN)
@@ -157,7 +157,6 @@ def test_a_port_that_is_not_isolated_repeats(build: Build) -> None:
     """In a mesh whose first spoke forwards between its tunnels, a datagram comes twice."""
     lab = build("mesh")
     with stream_of(lab) as stream:
-        assert stream.await_heard(SETTLED_WITHIN)
         stream.event("before")
         stream.go_on(ENOUGH)
         middle = lab.spokes[1]
