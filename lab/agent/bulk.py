@@ -22,6 +22,8 @@ LARGEST = 1 << 17  # octets of one message: beyond what any device carries, and 
 CONTROL = 256  # octets of its ancillary data
 NAME = 32  # octets of its source address
 CMSG_HEADER = struct.Struct("@Lii")
+SO_TIMESTAMPNS = 35  # of the socket, and the kind of the ancillary data with the kernel's time
+STAMP = struct.Struct("qq")  # struct timespec
 WORD = struct.calcsize("@L")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,6 +35,12 @@ class Message(NamedTuple):
     payload: bytes
     ancillary: Sequence[tuple[int, int, bytes]]
     source: bytes
+
+
+def nanoseconds(stamp: bytes) -> int:
+    """The kernel's time in ancillary data of SO_TIMESTAMPNS, in ns since the epoch."""
+    seconds, rest = STAMP.unpack_from(stamp)
+    return int(seconds * 1_000_000_000 + rest)
 
 
 class _Vector(ctypes.Structure):

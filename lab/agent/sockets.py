@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypedDict
 
-SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
+from lab.agent.bulk import SO_TIMESTAMPNS, nanoseconds
+
+SO_RCVBUFFORCE = 33
 RECEIVE_BUFFER = 4 << 20
 """Octets.  The kernel counts what a NIC allocated per frame, which at a jumbo MTU is 16 KiB for the shortest one: with
 the default buffer, the fourteenth datagram in a row is lost here and not on its way."""
@@ -84,8 +86,7 @@ def _describe(payload: bytes, ancillary: Sequence[Any], flags: int, source: Any)
         received["truncated"] = True
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = struct.unpack("qq", data[:16])
-            received["time"] = seconds * 1_000_000_000 + nanoseconds
+            received["time"] = nanoseconds(data)
         elif level == socket.IPPROTO_IP and kind == IP_TTL:
             received["ttl"] = struct.unpack("i", data[:4])[0]
         elif level == socket.IPPROTO_IP and kind == IP_TOS:

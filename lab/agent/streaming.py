@@ -7,6 +7,7 @@ changes meanwhile.  A datagram is a tag, the number of its target and its own nu
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -17,11 +18,9 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent.bulk import Room
-from lab.agent.sockets import SO_TIMESTAMPNS
+from lab.agent.bulk import SO_TIMESTAMPNS, Room, nanoseconds
 
 NUMBER = struct.Struct("!HI")  # target, number
-STAMP = struct.Struct("qq")
 MOST_BEHIND = 0.1  # seconds that are caught up with; of a longer stop of the sender nothing is made up for
 LARGEST_POLL = 0.1  # seconds; a request ends a poll at once
 
@@ -39,7 +38,7 @@ class Stream:
 
     def __init__(
         self,
-        sender: socket.socket | None,
+        sender: socket.socket,
         targets: Sequence[tuple[str, int]],
         receivers: Sequence[socket.socket],
         tag: bytes,
@@ -49,9 +48,8 @@ class Stream:
         self._sender, self._targets, self._tag, self._period, self._size = sender, targets, tag, 1 / rate, size
         self._receivers = {opened.fileno(): (opened, Heard()) for opened in receivers}
         self._sent = array("Q")
-        self._refused = 0
         self._progress = threading.Condition()
-        self._sending, self._running = sender is not None, True
+        self._sending = self._running = True
         self._wakened, self._waking = os.pipe()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -91,7 +89,7 @@ class Stream:
             (heard.targets.tobytes(), heard.numbers.tobytes(), heard.times.tobytes())
             for _, heard in self._receivers.values()
         ]
-        return {"sent": self._sent.tobytes(), "refused": self._refused, "received": received}
+        return {"sent": self._sent.tobytes(), "received": received}
 
     # the thread
 
@@ -126,15 +124,12 @@ class Stream:
                 self._progress.notify_all()
 
     def _send(self) -> None:
-        assert self._sender is not None
         number = len(self._sent)
         self._sent.append(time.time_ns())
         for target, to in enumerate(self._targets):
             payload = (self._tag + NUMBER.pack(target, number)).ljust(self._size, b"~")
-            try:
+            with contextlib.suppress(OSError):  # it is lost: the way is gone, which is what the stream is to show
                 self._sender.sendto(payload, to)
-            except OSError:  # it is lost: the way is gone, which is what the stream is to show
-                self._refused += 1
 
     def _receive(self, room: Room, opened: socket.socket, heard: Heard) -> None:
         at = len(self._tag)
@@ -153,6 +148,5 @@ def _stamp(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
     """When the kernel had it, in ns since the epoch."""
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = STAMP.unpack_from(data)
-            return int(seconds * 1_000_000_000 + nanoseconds)
+            return nanoseconds(data)
     return time.time_ns()

@@ -133,7 +133,7 @@ class Talking(Looking):
 
     def stream_start(
         self,
-        sender: int | None,
+        sender: int,
         targets: Sequence[tuple[str, int]],
         receivers: Sequence[int],
         tag: bytes,
@@ -142,7 +142,7 @@ class Talking(Looking):
     ) -> int:
         """Sends numbered datagrams from one endpoint and counts them at others from now on (`streaming.Stream`)."""
         opened = [self._endpoints[handle].socket for handle in receivers]
-        sending = None if sender is None else self._endpoints[sender].socket
+        sending = self._endpoints[sender].socket
         handle = self._handle()
         self._streams[handle] = Stream(sending, targets, opened, tag, rate, size)
         return handle

@@ -26,7 +26,7 @@ from lab.agent.ring import VLAN, VLAN_TYPE_VALID, VLAN_VALID, Ring, bind
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
 PACKET_OUTGOING = 4
-SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
+SO_RCVBUFFORCE = 33
 SLOTS_ON_A_HOST, SLOTS_IN_A_LAB = 1 << 15, 1 << 14
 """
 Frames of a capture's ring, where it has one: to make it waits for every CPU.  A guest holds those of all labs that
@@ -56,7 +56,7 @@ class Tap:
 
     def __init__(self, room: int, slots: int = 0) -> None:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
-        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, bulk.SO_TIMESTAMPNS, 1)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         # beyond rmem_max only the initial user namespace may go; what the limit allows is room enough for a check
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
@@ -213,9 +213,8 @@ def _whole(frame: bytes, ancillary: Sequence[Any]) -> tuple[int, bytes]:
     """Kernel time and the frame with the VLAN tag that the kernel took out of it put back."""
     when = 0
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = struct.unpack("qq", data[:16])
-            when = seconds * 1_000_000_000 + nanoseconds
+        if level == socket.SOL_SOCKET and kind == bulk.SO_TIMESTAMPNS:
+            when = bulk.nanoseconds(data)
         elif level == SOL_PACKET and kind == PACKET_AUXDATA:
             status, _, _, _, _, tag, tag_type = struct.unpack("IIIHHHH", data[:20])
             if status & VLAN_VALID:
