@@ -28,7 +28,7 @@ from lab.overlay import plan as overlay_plan
 from lab.probes import neighbour_tables, sightings
 from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
-from lab.probes.patience import Lost, Patience, presumed
+from lab.probes.patience import Lost, Patience
 from lab.underlay import fabric, ipv6
 from lab.underlay.cloud import Cloud
 
@@ -217,7 +217,7 @@ class BuiltLab(Lab):
         udp = Udp(node, plan, lambda sent: None, lambda: None)
         hosts = {**self.hosts}
         known = replace(self.topology, nodes=(*self.topology.nodes, plan))
-        lost = Lost(presumed(self.lost.ways, self.topology.centre, self.plans, hosts.keys() | {name}))
+        lost = self.lost.between(self.topology.centre, self.plans, hosts.keys() | {name})
         hosts[name] = Host(node, plan, known, udp, hosts, lost)
         return hosts[name]
 

@@ -6,12 +6,13 @@ A code that is in no table may lose any packet at the leg on which its host, or 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
 from lab.graph import Tunnel
 from lab.model import Finding
+from lab.probes.patience import Kind, Way
 from lab.probes.ways import Stage
 from lab.underlay.fabric import FABRIC
 
@@ -134,6 +135,7 @@ STAGES: Mapping[str, tuple[Stage, ...]] = {
     "stateful-only": ON_A_TUNNEL,
     "stp-on": ("forwarding",),
     "ttl-rewritten": ("cloud", "delivery"),
+    "tunnel-elsewhere": (*INSIDE, "decapsulation"),
     "tunnel-missing": (*INSIDE, "decapsulation"),
     "underlay-detour": ON_A_TUNNEL,
     "unicast-not-flooded": ("forwarding",),
@@ -158,6 +160,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "unicast-not-flooded": ("unicast",),
 }
 """The only kinds of exchanges that these lose."""
+FRAGMENTED = "fragmented broadcast"
+ALIKE: tuple[Kind, ...] = ("unicast", "broadcast", "multicast", "membership")
+"""Kinds of packets that are lost alike where packets are lost by chance."""
 
 
 def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
@@ -165,7 +170,7 @@ def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     code, kind = finding.code, loss.exchange.kind
     if code in NOTHING or kind not in KINDS.get(code, (kind,)):
         return False
-    if _takes_carrier(scene, finding, loss):
+    if _takes_carrier(scene, finding, loss) or _loses_fragments(scene, finding, loss):
         return True
     if loss.stage not in STAGES.get(code, (loss.stage,)) and not loss.unresolved:
         return False
@@ -176,6 +181,26 @@ def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     if code in GROUPS and not _is_of_groups(loss, scene.losses):
         return False
     return _is_at(scene, finding, loss)
+
+
+def lossy(scene: Scene, findings: Sequence[Finding]) -> Iterator[Way]:
+    """The ways on which some packets are lost by a finding: at any time by chance, of any kind that it can lose."""
+    for loss in scene.losses:
+        for finding in findings if not loss.whole and loss.exchange.kind in ALIKE else ():
+            if finding.code in GROUPS or not can_lose(scene, finding, loss):
+                continue
+            for kind in ALIKE:
+                if kind in KINDS.get(finding.code, ALIKE):
+                    yield Way("overlay", kind, loss.exchange.sender, loss.receiver)
+
+
+def _loses_fragments(scene: Scene, finding: Finding, loss: Loss) -> bool:
+    """Whether a datagram whose first fragment arrived lacks another: what loses other packets on its way loses that."""
+    if loss.exchange.kind != FRAGMENTED or loss.stage != "delivery":
+        return False
+    ends = loss.exchange.sender, loss.receiver
+    others = [one for one in scene.losses if (one.exchange.sender, one.receiver) == ends]
+    return any(one.exchange.kind != FRAGMENTED and can_lose(scene, finding, one) for one in others)
 
 
 def _is_of_groups(loss: Loss, losses: Collection[Loss]) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
 from lab.diagnose.caution import careful
-from lab.diagnose.effects import LETTING_THROUGH, NOTHING, OF_THE_KERNEL, PINGS, can_lose
+from lab.diagnose.effects import LETTING_THROUGH, NOTHING, OF_THE_KERNEL, PINGS, can_lose, lossy
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
 from lab.errors import NotApplicable
@@ -44,6 +44,8 @@ class Diagnosis:
 
     findings: tuple[Finding, ...] = ()
     lost: frozenset[Way] = frozenset()
+    lossy: frozenset[Way] = frozenset()
+    """The ways on which a finding explains that some packets are lost and others are not."""
 
 
 def diagnose(scene: Scene) -> Diagnosis:
@@ -56,11 +58,19 @@ def diagnose(scene: Scene) -> Diagnosis:
         for receiver in one.receivers
         if len(one.lost(receiver)) == len(one.sent) and (not one.refused or one.kind == "unicast")
     }
-    return Diagnosis(explain(scene), frozenset(dead))
+    findings = causes(scene)
+    places = whereabouts(scene, findings)
+    return Diagnosis((*findings, *places), frozenset(dead), frozenset(lossy(scene, findings)))
 
 
 def explain(scene: Scene) -> tuple[Finding, ...]:
-    """What is wrong, each once, those at the place of a loss first."""
+    """What is wrong, each once, those at the place of a loss first; then the places of what none of that explains."""
+    findings = causes(scene)
+    return (*findings, *whereabouts(scene, findings))
+
+
+def causes(scene: Scene) -> list[Finding]:
+    """What the rules find, each once, those at the place of a loss first."""
     found: dict[tuple[str, str, str, str], Finding] = {}
     for rule in known():
         with contextlib.suppress(NotApplicable):  # a rule about a hub, where there is none
@@ -68,7 +78,7 @@ def explain(scene: Scene) -> tuple[Finding, ...]:
                 found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
     findings = [_with_loss(scene, finding) for finding in careful(scene, found.values())]
     findings.sort(key=lambda finding: not any(can_lose(scene, finding, loss) for loss in scene.losses))
-    return (*findings, *whereabouts(scene, findings))
+    return findings
 
 
 def _with_loss(scene: Scene, finding: Finding) -> Finding:

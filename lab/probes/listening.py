@@ -136,7 +136,7 @@ class Listening:
     def _may_wait(self) -> bool:
         if self._patience is None or self._patience.left <= 0:
             return False
-        return bool(self.unproved) and not self._lost.every(self._fenced(self.unproved))
+        return bool(self.unproved) and not self._lost.may_lose(*self._fenced(self.unproved))
 
     def _receiver(self, name: str) -> Call[int]:
         chosen = [options.reuse_address() if self._share == "address" else options.reuse_port()]
@@ -184,11 +184,14 @@ class Listening:
             self._tokens.setdefault(name, []).append(token)
         waits = []
         if markers.one_kernel(self._nodes.values()) and calls:
-            # one kernel: one wait for all the fences, and everything in one round trip
+            # one kernel: one wait for all the fences, one for those that are known to be lost, in one round trip
             # a marker is seen by the taps
             ways = self._ways() if self._tapped else ()
             legs = markers.legs(ways, self._nodes, self._topology, self._fence_port, self._lost)
-            waits = [([name for name, _ in awaited], calls[0][0], self._wait(awaited, self._grace_for(pairs), legs))]
+            graces = [self._grace_for([pair]) for pair in pairs]
+            for grace in sorted(set(graces), reverse=True):
+                own = [fence for fence, its in zip(awaited, graces, strict=True) if its == grace]
+                waits.append(([name for name, _ in own], calls[0][0], self._wait(own, grace, legs)))
         else:
             for name in dict.fromkeys(name for name, _ in awaited):
                 own = [(at, token) for at, token in awaited if at == name]

@@ -18,6 +18,8 @@ from lab.model import Network
 
 SHORT = 0.02
 """Seconds for what is known to be lost; in a lab a packet takes less than a millisecond."""
+SHORT_REPORT = 0.05
+"""Seconds for a membership report that a known cause may lose: it leaves within two ticks of its host's clock."""
 SECONDS = 1.0  # in vain, for a whole lab
 BROKEN = 0.2
 """The same, where it is known why packets are lost."""
@@ -107,16 +109,29 @@ class Lost:
     """
 
     ways: set[Way] = field(default_factory=set)
+    lossy: set[Way] = field(default_factory=set)
+    """The ways on which a known cause loses some packets: what does not arrive at once is taken for lost too."""
+    kernel: set[str] = field(default_factory=set)
+    """The causes in the kernel that all labs share, by their codes: with any, every way is lossy."""
     senders: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Whose packets come in at an interface of the overlay: a spoke's at the hub's end of its tunnel."""
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything is known to be lost."""
+        return bool(self.ways or self.lossy or self.kernel)
 
     def every(self, ways: Collection[Way]) -> bool:
         """Whether all of these ways are known to be dead, and there are any."""
         return bool(ways) and self.ways.issuperset(ways)
 
+    def may_lose(self, *ways: Way) -> bool:
+        """Whether a known cause loses packets on each of these ways, all or some, and there are any."""
+        return bool(ways) and (bool(self.kernel) or (self.ways | self.lossy).issuperset(ways))
+
     def grace(self, seconds: float, *ways: Way) -> float:
-        """How long to wait for packets on these ways: as long as any of them may carry one."""
-        return min(seconds, SHORT) if self.every(ways) else seconds
+        """How long to wait for packets on these ways: as long as nothing is known to lose them on one of the ways."""
+        return min(seconds, SHORT) if self.may_lose(*ways) else seconds
 
     def grace_at(self, seconds: float, node: str, interface: str) -> float:
         """
@@ -127,7 +142,9 @@ class Lost:
         """
         sender = self.senders.get((node, interface))
         ways = [Way("overlay", kind, sender, node) for kind in REPORTED] if sender else []
-        return min([self.grace(seconds, way) for way in ways], default=seconds)
+        if not self.kernel and not any(map(self.may_lose, ways)):
+            return seconds
+        return min(seconds, SHORT if any(self.every([way]) for way in ways) else SHORT_REPORT)
 
     def note_at(self, node: str, interface: str) -> None:
         """Membership reports were waited for at an interface in vain."""
@@ -139,5 +156,36 @@ class Lost:
         return min(seconds, SHORT) if self.no_exchange(network, one, other) else seconds
 
     def no_exchange(self, network: Network, one: str, other: str) -> bool:
-        """Whether an exchange by unicast is known to fail, which needs both directions."""
-        return not self.ways.isdisjoint({Way(network, "unicast", one, other), Way(network, "unicast", other, one)})
+        """Whether an exchange by unicast, which needs both directions, is known to fail, or may by a known cause."""
+        return any(self.may_lose(Way(network, "unicast", *ends)) for ends in ((one, other), (other, one)))
+
+    def share(self, other: Lost) -> None:
+        """What is found out about either is known of both from now on."""
+        self.ways, self.lossy, self.kernel = other.ways, other.lossy, other.kernel
+
+    def between(self, centre: str, known: Collection[str], hosts: Collection[str]) -> Lost:
+        """The same as far as it can be presumed between `hosts`, found between the hosts `known`."""
+        dead, lossy = (presumed(ways, centre, known, hosts) for ways in (self.ways, self.lossy))
+        return Lost(dead, lossy, self.kernel)
+
+
+@dataclass
+class Known:
+    """What a run knows to be lost, in labs of each make."""
+
+    makes: dict[str, Lost] = field(default_factory=dict)
+    kernel: set[str] = field(default_factory=set)
+
+    def of(self, make: str) -> Lost:
+        """What is lost in labs of a make."""
+        return self.makes.setdefault(make, Lost(kernel=self.kernel))
+
+    def add(self, make: str, found: Lost) -> None:
+        """More is known to be lost in labs of a make."""
+        known = self.of(make)
+        known.ways |= found.ways
+        known.lossy |= found.lossy
+
+    def clear(self) -> None:
+        """Nothing is known any more: new labs are waited for again."""
+        self.makes, self.kernel = {}, set()

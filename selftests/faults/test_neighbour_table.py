@@ -22,7 +22,9 @@ from lab.machines import choose
 from lab.machines.node import Node
 from lab.model import TunnelOptions, Underlay
 from lab.probes.neighbour_tables import LIMIT
+from lab.probes.patience import SHORT
 from lab.providers import provider
+from selftests.faults import waits
 from selftests.faults.few_neighbours import ROOM
 
 ENOUGH = 1024  # neighbours; the fix raises the limit to a multiple of what was found, which is less than any real one
@@ -60,6 +62,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[str, o
     """What a run with room for few neighbours printed, and its findings."""
     reports = tmp_path_factory.mktemp("reports")
     options = ["-q", "-p", "no:cacheprovider", "-p", "selftests.faults.few_neighbours", "--kernel=guest"]
+    options += ["-p", "selftests.faults.waits"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, f"--reports={reports}", TESTS],
         cwd=ROOT,
@@ -80,6 +83,15 @@ def test_is_the_only_cause(ran):
 
     assert {one["code"] for one in findings} == {CODE}, printed
     assert " failed" in printed
+
+
+def test_is_waited_for_as_a_fence_and_looked_at_once(ran):
+    """Losses come and go, and their cause is known: no packet is waited for longer, no evidence gathered again."""
+    printed, _ = ran
+    waited = waits.of(printed)
+
+    assert {one.seconds for one in waited.fences} == {SHORT}
+    assert waited.gathered == 1
 
 
 def test_names_the_command(ran):

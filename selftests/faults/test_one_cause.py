@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from lab.faults import catalogue
-from selftests.faults import inner
+from lab.probes.listening import FENCE_GRACE
+from lab.probes.patience import SHORT
+from selftests.faults import inner, waits
 from selftests.faults.pool import Worker
 
 PROVOKING = (
@@ -39,6 +41,8 @@ BARE = re.compile(r"assert |\w+(Error|Iteration)\b|(\w+: )?found |[\[({'\"]|\w+ 
 LOSS = re.compile(
     r"^\w+ (did not receive \w+'s .*: (lost|not sent)|did not answer \w+'s ping|cannot (send|connect) to) ?"
 )
+LOSING = "spoke1: iptables -I INPUT -i ens3 -m statistic --mode random --probability 0.3 -j DROP"
+MOST_DIAGNOSES = 2  # before the tests, and at the first loss that this one did not show
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:allure_pytest")
 
 
@@ -67,9 +71,9 @@ def worker() -> Iterator[Worker]:
     made.close()
 
 
-def run(worker: Worker, reports: Path, *arguments: str) -> Ran:
+def run(worker: Worker, reports: Path, *arguments: str, tunnel: str = TUNNEL) -> Ran:
     """One inner run."""
-    printed = worker.run([*OPTIONS, f"--tunnel={TUNNEL}", f"--reports={reports}", *arguments])
+    printed = worker.run([*OPTIONS, f"--tunnel={tunnel}", f"--reports={reports}", *arguments])
     result = reports / "conformance.json"
     assert result.exists(), printed
     return Ran(printed, json.loads(result.read_text(encoding="utf-8")))
@@ -131,13 +135,16 @@ def test_a_missing_bridge_is_one_cause(worker, tmp_path):
     assert f"ip link set {PORT} up master bridge0" in ran.findings[0]["remedy"]
 
 
-BRIDGED, BRIDGED_TOO = (
-    f"spoke{number}: ip link add br0 type bridge && ip link set br0 up && ip link set {TUNNEL}{number} master br0 && "
-    f"ip addr flush dev {TUNNEL}{number} && ip addr add 172.16.254.{number + 1}/24 dev br0 && "
-    "ip route add 224.0.0.0/4 dev br0"
-    for number in (1, 2)
-)
-"""A spoke with a bridge of its own, whose port the tunnel is: no fault."""
+def bridged(number: int, tunnel: str = TUNNEL) -> str:
+    """The option for a spoke with a bridge of its own, whose port the tunnel is: no fault."""
+    device = f"{tunnel}{number}"
+    return (
+        f"--inject=spoke{number}: ip link add br0 type bridge && ip link set br0 up && ip link set {device} master br0"
+        f" && ip addr flush dev {device} && ip addr add 172.16.254.{number + 1}/24 dev br0"
+        " && ip route add 224.0.0.0/4 dev br0"
+    )
+
+
 LOOKING_AT_DEVICES = (
     "tests/hub/test_frames.py",
     "tests/hub/test_learning.py",
@@ -153,20 +160,33 @@ LOOKING_AT_DEVICES = (
 """Tests that look at what comes in at a spoke's tunnel, or change the device with its overlay address."""
 
 
+def test_what_a_known_cause_loses_at_times_is_waited_for_as_a_fence(worker, tmp_path):
+    """Where some packets to spoke1 are lost, those to it are waited for shortly, the others as on a healthy lab."""
+    plugin = "selftests.faults.waits"
+    ran = run(worker, tmp_path, "-p", plugin, f"--inject={LOSING}", "tests/broadcast/test_delivery.py")
+    waited = waits.of(ran.printed)
+
+    assert len(ran.findings) == 1, ran.findings
+    assert {one.seconds for one in waited.fences if one.receiver == "spoke1" != one.sender} == {SHORT}
+    assert {one.seconds for one in waited.fences if {one.sender, one.receiver} == {"hub", "spoke2"}} == {FENCE_GRACE}
+    assert waited.gathered <= MOST_DIAGNOSES
+
+
 def test_a_bridge_of_a_spoke_hides_no_cause(worker, tmp_path):
     """With a spoke's own bridge beside the fault the tests of private labs, too, are attributed to the fault."""
     tests = "tests/security/test_spoke_trust.py"
 
-    ran = run(worker, tmp_path, f"--inject={BRIDGED}", "--inject=port-detached", tests)
+    ran = run(worker, tmp_path, bridged(1), "--inject=port-detached", tests)
 
     assert [one["code"] for one in ran.findings] == ["port-not-bridged"]
     assert set(ran.findings[0]["tests"]) == set(ran.failed) != set()
     assert "no explanation could be found" not in ran.printed
 
 
-def test_bridges_of_spokes_turn_nothing_red(worker, tmp_path):
+@pytest.mark.parametrize("tunnel", dict.fromkeys((TUNNEL, "gretap")))
+def test_bridges_of_spokes_turn_nothing_red(worker, tmp_path, tunnel):
     """Where the spokes have their overlay addresses on bridges no test fails, ends in an error or leaves a change."""
-    ran = run(worker, tmp_path, f"--inject={BRIDGED}", f"--inject={BRIDGED_TOO}", *LOOKING_AT_DEVICES)
+    ran = run(worker, tmp_path, bridged(1, tunnel), bridged(2, tunnel), *LOOKING_AT_DEVICES, tunnel=tunnel)
 
     assert {one["outcome"] for one in ran.result["tests"]} == {"passed", "not-applicable"}, ran.printed
     assert ran.findings == []
