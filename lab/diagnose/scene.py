@@ -28,7 +28,7 @@ from lab.underlay.fabric import FABRIC
 
 READINGS = (
     *("links", "ports", "addresses", "routes", "rules", "neighbours"),
-    *("fdb", "mdb", "mdb_routers", "qdiscs", "filters"),
+    *("fdb", "mdb", "mdb_routers", "vlans", "qdiscs", "filters"),
 )
 DEFAULT_TTL = "net.ipv4.ip_default_ttl"
 EVERYWHERE = ("all", "default")
@@ -113,6 +113,8 @@ class Scene:
     trial: Trial
     fabric: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Readings of the emulated cloud network; empty where the cloud is somebody's."""
+    elsewhere: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+    """Of hosts that lack a tunnel, those of their tunnels that are in other network namespaces (`agent.elsewhere`)."""
     full_tables: Sequence[FullTable] = ()
     """The tables of neighbours that were full during the trial."""
 
@@ -192,7 +194,13 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
         )
     fabric = after.get(FABRIC, {})
     full = neighbour_tables.among({name: after[name]["neighbour_table"] for name in lab.plans})
-    return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric, full)
+    return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric, _elsewhere(lab, hosts), full)
+
+
+def _elsewhere(lab: Lab, hosts: Mapping[str, HostScene]) -> dict[str, Sequence[Mapping[str, str]]]:
+    lacking = [name for name, host in hosts.items() if not host.seen.devices.keys() >= {*lab.topology.ports(name)}]
+    nodes = [lab.nodes[name] for name in lacking]
+    return dict(zip(lacking, ask_all([(node, node.call(Agent.tunnels_elsewhere)) for node in nodes]), strict=True))
 
 
 Questions = dict[str, Call[Any]]

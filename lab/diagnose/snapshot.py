@@ -20,7 +20,7 @@ from lab.machines.base import Call
 from lab.machines.node import Agent, Node, try_all
 from lab.records import typed
 
-READINGS = (*scene.READINGS, "vlans", "parameters")
+READINGS = (*scene.READINGS, "parameters")
 FILES = ("igmp", "igmp6", "dev_mcast", "xfrm_stat")
 SYSCTLS = (
     *scene.PARAMETERS,

@@ -10,6 +10,7 @@ from lab.diagnose.trial import CONTROL_TTL
 from lab.graph import Tunnel
 from lab.model import Finding, Topology
 from lab.overlay import commands
+from lab.overlay.incomplete import in_other_namespace
 from lab.overlay.readback import Device
 from lab.tunnels import KINDS
 from lab.tunnels.kind import TunnelEnd
@@ -51,7 +52,7 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 ("PRE-01", "PRE-11"),
             )
         elif device is None or device.tunnel is None:
-            yield host.finding(
+            missing = host.finding(
                 "tunnel-missing",
                 name,
                 f"{host.name} has no tunnel to {far.name}",
@@ -63,6 +64,7 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 else commands.tunnel(scene.topology, host.plan, far.name),
                 ("PRE-01", "PRE-11"),
             )
+            yield in_other_namespace(missing, scene.elsewhere.get(host.name, ()))
         elif not device.up:
             # a device that went down has lost its static routes
             routed = "" if host.plan.is_hub else f" && {commands.route(scene.topology, host.plan)}"
