@@ -15,6 +15,22 @@ CUT = " ..."
 """Stands for the words that are in the reports alone."""
 
 
+def correction(finding: Mapping[str, Any]) -> tuple[str, ...]:
+    """What corrects a finding, and where: the same command at one host corrects several; without one, the finding."""
+    remedy = str(finding.get("remedy") or "")
+    return (str(finding["node"]), remedy) if remedy else place_of(finding)
+
+
+def identity(finding: Mapping[str, Any]) -> tuple[str, ...]:
+    """What makes two findings the same one, in all labs: code, place, and which of a firewall's rules it is."""
+    return (*place_of(finding), str(finding.get("rule") or ""))
+
+
+def place_of(finding: Mapping[str, Any]) -> tuple[str, ...]:
+    """The code of a finding, its host and its interface."""
+    return (str(finding["code"]), str(finding["node"]), str(finding["interface"]))
+
+
 def cause_lines(finding: Mapping[str, Any], width: int, caused: str = "") -> list[str]:
     """
     Return at most five lines for a finding (`lab.model.Finding.data`), none wider than `width` except the fix.

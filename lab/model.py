@@ -308,6 +308,8 @@ class Finding:
     host: str = ""
     note: bool = False
     """Nothing is lost by it, so that no command is given."""
+    rule: str = ""
+    """The rule of a firewall that it is about: one place may have several, each with a fix of its own."""
 
     @property
     def place(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.causes import MOST_LINES, MOST_OF_FACT, cause_lines, wrapped
+from lab.causes import MOST_LINES, MOST_OF_FACT, cause_lines, correction, wrapped
 from reports.conformance import INTERRUPTED, OF_THE_RUN, Conformance, Judged, Trial, tally
 from reports.terminal import Line, Tone, compact, place
 
@@ -180,7 +180,9 @@ def _known(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> s
     if not findings:
         return "no known cause"
     left = len(unexplained(conformance, findings))
-    return _count(len(findings), "cause") + (f" and {_count(left, 'failure')} without" if left else "")
+    return _count(len(set(map(correction, findings))), "cause") + (
+        f" and {_count(left, 'failure')} without" if left else ""
+    )
 
 
 def unexplained(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> list[Trial]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lab.causes import identity
 from lab.requirements import in_order
 from reports.conformance import Outcome, Trial
 from reports.deliveries import Delivery, delivery_of
@@ -42,10 +43,9 @@ class Recorder:
 
     def findings(self) -> list[dict[str, Any]]:
         """Return each finding of the diagnosis once, with the tests that it explains and what these assert."""
-        merged: dict[str, dict[str, Any]] = {}
+        merged: dict[tuple[str, ...], dict[str, Any]] = {}
         for nodeid, ids, entry in self._entries("finding"):
-            same = repr([entry.get(key) for key in ("code", "node", "interface")])
-            finding = merged.setdefault(same, {**entry, "requirements": [], "tests": []})
+            finding = merged.setdefault(identity(entry), {**entry, "requirements": [], "tests": []})
             finding["tests"].append(nodeid)
             finding["requirements"] = in_order([*finding["requirements"], *ids])
         return list(merged.values())

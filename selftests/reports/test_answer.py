@@ -61,9 +61,19 @@ def test_causes_and_verdict_come_last(suite, arguments):
     assert run.status == 1
 
 
-def test_one_code_at_two_hosts_is_two_causes(suite):
-    """What takes a fix at each of two hosts is two causes, though they have one name."""
-    further = {**FINDING, "node": "spoke1", "interface": "gretap1", "remedy": "ip link set gretap1 master br0"}
+@pytest.mark.parametrize(
+    ("different", "findings", "causes"),
+    [
+        ({"node": "spoke1", "interface": "gretap1", "remedy": "ip link set gretap1 master br0"}, 2, "2 causes"),
+        ({"rule": "-A OUTPUT -p gre -j DROP", "remedy": "iptables -I OUTPUT -p gre -j ACCEPT"}, 2, "2 causes"),
+        ({"code": "bridge-missing"}, 2, "1 cause"),
+        ({"remedy": "ip link set gretap2 down"}, 1, "1 cause"),
+    ],
+    ids=["at two hosts", "two rules of a firewall", "two findings of one fix", "in labs of two makes"],
+)
+def test_a_cause_is_what_one_command_corrects(suite, different, findings, causes):
+    """What takes a command each is two causes, at one interface too; what one command corrects is one."""
+    further = {**FINDING, **different}
     suite.except_for(
         "BCAST-01",
         tests=f"""
@@ -76,7 +86,8 @@ def test_delivers(request):
 
     run = suite.run()
 
-    assert run.last == f"verdict: nonconformant - 1 of {MUST} MUST does not hold, 2 causes"
+    assert run.last == f"verdict: nonconformant - 1 of {MUST} MUST does not hold, {causes}"
+    assert len(run.result["findings"]) == findings
 
 
 def test_a_run_without_a_terminal_has_its_results(suite):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.rules.candidates import could_drop
@@ -22,6 +23,7 @@ from lab.diagnose.rules.exceptions import (
     hooks,
     inserted,
     of_carrier,
+    quoted,
 )
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import Exchange
@@ -66,7 +68,7 @@ def dropped(scene: Scene) -> Iterator[Finding]:
         ]
         for rule, own in accused:
             does = "rewrites" if rule.verdict in REWRITING else "drops"
-            yield host.finding(
+            found = host.finding(
                 _code(host, rule, own),
                 _interface(host, own),
                 f"{host.name}'s firewall {does} {_what(rule, own)}",
@@ -74,6 +76,7 @@ def dropped(scene: Scene) -> Iterator[Finding]:
                 " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own)),
                 ("PRE-04",) if "forwarding" not in own else ("PRE-06",),
             )
+            yield replace(found, rule=quoted(rule))
 
 
 def _own(host: HostScene, rule: FirewallRule, stages: set[str]) -> set[str]:
