@@ -43,6 +43,7 @@ UNUSUAL = (
     ("spoke1", ("ip addr add 192.168.9.1/24 dev {device}", "ip addr add 10.0.0.26/24 dev ens3")),
     ("spoke1", ("tc qdisc replace dev ens3 root fq_codel", "tc qdisc replace dev {device} root fq_codel")),
     ("hub", ("ip addr add 172.16.254.100/24 dev bridge0",)),
+    ("hub", ("ip link set bridge0 type bridge vlan_filtering 1",)),
     ("hub", ("bridge fdb add 02:11:22:33:44:55 dev {port} master static",)),
     ("hub", ("bridge mdb add dev bridge0 port {port} grp 239.9.9.9 permanent",)),
     ("spoke1", ("iptables -A OUTPUT -d 169.254.169.254 -m owner --uid-owner 1000 -j REJECT",)),

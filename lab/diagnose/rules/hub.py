@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.diagnose.scene import HostScene, Scene
@@ -91,12 +91,12 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
 
 def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Finding]:
     cut = any(loss.stage == "forwarding" for loss in scene.losses)
-    if device.details.get("vlan_filtering") and (scene.planned or cut):
+    if device.details.get("vlan_filtering") and (scene.planned or cut) and _in_several_vlans(hub, device):
         yield hub.finding(
             "vlan-filtering",
             device.name,
             f"{device.name} filters VLANs: frames pass only where a port's VLAN allows it",
-            "vlan_filtering 1",
+            f"vlan_filtering 1; untagged VLANs: {_told(_untagged(hub, device))}",
             f"ip link set {device.name} type bridge vlan_filtering 0",
             ("HUB-02", "BCAST-01"),
         )
@@ -128,6 +128,23 @@ def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Fi
             f"ip link set {device.name} type bridge group_fwd_mask 0",
             ("HUB-07",),
         )
+
+
+def _in_several_vlans(host: HostScene, bridge: Device) -> bool:
+    """Whether untagged frames do not pass between the bridge and all of its ports: those of one VLAN do."""
+    vlans = list(_untagged(host, bridge).values())
+    return any(each != vlans[0] or not each for each in vlans)
+
+
+def _untagged(host: HostScene, bridge: Device) -> dict[str, tuple[int, ...]]:
+    """The VLANs whose frames a bridge and its ports take and give without a tag."""
+    vlans = [one for one in host.readings["vlans"] if one.pvid and one.untagged]
+    names = [bridge.name, *(port.name for port in host.seen.ports_of(bridge.name))]
+    return {name: tuple(one.vid for one in vlans if one.dev == name) for name in names}
+
+
+def _told(vlans: Mapping[str, Sequence[int]]) -> str:
+    return ", ".join(f"{name} {', '.join(map(str, each)) or 'none'}" for name, each in vlans.items())
 
 
 def ports(scene: Scene) -> Iterator[Finding]:
