@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lab.errors import CheckFailed
 from lab.machines.base import Call, Opening
 from lab.machines.node import Agent, Node, ask_all
-from lab.machines.sockets import Socket
+from lab.machines.sockets import Socket, fresh_handle
 from lab.model import Network, NodePlan, Topology
 from lab.probes import echo, echo6, membership, options, options6
 from lab.probes.datagrams import Sent
@@ -187,15 +187,18 @@ class Host:
         deadline = self.lost.grace_both(TCP_DEADLINE, network, self.name, server.name)
         to = [server.address(network), port or fresh_port()]
         with contextlib.ExitStack() as opened:
-            listener = opened.enter_context(Socket.open(server.node, **options.TCP, bind=to, listen=1))
+            listener = opened.enter_context(Socket.opening(server.node, **options.TCP, bind=to, listen=1))
+            client = opened.enter_context(Socket(self.node, fresh_handle()))
+            accepted = opened.enter_context(Socket(server.node, fresh_handle()))
+            calls: list[tuple[Node, Call[Any]]] = [
+                (self.node, self.node.call(Agent.connect, deadline, client.handle, **options.TCP, connect=to)),
+                (self.node, client.call(Agent.send, payload)),
+                (server.node, listener.call(Agent.accept, deadline, accepted.handle)),
+                (server.node, accepted.wait(payload, deadline)),
+                (server.node, accepted.take()),
+            ]
             with _naming(f"{self.name} cannot connect to {server.name} by TCP on the {network}"):
-                connected = self.node.ask(Agent.connect, deadline, **options.TCP, connect=to)
-            client = opened.enter_context(Socket(self.node, connected))
-            self.node.machine.tell([client.call(Agent.send, payload)])
-            (number,) = server.node.machine.batch([listener.call(Agent.accept, deadline)])
-            accepted = opened.enter_context(Socket(server.node, number))
-            calls: list[Call[Any]] = [accepted.wait(payload, deadline), accepted.take()]
-            _, (received,) = server.node.machine.batch(calls)
+                *_, (received,) = ask_all(calls)
             return b"".join(part["payload"] for part in received)
 
     def await_link_local(self, timeout: float = LINK_LOCAL_DEADLINE) -> bool:

@@ -24,10 +24,10 @@ from lab.model import Finding, Topology, Underlay
 from lab.overlay import incomplete, readback
 from lab.overlay.layouts import Layout, described
 from lab.overlay.understanding import Understood, tried, understand
-from lab.probes import in_use, ipv6, options, snooping, ways
+from lab.probes import in_use, ipv6, meeting, options, snooping, ways
 from lab.probes.listening import Listening
 from lab.probes.patience import LIVE_MOST, Learnt
-from lab.probes.payloads import FIRST_PORT, LAST_PORT
+from lab.probes.payloads import FIRST_PORT, LAST_PORT, PROBES_FROM
 from lab.probes.sightings import Sighting
 from lab.providers import provider
 
@@ -49,15 +49,16 @@ class LiveLab(Lab):
         super().__init__(machines[topology.nodes[0].name], topology, underlay, nodes)
         self.machines = dict(machines)
         for machine in machines.values():
-            machine.peers = [other for other in machines.values() if other is not machine]
+            machine.peers, machine.peer_addresses = [other for other in machines.values() if other is not machine], {}
         if topology.strangers:
             self.hosts.update({name: replace(host, alone=False) for name, host in self.hosts.items()})
         self.prunes = False
         """Whether the hub sends a group to the members alone that it has heard of."""
         self._learnt = Learnt()
         self._rooted = all(machine.facts["uid"] == 0 for machine in machines.values())
-        own = {"first": FIRST_PORT, "last": LAST_PORT - 1, "vxlan": topology.options.port}
+        own = {"first": PROBES_FROM, "last": LAST_PORT - 1, "vxlan": topology.options.port}
         ask_all([(node, call(Agent.tap_own, nodes=[node.handle], **own)) for node in self.tapped])
+        meeting.meet(list(self.nodes.values()), {name: plan.endpoint for name, plan in self.plans.items()})
 
     @property
     def tapped(self) -> Sequence[Node]:

@@ -165,3 +165,4 @@ def serve(channel: Any) -> None:
             # whoever called is told of the failure alone, and could never close these
             agent.close([handle for (verb, *_), handle in zip(calls, results) if verb == "open"])
         channel.send(messages.pack((request, results, failure)))
+        agent._note_done(request)

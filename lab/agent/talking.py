@@ -32,13 +32,16 @@ class Talking(Looking):
         self._next += 1
         return self._next
 
-    def open(self, node: int, **fields: Unpack[Opening]) -> int:
-        """Opens a socket inside a node (`sockets.open_endpoint`)."""
+    def open(self, node: int, handle: int | None = None, **fields: Unpack[Opening]) -> int:
+        """Opens a socket inside a node (`sockets.open_endpoint`); returns its handle, the caller's if it has one."""
         with self._nodes[node].stack.entered():
             endpoint = sockets.open_endpoint(**fields)
-        handle = self._handle()
-        self._endpoints[handle] = endpoint
-        return handle
+        return self._keep(endpoint, handle)
+
+    def _keep(self, endpoint: Endpoint, handle: int | None) -> int:
+        kept = self._handle() if handle is None else handle
+        self._endpoints[kept] = endpoint
+        return kept
 
     def close(self, endpoints: Sequence[int]) -> None:
         for handle in endpoints:
@@ -81,16 +84,16 @@ class Talking(Looking):
     def set_option(self, endpoint: int, level: int, option: int, value: Any) -> None:
         sockets.set_option(self._endpoints[endpoint].socket, level, option, value)
 
-    def connect(self, node: int, timeout: float, **fields: Unpack[Opening]) -> int:
+    def connect(self, node: int, timeout: float, handle: int | None = None, **fields: Unpack[Opening]) -> int:
         """Opens a socket that connects, and waits until it is connected; a failure is raised as OSError."""
-        endpoint = self.open(node, **fields)
+        endpoint = self.open(node, handle, **fields)
         number = sockets.writable(self._endpoints[endpoint], timeout)
         if number:
             self.close([endpoint])
             raise OSError(number, "connect: " + os.strerror(number))
         return endpoint
 
-    def accept(self, endpoint: int, timeout: float) -> int:
+    def accept(self, endpoint: int, timeout: float, handle: int | None = None) -> int:
         """Waits for a connection and returns it as a new endpoint."""
         listener = self._endpoints[endpoint].socket
         poller = select.poll()
@@ -99,9 +102,7 @@ class Talking(Looking):
             raise OSError(errno.ETIMEDOUT, "accept: nobody connected")
         connection, _ = listener.accept()
         connection.setblocking(False)
-        handle = self._handle()
-        self._endpoints[handle] = Endpoint(connection)
-        return handle
+        return self._keep(Endpoint(connection), handle)
 
     def wait_for(self, tokens: Sequence[Any], timeout: float, legs: Sequence[dict[str, Any]] = ()) -> list[int]:
         """

@@ -7,6 +7,7 @@ other verbs.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import time
@@ -16,6 +17,7 @@ from typing import Any
 from lab.agent import awaiting, mdb, namespaces, neighbour_table, restoring, tap_filter
 from lab.agent.node import Node
 from lab.agent.occupancy import Occupancy
+from lab.agent.progress import Peer, Progress
 from lab.agent.talking import Talking
 
 BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
@@ -30,6 +32,7 @@ class Watching(Talking):
         super().__init__()
         self._closed: list[Node] = []
         self._occupancy = Occupancy()
+        self._progress: Progress | None = None
 
     # the machine
 
@@ -50,6 +53,24 @@ class Watching(Talking):
     def claim(self, holder: str, timeout: float) -> str:
         """Takes the machine's own stack for one run; returns who holds it instead (`occupancy.Occupancy.claim`)."""
         return self._occupancy.claim(holder, timeout)
+
+    def meet(self, node: int, port: int, key: bytes) -> None:
+        """Answers the agents of the run, on the node's networks, how far this one is (`progress.Progress`)."""
+        if self._progress is None:
+            with self._nodes[node].stack.entered():
+                self._progress = Progress(port)
+        self._progress.begin(key)
+
+    def await_done(self, peers: Sequence[Peer], timeout: float) -> None:
+        """Waits until other agents have done requests; ETIMEDOUT names those that have not by the deadline (s)."""
+        missing = self._progress.wait(peers, timeout) if self._progress else [number for number, *_ in peers]
+        if missing:
+            late = ", ".join(address for number, address, _ in peers if number in missing)
+            raise OSError(errno.ETIMEDOUT, f"no answer from the agents at {late} within {timeout:g} s")
+
+    def _note_done(self, request: int) -> None:
+        if self._progress is not None:
+            self._progress.done(request)
 
     def warm_up(self) -> str:
         """Imports what the first lab would wait for; returns pyroute2's version."""

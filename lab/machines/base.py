@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -28,15 +28,25 @@ from lab.agent import messages
 from lab.agent.service import Agent as Agent
 from lab.agent.sockets import Kind as Kind
 from lab.agent.sockets import Opening as Opening
-from lab.errors import EnvironmentProblem, MachineLost
+from lab.errors import EnvironmentProblem, MachineLost, OvercastError, TooSlow
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+PEERS_TIMEOUT = 5.0
+"""Seconds that an agent waits for others: longer than a controller may be farther from one than from another."""
 ANSWER_TIMEOUT = 60.0  # seconds; far beyond any verb's own deadline: only a machine that hangs meets it
 
 _SILENT: tuple[Callable[..., Any], ...] = (
     *(Agent.accept, Agent.close, Agent.configured, Agent.counters, Agent.device_to, Agent.examine),
     *(Agent.fingerprint, Agent.firewall, Agent.neighbour_table, Agent.note_neighbours),
-    *(Agent.frames, Agent.frames_lost, Agent.hello, Agent.multicast_router, Agent.read, Agent.read_net),
+    *(
+        Agent.await_done,
+        Agent.frames,
+        Agent.frames_lost,
+        Agent.hello,
+        Agent.multicast_router,
+        Agent.read,
+        Agent.read_net,
+    ),
     *(Agent.sysctl_read, Agent.take, Agent.wait_for, Agent.wait_frames, Agent.wait_mdb),
 )
 SILENT = frozenset(verb.__name__ for verb in _SILENT)
@@ -71,11 +81,16 @@ def call(verb: Callable[Concatenate[Any, P], Result], *positional: P.args, **nam
     return Call(verb.__name__, positional, named)
 
 
+def is_silent(calls: Iterable[Call[Any]]) -> bool:
+    """Whether none of the calls sends packets."""
+    return SILENT.issuperset(wanted.verb for wanted in calls)
+
+
 class AgentBug(EnvironmentProblem):
     """The agent failed in a way that no kernel refusal explains."""
 
 
-Refused = Callable[[OSError], "OSError | None"]
+Refused = Callable[[OSError], "OSError | OvercastError | None"]
 
 
 @dataclass
@@ -98,8 +113,12 @@ class Machine:
         self._requests = 0
         self._told: dict[int, Refused] = {}
         """The requests that are not answered yet and that no caller waits for; each with what becomes of a refusal."""
+        self._preceded: set[int] = set()
+        """The requests that begin with a wait for the peers."""
         self.peers: Sequence[Machine] = ()
         """Other machines of the same lab: what they were sent without waiting is done before this one sends packets."""
+        self.peer_addresses: Mapping[str, str] = {}
+        """Where their agents answer this one's how far they are, by name; empty: they are waited for here."""
         try:
             self._channel = self.gateway.remote_exec(BOOTSTRAP)
             self._channel.send(list(self.import_paths))
@@ -124,7 +143,7 @@ class Machine:
 
     def batch(self, calls: Sequence[Call[Result]], timeout: float = ANSWER_TIMEOUT) -> list[Result]:
         """Results in the order of the calls; the first call that fails ends the batch and is raised."""
-        if not SILENT.issuperset(wanted.verb for wanted in calls):
+        if not self.peer_addresses and not is_silent(calls):
             await_told(self.peers)
         return self.answer(self.post(calls), timeout)
 
@@ -132,11 +151,25 @@ class Machine:
         """Sends calls without waiting; returns the number by which `answer` gives their results, in order of posts."""
         self._requests += 1
         request = self._requests
+        if waits := [] if is_silent(calls) else self._await_peers():
+            self._preceded.add(request)
         try:
-            self._channel.send(messages.pack((request, [(each.verb, each.positional, each.named) for each in calls])))
+            each = [(wanted.verb, wanted.positional, wanted.named) for wanted in (*waits, *calls)]
+            self._channel.send(messages.pack((request, each)))
         except OSError as error:
             raise self.lost(str(error)) from None
         return request
+
+    def _await_peers(self) -> list[Call[None]]:
+        """The call by which the agent itself waits for what its peers were sent without waiting."""
+        if not self.peer_addresses:
+            return []
+        told = [
+            (number, self.peer_addresses[peer.name], max(peer._told))
+            for number, peer in enumerate(self.peers)
+            if peer._told
+        ]
+        return [call(Agent.await_done, told, PEERS_TIMEOUT)] if told else []
 
     def tell(self, calls: Sequence[Call[Any]], refused: Refused = lambda refusal: refusal) -> None:
         """Has calls made before the next request, which raises a failure of theirs: what `refused` makes of it."""
@@ -144,15 +177,19 @@ class Machine:
 
     def answer(self, request: int, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
         """The results of a request; the first failure of what was told before it is raised instead."""
-        failures: list[OSError | AgentBug] = []
+        failures: list[OSError | OvercastError] = []
         answered = 0
         results: list[Any] = []
         try:
             while answered != request:
                 answered, results, failure = self._receive(timeout)
+                if answered in self._preceded:
+                    self._preceded.discard(answered)
+                    results = results[1:]
                 if failure is not None and (answered == request or answered in self._told):
-                    error: OSError | AgentBug | None = self._failure(failure)
+                    error: OSError | OvercastError | None = self._failure(failure)
                     if answered in self._told and isinstance(error, OSError):
+                        self.refused = len(results)
                         error = self._told[answered](error)
                     if error is not None and not failures:
                         self.refused = len(results) if answered == request else None
@@ -186,7 +223,10 @@ class Machine:
             raise AgentBug(f"{self.name} sent a malformed answer: {error}") from None
         return number, results, failure
 
-    def _failure(self, failure: dict[str, Any]) -> OSError | AgentBug:
+    def _failure(self, failure: dict[str, Any]) -> OSError | EnvironmentProblem:
+        if failure["verb"] == Agent.await_done.__name__:
+            self.peer_addresses = {}  # from now on the controller waits for them
+            return TooSlow(f"{self.name}: {failure['text']}", remedy="repeat the run")
         if failure["errno"] is None:
             return AgentBug(f"{failure['verb']} on {self.name}: {failure['text']}\n{failure['traceback']}")
         return OSError(failure["errno"], failure["text"] or os.strerror(failure["errno"]))

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate
 
-from lab.errors import CheckFailed, EnvironmentProblem, NotApplicable, RootNeeded
-from lab.machines.base import SILENT, Call, Machine, P, Result, await_told, call
+from lab.errors import CheckFailed, EnvironmentProblem, MachineLost, NotApplicable, RootNeeded
 from lab.machines.base import Agent as Agent
+from lab.machines.base import Call, Machine, P, Result, await_told, call, is_silent
 from lab.model import Change
 from lab.records import Link, typed
 
@@ -170,8 +171,9 @@ def ask_all(calls: Sequence[tuple[Node, Call[Result]]]) -> list[Result]:
     asked = []
     batches = _batches(calls)
     called = {id(machine) for machine, _, _ in batches}
-    if not SILENT.issuperset(wanted.verb for _, wanted in calls):
-        await_told(peer for machine, _, _ in batches[:1] for peer in machine.peers if id(peer) not in called)
+    if not is_silent(wanted for _, wanted in calls):
+        waiting = [machine for machine, _, _ in batches[:1] if not machine.peer_addresses]
+        await_told(peer for machine in waiting for peer in machine.peers if id(peer) not in called)
     for machine, positions, batch in batches:
         try:
             asked.append((machine, machine.post(batch), positions))
@@ -184,7 +186,8 @@ def ask_all(calls: Sequence[tuple[Node, Call[Result]]]) -> list[Result]:
             refusal = refusal or _named(error, [calls[position][0] for position in positions], machine)
             continue
         except EnvironmentProblem as error:
-            refusal = refusal or error
+            # one that is gone explains what the others waited for in vain
+            refusal = error if isinstance(error, MachineLost) else refusal or error
             continue
         for position, result in zip(positions, answers, strict=True):
             results[position] = result
@@ -205,8 +208,15 @@ def _named(refusal: OSError, asked: Sequence[Node], machine: Machine) -> OSError
 
 def tell_all(calls: Sequence[tuple[Node, Call[Any]]]) -> None:
     """Calls on many nodes that are made before whatever these are asked next, without waiting for the results."""
-    for machine, _, batch in _batches(calls):
-        machine.tell(batch)
+    for machine, positions, batch in _batches(calls):
+        nodes = [calls[position][0] for position in positions]
+        machine.tell(batch, functools.partial(_named, asked=nodes, machine=machine))
+
+
+def in_order(nodes: Iterable[Node]) -> bool:
+    """Whether what nodes are told is done before packets of other nodes reach them, with nobody waiting for it here."""
+    machines = {id(node.machine): node.machine for node in nodes}
+    return len(machines) == 1 or all(machine.peer_addresses for machine in machines.values())
 
 
 def by_machine(nodes: Iterable[Node]) -> list[list[Node]]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from lab.machines.base import Agent, Call, Opening, P, Result, call
-from lab.machines.node import Node
+from lab.machines.node import Node, tell_all
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Self, Unpack  # mypy brings them
+
+
+_handles = itertools.count(-1, -1)  # an agent gives numbers from 1 on
+
+
+def fresh_handle() -> int:
+    """A number for a socket that is used before its agent has answered."""
+    return next(_handles)
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,13 @@ class Socket:
     @classmethod
     def open(cls, node: Node, **fields: Unpack[Opening]) -> Self:
         return cls(node, node.ask(Agent.open, **fields))
+
+    @classmethod
+    def opening(cls, node: Node, **fields: Unpack[Opening]) -> Self:
+        """The same without waiting: a refusal is raised by the next request to the node's machine."""
+        made = cls(node, fresh_handle())
+        tell_all([(node, node.call(Agent.open, made.handle, **fields))])
+        return made
 
     def __enter__(self) -> Self:
         return self

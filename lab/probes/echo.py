@@ -18,7 +18,8 @@ from typing import Any
 
 from lab.errors import CheckFailed
 from lab.machines.base import Call, Kind, call
-from lab.machines.node import Agent, Node, ask_all
+from lab.machines.node import Agent, Node
+from lab.machines.sockets import fresh_handle
 from lab.model import Network, Topology
 from lab.probes import markers, options
 from lab.probes.listening import FENCE_GRACE
@@ -159,15 +160,18 @@ def ping(
     alive = [known.no_exchange(network, node.name, name) for name in fenced].count(False)
     port = fresh_port()
     marked = list(nodes.values()) if fence and nodes and markers.one_kernel(nodes.values()) else []
-    openings = [
-        node.call(Agent.open, **protocol.socket, options=chosen, device=device),
-        node.call(Agent.open, **protocol.socket, device=device if addresses else None),
-        *(each.call(Agent.open, **options.UDP, bind=["", port]) for each in marked),
+    receiver, fence_socket, *_ = opened = [fresh_handle() for _ in range(2 + len(marked))]
+    calls: list[Call[Any]] = [
+        node.call(Agent.open, receiver, **protocol.socket, options=chosen, device=device),
+        node.call(Agent.open, fence_socket, **protocol.socket, device=device if addresses else None),
+        *(
+            each.call(Agent.open, handle, **options.UDP, bind=["", port])
+            for each, handle in zip(marked, opened[2:], strict=True)
+        ),
     ]
-    receiver, fence_socket, *_ = opened = ask_all([(node, opening) for opening in openings])
     try:
         first = protocol.request(identifier, 1, unique())
-        calls: list[Call[Any]] = [call(Agent.send, endpoint=receiver, payload=first, to=[to, 0])]
+        calls.append(call(Agent.send, endpoint=receiver, payload=first, to=[to, 0]))
         tokens: list[list[Any]] = []
         # under another identifier: else, for a stateful firewall, a late answer to the probe is one to a fence
         fencing = identifier ^ 1

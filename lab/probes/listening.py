@@ -21,7 +21,8 @@ from typing import Any, Literal
 
 from lab.errors import CheckFailed, FramesLost, RootNeeded, TooSlow
 from lab.machines.base import Agent, Call, await_told, call
-from lab.machines.node import Node, ask_all, tell_all
+from lab.machines.node import Node, ask_all, in_order, tell_all
+from lab.machines.sockets import fresh_handle
 from lab.model import Network, NodePlan, Topology
 from lab.probes import ipv6, markers, options, options6, sightings, ways
 from lab.probes.datagrams import Datagram, Sent, stimulus
@@ -100,15 +101,18 @@ class Listening:
         if self._is_ipv6:
             here = {name: self._nodes[name] for name in self.at}
             self._link_locals = ipv6.link_locals(here, self._plans, self.network)
-        calls: list[tuple[Node, Call[Any]]] = [(self._nodes[name], self._receiver(name)) for name in self.at]
         fenced = list(dict.fromkeys([*self.at, *filter(None, [self._centre])]))
+        self._sockets = {name: fresh_handle() for name in self.at}
+        self._fences = {name: fresh_handle() for name in fenced}
+        calls: list[tuple[Node, Call[Any]]] = [(self._nodes[name], self._receiver(name)) for name in self.at]
         bound = [ANY, self._fence_port]
-        for node in (self._nodes[name] for name in fenced):
-            calls.append((node, node.call(Agent.open, **options.UDP, bind=bound)))
+        for name, node in ((name, self._nodes[name]) for name in fenced):
+            calls.append((node, node.call(Agent.open, self._fences[name], **options.UDP, bind=bound)))
         calls += [(node, call(Agent.tap_ready, nodes=[node.handle])) for node in self._tapped]
-        opened = ask_all(calls)
-        self._sockets = dict(zip(self.at, opened, strict=False))
-        self._fences = dict(zip(fenced, opened[len(self.at) :], strict=False))
+        if in_order(self._nodes.values()):
+            tell_all(calls)
+        else:
+            ask_all(calls)
         self._on_entry(self)
         return self
 
@@ -148,7 +152,10 @@ class Listening:
             # bound to the group, a socket hears nothing of other groups whoever joined them (MCAST-10)
             bind = self._groups[0] if len(self._groups) == 1 else ANY
         kind, late = options6.UDP if self._is_ipv6 else options.UDP, self._memberships(self._plans[name], join=True)
-        return self._nodes[name].call(Agent.open, **kind, options=chosen, bind=[bind, self.port], late_options=late)
+        bound = [bind, self.port]
+        return self._nodes[name].call(
+            Agent.open, self._sockets[name], **kind, options=chosen, bind=bound, late_options=late
+        )
 
     def _memberships(self, plan: NodePlan, *, join: bool) -> list[options.Option]:
         if self._is_ipv6:

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 
 TAG_SIZE = 16  # octets at the head of a payload, by which taps find every copy of it
 FIRST_PORT, LAST_PORT = 20_000, 32_000  # below ip_local_port_range: no other socket is given one of these
+AGENTS_PORT, PROBES_FROM = FIRST_PORT, FIRST_PORT + 1
+"""The first is for what agents of live hosts say to each other, which no capture keeps."""
 
 # begun anywhere: on live hosts two runs may meet
-_ports: Iterator[int] = itertools.cycle(random.sample(range(FIRST_PORT, LAST_PORT), LAST_PORT - FIRST_PORT))
+_ports: Iterator[int] = itertools.cycle(random.sample(range(PROBES_FROM, LAST_PORT), LAST_PORT - PROBES_FROM))
 _taken: set[int] = set()
 
 
@@ -28,7 +30,7 @@ def tag_of(payload: bytes) -> bytes:
 
 def fresh_port() -> int:
     """A port that no earlier probe of this process used and no host has: a late packet meets nobody."""
-    return next(port for port in itertools.islice(_ports, LAST_PORT - FIRST_PORT) if port not in _taken)
+    return next(port for port in itertools.islice(_ports, LAST_PORT - PROBES_FROM) if port not in _taken)
 
 
 def avoid_ports(ports: Iterable[int]) -> None:

@@ -1,7 +1,7 @@
 """
 How many round trips a check takes on live hosts: where one takes 0.2 s, they are the time of a run.
 
-    entry (sockets, taps)  ─1─▶  send, not waited for  ─▶  fences and what arrived  ─2─▶
+    sockets, taps  ─▶  send, when the other agents say that theirs are open  ─▶  fences and what arrived  ─1─▶
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from lab.errors import CheckFailed
+from lab.laboratory import Lab
 from lab.live import LiveLab
 from lab.machines import hosts, ssh
 from lab.machines.base import Call, Machine
 from lab.machines.ssh_link import Login
-from lab.probes.payloads import unique
+from lab.probes.payloads import AGENTS_PORT, unique
 from selftests.live.conftest import Reach, looked_at, on_this_kernel
 from selftests.live.rig import Rig
 
@@ -78,18 +79,18 @@ def test_what_a_test_begins_with_is_one_request_to_each_host(lab: LiveLab, round
     assert round_trips.requests == len(lab.hosts)
 
 
-def test_a_delivery_check_takes_two_round_trips(lab: LiveLab, round_trips: RoundTrips) -> None:
-    """Opening the sockets and waiting for the fences are all that a check waits for."""
+def test_a_delivery_check_takes_one_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:
+    """The fences are all that a check waits for: that sockets are open is known to the agents."""
     begin_test(lab)
     begin = round_trips.count
     with lab.listen(lab.others("spoke1")) as heard:
         lab["spoke1"].udp.send(to=lab.everyone)
     heard.exactly_once(at=lab.others("spoke1"))
 
-    assert round_trips.count - begin == 2
+    assert round_trips.count - begin == 1
 
 
-def test_a_check_of_every_sender_takes_two_round_trips(lab: LiveLab, round_trips: RoundTrips) -> None:
+def test_a_check_of_every_sender_takes_one_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:
     """Hosts that send one after another are not waited for one after another."""
     begin_test(lab)
     begin = round_trips.count
@@ -97,7 +98,7 @@ def test_a_check_of_every_sender_takes_two_round_trips(lab: LiveLab, round_trips
         for host in lab.hosts.values():
             host.udp.send(to=lab.everyone)
 
-    assert round_trips.count - begin == 2
+    assert round_trips.count - begin == 1
     assert all(len(arrived) >= len(lab.hosts) - 1 for arrived in heard.payloads.values())
 
 
@@ -119,6 +120,47 @@ def test_a_refusal_ends_with_its_block(lab: LiveLab) -> None:
     assert lab["spoke1"].node.read("links")
 
 
+def test_a_ping_takes_one_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:
+    """Its sockets, the request, the fences and the answers are one request."""
+    begin_test(lab)
+    begin = round_trips.count
+    answers = lab["spoke1"].ping(lab.everyone)
+
+    assert round_trips.count - begin == 1
+    answers.exactly_once_by(lab.plans)
+
+
+def test_a_connection_takes_one_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:
+    """Both ends of a TCP connection are asked at the same time."""
+    begin_test(lab)
+    begin = round_trips.count
+    received = lab["spoke1"].reaches_by_tcp(lab.hub)
+
+    assert round_trips.count - begin == 1
+    assert received
+
+
+def closed(lab: Lab) -> None:
+    """No host takes the agents' datagrams."""
+    for host in lab.hosts.values():
+        host.node.run("iptables", "-I", "INPUT", "-p", "udp", "--dport", str(AGENTS_PORT), "-j", "DROP")
+
+
+def test_where_agents_cannot_ask_each_other_the_controller_waits(tmp_path: Path, round_trips: RoundTrips) -> None:
+    """A check is the same with a round trip more."""
+    with on_this_kernel(tmp_path, prepare=closed) as rig:
+        connected = ssh.reach(hosts.parse(rig.specs), Login(str(rig.ssh_config)))
+        lab = looked_at(connected)
+        begin_test(lab)
+        begin = round_trips.count
+        with lab.listen(lab.others("spoke1")) as heard:
+            lab["spoke1"].udp.send(to=lab.everyone)
+        heard.exactly_once(at=lab.others("spoke1"))
+        connected.close()
+
+    assert round_trips.count - begin == 2
+
+
 @pytest.fixture
 def distant_hub(tmp_path: Path) -> Iterator[LiveLab]:
     """Hosts of which the hub alone is far away."""
@@ -127,6 +169,17 @@ def distant_hub(tmp_path: Path) -> Iterator[LiveLab]:
         assert connected.failures == []
         yield looked_at(connected)
         connected.close()
+
+
+def test_a_near_host_sends_when_a_distant_one_listens(distant_hub: LiveLab, round_trips: RoundTrips) -> None:
+    """Its agent waits until the hub's has opened its socket, which the controller does not wait for."""
+    begin_test(distant_hub)
+    begin = round_trips.count
+    with distant_hub.listen(distant_hub.others("spoke1")) as heard:
+        distant_hub["spoke1"].udp.send(to=distant_hub.everyone)
+
+    assert round_trips.count - begin == 1
+    heard.exactly_once(at=distant_hub.others("spoke1"))
 
 
 def test_frames_that_a_near_host_sends_are_not_forgotten_at_a_distant_one(distant_hub: LiveLab) -> None:
