@@ -9,8 +9,11 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from reports import drawing
 
 LIBRARIES = ("pytest", "pyroute2", "scapy")
 CHOICES = ("topology", "tunnel", "provider", "spokes")
@@ -43,6 +46,12 @@ def own_environment(config: pytest.Config) -> dict[str, str]:
 def lab_environment(config: pytest.Config) -> dict[str, str]:
     """Return what the plugins tell about the lab of this process."""
     return merged(config.hook.pytest_overcast_environment(config=config))
+
+
+def lab_topology(config: pytest.Config) -> dict[str, Any]:
+    """Return the overlay of this process's lab as data; empty when there is none."""
+    topology = config.hook.pytest_overcast_topology(config=config)
+    return drawing.data(topology) if topology else {}
 
 
 def merged(parts: Iterable[Mapping[str, str]]) -> dict[str, str]:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from lab.model import Topology
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_overcast_topology(config: pytest.Config) -> Topology | None:
+    """Return the overlay that this process tests, for the drawing; None when it is not known (yet)."""
+    raise NotImplementedError(config)
+
 
 @pytest.hookspec
 def pytest_overcast_environment(config: pytest.Config) -> dict[str, str]:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from string import Template
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from lab.model import place
 from lab.requirements import AREAS
-from reports import terminal, ways
+from reports import drawing, terminal, ways
 from reports.answer import sentence
 from reports.conformance import Conformance, Judged, Trial, tally
 from reports.deliveries import KINDS, Matrix
 
-TEMPLATE = Path(__file__).with_name("page.html.in")
+TEMPLATES = Path(__file__).with_name("templates")
 
 WORDS = {"passed": "holds", "failed": "does not hold", "not-run": "did not run", "not-applicable": "not applicable"}
 MOST_DRAWN = 3  # of tests that failed alike, those whose paths are on the page
+MOST_DETAILED = 20  # of the failures of one cause, those with pytest's whole report
 MARK_WORDS = {
     "delivered": "delivered",
     "wrong": "not as expected",
@@ -26,195 +31,181 @@ MARK_WORDS = {
 }
 
 
+@cache
+def templates() -> Environment:
+    """Return the templates; whatever a host or a test says is escaped in them."""
+    loader = FileSystemLoader(TEMPLATES)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+
+
 def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence[Matrix]) -> str:
     """Return the page for a result (the content of conformance.json) and what it was made of."""
     told = sentence(conformance, result["findings"])
-    environment: Mapping[str, str] = result["environment"]
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        verdict=conformance.verdict,
-        told=escape(told[:1].upper() + told[1:]) + ".",
-        place=escape(terminal.place(environment)),
-        areas=_areas(conformance),
-        matrices=_matrices(tables),
-        findings=_findings(result["findings"]),
-        failures=_failures(conformance),
-        figures=_figures(result["figures"]),
-        filter=_filter(conformance),
-        requirements="\n".join(_area_table(area, members) for area, members in conformance.areas.items()),
-        environment="\n".join(
-            f"<div><dt>{escape(key.replace('_', ' '))}</dt><dd>{escape(value)}</dd></div>"
-            for key, value in sorted(environment.items())
-        ),
-        footer=f"{escape(str(result['generated']))}. The same as data: conformance.json, schema {result['schema']}.",
-    )
-
-
-def _areas(conformance: Conformance) -> str:
-    rows = []
-    for area, members in conformance.areas.items():
-        counts = tally(members)
-        squares = "".join(
-            f'<a href="#{one.requirement.id}" class="{one.outcome} {one.level.lower()}" '
-            f'title="{one.requirement.id} {one.level}: {WORDS[one.outcome]}" '
-            f'aria-label="{one.requirement.id}: {WORDS[one.outcome]}"></a>'
-            for one in members
-        )
-        rows.append(
-            f'<tr><th scope="row"><a href="#{area}">{escape(AREAS[area])}</a></th>'
-            f'<td><div class="squares">{squares}</div></td>'
-            f'<td class="count">{counts.passed} of {counts.applicable}</td></tr>'
-        )
-    key = "Filled: MUST. Outlined: SHOULD. Each square leads to its requirement."
-    return f'<table class="areas"><tbody>\n{chr(10).join(rows)}\n</tbody></table>\n<p class="key">{key}</p>'
-
-
-def _matrices(tables: Sequence[Matrix]) -> str:
-    if not tables:
-        return ""
-    used = {mark for table in tables for mark in table.cells.values()}
-    key = ", ".join(f"{terminal.MARKS[mark]} {words}" for mark, words in MARK_WORDS.items() if mark in used)
-    return "<h2>Who hears whom</h2>\n" + "\n".join(_matrix(table) for table in tables) + f'\n<p class="key">{key}</p>'
-
-
-def _matrix(table: Matrix) -> str:
-    kinds = "".join(f'<th class="first" colspan="{len(table.nodes)}">{kind}</th>' for kind in KINDS)
-    receivers = "".join(
-        f'<th{_first(number)} title="{escape(name)}">{escape(terminal.short(name))}</th>'
-        for _ in KINDS
-        for number, name in enumerate(table.nodes)
-    )
-    rows = "\n".join(
-        f'<tr><th scope="row">{escape(sender)}</th>'
-        + "".join(_cell(table, kind, sender, number) for kind in KINDS for number in range(len(table.nodes)))
-        + "</tr>"
-        for sender in table.nodes
-    )
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    failures = _Failures(conformance, result["findings"])
+    unexplained, explained = failures.unexplained(), failures.explained()
     return (
-        f'<div class="scroll"><table class="matrix"><caption>{escape(table.network)}</caption>'
-        f'<thead><tr><th></th>{kinds}</tr><tr><th class="corner">from / to</th>{receivers}</tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody></table></div>"
+        templates()
+        .get_template("page.html")
+        .render(
+            verdict=conformance.verdict,
+            told=f"{told[:1].upper()}{told[1:]}.",
+            place=terminal.place(result["environment"]),
+            causes=[_cause(finding) for finding in result["findings"]],
+            drawing=drawing.drawing(result["topology"], tables, result["findings"]),
+            areas=[_area(area, members) for area, members in conformance.areas.items()],
+            matrices=[_matrix(table, failures.anchors) for table in tables],
+            matrix_key=_matrix_key(tables),
+            unexplained=unexplained,
+            explained=explained,
+            open_count=sum(one.outcome != "passed" for one in conformance.requirements),
+            figures=result["figures"],
+            environment=[(key.replace("_", " "), value) for key, value in sorted(result["environment"].items())],
+            footer=f"{result['generated']}. The same as data: conformance.json, schema {result['schema']}.",
+            script=script,
+            script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        )
     )
 
 
-def _cell(table: Matrix, kind: str, sender: str, number: int) -> str:
+def _cause(finding: Mapping[str, Any]) -> dict[str, Any]:
+    remedy, node = str(finding.get("remedy") or ""), str(finding.get("node") or "")
+    evidence = finding.get("evidence") or ""
+    return {
+        "summary": finding.get("summary", ""),
+        "code": finding.get("code", ""),
+        "where": " ".join(part for part in (node, str(finding.get("interface") or "")) if part),
+        "evidence": evidence if isinstance(evidence, str) else "\n".join(map(str, evidence)),
+        "remedy": remedy,
+        "place": place(node, str(finding.get("host") or ""), remedy) if node else "",
+        "requirements": finding.get("requirements", []),
+        "tests": len(finding.get("tests", ())),
+    }
+
+
+def _area(area: str, members: Sequence[Judged]) -> dict[str, Any]:
+    counts = tally(members)
+    return {
+        "id": area,
+        "title": AREAS[area],
+        "passed": counts.passed,
+        "applicable": counts.applicable,
+        "counts": members[0].counts,
+        "members": [_requirement(judged) for judged in members],
+    }
+
+
+def _requirement(judged: Judged) -> dict[str, Any]:
+    one = judged.requirement
+    background = {"source": one.source, "broken by": one.broken_by, "then": one.diagnosis}
+    return {
+        "id": one.id,
+        "level": one.level,
+        "outcome": judged.outcome,
+        "words": WORDS[judged.outcome],
+        "statement": one.statement,
+        "background": [(name, text) for name, text in background.items() if text],
+        "tests": judged.tests,
+        "reason": judged.reason,
+        "remedy": judged.remedy,
+    }
+
+
+def _matrix(table: Matrix, anchors: set[str]) -> dict[str, Any]:
+    return {
+        "network": table.network,
+        "kinds": KINDS,
+        "receivers": [(name, terminal.short(name)) for name in table.nodes],
+        "rows": [
+            (
+                sender,
+                [_cell(table, kind, sender, number, anchors) for kind in KINDS for number in range(len(table.nodes))],
+            )
+            for sender in table.nodes
+        ],
+    }
+
+
+def _cells(table: Matrix, sender: str, anchors: set[str]) -> Iterator[dict[str, str]]:
+    for kind in KINDS:
+        for number in range(len(table.nodes)):
+            yield _cell(table, kind, sender, number, anchors)
+
+
+def _cell(table: Matrix, kind: str, sender: str, number: int, anchors: set[str]) -> dict[str, str]:
     receiver = table.nodes[number]
     mark = table.mark(kind, sender, receiver)
     first = "first " if number == 0 else ""
-    title = escape(f"{kind} from {sender} to {receiver}: {MARK_WORDS[mark]}")
     if sender == receiver and mark == "untested":
-        return f'<td class="{first}self"></td>'
-    return f'<td class="{first}{mark}" title="{title}">{terminal.MARKS[mark]}</td>'
+        return {"style": f"{first}self", "title": "", "link": "", "sign": ""}
+    anchor = ways.pair({"sender": sender, "receiver": receiver})
+    return {
+        "style": f"{first}{mark}",
+        "title": f"{kind} from {sender} to {receiver}: {MARK_WORDS[mark]}",
+        "link": anchor if mark == "wrong" and anchor in anchors else "",
+        "sign": terminal.MARKS[mark],
+    }
 
 
-def _first(number: int) -> str:
-    return ' class="first"' if number == 0 else ""
+def _matrix_key(tables: Sequence[Matrix]) -> str:
+    used = {mark for table in tables for mark in table.cells.values()}
+    return ", ".join(f"{terminal.MARKS[mark]} {words}" for mark, words in MARK_WORDS.items() if mark in used)
 
 
-def _findings(findings: Sequence[Mapping[str, Any]]) -> str:
-    if not findings:
-        return ""
-    return "<section>\n<h2>Causes</h2>\n" + "\n".join(_finding(finding) for finding in findings) + "\n</section>"
+class _Failures:
+    """The tests that failed or broke: those with the same reason together, apart for each cause that explains them."""
 
+    def __init__(self, conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> None:
+        self._failed = [
+            trial for trial in conformance.trials if trial.outcome == "failed" or trial.detail or trial.left_behind
+        ]
+        self._causes: dict[str, str] = {}
+        for finding in findings:
+            for test in finding.get("tests", ()):
+                self._causes.setdefault(str(test), str(finding.get("code", "")))
+        self.anchors: set[str] = set()
+        """The pairs of hosts whose path is on the page."""
 
-def _finding(finding: Mapping[str, Any]) -> str:
-    where = " ".join(str(finding[key]) for key in ("node", "interface") if finding.get(key))
-    evidence = finding.get("evidence") or ""
-    lines = evidence if isinstance(evidence, str) else "\n".join(f"{line}" for line in evidence)
-    return (
-        f'<div class="case failed"><p><span class="ids">{escape(str(finding.get("summary", "")))}</span></p>'
-        f"<p><code>{escape(str(finding.get('code', '')))}</code> {escape(where)}</p>"
-        + (f"<pre>{escape(lines)}</pre>" if lines else "")
-        + _fix(finding.get("remedy"), str(finding.get("node", "")))
-        + f'<p class="key">caused failures of {_links(finding.get("requirements", []))}</p></div>'
-    )
+    def unexplained(self) -> list[dict[str, Any]]:
+        """Return those that no finding explains, and those that left something behind."""
+        return list(self._cases([trial for trial in self._failed if not self._cause(trial)], len(self._failed)))
 
+    def explained(self) -> list[dict[str, Any]]:
+        """Return the others by their first cause."""
+        groups: dict[str, list[Trial]] = {}
+        for trial in self._failed:
+            if cause := self._cause(trial):
+                groups.setdefault(cause, []).append(trial)
+        return [
+            {"cause": cause, "count": len(trials), "cases": list(self._cases(trials, MOST_DETAILED))}
+            for cause, trials in groups.items()
+        ]
 
-def _figures(figures: Sequence[Mapping[str, Any]]) -> str:
-    if not figures:
-        return ""
-    rows = "\n".join(
-        f"<div><dt>{escape(str(figure['name']))}</dt><dd>{figure['value']:g} {escape(str(figure['unit']))}</dd></div>"
-        for figure in figures
-    )
-    note = '<p class="key">Measured on the way; nothing depends on them.</p>'
-    return f'<section>\n<h2>Figures</h2>\n<dl class="env figures">\n{rows}\n</dl>\n{note}\n</section>'
+    def _cause(self, trial: Trial) -> str:
+        return "" if trial.left_behind else self._causes.get(trial.nodeid, "")
 
-
-def _failures(conformance: Conformance) -> str:
-    """Return the tests that failed or broke, those with the same reason together."""
-    cases: dict[tuple[str, str, str | None], list[Trial]] = {}
-    for trial in conformance.trials:
-        if trial.outcome == "failed" or trial.detail or trial.left_behind:
+    def _cases(self, trials: Sequence[Trial], detailed: int) -> Iterator[dict[str, Any]]:
+        cases: dict[tuple[str, str, str | None], list[Trial]] = {}
+        for trial in trials:
             left = f"leftover: {trial.left_behind}" if trial.left_behind else ""
-            told = "\n".join(text for text in (trial.reason, left) if text)
-            cases.setdefault((trial.outcome, told, trial.remedy), []).append(trial)
-    if not cases:
-        return ""
-    blocks = [_case(outcome, told, remedy, trials) for (outcome, told, remedy), trials in cases.items()]
-    return "<section>\n<h2>Failures</h2>\n" + "\n".join(blocks) + "\n</section>"
+            text = "\n".join(part for part in (trial.reason, left) if part)
+            cases.setdefault((trial.outcome, text, trial.remedy), []).append(trial)
+        for number, ((outcome, text, remedy), alike) in enumerate(cases.items()):
+            yield {
+                "outcome": outcome,
+                "text": text,
+                "remedy": remedy,
+                "tests": [self._test(trial, drawn=place < MOST_DRAWN) for place, trial in enumerate(alike)],
+                "undrawn": any(trial.paths for trial in alike[MOST_DRAWN:]),
+                "detail": alike[0].detail if number < detailed else "",
+            }
 
+    def _test(self, trial: Trial, *, drawn: bool) -> dict[str, Any]:
+        paths = [self._path(path) for path in trial.paths] if drawn else []
+        return {"id": trial.nodeid, "requirements": trial.requirements, "paths": paths}
 
-def _case(outcome: str, told: str, remedy: str | None, trials: Sequence[Trial]) -> str:
-    """Return tests that failed alike; each has its own paths beside it, as far as they are drawn."""
-    where = "".join(
-        f'<p><span class="ids">{_links(trial.requirements)}</span> <span class="node">{escape(trial.nodeid)}</span></p>'
-        + (ways.drawn(trial.paths) if number < MOST_DRAWN else "")
-        for number, trial in enumerate(trials)
-    )
-    if any(trial.paths for trial in trials[MOST_DRAWN:]):
-        where += '<p class="key">the paths of the others are in conformance.json</p>'
-    detail = trials[0].detail
-    which = f" of {trials[0].nodeid}" if len(trials) > 1 else ""
-    full = f"<details><summary>the whole report{escape(which)}</summary><pre>{escape(detail)}</pre></details>"
-    return (
-        f'<div class="case {outcome}"><p class="reason">{escape(told)}</p>{_fix(remedy)}{where}'
-        f"{full if detail else ''}</div>"
-    )
-
-
-def _filter(conformance: Conformance) -> str:
-    open_ones = [judged for judged in conformance.requirements if judged.outcome != "passed"]
-    if not open_ones:
-        return ""
-    label = f"only the {len(open_ones)} that {'is' if len(open_ones) == 1 else 'are'} open"
-    return f'<label class="filter"><input type="checkbox" id="open-only"> {label}</label>'
-
-
-def _area_table(area: str, members: Sequence[Judged]) -> str:
-    counts = tally(members)
-    beyond = "" if members[0].counts else ", not counted in the verdict"
-    rows = "\n".join(_row(judged) for judged in members)
-    return (
-        f'<h3 id="{area}">{escape(AREAS[area])} <span>{counts.passed} of {counts.applicable}{beyond}</span></h3>\n'
-        f'<div class="scroll"><table><tbody>\n{rows}\n</tbody></table></div>'
-    )
-
-
-def _row(judged: Judged) -> str:
-    requirement = judged.requirement
-    why = f'<div class="why">{escape(judged.reason)}</div>{_fix(judged.remedy)}' if judged.reason else ""
-    return (
-        f'<tr id="{requirement.id}" class="{judged.outcome}"><td class="id">{requirement.id}</td>'
-        f'<td class="level">{requirement.level}</td><td class="text">'
-        f"<details><summary>{escape(requirement.statement)}</summary>{_background(judged)}</details>{why}</td>"
-        f'<td class="outcome">{WORDS[judged.outcome]}</td></tr>'
-    )
-
-
-def _background(judged: Judged) -> str:
-    """Return what stands behind a requirement: where it comes from, what breaks it, which tests show it."""
-    requirement = judged.requirement
-    parts = {"source": requirement.source, "broken by": requirement.broken_by, "then": requirement.diagnosis}
-    lines = [f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in parts.items() if text]
-    tests = "".join(f'<div class="node">{escape(test)}</div>' for test in judged.tests)
-    lines.append(f"<dt>tests</dt><dd>{tests or 'none'}</dd>")
-    return f"<dl>{''.join(lines)}</dl>"
-
-
-def _fix(command: object, host: str = "") -> str:
-    where = f" ({escape(host)})" if host else ""
-    return f'<p class="fix">fix{where}: <code>{escape(str(command))}</code></p>' if command else ""
-
-
-def _links(ids: Iterable[str]) -> str:
-    return ", ".join(f'<a class="id" href="#{escape(one)}">{escape(one)}</a>' for one in ids)
+    def _path(self, path: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a path; the first failed one between two hosts is what the matrix links to."""
+        new = ways.failed_pairs([path]) - self.anchors
+        self.anchors |= new
+        return {**ways.view(path), "id": next(iter(new), "")}

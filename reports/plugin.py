@@ -25,10 +25,10 @@ from reports.conformance import INTERRUPTED, Conformance, Selection, exit_status
 from reports.deliveries import Matrix, matrices
 from reports.destination import ALLURE_FOLDER, Destination, covers, guard_allure, guard_junit, only_looks, switch_on
 from reports.document import document
-from reports.environment import lab_environment, merged, own_environment, version
+from reports.environment import lab_environment, lab_topology, merged, own_environment, version
 from reports.folding import Folding
 from reports.ownership import hand_over, invoking_user, refusal, write_whole
-from reports.processes import ALLURE, COLLECTED, DESELECTED, ENVIRONMENT, UNWRITTEN, Process, Worker
+from reports.processes import ALLURE, COLLECTED, DESELECTED, ENVIRONMENT, TOPOLOGY, UNWRITTEN, Process, Worker
 from reports.recorder import Recorder, is_conformance
 
 # Statuses with which pytest ends when there was no run to speak of: an internal error, a usage error.
@@ -131,6 +131,7 @@ class Results(Process):
         self.broken: dict[str, str] = {}
         self.of_workers: list[dict[str, str]] = []
         self.environment: dict[str, str] = {}
+        self.topology: dict[str, Any] = {}
         self.conformance: Conformance | None = None
         self.tables: list[Matrix] = []
         self.result: dict[str, Any] = {}
@@ -167,6 +168,7 @@ class Results(Process):
         self.collected.update({nodeid: tuple(ids) for nodeid, ids in output.get(COLLECTED, {}).items()})
         self.deselected.update(output.get(DESELECTED, ()))
         self.of_workers.append(output.get(ENVIRONMENT, {}))
+        self.topology = self.topology or output.get(TOPOLOGY, {})
         if output.get(UNWRITTEN):
             self.destination.note_allure(OSError(None, output[UNWRITTEN]))
 
@@ -209,6 +211,7 @@ class Results(Process):
             stopped = INTERRUPTED
         of_lab = self.of_workers or [lab_environment(self.config)]
         self.environment = {**own_environment(self.config), **merged(of_lab)}
+        self.topology = self.topology or lab_topology(self.config)
         self.conformance = judge(self.recorder.trials(self.collected), self._selection(str(stopped or "")))
         self.tables = matrices(self.recorder.deliveries())
         return self._write(of_pytest, self.conformance)
@@ -252,6 +255,7 @@ class Results(Process):
         self.result = document(
             conformance,
             environment=self.environment,
+            topology=self.topology,
             findings=self.recorder.findings(),
             flakes=self.recorder.flakes(),
             tables=self.tables,

@@ -9,7 +9,7 @@ import pytest
 
 from reports import labels
 from reports.destination import guard_allure
-from reports.environment import CHOICES, lab_environment
+from reports.environment import CHOICES, lab_environment, lab_topology
 from reports.plain import make_plain
 from reports.recorder import is_conformance
 
@@ -17,6 +17,7 @@ from reports.recorder import is_conformance
 COLLECTED = "overcast_collected"
 DESELECTED = "overcast_deselected"
 ENVIRONMENT = "overcast_environment"
+TOPOLOGY = "overcast_topology"
 UNWRITTEN = "overcast_unwritten"
 
 # And under which key it is told where Allure results go: workers read the command line anew.
@@ -93,4 +94,5 @@ class Worker(Process):
         output[COLLECTED] = {nodeid: list(ids) for nodeid, ids in self.collected.items()}
         output[DESELECTED] = sorted(self.deselected)
         output[ENVIRONMENT] = lab_environment(self.config) if self.collected else {}
+        output[TOPOLOGY] = lab_topology(self.config) if self.collected else {}
         output[UNWRITTEN] = self.unwritten

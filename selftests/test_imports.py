@@ -58,7 +58,7 @@ ROOMS = (
     # The data of a kind of tunnel are in its own module.
     Room("tests", ("lab.model", "lab.groups", "lab.changes", "lab.tunnels", "fixtures"), others=("pytest",)),
     Room("fixtures", ("lab",)),
-    Room("reports", ("lab.model", "lab.requirements", "lab.errors", "lab.causes", "lab.interrupts")),
+    Room("reports", ("lab.model", "lab.graph", "lab.requirements", "lab.errors", "lab.causes", "lab.interrupts")),
     Room("lab", ("lab",), never=PYTEST),
     Room("lab/commands", ("lab",), others=("execnet",)),
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reports import ways
+from reports import page, ways
 
 pytest_plugins = ["pytester"]
 
@@ -64,21 +64,25 @@ def test_each_test_has_its_own_path_beside_it(suite):
 
 @pytest.mark.parametrize(("heard", "expected"), [(0, None), (0, 0), (1, 1)])
 def test_only_what_was_to_arrive_is_lost(heard, expected):
-    """A datagram that did not arrive where it must not, or where nobody says so, is not drawn as lost."""
-    drawn = ways.drawn([{**PATH, "heard": heard, "expected": expected}])
+    """A datagram that did not arrive where it must not, or where no test says so, is not drawn as lost."""
+    drawn = drawing_of({**PATH, "heard": heard, "expected": expected})
 
     assert "gretap2: never" in drawn
     assert "lost" not in drawn
     assert "failed" not in drawn
-    assert "lost" in ways.drawn([PATH])
+    assert "lost" in drawing_of(PATH)
 
 
-def test_each_leg_tells_its_time_and_its_copies():
+def test_each_leg_shows_its_time_and_its_copies():
     """A leg shows how long after the one before it was, and how often the frame was there."""
-    assert "ens3 ×2 <i>+12 µs</i>" in ways.drawn([PATH])
+    assert "ens3 ×2 <i>+12 µs</i>" in drawing_of(PATH)
 
 
 def test_what_was_seen_nowhere_is_drawn_as_such():
     """A path without legs is no empty line."""
-    assert "seen nowhere" in ways.drawn([{**PATH, "legs": []}])
-    assert ways.drawn([]) == ""
+    assert "seen nowhere" in drawing_of({**PATH, "legs": []})
+
+
+def drawing_of(path: dict[str, Any]) -> str:
+    """One path as the page has it."""
+    return str(page.templates().get_template("macros.html").module.path({**ways.view(path), "id": ""}))
