@@ -7,25 +7,12 @@ Every fix that is printed is tried where it is printed: by the matrix of faults,
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-
-import execnet
 import pytest
 
-from lab import laboratory, topologies
-from lab.diagnose import scene
-from lab.diagnose.explain import explain
-from lab.errors import EnvironmentProblem
+from lab import laboratory
 from lab.faults import catalogue
-from lab.machines import choose
-from lab.machines.base import Machine
-from lab.machines.choose import Starting
-from lab.model import Finding, TunnelOptions, Underlay
-from lab.overlay import commands
-from lab.providers import provider
 from selftests.faults import test_designs, test_neighbour_table
+from selftests.faults.breaking import Case, broken, corrected, found, run
 from selftests.lab.test_readback import UNFINISHED
 from selftests.test_documents import FINDERS, codes_in
 
@@ -64,17 +51,6 @@ BROKEN = {
     "vlan-tunnel": ("hub", "bridge link set dev {port} vlan_tunnel on"),
 }
 CLOUD = "vcn"
-
-
-@dataclass(frozen=True)
-class Case:
-    """A lab other than the usual one, what breaks it, and the host of the finding."""
-
-    host: str
-    commands: dict[str, str]
-    kind: str = "vxlan"
-    routers: int = 0
-    ipv6: bool = False
 
 
 ELSEWHERE = {
@@ -167,73 +143,6 @@ NO_COMMAND = {
     "a program's, which its owner stops or changes": ("member-besides", "querier-elsewhere", "receive-buffer-overflow"),
 }
 """Findings without a command that can be run on a host, and why."""
-BRIDGED = " && ip link set {port} up master bridge0"
-PLACED = (
-    " && ip link set {device} up && ip addr add 172.16.254.3/24 dev {device} && ip route add 224.0.0.0/4 dev {device}"
-)
-
-
-@pytest.fixture(scope="module")
-def machines() -> Iterator[Callable[[str], Machine]]:
-    """The machine that makes tunnels of a kind, started once."""
-    starting: dict[str, Starting] = {}
-
-    def machine(kind: str) -> Machine:
-        try:
-            if kind not in starting:
-                starting[kind] = choose.start(choose.choose("auto", kind), execnet.Group())
-            return starting[kind].machine()
-        except EnvironmentProblem as problem:
-            pytest.skip(str(problem))
-
-    yield machine
-    for each in starting.values():
-        each.close()
-
-
-@pytest.fixture
-def lab(machines: Callable[[str], Machine], request: pytest.FixtureRequest) -> Iterator[laboratory.Lab]:
-    """A lab for each test: what a fix does not restore must not be found by the next one."""
-    case = getattr(request, "param", Case("", {}))
-    plan = topologies.standard(2, TunnelOptions(kind=case.kind))
-    plan = replace(topologies.routed(plan) if case.routers else plan, ipv6=case.ipv6)
-    with laboratory.build(machines(case.kind), plan, Underlay(provider("oci"), routers=case.routers)) as made:
-        yield made
-
-
-def found(lab: laboratory.Lab) -> tuple[Finding, ...]:
-    lab.ask_anew()
-    return explain(scene.gather(lab, planned=True))
-
-
-def run(lab: laboratory.Lab, host: str, command: str) -> None:
-    done = lab.nodes[host].run("sh", "-ec", command)
-    if "not found" in done["errors"] or ("unknown" in done["errors"].lower() and "protodown" in command):
-        pytest.skip(f"{command}: {done['errors'].strip()}")
-    assert done["status"] == 0, f"{host}: {command}: {done['errors']}"
-
-
-def broken(lab: laboratory.Lab, host: str, command: str) -> str:
-    """The command with the names of the lab's devices; `{remade}` is the tunnel again, with one other parameter."""
-    port, other = (lab.topology.port("hub", name) for name in ("spoke2", "spoke1"))
-    device = lab.topology.port("spoke2", "hub")
-    if command.startswith("{remade}"):
-        word, *value = command.split()[1:]
-        said = commands.parameters(lab.topology, lab.plans[host], "spoke2" if host == "hub" else "hub")
-        if word == "nopmtudisc":  # the kernel accepts a TTL only with path MTU discovery
-            said = re.sub(r"ttl \S+", "ttl inherit", said)
-        said = f"{re.sub(rf'(?<= ){word} [^ ]+', '', said)} {word} {' '.join(value)}"
-        name, placed = ("{port}", BRIDGED) if host == "hub" else ("{device}", PLACED)
-        command = f"ip link del {name} && ip link add {name} {said}{placed}"
-    mac = lab["spoke1"].node.link(lab.plans["spoke1"].device).mac
-    return command.format(port=port, device=device, other=other, mac=mac)
-
-
-def corrected(lab: laboratory.Lab, before: Iterable[Finding]) -> None:
-    """Runs every printed fix once, where it says; then nothing is found any more."""
-    for host, fix in dict.fromkeys((finding.node, finding.remedy) for finding in before):
-        run(lab, host, fix)
-    assert found(lab) == (), [finding.remedy for finding in before]
 
 
 @pytest.mark.parametrize("code", BROKEN)

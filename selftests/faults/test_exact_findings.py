@@ -1,0 +1,35 @@
+"""
+A lab that a command breaks has the findings of that command and no other; their fixes correct it.
+
+    lab, one host broken by a command  -->  explain  -->  exactly these findings
+                fix of each finding, run on its host -->  explain finds nothing any more
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from lab import laboratory
+from selftests.faults.breaking import Case, broken, corrected, found, run
+
+EXACT = {
+    # of a tunnel without a route from its local address the kernel takes the MTU of no device
+    "tunnel made with a wrong local address": (
+        Case("spoke2", {"spoke2": "{remade} local 10.0.0.99"}, "gretap"),
+        {"tunnel-local-mismatch"},
+    ),
+}
+"""What breaks which lab, and the codes of all findings, at its host."""
+
+
+@pytest.mark.parametrize(
+    ("lab", "case", "codes"), [(case, case, codes) for case, codes in EXACT.values()], indirect=["lab"], ids=list(EXACT)
+)
+def test_each_cause_is_found_once(lab: laboratory.Lab, case: Case, codes: set[str]) -> None:
+    """The findings are those of the cause, at its host; their fixes leave none."""
+    for host, command in case.commands.items():
+        run(lab, host, broken(lab, host, command))
+
+    before = found(lab)
+    assert {(finding.code, finding.node) for finding in before} == {(code, case.host) for code in codes}, before
+    corrected(lab, before)
