@@ -57,9 +57,12 @@ def test_report_names_the_source(overlay, receiver, await_igmp, igmp_records):
 
     with receiver.member() as member:
         member.join(group, source=source)
-        await_igmp(watcher, interface, group)
+        joined = await_igmp(watcher, interface, group)
         member.leave(group, source=source)
-        seen = await_igmp(watcher, interface, group, count=2)
+        seen = await_igmp(watcher, interface, group, count=len(joined) + 1)
+        # a host repeats its report of a join, and a slow one does so after the leave has been asked for
+        while BLOCK_OLD_SOURCES not in {record.rtype for record in igmp_records(seen, group)}:
+            seen = await_igmp(watcher, interface, group, count=len(seen) + 1)
 
     records = [(record.rtype, record.srcaddrs) for record in igmp_records(seen, group)]
     assert (records[0], records[-1]) == ((ALLOW_NEW_SOURCES, [source]), (BLOCK_OLD_SOURCES, [source]))
