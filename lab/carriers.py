@@ -58,8 +58,7 @@ def passing(
         "vxlan": lambda payload: udp(here, there, lab.topology.options.port, payload),
     }
     with lab.listen([receiver], network="underlay") as heard:
-        for carrier, payload in payloads.items():
-            sender.send_packet(packets[carrier](payload), there)
+        sender.send_packet([packets[carrier](payload) for carrier, payload in payloads.items()], there)
         sender.udp.send(to=there)
     if not heard.datagrams[receiver.name]:
         raise EnvironmentProblem(

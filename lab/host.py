@@ -221,6 +221,7 @@ class Host:
         """Puts one Ethernet frame on a device as it is (packet(7))."""
         self.node.ask(Agent.inject, device=device, frame=frame)
 
-    def send_packet(self, packet: bytes, to: str) -> None:
-        """Sends one IPv4 packet whose header the caller made (raw(7), IP_HDRINCL)."""
-        self.node.ask(Agent.send_many, [packet], [to, 0], **options.RAW)
+    def send_packet(self, packet: bytes | Sequence[bytes], to: str) -> None:
+        """Sends an IPv4 packet whose header the caller made, or several (raw(7), IP_HDRINCL)."""
+        packets = [packet] if isinstance(packet, bytes) else list(packet)
+        self.node.ask(Agent.send_many, packets, [to, 0], **options.RAW)

@@ -17,7 +17,8 @@ LARGE_TTL = 64
 @pytest.fixture
 def default_bridge(overlay, parameters):
     """The lab, if its bridge snoops and is no querier."""
-    found = {name: parameters(overlay)[name] for name in ("mcast_snooping", "mcast_querier")}
+    of_bridge = parameters(overlay)
+    found = {name: of_bridge[name] for name in ("mcast_snooping", "mcast_querier")}
     if found != {"mcast_snooping": 1, "mcast_querier": 0}:
         not_applicable(f"it is about a bridge that snoops and is no querier; {overlay.topology.bridge} has {found}")
     return overlay
