@@ -12,7 +12,7 @@ from lab.faults.means import drops, of_all, of_hub, of_spoke
 from lab.faults.places import hub_bridge, hub_port, victim, victim_device, victim_itself
 from lab.laboratory import BuiltLab
 from lab.model import MULTICAST
-from lab.overlay.readback import BROADCAST_PING
+from lab.overlay.plan import BROADCAST_PING
 
 GROUPS = "ip route add {groups} dev {device}"
 MOST_JOINED = 20  # memberships of one socket (igmp_max_memberships)
@@ -23,7 +23,7 @@ def _has_another_member(lab: BuiltLab) -> None:
     """Another process of a host is a member of the tests' groups; its sockets live as long as the machine's agent."""
     given = groups.given()
     for first in range(0, len(given), MOST_JOINED):
-        victim(lab).member().__enter__().join(*given[first : first + MOST_JOINED])
+        victim(lab).member().__enter__().join(*given[first : first + MOST_JOINED], wait=True)
 
 
 def _accepts_the_usual(chain: str) -> Inject:

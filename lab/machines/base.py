@@ -147,11 +147,15 @@ class Machine:
             await_told(self.peers)
         return self.answer(self.post(calls), timeout)
 
-    def post(self, calls: Sequence[Call[Any]]) -> int:
-        """Sends calls without waiting; returns the number by which `answer` gives their results, in order of posts."""
+    def post(self, calls: Sequence[Call[Any]], after: Mapping[int, int] | None = None) -> int:
+        """
+        Sends calls without waiting; returns the number by which `answer` gives their results, in order of posts.
+
+        `after` are requests of peers, by their `id`, that are to be done first.
+        """
         self._requests += 1
         request = self._requests
-        if waits := [] if is_silent(calls) else self._await_peers():
+        if waits := [] if is_silent(calls) and not after else self._await_peers(after or {}):
             self._preceded.add(request)
         try:
             each = [(wanted.verb, wanted.positional, wanted.named) for wanted in (*waits, *calls)]
@@ -160,16 +164,17 @@ class Machine:
             raise self.lost(str(error)) from None
         return request
 
-    def _await_peers(self) -> list[Call[None]]:
+    def _await_peers(self, after: Mapping[int, int]) -> list[Call[None]]:
         """The call by which the agent itself waits for what its peers were sent without waiting."""
         if not self.peer_addresses:
             return []
-        told = [
-            (number, self.peer_addresses[peer.name], max(peer._told))
-            for number, peer in enumerate(self.peers)
-            if peer._told
+        requests = [max([*peer._told, after.get(id(peer), 0)]) for peer in self.peers]
+        waits = [
+            (number, self.peer_addresses[peer.name], request)
+            for number, (peer, request) in enumerate(zip(self.peers, requests))
+            if request
         ]
-        return [call(Agent.await_done, told, PEERS_TIMEOUT)] if told else []
+        return [call(Agent.await_done, waits, PEERS_TIMEOUT)] if waits else []
 
     def tell(self, calls: Sequence[Call[Any]], refused: Refused = lambda refusal: refusal) -> None:
         """Has calls made before the next request, which raises a failure of theirs: what `refused` makes of it."""

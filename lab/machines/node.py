@@ -166,20 +166,46 @@ def ask_all(calls: Sequence[tuple[Node, Call[Result]]]) -> list[Result]:
 
     A refusal is raised after every machine has answered.
     """
-    results: list[Any] = [None] * len(calls)
-    refusal: BaseException | None = None
-    asked = []
     batches = _batches(calls)
     called = {id(machine) for machine, _, _ in batches}
     if not is_silent(wanted for _, wanted in calls):
         waiting = [machine for machine, _, _ in batches[:1] if not machine.peer_addresses]
         await_told(peer for machine in waiting for peer in machine.peers if id(peer) not in called)
-    for machine, positions, batch in batches:
+    return _answers(calls, *_post(calls))
+
+
+def ask_in_turn(
+    first: Sequence[tuple[Node, Call[Any]]], then: Sequence[tuple[Node, Call[Any]]]
+) -> tuple[list[Any], list[Any]]:
+    """Results of calls, and of others made when all of the first are done: one round trip if nodes are `in_order`."""
+    posted, refusal = _post(first)
+    done = {id(machine): request for machine, request, _ in posted}
+    later = _post(then, done) if refusal is None else ([], refusal)
+    return _answers(first, posted, refusal), _answers(then, *later)
+
+
+Posted = list[tuple[Machine, int, list[int]]]
+"""Requests that are under way, each with the positions of its calls."""
+
+
+def _post(
+    calls: Sequence[tuple[Node, Call[Any]]], after: Mapping[int, int] | None = None
+) -> tuple[Posted, EnvironmentProblem | None]:
+    """Sends each machine its calls; also returns why one could not be sent any."""
+    posted: Posted = []
+    refusal: EnvironmentProblem | None = None
+    for machine, positions, batch in _batches(calls):
         try:
-            asked.append((machine, machine.post(batch), positions))
+            posted.append((machine, machine.post(batch, after), positions))
         except EnvironmentProblem as error:
             refusal = refusal or error
-    for machine, request, positions in asked:
+    return posted, refusal
+
+
+def _answers(calls: Sequence[tuple[Node, Call[Any]]], posted: Posted, refusal: BaseException | None) -> list[Any]:
+    """The results in the order of the calls; a refusal is raised after every machine has answered."""
+    results: list[Any] = [None] * len(calls)
+    for machine, request, positions in posted:
         try:
             answers = machine.answer(request)
         except OSError as error:

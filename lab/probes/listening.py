@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 from lab.errors import CheckFailed, FramesLost, RootNeeded, TooSlow
 from lab.machines.base import Agent, Call, await_told, call
-from lab.machines.node import Node, ask_all, in_order, tell_all
+from lab.machines.node import Node, ask_all, ask_in_turn, in_order, tell_all
 from lab.machines.sockets import fresh_handle
 from lab.model import Network, NodePlan, Topology
-from lab.probes import ipv6, markers, options, options6, sightings, ways
+from lab.probes import ipv6, judgement, markers, options, options6, sightings, ways
 from lab.probes.datagrams import Datagram, Sent, stimulus
 from lab.probes.patience import Lost, Patience, Way
 from lab.probes.payloads import fresh_port, tag_of, unique
@@ -32,7 +32,8 @@ from lab.probes.payloads import fresh_port, tag_of, unique
 FENCE_GRACE = 0.5
 """Seconds that a fence, or a marker, may take: less than a millisecond in a lab, more on a busy machine."""
 ANY = ""
-LATE = "  late: "
+FEW = 16
+"""Payloads whose frames are collected with every check."""
 FASTER = "a machine with less to do, or a way that delays less; nothing was lost"
 
 
@@ -93,6 +94,8 @@ class Listening:
         self._sockets: dict[str, int] = {}
         self._fences: dict[str, int] = {}
         self._fence_port = fresh_port()
+        self._frames: list[Any] | None = None
+        """What the taps of the hosts saw, if it was collected after the fences."""
         self._tokens: dict[str, list[bytes]] = {}
 
     # the block
@@ -173,15 +176,35 @@ class Listening:
         began = time.monotonic()
         for pairs in before:
             self._pass_fences(pairs)
-        answers = self._pass_fences(last, takes)
+        answers = self._pass_fences(last, takes, self._collecting(senders))
         self.took = time.monotonic() - began
         self.datagrams = {
             name: tuple(Datagram.of(received) for received in answer[0])
             for name, answer in zip(self.at, answers, strict=True)
         }
 
-    def _pass_fences(self, pairs: Sequence[tuple[str, str]], then: Sequence[tuple[Node, Call[Any]]] = ()) -> list[Any]:
-        """Sends fences and waits for them; returns what the calls `then` come to."""
+    def _collecting(self, senders: Sequence[str]) -> list[tuple[Node, Call[Any]]]:
+        """
+        The calls for what the taps saw, if that saves a round trip and is all that they will see of what was sent.
+
+        It is where fences come to every host.
+        """
+        tags = self._tags()
+        reached = {*senders, *self.at, self._centre}
+        if markers.one_kernel(self._nodes.values()) or not in_order(self._nodes.values()):
+            return []
+        return sightings.collecting(self._tapped, tags) if reached >= set(self._nodes) and len(tags) <= FEW else []
+
+    def _tags(self) -> list[bytes]:
+        return [tag_of(payload) for sent in self.sent for payload in sent.payloads]
+
+    def _pass_fences(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        then: Sequence[tuple[Node, Call[Any]]] = (),
+        collecting: Sequence[tuple[Node, Call[Any]]] = (),
+    ) -> list[Any]:
+        """Sends fences and waits for them; returns what the calls `then` come to, and collects what taps saw."""
         awaited = [(name, unique()) for _, name in pairs]
         calls: list[tuple[Node, Call[Any]]] = [
             (self._nodes[sender], self._fence(sender, name, token))
@@ -204,7 +227,11 @@ class Listening:
                 own = [(at, token) for at, token in awaited if at == name]
                 grace = self._grace_for([pair for pair in pairs if pair[1] == name])
                 waits.append(([name] * len(own), self._nodes[name], self._wait(own, grace)))
-        answers = ask_all([*calls, *((node, wait) for _, node, wait in waits), *then])
+        asked = [*calls, *((node, wait) for _, node, wait in waits), *then]
+        if collecting:
+            answers, self._frames = ask_in_turn(asked, collecting)
+        else:
+            answers = ask_all(asked)
         missing = answers[len(calls) : len(calls) + len(waits)]
         for (names, _, _), positions in zip(waits, missing, strict=True):
             self.unproved |= {names[position] for position in positions}
@@ -216,6 +243,7 @@ class Listening:
 
     def _wait_for_late(self, patience: Patience) -> None:
         """Waits once more for the fences that did not arrive, and takes what came meanwhile."""
+        self._frames = None
         each = {name: [(name, token) for token in self._tokens[name]] for name in sorted(self.unproved)}
         came: list[object] = []
         with patience.waiting(came) as seconds:
@@ -258,7 +286,8 @@ class Listening:
         """The sockets of these nodes leave their groups, inside the block."""
         for name in at:
             chosen = self._memberships(self._plans[name], join=False)
-            self._nodes[name].machine.batch([call(Agent.set_option, self._sockets[name], *each) for each in chosen])
+            node = self._nodes[name]
+            tell_all([(node, call(Agent.set_option, self._sockets[name], *each)) for each in chosen])
 
     @property
     def joined(self) -> tuple[str, ...]:
@@ -289,15 +318,14 @@ class Listening:
         self._check(expected)
 
     def _check(self, expected: dict[str, int]) -> None:
-        sent = [payload for stimulus in self.sent for payload in stimulus.payloads]
-        if not sent:
+        if not any(stimulus.payloads for stimulus in self.sent):
             raise CheckFailed("nothing was sent inside the block: there is nothing to judge")
-        problems = {name: self._problems(name, copies, sent) for name, copies in expected.items()}
+        problems = {name: self._problems(name, copies) for name, copies in expected.items()}
         if any(problems.values()) and self._sockets and self._patience is not None:
             self._wait_for_late(self._patience)
-            problems = {name: self._problems(name, copies, sent) for name, copies in expected.items()}
+            problems = {name: self._problems(name, copies) for name, copies in expected.items()}
         said = [line for lines in problems.values() for line in lines]
-        if said and all(line.startswith(LATE) for line in said):
+        if said and all(line.startswith(judgement.LATE) for line in said):
             raise TooSlow("\n".join([stimulus(self.sent, self.network), *said]), remedy=FASTER)
         if said:
             try:
@@ -309,36 +337,10 @@ class Listening:
             text = "\n".join([*first, stimulus(self.sent, self.network), *said, *seen])
             raise CheckFailed(text, paths=[path.data() for path in followed])
 
-    def _problems(self, name: str, copies: int, sent: list[bytes]) -> list[str]:
-        heard = [datagram.payload for datagram in self.datagrams[name]]
+    def _problems(self, name: str, copies: int) -> list[str]:
         late = [datagram.payload for datagram in self.late.get(name, ())]
-        heard += [] if copies else late  # what must not come is uninvited whenever it comes
-        problems = []
-        for payload in sent:
-            found = heard.count(payload)
-            if found == copies:
-                continue
-            shown = self._named(payload)
-            if found < copies == found + late.count(payload):
-                waited = f"{self._grace * 1000:.0f} ms"
-                problems.append(f"{LATE}{name} heard {shown}, but later than the {waited} it was waited for")
-            elif found < copies:
-                altered = [other for other in heard if other not in sent]
-                what = "altered" if altered else "missing"
-                problems.append(f"  {name}: {what}: heard {found} of {copies} copies of {shown}")
-            elif found > copies and copies:
-                problems.append(f"  {name}: duplicated: heard {found} copies of {shown} instead of {copies}")
-            elif found > copies:
-                problems.append(f"  {name}: uninvited: heard {shown} though it must hear nothing")
-        strangers = [payload for payload in heard if payload not in sent]
-        problems += [f"  {name}: uninvited or altered: {_short(payload)}, which nobody sent" for payload in strangers]
-        return problems
-
-    def _named(self, payload: bytes) -> str:
-        """A payload as a message shows it, with its sender where there are several."""
-        senders = dict.fromkeys(sent.node for sent in self.sent if payload in sent.payloads)
-        several = len({sent.node for sent in self.sent}) > 1
-        return _short(payload) + (f" from {', '.join(senders)}" if several else "")
+        waited = f"{self._grace * 1000:.0f} ms"
+        return judgement.problems(name, copies, self.sent, self.payloads[name], late, waited)
 
     def lost(self) -> list[tuple[str, str]]:
         """Sender and receiver of every datagram that one of the hosts did not hear, whether or not it was to."""
@@ -381,12 +383,9 @@ class Listening:
         """
         if not self._tapped:
             raise RootNeeded("captures")
-        tags = [tag_of(payload) for sent in self.sent for payload in sent.payloads]
-        port = self._topology.options.port
-        seen = sightings.collect(self._tapped, tags, vxlan_port=port) if tags else []
+        tags, port = self._tags(), self._topology.options.port
+        if self._frames is not None:
+            seen = sightings.collected(self._tapped, self._frames, vxlan_port=port)
+        else:
+            seen = sightings.collect(self._tapped, tags, vxlan_port=port) if tags else []
         return ways.of_hosts(self._topology, seen)
-
-
-def _short(payload: bytes) -> str:
-    text = payload[:24].decode("ascii", "replace")
-    return f"{text!r} ({len(payload)} octets)"

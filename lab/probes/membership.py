@@ -7,7 +7,7 @@ import struct
 from types import TracebackType
 
 from lab.errors import CheckFailed
-from lab.machines.node import Agent, Node
+from lab.machines.node import Agent, Node, ask_all, tell_all
 from lab.machines.sockets import Socket
 from lab.model import NodePlan
 from lab.probes import options, sightings
@@ -26,7 +26,8 @@ class Member:
     """
     A UDP socket in a host, for a `with` block, that joins and leaves groups.
 
-    The kernel's refusal is raised as the OSError that it is.
+    A refusal by the kernel is raised, as the OSError that it is, by the next request or at the end of the block; with
+    `wait`, here.
     """
 
     def __init__(self, node: Node, plan: NodePlan) -> None:
@@ -39,19 +40,24 @@ class Member:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        if self._socket is not None:
+        if self._socket is None:
+            return
+        try:
+            if kind is None:
+                self._node.machine.told()
+        finally:
             self._socket.close()
 
-    def join(self, *groups: str, interface: str | None = None, source: str | None = None) -> None:
+    def join(self, *groups: str, interface: str | None = None, source: str | None = None, wait: bool = False) -> None:
         """Joins groups on the overlay, or on the interface with an address (0.0.0.0: the routing table chooses)."""
-        self._set([self._membership(group, interface, source, join=True) for group in groups])
+        self._set([self._membership(group, interface, source, join=True) for group in groups], wait=wait)
 
-    def leave(self, *groups: str, interface: str | None = None, source: str | None = None) -> None:
-        self._set([self._membership(group, interface, source, join=False) for group in groups])
+    def leave(self, *groups: str, interface: str | None = None, source: str | None = None, wait: bool = False) -> None:
+        self._set([self._membership(group, interface, source, join=False) for group in groups], wait=wait)
 
-    def request(self, membership: bytes) -> None:
+    def request(self, membership: bytes, *, wait: bool = False) -> None:
         """IP_ADD_MEMBERSHIP with the octets of the request as they are."""
-        self._set([(options.IPPROTO_IP, options.IP_ADD_MEMBERSHIP, membership)])
+        self._set([(options.IPPROTO_IP, options.IP_ADD_MEMBERSHIP, membership)], wait=wait)
 
     def _membership(self, group: str, interface: str | None, source: str | None, *, join: bool) -> Option:
         where = self._plan.address() if interface is None else interface
@@ -59,11 +65,14 @@ class Member:
             return options.membership(group, where, join=join)
         return options.source_membership(group, source, where, join=join)
 
-    def _set(self, chosen: list[Option]) -> None:
+    def _set(self, chosen: list[Option], *, wait: bool) -> None:
         if self._socket is None:
-            self._socket = Socket.open(self._node, **options.UDP, late_options=chosen)
-            return
-        self._node.machine.batch([self._socket.call(Agent.set_option, *option) for option in chosen])
+            self._socket = Socket.opening(self._node, **options.UDP)
+        setting = [(self._node, self._socket.call(Agent.set_option, *option)) for option in chosen]
+        if wait:
+            ask_all(setting)
+        else:
+            tell_all(setting)
 
 
 class Memberships(dict[str, frozenset[str]]):

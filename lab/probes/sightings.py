@@ -74,10 +74,21 @@ def collect(
 
     FramesLost if a tap had no room for a frame since `forget`: it may have been one of these.
     """
+    nodes = list(nodes)
+    return collected(nodes, ask_all(collecting(nodes, tags)), vxlan_port=vxlan_port)
+
+
+def collecting(nodes: Iterable[Node], tags: Sequence[bytes] | None = None) -> list[tuple[Node, Call[Any]]]:
+    """The calls of `collect`, to be made together with others."""
     groups = by_machine(nodes)
     wanted = None if tags is None else list(tags)
     asked = [(members[0], call(Agent.frames, nodes=_handles(members), tags=wanted)) for members in groups]
-    answers: list[Any] = ask_all([*asked, *_asking_for_lost(groups)])
+    return [*asked, *_asking_for_lost(groups)]
+
+
+def collected(nodes: Iterable[Node], answers: Sequence[Any], *, vxlan_port: int = VXLAN_PORT) -> list[Sighting]:
+    """What `collect` returns, from the results of its calls."""
+    groups = by_machine(nodes)
     _require_none_lost(groups, answers[len(groups) :])
     found: list[Sighting] = []
     for members, frames in zip(groups, answers, strict=False):

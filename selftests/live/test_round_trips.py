@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lab import groups
 from lab.errors import CheckFailed
 from lab.laboratory import Lab
 from lab.live import LiveLab
@@ -26,6 +27,7 @@ from selftests.live.rig import Rig
 
 SLOW = 0.15
 """Seconds of each way of a slow link."""
+GROUP = groups.fresh()
 EXPERIMENTAL = b"\x88\xb5"
 """An Ethernet type that no protocol has (IEEE 802)."""
 
@@ -37,11 +39,11 @@ class RoundTrips:
         self.count = 0
         self._posted: dict[tuple[int, int], int] = {}
         self._post, self._answer = Machine.post, Machine.answer
-        patch.setattr(Machine, "post", lambda machine, calls: self._note(machine, calls))
+        patch.setattr(Machine, "post", lambda machine, *posted: self._note(machine, *posted))
         patch.setattr(Machine, "answer", lambda machine, *request: self._wait(machine, *request))
 
-    def _note(self, machine: Machine, calls: Sequence[Call]) -> int:
-        number = self._post(machine, calls)
+    def _note(self, machine: Machine, calls: Sequence[Call], *after: Any) -> int:
+        number = self._post(machine, calls, *after)
         self._posted[id(machine), number] = self.count
         return number
 
@@ -88,6 +90,35 @@ def test_a_delivery_check_takes_one_round_trip(lab: LiveLab, round_trips: RoundT
     heard.exactly_once(at=lab.others("spoke1"))
 
     assert round_trips.count - begin == 1
+
+
+def test_where_a_datagram_was_seen_takes_no_further_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:
+    """What captures saw is collected with what arrived; a host that no fence comes to is asked again."""
+    begin_test(lab)
+    begin = round_trips.count
+    with lab.listen(lab.others("spoke1")) as heard:
+        lab["spoke1"].udp.send(to=lab.everyone)
+    everywhere = {seen.node for seen in heard.sightings()}
+    with_all = round_trips.count - begin
+    with lab.listen(["hub"]) as heard:
+        lab["spoke1"].udp.send(to=lab.everyone)
+
+    assert everywhere == {seen.node for seen in heard.sightings()} == set(lab.hosts)
+    assert (with_all, round_trips.count - begin) == (1, 3)
+
+
+def test_a_membership_takes_no_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:
+    """A join is waited for with what comes after it, and its refusal is raised at the end of the block."""
+    begin_test(lab)
+    begin = round_trips.count
+    with lab["spoke1"].member() as member:
+        member.join(GROUP)
+        joined = lab["spoke1"].memberships()
+    with pytest.raises(OSError, match=r"join 192\.0\.2\.1"), lab["spoke1"].member() as member:
+        member.join("192.0.2.1")
+
+    assert GROUP in joined[lab["spoke1"].plan.device]
+    assert round_trips.count - begin == 2
 
 
 def test_a_check_of_every_sender_takes_one_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:

@@ -25,10 +25,10 @@ ETHERNET_MTU = 1500
 @pytest.mark.requirement("MTU-02")
 def test_arrives_at_the_boundary_and_beyond(overlay, sender, largest, everyone, listen):
     """The largest datagram that is one packet and the smallest one that is two are heard once by every other node."""
-    others = overlay.others(sender)
+    others, fitting = overlay.others(sender), largest(sender)
 
     with listen(others) as heard:
-        for size in (largest(sender), largest(sender) + 1):
+        for size in (fitting, fitting + 1):
             sender.udp.send(to=everyone, size=size)
 
     heard.exactly_once(at=others)
@@ -40,14 +40,15 @@ def same_datagram(packet):
 
 
 @pytest.mark.requirement("MTU-02")
-def test_fills_the_nics_packets(overlay, spoke, mtu, largest, everyone, listen, layers):
+def test_fills_the_nics_packets(overlay, spoke, everyone, listen, layers):
     """The first fills one packet of the NIC to each peer, the second makes two whose inner packets are fragments."""
-    nic, inside = spoke.node.link(spoke.plan.nic).mtu, mtu(spoke)
+    nic, inside = (link.mtu for link in spoke.node.links(spoke.plan.nic, spoke.plan.device))
+    fitting = inside - IP - UDP
     first = IP + (inside - IP) // EIGHTS * EIGHTS
-    second = IP + UDP + largest(spoke) + 1 - (first - IP)
+    second = IP + UDP + fitting + 1 - (first - IP)
 
     with listen(overlay.others(spoke)) as heard:
-        whole, cut = (spoke.udp.send(to=everyone, size=largest(spoke) + more).payload for more in (0, 1))
+        whole, cut = (spoke.udp.send(to=everyone, size=fitting + more).payload for more in (0, 1))
 
     out = [seen for seen in overlay.frames() if (seen.node, seen.interface) == (spoke.name, spoke.plan.nic)]
     packets = [one for one in carried(seen for seen in out if seen.outgoing) if layers.IP in one.inner]
@@ -71,10 +72,12 @@ def test_who_must_not_be_fragmented_is_told(overlay, sender, largest, everyone, 
     receivers = overlay.others(sender)[:1] if to == "unicast" else overlay.others(sender)
     where = {"unicast": overlay[receivers[0]].address(), "broadcast": everyone, "multicast": GROUP}[to]
 
+    fitting = largest(sender)
+
     with listen(receivers, group=GROUP if to == "multicast" else None) as heard:
-        sender.udp.send(to=where, size=largest(sender), dont_fragment=True)
+        sender.udp.send(to=where, size=fitting, dont_fragment=True)
         with pytest.raises(OSError) as refused:
-            sender.udp.send(to=where, size=largest(sender) + 1, dont_fragment=True, wait=True)
+            sender.udp.send(to=where, size=fitting + 1, dont_fragment=True, wait=True)
 
     assert errno.errorcode[refused.value.errno] == "EMSGSIZE"
     heard.exactly_once(at=receivers)
@@ -146,7 +149,9 @@ def test_no_leg_leaves_the_jumbo_frames(overlay, sender, mtu, largest, listen):
     if min(nics.values()) <= ETHERNET_MTU:
         not_applicable(f"there are no jumbo frames: {nics}")
 
+    fitting = largest(sender)
+
     for name in overlay.others(sender):
         with listen([name]) as heard:
-            sender.udp.send(to=overlay[name].address(), size=largest(sender), dont_fragment=True)
+            sender.udp.send(to=overlay[name].address(), size=fitting, dont_fragment=True)
         heard.exactly_once(at=[name])

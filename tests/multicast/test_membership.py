@@ -72,9 +72,9 @@ def test_membership_errors_say_what_is_wrong(receiver):
     with receiver.member() as member:
         member.join(GROUP)
         for what, request in {
-            "joined twice": lambda: member.join(GROUP),
-            "left without a join": lambda: member.leave(OWN),
-            "joined a unicast address": lambda: member.join(receiver.address()),
+            "joined twice": lambda: member.join(GROUP, wait=True),
+            "left without a join": lambda: member.leave(OWN, wait=True),
+            "joined a unicast address": lambda: member.join(receiver.address(), wait=True),
         }.items():
             with pytest.raises(OSError) as error:
                 request()
@@ -112,7 +112,7 @@ def test_twenty_first_membership_is_refused(receiver):
     with receiver.member() as member:
         member.join(*MANY[:20])
         with pytest.raises(OSError) as refused:
-            member.join(MANY[20])
+            member.join(MANY[20], wait=True)
 
     assert errno.errorcode[refused.value.errno] == "ENOBUFS"
 
@@ -124,6 +124,6 @@ def test_raised_limit_allows_more_memberships(provoked, spoke1):
     with spoke1.node.with_sysctl("net.ipv4.igmp_max_memberships", 40), spoke1.member() as member:
         member.join(*MANY[:40])
         with pytest.raises(OSError) as refused:
-            member.join(MANY[40])
+            member.join(MANY[40], wait=True)
 
     assert errno.errorcode[refused.value.errno] == "ENOBUFS"

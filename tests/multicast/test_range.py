@@ -116,7 +116,7 @@ def test_articles_route_without_a_default_route_is_an_error(build_lab):
         with pytest.raises(OSError) as unsent:
             lab["spoke1"].udp.send(to=group, port=9)
         with lab["spoke1"].member() as member, pytest.raises(OSError) as unjoined:
-            member.join(group, interface=ROUTING_TABLE)
+            member.join(group, interface=ROUTING_TABLE, wait=True)
         refused[group] = [errno.errorcode[error.value.errno] for error in (unsent, unjoined)]
 
     assert refused == {group: ["ENETUNREACH", "ENODEV"] for group in OUTSIDE_OF_IT}

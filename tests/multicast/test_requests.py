@@ -59,6 +59,6 @@ def test_address_in_a_long_is_read_as_an_interface_index(receiver):
     request = group_and("4sl", as_number(receiver.address()))
 
     with receiver.member() as member, pytest.raises(OSError) as refused:
-        member.request(request)
+        member.request(request, wait=True)
 
     assert errno.errorcode[refused.value.errno] == "ENODEV"

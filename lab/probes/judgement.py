@@ -1,0 +1,47 @@
+"""What a host heard against what it must have heard: missing, altered, duplicated, late and uninvited datagrams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lab.probes.datagrams import Sent
+
+LATE = "  late: "
+
+
+def problems(
+    name: str, copies: int, stimuli: Sequence[Sent], in_time: Sequence[bytes], late: Sequence[bytes], waited: str
+) -> list[str]:
+    """A line for each payload that a host did not hear as many times as expected, and for each that nobody sent."""
+    sent = [payload for stimulus in stimuli for payload in stimulus.payloads]
+    heard = [*in_time, *(() if copies else late)]  # what must not come is uninvited whenever it comes
+    found_wrong = []
+    for payload in sent:
+        found = heard.count(payload)
+        if found == copies:
+            continue
+        shown = _named(payload, stimuli)
+        if found < copies == found + late.count(payload):
+            found_wrong.append(f"{LATE}{name} heard {shown}, but later than the {waited} it was waited for")
+        elif found < copies:
+            altered = [other for other in heard if other not in sent]
+            what = "altered" if altered else "missing"
+            found_wrong.append(f"  {name}: {what}: heard {found} of {copies} copies of {shown}")
+        elif found > copies and copies:
+            found_wrong.append(f"  {name}: duplicated: heard {found} copies of {shown} instead of {copies}")
+        elif found > copies:
+            found_wrong.append(f"  {name}: uninvited: heard {shown} though it must hear nothing")
+    strangers = [payload for payload in heard if payload not in sent]
+    return [*found_wrong, *(f"  {name}: uninvited or altered: {_short(one)}, which nobody sent" for one in strangers)]
+
+
+def _named(payload: bytes, stimuli: Sequence[Sent]) -> str:
+    """A payload as a message shows it, with its sender where there are several."""
+    senders = dict.fromkeys(sent.node for sent in stimuli if payload in sent.payloads)
+    several = len({sent.node for sent in stimuli}) > 1
+    return _short(payload) + (f" from {', '.join(senders)}" if several else "")
+
+
+def _short(payload: bytes) -> str:
+    text = payload[:24].decode("ascii", "replace")
+    return f"{text!r} ({len(payload)} octets)"
