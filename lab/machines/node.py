@@ -241,8 +241,16 @@ def tell_all(calls: Sequence[tuple[Node, Call[Any]]]) -> None:
 
 def in_order(nodes: Iterable[Node]) -> bool:
     """Whether what nodes are told is done before packets of other nodes reach them, with nobody waiting for it here."""
-    machines = {id(node.machine): node.machine for node in nodes}
-    return len(machines) == 1 or all(machine.peer_addresses for machine in machines.values())
+    machines = list({id(node.machine): node.machine for node in nodes}.values())
+    return all(machine.peer_addresses for machine in machines) or (len(machines) == 1 and not machines[0].peers)
+
+
+def do_all(calls: Sequence[tuple[Node, Call[Any]]]) -> None:
+    """Calls on nodes that are made before packets of other nodes reach them; waits for them only if it has to."""
+    if in_order(node for node, _ in calls):
+        tell_all(calls)
+    else:
+        ask_all(calls)
 
 
 def by_machine(nodes: Iterable[Node]) -> list[list[Node]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from lab.machines.base import Agent, Call, Opening, P, Result, call
-from lab.machines.node import Node, tell_all
+from lab.machines.node import Node, do_all
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,9 +37,9 @@ class Socket:
 
     @classmethod
     def opening(cls, node: Node, **fields: Unpack[Opening]) -> Self:
-        """The same without waiting: a refusal is raised by the next request to the node's machine."""
+        """The same without waiting, where it can: a refusal is raised by the next request to the node's machine."""
         made = cls(node, fresh_handle())
-        tell_all([(node, node.call(Agent.open, made.handle, **fields))])
+        do_all([(node, node.call(Agent.open, made.handle, **fields))])
         return made
 
     def __enter__(self) -> Self:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from lab.errors import CheckFailed, FramesLost, RootNeeded, TooSlow
 from lab.machines.base import Agent, Call, await_told, call
-from lab.machines.node import Node, ask_all, ask_in_turn, in_order, tell_all
+from lab.machines.node import Node, ask_all, ask_in_turn, do_all, in_order, tell_all
 from lab.machines.sockets import fresh_handle
 from lab.model import Network, NodePlan, Topology
 from lab.probes import ipv6, judgement, markers, options, options6, sightings, ways
@@ -112,10 +112,7 @@ class Listening:
         for name, node in ((name, self._nodes[name]) for name in fenced):
             calls.append((node, node.call(Agent.open, self._fences[name], **options.UDP, bind=bound)))
         calls += [(node, call(Agent.tap_ready, nodes=[node.handle])) for node in self._tapped]
-        if in_order(self._nodes.values()):
-            tell_all(calls)
-        else:
-            ask_all(calls)
+        do_all(calls)
         self._on_entry(self)
         return self
 
@@ -287,7 +284,7 @@ class Listening:
         for name in at:
             chosen = self._memberships(self._plans[name], join=False)
             node = self._nodes[name]
-            tell_all([(node, call(Agent.set_option, self._sockets[name], *each)) for each in chosen])
+            do_all([(node, call(Agent.set_option, self._sockets[name], *each)) for each in chosen])
 
     @property
     def joined(self) -> tuple[str, ...]:

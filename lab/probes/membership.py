@@ -7,7 +7,7 @@ import struct
 from types import TracebackType
 
 from lab.errors import CheckFailed
-from lab.machines.node import Agent, Node, ask_all, tell_all
+from lab.machines.node import Agent, Node, ask_all, do_all
 from lab.machines.sockets import Socket
 from lab.model import NodePlan
 from lab.probes import options, sightings
@@ -72,7 +72,7 @@ class Member:
         if wait:
             ask_all(setting)
         else:
-            tell_all(setting)
+            do_all(setting)
 
 
 class Memberships(dict[str, frozenset[str]]):

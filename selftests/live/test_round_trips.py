@@ -178,8 +178,8 @@ def closed(lab: Lab) -> None:
 
 
 def test_where_agents_cannot_ask_each_other_the_controller_waits(tmp_path: Path, round_trips: RoundTrips) -> None:
-    """A check is the same with a round trip more."""
-    with on_this_kernel(tmp_path, prepare=closed) as rig:
+    """A check is the same with a round trip more, and near hosts send after a distant one has listened, or has left."""
+    with on_this_kernel(tmp_path, prepare=closed, delays={"hub": SLOW}) as rig:
         connected = ssh.reach(hosts.parse(rig.specs), Login(str(rig.ssh_config)))
         lab = looked_at(connected)
         begin_test(lab)
@@ -187,9 +187,16 @@ def test_where_agents_cannot_ask_each_other_the_controller_waits(tmp_path: Path,
         with lab.listen(lab.others("spoke1")) as heard:
             lab["spoke1"].udp.send(to=lab.everyone)
         heard.exactly_once(at=lab.others("spoke1"))
+        for_check = round_trips.count - begin
+        with lab.listen(["hub", "spoke2"], group=GROUP) as left:
+            left.leave("hub")
+            lab["spoke1"].udp.send(to=GROUP)
+        by_tcp = lab["spoke1"].reaches_by_tcp(lab.hub)
         connected.close()
 
-    assert round_trips.count - begin == 2
+    assert for_check == 2
+    left.copies({"hub": 0, "spoke2": 1})
+    assert by_tcp
 
 
 @pytest.fixture
