@@ -82,12 +82,12 @@ class Destination:
     def clear(self) -> None:
         """Remove what an earlier run has written, so that nothing of it is beside the results of this one."""
         with self.noting_errors():
-            for path in (self.conformance, self.page, self.junit):
+            for path in (self.conformance, self.page, self.junit, self.diagnosis):
                 path.unlink(missing_ok=True)
 
-    def write(self, path: Path, text: str) -> None:
+    def write(self, path: Path, content: str | bytes) -> None:
         """Write a file of ours, complete or not at all."""
-        self.secure(path, lambda: write_whole(path, text))
+        self.secure(path, lambda: write_whole(path, content))
 
     def secure(self, path: Path, write: Callable[[], None]) -> None:
         """Write a file; on a full disk again, once what is less important has made room. No file of before stays."""
@@ -109,7 +109,7 @@ class Destination:
 
     def _remove_older(self, path: Path) -> None:
         """Remove what earlier runs have left of a file, and of those of ours that are written after it."""
-        ours = [self.conformance, self.page, self.directory / "junit.xml"]
+        ours = [self.conformance, self.page, self.junit, self.diagnosis]
         for each in ours[ours.index(path) :] if path in ours else [path]:
             each.unlink(missing_ok=True)
 
@@ -143,6 +143,11 @@ class Destination:
     def page_from(self, folder: Path) -> str:
         """Return the page's path as short as a reader in this folder can use it."""
         return str(self.page.relative_to(folder) if self.page.is_relative_to(folder) else self.page)
+
+    @property
+    def diagnosis(self) -> Path:
+        """What a failure was diagnosed from (`overcast bundle`)."""
+        return self.directory / "diagnosis.jsonl.gz"
 
     @property
     def junit(self) -> Path:

@@ -35,6 +35,16 @@ def pytest_overcast_evidence(item: pytest.Item, attachments: dict[str, object]) 
 
 
 @pytest.hookspec
+def pytest_overcast_diagnosis(config: pytest.Config) -> list[str]:
+    """
+    Return what the diagnosis of this process looked at, one line of JSON for each overlay (`overcast bundle`).
+
+    Called once at the end of the session, in each xdist worker.
+    """
+    raise NotImplementedError(config)
+
+
+@pytest.hookspec
 def pytest_overcast_not_restored(config: pytest.Config) -> str | None:
     """
     Return what is wrong with hosts that are not as they were before the run, with the command to run.

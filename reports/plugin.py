@@ -7,6 +7,7 @@ Workers send what only they know (which tests there were, where they ran) when t
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import sys
@@ -28,7 +29,18 @@ from reports.document import document
 from reports.environment import lab_environment, lab_topology, merged, own_environment, version
 from reports.folding import Folding
 from reports.ownership import hand_over, invoking_user, refusal, write_whole
-from reports.processes import ALLURE, COLLECTED, DESELECTED, ENVIRONMENT, TOPOLOGY, UNWRITTEN, Process, Worker
+from reports.processes import (
+    ALLURE,
+    COLLECTED,
+    DESELECTED,
+    DIAGNOSIS,
+    ENVIRONMENT,
+    TOPOLOGY,
+    UNWRITTEN,
+    Process,
+    Worker,
+    diagnosis,
+)
 from reports.recorder import Recorder, is_conformance
 
 # Statuses with which pytest ends when there was no run to speak of: an internal error, a usage error.
@@ -130,6 +142,7 @@ class Results(Process):
         self.recorder = Recorder()
         self.broken: dict[str, str] = {}
         self.of_workers: list[dict[str, str]] = []
+        self.diagnosis: list[str] = []
         self.environment: dict[str, str] = {}
         self.topology: dict[str, Any] = {}
         self.conformance: Conformance | None = None
@@ -169,6 +182,7 @@ class Results(Process):
         self.deselected.update(output.get(DESELECTED, ()))
         self.of_workers.append(output.get(ENVIRONMENT, {}))
         self.topology = self.topology or output.get(TOPOLOGY, {})
+        self.diagnosis += output.get(DIAGNOSIS, ())
         if output.get(UNWRITTEN):
             self.destination.note_allure(OSError(None, output[UNWRITTEN]))
 
@@ -266,6 +280,8 @@ class Results(Process):
         if self.destination.takes_files:
             self._write_conformance()
             self.destination.write(self.destination.page, page.render(self.result, conformance, self.tables))
+            if any(trial.outcome == "failed" for trial in conformance.trials):
+                self._write_diagnosis()
             results = getattr(self.config.option, "allure_report_dir", None)
             if results and self.destination.error is None:
                 lines = [f"{key}={value}\n" for key, value in self.environment.items()]
@@ -275,6 +291,12 @@ class Results(Process):
                     self.destination.note_allure(error)
         return status
 
+    def _write_diagnosis(self) -> None:
+        """Write what a failure was diagnosed from; nothing where no overlay was looked at."""
+        if lines := [*self.diagnosis, *diagnosis(self.config)]:
+            packed = gzip.compress("".join(f"{line}\n" for line in lines).encode())
+            self.destination.write(self.destination.diagnosis, packed)
+
     def _write_conformance(self) -> None:
         self.destination.write(self.destination.conformance, json.dumps(self.result, indent=1) + "\n")
 
@@ -282,7 +304,10 @@ class Results(Process):
         """Return everything that a user who called sudo should own, the caches of Python and pytest included."""
         root = self.config.rootpath
         options = [getattr(self.config.option, name, None) for name in ("xmlpath", "allure_report_dir")]
-        own = [self.destination.conformance, self.destination.page, *self.destination.created]
+        own = [
+            *(self.destination.conformance, self.destination.page, self.destination.diagnosis),
+            *self.destination.created,
+        ]
         caches = [root / "__pycache__"]
         if self.config.pluginmanager.has_plugin("cacheprovider"):  # which a user may switch off
             caches.append(root / self.config.getini("cache_dir"))

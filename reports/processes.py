@@ -19,6 +19,7 @@ DESELECTED = "overcast_deselected"
 ENVIRONMENT = "overcast_environment"
 TOPOLOGY = "overcast_topology"
 UNWRITTEN = "overcast_unwritten"
+DIAGNOSIS = "overcast_diagnosis"
 
 # And under which key it is told where Allure results go: workers read the command line anew.
 ALLURE = "overcast_allure"
@@ -75,6 +76,11 @@ class Process:
             labels.set_parameters(known, distinguish=False)
 
 
+def diagnosis(config: pytest.Config) -> list[str]:
+    """Return what the plugins of this process keep of their diagnosis."""
+    return [line for lines in config.hook.pytest_overcast_diagnosis(config=config) for line in lines]
+
+
 class Worker(Process):
     """A worker of pytest-xdist: hands over what it knows."""
 
@@ -96,3 +102,4 @@ class Worker(Process):
         output[ENVIRONMENT] = lab_environment(self.config) if self.collected else {}
         output[TOPOLOGY] = lab_topology(self.config) if self.collected else {}
         output[UNWRITTEN] = self.unwritten
+        output[DIAGNOSIS] = diagnosis(self.config)

@@ -61,7 +61,6 @@ class HostScene:
     """One host: what is configured, what else is there, and what its counters did during the trial."""
 
     plan: NodePlan
-    seen: Seen
     readings: Mapping[str, Sequence[Any]]
     sysctls: Mapping[str, str | None]
     firewall: Sequence[FirewallRule]
@@ -74,6 +73,11 @@ class HostScene:
     @property
     def name(self) -> str:
         return self.plan.name
+
+    @functools.cached_property
+    def seen(self) -> Seen:
+        """What is configured."""
+        return readback.seen(self.name, self.readings, self.sysctls)
 
     @property
     def device(self) -> Device | None:
@@ -184,7 +188,6 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
         was, now = before[name], after[name]
         hosts[name] = HostScene(
             plan,
-            readback.seen(name, now, now["sysctls"]),
             {what: now[what] for what in READINGS},
             now["sysctls"],
             _risen_rules(was["firewall"], now["firewall"]),

@@ -41,7 +41,10 @@ class TestCommands:
         """The usage names every command, at no cost."""
         shown = fresh.run(word)
         assert shown.status == 0
-        assert all(f"overcast {command}" in shown.out for command in ["test", "bench", "up", "exec", "down", "doctor"])
+        assert all(
+            f"overcast {command}" in shown.out
+            for command in ["test", "bench", "up", "exec", "down", "doctor", "bundle"]
+        )
         assert not fresh.stamp.parent.exists()
 
     @pytest.mark.parametrize("word", ["--version", "-V"])

@@ -1,0 +1,85 @@
+"""`overcast bundle`: what a colleague needs to explain the last run without its hosts, in one file."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+from lab.commands import explain
+from lab.diagnose import bundle, snapshot
+from lab.diagnose.bundle import Bundle
+from lab.diagnose.redaction import Redaction
+from lab.diagnose.secrets import without_secrets
+
+SUMMARY = (
+    "Writes what a colleague needs to explain the last run without its hosts into one file: the state of the hosts, "
+    "what was tried and lost, and the results."
+)
+REPORTS = Path(__file__).resolve().parents[2] / "reports"
+FILE = Path("overcast-bundle.tar.gz")
+README = """\
+This is a run of Overcast, a conformance suite for broadcast and multicast over overlays of tunnels.
+
+    summary.txt        what was found to be wrong, and the commands that correct it
+    hosts.txt          how each host was configured
+    conformance.json   every requirement and test, with outcome and reason
+    junit.xml          the same tests, for CI systems
+    diagnosis.jsonl    the state of the hosts and the datagrams that were tried, from which the findings follow
+
+To derive the findings again, in a checkout of Overcast: ./overcast explain FILE
+A fix is made of what is in this file: read it before you run it.
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Where from, where to, and whether names and addresses are replaced."""
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, default=FILE, help=f"the file to write (default: {FILE})"
+    )
+    parser.add_argument(
+        "--reports", metavar="DIR", type=Path, default=REPORTS, help="folder with the run's results (default: reports/)"
+    )
+    parser.add_argument(
+        "--redact", action="store_true", help="replace host names and addresses, each by the same other"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Writes the file and prints what is in it."""
+    packed = without_secrets(bundle.of_run(arguments.reports))
+    if arguments.redact:
+        packed = redacted(packed)
+    bundle.write(packed, arguments.output, texts(packed))
+    size = arguments.output.stat().st_size / 1024
+    found = len(packed.reported)
+    print(f"{arguments.output}: {found} finding{'' if found == 1 else 's'}, {size:.0f} KiB; it is read by")
+    print(f"  ./overcast explain {arguments.output}")
+    return 0
+
+
+def texts(packed: Bundle) -> dict[str, str]:
+    """The files for people."""
+    summary = "\n".join(explain.lines(packed, 120)) + "\n"
+    hosts = [
+        snapshot.configuration(
+            {
+                name: {**host.readings, "sysctls": host.sysctls, "firewall": host.firewall, "unread": {}}
+                for name, host in case.scene.hosts.items()
+            }
+        )
+        for case in packed.cases
+    ]
+    return {"README.txt": README, "summary.txt": summary, "hosts.txt": "\n\n".join(hosts) + "\n"}
+
+
+def redacted(packed: Bundle) -> Bundle:
+    """A bundle with other names and addresses."""
+    mapping = Redaction(packed.cases, {socket.gethostname(): "machine"})
+    return replace(
+        packed,
+        cases=tuple(map(mapping.case, packed.cases)),
+        results=mapping.data(packed.results),
+        junit=mapping.text(packed.junit),
+    )

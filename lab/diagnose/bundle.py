@@ -1,0 +1,204 @@
+"""
+A bundle: what a colleague needs to explain a run without its hosts, in one file.
+
+    overcast-bundle.tar.gz    README.txt, summary.txt, hosts.txt     for people
+                              conformance.json, junit.xml            the run's results
+                              diagnosis.jsonl                        the inputs of its diagnosis, one scene a line
+
+A bundle may come from a stranger: it is read in memory, nothing of it is unpacked or executed, and whatever is wrong
+with it is one EnvironmentProblem.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lab.causes import identity
+from lab.diagnose import codec
+from lab.diagnose.explain import explain
+from lab.diagnose.scene import Scene
+from lab.errors import EnvironmentProblem
+from lab.model import Finding
+
+SCHEMA = 1
+SCENES, RESULTS, JUNIT = "diagnosis.jsonl", "conformance.json", "junit.xml"
+KEPT = f"{SCENES}.gz"
+"""What a run keeps of its diagnosis, beside its other results."""
+MOST = 128 << 20
+"""Octets that a bundle may have when it is decompressed; one of a lab with three hosts has a quarter of a MiB."""
+BROKEN = (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, TypeError, KeyError, RecursionError)
+"""What reading a file that is not a bundle may raise."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One overlay that a run has diagnosed, and the user's names for its hosts (live hosts have any)."""
+
+    scene: Scene
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What the diagnosis finds."""
+        return tuple(replace(one, host=self.names.get(one.node, "")) for one in explain(self.scene))
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A finding as the run reported it, with the tests whose failure it explains."""
+
+    code: str
+    node: str
+    interface: str
+    summary: str
+    evidence: str
+    remedy: str
+    requirements: tuple[str, ...] = ()
+    host: str = ""
+    note: bool = False
+    rule: str = ""
+    tests: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes it the same finding as another one."""
+        return identity(vars(self))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A run's results, and the cases that its findings come from."""
+
+    cases: tuple[Case, ...]
+    results: Mapping[str, Any]
+    junit: str = ""
+
+    @property
+    def reported(self) -> tuple[Reported, ...]:
+        """The findings of the run, in its order."""
+        fields = Reported.__dataclass_fields__
+        entries = [{name: each for name, each in one.items() if name in fields} for one in self.results["findings"]]
+        return tuple(codec.decode(Reported, {"value": entry, "shared": []}) for entry in entries)
+
+    @functools.cached_property
+    def found(self) -> Mapping[tuple[str, ...], Finding]:
+        """What the diagnosis finds in the scenes, by what identifies a finding."""
+        every: dict[tuple[str, ...], Finding] = {}
+        for case in self.cases:
+            for finding in case.findings():
+                every.setdefault(identity(vars(finding)), finding)
+        return every
+
+
+def line(case: Case) -> str:
+    """A case as one line of JSON."""
+    return json.dumps({"schema": SCHEMA, **codec.encode(Case, case)}, separators=(",", ":"))
+
+
+def case_of(text: str) -> Case:
+    """The case of a line; Malformed if it is none."""
+    data = json.loads(text)
+    schema = data.pop("schema", None) if isinstance(data, dict) else None
+    if schema != SCHEMA:
+        raise codec.Malformed(f"its scenes have schema {schema!r:.20}, this version of Overcast reads {SCHEMA}")
+    return codec.decode(Case, data)
+
+
+def of_run(reports: Path) -> Bundle:
+    """The bundle of the last run that wrote its results to a folder."""
+    results, kept = reports / RESULTS, reports / KEPT
+    if not results.exists():
+        raise EnvironmentProblem(f"{reports} has no {RESULTS}: no run has ended there", remedy="./overcast")
+    if not kept.exists():
+        lack = f"the run in {reports} has no diagnosis ({kept.name}): none of its tests failed"
+        raise EnvironmentProblem(lack, remedy="pack a run with failed tests; --reports=DIR names another folder")
+    junit = reports / JUNIT
+    try:
+        scenes = _decompressed(kept)
+        texts = {RESULTS: results.read_bytes(), SCENES: scenes, JUNIT: junit.read_bytes() if junit.exists() else b""}
+        return _bundle(texts)
+    except BROKEN as error:
+        _refuse(reports, error, "run ./overcast again: its results are written anew")
+
+
+def write(bundle: Bundle, path: Path, texts: Mapping[str, str]) -> None:
+    """Writes a bundle; `texts` are further files in it, for people."""
+    every = {
+        **texts,
+        RESULTS: json.dumps(bundle.results, indent=1) + "\n",
+        JUNIT: bundle.junit,
+        SCENES: "".join(f"{line(case)}\n" for case in bundle.cases),
+    }
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with tarfile.open(part, "w:gz") as tar:
+            for name, text in every.items():
+                content = text.encode()
+                member = tarfile.TarInfo(f"overcast-bundle/{name}")
+                member.size, member.mode = len(content), 0o644
+                tar.addfile(member, io.BytesIO(content))
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise EnvironmentProblem(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def read(path: Path) -> Bundle:
+    """The bundle in a file; EnvironmentProblem says in one message what is wrong with one that is none."""
+    try:
+        texts = {}
+        with tarfile.open(fileobj=io.BytesIO(_decompressed(path)), mode="r:") as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
+                if content is not None:
+                    texts[Path(member.name).name] = content.read()
+        return _bundle(texts)
+    except BROKEN as error:
+        _refuse(path, error, "./overcast bundle -o FILE, where the run was, writes one")
+
+
+def _decompressed(path: Path) -> bytes:
+    with gzip.open(path) as packed:
+        content = packed.read(MOST + 1)
+    if len(content) > MOST:
+        raise ValueError(f"it is larger than {MOST >> 20} MiB when it is decompressed")
+    return content
+
+
+def _bundle(texts: Mapping[str, bytes]) -> Bundle:
+    missing = [name for name in (SCENES, RESULTS) if name not in texts]
+    if missing:
+        raise ValueError(f"it has no {' and no '.join(missing)}")
+    results = json.loads(texts[RESULTS])
+    if not isinstance(results, dict) or not isinstance(results.get("findings"), list):
+        raise ValueError(f"its {RESULTS} has no findings")
+    cases = tuple(case_of(text) for text in texts[SCENES].decode().splitlines())
+    bundle = Bundle(cases, results, texts.get(JUNIT, b"").decode())
+    _require_whole(bundle)
+    return bundle
+
+
+def _require_whole(bundle: Bundle) -> None:
+    """ValueError where parts that fit their types do not belong together: a rule would fail by that."""
+    try:
+        _ = bundle.reported, bundle.found
+    except Exception as error:
+        raise ValueError(f"its parts do not belong together ({type(error).__name__}: {error})") from error
+
+
+def _refuse(path: Path, error: Exception, remedy: str) -> NoReturn:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else f"{error}" or type(error).__name__
+    raise EnvironmentProblem(f"{path} is not a bundle that can be read: {printable(why)}", remedy=remedy) from error
+
+
+def printable(text: str) -> str:
+    """A text without what a terminal would obey."""
+    return "".join(one if one.isprintable() or one == "\n" else "?" for one in text)
