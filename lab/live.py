@@ -46,7 +46,7 @@ class LiveLab(Lab):
     def __init__(
         self, machines: Mapping[str, Machine], topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]
     ) -> None:
-        super().__init__(machines[topology.hub.name], topology, underlay, nodes)
+        super().__init__(machines[topology.nodes[0].name], topology, underlay, nodes)
         self.machines = dict(machines)
         for machine in machines.values():
             machine.peers, machine.peer_addresses = [other for other in machines.values() if other is not machine], {}
@@ -129,13 +129,13 @@ class Looked:
 
 
 def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
-    """Reads the overlay of live hosts, the hub first, all at once."""
+    """Reads the overlay of live hosts, a star's hub first, all at once."""
     nodes = {name: Observed.home(name, machine) for name, machine in machines.items()}
     return looked(nodes, readback.read(list(nodes.values())), underlay)
 
 
 def looked(nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], underlay: Underlay) -> Looked:
-    """The overlay of live hosts, the hub first, from what was read of them."""
+    """The overlay of live hosts, a star's hub first, from what was read of them."""
     machines = {name: node.machine for name, node in nodes.items()}
     understood = by_delivery(understand(seen), machines, nodes, seen)
     understood = replace(understood, findings=tuple(_located(understood.findings, nodes)))
@@ -146,7 +146,7 @@ def looked(nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], und
     if understood.topology.ipv6:  # an address that is in duplicate address detection cannot be sent from
         ipv6.link_locals(kept, {plan.name: plan for plan in understood.topology.nodes})
     lab = LiveLab(machines, understood.topology, underlay, kept)
-    lab.prunes = snooping.prunes(seen[lab.hub.name].devices[lab.topology.bridge].details)
+    lab.prunes = any(snooping.prunes(seen[hub.name].devices[hub.plan.device].details) for hub in lab.hubs)
     _use_up_errors(lab)
     return Looked(lab, understood.findings, seen, notes=understood.notes)
 
@@ -209,9 +209,9 @@ def named(findings: Iterable[Finding], specs: Iterable[HostSpec]) -> tuple[Findi
     return tuple(replace(finding, host=names.get(finding.node, "")) for finding in findings)
 
 
-def cloud(hub: Machine) -> clouds.Sighted | None:
+def cloud(host: Machine) -> clouds.Sighted | None:
     """The cloud that a host's firmware names; None when it names none that is known here."""
-    node = Observed.home("hub", hub)
+    node = Observed.home(host.name, host)
     return clouds.detect(node.ask(Agent.examine, modules=[], sysctls=[])["dmi"])
 
 

@@ -1,6 +1,8 @@
 """
 Which live host is the hub: recognised by what is set up on it, a bridge whose ports are tunnels.
 
+Where the hosts have a shape without a hub (`overlay.shapes`), all are spokes.
+
     specs, connected, note = roles.recognised(specs, connected)
 
 Where the hosts' state does not tell, the first host that the user named is the hub, and `note` says so.
@@ -15,7 +17,7 @@ from lab.machines.base import Machine
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Observed
 from lab.machines.ssh import Connected
-from lab.overlay import readback
+from lab.overlay import readback, shapes
 from lab.overlay.readback import Seen
 
 NO_TUNNEL = (0, 0)
@@ -25,7 +27,7 @@ LEAST_PEERS = 2  # hosts that the tunnels of a hub without a bridge lead to; a s
 @dataclass(frozen=True)
 class Recognised:
     """
-    The hosts with their roles, the hub first.
+    The hosts with their roles, the hub first, if there is one.
 
     `note` is empty where the hub is the host that was named first.  `sure` False: more than one host could be the hub.
     """
@@ -40,7 +42,11 @@ def recognised(specs: Sequence[HostSpec], connected: Connected) -> Recognised:
     """Finds the hub among the hosts that were reached; the other hosts are spokes, in the order of their names."""
     nodes = [Observed.home(role, machine) for role, machine in connected.machines.items()]
     named = tuple(specs)
-    scores = {role: _score(seen) for role, seen in readback.read(nodes).items()}
+    read = readback.read(nodes)
+    if shape := shapes.recognise(read):
+        note = f"the hosts are a {shape.name}: none of them is a hub"
+        return _reordered(specs, connected, note, first=1)
+    scores = {role: _score(seen) for role, seen in read.items()}
     best = max(scores.values(), default=(0, 0))
     candidates = [spec for spec in specs if scores.get(spec.role) == best]
     if best == NO_TUNNEL:
@@ -70,8 +76,8 @@ def _fact(score: tuple[int, int]) -> str:
     return ports if bridged else f"no tunnel is a port of a bridge, remotes: {peers}"
 
 
-def _reordered(order: Sequence[HostSpec], connected: Connected, note: str) -> Recognised:
-    now = tuple(replace(spec, position=position) for position, spec in enumerate(order))
+def _reordered(order: Sequence[HostSpec], connected: Connected, note: str, first: int = 0) -> Recognised:
+    now = tuple(replace(spec, position=position) for position, spec in enumerate(order, first))
     machines: dict[str, Machine] = {}
     for before, spec in zip(order, now, strict=True):
         if before.role in connected.machines:

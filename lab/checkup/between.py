@@ -16,7 +16,7 @@ CLOCKS = 1.0
 
 def checks(hosts: Mapping[str, Host], topology: Topology | None, findings: Sequence[Finding]) -> Iterator[Check]:
     """Everything that is said of the hosts together, besides the overlay's own findings."""
-    if not any(host.seen.tunnels() for host in hosts.values()):
+    if not any(host.seen.leading() for host in hosts.values()):
         remedy = "pytest --hosts=... --provision   (for the length of a run)"
         yield Check("warning", ALL, "overlay", "none is set up: no host has a tunnel", remedy, at="")
     elif topology is not None:
@@ -30,11 +30,12 @@ def _overlay(hosts: Mapping[str, Host], topology: Topology, findings: Sequence[F
     """What was recognised as the overlay; whether it leaves room on the NICs that it could use (MTU-01)."""
     if not findings:
         names = ", ".join(f"{node.name} {node.overlay.ip}" for node in topology.nodes)
-        yield Check("ok", ALL, "overlay", f"{topology.options.kind} over {topology.bridge}: {names}")
+        what = f"over {topology.bridge}" if topology.hubs else f"as a {topology.name}"
+        yield Check("ok", ALL, "overlay", f"{topology.options.kind} {what}: {names}")
     nics = [
         hosts[node.name].seen.devices[node.nic] for node in topology.nodes if node.nic in hosts[node.name].seen.devices
     ]
-    mtu = hosts[topology.hub.name].seen.devices[topology.bridge].mtu
+    mtu = min(hosts[node.name].seen.devices[node.device].mtu for node in topology.hubs or topology.nodes)
     overhead = KINDS[topology.options.kind].overhead(topology.options)
     room = min((nic.mtu for nic in nics), default=0) - overhead
     if any(finding.code == "mtu-mismatch" for finding in findings):

@@ -27,7 +27,7 @@ class Diagnosed:
 
 
 def diagnose(hosts: Mapping[str, Host], specs: Sequence[HostSpec], underlay: Underlay) -> Diagnosed:
-    """Reads the overlay from its hosts, the hub first, and tries it: datagrams are sent, nothing is changed."""
+    """Reads the overlay from its hosts, a star's hub first, and tries it: datagrams are sent, nothing is changed."""
     nodes, seen = {role: host.node for role, host in hosts.items()}, {role: host.seen for role, host in hosts.items()}
     looked = live.looked(nodes, seen, underlay)
     found = live.named(looked.findings, specs)

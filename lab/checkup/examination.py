@@ -7,6 +7,7 @@ Live hosts examined: their prerequisites, and the overlay that is there, diagnos
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,22 +55,23 @@ def examine(
     hosts = {role: found for role, found in looked.items() if isinstance(found, Host)}
     lost = {role: found for role, found in looked.items() if isinstance(found, OvercastError)}
     made = [*_unreached(specs, connected), *(_lost(role, problem) for role, problem in lost.items())]
-    hub = specs[0].role
     topology = _topology(hosts)
+    hubs = [spec.role for spec in specs if spec.role == "hub"]
+    bridges = {node.name for node in topology.nodes if node.holder == "bridge"} if topology else set()
     tunnel = kind or _kind(hosts, topology)
     carrier = carrier_of(tunnel, [host.seen for host in hosts.values()])
     for role, host in hosts.items():
-        made += single.checks(host, _plan(topology, role), tunnel, carrier, cloud, hub=role == hub)
+        made += single.checks(host, _plan(topology, role), tunnel, carrier, cloud, hub=role in (*hubs, *bridges))
     if not hosts:
         return Examined(tuple(made))
-    if hub not in hosts:
+    if set(hubs) - hosts.keys():
         unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
         return Examined((*made, Check("warning", ALL, "overlay", unread)))
     if KINDS[tunnel].over_ipv6:
         unprobed = "not tried over IPv6, which this overlay goes over: the probes are packets of IPv4"
         crossings, late = [Check("warning", ALL, str(carrier), unprobed)], dict[str, OvercastError]()
     else:
-        crossings, late = _crossed(hosts, topology, hub, carrier, deadline)
+        crossings, late = _crossed(hosts, topology, hubs, carrier, deadline)
     found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, cloud)
     made += between.checks(hosts, topology, found.findings)
     made += diagnosed.checks(found)
@@ -78,18 +80,18 @@ def examine(
 
 
 def _crossed(
-    hosts: Mapping[str, Host], topology: Topology | None, hub: str, carrier: Carrier, deadline: float
+    hosts: Mapping[str, Host], topology: Topology | None, hubs: Sequence[str], carrier: Carrier, deadline: float
 ) -> tuple[list[Check], dict[str, OvercastError]]:
     """What a packet of the tunnel's protocol met on every way; and the hosts that were lost meanwhile."""
-    crossings, late = crossing.cross(list(_ways(hosts, topology, hub, carrier)), deadline)
+    crossings, late = crossing.cross(list(_ways(hosts, topology, hubs, carrier)), deadline)
     return [check for each in crossings for check in crossed.checks(each)], late
 
 
 def _diagnosed(hosts: Mapping[str, Host], specs: Sequence[HostSpec], cloud: Provider | None) -> diagnosed.Diagnosed:
-    """The diagnosis of the overlay, where there are a hub and a spoke, and tunnels on any of them."""
-    if specs[0].role not in hosts or len(hosts) < 2 or not any(host.seen.tunnels() for host in hosts.values()):
+    """The diagnosis of the overlay, where there are two hosts, and tunnels on any of them."""
+    if len(hosts) < 2 or not any(host.seen.leading() for host in hosts.values()):
         return diagnosed.Diagnosed()
-    sighted = clouds.detect(hosts[specs[0].role].details["dmi"])
+    sighted = clouds.detect(next(iter(hosts.values())).details["dmi"])
     underlay = Underlay(cloud or (sighted.provider if sighted else UNKNOWN_CLOUD))
     return diagnosed.diagnose(hosts, specs, underlay)
 
@@ -105,7 +107,7 @@ def _lost(role: str, problem: OvercastError) -> Check:
 
 
 def _topology(hosts: Mapping[str, Host]) -> Topology | None:
-    if "hub" not in hosts or len(hosts) < 2:
+    if len(hosts) < 2:
         return None
     return understand({role: host.seen for role, host in hosts.items()}).topology
 
@@ -117,7 +119,7 @@ def _plan(topology: Topology | None, role: str) -> NodePlan | None:
 def _kind(hosts: Mapping[str, Host], topology: Topology | None) -> str:
     if topology is not None:
         return topology.options.kind
-    return next((device.kind for host in hosts.values() for device in host.seen.tunnels()), DEFAULT)
+    return next((device.kind for host in hosts.values() for device in host.seen.leading()), DEFAULT)
 
 
 def _place(host: Host, plan: NodePlan | None) -> Place | None:
@@ -126,14 +128,14 @@ def _place(host: Host, plan: NodePlan | None) -> Place | None:
     return Place(host, address, nic.mtu) if nic is not None and address is not None else None
 
 
-def _ways(hosts: Mapping[str, Host], topology: Topology | None, hub: str, carrier: Carrier) -> Iterator[Way]:
-    """Both directions between the hub and every spoke."""
+def _ways(hosts: Mapping[str, Host], topology: Topology | None, hubs: Sequence[str], carrier: Carrier) -> Iterator[Way]:
+    """Both directions between the hub and every spoke; between any two hosts where there is no hub."""
     places = {role: _place(host, _plan(topology, role)) for role, host in hosts.items()}
-    centre = places.pop(hub)
-    for place in places.values():
-        if centre is not None and place is not None:
-            yield Way(centre, place, carrier)
-            yield Way(place, centre, carrier)
+    for one, other in itertools.combinations(places, 2):
+        first, second = places[one], places[other]
+        if first is not None and second is not None and (not hubs or {one, other} & set(hubs)):
+            yield Way(first, second, carrier)
+            yield Way(second, first, carrier)
 
 
 def _unplaced(hosts: Mapping[str, Host], topology: Topology | None, carrier: Carrier) -> Iterator[Check]:

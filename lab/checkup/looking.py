@@ -20,11 +20,10 @@ from lab.machines.base import Call, Machine
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent, Observed
 from lab.overlay import readback
-from lab.overlay.readback import Device, Seen
+from lab.overlay.readback import BROADCAST_PING, Device, Seen
 from lab.records import typed
 from lab.tunnels import KINDS
 
-BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 MEMBERSHIPS = "net.ipv4.igmp_max_memberships"
 MODULES = {kind.name: kind.module for kind in KINDS.values()}
 BRIDGE = "bridge"

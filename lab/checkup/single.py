@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from lab import clouds
 from lab.checkup.check import Check
-from lab.checkup.looking import BRIDGE, BROADCAST_PING, MEMBERSHIPS, MODULES, Host
+from lab.checkup.looking import BRIDGE, MEMBERSHIPS, MODULES, Host
 from lab.checkup.verdicts import Packet
 from lab.clouds import GRE, UDP, Carrier
 from lab.machines import abilities
 from lab.model import NodePlan, Provider
+from lab.overlay.readback import BROADCAST_PING
 from lab.tunnels import FALLBACK
 
 BRIDGE_DEVICE = "bridge0"

@@ -43,7 +43,7 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
 LIVE_OPTIONS: dict[str, dict[str, Any]] = {
     "--hosts": {
         "metavar": "HUB,SPOKE,...",
-        "help": "live hosts, the hub first: ssh://user@name:port?sudo=true, a bare name, or @FILE with one a line",
+        "help": "live hosts, a star's hub first: ssh://user@name:port?sudo=true, a bare name, or @FILE with one a line",
     },
     "--ssh-config": {"metavar": "FILE", "help": "OpenSSH configuration for the live hosts"},
     "--ssh-identity-file": {"metavar": "FILE", "help": "private key for the live hosts"},

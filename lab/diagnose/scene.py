@@ -37,7 +37,7 @@ PER_DEVICE = (
     *("forwarding", "bc_forwarding", "mc_forwarding", "force_igmp_version"),
 )
 PARAMETERS = (
-    "net.ipv4.icmp_echo_ignore_broadcasts",
+    readback.BROADCAST_PING,
     "net.ipv4.icmp_echo_ignore_all",
     "net.ipv4.icmp_ratelimit",
     "net.ipv4.icmp_ratemask",

@@ -12,7 +12,7 @@ from lab.faults.means import drops, of_all, of_hub, of_spoke
 from lab.faults.places import hub_bridge, hub_port, victim, victim_device, victim_itself
 from lab.laboratory import BuiltLab
 from lab.model import MULTICAST
-from lab.overlay.plan import BROADCAST_PING
+from lab.overlay.readback import BROADCAST_PING
 
 GROUPS = "ip route add {groups} dev {device}"
 MOST_JOINED = 20  # memberships of one socket (igmp_max_memberships)

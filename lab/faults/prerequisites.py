@@ -12,7 +12,7 @@ from lab.faults.means import GUEST, cloud_drops, drops, forwarded, of_all, of_hu
 from lab.faults.places import cloud, cloud_port, first_spoke, hub, hub_bridge, hub_itself, hub_nic, victim_nic
 from lab.laboratory import BuiltLab
 from lab.model import VXLAN_PORT
-from lab.overlay import plan
+from lab.overlay.readback import BROADCAST_PING
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
 
 UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the source port
@@ -120,7 +120,7 @@ FAULTS = (
         "sysctls-lost",
         "what sysctl -w had set is gone after a reboot",
         ("PRE-02", "ICMP-01"),
-        of_all(f"sysctl -w {plan.BROADCAST_PING}=1"),
+        of_all(f"sysctl -w {BROADCAST_PING}=1"),
         finding=Named("broadcast-ping-ignored", hub_itself),
         greens=("BCAST-01",),
     ),

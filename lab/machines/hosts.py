@@ -6,7 +6,8 @@ Host specifications: which live machines a run is about, written as pytest-testi
     ssh://opc@[2001:db8::5]:2222?sudo=true&python=/usr/bin/python3.9&timeout=20
     @hosts.txt                                    one of these a line; # begins a comment
 
-A list is separated by commas.  The first is the hub, the others are spoke1, spoke2, ...
+A list is separated by commas.  The first is the hub, the others are spoke1, spoke2, ..., unless the hosts' own state
+says otherwise (`lab.roles`).
 Source: https://testinfra.readthedocs.io/en/latest/backends.html
 """
 

@@ -26,9 +26,10 @@ def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
     device = topology.port(node.name, peer)
     known = f"address {mac} " if mac else ""
     master = f" master {node.device}" if node.device != device else ""
-    steps = [f"ip link add {device} {known}{parameters(topology, node, peer)}", f"ip link set {device} up{master}"]
-    if node.isolated:
-        steps.append(f"bridge link set dev {device} isolated on")
+    steps = [
+        f"ip link add {device} {known}{parameters(topology, node, peer)}",
+        f"ip link set {device} up{master}{_split(node, device)}",
+    ]
     if node.holder == "mesh":
         peers = [topology.node(name).endpoint for name in topology.peers(node.name)]
         steps += [f"bridge fdb append {ANY_MAC} dev {device} dst {to}" for to in peers]
@@ -37,14 +38,20 @@ def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
     return " && ".join(steps)
 
 
-def hub(topology: Topology, there: Collection[str]) -> str:
-    """Makes what the hub lacks: its bridge with the address, and its ends of the tunnels; `there` are its devices."""
-    node, bridge = topology.hub, topology.bridge
-    steps = [] if bridge in there else [f"ip link add {bridge} type bridge"]
-    for peer in topology.peers(node.name):
-        port = topology.port(node.name, peer)
-        steps.append(f"ip link set {port} up master {bridge}" if port in there else tunnel(topology, node, peer))
-    return " && ".join([*steps, f"ip link set {bridge} up", placed(topology, node)])
+def whole(topology: Topology, node: NodePlan, there: Collection[str]) -> str:
+    """Makes a host's part of the overlay, a bridge that it is to have and its ends of tunnels; `there` are devices."""
+    bridge = node.device if node.holder == "bridge" else ""
+    steps = [f"ip link add {bridge} type bridge"] if bridge and bridge not in there else []
+    for port, peer in {topology.port(node.name, peer): peer for peer in topology.peers(node.name)}.items():
+        if bridge and port in there:
+            steps.append(f"ip link set {port} up master {bridge}{_split(node, port)}")
+        else:
+            steps.append(tunnel(topology, node, peer))
+    return " && ".join([*steps, *([f"ip link set {bridge} up"] if bridge else []), placed(topology, node)])
+
+
+def _split(node: NodePlan, port: str) -> str:
+    return f" && bridge link set dev {port} isolated on" if node.isolated else ""
 
 
 def again(topology: Topology, node: NodePlan, peer: str, device: Device) -> str:

@@ -35,7 +35,7 @@ def _without_bridge(star: Star, whole: Topology | None) -> Finding:
             "",
             f"{hub.name} has no tunnel; expected one to each spoke",
             f"devices: {', '.join(hub.devices)}",
-            commands.hub(whole, hub.devices) if whole else "",
+            commands.whole(whole, whole.hub, hub.devices) if whole else "",
             ("PRE-01", "HUB-02"),
         )
     names = ", ".join(device.name for device in tunnels)
@@ -45,7 +45,7 @@ def _without_bridge(star: Star, whole: Topology | None) -> Finding:
         tunnels[0].name,
         f"no tunnel of {hub.name} ({names}) is a port of a bridge",
         f"master of {names}: none",
-        commands.hub(whole, hub.devices) if whole else "",
+        commands.whole(whole, whole.hub, hub.devices) if whole else "",
         ("HUB-02", "BCAST-01"),
     )
 

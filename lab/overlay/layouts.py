@@ -1,8 +1,8 @@
 """
 Layouts of an overlay that are not understood: what gives them away, and what of them is shown.
 
-A star is understood, whatever its names and numbers.  Pairs, meshes, chained hubs, flood lists and the like may work as
-well; they are neither judged nor changed.
+A star and the shapes without a hub (`shapes`) are understood, whatever their names and numbers.  Chained hubs, two hubs
+and the like may work as well; they are neither judged nor changed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ NOT_UNDERSTOOD = "layout not understood"
 SUPPORTED = (
     "supported: one hub with a bridge; one tunnel (gretap, ip6gretap, or VXLAN over IPv4) from each spoke to the hub, "
     "its hub end a port of that bridge; overlay addresses on the bridge and on the spokes' tunnels, or on a spoke's "
-    "bridge with the tunnel as its port"
+    "bridge with the tunnel as its port; a pair (one tunnel with addresses at its ends); a mesh (on each host a bridge "
+    "with the address and an isolated port for each other host); flood lists (on each host a VXLAN device with the "
+    "address and an all-zeros entry for each other host)"
 )
 LAYER2 = tuple(KINDS)
 BUNDLES = ("bond", "team", "hsr")

@@ -27,9 +27,9 @@ from lab.changes import (
     route_add,
 )
 from lab.model import Change, Holder, NodePlan, Topology, mac_of
+from lab.overlay.readback import BROADCAST_PING
 from lab.records import ANY_MAC
 
-BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 QUERIER = "mcast_querier"
 ACTIVE_BACKUP = 1  # mode of a bond (linux/if_bonding.h)
 PRP = 1  # protocol of an hsr device (linux/if_link.h, HSR_PROTOCOL_PRP)

@@ -21,10 +21,11 @@ from lab.tunnels.kind import TunnelEnd
 READINGS = ("links", "ports", "addresses", "routes", "fdb")
 IPV6_OFF = "net.ipv6.conf.default.disable_ipv6"
 DEFAULT_TTL = "net.ipv4.ip_default_ttl"
+BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 SYSCTLS = (
     IPV6_OFF,
     DEFAULT_TTL,
-    "net.ipv4.icmp_echo_ignore_broadcasts",
+    BROADCAST_PING,
     "net.ipv4.conf.all.rp_filter",
     "net.ipv4.ip_forward",
     "net.bridge.bridge-nf-call-iptables",
@@ -78,6 +79,10 @@ class Seen:
     def tunnels(self) -> list[Device]:
         """Configured tunnels; the kernel's own fallback devices have no remote and do not count."""
         return [device for device in self.devices.values() if device.tunnel is not None and device.tunnel.remote]
+
+    def leading(self) -> list[Device]:
+        """Configured tunnels, and VXLAN devices without a remote that flood to some host."""
+        return [device for device in self.devices.values() if self.remotes(device.name)]
 
     def remotes(self, device: str) -> tuple[str, ...]:
         """The addresses that a tunnel's device leads to: its remote, or all of its flood list."""

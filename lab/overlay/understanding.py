@@ -1,23 +1,24 @@
 """
 Which devices on which hosts are the overlay: both ends of every tunnel paired, the topology made from what is there.
 
-A half-configured star is understood as far as it goes: what is missing or contradictory is a finding with the command
-that completes it, and the topology holds the spokes whose tunnels stand.  Anything else is a layout that is not
-understood (`layouts`): it is described, and no command is given.
+A half-configured overlay is understood as far as it goes: what is missing or contradictory is a finding with the
+command that completes it, and the topology holds the hosts that can be sent to.  What is neither a star nor a shape
+without a hub (`shapes`) is a layout that is not understood (`layouts`): it is described, and no command is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface
 
 from lab.graph import End, Tunnel
 from lab.model import IPV6_LEAST_MTU, Finding, NodePlan, Role, Topology, TunnelOptions
-from lab.overlay import ends, incomplete, layouts, stars, wanted
+from lab.overlay import ends, hubless, incomplete, layouts, shapes, stars, wanted
 from lab.overlay.ends import Ends
 from lab.overlay.layouts import Layout
-from lab.overlay.readback import IPV6_OFF, Device, Seen
+from lab.overlay.readback import BROADCAST_PING, IPV6_OFF, Device, Seen
+from lab.overlay.shapes import Shape
 from lab.overlay.stars import Star
 
 
@@ -36,7 +37,9 @@ class Understood:
 
 
 def understand(hosts: Mapping[str, Seen], otherwise: TunnelOptions | None = None) -> Understood:
-    """Reads an overlay out of its hosts, the hub first; `otherwise`: how tunnels are made where there are none."""
+    """Reads an overlay out of its hosts, a star's hub first; `otherwise`: how tunnels are made where there are none."""
+    if shape := shapes.recognise(hosts):
+        return _hubless(shape, otherwise or TunnelOptions())
     star = stars.read(hosts, otherwise or TunnelOptions())
     if why := layouts.another(star.hub, star.bridge.name if star.bridge else None, star.pairs, hosts):
         return Understood(None, (), layouts.described(why, hosts))
@@ -49,6 +52,14 @@ def understand(hosts: Mapping[str, Seen], otherwise: TunnelOptions | None = None
     if star.bridge is not None and star.overlay is not None and complete:
         topology = _topology(star, star.bridge, star.overlay, complete)
     return Understood(topology, findings, notes=tuple(_notes(star)), accused=accused)
+
+
+def _hubless(shape: Shape, otherwise: TunnelOptions) -> Understood:
+    topology, findings, accused = hubless.read(shape, otherwise)
+    if topology is not None:
+        used = any(_has_ipv6(shape.hosts[plan.name], plan.device) for plan in topology.nodes)
+        topology = replace(topology, ipv6=used)
+    return Understood(topology, tuple(findings), notes=tuple(hubless.notes(shape)), accused=tuple(accused))
 
 
 def tried(hosts: Mapping[str, Seen]) -> Topology | None:
@@ -97,7 +108,7 @@ def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequenc
         tunnels=tuple(tunnels),
         options=wanted.options(pairs, star.otherwise),
         multicast_route=wanted.multicast_route(star.hub, bridge.name),
-        answer_broadcast_ping=star.hub.sysctls.get("net.ipv4.icmp_echo_ignore_broadcasts") == "0",
+        answer_broadcast_ping=star.hub.sysctls.get(BROADCAST_PING) == "0",
         strangers=tuple(remote for _, remote in _strangers(star, bridge)),
         ipv6=any(_has_ipv6(star.hosts[plan.name], plan.device) for plan in nodes),
     )

@@ -36,7 +36,7 @@ def star(
     if network is None or not pairs:
         return None
     made = options(pairs, otherwise)
-    free = _free_addresses(network, [hub, *(pair.spoke for pair in pairs)])
+    free = free_addresses(network, [hub, *(pair.spoke for pair in pairs)])
     hub_address = overlay or next(free, None)
     device = bridge or _free_name(BRIDGE[:-1], 0, [hub])
     nodes = [NodePlan(hub.name, "hub", NOWHERE, hub_address or NOWHERE, device, holder="bridge")]
@@ -127,7 +127,7 @@ def _uses(host: Seen, subnet: IPv4Network) -> bool:
     return any(subnet.overlaps(other) for other in (*routes, *(address.network for _, address in host.addresses)))
 
 
-def _free_addresses(network: IPv4Network, hosts: Sequence[Seen]) -> Iterator[IPv4Interface]:
+def free_addresses(network: IPv4Network, hosts: Sequence[Seen]) -> Iterator[IPv4Interface]:
     taken = {address.ip for host in hosts for _, address in host.addresses}
     for ip in network.hosts():
         if ip not in taken:

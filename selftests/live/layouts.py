@@ -1,5 +1,6 @@
 """
-Layouts of an overlay of up to four hosts, as the commands that make them: stars in several numbers, and others.
+Layouts of an overlay of up to four hosts, as the commands that make them: stars in several numbers, shapes without a
+hub, and others.
 
     hub 10.0.0.197      spoke1 10.0.0.25      spoke2 10.0.0.131      spoke3 10.0.0.2
 """
@@ -144,10 +145,12 @@ TRANSLATED = (
     ),
     "ip route add 203.0.113.0/24 dev ens3",
 )
+SHAPES: dict[str, tuple[Commands, str]] = {
+    "pair": (PAIR, "hub,spoke1"),
+    "mesh": (MESH, "spoke2,hub,spoke1"),
+    "flood-list": (LISTS, "hub,spoke1,spoke2"),
+}
 OTHERS: dict[str, tuple[Commands, str]] = {
-    "a pair": (PAIR, "hub,spoke1"),
-    "flood lists": (LISTS, "hub,spoke1,spoke2"),
-    "a mesh": (MESH, "hub,spoke1,spoke2"),
     "chained hubs": (CHAIN, "hub,spoke1,spoke2,spoke3"),
     "translated addresses": (
         {host: (*TRANSLATED, *commands) for host, commands in star(1, 2, known=PUBLIC).items()},

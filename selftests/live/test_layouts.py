@@ -1,5 +1,6 @@
 """
-Live hosts in the layouts that overlays have: a star in any numbers is judged, every other layout is only described.
+Live hosts in the layouts that overlays have: a star in any numbers and the shapes without a hub are judged, every other
+layout is only described.
 
     three hosts, an overlay made by commands  -->  pytest --hosts=...  -->  conformant
                                                                        or   "layout not understood", and no command
@@ -17,7 +18,7 @@ import pytest
 from lab import state, topologies
 from lab.model import TunnelOptions
 from selftests.live.conftest import on_this_kernel
-from selftests.live.layouts import OTHERS, STARS, Commands, undo
+from selftests.live.layouts import OTHERS, SHAPES, STARS, Commands, undo
 from selftests.live.rig import Rig
 from selftests.live.test_doctor import ask
 from selftests.live.test_suite import run
@@ -72,6 +73,25 @@ def test_a_star_in_other_numbers_is_conformant(bare_rig: Rig, tmp_path: Path, na
     assert (result["verdict"], failed, result["findings"]) == ("conformant", {}, []), done.stdout[-6000:]
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_shape_without_a_hub_is_conformant(bare_rig: Rig, tmp_path: Path, name: str) -> None:
+    """A pair, a mesh and flood lists are recognised, in any order; what needs a hub is not applicable, by its name."""
+    commands, hosts = SHAPES[name]
+    with layout(bare_rig, commands):
+        assert delivers(bare_rig, "spoke1", "172.16.254.1")
+        before = state.fingerprint(bare_rig.lab.nodes)
+        done, result = run(bare_rig, tmp_path, f"--hosts={hosts}", "-v")
+        assert state.fingerprint(bare_rig.lab.nodes) == before
+
+    outcomes = {one["id"]: (one["outcome"], one["reason"]) for one in result["requirements"]}
+    failed = {identity: reason for identity, (outcome, reason) in outcomes.items() if outcome not in HOLDS}
+    assert (result["verdict"], failed, result["findings"]) == ("conformant", {}, []), done.stdout[-6000:]
+    assert result["environment"]["topology"] == name
+    assert f"the hosts are a {name}: none of them is a hub" in done.stdout
+    assert {outcomes[each][0] for each in ("BCAST-01", "BCAST-02", "MCAST-01", "ICMP-01")} == {"passed"}
+    assert outcomes["SNOOP-01"] == ("not-applicable", f"it needs a hub, and the {name} has none")
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_layout_is_described_and_no_command_is_given(bare_rig: Rig, tmp_path: Path, name: str) -> None:
     """An overlay that delivers in another layout is incomplete: seen host by host, nothing to run on any of them."""
@@ -94,14 +114,14 @@ def test_another_layout_is_described_and_no_command_is_given(bare_rig: Rig, tmp_
 
 
 def test_the_doctor_describes_it_too(bare_rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
-    """On a mesh that delivers the doctor finds no problem, does not call the hosts ready, and prints no fix for it."""
-    commands, hosts = OTHERS["a mesh"]
+    """On chained hubs that deliver the doctor finds no problem, does not call the hosts ready, and prints no fix."""
+    commands, hosts = OTHERS["chained hubs"]
     with layout(bare_rig, commands):
         report = ask(capsys, f"--hosts={hosts}", f"--ssh-config={bare_rig.ssh_config}")
 
     assert report.status == INCOMPLETE, report.text
     assert report.lines("problem") == {}
     found = report.lines("warning")["all hosts", "layout not understood"]
-    assert "spoke1 vx3 leads to spoke2, not to the hub" in found
+    assert "spoke1 vx2 leads to spoke2, not to the hub" in found
     assert "fix" not in found
     assert "the hosts are ready" not in report.text

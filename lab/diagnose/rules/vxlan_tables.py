@@ -24,10 +24,13 @@ def elsewhere(scene: Scene) -> Iterator[Finding]:
 
 
 def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> Iterator[Finding]:
-    listed = [scene.topology.node(peer).endpoint for peer in scene.topology.peers(host.name)]
+    peers = [peer for peer in scene.topology.peers(host.name) if scene.topology.port(host.name, peer) == device.name]
+    listed = [scene.topology.node(peer).endpoint for peer in peers]
     remotes = [tunnel.remote] if tunnel.remote else listed if host.plan.holder == "mesh" else []
     own = [entry for entry in host.readings["fdb"] if entry.dev == device.name and entry.dst]
-    foreign = [entry for entry in own if entry.dst not in remotes or entry.port or entry.vni]
+    # of a remote that is wrong `endpoints` speaks, and what the right one sends is learned nevertheless
+    served = (*remotes, *listed, *(scene.topology.strangers if host.plan.holder == "mesh" else ()))
+    foreign = [entry for entry in own if entry.dst not in served or entry.port or entry.vni]
     flooding = [entry for entry in own if entry not in foreign and entry.lladdr == ANY_MAC]
     # of two for one remote the one that names the device's own NIC is the tunnel's
     doubled = [entry for entry in flooding if not entry.via and _times(flooding, entry.dst) > 1]

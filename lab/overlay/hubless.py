@@ -1,0 +1,217 @@
+"""
+An overlay without a hub, as its hosts should have it: what is found stays, the rest is chosen.
+
+The topology is the complete one, so that the diagnosis names what is missing of it.  A host that cannot take part yet,
+without the device or an address in the subnet, is a finding, and not in the topology.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
+from itertools import combinations
+
+from lab.graph import End, Tunnel
+from lab.model import Finding, Holder, NodePlan, Topology, TunnelOptions
+from lab.overlay import commands, ends, wanted
+from lab.overlay.readback import BROADCAST_PING, Device, Seen
+from lab.overlay.shapes import Shape, seen_remote
+
+HOLDERS: dict[str, Holder] = {"pair": "tunnel", "mesh": "bridge", "flood-list": "mesh"}
+NOWHERE = IPv4Interface("0.0.0.0/32")
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Where a host's tunnels start on the underlay."""
+
+    address: IPv4Interface
+    nic: str
+    address6: IPv6Interface | None = None
+
+
+def read(shape: Shape, otherwise: TunnelOptions) -> tuple[Topology | None, list[Finding], list[str]]:
+    """The topology of the hosts that can take part, the findings of those that cannot, and their names."""
+    network = _network(shape)
+    outside = {name: there for name in shape.hosts if (there := _outside(shape, name))}
+    if network is None or len(outside) < 2:
+        return None, [], []
+    whole = _whole(shape, network, outside, otherwise)
+    found = {name: list(_findings(shape, whole, name, network)) for name in shape.hosts}
+    lacking = [name for name, each in found.items() if each or name not in outside]
+    able = [node for node in whole.nodes if node.name not in lacking]
+    joined = tuple(one for one in whole.tunnels if not {end.host for end in one.ends} & set(lacking))
+    topology = replace(whole, nodes=tuple(able), tunnels=joined) if len(able) > 1 else None
+    return topology, [finding for each in found.values() for finding in each], [name for name in found if found[name]]
+
+
+def notes(shape: Shape) -> list[str]:
+    """What leads to hosts that are not among these."""
+    return [
+        f"{host} {device} leads to {to}, which is not among the hosts and is not judged"
+        for host, device, to in shape.strangers
+    ]
+
+
+def _network(shape: Shape) -> IPv4Network | None:
+    """The subnet that most hosts have on their devices."""
+    found: Counter[IPv4Network] = Counter()
+    for name, device in shape.places.items():
+        if address := ends.overlay_address(shape.hosts[name], device.name):
+            found[address.network] += 1
+    return found.most_common(1)[0][0] if found else None
+
+
+def _outside(shape: Shape, name: str) -> Outside | None:
+    """By which address the others know a host, or its own tunnels start; otherwise its route to them."""
+    seen, own = shape.hosts[name], ends.own(shape.hosts[name])
+    starts = [device for (host, _), device in shape.ends.items() if host == name]
+    leads = [remote for (_, to), device in shape.ends.items() if to == name if (remote := seen_remote(device))]
+    listed = [
+        to
+        for other, device in shape.places.items()
+        if shape.name == "flood-list" and other != name
+        for to in shape.hosts[other].floods.get(device.name, ())
+    ]
+    locals_ = [device.tunnel.local for device in starts if device.tunnel and device.tunnel.local]
+    votes = Counter(one for one in (*leads, *listed, *locals_) if one in own)
+    peers = [one for other, there in shape.hosts.items() if other != name for one in ends.own(there)]
+    if not votes:
+        return _by_route(seen, peers)
+    text = votes.most_common(1)[0][0]
+    remote = next((seen_remote(device) for device in starts if seen_remote(device)), None) or next(iter(peers), "")
+    holder = seen.devices.get(seen.device_with(text) or "")
+    outward = holder is not None and holder.name != ends.LOOPBACK and holder.kind != ends.DUMMY
+    nic = holder.name if holder is not None and outward else seen.device_to(remote)
+    address6 = next((one for _, one in seen.addresses6 if str(one.ip) == text), None)
+    address = next((one for _, one in seen.addresses if str(one.ip) == text), None)
+    address = address or next(iter(seen.addresses_of(nic or "")), None)
+    return Outside(address, nic, address6) if address is not None and nic is not None else None
+
+
+def _by_route(seen: Seen, peers: list[str]) -> Outside | None:
+    for peer in peers:
+        route = seen.route_to(peer)
+        if route is not None and route.dev and (own := seen.addresses_of(route.dev)):
+            return Outside(next((one for one in own if str(one.ip) == route.src), own[0]), route.dev)
+    return None
+
+
+def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], otherwise: TunnelOptions) -> Topology:
+    """The complete overlay of the hosts whose outer addresses are known."""
+    hosts = [shape.hosts[name] for name in outside]
+    free = wanted.free_addresses(network, hosts)
+    found = Counter(wanted.options_of(device) for device in shape.ends.values())
+    options = found.most_common(1)[0][0] if found else otherwise
+    tunnels = _tunnels(shape, list(outside), options.kind)
+    nodes: list[NodePlan] = []
+    routes: Counter[IPv4Network] = Counter()
+    for name, there in outside.items():
+        seen, place = shape.hosts[name], shape.places.get(name)
+        device = place.name if place else _device(shape, name, tunnels)
+        own = ends.overlay_address(seen, device, network)
+        address = own if own and own.ip in network else next(free, NOWHERE)
+        kept = IPv4Interface((address.ip, network.prefixlen))
+        further = tuple(one for one in ends.ipv4_of(seen) if one not in (str(there.address.ip), str(kept.ip)))
+        nodes.append(
+            NodePlan(
+                name,
+                "spoke",
+                there.address,
+                kept,
+                device,
+                there.nic,
+                there.address6,
+                further,
+                HOLDERS[shape.name],
+                isolated=shape.name == "mesh",
+            )
+        )
+        routes[wanted.multicast_route(seen, device)] += 1
+    return Topology(
+        shape.name,
+        tuple(nodes),
+        tuple(tunnels),
+        options,
+        multicast_route=routes.most_common(1)[0][0],
+        answer_broadcast_ping=any(seen.sysctls.get(BROADCAST_PING) == "0" for seen in hosts),
+        strangers=tuple(dict.fromkeys(to for _, _, to in shape.strangers)),
+    )
+
+
+def _device(shape: Shape, name: str, tunnels: list[Tunnel]) -> str:
+    """What the device that a host lacks is called: as the other hosts' is, or as its end of its tunnel."""
+    if shape.name == "pair":
+        return next(end.device for one in tunnels for end in one.ends if end.host == name)
+    return Counter(device.name for device in shape.places.values()).most_common(1)[0][0]
+
+
+def _tunnels(shape: Shape, names: list[str], kind: str) -> list[Tunnel]:
+    """A tunnel between any two hosts; an end that is missing gets a free name."""
+    taken = {name: set(shape.hosts[name].devices) for name in names}
+    numbers = {_number(device) for device in shape.ends.values()}
+    unused = (number for number in range(1, 1 << 24) if number not in numbers)
+    made = []
+    for one, other in combinations(names, 2):
+        both = [
+            End(at, found.name if (found := shape.ends.get((at, to))) else _new(shape, at, kind, taken))
+            for at, to in ((one, other), (other, one))
+        ]
+        known = [shape.ends[at, to] for at, to in ((one, other), (other, one)) if (at, to) in shape.ends]
+        number = next((vni for device in known if (vni := _number(device))), None)
+        made.append(Tunnel((both[0], both[1]), number or next(unused)))
+    return made
+
+
+def _number(device: Device) -> int | None:
+    return device.tunnel.vni if device.tunnel else None
+
+
+def _new(shape: Shape, at: str, kind: str, taken: dict[str, set[str]]) -> str:
+    if shape.name == "flood-list":
+        return _device(shape, at, [])
+    name = next(name for number in range(1, 1 << 12) if (name := f"{kind}{number}") not in taken[at])
+    taken[at].add(name)
+    return name
+
+
+def _findings(shape: Shape, whole: Topology, name: str, network: IPv4Network) -> Iterator[Finding]:
+    """Why a host cannot take part."""
+    seen, place, plan = shape.hosts[name], shape.places.get(name), whole.plans.get(name)
+    if place is None:
+        what = {"mesh": "bridge over tunnels to the others", "pair": "tunnel to the other host"}
+        there = commands.whole(whole, plan, seen.devices) if plan else ""
+        yield Finding(
+            "bridge-missing" if shape.name == "mesh" else "tunnel-missing",
+            name,
+            plan.device if plan else "",
+            f"{name} has no {what.get(shape.name, 'VXLAN device that floods to the others')}",
+            f"devices: {', '.join(seen.devices)}",
+            there,
+            ("PRE-01",),
+        )
+        return
+    own = ends.overlay_address(seen, place.name, network)
+    completed = commands.placed(whole, plan) if plan else ""
+    if own is None:
+        yield Finding(
+            "overlay-address-missing",
+            name,
+            place.name,
+            f"{name} {place.name} has no IPv4 address; expected one in {network}",
+            "no IPv4 address on it",
+            completed,
+            ("PRE-09",),
+        )
+    elif own.network != network:
+        yield Finding(
+            "prefix-mismatch",
+            name,
+            place.name,
+            f"{name} {place.name} has {own}; expected an address in {network}, as most hosts have",
+            f"{own.network} against {network}",
+            f"ip addr del {own} dev {place.name} && {completed}" if completed else "",
+            ("PRE-09",),
+        )
