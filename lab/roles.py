@@ -45,7 +45,7 @@ def recognised(specs: Sequence[HostSpec], connected: Connected) -> Recognised:
     read = readback.read(nodes)
     if shape := shapes.recognise(read):
         note = f"the hosts are a {shape.name}: none of them is a hub"
-        return _reordered(specs, connected, note, first=1)
+        return without_hub(specs, connected, note)
     scores = {role: _score(seen) for role, seen in read.items()}
     best = max(scores.values(), default=(0, 0))
     candidates = [spec for spec in specs if scores.get(spec.role) == best]
@@ -60,6 +60,11 @@ def recognised(specs: Sequence[HostSpec], connected: Connected) -> Recognised:
         return Recognised(named, connected)
     note = f"{hub.destination} is the hub ({_fact(best)}); --hosts names {specs[0].destination} first"
     return _reordered([hub, *(spec for spec in specs if spec is not hub)], connected, note)
+
+
+def without_hub(specs: Sequence[HostSpec], connected: Connected, note: str = "") -> Recognised:
+    """The hosts as spokes, in the order of their names."""
+    return _reordered(specs, connected, note, first=1)
 
 
 def _score(seen: Seen) -> tuple[int, int]:

@@ -54,7 +54,9 @@ class Log:
         self._made: set[str] = set()
         self._inverses: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
             "link_add": self._of_link_add,
-            "link_set": self._of_link_set,
+            "link_set": self._of_own,
+            "bridge_port": self._of_own,
+            "fdb_append": self._of_own,
             "addr_add": self._of_addr_add,
             "route_add": self._of_route_add,
             "route_del": self._of_route_del,
@@ -108,13 +110,13 @@ class Log:
             yield _step("unload", f"modprobe -r {absent[0]}", names=absent)
         yield _step("take_away", f"ip link del {device}", verb="link_del", fields={"device": device})
 
-    def _of_link_set(self, device: str, **_: Any) -> Iterator[dict[str, Any]]:
+    def _of_own(self, device: str, **_: Any) -> Iterator[dict[str, Any]]:
         """
-        A link made here goes as a whole.  One that was there before stays as it is: down and up again, for example,
-        it has lost its routes.
+        A link made here goes as a whole, with its place in a bridge and its table.  One that was there before stays as
+        it is: down and up again, for example, it has lost its routes.
         """
         if device not in self._made:
-            raise OSError(errno.EEXIST, f"ip link set {device}: it was there before, and is not changed")
+            raise OSError(errno.EEXIST, f"{device}: it was there before, and is not changed")
         yield from ()
 
     def _of_addr_add(self, device: str, address: str) -> Iterator[dict[str, Any]]:

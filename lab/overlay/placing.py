@@ -56,7 +56,8 @@ def readdressed(topology: Topology, subnet: IPv4Network) -> Topology:
 
 def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
     """
-    The topology with the addresses and NICs by which each spoke reaches the hub, and the hub each spoke.
+    The topology with the addresses and NICs by which each spoke reaches the hub, and the hub each spoke; without a hub,
+    by which each host reaches any other.
 
     Hosts that were not seen are left out.  EnvironmentProblem when no address of the hub serves all the others;
     UsageProblem for tunnels over IPv6, since nobody says which of the hosts' addresses they are to use.
@@ -66,25 +67,54 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
             f"{topology.options.kind} is not set up on live hosts: use gretap or vxlan, or set it up by hand and test "
             "it as it is"
         )
+    if not topology.hubs:
+        return _between_all(topology, seen)
     hub, *spokes = seen.values()
     for nic, address in _own_addresses(hub):
         ways = [_way(spoke, address.ip) for spoke in spokes]
         there = [way for way in ways if way is not None and _leads(hub, way[1].ip, nic)]
         if len(there) == len(spokes):
             found = dict(zip(seen, [(nic, address), *there], strict=True))
-            nodes = [
-                replace(node, nic=found[node.name][0], underlay=found[node.name][1])
-                for node in topology.nodes
-                if node.name in found
-            ]
-            tunnels = tuple(one for one in topology.tunnels if all(end.host in found for end in one.ends))
-            return replace(topology, nodes=tuple(nodes), tunnels=tunnels)
+            return _at(topology, found)
     tried = ", ".join(str(address.ip) for _, address in _own_addresses(hub)) or "none"
     raise EnvironmentProblem(
         f"expected an address of the hub that every spoke has a route to, and the hub a route back; "
         f"found none (the hub's addresses: {tried})",
         remedy=_routes_to_look_at(hub, spokes),
     )
+
+
+def _between_all(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
+    """The topology with an address of each host that all others have a route to, by the NIC that leads back to them."""
+    found = {}
+    for name, host in seen.items():
+        others = [other for other in seen.values() if other is not host]
+        reachable = [one for one in _own_addresses(host) if all(_way(other, one[1].ip) for other in others)]
+        if not reachable:
+            raise EnvironmentProblem(
+                f"expected an address of {name} that every other host has a route to; found none",
+                remedy=_routes_to_look_at(host, others),
+            )
+        found[name] = reachable[0]
+    for name, (nic, _) in found.items():
+        astray = [other for other in found if other != name and not _leads(seen[name], found[other][1].ip, nic)]
+        if astray:
+            raise EnvironmentProblem(
+                f"expected a route from {name} to {found[astray[0]][1].ip} ({astray[0]}) by {nic}; found none",
+                remedy=_routes_to_look_at(seen[name], [seen[other] for other in astray]),
+            )
+    return _at(topology, found)
+
+
+def _at(topology: Topology, found: Mapping[str, tuple[str, IPv4Interface]]) -> Topology:
+    """The topology of the hosts whose NIC and address are found."""
+    nodes = [
+        replace(node, nic=found[node.name][0], underlay=found[node.name][1])
+        for node in topology.nodes
+        if node.name in found
+    ]
+    tunnels = tuple(one for one in topology.tunnels if all(end.host in found for end in one.ends))
+    return replace(topology, nodes=tuple(nodes), tunnels=tunnels)
 
 
 def _routes_to_look_at(hub: Seen, spokes: Sequence[Seen]) -> str:
@@ -149,12 +179,14 @@ def _leads(host: Seen, target: IPv4Address, nic: str) -> bool:
 
 
 def _overlays(host: Seen, hosts: Mapping[str, str], node: NodePlan) -> Sequence[Device]:
-    """Tunnels between these hosts under other names, and any bridge on the hub that has tunnels as its ports."""
-    between = [device for device in host.tunnels() if device.tunnel and device.tunnel.remote in hosts]
+    """Tunnels between these hosts under other names, and bridges with tunnels as ports, where one is to be."""
+    between = [device for device in host.leading() if hosts.keys() & set(host.remotes(device.name))]
     bridges = [
         device
         for device in host.devices.values()
-        if node.is_hub and device.kind == "bridge" and any(port.tunnel for port in host.ports_of(device.name))
+        if node.holder == "bridge"
+        and device.kind == "bridge"
+        and any(port.tunnel for port in host.ports_of(device.name))
     ]
     return [*between, *bridges]
 

@@ -1,0 +1,92 @@
+"""
+`--provision` of the designs without a hub: there for the run, gone after it, also when the run is killed.
+
+    pytest --hosts=hub,spoke1,spoke2 --provision --topology=mesh
+
+That every host is as before, to the last line of `ip -d`, is shown by the teardown of `rig` after every test.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from lab.machines.base import ROOT
+from selftests.live.provision.runs import DELIVERY, QUICK, Run
+from selftests.live.rig import Rig
+
+SHAPES = {"pair": "spoke1,hub", "mesh": "spoke2,hub,spoke1", "flood-list": "hub,spoke1,spoke2"}
+SETTING_UP = (*QUICK, "-p", "selftests.lab.hold")
+
+
+def devices(rig: Rig) -> dict[str, list[str]]:
+    """The VXLAN devices of each host."""
+    found = {
+        name: rig.lab.nodes[name].run("ip", "-br", "link", "show", "type", "vxlan")["output"] for name in rig.hosts
+    }
+    return {name: lines for name, said in found.items() if (lines := said.splitlines())}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shape_is_there_for_the_run(rig: Rig, run: Callable[..., Run], shape: str) -> None:
+    """The tests of delivery find the overlay in the shape that was asked for, pass, and it is taken away."""
+    _, said = run(f"--topology={shape}", f"--hosts={SHAPES[shape]}", DELIVERY, "tests/prerequisites").ended()
+
+    assert re.search(r"\d+ passed", said), said
+    assert not re.search(r"\d+ (failed|error)", said), said
+    assert f"(vxlan, {shape}, oci;" in said
+    assert "the hosts are as they were before" in said
+    assert devices(rig) == {}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_killed_run_leaves_nothing(rig: Rig, run: Callable[..., Run], shape: str) -> None:
+    """When the controller is killed, each host takes its part away by itself."""
+    named = SHAPES[shape]
+    made = run(f"--topology={shape}", f"--hosts={named}", *SETTING_UP).until_ready()
+    assert set(devices(rig)) == set(named.split(","))
+
+    os.killpg(made.process.pid, signal.SIGKILL)
+    made.ended()
+
+    assert {name: left for name, host in rig.hosts.items() if (left := host.left())} == {}
+    assert devices(rig) == {}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_is_there_is_refused(rig: Rig, run: Callable[..., Run], shape: str) -> None:
+    """A tunnel between two of the hosts is in the way: it is named, and nothing is changed."""
+    node = rig.lab.nodes["spoke1"]
+    node.run("ip", "link", "add", "own", "type", "vxlan", "id", "9", "remote", "10.0.0.197", "dstport", "4789")
+    try:
+        status, said = run(f"--topology={shape}", f"--hosts={SHAPES[shape]}", *QUICK).ended()
+        assert devices(rig).keys() == {"spoke1"}
+    finally:
+        node.run("ip", "link", "del", "own")
+
+    assert status == 4, said
+    assert "there is a tunnel own (vxlan) to spoke" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--topology=pair", "--hosts=a,b,c"), "--topology=pair: expected 2 hosts; --hosts names 3"),
+        (("--topology=mesh", "--hosts=a,b,c", "--spokes=2"), "--spokes=2: expected 3, as many as --hosts names"),
+        (("--topology=flood-list", "--hosts=a,b", "--tunnel=gretap"), "the flood-list design expects vxlan"),
+    ],
+    ids=["pair", "spokes", "tunnel"],
+)
+def test_what_a_shape_cannot_be(arguments: tuple[str, ...], message: str) -> None:
+    """One line says what is expected."""
+    command = [sys.executable, "-m", "pytest", *QUICK, "--provision", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 4
+    assert message in done.stderr
