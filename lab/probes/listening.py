@@ -335,9 +335,8 @@ class Listening:
             raise CheckFailed(text, paths=[path.data() for path in followed])
 
     def _problems(self, name: str, copies: int) -> list[str]:
-        late = [datagram.payload for datagram in self.late.get(name, ())]
-        waited = f"{self._grace * 1000:.0f} ms"
-        return judgement.problems(name, copies, self.sent, self.payloads[name], late, waited)
+        in_time, late = ([each.payload for each in heard] for heard in (self.datagrams[name], self.late.get(name, ())))
+        return judgement.problems(name, copies, self.sent, in_time, late, f"{self._grace * 1000:.0f} ms")
 
     def lost(self) -> list[tuple[str, str]]:
         """Sender and receiver of every datagram that one of the hosts did not hear, whether or not it was to."""
