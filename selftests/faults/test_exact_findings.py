@@ -18,6 +18,11 @@ EXACT = {
         Case("spoke2", {"spoke2": "{remade} local 10.0.0.99"}, "gretap"),
         {"tunnel-local-mismatch"},
     ),
+    # the kernel puts an address of a smaller scope before the others, and sends from the first
+    "link-local address on a tunnel": (
+        Case("spoke2", {"spoke2": "ip addr add 169.254.7.7/16 scope link dev {device}"}),
+        {"overlay-source-foreign"},
+    ),
 }
 """What breaks which lab, and the codes of all findings, at its host."""
 

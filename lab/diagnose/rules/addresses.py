@@ -108,7 +108,7 @@ def source(scene: Scene) -> Iterator[Finding]:
         route = host.seen.route_to(str(plan.overlay.network.network_address + 1 + plan.is_hub))
         if plan.overlay not in addresses or route is None or route.dev != device:
             continue
-        # groups of the link (224.0.0.x) and the limited broadcast are sent from the device's first address
+        # what has no receiver's address to choose by, groups and the limited broadcast, is from the first address
         outside = plan.overlay.ip not in addresses[0].network
         chosen = str(addresses[0].ip) if outside else route.src
         if chosen in (None, plan.address()):
@@ -119,11 +119,12 @@ def source(scene: Scene) -> Iterator[Finding]:
             # the first address of a subnet is what the kernel sends from, and takes those behind it with it
             again = f"ip addr del {first} dev {device} ; {commands.placed(scene.topology, plan)}"
             again += f" && ip addr add {first} dev {device}" if outside else ""
-        what = "to 224.0.0.0/24 and 255.255.255.255" if outside else "into the overlay"
+        what = "multicast and to 255.255.255.255" if outside else "into the overlay"
+        lost = f": replies to {chosen} do not return by the overlay" if outside else ""
         yield host.finding(
             "overlay-source-foreign",
             device,
-            f"{host.name} sends {what} from {chosen}; expected {plan.address()}",
+            f"{host.name} sends {what} from {chosen}; expected {plan.address()}{lost}",
             f"first address of {device}" if outside else f"ip route: {route.to} dev {device} src {chosen}",
             again,
             ("PRE-09", "ICMP-01"),
