@@ -6,7 +6,17 @@ None of them is a mistake in a configuration file: what is configured was right 
 
 from __future__ import annotations
 
-from lab.changes import addr_add, addr_del, bridge, bridge_port, fdb_replace, filter_add, link_add, link_set, route_add
+from lab.changes import (
+    addr_add,
+    addr_del,
+    bridge,
+    bridge_port,
+    fdb_replace,
+    filter_add,
+    link_add,
+    link_set,
+    route_replace,
+)
 from lab.faults.fault import Fault, Named
 from lab.faults.means import extra_tunnel, of_all, of_hub
 from lab.faults.places import cloud_port, device, first_spoke, hub, hub_bridge, hub_port
@@ -63,7 +73,8 @@ def _bridging(lab: BuiltLab, spoke: Host) -> tuple[Change, ...]:
         link_add(SPOKE_BRIDGE, bridge(), address=spoke.node.link(device).mac),
         link_set(device, master=SPOKE_BRIDGE),
         addr_add(SPOKE_BRIDGE, address),
-        route_add(str(lab.topology.multicast_route), SPOKE_BRIDGE),
+        # with another address of its own the device has kept its route
+        route_replace(str(lab.topology.multicast_route), SPOKE_BRIDGE),
     )
 
 

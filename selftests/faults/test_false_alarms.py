@@ -44,6 +44,7 @@ UNUSUAL = (
     ("spoke1", ("tc qdisc replace dev ens3 root fq_codel", "tc qdisc replace dev {device} root fq_codel")),
     ("hub", ("ip addr add 172.16.254.100/24 dev bridge0",)),
     ("hub", ("ip link set bridge0 type bridge vlan_filtering 1",)),
+    ("spoke1", ("ip link set ens3 mtu 9100",)),
     ("hub", ("bridge fdb add 02:11:22:33:44:55 dev {port} master static",)),
     ("hub", ("bridge mdb add dev bridge0 port {port} grp 239.9.9.9 permanent",)),
     ("spoke1", ("iptables -A OUTPUT -d 169.254.169.254 -m owner --uid-owner 1000 -j REJECT",)),

@@ -158,6 +158,16 @@ LOOKING_AT_DEVICES = (
     "tests/snooping/test_pruning.py",
 )
 """Tests that look at what comes in at a spoke's tunnel, or change the device with its overlay address."""
+LOOKING_AT_SIZES_AND_ADDRESSES = (
+    "tests/broadcast/test_address.py",
+    "tests/mtu/test_boundary.py",
+    "tests/prerequisites/test_addresses.py",
+    "tests/prerequisites/test_configuration.py",
+    "tests/resilience/test_loop.py",
+    "tests/underlay/test_clouds.py",
+    "tests/underlay/test_vxlan.py",
+)
+"""Tests that compare the NICs' MTU with the tunnels', or the addresses of the overlay's devices with the overlay."""
 
 
 def test_what_a_known_cause_loses_at_times_is_waited_for_as_a_fence(worker, tmp_path):
@@ -191,6 +201,20 @@ def test_bridges_of_spokes_turn_nothing_red(worker, tmp_path, tunnel):
     assert {one["outcome"] for one in ran.result["tests"]} == {"passed", "not-applicable"}, ran.printed
     assert ran.findings == []
     assert "leftover" not in ran.printed
+
+
+@pytest.mark.parametrize("tunnel", dict.fromkeys((TUNNEL, "gretap")))
+def test_larger_nics_and_further_networks_turn_nothing_red(worker, tmp_path, tunnel):
+    """Where NICs take more than the cloud, and hosts have further addresses on the overlay, no test fails."""
+    jumbo = [f"--inject={host}: ip link set ens3 mtu 9100" for host in ("hub", "spoke1", "spoke2")]
+    further = [
+        "--inject=hub: ip addr add 192.168.9.1/24 dev bridge0",
+        f"--inject=spoke1: ip addr add 192.168.9.2/24 dev {tunnel}1",
+    ]
+    ran = run(worker, tmp_path, *jumbo, *further, *LOOKING_AT_SIZES_AND_ADDRESSES, tunnel=tunnel)
+
+    assert {one["outcome"] for one in ran.result["tests"]} == {"passed"}, ran.printed
+    assert ran.findings == []
 
 
 def test_a_narrow_route_stops_what_is_sent_to_groups_alone(worker, tmp_path):

@@ -14,6 +14,7 @@ from fixtures.probes import carried, cloud_rules, decode
 from fixtures.requirements import not_applicable, not_run
 from fixtures.underlay import configured
 from lab import groups
+from lab.tunnels import KINDS
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 IP, UDP, TCP = 20, 8, 20  # octets of header
@@ -34,15 +35,21 @@ def test_arrives_at_the_boundary_and_beyond(overlay, sender, largest, everyone, 
     heard.exactly_once(at=others)
 
 
+def overhead(lab):
+    """Octets that a tunnel puts in front of an inner packet."""
+    options = lab.topology.options
+    return KINDS[options.kind].overhead(options)
+
+
 def same_datagram(packet):
     """What the fragments of one datagram have in common (RFC 791)."""
     return packet.id, packet.src, packet.dst
 
 
 @pytest.mark.requirement("MTU-02")
-def test_fills_the_nics_packets(overlay, spoke, everyone, listen, layers):
-    """The first fills one packet of the NIC to each peer, the second makes two whose inner packets are fragments."""
-    nic, inside = (link.mtu for link in spoke.node.links(spoke.plan.nic, spoke.plan.device))
+def test_fills_the_nics_packets(overlay, spoke, mtu, everyone, listen, layers):
+    """The first makes one packet of the NIC to each peer, the second two whose inner packets are fragments."""
+    inside, taken = mtu(spoke), overhead(overlay)
     fitting = inside - IP - UDP
     first = IP + (inside - IP) // EIGHTS * EIGHTS
     second = IP + UDP + fitting + 1 - (first - IP)
@@ -57,9 +64,9 @@ def test_fills_the_nics_packets(overlay, spoke, everyone, listen, layers):
         whole_or_cut = {same_datagram(one.inner[layers.IP]) for one in packets if payload[:40] in one.sighting.frame}
         same = [one for one in packets if same_datagram(one.inner[layers.IP]) in whole_or_cut]
         sent[payload] = Counter((one.length, bool(one.inner[layers.IP].flags.MF)) for one in same)
-    taken, peers = nic - inside, len(overlay.topology.peers(spoke.name))
+    peers = len(overlay.topology.peers(spoke.name))
     assert sent == {
-        whole: {(nic, False): peers},
+        whole: {(inside + taken, False): peers},
         cut: {(first + taken, True): peers, (second + taken, False): peers},
     }
     assert heard.payloads == {name: [whole, cut] for name in overlay.others(spoke)}
@@ -127,8 +134,7 @@ def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mt
     """Without its last fragment a datagram is not heard; the receiver counts fragments that were not put together."""
     fragments = 3
     inside = (mtu(spoke1) - IP) // EIGHTS * EIGHTS
-    carried_by = spoke1.node.link(spoke1.plan.nic).mtu - mtu(spoke1)
-    last = cloud_rules.fragment_rule(carried_by, last=(fragments - 1) * inside)
+    last = cloud_rules.fragment_rule(overhead(provoked), last=(fragments - 1) * inside)
     names = ("IpReasmReqds", "IpReasmOKs")
     before = hub.node.counters()
 
