@@ -26,7 +26,9 @@ RECORDS: Mapping[str, type] = {made.__name__: made for made in records.TYPES.val
 """The only classes that data may name themselves: all others follow from the type hints."""
 SHARED, BYTES, TUPLE, RECORD = "$shared", "$bytes", "$tuple", "$record"
 LEAST_SHARED = {tuple: 4, bytes: 24}  # what is shorter is as short as the reference to it
-LEAST_RUN, MOST_RUN = 32, 0xFFFF  # octets; a packet has no more
+LEAST_RUN = 32  # octets
+MOST_RUNS = 64 << 20
+"""Octets that all runs may have: a small file must not fill the memory."""
 
 Made = TypeVar("Made")
 
@@ -153,15 +155,6 @@ def _hex(value: bytes) -> str:
     return f"{head.hex()}+{value[-1:].hex()}*{run}" if run >= LEAST_RUN else value.hex()
 
 
-def _octets(text: str) -> bytes:
-    """The same back; ValueError where it is neither."""
-    head, _, run = text.partition("+")
-    octet, _, count = run.partition("*")
-    if run and not (len(octet) == 2 and count.isdecimal() and int(count) <= MOST_RUN):
-        raise ValueError(f"{run[:40]!r} is not a run of an octet")
-    return bytes.fromhex(head) + bytes.fromhex(octet) * int(count or 0)
-
-
 def _each(kind: Any, count: int) -> Sequence[Any]:
     """The types of the elements of a sequence."""
     origin, arguments = get_origin(kind), get_args(kind)
@@ -175,34 +168,43 @@ class _Decoder:
         self._shared = shared
         self._made: dict[tuple[int, Any], Any] = {}
         self._open: set[int] = set()
+        self._room = MOST_RUNS
 
     def of(self, kind: Any, data: Any) -> Any:
-        if kind is not Any and isinstance(data, dict) and data.keys() == {SHARED}:
+        return _reader(kind)(self, data)
+
+    def plain(self, kind: Any, data: Any) -> Any:
+        return _expected(data, isinstance(data, (int, float) if kind is float else kind), kind)
+
+    def literal(self, kind: Any, data: Any) -> Any:
+        return _expected(data, data in get_args(kind), kind)
+
+    def address(self, kind: Any, data: Any) -> Any:
+        return _read(kind, data)
+
+    def mapping(self, kind: Any, data: Any) -> Any:
+        read = _reader(get_args(kind)[1])
+        return {key: read(self, each) for key, each in _expected(data, isinstance(data, dict), kind).items()}
+
+    def sequence(self, kind: Any, data: Any) -> Any:
+        if isinstance(data, dict) and data.keys() == {SHARED}:
             return self._reference(kind, data[SHARED])
-        origin, arguments = get_origin(kind), get_args(kind)
-        if origin in (Union, types.UnionType):
-            kinds = [one for one in arguments if one is not type(None)]
-            return None if data is None else self.of(kinds[0] if len(kinds) == 1 else Any, data)
-        if origin is Literal:
-            return _expected(data, data in arguments, kind)
-        if kind is Any:
-            return self._untyped(data)
-        if kind in ADDRESSES or kind is bytes:
-            return _read(kind, data)
-        if kind is float:
-            return _expected(data, isinstance(data, (int, float)), kind)
-        if kind in PLAIN:
-            return _expected(data, isinstance(data, kind), kind)
-        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            return self._fields(kind, _expected(data, isinstance(data, dict), kind))
-        if isinstance(origin, type) and issubclass(origin, Mapping):
-            items = _expected(data, isinstance(data, dict), kind).items()
-            return {key: self.of(arguments[1], each) for key, each in items}
-        elements = _expected(data, isinstance(data, list), kind)
+        elements, origin = _expected(data, isinstance(data, list), kind), get_origin(kind)
         each = _each(kind, len(elements))
         _expected(data, len(each) == len(elements), kind)
-        made = [self.of(one, element) for one, element in zip(each, elements, strict=True)]
+        made = [_reader(one)(self, element) for one, element in zip(each, elements, strict=True)]
         return tuple(made) if origin is tuple else frozenset(made) if origin is frozenset else made
+
+    def octets(self, kind: Any, data: Any) -> Any:
+        if isinstance(data, dict) and data.keys() == {SHARED}:
+            return self._reference(kind, data[SHARED])
+        return self._octets(data)
+
+    def untyped(self, kind: Any, data: Any) -> Any:
+        return self._untyped(data)
+
+    def fields(self, kind: Any, data: Any) -> Any:
+        return self._fields(kind, _expected(data, isinstance(data, dict), kind))
 
     def _reference(self, kind: Any, number: Any) -> Any:
         """What is shared, made once for each type; what contains itself has no end."""
@@ -215,15 +217,21 @@ class _Decoder:
             self._open.remove(number)
         return self._made[key]
 
+    def _octets(self, data: Any) -> bytes:
+        """What `_hex` wrote."""
+        head, _, run = str(_expected(data, isinstance(data, str), bytes)).partition("+")
+        octet, _, count = run.partition("*")
+        fits = not run or (len(octet) == 2 and count.isascii() and count.isdecimal() and int(count) <= self._room)
+        self._room -= int(_expected(count, fits, "a run of an octet") or 0)
+        return bytes(_read(bytes.fromhex, head) + _read(bytes.fromhex, octet) * int(count or 0))
+
     def _fields(self, made: type, data: dict[str, Any]) -> Any:
-        hints = _hints(made)
-        given = {}
-        for name, each in data.items():
-            _expected(name, name in hints, f"a field of {made.__name__}")
-            given[name] = self.of(hints[name][0], each)
-        for name, (_, field) in hints.items():
-            _expected(made.__name__, name in given or _default(field) is not dataclasses.MISSING, f"its {name}")
-        return made(**given)
+        readers, required = _readers(made)
+        unknown = [name for name in data if name not in readers]
+        _expected(unknown[0] if unknown else "", not unknown, f"a field of {made.__name__}")
+        for name in required:
+            _expected(made.__name__, name in data, f"its {name}")
+        return made(**{name: readers[name](self, each) for name, each in data.items()})
 
     def _untyped(self, data: Any) -> Any:
         if isinstance(data, list):
@@ -235,10 +243,47 @@ class _Decoder:
             _expected(data[RECORD], made is not None, "a record")
             return self._fields(made, {name: each for name, each in data.items() if name != RECORD})  # type: ignore[arg-type]
         if data.keys() == {BYTES}:
-            return _read(bytes, data[BYTES])
+            return self._octets(data[BYTES])
         if data.keys() == {TUPLE}:
             return tuple(self._untyped(_expected(data[TUPLE], isinstance(data[TUPLE], list), tuple)))
         return {key: self.of(Any, each) for key, each in data.items()}
+
+
+Reader = Callable[[_Decoder, Any], Any]
+
+
+@functools.cache
+def _reader(kind: Any) -> Reader:
+    """What decodes a type: looked up once, since there are thousands of values of each."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        kinds = [one for one in arguments if one is not type(None)]
+        read = _reader(kinds[0] if len(kinds) == 1 else Any)
+        return lambda decoder, data: None if data is None else read(decoder, data)
+    made: Callable[[_Decoder, Any, Any], Any]
+    if kind is Any:
+        made = _Decoder.untyped
+    elif kind is bytes:
+        made = _Decoder.octets
+    elif origin is Literal:
+        made = _Decoder.literal
+    elif kind in ADDRESSES:
+        made = _Decoder.address
+    elif kind in PLAIN:
+        made = _Decoder.plain
+    elif dataclasses.is_dataclass(kind):
+        made = _Decoder.fields
+    else:
+        made = _Decoder.mapping if isinstance(origin, type) and issubclass(origin, Mapping) else _Decoder.sequence
+    return lambda decoder, data: made(decoder, kind, data)
+
+
+@functools.cache
+def _readers(made: type) -> tuple[Mapping[str, Reader], Sequence[str]]:
+    """What decodes each field of a class, and those that have no default."""
+    hints = _hints(made)
+    required = [name for name, (_, field) in hints.items() if _default(field) is dataclasses.MISSING]
+    return {name: _reader(kind) for name, (kind, _) in hints.items()}, required
 
 
 def _expected(data: Any, fits: bool, kind: Any) -> Any:
@@ -248,9 +293,9 @@ def _expected(data: Any, fits: bool, kind: Any) -> Any:
 
 
 def _read(kind: Any, data: Any) -> Any:
-    """An address, or bytes, from its text."""
+    """What a class makes of a text."""
     _expected(data, isinstance(data, str), kind)
     try:
-        return _octets(data) if kind is bytes else kind(data)
+        return kind(data)
     except ValueError as error:
         raise Malformed(str(error)) from error

@@ -30,12 +30,18 @@ COMMAND_TIME = 10.0  # seconds; a command that changes something takes milliseco
 def known() -> Mapping[str, Fault]:
     """Every fault by its name; two of one name are a mistake of this package."""
     found: dict[str, Fault] = {}
-    for module in sorted(module.name for module in pkgutil.iter_modules(faults.__path__)):
-        for fault in getattr(importlib.import_module(f"{faults.__name__}.{module}"), "FAULTS", ()):
-            if fault.name in found:
-                raise ValueError(f"two faults are called {fault.name!r}")
-            found[fault.name] = fault
+    for fault in (fault for each in by_module().values() for fault in each.values()):
+        if fault.name in found:
+            raise ValueError(f"two faults are called {fault.name!r}")
+        found[fault.name] = fault
     return found
+
+
+def by_module() -> dict[str, dict[str, Fault]]:
+    """The faults of each module of this package."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(faults.__path__))
+    every = {name: getattr(importlib.import_module(f"{faults.__name__}.{name}"), "FAULTS", ()) for name in modules}
+    return {name: {fault.name: fault for fault in each} for name, each in every.items() if each}
 
 
 def named(name: str) -> Fault:

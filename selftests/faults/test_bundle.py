@@ -260,11 +260,11 @@ HOSTILE = {
     "another schema": (scenes(b'"schema":1', b'"schema":99'), "have schema 99, this version of Overcast reads 1"),
     "another class": (scenes(b'"$record":"Link"', b'"$record":"Popen"'), "expected a record, found 'Popen'"),
     "another field": (scenes(b'"planned":', b'"__class__":'), "expected a field of Scene, found '__class__'"),
-    "another type": (scenes(b'"mtu":', b'"mtu":"9000","txqueuelen":'), "expected int, found '9000'"),
+    "another type": (scenes(b'"index":', b'"index":"x","group":'), "expected int, found 'x'"),
     "no address": (scenes(b'"overlay":"', b'"overlay":"x'), "Only decimal digits"),
     "a circle": (scenes(b'"shared":[', b'"shared":[{"$shared":0},'), "expected a shared part"),
     "a host without a plan": (scenes(b'"spoke2":{"plan"', b'"spoke9":{"plan"'), "do not belong together"),
-    "a filler without an end": (scenes(b'"shared":["', b'"shared":["00+00*99999999","'), "not a run of an octet"),
+    "a filler without an end": (scenes(b'"shared":["', b'"shared":["00+00*99999999","'), "expected a run of an octet"),
 }
 """What a file is instead of a bundle, and what is said about it."""
 

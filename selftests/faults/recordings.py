@@ -1,0 +1,167 @@
+"""
+What the diagnosis looked at under each fault of the catalogue, recorded once, so that rules are tested without a lab.
+
+    .venv/bin/python -m selftests.faults.recordings            every fault again: some minutes
+    .venv/bin/python -m selftests.faults.recordings FAULT ...  these alone: new ones, and those that were changed
+
+A recording is made in the first of `LABS` in which the diagnosis names the fault at its place.  Times are replaced by
+their order, by which frames are sorted: nothing else is left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import lzma
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lab import laboratory, topologies
+from lab.diagnose import bundle, scene
+from lab.diagnose.bundle import Case
+from lab.diagnose.scene import Scene
+from lab.diagnose.trial import MOST_SENDERS, Exchange
+from lab.errors import OvercastError
+from lab.faults import catalogue
+from lab.faults.fault import Fault
+from lab.laboratory import BuiltLab
+from lab.machines.base import Machine
+from lab.machines.node import Node
+from lab.model import Topology, TunnelOptions, Underlay
+from lab.providers import provider
+from selftests.faults.inner import LEAST_SPOKES, machine_for, tunnel_for
+
+FOLDER = Path(__file__).parent / "recordings"
+HEALTHY = ("healthy gretap", "healthy vxlan")
+"""Labs without a fault."""
+OVER_IPV6 = "ip6gretap"
+
+Make = Callable[[str, int], tuple[Topology, int]]
+"""A topology with tunnels of a kind and that many spokes, and the routers that it goes over."""
+
+
+def plan(kind: str, spokes: int) -> Topology:
+    return topologies.standard(spokes, TunnelOptions(kind=kind))
+
+
+LABS: tuple[Make, ...] = (
+    lambda kind, spokes: (plan(kind, spokes), 0),
+    lambda kind, spokes: (replace(plan(kind, spokes), ipv6=True), 0),
+    lambda kind, spokes: (topologies.routed(plan(kind, spokes)), 2),
+    lambda kind, spokes: (topologies.standard(spokes, TunnelOptions(kind=kind, ttl=None)), 0),
+    lambda kind, spokes: (plan(OVER_IPV6 if kind == "gretap" else kind, spokes), 0),
+)
+
+
+def file_of(fault: str) -> Path:
+    """The recordings of one module of the catalogue."""
+    if fault in HEALTHY:
+        return FOLDER / "healthy.xz"
+    module = next(name for name, faults in catalogue.by_module().items() if fault in faults)
+    return FOLDER / f"{module}.xz"
+
+
+@functools.cache
+def read(path: Path) -> Mapping[str, str]:
+    """The recordings of a file by fault, each a line that `bundle.case_of` reads."""
+    if not path.exists():
+        return {}
+    lines = lzma.decompress(path.read_bytes()).decode().splitlines()
+    return {name: line for name, _, line in (each.partition("\t") for each in lines)}
+
+
+def case_of(fault: str) -> Case:
+    """The recording of a fault; KeyError where there is none."""
+    return bundle.case_of(read(file_of(fault))[fault])
+
+
+def place(fault: Fault, seen: Scene) -> tuple[str, str]:
+    """Where the diagnosis must find a fault in the lab that was recorded."""
+    nobody: Any = None  # no machine is asked anything
+    nodes = {name: Node(name, nobody, 0) for name in seen.topology.plans}
+    assert fault.finding is not None
+    return fault.finding.at(BuiltLab(nobody, seen.topology, seen.underlay, nodes))
+
+
+def is_named(fault: Fault, case: Case) -> bool:
+    """Whether the diagnosis of a recording names the fault, at its host and interface."""
+    node, interface = place(fault, case.scene)
+    assert fault.finding is not None
+    every = {(one.code, one.node, one.interface) for one in case.findings()}
+    return any((code, at) == (fault.finding.code, node) and interface in (device, "") for code, at, device in every)
+
+
+def _recorded(machine: Machine, kind: str, fault: Fault | None) -> str:
+    tried = []
+    for make in LABS[:1] if fault is None else LABS:
+        topology, routers = make(kind, max(LEAST_SPOKES, fault.spokes if fault else 0))
+        try:
+            with laboratory.build(machine, topology, Underlay(provider("oci"), routers)) as lab:
+                if fault:
+                    fault.inject(lab)
+                seen = scene.gather(_as_after_a_test(laboratory.with_bridges(lab)), planned=True)
+        except OvercastError as problem:  # it cannot be made in such a lab
+            tried.append(str(problem))
+            continue
+        case = Case(_in_order(seen))
+        if fault is None or is_named(fault, case):
+            return bundle.line(case)
+        tried.append(repr([(one.code, one.node, one.interface) for one in case.findings()]))
+    print(f"{fault and fault.name} is named in no lab: {tried}", file=sys.stderr)  # noqa: T201  a command
+    return ""
+
+
+def _as_after_a_test(lab: BuiltLab) -> BuiltLab:
+    """A test has failed before a diagnosis: of many hosts, those that it lost packets to are looked at."""
+    for host in lab.hosts.values() if len(lab.hosts) > MOST_SENDERS else ():
+        with lab.listen(lab.others(host)):
+            host.udp.send(to=lab.everyone, lost_if_refused=True)
+    return lab
+
+
+def _in_order(seen: Scene) -> Scene:
+    made: dict[int, Exchange] = {}
+    shared: dict[int, Any] = {}
+    for exchange in seen.trial.exchanges:
+        key = id(exchange.sightings)
+        if key not in shared:
+            shared[key] = tuple(replace(one, time=number) for number, one in enumerate(exchange.sightings))
+        made[id(exchange)] = replace(exchange, sightings=shared[key])
+    return replace(seen, trial=replace(seen.trial, exchanges=tuple(made.values())))
+
+
+def record(kind: str, faults: Sequence[str]) -> dict[str, str]:
+    """The recordings of some faults, on one machine."""
+    with machine_for(kind) as machine:
+        known = {name: None if name in HEALTHY else catalogue.named(name) for name in faults}
+        made = {name: _recorded(machine, kind, fault) for name, fault in known.items()}
+        return {name: line for name, line in made.items() if line}
+
+
+def main(wanted: Sequence[str]) -> None:
+    """Records, and writes the files anew."""
+    known = [*catalogue.known(), *HEALTHY]
+    names = wanted or known
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        kind = name.partition(" ")[2] if name in HEALTHY else tunnel_for(catalogue.named(name))
+        by_kind[kind].append(name)
+    made: dict[str, str] = {}
+    with ProcessPoolExecutor() as processes:
+        for each in processes.map(record, by_kind.keys(), by_kind.values()):
+            made |= each
+    FOLDER.mkdir(exist_ok=True)
+    for path in {file_of(name) for name in made}:
+        lines = {**read(path), **{name: line for name, line in made.items() if file_of(name) == path}}
+        text = "".join(f"{name}\t{lines[name]}\n" for name in sorted(lines.keys() & known))
+        path.write_bytes(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))
+    if missing := [name for name in names if name not in made]:
+        raise SystemExit(f"not recorded: {', '.join(missing)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,35 @@
+"""
+The rules without a lab: of every fault of the catalogue, what was recorded of it is explained again.
+
+    recordings/*.xz  -->  scene  -->  explain  -->  the catalogue's finding, at its host and interface
+"""
+
+import pytest
+
+from lab.faults import catalogue
+from selftests.faults import recordings
+
+
+@pytest.mark.parametrize("fault", sorted(catalogue.known()))
+def test_names_the_fault_at_its_place(fault: str) -> None:
+    """The diagnosis of the recording finds the fault; a new fault is recorded by the command that is printed."""
+    recorded = recordings.read(recordings.file_of(fault))
+    assert fault in recorded, f"run: .venv/bin/python -m selftests.faults.recordings '{fault}'"
+
+    case = recordings.case_of(fault)
+
+    assert recordings.is_named(catalogue.named(fault), case), case.findings()
+
+
+@pytest.mark.parametrize("name", recordings.HEALTHY)
+def test_finds_nothing_where_nothing_is_wrong(name: str) -> None:
+    """The diagnosis of a healthy lab's recording finds nothing."""
+    assert recordings.case_of(name).findings() == ()
+
+
+def test_every_recording_is_of_a_fault() -> None:
+    """No recording is of a fault that the catalogue does not have, and all of them together are small."""
+    files = sorted(recordings.FOLDER.iterdir())
+
+    assert {name for path in files for name in recordings.read(path)} == {*catalogue.known(), *recordings.HEALTHY}
+    assert sum(path.stat().st_size for path in files) < 2_000_000
