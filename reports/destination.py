@@ -21,7 +21,10 @@ import pytest
 from reports.ownership import write_whole
 from reports.plain import plain
 
-ALLURE_FILE = re.compile(r"[0-9a-f-]{36}-(result|container|attachment|globals)\b.*|environment\.properties")
+ALLURE_FILE = re.compile(
+    r"[0-9a-f-]{36}-(result|container|attachment|globals)\b.*"
+    r"|environment\.properties|categories\.json|executor\.json"
+)
 
 # Options that make pytest show something instead of running tests.
 LOOKING = ("collectonly", "help", "version", "markers", "showfixtures", "show_fixtures_per_test", "setupplan")
@@ -82,7 +85,7 @@ class Destination:
     def clear(self) -> None:
         """Remove what an earlier run has written, so that nothing of it is beside the results of this one."""
         with self.noting_errors():
-            for path in (self.conformance, self.page, self.junit, self.diagnosis):
+            for path in self.ours:
                 path.unlink(missing_ok=True)
 
     def write(self, path: Path, content: str | bytes) -> None:
@@ -109,8 +112,7 @@ class Destination:
 
     def _remove_older(self, path: Path) -> None:
         """Remove what earlier runs have left of a file, and of those of ours that are written after it."""
-        ours = [self.conformance, self.page, self.junit, self.diagnosis]
-        for each in ours[ours.index(path) :] if path in ours else [path]:
+        for each in self.ours[self.ours.index(path) :] if path in self.ours else [path]:
             each.unlink(missing_ok=True)
 
     def note_allure(self, error: OSError) -> None:
@@ -131,6 +133,11 @@ class Destination:
             self.drop_allure()
 
     @property
+    def ours(self) -> list[Path]:
+        """Every file of a run in this folder, the most important first."""
+        return [self.conformance, self.page, self.summary, self.junit, self.diagnosis]
+
+    @property
     def conformance(self) -> Path:
         """The machine-readable result."""
         return self.directory / "conformance.json"
@@ -139,6 +146,11 @@ class Destination:
     def page(self) -> Path:
         """The page for people."""
         return self.directory / "index.html"
+
+    @property
+    def summary(self) -> Path:
+        """The result in Markdown, for continuous integration."""
+        return self.directory / "summary.md"
 
     def page_from(self, folder: Path) -> str:
         """Return the page's path as short as a reader in this folder can use it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import metadata
@@ -18,6 +19,10 @@ from reports import drawing
 LIBRARIES = ("pytest", "pyroute2", "scapy")
 CHOICES = ("topology", "tunnel", "provider", "spokes")
 
+SECRET = ("--ssh-config", "--ssh-identity-file")
+"""Options whose values are paths on the user's own machine."""
+PASSWORD = re.compile(r"((?:^|[/,=])[^/@:,=]+):[^@,/]*@")
+
 PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
@@ -26,6 +31,17 @@ def version() -> str:
     """Return the version of this checkout, which pyproject.toml alone knows (nothing is installed)."""
     found = re.search(r'^version = "(.+)"$', PROJECT.read_text(encoding="utf-8"), re.MULTILINE)
     return found[1] if found else "unknown"
+
+
+def command(arguments: Iterable[str]) -> str:
+    """Return the command line of a run without what may be secret: places of keys, passwords in names of hosts."""
+    shown: list[str] = []
+    for argument in arguments:
+        hidden = bool(shown) and shown[-1] in SECRET
+        name, sign, _ = argument.partition("=")
+        text = "..." if hidden else f"{name}{sign}..." if sign and name in SECRET else argument
+        shown.append(PASSWORD.sub(r"\1@", text))
+    return shlex.join(["pytest", *shown])
 
 
 def own_environment(config: pytest.Config) -> dict[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -38,6 +41,33 @@ def label(items: Iterable[pytest.Item]) -> None:
 
 def _add(item: pytest.Item, kind: str, *values: str) -> None:
     item.add_marker(pytest.mark.allure_label(*values, label_type=kind))
+
+
+def of_run(
+    environment: Mapping[str, str], findings: Iterable[Mapping[str, Any]], environ: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield the files of Allure's results that are about the run: name and content."""
+    yield "environment.properties", "".join(f"{key}={value}\n" for key, value in environment.items())
+    codes = dict.fromkeys(str(finding["code"]) for finding in findings)
+    # a failure that has causes ends its first line with their codes
+    categories = [
+        {"name": code, "messageRegex": rf"(?s).*\b{re.escape(code)}\b.*", "matchedStatuses": ["failed"]}
+        for code in codes
+    ]
+    yield "categories.json", json.dumps(categories, indent=1)
+    if executor := _executor(environ):
+        yield "executor.json", json.dumps(executor, indent=1)
+
+
+def _executor(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what ran the tests, as Allure links it; empty where that is no CI service known here."""
+    if environ.get("GITHUB_ACTIONS") == "true":
+        url = "{GITHUB_SERVER_URL}/{GITHUB_REPOSITORY}/actions/runs/{GITHUB_RUN_ID}".format_map(environ)
+        return {"name": "GitHub Actions", "type": "github", "buildName": environ["GITHUB_RUN_ID"], "buildUrl": url}
+    if environ.get("GITLAB_CI") == "true":
+        names = {"buildName": environ["CI_JOB_ID"], "buildUrl": environ["CI_JOB_URL"]}
+        return {"name": "GitLab CI", "type": "gitlab", **names}
+    return {}
 
 
 def set_case(item: pytest.Item) -> None:

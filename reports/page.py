@@ -51,24 +51,26 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
             verdict=conformance.verdict,
             told=f"{told[:1].upper()}{told[1:]}.",
             place=terminal.place(result["environment"]),
-            causes=[_cause(finding) for finding in result["findings"]],
+            causes=[cause(finding) for finding in result["findings"]],
             drawing=drawing.drawing(result["topology"], tables, result["findings"]),
             areas=[_area(area, members) for area, members in conformance.areas.items()],
-            matrices=[_matrix(table, failures.anchors) for table in tables],
-            matrix_key=_matrix_key(tables),
+            matrices=[matrix(table, failures.anchors) for table in tables],
+            matrix_key=matrix_key(tables),
             unexplained=unexplained,
             explained=explained,
             open_count=sum(one.outcome != "passed" for one in conformance.requirements),
             figures=result["figures"],
             environment=[(key.replace("_", " "), value) for key, value in sorted(result["environment"].items())],
-            footer=f"{result['generated']}. The same as data: conformance.json, schema {result['schema']}.",
+            footer=f"{result['run']['command']}: {result['run']['seconds']:g} s, ended {result['generated']}. "
+            f"The same as data: conformance.json, schema {result['schema']}.",
             script=script,
             script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         )
     )
 
 
-def _cause(finding: Mapping[str, Any]) -> dict[str, Any]:
+def cause(finding: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a finding as templates show it."""
     remedy, node = str(finding.get("remedy") or ""), str(finding.get("node") or "")
     evidence = finding.get("evidence") or ""
     return {
@@ -111,7 +113,8 @@ def _requirement(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _matrix(table: Matrix, anchors: set[str]) -> dict[str, Any]:
+def matrix(table: Matrix, anchors: set[str]) -> dict[str, Any]:
+    """Return a matrix as templates show it; `anchors`: the pairs whose path can be linked to."""
     return {
         "network": table.network,
         "kinds": KINDS,
@@ -147,7 +150,8 @@ def _cell(table: Matrix, kind: str, sender: str, number: int, anchors: set[str])
     }
 
 
-def _matrix_key(tables: Sequence[Matrix]) -> str:
+def matrix_key(tables: Sequence[Matrix]) -> str:
+    """Say what the signs of the matrices mean."""
     used = {mark for table in tables for mark in table.cells.values()}
     return ", ".join(f"{terminal.MARKS[mark]} {words}" for mark, words in MARK_WORDS.items() if mark in used)
 
@@ -168,20 +172,20 @@ class _Failures:
 
     def unexplained(self) -> list[dict[str, Any]]:
         """Return those that no finding explains, and those that left something behind."""
-        return list(self._cases([trial for trial in self._failed if not self._cause(trial)], len(self._failed)))
+        return list(self._cases([trial for trial in self._failed if not self._cause_of(trial)], len(self._failed)))
 
     def explained(self) -> list[dict[str, Any]]:
         """Return the others by their first cause."""
         groups: dict[str, list[Trial]] = {}
         for trial in self._failed:
-            if cause := self._cause(trial):
+            if cause := self._cause_of(trial):
                 groups.setdefault(cause, []).append(trial)
         return [
             {"cause": cause, "count": len(trials), "cases": list(self._cases(trials, MOST_DETAILED))}
             for cause, trials in groups.items()
         ]
 
-    def _cause(self, trial: Trial) -> str:
+    def _cause_of(self, trial: Trial) -> str:
         return "" if trial.left_behind else self._causes.get(trial.nodeid, "")
 
     def _cases(self, trials: Sequence[Trial], detailed: int) -> Iterator[dict[str, Any]]:

@@ -20,13 +20,13 @@ import pytest
 
 from lab.interrupts import INTERRUPTS
 from lab.requirements import scope
-from reports import hookspecs, page, terminal
+from reports import ci, hookspecs, labels, page, terminal
 from reports.answer import answer
 from reports.conformance import INTERRUPTED, Conformance, Selection, exit_status, interrupted_status, judge
 from reports.deliveries import Matrix, matrices
 from reports.destination import ALLURE_FOLDER, Destination, covers, guard_allure, guard_junit, only_looks, switch_on
 from reports.document import document
-from reports.environment import lab_environment, lab_topology, merged, own_environment, version
+from reports.environment import command, lab_environment, lab_topology, merged, own_environment, version
 from reports.folding import Folding
 from reports.ownership import hand_over, invoking_user, refusal, write_whole
 from reports.processes import (
@@ -149,6 +149,7 @@ class Results(Process):
         self.tables: list[Matrix] = []
         self.result: dict[str, Any] = {}
         self.session: pytest.Session | None = None
+        self.started = datetime.now(timezone.utc)
         self.by_keyboard = False
 
     @pytest.hookimpl(tryfirst=True)
@@ -270,6 +271,11 @@ class Results(Process):
             conformance,
             environment=self.environment,
             topology=self.topology,
+            run={
+                "command": command(self.config.invocation_params.args),
+                "started": self.started.isoformat(timespec="seconds"),
+                "seconds": round((datetime.now(timezone.utc) - self.started).total_seconds(), 1),
+            },
             findings=self.recorder.findings(),
             flakes=self.recorder.flakes(),
             tables=self.tables,
@@ -280,13 +286,17 @@ class Results(Process):
         if self.destination.takes_files:
             self._write_conformance()
             self.destination.write(self.destination.page, page.render(self.result, conformance, self.tables))
+            summary = ci.summary(self.result, conformance, self.tables)
+            self.destination.write(self.destination.summary, summary)
+            with self.destination.noting_errors():
+                ci.append_step_summary(os.environ, summary)
             if any(trial.outcome == "failed" for trial in conformance.trials):
                 self._write_diagnosis()
             results = getattr(self.config.option, "allure_report_dir", None)
             if results and self.destination.error is None:
-                lines = [f"{key}={value}\n" for key, value in self.environment.items()]
                 try:
-                    write_whole(Path(results) / "environment.properties", "".join(lines))
+                    for name, text in labels.of_run(self.environment, self.result["findings"], os.environ):
+                        write_whole(Path(results) / name, text)
                 except OSError as error:
                     self.destination.note_allure(error)
         return status
@@ -304,10 +314,7 @@ class Results(Process):
         """Return everything that a user who called sudo should own, the caches of Python and pytest included."""
         root = self.config.rootpath
         options = [getattr(self.config.option, name, None) for name in ("xmlpath", "allure_report_dir")]
-        own = [
-            *(self.destination.conformance, self.destination.page, self.destination.diagnosis),
-            *self.destination.created,
-        ]
+        own = [*self.destination.ours, *self.destination.created]
         caches = [root / "__pycache__"]
         if self.config.pluginmanager.has_plugin("cacheprovider"):  # which a user may switch off
             caches.append(root / self.config.getini("cache_dir"))
@@ -330,6 +337,7 @@ class Results(Process):
             lines += [terminal.Line(line, "bad") for line in problem.splitlines()]
         where = self.destination.page_from(self.config.invocation_params.dir)
         findings = self.recorder.findings()
+        lines += [terminal.Line(line) for line in ci.error_lines(os.environ, findings)]
         lines += answer(self.conformance, findings, self.environment, width=self._width(), results=where)
         self._print(lines)
         return status

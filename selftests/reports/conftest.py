@@ -14,6 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ("-p", "fixtures.requirements", "-p", "reports.plugin")
 
+OUTER = (
+    *("SUDO_UID", "SUDO_GID", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"),
+    *("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITLAB_CI"),
+)
+"""Variables of the run outside, which would change what the inner one does."""
+
 PASSING = """
 import pytest
 from lab.requirements import in_scope
@@ -109,6 +115,6 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> InnerSu
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
-    for name in ("SUDO_UID", "SUDO_GID", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+    for name in OUTER:
         monkeypatch.delenv(name, raising=False)
     return InnerSuite(pytester)
