@@ -168,7 +168,8 @@ def test_places_named_by_the_user(suite):
 
     assert run.status == 0, run.text
     assert not run.reports.exists()
-    assert sorted(path.name for path in (suite.path / "elsewhere/deep").iterdir()) == ["conformance.json", "index.html"]
+    written = sorted(path.name for path in (suite.path / "elsewhere/deep").iterdir())
+    assert written == ["conformance.json", "index.html", "summary.md"]
     assert (suite.path / "mine.xml").exists()
     assert list((suite.path / "mine").glob("*-result.json"))
 
@@ -235,27 +236,27 @@ def test_no_room_for_results(suite, mount, why, processes):
 @pytest.mark.parametrize(
     ("size", "written"),
     [
-        ("size=64k", ()),
-        ("size=300k", ("conformance.json", "index.html")),
-        ("size=1m", ("conformance.json", "index.html", "junit.xml")),
+        ("size=64k", ("summary.md",)),
+        ("size=300k", ("conformance.json", "index.html", "summary.md")),
+        ("size=1m", ("conformance.json", "index.html", "junit.xml", "summary.md")),
     ],
     ids=["64 KiB", "300 KiB", "1 MiB"],
 )
 @both_ways
 def test_a_disk_that_fills_costs_the_least_important_results(suite, size, written, processes):
-    """What fits is written whole, the verdict first, then the page, JUnit's, Allure's; one message names the rest."""
+    """What fits is written whole: verdict, page, summary, JUnit's, Allure's. One message names the rest."""
     suite.except_for("HUB-08")
     suite.file("tests/test_long.py", LONG)
 
     run = run_on_small_disk(suite, size, processes)
 
-    missing = [name for name in ("conformance.json", "index.html", "junit.xml") if name not in written]
+    missing = [name for name in ("conformance.json", "index.html", "junit.xml", "summary.md") if name not in written]
     (message,) = [line for line in run.lines if "cannot be written" in line]
     assert message.startswith(f"the results cannot be written to {run.reports}: No space left on device (missing: ")
     assert all(name in message for name in (*missing, "allure-results"))
     assert [line for line in run.lines if line.startswith("on disk: ")] == [f"on disk: {name}" for name in written]
     assert_survived(run)
-    if written:
+    if "conformance.json" in written:
         shown = "\n".join(line for line in run.lines if line.startswith("json: "))
         assert '"exit_status": 11' in shown
         assert '"verdict": "conformant"' in shown

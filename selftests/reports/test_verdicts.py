@@ -35,7 +35,7 @@ def test_everything_passes(suite, processes):
     assert run.result["schema"] == 1
     assert run.result["counts"]["MUST"] == {"passed": MUST, "failed": 0, "not_run": 0, "not_applicable": 0}
     assert run.requirement("BCAST-01")["tests"] == ["tests/test_rest.py::test_holds[BCAST-01]"]
-    assert run.written == ["conformance.json", "index.html", "junit.xml"]
+    assert run.written == ["conformance.json", "index.html", "junit.xml", "summary.md"]
 
 
 @both_ways
