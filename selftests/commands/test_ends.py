@@ -6,6 +6,7 @@ A lab that ends: by `down`, by a SIGKILL of the process that keeps it, by Ctrl-C
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import select
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -96,11 +98,7 @@ def test_guest_that_dies_is_reported(checkout: Checkout) -> None:
     except EnvironmentProblem as problem:
         pytest.skip(str(problem))
     assert checkout.run("up", "--kernel=guest").status == 0
-    for pid in descendants(keeper_of(checkout)):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    kill(descendants(keeper_of(checkout)))
     done = checkout.run("exec", "hub", "true")
     assert done.status == 1
     assert done.errors.startswith("overcast: the guest kernel ended while it was in use (killed by SIGKILL)")
@@ -122,13 +120,19 @@ def test_bench_that_loses_its_guest_fails(checkout: Checkout) -> None:
     deadline = time.monotonic() + PATIENCE
     while not (guests := [pid for pid in descendants(measuring.pid) if name_of(pid) == "linux.uml"]):
         assert time.monotonic() < deadline
-    for pid in guests:
-        os.kill(pid, signal.SIGKILL)
+    kill(guests)
     output, errors = measuring.communicate(timeout=PATIENCE)
     assert measuring.returncode == 1, errors
     assert "overcast: not measured: guest kernel: the guest kernel ended" in errors
     assert "Call Trace" not in errors
     assert output.splitlines()[0].split()[1] == "host"
+
+
+def kill(pids: Iterable[int]) -> None:
+    """Kill processes of a guest; the end of one may be that of the others."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def name_of(pid: int) -> str:
