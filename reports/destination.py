@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from reports import captures
 from reports.ownership import write_whole
 from reports.plain import plain
 
@@ -87,6 +88,7 @@ class Destination:
         with self.noting_errors():
             for path in self.ours:
                 path.unlink(missing_ok=True)
+            captures.clear(self.captures)
 
     def write(self, path: Path, content: str | bytes) -> None:
         """Write a file of ours, complete or not at all."""
@@ -120,10 +122,16 @@ class Destination:
         self.note(error)
         self.drop_allure()
 
+    def kept(self) -> set[str]:
+        """Return the names of the files of frames that this run has kept."""
+        return {path.name for path in self.captures.glob("*.pcapng")}
+
     def drop_allure(self) -> None:
         """Give up Allure's results, and remove those that are in our own folder."""
         if ALLURE_FOLDER not in self.missing:
             self.missing.append(ALLURE_FOLDER)
+        with contextlib.suppress(OSError):
+            captures.clear(self.captures)  # which make room as well
         if self.allure is not None:
             with contextlib.suppress(OSError):
                 clear_allure(self.allure)
@@ -160,6 +168,11 @@ class Destination:
     def diagnosis(self) -> Path:
         """What a failure was diagnosed from (`overcast bundle`)."""
         return self.directory / "diagnosis.jsonl.gz"
+
+    @property
+    def captures(self) -> Path:
+        """The folder of the frames of failed tests."""
+        return self.directory / captures.FOLDER
 
     @property
     def junit(self) -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from lab.requirements import AREAS
+from reports.captures import FOLDER, name
 from reports.conformance import Conformance, Judged, tally
 from reports.deliveries import Matrix
 
@@ -23,6 +24,7 @@ def document(
     flakes: Sequence[Mapping[str, Any]] = (),
     tables: Sequence[Matrix],
     figures: Sequence[Mapping[str, Any]],
+    captures: Collection[str] = (),
     generated: str,
     exit_status: int,
 ) -> dict[str, Any]:
@@ -58,10 +60,16 @@ def document(
                 "seconds": round(trial.seconds, 4),
                 "left_behind": trial.left_behind,
                 "paths": [dict(path) for path in trial.paths],
+                "capture": _capture(trial.nodeid, captures),
             }
             for trial in conformance.trials
         ],
     }
+
+
+def _capture(nodeid: str, kept: Collection[str]) -> str:
+    """The file of a test's frames, relative to the folder of results; empty where it has none."""
+    return f"{FOLDER}/{name(nodeid)}" if name(nodeid) in kept else ""
 
 
 def _requirement(judged: Judged) -> dict[str, Any]:

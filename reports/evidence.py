@@ -1,9 +1,10 @@
-"""Attaches the evidence of failed tests to their Allure results."""
+"""Attaches the evidence of failed tests to their Allure results, and keeps their frames beside the page."""
 
 from __future__ import annotations
 
 import pytest
 
+from reports import captures
 from reports.attachments import attach_json, attach_pcap, attach_text
 
 
@@ -14,6 +15,7 @@ def pytest_overcast_evidence(item: pytest.Item, attachments: dict[str, object]) 
         if isinstance(content, bytes):
             if content:
                 attach_pcap(name, content)
+                captures.keep(item.config, item.nodeid, content)
         elif isinstance(content, str):
             attach_text(name, content)
         else:

@@ -42,7 +42,7 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
     """Return the page for a result (the content of conformance.json) and what it was made of."""
     told = sentence(conformance, result["findings"])
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    failures = _Failures(conformance, result["findings"])
+    failures = _Failures(conformance, result)
     unexplained, explained = failures.unexplained(), failures.explained()
     return (
         templates()
@@ -159,12 +159,13 @@ def matrix_key(tables: Sequence[Matrix]) -> str:
 class _Failures:
     """The tests that failed or broke: those with the same reason together, apart for each cause that explains them."""
 
-    def __init__(self, conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, conformance: Conformance, result: Mapping[str, Any]) -> None:
+        self._captures = {test["id"]: test["capture"] for test in result["tests"]}
         self._failed = [
             trial for trial in conformance.trials if trial.outcome == "failed" or trial.detail or trial.left_behind
         ]
         self._causes: dict[str, str] = {}
-        for finding in findings:
+        for finding in result["findings"]:
             for test in finding.get("tests", ()):
                 self._causes.setdefault(str(test), str(finding.get("code", "")))
         self.anchors: set[str] = set()
@@ -206,7 +207,8 @@ class _Failures:
 
     def _test(self, trial: Trial, *, drawn: bool) -> dict[str, Any]:
         paths = [self._path(path) for path in trial.paths] if drawn else []
-        return {"id": trial.nodeid, "requirements": trial.requirements, "paths": paths}
+        frames = self._captures.get(trial.nodeid, "")
+        return {"id": trial.nodeid, "requirements": trial.requirements, "paths": paths, "frames": frames}
 
     def _path(self, path: Mapping[str, Any]) -> dict[str, Any]:
         """Return a path; the first failed one between two hosts is what the matrix links to."""

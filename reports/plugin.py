@@ -20,7 +20,7 @@ import pytest
 
 from lab.interrupts import INTERRUPTS
 from lab.requirements import scope
-from reports import ci, hookspecs, labels, page, terminal
+from reports import captures, ci, hookspecs, labels, page, terminal
 from reports.answer import answer
 from reports.conformance import INTERRUPTED, Conformance, Selection, exit_status, interrupted_status, judge
 from reports.deliveries import Matrix, matrices
@@ -31,6 +31,7 @@ from reports.folding import Folding
 from reports.ownership import hand_over, invoking_user, refusal, write_whole
 from reports.processes import (
     ALLURE,
+    CAPTURES,
     COLLECTED,
     DESELECTED,
     DIAGNOSIS,
@@ -97,6 +98,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         if getattr(config.option, "allure_report_dir", "") is None:
             config.option.allure_report_dir = config.workerinput.get(ALLURE)
+        if place := config.workerinput.get(CAPTURES):
+            config.stash[captures.PLACE] = Path(place)
         config.pluginmanager.register(Worker(config), "overcast-results")
         return
     touched, whole = covers(config)
@@ -111,6 +114,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(refusal(directory, destination.error))
         if destination.error is None:
             switch_on(config, destination)
+            config.stash[captures.PLACE] = destination.captures
         folding = Folding(config)
         config.pluginmanager.register(folding, "overcast-folding")
         results = Results(config, destination, folding, partial_paths=not whole)
@@ -174,6 +178,7 @@ class Results(Process):
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker where Allure results go."""
         node.workerinput[ALLURE] = getattr(self.config.option, "allure_report_dir", None)
+        node.workerinput[CAPTURES] = str(self.config.stash.get(captures.PLACE, ""))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -280,6 +285,7 @@ class Results(Process):
             flakes=self.recorder.flakes(),
             tables=self.tables,
             figures=self.recorder.figures(),
+            captures=self.destination.kept(),
             generated=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             exit_status=status,
         )
@@ -314,7 +320,7 @@ class Results(Process):
         """Return everything that a user who called sudo should own, the caches of Python and pytest included."""
         root = self.config.rootpath
         options = [getattr(self.config.option, name, None) for name in ("xmlpath", "allure_report_dir")]
-        own = [*self.destination.ours, *self.destination.created]
+        own = [*self.destination.ours, self.destination.captures, *self.destination.created]
         caches = [root / "__pycache__"]
         if self.config.pluginmanager.has_plugin("cacheprovider"):  # which a user may switch off
             caches.append(root / self.config.getini("cache_dir"))

@@ -21,8 +21,9 @@ TOPOLOGY = "overcast_topology"
 UNWRITTEN = "overcast_unwritten"
 DIAGNOSIS = "overcast_diagnosis"
 
-# And under which key it is told where Allure results go: workers read the command line anew.
+# And under which keys it is told where results go: workers read the command line again.
 ALLURE = "overcast_allure"
+CAPTURES = "overcast_captures"
 
 
 class Process:
