@@ -113,6 +113,7 @@ ELSEWHERE = {
     "--ssh-config=": "selftests/live",
     "--sudo": "selftests/live",
     "--provision": "selftests/live/provision",
+    "--redact": "selftests/faults",
     "--version": "selftests/reports",
     "-k": "selftests/commands",
     "-x": "selftests/reports",

@@ -70,7 +70,7 @@ def test_membership_errors_say_what_is_wrong(receiver):
     refused = {}
 
     with receiver.member() as member:
-        member.join(GROUP)
+        member.join(GROUP, wait=True)
         for what, request in {
             "joined twice": lambda: member.join(GROUP, wait=True),
             "left without a join": lambda: member.leave(OWN, wait=True),
@@ -110,7 +110,7 @@ def test_socket_hears_another_ones_group_only_by_default(overlay, receiver, list
 def test_twenty_first_membership_is_refused(receiver):
     """A socket joins twenty groups; the next one is ENOBUFS."""
     with receiver.member() as member:
-        member.join(*MANY[:20])
+        member.join(*MANY[:20], wait=True)
         with pytest.raises(OSError) as refused:
             member.join(MANY[20], wait=True)
 
@@ -122,7 +122,7 @@ def test_twenty_first_membership_is_refused(receiver):
 def test_raised_limit_allows_more_memberships(provoked, spoke1):
     """With igmp_max_memberships raised to 40 a socket joins forty groups and no more."""
     with spoke1.node.with_sysctl("net.ipv4.igmp_max_memberships", 40), spoke1.member() as member:
-        member.join(*MANY[:40])
+        member.join(*MANY[:40], wait=True)
         with pytest.raises(OSError) as refused:
             member.join(MANY[40], wait=True)
 
