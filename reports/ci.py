@@ -14,11 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from lab.requirements import AREAS
 from reports import page, terminal
-from reports.answer import sentence, unexplained
+from reports.answer import unexplained
 from reports.conformance import Conformance, Judged, tally
 from reports.deliveries import Matrix
 
@@ -26,40 +24,30 @@ MOST_FAILURES = 20
 MOST_SENDERS = 12
 """Hosts up to which a matrix is part of the summary."""
 STEP_SUMMARY, ACTIONS = "GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"
-SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~&])")
 
 
 def summary(result: Mapping[str, Any], conformance: Conformance, tables: Sequence[Matrix]) -> str:
     """Return the run in Markdown: verdict, causes with fixes, failures without a cause, matrices, areas."""
-    told = sentence(conformance, result["findings"])
     left = unexplained(conformance, result["findings"])
     drawn = [table for table in tables if len(table.nodes) <= MOST_SENDERS]
-    return templated(
-        verdict=conformance.verdict,
-        told=f"{told[:1].upper()}{told[1:]}.",
-        place=terminal.place(result["environment"]),
-        causes=[
-            {**page.cause(finding), "ids": terminal.compact(finding["requirements"])} for finding in result["findings"]
-        ],
-        unexplained=[{"text": trial.reason, "id": trial.nodeid} for trial in left[:MOST_FAILURES]],
-        more=max(0, len(left) - MOST_FAILURES),
-        matrices=[page.matrix(table, set()) for table in drawn],
-        matrix_key=page.matrix_key(drawn),
-        areas=[_area(area, members) for area, members in conformance.areas.items()],
-        footer=f"Overcast {result['environment'].get('overcast', '')}, {result['generated']}",
+    made = (
+        page.templates()
+        .get_template("summary.md")
+        .render(
+            **page.head(result, conformance),
+            causes=[
+                {**page.cause(finding), "ids": terminal.compact(finding["requirements"])}
+                for finding in result["findings"]
+            ],
+            unexplained=[{"text": trial.reason, "id": trial.nodeid} for trial in left[:MOST_FAILURES]],
+            more=max(0, len(left) - MOST_FAILURES),
+            matrices=[page.matrix(table, set()) for table in drawn],
+            matrix_key=page.matrix_key(drawn),
+            areas=[_area(area, members) for area, members in conformance.areas.items()],
+            footer=f"Overcast {result['environment'].get('overcast', '')}, {result['generated']}",
+        )
     )
-
-
-def templated(**values: Any) -> str:
-    """Return the summary of these values; what a host or a test says is escaped for Markdown or for HTML."""
-    templates = page.templates()
-    templates.filters["md"] = escaped
-    return re.sub(r"\n{3,}", "\n\n", templates.get_template("summary.md").render(values)) + "\n"
-
-
-def escaped(text: object) -> Markup:
-    """Return a text as one line that Markdown shows as it is."""
-    return Markup(SPECIAL.sub(r"\\\1", " ".join(str(text).split())))
+    return re.sub(r"\n{3,}", "\n\n", made) + "\n"
 
 
 def _area(area: str, members: Sequence[Judged]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lab.causes import identity
 from lab.errors import UsageProblem
 from reports.document import SCHEMA
 
@@ -94,13 +95,10 @@ def _others(before: Result, after: Result) -> Iterator[str]:
 
 
 def _causes(have: Result, lack: Result) -> Iterator[str]:
-    def places(result: Result) -> dict[tuple[str, str, str], str]:
-        return {(one["code"], one["node"], one["interface"]): one["summary"] for one in result["findings"]}
-
-    known = places(lack)
-    for (code, node, interface), summary in places(have).items():
-        if (code, node, interface) not in known:
-            yield f"{code}: {summary}"
+    known = {identity(finding) for finding in lack["findings"]}
+    for finding in have["findings"]:
+        if identity(finding) not in known:
+            yield f"{finding['code']}: {finding['summary']}"
 
 
 def _deliveries(before: Result, after: Result) -> Iterator[str]:

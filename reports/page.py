@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from lab.model import place
 from lab.requirements import AREAS
@@ -19,6 +21,8 @@ from reports.conformance import Conformance, Judged, Trial, tally
 from reports.deliveries import KINDS, Matrix
 
 TEMPLATES = Path(__file__).with_name("templates")
+SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~&])")
+"""What Markdown has a meaning for."""
 
 WORDS = {"passed": "holds", "failed": "does not hold", "not-run": "did not run", "not-applicable": "not applicable"}
 MOST_DRAWN = 3  # of tests that failed alike, those whose paths are on the page
@@ -33,14 +37,19 @@ MARK_WORDS = {
 
 @cache
 def templates() -> Environment:
-    """Return the templates; whatever a host or a test says is escaped in them."""
-    loader = FileSystemLoader(TEMPLATES)
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    """Return the templates; text of hosts and tests is escaped in them, for HTML, or by `md` for Markdown."""
+    made = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    made.filters["md"] = markdown
+    return made
+
+
+def markdown(text: object) -> Markup:
+    """Return a text as one line that Markdown shows as it is."""
+    return Markup(SPECIAL.sub(r"\\\1", " ".join(str(text).split())))
 
 
 def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence[Matrix]) -> str:
     """Return the page for a result (the content of conformance.json) and what it was made of."""
-    told = sentence(conformance, result["findings"])
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     failures = _Failures(conformance, result)
     unexplained, explained = failures.unexplained(), failures.explained()
@@ -48,9 +57,7 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
         templates()
         .get_template("page.html")
         .render(
-            verdict=conformance.verdict,
-            told=f"{told[:1].upper()}{told[1:]}.",
-            place=terminal.place(result["environment"]),
+            **head(result, conformance),
             causes=[cause(finding) for finding in result["findings"]],
             drawing=drawing.drawing(result["topology"], tables, result["findings"]),
             areas=[_area(area, members) for area, members in conformance.areas.items()],
@@ -67,6 +74,16 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
             script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         )
     )
+
+
+def head(result: Mapping[str, Any], conformance: Conformance) -> dict[str, str]:
+    """Return what every report begins with: the verdict, in a word and in numbers, and where it was."""
+    told = sentence(conformance, result["findings"])
+    return {
+        "verdict": conformance.verdict,
+        "told": f"{told[:1].upper()}{told[1:]}.",
+        "place": terminal.place(result["environment"]),
+    }
 
 
 def cause(finding: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +158,7 @@ def _cell(table: Matrix, kind: str, sender: str, number: int, anchors: set[str])
     first = "first " if number == 0 else ""
     if sender == receiver and mark == "untested":
         return {"style": f"{first}self", "title": "", "link": "", "sign": ""}
-    anchor = ways.pair({"sender": sender, "receiver": receiver})
+    anchor = ways.pair(sender, receiver)
     return {
         "style": f"{first}{mark}",
         "title": f"{kind} from {sender} to {receiver}: {MARK_WORDS[mark]}",
@@ -212,6 +229,8 @@ class _Failures:
 
     def _path(self, path: Mapping[str, Any]) -> dict[str, Any]:
         """Return a path; the first failed one between two hosts is what the matrix links to."""
-        new = ways.failed_pairs([path]) - self.anchors
-        self.anchors |= new
-        return {**ways.view(path), "id": next(iter(new), "")}
+        shown, anchor = ways.view(path), ways.pair(path["sender"], path["receiver"])
+        first = shown["tone"] == "failed" and anchor not in self.anchors
+        if first:
+            self.anchors.add(anchor)
+        return {**shown, "id": anchor if first else ""}

@@ -33,8 +33,7 @@ def lines(packed: Bundle, width: int) -> Iterator[str]:
     found = packed.found
     for reported in packed.reported:
         again = found.get(reported.key)
-        data = again.data() if again else vars(reported)
-        yield from cause_lines(data, width, _caused(reported))
+        yield from cause_lines((again or reported).data(), width, _caused(reported))
         if again is None:
             yield "    as the run reported it; it does not follow from the scenes in this file alone"
         elif again.remedy != reported.remedy:

@@ -52,19 +52,9 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Reported:
+class Reported(Finding):
     """A finding as the run reported it, with the tests whose failure it explains."""
 
-    code: str
-    node: str
-    interface: str
-    summary: str
-    evidence: str
-    remedy: str
-    requirements: tuple[str, ...] = ()
-    host: str = ""
-    note: bool = False
-    rule: str = ""
     tests: tuple[str, ...] = ()
 
     @property
@@ -126,7 +116,7 @@ def of_run(reports: Path) -> Bundle:
         texts = {RESULTS: results.read_bytes(), SCENES: scenes, JUNIT: junit.read_bytes() if junit.exists() else b""}
         return _bundle(texts)
     except BROKEN as error:
-        _refuse(reports, error, "run ./overcast again: its results are written anew")
+        _refuse(reports, error, "run ./overcast again: it writes new results")
 
 
 def write(bundle: Bundle, path: Path, texts: Mapping[str, str]) -> None:

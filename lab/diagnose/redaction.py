@@ -86,7 +86,7 @@ class Redaction:
             if isinstance(value, Sighting):
                 fields["frame"] = self._frame(value.frame, value.vxlan_port)
             if "alias" in fields:
-                fields["alias"] = None  # what somebody calls a device
+                fields["alias"] = None  # a name of the user's for a device
             return type(value)(**fields)
         return value
 
