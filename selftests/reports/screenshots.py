@@ -6,13 +6,14 @@ The pictures of the README: the page of a run in which everything holds, and of 
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
+
+from selftests.reports import chromium
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = {"report.png": ["--inject=port-detached"], "report-conformant.png": []}
@@ -21,9 +22,8 @@ WIDTH, HEIGHT = 1280, 860
 
 def main() -> int:
     """Run the suite once for each picture; return 0."""
-    program = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = chromium.launched(playwright)
         for name, options in RUNS.items():
             command = [sys.executable, "-m", "pytest", "-q", "--tunnel=vxlan", f"--reports={folder}", *options]
             subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)

@@ -7,18 +7,15 @@ The page as a browser shows it: nothing overlaps or is cut off, a screen reader 
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from selftests.reports import chromium
+
 pytest_plugins = ["pytester"]
 
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--no-first-run"),
-)
 WIDTHS = (360, 820, 1100, 1440, 1920)
 LARGEST = 3_000_000  # octets, with 400 failures
 HOSTILE = "<img src=x onerror=alert(1)> </script><b>&amp;"
@@ -91,15 +88,14 @@ OVERLAPS = """
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
+    if chromium.program() is None:
         pytest.skip("no Chromium lays the page out\n  fix: sudo apt-get install chromium")
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("no Playwright\n  fix: .venv/bin/pip install --require-hashes -r requirements-dev.lock")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        browser = chromium.launched(playwright)
         yield browser
         browser.close()
 
