@@ -12,6 +12,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,13 +62,21 @@ def delivers(rig: Rig, host: str, to: str) -> bool:
     return bool(rig.lab[host].node.run("ping", "-c", "1", "-W", "2", to)["status"] == 0)
 
 
+def run_unchanged(rig: Rig, tmp_path: Path, made: tuple[Commands, str], *arguments: str) -> Any:
+    """A run on hosts in a layout that delivers, which leaves them as they are."""
+    commands, hosts = made
+    with layout(rig, commands):
+        assert delivers(rig, "spoke1", "172.16.254.1")
+        before = state.fingerprint(rig.lab.nodes)
+        ended = run(rig, tmp_path, f"--hosts={hosts}", *arguments)
+        assert state.fingerprint(rig.lab.nodes) == before
+    return ended
+
+
 @pytest.mark.parametrize("name", STARS)
 def test_a_star_in_other_numbers_is_conformant(bare_rig: Rig, tmp_path: Path, name: str) -> None:
     """What is a star but for its numbers, or has something beside it, is judged; every MUST that applies holds."""
-    commands, hosts = STARS[name]
-    with layout(bare_rig, commands):
-        assert delivers(bare_rig, "spoke1", "172.16.254.1")
-        done, result = run(bare_rig, tmp_path, f"--hosts={hosts}")
+    done, result = run_unchanged(bare_rig, tmp_path, STARS[name])
 
     failed = {one["id"]: one["reason"] for one in result["requirements"] if one["outcome"] not in HOLDS}
     assert (result["verdict"], failed, result["findings"]) == ("conformant", {}, []), done.stdout[-6000:]
@@ -76,12 +85,7 @@ def test_a_star_in_other_numbers_is_conformant(bare_rig: Rig, tmp_path: Path, na
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_shape_without_a_hub_is_conformant(bare_rig: Rig, tmp_path: Path, name: str) -> None:
     """A pair, a mesh and flood lists are recognised, in any order; what needs a hub is not applicable, by its name."""
-    commands, hosts = SHAPES[name]
-    with layout(bare_rig, commands):
-        assert delivers(bare_rig, "spoke1", "172.16.254.1")
-        before = state.fingerprint(bare_rig.lab.nodes)
-        done, result = run(bare_rig, tmp_path, f"--hosts={hosts}", "-v")
-        assert state.fingerprint(bare_rig.lab.nodes) == before
+    done, result = run_unchanged(bare_rig, tmp_path, SHAPES[name], "-v")
 
     outcomes = {one["id"]: (one["outcome"], one["reason"]) for one in result["requirements"]}
     failed = {identity: reason for identity, (outcome, reason) in outcomes.items() if outcome not in HOLDS}
@@ -95,12 +99,7 @@ def test_a_shape_without_a_hub_is_conformant(bare_rig: Rig, tmp_path: Path, name
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_layout_is_described_and_no_command_is_given(bare_rig: Rig, tmp_path: Path, name: str) -> None:
     """An overlay that delivers in another layout is incomplete: seen host by host, nothing to run on any of them."""
-    commands, hosts = OTHERS[name]
-    with layout(bare_rig, commands):
-        assert delivers(bare_rig, "spoke1", "172.16.254.1")
-        before = state.fingerprint(bare_rig.lab.nodes)
-        done, result = run(bare_rig, tmp_path, f"--hosts={hosts}", *SOME)
-        assert state.fingerprint(bare_rig.lab.nodes) == before
+    done, result = run_unchanged(bare_rig, tmp_path, OTHERS[name], *SOME)
 
     printed = done.stdout + done.stderr
     assert done.returncode == INCOMPLETE, printed[-3000:]
@@ -108,7 +107,7 @@ def test_another_layout_is_described_and_no_command_is_given(bare_rig: Rig, tmp_
     assert result["findings"] == []
     assert {one["outcome"] for one in result["requirements"]} <= {"not-run", "not-applicable"}
     assert "layout not understood: " in printed
-    for host in hosts.split(","):
+    for host in OTHERS[name][1].split(","):
         assert re.search(rf"^  {host}: \w+.*→", printed, re.MULTILINE), printed[-3000:]
     assert [line for line in printed.splitlines() if COMMAND.search(line)] == []
 
