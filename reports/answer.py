@@ -34,6 +34,7 @@ def answer(
         *_without_cause(conformance, findings, width, results),
         *_leftovers(conformance, width),
         *_did_not_run(conformance, width, results),
+        *_replaced(environment, width),
         verdict_line(conformance, findings, environment),
     ]
 
@@ -110,6 +111,12 @@ def _did_not_run(conformance: Conformance, width: int, results: str) -> Iterable
         yield from _entry(heading, reason, remedy, width, "unsure")
     if len(groups) > MOST_REASONS:
         yield Line(f"{_count(len(groups) - MOST_REASONS, 'more reason')} not to run in {results}", "unsure")
+
+
+def _replaced(environment: Mapping[str, str], width: int) -> Iterable[Line]:
+    """Return that a guest kernel stopped, and that the test in it was repeated in a new one."""
+    if how := environment.get("replaced"):
+        yield from _entry("repeated in a new guest kernel: 1 test", how, None, width, "unsure")
 
 
 def _entry(heading: str, text: str, remedy: str | None, width: int, tone: Tone) -> Iterable[Line]:

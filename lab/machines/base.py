@@ -14,8 +14,10 @@ never taken for the answer to the next one.  A refusal by the far kernel arrives
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS_TIMEOUT = 5.0
 """Seconds that an agent waits for others: longer than a controller may be farther from one than from another."""
 ANSWER_TIMEOUT = 60.0  # seconds; far beyond any verb's own deadline: only a machine that hangs meets it
+REMIND_EVERY = 1.0  # seconds
 
 _SILENT: tuple[Callable[..., Any], ...] = (
     *(Agent.accept, Agent.close, Agent.configured, Agent.counters, Agent.device_to, Agent.examine),
@@ -104,6 +107,8 @@ class Machine:
     on_close: Callable[[], None] = lambda: None
     obituary: Callable[[str], MachineLost] | None = None
     """The error for a machine that is gone, given what was noticed of it; None: that alone."""
+    remind: Callable[[], None] = lambda: None
+    """Called each second of a wait: a guest that has missed an interrupt looks at its lines again."""
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -215,8 +220,7 @@ class Machine:
     def _receive(self, timeout: float) -> tuple[int, list[Any], dict[str, Any] | None]:
         """The next answer: the number of its request, the results, and the failure that ended them, if any."""
         try:
-            with interrupts.waiting():
-                message = self._channel.receive(timeout)
+            message = self._message(timeout)
             number, results, failure = messages.unpack(message)
         except EOFError:
             raise self.lost("its agent is gone") from None
@@ -227,6 +231,15 @@ class Machine:
         except pickle.UnpicklingError as error:
             raise AgentBug(f"{self.name} sent a malformed answer: {error}") from None
         return number, results, failure
+
+    def _message(self, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > REMIND_EVERY:
+            with contextlib.suppress(self._channel.TimeoutError), interrupts.waiting():
+                return bytes(self._channel.receive(REMIND_EVERY))
+            self.remind()
+        with interrupts.waiting():
+            return bytes(self._channel.receive(max(0.0, left)))
 
     def _failure(self, failure: dict[str, Any]) -> OSError | EnvironmentProblem:
         if failure["verb"] == Agent.await_done.__name__:

@@ -200,7 +200,13 @@ def start(choice: Choice, group: execnet.Group, spokes: int = 2) -> Starting:
         gateway = booting.gateway(group, f"guest-{os.getpid()}")
         try:
             return Machine(
-                "guest", "the guest kernel", gateway, [], on_close=booting.close, obituary=lambda why: booting.lost()
+                "guest",
+                "the guest kernel",
+                gateway,
+                [],
+                on_close=booting.close,
+                obituary=lambda why: booting.lost(why=why),
+                remind=booting.poke,
             )
         except BaseException:
             booting.close()

@@ -184,8 +184,13 @@ class Booting:
                 raise self.lost("before it was ready")
             heard += byte
 
-    def lost(self, when: str = "while it was in use") -> MachineLost:
-        """The error for a guest that is gone or does not answer: how it ended, and why by its console."""
+    def poke(self) -> None:
+        """Raise an interrupt in the guest."""
+        if self._wire is not None:
+            self._wire.poke()
+
+    def lost(self, when: str = "while it was in use", why: str = "") -> MachineLost:
+        """The error for a guest that is gone or does not answer (`why`): how it ended, and why by its console."""
         self._wait(FAREWELL)
         status = self.exit_status
         if console.OUT_OF_MEMORY.search(self.console):
@@ -194,8 +199,16 @@ class Booting:
                 remedy="fewer spokes (--spokes=N), or a machine with more free memory: a guest takes up to "
                 f"{uml.FEWEST} MiB, and {uml.PER_SPOKE} more for each spoke beyond ten",
             )
-        end = "does not answer any more" if status is None else f"ended {when} ({_spoken(status)})"
+        end = (
+            f"ended {when} ({_spoken(status)})" if status is not None else f"does not answer any more{self._seen(why)}"
+        )
         return MachineLost(f"the guest kernel {end}{self._quoted_console()}")
+
+    def _seen(self, why: str) -> str:
+        """What was noticed of a guest that runs and does not answer, and what its kernel does."""
+        state = uml.kernel_state(self._process.pid)
+        seen = [why, f"its kernel is in {state}" if state else ""]
+        return f" ({'; '.join(filter(None, seen))})" if any(seen) else ""
 
     def _quoted_console(self) -> str:
         line = console.telling_line(self.console)

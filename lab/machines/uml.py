@@ -7,6 +7,7 @@ there is no image to build.  Debian and Ubuntu package it as `user-mode-linux`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -114,6 +115,22 @@ def containment() -> Containment:
             first = ("sh", "-c", '"$@"; exit $?', "guest")
             return Containment(("setpriv", "--pdeathsig", "KILL", *namespaces, *first), signal.SIGKILL)
     return IN_A_SHELL
+
+
+def kernel_state(pid: int) -> str:
+    """
+    What the guest's kernel does, a process below `pid`: its state, a letter as proc(5) has it (R: it computes, S: it
+    waits), and its processor time in seconds; empty when that cannot be seen.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        while True:
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+            if "(linux" in name:
+                fields = rest.split()
+                ticks = int(fields[11]) + int(fields[12])
+                return f"state {fields[0]} after {ticks / os.sysconf('SC_CLK_TCK'):.0f} s of processor time"
+            pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    return ""
 
 
 def memory_size(memory: str) -> int:

@@ -25,6 +25,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -45,8 +46,11 @@ FROM_GUEST_ACK = 64 * 1024
 PIPE_SIZE = 1024 * 1024
 """Bytes that the pipe from the guest holds: as many as fs.pipe-max-size grants to an ordinary user by default."""
 
-STALL = 10.0
-"""Seconds without credit after which the guest counts as hung and a write to it fails."""
+STALL = 30.0
+"""Seconds without credit after which the guest counts as hung and a write to it fails: a host can pause it for long."""
+
+POKE_EVERY = 1.0
+"""Seconds between two interrupts that a waiting host raises in the guest."""
 
 READY = b"\0overcast guest is ready\n"
 """What the guest writes first; before it the line would echo and cook what the host sends."""
@@ -178,9 +182,10 @@ class GuestWire:
     def _await_credit(self) -> None:
         waiting = select.poll()
         waiting.register(self._acks, select.POLLIN)
-        if not waiting.poll(STALL * 500):
+        deadline = time.monotonic() + STALL
+        while not waiting.poll(POKE_EVERY * 1000):
             self.poke()
-            if not waiting.poll(STALL * 500):
+            if time.monotonic() > deadline:
                 self._close_write()  # a message was cut in two: nothing that follows could be understood
                 raise TimeoutError(errno.ETIMEDOUT, f"the guest consumed nothing for {STALL:.0f} s")
         grants = self._acks.recv(4096)

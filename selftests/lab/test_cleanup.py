@@ -4,7 +4,6 @@ Nothing is left behind, however a run ends, and two runs never meet.
 A lab's namespaces have no names: what keeps them is the processes of the run, so they are gone when those are.
 """
 
-import contextlib
 import os
 import re
 import signal
@@ -16,6 +15,7 @@ import pytest
 from lab.errors import MachineLost
 from lab.machines import choose
 from lab.machines.base import Agent, call
+from selftests.lab.kill_guest import KILLS
 from selftests.lab.processes import Watched, descendants, ended
 
 KINDS = pytest.mark.parametrize("tunnel", ["vxlan", "gretap"], ids=["over=local", "over=guest"])
@@ -95,16 +95,23 @@ def test_a_killed_agent_is_the_environments_failure(held):
     assert "INTERNALERROR" not in said
 
 
-def test_a_lost_guest_ends_the_run(watch, tmp_path):
-    """When its guest dies, a run ends with the test that noticed: one message, and a status that says it failed."""
-    run = watch("-s", "-p", "selftests.lab.hold", "--kernel=guest", f"--reports={tmp_path}", A_TEST)
-    run.wait_for_line("READY")
+def test_a_lost_guest_is_replaced(watch, tmp_path):
+    """When its guest dies, a run repeats the test in a new one, goes on, and says so."""
+    run = watch("-p", "selftests.lab.kill_guest", "--kernel=guest", f"--reports={tmp_path}", A_TEST)
 
-    for member in run.members():
-        if member != run.process.pid:
-            with contextlib.suppress(ProcessLookupError):  # it ended with another one of them
-                os.kill(member, signal.SIGKILL)
-    run.process.send_signal(signal.SIGUSR1)
+    said = run.output()
+
+    assert run.process.returncode == 10  # incomplete: narrowed by selection
+    assert re.search(r"^=+ \d+ passed in", said, re.MULTILINE), said
+    assert "repeated in a new guest kernel: 1 test\n    the guest kernel ended while it was in use (killed by" in said
+    assert "incomplete - narrowed by selection" in said
+
+
+def test_a_guest_that_is_lost_again_ends_the_run(watch, tmp_path, monkeypatch):
+    """When the new guest dies too, the run ends: one message, and a status that says it failed."""
+    monkeypatch.setenv(KILLS, "2")
+    run = watch("-p", "selftests.lab.kill_guest", "--kernel=guest", f"--reports={tmp_path}", A_TEST)
+
     said = run.output()
 
     assert run.process.returncode == 1

@@ -65,6 +65,19 @@ class TestLoss:
         assert message == "the guest kernel ran out of memory while it was in use: it had 96 MiB"
         assert "fewer spokes (--spokes=N)" in remedy
 
+    def test_hang_says_what_was_noticed(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
+        """Of a guest that runs and does not answer, the error says how that was noticed and what its kernel does."""
+        booting = launch()
+        booting.gateway(group, "guest")
+        Family(booting.pid).stop()
+
+        loss = str(booting.lost(why="it gave no answer within 60 s"))
+
+        assert loss.startswith(
+            "the guest kernel does not answer any more (it gave no answer within 60 s; its kernel is"
+        )
+        assert "in state T after " in loss
+
     def test_hang_is_ended(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
         """A guest that stands still is closed within two seconds."""
         booting = launch()
