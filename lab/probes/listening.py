@@ -76,7 +76,8 @@ class Listening:
         self._centre = markers.centre_of(topology, network)
         self.sent: list[Sent] = []
         self.datagrams: dict[str, tuple[Datagram, ...]] = {}
-        self.unproved: frozenset[str] = frozenset()
+        self._unproved: set[tuple[str, str]] = set()
+        """From whom to whom no fence arrived."""
         self.took = 0.0
         """Seconds until the fences had arrived, or were given up."""
         self.late: dict[str, tuple[Datagram, ...]] = {}
@@ -140,7 +141,7 @@ class Listening:
     def _may_wait(self) -> bool:
         if self._patience is None or self._patience.left <= 0:
             return False
-        return bool(self.unproved) and not self._lost.may_lose(*self._fenced(self.unproved))
+        return any(not self._lost.may_lose(Way(self.network, "unicast", *pair)) for pair in self._unproved)
 
     def _receiver(self, name: str) -> Call[int]:
         chosen = [options.reuse_address() if self._share == "address" else options.reuse_port()]
@@ -217,21 +218,22 @@ class Listening:
             legs = markers.legs(ways, self._nodes, self._topology, self._fence_port, self._lost)
             graces = [self._grace_for([pair]) for pair in pairs]
             for grace in sorted(set(graces), reverse=True):
-                own = [fence for fence, its in zip(awaited, graces, strict=True) if its == grace]
-                waits.append(([name for name, _ in own], calls[0][0], self._wait(own, grace, legs)))
+                own = [number for number, its in enumerate(graces) if its == grace]
+                wait = self._wait([awaited[number] for number in own], grace, legs)
+                waits.append(([pairs[number] for number in own], calls[0][0], wait))
         else:
             for name in dict.fromkeys(name for name, _ in awaited):
-                own = [(at, token) for at, token in awaited if at == name]
-                grace = self._grace_for([pair for pair in pairs if pair[1] == name])
-                waits.append(([name] * len(own), self._nodes[name], self._wait(own, grace)))
+                to_it = [pair for pair in pairs if pair[1] == name]
+                fences = [(at, token) for at, token in awaited if at == name]
+                waits.append((to_it, self._nodes[name], self._wait(fences, self._grace_for(to_it))))
         asked = [*calls, *((node, wait) for _, node, wait in waits), *then]
         if collecting:
             answers, self._frames = ask_in_turn(asked, collecting)
         else:
             answers = ask_all(asked)
         missing = answers[len(calls) : len(calls) + len(waits)]
-        for (names, _, _), positions in zip(waits, missing, strict=True):
-            self.unproved |= {names[position] for position in positions}
+        for (fenced, _, _), positions in zip(waits, missing, strict=True):
+            self._unproved |= {fenced[position] for position in positions}
         return answers[len(calls) + len(waits) :]
 
     def _wait(self, awaited: Sequence[tuple[str, bytes]], timeout: float, legs: Sequence[Any] = ()) -> Call[Any]:
@@ -255,11 +257,6 @@ class Listening:
             self.late = {name: datagrams for name, datagrams in taken.items() if datagrams}
             came.extend(self.late)
         self.close()
-
-    def _fenced(self, at: Iterable[str]) -> list[Way]:
-        """The ways that the fences to some nodes take."""
-        senders = dict.fromkeys(sent.node for sent in self.sent)
-        return [Way(self.network, "unicast", sender, name) for name in at for sender in senders]
 
     def _grace_for(self, pairs: Iterable[tuple[str, str]]) -> float:
         return self._lost.grace(self._grace, *(Way(self.network, "unicast", *pair) for pair in pairs))
@@ -292,6 +289,11 @@ class Listening:
         return self._joined
 
     # what was heard
+
+    @property
+    def unproved(self) -> frozenset[str]:
+        """The hosts at which a fence did not arrive."""
+        return frozenset(name for _, name in self._unproved)
 
     @property
     def payloads(self) -> dict[str, list[bytes]]:

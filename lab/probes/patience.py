@@ -135,7 +135,7 @@ class Lost:
 
     def grace_at(self, seconds: float, node: str, interface: str) -> float:
         """
-        How long to wait for membership reports at an interface: as long as broadcast arrives there, the whole time.
+        How long to wait for membership reports at an interface: in a healthy lab the whole time.
 
         That a host's datagrams to groups are lost says nothing of its reports: they leave by the device of the join,
         whatever the routing table says.
@@ -143,7 +143,7 @@ class Lost:
         sender = self.senders.get((node, interface))
         ways = [Way("overlay", kind, sender, node) for kind in REPORTED] if sender else []
         if not self.kernel and not any(map(self.may_lose, ways)):
-            return seconds
+            return min(seconds, BROKEN) if self.anything else seconds
         return min(seconds, SHORT if any(self.every([way]) for way in ways) else SHORT_REPORT)
 
     def note_at(self, node: str, interface: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from lab.faults import catalogue
 from lab.probes.listening import FENCE_GRACE
-from lab.probes.patience import SHORT
+from lab.probes.patience import BROKEN, SHORT
 from selftests.faults import inner, waits
 from selftests.faults.pool import Worker
 
@@ -180,6 +180,27 @@ def test_what_a_known_cause_loses_at_times_is_waited_for_as_a_fence(worker, tmp_
     assert {one.seconds for one in waited.fences if one.receiver == "spoke1" != one.sender} == {SHORT}
     assert {one.seconds for one in waited.fences if {one.sender, one.receiver} == {"hub", "spoke2"}} == {FENCE_GRACE}
     assert waited.gathered <= MOST_DIAGNOSES
+
+
+WAITING = (
+    "tests/broadcast/test_delivery.py",
+    "tests/multicast/test_delivery.py",
+    "tests/snooping/test_flooding.py",
+    "tests/snooping/test_members.py",
+)
+"""Tests that wait for membership reports, and in which every host sends."""
+
+
+def test_what_a_known_cause_loses_is_waited_for_shortly(worker, tmp_path):
+    """Neither reports nor late datagrams are waited for in labs that the cause is in, and no table is read for it."""
+    ran = run(worker, tmp_path, "-p", "selftests.faults.waits", "--inject=port-detached", *WAITING)
+    waited = waits.of(ran.printed)
+
+    assert len(ran.findings) == 1, ran.findings
+    assert len(ran.failed) > len(WAITING)
+    assert max(waited.reports) <= BROKEN
+    assert waited.late == []
+    assert waited.tables == 0
 
 
 def test_a_bridge_of_a_spoke_hides_no_cause(worker, tmp_path):
