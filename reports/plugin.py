@@ -42,6 +42,7 @@ from reports.processes import (
     Worker,
     diagnosis,
 )
+from reports.progress import Progress
 from reports.recorder import Recorder, is_conformance
 
 # Statuses with which pytest ends when there was no run to speak of: an internal error, a usage error.
@@ -119,6 +120,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(folding, "overcast-folding")
         results = Results(config, destination, folding, partial_paths=not whole)
         config.pluginmanager.register(results, "overcast-results")
+        config.pluginmanager.register(Progress(config), "overcast-progress")
 
 
 @pytest.hookimpl(tryfirst=True)
