@@ -14,6 +14,7 @@ from lab.agent import fences, sockets
 from lab.agent.looking import Looking
 from lab.agent.sockets import Endpoint, Kind, Opening
 from lab.agent.streaming import Stream
+from lab.agent.workers import Work, Worker
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # mypy brings it
@@ -26,6 +27,7 @@ class Talking(Looking):
         super().__init__()
         self._endpoints: dict[int, Endpoint] = {}
         self._streams: dict[int, Stream] = {}
+        self._workers: dict[int, Worker] = {}
         self._next = 0
 
     def _handle(self) -> int:
@@ -163,3 +165,17 @@ class Talking(Looking):
     def stream_stop(self, stream: int) -> dict[str, Any]:
         """Ends the stream; returns what was sent and heard (`streaming.Stream.stop`)."""
         return self._streams.pop(stream).stop()
+
+    def worker_start(self, endpoint: int, work: Work) -> int:
+        """A process of its own sends by an endpoint, or counts what arrives there (`workers.Worker`)."""
+        handle = self._handle()
+        self._workers[handle] = Worker(self._endpoints[endpoint].socket.fileno(), work)
+        return handle
+
+    def worker_ask(self, worker: int, order: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Its answer to an order (`load.send`, `load.Receiver.report`)."""
+        return self._workers[worker].ask(order, timeout)
+
+    def worker_end(self, workers: Sequence[int]) -> None:
+        for handle in workers:
+            self._workers.pop(handle).end()

@@ -47,6 +47,11 @@ def reuse_port() -> Option:
     return (int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1)
 
 
+def receive_buffer(octets: int) -> Option:
+    """SO_RCVBUF, which net.core.rmem_max bounds."""
+    return (int(socket.SOL_SOCKET), int(socket.SO_RCVBUF), octets)
+
+
 def ttl(value: int) -> Option:
     return (IPPROTO_IP, IP_TTL, value)
 

@@ -25,7 +25,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no command given: expected one of up, exec, down, doctor, designs, bench"),
+        ([], "no command given: expected one of up, exec, down, doctor, designs, load, bench"),
         (["uo"], "unknown command 'uo'"),
         (["up", "--tunnel=gre"], "unknown tunnel kind 'gre': expected one of gretap, vxlan"),
         (["up", "--topology=star"], "unknown topology 'star': expected one of standard, article"),
@@ -47,6 +47,13 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["designs", "--spokes=1"], "--spokes 1: expected 2 to 20"),
         (["designs", "--tunnel=ip6gretap"], "--tunnel=ip6gretap: the star design expects gretap or vxlan"),
         (["designs", "--api-delay=-1"], "--api-delay -1: expected 0 to 600 seconds"),
+        (["load", "--size=60"], "--size 60: expected a multiple of 8"),
+        (["load", "--size=8"], "--size 8: expected 16 to 8192"),
+        (["load", "--repeat=0"], "--repeat 0: expected 1 to 100"),
+        (["load", "--load-max=0"], "--load-max 0: expected 1 to 10000000"),
+        (["load", "--sudo"], "--sudo requires --hosts=HUB,SPOKE,..."),
+        (["load", "--hosts=hub,spoke1", "--tunnel=vxlan"], "--tunnel: for a lab; with --hosts the overlay is the one"),
+        (["load", "--baseline=/nowhere"], "--baseline /nowhere: No such file or directory"),
         (["bench", "--kernel=best"], "unknown kernel 'best': expected host, guest or both"),
         (["bench", "--spokes=2,x"], "--spokes 2,x: expected numbers"),
     ],

@@ -1,0 +1,247 @@
+"""
+A load, as fast as a kernel takes it: a process of its own sends, one for each receiver counts what arrives.
+
+    the agent --- a line of JSON for each order ---> python3 -c (this file) with a socket of the node's
+              <-- a line of JSON for each answer --
+
+Datagrams are written and read many in one system call, and what is in them is moved in whole columns: one by one,
+Python would be what is measured.  A payload begins with two words: its number, in the upper half the tag of the trial,
+and when it was handed to the kernel, in ns since the epoch.
+
+Only the standard library is imported here: a live host is given this text alone.
+Sources: sendmmsg(2), recvmmsg(2), socket(7), linux/sock_diag.h (SK_MEMINFO_DROPS), proc(5) (schedstat).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+AT_ONCE = 64  # datagrams in one system call
+WORDS = 2  # of a payload
+LARGEST = 9216  # octets of a payload that a receiver has room for
+CONTROL = 64  # octets of ancillary data, of which the kernel's time is the first
+TIME = 16  # where that is in it: after struct cmsghdr
+SO_TIMESTAMPNS, SO_MEMINFO = 35, 55
+DROPS = 8  # in what SO_MEMINFO returns: SK_MEMINFO_DROPS
+BURST = 0.001  # seconds of its rate that a sender sends in one go, once it is late
+QUIET = 0.25  # seconds without an arrival after which nothing more is on its way
+
+
+class _Vector(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Header(ctypes.Structure):
+    """struct mmsghdr; what the kernel wrote of a datagram is not looked at."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint),
+        ("vectors", ctypes.POINTER(_Vector)),
+        ("vector_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+        ("length", ctypes.c_ulong),  # an int, after what struct msghdr ends with
+    )
+
+
+class Room:
+    """Room for AT_ONCE datagrams of `size` octets (a multiple of 8), and the headers that point into it."""
+
+    def __init__(self, size: int, name: bytes = b"") -> None:
+        self.words = size // 8
+        self.payloads, self.besides = bytearray(AT_ONCE * size), bytearray(AT_ONCE * CONTROL)
+        self.columns, self.controls = memoryview(self.payloads).cast("Q"), memoryview(self.besides).cast("Q")
+        self.headers = (_Header * AT_ONCE)()
+        self._vectors = (_Vector * AT_ONCE)()
+        self._name = ctypes.create_string_buffer(name, len(name))
+        start, beside = (ctypes.addressof(ctypes.c_char.from_buffer(one)) for one in (self.payloads, self.besides))
+        for number, (header, vector) in enumerate(zip(self.headers, self._vectors)):
+            vector.base, vector.length = start + number * size, size
+            header.vectors, header.vector_count = ctypes.pointer(vector), 1
+            if name:
+                header.name, header.name_length = ctypes.addressof(self._name), len(name)
+            else:
+                header.control = beside + number * CONTROL
+        self.expect()
+
+    def expect(self) -> None:
+        """The kernel writes how much ancillary data there was where it was told how much fits."""
+        for header in self.headers:
+            header.control_length = CONTROL if header.control else 0
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _called(count: int) -> int:
+    if count < 0:
+        number = ctypes.get_errno()
+        if number in (11, 4, 105):  # EAGAIN, EINTR, ENOBUFS: none of them this time
+            return 0
+        raise OSError(number, os.strerror(number))
+    return count
+
+
+def _waited() -> tuple[float, float]:
+    """Seconds that this process ran, and that it waited for a processor."""
+    with open("/proc/self/schedstat") as counters:
+        ran, waited, _ = counters.read().split()
+    return int(ran) / 1e9, int(waited) / 1e9
+
+
+def send(
+    opened: socket.socket, *, to: Sequence[Any], tag: int, rate: float, count: int, size: int, seconds: float
+) -> dict[str, Any]:
+    """
+    Sends `count` datagrams of `size` octets, `rate` in a second (0: as fast as it goes), for `seconds` at most.
+
+    Returns how many it `sent`, `seconds` that it took, and how many seconds of it it `ran` and `waited` to run.
+    """
+    address = struct.pack("=H", socket.AF_INET) + struct.pack("!H", to[1]) + socket.inet_aton(to[0]) + bytes(8)
+    room = Room(size, address)
+    numbers, times = room.columns[:: room.words], room.columns[1 :: room.words]
+    base, most = tag << 32, AT_ONCE if not rate else max(1, min(AT_ONCE, int(rate * BURST)))
+    ran, waited = _waited()
+    began = time.monotonic()
+    sent = 0
+    while sent < count:
+        now = time.monotonic() - began
+        if now > seconds:
+            break
+        due = min(count, int(now * rate) + 1) - sent if rate else count - sent
+        if due <= 0:
+            select.select([], [], [], (sent / rate) - now)
+            continue
+        size_of_batch = min(due, most)
+        numbers[:size_of_batch] = array("Q", range(base + sent, base + sent + size_of_batch))
+        times[:size_of_batch] = array("Q", [time.time_ns()]) * size_of_batch
+        taken = _called(_libc.sendmmsg(opened.fileno(), room.headers, size_of_batch, 0))
+        sent += taken
+        if not taken:  # its own queue is full
+            select.select([], [opened], [], BURST)
+    took = time.monotonic() - began
+    ran_now, waited_now = _waited()
+    return {"sent": sent, "seconds": took, "ran": ran_now - ran, "waited": waited_now - waited}
+
+
+class Receiver:
+    """What has arrived at one socket since that was last asked."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._socket, self._room = opened, Room(LARGEST)
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._numbers, self._sent, self._seconds, self._parts = array("Q"), array("Q"), array("Q"), array("Q")
+        self._dropped_before, self._began = self._dropped(), _waited()
+
+    def _dropped(self) -> int:
+        """Datagrams that the socket had no room for, so far."""
+        counted = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4 * (DROPS + 1))
+        return int(struct.unpack(f"={DROPS + 1}I", counted)[DROPS])
+
+    def take_in(self) -> None:
+        """Reads what is there; a full room means that there may be more."""
+        room, words, beside = self._room, self._room.words, CONTROL // 8
+        count = AT_ONCE
+        while count == AT_ONCE:
+            count = _called(_libc.recvmmsg(self._socket.fileno(), room.headers, AT_ONCE, socket.MSG_DONTWAIT, None))
+            if not count:
+                return
+            self._numbers.extend(room.columns[: count * words : words])
+            self._sent.extend(room.columns[1 : count * words : words])
+            at = TIME // 8
+            self._seconds.extend(room.controls[at : count * beside : beside])
+            self._parts.extend(room.controls[at + 1 : count * beside : beside])
+            room.expect()
+
+    def report(self, tag: int, every: int) -> dict[str, Any]:
+        """
+        Of the datagrams with this tag: how many different ones were `received`, how many were `repeated`, how many the
+        socket had no room for (`dropped`), `ran` and `waited` in seconds.  `latencies`: of each number that `every`
+        divides (0: of none), that number and its ns from the sender's call to this host's kernel.
+        """
+        mine = [position for position, number in enumerate(self._numbers) if number >> 32 == tag]
+        different = len({self._numbers[position] for position in mine})
+        (ran, waited), (ran_before, waited_before) = _waited(), self._began
+        found: dict[str, Any] = {
+            "received": different,
+            "repeated": len(mine) - different,
+            "dropped": self._dropped() - self._dropped_before,
+            "ran": ran - ran_before,
+            "waited": waited - waited_before,
+        }
+        found["latencies"] = [
+            (self._numbers[at] & 0xFFFFFFFF, self._seconds[at] * 10**9 + self._parts[at] - self._sent[at])
+            for at in mine
+            if every and not (self._numbers[at] & 0xFFFFFFFF) % every
+        ]
+        self._forget()
+        return found
+
+    def await_last(self, last: int) -> None:
+        """Returns when that number has arrived, or nothing more arrives."""
+        polled = select.poll()
+        polled.register(self._socket, select.POLLIN)
+        while not (self._numbers and self._numbers[-1] >= last):
+            if not polled.poll(QUIET * 1000):
+                return
+            self.take_in()
+
+
+def _obeyed(order: dict[str, Any], opened: socket.socket, receiver: Receiver | None) -> dict[str, Any]:
+    try:
+        if receiver is None:
+            return send(opened, **order)
+        if order["sent"]:
+            receiver.await_last((order["tag"] << 32) + order["sent"] - 1)
+        receiver.take_in()
+        return receiver.report(order["tag"], order["every"])
+    except OSError as error:
+        return {"errno": error.errno}
+
+
+def _say(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Answers orders on standard input until that ends; a descriptor of a socket and the work are the arguments."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends with the agent
+    with contextlib.suppress(OSError):  # the agent keeps to one processor; this one takes any
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    opened = socket.socket(fileno=int(sys.argv[1]))
+    receiver = Receiver(opened) if sys.argv[2] == "receive" else None
+    polled = select.poll()
+    for descriptor in (0, *([opened.fileno()] if receiver else [])):
+        polled.register(descriptor, select.POLLIN)
+    _say({})  # it is ready
+    while True:
+        for descriptor, _ in polled.poll():
+            if receiver is not None and descriptor == opened.fileno():
+                receiver.take_in()
+                continue
+            line = sys.stdin.readline()
+            if not line:
+                return
+            _say(_obeyed(json.loads(line), opened, receiver))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""
+Processes of the agent's that send or count a load (`load`): each has one socket of a node, and answers orders.
+
+The agent itself waits for requests of its own, and in a lab it is every host's at once: sender and receivers each need
+a processor's time to themselves.  They end with the agent.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import subprocess
+import sys
+from typing import Any, Literal
+
+from lab.agent import load
+from lab.agent.programs import STARTING
+
+Work = Literal["send", "receive"]
+START = 10.0  # seconds for a Python to start on a busy machine
+
+
+class Worker:
+    """One process; the socket stays its node's, and its caller's to close."""
+
+    def __init__(self, descriptor: int, work: Work) -> None:
+        source = load.__loader__.get_source(load.__name__)  # type: ignore[union-attr]  # of a file, or of a zip in memory
+        with STARTING:
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", "-E", "-s", "-c", source, str(descriptor), work],
+                pass_fds=[descriptor],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+            )
+        self._answer(START)
+
+    def ask(self, order: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Its answer; OSError when it refuses, or gives none within `timeout` seconds."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        answer = self._answer(timeout)
+        if "errno" in answer:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]))
+        return answer
+
+    def _answer(self, timeout: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        polled = select.poll()
+        polled.register(self._process.stdout, select.POLLIN)
+        said = b""
+        while not said.endswith(b"\n"):
+            if not polled.poll(timeout * 1000):
+                raise OSError(errno.ETIMEDOUT, f"the process that sends or counts gave no answer within {timeout:g} s")
+            part = self._process.stdout.read(1 << 16)
+            if not part:
+                raise OSError(errno.ESRCH, "the process that sends or counts has ended")
+            said += part
+        return dict(json.loads(said))
+
+    def end(self) -> None:
+        """Ends it, whatever it does."""
+        self._process.kill()
+        with self._process:
+            self._process.wait()

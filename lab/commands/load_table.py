@@ -1,0 +1,59 @@
+"""The figures of `overcast load` as a person reads them, and what has changed since an earlier measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+NOISE = 1.1  # beyond the spread of both runs: what counts as a change
+
+HEAD = ("loss-free rate", "receivers", "datagrams/s", "spread", "what limits it")
+WIDTHS = (26, 11, 13, 8, 0)
+
+
+def table(report: Mapping[str, Any]) -> Iterator[str]:
+    """The lines that a person reads."""
+    yield f"{report['tunnel']}, {report['topology']}, {report['where']}: {report['sender']} sends to " + ", ".join(
+        report["receivers"]
+    )
+    yield f"UDP payload {report['size']} octets" + (
+        f"; {report['most']:.0f} a second at most" if report["most"] else ""
+    )
+    yield ""
+    yield _line(HEAD)
+    for one in report["throughput"]:
+        title = "unicast past the overlay" if one["kind"] == "underlay" else one["kind"]
+        cells = (title, str(one["receivers"]), f"{one['rate']:,.0f}", f"{one['spread']:.0%}", one["limit"])
+        yield _line(cells)
+    yield ""
+    what = "delay beyond the quickest" if report["latency_is_spread"] else "latency"
+    yield f"{what} of multicast, microseconds"
+    yield "  of that rate          p50     p99     max  between receivers p50   p99"
+    for one in report["latency"]:
+        between = ("-", "-") if report["latency_is_spread"] else (f"{one['skew50']:.0f}", f"{one['skew99']:.0f}")
+        times = "".join(f"{one[name]:8.0f}" for name in ("p50", "p99", "most"))
+        yield f"  {one['share']:>3} % {one['rate']:>11,.0f}{times}{between[0]:>22}{between[1]:>8}"
+    if report["burst"] is not None:
+        yield ""
+        yield f"longest burst without loss, default receive buffer: {report['burst']:,} datagrams"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "".join(cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True)).rstrip()
+
+
+def compared(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """What became faster or slower than the repetitions of both runs differ among themselves."""
+    yield ""
+    differing = [name for name in ("tunnel", "topology", "size", "most", "receivers") if before[name] != now[name]]
+    if differing:
+        yield f"not compared with the baseline: another {' and '.join(differing)}"
+        return
+    earlier = {one["kind"]: one for one in before["throughput"]}
+    for one in now["throughput"]:
+        was = earlier[one["kind"]]
+        ratio = one["rate"] / was["rate"]
+        slower = max(one["rates"]) * NOISE < min(was["rates"])
+        faster = min(one["rates"]) > max(was["rates"]) * NOISE
+        word = "slower" if slower else "faster" if faster else "no change beyond the spread"
+        yield f"{one['kind']}: {ratio:.2f} times the baseline's {was['rate']:,.0f}: {word}"

@@ -1,0 +1,189 @@
+"""
+A load from one host to others: what arrives of a rate, how late, and where the rest was dropped.
+
+    with Load(lab.nodes, lab.topology, "spoke1", ["hub", "spoke2"]) as load:
+        trial = load.send("multicast", rate=20_000, seconds=0.5)
+        trial.lost, trial.drops, trial.latency("spoke2")
+
+A process of its own sends, and one for each receiver counts (`lab.agent.workers`).  Times are the kernel's; between
+live hosts, whose clocks differ, only their spread has a meaning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, get_args
+
+from lab import groups
+from lab.machines.base import Call, call
+from lab.machines.node import Agent, Node, ask_all
+from lab.machines.sockets import Socket
+from lab.model import Network, Topology
+from lab.probes import drops, options
+from lab.probes.drops import Drop
+from lab.probes.payloads import fresh_port
+
+Kind = Literal["multicast", "broadcast", "unicast", "underlay"]
+"""`underlay`: unicast past the overlay, for comparison."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+SIZE = 64  # octets of UDP payload
+LEAST, LARGEST = 16, 8192
+TTL = 4
+SAMPLES = 500  # datagrams of a trial whose latency is noted
+SLACK = 10.0  # seconds beyond those that a trial must take: a busy machine
+MOST = 1 << 20  # datagrams of one trial
+
+_tags = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Received:
+    """
+    What one receiver had of a trial, and how many datagrams its socket had no room for (`dropped`).
+
+    `ran` and `waited` (for a processor) in seconds, `latencies` in ns by number.
+    """
+
+    received: int
+    repeated: int
+    dropped: int
+    ran: float
+    waited: float
+    latencies: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One rate that was tried; `wanted` is 0 for as fast as it goes, `seconds` what sending took."""
+
+    kind: Kind
+    wanted: float
+    sent: int
+    seconds: float
+    ran: float
+    waited: float
+    heard: Mapping[str, Received]
+    drops: tuple[Drop, ...]
+
+    @property
+    def rate(self) -> float:
+        """Datagrams that were sent in a second."""
+        return self.sent / self.seconds if self.seconds else 0.0
+
+    @property
+    def lost(self) -> int:
+        """Of the receiver that lost most."""
+        return max(self.sent - one.received for one in self.heard.values())
+
+    def latency(self, percent: float) -> float:
+        """The percentile of all receivers' latencies, in seconds."""
+        late = sorted(late for one in self.heard.values() for late in one.latencies.values())
+        return late[min(len(late) - 1, int(len(late) * percent / 100))] / 1e9 if late else 0.0
+
+    def skew(self, percent: float) -> float:
+        """The percentile of the time, in seconds, between the first and the last receiver of a datagram."""
+        each = [one.latencies for one in self.heard.values()]
+        common = set.intersection(*map(set, each)) if each else set()
+        apart = sorted(max(late[number] for late in each) - min(late[number] for late in each) for number in common)
+        return apart[min(len(apart) - 1, int(len(apart) * percent / 100))] / 1e9 if apart else 0.0
+
+
+class Load:
+    """
+    The sockets and processes of a load, while the block lasts.
+
+    `buffer` is SO_RCVBUF of the receivers in octets; None: 4 MiB where root may set that, else what the kernel allows.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Node],
+        topology: Topology,
+        sender: str,
+        receivers: Sequence[str],
+        *,
+        size: int = SIZE,
+        buffer: int | None = None,
+    ) -> None:
+        self._nodes, self._topology, self._sender, self._receivers = nodes, topology, sender, list(receivers)
+        self._size, self._buffer = size, buffer
+        self._opened = contextlib.ExitStack()
+        self._port, self._group = fresh_port(), groups.fresh()
+        self._senders: dict[Network, int] = {}
+        self._counting: dict[str, int] = {}
+
+    def __enter__(self) -> Load:
+        with contextlib.ExitStack() as opening:
+            for network in ("overlay", "underlay"):
+                address = self._topology.node(self._sender).address(network)
+                chosen = [options.multicast_interface(address), options.multicast_ttl(TTL), options.broadcast()]
+                sending = Socket.open(self._nodes[self._sender], **options.UDP, options=chosen, bind=[address, 0])
+                self._senders[network] = self._worker(opening, sending, "send")
+            for name in self._receivers:
+                chosen = [
+                    options.reuse_address(),
+                    *([options.receive_buffer(self._buffer)] if self._buffer is not None else []),
+                ]
+                late = [options.membership(self._group, self._topology.node(name).address())]
+                listening = Socket.open(
+                    self._nodes[name], **options.UDP, options=chosen, bind=["", self._port], late_options=late
+                )
+                self._counting[name] = self._worker(opening, listening, "receive")
+            self._opened = opening.pop_all()
+        return self
+
+    @staticmethod
+    def _worker(opening: contextlib.ExitStack, opened: Socket, work: Literal["send", "receive"]) -> int:
+        opening.enter_context(opened)
+        (worker,) = opened.node.machine.batch([opened.call(Agent.worker_start, work)])
+        opening.callback(opened.node.machine.batch, [call(Agent.worker_end, [worker])])
+        return worker
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def target(self, kind: Kind) -> tuple[str, list[str]]:
+        """The address that a kind of load goes to, and the receivers that it is for."""
+        first = self._topology.node(self._receivers[0])
+        if kind == "multicast":
+            return self._group, self._receivers
+        if kind == "broadcast":
+            return self._topology.node(self._sender).broadcast(), self._receivers
+        return first.address("underlay" if kind == "underlay" else "overlay"), [first.name]
+
+    def send(self, kind: Kind, *, rate: float, seconds: float, count: int = MOST) -> Trial:
+        """
+        Sends for so many seconds at a rate in datagrams a second (0: as fast as it goes), `count` at most.
+
+        OSError when the sender's kernel has no way to where it goes.
+        """
+        to, receivers = self.target(kind)
+        count = min(count, int(rate * seconds)) if rate else count
+        tag = next(_tags)
+        node = self._nodes[self._sender]
+        before = drops.read(self._nodes, self._topology)
+        order = {"to": [to, self._port], "tag": tag, "rate": rate, "count": count, "size": self._size}
+        worker = self._senders["underlay" if kind == "underlay" else "overlay"]
+        asked: list[Call[dict[str, Any]]] = [
+            call(Agent.worker_ask, worker, {**order, "seconds": seconds}, seconds + SLACK)
+        ]
+        (sent,) = node.machine.batch(asked)
+        report = {"tag": tag, "sent": sent["sent"], "every": max(1, int(sent["sent"]) // SAMPLES)}
+        answers = ask_all(
+            [(self._nodes[name], call(Agent.worker_ask, self._counting[name], report, SLACK)) for name in receivers]
+        )
+        dropped = drops.between(before, drops.read(self._nodes, self._topology))
+        heard = {name: _received(answer) for name, answer in zip(receivers, answers, strict=True)}
+        return Trial(kind, rate, **sent, heard=heard, drops=dropped)
+
+
+def _received(answer: dict[str, Any]) -> Received:
+    fields = dict(answer)
+    latencies = fields.pop("latencies")
+    return Received(**fields, latencies=dict(latencies))

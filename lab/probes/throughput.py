@@ -1,0 +1,90 @@
+"""
+The highest rate that arrives whole at every receiver (RFC 2544 section 26.1, RFC 3918 section 4.1), and what limits it.
+
+First as fast as it goes; if any of that is lost, by halving between what arrived and what was sent.  A trial passes
+when nobody lost a datagram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.errors import CheckFailed
+from lab.probes.load import Kind, Load, Trial
+
+SECONDS = 0.4  # of a trial
+PROBE = 200.0  # datagrams a second: what does not arrive at this rate does not arrive
+STEP = 1.05  # between two rates that count as the same
+MOST_TRIALS = 12
+LATE = 0.9  # of the wanted rate: a sender below has been late
+SHARED = 0.25  # of the time: who waits longer than that for a processor has not enough of it
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """A rate in datagrams a second at which none was lost, and what is in the way of a higher one."""
+
+    kind: Kind
+    receivers: int
+    rate: float
+    limit: str
+    trials: tuple[Trial, ...]
+
+
+def measure(load: Load, kind: Kind, *, most: float = 0.0, seconds: float = SECONDS) -> Throughput:
+    """
+    The loss-free rate of a kind of load; `most` datagrams a second at most (0: no bound).
+
+    CheckFailed when a receiver does not hear even a few.
+    """
+    first = load.send(kind, rate=PROBE if not most else min(PROBE, most), seconds=seconds / 2)
+    deaf = [name for name, heard in first.heard.items() if not heard.received]
+    if deaf:
+        raise CheckFailed(f"{' and '.join(deaf)} heard nothing of {first.sent} datagrams by {kind}")
+    trials = [load.send(kind, rate=most, seconds=seconds)]
+    passed, failed = [first], list[Trial]()
+    while len(trials) < MOST_TRIALS:
+        (failed if trials[-1].lost else passed).append(trials[-1])
+        best, worst = max(one.rate for one in passed), min((one.rate for one in failed), default=0.0)
+        if not worst or worst <= best * STEP:
+            break
+        # what arrived of a load that is too much is near what a smaller one may be, and halving is never far off
+        guess = max(one.received for one in failed[-1].heard.values()) / failed[-1].seconds
+        between = (best + worst) / 2 if len(failed) > 1 or not best * STEP < guess < worst / STEP else guess
+        trials.append(load.send(kind, rate=between, seconds=seconds))
+    top = max(passed, key=lambda one: one.rate)
+    limit = limit_of(failed[-1]) if failed else sender_limit(top, most)
+    return Throughput(kind, len(top.heard), top.rate, limit, (first, *trials))
+
+
+def limit_of(trial: Trial) -> str:
+    """What dropped most of a trial that lost something, and how many datagrams."""
+    sockets = [(heard.dropped, name) for name, heard in trial.heard.items()]
+    dropped, receiver = max(sockets)
+    first = trial.drops[0] if trial.drops else None
+    if first and first.packets > dropped:
+        where = f"{first.host} {first.device}".rstrip()
+        return f"{where}: {first.what} dropped {first.packets} packets"
+    if dropped:
+        heard = trial.heard[receiver]
+        share = heard.waited / (heard.ran + heard.waited or 1.0)
+        busy = f", its process waited {share:.0%} of its time for a processor" if share > SHARED else ""
+        return f"{receiver}: receive buffer, {dropped} datagrams dropped{busy}"
+    missed = max(trial.sent - heard.received for heard in trial.heard.values())
+    return f"no host counted the {missed} datagrams that were lost: the network between the hosts"
+
+
+def sender_limit(trial: Trial, most: float) -> str:
+    """Why a sender whose datagrams all arrived sends no more."""
+    if most and trial.rate >= most * LATE:
+        return f"not reached: {most:.0f} a second was the most that was allowed"
+    share = trial.waited / trial.seconds if trial.seconds else 0.0
+    if share > SHARED:
+        return f"the sender: its process waited {share:.0%} of its time for a processor"
+    return "the sender: its processor takes no more"
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one; of two, the lower."""
+    return sorted(values)[(len(values) - 1) // 2]

@@ -1,0 +1,152 @@
+"""
+A load is counted as it is, and what is in the way of a higher one is named.
+
+    spoke1 ==rate==> hub, spoke2        a process sends, one for each receiver counts; a queue or a buffer is small
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab import laboratory, topologies
+from lab.changes import link_set
+from lab.errors import CheckFailed
+from lab.laboratory import BuiltLab
+from lab.machines.base import Machine
+from lab.model import TunnelOptions, Underlay
+from lab.probes import throughput
+from lab.probes.drops import Drop
+from lab.probes.load import KINDS, Kind, Load, Received, Trial
+from lab.providers import provider
+from selftests.lab.processes import descendants
+
+SLOW = 500.0  # datagrams a second: no machine is too busy for them
+TUNNELS = {"local": "vxlan", "guest": "gretap"}
+
+
+@pytest.fixture
+def lab(any_machine: Machine) -> Iterator[BuiltLab]:
+    """A hub and two spokes."""
+    topology = topologies.standard(2, TunnelOptions(kind=TUNNELS[any_machine.kind]))
+    with laboratory.build(any_machine, topology, Underlay(provider("oci"))) as built:
+        yield built
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_that_is_sent_is_counted_once(lab: BuiltLab, kind: Kind) -> None:
+    """Every receiver of a slow load has every datagram once, with its time on the way."""
+    with Load(lab.nodes, lab.topology, "spoke1", ["hub", "spoke2"]) as load:
+        trial = load.send(kind, rate=SLOW, seconds=5.0, count=100)
+
+    assert trial.sent == 100
+    assert {name: (one.received, one.repeated, one.dropped) for name, one in trial.heard.items()} == dict.fromkeys(
+        ["hub", "spoke2"] if kind in ("multicast", "broadcast") else ["hub"], (100, 0, 0)
+    )
+    assert trial.lost == 0
+    assert trial.drops == ()
+    assert all(len(one.latencies) == 100 for one in trial.heard.values())
+    assert 0 < trial.latency(50) <= trial.latency(99) <= trial.latency(100)
+
+
+def test_two_trials_do_not_mix(lab: BuiltLab) -> None:
+    """What a receiver had of one trial is not counted in the next."""
+    with Load(lab.nodes, lab.topology, "spoke1", ["spoke2"]) as load:
+        counts = [load.send("multicast", rate=SLOW, seconds=5.0, count=count) for count in (10, 20)]
+
+    assert [trial.heard["spoke2"].received for trial in counts] == [10, 20]
+
+
+def test_a_small_receive_buffer_is_named(lab: BuiltLab) -> None:
+    """Receivers whose sockets have room for a few datagrams lose the rest of a burst, and that is what limits it."""
+    with Load(lab.nodes, lab.topology, "spoke1", ["spoke2"], buffer=1) as load:
+        trial = load.send("unicast", rate=0, seconds=1.0, count=5000)
+
+    assert trial.lost > 0
+    assert trial.heard["spoke2"].dropped == trial.lost
+    assert throughput.limit_of(trial).startswith(f"spoke2: receive buffer, {trial.lost} datagrams dropped")
+
+
+def test_a_throttled_tunnel_is_named(lab: BuiltLab) -> None:
+    """A queue of the hub's that lets a part of the load pass is what limits it, on that device."""
+    port = lab.topology.port("hub", "spoke2")
+    added = lab.hub.node.run(*f"tc qdisc add dev {port} root tbf rate 1mbit burst 2kb limit 4kb".split())
+    if added["status"] != 0:
+        pytest.skip(f"tbf: {added['errors'].strip()}; a guest kernel has it")
+
+    with Load(lab.nodes, lab.topology, "spoke1", ["hub", "spoke2"]) as load:
+        trial = load.send("multicast", rate=10_000, seconds=0.2)
+
+    assert trial.heard["hub"].received == trial.sent
+    assert trial.lost > 0
+    assert throughput.limit_of(trial) == f"hub {port}: queue tbf dropped {trial.lost} packets"
+
+
+def test_who_hears_nothing_is_named(lab: BuiltLab) -> None:
+    """A receiver that is cut off is no rate of zero: the measurement ends with its name."""
+    lab.hub.node.apply(link_set(lab.topology.port("hub", "spoke2"), nomaster=True))
+
+    with Load(lab.nodes, lab.topology, "spoke1", ["hub", "spoke2"]) as load:
+        with pytest.raises(CheckFailed, match=r"^spoke2 heard nothing of \d+ datagrams by multicast$"):
+            throughput.measure(load, "multicast", seconds=0.1)
+
+
+def test_no_process_is_left(lab: BuiltLab) -> None:
+    """The processes of a load end with it."""
+    before = set(descendants(os.getpid()))
+    with Load(lab.nodes, lab.topology, "spoke1", ["hub", "spoke2"]):
+        started = set(descendants(os.getpid())) - before
+    if lab.machine.kind == "local":  # a guest's are its kernel's
+        assert len(started) == 4
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+HEARD = Received(received=90, repeated=0, dropped=0, ran=0.1, waited=0.0, latencies={})
+TRIAL = Trial("multicast", 1000, sent=100, seconds=0.1, ran=0.1, waited=0.0, heard={"spoke2": HEARD}, drops=())
+
+
+@pytest.mark.parametrize(
+    ("trial", "said"),
+    [
+        (TRIAL, "no host counted the 10 datagrams that were lost: the network between the hosts"),
+        (
+            replace(TRIAL, heard={"spoke2": replace(HEARD, dropped=10)}),
+            "spoke2: receive buffer, 10 datagrams dropped",
+        ),
+        (
+            replace(TRIAL, heard={"spoke2": replace(HEARD, dropped=10, waited=0.3)}),
+            "spoke2: receive buffer, 10 datagrams dropped, its process waited 75% of its time for a processor",
+        ),
+        (replace(TRIAL, drops=(Drop("hub", "", "backlog", 10),)), "hub: backlog dropped 10 packets"),
+        (
+            replace(TRIAL, drops=(Drop("hub", "ens3", "rx_dropped", 10),)),
+            "hub ens3: rx_dropped dropped 10 packets",
+        ),
+    ],
+    ids=["network", "buffer", "processor", "backlog", "device"],
+)
+def test_what_drops_is_the_limit(trial: Trial, said: str) -> None:
+    """Of what lost datagrams, the place that counted most of them is the limit."""
+    assert throughput.limit_of(trial) == said
+
+
+@pytest.mark.parametrize(
+    ("trial", "most", "said"),
+    [
+        (TRIAL, 1000.0, "not reached: 1000 a second was the most that was allowed"),
+        (TRIAL, 0.0, "the sender: its processor takes no more"),
+        (
+            replace(TRIAL, waited=0.05),
+            0.0,
+            "the sender: its process waited 50% of its time for a processor",
+        ),
+    ],
+    ids=["bound", "sender", "processor"],
+)
+def test_what_keeps_a_sender_is_the_limit(trial: Trial, most: float, said: str) -> None:
+    """Of a sender whose datagrams all arrive it is said why it sends no more."""
+    assert throughput.sender_limit(trial, most) == said
