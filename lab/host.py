@@ -148,6 +148,8 @@ class Host:
     hosts: Mapping[str, Host] = field(repr=False, compare=False)
     lost: Lost = field(default_factory=Lost, repr=False, compare=False)
     """What is known to be lost between the hosts, and is not waited for."""
+    joined: set[str] = field(default_factory=set, repr=False, compare=False)
+    """The groups that members have joined since the lab forgot."""
     alone: bool = True
     """Whether the overlay has no further hosts, whose answers are not counted."""
 
@@ -207,7 +209,7 @@ class Host:
 
     def member(self) -> membership.Member:
         """A socket that joins and leaves groups, for a `with` block."""
-        return membership.Member(self.node, self.plan)
+        return membership.Member(self.node, self.plan, self.joined)
 
     def memberships(self) -> dict[str, frozenset[str]]:
         """The groups that the host is a member of, by device."""

@@ -140,6 +140,8 @@ class Lab:
         self._listening.clear()
         self._close_ended()
         self.ended.clear()
+        for host in self.hosts.values():
+            host.joined.clear()
 
     def _forgetting(self) -> list[tuple[Node, Call[Any]]]:
         """One request for each machine: in a guest a further one takes longer than what it asks for."""

@@ -27,11 +27,11 @@ class Member:
     A UDP socket in a host, for a `with` block, that joins and leaves groups.
 
     A refusal by the kernel is raised, as the OSError that it is, by the next request or at the end of the block; with
-    `wait`, here.
+    `wait`, here.  The groups are added to `joined`.
     """
 
-    def __init__(self, node: Node, plan: NodePlan) -> None:
-        self._node, self._plan = node, plan
+    def __init__(self, node: Node, plan: NodePlan, joined: set[str]) -> None:
+        self._node, self._plan, self._joined = node, plan, joined
         self._socket: Socket | None = None
 
     def __enter__(self) -> Member:
@@ -50,6 +50,7 @@ class Member:
 
     def join(self, *groups: str, interface: str | None = None, source: str | None = None, wait: bool = False) -> None:
         """Joins groups on the overlay, or on the interface with an address (0.0.0.0: the routing table chooses)."""
+        self._joined.update(groups)
         self._set([self._membership(group, interface, source, join=True) for group in groups], wait=wait)
 
     def leave(self, *groups: str, interface: str | None = None, source: str | None = None, wait: bool = False) -> None:

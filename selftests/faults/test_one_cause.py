@@ -250,6 +250,16 @@ def test_a_narrow_route_stops_what_is_sent_to_groups_alone(worker, tmp_path):
     assert {identity for one in ran.findings for identity in one["requirements"]} == {"MCAST-08"}
 
 
+def test_a_member_without_reports_is_explained_where_nothing_is_sent_to_groups(worker, tmp_path):
+    """Tests in which hosts only join groups are put down to IGMP that is dropped."""
+    filtered = "--inject=spoke1: iptables -A OUTPUT -p igmp -j DROP"
+    ran = run(worker, tmp_path, filtered, "tests/ttl/test_routed_underlay.py")
+
+    assert {one["code"] for one in ran.findings} == {"igmp-filtered"}
+    assert len(ran.failed) > 1
+    assert "no known cause" not in ran.printed
+
+
 def test_what_no_cause_explains_is_reported_with_its_place(worker, tmp_path):
     """Where the diagnosis finds nothing, each failure stands for itself, with the place where the packet was lost."""
     ran = run(worker, tmp_path, "-p", "selftests.faults.blind", "--inject=port-detached", PROVOKING[0], PROVOKING[1])
