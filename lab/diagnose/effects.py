@@ -107,6 +107,7 @@ STAGES: Mapping[str, tuple[Stage, ...]] = {
     "bridge-missing": (*INSIDE, "decapsulation"),
     "bridged-dropped": ("forwarding",),
     "broadcast-not-flooded": ("forwarding",),
+    "congestion-marked": ("decapsulation",),
     "carrier-dropped": ("encapsulation", "decapsulation"),
     "default-by-overlay": ("sending",),
     "duplicate-address": INSIDE,

@@ -23,6 +23,26 @@ EXACT = {
         Case("spoke2", {"spoke2": "ip addr add 169.254.7.7/16 scope link dev {device}"}),
         {"overlay-source-foreign"},
     ),
+    "full-size tunnel packets dropped where they leave": (
+        Case("spoke2", {"spoke2": "iptables -A OUTPUT -o ens3 -m length --length 500:65535 -j DROP"}),
+        {"carrier-dropped"},
+    ),
+    "full-size tunnel packets dropped where they arrive": (
+        Case("spoke2", {"spoke2": "iptables -A INPUT -i ens3 -m length --length 500:65535 -j DROP"}),
+        {"carrier-dropped"},
+    ),
+    # RFC 6040: an inner packet that is not ECN-capable does not come out of a marked one
+    "tunnel packets marked as Congestion Experienced": (
+        Case("spoke2", {"spoke2": "iptables -t mangle -A POSTROUTING -o ens3 -p udp -j TOS --or-tos 0x03"}),
+        {"congestion-marked"},
+    ),
+    "a policy that refuses all but UDP, TCP and ICMP": (
+        Case(
+            "spoke2",
+            {"spoke2": "iptables -P OUTPUT DROP; for p in udp tcp icmp; do iptables -A OUTPUT -p $p -j ACCEPT; done"},
+        ),
+        {"igmp-filtered", "control-dropped"},
+    ),
 }
 """What breaks which lab, and the codes of all findings, at its host."""
 

@@ -55,12 +55,16 @@ def by_ports(host: HostScene, *, going_out: bool = False) -> str:
 
 
 def inserted(rule: FirewallRule, match: tuple[str, str]) -> str:
-    """The command that puts an exception before a rule; `match` in the words of iptables and of nft."""
+    """
+    The command that puts an exception before a rule; `match` in the words of iptables and of nft.
+
+    The words of ebtables are not spoken here: its rules are taken out, and its policies changed.
+    """
     tool = rule.tool
     if tool == "nft":
         return " ".join(filter(None, (f"nft insert rule {_chain(rule)}", match[1], "accept")))
     if tool.startswith("ebtables"):
-        return f"{tool} -t {rule.table} -I {rule.chain} -j ACCEPT"
+        return deleted(rule) if rule.rule else f"{tool} -t {rule.table} -P {rule.chain} ACCEPT"
     if tool.startswith("arptables"):
         return f"{tool} -I {rule.chain} -j ACCEPT"
     return f"{tool} -t {rule.table} -I {rule.chain} {match[0]} -j ACCEPT"

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from lab.checkup import rules
 from lab.checkup.verdicts import Firewall, Packet
-from lab.clouds import UDP
+from lab.clouds import GRE, UDP
 from lab.diagnose.rules.exceptions import (
     DROPPING,
     carrier,
@@ -24,6 +24,7 @@ from lab.diagnose.rules.exceptions import (
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import ALL_HOSTS, Finding
 from lab.records import FirewallRule
+from lab.tunnels import KINDS
 
 OF_IGMP = re.compile(r"\bigmp\b|-p 2\b")
 SETS_TTL = re.compile(r"\bip6? (ttl|hoplimit) set\b")
@@ -33,6 +34,8 @@ STRICT_PATH = re.compile(r"-m rpfilter\b.*--invert|\bfib saddr \. (mark \. )?iif
 OTHER_PATH = re.compile(r"--loose\b|\bnfproto ipv6\b")
 INCOMING_HOOKS = ("prerouting", "input")
 SETS_DSCP = re.compile(r"\bip6? (dscp|ecn) set\b")
+SETS_CE = re.compile(r"\bip6? ecn set ce\b|--set-tos 0x[0-9a-f]?[37bf]/0x[0-9a-f]?[37bf]\b")
+"""Both bits of ECN, whatever the others are: Congestion Experienced (RFC 3168 section 5)."""
 MAC_REWRITING = ("snat", "dnat", "redirect", "arpreply")
 INCOMING = ("INPUT", "PREROUTING")
 
@@ -43,8 +46,9 @@ def by_text(scene: Scene) -> Iterator[Finding]:
         for rule in host.firewall:
             if rule.verdict in ("TTL", "HL") or SETS_TTL.search(rule.rule):
                 yield _rewritten(host, rule)
-            if scene.planned and (rule.verdict in ("TOS", "DSCP") or SETS_DSCP.search(rule.rule)):
-                yield _marked(host, rule)
+            marks = rule.verdict in ("TOS", "DSCP") or SETS_DSCP.search(rule.rule)
+            if marks and (found := _marked(scene, host, rule)):
+                yield found
             if rule.family == "bridge" and rule.verdict in MAC_REWRITING and rule.hits:
                 yield _bridged(host, rule)
         yield from _stateful(scene, host)
@@ -54,7 +58,7 @@ def igmp(scene: Scene) -> Iterator[Finding]:
     """IGMP that a host drops, by a rule about it or because no rule accepts it: then no querier learns its groups."""
     for host in scene.hosts.values():
         named = [(rule, quoted(rule)) for rule in dropping(host, OF_IGMP, IGMP)]
-        for rule, evidence in named or _refusing_igmp(host):
+        for rule, evidence in named or _refusing(host, _queries(host), _reports(host)):
             yield host.finding(
                 "igmp-filtered",
                 host.plan.device,
@@ -65,27 +69,47 @@ def igmp(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _refusing_igmp(host: HostScene) -> Iterator[tuple[FirewallRule, str]]:
-    """The chains that drop IGMP and let other multicast pass, with why."""
+def compared(scene: Scene) -> Iterator[Finding]:
+    """GRE that a host's chains drop by refusing whatever they do not name, where tests send it beside VXLAN."""
+    for host in scene.hosts.values() if scene.planned and KINDS[scene.topology.options.kind].port else ():
+        own = host.plan.address("underlay")
+        coming = Packet(GRE, incoming=host.plan.nic, destination=own)
+        leaving = Packet(GRE, outgoing=host.plan.nic, source=own)
+        for rule, evidence in _refusing(host, *((one, replace(one, protocol=UDP)) for one in (coming, leaving))):
+            yield host.finding(
+                "control-dropped",
+                host.plan.nic,
+                f"{host.name}'s firewall drops GRE, with which tests compare what the cloud passes",
+                evidence,
+                inserted(rule, ("-p gre", "meta l4proto gre")),
+                ("PRE-04",),
+            )
+
+
+Packets = tuple[Packet, Packet]
+
+
+def _refusing(host: HostScene, coming: Packets, leaving: Packets) -> Iterator[tuple[FirewallRule, str]]:
+    """The chains that drop the first packet of a pair and let the second one pass, on the same way, with why."""
     firewall = rules.firewall([rule for rule in host.firewall if rule.family in ("ip", "inet")])
     called = [chain for chain in firewall.chains if not chain.hook]
     for chain in firewall.chains:
-        packets = _queries(host) if chain.hook in INCOMING_HOOKS else _reports(host)
+        packets = coming if chain.hook in INCOMING_HOOKS else leaving
         if chain.hook not in (*INCOMING_HOOKS, "output"):
             continue
-        of_igmp, of_udp = (Firewall((chain, *called)).of(packet, chain.hook) for packet in packets)
-        if of_igmp.passes is False and of_udp.passes is not False:
+        dropped, other = (Firewall((chain, *called)).of(packet, chain.hook) for packet in packets)
+        if dropped.passes is False and other.passes is not False:
             family, table = chain.table.split()
-            yield FirewallRule(chain.tool, family, table, chain.name), of_igmp.why
+            yield FirewallRule(chain.tool, family, table, chain.name), dropped.why
 
 
-def _queries(host: HostScene) -> tuple[Packet, Packet]:
+def _queries(host: HostScene) -> Packets:
     """What a querier sends the host, and multicast by UDP on the same way."""
     query = Packet(IGMP_NUMBER, incoming=host.plan.device, destination=ALL_HOSTS, kind="multicast")
     return query, replace(query, protocol=UDP, destination=None)
 
 
-def _reports(host: HostScene) -> tuple[Packet, Packet]:
+def _reports(host: HostScene) -> Packets:
     """What the host reports of its groups, and multicast by UDP on the same way."""
     own = host.plan.address()
     report = Packet(IGMP_NUMBER, outgoing=host.plan.device, source=own, destination=ALL_QUERIERS, kind="multicast")
@@ -125,8 +149,20 @@ def _rewritten(host: HostScene, rule: FirewallRule) -> Finding:
     )
 
 
-def _marked(host: HostScene, rule: FirewallRule) -> Finding:
+def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None:
     outer = of_carrier(host, rule)
+    if outer is not False and SETS_CE.search(rule.rule) and any(one.stage == "decapsulation" for one in scene.losses):
+        return host.finding(
+            "congestion-marked",
+            host.plan.nic,
+            f"{host.name}'s firewall marks tunnel packets as Congestion Experienced; their receivers drop those whose "
+            "inner packet does not take part in ECN (RFC 6040)",
+            quoted(rule),
+            deleted(rule),
+            ("WIRE-05", "BCAST-01"),
+        )
+    if not scene.planned:
+        return None
     return host.finding(
         "tos-rewritten",
         host.plan.device if outer is False else host.plan.nic,
@@ -169,4 +205,4 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
         )
 
 
-RULES = (by_text, igmp, reverse_path)
+RULES = (by_text, igmp, compared, reverse_path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from lab.diagnose.effects import can_lose
 from lab.diagnose.rules.cloud import fabric_name, mtu
 from lab.diagnose.rules.exceptions import dropping, inserted, quoted
 from lab.diagnose.rules.fabric_ports import small_ports
+from lab.diagnose.rules.firewall import dropped
 from lab.diagnose.rules.routes import narrow
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
@@ -76,13 +78,14 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
         for loss in scene.losses
         if loss.exchange.kind == "broadcast" and loss.lost
     }
+    by_rules = list(dropped(scene))
     for loss in scene.losses:
         way = (loss.exchange.sender, loss.receiver)
         if loss.exchange.kind != FULL_SIZE or not loss.whole or way in small or loss.last is None:
             continue
         if loss.stage not in ("cloud", "encapsulation") or _too_large(scene, loss.last.node):
             continue
-        if _named(scene, {loss.last.node, loss.missing.node}):
+        if _named(scene, {loss.last.node, loss.missing.node}) or any(can_lose(scene, one, loss) for one in by_rules):
             continue
         if loss.stage == "encapsulation" and any(one.node == loss.node for one in devices(scene)):
             continue  # the device drops it, not the path
