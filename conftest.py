@@ -16,6 +16,7 @@ pytest_plugins = [
     "fixtures.causes",
     "fixtures.comparisons",
     "fixtures.evidence",
+    "fixtures.steps",
     "fixtures.diagnosis",
     "reports.plugin",
     "reports.evidence",

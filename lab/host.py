@@ -21,6 +21,7 @@ from lab.probes import echo, echo6, membership, options, options6
 from lab.probes.datagrams import Sent
 from lab.probes.patience import Lost
 from lab.probes.payloads import fresh_port, unique
+from lab.steps import STEPS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # mypy brings it
@@ -176,6 +177,7 @@ class Host:
     def ping(self, to: str, **fields: Any) -> echo.Answers:
         """One ICMP echo request; the answers counted per node (`probes.echo.ping`, or `echo6.ping` of IPv6)."""
         nodes = {name: host.node for name, host in self.hosts.items()}
+        STEPS.note("stimulus", f"{self.name} pings {to}")
         if not self.alone:
             return replace(self, alone=True).ping(to, **fields).by(self.topology.plans)
         with _naming(f"{self.name} cannot ping {to}"):
@@ -185,6 +187,7 @@ class Host:
 
     def reaches_by_tcp(self, server: Host, network: Network = "overlay", port: int | None = None) -> bytes:
         """Connects to a server on another host, sends a unique payload and returns what arrived there."""
+        STEPS.note("stimulus", f"{self.name} connects to {server.name} by TCP ({network})")
         payload = unique()
         deadline = self.lost.grace_both(TCP_DEADLINE, network, self.name, server.name)
         to = [server.address(network), port or fresh_port()]
@@ -221,9 +224,11 @@ class Host:
 
     def send_frame(self, device: str, frame: bytes) -> None:
         """Puts one Ethernet frame on a device as it is (packet(7))."""
+        STEPS.note("stimulus", f"{self.name} sends a frame of {len(frame)} octets on {device}")
         self.node.ask(Agent.inject, device=device, frame=frame)
 
     def send_packet(self, packet: bytes | Sequence[bytes], to: str) -> None:
         """Sends an IPv4 packet whose header the caller made, or several (raw(7), IP_HDRINCL)."""
         packets = [packet] if isinstance(packet, bytes) else list(packet)
+        STEPS.note("stimulus", f"{self.name} sends {len(packets)} IPv4 packet(s) made by hand to {to}")
         self.node.ask(Agent.send_many, packets, [to, 0], **options.RAW)

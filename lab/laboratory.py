@@ -29,6 +29,7 @@ from lab.probes import neighbour_tables, sightings
 from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
 from lab.probes.patience import Lost, Patience
+from lab.steps import STEPS
 from lab.underlay import fabric, ipv6
 from lab.underlay.cloud import Cloud
 
@@ -165,6 +166,7 @@ class Lab:
 
     def _announce(self, sent: Sent) -> None:
         """The innermost listening judges whatever is sent; one around it what goes to its port."""
+        STEPS.note("stimulus", f"{sent.node} sends {len(sent.payloads)} datagram(s) to {sent.to}:{sent.port}")
         for listening in self._listening:
             if listening is self._listening[-1] or listening.port == sent.port:
                 listening.sent.append(sent)

@@ -1,4 +1,9 @@
-"""`python -m reports compare BEFORE AFTER`: what changed between two runs."""
+"""
+Results of earlier runs.
+
+    python -m reports compare BEFORE AFTER       what changed between two runs
+    ./overcast allure [--reports=DIR]            the last run as Allure shows it
+"""
 
 from __future__ import annotations
 
@@ -8,25 +13,38 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import OvercastError
-from reports import compare
+from reports import compare, rendering
 
 USAGE = 2
+REPORTS = Path(__file__).resolve().parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the comparison; return 0, or 1 when a requirement turned red."""
+    """Run a command; return 0, 1 when a requirement turned red between two runs, 2 when it cannot be done."""
     parser = argparse.ArgumentParser(prog="python -m reports", description="Results of earlier runs.")
     commands = parser.add_subparsers(dest="command", required=True)
     comparing = commands.add_parser("compare", help="print what changed between two runs")
     comparing.add_argument("before", type=Path, help="folder of results, or its conformance.json")
     comparing.add_argument("after", type=Path)
     comparing.add_argument("--markdown", action="store_true", help="for a pull request")
+    showing = commands.add_parser("allure", help="render the Allure results of the last run", prog="overcast allure")
+    showing.add_argument("--reports", type=Path, default=REPORTS, help="folder of results (default: reports/)")
     given = parser.parse_args(arguments)
     try:
-        before, after = compare.load(given.before), compare.load(given.after)
+        return _show(given.reports) if given.command == "allure" else _compare(given)
     except OvercastError as problem:
         sys.stderr.write(f"{problem}\n")
         return USAGE
+
+
+def _show(reports: Path) -> int:
+    page = rendering.render(reports)
+    sys.stdout.write(f"{page}\n  to read it: {rendering.PROGRAM} open {page.parent}\n")
+    return 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    before, after = compare.load(given.before), compare.load(given.after)
     sys.stdout.write(f"{compare.text(before, after, markdown=given.markdown)}\n")
     return int(any(heading == compare.RED for heading, _ in compare.changes(before, after)))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+
+from reports.plain import plain
 
 if importlib.util.find_spec("allure") is not None:
     import allure
@@ -34,3 +37,11 @@ def attach_pcap(name: str, capture: bytes) -> None:
         allure.attach(capture, name, "application/x-pcapng", extension="pcapng")
     elif PRESENT:
         allure.attach(capture, name, allure.attachment_type.PCAP)
+
+
+def show_step(title: str, failure: str = "") -> None:
+    """Show a step of the running test: passed, or failed with its reason."""
+    if PRESENT:
+        with contextlib.suppress(AssertionError), allure.step(plain(title)):
+            if failure:
+                raise AssertionError(plain(failure))

@@ -30,6 +30,7 @@ ALLURE_FILE = re.compile(
 # Options that make pytest show something instead of running tests.
 LOOKING = ("collectonly", "help", "version", "markers", "showfixtures", "show_fixtures_per_test", "setupplan")
 
+SUITES = ("parentSuite", "suite")
 ALLURE_FOLDER = "allure-results"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -263,6 +264,8 @@ def guard_allure(config: pytest.Config, note: Callable[[OSError], None]) -> None
         def report_result(self, result: Any) -> Generator[None, Any, Any]:
             if result.statusDetails is not None:
                 result.statusDetails.message = plain(result.statusDetails.message or "")
+            if suites := [one.value for name in SUITES for one in result.labels if one.name == name]:
+                result.titlePath = suites  # Allure 3 lists tests by this, which is their files otherwise
             return (yield from guarded(self))
 
         report_container = around

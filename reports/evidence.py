@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from reports import captures
-from reports.attachments import attach_json, attach_pcap, attach_text
+from lab.steps import Step
+from reports import captures, labels
+from reports.attachments import attach_json, attach_pcap, attach_text, show_step
 
 
 @pytest.hookimpl
@@ -20,3 +23,11 @@ def pytest_overcast_evidence(item: pytest.Item, attachments: dict[str, object]) 
             attach_text(name, content)
         else:
             attach_json(name, content)
+
+
+@pytest.hookimpl
+def pytest_overcast_steps(item: pytest.Item, steps: Sequence[Step]) -> None:
+    """Show each step in the test's Allure result, where such results are written."""
+    if labels.active(item.config):
+        for step in steps:
+            show_step(str(step), step.failure)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from lab.model import Topology
+from lab.steps import Step
 
 
 @pytest.hookspec(firstresult=True)
@@ -32,6 +35,16 @@ def pytest_overcast_evidence(item: pytest.Item, attachments: dict[str, object]) 
     Called while the test's report is made, before anything of the lab is torn down.
     """
     raise NotImplementedError(item, attachments)
+
+
+@pytest.hookspec
+def pytest_overcast_steps(item: pytest.Item, steps: Sequence[Step]) -> None:
+    """
+    Take steps of a test: what it did, and the causes of its failure.
+
+    Called at the end of its body, and while the report of a failure is made.
+    """
+    raise NotImplementedError(item, steps)
 
 
 @pytest.hookspec

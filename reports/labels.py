@@ -1,7 +1,8 @@
-"""What Allure sorts by: requirement, area, severity; and the parameters that tell runs apart."""
+"""What Allure shows and sorts by: area, requirement, severity; and the parameters that tell runs apart."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab.requirements import AREAS, CATALOGUE, in_order
+from lab.requirements import AREAS, CATALOGUE, Requirement, in_order
 
 # Allure takes tests with the same name and the same parameters, as shown, for repetitions of one test and shows the
 # last.  pytest's own id of a test's parameters tells them apart whatever their values look like.
@@ -32,11 +33,23 @@ def label(items: Iterable[pytest.Item]) -> None:
         if not requirements:
             continue
         severity = "critical" if any(one.level == "MUST" for one in requirements) else "minor"
+        area = AREAS[requirements[0].area]
         _add(item, "epic", "Overcast")
+        # Allure's list of suites is of areas and requirements, not of files
+        _add(item, "parentSuite", area)
+        _add(item, "suite", f"{requirements[0].id} {requirements[0].statement}")
+        item.add_marker(pytest.mark.allure_description(_description(item, requirements)))
         _add(item, "feature", *dict.fromkeys(AREAS[one.area] for one in requirements))
         _add(item, "story", *(f"{one.id} {one.statement}" for one in requirements))
         _add(item, "tag", *ids)
         _add(item, "severity", severity)
+
+
+def _description(item: pytest.Item, requirements: Iterable[Requirement]) -> str:
+    """Return what a test claims, and which requirements it asserts, with where each is from."""
+    claim = inspect.cleandoc(getattr(getattr(item, "function", None), "__doc__", None) or "")
+    sources = [f"{one.id} ({one.level}): {one.statement} Source: {one.source}" for one in requirements]
+    return "\n\n".join(part for part in (claim, *sources) if part)
 
 
 def _add(item: pytest.Item, kind: str, *values: str) -> None:

@@ -34,6 +34,7 @@ DATA = (
     "lab.requirements",
     "lab.causes",
     "lab.records",
+    "lab.steps",
     "lab.tunnels",
 )
 FAR_SIDE = ("lab/agent", "lab/machines")
@@ -58,7 +59,10 @@ ROOMS = (
     # The data of a kind of tunnel are in its own module.
     Room("tests", ("lab.model", "lab.groups", "lab.changes", "lab.tunnels", "fixtures"), others=("pytest",)),
     Room("fixtures", ("lab",)),
-    Room("reports", ("lab.model", "lab.graph", "lab.requirements", "lab.errors", "lab.causes", "lab.interrupts")),
+    Room(
+        "reports",
+        ("lab.model", "lab.graph", "lab.requirements", "lab.errors", "lab.causes", "lab.interrupts", "lab.steps"),
+    ),
     Room("lab", ("lab",), never=PYTEST),
     Room("lab/commands", ("lab",), others=("execnet",)),
     *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
@@ -66,7 +70,7 @@ ROOMS = (
     Room("lab/agent", (), others=("pyroute2", "typing_extensions")),
     Room(
         "lab/machines",
-        ("lab.model", "lab.errors", "lab.interrupts", "lab.records", "lab.tunnels"),
+        ("lab.model", "lab.errors", "lab.interrupts", "lab.records", "lab.steps", "lab.tunnels"),
         others=("execnet", "typing_extensions"),
     ),
     # Both ends of the wire use the same messages, and the agent's own methods name its verbs.

@@ -19,6 +19,7 @@ from lab.machines.base import Agent as Agent
 from lab.machines.base import Call, Machine, P, Result, await_told, call, is_silent
 from lab.model import Change
 from lab.records import Link, typed
+from lab.steps import STEPS, in_words
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # mypy brings it
@@ -59,6 +60,7 @@ class Node:
 
     def apply(self, *changes: Change) -> None:
         """Changes links, addresses, routes, neighbours, bridge ports, filters (verbs of the agent's `links`)."""
+        STEPS.note("arrange", in_words(self.name, changes))
         self.ask(Agent.apply, changes=list(changes))
 
     @contextlib.contextmanager
@@ -98,6 +100,7 @@ class Node:
 
     def write_sysctls(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Sets parameters; returns what they were."""
+        STEPS.note("arrange", f"{self.name}: " + ", ".join(f"{name}={value}" for name, value in values.items()))
         return self.ask(Agent.sysctl_write, values={name: str(value) for name, value in values.items()})
 
     @contextlib.contextmanager
@@ -126,6 +129,7 @@ class Node:
 
         EnvironmentProblem when it does not end within `timeout` seconds.
         """
+        STEPS.note("arrange", f"{self.name}: {' '.join(arguments)}")
         try:
             return self.ask(Agent.run, arguments=arguments, timeout=timeout)
         except TimeoutError as late:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lab.probes.datagrams import Sent
 
@@ -33,6 +33,13 @@ def problems(
             found_wrong.append(f"  {name}: uninvited: heard {shown} though it must hear nothing")
     strangers = [payload for payload in heard if payload not in sent]
     return [*found_wrong, *(f"  {name}: uninvited or altered: {_short(one)}, which nobody sent" for one in strangers)]
+
+
+def wanted(expected: Mapping[str, int]) -> str:
+    """What hosts are expected to hear: `hub, spoke2: each payload once; spoke1: nothing`."""
+    hosts = {count: [name for name in expected if expected[name] == count] for count in expected.values()}
+    said = {0: "nothing", 1: "each payload once"}
+    return "; ".join(f"{', '.join(names)}: {said.get(count, f'{count} copies')}" for count, names in hosts.items())
 
 
 def _named(payload: bytes, stimuli: Sequence[Sent]) -> str:

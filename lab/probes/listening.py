@@ -28,6 +28,7 @@ from lab.probes import ipv6, judgement, markers, options, options6, sightings, w
 from lab.probes.datagrams import Datagram, Sent, stimulus
 from lab.probes.patience import Lost, Patience, Way
 from lab.probes.payloads import fresh_port, tag_of, unique
+from lab.steps import STEPS
 
 FENCE_GRACE = 0.5
 """Seconds that a fence, or a marker, may take: less than a millisecond in a lab, more on a busy machine."""
@@ -114,6 +115,8 @@ class Listening:
             calls.append((node, node.call(Agent.open, self._fences[name], **options.UDP, bind=bound)))
         calls += [(node, call(Agent.tap_ready, nodes=[node.handle])) for node in self._tapped]
         do_all(calls)
+        groups = f", members of {', '.join(self._joined)}" if self._joined else ""
+        STEPS.note("arrange", f"{', '.join(self.at)} listen on UDP port {self.port} ({self.network}){groups}")
         self._on_entry(self)
         return self
 
@@ -180,6 +183,7 @@ class Listening:
             name: tuple(Datagram.of(received) for received in answer[0])
             for name, answer in zip(self.at, answers, strict=True)
         }
+        STEPS.note("received", ", ".join(f"{name} {len(heard)}" for name, heard in self.datagrams.items()))
 
     def _collecting(self, senders: Sequence[str]) -> list[tuple[Node, Call[Any]]]:
         """
@@ -317,6 +321,10 @@ class Listening:
         self._check(expected)
 
     def _check(self, expected: dict[str, int]) -> None:
+        with STEPS.expecting(judgement.wanted(expected)):
+            self._judge(expected)
+
+    def _judge(self, expected: dict[str, int]) -> None:
         if not any(stimulus.payloads for stimulus in self.sent):
             raise CheckFailed("nothing was sent inside the block: there is nothing to judge")
         problems = {name: self._problems(name, copies) for name, copies in expected.items()}

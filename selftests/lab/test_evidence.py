@@ -63,3 +63,34 @@ def test_the_evidence_of_a_cause_is_attached_once(reports):
     assert all(b"where it is attached" in attached["state of the lab.txt"] for attached in others)
     assert len(first["frames.pcapng"]) > 100
     assert not any("frames.pcapng" in attached for attached in others)
+
+
+def test_allure_shows_the_steps(reports):
+    """The Allure result of a failed test has what it arranged, sent, received and expected, the cause and its fix."""
+    pytest.importorskip("allure")
+    folder = reports / "allure-results"
+    results = [json.loads(path.read_text()) for path in folder.glob("*-result.json")]
+
+    steps = [(one["status"], one["name"]) for one in next(one for one in results if one["status"] == "failed")["steps"]]
+
+    said = [f"{status} {name.partition(': ')[0]}" for status, name in steps]
+    before, after = ["passed arrange", "passed stimulus", "passed received"], ["failed expected"] * 2
+    assert said == [*before, *after, "failed cause", "passed fix"], steps
+    assert "listen on UDP port" in steps[0][1]
+    assert steps[3][1].endswith(": each payload once")
+    assert steps[-1][1] == "fix: on hub: ip link set vxlan2 master bridge0"
+
+
+def test_allure_shows_what_a_test_changes(tmp_path):
+    """A change of a host and its undoing are steps."""
+    pytest.importorskip("allure")
+    tests = ["tests/icmp/test_broadcast_ping.py", "-k", "pinger_that_ignores"]
+    options = ["-q", "-p", "no:cacheprovider", "--tunnel=vxlan", f"--reports={tmp_path}", *tests]
+
+    subprocess.run([sys.executable, "-m", "pytest", *options], cwd=ROOT, capture_output=True, timeout=DEADLINE)
+
+    results = [json.loads(path.read_text()) for path in tmp_path.glob("allure-results/*-result.json")]
+    steps = [[one["name"] for one in result.get("steps", ())] for result in results]
+    (names,) = [names for names in steps if "stimulus: hub pings 172.16.254.255" in names]
+    assert names[0] == "arrange: hub: net.ipv4.icmp_echo_ignore_broadcasts=1"
+    assert names[2] == "arrange: hub: net.ipv4.icmp_echo_ignore_broadcasts=0"

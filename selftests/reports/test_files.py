@@ -121,6 +121,15 @@ def test_allure_and_junit_are_on_by_default(suite):
         (one["name"], one["value"]) for result in results for one in result["labels"] if "BCAST-01" in str(result)
     }
     assert labels >= {("epic", "Overcast"), ("feature", "Broadcast"), ("severity", "critical"), ("tag", "BCAST-01")}
+    assert ("parentSuite", "Broadcast") in labels, "the list of suites is of areas, not of files"
+    suites = [value for name, value in labels if name == "suite"]
+    assert [value.partition(" ")[0] for value in suites] == ["BCAST-01"]
+    assert {tuple(text.partition(" ")[0] for text in one["titlePath"]) for one in results} >= {
+        ("Broadcast", "BCAST-01")
+    }
+    (described,) = [one["description"] for one in results if "BCAST-01" in str(one)]
+    assert "BCAST-01 (MUST): " in described
+    assert "Source: " in described
     assert len(results) == ALL
     assert not old.exists(), "results of an earlier run are removed"
     assert foreign.exists(), "files of others stay"
