@@ -10,6 +10,7 @@ from lab.checkup.check import Check
 from lab.checkup.looking import ALL, Host
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
+from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
 from lab.model import Finding, Underlay
@@ -24,6 +25,8 @@ class Diagnosed:
     skipped: str = ""
     layout: Layout | None = None
     notes: tuple[str, ...] = ()
+    scene: Scene | None = None
+    """What the diagnosis looked at; None where no datagrams were sent."""
 
 
 def diagnose(hosts: Mapping[str, Host], specs: Sequence[HostSpec], underlay: Underlay) -> Diagnosed:
@@ -36,12 +39,13 @@ def diagnose(hosts: Mapping[str, Host], specs: Sequence[HostSpec], underlay: Und
     if looked.lab is None:
         return Diagnosed(found, "no datagrams were sent: no overlay that could be tested was found")
     try:
-        tried = explain(scene.gather(looked.lab, planned=False))
+        gathered = scene.gather(looked.lab, planned=False)
+        tried = explain(gathered)
     except (OvercastError, OSError) as problem:
         return Diagnosed(found, f"not tried: {getattr(problem, 'message', problem)}")
     known = {(finding.code, finding.node, finding.interface) for finding in found}
     new = [finding for finding in tried if (finding.code, finding.node, finding.interface) not in known]
-    return Diagnosed((*found, *live.named(new, specs)), notes=looked.notes)
+    return Diagnosed((*found, *live.named(new, specs)), notes=looked.notes, scene=gathered)
 
 
 def checks(diagnosed: Diagnosed) -> list[Check]:

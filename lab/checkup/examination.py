@@ -18,6 +18,7 @@ from lab.checkup.check import Check
 from lab.checkup.crossing import Place, Way
 from lab.checkup.looking import ALL, Host
 from lab.clouds import Carrier
+from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
 from lab.machines.ssh import Connected
@@ -39,6 +40,8 @@ class Examined:
 
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...] = ()
+    scene: Scene | None = None
+    """What the diagnosis of the overlay looked at; None where there was none, of which a check gives the reason."""
 
 
 def examine(
@@ -76,7 +79,7 @@ def examine(
     made += between.checks(hosts, topology, found.findings)
     made += diagnosed.checks(found)
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
-    return Examined((*made, *_unplaced(hosts, topology, carrier)), found.findings)
+    return Examined((*made, *_unplaced(hosts, topology, carrier)), found.findings, found.scene)
 
 
 def _crossed(

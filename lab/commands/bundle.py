@@ -1,4 +1,4 @@
-"""`overcast bundle`: what a colleague needs to explain the last run without its hosts, in one file."""
+"""`overcast bundle`: what a colleague needs to explain the last run, or live hosts, without the hosts, in one file."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
-from lab.commands import explain
+from lab.commands import explain, live_doctor
 from lab.diagnose import bundle, snapshot
-from lab.diagnose.bundle import Bundle
+from lab.diagnose.bundle import Bundle, Case
 from lab.diagnose.redaction import Redaction
 from lab.diagnose.secrets import without_secrets
+from lab.errors import EnvironmentProblem, UsageProblem
 
 SUMMARY = (
     "Writes what a colleague needs to explain the last run without its hosts into one file: the state of the hosts, "
-    "what was tried and lost, and the results."
+    "what was tried and lost, and the results.  With --hosts, live hosts are examined now, without a run."
 )
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 FILE = Path("overcast-bundle.tar.gz")
 README = """\
-This is a run of Overcast, a conformance suite for broadcast and multicast over overlays of tunnels.
+This was written by Overcast, a conformance suite for broadcast and multicast over overlays of tunnels.
 
     summary.txt        what was found to be wrong, and the commands that correct it
     hosts.txt          how each host was configured
-    conformance.json   every requirement and test, with outcome and reason
+    conformance.json   of a run: every requirement and test, with outcome and reason
     junit.xml          the same tests, for CI systems
+    doctor.json        of live hosts that were examined without a run: every check
     diagnosis.jsonl    the state of the hosts and the datagrams that were tried, from which the findings follow
 
 To derive the findings again, in a checkout of Overcast: ./overcast explain FILE
@@ -35,12 +37,11 @@ A fix is made of what is in this file: read it before you run it.
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Where from, where to, and whether names and addresses are replaced."""
+    live_doctor.arguments(parser)
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, default=FILE, help=f"the file to write (default: {FILE})"
     )
-    parser.add_argument(
-        "--reports", metavar="DIR", type=Path, default=REPORTS, help="folder with the run's results (default: reports/)"
-    )
+    parser.add_argument("--reports", metavar="DIR", type=Path, help="folder with the run's results (default: reports/)")
     parser.add_argument(
         "--redact", action="store_true", help="replace host names and addresses, each by the same other"
     )
@@ -48,7 +49,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the file and prints what is in it."""
-    packed = without_secrets(bundle.of_run(arguments.reports))
+    if arguments.hosts is None:
+        live_doctor.refuse_alone(arguments)
+    elif arguments.reports:
+        raise UsageProblem("--reports names the results of a run, --hosts examines hosts now: expected one of them")
+    source = of_hosts(arguments) if arguments.hosts else bundle.of_run(arguments.reports or REPORTS)
+    packed = without_secrets(source)
     if arguments.redact:
         packed = redacted(packed)
     bundle.write(packed, arguments.output, texts(packed))
@@ -57,6 +63,17 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.output}: {found} finding{'' if found == 1 else 's'}, {size:.0f} KiB; it is read by")
     print(f"  ./overcast explain {arguments.output}")
     return 0
+
+
+def of_hosts(arguments: argparse.Namespace) -> Bundle:
+    """The bundle of live hosts as the doctor finds them; EnvironmentProblem where they have no overlay to explain."""
+    report = live_doctor.examine(arguments)
+    if report.examined.scene is None:
+        raise EnvironmentProblem(
+            "the hosts' overlay could not be tried, so that there is nothing to explain elsewhere",
+            remedy=f"./overcast doctor --hosts={arguments.hosts}, with the same other options, lists what they lack",
+        )
+    return Bundle((Case(report.examined.scene, report.names),), report.document())
 
 
 def texts(packed: Bundle) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`overcast explain FILE`: the findings of a run, from its bundle: without its hosts, and without root."""
+"""`overcast explain FILE`: the findings of a run or of live hosts, from a bundle: without hosts, and without root."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.causes import cause_lines
+from lab.causes import cause_lines, fix
 from lab.diagnose import bundle
 from lab.diagnose.bundle import Bundle, Reported
+from lab.model import place
 
-SUMMARY = "Explains a run from the file that `overcast bundle` wrote, without the run's hosts and without root."
+SUMMARY = "Explains a run or live hosts from the file that `overcast bundle` wrote, without the hosts, without root."
 MOST_OTHERS = 8
 PLACE = ("tunnel", "topology", "provider", "injected fault")
 
@@ -22,22 +23,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints each finding as the run did, then the run's verdict."""
+    """Prints each finding as the run did, then the run's verdict; of live hosts, each problem that the doctor found."""
     for line in lines(bundle.read(arguments.file), shutil.get_terminal_size().columns):
         print(bundle.printable(line))
     return 0
 
 
 def lines(packed: Bundle, width: int) -> Iterator[str]:
-    """The findings that the run reported, the other ones of its scenes, and its verdict."""
+    """The findings that were reported, the other ones of the scenes, and the verdict or the doctor's other problems."""
     found = packed.found
     for reported in packed.reported:
         again = found.get(reported.key)
         yield from cause_lines((again or reported).data(), width, _caused(reported))
         if again is None:
-            yield "    as the run reported it; it does not follow from the scenes in this file alone"
+            yield "    as it was reported; it does not follow from the scenes in this file alone"
         elif again.remedy != reported.remedy:
-            yield f"    the run reported another fix: {reported.remedy or 'none'}"
+            yield f"    another fix was reported: {reported.remedy or 'none'}"
     known = {reported.key for reported in packed.reported}
     others = [finding for key, finding in found.items() if key not in known]
     for finding in others[:MOST_OTHERS]:
@@ -45,7 +46,21 @@ def lines(packed: Bundle, width: int) -> Iterator[str]:
         yield f"also found, without a failed test: {finding.code} at {where}"
     if len(others) > MOST_OTHERS:
         yield f"also found, without a failed test: {len(others) - MOST_OTHERS} more"
-    yield _verdict(packed)
+    yield from _problems(packed) if packed.of_hosts else [_verdict(packed)]
+
+
+def _problems(packed: Bundle) -> Iterator[str]:
+    """The problems that are not findings of the overlay, and whether the hosts were ready."""
+    checks, names = packed.results["checks"], _table(packed.results.get("hosts"))
+    codes = {reported.code for reported in packed.reported}
+    for check in map(_table, checks if isinstance(checks, list) else ()):
+        if check.get("state") == "problem" and check.get("check") not in codes:
+            yield f"{check.get('host')}: {check.get('check')}: {check.get('found')}"
+            command, on = str(check.get("fix") or ""), str(check.get("fix_on") or "")
+            if command:
+                yield f"    {fix(place(on, str(names.get(on, '')), command), command)}"
+    ready = "ready" if packed.results.get("ready") else "not ready"
+    yield f"no run: the doctor examined live hosts and found them {ready}"
 
 
 def _caused(reported: Reported) -> str:

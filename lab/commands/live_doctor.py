@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from lab import roles, tunnels
 from lab.causes import fix
@@ -24,6 +25,25 @@ from lab.providers import PROVIDERS, provider
 OPTIONS = ("ssh_config", "ssh_identity_file", "sudo", "tunnel", "provider")
 WAY = " → "
 SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an examination found; `names` are the user's, by role."""
+
+    names: Mapping[str, str]
+    examined: Examined
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        if any(check.state == "problem" for check in self.examined.checks):
+            return FAILED
+        return INCOMPLETE if any(check.what == NOT_UNDERSTOOD for check in self.examined.checks) else 0
+
+    def document(self) -> dict[str, object]:
+        """The report for programs."""
+        return document(self.examined.checks, self.names, self.examined.findings, self.status)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +72,16 @@ def refuse_alone(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints a line for everything examined, then whether the hosts are ready."""
+    report = examine(arguments)
+    if arguments.json:
+        print(json.dumps(report.document(), indent=1))
+    else:
+        _print(report)
+    return report.status
+
+
+def examine(arguments: argparse.Namespace) -> Report:
+    """Connects to the hosts that the options name, examines them, and disconnects."""
     specs = hosts.parse(arguments.hosts)
     if arguments.tunnel:
         tunnels.kind(arguments.tunnel)
@@ -65,20 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         connected.close()
     said = [Check("ok" if who.sure else "warning", ALL, "hub", who.note)] if who.note else []
-    examined = Examined((*said, *examined.checks), examined.findings)
     names = {spec.role: spec.destination for spec in who.specs}
-    if arguments.json:
-        report = document(examined.checks, names, examined.findings, _status(examined.checks))
-        print(json.dumps(report, indent=1))
-    else:
-        _print(examined.checks, names)
-    return _status(examined.checks)
-
-
-def _status(checks: Sequence[Check]) -> int:
-    if any(check.state == "problem" for check in checks):
-        return FAILED
-    return INCOMPLETE if any(check.what == NOT_UNDERSTOOD for check in checks) else 0
+    return Report(names, replace(examined, checks=(*said, *examined.checks)))
 
 
 def _shown(where: str, names: Mapping[str, str]) -> str:
@@ -143,13 +161,13 @@ def show(found: Sequence[Check], names: Mapping[str, str]) -> list[str]:
     )
 
 
-def _print(found: Sequence[Check], names: Mapping[str, str]) -> None:
-    problems = show(found, names)
-    warnings = sum(check.state == "warning" for check in found)
+def _print(report: Report) -> None:
+    problems = show(report.examined.checks, report.names)
+    warnings = sum(check.state == "warning" for check in report.examined.checks)
     after = f"; {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
     if problems:
         print(f"the hosts are not ready: {', '.join(problems)}{after}")
-    elif _status(found):
+    elif report.status:
         print(f"the overlay is not judged: {NOT_UNDERSTOOD}{after}")
     else:
         print(f"the hosts are ready{after}")

@@ -3,6 +3,7 @@ A bundle: what a colleague needs to explain a run without its hosts, in one file
 
     overcast-bundle.tar.gz    README.txt, summary.txt, hosts.txt     for people
                               conformance.json, junit.xml            the run's results
+                              doctor.json                            in their place: live hosts were examined
                               diagnosis.jsonl                        the inputs of its diagnosis, one scene a line
 
 A bundle may come from a stranger: it is read in memory, nothing of it is unpacked or executed, and whatever is wrong
@@ -30,7 +31,7 @@ from lab.errors import EnvironmentProblem
 from lab.model import Finding
 
 SCHEMA = 1
-SCENES, RESULTS, JUNIT = "diagnosis.jsonl", "conformance.json", "junit.xml"
+SCENES, RESULTS, JUNIT, EXAMINED = "diagnosis.jsonl", "conformance.json", "junit.xml", "doctor.json"
 KEPT = f"{SCENES}.gz"
 """What a run keeps of its diagnosis, beside its other results."""
 MOST = 128 << 20
@@ -65,11 +66,16 @@ class Reported(Finding):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A run's results, and the cases that its findings come from."""
+    """The results of a run, or the doctor's report of live hosts, and the cases that the findings come from."""
 
     cases: tuple[Case, ...]
     results: Mapping[str, Any]
     junit: str = ""
+
+    @property
+    def of_hosts(self) -> bool:
+        """Whether live hosts were examined, without a run."""
+        return "checks" in self.results
 
     @property
     def reported(self) -> tuple[Reported, ...]:
@@ -123,8 +129,8 @@ def write(bundle: Bundle, path: Path, texts: Mapping[str, str]) -> None:
     """Writes a bundle; `texts` are further files in it, for people."""
     every = {
         **texts,
-        RESULTS: json.dumps(bundle.results, indent=1) + "\n",
-        JUNIT: bundle.junit,
+        EXAMINED if bundle.of_hosts else RESULTS: json.dumps(bundle.results, indent=1) + "\n",
+        **({} if bundle.of_hosts else {JUNIT: bundle.junit}),
         SCENES: "".join(f"{line(case)}\n" for case in bundle.cases),
     }
     part = path.with_name(f".{path.name}.part")
@@ -164,12 +170,13 @@ def _decompressed(path: Path) -> bytes:
 
 
 def _bundle(texts: Mapping[str, bytes]) -> Bundle:
-    missing = [name for name in (SCENES, RESULTS) if name not in texts]
+    kind = EXAMINED if EXAMINED in texts else RESULTS
+    missing = [name for name in (SCENES, kind) if name not in texts]
     if missing:
         raise ValueError(f"it has no {' and no '.join(missing)}")
-    results = json.loads(texts[RESULTS])
+    results = json.loads(texts[kind])
     if not isinstance(results, dict) or not isinstance(results.get("findings"), list):
-        raise ValueError(f"its {RESULTS} has no findings")
+        raise ValueError(f"its {kind} has no findings")
     cases = tuple(case_of(text) for text in texts[SCENES].decode().splitlines())
     bundle = Bundle(cases, results, texts.get(JUNIT, b"").decode())
     _require_whole(bundle)

@@ -101,7 +101,7 @@ def test_explains_what_the_run_reported(reports: Path, packed: Path) -> None:
     for one in reported:
         assert f"{one['code']}: " in printed
         assert f"fix ({one['node']}): {one['remedy']}" in printed or not one["remedy"]
-    assert "as the run reported it" not in printed
+    assert "as it was reported" not in printed
 
 
 def test_is_small_and_for_people_too(packed: Path) -> None:
