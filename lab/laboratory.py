@@ -21,7 +21,7 @@ from lab.changes import link_del
 from lab.errors import EnvironmentProblem, MachineLost, NotApplicable
 from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
-from lab.machines.node import Agent, Node, ask_all, close, tell_all
+from lab.machines.node import Agent, Node, ask_all, close, in_order, tell_all
 from lab.model import Change, NodePlan, Topology, Underlay
 from lab.overlay import ends, readback
 from lab.overlay import plan as overlay_plan
@@ -60,6 +60,8 @@ class Lab:
         """What is known to be lost between the hosts of a lab like this one."""
         self.patience = Patience()
         self.closed = False
+        self._forgot_at: int | None = None
+        """How many requests there had been when the lab last forgot."""
         self.hosts: dict[str, Host] = {}
         for name, plan in self.plans.items():
             udp = Udp(self.nodes[name], plan, self._announce, self._default_port)
@@ -127,8 +129,17 @@ class Lab:
         """Hosts of a lab take UDP from each other on the underlay; of live ones that has to be asked."""
 
     def forget_ahead(self) -> None:
-        """A test has ended: what `forget` does is done while the next one is prepared."""
-        tell_all(self._forgetting())
+        """
+        A test has ended: what `forget` does is done while the next one is prepared.
+
+        Many hosts get it with what they are asked next; those that were asked nothing have nothing to forget.
+        """
+        if self._requests() != self._forgot_at:
+            tell_all(self._forgetting(), delayed=not in_order(self.nodes.values()))
+            self._forgot_at = self._requests()
+
+    def _requests(self) -> int:
+        return sum(node.machine.requests for node in self.nodes.values())
 
     def forget(self, *, ahead: bool = False) -> None:
         """

@@ -2,8 +2,8 @@
 The agent: every verb, and the loop in which they are called over an execnet channel.
 
 A request is its number and a list of calls `[verb, positional, named]`, done in order until one fails; the answer is
-the same number, the list of results and, when one failed, what failed and why.  One request is one round trip, however
-many calls it holds.
+the same number, the list of results and, when one failed, what failed and why.  A message holds requests, and one
+message answers them all: one round trip, however many requests and calls it holds.
 """
 
 from __future__ import annotations
@@ -149,20 +149,27 @@ def serve(channel: Any) -> None:
     _allow_descriptors()
     agent = Agent()
     for message in channel:
-        request, calls = messages.unpack(message)
-        results: list[Any] = []
-        failure = None
-        for verb, positional, named in calls:
-            try:
-                results.append(agent._perform(verb, positional, named))
-            except OSError as error:
-                failure = {"errno": error.errno or 0, "text": error.strerror or str(error), "verb": verb}
-                break
-            except Exception as error:  # an answer must be given, or the caller would wait for ever
-                failure = {"errno": None, "text": repr(error), "verb": verb, "traceback": traceback.format_exc()}
-                break
-        if failure is not None:
-            # whoever called is told of the failure alone, and could never close these
-            agent.close([handle for (verb, *_), handle in zip(calls, results) if verb == "open"])
-        channel.send(messages.pack((request, results, failure)))
-        agent._note_done(request)
+        answers = []
+        for request, calls in messages.unpack(message):
+            answers.append((request, *_done(agent, calls)))
+            agent._note_done(request)
+        channel.send(messages.pack(answers))
+
+
+def _done(agent: Agent, calls: Sequence[Any]) -> tuple[list[Any], dict[str, Any] | None]:
+    """Makes the calls of a request; returns their results and, when one failed, what failed and why."""
+    results: list[Any] = []
+    failure: dict[str, Any] | None = None
+    for verb, positional, named in calls:
+        try:
+            results.append(agent._perform(verb, positional, named))
+        except OSError as error:
+            failure = {"errno": error.errno or 0, "text": error.strerror or str(error), "verb": verb}
+            break
+        except Exception as error:  # an answer must be given, or the caller would wait for ever
+            failure = {"errno": None, "text": repr(error), "verb": verb, "traceback": traceback.format_exc()}
+            break
+    if failure is not None:
+        # the caller receives the failure alone, and could never close these
+        agent.close([handle for (verb, *_), handle in zip(calls, results) if verb == "open"])
+    return results, failure

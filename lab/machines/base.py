@@ -14,6 +14,7 @@ never taken for the answer to the next one.  A refusal by the far kernel arrives
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import pickle
@@ -50,10 +51,17 @@ _SILENT: tuple[Callable[..., Any], ...] = (
         Agent.read,
         Agent.read_net,
     ),
-    *(Agent.sysctl_read, Agent.take, Agent.wait_for, Agent.wait_frames, Agent.wait_mdb),
+    *(Agent.sysctl_read, Agent.take, Agent.tap, Agent.tap_ready),
+    *(Agent.wait_for, Agent.wait_frames, Agent.wait_mdb),
 )
 SILENT = frozenset(verb.__name__ for verb in _SILENT)
 """Verbs that send no packets: other machines need not be ready for them."""
+_LOCAL: tuple[Callable[..., Any], ...] = (
+    *(Agent.close, Agent.frames, Agent.frames_lost, Agent.note_neighbours, Agent.open),
+    *(Agent.take, Agent.tap, Agent.tap_ready, Agent.wait_for),
+)
+LOCAL = frozenset(verb.__name__ for verb in _LOCAL)
+"""Verbs whose results do not depend on whether other machines have closed sockets and forgotten frames already."""
 
 # runs on the far side before anything of ours can be imported there
 BOOTSTRAP = """
@@ -86,7 +94,12 @@ def call(verb: Callable[Concatenate[Any, P], Result], *positional: P.args, **nam
 
 def is_silent(calls: Iterable[Call[Any]]) -> bool:
     """Whether none of the calls sends packets."""
-    return SILENT.issuperset(wanted.verb for wanted in calls)
+    return all(wanted.verb in SILENT or _is_quiet_opening(wanted) for wanted in calls)
+
+
+def _is_quiet_opening(wanted: Call[Any]) -> bool:
+    """Whether a socket is opened without memberships, which are reported."""
+    return wanted.verb == Agent.open.__name__ and not wanted.named.get("late_options")
 
 
 class AgentBug(EnvironmentProblem):
@@ -116,6 +129,10 @@ class Machine:
         self.refused: int | None = None
         """The position, in its request, of the call that was refused last; None: in one that no caller waited for."""
         self._requests = 0
+        self._delayed: list[tuple[int, list[Any]]] = []
+        """The requests that are sent with the next one."""
+        self._answers: collections.deque[tuple[int, list[Any], dict[str, Any] | None]] = collections.deque()
+        """Those that were received and not looked at yet: one message holds the answers to all that another held."""
         self._told: dict[int, Refused] = {}
         """The requests that are not answered yet and that no caller waits for; each with what becomes of a refusal."""
         self._preceded: set[int] = set()
@@ -158,16 +175,30 @@ class Machine:
 
         `after` are requests of peers, by their `id`, that are to be done first.
         """
-        self._requests += 1
-        request = self._requests
-        if waits := [] if is_silent(calls) and not after else self._await_peers(after or {}):
+        if not LOCAL.issuperset(wanted.verb for wanted in calls):
+            for peer in self.peers:
+                peer.flush()
+        waits = [] if is_silent(calls) and not after else self._await_peers(after or {})
+        request = self._delay([*waits, *calls])
+        if waits:
             self._preceded.add(request)
-        try:
-            each = [(wanted.verb, wanted.positional, wanted.named) for wanted in (*waits, *calls)]
-            self._channel.send(messages.pack((request, each)))
-        except OSError as error:
-            raise self.lost(str(error)) from None
+        self.flush()
         return request
+
+    def _delay(self, calls: Sequence[Call[Any]]) -> int:
+        """Numbers a request, to be sent by `flush`."""
+        self._requests += 1
+        self._delayed.append((self._requests, [(wanted.verb, wanted.positional, wanted.named) for wanted in calls]))
+        return self._requests
+
+    def flush(self) -> None:
+        """Sends what was delayed."""
+        if self._delayed:
+            requests, self._delayed = self._delayed, []
+            try:
+                self._channel.send(messages.pack(requests))
+            except OSError as error:
+                raise self.lost(str(error)) from None
 
     def _await_peers(self, after: Mapping[int, int]) -> list[Call[None]]:
         """The call by which the agent itself waits for what its peers were sent without waiting."""
@@ -181,9 +212,20 @@ class Machine:
         ]
         return [call(Agent.await_done, waits, PEERS_TIMEOUT)] if waits else []
 
-    def tell(self, calls: Sequence[Call[Any]], refused: Refused = lambda refusal: refusal) -> None:
-        """Has calls made before the next request, which raises a failure of theirs: what `refused` makes of it."""
-        self._told[self.post(calls)] = refused
+    def tell(
+        self, calls: Sequence[Call[Any]], refused: Refused = lambda refusal: refusal, *, delayed: bool = False
+    ) -> None:
+        """
+        Has calls made before the next request, which raises a failure of theirs: what `refused` makes of it.
+
+        `delayed`: they are LOCAL, and sent with that request, or before another machine is asked for what is not.
+        """
+        self._told[self._delay(calls) if delayed else self.post(calls)] = refused
+
+    @property
+    def requests(self) -> int:
+        """How many requests there were so far."""
+        return self._requests
 
     def answer(self, request: int, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
         """The results of a request; the first failure of what was told before it is raised instead."""
@@ -214,14 +256,17 @@ class Machine:
 
     def told(self, timeout: float = ANSWER_TIMEOUT) -> None:
         """Waits until what it was told is done; raises the first failure."""
+        self.flush()
         if self._told:
             self.answer(max(self._told), timeout)
 
     def _receive(self, timeout: float) -> tuple[int, list[Any], dict[str, Any] | None]:
         """The next answer: the number of its request, the results, and the failure that ended them, if any."""
+        if self._answers:
+            return self._answers.popleft()
         try:
             message = self._message(timeout)
-            number, results, failure = messages.unpack(message)
+            self._answers.extend((number, results, failure) for number, results, failure in messages.unpack(message))
         except EOFError:
             raise self.lost("its agent is gone") from None
         except execnet.RemoteError as error:
@@ -230,7 +275,7 @@ class Machine:
             raise self.lost(f"it gave no answer within {timeout:g} s") from None
         except pickle.UnpicklingError as error:
             raise AgentBug(f"{self.name} sent a malformed answer: {error}") from None
-        return number, results, failure
+        return self._answers.popleft()
 
     def _message(self, timeout: float) -> bytes:
         deadline = time.monotonic() + timeout

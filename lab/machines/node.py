@@ -236,11 +236,15 @@ def _named(refusal: OSError, asked: Sequence[Node], machine: Machine) -> OSError
     return OSError(refusal.errno, f"{node.name}: {refusal.strerror}")
 
 
-def tell_all(calls: Sequence[tuple[Node, Call[Any]]]) -> None:
-    """Calls on many nodes that are made before whatever these are asked next, without waiting for the results."""
+def tell_all(calls: Sequence[tuple[Node, Call[Any]]], *, delayed: bool = False) -> None:
+    """
+    Calls on many nodes that are made before whatever these are asked next, without waiting for the results.
+
+    `delayed` as `Machine.tell` has it.
+    """
     for machine, positions, batch in _batches(calls):
         nodes = [calls[position][0] for position in positions]
-        machine.tell(batch, functools.partial(_named, asked=nodes, machine=machine))
+        machine.tell(batch, functools.partial(_named, asked=nodes, machine=machine), delayed=delayed)
 
 
 def in_order(nodes: Iterable[Node]) -> bool:

@@ -113,7 +113,9 @@ class Listening:
         bound = [ANY, self._fence_port]
         for name, node in ((name, self._nodes[name]) for name in fenced):
             calls.append((node, node.call(Agent.open, self._fences[name], **options.UDP, bind=bound)))
-        calls += [(node, call(Agent.tap_ready, nodes=[node.handle])) for node in self._tapped]
+        # a live host captures from the beginning of the test on: for that alone it is asked nothing
+        ready = [node for node in self._tapped if not node.read_only or node.name in fenced]
+        calls += [(node, call(Agent.tap_ready, nodes=[node.handle])) for node in ready]
         do_all(calls)
         groups = f", members of {', '.join(self._joined)}" if self._joined else ""
         STEPS.note("arrange", f"{', '.join(self.at)} listen on UDP port {self.port} ({self.network}){groups}")
@@ -139,7 +141,8 @@ class Listening:
         """Closes the sockets, unless that has been done."""
         opened = [(name, endpoint) for each in (self._sockets, self._fences) for name, endpoint in each.items()]
         self._sockets, self._fences = {}, {}
-        tell_all([(self._nodes[name], call(Agent.close, endpoints=[endpoint])) for name, endpoint in opened])
+        closing = [(self._nodes[name], call(Agent.close, endpoints=[endpoint])) for name, endpoint in opened]
+        tell_all(closing, delayed=not in_order(self._nodes.values()))
 
     def _may_wait(self) -> bool:
         if self._patience is None or self._patience.left <= 0:

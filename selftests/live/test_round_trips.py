@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lab import groups
+from lab.agent import messages
 from lab.errors import CheckFailed
 from lab.laboratory import Lab
 from lab.live import LiveLab
@@ -175,6 +176,37 @@ def closed(lab: Lab) -> None:
     """No host takes the agents' datagrams."""
     for host in lab.hosts.values():
         host.node.run("iptables", "-I", "INPUT", "-p", "udp", "--dport", str(AGENTS_PORT), "-j", "DROP")
+
+
+def test_many_hosts_get_the_end_of_a_check_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without agents that ask each other, a check takes two messages to a host; a test that asks nothing takes none."""
+    sent: list[bytes] = []
+    pack = messages.pack
+    monkeypatch.setattr(messages, "pack", lambda message: sent.append(pack(message)) or sent[-1])
+    with on_this_kernel(tmp_path, prepare=closed) as rig:
+        connected = ssh.reach(hosts.parse(rig.specs), Login(str(rig.ssh_config)))
+        lab = looked_at(connected)
+        checked: list[int] = []
+        for _ in range(2):
+            lab.forget_ahead()
+            lab.forget(ahead=True)
+            before = len(sent)
+            with lab.listen(lab.others("spoke1")) as heard:
+                lab["spoke1"].udp.send(to=lab.everyone)
+            heard.exactly_once(at=lab.others("spoke1"))
+            checked.append(len(sent) - before)
+        ends = len(sent)
+        lab.forget_ahead()
+        asked = lab.hub.node.machine.requests
+        lab.forget_ahead()
+        assert lab.hub.node.machine.requests == asked
+        seen = {one.node for one in lab.frames()}
+        connected.close()
+
+    sockets_and_sender, fences = len(lab.hosts), len(lab.hosts)
+    assert checked[-1] == sockets_and_sender + fences
+    assert len(sent) - ends == len(lab.hosts)
+    assert seen == set()  # forgotten before they were asked for
 
 
 def test_where_agents_cannot_ask_each_other_the_controller_waits(tmp_path: Path, round_trips: RoundTrips) -> None:
