@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab.errors import UsageProblem
 from lab.model import TunnelOptions
 from lab.tunnels.kind import Options, address
 
@@ -25,6 +26,14 @@ def words(options: TunnelOptions) -> list[str]:
     """The optional fields as ip-link(8) takes them."""
     key = "nokey" if options.key is None else f"key {options.key}"
     return [key, "csum" if options.checksum else "nocsum", "seq" if options.sequence else "noseq"]
+
+
+def networkd(local: str, remote: str, options: TunnelOptions) -> dict[str, object]:
+    """An end of either kind in [Tunnel] of systemd.netdev(5), which knows neither checksums nor sequence numbers."""
+    if options.checksum or options.sequence:
+        raise UsageProblem("systemd-networkd makes no tunnel with checksums or sequence numbers")
+    key = {} if options.key is None else {"Key": options.key}
+    return {"Local": local if options.local else "any", "Remote": remote, "TTL": options.ttl or "inherit", **key}
 
 
 def read(options: Options) -> dict[str, Any]:

@@ -67,6 +67,11 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     return " ".join(said)
 
 
+def networkd(local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
+    """One end for systemd.netdev(5)."""
+    return "Tunnel", {**gre.networkd(local, remote, options), "DiscoverPathMTU": "yes" if options.pmtudisc else "no"}
+
+
 def read(options: Options, default_ttl: int) -> TunnelEnd:
     """One end as it is."""
     return TunnelEnd(
@@ -89,6 +94,7 @@ GRETAP = Kind(
     overhead=overhead,
     data=data,
     words=words,
+    networkd=networkd,
     read=read,
     beside=("ip6gretap",),
 )

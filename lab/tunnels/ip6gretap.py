@@ -68,6 +68,12 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     return " ".join(said)
 
 
+def networkd(local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
+    """One end for systemd.netdev(5)."""
+    limit = "none" if options.encap_limit is None else options.encap_limit
+    return "Tunnel", {**gre.networkd(local, remote, options), "EncapsulationLimit": limit}
+
+
 def read(options: Options, default_ttl: int) -> TunnelEnd:
     """One end as it is."""
     handling = options.get("flags") or 0
@@ -89,6 +95,7 @@ IP6GRETAP = Kind(
     overhead=overhead,
     data=data,
     words=words,
+    networkd=networkd,
     read=read,
     over_ipv6=True,
 )

@@ -60,6 +60,8 @@ class Kind:
     """One end, from its local and remote address, NIC and number."""
     words: Callable[[str, str, str, int, TunnelOptions], str]
     """The same for ip-link(8), after `type KIND`."""
+    networkd: Callable[[str, str, int, TunnelOptions], tuple[str, dict[str, object]]]
+    """The same, but for the NIC, for systemd.netdev(5): a section and its settings."""
     read: Callable[[Options, int], TunnelEnd]
     """An end as it is, from its options and the TTL that the host takes by default."""
     port: int | None = None

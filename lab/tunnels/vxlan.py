@@ -67,6 +67,20 @@ def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions
     return " ".join(said)
 
 
+def networkd(local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
+    """One end for systemd.netdev(5)."""
+    far = {"Remote": remote} if remote else {}
+    ttl = options.ttl or "inherit"
+    return "VXLAN", {
+        "VNI": number,
+        "Local": local,
+        **far,
+        "DestinationPort": options.port,
+        "TTL": ttl,
+        "MacLearning": "yes",
+    }
+
+
 def read(options: Options, default_ttl: int) -> TunnelEnd:
     """One end as it is."""
     tos = options.get("tos") or 0
@@ -93,6 +107,7 @@ VXLAN = Kind(
     overhead=overhead,
     data=data,
     words=words,
+    networkd=networkd,
     read=read,
     port=VXLAN_PORT,
     keeps_inheriting=True,  # vxlan_nl2conf

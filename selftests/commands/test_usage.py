@@ -25,7 +25,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no command given: expected one of up, exec, down, doctor, designs, load, bench"),
+        ([], "no command given: expected one of up, exec, down, doctor, designs, load, plan, bench"),
         (["uo"], "unknown command 'uo'"),
         (["up", "--tunnel=gre"], "unknown tunnel kind 'gre': expected one of gretap, vxlan"),
         (["up", "--topology=star"], "unknown topology 'star': expected one of standard, article"),
@@ -54,6 +54,34 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["load", "--sudo"], "--sudo requires --hosts=HUB,SPOKE,..."),
         (["load", "--hosts=hub,spoke1", "--tunnel=vxlan"], "--tunnel: for a lab; with --hosts the overlay is the one"),
         (["load", "--baseline=/nowhere"], "--baseline /nowhere: No such file or directory"),
+        (["plan", "--format=shell"], "the following arguments are required: --spokes"),
+        (["plan", "--spokes=10.0.0.5", "--format=dhcp"], "unknown format 'dhcp': expected one of networkd, ifupdown"),
+        (["plan", "--spokes=web", "--format=shell"], "--spokes: expected an address, or NAME=ADDRESS; found 'web'"),
+        (["plan", "--spokes=10.0.0.5", "--format=shell"], "--hub: the standard topology expects 1 hub; found 0"),
+        (
+            ["plan", "--hub=10.0.0.5", "--spokes=10.0.0.5", "--format=shell"],
+            "expected each host once; found the address 10.0.0.5 twice",
+        ),
+        (
+            ["plan", "--hub=10.0.0.4", "--spokes=hub=10.0.0.5", "--format=shell"],
+            "expected each host once; found the name hub twice",
+        ),
+        (
+            ["plan", "--hub=fd00::1", "--spokes=10.0.0.5", "--format=shell"],
+            "--hub: expected IPv4 addresses for this tunnel; found fd00::1",
+        ),
+        (
+            ["plan", "--hub=../x=10.0.0.4", "--spokes=10.0.0.5", "--format=shell"],
+            "--hub: expected a name without a slash",
+        ),
+        (
+            ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--mtu=1"],
+            "--mtu 1: expected 576 to 65535",
+        ),
+        (
+            ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--overlay-subnet=10.0.0.4/31"],
+            "--overlay-subnet 10.0.0.4/31: expected room for 2 hosts",
+        ),
         (["bench", "--kernel=best"], "unknown kernel 'best': expected host, guest or both"),
         (["bench", "--spokes=2,x"], "--spokes 2,x: expected numbers"),
     ],

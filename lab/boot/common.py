@@ -1,0 +1,87 @@
+"""
+What is the same whatever tool makes the links: kernel parameters, modules, the firewall, and what is read of a plan.
+
+A file is its path on the host and its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lab import tunnels
+from lab.clouds import Carrier
+from lab.errors import UsageProblem
+from lab.model import NodePlan, Topology, mac_of
+from lab.overlay import plan
+
+Files = dict[str, str]
+"""Text by path."""
+SYSCTLS, MODULES, FIREWALL = "/etc/sysctl.d/90-overlay.conf", "/etc/modules-load.d/overlay.conf", "/etc/overlay.nft"
+HOLDERS = ("tunnel", "bridge", "mesh")
+HEAD = "# Written by `overcast plan`: {what}\n"
+
+
+def head(what: str) -> str:
+    """The first line of a file."""
+    return HEAD.format(what=what)
+
+
+def sized(topology: Topology, nic_mtu: int) -> Topology:
+    """
+    The same overlay with its MTU: at boot a tunnel may be there before its NIC, and cannot take it from there.
+
+    UsageProblem for an overlay whose devices no file here can describe.
+    """
+    if others := [node.holder for node in topology.nodes if node.holder not in HOLDERS]:
+        raise UsageProblem(f"no files can be written for a {topology.name} overlay: its hosts have a {others[0]}")
+    kind = tunnels.kind(topology.options.kind)
+    return replace(topology, mtu=nic_mtu - kind.overhead(topology.options))
+
+
+def files(topology: Topology, node: NodePlan) -> Files:
+    """Kernel parameters, modules and the firewall of a host."""
+    values = plan.sysctls(topology, node)
+    return {
+        SYSCTLS: head("answer pings to broadcast and multicast addresses (sysctl.d(5))")
+        + "".join(f"{name} = {value}\n" for name, value in values.items()),
+        MODULES: head("what the overlay's devices are made by (modules-load.d(5))")
+        + "".join(f"{name}\n" for name in modules(topology, node)),
+        FIREWALL: _firewall(topology, node),
+    }
+
+
+def modules(topology: Topology, node: NodePlan) -> list[str]:
+    """The kernel modules that make a host's devices."""
+    return [tunnels.kind(topology.options.kind).module, *(["bridge"] if node.holder == "bridge" else [])]
+
+
+def _firewall(topology: Topology, node: NodePlan) -> str:
+    """Rules that let the tunnels in, for whoever drops by default: only an include makes them count."""
+    kind = tunnels.kind(topology.options.kind)
+    family = "ip6" if kind.over_ipv6 else "ip"
+    peers = ", ".join(topology.node(peer).endpoint for peer in topology.peers(node.name))
+    return (
+        head("to be included in the host's own input chain, if that drops what it does not know:")
+        + f'#   chain input {{ ...; include "{FIREWALL}"; }}\n'
+        + f"{family} saddr {{ {peers} }} {Carrier(kind.protocol, kind.port).nft} accept\n"
+        + f'iifname "{node.device}" accept\n'
+    )
+
+
+def mac(node: NodePlan) -> str:
+    """
+    The MAC address of the device with a host's overlay address.
+
+    Pinned: a bridge would follow its ports', and networkd derives one from the device's name and the machine's id,
+    which machines made from one image may share.
+    """
+    return mac_of(node.overlay.ip)
+
+
+def ports(topology: Topology, node: NodePlan) -> Mapping[str, str]:
+    """The tunnel devices of a host, each with the host at its other end (of a flood list: the first of them)."""
+    found: dict[str, str] = {}
+    for peer in topology.peers(node.name):
+        found.setdefault(topology.port(node.name, peer), peer)
+    return found

@@ -1,0 +1,64 @@
+"""A topology on hosts that a user names: their addresses on the cloud's network, and their subnet on the overlay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, ip_address
+
+from lab import tunnels
+from lab.errors import UsageProblem
+from lab.model import NodePlan, Topology
+
+
+@dataclass(frozen=True)
+class Named:
+    """A host as the user gave it: `web1=10.0.0.25`, or the address alone."""
+
+    name: str
+    address: str
+
+
+def named(option: str, text: str, over_ipv6: bool) -> list[Named]:
+    """The hosts of an option; UsageProblem for what is no address."""
+    found = []
+    for part in filter(None, (one.strip() for one in text.split(","))):
+        name, _, address = part.rpartition("=")
+        try:
+            version = ip_address(address).version
+        except ValueError:
+            raise UsageProblem(f"{option}: expected an address, or NAME=ADDRESS; found {part!r}") from None
+        if (version == 6) != over_ipv6:
+            raise UsageProblem(
+                f"{option}: expected IPv{6 if over_ipv6 else 4} addresses for this tunnel; found {address}"
+            )
+        if "/" in name or name in (".", ".."):
+            raise UsageProblem(f"{option}: expected a name without a slash, which is a folder's too; found {name!r}")
+        found.append(Named(name, address))
+    return found
+
+
+def placed(
+    topology: Topology, hosts: Sequence[Named], nic: str, subnet: IPv4Network
+) -> tuple[Topology, dict[str, str]]:
+    """The topology on these hosts, and their names by their names in it; UsageProblem where two are the same."""
+    names = {node.name: host.name or node.name for node, host in zip(topology.nodes, hosts, strict=True)}
+    for what, given in (("name", list(names.values())), ("address", [host.address for host in hosts])):
+        if twice := [one for one in given if given.count(one) > 1]:
+            raise UsageProblem(f"expected each host once; found the {what} {twice[0]} twice")
+    if len(hosts) + 2 > subnet.num_addresses:
+        raise UsageProblem(f"--overlay-subnet {subnet}: expected room for {len(hosts)} hosts")
+    over_ipv6 = tunnels.kind(topology.options.kind).over_ipv6
+    nodes = []
+    for node, host in zip(topology.nodes, hosts, strict=True):
+        number = int(node.overlay.ip) - int(node.overlay.network.network_address)
+        overlay = IPv4Interface((int(subnet.network_address) + number, subnet.prefixlen))
+        placed_there = _outer(node, host.address, over_ipv6)
+        nodes.append(replace(placed_there, nic=nic, overlay=overlay))
+    return replace(topology, nodes=tuple(nodes)), names
+
+
+def _outer(node: NodePlan, address: str, over_ipv6: bool) -> NodePlan:
+    if over_ipv6:
+        return replace(node, underlay6=IPv6Interface(address))
+    return replace(node, underlay=IPv4Interface(address))

@@ -1,0 +1,58 @@
+"""A shell script and a systemd unit that runs it at boot: for hosts with whatever else."""
+
+from __future__ import annotations
+
+from lab.boot import common, steps
+from lab.boot.common import Files, head
+from lab.model import NodePlan, Topology
+
+SCRIPT, UNIT = "/usr/local/sbin/overlay", "/etc/systemd/system/overlay.service"
+START = f"chmod +x {SCRIPT} && systemctl daemon-reload && systemctl enable --now overlay"
+
+
+def files(topology: Topology, node: NodePlan) -> Files:
+    """The files of a host, by path."""
+    return {SCRIPT: _script(topology, node), UNIT: _unit()}
+
+
+def _script(topology: Topology, node: NodePlan) -> str:
+    gone = "\n".join(f"    ip link del {device} 2>/dev/null || true" for device in steps.devices(topology, node))
+    lines = "\n".join(f"    {command}" for command in steps.made(topology, node))
+    return f"""#!/bin/sh
+{head("makes the overlay (`overlay up`, also when it is there already) and takes it away (`overlay down`)")}set -eu
+
+down() {{
+{gone}
+}}
+
+up() {{
+    down
+{lines}
+    sysctl -q -p {common.SYSCTLS}
+}}
+
+case ${{1-}} in
+up | down) "$1" ;;
+*) echo "usage: overlay up|down" >&2; exit 2 ;;
+esac
+"""
+
+
+def _unit() -> str:
+    return (
+        head("runs the overlay's script at boot, once the NIC has its address (systemd.service(5))")
+        + f"""[Unit]
+Description=Layer-2 overlay for broadcast and multicast
+Wants=network-online.target
+After=network-online.target systemd-modules-load.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={SCRIPT} up
+ExecStop={SCRIPT} down
+
+[Install]
+WantedBy=multi-user.target
+"""
+    )

@@ -1,0 +1,163 @@
+"""`overcast plan`: writes the files that make an overlay at boot, for each host, and says where they go."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from lab import clouds, designs, topologies, tunnels
+from lab.boot import cloud_init, common, hosts, ifupdown, networkd, shell
+from lab.boot.common import Files
+from lab.errors import EnvironmentProblem, UsageProblem
+from lab.model import NodePlan, Provider, Topology, TunnelOptions
+from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
+
+SUMMARY = "Writes the files that make an overlay at boot: for each host, in the words of the tool that it uses."
+FOLDER = "overlay-files"
+LEAST_MTU, MOST_MTU = 576, 65535
+NIC = "ens3"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A tool: what it is called, the files of a host, and what takes them into use."""
+
+    title: str
+    files: Callable[[Topology, NodePlan], Files]
+    start: Callable[[NodePlan], str]
+    alone: bool = False
+    """Its file holds all others."""
+
+
+FORMATS = {
+    "networkd": Format("systemd-networkd", networkd.files, lambda node: networkd.START),
+    "ifupdown": Format("ifupdown", ifupdown.files, ifupdown.start),
+    "shell": Format("a script and a systemd unit", shell.files, lambda node: shell.START),
+    "cloud-init": Format("cloud-init", cloud_init.files, lambda node: "", alone=True),
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares them."""
+    parser.add_argument("--hub", default="", metavar="ADDRESS", help="the hub on the cloud's network, or NAME=ADDRESS")
+    parser.add_argument("--spokes", required=True, metavar="ADDRESS,...", help="all other hosts, in the same way")
+    parser.add_argument("--format", required=True, metavar="TOOL", help=f"what makes the links: {', '.join(FORMATS)}")
+    parser.add_argument("--topology", default="standard", metavar="NAME", help=f"{', '.join(designs.TOPOLOGIES)}")
+    parser.add_argument("--tunnel", metavar="KIND", help=f"tunnel kind: {', '.join(tunnels.KINDS)}")
+    parser.add_argument("--provider", default=DEFAULT_CLOUD, metavar="CLOUD", help=f"{', '.join(PROVIDERS)}")
+    parser.add_argument("--mtu", type=int, metavar="OCTETS", help="of the hosts' NICs (default: the cloud's)")
+    parser.add_argument("--nic", default=NIC, metavar="DEVICE", help=f"the hosts' NIC (default: {NIC})")
+    parser.add_argument(
+        "--overlay-subnet", default=str(topologies.OVERLAY), metavar="SUBNET", help=f"(default: {topologies.OVERLAY})"
+    )
+    parser.add_argument(
+        "-o", dest="folder", type=Path, default=Path(FOLDER), metavar="FOLDER", help=f"(default: {FOLDER})"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Writes the files, a folder for each host, and a README that says where they go."""
+    tool = _format(arguments.format)
+    cloud = provider(arguments.provider)
+    kind = tunnels.kind(arguments.tunnel or designs.default_tunnel(arguments.topology, default_tunnel(cloud)))
+    hub = hosts.named("--hub", arguments.hub, kind.over_ipv6)
+    spokes = hosts.named("--spokes", arguments.spokes, kind.over_ipv6)
+    mtu = arguments.mtu or cloud.mtu
+    if not LEAST_MTU <= mtu <= MOST_MTU:
+        raise UsageProblem(f"--mtu {mtu}: expected {LEAST_MTU} to {MOST_MTU}")
+    topology = designs.topology(arguments.topology, len(spokes), TunnelOptions(kind=kind.name), mtu)
+    if len(topology.hubs) != len(hub):
+        expected = f"{len(topology.hubs)} hub" if topology.hubs else "no hub"
+        raise UsageProblem(f"--hub: the {topology.name} topology expects {expected}; found {len(hub)}")
+    placed, names = hosts.placed(topology, [*hub, *spokes], arguments.nic, _subnet(arguments.overlay_subnet))
+    written = contents(common.sized(placed, mtu), names, tool, cloud)
+    _write(arguments.folder, written)
+    if note := tunnel_note(cloud, kind.name, chosen=arguments.tunnel is not None):
+        print(f"overcast: {note}")
+    print(f"{arguments.folder}/README.md says where the {len(written) - 1} files go")
+    return 0
+
+
+def _format(name: str) -> Format:
+    if name not in FORMATS:
+        raise UsageProblem(f"unknown format {name!r}: expected one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def _subnet(text: str) -> IPv4Network:
+    try:
+        return IPv4Network(text)
+    except ValueError as problem:
+        raise UsageProblem(f"--overlay-subnet {text}: expected an IPv4 network; {problem}") from None
+
+
+def contents(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider) -> Files:
+    """Every file, by its path below the folder."""
+    written: Files = {}
+    for node in topology.nodes:
+        files = (
+            tool.files(topology, node) if tool.alone else {**common.files(topology, node), **tool.files(topology, node)}
+        )
+        written |= {f"{names[node.name]}/{path.lstrip('/')}": text for path, text in files.items()}
+    return {**written, "README.md": _readme(topology, names, tool, cloud)}
+
+
+def _readme(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider) -> str:
+    kind = tunnels.kind(topology.options.kind)
+    rows = [f"| {names[node.name]} | {node.endpoint} | {node.overlay} | {node.device} |" for node in topology.nodes]
+    rule = clouds.opening(
+        cloud, clouds.Carrier(kind.protocol, kind.port), sorted(node.endpoint for node in topology.nodes)
+    )
+    listed = ",".join(names[node.name] for node in topology.nodes)
+    return f"""# The overlay: {topology.name}, {kind.name}, by {tool.title}
+
+| host | on the cloud's network | on the overlay | device |
+|---|---|---|---|
+{chr(10).join(rows)}
+
+MTU of the overlay: {topology.mtu}. Multicast: {topology.multicast_route} to the overlay.
+
+## The cloud's rules
+
+    {rule}
+
+## The hosts
+
+{_steps(topology, tool)}
+
+A firewall on a host that drops what it does not know needs the rules of {common.FIREWALL}.
+
+## Does it work, and is it still there after a reboot?
+
+    ./overcast doctor --hosts={listed} --sudo
+    .venv/bin/pytest --hosts={listed} --sudo
+"""
+
+
+def _steps(topology: Topology, tool: Format) -> str:
+    """What is to be done on the hosts."""
+    if tool.alone:
+        return (
+            "When a machine is made, give it the `user-data` of its folder (user data, or custom data, in the cloud)."
+        )
+    starts = list(dict.fromkeys(tool.start(node) for node in topology.nodes))
+    which = " (of the last lines, the one of its device)" if len(starts) > 1 else ""
+    modules = dict.fromkeys(module for node in topology.nodes for module in common.modules(topology, node))
+    lines = ["cp -r NAME/. /", f"modprobe -a {' '.join(modules)}", f"sysctl -p {common.SYSCTLS}", *starts]
+    return f"On each host, as root, with its folder for NAME{which}:\n\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def _write(folder: Path, written: Files) -> None:
+    try:
+        for path, text in written.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+            target.chmod(0o755 if text.startswith("#!") else 0o644)
+    except OSError as problem:
+        raise EnvironmentProblem(
+            f"cannot write {problem.filename}: {problem.strerror}", remedy="-o names another folder"
+        ) from None

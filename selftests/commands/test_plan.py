@@ -1,0 +1,71 @@
+"""`./overcast plan`: files for hosts that the user names, the same each time."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.commands.main import main
+from lab.commands.plan import FORMATS
+
+GIVEN = ["plan", "--hub=gate=10.1.0.4", "--spokes=web1=10.1.0.5,10.1.0.6", "--format=shell"]
+
+
+def written(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_each_host_has_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A host's folder is called as the user called the host, and its files have the user's addresses and subnet."""
+    assert main([*GIVEN, "--overlay-subnet=192.168.7.0/24", "--mtu=1500", "-o", str(tmp_path)]) == 0
+
+    files = written(tmp_path)
+    assert {path.split("/")[0] for path in files} == {"gate", "web1", "spoke2", "README.md"}
+    script = files["web1/usr/local/sbin/overlay"]
+    assert "mtu 1462 type gretap remote 10.1.0.4 local 10.1.0.5 " in script
+    assert "ip addr replace 192.168.7.2/24 dev gretap1\n" in script
+    assert "| web1 | 10.1.0.5 | 192.168.7.2/24 | gretap1 |" in files["README.md"]
+    assert "--hosts=gate,web1,spoke2" in files["README.md"]
+    assert capsys.readouterr().out == f"{tmp_path}/README.md says where the 15 files go\n"
+
+
+@pytest.mark.parametrize("tool", FORMATS)
+def test_the_same_plan_is_the_same_text(tmp_path: Path, tool: str) -> None:
+    """Two runs differ in nothing, so that what changes in a plan shows as a difference of files."""
+    for name in ("one", "two"):
+        assert main([*GIVEN, f"--format={tool}", "-o", str(tmp_path / name)]) == 0
+    assert written(tmp_path / "one") == written(tmp_path / "two")
+
+
+def test_fifty_hosts_take_no_time(tmp_path: Path) -> None:
+    """Files for 50 hosts are written in a moment."""
+    spokes = ",".join(f"10.1.0.{number}" for number in range(10, 59))
+    began = time.process_time()
+    assert main(["plan", "--hub=10.1.0.4", f"--spokes={spokes}", "--format=networkd", "-o", str(tmp_path)]) == 0
+    assert len({path.split("/")[0] for path in written(tmp_path)}) == 51
+    assert time.process_time() - began < 2.0
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is missing: apt-get install shellcheck")
+@pytest.mark.parametrize("shape", ["standard", "mesh", "flood-list"])
+def test_scripts_are_clean(tmp_path: Path, shape: str) -> None:
+    """No script has anything that shellcheck finds wrong."""
+    hub = ["--hub=10.1.0.4"] if shape == "standard" else []
+    hosts = "--spokes=10.1.0.5,10.1.0.6,10.1.0.7"
+    assert (
+        main(["plan", *hub, hosts, f"--topology={shape}", "--tunnel=vxlan", "--format=shell", "-o", str(tmp_path)]) == 0
+    )
+    for script in tmp_path.rglob("overlay"):
+        done = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file in the way of a folder is one message."""
+    (tmp_path / "gate").write_text("")
+    assert main([*GIVEN, "-o", str(tmp_path)]) == 1
+    assert f"cannot write {tmp_path}/gate" in capsys.readouterr().err

@@ -1,0 +1,83 @@
+"""
+Hosts whose overlay is made by what a written configuration is for: systemd-networkd, ifupdown, a shell.
+
+A host of the rig has its own mount namespace: the folders that its files go to are covered there, so that this
+machine's own stay as they are.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from selftests.live.rig import RigHost
+
+NETWORKD = "/lib/systemd/systemd-networkd"
+PREPARED = """
+mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp /run/network
+chown -R systemd-network:systemd-network /run/systemd/netif
+mount -t sysfs -o ro sysfs /sys
+echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6
+"""
+"""
+What systemd gives networkd at its start; with a /sys that cannot be written it does not wait for udev.
+
+It gives devices IPv6, and a host answers itself by `lo`, which has that on a real host.
+"""
+
+
+def inside(host: RigHost, *words: str) -> list[str]:
+    """The command that runs another one on a host, as its root."""
+    return ["nsenter", f"--target={host.init}", "--mount", "--net", "--pid", "--uts", "--root", *words]
+
+
+def shell(host: RigHost, script: str, *, stdin: bytes = b"") -> str:
+    """What a script says on a host; AssertionError when it fails."""
+    done = subprocess.run(inside(host, "sh", "-ec", script), input=stdin, capture_output=True, check=False)
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 0, f"{host.name}: {script}\n{said}"
+    return said
+
+
+def put(host: RigHost, files: Mapping[str, str]) -> None:
+    """Puts files where they belong on a host; a file in /etc itself is left out, since that is this machine's."""
+    placed = {path: text for path, text in files.items() if PurePosixPath(path).parent != PurePosixPath("/etc")}
+    folders = sorted({str(PurePosixPath(path).parent) for path in placed})
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for path, text in placed.items():
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode = len(text.encode()), 0o755 if text.startswith("#!") else 0o644
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    covers = "\n".join(f"mount -t tmpfs -o mode=755 own {folder}" for folder in folders)
+    shell(host, f"{covers}\ntar -x -C /", stdin=target.getvalue())
+
+
+def installed(*programs: str) -> bool:
+    return all(Path(program).exists() for program in programs)
+
+
+class Networkd:
+    """systemd-networkd of a host; it ends with the host."""
+
+    def __init__(self, host: RigHost) -> None:
+        self._host = host
+        shell(host, PREPARED)
+        self.start()
+
+    def start(self) -> None:
+        """Starts it; what it says is lost."""
+        self._process = subprocess.Popen(
+            inside(self._host, "setpriv", "--pdeathsig", "KILL", NETWORKD),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def stop(self) -> None:
+        """Ends it as systemd does."""
+        self._process.terminate()
+        self._process.wait()

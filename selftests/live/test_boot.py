@@ -1,0 +1,143 @@
+"""
+What `overcast plan` writes makes a conformant overlay by the tool that it is written for, and what that tool forgets.
+
+    plan ── files ──▶ hub, spoke1, spoke2: networkd, ifupdown or sh makes the overlay ── ssh ── pytest --hosts=
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import designs
+from lab.boot import cloud_init, common, ifupdown, networkd, shell
+from lab.boot.common import Files
+from lab.machines.base import call
+from lab.machines.node import Agent, ask_all
+from lab.model import NodePlan, Topology, TunnelOptions
+from selftests.live import daemons
+from selftests.live.conftest import on_this_kernel
+from selftests.live.rig import Rig, RigHost
+from selftests.live.test_suite import run
+
+yaml = pytest.importorskip("yaml", reason="PyYAML is missing: .venv/bin/pip install -r requirements-dev.lock")
+
+MTU = 9000
+WITHIN = 10.0  # seconds until a daemon has made everything; one in practice
+IFUPDOWN = "ifupdown is not installed: apt-get install --no-install-recommends ifupdown"
+SYSTEMD = f"there is no {daemons.NETWORKD}: apt-get install systemd"
+
+
+def topology(name: str) -> Topology:
+    spokes = 2 if name == "standard" else 3
+    return common.sized(designs.topology(name, spokes, TunnelOptions(kind="vxlan"), MTU), MTU)
+
+
+def by_networkd(host: RigHost, node: NodePlan) -> daemons.Networkd:
+    if not daemons.installed(daemons.NETWORKD):
+        pytest.skip(SYSTEMD)
+    return daemons.Networkd(host)
+
+
+def by_ifupdown(host: RigHost, node: NodePlan) -> None:
+    if not daemons.installed("/sbin/ifup"):
+        pytest.skip(IFUPDOWN)
+    daemons.shell(host, f"mkdir -p /run/network && ifup -i {ifupdown.FILE} {node.device}")
+
+
+def by_shell(host: RigHost, node: NodePlan) -> None:
+    daemons.shell(host, f"{shell.SCRIPT} up")
+
+
+def of_cloud_init(plan: Topology, node: NodePlan) -> Files:
+    """The files that cloud-init would write, by its own file."""
+    text = cloud_init.files(plan, node)[cloud_init.FILE]
+    assert text.startswith("#cloud-config\n")
+    return {entry["path"]: entry["content"] for entry in yaml.safe_load(text)["write_files"]}
+
+
+Tool = tuple[Callable[[Topology, NodePlan], Files], Callable[[RigHost, NodePlan], object]]
+TOOLS: dict[str, Tool] = {
+    "networkd": (networkd.files, by_networkd),
+    "ifupdown": (ifupdown.files, by_ifupdown),
+    "shell": (shell.files, by_shell),
+    "cloud-init": (of_cloud_init, by_shell),
+}
+
+
+@contextlib.contextmanager
+def made(tool: str, shape: str, directory: Path) -> Iterator[tuple[Rig, Topology, dict[str, object]]]:
+    """Hosts whose overlay the tool has made from its files alone, and what each runs for it."""
+    plan = topology(shape)
+    files, start = TOOLS[tool]
+    with contextlib.ExitStack() as ending, on_this_kernel(directory, overlay=False, topology=plan) as rig:
+        running: dict[str, object] = {}
+        for name, host in rig.hosts.items():
+            node = plan.node(name)
+            daemons.put(host, {**common.files(plan, node), **files(plan, node)})
+            daemons.shell(host, f"sysctl -q -p {common.SYSCTLS}")
+            running[name] = daemon = start(host, node)
+            if isinstance(daemon, daemons.Networkd):
+                ending.callback(daemon.stop)
+        await_routes(rig, plan)
+        yield rig, plan, running
+
+
+def await_routes(rig: Rig, plan: Topology) -> None:
+    """Returns when every host has its multicast route, which is made last."""
+    deadline = time.monotonic() + WITHIN
+    while lacking := [name for name in rig.hosts if not has_route(rig, plan, name)]:
+        assert time.monotonic() < deadline, f"no multicast route on {', '.join(lacking)}"
+        nodes = [rig.lab.nodes[name] for name in lacking]
+        ask_all([(node, call(Agent.hello)) for node in nodes])
+
+
+def has_route(rig: Rig, plan: Topology, name: str) -> bool:
+    routes = rig.lab.nodes[name].read("routes")
+    return any(route.dst == str(plan.multicast_route) and route.dev == plan.node(name).device for route in routes)
+
+
+@pytest.mark.parametrize("shape", ["standard", "mesh", "flood-list"])
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_is_written_makes_a_conformant_overlay(tmp_path: Path, tool: str, shape: str) -> None:
+    """The tool makes from the files alone what the whole suite finds conformant, without a finding."""
+    (rig_files := tmp_path / "rig").mkdir()
+    with made(tool, shape, rig_files) as (rig, _, _):
+        done, result = run(rig, tmp_path / "reports", f"--hosts={rig.specs}")
+
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert result["verdict"] == "conformant"
+    assert result["findings"] == []
+
+
+@pytest.mark.parametrize("shape", ["standard", "flood-list"])
+def test_networkd_keeps_what_is_written(tmp_path: Path, shape: str) -> None:
+    """Neither a link that goes down and up nor a restart of networkd loses the multicast route."""
+    with made("networkd", shape, tmp_path) as (rig, plan, running):
+        name = plan.spokes[0].name
+        device = plan.node(name).device
+        daemon = running[name]
+        assert isinstance(daemon, daemons.Networkd)
+
+        daemons.shell(rig.hosts[name], f"ip link set {device} down")
+        assert not has_route(rig, plan, name)
+        daemons.shell(rig.hosts[name], f"ip link set {device} up")
+        await_routes(rig, plan)
+
+        daemon.stop()
+        daemon.start()
+        await_routes(rig, plan)
+
+
+def test_the_script_can_run_again(tmp_path: Path) -> None:
+    """`overlay up` makes the same again, and `overlay down` leaves nothing of it."""
+    with made("shell", "standard", tmp_path) as (rig, plan, _):
+        for name, host in rig.hosts.items():
+            daemons.shell(host, f"{shell.SCRIPT} up")
+            assert has_route(rig, plan, name)
+            daemons.shell(host, f"{shell.SCRIPT} down")
+            assert {link.name for link in rig.lab.nodes[name].read("links")} == {"lo", plan.node(name).nic}
