@@ -68,7 +68,11 @@ def write_sysctl(name: str, value: str) -> str:
 
 
 def counters() -> dict[str, int]:
-    """SNMP and extended counters under nstat's names: `IpInReceives`, `TcpExtIPReversePathFilter`."""
+    """
+    SNMP and extended counters under nstat's names: `IpInReceives`, `TcpExtIPReversePathFilter`.
+
+    Those of tracked connections have the names of /proc/net/stat/nf_conntrack: `Conntrack:drop`.
+    """
     found: dict[str, int] = {}
     for name in ("snmp", "netstat"):
         with open(f"{THREAD_NET}/{name}") as file:
@@ -80,6 +84,9 @@ def counters() -> dict[str, int]:
     for line in (read_net("snmp6") + read_net("xfrm_stat")).splitlines():
         key, value = line.split()
         found[key] = int(value)
+    tracked = [line.split() for line in read_net("stat/nf_conntrack").splitlines()]
+    for head, *processors in zip(*tracked):
+        found[f"Conntrack:{head}"] = sum(int(value, 16) for value in processors)
     return found
 
 

@@ -36,6 +36,7 @@ PER_DEVICE = (
     *("rp_filter", "arp_ignore", "arp_announce", "proxy_arp", "proxy_arp_pvlan", "accept_local", "send_redirects"),
     *("forwarding", "bc_forwarding", "mc_forwarding", "force_igmp_version"),
 )
+CONNECTIONS, MOST_CONNECTIONS = "net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max"
 PARAMETERS = (
     readback.BROADCAST_PING,
     "net.ipv4.icmp_echo_ignore_all",
@@ -48,6 +49,8 @@ PARAMETERS = (
     "net.ipv4.igmp_max_msf",
     DEFAULT_TTL,
     "net.ipv4.ipfrag_high_thresh",
+    CONNECTIONS,
+    MOST_CONNECTIONS,
     "net.bridge.bridge-nf-call-iptables",
     "net.bridge.bridge-nf-call-arptables",
     "net.bridge.bridge-nf-call-ip6tables",

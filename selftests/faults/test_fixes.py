@@ -216,6 +216,7 @@ def test_every_fix_is_tried_or_is_no_command() -> None:
     tried = {fault.finding.code for fault in catalogue.known().values() if fault.finding and fault.mended}
     tried |= {
         test_neighbour_table.CODE,
+        test_neighbour_table.CONNECTIONS,
         *BROKEN,
         *ELSEWHERE,
         *(case.code for case in test_designs.CASES),

@@ -1,5 +1,5 @@
 """
-A kernel that has no room for neighbours drops packets without an error: failures are explained by that.
+A kernel that has no room for neighbours, or connections, drops packets without an error: that explains failures.
 
     guest kernel (gc_thresh3 = 2)   hub -?- spoke1, spoke2   -->  neighbour-table-full, and nothing else
 """
@@ -18,6 +18,7 @@ import pytest
 from lab import laboratory, topologies
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
+from lab.diagnose.scene import MOST_CONNECTIONS
 from lab.machines import choose
 from lab.machines.node import Node
 from lab.model import TunnelOptions, Underlay
@@ -29,7 +30,7 @@ from selftests.faults.few_neighbours import ROOM
 
 ENOUGH = 1024  # neighbours; the fix raises the limit to a multiple of what was found, which is less than any real one
 ROOT = Path(__file__).resolve().parents[2]
-CODE = "neighbour-table-full"
+CODE, CONNECTIONS = "neighbour-table-full", "conntrack-full"
 FIX = "sysctl -w net.ipv4.neigh.default.gc_thresh3="
 TESTS = "tests/broadcast/test_delivery.py"
 DEADLINE = 300  # seconds; 20 in practice
@@ -54,6 +55,21 @@ def test_is_found_by_a_trial_until_the_fix(lab):
     home.run("sh", "-ec", full[0].remedy.replace(f"={4 * ROOM}", f"={ENOUGH}"))
 
     assert [finding.code for finding in full] == [CODE]
+    assert explain(scene.gather(lab, planned=True)) == ()
+
+
+def test_no_room_for_connections_is_found_until_the_fix(lab):
+    """A host that tracks more connections than its kernel has room for drops packets of new ones: that is the cause."""
+    home = Node.home("home", lab.machine)
+    lab.nodes["spoke2"].run("sh", "-ec", "iptables-legacy -A INPUT -m conntrack --ctstate NEW -j ACCEPT")
+    before = explain(scene.gather(lab, planned=True))
+    home.write_sysctls({MOST_CONNECTIONS: ROOM})
+
+    full = explain(scene.gather(lab, planned=True))
+    home.run("sh", "-ec", full[0].remedy.replace(f"={4 * ROOM}", f"={ENOUGH}"))
+
+    assert before == ()
+    assert [(finding.code, finding.node) for finding in full] == [(CONNECTIONS, "spoke2")]
     assert explain(scene.gather(lab, planned=True)) == ()
 
 

@@ -1,16 +1,17 @@
-"""Rules of what every host does by itself: its own TTL, the questions that it asks, its loopback, its neighbours."""
+"""Rules of what every host does by itself: its own TTL, its questions, its loopback, its neighbours and connections."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.diagnose.scene import Scene
+from lab.diagnose.scene import CONNECTIONS, MOST_CONNECTIONS, Scene
 from lab.model import Finding
 from lab.probes.neighbour_tables import LIMIT, FullTable
 
 LEAST_TTL, TTL, SOLICITATIONS = 32, 64, 3  # the last two are the kernel's own
 LOOPBACK = "lo"
-TIMES = 4  # the room for neighbours that is proposed where there was none
+TIMES = 4  # the room that is proposed where there was none
+DROPPED, FULL = "Conntrack:drop", 0.9
 
 
 def default_ttl(scene: Scene) -> Iterator[Finding]:
@@ -80,4 +81,21 @@ def no_room(table: FullTable) -> Finding:
     )
 
 
-RULES = (default_ttl, asking, loopback, neighbours)
+def connections(scene: Scene) -> Iterator[Finding]:
+    """The kernels have room for the connections that they track."""
+    for host in scene.hosts.values():
+        dropped, held, most = host.counted.get(DROPPED, 0), *map(host.parameter, (CONNECTIONS, MOST_CONNECTIONS))
+        if dropped and held >= FULL * most:  # with room, the kernel drops what it tracked twice at the same time
+            elsewhere = f"  # on the machine that has the kernel of {host.name}" if scene.planned else ""
+            yield host.finding(
+                "conntrack-full",
+                "",
+                f"{host.name} tracks {held} connections, and its kernel has room for {most}: the packets of new ones "
+                "are dropped",
+                f"{dropped} packets dropped (drop in /proc/net/stat/nf_conntrack) during the trial",
+                f"sysctl -w {MOST_CONNECTIONS}={TIMES * most}{elsewhere}",
+                ("BCAST-01", "PRE-03"),
+            )
+
+
+RULES = (default_ttl, asking, loopback, neighbours, connections)
