@@ -107,6 +107,12 @@ class Looking:
         with self._nodes[node].stack.entered():
             return firewalls.read()
 
+    def named_at_boot(self, node: int, words: Sequence[str]) -> dict[str, Any]:
+        """Which files that are read at boot name something (`boot_files.naming`)."""
+        from lab.agent import boot_files
+
+        return boot_files.naming(words)
+
     def examine(self, node: int, modules: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
         """What a live host has and how it is set up (`prerequisites.examine`); changes nothing."""
         from lab.agent import prerequisites

@@ -11,9 +11,10 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lab import clouds
-from lab.checkup import between, crossed, crossing, diagnosed, looking, single
+from lab.checkup import between, crossed, crossing, diagnosed, lasting, looking, single
 from lab.checkup.check import Check
 from lab.checkup.crossing import Place, Way
 from lab.checkup.looking import ALL, Host
@@ -21,6 +22,7 @@ from lab.clouds import Carrier
 from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
+from lab.machines.node import Agent
 from lab.machines.ssh import Connected
 from lab.model import Finding, NodePlan, Provider, Topology, Underlay
 from lab.overlay.carrier import carrier_of
@@ -67,6 +69,7 @@ def examine(
         made += single.checks(host, _plan(topology, role), tunnel, carrier, cloud, hub=role in (*hubs, *bridges))
     if not hosts:
         return Examined(tuple(made))
+    made += _lasting(hosts, topology, deadline)
     if set(hubs) - hosts.keys():
         unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
         return Examined((*made, Check("warning", ALL, "overlay", unread)))
@@ -80,6 +83,21 @@ def examine(
     made += diagnosed.checks(found)
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
     return Examined((*made, *_unplaced(hosts, topology, carrier)), found.findings, found.scene)
+
+
+def _lasting(hosts: Mapping[str, Host], topology: Topology | None, deadline: float) -> Iterator[Check]:
+    """What of the overlay a reboot leaves, on each host that has a place in it."""
+    if topology is None:
+        return
+    plans = {role: plan for role in hosts if (plan := _plan(topology, role))}
+    machines = {role: hosts[role].node.machine for role in plans}
+
+    def ask(role: str, plan: NodePlan) -> Mapping[str, Any]:
+        return hosts[role].node.ask(Agent.named_at_boot, lasting.words(topology, plan))
+
+    for role, named in looking.each(plans, machines, ask, deadline).items():
+        if not isinstance(named, OvercastError):
+            yield lasting.check(hosts[role], topology, plans[role], named, lasting.written(topology))
 
 
 def _crossed(

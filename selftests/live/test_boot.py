@@ -7,6 +7,8 @@ What `overcast plan` writes makes a conformant overlay by the tool that it is wr
 from __future__ import annotations
 
 import contextlib
+import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,8 @@ import pytest
 from lab import designs
 from lab.boot import cloud_init, common, ifupdown, networkd, shell
 from lab.boot.common import Files
+from lab.checkup import lasting
+from lab.commands.main import main
 from lab.machines.base import call
 from lab.machines.node import Agent, ask_all
 from lab.model import NodePlan, Topology, TunnelOptions
@@ -141,3 +145,72 @@ def test_the_script_can_run_again(tmp_path: Path) -> None:
             assert has_route(rig, plan, name)
             daemons.shell(host, f"{shell.SCRIPT} down")
             assert {link.name for link in rig.lab.nodes[name].read("links")} == {"lo", plan.node(name).nic}
+
+
+def after_a_reboot(rig: Rig, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
+    """What the doctor says of each host's next boot."""
+    main(["doctor", f"--hosts={rig.specs}", f"--ssh-config={rig.ssh_config}", "--json"])
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    return {check["role"]: check for check in checks if check["check"] == lasting.WHAT}
+
+
+@pytest.mark.parametrize("tool", ["networkd", "ifupdown", "shell"])
+def test_what_files_make_is_told_to_last(tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: str) -> None:
+    """The doctor names the files that name the devices and the multicast route, once what reads them is enabled."""
+    with made(tool, "standard", tmp_path) as (rig, _, _):
+        for host in rig.hosts.values():
+            daemons.enable(host, "systemd-networkd.service" if tool == "networkd" else "overlay.service")
+        told = after_a_reboot(rig, capsys)
+
+    assert {check["state"] for check in told.values()} == {"ok"}
+    assert all("/etc/systemd/network/50-" in check["found"] for check in told.values()) == (tool == "networkd")
+    assert told["spoke1"]["fix"] == ""
+
+
+def test_what_networkd_does_not_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files of networkd do not count where it is not enabled."""
+    with made("networkd", "standard", tmp_path) as (rig, _, _):
+        for host in rig.hosts.values():
+            daemons.enable(host)
+        told = after_a_reboot(rig, capsys)["spoke1"]
+
+    assert told["state"] == "warning"
+    assert (
+        "50-vxlan1.netdev, /etc/systemd/network/50-vxlan1.network would make it, but systemd-networkd is"
+        in told["found"]
+    )
+    assert told["fix"] == "sudo systemctl enable systemd-networkd"
+
+
+def test_what_is_made_by_hand_is_told_to_be_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A device and a route that no file names are gone after a reboot; the fix writes files for this overlay."""
+    with made("shell", "standard", tmp_path) as (rig, plan, _):
+        for host in rig.hosts.values():
+            daemons.enable(host)  # not the unit
+        told = after_a_reboot(rig, capsys)
+
+    assert {check["state"] for check in told.values()} == {"warning"}
+    spoke = told["spoke1"]
+    assert spoke["found"] == (
+        "no file that is read at boot names vxlan1, the multicast route 224.0.0.0/4: made by hand, and gone then"
+    )
+    command, *arguments = shlex.split(spoke["fix"].removeprefix("fix: "))
+    assert command == "./overcast"
+    assert main([*arguments, "-o", str(tmp_path / "files")]) == 0
+    script = (tmp_path / "files" / "spoke1" / shell.SCRIPT.lstrip("/")).read_text()
+    assert f"remote {plan.hub.endpoint} local {plan.node('spoke1').endpoint} " in script
+    assert f"ip addr replace {plan.node('spoke1').overlay} dev " in script
+
+
+def test_a_route_that_no_file_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where files make the device and not the route, the route alone is named."""
+    with made("networkd", "standard", tmp_path) as (rig, _, _):
+        for host in rig.hosts.values():
+            daemons.enable(host, "systemd-networkd.service")
+        daemons.shell(rig.hosts["spoke1"], f"sed -i /Destination/d {networkd.FOLDER}/*.network")
+        told = after_a_reboot(rig, capsys)
+
+    assert told["spoke2"]["state"] == "ok"
+    assert told["spoke1"]["found"] == (
+        "no file that is read at boot names the multicast route 224.0.0.0/4: made by hand, and gone then"
+    )
