@@ -17,12 +17,13 @@ from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import Any
 
+from lab.building import forwarding, overlay_steps, require_settled, settle_ipv6, settling_calls, underlay_steps
 from lab.changes import link_del
 from lab.errors import EnvironmentProblem, MachineLost, NotApplicable
 from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
 from lab.machines.node import Agent, Node, ask_all, close, in_order, tell_all
-from lab.model import Change, NodePlan, Topology, Underlay
+from lab.model import NodePlan, Topology, Underlay
 from lab.overlay import ends, readback
 from lab.overlay import plan as overlay_plan
 from lab.probes import neighbour_tables, sightings
@@ -30,12 +31,11 @@ from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
 from lab.probes.patience import Lost, Patience
 from lab.steps import STEPS
-from lab.underlay import fabric, ipv6
+from lab.underlay import fabric
 from lab.underlay.cloud import Cloud
 
 MOST_ENDED = 16  # listenings that are remembered, for the evidence of a failure
 MANY_SPOKES = 12  # with more of them, what they all join and send to fills an ordinary capture at the hub
-SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds
 
 NOT_ON_THE_OVERLAY = IPv4Interface("0.0.0.0/32")
 
@@ -311,14 +311,14 @@ def build(
     try:
         # neighbour discovery and router solicitations of every new device would only be noise between the probes
         quiet = [node.call(Agent.sysctl_write, values=dict(fabric.QUIET)) for node in nodes.values()]
-        plain = [*quiet, *_forwarding(underlay, nodes), *_underlay_steps(topology, underlay, nodes)]
+        plain = [*quiet, *forwarding(underlay, nodes), *underlay_steps(topology, underlay, nodes)]
         # an overlay that begins to speak before the network is there asks for neighbours in vain, and again after 1 s
-        settling = _settling(topology, underlay, nodes)
+        settling = settling_calls(topology, underlay, nodes)
         speaking = [call for _, call in overlay_steps(topology, nodes)] if overlay else []
         answers = machine.batch([*plain, *(call for _, call in settling), *speaking])
-        _require_settled([name for name, _ in settling], answers[len(plain) :])
+        require_settled([name for name, _ in settling], answers[len(plain) :])
         if overlay and topology.ipv6:
-            _settle_ipv6(topology, nodes)
+            settle_ipv6(topology, nodes)
     except BaseException as error:
         if isinstance(error, (OSError, EnvironmentProblem)) and not isinstance(error, MachineLost):
             failed(lab)
@@ -342,60 +342,3 @@ def with_bridges(lab: BuiltLab) -> BuiltLab:
     bridged = BuiltLab(lab.machine, replace(lab.topology, nodes=tuple(found)), lab.underlay, lab.nodes)
     bridged.built_from = lab.built_from
     return bridged
-
-
-def _underlay_steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
-    steps: list[tuple[Node, list[Change]]] = fabric.build(topology, underlay, nodes)
-    return [
-        *(node.call(Agent.apply, changes=changes) for node, changes in steps),
-        *ipv6.build(topology, underlay, nodes),
-    ]
-
-
-def _settling(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[tuple[str, Call[Any]]]:
-    devices, addresses = fabric.late_carriers(topology, underlay), ipv6.addresses(topology, underlay)
-    return [
-        (
-            name,
-            nodes[name].call(
-                Agent.settle, devices=devices.get(name, ()), addresses=addresses.get(name, ()), timeout=SETTLE
-            ),
-        )
-        for name in {**devices, **addresses}
-    ]
-
-
-def _require_settled(names: Sequence[str], answers: Sequence[list[str]]) -> None:
-    for name, down in zip(names, answers, strict=False):
-        if down:
-            raise EnvironmentProblem(
-                f"the lab did not come up: {', '.join(down)} of {name} not operational within {SETTLE:g} s"
-            )
-
-
-def _settle_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
-    plans = topology.nodes
-    calls = [
-        (nodes[plan.name], nodes[plan.name].call(Agent.wait_link_local, device=plan.device, timeout=SETTLE))
-        for plan in plans
-    ]
-    for plan, usable in zip(plans, ask_all(calls), strict=True):
-        if not usable:
-            raise EnvironmentProblem(
-                f"the lab did not come up: {plan.device} of {plan.name} has no IPv6 address after {SETTLE:g} s"
-            )
-
-
-def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[Node, Call[Any]]]:
-    """The overlay on hosts that have none: each call with the node that it is for."""
-    steps: list[tuple[Node, Call[Any]]] = []
-    for plan in topology.nodes:
-        node = nodes[plan.name]
-        steps.append((node, node.call(Agent.apply, changes=overlay_plan.changes(topology, plan))))
-        steps.append((node, node.call(Agent.sysctl_write, values=overlay_plan.sysctls(topology, plan))))
-    return steps
-
-
-def _forwarding(underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
-    values = {"net.ipv4.ip_forward": "1"}
-    return [nodes[name].call(Agent.sysctl_write, values=values) for name in fabric.routers(underlay)]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any, NoReturn
 
-from lab import differences, laboratory, state
+from lab import building, differences, state
 from lab.errors import EnvironmentProblem, MachineLost, OvercastError
 from lab.machines import abilities
 from lab.machines.base import Call, Machine
@@ -137,7 +137,7 @@ def provision(
     calls = {name: [node.call(Agent.undoable)] for name, node in nodes.items()}
     for one in obstacles:
         calls[one.node].append(nodes[one.node].call(Agent.apply, changes=[one.set_aside()]))
-    for node, call in laboratory.overlay_steps(topology, nodes):
+    for node, call in building.overlay_steps(topology, nodes):
         calls[node.name].append(call)
     try:
         problems = _on_all(machines, calls)

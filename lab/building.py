@@ -1,0 +1,77 @@
+"""The calls that build a lab: the cloud's network, the wait for its links, and the overlay on the hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lab.errors import EnvironmentProblem
+from lab.machines.base import Call
+from lab.machines.node import Agent, Node, ask_all
+from lab.model import Change, Topology, Underlay
+from lab.overlay import plan as overlay_plan
+from lab.underlay import fabric, ipv6
+
+SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds
+
+
+def underlay_steps(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
+    """The cloud's network, and the hosts on it."""
+    steps: list[tuple[Node, list[Change]]] = fabric.build(topology, underlay, nodes)
+    return [
+        *(node.call(Agent.apply, changes=changes) for node, changes in steps),
+        *ipv6.build(topology, underlay, nodes),
+    ]
+
+
+def settling_calls(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[tuple[str, Call[Any]]]:
+    """By node, the call that waits until its links are operational and its addresses usable."""
+    devices, addresses = fabric.late_carriers(topology, underlay), ipv6.addresses(topology, underlay)
+    return [
+        (
+            name,
+            nodes[name].call(
+                Agent.settle, devices=devices.get(name, ()), addresses=addresses.get(name, ()), timeout=SETTLE
+            ),
+        )
+        for name in {**devices, **addresses}
+    ]
+
+
+def require_settled(names: Sequence[str], answers: Sequence[list[str]]) -> None:
+    """EnvironmentProblem when one of them was not in time; `answers` name what was not."""
+    for name, down in zip(names, answers, strict=False):
+        if down:
+            raise EnvironmentProblem(
+                f"the lab did not come up: {', '.join(down)} of {name} not operational within {SETTLE:g} s"
+            )
+
+
+def settle_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
+    """Returns when the overlay devices have their link-local addresses; EnvironmentProblem when they get none."""
+    plans = topology.nodes
+    calls = [
+        (nodes[plan.name], nodes[plan.name].call(Agent.wait_link_local, device=plan.device, timeout=SETTLE))
+        for plan in plans
+    ]
+    for plan, usable in zip(plans, ask_all(calls), strict=True):
+        if not usable:
+            raise EnvironmentProblem(
+                f"the lab did not come up: {plan.device} of {plan.name} has no IPv6 address after {SETTLE:g} s"
+            )
+
+
+def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[Node, Call[Any]]]:
+    """The overlay on hosts that have none: each call with the node that it is for."""
+    steps: list[tuple[Node, Call[Any]]] = []
+    for plan in topology.nodes:
+        node = nodes[plan.name]
+        steps.append((node, node.call(Agent.apply, changes=overlay_plan.changes(topology, plan))))
+        steps.append((node, node.call(Agent.sysctl_write, values=overlay_plan.sysctls(topology, plan))))
+    return steps
+
+
+def forwarding(underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
+    """The routers of the cloud's network forward."""
+    values = {"net.ipv4.ip_forward": "1"}
+    return [nodes[name].call(Agent.sysctl_write, values=values) for name in fabric.routers(underlay)]
