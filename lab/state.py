@@ -19,7 +19,7 @@ from lab.machines.node import Agent, Node, ask_all
 from lab.records import FdbEntry, Route, typed
 
 SYSCTLS = (
-    *scene.PARAMETERS,
+    *(name for name in scene.PARAMETERS if name != scene.CONNECTIONS),  # which the kernel counts
     *scene.PARAMETERS_OF_IPV6,
     "net.ipv4.igmp_link_local_mcast_reports",
     "net.ipv4.igmp_qrv",

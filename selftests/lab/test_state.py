@@ -187,3 +187,18 @@ def test_a_step_back_to_the_plan_is_none(lab):
 
     assert f"hub {port} master: none → {lab.topology.bridge}" in map(str, found)
     assert [str(one) for one in differences.but_towards(planned, found)] == ["hub rule added: 100: from all lookup 7"]
+
+
+def test_what_the_kernel_counts_is_none(lab):
+    """Connections that are tracked are no change: a rule that asks for their state makes the kernel count them."""
+    rule = ("-m", "conntrack", "--ctstate", "INVALID", "-j", "DROP")
+    tool = firewall.tool(lab.hub.node)
+    before, mark = state.of(lab.nodes), state.fingerprint(lab.nodes)
+    assert lab.hub.node.run(tool, "-I", "INPUT", *rule)["status"] == 0
+    with lab.listen([lab.hub]) as heard:
+        lab.spokes[0].udp.send(to=lab.everyone)
+    heard.exactly_once([lab.hub])
+    assert lab.hub.node.run(tool, "-D", "INPUT", *rule)["status"] == 0
+
+    assert state.fingerprint(lab.nodes) == mark
+    assert differences.compared(before, state.of(lab.nodes)) == []
