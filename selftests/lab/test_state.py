@@ -197,7 +197,7 @@ def test_what_the_kernel_counts_is_none(lab):
     assert lab.hub.node.run(tool, "-I", "INPUT", *rule)["status"] == 0
     with lab.listen([lab.hub]) as heard:
         lab.spokes[0].udp.send(to=lab.everyone)
-    heard.exactly_once([lab.hub])
+    heard.exactly_once(["hub"])
     assert lab.hub.node.run(tool, "-D", "INPUT", *rule)["status"] == 0
 
     assert state.fingerprint(lab.nodes) == mark
