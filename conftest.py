@@ -18,6 +18,7 @@ pytest_plugins = [
     "fixtures.evidence",
     "fixtures.steps",
     "fixtures.diagnosis",
+    "fixtures.own",
     "reports.plugin",
     "reports.evidence",
     "fixtures.misspelt",

@@ -43,7 +43,7 @@ class TestCommands:
         assert shown.status == 0
         assert all(
             f"overcast {command}" in shown.out
-            for command in ["test", "load", "plan", "bench", "up", "exec", "down", "doctor", "bundle", "allure"]
+            for command in ["own", "test", "load", "plan", "bench", "up", "exec", "down", "doctor", "bundle", "allure"]
         )
         assert not fresh.stamp.parent.exists()
 

@@ -1,0 +1,9 @@
+"""Sends a message to a group: publisher.py GROUP PORT MESSAGE."""
+
+import socket
+import sys
+
+group, port, message = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+publishing = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+publishing.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 4)
+publishing.sendto(message.encode(), (group, port))

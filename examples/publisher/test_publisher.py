@@ -1,0 +1,33 @@
+"""
+A publisher and its subscribers, as they are, on the hosts of the lab.
+
+    publisher.py on spoke1 ── 239.1.2.3 ──▶ subscriber.py on all other hosts
+"""
+
+from pathlib import Path
+
+import pytest
+
+from lab.laboratory import Lab
+from lab.machines import program
+
+HERE = Path(__file__).parent
+GROUP, PORT = "239.1.2.3", "5007"
+WITHIN = 2.0  # seconds
+
+
+@pytest.mark.parametrize("publisher", ["hub", "spoke1", "spoke2"])
+def test_every_subscriber_hears_the_publisher(overlay: Lab, publisher: str) -> None:
+    """What one host publishes, all others receive."""
+    subscribers = [
+        program.start(
+            overlay[name].node, "python3", str(HERE / "subscriber.py"), GROUP, PORT, package="python3", ready="ready"
+        )
+        for name in overlay.others(publisher)
+    ]
+
+    overlay[publisher].node.run("python3", str(HERE / "publisher.py"), GROUP, PORT, f"news of {publisher}")
+
+    for subscriber in subscribers:
+        subscriber.await_output(f"heard news of {publisher}", within=WITHIN)
+        subscriber.stop()

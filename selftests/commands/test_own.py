@@ -1,0 +1,50 @@
+"""`./overcast own DIR`: a user's own tests run on the lab, and end with what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from lab.machines.base import ROOT
+
+EXAMPLE = ROOT / "examples" / "publisher"
+
+
+def own(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """As the script runs it."""
+    command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "--rootdir", ".", "-p", "conftest", str(folder)]
+    return subprocess.run(
+        [*command, "-q", "-p", "no:cacheprovider", "--tunnel=vxlan", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_example_passes() -> None:
+    """The publisher's tests pass on a lab with an overlay."""
+    done = own(EXAMPLE)
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+
+
+def test_a_folder_anywhere_will_do(tmp_path: Path) -> None:
+    """A folder outside of the checkout has the fixtures too, also when it is called as the suite's."""
+    (folder := tmp_path / "tests").mkdir()
+    (folder / "test_mine.py").write_text(
+        "def test_it(overlay):\n    assert overlay.others('hub') == ['spoke1', 'spoke2']\n"
+    )
+    done = own(folder)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_broken_overlay_is_named_with_its_fix() -> None:
+    """Where the application hears nothing because of the overlay, the run ends with the cause and the fix."""
+    done = own(EXAMPLE, "--inject=port-detached")
+    assert done.returncode == 1
+    assert "port-not-bridged: hub vxlan2, the tunnel to spoke2, is not a port of bridge0" in done.stdout
+    assert "fix (hub): ip link set vxlan2 master bridge0\n    caused 3 test failures" in done.stdout
