@@ -4,7 +4,7 @@ Host specifications: which live machines a run is about, written as pytest-testi
     hub.example                                   a name: ssh, as `ssh hub.example` would
     opc@10.1.0.5                                  with a user
     ssh://opc@[2001:db8::5]:2222?sudo=true&python=/usr/bin/python3.9&timeout=20
-    @hosts.txt                                    one of these a line; # begins a comment
+    @hosts.txt                                    one of these a line; # begins a comment; or another tool's inventory
 
 A list is separated by commas.  The first is the hub, the others are spoke1, spoke2, ..., unless the hosts' own state
 says otherwise (`lab.roles`).
@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote
 
 from lab.errors import UsageProblem
+from lab.machines import inventories
 
 OPTION = "--hosts"
 EXAMPLE = f"{OPTION}=ssh://opc@hub.example?sudo=true,spoke1.example,ssh://opc@10.1.0.5:2222"
@@ -98,8 +99,14 @@ def _inventory(name: str) -> list[tuple[str, str]]:
         content = Path(name).expanduser().read_bytes()
     except OSError as error:
         _refuse(f"{OPTION}=@{name}", expected, f"{error.strerror}")
+    text = _text(name, content)
+    if inventories.is_one(text):
+        try:
+            return [(name, each) for each in inventories.specifications(text)]
+        except inventories.Misread as problem:
+            _refuse(f"{name}, line {problem.line}" if problem.line else name, problem.expected, problem.found)
     found = []
-    for number, line in enumerate(_text(name, content).splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         # a # inside a word is no comment
         element = re.sub(r"(^|\s)#.*", "", line).strip()
         where = f"{name}, line {number}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -66,6 +67,84 @@ def test_inventory_of_another_system(tmp_path: Path) -> None:
     file.write_bytes("hub.example\r\n# in Zürich\r\nspoke1.example\r\n".encode("utf-8-sig"))
 
     assert [spec.text for spec in parse(f"@{file}")] == ["hub.example", "spoke1.example"]
+
+
+INI = """
+# from the play that made them
+[spokes]
+web1 ansible_host=10.0.0.25
+web2 ansible_host=10.0.0.131 ansible_user=ubuntu
+
+[hub]
+gate ansible_host=10.0.0.197 ansible_port=2222 ; in front
+
+[all:vars]
+ansible_user=opc
+ansible_become=yes
+ansible_ssh_private_key_file=~/.ssh/id key
+
+[overlay:children]
+hub
+spokes
+"""
+LISTED = {
+    "_meta": {"hostvars": {"gate": {"ansible_host": "2001:db8::5"}, "web1": {"ansible_become": True}}},
+    "all": {"children": ["hub", "spokes"]},
+    "spokes": {"hosts": ["web1"]},
+    "hub": {"hosts": ["gate"]},
+}
+OUTPUTS = {
+    "spokes": {"sensitive": False, "type": ["list", "string"], "value": ["10.0.0.25", "10.0.0.131"]},
+    "vcn": {"value": None},
+    "hub": {"sensitive": False, "type": "string", "value": "10.0.0.197"},
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            INI,
+            [
+                "ssh://opc@10.0.0.197:2222?ssh_identity_file=~/.ssh/id%20key&sudo=true",
+                "ssh://opc@10.0.0.25?ssh_identity_file=~/.ssh/id%20key&sudo=true",
+                "ssh://ubuntu@10.0.0.131?ssh_identity_file=~/.ssh/id%20key&sudo=true",
+            ],
+        ),
+        (json.dumps(LISTED), ["ssh://[2001:db8::5]", "ssh://web1?sudo=true"]),
+        (json.dumps(OUTPUTS), ["10.0.0.197", "10.0.0.25", "10.0.0.131"]),
+    ],
+    ids=["Ansible's INI", "ansible-inventory --list", "terraform output -json"],
+)
+def test_inventory_of_another_tool(tmp_path: Path, content: str, expected: list[str]) -> None:
+    """What Ansible or Terraform list is taken as it is, a group or output `hub` first."""
+    (file := tmp_path / "hosts").write_text(content)
+
+    specs = parse(f"@{file}")
+
+    assert [spec.text for spec in specs] == expected
+    assert specs[0].role == "hub"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("[hub]\nweb[1:9]\n", "line 2: expected each host by itself (or: ansible-inventory"),
+        ("[hub:kids]\na\n", "line 1: expected [group], [group:vars] or [group:children]; found [hub:kids]"),
+        ("[hub]\na 'b\n", "line 2: expected a host and its variables"),
+        ("{", "expected JSON of ansible-inventory or of terraform output"),
+        ("{}", "expected outputs `hub` and `spokes` with addresses; found outputs none"),
+        ('{"name": {"value": 3}}', "expected outputs `hub` and `spokes` with addresses; found outputs name"),
+    ],
+)
+def test_an_inventory_of_another_tool_that_cannot_be_understood(tmp_path: Path, content: str, expected: str) -> None:
+    """What is not understood of it is named, with the line where there is one."""
+    (file := tmp_path / "hosts").write_text(content)
+
+    with pytest.raises(UsageProblem) as refused:
+        parse(f"@{file}")
+
+    assert expected in str(refused.value)
 
 
 @pytest.mark.parametrize(
