@@ -94,13 +94,13 @@ def _ini(text: str) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
                 raise Misread(
                     "each host by itself (or: ansible-inventory -i FILE --list > hosts.json)", words[0], number
                 )
-            variables = [word.partition("=") for word in words[1:] if "=" in word]
-            hosts.setdefault(words[0], {}).update({variable: value for variable, _, value in variables})
+            given = [word.partition("=") for word in words[1:] if "=" in word]
+            hosts.setdefault(words[0], {}).update({name: value for name, _, value in given})
             groups.setdefault(group, []).append(words[0])
-    for name, variables in hosts.items():
-        mine = [each for of, each in of_groups.items() if of == "all" or name in groups.get(of, ())]
-        for each in mine:
-            hosts[name] = {**each, **variables}
+    for host, own in hosts.items():
+        # a host's own variables count before its groups', and these before everybody's
+        of_its = [of_groups.get("all", {}), *(of_groups[name] for name in of_groups if host in groups.get(name, ()))]
+        hosts[host] = {**{name: value for each in of_its for name, value in each.items()}, **own}
     return hosts, groups
 
 

@@ -83,6 +83,10 @@ ansible_user=opc
 ansible_become=yes
 ansible_ssh_private_key_file=~/.ssh/id key
 
+[hub:vars]
+ansible_python_interpreter=/usr/bin/python3.9
+ansible_user=core
+
 [overlay:children]
 hub
 spokes
@@ -106,7 +110,7 @@ OUTPUTS = {
         (
             INI,
             [
-                "ssh://opc@10.0.0.197:2222?ssh_identity_file=~/.ssh/id%20key&sudo=true",
+                "ssh://core@10.0.0.197:2222?ssh_identity_file=~/.ssh/id%20key&python=/usr/bin/python3.9&sudo=true",
                 "ssh://opc@10.0.0.25?ssh_identity_file=~/.ssh/id%20key&sudo=true",
                 "ssh://ubuntu@10.0.0.131?ssh_identity_file=~/.ssh/id%20key&sudo=true",
             ],
