@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from lab import designs
-from lab.boot import cloud_init, common, ifupdown, networkd, shell
+from lab.boot import cloud_init, common, ifupdown, netplan, networkd, shell
 from lab.boot.common import Files
 from lab.checkup import lasting
 from lab.commands.main import main
+from lab.errors import UsageProblem
 from lab.machines.base import call
 from lab.machines.node import Agent, ask_all
 from lab.model import NodePlan, Topology, TunnelOptions
@@ -33,6 +34,7 @@ yaml = pytest.importorskip("yaml", reason="PyYAML is missing: .venv/bin/pip inst
 MTU = 9000
 WITHIN = 10.0  # seconds until a daemon has made everything; one in practice
 IFUPDOWN = "ifupdown is not installed: apt-get install --no-install-recommends ifupdown"
+NETPLAN = "netplan is not installed: apt-get install --no-install-recommends netplan.io"
 SYSTEMD = f"there is no {daemons.NETWORKD}: apt-get install systemd"
 
 
@@ -44,6 +46,13 @@ def topology(name: str) -> Topology:
 def by_networkd(host: RigHost, node: NodePlan) -> daemons.Networkd:
     if not daemons.installed(daemons.NETWORKD):
         pytest.skip(SYSTEMD)
+    return daemons.Networkd(host)
+
+
+def by_netplan(host: RigHost, node: NodePlan) -> daemons.Networkd:
+    if not daemons.installed("/usr/sbin/netplan", daemons.NETWORKD):
+        pytest.skip(NETPLAN)
+    daemons.shell(host, f"chmod 600 {netplan.FILE} && netplan generate")
     return daemons.Networkd(host)
 
 
@@ -67,6 +76,7 @@ def of_cloud_init(plan: Topology, node: NodePlan) -> Files:
 Tool = tuple[Callable[[Topology, NodePlan], Files], Callable[[RigHost, NodePlan], object]]
 TOOLS: dict[str, Tool] = {
     "networkd": (networkd.files, by_networkd),
+    "netplan": (netplan.files, by_netplan),
     "ifupdown": (ifupdown.files, by_ifupdown),
     "shell": (shell.files, by_shell),
     "cloud-init": (of_cloud_init, by_shell),
@@ -105,8 +115,11 @@ def has_route(rig: Rig, plan: Topology, name: str) -> bool:
     return any(route.dst == str(plan.multicast_route) and route.dev == plan.node(name).device for route in routes)
 
 
-@pytest.mark.parametrize("shape", ["standard", "mesh", "flood-list"])
-@pytest.mark.parametrize("tool", TOOLS)
+CASES = [(tool, shape) for tool in TOOLS for shape in ("standard", "mesh", "flood-list")]
+NOT_BY_NETPLAN = [("netplan", "mesh"), ("netplan", "flood-list")]
+
+
+@pytest.mark.parametrize(("tool", "shape"), [case for case in CASES if case not in NOT_BY_NETPLAN])
 def test_what_is_written_makes_a_conformant_overlay(tmp_path: Path, tool: str, shape: str) -> None:
     """The tool makes from the files alone what the whole suite finds conformant, without a finding."""
     (rig_files := tmp_path / "rig").mkdir()
@@ -116,6 +129,16 @@ def test_what_is_written_makes_a_conformant_overlay(tmp_path: Path, tool: str, s
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert result["verdict"] == "conformant"
     assert result["findings"] == []
+
+
+@pytest.mark.parametrize(("tool", "shape"), NOT_BY_NETPLAN)
+def test_what_a_tool_cannot_make_is_refused(tool: str, shape: str) -> None:
+    """A shape that the tool has no words for is refused with the formats that have them."""
+    plan = topology(shape)
+    with pytest.raises(
+        UsageProblem, match=f"netplan cannot make a {shape} overlay: expected --format=networkd or shell"
+    ):
+        TOOLS[tool][0](plan, plan.nodes[0])
 
 
 @pytest.mark.parametrize("shape", ["standard", "flood-list"])
@@ -154,7 +177,7 @@ def after_a_reboot(rig: Rig, capsys: pytest.CaptureFixture[str]) -> dict[str, di
     return {check["role"]: check for check in checks if check["check"] == lasting.WHAT}
 
 
-@pytest.mark.parametrize("tool", ["networkd", "ifupdown", "shell"])
+@pytest.mark.parametrize("tool", ["networkd", "netplan", "ifupdown", "shell"])
 def test_what_files_make_is_told_to_last(tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: str) -> None:
     """The doctor names the files that name the devices and the multicast route, once what reads them is enabled."""
     with made(tool, "standard", tmp_path) as (rig, _, _):
