@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from reports import labels
-from reports.destination import guard_allure
 from reports.environment import CHOICES, lab_environment, lab_topology
+from reports.guards import guard_allure
 from reports.plain import make_plain
 from reports.recorder import is_conformance
 
