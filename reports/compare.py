@@ -2,6 +2,7 @@
 What changed between two runs: verdict, requirements, causes, deliveries, figures.
 
     .venv/bin/python -m reports compare BEFORE AFTER        two folders of results, or their conformance.json
+    pytest --baseline=BEFORE                                the run itself ends with what changed, and its page shows it
 """
 
 from __future__ import annotations
@@ -53,6 +54,23 @@ def changes(before: Result, after: Result) -> list[tuple[str, list[str]]]:
         ("figures beyond their spread", list(_figures(before, after))),
     ]
     return [(heading, lines) for heading, lines in found if lines]
+
+
+def still_red(before: Result, after: Result) -> list[str]:
+    """Return the ids of requirements that hold in neither run."""
+    failed = {one["id"] for one in before["requirements"] if one["outcome"] == "failed"}
+    return [one["id"] for one in after["requirements"] if one["outcome"] == "failed" and one["id"] in failed]
+
+
+def since(before: Result, after: Result, name: str) -> dict[str, Any]:
+    """Return what changed since a baseline, as the result of the later run has it (`baseline`)."""
+    return {
+        "name": name,
+        "verdict": before["verdict"],
+        "generated": before["generated"],
+        "changes": [{"heading": heading, "lines": lines} for heading, lines in changes(before, after)],
+        "still_red": still_red(before, after),
+    }
 
 
 def text(before: Result, after: Result, *, markdown: bool = False) -> str:

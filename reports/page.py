@@ -66,6 +66,7 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
             unexplained=unexplained,
             explained=explained,
             open_count=sum(one.outcome != "passed" for one in conformance.requirements),
+            baseline=result.get("baseline"),
             figures=result["figures"],
             environment=[(key.replace("_", " "), value) for key, value in sorted(result["environment"].items())],
             footer=f"{result['run']['command']}: {result['run']['seconds']:g} s, ended {result['generated']}. "

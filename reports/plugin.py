@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from reports import captures, hookspecs
+from lab.errors import UsageProblem
+from reports import captures, compare, hookspecs
 from reports.destination import Destination, covers, only_looks, switch_on
 from reports.environment import version
 from reports.folding import Folding
@@ -23,7 +24,7 @@ from reports.processes import (
     Worker,
 )
 from reports.progress import Progress
-from reports.results import Results
+from reports.results import Baseline, Results
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -39,6 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="folder for the results of a conformance run: conformance.json, index.html, junit.xml, allure-results/ "
         "(default: reports/ of the checkout)",
+    )
+    parser.getgroup("overcast", "Overcast").addoption(
+        "--baseline",
+        metavar="FILE",
+        default=None,
+        help="an earlier conformance.json, or its folder: print what is new, gone and still failing since then, "
+        "and show it on the page",
     )
 
 
@@ -62,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if given == "":
             raise pytest.UsageError("--reports: expected a folder; found nothing\n  fix: --reports=DIR")
         directory = Path(config.invocation_params.dir, given) if given else config.rootpath / "reports"
+        baseline = _baseline(config)  # before what an earlier run has left in that folder is cleared
         destination = Destination(directory)
         destination.open()
         if given and destination.error:
@@ -71,9 +80,19 @@ def pytest_configure(config: pytest.Config) -> None:
             config.stash[captures.PLACE] = destination.captures
         folding = Folding(config)
         config.pluginmanager.register(folding, "overcast-folding")
-        results = Results(config, destination, folding, partial_paths=not whole)
+        results = Results(config, destination, folding, partial_paths=not whole, baseline=baseline)
         config.pluginmanager.register(results, "overcast-results")
         config.pluginmanager.register(Progress(config), "overcast-progress")
+
+
+def _baseline(config: pytest.Config) -> Baseline | None:
+    name = config.getoption("baseline")
+    if name is None:
+        return None
+    try:
+        return Baseline(name, compare.load(Path(config.invocation_params.dir, name)))
+    except UsageProblem as problem:
+        raise pytest.UsageError(f"--baseline: {problem}") from None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from lab.interrupts import INTERRUPTS
-from reports import captures, ci, labels, page, terminal
+from reports import captures, ci, compare, labels, page, terminal
 from reports.answer import answer
 from reports.conformance import INTERRUPTED, Conformance, exit_status, interrupted_status, judge
 from reports.deliveries import Matrix, matrices
@@ -57,16 +58,31 @@ MARKUP: dict[terminal.Tone, dict[str, bool]] = {
 }
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """An earlier result that the run is compared with; `name` is the user's for it."""
+
+    name: str
+    result: Mapping[str, Any]
+
+
 class Results(Process):
     """Judges the run and writes its results, where the whole run is seen."""
 
     def __init__(
-        self, config: pytest.Config, destination: Destination, folding: Folding, *, partial_paths: bool
+        self,
+        config: pytest.Config,
+        destination: Destination,
+        folding: Folding,
+        *,
+        partial_paths: bool,
+        baseline: Baseline | None,
     ) -> None:
         super().__init__(config)
         self.destination = destination
         self.folding = folding
         self.partial_paths = partial_paths
+        self.baseline = baseline
         self.recorder = Recorder()
         self.broken: dict[str, str] = {}
         self.of_workers: list[dict[str, str]] = []
@@ -208,6 +224,8 @@ class Results(Process):
             generated=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             exit_status=status,
         )
+        if self.baseline:
+            self.result["baseline"] = compare.since(self.baseline.result, self.result, self.baseline.name)
         if self.destination.takes_files:
             self._write_conformance()
             self.destination.write(self.destination.page, page.render(self.result, conformance, self.tables))
@@ -248,6 +266,8 @@ class Results(Process):
             lines.append(terminal.Line(f"results: {self.destination.page}", "faint"))
         for problem in self.config.hook.pytest_overcast_not_restored(config=self.config):
             lines += [terminal.Line(line, "bad") for line in problem.splitlines()]
+        if "baseline" in self.result:
+            lines += terminal.since(self.result["baseline"], self._width())
         where = self.destination.page_from(self.config.invocation_params.dir)
         findings = self.recorder.findings()
         lines += [terminal.Line(line) for line in ci.error_lines(os.environ, findings)]

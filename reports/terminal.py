@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lab.causes import MOST_LINES, wrapped
 from lab.requirements import AREAS, CATALOGUE, ON_DEMAND
@@ -23,6 +23,10 @@ OPEN_COLUMNS: dict[str, Callable[[Tally], int]] = {
 """What keeps requirements from being held: a column each, where there is something to show."""
 MOST_NARROW = 20  # for the name of an area
 MOST_OF_LEGEND = 4  # lines
+MOST_ENTRIES = 3
+"""Of one kind of change since an earlier run."""
+IN_IDS = ("turned red", "turned green")
+WORSE = ("turned red", "new causes", "still red")
 MARKS = {"delivered": "✓", "wrong": "✗", "silent": "·", "untested": " "}
 
 
@@ -212,6 +216,25 @@ def compact(ids: Sequence[str]) -> str:
 
 def _run(run: list[str]) -> str:
     return ", ".join(run) if len(run) < 3 else f"{run[0]}..{run[-1].rpartition('-')[2]}"
+
+
+def since(baseline: Mapping[str, Any], width: int) -> list[Line]:
+    """Return what changed since an earlier run: a heading, and an entry for each kind of change."""
+    found = {change["heading"]: list(change["lines"]) for change in baseline["changes"]}
+    for heading in IN_IDS:
+        if heading in found:
+            found[heading] = [compact([line.split(" ")[0] for line in found[heading]])]
+    if baseline["still_red"]:
+        found["still red"] = [compact(baseline["still_red"])]
+    head = f"since {baseline['name']} ({baseline['verdict']}, {baseline['generated']}):"
+    lines = [Line(head if found else f"{head} nothing changed", "strong")]
+    for heading, entries in found.items():
+        for entry in entries[:MOST_ENTRIES]:
+            tone: Tone = "bad" if heading in WORSE else "plain"
+            lines += [Line(line, tone) for line in wrapped(f"{heading}: {entry}", width, 2, first="  ")]
+        if len(entries) > MOST_ENTRIES:
+            lines.append(Line(f"  {heading}: {len(entries) - MOST_ENTRIES} more"))
+    return lines
 
 
 def place(environment: Mapping[str, str]) -> str:

@@ -102,3 +102,4 @@ def test_results_follow_the_published_schema(suite, tests):
 
     assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(result)] == []
     assert not validator.is_valid({**result, "new": 1})
+    assert [error.message for error in validator.iter_errors(suite.run("--baseline=reports").result)] == []

@@ -118,3 +118,51 @@ def test_the_command_line_has_no_secret():
     assert "opc@hub" in shown
     assert "c:22,ssh://d@[2001:db8::1]:22" in shown
     assert shown.endswith("--ssh-identity-file ... -k bcast")
+
+
+def test_a_run_ends_with_what_changed_since_a_baseline(results, suite):
+    """With --baseline the run prints what is new, above causes and verdict; page and conformance.json have it."""
+    run = suite.run(f"--baseline={results['good'] / 'conformance.json'}")
+
+    head = next(number for number, line in enumerate(run.lines) if line.startswith("since "))
+    assert run.lines[head].startswith(f"since {results['good']}/conformance.json (conformant, 20")
+    told = run.lines[head + 1 :]
+    assert "  turned red: BCAST-01" in told
+    assert "  new causes: port-not-bridged: hub gretap1 is not a port" in told
+    assert not [line for line in told if line.startswith(("  turned green", "  causes gone", "  still red"))]
+    assert run.last.startswith("verdict: nonconformant")
+    assert run.result["baseline"]["verdict"] == "conformant"
+    page = (run.reports / "index.html").read_text(encoding="utf-8")
+    assert "<h3>turned red</h3>" in page
+    assert page.index("<h2>Since ") < page.index("<h2>Every requirement")
+
+
+def test_what_still_fails_is_named(results, suite):
+    """A requirement that failed before and fails again is still red, and not new; the cause is known."""
+    run = suite.run(f"--baseline={results['bad']}")
+
+    told = run.text[run.text.index("since ") :]
+    assert "  still red: BCAST-01" in told
+    assert "new causes" not in told
+    assert "turned red" not in told
+
+
+def test_the_last_run_can_be_the_baseline(results, suite):
+    """The results that a run replaces are read before: nothing changed."""
+    suite.except_for(tests=OWN.format(good=True, cell=CELL))
+    suite.run()
+
+    run = suite.run("--baseline=reports")
+
+    assert any(
+        line.startswith("since reports (conformant, ") and line.endswith("nothing changed") for line in run.lines
+    )
+
+
+def test_a_baseline_that_is_none_ends_the_run(results, suite):
+    """A file that is not there is a usage error with one message, before any test runs."""
+    run = suite.run("--baseline=nowhere.json")
+
+    assert run.status == 4
+    assert "--baseline: " in run.text
+    assert "cannot be read: No such file or directory" in run.text
