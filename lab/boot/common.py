@@ -27,6 +27,12 @@ def head(what: str) -> str:
     return HEAD.format(what=what)
 
 
+def sectioned(what: str, *sections: tuple[str, Mapping[str, object]]) -> str:
+    """A file of sections with settings, as systemd and NetworkManager have them; a section may stand several times."""
+    parts = ["\n".join([f"[{name}]", *(f"{key}={value}" for key, value in each.items())]) for name, each in sections]
+    return head(what) + "\n\n".join(parts) + "\n"
+
+
 def sized(topology: Topology, nic_mtu: int) -> Topology:
     """
     The same overlay with its MTU: at boot a tunnel may be there before its NIC, and cannot take it from there.

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from lab import tunnels
 from lab.boot import common
-from lab.boot.common import Files, head
+from lab.boot.common import Files, sectioned
 from lab.model import NodePlan, Topology
 from lab.records import ANY_MAC
 
@@ -34,11 +34,6 @@ def files(topology: Topology, node: NodePlan) -> Files:
     return found
 
 
-def _text(what: str, *sections: tuple[str, Mapping[str, object]]) -> str:
-    parts = ["\n".join([f"[{name}]", *(f"{key}={value}" for key, value in each.items())]) for name, each in sections]
-    return head(what) + "\n\n".join(parts) + "\n"
-
-
 def _tunnel(topology: Topology, node: NodePlan, port: str) -> str:
     peer = common.ports(topology, node)[port]
     kind = tunnels.kind(topology.options.kind)
@@ -47,19 +42,19 @@ def _tunnel(topology: Topology, node: NodePlan, port: str) -> str:
     made = {"Name": port, "Kind": kind.name, "MTUBytes": topology.mtu}
     made |= {"MACAddress": common.mac(node)} if port == node.device else {}
     to = f"to {peer}" if far else "to all other hosts"
-    return _text(f"the tunnel {to}", ("NetDev", made), (section, {**values, "Independent": "yes"}))
+    return sectioned(f"the tunnel {to}", ("NetDev", made), (section, {**values, "Independent": "yes"}))
 
 
 def _port(topology: Topology, node: NodePlan, port: str) -> str:
     bridged = {"Bridge": node.device, "LinkLocalAddressing": "no", **WITHOUT_CARRIER}
     isolated = [("Bridge", {"Isolated": "yes"})] if node.isolated else []
-    return _text("a port of the bridge", ("Match", {"Name": port}), ("Network", bridged), *isolated)
+    return sectioned("a port of the bridge", ("Match", {"Name": port}), ("Network", bridged), *isolated)
 
 
 def _bridge(topology: Topology, node: NodePlan) -> str:
     made = {"Name": node.device, "Kind": "bridge", "MACAddress": common.mac(node), "MTUBytes": topology.mtu}
     chosen = {OPTIONS[name]: value for name, value in topology.bridge_data.items() if name in OPTIONS}
-    return _text("the bridge of the tunnels", ("NetDev", made), ("Bridge", {"STP": "no", **chosen}))
+    return sectioned("the bridge of the tunnels", ("NetDev", made), ("Bridge", {"STP": "no", **chosen}))
 
 
 WITHOUT_CARRIER = {"ConfigureWithoutCarrier": "yes", "IgnoreCarrierLoss": "yes"}
@@ -71,7 +66,7 @@ def _addressed(topology: Topology, node: NodePlan) -> str:
     if node.holder == "mesh":
         peers = [topology.node(peer).endpoint for peer in topology.peers(node.name)]
         entries = [("BridgeFDB", {"MACAddress": ANY_MAC, "Destination": peer}) for peer in peers]
-    return _text(
+    return sectioned(
         "the overlay's address, and the route of multicast",
         ("Match", {"Name": node.device}),
         ("Network", network),

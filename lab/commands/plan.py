@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from lab import clouds, designs, topologies, tunnels
-from lab.boot import cloud_init, common, hosts, ifupdown, netplan, networkd, shell
+from lab.boot import cloud_init, common, hosts, ifupdown, netplan, networkd, networkmanager, shell
 from lab.boot.common import Files
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import NodePlan, Provider, Topology, TunnelOptions
@@ -35,6 +35,7 @@ class Format:
 FORMATS = {
     "networkd": Format("systemd-networkd", networkd.files, lambda node: networkd.START),
     "netplan": Format("netplan", netplan.files, lambda node: netplan.START),
+    "networkmanager": Format("NetworkManager", networkmanager.files, lambda node: networkmanager.START),
     "ifupdown": Format("ifupdown", ifupdown.files, ifupdown.start),
     "shell": Format("a script and a systemd unit", shell.files, lambda node: shell.START),
     "cloud-init": Format("cloud-init", cloud_init.files, lambda node: "", alone=True),

@@ -1,5 +1,5 @@
 """
-Hosts whose overlay is made by what a written configuration is for: systemd-networkd, ifupdown, a shell.
+Hosts whose overlay is made by what a written configuration is for: systemd-networkd, NetworkManager, ifupdown, a shell.
 
 A host of the rig has its own mount namespace: the folders that its files go to are covered there, so that this
 machine's own stay as they are.
@@ -27,6 +27,24 @@ What systemd gives networkd at its start; with a /sys that cannot be written it 
 
 It gives devices IPv6, and a host answers itself by `lo`, which has that on a real host.
 """
+
+
+NETWORKMANAGER = "/usr/sbin/NetworkManager"
+MANAGED = """
+mount -t tmpfs own /var/lib/NetworkManager
+mount -t sysfs -o ro sysfs /sys
+echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6
+mkdir -p /run/dbus
+dbus-daemon --system --fork
+cat >/run/nm.conf <<END
+[main]
+plugins=keyfile
+[keyfile]
+unmanaged-devices=interface-name:{nic},interface-name:lo
+END
+{program} --config=/run/nm.conf
+"""
+"""A bus and a NetworkManager of a host's own, which leaves the NIC alone; both end with the host."""
 
 
 def inside(host: RigHost, *words: str) -> list[str]:
@@ -58,6 +76,11 @@ def put(host: RigHost, files: Mapping[str, str]) -> None:
 
 def installed(*programs: str) -> bool:
     return all(Path(program).exists() for program in programs)
+
+
+def network_manager(host: RigHost, nic: str) -> None:
+    """Starts NetworkManager on a host."""
+    shell(host, MANAGED.format(program=NETWORKMANAGER, nic=nic))
 
 
 class Networkd:

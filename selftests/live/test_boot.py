@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from lab import designs
-from lab.boot import cloud_init, common, ifupdown, netplan, networkd, shell
+from lab.boot import cloud_init, common, ifupdown, netplan, networkd, networkmanager, shell
 from lab.boot.common import Files
 from lab.checkup import lasting
 from lab.commands.main import main
@@ -35,6 +35,7 @@ MTU = 9000
 WITHIN = 10.0  # seconds until a daemon has made everything; one in practice
 IFUPDOWN = "ifupdown is not installed: apt-get install --no-install-recommends ifupdown"
 NETPLAN = "netplan is not installed: apt-get install --no-install-recommends netplan.io"
+NETWORKMANAGER = "NetworkManager is not installed: apt-get install --no-install-recommends network-manager dbus"
 SYSTEMD = f"there is no {daemons.NETWORKD}: apt-get install systemd"
 
 
@@ -54,6 +55,13 @@ def by_netplan(host: RigHost, node: NodePlan) -> daemons.Networkd:
         pytest.skip(NETPLAN)
     daemons.shell(host, f"chmod 600 {netplan.FILE} && netplan generate")
     return daemons.Networkd(host)
+
+
+def by_network_manager(host: RigHost, node: NodePlan) -> None:
+    if not daemons.installed(daemons.NETWORKMANAGER, "/usr/bin/dbus-daemon"):
+        pytest.skip(NETWORKMANAGER)
+    daemons.shell(host, f"chmod 600 {networkmanager.FOLDER}/*")
+    daemons.network_manager(host, node.nic)
 
 
 def by_ifupdown(host: RigHost, node: NodePlan) -> None:
@@ -77,6 +85,7 @@ Tool = tuple[Callable[[Topology, NodePlan], Files], Callable[[RigHost, NodePlan]
 TOOLS: dict[str, Tool] = {
     "networkd": (networkd.files, by_networkd),
     "netplan": (netplan.files, by_netplan),
+    "networkmanager": (networkmanager.files, by_network_manager),
     "ifupdown": (ifupdown.files, by_ifupdown),
     "shell": (shell.files, by_shell),
     "cloud-init": (of_cloud_init, by_shell),
@@ -116,10 +125,10 @@ def has_route(rig: Rig, plan: Topology, name: str) -> bool:
 
 
 CASES = [(tool, shape) for tool in TOOLS for shape in ("standard", "mesh", "flood-list")]
-NOT_BY_NETPLAN = [("netplan", "mesh"), ("netplan", "flood-list")]
+UNSPEAKABLE = [(tool, shape) for tool, shape in CASES if tool in ("netplan", "networkmanager") and shape != "standard"]
 
 
-@pytest.mark.parametrize(("tool", "shape"), [case for case in CASES if case not in NOT_BY_NETPLAN])
+@pytest.mark.parametrize(("tool", "shape"), [case for case in CASES if case not in UNSPEAKABLE])
 def test_what_is_written_makes_a_conformant_overlay(tmp_path: Path, tool: str, shape: str) -> None:
     """The tool makes from the files alone what the whole suite finds conformant, without a finding."""
     (rig_files := tmp_path / "rig").mkdir()
@@ -131,13 +140,11 @@ def test_what_is_written_makes_a_conformant_overlay(tmp_path: Path, tool: str, s
     assert result["findings"] == []
 
 
-@pytest.mark.parametrize(("tool", "shape"), NOT_BY_NETPLAN)
+@pytest.mark.parametrize(("tool", "shape"), UNSPEAKABLE)
 def test_what_a_tool_cannot_make_is_refused(tool: str, shape: str) -> None:
     """A shape that the tool has no words for is refused with the formats that have them."""
     plan = topology(shape)
-    with pytest.raises(
-        UsageProblem, match=f"netplan cannot make a {shape} overlay: expected --format=networkd or shell"
-    ):
+    with pytest.raises(UsageProblem, match=f"cannot make a {shape} overlay: expected --format=networkd or shell"):
         TOOLS[tool][0](plan, plan.nodes[0])
 
 
@@ -177,7 +184,7 @@ def after_a_reboot(rig: Rig, capsys: pytest.CaptureFixture[str]) -> dict[str, di
     return {check["role"]: check for check in checks if check["check"] == lasting.WHAT}
 
 
-@pytest.mark.parametrize("tool", ["networkd", "netplan", "ifupdown", "shell"])
+@pytest.mark.parametrize("tool", ["networkd", "netplan", "networkmanager", "ifupdown", "shell"])
 def test_what_files_make_is_told_to_last(tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: str) -> None:
     """The doctor names the files that name the devices and the multicast route, once what reads them is enabled."""
     with made(tool, "standard", tmp_path) as (rig, _, _):
