@@ -1,0 +1,98 @@
+"""
+What `overcast plan` writes for gretap makes the overlay by the tool that it is for, in nodes of a guest kernel.
+
+    hub, spoke1, spoke2 ── systemd-networkd, or sh, with the written files ──▶ everybody hears everybody
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+
+import execnet
+import pytest
+
+from lab import laboratory, topologies
+from lab.boot import common, networkd, shell
+from lab.boot.common import Files
+from lab.errors import EnvironmentProblem
+from lab.laboratory import BuiltLab
+from lab.machines import choose, program
+from lab.machines.node import Node
+from lab.model import NodePlan, Topology, TunnelOptions, Underlay
+from lab.providers import provider
+
+NETWORKD = "/lib/systemd/systemd-networkd"
+WITHIN = 10.0  # seconds; one in practice
+STARTED = f"""
+mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
+cp /run/*.netdev /run/*.network /run/systemd/network
+chown -R systemd-network:systemd-network /run/systemd/netif
+mount -t sysfs -o ro sysfs /sys
+exec {NETWORKD}
+"""
+
+Start = Callable[[Node, Files], object]
+
+
+def by_networkd(node: Node, files: Files) -> object:
+    """Where a node has its own /run, and networkd's files in it."""
+    named = {PurePosixPath(path).name: text for path, text in files.items()}
+    return program.start(node, "sh", "-c", STARTED, package="systemd", files=named)
+
+
+def by_shell(node: Node, files: Files) -> object:
+    """The script alone; what sets the kernel's parameters is tried elsewhere."""
+    script = files[shell.SCRIPT].replace(f"    sysctl -q -p {common.SYSCTLS}\n", "")
+    done = node.run("sh", "-c", script, "overlay", "up")
+    assert done["status"] == 0, done
+    return done
+
+
+@pytest.fixture(params=["gretap", "ip6gretap"])
+def lab(request: pytest.FixtureRequest) -> Iterator[BuiltLab]:
+    """Hosts without an overlay, in a guest."""
+    topology = common.sized(topologies.standard(2, TunnelOptions(kind=request.param)), provider("oci").mtu)
+    group = execnet.Group()
+    try:
+        starting = choose.start(choose.choose("guest", request.param), group)
+    except EnvironmentProblem as problem:
+        pytest.skip(str(problem))
+    try:
+        with laboratory.build(starting.machine(), topology, Underlay(provider("oci")), overlay=False) as built:
+            yield built
+    finally:
+        starting.close()
+        group.terminate(1.0)
+
+
+@pytest.mark.parametrize(
+    ("files", "start"), [(networkd.files, by_networkd), (shell.files, by_shell)], ids=["networkd", "shell"]
+)
+def test_everybody_hears_everybody(lab: BuiltLab, files: Callable[[Topology, NodePlan], Files], start: Start) -> None:
+    """Broadcast from every host arrives once at all others, over what the tool made of the files."""
+    for name, node in ((plan.name, lab.nodes[plan.name]) for plan in lab.topology.nodes):
+        start(node, files(lab.topology, lab.topology.node(name)))
+    await_made(lab)
+
+    for host in (lab.hub, *lab.spokes):
+        with lab.listen(lab.others(host)) as heard:
+            host.udp.send(to=lab.everyone)
+        heard.exactly_once(lab.others(host))
+    mtus = {host.node.link(host.plan.device).mtu for host in (lab.hub, *lab.spokes)}
+    assert mtus == {lab.topology.mtu}
+
+
+def await_made(lab: BuiltLab) -> None:
+    """Returns when every host has its multicast route, and its devices carry."""
+    deadline = time.monotonic() + WITHIN
+    while not all(is_made(lab, plan) for plan in lab.topology.nodes):
+        assert time.monotonic() < deadline, "a host has no multicast route, or a device without a carrier"
+
+
+def is_made(lab: BuiltLab, plan: NodePlan) -> bool:
+    node, devices = lab.nodes[plan.name], lab.topology.devices(plan.name)
+    carrying = [link.name for link in node.read("links") if link.name in devices and link.up and link.carrier]
+    routed = any(route.dst == str(lab.topology.multicast_route) for route in node.read("routes"))
+    return routed and set(carrying) == set(devices)
