@@ -103,6 +103,13 @@ def _waited() -> tuple[float, float]:
     return int(ran) / 1e9, int(waited) / 1e9
 
 
+def _busy() -> float:
+    """Seconds that the processors of this machine have worked, for whatever: user, nice, system, irq, softirq."""
+    with open("/proc/stat") as counters:
+        user, nice, system, _, _, irq, softirq = map(int, counters.readline().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
 def send(
     opened: socket.socket, *, to: Sequence[Any], tag: int, rate: float, count: int, size: int, seconds: float
 ) -> dict[str, Any]:
@@ -148,7 +155,7 @@ class Receiver:
 
     def _forget(self) -> None:
         self._numbers, self._sent, self._seconds, self._parts = array("Q"), array("Q"), array("Q"), array("Q")
-        self._dropped_before, self._began = self._dropped(), _waited()
+        self._dropped_before, self._began = self._dropped(), (*_waited(), _busy())
 
     def _dropped(self) -> int:
         """Datagrams that the socket had no room for, so far."""
@@ -173,18 +180,20 @@ class Receiver:
     def report(self, tag: int, every: int) -> dict[str, Any]:
         """
         Of the datagrams with this tag: how many different ones were `received`, how many were `repeated`, how many the
-        socket had no room for (`dropped`), `ran` and `waited` in seconds.  `latencies`: of each number that `every`
+        socket had no room for (`dropped`), `ran` and `waited` in seconds, and how many of them the machine's processors
+        were `busy`.  `latencies`: of each number that `every`
         divides (0: of none), that number and its ns from the sender's call to this host's kernel.
         """
         mine = [position for position, number in enumerate(self._numbers) if number >> 32 == tag]
         different = len({self._numbers[position] for position in mine})
-        (ran, waited), (ran_before, waited_before) = _waited(), self._began
+        (ran, waited), (ran_before, waited_before, busy_before) = _waited(), self._began
         found: dict[str, Any] = {
             "received": different,
             "repeated": len(mine) - different,
             "dropped": self._dropped() - self._dropped_before,
             "ran": ran - ran_before,
             "waited": waited - waited_before,
+            "busy": _busy() - busy_before,
         }
         found["latencies"] = [
             (self._numbers[at] & 0xFFFFFFFF, self._seconds[at] * 10**9 + self._parts[at] - self._sent[at])

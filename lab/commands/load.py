@@ -35,6 +35,7 @@ REPEAT = 3
 SHARES = (10, 50, 90)  # percent of the loss-free rate at which latency is measured
 BURSTS = tuple(2**power for power in range(3, 17))
 LATENCY = 0.4  # seconds of a trial for latency
+COST = 1.0  # seconds of a trial for processor time, which kernels count in hundredths
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,8 @@ def measure(lab: Lab, size: int, repeat: int, most: float, buffer: int | None, s
                 found[kind].append(_measured(load, kind, most))
         results = [_result(each) for each in found.values()]
         multicast = next(one for one in results if one.kind == "multicast")
+        at = lab.topology.centre if lab.topology.centre in receivers else receivers[0]
+        cost = load.send("multicast", rate=max(1.0, multicast.rate / 2), seconds=COST).cost(at)
         late = [_latency(load, share, multicast.rate, several_clocks) for share in SHARES]
     with Load(lab.nodes, lab.topology, sender, receivers, size=size, buffer=_default_buffer(lab, receivers[0])) as load:
         burst = _burst(load, most)
@@ -209,6 +212,7 @@ def measure(lab: Lab, size: int, repeat: int, most: float, buffer: int | None, s
         "latency": [vars(one) for one in late],
         "latency_is_spread": several_clocks,
         "burst": burst,
+        "cost": {"host": at, "microseconds": round(1e6 * cost, 1)},
     }
 
 

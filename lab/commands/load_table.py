@@ -33,8 +33,10 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
         between = ("-", "-") if report["latency_is_spread"] else (f"{one['skew50']:.0f}", f"{one['skew99']:.0f}")
         times = "".join(f"{one[name]:8.0f}" for name in ("p50", "p99", "most"))
         yield f"  {one['share']:>3} % {one['rate']:>11,.0f}{times}{between[0]:>22}{between[1]:>8}"
+    yield ""
+    where = "this machine, which is all the hosts" if not report["hosts"] else report["cost"]["host"]
+    yield f"processor time of {where}, for each copy that arrived: {report['cost']['microseconds']:.0f} microseconds"
     if report["burst"] is not None:
-        yield ""
         yield f"longest burst without loss, default receive buffer: {report['burst']:,} datagrams"
 
 

@@ -45,7 +45,8 @@ class Received:
     """
     What one receiver had of a trial, and how many datagrams its socket had no room for (`dropped`).
 
-    `ran` and `waited` (for a processor) in seconds, `latencies` in ns by number.
+    `ran` and `waited` (for a processor) in seconds, as `busy`, what all processors of its host worked in between;
+    `latencies` in ns by number.
     """
 
     received: int
@@ -54,6 +55,7 @@ class Received:
     ran: float
     waited: float
     latencies: Mapping[int, int]
+    busy: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class Trial:
     def lost(self) -> int:
         """Of the receiver that lost most."""
         return max(self.sent - one.received for one in self.heard.values())
+
+    def cost(self, host: str) -> float:
+        """Seconds of processor time, of the machine that a receiver is on, for each copy that was delivered."""
+        copies = sum(one.received for one in self.heard.values())
+        return self.heard[host].busy / copies if copies else 0.0
 
     def latency(self, percent: float) -> float:
         """The percentile of all receivers' latencies, in seconds."""
