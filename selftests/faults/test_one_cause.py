@@ -42,6 +42,7 @@ LOSS = re.compile(
     r"^\w+ (did not receive \w+'s .*: (lost|not sent)|did not answer \w+'s ping|cannot (send|connect) to) ?"
 )
 LOSING = "spoke1: iptables -I INPUT -i ens3 -m statistic --mode random --probability 0.3 -j DROP"
+SILENT = "spoke4: iptables -I OUTPUT -d 172.16.254.255 -j DROP"
 MOST_DIAGNOSES = 2  # before the tests, and at the first loss that this one did not show
 OPTIONS = ("-q", "-p", "no:cacheprovider", "-p", "no:allure_pytest")
 
@@ -248,6 +249,15 @@ def test_a_narrow_route_stops_what_is_sent_to_groups_alone(worker, tmp_path):
     assert failed == {"HUB-08", "ICMP-05", "MCAST-08"}
     assert {one["code"] for one in ran.findings} == {"multicast-route-narrow"}
     assert {identity for one in ran.findings for identity in one["requirements"]} == {"MCAST-08"}
+
+
+def test_what_a_host_beyond_the_sampled_ones_loses_is_seen(worker, tmp_path):
+    """Of many spokes few send in most tests; a spoke that cannot broadcast turns BCAST-01 red all the same."""
+    ran = run(worker, tmp_path, "--spokes=6", f"--inject={SILENT}", "tests/broadcast/test_delivery.py")
+
+    outcomes = {one["id"]: one["outcome"] for one in ran.result["requirements"]}
+    assert outcomes["BCAST-01"] == "failed", ran.printed[-3000:]
+    assert [(one["code"], one["node"]) for one in ran.findings] == [("firewall-drops", "spoke4")]
 
 
 def test_a_member_without_reports_is_explained_where_nothing_is_sent_to_groups(worker, tmp_path):
