@@ -321,7 +321,7 @@ class TestASnapshot:
         def never(*_):
             raise EnvironmentProblem("it did not come up")
 
-        monkeypatch.setattr(laboratory, "_require_settled", never)
+        monkeypatch.setattr(laboratory, "require_settled", never)
         taken = []
 
         with pytest.raises(EnvironmentProblem, match="it did not come up"):
