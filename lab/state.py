@@ -19,7 +19,8 @@ from lab.machines.node import Agent, Node, ask_all
 from lab.records import FdbEntry, Route, typed
 
 SYSCTLS = (
-    *(name for name in scene.PARAMETERS if name != scene.CONNECTIONS),  # which the kernel counts
+    # connections are counted by the kernel, and their number has a limit once the module that tracks them is loaded
+    *(name for name in scene.PARAMETERS if name not in (scene.CONNECTIONS, scene.MOST_CONNECTIONS)),
     *scene.PARAMETERS_OF_IPV6,
     "net.ipv4.igmp_link_local_mcast_reports",
     "net.ipv4.igmp_qrv",
@@ -31,6 +32,8 @@ SYSCTLS = (
     *(f"net.ipv6.conf.{scope}.{name}" for scope in scene.EVERYWHERE for name in ("disable_ipv6", "forwarding")),
 )
 """Those of a stack; each device's own are read in one piece (`agent.configured`)."""
+COUNTING = ("seq_nr",)
+"""What a device counts among the parameters of its kind: the frames that a PRP device has sent."""
 Fields = Mapping[str, Any]
 State = Mapping[str, Mapping[str, Mapping[str, Fields]]]
 """By node, subject and key; a field whose name begins with `_` is not compared."""
@@ -67,7 +70,8 @@ Entries = Iterator[tuple[str, Fields]]
 
 def _links(readings: Readings) -> Entries:
     for link in readings["links"]:
-        yield link.name, {**vars(link), **link.details, "details": None}
+        configured = {name: value for name, value in link.details.items() if name not in COUNTING}
+        yield link.name, {**vars(link), **configured, "details": None}
 
 
 def _ports(readings: Readings) -> Entries:
