@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures.probes",
     "fixtures.underlay",
     "fixtures.resilience",
+    "fixtures.redundancy",
     "fixtures.applications",
     "fixtures.causes",
     "fixtures.comparisons",

@@ -10,6 +10,7 @@ from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
 from lab.model import Change, Topology, Underlay
 from lab.overlay import plan as overlay_plan
+from lab.overlay import prp
 from lab.underlay import fabric, ipv6
 
 SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds
@@ -68,6 +69,12 @@ def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[N
         node = nodes[plan.name]
         steps.append((node, node.call(Agent.apply, changes=overlay_plan.changes(topology, plan))))
         steps.append((node, node.call(Agent.sysctl_write, values=overlay_plan.sysctls(topology, plan))))
+    if changes := overlay_plan.asked_again(topology):
+        node = nodes[topology.hub.name]
+        steps.append((node, node.call(Agent.apply, changes=changes)))
+    for plan in topology.nodes:
+        if plan.holder == "prp":
+            steps += prp.first_frames(nodes[plan.name], plan)
     return steps
 
 

@@ -82,9 +82,16 @@ def bridge(
     return link_kind("bridge", "IFLA_BR_", options)
 
 
-def bond(*, mode: int, arp_interval: int, arp_ip_target: Sequence[str]) -> LinkKind:
+def bond(
+    *,
+    mode: int | None = None,
+    arp_interval: int | None = None,
+    arp_ip_target: Sequence[str] | None = None,
+    active_slave: str | None = None,
+) -> LinkKind:
     """`type bond` of ip-link(8); `mode` 1 is active-backup, `arp_interval` in ms."""
-    options = {"mode": mode, "arp_interval": arp_interval, "arp_ip_target": list(arp_ip_target)}
+    targets = None if arp_ip_target is None else list(arp_ip_target)
+    options = {"mode": mode, "arp_interval": arp_interval, "arp_ip_target": targets, "active_slave": active_slave}
     return link_kind("bond", "IFLA_BOND_", options)
 
 

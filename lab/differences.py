@@ -20,6 +20,8 @@ from lab.records import FirewallRule
 from lab.state import Fields, State
 
 MOST_LINES = 8
+CHOSEN = ("active_slave",)
+"""What the kernel chooses by itself: the leg that a bond uses."""
 OF_DEVICE = re.compile(r"\bdev (\S+)|\.(?:conf|neigh)\.([^.]+)\.")
 OF_CONF = re.compile(r"\.conf\.[^.]+\.(forwarding|disable_ipv6)$")
 WRITTEN_WITH = {"net.ipv4.conf.all.forwarding": "net.ipv4.ip_forward"}
@@ -97,6 +99,11 @@ def compared(before: State, after: State) -> list[Difference]:
 def but_towards(planned: State, found: list[Difference]) -> list[Difference]:
     """Those that are not merely a step back to the state that was planned."""
     return [one for one in found if not _as_planned(planned[one.node][one.subject].get(one.key), one)]
+
+
+def configured(found: list[Difference]) -> list[Difference]:
+    """Those that somebody has configured; the kernel chose the others by itself."""
+    return [one for one in found if one.name not in CHOSEN]
 
 
 def lines(found: list[Difference]) -> list[str]:

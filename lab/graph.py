@@ -8,7 +8,7 @@ An overlay as a graph: tunnels between any two hosts, and the paths that a packe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -60,11 +60,26 @@ class Graph:
         """Hops by the host that they start at and the one that they lead to."""
         for hop in (hop for tunnel in tunnels for hop in tunnel.hops):
             self.hops.setdefault(hop.start.host, {}).setdefault(hop.end.host, []).append(hop)
+        self._forwarders = frozenset(forwarders)
         self._forwarding = {start: [via for via in there if via in forwarders] for start, there in self.hops.items()}
 
     def paths(self, sender: str, receiver: str) -> tuple[Path, ...]:
         """Every path without a circle from one host to another; all hosts between them forward."""
         return tuple(self._from(sender, receiver, (), frozenset((sender, receiver))))
+
+    def flooded(self, first: Iterable[Hop]) -> list[Hop]:
+        """Every hop of a broadcast that leaves a host by these: a host that forwards copies it to its other tunnels."""
+        found: dict[Hop, None] = {}
+        waiting = list(first)
+        while waiting:
+            hop = waiting.pop()
+            if hop in found:
+                continue
+            found[hop] = None
+            if hop.end.host in self._forwarders:
+                onwards = [further for there in self.hops[hop.end.host].values() for further in there]
+                waiting += [further for further in onwards if further.tunnel is not hop.tunnel]
+        return list(found)
 
     def _from(self, here: str, receiver: str, before: Path, passed: frozenset[str]) -> Iterator[Path]:
         there = self.hops.get(here, {})

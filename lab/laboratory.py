@@ -10,6 +10,7 @@ A lab: a cloud network, hosts on it, the overlay on them, and the probes.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from typing import Any
 
 from lab.building import forwarding, overlay_steps, require_settled, settle_ipv6, settling_calls, underlay_steps
 from lab.changes import link_del
-from lab.errors import EnvironmentProblem, MachineLost, NotApplicable
+from lab.errors import EnvironmentProblem, MachineLost, NotApplicable, OvercastError
 from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
 from lab.machines.node import Agent, Node, ask_all, close, in_order, tell_all
@@ -102,9 +103,8 @@ class Lab:
         return self.topology.nodes[0].broadcast()
 
     def others(self, than: Host | str) -> list[str]:
-        """The names of all hosts but one, the hub first."""
-        left_out = than if isinstance(than, str) else than.name
-        return [name for name in self.plans if name != left_out]
+        """The names of all hosts that one reaches on the overlay, the hub first."""
+        return self.topology.reached(than if isinstance(than, str) else than.name)
 
     def uplink(self, host: Host) -> tuple[Host, str]:
         """Where what a host sends on the overlay comes in next: the first host there, and its device."""
@@ -258,7 +258,7 @@ class BuiltLab(Lab):
 
     def take_down(self, host: Host) -> None:
         """A host's devices of the overlay are gone, and all that they had, as after a reboot that restored nothing."""
-        host.node.apply(*(link_del(device) for device in reversed(self.topology.devices(host.name))))
+        host.node.apply(*(link_del(device) for device in self.topology.devices(host.name)))
 
     def _new_node(self, name: str) -> Node:
         """A stack of its own, captured from now on; another node of that name is kept as `NAME before`."""
@@ -280,7 +280,15 @@ class BuiltLab(Lab):
         if not self.closed:
             self.closed = True
             self._close_ended()
+            self._silence()
             close(self.machine, self.nodes.values())
+
+    def _silence(self) -> None:
+        """Removes bonds, which go on asking by ARP while the kernel takes their stack away: a guest's has panicked."""
+        for plan in self.topology.nodes if self.has_overlay else ():
+            if plan.holder == "bond":
+                with contextlib.suppress(OSError, OvercastError):
+                    self.nodes[plan.name].apply(link_del(plan.device))
 
 
 def _senders(topology: Topology) -> dict[tuple[str, str], str]:

@@ -217,6 +217,10 @@ class Topology:
         """The hosts at the other ends of a host's tunnels."""
         return list(self._hops(at))
 
+    def idle_ports(self, at: str) -> list[str]:
+        """The tunnel devices that a host's bond does not use while the first one's hub answers."""
+        return self.ports(at)[1:] if self.node(at).holder == "bond" else []
+
     def devices(self, at: str) -> list[str]:
         """The devices of a host that its overlay packets pass: the one with the address, and its tunnels."""
         return list(dict.fromkeys([self.node(at).device, *self.ports(at)]))
@@ -227,6 +231,16 @@ class Topology:
         ends = Counter(end.host for tunnel in self.tunnels for end in tunnel.ends)
         bridges = [node.name for node in self.nodes if node.holder == "bridge" and not node.isolated]
         return frozenset(name for name in bridges if ends[name] > 1)
+
+    @property
+    def restless(self) -> bool:
+        """Whether hosts send all the time, by themselves: bonds that watch their legs by ARP."""
+        return any(node.holder == "bond" for node in self.nodes)
+
+    @property
+    def doubled(self) -> bool:
+        """Whether hosts send every frame by two tunnels, and drop the second copy of what they receive (PRP)."""
+        return any(node.holder == "prp" for node in self.nodes)
 
     @functools.cached_property
     def _graph(self) -> Graph:
@@ -243,6 +257,42 @@ class Topology:
         if self.node(sender).holder == "nic":
             return ((),)
         return self._graph.paths(sender, receiver)
+
+    def flooded(self, sender: str) -> list[Hop]:
+        """Every hop that a host's broadcast takes while nothing is lost."""
+        idle = self.idle_ports(sender)
+        hops = [hop for there in self._hops(sender).values() for hop in there if hop.start.device not in idle]
+        return self._graph.flooded(hops)
+
+    def returning(self, sender: str) -> list[Hop]:
+        """The hops by which a host's broadcast comes back to it: to the tunnels that a bond does not use."""
+        return [hop for hop in self.flooded(sender) if hop.end.host == sender]
+
+    def reached(self, sender: str) -> list[str]:
+        """The other hosts that one reaches on the overlay; the hubs of PRP spokes do not reach each other."""
+        apart = self._apart.get(sender, ())
+        return [name for name in self.plans if name != sender and name not in apart]
+
+    def connects(self, sender: str, receiver: str, network: Network) -> bool:
+        """Whether a network has a path from one host to another; to itself, and from strangers, it is taken to have."""
+        if network == "underlay" or sender == receiver or sender not in self.plans:
+            return True
+        return receiver in self.reached(sender)
+
+    @functools.cached_property
+    def _apart(self) -> dict[str, set[str]]:
+        """By hub, the other hubs that it has no path to."""
+        hubs = [hub.name for hub in self.hubs]
+        return {one: {other for other in hubs if other != one and not self.paths(one, other)} for one in hubs}
+
+    def used_paths(self, sender: str, receiver: str) -> tuple[Path, ...]:
+        """The paths that a packet takes while nothing is lost: those by the first tunnel of a bond."""
+        idle = {(name, port) for name in (sender, receiver) for port in self.idle_ports(name)}
+        return tuple(
+            path
+            for path in self.paths(sender, receiver)
+            if not any((end.host, end.device) in idle for hop in path for end in (hop.start, hop.end))
+        )
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def standard(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
         device = f"{prefix}{number}"
         nodes.append(NodePlan(f"spoke{number}", "spoke", on_the_underlay(address), on_the_overlay(1 + number), device))
         joined.append(Tunnel.between(number, **{"hub": device, f"spoke{number}": device}))
-    return _dual_stack(Topology("standard", tuple(nodes), tuple(joined), options))
+    return dual_stack(Topology("standard", tuple(nodes), tuple(joined), options))
 
 
 def article(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
@@ -64,10 +64,10 @@ def routed(plan: Topology) -> Topology:
     """The same overlay with all but the first host in a subnet of their own, 10.0.1.0/24, for one with routers."""
     first, *others = plan.nodes
     further = tuple(replace(node, underlay=_in_second_subnet(node.underlay)) for node in others)
-    return _dual_stack(replace(plan, nodes=(first, *further)))
+    return dual_stack(replace(plan, nodes=(first, *further)))
 
 
-def _dual_stack(plan: Topology) -> Topology:
+def dual_stack(plan: Topology) -> Topology:
     """The same overlay; where its tunnels go over IPv6, its hosts have an address of that on the underlay as well."""
     if not tunnels.kind(plan.options.kind).over_ipv6:
         return plan

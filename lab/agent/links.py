@@ -95,7 +95,7 @@ class _Hsr(nla):
 
 
 ifinfmsg.ifinfo.register_link_kind(module={"hsr": _Hsr})
-DEVICES = ("_LINK", "_SLAVE1", "_SLAVE2")
+DEVICES = ("_LINK", "_SLAVE1", "_SLAVE2", "_ACTIVE_SLAVE")
 """How attributes end whose value is another device: an index to the kernel."""
 
 

@@ -81,7 +81,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="DESIGN", help=f"which: {', '.join(designs.DESIGNS)}")
     parser.add_argument("--slow", action="store_true", help="also those that take minutes (STP's default timers)")
     parser.add_argument("--spokes", type=int, default=SPOKES, metavar="N", help=f"spokes (default: {SPOKES})")
-    parser.add_argument("--tunnel", default=DEFAULT, metavar="KIND", help=f"gretap or vxlan (default: {DEFAULT})")
+    parser.add_argument("--tunnel", default=DEFAULT, metavar="KIND", help=f"kind of tunnel (default: {DEFAULT})")
     parser.add_argument(
         "--api-delay",
         type=float,

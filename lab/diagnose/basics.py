@@ -34,7 +34,7 @@ def dead(lab: Lab, lost_ways: frozenset[Way]) -> bool:
     senders = few(lab)
     to_all = {Way("overlay", kind, one.name, name) for kind in TO_ALL for one in senders for name in lab.others(one)}
     between = {Way("overlay", "unicast", one.name, other.name) for one in senders for other in senders}
-    return lost_ways >= to_all | {way for way in between if way.sender != way.receiver}
+    return lost_ways >= to_all | {way for way in between if way.receiver in lab.others(way.sender)}
 
 
 def _on_overlay(lab: Lab) -> Iterator[Way]:
@@ -55,7 +55,7 @@ def _on_overlay(lab: Lab) -> Iterator[Way]:
             if group:
                 sent |= _send(sender, group, [Way("overlay", "multicast", sender.name, name) for name in others])
             for other in senders:
-                if other is not sender:
+                if other.name in others:
                     sent |= _send(sender, other.address(), [Way("overlay", "unicast", sender.name, other.name)])
     yield from _missing(sent, heard)
     if group is None:

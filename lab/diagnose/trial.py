@@ -148,7 +148,7 @@ def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
             exchanges.append(
                 _burst(lab, listen, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT)
             )
-        exchanges += _variety(lab, listen, sender, [host.name for host in senders if host is not sender], tried)
+        exchanges += _variety(lab, listen, sender, [host.name for host in senders if host.name in others], tried)
     for sender, receiver in joined(lab, senders):
         to = receiver.address("underlay")
         exchanges.append(_burst(lab, listen, sender, [receiver.name], "unicast", network="underlay", to=to))

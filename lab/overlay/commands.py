@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from lab import tunnels
-from lab.model import NodePlan, Topology
+from lab.model import NodePlan, Topology, mac_of
 from lab.overlay.readback import Device
 from lab.records import ANY_MAC
 
@@ -24,18 +24,48 @@ def parameters(topology: Topology, node: NodePlan, peer: str) -> str:
 def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
     """Makes a host's end of its tunnel to another, with all that stands on it; `mac` empty leaves it to the kernel."""
     device = topology.port(node.name, peer)
-    known = f"address {mac} " if mac else ""
-    master = f" master {node.device}" if node.device != device else ""
-    steps = [
-        f"ip link add {device} {known}{parameters(topology, node, peer)}",
-        f"ip link set {device} up{master}{_split(node, device)}",
-    ]
+    shared = str(mac_of(node.overlay.ip)) if node.holder == "prp" else mac
+    known = f"address {shared} " if shared else ""
+    steps = [f"ip link add {device} {known}{parameters(topology, node, peer)}", joined(node, device)]
     if node.holder == "mesh":
         peers = [topology.node(name).endpoint for name in topology.peers(node.name)]
         steps += [f"bridge fdb append {ANY_MAC} dev {device} dst {to}" for to in peers]
-    if not node.is_hub:
+    if node.holder == "prp":
+        steps.append(over_both(topology, node))
+    elif not node.is_hub:
         steps.append(placed(topology, node))
     return " && ".join(steps)
+
+
+def joined(node: NodePlan, port: str) -> str:
+    """Brings a tunnel's end up, where it belongs."""
+    if node.holder == "bond":  # which takes no device that is up
+        return f"ip link set {port} master {node.device} && ip link set {port} up"
+    master = f" master {node.device}" if node.device != port and node.holder != "prp" else ""
+    return f"ip link set {port} up{master}{_split(node, port)}"
+
+
+def over_both(topology: Topology, node: NodePlan) -> str:
+    """Makes the bond or the PRP device over the tunnels of a host; a PRP device takes them when it is made only."""
+    device, ports = node.device, topology.ports(node.name)
+    if node.holder == "bond":
+        steps = [
+            f"ip link add {device} address {mac_of(node.overlay.ip)} mtu {topology.mtu} type bond mode active-backup",
+            watching(topology, node),
+            *(f"ip link set {port} down && ip link set {port} master {device}" for port in ports),
+        ]
+    else:
+        legs = " ".join(f"slave{number} {port}" for number, port in enumerate(ports, 1))
+        # it is gone by itself when it has no tunnel any more
+        steps = [f"{{ ip link del {device} 2>/dev/null; ip link add {device} type hsr {legs} proto 1; }}"]
+        steps += [f"ip link set {device} mtu {topology.mtu}"] if topology.mtu else []
+    return " && ".join([*steps, f"ip link set {device} up", placed(topology, node)])
+
+
+def watching(topology: Topology, node: NodePlan) -> str:
+    """Lets a bond ask every hub by ARP whether it is there."""
+    hubs = ",".join(hub.address() for hub in topology.hubs)
+    return f"ip link set {node.device} type bond arp_interval {topology.arp_interval} arp_ip_target {hubs}"
 
 
 def whole(topology: Topology, node: NodePlan, there: Collection[str]) -> str:

@@ -45,21 +45,39 @@ def changes(topology: Topology, node: NodePlan) -> list[Change]:
     ]
 
 
+def asked_again(topology: Topology) -> list[Change]:
+    """
+    What the first of several hubs does once all are there: it queries again.
+
+    What it asked before the tunnels between hubs were there they did not receive, and it asks again after 31 s only.
+    """
+    if len(topology.hubs) < 2 or not topology.bridge_data.get(QUERIER):
+        return []
+    return [link_set(topology.bridge, bridge(mcast_querier=value)) for value in (0, 1)]
+
+
+def _queries(topology: Topology, node: NodePlan) -> bool:
+    """Whether a host is the one to query: a hub, of several that are joined the first."""
+    return node.is_hub and (node is topology.hub or node.name not in topology.reached(topology.hub.name))
+
+
 def sysctls(topology: Topology, node: NodePlan) -> dict[str, str]:
     """Kernel parameters of one node, in the order in which they are to be set once its devices are there."""
     values = {BROADCAST_PING: "0"} if topology.answer_broadcast_ping else {}
-    return values | (_ipv6(node.device) if topology.ipv6 else {})
+    # a bond's legs have no addresses, but are given its MTU, and what is switched on by default with that
+    legs = topology.ports(node.name) if node.holder == "bond" else []
+    return values | (_ipv6(node.device, *legs) if topology.ipv6 else {})
 
 
-def _ipv6(device: str) -> dict[str, str]:
+def _ipv6(*devices: str) -> dict[str, str]:
     """
-    IPv6 on a device, and on those made later: addresses are there at once (no DAD), and nobody asks for routers.
+    IPv6 on devices, and on those made later: addresses are there at once (no DAD), and nobody asks for routers.
 
     On `lo` too: a host's answer to itself goes that way.
     """
     at_once = {"accept_dad": "0", "router_solicitations": "0", "disable_ipv6": "0"}
     return {
-        f"net.ipv6.conf.{name}.{key}": value for name in ("default", "lo", device) for key, value in at_once.items()
+        f"net.ipv6.conf.{name}.{key}": value for name in ("default", "lo", *devices) for key, value in at_once.items()
     }
 
 
@@ -84,8 +102,13 @@ def _tunnels(topology: Topology, node: NodePlan) -> list[Change]:
 def remade(topology: Topology, node: NodePlan, peer: str, **options: Any) -> list[Change]:
     """The changes that remove a host's end of its tunnel to another and make it again with other options."""
     other, device = replace(topology, options=replace(topology.options, **options)), topology.port(node.name, peer)
+    if node.holder == "prp":  # which takes its tunnels when it is made only
+        gone = [link_del(name) for name in topology.devices(node.name)]
+        return [*gone, *changes(other, node)]
     # the address stays where it is not on the tunnel
     made = [tunnel_link(other, node, peer)] if node.device != device else changes(other, node)
+    if node.holder == "bond" and device not in topology.idle_ports(node.name):
+        made.append(link_set(node.device, bond(active_slave=device)))
     return [link_del(device), *made]
 
 
@@ -95,7 +118,7 @@ def _bridge(topology: Topology, node: NodePlan) -> list[Change]:
     made = link_add(node.device, bridge(**others), address=topology.bridge_mac(node), up=False)
     isolated = [bridge_port(port, isolated=1) for port in topology.ports(node.name)] if node.isolated else []
     # the querier after the rest: it counts once the response interval of the moment when it is switched on has passed
-    querier = bridge(mcast_querier=topology.bridge_data.get(QUERIER, 0) if node.is_hub else 0)
+    querier = bridge(mcast_querier=topology.bridge_data.get(QUERIER, 0) if _queries(topology, node) else 0)
     # up last: with ports it has its carrier at once, without it waits for the kernel's link watch, up to a second
     return [made, *_tunnels(topology, node), *isolated, link_set(node.device, querier, up=True)]
 
@@ -105,7 +128,9 @@ def _bond(topology: Topology, node: NodePlan) -> list[Change]:
     hubs = [hub.address() for hub in topology.hubs]
     watched = bond(mode=ACTIVE_BACKUP, arp_interval=topology.arp_interval, arp_ip_target=hubs)
     made = link_add(node.device, watched, address=mac_of(node.overlay.ip), up=False)
-    return [made, *_tunnels(topology, node), link_set(node.device, up=True)]
+    # before its legs, which it gives its own MTU: no tunnel takes more than its NIC leaves
+    size = [link_set(node.device, mtu=topology.mtu)] if topology.mtu else []
+    return [made, *size, *_tunnels(topology, node), link_set(node.device, up=True)]
 
 
 def _prp(topology: Topology, node: NodePlan) -> list[Change]:

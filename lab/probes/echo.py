@@ -48,6 +48,8 @@ class Answers:
     counts: Mapping[str, int]
     ttls: Mapping[str, int]
     unproved: frozenset[str]
+    apart: frozenset[str] = frozenset()
+    """The hosts that the pinger has no path to."""
 
     @property
     def others(self) -> Counts:
@@ -60,7 +62,8 @@ class Answers:
         return replace(self, counts=counts, ttls={name: self.ttls[name] for name in counts})
 
     def exactly_once_by(self, nodes: Collection[str]) -> None:
-        """Each of the nodes answered once, and nobody else did."""
+        """Each of the nodes that the pinger has a path to answered once, and nobody else did."""
+        nodes = [name for name in nodes if name not in self.apart]
         if self.counts == dict.fromkeys(nodes, 1):
             return
         silent = sorted(set(nodes) - set(self.counts))
@@ -155,7 +158,8 @@ def ping(
     if ttl is not None:
         chosen += protocol.hops(ttl)
     known = lost or Lost()
-    fenced = [name for name in own if fence and name != node.name]
+    reached = topology.reached(node.name) if network == "overlay" else list(plans)
+    fenced = [name for name in own if fence and name != node.name and name in reached]
     fenced.sort(key=lambda name: known.no_exchange(network, node.name, name))
     alive = [known.no_exchange(network, node.name, name) for name in fenced].count(False)
     port = fresh_port()
@@ -195,7 +199,8 @@ def ping(
     unproved = frozenset(fenced[position] for position in (*missing, *(alive + position for position in dead)))
     names = {address: name for name, plan in plans.items() for address in plan.further}
     names |= {address: name for name, address in own.items()}
-    return _count(node.name, to, names, identifier, [protocol.reply(answer) for answer in received], unproved)
+    counted = _count(node.name, to, names, identifier, [protocol.reply(answer) for answer in received], unproved)
+    return replace(counted, apart=frozenset(plans) - {node.name, *reached})
 
 
 def _count(

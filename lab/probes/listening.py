@@ -74,7 +74,6 @@ class Listening:
         self.at = tuple(at)
         self.port = fresh_port() if port is None else port
         self.network: Network = network
-        self._centre = markers.centre_of(topology, network)
         self.sent: list[Sent] = []
         self.datagrams: dict[str, tuple[Datagram, ...]] = {}
         self._unproved: set[tuple[str, str]] = set()
@@ -106,7 +105,7 @@ class Listening:
         if self._is_ipv6:
             here = {name: self._nodes[name] for name in self.at}
             self._link_locals = ipv6.link_locals(here, self._plans, self.network)
-        fenced = list(dict.fromkeys([*self.at, *filter(None, [self._centre])]))
+        fenced = dict.fromkeys([*self.at, *markers.forwarding(self._topology, self.network)])
         self._sockets = {name: fresh_handle() for name in self.at}
         self._fences = {name: fresh_handle() for name in fenced}
         calls: list[tuple[Node, Call[Any]]] = [(self._nodes[name], self._receiver(name)) for name in self.at]
@@ -175,7 +174,7 @@ class Listening:
 
     def _gather(self) -> None:
         senders = list(dict.fromkeys(sent.node for sent in self.sent))
-        *before, last = markers.stages(senders, self.at, self._centre)
+        *before, last = markers.stages(self._topology, self.network, senders, self.at)
         takes = [(self._nodes[name], call(Agent.take, endpoints=[self._sockets[name]])) for name in self.at]
         began = time.monotonic()
         for pairs in before:
@@ -195,7 +194,7 @@ class Listening:
         It is where fences come to every host.
         """
         tags = self._tags()
-        reached = {*senders, *self.at, self._centre}
+        reached = {*senders, *self.at, markers.centre_of(self._topology, self.network)}
         if markers.one_kernel(self._nodes.values()) or not in_order(self._nodes.values()):
             return []
         return sightings.collecting(self._tapped, tags) if reached >= set(self._nodes) and len(tags) <= FEW else []
@@ -312,7 +311,7 @@ class Listening:
         return self.datagrams[at][0]
 
     def exactly_once(self, at: Collection[str]) -> None:
-        """Each of the nodes heard every payload that was sent exactly once, unaltered, and nothing uninvited."""
+        """Each of the nodes heard every payload of hosts with a path to it once, unaltered, and nothing uninvited."""
         self._check(dict.fromkeys(at, 1))
 
     def nothing(self, at: Collection[str]) -> None:
@@ -349,7 +348,8 @@ class Listening:
 
     def _problems(self, name: str, copies: int) -> list[str]:
         in_time, late = ([each.payload for each in heard] for heard in (self.datagrams[name], self.late.get(name, ())))
-        return judgement.problems(name, copies, self.sent, in_time, late, f"{self._grace * 1000:.0f} ms")
+        sent = [one for one in self.sent if self._topology.connects(one.node, name, self.network)] or self.sent
+        return judgement.problems(name, copies, sent, in_time, late, f"{self._grace * 1000:.0f} ms")
 
     def lost(self) -> list[tuple[str, str]]:
         """Sender and receiver of every datagram that one of the hosts did not hear, whether or not it was to."""

@@ -35,13 +35,23 @@ def centre_of(topology: Topology, network: Network) -> str:
     return topology.centre if network == "overlay" else ""
 
 
-def stages(senders: Sequence[str], at: Sequence[str], centre: str) -> list[list[tuple[str, str]]]:
+def forwarding(topology: Topology, network: Network) -> list[str]:
+    """The hosts that markers pass: without a socket there, each would be answered by an ICMP error."""
+    centre = centre_of(topology, network)
+    return [centre] if centre else [hub.name for hub in topology.hubs] if network == "overlay" else []
+
+
+def stages(
+    topology: Topology, network: Network, senders: Sequence[str], at: Sequence[str]
+) -> list[list[tuple[str, str]]]:
     """
     The fences, as (sender, receiver): one for each pair, or of many pairs one for each leg, to the centre first.
 
     What a sender sent has left the centre when its fence has arrived there; the centre's own fences then follow it.
     """
-    pairs = [(sender, name) for sender in senders for name in at]
+    every = ((sender, name) for sender in senders for name in at)
+    pairs = [pair for pair in every if topology.connects(*pair, network)]
+    centre = centre_of(topology, network)
     if not centre or len(senders) == 1 or len(pairs) <= MOST_WAYS:
         return [pairs]
     return [[(sender, centre) for sender in senders], [(centre, name) for name in at if name != centre]]

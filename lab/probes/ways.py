@@ -35,6 +35,8 @@ class Place:
     stage: Stage
     carrier_to: str = ""
     """The outer destination address where it is carried in a tunnel's packet."""
+    carrier_from: str = ""
+    """The outer source address there, if others send packets to that destination too."""
 
     def __str__(self) -> str:
         return f"{self.node} {self.interface}" if self.interface else f"{self.node}'s socket"
@@ -43,7 +45,9 @@ class Place:
         """Whether a frame was seen here."""
         if (sighting.node, sighting.interface, sighting.outgoing) != (self.node, self.interface, self.outgoing):
             return False
-        return carried_to(sighting, self.carrier_to) if self.carrier_to else sighting.carrier is None
+        if not self.carrier_to:
+            return sighting.carrier is None
+        return carried_to(sighting, self.carrier_to) and self.carrier_from in ("", sighting.addresses[0])
 
 
 def carried_to(sighting: Sighting, address: str) -> bool:
@@ -60,7 +64,7 @@ def of_hosts(topology: Topology, seen: Sequence[Sighting]) -> list[Sighting]:
 
 def ways(topology: Topology, sender: str, receiver: str, network: Network = "overlay") -> list[list[Place]]:
     """The places on each path between two hosts, the receiver's socket last."""
-    found = topology.paths(sender, receiver) if network == "overlay" else ()
+    found = topology.used_paths(sender, receiver) if network == "overlay" else ()
     return [_places(topology, sender, receiver, network, path) for path in found or ((),)]
 
 
@@ -74,9 +78,10 @@ def _places(topology: Topology, sender: str, receiver: str, network: Network, pa
         near, far = topology.node(hop.start.host), topology.node(hop.end.host)
         if (near is not start) or near.device != hop.start.device:
             places.append(Place(near.name, hop.start.device, True, "forwarding"))
+        source = near.endpoint if len(topology.hubs) > 1 else ""
         places += [
-            Place(near.name, near.nic, True, "encapsulation", far.endpoint),
-            Place(far.name, far.nic, False, "cloud", far.endpoint),
+            Place(near.name, near.nic, True, "encapsulation", far.endpoint, source),
+            Place(far.name, far.nic, False, "cloud", far.endpoint, source),
             Place(far.name, hop.end.device, False, "decapsulation"),
         ]
     if places[-1].interface != end.device:
@@ -183,7 +188,8 @@ def paths(
     for receiver, datagrams in heard.items():
         copies = (expected or {}).get(receiver, 1)
         payloads = [datagram.payload for datagram in datagrams]
-        stimuli = [(one, payload) for one in sent if one.node != receiver for payload in one.payloads]
+        senders = [one for one in sent if one.node != receiver and topology.connects(one.node, receiver, network)]
+        stimuli = [(one, payload) for one in senders for payload in one.payloads]
         wrong = [(one, payload) for one, payload in stimuli if payloads.count(payload) != copies]
         for one, payload in (wrong or stimuli)[:1]:
             if payload not in payloads and (not copies or addresses.get(one.to, receiver) != receiver):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,10 @@ class Ran:
 
 
 @contextlib.contextmanager
-def machine_for(tunnel: str, kernel: str = "auto") -> Iterator[Machine]:
-    """A machine that makes tunnels of a kind, for a `with` block; without one, tests are skipped."""
+def machine_for(tunnel: str, kernel: str = "auto", kinds: Sequence[str] = ()) -> Iterator[Machine]:
+    """A machine that makes tunnels of a kind, and further kinds of links; without one, tests are skipped."""
     try:
-        starting = choose.start(choose.choose(kernel, tunnel), execnet.Group())
+        starting = choose.start(choose.choose(kernel, tunnel, kinds=kinds), execnet.Group())
     except EnvironmentProblem as problem:
         pytest.skip(str(problem))
     try:

@@ -54,6 +54,7 @@ TABLE = (
     "; ip route add 0.0.0.0/1 dev tun0 table 100; ip route add 128.0.0.0/1 dev tun0 table 100"
     "; ip route add 10.0.0.0/24 dev ens3 table 100; ip rule add from 10.0.0.25 lookup 100"
 )
+TWO_HUBS = ("tests/broadcast", "tests/hub", "tests/redundancy")
 ROUTED = ("tests/broadcast", "tests/multicast", "tests/prerequisites", "tests/resilience/test_link_flap.py")
 
 
@@ -97,6 +98,8 @@ ROWS = {
     "topology pair": Row(("--topology=pair", "--tunnel=vxlan")),
     "topology mesh": Row(("--topology=mesh", "--tunnel=vxlan", "--spokes=3")),
     "topology flood-list": Row(("--topology=flood-list", "--tunnel=vxlan", "--spokes=3")),
+    "topology two-hubs-bond": Row(("--topology=two-hubs-bond", *TWO_HUBS)),
+    "topology two-hubs-prp": Row(("--topology=two-hubs-prp", *TWO_HUBS)),
     "spokes 1": Row(("--spokes=1", "--tunnel=vxlan")),
     "spokes 5": Row(("--spokes=5", "--tunnel=vxlan", "tests/broadcast", "tests/multicast", "tests/icmp")),
     "spokes 40": Row(("--spokes=40", *MANY)),

@@ -38,7 +38,9 @@ def test_every_other_node_resolves_to_its_own_mac(overlay, sender, listen):
 def test_the_owner_answers_and_nobody_else(provoked, sender, layers):
     """A node that has forgotten an address asks for it, and the one reply that comes in is the owner's."""
     overlay = provoked
-    owner = overlay[overlay.others(sender)[-1]]
+    # hubs know the hosts that watch their bonds' legs by ARP without having asked
+    watching = sender.is_hub and overlay.topology.restless
+    owner = overlay[[name for name in overlay.others(sender) if not watching or overlay[name].is_hub][-1]]
     sender.ping(owner.address())
     sender.node.apply(neigh_del(sender.plan.device, owner.address()))
     overlay.forget()

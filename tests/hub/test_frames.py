@@ -60,6 +60,7 @@ def group_forwarding(provoked):
 
 
 @pytest.mark.parametrize("tag", TAGS.values(), ids=TAGS.keys())
+@pytest.mark.usefixtures("frames_alone")
 def test_any_ethertype_passes(across, tag):
     """A frame passes unaltered whatever its EtherType is, with a VLAN tag and without."""
     passed = across(*((BROADCAST, tag + bytes.fromhex(ethertype)) for ethertype in ETHERTYPES.values()))
@@ -67,6 +68,7 @@ def test_any_ethertype_passes(across, tag):
     assert dict(zip(ETHERTYPES, passed, strict=True)) == dict.fromkeys(ETHERTYPES, True)
 
 
+@pytest.mark.usefixtures("frames_alone")
 def test_group_addresses_beyond_the_reserved_pass(across):
     """A frame to a group address that is not reserved for the link passes."""
     passed = across(*((destination, EXPERIMENTAL) for destination in BEYOND.values()))
@@ -81,11 +83,13 @@ def test_reserved_addresses_end_at_the_hub(across):
     assert [destination for destination, arrived in zip(RESERVED, passed, strict=True) if arrived] == []
 
 
+@pytest.mark.usefixtures("frames_alone")
 def test_spanning_trees_address_passes_while_the_hub_does_not_speak_it(across):
     """A frame to 01-80-C2-00-00-00 passes the bridge, whose STP is off."""
     assert across((STP, EXPERIMENTAL)) == [True]
 
 
+@pytest.mark.usefixtures("frames_alone")
 def test_lldp_passes_on_request(across, group_forwarding):
     """With group_fwd_mask 0x4000 the bridge forwards LLDP, and of the reserved addresses no other."""
     with group_forwarding(LLDP_BIT):

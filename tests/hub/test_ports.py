@@ -49,6 +49,7 @@ def test_every_node_hears_every_other(overlay):
 
 @pytest.mark.requirement("HUB-02")
 @pytest.mark.provoking
+@pytest.mark.usefixtures("one_way")
 class TestDetachedPort:
     def test_cuts_its_spoke_off_though_the_hub_hears_it(self, detached):
         """The spoke hears nobody; of its broadcast nothing reaches a spoke, and the hub itself still hears it."""
@@ -86,6 +87,7 @@ def test_no_port_is_isolated(overlay):
 
 @pytest.mark.requirement("HUB-06")
 @pytest.mark.provoking
+@pytest.mark.usefixtures("one_way")
 def test_isolated_ports_reach_all_but_each_other(build_lab):
     """Two spokes on isolated ports do not hear each other, and both hear and are heard by all others."""
     lab = build_lab(spokes=3)

@@ -67,6 +67,7 @@ def test_pinger_that_ignores_broadcasts_misses_itself_only(provoked, sender, eve
 
 @pytest.mark.provoking
 @pytest.mark.requirement("ICMP-03")
+@pytest.mark.usefixtures("only_hub")
 def test_without_the_hub_only_the_pinger_answers(build_lab):
     """With the hub off the network a spoke's request is answered by the spoke alone, which counts for nothing."""
     lab = build_lab()

@@ -116,7 +116,8 @@ def test_mtu_is_what_the_headers_leave(over_ipv6):
     lab = over_ipv6()
 
     for spoke in lab.spokes:
-        left = spoke.node.link(spoke.plan.nic).mtu - spoke.node.link(spoke.plan.device).mtu
+        (tunnel, *_) = lab.topology.ports(spoke.name)
+        left = spoke.node.link(spoke.plan.nic).mtu - spoke.node.link(tunnel).mtu
         assert (spoke.name, left) == (spoke.name, ETHERNET_MTU - MADE["as it comes"][1])
 
 

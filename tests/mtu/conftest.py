@@ -4,6 +4,7 @@ import pytest
 
 from lab.changes import link_set
 
+PRP_TRAILER = 6  # octets at the end of each frame (IEC 62439-3)
 UDP_AND_IP = 28  # octets of header in front of a datagram's payload
 
 
@@ -24,9 +25,9 @@ def set_mtu():
     """`set_mtu(lab, 1362)` gives every overlay device of a lab's hosts that MTU."""
 
     def change(lab, octets):
-        for spoke in lab.spokes:
-            lab.hub.node.apply(link_set(lab.topology.port("hub", spoke.name), mtu=octets))
-            spoke.node.apply(link_set(lab.topology.port(spoke.name, "hub"), mtu=octets))
-        lab.hub.node.apply(link_set(lab.topology.bridge, mtu=octets))
+        for host in lab.hosts.values():
+            trailer = PRP_TRAILER if lab.topology.doubled else 0
+            sizes = dict.fromkeys(lab.topology.ports(host.name), octets) | {host.plan.device: octets - trailer}
+            host.node.apply(*(link_set(device, mtu=mtu) for device, mtu in sizes.items()))
 
     return change

@@ -63,13 +63,13 @@ class TestNewTunnel:
     def test_leaves_room_for_its_headers(self, build_lab):
         """A tunnel on the NIC of any cloud has its MTU less 38 octets (gretap), 50 (VXLAN) or 66 (ip6gretap)."""
         lab = build_lab()
-        spoke, taken = lab.spokes[0], HEADERS[lab.topology.options.kind]
+        hub, spoke, taken = lab.hub, lab.spokes[0], HEADERS[lab.topology.options.kind]
         made = {}
 
         for nic in CLOUDS:
-            spoke.node.apply(link_set(spoke.plan.nic, mtu=nic))
-            lab.remake_tunnel(spoke, spoke)
-            made[nic] = of(spoke, spoke.plan.device)
+            hub.node.apply(link_set(hub.plan.nic, mtu=nic))
+            lab.remake_tunnel(hub, spoke)
+            made[nic] = of(hub, lab.topology.port(hub.name, spoke.name))
 
         assert made == {nic: gretap + HEADERS["gretap"] - taken for nic, gretap in CLOUDS.items()}
 
@@ -77,12 +77,12 @@ class TestNewTunnel:
     def test_leaves_room_for_its_options(self, build_lab):
         """Key, checksum and sequence number take 4 octets more each."""
         lab = build_lab()
-        spoke, made = lab.spokes[0], []
-        spoke.node.apply(link_set(spoke.plan.nic, mtu=1500))
+        hub, spoke, made = lab.hub, lab.spokes[0], []
+        hub.node.apply(link_set(hub.plan.nic, mtu=1500))
 
         for options in OPTIONS.values():
-            lab.remake_tunnel(spoke, spoke, **options)
-            made.append(of(spoke, spoke.plan.device))
+            lab.remake_tunnel(hub, spoke, **options)
+            made.append(of(hub, lab.topology.port(hub.name, spoke.name)))
 
         assert made == list(OPTIONS)
 
@@ -101,14 +101,21 @@ class TestNewTunnel:
 def test_all_devices_of_the_overlay_agree(overlay):
     """Both ends of every tunnel and the hub's bridge have one MTU."""
     hub, seen = overlay.hub, configured(overlay)
-    devices = [(hub, hub.plan.device), *tunnel_ends(overlay)]
-    mtus = {f"{host} {device}": seen[host.name].device(device).mtu for host, device in devices}
+    own = [(host, host.plan.device) for host in (overlay.hosts.values() if overlay.topology.doubled else [hub])]
+    mtus, ends = (
+        {f"{host} {device}": seen[host.name].device(device).mtu for host, device in devices}
+        for devices in (own, tunnel_ends(overlay))
+    )
+    if not overlay.topology.doubled:  # a PRP device takes less than its tunnels, and so do the hosts that it sends to
+        mtus |= ends
 
     assert mtus == dict.fromkeys(mtus, mtus[f"{hub} {hub.plan.device}"])
+    assert ends == dict.fromkeys(ends, next(iter(ends.values())))
 
 
 @pytest.mark.requirement("MTU-05")
 @pytest.mark.provoking
+@pytest.mark.usefixtures("one_way")
 class TestSmallerPort:
     @pytest.fixture
     def small(self, provoked, spoke2):

@@ -60,6 +60,7 @@ def test_full_size_frames_reach_all_alike(overlay, spoke, largest, everyone, lis
 @pytest.mark.requirement("MTU-06")
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
+@pytest.mark.usefixtures("one_way")
 class TestTowardsTheHub:
     @pytest.fixture
     def narrow(self, build_lab):
@@ -99,6 +100,7 @@ class TestTowardsTheHub:
 @pytest.mark.requirement("MTU-07")
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
+@pytest.mark.usefixtures("one_way")
 class TestTowardsASpoke:
     @pytest.fixture
     def narrow(self, build_lab):
@@ -141,6 +143,7 @@ class TestTowardsASpoke:
 
 @pytest.mark.requirement("MTU-08")
 @pytest.mark.provoking
+@pytest.mark.usefixtures("one_way")
 class TestOuterFragments:
     @pytest.fixture
     def fragmenting(self, build_lab):

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from lab.changes import link_set
+from fixtures.resilience import cut_off
 
 pytestmark = pytest.mark.requirement("PERF-03")
 
@@ -67,10 +67,7 @@ def test_what_a_socket_loses_is_counted_as_its_own(provoked, spoke1, spoke2, tag
 @pytest.mark.provoking
 def test_what_the_network_loses_is_not(provoked, spoke1, spoke2, tag):
     """A burst that ends at the hub's port is missing at the receiver's device too, and no socket has lost anything."""
-    port = provoked.topology.port("hub", spoke2.name)
-    down, up = (link_set(port, up=state) for state in (False, True))
-
-    with provoked.hub.node.changed(down, up):
+    with cut_off(provoked, spoke2):
         # counted while the way is cut: an ARP request that is repeated once it is not would count too
         before = counters(spoke2)
         _, heard = burst(provoked, spoke1, tag)

@@ -40,6 +40,7 @@ def forward_drop(provoked, hub, bridge_filter):
 
 @pytest.mark.provoking
 @pytest.mark.parametrize(("everywhere", "this_bridge"), [(1, 0), (0, 1)], ids=["by-sysctl", "by-this-bridge-alone"])
+@pytest.mark.usefixtures("one_way")
 def test_a_filtering_bridge_cuts_the_spokes_from_each_other(
     provoked, spoke1, spoke2, everyone, forward_drop, everywhere, this_bridge, listen
 ):
@@ -64,6 +65,7 @@ def resolved(host, other):
 
 
 @pytest.mark.provoking
+@pytest.mark.usefixtures("one_way")
 def test_a_bridge_that_filters_nothing_passes_a_closed_firewall(provoked, spoke1, everyone, forward_drop, listen):
     """With FORWARD at DROP, a bridge that does not ask it passes everything."""
     others = provoked.others(spoke1)

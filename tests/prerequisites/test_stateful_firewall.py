@@ -38,6 +38,7 @@ def test_a_host_that_never_sent_hears_broadcast(build_lab):
 
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
+@pytest.mark.usefixtures("one_way")
 def test_a_stateful_rule_hears_only_after_it_has_talked(build_lab):
     """Behind a rule that accepts ESTABLISHED alone, an idle spoke hears nothing; after it has sent, it hears."""
     lab = build_lab()

@@ -18,6 +18,7 @@ PATIENCE = 5.0  # seconds; the hub asks anew for its neighbours, once a second w
 AT_ONCE = 0.05  # seconds of grace: what a NIC without carrier dropped does not come later
 
 
+@pytest.mark.usefixtures("only_hub")
 @pytest.mark.parametrize("kind", ["broadcast", "multicast"])
 def test_delivery_resumes_by_itself(provoked, spoke1, record_figure, kind):
     """What is sent after the hub's return is heard by sockets that were open before it went; the spokes did nothing."""
@@ -49,6 +50,7 @@ def test_memberships_outlive_a_bridge_made_anew(build_lab):
     heard.exactly_once(at=names)
 
 
+@pytest.mark.usefixtures("one_way")
 @pytest.mark.tunnel("gretap")
 def test_a_hub_without_its_tunnels_refuses(build_lab):
     """A hub that is back without its configuration delivers nothing and answers GRE with ICMP 3/3."""

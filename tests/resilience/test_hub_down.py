@@ -30,6 +30,7 @@ def test_the_hub_answers_whoever_asks(overlay, spoke):
 
 @pytest.mark.requirement("FAULT-01")
 @pytest.mark.provoking
+@pytest.mark.usefixtures("only_hub")
 class TestStoppedHub:
     """Everything but an answer is as before."""
 

@@ -91,7 +91,7 @@ class TestFlap:
     def test_leaves_memberships_as_they_were(self, provoked, flap, name):
         """A socket that joined before the flap hears its group after it, without having joined again."""
         host = provoked[name]
-        sender = next(other for other in provoked.hosts.values() if other is not host)
+        sender = provoked[provoked.others(host)[0]]
 
         with provoked.listen([host], group=GROUP) as heard, flap(host):
             sender.udp.send(to=GROUP)

@@ -55,6 +55,7 @@ def test_every_spoke_is_at_its_port(overlay, spoke):
 
 
 @pytest.mark.provoking
+@pytest.mark.usefixtures("one_way")
 def test_one_frame_moves_it_and_one_moves_it_back(provoked, spoke1, spoke2, speak):
     """The hub follows the first frame from the new port, and the first one from the old port again."""
     mac, ports = mac_of(spoke1), {name: provoked.topology.port("hub", name) for name in ("spoke1", "spoke2")}
@@ -68,6 +69,7 @@ def test_one_frame_moves_it_and_one_moves_it_back(provoked, spoke1, spoke2, spea
 
 
 @pytest.mark.provoking
+@pytest.mark.usefixtures("one_way")
 def test_unicast_follows_it(provoked, spoke1, spoke2, speak):
     """What is for the MAC address goes to where it was last heard from: once to the other spoke, then to its own."""
     mac, hub = mac_of(spoke1), provoked.hub

@@ -67,6 +67,7 @@ def test_without_spanning_tree_it_forwards_at_once(provoked, attach):
 
 
 @pytest.mark.provoking
+@pytest.mark.usefixtures("one_way")
 def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree):
     """With STP on the port listens for the forward delay, and its spoke hears nothing and is not heard by spokes."""
     (port, changes), spoke = attach, provoked.spokes[-1]
@@ -78,7 +79,7 @@ def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree):
             own = spoke.udp.send(to=provoked.everyone).payload
 
     assert states[-1][0] == LISTENING
-    hears = [other.name for other in provoked.spokes if other is not spoke]
+    hears = [name for name in provoked.others("hub") if name != spoke.name]
     assert heard.payloads == {spoke.name: [own], **{name: [sent] for name in hears}}
 
 

@@ -53,4 +53,4 @@ def test_from_outside_it_ends_at_the_hub(outside, heard_of_outside):
         assert heard_of_outside() == {"hub"}
 
     hub.write_sysctls({DIRECTED.format(name): 1 for name in ("all", outside[0].hub.plan.nic)})
-    assert heard_of_outside() == {spoke.name for spoke in outside[0].spokes}
+    assert heard_of_outside() == set(outside[0].others(outside[0].hub))

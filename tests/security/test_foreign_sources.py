@@ -78,4 +78,5 @@ def test_a_spoofed_source_is_served_like_the_true_one(outside, forged, tag):
         assert stranger.ping(hub, network="underlay").counts == {"hub": 1}
         proof = spoke.udp.send(to=lab.everyone).payload
 
-    assert heard.payloads == {name: [tag, proof] for name in lab.others(spoke)}
+    served = ["hub", *lab.others("hub")]
+    assert heard.payloads == {name: [tag, proof] if name in served else [proof] for name in lab.others(spoke)}

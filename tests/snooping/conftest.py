@@ -22,7 +22,9 @@ def set_bridge():
 
     def change(lab, **values):
         kinds = [bridge(**{name: value}) for name, value in values.items()]
-        lab.hub.node.apply(*(link_set(lab.topology.bridge, kind) for kind in kinds))
+        # each of the hubs of PRP spokes is the querier of a network of its own
+        for hub in lab.hubs if lab.topology.doubled else [lab.hub]:
+            hub.node.apply(*(link_set(hub.plan.device, kind) for kind in kinds))
 
     return change
 

@@ -55,6 +55,7 @@ def test_no_port_withholds_multicast(default_bridge):
 
 @pytest.mark.requirement("SNOOP-06")
 @pytest.mark.provoking
+@pytest.mark.usefixtures("one_way")
 def test_a_port_that_does_not_flood_is_deaf_though_listed(provoked, spoke1, spoke2, fresh_group):
     """With mcast_flood off and no querier a listed member hears a spoke's broadcast, and its multicast not."""
     sender, member = spoke1, spoke2

@@ -24,12 +24,12 @@ def router_port(lab, spoke):
 
 
 @pytest.mark.requirement("SNOOP-02")
-@pytest.mark.parametrize("position", range(4), ids=["from=hub", "from=spoke1", "from=spoke2", "from=spoke3"])
+@pytest.mark.parametrize("name", ["hub", "spoke1", "spoke2", "spoke3"], ids="from={}".format)
 class TestPruning:
-    def test_a_group_goes_to_its_members_alone(self, querier_lab, position, fresh_group):
+    def test_a_group_goes_to_its_members_alone(self, querier_lab, name, fresh_group):
         """A group that one spoke joined is heard by it once, and comes in at no other spoke."""
         lab = querier_lab
-        sender = list(lab.hosts.values())[position]
+        sender = lab[name]
         member = lab.others(sender)[-1]
 
         with lab.listen([member], group=fresh_group) as heard:
@@ -40,30 +40,30 @@ class TestPruning:
         heard.exactly_once(at=[member])
         assert reached == {member}
 
-    def test_a_group_without_members_goes_nowhere(self, querier_lab, position, fresh_group):
+    def test_a_group_without_members_goes_nowhere(self, querier_lab, name, fresh_group):
         """A group that nobody joined comes in at no node, not even at the hub; a broadcast comes in at all others."""
         lab = querier_lab
-        sender = list(lab.hosts.values())[position]
+        sender = lab[name]
 
         assert came_in(lab, sender, fresh_group) == set()
         with lab.listen(lab.others(sender)) as heard:
             sender.udp.send(to=lab.everyone)
         heard.exactly_once(at=lab.others(sender))
 
-    def test_a_router_port_gets_everything(self, querier_lab, position, fresh_group):
+    def test_a_router_port_gets_everything(self, querier_lab, name, fresh_group):
         """Behind a port with mcast_router 2 a spoke gets what another one joined, and what nobody joined."""
         lab = querier_lab
-        sender = list(lab.hosts.values())[position]
-        member, router = lab.others(sender)[-1], lab[lab.others(sender)[1]]
+        sender = lab[name]
+        router, member = [spoke for spoke in lab.spokes if spoke is not sender][-2:]
 
         with router_port(lab, router):
             unregistered = came_in(lab, sender, fresh_group)
-            with lab[member].member() as joined:
+            with member.member() as joined:
                 joined.join(fresh_group)
-                await_listed(lab, fresh_group, [member])
+                await_listed(lab, fresh_group, [member.name])
                 registered = came_in(lab, sender, fresh_group)
 
-        assert (unregistered, registered) == ({router.name}, {router.name, member})
+        assert (unregistered, registered) == ({router.name}, {router.name, member.name})
 
 
 @pytest.mark.requirement("SNOOP-02")

@@ -68,7 +68,7 @@ def test_outer_ttl_is_fixed_and_mtu_leaves_room(azure):
 
     heard.exactly_once(at=["hub"])
     assert {frame.outer["IP"].ttl for frame in carried(heard.sightings())} == {OUTER_TTL}
-    nic, tunnel = (spoke.node.link(device).mtu for device in (spoke.plan.nic, spoke.plan.device))
+    nic, tunnel = (spoke.node.link(device).mtu for device in (spoke.plan.nic, azure.topology.ports(spoke.name)[0]))
     assert tunnel == min(nic, AZURE_MTU) - VXLAN_OVERHEAD
 
 

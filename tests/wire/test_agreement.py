@@ -36,6 +36,7 @@ def errors(host, device):
 class TestKey:
     pytestmark = pytest.mark.requirement("WIRE-07")
 
+    @pytest.mark.usefixtures("frames_alone")
     def test_is_carried_in_a_header_of_eight_octets(self, standing, layers):
         """With `key 42` the K bit is set, the key follows, and the inner frame begins after eight octets."""
         lab = standing(key=KEY)
@@ -58,11 +59,15 @@ class TestKey:
         """The key's four octets are taken from the overlay's MTU on every tunnel device."""
         plain, keyed = standing(), standing(key=KEY)
 
-        mtus = [{spoke.name: spoke.node.link(spoke.plan.device).mtu for spoke in lab.spokes} for lab in (plain, keyed)]
+        mtus = [
+            {spoke.name: spoke.node.link(lab.topology.port(spoke.name, "hub")).mtu for spoke in lab.spokes}
+            for lab in (plain, keyed)
+        ]
 
         assert mtus[1] == {name: mtu - 4 for name, mtu in mtus[0].items()}
 
     @pytest.mark.provoking
+    @pytest.mark.usefixtures("one_way")
     def test_unequal_keys_never_match(self, build_lab, layers):
         """A key facing none, none facing a key, and another key: nothing passes, and both ends are told ICMP 3/3."""
         lab = build_lab(spokes=4)
@@ -70,12 +75,14 @@ class TestKey:
         for name, (at_hub, at_spoke) in mismatched.items():
             lab.remake_tunnel(lab.hub, lab[name], key=at_hub)
             lab.remake_tunnel(lab[name], lab[name], key=at_spoke)
-        ends = [(host, lab.topology.port("hub", name)) for name in mismatched for host in (lab.hub, lab[name])]
+        tunnels = [lab.topology.tunnel("hub", name) for name in mismatched]
+        ends = [(lab[end.host], end.device) for tunnel in tunnels for end in tunnel.ends]
         before = [errors(*end) for end in ends]
 
         heard = exchange(lab)
 
-        assert heard == {"hub": {"spoke4"}, "spoke4": {"hub"}, "spoke1": set(), "spoke2": set(), "spoke3": set()}
+        well = set(lab.hosts) - set(mismatched)
+        assert heard == {name: well - {name} if name in well else set() for name in lab.hosts}
         told = {name: refusals(lab, layers, lab[name]) for name in ("hub", *mismatched)}
         assert told == {name: {PORT_UNREACHABLE} for name in ("hub", *mismatched)}
         assert [errors(*end) for end in ends] == before
@@ -91,6 +98,7 @@ class TestChecksum:
         assert exchange(lab) == {name: set(lab.others(name)) for name in lab.hosts}
 
     @pytest.mark.provoking
+    @pytest.mark.usefixtures("one_way")
     @pytest.mark.parametrize("on_the_hub", [True, False], ids=["hub_only", "spoke_only"])
     def test_on_one_end_is_dropped_and_counted(self, build_lab, on_the_hub):
         """With csum on one end nothing passes either way, and both ends count RX crc errors."""
@@ -116,6 +124,7 @@ class TestSequence:
         assert exchange(lab) == {name: set(lab.others(name)) for name in lab.hosts}
 
     @pytest.mark.provoking
+    @pytest.mark.usefixtures("one_way")
     @pytest.mark.parametrize("on_the_hub", [True, False], ids=["hub_only", "spoke_only"])
     def test_on_one_end_only_that_end_drops(self, build_lab, on_the_hub):
         """An end with seq drops what comes without and counts RX fifo errors; an end without accepts either."""

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from fixtures.probes import carried
+from fixtures.underlay import outer_addresses
 from lab import groups
 from lab.model import LIMITED_BROADCAST
 
@@ -20,16 +21,8 @@ IPV4, SOURCE, DESTINATION = b"\x08\x00", 26, 30  # EtherType, and offsets in an 
 
 def ends(lab):
     """The pairs of underlay addresses that a tunnel connects, both ways."""
-    hub = lab.hub.plan.endpoint
-    spokes = [spoke.plan.endpoint for spoke in lab.spokes]
-    return {pair for spoke in spokes for pair in ((spoke, hub), (hub, spoke))}
-
-
-def used(lab, sender):
-    """The pairs that a broadcast goes by: from a spoke to the hub, and from the hub to each other spoke."""
-    hub = lab.hub.plan.endpoint
-    to_hub = set() if sender.is_hub else {(sender.plan.endpoint, hub)}
-    return to_hub | {(hub, spoke.plan.endpoint) for spoke in lab.spokes if spoke.name != sender.name}
+    pairs = [tuple(lab[end.host].plan.endpoint for end in tunnel.ends) for tunnel in lab.topology.tunnels]
+    return {pair for one, other in pairs for pair in ((one, other), (other, one))}
 
 
 def with_checksum(frame, layers):
@@ -89,7 +82,7 @@ def test_outer_packets_go_between_the_tunnels_ends(overlay, sender, everyone, li
             sender.udp.send(to=overlay[receiver].address())
 
     seen = [one for one in heard.sightings() if one.carrier]
-    assert used(overlay, sender) <= {one.addresses for one in seen} <= ends(overlay)
+    assert outer_addresses(overlay, sender) <= {one.addresses for one in seen} <= ends(overlay)
     assert not any(one.frame[0] & 1 for one in seen)  # the bit of an Ethernet address to many
 
 
@@ -108,7 +101,7 @@ def test_nothing_of_the_overlay_is_bare_on_the_underlay(overlay, sender, everyon
 
     nics = {(host.name, host.plan.nic) for host in overlay.hosts.values()}
     on_the_underlay = [one for one in heard.sightings() if (one.node, one.interface) in nics]
-    assert {one.node for one in on_the_underlay} == set(overlay.hosts)
+    assert {one.node for one in on_the_underlay} == {sender.name, *others}
     assert [str(one) for one in on_the_underlay if one.carrier is None] == []
     network = overlay.topology.hub.overlay.network
     bare = [one for one in overlay.frames() if (one.node, one.interface) in nics and is_of(network, one)]

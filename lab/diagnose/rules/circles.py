@@ -51,7 +51,7 @@ def _links(scene: Scene) -> Iterator[tuple[End, End]]:
         if device.tunnel is not None
         and device.tunnel.remote
         and device.up
-        and device.master
+        and device.port is not None
         and not device.flag("isolated")  # such ports forward nothing to each other
     ]
     for position, near in enumerate(ends):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from lab.diagnose.effects import can_lose
 from lab.diagnose.rules.cloud import fabric_name, mtu
@@ -54,21 +54,27 @@ def devices(scene: Scene) -> Iterator[Finding]:
     wrong = [(host, device) for host, device in ends if device.mtu != room]
     bridge = scene.hub.device
     planned = set(scene.topology.ports(scene.hub.name))
+    own = scene.topology.mtu or room
     follows = bridge is not None and any(
         port.name not in planned and port.mtu == bridge.mtu for port in scene.hub.seen.ports_of(bridge.name)
     )
-    if not wrong and bridge is not None and bridge.mtu != room and not follows:  # otherwise it follows its ports
-        wrong = [(scene.hub, bridge)]
     for host, device in wrong:
-        what = "larger frames are dropped there" if device.mtu < room else "its full-size frames fit no NIC"
-        yield host.finding(
-            "mtu-mismatch",
-            device.name,
-            f"{host.name} {device.name} has MTU {device.mtu}; expected {room}, as the NICs leave: {what}",
-            f"mtu {device.mtu}; the others have {', '.join(str(mtu) for mtu in sorted(found - {device.mtu})) or room}",
-            f"ip link set {device.name} mtu {room}",
-            ("MTU-05", "MTU-01"),
-        )
+        yield _size(host, device, room, found)
+    if not wrong and bridge is not None and bridge.mtu != own and not follows:  # otherwise it follows its ports
+        yield _size(scene.hub, bridge, own, found)
+
+
+def _size(host: HostScene, device: Device, expected: int, found: Collection[int]) -> Finding:
+    what = "larger frames are dropped there" if device.mtu < expected else "its full-size frames fit no NIC"
+    others = ", ".join(str(mtu) for mtu in sorted(set(found) - {device.mtu})) or expected
+    return host.finding(
+        "mtu-mismatch",
+        device.name,
+        f"{host.name} {device.name} has MTU {device.mtu}; expected {expected}, as the NICs leave: {what}",
+        f"mtu {device.mtu}; the others have {others}",
+        f"ip link set {device.name} mtu {expected}",
+        ("MTU-05", "MTU-01"),
+    )
 
 
 def black_holes(scene: Scene) -> Iterator[Finding]:

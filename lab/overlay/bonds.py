@@ -1,0 +1,16 @@
+"""The ARP probes by which a bond detects that a leg is dead (Documentation/networking/bonding.rst)."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from lab.records import Link
+
+ATTRIBUTE, HEAD = 8, 4  # octets of each address in the kernel's list, and of the head before it (linux/netlink.h)
+
+
+def arp_probes(bond: Link) -> tuple[int, list[str]]:
+    """The milliseconds between two probes, 0 for none, and their targets."""
+    raw = bytes.fromhex(str(bond.details.get("arp_ip_target") or ""))
+    targets = [str(IPv4Address(raw[at + HEAD : at + ATTRIBUTE])) for at in range(0, len(raw) - HEAD, ATTRIBUTE)]
+    return int(bond.details.get("arp_interval") or 0), targets
