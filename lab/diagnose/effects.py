@@ -82,12 +82,15 @@ ANYWHERE = frozenset(
         "duplicate-mac",
         "fdb-static-wrong",
         "hairpin-on",
+        "hubs-joined",
         "loop",
         "spokes-meshed",
     }
 )
 """These also lead unicast of any host astray: it is lost where it does not belong."""
-REPEATING = frozenset({"attached-twice", "loop", "port-not-isolated", "spokes-meshed"})
+REPEATING = frozenset(
+    {"attached-twice", "hubs-joined", "loop", "port-not-isolated", "prp-mac-mismatch", "spokes-meshed"}
+)
 """These bring packets twice, wherever they come from and go to."""
 OF_THE_KERNEL = frozenset({"neighbour-table-full"})
 """These are wrong with a kernel that other hosts may share: any packet is lost by them, wherever it is."""
@@ -99,9 +102,11 @@ IN_THE_CLOUD = frozenset(
 """These lose packets between hosts, at a router that nobody sees."""
 ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
 INSIDE: tuple[Stage, ...] = ("sending", "forwarding", "delivery")
+ASTRAY = ("attached-twice", "fdb-static-wrong", "hairpin-on", "hubs-joined", "proxy-arp", "spokes-meshed")
+"""These send unicast to the wrong port, and lose nothing else."""
 STAGES: Mapping[str, tuple[Stage, ...]] = {
     **dict.fromkeys(IN_THE_CLOUD, ("cloud",)),
-    **dict.fromkeys(("attached-twice", "fdb-static-wrong", "hairpin-on", "proxy-arp", "spokes-meshed"), INSIDE),
+    **dict.fromkeys(ASTRAY, INSIDE),
     "bc-forwarding-on": ("delivery",),
     "bridge-down": INSIDE,
     "bridge-missing": (*INSIDE, "decapsulation"),
@@ -126,7 +131,7 @@ STAGES: Mapping[str, tuple[Stage, ...]] = {
     "port-isolated": ("forwarding",),
     "port-locked": ("forwarding",),
     "port-not-bridged": ("forwarding",),
-    "port-not-isolated": (),  # it repeats
+    **dict.fromkeys(("port-not-isolated", "prp-mac-mismatch"), ()),  # they repeat
     "prefix-mismatch": INSIDE,
     "receive-buffer-overflow": ("delivery",),
     "reverse-path-filter": ("decapsulation", "delivery"),
@@ -145,7 +150,7 @@ STAGES: Mapping[str, tuple[Stage, ...]] = {
 }
 """The only stages of a packet's way at which these lose it."""
 KINDS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("attached-twice", "fdb-static-wrong", "hairpin-on", "proxy-arp", "spokes-meshed"), ("unicast",)),
+    **dict.fromkeys(ASTRAY, ("unicast",)),
     "arp-filtered": ("unicast",),
     "arp-suppressed": ("unicast",),
     "arp-unanswered": ("unicast",),

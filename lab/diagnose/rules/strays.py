@@ -67,6 +67,8 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
             ("HUB-01", "SEC-01"),
         )
         return
+    if scene.topology.doubled and host.plan.is_hub and scene.hosts[far].plan.is_hub:
+        return  # what that is with PRP is another rule's (`hubs-joined`)
     twice = far in scene.topology.peers(host.name)
     yield host.finding(
         "attached-twice" if twice else "spokes-meshed",

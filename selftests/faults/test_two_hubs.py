@@ -1,0 +1,130 @@
+"""
+Designs with two hubs: nothing is found where nothing is wrong; what is broken is named, and mended by its fix.
+
+    bond   spoke1 bond1 [gretap1 --> hub, gretap2 --> hub2]     hub gretap3 ==== gretap3 hub2
+    PRP    spoke1 prp0  [gretap1 --> hub, gretap2 --> hub2]     the hubs are not joined
+
+Most of it loses nothing while both hubs are there, which is what makes it worth a finding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from lab import designs, laboratory
+from lab.diagnose import scene
+from lab.diagnose.explain import explain
+from lab.laboratory import BuiltLab
+from lab.machines.base import Machine
+from lab.model import Finding, TunnelOptions, Underlay
+from lab.providers import provider
+from selftests.faults.inner import machine_for
+
+BOND, PRP = "two-hubs-bond", "two-hubs-prp"
+BELIEVED_WITHIN = 10.0  # seconds
+SAME_HUB = (
+    "ip link del gretap2 && ip link add gretap2 type gretap local 10.0.0.25 remote 10.0.0.197 key 7 ttl 64 "
+    "&& ip link set gretap2 master bond1"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is done to a host of a design, and what that is called there."""
+
+    design: str
+    node: str
+    command: str
+    code: str
+    interface: str
+
+
+CASES = (
+    Case(BOND, "spoke1", "ip link set bond1 type bond arp_interval 0", "bond-not-watching", "bond1"),
+    Case(BOND, "spoke1", "ip link set bond1 type bond arp_ip_target", "bond-not-watching", "bond1"),
+    Case(BOND, "spoke2", "ip link set bond1 type bond arp_ip_target 172.16.254.1", "bond-not-watching", "bond1"),
+    Case(BOND, "spoke1", SAME_HUB, "tunnel-remote-mismatch", "gretap2"),
+    Case(BOND, "hub", "ip link del gretap3", "tunnel-missing", "gretap3"),
+    Case(BOND, "hub2", "ip link set gretap3 nomaster", "port-not-bridged", "gretap3"),
+    Case(BOND, "spoke2", "ip link set gretap2 nomaster", "leg-not-bonded", "gretap2"),
+    Case(BOND, "spoke2", "ip link del bond1", "bond-missing", "bond1"),
+    Case(BOND, "spoke1", "ip link del gretap2", "tunnel-missing", "gretap2"),
+    Case(PRP, "spoke1", "ip link set gretap2 address 02:00:00:00:00:99", "prp-mac-mismatch", "gretap2"),
+    Case(PRP, "spoke2", "ip link set gretap2 mtu 1400", "mtu-mismatch", "gretap2"),
+    Case(PRP, "spoke1", "ip link del gretap1", "tunnel-missing", "gretap1"),
+    Case(PRP, "spoke2", "ip link set gretap2 down", "tunnel-down", "gretap2"),
+    Case(PRP, "spoke2", "ip link del prp0", "prp-missing", "prp0"),
+)
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    with machine_for("gretap", kinds=(*designs.kinds(BOND), *designs.kinds(PRP))) as made:
+        yield made
+
+
+def built(machine: Machine, name: str) -> BuiltLab:
+    cloud = provider("oci")
+    return laboratory.build(machine, designs.topology(name, 2, TunnelOptions(), cloud.mtu), Underlay(cloud))
+
+
+def found(lab: BuiltLab) -> tuple[Finding, ...]:
+    return explain(scene.gather(lab, planned=True))
+
+
+def left(lab: BuiltLab) -> tuple[Finding, ...]:
+    """What is still found; a PRP device that was made again counts from the start, which others believe after 0.4 s."""
+    deadline = time.monotonic() + BELIEVED_WITHIN
+    while (findings := found(lab)) and time.monotonic() < deadline:
+        pass
+    return findings
+
+
+def run(lab: BuiltLab, node: str, command: str) -> None:
+    done = lab.nodes[node].run("sh", "-c", command)
+    assert done["status"] == 0, done["errors"]
+
+
+@pytest.mark.parametrize("name", [BOND, PRP])
+def test_nothing_is_found_where_nothing_is_wrong(machine: Machine, name: str) -> None:
+    """A design as it was planned has no finding."""
+    with built(machine, name) as lab:
+        assert found(lab) == ()
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.design}, {case.code} at {case.node}" for case in CASES])
+def test_what_is_broken_is_named_and_mended(machine: Machine, case: Case) -> None:
+    """One change of one host is found there first, and nothing is wrong any more once the fixes were run."""
+    with built(machine, case.design) as lab:
+        run(lab, case.node, case.command)
+
+        first, *others = found(lab)
+        for finding in dict.fromkeys([first.remedy, *(other.remedy for other in others)]):
+            if finding:
+                run(lab, first.node, finding)
+
+        assert (first.code, first.node, first.interface) == (case.code, case.node, case.interface)
+        assert {(other.node, other.interface) for other in others} <= {(case.node, case.interface)}
+        assert left(lab) == ()
+
+
+def test_hubs_that_are_joined_are_named_at_both(machine: Machine) -> None:
+    """A tunnel between the hubs of PRP spokes is found at either end, and gone once the fixes were run."""
+    addresses = {"hub": ("10.0.0.197", "10.0.0.198"), "hub2": ("10.0.0.198", "10.0.0.197")}
+    with built(machine, PRP) as lab:
+        for node, (local, remote) in addresses.items():
+            made = f"ip link add gretap9 type gretap local {local} remote {remote} ttl 64"
+            run(lab, node, f"{made} && ip link set gretap9 up master bridge0")
+
+        findings = found(lab)
+        for finding in findings:
+            run(lab, finding.node, finding.remedy)
+
+        assert {(one.code, one.node, one.interface) for one in findings} == {
+            ("hubs-joined", node, "gretap9") for node in addresses
+        }
+        assert left(lab) == ()
