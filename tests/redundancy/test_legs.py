@@ -1,0 +1,67 @@
+"""
+Each spoke has a working tunnel to each of two hubs: one that is dead shows only when the other one is needed.
+
+    bond   spoke1 --gretap1--> hub             gretap2 is idle: receives what its hub floods
+    PRP    spoke1 ==gretap1==> hub,  ==gretap2==> hub2: every frame twice on the wire, delivered once
+"""
+
+import pytest
+
+from fixtures.redundancy import arp_probes
+from fixtures.requirements import not_applicable
+from fixtures.underlay import configured
+from lab.changes import link_set
+
+pytestmark = pytest.mark.requirement("RED-01")
+
+ARP_FRAME = [(12, b"\x08\x06")]
+ANYTHING = b""
+LONGEST = 3.0  # seconds; a bond probes once a second
+
+
+def test_each_tunnel_leads_to_another_hub(two_hubs, spoke):
+    """A spoke's tunnels lead to all the hubs, each to another one, and all of them are up."""
+    seen = configured(two_hubs)[spoke.name]
+    devices = [seen.device(port) for port in two_hubs.topology.ports(spoke.name)]
+
+    assert [device.up for device in devices] == [True] * len(two_hubs.hubs)
+    remotes = sorted(remote for device in devices for remote in seen.remotes(device.name))
+    assert remotes == sorted(hub.plan.endpoint for hub in two_hubs.hubs)
+
+
+def test_both_tunnels_carry(two_hubs, spoke, everyone, listen, await_frames):
+    """With PRP a broadcast comes in at both hubs; with a bond the idle tunnel receives what its hub floods."""
+    others = two_hubs.others(spoke)
+
+    with listen(others) as heard:
+        spoke.udp.send(to=everyone)
+
+    heard.exactly_once(at=others)
+    if two_hubs.topology.doubled:
+        at_hubs = {(seen.node, seen.interface) for seen in heard.sightings() if not seen.outgoing}
+        assert {(hub.name, two_hubs.topology.port(hub.name, spoke.name)) for hub in two_hubs.hubs} <= at_hubs
+    for port in two_hubs.topology.idle_ports(spoke.name):
+        assert await_frames(spoke.node, port, ARP_FRAME, tag=ANYTHING, count=1, timeout=LONGEST)
+
+
+def test_a_bond_probes_every_hub(two_hubs, spoke):
+    """A bond sends ARP probes to the overlay addresses of all hubs: a tunnel has a carrier also without its hub."""
+    if two_hubs.topology.doubled:
+        not_applicable("a PRP device has nothing to choose: it sends by both tunnels")
+
+    interval, targets = arp_probes(spoke)
+
+    assert interval > 0
+    assert sorted(targets) == sorted(hub.address() for hub in two_hubs.hubs)
+
+
+@pytest.mark.provoking
+def test_one_tunnel_down_shows_nowhere_else(two_hubs, provoked, spoke1, everyone):
+    """With its second tunnel down a spoke's broadcast still reaches all the others once."""
+    (second,) = provoked.topology.ports(spoke1.name)[1:]
+    down, up = (link_set(second, up=state) for state in (False, True))
+
+    with spoke1.node.changed(down, up), provoked.listen(provoked.spokes[1:]) as heard:
+        spoke1.udp.send(to=everyone)
+
+    heard.exactly_once(at=heard.at)
