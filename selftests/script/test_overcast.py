@@ -82,6 +82,20 @@ class TestCommands:
         assert ran.out == f"lab {[command, 'hub', '--', 'ip  a']} in {ready.path}\n"
         assert ran.said == []
 
+    def test_own_tests_are_found_from_where_the_user_is(self, ready: Checkout, tmp_path: Path) -> None:
+        """A folder of tests is one of the user's, and its tests have the plugins of the checkout."""
+        (tmp_path / "mine").mkdir()
+        ran = ready.run("own", "mine", "-k", "a or  b", program=ready.path / "overcast", cwd=tmp_path)
+        given = ["-c", "pytest.ini", "--rootdir", ".", "-p", "conftest", str(tmp_path / "mine"), "-k", "a or  b"]
+        assert ran.out == f"pytest {given} in {ready.path}\n"
+
+    @pytest.mark.parametrize(("given", "said"), [((), "own needs a folder"), (("nowhere",), "nowhere is no folder")])
+    def test_own_tests_that_are_nowhere_are_refused(self, ready: Checkout, given: tuple[str, ...], said: str) -> None:
+        """Without a folder of tests there is nothing to run."""
+        refused = ready.run("own", *given)
+        assert refused.status == 2
+        assert refused.said[-1].startswith(f"overcast: {said}")
+
     @pytest.mark.parametrize(
         ("own", "suite", "status"), [("0", "0", 0), ("1", "0", 1), ("0", "5", 5), ("1", "5", 1)], ids=str
     )
