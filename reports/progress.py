@@ -37,20 +37,26 @@ class Area:
     codes: Counter[str] = field(default_factory=Counter)
     """How many tests failed for each cause."""
     unexplained: int = 0
+    lacking: set[str] = field(default_factory=set)
+    """The tests that broke for want of something, a host that is lost for example: no failures."""
     printed: bool = False
 
     @property
     def text(self) -> str:
         """What the area's line says after its name."""
         done = f"{self.ended} of {self.total}" if self.ended < self.total else ""
+        lacking = f"{len(self.lacking)} did not run" if self.lacking else ""
         if not self.failed:
-            passed = f"{self.ended - self.skipped} passed" if self.ended > self.skipped else ""
-            return done or ", ".join(part for part in (passed, self.skipped and f"{self.skipped} skipped") if part)
+            passed = self.ended - self.skipped - len(self.lacking)
+            ended = done or ", ".join(
+                [f"{passed} passed"] * (passed > 0) + [f"{self.skipped} skipped"] * (self.skipped > 0)
+            )
+            return ", ".join(part for part in (ended, lacking) if part)
         causes = [code for code, _ in self.codes.most_common()]
         if self.unexplained:
             causes.append(f"{self.unexplained} unexplained" if causes else "no known cause")
         counted = f"{done} ended, {len(self.failed)}" if done else f"{len(self.failed)} of {self.total}"
-        return f"{counted} failed: {', '.join(causes)}"
+        return f"{counted} failed: {', '.join(causes)}" + (f"; {lacking}" if lacking else "")
 
 
 class Progress:
@@ -119,7 +125,10 @@ class Progress:
         area.skipped += report.skipped
         if report.failed:
             findings = [one for name, one in report.user_properties if name == "finding" and isinstance(one, dict)]
-            if report.nodeid not in area.failed:
+            # what breaks in a test for want of something is reported as an error of its set-up
+            if lacks := report.when == "setup" and not findings:
+                area.lacking.add(report.nodeid)
+            elif report.nodeid not in area.failed:
                 area.failed.add(report.nodeid)
                 area.codes.update({str(one["code"]) for one in findings})
                 area.unexplained += not findings
@@ -128,15 +137,15 @@ class Progress:
                     self._printed.add(identity(finding))
                     self._print(cause_lines(finding, self._width))
             if not findings:
-                self._hint(report)
+                self._hint("did not run" if lacks else "no known cause", report)
 
-    def _hint(self, report: pytest.TestReport) -> None:
+    def _hint(self, what: str, report: pytest.TestReport) -> None:
         crash = getattr(report.longrepr, "reprcrash", None)
         message = plain(crash.message if crash else str(report.longrepr or "")).strip()
         first = message.partition("\n")[0]
         if len(self._hints) < MOST_HINTS and first not in self._hints:
             self._hints.add(first)
-            self._print(wrapped(f"no known cause: {report.nodeid}: {first}", self._width, HINT_LINES, first=""))
+            self._print(wrapped(f"{what}: {report.nodeid}: {first}", self._width, HINT_LINES, first=""))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Print the line of an area whose last test has ended; on a terminal, how far it is."""
@@ -157,7 +166,8 @@ class Progress:
 
     def _print_area(self, name: str, area: Area) -> None:
         area.printed = True
-        tone = {"red": True} if area.failed else {"green": True} if area.ended > area.skipped else {"yellow": True}
+        good = not area.lacking and area.ended > area.skipped
+        tone = {"red": True} if area.failed else {"green": True} if good else {"yellow": True}
         self._print([self._line(name, area)], **tone)
 
     def _line(self, name: str, area: Area) -> str:

@@ -24,7 +24,7 @@ FINDING = {
     "evidence": "broadcast from spoke1 reached hub gretap1 and was not forwarded",
     "remedy": "ip link set gretap2 master bridge0",
 }
-IMPORTS = "import pytest\nfrom lab.errors import CheckFailed\n"
+IMPORTS = "import pytest\nfrom lab.errors import CheckFailed, MachineLost\n"
 HOLDING = """
 @pytest.mark.requirement("HUB-01")
 @pytest.mark.parametrize("number", range(7))
@@ -41,6 +41,17 @@ def test_fails(request, number):
     if number < 4:
         raise CheckFailed(f"spoke{{number}} missed a datagram")
 """
+LACKING = """
+@pytest.fixture
+def host(number):
+    if number:
+        raise MachineLost("spoke2 was lost: its agent is gone")
+
+@pytest.mark.requirement("MTU-01")
+@pytest.mark.parametrize("number", range(4))
+def test_lacks(host, number):
+    pass
+"""
 FAILED = "tests/broadcast  4 of 5 failed: port-not-bridged, 1 unexplained"
 HOLDS = "tests/hub        6 passed, 1 skipped"
 CAUSE = "port-not-bridged: hub gretap2 is not a port of bridge0 (no master)"
@@ -55,6 +66,21 @@ def areas(suite, monkeypatch):
     suite.file("tests/broadcast/test_it.py", IMPORTS + FAILING)
     suite.file("tests/hub/test_it_too.py", IMPORTS + HOLDING)
     return suite
+
+
+def test_what_broke_for_want_of_a_host_did_not_fail(suite):
+    """Tests that a lost host ended are counted as not run, with the reason, and not as failures."""
+    suite.file("tests/mtu/test_it.py", IMPORTS + LACKING)
+
+    run = suite.run("-q")
+
+    (line,) = [line for line in run.lines if PROGRESS.match(line)]
+    assert re.sub(r" +\[ *\d+%\]$", "", line) == "tests/mtu  1 passed, 3 did not run"
+    hint = (
+        "did not run: tests/mtu/test_it.py::test_lacks[1]: lab.errors.MachineLost: spoke2 was lost: its agent is gone"
+    )
+    assert hint in " ".join(run.text.split())
+    assert not re.search(r"\d failed|no known cause", run.text), run.text
 
 
 @pytest.mark.parametrize("arguments", [(), ("-q",), ("-n", "2"), ("-n", "2", "-q")], ids=" ".join)
