@@ -127,6 +127,20 @@ def bridged_nic(lab: Lab) -> None:
     remade(lab, ("dev ens3", f"dev {BRIDGE}"))
 
 
+def device_on_nic(lab: Lab) -> None:
+    """The address is on a device above the NIC, as with a bond or a VLAN, which this kernel may lack."""
+    for node in lab.topology.nodes:
+        gateway = fabric.gateway_of(node).ip
+        shell(
+            lab,
+            node.name,
+            f"ip addr flush dev ens3 && ip link add above0 link ens3 address {node.underlay_mac} "
+            f"mtu {lab.underlay.provider.mtu} type macvlan mode passthru && ip link set above0 up && "
+            f"ip addr add {node.underlay} dev above0 && ip route add default via {gateway}",
+        )
+    remade(lab, ("dev ens3", "dev above0"))
+
+
 def virtual_address(lab: Lab) -> None:
     """The hub has another address of the overlay's subnet, as keepalived gives it to one of several hosts."""
     shell(lab, "hub", "ip addr add 172.16.254.100/24 dev bridge0 && ip addr add 172.16.254.101/32 dev bridge0")
@@ -168,6 +182,7 @@ OVERLAYS: dict[str, tuple[Topology, int, Callable[[Lab], None]]] = {
     "secondary-address": (plan(), 0, secondary_address),
     "second-nic": (plan(), 0, second_nic),
     "bridged-nic": (plan(), 0, bridged_nic),
+    "device-on-nic": (plan(), 0, device_on_nic),
     "virtual-address": (plan(), 0, virtual_address),
     "host-route-nic": (plan(), 0, host_route_nic),
 }
