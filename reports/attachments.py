@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import json
 
-from reports.plain import plain
+from reports.plain import shown
 
 if importlib.util.find_spec("allure") is not None:
     import allure
@@ -42,6 +42,6 @@ def attach_pcap(name: str, capture: bytes) -> None:
 def show_step(title: str, failure: str = "") -> None:
     """Show a step of the running test: passed, or failed with its reason."""
     if PRESENT:
-        with contextlib.suppress(AssertionError), allure.step(plain(title)):
+        with contextlib.suppress(AssertionError), allure.step(shown(title)):
             if failure:
-                raise AssertionError(plain(failure))
+                raise AssertionError(shown(failure))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ RED = "turned red"
 CORRECTED = ("failed", "passed")
 LEAST_CHANGE = 0.2
 """Share by which figures of runs without a spread of their own differ anyway."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """An earlier result that the run is compared with; `name` is the user's for it."""
+
+    name: str
+    result: Result
 
 
 def load(path: Path) -> Result:

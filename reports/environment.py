@@ -14,14 +14,11 @@ from typing import Any
 
 import pytest
 
+from lab.secrets import cleaned
 from reports import drawing
 
 LIBRARIES = ("pytest", "pyroute2", "scapy")
 CHOICES = ("topology", "tunnel", "provider", "spokes")
-
-SECRET = ("--ssh-config", "--ssh-identity-file")
-"""Options whose values are paths on the user's own machine."""
-PASSWORD = re.compile(r"((?:^|[/,=])[^/@:,=]+):[^@,/]*@")
 
 PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
@@ -34,14 +31,8 @@ def version() -> str:
 
 
 def command(arguments: Iterable[str]) -> str:
-    """Return the command line of a run without what may be secret: places of keys, passwords in names of hosts."""
-    shown: list[str] = []
-    for argument in arguments:
-        hidden = bool(shown) and shown[-1] in SECRET
-        name, sign, _ = argument.partition("=")
-        text = "..." if hidden else f"{name}{sign}..." if sign and name in SECRET else argument
-        shown.append(PASSWORD.sub(r"\1@", text))
-    return shlex.join(["pytest", *shown])
+    """Return the command line of a run without what may be secret."""
+    return cleaned(shlex.join(["pytest", *arguments]))
 
 
 def own_environment(config: pytest.Config) -> dict[str, str]:

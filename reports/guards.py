@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reports.destination import Destination
-from reports.plain import plain
+from reports.plain import shown
 
 SUITES = ("parentSuite", "suite")
 
@@ -65,7 +65,7 @@ def guard_allure(config: pytest.Config, note: Callable[[OSError], None]) -> None
         @allure_commons.hookimpl(wrapper=True)
         def report_result(self, result: Any) -> Generator[None, Any, Any]:
             if result.statusDetails is not None:
-                result.statusDetails.message = plain(result.statusDetails.message or "")
+                result.statusDetails.message = shown(result.statusDetails.message or "")
             if suites := [one.value for name in SUITES for one in result.labels if one.name == name]:
                 result.titlePath = suites  # Allure 3 lists tests by this, which is their files otherwise
             return (yield from guarded(self))

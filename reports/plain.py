@@ -1,4 +1,4 @@
-"""Removes a terminal's colours and other control sequences from reports, so that no result holds any."""
+"""Removes a terminal's control sequences and what is secret from reports, so that no result holds any."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+
+from lab.secrets import cleaned
 
 CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, the cursor
@@ -19,14 +21,23 @@ def plain(text: str) -> str:
     return CONTROL.sub("", text)
 
 
+def shown(text: str) -> str:
+    """Return a text as results show it: without control sequences and secrets."""
+    return cleaned(plain(text))
+
+
 def make_plain(report: pytest.TestReport) -> None:
-    """Take control sequences out of what a test printed and of its failure, as its assertions coloured it."""
-    report.sections = [(name, plain(text)) for name, text in report.sections]
+    """
+    Take control sequences and secrets out of what a test printed and of its failure.
+
+    Lines of code stay as they are: they are the project's own.
+    """
+    report.sections = [(name, shown(text)) for name, text in report.sections]
     failure: Any = report.longrepr
     if isinstance(failure, str):
-        report.longrepr = plain(failure)
+        report.longrepr = shown(failure)
     for traceback, crash, _ in getattr(failure, "chain", ()):
         for entry in traceback.reprentries:
-            entry.lines = [plain(line) for line in entry.lines]
+            entry.lines = [shown(line) if line.startswith("E ") else plain(line) for line in entry.lines]
         if crash is not None:
-            crash.message = plain(crash.message)
+            crash.message = shown(crash.message)

@@ -24,7 +24,7 @@ from reports.processes import (
     Worker,
 )
 from reports.progress import Progress
-from reports.results import Baseline, Results
+from reports.results import Results
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -85,12 +85,12 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Progress(config), "overcast-progress")
 
 
-def _baseline(config: pytest.Config) -> Baseline | None:
+def _baseline(config: pytest.Config) -> compare.Baseline | None:
     name = config.getoption("baseline")
     if name is None:
         return None
     try:
-        return Baseline(name, compare.load(Path(config.invocation_params.dir, name)))
+        return compare.Baseline(name, compare.load(Path(config.invocation_params.dir, name)))
     except UsageProblem as problem:
         raise pytest.UsageError(f"--baseline: {problem}") from None
 

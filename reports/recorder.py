@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +14,28 @@ from lab.causes import identity
 from lab.requirements import in_order
 from reports.conformance import Outcome, Trial
 from reports.deliveries import Delivery, delivery_of
-from reports.plain import plain
+from reports.plain import shown
 
 # A reason is what a person reads in a table: the whole failure is kept beside it.
 REASON_LINES = 3
 
 # pytest-xdist reports the test during which a worker died in a phase of this name.
 CRASHED = "???"
+
+
+class Entry(dict[str, Any]):
+    """What a test recorded: as text it is JSON, for programs that read junit.xml."""
+
+    def __str__(self) -> str:
+        return json.dumps(_shown(self), default=str)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, Mapping):
+        return {key: _shown(each) for key, each in value.items()}
+    return [_shown(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 @dataclass
@@ -134,7 +150,9 @@ def _read(nodeid: str, report: pytest.TestReport) -> tuple[Outcome, str, str | N
 
 def _declared(report: pytest.TestReport) -> dict[str, Any]:
     """Return the outcome that the fixtures recorded; empty where they did not."""
-    return next((value for key, value in report.user_properties if key == "outcome" and isinstance(value, dict)), {})
+    found = (value for key, value in report.user_properties if key == "outcome" and isinstance(value, dict))
+    declared: dict[str, Any] = _shown(next(found, {}))
+    return declared
 
 
 def _explain(report: pytest.TestReport) -> str:
@@ -148,6 +166,6 @@ def _explain(report: pytest.TestReport) -> str:
         text = str(longrepr or "")
     told = report.when == "call" and isinstance(longrepr, str)  # the fixtures' text of a failure, with the causes
     if report.when != "teardown" and not told:
-        text = plain(_declared(report).get("reason", text))
+        text = _declared(report).get("reason", text)
     text = re.sub(r"^(lab\.errors\.\w+: |AssertionError: |Failed: |\w+Error: \[Errno \d+\] )", "", text)
     return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][:REASON_LINES])

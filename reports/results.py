@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from lab.interrupts import INTERRUPTS
+from lab.secrets import cleaned
 from reports import captures, ci, compare, labels, page, terminal
 from reports.answer import answer
 from reports.conformance import INTERRUPTED, Conformance, exit_status, interrupted_status, judge
@@ -40,7 +40,7 @@ from reports.processes import (
     Process,
     diagnosis,
 )
-from reports.recorder import Recorder, is_conformance
+from reports.recorder import Entry, Recorder, is_conformance
 from reports.selection import selection
 
 # Statuses with which pytest ends when there was no run to speak of: an internal error, a usage error.
@@ -58,14 +58,6 @@ MARKUP: dict[terminal.Tone, dict[str, bool]] = {
 }
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """An earlier result that the run is compared with; `name` is the user's for it."""
-
-    name: str
-    result: Mapping[str, Any]
-
-
 class Results(Process):
     """Judges the run and writes its results, where the whole run is seen."""
 
@@ -76,7 +68,7 @@ class Results(Process):
         folding: Folding,
         *,
         partial_paths: bool,
-        baseline: Baseline | None,
+        baseline: compare.Baseline | None,
     ) -> None:
         super().__init__(config)
         self.destination = destination
@@ -110,8 +102,12 @@ class Results(Process):
             lines = report.longreprtext.strip().splitlines() or ["no reason given"]
             self.broken[report.nodeid] = f"{report.nodeid}: {lines[-1].removeprefix('E').strip()}"
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take in what a test did, here or in a worker."""
+        """Take in what a test did, here or in a worker; junit.xml is written after this, of what it has then."""
+        report.user_properties = [
+            (name, Entry(value) if isinstance(value, dict) else value) for name, value in report.user_properties
+        ]
         self.recorder.add(report)
 
     @pytest.hookimpl(optionalhook=True)
@@ -207,7 +203,7 @@ class Results(Process):
     def _write(self, of_pytest: int, conformance: Conformance) -> int:
         """Write the two files of ours; return the exit status, which both of them report."""
         status = exit_status(conformance, of_pytest, written=self.destination.error is None)
-        self.result = document(
+        result = document(
             conformance,
             environment=self.environment,
             topology=self.topology,
@@ -224,6 +220,7 @@ class Results(Process):
             generated=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             exit_status=status,
         )
+        self.result = json.loads(cleaned(json.dumps(result)))
         if self.baseline:
             self.result["baseline"] = compare.since(self.baseline.result, self.result, self.baseline.name)
         if self.destination.takes_files:

@@ -34,6 +34,7 @@ DATA = (
     "lab.requirements",
     "lab.causes",
     "lab.records",
+    "lab.secrets",
     "lab.steps",
     "lab.tunnels",
 )
@@ -61,7 +62,16 @@ ROOMS = (
     Room("fixtures", ("lab",)),
     Room(
         "reports",
-        ("lab.model", "lab.graph", "lab.requirements", "lab.errors", "lab.causes", "lab.interrupts", "lab.steps"),
+        (
+            "lab.model",
+            "lab.graph",
+            "lab.requirements",
+            "lab.errors",
+            "lab.causes",
+            "lab.interrupts",
+            "lab.secrets",
+            "lab.steps",
+        ),
     ),
     Room("lab", ("lab",), never=PYTEST),
     Room("lab/commands", ("lab",), others=("execnet",)),

@@ -24,9 +24,9 @@ from lab.commands.bundle import README, redacted
 from lab.diagnose import bundle
 from lab.diagnose.headers import addresses_in
 from lab.diagnose.redaction import IPV4
-from lab.diagnose.secrets import cleaned
 from lab.errors import EnvironmentProblem
 from lab.machines import hosts
+from lab.secrets import cleaned
 from selftests.faults import inner
 from selftests.faults.pool import ROOT, Worker
 

@@ -115,9 +115,10 @@ def test_the_command_line_has_no_secret():
     shown = command_line([*given, "--ssh-identity-file", "/secret/key", "-k", "bcast"])
 
     assert "secret" not in shown
-    assert "opc@hub" in shown
+    assert "opc:[removed]@hub" in shown
+    assert "opc:[removed]@b" in shown
     assert "c:22,ssh://d@[2001:db8::1]:22" in shown
-    assert shown.endswith("--ssh-identity-file ... -k bcast")
+    assert shown.endswith("--ssh-identity-file [removed] -k bcast")
 
 
 def test_a_run_ends_with_what_changed_since_a_baseline(results, suite):

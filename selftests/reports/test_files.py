@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -332,3 +333,41 @@ def test_results_belong_to_who_called_sudo(suite, monkeypatch):
     assert {(path.stat().st_uid, path.stat().st_gid) for path in written} == {(1234, 1235)}
     assert (suite.path / ".pytest_cache").stat().st_uid == 1234
     assert outside.stat().st_uid == 0, "what a run did not write is not given away"
+
+
+SECRETIVE = """
+HID = "hid" + "den"
+
+@pytest.mark.requirement("HUB-01")
+def test_quotes(request):
+    finding = {"code": "port-not-bridged", "node": "hub", "interface": "", "summary": f"ssh -i /home/me/{HID}4 hub",
+               "evidence": "", "remedy": f"API_TOKEN={HID}5 setup", "host": "", "note": False}
+    request.node.user_properties.append(("finding", finding))
+    print(f"https://me:{HID}1@example.net")
+    raise CheckFailed(f"ssh://opc:{HID}2@hub refused; --ssh-identity-file=/home/me/{HID}3")
+"""
+
+
+@both_ways
+def test_results_hold_no_secret(suite, processes):
+    """A password, the path of a key, a token: whatever a test quotes, no file of the results has it."""
+    suite.except_for("HUB-01", tests=SECRETIVE)
+
+    run = suite.run_apart("tests/test_own.py", *processes)
+
+    files = {path: path.read_text(encoding="utf-8") for path in run.reports.rglob("*") if path.is_file()}
+    assert {"conformance.json", "index.html", "summary.md", "junit.xml"} < {path.name for path in files}
+    assert any("[removed]" in text for text in files.values())
+    for path, text in files.items():
+        assert re.findall(r"hidden\d", text) == [], path.name
+
+
+def test_junit_properties_are_json(suite):
+    """What a test recorded is JSON in junit.xml, which any program reads."""
+    suite.except_for("HUB-01", tests=SECRETIVE)
+
+    run = suite.run("tests/test_own.py")
+
+    properties = ElementTree.parse(run.reports / "junit.xml").iter("property")
+    (finding,) = [one.get("value") for one in properties if one.get("name") == "finding"]
+    assert json.loads(finding)["code"] == "port-not-bridged"
