@@ -1,13 +1,20 @@
 """
-How far a datagram came, for the page: the hosts in order, in each the interfaces where it was seen, and where not.
+How far a datagram came, for the page: a ladder of the hosts, time downwards, where it was seen and where not.
+
+    µs    spoke1      vcn        hub
+     0    gretap1
+    40    ens3
+    48              → hub
+    49                        → ens3
+    49                          gretap1
+                              ✗ gretap2: never
 
 Tests record paths as `user_properties` entries named "path" (`lab.probes.ways.Path` as data).
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -17,11 +24,30 @@ def view(path: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "tone": tone,
         "text": f"{path['sender']} to {path['receiver']}: {received}",
-        "hosts": [
-            {"name": name, "legs": [_leg(leg) for leg in legs]}
-            for name, legs in itertools.groupby(path["legs"], key=lambda leg: leg["node"])
-        ],
+        "hosts": list(dict.fromkeys(leg["node"] for leg in path["legs"])),
+        "steps": list(_steps(path["legs"])),
+        "frames": [(f"{leg['node']} {leg['interface']}", leg["frame"]) for leg in path["legs"] if leg.get("frame")]
+        if tone == "failed"
+        else [],
     }
+
+
+def _steps(legs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Return each place with the time since the first one, as far as clocks can be compared."""
+    order = {leg["node"]: number for number, leg in reversed(list(enumerate(legs)))}
+    before, time = "", 0.0
+    for number, leg in enumerate(legs):
+        known = number == 0 or leg["after"] is not None
+        time += leg["after"] or 0.0
+        arrow = "" if not before or before == leg["node"] else "→ " if order[leg["node"]] > order[before] else "← "
+        before = leg["node"]
+        yield {
+            **leg,
+            "where": leg["interface"] or "socket",
+            "direction": leg["direction"] or "received",
+            "arrow": arrow,
+            "time": f"{time:.{1 if time < 10 else 0}f}" if known and leg["seen"] else "",
+        }
 
 
 def _judged(path: Mapping[str, Any]) -> tuple[str, str]:
@@ -30,16 +56,6 @@ def _judged(path: Mapping[str, Any]) -> tuple[str, str]:
         return "unknown", f"received {path['heard']}; the test does not record how many were expected"
     tone = "right" if path["heard"] == path["expected"] else "failed"
     return tone, f"received {path['heard']} of {path['expected']}"
-
-
-def _leg(leg: Mapping[str, Any]) -> dict[str, Any]:
-    after = leg["after"]
-    return {
-        **leg,
-        "where": leg["interface"] or "socket",
-        "direction": leg["direction"] or "received",
-        "after": "" if after is None else f"{after:.{1 if after < 10 else 0}f}",
-    }
 
 
 def pair(sender: object, receiver: object) -> str:

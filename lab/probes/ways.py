@@ -16,6 +16,7 @@ from typing import Any, Literal
 from lab.graph import Path as Route
 from lab.model import Network, Topology
 from lab.probes.datagrams import Datagram, Sent
+from lab.probes.decoding import decoded
 from lab.probes.patience import Kind
 from lab.probes.payloads import tag_of
 from lab.probes.sightings import ETHERNET, Sighting
@@ -104,6 +105,8 @@ class Leg:
     seen: bool = True
     copies: int = 1
     after: float | None = None
+    frame: str = ""
+    """The frame's headers, decoded."""
 
     @property
     def where(self) -> str:
@@ -263,4 +266,5 @@ def _inside(hosts: Collection[str], seen: Sequence[Sighting], place: Place) -> l
 
 def _leg(found: Sequence[Sighting]) -> Leg:
     first = found[0]
-    return Leg(first.node, first.interface, first.direction, first.carrier or "", copies=len(found))
+    frame = decoded(first.frame, first.vxlan_port)
+    return Leg(first.node, first.interface, first.direction, first.carrier or "", copies=len(found), frame=frame)

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from lab.probes.decoding import decoded
 from reports import page, ways
 
 pytest_plugins = ["pytester"]
 
 SEEN = {"node": "spoke1", "interface": "ens3", "direction": "out", "carrier": "GRE", "copies": 2, "after": 12.5}
+SEEN["frame"] = "10.0.0.25 > 10.0.0.197 ttl 64 GRE"
 LEGS = [{**SEEN, "seen": True}, {**SEEN, "node": "hub", "interface": "gretap2", "after": None, "seen": False}]
 PATH: dict[str, Any] = {
     "sender": "spoke1",
@@ -74,8 +76,11 @@ def test_only_what_was_to_arrive_is_lost(heard, expected):
 
 
 def test_each_leg_shows_its_time_and_its_copies():
-    """A leg shows how long after the one before it was, and how often the frame was there."""
-    assert "ens3 ×2 <i>+12 µs</i>" in drawing_of(PATH)
+    """A leg shows how long after the first one it was, and how often the frame was there."""
+    drawn = drawing_of(PATH)
+
+    assert '<td class="time">12</td>' in drawn
+    assert ">ens3 ×2</span>" in drawn
 
 
 def test_what_was_seen_nowhere_is_drawn_as_such():
@@ -86,3 +91,56 @@ def test_what_was_seen_nowhere_is_drawn_as_such():
 def drawing_of(path: dict[str, Any]) -> str:
     """One path as the page has it."""
     return str(page.templates().get_template("macros.html").module.path({**ways.view(path), "id": ""}))
+
+
+def test_a_ladder_has_hosts_beside_each_other_and_time_downwards():
+    """Each host has a column once; a step is later than those above it; where nobody's clock is known there is none."""
+    legs = [
+        {**SEEN, "after": None, "seen": True},
+        {**SEEN, "node": "hub", "after": 30.0, "seen": True},
+        {**SEEN, "node": "hub", "interface": "bridge0", "after": 1.5, "seen": True},
+        {**SEEN, "node": "spoke1", "interface": "gretap1", "after": None, "seen": False},
+    ]
+
+    shown = ways.view({**PATH, "legs": legs})
+
+    assert shown["hosts"] == ["spoke1", "hub"]
+    assert [step["time"] for step in shown["steps"]] == ["0.0", "30", "32", ""]
+    assert [step["arrow"] for step in shown["steps"]] == ["", "→ ", "", "← "]
+
+
+def test_the_frames_of_a_lost_packet_are_decoded_on_the_page(suite):
+    """Below the ladder of a failed check each frame's headers are in words, folded."""
+    suite.except_for("HUB-08", tests=FAILING)
+
+    page = (suite.run().reports / "index.html").read_text(encoding="utf-8")
+
+    ladder = page[page.index('<table class="ladder">') :]
+    assert '<th scope="col">hub</th>' in ladder
+    assert "✗ gretap2: never" in ladder
+    assert "<summary>frames, decoded</summary>" in ladder
+    assert "<code>10.0.0.25 &gt; 10.0.0.197 ttl 64 GRE</code>" in ladder
+
+
+INNER = bytes.fromhex("ffffffffffff0200ac10fe0208004500003c0000400040110000ac10fe02ac10feff9c4056a700280000") + bytes(
+    32
+)
+OUTER = bytes.fromhex("02000000000102000000000208004500000000004000402f00000a0000190a0000c500006558")
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (INNER, "172.16.254.2 > 172.16.254.255 ttl 64 UDP 40000 > 22183, 32 octets"),
+        (
+            OUTER[:16] + (20 + 4 + len(INNER)).to_bytes(2, "big") + OUTER[18:] + INNER,
+            "10.0.0.25 > 10.0.0.197 ttl 64 GRE / 172.16.254.2 > 172.16.254.255 ttl 64 UDP 40000 > 22183, 32 octets",
+        ),
+        (INNER[:20], "EtherType 0x0800, 20 octets"),
+        (b"", "EtherType 0x0000, 0 octets"),
+    ],
+    ids=["bare", "in GRE", "cut off", "empty"],
+)
+def test_a_frame_in_one_line(frame, said):
+    """The headers are read outermost first; what is cut off is not guessed."""
+    assert decoded(frame, 4789) == said
