@@ -179,6 +179,7 @@ class TestOuterFragments:
         assert heard == [[True], [False], [False]]
 
     @pytest.mark.tunnel("gretap")
+    @pytest.mark.usefixtures("hub")  # without one, the sender is told what the path takes
     def test_with_nopmtudisc_alone_df_is_taken_over(self, build_lab, largest):
         """Without `ignore-df` the outer packet takes the DF of the inner one: such datagrams are lost, others not."""
         lab = build_lab(routers=1, ttl=None, pmtudisc=False)
