@@ -40,12 +40,10 @@ def diagnose(hosts: Mapping[str, Host], specs: Sequence[HostSpec], underlay: Und
         return Diagnosed(found, "no datagrams were sent: no overlay that could be tested was found")
     try:
         gathered = scene.gather(looked.lab, planned=False)
-        tried = explain(gathered)
+        tried = explain(gathered, known=found)
     except (OvercastError, OSError) as problem:
         return Diagnosed(found, f"not tried: {getattr(problem, 'message', problem)}")
-    known = {(finding.code, finding.node, finding.interface) for finding in found}
-    new = [finding for finding in tried if (finding.code, finding.node, finding.interface) not in known]
-    return Diagnosed((*found, *live.named(new, specs)), notes=looked.notes, scene=gathered)
+    return Diagnosed((*found, *live.named(tried, specs)), notes=looked.notes, scene=gathered)
 
 
 def checks(diagnosed: Diagnosed) -> list[Check]:

@@ -63,10 +63,16 @@ def diagnose(scene: Scene) -> Diagnosis:
     return Diagnosis((*findings, *places), frozenset(dead), frozenset(lossy(scene, findings)))
 
 
-def explain(scene: Scene) -> tuple[Finding, ...]:
-    """What is wrong, each once, those at the place of a loss first; then the places of what none of that explains."""
-    findings = causes(scene)
-    return (*findings, *whereabouts(scene, findings))
+def explain(scene: Scene, known: Iterable[Finding] = ()) -> tuple[Finding, ...]:
+    """
+    What is wrong besides the findings that are known, each once, those at the place of a loss first.
+
+    Then the places of what none of that explains.
+    """
+    known = list(known)
+    before = {(finding.code, finding.node, finding.interface) for finding in known}
+    findings = [one for one in causes(scene) if (one.code, one.node, one.interface) not in before]
+    return (*findings, *whereabouts(scene, [*known, *findings]))
 
 
 def causes(scene: Scene) -> list[Finding]:
