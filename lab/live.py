@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from lab.overlay.layouts import Layout, described
 from lab.overlay.understanding import Understood, tried, understand
 from lab.probes import in_use, ipv6, meeting, options, snooping, ways
 from lab.probes.listening import Listening
-from lab.probes.patience import LIVE_MOST, Learnt
+from lab.probes.patience import LIVE_MOST, Learnt, Way
 from lab.probes.payloads import FIRST_PORT, LAST_PORT, PROBES_FROM
 from lab.probes.sightings import Sighting
 from lab.providers import provider
@@ -71,18 +71,18 @@ class LiveLab(Lab):
         return ways.of_hosts(self.topology, super().frames(tags))
 
     def listen(self, *positional: Any, **fields: Any) -> Listening:
-        heard_of = {"on_entry": self._await_listed} if self.prunes else {}
-        return super().listen(*positional, **{"grace": self._learnt.seconds, **heard_of, **fields})
+        entered = {"on_entry": lambda listening: self.await_listed(listening.joined, listening.at)}
+        return super().listen(*positional, **{"grace": self._learnt.seconds, **entered, **fields})
 
     def _ended(self, listening: Listening) -> None:
         super()._ended(listening)
         if listening.sent and listening.datagrams and not listening.unproved:
             self._learnt.note(listening.took)
 
-    def _await_listed(self, listening: Listening) -> None:
-        """Waits for the reports of who has just joined; of one that does not come the test has to tell."""
-        ports = [snooping.port_of(self.topology, name) for name in listening.at]
-        for group in filter(snooping.is_listed, listening.joined):
+    def await_listed(self, groups: Iterable[str], at: Iterable[str]) -> None:
+        """Where the hub prunes, waits for the reports of hosts that have just joined; one may never come."""
+        ports = [snooping.port_of(self.topology, name) for name in at] if self.prunes else []
+        for group in filter(snooping.is_listed, groups if ports else ()):
             self.hub.node.ask(Agent.wait_mdb, group=group, ports=ports, present=True, timeout=LIVE_MOST)
 
     @functools.cached_property
@@ -134,10 +134,12 @@ def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
     return looked(nodes, readback.read(list(nodes.values())), underlay)
 
 
-def looked(nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], underlay: Underlay) -> Looked:
-    """The overlay of live hosts, a star's hub first, from what was read of them."""
+def looked(
+    nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], underlay: Underlay, lost: Collection[Way] = ()
+) -> Looked:
+    """The overlay of live hosts, a star's hub first, from what was read of them; `lost` is not waited for again."""
     machines = {name: node.machine for name, node in nodes.items()}
-    understood = by_delivery(understand(seen), machines, nodes, seen)
+    understood = by_delivery(understand(seen), machines, nodes, seen, lost)
     understood = replace(understood, findings=tuple(_located(understood.findings, nodes)))
     if understood.topology is None:
         return Looked(None, understood.findings, seen, understood.layout, understood.notes)
@@ -146,6 +148,7 @@ def looked(nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], und
     if understood.topology.ipv6:  # an address that is in duplicate address detection cannot be sent from
         ipv6.link_locals(kept, {plan.name: plan for plan in understood.topology.nodes})
     lab = LiveLab(machines, understood.topology, underlay, kept)
+    lab.lost.ways |= set(lost)
     lab.prunes = any(snooping.prunes(seen[hub.name].devices[hub.plan.device].details) for hub in lab.hubs)
     _use_up_errors(lab)
     return Looked(lab, understood.findings, seen, notes=understood.notes)
@@ -166,6 +169,7 @@ def by_delivery(
     machines: Mapping[str, Machine],
     nodes: Mapping[str, Node],
     seen: Mapping[str, readback.Seen],
+    lost: Collection[Way] = (),
 ) -> Understood:
     """
     The same, unless a host that findings speak of exchanges broadcasts with another: then its layout is another one.
@@ -177,6 +181,7 @@ def by_delivery(
         return understood
     names = [plan.name for plan in topology.nodes]
     lab = LiveLab(machines, topology, Underlay(provider("oci")), {name: nodes[name] for name in names})
+    lab.lost.ways |= set(lost)
     passing = _broadcasts(lab)
     for name in understood.accused:
         others = [other for other in names if {(name, other), (other, name)} <= passing]
