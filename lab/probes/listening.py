@@ -216,22 +216,21 @@ class Listening:
         ]
         for name, token in awaited:
             self._tokens.setdefault(name, []).append(token)
-        waits = []
-        if markers.one_kernel(self._nodes.values()) and calls:
-            # one kernel: one wait for all the fences, one for those that are known to be lost, in one round trip
+        # one wait for all the fences of a kernel, and one for those that are known to be lost, in one round trip
+        together = markers.one_kernel(self._nodes.values())
+        groups: dict[tuple[str, float], list[int]] = {}
+        for number, pair in enumerate(pairs):
+            at = pairs[0][0] if together else pair[1]
+            groups.setdefault((at, self._grace_for([pair])), []).append(number)
+        legs: Sequence[Any] = ()
+        if together and groups:
             # a marker is seen by the taps
             ways = self._ways() if self._tapped else ()
             legs = markers.legs(ways, self._nodes, self._topology, self._fence_port, self._lost)
-            graces = [self._grace_for([pair]) for pair in pairs]
-            for grace in sorted(set(graces), reverse=True):
-                own = [number for number, its in enumerate(graces) if its == grace]
-                wait = self._wait([awaited[number] for number in own], grace, legs)
-                waits.append(([pairs[number] for number in own], calls[0][0], wait))
-        else:
-            for name in dict.fromkeys(name for name, _ in awaited):
-                to_it = [pair for pair in pairs if pair[1] == name]
-                fences = [(at, token) for at, token in awaited if at == name]
-                waits.append((to_it, self._nodes[name], self._wait(fences, self._grace_for(to_it))))
+        waits = []
+        for (at, grace), own in sorted(groups.items(), key=lambda group: group[0][1], reverse=True):
+            wait = self._wait([awaited[number] for number in own], grace, legs)
+            waits.append(([pairs[number] for number in own], self._nodes[at], wait))
         asked = [*calls, *((node, wait) for _, node, wait in waits), *then]
         if collecting:
             answers, self._frames = ask_in_turn(asked, collecting)
