@@ -125,7 +125,7 @@ def test_options_exist() -> None:
     told = ""
     for words in (
         ["pytest", "--help"],
-        *(["lab", name, "--help"] for name in ("doctor", "designs", "load", "plan", "bundle", "explain")),
+        *(["lab", name, "--help"] for name in ("doctor", "watch", "designs", "load", "plan", "bundle", "explain")),
     ):
         asked = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
         told += asked.stdout

@@ -54,6 +54,13 @@ class Node:
                 self._tap = Tap(room, slots if self._is_busy else 0)
         return self._tap
 
+    def untap(self) -> None:
+        """Ends the capture: what is watched for days is captured only while something is wrong."""
+        if self._tap is not None:
+            self._tap.retire()
+            self._tap.socket.close()
+            self._tap = None
+
     def renaming(self) -> None:
         """What is done to the node now may give a device another name."""
         if self._tap is not None:

@@ -7,6 +7,7 @@ import errno
 import functools
 import os
 import select
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,19 @@ class Talking(Looking):
         """Sends a fence: that it cannot be sent is not this call's failure, it will not arrive."""
         with contextlib.suppress(OSError):
             self.send(endpoint, payload, to)
+
+    def send_each(self, endpoint: int, datagrams: Sequence[Any]) -> list[list[Any]]:
+        """Sends every `[payload, to]`; of each, when (ns since the epoch), and why the kernel refused it (or None)."""
+        opened = self._endpoints[endpoint].socket
+        sent: list[list[Any]] = []
+        for payload, to in datagrams:
+            when, refusal = time.time_ns(), None
+            try:
+                opened.sendto(payload, tuple(to))
+            except OSError as error:
+                refusal = error.strerror or str(error)
+            sent.append([when, refusal])
+        return sent
 
     def send_many(
         self, node: int, payloads: Sequence[bytes], to: Sequence[Any] | None, **fields: Unpack[Opening]

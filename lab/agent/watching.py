@@ -190,6 +190,11 @@ class Watching(Talking):
         for node in nodes:
             self._nodes[node].tap().make_room()
 
+    def untap(self, nodes: Sequence[int]) -> None:
+        """Captures nothing in the nodes until a tap of theirs is asked for again."""
+        for node in nodes:
+            self._nodes[node].untap()
+
     def frames(self, nodes: Sequence[int], tags: Sequence[bytes] | None = None) -> list[Any]:
         """
         What the taps of the nodes saw that carries any of the tags, in the order of time.

@@ -12,7 +12,7 @@ from typing import NoReturn
 from lab.errors import OvercastError, UsageProblem
 from lab.misspelt import suggestions
 
-COMMANDS = ("up", "exec", "down", "doctor", "designs", "load", "plan", "bench", "bundle", "explain")
+COMMANDS = ("up", "exec", "down", "doctor", "watch", "designs", "load", "plan", "bench", "bundle", "explain")
 PROGRAM = "overcast"
 FAILED, MISUSED, INCOMPLETE, INTERRUPTED = 1, 2, 10, 130
 SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"

@@ -25,7 +25,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no command given: expected one of up, exec, down, doctor, designs, load, plan, bench"),
+        ([], "no command given: expected one of up, exec, down, doctor, watch, designs, load, plan"),
         (["uo"], "unknown command 'uo'"),
         (["up", "--tunnel=gre"], "unknown tunnel kind 'gre': expected one of gretap, vxlan"),
         (["up", "--topology=star"], "unknown topology 'star': expected one of standard, article"),
@@ -46,6 +46,14 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["designs", "ring"], "unknown design 'ring': expected one of star, standby, pair, mesh, flood-list"),
         (["designs", "--spokes=1"], "--spokes 1: expected 2 to 20"),
         (["designs", "--api-delay=-1"], "--api-delay -1: expected 0 to 600 seconds"),
+        (["watch"], "watch requires --hosts=HUB,SPOKE,..."),
+        (["watch", "--hosts=hub"], "--hosts: expected the hub and at least one spoke"),
+        (["watch", "--hosts=hub,spoke1", "--every=0"], "--every=0: expected 0.2 to 3600 seconds"),
+        (["watch", "--hosts=hub,spoke1", "--every=nan"], "--every=nan: expected 0.2 to 3600 seconds"),
+        (["watch", "--hosts=hub,spoke1", "--for=-1"], "--for=-1: expected a number of seconds greater than 0"),
+        (["watch", "--hosts=hub,spoke1", "--provider=ibm"], "unknown provider 'ibm'"),
+        (["watch", "--hosts=hub,spoke1", "--metrics=9467"], "--metrics=9467: expected ADDRESS:PORT"),
+        (["watch", "--hosts=hub,spoke1", "--metrics=host:70000"], "--metrics=host:70000: expected ADDRESS:PORT"),
         (["load", "--size=60"], "--size 60: expected a multiple of 8"),
         (["load", "--size=8"], "--size 8: expected 16 to 8192"),
         (["load", "--repeat=0"], "--repeat 0: expected 1 to 100"),

@@ -43,7 +43,10 @@ class TestCommands:
         assert shown.status == 0
         assert all(
             f"overcast {command}" in shown.out
-            for command in ["own", "test", "load", "plan", "bench", "up", "exec", "down", "doctor", "bundle", "allure"]
+            for command in (
+                *("own", "test", "load", "plan", "bench", "up", "exec", "down"),
+                *("doctor", "watch", "bundle", "allure"),
+            )
         )
         assert not fresh.stamp.parent.exists()
 
@@ -75,7 +78,7 @@ class TestCommands:
         lines = ready.run(*command, SHOWS_SIGNALS="1").out.splitlines()
         assert [line for line in lines if "blocked" in line] == ["blocked: SIGINT SIGTERM"] * (len(lines) // 2)
 
-    @pytest.mark.parametrize("command", ["load", "plan", "bench", "up", "exec", "down", "doctor"])
+    @pytest.mark.parametrize("command", ["load", "plan", "bench", "up", "exec", "down", "doctor", "watch"])
     def test_commands_lead_to_the_library(self, ready: Checkout, command: str) -> None:
         """The other commands are the library's own command line, arguments untouched."""
         ran = ready.run(command, "hub", "--", "ip  a")
