@@ -47,7 +47,9 @@ class Run:
 
     def __init__(self, rig: Rig, reports: Path, *arguments: str, inside: bool = False) -> None:
         config = rig.inner_config if inside else rig.ssh_config
-        command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", f"--reports={reports}"]
+        # under nohup(1) a hang-up is ignored, which what is started inherits
+        command = ["env", "--default-signal=HUP", sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider"]
+        command += [f"--reports={reports}"]
         command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={config}", "--provision", "--tunnel=vxlan"]
         command.append("--provider=oci")  # whatever this machine's firmware says
         with rig.entered() if inside else contextlib.nullcontext():
