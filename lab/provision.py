@@ -56,6 +56,8 @@ class Provisioned:
             # before the threads: two that wait for one host would take each other's answers
             with contextlib.suppress(OSError, EnvironmentProblem):  # what is lost now is lost below, too
                 node.machine.told()
+        for node in self.nodes.values():
+            node.machine.peers, node.machine.peer_addresses = (), {}  # one that is gone keeps no other from it
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             problems = [line for lines in pool.map(self._restore, self.nodes) for line in lines]
         if problems:
