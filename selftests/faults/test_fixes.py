@@ -11,7 +11,7 @@ import pytest
 
 from lab import laboratory
 from lab.faults import catalogue
-from selftests.faults import test_designs, test_neighbour_table
+from selftests.faults import test_designs, test_neighbour_table, test_two_hubs
 from selftests.faults.breaking import Case, broken, corrected, found, run
 from selftests.faults.test_exact_findings import EXACT
 from selftests.lab.test_readback import UNFINISHED
@@ -220,6 +220,8 @@ def test_every_fix_is_tried_or_is_no_command() -> None:
         *BROKEN,
         *ELSEWHERE,
         *(case.code for case in test_designs.CASES),
+        *(case.code for case in test_two_hubs.CASES),
+        test_two_hubs.JOINED,
         *(code for _, codes in EXACT.values() for code in codes),
         *(code for _, _, code in UNFINISHED.values()),
     }

@@ -1,7 +1,7 @@
 """
-What two hubs are for has teeth: a fault that loses nothing while both hubs are there turns the RED requirements red.
+What two hubs are for has teeth: faults that little shows of while both hubs are there turn the RED requirements red.
 
-    bond without ARP probes, no tunnel between hubs      PRP with one tunnel down, two MAC addresses
+    bond without ARP probes, no tunnel between hubs, every frame sent twice      PRP with one tunnel down
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FAULTS = {
     (BOND, "spoke1: ip link set bond1 type bond arp_interval 0"): ({"RED-01", "RED-02", "RED-03"}, "bond-not-watching"),
     (BOND, "hub: ip link del gretap3"): ({"RED-03"}, "tunnel-missing"),
     (PRP, DOWN): ({"RED-01", "RED-02", "RED-03"}, "tunnel-down"),
-    (PRP, "spoke1: ip link set gretap2 address 02:00:00:00:00:99"): ({"RED-04"}, "prp-mac-mismatch"),
+    (BOND, "spoke1: tc qdisc add dev gretap1 root netem duplicate 100%"): ({"RED-04"}, "traffic-impaired"),
 }
 
 pytestmark = pytest.mark.alone("a stream of numbers is disturbed by other labs of its machine")

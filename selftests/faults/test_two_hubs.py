@@ -25,6 +25,7 @@ from lab.providers import provider
 from selftests.faults.inner import machine_for
 
 BOND, PRP = "two-hubs-bond", "two-hubs-prp"
+JOINED = "hubs-joined"
 BELIEVED_WITHIN = 10.0  # seconds
 SAME_HUB = (
     "ip link del gretap2 && ip link add gretap2 type gretap local 10.0.0.25 remote 10.0.0.197 key 7 ttl 64 "
@@ -125,6 +126,6 @@ def test_hubs_that_are_joined_are_named_at_both(machine: Machine) -> None:
             run(lab, finding.node, finding.remedy)
 
         assert {(one.code, one.node, one.interface) for one in findings} == {
-            ("hubs-joined", node, "gretap9") for node in addresses
+            (JOINED, node, "gretap9") for node in addresses
         }
         assert left(lab) == ()

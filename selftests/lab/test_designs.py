@@ -22,6 +22,8 @@ from lab.providers import provider
 TUNNELS = {"local": "vxlan", "guest": "gretap"}
 SETTLED_WITHIN = 20.0  # seconds; STP's least timers take some 5
 ENOUGH = 0.3  # seconds of a stream
+FEW = 5
+"""Datagrams of some 600: what only the slower tunnel carries is at times taken for a copy there (docs/designs.md)."""
 AGAIN = 1.5  # seconds after which a hub that is back forwards: its kernel asks for neighbours again after one
 OF_ANY_KERNEL = [name for name, design in designs.DESIGNS.items() if not design.kinds and not design.slow]
 OF_A_GUEST = [name for name, design in designs.DESIGNS.items() if design.kinds]
@@ -133,7 +135,7 @@ def test_prp_hides_what_a_tunnel_loses(build: Build, name: str, whole: bool, imp
 
     outages = stream.outages()
     if impaired[0] == "loss":
-        assert (missed(outages) == {(0, 0, 0)}) is whole
+        assert (max(one.lost for one in outages) <= FEW) is whole
     else:
         assert missed(outages) == {(0, 0, 0)}
 
