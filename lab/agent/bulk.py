@@ -26,7 +26,7 @@ SO_TIMESTAMPNS = 35  # of the socket, and the kind of the ancillary data with th
 STAMP = struct.Struct("qq")  # struct timespec
 WORD = struct.calcsize("@L")
 
-_libc = ctypes.CDLL(None, use_errno=True)
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Message(NamedTuple):
@@ -43,17 +43,19 @@ def nanoseconds(stamp: bytes) -> int:
     return int(seconds * 1_000_000_000 + rest)
 
 
-class _Vector(ctypes.Structure):
+class Vector(ctypes.Structure):
+    """struct iovec."""
+
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-class _Header(ctypes.Structure):
+class Header(ctypes.Structure):
     """struct msghdr."""
 
     _fields_ = (
         ("name", ctypes.c_void_p),
         ("name_length", ctypes.c_uint),
-        ("vectors", ctypes.POINTER(_Vector)),
+        ("vectors", ctypes.POINTER(Vector)),
         ("vector_count", ctypes.c_size_t),
         ("control", ctypes.c_void_p),
         ("control_length", ctypes.c_size_t),
@@ -61,10 +63,10 @@ class _Header(ctypes.Structure):
     )
 
 
-class _Received(ctypes.Structure):
+class Received(ctypes.Structure):
     """struct mmsghdr."""
 
-    _fields_ = (("header", _Header), ("length", ctypes.c_uint))
+    _fields_ = (("header", Header), ("length", ctypes.c_uint))
 
 
 class Room:
@@ -75,8 +77,8 @@ class Room:
         self._payloads = mmap.mmap(-1, AT_ONCE * LARGEST)
         self._besides = mmap.mmap(-1, AT_ONCE * (CONTROL + NAME))
         payloads, besides = _address(self._payloads), _address(self._besides)
-        self._vectors = (_Vector * AT_ONCE)()
-        self._received = (_Received * AT_ONCE)()
+        self._vectors = (Vector * AT_ONCE)()
+        self._received = (Received * AT_ONCE)()
         for number, (received, vector) in enumerate(zip(self._received, self._vectors)):
             header = received.header
             vector.base, vector.length = payloads + number * LARGEST, LARGEST
@@ -87,7 +89,7 @@ class Room:
 
     def receive(self, opened: socket.socket) -> list[Message]:
         """What has arrived, `AT_ONCE` at most, without waiting: fewer than that, and there is nothing more."""
-        count = _libc.recvmmsg(opened.fileno(), self._received, AT_ONCE, socket.MSG_DONTWAIT, None)
+        count = LIBC.recvmmsg(opened.fileno(), self._received, AT_ONCE, socket.MSG_DONTWAIT, None)
         if count < 0:
             number = ctypes.get_errno()
             if number in (errno.EAGAIN, errno.EINTR):
@@ -113,7 +115,7 @@ def _address(memory: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
-def _reset(header: _Header) -> None:
+def _reset(header: Header) -> None:
     """The kernel writes how much it used where it was told how much there is."""
     header.name_length, header.control_length = NAME, CONTROL
 

@@ -1,14 +1,13 @@
 """
 A load, as fast as a kernel takes it: a process of its own sends, one for each receiver counts what arrives.
 
-    the agent --- a line of JSON for each order ---> python3 -c (this file) with a socket of the node's
+    the agent --- a line of JSON for each order ---> a Python of its own with a socket of the node's
               <-- a line of JSON for each answer --
 
 Datagrams are written and read many in one system call, and what is in them is moved in whole columns: one by one,
 Python would be what is measured.  A payload begins with two words: its number, in the upper half the tag of the trial,
 and when it was handed to the kernel, in ns since the epoch.
 
-Only the standard library is imported here: a live host is given this text alone.
 Sources: sendmmsg(2), recvmmsg(2), socket(7), linux/sock_diag.h (SK_MEMINFO_DROPS), proc(5) (schedstat).
 """
 
@@ -16,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import select
@@ -28,34 +28,15 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-AT_ONCE = 64  # datagrams in one system call
-WORDS = 2  # of a payload
+from lab.agent.bulk import AT_ONCE, LIBC, SO_TIMESTAMPNS, Received, Vector
+
 LARGEST = 9216  # octets of a payload that a receiver has room for
 CONTROL = 64  # octets of ancillary data, of which the kernel's time is the first
 TIME = 16  # where that is in it: after struct cmsghdr
-SO_TIMESTAMPNS, SO_MEMINFO = 35, 55
+SO_MEMINFO = 55
 DROPS = 8  # in what SO_MEMINFO returns: SK_MEMINFO_DROPS
 BURST = 0.001  # seconds of its rate that a sender sends in one go, once it is late
 QUIET = 0.25  # seconds without an arrival after which nothing more is on its way
-
-
-class _Vector(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
-
-class _Header(ctypes.Structure):
-    """struct mmsghdr; what the kernel wrote of a datagram is not looked at."""
-
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("name_length", ctypes.c_uint),
-        ("vectors", ctypes.POINTER(_Vector)),
-        ("vector_count", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_length", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-        ("length", ctypes.c_ulong),  # an int, after what struct msghdr ends with
-    )
 
 
 class Room:
@@ -63,13 +44,14 @@ class Room:
 
     def __init__(self, size: int, name: bytes = b"") -> None:
         self.words = size // 8
-        self.payloads, self.besides = bytearray(AT_ONCE * size), bytearray(AT_ONCE * CONTROL)
-        self.columns, self.controls = memoryview(self.payloads).cast("Q"), memoryview(self.besides).cast("Q")
-        self.headers = (_Header * AT_ONCE)()
-        self._vectors = (_Vector * AT_ONCE)()
+        self.payloads, self.ancillary = bytearray(AT_ONCE * size), bytearray(AT_ONCE * CONTROL)
+        self.columns, self.controls = memoryview(self.payloads).cast("Q"), memoryview(self.ancillary).cast("Q")
+        self.headers = (Received * AT_ONCE)()
+        self._vectors = (Vector * AT_ONCE)()
         self._name = ctypes.create_string_buffer(name, len(name))
-        start, beside = (ctypes.addressof(ctypes.c_char.from_buffer(one)) for one in (self.payloads, self.besides))
-        for number, (header, vector) in enumerate(zip(self.headers, self._vectors)):
+        start, beside = (ctypes.addressof(ctypes.c_char.from_buffer(one)) for one in (self.payloads, self.ancillary))
+        for number, (received, vector) in enumerate(zip(self.headers, self._vectors)):
+            header = received.header
             vector.base, vector.length = start + number * size, size
             header.vectors, header.vector_count = ctypes.pointer(vector), 1
             if name:
@@ -80,17 +62,14 @@ class Room:
 
     def expect(self) -> None:
         """The kernel writes how much ancillary data there was where it was told how much fits."""
-        for header in self.headers:
-            header.control_length = CONTROL if header.control else 0
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
+        for received in self.headers:
+            received.header.control_length = CONTROL if received.header.control else 0
 
 
 def _called(count: int) -> int:
     if count < 0:
         number = ctypes.get_errno()
-        if number in (11, 4, 105):  # EAGAIN, EINTR, ENOBUFS: none of them this time
+        if number in (errno.EAGAIN, errno.EINTR, errno.ENOBUFS):  # none of them this time
             return 0
         raise OSError(number, os.strerror(number))
     return count
@@ -136,7 +115,7 @@ def send(
         size_of_batch = min(due, most)
         numbers[:size_of_batch] = array("Q", range(base + sent, base + sent + size_of_batch))
         times[:size_of_batch] = array("Q", [time.time_ns()]) * size_of_batch
-        taken = _called(_libc.sendmmsg(opened.fileno(), room.headers, size_of_batch, 0))
+        taken = _called(LIBC.sendmmsg(opened.fileno(), room.headers, size_of_batch, 0))
         sent += taken
         if not taken:  # its own queue is full
             select.select([], [opened], [], BURST)
@@ -167,7 +146,7 @@ class Receiver:
         room, words, beside = self._room, self._room.words, CONTROL // 8
         count = AT_ONCE
         while count == AT_ONCE:
-            count = _called(_libc.recvmmsg(self._socket.fileno(), room.headers, AT_ONCE, socket.MSG_DONTWAIT, None))
+            count = _called(LIBC.recvmmsg(self._socket.fileno(), room.headers, AT_ONCE, socket.MSG_DONTWAIT, None))
             if not count:
                 return
             self._numbers.extend(room.columns[: count * words : words])
@@ -181,8 +160,8 @@ class Receiver:
         """
         Of the datagrams with this tag: how many different ones were `received`, how many were `repeated`, how many the
         socket had no room for (`dropped`), `ran` and `waited` in seconds, and how many of them the machine's processors
-        were `busy`.  `latencies`: of each number that `every`
-        divides (0: of none), that number and its ns from the sender's call to this host's kernel.
+        were `busy`.  `latencies`: of each number that `every` divides (0: of none), that number and its ns from the
+        sender's call to this host's kernel.
         """
         mine = [position for position, number in enumerate(self._numbers) if number >> 32 == tag]
         different = len({self._numbers[position] for position in mine})
@@ -250,7 +229,3 @@ def main() -> None:
             if not line:
                 return
             _say(_obeyed(json.loads(line), opened, receiver))
-
-
-if __name__ == "__main__":
-    main()

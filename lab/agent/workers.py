@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from lab.agent import load
 from lab.agent.programs import STARTING
 
 Work = Literal["send", "receive"]
+FILE = "/lab/agent/load.py"
+ZIP = re.compile(r"/proc/self/fd/(\d+)")
+BEGIN = "import sys; sys.path.insert(0, sys.argv[3]); from lab.agent.load import main; main()"
 START = 10.0  # seconds for a Python to start on a busy machine
 
 
@@ -26,11 +30,12 @@ class Worker:
     """One process; the socket stays its node's, and its caller's to close."""
 
     def __init__(self, descriptor: int, work: Work) -> None:
-        source = load.__loader__.get_source(load.__name__)  # type: ignore[union-attr]  # of a file, or of a zip in memory
+        home = load.__file__[: -len(FILE)]
+        archive = ZIP.fullmatch(home)  # of a live host's agent, which has no files
         with STARTING:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-E", "-s", "-c", source, str(descriptor), work],
-                pass_fds=[descriptor],
+                [sys.executable, "-B", "-S", "-E", "-s", "-c", BEGIN, str(descriptor), work, home],
+                pass_fds=[descriptor, *([int(archive[1])] if archive else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
