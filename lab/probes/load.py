@@ -23,7 +23,7 @@ from lab.machines.base import Call, call
 from lab.machines.node import Agent, Node, ask_all
 from lab.machines.sockets import Socket
 from lab.model import Network, Topology
-from lab.probes import drops, options
+from lab.probes import drops, membership, options
 from lab.probes.drops import Drop
 from lab.probes.payloads import fresh_port
 
@@ -131,14 +131,9 @@ class Load:
                 sending = Socket.open(self._nodes[self._sender], **options.UDP, options=chosen, bind=[address, 0])
                 self._senders[network] = self._worker(opening, sending, "send")
             for name in self._receivers:
-                chosen = [
-                    options.reuse_address(),
-                    *([options.receive_buffer(self._buffer)] if self._buffer is not None else []),
-                ]
-                late = [options.membership(self._group, self._topology.node(name).address())]
-                listening = Socket.open(
-                    self._nodes[name], **options.UDP, options=chosen, bind=["", self._port], late_options=late
-                )
+                room = [options.receive_buffer(self._buffer)] if self._buffer is not None else []
+                plan = self._topology.node(name)
+                listening = membership.receiver(self._nodes[name], plan, self._port, self._group, *room)
                 self._counting[name] = self._worker(opening, listening, "receive")
             self._opened = opening.pop_all()
         return self

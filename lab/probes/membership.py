@@ -22,6 +22,13 @@ MLD_TYPE = 62  # offset of an MLD message's first octet, behind IPv6 and hop-by-
 IGMP_DEADLINE = 2.0  # seconds; a host's first report leaves within two ticks of its clock
 
 
+def receiver(node: Node, plan: NodePlan, port: int, group: str, *chosen: Option) -> Socket:
+    """A socket of a host that receives unicast, broadcast and a group's datagrams at a port."""
+    late = [options.membership(group, plan.address())]
+    opened = [options.reuse_address(), *chosen]
+    return Socket.open(node, **options.UDP, options=opened, bind=["", port], late_options=late)
+
+
 class Member:
     """
     A UDP socket in a host, for a `with` block, that joins and leaves groups.

@@ -27,7 +27,7 @@ from lab.machines.base import call
 from lab.machines.node import Agent, Node
 from lab.machines.sockets import Socket
 from lab.model import Topology
-from lab.probes import options
+from lab.probes import membership, options
 from lab.probes.payloads import fresh_port, tag_of, unique
 
 Kind = Literal["broadcast", "multicast", "unicast"]
@@ -93,7 +93,9 @@ class Stream:
         with contextlib.ExitStack() as opening:
             plan = self._topology.node(self._sender)
             chosen = [options.multicast_interface(plan.address()), options.multicast_ttl(TTL), options.broadcast()]
-            heard = [opening.enter_context(self._receiver(name, port, group)).handle for name in self._receivers]
+            plans = self._topology.plans
+            receiving = (membership.receiver(self._nodes[name], plans[name], port, group) for name in self._receivers)
+            heard = [opening.enter_context(one).handle for one in receiving]
             sending = opening.enter_context(Socket.open(self._nodes[self._sender], **options.UDP, options=chosen))
             targets = [(plan.broadcast(), port), (group, port)]
             targets += [(self._topology.node(name).address(), port) for name in self._receivers]
@@ -102,11 +104,6 @@ class Stream:
             )
             self._opened = opening.pop_all()
         return self
-
-    def _receiver(self, name: str, port: int, group: str) -> Socket:
-        late = [options.membership(group, self._topology.node(name).address())]
-        chosen = [options.reuse_address()]
-        return Socket.open(self._nodes[name], **options.UDP, options=chosen, bind=["", port], late_options=late)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
