@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
@@ -12,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import execnet
-
 from lab import laboratory, topologies
 from lab.changes import link_add, veth
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.laboratory import BuiltLab
-from lab.machines import choose
+from lab.machines import choose, processors
 from lab.machines.base import Machine, call
 from lab.machines.node import Agent, Node, close
 from lab.model import TunnelOptions, Underlay
@@ -82,12 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.kernel not in ("both", *TUNNELS):
         raise UsageProblem(f"unknown kernel {arguments.kernel!r}: expected host, guest or both")
     sizes = _sizes(arguments.spokes)
-    load, processors = os.getloadavg()[0], len(os.sched_getaffinity(0))
-    if load > processors:
-        print(
-            f"overcast: this machine is busy (load {load:.1f} on {processors} processors): so are the figures",
-            file=sys.stderr,
-        )
+    if busy := processors.busy():
+        print(f"overcast: {busy}", file=sys.stderr)
     measured: dict[str, Figures] = {}
     lost = False
     for name in TUNNELS if arguments.kernel == "both" else (arguments.kernel,):
@@ -121,9 +114,7 @@ def measure(name: str, sizes: Sequence[int]) -> Figures:
     choice = choose.choose(name, TUNNELS[name])
     if choice.kind == "local":
         sizes = _fitting(sizes)
-    group = execnet.Group()
-    starting = choose.start(choice, group, max(sizes, default=2))
-    try:
+    with choose.running(choice, max(sizes, default=2)) as starting:
         machine = starting.machine()
         figures = Figures(str(machine.facts["kernel"]), TUNNELS[name])
         figures.times = {
@@ -144,9 +135,6 @@ def measure(name: str, sizes: Sequence[int]) -> Figures:
                 figures.build_per_spoke[size] = build / size
                 figures.check_per_host[size] = check / min(size, MOST_LISTENERS)
         return figures
-    finally:
-        starting.close()
-        group.terminate(1.0)
 
 
 def _fitting(sizes: Sequence[int]) -> list[int]:

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
-import execnet
-
 from lab import designs, laboratory
 from lab.commands import options
 from lab.designs import LEAST_SPOKES, MOST_SPOKES, Design, Loss
@@ -111,12 +109,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         for design in chosen
     ]
-    group = execnet.Group()
     choice = _kernel(arguments.kernel or "auto", plans)
     print(f"overcast: {choice.reason}", file=sys.stderr)
-    starting = choose.start(choice, group, arguments.spokes + 2)
     measured, failed = [], 0
-    try:
+    with choose.running(choice, arguments.spokes + 2) as starting:
         machine = starting.machine()
         for design, topology in plans:
             try:
@@ -129,9 +125,6 @@ def run(arguments: argparse.Namespace) -> int:
             measured.append(one)
             if not arguments.json:
                 print("\n".join(table(one, first=len(measured) == 1)), flush=True)
-    finally:
-        starting.close()
-        group.terminate(1.0)
     if arguments.json:
         print(json.dumps([asdict(one) for one in measured], indent=2))
     return failed

@@ -5,21 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
+import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import execnet
-
 from lab import laboratory, live, roles
 from lab.commands import options
 from lab.commands.load_table import compared, table
 from lab.errors import CheckFailed, EnvironmentProblem, UsageProblem
 from lab.laboratory import Lab
-from lab.machines import choose, hosts, ssh
+from lab.machines import choose, hosts, processors, ssh
 from lab.machines.ssh_link import Login
 from lab.model import Underlay
 from lab.probes import throughput
@@ -62,7 +60,7 @@ class Result:
 
     @property
     def rate(self) -> float:
-        return throughput.median(self.rates)
+        return statistics.median_low(self.rates)
 
     @property
     def spread(self) -> float:
@@ -133,23 +131,14 @@ Opened = contextlib.AbstractContextManager[tuple[Lab, dict[str, Any]]]
 @contextlib.contextmanager
 def _lab(arguments: argparse.Namespace) -> Iterator[tuple[Lab, dict[str, Any]]]:
     plan = options.understood(arguments)
-    choice = choose.choose(plan.kernel, plan.tunnel, len(plan.topology.nodes))
+    choice = plan.choice()
     print(f"overcast: {choice.reason}", file=sys.stderr)
-    load, processors = os.getloadavg()[0], len(os.sched_getaffinity(0))
-    if load > processors:
-        print(
-            f"overcast: this machine is busy (load {load:.1f} on {processors} processors): so are the figures",
-            file=sys.stderr,
-        )
-    group = execnet.Group()
-    starting = choose.start(choice, group, len(plan.topology.spokes))
-    try:
+    if busy := processors.busy():
+        print(f"overcast: {busy}", file=sys.stderr)
+    with choose.running(choice, len(plan.topology.spokes)) as starting:
         machine = starting.machine()
         with laboratory.build(machine, plan.topology, plan.underlay) as lab:
             yield lab, _about(lab, f"{machine.kind} kernel {machine.facts['kernel']}", {})
-    finally:
-        starting.close()
-        group.terminate(1.0)
 
 
 @contextlib.contextmanager
@@ -224,8 +213,9 @@ def _measured(load: Load, kind: Kind, most: float) -> Throughput:
 
 
 def _result(each: Sequence[Throughput]) -> Result:
-    middle = sorted(each, key=lambda one: one.rate)[(len(each) - 1) // 2]
-    return Result(middle.kind, middle.receivers, tuple(one.rate for one in each), middle.limit)
+    rates = tuple(one.rate for one in each)
+    middle = each[rates.index(statistics.median_low(rates))]
+    return Result(middle.kind, middle.receivers, rates, middle.limit)
 
 
 def _latency(load: Load, share: int, rate: float, several_clocks: bool) -> Latency:

@@ -65,6 +65,10 @@ class Plan:
     def tunnel(self) -> str:
         return self.topology.options.kind
 
+    def choice(self) -> choose.Choice:
+        """The kernel for this lab, with all the kinds of link that its topology needs."""
+        return choose.choose(self.kernel, self.tunnel, len(self.topology.nodes), designs.kinds(self.topology.name))
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Declares the options of a lab, and how many routers are in it."""

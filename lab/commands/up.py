@@ -6,10 +6,8 @@ import argparse
 import shutil
 import sys
 
-from lab import designs
 from lab.commands import drawing, keeper, options, rendezvous
 from lab.errors import EnvironmentProblem
-from lab.machines.choose import choose
 from lab.model import ALL_HOSTS, Topology
 
 SUMMARY = "Builds a lab and keeps it: overcast exec NODE -- COMMAND runs commands in it, overcast down removes it."
@@ -28,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"a lab of this checkout is up already ({there['title']}; process {there['keeper']})",
             remedy="./overcast down, then ./overcast up",
         )
-    choice = choose(plan.kernel, plan.tunnel, len(plan.topology.nodes), designs.kinds(plan.topology.name))
+    choice = plan.choice()
     for line in filter(None, (choice.reason, plan.note)):
         print(f"overcast: {line}", file=sys.stderr)
     built = keeper.detach(plan, choice)

@@ -8,10 +8,11 @@ Which machine runs a lab: this kernel when it can create the overlay's kind of l
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -184,6 +185,18 @@ class Starting:
             self._machine.close()
         self._closed.set()
         self._thread.join()
+
+
+@contextlib.contextmanager
+def running(choice: Choice, spokes: int = 2) -> Iterator[Starting]:
+    """The chosen machine, started for the length of a block (`start`)."""
+    group = execnet.Group()
+    starting = start(choice, group, spokes)
+    try:
+        yield starting
+    finally:
+        starting.close()
+        group.terminate(1.0)
 
 
 def start(choice: Choice, group: execnet.Group, spokes: int = 2) -> Starting:

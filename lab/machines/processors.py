@@ -16,6 +16,14 @@ MOST_PLACES = 32
 """Machines on each processor up to which they are spread evenly."""
 
 
+def busy() -> str:
+    """What to say where figures are measured on a machine that has more to do than processors; empty elsewhere."""
+    load, processors = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load <= processors:
+        return ""
+    return f"this machine is busy (load {load:.1f} on {processors} processors): so are the figures"
+
+
 class Place:
     """
     A place on a processor (`cpu`, its number), held until `close`.

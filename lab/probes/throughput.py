@@ -2,12 +2,11 @@
 The highest rate that arrives whole at every receiver (RFC 2544 section 26.1, RFC 3918 section 4.1), and what limits it.
 
 First as fast as it goes; if any of that is lost, by halving between what arrived and what was sent.  A trial passes
-when nobody lost a datagram.
+when no receiver lost a datagram.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab.errors import CheckFailed
@@ -71,8 +70,7 @@ def limit_of(trial: Trial) -> str:
         share = heard.waited / (heard.ran + heard.waited or 1.0)
         busy = f", its process waited {share:.0%} of its time for a processor" if share > SHARED else ""
         return f"{receiver}: receive buffer, {dropped} datagrams dropped{busy}"
-    missed = max(trial.sent - heard.received for heard in trial.heard.values())
-    return f"no host counted the {missed} datagrams that were lost: the network between the hosts"
+    return f"no host counted the {trial.lost} datagrams that were lost: the network between the hosts"
 
 
 def sender_limit(trial: Trial, most: float) -> str:
@@ -83,8 +81,3 @@ def sender_limit(trial: Trial, most: float) -> str:
     if share > SHARED:
         return f"the sender: its process waited {share:.0%} of its time for a processor"
     return "the sender: its processor takes no more"
-
-
-def median(values: Sequence[float]) -> float:
-    """The middle one; of two, the lower."""
-    return sorted(values)[(len(values) - 1) // 2]
