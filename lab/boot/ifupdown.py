@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.boot import common, steps
+from lab.boot import common, iproute2
 from lab.boot.common import Files, head
 from lab.model import NodePlan, Topology
 
@@ -11,8 +11,8 @@ FILE = "/etc/network/interfaces.d/overlay"
 
 def files(topology: Topology, node: NodePlan) -> Files:
     """The file of a host, by path."""
-    *made, _, route = steps.made(topology, node)  # the address is ifupdown's own
-    gone = steps.devices(topology, node)
+    *made, _, route = iproute2.made(topology, node)  # the address is ifupdown's own
+    gone = iproute2.devices(topology, node)
     lines = [
         f"auto {node.device}",
         f"iface {node.device} inet static",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.boot import common, steps
+from lab.boot import common, iproute2
 from lab.boot.common import Files, head
 from lab.model import NodePlan, Topology
 
@@ -16,8 +16,8 @@ def files(topology: Topology, node: NodePlan) -> Files:
 
 
 def _script(topology: Topology, node: NodePlan) -> str:
-    gone = "\n".join(f"    ip link del {device} 2>/dev/null || true" for device in steps.devices(topology, node))
-    lines = "\n".join(f"    {command}" for command in steps.made(topology, node))
+    gone = "\n".join(f"    ip link del {device} 2>/dev/null || true" for device in iproute2.devices(topology, node))
+    lines = "\n".join(f"    {command}" for command in iproute2.made(topology, node))
     return f"""#!/bin/sh
 {head("makes the overlay (`overlay up`, also when it is there already) and takes it away (`overlay down`)")}set -eu
 

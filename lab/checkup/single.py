@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab import clouds
+from lab.boot.common import SYSCTLS
 from lab.checkup.check import Check
 from lab.checkup.looking import BRIDGE, MEMBERSHIPS, MODULES, Host
 from lab.checkup.verdicts import Packet
@@ -19,7 +20,6 @@ BRIDGE_DEVICE = "bridge0"
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-iptables"
 KERNELS_MEMBERSHIPS = 20
 """Groups that one socket may join unless told otherwise (ip-sysctl igmp_max_memberships)."""
-FILE = "/etc/sysctl.d/90-overlay.conf"
 
 
 def checks(
@@ -102,7 +102,7 @@ def _bringing(host: Host, module: str) -> str:
 def _broadcast_ping(host: Host) -> Check:
     """Whether the host answers broadcast pings, now and after a boot (PRE-02)."""
     value = host.sysctls.get(BROADCAST_PING)
-    lasting = f"echo '{BROADCAST_PING} = 0' | sudo tee {FILE} && sudo sysctl -p {FILE}"
+    lasting = f"echo '{BROADCAST_PING} = 0' | sudo tee {SYSCTLS} && sudo sysctl -p {SYSCTLS}"
     if value != "0":
         found = f"icmp_echo_ignore_broadcasts is {value}, expected 0: it would answer no broadcast ping"
         return Check("problem", host.role, "broadcast ping", found, lasting)

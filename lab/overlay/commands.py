@@ -28,13 +28,18 @@ def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
     known = f"address {shared} " if shared else ""
     steps = [f"ip link add {device} {known}{parameters(topology, node, peer)}", joined(node, device)]
     if node.holder == "mesh":
-        peers = [topology.node(name).endpoint for name in topology.peers(node.name)]
-        steps += [f"bridge fdb append {ANY_MAC} dev {device} dst {to}" for to in peers]
+        steps += flooding(topology, node)
     if node.holder == "prp":
         steps.append(over_both(topology, node))
     elif not node.is_hub:
         steps.append(placed(topology, node))
     return " && ".join(steps)
+
+
+def flooding(topology: Topology, node: NodePlan) -> list[str]:
+    """Adds all other hosts to the flood list of a host."""
+    peers = [topology.node(name).endpoint for name in topology.peers(node.name)]
+    return [f"bridge fdb append {ANY_MAC} dev {node.device} dst {to}" for to in peers]
 
 
 def joined(node: NodePlan, port: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from lab.boot import common
 from lab.model import NodePlan, Topology
 from lab.overlay import commands
-from lab.records import ANY_MAC
 
 
 def made(topology: Topology, node: NodePlan) -> list[str]:
@@ -22,8 +21,7 @@ def made(topology: Topology, node: NodePlan) -> list[str]:
         found += [f"bridge link set dev {port} isolated on"] if node.isolated else []
         found.append(f"ip link set {port} up")
         if node.holder == "mesh":
-            peers = [topology.node(name).endpoint for name in topology.peers(node.name)]
-            found += [f"bridge fdb append {ANY_MAC} dev {port} dst {to}" for to in peers]
+            found += commands.flooding(topology, node)
     if bridged:
         found.append(f"ip link set {node.device} mtu {topology.mtu} up")
     found.append(f"ip addr replace {node.overlay} dev {node.device}")
