@@ -21,7 +21,6 @@ from urllib.parse import quote
 HUBS = ("hub", "hubs")
 SECTION = re.compile(r"\[([^\]:]+)(?::(\w+))?\]\s*(?:[#;].*)?")
 RANGE = re.compile(r"\[\w*:\w*\]")
-HELD = ("all", "ungrouped", "_meta")
 VARIABLES = {
     "host": "ansible_host",
     "user": "ansible_user",
@@ -55,15 +54,11 @@ def specifications(text: str) -> list[str]:
     except ValueError as error:
         raise Misread("JSON of ansible-inventory or of terraform output", str(error)) from None
     if "_meta" in document:
-        hosts = {name: document["_meta"].get("hostvars", {}).get(name, {}) for name in _members(document)}
         groups = {name: list(group.get("hosts", ())) for name, group in document.items() if name != "_meta"}
+        variables = document["_meta"].get("hostvars", {})
+        hosts = {name: variables.get(name, {}) for members in groups.values() for name in members}
         return [_spec(name, variables) for name, variables in _in_order(hosts, groups)]
     return list(_of_terraform(document))
-
-
-def _members(document: Mapping[str, Any]) -> list[str]:
-    groups = [group.get("hosts", ()) for name, group in document.items() if name != "_meta"]
-    return list(dict.fromkeys(host for group in groups for host in group))
 
 
 def _in_order(
@@ -98,7 +93,7 @@ def _ini(text: str) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
             hosts.setdefault(words[0], {}).update({name: value for name, _, value in given})
             groups.setdefault(group, []).append(words[0])
     for host, own in hosts.items():
-        # a host's own variables count before its groups', and these before everybody's
+        # a host's own variables count before its groups', and these before those of all
         of_its = [of_groups.get("all", {}), *(of_groups[name] for name in of_groups if host in groups.get(name, ()))]
         hosts[host] = {**{name: value for each in of_its for name, value in each.items()}, **own}
     return hosts, groups
