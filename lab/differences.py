@@ -102,7 +102,7 @@ def but_towards(planned: State, found: list[Difference]) -> list[Difference]:
 
 
 def configured(found: list[Difference]) -> list[Difference]:
-    """Those that somebody has configured; the kernel chose the others by itself."""
+    """Those that were configured; the kernel chose the others by itself."""
     return [one for one in found if one.name not in CHOSEN]
 
 

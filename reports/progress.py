@@ -189,7 +189,7 @@ class Progress:
 
     def _erase(self) -> None:
         if self._live:
-            if self._reporter.currentfspath == -2:  # nobody has printed anything after it
+            if self._reporter.currentfspath == -2:  # nothing was printed after it
                 self._reporter.rewrite("", erase=True)
                 self._reporter.rewrite("")
                 self._reporter.currentfspath = None

@@ -65,7 +65,7 @@ def diagnose(scene: Scene) -> Diagnosis:
 
 def explain(scene: Scene, known: Iterable[Finding] = ()) -> tuple[Finding, ...]:
     """
-    What is wrong besides the findings that are known, each once, those at the place of a loss first.
+    What is wrong in addition to the findings that are known, each once, those at the place of a loss first.
 
     Then the places of what none of that explains.
     """

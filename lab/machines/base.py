@@ -198,7 +198,7 @@ class Machine:
             try:
                 self._channel.send(messages.pack(requests))
             except OSError as error:
-                self._told.clear()  # it does them no more: nobody waits for that
+                self._told.clear()  # none of them will be done
                 raise self.lost(str(error)) from None
 
     def _await_peers(self, after: Mapping[int, int]) -> list[Call[None]]:

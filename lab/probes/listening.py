@@ -77,7 +77,7 @@ class Listening:
         self.sent: list[Sent] = []
         self.datagrams: dict[str, tuple[Datagram, ...]] = {}
         self._unproved: set[tuple[str, str]] = set()
-        """From whom to whom no fence arrived."""
+        """Sender and receiver of each fence that did not arrive."""
         self.took = 0.0
         """Seconds until the fences had arrived, or were given up."""
         self.late: dict[str, tuple[Datagram, ...]] = {}

@@ -18,7 +18,7 @@ PAST_THE_BOUND = 1.2  # a trial begins with a datagram before its first interval
 
 
 def test_live_hosts_are_spared(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --load-max nobody is sent more than 1000 datagrams a second, and no burst; nothing is changed."""
+    """Without --load-max no host is sent more than 1000 datagrams a second, and no burst; nothing is changed."""
     before = state.fingerprint(rig.lab.nodes)
 
     status = main(["load", "--hosts=hub,spoke1,spoke2", f"--ssh-config={rig.ssh_config}", "--repeat=1", "--json"])

@@ -94,7 +94,7 @@ def drawing_of(path: dict[str, Any]) -> str:
 
 
 def test_a_ladder_has_hosts_beside_each_other_and_time_downwards():
-    """Each host has a column once; a step is later than those above it; where nobody's clock is known there is none."""
+    """Each host has a column once; a step is later than those above it; where no clock is known there is none."""
     legs = [
         {**SEEN, "after": None, "seen": True},
         {**SEEN, "node": "hub", "after": 30.0, "seen": True},
