@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
@@ -23,6 +22,7 @@ from lab.machines.base import Machine
 from lab.model import Finding, TunnelOptions, Underlay
 from lab.providers import provider
 from selftests.faults.inner import machine_for
+from selftests.faults.test_designs import Case
 
 BOND, PRP = "two-hubs-bond", "two-hubs-prp"
 JOINED = "hubs-joined"
@@ -31,17 +31,6 @@ SAME_HUB = (
     "ip link del gretap2 && ip link add gretap2 type gretap local 10.0.0.25 remote 10.0.0.197 key 7 ttl 64 "
     "&& ip link set gretap2 master bond1"
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is done to a host of a design, and what that is called there."""
-
-    design: str
-    node: str
-    command: str
-    code: str
-    interface: str
 
 
 CASES = (

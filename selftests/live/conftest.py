@@ -68,15 +68,22 @@ def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield made
 
 
+@contextlib.contextmanager
+def leaving_nothing(rig: Rig) -> Iterator[Rig]:
+    """Hosts on which, after a block, there is no file and no process that was not there before it."""
+    before = {name: host.files() for name, host in rig.hosts.items()}
+    yield rig
+    left = {name: processes for name, host in rig.hosts.items() if (processes := host.left())}
+    assert not left
+    changed = {name: files for name, host in rig.hosts.items() if (files := before[name] ^ host.files())}
+    assert not changed
+
+
 @pytest.fixture
 def rig(shared_rig: Rig) -> Iterator[Rig]:
     """The hosts; after the test there is no file and no process on them that was not there before it."""
-    before = {name: host.files() for name, host in shared_rig.hosts.items()}
-    yield shared_rig
-    left = {name: processes for name, host in shared_rig.hosts.items() if (processes := host.left())}
-    assert not left
-    changed = {name: files for name, host in shared_rig.hosts.items() if (files := before[name] ^ host.files())}
-    assert not changed
+    with leaving_nothing(shared_rig):
+        yield shared_rig
 
 
 Reach = Callable[..., ssh.Connected]

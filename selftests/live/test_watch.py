@@ -27,7 +27,7 @@ from lab.commands.watch import LOST
 from lab.machines.base import ROOT
 from lab.model import TunnelOptions
 from lab.providers import provider
-from selftests.live.conftest import on_this_kernel
+from selftests.live.conftest import leaving_nothing, on_this_kernel
 from selftests.live.rig import Rig
 
 PATIENCE = 60.0  # seconds within which something is to happen that has no bound of its own
@@ -83,10 +83,8 @@ def own_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 @pytest.fixture
 def rig(own_rig: Rig) -> Iterator[Rig]:
     """The hosts; after the test there is no process and no file on them that was not there before it."""
-    before = {name: host.files() for name, host in own_rig.hosts.items()}
-    yield own_rig
-    assert {name: host.left() for name, host in own_rig.hosts.items()} == {name: {} for name in own_rig.hosts}
-    assert {name: host.files() for name, host in own_rig.hosts.items()} == before
+    with leaving_nothing(own_rig):
+        yield own_rig
 
 
 @contextlib.contextmanager

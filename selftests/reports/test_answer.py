@@ -9,18 +9,11 @@ from __future__ import annotations
 import pytest
 
 from selftests.reports.counts import MUST, SHOULD
+from selftests.reports.findings import FINDING
 
 pytest_plugins = ["pytester"]
 
 MANY = 90
-FINDING = {
-    "code": "port-not-bridged",
-    "node": "hub",
-    "interface": "gretap2",
-    "summary": "hub gretap2 is not a port of bridge0 (no master)",
-    "evidence": "broadcast from spoke1 reached hub gretap1 and was not forwarded",
-    "remedy": "ip link set gretap2 master bridge0",
-}
 OF_ONE_CAUSE = f"""
 @pytest.mark.requirement("BCAST-01", "HUB-02", "HUB-03")
 @pytest.mark.parametrize("number", range({MANY}))

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from lab.causes import MOST_LINES, cause_lines
+from selftests.reports.findings import FINDING
 
 FIX = "ip route replace 172.16.254.0/24 dev gretap2 src 172.16.254.3 && ip route replace 224.0.0.0/4 dev gretap2"
-FINDING: dict[str, Any] = {
-    "code": "port-not-bridged",
-    "node": "hub",
-    "interface": "gretap2",
-    "summary": "hub gretap2 is not a port of bridge0 (no master)",
-    "evidence": "broadcast from spoke1 reached hub gretap1 and was not forwarded",
-    "remedy": "ip link set gretap2 master bridge0",
-}
 
 
 def test_a_cause_is_its_fact_its_evidence_its_fix_and_its_failures():

@@ -14,16 +14,10 @@ import sys
 
 import pytest
 
+from selftests.reports.findings import FINDING
+
 pytest_plugins = ["pytester"]
 
-FINDING = {
-    "code": "port-not-bridged",
-    "node": "hub",
-    "interface": "gretap2",
-    "summary": "hub gretap2 is not a port of bridge0 (no master)",
-    "evidence": "broadcast from spoke1 reached hub gretap1 and was not forwarded",
-    "remedy": "ip link set gretap2 master bridge0",
-}
 IMPORTS = "import pytest\nfrom lab.errors import CheckFailed, MachineLost\n"
 HOLDING = """
 @pytest.mark.requirement("HUB-01")
