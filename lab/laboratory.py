@@ -236,6 +236,13 @@ class BuiltLab(Lab):
         hosts[name] = Host(node, plan, known, udp, hosts, lost)
         return hosts[name]
 
+    def without(self, lost: str) -> contextlib.AbstractContextManager[None]:
+        """A block in which a host is off, or the first spoke's way to its first peer cut (`leg`); no link shows it."""
+        first = self.spokes[0].name
+        if lost == "leg":
+            return self.cloud.parted(first, self.topology.peers(first)[0])
+        return self.cloud.stopped(lost, self.nodes[lost])
+
     def take_over(self, name: str) -> Host:
         """
         Another VM in place of a host: it has the VNIC now, and what the host has of the overlay.

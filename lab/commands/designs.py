@@ -193,14 +193,12 @@ def _packets_for_a_datagram(lab: BuiltLab, stream: Stream, targets: int) -> floa
 
 def _gone(lab: BuiltLab, loss: Loss, name: str, api_delay: float, stream: Stream) -> AbstractContextManager[None]:
     """Something is lost for a block; no link of another host says so."""
-    first = lab.spokes[0].name
-    if loss == "leg":
-        return lab.cloud.parted(first, lab.topology.peers(first)[0])
     if loss == "takeover":
         return _taken_over(lab, api_delay, stream)
     if loss in NETEM:
+        first = lab.spokes[0].name
         return _impaired(lab, first, lab.topology.ports(first)[0], NETEM[loss])
-    return lab.cloud.stopped(name, lab.nodes[name])
+    return lab.without(name)
 
 
 @contextlib.contextmanager
