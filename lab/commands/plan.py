@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from lab import clouds, designs, topologies, tunnels
-from lab.boot import cloud_init, common, hosts, ifupdown, netplan, networkd, networkmanager, shell
+from lab.boot import ansible, cloud_init, common, hosts, ifupdown, netplan, networkd, networkmanager, shell
 from lab.boot.common import Files
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import NodePlan, Provider, Topology, TunnelOptions
@@ -30,6 +30,8 @@ class Format:
     start: Callable[[NodePlan], str]
     alone: bool = False
     """Its file holds all others."""
+    beside: Callable[[Topology, Mapping[str, str]], Files] = lambda topology, names: {}
+    """What stands beside the hosts' folders: the tool takes it from there to all of them."""
 
 
 FORMATS = {
@@ -39,6 +41,7 @@ FORMATS = {
     "ifupdown": Format("ifupdown", ifupdown.files, ifupdown.start),
     "shell": Format("a script and a systemd unit", shell.files, lambda node: shell.START),
     "cloud-init": Format("cloud-init", cloud_init.files, lambda node: "", alone=True),
+    "ansible": Format("Ansible", shell.files, lambda node: ansible.START, beside=ansible.beside),
 }
 
 
@@ -104,7 +107,7 @@ def contents(topology: Topology, names: Mapping[str, str], tool: Format, cloud: 
             tool.files(topology, node) if tool.alone else {**common.files(topology, node), **tool.files(topology, node)}
         )
         written |= {f"{names[node.name]}/{path.lstrip('/')}": text for path, text in files.items()}
-    return {**written, "README.md": _readme(topology, names, tool, cloud)}
+    return {**written, **tool.beside(topology, names), "README.md": _readme(topology, names, tool, cloud)}
 
 
 def _readme(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider) -> str:
@@ -146,6 +149,8 @@ def _steps(topology: Topology, tool: Format) -> str:
             "When a machine is made, give it the `user-data` of its folder (user data, or custom data, in the cloud)."
         )
     starts = list(dict.fromkeys(tool.start(node) for node in topology.nodes))
+    if tool.beside(topology, {node.name: node.name for node in topology.nodes}):
+        return f"In this folder, as a user who may log in to the hosts and use sudo there:\n\n    {starts[0]}"
     which = " (of the last lines, the one of its device)" if len(starts) > 1 else ""
     modules = dict.fromkeys(module for node in topology.nodes for module in common.modules(topology, node))
     lines = ["cp -r NAME/. /", f"modprobe -a {' '.join(modules)}", f"sysctl -p {common.SYSCTLS}", *starts]

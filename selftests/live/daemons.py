@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from selftests.live.rig import RigHost
@@ -63,15 +63,20 @@ def shell(host: RigHost, script: str, *, stdin: bytes = b"") -> str:
 def put(host: RigHost, files: Mapping[str, str]) -> None:
     """Puts files where they belong on a host; a file in /etc itself is left out, since that is this machine's."""
     placed = {path: text for path, text in files.items() if PurePosixPath(path).parent != PurePosixPath("/etc")}
-    folders = sorted({str(PurePosixPath(path).parent) for path in placed})
+    cover(host, placed)
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w") as archive:
         for path, text in placed.items():
             entry = tarfile.TarInfo(path.lstrip("/"))
             entry.size, entry.mode = len(text.encode()), 0o755 if text.startswith("#!") else 0o644
             archive.addfile(entry, io.BytesIO(text.encode()))
-    covers = "\n".join(f"mount -t tmpfs -o mode=755 own {folder}" for folder in folders)
-    shell(host, f"{covers}\ntar -x -C /", stdin=target.getvalue())
+    shell(host, "tar -x -C /", stdin=target.getvalue())
+
+
+def cover(host: RigHost, paths: Iterable[str]) -> None:
+    """Gives a host folders of its own for these files."""
+    folders = sorted({str(PurePosixPath(path).parent) for path in paths})
+    shell(host, "\n".join(f"mount -t tmpfs -o mode=755 own {folder}" for folder in folders))
 
 
 def installed(*programs: str) -> bool:

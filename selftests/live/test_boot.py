@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from lab import designs
-from lab.boot import cloud_init, common, ifupdown, netplan, networkd, networkmanager, shell
+from lab.boot import ansible, cloud_init, common, ifupdown, netplan, networkd, networkmanager, shell
 from lab.boot.common import Files
 from lab.checkup import lasting
 from lab.commands.main import main
@@ -36,6 +40,7 @@ WITHIN = 10.0  # seconds until a daemon has made everything; one in practice
 IFUPDOWN = "ifupdown is not installed: apt-get install --no-install-recommends ifupdown"
 NETPLAN = "netplan is not installed: apt-get install --no-install-recommends netplan.io"
 NETWORKMANAGER = "NetworkManager is not installed: apt-get install --no-install-recommends network-manager dbus"
+ANSIBLE = str(Path(sys.executable).with_name("ansible-playbook"))
 SYSTEMD = f"there is no {daemons.NETWORKD}: apt-get install systemd"
 
 
@@ -175,6 +180,52 @@ def test_the_script_can_run_again(tmp_path: Path) -> None:
             assert has_route(rig, plan, name)
             daemons.shell(host, f"{shell.SCRIPT} down")
             assert {link.name for link in rig.lab.nodes[name].read("links")} == {"lo", plan.node(name).nic}
+
+
+@pytest.mark.skipif(not Path(ANSIBLE).exists(), reason="ansible is missing: pip install -r requirements-dev.lock")
+@pytest.mark.parametrize("shape", ["standard", "flood-list"])
+def test_the_playbook_makes_a_conformant_overlay(tmp_path: Path, shape: str) -> None:
+    """Ansible makes the overlay on all hosts, from one folder; its second run changes nothing."""
+    (rig_files := tmp_path / "rig").mkdir()
+    plan, folder = topology(shape), tmp_path / "files"
+    with on_this_kernel(rig_files, overlay=False, topology=plan) as rig:
+        write("ansible", plan, folder)
+        for name, host in rig.hosts.items():
+            # what is in /etc itself would be this machine's
+            (folder / name / common.FIREWALL.lstrip("/")).unlink()
+            placed = [path for path in (folder / name).rglob("*") if path.is_file()]
+            daemons.cover(host, [f"/{path.relative_to(folder / name)}" for path in placed])
+
+        played = play(rig, folder)
+        again = play(rig, folder)
+        done, result = run(rig, tmp_path / "reports", f"--hosts={rig.specs}")
+
+    assert re.findall(r"changed=(\d+)", played) == ["2"] * len(rig.hosts), played
+    assert re.findall(r"changed=(\d+)", again) == ["0"] * len(rig.hosts), again
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert result["findings"] == []
+
+
+def write(tool: str, plan: Topology, folder: Path) -> None:
+    """What the command writes for the hosts of a rig, which are called as in the plan."""
+    given = {"hub": plan.hubs, "spokes": plan.spokes}
+    hosts = [
+        f"--{option}={','.join(f'{node.name}={node.endpoint}' for node in nodes)}" for option, nodes in given.items()
+    ]
+    words = ["plan", *hosts, f"--topology={plan.name}", f"--tunnel={plan.options.kind}", f"--mtu={MTU}"]
+    assert main([*words, f"--format={tool}", "-o", str(folder)]) == 0
+
+
+def play(rig: Rig, folder: Path) -> str:
+    """What ansible-playbook says when it has done what the playbook says."""
+    # as root, whose home is this machine's, and without sudo, which need not be there
+    values = json.dumps({"ansible_become": False, "ansible_remote_tmp": "/tmp/ansible"})
+    way = ["--user=root", f"--ssh-common-args=-F {rig.ssh_config}", f"--extra-vars={values}"]
+    words = [ANSIBLE, *shlex.split(ansible.START)[1:], *way]
+    settings = {**os.environ, "ANSIBLE_SSH_TRANSFER_METHOD": "piped", "ANSIBLE_HOME": str(folder / ".ansible")}
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env=settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def after_a_reboot(rig: Rig, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
