@@ -1,69 +1,196 @@
 """
-Which files that are read at boot name something: a device, an address, a route.
+Which files that a boot may read name something (a device, an address, a route), and why a boot would not use one.
 
-Only those that count: units that are enabled, with the scripts that they run; networkd's files where networkd is
-enabled; the others of ifupdown, netplan, NetworkManager, network-scripts, cloud-init and rc.local.
-Sources: systemd.unit(5), systemd.network(5), interfaces(5), netplan(5), nm-settings-keyfile(5), cloud-init's scripts.
+A file counts for what it says without its comments.  Nothing may run it: its tool is not enabled or not installed, it
+may not be executed, it says itself that it waits for a command.
+Sources: systemd.unit(5), systemd.network(5), interfaces(5), netplan(5), nm-settings-keyfile(5), crontab(5),
+systemd-rc-local-generator(8), and cloud-init's per-boot scripts.
 """
 
 from __future__ import annotations
 
 import glob
+import os
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Optional
 
 UNITS = "/etc/systemd/system"
-NETWORKD = ("/etc/systemd/network/*.netdev", "/etc/systemd/network/*.network", "/etc/systemd/network/*.d/*.conf")
-OTHERS = (
-    *("/etc/network/interfaces", "/etc/network/interfaces.d/*", "/etc/network/if-*.d/*"),
-    *("/etc/netplan/*.yaml", "/etc/NetworkManager/system-connections/*", "/etc/NetworkManager/dispatcher.d/*"),
-    *("/etc/sysconfig/network-scripts/*", "/etc/rc.local", "/etc/rc.d/rc.local", "/var/lib/cloud/scripts/per-boot/*"),
-    *("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*"),
+WANTS = (
+    UNITS,
+    "/run/systemd/generator",
+    "/run/systemd/generator.late",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
 )
 LARGEST = 1 << 16  # octets of a file that are read
 SCRIPT = re.compile(r"^Exec(?:Start|StartPost|StartPre)=[-@+!:]*(?:/bin/(?:ba)?sh(?: -\w+)* )?(/\S+)", re.MULTILINE)
+OWN_SCRIPTS = ("/usr/local/", "/opt/", "/root/", "/etc/", "/home/", "/srv/")
+"""Where the scripts of units are read: what a distribution installs elsewhere makes no overlay."""
+AUTO = re.compile(r"^\s*(?:auto|allow-hotplug)\s+(.*)$", re.MULTILINE)
+STANZA = re.compile(r"^\s*iface\s+(\S+)", re.MULTILINE)
+INTERFACES = "/etc/network/interfaces"
+SOURCED = re.compile(r"^\s*source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d", re.MULTILINE)
+PROGRAMS = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/lib/systemd:/lib/systemd"
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+Obstacle = Optional[tuple[str, str]]
+"""Why a boot does not use a file, and the command that changes that; None: it does."""
 
 
-def naming(words: Sequence[str]) -> dict[str, Any]:
+class Source(NamedTuple):
+    """Files of one tool."""
+
+    tool: str
+    patterns: Sequence[str]
+    obstacle: Callable[[str, str], Obstacle]
+    """Of a file's path and its text."""
+
+
+def naming(words: Sequence[str]) -> list[dict[str, Any]]:
     """
-    `files`: by word, the files that name it, in which it stands by itself.
+    The files that name any of the words, in which a word stands by itself, and those that may not be read.
 
-    `unread`: files that may not be read; `idle`: files of networkd that name a word, while networkd is not enabled.
+    Of each: `path`, `tool`, `words`; `obstacle` and `fix`: why a boot does not use it, and what changes that (empty: it
+    uses it); `unread`.
     """
-    files: dict[str, list[str]] = {word: [] for word in words}
-    unread: list[str] = []
-    idle: list[str] = []
-    enabled = bool(glob.glob(f"{UNITS}/*.wants/systemd-networkd.service"))
-    for path in _counting():
-        text = _text(path, unread)
-        for word in words:
-            if re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.])", text):
-                if enabled or not path.startswith("/etc/systemd/network/"):
-                    files[word].append(path)
-                elif path not in idle:
-                    idle.append(path)
-    return {"files": files, "unread": unread, "idle": idle}
+    found: list[dict[str, Any]] = []
+    for source, path in _files():
+        entry = {"path": path, "tool": source.tool, "words": [], "obstacle": "", "fix": "", "unread": False}
+        try:
+            with open(path, errors="replace") as file:
+                text = _uncommented(file.read(LARGEST))
+        except PermissionError:
+            found.append({**entry, "unread": True})
+            continue
+        except OSError:
+            continue
+        named = [word for word in words if re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.])", text)]
+        if named:
+            obstacle, fix = source.obstacle(path, text) or ("", "")
+            found.append({**entry, "words": named, "obstacle": obstacle, "fix": fix})
+    return found
 
 
-def _counting() -> Iterator[str]:
-    for pattern in (*NETWORKD, *OTHERS):
-        yield from sorted(glob.glob(pattern))
-    for unit in sorted(glob.glob(f"{UNITS}/*.wants/*.service")):
-        yield unit
-        for script in SCRIPT.findall(_text(unit, [])):
-            if script.startswith(("/usr/local/", "/opt/", "/root/", "/etc/", "/home/", "/srv/")):
-                yield script
+def _files() -> Iterator[tuple[Source, str]]:
+    for source in SOURCES:
+        for pattern in source.patterns:
+            for path in sorted(glob.glob(pattern)):
+                yield source, path
+    for unit in sorted(glob.glob(f"{UNITS}/*.service")):
+        yield UNIT, unit
+        for script in SCRIPT.findall(_read(unit)):
+            if script.startswith(OWN_SCRIPTS):
+                yield _of_unit(os.path.basename(unit)), script
 
 
-def _text(path: str, unread: list[str]) -> str:
-    """A file's text without its comments."""
+def _read(path: str) -> str:
     try:
         with open(path, errors="replace") as file:
-            text = file.read(LARGEST)
-    except PermissionError:
-        unread.append(path)
-        return ""
+            return _uncommented(file.read(LARGEST))
     except OSError:
         return ""
+
+
+def _uncommented(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("#", ";")))
+
+
+def _enabled(unit: str) -> bool:
+    """Whether a boot starts a unit: something wants it, and it is not masked."""
+    if os.path.realpath(f"{UNITS}/{unit}") == os.devnull:
+        return False
+    return any(glob.glob(f"{folder}/*.{how}/{unit}") for folder in WANTS for how in ("wants", "requires"))
+
+
+def _program(unit: str, program: str, package: str) -> Obstacle:
+    """Why a boot does not start a tool."""
+    if shutil.which(program, path=PROGRAMS) is None:
+        return f"{program} is not installed", f"sudo apt-get install {package}    # or what the distribution has"
+    return None if _enabled(unit) else (f"{unit} is not enabled", f"sudo systemctl enable {unit}")
+
+
+def _executed(path: str, text: str) -> Obstacle:
+    return None if os.access(path, os.X_OK) else ("it may not be executed", f"sudo chmod +x {path}")
+
+
+def _unit(path: str, text: str) -> Obstacle:
+    unit = os.path.basename(path)
+    return None if _enabled(unit) else (f"{unit} is not enabled", f"sudo systemctl enable {unit}")
+
+
+def _of_unit(unit: str) -> Source:
+    """A script that a unit runs."""
+    return Source("systemd", (), lambda path, text: _unit(unit, text) or _executed(path, text))
+
+
+def _networkd(path: str, text: str) -> Obstacle:
+    return _program("systemd-networkd.service", "systemd-networkd", "systemd")
+
+
+def _netplan(path: str, text: str) -> Obstacle:
+    there = shutil.which("netplan", path=PROGRAMS)
+    return None if there else ("netplan is not installed", "sudo apt-get install netplan.io")
+
+
+def _ifupdown(path: str, text: str) -> Obstacle:
+    if obstacle := _program("networking.service", "ifup", "ifupdown"):
+        return obstacle
+    if path != INTERFACES and not SOURCED.search(_read(INTERFACES)):
+        line = "source /etc/network/interfaces.d/*"
+        return f"{INTERFACES} has no `{line}`", f"echo '{line}' | sudo tee -a {INTERFACES}"
+    brought = {name for line in AUTO.findall(text) for name in line.split()}
+    waiting = [name for name in STANZA.findall(text) if name not in brought]
+    return (f"it has no `auto {waiting[0]}`", f"echo 'auto {waiting[0]}' | sudo tee -a {path}") if waiting else None
+
+
+def _ifupdown_script(path: str, text: str) -> Obstacle:
+    return _program("networking.service", "ifup", "ifupdown") or _executed(path, text)
+
+
+def _network_manager(path: str, text: str) -> Obstacle:
+    if obstacle := _program("NetworkManager.service", "NetworkManager", "network-manager"):
+        return obstacle
+    if off := re.search(r"^autoconnect\s*=\s*(false|no|0)\s*$", text, re.MULTILINE):
+        return f"it has {off.group().strip()}", f"sudo sed -i '/^autoconnect=/d' {path} && sudo nmcli connection reload"
+    state = os.stat(path)
+    if state.st_mode & OTHERS or state.st_uid:
+        return "NetworkManager refuses a file that others may read", f"sudo chown root {path} && sudo chmod 600 {path}"
+    return None
+
+
+def _network_manager_script(path: str, text: str) -> Obstacle:
+    return _program("NetworkManager.service", "NetworkManager", "network-manager") or _executed(path, text)
+
+
+def _network_scripts(path: str, text: str) -> Obstacle:
+    if re.search(r"^ONBOOT\s*=\s*[\"']?no", text, re.MULTILINE | re.IGNORECASE):
+        return "it has ONBOOT=no", f"sudo sed -i 's/^ONBOOT=.*/ONBOOT=yes/' {path}"
+    if _enabled("NetworkManager.service") or _enabled("network.service") or glob.glob("/etc/rc3.d/S*network"):
+        return None
+    return "neither NetworkManager nor network.service is enabled", "sudo systemctl enable NetworkManager"
+
+
+def _cron(path: str, text: str) -> Obstacle:
+    return None if "@reboot" in text else ("cron does not run it at boot", "sudo crontab -e    # a line with @reboot")
+
+
+NETWORKD, CRON = (
+    "/etc/systemd/network",
+    ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*"),
+)
+SOURCES = (
+    Source("systemd-networkd", (f"{NETWORKD}/*.netdev", f"{NETWORKD}/*.network", f"{NETWORKD}/*.d/*.conf"), _networkd),
+    Source("ifupdown", (INTERFACES, "/etc/network/interfaces.d/*"), _ifupdown),
+    Source("ifupdown", ("/etc/network/if-*.d/*",), _ifupdown_script),
+    Source("netplan", ("/etc/netplan/*.yaml",), _netplan),
+    Source("NetworkManager", ("/etc/NetworkManager/system-connections/*",), _network_manager),
+    Source("NetworkManager", ("/etc/NetworkManager/dispatcher.d/*",), _network_manager_script),
+    Source("network-scripts", ("/etc/sysconfig/network-scripts/*",), _network_scripts),
+    Source("rc.local", ("/etc/rc.local", "/etc/rc.d/rc.local"), _executed),
+    Source("cloud-init", ("/var/lib/cloud/scripts/per-boot/*",), _executed),
+    Source("cron", CRON, _cron),
+)
+UNIT = Source("systemd", (), _unit)

@@ -107,8 +107,8 @@ class Looking:
         with self._nodes[node].stack.entered():
             return firewalls.read()
 
-    def named_at_boot(self, node: int, words: Sequence[str]) -> dict[str, Any]:
-        """Which files that are read at boot name something (`boot_files.naming`)."""
+    def named_at_boot(self, node: int, words: Sequence[str]) -> list[dict[str, Any]]:
+        """Which files that a boot may read name something (`boot_files.naming`)."""
         from lab.agent import boot_files
 
         return boot_files.naming(words)

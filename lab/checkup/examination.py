@@ -11,7 +11,6 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lab import clouds
 from lab.checkup import between, crossed, crossing, diagnosed, lasting, looking, single
@@ -92,12 +91,12 @@ def _lasting(hosts: Mapping[str, Host], topology: Topology | None, deadline: flo
     plans = {role: plan for role in hosts if (plan := _plan(topology, role))}
     machines = {role: hosts[role].node.machine for role in plans}
 
-    def ask(role: str, plan: NodePlan) -> Mapping[str, Any]:
+    def ask(role: str, plan: NodePlan) -> lasting.Named:
         return hosts[role].node.ask(Agent.named_at_boot, lasting.words(topology, plan))
 
     for role, named in looking.each(plans, machines, ask, deadline).items():
         if not isinstance(named, OvercastError):
-            yield lasting.check(hosts[role], topology, plans[role], named, lasting.written(topology))
+            yield lasting.check(hosts[role].spec, topology, plans[role], named, lasting.written(topology))
 
 
 def _crossed(

@@ -235,12 +235,19 @@ def after_a_reboot(rig: Rig, capsys: pytest.CaptureFixture[str]) -> dict[str, di
     return {check["role"]: check for check in checks if check["check"] == lasting.WHAT}
 
 
+UNITS = {
+    "networkd": "systemd-networkd.service",
+    "networkmanager": "NetworkManager.service",
+    "ifupdown": "networking.service",
+}
+
+
 @pytest.mark.parametrize("tool", ["networkd", "netplan", "networkmanager", "ifupdown", "shell"])
 def test_what_files_make_is_told_to_last(tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: str) -> None:
     """The doctor names the files that name the devices and the multicast route, once what reads them is enabled."""
     with made(tool, "standard", tmp_path) as (rig, _, _):
         for host in rig.hosts.values():
-            daemons.enable(host, "systemd-networkd.service" if tool == "networkd" else "overlay.service")
+            daemons.enable(host, UNITS.get(tool, "overlay.service"))
         told = after_a_reboot(rig, capsys)
 
     assert {check["state"] for check in told.values()} == {"ok"}
@@ -257,10 +264,10 @@ def test_what_networkd_does_not_read_is_named(tmp_path: Path, capsys: pytest.Cap
 
     assert told["state"] == "warning"
     assert (
-        "50-vxlan1.netdev, /etc/systemd/network/50-vxlan1.network would make it, but systemd-networkd is"
+        "50-vxlan1.netdev, /etc/systemd/network/50-vxlan1.network would make it, but systemd-networkd.service is not"
         in told["found"]
     )
-    assert told["fix"] == "sudo systemctl enable systemd-networkd"
+    assert told["fix"] == "sudo systemctl enable systemd-networkd.service"
 
 
 def test_what_is_made_by_hand_is_told_to_be_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,226 @@
+"""What a reboot leaves of an overlay, by the files of a host: which files a boot uses, and what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from lab import designs
+from lab.agent import boot_files
+from lab.boot import common, ifupdown, networkd, networkmanager, shell
+from lab.checkup import lasting
+from lab.checkup.check import Check
+from lab.machines.hosts import HostSpec
+from lab.model import TunnelOptions
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's files of its own need root: run with sudo")
+
+PLAN = common.sized(designs.topology("standard", 2, TunnelOptions(kind="gretap"), 9000), 9000)
+NODE = PLAN.node("spoke1")
+OWN = ("/etc", "/usr/local/sbin", "/var/spool", "/run")
+BY_NETWORKD = networkd.files(PLAN, NODE)
+BY_IFUPDOWN = ifupdown.files(PLAN, NODE)
+BY_NETWORK_MANAGER = networkmanager.files(PLAN, NODE)
+BY_SHELL = shell.files(PLAN, NODE)
+SCRIPT = BY_SHELL[shell.SCRIPT]
+SOURCED = {boot_files.INTERFACES: "source /etc/network/interfaces.d/*\n"}
+NOBODY = 65534
+WRITE = "./overcast plan"
+GONE = "no file that is read at boot names gretap1, the multicast route 224.0.0.0/4: made by hand, and gone then"
+
+
+@dataclass(frozen=True)
+class State:
+    """A host's files, what else was done to them, and what is to be told of them."""
+
+    files: Mapping[str, str]
+    state: str
+    found: str
+    fix: str = ""
+    enabled: tuple[str, ...] = ()
+    done: str = "true"
+    needs: tuple[str, ...] = field(default=())
+    """Programs, by their absolute paths."""
+
+
+def changed(files: Mapping[str, str], old: str, new: str) -> dict[str, str]:
+    assert any(old in text for text in files.values()), old
+    return {path: text.replace(old, new) for path, text in files.items()}
+
+
+NETWORKD = ("/lib/systemd/systemd-networkd",)
+IFUP = ("/sbin/ifup",)
+NETWORK_MANAGER = ("/usr/sbin/NetworkManager",)
+ON = "systemd-networkd.service"
+STATES = {
+    "nothing": State({}, "warning", GONE, WRITE),
+    "in a comment": State({"/etc/rc.local": "#!/bin/sh\n# ip link add gretap1; 224.0.0.0/4\n"}, "warning", GONE, WRITE),
+    "networkd": State(BY_NETWORKD, "ok", "are named in /etc/systemd/network/", "", (ON,), needs=NETWORKD),
+    "networkd not enabled": State(
+        BY_NETWORKD, "warning", f"would make it, but {ON} is not enabled", f"sudo systemctl enable {ON}", needs=NETWORKD
+    ),
+    "networkd masked": State(
+        BY_NETWORKD,
+        "warning",
+        f"{ON} is not enabled",
+        f"sudo systemctl enable {ON}",
+        (ON,),
+        f"ln -sf /dev/null /etc/systemd/system/{ON}",
+        needs=NETWORKD,
+    ),
+    "another other end": State(
+        changed(BY_NETWORKD, PLAN.hub.endpoint, "10.0.0.99"),
+        "warning",
+        "would make it, but without the other end of a tunnel 10.0.0.197, which it has now",
+        "grep -n gretap1 /etc/systemd/network/",
+        (ON,),
+        needs=NETWORKD,
+    ),
+    "another address": State(
+        changed(BY_NETWORKD, str(NODE.overlay.ip), "172.16.254.77"),
+        "warning",
+        "without the overlay address 172.16.254.2",
+        "grep -n gretap1",
+        (ON,),
+        needs=NETWORKD,
+    ),
+    "no route": State(
+        changed(BY_NETWORKD, "224.0.0.0/4", "192.0.2.0/24"),
+        "warning",
+        "no file that is read at boot names the multicast route 224.0.0.0/4",
+        WRITE,
+        (ON,),
+        needs=NETWORKD,
+    ),
+    "ifupdown": State(
+        {**SOURCED, **BY_IFUPDOWN}, "ok", f"are named in {ifupdown.FILE}", "", ("networking.service",), needs=IFUP
+    ),
+    "ifupdown without auto": State(
+        {**SOURCED, **changed(BY_IFUPDOWN, "auto gretap1", "")},
+        "warning",
+        "it has no `auto gretap1`",
+        f"echo 'auto gretap1' | sudo tee -a {ifupdown.FILE}",
+        ("networking.service",),
+        needs=IFUP,
+    ),
+    "ifupdown not included": State(
+        {boot_files.INTERFACES: "auto lo\n", **BY_IFUPDOWN},
+        "warning",
+        "/etc/network/interfaces has no `source /etc/network/interfaces.d/*`",
+        "sudo tee -a /etc/network/interfaces",
+        ("networking.service",),
+        needs=IFUP,
+    ),
+    "NetworkManager": State(
+        BY_NETWORK_MANAGER,
+        "ok",
+        "are named in /etc/NetworkManager/",
+        "",
+        ("NetworkManager.service",),
+        f"chmod 600 {networkmanager.FOLDER}/*",
+        needs=NETWORK_MANAGER,
+    ),
+    "NetworkManager, for all to read": State(
+        BY_NETWORK_MANAGER,
+        "warning",
+        "NetworkManager refuses a file that others may read",
+        "sudo chmod 600 /etc/NetworkManager/",
+        ("NetworkManager.service",),
+        needs=NETWORK_MANAGER,
+    ),
+    "NetworkManager, on request": State(
+        {
+            path: text.replace("[connection]", "[connection]\nautoconnect=false")
+            for path, text in BY_NETWORK_MANAGER.items()
+        },
+        "warning",
+        "it has autoconnect=false",
+        "nmcli connection reload",
+        ("NetworkManager.service",),
+        f"chmod 600 {networkmanager.FOLDER}/*",
+        needs=NETWORK_MANAGER,
+    ),
+    "unit": State(BY_SHELL, "ok", f"are named in {shell.SCRIPT}", "", ("overlay.service",)),
+    "unit not enabled": State(
+        BY_SHELL, "warning", "overlay.service is not enabled", "sudo systemctl enable overlay.service"
+    ),
+    "script not executable": State(
+        BY_SHELL,
+        "warning",
+        "it may not be executed",
+        f"sudo chmod +x {shell.SCRIPT}",
+        ("overlay.service",),
+        f"chmod -x {shell.SCRIPT}",
+    ),
+    "rc.local": State({"/etc/rc.local": SCRIPT}, "ok", "are named in /etc/rc.local"),
+    "rc.local not executable": State(
+        {"/etc/rc.local": SCRIPT},
+        "warning",
+        "may not be executed",
+        "sudo chmod +x /etc/rc.local",
+        (),
+        "chmod -x /etc/rc.local",
+    ),
+    "cron each hour": State({"/etc/cron.d/overlay": SCRIPT}, "warning", "cron does not run it at boot", "@reboot"),
+    "cron at boot": State(
+        {"/etc/cron.d/overlay": f"{SCRIPT}\n@reboot root /x\n"}, "ok", "named in /etc/cron.d/overlay"
+    ),
+    "two tools": State(
+        {**BY_NETWORKD, **SOURCED, **BY_IFUPDOWN},
+        "warning",
+        "gretap1 is made by systemd-networkd (/etc/systemd/network/50-gretap1.network) and ifupdown",
+        "keep one of the files",
+        (ON, "networking.service"),
+        needs=(*NETWORKD, *IFUP),
+    ),
+    "not to be read": State(
+        BY_NETWORKD, "warning", "may not be read", "--sudo", (ON,), "chmod 600 /etc/systemd/network/*; who=nobody"
+    ),
+}
+
+
+def told(state: State, directory: Path) -> Check:
+    """What is told of a host that has these files, and no others of its own."""
+    lines = ["set -e", *(f"mount -t tmpfs -o mode=755 own {folder}" for folder in OWN), "who=root"]
+    for number, (path, text) in enumerate(state.files.items()):
+        (directory / str(number)).write_text(text)
+        mode = "755" if text.startswith("#!") else "644"
+        lines += [f"mkdir -p {PurePosixPath(path).parent}", f"install -m {mode} {directory}/{number} {path}"]
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    lines += [f"mkdir -p {wants}", *(f"ln -s ../{unit} {wants}/{unit}" for unit in state.enabled), state.done]
+    # a copy, for who may not come to this checkout
+    found = f"runpy.run_path('/run/agent.py')['naming']({lasting.words(PLAN, NODE)!r})"
+    asked = f"import json, runpy; print(json.dumps({found}))"
+    lines += [
+        f"cp {boot_files.__file__} /run/agent.py",
+        f"set -- {os.path.realpath(sys.executable)} -c {shlex.quote(asked)}",
+    ]
+    lines += [f'[ $who = root ] || set -- setpriv --reuid {NOBODY} --clear-groups "$@"', 'exec "$@"']
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(lines)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return lasting.check(HostSpec(1, "spoke1", "spoke1"), PLAN, NODE, json.loads(done.stdout), WRITE)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_what_a_boot_makes_is_told(tmp_path: Path, name: str) -> None:
+    """The files that a boot uses are named; what is in the way of others, and what differs, with the fix."""
+    state = STATES[name]
+    if lacking := [program for program in state.needs if not Path(program).exists()]:
+        pytest.skip(
+            f"{lacking[0]} is missing: apt-get install --no-install-recommends ifupdown network-manager systemd"
+        )
+
+    check = told(state, tmp_path)
+
+    assert (check.state, state.found in check.found) == (state.state, True), check.found
+    assert state.fix in (check.remedy or "")
+    assert (check.remedy is None) == (state.state == "ok")
