@@ -274,7 +274,8 @@ def test_what_is_made_by_hand_is_told_to_be_gone(tmp_path: Path, capsys: pytest.
     """A device and a route that no file names are gone after a reboot; the fix writes files for this overlay."""
     with made("shell", "standard", tmp_path) as (rig, plan, _):
         for host in rig.hosts.values():
-            daemons.enable(host)  # not the unit
+            daemons.shell(host, f"rm {shell.UNIT}")
+            daemons.enable(host)
         told = after_a_reboot(rig, capsys)
 
     assert {check["state"] for check in told.values()} == {"warning"}
