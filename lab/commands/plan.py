@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from lab import clouds, designs, topologies, tunnels
-from lab.boot import ansible, cloud_init, common, hosts, ifupdown, netplan, networkd, networkmanager, shell
+from lab.boot import ansible, cloud_init, common, hosts, ifupdown, netplan, networkd, networkmanager, shell, terraform
 from lab.boot.common import Files
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import NodePlan, Provider, Topology, TunnelOptions
@@ -107,15 +107,22 @@ def contents(topology: Topology, names: Mapping[str, str], tool: Format, cloud: 
             tool.files(topology, node) if tool.alone else {**common.files(topology, node), **tool.files(topology, node)}
         )
         written |= {f"{names[node.name]}/{path.lstrip('/')}": text for path, text in files.items()}
-    return {**written, **tool.beside(topology, names), "README.md": _readme(topology, names, tool, cloud)}
+    rules = terraform.text(cloud, *_outside(topology))
+    written |= {**tool.beside(topology, names), **({terraform.FILE: rules} if rules else {})}
+    return {**written, "README.md": _readme(topology, names, tool, cloud)}
+
+
+def _outside(topology: Topology) -> tuple[clouds.Carrier, list[str]]:
+    """What the cloud must let in, and from where."""
+    kind = tunnels.kind(topology.options.kind)
+    return clouds.Carrier(kind.protocol, kind.port), sorted(node.endpoint for node in topology.nodes)
 
 
 def _readme(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider) -> str:
     kind = tunnels.kind(topology.options.kind)
     rows = [f"| {names[node.name]} | {node.endpoint} | {node.overlay} | {node.device} |" for node in topology.nodes]
-    rule = clouds.opening(
-        cloud, clouds.Carrier(kind.protocol, kind.port), sorted(node.endpoint for node in topology.nodes)
-    )
+    rule = clouds.opening(cloud, *_outside(topology))
+    also = f"\n\nOr with Terraform: {terraform.FILE}." if terraform.text(cloud, *_outside(topology)) else ""
     listed = ",".join(names[node.name] for node in topology.nodes)
     return f"""# The overlay: {topology.name}, {kind.name}, by {tool.title}
 
@@ -127,7 +134,7 @@ MTU of the overlay: {topology.mtu}. Multicast: {topology.multicast_route} to the
 
 ## The cloud's rules
 
-    {rule}
+    {rule}{also}
 
 ## The hosts
 
