@@ -13,10 +13,11 @@ from lab.model import NodePlan, Topology
 
 @dataclass(frozen=True)
 class Named:
-    """A host as the user gave it: `web1=10.0.0.25`, or the address alone."""
+    """A host as the user gave it: `web1=10.0.0.25`, or the address alone; or as it is, with its NIC."""
 
     name: str
     address: str
+    nic: str = ""
 
 
 def named(option: str, text: str, over_ipv6: bool) -> list[Named]:
@@ -54,7 +55,7 @@ def placed(
         number = int(node.overlay.ip) - int(node.overlay.network.network_address)
         overlay = IPv4Interface((int(subnet.network_address) + number, subnet.prefixlen))
         placed_there = _outer(node, host.address, over_ipv6)
-        nodes.append(replace(placed_there, nic=nic, overlay=overlay))
+        nodes.append(replace(placed_there, nic=host.nic or nic, overlay=overlay))
     return replace(topology, nodes=tuple(nodes)), names
 
 

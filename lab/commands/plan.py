@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from lab import clouds, designs, topologies, tunnels
 from lab.boot import ansible, cloud_init, common, hosts, ifupdown, netplan, networkd, networkmanager, shell, terraform
 from lab.boot.common import Files
+from lab.boot.hosts import Named
+from lab.commands import plan_live
+from lab.commands.options import LIVE_OPTIONS
+from lab.commands.plan_live import Live
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import NodePlan, Provider, Topology, TunnelOptions
 from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
+from lab.tunnels.kind import Kind
 
 SUMMARY = "Writes the files that make an overlay at boot: for each host, in the words of the tool that it uses."
 FOLDER = "overlay-files"
@@ -48,13 +53,19 @@ FORMATS = {
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
     parser.add_argument("--hub", default="", metavar="ADDRESS", help="the hub on the cloud's network, or NAME=ADDRESS")
-    parser.add_argument("--spokes", required=True, metavar="ADDRESS,...", help="all other hosts, in the same way")
+    parser.add_argument("--spokes", default="", metavar="ADDRESS,...", help="all other hosts, in the same way")
+    for name, fields in LIVE_OPTIONS.items():
+        parser.add_argument(name, **fields)
     parser.add_argument("--format", required=True, metavar="TOOL", help=f"what makes the links: {', '.join(FORMATS)}")
     parser.add_argument("--topology", default="standard", metavar="NAME", help=f"{', '.join(designs.TOPOLOGIES)}")
     parser.add_argument("--tunnel", metavar="KIND", help=f"tunnel kind: {', '.join(tunnels.KINDS)}")
-    parser.add_argument("--provider", default=DEFAULT_CLOUD, metavar="CLOUD", help=f"{', '.join(PROVIDERS)}")
-    parser.add_argument("--mtu", type=int, metavar="OCTETS", help="of the hosts' NICs (default: the cloud's)")
-    parser.add_argument("--nic", default=NIC, metavar="DEVICE", help=f"the hosts' NIC (default: {NIC})")
+    parser.add_argument(
+        "--provider", metavar="CLOUD", help=f"{', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD}; of live hosts, theirs)"
+    )
+    parser.add_argument(
+        "--mtu", type=int, metavar="OCTETS", help="of the hosts' NICs (default: the cloud's, or theirs)"
+    )
+    parser.add_argument("--nic", metavar="DEVICE", help=f"the hosts' NIC (default: {NIC}, or theirs)")
     parser.add_argument(
         "--overlay-subnet", default=str(topologies.OVERLAY), metavar="SUBNET", help=f"(default: {topologies.OVERLAY})"
     )
@@ -66,24 +77,46 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Writes the files, a folder for each host, and a README that says where they go."""
     tool = _format(arguments.format)
-    cloud = provider(arguments.provider)
+    if bool(arguments.hosts) == bool(arguments.spokes):
+        raise UsageProblem(
+            "expected --spokes=ADDRESS,... (with --hub=), or --hosts= to take the addresses from live hosts"
+        )
+    live = plan_live.read(arguments) if arguments.hosts else Live()
+    cloud = provider(arguments.provider or live.cloud or DEFAULT_CLOUD)
     kind = tunnels.kind(arguments.tunnel or designs.default_tunnel(arguments.topology, default_tunnel(cloud)))
-    hub = hosts.named("--hub", arguments.hub, kind.over_ipv6)
-    spokes = hosts.named("--spokes", arguments.spokes, kind.over_ipv6)
-    mtu = arguments.mtu or cloud.mtu
+    mtu = arguments.mtu or live.mtu or cloud.mtu
     if not LEAST_MTU <= mtu <= MOST_MTU:
         raise UsageProblem(f"--mtu {mtu}: expected {LEAST_MTU} to {MOST_MTU}")
+    hub, spokes = _hosts(arguments, live, kind)
     topology = designs.topology(arguments.topology, len(spokes), TunnelOptions(kind=kind.name), mtu)
     if len(topology.hubs) != len(hub):
         expected = f"{len(topology.hubs)} hub" if topology.hubs else "no hub"
         raise UsageProblem(f"--hub: the {topology.name} topology expects {expected}; found {len(hub)}")
-    placed, names = hosts.placed(topology, [*hub, *spokes], arguments.nic, _subnet(arguments.overlay_subnet))
+    placed, names = hosts.placed(topology, [*hub, *spokes], arguments.nic or NIC, _subnet(arguments.overlay_subnet))
     written = contents(common.sized(placed, mtu), names, tool, cloud)
     _write(arguments.folder, written)
     if note := tunnel_note(cloud, kind.name, chosen=arguments.tunnel is not None):
         print(f"overcast: {note}")
     print(f"{arguments.folder}/README.md says where the {len(written) - 1} files go")
     return 0
+
+
+def _hosts(arguments: argparse.Namespace, live: Live, kind: Kind) -> tuple[Sequence[Named], Sequence[Named]]:
+    """The hubs and the other hosts; of live hosts the first are the hubs."""
+    if not live.hosts:
+        hub, spokes = (
+            hosts.named(option, text, kind.over_ipv6)
+            for option, text in (("--hub", arguments.hub), ("--spokes", arguments.spokes))
+        )
+        return hub, spokes
+    if kind.over_ipv6:
+        raise UsageProblem(f"--hosts: what is read are IPv4 addresses; for {kind.name} give --hub= and --spokes=")
+    # of its least form: how many hubs it has does not depend on how many spokes
+    hubs = len(
+        designs.topology(arguments.topology, designs.LEAST_SPOKES, TunnelOptions(kind=kind.name), LEAST_MTU).hubs
+    )
+    named = [replace(host, nic=arguments.nic or host.nic) for host in live.hosts]
+    return named[:hubs], named[hubs:]
 
 
 def _format(name: str) -> Format:

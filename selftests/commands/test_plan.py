@@ -51,7 +51,7 @@ def test_fifty_hosts_take_no_time(tmp_path: Path) -> None:
     spokes = ",".join(f"10.1.0.{number}" for number in range(10, 59))
     began = time.process_time()
     assert main(["plan", "--hub=10.1.0.4", f"--spokes={spokes}", "--format=networkd", "-o", str(tmp_path)]) == 0
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 51
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 50
     assert time.process_time() - began < 2.0
 
 
@@ -111,3 +111,10 @@ def test_what_no_rule_opens_has_no_file(tmp_path: Path) -> None:
     assert main(["plan", *words, "-o", str(tmp_path)]) == 0
     assert (tmp_path / "README.md").exists()
     assert not (tmp_path / terraform.FILE).exists()
+
+
+@pytest.mark.parametrize("hosts", [[], ["--spokes=10.1.0.5", "--hosts=a,b"]])
+def test_hosts_are_given_in_one_way(capsys: pytest.CaptureFixture[str], hosts: list[str]) -> None:
+    """Addresses, or live hosts to take them from: neither or both is one message."""
+    assert main(["plan", *hosts, "--format=shell"]) == 2
+    assert "expected --spokes=ADDRESS,... (with --hub=), or --hosts=" in capsys.readouterr().err

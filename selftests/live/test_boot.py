@@ -206,6 +206,21 @@ def test_the_playbook_makes_a_conformant_overlay(tmp_path: Path, shape: str) -> 
     assert result["findings"] == []
 
 
+def test_addresses_are_taken_from_live_hosts(tmp_path: Path) -> None:
+    """With --hosts= the files have each host's own address and NIC, and the MTU that fits all of them."""
+    (rig_files := tmp_path / "rig").mkdir()
+    plan, folder = topology("standard"), tmp_path / "files"
+    with on_this_kernel(rig_files, overlay=False, topology=plan) as rig:
+        live = [f"--hosts={rig.specs}", f"--ssh-config={rig.ssh_config}"]
+        daemons.shell(rig.hosts["spoke2"], "ip link set ens3 mtu 1500")
+        assert main(["plan", *live, "--tunnel=vxlan", "--format=shell", "-o", str(folder)]) == 0
+
+    script = (folder / "spoke1" / shell.SCRIPT.lstrip("/")).read_text()
+    assert "mtu 1450 type vxlan " in script
+    assert f"remote {plan.hub.endpoint} local {plan.node('spoke1').endpoint} " in script
+    assert " dev ens3 " in script
+
+
 def write(tool: str, plan: Topology, folder: Path) -> None:
     """What the command writes for the hosts of a rig, which are called as in the plan."""
     given = {"hub": plan.hubs, "spokes": plan.spokes}

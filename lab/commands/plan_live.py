@@ -1,0 +1,53 @@
+"""What `overcast plan --hosts=` takes from live hosts: their addresses, their NICs and the cloud; nothing changes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+
+from lab import clouds
+from lab.boot.hosts import Named
+from lab.checkup import looking
+from lab.checkup.looking import Host
+from lab.errors import EnvironmentProblem
+from lab.machines import hosts, ssh
+from lab.machines.ssh_link import Login
+
+TIME = 20.0
+"""Seconds that reading may take."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """Hosts in the order of `--hosts`, the smallest MTU of their NICs, and the cloud that the first one is in."""
+
+    hosts: tuple[Named, ...] = ()
+    mtu: int | None = None
+    cloud: str = ""
+
+
+def read(arguments: argparse.Namespace) -> Live:
+    """EnvironmentProblem for a host that is not reached, or whose address on the cloud's network nothing tells."""
+    specs = hosts.parse(arguments.hosts)
+    connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
+    try:
+        connected.all()
+        looked = looking.look(connected.machines, specs, time.monotonic() + TIME)
+    finally:
+        connected.close()
+    found = []
+    for spec in specs:
+        host = looked[spec.role]
+        if not isinstance(host, Host):
+            raise host
+        if host.nic is None or host.address is None:
+            raise EnvironmentProblem(
+                f"{spec.text}: expected a default route, which tells its address on the cloud's network; found none",
+                remedy="give the addresses: --hub=NAME=ADDRESS --spokes=NAME=ADDRESS,...",
+            )
+        found.append(Named(spec.host, host.address, host.nic.name))
+    first = looked[specs[0].role]
+    sighted = clouds.detect(first.details["dmi"]) if isinstance(first, Host) else None
+    mtus = [host.nic.mtu for host in looked.values() if isinstance(host, Host) and host.nic]
+    return Live(tuple(found), min(mtus), sighted.provider.name if sighted else "")
