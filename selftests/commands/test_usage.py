@@ -61,7 +61,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["load", "--sudo"], "--sudo requires --hosts=HUB,SPOKE,..."),
         (["load", "--hosts=hub,spoke1", "--tunnel=vxlan"], "--tunnel: for a lab; with --hosts the overlay is the one"),
         (["load", "--baseline=/nowhere"], "--baseline /nowhere: No such file or directory"),
-        (["plan", "--format=shell"], "the following arguments are required: --spokes"),
+        (["plan", "--format=shell"], "expected --spokes=ADDRESS,... (with --hub=), or --hosts="),
         (["plan", "--spokes=10.0.0.5", "--format=dhcp"], "unknown format 'dhcp': expected one of networkd, netplan"),
         (["plan", "--spokes=web", "--format=shell"], "--spokes: expected an address, or NAME=ADDRESS; found 'web'"),
         (["plan", "--spokes=10.0.0.5", "--format=shell"], "--hub: the standard topology expects 1 hub; found 0"),
