@@ -14,6 +14,8 @@ pytest_plugins = [
     "fixtures.resilience",
     "fixtures.redundancy",
     "fixtures.applications",
+    "fixtures.persistence",
+    "fixtures.load",
     "fixtures.causes",
     "fixtures.comparisons",
     "fixtures.evidence",

@@ -8,7 +8,7 @@ generated from them and from the tests that assert them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -52,16 +52,16 @@ def _read(path: Path) -> tuple[Mapping[str, str], Mapping[str, Requirement]]:
 
 AREAS, CATALOGUE = _read(CATALOGUE_FILE)
 
-# The areas that take programs besides what the suite itself needs: covered when they are asked for.
-ON_DEMAND: tuple[str, ...] = ("APP",)
+# The areas that a run covers when it is asked to, and the option that asks for it.
+ON_DEMAND: Mapping[str, str] = MappingProxyType({"APP": "--applications", "BOOT": "--persistence", "LOAD": "--load"})
 
 # The areas that every run promises to cover: every MUST of them has to run and to hold for `conformant`.
 SCOPE: tuple[str, ...] = tuple(area for area in AREAS if area not in ON_DEMAND)
 
 
-def scope(*, applications: bool) -> tuple[str, ...]:
-    """Return the areas that a run covers, in the order of the catalogue: those on demand when they are asked for."""
-    return tuple(AREAS) if applications else SCOPE
+def scope(asked: Callable[[str], object]) -> tuple[str, ...]:
+    """Return the areas that a run covers, in the order of the catalogue; `asked` says whether an option was given."""
+    return tuple(area for area in AREAS if area not in ON_DEMAND or asked(ON_DEMAND[area].removeprefix("--")))
 
 
 def in_scope(areas: Sequence[str] = SCOPE) -> tuple[Requirement, ...]:

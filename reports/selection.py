@@ -40,7 +40,7 @@ def selection(
     most = int(config.getoption("maxfail", default=0) or 0)
     return Selection(
         collected=collected,
-        scope=scope(applications=bool(config.getoption("applications", default=False))),
+        scope=scope(lambda option: config.getoption(option, default=None)),
         deselected=deselected,
         partial_paths=partial_paths,
         partial_options=bool(set(given) & UNCOLLECTED),

@@ -174,7 +174,7 @@ def area_lines(conformance: Conformance, width: int) -> list[Line]:
         lines += [Line(f"  {line}", "unsure") for line in wrapped(text, width - 2, MOST_LINES, first="")]
     for area in unasked:
         name = shortened(names[area], title - 2)
-        lines.append(Line(f"  {name:<{title}}not asked for (--applications)", "faint"))
+        lines.append(Line(f"  {name:<{title}}not asked for ({ON_DEMAND[area]})", "faint"))
     return lines
 
 

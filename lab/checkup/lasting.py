@@ -8,12 +8,14 @@ lacks the other end of a tunnel, or the overlay address.  That a file names all 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lab.boot.common import SYSCTLS
 from lab.checkup.check import Check
 from lab.machines.hosts import HostSpec
-from lab.model import NodePlan, Topology
+from lab.model import Finding, NodePlan, Topology
+from lab.overlay.readback import BROADCAST_PING
 
 WHAT = "after a reboot"
 MANAGERS = ("systemd-networkd", "ifupdown", "netplan", "NetworkManager", "network-scripts")
@@ -38,43 +40,80 @@ def _facts(topology: Topology, node: NodePlan) -> dict[str, str]:
     return {str(node.overlay.ip): "the overlay address", **ends}
 
 
-def check(spec: HostSpec, topology: Topology, node: NodePlan, named: Named, remedy: str) -> Check:
-    """What a boot makes of a host's part of the overlay; `remedy` writes the files for it."""
-
-    def warning(found: str, fix: str | None, *, at: str | None = None) -> Check:
-        return Check("warning", spec.role, WHAT, found, fix, at=at)
-
+def findings(topology: Topology, node: NodePlan, named: Named, remedy: str) -> Iterator[Finding]:
+    """What a boot would not make of a host's part of the overlay, or otherwise; `remedy` writes the files for it."""
     used = [file for file in named if not file["obstacle"]]
     lacking = {word: part for word, part in _parts(topology, node).items() if not _naming(used, word)}
-    in_the_way = [file for file in named if file["obstacle"] and lacking.keys() & set(file["words"])]
-    unread = [file["path"] for file in named if file["unread"]]
-    if in_the_way:
-        first = in_the_way[0]
-        same = [file["path"] for file in in_the_way if file["obstacle"] == first["obstacle"]]
-        return warning(f"{', '.join(same)} would make it, but {first['obstacle']}", first["fix"])
-    if lacking and unread:
-        fix = f"--sudo, or in --hosts: {spec.variant(sudo='true')}"
-        return warning(f"not to be told: {', '.join(unread)} may not be read", fix, at="")
+    unused: dict[tuple[str, str], list[str]] = {}
+    for file in named:
+        if file["obstacle"] and lacking.keys() & set(file["words"]):
+            unused.setdefault((file["obstacle"], file["fix"]), []).append(file["path"])
+    device = next((word for word in lacking if word in topology.devices(node.name)), node.device)
+
+    def finding(code: str, summary: str, evidence: str, fix: str, requirement: str) -> Finding:
+        return Finding(code, node.name, device, summary, evidence, fix, (requirement,))
+
+    for (obstacle, fix), paths in unused.items():
+        summary = f"a boot does not use {', '.join(paths)}: {obstacle}"
+        yield finding("boot-file-unused", summary, f"they name {', '.join(lacking.values())}", fix, "BOOT-01")
+    if lacking and not unused and not unread(named):
+        summary = f"no file that a boot reads names {', '.join(lacking.values())}: made by hand, lost at the next boot"
+        yield finding("lost-at-boot", summary, "no file in /etc names it", remedy, "BOOT-01")
     if lacking:
-        what = ", ".join(lacking.values())
-        return warning(f"no file that is read at boot names {what}: made by hand, and gone then", remedy, at="")
-    found = ", ".join(
-        dict.fromkeys(file["path"] for file in used if set(file["words"]) & _parts(topology, node).keys())
-    )
+        return
+    paths = files(topology, node, named)
     for word, fact in _facts(topology, node).items():
         if not _naming(used, word):
-            other = f"{found} would make it, but without {fact} {word}, which it has now"
-            return warning(other, f"grep -n {node.device} {found.replace(',', '')}    # then correct what differs")
-    for device in topology.devices(node.name):
-        tools = {file["tool"]: file["path"] for file in _naming(used, device) if file["tool"] in MANAGERS}
+            summary = f"the next boot makes another overlay: {', '.join(paths)} lacks {fact} {word}"
+            fix = f"grep -n {node.device} {' '.join(paths)}    # then correct what differs"
+            yield finding("boot-file-differs", summary, f"{word} is in use now", fix, "BOOT-03")
+    for name in topology.devices(node.name):
+        tools = {file["tool"]: file["path"] for file in _naming(used, name) if file["tool"] in MANAGERS}
         if len(tools) > 1:
             both = " and ".join(f"{tool} ({path})" for tool, path in tools.items())
-            return warning(f"{device} is made by {both}: which of them wins is not certain", "keep one of the files")
-    return Check("ok", spec.role, WHAT, f"its devices and the multicast route are named in {found}")
+            fix = f"grep -n {name} {' '.join(tools.values())}    # then take it out of all but one"
+            yield finding(
+                "made-twice-at-boot", f"{name} is made by {both}", "which of them wins is not certain", fix, "BOOT-03"
+            )
 
 
-def _naming(files: Named, word: str) -> Named:
-    return [file for file in files if word in file["words"]]
+def ping(node: NodePlan, persisted: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+    """Whether a host answers broadcast pings after a boot; `persisted` is what `prerequisites.examine` tells."""
+    path, value = persisted.get(BROADCAST_PING, ("no file of sysctl.d", "nothing"))
+    if value != "0":
+        summary = f"{node.name} ignores broadcast pings after the next boot: {path} sets {BROADCAST_PING} to {value}"
+        fix = f"echo '{BROADCAST_PING} = 0' | sudo tee {SYSCTLS}"
+        if "/" in path:
+            fix = f"sudo sed -i '/icmp_echo_ignore_broadcasts/d' {path} && {fix}"
+        yield Finding("ping-lost-at-boot", node.name, "", summary, f"expected {BROADCAST_PING} = 0", fix, ("BOOT-02",))
+
+
+def unread(named: Named) -> list[str]:
+    """The files that may not be read: what they say cannot be told."""
+    return [file["path"] for file in named if file["unread"]]
+
+
+def files(topology: Topology, node: NodePlan, named: Named) -> list[str]:
+    """The files that a boot uses for a host's part of the overlay."""
+    parts = _parts(topology, node).keys()
+    return list(dict.fromkeys(file["path"] for file in named if not file["obstacle"] and parts & set(file["words"])))
+
+
+def check(spec: HostSpec, topology: Topology, node: NodePlan, named: Named, remedy: str) -> Check:
+    """The same as one line: the first thing that is not as it is now, or the files that make it."""
+    for found in findings(topology, node, named, remedy):
+        return Check("warning", spec.role, WHAT, found.summary, found.remedy, at="" if found.remedy == remedy else None)
+    lacking = [word for word in _parts(topology, node) if not _naming(named, word)]
+    if lacking:
+        hidden = f"cannot be determined: {', '.join(unread(named))} is readable for root only"
+        fix = f"--sudo, or in --hosts: {spec.variant(sudo='true')}"
+        return Check("warning", spec.role, WHAT, hidden, fix, at="")
+    paths = ", ".join(files(topology, node, named))
+    return Check("ok", spec.role, WHAT, f"its devices and the multicast route are named in {paths}")
+
+
+def _naming(named: Named, word: str) -> Named:
+    return [file for file in named if word in file["words"]]
 
 
 def written(topology: Topology) -> str:

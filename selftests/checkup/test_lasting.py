@@ -34,7 +34,7 @@ SCRIPT = BY_SHELL[shell.SCRIPT]
 SOURCED = {boot_files.INTERFACES: "source /etc/network/interfaces.d/*\n"}
 NOBODY = 65534
 WRITE = "./overcast plan"
-GONE = "no file that is read at boot names gretap1, the multicast route 224.0.0.0/4: made by hand, and gone then"
+GONE = "no file that a boot reads names gretap1, the multicast route 224.0.0.0/4: made by hand, lost at the next boot"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,11 @@ STATES = {
     "in a comment": State({"/etc/rc.local": "#!/bin/sh\n# ip link add gretap1; 224.0.0.0/4\n"}, "warning", GONE, WRITE),
     "networkd": State(BY_NETWORKD, "ok", "are named in /etc/systemd/network/", "", (ON,), needs=NETWORKD),
     "networkd not enabled": State(
-        BY_NETWORKD, "warning", f"would make it, but {ON} is not enabled", f"sudo systemctl enable {ON}", needs=NETWORKD
+        BY_NETWORKD,
+        "warning",
+        f"50-gretap1.network: {ON} is not enabled",
+        f"sudo systemctl enable {ON}",
+        needs=NETWORKD,
     ),
     "networkd masked": State(
         BY_NETWORKD,
@@ -79,7 +83,7 @@ STATES = {
     "another other end": State(
         changed(BY_NETWORKD, PLAN.hub.endpoint, "10.0.0.99"),
         "warning",
-        "would make it, but without the other end of a tunnel 10.0.0.197, which it has now",
+        "50-gretap1.network lacks the other end of a tunnel 10.0.0.197",
         "grep -n gretap1 /etc/systemd/network/",
         (ON,),
         needs=NETWORKD,
@@ -87,7 +91,7 @@ STATES = {
     "another address": State(
         changed(BY_NETWORKD, str(NODE.overlay.ip), "172.16.254.77"),
         "warning",
-        "without the overlay address 172.16.254.2",
+        "lacks the overlay address 172.16.254.2",
         "grep -n gretap1",
         (ON,),
         needs=NETWORKD,
@@ -95,7 +99,7 @@ STATES = {
     "no route": State(
         changed(BY_NETWORKD, "224.0.0.0/4", "192.0.2.0/24"),
         "warning",
-        "no file that is read at boot names the multicast route 224.0.0.0/4",
+        "no file that a boot reads names the multicast route 224.0.0.0/4",
         WRITE,
         (ON,),
         needs=NETWORKD,
@@ -177,12 +181,17 @@ STATES = {
         {**BY_NETWORKD, **SOURCED, **BY_IFUPDOWN},
         "warning",
         "gretap1 is made by systemd-networkd (/etc/systemd/network/50-gretap1.network) and ifupdown",
-        "keep one of the files",
+        "# then take it out of all but one",
         (ON, "networking.service"),
         needs=(*NETWORKD, *IFUP),
     ),
     "not to be read": State(
-        BY_NETWORKD, "warning", "may not be read", "--sudo", (ON,), "chmod 600 /etc/systemd/network/*; who=nobody"
+        BY_NETWORKD,
+        "warning",
+        "is readable for root only",
+        "--sudo",
+        (ON,),
+        "chmod 600 /etc/systemd/network/*; who=nobody",
     ),
 }
 

@@ -32,7 +32,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         said = [cells[column] for cells in rows.values() if column in cells]
         good = [one for one in said if not one.startswith("NOT")]
         terminalreporter.line(f"  {column}: {len(good)} of {len(said)}")
-    asserted = in_scope(scope(applications=True))
+    asserted = in_scope(scope(lambda option: option == "applications"))
     reds = {red for fault in catalogue.known().values() for red in fault.reds}
     untouched = {one.id for one in asserted if one.level == "MUST"} - reds
     terminalreporter.line(f"  MUST requirements without a fault: {', '.join(in_order(untouched)) or 'none'}")

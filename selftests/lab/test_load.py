@@ -6,7 +6,10 @@ A load is counted as it is, and what is in the way of a higher one is named.
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +28,7 @@ from lab.probes.load import KINDS, Kind, Load, Received, Trial
 from lab.providers import provider
 from selftests.lab.processes import descendants
 
+ROOT = Path(__file__).resolve().parents[2]
 SLOW = 500.0  # datagrams a second: no machine is too busy for them
 TUNNELS = {"local": "vxlan", "guest": "gretap"}
 
@@ -150,3 +154,21 @@ def test_what_drops_is_the_limit(trial: Trial, said: str) -> None:
 def test_what_keeps_a_sender_is_the_limit(trial: Trial, most: float, said: str) -> None:
     """Of a sender whose datagrams all arrive it is said why it sends no more."""
     assert throughput.sender_limit(trial, most) == said
+
+
+@pytest.mark.alone("starts a run of its own")
+def test_a_rate_beyond_a_limit_turns_red(tmp_path: Path) -> None:
+    """The suite's area LOAD holds at a rate that every host bears, and fails where a queue limits a tunnel."""
+    limited = "--inject=spoke1: tc qdisc add dev ens3 root tbf rate 200kbit burst 2000 limit 3000"
+    outcomes = []
+    for name, given in (("whole", []), ("limited", [limited])):
+        words = ["--tunnel=vxlan", "--kernel=host", "--load=500", f"--reports={tmp_path / name}", *given, "tests/load"]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        result = json.loads((tmp_path / name / "conformance.json").read_text())
+        outcomes.append({one["id"]: one["outcome"] for one in result["requirements"] if one["id"].startswith("LOAD")})
+        named = {one["code"] for one in result["findings"]}
+        assert ("traffic-impaired" in named) == bool(given), done.stdout
+
+    ids = ("LOAD-01", "LOAD-02", "LOAD-03")
+    assert outcomes == [dict.fromkeys(ids, "passed"), dict.fromkeys(ids, "failed")]

@@ -270,6 +270,35 @@ def test_what_files_make_is_told_to_last(tmp_path: Path, capsys: pytest.CaptureF
     assert told["spoke1"]["fix"] == ""
 
 
+def persistence(rig: Rig, folder: Path) -> tuple[dict[str, str], set[str]]:
+    """What the requirements of area BOOT came to, and the codes of the findings."""
+    done, result = run(rig, folder, f"--hosts={rig.specs}", "--persistence", "tests/persistence")
+    judged = {one["id"]: one["outcome"] for one in result["requirements"] if one["id"].startswith("BOOT-")}
+    assert judged, done.stdout[-3000:] + done.stderr
+    return judged, {one["code"] for one in result["findings"]}
+
+
+def test_the_suite_asserts_what_a_boot_makes(tmp_path: Path) -> None:
+    """With --persistence, area BOOT holds where a boot makes the overlay, and fails for each part that it does not."""
+    (rig_files := tmp_path / "rig").mkdir()
+    with made("shell", "standard", rig_files) as (rig, plan, _):
+        for host in rig.hosts.values():
+            daemons.enable(host, "overlay.service")
+        whole = persistence(rig, tmp_path / "whole")
+        daemons.shell(rig.hosts["spoke1"], f"rm {common.SYSCTLS}")
+        daemons.shell(rig.hosts["spoke2"], f"sed -i s/{plan.hub.endpoint}/10.0.0.99/ {shell.SCRIPT}")
+        daemons.enable(rig.hosts["hub"])
+        broken = persistence(rig, tmp_path / "broken")
+        (fix,) = [one.remedy for one in lasting.ping(plan.node("spoke1"), {})]
+        daemons.shell(rig.hosts["spoke1"], fix.replace("sudo ", ""))
+        fixed = persistence(rig, tmp_path / "fixed")
+
+    assert whole == (dict.fromkeys(("BOOT-01", "BOOT-02", "BOOT-03"), "passed"), set())
+    codes = {"boot-file-unused", "ping-lost-at-boot", "boot-file-differs"}
+    assert broken == (dict.fromkeys(("BOOT-01", "BOOT-02", "BOOT-03"), "failed"), codes)
+    assert fixed == ({**broken[0], "BOOT-02": "passed"}, codes - {"ping-lost-at-boot"})
+
+
 def test_what_networkd_does_not_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Files of networkd do not count where it is not enabled."""
     with made("networkd", "standard", tmp_path) as (rig, _, _):
@@ -279,7 +308,7 @@ def test_what_networkd_does_not_read_is_named(tmp_path: Path, capsys: pytest.Cap
 
     assert told["state"] == "warning"
     assert (
-        "50-vxlan1.netdev, /etc/systemd/network/50-vxlan1.network would make it, but systemd-networkd.service is not"
+        "50-vxlan1.netdev, /etc/systemd/network/50-vxlan1.network: systemd-networkd.service is not enabled"
         in told["found"]
     )
     assert told["fix"] == "sudo systemctl enable systemd-networkd.service"
@@ -296,7 +325,7 @@ def test_what_is_made_by_hand_is_told_to_be_gone(tmp_path: Path, capsys: pytest.
     assert {check["state"] for check in told.values()} == {"warning"}
     spoke = told["spoke1"]
     assert spoke["found"] == (
-        "no file that is read at boot names vxlan1, the multicast route 224.0.0.0/4: made by hand, and gone then"
+        "no file that a boot reads names vxlan1, the multicast route 224.0.0.0/4: made by hand, lost at the next boot"
     )
     command, *arguments = shlex.split(spoke["fix"].removeprefix("fix: "))
     assert command == "./overcast"
@@ -316,5 +345,5 @@ def test_a_route_that_no_file_has_is_named(tmp_path: Path, capsys: pytest.Captur
 
     assert told["spoke2"]["state"] == "ok"
     assert told["spoke1"]["found"] == (
-        "no file that is read at boot names the multicast route 224.0.0.0/4: made by hand, and gone then"
+        "no file that a boot reads names the multicast route 224.0.0.0/4: made by hand, lost at the next boot"
     )

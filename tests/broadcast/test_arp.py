@@ -42,6 +42,8 @@ def test_the_owner_answers_and_nobody_else(provoked, sender, layers):
     watching = sender.is_hub and overlay.topology.restless
     owner = overlay[[name for name in overlay.others(sender) if not watching or overlay[name].is_hub][-1]]
     sender.ping(owner.address())
+    # the owner's first: a host that verifies an entry asks, and who is asked notes the address
+    owner.node.apply(neigh_del(owner.plan.device, sender.address()))
     sender.node.apply(neigh_del(sender.plan.device, owner.address()))
     overlay.forget()
 

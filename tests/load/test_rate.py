@@ -1,0 +1,25 @@
+"""
+A rate that the user names (`--load=RATE`) reaches every receiver without loss.
+
+    spoke1 --RATE datagrams of 64 octets a second--> hub, spoke2: every one, once
+"""
+
+import pytest
+
+
+@pytest.mark.requirement("LOAD-01")
+def test_multicast_arrives_at_the_rate(sent_at_rate):
+    """Every receiver gets every datagram to a group once."""
+    assert sent_at_rate("multicast") == []
+
+
+@pytest.mark.requirement("LOAD-02")
+def test_broadcast_arrives_at_the_rate(sent_at_rate):
+    """Every receiver gets every datagram to the broadcast address once."""
+    assert sent_at_rate("broadcast") == []
+
+
+@pytest.mark.requirement("LOAD-03")
+def test_unicast_arrives_at_the_rate(sent_at_rate):
+    """The receiver gets every datagram to its address once."""
+    assert sent_at_rate("unicast") == []
