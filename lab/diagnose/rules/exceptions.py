@@ -106,7 +106,8 @@ def _plain(rule: FirewallRule) -> str:
     """What a rule asks, without its verdict and what iptables and nft add of their own."""
     if rule.tool == "nft":
         return rule.rule.removesuffix(" accept").removesuffix(" counter")
-    return MODULE.sub("", TARGET.sub("", rule.rule)).strip()
+    # iptables writes a protocol's number as its name where /etc/protocols has one
+    return MODULE.sub("", TARGET.sub("", rule.rule)).strip().replace("-p vrrp", "-p 112")
 
 
 def quoted(rule: FirewallRule) -> str:

@@ -54,16 +54,19 @@ def bridge(scene: Scene) -> Iterator[Finding]:
 
 def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     device, topology, name = hub.device, scene.topology, hub.plan.device
+    wanted = topology.bridge_mac(hub.plan)
     if device is None or device.kind != "bridge":
         # a tunnel that is missing too is made a port when it is made
         joined = [port for port in topology.ports(hub.name) if port in hub.seen.devices]
+        pinned = f"address {wanted} " if scene.planned and wanted else ""
         ports = "".join(f"ip link set {port} up master {name} && " for port in joined)
         yield hub.finding(
             "bridge-missing",
             name,
             f"{hub.name} has no bridge {name}",
             f"its devices are {', '.join(hub.seen.devices)}",
-            f"ip link add {name} type bridge && {ports}ip link set {name} up && {commands.placed(topology, hub.plan)}",
+            f"ip link add {name} {pinned}type bridge && {ports}ip link set {name} up && "
+            f"{commands.placed(topology, hub.plan)}",
             ("HUB-02", "BCAST-01"),
         )
         return
@@ -77,7 +80,6 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
             ("HUB-02", "BCAST-01"),
         )
     yield from _bridge_options(scene, hub, device)
-    wanted = topology.bridge_mac(hub.plan)
     if scene.planned and wanted and device.mac != wanted:
         yield hub.finding(
             "bridge-mac-not-pinned",
