@@ -1,9 +1,10 @@
-"""The matrix of faults, each injected in a run of its own, some at a time (`pool`); labs for tests that break one."""
+"""Inner runs and diagnoses of faults, some at a time (`pool`); labs for tests that break one."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -13,42 +14,55 @@ import pytest
 from lab import laboratory, topologies
 from lab.errors import EnvironmentProblem
 from lab.faults import catalogue
+from lab.faults.fault import Fault
 from lab.machines import choose
 from lab.machines.base import Machine
 from lab.machines.choose import Starting
 from lab.model import TunnelOptions, Underlay
 from lab.providers import provider
-from selftests.faults import inner, table
+from selftests.faults import diagnosis, inner, table
 from selftests.faults.breaking import Case
+from selftests.faults.diagnosis import Diagnosed
 from selftests.faults.inner import Ran
 from selftests.faults.pool import pool
 
-Runs = dict[str, Future[Ran]]
-CONTROL = "healthy"
+Runs = Mapping[str, Future[Mapping[str, Ran]]]
+FAULTS_OF_A_RUN = 12
+"""How many faults share an inner run: what it costs to collect tests is paid once, and few wait for the last run."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """The runs that the selected tests will ask for, by fault (or `healthy` and the kind of tunnel), on their way."""
-    folder = tmp_path_factory.mktemp("matrix")
-    wanted = [item.callspec.params for item in request.session.items if "runs" in getattr(item, "fixturenames", ())]
+    """The inner runs of the faults that the selected tests ask for, on their way: by fault, what came of its run."""
+    folder = tmp_path_factory.mktemp("runs")
+    alike: dict[tuple[str, int], list[Fault]] = defaultdict(list)
+    for fault in map(catalogue.named, wanted(request)):
+        alike[inner.tunnel_for(fault), inner.spokes_for(fault)].append(fault)
+    started: dict[str, Future[Mapping[str, Ran]]] = {}
     with pool() as workers:
-        started: Runs = {}
-        for tunnel in dict.fromkeys(params["tunnel"] for params in wanted if "tunnel" in params):  # the longest first
-            key = f"{CONTROL} {tunnel}"
-            healthy = functools.partial(inner.run, reports=folder / key, tunnel=tunnel, requirements=reds_on(tunnel))
-            started[key] = workers.submit(healthy)
-        for name in dict.fromkeys(params["fault"] for params in wanted if "fault" in params):
-            broken = functools.partial(inner.broken, reports=folder / name, fault=catalogue.named(name))
-            started[name] = workers.submit(broken)
+        for _, faults in sorted(alike.items()):
+            for first in range(0, len(faults), FAULTS_OF_A_RUN):
+                few = faults[first : first + FAULTS_OF_A_RUN]
+                future = workers.submit(functools.partial(inner.run, reports=folder / few[0].name, faults=few))
+                started |= {fault.name: future for fault in few}
         yield started
 
 
-def reds_on(tunnel: str) -> list[str]:
-    """The requirements that some fault turns red on a kind of tunnel."""
-    return sorted(
-        {red for fault in catalogue.known().values() if inner.tunnel_for(fault) == tunnel for red in fault.reds}
-    )
+@pytest.fixture(scope="module")
+def diagnoses(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Diagnosed]]]:
+    """The diagnoses of the faults that the selected tests ask for, on their way."""
+    with diagnosis.processes(wanted(request)) as started:
+        yield started
+
+
+def wanted(request: pytest.FixtureRequest) -> list[str]:
+    """The faults that the selected tests of this file ask for."""
+    here = [
+        item.callspec.params
+        for item in request.session.items
+        if item.path == request.path and hasattr(item, "callspec")
+    ]
+    return list(dict.fromkeys(params["fault"] for params in here))
 
 
 @pytest.fixture

@@ -6,24 +6,19 @@ import contextlib
 import functools
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import execnet
 import pytest
 
-from lab import topologies
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault
-from lab.laboratory import BuiltLab
 from lab.machines import choose
 from lab.machines.base import Machine
-from lab.machines.node import Node
-from lab.model import TunnelOptions, Underlay
-from lab.providers import provider
 from lab.requirements import ON_DEMAND, area_of
-from selftests.faults.broken_then_mended import FILE
+from selftests.faults.in_turn import FILE, HEALTHY
 from selftests.faults.pool import ROOT, Run
 
 # pictures of the failures are wanted in nobody's inner run, and cost more than the failures do
@@ -34,19 +29,11 @@ LEAST_SPOKES = 2
 
 @dataclass(frozen=True)
 class Ran:
-    """
-    What came of one run: the outcome of each requirement, and what was printed.
-
-    Of a broken lab besides: what was found wrong, how each requirement's tests failed once it was mended as the
-    findings say (nothing: they passed), and the remedies that were refused.
-    """
+    """What came of one fault: how to run it alone, the outcome of each requirement, and what the whole run printed."""
 
     command: str
     outcomes: dict[str, str]
     printed: str
-    findings: tuple[dict[str, str], ...] = ()
-    mended: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
 
     def of(self, requirements: Iterable[str]) -> dict[str, str]:
         """The outcomes of some requirements; one that the run did not speak of is `unheard`."""
@@ -86,41 +73,31 @@ def files_of(requirements: Collection[str]) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in named]
 
 
-def run(pytest: Run, reports: Path, tunnel: str, requirements: Collection[str], *more: str) -> Ran:
-    """Runs the tests of some requirements."""
-    arguments = [f"--tunnel={tunnel}", f"--requirements={','.join(requirements)}", *more]
-    if any(area_of(identity) in ON_DEMAND for identity in requirements):
-        arguments.append("--applications")
-    printed = pytest([*LEAN, f"--reports={reports}", *arguments, *files_of(requirements)])
-    judged = _read(reports / "conformance.json").get("requirements", [])
-    besides = _read(reports / FILE)
-    return Ran(
-        "pytest " + " ".join(arguments),
-        {one["id"]: one["outcome"] for one in judged},
-        printed,
-        tuple(besides.get("findings", ())),
-        besides.get("outcomes", {}),
-        besides.get("refused", {}),
-    )
+def spokes_for(fault: Fault) -> int:
+    """How many spokes the labs of a fault have."""
+    return max(LEAST_SPOKES, fault.spokes)
 
 
-def broken(pytest: Run, reports: Path, fault: Fault) -> Ran:
-    """Runs the tests of what a fault turns red and of what it must not, and again when it is mended."""
-    mend = ["--mend"] if fault.mended else []
-    plugin = ["-p", "selftests.faults.broken_then_mended", f"--reds={','.join(fault.reds)}", *mend]
-    plugin += [f"--spokes={fault.spokes}"] if fault.spokes > LEAST_SPOKES else []
-    tunnel = tunnel_for(fault)
-    return run(pytest, reports, tunnel, [*fault.reds, *fault.greens], f"--inject={fault.name}", *plugin)
+def run(pytest: Run, reports: Path, faults: Sequence[Fault]) -> dict[str, Ran]:
+    """
+    Runs the tests of what each fault turns red and of what it must not; those that failed, again on healthy labs.
 
-
-def place(fault: Fault) -> tuple[str, str]:
-    """Where the diagnosis must find a fault, in a lab of the kind that it is shown on."""
-    topology = topologies.standard(max(LEAST_SPOKES, fault.spokes), TunnelOptions(kind=tunnel_for(fault)))
-    nobody: Any = None  # of a lab that is only named after, no machine is asked anything
-    nodes = {plan.name: Node(plan.name, nobody, 0) for plan in topology.nodes}
-    lab = BuiltLab(nobody, topology, Underlay(provider("oci")), nodes)
-    assert fault.finding is not None, f"{fault.name} names no finding"
-    return fault.finding.at(lab)
+    The faults are shown on one kind of tunnel and with as many spokes.
+    """
+    tunnel, spokes = tunnel_for(faults[0]), spokes_for(faults[0])
+    wanted = {fault.name: [*fault.reds, *fault.greens] for fault in faults}
+    every = sorted({identity for each in wanted.values() for identity in each})
+    lab = [f"--tunnel={tunnel}", f"--spokes={spokes}"]
+    asked = [*lab, f"--requirements={','.join(every)}", f"--faults={','.join(wanted)}"]
+    if any(area_of(identity) in ON_DEMAND for identity in every):
+        asked.append("--applications")
+    plugin = ["-p", "selftests.faults.in_turn"]
+    printed = pytest([*LEAN, *plugin, f"--reports={reports}", *asked, *files_of(every)])
+    came = _read(reports / FILE)
+    alone = {
+        name: f"pytest {' '.join(lab)} --inject={name} --requirements={','.join(each)}" for name, each in wanted.items()
+    }
+    return {name: Ran(alone.get(name, ""), came.get(name, {}), printed) for name in (*alone, HEALTHY)}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 120  # seconds for one run; a few in practice
+DEADLINE = 240  # seconds for one run; 20 in practice
 # a run that waits for what is lost needs no processor
 WORKERS = 2 * (os.cpu_count() or 1)
 

@@ -33,7 +33,7 @@ from lab.machines.base import Machine
 from lab.machines.node import Node
 from lab.model import Topology, TunnelOptions, Underlay
 from lab.providers import provider
-from selftests.faults.inner import LEAST_SPOKES, machine_for, tunnel_for
+from selftests.faults.inner import LEAST_SPOKES, machine_for, spokes_for, tunnel_for
 
 FOLDER = Path(__file__).parent / "recordings"
 HEALTHY = ("healthy gretap", "healthy vxlan")
@@ -98,12 +98,12 @@ def is_named(fault: Fault, case: Case) -> bool:
 def _recorded(machine: Machine, kind: str, fault: Fault | None) -> str:
     tried = []
     for make in LABS[:1] if fault is None else LABS:
-        topology, routers = make(kind, max(LEAST_SPOKES, fault.spokes if fault else 0))
+        topology, routers = make(kind, spokes_for(fault) if fault else LEAST_SPOKES)
         try:
             with laboratory.build(machine, topology, Underlay(provider("oci"), routers)) as lab:
                 if fault:
                     fault.inject(lab)
-                seen = scene.gather(_as_after_a_test(laboratory.with_bridges(lab)), planned=True)
+                seen = scene.gather(as_after_a_test(laboratory.with_bridges(lab)), planned=True)
         except OvercastError as problem:  # it cannot be made in such a lab
             tried.append(str(problem))
             continue
@@ -115,7 +115,7 @@ def _recorded(machine: Machine, kind: str, fault: Fault | None) -> str:
     return ""
 
 
-def _as_after_a_test(lab: BuiltLab) -> BuiltLab:
+def as_after_a_test(lab: BuiltLab) -> BuiltLab:
     """A test has failed before a diagnosis: of many hosts, those that it lost packets to are looked at."""
     for host in lab.hosts.values() if len(lab.hosts) > MOST_SENDERS else ():
         with lab.listen(lab.others(host)):

@@ -25,18 +25,37 @@ from lab.machines.node import Agent
 from lab.tunnels import DEFAULT
 
 
-class Kept:
-    """The machines of this process, by kind of tunnel, handed to every run as its own."""
+class Machines:
+    """The machines of this process, by kind of tunnel; one that a fault was too much for is replaced."""
 
     def __init__(self) -> None:
         self._starting: dict[str, Starting] = {}
+
+    def starting(self, tunnel: str) -> Starting:
+        """The machine that makes tunnels of a kind."""
+        kept = self._starting.pop(tunnel, None)
+        if kept is not None:
+            try:
+                kept.machine().call(Agent.hello)
+            except EnvironmentProblem:
+                kept.close()
+                kept = None
+        self._starting[tunnel] = kept or choose.start(choose.choose("auto", tunnel), execnet.Group())
+        return self._starting[tunnel]
+
+
+class Kept:
+    """The machines of this process, handed to every run as its own."""
+
+    def __init__(self) -> None:
+        self._machines = Machines()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Give the run a machine."""
         from fixtures.machines import STARTING  # not before pytest has it imported as a plugin
 
-        config.stash[STARTING] = self._machine(config.getoption("tunnel") or DEFAULT)
+        config.stash[STARTING] = self._machines.starting(config.getoption("tunnel") or DEFAULT)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:
@@ -45,17 +64,6 @@ class Kept:
 
         config.stash.setdefault(STARTING, None)
         del config.stash[STARTING]
-
-    def _machine(self, tunnel: str) -> Starting:
-        kept = self._starting.pop(tunnel, None)
-        if kept is not None:
-            try:
-                kept.machine().call(Agent.hello)
-            except EnvironmentProblem:  # a fault, or the run that found it, was too much for it
-                kept.close()
-                kept = None
-        self._starting[tunnel] = kept or choose.start(choose.choose("auto", tunnel), execnet.Group())
-        return self._starting[tunnel]
 
 
 def main() -> None:
