@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from selftests import workers
+
 ROOT = Path(__file__).resolve().parents[1]
 STARTED_WITHIN = 60.0  # seconds; two in practice
 AT_ONCE = 0.5  # seconds; a test that does not wait for the lock begins in a hundredth of that
@@ -106,3 +108,8 @@ def test_alone_begins_when_no_other_runs_and_nothing_begins_beside_it(running: R
         assert running.next(AT_ONCE) is None, "began beside a test that runs alone"
         end(connection)
     assert names in (["a_alone"] * 3 + ["b_alone"] * 3, ["b_alone"] * 3 + ["a_alone"] * 3)
+
+
+def test_the_files_that_begin_first_exist() -> None:
+    """What is said to take long is there: a file that was renamed would lose its place."""
+    assert [name for name in workers.LONG if not (workers.HERE / name).is_file()] == []

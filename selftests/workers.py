@@ -16,22 +16,40 @@ from typing import Any
 
 import pytest
 
+HERE = Path(__file__).parent
 LOCK = pytest.StashKey[int]()
 PATH = "selftests_lock"
 ALONE = pytest.StashKey[frozenset[Path]]()
 
 MOST = 4
 """Workers: the labs of many would fill the neighbour table that all network namespaces of a kernel share."""
+LONG = (
+    "live/test_boot.py",
+    "live/provision/test_endings.py",
+    "live/test_watch.py",
+    "live/test_overlays.py",
+    "commands/test_options.py",
+    "faults/test_one_cause.py",
+    "lab/test_interrupts.py",
+    "faults/test_false_alarms.py",
+    "live/test_guests.py",
+    "live/test_layouts.py",
+    "lab/test_cleanup.py",
+    "live/test_doctor_fixes.py",
+    "faults/test_bundle.py",
+    "faults/test_fixes.py",
+)
+"""The files that take a minute or more, the longest first: begun last, one of them would be waited for at the end."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """With `-n auto`, a worker for each processor, but few."""
-    return min(len(os.sched_getaffinity(0)), MOST)
+    """With `-n auto`, one more than there are processors, as many tests wait for an event; but few."""
+    return min(len(os.sched_getaffinity(0)) + 1, MOST)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The tests of a file share what they set up, so files are distributed, in the order of their names."""
+    """The tests of a file share what they set up, so files are distributed, in the order of the tests."""
     config.addinivalue_line("markers", "alone(why): its whole file runs while no other worker runs a test")
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadfile"
@@ -51,9 +69,10 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put last what runs alone: it begins when the other workers have nothing else to do."""
+    """Put the long files first, and last what runs alone: it begins when the other workers have nothing else to do."""
     alone = config.stash[ALONE] = frozenset(item.path for item in items if item.get_closest_marker("alone"))
-    items.sort(key=lambda item: item.path in alone)
+    order = {HERE / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: (item.path in alone, order.get(item.path, len(LONG))))
 
 
 @pytest.hookimpl(wrapper=True)
