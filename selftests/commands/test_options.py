@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -139,14 +137,3 @@ def test_the_faults_that_have_a_name_are_listed() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == len(catalogue.known())
     assert catalogue.named("port-detached").what in done.stdout
-
-
-def test_the_suite_holds_in_another_subnet(tmp_path: Path) -> None:
-    """No test depends on the lab's own subnet or prefix length: every requirement holds in a /20."""
-    options = ["--tunnel=vxlan", "--overlay-subnet=10.20.16.0/20", f"--reports={tmp_path}"]
-    done = run("tests", *options)
-
-    result = json.loads((tmp_path / "conformance.json").read_text())
-    failed = [entry["id"] for entry in result["requirements"] if entry["outcome"] == "failed"]
-    assert failed == [], done.stdout[-3000:] + done.stderr
-    assert result["verdict"] == "conformant"

@@ -45,14 +45,14 @@ MANY = (
     "tests/icmp/test_broadcast_ping.py",
 )
 VPN = (
-    "spoke1: ip link add tun0 type veth peer name tunp; ip link set tunp up; ip link set tun0 up; "
+    "ip link add tun0 type veth peer name tunp; ip link set tunp up; ip link set tun0 up; "
     "ip addr add 10.8.0.2/24 dev tun0; ip route add 10.0.0.0/8 $(ip route show default | sed s/default//)"
 )
 """A VPN, and the private networks that its user keeps out of it."""
 MAIN = "; ip route add 0.0.0.0/1 dev tun0; ip route add 128.0.0.0/1 dev tun0"
 TABLE = (
     "; ip route add 0.0.0.0/1 dev tun0 table 100; ip route add 128.0.0.0/1 dev tun0 table 100"
-    "; ip route add 10.0.0.0/24 dev ens3 table 100; ip rule add from 10.0.0.25 lookup 100"
+    "; ip route add 10.0.0.0/24 dev ens3 table 100; ip rule add from 10.0.0.131 lookup 100"
 )
 TWO_HUBS = ("tests/broadcast", "tests/hub", "tests/redundancy")
 ROUTED = ("tests/broadcast", "tests/multicast", "tests/prerequisites", "tests/resilience/test_link_flap.py")
@@ -77,7 +77,7 @@ class Ran:
 
 
 ROWS = {
-    "tunnel vxlan": Row(("--tunnel=vxlan",)),
+    "tunnel vxlan, another subnet": Row(("--tunnel=vxlan", "--overlay-subnet=10.20.16.0/20")),
     "tunnel ip6gretap": Row(
         (
             "--tunnel=ip6gretap",
@@ -86,8 +86,7 @@ ROWS = {
     ),
     "provider aws": Row(("--provider=aws", "--tunnel=vxlan", *ONE_SET_OF_TESTS)),
     "provider gcp": Row(("--provider=gcp", "--tunnel=vxlan", *ONE_SET_OF_TESTS)),
-    "provider azure": Row(("--provider=azure", *ONE_SET_OF_TESTS)),
-    "provider azure, tunnel vxlan": Row(("--provider=azure", "--tunnel=vxlan", "tests/hub")),
+    "provider azure": Row(("--provider=azure", "--tunnel=vxlan", *ONE_SET_OF_TESTS, "tests/hub")),
     "topology article": Row(
         ("--topology=article", "--tunnel=vxlan"),
         frozenset(
@@ -107,8 +106,9 @@ ROWS = {
     "rootless, this kernel": Row(("--tunnel=vxlan", "tests/broadcast", "tests/hub"), rootless=True),
     "rootless, guest": Row(("--kernel=guest", "tests/broadcast"), rootless=True),
     "applications": Row(("--applications", "tests/applications")),
-    "healthy with a VPN's routes": Row(("--tunnel=vxlan", f"--inject={VPN}{MAIN}", *ROUTED)),
-    "healthy with a VPN's table": Row(("--tunnel=vxlan", f"--inject={VPN}{TABLE}", *ROUTED)),
+    "healthy with VPNs": Row(
+        ("--tunnel=vxlan", f"--inject=spoke1: {VPN}{MAIN}", f"--inject=spoke2: {VPN}{TABLE}", *ROUTED)
+    ),
 }
 ELSEWHERE = {
     "--inject=": "selftests/faults",
