@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from lab.machines.base import ROOT
 
@@ -30,6 +33,19 @@ def test_the_example_passes() -> None:
     done = own(EXAMPLE)
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
+
+
+@pytest.mark.parametrize(("example", "needs"), [("cluster", "corosync"), ("discovery", "avahi-daemon")])
+def test_the_examples_with_real_programs_pass(example: str, needs: str) -> None:
+    """Corosync forms a cluster, and avahi's name is found, over the overlay; without a way to a spoke they fail."""
+    if shutil.which(needs, path="/usr/sbin:/usr/bin") is None:
+        pytest.skip(f"{needs} is missing: apt-get install --no-install-recommends {needs}")
+    whole = own(EXAMPLE.with_name(example))
+    cut = own(EXAMPLE.with_name(example), "--inject=port-detached")
+
+    assert whole.returncode == 0, whole.stdout
+    assert cut.returncode == 1, cut.stdout
+    assert "fix (hub): ip link set vxlan2 master bridge0" in cut.stdout
 
 
 def test_a_folder_anywhere_will_do(tmp_path: Path) -> None:
