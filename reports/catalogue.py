@@ -2,7 +2,7 @@
 Writes `docs/requirements.md` from the catalogue and from the tests that assert each requirement.
 
     python -m reports.catalogue            write it
-    python -m reports.catalogue --check    say whether it is up to date; exit status 1 when it is not
+    python -m reports.catalogue --check    check that it is up to date; exit status 1 if not
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ REGENERATE = "python -m reports.catalogue"
 INTRODUCTION = f"""\
 # Requirements
 
-What an overlay must do to carry broadcast and multicast, and which tests show it. Generated from `lab/catalogue.json`
-and from the tests: do not edit it, run `{REGENERATE}`.
+The requirements of an overlay for broadcast and multicast, and their tests. Generated from `lab/catalogue.json` and from
+the tests: do not edit it, run `{REGENERATE}`.
 
 MUST requirements of the areas in scope decide the verdict: `conformant` when all of them hold, `nonconformant` when one
-does not, `incomplete` when one was not put to the test. SHOULD requirements are reported beside it. Areas marked
-*on demand* take programs of their own, and have a say in the verdict of the runs that ask for them.
+does not, `incomplete` when one was not tested. SHOULD requirements are reported with it and do not change it. Areas
+marked *on demand* count for the verdict only in runs with their option, for example `--applications`.
 
-"The article" is the how-to from which this overlay comes; nodes are called `hub`, `spoke1`, `spoke2`, ... and the
-emulated cloud network is the VCN. Source names the document, or the place in the Linux kernel, that a requirement rests
-on.
+"The article" is the how-to that describes this overlay; hosts are called `hub`, `spoke1`, `spoke2`, ... and the
+emulated cloud network is the VCN. "Source" is the document, or the place in the Linux kernel, from which a requirement follows.
 """
 
 
@@ -65,9 +64,7 @@ def asserting_tests(root: Path = ROOT) -> dict[str, list[str]]:
     ]
     status = pytest.main([*options, str(root / "tests")], plugins=[found])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise RuntimeError(
-            f"the tests cannot be collected; pytest --collect-only tests says why (status {int(status)})"
-        )
+        raise RuntimeError(f"the tests cannot be collected; try: pytest --collect-only tests (status {int(status)})")
     return {identity: sorted(tests) for identity, tests in found.tests.items()}
 
 
@@ -109,7 +106,7 @@ def _entry(one: Requirement, tests: Sequence[str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write or check the document; return the exit status."""
     parser = argparse.ArgumentParser(prog=REGENERATE, description="Write docs/requirements.md.")
-    parser.add_argument("--check", action="store_true", help="only say whether it is up to date")
+    parser.add_argument("--check", action="store_true", help="only check that it is up to date")
     check = parser.parse_args(arguments).check
     try:
         wanted = text(asserting_tests())

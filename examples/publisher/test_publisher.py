@@ -1,5 +1,5 @@
 """
-A publisher and its subscribers, as they are, on the hosts of the lab.
+A publisher and its subscribers run unchanged on the hosts of the lab.
 
     publisher.py on spoke1 ── 239.1.2.3 ──▶ subscriber.py on all other hosts
 """
@@ -17,8 +17,8 @@ WITHIN = 2.0  # seconds
 
 
 @pytest.mark.parametrize("publisher", ["hub", "spoke1", "spoke2"])
-def test_every_subscriber_hears_the_publisher(overlay: Lab, publisher: str) -> None:
-    """What one host publishes, all others receive."""
+def test_every_subscriber_receives_the_message(overlay: Lab, publisher: str) -> None:
+    """Subscribers on all other hosts receive the message that one host publishes."""
     subscribers = [
         program.start(
             overlay[name].node, "python3", str(HERE / "subscriber.py"), GROUP, PORT, package="python3", ready="ready"
@@ -29,5 +29,5 @@ def test_every_subscriber_hears_the_publisher(overlay: Lab, publisher: str) -> N
     overlay[publisher].node.run("python3", str(HERE / "publisher.py"), GROUP, PORT, f"news of {publisher}")
 
     for subscriber in subscribers:
-        subscriber.await_output(f"heard news of {publisher}", within=WITHIN)
+        subscriber.await_output(f"received news of {publisher}", within=WITHIN)
         subscriber.stop()
