@@ -23,15 +23,16 @@ REGENERATE = "python -m reports.catalogue"
 INTRODUCTION = f"""\
 # Requirements
 
-The requirements of an overlay for broadcast and multicast, and their tests. Generated from `lab/catalogue.json` and from
-the tests: do not edit it, run `{REGENERATE}`.
+The requirements of an overlay for broadcast and multicast, and their tests. Generated from `lab/catalogue.json` and
+from the tests: do not edit it, run `{REGENERATE}`.
 
 MUST requirements of the areas in scope decide the verdict: `conformant` when all of them hold, `nonconformant` when one
 does not, `incomplete` when one was not tested. SHOULD requirements are reported with it and do not change it. Areas
 marked *on demand* count for the verdict only in runs with their option, for example `--applications`.
 
 "The article" is the how-to that describes this overlay; hosts are called `hub`, `spoke1`, `spoke2`, ... and the
-emulated cloud network is the VCN. "Source" is the document, or the place in the Linux kernel, from which a requirement follows.
+emulated cloud network is the VCN. "Source" is the document, or the place in the Linux kernel, from which a requirement
+follows.
 """
 
 

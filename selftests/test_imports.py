@@ -242,7 +242,7 @@ def test_rooms_import_only_what_they_may() -> None:
         ("lab/probes/taps.py", "from lab.diagnose import rules", False),
     ],
 )
-def test_checker_tells_right_from_wrong(path: str, source: str, allowed: bool) -> None:
+def test_checker_distinguishes_right_from_wrong(path: str, source: str, allowed: bool) -> None:
     """An import that breaks the rule is found, and one that keeps it is not."""
     assert (not forbidden_imports(path, source)) is allowed
 
@@ -281,7 +281,7 @@ def test_every_test_states_its_claim() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_far_side_speaks_the_oldest_python() -> None:
+def test_remote_code_supports_the_oldest_python() -> None:
     """What runs on a live host's own Python parses there and leaves annotations unevaluated."""
     for path, source in files(*FAR_SIDE):
         tree = ast.parse(source, filename=path, feature_version=(3, 9))

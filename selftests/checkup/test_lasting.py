@@ -220,7 +220,7 @@ def told(state: State, directory: Path) -> Check:
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_what_a_boot_makes_is_told(tmp_path: Path, name: str) -> None:
+def test_what_a_boot_configures_is_reported(tmp_path: Path, name: str) -> None:
     """The files that a boot uses are named; what is in the way of others, and what differs, with the fix."""
     state = STATES[name]
     if lacking := [program for program in state.needs if not Path(program).exists()]:

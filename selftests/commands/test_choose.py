@@ -33,7 +33,7 @@ def possible() -> abilities.Abilities:
     return found
 
 
-def test_probe_tells_what_the_kernel_knows_from_what_it_does_not(possible: abilities.Abilities) -> None:
+def test_probe_distinguishes_supported_from_unsupported_kinds(possible: abilities.Abilities) -> None:
     """A veth can be made, a kind that nobody has cannot, and nothing of the attempt is left in this namespace."""
     assert possible.kinds == {"veth": 0, "nonsense": errno.EOPNOTSUPP}
     assert possible.captures == 0

@@ -80,7 +80,7 @@ def test_exec_keeps_the_directory_and_odd_arguments(up: str, checkout: Checkout)
     assert checkout.run("exec", "hub", "pwd").output.strip() == str(checkout.path)
 
 
-def test_exec_says_what_is_not_there(up: str, checkout: Checkout) -> None:
+def test_exec_names_what_is_missing(up: str, checkout: Checkout) -> None:
     """A node that does not exist is answered with those that do, a command that does not with status 127."""
     node = checkout.run("exec", "spoke9", "true")
     assert node.status == 1

@@ -118,7 +118,7 @@ def test_nothing_is_found_where_nothing_is_wrong(machine, kind, cloud, routers, 
 
 
 @pytest.mark.parametrize("options", [{"ttl": None}, {"key": 7}, {"checksum": True, "sequence": True}, {"local": False}])
-def test_options_that_were_asked_for_are_no_fault(machine, kind, options):
+def test_options_of_the_user_are_not_a_fault(machine, kind, options):
     """A lab whose tunnels are made in another way on purpose has no finding."""
     if kind != "gretap" and set(options) & {"key", "checksum", "local"}:
         pytest.skip("speaks of GRE")

@@ -120,7 +120,7 @@ def test_is_named_by_each_failure(broken):
     assert [reason for reason in ran.failed.values() if BARE.match(reason)] == []
 
 
-def test_is_behind_a_loss_that_says_who_did_not_receive_what(broken):
+def test_causes_a_loss_whose_message_names_receiver_and_packet(broken):
     """Most failures are losses, and their first line says between whom and where."""
     _, ran = broken
     told = [reason for reason in ran.failed.values() if LOSS.match(reason)]

@@ -54,7 +54,7 @@ def test_the_first_refusal_ends_a_batch(any_machine):
         )
 
 
-def test_what_it_was_told_and_refused_is_raised_once(any_machine):
+def test_a_rejected_request_is_raised_once(any_machine):
     """The question after it is told of the failure, and the one after that gets its own answer."""
     refused = call(Agent.sysctl_write, node=any_machine.call(Agent.node_home), values={"net.ipv4.no_such_thing": "1"})
     any_machine.tell([refused])
@@ -68,7 +68,7 @@ def test_what_it_was_told_and_refused_is_raised_once(any_machine):
     any_machine.told()
 
 
-def test_an_answer_that_nobody_waits_for_any_more_is_dropped(any_machine):
+def test_an_answer_to_an_interrupted_request_is_dropped(any_machine):
     """A request whose caller was interrupted is answered later: the next one still gets its own answer."""
     any_machine.post([call(Agent.echo, token="interrupted")])
     any_machine.post([Call("no_such_verb", (), {})])
@@ -85,7 +85,7 @@ def test_a_program_that_does_not_end_is_one_message(lab):
     assert lab.hub.node.run("pgrep", "-f", "python")["output"] != ""
 
 
-def test_a_bug_in_the_agent_is_told_with_its_traceback(any_machine):
+def test_a_bug_in_the_agent_is_reported_with_its_traceback(any_machine):
     """A failure that is no refusal by the kernel says so and shows where."""
     with pytest.raises(AgentBug, match="no_such_verb"):
         any_machine.batch([Call("no_such_verb", (), {})])
@@ -138,6 +138,6 @@ def test_programs_run_inside_the_node(lab):
     assert "bridge0" not in listed["output"]
 
 
-def test_a_missing_program_is_said_not_raised(lab):
+def test_a_missing_program_is_returned_not_raised(lab):
     """A program that is not installed is told apart from one that failed."""
     assert lab.hub.node.run("no-such-program")["status"] is None

@@ -70,7 +70,9 @@ def lab(request: pytest.FixtureRequest) -> Iterator[BuiltLab]:
 @pytest.mark.parametrize(
     ("files", "start"), [(networkd.files, by_networkd), (shell.files, by_shell)], ids=["networkd", "shell"]
 )
-def test_everybody_hears_everybody(lab: BuiltLab, files: Callable[[Topology, NodePlan], Files], start: Start) -> None:
+def test_every_host_receives_from_every_other(
+    lab: BuiltLab, files: Callable[[Topology, NodePlan], Files], start: Start
+) -> None:
     """Broadcast from every host arrives once at all others, over what the tool made of the files."""
     for name, node in ((plan.name, lab.nodes[plan.name]) for plan in lab.topology.nodes):
         start(node, files(lab.topology, lab.topology.node(name)))

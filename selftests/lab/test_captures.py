@@ -11,7 +11,7 @@ from lab.probes.payloads import fresh_port, unique
 MANY, LARGE = 700, 8000  # datagrams, and octets of each: more than a capture has room for between two looks
 
 
-def test_a_capture_that_lost_frames_says_so_until_it_forgets(lab):
+def test_a_capture_reports_lost_frames_until_it_is_cleared(lab):
     """Frames that there was no room for end a look at captures, and no later one."""
     lab.forget()
     lab.hub.udp.send([unique(LARGE)] * MANY, to=lab.everyone, port=fresh_port())

@@ -95,6 +95,6 @@ def test_oracles_rules_are_json(carrier: Carrier) -> None:
     assert all(("udpOptions" in rule) == (carrier.port is not None) for rule in rules)
 
 
-def test_an_unknown_cloud_is_told_in_words() -> None:
+def test_an_unknown_cloud_is_reported_as_such() -> None:
     """Where no cloud is known, what is to be opened is said all the same."""
     assert "let protocol 47 in from 10.0.0.25/32" in clouds.opening(None, GRE, ["10.0.0.25"])

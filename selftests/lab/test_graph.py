@@ -120,7 +120,7 @@ def test_paths_are_all_those_that_packets_may_take(shape):
 
 
 @shapes
-def test_the_shape_says_who_forwards(shape):
+def test_the_shape_names_the_forwarding_hosts(shape):
     """The forwarders and the centre are the known ones."""
     topology = topology_of(shape)
 
@@ -136,7 +136,7 @@ def test_one_vxlan_device_has_a_tunnel_to_each_peer():
     assert topology.peers("spoke1") == ["spoke2", "spoke3"]
 
 
-def test_a_shape_without_a_hub_says_so():
+def test_a_shape_without_a_hub_has_no_hub():
     """What needs a hub does not apply to a pair."""
     with pytest.raises(NotApplicable, match="needs a hub"):
         _ = topology_of(SHAPES["pair"]).hub

@@ -90,7 +90,7 @@ def test_a_throttled_tunnel_is_named(lab: BuiltLab) -> None:
     assert throughput.limit_of(trial) == f"hub {port}: queue tbf dropped {trial.lost} packets"
 
 
-def test_who_hears_nothing_is_named(lab: BuiltLab) -> None:
+def test_a_receiver_of_nothing_is_named(lab: BuiltLab) -> None:
     """A receiver that is cut off is no rate of zero: the measurement ends with its name."""
     lab.hub.node.apply(link_set(lab.topology.port("hub", "spoke2"), nomaster=True))
 

@@ -45,7 +45,7 @@ def test_one_unaltered_copy_passes():
     judged([b"hello"]).exactly_once(at=["spoke2"])
 
 
-def test_nothing_is_refused_when_something_was_heard():
+def test_no_refusal_is_reported_after_a_delivery():
     """A copy where silence is due is uninvited."""
     with pytest.raises(CheckFailed, match="uninvited"):
         judged([b"hello"]).nothing(at=["spoke2"])
@@ -61,7 +61,7 @@ def test_a_check_without_a_stimulus_fails():
 
 
 @pytest.mark.parametrize("size", [None, 1, 16, 17, 9000], ids=lambda size: f"size={size}")
-def test_payloads_are_unique_and_as_long_as_asked(size):
+def test_payloads_are_unique_and_have_the_requested_length(size):
     """No payload is given out twice, and none is shorter than its tag."""
     payloads = {unique(size) for _ in range(50)}
 
@@ -88,7 +88,7 @@ def test_a_path_names_each_place_once_in_order():
     assert path(seen) == "spoke1 gretap1 out → spoke1 ens3 out [GRE] → hub ens3 in [GRE]"
 
 
-def test_a_broadcast_is_heard_by_all_others_and_seen_on_every_leg(lab):
+def test_a_broadcast_reaches_all_others_and_is_seen_on_every_leg(lab):
     """The sightings of a delivered broadcast lead from the sender's tunnel to the receiver's."""
     sender, others = lab["spoke1"], lab.others("spoke1")
 
@@ -114,7 +114,7 @@ def test_silence_is_proved_by_a_fence_that_came_through(lab):
     assert heard.unproved == frozenset()
 
 
-def test_silence_without_a_fence_is_said_to_be_unproved(lab):
+def test_silence_without_a_fence_is_reported_as_unproved(lab):
     """Where unicast cannot pass either, the node is listed as unproved and the failure message says it."""
     port = lab.topology.port("hub", "spoke2")
     with lab.hub.node.changed(link_set(port, nomaster=True), link_set(port, master="bridge0")):
@@ -126,7 +126,7 @@ def test_silence_without_a_fence_is_said_to_be_unproved(lab):
         heard.exactly_once(at=["spoke2"])
 
 
-def test_a_failed_delivery_says_where_it_was_seen_last(lab):
+def test_a_failed_delivery_names_where_it_was_seen_last(lab):
     """The message of a lost broadcast holds the path up to the place where it died."""
     port = lab.topology.port("hub", "spoke2")
     with lab.hub.node.changed(link_set(port, nomaster=True), link_set(port, master="bridge0")):

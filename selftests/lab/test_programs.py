@@ -73,7 +73,7 @@ def test_a_program_that_ends_is_not_waited_for(lab):
     assert time.monotonic() - before < program.READY
 
 
-def test_it_is_told_to_end_and_says_its_last_words(lab):
+def test_it_ends_on_a_signal_and_its_last_output_is_returned(lab):
     """Stopping sends the signal, waits for the end, and gives all that was said; once more changes nothing."""
     started = program.start(lab.hub.node, "sh", "tells", files={"tells": TELLS, "words": ""}, **SHELL)
 

@@ -202,7 +202,7 @@ def test_the_default_ttl_is_the_hosts(make_lab):
         assert readback.read([node])["spoke1"].devices["one"].tunnel.ttl == 99
 
 
-def test_the_kernel_says_by_which_device_a_packet_leaves(lab):
+def test_the_kernel_reports_the_device_by_which_a_packet_leaves(lab):
     """Routes, rules and the types of routes are weighed by the kernel: no device where it would refuse to send."""
     spoke = lab["spoke1"]
     spoke.node.apply(route_add("255.255.255.255/32", type="throw"))

@@ -258,7 +258,7 @@ class TestAReading:
 class TestASnapshot:
     """What a failed test leaves behind of its nodes."""
 
-    def test_tells_policy_routing_and_ports(self, lab):
+    def test_lists_policy_routing_and_ports(self, lab):
         """Rules that somebody made, and flags of ports that are not as a new port has them."""
         port = lab.topology.port("hub", "spoke1")
         lab.hub.node.apply(bridge_port(port, bcast_flood=0, isolated=1))
@@ -334,7 +334,7 @@ class TestASnapshot:
 
         assert "bridge0" in snapshot.text(taken[0])
 
-    def test_says_what_could_not_be_read(self, lab):
+    def test_names_what_could_not_be_read(self, lab):
         """One reading that is refused is told with the reason; the next one is made."""
         node = lab.hub.node
 
@@ -347,7 +347,7 @@ class TestASnapshot:
         assert made[1] is None
         assert "not read: links: no rights" in snapshot.text({"hub": {"unread": {"links": "no rights"}}})
 
-    def test_says_which_firewall_needs_root(self):
+    def test_names_the_firewall_that_needs_root(self):
         """A firewall that is in use and cannot be read is named among what is configured."""
         guarded = FirewallRule("nft", "", "", unread="needs root")
 

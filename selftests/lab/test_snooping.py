@@ -54,13 +54,13 @@ def test_members_are_listed_by_port(lab):
     }
 
 
-def test_a_wait_in_vain_says_who_is_listed(lab):
+def test_a_wait_that_times_out_names_the_listed_members(lab):
     """When nobody joins, the wait ends at its deadline and says what the list holds."""
     with pytest.raises(CheckFailed, match=r"hub does not list \w+1 for 239\.1\.2\.3 after 0\.05 s; .* at no port"):
         snooping.await_listed(lab.hub.node, "239.1.2.3", [lab.topology.ports("hub")[0]], timeout=0.05)
 
 
-def test_live_hosts_hear_what_is_sent_right_after_they_joined(pruning):
+def test_live_hosts_receive_datagrams_sent_right_after_the_join(pruning):
     """Where the hub prunes, the block of a live lab begins when the hub has heard of the members."""
     machines = dict.fromkeys(pruning.hosts, pruning.machine)
     live = LiveLab(machines, pruning.topology, pruning.underlay, pruning.nodes)

@@ -69,7 +69,7 @@ def test_what_was_lost_before_an_event_is_not_its_loss() -> None:
     assert (before.lost, after.lost) == (10, 0)
 
 
-def test_what_is_not_heard_again_is_not_recovered() -> None:
+def test_a_stream_that_stays_silent_has_not_recovered() -> None:
     """A stream that ends in silence is silent to its end."""
     (found,) = outage(heard(*every(but=range(20, NUMBERS))))
 

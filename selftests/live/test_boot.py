@@ -258,7 +258,9 @@ UNITS = {
 
 
 @pytest.mark.parametrize("tool", ["networkd", "netplan", "networkmanager", "ifupdown", "shell"])
-def test_what_files_make_is_told_to_last(tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: str) -> None:
+def test_what_files_configure_is_reported_as_persistent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: str
+) -> None:
     """The doctor names the files that name the devices and the multicast route, once what reads them is enabled."""
     with made(tool, "standard", tmp_path) as (rig, _, _):
         for host in rig.hosts.values():
@@ -314,7 +316,7 @@ def test_what_networkd_does_not_read_is_named(tmp_path: Path, capsys: pytest.Cap
     assert told["fix"] == "sudo systemctl enable systemd-networkd.service"
 
 
-def test_what_is_made_by_hand_is_told_to_be_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_made_by_hand_is_reported_as_lost_at_boot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A device and a route that no file names are gone after a reboot; the fix writes files for this overlay."""
     with made("shell", "standard", tmp_path) as (rig, plan, _):
         for host in rig.hosts.values():

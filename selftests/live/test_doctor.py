@@ -129,7 +129,7 @@ def test_a_cloud_rule_is_named_with_its_direction(rig: Rig, doctor: Doctor, orig
     assert ("cloud", "vxlan-blocked") in problems
 
 
-def test_a_host_that_nothing_reaches_is_told_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
+def test_an_unreachable_host_is_distinguished_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
     """Where neither UDP nor ICMP arrive either, it is not said that the tunnel's protocol alone is dropped."""
     address = rig.hosts["hub"].address
     elsewhere = Rule(LOAD_HALF, 32, JUMP_EQUAL, int(address.rpartition(".")[0].rpartition(".")[2]) << 8 | 197)
@@ -139,7 +139,7 @@ def test_a_host_that_nothing_reaches_is_told_from_a_cloud_rule(rig: Rig, doctor:
     assert "nor do UDP and ICMP echo" in found
 
 
-def test_a_hosts_own_firewall_is_told_from_the_clouds(rig: Rig, doctor: Doctor) -> None:
+def test_a_hosts_own_firewall_is_distinguished_from_the_clouds(rig: Rig, doctor: Doctor) -> None:
     """A packet that arrives at the NIC and goes no further is the host's own matter, and its rule is quoted."""
     node = with_firewall(rig, "spoke2")
     rule = ("INPUT", "-p", "udp", "--dport", str(PORT), "-j", "DROP")
@@ -263,7 +263,7 @@ def test_an_icmp_error_stands_for_root_on_the_receiver(rig: Rig, doctor: Doctor)
     assert "the firewall of spoke1 rejects it (ICMP 3/13, administratively prohibited)" in found
 
 
-def test_a_host_that_stops_answering_keeps_nobody_else(
+def test_a_host_that_stops_answering_does_not_block_the_others(
     rig: Rig, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that is lost in the middle is a problem, named; what the others tell is kept."""
@@ -291,7 +291,7 @@ def test_a_host_that_stops_answering_keeps_nobody_else(
     assert ("spoke1", "vxlan") in report.lines("ok")
 
 
-def test_an_unreachable_host_keeps_nobody_else(rig: Rig, doctor: Doctor) -> None:
+def test_an_unreachable_host_does_not_block_the_others(rig: Rig, doctor: Doctor) -> None:
     """The host that cannot be reached is a problem, and the others are looked at."""
     report = doctor("hub,spoke1,nowhere.invalid")
 
@@ -320,7 +320,7 @@ def test_another_tunnel_than_the_one_that_is_there(rig: Rig, doctor: Doctor) -> 
     assert ("hub", "ip_gre") in lines
 
 
-def test_what_is_not_probed_is_said(doctor: Doctor) -> None:
+def test_what_is_not_probed_is_named(doctor: Doctor) -> None:
     """Of an overlay over IPv6 the way is not tried, and the report says so."""
     report = doctor("hub,spoke1", "--tunnel=ip6gretap")
 

@@ -112,7 +112,7 @@ def test_the_hub_is_recognised_by_its_tunnels(
     assert (finding["node"], finding["host"], finding["interface"]) == ("hub", addresses["hub"], "vxlan2")
 
 
-def test_where_no_state_tells_the_hub_its_position_does(
+def test_an_ambiguous_hub_is_the_first_host(
     shared_rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With tunnels and no bridge, either host could be the hub: the first is taken, and the report says so."""

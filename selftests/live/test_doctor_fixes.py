@@ -132,7 +132,7 @@ def test_the_exception_is_made_by_the_tool_of_the_rule_that_drops(rig: Rig, doct
             assert doctor().lines("problem") == {}
 
 
-def test_an_xdp_program_is_told_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
+def test_an_xdp_program_is_distinguished_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
     """What a program on the NIC drops before captures see it is not the cloud's; the printed fix ends it."""
     try:
         xdp.attach(rig.lab, "spoke2")
@@ -149,7 +149,7 @@ def test_an_xdp_program_is_told_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> N
         assert doctor().lines("problem") == {}
 
 
-def test_a_rule_that_sends_tunnel_packets_elsewhere_is_told_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
+def test_a_policy_rule_for_tunnel_packets_is_distinguished_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
     """A policy rule for the host's outer address is named; where its table leads as the main one does, nothing is."""
     node, device = rig.lab["spoke2"].node, rig.lab["spoke2"].plan.nic
     own = rig.hosts["spoke2"].address

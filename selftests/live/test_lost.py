@@ -110,7 +110,7 @@ def test_the_agent_dies(rig: Rig, reach: Reach) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_the_host_tells_the_agent_to_end(rig: Rig, reach: Reach, number: signal.Signals) -> None:
+def test_the_host_ends_the_agent(rig: Rig, reach: Reach, number: signal.Signals) -> None:
     """An agent that is told to end does so in order, and takes its program with it."""
     machine = reach("hub,spoke1").machines["hub"]
     request = blocked(rig.hosts["hub"], machine)
@@ -169,7 +169,7 @@ while True:
 """
 
 
-def test_an_agent_that_hears_nothing_ends() -> None:
+def test_an_agent_without_requests_ends() -> None:
     """The end of the connection ends the process also while Python swallows whatever is raised in it."""
     group = execnet.Group()
     start = f"from lab.machines import ssh_init; ssh_init.main({SILENCE})"

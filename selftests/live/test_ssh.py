@@ -167,7 +167,7 @@ def tried(shared_rig: Rig) -> ssh.Connected:
     return connected
 
 
-def test_failures_keep_nobody_else(tried: ssh.Connected) -> None:
+def test_failures_do_not_block_the_other_hosts(tried: ssh.Connected) -> None:
     """A host that can be used is connected whatever happens to the others, and every failure is one host's."""
     assert list(tried.machines) == [f"spoke{len(FAILURES)}"]
     assert len(tried.failures) == len(FAILURES)

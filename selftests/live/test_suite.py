@@ -66,7 +66,7 @@ def test_without_root_the_run_is_incomplete(rig: Rig, tmp_path: Path) -> None:
     assert "--sudo" in outcomes["WIRE-02"]["remedy"]
 
 
-def test_a_verdict_without_root_is_asked_for_and_says_so(rig: Rig, tmp_path: Path) -> None:
+def test_a_verdict_without_root_needs_an_option_and_names_it(rig: Rig, tmp_path: Path) -> None:
     """--accept=unprivileged leaves out what takes root; verdict line and results name what was accepted."""
     done, result = run(rig, tmp_path, UNPRIVILEGED, "--accept=unprivileged")
 

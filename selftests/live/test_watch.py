@@ -263,7 +263,7 @@ def test_a_host_that_cannot_be_reached_is_a_line(rig: Rig) -> None:
     assert status == 10
 
 
-def test_a_device_that_is_made_anew_hears_the_group_again(rig: Rig) -> None:
+def test_a_recreated_device_receives_the_group_again(rig: Rig) -> None:
     """A tunnel that is deleted and made again has no memberships: the watch has it join again, as programs must."""
     again = "ip link add vxlan2 type vxlan id 2 dstport 4789 local 10.0.0.131 remote 10.0.0.197 dev ens3 ttl 64"
     again += " && ip addr add 172.16.254.3/24 brd + dev vxlan2 && ip link set vxlan2 up"

@@ -65,7 +65,7 @@ class TestLoss:
         assert message == "the guest kernel ran out of memory while it was in use: it had 96 MiB"
         assert "fewer spokes (--spokes=N)" in remedy
 
-    def test_hang_says_what_was_noticed(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
+    def test_hang_reports_what_was_observed(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
         """Of a guest that runs and does not answer, the error says how that was noticed and what its kernel does."""
         booting = launch()
         booting.gateway(group, "guest")

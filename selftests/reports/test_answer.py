@@ -140,7 +140,7 @@ def test_hub(lab, number): pass
     assert "50 errors" in run.text
 
 
-def test_what_the_user_asks_for_is_shown(suite):
+def test_what_the_user_requests_is_shown(suite):
     """With -v, --tb and -r pytest shows every failure as they say."""
     suite.except_for(tests=OF_ONE_CAUSE)
 

@@ -46,7 +46,7 @@ def test_a_long_cause_stays_short_and_its_fix_whole(width, field):
         ("cloud", "", "oci network nsg rules add --nsg-id NSG", "the cloud's own tools"),
     ],
 )
-def test_a_fix_says_where_it_can_be_run(node, host, remedy, where):
+def test_a_fix_names_the_host_that_runs_it(node, host, remedy, where):
     """A live host has the user's name for it; the cloud is no host, and of a lab's cloud it is said that it is one."""
     lines = cause_lines({**FINDING, "node": node, "host": host, "remedy": remedy}, 80)
 

@@ -108,7 +108,7 @@ def test_the_words_of_v_are_those_of_pytest(areas):
     assert not [line for line in run.lines if line.startswith((FAILED, HOLDS))]
 
 
-def test_a_run_that_ends_early_says_how_far_it_came(areas):
+def test_a_run_that_ends_early_reports_its_progress(areas):
     """With -x the area of the failure has its line, with how many of its tests have ended."""
     run = areas.run("-x")
 

@@ -89,7 +89,7 @@ def test_the_matrix_in_ascii(suite, monkeypatch):
 
 
 @pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
-def test_the_last_line_says_where(suite, processes):
+def test_the_last_line_names_the_place(suite, processes):
     """The last line names tunnel, topology, provider, machine and kernel, wherever the tests ran."""
     suite.file("conftest.py", ENVIRONMENT)
     suite.except_for()

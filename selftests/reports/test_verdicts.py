@@ -163,7 +163,7 @@ def test_of_programs():
 
 
 @both_ways
-def test_applications_that_nobody_asked_for(suite, processes):
+def test_applications_without_the_option(suite, processes):
     """Without --applications the tests of programs are left out, and the verdict does not speak of them."""
     suite.except_for(tests=APPLICATIONS)
 
@@ -177,7 +177,7 @@ def test_applications_that_nobody_asked_for(suite, processes):
 
 
 @both_ways
-def test_applications_that_are_asked_for(suite, processes):
+def test_applications_with_the_option(suite, processes):
     """With --applications they count like any other: a program that is missing makes the run incomplete."""
     suite.except_for(tests=APPLICATIONS)
 

@@ -192,7 +192,7 @@ def nobodys() -> Iterator[Checkout]:
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root, to hide iptables and become nobody: sudo ./overcast test")
-def test_without_root_it_says_what_is_missing_and_goes_on(nobodys: Checkout, tmp_path: Path) -> None:
+def test_without_root_it_names_what_is_missing_and_continues(nobodys: Checkout, tmp_path: Path) -> None:
     """An unprivileged user gets one line with the command that installs the package, and then the suite runs."""
     as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     if subprocess.run(

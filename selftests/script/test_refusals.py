@@ -78,7 +78,9 @@ class TestRefusals:
             ("E: something else", "to see why, run: apt-get install python3.99-venv"),
         ],
     )
-    def test_what_apt_says_decides_the_advice(self, fresh: Checkout, tmp_path: Path, said: str, advice: str) -> None:
+    def test_the_output_of_apt_decides_the_advice(
+        self, fresh: Checkout, tmp_path: Path, said: str, advice: str
+    ) -> None:
         """A package that is not installed for another reason than a missing network is not answered with one."""
         for name, answer in {
             "apt-get": f'echo "{said}"; exit 100',

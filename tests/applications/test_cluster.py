@@ -3,7 +3,7 @@ A cluster's traffic (corosync, transport udp): messages to a group of 239.192.0.
 
     hub --token--> spoke1 --token--> spoke2 --token--> hub         messages: everyone to 239.192.x.y:5405
 
-Emulated: what corosync.conf(5) says of its datagrams, sent without naming an interface, as the routing table has it.
+Emulated: the datagrams of corosync.conf(5), sent without naming an interface, so that the routing table chooses it.
 """
 
 import pytest
@@ -36,8 +36,8 @@ def bare_on_a_nic(lab, heard):
 
 
 @pytest.mark.parametrize("routers", [0, 1], ids=["underlay=flat", "underlay=routed"])
-def test_every_member_hears_every_message(standing, routers):
-    """Each member hears each of all members' messages once, its own included."""
+def test_every_member_receives_every_message(standing, routers):
+    """Each member receives each message of every member once, its own included."""
     lab = standing(routers=routers)
 
     exchange(lab).exactly_once(at=lab.hosts)
@@ -60,7 +60,7 @@ def test_the_token_goes_round(overlay, listen):
 
 @pytest.mark.provoking
 def test_the_articles_route_sends_it_to_the_underlay(build_lab):
-    """With 224.0.0.0/8 routed to the overlay every message leaves bare on the NIC, and no other member hears it."""
+    """With 224.0.0.0/8 routed to the overlay every message leaves bare on the NIC, and no other member receives it."""
     lab = build_lab(topology="article")
 
     heard = exchange(lab)

@@ -19,7 +19,7 @@ NOT_REPORTED = {"net.ipv4.igmp_link_local_mcast_reports": 0}
 
 @pytest.fixture
 def plain(build_lab):
-    """A bridge as it is made: it snoops, and nobody queries."""
+    """A bridge with its defaults: it snoops, and there is no querier."""
     return build_lab(spokes=2)
 
 
@@ -47,7 +47,7 @@ def routed(build_lab):
 
 @pytest.mark.parametrize("lab", ["plain", "flooding", "querying", "routed"], ids="overlay={}".format)
 def test_a_name_is_found_from_every_node(request, mdns, lab):
-    """A name is announced to every other node with TTL 255, and is answered for when any of them asks."""
+    """A name is announced to every other node with TTL 255, and each of them that queries for it gets an answer."""
     lab = request.getfixturevalue(lab)
     publisher = lab.spokes[0]
     others = [host for host in lab.hosts.values() if host is not publisher]

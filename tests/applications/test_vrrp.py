@@ -31,7 +31,7 @@ def elect(vrrp, lab, preferred, other):
     vrrp.take_part(preferred, PREFERRED)
     vrrp.take_part(other, OTHER)
     vrrp.await_owners([preferred, other], {preferred.name})
-    # who hears no advertisements takes the address only after a while: as long as these take
+    # a backup that receives no advertisements takes the address over only after the time of several of them
     so_far = vrrp.await_advertisements(preferred, lab.hub, 1)
     vrrp.await_advertisements(preferred, lab.hub, len(so_far) + vrrp.patience(OTHER))
     vrrp.await_owners([preferred, other], {preferred.name})

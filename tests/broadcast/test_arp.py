@@ -35,8 +35,8 @@ def test_every_other_node_resolves_to_its_own_mac(overlay, sender, listen):
 
 
 @pytest.mark.provoking
-def test_the_owner_answers_and_nobody_else(provoked, sender, layers):
-    """A node that has forgotten an address asks for it, and the one reply that comes in is the owner's."""
+def test_only_the_owner_answers(provoked, sender, layers):
+    """A node without a neighbour entry sends an ARP request, and the only reply that it receives is the owner's."""
     overlay = provoked
     # hubs know the hosts that watch their bonds' legs by ARP without having asked
     watching = sender.is_hub and overlay.topology.restless

@@ -1,5 +1,5 @@
 """
-Broadcast delivery: everyone on the overlay hears it once, as it was sent, and the sender hears itself once.
+Broadcast delivery: every other node receives one unaltered copy, and the sender's host receives its own once.
 
     spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2        to 172.16.254.255, the overlay's directed broadcast
 """
@@ -17,7 +17,7 @@ class Delivery:
     """What holds for a broadcast of any node; `source` is the node that sends."""
 
     def test_reaches_every_other_node_exactly_once(self, overlay, source, everyone, listen, record_heard):
-        """Each of the other nodes hears one unaltered copy."""
+        """Each of the other nodes receives one unaltered copy."""
         others = overlay.others(source)
 
         with listen(others) as heard:
@@ -101,7 +101,7 @@ def test_every_spoke_reaches_every_host(overlay, everyone, listen, record_heard)
 
 
 @pytest.mark.requirement("BCAST-05")
-def test_sender_hears_itself_once(overlay, sender, everyone, listen):
+def test_sender_receives_its_own_copy_once(overlay, sender, everyone, listen):
     """The sender's own socket gets exactly one copy of its broadcast."""
     with listen([sender, *overlay.others(sender)]) as heard:
         sender.udp.send(to=everyone)
@@ -111,7 +111,7 @@ def test_sender_hears_itself_once(overlay, sender, everyone, listen):
 
 @pytest.mark.requirement("BCAST-05")
 def test_own_copy_is_made_locally(overlay, sender, everyone, listen):
-    """A broadcast reaches everybody, and nothing of it comes back to its sender, neither in a tunnel nor bare."""
+    """A broadcast reaches every other node, and no copy returns to its sender, neither in a tunnel nor bare."""
     others = overlay.others(sender)
 
     with listen(others) as heard:

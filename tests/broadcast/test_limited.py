@@ -1,7 +1,7 @@
 """
-The limited broadcast 255.255.255.255 has no network of its own: it goes where the socket says, else by default route.
+The limited broadcast 255.255.255.255 belongs to no network: the socket chooses the device, else the default route.
 
-    spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2        bound to the overlay: everyone hears it
+    spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2        bound to the overlay: every other node receives it
     ===+=ens3==================+=ens3=========+=ens3====        unbound: bare into the cloud's network, which drops it
 """
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.requirement("BCAST-03")
 
 
 def test_bound_to_the_device_reaches_everyone(overlay, sender, listen):
-    """With SO_BINDTODEVICE on the overlay device every other node hears it once, from the overlay address."""
+    """With SO_BINDTODEVICE on the overlay device every other node receives it once, from the overlay address."""
     others = overlay.others(sender)
 
     with listen(others) as heard:
@@ -27,7 +27,7 @@ def test_bound_to_the_device_reaches_everyone(overlay, sender, listen):
 
 
 def test_bound_to_the_address_reaches_everyone(overlay, sender, listen):
-    """With the socket bound to the overlay address every other node hears it once."""
+    """With the socket bound to the overlay address every other node receives it once."""
     others = overlay.others(sender)
 
     with listen(others) as heard:

@@ -30,7 +30,7 @@ def test_sending_without_so_broadcast_is_refused(overlay, sender, everyone, list
 
 
 @pytest.mark.requirement("BCAST-06")
-def test_socket_bound_to_its_own_address_hears_nothing(overlay, receiver, everyone, listen):
+def test_socket_bound_to_its_own_address_receives_nothing(overlay, receiver, everyone, listen):
     """A socket bound to its host's overlay address is never given a broadcast, though the frame came in."""
     sender = overlay[overlay.others(receiver)[-1]]
 
@@ -42,8 +42,8 @@ def test_socket_bound_to_its_own_address_hears_nothing(overlay, receiver, everyo
 
 
 @pytest.mark.requirement("BCAST-06")
-def test_socket_bound_to_its_own_address_hears_unicast(overlay, receiver, listen):
-    """The same socket, bound to its host's overlay address, hears what is sent to that address."""
+def test_socket_bound_to_its_own_address_receives_unicast(overlay, receiver, listen):
+    """The same socket, bound to its host's overlay address, receives unicast to that address."""
     sender = overlay[overlay.others(receiver)[-1]]
 
     with listen([receiver], bind=receiver.address()) as heard:
@@ -54,8 +54,8 @@ def test_socket_bound_to_its_own_address_hears_unicast(overlay, receiver, listen
 
 @pytest.mark.requirement("BCAST-06")
 @pytest.mark.parametrize("bound_to", ["any", "broadcast"])
-def test_socket_bound_to_any_or_to_the_broadcast_address_hears(overlay, receiver, everyone, listen, bound_to):
-    """A socket bound to '' or to the broadcast address itself hears one copy."""
+def test_socket_bound_to_any_or_to_the_broadcast_address_receives(overlay, receiver, everyone, listen, bound_to):
+    """A socket bound to '' or to the broadcast address itself receives one copy."""
     sender = overlay[overlay.others(receiver)[-1]]
 
     with listen([receiver], bind="" if bound_to == "any" else everyone) as heard:
@@ -66,7 +66,7 @@ def test_socket_bound_to_any_or_to_the_broadcast_address_hears(overlay, receiver
 
 @pytest.mark.requirement("BCAST-06")
 @pytest.mark.parametrize("share", ["address", "port"], ids=["SO_REUSEADDR", "SO_REUSEPORT"])
-def test_every_socket_on_the_port_hears_its_own_copy(overlay, receiver, everyone, listen, share):
+def test_every_socket_on_the_port_receives_its_own_copy(overlay, receiver, everyone, listen, share):
     """Two sockets on one port each get all of four datagrams: broadcast is copied, not shared out."""
     sender = overlay[overlay.others(receiver)[-1]]
     lines = [f"copy {number} for every socket".encode() for number in range(4)]
@@ -80,8 +80,8 @@ def test_every_socket_on_the_port_hears_its_own_copy(overlay, receiver, everyone
 
 
 @pytest.mark.requirement("BCAST-06")
-def test_sockets_on_one_port_are_told_apart_by_their_binding(overlay, receiver, everyone, listen):
-    """Of two sockets on one port the one bound to '' hears the broadcast, the one bound to the host's address none."""
+def test_sockets_on_one_port_differ_by_their_binding(overlay, receiver, everyone, listen):
+    """Of two sockets on one port, one bound to '' receives the broadcast, one bound to the host's address does not."""
     sender = overlay[overlay.others(receiver)[-1]]
 
     with listen([receiver], bind=receiver.address()) as own_address:

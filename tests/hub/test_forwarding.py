@@ -1,5 +1,5 @@
 """
-The hub's bridge is the one way between spokes: once to everybody else, never back, and no routing.
+The hub's bridge forwards between spokes: once to every other node, never back to the sender, and without routing.
 
     spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2        no tunnel between spoke1 and spoke2
 """
@@ -57,8 +57,8 @@ def test_needs_no_ip_forwarding(provoked, spoke1, spoke2, forwarding):
 
 @pytest.mark.requirement("HUB-04")
 @pytest.mark.parametrize("kind", ["broadcast", "multicast"])
-def test_nobody_hears_anything_twice(overlay, sender, everyone, listen, tag, kind):
-    """Of a burst of numbered datagrams every other node hears each one once, in the order they were sent."""
+def test_no_host_receives_a_duplicate(overlay, sender, everyone, listen, tag, kind):
+    """Of a burst of numbered datagrams every other node receives each one once, in the order they were sent."""
     others = overlay.others(sender)
     numbered = [b"%s %03d" % (tag, number) for number in range(MANY)]
 
@@ -143,7 +143,7 @@ def test_no_frame_goes_back_where_it_came_from(overlay, spoke1, everyone, listen
 @pytest.mark.requirement("HUB-05")
 @pytest.mark.provoking
 def test_hairpin_returns_frames_that_no_socket_shows(provoked, spoke1):
-    """With hairpin on, the frame returns to its sender's NIC, while every socket still hears one copy."""
+    """With hairpin on, the frame returns to its sender's NIC, while every socket still receives one copy."""
     port = provoked.topology.port("hub", spoke1.name)
     on, off = (bridge_port(port, hairpin=value) for value in (1, 0))
 

@@ -24,7 +24,7 @@ TAGS = {"untagged": b"", "802.1Q": bytes.fromhex("81000064"), "802.1ad": bytes.f
 
 @pytest.fixture
 def across(overlay, spoke1, spoke2):
-    """Sends frames (destination, octets from the EtherType on) from spoke1; says of each whether it came to spoke2."""
+    """Sends frames (destination, octets from the EtherType on) from spoke1; returns for each whether spoke2 got it."""
 
     def send(*frames):
         source = spoke1.node.link(spoke1.plan.device).mac

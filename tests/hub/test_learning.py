@@ -72,7 +72,7 @@ def test_hub_has_each_spoke_at_its_port(overlay, listen):
 
 @pytest.mark.usefixtures("one_way")
 def test_unknown_unicast_goes_to_every_other_port(standing, tag):
-    """A frame to a MAC address that nobody has been heard from is flooded to every other spoke, once."""
+    """A frame to a MAC address that has never sent a frame is flooded to every other spoke, once."""
     lab = standing(spokes=3)
     first = lab.spokes[0]
     own = bytes.fromhex(first.node.link(first.plan.device).mac.replace(":", ""))

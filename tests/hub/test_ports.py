@@ -15,7 +15,7 @@ GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's busines
 
 
 def all_but(lab, name, heard_by_hub=frozenset()):
-    """Who hears whom when one spoke is cut off, except for what the hub itself still hears of it."""
+    """The expected deliveries when one spoke is cut off, without the hub's own copies of that spoke's broadcast."""
     well = set(lab.hosts) - {name}
     cut_off = {host: well - {host} if host in well else set() for host in lab.hosts}
     return {**cut_off, "hub": cut_off["hub"] | heard_by_hub}
@@ -42,7 +42,7 @@ def test_every_tunnel_is_a_forwarding_port(overlay):
 
 
 @pytest.mark.requirement("HUB-02")
-def test_every_node_hears_every_other(overlay):
+def test_every_node_receives_from_every_other(overlay):
     """With every tunnel in the bridge, broadcast of each node is heard by all others."""
     assert exchange(overlay) == {name: set(overlay.others(name)) for name in overlay.hosts}
 
@@ -51,8 +51,8 @@ def test_every_node_hears_every_other(overlay):
 @pytest.mark.provoking
 @pytest.mark.usefixtures("one_way")
 class TestDetachedPort:
-    def test_cuts_its_spoke_off_though_the_hub_hears_it(self, detached):
-        """The spoke hears nobody; of its broadcast nothing reaches a spoke, and the hub itself still hears it."""
+    def test_cuts_its_spoke_off_though_the_hub_receives_from_it(self, detached):
+        """The spoke receives nothing; its broadcast reaches no other spoke, and the hub itself still receives it."""
         lab, spoke = detached
 
         assert exchange(lab) == all_but(lab, spoke.name, heard_by_hub={spoke.name})
@@ -71,7 +71,7 @@ class TestDetachedPort:
         assert exchange(lab, group=GROUP) == all_but(lab, spoke.name)
 
     def test_shows_nothing_at_the_link(self, detached):
-        """Both ends of the tunnel are still up: the state of the link says nothing of the bridge."""
+        """Both ends of the tunnel are still up: the link state does not show that the port is not bridged."""
         lab, spoke = detached
 
         hub_end = lab.hub.node.link(lab.topology.port("hub", spoke.name))

@@ -59,7 +59,7 @@ def test_every_node_answers_across_a_router(standing, sender):
 @pytest.mark.provoking
 @pytest.mark.requirement("ICMP-03")
 def test_inherited_ttl_dies_at_the_first_router(standing, sender):
-    """With `ttl inherit` nobody across a router answers 224.0.0.1, and to broadcast still every node does."""
+    """With `ttl inherit` no node across a router answers 224.0.0.1, while every node still answers broadcast."""
     lab = standing(routers=1, ttl=None)
     pinger = lab[sender.name]
 

@@ -82,7 +82,7 @@ def test_without_the_hub_only_the_pinger_answers(build_lab):
 @pytest.mark.provoking
 @pytest.mark.requirement("ICMP-06")
 def test_stateful_firewall_of_the_pinger_loses_the_answers(provoked, spoke1, everyone, listen):
-    """A pinger that takes in established traffic only hears no answer to a broadcast, though UDP and unicast pass."""
+    """A pinger that accepts only established traffic gets no answer to a broadcast, while UDP and unicast pass."""
     others = provoked.others(spoke1)
     inner = ("INPUT", "!", "-i", spoke1.plan.nic)
 

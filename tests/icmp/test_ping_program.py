@@ -51,20 +51,20 @@ def answers(done, probe):
 
 @pytest.mark.requirement("ICMP-02", "ICMP-03", "ICMP-04")
 def test_answers_to_the_last_probe_are_cut_off(overlay, spoke1, everyone, run_ping):
-    """`ping -c 2` hears every node for its first probe, one for its last; duplicates are counted, not marked."""
-    everybody = Counter(host.address() for host in overlay.hosts.values())
+    """`ping -c 2` counts every node for its first probe, one for its last; duplicates are counted, not marked."""
+    all_hosts = Counter(host.address() for host in overlay.hosts.values())
 
     done = run_ping(spoke1, "-b", "-c", "2", "-i", "0.2", "-w", "2", everyone)
 
-    assert (answers(done, 1), answers(done, 2).total()) == (everybody, 1), printed(done)
+    assert (answers(done, 1), answers(done, 2).total()) == (all_hosts, 1), printed(done)
     transmitted, received, duplicates, loss = SUMMARY.search(done["output"]).groups()
-    assert (transmitted, received, int(duplicates), loss) == ("2", "2", len(everybody) - 1, "0")
+    assert (transmitted, received, int(duplicates), loss) == ("2", "2", len(all_hosts) - 1, "0")
     assert "DUP!" not in done["output"]
 
 
 @pytest.mark.requirement("ICMP-02")
-def test_deadline_hears_what_a_count_cuts_off(overlay, spoke1, everyone, run_ping):
-    """`ping -c 1` reports one answer where our own prober, which ends by a fence, hears every node for one probe."""
+def test_deadline_counts_answers_that_a_count_cuts_off(overlay, spoke1, everyone, run_ping):
+    """`ping -c 1` reports one answer, while our own prober, which ends by a fence, gets every node's for one probe."""
     counted = run_ping(spoke1, "-b", "-c", "1", everyone)
     fenced = spoke1.ping(everyone)
 
@@ -87,8 +87,8 @@ def test_success_without_the_hub_means_nothing(build_lab, run_ping):
 
 
 @pytest.mark.requirement("ICMP-04")
-def test_broadcast_has_to_be_asked_for(spoke1, everyone, run_ping):
-    """Without -b ping(8) refuses a broadcast address with status 2 and says so."""
+def test_broadcast_needs_an_option(spoke1, everyone, run_ping):
+    """Without -b ping(8) rejects a broadcast address with status 2 and a message that names -b."""
     done = run_ping(spoke1, "-c", "1", everyone)
 
     assert (done["status"], "Then -b" in done["errors"]) == (2, True), done["errors"]
@@ -103,6 +103,6 @@ def test_unprivileged_broadcast_needs_a_full_second(provoked, spoke1, everyone, 
     with spoke1.node.with_sysctl("net.ipv4.ping_group_range", ANY_GROUP):
         done = run_ping(spoke1, "-b", "-c", "1", "-i", "0.3", everyone, before=as_nobody)
     if "setpriv" in done["errors"]:
-        not_run(f"nobody cannot be impersonated: {done['errors'].strip()}", "sudo pytest")
+        not_run(f"cannot change to user nobody: {done['errors'].strip()}", "sudo pytest")
 
     assert (done["status"], "too short interval" in done["errors"]) == (2, True), done["errors"]

@@ -7,7 +7,7 @@ from lab.model import ALL_NODES
 
 @pytest.fixture
 def overlay(standing):
-    """The shared overlay with IPv6 on: every fixture that speaks of the overlay means this one here."""
+    """The shared overlay with IPv6 on: here, every fixture that uses the overlay uses this one."""
     return standing(ipv6=True)
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.requirement("V6-01")
 
 IGNORE_MULTICAST = "net.ipv6.icmp.echo_ignore_multicast"
 FIXED = 64
-HOP_LIMIT = 1  # what multicast has unless told otherwise (RFC 3493 section 5.2)
+HOP_LIMIT = 1  # the default of multicast (RFC 3493 section 5.2)
 
 
 def test_every_node_has_a_link_local_address_of_its_own(overlay):
@@ -32,7 +32,7 @@ def test_every_node_answers_a_ping_to_all_nodes_once(overlay, sender, all_nodes)
     answers.exactly_once_by(overlay.hosts)
 
 
-def test_group_is_heard_with_a_hop_limit_of_1(overlay, sender, listen, fresh_group6):
+def test_group_is_delivered_with_a_hop_limit_of_1(overlay, sender, listen, fresh_group6):
     """A datagram to a joined ff15:: group reaches every other node once, with the default hop limit of 1."""
     others = overlay.others(sender)
 
@@ -43,8 +43,8 @@ def test_group_is_heard_with_a_hop_limit_of_1(overlay, sender, listen, fresh_gro
     assert {name: heard.one(at=name).ttl for name in others} == dict.fromkeys(others, HOP_LIMIT)
 
 
-def test_group_is_heard_by_its_members_alone(overlay, spoke1, listen, fresh_group6):
-    """A socket on the same port that joined no group hears nothing."""
+def test_group_reaches_only_its_members(overlay, spoke1, listen, fresh_group6):
+    """A socket on the same port that joined no group receives nothing."""
     others = overlay.others(spoke1)
 
     with listen(others, group=fresh_group6, join=False) as heard:
@@ -78,7 +78,7 @@ def test_ignoring_multicast_silences_exactly_that_node(provoked, receiver, all_n
 
 @pytest.mark.provoking
 def test_node_without_ipv6_is_deaf_to_it_alone(provoked, spoke, all_nodes):
-    """With disable_ipv6=1 on its overlay device a spoke answers no IPv6 and hears every broadcast of IPv4."""
+    """With disable_ipv6=1 on its overlay device a spoke answers no IPv6 and receives every broadcast of IPv4."""
     others = provoked.others(spoke)
 
     with spoke.node.with_sysctl(f"net.ipv6.conf.{spoke.plan.device}.disable_ipv6", 1):

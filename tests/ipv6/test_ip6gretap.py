@@ -24,7 +24,7 @@ DESTINATION_OPTIONS, GRE = 60, 47
 ENCAP_LIMIT_OPTION = 4  # RFC 2473 section 4.1.1: the option's type, which happens to be the default limit too
 ETHERNET_MTU = 1500
 NOBODY = 251  # the first of some host numbers that no VNIC has
-MADE = {  # what `ip link add` is told besides local and remote, and the MTU that comes of it on 1500 octets
+MADE = {  # options of `ip link add` in addition to local and remote: the MTU on a NIC of 1500
     "as it comes": ("", 1434),
     "without the option": ("encaplimit none", 1442),
     "with a key": ("encaplimit none key 7", 1438),

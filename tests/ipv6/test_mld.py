@@ -1,5 +1,5 @@
 """
-MLD: what an IPv6 host says when it joins a group, as it comes in at the far end of its tunnel.
+MLD: the reports that an IPv6 host sends when it joins a group, as they arrive at the far end of its tunnel.
 
     spoke1: join ff15::.. --tunnel1--> hub gretap1      to ff02::16, hop limit 1, hop-by-hop Router Alert (RFC 3810)
 
@@ -74,7 +74,7 @@ def test_report_dies_at_a_router_with_an_inherited_ttl(standing, fresh_group6):
 
 
 def test_report_crosses_a_router_with_a_fixed_ttl(standing, fresh_group6, await_mld):
-    """With `ttl 64` the hub hears a report through the router."""
+    """With `ttl 64` the hub receives a report through the router."""
     lab = standing(ipv6=True, routers=1, ttl=FIXED)
     spoke = lab.spokes[0]
 

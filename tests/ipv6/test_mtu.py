@@ -1,7 +1,7 @@
 """
 IPv6 needs links that carry 1280 octets in one piece (RFC 8200 section 5).
 
-With a smaller MTU the kernel takes IPv6 off a device, addresses and all, and says nothing.
+With a smaller MTU the kernel removes IPv6 and its addresses from a device, without an error.
 """
 
 import pytest

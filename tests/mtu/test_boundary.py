@@ -75,8 +75,8 @@ def test_fills_the_nics_packets(overlay, spoke, mtu, everyone, listen, layers):
 
 @pytest.mark.requirement("MTU-03")
 @pytest.mark.parametrize("to", ["unicast", "broadcast", "multicast"])
-def test_who_must_not_be_fragmented_is_told(overlay, sender, largest, everyone, listen, to):
-    """With DF a datagram that fills the MTU arrives, and one octet more is refused with EMSGSIZE, also to everybody."""
+def test_a_sender_with_df_gets_an_error(overlay, sender, largest, everyone, listen, to):
+    """With DF a datagram that fills the MTU arrives; one octet more is rejected with EMSGSIZE, also for broadcast."""
     receivers = overlay.others(sender)[:1] if to == "unicast" else overlay.others(sender)
     where = {"unicast": overlay[receivers[0]].address(), "broadcast": everyone, "multicast": GROUP}[to]
 
@@ -93,7 +93,7 @@ def test_who_must_not_be_fragmented_is_told(overlay, sender, largest, everyone, 
 
 @pytest.mark.requirement("MTU-03")
 def test_ping_names_the_mtu(spoke1, hub, mtu, largest):
-    """`ping -M do` with one octet too many says which MTU the overlay has."""
+    """`ping -M do` with one octet too many reports the overlay's MTU."""
     said = spoke1.node.run("ping", "-c1", "-W", "0.1", "-M", "do", "-s", str(largest(spoke1) + 1), hub.address())
     if said["status"] is None:
         not_run("there is no ping", "apt-get install iputils-ping")

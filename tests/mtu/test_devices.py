@@ -49,7 +49,7 @@ def test_every_tunnel_takes_what_its_nic_leaves(overlay):
     seen = configured(overlay)
     rooms = {name: room(overlay, seen[name].device(host.plan.nic).mtu) for name, host in overlay.hosts.items()}
     sizes = {(host.name, device): seen[host.name].device(device).mtu for host, device in tunnel_ends(overlay)}
-    common = set(sizes.values()) if len(set(sizes.values())) == 1 else ()  # all smaller: as somebody chose for the path
+    common = set(sizes.values()) if len(set(sizes.values())) == 1 else ()  # all smaller: the MTU chosen for the path
     least = min(*rooms.values(), *common)
 
     wrong = {f"{name} {device}": size for (name, device), size in sizes.items() if not least <= size <= rooms[name]}
@@ -127,7 +127,7 @@ class TestSmallerPort:
 
     @pytest.mark.tunnel("gretap", "vxlan")  # ip6gretap counts its headers too
     def test_loses_larger_frames_without_a_word(self, provoked, small, spoke1, spoke2, everyone, listen):
-        """The spoke hears what fits the port's MTU and nothing larger, the hub hears all, and the sender no error."""
+        """The spoke receives only datagrams that fit the port's MTU, the hub all, and the sender no error."""
         passing = [small - 1, small]
         too_large = [small + TOLERANCE + 1, small + LESS]
         before = spoke1.node.statistics(spoke1.plan.device), spoke1.node.counters()

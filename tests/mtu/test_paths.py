@@ -1,8 +1,8 @@
 """
-A path that carries less than the NICs promise: who is told of it, and who never is.
+The path MTU is smaller than the NICs': which hosts receive an ICMP error, and which never do.
 
-    spoke1 ==tunnel== r1 ==1400==> hub                 spoke1 is told by ICMP 3/4 (RFC 1191), and cuts to size
-    spoke1 ==tunnel== r1 == hub == r1 ==1400==> spoke2 the hub is told, whose bridge cuts nothing: lost for good
+    spoke1 ==tunnel== r1 ==1400==> hub                 spoke1 receives ICMP 3/4 (RFC 1191), and fragments to size
+    spoke1 ==tunnel== r1 == hub == r1 ==1400==> spoke2 the hub does, but its bridge does not fragment: always lost
 """
 
 import pytest
@@ -29,7 +29,7 @@ def fitting(lab):
 
 
 def heard_of(lab, sender, receiver, size, tries=TRIES, to=None, **more):
-    """Which of some datagrams in a row, each sent when the last one has arrived or is lost, a receiver hears."""
+    """Which of some successive datagrams, each sent when the previous one has arrived or is lost, a receiver gets."""
     heard = []
     for _ in range(tries):
         with lab.listen([receiver]) as listening:
@@ -69,18 +69,18 @@ class TestTowardsTheHub:
         narrow_path(lab, lab.hub, PATH)
         return lab
 
-    def test_the_sender_is_told_and_recovers(self, narrow, largest, await_frames):
-        """What fits arrives; the first one or two larger datagrams are lost, ICMP 3/4 says 1400, the others arrive."""
+    def test_the_sender_gets_an_icmp_error_and_recovers(self, narrow, largest, await_frames):
+        """Small datagrams arrive; the first one or two larger ones are lost, later ones not: ICMP 3/4 reports 1400."""
         spoke = narrow.spokes[0]
 
         fits = heard_of(narrow, spoke, narrow.hub, fitting(narrow), tries=1)
         larger = heard_of(narrow, spoke, narrow.hub, fitting(narrow) + 1)
-        told = [(IP_PROTOCOL, ICMP), (ICMP_TYPE, FRAGMENTATION_NEEDED), (NEXT_MTU, PATH.to_bytes(2, "big"))]
+        expected = [(IP_PROTOCOL, ICMP), (ICMP_TYPE, FRAGMENTATION_NEEDED), (NEXT_MTU, PATH.to_bytes(2, "big"))]
 
         assert fits == [True]
         assert larger == sorted(larger)
         assert 1 <= larger.count(False) <= MOST_LOST
-        assert await_frames(spoke.node, spoke.plan.nic, told, tag=ANYTHING, count=1, timeout=2)
+        assert await_frames(spoke.node, spoke.plan.nic, expected, tag=ANYTHING, count=1, timeout=2)
         assert heard_of(narrow, spoke, narrow.hub, largest(spoke)) == [True] * TRIES
 
     def test_without_icmp_it_never_is(self, narrow, largest):
@@ -110,7 +110,7 @@ class TestTowardsASpoke:
         return lab
 
     def test_what_the_hub_bridges_is_lost_for_good(self, narrow, largest):
-        """Large datagrams of another spoke reach the hub and never that spoke; their sender is not told."""
+        """Large datagrams of another spoke reach the hub and never that spoke; their sender gets no error."""
         sender, receiver = narrow.spokes[0], narrow.spokes[-1]
         port = narrow.topology.port("hub", receiver.name)
         before = narrow.hub.node.counters(), narrow.hub.node.statistics(port), sender.node.counters()
@@ -179,7 +179,7 @@ class TestOuterFragments:
         assert heard == [[True], [False], [False]]
 
     @pytest.mark.tunnel("gretap")
-    @pytest.mark.usefixtures("hub")  # without one, the sender is told what the path takes
+    @pytest.mark.usefixtures("hub")  # without one, the sender receives the path MTU
     def test_with_nopmtudisc_alone_df_is_taken_over(self, build_lab, largest):
         """Without `ignore-df` the outer packet takes the DF of the inner one: such datagrams are lost, others not."""
         lab = build_lab(routers=1, ttl=None, pmtudisc=False)

@@ -1,4 +1,4 @@
-"""What a member says by IGMP."""
+"""A member's IGMP reports."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 """
-Multicast delivery: every member hears one unaltered copy, whoever sends and whatever the group.
+Multicast delivery: every member receives one unaltered copy, from any sender and for any group.
 
     spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2        members on every node, one sender at a time
 """
@@ -48,13 +48,13 @@ def test_every_host_reaches_every_member(overlay, listen, record_heard):
 @pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS)
 def test_reaches_the_members_of_every_kind_of_group(overlay, listen, group):
     """Of any kind of group, each node's datagram out of the overlay's interface is heard once by every member."""
-    everybody = list(overlay.hosts)
+    all_hosts = list(overlay.hosts)
 
-    with listen(everybody, group=group) as heard:
+    with listen(all_hosts, group=group) as heard:
         for sender in overlay.hosts.values():
             sender.udp.send(to=group, multicast_interface=sender.address())
 
-    heard.exactly_once(at=everybody)
+    heard.exactly_once(at=all_hosts)
 
 
 def test_comes_from_the_senders_overlay_address(overlay, sender, listen):
@@ -93,7 +93,7 @@ def test_numbered_lines_arrive_in_order(overlay, sender, listen):
 
 
 @pytest.mark.parametrize("share", ["address", "port"], ids=["SO_REUSEADDR", "SO_REUSEPORT"])
-def test_every_member_socket_of_a_host_hears_its_own_copy(overlay, receiver, listen, share):
+def test_every_member_socket_of_a_host_receives_its_own_copy(overlay, receiver, listen, share):
     """Two member sockets on one port of a host each hear one copy."""
     sender = overlay[overlay.others(receiver)[-1]]
 

@@ -27,7 +27,7 @@ def test_sixteen_groups_at_once(overlay, sender, listen):
 
 @pytest.mark.parametrize(("joined", "other"), SAME_MAC.values(), ids=SAME_MAC)
 def test_group_with_the_same_mac_is_not_delivered(overlay, receiver, listen, joined, other):
-    """A member of one group hears that one, and not the other whose frames have the same MAC and did come in."""
+    """A member of one group receives only that group, although frames of the other, with the same MAC, arrive."""
     sender = overlay[overlay.others(receiver)[-1]]
 
     with listen([receiver], group=joined, bind="") as heard:

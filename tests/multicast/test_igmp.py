@@ -1,5 +1,5 @@
 """
-IGMP: what a host says when it joins and leaves, as it comes in at the far end of its tunnel.
+IGMP: the reports that a host sends when it joins and leaves, as they arrive at the far end of its tunnel.
 
     spoke1: join --tunnel1--> hub gretap1      v3 to 224.0.0.22, v2 and v1 to the group; v2 leaves by 224.0.0.2
     always TTL 1, TOS 0xc0, Router Alert (RFC 3376 section 4, RFC 2236 section 2, RFC 2113)
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.requirement("MCAST-04"), pytest.mark.provoking]
 
 @contextlib.contextmanager
 def speaking(host, version):
-    """The host speaks one version of IGMP on the overlay, and repeats itself without long pauses."""
+    """The host uses one IGMP version on the overlay, and repeats its reports without long pauses."""
     settings = f"net.ipv4.conf.{host.plan.device}"
     with host.node.with_sysctl(f"{settings}.force_igmp_version", version):
         with host.node.with_sysctl(f"{settings}.igmpv3_unsolicited_report_interval", REPEATED_WITHIN):
@@ -36,9 +36,7 @@ def header_of(sighting, packet):
     return {"ttl": packet.ttl, "tos": packet.tos, "options": sighting.frame[34 : 14 + 4 * packet.ihl]}
 
 
-def test_v3_reports_join_and_leave_as_often_as_igmp_qrv_says(
-    provoked, receiver, await_igmp, igmp_records, fresh_group, layers
-):
+def test_v3_reports_join_and_leave_igmp_qrv_times(provoked, receiver, await_igmp, igmp_records, fresh_group, layers):
     """A v3 host sends its join (type 4) and its leave (type 3) igmp_qrv times each, to 224.0.0.22."""
     watcher, interface = provoked.uplink(receiver)
     times = int(receiver.node.sysctl("net.ipv4.igmp_qrv"))
@@ -54,7 +52,7 @@ def test_v3_reports_join_and_leave_as_often_as_igmp_qrv_says(
 
 
 def test_report_of_every_version_has_the_same_header(provoked, receiver, await_igmp, fresh_group, layers):
-    """A join is reported in the version that the host speaks, always with TTL 1, TOS 0xc0 and Router Alert."""
+    """A join is reported in the host's IGMP version, always with TTL 1, TOS 0xc0 and Router Alert."""
     watcher, interface = provoked.uplink(receiver)
     reports = {}
 

@@ -1,5 +1,5 @@
 """
-The outgoing interface: what the socket says comes before the routing table, which sends the rest by default route.
+The outgoing interface: the socket's choice precedes the routing table, which would send by the default route.
 
     spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2      IP_MULTICAST_IF, bound address, SO_BINDTODEVICE
     ===+=ens3==================+=ens3=========+=ens3====      neither these nor a multicast route: bare, and lost

@@ -1,5 +1,5 @@
 """
-224.0.0.0/24 goes everywhere: a snooping bridge must not prune it, whoever is a member (RFC 4541 section 2.1.2).
+224.0.0.0/24 reaches all nodes: a snooping bridge must not prune it, with or without members (RFC 4541 2.1.2).
 
     spoke1 -- 224.0.0.251 -->( hub: bridge0, querier )--> spoke2, member or not
     spoke1 -- 224.9.9.9   -->( hub: bridge0, querier )    no member: pruned
@@ -66,7 +66,7 @@ def test_reaches_every_node_without_members(snooping_lab):
 
 
 @pytest.mark.provoking
-def test_members_hear_it_on_a_snooping_bridge(snooping_lab):
+def test_members_receive_it_on_a_snooping_bridge(snooping_lab):
     """With a querier members of 224.0.0.251 on every node hear one copy of each node's datagram."""
     with snooping_lab.listen(snooping_lab.hosts, group=MDNS) as heard:
         for sender in snooping_lab.hosts.values():

@@ -1,5 +1,5 @@
 """
-Membership: a host hears the groups that it joined, from the join to the leave, and which socket is given what.
+Membership: a host receives the groups that it joined, from the join to the leave; which of its sockets get a copy.
 
     spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2    flooded to all, filtered by membership at each
 """
@@ -22,8 +22,8 @@ def came_in(heard, host):
 
 @pytest.mark.requirement("MCAST-02")
 @pytest.mark.parametrize("bind", ["", GROUP], ids=["bound to any", "bound to the group"])
-def test_non_member_hears_nothing(overlay, receiver, listen, bind):
-    """On a host without membership no socket hears a group whose frame reached the host; a member elsewhere does."""
+def test_non_member_receives_nothing(overlay, receiver, listen, bind):
+    """On a host without membership no socket receives a group whose frame reached it; a member elsewhere does."""
     *members, sender = (overlay[name] for name in overlay.others(receiver))
 
     with listen(members or [sender], group=GROUP) as member:
@@ -37,7 +37,7 @@ def test_non_member_hears_nothing(overlay, receiver, listen, bind):
 
 @pytest.mark.requirement("MCAST-03")
 def test_delivery_stops_when_the_last_member_leaves(overlay, receiver, listen, fresh_group):
-    """After a leave the host is no member any more and its socket hears nothing, while the other members go on."""
+    """After a leave the host is not a member and its socket receives nothing, while the other members still do."""
     others = overlay.others(receiver)
     sender = overlay[others[-1]]
 
@@ -93,7 +93,7 @@ def test_membership_errors_say_what_is_wrong(receiver):
     [({}, 1), ({"all_groups": False}, 0), ({"group": OWN}, 0), ({"group": OWN, "join": False}, 0)],
     ids=["bound to any", "IP_MULTICAST_ALL=0", "bound to its own group", "bound to a group and not joined"],
 )
-def test_socket_hears_another_ones_group_only_by_default(overlay, receiver, listen, binding, copies):
+def test_socket_receives_another_sockets_group_only_by_default(overlay, receiver, listen, binding, copies):
     """What another socket of the host joined is heard by one bound to any address, unless IP_MULTICAST_ALL is 0."""
     sender = overlay[overlay.others(receiver)[-1]]
 

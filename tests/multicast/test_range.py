@@ -43,13 +43,13 @@ def without_default_routes(lab):
 @pytest.mark.parametrize("group", WHOLE_RANGE, ids=PARTS)
 def test_plain_sockets_reach_each_other_in_any_group(overlay, listen, group):
     """Sockets that leave the interface to the routing table hear each node once, in every part of the range."""
-    everybody = list(overlay.hosts)
+    all_hosts = list(overlay.hosts)
 
-    with listen(everybody, group=group, interface=ROUTING_TABLE) as heard:
+    with listen(all_hosts, group=group, interface=ROUTING_TABLE) as heard:
         for sender in overlay.hosts.values():
             sender.udp.send(to=group)
 
-    heard.exactly_once(at=everybody)
+    heard.exactly_once(at=all_hosts)
 
 
 def test_plain_join_is_made_on_the_overlay(receiver):
@@ -124,7 +124,7 @@ def test_articles_route_without_a_default_route_is_an_error(build_lab):
 
 @pytest.mark.provoking
 def test_articles_group_hides_the_mistake(build_lab):
-    """With the article's /8 its own test group, 224.1.1.1, is heard by every node: that is why nobody noticed."""
+    """With the article's /8 every node receives its own test group, 224.1.1.1, which hides the error."""
     lab = build_lab(topology="article")
 
     with lab.listen(lab.hosts, group=IN_THE_ARTICLES_ROUTE, interface=ROUTING_TABLE) as heard:

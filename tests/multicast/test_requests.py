@@ -1,5 +1,5 @@
 """
-What a membership request says: `struct ip_mreq` is two addresses, and eight octets more make it something else.
+Membership requests: `struct ip_mreq` is two addresses; eight octets more make it another structure.
 
     4s4s   group, local address            ip_mreq: 8 octets
     4sl    group, 4 of padding, a long     16 octets: the kernel reads group, address 0.0.0.0 and an interface index
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.requirement("MCAST-11")
 
 
 def group_and(pattern, value):
-    """A request for the group, packed as told."""
+    """A request for the group, packed with the given format."""
     return struct.pack(pattern, socket.inet_aton(GROUP), value)
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.requirement("MCAST-06")
 
 
 def test_ttl_0_stays_on_the_host(overlay, sender, listen):
-    """With TTL 0 the sender's own member socket hears it, nobody else does, and no frame leaves on any interface."""
+    """With TTL 0 only the sender's own member socket receives it, and no frame leaves on any interface."""
     others = overlay.others(sender)
 
     with listen([sender, *others], group=GROUP) as heard:
@@ -50,7 +50,7 @@ def test_ttl_arrives_as_it_was_set(overlay, sender, listen):
 
 
 def test_loop_off_suppresses_the_own_copy_only(overlay, sender, listen):
-    """With IP_MULTICAST_LOOP=0 the sender's own member socket hears nothing, every other node hears it once."""
+    """With IP_MULTICAST_LOOP=0 the sender's own member socket receives nothing, every other node receives it once."""
     others = overlay.others(sender)
 
     with listen([sender, *others], group=GROUP) as heard:

@@ -1,5 +1,5 @@
 """
-Source-specific multicast: a member of (S, G) hears the group from S alone (RFC 4607).
+Source-specific multicast: a member of (S, G) receives the group only from S (RFC 4607).
 
     spoke1 -- 232.1.1.1 -->( hub: bridge0 )--> spoke2: member of (spoke1, 232.1.1.1)
     hub    -- 232.1.1.1 -->                    flooded to it, filtered there
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.requirement("MCAST-05")
 
 
 @pytest.mark.parametrize("position", [0, -1], ids=["listed=first other", "listed=last other"])
-def test_member_hears_the_listed_source_only(overlay, receiver, listen, position):
-    """Of datagrams that every node sends to the group the member hears exactly the one of its listed source."""
+def test_member_receives_from_the_listed_source_only(overlay, receiver, listen, position):
+    """Of datagrams that every node sends to the group the member receives exactly the one of its listed source."""
     listed = overlay[overlay.others(receiver)[position]]
 
     with listen([receiver], group=SSM, source=listed.address()) as heard:

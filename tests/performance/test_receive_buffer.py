@@ -32,7 +32,7 @@ def counters(host):
 
 
 def test_a_burst_is_delivered_whole(overlay, sender, tag):
-    """Of a burst every other node's device counts all datagrams and its socket hears all of them."""
+    """Of a burst every other node's device counts all datagrams and its socket receives all of them."""
     receivers = [overlay[name] for name in overlay.others(sender)]
     before = {host.name: counters(host) for host in receivers}
 
@@ -45,7 +45,7 @@ def test_a_burst_is_delivered_whole(overlay, sender, tag):
 
 @pytest.mark.provoking
 def test_what_a_socket_loses_is_counted_as_its_own(provoked, spoke1, spoke2, tag):
-    """A socket with a small buffer loses part of a burst that its neighbour hears; the host counts exactly that."""
+    """A socket with a small buffer loses part of a burst that another receives; the host counts exactly that."""
     room = (int(socket.SOL_SOCKET), int(socket.SO_RCVBUF), SMALL)
     share = (int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), 1)
     received, overflown = counters(spoke2)

@@ -121,7 +121,7 @@ def test_another_prefix_length_makes_a_host_deaf(build_lab, prefix):
 @pytest.mark.provoking
 @pytest.mark.parametrize("prefix", [HOST_ONLY, TOO_WIDE], ids=["/32", "/16"])
 def test_another_prefix_length_makes_a_host_unheard(build_lab, prefix):
-    """What a spoke with /32 sends to .255, or one with /16 to its own 172.16.255.255, nobody takes for a broadcast."""
+    """From a spoke with /32 to .255, or with /16 to its own 172.16.255.255, no host accepts it as broadcast."""
     lab = build_lab()
     odd = lab.spokes[-1]
     own = readdress(odd, prefix)

@@ -44,7 +44,7 @@ def forward_drop(provoked, hub, bridge_filter):
 def test_a_filtering_bridge_cuts_the_spokes_from_each_other(
     provoked, spoke1, spoke2, everyone, forward_drop, everywhere, this_bridge, listen
 ):
-    """With FORWARD at DROP, a bridge that asks it passes ARP but no IP between spokes; the hub hears everything."""
+    """With FORWARD at DROP, a bridge that filters passes ARP but no IP between spokes; the hub receives everything."""
     known = {"device": spoke1.plan.device, "to": spoke2.address()}
     spoke1.node.apply(neigh_add(**known, lladdr="02:00:00:00:00:01"), neigh_del(**known))
 

@@ -41,7 +41,7 @@ def test_a_host_that_ignores_is_the_only_one_silent(provoked, receiver, everyone
 
 @pytest.mark.provoking
 def test_when_all_ignore_only_udp_is_left(provoked, spoke1, everyone, listen):
-    """Set to 1 on every host, nobody answers a broadcast ping, not even the pinger, and a UDP broadcast arrives."""
+    """With 1 on every host, no host answers a broadcast ping, not even the pinger, and a UDP broadcast arrives."""
     hosts = list(provoked.hosts.values())
     before = [(host, host.node.write_sysctls({SYSCTL: 1})) for host in hosts]
 

@@ -3,7 +3,7 @@ Every node can make tunnels, and the kernel's rules for making them hold.
 
     ip link add gretap1 type gretap remote ... [local ...] [key ...]        one per (local, remote, key)
 
-A kernel without the driver says so, to whoever creates the tunnel and, in ICMP, to whoever sends to it.
+A kernel without the driver returns an error to the creator of the tunnel and an ICMP error to senders.
 """
 
 import errno

@@ -68,7 +68,7 @@ def prefer_second_address(lab, spoke):
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
 def test_another_source_address_makes_the_tunnel_one_way(build_lab):
-    """A spoke that sends from another address than the hub's remote gets ICMP 3/3, and still hears the hub."""
+    """A spoke that sends from another address than the hub's remote gets ICMP 3/3, and still receives from the hub."""
     lab = build_lab(local=False)
     spoke, others = lab.spokes[0], lab.others(lab.spokes[0])
     second = prefer_second_address(lab, spoke)
@@ -104,7 +104,7 @@ def test_a_pinned_local_address_cures_it(build_lab):
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
 def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab):
-    """With a wrong remote on the hub's side, the spoke is refused with ICMP 3/3, and the hub looks for nobody's MAC."""
+    """With a wrong remote on the hub, the spoke gets ICMP 3/3, and the hub resolves no MAC address."""
     lab = build_lab(local=False)
     spoke = lab.spokes[-1]
     port, wrong = lab.topology.port("hub", spoke.name), str(spoke.plan.underlay.ip + NEXT)

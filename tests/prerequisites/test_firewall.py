@@ -42,7 +42,7 @@ def kinds_heard(lab, sender, receiver):
 
 
 @pytest.mark.requirement("PRE-03")
-def test_every_tunnel_takes_what_its_nic_hears(overlay, sender, everyone, listen):
+def test_every_tunnel_receives_what_its_nic_does(overlay, sender, everyone, listen):
     """What arrives on a host's NIC for the overlay comes out of its tunnel device: no firewall takes it in between."""
     others = overlay.others(sender)
 
@@ -89,7 +89,7 @@ def test_every_host_accepts_igmp(overlay, receiver, layers):
 @pytest.mark.tunnel("gretap", "vxlan")
 @pytest.mark.usefixtures("one_way")
 def test_a_host_that_drops_the_carrier_cuts_its_tunnels(provoked, spoke1, everyone, carrier, closed, listen):
-    """A host whose INPUT drops the carrier hears nothing, nor who is behind it; unicast between NICs works."""
+    """A host whose INPUT drops tunnel packets receives nothing, nor do hosts behind it; unicast between NICs works."""
     others, at = provoked.others(spoke1), provoked[closed]
     deaf = others if at.is_hub else [closed]
 
@@ -109,7 +109,7 @@ def test_a_host_that_drops_the_carrier_cuts_its_tunnels(provoked, spoke1, everyo
 @pytest.mark.requirement("PRE-04")
 @pytest.mark.tunnel("gretap", "vxlan")
 def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(provoked, spoke1, spoke2, hub, everyone, carrier, listen):
-    """A hub that accepts nothing but the carrier forwards between the spokes and hears nothing itself."""
+    """A hub that accepts only tunnel packets forwards between the spokes and receives nothing itself."""
     with firewall(hub, ("INPUT", *carrier, "-j", "ACCEPT"), policy={"INPUT": "DROP"}):
         with listen([hub, spoke2]) as heard:
             sent = spoke1.udp.send(to=everyone)

@@ -47,7 +47,7 @@ def clone(one, other):
 @pytest.mark.tunnel("vxlan")
 @pytest.mark.usefixtures("one_way")
 def test_one_mac_on_two_vxlan_spokes_kills_broadcast_too(build_lab):
-    """A VXLAN device drops what bears its own MAC: of two spokes with one MAC, neither hears the other at all."""
+    """A VXLAN device drops frames from its own MAC: two spokes with one MAC receive nothing from each other."""
     lab = build_lab()
     one, other = lab.spokes[0], lab.spokes[-1]
     clone(one, other)
@@ -80,7 +80,7 @@ def test_one_mac_on_two_spokes_kills_unicast_between_them(build_lab):
 @pytest.mark.provoking
 @pytest.mark.usefixtures("one_way")
 def test_the_hub_ports_mac_on_a_spoke_kills_its_unicast(build_lab):
-    """A spoke with the MAC of a hub's port hears broadcasts, and cannot be reached by unicast through the hub."""
+    """A spoke with the MAC of a hub's port receives broadcasts, but no unicast through the hub."""
     lab = build_lab()
     spoke, other = lab.spokes[0], lab.spokes[-1]
     port = lab.topology.port("hub", other.name)

@@ -66,7 +66,7 @@ def underlay_sources_heard(lab, sender, receiver, listen):
     return len(heard.payloads[receiver.name]), receiver.node.counters()[COUNTER] - before
 
 
-def test_underlay_sources_pass_as_the_filter_says(overlay, receiver, listen):
+def test_underlay_sources_pass_as_the_filter_allows(overlay, receiver, listen):
     """Broadcast and multicast with another host's underlay address arrive on each host unless its filter is strict."""
     sender = overlay[overlay.others(receiver)[0]]
     mode = max(int(receiver.node.sysctl(f"net.ipv4.conf.{scope}.rp_filter")) for scope in ("all", receiver.plan.device))

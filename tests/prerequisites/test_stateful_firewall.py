@@ -19,7 +19,7 @@ STATEFUL_ONLY = (
 TIMEOUTS = ("net.netfilter.nf_conntrack_gre_timeout", "net.netfilter.nf_conntrack_gre_timeout_stream")
 
 
-def test_a_host_that_never_sent_hears_broadcast(build_lab):
+def test_a_host_that_never_sent_receives_broadcast(build_lab):
     """The first tunnel packet of all, a broadcast from a spoke, reaches hosts that have not sent one yet."""
     lab = build_lab(bridge={"mcast_snooping": 0})  # a bridge that snoops joins 224.0.0.106 by itself
     sender = lab.spokes[0]
@@ -39,8 +39,8 @@ def test_a_host_that_never_sent_hears_broadcast(build_lab):
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
-def test_a_stateful_rule_hears_only_after_it_has_talked(build_lab):
-    """Behind a rule that accepts ESTABLISHED alone, an idle spoke hears nothing; after it has sent, it hears."""
+def test_behind_a_stateful_rule_a_host_receives_only_after_it_has_sent(build_lab):
+    """Behind a rule that accepts only ESTABLISHED, an idle spoke receives nothing; after it has sent, it does."""
     lab = build_lab()
     sender, idle = lab.spokes[0], lab.spokes[-1]
 

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.requirement("FAULT-02"), pytest.mark.provoking]
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 PORT_UNREACHABLE = (3, 3)
-PATIENCE = 5.0  # seconds; the hub asks anew for its neighbours, once a second where that cannot be hastened
+PATIENCE = 5.0  # seconds; the hub resolves its neighbours again, at most once a second
 AT_ONCE = 0.05  # seconds of grace: what a NIC without carrier dropped does not come later
 
 
@@ -36,7 +36,7 @@ def test_delivery_resumes_by_itself(provoked, spoke1, record_figure, kind):
         record_figure(f"{kind} to {name} after the hub's return", (heard.datagrams[name][0].time - back) / 1e6)
 
 
-def test_memberships_outlive_a_bridge_made_anew(build_lab):
+def test_memberships_outlive_a_recreated_bridge(build_lab):
     """With the hub's bridge and tunnels deleted and made again, the spokes' sockets go on hearing their group."""
     lab = build_lab()
     first, *rest = lab.spokes

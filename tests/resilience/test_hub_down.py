@@ -1,5 +1,5 @@
 """
-The hub is one VM.  Without it nobody hears anybody, and the spokes' tunnels say nothing of it: GRE has no keepalive.
+The hub is a single VM.  Without it no host receives anything, and the tunnels stay up: GRE has no keepalive.
 
     spoke1 ==tunnel==> the cloud's network --x  hub (stopped)  x-- spoke2        gretap1: UP, LOWER_UP
 """
@@ -22,8 +22,8 @@ def trouble(spoke):
 
 
 @pytest.mark.requirement("FAULT-01")
-def test_the_hub_answers_whoever_asks(overlay, spoke):
-    """Asked by a ping over the overlay, the hub answers each spoke, and so does everybody else."""
+def test_the_hub_answers_every_spoke(overlay, spoke):
+    """The hub and every other host answer each spoke's ping over the overlay."""
     assert spoke.ping(overlay.hub.address()).others == {"hub": 1}
     assert spoke.ping(overlay.everyone).others == dict.fromkeys(overlay.others(spoke), 1)
 
@@ -34,7 +34,7 @@ def test_the_hub_answers_whoever_asks(overlay, spoke):
 class TestStoppedHub:
     """Everything but an answer is as before."""
 
-    def test_cuts_everybody_off_and_shows_at_no_link(self, provoked, spoke1):
+    def test_cuts_every_host_off_and_shows_at_no_link(self, provoked, spoke1):
         """Nothing is delivered, while every send succeeds, the tunnel stays up and counts no error."""
         before, others = trouble(spoke1), provoked.others(spoke1)
 
@@ -59,7 +59,7 @@ class TestStoppedHub:
 
     @pytest.mark.tunnel("gretap", "vxlan")  # whose neighbours on the underlay are found by ARP
     def test_stays_resolved_where_the_cloud_answers_for_it(self, provoked, spoke1):
-        """The cloud answers ARP for the address of a stopped VM: the neighbour says as little as the link."""
+        """The cloud answers ARP for a stopped VM's address: neighbour and link do not show that it is down."""
         with provoked.cloud.stopped("hub", provoked.hub.node):
             provoked.ask_anew()
             spoke1.udp.send(to=provoked.everyone, port=9)
@@ -68,7 +68,7 @@ class TestStoppedHub:
 
     @pytest.mark.tunnel("gretap", "vxlan")  # whose neighbours on the underlay are found by ARP
     def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, provoked, spoke1):
-        """When nobody answers for the hub's address, its neighbour entry fails, and sending still succeeds."""
+        """When no host answers ARP for the hub's address, its neighbour entry fails, and sending still succeeds."""
         before = trouble(spoke1)
         with quick_neighbours([spoke1]), provoked.cloud.withdrawn(provoked.hub.name):
             provoked.ask_anew()

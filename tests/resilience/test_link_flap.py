@@ -46,7 +46,7 @@ def configured_state(host):
 
 
 def test_the_route_is_there(overlay):
-    """On every node the route to a group leads to the overlay: if a link was ever down, somebody put it back."""
+    """On every node the multicast route points to the overlay: after any link flap it was added again."""
     seen = configured(overlay)
 
     ways = {name: seen[name].device_to(GROUP) for name in overlay.hosts}
@@ -70,7 +70,7 @@ class TestFlap:
         assert [route.dev for route in lost] == [host.plan.device]
 
     def test_sends_multicast_astray(self, provoked, flap, name):
-        """What the node then sends to a group leaves by its default route, without an error, and no host hears it."""
+        """The node's multicast then leaves by its default route, without an error, and no host receives it."""
         host = provoked[name]
         others = provoked.others(host)
 
@@ -89,7 +89,7 @@ class TestFlap:
         assert set(others) <= arrived
 
     def test_leaves_memberships_as_they_were(self, provoked, flap, name):
-        """A socket that joined before the flap hears its group after it, without having joined again."""
+        """A socket that joined before the flap receives its group after it, without joining again."""
         host = provoked[name]
         sender = provoked[provoked.others(host)[0]]
 

@@ -29,7 +29,7 @@ def came_back(lab, sender, payloads):
 
 
 def test_nothing_comes_round(overlay, sender):
-    """Every other node hears one copy of a broadcast, and it never comes in where its sender sent it out."""
+    """Every other node receives one copy of a broadcast, and it never returns on the interface that sent it."""
     with overlay.listen(overlay.others(sender)) as heard:
         sent = [sender.udp.send(to=overlay.everyone).payload for _ in range(MANY)]
 
@@ -54,7 +54,7 @@ def bridges(lab):
 
 @pytest.fixture
 def spanning_tree(layers):
-    """Every bridge of a circle speaks STP, and has heard from a root: what it then does, it does at once."""
+    """Every bridge of a loop runs STP and has received a root's BPDU, so that later changes take effect at once."""
 
     def switch_on(lab):
         for host, device in bridges(lab):
@@ -74,7 +74,7 @@ def root_says(layers):
 
 @pytest.mark.provoking
 def test_without_spanning_tree_broadcast_multiplies(circle, record_figure):
-    """In a circle every node hears a broadcast many times, its sender gets it back, and cutting one link heals."""
+    """In a loop every node receives a broadcast many times, its sender too, and cutting one link stops it."""
     outside = circle.spokes[2]
     others = circle.others(outside)
 
@@ -94,7 +94,7 @@ def test_without_spanning_tree_broadcast_multiplies(circle, record_figure):
 
 @pytest.mark.provoking
 def test_with_spanning_tree_one_port_blocks(circle, spanning_tree):
-    """With STP on every bridge one port of the circle blocks, all others forward, and everybody hears one copy."""
+    """With STP on every bridge one port of the loop blocks, all others forward, and every host receives one copy."""
     outside = circle.spokes[2]
     spanning_tree(circle)
     with circle.listen(circle.others(outside)) as heard:

@@ -25,7 +25,7 @@ def port_of(lab, mac):
 
 @pytest.fixture
 def speak(tag):
-    """A spoke sends one frame with a MAC address as its source, to nobody in particular; the hub has had it then."""
+    """A spoke sends one frame with a MAC address as its source, to an unused address; the hub has received it then."""
 
     def send(spoke, mac):
         source = bytes.fromhex(mac.replace(":", ""))
@@ -73,7 +73,7 @@ def test_one_frame_moves_it_and_one_moves_it_back(provoked, spoke1, spoke2, spea
 def test_unicast_follows_it(provoked, spoke1, spoke2, speak):
     """What is for the MAC address goes to where it was last heard from: once to the other spoke, then to its own."""
     mac, hub = mac_of(spoke1), provoked.hub
-    hub.ping(spoke1.address())  # the hub knows the MAC address and need not ask for it by a broadcast
+    hub.ping(spoke1.address())  # the hub has resolved the MAC address and sends no ARP broadcast
 
     with provoked.listen([spoke1]) as heard:
         speak(spoke2, mac)

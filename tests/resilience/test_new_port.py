@@ -33,7 +33,7 @@ def renewed(lab, port):
 
 @pytest.fixture
 def spanning_tree(provoked):
-    """The hub's bridge speaks STP for a `with` block; after it no port remembers a root, whose delay it would keep."""
+    """The hub's bridge runs STP for a `with` block; then no port remembers a root, whose delay it would keep."""
     on, off = (link_set(provoked.topology.bridge, bridge(stp_state=value)) for value in (1, 0))
     ports = [change for port in provoked.topology.ports("hub") for change in renewed(provoked, port)]
     return provoked.hub.node.changed(on, [off, *ports])
@@ -55,7 +55,7 @@ def test_every_port_forwards(overlay):
 
 @pytest.mark.provoking
 def test_without_spanning_tree_it_forwards_at_once(provoked, attach):
-    """With STP off the port goes from disabled to forwarding, and its spoke hears the next broadcast."""
+    """With STP off the port goes from disabled to forwarding, and its spoke receives the next broadcast."""
     port, changes = attach
 
     states = await_port(provoked.hub, port, *changes, last=FORWARDING)
@@ -69,7 +69,7 @@ def test_without_spanning_tree_it_forwards_at_once(provoked, attach):
 @pytest.mark.provoking
 @pytest.mark.usefixtures("one_way")
 def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree):
-    """With STP on the port listens for the forward delay, and its spoke hears nothing and is not heard by spokes."""
+    """With STP on the port listens for the forward delay; its spoke receives nothing, and spokes nothing from it."""
     (port, changes), spoke = attach, provoked.spokes[-1]
 
     with spanning_tree:
@@ -79,15 +79,15 @@ def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree):
             own = spoke.udp.send(to=provoked.everyone).payload
 
     assert states[-1][0] == LISTENING
-    hears = [name for name in provoked.others("hub") if name != spoke.name]
-    assert heard.payloads == {spoke.name: [own], **{name: [sent] for name in hears}}
+    receivers = [name for name in provoked.others("hub") if name != spoke.name]
+    assert heard.payloads == {spoke.name: [own], **{name: [sent] for name in receivers}}
 
 
 @pytest.mark.provoking
 def test_it_forwards_after_twice_the_forward_delay(
     provoked, spoke1, spoke2, attach, spanning_tree, layers, record_figure
 ):
-    """With STP on the port listens and learns for a forward delay each, then its spoke hears the next broadcast."""
+    """With STP on the port listens and learns for a forward delay each; then its spoke receives the next broadcast."""
     port, changes = attach
 
     with spanning_tree:

@@ -1,5 +1,5 @@
 """
-One spoke fails: the others do not notice, and the node that refuses says so.
+One spoke fails: the others are not affected, and the node that rejects its packets answers with an ICMP error.
 
     spoke1 --tunnel1--( hub: bridge0 )  x  tunnel3-- spoke3       spoke1, spoke2 and the hub hear each other as before
 """
@@ -28,7 +28,7 @@ def test_no_spoke_is_cut_off(overlay, spoke):
 @pytest.mark.usefixtures("only_hub")
 @pytest.mark.parametrize("failure", FAILURES)
 def test_the_others_do_not_notice(build_lab, failure):
-    """The spoke that failed hears nobody and nobody hears it, all others hear each other, and who refuses is told."""
+    """The failed spoke neither receives nor delivers, all others still deliver, and the rejected end gets ICMP 3/3."""
     lab = build_lab(spokes=3)
     gretap, cut_off = lab.topology.options.kind == "gretap", lab.spokes[-1]
     if failure == "wrong-remote" and not gretap:
@@ -37,14 +37,14 @@ def test_the_others_do_not_notice(build_lab, failure):
     inject(lab, failure)
 
     assert exchange(lab) == {name: well - {name} if name in well else set() for name in lab.hosts}
-    if gretap:  # whoever's tunnel is down, missing or mismatched answers the other end's GRE with ICMP 3/3
+    if gretap:  # the end whose tunnel is down, missing or mismatched answers the other end's GRE with ICMP 3/3
         refusing, refused = (lab.hub, cut_off) if FAILURES[failure] == "hub" else (cut_off, lab.hub)
         assert (refusing.name, *PORT_UNREACHABLE) in refusals(lab, refused)
 
 
 @pytest.mark.provoking
 def test_it_is_back_when_its_port_is(provoked):
-    """The hub's port up again, the spoke hears all others and is heard by them, and nobody did anything else."""
+    """With the hub's port up again, the spoke receives from all others and they from it, without another change."""
     spoke = provoked.spokes[-1]
 
     with cut_off(provoked, spoke):

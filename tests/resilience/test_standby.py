@@ -21,7 +21,7 @@ def test_takes_over_without_the_spokes(build_lab, record_figure):
     sender, *rest = lab.spokes
     names = [spoke.name for spoke in rest]
 
-    # a spoke that asks for the hub's MAC address while nobody has it asks again after a second otherwise
+    # a spoke whose ARP request for the hub's address gets no answer sends the next one only after a second
     with quick_neighbours(lab.spokes):
         with lab.listen(names) as broadcast, lab.listen(names, group=GROUP) as multicast:
             began = clock(lab)

@@ -26,7 +26,7 @@ def test_the_payload_is_readable_on_the_underlay(overlay, sender, everyone, list
 
 @pytest.mark.tunnel("gretap")
 def test_the_key_is_readable_too(standing, layers):
-    """A tunnel's key stands in every packet's GRE header: it tells tunnels apart, and nobody from anybody."""
+    """A tunnel's key is in every packet's GRE header: it identifies a tunnel, but keeps nothing secret."""
     lab = standing(key=KEY)
     spoke = lab.spokes[0]
 

@@ -1,5 +1,5 @@
 """
-A directed broadcast from outside: the hub hears it as its own address's, and hands it on to nobody.
+A directed broadcast from outside: the hub receives it for its own address, and does not forward it.
 
     x --to 172.16.254.255, via 10.0.0.197--> hub      bc_forwarding 0: hub alone     1: every spoke (smurf)
 """
@@ -18,7 +18,7 @@ def test_no_host_forwards_directed_broadcast(overlay):
     on = []
     for host in overlay.hosts.values():
         names = [link.name for link in host.node.read("links")]
-        # the kernel asks for both: that of all interfaces, and that of the one where the packet came in
+        # the kernel needs both: that of all interfaces, and that of the receiving one
         if host.node.sysctl(DIRECTED.format("all")) == "1":
             on += [f"{host} {name}" for name in names if host.node.sysctl(DIRECTED.format(name)) == "1"]
 

@@ -1,5 +1,5 @@
 """
-Who may speak into a tunnel: whoever has the outer address of its other end, and nobody else.
+A tunnel accepts packets only from the outer address of its other end.
 
     x 10.0.0.66 --[IPv4 47 [GRE [frame]]]--> hub: no tunnel has this remote: ICMP 3/3
     x, as 10.0.0.25 ------------------------> hub: taken for spoke1's, unless the cloud checks sources
@@ -17,7 +17,7 @@ PORT_UNREACHABLE = (3, 3)
 @pytest.mark.requirement("SEC-01")
 @pytest.mark.tunnel("gretap")
 def test_an_unknown_source_is_refused(outside, forged, tag):
-    """GRE from a VM that no tunnel names, to the hub or a spoke, is delivered to nobody and answered with ICMP 3/3."""
+    """GRE to the hub or a spoke from a VM that is no tunnel's remote is not delivered, and answered with ICMP 3/3."""
     lab, stranger = outside
     spoke, last = lab.spokes[0], lab.spokes[-1]
     source = stranger.address("underlay")
@@ -26,11 +26,11 @@ def test_an_unknown_source_is_refused(outside, forged, tag):
         for there in (lab.hub, spoke):
             to = there.address("underlay")
             stranger.send_packet(forged(lab, tag, heard.port, of=spoke, source=source, to=to), to)
-        told = refusals(lab, stranger)
+        errors = refusals(lab, stranger)
         proof = last.udp.send(to=lab.everyone).payload
 
     assert heard.payloads == {name: [proof] for name in lab.others(last)}
-    assert told == {("hub", *PORT_UNREACHABLE), (spoke.name, *PORT_UNREACHABLE)}
+    assert errors == {("hub", *PORT_UNREACHABLE), (spoke.name, *PORT_UNREACHABLE)}
 
 
 @pytest.fixture
@@ -51,13 +51,13 @@ def spoof(provoked, spoke1, spoke2, forged, tag):
 @pytest.mark.requirement("SEC-02")
 @pytest.mark.tunnel("gretap", "vxlan")
 def test_a_spoofed_source_stops_at_the_cloud(provoked, spoof, spoke2):
-    """With the source check on, what a spoke sends with another one's outer address reaches nobody."""
+    """With the source check on, a packet that a spoke sends with another's outer address reaches no host."""
     assert spoof() == set()
 
 
 @pytest.mark.requirement("SEC-02")
 @pytest.mark.tunnel("gretap", "vxlan")
-def test_a_spoofed_source_is_taken_where_nobody_checks(provoked, spoof, spoke2):
+def test_a_spoofed_source_is_accepted_without_a_source_check(provoked, spoof, spoke2):
     """With the check off at the sender's port, the hub takes the packet for the other spoke's and forwards it."""
     with provoked.cloud.without_source_check(spoke2.name):
         heard = spoof()

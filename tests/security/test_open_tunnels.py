@@ -1,5 +1,5 @@
 """
-No tunnel takes from everybody: neither the driver's own nor one without a remote nor an `external` one.
+No tunnel accepts packets from any address: not the driver's own, none without a remote, no `external` one.
 
     x 10.0.0.66 --[GRE [frame]]--> hub gretap0 (up): whatever no other tunnel takes comes out of it
 """
@@ -41,7 +41,7 @@ def is_one(remote):
 
 @pytest.fixture
 def stranger_heard_by(outside, forged):
-    """Who hears what a VM outside of the overlay sends the hub in GRE, as itself."""
+    """The hosts that receive a frame that a VM outside the overlay sends to the hub in GRE, from its own address."""
     lab, stranger = outside
     last, to = lab.spokes[-1], lab.hub.address("underlay")
 
@@ -64,7 +64,7 @@ class TestFallback:
     """gretap0, which the driver makes in every namespace, up on the hub."""
 
     def test_up_takes_from_a_stranger(self, outside, stranger_heard_by):
-        """Up, it gives a stranger's frame to the hub's own sockets; down, as the driver makes it, to nobody."""
+        """Up, it delivers a stranger's frame to the hub's own sockets; down, the driver's default, to none."""
         before = stranger_heard_by()
         hub = outside[0].hub.node
         hub.apply(link_set(FALLBACK, address=MAC, up=True))

@@ -22,11 +22,11 @@ def mac_of(spoke):
 
 @pytest.fixture
 def theft(tag):
-    """The second spoke says to be the first; returns the spokes that then get what the hub sends to the first."""
+    """The second spoke takes the first one's MAC; returns the spokes that then get the hub's unicast to the first."""
 
     def steal(lab):
         owner, thief = lab.spokes[:2]
-        lab.hub.ping(owner.address())  # the hub knows the MAC address and need not ask for it by a broadcast
+        lab.hub.ping(owner.address())  # the hub has resolved the MAC address and sends no ARP broadcast
         source = bytes.fromhex(mac_of(owner).replace(":", ""))
 
         with lab.listen([owner]) as heard:

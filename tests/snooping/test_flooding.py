@@ -1,5 +1,5 @@
 """
-Snooping without a querier, as Linux bridges come: the hub notes who joined, and floods to everybody all the same.
+Snooping without a querier, the default of Linux bridges: the hub lists members, but still floods to all ports.
 
     spoke1 -- 239.195.0.1 -->( hub: bridge0, MDB: 239.195.0.1 at tunnel2 )--> spoke2, spoke3, ... members or not
 """
@@ -25,7 +25,7 @@ def default_bridge(overlay, parameters):
 
 
 @pytest.mark.requirement("SNOOP-01")
-def test_everybody_gets_what_one_node_joined(default_bridge, sender, fresh_group):
+def test_all_nodes_receive_a_group_with_one_member(default_bridge, sender, fresh_group):
     """A group that the hub lists at one node's port alone is heard there, and comes in at every other node as well."""
     others = default_bridge.others(sender)
     member = others[-1]
@@ -40,7 +40,7 @@ def test_everybody_gets_what_one_node_joined(default_bridge, sender, fresh_group
 
 
 @pytest.mark.requirement("SNOOP-01")
-def test_everybody_gets_what_nobody_joined(default_bridge, sender, fresh_group):
+def test_all_nodes_receive_a_group_without_members(default_bridge, sender, fresh_group):
     """A group without members comes in at every other node."""
     assert came_in(default_bridge, sender, fresh_group) == set(default_bridge.others(sender))
 
@@ -57,7 +57,7 @@ def test_no_port_withholds_multicast(default_bridge):
 @pytest.mark.provoking
 @pytest.mark.usefixtures("one_way")
 def test_a_port_that_does_not_flood_is_deaf_though_listed(provoked, spoke1, spoke2, fresh_group):
-    """With mcast_flood off and no querier a listed member hears a spoke's broadcast, and its multicast not."""
+    """With mcast_flood off and no querier a listed member receives a spoke's broadcast, but not its multicast."""
     sender, member = spoke1, spoke2
     port = {"device": provoked.topology.port("hub", member.name)}
     on, off = (bridge_port(**port, mcast_flood=flag) for flag in (1, 0))

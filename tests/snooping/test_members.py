@@ -20,7 +20,7 @@ pytestmark = pytest.mark.requirement("SNOOP-05")
 
 
 def heard_by(lab, sender, receiver, to, group=None, **more):
-    """How many copies a receiver hears of a datagram with a large TTL."""
+    """How many copies a receiver gets of a datagram with a large TTL."""
     with lab.listen([receiver], group=group) as heard:
         sent = sender.udp.send(to=to, ttl=LARGE_TTL, multicast_interface=sender.address(), **more)
     return heard.payloads[receiver.name].count(sent.payload)
@@ -39,7 +39,7 @@ def test_every_member_is_listed_at_its_port(overlay, receiver, parameters, fresh
     assert found == {receiver.name}
 
 
-def test_every_listed_member_hears_every_sender(querier_lab, fresh_group):
+def test_every_listed_member_receives_from_every_sender(querier_lab, fresh_group):
     """With a querier each node's datagram is heard once by members on all nodes, its own included."""
     lab = querier_lab
 
@@ -53,7 +53,7 @@ def test_every_listed_member_hears_every_sender(querier_lab, fresh_group):
 
 @pytest.mark.provoking
 def test_a_member_whose_reports_are_filtered_is_deaf(querier_lab, set_bridge, fresh_group):
-    """Without its reports a member is not listed and deaf to the group alone; after the next query it hears again."""
+    """Without its reports a member is not listed and misses only the group; after the next query it receives it."""
     lab = querier_lab
     sender, other, member = *lab.spokes[:2], lab.spokes[-1]
     group = fresh_group
@@ -68,7 +68,7 @@ def test_a_member_whose_reports_are_filtered_is_deaf(querier_lab, set_bridge, fr
             without = listed(lab, group)
         # the other one has left: a new querier floods, and hosts keep a report that another made (RFC 2236 section 3)
         set_bridge(lab, mcast_querier=0)
-        set_bridge(lab, mcast_querier=1)  # asks at once
+        set_bridge(lab, mcast_querier=1)  # sends a query at once
         await_listed(lab, group, [member.name])
         await_pruning(lab)
         again = heard_by(lab, sender, member, group, group)
@@ -97,7 +97,7 @@ class TestAcrossARouter:
         assert heard_by(lab, sender, member, MDNS, MDNS) == 1
 
     def test_reports_arrive_with_a_fixed_ttl(self, standing, quick_querier, fresh_group):
-        """With `ttl 64` a member behind the router is listed and hears the group, whose TTL is 1."""
+        """With `ttl 64` a member behind the router is listed and receives the group, whose TTL is 1."""
         lab = standing(routers=1, ttl=FIXED, bridge=quick_querier)
         await_pruning(lab)
         member = lab.spokes[-1].name

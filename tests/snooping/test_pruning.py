@@ -1,5 +1,5 @@
 """
-Snooping with a querier: a group goes to the ports that have members, and one that nobody joined goes nowhere.
+Snooping with a querier: a group is forwarded only to ports that have members, and without members to none.
 
     spoke1 -- 239.195.0.1 -->( hub: bridge0, querier, MDB: 239.195.0.1 at tunnel2 )--> spoke2      not to spoke3
 """
@@ -41,7 +41,7 @@ class TestPruning:
         assert reached == {member}
 
     def test_a_group_without_members_goes_nowhere(self, querier_lab, name, fresh_group):
-        """A group that nobody joined comes in at no node, not even at the hub; a broadcast comes in at all others."""
+        """A group without members arrives at no node, not even at the hub; a broadcast arrives at all others."""
         lab = querier_lab
         sender = lab[name]
 
@@ -51,7 +51,7 @@ class TestPruning:
         heard.exactly_once(at=lab.others(sender))
 
     def test_a_router_port_gets_everything(self, querier_lab, name, fresh_group):
-        """Behind a port with mcast_router 2 a spoke gets what another one joined, and what nobody joined."""
+        """Behind a port with mcast_router 2 a spoke receives groups that only others joined, or that no host joined."""
         lab = querier_lab
         sender = lab[name]
         router, member = [spoke for spoke in lab.spokes if spoke is not sender][-2:]

@@ -18,7 +18,7 @@ TTL, TOS, ROUTER_ALERT = 1, 0xC0, bytes.fromhex("94040000")
 ALL_ON_QUERY = bytes([224, 0, 0, 1]) + ROUTER_ALERT  # destination and option: of a general query's header
 LENGTHS = {2: 8, 3: 12}  # octets of a query (RFC 2236 section 2, RFC 3376 section 4.1)
 IP_PROTOCOL, IGMP_TYPE, FIRST_RECORD = 23, 38, 46  # offsets in a frame with Router Alert (RFC 3376 section 4.2)
-IGMP, V3_REPORT, MODE_IS_EXCLUDE = b"\x02", b"\x22", b"\x02"  # what a host says of its own accord has other modes
+IGMP, V3_REPORT, MODE_IS_EXCLUDE = b"\x02", b"\x22", b"\x02"  # unsolicited reports have other modes
 DEADLINE = 2.0  # seconds; only reached where something is wrong
 TICKS = 100  # of the bridge's clock, a second
 TICK = 0.011  # seconds: the kernel's own clock may be slower than the bridge's
@@ -75,7 +75,7 @@ class TestTimes:
     @pytest.mark.provoking
     @pytest.mark.usefixtures("one_way")
     def test_a_new_querier_takes_its_time(self, build_lab, parameters, set_bridge, await_queries, fresh_group):
-        """It has the intervals of RFC 3376, asks at once, and floods what nobody joined for the first of them, 10 s."""
+        """It has the intervals of RFC 3376, queries at once, and floods groups without members for the first 10 s."""
         lab = build_lab()
         found = parameters(lab)
         set_bridge(lab, mcast_querier=1)
@@ -86,7 +86,7 @@ class TestTimes:
 
     @pytest.mark.provoking
     def test_a_leave_counts_after_the_last_question(self, asking_lab, await_igmp, fresh_group):
-        """After a leave the hub asks about the group, and strikes the port off when nobody answers in time."""
+        """After a leave the hub queries the group, and removes the port when no report arrives in time."""
         lab = asking_lab(mcast_last_member_interval=5)
         member = lab.spokes[0]
 
@@ -101,7 +101,7 @@ class TestTimes:
     def test_a_leave_counts_at_once_with_fastleave(self, asking_lab, await_igmp, fresh_group):
         """A member that left stays listed for as long as others may answer, 20 s here; on a port with fastleave not."""
         lab = asking_lab(mcast_last_member_interval=10 * TICKS)
-        await_pruning(lab)  # until then reports are flooded, and who hears another's keeps its own (RFC 2236 section 3)
+        await_pruning(lab)  # until then reports are flooded, and suppress those of other members (RFC 2236 section 3)
         member, other = lab.spokes[:2]
         port = lab.topology.port("hub", member.name)
         lab.hub.node.apply(bridge_port(port, fastleave=1))
@@ -118,7 +118,7 @@ class TestTimes:
         assert listed(lab, fresh_group) == {other.name}
 
     @pytest.mark.provoking
-    def test_an_entry_that_nobody_renews_expires(self, asking_lab, set_bridge, fresh_group):
+    def test_an_entry_that_is_not_renewed_expires(self, asking_lab, set_bridge, fresh_group):
         """A member that has died without a word stays listed for the membership interval, and not longer."""
         lab = asking_lab()
         spoke = lab.spokes[0]
@@ -147,7 +147,7 @@ class TestQuery:
         ids=["default", "mcast_query_use_ifaddr=1", "mcast_igmp_version=3"],
     )
     def test_header(self, asking_lab, await_queries, settings, version, from_bridge, layers):
-        """A query has TTL 1, TOS 0xc0, Router Alert, and the source 0.0.0.0 unless told to use the bridge's address."""
+        """A query has TTL 1, TOS 0xc0, Router Alert, and source 0.0.0.0 unless mcast_query_use_ifaddr is set."""
         lab = asking_lab(**settings)
 
         (packet, *_) = [decode(one)[layers.IP] for one in await_queries(lab.spokes[0], 1)]
@@ -158,7 +158,7 @@ class TestQuery:
         assert packet.len - 4 * packet.ihl == LENGTHS[version]
 
     def test_is_answered(self, asking_lab, await_frames, set_bridge, fresh_group):
-        """Every host tells an IGMPv3 querier that asks from 0.0.0.0 which groups it is a member of."""
+        """Every host reports its groups to an IGMPv3 querier that queries from 0.0.0.0."""
         lab = asking_lab(mcast_igmp_version=3)
         asked_for = bytes(map(int, fresh_group.split(".")))
         is_member = [(IP_PROTOCOL, IGMP), (IGMP_TYPE, V3_REPORT), (FIRST_RECORD, MODE_IS_EXCLUDE)]
@@ -180,7 +180,7 @@ class TestQuery:
 @pytest.mark.requirement("SNOOP-06")
 class TestVersion:
     def test_hosts_speak_the_version_of_the_hubs_querier(self, overlay, parameters):
-        """Where the hub is no querier every host speaks IGMPv3, and nobody else makes it speak less."""
+        """If the hub is not a querier every host uses IGMPv3, and no other querier makes it use an older version."""
         found = parameters(overlay)
         spoken = found["mcast_igmp_version"] if found["mcast_querier"] else 3
 
@@ -191,7 +191,7 @@ class TestVersion:
     @pytest.mark.provoking
     @pytest.mark.parametrize("version", [2, 3], ids="mcast_igmp_version={}".format)
     def test_a_querier_brings_hosts_to_its_own(self, asking_lab, await_queries, version):
-        """Asked in IGMPv2, as bridges do unless told otherwise, hosts fall back to it; asked in IGMPv3 they do not."""
+        """Hosts fall back to IGMPv2 after an IGMPv2 query, the bridge's default, and not after an IGMPv3 query."""
         lab = asking_lab(mcast_igmp_version=version)
         for spoke in lab.spokes:
             await_queries(spoke, 1)

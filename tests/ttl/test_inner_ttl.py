@@ -1,5 +1,5 @@
 """
-The inner TTL: a bridged overlay is one hop wide, whoever sends to whom.
+The inner TTL: a bridged overlay is one hop wide, for any sender and receiver.
 
     spoke1 --TTL n--> ( hub: bridge0 ) --TTL n--> spoke2
 """

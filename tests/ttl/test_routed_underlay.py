@@ -3,7 +3,7 @@ An underlay that spends TTL: k routers between the hub's subnet and the spokes'.
 
     spoke1 ==tunnel== r(k) - ... - r1 ==tunnel== hub      each router takes one from the outer TTL
 
-What `ttl inherit` loses there and a fixed TTL keeps; on a flat underlay (k=0) the two cannot be told apart.
+Packets that `ttl inherit` loses and a fixed TTL keeps; on a flat underlay (k=0) the two do not differ.
 """
 
 import pytest
@@ -23,7 +23,7 @@ destination = pytest.mark.parametrize("kind", ["broadcast", "multicast"])
 
 
 def exchange(lab, kind):
-    """Every node sends one broadcast or multicast datagram with each inner TTL; returns who heard whom, by TTL."""
+    """Every node sends one broadcast or multicast datagram with each inner TTL; returns the deliveries, by TTL."""
     sent = {}
     with lab.listen(lab.hosts, group=GROUP if kind == "multicast" else None) as heard:
         for ttl in INNER_TTLS:
@@ -38,12 +38,12 @@ def exchange(lab, kind):
 
 
 def all_others(lab):
-    """Every node hears every other."""
+    """Every node receives from every other."""
     return {name: set(lab.others(name)) for name in lab.hosts}
 
 
 def nobody_across(lab):
-    """Nobody hears a node across a router."""
+    """No node receives from a node across a router."""
     return {name: unrouted(lab, host) for name, host in lab.hosts.items()}
 
 
@@ -145,7 +145,7 @@ class TestSignature:
     """Broadcast well, multicast dead: not a multicast problem, but the tunnel's TTL."""
 
     def test_broadcast_ping_is_well_and_all_hosts_dead(self, standing):
-        """With `ttl inherit` every node answers a broadcast ping, and nobody across a router a ping to 224.0.0.1."""
+        """With `ttl inherit` every node answers a broadcast ping, and no node across a router a ping to 224.0.0.1."""
         lab = standing(routers=1, ttl=None)
 
         for pinger in lab.hosts.values():
@@ -188,7 +188,7 @@ class TestSignature:
         assert [str(one) for one in lab.frames([asked_for]) if one.node == "hub"] == []
 
     def test_a_membership_report_crosses_with_a_fixed_ttl(self, standing, fresh_group, await_igmp):
-        """With `ttl 64` the hub hears an IGMP report through the router."""
+        """With `ttl 64` the hub receives an IGMP report through the router."""
         lab = standing(routers=1, ttl=FIXED)
         spoke = lab.spokes[0]
 

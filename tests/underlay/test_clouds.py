@@ -13,7 +13,7 @@ import pytest
 from fixtures.underlay import at_nics
 from lab import groups
 
-SOMEONE_ELSE = 99  # a host number that nobody has: a source address that no VNIC owns
+SOMEONE_ELSE = 99  # an unused host number: a source address that no VNIC owns
 HEADERS = 20 + 8  # octets of IPv4 and UDP
 TAG = 4  # octets above its MTU that a bridge's port lets pass (br_forward.c)
 
@@ -88,7 +88,7 @@ def test_the_network_is_the_one_that_was_chosen(overlay, observe):
 
 @pytest.mark.requirement("UNDER-05")
 @pytest.mark.parametrize("cloud", TABLE)
-def test_each_cloud_passes_what_its_row_says(standing, observe, cloud):
+def test_each_cloud_passes_what_its_row_lists(standing, observe, cloud):
     """What each emulated cloud passes is its row of the table: GRE everywhere but on Azure, broadcast nowhere."""
     assert observe(standing(provider_name=cloud)) == TABLE[cloud]
 
@@ -96,7 +96,7 @@ def test_each_cloud_passes_what_its_row_says(standing, observe, cloud):
 @pytest.mark.provoking
 @pytest.mark.requirement("UNDER-05")
 def test_a_wrong_profile_is_noticed(provoked, observe):
-    """Once its ports drop GRE, a lab that says it is another cloud measures as Azure does, its MTU apart."""
+    """Once its ports drop GRE, a lab with another cloud's profile measures like Azure, except for its MTU."""
     azure = TABLE["azure"]
 
     with provoked.cloud.without_gre():

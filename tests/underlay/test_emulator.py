@@ -40,9 +40,9 @@ def test_it_answers_arp_itself(provoked, spoke1, spoke2, listen, layers):
     asked = {
         frame.node for frame, arp in seen if (arp.op, arp.psrc, arp.pdst) == (1, spoke1.address("underlay"), wanted)
     }
-    told = {arp.hwsrc for frame, arp in seen if arp.op == 2 and arp.psrc == wanted and frame.node == "spoke1"}
+    owners = {arp.hwsrc for frame, arp in seen if arp.op == 2 and arp.psrc == wanted and frame.node == "spoke1"}
     assert asked == {"spoke1", "vcn"}
-    assert told == {spoke2.plan.underlay_mac}
+    assert owners == {spoke2.plan.underlay_mac}
 
 
 @pytest.mark.tunnel("gretap")

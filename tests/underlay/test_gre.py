@@ -3,7 +3,7 @@ The cloud's network passes IP protocol 47 (GRE) both ways between the hub and ev
 
     hub ens3 <--- GRE, 10.0.0.197 <-> 10.0.0.25 ---> spoke1 ens3        (RFC 2784 section 4)
 
-Where it does not, unicast works all the same and nothing on the sender says that anything is wrong.
+Where it does not, unicast still works, and the sender gets no error.
 """
 
 import pytest
@@ -27,7 +27,7 @@ def both_ways(hub, spoke):
 
 @pytest.mark.provoking
 @pytest.mark.requirement("UNDER-04")
-def test_blocked_gre_is_told_from_a_dead_path(provoked, hub, spoke1, everyone, passing, listen):
+def test_blocked_gre_is_distinguished_from_a_dead_path(provoked, hub, spoke1, everyone, passing, listen):
     """With protocol 47 blocked at the cloud's ports, unicast works, GRE does not, and the overlay delivers nothing."""
     others = provoked.others(spoke1)
 

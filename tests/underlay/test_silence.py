@@ -55,7 +55,7 @@ def test_broadcast_reaches_no_other_nic(overlay, sender, broadcast, listen, unic
 @pytest.mark.requirement("UNDER-02", "UNDER-03")
 @pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS.keys())
 def test_multicast_reaches_no_member(overlay, sender, group, listen, unicast_control):
-    """A group that every other host joined on its NIC hears nothing of what is sent to it there, while unicast does."""
+    """Members of a group on every other host's NIC receive none of its datagrams there, while unicast arrives."""
     others = overlay.others(sender)
 
     with listen(others, network="underlay", group=group, bind="") as heard:
@@ -67,7 +67,7 @@ def test_multicast_reaches_no_member(overlay, sender, group, listen, unicast_con
 
 
 @pytest.mark.requirement("UNDER-01", "UNDER-03")
-def test_nobody_but_the_sender_answers_a_broadcast_ping(sender):
+def test_only_the_sender_answers_a_broadcast_ping(sender):
     """
     A broadcast ping on the underlay is answered by the pinger alone, which proves nothing, though all answer unicast.
 
@@ -80,7 +80,7 @@ def test_nobody_but_the_sender_answers_a_broadcast_ping(sender):
 
 
 @pytest.mark.requirement("UNDER-02", "UNDER-03")
-def test_nobody_answers_a_ping_to_all_hosts(sender):
+def test_no_host_answers_a_ping_to_all_hosts(sender):
     """A ping to 224.0.0.1 out of the NIC is answered by no other host, though all answer unicast."""
     answers = sender.ping(ALL_HOSTS, network="underlay", device=sender.plan.nic, ttl=1)
 

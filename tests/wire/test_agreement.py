@@ -1,5 +1,5 @@
 """
-What both ends of a tunnel must agree on, and who says so when they do not.
+Options that both ends of a tunnel must agree on, and the errors when they do not.
 
     hub gretap1  key 42  ----x---- no key   gretap1  spoke1      ICMP 3/3 comes back, no counter moves
     hub gretap2  csum    ----x---- no csum  gretap2  spoke2      dropped at the receiver: RX crc errors
@@ -69,7 +69,7 @@ class TestKey:
     @pytest.mark.provoking
     @pytest.mark.usefixtures("one_way")
     def test_unequal_keys_never_match(self, build_lab, layers):
-        """A key facing none, none facing a key, and another key: nothing passes, and both ends are told ICMP 3/3."""
+        """A key facing none, none facing a key, and another key: nothing passes, and both ends receive ICMP 3/3."""
         lab = build_lab(spokes=4)
         mismatched = {"spoke1": (KEY, None), "spoke2": (None, KEY), "spoke3": (KEY, OTHER_KEY)}
         for name, (at_hub, at_spoke) in mismatched.items():
@@ -83,8 +83,8 @@ class TestKey:
 
         well = set(lab.hosts) - set(mismatched)
         assert heard == {name: well - {name} if name in well else set() for name in lab.hosts}
-        told = {name: refusals(lab, layers, lab[name]) for name in ("hub", *mismatched)}
-        assert told == {name: {PORT_UNREACHABLE} for name in ("hub", *mismatched)}
+        errors = {name: refusals(lab, layers, lab[name]) for name in ("hub", *mismatched)}
+        assert errors == {name: {PORT_UNREACHABLE} for name in ("hub", *mismatched)}
         assert [errors(*end) for end in ends] == before
 
 

@@ -15,7 +15,7 @@ from lab.model import LIMITED_BROADCAST
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 
-TTLS = (1, 8)  # for one link, as multicast has it unless told otherwise; and for several, as a router would forward it
+TTLS = (1, 8)  # for one link, the default of multicast; and for several, as a router would forward it
 IPV4, SOURCE, DESTINATION = b"\x08\x00", 26, 30  # EtherType, and offsets in an untagged frame
 
 

@@ -26,7 +26,7 @@ MALFORMED = {
 
 @pytest.fixture
 def crafted(overlay, spoke1, layers):
-    """Makes a GRE packet from spoke1 to the hub around a broadcast datagram, its GRE header as told."""
+    """Makes a GRE packet from spoke1 to the hub around a broadcast datagram, with the given GRE header."""
 
     def craft(header, port, payload):
         inner = layers.IP(src=spoke1.address(), dst=overlay.everyone) / layers.UDP(sport=port, dport=port) / payload
@@ -40,7 +40,7 @@ def crafted(overlay, spoke1, layers):
 
 @pytest.mark.provoking
 def test_is_discarded(overlay, spoke1, listen, crafted):
-    """Malformed GRE is delivered to nobody, while the same frame in well-formed GRE is delivered to all."""
+    """Malformed GRE is delivered to no host, while the same frame in well-formed GRE is delivered to all."""
     sent = {**MALFORMED, "well-formed": GOOD}
     payloads = {what: f"{what} {secrets.token_hex(16)}".encode() for what in sent}
     others = overlay.others(spoke1)

@@ -23,7 +23,7 @@ BROADCAST_MAC = b"\xff" * 6
 
 
 def sent_to(lab, to, stimuli=({},), sender=None):
-    """Sends a datagram per stimulus (how it is sent), from the first spoke unless told; returns what others heard."""
+    """Sends a datagram per stimulus (how it is sent), from the first spoke by default; returns what others received."""
     sender = sender or lab.spokes[0]
     listeners = lab.others(sender)
     with lab.listen(listeners, group=None if to == lab.everyone else to) as heard:
@@ -80,22 +80,24 @@ class TestTtl:
         lab = standing(ttl=None)
         spoke = lab.spokes[0]
         expected = default or int(spoke.node.sysctl(DEFAULT_TTL))
-        nobody = str(spoke.plan.overlay.network[unused])  # each its own: an address is asked for once a second
+        unused_address = str(spoke.plan.overlay.network[unused])  # one each: an address is resolved once a second
 
         with spoke.node.with_sysctl(DEFAULT_TTL, expected), lab.listen([lab.hub]) as heard:
-            spoke.udp.send(to=nobody)
+            spoke.udp.send(to=unused_address)
             asked = spoke.udp.send(to=lab.everyone)
 
         assert heard.payloads["hub"] == [asked.payload]
         queries = [
             one
             for one in as_sent(lab, carried(lab.frames()))
-            if layers.ARP in one.inner and one.inner[layers.ARP].pdst == nobody and one.sighting.node == spoke.name
+            if layers.ARP in one.inner
+            and one.inner[layers.ARP].pdst == unused_address
+            and one.sighting.node == spoke.name
         ]
         assert {one.ttl for one in queries} == {expected}
 
     def test_fixed_is_the_tunnels_own(self, overlay, standing, layers):
-        """With `ttl N` the outer TTL is N whatever the inner one is, and whoever sends."""
+        """With `ttl N` the outer TTL is N, whatever the inner TTL and the sender."""
         own = overlay.topology.options.ttl
         lab = overlay if own else standing(ttl=FIXED)
 
@@ -133,7 +135,7 @@ class TestDontFragment:
         ids=["default", "nopmtudisc", "nopmtudisc,ignore-df"],
     )
     def test_follows_the_tunnels_options(self, standing, layers, options, outer):
-        """Outer DF is set by default, copied from inside with nopmtudisc, and never set with ignore-df besides."""
+        """Outer DF is set by default, copied from inside with nopmtudisc, and never set with ignore-df in addition."""
         lab = standing(**options)
 
         heard = sent_to(lab, lab.everyone, [{"dont_fragment": inner} for inner in outer])

@@ -1,5 +1,5 @@
 """
-GRE from somebody whom no tunnel names: refused, because nothing else in the host takes it either.
+GRE from an address that is no tunnel's remote is rejected, because no other protocol handler accepts it either.
 
     spoke1 ens3 --[IPv4 47 [GRE [broadcast frame]]]--> ens3 spoke2      spoke2's only peer is the hub
 """
@@ -20,7 +20,7 @@ FALLBACKS = ("gre0", "gretap0", "erspan0")  # made by the driver itself, in ever
 @pytest.mark.requirement("SEC-01", "WIRE-03")
 @pytest.mark.provoking
 def test_is_refused(overlay, spoke1, spoke2, listen, layers):
-    """A spoke takes GRE from the hub only: another spoke's is delivered to nobody and answered with ICMP 3/3."""
+    """A spoke accepts GRE only from the hub: another spoke's is not delivered, and answered with ICMP 3/3."""
     stranger = secrets.token_hex(16).encode()
     there = spoke2.address("underlay")
 
@@ -33,12 +33,12 @@ def test_is_refused(overlay, spoke1, spoke2, listen, layers):
         proof = spoke1.udp.send(to=overlay.everyone).payload
 
     assert heard.payloads == {name: [proof] for name in overlay.others(spoke1)}
-    told = [
+    errors = [
         decode(one)
         for one in overlay.frames([stranger])
         if (one.node, one.interface, one.outgoing) == (spoke1.name, spoke1.plan.nic, False)
     ]
-    assert [(packet[layers.ICMP].type, packet[layers.ICMP].code) for packet in told] == [PORT_UNREACHABLE]
+    assert [(packet[layers.ICMP].type, packet[layers.ICMP].code) for packet in errors] == [PORT_UNREACHABLE]
 
 
 @pytest.mark.requirement("SEC-03")

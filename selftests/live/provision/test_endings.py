@@ -108,7 +108,7 @@ def _with_ipv6(lab: Lab) -> None:
         lab.nodes[name].write_sysctls({**values, "net.ipv6.conf.default.dad_transmits": 3})
 
 
-@pytest.mark.parametrize("test", ["test_group_is_heard_with_a_hop_limit_of_1", "test_every_node_answers_a_ping"])
+@pytest.mark.parametrize("test", ["test_group_is_delivered_with_a_hop_limit_of_1", "test_every_node_answers_a_ping"])
 def test_ipv6_addresses_are_waited_for(tmp_path: Path, test: str) -> None:
     """On hosts that use IPv6 the first test finds addresses that passed duplicate address detection."""
     files = tmp_path / "rig"
@@ -226,7 +226,7 @@ def hub_is_restored(restorers: list[int]) -> bool:
     return len(ended) == len(restorers) == 1
 
 
-def test_a_change_by_somebody_else_is_told(rig: Rig, held: Callable[..., Run]) -> None:
+def test_a_change_by_another_program_is_reported(rig: Rig, held: Callable[..., Run]) -> None:
     """A host that is not as it was in the end: each line, the command that reverts it, and a status of its own."""
     spoke = rig.lab["spoke1"].node
     for command in HAD:

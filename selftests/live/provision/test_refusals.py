@@ -125,7 +125,7 @@ def test_a_refused_change_leaves_all_hosts_as_they_were(
         rig.lab["spoke2"].node.apply(link_del("vxlan2"))
 
 
-def test_a_route_makes_room_when_told(rig: Rig, set_up: Callable[..., Provisioned]) -> None:
+def test_a_conflicting_route_is_replaced_on_request(rig: Rig, set_up: Callable[..., Provisioned]) -> None:
     """It is set aside, and is there again with its metric and protocol."""
     node = rig.lab["spoke2"].node
     node.run("ip", "route", "add", "224.0.0.0/4", "dev", "ens3", "metric", "50", "proto", "99")
