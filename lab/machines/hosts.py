@@ -102,7 +102,7 @@ def _inventory(name: str) -> list[tuple[str, str]]:
     text = _text(name, content)
     if inventories.is_one(text):
         try:
-            return [(name, each) for each in inventories.specifications(text)]
+            return [(name, each) for each in inventories.specifications(Path(name).expanduser(), text)]
         except inventories.Misread as problem:
             _refuse(f"{name}, line {problem.line}" if problem.line else name, problem.expected, problem.found)
     found = []

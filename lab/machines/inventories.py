@@ -4,6 +4,7 @@ Hosts as other tools list them, rewritten as specifications (`lab.machines.hosts
     [hub]                                                Ansible's INI, as far as it has groups and variables of hosts
     gate ansible_host=10.0.0.197 ansible_user=opc
     {"_meta": {"hostvars": {...}}, "hub": {"hosts": [...]}, ...}      ansible-inventory --list: any inventory of Ansible
+    all: {children: {hub: {hosts: ...}}}                 Ansible's YAML, which ansible-inventory reads, where it is
     {"hub": {"value": "10.0.0.197"}, "spokes": {"value": [...]}}      terraform output -json
 
 Sources: Ansible's guide "How to build your inventory"; `terraform output -help`.
@@ -12,9 +13,14 @@ Sources: Ansible's guide "How to build your inventory"; `terraform output -help`
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +35,10 @@ VARIABLES = {
     "python": "ansible_python_interpreter",
     "sudo": "ansible_become",
 }
+PROGRAM = "ansible-inventory"
+MOST_SAID = 300  # characters of its complaint
+YAML = re.compile(r"---\s*|[\w-]+:\s*(#.*)?")
+"""A line of YAML alone: a mapping that goes on below, or the start of a document."""
 YES = ("true", "yes", "1", "on")
 
 
@@ -42,11 +52,18 @@ class Misread(ValueError):
 
 def is_one(text: str) -> bool:
     """Whether a text is an inventory of another tool, and not a list of one host a line."""
-    return text.lstrip().startswith("{") or any(SECTION.fullmatch(line.strip()) for line in text.splitlines())
+    sections = any(SECTION.fullmatch(line.strip()) for line in text.splitlines())
+    return text.lstrip().startswith("{") or sections or _is_yaml(text)
 
 
-def specifications(text: str) -> list[str]:
-    """The hosts as specifications, those of a group `hub` first; Misread when it cannot be understood."""
+def _is_yaml(text: str) -> bool:
+    return any(YAML.fullmatch(line) for line in text.splitlines())
+
+
+def specifications(path: Path, text: str) -> list[str]:
+    """The hosts of a file as specifications, those of a group `hub` first; Misread when it cannot be understood."""
+    if _is_yaml(text):
+        text = _by_ansible(path)
     if not text.lstrip().startswith("{"):
         return [_spec(name, variables) for name, variables in _in_order(*_ini(text))]
     try:
@@ -59,6 +76,19 @@ def specifications(text: str) -> list[str]:
         hosts = {name: variables.get(name, {}) for members in groups.values() for name in members}
         return [_spec(name, variables) for name, variables in _in_order(hosts, groups)]
     return list(_of_terraform(document))
+
+
+def _by_ansible(path: Path) -> str:
+    """What Ansible itself makes of an inventory."""
+    beside = Path(sys.executable).parent
+    program = shutil.which(PROGRAM) or shutil.which(PROGRAM, path=beside)
+    if program is None:
+        raise Misread(f"{PROGRAM}, which reads YAML, or what it prints elsewhere ({PROGRAM} -i FILE --list)", "neither")
+    strict = {**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
+    done = subprocess.run([program, "-i", path, "--list"], env=strict, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Misread(f"an inventory that {PROGRAM} reads", " ".join(done.stderr.split())[:MOST_SAID])
+    return done.stdout
 
 
 def _in_order(

@@ -130,6 +130,39 @@ def test_inventory_of_another_tool(tmp_path: Path, content: str, expected: list[
     assert specs[0].role == "hub"
 
 
+YAML = """
+all:
+  vars: {ansible_user: opc}
+  children:
+    spokes: {hosts: {web1: {ansible_host: 10.0.0.25}}}
+    hub:
+      hosts:
+        gate: {ansible_host: 10.0.0.197}
+"""
+
+
+def test_inventory_in_yaml(tmp_path: Path) -> None:
+    """Ansible's YAML is read by Ansible itself, where it is installed."""
+    pytest.importorskip("ansible", reason="ansible is missing: .venv/bin/pip install -r requirements-dev.lock")
+    (file := tmp_path / "hosts.yml").write_text(YAML)
+
+    assert [spec.text for spec in parse(f"@{file}")] == ["ssh://opc@10.0.0.197", "ssh://opc@10.0.0.25"]
+
+    file.write_text("all:\n  hosts: [\n")
+    with pytest.raises(UsageProblem, match="expected an inventory that ansible-inventory reads; found "):
+        parse(f"@{file}")
+
+
+def test_inventory_in_yaml_without_ansible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Ansible the message says what to run where it is."""
+    (file := tmp_path / "hosts.yml").write_text(YAML)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+
+    with pytest.raises(UsageProblem, match=r"expected ansible-inventory.*\(ansible-inventory -i FILE --list\)"):
+        parse(f"@{file}")
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
