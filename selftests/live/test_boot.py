@@ -19,9 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import designs
+from lab import designs, state
 from lab.boot import ansible, cloud_init, common, ifupdown, netplan, networkd, networkmanager, shell
 from lab.boot.common import Files
+from lab.changes import link_set
 from lab.checkup import lasting
 from lab.commands.main import main
 from lab.errors import UsageProblem
@@ -170,6 +171,20 @@ def test_networkd_keeps_what_is_written(tmp_path: Path, shape: str) -> None:
         daemon.stop()
         daemon.start()
         await_routes(rig, plan)
+
+
+@pytest.mark.parametrize("tool", ["networkd", "netplan", "networkmanager", "ifupdown", "shell"])
+def test_a_lost_carrier_loses_nothing(tmp_path: Path, tool: str) -> None:
+    """When a host's NIC loses its carrier and has it again, the overlay's devices, address and route are as before."""
+    with made(tool, "standard", tmp_path) as (rig, plan, _):
+        host, nic, before = rig.hosts["spoke1"], plan.node("spoke1").nic, state.fingerprint(rig.lab.nodes)
+        port = rig.lab.cloud.port_of("spoke1")
+        with rig.lab.fabric.changed(link_set(port, up=False), link_set(port, up=True)):
+            daemons.shell(host, f"ip -o link show {nic} | grep NO-CARRIER")
+        rig.lab.fabric.ask(Agent.settle, devices=[port], timeout=WITHIN)
+        await_routes(rig, plan)
+
+        assert state.fingerprint(rig.lab.nodes) == before
 
 
 def test_the_script_can_run_again(tmp_path: Path) -> None:
