@@ -11,6 +11,7 @@ from lab.machines.node import Agent, Node, ask_all
 from lab.model import Change, Topology, Underlay
 from lab.overlay import plan as overlay_plan
 from lab.overlay import prp
+from lab.probes.ipv6 import usable
 from lab.underlay import fabric, ipv6
 
 SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds
@@ -52,11 +53,11 @@ def settle_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
     """Returns when the overlay devices have their link-local addresses; EnvironmentProblem when they get none."""
     plans = topology.nodes
     calls = [
-        (nodes[plan.name], nodes[plan.name].call(Agent.wait_link_local, device=plan.device, timeout=SETTLE))
+        (nodes[plan.name], nodes[plan.name].call(Agent.await_entries, "addresses", usable(plan.device), SETTLE))
         for plan in plans
     ]
-    for plan, usable in zip(plans, ask_all(calls), strict=True):
-        if not usable:
+    for plan, missing in zip(plans, ask_all(calls), strict=True):
+        if missing:
             raise EnvironmentProblem(
                 f"the lab did not come up: {plan.device} of {plan.name} has no IPv6 address after {SETTLE:g} s"
             )

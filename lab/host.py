@@ -17,7 +17,7 @@ from lab.machines.base import Call, Opening
 from lab.machines.node import Agent, Node, ask_all
 from lab.machines.sockets import Socket, fresh_handle
 from lab.model import Network, NodePlan, Topology
-from lab.probes import echo, echo6, membership, options, options6
+from lab.probes import echo, echo6, ipv6, membership, options, options6
 from lab.probes.datagrams import Sent
 from lab.probes.patience import Lost
 from lab.probes.payloads import fresh_port, unique
@@ -208,7 +208,7 @@ class Host:
 
     def await_link_local(self, timeout: float = LINK_LOCAL_DEADLINE) -> bool:
         """Waits until the host's overlay device has a usable IPv6 link-local address (again)."""
-        return self.node.ask(Agent.wait_link_local, device=self.plan.device, timeout=timeout)
+        return not self.node.ask(Agent.await_entries, "addresses", ipv6.usable(self.plan.device), timeout)
 
     def member(self) -> membership.Member:
         """A socket that joins and leaves groups, for a `with` block."""

@@ -83,7 +83,7 @@ class LiveLab(Lab):
         """Where the hub prunes, waits for the reports of hosts that have just joined; one may never come."""
         ports = [snooping.port_of(self.topology, name) for name in at] if self.prunes else []
         for group in filter(snooping.is_listed, groups if ports else ()):
-            self.hub.node.ask(Agent.wait_mdb, group=group, ports=ports, present=True, timeout=LIVE_MOST)
+            self.hub.node.ask(Agent.await_entries, "mdb", snooping.members(group, ports), LIVE_MOST)
 
     @functools.cached_property
     def closed_ways(self) -> tuple[str, ...]:

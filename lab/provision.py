@@ -26,6 +26,7 @@ from lab.machines.node import Agent, Node, ask_all
 from lab.machines.ssh_link import SILENCE
 from lab.model import Topology
 from lab.overlay import placing, readback
+from lab.probes.ipv6 import usable
 
 DETECTION = 5.0
 """Seconds for IPv6 addresses; a carrier takes up to one, detection up to two (RFC 4862 section 5.4)."""
@@ -160,7 +161,7 @@ def _await_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
     using = [plan for (plan, name), value in zip(parameters.items(), values, strict=True) if value[name] == "0"]
     # one that gets no address is for the tests to judge
     waits = [(nodes[plan.name], plan.device) for plan in using]
-    ask_all([(node, node.call(Agent.wait_link_local, device, DETECTION)) for node, device in waits])
+    ask_all([(node, node.call(Agent.await_entries, "addresses", usable(device), DETECTION)) for node, device in waits])
 
 
 def _on_all(machines: Mapping[str, Machine], calls: Mapping[str, Sequence[Call[Any]]]) -> list[str]:

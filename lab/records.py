@@ -72,6 +72,10 @@ class Address:
     peer: str | None = None
     broadcast: str | None = None
     scope: str = "global"
+    index: int = 0
+    """The number of its device."""
+    detection: str = ""
+    """Why it cannot be used: duplicate address detection has not ended (`tentative`) or failed (`dadfailed`)."""
 
 
 @dataclass(frozen=True)

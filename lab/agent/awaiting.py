@@ -1,27 +1,33 @@
 """
-Waiting for what a network stack notifies: links that transmit, are gone or change as ports; addresses, neighbours.
+Waiting for what a network stack notifies: links that transmit, ports that change, entries that come and go.
 
 The kernel sends the notices (`rtnl.notices`); nothing polls.  Every function runs inside the stack.
 """
 
 from __future__ import annotations
 
-import errno
 import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
-from lab.agent import procfs, reading, routing
+from lab.agent import reading, routing
+from lab.agent.looking import READINGS
 from lab.agent.rtnl import GETLINK, NEWLINK, Transport, attributes, messages, notices
 
 RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x1, 0x4, 0x10, 0x100, 0x400
+RTMGRP_MDB = 1 << 25
+NOTICES = {
+    "links": RTMGRP_LINK,
+    "addresses": RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR,
+    "neighbours": RTMGRP_NEIGH,
+    "mdb": RTMGRP_MDB,
+}
+"""The notices of changes of each reading that can be waited for."""
 LOOPBACK = "lo"
 IFLA_PROTINFO, IFLA_OPERSTATE, IFLA_BRPORT_STATE, IF_OPER_UP = 12, 16, 1, 6
 LINK_HEADER = 16
-LINK_SCOPE = 0x20  # if_inet6: IPV6_ADDR_LINKLOCAL
-NOT_USABLE = 0x40 | 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED
 
 PortStates = list[list[Any]]
 """Each as `[state, seconds since the changes were made]`: what the agent's channel carries."""
@@ -64,42 +70,29 @@ def local_routes(transport: Transport, addresses: Sequence[str], timeout: float)
     )
 
 
-def gone(transport: Transport, devices: Sequence[str], timeout: float) -> list[str]:
-    """Waits until the devices are no more; returns those that still are at the deadline (s)."""
-    return sorted(_left(RTMGRP_LINK, timeout, devices, lambda device: _exists(transport, device)))
-
-
-def _exists(transport: Transport, device: str) -> bool:
-    try:
-        transport.index(device)
-    except OSError as error:
-        if error.errno == errno.ENODEV:
-            return False
-        raise
-    return True
-
-
-def held(transport: Transport, address: str, wanted: bool, timeout: float) -> bool:
-    """Waits until the stack has an IPv4 address, or has it no more; False when the deadline (s) passed first."""
-    return any(
-        any(entry["local"] == address for entry in reading.addresses(transport)) is wanted
-        for _ in notices(RTMGRP_IPV4_IFADDR, timeout)
-    )
-
-
-def neighbour(transport: Transport, device: str, to: str, states: Sequence[str], timeout: float) -> str:
+def entries(
+    transport: Transport, what: str, wanted: Sequence[dict[str, Any]], present: bool, timeout: float
+) -> list[int]:
     """
-    Waits until a neighbour is in one of the states; returns its state, "" when there is none.
+    Waits until a reading (`looking.READINGS`) has an entry with each of the `wanted` fields, or none of them.
 
-    When `timeout` (s) passes first, the state is another one.
+    A value that is a list or tuple stands for any of its own.  Returns the positions of which that does not hold at the
+    deadline (s).
     """
-    state = ""
-    for _ in notices(RTMGRP_NEIGH, timeout):
-        found = (one["state"] for one in reading.neighbours(transport) if (one["dev"], one["dst"]) == (device, to))
-        state = next(found, "")
-        if state in states:
+    left: list[int] = []
+    for _ in notices(NOTICES[what], timeout):
+        there = READINGS[what](transport)
+        left = [at for at, fields in enumerate(wanted) if any(_has(one, fields) for one in there) is not present]
+        if not left:
             break
-    return state
+    return left
+
+
+def _has(entry: dict[str, Any], fields: dict[str, Any]) -> bool:
+    return all(
+        entry[name] in value if isinstance(value, (list, tuple)) else entry[name] == value
+        for name, value in fields.items()
+    )
 
 
 def port_states(transport: Transport, device: str, change: Callable[[], None], last: str, timeout: float) -> PortStates:
@@ -131,21 +124,3 @@ def _port_states(notice: bytes, index: int) -> Iterator[str]:
             info = dict(attributes(dict(attributes(body, LINK_HEADER)).get(IFLA_PROTINFO, b""), 0))
             if IFLA_BRPORT_STATE in info:
                 yield reading.PORT_STATES[info[IFLA_BRPORT_STATE][0]]
-
-
-def link_local(device: str, timeout: float) -> bool:
-    """
-    Waits until a device has an IPv6 link-local address that can be used; False when `timeout` (s) passed first.
-
-    The kernel ends duplicate address detection in a work queue, also where it is off.
-    """
-    return any(
-        _is_usable(line.split(), device)
-        for _ in notices(RTMGRP_IPV6_IFADDR, timeout)
-        for line in procfs.read_net("if_inet6").splitlines()
-    )
-
-
-def _is_usable(words: Sequence[str], device: str) -> bool:
-    _, _, _, scope, flags, name = words
-    return name == device and int(scope, 16) == LINK_SCOPE and not int(flags, 16) & NOT_USABLE

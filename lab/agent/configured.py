@@ -16,6 +16,7 @@ from lab.agent.rtnl import SKIP_STATS, Transport
 
 Entry = dict[str, Any]
 LINK_CHANGES = {"index", "lower_up", "carrier", "operstate", "statistics"}
+ADDRESS_CHANGES = {"index", "detection"}
 BRIDGE_CHANGES = (
     *("root_", "bridge_id", "topology_change", "hello_timer", "tcn_timer", "gc_timer", "fdb_flush", "pad"),
     *("mcast_querier_state", "fdb_n_learned"),
@@ -33,7 +34,7 @@ def read(transport: Transport) -> dict[str, list[Entry]]:
         "links": [_link(link) for link in links],
         "ports": reading.ports(transport),
         "vlans": vlans.entries(transport),
-        "addresses": reading.addresses(transport),
+        "addresses": [_without(address, ADDRESS_CHANGES) for address in reading.addresses(transport)],
         # those of IPv6's local table follow the addresses, once these are known to be unique
         "routes": [
             route

@@ -11,13 +11,12 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from lab.agent.rtnl import Transport, attributes, notices
+from lab.agent.rtnl import Transport, attributes
 
 GETMDB = 86
-RTMGRP_MDB = 1 << 25  # RTNLGRP_MDB as a bit of sockaddr_nl
 MDB, INFO = 1, 1  # MDBA_MDB holds MDBA_MDB_ENTRYs, they hold MDBA_MDB_ENTRY_INFOs
 ROUTER, ROUTER_PORT = 2, 1  # MDBA_ROUTER holds MDBA_ROUTER_PORTs
 INFO_SIZE = 28  # struct br_mdb_entry, its attributes behind it
@@ -94,18 +93,3 @@ def routers(transport: Transport) -> list[Entry]:
                     port = transport.name(struct.unpack_from("=I", value)[0])
                     found.append({"bridge": transport.name(bridge), "port": port})
     return found
-
-
-def wait(transport: Transport, group: str, ports: Sequence[str], present: bool, timeout: float) -> list[str]:
-    """
-    Waits until each of the ports is listed for a group, or none of them is, woken by the kernel's notifications.
-
-    Returns the ports of which that did not hold when `timeout` (s) passed.  Called inside the stack.
-    """
-    wrong: list[str] = list(ports)
-    for _ in notices(RTMGRP_MDB, timeout):
-        listed = {entry["port"] for entry in entries(transport) if entry["group"] == group}
-        wrong = [port for port in ports if (port in listed) is not present]
-        if not wrong:
-            break
-    return sorted(wrong)

@@ -58,6 +58,7 @@ PORT = {
 FAMILIES = {2: "inet", 10: "inet6", 7: "bridge", 128: "ipmr", 129: "ip6mr"}
 RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
 RTAX_MTU = 2
+DETECTION = {0x08: "dadfailed", 0x40: "tentative"}  # IFA_F_
 SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
 PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
 ROUTE_TYPES = {
@@ -172,7 +173,7 @@ def ports(transport: Transport) -> list[Entry]:
 def addresses(transport: Transport) -> list[Entry]:
     names, found = Names(transport), []
     for message in transport.raw_dump(GETADDR, bytes(8)):
-        family, length, _, scope, index = struct.unpack_from("=BBBBi", message)
+        family, length, flags, scope, index = struct.unpack_from("=BBBBi", message)
         if family not in (socket.AF_INET, socket.AF_INET6):
             continue
         parts = dict(attributes(message, 8))
@@ -187,6 +188,8 @@ def addresses(transport: Transport) -> list[Entry]:
                 "broadcast": _address(parts.get(4)),
                 "scope": SCOPES.get(scope, str(scope)),
                 "dev": names[index],
+                "index": index,
+                "detection": next((word for bit, word in DETECTION.items() if flags & bit), ""),
             }
         )
     return found

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import awaiting, mdb, namespaces, neighbour_table, restoring, tap_filter
+from lab.agent import awaiting, namespaces, neighbour_table, restoring, tap_filter
 from lab.agent.node import Node
 from lab.agent.occupancy import Occupancy
 from lab.agent.progress import Peer, Progress
@@ -136,11 +136,6 @@ class Watching(Talking):
         before = found["refused"] if held.refused_before is None else held.refused_before
         return {**found, "refused": found["refused"] - before}
 
-    def wait_gone(self, node: int, devices: Sequence[str], timeout: float) -> list[str]:
-        """Waits until the devices are no more; returns those that still are at the deadline (s)."""
-        with self._nodes[node].stack.entered():
-            return awaiting.gone(self._nodes[node].transport(), devices, timeout)
-
     def settle(self, node: int, devices: Sequence[str], timeout: float, addresses: Sequence[str] = ()) -> list[str]:
         """Waits until devices transmit and IPv6 addresses receive; returns those that do not by the deadline (s)."""
         transport = self._nodes[node].transport()
@@ -148,25 +143,12 @@ class Watching(Talking):
             down = awaiting.operational(transport, devices, timeout)
             return down + (awaiting.local_routes(transport, addresses, timeout) if addresses else [])
 
-    def wait_neighbour(self, node: int, device: str, to: str, states: Sequence[str], timeout: float) -> str:
-        """Waits until a neighbour is in one of the states; returns its state (`awaiting.neighbour`)."""
+    def await_entries(
+        self, node: int, what: str, wanted: Sequence[dict[str, Any]], timeout: float, present: bool = True
+    ) -> list[int]:
+        """Waits until a reading of the node has an entry of each kind, or none; returns the others' positions."""
         with self._nodes[node].stack.entered():
-            return awaiting.neighbour(self._nodes[node].transport(), device, to, states, timeout)
-
-    def wait_held(self, node: int, address: str, held: bool, timeout: float) -> bool:
-        """Waits until the node has an IPv4 address, or has it no more; False when the deadline (s) passed first."""
-        with self._nodes[node].stack.entered():
-            return awaiting.held(self._nodes[node].transport(), address, held, timeout)
-
-    def wait_link_local(self, node: int, device: str, timeout: float) -> bool:
-        """Waits until a device has a usable IPv6 link-local address (`awaiting.link_local`)."""
-        with self._nodes[node].stack.entered():
-            return awaiting.link_local(device, timeout)
-
-    def wait_mdb(self, node: int, group: str, ports: Sequence[str], present: bool, timeout: float) -> list[str]:
-        """Waits until a node's bridge lists each of the ports for a group, or none; returns the others (`mdb.wait`)."""
-        with self._nodes[node].stack.entered():
-            return mdb.wait(self._nodes[node].transport(), group, ports, present, timeout)
+            return awaiting.entries(self._nodes[node].transport(), what, wanted, present, timeout)
 
     def wait_restored(self, node: int, timeout: float) -> bool:
         """Waits until what another agent changed in the node is undone; False when it is not by the deadline (s)."""

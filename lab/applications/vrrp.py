@@ -107,14 +107,15 @@ def await_owners(among: Iterable[Host], owners: Collection[str], *, within: floa
     """Waits until exactly these hosts have the virtual address; CheckFailed with who has it after `within` (s)."""
     hosts = list(among)
     address = virtual_address(hosts[0])
+    held = [{"local": address}]
     deadline = time.monotonic() + within
     while True:
         for host in hosts:
             left = max(0.0, deadline - time.monotonic())
-            host.node.ask(Agent.wait_held, address=address, held=host.name in owners, timeout=left)
+            host.node.ask(Agent.await_entries, "addresses", held, left, present=host.name in owners)
         # one after the other they may each have been right when they were asked
-        asked = [(host.node, host.node.call(Agent.wait_held, address, True, 0.0)) for host in hosts]
-        found = {host.name for host, held in zip(hosts, ask_all(asked), strict=True) if held}
+        asked = [(host.node, host.node.call(Agent.await_entries, "addresses", held, 0.0)) for host in hosts]
+        found = {host.name for host, missing in zip(hosts, ask_all(asked), strict=True) if not missing}
         if found == set(owners):
             return
         if time.monotonic() > deadline:

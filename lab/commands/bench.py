@@ -223,7 +223,7 @@ def _settle(home: Node) -> None:
         home.apply(link_add(device, veth("peer", last["last"].handle)))
         close(home.machine, last.values())
         home.machine.batch([call(Agent.drop_closed)])
-        home.ask(Agent.wait_gone, devices=[device], timeout=CLEAN_UP)
+        home.ask(Agent.await_entries, "links", [{"name": device}], CLEAN_UP, present=False)
 
 
 def _table(measured: dict[str, Figures], sizes: Sequence[int]) -> list[str]:

@@ -228,7 +228,7 @@ def _impatient(lab: Lab) -> Listen:
         for hub in pruning:
             ports = [snooping.port_of(lab.topology, name, hub.name) for name in listening.at]
             for group in filter(snooping.is_listed, listening.joined):
-                hub.node.ask(Agent.wait_mdb, group=group, ports=ports, present=True, timeout=GRACE)
+                hub.node.ask(Agent.await_entries, "mdb", snooping.members(group, ports), GRACE)
 
     return functools.partial(lab.listen, grace=GRACE, patience=None, on_entry=await_listed)
 

@@ -52,7 +52,7 @@ _SILENT: tuple[Callable[..., Any], ...] = (
         Agent.read_net,
     ),
     *(Agent.sysctl_read, Agent.take, Agent.tap, Agent.tap_ready),
-    *(Agent.wait_for, Agent.wait_frames, Agent.wait_mdb),
+    *(Agent.await_entries, Agent.wait_for, Agent.wait_frames),
 )
 SILENT = frozenset(verb.__name__ for verb in _SILENT)
 """Verbs that send no packets: other machines need not be ready for them."""

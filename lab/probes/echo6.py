@@ -56,6 +56,6 @@ def ping(
         network=network,
         device=device or topology.node(node.name).interface(network),
         protocol=PROTOCOL,
-        addresses={name: own.address for name, own in found.items()},
+        addresses={name: own.local for name, own in found.items()},
         **fields,
     )

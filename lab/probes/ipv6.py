@@ -1,69 +1,54 @@
 """
 The hosts' own IPv6 addresses on the overlay: what an answer is known by, and the index that a membership names.
 
-They are read from the hosts (/proc/net/if_inet6), as the kernel made them: nobody configures a link-local address.
+They are read from the hosts, as the kernel made them: nobody configures a link-local address.
 """
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from lab.errors import CheckFailed
 from lab.machines.node import Agent, Node, ask_all
 from lab.model import Network, NodePlan
+from lab.records import Address, typed
 
-LINK_SCOPE = 0x20  # RT_SCOPE of if_inet6: IPV6_ADDR_LINKLOCAL
-TENTATIVE, FAILED = 0x40, 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED: in, or failed by, duplicate address detection
-NOT_USABLE = TENTATIVE | FAILED
+TENTATIVE = "tentative"
 DETECTION_DEADLINE = 3.0  # seconds; detection takes one unless told otherwise (RFC 4862 section 5.1)
 
 
-@dataclass(frozen=True)
-class LinkLocal:
-    """A host's link-local address on a device, and the device's index there."""
-
-    address: str
-    index: int
+def usable(device: str) -> list[dict[str, str]]:
+    """The entry that a usable link-local address of a device is, for the agent's `await_entries`."""
+    return [{"dev": device, "family": "inet6", "scope": "link", "detection": ""}]
 
 
 def link_locals(
     nodes: Mapping[str, Node], plans: Mapping[str, NodePlan], network: Network = "overlay"
-) -> dict[str, LinkLocal]:
+) -> dict[str, Address]:
     """
     The usable link-local address of each node's device on a network; nodes without one are left out.
 
     One that is still in duplicate address detection is waited for.
     """
-    names = [name for name in plans if name in nodes]
-    tables = _tables(nodes, names)
-    if young := [name for name in names if _of_device(tables[name], plans[name].interface(network), TENTATIVE)]:
-        waits = [(nodes[name], plans[name].interface(network)) for name in young]
-        ask_all([(node, node.call(Agent.wait_link_local, device, DETECTION_DEADLINE)) for node, device in waits])
-        tables |= _tables(nodes, young)
-    found = {}
-    for name, table in tables.items():
-        if own := _of_device(table, plans[name].interface(network), 0):
-            found[name] = own
-    return found
+    devices = {name: plan.interface(network) for name, plan in plans.items() if name in nodes}
+    found = _read(nodes, devices)
+    if young := {name: devices[name] for name, own in found.items() if any(one.detection == TENTATIVE for one in own)}:
+        wait = ((nodes[name], usable(device)) for name, device in young.items())
+        ask_all([(node, node.call(Agent.await_entries, "addresses", of, DETECTION_DEADLINE)) for node, of in wait])
+        found |= _read(nodes, young)
+    return {name: one for name, own in found.items() for one in reversed(own) if not one.detection}
 
 
-def _tables(nodes: Mapping[str, Node], names: Sequence[str]) -> dict[str, str]:
-    tables = ask_all([(nodes[name], nodes[name].call(Agent.read_net, name="if_inet6")) for name in names])
-    return dict(zip(names, tables, strict=True))
+def _read(nodes: Mapping[str, Node], devices: Mapping[str, str]) -> dict[str, list[Address]]:
+    """The link-local addresses of a device of each node."""
+    answers = ask_all([(nodes[name], nodes[name].call(Agent.read, "addresses")) for name in devices])
+    return {
+        name: [one for one in typed("addresses", read) if (one.dev, one.family, one.scope) == (device, "inet6", "link")]
+        for (name, device), read in zip(devices.items(), answers, strict=True)
+    }
 
 
-def _of_device(table: str, device: str, state: int) -> LinkLocal | None:
-    """The device's link-local address whose state, of those in which it is not to be used, is the one given."""
-    for line in table.splitlines():
-        digits, index, _, scope, flags, name = line.split()
-        if name == device and int(scope, 16) == LINK_SCOPE and int(flags, 16) & NOT_USABLE == state:
-            return LinkLocal(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits)), int(index, 16))
-    return None
-
-
-def required(found: Mapping[str, LinkLocal], name: str, plan: NodePlan) -> LinkLocal:
+def required(found: Mapping[str, Address], name: str, plan: NodePlan) -> Address:
     """The address of a node; CheckFailed when it has none: its IPv6 is off, or its MTU is below what IPv6 needs."""
     if name not in found:
         raise CheckFailed(

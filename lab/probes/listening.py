@@ -28,6 +28,7 @@ from lab.probes import ipv6, judgement, markers, options, options6, sightings, w
 from lab.probes.datagrams import Datagram, Sent, stimulus
 from lab.probes.patience import Lost, Patience, Way
 from lab.probes.payloads import fresh_port, tag_of, unique
+from lab.records import Address
 from lab.steps import STEPS
 
 FENCE_GRACE = 0.5
@@ -91,7 +92,7 @@ class Listening:
         self._grace, self._on_entry, self._on_exit = markers.bound(grace, nodes.values()), on_entry, on_exit
         self._patience, self._lost = patience, lost or Lost()
         self._is_ipv6 = bool(self._groups) and options6.is_ipv6(self._groups[0])
-        self._link_locals: dict[str, ipv6.LinkLocal] = {}
+        self._link_locals: dict[str, Address] = {}
         self._sockets: dict[str, int] = {}
         self._fences: dict[str, int] = {}
         self._fence_port = fresh_port()

@@ -45,12 +45,17 @@ def listed(node: Node, group: str) -> set[str]:
     return {entry.port for entry in node.read("mdb") if entry.group == group}
 
 
+def members(group: str, ports: Iterable[str]) -> list[dict[str, str]]:
+    """The entries of a multicast database by which each of the ports is listed for a group."""
+    return [{"group": group, "port": port} for port in ports]
+
+
 def await_listed(
     node: Node, group: str, ports: Iterable[str], *, present: bool = True, timeout: float = LISTED_DEADLINE
 ) -> None:
     """Waits until the bridge lists each of the ports for a group, or none of them; CheckFailed when it does not."""
-    wanted = list(ports)
-    wrong = node.ask(Agent.wait_mdb, group=group, ports=wanted, present=present, timeout=timeout)
+    wanted = sorted(ports)
+    wrong = [wanted[at] for at in node.ask(Agent.await_entries, "mdb", members(group, wanted), timeout, present)]
     if wrong:
         there = ", ".join(sorted(listed(node, group))) or "no port"
         raise CheckFailed(

@@ -106,7 +106,7 @@ def test_an_address_is_awaited(lab):
     node, address = lab.hub.node, lab.hub.address()
 
     def waited(held, timeout=0.0):
-        return node.ask(Agent.wait_held, address=address, held=held, timeout=timeout)
+        return not node.ask(Agent.await_entries, "addresses", [{"local": address}], timeout, present=held)
 
     assert (waited(True), waited(False)) == (True, False)
     gone = {"device": lab.hub.plan.device, "address": str(lab.hub.plan.overlay)}

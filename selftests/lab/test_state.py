@@ -10,6 +10,7 @@ from lab import differences, state
 from lab.changes import link_set
 from lab.machines import firewall
 from lab.machines.node import Agent
+from lab.probes.ipv6 import usable
 
 PORT, BRIDGE, NIC = "PORT", "bridge0", "ens3"  # PORT: the hub's end of the first tunnel
 ADDRCONF = 30.0  # seconds: the kernel's queue for addresses waits while it removes the stacks of other labs
@@ -102,7 +103,7 @@ def test_what_is_left_is_named_with_what_reverts_it(kept_lab, shaped, kind):
     hub = lab.hub.node
     if "IPv6" in kind:
         hub.write_sysctls({f"net.ipv6.conf.{device}.disable_ipv6": 0 for device in ("lo", NIC)})
-        assert hub.ask(Agent.wait_link_local, device=NIC, timeout=ADDRCONF)
+        assert hub.ask(Agent.await_entries, "addresses", usable(NIC), ADDRCONF) == []
     if "firewall" in kind:
         hub.run("sh", "-c", written(lab, "IPTABLES -L; IP6TABLES -L; ebtables -L"))  # their modules bring sysctls along
     before, mark = state.of(lab.nodes), state.fingerprint(lab.nodes)
@@ -145,13 +146,13 @@ def test_a_link_local_address_of_another_mac_is_no_difference(lab):
         return [one.local for one in hub.read("addresses") if (one.dev, one.scope) == (NIC, "link")]
 
     switch(disable_ipv6=0)
-    assert hub.ask(Agent.wait_link_local, device=NIC, timeout=ADDRCONF)
+    assert hub.ask(Agent.await_entries, "addresses", usable(NIC), ADDRCONF) == []
     before, (first,), mac = state.of(lab.nodes), link_locals(), hub.link(NIC).mac
 
     hub.apply(link_set(NIC, address=MAC))
     switch(disable_ipv6=1)
     switch(disable_ipv6=0)
-    assert hub.ask(Agent.wait_link_local, device=NIC, timeout=ADDRCONF)
+    assert hub.ask(Agent.await_entries, "addresses", usable(NIC), ADDRCONF) == []
     hub.apply(link_set(NIC, address=mac))
     (second,) = link_locals()
     assert first != second
