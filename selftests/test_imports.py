@@ -89,6 +89,12 @@ ROOMS = (
         ("lab.model", "lab.errors", "lab.interrupts", "lab.agent"),
         others=("execnet",),
     ),
+    # What this kernel can do is asked over the agent's netlink, and read where the agent reads it.
+    Room(
+        "lab/machines/abilities.py",
+        ("lab.tunnels", "lab.agent.modules", "lab.agent.prerequisites", "lab.agent.rtnl"),
+        others=(),
+    ),
     # The first process of a live host's agent: it ends the programs that the agent runs.
     Room("lab/machines/ssh_init.py", ("lab.agent.programs",), others=("execnet",)),
     # The first process of a guest: on the far side, it loads modules as the agent does later.

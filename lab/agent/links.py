@@ -30,10 +30,13 @@ from lab.agent.rtnl import (
     DELLINK,
     DELNEIGH,
     DELROUTE,
+    DELTFILTER,
     NEWADDR,
     NEWLINK,
     NEWNEIGH,
+    NEWQDISC,
     NEWROUTE,
+    NEWTFILTER,
     NUD_NOARP,
     NUD_PERMANENT,
     REPLACE,
@@ -41,7 +44,6 @@ from lab.agent.rtnl import (
     Transport,
 )
 
-NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
 IFF_UP = 1
 NTF_SELF, NTF_MASTER = 0x02, 0x04
 CLSACT, CLSACT_PARENT, ROOT = 0xFFFF0000, 0xFFFFFFF1, 0xFFFFFFFF

@@ -35,18 +35,15 @@ def load(names: list[str] | tuple[str, ...], directory: str | None = None) -> di
     if not wanted:
         return failures
     try:
-        with open(os.path.join(root, "modules.dep")) as index:
-            lines = index.read().splitlines()
+        files = listed(root)
     except OSError as error:
         return dict.fromkeys(wanted, f"no module index ({error})")
-    paths = {_name(line.partition(":")[0]): line for line in lines}
     for name in wanted:
-        if name not in paths:
-            if not _built_in(name, root):
+        if name not in files:
+            if not built_in(name, root):
                 failures[name] = "this kernel does not have it"
             continue
-        path, _, needs = paths[name].partition(":")
-        for part in [*reversed(needs.split()), path]:
+        for part in reversed(files[name]):
             if _present(_name(part)):
                 continue
             reason = _insert(os.path.join(root, part))
@@ -84,12 +81,19 @@ def _present(name: str) -> bool:
     return os.path.exists(f"/sys/module/{name}")
 
 
-def _built_in(name: str, root: str) -> bool:
+def listed(directory: str) -> dict[str, list[str]]:
+    """By module its file, and those of what it needs; OSError when there is no list of them (modules.dep)."""
+    with open(os.path.join(directory, "modules.dep")) as index:
+        return {_name(line.partition(":")[0]): line.replace(":", "", 1).split() for line in index}
+
+
+def built_in(name: str, directory: str) -> bool | None:
+    """Whether a kernel has a module built in; None when there is no list of these."""
     try:
-        with open(os.path.join(root, "modules.builtin")) as index:
-            return name in {_name(line) for line in index.read().splitlines()}
+        with open(os.path.join(directory, "modules.builtin")) as index:
+            return name in {_name(line.rstrip()) for line in index}
     except OSError:
-        return False
+        return None
 
 
 def _insert(path: str) -> str | None:
@@ -117,11 +121,10 @@ def state(name: str, directory: str) -> str:
 
     `unlisted`: not loaded, and there is no list of what could be.
     """
-    if _present(name) or _built_in(name, directory):
+    if _present(name) or built_in(name, directory):
         return "present"
     try:
-        with open(os.path.join(directory, "modules.dep")) as index:
-            return "loadable" if name in {_name(line.partition(":")[0]) for line in index} else "missing"
+        return "loadable" if name in listed(directory) else "missing"
     except OSError:
         return "unlisted" if os.path.exists("/proc/modules") else "missing"
 
@@ -141,12 +144,10 @@ def resolve(alias: str, directory: str) -> list[str]:
 def needed(alias: str, directory: str) -> list[str]:
     """The modules that an alias stands for, each before those that it needs; without those that are built in."""
     try:
-        with open(os.path.join(directory, "modules.dep")) as index:
-            listed = [line.partition(":") for line in index]
+        files = listed(directory)
     except OSError:
         return []
-    needs = {_name(path): [_name(part) for part in parts.split()] for path, _, parts in listed}
-    return [part for name in resolve(alias, directory) if name in needs for part in (name, *needs[name])]
+    return [_name(path) for name in resolve(alias, directory) for path in files.get(name, ())]
 
 
 def main(arguments: list[str]) -> int:

@@ -7,13 +7,13 @@ there already.  Sources: linux/netfilter/nfnetlink.h, nf_tables.h.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-import socket
 import struct
 
-from lab.agent.modules import DIRECTORY
-from lab.agent.rtnl import attribute, attributes, messages
+from lab.agent import modules, prerequisites
+from lab.agent.rtnl import Transport, attribute, attributes
 
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
@@ -23,8 +23,6 @@ TABLE_NAME, GENERATION, CHAIN_POLICY, EXPRESSIONS, EXPRESSION_NAME, EXPRESSION_D
 CHAIN_CHANGES, RULE_CHANGES = {2, 6, 8}, {3, 6}  # handles, uses, counters, what stands before
 ACCEPT = struct.pack("!I", 1)
 COUNTING = (b"counter", b"quota", b"last")
-NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
-NLMSG_ERROR, NLMSG_DONE = 2, 3
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 
@@ -36,13 +34,9 @@ def present() -> bool:
 @functools.cache
 def _built_in() -> bool:
     """A module without parameters that is built in is in no list but that of its build; else its symbols tell."""
-    release = os.uname().release
-    for directory in (os.environ.get(DIRECTORY, ""), f"/lib/modules/{release}"):
-        try:
-            with open(os.path.join(directory, "modules.builtin")) as index:
-                return any(line.strip().endswith("/nf_tables.ko") for line in index)
-        except OSError:
-            continue
+    listed = modules.built_in("nf_tables", prerequisites.modules_directory())
+    if listed is not None:
+        return listed
     try:
         with open("/proc/kallsyms", "rb") as symbols:
             return any(b" nf_tables_newtable" in line for line in symbols)
@@ -60,7 +54,8 @@ def tables() -> list[tuple[str, str]]:
 
 def generation() -> bytes:
     """A number of the stack's rules that is another one after every change."""
-    (message,) = _asked(GETGEN, 0)
+    with contextlib.closing(Transport(NETLINK_NETFILTER)) as transport:
+        message = transport.get(SUBSYSTEM | GETGEN, bytes(HEADER), "nft list ruleset")
     return dict(attributes(message, HEADER))[GENERATION]
 
 
@@ -85,22 +80,7 @@ def _expression(element: bytes) -> bytes:
     return name if name.rstrip(b"\0") in COUNTING else name + parts.get(EXPRESSION_DATA, b"")
 
 
-def _asked(kind: int, flags: int = NLM_F_DUMP) -> list[bytes]:
-    """The answers to a question about the whole of a stack, from their fixed header on."""
-    type_of = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-    with socket.socket(socket.AF_NETLINK, type_of, NETLINK_NETFILTER) as asked:
-        asked.bind((0, 0))
-        asked.send(struct.pack("=IHHII", 20, SUBSYSTEM | kind, NLM_F_REQUEST | flags, 1, 0) + bytes(HEADER))
-        found: list[bytes] = []
-        while True:
-            for answer, _, _, body in messages(asked.recv(1 << 18)):
-                if answer == NLMSG_DONE:
-                    return found
-                if answer == NLMSG_ERROR:
-                    (number,) = struct.unpack_from("=i", body)
-                    if number:
-                        raise OSError(-number, os.strerror(-number))
-                    return found
-                found.append(body)
-            if flags != NLM_F_DUMP:
-                return found
+def _asked(kind: int) -> list[bytes]:
+    """Everything of a kind that a stack has, from its fixed header on."""
+    with contextlib.closing(Transport(NETLINK_NETFILTER)) as transport:
+        return transport.raw_dump(SUBSYSTEM | kind, bytes(HEADER))

@@ -37,7 +37,7 @@ def examine(wanted: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
         "persisted": _persisted(sysctls),
         "dmi": {name: text for name in DMI_FIELDS if (text := _text(os.path.join(DMI, name)))},
         "machine_id": _text(MACHINE_ID),
-        "os": _system(),
+        "os": system(),
     }
 
 
@@ -50,7 +50,8 @@ def _text(path: str) -> str:
         return ""
 
 
-def _system() -> str:
+def system() -> str:
+    """ID and ID_LIKE of os-release(5)."""
     named = dict(line.split("=", 1) for line in _text(OS_RELEASE).splitlines() if "=" in line)
     return " ".join(named.get(key, "").strip("\"'") for key in ("ID", "ID_LIKE")).strip()
 

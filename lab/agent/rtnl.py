@@ -30,6 +30,7 @@ NEWADDR, DELADDR, GETADDR = 20, 21, 22
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
 GETRULE = 34
+NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 EXT_MASK, SKIP_STATS = 29, 8  # IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS
 LARGEST = 1 << 18  # octets of one recv
@@ -43,10 +44,10 @@ CHANGE = NLM_F_REQUEST | NLM_F_ACK
 
 
 class Transport:
-    """One rtnetlink socket in the network stack that the calling thread is in when it is made."""
+    """One netlink socket in the network stack that the calling thread is in when it is made."""
 
-    def __init__(self) -> None:
-        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self.socket.bind((0, 0))
         self.socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         self.socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)

@@ -11,6 +11,7 @@ Sources: rtnetlink(7), namespaces(7), linux/if_link.h.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -20,13 +21,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lab.agent import modules, prerequisites
+from lab.agent.rtnl import CREATE, NEWLINK, NEWQDISC, NEWTFILTER, Transport, attribute
 from lab.tunnels import KINDS
-from lab.tunnels.kind import attribute
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 
-RTM_NEWLINK, RTM_NEWQDISC, RTM_NEWTFILTER = 16, 36, 44
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE = 0x1, 0x4, 0x200, 0x400
 IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 3, 18, 1, 2
 TCA_KIND, TCA_OPTIONS, TCA_BPF_OPS_LEN, TCA_BPF_OPS, TCA_BPF_NAME, TCA_BPF_FLAGS = 1, 2, 4, 5, 7, 8
 CLSACT, CLSACT_PARENT, INGRESS = 0xFFFF0000, 0xFFFFFFF1, 0xFFFFFFF2
@@ -44,17 +44,15 @@ MODULES = {
     "iptables": "ip_tables nf_tables",
 }
 """The kernel modules that bring what has another name than theirs."""
-MODULES_OF = ("/lib/modules/{}", "/usr/lib/modules/{}")
-OS_RELEASE = "/etc/os-release"
 
 
 def remedy(what: str) -> str | None:
     """The command that brings what this kernel lacks; None: it has no such module, and no package is known."""
     names = MODULES.get(what, what).split()
-    release = os.uname().release
-    if all(_can_load(name, release) for name in names):
-        return f"sudo modprobe {'-a ' if len(names) > 1 else ''}{' '.join(names)}"
-    return package_with_modules(_system(), release)
+    with contextlib.suppress(OSError):
+        if modules.listed(prerequisites.modules_directory()).keys() >= set(names):
+            return f"sudo modprobe {'-a ' if len(names) > 1 else ''}{' '.join(names)}"
+    return package_with_modules(prerequisites.system(), os.uname().release)
 
 
 def package_with_modules(system: str, release: str) -> str | None:
@@ -72,25 +70,6 @@ def package_with_modules(system: str, release: str) -> str | None:
         package = "kernel-uek-modules-extra" if "uek" in release else "kernel-modules-extra"
         return f"sudo dnf install {package}-{release}"
     return None
-
-
-def _can_load(name: str, release: str) -> bool:
-    """Whether a module of this name is among those of the running kernel."""
-    listed = [f"{folder.format(release)}/modules.dep" for folder in MODULES_OF]
-    return any(f"/{name}.ko" in line.partition(":")[0].replace("-", "_") for path in listed for line in _lines(path))
-
-
-def _system() -> str:
-    named = dict(line.split("=", 1) for line in _lines(OS_RELEASE) if "=" in line)
-    return " ".join(named.get(key, "").strip("\"'") for key in ("ID", "ID_LIKE"))
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, errors="replace") as file:
-            return file.read().splitlines()
-    except OSError:
-        return []
 
 
 @dataclass(frozen=True)
@@ -151,9 +130,9 @@ def _create(kind: str, device: str) -> int:
     """One link, with what its kind demands; the kernel's error number."""
     info = attribute(IFLA_INFO_KIND, kind.encode() + b"\0")
     if kind in KINDS:
-        info += attribute(IFLA_INFO_DATA, KINDS[kind].least)
+        info += attribute(IFLA_INFO_DATA, b"".join(attribute(*one) for one in KINDS[kind].least.items()))
     body = bytes(16) + attribute(IFLA_IFNAME, device.encode() + b"\0") + attribute(IFLA_LINKINFO, info)
-    return _request(RTM_NEWLINK, body)
+    return _request(NEWLINK, body)
 
 
 def _capture() -> int:
@@ -167,7 +146,7 @@ def _capture() -> int:
 def _filter() -> int:
     """A filter of one instruction (let everything pass) at the loopback device."""
     clsact = struct.pack("=BxxxiIII", 0, LOOPBACK, CLSACT, CLSACT_PARENT, 0) + attribute(TCA_KIND, b"clsact\0")
-    number = _request(RTM_NEWQDISC, clsact)
+    number = _request(NEWQDISC, clsact)
     if number:
         return number
     options = (
@@ -177,16 +156,15 @@ def _filter() -> int:
         + attribute(TCA_BPF_FLAGS, struct.pack("=I", 1))
     )
     head = struct.pack("=BxxxiIII", 0, LOOPBACK, 0, INGRESS, socket.htons(ETH_P_ALL))
-    return _request(RTM_NEWTFILTER, head + attribute(TCA_KIND, b"bpf\0") + attribute(TCA_OPTIONS, options))
+    return _request(NEWTFILTER, head + attribute(TCA_KIND, b"bpf\0") + attribute(TCA_OPTIONS, options))
 
 
 def _request(kind: int, body: bytes) -> int:
     """One request of route netlink; the kernel's error number, 0 when it did it."""
-    flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+    with contextlib.closing(Transport()) as transport:
         try:
-            netlink.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
-            number: int = -struct.unpack_from("=i", netlink.recv(4096), 16)[0]
+            transport.queue_raw(kind, CREATE, body, "")
+            transport.flush()
         except OSError as error:
             return error.errno or errno.EIO
-    return number
+    return 0

@@ -11,7 +11,7 @@ import socket
 from lab.changes import LinkKind, link_kind
 from lab.model import TunnelOptions
 from lab.tunnels import gre
-from lab.tunnels.kind import Kind, Options, TunnelEnd, attribute
+from lab.tunnels.kind import Kind, Options, TunnelEnd
 
 KIND = "gretap"
 OVERHEAD = 38  # outer IPv4 20, GRE 4, inner Ethernet 14
@@ -89,8 +89,7 @@ GRETAP = Kind(
     "gre",
     socket.IPPROTO_GRE,
     module="ip_gre",
-    least=attribute(gre.IFLA_GRE_LOCAL, socket.inet_aton("192.0.2.1"))
-    + attribute(gre.IFLA_GRE_REMOTE, socket.inet_aton("192.0.2.2")),
+    least={gre.IFLA_GRE_LOCAL: socket.inet_aton("192.0.2.1"), gre.IFLA_GRE_REMOTE: socket.inet_aton("192.0.2.2")},
     overhead=overhead,
     data=data,
     words=words,

@@ -14,7 +14,7 @@ import socket
 from lab.changes import LinkKind, link_kind
 from lab.model import TunnelOptions
 from lab.tunnels import gre
-from lab.tunnels.kind import Kind, Options, TunnelEnd, attribute
+from lab.tunnels.kind import Kind, Options, TunnelEnd
 
 KIND = "ip6gretap"
 OVERHEAD = 58  # outer IPv6 40, GRE 4, inner Ethernet 14
@@ -90,8 +90,10 @@ IP6GRETAP = Kind(
     "gre",
     socket.IPPROTO_GRE,
     module="ip6_gre",
-    least=attribute(gre.IFLA_GRE_LOCAL, socket.inet_pton(socket.AF_INET6, "2001:db8::1"))
-    + attribute(gre.IFLA_GRE_REMOTE, socket.inet_pton(socket.AF_INET6, "2001:db8::2")),
+    least={
+        gre.IFLA_GRE_LOCAL: socket.inet_pton(socket.AF_INET6, "2001:db8::1"),
+        gre.IFLA_GRE_REMOTE: socket.inet_pton(socket.AF_INET6, "2001:db8::2"),
+    },
     overhead=overhead,
     data=data,
     words=words,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -52,7 +51,7 @@ class Kind:
     protocol: int
     module: str
     """The kernel module that makes such links."""
-    least: bytes
+    least: Mapping[int, bytes]
     """The attributes without which the kernel makes none (IFLA_INFO_DATA)."""
     overhead: Callable[[TunnelOptions], int]
     """Octets between the underlay's MTU and the overlay's."""
@@ -74,11 +73,6 @@ class Kind:
     """
     keeps_inheriting: bool = False
     """A link that inherits its TTL goes on inheriting, whatever TTL it is given."""
-
-
-def attribute(kind: int, value: bytes) -> bytes:
-    """A netlink attribute."""
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def address(value: Any) -> str | None:

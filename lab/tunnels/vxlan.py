@@ -13,7 +13,7 @@ import struct
 
 from lab.changes import LinkKind, link_kind
 from lab.model import VXLAN_PORT, TunnelOptions
-from lab.tunnels.kind import Kind, Options, TunnelEnd, address, attribute
+from lab.tunnels.kind import Kind, Options, TunnelEnd, address
 
 KIND = "vxlan"
 IFLA_VXLAN_ID = 1  # linux/if_link.h
@@ -103,7 +103,7 @@ VXLAN = Kind(
     "vxlan",
     socket.IPPROTO_UDP,
     module="vxlan",
-    least=attribute(IFLA_VXLAN_ID, struct.pack("=I", 1)),
+    least={IFLA_VXLAN_ID: struct.pack("=I", 1)},
     overhead=overhead,
     data=data,
     words=words,

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import execnet
 import pytest
 
+from lab.agent import modules
 from lab.commands import bench
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.machines import abilities, firewall, guest, uml
@@ -173,7 +174,7 @@ def test_the_package_with_a_kernels_other_modules(system: str, release: str, com
 def test_a_module_that_is_there_is_loaded_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that the running kernel can load is brought by modprobe; one that it has not is not."""
     (tmp_path / "modules.dep").write_text("kernel/net/ipv4/ip_gre.ko.xz: kernel/net/ipv4/gre.ko.xz\n")
-    monkeypatch.setattr(abilities, "MODULES_OF", (str(tmp_path),))
+    monkeypatch.setenv(modules.DIRECTORY, str(tmp_path))
 
     assert abilities.remedy("gretap") == "sudo modprobe ip_gre"
     assert "modprobe" not in str(abilities.remedy("vxlan"))
