@@ -96,9 +96,9 @@ ROOMS = (
         others=(),
     ),
     # The first process of a live host's agent: it ends the programs that the agent runs.
-    Room("lab/machines/ssh_init.py", ("lab.agent.programs",), others=("execnet",)),
+    Room("lab/machines/ssh_init.py", ("lab.agent.programs", "lab.machines.credit"), others=("execnet",)),
     # The first process of a guest: on the far side, it loads modules as the agent does later.
-    Room("lab/machines/guest_init.py", ("lab.agent.modules",), others=("execnet",)),
+    Room("lab/machines/guest_init.py", ("lab.agent.modules", "lab.machines.credit"), others=("execnet",)),
     Room("lab/underlay", (*DATA, "lab.machines"), never=PYTEST),
     Room("lab/overlay", (*DATA, "lab.machines"), never=PYTEST),
     Room("lab/probes", (*DATA, "lab.machines"), never=PYTEST),

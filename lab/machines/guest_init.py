@@ -5,7 +5,7 @@ Started by the guest's kernel as `python -S -E -s guest_init.py key=HEX ...`; ea
 by NUL and written in hexadecimal, so that no path can upset the kernel's command line.  Whatever goes wrong is written
 to the console, which the host quotes, and ends the guest; the end of the line ends it too.
 
-Stands alone: standard library, execnet's worker half and the agent's `modules`; Python 3.9 or newer.
+Stands alone: standard library, execnet's worker half, `credit` and the agent's `modules`; Python 3.9 or newer.
 No process is spawned: a spawn costs 50 to 200 ms here.
 """
 
@@ -15,18 +15,16 @@ No process is spawned: a spawn costs 50 to 200 ms here.
 from __future__ import annotations
 
 import ctypes
-import io
 import os
 import struct
 import sys
 import termios
-import threading
 import traceback
 import types
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from execnet.gateway_base import ExecModel
+    pass
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -160,75 +158,6 @@ def open_raw(device: str) -> int:
     return line
 
 
-class Reader(io.RawIOBase):
-    """What the host sends; grants it new credit while reading."""
-
-    def __init__(self, line: int, acks: int, grain: int) -> None:
-        self._line, self._acks, self._grain = line, acks, grain
-        self._unacknowledged = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        count = os.readv(self._line, [buffer])
-        self._unacknowledged += count
-        if self._unacknowledged >= self._grain:
-            os.write(self._acks, struct.pack("<H", self._unacknowledged))
-            self._unacknowledged = 0
-        return count
-
-
-class Wire:
-    """The guest's end of the wire, as execnet wants an IO; see `wire` for its rules."""
-
-    def __init__(self, line: int, acks: int, grain: int, limit: int, execmodel: ExecModel) -> None:
-        self.execmodel = execmodel
-        self._line, self._acks = line, acks
-        self._from_host = io.BufferedReader(Reader(line, acks, grain), 4096)
-        self._credit = limit
-        self._partial_ack = b""
-        self._writing = threading.Lock()
-
-    def read(self, size: int) -> bytes:
-        data = self._from_host.read(size)
-        if len(data) < size:
-            raise EOFError(f"the host is gone: expected {size} bytes, got {len(data)}")
-        return data
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        with self._writing:
-            while view:
-                if self._credit <= 0:
-                    self._await_credit()
-                    continue
-                count = os.write(self._line, view[: min(self._credit, 32768)])
-                self._credit -= count
-                view = view[count:]
-
-    def _await_credit(self) -> None:
-        grants = os.read(self._acks, 4096)
-        if not grants:
-            raise OSError("the host is gone")
-        grants = self._partial_ack + grants
-        whole = len(grants) // 4
-        self._credit += sum(struct.unpack(f"<{whole}I", grants[: 4 * whole]))
-        self._partial_ack = grants[4 * whole :]
-
-    def close_read(self) -> None:
-        pass
-
-    def close_write(self) -> None:
-        pass
-
-    def wait(self) -> None:
-        return None
-
-    def kill(self) -> None:
-        pass
-
-
 def serve(settings: dict[str, list[str]]) -> None:
     """Answer execnet's messages until the host says goodbye or hangs up."""
     # The worker half of execnet stands alone; the whole package would cost another 0.1 s.
@@ -239,6 +168,16 @@ def serve(settings: dict[str, list[str]]) -> None:
 
     del sys.modules["execnet"]
 
+    from lab.machines import credit
+
+    class Wire(credit.Wire):
+        """The guest's end of the wire; see `wire` for its rules."""
+
+        far = "host"
+
+        def _grants(self) -> bytes:
+            return os.read(acks, 4096)
+
     class Gateway(gateway_base.WorkerGateway):
         def _terminate_execution(self) -> None:
             # execnet would wait for what still runs; with this guest all of that is to end.
@@ -246,7 +185,8 @@ def serve(settings: dict[str, list[str]]) -> None:
 
     line, acks = open_raw("/dev/ttyS0"), open_raw("/dev/ttyS1")
     grain, limit = (int(number) for number in settings["credit"])
-    wire = Wire(line, acks, grain, limit, gateway_base.get_execmodel("thread"))
+    reader = credit.Reader(line, lambda count: os.write(acks, struct.pack("<H", count)), grain)
+    wire = Wire(gateway_base.get_execmodel("thread"), reader, line, "<I", limit)
     # The marker is not part of the wire: the host reads it before there is any credit to count.
     os.write(line, bytes.fromhex(settings["ready"][0]))
     Gateway(io=wire, id="guest", _startcount=2).serve()

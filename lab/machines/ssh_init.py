@@ -7,7 +7,7 @@ Imported from a zip that is in memory only (`luggage`).  One thread reads what t
 process at once, whatever the agent does: when the controller is gone (end of input, or a silence that no working
 connection has: it speaks several times as often), or a signal has come (SIGINT, SIGTERM, SIGHUP).  The programs that
 the agent runs end with it, and its changes are undone by a process of its own (`agent.restoring`).
-Standard library, execnet and the agent's `programs`; Python 3.9 or newer.
+Standard library, execnet, the far side's `credit` and the agent's `programs`; Python 3.9 or newer.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from execnet import gateway_base
 
 from lab.agent import programs
+from lab.machines.credit import FarWire
 
 if TYPE_CHECKING:
     from execnet.gateway_base import ExecModel
@@ -73,7 +74,7 @@ class Reader(io.RawIOBase):
             return 0
 
 
-class Wire:
+class Wire(FarWire):
     """Execnet's IO; a write that makes no progress for `silence` seconds fails."""
 
     def __init__(self, incoming: int, outgoing: int, signals: int, silence: float, execmodel: ExecModel) -> None:
@@ -107,18 +108,6 @@ class Wire:
                     with contextlib.suppress(BlockingIOError):
                         view = view[os.write(self._outgoing, view) :]
                         deadline = time.monotonic() + self._silence
-
-    def close_read(self) -> None:
-        pass
-
-    def close_write(self) -> None:
-        pass
-
-    def wait(self) -> None:
-        return None
-
-    def kill(self) -> None:
-        pass
 
 
 class Gateway(gateway_base.WorkerGateway):

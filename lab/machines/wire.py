@@ -19,14 +19,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import io
 import os
 import select
 import socket
 import struct
-import threading
 import time
 from typing import TYPE_CHECKING, Protocol
+
+from lab.machines import credit
 
 if TYPE_CHECKING:
     from execnet.gateway_base import ExecModel
@@ -111,75 +111,32 @@ class Line:
         self._taken_over = True
 
 
-class _FromGuest(io.RawIOBase):
-    """What the guest writes; grants it new credit while reading."""
-
-    def __init__(self, descriptor: int, acks: socket.socket) -> None:
-        self._descriptor = descriptor
-        self._acks = acks
-        self._unacknowledged = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        count = os.readv(self._descriptor, [buffer])
-        self._unacknowledged += count
-        if self._unacknowledged >= FROM_GUEST_ACK:
-            # The guest may be gone: what it wrote before is still worth reading.
-            with contextlib.suppress(OSError):
-                self._acks.sendall(struct.pack("<I", self._unacknowledged))
-            self._unacknowledged = 0
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()
-
-
-class GuestWire:
+class GuestWire(credit.Wire):
     """
     The host's end of the wire, as execnet wants an IO.  Closes both directions of `line`.
 
     Errors are OSErrors: broken pipe when the guest is gone, timed out when it consumes nothing for STALL seconds.
     """
 
+    far = "guest"
+
     def __init__(self, line: Line, machine: Machine, execmodel: ExecModel) -> None:
-        self.execmodel = execmodel
-        self._machine = machine
+        self._machine, self._acks = machine, line.acks
         line.take_over()
-        self._to_guest = line.to_guest
-        self._from_guest = io.BufferedReader(_FromGuest(line.from_guest, line.acks), FROM_GUEST_ACK)
-        self._acks = line.acks
-        self._credit = TO_GUEST_LIMIT
-        self._partial_ack = b""
-        self._writing = threading.Lock()
+        reader = credit.Reader(line.from_guest, self._grant, FROM_GUEST_ACK)
+        super().__init__(execmodel, reader, line.to_guest, "<H", TO_GUEST_LIMIT)
         self._write_closed = False
 
-    def read(self, size: int) -> bytes:
-        """Exactly `size` bytes; EOFError when the guest is gone."""
-        data = self._from_guest.read(size)
-        if len(data) < size:
-            raise EOFError(f"the guest is gone: expected {size} bytes, got {len(data)}")
-        return data
+    def _grant(self, count: int) -> None:
+        self._acks.sendall(struct.pack("<I", count))
 
-    def write(self, data: bytes) -> None:
-        """Send all of `data`, at the guest's pace."""
-        view = memoryview(data)
-        with self._writing:
-            while view:
-                if self._write_closed:
-                    raise BrokenPipeError(errno.EPIPE, "the line to the guest is closed")
-                # Waiting for some room, rather than for any, spares the guest a system call per few bytes.
-                if self._credit < min(len(view), TO_GUEST_ACK):
-                    self._await_credit()
-                    continue
-                count = os.write(self._to_guest, view[: self._credit])
-                self._credit -= count
-                view = view[count:]
+    def _least(self, left: int) -> int:
+        if self._write_closed:
+            raise BrokenPipeError(errno.EPIPE, "the line to the guest is closed")
+        # Waiting for some room, rather than for any, spares the guest a system call per few bytes.
+        return min(left, TO_GUEST_ACK)
 
-    def _await_credit(self) -> None:
+    def _grants(self) -> bytes:
         waiting = select.poll()
         waiting.register(self._acks, select.POLLIN)
         deadline = time.monotonic() + STALL
@@ -188,13 +145,7 @@ class GuestWire:
             if time.monotonic() > deadline:
                 self._close_write()  # a message was cut in two: nothing that follows could be understood
                 raise TimeoutError(errno.ETIMEDOUT, f"the guest consumed nothing for {STALL:.0f} s")
-        grants = self._acks.recv(4096)
-        if not grants:
-            raise BrokenPipeError(errno.EPIPE, "the guest is gone")
-        grants = self._partial_ack + grants
-        whole = len(grants) // 2
-        self._credit += sum(struct.unpack(f"<{whole}H", grants[: 2 * whole]))
-        self._partial_ack = grants[2 * whole :]
+        return self._acks.recv(4096)
 
     def poke(self) -> None:
         """Raise an interrupt in the guest by granting it nothing; a driver that lost one looks at its lines again."""
@@ -203,7 +154,7 @@ class GuestWire:
 
     def close_read(self) -> None:
         """The guest's words end here."""
-        self._from_guest.close()
+        self._incoming.close()
 
     def close_write(self) -> None:
         """Hang up: the guest reads the end of its line and powers off.  Wakes a writer that waits for credit."""
@@ -215,7 +166,7 @@ class GuestWire:
     def _close_write(self) -> None:
         if not self._write_closed:
             self._write_closed = True
-            os.close(self._to_guest)
+            os.close(self._line)
 
     def wait(self) -> int | None:
         """End the machine and return its exit status."""
