@@ -221,6 +221,17 @@ class Filter:
 
 
 @dataclass(frozen=True)
+class Sysctls:
+    """The parameters of a device as sysctl(8) names them: in net.ipv4.conf, net.ipv6.conf and net.ipv4.neigh."""
+
+    device: str
+    ipv4: Mapping[str, int]
+    ipv6: Mapping[str, int]
+    neighbours: Mapping[str, int] = field(default_factory=dict)
+    index: int = 0
+
+
+@dataclass(frozen=True)
 class FirewallRule:
     """A rule of a firewall as its tool writes it, or (`rule` empty) the policy of a chain; see `agent.firewalls`."""
 
@@ -260,6 +271,7 @@ TYPES: Mapping[str, Callable[..., Any]] = {
     "vlans": Vlan,
     "qdiscs": Qdisc,
     "filters": Filter,
+    "parameters": Sysctls,
     "firewall": FirewallRule,
 }
 

@@ -171,9 +171,9 @@ def _sysctls(readings: Readings) -> Entries:
     for name, value in readings["sysctls"].items():
         yield name, {"value": value}
     for entry in readings["parameters"]:
-        device = entry["device"].replace(".", "/")
-        for tree, values in (("ipv4.conf", "ipv4"), ("ipv6.conf", "ipv6"), ("ipv4.neigh", "neighbours")):
-            for name, value in entry[values].items():
+        device = entry.device.replace(".", "/")
+        for tree, values in (("ipv4.conf", entry.ipv4), ("ipv6.conf", entry.ipv6), ("ipv4.neigh", entry.neighbours)):
+            for name, value in values.items():
                 yield f"net.{tree}.{device}.{name}", {"value": str(value)}
 
 

@@ -7,13 +7,12 @@ Which attribute has which number and type pyroute2 knows; what it has no name fo
 from __future__ import annotations
 
 import functools
-import socket
 import struct
 import sys
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from lab.agent.rtnl import attributes
+from lab.agent.rtnl import address, attributes, text
 
 BRIDGE = {45: "vlan_stats_per_port", 46: "multi_boolopt", 47: "mcast_querier_state", 48: "fdb_n_learned"}
 MORE = {"bridge": {**BRIDGE, 49: "fdb_max_learned"}}
@@ -34,10 +33,6 @@ def _network(value: bytes) -> int:
     return int.from_bytes(value, "big")
 
 
-def _address(value: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(value) == 4 else socket.AF_INET6, value)
-
-
 def _flag(value: bytes) -> bool:
     # some kernels' answers hold every flag, with an octet that says which are set
     return not value or any(value)
@@ -48,10 +43,10 @@ FORMS: dict[str, Form] = {
     "be32": _network,
     "gre_flags": _network,
     "flag": _flag,
-    "ip4addr": _address,
-    "ip6addr": _address,
-    "l2addr": lambda value: value.hex(":"),
-    "asciiz": lambda value: value.rstrip(b"\0").decode(errors="replace"),
+    "ip4addr": address,
+    "ip6addr": address,
+    "l2addr": address,
+    "asciiz": text,
     "port_range": lambda value: "{}-{}".format(*struct.unpack("!HH", value)),
     "mode": lambda value: MODES.get(_network(value[::-1]), value.hex()) if len(value) == 4 else _host(value),
 }

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from lab.agent.rtnl import Transport, attributes
+from lab.agent.rtnl import Transport, address, attributes
 
 GETMDB = 86
 MDB, INFO = 1, 1  # MDBA_MDB holds MDBA_MDB_ENTRYs, they hold MDBA_MDB_ENTRY_INFOs
@@ -22,7 +22,7 @@ ROUTER, ROUTER_PORT = 2, 1  # MDBA_ROUTER holds MDBA_ROUTER_PORTs
 INFO_SIZE = 28  # struct br_mdb_entry, its attributes behind it
 GROUP_SOURCE = 4  # MDBA_MDB_EATTR_SOURCE
 MDB_PERMANENT = 1
-ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
+SIZES, MAC = {0x0800: 4, 0x86DD: 16}, 6  # octets of a group, by its EtherType
 
 Entry = dict[str, Any]
 
@@ -33,31 +33,21 @@ def entries(transport: Transport) -> list[Entry]:
     for message in _databases(transport):
         (bridge,) = struct.unpack_from("=I", message, 4)
         for info in _infos(message):
-            port, state, _, vid, address = struct.unpack_from("=IBBH16s", info)
+            port, state, _, vid, group = struct.unpack_from("=IBBH16s", info)
             (protocol,) = struct.unpack_from("!H", info, 24)
-            sources = [_source(value) for kind, value in attributes(info, INFO_SIZE) if kind == GROUP_SOURCE]
+            sources = [address(value) for kind, value in attributes(info, INFO_SIZE) if kind == GROUP_SOURCE]
             with contextlib.suppress(OSError):  # a device that has gone meanwhile takes its entries with it
                 found.append(
                     {
                         "bridge": transport.name(bridge),
                         "port": transport.name(port),
-                        "group": _group(protocol, address),
+                        "group": address(group[: SIZES.get(protocol, MAC)]),
                         "source": sources[0] if sources else None,
                         "vid": vid,
                         "permanent": state == MDB_PERMANENT,
                     }
                 )
     return found
-
-
-def _source(value: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(value) == 4 else socket.AF_INET6, value)
-
-
-def _group(protocol: int, address: bytes) -> str:
-    if protocol == ETH_P_IP:
-        return socket.inet_ntoa(address[:4])
-    return socket.inet_ntop(socket.AF_INET6, address) if protocol == ETH_P_IPV6 else address[:6].hex(":")
 
 
 def _databases(transport: Transport) -> list[bytes]:

@@ -13,7 +13,7 @@ import os
 import struct
 
 from lab.agent import modules, prerequisites
-from lab.agent.rtnl import Transport, attribute, attributes
+from lab.agent.rtnl import Transport, attribute, attributes, text
 
 NETLINK_NETFILTER = 12
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
@@ -47,7 +47,7 @@ def _built_in() -> bool:
 def tables() -> list[tuple[str, str]]:
     """Family and name of every table of the stack; PermissionError without CAP_NET_ADMIN there."""
     return [
-        (FAMILIES.get(message[0], "?"), dict(attributes(message, HEADER)).get(TABLE_NAME, b"").rstrip(b"\0").decode())
+        (FAMILIES.get(message[0], "?"), text(dict(attributes(message, HEADER)).get(TABLE_NAME)))
         for message in _asked(GETTABLE)
     ]
 

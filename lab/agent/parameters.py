@@ -12,8 +12,8 @@ import socket
 import struct
 from typing import Any
 
-from lab.agent import neighbour_table
-from lab.agent.rtnl import EXT_MASK, GETLINK, SKIP_STATS, Transport, attributes
+from lab.agent import neighbour_table, reading
+from lab.agent.rtnl import SKIP_STATS, Transport, attributes, text
 
 IFNAME, AF_SPEC, INET_CONF, INET6_CONF = 3, 26, 1, 2
 TABLE_PARAMETERS, OF_INDEX = 6, 1  # NDTA_PARMS, NDTPA_IFINDEX
@@ -98,13 +98,12 @@ def every(transport: Transport) -> list[dict[str, Any]]:
 
 def _of_links(transport: Transport, inet: dict[str, int], inet6: dict[str, int]) -> list[dict[str, Any]]:
     found = []
-    request = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + struct.pack("=HHI", 8, EXT_MASK, SKIP_STATS)
-    for message in transport.raw_dump(GETLINK, request):
+    for message in reading.dump(transport, mask=SKIP_STATS):
         parts = dict(attributes(message, 16))
         families = dict(attributes(parts.get(AF_SPEC, b""), 0))
         found.append(
             {
-                "device": parts.get(IFNAME, b"").rstrip(b"\0").decode(errors="replace"),
+                "device": text(parts.get(IFNAME)),
                 "index": struct.unpack_from("=i", message, 4)[0],
                 "ipv4": _values(families.get(int(socket.AF_INET), b""), INET_CONF, inet),
                 "ipv6": _values(families.get(int(socket.AF_INET6), b""), INET6_CONF, inet6),

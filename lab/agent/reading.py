@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Optional
 
 from lab.agent import kinds
-from lab.agent.rtnl import EXT_MASK, GETADDR, GETLINK, GETNEIGH, GETROUTE, GETRULE, Transport, attributes
+from lab.agent.rtnl import EXT_MASK, GETADDR, GETLINK, GETNEIGH, GETROUTE, GETRULE, Transport, address, attributes, text
 
 LOCAL_TABLE = 255
 FLAGS = {"up": 0x1, "promisc": 0x100, "allmulticast": 0x200, "multicast": 0x1000, "broadcast": 0x2}
@@ -109,21 +109,21 @@ class Names(dict[int, Optional[str]]):
 
 def links(transport: Transport, mask: int = 0) -> list[Entry]:
     """Every link with the parameters of its kind and its counters (`mask` SKIP_STATS: without them)."""
-    messages = [
-        (*struct.unpack_from("=iI", message, 4), dict(attributes(message, 16))) for message in _links(transport)
-    ]
+    dumped = dump(transport, mask=mask)
+    messages = [(*struct.unpack_from("=iI", message, 4), dict(attributes(message, 16))) for message in dumped]
     names = Names(transport)
-    names.update((index, _text(parts.get(3))) for index, _, parts in messages)
+    names.update((index, text(parts.get(3))) for index, _, parts in messages)
     return [_link(index, flags, parts, names) for index, flags, parts in messages]
 
 
-def _links(transport: Transport, family: int = 0, mask: int = 0) -> list[bytes]:
+def dump(transport: Transport, family: int = 0, mask: int = 0) -> list[bytes]:
+    """The links as the kernel wrote them; `mask` is what of them is to be told or left out (RTEXT_FILTER_)."""
     return transport.raw_dump(GETLINK, struct.pack("=BxHiIIHHI", family, 0, 0, 0, 0, 8, EXT_MASK, mask))
 
 
 def _link(index: int, flags: int, parts: dict[int, bytes], names: Names) -> Entry:
     info = dict(attributes(parts.get(18, b""), 0))
-    kind = _text(info.get(1)) or ""
+    kind = text(info.get(1))
     counted = parts.get(23, b"")
     return {
         "name": names[index],
@@ -135,12 +135,12 @@ def _link(index: int, flags: int, parts: dict[int, bytes], names: Names) -> Entr
         "carrier": bool(parts.get(33, b"\1")[0]),
         "operstate": OPERATIONAL[parts.get(16, b"\0")[0]],
         "mtu": _number(parts, 4) or 0,
-        "mac": _address(parts.get(1)) or "",
+        "mac": address(parts.get(1)) or "",
         "master": names[_number(parts, 10) or 0],
         "lower": None if 37 in parts else names[_number(parts, 5) or 0],
         "link_netnsid": _number(parts, 37),
         "txqueuelen": _number(parts, 13),
-        "alias": _text(parts.get(20)),
+        "alias": text(parts[20]) if 20 in parts else None,
         "group": _number(parts, 27),
         "protodown": bool(parts.get(39, b"\0")[0]),
         "xdp": XDP.get(dict(attributes(parts.get(43, b""), 0)).get(2, b"\0")[0], "xdp"),
@@ -154,7 +154,7 @@ def _link(index: int, flags: int, parts: dict[int, bytes], names: Names) -> Entr
 def ports(transport: Transport) -> list[Entry]:
     """Every port of a bridge; `flags` are numbers under the words of bridge(8)."""
     names, found = Names(transport), []
-    for message in _links(transport, socket.AF_BRIDGE):
+    for message in dump(transport, socket.AF_BRIDGE):
         (index,) = struct.unpack_from("=i", message, 4)
         parts = dict(attributes(message, 16))
         of = dict(attributes(parts.get(12, b""), 0))
@@ -182,10 +182,10 @@ def addresses(transport: Transport) -> list[Entry]:
         found.append(
             {
                 "family": FAMILIES[family],
-                "local": _address(own) or "",
-                "peer": _address(far) if far != own else None,
+                "local": address(own) or "",
+                "peer": address(far) if far != own else None,
                 "prefixlen": length,
-                "broadcast": _address(parts.get(4)),
+                "broadcast": address(parts.get(4)),
                 "scope": SCOPES.get(scope, str(scope)),
                 "dev": names[index],
                 "index": index,
@@ -213,13 +213,13 @@ def _route(message: bytes, names: Names) -> Entry:
     return {
         "family": FAMILIES[family],
         "type": ROUTE_TYPES.get(kind, str(kind)),
-        "dst": f"{_address(parts.get(1)) or ('0.0.0.0' if family == socket.AF_INET else '::')}/{length}",
-        "via": _address(parts.get(5)),
+        "dst": f"{address(parts.get(1)) or ('0.0.0.0' if family == socket.AF_INET else '::')}/{length}",
+        "via": address(parts.get(5)),
         "dev": names[_number(parts, 4) or 0],
         "table": _number(parts, 15) or table,
         "proto": PROTOCOLS.get(protocol, str(protocol)),
         "scope": SCOPES.get(scope, str(scope)),
-        "src": _address(parts.get(7)),
+        "src": address(parts.get(7)),
         "metric": _number(parts, 6) or 0,
         "mtu": _number(metrics, RTAX_MTU),
         "nexthops": tuple(_hop(hop, names) for hop in _hops(parts.get(9, b""))),
@@ -237,7 +237,7 @@ def _hops(multipath: bytes) -> Iterator[bytes]:
 
 
 def _hop(hop: bytes, names: Names) -> tuple[str | None, str | None]:
-    return _address(dict(attributes(hop, 8)).get(5)), names[struct.unpack_from("=i", hop, 4)[0]]
+    return address(dict(attributes(hop, 8)).get(5)), names[struct.unpack_from("=i", hop, 4)[0]]
 
 
 def rules(transport: Transport) -> list[Entry]:
@@ -252,10 +252,10 @@ def rules(transport: Transport) -> list[Entry]:
                 "family": FAMILIES.get(family, str(family)),
                 "priority": _number(parts, 6) or 0,
                 "inverted": bool(flags & FIB_RULE_INVERT),
-                "src": f"{_address(parts[2])}/{source}" if 2 in parts else None,
-                "dst": f"{_address(parts[1])}/{to}" if 1 in parts else None,
-                "iif": _text(parts.get(3)),
-                "oif": _text(parts.get(17)),
+                "src": f"{address(parts[2])}/{source}" if 2 in parts else None,
+                "dst": f"{address(parts[1])}/{to}" if 1 in parts else None,
+                "iif": text(parts[3]) if 3 in parts else None,
+                "oif": text(parts[17]) if 17 in parts else None,
                 "tos": tos,
                 "fwmark": _number(parts, 10),
                 "fwmask": _number(parts, 16),
@@ -283,8 +283,8 @@ def neighbours(transport: Transport) -> list[Entry]:
             found.append(
                 {
                     "family": FAMILIES[family],
-                    "dst": _address(parts.get(1)) or "",
-                    "lladdr": _mac(parts.get(2)),
+                    "dst": address(parts.get(1)) or "",
+                    "lladdr": address(parts.get(2)),
                     "dev": names[index],
                     "state": NEIGHBOUR_STATES.get(state, hex(state)),
                 }
@@ -300,9 +300,9 @@ def fdb(transport: Transport) -> list[Entry]:
         parts = dict(attributes(message, 12))
         found.append(
             {
-                "lladdr": _mac(parts.get(2)) or "",
+                "lladdr": address(parts.get(2)) or "",
                 "dev": names[index],
-                "dst": _address(parts.get(1)),
+                "dst": address(parts.get(1)),
                 "vlan": struct.unpack("=H", parts[5])[0] if 5 in parts else None,
                 "port": struct.unpack("!H", parts[6])[0] if 6 in parts else None,
                 "vni": _number(parts, 7),
@@ -321,20 +321,3 @@ def _number(parts: dict[int, bytes], kind: int) -> int | None:
 
 def _range(value: bytes | None, form: str) -> str | None:
     return None if value is None else "-".join(map(str, struct.unpack(form, value)))
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.rstrip(b"\0").decode(errors="replace")
-
-
-def _mac(value: bytes | None) -> str | None:
-    return None if value is None else value.hex(":")
-
-
-def _address(value: bytes | None) -> str | None:
-    """An IPv4 or IPv6 address, or a MAC."""
-    if not value:
-        return None
-    if len(value) == 4:
-        return socket.inet_ntoa(value)
-    return socket.inet_ntop(socket.AF_INET6, value) if len(value) == 16 else value.hex(":")

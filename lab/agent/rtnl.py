@@ -188,6 +188,19 @@ def attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
         offset += (length + 3) & ~3
 
 
+def text(value: bytes | None) -> str:
+    return (value or b"").rstrip(b"\0").decode(errors="replace")
+
+
+def address(value: bytes | None) -> str | None:
+    """An IPv4 or IPv6 address, or a MAC."""
+    if not value:
+        return None
+    if len(value) == 4:
+        return socket.inet_ntoa(value)
+    return socket.inet_ntop(socket.AF_INET6, value) if len(value) == 16 else value.hex(":")
+
+
 def attribute(kind: int, value: bytes) -> bytes:
     """One attribute as it stands in a message."""
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)

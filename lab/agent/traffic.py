@@ -14,7 +14,8 @@ import struct
 import zlib
 from typing import Any, Callable
 
-from lab.agent.rtnl import Transport, attributes
+from lab.agent.reading import Names
+from lab.agent.rtnl import Transport, address, attributes, text
 
 GETQDISC, GETTFILTER = 38, 46
 KIND, OPTIONS, STATS2 = 1, 2, 7
@@ -63,14 +64,14 @@ def qdiscs(transport: Transport) -> list[dict[str, Any]]:
     Settings in units of their own: `delay` and `jitter` in s, `loss`, `duplicate`, `reorder` and `corrupt` in percent,
     `rate` and `peak` in bit/s, `limit` in packets (tbf, bfifo: octets), `burst` in s of `rate`.
     """
-    found = []
+    names, found = Names(transport), []
     for message in transport.raw_dump(GETQDISC, bytes(20)):
         index, handle, parent = struct.unpack_from("=iII", message, 4)
         parts = dict(attributes(message, 20))
-        kind = _text(parts.get(KIND, b""))
+        kind = text(parts.get(KIND))
         entry: dict[str, Any] = {
             "kind": kind,
-            "dev": _device(transport, index),
+            "dev": names[index] or "",
             "index": index,
             "handle": f"{handle >> 16:x}:",
             "parent": _parent(parent),
@@ -92,12 +93,12 @@ def filters(transport: Transport, among: list[dict[str, Any]] | None = None) -> 
     `direction` (`ingress` or `egress`), `parent`, `priority`, `protocol`, `handle`, `name`, `program` (a checksum of
     its instructions), `match` in words, `classid`, and `actions`: each its `kind`, `verdict` and counters.
     """
-    found: list[dict[str, Any]] = []
+    names, found = Names(transport), list[dict[str, Any]]()
     for qdisc in qdiscs(transport) if among is None else among:
         for direction, parent in _hooks(qdisc):
             request = struct.pack("=BxxxiIII", socket.AF_UNSPEC, qdisc["index"], 0, parent, 0)
             for message in transport.raw_dump(GETTFILTER, request):
-                entry = _filter(transport, message, qdisc, direction)
+                entry = _filter(names, message, qdisc, direction)
                 if entry is not None:
                     found.append(entry)
     return found
@@ -113,10 +114,10 @@ def _hooks(qdisc: dict[str, Any]) -> list[tuple[str, int]]:
     return []
 
 
-def _filter(transport: Transport, message: bytes, qdisc: dict[str, Any], direction: str) -> dict[str, Any] | None:
+def _filter(names: Names, message: bytes, qdisc: dict[str, Any], direction: str) -> dict[str, Any] | None:
     _, handle, _, info = struct.unpack_from("=iIII", message, 4)
     parts = dict(attributes(message, 20))
-    kind = _text(parts.get(KIND, b""))
+    kind = text(parts.get(KIND))
     options = dict(attributes(parts.get(OPTIONS, b""), 0))
     if not handle or (kind == "u32" and U32_DIVISOR in options):
         return None  # the head of a chain, or u32's table: nothing that matches
@@ -129,11 +130,11 @@ def _filter(transport: Transport, message: bytes, qdisc: dict[str, Any], directi
         "priority": info >> 16,
         "protocol": f"0x{socket.ntohs(info & 0xFFFF):04x}",
         "handle": f"0x{handle:x}",
-        "name": _text(options.get(BPF_NAME, b"")) if kind == "bpf" else "",
+        "name": text(options.get(BPF_NAME, b"")) if kind == "bpf" else "",
         "program": zlib.crc32(options[BPF_OPS]) if BPF_OPS in options else None,
         "match": _match(kind, options),
         "classid": _classid(kind, options),
-        "actions": _actions(transport, kind, options),
+        "actions": _actions(names, kind, options),
     }
 
 
@@ -143,11 +144,8 @@ def _match(kind: str, options: dict[int, bytes]) -> str:
     if kind == "bpf" and BPF_LENGTH in options:
         return f"a program of {struct.unpack('=H', options[BPF_LENGTH])[0]} instructions"
     if kind == "flower":
-        return " ".join(
-            f"{name} {_value(options[number], form)}" + (_length(options.get(number + 1, b"")) if form == "ip" else "")
-            for number, (name, form) in FLOWER.items()
-            if number in options
-        )
+        found = {number: form for number, form in FLOWER.items() if number in options}
+        return " ".join(f"{name} {_value(options, number, form)}" for number, (name, form) in found.items())
     if kind == "u32" and U32_SELECTOR in options:
         selector = options[U32_SELECTOR]
         keys = selector[2]
@@ -163,15 +161,15 @@ def _classid(kind: str, options: dict[int, bytes]) -> str:
     return _parent(struct.unpack("=I", value)[0]) if len(value) == 4 and kind in ACTIONS and kind != "cgroup" else ""
 
 
-def _actions(transport: Transport, kind: str, options: dict[int, bytes]) -> list[dict[str, Any]]:
+def _actions(names: Names, kind: str, options: dict[int, bytes]) -> list[dict[str, Any]]:
     if kind == "bpf" and struct.unpack("=I", options.get(BPF_FLAGS, bytes(4)))[0] & BPF_DIRECT:
         return [{"kind": "bpf", "verdict": "direct-action"}]
     listed = attributes(options.get(ACTIONS.get(kind, -1), b""), 0)
-    return [_action(transport, dict(attributes(action, 0))) for _, action in listed]
+    return [_action(names, dict(attributes(action, 0))) for _, action in listed]
 
 
-def _action(transport: Transport, parts: dict[int, bytes]) -> dict[str, Any]:
-    kind = _text(parts.get(KIND, b""))
+def _action(names: Names, parts: dict[int, bytes]) -> dict[str, Any]:
+    kind = text(parts.get(KIND))
     options = dict(attributes(parts.get(OPTIONS, b""), 0))
     found: dict[str, Any] = {"kind": kind, "verdict": "", **_counted(parts.get(4, b""))}
     parameters = options.get(1 if kind == "police" else 2, b"")
@@ -180,7 +178,7 @@ def _action(transport: Transport, parts: dict[int, bytes]) -> dict[str, Any]:
         found["verdict"] = VERDICTS.get(struct.unpack_from("=i", parameters, 4 if kind == "police" else 8)[0], "?")
     if kind == "mirred" and len(parameters) >= 28:
         how, index = struct.unpack_from("=iI", parameters, 20)
-        found["verdict"] = f"{MIRRED_ACTIONS.get(how, 'mirror to ingress of')} {_device(transport, index)}"
+        found["verdict"] = f"{MIRRED_ACTIONS.get(how, 'mirror to ingress of')} {names[index] or ''}"
     if kind == "gact" and len(options.get(3, b"")) >= 8:
         how, one_in, otherwise = struct.unpack_from("=HHi", options[3])
         if how:
@@ -253,18 +251,14 @@ def _percent(share: int) -> float:
     return round(share * 100 / EVERY, 4)
 
 
-def _value(value: bytes, form: str) -> str:
+def _value(options: dict[int, bytes], number: int, form: str) -> str:
+    value, mask = options[number], options.get(number + 1, b"")
     if form == "mac":
-        return value.hex(":")
+        return str(address(value))
     if form == "ip":
-        return socket.inet_ntoa(value)
-    number = int.from_bytes(value, "big")
-    return f"0x{number:04x}" if form == "hex" else str(number)
-
-
-def _length(mask: bytes) -> str:
-    ones = bin(int.from_bytes(mask, "big")).count("1")
-    return f"/{ones}" if mask and ones < 32 else ""
+        ones = bin(int.from_bytes(mask, "big")).count("1")
+        return str(address(value)) + (f"/{ones}" if mask and ones < 32 else "")
+    return f"0x{int.from_bytes(value, 'big'):04x}" if form == "hex" else str(int.from_bytes(value, "big"))
 
 
 def _parent(number: int) -> str:
@@ -273,14 +267,3 @@ def _parent(number: int) -> str:
     if number == INGRESS:
         return "ingress"
     return f"{number >> 16:x}:{number & 0xFFFF:x}"
-
-
-def _device(transport: Transport, index: int) -> str:
-    try:
-        return transport.name(index)
-    except OSError:  # gone meanwhile
-        return ""
-
-
-def _text(value: bytes) -> str:
-    return value.rstrip(b"\0").decode(errors="replace")

@@ -10,7 +10,8 @@ import socket
 import struct
 from typing import Any
 
-from lab.agent.rtnl import EXT_MASK, GETLINK, Transport, attributes
+from lab.agent import reading
+from lab.agent.rtnl import Transport, attributes, text
 
 IFNAME, AF_SPEC = 3, 26
 RTEXT_FILTER_BRVLAN = 2
@@ -19,12 +20,10 @@ VLAN_INFO, PVID, UNTAGGED = 2, 0x2, 0x4
 
 def entries(transport: Transport) -> list[dict[str, Any]]:
     """Every VLAN of every port and bridge: `dev`, `vid`, `pvid` (untagged frames are in it), `untagged`."""
-    request = struct.pack("=BxHiII", socket.AF_BRIDGE, 0, 0, 0, 0)
-    request += struct.pack("=HHI", 8, EXT_MASK, RTEXT_FILTER_BRVLAN)
     found = []
-    for message in transport.raw_dump(GETLINK, request):
+    for message in reading.dump(transport, socket.AF_BRIDGE, RTEXT_FILTER_BRVLAN):
         parts = dict(attributes(message, 16))
-        device = parts.get(IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+        device = text(parts.get(IFNAME))
         for kind, value in attributes(parts.get(AF_SPEC, b""), 0):
             if kind == VLAN_INFO:
                 flags, vid = struct.unpack_from("=HH", value)

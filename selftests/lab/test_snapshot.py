@@ -249,10 +249,10 @@ class TestAReading:
         wanted = {"rp_filter": 2, "arp_ignore": 1, "forwarding": 1, "bc_forwarding": 1, "accept_local": 1}
         lab.hub.node.write_sysctls({f"net.ipv4.conf.ens3.{name}": value for name, value in wanted.items()})
 
-        (found,) = [entry for entry in lab.hub.node.read("parameters") if entry["device"] == "ens3"]
+        (found,) = [entry for entry in lab.hub.node.read("parameters") if entry.device == "ens3"]
 
-        assert {name: found["ipv4"][name] for name in wanted} == wanted
-        assert found["ipv6"]["disable_ipv6"] == 1
+        assert {name: found.ipv4[name] for name in wanted} == wanted
+        assert found.ipv6["disable_ipv6"] == 1
 
 
 class TestASnapshot:

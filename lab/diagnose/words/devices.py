@@ -92,10 +92,10 @@ def sysctls(state: State) -> Iterator[str]:
             yield f"sysctl {name} = {value}"
     unused = set(_unused(state))
     for entry in state.get("parameters", ()):
-        for family in ("ipv4", "ipv6"):
-            values = [f"{name} = {value}" for name, value in entry[family].items() if value]
-            if values and entry["device"] not in unused:
-                yield f"sysctl net.{family}.conf.{entry['device']}: {', '.join(values)}"
+        for family, of in (("ipv4", entry.ipv4), ("ipv6", entry.ipv6)):
+            values = [f"{name} = {value}" for name, value in of.items() if value]
+            if values and entry.device not in unused:
+                yield f"sysctl net.{family}.conf.{entry.device}: {', '.join(values)}"
 
 
 def _unused(state: State) -> list[str]:
