@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from lab.machines.base import Call
 from lab.machines.node import Node, ask_all
 from lab.probes import options
 from lab.probes.payloads import TAG_SIZE, fresh_port, unique
+from lab.probes.stream import Arrivals, Outage, judged
 
 SIZE = 212  # octets of a datagram
 BURST = 100  # datagrams; the default receive buffer of a socket holds some 270 of them
@@ -27,20 +29,10 @@ _NUMBER = struct.Struct("!I")
 
 
 @dataclass(frozen=True)
-class Received:
-    """What one receiver made of a feed: how many numbers never came, came again, or came after a later one."""
-
-    datagrams: int
-    lost: int
-    repeated: int
-    disordered: int
-
-
-@dataclass(frozen=True)
 class Feed:
-    """One feed that was sent: what every receiver got, and how many datagrams a second that was."""
+    """One feed that was sent: what every receiver missed of it, and how many datagrams a second that was."""
 
-    received: dict[str, Received]
+    received: dict[str, Outage]
     rate: float
 
 
@@ -67,7 +59,7 @@ def run(sender: Host, receivers: Sequence[Host], group: str, datagrams: int) -> 
                 times += [one["time"] for one in taken]
     if not times:
         raise CheckFailed(f"{sender.name} sent {datagrams} datagrams to {group}: nobody heard any of them")
-    received = {name: _judged(heard, datagrams) for name, heard in numbers.items()}
+    received = {name: of_feed(name, heard, datagrams) for name, heard in numbers.items()}
     return Feed(received, datagrams * 1e9 / max(1, max(times) - min(times)))
 
 
@@ -75,10 +67,8 @@ def _number(datagram: bytes) -> int:
     return int(_NUMBER.unpack_from(datagram, TAG_SIZE)[0])
 
 
-def _judged(numbers: list[int], sent: int) -> Received:
-    highest, disordered = -1, 0
-    for number in numbers:
-        disordered += number < highest
-        highest = max(highest, number)
-    distinct = set(numbers)
-    return Received(len(numbers), sent - len(distinct), len(numbers) - len(distinct), disordered)
+def of_feed(receiver: str, numbers: list[int], sent: int) -> Outage:
+    """What a receiver of these numbers missed of a feed; when each of them came does not count."""
+    arrivals = Arrivals(array("I", numbers), array("Q", bytes(8 * len(numbers))))
+    (missed,) = judged(receiver, "multicast", [0] * sent, arrivals, [("feed", 0)])
+    return missed
