@@ -28,6 +28,7 @@ import execnet
 
 from lab import interrupts
 from lab.agent import messages
+from lab.agent.looking import Looking
 from lab.agent.service import Agent as Agent
 from lab.agent.sockets import Kind as Kind
 from lab.agent.sockets import Opening as Opening
@@ -40,19 +41,10 @@ ANSWER_TIMEOUT = 60.0  # seconds; far beyond any verb's own deadline: only a mac
 REMIND_EVERY = 1.0  # seconds
 
 _SILENT: tuple[Callable[..., Any], ...] = (
-    *(Agent.accept, Agent.close, Agent.configured, Agent.counters, Agent.device_to, Agent.examine),
-    *(Agent.fingerprint, Agent.firewall, Agent.neighbour_table, Agent.note_neighbours),
-    *(
-        Agent.await_done,
-        Agent.frames,
-        Agent.frames_lost,
-        Agent.hello,
-        Agent.multicast_router,
-        Agent.read,
-        Agent.read_net,
-    ),
-    *(Agent.sysctl_read, Agent.take, Agent.tap, Agent.tap_ready),
-    *(Agent.await_entries, Agent.wait_for, Agent.wait_frames),
+    *(getattr(Agent, name) for name in vars(Looking) if name[0] != "_" and name != Agent.attempt.__name__),
+    *(Agent.accept, Agent.await_done, Agent.await_entries, Agent.close, Agent.frames, Agent.frames_lost, Agent.hello),
+    *(Agent.neighbour_table, Agent.note_neighbours, Agent.take, Agent.tap, Agent.tap_ready),
+    *(Agent.wait_for, Agent.wait_frames),
 )
 SILENT = frozenset(verb.__name__ for verb in _SILENT)
 """Verbs that send no packets: other machines need not be ready for them."""

@@ -11,8 +11,6 @@ from lab.machines.base import Agent, Call, Opening, P, Result, call
 from lab.machines.node import Node, do_all
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Self, Unpack  # mypy brings them
 
 
@@ -45,9 +43,7 @@ class Socket:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -15,7 +15,6 @@ import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Literal, get_args
 
 from lab import groups
@@ -145,9 +144,7 @@ class Load:
         opening.callback(opened.node.machine.batch, [call(Agent.worker_end, [worker])])
         return worker
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._opened.close()
 
     def target(self, kind: Kind) -> tuple[str, list[str]]:

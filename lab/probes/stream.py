@@ -18,7 +18,6 @@ import contextlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Literal, get_args
 
 from lab import groups
@@ -105,9 +104,7 @@ class Stream:
             self._opened = opening.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._opened:
             self._machine.batch([call(Agent.stream_quiet, self._handle)])
             self._heard_after(self.count() - 1, GRACE)

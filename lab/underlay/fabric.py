@@ -11,7 +11,7 @@ fabric knows where every MAC is, as a cloud does, and answers neighbour requests
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
@@ -34,6 +34,7 @@ from lab.underlay.policy import Rule, port_program
 FABRIC = "vcn"
 REFUSALS = {"flood": 0, "mcast_flood": 0, "bcast_flood": 0, "learning": 0, "proxyarp": 1}
 OWN_MAC = "02:01:00:00:00:01"
+EAST, WEST = "east", "west"  # a router's devices towards its neighbours, as if the hub were in the west
 QUIET = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
 
 
@@ -143,33 +144,40 @@ def transit(number: int) -> tuple[IPv4Interface, IPv4Interface]:
     return IPv4Interface(f"10.1.{number}.1/30"), IPv4Interface(f"10.1.{number}.2/30")
 
 
+def legs(topology: Topology, underlay: Underlay) -> Iterator[tuple[str, str, IPv4Interface]]:
+    """Every router's devices with their addresses: in its subnets, and towards its neighbours."""
+    names = routers(underlay)
+    for segment in segments(topology, underlay):
+        yield from ((port.node, port.nic, port.address) for port in segment.ports if port.node in names)
+    for number, (left, right) in enumerate(itertools.pairwise(names)):
+        near, far = transit(number)
+        yield from ((left, EAST, near), (right, WEST, far))
+
+
+def routes(topology: Topology, underlay: Underlay) -> Iterator[tuple[str, IPv4Interface, str, IPv4Interface]]:
+    """Every router's way to the subnet at either end: the subnet's gateway, the device and the next router."""
+    parts = segments(topology, underlay)
+    for number, (left, right) in enumerate(itertools.pairwise(routers(underlay))):
+        near, far = transit(number)
+        yield from ((left, parts[-1].gateway, EAST, far), (right, parts[0].gateway, WEST, near))
+
+
 def router_changes(
     topology: Topology, underlay: Underlay, handles: Mapping[str, int]
 ) -> list[tuple[str, list[Change]]]:
     """What each router needs: its subnet legs, the transit to its neighbour, routes both ways."""
-    names = routers(underlay)
+    names, mtu = routers(underlay), underlay.provider.mtu
     made: dict[str, list[Change]] = {name: [] for name in names}
-    parts = segments(topology, underlay)
-    for segment in parts:
-        for port in segment.ports:
-            if port.node in made:
-                made[port.node] += [link_set(port.nic, up=True), addr_add(port.nic, str(port.address))]
-    for number, (left, right) in enumerate(itertools.pairwise(names)):
-        near, far = transit(number)
-        mtu = underlay.provider.mtu
-        made[left] += [
-            link_add("east", veth("west", handles[right], mtu=mtu), mtu=mtu),
-            addr_add("east", str(near)),
-        ]
-        made[right] += [link_set("west", up=True), addr_add("west", str(far))]
-    first, last = parts[0].gateway.network, parts[-1].gateway.network
-    routes: dict[str, list[Change]] = {name: [] for name in names}
-    for number, (left, right) in enumerate(itertools.pairwise(names)):
-        near, far = transit(number)
-        routes[left].append(route_add(str(last), "east", via=str(far.ip)))
-        routes[right].append(route_add(str(first), "west", via=str(near.ip)))
+    for left, right in itertools.pairwise(names):
+        made[left].append(link_add(EAST, veth(WEST, handles[right], mtu=mtu), mtu=mtu))
+    for name, device, address in legs(topology, underlay):
+        made[name] += [link_set(device, up=True), addr_add(device, str(address))]
     # every link exists before any route is added: a veth belongs to two routers
-    return [*made.items(), *routes.items()]
+    routed = [
+        (name, [route_add(str(to.network), device, via=str(via.ip))])
+        for name, to, device, via in routes(topology, underlay)
+    ]
+    return [*made.items(), *routed]
 
 
 def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[tuple[Node, list[Change]]]:
@@ -192,4 +200,4 @@ def stacks(topology: Topology, underlay: Underlay) -> Sequence[str]:
 def late_carriers(topology: Topology, underlay: Underlay) -> dict[str, list[str]]:
     """The devices, by node, whose other end comes up after them: they transmit only once the kernel has noticed."""
     ports = [port.device for segment in segments(topology, underlay) for port in segment.ports]
-    return {FABRIC: ports, **{name: ["east"] for name in routers(underlay)[:-1]}}
+    return {FABRIC: ports, **{name: [EAST] for name in routers(underlay)[:-1]}}

@@ -10,7 +10,6 @@ fabric itself is.  A host's NIC has no link-local address, so that nothing is sa
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,31 +74,21 @@ def _on(node: Node, addresses: Sequence[tuple[str, str]], link_local: str = LINK
 def _router_addresses(topology: Topology, underlay: Underlay) -> dict[str, list[tuple[str, str]]]:
     """The devices of each router with their addresses: its subnets', its neighbours'."""
     made: dict[str, list[tuple[str, str]]] = {name: [] for name in fabric.routers(underlay)}
-    for segment in fabric.segments(topology, underlay):
-        for port in segment.ports:
-            if port.node in made and port.address6:
-                made[port.node].append((port.nic, str(port.address6)))
-    for number, (left, right) in enumerate(itertools.pairwise(fabric.routers(underlay))):
-        near, far = fabric.transit(number)
-        made[left].append(("east", str(ipv6_of(near))))
-        made[right].append(("west", str(ipv6_of(far))))
+    for name, device, address in fabric.legs(topology, underlay):
+        made[name].append((device, str(ipv6_of(address))))
     return made
 
 
 def _routing(topology: Topology, underlay: Underlay) -> list[tuple[str, list[Change]]]:
     """Who is where in the routers' subnets, and the routes between them."""
-    names, parts = fabric.routers(underlay), fabric.segments(topology, underlay)
-    made: dict[str, list[Change]] = {name: [] for name in names}
-    for segment in parts:
+    made: dict[str, list[Change]] = {name: [] for name in fabric.routers(underlay)}
+    for segment in fabric.segments(topology, underlay):
         for router in (port for port in segment.ports if port.node in made):
             made[router.node] += [
                 neigh_add(router.nic, str(port.address6.ip), mac_of(port.address.ip))
                 for port in segment.ports
                 if port is not router and port.address6
             ]
-    first, last = (str(ipv6_of(part.gateway).network) for part in (parts[0], parts[-1]))
-    for number, (left, right) in enumerate(itertools.pairwise(names)):
-        near, far = (str(ipv6_of(end).ip) for end in fabric.transit(number))
-        made[left].append(route_add(last, "east", via=far))
-        made[right].append(route_add(first, "west", via=near))
+    for name, to, device, via in fabric.routes(topology, underlay):
+        made[name].append(route_add(str(ipv6_of(to).network), device, via=str(ipv6_of(via).ip)))
     return list(made.items())
