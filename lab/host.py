@@ -74,10 +74,12 @@ class Udp:
         if is_ipv6 and multicast_interface is not None:
             raise ValueError("multicast_interface is an IPv4 address; IPv6 leaves by the interface called `device`")
         if is_ipv6:
-            chosen = options6.sending(ttl=ttl, tos=tos, loop=loop, dont_fragment=dont_fragment)
             device = device or self.plan.interface()
-        else:
-            chosen = _options(ttl, tos, loop, multicast_interface, allow_broadcast, dont_fragment)
+        # 0 is a multicast TTL only: IP_TTL starts at 1
+        version = options6.IPV6 if is_ipv6 else options.IPV4
+        chosen = options.sending(ttl or None, ttl, tos, loop, dont_fragment, version=version)
+        chosen += [options.BROADCAST] if allow_broadcast and not is_ipv6 else []
+        chosen += [options.multicast_interface(multicast_interface)] if multicast_interface is not None else []
         kind = options6.UDP if is_ipv6 else options.UDP
         bind = [source or "", source_port] if source or source_port else None
         where = port or self.default_port()
@@ -111,31 +113,6 @@ def _naming(what: str) -> Iterator[None]:
 def _named(what: str, refusal: OSError) -> OSError:
     why = str(refusal.strerror).removeprefix(f"{what.split()[0]}: ")  # the host, which an agent's own text may name
     return OSError(refusal.errno, f"{what}: {why}") if refusal.errno else refusal
-
-
-def _options(
-    ttl: int | None,
-    tos: int | None,
-    loop: bool | None,
-    multicast_interface: str | None,
-    allow_broadcast: bool,
-    dont_fragment: bool | None,
-) -> list[options.Option]:
-    """The socket options of an IPv4 sender."""
-    chosen = [options.broadcast()] if allow_broadcast else []
-    if ttl is not None:
-        chosen.append(options.multicast_ttl(ttl))
-        if ttl:  # 0 is a multicast TTL only: IP_TTL starts at 1
-            chosen.append(options.ttl(ttl))
-    if tos is not None:
-        chosen.append(options.tos(tos))
-    if loop is not None:
-        chosen.append(options.multicast_loop(loop))
-    if multicast_interface is not None:
-        chosen.append(options.multicast_interface(multicast_interface))
-    if dont_fragment is not None:
-        chosen.append(options.dont_fragment(dont_fragment))
-    return chosen
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,7 @@ def _use_up_errors(lab: LiveLab) -> None:
     For each error of the last 30 s, the sender of another packet is told that its destination is unreachable, although
     the packet is sent (ip_tunnel.c, err_count): the first TCP connections over a new overlay fail by that.
     """
-    burst, to, chosen = [b""] * MOST_ERRORS, [lab.everyone, DISCARD], [options.broadcast()]
+    burst, to, chosen = [b""] * MOST_ERRORS, [lab.everyone, DISCARD], [options.BROADCAST]
     calls = [
         (node, node.call(Agent.send_many, burst, to, **options.UDP, options=chosen)) for node in lab.nodes.values()
     ]

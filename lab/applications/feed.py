@@ -45,7 +45,7 @@ def run(sender: Host, receivers: Sequence[Host], group: str, datagrams: int) -> 
         sockets = []
         for host in receivers:
             late = [options.membership(group, host.address(), join=True)]
-            chosen = [options.reuse_address()]
+            chosen = [options.REUSE_ADDRESS]
             socket = host.open_socket(**options.UDP, options=chosen, bind=[group, port], late_options=late)
             sockets.append(opened.enter_context(socket))
         for first in range(0, datagrams, BURST):

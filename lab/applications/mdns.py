@@ -78,7 +78,7 @@ def find(host: Host, name: str) -> str:
     number = secrets.token_bytes(2)
     question = _encoded(name) + struct.pack("!HH", _A, _IN)
     query = number + struct.pack("!5H", 0, 1, 0, 0, 0) + question
-    chosen = [options.multicast_interface(host.address()), options.multicast_ttl(TTL)]
+    chosen = [options.multicast_interface(host.address()), *options.sending(multicast_ttl=TTL)]
     with host.open_socket(**options.UDP, options=chosen, bind=[host.address(), 0]) as asking:
         sending = asking.call(Agent.send, query, [GROUP, PORT])
         calls: list[Call[Any]] = [sending, asking.wait(question, HEARD_WITHIN), asking.take()]

@@ -23,7 +23,6 @@ from lab.machines.sockets import fresh_handle
 from lab.model import Network, Topology
 from lab.probes import markers, options
 from lab.probes.listening import FENCE_GRACE
-from lab.probes.options import Option
 from lab.probes.patience import SHORT, Lost
 from lab.probes.payloads import fresh_port, unique
 
@@ -93,10 +92,6 @@ def request(identifier: int, sequence: int, payload: bytes) -> bytes:
     return struct.pack("!BBHHH", ECHO_REQUEST, 0, checksum(header + payload), identifier, sequence) + payload
 
 
-def _hops(value: int) -> list[Option]:
-    return [options.ttl(value), options.multicast_ttl(value)]
-
-
 @dataclass(frozen=True)
 class Reply:
     """An echo reply, as far as counting it goes."""
@@ -119,15 +114,15 @@ def _reply(received: Mapping[str, Any]) -> Reply | None:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What differs between ICMP and ICMPv6: the socket, a request, a reply, the options of a TTL (a hop limit)."""
+    """What differs between ICMP and ICMPv6: the socket, a request, a reply, the options of a sender."""
 
     socket: Kind
     request: Callable[[int, int, bytes], bytes]
     reply: Callable[[Mapping[str, Any]], Reply | None]
-    hops: Callable[[int], list[Option]]
+    version: options.Names
 
 
-ICMP = Protocol(options.ICMP, request, _reply, _hops)
+ICMP = Protocol(options.ICMP, request, _reply, options.IPV4)
 
 
 def ping(
@@ -154,9 +149,7 @@ def ping(
     plans = topology.plans
     own = {name: plan.address(network) for name, plan in plans.items()} if addresses is None else addresses
     identifier = int.from_bytes(os.urandom(2), "big")
-    chosen = [options.broadcast()]
-    if ttl is not None:
-        chosen += protocol.hops(ttl)
+    chosen = [options.BROADCAST, *options.sending(ttl or None, ttl, version=protocol.version)]
     known = lost or Lost()
     reached = topology.reached(node.name) if network == "overlay" else list(plans)
     fenced = [name for name in own if fence and name != node.name and name in reached]

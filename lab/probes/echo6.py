@@ -32,7 +32,7 @@ def reply(received: Mapping[str, Any]) -> echo.Reply | None:
     return echo.Reply(str(received["source"][0]).partition("%")[0], identifier, sequence, received["ttl"])
 
 
-PROTOCOL = echo.Protocol(options6.ICMP, request, reply, options6.hops)
+PROTOCOL = echo.Protocol(options6.ICMP, request, reply, options6.IPV6)
 
 
 def ping(

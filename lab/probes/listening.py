@@ -150,7 +150,7 @@ class Listening:
         return any(not self._lost.may_lose(Way(self.network, "unicast", *pair)) for pair in self._unproved)
 
     def _receiver(self, name: str) -> Call[int]:
-        chosen = [options.reuse_address() if self._share == "address" else options.reuse_port()]
+        chosen = [options.REUSE_ADDRESS if self._share == "address" else options.REUSE_PORT]
         all_groups = False if self._all_groups is None and len(self._groups) > 1 else self._all_groups
         if all_groups is not None and not self._is_ipv6:
             chosen.append(options.multicast_all(all_groups))
@@ -169,9 +169,7 @@ class Listening:
             index = ipv6.required(self._link_locals, plan.name, plan).index
             return [options6.membership(group, index, join=join) for group in self._joined]
         where = plan.address(self.network) if self._interface is None else self._interface
-        if self._source is None:
-            return [options.membership(group, where, join=join) for group in self._joined]
-        return [options.source_membership(group, self._source, where, join=join) for group in self._joined]
+        return [options.membership(group, where, self._source, join=join) for group in self._joined]
 
     def _gather(self) -> None:
         senders = list(dict.fromkeys(sent.node for sent in self.sent))

@@ -31,7 +31,6 @@ Kind = Literal["multicast", "broadcast", "unicast", "underlay"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SIZE = 64  # octets of UDP payload
 LEAST, LARGEST = 16, 8192
-TTL = 4
 SAMPLES = 500  # datagrams of a trial whose latency is noted
 SLACK = 10.0  # seconds beyond those that a trial must take: a busy machine
 MOST = 1 << 20  # datagrams of one trial
@@ -126,8 +125,7 @@ class Load:
         with contextlib.ExitStack() as opening:
             for network in ("overlay", "underlay"):
                 address = self._topology.node(self._sender).address(network)
-                chosen = [options.multicast_interface(address), options.multicast_ttl(TTL), options.broadcast()]
-                sending = Socket.open(self._nodes[self._sender], **options.UDP, options=chosen, bind=[address, 0])
+                sending = membership.sender(self._nodes[self._sender], address, bind=[address, 0])
                 self._senders[network] = self._worker(opening, sending, "send")
             for name in self._receivers:
                 room = [options.receive_buffer(self._buffer)] if self._buffer is not None else []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from lab.errors import CheckFailed
 from lab.machines.node import Agent, Node, ask_all, do_all
@@ -15,6 +17,7 @@ from lab.probes.options import Option
 from lab.probes.sightings import Sighting
 
 IGMP = 2
+TTL = 4
 IP_PROTOCOL = 23  # offset of the protocol field in an untagged Ethernet frame
 IGMP_TYPE = 38  # offset of an IGMP message's first octet, behind an IPv4 header with Router Alert
 ETHERTYPE, NEXT_HEADER = 12, 20  # offsets in an untagged Ethernet frame that holds IPv6
@@ -25,8 +28,14 @@ IGMP_DEADLINE = 2.0  # seconds; a host's first report leaves within two ticks of
 def receiver(node: Node, plan: NodePlan, port: int, group: str, *chosen: Option) -> Socket:
     """A socket of a host that receives unicast, broadcast and a group's datagrams at a port."""
     late = [options.membership(group, plan.address())]
-    opened = [options.reuse_address(), *chosen]
+    opened = [options.REUSE_ADDRESS, *chosen]
     return Socket.open(node, **options.UDP, options=opened, bind=["", port], late_options=late)
+
+
+def sender(node: Node, address: str, bind: Sequence[Any] | None = None) -> Socket:
+    """A socket of a host that sends unicast, broadcast and a group's datagrams from an address."""
+    chosen = [options.multicast_interface(address), options.BROADCAST, *options.sending(multicast_ttl=TTL)]
+    return Socket.open(node, **options.UDP, options=chosen, bind=bind)
 
 
 class Member:
@@ -58,20 +67,16 @@ class Member:
     def join(self, *groups: str, interface: str | None = None, source: str | None = None, wait: bool = False) -> None:
         """Joins groups on the overlay, or on the interface with an address (0.0.0.0: the routing table chooses)."""
         self._joined.update(groups)
-        self._set([self._membership(group, interface, source, join=True) for group in groups], wait=wait)
+        where = self._plan.address() if interface is None else interface
+        self._set([options.membership(group, where, source) for group in groups], wait=wait)
 
-    def leave(self, *groups: str, interface: str | None = None, source: str | None = None, wait: bool = False) -> None:
-        self._set([self._membership(group, interface, source, join=False) for group in groups], wait=wait)
+    def leave(self, *groups: str, source: str | None = None, wait: bool = False) -> None:
+        where = self._plan.address()
+        self._set([options.membership(group, where, source, join=False) for group in groups], wait=wait)
 
     def request(self, membership: bytes, *, wait: bool = False) -> None:
         """IP_ADD_MEMBERSHIP with the octets of the request as they are."""
         self._set([(options.IPPROTO_IP, options.IP_ADD_MEMBERSHIP, membership)], wait=wait)
-
-    def _membership(self, group: str, interface: str | None, source: str | None, *, join: bool) -> Option:
-        where = self._plan.address() if interface is None else interface
-        if source is None:
-            return options.membership(group, where, join=join)
-        return options.source_membership(group, source, where, join=join)
 
     def _set(self, chosen: list[Option], *, wait: bool) -> None:
         if self._socket is None:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import socket
-import struct
+from dataclasses import dataclass
 from typing import Any
 
 from lab.machines.base import Kind
 
 IPPROTO_IP = 0
-IP_TOS, IP_TTL, IP_MTU_DISCOVER = 1, 2, 10
-IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP = 32, 33, 34
 IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP = 35, 36
 IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_SOURCE_MEMBERSHIP = 39, 40
 IP_MULTICAST_ALL = 49
-IP_PMTUDISC_DO, IP_PMTUDISC_DONT = 2, 0
-INET_ANY = "0.0.0.0"
+PMTUDISC_DO, PMTUDISC_DONT = 2, 0  # of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER
 
 Option = tuple[int, int, Any]
 
 UDP = Kind(family=int(socket.AF_INET), type=int(socket.SOCK_DGRAM), protocol=0)
 TCP = Kind(family=int(socket.AF_INET), type=int(socket.SOCK_STREAM), protocol=0)
+BROADCAST: Option = (int(socket.SOL_SOCKET), int(socket.SO_BROADCAST), 1)
+REUSE_ADDRESS: Option = (int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), 1)
+REUSE_PORT: Option = (int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1)
 
 
 def raw(protocol: int) -> Kind:
@@ -31,20 +31,35 @@ def raw(protocol: int) -> Kind:
 ICMP, RAW = raw(socket.IPPROTO_ICMP), raw(socket.IPPROTO_RAW)
 
 
-def _inet(address: str) -> bytes:
-    return socket.inet_aton(address)
+@dataclass(frozen=True)
+class Names:
+    """The numbers that a version of IP has for the options of a sender."""
+
+    level: int
+    ttl: int
+    multicast_ttl: int
+    tos: int
+    loop: int
+    mtu_discover: int
 
 
-def broadcast() -> Option:
-    return (int(socket.SOL_SOCKET), int(socket.SO_BROADCAST), 1)
+IPV4 = Names(IPPROTO_IP, ttl=2, multicast_ttl=33, tos=1, loop=34, mtu_discover=10)
 
 
-def reuse_address() -> Option:
-    return (int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), 1)
-
-
-def reuse_port() -> Option:
-    return (int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1)
+def sending(
+    ttl: int | None = None,
+    multicast_ttl: int | None = None,
+    tos: int | None = None,
+    loop: bool | None = None,
+    dont_fragment: bool | None = None,
+    *,
+    version: Names = IPV4,
+) -> list[Option]:
+    """Options of a sender under their names of IPv4: in IPv6 a TTL is a hop limit, a TOS the traffic class."""
+    discover = None if dont_fragment is None else PMTUDISC_DO if dont_fragment else PMTUDISC_DONT
+    chosen = {version.ttl: ttl, version.multicast_ttl: multicast_ttl, version.tos: tos, version.loop: loop}
+    chosen[version.mtu_discover] = discover
+    return [(version.level, option, int(value)) for option, value in chosen.items() if value is not None]
 
 
 def receive_buffer(octets: int) -> Option:
@@ -52,29 +67,8 @@ def receive_buffer(octets: int) -> Option:
     return (int(socket.SOL_SOCKET), int(socket.SO_RCVBUF), octets)
 
 
-def ttl(value: int) -> Option:
-    return (IPPROTO_IP, IP_TTL, value)
-
-
-def tos(value: int) -> Option:
-    return (IPPROTO_IP, IP_TOS, value)
-
-
-def dont_fragment(on: bool) -> Option:
-    """DF on every datagram, or on none (IP_MTU_DISCOVER)."""
-    return (IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO if on else IP_PMTUDISC_DONT)
-
-
-def multicast_ttl(value: int) -> Option:
-    return (IPPROTO_IP, IP_MULTICAST_TTL, value)
-
-
-def multicast_loop(on: bool) -> Option:
-    return (IPPROTO_IP, IP_MULTICAST_LOOP, int(on))
-
-
 def multicast_interface(address: str) -> Option:
-    return (IPPROTO_IP, IP_MULTICAST_IF, _inet(address))
+    return (IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
 
 
 def multicast_all(on: bool) -> Option:
@@ -82,19 +76,14 @@ def multicast_all(on: bool) -> Option:
     return (IPPROTO_IP, IP_MULTICAST_ALL, int(on))
 
 
-def membership(group: str, interface: str = INET_ANY, *, join: bool = True) -> Option:
-    """Struct ip_mreq: `interface` is a local address; the unspecified one lets the routing table choose."""
-    return (
-        IPPROTO_IP,
-        IP_ADD_MEMBERSHIP if join else IP_DROP_MEMBERSHIP,
-        struct.pack("4s4s", _inet(group), _inet(interface)),
-    )
+def membership(group: str, interface: str, source: str | None = None, *, join: bool = True) -> Option:
+    """
+    Struct ip_mreq, with a `source` ip_mreq_source: the group from this one source (SSM, RFC 4607).
 
-
-def source_membership(group: str, source: str, interface: str = INET_ANY, *, join: bool = True) -> Option:
-    """Struct ip_mreq_source: the group from this one source (SSM, RFC 4607)."""
-    return (
-        IPPROTO_IP,
-        IP_ADD_SOURCE_MEMBERSHIP if join else IP_DROP_SOURCE_MEMBERSHIP,
-        struct.pack("4s4s4s", _inet(group), _inet(interface), _inet(source)),
-    )
+    `interface` is a local address; the unspecified one lets the routing table choose.
+    """
+    request = socket.inet_aton(group) + socket.inet_aton(interface)
+    if source is None:
+        return (IPPROTO_IP, IP_ADD_MEMBERSHIP if join else IP_DROP_MEMBERSHIP, request)
+    option = IP_ADD_SOURCE_MEMBERSHIP if join else IP_DROP_SOURCE_MEMBERSHIP
+    return (IPPROTO_IP, option, request + socket.inet_aton(source))

@@ -24,9 +24,8 @@ from lab import groups
 from lab.errors import CheckFailed
 from lab.machines.base import call
 from lab.machines.node import Agent, Node
-from lab.machines.sockets import Socket
 from lab.model import Topology
-from lab.probes import membership, options
+from lab.probes import membership
 from lab.probes.payloads import fresh_port, tag_of, unique
 
 Kind = Literal["broadcast", "multicast", "unicast"]
@@ -34,7 +33,6 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 RATE = 500.0
 """Numbers a second; each is sent once to everybody, once to a group, and once to each receiver."""
 SIZE = 100  # octets of a payload
-TTL = 4
 GRACE = 0.5  # seconds that the last numbers may take
 LAST = 10  # numbers before the next event by which it is told whether a receiver hears again
 ON_ITS_WAY = 20_000_000  # ns that a datagram may be on its way when something is lost
@@ -91,11 +89,10 @@ class Stream:
         port, group = fresh_port(), groups.fresh()
         with contextlib.ExitStack() as opening:
             plan = self._topology.node(self._sender)
-            chosen = [options.multicast_interface(plan.address()), options.multicast_ttl(TTL), options.broadcast()]
             plans = self._topology.plans
             receiving = (membership.receiver(self._nodes[name], plans[name], port, group) for name in self._receivers)
             heard = [opening.enter_context(one).handle for one in receiving]
-            sending = opening.enter_context(Socket.open(self._nodes[self._sender], **options.UDP, options=chosen))
+            sending = opening.enter_context(membership.sender(self._nodes[self._sender], plan.address()))
             targets = [(plan.broadcast(), port), (group, port)]
             targets += [(self._topology.node(name).address(), port) for name in self._receivers]
             (self._handle,) = self._machine.batch(

@@ -93,7 +93,7 @@ class Exchange:
     def add(self, node: Node, plan: NodePlan) -> None:
         """Opens a host's socket; EnvironmentProblem or OSError where that cannot be."""
         station = _Station(node, plan, fresh_handle())
-        chosen = [options.reuse_address(), options.broadcast(), options.multicast_loop(False)]
+        chosen = [options.REUSE_ADDRESS, options.BROADCAST, *options.sending(loop=False)]
         opening = node.call(Agent.open, station.handle, **options.UDP, options=chosen, bind=["", self.port])
         node.machine.batch([opening, self._joining(station)])
         self._stations[plan.name] = station
