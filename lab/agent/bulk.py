@@ -70,54 +70,69 @@ class Received(ctypes.Structure):
 
 
 class Room:
-    """Room for what one system call reads; whoever uses it takes what there is before the next call."""
+    """
+    Room for what one system call reads, or sends `to` an address; whoever uses it takes what there is before the next.
 
-    def __init__(self) -> None:
+    `size` octets for each payload, `control` for its ancillary data, with the source's address behind it.
+    """
+
+    def __init__(self, size: int = LARGEST, control: int = CONTROL, to: bytes = b"") -> None:
+        self.size, self.stride, self._control = size, control + NAME, control
         # memory that nothing has been written to is none: most messages are short
-        self._payloads = mmap.mmap(-1, AT_ONCE * LARGEST)
-        self._besides = mmap.mmap(-1, AT_ONCE * (CONTROL + NAME))
-        payloads, besides = _address(self._payloads), _address(self._besides)
+        self.payloads = mmap.mmap(-1, AT_ONCE * size)
+        self.besides = mmap.mmap(-1, AT_ONCE * self.stride)
+        self.headers = (Received * AT_ONCE)()
         self._vectors = (Vector * AT_ONCE)()
-        self._received = (Received * AT_ONCE)()
-        for number, (received, vector) in enumerate(zip(self._received, self._vectors)):
+        self._to = ctypes.create_string_buffer(to, len(to))
+        payloads, besides = _address(self.payloads), _address(self.besides)
+        for number, (received, vector) in enumerate(zip(self.headers, self._vectors)):
             header = received.header
-            vector.base, vector.length = payloads + number * LARGEST, LARGEST
+            vector.base, vector.length = payloads + number * size, size
             header.vectors, header.vector_count = ctypes.pointer(vector), 1
-            header.control = besides + number * (CONTROL + NAME)
-            header.name = header.control + CONTROL
-            _reset(header)
+            if to:
+                header.name, header.name_length = ctypes.addressof(self._to), len(to)
+            else:
+                header.control = besides + number * self.stride
+                header.name = header.control + control
+        if not to:
+            self.reset(AT_ONCE)
+
+    def reset(self, count: int) -> None:
+        """The kernel writes how much it used where it was told how much there is."""
+        for number in range(count):
+            header = self.headers[number].header
+            header.name_length, header.control_length = NAME, self._control
 
     def receive(self, opened: socket.socket) -> list[Message]:
         """What has arrived, `AT_ONCE` at most, without waiting: fewer than that, and there is nothing more."""
-        count = LIBC.recvmmsg(opened.fileno(), self._received, AT_ONCE, socket.MSG_DONTWAIT, None)
-        if count < 0:
-            number = ctypes.get_errno()
-            if number in (errno.EAGAIN, errno.EINTR):
-                return []
-            raise OSError(number, os.strerror(number))
-        return [self._message(number) for number in range(count)]
+        count = called(LIBC.recvmmsg(opened.fileno(), self.headers, AT_ONCE, socket.MSG_DONTWAIT, None))
+        found = [self._message(number) for number in range(count)]
+        self.reset(count)
+        return found
 
     def _message(self, number: int) -> Message:
-        received = self._received[number]
-        header = received.header
-        start, control = number * LARGEST, number * (CONTROL + NAME)
-        name = control + CONTROL
-        found = Message(
-            self._payloads[start : start + received.length],
-            _ancillary(self._besides[control : control + header.control_length]),
-            self._besides[name : name + header.name_length],
+        received = self.headers[number]
+        start, control = number * self.size, number * self.stride
+        name = control + self._control
+        return Message(
+            self.payloads[start : start + received.length],
+            _ancillary(self.besides[control : control + received.header.control_length]),
+            self.besides[name : name + received.header.name_length],
         )
-        _reset(header)
-        return found
+
+
+def called(count: int) -> int:
+    """How many messages a system call has taken or given: none where it would have to wait."""
+    if count < 0:
+        number = ctypes.get_errno()
+        if number in (errno.EAGAIN, errno.EINTR, errno.ENOBUFS):
+            return 0
+        raise OSError(number, os.strerror(number))
+    return count
 
 
 def _address(memory: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
-
-
-def _reset(header: Header) -> None:
-    """The kernel writes how much it used where it was told how much there is."""
-    header.name_length, header.control_length = NAME, CONTROL
 
 
 def _ancillary(control: bytes) -> list[tuple[int, int, bytes]]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import json
 import os
 import select
@@ -28,7 +27,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent.bulk import AT_ONCE, LIBC, SO_TIMESTAMPNS, Received, Vector
+from lab.agent.bulk import AT_ONCE, LIBC, SO_TIMESTAMPNS, Room, called
 
 LARGEST = 9216  # octets of a payload that a receiver has room for
 CONTROL = 64  # octets of ancillary data, of which the kernel's time is the first
@@ -37,42 +36,6 @@ SO_MEMINFO = 55
 DROPS = 8  # in what SO_MEMINFO returns: SK_MEMINFO_DROPS
 BURST = 0.001  # seconds of its rate that a sender sends in one go, once it is late
 QUIET = 0.25  # seconds without an arrival after which nothing more is on its way
-
-
-class Room:
-    """Room for AT_ONCE datagrams of `size` octets (a multiple of 8), and the headers that point into it."""
-
-    def __init__(self, size: int, name: bytes = b"") -> None:
-        self.words = size // 8
-        self.payloads, self.ancillary = bytearray(AT_ONCE * size), bytearray(AT_ONCE * CONTROL)
-        self.columns, self.controls = memoryview(self.payloads).cast("Q"), memoryview(self.ancillary).cast("Q")
-        self.headers = (Received * AT_ONCE)()
-        self._vectors = (Vector * AT_ONCE)()
-        self._name = ctypes.create_string_buffer(name, len(name))
-        start, beside = (ctypes.addressof(ctypes.c_char.from_buffer(one)) for one in (self.payloads, self.ancillary))
-        for number, (received, vector) in enumerate(zip(self.headers, self._vectors)):
-            header = received.header
-            vector.base, vector.length = start + number * size, size
-            header.vectors, header.vector_count = ctypes.pointer(vector), 1
-            if name:
-                header.name, header.name_length = ctypes.addressof(self._name), len(name)
-            else:
-                header.control = beside + number * CONTROL
-        self.expect()
-
-    def expect(self) -> None:
-        """The kernel writes how much ancillary data there was where it was told how much fits."""
-        for received in self.headers:
-            received.header.control_length = CONTROL if received.header.control else 0
-
-
-def _called(count: int) -> int:
-    if count < 0:
-        number = ctypes.get_errno()
-        if number in (errno.EAGAIN, errno.EINTR, errno.ENOBUFS):  # none of them this time
-            return 0
-        raise OSError(number, os.strerror(number))
-    return count
 
 
 def _waited() -> tuple[float, float]:
@@ -98,8 +61,9 @@ def send(
     Returns how many it `sent`, `seconds` that it took, and how many seconds of it it `ran` and `waited` to run.
     """
     address = struct.pack("=H", socket.AF_INET) + struct.pack("!H", to[1]) + socket.inet_aton(to[0]) + bytes(8)
-    room = Room(size, address)
-    numbers, times = room.columns[:: room.words], room.columns[1 :: room.words]
+    room = Room(size, to=address)
+    columns = memoryview(room.payloads).cast("Q")
+    numbers, times = columns[:: size // 8], columns[1 :: size // 8]
     base, most = tag << 32, AT_ONCE if not rate else max(1, min(AT_ONCE, int(rate * BURST)))
     ran, waited = _waited()
     began = time.monotonic()
@@ -115,7 +79,7 @@ def send(
         size_of_batch = min(due, most)
         numbers[:size_of_batch] = array("Q", range(base + sent, base + sent + size_of_batch))
         times[:size_of_batch] = array("Q", [time.time_ns()]) * size_of_batch
-        taken = _called(LIBC.sendmmsg(opened.fileno(), room.headers, size_of_batch, 0))
+        taken = called(LIBC.sendmmsg(opened.fileno(), room.headers, size_of_batch, 0))
         sent += taken
         if not taken:  # its own queue is full
             select.select([], [opened], [], BURST)
@@ -128,7 +92,8 @@ class Receiver:
     """What has arrived at one socket since that was last asked."""
 
     def __init__(self, opened: socket.socket) -> None:
-        self._socket, self._room = opened, Room(LARGEST)
+        self._socket, self._room = opened, Room(LARGEST, CONTROL)
+        self._payloads, self._besides = (memoryview(one).cast("Q") for one in (self._room.payloads, self._room.besides))
         opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._forget()
 
@@ -143,18 +108,18 @@ class Receiver:
 
     def take_in(self) -> None:
         """Reads what is there; a full room means that there may be more."""
-        room, words, beside = self._room, self._room.words, CONTROL // 8
+        words, beside, at = LARGEST // 8, self._room.stride // 8, TIME // 8
         count = AT_ONCE
         while count == AT_ONCE:
-            count = _called(LIBC.recvmmsg(self._socket.fileno(), room.headers, AT_ONCE, socket.MSG_DONTWAIT, None))
+            waiting = LIBC.recvmmsg(self._socket.fileno(), self._room.headers, AT_ONCE, socket.MSG_DONTWAIT, None)
+            count = called(waiting)
             if not count:
                 return
-            self._numbers.extend(room.columns[: count * words : words])
-            self._sent.extend(room.columns[1 : count * words : words])
-            at = TIME // 8
-            self._seconds.extend(room.controls[at : count * beside : beside])
-            self._parts.extend(room.controls[at + 1 : count * beside : beside])
-            room.expect()
+            self._numbers.extend(self._payloads[: count * words : words])
+            self._sent.extend(self._payloads[1 : count * words : words])
+            self._seconds.extend(self._besides[at : count * beside : beside])
+            self._parts.extend(self._besides[at + 1 : count * beside : beside])
+            self._room.reset(count)
 
     def report(self, tag: int, every: int) -> dict[str, Any]:
         """
