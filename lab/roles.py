@@ -71,7 +71,7 @@ def _score(seen: Seen) -> tuple[int, int]:
     """How many tunnels are ports of the host's bridges, and to how many other hosts its tunnels lead."""
     tunnels = seen.tunnels()
     bridged = [device for device in tunnels if device.master and seen.devices[device.master].kind == "bridge"]
-    remotes = {device.tunnel.remote for device in tunnels if device.tunnel and device.tunnel.remote}
+    remotes = {device.remote for device in tunnels if device.remote}
     return len(bridged), len(remotes)
 
 

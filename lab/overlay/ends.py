@@ -82,8 +82,8 @@ def _distance(address: IPv4Interface, network: IPv4Network | None) -> int:
 
 def of_spoke(hub: Seen, bridge: str, network: IPv4Network | None, spoke: Seen) -> Ends:
     """The ends of a spoke's tunnel to a bridge of the hub: of several, those that fit each other best."""
-    nears: list[Device | None] = [one for one in spoke.tunnels() if one.tunnel and one.tunnel.remote in own(hub)]
-    fars: list[Device | None] = [one for one in hub.tunnels() if one.tunnel and one.tunnel.remote in own(spoke)]
+    nears: list[Device | None] = [one for one in spoke.tunnels() if one.remote in own(hub)]
+    fars: list[Device | None] = [one for one in hub.tunnels() if one.remote in own(spoke)]
     others = [
         (near, far)
         for near, far in itertools.product(nears, fars)
@@ -117,11 +117,7 @@ def _another_overlay(
 def _fit(bridge: str, network: IPv4Network | None, pair: Ends) -> tuple[bool, ...]:
     near, far = pair.near, pair.far
     address = overlay_address(pair.spoke, holder(pair.spoke, near), network) if near else None
-    pinned = [
-        (one.tunnel.local, other.tunnel.remote)
-        for one, other in ((near, far), (far, near))
-        if one and other and one.tunnel and other.tunnel
-    ]
+    pinned = [(one.local, other.remote) for one, other in ((near, far), (far, near)) if one and other]
     return (
         pair.agree,
         far is not None and far.master == bridge,
@@ -133,18 +129,17 @@ def _fit(bridge: str, network: IPv4Network | None, pair: Ends) -> tuple[bool, ..
 
 def nic_of(seen: Seen, tunnel: Device) -> str | None:
     """The NIC that a tunnel's packets use."""
-    end = tunnel.tunnel
-    device = seen.devices.get(seen.device_with(end.local) or "") if end and end.local else None
+    device = seen.devices.get(seen.device_with(tunnel.local) or "") if tunnel.local else None
     if device is not None and device.name != LOOPBACK and device.kind != DUMMY:
         return device.name
-    return (seen.device_to(end.remote) if end and end.remote else None) or (device.name if device else None)
+    return (seen.device_to(tunnel.remote) if tunnel.remote else None) or (device.name if device else None)
 
 
 def underlay_of(seen: Seen, tunnel: Device, expected: str | None) -> IPv4Interface | None:
     """A tunnel's outer address: its `local`, the other end's remote, or the routing table's choice."""
-    end, nic = tunnel.tunnel, nic_of(seen, tunnel)
-    route = seen.route_to(end.remote) if end and end.remote else None
-    wanted = [end.local if end else None, expected, route.src if route else None]
+    nic = nic_of(seen, tunnel)
+    route = seen.route_to(tunnel.remote) if tunnel.remote else None
+    wanted = [tunnel.local, expected, route.src if route else None]
     for text in wanted:
         for _, address in seen.addresses:
             if text == str(address.ip):
@@ -154,8 +149,7 @@ def underlay_of(seen: Seen, tunnel: Device, expected: str | None) -> IPv4Interfa
 
 def underlay6_of(seen: Seen, tunnel: Device) -> IPv6Interface | None:
     """The address of IPv6 that the tunnel starts at, if it goes over IPv6."""
-    local = tunnel.tunnel.local if tunnel.tunnel else None
-    return next((address for _, address in seen.addresses6 if str(address.ip) == local), None)
+    return next((address for _, address in seen.addresses6 if str(address.ip) == tunnel.local), None)
 
 
 def bridges(hub: Seen) -> list[Device]:
@@ -163,7 +157,7 @@ def bridges(hub: Seen) -> list[Device]:
     return [
         device
         for device in hub.devices.values()
-        if device.kind == BRIDGE and any(port.tunnel and port.tunnel.remote for port in hub.ports_of(device.name))
+        if device.kind == BRIDGE and any(port.remote for port in hub.ports_of(device.name))
     ]
 
 

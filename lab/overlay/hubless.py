@@ -15,12 +15,11 @@ from itertools import combinations
 
 from lab.graph import End, Tunnel
 from lab.model import Finding, Holder, NodePlan, Topology, TunnelOptions
-from lab.overlay import commands, ends, wanted
-from lab.overlay.readback import BROADCAST_PING, Device, Seen
-from lab.overlay.shapes import Shape, seen_remote
+from lab.overlay import commands, ends, incomplete, wanted
+from lab.overlay.readback import BROADCAST_PING, Seen
+from lab.overlay.shapes import Shape
 
 HOLDERS: dict[str, Holder] = {"pair": "tunnel", "mesh": "bridge", "flood-list": "mesh"}
-NOWHERE = IPv4Interface("0.0.0.0/32")
 
 
 @dataclass(frozen=True)
@@ -68,20 +67,20 @@ def _outside(shape: Shape, name: str) -> Outside | None:
     """By which address the others know a host, or its own tunnels start; otherwise its route to them."""
     seen, own = shape.hosts[name], ends.own(shape.hosts[name])
     starts = [device for (host, _), device in shape.ends.items() if host == name]
-    leads = [remote for (_, to), device in shape.ends.items() if to == name if (remote := seen_remote(device))]
+    leads = [remote for (_, to), device in shape.ends.items() if to == name if (remote := device.remote)]
     listed = [
         to
         for other, device in shape.places.items()
         if shape.name == "flood-list" and other != name
         for to in shape.hosts[other].floods.get(device.name, ())
     ]
-    locals_ = [device.tunnel.local for device in starts if device.tunnel and device.tunnel.local]
+    locals_ = [device.local for device in starts if device.local]
     votes = Counter(one for one in (*leads, *listed, *locals_) if one in own)
     peers = [one for other, there in shape.hosts.items() if other != name for one in ends.own(there)]
     if not votes:
         return _by_route(seen, peers)
     text = votes.most_common(1)[0][0]
-    remote = next((seen_remote(device) for device in starts if seen_remote(device)), None) or next(iter(peers), "")
+    remote = next((device.remote for device in starts if device.remote), None) or next(iter(peers), "")
     holder = seen.devices.get(seen.device_with(text) or "")
     outward = holder is not None and holder.name != ends.LOOPBACK and holder.kind != ends.DUMMY
     nic = holder.name if holder is not None and outward else seen.device_to(remote)
@@ -112,7 +111,7 @@ def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], othe
         seen, place = shape.hosts[name], shape.places.get(name)
         device = place.name if place else _device(shape, name, tunnels)
         own = ends.overlay_address(seen, device, network)
-        address = own if own and own.ip in network else next(free, NOWHERE)
+        address = own if own and own.ip in network else next(free, wanted.NOWHERE)
         kept = IPv4Interface((address.ip, network.prefixlen))
         further = tuple(one for one in ends.ipv4_of(seen) if one not in (str(there.address.ip), str(kept.ip)))
         nodes.append(
@@ -151,7 +150,7 @@ def _device(shape: Shape, name: str, tunnels: list[Tunnel]) -> str:
 def _tunnels(shape: Shape, names: list[str], kind: str) -> list[Tunnel]:
     """A tunnel between any two hosts; an end that is missing gets a free name."""
     taken = {name: set(shape.hosts[name].devices) for name in names}
-    numbers = {_number(device) for device in shape.ends.values()}
+    numbers = {device.vni for device in shape.ends.values()}
     unused = (number for number in range(1, 1 << 24) if number not in numbers)
     made = []
     for one, other in combinations(names, 2):
@@ -160,13 +159,9 @@ def _tunnels(shape: Shape, names: list[str], kind: str) -> list[Tunnel]:
             for at, to in ((one, other), (other, one))
         ]
         known = [shape.ends[at, to] for at, to in ((one, other), (other, one)) if (at, to) in shape.ends]
-        number = next((vni for device in known if (vni := _number(device))), None)
+        number = next((vni for device in known if (vni := device.vni)), None)
         made.append(Tunnel((both[0], both[1]), number or next(unused)))
     return made
-
-
-def _number(device: Device) -> int | None:
-    return device.tunnel.vni if device.tunnel else None
 
 
 def _new(shape: Shape, at: str, kind: str, taken: dict[str, set[str]]) -> str:
@@ -195,23 +190,4 @@ def _findings(shape: Shape, whole: Topology, name: str, network: IPv4Network) ->
         return
     own = ends.overlay_address(seen, place.name, network)
     completed = commands.placed(whole, plan) if plan else ""
-    if own is None:
-        yield Finding(
-            "overlay-address-missing",
-            name,
-            place.name,
-            f"{name} {place.name} has no IPv4 address; expected one in {network}",
-            "no IPv4 address on it",
-            completed,
-            ("PRE-09",),
-        )
-    elif own.network != network:
-        yield Finding(
-            "prefix-mismatch",
-            name,
-            place.name,
-            f"{name} {place.name} has {own}; expected an address in {network}, as most hosts have",
-            f"{own.network} against {network}",
-            f"ip addr del {own} dev {place.name} && {completed}" if completed else "",
-            ("PRE-09",),
-        )
+    yield from incomplete.of_address(name, place.name, own, network, "as most hosts have", completed)

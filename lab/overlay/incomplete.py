@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Interface, IPv4Network
 
 from lab.model import Finding, Topology
 from lab.overlay import commands, ends, layouts, wanted
@@ -102,7 +103,7 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
             (own := ends.overlay_address(spoke, ends.holder(spoke, device), network)) is None or own.network == network
         )
     ]
-    if not astray or whole is None or astray[0].tunnel is None:
+    if not astray or whole is None:
         return Finding(
             "tunnel-missing",
             spoke.name,
@@ -119,7 +120,7 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
         "tunnel-remote-mismatch",
         spoke.name,
         wrong.name,
-        f"{spoke.name} {wrong.name} leads to {astray[0].tunnel.remote}; expected an address of {star.hub.name}",
+        f"{spoke.name} {wrong.name} leads to {wrong.remote}; expected an address of {star.hub.name}",
         f"{star.hub.name} has {addresses}",
         commands.again(corrected, corrected.node(spoke.name), star.hub.name, wrong) if corrected else "",
         ("PRE-08",),
@@ -153,13 +154,9 @@ def in_other_namespace(finding: Finding, tunnels: Sequence[Mapping[str, str]]) -
 
 def _hub_end(star: Star, bridge: Device, whole: Topology | None, pair: Ends) -> Finding:
     hub, spoke, near = star.hub, pair.spoke, pair.near
-    remotes = ", ".join(f"{device.name} {device.tunnel.remote}" for device in hub.tunnels() if device.tunnel)
+    remotes = ", ".join(f"{device.name} {device.remote}" for device in hub.tunnels())
     # the kernel makes no second VXLAN device of one VNI: the one that there is leads elsewhere
-    same = [
-        device
-        for device in hub.tunnels()
-        if near and near.tunnel and device.tunnel and device.tunnel.vni and device.tunnel.vni == near.tunnel.vni
-    ]
+    same = [device for device in hub.tunnels() if near and device.vni and device.vni == near.vni]
     if same:
         pairs = [replace(one, far=same[0]) if one is pair else one for one in star.pairs]
         corrected = replace(star, pairs=pairs).wanted
@@ -210,24 +207,33 @@ def _spoke_address(star: Star, whole: Topology | None, spoke: Seen, near: Device
     own = ends.overlay_address(spoke, device, star.overlay.network if star.overlay else None)
     plan = whole.node(spoke.name) if whole else None
     completed = commands.placed(whole, plan) if whole and plan else ""
-    subnet = f" in {whole.hub.overlay.network}" if whole else ""
+    overlay = star.overlay or (whole.hub.overlay if whole else None)
+    if own is None or star.overlay is not None:
+        network = overlay.network if overlay else None
+        yield from of_address(spoke.name, device, own, network, f"as {star.hub.name} has", completed)
+
+
+def of_address(
+    host: str, device: str, own: IPv4Interface | None, network: IPv4Network | None, why: str, completed: str
+) -> Iterator[Finding]:
+    """An overlay address that is missing, or in another subnet than expected."""
     if own is None:
         yield Finding(
             "overlay-address-missing",
-            spoke.name,
+            host,
             device,
-            f"{spoke.name} {device} has no IPv4 address; expected one{subnet}",
+            f"{host} {device} has no IPv4 address; expected one" + (f" in {network}" if network else ""),
             "no IPv4 address on it",
             completed,
             ("PRE-09",),
         )
-    elif star.overlay is not None and own.network != star.overlay.network:
+    elif own.network != network:
         yield Finding(
             "prefix-mismatch",
-            spoke.name,
+            host,
             device,
-            f"{spoke.name} {device} has {own}; expected an address in {star.overlay.network}, as {star.hub.name} has",
-            f"{own.network} against {star.overlay.network}",
+            f"{host} {device} has {own}; expected an address in {network}, {why}",
+            f"{own.network} against {network}",
             f"ip addr del {own} dev {device} && {completed}" if completed else "",
             ("PRE-09",),
         )

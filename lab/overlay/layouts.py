@@ -53,7 +53,7 @@ def _host(seen: Seen, hosts: Mapping[str, Seen]) -> str:
 
 def _is_used(seen: Seen, device: Device) -> bool:
     """Whether a device is more than the one that a driver makes by itself."""
-    return bool((device.tunnel and device.tunnel.remote) or seen.floods.get(device.name) or device.up)
+    return bool(device.remote or seen.floods.get(device.name) or device.up)
 
 
 def _tunnel(seen: Seen, device: Device, hosts: Mapping[str, Seen]) -> str:
@@ -69,8 +69,8 @@ def _tunnel(seen: Seen, device: Device, hosts: Mapping[str, Seen]) -> str:
 
 def remotes_of(seen: Seen, device: Device) -> tuple[str, ...]:
     """Where a device sends what it floods."""
-    remote = device.tunnel.remote if device.tunnel else None
-    return tuple(dict.fromkeys([*([remote] if remote else []), *seen.floods.get(device.name, ())]))
+    own = [device.remote] if device.remote else []
+    return tuple(dict.fromkeys([*own, *seen.floods.get(device.name, ())]))
 
 
 def _named(address: str, hosts: Mapping[str, Seen]) -> str:
@@ -93,7 +93,7 @@ def _reasons(hub: Seen, bridge: str | None, pairs: Sequence[Ends], hosts: Mappin
     incomplete = [pair for pair in pairs if pair.near is None or pair.far is None]
     for seen in [*(pair.spoke for pair in incomplete), *([hub] if incomplete else [])]:
         for device in seen.devices.values():
-            if device.kind == "vxlan" and device.up and not (device.tunnel and device.tunnel.remote):
+            if device.kind == "vxlan" and device.up and not device.remote:
                 lists = ", ".join(seen.floods.get(device.name, ())) or "nothing"
                 yield f"{seen.name} {device.name} is a VXLAN device without a remote; it floods to {lists}"
     for pair in pairs:
@@ -123,7 +123,7 @@ def _past_the_hub(hub: Seen, pair: Ends, hosts: Mapping[str, Seen]) -> Iterator[
 def _end(end: Device | None, seen: Seen) -> Iterator[str]:
     if end is None or end.tunnel is None:
         return
-    if not KINDS[end.kind].over_ipv6 and ":" in str(end.tunnel.remote):
+    if not KINDS[end.kind].over_ipv6 and ":" in str(end.remote):
         yield f"{seen.name} {end.name} is {KINDS[end.kind].carrier.upper()} over IPv6"
     master = seen.devices.get(end.master or "")
     if master is not None and master.kind in BUNDLES:

@@ -193,8 +193,7 @@ def _overlays(host: Seen, hosts: Mapping[str, str], node: NodePlan) -> Sequence[
 
 def _device(host: Seen, device: Device, hosts: Mapping[str, str]) -> Obstacle:
     what = f"there is a device {device.name}" + (f" ({device.kind})" if device.kind else "")
-    if device.tunnel is not None and device.tunnel.remote:
-        far = device.tunnel.remote
+    if far := device.remote:
         what = f"there is a tunnel {device.name} ({device.kind}) to {hosts.get(far, far)}"
     return Obstacle(host.name, what, f"ip -d link show dev {device.name}")
 

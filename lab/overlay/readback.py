@@ -40,6 +40,21 @@ class Device(Link):
     tunnel: TunnelEnd | None = None
     port: Port | None = None
 
+    @property
+    def remote(self) -> str | None:
+        """The remote of the tunnel that it is; None: it is none, or leads to no host or to several."""
+        return self.tunnel.remote if self.tunnel else None
+
+    @property
+    def local(self) -> str | None:
+        """The outer address that the tunnel that it is starts at, if that is pinned."""
+        return self.tunnel.local if self.tunnel else None
+
+    @property
+    def vni(self) -> int | None:
+        """The network identifier of the VXLAN device that it is."""
+        return self.tunnel.vni if self.tunnel else None
+
     def flag(self, word: str) -> int | None:
         """A flag of the port that it is; None: it is none, or this kernel has no such flag."""
         return self.port.flags.get(word) if self.port else None
@@ -78,7 +93,7 @@ class Seen:
 
     def tunnels(self) -> list[Device]:
         """Configured tunnels; the kernel's own fallback devices have no remote and do not count."""
-        return [device for device in self.devices.values() if device.tunnel is not None and device.tunnel.remote]
+        return [device for device in self.devices.values() if device.remote]
 
     def leading(self) -> list[Device]:
         """Configured tunnels, and VXLAN devices without a remote that flood to some host."""

@@ -54,7 +54,7 @@ def _supported(device: Device, seen: Seen, remotes: Iterable[str]) -> bool:
 def _flood_list(hosts: Hosts) -> Shape | None:
     """Two VXLAN devices or more without a remote, at least one of which floods to another of these hosts."""
     candidates = {
-        name: [device for device in seen.devices.values() if device.kind == "vxlan" and not seen_remote(device)]
+        name: [device for device in seen.devices.values() if device.kind == "vxlan" and not device.remote]
         for name, seen in hosts.items()
     }
     known = {
@@ -65,16 +65,16 @@ def _flood_list(hosts: Hosts) -> Shape | None:
         for device in devices
     }
     numbers = Counter(
-        _vni(device) for name, devices in candidates.items() for device in devices if known[name, device.name]
+        device.vni for name, devices in candidates.items() for device in devices if known[name, device.name]
     )
     if not numbers:
         return None
     number = numbers.most_common(1)[0][0]
     places = {}
     for name, devices in candidates.items():
-        fitting = [device for device in devices if known[name, device.name] or _vni(device) == number]
+        fitting = [device for device in devices if known[name, device.name] or device.vni == number]
         if fitting:
-            places[name] = max(fitting, key=lambda one: (len(known[name, one.name]), _vni(one) == number))
+            places[name] = max(fitting, key=lambda one: (len(known[name, one.name]), one.vni == number))
     floods = {name: hosts[name].floods.get(device.name, ()) for name, device in places.items()}
     if len(places) < 2 or not all(
         device.master is None and _supported(device, hosts[name], floods[name]) for name, device in places.items()
@@ -136,20 +136,12 @@ def _pair(hosts: Hosts) -> Shape | None:
     return Shape("pair", hosts, places, both)
 
 
-def seen_remote(device: Device) -> str | None:
-    return device.tunnel.remote if device.tunnel else None
-
-
-def _vni(device: Device) -> int | None:
-    return device.tunnel.vni if device.tunnel else None
-
-
 def _leading(hosts: Hosts) -> dict[tuple[str, str], list[Device]]:
     """The tunnels of each host to each other one."""
     found: dict[tuple[str, str], list[Device]] = {}
     for name, seen in hosts.items():
         for device in seen.tunnels():
-            peer = owner(seen_remote(device) or "", hosts)
+            peer = owner(device.remote or "", hosts)
             if peer not in (None, name) and device.kind in LAYER2:
                 found.setdefault((name, str(peer)), []).append(device)
     return found
@@ -157,7 +149,7 @@ def _leading(hosts: Hosts) -> dict[tuple[str, str], list[Device]]:
 
 def _all_supported(hosts: Hosts, found: Mapping[tuple[str, str], Sequence[Device]]) -> bool:
     return all(
-        _supported(device, hosts[name], [seen_remote(device) or ""])
+        _supported(device, hosts[name], [device.remote or ""])
         for (name, _), devices in found.items()
         for device in devices
     )
@@ -173,20 +165,20 @@ def _assigned(
     """
     chosen: Ends = {}
     for (host, peer), devices in found.items():
-        numbers = {_vni(device) for device in found.get((peer, host), ())}
+        numbers = {device.vni for device in found.get((peer, host), ())}
         bridge = places[host].name if host in places else None
-        chosen[host, peer] = max(devices, key=lambda one: (_vni(one) in numbers, one.master == bridge))
+        chosen[host, peer] = max(devices, key=lambda one: (one.vni in numbers, one.master == bridge))
     strangers = []
     for host, seen in hosts.items():
         taken = {device.name for (at, _), device in chosen.items() if at == host}
         ports = seen.ports_of(places[host].name) if host in places else []
         for port in ports:
-            if port.tunnel is None or not port.tunnel.remote or port.name in taken:
+            if not port.remote or port.name in taken:
                 continue
             lacking = [peer for peer in hosts if peer != host and (host, peer) not in chosen]
-            meant = [peer for peer in lacking if (back := chosen.get((peer, host))) and _vni(back) == _vni(port)]
+            meant = [peer for peer in lacking if (back := chosen.get((peer, host))) and back.vni == port.vni]
             if lacking:
                 chosen[host, (meant or lacking)[0]] = port
             else:
-                strangers.append((host, port.name, port.tunnel.remote))
+                strangers.append((host, port.name, port.remote))
     return Shape(name, hosts, places, chosen, tuple(strangers))

@@ -59,7 +59,7 @@ def _meant(hub: Seen, spokes: Sequence[Seen]) -> list[Device]:
         address.network
         for spoke in spokes
         for device in spoke.tunnels()
-        if device.tunnel and device.tunnel.remote in ends.own(hub)
+        if device.remote in ends.own(hub)
         for address in spoke.addresses_of(ends.holder(spoke, device))
     }
     return [

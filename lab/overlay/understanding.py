@@ -89,7 +89,7 @@ def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequenc
     tunnels: list[Tunnel] = []
     for number, pair in enumerate(pairs, 1):
         near, far = pair.near, pair.far
-        if near is None or far is None or near.tunnel is None or far.tunnel is None:
+        if near is None or far is None:
             continue
         device = ends.holder(pair.spoke, near)
         address = ends.overlay_address(pair.spoke, device, overlay.network) or overlay
@@ -99,9 +99,7 @@ def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequenc
         if plan is None or not nodes:
             return None
         nodes.append(plan)
-        tunnels.append(
-            Tunnel((End(star.hub.name, far.name), End(pair.spoke.name, near.name)), far.tunnel.vni or number)
-        )
+        tunnels.append(Tunnel((End(star.hub.name, far.name), End(pair.spoke.name, near.name)), far.vni or number))
     return Topology(
         name="found",
         nodes=tuple(nodes),
@@ -115,7 +113,7 @@ def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequenc
 
 
 def _plan(seen: Seen, role: Role, end: Device, other: Device, overlay: IPv4Interface, device: str) -> NodePlan | None:
-    underlay = ends.underlay_of(seen, end, other.tunnel.remote if other.tunnel else None)
+    underlay = ends.underlay_of(seen, end, other.remote)
     nic = ends.nic_of(seen, end)
     if underlay is None or nic is None:
         return None
@@ -145,5 +143,5 @@ def _notes(star: Star) -> Iterator[str]:
 def _strangers(star: Star, bridge: Device) -> list[tuple[str, str]]:
     """The bridge's tunnels to hosts that are not among these, with their remotes."""
     own = {address for seen in star.hosts.values() for address in ends.own(seen)}
-    ports = [(port.name, port.tunnel.remote) for port in star.hub.ports_of(bridge.name) if port.tunnel]
+    ports = [(port.name, port.remote) for port in star.hub.ports_of(bridge.name)]
     return [(name, remote) for name, remote in ports if remote and remote not in own]

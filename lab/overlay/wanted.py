@@ -21,7 +21,6 @@ from lab.tunnels import KINDS
 
 SUBNETS = [IPv4Network(f"172.16.{number}.0/24") for number in range(254, 239, -1)]
 NOWHERE = IPv4Interface("0.0.0.0/32")
-BRIDGE = "bridge0"
 
 
 def star(
@@ -38,7 +37,7 @@ def star(
     made = options(pairs, otherwise)
     free = free_addresses(network, [hub, *(pair.spoke for pair in pairs)])
     hub_address = overlay or next(free, None)
-    device = bridge or _free_name(BRIDGE[:-1], 0, [hub])
+    device = bridge or next(name for number in range(1 << 12) if (name := f"bridge{number}") not in hub.devices)
     nodes = [NodePlan(hub.name, "hub", NOWHERE, hub_address or NOWHERE, device, holder="bridge")]
     tunnels: list[Tunnel] = []
     for pair in pairs:
@@ -87,7 +86,7 @@ def _outer(topology: Topology, hub: Seen, pairs: Sequence[Ends]) -> Topology | N
 
 
 def _known(node: NodePlan, seen: Seen, end: Device, other: Device | None) -> NodePlan | None:
-    underlay = ends.underlay_of(seen, end, other.tunnel.remote if other and other.tunnel else None)
+    underlay = ends.underlay_of(seen, end, other.remote if other else None)
     nic = ends.nic_of(seen, end)
     if underlay is None or nic is None:
         return None
@@ -101,9 +100,9 @@ def _tunnel(hub: Seen, pair: Ends, options: TunnelOptions, others: Sequence[Tunn
     here = [pair.near.name] if pair.near else []
     there = [pair.far.name] if pair.far else []
     given = pair.far or pair.near
-    vnis = {one.tunnel.vni for seen in (hub, pair.spoke) for one in seen.devices.values() if one.tunnel}
+    vnis = {one.vni for seen in (hub, pair.spoke) for one in seen.devices.values()}
     vnis |= {tunnel.number for tunnel in others}
-    vni = given.tunnel.vni if given and given.tunnel else None
+    vni = given.vni if given else None
     new = f"{options.kind}{number}"
     hub_end = End(hub.name, [*there, *(name for name in here if name not in hub.devices), new][0])
     end = End(pair.spoke.name, [*here, *(name for name in there if name not in pair.spoke.devices), new][0])
@@ -132,11 +131,6 @@ def free_addresses(network: IPv4Network, hosts: Sequence[Seen]) -> Iterator[IPv4
     for ip in network.hosts():
         if ip not in taken:
             yield IPv4Interface((ip, network.prefixlen))
-
-
-def _free_name(beginning: str, first: int, hosts: Sequence[Seen]) -> str:
-    taken = {name for host in hosts for name in host.devices}
-    return next(name for name in (f"{beginning}{number}" for number in range(first, 1 << 12)) if name not in taken)
 
 
 def options(pairs: Sequence[Ends], otherwise: TunnelOptions) -> TunnelOptions:
