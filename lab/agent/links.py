@@ -14,13 +14,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from pyroute2.netlink import NLA_F_NESTED, nla, nlmsg
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink import NLA_F_NESTED, nla
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.ndmsg import ndmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
-from pyroute2.netlink.rtnl.tcmsg import tcmsg
-from pyroute2.netlink.rtnl.tcmsg.common import time2tick
 
 from lab.agent.rtnl import (
     APPEND,
@@ -31,6 +26,7 @@ from lab.agent.rtnl import (
     DELNEIGH,
     DELROUTE,
     DELTFILTER,
+    INGRESS,
     NEWADDR,
     NEWLINK,
     NEWNEIGH,
@@ -41,43 +37,25 @@ from lab.agent.rtnl import (
     NUD_PERMANENT,
     REPLACE,
     SETLINK,
+    TCA_KIND,
+    TCA_OPTIONS,
     Transport,
+    attribute,
+    clsact,
+    filter_at,
 )
 
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_METRICS, RTAX_MTU = 1, 4, 5, 7, 8, 2  # linux/rtnetlink.h
+IFA_ADDRESS, IFA_LOCAL, NDA_DST, NDA_LLADDR = 1, 2, 1, 2
+MAIN_TABLE = 254
 IFF_UP = 1
 NTF_SELF, NTF_MASTER = 0x02, 0x04
-CLSACT, CLSACT_PARENT, ROOT = 0xFFFF0000, 0xFFFFFFF1, 0xFFFFFFFF
-BLOCKS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
+ROOT = 0xFFFFFFFF
+BLOCKS = {"ingress": INGRESS, "egress": 0xFFFFFFF3}
 NETEM_LIMIT = 1000  # packets that may wait, as tc has it
-TCA_BPF_FLAG_ACT_DIRECT = 1
-ETH_P_ALL = 0x0003
+TICK = 64  # ns, a unit of the packet scheduler's clock
 SCOPE_LINK, SCOPE_UNIVERSE = 253, 0
 ROUTE_TYPES = {"unicast": 1, "local": 2, "broadcast": 3, "multicast": 5, "blackhole": 6, "unreachable": 7, "throw": 9}
-
-
-class _FilterMessage(nlmsg):
-    """A classifier of classic BPF whose return value is the verdict (tc-bpf(8), direct-action)."""
-
-    # pyroute2 compiles attribute maps per class and a subclass of tcmsg would inherit tcmsg's
-    fields = tcmsg.fields
-    nla_map = (
-        ("TCA_UNSPEC", "none"),
-        ("TCA_KIND", "asciiz"),
-        ("TCA_OPTIONS", "bpf_options"),
-    )
-
-    class bpf_options(nla):
-        nla_map = (
-            ("TCA_BPF_UNSPEC", "none"),
-            ("TCA_BPF_ACT", "none"),
-            ("TCA_BPF_POLICE", "none"),
-            ("TCA_BPF_CLASSID", "uint32"),
-            ("TCA_BPF_OPS_LEN", "uint16"),
-            ("TCA_BPF_OPS", "cdata"),
-            ("TCA_BPF_FD", "uint32"),
-            ("TCA_BPF_NAME", "asciiz"),
-            ("TCA_BPF_FLAGS", "uint32"),
-        )
 
 
 class _Hsr(nla):
@@ -203,13 +181,10 @@ class Links:
     def _address(self, device: str, address: str, peer: str | None, kind: int, flags: int, verb: str) -> None:
         interface = ipaddress.ip_interface(address)
         far = ipaddress.ip_interface(peer or address)
-        message = ifaddrmsg()
-        message["family"] = _family(str(interface.ip))
-        message["prefixlen"] = far.network.prefixlen
-        message["index"] = self._transport.index(device)
-        message["attrs"] = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(far.ip))]
+        head = struct.pack("=BBBBi", _family(address), far.network.prefixlen, 0, 0, self._transport.index(device))
+        body = head + attribute(IFA_LOCAL, interface.ip.packed) + attribute(IFA_ADDRESS, far.ip.packed)
         words = f"{interface.ip} peer {peer}" if peer else address
-        self._transport.queue(message, kind, flags, f"ip addr {verb} {words} dev {device}")
+        self._transport.queue_raw(kind, flags, body, f"ip addr {verb} {words} dev {device}")
 
     def _addr_add(self, device: str, address: str, peer: str | None = None) -> None:
         """An address; with `peer`, an address or a prefix, the connected route is to that (ip-address(8))."""
@@ -231,23 +206,17 @@ class Links:
         mtu: int | None = None,
     ) -> None:
         network = ipaddress.ip_network(to)
-        message = rtmsg()
-        message["family"] = _family(to)
-        message["dst_len"] = network.prefixlen
-        message["table"] = 254
-        message["type"] = ROUTE_TYPES[type]
         # `ip route del` says "any scope, any protocol" (nowhere, unspec); an addition is static, like `ip`'s own (boot)
-        message["scope"] = 255 if kind == DELROUTE else SCOPE_UNIVERSE if via or device is None else SCOPE_LINK
-        message["proto"] = 0 if kind == DELROUTE else 3
-        message["attrs"] = _given(
-            RTA_DST=str(network.network_address) if network.prefixlen else None,
-            RTA_OIF=self._transport.index(device) if device else None,
-            RTA_GATEWAY=via,
-            RTA_PREFSRC=source,
-            RTA_METRICS=None if mtu is None else {"attrs": [("RTAX_MTU", mtu)]},
-        )
+        scope = 255 if kind == DELROUTE else SCOPE_UNIVERSE if via or device is None else SCOPE_LINK
+        origin = (0 if kind == DELROUTE else 3, scope, ROUTE_TYPES[type])
+        body = struct.pack("=BBBBBBBBI", _family(to), network.prefixlen, 0, 0, MAIN_TABLE, *origin, 0)
+        body += attribute(RTA_DST, network.network_address.packed) if network.prefixlen else b""
+        body += attribute(RTA_OIF, struct.pack("=I", self._transport.index(device))) if device else b""
+        body += attribute(RTA_GATEWAY, _octets(via)) if via else b""
+        body += attribute(RTA_PREFSRC, _octets(source)) if source else b""
+        body += attribute(RTA_METRICS, attribute(RTAX_MTU, struct.pack("=I", mtu))) if mtu is not None else b""
         words = f"ip route {verb} {to}" + (f" via {via}" if via else "") + (f" dev {device}" if device else "")
-        self._transport.queue(message, kind, flags, words)
+        self._transport.queue_raw(kind, flags, body, words)
 
     def _route_add(self, to: str, **fields: Any) -> None:
         self._route(NEWROUTE, CREATE, "add", to, **fields)
@@ -258,29 +227,31 @@ class Links:
     def _route_del(self, to: str, **fields: Any) -> None:
         self._route(DELROUTE, CHANGE, "del", to, **fields)
 
+    def _neighbour(self, device: str, state: int, flags: int, to: str, lladdr: str, *, bridge: bool = False) -> bytes:
+        """A neighbour, or a forwarding entry of a bridge; `to` and `lladdr` may be empty."""
+        family = socket.AF_BRIDGE if bridge else _family(to)
+        body = struct.pack("=BxxxiHBB", family, self._transport.index(device), state, flags, 0)
+        body += attribute(NDA_DST, _octets(to)) if to else b""
+        return body + (attribute(NDA_LLADDR, bytes.fromhex(lladdr.replace(":", ""))) if lladdr else b"")
+
     def _neigh_add(self, device: str, to: str, lladdr: str) -> None:
         """A permanent neighbour."""
-        message = _entry(_family(to), self._transport.index(device), NDA_DST=to, NDA_LLADDR=lladdr)
-        message["state"] = NUD_PERMANENT
-        self._transport.queue(message, NEWNEIGH, REPLACE, f"ip neigh replace {to} lladdr {lladdr} dev {device}")
+        body = self._neighbour(device, NUD_PERMANENT, 0, to, lladdr)
+        self._transport.queue_raw(NEWNEIGH, REPLACE, body, f"ip neigh replace {to} lladdr {lladdr} dev {device}")
 
     def _neigh_del(self, device: str, to: str) -> None:
-        message = _entry(_family(to), self._transport.index(device), NDA_DST=to)
-        self._transport.queue(message, DELNEIGH, CHANGE, f"ip neigh del {to} dev {device}")
+        body = self._neighbour(device, 0, 0, to, "")
+        self._transport.queue_raw(DELNEIGH, CHANGE, body, f"ip neigh del {to} dev {device}")
 
     def _fdb_replace(self, device: str, lladdr: str) -> None:
         """A static forwarding entry of the bridge that `device` is a port of."""
-        message = _entry(socket.AF_BRIDGE, self._transport.index(device), NDA_LLADDR=lladdr)
-        message["state"] = NUD_NOARP
-        message["flags"] = NTF_MASTER
-        self._transport.queue(message, NEWNEIGH, REPLACE, f"bridge fdb replace {lladdr} dev {device}")
+        body = self._neighbour(device, NUD_NOARP, NTF_MASTER, "", lladdr, bridge=True)
+        self._transport.queue_raw(NEWNEIGH, REPLACE, body, f"bridge fdb replace {lladdr} dev {device}")
 
     def _fdb_append(self, device: str, lladdr: str, dst: str) -> None:
         """One more endpoint of a VXLAN device that frames for a MAC address are sent to; all zeros: floods."""
-        message = _entry(socket.AF_BRIDGE, self._transport.index(device), NDA_LLADDR=lladdr, NDA_DST=dst)
-        message["state"] = NUD_NOARP | NUD_PERMANENT
-        message["flags"] = NTF_SELF
-        self._transport.queue(message, NEWNEIGH, APPEND, f"bridge fdb append {lladdr} dev {device} dst {dst}")
+        body = self._neighbour(device, NUD_NOARP | NUD_PERMANENT, NTF_SELF, dst, lladdr, bridge=True)
+        self._transport.queue_raw(NEWNEIGH, APPEND, body, f"bridge fdb append {lladdr} dev {device} dst {dst}")
 
     # filters
 
@@ -289,55 +260,28 @@ class Links:
         `tc filter add dev DEVICE ingress|egress bpf direct-action`: a classic BPF program over the frame, from its
         Ethernet header on, that returns a TC_ACT_ code.  The clsact qdisc is made when the device has none.
         """
-        message = _traffic(self._transport.index(device), CLSACT_PARENT)
-        message["handle"] = CLSACT
-        message["attrs"] = [("TCA_KIND", "clsact")]
-        self._transport.queue(message, NEWQDISC, CREATE, f"tc qdisc add dev {device} clsact")
+        index = self._transport.index(device)
+        self._transport.queue_raw(NEWQDISC, CREATE, clsact(index), f"tc qdisc add dev {device} clsact")
         # a second filter on the same device finds the qdisc there
         with contextlib.suppress(FileExistsError):
             self._transport.flush()
-        code = b"".join(struct.pack("=HBBI", *step) for step in program)
-        message = _traffic(self._transport.index(device), BLOCKS[direction], _FilterMessage)
-        message["info"] = socket.htons(ETH_P_ALL)
-        options = _given(
-            TCA_BPF_OPS_LEN=len(program),
-            TCA_BPF_OPS=code,
-            TCA_BPF_NAME=name,
-            TCA_BPF_FLAGS=TCA_BPF_FLAG_ACT_DIRECT,
-        )
-        message["attrs"] = [("TCA_KIND", "bpf"), ("TCA_OPTIONS", {"attrs": options})]
-        self._transport.queue(message, NEWTFILTER, CREATE, f"tc filter add dev {device} {direction} bpf {name}")
+        body = filter_at(index, BLOCKS[direction], program, name)
+        self._transport.queue_raw(NEWTFILTER, CREATE, body, f"tc filter add dev {device} {direction} bpf {name}")
 
     def _delay_add(self, device: str, milliseconds: float) -> None:
         """`tc qdisc add dev DEVICE root netem delay`: what leaves the device leaves it later, in order."""
-        message = _traffic(self._transport.index(device), ROOT)
-        delay = int(milliseconds * 1000)  # us, of which pyroute2 makes the kernel's ticks
-        options = {"delay": time2tick(delay), "limit": NETEM_LIMIT, "loss": 0, "gap": 0, "duplicate": 0, "jitter": 0}
-        message["attrs"] = [("TCA_KIND", "netem"), ("TCA_OPTIONS", {"attrs": [], **options})]
-        self._transport.queue(message, NEWQDISC, CREATE, f"tc qdisc add dev {device} root netem delay {milliseconds}ms")
+        body = struct.pack("=BxxxiIII", socket.AF_UNSPEC, self._transport.index(device), 0, ROOT, 0)
+        body += attribute(TCA_KIND, b"netem\0")
+        body += attribute(TCA_OPTIONS, struct.pack("=IIIIII", int(milliseconds * 1e6 / TICK), NETEM_LIMIT, 0, 0, 0, 0))
+        self._transport.queue_raw(
+            NEWQDISC, CREATE, body, f"tc qdisc add dev {device} root netem delay {milliseconds}ms"
+        )
 
     def _filter_clear(self, device: str, direction: str) -> None:
         """Removes every filter of one direction."""
-        message = _traffic(self._transport.index(device), BLOCKS[direction])
-        self._transport.queue(message, DELTFILTER, CHANGE, f"tc filter del dev {device} {direction}")
-
-
-def _entry(family: int, index: int, **attributes: Any) -> ndmsg:
-    """A neighbour or forwarding entry of a device."""
-    message = ndmsg()
-    message["family"] = family
-    message["ifindex"] = index
-    message["attrs"] = _given(**attributes)
-    return message
-
-
-def _traffic(index: int, parent: int, kind: type[nlmsg] = tcmsg) -> nlmsg:
-    """A queueing discipline or filter of a device."""
-    message = kind()
-    message["family"] = socket.AF_UNSPEC
-    message["index"] = index
-    message["parent"] = parent
-    return message
+        index = self._transport.index(device)
+        body = struct.pack("=BxxxiIII", socket.AF_UNSPEC, index, 0, BLOCKS[direction], 0)
+        self._transport.queue_raw(DELTFILTER, CHANGE, body, f"tc filter del dev {device} {direction}")
 
 
 def _given(**attributes: Any) -> list[tuple[str, Any]]:
@@ -347,3 +291,7 @@ def _given(**attributes: Any) -> list[tuple[str, Any]]:
 
 def _family(address: str) -> int:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _octets(address: str) -> bytes:
+    return ipaddress.ip_address(address).packed

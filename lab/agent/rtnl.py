@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
@@ -31,6 +31,10 @@ NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
 GETRULE = 34
 NEWQDISC, NEWTFILTER, DELTFILTER = 36, 44, 45
+TCA_KIND, TCA_OPTIONS, TCA_BPF_OPS_LEN, TCA_BPF_OPS, TCA_BPF_NAME, TCA_BPF_FLAGS = 1, 2, 4, 5, 7, 8
+TCA_BPF_FLAG_ACT_DIRECT = 1
+CLSACT, CLSACT_PARENT, INGRESS = 0xFFFF0000, 0xFFFFFFF1, 0xFFFFFFF2
+ETH_P_ALL = 3
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 EXT_MASK, SKIP_STATS = 29, 8  # IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS
 LARGEST = 1 << 18  # octets of one recv
@@ -199,6 +203,22 @@ def address(value: bytes | None) -> str | None:
     if len(value) == 4:
         return socket.inet_ntoa(value)
     return socket.inet_ntop(socket.AF_INET6, value) if len(value) == 16 else value.hex(":")
+
+
+def filter_at(index: int, parent: int, program: Sequence[Sequence[int]], name: str) -> bytes:
+    """A classifier of classic BPF whose return value is the verdict (tc-bpf(8), direct-action), at a device's hook."""
+    options = attribute(TCA_BPF_OPS_LEN, struct.pack("=H", len(program)))
+    options += attribute(TCA_BPF_OPS, b"".join(struct.pack("=HBBI", *step) for step in program))
+    options += attribute(TCA_BPF_NAME, name.encode() + b"\0")
+    options += attribute(TCA_BPF_FLAGS, struct.pack("=I", TCA_BPF_FLAG_ACT_DIRECT))
+    head = struct.pack("=BxxxiIII", socket.AF_UNSPEC, index, 0, parent, socket.htons(ETH_P_ALL))
+    return head + attribute(TCA_KIND, b"bpf\0") + attribute(TCA_OPTIONS, options)
+
+
+def clsact(index: int) -> bytes:
+    """The discipline of a device that has the hooks for filters."""
+    head = struct.pack("=BxxxiIII", socket.AF_UNSPEC, index, CLSACT, CLSACT_PARENT, 0)
+    return head + attribute(TCA_KIND, b"clsact\0")
 
 
 def attribute(kind: int, value: bytes) -> bytes:

@@ -22,16 +22,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.agent import modules, prerequisites
-from lab.agent.rtnl import CREATE, NEWLINK, NEWQDISC, NEWTFILTER, Transport, attribute
+from lab.agent.rtnl import (
+    CREATE,
+    ETH_P_ALL,
+    INGRESS,
+    NEWLINK,
+    NEWQDISC,
+    NEWTFILTER,
+    Transport,
+    attribute,
+    clsact,
+    filter_at,
+)
 from lab.tunnels import KINDS
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 
 IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 3, 18, 1, 2
-TCA_KIND, TCA_OPTIONS, TCA_BPF_OPS_LEN, TCA_BPF_OPS, TCA_BPF_NAME, TCA_BPF_FLAGS = 1, 2, 4, 5, 7, 8
-CLSACT, CLSACT_PARENT, INGRESS = 0xFFFF0000, 0xFFFFFFF1, 0xFFFFFFF2
 LOOPBACK = 1
-ETH_P_ALL = 3
+PASS = (0x06, 0, 0, 0)  # let everything pass
 
 UNKNOWN = (errno.EOPNOTSUPP, errno.ENOENT, errno.EAFNOSUPPORT)
 """The kernel's answers for a kind of link, of filter, of socket that it has no module for."""
@@ -144,19 +153,8 @@ def _capture() -> int:
 
 
 def _filter() -> int:
-    """A filter of one instruction (let everything pass) at the loopback device."""
-    clsact = struct.pack("=BxxxiIII", 0, LOOPBACK, CLSACT, CLSACT_PARENT, 0) + attribute(TCA_KIND, b"clsact\0")
-    number = _request(NEWQDISC, clsact)
-    if number:
-        return number
-    options = (
-        attribute(TCA_BPF_OPS_LEN, struct.pack("=H", 1))
-        + attribute(TCA_BPF_OPS, struct.pack("=HBBI", 0x06, 0, 0, 0))
-        + attribute(TCA_BPF_NAME, b"try\0")
-        + attribute(TCA_BPF_FLAGS, struct.pack("=I", 1))
-    )
-    head = struct.pack("=BxxxiIII", 0, LOOPBACK, 0, INGRESS, socket.htons(ETH_P_ALL))
-    return _request(NEWTFILTER, head + attribute(TCA_KIND, b"bpf\0") + attribute(TCA_OPTIONS, options))
+    """A filter of one instruction at the loopback device."""
+    return _request(NEWQDISC, clsact(LOOPBACK)) or _request(NEWTFILTER, filter_at(LOOPBACK, INGRESS, [PASS], "try"))
 
 
 def _request(kind: int, body: bytes) -> int:

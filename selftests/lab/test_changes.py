@@ -9,7 +9,7 @@ import pytest
 from lab import changes
 from lab.agent.links import Links
 
-HELPERS = {"_address", "_attribute", "_peer", "_route"}
+HELPERS = {"_address", "_attribute", "_neighbour", "_peer", "_route"}
 CONSTRUCTORS = {
     name: constructor
     for name, constructor in inspect.getmembers(changes, inspect.isfunction)
