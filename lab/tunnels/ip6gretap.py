@@ -10,21 +10,16 @@ section 4.1.1), stands between the IPv6 header and GRE.
 from __future__ import annotations
 
 import socket
+from typing import ClassVar
 
 from lab.changes import LinkKind, link_kind
 from lab.model import TunnelOptions
 from lab.tunnels import gre
-from lab.tunnels.kind import Kind, Options, TunnelEnd
+from lab.tunnels.kind import Options, TunnelEnd
 
 KIND = "ip6gretap"
-OVERHEAD = 58  # outer IPv6 40, GRE 4, inner Ethernet 14
 ENCAP_LIMIT_OPTION = 8  # the destination options header that holds it
 IGNORE_ENCAP_LIMIT, TRAFFIC_CLASS_INHERIT = 0x1, 0x2  # IP6_TNL_F_IGN_ENCAP_LIMIT, IP6_TNL_F_USE_ORIG_TCLASS
-
-
-def overhead(options: TunnelOptions) -> int:
-    """Octets between the underlay's MTU and the overlay's."""
-    return OVERHEAD + gre.octets(options) + (0 if options.encap_limit is None else ENCAP_LIMIT_OPTION)
 
 
 def ip6gretap(
@@ -44,60 +39,55 @@ def ip6gretap(
     return link_kind(KIND, "IFLA_IP6GRE_", {**options, "ttl": ttl, "encap_limit": encap_limit, "flags": flags})
 
 
-def data(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> LinkKind:
-    """One end of a tunnel.  Its outer source must be given: the driver takes none from the routing table."""
-    handling = IGNORE_ENCAP_LIMIT if options.encap_limit is None else 0
-    return ip6gretap(
-        remote=remote,
-        local=local,
-        key=options.key,
-        csum=options.checksum,
-        seq=options.sequence,
-        ttl=options.ttl or 0,
-        encap_limit=options.encap_limit or 0,
-        flags=handling | (TRAFFIC_CLASS_INHERIT if options.tos_inherit else 0),
-    )
+class Ip6gretap(gre.Gre):
+    """ip6gretap, over IPv6."""
 
-
-def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
-    """The parameters of one end as ip-link(8) takes them, after `type ip6gretap`."""
-    said = [f"remote {remote} local {local} hoplimit {options.ttl or 'inherit'}"]
-    said.append(f"encaplimit {'none' if options.encap_limit is None else options.encap_limit}")
-    said += ["tclass inherit"] if options.tos_inherit else []
-    said += gre.words(options)
-    return " ".join(said)
-
-
-def networkd(local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
-    """One end for systemd.netdev(5)."""
-    limit = "none" if options.encap_limit is None else options.encap_limit
-    return "Tunnel", {**gre.networkd(local, remote, options), "EncapsulationLimit": limit}
-
-
-def read(options: Options, default_ttl: int) -> TunnelEnd:
-    """One end as it is."""
-    handling = options.get("flags") or 0
-    return TunnelEnd(
-        kind=KIND,
-        tos_inherit=bool(handling & TRAFFIC_CLASS_INHERIT),
-        encap_limit=None if handling & IGNORE_ENCAP_LIMIT else options.get("encap_limit"),
-        **gre.read(options),
-    )
-
-
-IP6GRETAP = Kind(
-    KIND,
-    "gre",
-    socket.IPPROTO_GRE,
-    module="ip6_gre",
-    least={
+    name = KIND
+    module = "ip6_gre"
+    least: ClassVar = {
         gre.IFLA_GRE_LOCAL: socket.inet_pton(socket.AF_INET6, "2001:db8::1"),
         gre.IFLA_GRE_REMOTE: socket.inet_pton(socket.AF_INET6, "2001:db8::2"),
-    },
-    overhead=overhead,
-    data=data,
-    words=words,
-    networkd=networkd,
-    read=read,
-    over_ipv6=True,
-)
+    }
+    over_ipv6 = True
+    headers = 58  # outer IPv6 40, GRE 4, inner Ethernet 14
+
+    def overhead(self, options: TunnelOptions) -> int:
+        return super().overhead(options) + (0 if options.encap_limit is None else ENCAP_LIMIT_OPTION)
+
+    def data(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> LinkKind:
+        """Its outer source must be given: the driver takes none from the routing table."""
+        handling = IGNORE_ENCAP_LIMIT if options.encap_limit is None else 0
+        return ip6gretap(
+            remote=remote,
+            local=local,
+            key=options.key,
+            csum=options.checksum,
+            seq=options.sequence,
+            ttl=options.ttl or 0,
+            encap_limit=options.encap_limit or 0,
+            flags=handling | (TRAFFIC_CLASS_INHERIT if options.tos_inherit else 0),
+        )
+
+    def words(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
+        said = [f"remote {remote} local {local} hoplimit {options.ttl or 'inherit'}"]
+        said.append(f"encaplimit {'none' if options.encap_limit is None else options.encap_limit}")
+        said += ["tclass inherit"] if options.tos_inherit else []
+        return " ".join([*said, *self.fields(options)])
+
+    def networkd(self, local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
+        section, settings = super().networkd(local, remote, number, options)
+        return section, {
+            **settings,
+            "EncapsulationLimit": "none" if options.encap_limit is None else options.encap_limit,
+        }
+
+    def read(self, options: Options, default_ttl: int) -> TunnelEnd:
+        handling = options.get("flags") or 0
+        return TunnelEnd(
+            tos_inherit=bool(handling & TRAFFIC_CLASS_INHERIT),
+            encap_limit=None if handling & IGNORE_ENCAP_LIMIT else options.get("encap_limit"),
+            **self.end(options),
+        )
+
+
+IP6GRETAP = Ip6gretap()

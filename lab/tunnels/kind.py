@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from lab.changes import LinkKind
 from lab.model import TunnelOptions
@@ -40,8 +41,7 @@ class TunnelEnd:
     encap_limit: int | None = None
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(abc.ABC):
     """A kind of link that carries Ethernet frames from one host to another."""
 
     name: str
@@ -51,28 +51,38 @@ class Kind:
     protocol: int
     module: str
     """The kernel module that makes such links."""
-    least: Mapping[int, bytes]
+    least: ClassVar[Mapping[int, bytes]]
     """The attributes without which the kernel makes none (IFLA_INFO_DATA)."""
-    overhead: Callable[[TunnelOptions], int]
-    """Octets between the underlay's MTU and the overlay's."""
-    data: Callable[[str, str, str, int, TunnelOptions], LinkKind]
-    """One end, from its local and remote address, NIC and number."""
-    words: Callable[[str, str, str, int, TunnelOptions], str]
-    """The same for ip-link(8), after `type KIND`."""
-    networkd: Callable[[str, str, int, TunnelOptions], tuple[str, dict[str, object]]]
-    """The same, but for the NIC, for systemd.netdev(5): a section and its settings."""
-    read: Callable[[Options, int], TunnelEnd]
-    """An end as it is, from its options and the TTL that the host takes by default."""
     port: int | None = None
     """The UDP port, where tunnels have one, and a number that is their own."""
-    over_ipv6: bool = False
+    over_ipv6 = False
     beside: tuple[str, ...] = ()
     """
     Kinds that tests make in addition, where the kernel has them.  Probing loads their modules, which add devices to
     every stack: before there is any, so that none looks changed later.
     """
-    keeps_inheriting: bool = False
+    keeps_inheriting = False
     """A link that inherits its TTL goes on inheriting, whatever TTL it is given."""
+
+    @abc.abstractmethod
+    def overhead(self, options: TunnelOptions) -> int:
+        """Octets between the underlay's MTU and the overlay's."""
+
+    @abc.abstractmethod
+    def data(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> LinkKind:
+        """One end, from its local and remote address, NIC and number."""
+
+    @abc.abstractmethod
+    def words(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
+        """The same for ip-link(8), after `type KIND`."""
+
+    @abc.abstractmethod
+    def networkd(self, local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
+        """The same, but for the NIC, for systemd.netdev(5): a section and its settings."""
+
+    @abc.abstractmethod
+    def read(self, options: Options, default_ttl: int) -> TunnelEnd:
+        """An end as it is, from its options and the TTL that the host takes by default."""
 
 
 def address(value: Any) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from typing import ClassVar
 
 from lab.changes import LinkKind, link_kind
 from lab.model import VXLAN_PORT, TunnelOptions
@@ -18,12 +19,6 @@ from lab.tunnels.kind import Kind, Options, TunnelEnd, address
 KIND = "vxlan"
 IFLA_VXLAN_ID = 1  # linux/if_link.h
 TOS_INHERIT = 1  # no other odd value means that (vxlan_core.c)
-OVERHEAD = 50  # outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14
-
-
-def overhead(options: TunnelOptions) -> int:
-    """Octets between the underlay's MTU and the overlay's."""
-    return OVERHEAD
 
 
 def vxlan(
@@ -42,73 +37,59 @@ def vxlan(
     return link_kind(KIND, "IFLA_VXLAN_", {**options, "ttl": ttl, "ttl_inherit": ttl_inherit, "tos": tos})
 
 
-def data(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> LinkKind:
-    """One end of a tunnel; without a remote it is one of as many as its table has endpoints."""
-    return vxlan(
-        number,
-        remote=remote or None,
-        local=local,
-        dev=nic,
-        dstport=options.port,
-        ttl=options.ttl,
-        ttl_inherit=True if options.ttl is None else None,
-        tos=TOS_INHERIT if options.tos_inherit else options.tos or None,
-    )
+class Vxlan(Kind):
+    """VXLAN, over IPv4."""
+
+    name = KIND
+    carrier = "vxlan"
+    protocol = socket.IPPROTO_UDP
+    module = "vxlan"
+    least: ClassVar = {IFLA_VXLAN_ID: struct.pack("=I", 1)}
+    port = VXLAN_PORT
+    keeps_inheriting = True  # vxlan_nl2conf
+
+    def overhead(self, options: TunnelOptions) -> int:
+        return 50  # outer IPv4 20, UDP 8, VXLAN 8, inner Ethernet 14
+
+    def data(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> LinkKind:
+        """Without a remote it is one of as many tunnels as its table has endpoints."""
+        return vxlan(
+            number,
+            remote=remote or None,
+            local=local,
+            dev=nic,
+            dstport=options.port,
+            ttl=options.ttl,
+            ttl_inherit=True if options.ttl is None else None,
+            tos=TOS_INHERIT if options.tos_inherit else options.tos or None,
+        )
+
+    def words(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
+        said = [f"id {number}", *([f"remote {remote}"] if remote else [])]
+        said += [f"local {local} dstport {options.port} dev {nic}", f"ttl {options.ttl or 'inherit'}"]
+        if options.tos_inherit or options.tos:
+            said.append("tos inherit" if options.tos_inherit else f"tos {options.tos:#x}")
+        return " ".join(said)
+
+    def networkd(self, local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
+        ends = {"VNI": number, "Local": local, **({"Remote": remote} if remote else {})}
+        sent = {"DestinationPort": options.port, "TTL": options.ttl or "inherit"}
+        return "VXLAN", {**ends, **sent, "MacLearning": "yes"}
+
+    def read(self, options: Options, default_ttl: int) -> TunnelEnd:
+        tos = options.get("tos") or 0
+        return TunnelEnd(
+            kind=KIND,
+            remote=address(options.get("group")) or address(options.get("group6")),
+            local=address(options.get("local")) or address(options.get("local6")),
+            # vxlan_xmit_one: a TTL of 0 is the route's, which is the host's default; only a flag makes it inherit
+            ttl=None if options.get("ttl_inherit") else options.get("ttl") or default_ttl,
+            tos_inherit=tos == TOS_INHERIT,
+            tos=0 if tos == TOS_INHERIT else tos,
+            vni=options.get("id"),
+            port=options.get("port"),
+            link=options.get("link"),
+        )
 
 
-def words(local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
-    """The parameters of one end as ip-link(8) takes them, after `type vxlan`."""
-    said = [
-        f"id {number} " + (f"remote {remote} " if remote else "") + f"local {local} dstport {options.port} dev {nic}"
-    ]
-    said.append(f"ttl {options.ttl or 'inherit'}")
-    if options.tos_inherit or options.tos:
-        said.append("tos inherit" if options.tos_inherit else f"tos {options.tos:#x}")
-    return " ".join(said)
-
-
-def networkd(local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
-    """One end for systemd.netdev(5)."""
-    far = {"Remote": remote} if remote else {}
-    ttl = options.ttl or "inherit"
-    return "VXLAN", {
-        "VNI": number,
-        "Local": local,
-        **far,
-        "DestinationPort": options.port,
-        "TTL": ttl,
-        "MacLearning": "yes",
-    }
-
-
-def read(options: Options, default_ttl: int) -> TunnelEnd:
-    """One end as it is."""
-    tos = options.get("tos") or 0
-    return TunnelEnd(
-        kind=KIND,
-        remote=address(options.get("group")) or address(options.get("group6")),
-        local=address(options.get("local")) or address(options.get("local6")),
-        # vxlan_xmit_one: a TTL of 0 is the route's, which is the host's default; only a flag makes it inherit
-        ttl=None if options.get("ttl_inherit") else options.get("ttl") or default_ttl,
-        tos_inherit=tos == TOS_INHERIT,
-        tos=0 if tos == TOS_INHERIT else tos,
-        vni=options.get("id"),
-        port=options.get("port"),
-        link=options.get("link"),
-    )
-
-
-VXLAN = Kind(
-    KIND,
-    "vxlan",
-    socket.IPPROTO_UDP,
-    module="vxlan",
-    least={IFLA_VXLAN_ID: struct.pack("=I", 1)},
-    overhead=overhead,
-    data=data,
-    words=words,
-    networkd=networkd,
-    read=read,
-    port=VXLAN_PORT,
-    keeps_inheriting=True,  # vxlan_nl2conf
-)
+VXLAN = Vxlan()

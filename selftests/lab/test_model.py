@@ -78,12 +78,12 @@ def test_the_article_differs_in_what_it_leaves_out_only():
 )
 def test_gre_overhead_grows_by_four_octets_per_option(options, octets):
     """RFC 2890: key, checksum and sequence number are four octets each on the 38 of gretap."""
-    assert gretap.overhead(options) == octets
+    assert gretap.GRETAP.overhead(options) == octets
 
 
 def test_vxlan_overhead_is_fifty_octets():
     """RFC 7348: outer IPv4, UDP, VXLAN and the inner Ethernet header."""
-    assert vxlan.overhead(TunnelOptions(kind="vxlan")) == 50
+    assert vxlan.VXLAN.overhead(TunnelOptions(kind="vxlan")) == 50
 
 
 def test_every_hub_tunnel_is_a_port_and_every_spoke_has_one():
