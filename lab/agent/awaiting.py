@@ -81,7 +81,7 @@ def entries(
     """
     left: list[int] = []
     for _ in notices(NOTICES[what], timeout):
-        there = READINGS[what](transport)
+        there = list(READINGS[what](transport))
         left = [at for at, fields in enumerate(wanted) if any(_has(one, fields) for one in there) is not present]
         if not left:
             break

@@ -32,8 +32,8 @@ def read(transport: Transport) -> dict[str, list[Entry]]:
     own = {(link["name"], link["mac"]) for link in links}
     return {
         "links": [_link(link) for link in links],
-        "ports": reading.ports(transport),
-        "vlans": vlans.entries(transport),
+        "ports": list(reading.ports(transport)),
+        "vlans": list(vlans.entries(transport)),
         "addresses": [_without(address, ADDRESS_CHANGES) for address in reading.addresses(transport)],
         # those of IPv6's local table follow the addresses, once these are known to be unique
         "routes": [
@@ -41,7 +41,7 @@ def read(transport: Transport) -> dict[str, list[Entry]]:
             for route in reading.routes(transport)
             if (route["family"], route["table"]) != ("inet6", reading.LOCAL_TABLE)
         ],
-        "rules": reading.rules(transport),
+        "rules": list(reading.rules(transport)),
         "neighbours": [one for one in reading.neighbours(transport) if one["state"] == "permanent"],
         "fdb": [
             entry

@@ -17,6 +17,7 @@ from typing import Any, Callable
 from pyroute2.netlink import NLA_F_NESTED, nla
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
+from lab.agent import reading
 from lab.agent.rtnl import (
     APPEND,
     CHANGE,
@@ -55,7 +56,7 @@ BLOCKS = {"ingress": INGRESS, "egress": 0xFFFFFFF3}
 NETEM_LIMIT = 1000  # packets that may wait, as tc has it
 TICK = 64  # ns, a unit of the packet scheduler's clock
 SCOPE_LINK, SCOPE_UNIVERSE = 253, 0
-ROUTE_TYPES = {"unicast": 1, "local": 2, "broadcast": 3, "multicast": 5, "blackhole": 6, "unreachable": 7, "throw": 9}
+ROUTE_TYPES = {name: number for number, name in reading.ROUTE_TYPES.items()}
 
 
 class _Hsr(nla):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
 from lab.agent import configured, elsewhere, mdb, mroute, parameters, procfs, reading, routing, traffic, vlans
 from lab.agent.node import Node
 from lab.agent.rtnl import Transport
 
-READINGS: dict[str, Callable[[Transport], list[dict[str, Any]]]] = {
+READINGS: dict[str, Callable[[Transport], Iterable[dict[str, Any]]]] = {
     "links": reading.links,
     "ports": reading.ports,
     "addresses": reading.addresses,
@@ -52,7 +52,7 @@ class Looking:
         """One kind of thing that is configured in a node, by the name of its reading (READINGS)."""
         if what not in READINGS:
             raise OSError(errno.EINVAL, f"{what} cannot be read; there are {', '.join(READINGS)}")
-        return READINGS[what](self._nodes[node].transport())
+        return list(READINGS[what](self._nodes[node].transport()))
 
     def configured(self, node: int) -> dict[str, list[dict[str, Any]]]:
         """What is configured in a node, by reading, without what changes by itself (`configured.read`)."""

@@ -27,9 +27,8 @@ SIZES, MAC = {0x0800: 4, 0x86DD: 16}, 6  # octets of a group, by its EtherType
 Entry = dict[str, Any]
 
 
-def entries(transport: Transport) -> list[Entry]:
+def entries(transport: Transport) -> Iterator[Entry]:
     """Every entry of every bridge: `bridge` and `port` by name, `group`, `source` (None: any)."""
-    found: list[Entry] = []
     for message in _databases(transport):
         (bridge,) = struct.unpack_from("=I", message, 4)
         for info in _infos(message):
@@ -37,17 +36,14 @@ def entries(transport: Transport) -> list[Entry]:
             (protocol,) = struct.unpack_from("!H", info, 24)
             sources = [address(value) for kind, value in attributes(info, INFO_SIZE) if kind == GROUP_SOURCE]
             with contextlib.suppress(OSError):  # a device that has gone meanwhile takes its entries with it
-                found.append(
-                    {
-                        "bridge": transport.name(bridge),
-                        "port": transport.name(port),
-                        "group": address(group[: SIZES.get(protocol, MAC)]),
-                        "source": sources[0] if sources else None,
-                        "vid": vid,
-                        "permanent": state == MDB_PERMANENT,
-                    }
-                )
-    return found
+                yield {
+                    "bridge": transport.name(bridge),
+                    "port": transport.name(port),
+                    "group": address(group[: SIZES.get(protocol, MAC)]),
+                    "source": sources[0] if sources else None,
+                    "vid": vid,
+                    "permanent": state == MDB_PERMANENT,
+                }
 
 
 def _databases(transport: Transport) -> list[bytes]:
@@ -71,9 +67,8 @@ def _infos(message: bytes) -> Iterator[bytes]:
     )
 
 
-def routers(transport: Transport) -> list[Entry]:
+def routers(transport: Transport) -> Iterator[Entry]:
     """The ports of every bridge that take a multicast router to be behind them: `bridge` and `port` by name."""
-    found: list[Entry] = []
     for message in _databases(transport):
         (bridge,) = struct.unpack_from("=I", message, 4)
         for kind, table in attributes(message, 8):
@@ -81,5 +76,4 @@ def routers(transport: Transport) -> list[Entry]:
             for value in ports if kind == ROUTER else ():
                 with contextlib.suppress(OSError):  # gone meanwhile
                     port = transport.name(struct.unpack_from("=I", value)[0])
-                    found.append({"bridge": transport.name(bridge), "port": port})
-    return found
+                    yield {"bridge": transport.name(bridge), "port": port}

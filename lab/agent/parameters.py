@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 from lab.agent import neighbour_table, reading
@@ -17,43 +18,21 @@ from lab.agent.rtnl import SKIP_STATS, Transport, attributes, text
 
 IFNAME, AF_SPEC, INET_CONF, INET6_CONF = 3, 26, 1, 2
 TABLE_PARAMETERS, OF_INDEX = 6, 1  # NDTA_PARMS, NDTPA_IFINDEX
-INET = {
-    "forwarding": 0,
-    "mc_forwarding": 1,
-    "proxy_arp": 2,
-    "rp_filter": 7,
-    "arp_filter": 12,
-    "force_igmp_version": 16,
-    "arp_announce": 17,
-    "arp_ignore": 18,
-    "accept_local": 22,
-    "src_valid_mark": 23,
-    "proxy_arp_pvlan": 24,
-    "route_localnet": 25,
-    "ignore_routes_with_linkdown": 28,
-    "drop_unicast_in_l2_multicast": 29,
-    "bc_forwarding": 31,
-}
+OF_INET = """
+forwarding mc_forwarding proxy_arp accept_redirects secure_redirects send_redirects shared_media rp_filter
+accept_source_route bootp_relay log_martians tag arp_filter medium_id disable_xfrm disable_policy force_igmp_version
+arp_announce arp_ignore promote_secondaries arp_accept arp_notify accept_local src_valid_mark proxy_arp_pvlan
+route_localnet igmpv2_unsolicited_report_interval igmpv3_unsolicited_report_interval ignore_routes_with_linkdown
+drop_unicast_in_l2_multicast drop_gratuitous_arp bc_forwarding arp_evict_nocarrier
+"""
+ALL_INET = {name: position for position, name in enumerate(OF_INET.split())}
+DECIDING = """
+forwarding mc_forwarding proxy_arp rp_filter arp_filter force_igmp_version arp_announce arp_ignore accept_local
+src_valid_mark proxy_arp_pvlan route_localnet ignore_routes_with_linkdown drop_unicast_in_l2_multicast bc_forwarding
+"""
+INET = {name: ALL_INET[name] for name in DECIDING.split()}
+"""Those that decide over packets."""
 INET6 = {"forwarding": 0, "disable_ipv6": 26}
-ALL_INET = {
-    **INET,
-    "accept_redirects": 3,
-    "secure_redirects": 4,
-    "send_redirects": 5,
-    "shared_media": 6,
-    "accept_source_route": 8,
-    "log_martians": 10,
-    "medium_id": 13,
-    "disable_xfrm": 14,
-    "disable_policy": 15,
-    "promote_secondaries": 19,
-    "arp_accept": 20,
-    "arp_notify": 21,
-    "igmpv2_unsolicited_report_interval": 26,
-    "igmpv3_unsolicited_report_interval": 27,
-    "drop_gratuitous_arp": 30,
-    "arp_evict_nocarrier": 32,
-}
 ALL_INET6 = {
     **INET6,
     "hop_limit": 1,
@@ -77,12 +56,12 @@ OF_NEIGHBOURS = {
 """Those that are numbers without a unit: times are given in milliseconds and written in seconds or ticks."""
 
 
-def entries(transport: Transport) -> list[dict[str, Any]]:
+def entries(transport: Transport) -> Iterator[dict[str, Any]]:
     """For every device its `ipv4` and `ipv6` parameters that decide over packets, by name, as far as they exist."""
     return _of_links(transport, INET, INET6)
 
 
-def every(transport: Transport) -> list[dict[str, Any]]:
+def every(transport: Transport) -> Iterator[dict[str, Any]]:
     """For every device all its parameters: `ipv4` and `ipv6` of conf, `neighbours` of net.ipv4.neigh."""
     tables = {}
     for message in neighbour_table.messages(transport):
@@ -92,24 +71,20 @@ def every(transport: Transport) -> list[dict[str, Any]]:
                 name: struct.unpack("=I", parts[kind])[0] for name, kind in OF_NEIGHBOURS.items() if kind in parts
             }
             tables[struct.unpack("=I", parts[OF_INDEX])[0]] = values
-    found = _of_links(transport, ALL_INET, ALL_INET6)
-    return [{**entry, "neighbours": tables.get(entry["index"], {})} for entry in found]
+    for entry in _of_links(transport, ALL_INET, ALL_INET6):
+        yield {**entry, "neighbours": tables.get(entry["index"], {})}
 
 
-def _of_links(transport: Transport, inet: dict[str, int], inet6: dict[str, int]) -> list[dict[str, Any]]:
-    found = []
+def _of_links(transport: Transport, inet: dict[str, int], inet6: dict[str, int]) -> Iterator[dict[str, Any]]:
     for message in reading.dump(transport, mask=SKIP_STATS):
         parts = dict(attributes(message, 16))
         families = dict(attributes(parts.get(AF_SPEC, b""), 0))
-        found.append(
-            {
-                "device": text(parts.get(IFNAME)),
-                "index": struct.unpack_from("=i", message, 4)[0],
-                "ipv4": _values(families.get(int(socket.AF_INET), b""), INET_CONF, inet),
-                "ipv6": _values(families.get(int(socket.AF_INET6), b""), INET6_CONF, inet6),
-            }
-        )
-    return found
+        yield {
+            "device": text(parts.get(IFNAME)),
+            "index": struct.unpack_from("=i", message, 4)[0],
+            "ipv4": _values(families.get(int(socket.AF_INET), b""), INET_CONF, inet),
+            "ipv6": _values(families.get(int(socket.AF_INET6), b""), INET6_CONF, inet6),
+        }
 
 
 def _values(family: bytes, kind: int, positions: dict[str, int]) -> dict[str, int]:

@@ -61,31 +61,17 @@ RTAX_MTU = 2
 DETECTION = {0x08: "dadfailed", 0x40: "tentative"}  # IFA_F_
 SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
 PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
-ROUTE_TYPES = {
-    1: "unicast",
-    2: "local",
-    3: "broadcast",
-    4: "anycast",
-    5: "multicast",
-    6: "blackhole",
-    7: "unreachable",
-    8: "prohibit",
-    9: "throw",
-}
+ROUTE_TYPES = dict(
+    enumerate(
+        ("unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit", "throw"), 1
+    )
+)
 RULE_ACTIONS = {1: "lookup", 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 FIB_RULE_INVERT = 2
 NO_LIMIT = 0xFFFFFFFF
-NEIGHBOUR_STATES = {
-    0x00: "none",
-    0x01: "incomplete",
-    0x02: "reachable",
-    0x04: "stale",
-    0x08: "delay",
-    0x10: "probe",
-    0x20: "failed",
-    0x40: "noarp",
-    0x80: "permanent",
-}
+NEIGHBOUR_STATES = {0: "none", 0x40: "noarp", 0x80: "permanent"}
+NEIGHBOUR_STATES |= {1 << bit: name for bit, name in enumerate(("incomplete", "reachable", "stale", "delay", "probe"))}
+NEIGHBOUR_STATES |= {0x20: "failed"}
 NUD_LEARNED, NUD_PERMANENT = 0x02 | 0x04, 0x80
 NTF_SELF = 0x02
 
@@ -151,27 +137,24 @@ def _link(index: int, flags: int, parts: dict[int, bytes], names: Names) -> Entr
     }
 
 
-def ports(transport: Transport) -> list[Entry]:
+def ports(transport: Transport) -> Iterator[Entry]:
     """Every port of a bridge; `flags` are numbers under the words of bridge(8)."""
-    names, found = Names(transport), []
+    names = Names(transport)
     for message in dump(transport, socket.AF_BRIDGE):
         (index,) = struct.unpack_from("=i", message, 4)
         parts = dict(attributes(message, 16))
         of = dict(attributes(parts.get(12, b""), 0))
         if of:
-            found.append(
-                {
-                    "dev": names[index],
-                    "master": names[_number(parts, 10) or 0],
-                    "state": PORT_STATES[of[1][0]] if 1 in of else "",
-                    "flags": {PORT[kind]: int.from_bytes(of[kind], sys.byteorder) for kind in of if kind in PORT},
-                }
-            )
-    return found
+            yield {
+                "dev": names[index],
+                "master": names[_number(parts, 10) or 0],
+                "state": PORT_STATES[of[1][0]] if 1 in of else "",
+                "flags": {PORT[kind]: int.from_bytes(of[kind], sys.byteorder) for kind in of if kind in PORT},
+            }
 
 
-def addresses(transport: Transport) -> list[Entry]:
-    names, found = Names(transport), []
+def addresses(transport: Transport) -> Iterator[Entry]:
+    names = Names(transport)
     for message in transport.raw_dump(GETADDR, bytes(8)):
         family, length, flags, scope, index = struct.unpack_from("=BBBBi", message)
         if family not in (socket.AF_INET, socket.AF_INET6):
@@ -179,20 +162,17 @@ def addresses(transport: Transport) -> list[Entry]:
         parts = dict(attributes(message, 8))
         far = parts.get(1)
         own = parts.get(2, far)
-        found.append(
-            {
-                "family": FAMILIES[family],
-                "local": address(own) or "",
-                "peer": address(far) if far != own else None,
-                "prefixlen": length,
-                "broadcast": address(parts.get(4)),
-                "scope": SCOPES.get(scope, str(scope)),
-                "dev": names[index],
-                "index": index,
-                "detection": next((word for bit, word in DETECTION.items() if flags & bit), ""),
-            }
-        )
-    return found
+        yield {
+            "family": FAMILIES[family],
+            "local": address(own) or "",
+            "peer": address(far) if far != own else None,
+            "prefixlen": length,
+            "broadcast": address(parts.get(4)),
+            "scope": SCOPES.get(scope, str(scope)),
+            "dev": names[index],
+            "index": index,
+            "detection": next((word for bit, word in DETECTION.items() if flags & bit), ""),
+        }
 
 
 def routes(transport: Transport) -> list[Entry]:
@@ -240,79 +220,69 @@ def _hop(hop: bytes, names: Names) -> tuple[str | None, str | None]:
     return address(dict(attributes(hop, 8)).get(5)), names[struct.unpack_from("=i", hop, 4)[0]]
 
 
-def rules(transport: Transport) -> list[Entry]:
+def rules(transport: Transport) -> Iterator[Entry]:
     """The rules of policy routing, of every family that has any."""
-    found = []
     for message in transport.raw_dump(GETRULE, bytes(12)):
         family, to, source, tos, table, _, _, action, flags = struct.unpack_from("=BBBBBBBBI", message)
         parts = dict(attributes(message, 12))
         limit = _number(parts, 14)
-        found.append(
-            {
-                "family": FAMILIES.get(family, str(family)),
-                "priority": _number(parts, 6) or 0,
-                "inverted": bool(flags & FIB_RULE_INVERT),
-                "src": f"{address(parts[2])}/{source}" if 2 in parts else None,
-                "dst": f"{address(parts[1])}/{to}" if 1 in parts else None,
-                "iif": text(parts[3]) if 3 in parts else None,
-                "oif": text(parts[17]) if 17 in parts else None,
-                "tos": tos,
-                "fwmark": _number(parts, 10),
-                "fwmask": _number(parts, 16),
-                "ipproto": parts[22][0] if 22 in parts else None,
-                "sport": _range(parts.get(23), "=HH"),
-                "dport": _range(parts.get(24), "=HH"),
-                "uidrange": _range(parts.get(20), "=II"),
-                "table": _number(parts, 15) or table,
-                "action": RULE_ACTIONS.get(action, str(action)),
-                "goto": _number(parts, 4),
-                "suppress_prefixlength": None if limit == NO_LIMIT else limit,
-                "l3mdev": bool(parts.get(19, b"\0")[0]),
-            }
-        )
-    return found
+        yield {
+            "family": FAMILIES.get(family, str(family)),
+            "priority": _number(parts, 6) or 0,
+            "inverted": bool(flags & FIB_RULE_INVERT),
+            "src": f"{address(parts[2])}/{source}" if 2 in parts else None,
+            "dst": f"{address(parts[1])}/{to}" if 1 in parts else None,
+            "iif": text(parts[3]) if 3 in parts else None,
+            "oif": text(parts[17]) if 17 in parts else None,
+            "tos": tos,
+            "fwmark": _number(parts, 10),
+            "fwmask": _number(parts, 16),
+            "ipproto": parts[22][0] if 22 in parts else None,
+            "sport": _range(parts.get(23), "=HH"),
+            "dport": _range(parts.get(24), "=HH"),
+            "uidrange": _range(parts.get(20), "=II"),
+            "table": _number(parts, 15) or table,
+            "action": RULE_ACTIONS.get(action, str(action)),
+            "goto": _number(parts, 4),
+            "suppress_prefixlength": None if limit == NO_LIMIT else limit,
+            "l3mdev": bool(parts.get(19, b"\0")[0]),
+        }
 
 
-def neighbours(transport: Transport) -> list[Entry]:
+def neighbours(transport: Transport) -> Iterator[Entry]:
     """The neighbours of IPv4 and IPv6."""
-    names, found = Names(transport), []
+    names = Names(transport)
     for message in transport.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_UNSPEC, 0, 0, 0, 0)):
         family, index, state = struct.unpack_from("=BxxxiH", message)
         if family in (socket.AF_INET, socket.AF_INET6):
             parts = dict(attributes(message, 12))
-            found.append(
-                {
-                    "family": FAMILIES[family],
-                    "dst": address(parts.get(1)) or "",
-                    "lladdr": address(parts.get(2)),
-                    "dev": names[index],
-                    "state": NEIGHBOUR_STATES.get(state, hex(state)),
-                }
-            )
-    return found
+            yield {
+                "family": FAMILIES[family],
+                "dst": address(parts.get(1)) or "",
+                "lladdr": address(parts.get(2)),
+                "dev": names[index],
+                "state": NEIGHBOUR_STATES.get(state, hex(state)),
+            }
 
 
-def fdb(transport: Transport) -> list[Entry]:
+def fdb(transport: Transport) -> Iterator[Entry]:
     """The forwarding entries of every bridge and VXLAN device."""
-    names, found = Names(transport), []
+    names = Names(transport)
     for message in transport.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_BRIDGE, 0, 0, 0, 0)):
         index, state, flags = struct.unpack_from("=iHB", message, 4)
         parts = dict(attributes(message, 12))
-        found.append(
-            {
-                "lladdr": address(parts.get(2)) or "",
-                "dev": names[index],
-                "dst": address(parts.get(1)),
-                "vlan": struct.unpack("=H", parts[5])[0] if 5 in parts else None,
-                "port": struct.unpack("!H", parts[6])[0] if 6 in parts else None,
-                "vni": _number(parts, 7),
-                "via": names[_number(parts, 8) or 0],
-                "master": names[_number(parts, 9) or 0],
-                "own": bool(flags & NTF_SELF),
-                "state": "permanent" if state & NUD_PERMANENT else "learned" if state & NUD_LEARNED else "static",
-            }
-        )
-    return found
+        yield {
+            "lladdr": address(parts.get(2)) or "",
+            "dev": names[index],
+            "dst": address(parts.get(1)),
+            "vlan": struct.unpack("=H", parts[5])[0] if 5 in parts else None,
+            "port": struct.unpack("!H", parts[6])[0] if 6 in parts else None,
+            "vni": _number(parts, 7),
+            "via": names[_number(parts, 8) or 0],
+            "master": names[_number(parts, 9) or 0],
+            "own": bool(flags & NTF_SELF),
+            "state": "permanent" if state & NUD_PERMANENT else "learned" if state & NUD_LEARNED else "static",
+        }
 
 
 def _number(parts: dict[int, bytes], kind: int) -> int | None:

@@ -26,18 +26,9 @@ CLASSFUL = ("prio", "htb", "hfsc", "drr", "cbq", "ets")
 COUNTERS = ("bytes", "packets", "backlog", "drops", "overlimits")
 TICK = 64  # ns, a unit of the packet scheduler's clock
 EVERY = 2**32 - 1  # a probability of 100 %
-VERDICTS = {
-    -1: "unspec",
-    0: "ok",
-    1: "reclassify",
-    2: "shot",
-    3: "pipe",
-    4: "stolen",
-    5: "queued",
-    6: "repeat",
-    7: "redirect",
-    8: "trap",
-}
+VERDICTS = dict(
+    enumerate(("unspec", "ok", "reclassify", "shot", "pipe", "stolen", "queued", "repeat", "redirect", "trap"), -1)
+)
 # of each classifier: the attribute with its actions, and those with addresses, ports and types that it compares
 ACTIONS = {"u32": 7, "bpf": 1, "flower": 3, "matchall": 2, "basic": 3, "fw": 4, "flow": 9, "cgroup": 1, "route": 6}
 BPF_LENGTH, BPF_OPS, BPF_NAME, BPF_FLAGS, BPF_DIRECT = 4, 5, 7, 8, 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 from lab.agent import reading
@@ -18,16 +19,12 @@ RTEXT_FILTER_BRVLAN = 2
 VLAN_INFO, PVID, UNTAGGED = 2, 0x2, 0x4
 
 
-def entries(transport: Transport) -> list[dict[str, Any]]:
+def entries(transport: Transport) -> Iterator[dict[str, Any]]:
     """Every VLAN of every port and bridge: `dev`, `vid`, `pvid` (untagged frames are in it), `untagged`."""
-    found = []
     for message in reading.dump(transport, socket.AF_BRIDGE, RTEXT_FILTER_BRVLAN):
         parts = dict(attributes(message, 16))
         device = text(parts.get(IFNAME))
         for kind, value in attributes(parts.get(AF_SPEC, b""), 0):
             if kind == VLAN_INFO:
                 flags, vid = struct.unpack_from("=HH", value)
-                found.append(
-                    {"dev": device, "vid": vid, "pvid": bool(flags & PVID), "untagged": bool(flags & UNTAGGED)}
-                )
-    return found
+                yield {"dev": device, "vid": vid, "pvid": bool(flags & PVID), "untagged": bool(flags & UNTAGGED)}
