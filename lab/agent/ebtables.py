@@ -12,6 +12,7 @@ import os
 import re
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 TABLES = ("filter", "nat", "broute")
@@ -38,41 +39,30 @@ def sizes(table: str) -> tuple[int, int]:
     return int(fields[2]), int(fields[3])
 
 
-def listed(text: str) -> list[dict[str, Any]]:
+def listed(text: str) -> Iterator[dict[str, Any]]:
     """
     The rules and policies in what `ebtables -L --Lc` writes of one table; a rule's verdict is in its words.
 
     A chain that is jumped to has a policy too, which is told only when it is not to go on (RETURN).
     """
-    found: list[dict[str, Any]] = []
     chain, position = "", 0
     for line in text.splitlines():
         if head := CHAIN_HEAD.match(line):
             chain, position = head.group(1), 0
             if chain in CHAINS or head.group(2) != "RETURN":
-                found.append(_entry(chain, "", 0, None, None, verdict=head.group(2)))
+                yield {"chain": chain, "verdict": head.group(2)}
         elif counted := COUNTED.match(line):
             position += 1
             rule, packets, octets = counted.groups()
-            found.append(_entry(chain, rule, position, int(packets), int(octets)))
-    return found
+            yield {"chain": chain, "rule": rule, "position": position, "packets": int(packets), "bytes": int(octets)}
 
 
-def _entry(
-    chain: str, rule: str, position: int, packets: int | None, octets: int | None, **more: Any
-) -> dict[str, Any]:
-    return {"chain": chain, "rule": rule, "position": position, "packets": packets, "bytes": octets, **more}
-
-
-def policies(table: str) -> list[dict[str, Any]]:
+def policies(table: str) -> Iterator[dict[str, Any]]:
     """Chain and verdict of each chain of a table that has no rules."""
     raw = entries(table)
-    found = []
     for offset in range(0, len(raw) - HEAD.size + 1, HEAD_SIZE):
         _, name, _, policy, _ = HEAD.unpack_from(raw, offset)
-        chain = name.split(b"\0")[0].decode()
-        found.append(_entry(chain, "", 0, None, None, verdict=VERDICTS.get(policy, str(policy))))
-    return found
+        yield {"chain": name.split(b"\0")[0].decode(), "verdict": VERDICTS.get(policy, str(policy))}
 
 
 def entries(table: str) -> bytes:

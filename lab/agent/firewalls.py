@@ -9,8 +9,9 @@ empty), is one dict:
 
 and of nft's rules `calls`, the chains that they may jump to.  `rule` is the text after `-A CHAIN `, or a line of `nft
 list ruleset` without the counts; `hook` is the kernel's name of where a base chain hangs (`input`), empty for a chain
-that is jumped to; `packets` and `bytes` are None when nobody counts; `handle` is nft's, `position` counts a chain's
-rules from 1.  What is in use and cannot be read is `{"tool", "family", "table", "unread": why}`.
+that is jumped to; `packets` and `bytes` are missing when nobody counts; `handle` is nft's, `position` counts a chain's
+rules from 1 and is missing in the policies of some.  What is in use and cannot be read is
+`{"tool", "family", "table", "unread": why}`.
 """
 
 from __future__ import annotations
@@ -83,30 +84,20 @@ def _saved(saver: str, tool: str, family: str) -> tuple[list[dict[str, Any]], st
     arguments = [saver, *guard, *counts]
     done = programs.run(arguments, TIMEOUT)
     said = done["errors"].strip()
-    return _parse_saved(done["output"], tool, family), said or f"{saver} showed nothing"
+    return list(_parse_saved(done["output"], tool, family)), said or f"{saver} showed nothing"
 
 
-def _parse_saved(text: str, tool: str, family: str) -> list[dict[str, Any]]:
+def _parse_saved(text: str, tool: str, family: str) -> Iterator[dict[str, Any]]:
     """The output of iptables-save, ip6tables-save, ebtables-save or arptables-save, with counters where they are."""
-    found: list[dict[str, Any]] = []
     table = ""
     lengths: dict[str, int] = {}
     hooks: set[str] = set()
 
     def entry(chain: str, rule: str, verdict: str, packets: str | None, octets: str | None) -> dict[str, Any]:
-        return {
-            "tool": tool,
-            "family": family,
-            "table": table,
-            "chain": chain,
-            "hook": chain.lower() if chain in hooks else "",
-            "rule": rule,
-            "verdict": verdict,
-            "packets": None if packets is None else int(packets),
-            "bytes": None if octets is None else int(octets),
-            "handle": None,
-            "position": lengths.get(chain, 0),
-        }
+        place = {"tool": tool, "family": family, "table": table, "chain": chain}
+        found = {**place, "rule": rule, "verdict": verdict, "position": lengths.get(chain, 0)}
+        counted = {} if packets is None or octets is None else {"packets": int(packets), "bytes": int(octets)}
+        return {**found, "hook": chain.lower() if chain in hooks else "", **counted}
 
     for line in text.splitlines():
         if line.startswith("*"):
@@ -115,13 +106,11 @@ def _parse_saved(text: str, tool: str, family: str) -> list[dict[str, Any]]:
             chain, verdict, packets, octets = policy.groups()
             if verdict != "-" and chain in ebtables.CHAINS:
                 hooks.add(chain)
-                found.append(entry(chain, "", verdict, packets, octets))
+                yield entry(chain, "", verdict, packets, octets)
         elif saved := SAVED.match(line):
             packets, octets, chain, rule = saved.groups()
             lengths[chain] = lengths.get(chain, 0) + 1
-            target = TARGET.search(QUOTED.sub("", rule))
-            found.append(entry(chain, rule, target.group(1) if target else "", packets, octets))
-    return found
+            yield entry(chain, rule, _target(rule), packets, octets)
 
 
 def _nft() -> Iterator[dict[str, Any]]:
@@ -161,7 +150,7 @@ def _ebtables() -> Iterator[dict[str, Any]]:
     for table in ebtables.loaded():
         try:
             used = ebtables.sizes(table)[0]
-            found = [] if used else ebtables.policies(table)
+            found = [] if used else list(ebtables.policies(table))
         except PermissionError:
             yield _unread(tool, "bridge", table, NEEDS_ROOT)
             continue
@@ -172,17 +161,16 @@ def _ebtables() -> Iterator[dict[str, Any]]:
                 yield _unread(tool, "bridge", table, f"{tool} is not installed")
                 continue
             done = programs.run([lister, "-t", table, "-L", "--Lc"], TIMEOUT)
-            found = ebtables.listed(done["output"])
+            found = list(ebtables.listed(done["output"]))
             if not found:
                 yield _unread(tool, "bridge", table, done["errors"].strip() or f"{lister} showed nothing")
         for entry in found:
-            target = TARGET.search(QUOTED.sub("", entry["rule"]))
-            yield {
-                "tool": tool,
-                "family": "bridge",
-                "table": table,
-                "hook": entry["chain"].lower() if entry["chain"] in ebtables.CHAINS else "",
-                "handle": None,
-                "verdict": target.group(1) if target else "",
-                **entry,
-            }
+            hook = entry["chain"].lower() if entry["chain"] in ebtables.CHAINS else ""
+            verdict = _target(entry.get("rule", ""))
+            yield {"tool": tool, "family": "bridge", "table": table, "hook": hook, "verdict": verdict, **entry}
+
+
+def _target(rule: str) -> str:
+    """Where a rule sends what it matches; "" when it goes on with the next one."""
+    target = TARGET.search(QUOTED.sub("", rule))
+    return target.group(1) if target else ""

@@ -21,11 +21,10 @@ BRACES = re.compile(r"\{.*?\}")
 OPENING = re.compile(r"(table|chain|set|map) .*\{$")
 
 
-def rules(text: str) -> list[dict[str, Any]]:
+def rules(text: str) -> Iterator[dict[str, Any]]:
     """Every rule, and the policy of each base chain."""
     lines = list(_whole(text))
     maps = dict(_maps(lines))
-    found: list[dict[str, Any]] = []
     family = table = chain = hook = ""
     position = 0
     for words, handle in lines:
@@ -37,12 +36,11 @@ def rules(text: str) -> list[dict[str, Any]]:
             chain = ""
         elif chain and (base := BASE.match(words)):
             hook, policy = base.group(1), base.group(2) or "accept"
-            found.append(_rule((family, table, chain, hook), "", policy.upper(), (), None, 0))
+            yield _rule((family, table, chain, hook), "", policy.upper(), (), None, 0)
         elif chain and handle is not None:
             position += 1
             verdict, calls = _outcome(words, maps, (family, table))
-            found.append(_rule((family, table, chain, hook), words, verdict, calls, handle, position))
-    return found
+            yield _rule((family, table, chain, hook), words, verdict, calls, handle, position)
 
 
 def _whole(text: str) -> Iterator[tuple[str, int | None]]:
@@ -96,17 +94,7 @@ def _rule(
 ) -> dict[str, Any]:
     family, table, chain, hook = place
     counted = COUNTER.search(rule)
-    return {
-        "tool": "nft",
-        "family": family,
-        "table": table,
-        "chain": chain,
-        "hook": hook,
-        "rule": COUNTER.sub("counter", rule),
-        "verdict": verdict,
-        "calls": list(calls),
-        "packets": int(counted.group(1)) if counted else None,
-        "bytes": int(counted.group(2)) if counted else None,
-        "handle": handle,
-        "position": position,
-    }
+    found = {"tool": "nft", "family": family, "table": table, "chain": chain, "hook": hook, "verdict": verdict}
+    words = {"rule": COUNTER.sub("counter", rule), "calls": list(calls), "handle": handle, "position": position}
+    counts = {"packets": int(counted.group(1)), "bytes": int(counted.group(2))} if counted else {}
+    return {**found, **words, **counts}

@@ -106,7 +106,7 @@ def read(text: str) -> Firewall:
 
 
 def _saved(text: str) -> list[dict[str, Any]]:
-    return firewalls._parse_saved(text, "iptables-nft", "ip")
+    return list(firewalls._parse_saved(text, "iptables-nft", "ip"))
 
 
 @pytest.mark.parametrize(
