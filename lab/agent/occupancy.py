@@ -35,8 +35,8 @@ class Occupancy:
         deadline = time.monotonic() + timeout
         while True:
             try:
-                self._sockets.append(_listening(NAME))
-                self._sockets.append(_listening((OF + holder).encode()[:LONGEST].decode(errors="ignore")))
+                self._sockets.append(listening(NAME))
+                self._sockets.append(listening((OF + holder).encode()[:LONGEST].decode(errors="ignore")))
                 return ""
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
@@ -59,7 +59,8 @@ def wait_free(name: str, timeout: float) -> bool:
         return True
 
 
-def _listening(name: str) -> socket.socket:
+def listening(name: str) -> socket.socket:
+    """A socket under an abstract name; OSError (EADDRINUSE) where there is one."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         made.bind(name)

@@ -17,7 +17,6 @@ import errno
 import json
 import os
 import signal
-import socket
 import sys
 import syslog
 from collections.abc import Sequence
@@ -82,14 +81,12 @@ class Restorer:
     """What is to be undone in the stack that the process is in."""
 
     def __init__(self) -> None:
-        self._presence = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            self._presence.bind(NAME)
+            self._presence = occupancy.listening(NAME)
         except OSError as error:
             raise OSError(
                 errno.EBUSY, "another run has set an overlay up here and not taken it away yet: nothing was changed"
             ) from error
-        self._presence.listen()
         # now, not when it is needed: nothing may be missing then
         from lab.agent.links import Links
         from lab.agent.rtnl import Transport

@@ -48,10 +48,12 @@ class Agent(Watching):
     # the machine
 
     def pin(self, cpu: int) -> None:
-        """Stays on one CPU from now on: packets queued per CPU (netif_rx) keep their order then; fences rely on it."""
-        os.sched_setaffinity(0, {cpu})
+        """
+        Stays on one CPU from now on, with a /run of its own (`namespaces.private_run`).
 
-    def private_run(self) -> None:
+        Packets queued per CPU (netif_rx) keep their order then; fences rely on it.
+        """
+        os.sched_setaffinity(0, {cpu})
         namespaces.private_run()
 
     def load_modules(self, names: Sequence[str]) -> dict[str, str]:
@@ -125,9 +127,6 @@ class Agent(Watching):
     def program_await(self, program: int, text: str, timeout: float) -> dict[str, Any]:
         """Waits until the program says something (`running.Running.await_output`)."""
         return self._programs[program].await_output(text, timeout)
-
-    def program_output(self, program: int) -> str:
-        return self._programs[program].output()
 
     def program_stop(self, program: int, signal: int) -> str:
         """Ends the program by a signal; returns all that it said."""

@@ -118,7 +118,7 @@ def open_endpoint(
     try:
         if family in (socket.AF_INET, socket.AF_INET6) and type != socket.SOCK_STREAM:
             opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-            _make_room(opened)
+            make_room(opened, RECEIVE_BUFFER)
         if family == socket.AF_INET and type != socket.SOCK_STREAM:
             for option in (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
                 opened.setsockopt(socket.IPPROTO_IP, option, 1)
@@ -172,11 +172,12 @@ def _words(level: int, option: int, value: Any) -> str:
     return f"socket option {option} of level {level}"
 
 
-def _make_room(opened: socket.socket) -> None:
+def make_room(opened: socket.socket, octets: int) -> None:
+    """Gives a socket a receive buffer, or as much of it as is allowed."""
     # beyond rmem_max only the initial user namespace may go
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, octets)
     with contextlib.suppress(PermissionError):
-        opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, octets)
 
 
 def wait_until(endpoints: Sequence[Endpoint], done: Any, timeout: float) -> bool:

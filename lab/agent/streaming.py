@@ -146,7 +146,6 @@ class Stream:
 
 def _stamp(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
     """When the kernel had it, in ns since the epoch."""
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            return nanoseconds(data)
-    return time.time_ns()
+    of_kernel = (socket.SOL_SOCKET, SO_TIMESTAMPNS)
+    times = [nanoseconds(data) for level, kind, data in ancillary if (level, kind) == of_kernel]
+    return times[0] if times else time.time_ns()

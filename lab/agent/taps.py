@@ -9,7 +9,6 @@ was no room for is counted (`lost`): an incomplete capture proves nothing.
 from __future__ import annotations
 
 import collections
-import contextlib
 import errno
 import fcntl
 import itertools
@@ -18,15 +17,14 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Callable
 
-from lab.agent import bulk, tap_filter
+from lab.agent import bulk, sockets, tap_filter
 from lab.agent.ring import VLAN, VLAN_TYPE_VALID, VLAN_VALID, Ring, bind
 
 ETH_P_ALL = 0x0003
 SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
 PACKET_OUTGOING = 4
-SO_RCVBUFFORCE = 33
 SLOTS_ON_A_HOST, SLOTS_IN_A_LAB = 1 << 15, 1 << 14
 """
 Frames of a capture's ring, where it has one: to make it waits for every CPU.  A guest holds those of all labs that
@@ -58,10 +56,7 @@ class Tap:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, bulk.SO_TIMESTAMPNS, 1)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-        # beyond rmem_max only the initial user namespace may go; what the limit allows is room enough for a check
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
-        with contextlib.suppress(PermissionError):
-            self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, room)
+        sockets.make_room(self.socket, room)  # what the limit allows is room enough for a check
         self.kept: collections.deque[Frame] = collections.deque(maxlen=MOST_KEPT)
         self._names: dict[int, str] = {}
         self._lost = 0
@@ -138,16 +133,22 @@ class Tap:
 
     def wait_newest(self, marker: bytes, deadline: float) -> bool:
         """Waits until a frame came in that carries a marker sent just now; False when the deadline passed."""
+
+        def has_come(count: int) -> bool:
+            newest = itertools.islice(reversed(self.kept), count)
+            return any(marker in frame for _, outgoing, _, frame in newest if not outgoing)
+
+        return self._await(has_come, deadline)
+
+    def _await(self, done: Callable[[int], bool], deadline: float) -> bool:
+        """Reads what is captured until that is all that was waited for; `done` is told how many frames are new."""
         poller = select.poll()
         poller.register(self.socket, select.POLLIN)
-        while True:
-            count = self.drain()
-            newest = itertools.islice(reversed(self.kept), count)
-            if any(marker in frame for _, outgoing, _, frame in newest if not outgoing):
-                return True
+        while not done(self.drain()):
             left = deadline - time.monotonic()
             if left <= 0 or not poller.poll(left * 1000):
                 return False
+        return True
 
     def forget(self) -> None:
         if self._ring is None:
@@ -189,20 +190,18 @@ class Tap:
 
         Returns those that there are, oldest first: fewer than `count` when `timeout` (s) passed first.
         """
-        deadline = time.monotonic() + timeout
-        poller = select.poll()
-        poller.register(self.socket, select.POLLIN)
-        while True:
-            self.drain()
-            found = [
+        found: list[Frame] = []
+
+        def are_enough(_: int) -> bool:
+            found[:] = [
                 frame
                 for frame in self.kept
                 if frame[0] == interface and not frame[1] and tag in frame[3] and _matches(frame[3], matching)
             ]
-            left = deadline - time.monotonic()
-            if len(found) >= count or left <= 0:
-                return found
-            poller.poll(left * 1000)
+            return len(found) >= count
+
+        self._await(are_enough, time.monotonic() + timeout)
+        return found
 
 
 def _matches(frame: bytes, matching: Sequence[Sequence[Any]]) -> bool:

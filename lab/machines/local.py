@@ -101,5 +101,4 @@ def start(group: execnet.Group) -> Machine:
 
     machine = Machine("local", "the agent on this machine", gateway, [str(ROOT)], on_close=end)
     machine.call(Agent.pin, cpu=place.cpu)
-    machine.call(Agent.private_run)
     return machine

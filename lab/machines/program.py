@@ -42,7 +42,7 @@ class Program:
         return bool(answer["found"]), message, str(answer["output"])
 
     def output(self) -> str:
-        return str(self.node.machine.call(Agent.program_output, program=self.handle))
+        return self._awaited("", 0.0)[2]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
         """Ends it, and all that it started; returns all that it said.  It may have ended already."""

@@ -58,7 +58,6 @@ class Datagram:
     destination: str | None = None
     ttl: int | None = None
     tos: int | None = None
-    interface_index: int | None = None
     time: int | None = None
 
     @classmethod
@@ -70,6 +69,5 @@ class Datagram:
             destination=received.get("destination"),
             ttl=received.get("ttl"),
             tos=received.get("tos"),
-            interface_index=received.get("index"),
             time=received.get("time"),
         )

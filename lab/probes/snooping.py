@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, ip_address
 from typing import Any
@@ -11,16 +9,14 @@ from typing import Any
 from lab.errors import CheckFailed
 from lab.machines.node import Agent, Node
 from lab.model import ALL_HOSTS, Topology
-from lab.probes.echo import checksum
+from lab.probes.frames import scapy
 
 LISTED_DEADLINE = 2.0  # seconds; a report leaves within two ticks of its host's clock, an entry goes when it is told to
 QUERY, V2_REPORT = 0x11, 0x16
 VERSION_2 = 2
 IPV4 = 4
 LINK_LOCAL = IPv4Network("224.0.0.0/24")
-TOS, TTL, IGMP = 0xC0, 1, 2
-ROUTER_ALERT = bytes.fromhex("94040000")
-HEADER = 24  # octets of an IPv4 header with Router Alert
+TOS, TTL = 0xC0, 1
 
 
 def port_of(topology: Topology, host: str, hub: str = "") -> str:
@@ -78,22 +74,17 @@ def versions_of(igmp_file: str) -> dict[str, int]:
 
 def query(mac: str, source: str, *, version: int = 3, code: int = 1) -> bytes:
     """A general query (RFC 3376 section 4.1, RFC 2236 section 2) as a frame; `code` in 1/10 s, 0 in v3 is at once."""
-    message = struct.pack("!BBH4s", QUERY, code, 0, bytes(4))
-    if version > VERSION_2:
-        message += struct.pack("!BBH", 0, 0, 0)
-    return _frame(mac, source, ALL_HOSTS, message)
+    of_v3 = version > VERSION_2
+    asked = scapy().IGMPv3_MQ(mrcode=code) if of_v3 else scapy().IGMP(type=QUERY, mrcode=code)
+    return _frame(mac, source, ALL_HOSTS, asked)
 
 
 def report(mac: str, source: str, group: str) -> bytes:
     """A v2 membership report (RFC 2236 section 2) as a frame."""
-    return _frame(mac, source, group, struct.pack("!BBH4s", V2_REPORT, 0, 0, socket.inet_aton(group)))
+    return _frame(mac, source, group, scapy().IGMP(type=V2_REPORT, mrcode=0, gaddr=group))
 
 
-def _frame(mac: str, source: str, to: str, message: bytes) -> bytes:
-    said = message[:2] + struct.pack("!H", checksum(message)) + message[4:]
-    head = struct.pack("!BBHHHBBH", 0x46, TOS, HEADER + len(said), 0, 0, TTL, IGMP, 0) + socket.inet_aton(source)
-    head += socket.inet_aton(to) + ROUTER_ALERT
-    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
-    # RFC 1112 section 6.4: the low 23 bits of the group
-    group = bytes.fromhex("01005e") + bytes([socket.inet_aton(to)[1] & 0x7F]) + socket.inet_aton(to)[2:]
-    return group + bytes.fromhex(mac.replace(":", "")) + b"\x08\x00" + head + said
+def _frame(mac: str, source: str, to: str, message: Any) -> bytes:
+    alert = scapy().IPOption_Router_Alert()
+    head = scapy().IP(src=source, dst=to, tos=TOS, ttl=TTL, id=0, options=alert)
+    return bytes(scapy().Ether(src=mac) / head / message)
