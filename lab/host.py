@@ -17,7 +17,7 @@ from lab.machines.base import Call, Opening
 from lab.machines.node import Agent, Node, ask_all
 from lab.machines.sockets import Socket, fresh_handle
 from lab.model import Network, NodePlan, Topology
-from lab.probes import echo, echo6, ipv6, membership, options, options6
+from lab.probes import echo, echo6, ipv6, membership, options
 from lab.probes.datagrams import Sent
 from lab.probes.patience import Lost
 from lab.probes.payloads import fresh_port, unique
@@ -70,17 +70,17 @@ class Udp:
         unless told), `multicast_interface` is IP_MULTICAST_IF.
         """
         payloads = [unique(size)] if payload is None else [payload] if isinstance(payload, bytes) else list(payload)
-        is_ipv6 = options6.is_ipv6(to)
+        is_ipv6 = options.is_ipv6(to)
         if is_ipv6 and multicast_interface is not None:
             raise ValueError("multicast_interface is an IPv4 address; IPv6 leaves by the interface called `device`")
         if is_ipv6:
             device = device or self.plan.interface()
         # 0 is a multicast TTL only: IP_TTL starts at 1
-        version = options6.IPV6 if is_ipv6 else options.IPV4
+        version = options.IPV6 if is_ipv6 else options.IPV4
         chosen = options.sending(ttl or None, ttl, tos, loop, dont_fragment, version=version)
         chosen += [options.BROADCAST] if allow_broadcast and not is_ipv6 else []
         chosen += [options.multicast_interface(multicast_interface)] if multicast_interface is not None else []
-        kind = options6.UDP if is_ipv6 else options.UDP
+        kind = options.UDP6 if is_ipv6 else options.UDP
         bind = [source or "", source_port] if source or source_port else None
         where = port or self.default_port()
         if where is None:
@@ -158,7 +158,7 @@ class Host:
         if not self.alone:
             return replace(self, alone=True).ping(to, **fields).by(self.topology.plans)
         with _naming(f"{self.name} cannot ping {to}"):
-            if options6.is_ipv6(to):
+            if options.is_ipv6(to):
                 return echo6.ping(self.node, self.topology, to, nodes=nodes, lost=self.lost, **fields)
             return echo.ping(self.node, self.topology, to, **{"nodes": nodes, "lost": self.lost, **fields})
 

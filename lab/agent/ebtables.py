@@ -75,11 +75,20 @@ def entries(table: str) -> bytes:
 
 
 def _ask(option: int, request: bytes, besides: int = 0) -> tuple[Any, ...]:
-    """`besides`: octets of what the kernel writes elsewhere, which it wants counted."""
+    answer = getsockopt(socket.AF_INET, socket.IPPROTO_IP, option, request, besides)
+    return struct.unpack(REPLACE, answer[: struct.calcsize(REPLACE)])
+
+
+def getsockopt(family: int, level: int, option: int, request: bytes, besides: int = 0) -> bytes:
+    """
+    Asks with a request of the answer's size, which Python's own function has no argument for.
+
+    `besides`: octets of what the kernel writes elsewhere, which it wants counted.
+    """
     answer = ctypes.create_string_buffer(request, len(request))
     length = ctypes.c_uint(len(request) + besides)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
-        if _libc.getsockopt(asked.fileno(), socket.IPPROTO_IP, option, answer, ctypes.byref(length)):
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
+        if _libc.getsockopt(asked.fileno(), level, option, answer, ctypes.byref(length)):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
-    return struct.unpack(REPLACE, answer.raw[: struct.calcsize(REPLACE)])
+    return answer.raw

@@ -82,14 +82,10 @@ class Node:
         """Nobody uses the node any more: its programs end, and what it holds of the whole kernel's is given back."""
         for program in self.programs:
             program.stop(signal.SIGKILL)
-        self.forget_all_neighbours()
+        self.transport().forget_neighbours()  # those of IPv4 count in one table for the whole kernel
         self.sysctls.close()
         if self._tap is not None:
             self._tap.retire()
-
-    def forget_all_neighbours(self) -> None:
-        """Those of IPv4, which count in one table for the whole kernel (`neighbour_table`)."""
-        self.transport().forget_neighbours()
 
     def close(self) -> None:
         """Closes what is open in the stack, and the stack with it."""

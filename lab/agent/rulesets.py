@@ -7,9 +7,7 @@ module is loaded and no table is made.  Sources: linux/netfilter_ipv4/ip_tables.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -20,8 +18,6 @@ from lab.agent import ebtables, nftables
 ACCEPT = -2  # a verdict as the kernel stores it: -NF_ACCEPT - 1
 ERROR_TARGET = b"ERROR"
 GET_ENTRIES_HEAD = struct.calcsize("32sI0Q")  # struct ipt_get_entries: name, size; the entries are aligned behind them
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
@@ -81,12 +77,11 @@ def _legacy() -> Iterator[bytes]:
 
 def _table(family: Family, table: str) -> bytes:
     """The entries of a table without counters; nothing when there are but policies that accept."""
-    with socket.socket(family.socket, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
-        name = table.encode()
-        info = _getsockopt(asked, family, 0, name.ljust(family.info.size, b"\0"))
-        _, hooks, count, size = family.info.unpack(info)
-        request = struct.pack("32sI0Q", name, size).ljust(GET_ENTRIES_HEAD + size, b"\0")
-        entries = _getsockopt(asked, family, 1, request)[GET_ENTRIES_HEAD:]
+    name, at = table.encode(), (family.socket, family.level)
+    info = ebtables.getsockopt(*at, family.option, name.ljust(family.info.size, b"\0"))
+    _, hooks, count, size = family.info.unpack(info)
+    request = struct.pack("32sI0Q", name, size).ljust(GET_ENTRIES_HEAD + size, b"\0")
+    entries = ebtables.getsockopt(*at, family.option + 1, request)[GET_ENTRIES_HEAD:]
     # a policy for each hook, and the mark of the end
     found, plain, offset = [], count == bin(hooks).count("1") + 1, 0
     while offset < len(entries):
@@ -101,15 +96,6 @@ def _accepts(target: bytes) -> bool:
     """Whether a target is a built-in chain's policy ACCEPT, or the mark of a table's end."""
     name = target[2:31].rstrip(b"\0")
     return name == ERROR_TARGET or (not name and struct.unpack_from("=i", target, 32)[0] == ACCEPT)
-
-
-def _getsockopt(asked: socket.socket, family: Family, option: int, request: bytes) -> bytes:
-    answer = ctypes.create_string_buffer(request, len(request))
-    length = ctypes.c_uint(len(request))
-    if _libc.getsockopt(asked.fileno(), family.level, family.option + option, answer, ctypes.byref(length)):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return answer.raw
 
 
 def _ebtables() -> Iterator[bytes]:

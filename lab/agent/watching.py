@@ -109,7 +109,7 @@ class Watching(Talking):
         elif self._closed and self._collecting(self._closed[-1]):
             # a closed stack repeats its last IGMP reports, and each of them brings back the neighbours on its way
             for node in self._closed:
-                node.forget_all_neighbours()
+                node.transport().forget_neighbours()
 
     def _collecting(self, node: Node) -> bool:
         """Whether the kernel's table of neighbours holds so many that it may remove some."""

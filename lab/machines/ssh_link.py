@@ -316,16 +316,12 @@ class Link:
 
     # its end
 
-    def hang_up(self) -> None:
-        """The host reads the end of its input; returns at once."""
-        self.close_write()
-
     def close(self) -> None:
         """Ends the agent and waits until ssh has ended, or kills it.  May be called again."""
         with self._closing:
             if self._said.closed:
                 return
-            self.hang_up()
+            self.close_write()  # the host reads the end of its input
             if self._end(FAREWELL) is None:
                 self.kill()
                 self._process.wait()

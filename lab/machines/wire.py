@@ -24,12 +24,14 @@ import select
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from lab.machines import credit
 
 if TYPE_CHECKING:
     from execnet.gateway_base import ExecModel
+
+    from lab.machines.guest import Booting
 
 TO_GUEST_LIMIT = 3800
 """Bytes on their way to the guest that it has not acknowledged; its line discipline stops reading at 3,968."""
@@ -54,20 +56,6 @@ POKE_EVERY = 1.0
 
 READY = b"\0overcast guest is ready\n"
 """What the guest writes first; before it the line would echo and cook what the host sends."""
-
-
-class Machine(Protocol):
-    """What the wire asks of the machine at its far end."""
-
-    def close(self) -> None:
-        """End it."""
-
-    def kill(self) -> None:
-        """End it without a farewell."""
-
-    @property
-    def exit_status(self) -> int | None:
-        """None while it runs."""
 
 
 class Line:
@@ -120,7 +108,7 @@ class GuestWire(credit.Wire):
 
     far = "guest"
 
-    def __init__(self, line: Line, machine: Machine, execmodel: ExecModel) -> None:
+    def __init__(self, line: Line, machine: Booting, execmodel: ExecModel) -> None:
         self._machine, self._acks = machine, line.acks
         line.take_over()
         reader = credit.Reader(line.from_guest, self._grant, FROM_GUEST_ACK)

@@ -12,7 +12,7 @@ from typing import Any
 
 from lab.machines.node import Node
 from lab.model import Network, Topology
-from lab.probes import echo, ipv6, options6
+from lab.probes import echo, ipv6, options
 
 ECHO_REQUEST, ECHO_REPLY = 128, 129
 HEADER = struct.Struct("!BBHHH")
@@ -32,7 +32,7 @@ def reply(received: Mapping[str, Any]) -> echo.Reply | None:
     return echo.Reply(str(received["source"][0]).partition("%")[0], identifier, sequence, received["ttl"])
 
 
-PROTOCOL = echo.Protocol(options6.ICMP, request, reply, options6.IPV6)
+PROTOCOL = echo.Protocol(options.ICMP6, request, reply, options.IPV6)
 
 
 def ping(

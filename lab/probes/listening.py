@@ -24,7 +24,7 @@ from lab.machines.base import Agent, Call, await_told, call
 from lab.machines.node import Node, ask_all, ask_in_turn, do_all, in_order, tell_all
 from lab.machines.sockets import fresh_handle
 from lab.model import Network, NodePlan, Topology
-from lab.probes import ipv6, judgement, markers, options, options6, sightings, ways
+from lab.probes import ipv6, judgement, markers, options, sightings, ways
 from lab.probes.datagrams import Datagram, Sent, stimulus
 from lab.probes.patience import Lost, Patience, Way
 from lab.probes.payloads import fresh_port, tag_of, unique
@@ -91,7 +91,7 @@ class Listening:
         self._share, self._all_groups = share, all_groups
         self._grace, self._on_entry, self._on_exit = markers.bound(grace, nodes.values()), on_entry, on_exit
         self._patience, self._lost = patience, lost or Lost()
-        self._is_ipv6 = bool(self._groups) and options6.is_ipv6(self._groups[0])
+        self._is_ipv6 = bool(self._groups) and options.is_ipv6(self._groups[0])
         self._link_locals: dict[str, Address] = {}
         self._sockets: dict[str, int] = {}
         self._fences: dict[str, int] = {}
@@ -158,7 +158,7 @@ class Listening:
         if bind is None:
             # bound to the group, a socket hears nothing of other groups whoever joined them (MCAST-10)
             bind = self._groups[0] if len(self._groups) == 1 else ANY
-        kind, late = options6.UDP if self._is_ipv6 else options.UDP, self._memberships(self._plans[name], join=True)
+        kind, late = options.UDP6 if self._is_ipv6 else options.UDP, self._memberships(self._plans[name], join=True)
         bound = [bind, self.port]
         return self._nodes[name].call(
             Agent.open, self._sockets[name], **kind, options=chosen, bind=bound, late_options=late
@@ -167,7 +167,7 @@ class Listening:
     def _memberships(self, plan: NodePlan, *, join: bool) -> list[options.Option]:
         if self._is_ipv6:
             index = ipv6.required(self._link_locals, plan.name, plan).index
-            return [options6.membership(group, index, join=join) for group in self._joined]
+            return [options.membership6(group, index, join=join) for group in self._joined]
         where = plan.address(self.network) if self._interface is None else self._interface
         return [options.membership(group, where, self._source, join=join) for group in self._joined]
 

@@ -1,14 +1,16 @@
-"""Socket options by the names of ip(7) and socket(7), as the agent takes them."""
+"""Socket options by the names of ip(7), ipv6(7) and socket(7), as the agent takes them."""
 
 from __future__ import annotations
 
 import socket
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from lab.machines.base import Kind
 
-IPPROTO_IP = 0
+IPPROTO_IP, IPPROTO_IPV6 = 0, 41
+IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP = 20, 21
 IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP = 35, 36
 IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_SOURCE_MEMBERSHIP = 39, 40
 IP_MULTICAST_ALL = 49
@@ -17,6 +19,7 @@ PMTUDISC_DO, PMTUDISC_DONT = 2, 0  # of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER
 Option = tuple[int, int, Any]
 
 UDP = Kind(family=int(socket.AF_INET), type=int(socket.SOCK_DGRAM), protocol=0)
+UDP6 = Kind(family=int(socket.AF_INET6), type=int(socket.SOCK_DGRAM), protocol=0)
 TCP = Kind(family=int(socket.AF_INET), type=int(socket.SOCK_STREAM), protocol=0)
 BROADCAST: Option = (int(socket.SOL_SOCKET), int(socket.SO_BROADCAST), 1)
 REUSE_ADDRESS: Option = (int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), 1)
@@ -29,6 +32,7 @@ def raw(protocol: int) -> Kind:
 
 
 ICMP, RAW = raw(socket.IPPROTO_ICMP), raw(socket.IPPROTO_RAW)
+ICMP6 = Kind(family=int(socket.AF_INET6), type=int(socket.SOCK_RAW), protocol=int(socket.IPPROTO_ICMPV6))
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,12 @@ class Names:
 
 
 IPV4 = Names(IPPROTO_IP, ttl=2, multicast_ttl=33, tos=1, loop=34, mtu_discover=10)
+IPV6 = Names(IPPROTO_IPV6, ttl=16, multicast_ttl=18, tos=67, loop=19, mtu_discover=23)
+
+
+def is_ipv6(address: str) -> bool:
+    """Whether an address in text is one of IPv6."""
+    return ":" in address
 
 
 def sending(
@@ -87,3 +97,9 @@ def membership(group: str, interface: str, source: str | None = None, *, join: b
         return (IPPROTO_IP, IP_ADD_MEMBERSHIP if join else IP_DROP_MEMBERSHIP, request)
     option = IP_ADD_SOURCE_MEMBERSHIP if join else IP_DROP_SOURCE_MEMBERSHIP
     return (IPPROTO_IP, option, request + socket.inet_aton(source))
+
+
+def membership6(group: str, index: int, *, join: bool = True) -> Option:
+    """Struct ipv6_mreq: the group on the interface with an index."""
+    request = socket.inet_pton(socket.AF_INET6, group) + index.to_bytes(4, sys.byteorder)
+    return (IPPROTO_IPV6, IPV6_JOIN_GROUP if join else IPV6_LEAVE_GROUP, request)
