@@ -17,34 +17,8 @@ from typing import Any, Callable
 from pyroute2.netlink import NLA_F_NESTED, nla
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from lab.agent import reading
-from lab.agent.rtnl import (
-    APPEND,
-    CHANGE,
-    CREATE,
-    DELADDR,
-    DELLINK,
-    DELNEIGH,
-    DELROUTE,
-    DELTFILTER,
-    INGRESS,
-    NEWADDR,
-    NEWLINK,
-    NEWNEIGH,
-    NEWQDISC,
-    NEWROUTE,
-    NEWTFILTER,
-    NUD_NOARP,
-    NUD_PERMANENT,
-    REPLACE,
-    SETLINK,
-    TCA_KIND,
-    TCA_OPTIONS,
-    Transport,
-    attribute,
-    clsact,
-    filter_at,
-)
+from lab.agent import reading, rtnl
+from lab.agent.rtnl import Transport, attribute
 
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_METRICS, RTAX_MTU = 1, 4, 5, 7, 8, 2  # linux/rtnetlink.h
 IFA_ADDRESS, IFA_LOCAL, NDA_DST, NDA_LLADDR = 1, 2, 1, 2
@@ -52,7 +26,7 @@ MAIN_TABLE = 254
 IFF_UP = 1
 NTF_SELF, NTF_MASTER = 0x02, 0x04
 ROOT = 0xFFFFFFFF
-BLOCKS = {"ingress": INGRESS, "egress": 0xFFFFFFF3}
+BLOCKS = {"ingress": rtnl.INGRESS, "egress": 0xFFFFFFF3}
 NETEM_LIMIT = 1000  # packets that may wait, as tc has it
 TICK = 64  # ns, a unit of the packet scheduler's clock
 SCOPE_LINK, SCOPE_UNIVERSE = 253, 0
@@ -121,7 +95,7 @@ class Links:
             IFLA_MASTER=self._transport.index(master) if master else None,
             IFLA_LINKINFO={"attrs": info},
         )
-        self._transport.queue(message, NEWLINK, CREATE, f"ip link add {device} type {kind}")
+        self._transport.queue(message, rtnl.NEWLINK, rtnl.CREATE, f"ip link add {device} type {kind}")
 
     def _attribute(self, name: str, value: Any) -> tuple[str, Any]:
         return name, self._transport.index(value) if name.endswith(DEVICES) and isinstance(value, str) else value
@@ -154,12 +128,12 @@ class Links:
             values = {"attrs": [self._attribute(name, value) for name, value in data]}
             attributes.append(("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", values)]}))
         message["attrs"] = attributes
-        self._transport.queue(message, NEWLINK, CHANGE, f"ip link set {device}")
+        self._transport.queue(message, rtnl.NEWLINK, rtnl.CHANGE, f"ip link set {device}")
 
     def _link_del(self, device: str) -> None:
         message = ifinfmsg()
         message["index"] = self._transport.index(device)
-        self._transport.queue(message, DELLINK, CHANGE, f"ip link del {device}")
+        self._transport.queue(message, rtnl.DELLINK, rtnl.CHANGE, f"ip link del {device}")
 
     def _bridge_port(self, device: str, **flags: int) -> None:
         """`bridge link set`: flags under the names of bridge(8), e.g. bcast_flood=0."""
@@ -175,7 +149,7 @@ class Links:
         values = [("IFLA_BRPORT_" + names.get(name, name.upper()), value) for name, value in flags.items()]
         message["attrs"] = [("IFLA_PROTINFO", {"attrs": values}, NLA_F_NESTED)]
         words = " ".join(f"{name} {value}" for name, value in flags.items())
-        self._transport.queue(message, SETLINK, CHANGE, f"bridge link set dev {device} {words}")
+        self._transport.queue(message, rtnl.SETLINK, rtnl.CHANGE, f"bridge link set dev {device} {words}")
 
     # addresses, routes, neighbours
 
@@ -189,10 +163,10 @@ class Links:
 
     def _addr_add(self, device: str, address: str, peer: str | None = None) -> None:
         """An address; with `peer`, an address or a prefix, the connected route is to that (ip-address(8))."""
-        self._address(device, address, peer, NEWADDR, CREATE, "add")
+        self._address(device, address, peer, rtnl.NEWADDR, rtnl.CREATE, "add")
 
     def _addr_del(self, device: str, address: str, peer: str | None = None) -> None:
-        self._address(device, address, peer, DELADDR, CHANGE, "del")
+        self._address(device, address, peer, rtnl.DELADDR, rtnl.CHANGE, "del")
 
     def _route(
         self,
@@ -208,8 +182,8 @@ class Links:
     ) -> None:
         network = ipaddress.ip_network(to)
         # `ip route del` says "any scope, any protocol" (nowhere, unspec); an addition is static, like `ip`'s own (boot)
-        scope = 255 if kind == DELROUTE else SCOPE_UNIVERSE if via or device is None else SCOPE_LINK
-        origin = (0 if kind == DELROUTE else 3, scope, ROUTE_TYPES[type])
+        scope = 255 if kind == rtnl.DELROUTE else SCOPE_UNIVERSE if via or device is None else SCOPE_LINK
+        origin = (0 if kind == rtnl.DELROUTE else 3, scope, ROUTE_TYPES[type])
         body = struct.pack("=BBBBBBBBI", _family(to), network.prefixlen, 0, 0, MAIN_TABLE, *origin, 0)
         body += attribute(RTA_DST, network.network_address.packed) if network.prefixlen else b""
         body += attribute(RTA_OIF, struct.pack("=I", self._transport.index(device))) if device else b""
@@ -220,13 +194,13 @@ class Links:
         self._transport.queue_raw(kind, flags, body, words)
 
     def _route_add(self, to: str, **fields: Any) -> None:
-        self._route(NEWROUTE, CREATE, "add", to, **fields)
+        self._route(rtnl.NEWROUTE, rtnl.CREATE, "add", to, **fields)
 
     def _route_replace(self, to: str, **fields: Any) -> None:
-        self._route(NEWROUTE, REPLACE, "replace", to, **fields)
+        self._route(rtnl.NEWROUTE, rtnl.REPLACE, "replace", to, **fields)
 
     def _route_del(self, to: str, **fields: Any) -> None:
-        self._route(DELROUTE, CHANGE, "del", to, **fields)
+        self._route(rtnl.DELROUTE, rtnl.CHANGE, "del", to, **fields)
 
     def _neighbour(self, device: str, state: int, flags: int, to: str, lladdr: str, *, bridge: bool = False) -> bytes:
         """A neighbour, or a forwarding entry of a bridge; `to` and `lladdr` may be empty."""
@@ -237,22 +211,26 @@ class Links:
 
     def _neigh_add(self, device: str, to: str, lladdr: str) -> None:
         """A permanent neighbour."""
-        body = self._neighbour(device, NUD_PERMANENT, 0, to, lladdr)
-        self._transport.queue_raw(NEWNEIGH, REPLACE, body, f"ip neigh replace {to} lladdr {lladdr} dev {device}")
+        body = self._neighbour(device, rtnl.NUD_PERMANENT, 0, to, lladdr)
+        self._transport.queue_raw(
+            rtnl.NEWNEIGH, rtnl.REPLACE, body, f"ip neigh replace {to} lladdr {lladdr} dev {device}"
+        )
 
     def _neigh_del(self, device: str, to: str) -> None:
         body = self._neighbour(device, 0, 0, to, "")
-        self._transport.queue_raw(DELNEIGH, CHANGE, body, f"ip neigh del {to} dev {device}")
+        self._transport.queue_raw(rtnl.DELNEIGH, rtnl.CHANGE, body, f"ip neigh del {to} dev {device}")
 
     def _fdb_replace(self, device: str, lladdr: str) -> None:
         """A static forwarding entry of the bridge that `device` is a port of."""
-        body = self._neighbour(device, NUD_NOARP, NTF_MASTER, "", lladdr, bridge=True)
-        self._transport.queue_raw(NEWNEIGH, REPLACE, body, f"bridge fdb replace {lladdr} dev {device}")
+        body = self._neighbour(device, rtnl.NUD_NOARP, NTF_MASTER, "", lladdr, bridge=True)
+        self._transport.queue_raw(rtnl.NEWNEIGH, rtnl.REPLACE, body, f"bridge fdb replace {lladdr} dev {device}")
 
     def _fdb_append(self, device: str, lladdr: str, dst: str) -> None:
         """One more endpoint of a VXLAN device that frames for a MAC address are sent to; all zeros: floods."""
-        body = self._neighbour(device, NUD_NOARP | NUD_PERMANENT, NTF_SELF, dst, lladdr, bridge=True)
-        self._transport.queue_raw(NEWNEIGH, APPEND, body, f"bridge fdb append {lladdr} dev {device} dst {dst}")
+        body = self._neighbour(device, rtnl.NUD_NOARP | rtnl.NUD_PERMANENT, NTF_SELF, dst, lladdr, bridge=True)
+        self._transport.queue_raw(
+            rtnl.NEWNEIGH, rtnl.APPEND, body, f"bridge fdb append {lladdr} dev {device} dst {dst}"
+        )
 
     # filters
 
@@ -262,27 +240,29 @@ class Links:
         Ethernet header on, that returns a TC_ACT_ code.  The clsact qdisc is made when the device has none.
         """
         index = self._transport.index(device)
-        self._transport.queue_raw(NEWQDISC, CREATE, clsact(index), f"tc qdisc add dev {device} clsact")
+        self._transport.queue_raw(rtnl.NEWQDISC, rtnl.CREATE, rtnl.clsact(index), f"tc qdisc add dev {device} clsact")
         # a second filter on the same device finds the qdisc there
         with contextlib.suppress(FileExistsError):
             self._transport.flush()
-        body = filter_at(index, BLOCKS[direction], program, name)
-        self._transport.queue_raw(NEWTFILTER, CREATE, body, f"tc filter add dev {device} {direction} bpf {name}")
+        body = rtnl.filter_at(index, BLOCKS[direction], program, name)
+        self._transport.queue_raw(
+            rtnl.NEWTFILTER, rtnl.CREATE, body, f"tc filter add dev {device} {direction} bpf {name}"
+        )
 
     def _delay_add(self, device: str, milliseconds: float) -> None:
         """`tc qdisc add dev DEVICE root netem delay`: what leaves the device leaves it later, in order."""
         body = struct.pack("=BxxxiIII", socket.AF_UNSPEC, self._transport.index(device), 0, ROOT, 0)
-        body += attribute(TCA_KIND, b"netem\0")
-        body += attribute(TCA_OPTIONS, struct.pack("=IIIIII", int(milliseconds * 1e6 / TICK), NETEM_LIMIT, 0, 0, 0, 0))
+        settings = struct.pack("=IIIIII", int(milliseconds * 1e6 / TICK), NETEM_LIMIT, 0, 0, 0, 0)
+        body += attribute(rtnl.TCA_KIND, b"netem\0") + attribute(rtnl.TCA_OPTIONS, settings)
         self._transport.queue_raw(
-            NEWQDISC, CREATE, body, f"tc qdisc add dev {device} root netem delay {milliseconds}ms"
+            rtnl.NEWQDISC, rtnl.CREATE, body, f"tc qdisc add dev {device} root netem delay {milliseconds}ms"
         )
 
     def _filter_clear(self, device: str, direction: str) -> None:
         """Removes every filter of one direction."""
         index = self._transport.index(device)
         body = struct.pack("=BxxxiIII", socket.AF_UNSPEC, index, 0, BLOCKS[direction], 0)
-        self._transport.queue_raw(DELTFILTER, CHANGE, body, f"tc filter del dev {device} {direction}")
+        self._transport.queue_raw(rtnl.DELTFILTER, rtnl.CHANGE, body, f"tc filter del dev {device} {direction}")
 
 
 def _given(**attributes: Any) -> list[tuple[str, Any]]:

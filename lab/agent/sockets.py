@@ -26,6 +26,11 @@ IP_PKTINFO, IP_RECVTOS, IP_RECVTTL = 8, 13, 12
 IP_TOS, IP_TTL = 1, 2
 IP_MULTICAST_IF, IP_JOIN, IP_JOIN_SOURCE, IPV6_JOIN = 32, 35, 39, 20
 IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT = 49, 50, 51, 52
+RECEIVING = {
+    int(socket.AF_INET): (socket.IPPROTO_IP, (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS)),
+    int(socket.AF_INET6): (socket.IPPROTO_IPV6, (IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT)),
+}
+"""By family, the options by which the kernel says of a packet where it went, its TTL and its TOS."""
 LARGEST = 65536 + 64
 ROOM_FOR_ANCILLARY = 512
 
@@ -63,12 +68,6 @@ class Endpoint:
         fresh: list[Received] = []
         while True:
             try:
-                if self.socket.type == socket.SOCK_STREAM:
-                    payload = self.socket.recv(LARGEST)
-                    fresh.append({"payload": payload, "source": None})
-                    if not payload:
-                        break
-                    continue
                 payload, ancillary, flags, source = self.socket.recvmsg(LARGEST, ROOM_FOR_ANCILLARY)
             except BlockingIOError:
                 break
@@ -76,6 +75,8 @@ class Endpoint:
                 fresh.append({"payload": b"", "source": None, "error": error.errno or errno.EIO})
                 break
             fresh.append(_describe(payload, ancillary, flags, source))
+            if not payload and self.socket.type == socket.SOCK_STREAM:
+                break
         self.inbox += fresh
         return fresh
 
@@ -116,15 +117,12 @@ def open_endpoint(
     """Opens a socket in the stack that the thread is in."""
     opened = socket.socket(family, type | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
     try:
-        if family in (socket.AF_INET, socket.AF_INET6) and type != socket.SOCK_STREAM:
-            opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        if family in RECEIVING and type != socket.SOCK_STREAM:
             make_room(opened, RECEIVE_BUFFER)
-        if family == socket.AF_INET and type != socket.SOCK_STREAM:
-            for option in (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
-                opened.setsockopt(socket.IPPROTO_IP, option, 1)
-        if family == socket.AF_INET6 and type != socket.SOCK_STREAM:
-            for option in (IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT):
-                opened.setsockopt(socket.IPPROTO_IPV6, option, 1)
+            opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            level, described = RECEIVING[family]
+            for option in described:
+                opened.setsockopt(level, option, 1)
         for level, option, value in options:
             set_option(opened, level, option, value)
         if device is not None:

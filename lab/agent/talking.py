@@ -56,11 +56,6 @@ class Talking(Looking):
         opened = self._endpoints[endpoint].socket
         return opened.send(payload) if to is None else opened.sendto(payload, tuple(to))
 
-    def try_send(self, endpoint: int, payload: bytes, to: Sequence[Any]) -> None:
-        """Sends a fence: that it cannot be sent is not this call's failure, it will not arrive."""
-        with contextlib.suppress(OSError):
-            self.send(endpoint, payload, to)
-
     def send_each(self, endpoint: int, datagrams: Sequence[Any]) -> list[list[Any]]:
         """Sends every `[payload, to]`; of each, when (ns since the epoch), and why the kernel refused it (or None)."""
         opened = self._endpoints[endpoint].socket

@@ -21,19 +21,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lab.agent import modules, prerequisites
-from lab.agent.rtnl import (
-    CREATE,
-    ETH_P_ALL,
-    INGRESS,
-    NEWLINK,
-    NEWQDISC,
-    NEWTFILTER,
-    Transport,
-    attribute,
-    clsact,
-    filter_at,
-)
+from lab.agent import modules, prerequisites, rtnl
+from lab.agent.rtnl import attribute
 from lab.tunnels import KINDS
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
@@ -45,7 +34,7 @@ PASS = (0x06, 0, 0, 0)  # let everything pass
 UNKNOWN = (errno.EOPNOTSUPP, errno.ENOENT, errno.EAFNOSUPPORT)
 """The kernel's answers for a kind of link, of filter, of socket that it has no module for."""
 
-FILTERS, CAPTURES = "traffic filters (clsact, bpf)", "packet sockets"
+FILTERS, CAPTURES = "traffic filters (rtnl.clsact, bpf)", "packet sockets"
 MODULES = {
     **{kind.name: kind.module for kind in KINDS.values()},
     FILTERS: "sch_ingress cls_bpf",
@@ -139,12 +128,12 @@ def _create(kind: str, device: str) -> int:
     if kind in KINDS:
         info += attribute(IFLA_INFO_DATA, b"".join(attribute(*one) for one in KINDS[kind].least.items()))
     body = bytes(16) + attribute(IFLA_IFNAME, device.encode() + b"\0") + attribute(IFLA_LINKINFO, info)
-    return _request(NEWLINK, body)
+    return _request(rtnl.NEWLINK, body)
 
 
 def _capture() -> int:
     try:
-        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)).close()
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(rtnl.ETH_P_ALL)).close()
     except OSError as error:
         return error.errno or errno.EIO
     return 0
@@ -152,14 +141,15 @@ def _capture() -> int:
 
 def _filter() -> int:
     """A filter of one instruction at the loopback device."""
-    return _request(NEWQDISC, clsact(LOOPBACK)) or _request(NEWTFILTER, filter_at(LOOPBACK, INGRESS, [PASS], "try"))
+    program = rtnl.filter_at(LOOPBACK, rtnl.INGRESS, [PASS], "try")
+    return _request(rtnl.NEWQDISC, rtnl.clsact(LOOPBACK)) or _request(rtnl.NEWTFILTER, program)
 
 
 def _request(kind: int, body: bytes) -> int:
     """One request of route netlink; the kernel's error number, 0 when it did it."""
-    with contextlib.closing(Transport()) as transport:
+    with contextlib.closing(rtnl.Transport()) as transport:
         try:
-            transport.queue_raw(kind, CREATE, body, "")
+            transport.queue_raw(kind, rtnl.CREATE, body, "")
             transport.flush()
         except OSError as error:
             return error.errno or errno.EIO

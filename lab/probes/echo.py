@@ -169,14 +169,14 @@ def ping(
     try:
         first = protocol.request(identifier, 1, unique())
         calls.append(call(Agent.send, endpoint=receiver, payload=first, to=[to, 0]))
-        tokens: list[list[Any]] = []
+        tokens, fences = list[list[Any]](), list[list[Any]]()
         # under another identifier: else, for a stateful firewall, a late answer to the probe is one to a fence
         fencing = identifier ^ 1
         for number, name in enumerate(fenced):
             token = unique()
             tokens.append([fence_socket, struct.pack("!HH", fencing, number) + token])
-            sent = protocol.request(fencing, number, token)
-            calls.append(call(Agent.try_send, endpoint=fence_socket, payload=sent, to=[own[name], 0]))
+            fences.append([protocol.request(fencing, number, token), [own[name], 0]])
+        calls.append(call(Agent.send_each, fence_socket, fences))
         pairs = [pair for name in plans if marked for pair in ((node.name, name), (name, node.name))]
         ways = [leg for pair in pairs for leg in markers.legs_between(topology, network, *pair)]
         legs = markers.legs(ways, nodes or {}, topology, port, known)
