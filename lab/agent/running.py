@@ -20,7 +20,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Callable
 
 from lab.agent import namespaces
 from lab.agent.programs import ENVIRONMENT, SYSTEM_PATH
@@ -73,18 +73,11 @@ class Running:
 
         `found` False: it had not within `timeout` (s), or it had ended (`status`).
         """
-        deadline = time.monotonic() + timeout
         sought = text.encode()
-        while True:
-            ended = self._read()
-            at = self._output.find(sought, self._awaited)
-            if at >= 0:
-                self._awaited = at + len(sought)
-            left = deadline - time.monotonic()
-            if at >= 0 or ended or left <= 0:
-                status = self._process.wait() if ended else None
-                return {"found": at >= 0, "output": self.output(), "status": status}
-            self._poll(left)
+        ended = self._read_until(lambda: sought in self._output[self._awaited :], timeout)
+        at = self._output.find(sought, self._awaited)
+        self._awaited = max(self._awaited, at + len(sought) if at >= 0 else 0)
+        return {"found": at >= 0, "output": self.output(), "status": self._process.wait() if ended else None}
 
     def output(self) -> str:
         """Everything that it has said so far."""
@@ -96,11 +89,11 @@ class Running:
         if self._pipe >= 0:
             self._signal(number)
             if number != signal.SIGKILL:
-                self._ended_within(LAST_BREATH)
+                self._read_until(lambda: False, LAST_BREATH)
                 self._signal(signal.SIGKILL)  # to what is left of it
             self._process.wait()
             self._reap()
-            self._ended_within(LAST_BREATH)  # reads its last words
+            self._read_until(lambda: False, LAST_BREATH)  # reads its last words
             os.close(self._pipe)
             self._pipe = -1
         return self._output.decode(errors="replace")
@@ -115,20 +108,14 @@ class Running:
             while True:
                 os.waitpid(-self._process.pid, 0)
 
-    def _ended_within(self, timeout: float) -> bool:
-        """Whether every process that holds the output is gone in time (s)."""
+    def _read_until(self, done: Callable[[], bool], timeout: float) -> bool:
+        """Takes in what is said until it is all that is waited for; True when nobody is left to say more."""
         deadline = time.monotonic() + timeout
-        while not self._read():
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            self._poll(left)
-        return True
-
-    def _poll(self, timeout: float) -> None:
         poller = select.poll()
         poller.register(self._pipe, select.POLLIN)
-        poller.poll(timeout * 1000)
+        while not (ended := self._read()) and not done() and (left := deadline - time.monotonic()) > 0:
+            poller.poll(left * 1000)
+        return ended
 
     def _read(self) -> bool:
         """Takes in what was said; True when nobody is left to say more."""

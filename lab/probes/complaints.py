@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from lab.probes.sightings import ETHERNET, IPV6_HEADER, Sighting
+from lab.probes.sightings import ETHERNET, Sighting, packet_in
 
 ICMP, ICMPV6 = 1, 58
 ERRORS = {
@@ -30,7 +30,7 @@ UNREACHABLE = {
 }
 UNREACHABLE6 = {0: "network", 1: "administratively prohibited", 3: "host", 4: "port"}
 PROTOCOLS = {1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 47: "GRE", 58: "ICMPv6"}
-IPV4_HEADER, ICMP_HEADER = 20, 8
+ICMP_HEADER = 8
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Complaint:
 
     @property
     def about(self) -> tuple[str, str, int] | None:
-        packet = _packet(self.quoted)
-        return packet and packet[:3]
+        packet = packet_in(self.quoted)
+        return packet and (str(ip_address(packet.source)), str(ip_address(packet.destination)), packet.protocol)
 
     @property
     def meaning(self) -> str:
@@ -78,21 +78,11 @@ def errors(seen: Iterable[Sighting]) -> list[Complaint]:
 
 
 def _error(sighting: Sighting) -> Complaint | None:
-    outer = _packet(sighting.frame[ETHERNET:])
-    if outer is None or outer[2] not in ERRORS or len(outer[3]) < ICMP_HEADER:
+    outer = packet_in(sighting.frame[ETHERNET:])
+    if outer is None or outer.protocol not in ERRORS or len(outer.inside) < ICMP_HEADER:
         return None
-    source, destination, protocol, message = outer
-    kind, code = message[0], message[1]
-    if kind not in ERRORS[protocol]:
+    kind, code = outer.inside[0], outer.inside[1]
+    if kind not in ERRORS[outer.protocol]:
         return None
-    return Complaint(sighting, source, destination, protocol, kind, code, message[ICMP_HEADER:])
-
-
-def _packet(data: bytes) -> tuple[str, str, int, bytes] | None:
-    """Source, destination, protocol and payload of an IP packet, of which the end may be missing."""
-    if len(data) >= IPV4_HEADER and data[0] >> 4 == 4:
-        header = (data[0] & 0x0F) * 4
-        return str(ip_address(data[12:16])), str(ip_address(data[16:20])), data[9], data[header:]
-    if len(data) >= IPV6_HEADER and data[0] >> 4 == 6:
-        return str(ip_address(data[8:24])), str(ip_address(data[24:40])), data[6], data[IPV6_HEADER:]
-    return None
+    source, destination = str(ip_address(outer.source)), str(ip_address(outer.destination))
+    return Complaint(sighting, source, destination, outer.protocol, kind, code, outer.inside[ICMP_HEADER:])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from lab.probes.sightings import DESTINATION_OPTIONS, ETHERNET, GRE, IPV6_HEADER, UDP
+from lab.probes.sightings import ETHERNET, GRE, UDP, packet_in
 
 IPV4, IPV6, ARP, VLAN = 0x0800, 0x86DD, 0x0806, 0x8100
 FRAME_IN_GRE = 0x6558
@@ -24,19 +24,16 @@ def decoded(frame: bytes, vxlan_port: int) -> str:
     kind, at = _word(frame, 12), ETHERNET
     if kind == VLAN:
         kind, at = _word(frame, 16), ETHERNET + 4
-    packet = frame[at:]
-    if kind == IPV4 and len(packet) >= 20:
-        addresses = f"{ip_address(packet[12:16])} > {ip_address(packet[16:20])} ttl {packet[8]}"
-        return f"{addresses} {_payload(packet[9], packet[4 * (packet[0] & 0xF) : _word(packet, 2)], vxlan_port)}"
-    if kind == IPV6 and len(packet) >= IPV6_HEADER:
-        protocol, rest = packet[6], packet[IPV6_HEADER:]
-        if protocol == DESTINATION_OPTIONS and rest:
-            protocol, rest = rest[0], rest[8 * (rest[1] + 1) :]
-        addresses = f"{ip_address(packet[8:24])} > {ip_address(packet[24:40])} hop limit {packet[7]}"
-        return f"{addresses} {_payload(protocol, rest, vxlan_port)}"
-    if kind == ARP and len(packet) >= 28:
-        asks = "asks for" if _word(packet, 6) == 1 else "answers"
-        return f"ARP {ip_address(packet[14:18])} {asks} {ip_address(packet[24:28])}"
+    data = frame[at:]
+    packet = packet_in(data) if kind in (IPV4, IPV6) else None
+    if packet is not None:
+        hops = "ttl" if kind == IPV4 else "hop limit"
+        inside = packet.inside[: max(0, _word(data, 2) - 4 * (data[0] & 0xF))] if kind == IPV4 else packet.inside
+        addresses = f"{ip_address(packet.source)} > {ip_address(packet.destination)} {hops} {packet.hops}"
+        return f"{addresses} {_payload(packet.protocol, inside, vxlan_port)}"
+    if kind == ARP and len(data) >= 28:
+        asks = "asks for" if _word(data, 6) == 1 else "answers"
+        return f"ARP {ip_address(data[14:18])} {asks} {ip_address(data[24:28])}"
     return f"EtherType {kind:#06x}, {len(frame)} octets"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 
 from lab.errors import FramesLost
 from lab.machines.base import Agent, Call, call
@@ -19,8 +19,32 @@ from lab.model import VXLAN_PORT
 
 ETHERNET = 14
 GRE, UDP = 47, 17
-IPV6_HEADER, DESTINATION_OPTIONS = 40, 60
+IPV4_HEADER, IPV6_HEADER, DESTINATION_OPTIONS = 20, 40, 60
+IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"  # EtherTypes
 ROOM = "run it as root, or raise net.core.rmem_max to 16777216; of many live hosts, test fewer at once"
+
+
+class Packet(NamedTuple):
+    """An IP packet, of which the end may be missing; `inside` is what it holds, behind IPv6's destination options."""
+
+    source: bytes
+    destination: bytes
+    protocol: int
+    hops: int
+    """Its TTL, or hop limit."""
+    inside: bytes
+
+
+def packet_in(data: bytes) -> Packet | None:
+    """The packet that begins here."""
+    if len(data) >= IPV4_HEADER and data[0] >> 4 == 4:
+        return Packet(data[12:16], data[16:20], data[9], data[8], data[4 * (data[0] & 0x0F) :])
+    if len(data) < IPV6_HEADER or data[0] >> 4 != 6:
+        return None
+    protocol, inside = data[6], data[IPV6_HEADER:]
+    if protocol == DESTINATION_OPTIONS and len(inside) > 1:
+        protocol, inside = inside[0], inside[8 * (inside[1] + 1) :]
+    return Packet(data[8:24], data[24:40], protocol, data[7], inside)
 
 
 @dataclass(frozen=True)
@@ -42,22 +66,18 @@ class Sighting:
     @property
     def carrier(self) -> str | None:
         """What the frame is wrapped in: `GRE` (in IPv4 or IPv6), `VXLAN`, or None when it is bare."""
-        ip = self.frame[ETHERNET:]
-        if self.frame[12:14] == b"\x86\xdd" and len(ip) > IPV6_HEADER:
-            protocol = ip[IPV6_HEADER] if ip[6] == DESTINATION_OPTIONS else ip[6]
-            return "GRE" if protocol == GRE else None
-        if self.frame[12:14] != b"\x08\x00" or len(ip) < 20:
+        packet = packet_in(self.frame[ETHERNET:]) if self.frame[12:14] in (IPV4, IPV6) else None
+        if packet is None or packet.protocol not in (GRE, UDP):
             return None
-        if ip[9] == GRE:
+        if packet.protocol == GRE:
             return "GRE"
-        header = (ip[0] & 0x0F) * 4
-        is_vxlan = ip[9] == UDP and int.from_bytes(ip[header + 2 : header + 4], "big") == self.vxlan_port
+        is_vxlan = len(packet.source) == 4 and int.from_bytes(packet.inside[2:4], "big") == self.vxlan_port
         return "VXLAN" if is_vxlan else None
 
     @property
     def addresses(self) -> tuple[str, str]:
         """Source and destination of the packet (of a tunnel packet, the outer ones)."""
-        size, at = (16, ETHERNET + 8) if self.frame[12:14] == b"\x86\xdd" else (4, ETHERNET + 12)
+        size, at = (16, ETHERNET + 8) if self.frame[12:14] == IPV6 else (4, ETHERNET + 12)
         source, destination = self.frame[at : at + size], self.frame[at + size : at + 2 * size]
         return str(ip_address(source)), str(ip_address(destination))
 
