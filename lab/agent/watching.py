@@ -177,22 +177,18 @@ class Watching(Talking):
         for node in nodes:
             self._nodes[node].untap()
 
-    def frames(self, nodes: Sequence[int], tags: Sequence[bytes] | None = None) -> list[Any]:
+    def frames(self, nodes: Sequence[int], tags: Sequence[bytes] | None = None) -> list[list[Any]]:
         """
-        What the taps of the nodes saw that carries any of the tags, in the order of time.
+        How many frames the tap of each node had no room for since `tap`, and those that carry any of the tags.
 
-        Each frame as `[node, interface, outgoing, time in ns, bytes]`.
+        These in the order of time, each as `[node, interface, outgoing, time in ns, bytes]`.
         """
         seen = [
             [node, interface, outgoing, when, frame]
             for node in nodes
             for interface, outgoing, when, frame in self._nodes[node].tap().matching(tags)
         ]
-        return sorted(seen, key=lambda frame: frame[3])
-
-    def frames_lost(self, nodes: Sequence[int]) -> list[int]:
-        """How many frames the tap of each node had no room for since `tap` (`taps.Tap.lost`)."""
-        return [self._nodes[node].tap().lost() for node in nodes]
+        return [[self._nodes[node].tap().lost() for node in nodes], sorted(seen, key=lambda frame: frame[3])]
 
     def wait_frames(
         self, node: int, interface: str, matching: Sequence[Sequence[Any]], tag: bytes, count: int, timeout: float

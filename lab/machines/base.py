@@ -42,14 +42,14 @@ REMIND_EVERY = 1.0  # seconds
 
 _SILENT: tuple[Callable[..., Any], ...] = (
     *(getattr(Agent, name) for name in vars(Looking) if name[0] != "_" and name != Agent.attempt.__name__),
-    *(Agent.accept, Agent.await_done, Agent.await_entries, Agent.close, Agent.frames, Agent.frames_lost, Agent.hello),
+    *(Agent.accept, Agent.await_done, Agent.await_entries, Agent.close, Agent.frames, Agent.hello),
     *(Agent.neighbour_table, Agent.note_neighbours, Agent.take, Agent.tap, Agent.tap_ready),
     *(Agent.wait_for, Agent.wait_frames),
 )
 SILENT = frozenset(verb.__name__ for verb in _SILENT)
 """Verbs that send no packets: other machines need not be ready for them."""
 _LOCAL: tuple[Callable[..., Any], ...] = (
-    *(Agent.close, Agent.frames, Agent.frames_lost, Agent.note_neighbours, Agent.open),
+    *(Agent.close, Agent.frames, Agent.note_neighbours, Agent.open),
     *(Agent.take, Agent.tap, Agent.tap_ready, Agent.wait_for),
 )
 LOCAL = frozenset(verb.__name__ for verb in _LOCAL)

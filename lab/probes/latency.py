@@ -41,7 +41,7 @@ def round_trips(node: Node, to: str, interface: str, count: int, deadline: float
             ]
         answers = node.machine.batch(calls)
     sightings.require_complete([node])
-    for missing, seen in zip(answers[1::4], answers[3::4], strict=True):
+    for missing, (_, seen) in zip(answers[1::4], answers[3::4], strict=True):
         if missing:
             raise CheckFailed(
                 f"{node.name} pinged {to}: expected an answer within {deadline:g} s, found none",

@@ -100,47 +100,32 @@ def collect(
 
 def collecting(nodes: Iterable[Node], tags: Sequence[bytes] | None = None) -> list[tuple[Node, Call[Any]]]:
     """The calls of `collect`, to be made together with others."""
-    groups = by_machine(nodes)
     wanted = None if tags is None else list(tags)
-    asked = [(members[0], call(Agent.frames, nodes=_handles(members), tags=wanted)) for members in groups]
-    return [*asked, *_asking_for_lost(groups)]
+    return [(members[0], call(Agent.frames, _handles(members), wanted)) for members in by_machine(nodes)]
 
 
 def collected(nodes: Iterable[Node], answers: Sequence[Any], *, vxlan_port: int = VXLAN_PORT) -> list[Sighting]:
     """What `collect` returns, from the results of its calls."""
-    groups = by_machine(nodes)
-    _require_none_lost(groups, answers[len(groups) :])
     found: list[Sighting] = []
-    for members, frames in zip(groups, answers, strict=False):
+    lost: list[str] = []
+    for members, (unseen, frames) in zip(by_machine(nodes), answers, strict=True):
         names = {node.handle: node.name for node in members}
+        lost += [f"{count} at {node.name}" for node, count in zip(members, unseen, strict=True) if count]
         found += [
             Sighting(names[handle], interface, outgoing, time, frame, vxlan_port)
             for handle, interface, outgoing, time, frame in frames
         ]
+    if lost:
+        raise FramesLost(
+            f"the captures had no room for some frames ({', '.join(lost)}): what they did not see may have been there",
+            remedy=ROOM,
+        )
     return sorted(found, key=lambda sighting: sighting.time)
 
 
 def require_complete(nodes: Iterable[Node]) -> None:
     """FramesLost if a tap of the nodes had no room for a frame since `forget`: what is missing may have been there."""
-    groups = by_machine(nodes)
-    _require_none_lost(groups, ask_all(_asking_for_lost(groups)))
-
-
-def _asking_for_lost(groups: Sequence[Sequence[Node]]) -> list[tuple[Node, Call[Any]]]:
-    return [(members[0], call(Agent.frames_lost, nodes=_handles(members))) for members in groups]
-
-
-def _require_none_lost(groups: Sequence[Sequence[Node]], counts: Sequence[Sequence[int]]) -> None:
-    counted = [
-        (node, count)
-        for members, each in zip(groups, counts, strict=True)
-        for node, count in zip(members, each, strict=True)
-    ]
-    if lost := [f"{count} at {node.name}" for node, count in counted if count]:
-        raise FramesLost(
-            f"the captures had no room for some frames ({', '.join(lost)}): what they did not see may have been there",
-            remedy=ROOM,
-        )
+    collect(nodes, tags=())
 
 
 def wait(
