@@ -102,8 +102,7 @@ def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], othe
     """The complete overlay of the hosts whose outer addresses are known."""
     hosts = [shape.hosts[name] for name in outside]
     free = wanted.free_addresses(network, hosts)
-    found = Counter(wanted.options_of(device) for device in shape.ends.values())
-    options = found.most_common(1)[0][0] if found else otherwise
+    options = wanted.options(shape.ends.values(), otherwise)
     tunnels = _tunnels(shape, list(outside), options.kind)
     nodes: list[NodePlan] = []
     routes: Counter[IPv4Network] = Counter()

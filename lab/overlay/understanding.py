@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface
 
-from lab.graph import End, Tunnel
 from lab.model import IPV6_LEAST_MTU, Finding, NodePlan, Role, Topology, TunnelOptions
 from lab.overlay import ends, hubless, incomplete, layouts, shapes, stars, wanted
 from lab.overlay.ends import Ends
@@ -85,41 +84,24 @@ def tried(hosts: Mapping[str, Seen]) -> Topology | None:
 
 
 def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequence[Ends]) -> Topology | None:
+    """The overlay of the spokes whose ends are complete, with the addresses that they have."""
+    whole = wanted.star(star.hub, bridge.name, overlay, pairs, star.otherwise)
+    if whole is None:
+        return None
     nodes: list[NodePlan] = []
-    tunnels: list[Tunnel] = []
-    for number, pair in enumerate(pairs, 1):
-        near, far = pair.near, pair.far
-        if near is None or far is None:
-            continue
-        device = ends.holder(pair.spoke, near)
-        address = ends.overlay_address(pair.spoke, device, overlay.network) or overlay
-        if not nodes and (hub := _plan(star.hub, "hub", far, near, overlay, bridge.name)):
-            nodes.append(hub)
-        plan = _plan(pair.spoke, "spoke", near, far, address, device)
-        if plan is None or not nodes:
-            return None
-        nodes.append(plan)
-        tunnels.append(Tunnel((End(star.hub.name, far.name), End(pair.spoke.name, near.name)), far.vni or number))
-    return Topology(
+    for plan in whole.nodes:
+        seen = star.hosts[plan.name]
+        own = overlay if plan.is_hub else ends.overlay_address(seen, plan.device, overlay.network) or overlay
+        further = tuple(one for one in ends.ipv4_of(seen) if one not in (str(plan.underlay.ip), str(own.ip)))
+        nodes.append(replace(plan, overlay=own, further=further))
+    return replace(
+        whole,
         name="found",
         nodes=tuple(nodes),
-        tunnels=tuple(tunnels),
-        options=wanted.options(pairs, star.otherwise),
-        multicast_route=wanted.multicast_route(star.hub, bridge.name),
         answer_broadcast_ping=star.hub.sysctls.get(BROADCAST_PING) == "0",
         strangers=tuple(remote for _, remote in _strangers(star, bridge)),
         ipv6=any(_has_ipv6(star.hosts[plan.name], plan.device) for plan in nodes),
     )
-
-
-def _plan(seen: Seen, role: Role, end: Device, other: Device, overlay: IPv4Interface, device: str) -> NodePlan | None:
-    underlay = ends.underlay_of(seen, end, other.remote)
-    nic = ends.nic_of(seen, end)
-    if underlay is None or nic is None:
-        return None
-    further = tuple(one for one in ends.ipv4_of(seen) if one not in (str(underlay.ip), str(overlay.ip)))
-    kind = ends.kind_of(device, end.name)
-    return NodePlan(seen.name, role, underlay, overlay, device, nic, ends.underlay6_of(seen, end), further, kind)
 
 
 def _has_ipv6(seen: Seen, device: str) -> bool:

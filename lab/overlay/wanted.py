@@ -7,7 +7,7 @@ Commands that complete an overlay are written from it, so that they name the hos
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
@@ -34,7 +34,7 @@ def star(
     network = overlay.network if overlay else _network(hub, pairs)
     if network is None or not pairs:
         return None
-    made = options(pairs, otherwise)
+    made = options((end for pair in pairs for end in (pair.far, pair.near) if end), otherwise)
     free = free_addresses(network, [hub, *(pair.spoke for pair in pairs)])
     hub_address = overlay or next(free, None)
     device = bridge or next(name for number in range(1 << 12) if (name := f"bridge{number}") not in hub.devices)
@@ -106,7 +106,8 @@ def _tunnel(hub: Seen, pair: Ends, options: TunnelOptions, others: Sequence[Tunn
     new = f"{options.kind}{number}"
     hub_end = End(hub.name, [*there, *(name for name in here if name not in hub.devices), new][0])
     end = End(pair.spoke.name, [*here, *(name for name in there if name not in pair.spoke.devices), new][0])
-    return Tunnel((hub_end, end), vni or next(one for one in range(number, 1 << 24) if one not in vnis))
+    least = len(others) + 1 if pair.near and pair.far else number
+    return Tunnel((hub_end, end), vni or next(one for one in range(least, 1 << 24) if one not in vnis))
 
 
 def _network(hub: Seen, pairs: Sequence[Ends]) -> IPv4Network | None:
@@ -133,9 +134,9 @@ def free_addresses(network: IPv4Network, hosts: Sequence[Seen]) -> Iterator[IPv4
             yield IPv4Interface((ip, network.prefixlen))
 
 
-def options(pairs: Sequence[Ends], otherwise: TunnelOptions) -> TunnelOptions:
+def options(tunnels: Iterable[Device], otherwise: TunnelOptions) -> TunnelOptions:
     """How most ends are made: one that differs is the one that is wrong."""
-    found = Counter(options_of(end) for pair in pairs for end in (pair.far, pair.near) if end is not None)
+    found = Counter(map(options_of, tunnels))
     return found.most_common(1)[0][0] if found else otherwise
 
 

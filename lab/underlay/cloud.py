@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from lab.changes import bridge_port, filter_clear, link_del, link_set, neigh_add, neigh_del
 from lab.errors import EnvironmentProblem
 from lab.machines.node import Agent, Node
-from lab.model import NodePlan, Topology, Underlay, mac_of
+from lab.model import Change, NodePlan, Topology, Underlay, mac_of
 from lab.underlay import fabric, ipv6
 from lab.underlay.policy import Rule, gre_rules, source_rule
 
@@ -71,17 +71,15 @@ class Cloud:
 
     def lose(self, host: str, *rules: Rule) -> None:
         """What is on its way to the host and a rule matches is lost for good, the last step before it gets there."""
-        unchecked = replace(self._ports[host], checked=False)
-        self.node.apply(fabric.port_filter(unchecked, self._provider, rules, direction="egress"))
+        self.node.apply(self._losing(host, rules))
 
-    @contextlib.contextmanager
-    def losing(self, host: str, *rules: Rule) -> Iterator[None]:
+    def losing(self, host: str, *rules: Rule) -> AbstractContextManager[None]:
         """The same for a block."""
-        self.lose(host, *rules)
-        try:
-            yield
-        finally:
-            self.node.apply(filter_clear(self._ports[host].device, "egress"))
+        return self.node.changed(self._losing(host, rules), filter_clear(self._ports[host].device, "egress"))
+
+    def _losing(self, host: str, rules: tuple[Rule, ...]) -> Change:
+        unchecked = replace(self._ports[host], checked=False)
+        return fabric.port_filter(unchecked, self._provider, rules, direction="egress")
 
     @contextlib.contextmanager
     def parted(self, host: str, other: str) -> Iterator[None]:
