@@ -1,4 +1,4 @@
-"""What `--hosts=` takes, and what it says to everything else."""
+"""The values that `--hosts=` accepts, and its errors for all others."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_what_cannot_be_understood(text: str, expected: str, found: str) -> None
 
 
 def test_a_password_is_not_repeated() -> None:
-    """A password in a specification is refused, and not shown to whoever reads the log."""
+    """A password in a specification is rejected, and not printed."""
     with pytest.raises(UsageProblem, match="without a password") as refused:
         parse("ssh://opc:secret@a,b")
 
