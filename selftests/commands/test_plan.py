@@ -35,7 +35,7 @@ def test_each_host_has_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "ip addr replace 192.168.7.2/24 dev gretap1\n" in script
     assert "| web1 | 10.1.0.5 | 192.168.7.2/24 | gretap1 |" in files["README.md"]
     assert "--hosts=gate,web1,spoke2" in files["README.md"]
-    assert capsys.readouterr().out == f"{tmp_path}/README.md says where the 16 files go\n"
+    assert capsys.readouterr().out == f"{tmp_path}/README.md lists where the 16 files go\n"
 
 
 @pytest.mark.parametrize("tool", FORMATS)

@@ -65,7 +65,7 @@ def test_a_rejected_request_is_raised_once(any_machine):
         any_machine.call(Agent.echo, token="first")
 
     assert any_machine.call(Agent.echo, token="second") == "second"
-    any_machine.told()
+    any_machine.settle()
 
 
 def test_an_answer_to_an_interrupted_request_is_dropped(any_machine):

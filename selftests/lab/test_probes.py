@@ -1,5 +1,5 @@
 """
-The probes: what is heard is told from what is lost, doubled, altered or uninvited, and silence is proved by a fence.
+The probes: missing, duplicate, altered and unexpected copies are distinguished, and a fence proves silence.
 
     spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2
 """
@@ -30,12 +30,12 @@ def judged(payloads, sent=(b"hello",)):
         ([], "missing"),
         ([b"hello", b"hello"], "duplicated"),
         ([b"hellp"], "altered"),
-        ([b"hello", b"stranger"], "uninvited"),
+        ([b"hello", b"stranger"], "unexpected"),
     ],
-    ids=["missing", "duplicated", "altered", "uninvited"],
+    ids=["missing", "duplicated", "altered", "unexpected"],
 )
 def test_exactly_once_has_four_ways_to_fail(heard, complaint):
-    """Missing, duplicated, altered and uninvited copies are told apart."""
+    """Missing, duplicated, altered and unexpected copies are distinguished."""
     with pytest.raises(CheckFailed, match=complaint):
         judged(heard).exactly_once(at=["spoke2"])
 
@@ -46,8 +46,8 @@ def test_one_unaltered_copy_passes():
 
 
 def test_no_refusal_is_reported_after_a_delivery():
-    """A copy where silence is due is uninvited."""
-    with pytest.raises(CheckFailed, match="uninvited"):
+    """A copy where no delivery is expected is unexpected."""
+    with pytest.raises(CheckFailed, match="unexpected"):
         judged([b"hello"]).nothing(at=["spoke2"])
 
 

@@ -154,7 +154,7 @@ def test_inventory_in_yaml(tmp_path: Path) -> None:
 
 
 def test_inventory_in_yaml_without_ansible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Ansible the message says what to run where it is."""
+    """Without Ansible the message names the command to run on a machine that has it."""
     (file := tmp_path / "hosts.yml").write_text(YAML)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))

@@ -142,8 +142,8 @@ FAILURES = {
     "unresolved": ("ssh://no-such-host.invalid", "unresolved", "no-such-host.invalid cannot be resolved", "ADDRESS"),
     "refused": ("ssh://hub:2", "refused", "refused the connection", "ssh://hub:PORT"),
     "no-sudo": ("bare@hub?sudo=true", "sudo-missing", "there is no sudo", "log in as root"),
-    "sudo-password": ("asked@hub?sudo=true", "sudo-password", "asks asked for a password", "asked ALL=(root) NOPASSWD"),
-    "sudo-denied": ("noisy@hub?sudo=true", "sudo-password", "asks noisy for a password", "NOPASSWD: ALL"),
+    "sudo-password": ("asked@hub?sudo=true", "sudo-password", "a password for asked", "asked ALL=(root) NOPASSWD"),
+    "sudo-denied": ("noisy@hub?sudo=true", "sudo-password", "a password for noisy", "NOPASSWD: ALL"),
     "no-python": ("hub?python=/opt/python3", "python-missing", "there is no /opt/python3", "?python=/usr/bin/python3"),
     "python-under-sudo": ("opc@hub?python=/opt/x&sudo=true", "python-missing", "there is no /opt/x", "&sudo=true"),
     "not-python": ("hub?python=/bin/true", "no-agent", "/bin/true was to be started there, but did not run", "ssh hub"),
@@ -253,7 +253,7 @@ def test_a_key_that_is_not_authorized(rig: Rig, reach: Reach) -> None:
     failure = the_failure(reach(f"{spec},spoke1?ssh_identity_file={rig.directory / 'user_key'}", config=config))
 
     assert failure.code == "permission-denied"
-    assert "it let nobody in (publickey)" in failure.message
+    assert "authentication failed (publickey)" in failure.message
     assert "ssh://USER@hub?ssh_identity_file=FILE" in str(failure.remedy)
 
 
