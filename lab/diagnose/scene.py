@@ -169,7 +169,13 @@ class Scene:
 
     def end(self, host: HostScene, peer: str) -> Device | None:
         """The device that is the host's end of its tunnel to another host, as it is."""
-        return host.seen.devices.get(self.topology.port(host.name, peer))
+        return self.tunnel_device(host, self.topology.port(host.name, peer))
+
+    def tunnel_device(self, host: HostScene, name: str) -> Device | None:
+        """The device of a name, unless it is a tunnel of another kind than was planned."""
+        device = host.seen.devices.get(name)
+        other = self.planned and device is not None and device.tunnel and device.kind != self.topology.options.kind
+        return None if other else device
 
     def ends(self) -> Iterator[tuple[HostScene, HostScene]]:
         """Both ends of every tunnel: whose it is, and the host at the other end."""

@@ -64,6 +64,15 @@ UNUSUAL = (
         ),
     ),
     ("spoke1", ("ip route add blackhole 198.18.0.0/15", "ip rule add from 192.168.50.0/24 table 100 priority 1000")),
+    ("spoke1", ("ip route replace multicast 224.0.0.0/4 dev {device}", "ip rule add sport 22 blackhole")),
+    (
+        "spoke1",  # as wg-quick has it
+        (
+            *VPN,
+            "ip route add default dev tun0 table 51820 && ip rule add not fwmark 51820 table 51820",
+            "ip rule add table main suppress_prefixlength 0",
+        ),
+    ),
     ("spoke1", ("ip link add upper link ens3 type macvlan mode bridge", "ip link set upper up")),
     ("spoke1", ("ip link add red type vrf table 9", "ip link set red up")),
     (

@@ -32,13 +32,15 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
             )
         elif plan.overlay not in own:
             wrong = own[0]
+            held = [one for one in host.readings["addresses"] if (one.dev, one.local) == (device, str(wrong.ip))]
+            peer = next((f"{wrong.ip} peer {one.peer}/{one.prefixlen}" for one in held if one.peer), str(wrong))
             yield host.finding(
                 "prefix-mismatch",
                 device,
                 f"{host.name} {device} is {wrong}, and the overlay is {plan.overlay.network}: "
                 f"its broadcast address is {wrong.network.broadcast_address}, not {plan.broadcast()}",
                 f"{wrong.network} against {plan.overlay.network}",
-                f"ip addr del {wrong} dev {device} && {commands.placed(scene.topology, plan)}",
+                f"ip addr del {peer} dev {device} && {commands.placed(scene.topology, plan)}",
                 ("PRE-09", "BCAST-01"),
             )
 
@@ -164,8 +166,10 @@ def duplicate_address(scene: Scene) -> Iterator[Finding]:
             owner = owners.get(address.ip)
             if owner is None or owner is host:
                 continue
-            # as found, it is the only one that the host has on the overlay
-            other = f" && {_another(scene, host)}" if address == host.plan.overlay else ""
+            other = ""
+            if device == host.plan.device:  # as found, it is the only one there; its own address may go with it
+                own = address == host.plan.overlay
+                other = f" && {_another(scene, host) if own else commands.placed(scene.topology, host.plan)}"
             yield host.finding(
                 "duplicate-address",
                 device,
@@ -241,6 +245,8 @@ def nic(scene: Scene) -> Iterator[Finding]:
     """The NIC has the address and, in a lab, the MAC that the cloud gave it: the cloud delivers to no other."""
     for host in scene.hosts.values():
         plan, device = host.plan, host.seen.devices.get(host.plan.nic)
+        if device is None and scene.planned:
+            yield _nic_missing(host)
         if device is None or not device.up or not scene.planned:
             continue
         if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
@@ -262,6 +268,20 @@ def nic(scene: Scene) -> Iterator[Finding]:
                 f"ip link set {plan.nic} address {plan.underlay_mac}",
                 ("PRE-03", "PRE-10"),
             )
+
+
+def _nic_missing(host: HostScene) -> Finding:
+    plan = host.plan
+    names = [device.name for device in host.seen.devices.values() if device.mac == plan.underlay_mac]
+    renamed = f"ip link set {names[0]} down && ip link set {names[0]} name {plan.nic} && " if names else ""
+    return host.finding(
+        "nic-missing",
+        plan.nic,
+        f"{host.name} has no NIC {plan.nic}" + (f": the one with its MAC is called {names[0]}" if names else ""),
+        f"its devices are {', '.join(host.seen.devices)}",
+        f"{renamed}ip link set {plan.nic} up && {commands.placed_outside(plan)}" if names else "",
+        ("PRE-08", "UNDER-06"),
+    )
 
 
 RULES = (overlay_address, scope, twice, overlaps, source, broadcasts, nic, duplicate_address, duplicate_mac, neighbours)

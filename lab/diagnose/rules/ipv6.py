@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import IPv6Address
 
 from lab.diagnose import trial
 from lab.diagnose.rules import exceptions
@@ -57,6 +58,47 @@ def disabled(scene: Scene) -> Iterator[Finding]:
                 f"sysctl -w net.ipv6.conf.{device}.disable_ipv6=0",
                 REQUIREMENTS,
             )
+
+
+def link_local(scene: Scene) -> Iterator[Finding]:
+    """Overlay devices have what the kernel gives every device with IPv6: a link-local address, a route of groups."""
+    for host in _hosts(scene):
+        device = host.device
+        if device is None or not device.up or device.mtu < IPV6_LEAST_MTU or not _has_ipv6(host):
+            continue
+        local = [address for name, address in host.seen.addresses6 if name == device.name and address.is_link_local]
+        routed = [
+            route
+            for route in host.readings["routes"]
+            if (route.family, route.dst, route.dev) == ("inet6", "ff00::/8", device.name)
+        ]
+        lacks = (
+            [] if local else [("link-local address", f"ip -6 addr add {_from_mac(device.mac)}/64 dev {device.name}")]
+        )
+        if not routed:
+            route = f"ip -6 route replace multicast ff00::/8 dev {device.name} table local proto kernel metric 256"
+            lacks.append(("route of ff00::/8", route))
+        if lacks:
+            yield host.finding(
+                "ipv6-link-local-missing",
+                device.name,
+                f"{host.name} {device.name} has no {' and no '.join(what for what, _ in lacks)}: it sends no multicast "
+                "by IPv6",
+                f"ip -6 addr show dev {device.name} has {_addresses(host)}",
+                " && ".join(fix for _, fix in lacks),
+                REQUIREMENTS,
+            )
+
+
+def _has_ipv6(host: HostScene) -> bool:
+    return host.sysctls.get(f"net.ipv6.conf.{host.plan.device}.disable_ipv6") == "0"
+
+
+def _from_mac(mac: str) -> IPv6Address:
+    """The link-local address that is made from a MAC (RFC 4291 appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    made = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return IPv6Address((0xFE80 << 112) | int.from_bytes(made, "big"))
 
 
 def ignored(scene: Scene) -> Iterator[Finding]:
@@ -125,7 +167,9 @@ def bridged(scene: Scene) -> Iterator[Finding]:
 
 def unanswered(scene: Scene) -> Iterator[Finding]:
     """Who does not answer a ping to ff02::1, where no other rule says why."""
-    explained = {finding.node for rule in (too_small, disabled, ignored, filtered) for finding in rule(scene)}
+    explained = {
+        finding.node for rule in (too_small, disabled, link_local, ignored, filtered) for finding in rule(scene)
+    }
     if any(bridged(scene)):
         return  # of which each spoke is a victim
     if scene.losses:
@@ -177,4 +221,4 @@ def _addresses(host: HostScene) -> str:
     return ", ".join(own) or "no address"
 
 
-RULES = (too_small, disabled, ignored, filtered, bridged, unanswered)
+RULES = (too_small, disabled, link_local, ignored, filtered, bridged, unanswered)

@@ -145,6 +145,15 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
             device = host.seen.devices.get(name)
             if device is None or (device.tunnel is None and device.kind in LAYER3):
                 continue  # of a tunnel of another kind another rule speaks
+            if device.protodown and device.master is None:  # of ports another rule speaks
+                yield host.finding(
+                    "device-protodown",
+                    name,
+                    f"{host.name} {name} has no carrier, for it is protodown: nothing is sent",
+                    "the device has protodown on",
+                    f"ip link set {name} protodown off",
+                    ("PRE-11", "BCAST-01"),
+                )
             if not device.multicast and name != host.plan.nic:
                 yield host.finding(
                     "device-not-multicast",
