@@ -24,6 +24,7 @@ from lab.overlay.readback import Device, Seen
 from lab.probes import neighbour_tables
 from lab.probes.neighbour_tables import FullTable
 from lab.records import FirewallRule, typed
+from lab.tunnels import KINDS
 from lab.underlay.fabric import FABRIC
 
 READINGS = (
@@ -190,7 +191,9 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
     if planned:
         lab.ask_anew()  # a neighbour that a test has just looked for is looked for again no sooner than in a second
     neighbour_tables.note(lab.nodes[name] for name in lab.plans)
-    tried = trial.run(lab, _named_groups(before))
+    rules = [rule for each in before.values() if each for rule in each["firewall"]]
+    ports = groups.ports(rules, KINDS[lab.topology.options.kind].port)
+    tried = trial.run(lab, _named_groups(before), ports, groups.sizes(rules))
     after = _ask(lab, _everything)
     hosts = {}
     for name, plan in lab.plans.items():

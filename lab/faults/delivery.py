@@ -115,6 +115,22 @@ FAULTS = (
         greens=("MCAST-01",),
     ),
     Fault(
+        "one-port-filtered",
+        "the firewall of one node drops one UDP port, of whatever comes in",
+        ("BCAST-01",),
+        of_spoke("{iptables} -A INPUT -p udp --dport 5007 -j DROP"),
+        finding=Named("firewall-drops", victim_device),
+        greens=("BCAST-02", "MCAST-01"),
+    ),
+    Fault(
+        "one-size-filtered",
+        "the firewall of one node drops packets of some lengths, smaller than the MTU",
+        ("BCAST-01",),
+        of_spoke(drops("-m length --length 700:800")),
+        finding=Named("firewall-drops", victim_device),
+        greens=("BCAST-02", "MCAST-01"),
+    ),
+    Fault(
         "multicast-filtered",
         "the firewall of one node drops multicast that came through the tunnel",
         ("MCAST-01", "MCAST-03", "MCAST-05", "MCAST-06", "MCAST-10", "MCAST-12", "ICMP-05"),
