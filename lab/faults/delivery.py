@@ -123,6 +123,14 @@ FAULTS = (
         greens=("BCAST-02", "MCAST-01"),
     ),
     Fault(
+        "one-group-filtered",
+        "the firewall of one node drops one group that comes out of the tunnel",
+        ("MCAST-08",),
+        of_spoke(drops("-d 239.77.1.2")),
+        finding=Named("firewall-drops", victim_device),
+        greens=("BCAST-01", "MCAST-01"),
+    ),
+    Fault(
         "one-size-filtered",
         "the firewall of one node drops packets of some lengths, smaller than the MTU",
         ("BCAST-01",),
