@@ -9,11 +9,11 @@ import pytest
 
 @pytest.mark.requirement("BCAST-01")
 def test_is_delivered_like_any_other(overlay, everyone, listen, named_apart):
-    """Each host hears every other one's broadcast once, on each port and of each size that a firewall names."""
-    everybody = list(overlay.hosts)
+    """Each host receives every other host's broadcast once, on each port and of each size that a firewall names."""
+    all_hosts = list(overlay.hosts)
     for named in named_apart:
-        with listen(everybody, port=named.get("port")) as heard:
+        with listen(all_hosts, port=named.get("port")) as heard:
             for sender in overlay.hosts.values():
                 sender.udp.send(to=everyone, size=named.get("size"))
 
-        heard.exactly_once(at=everybody)
+        heard.exactly_once(at=all_hosts)
