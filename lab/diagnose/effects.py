@@ -103,7 +103,7 @@ DELAYING = frozenset({"traffic-impaired"})
 IN_THE_CLOUD = frozenset(
     {"default-ttl-low", "tunnel-ttl-inherit", "tunnel-ttl-mismatch", "tunnel-ttl-not-as-planned", "tunnel-ttl-too-low"}
 )
-"""These lose packets between hosts, at a router that nobody sees."""
+"""These lose packets between hosts, at a router that is no node of the overlay."""
 ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
 INSIDE: tuple[Stage, ...] = ("sending", "forwarding", "delivery")
 ASTRAY = ("attached-twice", "fdb-static-wrong", "hairpin-on", "hubs-joined", "proxy-arp", "spokes-meshed")

@@ -1,4 +1,4 @@
-"""Rules of addresses: the overlay's own, MACs, and neighbours that somebody wrote down."""
+"""Rules of addresses: the overlay's own, MACs, and permanent neighbours."""
 
 from __future__ import annotations
 
@@ -134,21 +134,21 @@ def source(scene: Scene) -> Iterator[Finding]:
 
 
 def broadcasts(scene: Scene) -> Iterator[Finding]:
-    """The broadcast address that programs are told of is that of the overlay."""
+    """The configured broadcast address is that of the overlay."""
     for host in scene.hosts.values():
         device = host.device
         for entry in host.readings["addresses"] if device is not None else ():
-            told = entry.broadcast
+            configured = entry.broadcast
             if entry.dev != host.plan.device or entry.local != host.plan.address():
                 continue
-            if told in (None, host.plan.broadcast()) or entry.prefixlen != host.plan.overlay.network.prefixlen:
+            if configured in (None, host.plan.broadcast()) or entry.prefixlen != host.plan.overlay.network.prefixlen:
                 continue
             yield host.finding(
                 "broadcast-address-wrong",
                 host.plan.device,
-                f"{host.name} {host.plan.device} tells programs the broadcast address {told}, "
-                f"and the overlay's is {host.plan.broadcast()}",
-                f"ip addr: {host.plan.overlay} brd {told}",
+                f"{host.name} {host.plan.device} has the broadcast address {configured}; "
+                f"expected {host.plan.broadcast()}, the overlay's",
+                f"ip addr: {host.plan.overlay} brd {configured}",
                 f"ip addr del {host.plan.overlay} dev {host.plan.device} && "
                 f"{commands.placed(scene.topology, host.plan)}",
                 ("PRE-09", "BCAST-01"),
@@ -230,11 +230,11 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
             if not entry.fixed or address not in macs or mac == macs[address]:
                 continue
             if not host.seen.devices[device].arp:
-                continue  # the kernel's own note of a device that asks nobody
+                continue  # the kernel's own entry for a device without ARP
             yield host.finding(
                 "neighbour-wrong",
                 device,
-                f"{host.name} has it written down that {address} is {mac}, and it is {macs[address]}",
+                f"{host.name} has a permanent ARP entry {address} → {mac}; the correct MAC is {macs[address]}",
                 f"permanent neighbour {address} lladdr {mac} dev {device}",
                 f"ip neigh del {address} dev {device}",
                 ("BCAST-08",),

@@ -118,7 +118,7 @@ def ignored(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "mld-version-forced",
                 host.plan.device,
-                f"{host.name} speaks MLDv1 only, which cannot name sources",
+                f"{host.name} uses only MLDv1, which does not support source filters",
                 f"{full} = {host.sysctls[full]}",
                 f"sysctl -w {full}=0",
                 ("V6-02",),
@@ -166,14 +166,14 @@ def bridged(scene: Scene) -> Iterator[Finding]:
 
 
 def unanswered(scene: Scene) -> Iterator[Finding]:
-    """Who does not answer a ping to ff02::1, where no other rule says why."""
+    """Hosts that do not answer a ping to ff02::1, without another rule that explains it."""
     explained = {
         finding.node for rule in (too_small, disabled, link_local, ignored, filtered) for finding in rule(scene)
     }
     if any(bridged(scene)):
         return  # of which each spoke is a victim
     if scene.losses:
-        return  # what IPv4 loses too is explained by what carries both
+        return  # a loss of IPv4, too, is explained by the tunnel
     unforwarded = trial.unforwarded(scene.trial.pings6, scene.hub.name)
     for pinger, name in unforwarded[:1]:
         yield scene.hub.finding(
@@ -190,7 +190,7 @@ def unanswered(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "ipv6-unanswered",
                 host.plan.device,
-                f"{host.name} hears IPv4 of the others and does not answer their pings to ff02::1",
+                f"{host.name} receives the others' IPv4 but does not answer their pings to ff02::1",
                 f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}",
                 "",
                 ("V6-01",),
@@ -210,7 +210,7 @@ def _is_silent(scene: Scene, host: HostScene) -> bool:
 
 
 def _may_match(rule: FirewallRule, text: str) -> bool:
-    """Whether a rule (a policy has no text) takes ICMPv6: it says so, or speaks of no protocol and was hit."""
+    """Whether a rule (a policy has no text) matches ICMPv6: explicitly, or without a protocol if it was hit."""
     if OF_ICMPV6.search(text):
         return rule.hits != 0
     return bool(rule.hits) and not re.search(r"-p (tcp|udp|gre|47)\b", text)

@@ -24,7 +24,7 @@ WHOLE_MARK = 0xFFFFFFFF
 
 
 def policy(scene: Scene) -> Iterator[Finding]:
-    """Policy rules besides the kernel's own, where something was not sent."""
+    """Policy rules in addition to the kernel's own, where a packet was not sent."""
     unsent = {loss.node for loss in scene.losses if loss.stage in ("sending", "encapsulation")}
     # what a rule sends another way leaves the host, and does not get to the other one
     unsent |= {loss.last.node for loss in scene.losses if loss.stage == "cloud" and loss.last}
@@ -37,7 +37,7 @@ def policy(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "local-table-unused",
                 "",
-                f"no routing rule of {host.name} leads to its table `local` first: what comes in is for nobody there",
+                f"{host.name} has no policy rule that looks up table `local` first; it delivers no received packets",
                 "no rule `0: from all lookup local`",
                 "ip rule add priority 0 lookup local",
                 ("PRE-12",),
@@ -46,7 +46,7 @@ def policy(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "main-table-unused",
                 "",
-                f"no routing rule of {host.name} leads to its main table: its routes count for nothing",
+                f"{host.name} has no policy rule that looks up its main table; its routes have no effect",
                 f"{len(rules)} rules, none of them `lookup main`",
                 "ip rule add priority 32766 lookup main",
                 ("PRE-12",),
@@ -55,7 +55,7 @@ def policy(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "policy-rule",
                 "",
-                f"{host.name} has a routing rule that comes before its main table",
+                f"{host.name} has a policy rule that precedes its main table",
                 "; ".join(f"ip rule: {routing.selectors(routing.policy(rule))}" for rule in found),
                 " && ".join(f"ip rule del {routing.selectors(routing.policy(rule))}" for rule in found),
                 ("PRE-12",),
@@ -105,7 +105,7 @@ def _packets(scene: Scene, host: HostScene) -> Iterator[_Packet]:
 
 
 def _astray(host: HostScene, rules: Sequence[Rule], packet: _Packet) -> Rule | None:
-    """The rule by which a packet takes another way than by the kernel's own rules, in the order that it asks them."""
+    """The rule by which a packet takes another path than by the kernel's own rules, in their order."""
     after = 0
     for rule in rules:
         if rule.priority < after or rule.action == "nop" or not _matches(rule, packet):
@@ -191,12 +191,12 @@ def own(scene: Scene) -> Iterator[Finding]:
             if found is None or not found.up or found.master or interface not in host.seen.addresses_of(device):
                 continue
             held = {(route.dst, route.type) for route in _routes(host) if route.table == LOCAL_TABLE}
-            address, everybody = str(interface.ip), str(interface.network.broadcast_address)
+            address, broadcast = str(interface.ip), str(interface.network.broadcast_address)
             missing = []
             if (f"{address}/32", "local") not in held:
                 missing.append(f"local {address} dev {device} scope host src {address}")
-            if (f"{everybody}/32", "broadcast") not in held and device == host.plan.device:
-                missing.append(f"broadcast {everybody} dev {device} scope link src {address}")
+            if (f"{broadcast}/32", "broadcast") not in held and device == host.plan.device:
+                missing.append(f"broadcast {broadcast} dev {device} scope link src {address}")
             if missing:
                 yield host.finding(
                     "local-route-missing",
@@ -224,7 +224,7 @@ def foreign(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "local-route-foreign",
                 host.plan.device,
-                f"{host.name} keeps what is for {to} from the overlay, by a route of its table `local`",
+                f"{host.name} has a route for {to} in its table `local`: packets to it do not reach the overlay",
                 f"ip route: {said} table local",
                 f"ip route del {said} table local",
                 ("MCAST-01", "PRE-12"),

@@ -42,7 +42,7 @@ def queues(scene: Scene) -> Iterator[Finding]:
                 "traffic-impaired",
                 node,
                 device,
-                f"{node} {device} has a {qdisc.kind} queue: {', '.join(settings) or 'it holds packets back'}",
+                f"{node} {device} has a {qdisc.kind} queue: {', '.join(settings) or 'it delays packets'}",
                 f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent}, dropped {qdisc.drops}",
                 f"tc qdisc del dev {device} {root}",
                 ("APP-06", "PERF-02", "PERF-03"),
@@ -110,7 +110,7 @@ def _acts(scene: Scene, found: Filter) -> bool:
 
 def _matters(scene: Scene, action: Mapping[str, Any]) -> bool:
     verdict = str(action["verdict"])
-    if verdict.startswith("mirror"):  # a copy for somebody who looks on, unless it goes where the overlay is
+    if verdict.startswith("mirror"):  # a copy for a capture, unless it goes where the overlay is
         return verdict.split()[-1] in {name for host in scene.hosts.values() for name in (host.plan.nic, *_ends(scene))}
     return verdict not in PASSING or action["kind"] in CHANGING
 
