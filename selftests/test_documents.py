@@ -79,7 +79,7 @@ def described() -> list[str]:
 
 
 def test_every_finding_is_described() -> None:
-    """docs/troubleshooting.md says of every code that a rule can find what it means, and of no other."""
+    """docs/troubleshooting.md describes every code that a rule can find, and no other."""
     found = set().union(*(codes_in(path) for path in FINDERS))
 
     assert len(found) > 100
@@ -122,14 +122,14 @@ def commands(path: Path) -> list[str]:
 
 def test_options_exist() -> None:
     """Every option of a documented command is one that pytest or a command of `./overcast` has."""
-    told = ""
+    printed = ""
     for words in (
         ["pytest", "--help"],
         *(["lab", name, "--help"] for name in ("doctor", "watch", "designs", "load", "plan", "bundle", "explain")),
     ):
-        asked = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
-        told += asked.stdout
-    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", told))
+        helped = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        printed += helped.stdout
+    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", printed))
 
     used = {
         (str(path.relative_to(ROOT)), option)

@@ -30,7 +30,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Message(NamedTuple):
-    """One message: what it says, its ancillary data as recvmsg(2) has it, the source's address as it is in memory."""
+    """One message: its payload, its ancillary data as in recvmsg(2), the source's address as in memory."""
 
     payload: bytes
     ancillary: Sequence[tuple[int, int, bytes]]
@@ -71,7 +71,7 @@ class Received(ctypes.Structure):
 
 class Room:
     """
-    Room for what one system call reads, or sends `to` an address; whoever uses it takes what there is before the next.
+    Buffers for what one system call reads, or sends `to` an address; their user copies the content before the next.
 
     `size` octets for each payload, `control` for its ancillary data, with the source's address behind it.
     """
@@ -98,7 +98,7 @@ class Room:
             self.reset(AT_ONCE)
 
     def reset(self, count: int) -> None:
-        """The kernel writes how much it used where it was told how much there is."""
+        """The kernel replaces the given lengths by the used ones."""
         for number in range(count):
             header = self.headers[number].header
             header.name_length, header.control_length = NAME, self._control

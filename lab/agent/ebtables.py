@@ -43,7 +43,7 @@ def listed(text: str) -> Iterator[dict[str, Any]]:
     """
     The rules and policies in what `ebtables -L --Lc` writes of one table; a rule's verdict is in its words.
 
-    A chain that is jumped to has a policy too, which is told only when it is not to go on (RETURN).
+    A chain that is jumped to has a policy too, which is listed only when it is not to go on (RETURN).
     """
     chain, position = "", 0
     for line in text.splitlines():

@@ -181,7 +181,7 @@ class Links:
         mtu: int | None = None,
     ) -> None:
         network = ipaddress.ip_network(to)
-        # `ip route del` says "any scope, any protocol" (nowhere, unspec); an addition is static, like `ip`'s own (boot)
+        # `ip route del` sends any scope and protocol (nowhere, unspec); an addition is static, like `ip`'s own (boot)
         scope = 255 if kind == rtnl.DELROUTE else SCOPE_UNIVERSE if via or device is None else SCOPE_LINK
         origin = (0 if kind == rtnl.DELROUTE else 3, scope, ROUTE_TYPES[type])
         body = struct.pack("=BBBBBBBBI", _family(to), network.prefixlen, 0, 0, MAIN_TABLE, *origin, 0)

@@ -5,7 +5,7 @@ Dataclasses as JSON and back, guided by their type hints: nothing is written for
     decode(Scene, data) == scene    Malformed where the data do not have the types that the fields demand
 
 A field with its default value is left out.  A tuple that is met again (the captures that several exchanges share) is
-written once.  Where a hint says Any, what JSON has no form for is marked (`{"$tuple": [...]}`, `{"$record": "Link"}`).
+written once.  Where a hint is Any, what JSON has no form for is marked (`{"$tuple": [...]}`, `{"$record": "Link"}`).
 """
 
 from __future__ import annotations

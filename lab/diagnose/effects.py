@@ -66,15 +66,19 @@ GROUPS = frozenset(
 WHEREVER_IT_ARRIVES = frozenset({"multicast-source-foreign"})
 """These are wrong with what their host sends, and lose it where it is received."""
 OF_SENDER = WHEREVER_IT_ARRIVES | {
+    "device-noarp",
+    "duplicate-address",
     "duplicate-mac",
     "multicast-route-elsewhere",
-    "nat-rewrites",
     "neighbour-wrong",
     "overlay-source-foreign",
     "prefix-mismatch",
     "ttl-rewritten",
+    "tunnel-remote-mismatch",
 }
 """These lose what their host sends anywhere on its path."""
+PASSED_ON = frozenset({"nat-rewrites", "vlan-filtering"})
+"""These change what passes their host, which is lost there or at any later place."""
 ANYWHERE = frozenset(
     {
         "attached-twice",
@@ -99,7 +103,7 @@ DELAYING = frozenset({"traffic-impaired"})
 IN_THE_CLOUD = frozenset(
     {"default-ttl-low", "tunnel-ttl-inherit", "tunnel-ttl-mismatch", "tunnel-ttl-not-as-planned", "tunnel-ttl-too-low"}
 )
-"""These lose packets between hosts, at a router that nobody sees."""
+"""These lose packets between hosts, at a router that is no node of the overlay."""
 ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
 INSIDE: tuple[Stage, ...] = ("sending", "forwarding", "delivery")
 ASTRAY = ("attached-twice", "fdb-static-wrong", "hairpin-on", "hubs-joined", "proxy-arp", "spokes-meshed")
@@ -166,6 +170,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "unicast-not-flooded": ("unicast",),
 }
 """The only kinds of exchanges that these lose."""
+OF_NEIGHBOURS = frozenset({"arp-filtered", "arp-unanswered", "arp-unasked", "neighbour-wrong"})
+"""At a NIC these lose tunnel packets, whatever is in them."""
 FRAGMENTED = "fragmented broadcast"
 ALIKE: tuple[Kind, ...] = ("unicast", "broadcast", "multicast", "membership")
 """Kinds of packets that are lost alike where packets are lost by chance."""
@@ -174,7 +180,9 @@ ALIKE: tuple[Kind, ...] = ("unicast", "broadcast", "multicast", "membership")
 def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether what a finding names can lose a packet of this kind, at this stage and in this place."""
     code, kind = finding.code, loss.exchange.kind
-    if code in NOTHING or kind not in KINDS.get(code, (kind,)):
+    host = scene.hosts.get(finding.node)
+    outer = code in OF_NEIGHBOURS and host is not None and finding.interface == host.plan.nic
+    if code in NOTHING or (kind not in KINDS.get(code, (kind,)) and not outer):
         return False
     if _takes_carrier(scene, finding, loss) or _loses_fragments(scene, finding, loss):
         return True
@@ -224,6 +232,8 @@ def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
     if finding.code in ANYWHERE and loss.exchange.kind == "unicast":
         return True
     if finding.code in OF_SENDER and node == sender:
+        return True
+    if finding.code in PASSED_ON and node in scene.on_paths(sender, loss.receiver) - {loss.receiver}:
         return True
     if finding.code in WHEREVER_IT_ARRIVES:
         return False

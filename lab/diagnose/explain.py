@@ -4,7 +4,7 @@ Explains what is wrong with an overlay: from one trial and the state of its host
     for finding in explain(scene.gather(lab, planned=True)):
         print(finding.node, finding.summary, finding.remedy)
 
-Every rule is asked; findings at the places where something was lost come first.  A loss that no rule explains is told
+Every rule runs; findings at the places of losses come first.  A loss that no rule explains is reported
 as the place where it ended: no guess.
 """
 
@@ -49,7 +49,7 @@ class Diagnosis:
 
 
 def diagnose(scene: Scene) -> Diagnosis:
-    """The findings, and what the trial showed to be lost for whoever would wait for it."""
+    """The findings, and the losses that the trial showed, for later waits."""
     kinds: dict[str, Kind] = {"broadcast": "broadcast", "multicast": "multicast", "unicast": "unicast"}
     dead = {
         Way(one.network, kinds[one.kind], one.sender, receiver)
@@ -103,7 +103,7 @@ def _with_loss(scene: Scene, finding: Finding) -> Finding:
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Where what no rule explains was lost, repeated or put out of order."""
     findings = list(findings)
-    told: set[tuple[str, str, str]] = set()
+    reported: set[tuple[str, str, str]] = set()
     losses = [loss for loss in scene.losses if not any(can_lose(scene, one, loss) for one in findings)]
     if losses and all(loss.unresolved for loss in scene.losses):
         ends = [{loss.exchange.sender, loss.receiver} for loss in losses]
@@ -113,8 +113,8 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
             return
     for loss in losses:
         key = (loss.stage, loss.missing.node, loss.missing.interface)
-        if key not in told:
-            told.add(key)
+        if key not in reported:
+            reported.add(key)
             yield _lost(loss)
     if not scene.losses:
         seen = [*_disturbed(scene), *_refused(scene)] or [*_silent(scene)]
@@ -189,7 +189,7 @@ def _refused(scene: Scene) -> Iterator[Finding]:
 
 
 def _silent(scene: Scene) -> Iterator[Finding]:
-    """Hosts that hear everything, and whose answers to a ping are heard by nobody."""
+    """Hosts that receive everything, and whose answers to a ping reach no host."""
     pings = scene.trial.pings if scene.topology.answer_broadcast_ping else ()
     for pinger, name in scene.unforwarded[:1] if pings else ():
         yield Finding(
@@ -204,17 +204,17 @@ def _silent(scene: Scene) -> Iterator[Finding]:
         return
     for name, host in scene.hosts.items():
         asked = [answers for answers in pings if answers.pinger != name]
-        asks = [answers for answers in pings if answers.pinger == name]
+        own = [answers for answers in pings if answers.pinger == name]
         mute = asked and not any(answers.counts.get(name) for answers in asked)
-        deaf = asks and not any(answers.others for answers in asks)
+        deaf = own and not any(answers.others for answers in own)
         if mute or deaf:
             yield Finding(
                 "ping-unanswered",
                 name,
                 host.plan.device,
-                f"{name} {'answers nobody who pings' if mute else 'gets no answer from anybody when it pings'} "
-                "everybody on the overlay, and datagrams pass both ways",
-                f"{len(asked if mute else asks)} broadcast pings, no answer",
+                f"{name} {'answers no broadcast ping' if mute else 'gets no answer to its broadcast pings'} "
+                "on the overlay; datagrams pass both ways",
+                f"{len(asked if mute else own)} broadcast pings, no answer",
                 "",
                 ("ICMP-01",),
             )
@@ -233,7 +233,7 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
                     "duplicated",
                     receiver,
                     "",
-                    f"{receiver} hears {exchange} more than once",
+                    f"{receiver} receives {exchange} more than once",
                     f"{len(heard)} copies of {len(exchange.sent)} datagrams",
                     "",
                     ("BCAST-06",),
@@ -244,7 +244,7 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
                     "reordered",
                     receiver,
                     "",
-                    f"{receiver} hears {exchange} out of order",
+                    f"{receiver} receives {exchange} out of order",
                     f"{len(heard)} datagrams, not in the order in which they were sent",
                     "",
                     ("APP-06",),

@@ -1,7 +1,7 @@
 """
 The state of nodes, read all at once, and as text that a network engineer reads.
 
-Every reading is made for itself: a node that is half set up, or a live host without root, shows what it can, and says
+Every reading is made for itself: a node that is half set up, or a live host without root, shows what it can, and names
 what it could not.
 
     taken = snapshot.take(lab.nodes.values())
@@ -40,7 +40,7 @@ def take(nodes: Iterable[Node], addresses: Iterable[str] = ()) -> Taken:
     """
     The state of each node by name and subject, and why a subject is missing (`unread`), in one round trip a machine.
 
-    `addresses`: whose connections are listed, besides those of tunnels.
+    `addresses`: whose connections are listed, in addition to those of tunnels.
     """
     words = [*CARRIERS, *(f"{end}={address} " for address in addresses for end in ("src", "dst"))]
     asked = [(node, what, call) for node in nodes for what, call in _subjects(node, words)]
@@ -71,7 +71,7 @@ def text(taken: Mapping[str, Mapping[str, Any]], before: Mapping[str, Mapping[st
 
 
 def configuration(taken: Mapping[str, Mapping[str, Any]]) -> str:
-    """What somebody configured: equal texts, equal configurations."""
+    """The configuration as text: equal texts, equal configurations."""
     nodes = ["\n".join([f"=== {name} ===", *words.configured(state)]) for name, state in taken.items()]
     return "\n\n".join([*nodes, *tunnels.tables(taken)])
 

@@ -1,7 +1,7 @@
 """
 A trial: the same few exchanges on any overlay, each datagram followed leg by leg.
 
-What a failed test saw is one symptom.  The trial asks the whole overlay at once: every host (of many, a few) sends a
+What a failed test saw is one symptom.  The trial tests the whole overlay at once: every host (of many, a few) sends a
 burst to broadcast and to a multicast group, small and full-size, and a few datagrams to whatever else people send to;
 hub and spokes exchange unicast and a broadcast on the underlay as the control.  It sends and listens only, so that
 live hosts bear it too.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -29,14 +29,15 @@ from lab.probes.payloads import unique
 from lab.probes.sightings import Sighting
 from lab.underlay.fabric import FABRIC
 
-BURST = 12  # datagrams: one that is lost by chance is told from a leg that eats all
+BURST = 12  # datagrams: one lost by chance is distinguished from a leg that loses all
 LARGE_BURST = 3
 CONTROL_TTL = 64
 FEW = 3
 FRAGMENT = 400  # octets beyond what one packet takes
 MOST_SENDERS = 4
 MOST_SUSPECTS = 2
-GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part besides 239/8 (RFC 5771); nobody's own
+GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part except 239/8 (RFC 5771); unassigned
+FEW_OCTETS = 64
 UDP_HEADERS = 28  # octets of IPv4 and UDP
 GRACE = 0.2  # seconds, as `listening.FENCE_GRACE`; a diagnosis may be less patient than a verdict
 
@@ -50,6 +51,7 @@ Kind = Literal[
     "foreign source",
     "limited broadcast",
     "group",
+    "named broadcast",
 ]
 
 
@@ -133,8 +135,8 @@ def unforwarded(pings: Sequence[Answers], hub: str) -> list[tuple[str, str]]:
     ]
 
 
-def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
-    """Runs every exchange, one after the other; `groups` are tried besides `GROUPS`."""
+def run(lab: Lab, groups: Sequence[str] = (), ports: Sequence[int] = (), sizes: Sequence[int] = ()) -> Trial:
+    """Runs every exchange, one after the other; `groups`, `ports` and `sizes` are tried in addition to the usual."""
     senders = few(lab)
     tried = tuple(dict.fromkeys([*GROUPS, *groups]))
     listen = _impatient(lab)
@@ -148,6 +150,9 @@ def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
             exchanges.append(
                 _burst(lab, listen, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT)
             )
+        for port, octets in _named(lab, sender, ports, sizes):
+            kind: Kind = "named broadcast"
+            exchanges.append(_burst(lab, listen, sender, others, kind, to=lab.everyone, size=octets, port=port))
         exchanges += _variety(lab, listen, sender, [host.name for host in senders if host.name in others], tried)
     for sender, receiver in joined(lab, senders):
         to = receiver.address("underlay")
@@ -189,6 +194,15 @@ def _full_size(lab: Lab, sender: Host) -> int:
         return 0
 
 
+def _named(
+    lab: Lab, sender: Host, ports: Sequence[int], sizes: Sequence[int]
+) -> Iterator[tuple[int | None, int | None]]:
+    """Ports, and payloads in octets, to try in an emulated cloud; on live hosts a port may be in use."""
+    room = _full_size(lab, sender) if FABRIC in lab.nodes else 0
+    yield from ((port, FEW_OCTETS) for port in ports if room)
+    yield from ((None, size - UDP_HEADERS) for size in sizes if FEW_OCTETS <= size - UDP_HEADERS < room)
+
+
 def _burst(
     lab: Lab,
     listen: Listen,
@@ -200,12 +214,13 @@ def _burst(
     to: str = "",
     group: str | None = None,
     size: int | None = None,
+    port: int | None = None,
 ) -> Exchange:
     exchange = Exchange(kind, network, sender.name, tuple(receivers))
     payloads = tuple(unique(size) for _ in range(BURST if size is None else LARGE_BURST))
     sightings.forget(lab.tapped)  # what is looked through for this burst is this burst
     try:
-        with listen(receivers, network=network, group=group) as heard:
+        with listen(receivers, network=network, group=group, port=port) as heard:
             sender.udp.send(list(payloads), to=group or to, ttl=CONTROL_TTL if network == "underlay" else None)
     except (OSError, OvercastError) as refusal:
         return replace(exchange, sent=payloads, refused=str(refusal))
@@ -234,7 +249,7 @@ def _impatient(lab: Lab) -> Listen:
 
 
 def _prunes(hub: Host) -> bool:
-    """Whether the hub's bridge snoops, and somebody asks for members: itself, or who is behind a port."""
+    """Whether the hub's bridge snoops and there is a querier: itself, or a host behind a port."""
     try:
         bridge = hub.node.link(hub.plan.device).details
     except CheckFailed:
@@ -243,7 +258,7 @@ def _prunes(hub: Host) -> bool:
 
 
 def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], groups: Sequence[str]) -> list[Exchange]:
-    """A few datagrams each to what else is sent to: single hosts, everybody on the link, groups of every part."""
+    """A few datagrams each to the other kinds of destination: single hosts, ff02::1, groups of every part."""
     others = tuple(lab.others(sender))
     exchanges = [Exchange("limited broadcast", "overlay", sender.name, others, to=LIMITED_BROADCAST)]
     exchanges += [Exchange("group", "overlay", sender.name, others, to=group) for group in groups]
@@ -258,7 +273,7 @@ def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], group
                 sender.udp.send(list(each.sent), to=each.to, device=device, ttl=CONTROL_TTL, lost_if_refused=True)
         refused = {sent.to: sent.refused for sent in heard.sent}
     except (OSError, OvercastError):
-        return []  # who cannot join or bind has been told by the exchanges before
+        return []  # a host that cannot join or bind was reported by the exchanges before
     seen = _seen(lab, heard)
     return [
         replace(
@@ -315,7 +330,7 @@ def _foreign_source(lab: Lab, listen: Listen, sender: Host) -> Exchange:
         with listen([receiver], network="underlay") as heard:
             to = receiver.address("underlay")
             sender.send_packet(carriers.udp(str(stranger), to, heard.port, forged), to)
-            # behind it, so that its own arrival tells that the other one's time has passed
+            # behind it, so that its own arrival shows that the other one's time has passed
             sender.udp.send(control, to=to)
     except (OSError, OvercastError) as refusal:
         return replace(exchange, sent=(forged,), refused=str(refusal))
@@ -333,7 +348,7 @@ def _pings(hosts: Sequence[Host], to: str) -> tuple[Answers, ...]:
 
 
 def _ping(host: Host, to: str) -> Answers | None:
-    """None: from this host no ping can be sent, which says nothing of who would answer."""
+    """None: this host cannot send pings, which proves nothing about answers."""
     try:
         return host.ping(to, grace=GRACE)
     except RootNeeded:

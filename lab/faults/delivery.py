@@ -70,7 +70,7 @@ FAULTS = (
         "hub-address-on-tunnel",
         "the hub's overlay address is on a tunnel device instead of the bridge",
         ("BCAST-02", "BCAST-08", "ICMP-01", "MCAST-01"),
-        # as whoever sets up a hub as if it were a spoke: the address and the route are on a port of the bridge
+        # as if the hub were set up like a spoke: the address and the route are on a port of the bridge
         of_hub(
             "ip addr del {overlay} dev {device} && ip addr add {overlay} dev {port}", "ip route add {groups} dev {port}"
         ),
@@ -115,6 +115,30 @@ FAULTS = (
         greens=("MCAST-01",),
     ),
     Fault(
+        "one-port-filtered",
+        "the firewall of one node drops one UDP port, of whatever comes in",
+        ("BCAST-01",),
+        of_spoke("{iptables} -A INPUT -p udp --dport 5007 -j DROP"),
+        finding=Named("firewall-drops", victim_device),
+        greens=("BCAST-02", "MCAST-01"),
+    ),
+    Fault(
+        "one-group-filtered",
+        "the firewall of one node drops one group that comes out of the tunnel",
+        ("MCAST-08",),
+        of_spoke(drops("-d 239.77.1.2")),
+        finding=Named("firewall-drops", victim_device),
+        greens=("BCAST-01", "MCAST-01"),
+    ),
+    Fault(
+        "one-size-filtered",
+        "the firewall of one node drops packets of some lengths, smaller than the MTU",
+        ("BCAST-01",),
+        of_spoke(drops("-m length --length 700:800")),
+        finding=Named("firewall-drops", victim_device),
+        greens=("BCAST-02", "MCAST-01"),
+    ),
+    Fault(
         "multicast-filtered",
         "the firewall of one node drops multicast that came through the tunnel",
         ("MCAST-01", "MCAST-03", "MCAST-05", "MCAST-06", "MCAST-10", "MCAST-12", "ICMP-05"),
@@ -156,7 +180,7 @@ FAULTS = (
     ),
     Fault(
         "igmp-v2-forced",
-        "one node speaks IGMPv2 only, which cannot name sources",
+        "one node uses only IGMPv2, which does not support source filters",
         ("MCAST-04", "MCAST-05"),
         of_spoke("sysctl -w net.ipv4.conf.all.force_igmp_version=2"),
         finding=Named("igmp-version-forced", victim_device),
@@ -184,6 +208,6 @@ FAULTS = (
         _has_another_member,
         finding=Named("member-besides", victim_device),
         greens=("BCAST-01",),
-        mended=False,
+        fixable=False,
     ),
 )

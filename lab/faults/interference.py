@@ -1,7 +1,7 @@
 """
 Faults of what works on packets at a host: filters, address translation, IPsec, limits of the kernel.
 
-Each is one command that somebody ran for another purpose.
+Each is one command that was run for another purpose.
 """
 
 from __future__ import annotations
@@ -73,8 +73,16 @@ FAULTS = (
         finding=Named("ipsec-drops", victim_nic),
     ),
     Fault(
+        "ipsec-blocks-hosts",
+        "an IPsec policy of one spoke, without a protocol, lets nothing out to the hub",
+        ("BCAST-01",),
+        of_spoke("ip xfrm policy add src {underlay} dst {remote} dir out action block"),
+        GUEST,
+        finding=Named("ipsec-drops", victim_nic),
+    ),
+    Fault(
         "ipsec-wanted",
-        "an IPsec policy of one spoke wants GRE protected, and nobody made the keys",
+        "an IPsec policy of one spoke requires protected GRE, but there are no keys",
         ("BCAST-01",),
         of_spoke(
             "ip xfrm policy add src {underlay}/32 dst {remote}/32 proto gre dir out "

@@ -32,8 +32,8 @@ def decoded(frame: bytes, vxlan_port: int) -> str:
         addresses = f"{ip_address(packet.source)} > {ip_address(packet.destination)} {hops} {packet.hops}"
         return f"{addresses} {_payload(packet.protocol, inside, vxlan_port)}"
     if kind == ARP and len(data) >= 28:
-        asks = "asks for" if _word(data, 6) == 1 else "answers"
-        return f"ARP {ip_address(data[14:18])} {asks} {ip_address(data[24:28])}"
+        action = "requests" if _word(data, 6) == 1 else "answers"
+        return f"ARP {ip_address(data[14:18])} {action} {ip_address(data[24:28])}"
     return f"EtherType {kind:#06x}, {len(frame)} octets"
 
 

@@ -30,7 +30,7 @@ class Gre(Kind):
         return self.headers + 4 * (options.checksum + (options.key is not None) + options.sequence)
 
     def networkd(self, local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
-        """Of systemd.netdev(5), which knows neither checksums nor sequence numbers."""
+        """Of systemd.netdev(5), which supports neither checksums nor sequence numbers."""
         if options.checksum or options.sequence:
             raise UsageProblem("systemd-networkd makes no tunnel with checksums or sequence numbers")
         ends = {"Local": local if options.local else "any", "Remote": remote, "TTL": options.ttl or "inherit"}

@@ -1,4 +1,4 @@
-"""Rules of addresses: the overlay's own, MACs, and neighbours that somebody wrote down."""
+"""Rules of addresses: the overlay's own, MACs, and permanent neighbours."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
             )
         elif plan.overlay not in own:
             wrong = own[0]
+            held = [one for one in host.readings["addresses"] if (one.dev, one.local) == (device, str(wrong.ip))]
+            peer = next((f"{wrong.ip} peer {one.peer}/{one.prefixlen}" for one in held if one.peer), str(wrong))
             yield host.finding(
                 "prefix-mismatch",
                 device,
                 f"{host.name} {device} is {wrong}, and the overlay is {plan.overlay.network}: "
                 f"its broadcast address is {wrong.network.broadcast_address}, not {plan.broadcast()}",
                 f"{wrong.network} against {plan.overlay.network}",
-                f"ip addr del {wrong} dev {device} && {commands.placed(scene.topology, plan)}",
+                f"ip addr del {peer} dev {device} && {commands.placed(scene.topology, plan)}",
                 ("PRE-09", "BCAST-01"),
             )
 
@@ -132,21 +134,21 @@ def source(scene: Scene) -> Iterator[Finding]:
 
 
 def broadcasts(scene: Scene) -> Iterator[Finding]:
-    """The broadcast address that programs are told of is that of the overlay."""
+    """The configured broadcast address is that of the overlay."""
     for host in scene.hosts.values():
         device = host.device
         for entry in host.readings["addresses"] if device is not None else ():
-            told = entry.broadcast
+            configured = entry.broadcast
             if entry.dev != host.plan.device or entry.local != host.plan.address():
                 continue
-            if told in (None, host.plan.broadcast()) or entry.prefixlen != host.plan.overlay.network.prefixlen:
+            if configured in (None, host.plan.broadcast()) or entry.prefixlen != host.plan.overlay.network.prefixlen:
                 continue
             yield host.finding(
                 "broadcast-address-wrong",
                 host.plan.device,
-                f"{host.name} {host.plan.device} tells programs the broadcast address {told}, "
-                f"and the overlay's is {host.plan.broadcast()}",
-                f"ip addr: {host.plan.overlay} brd {told}",
+                f"{host.name} {host.plan.device} has the broadcast address {configured}; "
+                f"expected {host.plan.broadcast()}, the overlay's",
+                f"ip addr: {host.plan.overlay} brd {configured}",
                 f"ip addr del {host.plan.overlay} dev {host.plan.device} && "
                 f"{commands.placed(scene.topology, host.plan)}",
                 ("PRE-09", "BCAST-01"),
@@ -164,8 +166,10 @@ def duplicate_address(scene: Scene) -> Iterator[Finding]:
             owner = owners.get(address.ip)
             if owner is None or owner is host:
                 continue
-            # as found, it is the only one that the host has on the overlay
-            other = f" && {_another(scene, host)}" if address == host.plan.overlay else ""
+            other = ""
+            if device == host.plan.device:  # as found, it is the only one there; its own address may go with it
+                own = address == host.plan.overlay
+                other = f" && {_another(scene, host) if own else commands.placed(scene.topology, host.plan)}"
             yield host.finding(
                 "duplicate-address",
                 device,
@@ -226,11 +230,11 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
             if not entry.fixed or address not in macs or mac == macs[address]:
                 continue
             if not host.seen.devices[device].arp:
-                continue  # the kernel's own note of a device that asks nobody
+                continue  # the kernel's own entry for a device without ARP
             yield host.finding(
                 "neighbour-wrong",
                 device,
-                f"{host.name} has it written down that {address} is {mac}, and it is {macs[address]}",
+                f"{host.name} has a permanent ARP entry {address} → {mac}; the correct MAC is {macs[address]}",
                 f"permanent neighbour {address} lladdr {mac} dev {device}",
                 f"ip neigh del {address} dev {device}",
                 ("BCAST-08",),
@@ -241,6 +245,8 @@ def nic(scene: Scene) -> Iterator[Finding]:
     """The NIC has the address and, in a lab, the MAC that the cloud gave it: the cloud delivers to no other."""
     for host in scene.hosts.values():
         plan, device = host.plan, host.seen.devices.get(host.plan.nic)
+        if device is None and scene.planned:
+            yield _nic_missing(host)
         if device is None or not device.up or not scene.planned:
             continue
         if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
@@ -262,6 +268,20 @@ def nic(scene: Scene) -> Iterator[Finding]:
                 f"ip link set {plan.nic} address {plan.underlay_mac}",
                 ("PRE-03", "PRE-10"),
             )
+
+
+def _nic_missing(host: HostScene) -> Finding:
+    plan = host.plan
+    names = [device.name for device in host.seen.devices.values() if device.mac == plan.underlay_mac]
+    renamed = f"ip link set {names[0]} down && ip link set {names[0]} name {plan.nic} && " if names else ""
+    return host.finding(
+        "nic-missing",
+        plan.nic,
+        f"{host.name} has no NIC {plan.nic}" + (f": the one with its MAC is called {names[0]}" if names else ""),
+        f"its devices are {', '.join(host.seen.devices)}",
+        f"{renamed}ip link set {plan.nic} up && {commands.placed_outside(plan)}" if names else "",
+        ("PRE-08", "UNDER-06"),
+    )
 
 
 RULES = (overlay_address, scope, twice, overlaps, source, broadcasts, nic, duplicate_address, duplicate_mac, neighbours)

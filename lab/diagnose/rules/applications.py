@@ -1,7 +1,7 @@
 """
 Rules of applications: a host's firewall that drops one application's packets and lets all else through.
 
-The trial sends none of them, so that a rule is accused by its text; one that speaks of the underlay's NIC alone is well
+The trial sends none of them, so that a rule is accused by its text; one about the underlay's NIC alone is no fault
 where it is.
 """
 
@@ -34,7 +34,7 @@ APPLICATIONS = (
         "dhcp-filtered",
         r"dport (67|bootps)\b",
         ("-p udp --dport 67", "udp dport 67"),
-        "DHCP that clients send to it: a server there never hears them",
+        "DHCP requests to it: a server there never receives them",
         ("APP-01",),
     ),
     Application(
@@ -48,7 +48,7 @@ APPLICATIONS = (
         "vrrp-filtered",
         r"(-p|protocol|l4proto) (112|vrrp)\b",
         ("-p 112", "meta l4proto 112"),
-        "VRRP: it hears no other master and makes itself one",
+        "VRRP: it receives no advertisements and becomes master itself",
         ("APP-03", "APP-04"),
     ),
     Application(

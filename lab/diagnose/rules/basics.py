@@ -39,7 +39,7 @@ def asking(scene: Scene) -> Iterator[Finding]:
                 yield host.finding(
                     "arp-unasked",
                     device,
-                    f"{host.name} asks nobody on {device} who has an address: whom it does not know it sends nothing",
+                    f"{host.name} sends no ARP requests on {device}, so it cannot resolve new neighbours",
                     f"{name} = 0",
                     f"sysctl -w {name}={SOLICITATIONS}",
                     ("BCAST-08",),

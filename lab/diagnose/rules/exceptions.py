@@ -9,8 +9,9 @@ from lab.overlay.carrier import carrier_of
 from lab.records import FirewallRule
 from lab.tunnels import KINDS
 
-DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # nobody who listens to a queue is known
+DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # a queue: its reader is unknown
 QUOTED_LENGTH = 200
+VERDICT = re.compile(r"(counter )?(drop|reject( with .*)?)?")
 TARGET = re.compile(r"(^|\s)-[jg] .*$")
 MODULE = re.compile(r"-m (tcp|udp|icmp|icmp6) ")
 HOOKS = ("INGRESS", "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "EGRESS")
@@ -19,16 +20,16 @@ CHAIN = (*TABLE, "chain")
 OF_A_TUNNEL = re.compile(r"(-p|--ip-proto|protocol|l4proto) (gre|47)\b|dport (4789|8472)\b")
 
 
-def asks(rule: FirewallRule) -> bool:
-    """Whether a rule asks anything of a packet; a policy, or one that is nothing but a verdict, takes all."""
+def has_match(rule: FirewallRule) -> bool:
+    """Whether a rule has a match; a policy, or a rule with only a verdict, applies to all packets."""
     words = rule.rule
     if rule.tool == "nft":
-        return words not in ("", "drop", "reject", "counter drop", "counter reject")
+        return VERDICT.fullmatch(words) is None
     return bool(TARGET.sub("", words).strip())
 
 
 def of_carrier(host: HostScene, rule: FirewallRule) -> bool | None:
-    """Whether a rule speaks of what carries the tunnels, or of what is inside of them; None: it does not say."""
+    """Whether a rule is about tunnel packets, or about the packets inside; None: about either."""
     words = rule.rule.replace('"', "").split()
     if OF_A_TUNNEL.search(rule.rule) or host.plan.nic in words:
         return True
@@ -36,10 +37,10 @@ def of_carrier(host: HostScene, rule: FirewallRule) -> bool | None:
 
 
 def carrier(scene: Scene) -> tuple[str, str]:
-    """What carries the tunnels, for iptables and for nft."""
+    """The match of tunnel packets, for iptables and for nft."""
     kind = scene.topology.options.kind
     carried = carrier_of(kind, ())
-    # nft's `ip protocol` speaks of IPv4 alone
+    # nft's `ip protocol` matches IPv4 only
     return carried.iptables, "meta l4proto gre" if KINDS[kind].over_ipv6 else carried.nft
 
 
@@ -93,7 +94,7 @@ def excepted(host: HostScene, rule: FirewallRule, match: tuple[str, str]) -> boo
     same = [one for one in host.firewall if all(getattr(one, key) == getattr(rule, key) for key in CHAIN)]
     before = [one for one in same if one.rule and (not rule.rule or one.position < rule.position)]
     wanted = match[1] if rule.tool == "nft" else match[0]
-    return any(one.verdict.upper() == "ACCEPT" and _plain(one) == wanted for one in before)
+    return any(one.verdict.upper() == "ACCEPT" and plain(one) == wanted for one in before)
 
 
 def dropping(host: HostScene, words: re.Pattern[str], exception: tuple[str, str]) -> list[FirewallRule]:
@@ -102,10 +103,10 @@ def dropping(host: HostScene, words: re.Pattern[str], exception: tuple[str, str]
     return [rule for rule in named if not excepted(host, rule, exception)]
 
 
-def _plain(rule: FirewallRule) -> str:
-    """What a rule asks, without its verdict and what iptables and nft add of their own."""
+def plain(rule: FirewallRule) -> str:
+    """A rule's match, without its verdict and the additions of iptables and nft."""
     if rule.tool == "nft":
-        return rule.rule.removesuffix(" accept").removesuffix(" counter")
+        return rule.rule.removesuffix(f" {rule.verdict.lower()}").removesuffix(" counter")
     # iptables writes a protocol's number as its name where /etc/protocols has one
     return MODULE.sub("", TARGET.sub("", rule.rule)).strip().replace("-p vrrp", "-p 112")
 

@@ -14,7 +14,7 @@ OVERFLOWN = "UdpRcvbufErrors"
 def directed_broadcast(scene: Scene) -> Iterator[Finding]:
     """A host that hands directed broadcast from its NIC on: anybody who reaches it reaches every spoke (RFC 2644)."""
     for host in scene.hosts.values():
-        # the kernel asks for both: that of all interfaces, and that of the one where the packet came in
+        # the kernel needs both: that of all interfaces, and that of the receiving one
         for nic in (host.plan.nic, host.plan.device):
             if not (host.parameter("bc_forwarding", "all") and host.parameter("bc_forwarding", nic)):
                 continue
@@ -22,7 +22,7 @@ def directed_broadcast(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "bc-forwarding-on",
                 nic,
-                f"{host.name} forwards directed broadcast that comes in on {nic}, and takes none itself",
+                f"{host.name} forwards directed broadcast received on {nic}; expected it to deliver it locally",
                 f"net.ipv4.conf.all.bc_forwarding 1, net.ipv4.conf.{nic}.bc_forwarding 1, ip_forward {forwards}",
                 f"sysctl -w net.ipv4.conf.all.bc_forwarding=0 net.ipv4.conf.{nic}.bc_forwarding=0",
                 ("SEC-05",),
@@ -59,7 +59,7 @@ def receive_buffers(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "receive-buffer-overflow",
                 "",
-                f"the network delivered to {host.name} what its sockets had no room for",
+                f"{host.name} received datagrams that did not fit the receive buffers of its sockets",
                 f"{OVERFLOWN} rose by {lost}",
                 "sysctl -w net.core.rmem_default=212992 net.core.rmem_max=212992    # or SO_RCVBUF in the application",
                 ("PERF-03",),

@@ -84,7 +84,7 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
         yield hub.finding(
             "bridge-mac-not-pinned",
             device.name,
-            f"{device.name} has the MAC {device.mac}, one of its ports': it changes whenever a tunnel comes or goes",
+            f"{device.name} has the MAC {device.mac}, one of its ports': it changes when a tunnel is added or removed",
             f"planned is {wanted}",
             f"ip link set {device.name} address {wanted}",
             ("HUB-08",),
@@ -106,7 +106,7 @@ def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Fi
         yield hub.finding(
             "stp-on",
             device.name,
-            f"{device.name} speaks STP: a new port is silent for twice the forward delay, and BPDUs end here",
+            f"{device.name} runs STP: it blocks a new port for twice the forward delay, and consumes BPDUs",
             "stp_state 1",
             f"ip link set {device.name} type bridge stp_state 0",
             ("HUB-07", "FAULT-07"),
@@ -115,7 +115,7 @@ def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Fi
         yield hub.finding(
             "addresses-forgotten",
             device.name,
-            f"{device.name} forgets every MAC at once: what is for one spoke goes to all",
+            f"{device.name} ages out every MAC at once: unicast to one spoke is flooded to all",
             "ageing_time 0",
             f"ip link set {device.name} type bridge ageing_time {AGEING}",
             ("HUB-03",),
@@ -214,7 +214,7 @@ def strangers(scene: Scene) -> Iterator[Finding]:
         yield hub.finding(
             "stray-port",
             port.name,
-            f"{port.name} is a port of {bridge}, and no tunnel of the overlay",
+            f"{port.name} is a port of {bridge} but not a tunnel of the overlay",
             f"{port.kind or 'a NIC'}, master {bridge}",
             f"ip link set {port.name} nomaster",
             ("HUB-01",),
@@ -239,7 +239,7 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
         yield hub.finding(
             "fdb-static-wrong",
             str(port),
-            f"a static forwarding entry sends what is for {owner.name} to {port} instead of {right}",
+            f"a static forwarding entry sends frames for {owner.name} to {port}; expected {right}",
             f"fdb {entry.lladdr} dev {port} static",
             f"bridge fdb del {entry.lladdr} dev {port} master"
             # the bridge's own entry had to make room for it

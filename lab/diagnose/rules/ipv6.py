@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import IPv6Address
 
 from lab.diagnose import trial
 from lab.diagnose.rules import exceptions
@@ -59,6 +60,47 @@ def disabled(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def link_local(scene: Scene) -> Iterator[Finding]:
+    """Overlay devices have what the kernel gives every device with IPv6: a link-local address, a route of groups."""
+    for host in _hosts(scene):
+        device = host.device
+        if device is None or not device.up or device.mtu < IPV6_LEAST_MTU or not _has_ipv6(host):
+            continue
+        local = [address for name, address in host.seen.addresses6 if name == device.name and address.is_link_local]
+        routed = [
+            route
+            for route in host.readings["routes"]
+            if (route.family, route.dst, route.dev) == ("inet6", "ff00::/8", device.name)
+        ]
+        lacks = (
+            [] if local else [("link-local address", f"ip -6 addr add {_from_mac(device.mac)}/64 dev {device.name}")]
+        )
+        if not routed:
+            route = f"ip -6 route replace multicast ff00::/8 dev {device.name} table local proto kernel metric 256"
+            lacks.append(("route of ff00::/8", route))
+        if lacks:
+            yield host.finding(
+                "ipv6-link-local-missing",
+                device.name,
+                f"{host.name} {device.name} has no {' and no '.join(what for what, _ in lacks)}: it sends no multicast "
+                "by IPv6",
+                f"ip -6 addr show dev {device.name} has {_addresses(host)}",
+                " && ".join(fix for _, fix in lacks),
+                REQUIREMENTS,
+            )
+
+
+def _has_ipv6(host: HostScene) -> bool:
+    return host.sysctls.get(f"net.ipv6.conf.{host.plan.device}.disable_ipv6") == "0"
+
+
+def _from_mac(mac: str) -> IPv6Address:
+    """The link-local address that is made from a MAC (RFC 4291 appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    made = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return IPv6Address((0xFE80 << 112) | int.from_bytes(made, "big"))
+
+
 def ignored(scene: Scene) -> Iterator[Finding]:
     """Hosts answer ICMPv6 echo requests to their groups, and report their groups in the newest MLD."""
     for host in _hosts(scene):
@@ -76,7 +118,7 @@ def ignored(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "mld-version-forced",
                 host.plan.device,
-                f"{host.name} speaks MLDv1 only, which cannot name sources",
+                f"{host.name} uses only MLDv1, which does not support source filters",
                 f"{full} = {host.sysctls[full]}",
                 f"sysctl -w {full}=0",
                 ("V6-02",),
@@ -124,12 +166,14 @@ def bridged(scene: Scene) -> Iterator[Finding]:
 
 
 def unanswered(scene: Scene) -> Iterator[Finding]:
-    """Who does not answer a ping to ff02::1, where no other rule says why."""
-    explained = {finding.node for rule in (too_small, disabled, ignored, filtered) for finding in rule(scene)}
+    """Hosts that do not answer a ping to ff02::1, without another rule that explains it."""
+    explained = {
+        finding.node for rule in (too_small, disabled, link_local, ignored, filtered) for finding in rule(scene)
+    }
     if any(bridged(scene)):
         return  # of which each spoke is a victim
     if scene.losses:
-        return  # what IPv4 loses too is explained by what carries both
+        return  # a loss of IPv4, too, is explained by the tunnel
     unforwarded = trial.unforwarded(scene.trial.pings6, scene.hub.name)
     for pinger, name in unforwarded[:1]:
         yield scene.hub.finding(
@@ -146,7 +190,7 @@ def unanswered(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "ipv6-unanswered",
                 host.plan.device,
-                f"{host.name} hears IPv4 of the others and does not answer their pings to ff02::1",
+                f"{host.name} receives the others' IPv4 but does not answer their pings to ff02::1",
                 f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}",
                 "",
                 ("V6-01",),
@@ -166,7 +210,7 @@ def _is_silent(scene: Scene, host: HostScene) -> bool:
 
 
 def _may_match(rule: FirewallRule, text: str) -> bool:
-    """Whether a rule (a policy has no text) takes ICMPv6: it says so, or speaks of no protocol and was hit."""
+    """Whether a rule (a policy has no text) matches ICMPv6: explicitly, or without a protocol if it was hit."""
     if OF_ICMPV6.search(text):
         return rule.hits != 0
     return bool(rule.hits) and not re.search(r"-p (tcp|udp|gre|47)\b", text)
@@ -177,4 +221,4 @@ def _addresses(host: HostScene) -> str:
     return ", ".join(own) or "no address"
 
 
-RULES = (too_small, disabled, ignored, filtered, bridged, unanswered)
+RULES = (too_small, disabled, link_local, ignored, filtered, bridged, unanswered)

@@ -1,4 +1,4 @@
-"""Rules of kernel parameters and device flags: what a host ignores, refuses or answers because it was told to."""
+"""Rules of kernel parameters and device flags: what a host is configured to ignore, reject or answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.model import ALL_HOSTS, Finding
 from lab.overlay import commands
 from lab.probes.membership import groups_of
 
-# of a kernel that nobody has told otherwise (ip-sysctl.rst), and what a socket may do so often
+# the kernel's defaults (ip-sysctl.rst), and what a socket may do so often
 SOCKET_LIMITS = {
     "net.ipv4.igmp_max_memberships": (20, "join {} groups"),
     "net.ipv4.igmp_max_msf": (10, "name {} sources of a group"),
@@ -110,7 +110,7 @@ def memberships(scene: Scene) -> Iterator[Finding]:
                 yield host.finding(
                     "igmp-version-forced",
                     host.plan.device,
-                    f"{host.name} speaks IGMPv{version} only, which cannot name sources",
+                    f"{host.name} uses only IGMPv{version}, which does not support source filters",
                     f"net.ipv4.conf.{device}.force_igmp_version = {version}",
                     f"sysctl -w net.ipv4.conf.{device}.force_igmp_version=0",
                     ("MCAST-04",),
@@ -118,7 +118,7 @@ def memberships(scene: Scene) -> Iterator[Finding]:
 
 
 def other_members(scene: Scene) -> Iterator[Finding]:
-    """In a lab nobody is a member of a group but the tests."""
+    """In a lab only the tests are members of a group."""
     if not scene.planned:
         return
     for host in scene.hosts.values():
@@ -144,7 +144,16 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
         for name in devices:
             device = host.seen.devices.get(name)
             if device is None or (device.tunnel is None and device.kind in LAYER3):
-                continue  # of a tunnel of another kind another rule speaks
+                continue  # another rule reports a tunnel of another kind
+            if device.protodown and device.master is None:  # another rule reports ports
+                yield host.finding(
+                    "device-protodown",
+                    name,
+                    f"{host.name} {name} has no carrier, for it is protodown: nothing is sent",
+                    "the device has protodown on",
+                    f"ip link set {name} protodown off",
+                    ("PRE-11", "BCAST-01"),
+                )
             if not device.multicast and name != host.plan.nic:
                 yield host.finding(
                     "device-not-multicast",

@@ -62,7 +62,7 @@ def _of_groups(host: HostScene) -> list[Route]:
 
 def _to_groups(route: Route | None, device: str) -> bool:
     """Whether what is sent to a group goes out of the device as multicast: a gateway gets it alone, as unicast."""
-    return _leads_to(route, device) and not (route and route.via)
+    return route is not None and (route.type in ("unicast", "multicast"), route.dev, route.via) == (True, device, None)
 
 
 def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
@@ -86,16 +86,16 @@ def overlay(scene: Scene) -> Iterator[Finding]:
             continue
         if in_vrf(host, host.plan.device):
             continue
-        told: set[object] = set()
+        reported: set[object] = set()
         for other in scene.hosts.values():
             if other is host or any(address.ip == other.plan.overlay.ip for _, address in host.seen.addresses):
                 continue
             route = host.seen.route_to(other.plan.address())
             key = (route.to, route.dev, route.type) if route else None
             by_itself = _leads_to(route, host.plan.device) and not (route and route.via)
-            if by_itself or key in told:
+            if by_itself or key in reported:
                 continue
-            told.add(key)
+            reported.add(key)
             if route is not None and route.to.prefixlen >= host.plan.overlay.network.prefixlen:
                 own = f"{host.plan.overlay.network} dev {host.plan.device} src {host.plan.address()}"
                 again = f" && ip route replace {own}" if route.to == host.plan.overlay.network else ""
@@ -127,8 +127,8 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             tunnelled = other.name in scene.topology.peers(host.name)
             remote = other.plan.address("underlay")
             nic = host.seen.devices.get(host.plan.nic)
-            if nic is not None and (not nic.up or in_vrf(host, nic.name)):
-                continue  # of which another rule speaks
+            if (nic is None and scene.planned) or (nic is not None and (not nic.up or in_vrf(host, nic.name))):
+                continue  # which another rule reports
             route = host.seen.route_to(remote)
             if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
                 continue  # spokes need no way to each other but the hub

@@ -11,6 +11,7 @@ from lab.diagnose.rules.exceptions import dropping, inserted, quoted
 from lab.diagnose.rules.fabric_ports import small_ports
 from lab.diagnose.rules.firewall import dropped
 from lab.diagnose.rules.routes import narrow
+from lab.diagnose.rules.traffic import filters, queues
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay.readback import Device
@@ -50,7 +51,7 @@ def devices(scene: Scene) -> Iterator[Finding]:
     room, ends = _room(scene), list(_ends(scene))
     found = {device.mtu for _, device in ends}
     if not scene.planned and len(found) == 1 and max(found) <= room:
-        return  # smaller, all of them: somebody knows the path
+        return  # all smaller: the MTU chosen for the path
     wrong = [(host, device) for host, device in ends if device.mtu != room]
     bridge = scene.hub.device
     planned = set(scene.topology.ports(scene.hub.name))
@@ -84,7 +85,7 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
         for loss in scene.losses
         if loss.exchange.kind == "broadcast" and loss.lost
     }
-    by_rules = list(dropped(scene))
+    by_rules = [*dropped(scene), *queues(scene), *filters(scene)]
     for loss in scene.losses:
         way = (loss.exchange.sender, loss.receiver)
         if loss.exchange.kind != FULL_SIZE or not loss.whole or way in small or loss.last is None:
@@ -101,9 +102,9 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
             "path-mtu-black-hole",
             inside.node if inside else fabric_name(scene) if loss.stage == "cloud" else loss.node,
             inside.interface if inside else "" if loss.stage == "cloud" else loss.missing.interface,
-            f"full-size frames from {loss.last.node} to {end} are lost on the underlay, and small ones arrive: the "
-            "path carries less than the NICs' MTU and does not say so",
-            f"all of {loss.lost} full-size datagrams are lost and none of the small ones",
+            f"full-size frames from {loss.last.node} to {end} are lost on the underlay, but small ones arrive: the "
+            "path MTU is smaller than the NICs' MTU, without an ICMP error",
+            f"all of {loss.lost} full-size datagrams are lost, but none of the small ones",
             f"tracepath -n {scene.hosts[end].plan.endpoint}    # widen the path, or give every device of the overlay "
             f"the MTU that it finds less {_overhead(scene)}",
             ("MTU-07", "MTU-06", "MTU-09"),
@@ -117,7 +118,7 @@ def _named(scene: Scene, ends: set[str]) -> bool:
 
 
 def _too_large(scene: Scene, name: str) -> bool:
-    """Whether a host's own overlay device promises more than its NIC takes; another rule says so."""
+    """Whether a host's overlay device has a larger MTU than its NIC allows; another rule reports it."""
     host = scene.hosts[name]
     nic = host.seen.devices.get(host.plan.nic)
     own = [device.mtu for owner, device in _ends(scene) if owner is host]
@@ -125,14 +126,14 @@ def _too_large(scene: Scene, name: str) -> bool:
 
 
 def fragments(scene: Scene) -> Iterator[Finding]:
-    """Hosts have room to put fragments together, and take the ICMP that tells them to make smaller ones."""
+    """Hosts have memory to reassemble fragments, and accept the ICMP errors with a smaller path MTU."""
     for host in scene.hosts.values():
         memory = host.parameter("net.ipv4.ipfrag_high_thresh")
         if 0 < memory < LEAST_MEMORY:
             yield host.finding(
                 "reassembly-limited",
                 "",
-                f"{host.name} keeps {memory} octets of fragments at most: large datagrams are never put together",
+                f"{host.name} keeps at most {memory} octets of fragments: large datagrams are not reassembled",
                 f"net.ipv4.ipfrag_high_thresh = {memory}",
                 f"sysctl -w net.ipv4.ipfrag_high_thresh={MEMORY} net.ipv4.ipfrag_low_thresh={KEPT}",
                 ("MTU-04", "MTU-02"),
@@ -141,7 +142,7 @@ def fragments(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "pmtu-icmp-filtered",
                 host.plan.nic,
-                f"{host.name}'s firewall drops ICMP 3/4: it never learns that a path carries less than its NIC",
+                f"{host.name}'s firewall drops ICMP 3/4: it does not discover a smaller path MTU",
                 quoted(rule),
                 inserted(rule, TOO_LARGE),
                 ("MTU-06",),

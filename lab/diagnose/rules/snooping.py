@@ -1,4 +1,4 @@
-"""Rules of IGMP snooping on the hub: whom its bridge lists, when it prunes, and who asks besides it."""
+"""Rules of IGMP snooping on the hub: the members that its bridge lists, when it prunes, and other queriers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.probes.membership import groups_of
 from lab.probes.snooping import is_listed, port_of, prunes, versions_of
 
 ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
-LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; below the first nobody made them
+LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; smaller ones are not defaults
 NEWEST = 3
 FROM_NOBODY = re.compile(r"(-s|saddr) 0\.0\.0\.0(/32)?( |$)")
 
@@ -29,14 +29,14 @@ def _planned(scene: Scene, name: str, otherwise: int) -> int:
 
 
 def bridge(scene: Scene) -> Iterator[Finding]:
-    """The bridge snoops, has room for the groups, and does not forget members before it asks again."""
+    """The bridge snoops, its group table is large enough, and memberships outlive the query interval."""
     hub, name = scene.hub, scene.topology.bridge
     snooping, groups = _parameter(scene, "snooping"), _parameter(scene, "hash_max")
     if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "hash_max", GROUPS)):
         yield hub.finding(
             "group-table-small",
             name,
-            f"{name} has room for {groups} groups, and stops snooping at the next one",
+            f"{name} has a table for {groups} groups, and stops snooping when it is full",
             f"mcast_hash_max {groups}, mcast_snooping {snooping}",
             f"ip link set {name} type bridge mcast_hash_max {GROUPS} mcast_snooping 1",
             ("SNOOP-02", "SNOOP-05"),
@@ -45,7 +45,7 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         yield hub.finding(
             "snooping-off",
             name,
-            f"{name} does not snoop: it lists no members and sends every group to everybody",
+            f"{name} does not snoop: it lists no members and floods every group",
             "mcast_snooping 0",
             f"ip link set {name} type bridge mcast_snooping 1",
             ("SNOOP-02", "SNOOP-05"),
@@ -68,7 +68,7 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         yield hub.finding(
             "memberships-expire",
             name,
-            f"{name} forgets a member after {held / 100:g} s, and asks every {every / 100:g} s who there is",
+            f"{name} memberships expire after {held / 100:g} s; it queries only every {every / 100:g} s",
             f"mcast_membership_interval {held}, mcast_query_interval {every}",
             f"ip link set {name} type bridge mcast_membership_interval {wanted}",
             ("SNOOP-03",),
@@ -83,7 +83,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
             yield scene.hub.finding(
                 "router-port",
                 port.name,
-                f"hub {port.name} is taken for a multicast router's port: {spoke.name} gets every group",
+                f"hub {port.name} is a permanent multicast router port: {spoke.name} receives every group",
                 "mcast_router 2",
                 f"ip link set {port.name} type bridge_slave mcast_router 1",
                 ("SNOOP-02",),
@@ -91,7 +91,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
 
 
 def queriers(scene: Scene) -> Iterator[Finding]:
-    """Nobody asks for members but the hub, and nobody's firewall drops its questions."""
+    """Only the hub is a querier, and no host's firewall drops its queries."""
     if not _parameter(scene, "querier"):
         yield from _elsewhere(scene)
     for host in scene.hosts.values():
@@ -99,7 +99,7 @@ def queriers(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "queries-filtered",
                 host.plan.device,
-                f"{host.name}'s firewall drops what comes from 0.0.0.0, as the questions of a bridge do (RFC 4541)",
+                f"{host.name}'s firewall drops packets from 0.0.0.0, the source of a bridge's queries (RFC 4541)",
                 quoted(rule),
                 inserted(rule, IGMP),
                 ("SNOOP-04", "SNOOP-06"),
@@ -114,13 +114,13 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
         port = scene.end(scene.hub, spoke.name)
         if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
             continue
-        spoken = ", ".join(f"{name} speaks IGMPv{version}" for name, version in older.items())
+        spoken = ", ".join(f"{name} uses IGMPv{version}" for name, version in older.items())
         yield spoke.finding(
             "querier-elsewhere",
             spoke.plan.device,
-            f"a querier or multicast router on {spoke.name}: because of it {scene.topology.bridge} prunes groups",
-            f"hub {port.name} is a router port since something came from there" + (f"; {spoken}" if spoken else ""),
-            "ss -wap    # stop the program that asks; bridge and hosts forget it within seven minutes",
+            f"{spoke.name} is an unexpected querier or multicast router; {scene.topology.bridge} prunes groups",
+            f"hub {port.name} is a router port since it received a query or PIM" + (f"; {spoken}" if spoken else ""),
+            "ss -wap    # stop the program that sends queries; its effect ends within seven minutes",
             ("SNOOP-01", "SNOOP-06"),
         )
 
@@ -128,8 +128,8 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
 def pruned(scene: Scene) -> Iterator[Finding]:
     """Groups go to their members: what was sent to one, and not to broadcast, does not end at a member's port."""
     hub = scene.hub
-    asks = hub.device is not None and (prunes(hub.device.details) or hub.readings.get("mdb_routers"))
-    if hub.device is None or not asks or not hub.device.details.get("mcast_snooping"):
+    queried = hub.device is not None and (prunes(hub.device.details) or hub.readings.get("mdb_routers"))
+    if hub.device is None or not queried or not hub.device.details.get("mcast_snooping"):
         return
     ended = [loss for loss in scene.losses if loss.stage == "forwarding" and loss.node == hub.name and loss.whole]
     all_lost = {loss.missing.interface for loss in ended if loss.exchange.kind == "broadcast"}
@@ -164,8 +164,8 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
             yield hub.finding(
                 "member-not-in-mdb",
                 port,
-                f"{host.name} is a member of {', '.join(missing)}, and the hub, which prunes, does not know: its IGMP, "
-                "whose TTL is 1, does not get there",
+                f"{host.name} is a member of {', '.join(missing)}, which the hub's bridge prunes and does not list: "
+                f"IGMP of {host.name} (TTL 1) does not reach it",
                 f"/proc/net/igmp of {host.name} has it, the database of {scene.topology.bridge} has not",
                 _flooding(scene),
                 ("SNOOP-05",),
@@ -173,7 +173,7 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
 
 
 def _flooding(scene: Scene) -> str:
-    """What makes the hub flood groups: that it asks no more, where nobody planned that it asks."""
+    """What makes the hub flood groups again: no further queries, if the plan has no querier."""
     unplanned = scene.planned and _parameter(scene, "querier") and not _planned(scene, "querier", 0)
     return f"ip link set {scene.topology.bridge} type bridge {'mcast_querier' if unplanned else 'mcast_snooping'} 0"
 

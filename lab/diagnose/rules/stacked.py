@@ -61,7 +61,7 @@ def enslaved(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved",
                 device.name,
-                f"{host.name} {device.name} is a port of {master.name}: what arrives goes there, not to the host",
+                f"{host.name} {device.name} is a port of {master.name}: received packets go there, not to the host",
                 f"master {master.name}, a {master.kind}",
                 f"ip link set {device.name} nomaster && ip link set {device.name} up && {again}",
                 ("PRE-11", "FAULT-06"),

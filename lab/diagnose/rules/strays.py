@@ -1,4 +1,4 @@
-"""Rules of tunnels that nobody planned: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
+"""Rules of unplanned tunnels: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAYER3 = ("gre", "ipip", "sit")
 
 
 def unplanned(scene: Scene) -> Iterator[Finding]:
-    """Tunnels besides the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
+    """Tunnels in addition to the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
     addresses = {host.plan.endpoint: host.name for host in scene.hosts.values()}
     for host in scene.hosts.values():
         peers = [scene.hosts[peer] for peer in scene.topology.peers(host.name)]
@@ -33,7 +33,7 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
             yield host.finding(
                 "fallback-tunnel-up",
                 device.name,
-                f"{host.name} {device.name} is up, and takes GRE from anybody",
+                f"{host.name} {device.name} is up and accepts GRE from any address",
                 f"{device.name} has no remote" + (f" and is a port of {device.master}" if device.master else ""),
                 f"ip link set {device.name} down" + (" nomaster" if device.master else ""),
                 ("SEC-01", "SEC-03", "WIRE-03"),
@@ -44,7 +44,7 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
             yield host.finding(
                 "layer3-tunnel",
                 device.name,
-                f"{host.name} has a layer-3 tunnel {device.name} to {names[str(remote_of(device))]} besides",
+                f"{host.name} has an additional layer-3 tunnel {device.name} to {names[str(remote_of(device))]}",
                 f"kind {device.kind}, remote {remote_of(device)}",
                 f"ip link del {device.name}",
                 ("WIRE-09",),

@@ -25,10 +25,16 @@ def queues(scene: Scene) -> Iterator[Finding]:
     """A queue that drops, delays or repeats by intent, on a host or in the emulated network."""
     losing = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
     for node, readings in _nodes(scene):
-        for qdisc in readings.get("qdiscs", ()):
-            if not _impairs(qdisc, losing=node in losing) or not (scene.planned or qdisc.kind == "netem"):
-                continue
+        impairing = [
+            qdisc
+            for qdisc in readings.get("qdiscs", ())
+            if _impairs(qdisc, losing=node in losing) and (scene.planned or qdisc.kind == "netem")
+        ]
+        roots = {qdisc.dev for qdisc in impairing if qdisc.parent == "root"}
+        for qdisc in impairing:
             device = qdisc.dev
+            if qdisc.parent != "root" and device in roots:
+                continue  # it goes with the root
             several = len([one for one in readings["qdiscs"] if (one.dev, one.kind) == (device, qdisc.kind)]) > 1
             settings = filtering.settings(qdisc)
             root = "root" if several or qdisc.parent == "root" else f"parent {qdisc.parent} handle {qdisc.handle}"
@@ -36,7 +42,7 @@ def queues(scene: Scene) -> Iterator[Finding]:
                 "traffic-impaired",
                 node,
                 device,
-                f"{node} {device} has a {qdisc.kind} queue: {', '.join(settings) or 'it holds packets back'}",
+                f"{node} {device} has a {qdisc.kind} queue: {', '.join(settings) or 'it delays packets'}",
                 f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent}, dropped {qdisc.drops}",
                 f"tc qdisc del dev {device} {root}",
                 ("APP-06", "PERF-02", "PERF-03"),
@@ -104,7 +110,7 @@ def _acts(scene: Scene, found: Filter) -> bool:
 
 def _matters(scene: Scene, action: Mapping[str, Any]) -> bool:
     verdict = str(action["verdict"])
-    if verdict.startswith("mirror"):  # a copy for somebody who looks on, unless it goes where the overlay is
+    if verdict.startswith("mirror"):  # a copy for a capture, unless it goes where the overlay is
         return verdict.split()[-1] in {name for host in scene.hosts.values() for name in (host.plan.nic, *_ends(scene))}
     return verdict not in PASSING or action["kind"] in CHANGING
 

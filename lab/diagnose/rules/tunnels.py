@@ -22,7 +22,7 @@ def _key(end: TunnelEnd) -> str:
     return f"ikey {end.input_key} okey {end.output_key}"
 
 
-# what both ends must agree on: the code's beginning, the requirements, and how an end says it
+# what both ends must agree on: the code's beginning, the requirements, and an end's value as text
 COMPARED: tuple[tuple[str, tuple[str, ...], Callable[[TunnelEnd], str]], ...] = (
     ("tunnel-key", ("WIRE-07", "WIRE-01"), _key),
     ("tunnel-checksum", ("WIRE-08",), lambda end: "csum" if any(end.checksum) else "no csum"),
@@ -52,6 +52,7 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 ("PRE-01", "PRE-11"),
             )
         elif device is None or device.tunnel is None:
+            device = host.seen.devices.get(name)
             missing = host.finding(
                 "tunnel-missing",
                 name,
@@ -98,8 +99,8 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "tunnel-remote-mismatch",
                 device.name,
-                f"{host.name} {device.name} leads to {device.tunnel.remote or 'nobody'}, "
-                f"and {far.name} is {far_address}",
+                f"{host.name} {device.name} has {'remote ' + (device.tunnel.remote or 'none')}; "
+                f"expected {far_address} ({far.name})",
                 f"remote {device.tunnel.remote}" if device.tunnel.remote else "it has no remote of its own (external)",
                 again if _free(scene, host, far_address) else _all_again(scene, host),
                 ("PRE-08",),
@@ -118,7 +119,7 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
             yield host.finding(
                 "tunnel-local-mismatch",
                 device.name,
-                f"{host.name} {device.name} starts at {device.tunnel.local}, and {far.name} expects {near_address}",
+                f"{host.name} {device.name} has local {device.tunnel.local}; {far.name} expects {near_address}",
                 f"local {device.tunnel.local}; {far.name}'s remote is {near_address}",
                 again,
                 ("PRE-08", "UNDER-06"),
@@ -140,7 +141,7 @@ def _free(scene: Scene, host: HostScene, remote: str) -> bool:
 
 
 def _all_again(scene: Scene, host: HostScene) -> str:
-    """Makes the host's ends of all tunnels of the overlay anew, after they are all gone."""
+    """Creates the host's ends of all tunnels of the overlay again, after they are all gone."""
     gone = [f"ip link del {name}" for name in scene.topology.ports(host.name) if name in host.seen.devices]
     return " && ".join(
         [*gone, *(commands.tunnel(scene.topology, host.plan, peer) for peer in scene.topology.peers(host.name))]
@@ -150,7 +151,8 @@ def _all_again(scene: Scene, host: HostScene) -> str:
 def parameters(scene: Scene) -> Iterator[Finding]:
     """An end whose parameters are not the other one's, or not those that were planned."""
     for planned in scene.topology.tunnels:
-        ends = [(scene.hosts[end.host], scene.hosts[end.host].seen.devices.get(end.device)) for end in planned.ends]
+        hosts = [(scene.hosts[end.host], end.device) for end in planned.ends]
+        ends = [(host, scene.tunnel_device(host, name)) for host, name in hosts]
         known = [
             (host, end, end.tunnel)
             for host, end in ends
@@ -162,7 +164,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
             wanted = said(_planned(scene.topology, planned, known[1][2]))
             for (host, device, tunnel), (far, other, others) in ((known[0], known[1]), (known[1], known[0])):
                 if said(tunnel) == wanted or (code == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
-                    continue  # of a TTL that is too low `hops` speaks
+                    continue  # `hops` reports a TTL that is too low
                 agreed = said(tunnel) == said(others)
                 if agreed and not scene.planned:
                     continue  # what was planned for live hosts is not known

@@ -7,7 +7,7 @@ from lab.diagnose.words.devices import State
 
 
 def configured(state: State) -> list[str]:
-    """Every line about what somebody configured on one node; equal lines, equal configurations."""
+    """Every line of one node's configuration; equal lines, equal configurations."""
     return [
         *devices.links(state),
         *devices.ports(state),

@@ -99,7 +99,7 @@ def sysctls(state: State) -> Iterator[str]:
 
 
 def _unused(state: State) -> list[str]:
-    """The devices that tunnel modules make in every stack, where nobody has put them to use."""
+    """The unused devices that tunnel modules create in every stack."""
     return [link.name for link in state.get("links", ()) if link.name in FALLBACKS and not link.up and not link.master]
 
 

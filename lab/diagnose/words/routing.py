@@ -76,7 +76,7 @@ def hop(via: str | None, dev: str | None) -> str:
 
 
 def written(state: State) -> Iterator[str]:
-    """Neighbours and forwarding entries that somebody wrote."""
+    """Permanent neighbours and forwarding entries."""
     for one in state.get("neighbours", ()):
         if one.state == "permanent":
             yield f"neighbour {one.dst} lladdr {one.lladdr} dev {one.dev}"

@@ -21,7 +21,7 @@ AGREE = "<- must agree"
 
 
 def tables(taken: Mapping[str, State]) -> list[str]:
-    """A table for each tunnel of the nodes; an end whose other end is not found stands alone and says so."""
+    """A table for each tunnel of the nodes; an end whose other end is not found stands alone, with a note."""
     seen = {node.name: node for node in (_seen(name, state) for name, state in taken.items()) if node is not None}
     shown: set[tuple[str, str]] = set()
     found = []
@@ -54,7 +54,7 @@ def _other_end(seen: Mapping[str, Seen], node: Seen, device: Device) -> tuple[Se
     if owner is None or owner is node:
         return None
     back = [far for far in owner.tunnels() if far.tunnel and far.tunnel.remote in own]
-    # several tunnels between two hosts differ in what tells them apart: key, VNI, port
+    # several tunnels between two hosts differ in key, VNI, port
     same = [far for far in back if far.tunnel and _told_by(far.tunnel) == _told_by(device.tunnel)]
     chosen = [*same, *back]
     return (owner, chosen[0]) if chosen else None
