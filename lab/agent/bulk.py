@@ -80,11 +80,11 @@ class Room:
         self.size, self.stride, self._control = size, control + NAME, control
         # memory that nothing has been written to is none: most messages are short
         self.payloads = mmap.mmap(-1, AT_ONCE * size)
-        self.besides = mmap.mmap(-1, AT_ONCE * self.stride)
+        self.ancillary = mmap.mmap(-1, AT_ONCE * self.stride)
         self.headers = (Received * AT_ONCE)()
         self._vectors = (Vector * AT_ONCE)()
         self._to = ctypes.create_string_buffer(to, len(to))
-        payloads, besides = _address(self.payloads), _address(self.besides)
+        payloads, ancillary = _address(self.payloads), _address(self.ancillary)
         for number, (received, vector) in enumerate(zip(self.headers, self._vectors)):
             header = received.header
             vector.base, vector.length = payloads + number * size, size
@@ -92,7 +92,7 @@ class Room:
             if to:
                 header.name, header.name_length = ctypes.addressof(self._to), len(to)
             else:
-                header.control = besides + number * self.stride
+                header.control = ancillary + number * self.stride
                 header.name = header.control + control
         if not to:
             self.reset(AT_ONCE)
@@ -116,8 +116,8 @@ class Room:
         name = control + self._control
         return Message(
             self.payloads[start : start + received.length],
-            _ancillary(self.besides[control : control + received.header.control_length]),
-            self.besides[name : name + received.header.name_length],
+            _ancillary(self.ancillary[control : control + received.header.control_length]),
+            self.ancillary[name : name + received.header.name_length],
         )
 
 

@@ -74,19 +74,19 @@ def entries(table: str) -> bytes:
     return raw.raw
 
 
-def _ask(option: int, request: bytes, besides: int = 0) -> tuple[Any, ...]:
-    answer = getsockopt(socket.AF_INET, socket.IPPROTO_IP, option, request, besides)
+def _ask(option: int, request: bytes, more: int = 0) -> tuple[Any, ...]:
+    answer = getsockopt(socket.AF_INET, socket.IPPROTO_IP, option, request, more)
     return struct.unpack(REPLACE, answer[: struct.calcsize(REPLACE)])
 
 
-def getsockopt(family: int, level: int, option: int, request: bytes, besides: int = 0) -> bytes:
+def getsockopt(family: int, level: int, option: int, request: bytes, more: int = 0) -> bytes:
     """
-    Asks with a request of the answer's size, which Python's own function has no argument for.
+    The answer to a request that is in its buffer, for which Python's own function has no argument.
 
-    `besides`: octets of what the kernel writes elsewhere, which it wants counted.
+    `more`: octets of what the kernel writes elsewhere, which it wants counted.
     """
     answer = ctypes.create_string_buffer(request, len(request))
-    length = ctypes.c_uint(len(request) + besides)
+    length = ctypes.c_uint(len(request) + more)
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
         if _libc.getsockopt(asked.fileno(), level, option, answer, ctypes.byref(length)):
             number = ctypes.get_errno()

@@ -93,7 +93,9 @@ class Receiver:
 
     def __init__(self, opened: socket.socket) -> None:
         self._socket, self._room = opened, Room(LARGEST, CONTROL)
-        self._payloads, self._besides = (memoryview(one).cast("Q") for one in (self._room.payloads, self._room.besides))
+        self._payloads, self._ancillary = (
+            memoryview(one).cast("Q") for one in (self._room.payloads, self._room.ancillary)
+        )
         opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._forget()
 
@@ -117,8 +119,8 @@ class Receiver:
                 return
             self._numbers.extend(self._payloads[: count * words : words])
             self._sent.extend(self._payloads[1 : count * words : words])
-            self._seconds.extend(self._besides[at : count * beside : beside])
-            self._parts.extend(self._besides[at + 1 : count * beside : beside])
+            self._seconds.extend(self._ancillary[at : count * beside : beside])
+            self._parts.extend(self._ancillary[at + 1 : count * beside : beside])
             self._room.reset(count)
 
     def report(self, tag: int, every: int) -> dict[str, Any]:

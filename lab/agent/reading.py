@@ -103,7 +103,7 @@ def links(transport: Transport, mask: int = 0) -> list[Entry]:
 
 
 def dump(transport: Transport, family: int = 0, mask: int = 0) -> list[bytes]:
-    """The links as the kernel wrote them; `mask` is what of them is to be told or left out (RTEXT_FILTER_)."""
+    """The links as the kernel wrote them; `mask` includes or omits parts of them (RTEXT_FILTER_)."""
     return transport.raw_dump(GETLINK, struct.pack("=BxHiIIHHI", family, 0, 0, 0, 0, 8, EXT_MASK, mask))
 
 

@@ -109,7 +109,7 @@ class Running:
                 os.waitpid(-self._process.pid, 0)
 
     def _read_until(self, done: Callable[[], bool], timeout: float) -> bool:
-        """Takes in what is said until it is all that is waited for; True when nobody is left to say more."""
+        """Reads output until `done`; True when no process is left that holds it open."""
         deadline = time.monotonic() + timeout
         poller = select.poll()
         poller.register(self._pipe, select.POLLIN)

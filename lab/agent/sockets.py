@@ -30,7 +30,7 @@ RECEIVING = {
     int(socket.AF_INET): (socket.IPPROTO_IP, (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS)),
     int(socket.AF_INET6): (socket.IPPROTO_IPV6, (IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT)),
 }
-"""By family, the options by which the kernel says of a packet where it went, its TTL and its TOS."""
+"""By family, the options that add a packet's destination, TTL and TOS to its ancillary data."""
 LARGEST = 65536 + 64
 ROOM_FOR_ANCILLARY = 512
 

@@ -141,7 +141,7 @@ class Tap:
         return self._await(has_come, deadline)
 
     def _await(self, done: Callable[[int], bool], deadline: float) -> bool:
-        """Reads what is captured until that is all that was waited for; `done` is told how many frames are new."""
+        """Reads captured frames until `done`, whose argument is the number of new frames; False at the deadline."""
         poller = select.poll()
         poller.register(self.socket, select.POLLIN)
         while not done(self.drain()):
