@@ -147,12 +147,6 @@ def matrix(table: Matrix, anchors: set[str]) -> dict[str, Any]:
     }
 
 
-def _cells(table: Matrix, sender: str, anchors: set[str]) -> Iterator[dict[str, str]]:
-    for kind in KINDS:
-        for number in range(len(table.nodes)):
-            yield _cell(table, kind, sender, number, anchors)
-
-
 def _cell(table: Matrix, kind: str, sender: str, number: int, anchors: set[str]) -> dict[str, str]:
     receiver = table.nodes[number]
     mark = table.mark(kind, sender, receiver)
