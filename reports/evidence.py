@@ -14,7 +14,6 @@ from reports import captures, labels
 from reports.plain import shown
 
 
-@pytest.hookimpl
 def pytest_overcast_evidence(item: pytest.Item, attachments: dict[str, object]) -> None:
     """Attach each piece by what it is; without Allure results nothing is attached."""
     for name, content in attachments.items():
@@ -28,7 +27,6 @@ def pytest_overcast_evidence(item: pytest.Item, attachments: dict[str, object]) 
             allure.attach(json.dumps(content, indent=1, default=str), name, allure.attachment_type.JSON)
 
 
-@pytest.hookimpl
 def pytest_overcast_steps(item: pytest.Item, steps: Sequence[Step]) -> None:
     """Show each step in the test's Allure result, passed or failed with its reason, where such results are written."""
     if labels.active(item.config):
