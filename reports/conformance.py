@@ -46,7 +46,7 @@ class Trial:
 class Selection:
     """Which conformance tests there were to run."""
 
-    collected: Mapping[str, tuple[str, ...]]
+    collected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Requirement ids by node id, tests that were then deselected included."""
     scope: tuple[str, ...] = SCOPE
     """The areas that count for the verdict."""

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -153,14 +154,13 @@ class Results(Process):
         of_lab = self.of_workers or [lab_environment(self.config)]
         self.environment = {**own_environment(self.config), **merged(of_lab)}
         self.topology = self.topology or lab_topology(self.config)
+        failures = self.session.testsfailed if self.session else 0
         self.conformance = judge(
             self.recorder.trials(self.collected),
-            selection(
-                self.config,
-                self.collected,
-                frozenset(self.deselected),
-                partial_paths=self.partial_paths,
-                failures=self.session.testsfailed if self.session else 0,
+            replace(
+                selection(self.config, partial_paths=self.partial_paths, failures=failures),
+                collected=self.collected,
+                deselected=frozenset(self.deselected),
                 stopped=str(stopped or ""),
                 interrupted=self.interrupted,
                 broken=tuple(self.broken.values()),
