@@ -7,22 +7,22 @@ from lab.faults.table import read
 FAULTS = read(
     """\
 cloud-unplugged: the cloud's port of one spoke is in no subnet
-    cloud: ip link set {port} nomaster
+    cloud: ip link set {spoke} nomaster
     red: BCAST-01 PRE-03; finding: fabric-port-out at cloud {spoke}
 cloud-forgot: the cloud does not know behind which port one spoke's NIC is
-    cloud: bridge fdb del {mac} dev {port} master
+    cloud: bridge fdb del {mac} dev {spoke} master
     red: BCAST-01 PRE-03; finding: fabric-forgot at cloud {spoke}
 cloud-down: the cloud's network is down
     cloud: ip link set {bridge} down
     red: BCAST-01 PRE-03; finding: fabric-down at cloud {bridge}
 cloud-port-blocked: the cloud's port of one spoke forwards nothing
-    cloud: bridge link set dev {port} state 0
+    cloud: bridge link set dev {spoke} state 0
     red: BCAST-01 PRE-03; finding: fabric-port-down at cloud {spoke}
 cloud-vlans: the cloud's port of one spoke is in no VLAN, and the cloud filters them
-    cloud: ip link set {bridge} type bridge vlan_filtering 1 && bridge vlan del dev {port} vid 1
+    cloud: ip link set {bridge} type bridge vlan_filtering 1 && bridge vlan del dev {spoke} vid 1
     red: BCAST-01 PRE-03; finding: fabric-filters-vlans at cloud {bridge}; tunnels: gretap
 cloud-port-small: the cloud's port of one spoke takes small packets only
-    cloud: ip link set {port} mtu 1500
+    cloud: ip link set {spoke} mtu 1500
     red: MTU-07; green: ICMP-01; finding: fabric-mtu at cloud {spoke}; tunnels: gretap
     """
 )

@@ -6,17 +6,7 @@ Each is one command that was run for another purpose.
 
 from __future__ import annotations
 
-from lab.faults.means import shell
 from lab.faults.table import read
-from lab.laboratory import BuiltLab
-
-
-def _cloud_filter(lab: BuiltLab) -> None:
-    """What the fabric hands to the hub's NIC is filtered there, as by a rule that names the protocol."""
-    port = lab.cloud.port_of(lab.hub.name)
-    command = f"tc filter add dev {port} egress protocol ip flower ip_proto 2f action drop"
-    shell(lab.fabric, f"tc qdisc add dev {port} clsact 2>/dev/null; {command}")
-
 
 FAULTS = read(
     """\
@@ -69,9 +59,9 @@ bridge-filters-arp: the hub's bridge filter drops ARP
     hub: ebtables -A FORWARD -p ARP -j DROP
     red: BCAST-08 PRE-10; finding: arp-filtered at hub {device}; tunnels: gretap
 cloud-filter: a filter in the cloud drops GRE on its way to the hub
+    # what is handed to the hub's NIC is filtered there, as by a rule that names the protocol
+    cloud: tc qdisc add dev hub clsact 2>/dev/null || true
+    cloud: tc filter add dev hub egress protocol ip flower ip_proto 2f action drop
     red: BCAST-01 PRE-03; finding: traffic-filtered at cloud hub; tunnels: gretap
-    """,
-    {
-        "cloud-filter": _cloud_filter,
-    },
+    """
 )

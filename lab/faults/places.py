@@ -58,8 +58,6 @@ def hub_port(lab: BuiltLab) -> str:
 
 
 def names_in_cloud(lab: BuiltLab) -> dict[str, str]:
-    """What a command on the cloud's own node may have in braces: the one spoke, its port there, its subnet."""
-    spoke = victim(lab)
-    segment = segments(lab.topology, lab.underlay)[-1]
-    port = next(port.device for port in segment.ports if port.node == spoke.name)
-    return {"spoke": spoke.name, "port": port, "mac": spoke.plan.underlay_mac, "bridge": segment.bridge}
+    """What a command on the cloud's own node may have in braces; the port of a host is called as the host."""
+    spoke, bridge = victim(lab), segments(lab.topology, lab.underlay)[-1].bridge
+    return {"spoke": spoke.name, "mac": spoke.plan.underlay_mac, "ports": " ".join(lab.hosts), "bridge": bridge}

@@ -6,7 +6,7 @@ Most of them are one wrong line of a set-up, and none is visible on the sender.
 
 from __future__ import annotations
 
-from lab.changes import bridge_port, link_set, route_add
+from lab.changes import link_set, route_add
 from lab.faults.means import cloud_drops
 from lab.faults.table import read
 from lab.laboratory import BuiltLab
@@ -15,11 +15,6 @@ from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
 
 UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the source port
 MISSING_OCTETS = 100
-
-
-def _flooding_ports(lab: BuiltLab) -> None:
-    for host in lab.hosts:
-        lab.cloud.node.apply(bridge_port(lab.cloud.port_of(host), flood=1, bcast_flood=1))
 
 
 def _no_source_check(lab: BuiltLab) -> None:
@@ -50,6 +45,7 @@ FAULTS = read(
 plain-switch: the cloud's network is a plain switch: broadcast and multicast pass
     red: UNDER-01 UNDER-02 UNDER-03 UNDER-05 UNDER-09; finding: underlay-floods at cloud; fix: none
 flooding-ports: the fabric's ports flood, behind filters that are in order
+    cloud: for port in {ports}; do bridge link set dev $port flood on bcast_flood on || exit; done
     red: UNDER-09; finding: fabric-floods at cloud hub
 gre-blocked: the cloud drops IP protocol 47
     # a fault that cuts a host off turns nearly all red; only this one lists all, the others their own
@@ -88,7 +84,6 @@ strict-reverse-path: rp_filter is 1 everywhere, and multicast is sent with the N
     """,
     {
         "plain-switch": lambda lab: lab.cloud.flood(),
-        "flooding-ports": _flooding_ports,
         "gre-blocked": cloud_drops(gre_rule()),
         "gre-one-way": cloud_drops(gre_rule(), from_hub_only=True),
         "vxlan-blocked": cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),

@@ -32,11 +32,6 @@ PASS, DROP = (0x06, 0, 0, 0), (0x06, 0, 0, 2)  # TC_ACT_OK, TC_ACT_SHOT
 LOSSY = (LOAD_DESTINATION, (0x15, 4, 0, 0x0180C200), LOAD_RANDOM, (0x54, 0, 0, 3), (0x15, 0, 1, 0), DROP, PASS)
 
 
-def _hub_down(lab: BuiltLab) -> None:
-    """The hub's VM is stopped: the cloud keeps its address, and nothing gets to it."""
-    lab.cloud.node.apply(link_set(lab.cloud.port_of(lab.hub.name), up=False))
-
-
 def _addresses_pinned(lab: BuiltLab) -> None:
     """The hub learns nothing: who is where was written down once."""
     changes: list[Change] = []
@@ -80,6 +75,8 @@ def _bridging(lab: BuiltLab, spoke: Host) -> tuple[Change, ...]:
 FAULTS = read(
     """\
 hub-down: the hub's VM is stopped
+    # the cloud keeps its address, and nothing gets to it
+    cloud: ip link set hub down
     red: FAULT-01 FAULT-02; finding: fabric-port-down at cloud hub; fix: none
 hub-unconfigured: the hub is back from a reboot that restored nothing of the overlay
     red: FAULT-02; finding: bridge-missing at hub {device}
@@ -101,7 +98,6 @@ port-listening: the hub runs STP, and one of its ports does not forward yet
     red: FAULT-07 BCAST-01; finding: port-blocked at hub {port}
     """,
     {
-        "hub-down": _hub_down,
         "hub-unconfigured": lambda lab: lab.take_down(lab.hub),
         "fdb-pinned": _addresses_pinned,
         "loop": _loop,
