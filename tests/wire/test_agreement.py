@@ -83,8 +83,8 @@ class TestKey:
 
         well = set(lab.hosts) - set(mismatched)
         assert heard == {name: well - {name} if name in well else set() for name in lab.hosts}
-        errors = {name: refusals(lab, layers, lab[name]) for name in ("hub", *mismatched)}
-        assert errors == {name: {PORT_UNREACHABLE} for name in ("hub", *mismatched)}
+        refused = {name: refusals(lab, layers, lab[name]) for name in ("hub", *mismatched)}
+        assert refused == {name: {PORT_UNREACHABLE} for name in ("hub", *mismatched)}
         assert [errors(*end) for end in ends] == before
 
 
