@@ -11,17 +11,19 @@ what it could not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lab.diagnose import scene, words
-from lab.diagnose.words import activities, tunnels
+from lab import state
+from lab.diagnose import scene
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, try_all
+from lab.probes.membership import groups_of
 from lab.records import typed
 
 READINGS = (*scene.READINGS, "parameters")
-FILES = ("igmp", "igmp6", "dev_mcast", "xfrm_stat")
+FILES = ("igmp", "xfrm_stat")
 SYSCTLS = (
     *scene.PARAMETERS,
     *(f"net.ipv4.conf.all.{name}" for name in scene.PER_DEVICE),
@@ -31,9 +33,13 @@ SYSCTLS = (
 """To read one takes 0.3 ms in a guest; those of each device come in one piece (`parameters`)."""
 CARRIERS = (" gre ", "dport=4789 ")
 """What a line of /proc/net/nf_conntrack about a tunnel holds."""
+CONSTANTS = ("IpForwarding", "IpDefaultTTL", "TcpRtoAlgorithm", "TcpRtoMin", "TcpRtoMax", "TcpMaxConn")
+"""What the kernel lists among its counters and does not count."""
+LEFT_OUT = ("name", "index", "statistics", "details")
+WIDTH = 116
 
-State = dict[str, Any]
-Taken = dict[str, State]
+State = Mapping[str, Any]
+Taken = dict[str, dict[str, Any]]
 
 
 def take(nodes: Iterable[Node], addresses: Iterable[str] = ()) -> Taken:
@@ -65,23 +71,66 @@ def _subjects(node: Node, words: Sequence[str]) -> list[tuple[str, Call[Any]]]:
     ]
 
 
-def text(taken: Mapping[str, Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """A snapshot for the eye: what is configured, then what was learned and counted (since `before`, if given)."""
+def text(taken: Mapping[str, State], before: Mapping[str, State] | None = None) -> str:
+    """A snapshot for the eye: what is configured and learned, then what was counted (since `before`, if given)."""
     return f"{configuration(taken)}\n\n{activity(taken, before)}"
 
 
-def configuration(taken: Mapping[str, Mapping[str, Any]]) -> str:
-    """What somebody configured: equal texts, equal configurations."""
-    nodes = ["\n".join([f"=== {name} ===", *words.configured(state)]) for name, state in taken.items()]
-    return "\n\n".join([*nodes, *tunnels.tables(taken)])
+def configuration(taken: Mapping[str, State]) -> str:
+    """What is configured and what was learned, in the words of `lab.state`: what is off or not set is left out."""
+    return "\n\n".join("\n".join([f"=== {name} ===", *_configured(found)]) for name, found in taken.items())
 
 
-def activity(taken: Mapping[str, Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """What the nodes learned and counted by themselves; with `before`, counters as far as they rose since."""
+def _configured(found: State) -> Iterator[str]:
+    readings = {what: found.get(what, ()) for what in (*READINGS, "firewall")} | {"sysctls": found.get("sysctls", {})}
+    for subject, entries in state.SUBJECTS.items():
+        for key, fields in entries(readings):
+            shown = {name: value for name, value in fields.items() if name not in LEFT_OUT and name[0] != "_"}
+            if subject != "sysctl" or shown["value"] not in (None, "0"):
+                yield " ".join(filter(None, (subject, key, *map(_field, shown, shown.values()))))
+    yield from (f"not read: {what}: {why}" for what, why in found.get("unread", {}).items())
+
+
+def _field(name: str, value: Any) -> str:
+    if value is True:
+        return name
+    return f"{name} {value}" if value and (name, value) != ("number", 1) else ""
+
+
+def activity(taken: Mapping[str, State], before: Mapping[str, State] | None = None) -> str:
+    """What the nodes counted and are members of; with `before`, counters as far as they rose since."""
     since = " since the last look" if before else ""
     return "\n\n".join(
-        "\n".join(
-            [f"=== {name}: learned and counted{since} ===", *activities.lines(state, (before or {}).get(name, {}))]
-        )
-        for name, state in taken.items()
+        "\n".join([f"=== {name}: counted{since} ===", *_counted(found, (before or {}).get(name, {}))])
+        for name, found in taken.items()
     )
+
+
+def _counted(found: State, before: State) -> Iterator[str]:
+    for device, groups in groups_of(found.get("igmp", "")).items():
+        yield f"member dev {device}: {', '.join(sorted(groups))}"
+    yield from (f"connection {' '.join(line.split())}" for line in str(found.get("connections", "")).splitlines())
+    now, was = _counters(found), _counters(before)
+    for what, counts in now.items():
+        risen = {key: value - was.get(what, {}).get(key, 0) for key, value in counts.items()}
+        if line := ", ".join(f"{key} {value}" for key, value in risen.items() if value):
+            yield from textwrap.wrap(f"counted {what}: {line}", WIDTH, subsequent_indent="  ")
+
+
+def _counters(found: State) -> dict[str, dict[str, int]]:
+    """Everything of a node that counts, by what it is."""
+    counted: dict[str, dict[str, int]] = {link.name: dict(link.statistics) for link in found.get("links", ())}
+    for qdisc in found.get("qdiscs", ()):
+        counted[f"qdisc {qdisc.kind} {qdisc.handle} dev {qdisc.dev} {qdisc.parent}"] = {"drops": qdisc.drops}
+    for rule in found.get("firewall", ()):
+        matched = counted.setdefault(str(rule), {"packets": 0})
+        matched["packets"] += rule.packets or 0
+    for entry in found.get("filters", ()):
+        counted[f"filter {entry.handle} {entry}"] = {
+            "packets": sum(action.get("packets", 0) for action in entry.actions[:1])
+        }
+    names = [name for name in found.get("counters", {}) if name not in CONSTANTS]
+    counted["kernel"] = {name: found["counters"][name] for name in names}
+    lines = [line.split() for line in str(found.get("xfrm_stat", "")).splitlines()]
+    counted["IPsec"] = {name: int(value) for name, value in lines}
+    return counted

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from lab.diagnose.scene import HostScene, Scene
-from lab.diagnose.words import routing
 from lab.model import MULTICAST, Finding, Network
 from lab.overlay import commands
 from lab.records import LOCAL_TABLE, MAIN_TABLE, Route, Rule
@@ -51,8 +50,8 @@ def policy(scene: Scene) -> Iterator[Finding]:
                 "policy-rule",
                 "",
                 f"{host.name} has a routing rule that comes before its main table",
-                "; ".join(f"ip rule: {routing.selectors(routing.policy(rule))}" for rule in found),
-                " && ".join(f"ip rule del {routing.selectors(routing.policy(rule))}" for rule in found),
+                "; ".join(f"ip rule: {rule.selectors}" for rule in found),
+                " && ".join(f"ip rule del {rule.selectors}" for rule in found),
                 ("PRE-12",),
             )
 

@@ -6,13 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lab.diagnose.scene import Scene
-from lab.diagnose.words import filtering
 from lab.model import Finding
 from lab.records import Filter, Qdisc
 from lab.underlay.fabric import FABRIC
 
 SHAPERS = ("tbf", "htb", "cake", "red")  # well as long as they hold nothing back
 SLOW = 100_000_000  # bit/s
+UNITS = {
+    **dict.fromkeys(("delay", "jitter"), " s"),
+    **dict.fromkeys(("loss", "duplicate", "reorder", "corrupt"), " %"),
+    "rate": " bit/s",
+    "limit": "",
+}
+"""What a queue does to packets, and in which units."""
 IMPAIRING = ("loss", "duplicate", "reorder", "corrupt", "delay", "jitter", "rate")
 CHANGING = ("pedit", "nat", "vlan", "skbmod", "ct")
 PASSING = ("ok", "unspec", "pipe", "reclassify")
@@ -30,7 +36,9 @@ def queues(scene: Scene) -> Iterator[Finding]:
                 continue
             device = qdisc.dev
             several = len([one for one in readings["qdiscs"] if (one.dev, one.kind) == (device, qdisc.kind)]) > 1
-            settings = filtering.settings(qdisc)
+            settings = [
+                f"{name} {qdisc.settings[name]:g}{unit}" for name, unit in UNITS.items() if qdisc.settings.get(name)
+            ]
             root = "root" if several or qdisc.parent == "root" else f"parent {qdisc.parent} handle {qdisc.handle}"
             yield Finding(
                 "traffic-impaired",
