@@ -61,8 +61,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Reported(Finding):
-    """A finding as the run reported it, with the tests whose failure it explains."""
+    """A finding as the run reported it, with the tests whose failure it explains and what these assert."""
 
+    requirements: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
 
     @property

@@ -141,7 +141,6 @@ def _unresolved(scene: Scene, name: str, losses: Sequence[Loss]) -> Finding:
         f"broadcast passes, and ARP between {name} and the others does not: unicast is never sent",
         "; ".join(str(loss) for loss in losses[:2]),
         "",
-        ("BCAST-08",),
     )
 
 
@@ -171,7 +170,6 @@ def _refused(scene: Scene) -> Iterator[Finding]:
                 f"{exchange.sender} does not send a {exchange}",
                 exchange.refused,
                 "",
-                ("BCAST-01", "MCAST-01"),
             )
             return
     for stream in scene.trial.streams:
@@ -183,7 +181,6 @@ def _refused(scene: Scene) -> Iterator[Finding]:
                 f"{stream.client} and {stream.server} exchange datagrams inside the overlay and no TCP",
                 stream.refused,
                 "",
-                ("MTU-03",),
             )
             return
 
@@ -199,7 +196,6 @@ def _silent(scene: Scene) -> Iterator[Finding]:
             f"{scene.hub.name} forwards datagrams between {pinger} and {name}, and no broadcast pings or their answers",
             f"{pinger} has an answer from {scene.hub.name} and none from {name}",
             "",
-            ("ICMP-01",),
         )
         return
     for name, host in scene.hosts.items():
@@ -216,7 +212,6 @@ def _silent(scene: Scene) -> Iterator[Finding]:
                 "everybody on the overlay, and datagrams pass both ways",
                 f"{len(asked if mute else asks)} broadcast pings, no answer",
                 "",
-                ("ICMP-01",),
             )
             return
 
@@ -236,7 +231,6 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
                     f"{receiver} hears {exchange} more than once",
                     f"{len(heard)} copies of {len(exchange.sent)} datagrams",
                     "",
-                    ("BCAST-06",),
                 )
                 return
             if list(heard) != [payload for payload in exchange.sent if payload in heard]:
@@ -247,6 +241,5 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
                     f"{receiver} hears {exchange} out of order",
                     f"{len(heard)} datagrams, not in the order in which they were sent",
                     "",
-                    ("APP-06",),
                 )
                 return

@@ -190,7 +190,6 @@ def _findings(shape: Shape, whole: Topology, name: str, network: IPv4Network) ->
             f"{name} has no {what.get(shape.name, 'VXLAN device that floods to the others')}",
             f"devices: {', '.join(seen.devices)}",
             there,
-            ("PRE-01",),
         )
         return
     own = ends.overlay_address(seen, place.name, network)
@@ -203,7 +202,6 @@ def _findings(shape: Shape, whole: Topology, name: str, network: IPv4Network) ->
             f"{name} {place.name} has no IPv4 address; expected one in {network}",
             "no IPv4 address on it",
             completed,
-            ("PRE-09",),
         )
     elif own.network != network:
         yield Finding(
@@ -213,5 +211,4 @@ def _findings(shape: Shape, whole: Topology, name: str, network: IPv4Network) ->
             f"{name} {place.name} has {own}; expected an address in {network}, as most hosts have",
             f"{own.network} against {network}",
             f"ip addr del {own} dev {place.name} && {completed}" if completed else "",
-            ("PRE-09",),
         )

@@ -28,7 +28,6 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {device} does not have the overlay address {plan.overlay.ip}",
                 f"it is on {elsewhere}" if elsewhere else "no device has it",
                 f"{moved}{commands.placed(scene.topology, plan)}",
-                ("PRE-09", "BCAST-02"),
             )
         elif plan.overlay not in own:
             wrong = own[0]
@@ -39,7 +38,6 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
                 f"its broadcast address is {wrong.network.broadcast_address}, not {plan.broadcast()}",
                 f"{wrong.network} against {plan.overlay.network}",
                 f"ip addr del {wrong} dev {device} && {commands.placed(scene.topology, plan)}",
-                ("PRE-09", "BCAST-01"),
             )
 
 
@@ -59,7 +57,6 @@ def scope(scene: Scene) -> Iterator[Finding]:
                 f"{plan.overlay.ip} of {host.name} has the scope `host`: multicast is sent from another address",
                 f"{plan.overlay} dev {plan.device} scope host",
                 f"ip addr del {plan.overlay} dev {plan.device} && {commands.placed(scene.topology, plan)}",
-                ("PRE-09", "PRE-07"),
             )
 
 
@@ -78,7 +75,6 @@ def twice(scene: Scene) -> Iterator[Finding]:
                     f"{host.plan.device}",
                     f"{address} dev {name}",
                     f"ip addr del {address} dev {name}",
-                    ("PRE-09", "MCAST-01"),
                 )
 
 
@@ -96,7 +92,6 @@ def overlaps(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {name} has the network {address.network}, which overlaps the overlay's {own}",
                 f"{address} dev {name}",
                 f"ip addr del {address} dev {name}    # then give {name} a network of its own",
-                ("PRE-09",),
             )
 
 
@@ -127,7 +122,6 @@ def source(scene: Scene) -> Iterator[Finding]:
             f"{host.name} sends {what} from {chosen}; expected {plan.address()}{lost}",
             f"first address of {device}" if outside else f"ip route: {route.to} dev {device} src {chosen}",
             again,
-            ("PRE-09", "ICMP-01"),
         )
 
 
@@ -149,7 +143,6 @@ def broadcasts(scene: Scene) -> Iterator[Finding]:
                 f"ip addr: {host.plan.overlay} brd {told}",
                 f"ip addr del {host.plan.overlay} dev {host.plan.device} && "
                 f"{commands.placed(scene.topology, host.plan)}",
-                ("PRE-09", "BCAST-01"),
             )
 
 
@@ -172,7 +165,6 @@ def duplicate_address(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} has {address.ip} on {device}; {owner.name} has the same address",
                 f"{address} dev {device}",
                 f"ip addr del {address} dev {device}{other}",
-                ("PRE-09",),
             )
 
 
@@ -197,7 +189,6 @@ def duplicate_mac(scene: Scene) -> Iterator[Finding]:
             f"{host.name} {device.name} has the MAC {device.mac}, and so has {owner.name} {other.name}",
             f"{device.mac} twice; clones of one machine image have one machine-id, from which MACs are made",
             f"ip link set {device.name} address {mac_of(host.plan.overlay.ip)}",
-            ("PRE-10",),
         )
 
 
@@ -233,7 +224,6 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} has it written down that {address} is {mac}, and it is {macs[address]}",
                 f"permanent neighbour {address} lladdr {mac} dev {device}",
                 f"ip neigh del {address} dev {device}",
-                ("BCAST-08",),
             )
 
 
@@ -251,7 +241,6 @@ def nic(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {plan.nic} does not have the address {plan.underlay.ip} that the cloud gave it",
                 f"it has {has}",
                 commands.placed_outside(plan),
-                ("PRE-08", "UNDER-06"),
             )
         if device.mac != plan.underlay_mac:
             yield host.finding(
@@ -260,7 +249,6 @@ def nic(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {plan.nic} has the MAC {device.mac}, and the cloud delivers to {plan.underlay_mac}",
                 device.mac,
                 f"ip link set {plan.nic} address {plan.underlay_mac}",
-                ("PRE-03", "PRE-10"),
             )
 
 

@@ -26,7 +26,6 @@ class Application:
     accept: tuple[str, str]
     """What has to be accepted, in the words of iptables and of nft."""
     consequence: str
-    requirements: tuple[str, ...]
 
 
 APPLICATIONS = (
@@ -35,28 +34,24 @@ APPLICATIONS = (
         r"dport (67|bootps)\b",
         ("-p udp --dport 67", "udp dport 67"),
         "DHCP that clients send to it: a server there never hears them",
-        ("APP-01",),
     ),
     Application(
         "mdns-filtered",
         r"dport (5353|mdns)\b",
         ("-p udp --dport 5353", "udp dport 5353"),
         "multicast DNS: it neither finds others nor is found",
-        ("APP-02",),
     ),
     Application(
         "vrrp-filtered",
         r"(-p|protocol|l4proto) (112|vrrp)\b",
         ("-p 112", "meta l4proto 112"),
         "VRRP: it hears no other master and makes itself one",
-        ("APP-03", "APP-04"),
     ),
     Application(
         "cluster-filtered",
         r"dport 5405\b",
         ("-p udp --dport 5405", "udp dport 5405"),
         "corosync's datagrams: it is no member of any cluster",
-        ("APP-05",),
     ),
 )
 
@@ -76,7 +71,6 @@ def filtered(scene: Scene) -> Iterator[Finding]:
                         f"{host.name}'s firewall drops {application.consequence}",
                         exceptions.quoted(rule),
                         exceptions.inserted(rule, application.accept),
-                        application.requirements,
                     )
 
 

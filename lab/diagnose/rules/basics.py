@@ -26,7 +26,6 @@ def default_ttl(scene: Scene) -> Iterator[Finding]:
                 f"{host.parameter(name)}",
                 f"{name} = {host.parameter(name)}",
                 f"sysctl -w {name}={TTL}",
-                ("TTL-05", "ICMP-01"),
             )
 
 
@@ -42,7 +41,6 @@ def asking(scene: Scene) -> Iterator[Finding]:
                     f"{host.name} asks nobody on {device} who has an address: whom it does not know it sends nothing",
                     f"{name} = 0",
                     f"sysctl -w {name}={SOLICITATIONS}",
-                    ("BCAST-08",),
                 )
 
 
@@ -57,7 +55,6 @@ def loopback(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {LOOPBACK} is down: the host does not answer itself",
                 "the device lacks the flag UP",
                 f"ip link set {LOOPBACK} up",
-                ("ICMP-01",),
             )
 
 
@@ -77,7 +74,6 @@ def no_room(table: FullTable) -> Finding:
         f"({LIMIT} = {table.limit}, for all network namespaces together)",
         f"{table.refused} neighbours refused (table_fulls in /proc/net/stat/arp_cache)",
         f"sysctl -w {LIMIT}={TIMES * table.limit}{elsewhere}",
-        ("BCAST-01", "BCAST-08"),
     )
 
 
@@ -94,7 +90,6 @@ def connections(scene: Scene) -> Iterator[Finding]:
                 "are dropped",
                 f"{dropped} packets dropped (drop in /proc/net/stat/nf_conntrack) during the trial",
                 f"sysctl -w {MOST_CONNECTIONS}={TIMES * most}{elsewhere}",
-                ("BCAST-01", "PRE-03"),
             )
 
 

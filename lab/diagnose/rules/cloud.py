@@ -50,7 +50,6 @@ def blocked(scene: Scene) -> Iterator[Finding]:
             + (f", was seen on {inside.node} {inside.interface}" if inside else "")
             + f" and never on {end} {loss.missing.interface}; UDP between the same addresses arrives",
             remedy,
-            ("UNDER-04", "PRE-03"),
         )
 
 
@@ -108,7 +107,6 @@ def _unreachable(scene: Scene, loss: Loss, start: str, end: str) -> Finding:
         f"{start} does not reach {end} on the underlay at all",
         f"{loss}; a plain UDP datagram to {scene.hosts[end].plan.address('underlay')} is lost too",
         f"ping -c 3 {scene.hosts[end].plan.address('underlay')}    # on {start}; then the cloud's rules and routes",
-        ("FAULT-01", "PRE-03"),
     )
 
 
@@ -126,7 +124,6 @@ def floods(scene: Scene) -> Iterator[Finding]:
                 "the network under the overlay delivers broadcast by itself: nothing here proves the overlay",
                 f"{exchange} was heard by {', '.join(hearers)}",
                 "run it on a network that drops broadcast, as every cloud's does",
-                ("UNDER-01", "UNDER-02", "UNDER-03"),
             )
             return
 
@@ -146,7 +143,6 @@ def hops(scene: Scene) -> Iterator[Finding]:
                 f"not {scene.underlay.routers}",
                 f"sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}",
                 f"ip route get {scene.hosts[exchange.receivers[0]].plan.address('underlay')}",
-                ("UNDER-07",),
             )
             return
 
@@ -174,7 +170,6 @@ def source_check(scene: Scene) -> Iterator[Finding]:
                 "anybody can pose as a spoke",
                 f"{exchange} was heard by {', '.join(hearers)}",
                 "switch the source/destination check of the VNICs on",
-                ("UNDER-06", "SEC-02"),
             )
             return
 
@@ -191,7 +186,6 @@ def mtu(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {nic.name} has MTU {nic.mtu}, and {scene.underlay.provider.title} gives {wanted}",
                 f"mtu {nic.mtu}",
                 f"ip link set {nic.name} mtu {wanted}",
-                ("UNDER-05", "MTU-01"),
             )
 
 

@@ -25,7 +25,6 @@ def directed_broadcast(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} forwards directed broadcast that comes in on {nic}, and takes none itself",
                 f"net.ipv4.conf.all.bc_forwarding 1, net.ipv4.conf.{nic}.bc_forwarding 1, ip_forward {forwards}",
                 f"sysctl -w net.ipv4.conf.all.bc_forwarding=0 net.ipv4.conf.{nic}.bc_forwarding=0",
-                ("SEC-05",),
             )
 
 
@@ -46,7 +45,6 @@ def multicast_routing(scene: Scene) -> Iterator[Finding]:
             "expected no multicast router",
             f"{', '.join(holders) or 'the process is not visible to this user'}: {counts}",
             END_ROUTER if holders else "",
-            ("WIRE-03",),
         )
 
 
@@ -62,7 +60,6 @@ def receive_buffers(scene: Scene) -> Iterator[Finding]:
                 f"the network delivered to {host.name} what its sockets had no room for",
                 f"{OVERFLOWN} rose by {lost}",
                 "sysctl -w net.core.rmem_default=212992 net.core.rmem_max=212992    # or SO_RCVBUF in the application",
-                ("PERF-03",),
             )
 
 

@@ -12,7 +12,6 @@ from lab.underlay.fabric import FABRIC, REFUSALS, Port, Segment, segments
 
 FLOODING = ("flood", "mcast_flood", "bcast_flood")
 DISABLED, FORWARDING = 0, 3  # the states of a port that bridge(8) takes
-CUT = ("FAULT-01", "PRE-03")
 
 
 def ports(scene: Scene) -> Iterator[Finding]:
@@ -62,7 +61,6 @@ def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link |
             f"gives {wanted}",
             f"mtu {found}",
             f"ip link set {name} mtu {wanted}",
-            ("MTU-07", "UNDER-05"),
         )
     if bridge is not None and link.master != bridge.name:
         yield _finding(
@@ -105,7 +103,6 @@ def _flags(name: str, host: str, port: BridgePort, *, has_carrier: bool) -> Iter
             f"the emulated network's port to {host} is isolated: it reaches no other port that is",
             "isolated on",
             f"bridge link set dev {name} isolated off",
-            ("UNDER-02", "PRE-03"),
         )
     if not port.flags.get("proxy_arp", 1):
         yield _finding(
@@ -124,7 +121,6 @@ def _flags(name: str, host: str, port: BridgePort, *, has_carrier: bool) -> Iter
             f"the emulated network's port to {host} floods ({', '.join(wrong)})",
             ", ".join(f"{word} on" for word in wrong),
             f"bridge link set dev {name} " + " ".join(f"{word} off" for word in wrong),
-            ("UNDER-09",),
         )
 
 
@@ -148,7 +144,7 @@ def _place(scene: Scene, segment: Segment, port: Port, bridge: Link | None) -> I
 
 
 def _finding(code: str, name: str, summary: str, evidence: str, remedy: str) -> Finding:
-    return Finding(code, FABRIC, name, summary, evidence, remedy, CUT)
+    return Finding(code, FABRIC, name, summary, evidence, remedy)
 
 
 def _refusing(name: str) -> str:

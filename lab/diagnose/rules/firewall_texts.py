@@ -65,7 +65,6 @@ def igmp(scene: Scene) -> Iterator[Finding]:
                 f"{host.name}'s firewall drops IGMP; expected it accepted, as queriers and their members need",
                 evidence,
                 inserted(rule, IGMP),
-                ("PRE-04", "MCAST-04", "SNOOP-05"),
             )
 
 
@@ -82,7 +81,6 @@ def compared(scene: Scene) -> Iterator[Finding]:
                 f"{host.name}'s firewall drops GRE, with which tests compare what the cloud passes",
                 evidence,
                 inserted(rule, ("-p gre", "meta l4proto gre")),
-                ("PRE-04",),
             )
 
 
@@ -131,7 +129,6 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
                 f"{host.plan.device}, whose rp_filter is {filtering}",
                 quoted(rule),
                 inserted(rule, exception),
-                ("PRE-07",),
             )
 
 
@@ -145,7 +142,6 @@ def _rewritten(host: HostScene, rule: FirewallRule) -> Finding:
         + (" it" if outer else ""),
         quoted(rule),
         deleted(rule),
-        ("WIRE-04", "TTL-05") if outer else ("MCAST-06",),
     )
 
 
@@ -159,7 +155,6 @@ def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None
             "inner packet does not take part in ECN (RFC 6040)",
             quoted(rule),
             deleted(rule),
-            ("WIRE-05", "BCAST-01"),
         )
     if not scene.planned:
         return None
@@ -171,7 +166,6 @@ def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None
         else f"{host.name}'s firewall rewrites the TOS of what carries the tunnel",
         quoted(rule),
         deleted(rule),
-        ("WIRE-05",),
     )
 
 
@@ -182,7 +176,6 @@ def _bridged(host: HostScene, rule: FirewallRule) -> Finding:
         f"{host.name}'s bridge filter rewrites the MAC addresses of what the bridge forwards",
         f"{quoted(rule)} ({rule.tool}) matched {rule.hits} packets during the trial",
         deleted(rule),
-        ("HUB-02",),
     )
 
 
@@ -201,7 +194,6 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
             f"{host.name}'s firewall takes the tunnel's packets only as answers: after 180 s of its silence none",
             f"{quoted(stateful[0])}, then {quoted(refusing[-1])}",
             inserted(stateful[0], carrier(scene)),
-            ("PRE-05",),
         )
 
 

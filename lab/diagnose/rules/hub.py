@@ -22,28 +22,25 @@ class PortFlag:
     wanted: int
     code: str
     otherwise: str
-    requirements: tuple[str, ...]
     command: str = "bridge link set dev {port} {word} {value}"
 
 
 BY_IP = "ip link set {port} type bridge_slave {word} {value}"  # bridge(8) has no word for it
 FLAGS = (
-    PortFlag("bcast_flood", 1, "broadcast-not-flooded", "does not flood broadcast", ("BCAST-01",)),
-    PortFlag("mcast_flood", 1, "multicast-not-flooded", "does not flood multicast", ("MCAST-01",)),
-    PortFlag("flood", 1, "unicast-not-flooded", "drops unicast to unknown MACs", ("HUB-03",)),
-    PortFlag("learning", 1, "learning-off", "learns no MACs", ("HUB-03",)),
-    PortFlag("hairpin", 0, "hairpin-on", "sends frames back where they came from", ("HUB-05", "BCAST-05")),
-    PortFlag("locked", 0, "port-locked", "is locked: it takes frames of authorised MACs only", ("HUB-02",)),
-    PortFlag("neigh_suppress", 0, "arp-suppressed", "suppresses ARP", ("BCAST-08",)),
-    PortFlag("proxy_arp", 0, "arp-suppressed", "answers ARP itself and floods none", ("BCAST-08",), BY_IP),
-    PortFlag("proxy_arp_wifi", 0, "arp-suppressed", "answers ARP itself", ("BCAST-08",), BY_IP),
-    PortFlag("mcast_to_unicast", 0, "multicast-as-unicast", "turns multicast into unicast", ("MCAST-01",)),
-    PortFlag("vlan_tunnel", 0, "vlan-tunnel", "maps VLANs to tunnels", ("HUB-02",)),
+    PortFlag("bcast_flood", 1, "broadcast-not-flooded", "does not flood broadcast"),
+    PortFlag("mcast_flood", 1, "multicast-not-flooded", "does not flood multicast"),
+    PortFlag("flood", 1, "unicast-not-flooded", "drops unicast to unknown MACs"),
+    PortFlag("learning", 1, "learning-off", "learns no MACs"),
+    PortFlag("hairpin", 0, "hairpin-on", "sends frames back where they came from"),
+    PortFlag("locked", 0, "port-locked", "is locked: it takes frames of authorised MACs only"),
+    PortFlag("neigh_suppress", 0, "arp-suppressed", "suppresses ARP"),
+    PortFlag("proxy_arp", 0, "arp-suppressed", "answers ARP itself and floods none", BY_IP),
+    PortFlag("proxy_arp_wifi", 0, "arp-suppressed", "answers ARP itself", BY_IP),
+    PortFlag("mcast_to_unicast", 0, "multicast-as-unicast", "turns multicast into unicast"),
+    PortFlag("vlan_tunnel", 0, "vlan-tunnel", "maps VLANs to tunnels"),
 )
-ISOLATED = PortFlag("isolated", 0, "port-isolated", "is isolated from the other ports", ("HUB-06", "HUB-02"))
-JOINED = PortFlag(
-    "isolated", 1, "port-not-isolated", "forwards to the other ports, which have a way of their own", ("BCAST-06",)
-)
+ISOLATED = PortFlag("isolated", 0, "port-isolated", "is isolated from the other ports")
+JOINED = PortFlag("isolated", 1, "port-not-isolated", "forwards to the other ports, which have a way of their own")
 
 
 def bridge(scene: Scene) -> Iterator[Finding]:
@@ -65,9 +62,7 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
             name,
             f"{hub.name} has no bridge {name}",
             f"its devices are {', '.join(hub.seen.devices)}",
-            f"ip link add {name} {pinned}type bridge && {ports}ip link set {name} up && "
-            f"{commands.placed(topology, hub.plan)}",
-            ("HUB-02", "BCAST-01"),
+            f"ip link add {name} type bridge && {ports}ip link set {name} up && {commands.placed(topology, hub.plan)}",
         )
         return
     if not device.up:
@@ -77,7 +72,6 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
             f"{hub.name} {device.name} is down",
             "the device lacks the flag UP",
             f"ip link set {device.name} up && {commands.route(topology, hub.plan)}",
-            ("HUB-02", "BCAST-01"),
         )
     yield from _bridge_options(scene, hub, device)
     if scene.planned and wanted and device.mac != wanted:
@@ -87,7 +81,6 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
             f"{device.name} has the MAC {device.mac}, one of its ports': it changes whenever a tunnel comes or goes",
             f"planned is {wanted}",
             f"ip link set {device.name} address {wanted}",
-            ("HUB-08",),
         )
 
 
@@ -100,7 +93,6 @@ def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Fi
             f"{device.name} filters VLANs: frames pass only where a port's VLAN allows it",
             f"vlan_filtering 1; untagged VLANs: {_told(_untagged(hub, device))}",
             f"ip link set {device.name} type bridge vlan_filtering 0",
-            ("HUB-02", "BCAST-01"),
         )
     if device.details.get("stp_state") and scene.planned and not scene.topology.bridge_data.get("stp_state"):
         yield hub.finding(
@@ -109,7 +101,6 @@ def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Fi
             f"{device.name} speaks STP: a new port is silent for twice the forward delay, and BPDUs end here",
             "stp_state 1",
             f"ip link set {device.name} type bridge stp_state 0",
-            ("HUB-07", "FAULT-07"),
         )
     if device.details.get("ageing_time") == 0:
         yield hub.finding(
@@ -118,7 +109,6 @@ def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Fi
             f"{device.name} forgets every MAC at once: what is for one spoke goes to all",
             "ageing_time 0",
             f"ip link set {device.name} type bridge ageing_time {AGEING}",
-            ("HUB-03",),
         )
     mask = device.details.get("group_fwd_mask")
     if mask:
@@ -128,7 +118,6 @@ def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Fi
             f"{device.name} forwards frames that must end at every bridge (802.1D, 01:80:c2:00:00:0X)",
             f"group_fwd_mask {mask:#x}",
             f"ip link set {device.name} type bridge group_fwd_mask 0",
-            ("HUB-07",),
         )
 
 
@@ -168,7 +157,6 @@ def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Fi
             f"its master is {port.master or 'none'}",
             f"ip link set {port.name} master {bridge}"
             + (f" && bridge link set dev {port.name} isolated on" if host.plan.isolated else ""),
-            ("HUB-02", "BCAST-01"),
         )
         return
     yield from _state(host, port, peer)
@@ -181,7 +169,6 @@ def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Fi
                 f"{host.name} {port.name}, the port to {peer}, {flag.otherwise}",
                 f"{flag.word} {'on' if value else 'off'}",
                 flag.command.format(port=port.name, word=flag.word, value="on" if flag.wanted else "off"),
-                flag.requirements,
             )
 
 
@@ -200,7 +187,6 @@ def _state(host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
         f"port state {state}, STP {'on' if stp else 'off'}" + (", protodown on" if port.protodown else ""),
         (f"ip link set {host.plan.device} type bridge stp_state 0 && " if stp else "")
         + (enabled or f"bridge link set dev {port.name} state {FORWARDING}"),
-        ("HUB-02", "FAULT-07"),
     )
 
 
@@ -217,7 +203,6 @@ def strangers(scene: Scene) -> Iterator[Finding]:
             f"{port.name} is a port of {bridge}, and no tunnel of the overlay",
             f"{port.kind or 'a NIC'}, master {bridge}",
             f"ip link set {port.name} nomaster",
-            ("HUB-01",),
         )
 
 
@@ -244,7 +229,6 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
             f"bridge fdb del {entry.lladdr} dev {port} master"
             # the bridge's own entry had to make room for it
             + (f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is hub else ""),
-            ("HUB-03",),
         )
 
 

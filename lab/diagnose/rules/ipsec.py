@@ -31,7 +31,6 @@ def policies(scene: Scene) -> Iterator[Finding]:
             f"an IPsec policy of {host.name} drops {'tunnel packets' if carried else 'packets in the tunnel'}",
             ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items())),
             _removing(scene, risen) if scene.planned and carried else SHOW,
-            ("PRE-04",),
         )
 
 

@@ -16,7 +16,6 @@ from lab.tunnels import KINDS
 ICMPV6 = ("-p ipv6-icmp", "meta l4proto ipv6-icmp")
 OF_ICMPV6 = re.compile(r"icmp|-p 58\b|\bip6\b|\bIPv6\b|86dd", re.IGNORECASE)
 OF_REPORTS = re.compile(r"(type|mld)\S* \D{0,3}(13[12]|143|mld\S*)")
-REQUIREMENTS = ("V6-01", "V6-02")
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-ip6tables"
 
 
@@ -32,7 +31,6 @@ def too_small(scene: Scene) -> Iterator[Finding]:
             f"{host.name} {device.name} has no IPv6: its MTU is below {IPV6_LEAST_MTU}",
             f"MTU {device.mtu}",
             f"ip link set {device.name} mtu {_mtu_that_fits(scene, host)}",
-            ("V6-04", *REQUIREMENTS),
         )
 
 
@@ -55,7 +53,6 @@ def disabled(scene: Scene) -> Iterator[Finding]:
                 f"IPv6 is off on {host.name} {device}, and on with others",
                 f"net.ipv6.conf.{device}.disable_ipv6 = 1",
                 f"sysctl -w net.ipv6.conf.{device}.disable_ipv6=0",
-                REQUIREMENTS,
             )
 
 
@@ -68,9 +65,7 @@ def ignored(scene: Scene) -> Iterator[Finding]:
         ):
             full = f"net.ipv6.icmp.{name}"
             if host.sysctls.get(full) == "1":
-                yield Finding(
-                    code, host.name, "", f"{host.name} ignores {what}", f"{full} = 1", f"sysctl -w {full}=0", ("V6-01",)
-                )
+                yield Finding(code, host.name, "", f"{host.name} ignores {what}", f"{full} = 1", f"sysctl -w {full}=0")
         full = f"net.ipv6.conf.{host.plan.device}.force_mld_version"
         if host.sysctls.get(full) not in (None, "0", "2"):
             yield host.finding(
@@ -79,7 +74,6 @@ def ignored(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} speaks MLDv1 only, which cannot name sources",
                 f"{full} = {host.sysctls[full]}",
                 f"sysctl -w {full}=0",
-                ("V6-02",),
             )
 
 
@@ -98,7 +92,6 @@ def filtered(scene: Scene) -> Iterator[Finding]:
                     f"{host.name}'s firewall drops ICMPv6, of which neighbour discovery and MLD are parts",
                     counted(rule),
                     inserted(rule, ICMPV6),
-                    REQUIREMENTS,
                 )
 
 
@@ -119,7 +112,6 @@ def bridged(scene: Scene) -> Iterator[Finding]:
                 f"{hub.name}'s firewall drops IPv6 packets that {bridge} forwards",
                 counted(rule),
                 inserted(rule, exception),
-                REQUIREMENTS,
             )
 
 
@@ -138,7 +130,6 @@ def unanswered(scene: Scene) -> Iterator[Finding]:
             f"{scene.hub.name} forwards IPv4 between {pinger} and {name}, and no pings to ff02::1 or their answers",
             f"{scene.hub.name} has answers of both by IPv6, {pinger} has none of {name}",
             "",
-            ("V6-01",),
         )
     explained |= {name for _, name in unforwarded}
     for host in _hosts(scene):
@@ -149,7 +140,6 @@ def unanswered(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} hears IPv4 of the others and does not answer their pings to ff02::1",
                 f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}",
                 "",
-                ("V6-01",),
             )
 
 

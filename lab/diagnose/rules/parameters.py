@@ -25,10 +25,7 @@ EVERYBODYS = {ALL_HOSTS, "224.0.0.106", "224.0.0.251"}  # every host's, every sn
 def broadcast_ping(scene: Scene) -> Iterator[Finding]:
     """Hosts answer echo requests to broadcast and multicast."""
     for host in scene.hosts.values():
-        for name, requirement in (
-            ("icmp_echo_ignore_all", "ICMP-01"),
-            ("icmp_echo_ignore_broadcasts", "PRE-02"),
-        ):
+        for name in ("icmp_echo_ignore_all", "icmp_echo_ignore_broadcasts"):
             full = f"net.ipv4.{name}"
             if host.parameter(full) == 0:
                 continue
@@ -40,7 +37,6 @@ def broadcast_ping(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} ignores echo requests" + (" to broadcast and multicast" * name.endswith("broadcasts")),
                 f"{full} = {host.parameter(full)}",
                 f"sysctl -w {full}=0",
-                (requirement, "ICMP-01"),
             )
 
 
@@ -59,7 +55,6 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
             f"{host.name} drops what comes in where its own route to the source does not lead (rp_filter 1)",
             f"IPReversePathFilter rose by {dropped}; rp_filter is 1 on {', '.join(strict)}",
             f"sysctl -w {remedy}",
-            ("PRE-07",),
         )
 
 
@@ -76,7 +71,6 @@ def arp(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} does not answer ARP on {device}",
                 ", ".join(f"arp_ignore of {name} is {host.parameter('arp_ignore', name)}" for name in ignoring),
                 f"sysctl -w {values}",
-                ("BCAST-08",),
             )
         for name in ("proxy_arp", "proxy_arp_pvlan"):
             if host.parameter(name, device) and scene.planned:
@@ -86,7 +80,6 @@ def arp(scene: Scene) -> Iterator[Finding]:
                     f"{host.name} answers ARP on {device} in place of others and routes between them",
                     f"{name} of {device} is 1",
                     f"sysctl -w net.ipv4.conf.{device}.{name}=0",
-                    ("TTL-01", "HUB-01"),
                 )
 
 
@@ -102,7 +95,6 @@ def memberships(scene: Scene) -> Iterator[Finding]:
                     f"a socket of {host.name} may {may.format(limit)} only",
                     f"{name} = {limit}",
                     f"sysctl -w {name}={usual}",
-                    ("MCAST-09",),
                 )
         for device in ("all", host.plan.device):
             version = host.parameter("force_igmp_version", device)
@@ -113,7 +105,6 @@ def memberships(scene: Scene) -> Iterator[Finding]:
                     f"{host.name} speaks IGMPv{version} only, which cannot name sources",
                     f"net.ipv4.conf.{device}.force_igmp_version = {version}",
                     f"sysctl -w net.ipv4.conf.{device}.force_igmp_version=0",
-                    ("MCAST-04",),
                 )
 
 
@@ -130,7 +121,6 @@ def other_members(scene: Scene) -> Iterator[Finding]:
                 f"another process of {host.name} is a member of {', '.join(groups)}",
                 "/proc/net/igmp has it while no test listens",
                 "ss -ulpn    # then stop that process",
-                ("MCAST-02",),
             )
 
 
@@ -152,7 +142,6 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
                     f"{host.name} {name} is no multicast device: the kernel neither joins nor routes groups there",
                     "the device lacks the flag MULTICAST",
                     f"ip link set {name} multicast on",
-                    ("PRE-11", "MCAST-01"),
                 )
             if not device.arp and name in (host.plan.device, host.plan.nic):
                 yield host.finding(
@@ -161,7 +150,6 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
                     f"{host.name} {name} does not use ARP",
                     "the device has the flag NOARP",
                     f"ip link set {name} arp on",
-                    ("BCAST-08", "PRE-11"),
                 )
 
 
@@ -174,7 +162,6 @@ def _nic_down(scene: Scene, host: HostScene) -> Finding:
         f"{host.name} {host.plan.nic} is down: {'every spoke is' if host.plan.is_hub else 'it is'} cut off",
         "the device lacks the flag UP",
         f"ip link set {host.plan.nic} up{routed}",
-        ("FAULT-01", "PRE-01"),
     )
 
 
@@ -196,7 +183,6 @@ def echo_limits(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} holds ICMP back that it should send: answers to pings, or errors",
                 ", ".join(f"net.ipv4.{name} = {host.parameter(f'net.ipv4.{name}')}" for name in wrong),
                 "sysctl -w " + " ".join(f"net.ipv4.{name}={usual[name]}" for name in wrong),
-                ("ICMP-01", "ICMP-04"),
             )
 
 

@@ -38,7 +38,6 @@ def multicast(scene: Scene) -> Iterator[Finding]:
                 " ; ".join(
                     [*(_delete(route) for route in _of_groups(host)), commands.route(scene.topology, host.plan)]
                 ),
-                ("MCAST-01", "MCAST-08"),
             )
         else:
             narrow = bool(own)
@@ -50,7 +49,6 @@ def multicast(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} routes {said} to {device}: {astray[0]} {leaves}",
                 f"ip route get {astray[0]}: {'dev ' + str(taken.dev) if taken else 'unreachable'}",
                 f"ip route replace {MULTICAST} dev {device}",
-                ("MCAST-08",) if narrow else ("MCAST-01", "FAULT-03", "MCAST-08", "PRE-04"),
             )
 
 
@@ -75,7 +73,6 @@ def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
             "which receivers filter by the reverse path",
             f"{route.to} dev {route.dev} src {route.src}",
             f"ip route replace {route.to} dev {host.plan.device}",
-            ("PRE-07",),
         )
 
 
@@ -111,7 +108,6 @@ def overlay(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} routes {other.name}'s overlay address {other.plan.address()} {said}",
                 f"ip route: {route.to} {_words(route)}" if route else "no route",
                 remedy,
-                ("HUB-01", "PRE-12"),
             )
 
 
@@ -139,7 +135,6 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     f"{host.name} has no route to {other.name}'s underlay address {remote}",
                     f"{route.type} {route.to}" if route else "no route",
                     _delete(route) if route else f"ip route replace {connected}",
-                    ("PRE-12",),
                 )
             elif route.dev in overlays:
                 yield host.finding(
@@ -148,7 +143,6 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     f"{host.name} reaches the tunnel's remote {remote} through {route.dev}, the tunnel itself",
                     f"ip route: {route.to} dev {route.dev}",
                     _delete(route),
-                    ("PRE-12",),
                 )
             elif scene.planned and (route.dev != host.plan.nic or (scene.underlay.routers == 0 and route.via)):
                 by = f"to the gateway {route.via}" if route.via else f"by {route.dev}"
@@ -161,7 +155,6 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     f"expected them directly on {host.plan.nic}",
                     f"ip route: {route.to} {_words(route)}",
                     _delete(route) if taken else f"ip route replace {connected}",
-                    ("UNDER-07", "PRE-12"),
                 )
 
 
@@ -187,7 +180,6 @@ def narrow(scene: Scene) -> Iterator[Finding]:
                 f"{device.mtu}",
                 f"ip route: {route.to} dev {device.name} mtu {route.mtu}",
                 f"ip route replace {route.to} dev {device.name}{source}" if wanted else _delete(route),
-                ("MTU-01", "MTU-07"),
             )
 
 
@@ -203,7 +195,6 @@ def default(scene: Scene) -> Iterator[Finding]:
             f"{host.name}'s default route leads into the overlay: limited broadcast and everything unknown goes there",
             f"ip route: default dev {route.dev}",
             f"{_delete(route)} && {commands.default_route(host.plan)}",
-            ("BCAST-03",),
         )
 
 

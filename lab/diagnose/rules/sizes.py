@@ -73,7 +73,6 @@ def _size(host: HostScene, device: Device, expected: int, found: Collection[int]
         f"{host.name} {device.name} has MTU {device.mtu}; expected {expected}, as the NICs leave: {what}",
         f"mtu {device.mtu}; the others have {others}",
         f"ip link set {device.name} mtu {expected}",
-        ("MTU-05", "MTU-01"),
     )
 
 
@@ -106,7 +105,6 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
             f"all of {loss.lost} full-size datagrams are lost and none of the small ones",
             f"tracepath -n {scene.hosts[end].plan.endpoint}    # widen the path, or give every device of the overlay "
             f"the MTU that it finds less {_overhead(scene)}",
-            ("MTU-07", "MTU-06", "MTU-09"),
         )
 
 
@@ -135,7 +133,6 @@ def fragments(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} keeps {memory} octets of fragments at most: large datagrams are never put together",
                 f"net.ipv4.ipfrag_high_thresh = {memory}",
                 f"sysctl -w net.ipv4.ipfrag_high_thresh={MEMORY} net.ipv4.ipfrag_low_thresh={KEPT}",
-                ("MTU-04", "MTU-02"),
             )
         for rule in dropping(host, NEEDED, TOO_LARGE):
             yield host.finding(
@@ -144,7 +141,6 @@ def fragments(scene: Scene) -> Iterator[Finding]:
                 f"{host.name}'s firewall drops ICMP 3/4: it never learns that a path carries less than its NIC",
                 quoted(rule),
                 inserted(rule, TOO_LARGE),
-                ("MTU-06",),
             )
 
 

@@ -39,7 +39,6 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             f"{name} has room for {groups} groups, and stops snooping at the next one",
             f"mcast_hash_max {groups}, mcast_snooping {snooping}",
             f"ip link set {name} type bridge mcast_hash_max {GROUPS} mcast_snooping 1",
-            ("SNOOP-02", "SNOOP-05"),
         )
     elif snooping == 0 and scene.planned and _planned(scene, "snooping", 1):
         yield hub.finding(
@@ -48,7 +47,6 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             f"{name} does not snoop: it lists no members and sends every group to everybody",
             "mcast_snooping 0",
             f"ip link set {name} type bridge mcast_snooping 1",
-            ("SNOOP-02", "SNOOP-05"),
         )
     if scene.planned and _parameter(scene, "querier") and snooping and not _planned(scene, "querier", 0):
         yield hub.finding(
@@ -57,7 +55,6 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             f"{hub.name} {name} is an unplanned IGMP querier; datagrams sent before a new member's report are lost",
             "mcast_querier 1, mcast_snooping 1",
             f"ip link set {name} type bridge mcast_querier 0",
-            ("MCAST-01",),
         )
     held = _parameter(scene, "membership_interval")
     every, time = _parameter(scene, "query_interval"), _parameter(scene, "query_response_interval")
@@ -71,7 +68,6 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             f"{name} forgets a member after {held / 100:g} s, and asks every {every / 100:g} s who there is",
             f"mcast_membership_interval {held}, mcast_query_interval {every}",
             f"ip link set {name} type bridge mcast_membership_interval {wanted}",
-            ("SNOOP-03",),
         )
 
 
@@ -86,7 +82,6 @@ def ports(scene: Scene) -> Iterator[Finding]:
                 f"hub {port.name} is taken for a multicast router's port: {spoke.name} gets every group",
                 "mcast_router 2",
                 f"ip link set {port.name} type bridge_slave mcast_router 1",
-                ("SNOOP-02",),
             )
 
 
@@ -102,7 +97,6 @@ def queriers(scene: Scene) -> Iterator[Finding]:
                 f"{host.name}'s firewall drops what comes from 0.0.0.0, as the questions of a bridge do (RFC 4541)",
                 quoted(rule),
                 inserted(rule, IGMP),
-                ("SNOOP-04", "SNOOP-06"),
             )
 
 
@@ -121,7 +115,6 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
             f"a querier or multicast router on {spoke.name}: because of it {scene.topology.bridge} prunes groups",
             f"hub {port.name} is a router port since something came from there" + (f"; {spoken}" if spoken else ""),
             "ss -wap    # stop the program that asks; bridge and hosts forget it within seven minutes",
-            ("SNOOP-01", "SNOOP-06"),
         )
 
 
@@ -146,7 +139,6 @@ def pruned(scene: Scene) -> Iterator[Finding]:
                 f"the groups that {spoke.name} has joined are not forwarded to it",
                 f"broadcast leaves by {port.name}; {groups[0]}",
                 _flooding(scene),
-                ("SNOOP-05", "MCAST-01"),
             )
 
 
@@ -168,7 +160,6 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
                 "whose TTL is 1, does not get there",
                 f"/proc/net/igmp of {host.name} has it, the database of {scene.topology.bridge} has not",
                 _flooding(scene),
-                ("SNOOP-05",),
             )
 
 

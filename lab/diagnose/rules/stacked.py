@@ -30,7 +30,6 @@ def upper(scene: Scene) -> Iterator[Finding]:
                 + ("it takes all that arrives there" if takes_all else "broadcast and groups are taken twice"),
                 f"{device.kind} of {device.lower}" + (", mode passthru" if takes_all else ""),
                 f"ip link del {device.name}",
-                ("BCAST-06", "PRE-11"),
             )
 
 
@@ -64,7 +63,6 @@ def enslaved(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {device.name} is a port of {master.name}: what arrives goes there, not to the host",
                 f"master {master.name}, a {master.kind}",
                 f"ip link set {device.name} nomaster && ip link set {device.name} up && {again}",
-                ("PRE-11", "FAULT-06"),
             )
 
 

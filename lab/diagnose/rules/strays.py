@@ -36,7 +36,6 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
                 f"{host.name} {device.name} is up, and takes GRE from anybody",
                 f"{device.name} has no remote" + (f" and is a port of {device.master}" if device.master else ""),
                 f"ip link set {device.name} down" + (" nomaster" if device.master else ""),
-                ("SEC-01", "SEC-03", "WIRE-03"),
             )
         return
     if device.kind in LAYER3:
@@ -47,7 +46,6 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
                 f"{host.name} has a layer-3 tunnel {device.name} to {names[str(remote_of(device))]} besides",
                 f"kind {device.kind}, remote {remote_of(device)}",
                 f"ip link del {device.name}",
-                ("WIRE-09",),
             )
         return
     far = names.get(str(remote))
@@ -64,7 +62,6 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
             f"{device.name}, a port of {device.master}, is a tunnel to {remote}, which is no host of the overlay",
             f"{device.name} remote {remote}",
             f"ip link set {device.name} nomaster",
-            ("HUB-01", "SEC-01"),
         )
         return
     if scene.topology.doubled and host.plan.is_hub and scene.hosts[far].plan.is_hub:
@@ -78,7 +75,6 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
         else f"{host.name} has a tunnel of its own to {far}, past the hub",
         f"{device.name} remote {remote}" + (f", a port of {device.master}" if device.master else ""),
         f"ip link del {device.name}",
-        ("HUB-04",) if twice else ("HUB-01", "FAULT-06"),
     )
 
 

@@ -34,7 +34,6 @@ def policy(scene: Scene) -> Iterator[Finding]:
                 f"no routing rule of {host.name} leads to its table `local` first: what comes in is for nobody there",
                 "no rule `0: from all lookup local`",
                 "ip rule add priority 0 lookup local",
-                ("PRE-12",),
             )
         if rules and not main:
             yield host.finding(
@@ -43,7 +42,6 @@ def policy(scene: Scene) -> Iterator[Finding]:
                 f"no routing rule of {host.name} leads to its main table: its routes count for nothing",
                 f"{len(rules)} rules, none of them `lookup main`",
                 "ip rule add priority 32766 lookup main",
-                ("PRE-12",),
             )
         if found and (scene.planned or host.name in unsent):
             yield host.finding(
@@ -52,7 +50,6 @@ def policy(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} has a routing rule that comes before its main table",
                 "; ".join(f"ip rule: {rule.selectors}" for rule in found),
                 " && ".join(f"ip rule del {rule.selectors}" for rule in found),
-                ("PRE-12",),
             )
 
 
@@ -180,7 +177,6 @@ def own(scene: Scene) -> Iterator[Finding]:
                     f"which {device} has",
                     f"its table `local` has no {' and no '.join(route.split()[0] for route in missing)} route of it",
                     " && ".join(f"ip route add {route} table local proto kernel" for route in missing),
-                    ("BCAST-01", "PRE-12"),
                 )
 
 
@@ -202,7 +198,6 @@ def foreign(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} keeps what is for {to} from the overlay, by a route of its table `local`",
                 f"ip route: {said} table local",
                 f"ip route del {said} table local",
-                ("MCAST-01", "PRE-12"),
             )
 
 
@@ -221,7 +216,6 @@ def vrf(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {name} is in the VRF {device.master}: programs outside of it have no way there",
                 f"master {device.master}",
                 " && ".join(filter(None, (f"ip link set {name} nomaster", again))),
-                ("PRE-12", "BCAST-01"),
             )
 
 

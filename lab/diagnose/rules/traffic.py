@@ -47,7 +47,6 @@ def queues(scene: Scene) -> Iterator[Finding]:
                 f"{node} {device} has a {qdisc.kind} queue: {', '.join(settings) or 'it holds packets back'}",
                 f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent}, dropped {qdisc.drops}",
                 f"tc qdisc del dev {device} {root}",
-                ("APP-06", "PERF-02", "PERF-03"),
             )
 
 
@@ -84,7 +83,6 @@ def filters(scene: Scene) -> Iterator[Finding]:
                 f"{node} {device} has a traffic filter ({direction}); expected none",
                 f"tc filter: {first.kind} {first.name} {first.match} {actions}".replace("  ", " ").strip(),
                 " && ".join(f"tc filter del dev {device} {where} pref {priority}" for priority in priorities),
-                ("PRE-04",),
             )
 
 
@@ -100,7 +98,6 @@ def xdp(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {nic.name} has an XDP program, and tunnel packets sent to it are not seen there",
                 f"ip link: {nic.name} {nic.xdp}; a program drops packets before any capture sees them",
                 f"ip link set dev {nic.name} {nic.xdp} off",
-                ("PRE-04", "PRE-03"),
             )
 
 

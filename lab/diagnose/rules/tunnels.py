@@ -22,16 +22,16 @@ def _key(end: TunnelEnd) -> str:
     return f"ikey {end.input_key} okey {end.output_key}"
 
 
-# what both ends must agree on: the code's beginning, the requirements, and how an end says it
-COMPARED: tuple[tuple[str, tuple[str, ...], Callable[[TunnelEnd], str]], ...] = (
-    ("tunnel-key", ("WIRE-07", "WIRE-01"), _key),
-    ("tunnel-checksum", ("WIRE-08",), lambda end: "csum" if any(end.checksum) else "no csum"),
-    ("tunnel-sequence", ("WIRE-08",), lambda end: "seq" if any(end.sequence) else "no seq"),
-    ("tunnel-vni", ("UNDER-08",), lambda end: f"id {end.vni}"),
-    ("tunnel-port", ("UNDER-08",), lambda end: f"dstport {end.port}"),
-    ("tunnel-ttl", ("WIRE-04", "TTL-05"), lambda end: f"ttl {end.ttl or 'inherit'}"),
-    ("tunnel-tos", ("WIRE-05",), lambda end: "tos inherit" if end.tos_inherit else f"tos {end.tos:#x}"),
-    ("tunnel-pmtudisc", ("WIRE-06",), lambda end: "pmtudisc" if end.pmtudisc else "nopmtudisc"),
+# what both ends must agree on: the code's beginning, and how an end says it
+COMPARED: tuple[tuple[str, Callable[[TunnelEnd], str]], ...] = (
+    ("tunnel-key", _key),
+    ("tunnel-checksum", lambda end: "csum" if any(end.checksum) else "no csum"),
+    ("tunnel-sequence", lambda end: "seq" if any(end.sequence) else "no seq"),
+    ("tunnel-vni", lambda end: f"id {end.vni}"),
+    ("tunnel-port", lambda end: f"dstport {end.port}"),
+    ("tunnel-ttl", lambda end: f"ttl {end.ttl or 'inherit'}"),
+    ("tunnel-tos", lambda end: "tos inherit" if end.tos_inherit else f"tos {end.tos:#x}"),
+    ("tunnel-pmtudisc", lambda end: "pmtudisc" if end.pmtudisc else "nopmtudisc"),
 )
 
 
@@ -49,7 +49,6 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 f"{host.name}'s tunnel to {far.name} is called {other.name}, not {name}",
                 f"{other.name} remote {far.plan.endpoint}, and no {name}",
                 back if host.plan.is_hub else f"{back} && {commands.route(scene.topology, host.plan)}",
-                ("PRE-01", "PRE-11"),
             )
         elif device is None or device.tunnel is None:
             missing = host.finding(
@@ -62,7 +61,6 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 commands.again(scene.topology, host.plan, far.name, device)
                 if device is not None
                 else commands.tunnel(scene.topology, host.plan, far.name),
-                ("PRE-01", "PRE-11"),
             )
             yield in_other_namespace(missing, scene.elsewhere.get(host.name, ()))
         elif not device.up and not (host.plan.holder == "bond" and device.master is None):  # `two_hubs` names that
@@ -74,7 +72,6 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {name}, its tunnel to {far.name}, is down",
                 "the device lacks the flag UP",
                 f"ip link set {name} up{routed}",
-                ("PRE-01", "FAULT-04"),
             )
 
 
@@ -102,7 +99,6 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 f"and {far.name} is {far_address}",
                 f"remote {device.tunnel.remote}" if device.tunnel.remote else "it has no remote of its own (external)",
                 again if _free(scene, host, far_address) else _all_again(scene, host),
-                ("PRE-08",),
             )
         if device.tunnel.link not in (None, host.plan.nic):
             yield host.finding(
@@ -112,7 +108,6 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 f"{host.plan.nic}",
                 f"dev {device.tunnel.link}",
                 again,
-                ("PRE-08",),
             )
         if device.tunnel.local not in (None, near_address):
             yield host.finding(
@@ -121,7 +116,6 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {device.name} starts at {device.tunnel.local}, and {far.name} expects {near_address}",
                 f"local {device.tunnel.local}; {far.name}'s remote is {near_address}",
                 again,
-                ("PRE-08", "UNDER-06"),
             )
         elif device.tunnel.local is None and route and route.src not in (None, near_address):
             yield host.finding(
@@ -130,7 +124,6 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {device.name} has no local address, and the routing table gives it {route.src}",
                 f"{far.name} expects {near_address}",
                 again,
-                ("PRE-08", "UNDER-06"),
             )
 
 
@@ -158,7 +151,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
         ]
         if len(known) < 2:
             continue
-        for code, requirements, said in COMPARED:
+        for code, said in COMPARED:
             wanted = said(_planned(scene.topology, planned, known[1][2]))
             for (host, device, tunnel), (far, other, others) in ((known[0], known[1]), (known[1], known[0])):
                 if said(tunnel) == wanted or (code == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
@@ -177,7 +170,6 @@ def parameters(scene: Scene) -> Iterator[Finding]:
                     ),
                     f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}",
                     commands.again(scene.topology, host.plan, far.name, device),
-                    requirements,
                 )
 
 
@@ -217,7 +209,6 @@ def hops(scene: Scene) -> Iterator[Finding]:
             + ("inherits it: what is sent with a TTL of 1 never arrives" if inherits else f"has {device.tunnel.ttl}"),
             f"a unicast datagram sent with TTL {CONTROL_TTL} arrives with {CONTROL_TTL - spent}",
             _with_a_ttl(scene, host, device, far.name),
-            ("TTL-05", "MCAST-06", "ICMP-05"),
         )
 
 

@@ -43,7 +43,6 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
             f"{host.name} {device.name} sends frames for the group {entry.lladdr} to {entry.dst} alone",
             f"bridge fdb: {entry.lladdr} dst {entry.dst} self",
             f"bridge fdb del {entry.lladdr} dev {device.name} dst {entry.dst} self",
-            ("BCAST-01", "MCAST-01"),
         )
     for remote in remotes:
         if not _times(flooding, remote):
@@ -55,7 +54,6 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
                 f"bridge fdb: no {ANY_MAC} dst {remote}",
                 f"bridge fdb append {ANY_MAC} dev {device.name} dst {remote}"
                 + (f" via {tunnel.link}" if tunnel.link and tunnel.remote else ""),
-                ("BCAST-01", "MCAST-01"),
             )
 
 
@@ -74,7 +72,6 @@ def proxies(scene: Scene) -> Iterator[Finding]:
                 f"{host.name} {device.name} does not send ARP requests (proxy); it answers those that it can itself",
                 f"ip -d link: {device.name} vxlan ... proxy",
                 commands.again(scene.topology, host.plan, far.name, device),
-                ("BCAST-08",),
             )
 
 
@@ -88,7 +85,6 @@ def _finding(host: HostScene, device: Device, entry: FdbEntry) -> Finding:
         f"{host.name} {device.name} {what} {to}{further}, in addition to its tunnel's other end",
         f"bridge fdb: {mac} dst {to}{further} self",
         f"bridge fdb del {mac} dev {device.name} dst {to}{further} self",
-        ("HUB-01", "BCAST-01"),
     )
 
 
