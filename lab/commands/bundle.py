@@ -7,8 +7,9 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+from lab import snapshot
 from lab.commands import explain, live_doctor
-from lab.diagnose import bundle, snapshot
+from lab.diagnose import bundle
 from lab.diagnose.bundle import Bundle, Case
 from lab.diagnose.redaction import Redaction
 from lab.diagnose.secrets import without_secrets

@@ -7,10 +7,9 @@ import re
 
 import pytest
 
-from lab import laboratory
+from lab import laboratory, snapshot
 from lab.agent import ebtables, listing
 from lab.changes import bridge_port, link_del
-from lab.diagnose import snapshot
 from lab.errors import EnvironmentProblem
 from lab.machines import firewall
 from lab.machines.node import Agent, try_all

@@ -1,4 +1,4 @@
-"""Rules of what every host does by itself: its own TTL, its questions, its loopback, its neighbours and connections."""
+"""Rules of what every host does by itself: its loopback, its neighbours and connections."""
 
 from __future__ import annotations
 
@@ -8,40 +8,9 @@ from lab.diagnose.scene import CONNECTIONS, MOST_CONNECTIONS, Scene
 from lab.model import Finding
 from lab.probes.neighbour_tables import LIMIT, FullTable
 
-LEAST_TTL, TTL, SOLICITATIONS = 32, 64, 3  # the last two are the kernel's own
 LOOPBACK = "lo"
 TIMES = 4  # the room that is proposed where there was none
 DROPPED, FULL = "Conntrack:drop", 0.9
-
-
-def default_ttl(scene: Scene) -> Iterator[Finding]:
-    """What a host sends of itself outlives the routers that it may meet."""
-    for host in scene.hosts.values():
-        name = "net.ipv4.ip_default_ttl"
-        if host.has(name) and host.parameter(name) < LEAST_TTL:
-            yield host.finding(
-                "default-ttl-low",
-                "",
-                f"{host.name} sends unicast, and ARP in tunnels that inherit their TTL, with a TTL of "
-                f"{host.parameter(name)}",
-                f"{name} = {host.parameter(name)}",
-                f"sysctl -w {name}={TTL}",
-            )
-
-
-def asking(scene: Scene) -> Iterator[Finding]:
-    """Hosts ask by broadcast who has an address."""
-    for host in scene.hosts.values():
-        for device in dict.fromkeys((host.plan.device, host.plan.nic)):
-            name = f"net.ipv4.neigh.{device}.mcast_solicit"
-            if host.has(name) and host.parameter(name) == 0:
-                yield host.finding(
-                    "arp-unasked",
-                    device,
-                    f"{host.name} asks nobody on {device} who has an address: whom it does not know it sends nothing",
-                    f"{name} = 0",
-                    f"sysctl -w {name}={SOLICITATIONS}",
-                )
 
 
 def loopback(scene: Scene) -> Iterator[Finding]:
@@ -93,4 +62,4 @@ def connections(scene: Scene) -> Iterator[Finding]:
             )
 
 
-RULES = (default_ttl, asking, loopback, neighbours, connections)
+RULES = (loopback, neighbours, connections)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
@@ -12,35 +11,6 @@ from lab.overlay.readback import Device
 
 FORWARDING = 3  # the state as bridge(8) takes it
 AGEING = 30000  # hundredths of a second, the kernel's own (ip-link(8))
-
-
-@dataclass(frozen=True)
-class PortFlag:
-    """A flag of a bridge port (bridge(8)): its word, what it must be, what is wrong otherwise."""
-
-    word: str
-    wanted: int
-    code: str
-    otherwise: str
-    command: str = "bridge link set dev {port} {word} {value}"
-
-
-BY_IP = "ip link set {port} type bridge_slave {word} {value}"  # bridge(8) has no word for it
-FLAGS = (
-    PortFlag("bcast_flood", 1, "broadcast-not-flooded", "does not flood broadcast"),
-    PortFlag("mcast_flood", 1, "multicast-not-flooded", "does not flood multicast"),
-    PortFlag("flood", 1, "unicast-not-flooded", "drops unicast to unknown MACs"),
-    PortFlag("learning", 1, "learning-off", "learns no MACs"),
-    PortFlag("hairpin", 0, "hairpin-on", "sends frames back where they came from"),
-    PortFlag("locked", 0, "port-locked", "is locked: it takes frames of authorised MACs only"),
-    PortFlag("neigh_suppress", 0, "arp-suppressed", "suppresses ARP"),
-    PortFlag("proxy_arp", 0, "arp-suppressed", "answers ARP itself and floods none", BY_IP),
-    PortFlag("proxy_arp_wifi", 0, "arp-suppressed", "answers ARP itself", BY_IP),
-    PortFlag("mcast_to_unicast", 0, "multicast-as-unicast", "turns multicast into unicast"),
-    PortFlag("vlan_tunnel", 0, "vlan-tunnel", "maps VLANs to tunnels"),
-)
-ISOLATED = PortFlag("isolated", 0, "port-isolated", "is isolated from the other ports")
-JOINED = PortFlag("isolated", 1, "port-not-isolated", "forwards to the other ports, which have a way of their own")
 
 
 def bridge(scene: Scene) -> Iterator[Finding]:
@@ -160,16 +130,6 @@ def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Fi
         )
         return
     yield from _state(host, port, peer)
-    for flag in (*FLAGS, JOINED if host.plan.isolated else ISOLATED):
-        value = port.flag(flag.word)
-        if value is not None and bool(value) != bool(flag.wanted):
-            yield host.finding(
-                flag.code,
-                port.name,
-                f"{host.name} {port.name}, the port to {peer}, {flag.otherwise}",
-                f"{flag.word} {'on' if value else 'off'}",
-                flag.command.format(port=port.name, word=flag.word, value="on" if flag.wanted else "off"),
-            )
 
 
 def _state(host: HostScene, port: Device, peer: str) -> Iterator[Finding]:

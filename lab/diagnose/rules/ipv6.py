@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from lab.diagnose import trial
 from lab.diagnose.rules import exceptions
 from lab.diagnose.rules.exceptions import DROPPING, by_ports, counted, hooks, inserted
+from lab.diagnose.rules.settings import parameters
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import IPV6_LEAST_MTU, Finding
 from lab.records import FirewallRule
@@ -40,41 +41,6 @@ def _mtu_that_fits(scene: Scene, host: HostScene) -> int:
     options = scene.topology.options
     left = nic.mtu - KINDS[options.kind].overhead(options) if nic else IPV6_LEAST_MTU
     return max(IPV6_LEAST_MTU, left)
-
-
-def disabled(scene: Scene) -> Iterator[Finding]:
-    """IPv6 is on on the overlay devices."""
-    for host in _hosts(scene):
-        device = host.plan.device
-        if host.sysctls.get(f"net.ipv6.conf.{device}.disable_ipv6") == "1":
-            yield host.finding(
-                "ipv6-disabled",
-                device,
-                f"IPv6 is off on {host.name} {device}, and on with others",
-                f"net.ipv6.conf.{device}.disable_ipv6 = 1",
-                f"sysctl -w net.ipv6.conf.{device}.disable_ipv6=0",
-            )
-
-
-def ignored(scene: Scene) -> Iterator[Finding]:
-    """Hosts answer ICMPv6 echo requests to their groups, and report their groups in the newest MLD."""
-    for host in _hosts(scene):
-        for name, code, what in (
-            ("echo_ignore_multicast", "ipv6-multicast-ping-ignored", "echo requests to IPv6 multicast addresses"),
-            ("echo_ignore_all", "ipv6-ping-ignored", "every ICMPv6 echo request"),
-        ):
-            full = f"net.ipv6.icmp.{name}"
-            if host.sysctls.get(full) == "1":
-                yield Finding(code, host.name, "", f"{host.name} ignores {what}", f"{full} = 1", f"sysctl -w {full}=0")
-        full = f"net.ipv6.conf.{host.plan.device}.force_mld_version"
-        if host.sysctls.get(full) not in (None, "0", "2"):
-            yield host.finding(
-                "mld-version-forced",
-                host.plan.device,
-                f"{host.name} speaks MLDv1 only, which cannot name sources",
-                f"{full} = {host.sysctls[full]}",
-                f"sysctl -w {full}=0",
-            )
 
 
 def filtered(scene: Scene) -> Iterator[Finding]:
@@ -117,7 +83,8 @@ def bridged(scene: Scene) -> Iterator[Finding]:
 
 def unanswered(scene: Scene) -> Iterator[Finding]:
     """Who does not answer a ping to ff02::1, where no other rule says why."""
-    explained = {finding.node for rule in (too_small, disabled, ignored, filtered) for finding in rule(scene)}
+    explained = {finding.node for rule in (too_small, filtered) for finding in rule(scene)}
+    explained |= {finding.node for finding in parameters(scene) if finding.code.startswith("ipv6-")}
     if any(bridged(scene)):
         return  # of which each spoke is a victim
     if scene.losses:
@@ -167,4 +134,4 @@ def _addresses(host: HostScene) -> str:
     return ", ".join(own) or "no address"
 
 
-RULES = (too_small, disabled, ignored, filtered, bridged, unanswered)
+RULES = (too_small, filtered, bridged, unanswered)

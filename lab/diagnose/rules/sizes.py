@@ -17,7 +17,6 @@ from lab.overlay.readback import Device
 from lab.tunnels import KINDS
 
 FULL_SIZE = "full-size broadcast"
-LEAST_MEMORY, MEMORY, KEPT = 1 << 18, 4 << 20, 3 << 20  # octets: of several large datagrams; a kernel's own choice
 TOO_LARGE = ("-p icmp --icmp-type 3/4", "icmp type destination-unreachable icmp code frag-needed")
 NEEDED = re.compile(r"icmp.*(3/4|fragmentation-needed|frag-needed)")
 
@@ -123,17 +122,8 @@ def _too_large(scene: Scene, name: str) -> bool:
 
 
 def fragments(scene: Scene) -> Iterator[Finding]:
-    """Hosts have room to put fragments together, and take the ICMP that tells them to make smaller ones."""
+    """Hosts take the ICMP that tells them to make smaller packets."""
     for host in scene.hosts.values():
-        memory = host.parameter("net.ipv4.ipfrag_high_thresh")
-        if 0 < memory < LEAST_MEMORY:
-            yield host.finding(
-                "reassembly-limited",
-                "",
-                f"{host.name} keeps {memory} octets of fragments at most: large datagrams are never put together",
-                f"net.ipv4.ipfrag_high_thresh = {memory}",
-                f"sysctl -w net.ipv4.ipfrag_high_thresh={MEMORY} net.ipv4.ipfrag_low_thresh={KEPT}",
-            )
         for rule in dropping(host, NEEDED, TOO_LARGE):
             yield host.finding(
                 "pmtu-icmp-filtered",

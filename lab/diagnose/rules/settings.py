@@ -1,0 +1,155 @@
+"""
+Kernel parameters, and flags of bridge ports, that have no value under which an overlay works: one row for each.
+
+A host with another value has a finding of the row's code, in the words of `codes.json`; several parameters of one code
+and interface are one finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from lab.diagnose.codes import CODES
+from lab.diagnose.scene import DEFAULT_TTL, HostScene, Scene
+from lab.model import Finding
+from lab.overlay.readback import BROADCAST_PING
+
+ECHO_REPLY_BIT = 1 << 0  # of icmp_ratemask: ICMP type 0 (ip-sysctl.rst)
+LEAST_MEMORY = 1 << 18  # octets of fragments: several large datagrams
+
+
+def below(least: int) -> Callable[[int], bool]:
+    """Whether a value is too small."""
+    return lambda value: value < least
+
+
+def planned(scene: Scene, host: HostScene) -> bool:
+    """What counts only on hosts whose plan is known: on others somebody may have meant it."""
+    return scene.planned
+
+
+def answering(scene: Scene, host: HostScene) -> bool:
+    """What counts where broadcast pings are to be answered."""
+    return not scene.planned or scene.topology.answer_broadcast_ping
+
+
+def limited(scene: Scene, host: HostScene) -> bool:
+    """What counts where ICMP of some types is limited."""
+    return host.parameter("net.ipv4.icmp_ratelimit") > 0
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the kernel (ip-sysctl.rst), and which values of it are wrong: any but 0, unless told."""
+
+    code: str
+    name: str
+    """With `{}` in the place of a device, of which `on` says the ones that count."""
+    usual: int
+    """The kernel's own value, which the fix sets."""
+    wrong: Callable[[int], bool] = bool
+    on: tuple[str, ...] = ()
+    """`device`: that of the overlay; `nic`; or the kernel's own name for all of them."""
+    counts: Callable[[Scene, HostScene], bool] = lambda scene, host: True
+    fix_with: str = ""
+    """What the fix has to set besides."""
+
+
+PARAMETERS = (
+    Parameter("default-ttl-low", DEFAULT_TTL, 64, below(32)),
+    Parameter("arp-unasked", "net.ipv4.neigh.{}.mcast_solicit", 3, below(1), on=("device", "nic")),
+    # 1 and 2: it answers for the address that is asked for
+    Parameter("arp-unanswered", "net.ipv4.conf.{}.arp_ignore", 0, lambda value: value > 2, on=("all", "device")),
+    Parameter("proxy-arp", "net.ipv4.conf.{}.proxy_arp", 0, on=("device",), counts=planned),
+    Parameter("proxy-arp", "net.ipv4.conf.{}.proxy_arp_pvlan", 0, on=("device",), counts=planned),
+    Parameter("ping-ignored", "net.ipv4.icmp_echo_ignore_all", 0),
+    Parameter("broadcast-ping-ignored", BROADCAST_PING, 0, counts=answering),
+    Parameter("icmp-limited", "net.ipv4.icmp_ratemask", 6168, lambda mask: bool(mask & ECHO_REPLY_BIT), counts=limited),
+    Parameter("icmp-limited", "net.ipv4.icmp_msgs_per_sec", 1000, below(1000)),
+    Parameter("icmp-limited", "net.ipv4.icmp_msgs_burst", 50, below(50)),
+    Parameter("memberships-limited", "net.ipv4.igmp_max_memberships", 20, below(20)),
+    Parameter("memberships-limited", "net.ipv4.igmp_max_msf", 10, below(10)),
+    Parameter("igmp-version-forced", "net.ipv4.conf.{}.force_igmp_version", 0, on=("all", "device")),
+    Parameter(
+        "reassembly-limited",
+        "net.ipv4.ipfrag_high_thresh",
+        4 << 20,
+        lambda octets: 0 < octets < LEAST_MEMORY,
+        fix_with=f" net.ipv4.ipfrag_low_thresh={3 << 20}",
+    ),
+    Parameter("ipv6-disabled", "net.ipv6.conf.{}.disable_ipv6", 0, on=("device",)),
+    Parameter("ipv6-multicast-ping-ignored", "net.ipv6.icmp.echo_ignore_multicast", 0),
+    Parameter("ipv6-ping-ignored", "net.ipv6.icmp.echo_ignore_all", 0),
+    Parameter("mld-version-forced", "net.ipv6.conf.{}.force_mld_version", 0, lambda version: version == 1, ("device",)),
+)
+
+
+def parameters(scene: Scene) -> Iterator[Finding]:
+    """Every host has values under which an overlay works."""
+    for host in scene.hosts.values():
+        wrong: dict[tuple[str, str], list[tuple[Parameter, str]]] = {}
+        for one in PARAMETERS:
+            for at in (one.on or ("",)) if one.counts(scene, host) else ():
+                device = {"device": host.plan.device, "nic": host.plan.nic}.get(at, at)
+                name = one.name.format(device)
+                if host.has(name) and one.wrong(host.parameter(name)):
+                    interface = host.plan.device if at == "all" else device
+                    wrong.setdefault((one.code, interface), []).append((one, name))
+        for (code, interface), several in wrong.items():
+            yield host.finding(
+                code,
+                interface,
+                f"{host.name} {interface}".strip() + f" {CODES[code].means}",
+                ", ".join(f"{name} is {host.parameter(name)}; expected {one.usual}" for one, name in several),
+                "sysctl -w " + " ".join(f"{name}={one.usual}{one.fix_with}" for one, name in several),
+            )
+
+
+@dataclass(frozen=True)
+class PortFlag:
+    """A flag of a bridge port (bridge(8)): its word, and what it must be."""
+
+    word: str
+    wanted: int
+    code: str
+    command: str = "bridge link set dev {port} {word} {value}"
+
+
+BY_IP = "ip link set {port} type bridge_slave {word} {value}"  # bridge(8) has no word for it
+FLAGS = (
+    PortFlag("bcast_flood", 1, "broadcast-not-flooded"),
+    PortFlag("mcast_flood", 1, "multicast-not-flooded"),
+    PortFlag("flood", 1, "unicast-not-flooded"),
+    PortFlag("learning", 1, "learning-off"),
+    PortFlag("hairpin", 0, "hairpin-on"),
+    PortFlag("locked", 0, "port-locked"),
+    PortFlag("neigh_suppress", 0, "arp-suppressed"),
+    PortFlag("proxy_arp", 0, "arp-suppressed", BY_IP),
+    PortFlag("proxy_arp_wifi", 0, "arp-suppressed", BY_IP),
+    PortFlag("mcast_to_unicast", 0, "multicast-as-unicast"),
+    PortFlag("vlan_tunnel", 0, "vlan-tunnel"),
+)
+ISOLATED, JOINED = PortFlag("isolated", 0, "port-isolated"), PortFlag("isolated", 1, "port-not-isolated")
+
+
+def flags(scene: Scene) -> Iterator[Finding]:
+    """Every tunnel that is a port of a bridge of the overlay does what a port does."""
+    for host in scene.bridging:
+        for peer in scene.topology.peers(host.name):
+            port = scene.end(host, peer)
+            if port is None or port.master != host.plan.device or host.device is None or host.device.kind != "bridge":
+                continue
+            for flag in (*FLAGS, JOINED if host.plan.isolated else ISOLATED):
+                value = port.flag(flag.word)
+                if value is not None and bool(value) != bool(flag.wanted):
+                    yield host.finding(
+                        flag.code,
+                        port.name,
+                        f"{host.name} {port.name}, the port to {peer}, {CODES[flag.code].means}",
+                        f"{flag.word} {'on' if value else 'off'}",
+                        flag.command.format(port=port.name, word=flag.word, value="on" if flag.wanted else "off"),
+                    )
+
+
+RULES = (parameters, flags)
