@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from lab import laboratory, topologies
-from lab.diagnose import bundle, scene
-from lab.diagnose.bundle import Case
+from lab.bundles import bundle
+from lab.bundles.bundle import Case
+from lab.diagnose import scene
 from lab.diagnose.scene import Scene
 from lab.diagnose.trial import MOST_SENDERS
 from lab.errors import OvercastError

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from lab.bundles import bundle
+from lab.bundles.headers import addresses_in
+from lab.bundles.redaction import IPV4
 from lab.causes import identity
 from lab.commands.bundle import README, redacted
-from lab.diagnose import bundle
-from lab.diagnose.headers import addresses_in
-from lab.diagnose.redaction import IPV4
 from lab.errors import EnvironmentProblem
 from lab.machines import hosts
 from lab.secrets import cleaned

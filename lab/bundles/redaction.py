@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Any, TypeVar
 
-from lab.diagnose.bundle import ADDRESSES, Case
-from lab.diagnose.headers import addresses_in
+from lab.bundles.bundle import ADDRESSES, Case
+from lab.bundles.headers import addresses_in
 from lab.probes.sightings import Sighting
 
 MAC = r"(?<![\w:])(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(?![\w:])"
