@@ -11,6 +11,7 @@ from lab.tunnels import KINDS
 
 DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # nobody who listens to a queue is known
 QUOTED_LENGTH = 200
+IGMP = ("-p igmp", "ip protocol igmp")
 TARGET = re.compile(r"(^|\s)-[jg] .*$")
 MODULE = re.compile(r"-m (tcp|udp|icmp|icmp6) ")
 HOOKS = ("INGRESS", "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "EGRESS")

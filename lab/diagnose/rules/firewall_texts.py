@@ -14,6 +14,7 @@ from lab.checkup.verdicts import Firewall, Packet
 from lab.clouds import GRE, UDP
 from lab.diagnose.rules.exceptions import (
     DROPPING,
+    IGMP,
     carrier,
     deleted,
     dropping,
@@ -28,7 +29,6 @@ from lab.tunnels import KINDS
 
 OF_IGMP = re.compile(r"\bigmp\b|-p 2\b")
 SETS_TTL = re.compile(r"\bip6? (ttl|hoplimit) set\b")
-IGMP = ("-p igmp", "ip protocol igmp")
 IGMP_NUMBER, ALL_QUERIERS = 2, "224.0.0.22"
 STRICT_PATH = re.compile(r"-m rpfilter\b.*--invert|\bfib saddr \. (mark \. )?iif oif (missing|0)\b")
 OTHER_PATH = re.compile(r"--loose\b|\bnfproto ipv6\b")

@@ -1,13 +1,11 @@
-"""Rules of sizes: devices of the overlay that disagree, paths that carry less than they promise, lost fragments."""
+"""Rules of sizes: devices of the overlay that disagree, paths that carry less than they promise."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 
 from lab.diagnose.effects import can_lose
 from lab.diagnose.rules.cloud import fabric_name, mtu
-from lab.diagnose.rules.exceptions import dropping, inserted, quoted
 from lab.diagnose.rules.fabric_ports import small_ports
 from lab.diagnose.rules.firewall import dropped
 from lab.diagnose.rules.routes import narrow
@@ -17,8 +15,6 @@ from lab.overlay.readback import Device
 from lab.tunnels import KINDS
 
 FULL_SIZE = "full-size broadcast"
-TOO_LARGE = ("-p icmp --icmp-type 3/4", "icmp type destination-unreachable icmp code frag-needed")
-NEEDED = re.compile(r"icmp.*(3/4|fragmentation-needed|frag-needed)")
 
 
 def _overhead(scene: Scene) -> int:
@@ -121,17 +117,4 @@ def _too_large(scene: Scene, name: str) -> bool:
     return nic is not None and max(own, default=0) + _overhead(scene) > nic.mtu
 
 
-def fragments(scene: Scene) -> Iterator[Finding]:
-    """Hosts take the ICMP that tells them to make smaller packets."""
-    for host in scene.hosts.values():
-        for rule in dropping(host, NEEDED, TOO_LARGE):
-            yield host.finding(
-                "pmtu-icmp-filtered",
-                host.plan.nic,
-                f"{host.name}'s firewall drops ICMP 3/4: it never learns that a path carries less than its NIC",
-                quoted(rule),
-                inserted(rule, TOO_LARGE),
-            )
-
-
-RULES = (devices, black_holes, fragments)
+RULES = (devices, black_holes)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from lab.diagnose.rules.exceptions import dropping, inserted, quoted
-from lab.diagnose.rules.firewall_texts import IGMP
 from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.probes.membership import groups_of
@@ -15,7 +12,6 @@ from lab.probes.snooping import is_listed, port_of, prunes, versions_of
 ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
 LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; below the first nobody made them
 NEWEST = 3
-FROM_NOBODY = re.compile(r"(-s|saddr) 0\.0\.0\.0(/32)?( |$)")
 
 
 def _parameter(scene: Scene, name: str) -> int | None:
@@ -86,18 +82,9 @@ def ports(scene: Scene) -> Iterator[Finding]:
 
 
 def queriers(scene: Scene) -> Iterator[Finding]:
-    """Nobody asks for members but the hub, and nobody's firewall drops its questions."""
+    """Nobody asks for members but the hub."""
     if not _parameter(scene, "querier"):
         yield from _elsewhere(scene)
-    for host in scene.hosts.values():
-        for rule in dropping(host, FROM_NOBODY, IGMP):
-            yield host.finding(
-                "queries-filtered",
-                host.plan.device,
-                f"{host.name}'s firewall drops what comes from 0.0.0.0, as the questions of a bridge do (RFC 4541)",
-                quoted(rule),
-                inserted(rule, IGMP),
-            )
 
 
 def _elsewhere(scene: Scene) -> Iterator[Finding]:
