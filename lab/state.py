@@ -147,7 +147,8 @@ def _firewall(readings: Readings) -> Entries:
     counted = Counter(str(rule) for rule in readings["firewall"] if not rule.unread)
     for rule in readings["firewall"]:
         if rule.unread:
-            yield f"{rule.tool} {rule.family} {rule.table}: not read: {rule.unread}", {}
+            which = " ".join(filter(None, (rule.tool, rule.family, rule.table)))
+            yield f"{which}: not read: {rule.unread}", {}
         elif rule.rule or rule.verdict != "ACCEPT":
             yield str(rule), {"number": counted[str(rule)], "_entry": rule}
 
@@ -158,7 +159,7 @@ def _sysctls(readings: Readings) -> Entries:
     for entry in readings["parameters"]:
         device = entry["device"].replace(".", "/")
         for tree, values in (("ipv4.conf", "ipv4"), ("ipv6.conf", "ipv6"), ("ipv4.neigh", "neighbours")):
-            for name, value in entry[values].items():
+            for name, value in entry.get(values, {}).items():
                 yield f"net.{tree}.{device}.{name}", {"value": str(value)}
 
 

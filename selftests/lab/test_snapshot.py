@@ -338,7 +338,7 @@ class TestASnapshot:
         """A firewall that is in use and cannot be read is named among what is configured."""
         guarded = FirewallRule("nft", "", "", unread="needs root")
 
-        assert "not read: nft: needs root" in snapshot.text({"hub": {"firewall": [guarded]}})
+        assert "nft: not read: needs root" in snapshot.text({"hub": {"firewall": [guarded]}})
 
 
 class TestFramesOfAFailure:
