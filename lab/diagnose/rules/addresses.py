@@ -41,58 +41,70 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def scope(scene: Scene) -> Iterator[Finding]:
-    """The kernel may send from the overlay address: one of scope `host` it never chooses (ip-address(8))."""
-    for host in scene.hosts.values():
-        plan, device = host.plan, host.device
-        held = [
-            address
-            for address in host.readings["addresses"]
-            if device is not None and address.dev == device.name and address.local == plan.address()
-        ]
-        if any(address.scope == "host" for address in held):
-            yield host.finding(
-                "overlay-address-scope",
-                plan.device,
-                f"{plan.overlay.ip} of {host.name} has the scope `host`: multicast is sent from another address",
-                f"{plan.overlay} dev {plan.device} scope host",
-                f"ip addr del {plan.overlay} dev {plan.device} && {commands.placed(scene.topology, plan)}",
-            )
+def as_configured(scene: Scene) -> Iterator[Finding]:
+    """
+    The overlay address has the scope and the broadcast address that it has by itself.
 
-
-def twice(scene: Scene) -> Iterator[Finding]:
-    """The overlay address is on the overlay device alone: who joins a group by it joins on the first that has it."""
+    The kernel never sends from one of scope `host` (ip-address(8)); programs ask for the broadcast address.
+    """
     for host in scene.hosts.values():
-        held = [(name, address) for name, address in host.seen.addresses if address.ip == host.plan.overlay.ip]
-        if all(name != host.plan.device for name, _ in held):
-            continue
-        for name, address in held:
-            if name != host.plan.device:
+        plan, device = host.plan, host.plan.device
+        for entry in host.readings["addresses"] if host.device is not None else ():
+            if entry.dev != device or entry.local != plan.address():
+                continue
+            again = f"ip addr del {plan.overlay} dev {device} && {commands.placed(scene.topology, plan)}"
+            if entry.scope == "host":
                 yield host.finding(
-                    "overlay-address-twice",
-                    name,
-                    f"{host.name} has its overlay address {address.ip} on {name} too, and not only on "
-                    f"{host.plan.device}",
-                    f"{address} dev {name}",
-                    f"ip addr del {address} dev {name}",
+                    "overlay-address-scope",
+                    device,
+                    f"{plan.overlay.ip} of {host.name} has the scope `host`: multicast is sent from another address",
+                    f"{plan.overlay} dev {device} scope host",
+                    again,
+                )
+            own = entry.prefixlen == plan.overlay.network.prefixlen
+            if own and entry.broadcast not in (None, plan.broadcast()):
+                yield host.finding(
+                    "broadcast-address-wrong",
+                    device,
+                    f"{host.name} {device} has the broadcast address {entry.broadcast}; expected {plan.broadcast()}, "
+                    "the overlay's",
+                    f"ip addr: {plan.overlay} brd {entry.broadcast}",
+                    again,
                 )
 
 
-def overlaps(scene: Scene) -> Iterator[Finding]:
-    """No other device has a network that meets the overlay's, as one of Docker's may (172.16.0.0/12)."""
+def misplaced(scene: Scene) -> Iterator[Finding]:
+    """
+    No address is on a device that must not have it: the overlay address on another one too, another host's, or one of
+    a network that overlaps the overlay's, as one of Docker's may (172.16.0.0/12).
+    """
+    owners: dict[IPv4Address, HostScene] = {}
     for host in scene.hosts.values():
-        own = host.plan.overlay.network
-        planned = {plan.overlay.ip for plan in scene.topology.nodes}
+        owners.setdefault(host.plan.overlay.ip, host)
+        owners.setdefault(host.plan.underlay.ip, host)
+    planned = {plan.overlay.ip for plan in scene.topology.nodes}
+    for host in scene.hosts.values():
+        plan, own = host.plan, host.plan.overlay.network
+        has_own = any(name == plan.device and address.ip == plan.overlay.ip for name, address in host.seen.addresses)
         for name, address in host.seen.addresses:
-            if name == host.plan.device or address.ip in planned or not address.network.overlaps(own):
+            owner, elsewhere, after = owners.get(address.ip, host), name != plan.device, ""
+            if owner is not host:
+                code, fact = (
+                    "duplicate-address",
+                    f"{host.name} {name} has {address.ip}, which is {owner.name}'s address",
+                )
+                # as found, it is the only one that the host has on the overlay
+                after = f" && {_another(scene, host)}" if address == plan.overlay else ""
+            elif elsewhere and has_own and address.ip == plan.overlay.ip:
+                code = "overlay-address-twice"
+                fact = f"{host.name} {name} has the overlay address {address.ip}; expected it on {plan.device} alone"
+            elif elsewhere and address.ip not in planned and address.network.overlaps(own):
+                code = "network-overlaps"
+                fact = f"{host.name} {name} has the network {address.network}, which overlaps the overlay's {own}"
+                after = f"    # then give {name} a network of its own"
+            else:
                 continue
-            yield host.finding(
-                "network-overlaps",
-                name,
-                f"{host.name} {name} has the network {address.network}, which overlaps the overlay's {own}",
-                f"{address} dev {name}",
-                f"ip addr del {address} dev {name}    # then give {name} a network of its own",
-            )
+            yield host.finding(code, name, fact, f"{address} dev {name}", f"ip addr del {address} dev {name}{after}")
 
 
 def source(scene: Scene) -> Iterator[Finding]:
@@ -123,49 +135,6 @@ def source(scene: Scene) -> Iterator[Finding]:
             f"first address of {device}" if outside else f"ip route: {route.to} dev {device} src {chosen}",
             again,
         )
-
-
-def broadcasts(scene: Scene) -> Iterator[Finding]:
-    """The broadcast address that programs are told of is that of the overlay."""
-    for host in scene.hosts.values():
-        device = host.device
-        for entry in host.readings["addresses"] if device is not None else ():
-            told = entry.broadcast
-            if entry.dev != host.plan.device or entry.local != host.plan.address():
-                continue
-            if told in (None, host.plan.broadcast()) or entry.prefixlen != host.plan.overlay.network.prefixlen:
-                continue
-            yield host.finding(
-                "broadcast-address-wrong",
-                host.plan.device,
-                f"{host.name} {host.plan.device} tells programs the broadcast address {told}, "
-                f"and the overlay's is {host.plan.broadcast()}",
-                f"ip addr: {host.plan.overlay} brd {told}",
-                f"ip addr del {host.plan.overlay} dev {host.plan.device} && "
-                f"{commands.placed(scene.topology, host.plan)}",
-            )
-
-
-def duplicate_address(scene: Scene) -> Iterator[Finding]:
-    """No host has another one's overlay or underlay address."""
-    owners: dict[IPv4Address, HostScene] = {}
-    for host in scene.hosts.values():
-        owners.setdefault(host.plan.overlay.ip, host)
-        owners.setdefault(host.plan.underlay.ip, host)
-    for host in scene.hosts.values():
-        for device, address in host.seen.addresses:
-            owner = owners.get(address.ip)
-            if owner is None or owner is host:
-                continue
-            # as found, it is the only one that the host has on the overlay
-            other = f" && {_another(scene, host)}" if address == host.plan.overlay else ""
-            yield host.finding(
-                "duplicate-address",
-                device,
-                f"{host.name} has {address.ip} on {device}; {owner.name} has the same address",
-                f"{address} dev {device}",
-                f"ip addr del {address} dev {device}{other}",
-            )
 
 
 def _another(scene: Scene, host: HostScene) -> str:
@@ -252,4 +221,4 @@ def nic(scene: Scene) -> Iterator[Finding]:
             )
 
 
-RULES = (overlay_address, scope, twice, overlaps, source, broadcasts, nic, duplicate_address, duplicate_mac, neighbours)
+RULES = (overlay_address, as_configured, misplaced, source, nic, duplicate_mac, neighbours)
