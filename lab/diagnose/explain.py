@@ -140,7 +140,6 @@ def _unresolved(scene: Scene, name: str, losses: Sequence[Loss]) -> Finding:
         scene.hosts[name].plan.device,
         f"broadcast passes, and ARP between {name} and the others does not: unicast is never sent",
         "; ".join(str(loss) for loss in losses[:2]),
-        "",
     )
 
 
@@ -155,7 +154,6 @@ def _lost(loss: Loss) -> Finding:
         interface,
         f"{some}what {loss.exchange.sender} sends to {loss.receiver} ends at {node}",
         str(loss) + (f"; it left {loss.bare} without a tunnel" if loss.bare else ""),
-        "",
     )
 
 
@@ -169,7 +167,6 @@ def _refused(scene: Scene) -> Iterator[Finding]:
                 scene.hosts[exchange.sender].plan.device,
                 f"{exchange.sender} does not send a {exchange}",
                 exchange.refused,
-                "",
             )
             return
     for stream in scene.trial.streams:
@@ -180,7 +177,6 @@ def _refused(scene: Scene) -> Iterator[Finding]:
                 scene.hosts[stream.server].plan.device,
                 f"{stream.client} and {stream.server} exchange datagrams inside the overlay and no TCP",
                 stream.refused,
-                "",
             )
             return
 
@@ -195,7 +191,6 @@ def _silent(scene: Scene) -> Iterator[Finding]:
             scene.topology.bridge,
             f"{scene.hub.name} forwards datagrams between {pinger} and {name}, and no broadcast pings or their answers",
             f"{pinger} has an answer from {scene.hub.name} and none from {name}",
-            "",
         )
         return
     for name, host in scene.hosts.items():
@@ -211,7 +206,6 @@ def _silent(scene: Scene) -> Iterator[Finding]:
                 f"{name} {'answers nobody who pings' if mute else 'gets no answer from anybody when it pings'} "
                 "everybody on the overlay, and datagrams pass both ways",
                 f"{len(asked if mute else asks)} broadcast pings, no answer",
-                "",
             )
             return
 
@@ -230,7 +224,6 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
                     "",
                     f"{receiver} hears {exchange} more than once",
                     f"{len(heard)} copies of {len(exchange.sent)} datagrams",
-                    "",
                 )
                 return
             if list(heard) != [payload for payload in exchange.sent if payload in heard]:
@@ -240,6 +233,5 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
                     "",
                     f"{receiver} hears {exchange} out of order",
                     f"{len(heard)} datagrams, not in the order in which they were sent",
-                    "",
                 )
                 return

@@ -102,7 +102,7 @@ class HostScene:
         value = self.sysctls.get(full)
         return int(value) if value and value.lstrip("-").isdigit() else 0
 
-    def finding(self, code: str, interface: str, summary: str, evidence: str, fix: str) -> Finding:
+    def finding(self, code: str, interface: str, summary: str, evidence: str, fix: str = "") -> Finding:
         """A finding at this host."""
         return Finding(code, self.name, interface, summary, evidence, fix)
 

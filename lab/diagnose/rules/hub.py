@@ -10,7 +10,6 @@ from lab.overlay import commands
 from lab.overlay.readback import Device
 
 FORWARDING = 3  # the state as bridge(8) takes it
-AGEING = 30000  # hundredths of a second, the kernel's own (ip-link(8))
 
 
 def bridge(scene: Scene) -> Iterator[Finding]:
@@ -63,31 +62,6 @@ def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Fi
             f"{device.name} filters VLANs: frames pass only where a port's VLAN allows it",
             f"vlan_filtering 1; untagged VLANs: {_told(_untagged(hub, device))}",
             f"ip link set {device.name} type bridge vlan_filtering 0",
-        )
-    if device.details.get("stp_state") and scene.planned and not scene.topology.bridge_data.get("stp_state"):
-        yield hub.finding(
-            "stp-on",
-            device.name,
-            f"{device.name} speaks STP: a new port is silent for twice the forward delay, and BPDUs end here",
-            "stp_state 1",
-            f"ip link set {device.name} type bridge stp_state 0",
-        )
-    if device.details.get("ageing_time") == 0:
-        yield hub.finding(
-            "addresses-forgotten",
-            device.name,
-            f"{device.name} forgets every MAC at once: what is for one spoke goes to all",
-            "ageing_time 0",
-            f"ip link set {device.name} type bridge ageing_time {AGEING}",
-        )
-    mask = device.details.get("group_fwd_mask")
-    if mask:
-        yield hub.finding(
-            "reserved-forwarded",
-            device.name,
-            f"{device.name} forwards frames that must end at every bridge (802.1D, 01:80:c2:00:00:0X)",
-            f"group_fwd_mask {mask:#x}",
-            f"ip link set {device.name} type bridge group_fwd_mask 0",
         )
 
 

@@ -96,7 +96,6 @@ def unanswered(scene: Scene) -> Iterator[Finding]:
             scene.topology.bridge,
             f"{scene.hub.name} forwards IPv4 between {pinger} and {name}, and no pings to ff02::1 or their answers",
             f"{scene.hub.name} has answers of both by IPv6, {pinger} has none of {name}",
-            "",
         )
     explained |= {name for _, name in unforwarded}
     for host in _hosts(scene):
@@ -106,7 +105,6 @@ def unanswered(scene: Scene) -> Iterator[Finding]:
                 host.plan.device,
                 f"{host.name} hears IPv4 of the others and does not answer their pings to ff02::1",
                 f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}",
-                "",
             )
 
 

@@ -1,5 +1,5 @@
 """
-Kernel parameters, and flags of bridge ports, that have no value under which an overlay works: one row for each.
+Kernel parameters, and options of bridges and their ports, with which no overlay works: one row for each.
 
 A host with another value has a finding of the row's code, in the words of `codes.json`; several parameters of one code
 and interface are one finding.
@@ -7,8 +7,9 @@ and interface are one finding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lab.diagnose.codes import CODES
 from lab.diagnose.scene import DEFAULT_TTL, HostScene, Scene
@@ -16,6 +17,7 @@ from lab.model import Finding
 from lab.overlay.readback import BROADCAST_PING
 
 ECHO_REPLY_BIT = 1 << 0  # of icmp_ratemask: ICMP type 0 (ip-sysctl.rst)
+LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; below the first nobody made them
 LEAST_MEMORY = 1 << 18  # octets of fragments: several large datagrams
 
 
@@ -106,6 +108,52 @@ def parameters(scene: Scene) -> Iterator[Finding]:
             )
 
 
+def has_small_table(options: Mapping[str, Any]) -> bool:
+    """Whether a bridge with these options has room for few groups."""
+    return bool(options.get("mcast_hash_max", GROUPS) < LEAST_GROUPS)
+
+
+@dataclass(frozen=True)
+class BridgeOption:
+    """An option of the bridges between tunnels (ip-link(8)); which values are wrong: any but 0, unless told."""
+
+    code: str
+    name: str
+    usual: int
+    wrong: Callable[[int], bool] = bool
+    planned_too: bool = True
+    """Whether only a value counts that differs from a plan's; without a plan somebody may have meant it."""
+    counts: Callable[[Mapping[str, Any]], bool] = lambda options: True
+    """Whether it counts beside the other options."""
+
+
+OPTIONS = (
+    BridgeOption("stp-on", "stp_state", 0),
+    BridgeOption("addresses-forgotten", "ageing_time", 30000, below(1), planned_too=False),  # hundredths of a second
+    BridgeOption("reserved-forwarded", "group_fwd_mask", 0, planned_too=False),
+    # with a full table of groups the kernel stops snooping by itself
+    BridgeOption("snooping-off", "mcast_snooping", 1, below(1), counts=lambda options: not has_small_table(options)),
+    BridgeOption("querier-unplanned", "mcast_querier", 0, counts=lambda options: bool(options.get("mcast_snooping"))),
+)
+
+
+def options(scene: Scene) -> Iterator[Finding]:
+    """Every bridge between tunnels forwards what it must and nothing more."""
+    for host in scene.bridging:
+        details = host.device.details if host.device is not None and host.device.kind == "bridge" else {}
+        for one in OPTIONS:
+            value = details.get(one.name)
+            meant = one.planned_too and (not scene.planned or scene.topology.bridge_data.get(one.name) == value)
+            if value is not None and one.wrong(value) and not meant and one.counts(details):
+                yield host.finding(
+                    one.code,
+                    host.plan.device,
+                    f"{host.name} {host.plan.device} {CODES[one.code].means}",
+                    f"{one.name} is {value}; expected {one.usual}",
+                    f"ip link set {host.plan.device} type bridge {one.name} {one.usual}",
+                )
+
+
 @dataclass(frozen=True)
 class PortFlag:
     """A flag of a bridge port (bridge(8)): its word, and what it must be."""
@@ -152,4 +200,4 @@ def flags(scene: Scene) -> Iterator[Finding]:
                     )
 
 
-RULES = (parameters, flags)
+RULES = (parameters, options, flags)

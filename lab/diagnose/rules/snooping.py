@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.diagnose.rules.settings import GROUPS, LEAST_GROUPS
 from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.probes.membership import groups_of
 from lab.probes.snooping import is_listed, port_of, prunes, versions_of
 
 ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
-LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; below the first nobody made them
 NEWEST = 3
 
 
@@ -35,22 +35,6 @@ def bridge(scene: Scene) -> Iterator[Finding]:
             f"{name} has room for {groups} groups, and stops snooping at the next one",
             f"mcast_hash_max {groups}, mcast_snooping {snooping}",
             f"ip link set {name} type bridge mcast_hash_max {GROUPS} mcast_snooping 1",
-        )
-    elif snooping == 0 and scene.planned and _planned(scene, "snooping", 1):
-        yield hub.finding(
-            "snooping-off",
-            name,
-            f"{name} does not snoop: it lists no members and sends every group to everybody",
-            "mcast_snooping 0",
-            f"ip link set {name} type bridge mcast_snooping 1",
-        )
-    if scene.planned and _parameter(scene, "querier") and snooping and not _planned(scene, "querier", 0):
-        yield hub.finding(
-            "querier-unplanned",
-            name,
-            f"{hub.name} {name} is an unplanned IGMP querier; datagrams sent before a new member's report are lost",
-            "mcast_querier 1, mcast_snooping 1",
-            f"ip link set {name} type bridge mcast_querier 0",
         )
     held = _parameter(scene, "membership_interval")
     every, time = _parameter(scene, "query_interval"), _parameter(scene, "query_response_interval")
