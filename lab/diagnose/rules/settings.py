@@ -163,6 +163,14 @@ class PortFlag:
     code: str
     command: str = "bridge link set dev {port} {word} {value}"
 
+    def is_wrong(self, value: int | None) -> bool:
+        """Whether a value is not what it must be; None: this kernel has no such flag."""
+        return value is not None and bool(value) != bool(self.wanted)
+
+    def fix(self, port: str) -> str:
+        """The command that sets it."""
+        return self.command.format(port=port, word=self.word, value="on" if self.wanted else "off")
+
 
 BY_IP = "ip link set {port} type bridge_slave {word} {value}"  # bridge(8) has no word for it
 FLAGS = (
@@ -189,14 +197,13 @@ def flags(scene: Scene) -> Iterator[Finding]:
             if port is None or port.master != host.plan.device or host.device is None or host.device.kind != "bridge":
                 continue
             for flag in (*FLAGS, JOINED if host.plan.isolated else ISOLATED):
-                value = port.flag(flag.word)
-                if value is not None and bool(value) != bool(flag.wanted):
+                if flag.is_wrong(port.flag(flag.word)):
                     yield host.finding(
                         flag.code,
                         port.name,
                         f"{host.name} {port.name}, the port to {peer}, {CODES[flag.code].means}",
-                        f"{flag.word} {'on' if value else 'off'}",
-                        flag.command.format(port=port.name, word=flag.word, value="on" if flag.wanted else "off"),
+                        f"{flag.word} {'off' if flag.wanted else 'on'}",
+                        flag.fix(port.name),
                     )
 
 
