@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.diagnose import groups, legs, trial
+from lab.diagnose.codes import CODES
 from lab.diagnose.legs import Loss
 from lab.diagnose.trial import Trial
 from lab.laboratory import Lab
@@ -105,6 +106,12 @@ class HostScene:
     def finding(self, code: str, interface: str, summary: str, evidence: str, fix: str = "") -> Finding:
         """A finding at this host."""
         return Finding(code, self.name, interface, summary, evidence, fix)
+
+    def declared(self, code: str, interface: str, evidence: str, fix: str = "") -> Finding:
+        """A finding at this host in the words of its code (`codes.json`); what was found is its evidence."""
+        return self.finding(
+            code, interface, f"{self.name} {interface}".rstrip() + f": {CODES[code].means}", evidence, fix
+        )
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,10 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
             )
         elif plan.overlay not in own:
             wrong = own[0]
-            yield host.finding(
+            yield host.declared(
                 "prefix-mismatch",
                 device,
-                f"{host.name} {device} is {wrong}, and the overlay is {plan.overlay.network}: "
-                f"its broadcast address is {wrong.network.broadcast_address}, not {plan.broadcast()}",
-                f"{wrong.network} against {plan.overlay.network}",
+                f"{wrong}, broadcast {wrong.network.broadcast_address}; expected {plan.overlay}, {plan.broadcast()}",
                 f"ip addr del {wrong} dev {device} && {commands.placed(scene.topology, plan)}",
             )
 
@@ -54,21 +52,13 @@ def as_configured(scene: Scene) -> Iterator[Finding]:
                 continue
             again = f"ip addr del {plan.overlay} dev {device} && {commands.placed(scene.topology, plan)}"
             if entry.scope == "host":
-                yield host.finding(
-                    "overlay-address-scope",
-                    device,
-                    f"{plan.overlay.ip} of {host.name} has the scope `host`: multicast is sent from another address",
-                    f"{plan.overlay} dev {device} scope host",
-                    again,
-                )
+                yield host.declared("overlay-address-scope", device, f"{plan.overlay} dev {device} scope host", again)
             own = entry.prefixlen == plan.overlay.network.prefixlen
             if own and entry.broadcast not in (None, plan.broadcast()):
-                yield host.finding(
+                yield host.declared(
                     "broadcast-address-wrong",
                     device,
-                    f"{host.name} {device} has the broadcast address {entry.broadcast}; expected {plan.broadcast()}, "
-                    "the overlay's",
-                    f"ip addr: {plan.overlay} brd {entry.broadcast}",
+                    f"{plan.overlay} brd {entry.broadcast}; expected {plan.broadcast()}",
                     again,
                 )
 
@@ -204,19 +194,17 @@ def nic(scene: Scene) -> Iterator[Finding]:
             continue
         if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
             has = ", ".join(str(address) for address in host.seen.addresses_of(plan.nic)) or "no address"
-            yield host.finding(
+            yield host.declared(
                 "underlay-address-missing",
                 plan.nic,
-                f"{host.name} {plan.nic} does not have the address {plan.underlay.ip} that the cloud gave it",
-                f"it has {has}",
+                f"it has {has}; expected {plan.underlay.ip}",
                 commands.placed_outside(plan),
             )
         if device.mac != plan.underlay_mac:
-            yield host.finding(
+            yield host.declared(
                 "nic-mac-changed",
                 plan.nic,
-                f"{host.name} {plan.nic} has the MAC {device.mac}, and the cloud delivers to {plan.underlay_mac}",
-                device.mac,
+                f"{device.mac}; expected {plan.underlay_mac}",
                 f"ip link set {plan.nic} address {plan.underlay_mac}",
             )
 

@@ -18,13 +18,7 @@ def loopback(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         device = host.seen.devices.get(LOOPBACK)
         if device is not None and not device.up:
-            yield host.finding(
-                "loopback-down",
-                LOOPBACK,
-                f"{host.name} {LOOPBACK} is down: the host does not answer itself",
-                "the device lacks the flag UP",
-                f"ip link set {LOOPBACK} up",
-            )
+            yield host.declared("loopback-down", LOOPBACK, "the device lacks the flag UP", f"ip link set {LOOPBACK} up")
 
 
 def neighbours(scene: Scene) -> Iterator[Finding]:
@@ -52,12 +46,10 @@ def connections(scene: Scene) -> Iterator[Finding]:
         dropped, held, most = host.counted.get(DROPPED, 0), *map(host.parameter, (CONNECTIONS, MOST_CONNECTIONS))
         if dropped and held >= FULL * most:  # with room, the kernel drops what it tracked twice at the same time
             elsewhere = f"  # on the machine that has the kernel of {host.name}" if scene.planned else ""
-            yield host.finding(
+            yield host.declared(
                 "conntrack-full",
                 "",
-                f"{host.name} tracks {held} connections, and its kernel has room for {most}: the packets of new ones "
-                "are dropped",
-                f"{dropped} packets dropped (drop in /proc/net/stat/nf_conntrack) during the trial",
+                f"{held} connections, room for {most}; {dropped} packets dropped (drop in /proc/net/stat/nf_conntrack)",
                 f"sysctl -w {MOST_CONNECTIONS}={TIMES * most}{elsewhere}",
             )
 

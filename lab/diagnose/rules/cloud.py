@@ -180,11 +180,10 @@ def mtu(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         nic = host.seen.devices.get(host.plan.nic)
         if scene.planned and nic is not None and nic.mtu < wanted:
-            yield host.finding(
+            yield host.declared(
                 "nic-mtu",
                 nic.name,
-                f"{host.name} {nic.name} has MTU {nic.mtu}, and {scene.underlay.provider.title} gives {wanted}",
-                f"mtu {nic.mtu}",
+                f"mtu {nic.mtu}; {scene.underlay.provider.title} gives {wanted}",
                 f"ip link set {nic.name} mtu {wanted}",
             )
 

@@ -19,10 +19,9 @@ def directed_broadcast(scene: Scene) -> Iterator[Finding]:
             if not (host.parameter("bc_forwarding", "all") and host.parameter("bc_forwarding", nic)):
                 continue
             forwards = host.parameter("net.ipv4.ip_forward")
-            yield host.finding(
+            yield host.declared(
                 "bc-forwarding-on",
                 nic,
-                f"{host.name} forwards directed broadcast that comes in on {nic}, and takes none itself",
                 f"net.ipv4.conf.all.bc_forwarding 1, net.ipv4.conf.{nic}.bc_forwarding 1, ip_forward {forwards}",
                 f"sysctl -w net.ipv4.conf.all.bc_forwarding=0 net.ipv4.conf.{nic}.bc_forwarding=0",
             )
@@ -54,10 +53,9 @@ def receive_buffers(scene: Scene) -> Iterator[Finding]:
         lost = host.counted.get(OVERFLOWN, 0)
         # other sockets of a live host may overflow meanwhile, which is not the overlay's matter
         if lost > 0 and any(host.name in one.receivers and one.lost(host.name) for one in scene.trial.exchanges):
-            yield host.finding(
+            yield host.declared(
                 "receive-buffer-overflow",
                 "",
-                f"the network delivered to {host.name} what its sockets had no room for",
                 f"{OVERFLOWN} rose by {lost}",
                 "sysctl -w net.core.rmem_default=212992 net.core.rmem_max=212992    # or SO_RCVBUF in the application",
             )

@@ -148,24 +148,11 @@ def _rewritten(host: HostScene, rule: FirewallRule) -> Finding:
 def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None:
     outer = of_carrier(host, rule)
     if outer is not False and SETS_CE.search(rule.rule) and any(one.stage == "decapsulation" for one in scene.losses):
-        return host.finding(
-            "congestion-marked",
-            host.plan.nic,
-            f"{host.name}'s firewall marks tunnel packets as Congestion Experienced; their receivers drop those whose "
-            "inner packet does not take part in ECN (RFC 6040)",
-            quoted(rule),
-            deleted(rule),
-        )
+        return host.declared("congestion-marked", host.plan.nic, quoted(rule), deleted(rule))
     if not scene.planned:
         return None
-    return host.finding(
-        "tos-rewritten",
-        host.plan.device if outer is False else host.plan.nic,
-        f"{host.name}'s firewall rewrites the TOS of what it sends, the tunnel's packets among it"
-        if not outer
-        else f"{host.name}'s firewall rewrites the TOS of what carries the tunnel",
-        quoted(rule),
-        deleted(rule),
+    return host.declared(
+        "tos-rewritten", host.plan.device if outer is False else host.plan.nic, quoted(rule), deleted(rule)
     )
 
 
@@ -188,10 +175,9 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
     stateful = [rule for rule in accepting if "ESTABLISHED" in rule.rule and "NEW" not in rule.rule]
     refusing = [rule for rule in chain if rule.verdict in DROPPING]
     if stateful and len(stateful) == len(accepting) and refusing:
-        yield host.finding(
+        yield host.declared(
             "stateful-only",
             host.plan.nic,
-            f"{host.name}'s firewall takes the tunnel's packets only as answers: after 180 s of its silence none",
             f"{quoted(stateful[0])}, then {quoted(refusing[-1])}",
             inserted(stateful[0], carrier(scene)),
         )

@@ -23,10 +23,9 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
         if not dropped or not strict:
             continue
         remedy = " ".join(f"net.ipv4.conf.{name}.rp_filter=2" for name in dict.fromkeys(["all", *strict]))
-        yield host.finding(
+        yield host.declared(
             "reverse-path-filter",
             device,
-            f"{host.name} drops what comes in where its own route to the source does not lead (rp_filter 1)",
             f"IPReversePathFilter rose by {dropped}; rp_filter is 1 on {', '.join(strict)}",
             f"sysctl -w {remedy}",
         )
@@ -39,11 +38,10 @@ def other_members(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         groups = sorted(groups_of(host.igmp).get(host.plan.device, frozenset()) - EVERYBODYS)
         if groups:
-            yield host.finding(
+            yield host.declared(
                 "member-besides",
                 host.plan.device,
-                f"another process of {host.name} is a member of {', '.join(groups)}",
-                "/proc/net/igmp has it while no test listens",
+                f"{', '.join(groups)} in /proc/net/igmp, while no test listens",
                 "ss -ulpn    # then stop that process",
             )
 
@@ -60,32 +58,21 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
             if device is None or (device.tunnel is None and device.kind in LAYER3):
                 continue  # of a tunnel of another kind another rule speaks
             if not device.multicast and name != host.plan.nic:
-                yield host.finding(
+                yield host.declared(
                     "device-not-multicast",
                     name,
-                    f"{host.name} {name} is no multicast device: the kernel neither joins nor routes groups there",
                     "the device lacks the flag MULTICAST",
                     f"ip link set {name} multicast on",
                 )
             if not device.arp and name in (host.plan.device, host.plan.nic):
-                yield host.finding(
-                    "device-noarp",
-                    name,
-                    f"{host.name} {name} does not use ARP",
-                    "the device has the flag NOARP",
-                    f"ip link set {name} arp on",
-                )
+                yield host.declared("device-noarp", name, "the device has the flag NOARP", f"ip link set {name} arp on")
 
 
 def _nic_down(scene: Scene, host: HostScene) -> Finding:
     # what stood on the device went with it
     routed = f" && {commands.default_route(host.plan)}" if scene.planned else ""
-    return host.finding(
-        "nic-down",
-        host.plan.nic,
-        f"{host.name} {host.plan.nic} is down: {'every spoke is' if host.plan.is_hub else 'it is'} cut off",
-        "the device lacks the flag UP",
-        f"ip link set {host.plan.nic} up{routed}",
+    return host.declared(
+        "nic-down", host.plan.nic, "the device lacks the flag UP", f"ip link set {host.plan.nic} up{routed}"
     )
 
 

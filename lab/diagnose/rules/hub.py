@@ -26,29 +26,26 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
         joined = [port for port in topology.ports(hub.name) if port in hub.seen.devices]
         pinned = f"address {wanted} " if scene.planned and wanted else ""
         ports = "".join(f"ip link set {port} up master {name} && " for port in joined)
-        yield hub.finding(
+        yield hub.declared(
             "bridge-missing",
             name,
-            f"{hub.name} has no bridge {name}",
             f"its devices are {', '.join(hub.seen.devices)}",
             f"ip link add {name} type bridge && {ports}ip link set {name} up && {commands.placed(topology, hub.plan)}",
         )
         return
     if not device.up:
-        yield hub.finding(
+        yield hub.declared(
             "bridge-down",
             device.name,
-            f"{hub.name} {device.name} is down",
             "the device lacks the flag UP",
             f"ip link set {device.name} up && {commands.route(topology, hub.plan)}",
         )
     yield from _bridge_options(scene, hub, device)
     if scene.planned and wanted and device.mac != wanted:
-        yield hub.finding(
+        yield hub.declared(
             "bridge-mac-not-pinned",
             device.name,
-            f"{device.name} has the MAC {device.mac}, one of its ports': it changes whenever a tunnel comes or goes",
-            f"planned is {wanted}",
+            f"{device.mac}; expected {wanted}",
             f"ip link set {device.name} address {wanted}",
         )
 
@@ -56,10 +53,9 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
 def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Finding]:
     cut = any(loss.stage == "forwarding" for loss in scene.losses)
     if device.details.get("vlan_filtering") and (scene.planned or cut) and _in_several_vlans(hub, device):
-        yield hub.finding(
+        yield hub.declared(
             "vlan-filtering",
             device.name,
-            f"{device.name} filters VLANs: frames pass only where a port's VLAN allows it",
             f"vlan_filtering 1; untagged VLANs: {_told(_untagged(hub, device))}",
             f"ip link set {device.name} type bridge vlan_filtering 0",
         )
@@ -114,10 +110,9 @@ def _state(host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
     stp = bool(host.device.details.get("stp_state"))
     # a port that is protodown is disabled whatever state it is given
     enabled = f"ip link set {port.name} protodown off" if port.protodown else ""
-    yield host.finding(
+    yield host.declared(
         "port-blocked",
         port.name,
-        f"{host.name} {port.name}, the port to {peer}, is {state} and forwards nothing",
         f"port state {state}, STP {'on' if stp else 'off'}" + (", protodown on" if port.protodown else ""),
         (f"ip link set {host.plan.device} type bridge stp_state 0 && " if stp else "")
         + (enabled or f"bridge link set dev {port.name} state {FORWARDING}"),
@@ -131,12 +126,8 @@ def strangers(scene: Scene) -> Iterator[Finding]:
     for port in hub.seen.ports_of(bridge):
         if port.name in planned or port.tunnel is not None or not (scene.planned or port.name == hub.plan.nic):
             continue
-        yield hub.finding(
-            "stray-port",
-            port.name,
-            f"{port.name} is a port of {bridge}, and no tunnel of the overlay",
-            f"{port.kind or 'a NIC'}, master {bridge}",
-            f"ip link set {port.name} nomaster",
+        yield hub.declared(
+            "stray-port", port.name, f"{port.kind or 'a NIC'}, master {bridge}", f"ip link set {port.name} nomaster"
         )
 
 
@@ -155,11 +146,10 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
         right = hub.plan.device if owner is hub else scene.topology.port(hub.name, owner.name)
         if port == right or (entry.state == "permanent" and entry.lladdr in own):
             continue
-        yield hub.finding(
+        yield hub.declared(
             "fdb-static-wrong",
             str(port),
-            f"a static forwarding entry sends what is for {owner.name} to {port} instead of {right}",
-            f"fdb {entry.lladdr} dev {port} static",
+            f"fdb {entry.lladdr} dev {port} static; {owner.name} is at {right}",
             f"bridge fdb del {entry.lladdr} dev {port} master"
             # the bridge's own entry had to make room for it
             + (f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is hub else ""),

@@ -26,10 +26,9 @@ def too_small(scene: Scene) -> Iterator[Finding]:
         device = host.device
         if device is None or device.mtu >= IPV6_LEAST_MTU:
             continue
-        yield host.finding(
+        yield host.declared(
             "mtu-below-1280",
             device.name,
-            f"{host.name} {device.name} has no IPv6: its MTU is below {IPV6_LEAST_MTU}",
             f"MTU {device.mtu}",
             f"ip link set {device.name} mtu {_mtu_that_fits(scene, host)}",
         )
@@ -52,13 +51,7 @@ def filtered(scene: Scene) -> Iterator[Finding]:
                 continue
             text = rule.rule
             if (silent and _may_match(rule, text)) or OF_REPORTS.search(text):
-                yield host.finding(
-                    "icmpv6-filtered",
-                    host.plan.device,
-                    f"{host.name}'s firewall drops ICMPv6, of which neighbour discovery and MLD are parts",
-                    counted(rule),
-                    inserted(rule, ICMPV6),
-                )
+                yield host.declared("icmpv6-filtered", host.plan.device, counted(rule), inserted(rule, ICMPV6))
 
 
 def bridged(scene: Scene) -> Iterator[Finding]:

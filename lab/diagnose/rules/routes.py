@@ -66,11 +66,9 @@ def _to_groups(route: Route | None, device: str) -> bool:
 def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
     route = host.seen.route_to(GROUPS[0])
     if route is not None and route.src not in (None, host.plan.address()):
-        yield host.finding(
+        yield host.declared(
             "multicast-source-foreign",
             host.plan.device,
-            f"{host.name} sends multicast to {host.plan.device} with the source {route.src}, "
-            "which receivers filter by the reverse path",
             f"{route.to} dev {route.dev} src {route.src}",
             f"ip route replace {route.to} dev {host.plan.device}",
         )
@@ -129,19 +127,17 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
                 continue  # spokes need no way to each other but the hub
             if route is None or route.type != "unicast":
-                yield host.finding(
+                yield host.declared(
                     "underlay-route-missing",
                     host.plan.nic,
-                    f"{host.name} has no route to {other.name}'s underlay address {remote}",
-                    f"{route.type} {route.to}" if route else "no route",
+                    (f"{route.type} {route.to}" if route else "no route") + f" for {remote} ({other.name})",
                     _delete(route) if route else f"ip route replace {connected}",
                 )
             elif route.dev in overlays:
-                yield host.finding(
+                yield host.declared(
                     "recursive-routing",
                     str(route.dev),
-                    f"{host.name} reaches the tunnel's remote {remote} through {route.dev}, the tunnel itself",
-                    f"ip route: {route.to} dev {route.dev}",
+                    f"ip route: {route.to} dev {route.dev}, for {remote}",
                     _delete(route),
                 )
             elif scene.planned and (route.dev != host.plan.nic or (scene.underlay.routers == 0 and route.via)):
@@ -173,12 +169,10 @@ def narrow(scene: Scene) -> Iterator[Finding]:
                 continue
             source = f" src {own[route.to]}" if route.to in own else ""
             wanted = route.to in own or route.to == scene.topology.multicast_route
-            yield host.finding(
+            yield host.declared(
                 "route-mtu",
                 device.name,
-                f"{host.name}'s route to {route.to} allows packets of {route.mtu} octets, and {device.name} takes "
-                f"{device.mtu}",
-                f"ip route: {route.to} dev {device.name} mtu {route.mtu}",
+                f"ip route: {route.to} dev {device.name} mtu {route.mtu}; the device has {device.mtu}",
                 f"ip route replace {route.to} dev {device.name}{source}" if wanted else _delete(route),
             )
 
@@ -189,10 +183,9 @@ def default(scene: Scene) -> Iterator[Finding]:
         route = host.seen.route_to(ELSEWHERE)
         if route is None or route.dev != host.plan.device:
             continue
-        yield host.finding(
+        yield host.declared(
             "default-by-overlay",
             host.plan.device,
-            f"{host.name}'s default route leads into the overlay: limited broadcast and everything unknown goes there",
             f"ip route: default dev {route.dev}",
             f"{_delete(route)} && {commands.default_route(host.plan)}",
         )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab.diagnose.codes import CODES
 from lab.diagnose.scene import DEFAULT_TTL, HostScene, Scene
 from lab.model import Finding
 from lab.overlay.readback import BROADCAST_PING
@@ -99,10 +98,9 @@ def parameters(scene: Scene) -> Iterator[Finding]:
                     interface = host.plan.device if at == "all" else device
                     wrong.setdefault((one.code, interface), []).append((one, name))
         for (code, interface), several in wrong.items():
-            yield host.finding(
+            yield host.declared(
                 code,
                 interface,
-                f"{host.name} {interface}".strip() + f" {CODES[code].means}",
                 ", ".join(f"{name} is {host.parameter(name)}; expected {one.usual}" for one, name in several),
                 "sysctl -w " + " ".join(f"{name}={one.usual}{one.fix_with}" for one, name in several),
             )
@@ -145,10 +143,9 @@ def options(scene: Scene) -> Iterator[Finding]:
             value = details.get(one.name)
             meant = one.planned_too and (not scene.planned or scene.topology.bridge_data.get(one.name) == value)
             if value is not None and one.wrong(value) and not meant and one.counts(details):
-                yield host.finding(
+                yield host.declared(
                     one.code,
                     host.plan.device,
-                    f"{host.name} {host.plan.device} {CODES[one.code].means}",
                     f"{one.name} is {value}; expected {one.usual}",
                     f"ip link set {host.plan.device} type bridge {one.name} {one.usual}",
                 )
@@ -198,13 +195,8 @@ def flags(scene: Scene) -> Iterator[Finding]:
                 continue
             for flag in (*FLAGS, JOINED if host.plan.isolated else ISOLATED):
                 if flag.is_wrong(port.flag(flag.word)):
-                    yield host.finding(
-                        flag.code,
-                        port.name,
-                        f"{host.name} {port.name}, the port to {peer}, {CODES[flag.code].means}",
-                        f"{flag.word} {'off' if flag.wanted else 'on'}",
-                        flag.fix(port.name),
-                    )
+                    found = f"{flag.word} {'off' if flag.wanted else 'on'} on the port to {peer}"
+                    yield host.declared(flag.code, port.name, found, flag.fix(port.name))
 
 
 RULES = (parameters, options, flags)

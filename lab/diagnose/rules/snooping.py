@@ -29,10 +29,9 @@ def bridge(scene: Scene) -> Iterator[Finding]:
     hub, name = scene.hub, scene.topology.bridge
     snooping, groups = _parameter(scene, "snooping"), _parameter(scene, "hash_max")
     if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "hash_max", GROUPS)):
-        yield hub.finding(
+        yield hub.declared(
             "group-table-small",
             name,
-            f"{name} has room for {groups} groups, and stops snooping at the next one",
             f"mcast_hash_max {groups}, mcast_snooping {snooping}",
             f"ip link set {name} type bridge mcast_hash_max {GROUPS} mcast_snooping 1",
         )
@@ -42,10 +41,9 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         return
     wanted = _planned(scene, "membership_interval", 2 * every + time)
     if held < 2 * every + time and held != wanted:
-        yield hub.finding(
+        yield hub.declared(
             "memberships-expire",
             name,
-            f"{name} forgets a member after {held / 100:g} s, and asks every {every / 100:g} s who there is",
             f"mcast_membership_interval {held}, mcast_query_interval {every}",
             f"ip link set {name} type bridge mcast_membership_interval {wanted}",
         )
@@ -56,12 +54,8 @@ def ports(scene: Scene) -> Iterator[Finding]:
     for spoke in scene.spokes:
         port = scene.end(scene.hub, spoke.name)
         if port is not None and scene.planned and port.flag("mcast_router") == ALWAYS_A_ROUTER:
-            yield scene.hub.finding(
-                "router-port",
-                port.name,
-                f"hub {port.name} is taken for a multicast router's port: {spoke.name} gets every group",
-                "mcast_router 2",
-                f"ip link set {port.name} type bridge_slave mcast_router 1",
+            yield scene.hub.declared(
+                "router-port", port.name, "mcast_router 2", f"ip link set {port.name} type bridge_slave mcast_router 1"
             )
 
 

@@ -23,11 +23,9 @@ def upper(scene: Scene) -> Iterator[Finding]:
             takes_all = device.details.get("mode") == PASSTHRU
             if not takes_all and not (twice and device.up and device.lower == host.plan.device):
                 continue
-            yield host.finding(
+            yield host.declared(
                 "device-on-top",
                 device.name,
-                f"{host.name} {device.name} ({device.kind}) stands on {device.lower}: "
-                + ("it takes all that arrives there" if takes_all else "broadcast and groups are taken twice"),
                 f"{device.kind} of {device.lower}" + (", mode passthru" if takes_all else ""),
                 f"ip link del {device.name}",
             )

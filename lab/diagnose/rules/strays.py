@@ -30,20 +30,18 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     remote = device.tunnel.remote if device.tunnel else None
     if remote is None and device.kind not in LAYER3:
         if device.up:
-            yield host.finding(
+            yield host.declared(
                 "fallback-tunnel-up",
                 device.name,
-                f"{host.name} {device.name} is up, and takes GRE from anybody",
                 f"{device.name} has no remote" + (f" and is a port of {device.master}" if device.master else ""),
                 f"ip link set {device.name} down" + (" nomaster" if device.master else ""),
             )
         return
     if device.kind in LAYER3:
         if device.up and remote_of(device) in names:
-            yield host.finding(
+            yield host.declared(
                 "layer3-tunnel",
                 device.name,
-                f"{host.name} has a layer-3 tunnel {device.name} to {names[str(remote_of(device))]} besides",
                 f"kind {device.kind}, remote {remote_of(device)}",
                 f"ip link del {device.name}",
             )
@@ -56,11 +54,10 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     if far is not None and not (_joins(host, device) or _joined_from(scene.hosts[far], host, device)):
         return  # for another purpose
     if far is None:
-        yield host.finding(
+        yield host.declared(
             "stray-port",
             device.name,
-            f"{device.name}, a port of {device.master}, is a tunnel to {remote}, which is no host of the overlay",
-            f"{device.name} remote {remote}",
+            f"its remote is {remote}, not a host of the overlay; master {device.master}",
             f"ip link set {device.name} nomaster",
         )
         return

@@ -28,26 +28,20 @@ def policy(scene: Scene) -> Iterator[Finding]:
         found = policy_rules(scene, host)
         main = any(_usual(rule) and rule.table == MAIN_TABLE for rule in rules)
         if rules and not any(_first(rule) and rule.table == LOCAL_TABLE for rule in rules):
-            yield host.finding(
-                "local-table-unused",
-                "",
-                f"no routing rule of {host.name} leads to its table `local` first: what comes in is for nobody there",
-                "no rule `0: from all lookup local`",
-                "ip rule add priority 0 lookup local",
+            yield host.declared(
+                "local-table-unused", "", "no rule `0: from all lookup local`", "ip rule add priority 0 lookup local"
             )
         if rules and not main:
-            yield host.finding(
+            yield host.declared(
                 "main-table-unused",
                 "",
-                f"no routing rule of {host.name} leads to its main table: its routes count for nothing",
                 f"{len(rules)} rules, none of them `lookup main`",
                 "ip rule add priority 32766 lookup main",
             )
         if found and (scene.planned or host.name in unsent):
-            yield host.finding(
+            yield host.declared(
                 "policy-rule",
                 "",
-                f"{host.name} has a routing rule that comes before its main table",
                 "; ".join(f"ip rule: {rule.selectors}" for rule in found),
                 " && ".join(f"ip rule del {rule.selectors}" for rule in found),
             )
@@ -170,12 +164,10 @@ def own(scene: Scene) -> Iterator[Finding]:
             if (f"{everybody}/32", "broadcast") not in held and device == host.plan.device:
                 missing.append(f"broadcast {everybody} dev {device} scope link src {address}")
             if missing:
-                yield host.finding(
+                yield host.declared(
                     "local-route-missing",
                     device,
-                    f"{host.name} does not take what is for {' and '.join(route.split()[1] for route in missing)}, "
-                    f"which {device} has",
-                    f"its table `local` has no {' and no '.join(route.split()[0] for route in missing)} route of it",
+                    f"its table `local` lacks {' and '.join(missing)}",
                     " && ".join(f"ip route add {route} table local proto kernel" for route in missing),
                 )
 
@@ -192,10 +184,9 @@ def foreign(scene: Scene) -> Iterator[Finding]:
                 continue
             to, kind = route.to, "" if route.type == "unicast" else f"{route.type} "
             said = f"{kind}{to}" + (f" dev {route.dev}" if route.dev else "")
-            yield host.finding(
+            yield host.declared(
                 "local-route-foreign",
                 host.plan.device,
-                f"{host.name} keeps what is for {to} from the overlay, by a route of its table `local`",
                 f"ip route: {said} table local",
                 f"ip route del {said} table local",
             )
@@ -210,10 +201,9 @@ def vrf(scene: Scene) -> Iterator[Finding]:
                 continue
             lost = commands.default_route(host.plan) if scene.planned else ""
             again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
-            yield host.finding(
+            yield host.declared(
                 "device-in-vrf",
                 name,
-                f"{host.name} {name} is in the VRF {device.master}: programs outside of it have no way there",
                 f"master {device.master}",
                 " && ".join(filter(None, (f"ip link set {name} nomaster", again))),
             )

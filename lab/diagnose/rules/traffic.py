@@ -92,10 +92,9 @@ def xdp(scene: Scene) -> Iterator[Finding]:
         nic = host.seen.devices.get(host.plan.nic)
         unseen = [loss for loss in scene.losses if loss.stage == "cloud" and loss.missing.node == host.name]
         if nic is not None and nic.xdp and unseen:
-            yield host.finding(
+            yield host.declared(
                 "xdp-drops",
                 nic.name,
-                f"{host.name} {nic.name} has an XDP program, and tunnel packets sent to it are not seen there",
                 f"ip link: {nic.name} {nic.xdp}; a program drops packets before any capture sees them",
                 f"ip link set dev {nic.name} {nic.xdp} off",
             )

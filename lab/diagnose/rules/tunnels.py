@@ -43,10 +43,9 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
         other = renamed(scene, host, far)
         if other is not None:
             back = f"ip link set {other.name} down && ip link set {other.name} name {name} && ip link set {name} up"
-            yield host.finding(
+            yield host.declared(
                 "tunnel-renamed",
                 name,
-                f"{host.name}'s tunnel to {far.name} is called {other.name}, not {name}",
                 f"{other.name} remote {far.plan.endpoint}, and no {name}",
                 back if host.plan.is_hub else f"{back} && {commands.route(scene.topology, host.plan)}",
             )
@@ -66,13 +65,7 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
         elif not device.up and not (host.plan.holder == "bond" and device.master is None):  # `two_hubs` names that
             # a device that went down has lost its static routes
             routed = "" if host.plan.is_hub else f" && {commands.route(scene.topology, host.plan)}"
-            yield host.finding(
-                "tunnel-down",
-                name,
-                f"{host.name} {name}, its tunnel to {far.name}, is down",
-                "the device lacks the flag UP",
-                f"ip link set {name} up{routed}",
-            )
+            yield host.declared("tunnel-down", name, "the device lacks the flag UP", f"ip link set {name} up{routed}")
 
 
 def renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
@@ -92,22 +85,15 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
         near_address, far_address = host.plan.endpoint, far.plan.endpoint
         route, again = host.seen.route_to(far_address), commands.again(scene.topology, host.plan, far.name, device)
         if far_address not in host.seen.remotes(device.name) and host.plan.holder != "mesh":
-            yield host.finding(
+            yield host.declared(
                 "tunnel-remote-mismatch",
                 device.name,
-                f"{host.name} {device.name} leads to {device.tunnel.remote or 'nobody'}, "
-                f"and {far.name} is {far_address}",
-                f"remote {device.tunnel.remote}" if device.tunnel.remote else "it has no remote of its own (external)",
+                f"remote {device.tunnel.remote or 'none of its own (external)'}; expected {far_address} ({far.name})",
                 again if _free(scene, host, far_address) else _all_again(scene, host),
             )
         if device.tunnel.link not in (None, host.plan.nic):
-            yield host.finding(
-                "tunnel-device-mismatch",
-                device.name,
-                f"{host.name} {device.name} is bound to {device.tunnel.link}, and {far.name} is reached by "
-                f"{host.plan.nic}",
-                f"dev {device.tunnel.link}",
-                again,
+            yield host.declared(
+                "tunnel-device-mismatch", device.name, f"dev {device.tunnel.link}; expected {host.plan.nic}", again
             )
         if device.tunnel.local not in (None, near_address):
             yield host.finding(
