@@ -354,6 +354,8 @@ class Finding:
     summary: str
     evidence: str
     remedy: str = ""
+    requirements: tuple[str, ...] = ()
+    """Those that it breaks whatever a test sees (`checkup.lasting`); a run adds what the tests that it fails assert."""
     host: str = ""
     note: bool = False
     """Nothing is lost by it, so that no command is given."""
@@ -366,5 +368,5 @@ class Finding:
         return place(self.node, self.host, self.remedy)
 
     def data(self) -> dict[str, Any]:
-        """Builtins, for the results; its requirements are those of the tests that it fails, which a run adds."""
-        return {**vars(self), "requirements": []}
+        """Builtins, for the results."""
+        return {**vars(self), "requirements": list(self.requirements)}

@@ -61,9 +61,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Reported(Finding):
-    """A finding as the run reported it, with the tests whose failure it explains and what these assert."""
+    """A finding as the run reported it, with the tests whose failure it explains."""
 
-    requirements: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
 
     @property
