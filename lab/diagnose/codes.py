@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from lab.model import Finding
 from lab.probes.ways import Stage
 
 FILE = Path(__file__).with_name("codes.json")
@@ -44,6 +45,11 @@ class Section:
 
 SECTIONS = msgspec.json.decode(FILE.read_bytes(), type=tuple[Section, ...])
 CODES: Mapping[str, Code] = {code: each for section in SECTIONS for code, each in section.codes.items()}
+
+
+def declared(code: str, node: str, interface: str, evidence: str, fix: str = "") -> Finding:
+    """A finding in the words of its code; what was found is its evidence."""
+    return Finding(code, node, interface, f"{node} {interface}".rstrip() + f": {CODES[code].means}", evidence, fix)
 
 
 def marked(mark: str) -> frozenset[str]:

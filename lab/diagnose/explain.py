@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
 from lab.diagnose.caution import careful
+from lab.diagnose.codes import declared
 from lab.diagnose.effects import LETTING_THROUGH, NOTHING, OF_THE_KERNEL, PINGS, can_lose, lossy
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
@@ -134,12 +135,8 @@ def _may_cause(scene: Scene, cause: Finding, seen: Finding) -> bool:
 
 
 def _unresolved(scene: Scene, name: str, losses: Sequence[Loss]) -> Finding:
-    return Finding(
-        "neighbour-unresolved",
-        name,
-        scene.hosts[name].plan.device,
-        f"broadcast passes, and ARP between {name} and the others does not: unicast is never sent",
-        "; ".join(str(loss) for loss in losses[:2]),
+    return declared(
+        "neighbour-unresolved", name, scene.hosts[name].plan.device, "; ".join(str(loss) for loss in losses[:2])
     )
 
 
@@ -161,22 +158,20 @@ def _refused(scene: Scene) -> Iterator[Finding]:
     """Datagrams that a kernel did not send, connections that came to nothing."""
     for exchange in scene.trial.exchanges:
         if exchange.refused and exchange.network == "overlay":
-            yield Finding(
+            yield declared(
                 "sending-refused",
                 exchange.sender,
                 scene.hosts[exchange.sender].plan.device,
-                f"{exchange.sender} does not send a {exchange}",
-                exchange.refused,
+                f"{exchange}: {exchange.refused}",
             )
             return
     for stream in scene.trial.streams:
         if stream.refused:
-            yield Finding(
+            yield declared(
                 "stream-refused",
                 stream.server,
                 scene.hosts[stream.server].plan.device,
-                f"{stream.client} and {stream.server} exchange datagrams inside the overlay and no TCP",
-                stream.refused,
+                f"{stream.client} to {stream.server}: {stream.refused}",
             )
             return
 
@@ -218,20 +213,15 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
             if exchange.network != "overlay" or not heard:
                 continue
             if any(count > 1 for count in exchange.copies(receiver).values()):
-                yield Finding(
-                    "duplicated",
-                    receiver,
-                    "",
-                    f"{receiver} hears {exchange} more than once",
-                    f"{len(heard)} copies of {len(exchange.sent)} datagrams",
+                yield declared(
+                    "duplicated", receiver, "", f"{exchange}: {len(heard)} copies of {len(exchange.sent)} datagrams"
                 )
                 return
             if list(heard) != [payload for payload in exchange.sent if payload in heard]:
-                yield Finding(
+                yield declared(
                     "reordered",
                     receiver,
                     "",
-                    f"{receiver} hears {exchange} out of order",
-                    f"{len(heard)} datagrams, not in the order in which they were sent",
+                    f"{exchange}: {len(heard)} datagrams, not in the order in which they were sent",
                 )
                 return

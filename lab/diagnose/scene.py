@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.diagnose import groups, legs, trial
-from lab.diagnose.codes import CODES
+from lab.diagnose.codes import declared
 from lab.diagnose.legs import Loss
 from lab.diagnose.trial import Trial
 from lab.laboratory import Lab
@@ -109,9 +109,7 @@ class HostScene:
 
     def declared(self, code: str, interface: str, evidence: str, fix: str = "") -> Finding:
         """A finding at this host in the words of its code (`codes.json`); what was found is its evidence."""
-        return self.finding(
-            code, interface, f"{self.name} {interface}".rstrip() + f": {CODES[code].means}", evidence, fix
-        )
+        return declared(code, self.name, interface, evidence, fix)
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,10 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
         if not own:
             elsewhere = host.seen.device_with(str(plan.overlay.ip))
             moved = f"ip addr del {plan.overlay} dev {elsewhere} && " if elsewhere else ""
-            yield host.finding(
+            yield host.declared(
                 "overlay-address-missing" if not plan.is_hub else "hub-address-missing",
                 device,
-                f"{host.name} {device} does not have the overlay address {plan.overlay.ip}",
-                f"it is on {elsewhere}" if elsewhere else "no device has it",
+                f"{plan.overlay.ip} is on {elsewhere}" if elsewhere else f"no device has {plan.overlay.ip}",
                 f"{moved}{commands.placed(scene.topology, plan)}",
             )
         elif plan.overlay not in own:
@@ -142,11 +141,10 @@ def duplicate_mac(scene: Scene) -> Iterator[Finding]:
         owner, other = first.setdefault(device.mac, (host, device))
         if owner is host:
             continue
-        yield host.finding(
+        yield host.declared(
             "duplicate-mac",
             device.name,
-            f"{host.name} {device.name} has the MAC {device.mac}, and so has {owner.name} {other.name}",
-            f"{device.mac} twice; clones of one machine image have one machine-id, from which MACs are made",
+            f"{device.mac}, as {owner.name} {other.name}",
             f"ip link set {device.name} address {mac_of(host.plan.overlay.ip)}",
         )
 
@@ -177,11 +175,10 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
                 continue
             if not host.seen.devices[device].arp:
                 continue  # the kernel's own note of a device that asks nobody
-            yield host.finding(
+            yield host.declared(
                 "neighbour-wrong",
                 device,
-                f"{host.name} has it written down that {address} is {mac}, and it is {macs[address]}",
-                f"permanent neighbour {address} lladdr {mac} dev {device}",
+                f"permanent neighbour {address} lladdr {mac} dev {device}; its MAC is {macs[address]}",
                 f"ip neigh del {address} dev {device}",
             )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from lab import clouds
 from lab.clouds import Carrier
+from lab.diagnose.codes import declared
 from lab.diagnose.legs import Loss
 from lab.diagnose.rules.fabric_ports import broken
 from lab.diagnose.rules.tables import policy_rules
@@ -100,11 +101,10 @@ def _control_passes(scene: Scene, start: str, end: str) -> bool:
 
 
 def _unreachable(scene: Scene, loss: Loss, start: str, end: str) -> Finding:
-    return Finding(
+    return declared(
         "underlay-unreachable",
         end,
         scene.hosts[end].plan.nic,
-        f"{start} does not reach {end} on the underlay at all",
         f"{loss}; a plain UDP datagram to {scene.hosts[end].plan.address('underlay')} is lost too",
         f"ping -c 3 {scene.hosts[end].plan.address('underlay')}    # on {start}; then the cloud's rules and routes",
     )
@@ -117,11 +117,10 @@ def floods(scene: Scene) -> Iterator[Finding]:
     for exchange in scene.trial.of("broadcast", "underlay"):
         hearers = [name for name, heard in (exchange.heard or {}).items() if heard]
         if hearers:
-            yield Finding(
+            yield declared(
                 "underlay-floods",
                 fabric_name(scene),
                 "",
-                "the network under the overlay delivers broadcast by itself: nothing here proves the overlay",
                 f"{exchange} was heard by {', '.join(hearers)}",
                 "run it on a network that drops broadcast, as every cloud's does",
             )
@@ -135,13 +134,12 @@ def hops(scene: Scene) -> Iterator[Finding]:
         return
     for exchange in scene.trial.of("unicast", "underlay"):
         if exchange.spent > scene.underlay.routers:
-            yield Finding(
+            yield declared(
                 "underlay-hops",
                 fabric_name(scene),
                 "",
-                f"there are {exchange.spent} routers between {exchange.sender} and {exchange.receivers[0]}, "
-                f"not {scene.underlay.routers}",
-                f"sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}",
+                f"{exchange.spent} between {exchange.sender} and {exchange.receivers[0]}; expected "
+                f"{scene.underlay.routers}: sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}",
                 f"ip route get {scene.hosts[exchange.receivers[0]].plan.address('underlay')}",
             )
             return
@@ -162,12 +160,10 @@ def source_check(scene: Scene) -> Iterator[Finding]:
         if exchange.sources == {scene.hosts[exchange.sender].plan.address("underlay")}:
             continue  # the host's own translation of addresses has made it honest
         if hearers and scene.underlay.provider.source_check:
-            yield Finding(
+            yield declared(
                 "source-check-off",
                 fabric_name(scene),
                 exchange.sender if scene.fabric else "",
-                f"the cloud lets {exchange.sender} send with a source address that is not its own: "
-                "anybody can pose as a spoke",
                 f"{exchange} was heard by {', '.join(hearers)}",
                 "switch the source/destination check of the VNICs on",
             )

@@ -37,11 +37,9 @@ def multicast_routing(scene: Scene) -> Iterator[Finding]:
             continue
         counts = ", ".join(f"{name} {one['in']} packets in, {one['out']} out" for name, one in interfaces.items())
         holders = [f"{name} (process {number})" for number, name in router["processes"]]
-        yield host.finding(
+        yield host.declared(
             "multicast-routed",
             others[0],
-            f"{host.name} routes multicast between {host.plan.device} and {', '.join(others)}, without a tunnel; "
-            "expected no multicast router",
             f"{', '.join(holders) or 'the process is not visible to this user'}: {counts}",
             END_ROUTER if holders else "",
         )

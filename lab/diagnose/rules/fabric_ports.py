@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.diagnose.codes import CODES
+from lab.diagnose.codes import declared
 from lab.diagnose.rules.settings import BY_IP, PortFlag
 from lab.diagnose.scene import Scene
 from lab.model import Finding, mac_of
@@ -28,10 +28,12 @@ def ports(scene: Scene) -> Iterator[Finding]:
         name, bridge = segment.bridge, links.get(segment.bridge)
         if bridge is not None and not bridge.up:
             again = " && ".join(_known_again(segment, port) for port in segment.ports)
-            yield _finding("fabric-down", name, "the device lacks the flag UP", f"ip link set {name} up && {again}")
+            yield declared(
+                "fabric-down", FABRIC, name, "the device lacks the flag UP", f"ip link set {name} up && {again}"
+            )
         if bridge is not None and bridge.details.get("vlan_filtering"):
             off = f"ip link set {name} type bridge vlan_filtering 0"
-            yield _finding("fabric-filters-vlans", name, "vlan_filtering 1", off)
+            yield declared("fabric-filters-vlans", FABRIC, name, "vlan_filtering 1", off)
         for port in segment.ports:
             link = links.get(port.device)
             if port.node in scene.hosts and link is not None:
@@ -41,13 +43,15 @@ def ports(scene: Scene) -> Iterator[Finding]:
 def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link | None) -> Iterator[Finding]:
     name, wanted = port.device, scene.underlay.provider.mtu
     if not link.up:
-        yield _finding("fabric-port-down", name, "the device lacks the flag UP", f"ip link set {name} up")
+        yield declared("fabric-port-down", FABRIC, name, "the device lacks the flag UP", f"ip link set {name} up")
     if scene.planned and link.mtu < wanted:
         found = f"mtu {link.mtu}; {scene.underlay.provider.title} gives {wanted}"
-        yield _finding("fabric-mtu", name, found, f"ip link set {name} mtu {wanted}")
+        yield declared("fabric-mtu", FABRIC, name, found, f"ip link set {name} mtu {wanted}")
     if bridge is not None and link.master != bridge.name:
         again = f"ip link set {name} master {segment.bridge} && {_refusing(name)} && {_placed(port)}"
-        yield _finding("fabric-port-out", name, f"master {link.master or 'none'}; expected {segment.bridge}", again)
+        yield declared(
+            "fabric-port-out", FABRIC, name, f"master {link.master or 'none'}; expected {segment.bridge}", again
+        )
         return
     found_port = next((one for one in scene.fabric.get("ports", ()) if one.dev == name), None)
     if found_port is not None:
@@ -59,14 +63,14 @@ def _flags(name: str, port: BridgePort, *, has_carrier: bool) -> Iterator[Findin
     # the kernel itself disables a port without carrier, as when the host's NIC at the other end is down
     if port.state == "disabled" and has_carrier:
         forward = f"bridge link set dev {name} state {FORWARDING}"
-        yield _finding("fabric-port-down", name, f"state {DISABLED}, disabled", forward)
+        yield declared("fabric-port-down", FABRIC, name, f"state {DISABLED}, disabled", forward)
     for flag in FLAGS:
         if flag.is_wrong(port.flags.get(flag.word)):
-            yield _finding(flag.code, name, f"{flag.word} {'off' if flag.wanted else 'on'}", flag.fix(name))
+            yield declared(flag.code, FABRIC, name, f"{flag.word} {'off' if flag.wanted else 'on'}", flag.fix(name))
     wrong = [word for word in FLOODING if bool(port.flags.get(word)) != bool(REFUSALS[word])]
     if wrong:
         off = f"bridge link set dev {name} " + " ".join(f"{word} off" for word in wrong)
-        yield _finding("fabric-floods", name, ", ".join(f"{word} on" for word in wrong), off)
+        yield declared("fabric-floods", FABRIC, name, ", ".join(f"{word} on" for word in wrong), off)
 
 
 def _place(scene: Scene, segment: Segment, port: Port, bridge: Link | None) -> Iterator[Finding]:
@@ -79,11 +83,7 @@ def _place(scene: Scene, segment: Segment, port: Port, bridge: Link | None) -> I
         *([] if known or bridge is None or not bridge.up else [f"has no neighbour {address} {mac}"]),
     ]
     if lacks:
-        yield _finding("fabric-forgot", port.device, f"it {' and '.join(lacks)}", _known_again(segment, port))
-
-
-def _finding(code: str, name: str, evidence: str, fix: str) -> Finding:
-    return Finding(code, FABRIC, name, f"{FABRIC} {name}: {CODES[code].means}", evidence, fix)
+        yield declared("fabric-forgot", FABRIC, port.device, f"it {' and '.join(lacks)}", _known_again(segment, port))
 
 
 def _refusing(name: str) -> str:

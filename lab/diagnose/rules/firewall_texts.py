@@ -37,7 +37,6 @@ SETS_DSCP = re.compile(r"\bip6? (dscp|ecn) set\b")
 SETS_CE = re.compile(r"\bip6? ecn set ce\b|--set-tos 0x[0-9a-f]?[37bf]/0x[0-9a-f]?[37bf]\b")
 """Both bits of ECN, whatever the others are: Congestion Experienced (RFC 3168 section 5)."""
 MAC_REWRITING = ("snat", "dnat", "redirect", "arpreply")
-INCOMING = ("INPUT", "PREROUTING")
 
 
 def by_text(scene: Scene) -> Iterator[Finding]:
@@ -59,13 +58,7 @@ def igmp(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         named = [(rule, quoted(rule)) for rule in dropping(host, OF_IGMP, IGMP)]
         for rule, evidence in named or _refusing(host, _queries(host), _reports(host)):
-            yield host.finding(
-                "igmp-filtered",
-                host.plan.device,
-                f"{host.name}'s firewall drops IGMP; expected it accepted, as queriers and their members need",
-                evidence,
-                inserted(rule, IGMP),
-            )
+            yield host.declared("igmp-filtered", host.plan.device, evidence, inserted(rule, IGMP))
 
 
 def compared(scene: Scene) -> Iterator[Finding]:
@@ -122,27 +115,17 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
         for rule in dropping(host, STRICT_PATH, exception):
             if OTHER_PATH.search(rule.rule) or rule.family == "ip6" or of_carrier(host, rule):
                 continue
-            yield host.finding(
+            yield host.declared(
                 "reverse-path-rule",
                 host.plan.device,
-                f"{host.name}'s firewall drops packets whose source is routed by another device; expected them on "
-                f"{host.plan.device}, whose rp_filter is {filtering}",
-                quoted(rule),
+                f"{quoted(rule)}; rp_filter is {filtering}",
                 inserted(rule, exception),
             )
 
 
 def _rewritten(host: HostScene, rule: FirewallRule) -> Finding:
     outer = of_carrier(host, rule)
-    way = "receives" if (rule.hook or rule.chain).upper() in INCOMING else "sends"
-    return host.finding(
-        "ttl-rewritten",
-        host.plan.nic if outer else host.plan.device,
-        f"{host.name}'s firewall rewrites the TTL of what {'carries the tunnel, as it' if outer else 'it'} {way}"
-        + (" it" if outer else ""),
-        quoted(rule),
-        deleted(rule),
-    )
+    return host.declared("ttl-rewritten", host.plan.nic if outer else host.plan.device, quoted(rule), deleted(rule))
 
 
 def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None:

@@ -84,20 +84,16 @@ def unanswered(scene: Scene) -> Iterator[Finding]:
         return  # what IPv4 loses too is explained by what carries both
     unforwarded = trial.unforwarded(scene.trial.pings6, scene.hub.name)
     for pinger, name in unforwarded[:1]:
-        yield scene.hub.finding(
+        yield scene.hub.declared(
             "ipv6-unanswered",
             scene.topology.bridge,
-            f"{scene.hub.name} forwards IPv4 between {pinger} and {name}, and no pings to ff02::1 or their answers",
             f"{scene.hub.name} has answers of both by IPv6, {pinger} has none of {name}",
         )
     explained |= {name for _, name in unforwarded}
     for host in _hosts(scene):
         if host.name not in explained and _is_silent(scene, host):
-            yield host.finding(
-                "ipv6-unanswered",
-                host.plan.device,
-                f"{host.name} hears IPv4 of the others and does not answer their pings to ff02::1",
-                f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}",
+            yield host.declared(
+                "ipv6-unanswered", host.plan.device, f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}"
             )
 
 

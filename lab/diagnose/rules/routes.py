@@ -30,23 +30,18 @@ def multicast(scene: Scene) -> Iterator[Finding]:
         taken = host.seen.route_to(astray[0])
         covering = taken is not None and taken.to.subnet_of(MULTICAST)
         if covering and taken is not None:
-            yield host.finding(
+            yield host.declared(
                 "multicast-route-elsewhere",
                 taken.dev or device,
-                f"{host.name} routes {astray[0]} {_words(taken)}, not to {device}",
-                f"ip route: {taken.to} {_words(taken)}",
+                f"ip route: {taken.to} {_words(taken)}, for {astray[0]}",
                 " ; ".join(
                     [*(_delete(route) for route in _of_groups(host)), commands.route(scene.topology, host.plan)]
                 ),
             )
         else:
-            narrow = bool(own)
-            said = f"only {own[0]}" if narrow else "no multicast"
-            leaves = f"leaves by {taken.dev}" if taken else "has no route at all"
-            yield host.finding(
-                "multicast-route-narrow" if narrow else "multicast-route-missing",
+            yield host.declared(
+                "multicast-route-narrow" if own else "multicast-route-missing",
                 device,
-                f"{host.name} routes {said} to {device}: {astray[0]} {leaves}",
                 f"ip route get {astray[0]}: {'dev ' + str(taken.dev) if taken else 'unreachable'}",
                 f"ip route replace {MULTICAST} dev {device}",
             )
@@ -91,21 +86,18 @@ def overlay(scene: Scene) -> Iterator[Finding]:
             if by_itself or key in told:
                 continue
             told.add(key)
-            if route is not None and route.to.prefixlen >= host.plan.overlay.network.prefixlen:
-                own = f"{host.plan.overlay.network} dev {host.plan.device} src {host.plan.address()}"
-                again = f" && ip route replace {own}" if route.to == host.plan.overlay.network else ""
-                remedy = _delete(route) + again
-                said = _words(route)
-            else:
-                own = f"{host.plan.overlay.network} dev {host.plan.device} src {host.plan.address()}"
-                remedy = f"ip route replace {own}"
-                said = f"{_words(route)}: the connected route is missing" if route else "nowhere"
-            yield host.finding(
+            network = host.plan.overlay.network
+            again = f"ip route replace {network} dev {host.plan.device} src {host.plan.address()}"
+            # a route to less than the overlay, or another one to it, has to go
+            narrower = route is not None and route.to.prefixlen >= network.prefixlen
+            steps = [*([_delete(route)] if route and narrower else [])]
+            steps += [again] if not narrower or (route and route.to == network) else []
+            yield host.declared(
                 "overlay-route-elsewhere",
                 host.plan.device,
-                f"{host.name} routes {other.name}'s overlay address {other.plan.address()} {said}",
-                f"ip route: {route.to} {_words(route)}" if route else "no route",
-                remedy,
+                (f"ip route: {route.to} {_words(route)}" if route else "no route")
+                + f", for {other.name} {other.plan.address()}",
+                " && ".join(steps),
             )
 
 
@@ -141,15 +133,12 @@ def underlay(scene: Scene) -> Iterator[Finding]:
                     _delete(route),
                 )
             elif scene.planned and (route.dev != host.plan.nic or (scene.underlay.routers == 0 and route.via)):
-                by = f"to the gateway {route.via}" if route.via else f"by {route.dev}"
                 direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
                 taken = route.to.prefixlen > network.prefixlen or (route not in direct and direct)
-                yield host.finding(
+                yield host.declared(
                     "underlay-detour",
                     str(route.dev),
-                    f"{host.name} sends packets for its neighbour {other.name} {by}; "
-                    f"expected them directly on {host.plan.nic}",
-                    f"ip route: {route.to} {_words(route)}",
+                    f"ip route: {route.to} {_words(route)}; expected {other.name} directly on {host.plan.nic}",
                     _delete(route) if taken else f"ip route replace {connected}",
                 )
 

@@ -60,13 +60,11 @@ def devices(scene: Scene) -> Iterator[Finding]:
 
 
 def _size(host: HostScene, device: Device, expected: int, found: Collection[int]) -> Finding:
-    what = "larger frames are dropped there" if device.mtu < expected else "its full-size frames fit no NIC"
     others = ", ".join(str(mtu) for mtu in sorted(set(found) - {device.mtu})) or expected
-    return host.finding(
+    return host.declared(
         "mtu-mismatch",
         device.name,
-        f"{host.name} {device.name} has MTU {device.mtu}; expected {expected}, as the NICs leave: {what}",
-        f"mtu {device.mtu}; the others have {others}",
+        f"mtu {device.mtu}; expected {expected}; the others have {others}",
         f"ip link set {device.name} mtu {expected}",
     )
 

@@ -55,10 +55,9 @@ def enslaved(scene: Scene) -> Iterator[Finding]:
                 continue
             # what a device may have lost with its master's coming and going
             again = commands.placed(scene.topology, host.plan) if tunnel else commands.placed_outside(host.plan)
-            yield host.finding(
+            yield host.declared(
                 "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved",
                 device.name,
-                f"{host.name} {device.name} is a port of {master.name}: what arrives goes there, not to the host",
                 f"master {master.name}, a {master.kind}",
                 f"ip link set {device.name} nomaster && ip link set {device.name} up && {again}",
             )

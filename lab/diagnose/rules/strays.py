@@ -64,13 +64,10 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     if scene.topology.doubled and host.plan.is_hub and scene.hosts[far].plan.is_hub:
         return  # what that is with PRP is another rule's (`hubs-joined`)
     twice = far in scene.topology.peers(host.name)
-    yield host.finding(
+    yield host.declared(
         "attached-twice" if twice else "spokes-meshed",
         device.name,
-        f"{host.name} has a second tunnel, {device.name}, to {far}"
-        if twice
-        else f"{host.name} has a tunnel of its own to {far}, past the hub",
-        f"{device.name} remote {remote}" + (f", a port of {device.master}" if device.master else ""),
+        f"{device.name} remote {remote} ({far})" + (f", a port of {device.master}" if device.master else ""),
         f"ip link del {device.name}",
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lab.diagnose.codes import declared
 from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.records import Filter, Qdisc
@@ -40,12 +41,11 @@ def queues(scene: Scene) -> Iterator[Finding]:
                 f"{name} {qdisc.settings[name]:g}{unit}" for name, unit in UNITS.items() if qdisc.settings.get(name)
             ]
             root = "root" if several or qdisc.parent == "root" else f"parent {qdisc.parent} handle {qdisc.handle}"
-            yield Finding(
+            yield declared(
                 "traffic-impaired",
                 node,
                 device,
-                f"{node} {device} has a {qdisc.kind} queue: {', '.join(settings) or 'it holds packets back'}",
-                f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent}, dropped {qdisc.drops}",
+                f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent} {', '.join(settings)}; dropped {qdisc.drops}",
                 f"tc qdisc del dev {device} {root}",
             )
 
@@ -76,11 +76,10 @@ def filters(scene: Scene) -> Iterator[Finding]:
             # what hangs on clsact is named by its direction, what hangs on another queue by its handle
             where = direction if first.parent == CLSACT else f"parent {first.parent}"
             priorities = dict.fromkeys(found.priority for found in several)
-            yield Finding(
+            yield declared(
                 "traffic-filtered",
                 node,
                 device,
-                f"{node} {device} has a traffic filter ({direction}); expected none",
                 f"tc filter: {first.kind} {first.name} {first.match} {actions}".replace("  ", " ").strip(),
                 " && ".join(f"tc filter del dev {device} {where} pref {priority}" for priority in priorities),
             )

@@ -95,22 +95,12 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
             yield host.declared(
                 "tunnel-device-mismatch", device.name, f"dev {device.tunnel.link}; expected {host.plan.nic}", again
             )
-        if device.tunnel.local not in (None, near_address):
-            yield host.finding(
-                "tunnel-local-mismatch",
-                device.name,
-                f"{host.name} {device.name} starts at {device.tunnel.local}, and {far.name} expects {near_address}",
-                f"local {device.tunnel.local}; {far.name}'s remote is {near_address}",
-                again,
-            )
-        elif device.tunnel.local is None and route and route.src not in (None, near_address):
-            yield host.finding(
-                "tunnel-local-mismatch",
-                device.name,
-                f"{host.name} {device.name} has no local address, and the routing table gives it {route.src}",
-                f"{far.name} expects {near_address}",
-                again,
-            )
+        # without a local address it has the one that the routing table gives it
+        local = device.tunnel.local or (route.src if route else None)
+        if local not in (None, near_address):
+            by = "" if device.tunnel.local else " (by the routing table)"
+            found = f"local {local}{by}; {far.name} expects {near_address}"
+            yield host.declared("tunnel-local-mismatch", device.name, found, again)
 
 
 def _free(scene: Scene, host: HostScene, remote: str) -> bool:
@@ -188,12 +178,10 @@ def hops(scene: Scene) -> Iterator[Finding]:
         if device is None or device.tunnel is None or (device.tunnel.ttl or 0) > spent:
             continue
         inherits = device.tunnel.ttl is None
-        yield host.finding(
+        yield host.declared(
             "tunnel-ttl-inherit" if inherits else "tunnel-ttl-too-low",
             device.name,
-            f"the underlay spends {spent} of the outer TTL, and {host.name} {device.name} "
-            + ("inherits it: what is sent with a TTL of 1 never arrives" if inherits else f"has {device.tunnel.ttl}"),
-            f"a unicast datagram sent with TTL {CONTROL_TTL} arrives with {CONTROL_TTL - spent}",
+            f"ttl {device.tunnel.ttl or 'inherit'}; routers of the underlay spend {spent}",
             _with_a_ttl(scene, host, device, far.name),
         )
 

@@ -20,10 +20,9 @@ def missing(scene: Scene) -> Iterator[Finding]:
         if kind is None or len(there) < len(topology.ports(host.name)):  # other rules name the tunnels
             continue
         if host.device is None or host.device.kind != kind:
-            yield host.finding(
+            yield host.declared(
                 "bond-missing" if kind == "bond" else "prp-missing",
                 host.plan.device,
-                f"{host.name} has no {kind} device {host.plan.device}",
                 f"its devices are {', '.join(host.seen.devices)}",
                 commands.over_both(topology, host.plan),
             )
