@@ -180,11 +180,10 @@ def _silent(scene: Scene) -> Iterator[Finding]:
     """Hosts that hear everything, and whose answers to a ping are heard by nobody."""
     pings = scene.trial.pings if scene.topology.answer_broadcast_ping else ()
     for pinger, name in scene.unforwarded[:1] if pings else ():
-        yield Finding(
+        yield declared(
             "ping-unanswered",
             scene.hub.name,
             scene.topology.bridge,
-            f"{scene.hub.name} forwards datagrams between {pinger} and {name}, and no broadcast pings or their answers",
             f"{pinger} has an answer from {scene.hub.name} and none from {name}",
         )
         return
@@ -194,13 +193,11 @@ def _silent(scene: Scene) -> Iterator[Finding]:
         mute = asked and not any(answers.counts.get(name) for answers in asked)
         deaf = asks and not any(answers.others for answers in asks)
         if mute or deaf:
-            yield Finding(
+            yield declared(
                 "ping-unanswered",
                 name,
                 host.plan.device,
-                f"{name} {'answers nobody who pings' if mute else 'gets no answer from anybody when it pings'} "
-                "everybody on the overlay, and datagrams pass both ways",
-                f"{len(asked if mute else asks)} broadcast pings, no answer",
+                f"{len(asked if mute else asks)} broadcast pings {'of others' if mute else 'of its own'}, no answer",
             )
             return
 

@@ -117,12 +117,8 @@ def source(scene: Scene) -> Iterator[Finding]:
             again += f" && ip addr add {first} dev {device}" if outside else ""
         what = "multicast and to 255.255.255.255" if outside else "into the overlay"
         lost = f": replies to {chosen} do not return by the overlay" if outside else ""
-        yield host.finding(
-            "overlay-source-foreign",
-            device,
-            f"{host.name} sends {what} from {chosen}; expected {plan.address()}{lost}",
-            f"first address of {device}" if outside else f"ip route: {route.to} dev {device} src {chosen}",
-            again,
+        yield host.declared(
+            "overlay-source-foreign", device, f"{what} from {chosen}; expected {plan.address()}{lost}", again
         )
 
 

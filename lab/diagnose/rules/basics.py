@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.diagnose.codes import declared
 from lab.diagnose.scene import CONNECTIONS, MOST_CONNECTIONS, Scene
 from lab.model import Finding
 from lab.probes.neighbour_tables import LIMIT, FullTable
@@ -29,13 +30,11 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
 def no_room(table: FullTable) -> Finding:
     """The finding of a table of neighbours that was full."""
     elsewhere = "" if table.settable else f"  # on the machine that has the kernel of {table.node}"
-    return Finding(
+    return declared(
         "neighbour-table-full",
         table.node,
         "",
-        f"{table.node}'s kernel has no room for new neighbours and drops the packets to them "
-        f"({LIMIT} = {table.limit}, for all network namespaces together)",
-        f"{table.refused} neighbours refused (table_fulls in /proc/net/stat/arp_cache)",
+        f"{LIMIT} = {table.limit}; {table.refused} neighbours refused (table_fulls in /proc/net/stat/arp_cache)",
         f"sysctl -w {LIMIT}={TIMES * table.limit}{elsewhere}",
     )
 

@@ -68,12 +68,8 @@ def compared(scene: Scene) -> Iterator[Finding]:
         coming = Packet(GRE, incoming=host.plan.nic, destination=own)
         leaving = Packet(GRE, outgoing=host.plan.nic, source=own)
         for rule, evidence in _refusing(host, *((one, replace(one, protocol=UDP)) for one in (coming, leaving))):
-            yield host.finding(
-                "control-dropped",
-                host.plan.nic,
-                f"{host.name}'s firewall drops GRE, with which tests compare what the cloud passes",
-                evidence,
-                inserted(rule, ("-p gre", "meta l4proto gre")),
+            yield host.declared(
+                "control-dropped", host.plan.nic, f"GRE: {evidence}", inserted(rule, ("-p gre", "meta l4proto gre"))
             )
 
 
@@ -140,10 +136,9 @@ def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None
 
 
 def _bridged(host: HostScene, rule: FirewallRule) -> Finding:
-    return host.finding(
+    return host.declared(
         "nat-rewrites",
         host.plan.device,
-        f"{host.name}'s bridge filter rewrites the MAC addresses of what the bridge forwards",
         f"{quoted(rule)} ({rule.tool}) matched {rule.hits} packets during the trial",
         deleted(rule),
     )

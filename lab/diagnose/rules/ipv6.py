@@ -65,13 +65,7 @@ def bridged(scene: Scene) -> Iterator[Finding]:
         forwards = rule.family in families and (rule.family == "bridge" or hooks(hub, rule) == {"FORWARD"})
         if forwards and rule.verdict in DROPPING and _may_match(rule, rule.rule):
             exception = ("", by_ports(hub)) if rule.family == "bridge" else exceptions.bridged(bridge)
-            yield hub.finding(
-                "bridged-dropped",
-                bridge,
-                f"{hub.name}'s firewall drops IPv6 packets that {bridge} forwards",
-                counted(rule),
-                inserted(rule, exception),
-            )
+            yield hub.declared("bridged-dropped", bridge, f"IPv6: {counted(rule)}", inserted(rule, exception))
 
 
 def unanswered(scene: Scene) -> Iterator[Finding]:

@@ -74,10 +74,9 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
         if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
             continue
         spoken = ", ".join(f"{name} speaks IGMPv{version}" for name, version in older.items())
-        yield spoke.finding(
+        yield spoke.declared(
             "querier-elsewhere",
             spoke.plan.device,
-            f"a querier or multicast router on {spoke.name}: because of it {scene.topology.bridge} prunes groups",
             f"hub {port.name} is a router port since something came from there" + (f"; {spoken}" if spoken else ""),
             "ss -wap    # stop the program that asks; bridge and hosts forget it within seven minutes",
         )
@@ -97,13 +96,8 @@ def pruned(scene: Scene) -> Iterator[Finding]:
             continue
         groups = [one for one in ended if one.exchange.kind == "multicast" and one.missing.interface == port.name]
         if groups:
-            yield hub.finding(
-                "member-not-in-mdb",
-                port.name,
-                f"{spoke.name}'s IGMP reports do not reach {scene.hub.name} {port.name}; "
-                f"the groups that {spoke.name} has joined are not forwarded to it",
-                f"broadcast leaves by {port.name}; {groups[0]}",
-                _flooding(scene),
+            yield hub.declared(
+                "member-not-in-mdb", port.name, f"broadcast leaves by {port.name}; {groups[0]}", _flooding(scene)
             )
 
 
@@ -118,12 +112,11 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
         joined = groups_of(host.igmp).get(host.plan.device, frozenset())
         missing = sorted(group for group in joined if (port, group) not in listed and is_listed(group))
         if missing:
-            yield hub.finding(
+            yield hub.declared(
                 "member-not-in-mdb",
                 port,
-                f"{host.name} is a member of {', '.join(missing)}, and the hub, which prunes, does not know: its IGMP, "
-                "whose TTL is 1, does not get there",
-                f"/proc/net/igmp of {host.name} has it, the database of {scene.topology.bridge} has not",
+                f"{host.name} is a member of {', '.join(missing)}: /proc/net/igmp has it, the database of "
+                f"{scene.topology.bridge} has not",
                 _flooding(scene),
             )
 
