@@ -53,7 +53,7 @@ def codes_in(path: Path) -> set[str]:
     """The codes of a module: what its findings begin with, and whatever in it is spelled like one (tables of them)."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Finding", "finding"):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Finding", "finding", "declared"):
             found |= set(_said(path, node.args[0]))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
             found.add(node.value)

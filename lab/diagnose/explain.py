@@ -144,12 +144,10 @@ def _lost(loss: Loss) -> Finding:
     inside = loss.inside
     node = inside.node if inside else loss.missing.node
     interface = inside.interface if inside else loss.missing.interface or (loss.last.interface if loss.last else "")
-    some = "" if loss.whole else "part of "
-    return Finding(
+    return declared(
         f"lost-at-{loss.stage}" if loss.whole else f"partly-lost-at-{loss.stage}",
         node,
         interface,
-        f"{some}what {loss.exchange.sender} sends to {loss.receiver} ends at {node}",
         str(loss) + (f"; it left {loss.bare} without a tunnel" if loss.bare else ""),
     )
 

@@ -135,15 +135,9 @@ def parameters(scene: Scene) -> Iterator[Finding]:
                 agreed = said(tunnel) == said(others)
                 if agreed and not scene.planned:
                     continue  # what was planned for live hosts is not known
-                yield host.finding(
+                yield host.declared(
                     f"{code}-not-as-planned" if agreed else f"{code}-mismatch",
                     device.name,
-                    f"{host.name} {device.name} has {said(tunnel)}"
-                    + (
-                        f", as has {far.name} {other.name}"
-                        if agreed
-                        else f", {far.name} {other.name} has {said(others)}"
-                    ),
                     f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}",
                     commands.again(scene.topology, host.plan, far.name, device),
                 )
