@@ -27,7 +27,7 @@ def text(document: str) -> str:
 def _table(section: Section) -> Iterator[str]:
     with_fix = any(code.fix for code in section.codes.values())
     yield from ("", f"### {section.title}", "", *((section.about, "") if section.about else ()))
-    yield "| code | what it means |" + (" fix |" if with_fix else "")
+    yield "| code | meaning |" + (" fix |" if with_fix else "")
     yield "|---|---|" + ("---|" if with_fix else "")
     for name, code in section.codes.items():
         yield f"| `{name}` | {code.means} |" + (f" {code.fix or '-'} |" if with_fix else "")

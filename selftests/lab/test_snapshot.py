@@ -257,7 +257,7 @@ class TestAReading:
 class TestASnapshot:
     """What a failed test leaves behind of its nodes."""
 
-    def test_tells_policy_routing_and_ports(self, lab):
+    def test_lists_policy_routing_and_ports(self, lab):
         """Rules that somebody made, and the flags of ports that are on."""
         port = lab.topology.port("hub", "spoke1")
         lab.hub.node.apply(bridge_port(port, bcast_flood=0, isolated=1))

@@ -30,7 +30,8 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
             "bridge-missing",
             name,
             f"its devices are {', '.join(hub.seen.devices)}",
-            f"ip link add {name} type bridge && {ports}ip link set {name} up && {commands.placed(topology, hub.plan)}",
+            f"ip link add {name} {pinned}type bridge && {ports}ip link set {name} up && "
+            f"{commands.placed(topology, hub.plan)}",
         )
         return
     if not device.up:
