@@ -1,8 +1,8 @@
 """
-What carries an overlay, and whether it gets from one host to another on the underlay.
+Tunnel packets, and whether they get from one host to another on the underlay.
 
 A packet of each carrier is sent between two hosts' own addresses and looked for at the receiver's NIC; a plain
-datagram sent after it, on the same way, says whether anything gets there at all.  "GRE does not pass" is only said of
+datagram sent after it, on the same path, shows whether any packet arrives.  "GRE does not pass" is only said of
 hosts between which unicast does.
 """
 
@@ -21,7 +21,7 @@ from lab.probes.sightings import GRE, UDP, Sighting
 VERSION_AND_LENGTH = 0x45  # IPv4 without options (RFC 791)
 DEFAULT_TTL = 64
 TRANSPARENT_ETHERNET = 0x6558  # RFC 1701
-# a station that nobody is: the receiver's tunnel takes the frame and its network stack drops it without an answer
+# an unused station: the receiver's tunnel takes the frame and its network stack drops it without an answer
 NOBODY, PROBE = bytes.fromhex("02020000fffe"), bytes.fromhex("02020000ffff")
 EXPERIMENTAL = 0x88B5  # IEEE Std 802, local experimental
 

@@ -52,7 +52,7 @@ def detect(dmi: Mapping[str, str]) -> Sighted | None:
 
 @dataclass(frozen=True)
 class Carrier:
-    """What carries an overlay: an IP protocol, and for UDP the port."""
+    """The tunnel packets of an overlay: an IP protocol, and for UDP the port."""
 
     protocol: int
     port: int | None = None

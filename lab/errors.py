@@ -1,5 +1,5 @@
 """
-The errors that Overcast raises on purpose: each one says what was expected, what was found, and what to run.
+The errors that Overcast raises on purpose: each names what was found and expected, and the command to run.
 
 Families (after topotato): the environment is broken (`EnvironmentProblem` and below), the user asked for something
 that cannot be (`UsageProblem`), the overlay did not do what it must (`CheckFailed`).
@@ -59,7 +59,7 @@ class RootNeeded(NotRun):
 
 
 class CheckFailed(OvercastError, AssertionError):
-    """The overlay did not do what a requirement says.  `paths`: how far what was sent came (`probes.ways`), as data."""
+    """The overlay does not meet a requirement.  `paths`: how far what was sent came (`probes.ways`), as data."""
 
     def __init__(self, message: str, *, remedy: str | None = None, paths: Sequence[Mapping[str, Any]] = ()) -> None:
         super().__init__(message, remedy=remedy)

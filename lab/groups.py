@@ -5,7 +5,7 @@ Multicast groups of a run's own: unlike those of another run, and not in use on 
     groups.fresh(groups.SCOPED)        one of 239.0.0.0/8
     groups.avoid({"239.1.2.3"})        a host is a member: no test gets this one
 
-A host that is a member already hears a group that a test did not join there.  Groups with a meaning of their own
+A host that is a member already receives a group that a test did not join there.  Groups with a meaning of their own
 (224.0.0.x) are typed where they are tested.
 """
 
@@ -51,7 +51,7 @@ def given() -> list[str]:
 
 
 def fresh(part: IPv4Network = ARTICLE) -> str:
-    """Return a group in a part of the range that nobody had before; in a small part that is used up, any."""
+    """Return a group in a part of the range that was not used before; in a small part that is used up, any."""
     for _ in range(part.num_addresses):
         group = part[random.randrange(1, part.num_addresses - 1)]
         if group not in _avoided and group not in _given:

@@ -1,5 +1,5 @@
 """
-A host of the lab as a test speaks of it: `spoke1.udp.send(to=everyone)`, `hub.ping(everyone)`.
+A host of the lab as a test uses it: `spoke1.udp.send(to=everyone)`, `hub.ping(everyone)`.
 
 It is the node, its plan, and the probes that start from it.
 """
@@ -67,7 +67,7 @@ class Udp:
 
         `payload` defaults to a unique one of `size` octets; `port` to that of the listening that is open; `ttl` is
         set for unicast and multicast alike; `source` binds, `device` is SO_BINDTODEVICE (for IPv6 the overlay's,
-        unless told), `multicast_interface` is IP_MULTICAST_IF.
+        by default), `multicast_interface` is IP_MULTICAST_IF.
         """
         payloads = [unique(size)] if payload is None else [payload] if isinstance(payload, bytes) else list(payload)
         is_ipv6 = options6.is_ipv6(to)
@@ -101,7 +101,7 @@ class Udp:
 
 @contextlib.contextmanager
 def _naming(what: str) -> Iterator[None]:
-    """A kernel's refusal says who was refused what."""
+    """A kernel's error names the host and the destination."""
     try:
         yield
     except OSError as refusal:

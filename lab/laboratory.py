@@ -156,7 +156,7 @@ class Lab:
             host.joined.clear()
 
     def _forgetting(self) -> list[tuple[Node, Call[Any]]]:
-        """One request for each machine: in a guest a further one takes longer than what it asks for."""
+        """One request for each machine: in a guest a further request takes longer than its work."""
         return [*sightings.forgetting(self.tapped), *neighbour_tables.noting(self.nodes.values())]
 
     def ask_anew(self) -> None:
@@ -222,7 +222,7 @@ class BuiltLab(Lab):
         """
         A further VM in the first host's subnet, with the host number `number` there: captured, not of the overlay.
 
-        What it sends is not judged by a listening: it says its port.
+        Its datagrams are not judged by a listening: it gives its port.
         """
         network = self.topology.nodes[0].underlay.network
         underlay = IPv4Interface((network.network_address + number, network.prefixlen))
@@ -278,7 +278,7 @@ class BuiltLab(Lab):
         return node
 
     def remake_tunnel(self, at: Host, spoke: Host, **options: Any) -> None:
-        """Makes one end of a spoke's tunnel, the one at the hub or at the spoke, anew with other options."""
+        """Creates one end of a spoke's tunnel, the one at the hub or at the spoke, again with other options."""
         peer = self.hub.name if at.name == spoke.name else spoke.name
         at.node.apply(*overlay_plan.remade(self.topology, at.plan, peer, **options))
 
@@ -327,7 +327,7 @@ def build(
         # neighbour discovery and router solicitations of every new device would only be noise between the probes
         quiet = [node.call(Agent.sysctl_write, values=dict(fabric.QUIET)) for node in nodes.values()]
         plain = [*quiet, *forwarding(underlay, nodes), *underlay_steps(topology, underlay, nodes)]
-        # an overlay that begins to speak before the network is there asks for neighbours in vain, and again after 1 s
+        # an overlay that sends before the network is up gets no answer to its ARP requests, and retries after 1 s
         settling = settling_calls(topology, underlay, nodes)
         speaking = [call for _, call in overlay_steps(topology, nodes)] if overlay else []
         answers = machine.batch([*plain, *(call for _, call in settling), *speaking])

@@ -32,14 +32,14 @@ from lab.probes.sightings import Sighting
 from lab.providers import provider
 
 DISCARD = 9
-"""A port where nobody listens (RFC 863)."""
+"""The discard port, on which no program listens (RFC 863)."""
 
 MOST_ERRORS = 32
 """Errors that a tunnel can remember: hosts send at most six at once, and then one a second (icmp_ratelimit)."""
 
 
 class LiveLab(Lab):
-    """A lab of hosts that are somebody's."""
+    """A lab of live hosts."""
 
     planned = False
 
@@ -101,7 +101,7 @@ class LiveLab(Lab):
         return tuple(f"{name} to {other}" for (name, other), one in sent.items() if one not in heard.payloads[other])
 
     def require_all(self) -> None:
-        """MachineLost when a host answers no more: what a test then misses says nothing of the overlay."""
+        """MachineLost when a host does not answer: a missing packet then proves nothing about the overlay."""
         ask_all([(node, call(Agent.hello)) for node in self.nodes.values()])
 
     def require_open_underlay(self) -> None:
@@ -109,7 +109,7 @@ class LiveLab(Lab):
         if self.closed_ways:
             raise EnvironmentProblem(
                 "on the underlay the hosts do not take plain UDP from each other "
-                f"({', '.join(self.closed_ways)}): what the cloud drops cannot be told from that",
+                f"({', '.join(self.closed_ways)}): they cannot be distinguished from drops of the cloud",
                 remedy=f"for the test, let UDP ports {FIRST_PORT}-{LAST_PORT - 1} in from the other hosts, "
                 "in the hosts' firewalls and in the cloud's rules",
             )
@@ -224,7 +224,7 @@ def _use_up_errors(lab: LiveLab) -> None:
     """
     Sends what makes the tunnels forget the ICMP errors that they got while the other end was not there yet.
 
-    For each error of the last 30 s, the sender of another packet is told that its destination is unreachable, although
+    For each error of the last 30 s, the sender of another packet gets an error for an unreachable destination, although
     the packet is sent (ip_tunnel.c, err_count): the first TCP connections over a new overlay fail by that.
     """
     burst, to, chosen = [b""] * MOST_ERRORS, [lab.everyone, DISCARD], [options.broadcast()]

@@ -1,11 +1,11 @@
 """
-An overlay for the length of a run on hosts that are somebody's: set up like a lab's, and taken away whatever happens.
+An overlay on live hosts for the length of a run: set up like a lab's, and removed however the run ends.
 
     provisioned = provision(machines, topologies.standard(2))
     ...
     provisioned.restore()              NotRestored names everything that is not as it was
 
-Nothing that exists is touched.  Each host knows the way back of every change before it is made (`agent.undoing`), and
+Nothing that exists is touched.  Each host has the undo of every change before it is made (`agent.undoing`), and
 goes it by itself within seconds when this process, the connection or the agent there is no more.
 """
 
@@ -48,14 +48,14 @@ class Provisioned:
     before: state.State
     fingerprints: Mapping[str, tuple[object, ...]]
     again: Again | None = None
-    """Reaches a host anew whose connection was lost, to see that it has put itself back."""
+    """Connects again to a host whose connection was lost, to check that it has restored itself."""
 
     def restore(self) -> None:
         """Takes the overlay away everywhere and compares; NotRestored names all that is not as it was."""
         for node in self.nodes.values():
             # before the threads: two that wait for one host would take each other's answers
             with contextlib.suppress(OSError, EnvironmentProblem):  # what is lost now is lost below, too
-                node.machine.told()
+                node.machine.settle()
         for node in self.nodes.values():
             node.machine.peers, node.machine.peer_addresses = (), {}  # one that is gone keeps no other from it
         with ThreadPoolExecutor(len(self.nodes)) as pool:
@@ -87,7 +87,7 @@ class Provisioned:
         ]
 
     def _seen_again(self, name: str, lost: MachineLost) -> list[str]:
-        """A host that was lost puts itself back: it is reached anew, and looked at when the devices are gone."""
+        """A lost host restores itself: it is connected again, and compared when the devices are gone."""
         what = f"{lost.message.splitlines()[0]}; it puts itself back within {PATIENCE:g} s"
         look = f"to see it, run on {self.nodes[name].machine.name}: ip -d link; ip addr; ip route"
         if self.again is None:
@@ -193,11 +193,11 @@ def _give_up(provisioned: Provisioned, problems: Sequence[str]) -> NoReturn:
     )
 
 
-def _refuse(obstacles: Sequence[placing.Obstacle], told: bool) -> None:
+def _refuse(obstacles: Sequence[placing.Obstacle], may_replace: bool) -> None:
     if not obstacles:
         return
     remedies = ["leave --provision out to test the overlay that is there, or take away what is in the way"]
-    if not told and all(one.route for one in obstacles):
+    if not may_replace and all(one.route for one in obstacles):
         remedies = ["--replace-routes lets routes make room for the length of the run; or take them away"]
     if any("172.16.254" in one.found for one in obstacles):
         remedies.append("--overlay-subnet=172.16.253.0/24 takes another subnet")

@@ -39,7 +39,7 @@ class Link:
     lower: str | None = None
     """The device of this stack that it stands on, or is joined with."""
     link_netnsid: int | None = None
-    """The number of the other stack that it stands on, as this one knows it."""
+    """The number of the other stack that it stands on, in this one's numbering."""
     txqueuelen: int | None = None
     alias: str | None = None
     group: int | None = None

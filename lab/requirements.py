@@ -52,7 +52,7 @@ def _read(path: Path) -> tuple[Mapping[str, str], Mapping[str, Requirement]]:
 
 AREAS, CATALOGUE = _read(CATALOGUE_FILE)
 
-# The areas that a run covers when it is asked to, and the option that asks for it.
+# The areas on demand, and the option of each.
 ON_DEMAND: Mapping[str, str] = MappingProxyType({"APP": "--applications", "BOOT": "--persistence", "LOAD": "--load"})
 
 # The areas that every run promises to cover: every MUST of them has to run and to hold for `conformant`.
@@ -60,12 +60,12 @@ SCOPE: tuple[str, ...] = tuple(area for area in AREAS if area not in ON_DEMAND)
 
 
 def scope(asked: Callable[[str], object]) -> tuple[str, ...]:
-    """Return the areas that a run covers, in the order of the catalogue; `asked` says whether an option was given."""
+    """Return the areas that a run covers, in the order of the catalogue; `asked`: whether an option was given."""
     return tuple(area for area in AREAS if area not in ON_DEMAND or asked(ON_DEMAND[area].removeprefix("--")))
 
 
 def in_scope(areas: Sequence[str] = SCOPE) -> tuple[Requirement, ...]:
-    """Return the requirements that the verdict speaks about, in the order of the catalogue."""
+    """Return the requirements that count for the verdict, in the order of the catalogue."""
     return tuple(requirement for requirement in CATALOGUE.values() if requirement.area in areas)
 
 

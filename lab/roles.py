@@ -5,7 +5,7 @@ Where the hosts have a shape without a hub (`overlay.shapes`), all are spokes.
 
     specs, connected, note = roles.recognised(specs, connected)
 
-Where the hosts' state does not tell, the first host that the user named is the hub, and `note` says so.
+If the hosts' state is ambiguous, the first host that the user named is the hub, and `note` states it.
 """
 
 from __future__ import annotations

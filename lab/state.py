@@ -1,7 +1,7 @@
 """
 The state of a lab, as far as tests may change it: compared before and after, so that nothing leaks between tests.
 
-Only what somebody configured counts; counters, learned entries and resolved neighbours come and go by themselves.  The
+Only configuration counts; counters, learned entries and resolved neighbours change by themselves.  The
 keys and the fields of an entry are the words with which ip(8), bridge(8), tc(8) and iptables(8) make it.
 """
 
@@ -58,7 +58,7 @@ def fingerprint(nodes: Mapping[str, Node]) -> tuple[object, ...]:
     """
     The same state as one value that is cheap to take and to compare.
 
-    Equal: nothing was left changed.  Unequal: `differences` of two states says what, if anything.
+    Equal: nothing was left changed.  Unequal: `differences` of two states lists the changes.
     """
     return tuple(ask_all([(node, node.call(Agent.fingerprint, sysctls=list(SYSCTLS))) for node in nodes.values()]))
 

@@ -67,12 +67,12 @@ def _failures(failures: Sequence[Trial], width: int) -> str:
     count = _count(len(failures), "test failure")
     ids = compact(list({identity for trial in failures for identity in trial.requirements})).split(", ")
     room = width - len(f"{INDENT}no known cause: {count} ()")
-    told = ids[0]
+    listed = ids[0]
     for number, one in enumerate(ids[1:], start=2):
-        if len(f"{told}, {one}") + (len(CUT_IDS) if number < len(ids) else 0) > room:
-            return f"{count} ({told}{CUT_IDS})"
-        told = f"{told}, {one}"
-    return f"{count} ({told})"
+        if len(f"{listed}, {one}") + (len(CUT_IDS) if number < len(ids) else 0) > room:
+            return f"{count} ({listed}{CUT_IDS})"
+        listed = f"{listed}, {one}"
+    return f"{count} ({listed})"
 
 
 def _without_cause(

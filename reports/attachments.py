@@ -1,4 +1,4 @@
-"""Attachments to the Allure result of the running test; without Allure they go nowhere and nobody complains."""
+"""Attachments to the Allure result of the running test; without Allure they are dropped silently."""
 
 from __future__ import annotations
 

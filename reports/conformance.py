@@ -1,8 +1,8 @@
 """
 From what the tests did to the verdict: a pure calculation, no pytest in it.
 
-A test tells something about its requirements only when its own body ran: one that broke while its lab was being set
-up says nothing, so the requirement has not been shown.  A requirement holds when at least one of its tests ran and
+A test proves something about its requirements only if its own body ran: an error while its lab was being set
+up proves nothing, so the requirement has not been shown.  A requirement holds when at least one of its tests ran and
 every one that applies here passed.
 """
 
@@ -17,7 +17,7 @@ from lab.requirements import CATALOGUE, SCOPE, Level, Requirement, area_of, in_s
 Outcome = Literal["passed", "failed", "not-run", "not-applicable"]
 Verdict = Literal["conformant", "nonconformant", "incomplete"]
 
-# Exit statuses besides pytest's own, which end at 6.
+# Exit statuses in addition to pytest's own, which end at 6.
 INCOMPLETE = 10
 UNWRITTEN = 11
 
@@ -54,7 +54,7 @@ class Selection:
     collected: Mapping[str, tuple[str, ...]]
     """Requirement ids by node id, tests that were then deselected included."""
     scope: tuple[str, ...] = SCOPE
-    """The areas that the verdict speaks about."""
+    """The areas that count for the verdict."""
     deselected: frozenset[str] = frozenset()
     partial_paths: bool = False
     """The paths given on the command line do not cover all conformance tests."""
@@ -74,7 +74,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Judged:
-    """A requirement and what this run says about it."""
+    """A requirement and its result in this run."""
 
     requirement: Requirement
     outcome: Outcome
@@ -82,7 +82,7 @@ class Judged:
     remedy: str | None = None
     tests: tuple[str, ...] = ()
     counts: bool = True
-    """Whether the verdict speaks about it: a requirement beyond its scope is shown, not counted."""
+    """Whether it counts for the verdict: a requirement outside its scope is only shown."""
 
     @property
     def level(self) -> Level:
@@ -124,7 +124,7 @@ class Conformance:
     broken: tuple[str, ...] = field(default=())
 
     def counted(self, level: Level) -> list[Judged]:
-        """Return the requirements of a level that the verdict speaks about."""
+        """Return the requirements of a level that count for the verdict."""
         return [judged for judged in self.requirements if judged.counts and judged.level == level]
 
     @property

@@ -1,8 +1,8 @@
 """
-The delivery matrix: who heard whom, by which kind of sending, on the underlay and on the overlay.
+The delivery matrix: deliveries from host to host, by kind of traffic, on the underlay and on the overlay.
 
 Tests record what they saw as `user_properties` entries named "delivery"; what is asked of a cell is whether everything
-seen in it was as it must be, so a network that has to stay silent and does is as right as one that delivers.
+seen in it was as expected, so a network that has to drop and does is as right as one that delivers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Matrix:
 
 
 def delivery_of(entry: Mapping[str, Any]) -> Delivery:
-    """Read a delivery as a test recorded it; an entry without "expected" says that delivery was expected."""
+    """Read a delivery as a test recorded it; without "expected" delivery was expected."""
     return Delivery(
         kind=str(entry["kind"]),
         sender=str(entry["sender"]),

@@ -1,5 +1,5 @@
 """
-Where results go: `reports/` of the checkout unless `--reports` says otherwise.
+Where results go: `reports/` of the checkout, or the folder of `--reports`.
 
 Only a run of conformance tests has results.  The files of pytest and of allure-pytest are switched on by their own
 options; what is done here is to give these a value early.
@@ -203,7 +203,7 @@ def switch_on(config: pytest.Config, destination: Destination) -> None:
 
 
 def clear_allure(results: Path) -> None:
-    """Remove what earlier runs of Allure left in its folder, and nothing that somebody else put there."""
+    """Remove the files of Allure's earlier runs in its folder, and no others."""
     for path in results.iterdir() if results.is_dir() else ():
         if ALLURE_FILE.fullmatch(path.name.removesuffix(".tmp")):
             path.unlink()

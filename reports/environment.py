@@ -1,4 +1,4 @@
-"""What the run stood on: the facts that the lab tells, the choices that were made, and the versions in use."""
+"""The environment of the run: facts about the lab, the chosen options, and the versions in use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 @cache
 def version() -> str:
-    """Return the version of this checkout, which pyproject.toml alone knows (nothing is installed)."""
+    """Return the version of this checkout, which only pyproject.toml has (nothing is installed)."""
     found = re.search(r'^version = "(.+)"$', PROJECT.read_text(encoding="utf-8"), re.MULTILINE)
     return found[1] if found else "unknown"
 

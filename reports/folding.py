@@ -2,7 +2,7 @@
 What of pytest's own account of failures is shown: hundreds of failures of one cause would bury the cause.
 
 A failure that a finding explains is counted with its cause, at the end of the run; failures with one and the same text
-are shown once.  What the user asks for by -v, --tb or -r is shown as pytest shows it.
+are shown once.  With -v, --tb or -r failures are shown as pytest shows them.
 """
 
 from __future__ import annotations

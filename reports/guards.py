@@ -41,7 +41,7 @@ def _guard_writer(plugin: Any, destination: Destination) -> None:
 
 
 def guard_allure(config: pytest.Config, note: Callable[[OSError], None]) -> None:
-    """Let a result that Allure cannot write be noted; the test that it tells of goes on."""
+    """Record a result that Allure cannot write; its test continues."""
     try:
         import allure_commons
     except ModuleNotFoundError:

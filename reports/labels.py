@@ -13,7 +13,7 @@ import pytest
 from lab.requirements import AREAS, CATALOGUE, Requirement, in_order
 
 # Allure takes tests with the same name and the same parameters, as shown, for repetitions of one test and shows the
-# last.  pytest's own id of a test's parameters tells them apart whatever their values look like.
+# last.  pytest's own id of a test's parameters distinguishes them, whatever their values are.
 CASE = "case"
 
 # The name under which allure-pytest registers its listener when results are asked for.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def invoking_user(environ: Mapping[str, str], effective_uid: int) -> tuple[int, int] | None:
-    """Return the user and group that called sudo, or None when nobody else did."""
+    """Return the user and group that called sudo, or None without sudo."""
     user, group = environ.get("SUDO_UID", ""), environ.get("SUDO_GID", "")
     if effective_uid != 0 or not user.isdigit() or not group.isdigit() or user == "0":
         return None

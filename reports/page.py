@@ -79,10 +79,10 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
 
 def head(result: Mapping[str, Any], conformance: Conformance) -> dict[str, str]:
     """Return what every report begins with: the verdict, in a word and in numbers, and where it was."""
-    told = sentence(conformance, result["findings"])
+    conclusion = sentence(conformance, result["findings"])
     return {
         "verdict": conformance.verdict,
-        "told": f"{told[:1].upper()}{told[1:]}.",
+        "conclusion": f"{conclusion[:1].upper()}{conclusion[1:]}.",
         "place": terminal.place(result["environment"]),
     }
 

@@ -28,7 +28,7 @@ from reports.results import Results
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the hook by which the lab tells where it runs."""
+    """Declare the hook by which the lab reports where it runs."""
     pluginmanager.add_hookspecs(hookspecs)
 
 

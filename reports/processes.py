@@ -13,7 +13,7 @@ from reports.guards import guard_allure
 from reports.plain import make_plain
 from reports.recorder import is_conformance
 
-# Under which keys a worker hands over what it knows.
+# The keys under which a worker returns its results.
 COLLECTED = "overcast_collected"
 DESELECTED = "overcast_deselected"
 ENVIRONMENT = "overcast_environment"
@@ -21,7 +21,7 @@ TOPOLOGY = "overcast_topology"
 UNWRITTEN = "overcast_unwritten"
 DIAGNOSIS = "overcast_diagnosis"
 
-# And under which keys it is told where results go: workers read the command line again.
+# And those under which it gets the folder of the results: workers read the command line again.
 ALLURE = "overcast_allure"
 CAPTURES = "overcast_captures"
 
@@ -83,7 +83,7 @@ def diagnosis(config: pytest.Config) -> list[str]:
 
 
 class Worker(Process):
-    """A worker of pytest-xdist: hands over what it knows."""
+    """A worker of pytest-xdist: returns its results."""
 
     unwritten = ""
 

@@ -43,7 +43,7 @@ class Area:
 
     @property
     def text(self) -> str:
-        """What the area's line says after its name."""
+        """The text of the area's line after its name."""
         done = f"{self.ended} of {self.total}" if self.ended < self.total else ""
         lacking = f"{len(self.lacking)} did not run" if self.lacking else ""
         if not self.failed:

@@ -164,8 +164,8 @@ def _explain(report: pytest.TestReport) -> str:
         text = longrepr.reprcrash.message
     else:
         text = str(longrepr or "")
-    told = report.when == "call" and isinstance(longrepr, str)  # the fixtures' text of a failure, with the causes
-    if report.when != "teardown" and not told:
+    explained = report.when == "call" and isinstance(longrepr, str)  # the fixtures' text of a failure, with the causes
+    if report.when != "teardown" and not explained:
         text = _declared(report).get("reason", text)
     text = re.sub(r"^(lab\.errors\.\w+: |AssertionError: |Failed: |\w+Error: \[Errno \d+\] )", "", text)
     return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][:REASON_LINES])

@@ -1,4 +1,4 @@
-"""The process that sees the whole run: judges it, writes its results, and says the last word."""
+"""The process that sees the whole run: judges it, writes its results, and prints the verdict."""
 
 from __future__ import annotations
 
@@ -257,8 +257,8 @@ class Results(Process):
         lines: list[terminal.Line] = []
         if self.destination.error is not None:
             status = self._admit_missing(status, self.conformance)
-            told = refusal(self.destination.directory, self.destination.error, self.destination.missing)
-            lines += [terminal.Line(line, "bad") for line in told.splitlines()]
+            message = refusal(self.destination.directory, self.destination.error, self.destination.missing)
+            lines += [terminal.Line(line, "bad") for line in message.splitlines()]
         elif self.config.get_verbosity() >= 0:
             lines.append(terminal.Line(f"results: {self.destination.page}", "faint"))
         for problem in self.config.hook.pytest_overcast_not_restored(config=self.config):

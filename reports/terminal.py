@@ -151,13 +151,13 @@ def _tone(table: Matrix, sender: str) -> Tone:
 def area_lines(conformance: Conformance, width: int) -> list[Line]:
     """Return a table of the areas: how many MUST and SHOULD requirements hold, fail, did not run or do not apply."""
     rows = conformance.areas
-    unasked = [area for area in ON_DEMAND if area not in conformance.scope]
+    omitted = [area for area in ON_DEMAND if area not in conformance.scope]
     not_run = [area for area, members in rows.items() if all(one.outcome == "not-run" for one in members)]
     untouched = not_run if conformance.narrowed else []
     whole = tally(conformance.requirements)
     open_ones = {name: count for name, count in OPEN_COLUMNS.items() if count(whole)}
     head = f"{'MUST':<10}{'SHOULD':<6}" + "".join(f"  {name}" for name in open_ones)
-    names = {area: f"{area:<5}  {AREAS[area]}" for area in (*rows, *unasked)}
+    names = {area: f"{area:<5}  {AREAS[area]}" for area in (*rows, *omitted)}
     names |= {area: f"{area:<5}  not counted: {AREAS[area]}" for area, members in rows.items() if not members[0].counts}
     title = min(max(map(len, names.values())) + 2, max(width - len(head) - 2, MOST_NARROW))
     lines = [Line(""), Line(f"  {'requirements':<{title}}{head}".rstrip(), "strong")]
@@ -172,7 +172,7 @@ def area_lines(conformance: Conformance, width: int) -> list[Line]:
     if untouched:
         text = f"not run: {', '.join(untouched)}"
         lines += [Line(f"  {line}", "unsure") for line in wrapped(text, width - 2, MOST_LINES, first="")]
-    for area in unasked:
+    for area in omitted:
         name = shortened(names[area], title - 2)
         lines.append(Line(f"  {name:<{title}}not asked for ({ON_DEMAND[area]})", "faint"))
     return lines

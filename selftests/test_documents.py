@@ -123,14 +123,14 @@ def commands(path: Path) -> list[str]:
 
 def test_options_exist() -> None:
     """Every option of a documented command is one that pytest or a command of `./overcast` has."""
-    told = ""
+    printed = ""
     for words in (
         ["pytest", "--help"],
         *(["lab", name, "--help"] for name in ("doctor", "watch", "designs", "load", "plan", "bundle", "explain")),
     ):
-        asked = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
-        told += asked.stdout
-    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", told))
+        helped = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        printed += helped.stdout
+    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", printed))
 
     used = {
         (str(path.relative_to(ROOT)), option)

@@ -1,5 +1,5 @@
 """
-Who may import whom, and the other rules of the rooms that a machine can check.
+Allowed imports, and the other rules of the packages that a machine can check.
 
     tests -> fixtures, lab.model, changes   fixtures -> lab   reports -> the data of lab
     lab: diagnose -> laboratory -> probes, overlay, underlay -> machines; agent -> nothing else of ours
@@ -44,13 +44,13 @@ MOST_LINES = 400
 
 @dataclass(frozen=True)
 class Room:
-    """What the modules under one path may import; a longer path speaks before a shorter one."""
+    """The imports allowed for the modules under one path; a longer path overrides a shorter one."""
 
     path: str
     ours: tuple[str, ...]
-    """Modules and packages of this project, besides the room itself."""
+    """Modules and packages of this project, in addition to the package itself."""
     others: tuple[str, ...] | None = None
-    """Packages of others, besides the standard library; None for any that is not in `never`."""
+    """Packages of others, in addition to the standard library; None for any that is not in `never`."""
     never: tuple[str, ...] = ()
 
 
@@ -102,10 +102,10 @@ ROOMS = (
         (*DATA, *BELOW_DIAGNOSE, "lab.machines", "lab.laboratory", "lab.host", "lab.carriers"),
         never=PYTEST,
     ),
-    # A rule looks at the scene and asks nobody anything.
+    # A rule reads the scene and sends no request.
     Room(
         "lab/diagnose/rules",
-        # What a rule of a firewall asks of a packet is read in one place.
+        # The match of a firewall rule is parsed in one place.
         (*DATA, *BELOW_DIAGNOSE, "lab.diagnose", "lab.checkup.rules", "lab.checkup.verdicts"),
         never=PYTEST,
     ),

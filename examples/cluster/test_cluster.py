@@ -61,20 +61,20 @@ def started(overlay: Lab) -> dict[str, program.Program]:
 
 
 def members(count: int) -> str:
-    """What corosync says of a membership of so many."""
+    """Corosync's output about a membership of so many."""
     return f"Members[{count}]: {' '.join(map(str, range(1, count + 1)))}"
 
 
 def test_the_members_find_each_other(overlay: Lab) -> None:
     """Each member sees all of them, and when one ends the others go on without it."""
     running = started(overlay)
-    everybody = len(running)
+    hosts = len(running)
 
     for one in running.values():
-        one.await_output(members(everybody), within=FORMED)
+        one.await_output(members(hosts), within=FORMED)
 
     last = list(running)[-1]
     running.pop(last).stop()
     for one in running.values():
-        one.await_output(members(everybody - 1), within=LOST)
+        one.await_output(members(hosts - 1), within=LOST)
         one.stop()

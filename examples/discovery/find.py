@@ -1,4 +1,4 @@
-"""Asks by multicast DNS who has a name, and prints the address: find.py NAME (RFC 6762 section 5.1)."""
+"""Resolves a name by multicast DNS, and prints its address: find.py NAME (RFC 6762 section 5.1)."""
 
 import socket
 import struct

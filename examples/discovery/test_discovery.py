@@ -16,7 +16,7 @@ host-name=news
 allow-interfaces={device}
 enable-dbus=no
 """
-# avahi's user, whom the namespaces of an ordinary user do not have: there its folder is root's
+# avahi's user: an ordinary user's namespaces do not have it, and the folder is root's
 USERS = {"/etc/passwd": "root:x:0:0::/:/bin/sh\navahi:x:0:0::/:/bin/sh\n", "/etc/group": "root:x:0:\navahi:x:0:\n"}
 AVAHI = ("avahi-daemon", "--no-drop-root", "--no-chroot", "--no-rlimits", "-f", "/run/avahi.conf")
 

@@ -1,7 +1,7 @@
 """
-DHCP (RFC 2131): dnsmasq serves, BusyBox' udhcpc asks.
+DHCP (RFC 2131): dnsmasq is the server, BusyBox' udhcpc the client.
 
-dnsmasq answers on the overlay device only and serves no DNS; udhcpc gets a lease, says so and ends without touching
+dnsmasq answers on the overlay device only and serves no DNS; udhcpc gets a lease, prints it and ends without changing
 its host's addresses.
 """
 
@@ -23,7 +23,7 @@ POOL = (100, 150)
 """The addresses for clients, counted from the start of the overlay's network; the first hosts have those below."""
 
 LEASE_WITHIN = 10.0
-"""Seconds; a few milliseconds in practice.  The client asks three times, a second apart."""
+"""Seconds; a few milliseconds in practice.  The client sends three requests, a second apart."""
 TRIES, PAUSE = 3, 1
 DISCOVER, OFFER = 1, 2
 
@@ -70,9 +70,9 @@ def serve(host: Host) -> Program:
 
 def lease(host: Host, *, broadcast: bool = False) -> Lease:
     """
-    Asks for an address on the host's overlay device; `broadcast`: for an answer to all (RFC 2131's BROADCAST bit).
+    Requests an address on the host's overlay device; `broadcast`: with an answer to all (RFC 2131's BROADCAST bit).
 
-    CheckFailed when nobody gives one.
+    CheckFailed when no server offers one.
     """
     command = ["udhcpc", "-f", "-n", "-q", "-i", host.plan.device, "-s", _NOTHING_TO_DO]
     command += ["-t", str(TRIES), "-T", str(PAUSE), *(["-B"] if broadcast else [])]

@@ -66,7 +66,7 @@ def run(sender: Host, receivers: Sequence[Host], group: str, datagrams: int) -> 
                 numbers[host.name] += [_number(one["payload"]) for one in taken if one["payload"].startswith(tag)]
                 times += [one["time"] for one in taken]
     if not times:
-        raise CheckFailed(f"{sender.name} sent {datagrams} datagrams to {group}: nobody heard any of them")
+        raise CheckFailed(f"{sender.name} sent {datagrams} datagrams to {group}: no host received any of them")
     received = {name: _judged(heard, datagrams) for name, heard in numbers.items()}
     return Feed(received, datagrams * 1e9 / max(1, max(times) - min(times)))
 

@@ -41,7 +41,7 @@ publish-hinfo=no
 publish-workstation=no
 """
 
-# Avahi's directory belongs to its user, whom the namespaces of an ordinary user do not have: there it is root's.
+# Avahi's directory belongs to its user, which an ordinary user's namespaces do not have: there it is root's.
 _USERS = "root:x:0:0::/:/bin/sh\navahi:x:0:0::/:/bin/sh\n"
 _GROUPS = "root:x:0:\navahi:x:0:\n"
 
@@ -57,7 +57,7 @@ def publish(host: Host, name: str) -> Program:
 
 
 def announcement(at: Host, name: str, publisher: Host) -> Sighting:
-    """The first frame into a host's overlay device in which the publisher tells all its name; CheckFailed if none."""
+    """The first frame into a host's overlay device that announces the publisher's name; CheckFailed if none."""
     matching = [
         (12, b"\x08\x00"),
         (ETHERNET + 12, socket.inet_aton(publisher.address())),
@@ -74,7 +74,7 @@ def announcement(at: Host, name: str, publisher: Host) -> Sighting:
 
 
 def find(host: Host, name: str) -> str:
-    """The address that `name`.local has, asked from this host; CheckFailed when nobody answers."""
+    """The address of `name`.local, resolved from this host; CheckFailed when no host answers."""
     number = secrets.token_bytes(2)
     question = _encoded(name) + struct.pack("!HH", _A, _IN)
     query = number + struct.pack("!5H", 0, 1, 0, 0, 0) + question
@@ -86,7 +86,7 @@ def find(host: Host, name: str) -> str:
     answers = [one["payload"] for one in received if one["payload"][:2] == number]
     if not answers:
         raise CheckFailed(
-            f"{host.name} asked for {name}.local by multicast, and nobody answered within {HEARD_WITHIN:g} s",
+            f"{host.name} queried {name}.local by multicast; no host answered within {HEARD_WITHIN:g} s",
             remedy=f"tcpdump -ni {host.plan.device} udp port {PORT} on {host.name}, and on the hub",
         )
     return socket.inet_ntoa(answers[0][-4:])  # the address is the last of the last record

@@ -63,7 +63,7 @@ def modules(topology: Topology, node: NodePlan) -> list[str]:
 
 
 def _firewall(topology: Topology, node: NodePlan) -> str:
-    """Rules that let the tunnels in, for whoever drops by default: only an include makes them count."""
+    """Rules that accept tunnel packets on a host that drops by default; they are active only if included."""
     kind = tunnels.kind(topology.options.kind)
     family = "ip6" if kind.over_ipv6 else "ip"
     peers = ", ".join(topology.node(peer).endpoint for peer in topology.peers(node.name))

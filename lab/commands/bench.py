@@ -90,8 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.kernel != "both":
                 raise
             lost = lost or isinstance(problem, MachineLost)
-            told = str(problem) if isinstance(problem, MachineLost) else problem.message
-            print(f"overcast: not measured: {name} kernel: {told}", file=sys.stderr)
+            reason = str(problem) if isinstance(problem, MachineLost) else problem.message
+            print(f"overcast: not measured: {name} kernel: {reason}", file=sys.stderr)
     if arguments.json:
         print(json.dumps({name: asdict(figures) for name, figures in measured.items()}, indent=2))
     else:
@@ -167,9 +167,9 @@ def _labs(home: Node, tunnel: str, spokes: int) -> tuple[float, float, float]:
 
 
 def _untapped(home: Node, tunnel: str) -> float:
-    """Median milliseconds of the same check in a lab whose frames nobody captures."""
+    """Median milliseconds of the same check in a lab without captures."""
     with _build(home.machine, tunnel, 2) as lab:
-        _check(lab, tapped=())  # the first one resolves everybody's addresses
+        _check(lab, tapped=())  # the first one resolves all addresses
         return 1000 * statistics.median(_check(lab, tapped=()) for _ in range(CHECKS[2]))
 
 

@@ -24,9 +24,9 @@ from lab.tunnels import DEFAULT
 
 SUMMARY = "Measures what is missed when a hub, a tunnel's way or a host is lost, for each design of an overlay."
 SPOKES = 3
-SETTLED_WITHIN = 40.0  # seconds until everybody hears everybody: STP's default timers take 30
+SETTLED_WITHIN = 40.0  # seconds until every host receives from every other: STP's default timers take 30
 STEADY = 0.5  # seconds of the stream before anything is lost, and while something is
-AGAIN = 1.5  # seconds after which what is back carries again: a kernel asks for lost neighbours again after one
+AGAIN = 1.5  # seconds after which a recovered node forwards: a kernel resolves failed neighbours again after one
 MOST_DELAY = 600.0
 WORDS: dict[Loss, str] = {
     "hub": "the hub",
@@ -38,7 +38,7 @@ WORDS: dict[Loss, str] = {
     "lossy": "5 % of what one tunnel carries",
 }
 NETEM: dict[Loss, tuple[str, ...]] = {"slow": ("delay", "20ms"), "lossy": ("loss", "5%")}
-"""What tc-netem(8) is told."""
+"""The options of tc-netem(8)."""
 BACK = ", back again"
 
 
@@ -158,7 +158,8 @@ def measure(lab: BuiltLab, design: Design, api_delay: float = 0.0) -> Measured:
     with Stream(lab.nodes, lab.topology, sender, receivers) as stream:
         if not stream.await_heard(SETTLED_WITHIN):
             raise EnvironmentProblem(
-                f"not everybody heard everybody within {SETTLED_WITHIN:g} s", remedy="a machine with less to do"
+                f"not all hosts received from all others within {SETTLED_WITHIN:g} s",
+                remedy="use a less loaded machine",
             )
         packets = _packets_for_a_datagram(lab, stream, 2 + len(receivers))
         for loss in design.losses:
@@ -192,7 +193,7 @@ def _packets_for_a_datagram(lab: BuiltLab, stream: Stream, targets: int) -> floa
 
 
 def _gone(lab: BuiltLab, loss: Loss, name: str, api_delay: float, stream: Stream) -> AbstractContextManager[None]:
-    """Something is lost for a block; no link of another host says so."""
+    """Something is down for a `with` block; no link of another host shows it."""
     if loss == "takeover":
         return _taken_over(lab, api_delay, stream)
     if loss in NETEM:

@@ -21,7 +21,7 @@ from lab.errors import OvercastError
 from lab.machines import abilities, choose, guest, local, uml
 
 SUMMARY = (
-    "Says what this machine lacks for the suite, or with --hosts what live hosts lack, each with its fix.  "
+    "Lists what is missing for the suite on this machine, or with --hosts on live hosts, with fixes.  "
     "Status 0: the suite can run."
 )
 
@@ -180,7 +180,7 @@ def _iptables(kernel: abilities.Abilities) -> Check:
 
 
 def _refusal_of(iptables: str) -> str:
-    """What iptables says when it lists the rules of a new network stack; empty when it does."""
+    """The error of iptables when it lists the rules of a new network stack; empty if there is none."""
     listed = subprocess.run(
         [*local.unshare_command(), iptables, "-S"],
         stdin=subprocess.DEVNULL,
@@ -195,7 +195,7 @@ def _applications() -> Check:
     missing = packages.missing(*packages.PACKAGES)
     if not missing:
         return _ok("applications", ", ".join(packages.PACKAGES))
-    wanted = f"no {', no '.join(missing)}: only --applications asks for it"
+    wanted = f"no {', no '.join(missing)}: only --applications needs it"
     return _warning("applications", wanted, packages.remedy(missing))
 
 

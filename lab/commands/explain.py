@@ -75,8 +75,8 @@ def _verdict(packed: Bundle) -> str:
     must = _table(counts.get("MUST"))
     where = ", ".join(str(environment[name]) for name in PLACE if environment.get(name))
     applicable = sum(int(str(must.get(name, 0))) for name in ("passed", "failed", "not_run"))
-    told = f"{must.get('failed', 0)} of {applicable} MUST do not hold"
-    return f"verdict of the run: {results.get('verdict', 'unknown')} - {told}" + (f" ({where})" if where else "")
+    failed = f"{must.get('failed', 0)} of {applicable} MUST do not hold"
+    return f"verdict of the run: {results.get('verdict', 'unknown')} - {failed}" + (f" ({where})" if where else "")
 
 
 def _table(value: object) -> dict[str, object]:

@@ -82,7 +82,7 @@ def _leave_terminal() -> None:
 
 
 class Keeper:
-    """Builds the lab, then answers whoever connects until it is told to end."""
+    """Builds the lab, then answers every client until it is ended."""
 
     def __init__(self, plan: Plan, choice: choose.Choice) -> None:
         self.plan, self.choice = plan, choice
@@ -106,7 +106,7 @@ class Keeper:
             return 1
         try:
             report(self.description)
-        except BrokenPipeError:  # whoever wanted the lab is gone
+        except BrokenPipeError:  # the client is gone
             return 1
         threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
         self.ended.wait()

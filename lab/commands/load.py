@@ -1,4 +1,4 @@
-"""`overcast load`: how many datagrams a second reach everybody, how late, and what is in the way of more."""
+"""`overcast load`: how many datagrams a second reach every host, their latency, and what limits the rate."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _live(arguments: argparse.Namespace) -> Iterator[tuple[Lab, dict[str, Any]]]
         if looked.lab is None:
             raise EnvironmentProblem(
                 "there is no overlay on the hosts that could be measured",
-                remedy=f"./overcast doctor --hosts={arguments.hosts} says what is missing",
+                remedy=f"./overcast doctor --hosts={arguments.hosts}",
             )
         names = {spec.role: spec.destination for spec in who.specs}
         first = next(iter(who.connected.machines.values()))
@@ -209,7 +209,7 @@ def _measured(load: Load, kind: Kind, most: float) -> Throughput:
     try:
         return throughput.measure(load, kind, most=most)
     except CheckFailed as deaf:
-        raise EnvironmentProblem(str(deaf), remedy="the overlay does not deliver: pytest says what is wrong") from None
+        raise EnvironmentProblem(str(deaf), remedy="the overlay does not deliver; run pytest for the cause") from None
 
 
 def _result(each: Sequence[Throughput]) -> Result:

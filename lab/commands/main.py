@@ -44,13 +44,13 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # whoever read our output has enough of it; the interpreter's own flush at exit must not complain either
+        # the reader of our output has closed it; the interpreter's own flush at exit must not complain either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
 
 
 def _open_closed_streams() -> None:
-    """A stream that was closed (`>&-`) is one that nobody reads: else the next file that is opened takes its place."""
+    """A closed stream (`>&-`) is replaced by one without a reader; else the next opened file takes its place."""
     for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  open until the process ends

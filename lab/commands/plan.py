@@ -1,4 +1,4 @@
-"""`overcast plan`: writes the files that make an overlay at boot, for each host, and says where they go."""
+"""`overcast plan`: writes the files that set an overlay up at boot, for each host, and where to install them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the files, a folder for each host, and a README that says where they go."""
+    """Writes the files, a folder for each host, and a README with the place of each."""
     tool = _format(arguments.format)
     if bool(arguments.hosts) == bool(arguments.spokes):
         raise UsageProblem(
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     _write(arguments.folder, written)
     if note := tunnel_note(cloud, kind.name, chosen=arguments.tunnel is not None):
         print(f"overcast: {note}")
-    print(f"{arguments.folder}/README.md says where the {len(written) - 1} files go")
+    print(f"{arguments.folder}/README.md lists where the {len(written) - 1} files go")
     return 0
 
 

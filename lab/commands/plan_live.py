@@ -28,7 +28,7 @@ class Live:
 
 
 def read(arguments: argparse.Namespace) -> Live:
-    """EnvironmentProblem for a host that is not reached, or whose address on the cloud's network nothing tells."""
+    """EnvironmentProblem for an unreachable host, or one whose address on the cloud's network is unknown."""
     specs = hosts.parse(arguments.hosts)
     connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
     try:
@@ -43,7 +43,7 @@ def read(arguments: argparse.Namespace) -> Live:
             raise host
         if host.nic is None or host.address is None:
             raise EnvironmentProblem(
-                f"{spec.text}: expected a default route, which tells its address on the cloud's network; found none",
+                f"{spec.text}: no default route, from which its address on the cloud's network follows",
                 remedy="give the addresses: --hub=NAME=ADDRESS --spokes=NAME=ADDRESS,...",
             )
         found.append(Named(spec.host, host.address, host.nic.name))

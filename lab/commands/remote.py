@@ -59,7 +59,7 @@ def _take_output(connection: Connection, credit: threading.Semaphore) -> int:
             credit.release()
         elif kind in targets:
             _write(targets[kind], payload + (b"\n" if kind == "p" else b""))
-            with contextlib.suppress(OSError):  # a lab that has ended says so at the next turn
+            with contextlib.suppress(OSError):  # a lab that has ended is reported at the next turn
                 connection.send("a")
 
 
@@ -79,7 +79,7 @@ def _read_input(connection: Connection, credit: threading.Semaphore) -> None:
 
 
 def _pass_on_signals(connection: Connection) -> None:
-    """What this process is told, the program is told."""
+    """Every signal to this process is passed on to the program."""
     interrupts = 0
     with contextlib.suppress(OSError):
         while True:

@@ -2,7 +2,7 @@
 How the commands meet the process that keeps the lab: an abstract socket named after the checkout.
 
 An abstract socket (unix(7)) needs no file, so nothing stays when its owner is killed.  It has no permissions either,
-so both sides look at who the other one is: the lab's owner and root, nobody else.
+so both sides look at who the other one is: only the lab's owner and root.
 
 A message is a kind (one letter), the length of what follows (32 bits, network order), and that many bytes.
 """

@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Builds the lab, draws it, and says what to try."""
+    """Builds the lab, draws it, and prints commands to try."""
     plan = options.understood(arguments)
     if (connection := rendezvous.connect()) is not None:
         there = connection.ask(do="info")

@@ -29,6 +29,8 @@ WHEREVER_IT_ARRIVES = marked("arriving")
 """These are wrong with what their host sends, and lose it where it is received."""
 OF_SENDER = marked("sent")
 """These lose what their host sends anywhere on its path."""
+PASSED_ON = marked("passed-on")
+"""These change what passes their host, which is lost there or at any later place."""
 ANYWHERE = marked("astray")
 """These also lead unicast of any host astray: it is lost where it does not belong."""
 REPEATING = marked("twice")
@@ -40,6 +42,8 @@ DELAYING = marked("late")
 IN_THE_CLOUD = marked("routers")
 """These lose packets between hosts, at a router that nobody sees."""
 ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
+OF_NEIGHBOURS = marked("neighbours")
+"""At a NIC these lose tunnel packets, whatever is in them."""
 FRAGMENTED = "fragmented broadcast"
 ALIKE: tuple[Kind, ...] = ("unicast", "broadcast", "multicast", "membership")
 """Kinds of packets that are lost alike where packets are lost by chance."""
@@ -48,7 +52,9 @@ ALIKE: tuple[Kind, ...] = ("unicast", "broadcast", "multicast", "membership")
 def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether what a finding names can lose a packet of this kind, at this stage and in this place."""
     code, kind = finding.code, loss.exchange.kind
-    if code in NOTHING or kind not in _only(CODES[code].kinds, kind):
+    host = scene.hosts.get(finding.node)
+    outer = code in OF_NEIGHBOURS and host is not None and finding.interface == host.plan.nic
+    if code in NOTHING or (kind not in _only(CODES[code].kinds, kind) and not outer):
         return False
     if _takes_carrier(scene, finding, loss) or _loses_fragments(scene, finding, loss):
         return True
@@ -102,6 +108,8 @@ def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
     if finding.code in ANYWHERE and loss.exchange.kind == "unicast":
         return True
     if finding.code in OF_SENDER and node == sender:
+        return True
+    if finding.code in PASSED_ON and node in scene.on_paths(sender, loss.receiver) - {loss.receiver}:
         return True
     if finding.code in WHEREVER_IT_ARRIVES:
         return False

@@ -25,6 +25,7 @@ from lab.overlay.readback import Device, Seen
 from lab.probes import neighbour_tables
 from lab.probes.neighbour_tables import FullTable
 from lab.records import FirewallRule, typed
+from lab.tunnels import KINDS
 from lab.underlay.fabric import FABRIC
 
 READINGS = (
@@ -172,7 +173,13 @@ class Scene:
 
     def end(self, host: HostScene, peer: str) -> Device | None:
         """The device that is the host's end of its tunnel to another host, as it is."""
-        return host.seen.devices.get(self.topology.port(host.name, peer))
+        return self.tunnel_device(host, self.topology.port(host.name, peer))
+
+    def tunnel_device(self, host: HostScene, name: str) -> Device | None:
+        """The device of a name, unless it is a tunnel of another kind than was planned."""
+        device = host.seen.devices.get(name)
+        other = self.planned and device is not None and device.tunnel and device.kind != self.topology.options.kind
+        return None if other else device
 
     def ends(self) -> Iterator[tuple[HostScene, HostScene]]:
         """Both ends of every tunnel: whose it is, and the host at the other end."""
@@ -187,7 +194,9 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
     if planned:
         lab.ask_anew()  # a neighbour that a test has just looked for is looked for again no sooner than in a second
     neighbour_tables.note(lab.nodes[name] for name in lab.plans)
-    tried = trial.run(lab, _named_groups(before))
+    rules = [rule for each in before.values() if each for rule in each["firewall"]]
+    ports = groups.ports(rules, KINDS[lab.topology.options.kind].port)
+    tried = trial.run(lab, _named_groups(before), ports, groups.sizes(rules))
     after = _ask(lab, _everything)
     hosts = {}
     for name, plan in lab.plans.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ HEAD = 192  # octets of a frame that are kept: headers, those of a tunnel too, a
 MOST_SENDERS = 4
 MOST_SUSPECTS = 2
 GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part besides 239/8 (RFC 5771); nobody's own
+FEW_OCTETS = 64
 UDP_HEADERS = 28  # octets of IPv4 and UDP
 GRACE = 0.2  # seconds, as `listening.FENCE_GRACE`; a diagnosis may be less patient than a verdict
 
@@ -51,6 +52,7 @@ Kind = Literal[
     "foreign source",
     "limited broadcast",
     "group",
+    "named broadcast",
 ]
 
 
@@ -135,8 +137,8 @@ def unforwarded(pings: Sequence[Answers], hub: str) -> list[tuple[str, str]]:
     ]
 
 
-def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
-    """Runs every exchange, one after the other; `groups` are tried besides `GROUPS`."""
+def run(lab: Lab, groups: Sequence[str] = (), ports: Sequence[int] = (), sizes: Sequence[int] = ()) -> Trial:
+    """Runs every exchange, one after the other; `groups` are tried besides `GROUPS`, as `ports` and `sizes` are."""
     senders = few(lab)
     tried = tuple(dict.fromkeys([*GROUPS, *groups]))
     listen = _impatient(lab)
@@ -150,6 +152,9 @@ def run(lab: Lab, groups: Sequence[str] = ()) -> Trial:
             exchanges.append(
                 _burst(lab, listen, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT)
             )
+        for port, octets in _named(lab, sender, ports, sizes):
+            kind: Kind = "named broadcast"
+            exchanges.append(_burst(lab, listen, sender, others, kind, to=lab.everyone, size=octets, port=port))
         exchanges += _variety(lab, listen, sender, [host.name for host in senders if host.name in others], tried)
     for sender, receiver in joined(lab, senders):
         to = receiver.address("underlay")
@@ -191,6 +196,15 @@ def _full_size(lab: Lab, sender: Host) -> int:
         return 0
 
 
+def _named(
+    lab: Lab, sender: Host, ports: Sequence[int], sizes: Sequence[int]
+) -> Iterator[tuple[int | None, int | None]]:
+    """Ports, and payloads in octets, to try in an emulated cloud; on live hosts a port may be in use."""
+    room = _full_size(lab, sender) if FABRIC in lab.nodes else 0
+    yield from ((port, FEW_OCTETS) for port in ports if room)
+    yield from ((None, size - UDP_HEADERS) for size in sizes if FEW_OCTETS <= size - UDP_HEADERS < room)
+
+
 def _burst(
     lab: Lab,
     listen: Listen,
@@ -202,12 +216,13 @@ def _burst(
     to: str = "",
     group: str | None = None,
     size: int | None = None,
+    port: int | None = None,
 ) -> Exchange:
     exchange = Exchange(kind, network, sender.name, tuple(receivers))
     payloads = tuple(unique(size) for _ in range(BURST if size is None else LARGE_BURST))
     sightings.forget(lab.tapped)  # what is looked through for this burst is this burst
     try:
-        with listen(receivers, network=network, group=group) as heard:
+        with listen(receivers, network=network, group=group, port=port) as heard:
             sender.udp.send(list(payloads), to=group or to, ttl=CONTROL_TTL if network == "underlay" else None)
     except (OSError, OvercastError) as refusal:
         return replace(exchange, sent=payloads, refused=str(refusal))

@@ -73,6 +73,14 @@ FAULTS = (
         finding=Named("ipsec-drops", victim_nic),
     ),
     Fault(
+        "ipsec-blocks-hosts",
+        "an IPsec policy of one spoke, without a protocol, lets nothing out to the hub",
+        ("BCAST-01",),
+        of_spoke("ip xfrm policy add src {underlay} dst {remote} dir out action block"),
+        GUEST,
+        finding=Named("ipsec-drops", victim_nic),
+    ),
+    Fault(
         "ipsec-wanted",
         "an IPsec policy of one spoke wants GRE protected, and nobody made the keys",
         ("BCAST-01",),

@@ -229,7 +229,7 @@ class Machine:
         return self._requests
 
     def answer(self, request: int, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
-        """The results of a request; the first failure of what was told before it is raised instead."""
+        """The results of a request; the first failure of an earlier one-way request is raised instead."""
         failures: list[OSError | OvercastError] = []
         answered = 0
         results: list[Any] = []
@@ -255,8 +255,8 @@ class Machine:
             raise failures[0]
         return results
 
-    def told(self, timeout: float = ANSWER_TIMEOUT) -> None:
-        """Waits until what it was told is done; raises the first failure."""
+    def settle(self, timeout: float = ANSWER_TIMEOUT) -> None:
+        """Waits until all one-way requests are done; raises the first failure."""
         self.flush()
         if self._told:
             self.answer(max(self._told), timeout)
@@ -312,4 +312,4 @@ class Machine:
 def await_told(machines: Iterable[Machine]) -> None:
     """Waits until the machines have done what they were sent without waiting; raises the first failure."""
     for machine in machines:
-        machine.told()
+        machine.settle()

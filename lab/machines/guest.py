@@ -39,7 +39,7 @@ MODULES = (
 """
 Loaded at boot; every other module comes when it is asked for (`lab.agent.modules.load`, or by the kernel itself).
 
-bpfilter starts a process, which every call of iptables asks first: loaded by such a call it may not be ready for it.
+bpfilter starts a process, which every call of iptables queries first: loaded by such a call it may not be ready for it.
 """
 
 FAREWELL = 1.0
@@ -256,7 +256,7 @@ class Booting:
 
 
 def _settings(kernel: uml.Kernel, modules: Sequence[str]) -> list[str]:
-    """The arguments of guest_init, which says how they are written."""
+    """The arguments of guest_init, which documents their format."""
     execnet_directory = str(Path(execnet.__file__).resolve().parent)
     installed = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     lists = {

@@ -132,7 +132,7 @@ def choose_legacy_iptables() -> None:
     """
     `iptables` is the legacy one here, as after update-alternatives(1): this kernel has no nftables for IP.
 
-    On the host it most often is the other one, and whoever types it, or a test, would get its refusal.
+    On the host it most often is the other one, and a user who types it, or a test, would get its error.
     """
     alternatives, programs = "/etc/alternatives", "/usr/sbin"
     if not os.access(f"{programs}/iptables-legacy", os.X_OK) or not os.path.isdir(alternatives):
@@ -230,7 +230,7 @@ class Wire:
 
 
 def serve(settings: dict[str, list[str]]) -> None:
-    """Answer execnet's messages until the host says goodbye or hangs up."""
+    """Answer execnet's messages until the host ends the connection or hangs up."""
     # The worker half of execnet stands alone; the whole package would cost another 0.1 s.
     bare = types.ModuleType("execnet")
     bare.__path__ = settings["execnet"]

@@ -7,7 +7,7 @@ Host specifications: which live machines a run is about, written as pytest-testi
     @hosts.txt                                    one of these a line; # begins a comment; or another tool's inventory
 
 A list is separated by commas.  The first is the hub, the others are spoke1, spoke2, ..., unless the hosts' own state
-says otherwise (`lab.roles`).
+overrides it (`lab.roles`).
 Source: https://testinfra.readthedocs.io/en/latest/backends.html
 """
 
@@ -34,7 +34,7 @@ USER = re.compile(r"[\w.][\w.+@\\~-]*\$?", re.ASCII)
 
 @dataclass(frozen=True)
 class HostSpec:
-    """One live host.  None: what ssh's own configuration, or the option for all hosts, says."""
+    """One live host.  None: the value of ssh's own configuration, or of the option for all hosts."""
 
     position: int
     text: str
@@ -73,7 +73,7 @@ class HostSpec:
 
 
 def parse(text: str) -> tuple[HostSpec, ...]:
-    """Understands a list of hosts, or `@FILE`; UsageProblem says what was expected, what was found, and an example."""
+    """Parses a list of hosts, or `@FILE`; UsageProblem names what was found and expected, and an example."""
     elements = _inventory(text[1:]) if text.startswith("@") else [(OPTION, part.strip()) for part in text.split(",")]
     specs: list[HostSpec] = []
     for where, element in elements:

@@ -227,7 +227,7 @@ def _answers(calls: Sequence[tuple[Node, Call[Any]]], posted: Posted, refusal: B
 
 
 def _named(refusal: OSError, asked: Sequence[Node], machine: Machine) -> OSError | NotApplicable:
-    """A refusal that says on which of the nodes it was made; one of what nobody waited for stays as it is."""
+    """An error that names the node at which it was raised; one of a one-way request is unchanged."""
     if machine.refused is None:
         return refusal
     node = asked[machine.refused]
@@ -248,7 +248,7 @@ def tell_all(calls: Sequence[tuple[Node, Call[Any]]], *, delayed: bool = False) 
 
 
 def in_order(nodes: Iterable[Node]) -> bool:
-    """Whether what nodes are told is done before packets of other nodes reach them, with nobody waiting for it here."""
+    """Whether one-way requests are done before packets of other nodes arrive, without a wait on this side."""
     machines = list({id(node.machine): node.machine for node in nodes}.values())
     return all(machine.peer_addresses for machine in machines) or (len(machines) == 1 and not machines[0].peers)
 

@@ -42,5 +42,5 @@ class Place:
         self.cpu = allowed[os.getpid() % len(allowed)]
 
     def close(self) -> None:
-        """Somebody else may have it."""
+        """Another run may have it."""
         self._claim.close()

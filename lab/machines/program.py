@@ -23,7 +23,7 @@ class Program:
 
     def await_output(self, text: str, *, within: float) -> str:
         """
-        Waits until it says `text`, after what was waited for before; returns all that it has said.
+        Waits until it prints `text`, after what was waited for before; returns all its output.
 
         CheckFailed when it does not within so many seconds, or ends.
         """

@@ -109,7 +109,7 @@ def reach(
     group: execnet.Group | None = None,
 ) -> Connected:
     """
-    Connects to the hosts in parallel and says which could be and why the others could not.
+    Connects to the hosts in parallel and returns which are connected and why the others are not.
 
     `timeout` is in seconds and for all of them together; a host's own `timeout=` counts from the same start.
     A specification's own `ssh_config=`, `ssh_identity_file=` and `sudo=` go before those of `login`.
@@ -193,7 +193,7 @@ class _LoggingIn:
 def _machine(link: Link, group: execnet.Group) -> Machine:
     spec = execnet.XSpec(f"ssh={link.spec.destination}//id={link.spec.role}-{os.getpid()}-{id(link):x}")
     spec.execmodel = group.remote_execmodel.backend
-    # execnet's own ssh gateway has no deadline, drops what ssh says, and quotes nothing: so its parts are put together
+    # execnet's own ssh gateway has no deadline, drops ssh's messages, and quotes nothing: so its parts are put together
     link.take_over()
     gateway = execnet.Gateway(link, spec)
     group._register(gateway)
@@ -223,7 +223,7 @@ def _machine(link: Link, group: execnet.Group) -> Machine:
 
 
 def _speak(gateway: Any, beat: float, stopped: threading.Event) -> None:
-    """Asks for a sign of life every `beat` seconds: each side takes a long silence for the other's end."""
+    """Requests a sign of life every `beat` seconds: each side takes a long silence for the other's end."""
     while not stopped.wait(beat):
         try:
             gateway.remote_status()

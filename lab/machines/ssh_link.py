@@ -41,7 +41,7 @@ SILENCE = 10.0
 """Seconds without a word after which each side takes the other for gone."""
 
 BEATS = 5
-"""How often each side speaks in that time."""
+"""How often each side sends in that time."""
 
 FAREWELL = 5.0
 """Seconds that the host gets to end the agent before ssh is killed; the host itself gives it longer."""
@@ -54,7 +54,7 @@ OPTIONS = (
     "RequestTTY=no",
     "RemoteCommand=none",  # a command of the user's configuration would forbid ours
     "ClearAllForwardings=yes",  # and its forwardings belong to another login
-    "LogLevel=INFO",  # what goes wrong is read from what ssh says
+    "LogLevel=INFO",  # errors are read from ssh's messages
 )
 
 # Runs in any Python, were it ever so old: it is what finds that out.  No quote, backquote, dollar or exclamation mark,
@@ -92,7 +92,7 @@ SHELL = (
 
 
 class Unusable(EnvironmentProblem):
-    """A host that cannot be used: `code` says why, to programs."""
+    """A host that cannot be used: `code` is the reason, for programs."""
 
     def __init__(self, spec: HostSpec, code: str, sentence: str, remedy: str, said: str = "") -> None:
         self.spec = spec
@@ -104,7 +104,7 @@ class Unusable(EnvironmentProblem):
 @dataclass(frozen=True)
 class Login:
     """
-    What is the same for all hosts unless their specification says otherwise.
+    The options for all hosts, unless their specification overrides them.
 
     `silence` is the number of seconds without a word after which a host counts as lost, and after which the agent on
     it takes us for gone, puts things back and ends.

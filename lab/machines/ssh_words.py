@@ -34,7 +34,7 @@ class _Rule:
     remedy: str
 
 
-# The first that matches speaks: what is more special stands before what is more general.
+# The first that matches is used: more specific rules stand before more general ones.
 _RULES = (
     _Rule(
         r"Could not resolve hostname (?P<name>\S+?):",
@@ -70,7 +70,7 @@ _RULES = (
         r"(?m)^(?P<who>[^\s:]+): Permission denied \((?P<ways>[^)]*)\)|Permission denied \((?P<more>[^)]*)\)"
         r"|Too many authentication failures",
         "permission-denied",
-        "it let nobody in ({ways}): no key that ssh has here is accepted",
+        "authentication failed ({ways}): it accepted none of ssh's keys",
         "name the user and the key: ssh://USER@{host_port}?ssh_identity_file=FILE (or ssh-add FILE); try it: {login}",
     ),
     _Rule(
@@ -95,7 +95,7 @@ _RULES = (
     _Rule(
         r"sudo: (a password is required|a terminal is required|no tty present)|sudo: .*askpass",
         "sudo-password",
-        "sudo asks {user} for a password there, and there is nobody to give it",
+        "sudo requires a password for {user}",
         "on the host, with visudo: {user_plain} ALL=(root) NOPASSWD: ALL   (or log in as a user that may)",
     ),
     _Rule(

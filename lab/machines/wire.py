@@ -57,7 +57,7 @@ READY = b"\0overcast guest is ready\n"
 
 
 class Machine(Protocol):
-    """What the wire asks of the machine at its far end."""
+    """The wire's requests to the machine at its far end."""
 
     def close(self) -> None:
         """End it."""

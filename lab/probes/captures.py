@@ -21,7 +21,7 @@ INBOUND, OUTBOUND = 1, 2
 
 
 def pcapng(seen: Sequence[Sighting], most: int) -> bytes:
-    """The frames in their order, with times in ns; of more than `most` the last ones, which the file's comment says."""
+    """The frames in their order, with times in ns; of more than `most` the last ones, noted in the file's comment."""
     interfaces: dict[str, int] = {}
     comment = f"the last {most} of {len(seen)} frames" if len(seen) > most else "all frames"
     options = _option(COMMENT, comment.encode()) + _option(0)

@@ -1,7 +1,7 @@
 """
-ICMP errors among captured frames: who complained, to whom, about which packet (RFC 792, RFC 4443).
+ICMP errors among captured frames: their sender, receiver and packet (RFC 792, RFC 4443).
 
-An error that comes back to a tunnel's end is not told to whoever sends into the tunnel: only captures show it.
+The kernel does not report an error at a tunnel's end to a sender into the tunnel: only captures show it.
 """
 
 from __future__ import annotations

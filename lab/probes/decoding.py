@@ -35,8 +35,8 @@ def decoded(frame: bytes, vxlan_port: int) -> str:
         addresses = f"{ip_address(packet[8:24])} > {ip_address(packet[24:40])} hop limit {packet[7]}"
         return f"{addresses} {_payload(protocol, rest, vxlan_port)}"
     if kind == ARP and len(packet) >= 28:
-        asks = "asks for" if _word(packet, 6) == 1 else "answers"
-        return f"ARP {ip_address(packet[14:18])} {asks} {ip_address(packet[24:28])}"
+        action = "requests" if _word(packet, 6) == 1 else "answers"
+        return f"ARP {ip_address(packet[14:18])} {action} {ip_address(packet[24:28])}"
     return f"EtherType {kind:#06x}, {len(frame)} octets"
 
 

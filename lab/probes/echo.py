@@ -32,7 +32,7 @@ IP_HEADER_LEAST = 20
 
 
 class Counts(dict[str, int]):
-    """How often each host answered a ping, and whose it was: for whoever has to name a host that did not."""
+    """How often each host answered a ping, and its addresses: to name hosts that did not answer."""
 
     def __init__(self, pinger: str, to: str, counts: Mapping[str, int]) -> None:
         super().__init__(counts)
@@ -62,7 +62,7 @@ class Answers:
         return replace(self, counts=counts, ttls={name: self.ttls[name] for name in counts})
 
     def exactly_once_by(self, nodes: Collection[str]) -> None:
-        """Each of the nodes that the pinger has a path to answered once, and nobody else did."""
+        """Each of the nodes that the pinger has a path to answered once, and no other host did."""
         nodes = [name for name in nodes if name not in self.apart]
         if self.counts == dict.fromkeys(nodes, 1):
             return
@@ -73,7 +73,7 @@ class Answers:
         if silent:
             said.insert(0, f"{', '.join(silent)} did not answer {self.pinger}'s ping to {self.to}")
         if set(self.counts) == {self.pinger}:
-            said.append("  only the pinger answered itself: nobody else was reached, whatever ping(8) says")
+            said.append("  only the pinger answered itself: no other host was reached, even if ping(8) reports success")
         said += [f"  {name} answered {self.counts[name]} times (a second path, or a loop)" for name in often]
         said += [f"  {name} answered, who must not" for name in strangers]
         raise CheckFailed("\n".join(said))
@@ -187,7 +187,7 @@ def ping(
         pairs = [pair for name in plans if marked for pair in ((node.name, name), (name, node.name))]
         ways = [leg for pair in pairs for leg in markers.legs_between(topology, network, *pair)]
         legs = markers.legs(ways, nodes or {}, topology, port, known)
-        # nobody is kept waiting for those that are known not to answer
+        # no wait for hosts whose answers are lost by a known cause
         calls += [
             call(Agent.wait_for, tokens=tokens[:alive], timeout=markers.bound(grace, marked), legs=legs),
             call(Agent.wait_for, tokens=tokens[alive:], timeout=SHORT),

@@ -20,7 +20,7 @@ UDP_HEADER = 8  # octets
 
 @functools.cache
 def scapy() -> ModuleType:
-    """Scapy's layers that the suite speaks of: `scapy().IP`, `scapy().GRE`, `scapy().IGMP`."""
+    """Scapy's layers that the suite uses: `scapy().IP`, `scapy().GRE`, `scapy().IGMP`."""
     from scapy.layers import igmp, inet, inet6, l2, vxlan
 
     names: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def carried(seen: Iterable[Sighting]) -> Iterator[Carried]:
             continue
         outer = decode(sighting.frame)
         layer = outer.getlayer("GRE" if sighting.carrier == "GRE" else "VXLAN")
-        if layer is None and sighting.carrier == "VXLAN":  # scapy finds it by the ports that it knows
+        if layer is None and sighting.carrier == "VXLAN":  # scapy finds it only by its standard port
             layer = scapy().VXLAN(sighting.frame[ETHERNET + outer.payload.ihl * 4 + UDP_HEADER :])
         if layer is None:
             continue

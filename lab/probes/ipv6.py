@@ -1,7 +1,7 @@
 """
 The hosts' own IPv6 addresses on the overlay: what an answer is known by, and the index that a membership names.
 
-They are read from the hosts (/proc/net/if_inet6), as the kernel made them: nobody configures a link-local address.
+They are read from the hosts (/proc/net/if_inet6), as the kernel made them: link-local addresses are not configured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lab.model import Network, NodePlan
 LINK_SCOPE = 0x20  # RT_SCOPE of if_inet6: IPV6_ADDR_LINKLOCAL
 TENTATIVE, FAILED = 0x40, 0x08  # IFA_F_TENTATIVE, IFA_F_DADFAILED: in, or failed by, duplicate address detection
 NOT_USABLE = TENTATIVE | FAILED
-DETECTION_DEADLINE = 3.0  # seconds; detection takes one unless told otherwise (RFC 4862 section 5.1)
+DETECTION_DEADLINE = 3.0  # seconds; detection takes one by default (RFC 4862 section 5.1)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def required(found: Mapping[str, LinkLocal], name: str, plan: NodePlan) -> LinkL
     """The address of a node; CheckFailed when it has none: its IPv6 is off, or its MTU is below what IPv6 needs."""
     if name not in found:
         raise CheckFailed(
-            f"{name} has no IPv6 link-local address on {plan.device}, so it neither sends nor hears IPv6 there",
+            f"{name} has no IPv6 link-local address on {plan.device}, so it neither sends nor receives IPv6 on it",
             remedy=f"on {name}: ip -6 addr show dev {plan.device}; sysctl net.ipv6.conf.{plan.device}.disable_ipv6 "
             "(0 is on); its MTU must be 1280 at least",
         )

@@ -1,4 +1,4 @@
-"""What a host heard against what it must have heard: missing, altered, duplicated, late and uninvited datagrams."""
+"""Received datagrams compared with the expected ones: missing, altered, duplicated, late and unexpected."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LATE = "  late: "
 def problems(
     name: str, copies: int, stimuli: Sequence[Sent], in_time: Sequence[bytes], late: Sequence[bytes], waited: str
 ) -> list[str]:
-    """A line for each payload that a host did not hear as many times as expected, and for each that nobody sent."""
+    """A line for each payload that a host did not receive as often as expected, and for each that was not sent."""
     sent = [payload for stimulus in stimuli for payload in stimulus.payloads]
-    heard = [*in_time, *(() if copies else late)]  # what must not come is uninvited whenever it comes
+    heard = [*in_time, *(() if copies else late)]  # an unexpected datagram counts whenever it arrives
     found_wrong = []
     for payload in sent:
         found = heard.count(payload)
@@ -30,9 +30,9 @@ def problems(
         elif found > copies and copies:
             found_wrong.append(f"  {name}: duplicated: heard {found} copies of {shown} instead of {copies}")
         elif found > copies:
-            found_wrong.append(f"  {name}: uninvited: heard {shown} though it must hear nothing")
+            found_wrong.append(f"  {name}: unexpected: received {shown}; expected nothing")
     strangers = [payload for payload in heard if payload not in sent]
-    return [*found_wrong, *(f"  {name}: uninvited or altered: {_short(one)}, which nobody sent" for one in strangers)]
+    return [*found_wrong, *(f"  {name}: unexpected or altered: {_short(one)}, which was not sent" for one in strangers)]
 
 
 def wanted(expected: Mapping[str, int]) -> str:

@@ -131,7 +131,7 @@ class Listening:
                 with contextlib.suppress(OSError):
                     await_told(node.machine for node in self._nodes.values())
         finally:
-            # until it is known whether somebody minds what is missing, it may still come
+            # until the check decides whether a missing datagram matters, it may still arrive
             if kind is not None or not self._may_wait():
                 self.close()
             self._on_exit(self)
@@ -155,7 +155,7 @@ class Listening:
             chosen.append(options.multicast_all(all_groups))
         bind = self._bind
         if bind is None:
-            # bound to the group, a socket hears nothing of other groups whoever joined them (MCAST-10)
+            # bound to the group, a socket receives no other groups, even if the host joined them (MCAST-10)
             bind = self._groups[0] if len(self._groups) == 1 else ANY
         kind, late = options6.UDP if self._is_ipv6 else options.UDP, self._memberships(self._plans[name], join=True)
         bound = [bind, self.port]
@@ -310,7 +310,7 @@ class Listening:
         return self.datagrams[at][0]
 
     def exactly_once(self, at: Collection[str]) -> None:
-        """Each of the nodes heard every payload of hosts with a path to it once, unaltered, and nothing uninvited."""
+        """Each of the nodes received every payload of hosts with a path to it once, unaltered, and nothing else."""
         self._check(dict.fromkeys(at, 1))
 
     def nothing(self, at: Collection[str]) -> None:
@@ -318,7 +318,7 @@ class Listening:
         self._check(dict.fromkeys(at, 0))
 
     def copies(self, expected: dict[str, int]) -> None:
-        """Each node heard every payload that was sent as many times as told."""
+        """Each node received every payload that was sent the given number of times."""
         self._check(expected)
 
     def _check(self, expected: dict[str, int]) -> None:

@@ -18,7 +18,7 @@ from lab.probes.markers import one_kernel
 from lab.probes.payloads import AGENTS_PORT
 
 MOST = 8
-"""Hosts: each asks all others, which many neighbour tables have no room for."""
+"""Hosts: each resolves all others, for which many neighbour tables are too small."""
 PATIENCE = 1.0
 """Seconds for the first answers, which take an ARP exchange."""
 

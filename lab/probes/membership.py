@@ -1,4 +1,4 @@
-"""Group membership: sockets that join and leave (ip(7)), what the host is a member of, and what it says by IGMP."""
+"""Group membership: sockets that join and leave (ip(7)), the host's memberships, and its IGMP reports."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Member:
             return
         try:
             if kind is None:
-                self._node.machine.told()
+                self._node.machine.settle()
         finally:
             self._socket.close()
 

@@ -2,7 +2,7 @@
 How long a lab is waited for: what is late is not lost, and what is lost is not waited for longer than need be.
 
 After a deadline a lab is waited for once more (`Patience`).  What arrives then was not lost, and what it shows is not a
-fault of the overlay: the check says `TooSlow` and is no verdict.  A lab in which waiting showed nothing is waited for
+fault of the overlay: the check raises `TooSlow` and is no verdict.  A lab in which waiting showed nothing is waited for
 no longer: its packets are lost.
 """
 
@@ -86,7 +86,7 @@ def presumed(ways: Iterable[Way], hub: str, known: Collection[str], hosts: Colle
 
     `hub` is the host that every tunnel ends at; empty where there is none, and then nothing is presumed.
 
-    What does not get from a spoke to the hub gets to no further spoke, and what the hub cannot send to one, nobody can.
+    A packet that does not get from a spoke to the hub reaches no other spoke; the same for hub and other senders.
     On the underlay only ways to and from the hub have been tried, so that the same is presumed between all spokes.
     """
     found = set(ways)
@@ -105,7 +105,7 @@ class Lost:
     """
     The ways of a lab on which everything is known to be lost: by a diagnosis, or by a check that failed.
 
-    Whoever waits for a packet on one of them waits for `SHORT`.  A healthy lab has none.
+    A wait for a packet on one of them is `SHORT`.  A healthy lab has none.
     """
 
     ways: set[Way] = field(default_factory=set)
@@ -137,8 +137,8 @@ class Lost:
         """
         How long to wait for membership reports at an interface: in a healthy lab the whole time.
 
-        That a host's datagrams to groups are lost says nothing of its reports: they leave by the device of the join,
-        whatever the routing table says.
+        A lost datagram to a group does not mean that a host's reports are lost: they leave by the device of the join,
+        whatever the routing table is.
         """
         sender = self.senders.get((node, interface))
         ways = [Way("overlay", kind, sender, node) for kind in REPORTED] if sender else []
@@ -171,7 +171,7 @@ class Lost:
 
 @dataclass
 class Known:
-    """What a run knows to be lost, in labs of each make."""
+    """The known losses of a run, in labs of each plan."""
 
     makes: dict[str, Lost] = field(default_factory=dict)
     kernel: set[str] = field(default_factory=set)

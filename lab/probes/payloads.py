@@ -18,7 +18,7 @@ _taken: set[int] = set()
 
 
 def unique(size: int | None = None) -> bytes:
-    """A payload that no other probe has; `size` in octets (at least 16), 32 unless told."""
+    """A payload that no other probe has; `size` in octets (at least 16), 32 by default."""
     tag = b"oc:" + secrets.token_hex(6).encode() + b":"
     return tag.ljust(TAG_SIZE, b".") + b"~" * ((32 if size is None else max(size, TAG_SIZE)) - TAG_SIZE)
 
@@ -29,7 +29,7 @@ def tag_of(payload: bytes) -> bytes:
 
 
 def fresh_port() -> int:
-    """A port that no earlier probe of this process used and no host has: a late packet meets nobody."""
+    """A port that no earlier probe of this process used and no host has: a late packet reaches no socket."""
     return next(port for port in itertools.islice(_ports, LAST_PORT - PROBES_FROM) if port not in _taken)
 
 

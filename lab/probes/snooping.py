@@ -1,4 +1,4 @@
-"""What a snooping bridge knows: the ports that it lists for a group, and the IGMP that it is told by."""
+"""The state of a snooping bridge: the ports that it lists for a group, and the IGMP behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.machines.node import Agent, Node
 from lab.model import ALL_HOSTS, Topology
 from lab.probes.echo import checksum
 
-LISTED_DEADLINE = 2.0  # seconds; a report leaves within two ticks of its host's clock, an entry goes when it is told to
+LISTED_DEADLINE = 2.0  # seconds; a report leaves within two ticks of its host's clock, an entry is deleted on request
 QUERY, V2_REPORT = 0x11, 0x16
 VERSION_2 = 2
 IPV4 = 4
@@ -61,7 +61,7 @@ def await_listed(
 
 
 def versions(node: Node) -> dict[str, int]:
-    """The version of IGMP that a host speaks, by device: 3, or that of the oldest querier that it has heard."""
+    """A host's IGMP version, by device: 3, or that of the oldest querier from which it has received."""
     return versions_of(node.read_net("igmp"))
 
 

@@ -4,7 +4,7 @@ An outage meter: a numbered stream from one host to all others, and what each of
     with Stream(lab.nodes, lab.topology, "spoke1", ["spoke2", "spoke3"]) as stream:
         stream.event("hub lost")
         ...                                     whatever is done to the lab
-        stream.await_heard(within=2.0)          until everybody hears everything again
+        stream.await_heard(within=2.0)          until every host receives everything again
     stream.outages()                            for each event, receiver and kind of traffic: silence, lost, ...
 
 Broadcast, multicast and unicast are sent side by side with the same numbers.  Times are the kernel's.
@@ -33,11 +33,11 @@ from lab.probes.payloads import fresh_port, tag_of, unique
 Kind = Literal["broadcast", "multicast", "unicast"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 RATE = 500.0
-"""Numbers a second; each is sent once to everybody, once to a group, and once to each receiver."""
+"""Numbers a second; each is sent once to broadcast, once to a group, and once to each receiver."""
 SIZE = 100  # octets of a payload
 TTL = 4
 GRACE = 0.5  # seconds that the last numbers may take
-LAST = 10  # numbers before the next event by which it is told whether a receiver hears again
+LAST = 10  # numbers before the next event that show whether a receiver has recovered
 ON_ITS_WAY = 20_000_000  # ns that a datagram may be on its way when something is lost
 SLACK = 5.0  # seconds beyond those that a stream must take: a busy machine
 

@@ -125,7 +125,7 @@ class Path:
     """
     How far one datagram came on its way to one receiver, which received it `heard` times.
 
-    `expected` is how often it was to receive it, None where nobody has said so.
+    `expected` is how often it was to receive it, None if that is unknown.
     """
 
     sender: str
@@ -165,7 +165,7 @@ class Path:
         return f"to {self.receiver}: {way or 'never seen anywhere'}"
 
     def data(self) -> dict[str, Any]:
-        """Builtins, for whoever draws it."""
+        """Builtins, for the drawing."""
         return {**vars(self), "problem": self.problem, "legs": [dict(vars(leg)) for leg in self.legs]}
 
 

@@ -29,7 +29,7 @@ def words(options: TunnelOptions) -> list[str]:
 
 
 def networkd(local: str, remote: str, options: TunnelOptions) -> dict[str, object]:
-    """An end of either kind in [Tunnel] of systemd.netdev(5), which knows neither checksums nor sequence numbers."""
+    """An end of either kind in [Tunnel] of systemd.netdev(5), which supports neither checksums nor sequence numbers."""
     if options.checksum or options.sequence:
         raise UsageProblem("systemd-networkd makes no tunnel with checksums or sequence numbers")
     key = {} if options.key is None else {"Key": options.key}

@@ -3,7 +3,7 @@ ip6gretap: Ethernet in GRE in IPv6 (RFC 7676; ip-link(8) type ip6gretap), over a
 
     ip link add ip6gretap1 type ip6gretap local fd00:10::197 remote fd00:10::25 hoplimit 64 encaplimit 4
 
-Unlike gretap's, its TTL is 64 unless told otherwise, and a destination option, the tunnel encapsulation limit (RFC 2473
+Unlike gretap's, its TTL is 64 by default, and a destination option, the tunnel encapsulation limit (RFC 2473
 section 4.1.1), stands between the IPv6 header and GRE.
 """
 

@@ -17,7 +17,7 @@ from lab.underlay.policy import Rule, gre_rules, source_rule
 
 SETTLE = 5.0  # seconds for a NIC to become operational; in practice a few milliseconds
 PortRules = tuple[tuple[Rule, ...], bool]
-"""What is dropped at a port besides what the provider drops, and whether sources are checked."""
+"""What a port drops in addition to the provider's drops, and whether sources are checked."""
 
 
 class Cloud:
@@ -85,7 +85,7 @@ class Cloud:
 
     @contextlib.contextmanager
     def parted(self, host: str, other: str) -> Iterator[None]:
-        """What two hosts send each other is lost on its way, both ways; no link of either says so."""
+        """Packets between two hosts are lost on their way, in both directions; no link of either shows it."""
         here, there = (self._ports[name].address.ip for name in (host, other))
         with self.losing(host, source_rule(there)), self.losing(other, source_rule(here)):
             yield
@@ -125,7 +125,7 @@ class Cloud:
             self._floods = flooded
 
     def admit(self, plan: NodePlan, node: Node) -> None:
-        """One more VM in the hub's subnet, with rules like everybody's at its port."""
+        """One more VM in the hub's subnet, with the same rules at its port."""
         segment = self._segments[0]
         port = fabric.Port(plan.name, plan.name, plan.nic, plan.underlay, checked=True)
         self._segments[0] = replace(segment, ports=(*segment.ports, port))
@@ -155,9 +155,9 @@ class Cloud:
     @contextlib.contextmanager
     def stopped(self, host: str, node: Node) -> Iterator[None]:
         """
-        The host's VM is stopped, as everybody else sees it: its NIC has no carrier and nothing gets through.
+        The host's VM is stopped, as the other hosts see it: its NIC has no carrier and nothing gets through.
 
-        The cloud still knows its address, so that neighbours of it stay resolved.  What the host had is still there
+        The cloud still has its address, so that neighbours of it stay resolved.  The host's configuration is there
         afterwards, as if its boot had restored it all.
         """
         device = self.port_of(host)
@@ -169,7 +169,7 @@ class Cloud:
             self._settle(host, node, self._ports[host].nic)
 
     def withdrawn(self, host: str) -> AbstractContextManager[None]:
-        """The cloud knows the host's address no more, as when its VM was deleted: nobody answers for it."""
+        """The cloud removes the host's address, as when its VM was deleted: no ARP request for it is answered."""
         port, bridge = self._ports[host], self._segment_of(host).bridge
         address, mac = str(port.address.ip), mac_of(port.address.ip)
         return self.node.changed(neigh_del(bridge, address), neigh_add(bridge, address, mac))
@@ -178,7 +178,7 @@ class Cloud:
         """
         A secondary private address for a host's VNIC: others find it there.
 
-        The port's source check still knows the primary address only; `set_rules` or `without_source_check` lift it.
+        The port's source check still has only the primary address; `set_rules` or `without_source_check` lift it.
         """
         mac = mac_of(self._ports[host].address.ip)
         self.node.apply(neigh_add(self._segment_of(host).bridge, str(address), mac))

@@ -5,7 +5,7 @@ The emulated cloud network (VCN): it delivers unicast, answers ARP itself, and f
     routed(k)   hub -- bridge `vcn0` -- r1 - ... - rk -- bridge `vcn1` -- spokes
 
 A segment is a bridge whose ports flood neither broadcast nor multicast nor unknown unicast and learn nothing: the
-fabric knows where every MAC is, as a cloud does, and answers neighbour requests from that (bridge(8) proxy_arp).
+fabric has an entry for every MAC, as a cloud does, and answers neighbour requests from it (bridge(8) proxy_arp).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def segments(topology: Topology, underlay: Underlay) -> tuple[Segment, ...]:
 
 def segment_changes(segment: Segment, provider: Provider, handles: Mapping[str, int]) -> list[Change]:
     """What the fabric's own namespace needs for one segment: the bridge, its ports, who is where."""
-    # pinned: a bridge that takes a port's MAC over drops every neighbour it was told (NETDEV_CHANGEADDR)
+    # pinned: a bridge that takes a port's MAC over drops every configured neighbour (NETDEV_CHANGEADDR)
     mac = OWN_MAC if segment.routed else mac_of(segment.gateway.ip)
     changes = [link_add(segment.bridge, bridge(mcast_snooping=0), mtu=provider.mtu, address=mac)]
     if not segment.routed:

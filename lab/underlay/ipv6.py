@@ -5,7 +5,7 @@ IPv6 on the cloud's network, for overlays whose tunnels go over it: every NIC ha
     routed(k)   hub - r1 - ... - rk - spokes in fd00:10:0:1::/64, forwarded by the routers
 
 The fabric carries no multicast, and with it no neighbour discovery: who has which MAC address is configured, as the
-fabric itself is.  A host's NIC has no link-local address, so that nothing is said on it that nobody asked for.
+fabric itself is.  A host's NIC has no link-local address, so that it sends nothing on its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LINK_LOCAL, NO_LINK_LOCAL = "0", "1"  # addr_gen_mode: IN6_ADDR_GEN_MODE_EUI64, 
 
 
 def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
-    """What the hosts and routers need besides IPv4; nothing for an overlay over IPv4."""
+    """What the hosts and routers need in addition to IPv4; nothing for an overlay over IPv4."""
     if topology.nodes[0].underlay6 is None:
         return []
     calls: list[Call[Any]] = []
@@ -49,7 +49,7 @@ def addresses(topology: Topology, underlay: Underlay) -> dict[str, list[str]]:
 
 
 def host_calls(topology: Topology, plan: NodePlan, node: Node) -> list[Call[Any]]:
-    """A host's NIC: addressed, with its default route and everybody in its subnet as a neighbour."""
+    """A host's NIC: addressed, with its default route and every host of its subnet as a neighbour."""
     if plan.underlay6 is None:
         return []
     gateway = fabric.gateway_of(plan)

@@ -110,7 +110,7 @@ def _foreign_sources(offset: int, address: IPv4Address | IPv6Address) -> list[Ru
 
 
 def gre_rule() -> Rule:
-    """Drops IP protocol 47: a security list that nobody opened for GRE."""
+    """Drops IP protocol 47: a security list without a rule for GRE."""
     return Rule(LOAD_BYTE, IP_PROTOCOL, JUMP_EQUAL, GRE)
 
 
@@ -120,7 +120,7 @@ def source_rule(address: IPv4Address) -> Rule:
 
 
 def longer_rule(mtu: int) -> Rule:
-    """Drops packets of more octets than a path takes, and tells nobody."""
+    """Drops packets of more octets than a path takes, without an ICMP error."""
     return Rule(LOAD_LENGTH, 0, JUMP_GREATER, mtu + ETHERNET)
 
 

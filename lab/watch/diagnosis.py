@@ -25,7 +25,7 @@ NOTHING_FOUND = "the trial that followed lost nothing"
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong with the overlay; `skipped` says why that is not known."""
+    """The overlay's findings; `skipped` is the reason why there are none."""
 
     findings: tuple[Finding, ...] = ()
     skipped: str = ""
@@ -88,7 +88,7 @@ def _alone(nodes: Mapping[str, Observed]) -> Iterator[None]:
             node.machine.peers, node.machine.peer_addresses = (), {}
         for node in nodes.values():
             with contextlib.suppress(OvercastError, OSError):  # a host that is gone is noticed in the next round
-                node.machine.told()
+                node.machine.settle()
                 node.machine.call(Agent.untap, [node.handle])
 
 

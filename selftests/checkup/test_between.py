@@ -1,4 +1,4 @@
-"""What is said of live hosts together, from what each of them told."""
+"""Checks that compare live hosts with each other."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ GONE = "no file that a boot reads names gretap1, the multicast route 224.0.0.0/4
 
 @dataclass(frozen=True)
 class State:
-    """A host's files, what else was done to them, and what is to be told of them."""
+    """A host's files, other changes to them, and the expected report."""
 
     files: Mapping[str, str]
     state: str
@@ -196,8 +196,8 @@ STATES = {
 }
 
 
-def told(state: State, directory: Path) -> Check:
-    """What is told of a host that has these files, and no others of its own."""
+def persistence(state: State, directory: Path) -> Check:
+    """The check of a host that has these files, and no others."""
     lines = ["set -e", *(f"mount -t tmpfs -o mode=755 own {folder}" for folder in OWN), "who=root"]
     for number, (path, text) in enumerate(state.files.items()):
         (directory / str(number)).write_text(text)
@@ -228,7 +228,7 @@ def test_what_a_boot_configures_is_reported(tmp_path: Path, name: str) -> None:
             f"{lacking[0]} is missing: apt-get install --no-install-recommends ifupdown network-manager systemd"
         )
 
-    check = told(state, tmp_path)
+    check = persistence(state, tmp_path)
 
     assert (check.state, state.found in check.found) == (state.state, True), check.found
     assert state.fix in (check.remedy or "")

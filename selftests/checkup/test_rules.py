@@ -134,7 +134,7 @@ def _saved(text: str) -> list[dict[str, Any]]:
     ],
 )
 def test_what_becomes_of_a_packet(text: str, hook: str, packet: Packet, passes: bool | None) -> None:
-    """The verdict is that of the kernel; where a rule asks for what the packet leaves open, there is none."""
+    """The verdict is the kernel's; if a rule matches a field that the packet leaves open, there is none."""
     assert read(text).of(packet, hook).passes is passes
 
 
@@ -173,7 +173,7 @@ def test_what_is_not_understood_of_nft_is_left_open(line: str) -> None:
 
 
 def test_the_rule_is_quoted() -> None:
-    """Whoever has to change a firewall is told which rule it is."""
+    """The fix of a firewall names the rule."""
     assert read(OCI).of(GRE, "input").why == "INPUT: -j REJECT --reject-with icmp-host-prohibited (iptables-nft)"
     assert read(DOCKER).of(BRIDGED, "forward").why == "the policy of FORWARD (iptables-nft)"
 

@@ -34,7 +34,7 @@ def possible() -> abilities.Abilities:
 
 
 def test_probe_distinguishes_supported_from_unsupported_kinds(possible: abilities.Abilities) -> None:
-    """A veth can be made, a kind that nobody has cannot, and nothing of the attempt is left in this namespace."""
+    """A veth can be created, an unknown kind cannot, and the trial leaves nothing in this namespace."""
     assert possible.kinds == {"veth": 0, "nonsense": errno.EOPNOTSUPP}
     assert possible.captures == 0
     assert not Path("/sys/class/net/try0").exists()
@@ -50,12 +50,12 @@ def test_probe_agrees_with_ip(possible: abilities.Abilities) -> None:
     assert (abilities.probe(["gretap"]).kinds["gretap"] == 0) == (tried.returncode == 0)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_choice_needs_no_root(possible: abilities.Abilities) -> None:
     """An ordinary user gets the same choice where user namespaces are allowed, the guest otherwise."""
     become = f"import os; os.setgroups([]); os.setgid({ORDINARY_USER}); os.setuid({ORDINARY_USER})"
     code = f"{become}; from lab.machines import choose; print(choose.choose('auto', 'vxlan').kind)"
-    # root's imports come first: the library may lie where nobody else can read
+    # root's imports come first: other users may not be able to read the library
     code = f"import lab.machines.choose; {code}"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() in ("local", "guest"), done.stderr
@@ -68,7 +68,7 @@ def test_unknown_kernel_is_a_usage_problem() -> None:
 
 
 def test_host_that_cannot_names_the_remedy(possible: abilities.Abilities) -> None:
-    """--kernel=host on a kernel without the tunnel says what is missing, and offers only what can work."""
+    """--kernel=host on a kernel without the tunnel names what is missing, and offers only what can work."""
     with pytest.raises(EnvironmentProblem, match="has no nonsense") as refused:
         choose("host", "nonsense")
     assert refused.value.remedy is not None
@@ -78,7 +78,7 @@ def test_host_that_cannot_names_the_remedy(possible: abilities.Abilities) -> Non
 
 
 def test_auto_falls_back_to_the_guest(possible: abilities.Abilities) -> None:
-    """Without the tunnel on this kernel the guest runs the lab, and the one line that is announced says why."""
+    """Without the tunnel on this kernel the guest runs the lab, and one line announces it with the reason."""
     if problem := guest.available():
         pytest.skip(str(problem))
     chosen = choose("auto", "nonsense")

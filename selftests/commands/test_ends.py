@@ -92,7 +92,7 @@ def test_interrupted_up_leaves_nothing(checkout: Checkout) -> None:
 
 
 def test_guest_that_dies_is_reported(checkout: Checkout) -> None:
-    """A guest kernel that is gone is one message with the command that starts anew."""
+    """A lost guest kernel is one message with the command that starts another."""
     try:
         choose("guest", "gretap")
     except EnvironmentProblem as problem:
@@ -109,7 +109,7 @@ def test_guest_that_dies_is_reported(checkout: Checkout) -> None:
 
 
 def test_bench_that_loses_its_guest_fails(checkout: Checkout) -> None:
-    """What was measured is printed, the guest that was lost is one message, and the status says that it failed."""
+    """The measurements are printed, the lost guest is one message, and the exit status is a failure."""
     try:
         choose("guest", "gretap")
     except EnvironmentProblem as problem:

@@ -12,7 +12,7 @@ from lab.machines.base import ROOT
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a part of the suite, or is told why not."""
+    """Runs a part of the suite, or returns the reason why it does not run."""
     return run_on("tests/broadcast", *arguments)
 
 
@@ -42,12 +42,12 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["--inject=spoke3: true"], "--inject='spoke3: true' is for no node of the lab"),
         (
             ["--hosts=a,b", "--kernel=host"],
-            "--kernel says where a lab runs; live hosts (--hosts) have their own kernels",
+            "--kernel cannot be used with --hosts: live hosts have their own kernels",
         ),
         (["--hosts=a,b,c", "--spokes=3"], "--spokes=3: expected 2, as many as --hosts names spokes: leave it out"),
         (
             ["--hosts=a,b", "--topology=article"],
-            "--topology says how an overlay is set up; that of live hosts (--hosts)",
+            "--topology cannot be used with --hosts, whose overlay is tested as it is",
         ),
         (
             ["--inject=spokes-meshed", "--spokes=1"],
@@ -59,7 +59,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_what_cannot_be_meant_is_one_message(arguments: list[str], message: str) -> None:
-    """An empty list of hosts above all: a lab that is tested in their place says nothing about them."""
+    """An empty list of hosts is rejected: a lab tested instead would prove nothing about them."""
     done = run(*arguments)
 
     assert done.returncode == 4
@@ -68,7 +68,7 @@ def test_what_cannot_be_meant_is_one_message(arguments: list[str], message: str)
 
 
 def test_a_misspelt_option_is_answered_with_the_one_that_was_meant() -> None:
-    """An option that nobody has is named with the one that is spelt most like it; a value of its own is kept."""
+    """An unknown option is reported with the most similar one; its value is kept."""
     done = run("--tunel=vxlan", "--spoke=3")
 
     assert done.returncode == 4
@@ -131,7 +131,7 @@ def test_a_command_is_run_in_labs_of_the_chosen_tunnels_alone() -> None:
 
 
 def test_the_faults_that_have_a_name_are_listed() -> None:
-    """`--inject=list` says what each of them is, and runs nothing."""
+    """`--inject=list` describes each fault, and runs nothing."""
     done = run("--inject=list")
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -59,7 +59,7 @@ def test_a_folder_anywhere_will_do(tmp_path: Path) -> None:
 
 
 def test_a_broken_overlay_is_named_with_its_fix() -> None:
-    """Where the application hears nothing because of the overlay, the run ends with the cause and the fix."""
+    """If the application receives nothing because of the overlay, the run ends with the cause and the fix."""
     done = own(EXAMPLE, "--inject=port-detached")
     assert done.returncode == 1
     assert "port-not-bridged: hub vxlan2, the tunnel to spoke2, is not a port of bridge0" in done.stdout

@@ -35,7 +35,7 @@ def test_each_host_has_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "ip addr replace 192.168.7.2/24 dev gretap1\n" in script
     assert "| web1 | 10.1.0.5 | 192.168.7.2/24 | gretap1 |" in files["README.md"]
     assert "--hosts=gate,web1,spoke2" in files["README.md"]
-    assert capsys.readouterr().out == f"{tmp_path}/README.md says where the 16 files go\n"
+    assert capsys.readouterr().out == f"{tmp_path}/README.md lists where the 16 files go\n"
 
 
 @pytest.mark.parametrize("tool", FORMATS)
@@ -90,7 +90,7 @@ def cloud_rules(folder: Path, provider: str, tunnel: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("provider", ["aws", "gcp", "oci", "azure"])
 def test_the_clouds_rules_are_terraform(tmp_path: Path, provider: str) -> None:
-    """The cloud's rules let VXLAN in from every host of the overlay and nobody else, and are read as HCL."""
+    """The cloud's rules accept VXLAN only from the hosts of the overlay, and are valid HCL."""
     settings = cloud_rules(tmp_path, provider, "vxlan")
     text = json.dumps(settings)
 
@@ -101,7 +101,7 @@ def test_the_clouds_rules_are_terraform(tmp_path: Path, provider: str) -> None:
 
 @pytest.mark.parametrize("provider", ["aws", "gcp", "oci"])
 def test_the_clouds_rules_name_gre_by_its_number(tmp_path: Path, provider: str) -> None:
-    """GRE is IP protocol 47, which no cloud knows by a name."""
+    """GRE is IP protocol 47, which has no name in any cloud."""
     assert "47" in json.dumps(cloud_rules(tmp_path, provider, "gretap"))
 
 

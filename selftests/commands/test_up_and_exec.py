@@ -114,7 +114,7 @@ def test_exec_gives_a_terminal(up: str, checkout: Checkout) -> None:
 
 def test_exec_passes_signals_on(up: str, checkout: Checkout) -> None:
     """A SIGTERM for the caller reaches the command, whose own end decides."""
-    script = "trap 'echo told; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
+    script = "trap 'echo ended; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
     running = subprocess.Popen(
         checkout.command("exec", "hub", "--", "sh", "-c", script), cwd=checkout.path, stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""Misuse is one message and status 2; doctor says what is lacking and what mends it."""
+"""Misuse is one message and status 2; doctor lists what is missing and its fix."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_misuse_ends_the_process_with_2(checkout: Checkout) -> None:
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_error(checkout: Checkout, closed: str) -> None:
-    """Whoever closes a stream does not want it; the command is the same without."""
+    """A closed stream is not needed; the command works without it."""
     command = " ".join(checkout.command("doctor"))
     done = subprocess.run(
         ["sh", "-c", f"{command} {closed}"], cwd=checkout.path, capture_output=True, text=True, check=False
@@ -130,7 +130,7 @@ def test_closed_streams_are_no_error(checkout: Checkout, closed: str) -> None:
 
 
 def test_doctor_is_quick_and_names_the_remedy_of_every_lack(checkout: Checkout) -> None:
-    """Each line has its state; what is lacking is followed by what mends it; the last line is the verdict."""
+    """Each line has its state; a missing prerequisite is followed by its fix; the last line is the verdict."""
     began = time.monotonic()
     done = checkout.run("doctor")
     took = time.monotonic() - began

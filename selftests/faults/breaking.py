@@ -60,7 +60,7 @@ def broken(lab: laboratory.Lab, host: str, command: str) -> str:
 
 
 def corrected(lab: laboratory.Lab, before: Iterable[Finding]) -> None:
-    """Runs every printed fix once, where it says; then nothing is found any more."""
+    """Runs every printed fix once, on the host it names; then there is no finding."""
     for host, fix in dict.fromkeys((finding.node, finding.remedy) for finding in before):
         run(lab, host, fix)
     assert found(lab) == (), [finding.remedy for finding in before]

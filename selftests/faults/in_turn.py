@@ -84,7 +84,7 @@ class InTurn:
         return self._ended(session, {item.nodeid: tuple(_asserted(item)) for item in failing})
 
     def _begin(self, faults: Sequence[str]) -> None:
-        """Forget what the session knows of labs and causes; labs are built with these faults from now on."""
+        """Clear the session's labs and causes; from now on labs are built with these faults."""
         from fixtures import causes, labs, options  # not before pytest has them imported as plugins
 
         self.config.stash[options.CHOICES] = replace(options.choices(self.config), faults=tuple(faults))

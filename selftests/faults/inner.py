@@ -21,7 +21,7 @@ from lab.requirements import ON_DEMAND, area_of
 from selftests.faults.in_turn import FILE, HEALTHY
 from selftests.faults.pool import ROOT, Run
 
-# pictures of the failures are wanted in nobody's inner run, and cost more than the failures do
+# no inner run needs pictures of the failures, and they cost more than the failures do
 LEAN = ("-q", "-p", "no:cacheprovider", "-p", "no:fixtures.evidence", "-p", "no:allure_pytest")
 
 LEAST_SPOKES = 2

@@ -35,7 +35,7 @@ class Pool:
             self._idle.put(Worker())
 
     def submit(self, of: Callable[[Run], Result]) -> Future[Result]:
-        """What `of` makes of the runs that it asks for, when it is its turn."""
+        """Return what `of` makes of the runs that it requests, when it is its turn."""
 
         def work() -> Result:
             worker = self._idle.get()

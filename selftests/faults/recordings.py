@@ -82,10 +82,10 @@ def case_of(fault: str) -> Case:
 
 def place(fault: Fault, seen: Scene) -> tuple[str, str]:
     """Where the diagnosis must find a fault in the lab that was recorded."""
-    nobody: Any = None  # no machine is asked anything
-    nodes = {name: Node(name, nobody, 0) for name in seen.topology.plans}
+    no_machine: Any = None  # nothing is read from a machine
+    nodes = {name: Node(name, no_machine, 0) for name in seen.topology.plans}
     assert fault.finding is not None
-    return fault.finding.at(BuiltLab(nobody, seen.topology, seen.underlay, nodes))
+    return fault.finding.at(BuiltLab(no_machine, seen.topology, seen.underlay, nodes))
 
 
 def is_named(fault: Fault, case: Case) -> bool:
@@ -141,7 +141,7 @@ def record(kind: str, faults: Sequence[str]) -> dict[str, str]:
 
 
 def main(wanted: Sequence[str]) -> None:
-    """Records, and writes the files anew."""
+    """Records, and writes the files again."""
     known = [*catalogue.known(), *HEALTHY]
     names = wanted or known
     by_kind: dict[str, list[str]] = defaultdict(list)

@@ -38,7 +38,7 @@ CUTS = {
     "delivery": "spoke1: iptables -A INPUT -i vxlan1 -p udp -j DROP",
 }
 """What cuts spoke1 off, by the stage at which its broadcast, or that of others to it, is lost."""
-BESIDES = (
+OTHERS = (
     "hub: sysctl -w net.ipv4.ip_default_ttl=31",
     "hub: sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=1 net.ipv4.conf.all.force_igmp_version=2",
     "multicast-route-missing",
@@ -80,7 +80,7 @@ def test_no_loss_is_silent_or_another_findings_evidence(machine, monkeypatch, st
     causes = {one.code for one in explain.explain(alone)}
     assert [loss for loss in between_the_first_two(alone) if loss.stage == stage]
 
-    for beside in BESIDES:
+    for beside in OTHERS:
         seen = tried(machine, CUTS[stage], beside)
         cut = between_the_first_two(seen)
         unknowing = [rule for rule in known if found(rule, seen) and not found(rule, seen) & causes]

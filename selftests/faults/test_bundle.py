@@ -39,7 +39,7 @@ FAULTS = {
     "spoke1: iptables -A INPUT -i {device} -p udp -m comment --comment 'token=hunter2' -j DROP": (),
     "spoke2: ip link set ens3 mtu 1400": (),
 }
-"""What is broken, and how the run is made besides."""
+"""The fault, and the run's other options."""
 SECRET = "ge-heim"
 
 
@@ -270,7 +270,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_a_file_that_is_no_bundle_is_refused(one_run: Path, tmp_path: Path, hostile: str) -> None:
-    """Whatever is wrong with a file, one message names it and says how one is written; nothing in it is executed."""
+    """For any error in a file, one message names it and how to write a bundle; nothing in it is executed."""
     file, other = tmp_path / "run.tar.gz", tmp_path / "other.tar.gz"
     make, why = HOSTILE[hostile]
     bundle.write(bundle.of_run(one_run), file, {})
@@ -313,7 +313,7 @@ def test_what_is_in_a_file_does_not_reach_the_terminal_as_a_command(one_run: Pat
 
 
 def test_a_run_without_failures_has_nothing_to_explain(worker: Worker, tmp_path: Path) -> None:
-    """After a run in which nothing failed the command says so, and how to name another run."""
+    """After a run without failures the command reports this, and how to name another run."""
     worker.run([*OPTIONS, f"--reports={tmp_path}", TESTS[0], "-k", "exactly_once"])
 
     printed = overcast("bundle", f"--reports={tmp_path}", "-o", str(tmp_path / "run.tar.gz"), status=1)

@@ -1,5 +1,5 @@
 """
-Designs without a hub: nothing is found where nothing is wrong; what is broken is named, and mended by its fix.
+Designs without a hub: a healthy one has no finding; each fault has one, and its fix removes it.
 
     flood list   spoke1 vxlan0 -- copies to --> spoke2, spoke3
     mesh         spoke1 bridge0 [vxlan2, vxlan3], isolated ports

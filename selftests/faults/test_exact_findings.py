@@ -36,6 +36,100 @@ EXACT = {
         Case("spoke2", {"spoke2": "iptables -t mangle -A POSTROUTING -o ens3 -p udp -j TOS --or-tos 0x03"}),
         {"congestion-marked"},
     ),
+    "another spoke's address in place of the own one": (
+        Case("spoke2", {"spoke2": "ip addr flush dev {device} && ip addr add 172.16.254.2/24 dev {device}"}),
+        {"overlay-address-missing", "duplicate-address", "multicast-route-missing"},
+    ),
+    "own address with a peer": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip addr flush dev {device} && ip addr add 172.16.254.3 peer 172.16.254.1 dev {device} && "
+                "ip route add 172.16.254.0/24 dev {device} && ip route add 224.0.0.0/4 dev {device}"
+            },
+        ),
+        {"prefix-mismatch"},
+    ),
+    # at a NIC it is the tunnel packets that are lost, whatever is in them
+    "wrong MAC of the hub's NIC written down": (
+        Case("spoke2", {"spoke2": "ip neigh replace 10.0.0.197 lladdr 02:00:00:00:00:99 dev ens3 nud permanent"}),
+        {"neighbour-wrong"},
+    ),
+    # the kernel sends broadcast of a device without ARP to the device's own MAC
+    "tunnel without ARP": (Case("spoke2", {"spoke2": "ip link set {device} arp off"}), {"device-noarp"}),
+    "tunnel to another spoke": (
+        Case("spoke2", {"spoke2": "ip link set {device} type vxlan remote 10.0.0.25"}),
+        {"tunnel-remote-mismatch"},
+    ),
+    "rule of packets that a firewall marks": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "iptables -t mangle -A OUTPUT -p udp --dport 4789 -j MARK --set-mark 9 && "
+                "ip route add unreachable default table 99 && ip rule add fwmark 9 lookup 99"
+            },
+        ),
+        {"policy-rule"},
+    ),
+    "tagged frames of one port": (
+        Case(
+            "hub",
+            {"hub": "ip link set bridge0 type bridge vlan_filtering 1 && bridge vlan add dev {port} vid 1 pvid"},
+            "gretap",
+        ),
+        {"vlan-filtering"},
+    ),
+    "tunnel of another kind": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip link del {device} && ip link add {device} type vxlan id 2 local 10.0.0.131 "
+                "remote 10.0.0.197 dstport 4789 && ip link set {device} up && "
+                "ip addr add 172.16.254.3/24 dev {device} && "
+                "ip route add 224.0.0.0/4 dev {device}"
+            },
+            "gretap",
+        ),
+        {"tunnel-missing"},
+    ),
+    "rules of the tunnel and of what is in it, which is dropped first": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "iptables -A INPUT -i {device} -j DROP && "
+                "iptables -t mangle -A PREROUTING -i ens3 -p gre -j DROP"
+            },
+            "gretap",
+        ),
+        {"carrier-dropped", "firewall-drops"},
+    ),
+    "a policy of IPsec for what is in the tunnel": (
+        Case("spoke2", {"spoke2": "ip xfrm policy add dst 224.0.0.0/4 dir out action block"}, "gretap"),
+        {"ipsec-drops"},
+    ),
+    "classes whose queues drop": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "tc qdisc add dev {device} root handle 1: htb default 10 && "
+                "tc class add dev {device} parent 1: classid 1:10 htb rate 8kbit && "
+                "tc qdisc add dev {device} parent 1:10 pfifo limit 1"
+            },
+            "gretap",
+        ),
+        {"traffic-impaired"},
+    ),
+    "a policer of what leaves": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "tc qdisc add dev ens3 clsact && tc filter add dev ens3 egress matchall "
+                "action police rate 8kbit burst 2k conform-exceed drop"
+            },
+            "gretap",
+        ),
+        {"traffic-filtered"},
+    ),
     "a policy that refuses all but UDP, TCP and ICMP": (
         Case(
             "spoke2",

@@ -1,5 +1,5 @@
 """
-Nothing is wrong with a healthy lab, and the diagnosis says so: in every topology, kind of tunnel and cloud, every time.
+A healthy lab has no finding: in every topology, kind of tunnel and cloud, every time.
 
     laboratory.build  -->  scene.gather  -->  explain  -->  no finding
 """
@@ -64,6 +64,15 @@ UNUSUAL = (
         ),
     ),
     ("spoke1", ("ip route add blackhole 198.18.0.0/15", "ip rule add from 192.168.50.0/24 table 100 priority 1000")),
+    ("spoke1", ("ip route replace multicast 224.0.0.0/4 dev {device}", "ip rule add sport 22 blackhole")),
+    (
+        "spoke1",  # as wg-quick has it
+        (
+            *VPN,
+            "ip route add default dev tun0 table 51820 && ip rule add not fwmark 51820 table 51820",
+            "ip rule add table main suppress_prefixlength 0",
+        ),
+    ),
     ("spoke1", ("ip link add upper link ens3 type macvlan mode bridge", "ip link set upper up")),
     ("spoke1", ("ip link add red type vrf table 9", "ip link set red up")),
     (
@@ -121,7 +130,7 @@ def test_nothing_is_found_where_nothing_is_wrong(machine, kind, cloud, routers, 
 def test_options_of_the_user_are_not_a_fault(machine, kind, options):
     """A lab whose tunnels are made in another way on purpose has no finding."""
     if kind != "gretap" and set(options) & {"key", "checksum", "local"}:
-        pytest.skip("speaks of GRE")
+        pytest.skip("is about GRE")
     plan = topologies.standard(2, replace(TunnelOptions(kind=kind), **options))
 
     assert found(laboratory.build(machine, plan, Underlay(provider("oci")))) == set()
@@ -129,7 +138,7 @@ def test_options_of_the_user_are_not_a_fault(machine, kind, options):
 
 @pytest.mark.parametrize(("node", "commands"), UNUSUAL, ids=[commands[-1] for _, commands in UNUSUAL])
 def test_what_is_unusual_and_harms_nothing_is_no_fault(machine, kind, node, commands):
-    """A lab with bridges, filters, queues, routes and addresses besides, which take nothing away, has no finding."""
+    """A lab with additional bridges, filters, queues, routes and addresses, all harmless, has no finding."""
     lab = laboratory.build(machine, topologies.standard(2, TunnelOptions(kind=kind)), Underlay(provider("oci")))
     device = lab.topology.port("spoke1", "hub")
     for command in commands:
@@ -143,7 +152,7 @@ def test_what_is_unusual_and_harms_nothing_is_no_fault(machine, kind, node, comm
 
 @pytest.mark.parametrize("routers", [0, 1])
 def test_of_the_articles_lab_its_own_mistakes_are_found(machine, kind, routers):
-    """The article's literal set-up is told what it gets wrong, and nothing else."""
+    """The article's literal set-up has findings for its errors, and no others."""
     plan = topologies.article(2, TunnelOptions(kind=kind))
     plan = topologies.routed(plan) if routers else plan
     expected = {"multicast-route-narrow", "tunnel-ttl-inherit"} if routers else {"multicast-route-narrow"}
@@ -155,6 +164,6 @@ def test_time_after_time(machine, kind):
     """The same lab, asked again and again, stays without a finding."""
     plan = topologies.standard(2, TunnelOptions(kind=kind))
     with laboratory.build(machine, plan, Underlay(provider("oci"))) as lab:
-        told = [explain(scene.gather(lab, planned=True)) for _ in range(ROUNDS)]
+        findings = [explain(scene.gather(lab, planned=True)) for _ in range(ROUNDS)]
 
-    assert told == [()] * ROUNDS
+    assert findings == [()] * ROUNDS

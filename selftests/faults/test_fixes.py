@@ -23,10 +23,15 @@ UNTIL = "timeout 5 sh -c 'until bridge link show dev {port} | grep -q state.STAT
 BROKEN = {
     "arp-suppressed": ("hub", "bridge link set dev {port} neigh_suppress on"),
     "bridge-down": ("hub", "ip link set bridge0 down"),
+    "device-protodown": ("spoke2", "ip link set {device} protodown on"),
     "device-not-multicast": ("spoke2", "ip link set {device} multicast off"),
     "fdb-static-wrong": ("hub", "bridge fdb replace {mac} dev {port} master static sticky"),
     "multicast-as-unicast": ("hub", "bridge link set dev {port} mcast_to_unicast on"),
     "nic-down": ("spoke2", "ip link set ens3 down"),
+    "nic-missing": (
+        "spoke2",
+        "ip link set ens3 down && ip link set ens3 name eth9 && ip link set eth9 up && ip route add default dev eth9",
+    ),
     "nic-mac-changed": ("spoke2", "ip link set ens3 address 02:00:0a:00:00:fe"),
     "overlay-address-missing": ("spoke2", "ip addr del 172.16.254.3/24 dev {device}"),
     "overlay-route-elsewhere": ("spoke2", "ip route add 172.16.254.2/32 dev ens3"),
@@ -57,6 +62,11 @@ CLOUD = "vcn"
 ELSEWHERE = {
     "fabric-asks-nobody": Case(CLOUD, {CLOUD: "ip link set spoke2 type bridge_slave proxy_arp off"}),
     "fabric-isolates": Case(CLOUD, {CLOUD: "bridge link set dev spoke2 isolated on"}),
+    "ipv6-link-local-missing": Case(
+        "spoke2",
+        {"spoke2": "ip -6 addr flush dev {device} scope link && ip -6 route del ff00::/8 dev {device} table local"},
+        ipv6=True,
+    ),
     "ipv6-ping-ignored": Case("spoke2", {"spoke2": "sysctl -w net.ipv6.icmp.echo_ignore_all=1"}, ipv6=True),
     "mtu-below-1280": Case(
         "spoke2",
@@ -111,6 +121,17 @@ FIREWALLS = {
     "nft netdev": ("spoke2", nft("netdev", "ingress device {device}", "ip daddr 172.16.254.255 counter drop")),
     "nft netdev, egress": ("spoke2", nft("netdev", "egress device {device}", "ip protocol udp counter drop")),
     "nft netdev, tunnel packets": ("spoke2", nft("netdev", "ingress device ens3", "udp dport 4789 counter drop")),
+    "nft netdev, egress of a port": ("hub", nft("netdev", "egress device {port}", "ip protocol udp counter drop")),
+    "nft inet, a map of devices": (
+        "spoke2",
+        nft("inet", "input", '\'iifname vmap {{ "lo" : accept, "{device}" : drop }}\''),
+    ),
+    "nft inet, inside and outside": ("hub", nft("inet", "input", "'meta l4proto vmap {{ udp : drop, tcp : accept }}'")),
+    "nft inet, refused with an answer": ("spoke2", nft("inet", "input", "counter reject with icmpx admin-prohibited")),
+    "nft ip, another receiver": (
+        "spoke2",
+        nft("ip", "output", "ip daddr 172.16.254.255 counter ip daddr set 172.16.254.254"),
+    ),
     "nft policy": (
         "spoke2",
         CHAIN.format(family="inet", hook="input").replace("0;", "0; policy drop;"),

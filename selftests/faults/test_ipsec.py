@@ -19,7 +19,7 @@ from selftests.faults.inner import machine_for
 OF_VPN = "src 192.168.0.0/24 dst 192.168.1.0/24"
 
 
-@pytest.fixture(params=["ipsec-blocks-in", "ipsec-wanted"])
+@pytest.fixture(params=["ipsec-blocks-in", "ipsec-blocks-hosts", "ipsec-wanted"])
 def blocked_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A lab in which IPsec drops the tunnel packets of spoke2, which has policies of a VPN also."""
     tunnel = "gretap"

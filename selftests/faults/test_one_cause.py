@@ -121,11 +121,11 @@ def test_is_named_by_each_failure(broken):
 
 
 def test_causes_a_loss_whose_message_names_receiver_and_packet(broken):
-    """Most failures are losses, and their first line says between whom and where."""
+    """Most failures are losses, and their first line names sender, receiver and place."""
     _, ran = broken
-    told = [reason for reason in ran.failed.values() if LOSS.match(reason)]
+    losses = [reason for reason in ran.failed.values() if LOSS.match(reason)]
 
-    assert len(told) > len(ran.failed) / 2, "\n".join(reason.splitlines()[0] for reason in ran.failed.values())
+    assert len(losses) > len(ran.failed) / 2, "\n".join(reason.splitlines()[0] for reason in ran.failed.values())
 
 
 def test_a_missing_bridge_is_one_cause(worker, tmp_path):

@@ -1,5 +1,5 @@
 """
-Designs with two hubs: nothing is found where nothing is wrong; what is broken is named, and mended by its fix.
+Designs with two hubs: a healthy one has no finding; each fault has one, and its fix removes it.
 
     bond   spoke1 bond1 [gretap1 --> hub, gretap2 --> hub2]     hub gretap3 ==== gretap3 hub2
     PRP    spoke1 prp0  [gretap1 --> hub, gretap2 --> hub2]     the hubs are not joined

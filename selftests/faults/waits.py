@@ -104,7 +104,7 @@ class Waits:
 
     @property
     def _known(self) -> bool:
-        """Whether the run knows a cause."""
+        """Whether the run has found a cause."""
         from fixtures import causes
 
         return bool(self._config.stash[causes.CAUSES].known)

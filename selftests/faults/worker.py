@@ -1,5 +1,5 @@
 """
-A process that runs pytest as often as it is told to: what a run costs before its first test is paid once.
+A process that runs pytest repeatedly on request: the cost of a run before its first test is paid once.
 
     stdin   a line for each run, its arguments as a JSON list
     stdout  a line for each, what it printed as a JSON string

@@ -1,6 +1,6 @@
 """
-A pytest plugin for the selftests: it says READY at one point of the run, and then stands still until it is ended, or
-told to go on by SIGUSR1.
+A pytest plugin for the selftests: it prints READY at one point of the run, and then waits until it is ended, or
+continued by SIGUSR1.
 
     python -m pytest -p selftests.lab.hold ...                            in the first test's call
     OVERCAST_SELFTEST_HOLD=pytest_sessionfinish python -m pytest ...      in the first call of that hook

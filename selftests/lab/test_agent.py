@@ -33,7 +33,7 @@ def test_a_kernel_refusal_arrives_as_the_oserror_that_it_was(any_machine, lab):
 
 
 def test_an_unknown_device_is_named(lab):
-    """A device that is not there is an ENODEV that says which."""
+    """A missing device is an ENODEV with its name."""
     with pytest.raises(OSError, match="device gretap9") as refused:
         lab.hub.node.apply(link_set("gretap9", up=True))
 
@@ -55,7 +55,7 @@ def test_the_first_refusal_ends_a_batch(any_machine):
 
 
 def test_a_rejected_request_is_raised_once(any_machine):
-    """The question after it is told of the failure, and the one after that gets its own answer."""
+    """The next request gets the failure, and the one after that gets its own answer."""
     refused = call(Agent.sysctl_write, node=any_machine.call(Agent.node_home), values={"net.ipv4.no_such_thing": "1"})
     any_machine.tell([refused])
     any_machine.tell([Call("no_such_verb", (), {})])
@@ -65,7 +65,7 @@ def test_a_rejected_request_is_raised_once(any_machine):
         any_machine.call(Agent.echo, token="first")
 
     assert any_machine.call(Agent.echo, token="second") == "second"
-    any_machine.told()
+    any_machine.settle()
 
 
 def test_an_answer_to_an_interrupted_request_is_dropped(any_machine):
@@ -86,7 +86,7 @@ def test_a_program_that_does_not_end_is_one_message(lab):
 
 
 def test_a_bug_in_the_agent_is_reported_with_its_traceback(any_machine):
-    """A failure that is no refusal by the kernel says so and shows where."""
+    """A failure that is not the kernel's is reported as such, with its place."""
     with pytest.raises(AgentBug, match="no_such_verb"):
         any_machine.batch([Call("no_such_verb", (), {})])
 
@@ -139,5 +139,5 @@ def test_programs_run_inside_the_node(lab):
 
 
 def test_a_missing_program_is_returned_not_raised(lab):
-    """A program that is not installed is told apart from one that failed."""
+    """A program that is not installed is distinguished from one that failed."""
     assert lab.hub.node.run("no-such-program")["status"] is None

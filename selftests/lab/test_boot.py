@@ -1,7 +1,7 @@
 """
 What `overcast plan` writes for gretap makes the overlay by the tool that it is for, in nodes of a guest kernel.
 
-    hub, spoke1, spoke2 ── systemd-networkd, or sh, with the written files ──▶ everybody hears everybody
+    hub, spoke1, spoke2 ── systemd-networkd, or sh, with the written files ──▶ every host receives from every other
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 The order in which a lab is built: the cloud's network, then a wait until it transmits, then the overlay on it.
 
-An overlay that speaks too early asks for its neighbours in vain, and the kernel asks again after a second.
+An overlay that sends too early gets no answer to its ARP requests, and the kernel retries after a second.
 """
 
 from lab.machines.node import Agent

@@ -39,7 +39,7 @@ def overflown(lab):
 
 
 def test_nothing_is_judged_by_an_incomplete_capture(lab, overflown):
-    """Where a capture lost frames, nobody is given the others as if they were all, or waits for one in vain."""
+    """A capture that lost frames does not return the others as complete, and no caller waits in vain."""
     with pytest.raises(FramesLost):
         overflown.sightings()
     with pytest.raises(FramesLost):
@@ -47,7 +47,7 @@ def test_nothing_is_judged_by_an_incomplete_capture(lab, overflown):
 
 
 def test_a_loss_is_reported_without_its_place_where_captures_are_incomplete(overflown):
-    """What sockets did not receive is missing all the same; where it was lost nobody knows."""
+    """A datagram that sockets did not receive is still missing; the place of its loss is unknown."""
     with pytest.raises(CheckFailed, match=r"spoke1: missing(.|\n)*seen: not known, because the captures had no room"):
         overflown.exactly_once(at=["spoke1"])
 
@@ -67,7 +67,7 @@ def test_a_tap_of_a_busy_host_leaves_out_other_programs(make_lab, key):
     def kept(to, **fields):
         with lab.listen(["hub"]):
             sent = spoke.udp.send(to=to, **fields).payload
-        # what comes back is the error that nobody has the port, with the datagram in it
+        # the answer is a port unreachable error, with the datagram in it
         forth = {("spoke1", True), ("hub", False)}
         return {(one.node, one.interface) for one in lab.frames([sent[:40]]) if (one.node, one.outgoing) in forth}
 

@@ -68,7 +68,7 @@ def test_nothing_is_left_after_sigkill_of_pytest(held):
 
 @KINDS
 def test_ctrl_c_ends_a_run_in_order(held):
-    """Interrupted in the middle of a test, a run says so without a traceback of ours and leaves nothing."""
+    """Interrupted in the middle of a test, a run reports it without a traceback of ours and leaves nothing."""
     members = held.members()
 
     held.process.send_signal(signal.SIGINT)
@@ -96,7 +96,7 @@ def test_a_killed_agent_is_the_environments_failure(held):
 
 
 def test_a_lost_guest_is_replaced(watch, tmp_path):
-    """When its guest dies, a run repeats the test in a new one, goes on, and says so."""
+    """When its guest dies, a run repeats the test in a new one, continues, and reports it."""
     run = watch("-p", "selftests.lab.kill_guest", "--kernel=guest", f"--reports={tmp_path}", A_TEST)
 
     said = run.output()
@@ -108,7 +108,7 @@ def test_a_lost_guest_is_replaced(watch, tmp_path):
 
 
 def test_a_guest_that_is_lost_again_ends_the_run(watch, tmp_path, monkeypatch):
-    """When the new guest dies too, the run ends: one message, and a status that says it failed."""
+    """When the new guest dies too, the run ends with one message, and its status is a failure."""
     monkeypatch.setenv(KILLS, "2")
     run = watch("-p", "selftests.lab.kill_guest", "--kernel=guest", f"--reports={tmp_path}", A_TEST)
 

@@ -47,7 +47,7 @@ def test_closed_nodes_hold_no_neighbours(machine):
 
 
 def test_closed_nodes_hold_no_frames(machine):
-    """Frames that nobody read are dropped when their node is closed."""
+    """Unread frames are dropped when their node is closed."""
     home, before = Node.home("home", machine), []
 
     for number in range(MANY):
@@ -67,7 +67,7 @@ def _available(home):
 
 
 def test_a_burst_of_large_buffers_is_captured_whole(machine):
-    """Frames that nobody reads meanwhile have room, although each counts with its whole buffer, out and in."""
+    """The buffer is large enough for unread frames, although each counts with its whole size, out and in."""
     (node,) = Node.create(machine, "node").values()
     machine.call(Agent.tap_ready, nodes=[node.handle])
 

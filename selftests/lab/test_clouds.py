@@ -53,7 +53,7 @@ class Firmware:
 
 
 def test_live_hosts_are_in_the_cloud_that_the_hub_names() -> None:
-    """The hub's own firmware says which cloud's documents the hosts are compared with."""
+    """The hub's own firmware names the cloud with whose documents the hosts are compared."""
     sighted = live.cloud(Firmware(sys_vendor="Amazon EC2"))
 
     assert sighted is not None

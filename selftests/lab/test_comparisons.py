@@ -1,4 +1,4 @@
-"""A failed `==` of a conformance test says in its first line what was found and what was expected."""
+"""A failed `==` of a conformance test shows in its first line what was found and what was expected."""
 
 from types import SimpleNamespace
 
@@ -41,7 +41,7 @@ def test_states_that_are_not_by_host_become_a_sentence(left, right, first):
     ],
 )
 def test_a_failure_begins_with_a_host_or_with_the_claim(message, first):
-    """What says nothing about a host follows what the test claims; nothing begins with a bare comparison."""
+    """A comparison without a host follows the test's claim; no message begins with a bare comparison."""
     stash = pytest.Stash()
     stash[claims.LABS] = [SimpleNamespace(plans={"hub": None, "spoke1": None}, ended=[])]
 

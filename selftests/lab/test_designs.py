@@ -24,7 +24,7 @@ SETTLED_WITHIN = 20.0  # seconds; STP's least timers take some 5
 ENOUGH = 0.3  # seconds of a stream
 FEW = 5
 """Datagrams of some 600: what only the slower tunnel carries is at times taken for a copy there (docs/designs.md)."""
-AGAIN = 1.5  # seconds after which a hub that is back forwards: its kernel asks for neighbours again after one
+AGAIN = 1.5  # seconds after which a hub that is back forwards: its kernel resolves neighbours again after one
 OF_ANY_KERNEL = [name for name, design in designs.DESIGNS.items() if not design.kinds and not design.slow]
 OF_A_GUEST = [name for name, design in designs.DESIGNS.items() if design.kinds]
 
@@ -64,7 +64,7 @@ def missed(outages: list[Outage]) -> set[tuple[int, int, int]]:
 
 
 def delivers(lab: BuiltLab) -> None:
-    """Every receiver hears every number of each kind once and in order, once everybody is known to everybody."""
+    """Every receiver gets every number of each kind once and in order, once all hosts have resolved each other."""
     with stream_of(lab) as stream:
         stream.event("steady")
         stream.go_on(ENOUGH)
@@ -88,7 +88,7 @@ def test_delivers_in_a_guest(build: Build, name: str) -> None:
 
 
 def test_a_star_loses_everything_with_its_hub(build: Build) -> None:
-    """While the hub is off every spoke misses all that is sent, and hears again when it is back."""
+    """While the hub is down every spoke receives nothing, and it receives again when the hub is back."""
     lab = build("star")
     with stream_of(lab) as stream:
         stream.event("off")
@@ -142,7 +142,7 @@ def test_prp_hides_what_a_tunnel_loses(build: Build, name: str, whole: bool, imp
 
 @pytest.mark.parametrize("any_machine", ["guest"], indirect=True)
 def test_a_bond_uses_its_other_leg(build: Build) -> None:
-    """With a bond over two hubs everybody hears again while the first hub is still off."""
+    """With a bond over two hubs every host receives again while the first hub is still down."""
     lab = build("two-hubs-bond")
     with stream_of(lab) as stream:
         stream.event("off")

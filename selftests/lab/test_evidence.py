@@ -42,7 +42,7 @@ def _attached(reports):
 
 
 def test_each_failure_has_its_paths(reports):
-    """The results hold for each failed test how far the broadcast came, to whom it did not first."""
+    """The results hold for each failed test the broadcast's path, to the first receiver that did not get it."""
     result = json.loads((reports / "conformance.json").read_text())
 
     paths = [test["paths"] for test in result["tests"] if test["outcome"] == "failed"]

@@ -1,4 +1,4 @@
-"""Messages between the agent and who asks it: builtins travel as they are, and nothing else does."""
+"""Messages between the agent and its caller: builtins are sent unchanged, and nothing else is sent."""
 
 import os
 import pickle

@@ -1,5 +1,5 @@
 """
-An object that is missing: no test of a requirement about it passes, and each failure says what is missing.
+A missing object: no test of a requirement about it passes, and each failure names what is missing.
 
     pytest --inject="hub: ip link del bridge0" --requirements=HUB-06    an assertion of emptiness holds of nothing
 """

@@ -63,8 +63,8 @@ def test_the_article_differs_in_what_it_leaves_out_only():
     assert str(article.multicast_route) == "224.0.0.0/8"
     assert (article.options.ttl, article.options.local) == (None, False)
     assert not article.pinned_mac
-    mended = dataclasses.replace(article, multicast_route=standard.multicast_route, options=standard.options)
-    assert dataclasses.replace(mended, name=standard.name, pinned_mac=True) == standard
+    corrected = dataclasses.replace(article, multicast_route=standard.multicast_route, options=standard.options)
+    assert dataclasses.replace(corrected, name=standard.name, pinned_mac=True) == standard
 
 
 @pytest.mark.parametrize(

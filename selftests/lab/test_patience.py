@@ -1,5 +1,5 @@
 """
-Late is told from lost: what comes after the deadline is no fault of the overlay, and no verdict.
+Late is distinguished from lost: an arrival after the deadline is no fault of the overlay, and no verdict.
 
     spoke1 --( hub: bridge0 )-- netem, longer than the deadline -- spoke2
 """

@@ -1,5 +1,5 @@
 """
-The probes: what is heard is told from what is lost, doubled, altered or uninvited, and silence is proved by a fence.
+The probes: missing, duplicate, altered and unexpected copies are distinguished, and a fence proves silence.
 
     spoke1 --tunnel1--( hub: bridge0 )--tunnel2-- spoke2
 """
@@ -30,12 +30,12 @@ def judged(payloads, sent=(b"hello",)):
         ([], "missing"),
         ([b"hello", b"hello"], "duplicated"),
         ([b"hellp"], "altered"),
-        ([b"hello", b"stranger"], "uninvited"),
+        ([b"hello", b"stranger"], "unexpected"),
     ],
-    ids=["missing", "duplicated", "altered", "uninvited"],
+    ids=["missing", "duplicated", "altered", "unexpected"],
 )
 def test_exactly_once_has_four_ways_to_fail(heard, complaint):
-    """Missing, duplicated, altered and uninvited copies are told apart."""
+    """Missing, duplicated, altered and unexpected copies are distinguished."""
     with pytest.raises(CheckFailed, match=complaint):
         judged(heard).exactly_once(at=["spoke2"])
 
@@ -46,8 +46,8 @@ def test_one_unaltered_copy_passes():
 
 
 def test_no_refusal_is_reported_after_a_delivery():
-    """A copy where silence is due is uninvited."""
-    with pytest.raises(CheckFailed, match="uninvited"):
+    """A copy where no delivery is expected is unexpected."""
+    with pytest.raises(CheckFailed, match="unexpected"):
         judged([b"hello"]).nothing(at=["spoke2"])
 
 
@@ -104,7 +104,7 @@ def test_a_broadcast_reaches_all_others_and_is_seen_on_every_leg(lab):
 
 
 def test_silence_is_proved_by_a_fence_that_came_through(lab):
-    """Where nobody is meant to hear, the fence arrives and says so without waiting."""
+    """Where no node is expected to receive, the fence arrives and proves it without waiting."""
     others = lab.others("spoke1")
 
     with lab.listen(others, network="underlay") as heard:
@@ -115,7 +115,7 @@ def test_silence_is_proved_by_a_fence_that_came_through(lab):
 
 
 def test_silence_without_a_fence_is_reported_as_unproved(lab):
-    """Where unicast cannot pass either, the node is listed as unproved and the failure message says it."""
+    """Where unicast cannot pass either, the node is listed as unproved, and the failure message names it."""
     port = lab.topology.port("hub", "spoke2")
     with lab.hub.node.changed(link_set(port, nomaster=True), link_set(port, master="bridge0")):
         with lab.listen(["spoke2"]) as heard:
@@ -164,7 +164,7 @@ def test_the_path_of_what_arrived_ends_at_the_socket(lab):
 
 
 def test_the_pingers_own_answer_is_kept_apart(lab):
-    """Everybody answers a broadcast ping once; what proves anything are the others."""
+    """Every host answers a broadcast ping once; only the answers of others prove anything."""
     answers = lab["spoke1"].ping(lab.everyone)
 
     answers.exactly_once_by(lab.hosts)
@@ -217,7 +217,7 @@ def test_many_ways_are_fenced_leg_by_leg(make_lab):
 
 
 def test_a_refused_datagram_is_missing_and_named(lab):
-    """What the sender's own kernel refuses is missing everywhere, and the message says who refused it."""
+    """A datagram that the sender's own kernel rejects is missing everywhere, and the message names the sender."""
     spoke = lab["spoke1"]
     spoke.node.apply(
         route_del("0.0.0.0/0", spoke.plan.nic),

@@ -15,8 +15,8 @@ from lab.machines.node import Agent
 
 SOON = 5.0  # seconds; milliseconds in practice
 SHELL = {"package": "dash", "ready": "ready"}
-TELLS = """#!/bin/sh
-trap 'echo told; exit 3' TERM
+SCRIPT = """#!/bin/sh
+trap 'echo ended; exit 3' TERM
 cat words; ls; ip -br link show type bridge; echo ready
 sleep 60 & wait
 """
@@ -28,10 +28,10 @@ def start(node, script="echo ready; sleep 60 & wait", **files):
 
 def test_it_runs_inside_the_node_with_its_files(lab):
     """A program sees the devices of its node, and in its working directory the files that it was given alone."""
-    started = program.start(lab.hub.node, "sh", "tells", files={"tells": TELLS, "words": "hello\n"}, **SHELL)
+    started = program.start(lab.hub.node, "sh", "script", files={"script": SCRIPT, "words": "hello\n"}, **SHELL)
 
     lines = started.output().splitlines()
-    assert lines[:3] == ["hello", "tells", "words"]
+    assert lines[:3] == ["hello", "script", "words"]
     assert "bridge0" in lines[3]
 
 
@@ -64,7 +64,7 @@ def test_words_are_awaited_one_after_the_other(lab):
 
 
 def test_a_program_that_ends_is_not_waited_for(lab):
-    """A wait ends with the program, long before its deadline, and says with which status."""
+    """A wait ends with the program, long before its deadline, and reports its status."""
     before = time.monotonic()
 
     with pytest.raises(EnvironmentProblem, match="did not say 'ready' before it ended with status 7; it said:\n  oh"):
@@ -75,14 +75,14 @@ def test_a_program_that_ends_is_not_waited_for(lab):
 
 def test_it_ends_on_a_signal_and_its_last_output_is_returned(lab):
     """Stopping sends the signal, waits for the end, and gives all that was said; once more changes nothing."""
-    started = program.start(lab.hub.node, "sh", "tells", files={"tells": TELLS, "words": ""}, **SHELL)
+    started = program.start(lab.hub.node, "sh", "script", files={"script": SCRIPT, "words": ""}, **SHELL)
 
-    assert started.stop().endswith("told\n")
-    assert started.stop().endswith("told\n")
+    assert started.stop().endswith("ended\n")
+    assert started.stop().endswith("ended\n")
 
 
 def test_it_ends_with_its_lab(make_lab):
-    """Closing a lab ends its programs and what they started, also those that ignore being told to."""
+    """Closing a lab ends its programs and their children, also those that ignore the signal."""
     lab = make_lab()
     started = start(lab.hub.node, "trap '' TERM; sleep 60 & echo $!; echo ready; wait")
     child = started.output().split()[0]
@@ -94,7 +94,7 @@ def test_it_ends_with_its_lab(make_lab):
 
 
 def test_a_missing_program_is_named_with_its_package(lab):
-    """What is not installed is an environment's problem that says which package brings it."""
+    """A program that is not installed is an EnvironmentProblem that names its package."""
     with pytest.raises(EnvironmentProblem, match="no-such-program is not installed") as refused:
         program.start(lab.hub.node, "no-such-program", package="no-such-package")
 

@@ -1,5 +1,5 @@
 """
-Reading an overlay back: what was built is found again, and what is half-configured is named with what mends it.
+Reading an overlay back: it matches what was built, and each part that is missing is named with its fix.
 
     hub: bridge0 <- tunnel1, tunnel2        spoke1: tunnel1        spoke2: tunnel2
 """
@@ -42,7 +42,7 @@ def test_a_routed_underlay_is_found_too(make_lab):
 
 
 def test_a_tunnel_beside_the_bridge_is_named(lab):
-    """The hub's tunnel that is no port of the bridge is found on the hub, with the command that mends it."""
+    """The hub's tunnel that is not a port of the bridge is found on the hub, with its fix."""
     port = lab.topology.port("hub", "spoke2")
     lab.hub.node.apply(link_set(port, nomaster=True))
 
@@ -63,7 +63,7 @@ def test_a_missing_tunnel_is_named_on_its_side(lab):
 
 
 def test_another_prefix_is_named(lab):
-    """A spoke with a /16 on the overlay is told which prefix the hub has."""
+    """The finding on a spoke with a /16 on the overlay names the hub's prefix."""
     plan = lab.plans["spoke2"]
     lab["spoke2"].node.apply(
         addr_del(plan.device, str(plan.overlay)),
@@ -85,7 +85,7 @@ def test_hosts_without_an_overlay_get_one_by_the_printed_commands(make_lab):
 
 
 def fix(lab):
-    """Runs the command of each finding where it says."""
+    """Runs the command of each finding on the host it names."""
     for finding in found(lab).findings:
         done = lab.nodes[finding.node].run("sh", "-ec", finding.remedy)
         assert done["status"] == 0, (finding, done["errors"])

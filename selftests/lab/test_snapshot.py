@@ -73,7 +73,7 @@ def _programs(node, *commands):
             pytest.skip(f"{command}: {done['errors'].strip() or 'not installed'}")
 
 
-def _told(lab, name="hub"):
+def _listed(lab, name="hub"):
     return snapshot.text(snapshot.take([lab.nodes[name]]))
 
 
@@ -81,7 +81,7 @@ class TestTheFirewall:
     """The verb `firewall`."""
 
     def test_shows_a_rule_with_what_it_matched(self, lab):
-        """A rule is told with its chain's hook, its verdict and its counters; a policy has no rule."""
+        """A rule is listed with its chain's hook, its verdict and its counters; a policy has no rule."""
         spoke = lab["spoke1"].node
         with firewall.rules(spoke, ("INPUT", "-p", "udp", "--dport", "9999", "-j", "DROP")):
             lab.hub.udp.send(to=lab["spoke1"].address(), port=9999)
@@ -123,7 +123,7 @@ class TestTheFirewall:
         ],
     )
     def test_of_every_family_is_read(self, lab, command, family, chain, verdict):
-        """Rules about ARP and those of the older ebtables are told with what they matched."""
+        """Rules about ARP and those of the older ebtables are listed with their counters."""
         _programs(lab.hub.node, command)
 
         (rule,) = [entry for entry in lab.hub.node.ask(Agent.firewall) if entry.get("rule")]
@@ -132,7 +132,7 @@ class TestTheFirewall:
         assert rule["packets"] >= 0  # neighbours may have asked for each other meanwhile
 
     def test_of_nftables_is_read_where_it_is_in_use(self, lab):
-        """What nft made is told with its policy, its handle and what it counts, and whatever a named map drops."""
+        """Nft rules are listed with their policy, handle and counters, and the drops of named maps."""
         _programs(
             lab.hub.node,
             "nft add table inet guard",
@@ -171,7 +171,7 @@ class TestTheFirewall:
         assert rules[1]["rule"] == "ip saddr { 10.0.0.1, 10.0.0.2, 10.0.0.3 } drop"
 
     def test_of_legacy_ebtables_is_read_from_its_listing(self):
-        """Rules have what they matched, and the policy of a chain that is jumped to is told when it ends there."""
+        """Rules have their counters, and the policy of a chain that is jumped to is listed if it applies there."""
         entries = ebtables.listed(BRIDGED)
 
         assert [(entry["chain"], entry["rule"], entry["packets"], entry.get("verdict")) for entry in entries] == [
@@ -193,10 +193,10 @@ class TestAReading:
         assert netem.dev == "ens3"
         expected = {"delay": 0.01, "loss": 5.0, "duplicate": 1.0, "rate": 10_000_000}
         assert expected.items() <= netem.settings.items()
-        assert "qdisc dev ens3 root netem delay 0.01" in _told(lab)
+        assert "qdisc dev ens3 root netem delay 0.01" in _listed(lab)
 
     def test_shows_filters_with_their_actions(self, lab):
-        """A tc filter is told with where it is, what it matches and what it does."""
+        """A tc filter is listed with its place, its match and its action."""
         port = lab.topology.port("hub", "spoke1")
         _programs(
             lab.hub.node,
@@ -230,7 +230,7 @@ class TestAReading:
         assert lab.hub.node.read("mdb_routers") == [{"bridge": "bridge0", "port": there}]
 
     def test_shows_the_vlans_of_ports(self, lab):
-        """VLANs are told per port, with the one of untagged frames marked."""
+        """VLANs are listed per port, with the one of untagged frames marked."""
         port = lab.topology.port("hub", "spoke1")
         _programs(
             lab.hub.node,
@@ -241,7 +241,7 @@ class TestAReading:
         vlans = [entry for entry in lab.hub.node.read("vlans") if entry.dev == port]
 
         assert [(entry.vid, entry.pvid) for entry in vlans] == [(1, True), (7, False)]
-        assert f"VLAN vid 1 dev {port} pvid untagged\nVLAN vid 7 dev {port}\n" in _told(lab)
+        assert f"VLAN vid 1 dev {port} pvid untagged\nVLAN vid 7 dev {port}\n" in _listed(lab)
 
     def test_shows_the_parameters_of_devices(self, lab):
         """Each device's own parameters are those that sysctl shows, read in one piece."""
@@ -263,10 +263,10 @@ class TestASnapshot:
         lab.hub.node.apply(bridge_port(port, bcast_flood=0, isolated=1))
         _programs(lab.hub.node, "ip rule add from 10.9.0.0/16 lookup 77 priority 500")
 
-        told = _told(lab)
+        listed = _listed(lab)
 
-        assert "rule 500: from 10.9.0.0/16 lookup 77" in told
-        (flags,) = re.findall(rf"^bridge port {port} (.+)$", told, re.MULTILINE)
+        assert "rule 500: from 10.9.0.0/16 lookup 77" in listed
+        (flags,) = re.findall(rf"^bridge port {port} (.+)$", listed, re.MULTILINE)
         assert "isolated 1" in flags
         assert "bcast_flood" not in flags
 
@@ -276,11 +276,11 @@ class TestASnapshot:
         with lab.listen(["spoke1"]) as heard:
             lab.hub.udp.send([b"oc:" + bytes([65 + number]) * 40 for number in range(5)], to=lab.everyone)
 
-        told = snapshot.activity(snapshot.take([lab["spoke1"].node]), before)
+        listed = snapshot.activity(snapshot.take([lab["spoke1"].node]), before)
 
         assert len(heard.payloads["spoke1"]) == 5
-        assert "IpExtInBcastPkts 5" in told
-        assert "IpDefaultTTL" not in told
+        assert "IpExtInBcastPkts 5" in listed
+        assert "IpDefaultTTL" not in listed
 
     def test_loads_nothing(self, lab):
         """Looking at every node leaves the kernel's modules as they were."""
@@ -297,13 +297,13 @@ class TestASnapshot:
         lab.hub.node.apply(link_del("bridge0"))
         lab["spoke1"].node.apply(link_del(lab.topology.port("spoke1", "hub")))
 
-        told = snapshot.text(snapshot.take(lab.nodes.values()))
+        listed = snapshot.text(snapshot.take(lab.nodes.values()))
 
-        assert all(f"=== {name} ===" in told for name in lab.nodes)
-        assert "link bridge0 " not in told
+        assert all(f"=== {name} ===" in listed for name in lab.nodes)
+        assert "link bridge0 " not in listed
 
     def test_is_taken_of_a_lab_that_could_not_be_built(self, any_machine, lab, monkeypatch):
-        """Whoever asks sees the nodes before they go, and the failure is raised all the same."""
+        """The state of the nodes is taken before they are removed, and the failure is still raised."""
 
         def never(*_):
             raise EnvironmentProblem("it did not come up")
@@ -322,7 +322,7 @@ class TestASnapshot:
         assert "bridge0" in snapshot.text(taken[0])
 
     def test_names_what_could_not_be_read(self, lab):
-        """One reading that is refused is told with the reason; the next one is made."""
+        """A reading that the kernel rejects is listed with the reason; the next one is taken."""
         node = lab.hub.node
 
         refused, made = try_all(
@@ -359,7 +359,7 @@ class TestFramesOfAFailure:
         assert str(packets[0].sniffed_on) == f"{seen[0].node} {seen[0].interface}"
 
     def test_say_when_they_are_not_all(self, lab):
-        """Of too many frames the file holds the last ones, and says in its comment that there were more."""
+        """Of too many frames the file holds the last ones, and its comment states that there were more."""
         scapy = pytest.importorskip("scapy.utils")
         lab.forget()
         with lab.listen(["hub"]):
@@ -372,14 +372,14 @@ class TestFramesOfAFailure:
         assert f"the last 1 of {len(seen)} frames".encode() in file
 
     def test_tell_which_icmp_errors_came_back(self, lab):
-        """A refused datagram is told with who refused it and what it was about."""
+        """A rejected datagram is listed with the rejecting host and its addresses."""
         lab.forget()
         with lab.listen(["hub"]):
             lab["spoke1"].udp.send(to=lab.hub.address("overlay"), port=9)
 
-        told = complaints(lab.frames())
+        listed = complaints(lab.frames())
 
         hub, spoke = lab.hub.address("overlay"), lab["spoke1"].address("overlay")
         assert any(
-            f"{hub} to {spoke}: destination unreachable (port), about {spoke} > {hub} UDP" in line for line in told
+            f"{hub} to {spoke}: destination unreachable (port), about {spoke} > {hub} UDP" in line for line in listed
         )

@@ -32,7 +32,7 @@ def pruning(lab):
 
 
 def lab_floods(lab):
-    """Whether a group that nobody joined comes to the last spoke."""
+    """Whether a group without members reaches the last spoke."""
     with lab.listen([lab.spokes[-1]], group=groups.fresh(groups.ORGANIZATION), join=False) as heard:
         lab.hub.udp.send(to=heard._groups[0])
     return any(seen.node == lab.spokes[-1].name for seen in heard.sightings())
@@ -55,7 +55,7 @@ def test_members_are_listed_by_port(lab):
 
 
 def test_a_wait_that_times_out_names_the_listed_members(lab):
-    """When nobody joins, the wait ends at its deadline and says what the list holds."""
+    """When no host joins, the wait ends at its deadline and reports the content of the list."""
     with pytest.raises(CheckFailed, match=r"hub does not list \w+1 for 239\.1\.2\.3 after 0\.05 s; .* at no port"):
         snooping.await_listed(lab.hub.node, "239.1.2.3", [lab.topology.ports("hub")[0]], timeout=0.05)
 

@@ -190,7 +190,7 @@ def test_a_step_back_to_the_plan_is_none(lab):
 
 
 def test_what_the_kernel_counts_is_none(lab):
-    """Connections that are tracked are no change: a rule that asks for their state makes the kernel count them."""
+    """Tracked connections are no change: a rule that matches their state makes the kernel track them."""
     rule = ("-m", "conntrack", "--ctstate", "INVALID", "-j", "DROP")
     tool = firewall.tool(lab.hub.node)
     before, mark = state.of(lab.nodes), state.fingerprint(lab.nodes)

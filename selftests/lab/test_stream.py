@@ -92,7 +92,7 @@ def test_a_late_number_is_out_of_order() -> None:
 
 
 def test_a_sender_that_pauses_makes_no_silence() -> None:
-    """A pause between two numbers that both came is nobody's outage."""
+    """A pause between two numbers that both arrived is no outage."""
     later = [when + (100 * TICK if number >= 20 else 0) for number, when in enumerate(SENT)]
     arrivals = Arrivals(array("I", range(NUMBERS)), array("Q", [when + WAY for when in later]))
 

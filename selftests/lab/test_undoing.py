@@ -50,7 +50,7 @@ def restorers(machine):
 
 
 def test_an_overlay_is_taken_away_whole(bare):
-    """Links, addresses, routes and parameters are as before; nothing is told that could not be undone."""
+    """Links, addresses, routes and parameters are unchanged; no step is reported as not undone."""
     lab, node = bare
     set_up(lab, node)
     assert node.has_link(lab.topology.bridge)
@@ -94,7 +94,7 @@ def test_what_is_there_is_not_touched(bare, change, refusal):
 
 
 def test_what_is_gone_already_is_no_failure(bare):
-    """Somebody else took the bridge away meanwhile: the rest is undone, and nothing is wrong."""
+    """Another program removed the bridge meanwhile: the rest is undone, and no error is reported."""
     lab, node = bare
     set_up(lab, node)
     node.run("ip", "link", "del", lab.topology.bridge)
@@ -103,7 +103,7 @@ def test_what_is_gone_already_is_no_failure(bare):
 
 
 def test_what_cannot_be_undone_is_named_and_the_rest_is_done(bare):
-    """A step that fails is told with the command that does it, and the other steps are done."""
+    """A failed step is reported with its command, and the other steps are undone."""
     _, node = bare
     node.run("ip", "route", "add", "224.0.0.0/4", "dev", "ens3")
     node.run("ip", "route", "add", "239.0.0.0/8", "dev", "ens3")
@@ -122,7 +122,7 @@ def test_what_cannot_be_undone_is_named_and_the_rest_is_done(bare):
 
 
 def test_a_stack_has_one_restorer(bare):
-    """Who comes second is told so, and has changed nothing; the first one's way back stays."""
+    """The second run is rejected and has changed nothing; the first one's restorer stays."""
     lab, node = bare
     set_up(lab, node)
     second = dataclasses.replace(node, handle=lab.machine.call(Agent.node_create, names=["other"])[0])
@@ -137,7 +137,7 @@ def test_a_stack_has_one_restorer(bare):
 
 
 def test_a_killed_restorer_is_replaced(bare):
-    """The agent knows the way back too: it starts another restorer when its own was killed."""
+    """The agent has the undo list, too: it starts another restorer when its own was killed."""
     lab, node = bare
     if lab.machine.kind != "local":
         pytest.skip("processes of a guest are not seen from outside")

@@ -53,7 +53,7 @@ def inside(host: RigHost, *words: str) -> list[str]:
 
 
 def shell(host: RigHost, script: str, *, stdin: bytes = b"") -> str:
-    """What a script says on a host; AssertionError when it fails."""
+    """The output of a script on a host; AssertionError when it fails."""
     done = subprocess.run(inside(host, "sh", "-ec", script), input=stdin, capture_output=True, check=False)
     said = (done.stdout + done.stderr).decode()
     assert done.returncode == 0, f"{host.name}: {script}\n{said}"
@@ -97,7 +97,7 @@ class Networkd:
         self.start()
 
     def start(self) -> None:
-        """Starts it; what it says is lost."""
+        """Starts it; its output is discarded."""
         self._process = subprocess.Popen(
             inside(self._host, "setpriv", "--pdeathsig", "KILL", NETWORKD),
             stdin=subprocess.DEVNULL,

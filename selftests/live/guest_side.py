@@ -71,7 +71,7 @@ class Guest:
 
     def state(self, questions: Sequence[Sequence[str]]) -> dict[str, str]:
         """What the VM's own tools say, by question, and its files and processes."""
-        answers = {" ".join(question): _told(question) for question in questions}
+        answers = {" ".join(question): _answer(question) for question in questions}
         answers["files"] = "\n".join(_files())
         answers["processes"] = "\n".join(_processes())
         return answers
@@ -81,7 +81,7 @@ class Guest:
         return "".join(self._log)
 
 
-def _told(question: Sequence[str]) -> str:
+def _answer(question: Sequence[str]) -> str:
     done = subprocess.run(question, capture_output=True, text=True, errors="replace", check=False)
     return done.stdout + done.stderr
 

@@ -7,7 +7,7 @@ Live hosts that are machines: three guests, each a kernel of its own, on the emu
                                  └── ens3 of a guest: spoke2  10.0.0.131, sshd
 
 The cloud network is the lab's own (`lab.underlay.fabric`): at the ports of its hosts there are guests instead, as a
-hypervisor plugs a VM in.  ssh reaches a guest over that NIC alone.  Besides, a guest has a console (`Guest.console`),
+hypervisor plugs a VM in.  ssh reaches a guest over that NIC alone.  A guest also has a console (`Guest.console`),
 by which tests set it up and look at it.  Everything dies with the process that made it, also by SIGKILL.
 """
 
@@ -168,10 +168,10 @@ class GuestsRig(rig.Rig):
 
     def state(self) -> State:
         """What every guest's own tools say about it."""
-        told = self._of_all(lambda made: made.console("state", QUESTIONS))
+        answered = self._of_all(lambda made: made.console("state", QUESTIONS))
         return {
             host: {question: TIMERS.sub("", text) for question, text in answers.items()}
-            for host, answers in told.items()
+            for host, answers in answered.items()
         }
 
     def differences(self, before: State, within: float) -> list[str]:

@@ -3,7 +3,7 @@ What else happens on a production host, in the network stack that this is starte
 
     python noise.py DEVICE OWN PEER BROADCAST UNDERLAY_OWN UNDERLAY_PEER
 
-It says READY once everything runs, and goes on until its standard input ends.
+It prints READY once everything runs, and goes on until its standard input ends.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main(device: str, own: str, peer: str, broadcast: str, underlay_own: str, un
             data = secrets.token_bytes(200)
             for to in (broadcast, *JOINED, peer, underlay_peer):
                 sender.sendto(data, (to, CHATTER))
-            # a port where nobody listens, so that errors come back
+            # a closed port, so that ICMP errors are returned
             sender.sendto(data, (underlay_peer, 9))
             raw.send(foreign)
             raw.send(arp_request(mac, own, str(network[secrets.randbelow(50) + 150])))

@@ -34,12 +34,12 @@ PRIVATE = ("/home", "/tmp", "/var/tmp", "/run")
 """What a host has for itself alone; where a run could leave files."""
 
 USERS = {
-    "opc": "as a cloud image has it: sudo asks for no password",
-    "asked": "sudo asks it for a password",
-    "noisy": "its shell greets whoever comes",
+    "opc": "as a cloud image has it: sudo without a password",
+    "asked": "sudo with a password",
+    "noisy": "its shell prints a greeting",
     "endless": "its shell greets at great length",
     "closed": "its shell is nologin",
-    "misled": "as the root of a cloud image: told to log in as opc",
+    "misled": "as the root of a cloud image: a login prints a hint to use opc",
     "bare": "has no sudo in its path",
     "slow": "its shell reads its input for ever",
 }
@@ -278,7 +278,7 @@ class Rig:
         )
         # a password that nothing matches, and not "!", which would lock the account
         (etc / "shadow").write_text("".join(f"{name}:*:19000:0:99999:7:::\n" for name in [*users, "sshd"]))
-        # sudo asks for its own host's address, and the cloud network has no name server
+        # sudo resolves its own host's name, and the cloud network has no name server
         addresses = {name: host.plan.underlay.ip for name, host in self.lab.hosts.items()}
         hosts = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
         (etc / "hosts").write_text("\n".join(hosts) + "\n")

@@ -247,7 +247,7 @@ def write(tool: str, plan: Topology, folder: Path) -> None:
 
 
 def play(rig: Rig, folder: Path) -> str:
-    """What ansible-playbook says when it has done what the playbook says."""
+    """The output of ansible-playbook after the playbook."""
     # as root, whose home is this machine's, and without sudo, which need not be there
     values = json.dumps({"ansible_become": False, "ansible_remote_tmp": "/tmp/ansible"})
     way = ["--user=root", f"--ssh-common-args=-F {rig.ssh_config}", f"--extra-vars={values}"]
@@ -259,7 +259,7 @@ def play(rig: Rig, folder: Path) -> str:
 
 
 def after_a_reboot(rig: Rig, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, str]]:
-    """What the doctor says of each host's next boot."""
+    """The doctor's lines about each host's next boot."""
     main(["doctor", f"--hosts={rig.specs}", f"--ssh-config={rig.ssh_config}", "--json"])
     checks = json.loads(capsys.readouterr().out)["checks"]
     return {check["role"]: check for check in checks if check["check"] == lasting.WHAT}
@@ -280,11 +280,11 @@ def test_what_files_configure_is_reported_as_persistent(
     with made(tool, "standard", tmp_path) as (rig, _, _):
         for host in rig.hosts.values():
             daemons.enable(host, UNITS.get(tool, "overlay.service"))
-        told = after_a_reboot(rig, capsys)
+        checks = after_a_reboot(rig, capsys)
 
-    assert {check["state"] for check in told.values()} == {"ok"}
-    assert all("/etc/systemd/network/50-" in check["found"] for check in told.values()) == (tool == "networkd")
-    assert told["spoke1"]["fix"] == ""
+    assert {check["state"] for check in checks.values()} == {"ok"}
+    assert all("/etc/systemd/network/50-" in check["found"] for check in checks.values()) == (tool == "networkd")
+    assert checks["spoke1"]["fix"] == ""
 
 
 def persistence(rig: Rig, folder: Path) -> tuple[dict[str, str], set[str]]:
@@ -321,14 +321,14 @@ def test_what_networkd_does_not_read_is_named(tmp_path: Path, capsys: pytest.Cap
     with made("networkd", "standard", tmp_path) as (rig, _, _):
         for host in rig.hosts.values():
             daemons.enable(host)
-        told = after_a_reboot(rig, capsys)["spoke1"]
+        checks = after_a_reboot(rig, capsys)["spoke1"]
 
-    assert told["state"] == "warning"
+    assert checks["state"] == "warning"
     assert (
         "50-vxlan1.netdev, /etc/systemd/network/50-vxlan1.network: systemd-networkd.service is not enabled"
-        in told["found"]
+        in checks["found"]
     )
-    assert told["fix"] == "sudo systemctl enable systemd-networkd.service"
+    assert checks["fix"] == "sudo systemctl enable systemd-networkd.service"
 
 
 def test_what_is_made_by_hand_is_reported_as_lost_at_boot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -337,10 +337,10 @@ def test_what_is_made_by_hand_is_reported_as_lost_at_boot(tmp_path: Path, capsys
         for host in rig.hosts.values():
             daemons.shell(host, f"rm {shell.UNIT}")
             daemons.enable(host)
-        told = after_a_reboot(rig, capsys)
+        checks = after_a_reboot(rig, capsys)
 
-    assert {check["state"] for check in told.values()} == {"warning"}
-    spoke = told["spoke1"]
+    assert {check["state"] for check in checks.values()} == {"warning"}
+    spoke = checks["spoke1"]
     assert spoke["found"] == (
         "no file that a boot reads names vxlan1, the multicast route 224.0.0.0/4: made by hand, lost at the next boot"
     )
@@ -358,9 +358,9 @@ def test_a_route_that_no_file_has_is_named(tmp_path: Path, capsys: pytest.Captur
         for host in rig.hosts.values():
             daemons.enable(host, "systemd-networkd.service")
         daemons.shell(rig.hosts["spoke1"], f"sed -i /Destination/d {networkd.FOLDER}/*.network")
-        told = after_a_reboot(rig, capsys)
+        checks = after_a_reboot(rig, capsys)
 
-    assert told["spoke2"]["state"] == "ok"
-    assert told["spoke1"]["found"] == (
+    assert checks["spoke2"]["state"] == "ok"
+    assert checks["spoke1"]["found"] == (
         "no file that a boot reads names the multicast route 224.0.0.0/4: made by hand, lost at the next boot"
     )

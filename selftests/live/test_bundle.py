@@ -96,7 +96,7 @@ def test_a_problem_that_is_no_finding_of_the_overlay_is_kept(
 
 
 def test_hosts_that_cannot_be_tried_are_refused(rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the overlay cannot be diagnosed one message says so, names the doctor, and no file is written."""
+    """If the overlay cannot be diagnosed, one message reports it and names the doctor; no file is written."""
     file = tmp_path / "hosts.tar.gz"
 
     status = main(["bundle", "--hosts=nowhere.invalid,spoke1", f"--ssh-config={rig.ssh_config}", "-o", str(file)])

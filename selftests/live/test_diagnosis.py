@@ -1,5 +1,5 @@
 """
-What is wrong with live hosts is found as it is in a lab, and what is printed mends it.
+Faults of live hosts are found as in a lab, and the printed fix corrects them.
 
     one host broken by a command  -->  pytest --hosts=...  -->  the finding, on its node and interface
                  its remedy, run on that host              -->  the same tests pass
@@ -43,7 +43,7 @@ def test_is_found_and_mended(rig: Rig, tmp_path: Path, broken: str) -> None:
         broken_run, result = run(rig, tmp_path / "broken", *TESTS)
         (finding,) = result["findings"]
         done = node.run("sh", "-c", finding["remedy"])
-        mended_run, after = run(rig, tmp_path / "mended", *TESTS)
+        fixed_run, after = run(rig, tmp_path / "fixed", *TESTS)
     finally:
         node.run("iptables", "-F", "INPUT")  # a remedy goes before what it excepts from; both go here
 
@@ -54,4 +54,4 @@ def test_is_found_and_mended(rig: Rig, tmp_path: Path, broken: str) -> None:
     assert verdict.startswith("verdict: nonconformant")
     assert done["status"] == 0, done
     assert not after["findings"]
-    assert "failed" not in {entry["outcome"] for entry in after["requirements"]}, mended_run.stdout[-3000:]
+    assert "failed" not in {entry["outcome"] for entry in after["requirements"]}, fixed_run.stdout[-3000:]

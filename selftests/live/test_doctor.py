@@ -1,5 +1,5 @@
 """
-`./overcast doctor --hosts=`: what live hosts lack is named with what mends it, and nothing on them is changed.
+`./overcast doctor --hosts=`: missing prerequisites are listed with their fixes, and nothing is changed.
 
     doctor --ssh-- hub, spoke1, spoke2: an sshd each, joined by VXLAN over the emulated cloud
 """
@@ -68,7 +68,7 @@ Doctor = Callable[..., Report]
 
 @pytest.fixture
 def doctor(rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
-    """Asks the doctor; afterwards everything on the hosts is configured as before."""
+    """Runs the doctor; afterwards the whole configuration of the hosts is unchanged."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     before = state.fingerprint(rig.lab.nodes)
 
@@ -225,7 +225,7 @@ def test_the_same_mac_address_twice(rig: Rig, doctor: Doctor) -> None:
 
 
 def test_a_half_configured_overlay(rig: Rig, doctor: Doctor) -> None:
-    """What the overlay's own configuration lacks is told with the command that mends it."""
+    """A fault of the overlay's own configuration is reported with its fix."""
     port = rig.lab.topology.port("hub", "spoke2")
     detach = link_set(port, nomaster=True)
     attach = link_set(port, master=rig.lab.topology.bridge)
@@ -251,7 +251,7 @@ def test_without_root_on_a_host(rig: Rig, doctor: Doctor) -> None:
 
 
 def test_an_icmp_error_stands_for_root_on_the_receiver(rig: Rig, doctor: Doctor) -> None:
-    """What a host answers to the probe tells whether it arrives, and whether the firewall there rejects it."""
+    """A host's answer to the probe shows whether it arrives, and whether the firewall there rejects it."""
     arrives = doctor("hub,opc@spoke1", "--tunnel=gretap")
     rule = ("INPUT", "-p", "gre", "-j", "REJECT", "--reject-with", "icmp-admin-prohibited")
     with firewall.rules(with_firewall(rig, "spoke1"), rule):
@@ -321,7 +321,7 @@ def test_another_tunnel_than_the_one_that_is_there(rig: Rig, doctor: Doctor) -> 
 
 
 def test_what_is_not_probed_is_named(doctor: Doctor) -> None:
-    """Of an overlay over IPv6 the way is not tried, and the report says so."""
+    """For an overlay over IPv6 the path is not tested, and the report states it."""
     report = doctor("hub,spoke1", "--tunnel=ip6gretap")
 
     assert "not tried over IPv6" in report.lines("warning")["all hosts", "protocol 47"]

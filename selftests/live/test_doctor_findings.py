@@ -115,7 +115,7 @@ def test_the_hub_is_recognised_by_its_tunnels(
 def test_an_ambiguous_hub_is_the_first_host(
     shared_rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With tunnels and no bridge, either host could be the hub: the first is taken, and the report says so."""
+    """With tunnels and no bridge, either host could be the hub: the first is taken, and the report states it."""
     with hosts_of(shared_rig, tmp_path, "hub: ip link del bridge0; ip link del vxlan2") as rig:
         report = ask(capsys, rig, "hub,spoke1")
 

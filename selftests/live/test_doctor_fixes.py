@@ -58,7 +58,7 @@ def own_rig(tmp_path: Path) -> Iterator[Rig]:
 
 @pytest.mark.parametrize("code", BROKEN)
 def test_the_printed_fix_corrects_it(own_rig: Rig, capsys: pytest.CaptureFixture[str], code: str) -> None:
-    """The finding is named with its host; when each printed fix was run where it says, the hosts are ready."""
+    """The finding names its host; after each printed fix was run on the named host, the hosts are ready."""
     host, command = BROKEN[code]
     topology = own_rig.lab.topology
     names = {"port": topology.port("hub", "spoke2"), "device": topology.port("spoke2", "hub")}

@@ -120,7 +120,7 @@ def test_the_articles_overlay_conforms(guests: GuestsRig, tmp_path: Path) -> Non
 
 
 def test_the_articles_multicast_route_is_found(guests: GuestsRig, tmp_path: Path) -> None:
-    """The article's literal 224.0.0.0/8 leaves most groups to the underlay: MCAST-08 says so, with what mends it."""
+    """The article's literal 224.0.0.0/8 leaves most groups to the underlay: MCAST-08 reports it, with the fix."""
     type_in(guests, ARTICLES_MULTICAST)
     before = guests.state()
 

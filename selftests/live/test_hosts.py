@@ -1,4 +1,4 @@
-"""What `--hosts=` takes, and what it says to everything else."""
+"""The values that `--hosts=` accepts, and its errors for all others."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_inventory_in_yaml(tmp_path: Path) -> None:
 
 
 def test_inventory_in_yaml_without_ansible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Ansible the message says what to run where it is."""
+    """Without Ansible the message names the command to run on a machine that has it."""
     (file := tmp_path / "hosts.yml").write_text(YAML)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
@@ -231,7 +231,7 @@ def test_what_cannot_be_understood(text: str, expected: str, found: str) -> None
 
 
 def test_a_password_is_not_repeated() -> None:
-    """A password in a specification is refused, and not shown to whoever reads the log."""
+    """A password in a specification is rejected, and not printed."""
     with pytest.raises(UsageProblem, match="without a password") as refused:
         parse("ssh://opc:secret@a,b")
 

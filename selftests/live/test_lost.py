@@ -74,7 +74,7 @@ def test_closing_ends_an_agent_that_is_busy(rig: Rig, reach: Reach) -> None:
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_the_client_dies(rig: Rig, reach: Reach, busy: bool) -> None:
-    """When ssh is killed here, the next word to the host says so at once, and the agent ends."""
+    """When ssh is killed here, the next request to the host fails at once, and the agent ends."""
     machine = reach(f"{SUDO},spoke1").machines["hub"]
     request = blocked(rig.hosts["hub"], machine) if busy else 0
 
@@ -111,7 +111,7 @@ def test_the_agent_dies(rig: Rig, reach: Reach) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_the_host_ends_the_agent(rig: Rig, reach: Reach, number: signal.Signals) -> None:
-    """An agent that is told to end does so in order, and takes its program with it."""
+    """An agent that gets a signal ends in order, and ends its program."""
     machine = reach("hub,spoke1").machines["hub"]
     request = blocked(rig.hosts["hub"], machine)
 
@@ -146,7 +146,7 @@ def test_the_network_is_cut(rig: Rig, reach: Reach, busy: bool) -> None:
 
 
 def test_silence_is_not_idleness(rig: Rig, reach: Reach) -> None:
-    """A connection on which nobody says anything is kept alive, also while the agent is busy."""
+    """An idle connection is kept alive, also while the agent is busy."""
     silence = 0.5
     machine = reach("hub,spoke1", silence=silence).machines["hub"]
     node = machine.call(Agent.node_home)

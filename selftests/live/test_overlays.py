@@ -1,7 +1,7 @@
 """
 Overlays that deliver and are not set up like a lab's: the suite finds every one of them conformant.
 
-    another TTL, port or subnet; NICs that are bridges; a router on the underlay; addresses besides the overlay's own
+    another TTL, port or subnet; NICs that are bridges; a router on the underlay; addresses in addition to the overlay's
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def parameters(words: str) -> Callable[[Lab], None]:
 
 
 def another_port(lab: Lab) -> None:
-    """Tunnels on the port that Linux takes unless told otherwise."""
+    """Tunnels on Linux's default port."""
     remade(lab, ("dstport 4789", "dstport 8472"))
 
 

@@ -135,7 +135,7 @@ def test_a_check_of_every_sender_takes_one_round_trip(lab: LiveLab, round_trips:
 
 
 def test_a_refused_datagram_is_raised_at_the_end_of_the_block(lab: LiveLab) -> None:
-    """The kernel's refusal is the OSError that it is, and says which host could not send where."""
+    """The kernel's rejection is its own OSError, and names the host that could not send, and the destination."""
     with pytest.raises(PermissionError, match=f"spoke1 cannot send to {lab.everyone}: ") as refused:
         with lab.listen(lab.others("spoke1")):
             lab["spoke1"].udp.send(to=lab.everyone, allow_broadcast=False)
@@ -179,7 +179,7 @@ def closed(lab: Lab) -> None:
 
 
 def test_many_hosts_get_the_end_of_a_check_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without agents that ask each other, a check takes two messages to a host; a test that asks nothing takes none."""
+    """Without queries between agents, a check sends two messages to a host; a test that needs none sends none."""
     sent: list[bytes] = []
     pack = messages.pack
     monkeypatch.setattr(messages, "pack", lambda message: sent.append(pack(message)) or sent[-1])
@@ -254,10 +254,10 @@ def test_a_near_host_sends_when_a_distant_one_listens(distant_hub: LiveLab, roun
 
 def test_frames_that_a_near_host_sends_are_not_forgotten_at_a_distant_one(distant_hub: LiveLab) -> None:
     """A host sends only after the captures of all hosts were cleared for the test."""
-    near, tag, everybody = distant_hub["spoke1"], unique(), b"\xff" * 6
+    near, tag, to_all = distant_hub["spoke1"], unique(), b"\xff" * 6
     distant_hub.hub.node.read("links")  # neither host is busy with what came before
     begin_test(distant_hub)
 
-    near.send_frame(near.plan.device, everybody + bytes([2, 0, 0, 0, 0, 1]) + EXPERIMENTAL + tag)
+    near.send_frame(near.plan.device, to_all + bytes([2, 0, 0, 0, 0, 1]) + EXPERIMENTAL + tag)
 
     assert {(frame.node, frame.direction) for frame in distant_hub.frames([tag])} >= {("spoke1", "out"), ("hub", "in")}

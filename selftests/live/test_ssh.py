@@ -56,7 +56,7 @@ def test_the_users_configuration_holds(rig: Rig) -> None:
 
 
 def test_a_jump_host(rig: Rig, reach: Reach, tmp_path: Path) -> None:
-    """A host that only another one can reach is reached through it, as ssh's configuration says."""
+    """A host behind a jump host is reached through it, with ssh's configuration."""
     config = tmp_path / "config"
     config.write_text(f"Host spoke1\n    ProxyJump hub\n{rig.inner_config.read_text()}")
 
@@ -142,8 +142,8 @@ FAILURES = {
     "unresolved": ("ssh://no-such-host.invalid", "unresolved", "no-such-host.invalid cannot be resolved", "ADDRESS"),
     "refused": ("ssh://hub:2", "refused", "refused the connection", "ssh://hub:PORT"),
     "no-sudo": ("bare@hub?sudo=true", "sudo-missing", "there is no sudo", "log in as root"),
-    "sudo-password": ("asked@hub?sudo=true", "sudo-password", "asks asked for a password", "asked ALL=(root) NOPASSWD"),
-    "sudo-denied": ("noisy@hub?sudo=true", "sudo-password", "asks noisy for a password", "NOPASSWD: ALL"),
+    "sudo-password": ("asked@hub?sudo=true", "sudo-password", "a password for asked", "asked ALL=(root) NOPASSWD"),
+    "sudo-denied": ("noisy@hub?sudo=true", "sudo-password", "a password for noisy", "NOPASSWD: ALL"),
     "no-python": ("hub?python=/opt/python3", "python-missing", "there is no /opt/python3", "?python=/usr/bin/python3"),
     "python-under-sudo": ("opc@hub?python=/opt/x&sudo=true", "python-missing", "there is no /opt/x", "&sudo=true"),
     "not-python": ("hub?python=/bin/true", "no-agent", "/bin/true was to be started there, but did not run", "ssh hub"),
@@ -176,7 +176,7 @@ def test_failures_do_not_block_the_other_hosts(tried: ssh.Connected) -> None:
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SUDO if "sudo" in name else ()) for name in FAILURES])
 @pytest.mark.usefixtures("rig")
 def test_why_a_host_cannot_be_used(tried: ssh.Connected, name: str) -> None:
-    """The message names the host and the cause, and says what to do."""
+    """The message names the host, the cause and the next command."""
     _, code, sentence, remedy = FAILURES[name]
 
     failure = tried.failures[list(FAILURES).index(name)]
@@ -189,7 +189,7 @@ def test_why_a_host_cannot_be_used(tried: ssh.Connected, name: str) -> None:
 
 
 def test_an_old_python_is_named(rig: Rig, reach: Reach) -> None:
-    """A Python before 3.9 is not used; the message says which one it is and how to name another."""
+    """A Python before 3.9 is not used; the message names its version and how to choose another."""
     old = rig.directory / "python3.6"
     # the interpreter is this host's, its version is claimed: no cloud image's Python 3.6 can be asked for here
     claim = "import sys; sys.version_info = (3, 6, 8, 'final', 0); code, *sys.argv[1:] = sys.argv[2:]; exec(code)"
@@ -204,7 +204,7 @@ def test_an_old_python_is_named(rig: Rig, reach: Reach) -> None:
 
 
 def test_an_agent_that_is_late_is_not_gone(rig: Rig, reach: Reach) -> None:
-    """Where the deadline passes after the login, the message says so, what to wait longer with and what to look at."""
+    """If the deadline passes after the login, the message names it, the option to wait longer, and what to check."""
     slow = rig.directory / "slow_python"
     slow.write_text('#!/bin/sh\n/usr/bin/python3 "$@" | { head -n 1; cat >/dev/null; }\n')
     slow.chmod(0o755)
@@ -253,7 +253,7 @@ def test_a_key_that_is_not_authorized(rig: Rig, reach: Reach) -> None:
     failure = the_failure(reach(f"{spec},spoke1?ssh_identity_file={rig.directory / 'user_key'}", config=config))
 
     assert failure.code == "permission-denied"
-    assert "it let nobody in (publickey)" in failure.message
+    assert "authentication failed (publickey)" in failure.message
     assert "ssh://USER@hub?ssh_identity_file=FILE" in str(failure.remedy)
 
 
@@ -282,13 +282,13 @@ def test_one_deadline_for_all(rig: Rig, reach: Reach) -> None:
 
 
 def test_two_names_of_one_machine(rig: Rig, reach: Reach) -> None:
-    """One machine under two names is no overlay: it is found out, and nobody stays connected."""
+    """One machine under two names is no overlay: it is detected, and every connection is closed."""
     with pytest.raises(UsageProblem, match=r"hub and 10\.0\.0\.197 lead to the same machine"):
         reach(f"hub,spoke1,{rig.hosts['hub'].address}")
 
 
 def test_no_ssh_here(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an ssh of its own, a controller says what to install."""
+    """Without an ssh client on this machine, the message names the package to install."""
     monkeypatch.setenv("PATH", "/nowhere")
 
     with pytest.raises(EnvironmentProblem, match="apt-get install openssh-client"):

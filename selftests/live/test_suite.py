@@ -26,7 +26,7 @@ def run(rig: Rig, reports: Path, *arguments: str) -> tuple[subprocess.CompletedP
     """Runs the suite against the hosts of the rig; returns the run and its conformance.json."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--reports={reports}"]
     command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={rig.ssh_config}", *arguments]
-    command.append("--provider=oci")  # whatever this machine's firmware says
+    command.append("--provider=oci")  # whatever cloud this machine's firmware names
     done = subprocess.run(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=MINUTES, check=False
     )
@@ -79,7 +79,7 @@ def test_a_verdict_without_root_needs_an_option_and_names_it(rig: Rig, tmp_path:
 
 
 def test_a_detached_port_is_a_finding_with_its_remedy(rig: Rig, tmp_path: Path) -> None:
-    """A hub that does not bridge a spoke's tunnel is nonconformant, and the finding says what to run where."""
+    """A hub that does not bridge a spoke's tunnel is nonconformant, and the finding names the command and the host."""
     port = rig.lab.topology.port("hub", "spoke2")
     detach = link_set(port, nomaster=True)
     attach = link_set(port, master=rig.lab.topology.bridge)
@@ -130,7 +130,7 @@ def test_the_hub_is_recognised_whatever_the_order(rig: Rig, tmp_path: Path) -> N
 
 
 def test_another_kind_of_tunnel_than_is_there_is_a_usage_error(rig: Rig, tmp_path: Path) -> None:
-    """--tunnel says what is expected of live hosts: where it contradicts them, nothing is tested."""
+    """--tunnel is the tunnel expected of live hosts: if they have another, nothing is tested."""
     done, result = run(rig, tmp_path, "--tunnel=gretap", "tests/broadcast")
 
     assert (done.returncode, result) == (4, {})
@@ -141,7 +141,7 @@ def test_another_kind_of_tunnel_than_is_there_is_a_usage_error(rig: Rig, tmp_pat
 
 
 def test_a_host_that_cannot_be_reached_is_named(rig: Rig, tmp_path: Path) -> None:
-    """The others are tested, but with a spoke that was not reached the run is incomplete, and says which one."""
+    """If a spoke is unreachable the others are tested, the run is incomplete, and the report names that spoke."""
     done, result = run(rig, tmp_path, "--hosts=hub,spoke1,nowhere.invalid", "--requirements=PRE-08,BCAST-02")
 
     outcomes = {entry["id"]: (entry["outcome"], entry["reason"]) for entry in result["requirements"]}
@@ -154,7 +154,7 @@ def test_a_host_that_cannot_be_reached_is_named(rig: Rig, tmp_path: Path) -> Non
 
 
 def test_hosts_and_workers_exclude_each_other(rig: Rig, tmp_path: Path) -> None:
-    """Two processes on the same hosts would disturb each other: one line says so."""
+    """Two processes on the same hosts would disturb each other: one line reports it."""
     done, _ = run(rig, tmp_path, "-n", "2")
 
     assert done.returncode == 4

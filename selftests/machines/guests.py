@@ -72,7 +72,7 @@ class Family:
 
 
 class Owner:
-    """A process that boots a guest and says so; what it says comes line by line."""
+    """A process that boots a guest and reports it; its output arrives line by line."""
 
     def __init__(self, source: str, *command: str, checkout: Path = CHECKOUT) -> None:
         installed = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
@@ -93,7 +93,7 @@ class Owner:
         self.process.communicate()
 
     def line(self) -> str:
-        """The next line that it says; all of it if that is a traceback."""
+        """The next line of output; all of it if that is a traceback."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
         return line + self.process.stdout.read() if line.startswith("Traceback") else line

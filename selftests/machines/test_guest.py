@@ -1,5 +1,5 @@
 """
-A guest machine boots, works and refuses as `lab.machines.guest` says.
+A guest machine boots, works and fails as documented in `lab.machines.guest`.
 
     this process ──wire── guest kernel (User-Mode Linux)
 """
@@ -78,7 +78,7 @@ class TestBoot:
         assert error == 30  # EROFS
 
     def test_survives_an_absent_module(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
-        """A module that the kernel does not have is told to the console and stops nothing."""
+        """A module that the kernel does not have is reported on the console and stops nothing."""
         booting = launch(modules=("veth", "no-such-module"))
 
         assert ask(booting.gateway(group, "guest"), "channel.send(1)") == 1
@@ -149,7 +149,7 @@ class TestModules:
         assert (absent, status, came) == ([], 0, []), said
 
     def test_modprobe_can_be_typed(self, shared: execnet.Gateway) -> None:
-        """`modprobe` loads a module, removes it, and says why it cannot, whether or not the host has kmod."""
+        """`modprobe` loads and removes a module, and reports why it cannot, whether or not the host has kmod."""
         loaded, removed, refused = ask(
             shared,
             """

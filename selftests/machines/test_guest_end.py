@@ -1,5 +1,5 @@
 """
-A guest machine dies and vanishes as `lab.machines.guest` says.
+A guest machine dies and disappears as documented in `lab.machines.guest`.
 
     this process ──wire── guest kernel (User-Mode Linux)
     a helper process ──wire── another one, whose owner is killed
@@ -29,7 +29,7 @@ class TestLoss:
     """A guest that is gone, or does not answer, is an error in words."""
 
     def test_death_ends_the_channels(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
-        """A caller that waits for a guest which is killed gets the end of its channel, and an error that says how."""
+        """A caller that waits for a guest which is killed gets the end of its channel, and an error with the cause."""
         booting = launch()
         channel = booting.gateway(group, "guest").remote_exec("channel.send('here'); channel.receive()")
         assert channel.receive(DEADLINE) == "here"
@@ -54,7 +54,7 @@ class TestLoss:
         assert loss.endswith("its console: Kernel panic - not syncing: sysrq triggered crash")
 
     def test_out_of_memory_is_one_message(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
-        """A guest that has used up its memory says so, with what it had and what helps, and shows no call trace."""
+        """A guest out of memory reports it, with its size and the option that helps, and no call trace."""
         booting = launch(memory="96M")
         channel = booting.gateway(group, "guest").remote_exec("kept = []\nwhile True: kept.append(b'x' * (1 << 20))")
 
@@ -66,7 +66,7 @@ class TestLoss:
         assert "fewer spokes (--spokes=N)" in remedy
 
     def test_hang_reports_what_was_observed(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
-        """Of a guest that runs and does not answer, the error says how that was noticed and what its kernel does."""
+        """If a guest runs but does not answer, the error states how this was detected and what its kernel does."""
         booting = launch()
         booting.gateway(group, "guest")
         Family(booting.pid).stop()
@@ -92,7 +92,7 @@ class TestLoss:
         family.await_end()
 
     def test_hang_with_a_writer_is_ended(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
-        """Closing a guest that stands still wakes whoever waits to write to it."""
+        """Closing a guest that hangs wakes a caller that waits to write to it."""
         booting = launch()
         channel = booting.gateway(group, "guest").remote_exec("channel.receive()")
         Family(booting.pid).stop()
@@ -156,7 +156,7 @@ class TestEnd:
         assert len(group) == 0
 
     def test_close_while_it_boots(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
-        """A guest that nobody waited for is ended too."""
+        """A guest without a waiting caller is ended, too."""
         booting = launch()
         family = Family(booting.pid)
         booting.close()

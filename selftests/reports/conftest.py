@@ -69,7 +69,7 @@ class Run:
 
 
 class InnerSuite:
-    """A conformance suite in which every requirement in scope passes, except where a test says otherwise."""
+    """A conformance suite in which every requirement in scope passes, except those that a test changes."""
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester = pytester

@@ -1,4 +1,4 @@
-"""How many requirements a run speaks about: what the inner suites' numbers are compared with."""
+"""How many requirements are in a run's scope: the inner suites' numbers are compared with these."""
 
 from lab.requirements import CATALOGUE, in_scope
 

@@ -84,7 +84,7 @@ def test_delivers(request):
 
 
 def test_a_run_without_a_terminal_has_its_results(suite):
-    """Where pytest is told to print nothing, nothing is printed and nothing breaks."""
+    """With an option of pytest to print nothing, nothing is printed and nothing breaks."""
     suite.except_for("BCAST-01", "HUB-02", "HUB-03", tests=OF_ONE_CAUSE)
 
     run = suite.run_apart("-p", "no:terminal")

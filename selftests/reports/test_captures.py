@@ -43,7 +43,7 @@ def test_the_page_links_the_frames_of_a_failed_test(suite, processes):
 
 
 def test_the_next_run_begins_without_them(suite):
-    """The files of an earlier run are removed; what somebody else put there stays."""
+    """The files of an earlier run are removed; other files in the folder stay."""
     suite.except_for("HUB-08", tests=FAILING)
     run = suite.run_apart(*EVIDENCE)
     assert len(list((run.reports / "captures").iterdir())) == 2

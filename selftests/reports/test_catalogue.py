@@ -1,4 +1,4 @@
-"""docs/requirements.md says what the catalogue and the tests say."""
+"""docs/requirements.md matches the catalogue and the tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_document_is_up_to_date():
 
 
 def test_tests_are_listed_with_their_requirement():
-    """An entry names the tests that assert it, or says that there are none yet."""
+    """An entry names the tests that assert it, or states that there are none yet."""
     document = text({"BCAST-01": ["tests/bcast/test_delivery.py::test_arrives"]})
 
     entry = document[document.index("### BCAST-01") : document.index("### BCAST-02")]

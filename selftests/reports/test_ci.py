@@ -91,7 +91,7 @@ def test_allure_groups_failures_by_cause_and_links_the_job(suite, on_github):
 
 @pytest.mark.parametrize("tests", ["", CAUSE], ids=["conformant", "nonconformant"])
 def test_results_follow_the_published_schema(suite, tests):
-    """conformance.json is as its schema says; a key that the schema does not have is refused."""
+    """conformance.json matches its schema; a key that the schema does not have is rejected."""
     suite.except_for(*(["BCAST-01"] if tests else []), tests=tests)
     jsonschema = pytest.importorskip(
         "jsonschema", reason="no jsonschema\n  fix: .venv/bin/pip install --require-hashes -r requirements-dev.lock"

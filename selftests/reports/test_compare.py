@@ -127,10 +127,10 @@ def test_a_run_ends_with_what_changed_since_a_baseline(results, suite):
 
     head = next(number for number, line in enumerate(run.lines) if line.startswith("since "))
     assert run.lines[head].startswith(f"since {results['good']}/conformance.json (conformant, 20")
-    told = run.lines[head + 1 :]
-    assert "  turned red: BCAST-01" in told
-    assert "  new causes: port-not-bridged: hub gretap1 is not a port" in told
-    assert not [line for line in told if line.startswith(("  turned green", "  causes gone", "  still red"))]
+    output = run.lines[head + 1 :]
+    assert "  turned red: BCAST-01" in output
+    assert "  new causes: port-not-bridged: hub gretap1 is not a port" in output
+    assert not [line for line in output if line.startswith(("  turned green", "  causes gone", "  still red"))]
     assert run.last.startswith("verdict: nonconformant")
     assert run.result["baseline"]["verdict"] == "conformant"
     page = (run.reports / "index.html").read_text(encoding="utf-8")
@@ -142,10 +142,10 @@ def test_what_still_fails_is_named(results, suite):
     """A requirement that failed before and fails again is still red, and not new; the cause is known."""
     run = suite.run(f"--baseline={results['bad']}")
 
-    told = run.text[run.text.index("since ") :]
-    assert "  still red: BCAST-01" in told
-    assert "new causes" not in told
-    assert "turned red" not in told
+    output = run.text[run.text.index("since ") :]
+    assert "  still red: BCAST-01" in output
+    assert "new causes" not in output
+    assert "turned red" not in output
 
 
 def test_the_last_run_can_be_the_baseline(results, suite):

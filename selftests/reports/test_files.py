@@ -1,5 +1,5 @@
 """
-Which files a run writes, where, for whom, and what happens when it cannot.
+Which files a run writes, where, for which readers, and what happens when it cannot.
 
     reports/  conformance.json  index.html  junit.xml  allure-results/
 """
@@ -97,7 +97,7 @@ def test_other_tests_leave_results_alone(suite):
 
 
 def test_both_kinds_in_one_run(suite):
-    """The verdict speaks of the conformance tests alone when other tests run beside them."""
+    """The verdict covers only the conformance tests when other tests run with them."""
     suite.except_for()
     suite.file("selftests/test_it.py", "def test_it(): assert 0\n")
 

@@ -79,7 +79,7 @@ def test_what_broke_for_want_of_a_host_did_not_fail(suite):
 
 @pytest.mark.parametrize("arguments", [(), ("-q",), ("-n", "2"), ("-n", "2", "-q")], ids=" ".join)
 def test_an_area_has_one_line_when_it_has_ended(areas, arguments):
-    """The line says how many of its tests failed and why; no letters of tests, no names of their files."""
+    """The line has the number of failed tests and the reason; no letters of tests, no names of their files."""
     run = areas.run(*arguments)
 
     progress = [line for line in run.lines if PROGRESS.match(line)]
@@ -91,7 +91,7 @@ def test_an_area_has_one_line_when_it_has_ended(areas, arguments):
 
 @pytest.mark.parametrize("arguments", [(), ("-q",), ("-n", "2"), ("-v",), ("-v", "-n", "2")], ids=" ".join)
 def test_what_fails_is_known_before_its_area_ends(areas, arguments):
-    """A cause is printed with the first failure that it explains; a failure without one, with what it says."""
+    """A cause is printed with the first failure that it explains; a failure without one, with its message."""
     run = areas.run(*arguments)
 
     end = next(number for number, line in enumerate(run.lines) if line.endswith("[100%]") or "conformance ---" in line)
@@ -126,7 +126,7 @@ def test_few_hints_are_printed_at_once(areas):
 
 
 def test_the_list_of_failures_keeps_its_words(areas):
-    """What pytest lists after the tests (-ra) says FAILED and SKIPPED, as pytest does."""
+    """Pytest's list after the tests (-ra) has its usual words FAILED and SKIPPED."""
     run = areas.run("-ra")
 
     assert any(line.startswith("FAILED tests/broadcast/test_it.py::test_fails[3]") for line in run.lines)

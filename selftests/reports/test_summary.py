@@ -155,7 +155,7 @@ def test_quiet_runs_keep_the_verdict(suite):
 
 
 def test_one_wrong_observation_outweighs_right_ones():
-    """A cell is wrong as soon as something in it was not as it must be; what was provoked and came true is right."""
+    """A cell is wrong as soon as one delivery in it was wrong; an expected result of a disruptive test is right."""
     right = Delivery("broadcast", "spoke1", "spoke2", "overlay", delivered=True, expected=True)
     provoked = Delivery("broadcast", "spoke1", "spoke2", "overlay", delivered=False, expected=False)
     wrong = Delivery("broadcast", "spoke1", "spoke2", "overlay", delivered=True, expected=False)

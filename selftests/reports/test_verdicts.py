@@ -60,7 +60,7 @@ def test_reaches(): raise CheckFailed("spoke2 heard nothing", remedy="ip link se
 
 @both_ways
 def test_a_must_lacks_something(suite, processes):
-    """A MUST that was skipped for want of something makes the run incomplete, and the run says what mends it."""
+    """A MUST that was skipped for a missing prerequisite makes the run incomplete, and the run names the fix."""
     suite.except_for("WIRE-01", "WIRE-02", tests=MISSING)
 
     run = suite.run(*processes)
@@ -87,7 +87,7 @@ def test_one_skip_outweighs_the_passes_of_others(suite):
 
 @both_ways
 def test_setup_breaks(suite, processes):
-    """A test whose lab cannot be set up says nothing about its requirement: not run, not failed."""
+    """A test whose lab cannot be set up proves nothing about its requirement: not run, not failed."""
     suite.except_for(
         "HUB-01",
         tests="""
@@ -110,7 +110,7 @@ def test_hub(lab): pass
 
 @both_ways
 def test_what_does_not_apply_does_not_count(suite, processes):
-    """A requirement without a meaning for this lab, as a test or a marker says, stands in nobody's way."""
+    """A requirement that a test or a marker declares inapplicable to this lab does not affect the verdict."""
     suite.file(
         "conftest.py", "def pytest_addoption(parser): parser.addoption('--tunnel', dest='tunnel', default='gretap')\n"
     )
@@ -136,7 +136,7 @@ def test_key(): raise AssertionError("must not run")
     )
     assert run.status == 0
     assert run.requirement("WIRE-01")["reason"] == "VXLAN has no GRE header"
-    assert run.requirement("WIRE-07")["reason"] == "speaks of gretap; this overlay is vxlan"
+    assert run.requirement("WIRE-07")["reason"] == "is about gretap; this overlay is vxlan"
 
 
 def test_a_should_fails(suite):
@@ -202,7 +202,7 @@ def test_applications_with_the_option(suite, processes):
     ids=["by word", "by mark", "by path", "to nothing"],
 )
 def test_a_narrowed_run_is_incomplete(suite, selection, ran):
-    """A run narrowed by the user never proves conformance, and says in one line how much of it ran."""
+    """A run narrowed by the user never proves conformance, and reports in one line how much of it ran."""
     suite.except_for(
         tests="""
 @pytest.mark.requirement("BCAST-01")
@@ -237,10 +237,10 @@ def test_a_part_of_its_tests_does_not_show_a_requirement(suite):
 
 
 def test_last_failed_alone_is_narrowed(suite):
-    """The second of two runs, with --lf, says that it was narrowed though all it ran passed."""
-    suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert os.path.exists("mended")\n')
+    """The second of two runs, with --lf, reports that it was narrowed though all its tests passed."""
+    suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert os.path.exists("fixed")\n')
     assert suite.run().status == 1
-    suite.file("mended", "")
+    suite.file("fixed", "")
 
     run = suite.run("--lf")
 
@@ -294,7 +294,7 @@ def test_other(): raise KeyboardInterrupt
 
 
 def test_a_worker_dies(suite):
-    """A test during which its worker died did not run, and the run says how to see it alone."""
+    """A test during which its worker died did not run, and the run names the command to run it alone."""
     suite.except_for("MCAST-01", tests='@pytest.mark.requirement("MCAST-01")\ndef test_own(): os._exit(1)\n')
 
     run = suite.run("-n", "2")
@@ -351,7 +351,7 @@ def test_own(lab): pass
 
 
 def test_an_expected_failure_is_a_failure(suite):
-    """A test that is known to fail does not show its requirement, whatever pytest's status says."""
+    """A test that is known to fail does not show its requirement, whatever pytest's status is."""
     suite.except_for(tests='@pytest.mark.xfail\n@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert 0\n')
 
     run = suite.run()

@@ -66,7 +66,7 @@ def test_each_test_has_its_own_path_beside_it(suite):
 
 @pytest.mark.parametrize(("heard", "expected"), [(0, None), (0, 0), (1, 1)])
 def test_only_what_was_to_arrive_is_lost(heard, expected):
-    """A datagram that did not arrive where it must not, or where no test says so, is not drawn as lost."""
+    """A missing datagram that was not expected, or of which no test states it, is not drawn as lost."""
     drawn = drawing_of({**PATH, "heard": heard, "expected": expected})
 
     assert "gretap2: never" in drawn

@@ -74,7 +74,7 @@ class Checkout:
 
 
 class Outcome:
-    """How a run of the script ended; what it says about this machine's packages is not its subject here."""
+    """How a run of the script ended; its lines about this machine's packages are not examined here."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.out, errors = process.communicate(timeout=60)

@@ -3,7 +3,7 @@ The entry script: it sets up once, then gets out of the way; and every refusal i
 
     overcast -> .venv (made from the lock, stamped last) -> python -m pytest | python -m lab
 
-The script under test is the real one, in a checkout made for the test: its lock holds one wheel, a `pytest` that tells
+The script under test is the real one, in a checkout made for the test: its lock holds one wheel, a `pytest` that prints
 how it was called.  No network is used, and the packages of this machine are left alone.
 """
 
@@ -126,10 +126,10 @@ class TestCommands:
 
 
 class TestSetUp:
-    """What is made, for whom, and when it is made again."""
+    """Which files are created, for which user, and when they are created again."""
 
     def test_second_run_adds_next_to_nothing(self, ready: Checkout) -> None:
-        """A run that finds everything in place says nothing and costs less than 0.3 s, Python's start included."""
+        """A run that finds everything in place prints nothing and costs less than 0.3 s, Python's start included."""
         times = []
         for _ in range(3):
             began = time.monotonic()
@@ -182,7 +182,7 @@ class TestSetUp:
 
 @pytest.fixture
 def nobodys() -> Iterator[Checkout]:
-    """A checkout that belongs to nobody, where nobody can reach it."""
+    """A checkout of the user `nobody`, where that user can reach it."""
     with tempfile.TemporaryDirectory(prefix="overcast-nobody-") as folder:
         Path(folder).chmod(0o755)
         checkout = Checkout(Path(folder) / "checkout")
@@ -191,17 +191,17 @@ def nobodys() -> Iterator[Checkout]:
         yield checkout
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="needs root, to hide iptables and become nobody: sudo ./overcast test")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root, to hide iptables and become `nobody`: sudo ./overcast test")
 def test_without_root_it_names_what_is_missing_and_continues(nobodys: Checkout, tmp_path: Path) -> None:
     """An unprivileged user gets one line with the command that installs the package, and then the suite runs."""
-    as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    unprivileged = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     if subprocess.run(
-        [*as_nobody, "/usr/bin/python3", "-c", "from ensurepip import bootstrap"], check=False
+        [*unprivileged, "/usr/bin/python3", "-c", "from ensurepip import bootstrap"], check=False
     ).returncode:
-        pytest.skip("needs a Python that nobody can run, with ensurepip: apt-get install python3-venv")
+        pytest.skip("needs a Python that `nobody` can run, with ensurepip: apt-get install python3-venv")
     hide = "[ ! -e /usr/sbin/iptables ] || mount --bind /dev/null /usr/sbin/iptables"
     program = tmp_path / "as-nobody"
-    program.write_text(f'#!/bin/sh\nexec unshare --mount sh -c \'{hide}; exec "$@"\' - {" ".join(as_nobody)} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec unshare --mount sh -c \'{hide}; exec "$@"\' - {" ".join(unprivileged)} "$@"\n')
     program.chmod(0o755)
 
     process = nobodys.start(

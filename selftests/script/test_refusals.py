@@ -20,7 +20,7 @@ class TestRefusals:
     """What cannot be done is said in one line, with the remedy."""
 
     def test_missing_python(self, fresh: Checkout) -> None:
-        """Without an interpreter the message says which is needed and how to name one."""
+        """Without an interpreter the message names the version that is needed and how to choose one."""
         refused = fresh.run(OVERCAST_PYTHON="/nowhere/python3")
         assert refused.status == 3
         assert re.search(r"3\.10 or newer.*'/nowhere/python3'.*OVERCAST_PYTHON=", "\n".join(refused.said))
@@ -96,7 +96,7 @@ class TestRefusals:
 
     @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl: apt-get install openssl")
     def test_a_certificate_that_is_not_trusted(self, fresh: Checkout, tmp_path: Path) -> None:
-        """An index behind a certificate of its own is not told as a missing network: the fix names the authority."""
+        """An index with its own certificate authority is not reported as a missing network; the fix names the CA."""
         made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
         key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
         subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
@@ -114,7 +114,7 @@ class TestRefusals:
         assert not any("is there a network" in line for line in refused.said)
 
     def test_missing_lock(self, fresh: Checkout) -> None:
-        """Without the lock nothing is set up, and the message says how to get it back."""
+        """Without the lock nothing is set up, and the message names the command that restores it."""
         fresh.lock.unlink()
         refused = fresh.run()
         assert (refused.status, len(refused.said)) == (3, 1)

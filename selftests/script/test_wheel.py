@@ -44,7 +44,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def overcast(installed: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """What the installed command says, run in a folder."""
+    """The output of the installed command, run in a folder."""
     command = [sys.executable, "-c", "import overcast; raise SystemExit(overcast.main())", *words]
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -42,7 +42,7 @@ def test_only_the_owner_answers(provoked, sender, layers):
     watching = sender.is_hub and overlay.topology.restless
     owner = overlay[[name for name in overlay.others(sender) if not watching or overlay[name].is_hub][-1]]
     sender.ping(owner.address())
-    # the owner's first: a host that verifies an entry asks, and who is asked notes the address
+    # the owner's first: a host that verifies an entry sends a request, and its receiver records the address
     owner.node.apply(neigh_del(owner.plan.device, sender.address()))
     sender.node.apply(neigh_del(sender.plan.device, owner.address()))
     overlay.forget()

@@ -12,7 +12,7 @@ from lab.changes import bridge_port
 pytestmark = pytest.mark.requirement("HUB-03")
 
 MANY = 4
-NOBODY = bytes.fromhex("0200000000fe")
+UNKNOWN_MAC = bytes.fromhex("0200000000fe")
 EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
 
 
@@ -78,7 +78,7 @@ def test_unknown_unicast_goes_to_every_other_port(standing, tag):
     own = bytes.fromhex(first.node.link(first.plan.device).mac.replace(":", ""))
 
     with lab.listen(lab.others(first)) as heard:
-        first.send_frame(first.plan.device, NOBODY + own + EXPERIMENTAL + tag)
+        first.send_frame(first.plan.device, UNKNOWN_MAC + own + EXPERIMENTAL + tag)
         first.udp.send(to=lab.everyone)
 
     heard.exactly_once(at=lab.others(first))

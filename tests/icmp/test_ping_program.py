@@ -98,11 +98,11 @@ def test_broadcast_needs_an_option(spoke1, everyone, run_ping):
 @pytest.mark.requirement("ICMP-04")
 def test_unprivileged_broadcast_needs_a_full_second(provoked, spoke1, everyone, run_ping):
     """Without root ping(8) needs ping_group_range and refuses an interval below one second for broadcast."""
-    as_nobody = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "ping")
+    unprivileged = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "ping")
 
     with spoke1.node.with_sysctl("net.ipv4.ping_group_range", ANY_GROUP):
-        done = run_ping(spoke1, "-b", "-c", "1", "-i", "0.3", everyone, before=as_nobody)
+        done = run_ping(spoke1, "-b", "-c", "1", "-i", "0.3", everyone, before=unprivileged)
     if "setpriv" in done["errors"]:
-        not_run(f"cannot change to user nobody: {done['errors'].strip()}", "sudo pytest")
+        not_run(f"cannot change to user `nobody`: {done['errors'].strip()}", "sudo pytest")
 
     assert (done["status"], "too short interval" in done["errors"]) == (2, True), done["errors"]

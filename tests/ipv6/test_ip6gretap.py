@@ -23,7 +23,7 @@ HOP_LIMIT, ENCAP_LIMIT = 64, 4
 DESTINATION_OPTIONS, GRE = 60, 47
 ENCAP_LIMIT_OPTION = 4  # RFC 2473 section 4.1.1: the option's type, which happens to be the default limit too
 ETHERNET_MTU = 1500
-NOBODY = 251  # the first of some host numbers that no VNIC has
+UNUSED = 251  # the first of some host numbers that no VNIC has
 MADE = {  # options of `ip link add` in addition to local and remote: the MTU on a NIC of 1500
     "as it comes": ("", 1434),
     "without the option": ("encaplimit none", 1442),
@@ -52,7 +52,7 @@ def made_by_ip(host):
     """Tunnels that `ip` makes on a NIC with an MTU of 1500, leaving to its defaults what is not said; their links."""
     near = host.plan.underlay6
     lines = "\n".join(
-        f"link add {NAMES[what]} type ip6gretap local {near.ip} remote {near.network[NOBODY + number]} {more}"
+        f"link add {NAMES[what]} type ip6gretap local {near.ip} remote {near.network[UNUSED + number]} {more}"
         for number, (what, (more, _)) in enumerate(MADE.items())
     )
     nic, mtu = host.plan.nic, host.node.link(host.plan.nic).mtu

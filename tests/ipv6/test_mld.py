@@ -24,7 +24,7 @@ HOP_BY_HOP = 0
 ROUTER_ALERT, MLD_ALERT = 5, 0  # option type and its value (RFC 2711 section 2.1)
 DISCOVERY_HOPS = 255  # RFC 4861 section 4.3
 # a link-local address that no host has: it is asked for every time
-NOBODY = str(ipaddress.IPv6Address(ipaddress.IPv6Address(LINK_LOCAL).packed[:8] + secrets.token_bytes(8)))
+UNUSED = str(ipaddress.IPv6Address(ipaddress.IPv6Address(LINK_LOCAL).packed[:8] + secrets.token_bytes(8)))
 FIXED = 64
 
 
@@ -51,11 +51,11 @@ def test_inherited_ttl_is_that_of_the_message(standing, listen, await_mld, fresh
     """With `ttl inherit` a report travels with an outer TTL of 1, and neighbour discovery with one of 255."""
     lab = standing(ipv6=True, ttl=None)
     spoke = lab.spokes[0]
-    group, asked_for = (ipaddress.ip_address(address).packed for address in (fresh_group6, NOBODY))
+    group, asked_for = (ipaddress.ip_address(address).packed for address in (fresh_group6, UNUSED))
 
     with lab.listen([spoke], group=fresh_group6):
         await_mld(*lab.uplink(spoke), fresh_group6, kind=V2_REPORT)
-    spoke.ping(NOBODY)
+    spoke.ping(UNUSED)
 
     assert outer_ttls(lab.frames([group])) == {1}
     assert outer_ttls(lab.frames([asked_for])) == {DISCOVERY_HOPS}

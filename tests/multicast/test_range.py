@@ -52,6 +52,17 @@ def test_plain_sockets_reach_each_other_in_any_group(overlay, listen, group):
     heard.exactly_once(at=all_hosts)
 
 
+def test_groups_that_firewalls_name_are_delivered(overlay, listen, groups_named_apart):
+    """In labs each host receives every host's datagram once, in every part of the range that a firewall names."""
+    all_hosts = list(overlay.hosts)
+    for group in groups_named_apart:
+        with listen(all_hosts, group=group) as heard:
+            for sender in overlay.hosts.values():
+                sender.udp.send(to=group)
+
+        heard.exactly_once(at=all_hosts)
+
+
 def test_plain_join_is_made_on_the_overlay(receiver):
     """A join that leaves the interface to the routing table is made on the overlay device alone, all over the range."""
     with receiver.member() as member:

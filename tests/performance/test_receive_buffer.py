@@ -19,7 +19,7 @@ UDP = {"family": int(socket.AF_INET), "type": int(socket.SOCK_DGRAM), "protocol"
 
 
 def burst(lab, sender, tag, **fields):
-    """A host sends many numbered datagrams to everybody; returns them and what was heard."""
+    """A host sends many numbered datagrams to broadcast; returns them and the received ones."""
     numbered = [b"%s %03d" % (tag, number) for number in range(MANY)]
     with lab.listen(lab.others(sender), **fields) as heard:
         sender.udp.send(numbered, to=lab.everyone)

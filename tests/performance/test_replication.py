@@ -37,7 +37,7 @@ def copies(lab, sender):
 @pytest.mark.parametrize("kind", ["broadcast", "multicast"])
 @pytest.mark.parametrize("spokes", [2, 3], ids="spokes={}".format)
 def test_the_hub_makes_one_copy_for_every_other_spoke(standing, kind, spokes):
-    """Whoever sends, the outer packets are one to the hub and one from the hub to each spoke but the sender."""
+    """For any sender, the outer packets are one to the hub and one from the hub to each spoke but the sender."""
     lab = standing(spokes=spokes)
     for sender in lab.senders:
         with lab.listen(lab.others(sender), group=GROUP if kind == "multicast" else None) as heard:

@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.requirement("FAULT-05")
 
 EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
-NOBODY = bytes.fromhex("0200000000fe")
+UNKNOWN_MAC = bytes.fromhex("0200000000fe")
 
 
 def mac_of(spoke):
@@ -29,7 +29,7 @@ def speak(tag):
 
     def send(spoke, mac):
         source = bytes.fromhex(mac.replace(":", ""))
-        spoke.send_frame(spoke.plan.device, NOBODY + source + EXPERIMENTAL + tag)
+        spoke.send_frame(spoke.plan.device, UNKNOWN_MAC + source + EXPERIMENTAL + tag)
         # the answer comes after it, on the same way, and moves no MAC address of the overlay
         assert spoke.ping(spoke.hosts["hub"].address("underlay"), network="underlay").counts == {"hub": 1}
 

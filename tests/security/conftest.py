@@ -5,7 +5,7 @@ import pytest
 TRANSPARENT_ETHERNET = 0x6558  # RFC 1701
 VXLAN_PORT, VNI_IS_VALID = 4789, 0x08  # RFC 7348
 OUTSIDER = 66  # the host number of a VM that is no part of the overlay
-NOBODY = "02:00:00:00:00:02"
+UNKNOWN_MAC = "02:00:00:00:00:02"
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def forged(layers):
     def forge(lab, payload, port, *, of, source, to):
         speaker = str(lab.topology.hub.overlay.network.network_address + OUTSIDER)  # a host drops its own address
         inner = layers.IP(src=speaker, dst=lab.everyone) / layers.UDP(sport=port, dport=port) / payload
-        frame = layers.Ether(src=NOBODY, dst="ff:ff:ff:ff:ff:ff") / inner
+        frame = layers.Ether(src=UNKNOWN_MAC, dst="ff:ff:ff:ff:ff:ff") / inner
         outer = layers.IP(src=source, dst=to)
         if lab.topology.options.kind == "gretap":
             return bytes(outer / layers.GRE(proto=TRANSPARENT_ETHERNET) / frame)

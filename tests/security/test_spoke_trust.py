@@ -12,7 +12,7 @@ from lab.changes import bridge_port, fdb_replace
 pytestmark = [pytest.mark.requirement("SEC-06"), pytest.mark.provoking]
 
 EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
-NOBODY = bytes.fromhex("0200000000fe")
+UNKNOWN_MAC = bytes.fromhex("0200000000fe")
 
 
 def mac_of(spoke):
@@ -30,7 +30,7 @@ def theft(tag):
         source = bytes.fromhex(mac_of(owner).replace(":", ""))
 
         with lab.listen([owner]) as heard:
-            thief.send_frame(thief.plan.device, NOBODY + source + EXPERIMENTAL + tag)
+            thief.send_frame(thief.plan.device, UNKNOWN_MAC + source + EXPERIMENTAL + tag)
             assert thief.ping(lab.hub.address("underlay"), network="underlay").counts == {"hub": 1}
             secret = lab.hub.udp.send(to=owner.address()).payload
             owner.udp.send(to=lab.hub.address(), port=heard.port)  # so that it is found again where it is

@@ -30,11 +30,13 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
             )
         elif plan.overlay not in own:
             wrong = own[0]
+            held = [one for one in host.readings["addresses"] if (one.dev, one.local) == (device, str(wrong.ip))]
+            peer = next((f"{wrong.ip} peer {one.peer}/{one.prefixlen}" for one in held if one.peer), str(wrong))
             yield host.declared(
                 "prefix-mismatch",
                 device,
                 f"{wrong}, broadcast {wrong.network.broadcast_address}; expected {plan.overlay}, {plan.broadcast()}",
-                f"ip addr del {wrong} dev {device} && {commands.placed(scene.topology, plan)}",
+                f"ip addr del {peer} dev {device} && {commands.placed(scene.topology, plan)}",
             )
 
 
@@ -82,8 +84,9 @@ def misplaced(scene: Scene) -> Iterator[Finding]:
                     "duplicate-address",
                     f"{host.name} {name} has {address.ip}, which is {owner.name}'s address",
                 )
-                # as found, it is the only one that the host has on the overlay
-                after = f" && {_another(scene, host)}" if address == plan.overlay else ""
+                if not elsewhere:  # as found, it is the only one there; the host's own address may go with it
+                    found = address == plan.overlay
+                    after = f" && {_another(scene, host) if found else commands.placed(scene.topology, plan)}"
             elif elsewhere and has_own and address.ip == plan.overlay.ip:
                 code = "overlay-address-twice"
                 fact = f"{host.name} {name} has the overlay address {address.ip}; expected it on {plan.device} alone"
@@ -183,6 +186,8 @@ def nic(scene: Scene) -> Iterator[Finding]:
     """The NIC has the address and, in a lab, the MAC that the cloud gave it: the cloud delivers to no other."""
     for host in scene.hosts.values():
         plan, device = host.plan, host.seen.devices.get(host.plan.nic)
+        if device is None and scene.planned:
+            yield _nic_missing(host)
         if device is None or not device.up or not scene.planned:
             continue
         if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
@@ -200,6 +205,18 @@ def nic(scene: Scene) -> Iterator[Finding]:
                 f"{device.mac}; expected {plan.underlay_mac}",
                 f"ip link set {plan.nic} address {plan.underlay_mac}",
             )
+
+
+def _nic_missing(host: HostScene) -> Finding:
+    plan = host.plan
+    names = [device.name for device in host.seen.devices.values() if device.mac == plan.underlay_mac]
+    renamed = f"ip link set {names[0]} down && ip link set {names[0]} name {plan.nic} && " if names else ""
+    return host.declared(
+        "nic-missing",
+        plan.nic,
+        f"its devices are {', '.join(host.seen.devices)}" + (f"; {names[0]} has its MAC" if names else ""),
+        f"{renamed}ip link set {plan.nic} up && {commands.placed_outside(plan)}" if names else "",
+    )
 
 
 RULES = (overlay_address, as_configured, misplaced, source, nic, duplicate_mac, neighbours)

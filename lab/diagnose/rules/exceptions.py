@@ -12,6 +12,7 @@ from lab.tunnels import KINDS
 DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # nobody who listens to a queue is known
 QUOTED_LENGTH = 200
 IGMP = ("-p igmp", "ip protocol igmp")
+VERDICT = re.compile(r"(counter )?(drop|reject( with .*)?)?")
 TARGET = re.compile(r"(^|\s)-[jg] .*$")
 MODULE = re.compile(r"-m (tcp|udp|icmp|icmp6) ")
 HOOKS = ("INGRESS", "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "EGRESS")
@@ -24,7 +25,7 @@ def asks(rule: FirewallRule) -> bool:
     """Whether a rule asks anything of a packet; a policy, or one that is nothing but a verdict, takes all."""
     words = rule.rule
     if rule.tool == "nft":
-        return words not in ("", "drop", "reject", "counter drop", "counter reject")
+        return VERDICT.fullmatch(words) is None
     return bool(TARGET.sub("", words).strip())
 
 
@@ -94,7 +95,7 @@ def excepted(host: HostScene, rule: FirewallRule, match: tuple[str, str]) -> boo
     same = [one for one in host.firewall if all(getattr(one, key) == getattr(rule, key) for key in CHAIN)]
     before = [one for one in same if one.rule and (not rule.rule or one.position < rule.position)]
     wanted = match[1] if rule.tool == "nft" else match[0]
-    return any(one.verdict.upper() == "ACCEPT" and _plain(one) == wanted for one in before)
+    return any(one.verdict.upper() == "ACCEPT" and plain(one) == wanted for one in before)
 
 
 def dropping(host: HostScene, words: re.Pattern[str], exception: tuple[str, str]) -> list[FirewallRule]:
@@ -103,10 +104,10 @@ def dropping(host: HostScene, words: re.Pattern[str], exception: tuple[str, str]
     return [rule for rule in named if not excepted(host, rule, exception)]
 
 
-def _plain(rule: FirewallRule) -> str:
+def plain(rule: FirewallRule) -> str:
     """What a rule asks, without its verdict and what iptables and nft add of their own."""
     if rule.tool == "nft":
-        return rule.rule.removesuffix(" accept").removesuffix(" counter")
+        return rule.rule.removesuffix(f" {rule.verdict.lower()}").removesuffix(" counter")
     # iptables writes a protocol's number as its name where /etc/protocols has one
     return MODULE.sub("", TARGET.sub("", rule.rule)).strip().replace("-p vrrp", "-p 112")
 

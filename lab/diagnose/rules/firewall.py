@@ -20,9 +20,11 @@ from lab.diagnose.rules.exceptions import (
     by_ports,
     carrier,
     counted,
+    excepted,
     hooks,
     inserted,
     of_carrier,
+    plain,
     quoted,
 )
 from lab.diagnose.scene import HostScene, Scene
@@ -30,6 +32,9 @@ from lab.diagnose.trial import Exchange
 from lab.model import Finding
 from lab.records import FirewallRule
 
+# nft has a statement for each field; what it makes of a packet goes astray as what is translated does
+SETS_ADDRESS = re.compile(r"\b(ip|ether|udp) [sd](addr|port) set\b")
+OF_LOOPBACK = re.compile(rf"(-[io]|\b[io]if(name)?) {LOOPBACK}(\s|$)")
 REWRITING = ("SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP", "masquerade", "snat", "dnat", "redirect")
 OF_ARP = re.compile(r"\barp\b", re.IGNORECASE)
 CARRIED = frozenset({"decapsulation", "encapsulation"})
@@ -59,15 +64,19 @@ def dropped(scene: Scene) -> Iterator[Finding]:
         lost = scene.planned or any(loss.exchange.sender == host.name for loss in scene.losses)
         astray = {"sending"} if lost else set()
         considered = [(rule, stages) for rule in host.firewall if rule.verdict in DROPPING]
-        considered += [(rule, stages | astray) for rule in host.firewall if rule.verdict in REWRITING]
+        considered += [(rule, stages | astray) for rule in host.firewall if _rewrites(rule)]
         at_fault = [(rule, own) for rule, might in considered if (own := _own(host, rule, might))]
         accused = [(rule, own) for rule, own in at_fault if _matched(scene, host, rule, own)]
         # rules that do not count can only be told as candidates, and only when none that counts was hit
         accused = accused or [
-            (rule, own) for rule, own in at_fault if rule.hits is None and could_drop(scene, host, rule, own)
+            (rule, own)
+            for rule, own in at_fault
+            if rule.hits is None
+            and could_drop(scene, host, rule, own)
+            and not all(excepted(host, rule, accept) for accept in _accepting(scene, host, rule, own))
         ]
         for rule, own in accused:
-            does = "rewrites" if rule.verdict in REWRITING else "drops"
+            does = "rewrites" if _rewrites(rule) else "drops"
             found = host.finding(
                 _code(host, rule, own),
                 _interface(host, own),
@@ -83,7 +92,7 @@ def _own(host: HostScene, rule: FirewallRule, stages: set[str]) -> set[str]:
     possible = stages & _possible(host, rule)
     if rule.family == "arp" or _speaks_of_arp(rule):
         return possible & ASKING
-    if LOOPBACK in rule.rule.replace('"', "").split():
+    if OF_LOOPBACK.search(rule.rule.replace('"', "")):
         return possible & {"looping"}
     carried = of_carrier(host, rule)
     if carried is not None:
@@ -164,7 +173,7 @@ def _disguised(host: HostScene, exchange: Exchange) -> bool:
 
 
 def _code(host: HostScene, rule: FirewallRule, stages: set[str]) -> str:
-    if rule.verdict in REWRITING:
+    if _rewrites(rule):
         return "nat-rewrites"
     if _of_arp(rule, stages):
         return "arp-filtered"
@@ -175,6 +184,10 @@ def _code(host: HostScene, rule: FirewallRule, stages: set[str]) -> str:
     if stages & CARRIED and not stages & {"delivery", "sending"}:
         return "carrier-dropped"
     return "firewall-drops"
+
+
+def _rewrites(rule: FirewallRule) -> bool:
+    return rule.verdict in REWRITING or SETS_ADDRESS.search(rule.rule) is not None
 
 
 def _of_arp(rule: FirewallRule, stages: set[str]) -> bool:
@@ -214,11 +227,15 @@ def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[st
     hung = hooks(host, rule)
     device = host.plan.device
     going_out = hung <= OUTGOING
-    if rule.family in ("bridge", "arp"):
-        yield ("", by_ports(host, going_out=going_out) if rule.family == "bridge" else "")
+    bridging = rule.family == "netdev" and host.plan.holder == "bridge" and not stages & OUTER
+    if rule.family in ("bridge", "arp") or bridging:  # a device's own hook sees a bridge's port, not the bridge
+        yield ("", by_ports(host, going_out=going_out) if rule.family != "arp" else "")
         return
     if hung == {"FORWARD"}:
         yield bridged(device)
+        return
+    if plain(rule) in _by(device, going_out):  # it takes whatever passes the device
+        yield _by(device, going_out)
         return
     if stages <= {"answering", "looping"} and "answering" in stages:
         yield ("-p icmp", "ip protocol icmp")  # by lo too, on which a host answers itself
@@ -239,7 +256,9 @@ def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[st
     if "control" in stages:
         words, nft_words = _by(host.plan.nic, going_out)
         yield (f"{words} -p udp", f"{nft_words} meta l4proto udp")
-    if stages - OUTER - {"answering", "looping"} or not outer:
+    # what is said neither of tunnel packets nor of a device is met by what comes out of them, too
+    both = bool(stages & CARRIED) and of_carrier(host, rule) is None
+    if stages - OUTER - {"answering", "looping"} or not outer or both:
         yield _by(device, going_out)
     if "looping" in stages:
         yield _by(LOOPBACK, going_out)

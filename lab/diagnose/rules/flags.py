@@ -57,6 +57,9 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
             device = host.seen.devices.get(name)
             if device is None or (device.tunnel is None and device.kind in LAYER3):
                 continue  # of a tunnel of another kind another rule speaks
+            if device.protodown and device.master is None:  # of ports another rule speaks
+                fix = f"ip link set {name} protodown off"
+                yield host.declared("device-protodown", name, "the device has protodown on", fix)
             if not device.multicast and name != host.plan.nic:
                 yield host.declared(
                     "device-not-multicast",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from lab.diagnose.scene import Scene
-from lab.model import Finding
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import MULTICAST, Finding
 from lab.tunnels import KINDS
 
 COUNTERS = "Xfrm"  # the prefix of /proc/net/xfrm_stat, where every counter is one of errors (xfrm_proc.rst)
@@ -29,17 +29,24 @@ def policies(scene: Scene) -> Iterator[Finding]:
             "ipsec-drops",
             host.plan.nic if carried else host.plan.device,
             ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items())),
-            _removing(scene, risen) if scene.planned and carried else SHOW,
+            _removing(scene, host, risen, carried=bool(carried)) if scene.planned else SHOW,
         )
 
 
-def _removing(scene: Scene, risen: Iterable[str]) -> str:
-    """What removes the policies for the tunnels' protocol alone, in the directions whose counters rose."""
+def _removing(scene: Scene, host: HostScene, risen: Iterable[str], *, carried: bool) -> str:
+    """What removes the policies for tunnel packets, or packets in the tunnel, in the directions whose counters rose."""
     options = scene.topology.options
     protocol = f"udp dport {options.port}" if options.kind == "vxlan" else "gre"
     ip = "ip -6" if KINDS[options.kind].over_ipv6 else "ip"
     directions = [name for name in DIRECTIONS if any(counter.startswith(DIRECTIONS[name]) for counter in risen)]
-    return " ; ".join(f"{ip} xfrm policy deleteall dir {name} proto {protocol}" for name in directions) or SHOW
+    own, inside = host.plan.underlay.network, host.plan.overlay.network
+    far = dict.fromkeys(other.plan.underlay.network for other in scene.hosts.values() if other is not host)
+    selectors = {"out": [f"dst {inside}", f"dst {MULTICAST}"], "in": [f"src {inside}"]}
+    if carried:
+        selectors["out"] = [f"proto {protocol}", *(f"src {own} dst {network}" for network in far)]
+        selectors["in"] = [f"proto {protocol}", *(f"src {network} dst {own}" for network in far)]
+    removed = [(name, selector) for name in directions for selector in selectors.get(name, [])]
+    return " ; ".join(f"{ip} xfrm policy deleteall dir {name} {selector}" for name, selector in removed) or SHOW
 
 
 RULES = (policies,)

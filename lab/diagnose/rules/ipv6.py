@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import IPv6Address
 
 from lab.diagnose import trial
 from lab.diagnose.rules import exceptions
@@ -42,6 +43,44 @@ def _mtu_that_fits(scene: Scene, host: HostScene) -> int:
     return max(IPV6_LEAST_MTU, left)
 
 
+def link_local(scene: Scene) -> Iterator[Finding]:
+    """Overlay devices have what the kernel gives every device with IPv6: a link-local address, a route of groups."""
+    for host in _hosts(scene):
+        device = host.device
+        if device is None or not device.up or device.mtu < IPV6_LEAST_MTU or not _has_ipv6(host):
+            continue
+        local = [address for name, address in host.seen.addresses6 if name == device.name and address.is_link_local]
+        routed = [
+            route
+            for route in host.readings["routes"]
+            if (route.family, route.dst, route.dev) == ("inet6", "ff00::/8", device.name)
+        ]
+        lacks = (
+            [] if local else [("link-local address", f"ip -6 addr add {_from_mac(device.mac)}/64 dev {device.name}")]
+        )
+        if not routed:
+            route = f"ip -6 route replace multicast ff00::/8 dev {device.name} table local proto kernel metric 256"
+            lacks.append(("route of ff00::/8", route))
+        if lacks:
+            yield host.declared(
+                "ipv6-link-local-missing",
+                device.name,
+                f"no {' and no '.join(what for what, _ in lacks)}; it has {_addresses(host)}",
+                " && ".join(fix for _, fix in lacks),
+            )
+
+
+def _has_ipv6(host: HostScene) -> bool:
+    return host.sysctls.get(f"net.ipv6.conf.{host.plan.device}.disable_ipv6") == "0"
+
+
+def _from_mac(mac: str) -> IPv6Address:
+    """The link-local address that is made from a MAC (RFC 4291 appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    made = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return IPv6Address((0xFE80 << 112) | int.from_bytes(made, "big"))
+
+
 def filtered(scene: Scene) -> Iterator[Finding]:
     """Firewalls leave ICMPv6 alone: neighbour discovery and membership reports are part of it (RFC 4890)."""
     for host in _hosts(scene):
@@ -70,7 +109,7 @@ def bridged(scene: Scene) -> Iterator[Finding]:
 
 def unanswered(scene: Scene) -> Iterator[Finding]:
     """Who does not answer a ping to ff02::1, where no other rule says why."""
-    explained = {finding.node for rule in (too_small, filtered) for finding in rule(scene)}
+    explained = {finding.node for rule in (too_small, link_local, filtered) for finding in rule(scene)}
     explained |= {finding.node for finding in parameters(scene) if finding.code.startswith("ipv6-")}
     if any(bridged(scene)):
         return  # of which each spoke is a victim
@@ -115,4 +154,4 @@ def _addresses(host: HostScene) -> str:
     return ", ".join(own) or "no address"
 
 
-RULES = (too_small, filtered, bridged, unanswered)
+RULES = (too_small, link_local, filtered, bridged, unanswered)

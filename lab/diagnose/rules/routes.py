@@ -55,7 +55,7 @@ def _of_groups(host: HostScene) -> list[Route]:
 
 def _to_groups(route: Route | None, device: str) -> bool:
     """Whether what is sent to a group goes out of the device as multicast: a gateway gets it alone, as unicast."""
-    return _leads_to(route, device) and not (route and route.via)
+    return route is not None and (route.type in ("unicast", "multicast"), route.dev, route.via) == (True, device, None)
 
 
 def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
@@ -113,7 +113,7 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             tunnelled = other.name in scene.topology.peers(host.name)
             remote = other.plan.address("underlay")
             nic = host.seen.devices.get(host.plan.nic)
-            if nic is not None and (not nic.up or in_vrf(host, nic.name)):
+            if (nic is None and scene.planned) or (nic is not None and (not nic.up or in_vrf(host, nic.name))):
                 continue  # of which another rule speaks
             route = host.seen.route_to(remote)
             if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):

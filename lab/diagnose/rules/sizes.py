@@ -9,6 +9,7 @@ from lab.diagnose.rules.cloud import fabric_name, mtu
 from lab.diagnose.rules.fabric_ports import small_ports
 from lab.diagnose.rules.firewall import dropped
 from lab.diagnose.rules.routes import narrow
+from lab.diagnose.rules.traffic import filters, queues
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay.readback import Device
@@ -76,7 +77,7 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
         for loss in scene.losses
         if loss.exchange.kind == "broadcast" and loss.lost
     }
-    by_rules = list(dropped(scene))
+    by_rules = [*dropped(scene), *queues(scene), *filters(scene)]
     for loss in scene.losses:
         way = (loss.exchange.sender, loss.receiver)
         if loss.exchange.kind != FULL_SIZE or not loss.whole or way in small or loss.last is None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
+from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import MULTICAST, Finding, Network
 from lab.overlay import commands
 from lab.records import LOCAL_TABLE, MAIN_TABLE, Route, Rule
+from lab.tunnels import KINDS
 
 TABLES = (253, 254, 255)  # default, main, local
 NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 MAIN_PRIORITY = 32766
 SOME_GROUP = "239.1.1.1"
+SETS_MARK = re.compile(r"(?:--set-x?mark|\bmark set) (0x[0-9a-f]+|\d+)")
+WHOLE_MARK = 0xFFFFFFFF
 
 
 def policy(scene: Scene) -> Iterator[Finding]:
@@ -49,45 +54,85 @@ def policy(scene: Scene) -> Iterator[Finding]:
 
 def policy_rules(scene: Scene, host: HostScene) -> list[Rule]:
     """The rules of a host that take what it sends on the overlay, or its tunnel packets, another way."""
-    return [
-        rule
-        for rule in host.readings["rules"]
-        if rule.family == "inet"
-        and not _usual(rule)
-        and _concerns(scene, host, rule)
-        and _leads_astray(scene, host, rule)
-    ]
-
-
-def _networks(scene: Scene) -> list[IPv4Network]:
-    """Where what is sent on the overlay goes, and where tunnel packets go."""
-    plans = [each.plan for each in scene.hosts.values()]
-    return [MULTICAST, *(network for plan in plans for network in (plan.overlay.network, plan.underlay.network))]
+    rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
+    marks = {int(mark, 0) for rule in host.firewall if rule.hits != 0 for mark in SETS_MARK.findall(rule.rule)}
+    found = []
+    for packet in _packets(scene, host):
+        for mark in (0, *marks):
+            rule = _astray(host, rules, replace(packet, mark=mark))
+            if rule is not None and rule not in found:
+                found.append(rule)
+    return found
 
 
 @dataclass(frozen=True)
 class _Packet:
-    """What decides the way of a packet that a host sends: `source` and `device` only where something chooses them."""
+    """What decides the way of a packet: `source` and `device` only where something chooses them."""
 
     to: IPv4Address
     source: IPv4Address | None = None
     device: str | None = None
+    incoming: str = LOOPBACK
+    mark: int = 0
+    port: int = 0
+    """Of tunnel packets that have one; no rule about other ports is taken for one about the overlay."""
 
 
-def _leads_astray(scene: Scene, host: HostScene, rule: Rule) -> bool:
-    """Whether a rule leads anything that the overlay needs another way than the main table does."""
-    if rule.action != "lookup":
-        return True
-    return rule.table not in TABLES and any(
-        _matches(rule, packet) and _diverts(host, rule.table, packet) for packet in _packets(scene, host)
-    )
+def _packets(scene: Scene, host: HostScene) -> Iterator[_Packet]:
+    """One packet of everything that a host sends on the overlay, and to the other ends of its tunnels, or receives."""
+    plan = host.plan
+    others = [other.plan.overlay.ip for other in scene.hosts.values() if other is not host]
+    for to in (IPv4Address(SOME_GROUP), plan.overlay.network.broadcast_address, *others):
+        yield from (_Packet(to), _Packet(to, plan.overlay.ip), _Packet(to, plan.overlay.ip, plan.device))
+    for device in host.seen.tunnels():
+        end = device.tunnel
+        if end and end.remote and ":" not in end.remote:
+            local = IPv4Address(end.local) if end.local else None
+            port = KINDS[scene.topology.options.kind].port or 0
+            yield from (_Packet(IPv4Address(end.remote), local, link, port=port) for link in {end.link, plan.nic})
+    yield _Packet(plan.overlay.ip, incoming=plan.device)
+    yield _Packet(plan.underlay.ip, incoming=plan.nic)
+
+
+def _astray(host: HostScene, rules: Sequence[Rule], packet: _Packet) -> Rule | None:
+    """The rule by which a packet takes another way than by the kernel's own rules, in the order that it asks them."""
+    after = 0
+    for rule in rules:
+        if rule.priority < after or rule.action == "nop" or not _matches(rule, packet):
+            continue
+        if rule.action == "goto":
+            after = rule.goto or 0
+            continue
+        if rule.action != "lookup":
+            return rule
+        route = _route_of(host, rule, packet)
+        if route is None or route.type == "throw":
+            continue
+        usual = host.seen.route_to(str(packet.to))
+        last = rule.priority > MAIN_PRIORITY  # the kernel's own, of the table `default`
+        own = rule.table in (MAIN_TABLE, LOCAL_TABLE) or rule.l3mdev or last
+        same = usual is not None and (route.type, route.dev, route.via) == (usual.type, usual.dev, usual.via)
+        return None if own or same else rule
+    return None
 
 
 def _matches(rule: Rule, packet: _Packet) -> bool:
-    return all(
+    """Whether a rule matches a packet, whatever the user, the protocol or the TOS that it names."""
+    if (rule.sport or rule.dport) and not _within(packet.port, rule.dport):
+        return False
+    own = all(
         network is None or (address is not None and address in network)
         for address, network in ((packet.to, _network(rule.dst)), (packet.source, _network(rule.src)))
     )
+    own = own and rule.iif in (None, packet.incoming) and rule.oif in (None, packet.device)
+    if rule.fwmark is not None:
+        own = own and packet.mark & (rule.fwmask or WHOLE_MARK) == rule.fwmark
+    return own != rule.inverted
+
+
+def _within(port: int, ports: str | None) -> bool:
+    first, _, last = (ports or "").partition("-")
+    return bool(first) and int(first) <= port <= int(last or first)
 
 
 def _network(prefix: str | None) -> IPv4Network | None:
@@ -96,42 +141,21 @@ def _network(prefix: str | None) -> IPv4Network | None:
     return network if network.prefixlen else None
 
 
-def _packets(scene: Scene, host: HostScene) -> Iterator[_Packet]:
-    """One packet of everything that a host sends on the overlay, and to the other ends of its tunnels."""
-    others = [other.plan.overlay.ip for other in scene.hosts.values() if other is not host]
-    for to in (IPv4Address(SOME_GROUP), host.plan.overlay.network.broadcast_address, *others):
-        yield from (_Packet(to), _Packet(to, host.plan.overlay.ip))
-    for device in host.seen.tunnels():
-        end = device.tunnel
-        if end and end.remote and ":" not in end.remote:
-            yield _Packet(IPv4Address(end.remote), IPv4Address(end.local) if end.local else None, end.link)
-
-
-def _diverts(host: HostScene, table: int, packet: _Packet) -> bool:
-    """Whether a table has a route for a packet that is not the main table's; without one, the main table decides."""
+def _route_of(host: HostScene, rule: Rule, packet: _Packet) -> Route | None:
+    """The route that the table of a rule has for a packet."""
     matching = [
         route
         for route in _routes(host)
         # a route that refuses has no device, and refuses on each
-        if route.table == table and packet.to in route.to and {packet.device, route.dev} & {None, packet.device}
+        if route.table == rule.table and packet.to in route.to and {packet.device, route.dev} & {None, packet.device}
     ]
     route = max(matching, key=lambda one: (one.prefixlen, -one.metric), default=None)
-    if route is None or route.type == "throw":
-        return False
-    usual = host.seen.route_to(str(packet.to))
-    return usual is None or (route.type, route.dev, route.via) != (usual.type, usual.dev, usual.via)
+    least = rule.suppress_prefixlength
+    return None if route is None or (least is not None and route.prefixlen <= least) else route
 
 
 def _routes(host: HostScene) -> list[Route]:
     return [route for route in host.readings["routes"] if route.family == "inet"]
-
-
-def _concerns(scene: Scene, host: HostScene, rule: Rule) -> bool:
-    """Whether a rule can match what is sent on the overlay, or carries it."""
-    matched = [network for network in (_network(rule.src), _network(rule.dst)) if network]
-    if not all(_overlaps(network, _networks(scene)) for network in matched):
-        return False
-    return {rule.iif, rule.oif} <= {None, "lo", host.plan.nic, host.plan.device} and not rule.fwmark
 
 
 def _overlaps(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:

@@ -32,10 +32,16 @@ def queues(scene: Scene) -> Iterator[Finding]:
     """A queue that drops, delays or repeats by intent, on a host or in the emulated network."""
     losing = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
     for node, readings in _nodes(scene):
-        for qdisc in readings.get("qdiscs", ()):
-            if not _impairs(qdisc, losing=node in losing) or not (scene.planned or qdisc.kind == "netem"):
-                continue
+        impairing = [
+            qdisc
+            for qdisc in readings.get("qdiscs", ())
+            if _impairs(qdisc, losing=node in losing) and (scene.planned or qdisc.kind == "netem")
+        ]
+        roots = {qdisc.dev for qdisc in impairing if qdisc.parent == "root"}
+        for qdisc in impairing:
             device = qdisc.dev
+            if qdisc.parent != "root" and device in roots:
+                continue  # it goes with the root
             several = len([one for one in readings["qdiscs"] if (one.dev, one.kind) == (device, qdisc.kind)]) > 1
             settings = [
                 f"{name} {qdisc.settings[name]:g}{unit}" for name, unit in UNITS.items() if qdisc.settings.get(name)

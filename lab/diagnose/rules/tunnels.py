@@ -50,6 +50,7 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 back if host.plan.is_hub else f"{back} && {commands.route(scene.topology, host.plan)}",
             )
         elif device is None or device.tunnel is None:
+            device = host.seen.devices.get(name)
             missing = host.finding(
                 "tunnel-missing",
                 name,
@@ -119,7 +120,8 @@ def _all_again(scene: Scene, host: HostScene) -> str:
 def parameters(scene: Scene) -> Iterator[Finding]:
     """An end whose parameters are not the other one's, or not those that were planned."""
     for planned in scene.topology.tunnels:
-        ends = [(scene.hosts[end.host], scene.hosts[end.host].seen.devices.get(end.device)) for end in planned.ends]
+        hosts = [(scene.hosts[end.host], end.device) for end in planned.ends]
+        ends = [(host, scene.tunnel_device(host, name)) for host, name in hosts]
         known = [
             (host, end, end.tunnel)
             for host, end in ends

@@ -51,7 +51,7 @@ class Run:
         command = ["env", "--default-signal=HUP", sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider"]
         command += [f"--reports={reports}"]
         command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={config}", "--provision", "--tunnel=vxlan"]
-        command.append("--provider=oci")  # whatever this machine's firmware says
+        command.append("--provider=oci")  # whatever cloud this machine's firmware names
         with rig.entered() if inside else contextlib.nullcontext():
             self.process = subprocess.Popen(
                 [*command, *arguments],

@@ -28,7 +28,7 @@ from selftests.live.provision.runs import Run, overlay_on, processes
 from selftests.live.rig import Rig
 
 SUDO = ",".join(f"opc@{name}?sudo=true" if shutil.which("sudo") else name for name in ("hub", "spoke1", "spoke2"))
-SILENT = 25.0  # seconds within which a host that hears nothing any more has put itself back; some ten in practice
+SILENT = 25.0  # seconds within which a disconnected host has restored itself; some ten in practice
 
 
 HAD = {
@@ -196,7 +196,7 @@ def test_a_restorer_is_killed(rig: Rig, held: Callable[..., Run]) -> None:
 
 
 def test_a_host_is_cut_off(rig: Rig, held: Callable[..., Run]) -> None:
-    """Packets are lost without a word: the host puts itself back, and the run says that it cannot see it."""
+    """Packets are lost without an error: the host restores itself, and the run reports that it cannot check it."""
     made = held("--hosts=ssh://hub?timeout=3,spoke1,spoke2", inside=True)
     hub = rig.hosts["hub"]
     restorers = [os.pidfd_open(pid) for pid in processes(hub, "overcast_restorer")]

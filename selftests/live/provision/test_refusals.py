@@ -1,5 +1,5 @@
 """
-`--provision` touches nothing that is there already, says what it found and what to run, and changes nothing then.
+`--provision` rejects hosts with existing configuration, reports it with the command to run, and changes nothing.
 
     hub, spoke1, spoke2 without an overlay; something in its way on one of them
 """
@@ -115,7 +115,7 @@ def test_a_refused_change_leaves_all_hosts_as_they_were(
     rig: Rig, set_up: Callable[..., Provisioned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One host refuses: the message names it and the command, and the others are put back too."""
-    monkeypatch.setattr(placing, "in_the_way", lambda *_: [])  # somebody was quicker than the second look
+    monkeypatch.setattr(placing, "in_the_way", lambda *_: [])  # another program was quicker than the second check
     with rig.lab["spoke2"].node.changed(route_add(**ROUTE), route_del(**ROUTE)):
         rig.lab["spoke2"].node.apply(link_add("vxlan2", bridge()))
         before = looked(rig)
@@ -168,7 +168,7 @@ def test_two_runs_do_not_share_hosts(rig: Rig, held: Callable[..., Run], run: Ca
     ids=["hosts", "provision", "subnet"],
 )
 def test_options_that_make_no_sense(arguments: tuple[str, ...], message: str) -> None:
-    """One line says what is missing."""
+    """One line names what is missing."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *QUICK, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -178,7 +178,7 @@ def test_options_that_make_no_sense(arguments: tuple[str, ...], message: str) ->
 
 
 def test_without_root_nothing_can_be_set_up(rig: Rig, run: Callable[..., Run]) -> None:
-    """An ordinary user is told how to become root."""
+    """The message to an ordinary user names the way to become root."""
     status, said = run(*QUICK, "--hosts=hub,opc@spoke1").ended()
 
     assert status == 4

@@ -84,7 +84,7 @@ def test_what_is_there_is_refused(rig: Rig, run: Callable[..., Run], shape: str)
     ids=["pair", "spokes", "tunnel"],
 )
 def test_what_a_shape_cannot_be(arguments: tuple[str, ...], message: str) -> None:
-    """One line says what is expected."""
+    """One line names what is expected."""
     command = [sys.executable, "-m", "pytest", *QUICK, "--provision", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
