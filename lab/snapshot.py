@@ -1,7 +1,7 @@
 """
 The state of nodes, read all at once, and as text that a network engineer reads.
 
-Every reading is made for itself: a node that is half set up, or a live host without root, shows what it can, and says
+Every reading is made for itself: a node that is half set up, or a live host without root, shows what it can, and lists
 what it could not.
 
     taken = snapshot.take(lab.nodes.values())
@@ -46,7 +46,7 @@ def take(nodes: Iterable[Node], addresses: Iterable[str] = ()) -> Taken:
     """
     The state of each node by name and subject, and why a subject is missing (`unread`), in one round trip a machine.
 
-    `addresses`: whose connections are listed, besides those of tunnels.
+    `addresses`: whose connections are listed, in addition to those of tunnels.
     """
     words = [*CARRIERS, *(f"{end}={address} " for address in addresses for end in ("src", "dst"))]
     asked = [(node, what, call) for node in nodes for what, call in _subjects(node, words)]

@@ -73,7 +73,7 @@ def _said(path: Path, code: ast.expr) -> Iterator[str]:
 
 
 def test_every_finding_is_described() -> None:
-    """lab/diagnose/codes.json says of every code that a rule can find what it means, and of no other."""
+    """lab/diagnose/codes.json has the meaning of every code that a rule can find, and of no other."""
     found = set().union(*(codes_in(path) for path in FINDERS))
 
     assert len(found) > 100

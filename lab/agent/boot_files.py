@@ -1,8 +1,8 @@
 """
 Which files that a boot may read name something (a device, an address, a route), and why a boot would not use one.
 
-A file counts for what it says without its comments.  Nothing may run it: its tool is not enabled or not installed, it
-may not be executed, it says itself that it waits for a command.
+Comments in a file do not count.  A file may be unused: its tool is not enabled or not installed, it
+may not be executable, or it contains a condition for a command.
 Sources: systemd.unit(5), systemd.network(5), interfaces(5), netplan(5), nm-settings-keyfile(5), crontab(5),
 systemd-rc-local-generator(8), and cloud-init's per-boot scripts.
 """

@@ -30,7 +30,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Message(NamedTuple):
-    """One message: what it says, its ancillary data as recvmsg(2) has it, the source's address as it is in memory."""
+    """One message: its payload, its ancillary data as in recvmsg(2), the source's address as in memory."""
 
     payload: bytes
     ancillary: Sequence[tuple[int, int, bytes]]
@@ -70,20 +70,20 @@ class Received(ctypes.Structure):
 
 
 class Room:
-    """Room for what one system call reads; whoever uses it takes what there is before the next call."""
+    """Buffers for one system call; their user copies the content before the next call."""
 
     def __init__(self) -> None:
         # memory that nothing has been written to is none: most messages are short
         self._payloads = mmap.mmap(-1, AT_ONCE * LARGEST)
         self._besides = mmap.mmap(-1, AT_ONCE * (CONTROL + NAME))
-        payloads, besides = _address(self._payloads), _address(self._besides)
+        payloads, ancillary = _address(self._payloads), _address(self._besides)
         self._vectors = (Vector * AT_ONCE)()
         self._received = (Received * AT_ONCE)()
         for number, (received, vector) in enumerate(zip(self._received, self._vectors)):
             header = received.header
             vector.base, vector.length = payloads + number * LARGEST, LARGEST
             header.vectors, header.vector_count = ctypes.pointer(vector), 1
-            header.control = besides + number * (CONTROL + NAME)
+            header.control = ancillary + number * (CONTROL + NAME)
             header.name = header.control + CONTROL
             _reset(header)
 
@@ -116,7 +116,7 @@ def _address(memory: mmap.mmap) -> int:
 
 
 def _reset(header: Header) -> None:
-    """The kernel writes how much it used where it was told how much there is."""
+    """The kernel replaces the given length by the used one."""
     header.name_length, header.control_length = NAME, CONTROL
 
 

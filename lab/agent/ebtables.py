@@ -42,7 +42,7 @@ def listed(text: str) -> list[dict[str, Any]]:
     """
     The rules and policies in what `ebtables -L --Lc` writes of one table; a rule's verdict is in its words.
 
-    A chain that is jumped to has a policy too, which is told only when it is not to go on (RETURN).
+    A chain that is jumped to has a policy too, which is listed only when it is not to go on (RETURN).
     """
     found: list[dict[str, Any]] = []
     chain, position = "", 0
@@ -84,10 +84,10 @@ def entries(table: str) -> bytes:
     return raw.raw
 
 
-def _ask(option: int, request: bytes, besides: int = 0) -> tuple[Any, ...]:
+def _ask(option: int, request: bytes, more: int = 0) -> tuple[Any, ...]:
     """`besides`: octets of what the kernel writes elsewhere, which it wants counted."""
     answer = ctypes.create_string_buffer(request, len(request))
-    length = ctypes.c_uint(len(request) + besides)
+    length = ctypes.c_uint(len(request) + more)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
         if _libc.getsockopt(asked.fileno(), socket.IPPROTO_IP, option, answer, ctypes.byref(length)):
             number = ctypes.get_errno()

@@ -1,7 +1,7 @@
 """
 The rules and chain policies of every firewall that is in use in the stack that the thread is in.
 
-Looking changes nothing: a firewall is read only when the kernel says that this stack has tables of it, so that no
+Looking changes nothing: a firewall is read only when this stack has tables of it, so that no
 module is loaded, and a stack without any costs no program.  Each rule, and each policy of a built-in chain (`rule`
 empty), is one dict:
 
@@ -9,7 +9,7 @@ empty), is one dict:
 
 and of nft's rules `calls`, the chains that they may jump to.  `rule` is the text after `-A CHAIN `, or a line of `nft
 list ruleset` without the counts; `hook` is the kernel's name of where a base chain hangs (`input`), empty for a chain
-that is jumped to; `packets` and `bytes` are None when nobody counts; `handle` is nft's, `position` counts a chain's
+that is jumped to; `packets` and `bytes` are None without counters; `handle` is nft's, `position` counts a chain's
 rules from 1.  What is in use and cannot be read is `{"tool", "family", "table", "unread": why}`.
 """
 
@@ -166,7 +166,7 @@ def _ebtables() -> Iterator[dict[str, Any]]:
             yield _unread(tool, "bridge", table, NEEDS_ROOT)
             continue
         if used:
-            # its own saver asks whichever ebtables is the machine's, which may be the other one
+            # its own saver reads whichever ebtables is the machine's, which may be the other one
             lister = _find(tool, "ebtables", flavour="legacy")
             if lister is None:
                 yield _unread(tool, "bridge", table, f"{tool} is not installed")

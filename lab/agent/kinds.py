@@ -1,7 +1,7 @@
 """
 The parameters of a kind of link (bridge, gretap, vxlan, ...) under the names of ip-link(8).
 
-Which attribute has which number and type pyroute2 knows; what it has no name for is named by its number, in hex.
+pyroute2 has the number and type of each attribute; one without a name is named by its number, in hex.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _address(value: bytes) -> str:
 
 
 def _flag(value: bytes) -> bool:
-    # some kernels' answers hold every flag, with an octet that says which are set
+    # some kernels' answers hold every flag, with an octet for those that are set
     return not value or any(value)
 
 

@@ -234,7 +234,7 @@ class Links:
         message["dst_len"] = network.prefixlen
         message["table"] = 254
         message["type"] = ROUTE_TYPES[type]
-        # `ip route del` says "any scope, any protocol" (nowhere, unspec); an addition is static, like `ip`'s own (boot)
+        # `ip route del` sends any scope and protocol (nowhere, unspec); an addition is static, like `ip`'s own (boot)
         message["scope"] = 255 if kind == DELROUTE else SCOPE_UNIVERSE if via or device is None else SCOPE_LINK
         message["proto"] = 0 if kind == DELROUTE else 3
         message["attrs"] = _given(

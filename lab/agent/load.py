@@ -61,7 +61,7 @@ class Room:
         self.expect()
 
     def expect(self) -> None:
-        """The kernel writes how much ancillary data there was where it was told how much fits."""
+        """The kernel replaces the given length of ancillary data by the used one."""
         for received in self.headers:
             received.header.control_length = CONTROL if received.header.control else 0
 

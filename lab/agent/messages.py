@@ -1,5 +1,5 @@
 """
-Messages between an agent and whoever asks it: builtins as bytes, by pickle, and nothing but builtins.
+Messages between an agent and its caller: builtins as bytes, by pickle, and nothing but builtins.
 
 Execnet would write them too, value by value in Python: 40 to 90 us for what takes 2 us here, four times a question,
 and once more for every host.  What comes from a live host may not name a class or function, by which a pickle could

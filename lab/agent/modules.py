@@ -66,7 +66,7 @@ def unload(names: list[str] | tuple[str, ...]) -> None:
 
 
 def loaded() -> dict[str, str]:
-    """The loaded modules, and who uses each of them; empty: nobody (/proc/modules)."""
+    """The loaded modules, and the users of each (/proc/modules)."""
     try:
         with open("/proc/modules") as file:
             lines = [line.split() for line in file]
@@ -128,7 +128,7 @@ def state(name: str, directory: str) -> str:
 
 def resolve(alias: str, directory: str) -> list[str]:
     """The modules that answer to `alias` (a name as the kernel requests it, such as rtnl-link-dummy)."""
-    # The aliases of hardware have wildcards; nothing in a guest asks for those.
+    # The aliases of hardware have wildcards; nothing in a guest needs those.
     wanted = {f"alias {spelling} " for spelling in (alias, alias.replace("-", "_"), alias.replace("_", "-"))}
     try:
         with open(os.path.join(directory, "modules.alias")) as index:
@@ -153,7 +153,7 @@ def main(arguments: list[str]) -> int:
     """
     What the kernel runs to have a module (DIRECTORY -q -- ALIAS), and who types `modprobe`.
 
-    Options are those of modprobe(8) that matter here: -r removes, -q says nothing; parameters are not taken.
+    Options are those of modprobe(8) that matter here: -r removes, -q is silent; parameters are not taken.
     """
     directory, *words = arguments
     options = {word for word in words if word.startswith("-")}

@@ -92,7 +92,7 @@ def enter_for_good(stack: Stack) -> None:
 def private_run() -> None:
     """
     A /run of this process's own (its mount namespace is private already): programs that keep locks or state there,
-    iptables and dnsmasq among them, meet nobody else's.
+    iptables and dnsmasq among them, do not meet those of others.
     """
     _call(_libc.mount(b"overcast", b"/run", b"tmpfs", 0, b"mode=755"), "mount /run")
 

@@ -31,7 +31,7 @@ class Node:
         self.log: undoing.Log | None = None
         """Set: every change is undone when the agent ends, or before that on request."""
         self.refused_before: int | None = None
-        """How many neighbours the kernel had refused when the agent was told to count (`neighbour_table`)."""
+        """How many neighbours the kernel had rejected when the agent began to count (`neighbour_table`)."""
 
     def transport(self) -> Transport:
         if self._transport is None:
@@ -74,12 +74,12 @@ class Node:
         return self._injector
 
     def ask_anew(self) -> None:
-        """Whom the node has asked for, in vain or not, it asks for again when it next sends there."""
+        """Neighbours that the node has resolved, or failed to, are resolved again when it next sends to them."""
         for family in (socket.AF_INET, socket.AF_INET6):
             self.transport().forget_neighbours(family, but=NUD_NOARP | NUD_PERMANENT)
 
     def retire(self) -> None:
-        """Nobody uses the node any more: its programs end, and what it holds of the whole kernel's is given back."""
+        """The node is not used any more: its programs end, and it releases its resources of the whole kernel."""
         for program in self.programs:
             program.stop(signal.SIGKILL)
         self.forget_all_neighbours()

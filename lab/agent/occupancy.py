@@ -2,7 +2,7 @@
 One run at a time on a host: abstract sockets (unix(7)) that live exactly as long as the process that holds them.
 
     @overcast-run                             held by a run's agent: another run is refused
-    @overcast-run of opc@desk, process 4711   who that is, for whoever reads /proc/net/unix
+    @overcast-run of opc@desk, process 4711   its owner, for readers of /proc/net/unix
 
 A socket without a file needs no clean-up, also after SIGKILL.  It is seen by the processes of one network stack.
 Standard library alone, Python 3.9 or newer.

@@ -87,7 +87,7 @@ def every(transport: Transport) -> list[dict[str, Any]]:
     tables = {}
     for message in neighbour_table.messages(transport):
         parts = dict(attributes(dict(attributes(message, 4)).get(TABLE_PARAMETERS, b""), 0))
-        if OF_INDEX in parts:  # not the table's own, which are everybody's defaults
+        if OF_INDEX in parts:  # not the table's own, which are the defaults of all
             values = {
                 name: struct.unpack("=I", parts[kind])[0] for name, kind in OF_NEIGHBOURS.items() if kind in parts
             }

@@ -1,5 +1,5 @@
 """
-What a live host has besides its network stack, read without changing anything: modules, sysctl files, DMI, identity.
+A live host's prerequisites apart from its network stack, read-only: modules, sysctl files, DMI, identity.
 
 Sources: sysctl.d(5), modprobe.d(5), machine-id(5), Documentation/ABI/testing/sysfs-class-dmi.
 Standard library alone, Python 3.9 or newer.
@@ -26,9 +26,9 @@ LARGEST = 1 << 20  # octets of a file that are of use to anybody
 
 def examine(wanted: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
     """
-    What the machine tells of itself.
+    Properties of the machine.
 
-    `modules`: the state of each of `wanted` (see `modules.state`; with what modprobe.d says against it);
+    `modules`: the state of each of `wanted` (see `modules.state`; with the entry of modprobe.d that blocks it);
     `persisted`: by sysctl, the file and the value that a boot sets last; `dmi`: field by field; `machine_id`; `os`: ID
     and ID_LIKE of os-release(5).
     """

@@ -1,8 +1,8 @@
 """
-The restorer: a process of its own that undoes an agent's changes when the agent asks for it, or is no more.
+The restorer: a separate process that undoes an agent's changes on request, or when the agent has ended.
 
     agent ── {"undo": ...} before each change, "forget" when it was refused ──▶ restorer
-    agent ── the end of the pipe ──▶ it undoes everything, the last change first, says what it could not, and ends
+    agent ── the end of the pipe ──▶ it undoes everything, the last change first, reports what it could not, and ends
 
 The end of the pipe is the only order there is: on request the agent closes it, and the kernel does when the agent ends,
 by SIGKILL too.  The restorer is in a session of its own and deaf to the signals that end a login.  A stack has one at a
@@ -27,7 +27,7 @@ from lab.agent import modules, occupancy, procfs
 
 DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE)
 GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL)
-"""How the kernel says that what was to be taken away is away already."""
+"""The kernel's errors for an object that is removed already."""
 
 NAME = "\0overcast-restorer"
 """Of a socket without a file, seen by the processes of one network stack (unix(7), abstract)."""
@@ -141,7 +141,7 @@ class Restorer:
 
 
 def _no_node(handle: int) -> int:
-    raise OSError(errno.EINVAL, f"node {handle}: a restorer knows one stack only")
+    raise OSError(errno.EINVAL, f"node {handle}: a restorer has one stack only")
 
 
 if __name__ == "__main__":

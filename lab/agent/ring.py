@@ -24,7 +24,7 @@ from typing import NamedTuple
 SOL_PACKET, PACKET_RX_RING, PACKET_COPY_THRESHOLD, PACKET_VERSION = 263, 5, 7, 10
 TPACKET_V2 = 1
 KERNELS, READY, COPIED, VLAN_VALID, VLAN_TYPE_VALID = 0, 1 << 0, 1 << 1, 1 << 4, 1 << 6
-"""What the status of a slot says: whose it is; that the queue has the whole frame; that its VLAN tag was taken out."""
+"""The status bits of a slot: its owner; that the queue has the whole frame; that its VLAN tag was taken out."""
 VLAN = 0x8100  # the EtherType of a tag, unless its own is known
 REQUEST = struct.Struct("=IIII")  # struct tpacket_req: size and number of blocks, size and number of slots
 HEADER = struct.Struct("=IIIHHIIHH4xHHiHBB")  # struct tpacket2_hdr and the head of struct sockaddr_ll

@@ -45,7 +45,7 @@ LEGACY = {
 
 
 class Rulesets:
-    """The digest for one stack; nftables are read again only when the kernel says that they have changed."""
+    """The digest for one stack; nftables are read again only after the kernel has reported a change."""
 
     def __init__(self) -> None:
         self._generation: bytes | None = None

@@ -2,7 +2,7 @@
 Programs that keep running inside a node: servers, routers, whatever an application brings.
 
     start --> the program, in the node's network stack, with an empty /run of its own and its files in it
-          --> what it says (standard output and error in one), read from a pipe
+          --> its output (standard output and error in one), read from a pipe
     stop  --> gone, with all that it started
 
 Nothing outlives the agent: it is the first process of its kernel or of a PID namespace, on any machine where programs
@@ -69,7 +69,7 @@ class Running:
 
     def await_output(self, text: str, timeout: float) -> dict[str, Any]:
         """
-        Waits until the program says `text`, after what was waited for before.
+        Waits until the program prints `text`, after what was waited for before.
 
         `found` False: it had not within `timeout` (s), or it had ended (`status`).
         """
@@ -131,7 +131,7 @@ class Running:
         poller.poll(timeout * 1000)
 
     def _read(self) -> bool:
-        """Takes in what was said; True when nobody is left to say more."""
+        """Reads the available output; True when no writer is left."""
         while self._pipe >= 0:
             try:
                 said = os.read(self._pipe, READ_AT_ONCE)

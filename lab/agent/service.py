@@ -123,7 +123,7 @@ class Agent(Watching):
         return handle
 
     def program_await(self, program: int, text: str, timeout: float) -> dict[str, Any]:
-        """Waits until the program says something (`running.Running.await_output`)."""
+        """Waits until the program prints something (`running.Running.await_output`)."""
         return self._programs[program].await_output(text, timeout)
 
     def program_output(self, program: int) -> str:

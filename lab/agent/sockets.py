@@ -148,7 +148,7 @@ def open_endpoint(
 
 
 def set_option(opened: socket.socket, level: int, option: int, value: Any) -> None:
-    """Setsockopt(2); a refusal says of which group or address."""
+    """Setsockopt(2); an error names the group or address."""
     with naming(_words(level, option, value)):
         opened.setsockopt(level, option, value)
 

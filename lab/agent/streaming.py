@@ -96,7 +96,7 @@ class Stream:
     def _run(self) -> None:
         try:
             self._go_on()
-        except BaseException as error:  # whoever waits is told by `stop`
+        except BaseException as error:  # `stop` raises it in the caller
             self._failure = error
         finally:
             with self._progress:

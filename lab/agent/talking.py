@@ -115,14 +115,14 @@ class Talking(Looking):
         poller = select.poll()
         poller.register(listener, select.POLLIN)
         if not poller.poll(timeout * 1000):
-            raise OSError(errno.ETIMEDOUT, "accept: nobody connected")
+            raise OSError(errno.ETIMEDOUT, "accept: no connection")
         connection, _ = listener.accept()
         connection.setblocking(False)
         return self._keep(Endpoint(connection), handle)
 
     def wait_for(self, tokens: Sequence[Any], timeout: float, legs: Sequence[dict[str, Any]] = ()) -> list[int]:
         """
-        Waits until every `[endpoint, token]` has received something that holds the token; `fences` says how long.
+        Waits until every `[endpoint, token]` has received something that holds the token; `fences` decides how long.
 
         `timeout` in seconds; a leg of the underlay is `{"node", "fields", "to", "arrival": node}`.  Returns the
         positions of the tokens that did not arrive.

@@ -1,8 +1,8 @@
 """
 A tap sees every frame on every interface of one node, with direction and kernel time (packet(7)).
 
-One unbound AF_PACKET socket per node is enough: the kernel says with each frame which interface it was on.  It is
-opened before any stimulus and stays open; frames are kept here, bounded, until somebody asks for them.  How many there
+One unbound AF_PACKET socket per node is enough: the kernel returns the interface with each frame.  It is
+opened before any stimulus and stays open; frames are kept here, bounded, until they are requested.  How many there
 was no room for is counted (`lost`): an incomplete capture proves nothing.
 """
 

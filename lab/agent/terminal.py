@@ -102,7 +102,7 @@ class Program:
         self._resize(struct.pack("!HH", *size))
 
     def attend(self) -> None:
-        """Passes messages until the program has ended and its user knows, or its user has left."""
+        """Passes messages until the program has ended and its user has the status, or its user has left."""
         threading.Thread(target=self._write, daemon=True).start()
         threading.Thread(target=self._report, daemon=True).start()
         try:
@@ -183,7 +183,7 @@ class Program:
         """One chunk; False at the end of that output."""
         try:
             data = os.read(descriptor, CHUNK)
-        except OSError:  # a terminal whose last program has left says EIO
+        except OSError:  # a terminal whose last program has left returns EIO
             return False
         if data:
             self._credit.acquire()

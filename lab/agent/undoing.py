@@ -131,7 +131,7 @@ class Log:
         yield _step("take_away", words, verb="route_del", fields=fields)
 
     def _of_route_del(self, to: str, device: str, **_: Any) -> Iterator[dict[str, Any]]:
-        """The route with all that the kernel says of it: metric, protocol, source, ..."""
+        """The route with all its properties in the kernel: metric, protocol, source, ..."""
         address, _slash, length = to.partition("/")
         wanted = (int(length), socket.inet_aton(address), self._transport.index(device))
         every = self._transport.raw_dump(GETROUTE, struct.pack("=BBBBBBBBI", socket.AF_INET, *[0] * 8))
@@ -175,7 +175,7 @@ class Log:
 
     @contextlib.contextmanager
     def _noted(self, *steps: dict[str, Any]) -> Iterator[None]:
-        """The restorer knows the way back of what the block changes; a refusal in it changed nothing."""
+        """The restorer has the undo of the block's changes; an error in the block changed nothing."""
         known = len(self._steps)
         self._send([{"undo": step} for step in steps])
         self._steps += steps
@@ -205,7 +205,7 @@ class Log:
         return failures, report is not None
 
     def _report(self, deadline: float) -> Any:
-        """The restorer's next word; None when it has ended or says nothing until the deadline."""
+        """The restorer's next message; None when it has ended or sends nothing until the deadline."""
         waiting = select.poll()
         waiting.register(self._reports, select.POLLIN)
         while b"\n" not in self._read:

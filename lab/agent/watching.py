@@ -41,7 +41,7 @@ class Watching(Talking):
         return {
             "kernel": platform.release(),
             "python": platform.python_version(),
-            # /proc is the host's: its link to this process is the PID that the host knows it by
+            # /proc is the host's: its link to this process is its PID on the host
             "outer_pid": int(os.readlink("/proc/self")),
             "uid": os.geteuid(),
             "time": time.time_ns(),

@@ -179,7 +179,7 @@ def write(bundle: Bundle, path: Path, texts: Mapping[str, str]) -> None:
 
 
 def read(path: Path) -> Bundle:
-    """The bundle in a file; EnvironmentProblem says in one message what is wrong with one that is none."""
+    """The bundle in a file; EnvironmentProblem names in one message what is wrong with a file that is none."""
     try:
         texts = {}
         with tarfile.open(fileobj=io.BytesIO(_decompressed(path)), mode="r:") as tar:

@@ -15,7 +15,7 @@ CLOCKS = 1.0
 
 
 def checks(hosts: Mapping[str, Host], topology: Topology | None, findings: Sequence[Finding]) -> Iterator[Check]:
-    """Everything that is said of the hosts together, besides the overlay's own findings."""
+    """Every check of the hosts together, in addition to the overlay's own findings."""
     if not any(host.seen.leading() for host in hosts.values()):
         remedy = "pytest --hosts=... --provision   (for the length of a run)"
         yield Check("warning", ALL, "overlay", "none is set up: no host has a tunnel", remedy, at="")

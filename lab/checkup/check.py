@@ -13,8 +13,8 @@ class Check:
     """
     `ok`: as expected; `warning`: the overlay can work with it, or it could not be examined; `problem`: it cannot.
 
-    `found` says what was found, and where that differs from what was expected, also that.  The fix `remedy` is to be
-    run on the host at `where`, unless `at` names another host (empty: the remedy says where).
+    `found` is the fact, and the expected one where they differ.  The fix `remedy` is to be
+    run on the host at `where`, unless `at` names another host (empty: the remedy names the place).
     """
 
     state: State

@@ -1,11 +1,11 @@
-"""What it means how far a packet of the tunnel's protocol got, and who has to be told to let it through."""
+"""Where a packet of the tunnel's protocol was lost, and the fix that lets it pass."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from lab import clouds
-from lab.checkup import mending
+from lab.checkup import firewall_fixes
 from lab.checkup.check import Check
 from lab.checkup.crossing import Crossing, Way
 from lab.checkup.verdicts import Packet, Verdict
@@ -43,7 +43,7 @@ def _packet(way: Way, state: str = "new") -> Packet:
 
 def _accepting(way: Way, verdict: Verdict | None = None) -> str:
     chain = verdict.chain if verdict else None
-    return mending.accepting(way.receiver.host.firewall, way.carrier, way.sender.address, chain)
+    return firewall_fixes.accepting(way.receiver.host.firewall, way.carrier, way.sender.address, chain)
 
 
 def _opening(way: Way) -> str:
@@ -60,8 +60,8 @@ def _lasting(way: Way) -> Iterator[Check]:
     firewall, receiver = way.receiver.host.firewall, way.receiver.host.role
     verdict = firewall.of(_packet(way), "input") if firewall else None
     if verdict is not None and verdict.passes is False:
-        found = f"{receiver} takes it for an answer only, and drops it after minutes of silence ({verdict.why})"
-        yield Check("problem", way.name, f"{way.carrier}, unasked", found, _accepting(way, verdict), at=receiver)
+        found = f"{receiver} accepts it only as ESTABLISHED; drops it once the conntrack entry expires ({verdict.why})"
+        yield Check("problem", way.name, f"{way.carrier}, unsolicited", found, _accepting(way, verdict), at=receiver)
 
 
 def _full(crossing: Crossing) -> Iterator[Check]:
@@ -73,7 +73,7 @@ def _full(crossing: Crossing) -> Iterator[Check]:
 
 
 def _by_answer(crossing: Crossing) -> Check:
-    """The receiver shows nothing without root: only an ICMP error that comes back says that the packet got there."""
+    """Without root on the receiver only a returned ICMP error shows that the packet arrived."""
     way, receiver = crossing.way, crossing.way.receiver.host.role
     if crossing.answer is None:
         found = f"sent, but whether it arrives can only be seen with root on {receiver} (--sudo)"
@@ -87,7 +87,7 @@ def _by_answer(crossing: Crossing) -> Check:
     if code == NO_PORT:
         found = f"arrives: {receiver} answers ICMP 3/3, as it must to a probe that no tunnel takes (or rejects it)"
         return Check("ok", way.name, str(way.carrier), found)
-    found = f"somebody on the way answers ICMP {kind}/{code}: it does not get to {receiver}"
+    found = f"a router on the path answers ICMP {kind}/{code}: it does not reach {receiver}"
     return _problem(way, found, _opening(way), at="")
 
 
@@ -113,7 +113,7 @@ def _kept(crossing: Crossing) -> Check:
     verdict = sender.firewall.of(leaving, "output") if sender.firewall else None
     if verdict is None or verdict.passes is not False:
         return _problem(way, found, f"ip route get {way.receiver.address}", at=sender.role)
-    remedy = mending.sending(sender.firewall, way.carrier, way.receiver.address, verdict.chain)
+    remedy = firewall_fixes.sending(sender.firewall, way.carrier, way.receiver.address, verdict.chain)
     return _problem(way, found, remedy, at=sender.role)
 
 

@@ -1,12 +1,12 @@
 """
-Whether what carries the overlay really gets from one host to another: packets are sent, and looked for.
+Whether tunnel packets really get from one host to another: they are sent, and captured.
 
     sender's socket --[OUTPUT]-- NIC ---- the cloud ---- NIC --[INPUT]-- receiver's socket
                                   ^                       ^                   ^
                                  left                  arrived            delivered
 
 A packet that no tunnel takes is sent with a raw socket that receives nothing; the NICs are captured, and at the
-receiver a raw socket says what its firewall let through.  Where it does not arrive, UDP and ICMP are tried on the same
+receiver a raw socket shows what its firewall accepted.  Where it does not arrive, UDP and ICMP are tried on the same
 way: only where one of them arrives is it said that it is the tunnel's protocol that the cloud drops.
 Nothing is changed on either host.  Sources: raw(7), packet(7), RFC 2890, RFC 7348, RFC 792.
 """
@@ -150,7 +150,7 @@ class _Trial:
         )
 
     def refusal(self, way: Way) -> str:
-        """What the sender's kernel says when it is asked once more."""
+        """The error of the sender's kernel at the next send."""
         node = way.sender.host.node
         try:
             packet = _packet(way, way.small)
@@ -233,7 +233,7 @@ def _packet(way: Way, tag: bytes) -> bytes:
         gre = struct.pack("!HHI", KEY_PRESENT, EXPERIMENTAL, secrets.randbits(32)) + payload
         packet = ipv4(here, there, GRE, gre)
     else:
-        # without the flag that says there is a network identifier: every VXLAN drops it (RFC 7348 section 5)
+        # without the flag for a network identifier: every VXLAN drops it (RFC 7348 section 5)
         packet = udp(here, there, port, bytes(8) + payload)
     return packet[:6] + DONT_FRAGMENT + packet[8:]
 

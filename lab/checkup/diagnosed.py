@@ -19,7 +19,7 @@ from lab.overlay.layouts import NOT_UNDERSTOOD, Layout
 
 @dataclass(frozen=True)
 class Diagnosed:
-    """What is wrong with the overlay; `skipped` says why it was not tried, where it was not."""
+    """The findings about the overlay; `skipped` is the reason why there was no trial."""
 
     findings: tuple[Finding, ...] = ()
     skipped: str = ""

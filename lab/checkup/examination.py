@@ -161,5 +161,5 @@ def _ways(hosts: Mapping[str, Host], topology: Topology | None, hubs: Sequence[s
 def _unplaced(hosts: Mapping[str, Host], topology: Topology | None, carrier: Carrier) -> Iterator[Check]:
     for role, host in hosts.items():
         if _place(host, _plan(topology, role)) is None:
-            found = "not tried: neither a tunnel nor a default route tells its address on the cloud's network"
+            found = "not tested: no tunnel and no default route, from which its address on the cloud's network follows"
             yield Check("warning", role, str(carrier), found, "ip route")

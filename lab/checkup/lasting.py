@@ -20,7 +20,7 @@ from lab.overlay.readback import BROADCAST_PING
 WHAT = "after a reboot"
 MANAGERS = ("systemd-networkd", "ifupdown", "netplan", "NetworkManager", "network-scripts")
 Named = Sequence[Mapping[str, Any]]
-"""What the agent tells of each file (`boot_files.naming`)."""
+"""The agent's data about each file (`boot_files.naming`)."""
 
 
 def words(topology: Topology, node: NodePlan) -> list[str]:
@@ -78,7 +78,7 @@ def findings(topology: Topology, node: NodePlan, named: Named, remedy: str) -> I
 
 
 def ping(node: NodePlan, persisted: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
-    """Whether a host answers broadcast pings after a boot; `persisted` is what `prerequisites.examine` tells."""
+    """Whether a host answers broadcast pings after a boot; `persisted` is from `prerequisites.examine`."""
     path, value = persisted.get(BROADCAST_PING, ("no file of sysctl.d", "nothing"))
     if value != "0":
         summary = f"{node.name} ignores broadcast pings after the next boot: {path} sets {BROADCAST_PING} to {value}"
@@ -89,7 +89,7 @@ def ping(node: NodePlan, persisted: Mapping[str, Sequence[str]]) -> Iterator[Fin
 
 
 def unread(named: Named) -> list[str]:
-    """The files that may not be read: what they say cannot be told."""
+    """The files that cannot be read: their content is unknown."""
     return [file["path"] for file in named if file["unread"]]
 
 

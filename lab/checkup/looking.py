@@ -1,7 +1,7 @@
 """
 Live hosts looked at: everything that their checks need, read at once from all of them, changing nothing.
 
-A host that is lost in between is named and left out; what the others told is kept.
+A host that is lost meanwhile is named and left out; the others' results are kept.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Host:
     node: Observed
     seen: Seen
     details: Mapping[str, Any]
-    """What `examine` tells: modules, persisted sysctls, DMI, machine-id."""
+    """The result of `examine`: modules, persisted sysctls, DMI, machine-id."""
     sysctls: Mapping[str, str | None]
     firewall: Firewall | None
-    """None: not root there, so that nobody can tell."""
+    """None: unknown without root on the host."""
     ahead: float
     """Seconds that its clock is ahead of this machine's."""
     tolerance: float
@@ -61,7 +61,7 @@ class Host:
 
     @property
     def nic(self) -> Device | None:
-        """The device of the default route, which has the address that the cloud knows the host by."""
+        """The device of the default route, which has the host's address in the cloud."""
         route = self.seen.route_to(OUTSIDE)
         return self.seen.devices.get(route.dev) if route and route.dev else None
 
@@ -107,7 +107,7 @@ def each(
         machine = machines[name]
         if future in late:
             found[name] = EnvironmentProblem(f"{machine.name} gave no answer in time")
-            # which ends what waits for its answer; nobody has to wait for that
+            # which ends what waits for its answer; no caller has to wait for that
             threading.Thread(target=machine.close, name=f"end of {name}").start()
             continue
         try:

@@ -1,7 +1,7 @@
 """
 Reads the rules of a firewall as iptables-save(8) and `nft list ruleset` write them.
 
-What is not understood becomes a condition that cannot be told (`verdicts.unknown`), never one that is left out.
+A part that is not understood becomes an unknown condition (`verdicts.unknown`), never an omitted one.
 """
 
 from __future__ import annotations
@@ -263,4 +263,4 @@ IMPLIED: dict[str, tuple[Condition, ...]] = {
     "icmpv6": (verdicts.always(False),),
     "ip6": (verdicts.always(False),),
 }
-"""What a rule asks besides when it asks about a field of a header: that there is such a header."""
+"""The additional condition of a match on a header's field: that there is such a header."""

@@ -19,7 +19,7 @@ BRIDGE_DEVICE = "bridge0"
 """The name that the hub's bridge is given where there is none yet."""
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-iptables"
 KERNELS_MEMBERSHIPS = 20
-"""Groups that one socket may join unless told otherwise (ip-sysctl igmp_max_memberships)."""
+"""The default number of groups that one socket may join (ip-sysctl igmp_max_memberships)."""
 
 
 def checks(
@@ -63,7 +63,7 @@ def _cloud(host: Host, carrier: Carrier, named: Provider | None) -> Check:
     cloud = clouds.Sighted(named, "--provider") if named else clouds.detect(dmi)
     if cloud is None:
         vendor = " ".join(dmi[name] for name in ("sys_vendor", "product_name") if name in dmi)
-        return Check("ok", host.role, "cloud", f"none that is known here ({vendor or 'the firmware names nobody'})")
+        return Check("ok", host.role, "cloud", f"no known cloud ({vendor or 'the firmware names none'})")
     found = f"{cloud.provider.title} ({cloud.evidence})"
     if carrier.protocol == GRE and not cloud.provider.gre:
         remedy = clouds.opening(cloud.provider, carrier, [])

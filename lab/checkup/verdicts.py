@@ -2,8 +2,8 @@
 What a host's firewall would do with a packet, worked out from its rules.
 
 It is worked out, not tried, for what a probe cannot show: a packet that comes after minutes of silence, one that the
-bridge hands to the FORWARD chain, one from a host that lets nobody send raw packets.  Whatever a rule asks that is not
-understood leaves both answers open, and the verdict is then `None`: it cannot be told, never a guess.
+bridge hands to the FORWARD chain, one from a host without raw packets.  A condition of a rule that is not
+understood leaves both answers open, and the verdict is then `None`: unknown, never a guess.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Packet:
 
 
 Condition = Callable[[Packet], bool | None]
-"""Whether it holds; None when that cannot be told."""
+"""Whether it holds; None if unknown."""
 
 
 def unknown(packet: Packet) -> None:
@@ -46,7 +46,7 @@ def unknown(packet: Packet) -> None:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: what it asks, and what it does: `accept`, `drop`, `return`, `continue`, `jump`, `goto`, `either`."""
+    """One rule: its match, and its action: `accept`, `drop`, `return`, `continue`, `jump`, `goto`, `either`."""
 
     conditions: tuple[Condition, ...]
     action: str
@@ -73,7 +73,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`passes` None: it cannot be told.  `why`: the rule, or the rules, that say so; `chain` the one that drops it."""
+    """`passes` None: unknown.  `why`: the rule, or the rules, that decide; `chain` the one that drops it."""
 
     passes: bool | None
     why: str = ""

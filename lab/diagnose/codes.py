@@ -2,7 +2,7 @@
 The codes of findings: what each one means, what corrects it, and which packets it can lose, as data.
 
 The texts live in `codes.json`, so that they can be read and reviewed without Python.  The tables of
-docs/troubleshooting.md are generated from them (`reports.findings`); `effects` says what the marks are for.
+docs/troubleshooting.md are generated from them (`reports.findings`); `effects` has the meaning of the marks.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class Code:
     """What a code means, and the kind of command that corrects it."""
 
     means: str
-    """Of a parameter or a port: what it does, as a finding says it behind its name."""
+    """Of a parameter or a port: what it does; a finding has it behind its name."""
     fix: str = ""
     stages: tuple[Stage, ...] | None = None
     """The only stages of a packet's path at which it can be lost by this; None: any."""
     kinds: tuple[str, ...] | None = None
     """The only kinds of exchanges that this loses; None: any."""
     marks: frozenset[str] = frozenset()
-    """How else it is told which packets it loses (`effects`)."""
+    """What else decides which packets it loses (`effects`)."""
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ OF_THE_KERNEL = marked("kernel")
 DELAYING = marked("late")
 """These also deliver late what a trial no longer waits for at the receiver."""
 IN_THE_CLOUD = marked("routers")
-"""These lose packets between hosts, at a router that nobody sees."""
+"""These lose packets between hosts, at a router that is not captured."""
 ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
 OF_NEIGHBOURS = marked("neighbours")
 """At a NIC these lose tunnel packets, whatever is in them."""

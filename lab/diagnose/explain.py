@@ -4,7 +4,7 @@ Explains what is wrong with an overlay: from one trial and the state of its host
     for finding in explain(scene.gather(lab, planned=True)):
         print(finding.node, finding.summary, finding.remedy)
 
-Every rule is asked; findings at the places where something was lost come first.  A loss that no rule explains is told
+Every rule runs; findings at the places of losses come first.  A loss that no rule explains is reported
 as the place where it ended: no guess.
 """
 
@@ -50,7 +50,7 @@ class Diagnosis:
 
 
 def diagnose(scene: Scene) -> Diagnosis:
-    """The findings, and what the trial showed to be lost for whoever would wait for it."""
+    """The findings, and the losses that the trial showed, for later waits."""
     kinds: dict[str, Kind] = {"broadcast": "broadcast", "multicast": "multicast", "unicast": "unicast"}
     dead = {
         Way(one.network, kinds[one.kind], one.sender, receiver)
@@ -104,7 +104,7 @@ def _with_loss(scene: Scene, finding: Finding) -> Finding:
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Where what no rule explains was lost, repeated or put out of order."""
     findings = list(findings)
-    told: set[tuple[str, str, str]] = set()
+    reported: set[tuple[str, str, str]] = set()
     losses = [loss for loss in scene.losses if not any(can_lose(scene, one, loss) for one in findings)]
     if losses and all(loss.unresolved for loss in scene.losses):
         ends = [{loss.exchange.sender, loss.receiver} for loss in losses]
@@ -114,8 +114,8 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
             return
     for loss in losses:
         key = (loss.stage, loss.missing.node, loss.missing.interface)
-        if key not in told:
-            told.add(key)
+        if key not in reported:
+            reported.add(key)
             yield _lost(loss)
     if not scene.losses:
         seen = [*_disturbed(scene), *_refused(scene)] or [*_silent(scene)]
@@ -175,7 +175,7 @@ def _refused(scene: Scene) -> Iterator[Finding]:
 
 
 def _silent(scene: Scene) -> Iterator[Finding]:
-    """Hosts that hear everything, and whose answers to a ping are heard by nobody."""
+    """Hosts that receive everything, and whose answers to a ping reach no host."""
     pings = scene.trial.pings if scene.topology.answer_broadcast_ping else ()
     for pinger, name in scene.unforwarded[:1] if pings else ():
         yield declared(
@@ -187,15 +187,15 @@ def _silent(scene: Scene) -> Iterator[Finding]:
         return
     for name, host in scene.hosts.items():
         asked = [answers for answers in pings if answers.pinger != name]
-        asks = [answers for answers in pings if answers.pinger == name]
+        own = [answers for answers in pings if answers.pinger == name]
         mute = asked and not any(answers.counts.get(name) for answers in asked)
-        deaf = asks and not any(answers.others for answers in asks)
+        deaf = own and not any(answers.others for answers in own)
         if mute or deaf:
             yield declared(
                 "ping-unanswered",
                 name,
                 host.plan.device,
-                f"{len(asked if mute else asks)} broadcast pings {'of others' if mute else 'of its own'}, no answer",
+                f"{len(asked if mute else own)} broadcast pings {'of others' if mute else 'of its own'}, no answer",
             )
             return
 

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network
 from lab.model import MULTICAST
 from lab.records import FirewallRule, Route
 
-MOST = 8  # of each; groups besides the trial's own: a socket may join 20 (igmp_max_memberships)
+MOST = 8  # of each; groups in addition to the trial's own: a socket may join 20 (igmp_max_memberships)
 ADDRESS = re.compile(r"\b2(?:2[4-9]|3\d)(?:\.\d{1,3}){3}(?:/[\d.]+)?")
 MAC = re.compile(r"\b0?1:0?0:5e(?::[0-9a-f]{1,2}){3}", re.IGNORECASE)
 PORT = re.compile(r"(?:-p udp .*--(?:dports?|destination-port)|--ip-dport|\b(?:udp|th) dport) (?:\{ )?(\d+)")

@@ -35,7 +35,7 @@ class Loss:
 
     @property
     def unresolved(self) -> bool:
-        """Whether it never left because nobody said whose MAC it was for, which was asked for by broadcast."""
+        """Whether it never left because its receiver's MAC was not resolved, which needs broadcast."""
         return self.exchange.kind == "unicast" and self.last is None
 
     @property

@@ -123,7 +123,7 @@ class Scene:
     hosts: Mapping[str, HostScene]
     trial: Trial
     fabric: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """Readings of the emulated cloud network; empty where the cloud is somebody's."""
+    """Readings of the emulated cloud network; empty for a live cloud."""
     elsewhere: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
     """Of hosts that lack a tunnel, those of their tunnels that are in other network namespaces (`agent.elsewhere`)."""
     full_tables: Sequence[FullTable] = ()

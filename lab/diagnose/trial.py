@@ -1,7 +1,7 @@
 """
 A trial: the same few exchanges on any overlay, each datagram followed leg by leg.
 
-What a failed test saw is one symptom.  The trial asks the whole overlay at once: every host (of many, a few) sends a
+What a failed test saw is one symptom.  The trial tests the whole overlay at once: every host (of many, a few) sends a
 burst to broadcast and to a multicast group, small and full-size, and a few datagrams to whatever else people send to;
 hub and spokes exchange unicast and a broadcast on the underlay as the control.  It sends and listens only, so that
 live hosts bear it too.
@@ -29,7 +29,7 @@ from lab.probes.payloads import tag_of, unique
 from lab.probes.sightings import Sighting
 from lab.underlay.fabric import FABRIC
 
-BURST = 12  # datagrams: one that is lost by chance is told from a leg that eats all
+BURST = 12  # datagrams: one lost by chance is distinguished from a leg that loses all
 LARGE_BURST = 3
 CONTROL_TTL = 64
 FEW = 3
@@ -37,7 +37,7 @@ FRAGMENT = 400  # octets beyond what one packet takes
 HEAD = 192  # octets of a frame that are kept: headers, those of a tunnel too, and what marks a payload
 MOST_SENDERS = 4
 MOST_SUSPECTS = 2
-GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part besides 239/8 (RFC 5771); nobody's own
+GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part except 239/8 (RFC 5771); unassigned
 FEW_OCTETS = 64
 UDP_HEADERS = 28  # octets of IPv4 and UDP
 GRACE = 0.2  # seconds, as `listening.FENCE_GRACE`; a diagnosis may be less patient than a verdict
@@ -138,7 +138,7 @@ def unforwarded(pings: Sequence[Answers], hub: str) -> list[tuple[str, str]]:
 
 
 def run(lab: Lab, groups: Sequence[str] = (), ports: Sequence[int] = (), sizes: Sequence[int] = ()) -> Trial:
-    """Runs every exchange, one after the other; `groups` are tried besides `GROUPS`, as `ports` and `sizes` are."""
+    """Runs every exchange, one after the other; `groups`, `ports` and `sizes` are tried in addition to the usual."""
     senders = few(lab)
     tried = tuple(dict.fromkeys([*GROUPS, *groups]))
     listen = _impatient(lab)
@@ -251,7 +251,7 @@ def _impatient(lab: Lab) -> Listen:
 
 
 def _prunes(hub: Host) -> bool:
-    """Whether the hub's bridge snoops, and somebody asks for members: itself, or who is behind a port."""
+    """Whether the hub's bridge snoops and there is a querier: itself, or a host behind a port."""
     try:
         bridge = hub.node.link(hub.plan.device).details
     except CheckFailed:
@@ -260,7 +260,7 @@ def _prunes(hub: Host) -> bool:
 
 
 def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], groups: Sequence[str]) -> list[Exchange]:
-    """A few datagrams each to what else is sent to: single hosts, everybody on the link, groups of every part."""
+    """A few datagrams each to the other kinds of destination: single hosts, ff02::1, groups of every part."""
     others = tuple(lab.others(sender))
     exchanges = [Exchange("limited broadcast", "overlay", sender.name, others, to=LIMITED_BROADCAST)]
     exchanges += [Exchange("group", "overlay", sender.name, others, to=group) for group in groups]
@@ -275,7 +275,7 @@ def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], group
                 sender.udp.send(list(each.sent), to=each.to, device=device, ttl=CONTROL_TTL, lost_if_refused=True)
         refused = {sent.to: sent.refused for sent in heard.sent}
     except (OSError, OvercastError):
-        return []  # who cannot join or bind has been told by the exchanges before
+        return []  # the exchanges before have reported a host that cannot join or bind
     return [
         replace(
             each,
@@ -334,7 +334,7 @@ def _foreign_source(lab: Lab, listen: Listen, sender: Host) -> Exchange:
         with listen([receiver], network="underlay") as heard:
             to = receiver.address("underlay")
             sender.send_packet(carriers.udp(str(stranger), to, heard.port, forged), to)
-            # behind it, so that its own arrival tells that the other one's time has passed
+            # behind it, so that its own arrival shows that the other one's time has passed
             sender.udp.send(control, to=to)
     except (OSError, OvercastError) as refusal:
         return replace(exchange, sent=(forged,), refused=str(refusal))
@@ -352,7 +352,7 @@ def _pings(hosts: Sequence[Host], to: str) -> tuple[Answers, ...]:
 
 
 def _ping(host: Host, to: str) -> Answers | None:
-    """None: from this host no ping can be sent, which says nothing of who would answer."""
+    """None: this host cannot send pings, which proves nothing about answers."""
     try:
         return host.ping(to, grace=GRACE)
     except RootNeeded:

@@ -32,7 +32,7 @@ FAULTS = (
     ),
     Fault(
         "vrrp-filtered",
-        "the firewall of one spoke drops VRRP: it hears no other master",
+        "the firewall of one spoke drops VRRP: it receives no other master's advertisements",
         ("APP-03", "APP-04"),
         of_spoke(drops("-p 112")),
         greens=WELL,

@@ -70,7 +70,7 @@ def listing() -> str:
 
 
 def _run(node: str, command: str, lab: BuiltLab) -> None:
-    """Runs a shell command on a node of the lab; EnvironmentProblem says what the command said."""
+    """Runs a shell command on a node of the lab; EnvironmentProblem contains the command's output."""
     if node not in lab.nodes:
         raise UsageProblem(f"--inject={node}: ... names no node; this lab has {', '.join(lab.nodes)}")
     shell(lab.nodes[node], command, COMMAND_TIME)

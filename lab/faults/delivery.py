@@ -70,7 +70,7 @@ FAULTS = (
         "hub-address-on-tunnel",
         "the hub's overlay address is on a tunnel device instead of the bridge",
         ("BCAST-02", "BCAST-08", "ICMP-01", "MCAST-01"),
-        # as whoever sets up a hub as if it were a spoke: the address and the route are on a port of the bridge
+        # as if the hub were set up like a spoke: the address and the route are on a port of the bridge
         of_hub(
             "ip addr del {overlay} dev {device} && ip addr add {overlay} dev {port}", "ip route add {groups} dev {port}"
         ),
@@ -180,7 +180,7 @@ FAULTS = (
     ),
     Fault(
         "igmp-v2-forced",
-        "one node speaks IGMPv2 only, which cannot name sources",
+        "one node uses only IGMPv2, which does not support source filters",
         ("MCAST-04", "MCAST-05"),
         of_spoke("sysctl -w net.ipv4.conf.all.force_igmp_version=2"),
         finding=Named("igmp-version-forced", victim_device),
@@ -208,6 +208,6 @@ FAULTS = (
         _has_another_member,
         finding=Named("member-besides", victim_device),
         greens=("BCAST-01",),
-        mended=False,
+        fixable=False,
     ),
 )

@@ -1,7 +1,7 @@
 """
 Faults of what the ends of the overlay are given: the tunnels' addresses, the overlay's own, MACs.
 
-Most of them are one line of somebody's set-up, and none is visible on the sender.
+Most of them are one wrong line of a set-up, and none is visible on the sender.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OTHER_PREFIX = "ip addr add {own}/PREFIX dev {device} && ip addr del {overlay} d
 
 
 def _spoke_again(lab: BuiltLab, spoke: Host, changed: NodePlan) -> None:
-    """The spoke's side of the overlay made anew from another plan."""
+    """The spoke's side of the overlay, created again from another plan."""
     nodes = tuple(changed if node.name == changed.name else node for node in lab.topology.nodes)
     spoke.node.apply(link_del(spoke.plan.device), *plan.changes(replace(lab.topology, nodes=nodes), changed))
 
@@ -74,7 +74,7 @@ FAULTS = (
         _second_address,
         GUEST,
         finding=Named("tunnel-local-mismatch", victim_device),
-        mended=False,  # by no command on a host: with the address the cloud gave up its source check
+        fixable=False,  # by no command on a host: with the address the cloud gave up its source check
     ),
     Fault(
         "wrong-remote",

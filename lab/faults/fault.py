@@ -28,7 +28,7 @@ class Fault:
     One way to break a lab.
 
     `reds` are the requirements that turn red under it, `greens` some that must not (what makes the fault hard to
-    see), `finding` what the diagnosis says of it.  `mended` False: no command on a host can mend it, and why is in
+    see), `finding` the diagnosis' finding.  `fixable` False: no command on a host can fix it, and the reason is in
     the finding.  `node` and `spokes` are the node, and how many spokes, that a lab must have to be broken in this way.
     """
 
@@ -39,7 +39,7 @@ class Fault:
     tunnels: tuple[str, ...] = ("gretap", "vxlan")
     greens: tuple[str, ...] = ()
     finding: Named | None = None
-    mended: bool = True
+    fixable: bool = True
     node: str = ""
     spokes: int = 1
 

@@ -1,7 +1,7 @@
 """
 Faults of filters at unusual places: policies before conntrack, the bridge's own filter, marks, and what tests send.
 
-Each is one command that somebody ran for another purpose.
+Each is one command that was run for another purpose.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FAULTS = (
         "one-of-many-silent",
         "one of five spokes, which most tests leave out, sends no broadcast",
         ("BCAST-01",),
-        ran(unsampled, "{iptables} -A OUTPUT -d {everybody} -j DROP"),
+        ran(unsampled, "{iptables} -A OUTPUT -d {broadcast} -j DROP"),
         greens=("BCAST-02",),
         finding=Named("firewall-drops", device(unsampled, "{device}")),
         spokes=5,
@@ -66,7 +66,7 @@ FAULTS = (
     ),
     Fault(
         "loopback-filtered",
-        "one spoke's firewall drops what the spoke says to itself",
+        "one spoke's firewall drops packets that the spoke sends to itself",
         ("ICMP-01",),
         of_spoke("{iptables} -A INPUT -i lo -j DROP"),
         GUEST,
@@ -84,7 +84,7 @@ FAULTS = (
     ),
     Fault(
         "outer-ttl-rewritten",
-        "one spoke's firewall sets the TTL of what carries its tunnel",
+        "one spoke's firewall sets the TTL of its tunnel packets",
         ("TTL-05", "PRE-09"),
         of_spoke("{iptables} -t mangle -A POSTROUTING -p gre -j TTL --ttl-set 5"),
         GUEST,
@@ -93,7 +93,7 @@ FAULTS = (
     ),
     Fault(
         "outer-tos-rewritten",
-        "one spoke's firewall marks what carries its tunnel",
+        "one spoke's firewall marks its tunnel packets",
         ("PRE-09",),
         of_spoke("{iptables} -t mangle -A POSTROUTING -p gre -j TOS --set-tos 0x10"),
         GUEST,

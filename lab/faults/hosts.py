@@ -1,7 +1,7 @@
 """
 Faults of a host's own set-up: its routing tables, its neighbours, the names and masters of its devices.
 
-Each is one command that somebody ran for another purpose.
+Each is one command that was run for another purpose.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FAULTS = (
         "broadcast-not-local",
         "the kernel of one spoke lost the route by which it takes broadcast in",
         ("BCAST-01", "BCAST-02", "BCAST-07"),
-        of_spoke("ip route del broadcast {everybody} dev {device} table local"),
+        of_spoke("ip route del broadcast {broadcast} dev {device} table local"),
         GUEST,
         greens=("MCAST-01",),
         finding=Named("local-route-missing", victim_device),
@@ -116,7 +116,7 @@ FAULTS = (
     ),
     Fault(
         "neighbours-by-gateway",
-        "one spoke lost the route to its own subnet, and asks the gateway for its neighbours",
+        "one spoke lost the route to its own subnet, and sends to its neighbours through the gateway",
         ("BCAST-01", "PRE-03"),
         of_spoke("ip route del {network} dev {nic}"),
         GUEST,

@@ -1,7 +1,7 @@
 """
 Faults of the hub: its ports, its bridge, and ways around it.
 
-The hub forwards everything for everybody, so that most of these leave part of the overlay well.
+The hub forwards for every host, so that most of these leave part of the overlay intact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lab.laboratory import BuiltLab
 from lab.model import Change
 from lab.overlay import plan
 
-SECOND = 1000  # the number (key, VNI) of a tunnel besides the topology's own
+SECOND = 1000  # the number (key, VNI) of a tunnel in addition to the topology's own
 SECOND_DEVICE, MESH_DEVICE = "second", "mesh"
 NOT_STP_PAUSE_LACP = 0xFFF8  # every bit of group_fwd_mask that the kernel takes
 

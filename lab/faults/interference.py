@@ -1,7 +1,7 @@
 """
 Faults of what works on packets at a host: filters, address translation, IPsec, limits of the kernel.
 
-Each is one command that somebody ran for another purpose.
+Each is one command that was run for another purpose.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ FAULTS = (
     ),
     Fault(
         "ipsec-wanted",
-        "an IPsec policy of one spoke wants GRE protected, and nobody made the keys",
+        "an IPsec policy of one spoke requires protected GRE, but there are no keys",
         ("BCAST-01",),
         of_spoke(
             "ip xfrm policy add src {underlay}/32 dst {remote}/32 proto gre dir out "

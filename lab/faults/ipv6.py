@@ -39,7 +39,7 @@ FAULTS = (
     ),
     Fault(
         "icmpv6-output-filtered",
-        "one spoke's firewall drops ICMPv6 that it sends: nobody hears of its memberships",
+        "one spoke's firewall drops ICMPv6 that it sends: no other host receives its membership reports",
         ("V6-01", "V6-02"),
         of_spoke("{ip6tables} -A OUTPUT -p ipv6-icmp -j DROP"),
         greens=("BCAST-01", "V6-04"),
@@ -55,7 +55,7 @@ FAULTS = (
     ),
     Fault(
         "mld-version-1",
-        "every host speaks the first version of MLD",
+        "every host uses the first version of MLD",
         ("V6-02",),
         of_all("sysctl -w net.ipv6.conf.{device}.force_mld_version=1"),
         greens=("V6-01", "V6-04"),
@@ -77,6 +77,6 @@ FAULTS = (
         cloud_drops(destination_options_rule()),
         ("gretap", "ip6gretap"),
         finding=Named("gre-blocked", cloud),
-        mended=False,
+        fixable=False,
     ),
 )

@@ -1,7 +1,7 @@
 """
 Faults of what stands on a tunnel or a NIC, of what they were put under, and of addresses and routes that look right.
 
-Each is one command that somebody ran for another purpose.
+Each is one command that was run for another purpose.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FAULTS = (
     ),
     Fault(
         "asks-nobody",
-        "one spoke asks nobody on the overlay who has an address",
+        "one spoke sends no ARP requests on the overlay",
         ("BCAST-08",),
         of_spoke("sysctl -w net.ipv4.neigh.{device}.mcast_solicit=0"),
         GUEST,
@@ -89,7 +89,7 @@ FAULTS = (
     ),
     Fault(
         "broadcast-address-wrong",
-        "one spoke's overlay address tells programs a broadcast address of another subnet",
+        "one spoke's overlay address has a broadcast address of another subnet",
         ("PRE-09",),
         of_spoke(f"ip addr del {{own}}/24 dev {{device}} && {AGAIN.replace('dev', 'broadcast 172.16.255.255 dev', 1)}"),
         GUEST,

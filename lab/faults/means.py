@@ -1,4 +1,4 @@
-"""Ways to break a lab that several faults share: commands as somebody types them, wherever there are any."""
+"""Ways to break a lab that several faults share: shell commands, wherever there are any."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def take_any_source(host: Host, device: str) -> None:
 
 
 def shell(node: Node, command: str, timeout: float = 30.0) -> None:
-    """Runs a shell command on a node; EnvironmentProblem says what the command said."""
+    """Runs a shell command on a node; EnvironmentProblem contains the command's output."""
     done = node.run("sh", "-c", command, timeout=timeout)
     if done["status"] != 0:
         said = (done["errors"] or done["output"]).strip()

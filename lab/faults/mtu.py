@@ -1,7 +1,7 @@
 """
 Faults of sizes: what is small passes, and what fills the overlay is cut, refused or lost without a word.
 
-They are found late: ping works, ssh hangs, and discovery loses whoever has much to say.
+They are found late: ping works, ssh hangs, and discovery loses the large answers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _forced(lab: BuiltLab) -> None:
 
 
 def _fragments_filtered(lab: BuiltLab) -> None:
-    """A filter on the overlay device that knows ports, and a later fragment has none."""
+    """A filter on the overlay device that matches ports, which a later fragment does not have."""
     anything = replace(lab.underlay.provider, broadcast=True, multicast=True, gre=True)
     program = port_program(anything, None, (fragment_rule(),))
     victim(lab).node.apply(filter_add(victim(lab).plan.device, "ingress", program, "fragments"))
@@ -77,25 +77,25 @@ FAULTS = (
     ),
     Fault(
         "path-narrow",
-        "the path to one spoke carries less than the NICs do, and tells nobody",
+        "the path MTU to one spoke is smaller than the NICs', without ICMP errors",
         ("MTU-02", "MTU-03", "MTU-07", "BCAST-01"),
         lambda lab: lab.cloud.lose(victim(lab).name, longer_rule(NARROW)),
         greens=("ICMP-01", "MTU-01"),
         finding=Named("path-mtu-black-hole", cloud),
-        mended=False,
+        fixable=False,
     ),
     Fault(
         "path-narrow-to-hub",
-        "the path to the hub carries less than the NICs do, and tells nobody",
+        "the path MTU to the hub is smaller than the NICs', without ICMP errors",
         ("MTU-02", "MTU-03", "MTU-06", "MTU-07", "MTU-09"),
         lambda lab: lab.cloud.lose(lab.hub.name, longer_rule(NARROW)),
         greens=("ICMP-01", "MTU-01"),
         finding=Named("path-mtu-black-hole", cloud),
-        mended=False,
+        fixable=False,
     ),
     Fault(
         "pmtu-icmp-filtered",
-        "the spokes' firewalls drop the ICMP that says what a path carries",
+        "the spokes' firewalls drop the ICMP errors with the path MTU",
         ("MTU-06",),
         of_all("{iptables} -A INPUT -p icmp --icmp-type fragmentation-needed -j DROP"),
         tunnels=("gretap",),

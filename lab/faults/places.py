@@ -33,7 +33,7 @@ def names(lab: BuiltLab, host: Host) -> dict[str, str]:
         "nic": host.plan.nic,
         "own": host.address(),
         "overlay": str(host.plan.overlay),
-        "everybody": lab.everyone,
+        "broadcast": lab.everyone,
         "groups": str(lab.topology.multicast_route),
         "underlay": host.address("underlay"),
         "network": str(host.plan.underlay.network),

@@ -1,7 +1,7 @@
 """
 Faults of what an overlay stands on: the cloud's network, the hosts' firewalls, addresses, and the ends of the tunnels.
 
-Most of them are one line of somebody's set-up, and none is visible on the sender.
+Most of them are one wrong line of a set-up, and none is visible on the sender.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _hidden_router(lab: BuiltLab) -> None:
 
 
 EVERYTHING = ("BCAST-01", "MCAST-01", "ICMP-01")
-# a fault that cuts a host off turns nearly all red; only the first one says so, the others name what is theirs
+# a fault that cuts a host off turns nearly all red; only the first one lists all, the others their own
 
 FAULTS = (
     Fault(
@@ -57,7 +57,7 @@ FAULTS = (
         ("UNDER-01", "UNDER-02", "UNDER-03", "UNDER-05", "UNDER-09"),
         lambda lab: lab.cloud.flood(),
         finding=Named("underlay-floods", cloud),
-        mended=False,
+        fixable=False,
     ),
     Fault(
         "flooding-ports",
@@ -73,7 +73,7 @@ FAULTS = (
         cloud_drops(gre_rule()),
         GUEST,
         finding=Named("gre-blocked", cloud_port(hub)),
-        mended=False,
+        fixable=False,
     ),
     Fault(
         "gre-one-way",
@@ -82,7 +82,7 @@ FAULTS = (
         cloud_drops(gre_rule(), from_hub_only=True),
         GUEST,
         finding=Named("gre-blocked", cloud_port(hub)),
-        mended=False,
+        fixable=False,
     ),
     Fault(
         "vxlan-blocked",
@@ -90,7 +90,7 @@ FAULTS = (
         ("UNDER-05", "UNDER-08"),
         cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
         finding=Named("vxlan-blocked", cloud_port(hub)),
-        mended=False,
+        fixable=False,
     ),
     Fault(
         "no-source-check",
@@ -99,7 +99,7 @@ FAULTS = (
         _no_source_check,
         finding=Named("source-check-off", cloud_port(first_spoke)),
         greens=("BCAST-01",),
-        mended=False,
+        fixable=False,
     ),
     Fault(
         "small-mtu",
@@ -110,7 +110,7 @@ FAULTS = (
     ),
     Fault(
         "hidden-router",
-        "a router that nobody knows of lies between the hosts",
+        "an unplanned router lies between the hosts",
         ("UNDER-07",),
         _hidden_router,
         finding=Named("underlay-detour", hub_nic),
@@ -126,14 +126,14 @@ FAULTS = (
     ),
     Fault(
         "carrier-dropped",
-        "the hub's INPUT chain drops what carries the tunnels",
+        "the hub's INPUT chain drops tunnel packets",
         ("PRE-03", "PRE-04"),
         of_hub("{iptables} -A INPUT {carrier} -j DROP"),
         finding=Named("carrier-dropped", hub_nic),
     ),
     Fault(
         "inside-dropped",
-        "the hub's INPUT chain accepts what carries the tunnels, and drops what comes out of them",
+        "the hub's INPUT chain accepts tunnel packets, and drops the packets inside them",
         ("PRE-04",),
         of_hub(drops()),
         finding=Named("firewall-drops", hub_bridge),

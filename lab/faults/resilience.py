@@ -85,7 +85,7 @@ FAULTS = (
         ("FAULT-01", "FAULT-02"),
         _hub_down,
         finding=Named("fabric-port-down", cloud_port(hub)),
-        mended=False,
+        fixable=False,
     ),
     Fault(
         "hub-unconfigured",
@@ -120,7 +120,7 @@ FAULTS = (
     ),
     Fault(
         "loop",
-        "two spokes bridge a tunnel of their own to the overlay, and nobody speaks STP",
+        "two spokes bridge an additional tunnel to the overlay, without STP",
         ("FAULT-06", "HUB-04"),
         _loop,
         finding=Named("loop", device(first_spoke, SHORTCUT)),
@@ -128,7 +128,7 @@ FAULTS = (
     ),
     Fault(
         "port-listening",
-        "the hub speaks STP, and one of its ports does not forward yet",
+        "the hub runs STP, and one of its ports does not forward yet",
         ("FAULT-07", "BCAST-01"),
         # a tunnel has just become a port: for 30 s it forwards nothing
         of_hub(

@@ -1,7 +1,7 @@
 """
-Faults of IGMP snooping on the hub: multicast that is pruned though somebody wants it, or goes where nobody does.
+Faults of IGMP snooping on the hub: multicast that is pruned in spite of members, or forwarded without any.
 
-Bridges snoop unless told otherwise, and prune only while there is a querier, whoever that is.
+Bridges snoop by default, and prune only while there is a querier on any host.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ A_SECOND = 100  # ticks of the bridge's clock
 
 
 def _another_querier(lab: BuiltLab) -> None:
-    """A spoke asks, as a multicast router would: first so that the hub prunes at once, then in IGMPv2."""
+    """A spoke sends queries like a multicast router: first so that the hub prunes at once, then in IGMPv2."""
     spoke = victim(lab)
     mac = spoke.node.link(spoke.plan.device).mac
     for version, code in ((3, 0), (2, 1)):
@@ -29,7 +29,7 @@ def _another_querier(lab: BuiltLab) -> None:
 
 
 def _reports_eaten(lab: BuiltLab) -> None:
-    """The hub asks and prunes, and what one spoke answers ends before the bridge sees it."""
+    """The hub is querier and prunes, and one spoke's reports are dropped before its bridge."""
     name, port = hub_port(lab)
     bridge = "ip link set {device} type bridge"
     # first the interval: a querier waits as long as it was then
@@ -48,12 +48,12 @@ FAULTS = (
     ),
     Fault(
         "querier-elsewhere",
-        "a spoke asks who is a member, in IGMPv2: the hub prunes, and hosts fall back to IGMPv2",
+        "a spoke is an IGMPv2 querier: the hub prunes, and hosts fall back to IGMPv2",
         ("SNOOP-01", "SNOOP-06"),
         _another_querier,
         greens=("BCAST-01",),
         finding=Named("querier-elsewhere", victim_device),
-        mended=False,
+        fixable=False,
     ),
     Fault(
         "snooping-off",
@@ -81,7 +81,7 @@ FAULTS = (
     ),
     Fault(
         "memberships-expire",
-        "the hub forgets members before it asks again",
+        "the hub's memberships expire before its next query",
         ("SNOOP-03",),
         of_hub(f"ip link set {{device}} type bridge mcast_membership_interval {A_SECOND}"),
         greens=("MCAST-01",),
@@ -89,7 +89,7 @@ FAULTS = (
     ),
     Fault(
         "queries-filtered",
-        "the firewall of one node drops what comes from 0.0.0.0, which is whom a bridge asks as",
+        "the firewall of one node drops packets from 0.0.0.0, the source of a bridge's queries",
         ("SNOOP-04", "SNOOP-06"),
         # martians, as many rule sets call them
         of_spoke("{iptables} -A INPUT -s 0.0.0.0/32 -j DROP"),

@@ -94,7 +94,7 @@ FAULTS = (
     ),
     Fault(
         "keyed",
-        "every tunnel has a key that nobody asked for",
+        "every tunnel has an unplanned key",
         ("WIRE-01",),
         _everywhere(lambda options: {"key": options.key or KEY}),
         tunnels=("gretap",),

@@ -1,4 +1,4 @@
-"""What carries an overlay of a kind across the cloud's network."""
+"""The tunnel packets of an overlay of a kind on the cloud's network."""
 
 from __future__ import annotations
 

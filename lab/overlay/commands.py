@@ -1,7 +1,7 @@
 """
-The overlay as commands that a person types: what iproute2 is told to make one part of it again.
+The overlay as shell commands: those of iproute2 that create one part of it again.
 
-They are what a finding tells the user to run, so each is complete: nothing in capitals to fill in.
+A finding prints them as its fix, so each is complete: nothing in capitals to fill in.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Where an overlay goes on hosts that are somebody's: on which of their addresses, and what it would touch that is there.
+Where an overlay is set up on live hosts: on which of their addresses, and existing configuration that it would touch.
 
     topology = placed(topologies.standard(2), seen)       with the hosts' own addresses and NICs
     in_the_way(topology, seen)                            what exists already, each with the command that shows it
@@ -60,7 +60,7 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
     by which each host reaches any other.
 
     Hosts that were not seen are left out.  EnvironmentProblem when no address of the hub serves all the others;
-    UsageProblem for tunnels over IPv6, since nobody says which of the hosts' addresses they are to use.
+    UsageProblem for tunnels over IPv6, since no option names which of the hosts' addresses they are to use.
     """
     if any(node.underlay6 for node in topology.nodes):
         raise UsageProblem(
@@ -150,7 +150,7 @@ def in_the_way(topology: Topology, seen: Mapping[str, Seen]) -> list[Obstacle]:
 
 
 def _own_addresses(host: Seen) -> Iterator[tuple[str, IPv4Interface]]:
-    """NIC and address, the one that a cloud knows the host by first: that of the device of the default route."""
+    """NIC and address, the host's address in the cloud first: that of the device of the default route."""
     default = host.route_to(ELSEWHERE)
     outside = [(name, address) for name, address in host.addresses if not address.ip.is_loopback]
     yield from sorted(outside, key=lambda one: default is None or one[0] != default.dev)
@@ -163,7 +163,7 @@ def _way(host: Seen, target: IPv4Address) -> tuple[str, IPv4Interface] | None:
         return None
     own = host.addresses_of(route.dev)
     near = IPv4Address(route.via) if route.via else target
-    # as the kernel chooses: what the route says, else the first address in the next hop's subnet, else the first
+    # as the kernel chooses: the route's source, else the first address in the next hop's subnet, else the first
     for address in (
         *(address for address in own if str(address.ip) == route.src),
         *(address for address in own if near in address.network),

@@ -49,7 +49,7 @@ def asked_again(topology: Topology) -> list[Change]:
     """
     What the first of several hubs does once all are there: it queries again.
 
-    What it asked before the tunnels between hubs were there they did not receive, and it asks again after 31 s only.
+    A query sent before the tunnels between hubs existed did not reach them, and the next one follows only after 31 s.
     """
     if len(topology.hubs) < 2 or not topology.bridge_data.get(QUERIER):
         return []
@@ -71,7 +71,7 @@ def sysctls(topology: Topology, node: NodePlan) -> dict[str, str]:
 
 def _ipv6(*devices: str) -> dict[str, str]:
     """
-    IPv6 on devices, and on those made later: addresses are there at once (no DAD), and nobody asks for routers.
+    IPv6 on devices, and on those made later: addresses are there at once (no DAD), without router solicitations.
 
     On `lo` too: a host's answer to itself goes that way.
     """

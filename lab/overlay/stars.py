@@ -70,7 +70,7 @@ def _meant(hub: Seen, spokes: Sequence[Seen]) -> list[Device]:
 
 
 def stands(pair: Ends) -> bool:
-    """Whether a spoke can be sent to and heard from, as far as its configuration says."""
+    """Whether a spoke can send and receive, according to its configuration."""
     if pair.near is None or pair.far is None:
         return False
     return ends.overlay_address(pair.spoke, ends.holder(pair.spoke, pair.near)) is not None

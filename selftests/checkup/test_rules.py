@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab.agent import firewalls, listing
-from lab.checkup import mending, rules
+from lab.checkup import firewall_fixes, rules
 from lab.checkup.verdicts import Firewall, Packet
 from lab.clouds import Carrier
 from lab.records import FirewallRule, typed
@@ -197,4 +197,4 @@ def test_what_could_not_be_read_is_no_verdict() -> None:
 )
 def test_the_remedy_is_that_of_the_tool(text: str, command: str) -> None:
     """A rule is added with the tool that has the others."""
-    assert mending.accepting(read(text), Carrier(47), "10.0.0.25").startswith(command)
+    assert firewall_fixes.accepting(read(text), Carrier(47), "10.0.0.25").startswith(command)

@@ -116,7 +116,7 @@ def _in(lab: BuiltLab, fault: Fault) -> Diagnosed:
     expected = fault.finding
     assert expected is not None
     before = Diagnosed((expected.code, *expected.at(lab)), _keys(found), _lost(seen))
-    if not before.is_named or not fault.mended:
+    if not before.is_named or not fault.fixable:
         return before
     refused = []
     for node, fix in dict.fromkeys((one.node, one.remedy) for one in found if one.remedy and one.node in lab.nodes):

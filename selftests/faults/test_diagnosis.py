@@ -23,7 +23,7 @@ def test_is_named_and_located(diagnoses, row, fault):
     assert came.is_named, f"expected {came.expected}, found {came.found}"
 
 
-@pytest.mark.parametrize("fault", [name for name in FAULTS if catalogue.named(name).mended])
+@pytest.mark.parametrize("fault", [name for name in FAULTS if catalogue.named(name).fixable])
 def test_is_fixed_by_the_printed_commands(diagnoses, row, fault):
     """When the fixes of the findings have been run, nothing is found and nothing is lost."""
     came = diagnoses[fault].result()

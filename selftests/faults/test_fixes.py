@@ -234,7 +234,7 @@ def test_a_firewalls_rule_is_excepted_by_its_own_tool(lab: laboratory.Lab, rule:
 def test_every_fix_is_tried_or_is_no_command() -> None:
     """Each finding is fixed by the matrix of faults, by a table, or stands in a list with the reason."""
     every = set().union(*(codes_in(path) for path in FINDERS))
-    tried = {fault.finding.code for fault in catalogue.known().values() if fault.finding and fault.mended}
+    tried = {fault.finding.code for fault in catalogue.known().values() if fault.finding and fault.fixable}
     tried |= {
         test_neighbour_table.CODE,
         test_neighbour_table.CONNECTIONS,

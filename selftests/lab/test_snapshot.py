@@ -258,7 +258,7 @@ class TestASnapshot:
     """What a failed test leaves behind of its nodes."""
 
     def test_lists_policy_routing_and_ports(self, lab):
-        """Rules that somebody made, and the flags of ports that are on."""
+        """Added rules, and the flags of ports that are on."""
         port = lab.topology.port("hub", "spoke1")
         lab.hub.node.apply(bridge_port(port, bcast_flood=0, isolated=1))
         _programs(lab.hub.node, "ip rule add from 10.9.0.0/16 lookup 77 priority 500")

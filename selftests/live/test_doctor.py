@@ -160,8 +160,9 @@ def test_a_firewall_that_takes_answers_only(rig: Rig, doctor: Doctor) -> None:
 
     # the probe from the host itself has made it take the one to it for an answer
     assert ("hub → spoke1", "protocol 47") in report.lines("ok")
-    found = report.lines("problem")["hub → spoke1", "protocol 47, unasked"]
-    assert "spoke1 takes it for an answer only, and drops it after minutes of silence (INPUT: -p gre -j DROP" in found
+    found = report.lines("problem")["hub → spoke1", "protocol 47, unsolicited"]
+    stateful = "spoke1 accepts it only as ESTABLISHED; drops it once the conntrack entry expires"
+    assert f"{stateful} (INPUT: -p gre -j DROP" in found
     assert re.search(r"fix \(spoke1\): sudo iptables-\w+ -I INPUT -s 10.0.0.197 -p gre -j ACCEPT", found)
 
 

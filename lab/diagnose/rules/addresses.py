@@ -1,4 +1,4 @@
-"""Rules of addresses: the overlay's own, MACs, and neighbours that somebody wrote down."""
+"""Rules of addresses: the overlay's own, MACs, and permanent neighbours."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
             if not entry.fixed or address not in macs or mac == macs[address]:
                 continue
             if not host.seen.devices[device].arp:
-                continue  # the kernel's own note of a device that asks nobody
+                continue  # the kernel's own entry for a device without ARP
             yield host.declared(
                 "neighbour-wrong",
                 device,

@@ -1,7 +1,7 @@
 """
 Rules of firewalls that do not count what they match: whether one could have dropped what was lost at its host.
 
-A rule that asks for something that no lost packet has is cleared; of one that is not understood the question is open.
+A rule that matches a field that no lost packet has is cleared; one that is not understood stays a candidate.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _packets(scene: Scene, host: HostScene, stages: set[str]) -> Iterator[Packet
         if "answering" in stages:
             yield Packet(ICMP, device, None, other.address(), other.broadcast(), kind="broadcast")
             yield Packet(ICMP, None, device, host.plan.address(), other.address())
-            # to a ping of everybody no connection answers
+            # answers to a broadcast ping match no connection
             yield Packet(ICMP, device, None, other.address(), host.plan.address(), state="invalid")
     for loss in scene.losses:
         if loss.node != host.name or loss.stage not in stages:
@@ -68,7 +68,7 @@ def _packets(scene: Scene, host: HostScene, stages: set[str]) -> Iterator[Packet
             ends = scene.hosts[name].plan.address(), scene.hosts[pinger].plan.address()
             yield Packet(ICMP, device, device, *ends, state="invalid")
     if "sending" in stages:
-        everybody = host.plan.broadcast()
+        broadcast = host.plan.broadcast()
         yield Packet(UDP, None, device, host.plan.address())
-        yield Packet(UDP, None, device, host.plan.address(), everybody, kind="broadcast")
+        yield Packet(UDP, None, device, host.plan.address(), broadcast, kind="broadcast")
         yield Packet(UDP, None, device, host.plan.address(), kind="multicast")

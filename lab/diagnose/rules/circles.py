@@ -1,4 +1,4 @@
-"""Rules of circles: bridges that are joined by more than one way, where nobody speaks spanning tree."""
+"""Rules of loops: bridges that are joined by more than one path, without spanning tree."""
 
 from __future__ import annotations
 

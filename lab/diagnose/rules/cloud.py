@@ -22,7 +22,7 @@ from lab.underlay.fabric import FABRIC
 
 
 def blocked(scene: Scene) -> Iterator[Finding]:
-    """What carries the tunnels leaves one host and does not reach the other, while other unicast does."""
+    """Tunnel packets leave one host and do not reach the other, while other unicast does."""
     ways: dict[tuple[str, str], Loss] = {}
     for loss in scene.losses:
         if loss.stage == "cloud" and loss.last is not None and loss.whole and loss.exchange.kind == "broadcast":
@@ -75,7 +75,7 @@ def _explained(scene: Scene, start: str, end: str) -> bool:
 
 
 def _written_down(scene: Scene, start: str, end: str) -> bool:
-    """Whether somebody told the sender who the receiver is on the underlay; another rule says whether it is so."""
+    """Whether the sender has a permanent underlay neighbour for the receiver; another rule checks it."""
     address = scene.hosts[end].plan.address("underlay")
     return any(entry.dst == address and entry.fixed for entry in scene.hosts[start].readings["neighbours"])
 
@@ -97,7 +97,7 @@ def _control_passes(scene: Scene, start: str, end: str) -> bool:
     for exchange in scene.trial.of("unicast", "underlay"):
         if exchange.sender == start and end in exchange.receivers:
             return not exchange.refused and bool((exchange.heard or {}).get(end))
-    return True  # of many spokes a few are asked: nothing speaks against it
+    return True  # of many spokes a few send: nothing contradicts it
 
 
 def _unreachable(scene: Scene, loss: Loss, start: str, end: str) -> Finding:
@@ -185,7 +185,7 @@ def mtu(scene: Scene) -> Iterator[Finding]:
 
 
 def fabric_name(scene: Scene) -> str:
-    """The node that findings of the cloud's network are at: the emulated one, or somebody's."""
+    """The node of findings about the cloud's network: the emulated one, or the live cloud."""
     return FABRIC if scene.fabric else CLOUD
 
 

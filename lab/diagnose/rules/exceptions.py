@@ -9,7 +9,7 @@ from lab.overlay.carrier import carrier_of
 from lab.records import FirewallRule
 from lab.tunnels import KINDS
 
-DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # nobody who listens to a queue is known
+DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # a queue: its reader is unknown
 QUOTED_LENGTH = 200
 IGMP = ("-p igmp", "ip protocol igmp")
 VERDICT = re.compile(r"(counter )?(drop|reject( with .*)?)?")
@@ -21,8 +21,8 @@ CHAIN = (*TABLE, "chain")
 OF_A_TUNNEL = re.compile(r"(-p|--ip-proto|protocol|l4proto) (gre|47)\b|dport (4789|8472)\b")
 
 
-def asks(rule: FirewallRule) -> bool:
-    """Whether a rule asks anything of a packet; a policy, or one that is nothing but a verdict, takes all."""
+def has_match(rule: FirewallRule) -> bool:
+    """Whether a rule has a match; a policy, or a rule with only a verdict, applies to all packets."""
     words = rule.rule
     if rule.tool == "nft":
         return VERDICT.fullmatch(words) is None
@@ -30,7 +30,7 @@ def asks(rule: FirewallRule) -> bool:
 
 
 def of_carrier(host: HostScene, rule: FirewallRule) -> bool | None:
-    """Whether a rule speaks of what carries the tunnels, or of what is inside of them; None: it does not say."""
+    """Whether a rule is about tunnel packets, or about the packets inside; None: about either."""
     words = rule.rule.replace('"', "").split()
     if OF_A_TUNNEL.search(rule.rule) or host.plan.nic in words:
         return True
@@ -38,10 +38,10 @@ def of_carrier(host: HostScene, rule: FirewallRule) -> bool | None:
 
 
 def carrier(scene: Scene) -> tuple[str, str]:
-    """What carries the tunnels, for iptables and for nft."""
+    """The match of tunnel packets, for iptables and for nft."""
     kind = scene.topology.options.kind
     carried = carrier_of(kind, ())
-    # nft's `ip protocol` speaks of IPv4 alone
+    # nft's `ip protocol` matches IPv4 only
     return carried.iptables, "meta l4proto gre" if KINDS[kind].over_ipv6 else carried.nft
 
 
@@ -105,7 +105,7 @@ def dropping(host: HostScene, words: re.Pattern[str], exception: tuple[str, str]
 
 
 def plain(rule: FirewallRule) -> str:
-    """What a rule asks, without its verdict and what iptables and nft add of their own."""
+    """A rule's match, without its verdict and the additions of iptables and nft."""
     if rule.tool == "nft":
         return rule.rule.removesuffix(f" {rule.verdict.lower()}").removesuffix(" counter")
     # iptables writes a protocol's number as its name where /etc/protocols has one

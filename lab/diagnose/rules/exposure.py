@@ -14,7 +14,7 @@ OVERFLOWN = "UdpRcvbufErrors"
 def directed_broadcast(scene: Scene) -> Iterator[Finding]:
     """A host that hands directed broadcast from its NIC on: anybody who reaches it reaches every spoke (RFC 2644)."""
     for host in scene.hosts.values():
-        # the kernel asks for both: that of all interfaces, and that of the one where the packet came in
+        # the kernel needs both: that of all interfaces, and that of the receiving one
         for nic in (host.plan.nic, host.plan.device):
             if not (host.parameter("bc_forwarding", "all") and host.parameter("bc_forwarding", nic)):
                 continue

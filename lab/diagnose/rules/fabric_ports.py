@@ -1,4 +1,4 @@
-"""Rules of the emulated cloud network itself: its ports, what they flood, and whether it knows where each host is."""
+"""Rules of the emulated cloud network itself: its ports, their flooding, and its entry for each host."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _flags(name: str, port: BridgePort, *, has_carrier: bool) -> Iterator[Findin
 
 
 def _place(scene: Scene, segment: Segment, port: Port, bridge: Link | None) -> Iterator[Finding]:
-    """The network learns and asks nothing: who is where has been written down."""
+    """The network does not learn or query: every host's place is configured."""
     mac, address = mac_of(port.address.ip), str(port.address.ip)
     at = {entry.dev for entry in scene.fabric["fdb"] if entry.lladdr == mac and entry.master}
     known = any((entry.dst, entry.lladdr) == (address, mac) for entry in scene.fabric["neighbours"])

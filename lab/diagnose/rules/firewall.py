@@ -2,7 +2,7 @@
 Rules of the hosts' own firewalls: which rule ate it, by its counter, and what to put before it.
 
 A rule is accused only when it matched during the trial and something was lost at that host; one that does not count,
-when no other did and it asks for nothing that what was lost has not.
+when no other did and it matches no field that the lost packets do not have.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.rules.candidates import could_drop
 from lab.diagnose.rules.exceptions import (
     DROPPING,
-    asks,
     bridged,
     by_ports,
     carrier,
     counted,
     excepted,
+    has_match,
     hooks,
     inserted,
     of_carrier,
@@ -67,7 +67,7 @@ def dropped(scene: Scene) -> Iterator[Finding]:
         considered += [(rule, stages | astray) for rule in host.firewall if _rewrites(rule)]
         at_fault = [(rule, own) for rule, might in considered if (own := _own(host, rule, might))]
         accused = [(rule, own) for rule, own in at_fault if _matched(scene, host, rule, own)]
-        # rules that do not count can only be told as candidates, and only when none that counts was hit
+        # rules without counters are only candidates, and only when none with a counter was hit
         accused = accused or [
             (rule, own)
             for rule, own in at_fault
@@ -88,7 +88,7 @@ def dropped(scene: Scene) -> Iterator[Finding]:
 
 
 def _own(host: HostScene, rule: FirewallRule, stages: set[str]) -> set[str]:
-    """Of what was not done at a host, what a rule can be the cause of: by its hook, and by what it speaks of."""
+    """Of the losses at a host, those that a rule can cause: by its hook, and by its match."""
     possible = stages & _possible(host, rule)
     if rule.family == "arp" or _speaks_of_arp(rule):
         return possible & ASKING
@@ -148,7 +148,7 @@ def _stages(scene: Scene, host: HostScene) -> set[str]:
     if any(stream.refused and host.name in (stream.client, stream.server) for stream in scene.trial.streams):
         stages |= {"delivery", "sending"}
     for exchange in scene.trial.of("unicast", "underlay") if scene.planned else ():
-        # in a lab nobody has closed it, and it is by what passes there that tests tell what the cloud drops
+        # in a lab it is open, and tests need these packets as control for the cloud's drops
         unheard = host.name in exchange.receivers and bool(exchange.lost(host.name)) and not exchange.refused
         if unheard or (exchange.sender == host.name and exchange.refused):
             stages.add("control")
@@ -240,8 +240,8 @@ def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[st
     if stages <= {"answering", "looping"} and "answering" in stages:
         yield ("-p icmp", "ip protocol icmp")  # by lo too, on which a host answers itself
         return
-    if not asks(rule):
-        # in a lab the tests' own control on the underlay, and what a host says to itself, were open too
+    if not has_match(rule):
+        # in a lab the tests' own control on the underlay, and packets from a host to itself, were open too
         yield from (_by(name, going_out) for name in ((LOOPBACK, host.plan.nic) if scene.planned else ()))
         if not scene.planned:
             yield carrier(scene)

@@ -1,5 +1,5 @@
 """
-Rules of firewalls whose text alone says what they do, which the trial does not show: IGMP that is dropped, a TTL that
+Firewall rules that are judged by their text alone, which the trial does not show: IGMP that is dropped, a TTL that
 is rewritten, a tunnel that is taken in only as an answer.
 """
 
@@ -40,7 +40,7 @@ MAC_REWRITING = ("snat", "dnat", "redirect", "arpreply")
 
 
 def by_text(scene: Scene) -> Iterator[Finding]:
-    """Rules whose text says that they break something that the trial does not send."""
+    """Rules whose text shows that they break something that the trial does not send."""
     for host in scene.hosts.values():
         for rule in host.firewall:
             if rule.verdict in ("TTL", "HL") or SETS_TTL.search(rule.rule):
@@ -104,7 +104,7 @@ def _reports(host: HostScene) -> Packets:
 
 
 def reverse_path(scene: Scene) -> Iterator[Finding]:
-    """A rule that drops what has a source which is routed elsewhere, whatever rp_filter says (RFC 3704)."""
+    """A rule that drops packets whose source is routed elsewhere, whatever rp_filter is (RFC 3704)."""
     for host in scene.hosts.values():
         exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
         filtering = max(host.parameter("rp_filter", device) for device in ("all", host.plan.device))
@@ -145,7 +145,7 @@ def _bridged(host: HostScene, rule: FirewallRule) -> Finding:
 
 
 def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
-    """What carries the tunnel is taken in only as the answer to what was sent: it dies when the host is silent."""
+    """Tunnel packets are accepted only as ESTABLISHED: they are dropped when the host sends nothing."""
     words = carrier(scene)[0]
     chain = [rule for rule in host.firewall if rule.chain == "INPUT" and rule.table == "filter"]
     own = [rule for rule in chain if words in rule.rule or "-p 47" in rule.rule]

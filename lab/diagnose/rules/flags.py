@@ -32,7 +32,7 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
 
 
 def other_members(scene: Scene) -> Iterator[Finding]:
-    """In a lab nobody is a member of a group but the tests."""
+    """In a lab only the tests are members of groups."""
     if not scene.planned:
         return
     for host in scene.hosts.values():
@@ -56,8 +56,8 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
         for name in devices:
             device = host.seen.devices.get(name)
             if device is None or (device.tunnel is None and device.kind in LAYER3):
-                continue  # of a tunnel of another kind another rule speaks
-            if device.protodown and device.master is None:  # of ports another rule speaks
+                continue  # another rule reports a tunnel of another kind
+            if device.protodown and device.master is None:  # another rule reports ports
                 fix = f"ip link set {name} protodown off"
                 yield host.declared("device-protodown", name, "the device has protodown on", fix)
             if not device.multicast and name != host.plan.nic:

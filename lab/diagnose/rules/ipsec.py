@@ -1,4 +1,4 @@
-"""Rules of IPsec: policies of a host that drop what carries the tunnel, or want it protected as nobody does."""
+"""Rules of IPsec: policies of a host that drop tunnel packets, or require protection without a key."""
 
 from __future__ import annotations
 

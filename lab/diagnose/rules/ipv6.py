@@ -108,13 +108,13 @@ def bridged(scene: Scene) -> Iterator[Finding]:
 
 
 def unanswered(scene: Scene) -> Iterator[Finding]:
-    """Who does not answer a ping to ff02::1, where no other rule says why."""
+    """Who does not answer a ping to ff02::1, where no other rule explains it."""
     explained = {finding.node for rule in (too_small, link_local, filtered) for finding in rule(scene)}
     explained |= {finding.node for finding in parameters(scene) if finding.code.startswith("ipv6-")}
     if any(bridged(scene)):
         return  # of which each spoke is a victim
     if scene.losses:
-        return  # what IPv4 loses too is explained by what carries both
+        return  # a loss of IPv4, too, is explained by the tunnel
     unforwarded = trial.unforwarded(scene.trial.pings6, scene.hub.name)
     for pinger, name in unforwarded[:1]:
         yield scene.hub.declared(
@@ -143,7 +143,7 @@ def _is_silent(scene: Scene, host: HostScene) -> bool:
 
 
 def _may_match(rule: FirewallRule, text: str) -> bool:
-    """Whether a rule (a policy has no text) takes ICMPv6: it says so, or speaks of no protocol and was hit."""
+    """Whether a rule (a policy has no text) matches ICMPv6: explicitly, or without a protocol if it was hit."""
     if OF_ICMPV6.search(text):
         return rule.hits != 0
     return bool(rule.hits) and not re.search(r"-p (tcp|udp|gre|47)\b", text)

@@ -76,16 +76,16 @@ def overlay(scene: Scene) -> Iterator[Finding]:
             continue
         if in_vrf(host, host.plan.device):
             continue
-        told: set[object] = set()
+        reported: set[object] = set()
         for other in scene.hosts.values():
             if other is host or any(address.ip == other.plan.overlay.ip for _, address in host.seen.addresses):
                 continue
             route = host.seen.route_to(other.plan.address())
             key = (route.to, route.dev, route.type) if route else None
             by_itself = _leads_to(route, host.plan.device) and not (route and route.via)
-            if by_itself or key in told:
+            if by_itself or key in reported:
                 continue
-            told.add(key)
+            reported.add(key)
             network = host.plan.overlay.network
             again = f"ip route replace {network} dev {host.plan.device} src {host.plan.address()}"
             # a route to less than the overlay, or another one to it, has to go
@@ -114,7 +114,7 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             remote = other.plan.address("underlay")
             nic = host.seen.devices.get(host.plan.nic)
             if (nic is None and scene.planned) or (nic is not None and (not nic.up or in_vrf(host, nic.name))):
-                continue  # of which another rule speaks
+                continue  # which another rule reports
             route = host.seen.route_to(remote)
             if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
                 continue  # spokes need no way to each other but the hub

@@ -16,7 +16,7 @@ from lab.model import Finding
 from lab.overlay.readback import BROADCAST_PING
 
 ECHO_REPLY_BIT = 1 << 0  # of icmp_ratemask: ICMP type 0 (ip-sysctl.rst)
-LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; below the first nobody made them
+LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; no kernel has less than the first
 LEAST_MEMORY = 1 << 18  # octets of fragments: several large datagrams
 
 
@@ -26,7 +26,7 @@ def below(least: int) -> Callable[[int], bool]:
 
 
 def planned(scene: Scene, host: HostScene) -> bool:
-    """What counts only on hosts whose plan is known: on others somebody may have meant it."""
+    """What counts only on hosts whose plan is known: on others it may be intended."""
     return scene.planned
 
 
@@ -42,11 +42,11 @@ def limited(scene: Scene, host: HostScene) -> bool:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of the kernel (ip-sysctl.rst), and which values of it are wrong: any but 0, unless told."""
+    """A parameter of the kernel (ip-sysctl.rst), and which values of it are wrong; by default any but 0."""
 
     code: str
     name: str
-    """With `{}` in the place of a device, of which `on` says the ones that count."""
+    """With `{}` in the place of a device, `on` has the ones that count."""
     usual: int
     """The kernel's own value, which the fix sets."""
     wrong: Callable[[int], bool] = bool
@@ -54,7 +54,7 @@ class Parameter:
     """`device`: that of the overlay; `nic`; or the kernel's own name for all of them."""
     counts: Callable[[Scene, HostScene], bool] = lambda scene, host: True
     fix_with: str = ""
-    """What the fix has to set besides."""
+    """What the fix has to set in addition."""
 
 
 PARAMETERS = (
@@ -113,14 +113,14 @@ def has_small_table(options: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class BridgeOption:
-    """An option of the bridges between tunnels (ip-link(8)); which values are wrong: any but 0, unless told."""
+    """An option of the bridges between tunnels (ip-link(8)); which values are wrong; by default any but 0."""
 
     code: str
     name: str
     usual: int
     wrong: Callable[[int], bool] = bool
     planned_too: bool = True
-    """Whether only a value counts that differs from a plan's; without a plan somebody may have meant it."""
+    """Whether only a value counts that differs from a plan's; without a plan it may be intended."""
     counts: Callable[[Mapping[str, Any]], bool] = lambda options: True
     """Whether it counts beside the other options."""
 

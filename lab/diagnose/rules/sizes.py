@@ -46,7 +46,7 @@ def devices(scene: Scene) -> Iterator[Finding]:
     room, ends = _room(scene), list(_ends(scene))
     found = {device.mtu for _, device in ends}
     if not scene.planned and len(found) == 1 and max(found) <= room:
-        return  # smaller, all of them: somebody knows the path
+        return  # all smaller: the MTU chosen for the path
     wrong = [(host, device) for host, device in ends if device.mtu != room]
     bridge = scene.hub.device
     planned = set(scene.topology.ports(scene.hub.name))
@@ -94,9 +94,9 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
             "path-mtu-black-hole",
             inside.node if inside else fabric_name(scene) if loss.stage == "cloud" else loss.node,
             inside.interface if inside else "" if loss.stage == "cloud" else loss.missing.interface,
-            f"full-size frames from {loss.last.node} to {end} are lost on the underlay, and small ones arrive: the "
-            "path carries less than the NICs' MTU and does not say so",
-            f"all of {loss.lost} full-size datagrams are lost and none of the small ones",
+            f"full-size frames from {loss.last.node} to {end} are lost on the underlay, but small ones arrive: the "
+            "path MTU is smaller than the NICs' MTU, without an ICMP error",
+            f"all of {loss.lost} full-size datagrams are lost, but none of the small ones",
             f"tracepath -n {scene.hosts[end].plan.endpoint}    # widen the path, or give every device of the overlay "
             f"the MTU that it finds less {_overhead(scene)}",
         )
@@ -109,7 +109,7 @@ def _named(scene: Scene, ends: set[str]) -> bool:
 
 
 def _too_large(scene: Scene, name: str) -> bool:
-    """Whether a host's own overlay device promises more than its NIC takes; another rule says so."""
+    """Whether a host's overlay device has a larger MTU than its NIC allows; another rule reports it."""
     host = scene.hosts[name]
     nic = host.seen.devices.get(host.plan.nic)
     own = [device.mtu for owner, device in _ends(scene) if owner is host]

@@ -1,4 +1,4 @@
-"""Rules of IGMP snooping on the hub: whom its bridge lists, when it prunes, and who asks besides it."""
+"""Rules of IGMP snooping on the hub: the members that its bridge lists, when it prunes, and other queriers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _planned(scene: Scene, name: str, otherwise: int) -> int:
 
 
 def bridge(scene: Scene) -> Iterator[Finding]:
-    """The bridge snoops, has room for the groups, and does not forget members before it asks again."""
+    """The bridge snoops, its group table is large enough, and memberships outlive the query interval."""
     hub, name = scene.hub, scene.topology.bridge
     snooping, groups = _parameter(scene, "snooping"), _parameter(scene, "hash_max")
     if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "hash_max", GROUPS)):
@@ -60,7 +60,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
 
 
 def queriers(scene: Scene) -> Iterator[Finding]:
-    """Nobody asks for members but the hub."""
+    """Only the hub sends IGMP queries."""
     if not _parameter(scene, "querier"):
         yield from _elsewhere(scene)
 
@@ -73,20 +73,20 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
         port = scene.end(scene.hub, spoke.name)
         if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
             continue
-        spoken = ", ".join(f"{name} speaks IGMPv{version}" for name, version in older.items())
+        spoken = ", ".join(f"{name} uses IGMPv{version}" for name, version in older.items())
         yield spoke.declared(
             "querier-elsewhere",
             spoke.plan.device,
             f"hub {port.name} is a router port since something came from there" + (f"; {spoken}" if spoken else ""),
-            "ss -wap    # stop the program that asks; bridge and hosts forget it within seven minutes",
+            "ss -wap    # stop the querier; bridge and hosts forget it within seven minutes",
         )
 
 
 def pruned(scene: Scene) -> Iterator[Finding]:
     """Groups go to their members: what was sent to one, and not to broadcast, does not end at a member's port."""
     hub = scene.hub
-    asks = hub.device is not None and (prunes(hub.device.details) or hub.readings.get("mdb_routers"))
-    if hub.device is None or not asks or not hub.device.details.get("mcast_snooping"):
+    queried = hub.device is not None and (prunes(hub.device.details) or hub.readings.get("mdb_routers"))
+    if hub.device is None or not queried or not hub.device.details.get("mcast_snooping"):
         return
     ended = [loss for loss in scene.losses if loss.stage == "forwarding" and loss.node == hub.name and loss.whole]
     all_lost = {loss.missing.interface for loss in ended if loss.exchange.kind == "broadcast"}
@@ -122,7 +122,7 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
 
 
 def _flooding(scene: Scene) -> str:
-    """What makes the hub flood groups: that it asks no more, where nobody planned that it asks."""
+    """What makes the hub flood groups again: no further queries, if the plan has no querier."""
     unplanned = scene.planned and _parameter(scene, "querier") and not _planned(scene, "querier", 0)
     return f"ip link set {scene.topology.bridge} type bridge {'mcast_querier' if unplanned else 'mcast_snooping'} 0"
 

@@ -1,4 +1,4 @@
-"""Rules of tunnels that nobody planned: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
+"""Rules of unplanned tunnels: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAYER3 = ("gre", "ipip", "sit")
 
 
 def unplanned(scene: Scene) -> Iterator[Finding]:
-    """Tunnels besides the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
+    """Tunnels in addition to the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
     addresses = {host.plan.endpoint: host.name for host in scene.hosts.values()}
     for host in scene.hosts.values():
         peers = [scene.hosts[peer] for peer in scene.topology.peers(host.name)]

@@ -23,7 +23,7 @@ WHOLE_MARK = 0xFFFFFFFF
 
 
 def policy(scene: Scene) -> Iterator[Finding]:
-    """Policy rules besides the kernel's own, where something was not sent."""
+    """Policy rules in addition to the kernel's own, where a packet was not sent."""
     unsent = {loss.node for loss in scene.losses if loss.stage in ("sending", "encapsulation")}
     # what a rule sends another way leaves the host, and does not get to the other one
     unsent |= {loss.last.node for loss in scene.losses if loss.stage == "cloud" and loss.last}
@@ -95,7 +95,7 @@ def _packets(scene: Scene, host: HostScene) -> Iterator[_Packet]:
 
 
 def _astray(host: HostScene, rules: Sequence[Rule], packet: _Packet) -> Rule | None:
-    """The rule by which a packet takes another way than by the kernel's own rules, in the order that it asks them."""
+    """The rule by which a packet takes another path than by the kernel's own rules, in their order."""
     after = 0
     for rule in rules:
         if rule.priority < after or rule.action == "nop" or not _matches(rule, packet):
@@ -181,12 +181,12 @@ def own(scene: Scene) -> Iterator[Finding]:
             if found is None or not found.up or found.master or interface not in host.seen.addresses_of(device):
                 continue
             held = {(route.dst, route.type) for route in _routes(host) if route.table == LOCAL_TABLE}
-            address, everybody = str(interface.ip), str(interface.network.broadcast_address)
+            address, broadcast = str(interface.ip), str(interface.network.broadcast_address)
             missing = []
             if (f"{address}/32", "local") not in held:
                 missing.append(f"local {address} dev {device} scope host src {address}")
-            if (f"{everybody}/32", "broadcast") not in held and device == host.plan.device:
-                missing.append(f"broadcast {everybody} dev {device} scope link src {address}")
+            if (f"{broadcast}/32", "broadcast") not in held and device == host.plan.device:
+                missing.append(f"broadcast {broadcast} dev {device} scope link src {address}")
             if missing:
                 yield host.declared(
                     "local-route-missing",

@@ -113,7 +113,7 @@ def _acts(scene: Scene, found: Filter) -> bool:
 
 def _matters(scene: Scene, action: Mapping[str, Any]) -> bool:
     verdict = str(action["verdict"])
-    if verdict.startswith("mirror"):  # a copy for somebody who looks on, unless it goes where the overlay is
+    if verdict.startswith("mirror"):  # a copy for a capture, unless it goes where the overlay is
         return verdict.split()[-1] in {name for host in scene.hosts.values() for name in (host.plan.nic, *_ends(scene))}
     return verdict not in PASSING or action["kind"] in CHANGING
 

@@ -22,7 +22,7 @@ def _key(end: TunnelEnd) -> str:
     return f"ikey {end.input_key} okey {end.output_key}"
 
 
-# what both ends must agree on: the code's beginning, and how an end says it
+# what both ends must agree on: the code's beginning, and an end's value as text
 COMPARED: tuple[tuple[str, Callable[[TunnelEnd], str]], ...] = (
     ("tunnel-key", _key),
     ("tunnel-checksum", lambda end: "csum" if any(end.checksum) else "no csum"),
@@ -110,7 +110,7 @@ def _free(scene: Scene, host: HostScene, remote: str) -> bool:
 
 
 def _all_again(scene: Scene, host: HostScene) -> str:
-    """Makes the host's ends of all tunnels of the overlay anew, after they are all gone."""
+    """Creates the host's ends of all tunnels of the overlay again, after they are all gone."""
     gone = [f"ip link del {name}" for name in scene.topology.ports(host.name) if name in host.seen.devices]
     return " && ".join(
         [*gone, *(commands.tunnel(scene.topology, host.plan, peer) for peer in scene.topology.peers(host.name))]
@@ -133,7 +133,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
             wanted = said(_planned(scene.topology, planned, known[1][2]))
             for (host, device, tunnel), (far, other, others) in ((known[0], known[1]), (known[1], known[0])):
                 if said(tunnel) == wanted or (code == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
-                    continue  # of a TTL that is too low `hops` speaks
+                    continue  # `hops` reports a TTL that is too low
                 agreed = said(tunnel) == said(others)
                 if agreed and not scene.planned:
                     continue  # what was planned for live hosts is not known

@@ -28,7 +28,7 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
     listed = [scene.topology.node(peer).endpoint for peer in peers]
     remotes = [tunnel.remote] if tunnel.remote else listed if host.plan.holder == "mesh" else []
     own = [entry for entry in host.readings["fdb"] if entry.dev == device.name and entry.dst]
-    # of a remote that is wrong `endpoints` speaks, and what the right one sends is learned nevertheless
+    # `endpoints` reports a wrong remote; frames of the right one are learned nevertheless
     served = (*remotes, *listed, *(scene.topology.strangers if host.plan.holder == "mesh" else ()))
     foreign = [entry for entry in own if entry.dst not in served or entry.port or entry.vni]
     flooding = [entry for entry in own if entry not in foreign and entry.lladdr == ANY_MAC]
