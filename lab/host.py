@@ -122,20 +122,16 @@ def _options(
     dont_fragment: bool | None,
 ) -> list[options.Option]:
     """The socket options of an IPv4 sender."""
-    chosen = [options.broadcast()] if allow_broadcast else []
-    if ttl is not None:
-        chosen.append(options.multicast_ttl(ttl))
-        if ttl:  # 0 is a multicast TTL only: IP_TTL starts at 1
-            chosen.append(options.ttl(ttl))
-    if tos is not None:
-        chosen.append(options.tos(tos))
-    if loop is not None:
-        chosen.append(options.multicast_loop(loop))
-    if multicast_interface is not None:
-        chosen.append(options.multicast_interface(multicast_interface))
-    if dont_fragment is not None:
-        chosen.append(options.dont_fragment(dont_fragment))
-    return chosen
+    given: list[tuple[Any, Callable[[Any], options.Option]]] = [
+        (ttl, options.multicast_ttl),
+        (ttl or None, options.ttl),  # 0 is a multicast TTL only: IP_TTL starts at 1
+        (tos, options.tos),
+        (loop, options.multicast_loop),
+        (multicast_interface, options.multicast_interface),
+        (dont_fragment, options.dont_fragment),
+    ]
+    chosen = [option(value) for value, option in given if value is not None]
+    return [options.broadcast(), *chosen] if allow_broadcast else chosen
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Interface
-from types import TracebackType
 from typing import Any
 
 from lab.building import forwarding, overlay_steps, require_settled, settle_ipv6, settling_calls, underlay_steps
@@ -203,9 +202,7 @@ class BuiltLab(Lab):
     def __enter__(self) -> BuiltLab:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, *problem: object) -> None:
         self.close()
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.causes import MOST_LINES, MOST_OF_FACT, cause_lines, correction, wrapped
-from reports.conformance import INTERRUPTED, OF_THE_RUN, Conformance, Judged, Trial, tally
+from reports.conformance import INTERRUPTED, Conformance, Judged, Trial, tally
 from reports.terminal import Line, Tone, compact, place
 
 MOST_CAUSES = 5
@@ -104,7 +104,7 @@ def _did_not_run(conformance: Conformance, width: int, results: str) -> Iterable
         yield from _entry(f"run ended early: {conformance.stopped}", "", None, width, "unsure")
     groups: dict[tuple[str, str | None], list[Judged]] = {}
     for judged in conformance.requirements:
-        if judged.outcome == "not-run" and not judged.reason.startswith(OF_THE_RUN):
+        if judged.outcome == "not-run" and not judged.of_the_run:
             groups.setdefault((judged.reason, judged.remedy), []).append(judged)
     for (reason, remedy), members in list(groups.items())[:MOST_REASONS]:
         heading = f"did not run: {compact([one.requirement.id for one in members])}"

@@ -50,20 +50,11 @@ class Found:
                     self.tests.setdefault(str(identity), {})[item.nodeid.partition("[")[0]] = None
 
 
-def asserting_tests(root: Path = ROOT) -> dict[str, list[str]]:
+def asserting_tests() -> dict[str, list[str]]:
     """Return the test functions that assert each requirement; raises RuntimeError when they cannot be collected."""
     found = Found()
-    options = [
-        "--collect-only",
-        "--applications",
-        "--rootdir",
-        str(root),
-        "-p",
-        "no:terminal",
-        "-p",
-        "no:cacheprovider",
-    ]
-    status = pytest.main([*options, str(root / "tests")], plugins=[found])
+    options = ["--collect-only", "--applications", f"--rootdir={ROOT}", "-pno:terminal", "-pno:cacheprovider"]
+    status = pytest.main([*options, str(ROOT / "tests")], plugins=[found])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise RuntimeError(f"the tests cannot be collected; try: pytest --collect-only tests (status {int(status)})")
     return {identity: sorted(tests) for identity, tests in found.tests.items()}

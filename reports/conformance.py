@@ -21,11 +21,6 @@ Verdict = Literal["conformant", "nonconformant", "incomplete"]
 INCOMPLETE = 10
 UNWRITTEN = 11
 
-# How reasons not to run begin that concern the run as a whole: the user's selection, its early end, files of tests.
-LEFT_OUT = "left out by the selection"
-ENDED = "the run ended before its turn"
-NOT_COLLECTED = "tests could not be collected"
-OF_THE_RUN = (LEFT_OUT, ENDED, NOT_COLLECTED)
 INTERRUPTED = "interrupted"
 
 
@@ -51,7 +46,7 @@ class Trial:
 class Selection:
     """Which conformance tests there were to run."""
 
-    collected: Mapping[str, tuple[str, ...]]
+    collected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Requirement ids by node id, tests that were then deselected included."""
     scope: tuple[str, ...] = SCOPE
     """The areas that count for the verdict."""
@@ -83,6 +78,8 @@ class Judged:
     tests: tuple[str, ...] = ()
     counts: bool = True
     """Whether it counts for the verdict: a requirement outside its scope is only shown."""
+    of_the_run: bool = False
+    """Whether its reason not to run is the whole run's: the user's selection, its early end, files of tests."""
 
     @property
     def level(self) -> Level:
@@ -229,8 +226,7 @@ def _weigh(requirement: Requirement, trials: Sequence[Trial], selection: Selecti
             remedy = next((trial.remedy for trial in telling if trial.remedy), None)
             return Judged(requirement, telling[0].outcome, _first_of(telling), remedy, tests)
     if missed or not own:
-        reason, remedy = _why_missed(missed, len(tests), selection)
-        return Judged(requirement, "not-run", reason, remedy, tests)
+        return _missed(Judged(requirement, "not-run", tests=tests), missed, selection)
     if all(trial.outcome == "not-applicable" for trial in own):
         return Judged(requirement, "not-applicable", own[0].reason, None, tests)
     return Judged(requirement, "passed", tests=tests)
@@ -241,19 +237,20 @@ def _first_of(telling: Sequence[Trial]) -> str:
     return telling[0].reason + (f" (and {others} other reason{'s' if others > 1 else ''})" if others else "")
 
 
-def _why_missed(missed: Sequence[str], total: int, selection: Selection) -> tuple[str, str | None]:
+def _missed(judged: Judged, missed: Sequence[str], selection: Selection) -> Judged:
     """Say why tests of a requirement left no result, and what brings one."""
     left_out = f" without {', '.join(selection.narrowing)}" if selection.narrowing else ""
-    whole_run = f"the whole suite: pytest{left_out}"
+    reason, remedy = "left out by the selection", f"the whole suite: pytest{left_out}"
     deselected = [node for node in missed if node in selection.deselected]
     if deselected:
-        part = "" if len(deselected) == total else f": {len(deselected)} of its {total} tests"
-        return f"{LEFT_OUT}{part}", whole_run
-    if missed:
-        again = f"without {selection.ending}" if selection.ending else "to its end"
-        return f"{ENDED}{f' ({selection.stopped})' if selection.stopped else ''}", f"run it again {again}"
-    if selection.broken:
-        return f"{NOT_COLLECTED}: {selection.broken[0]}", None
-    if selection.partial_paths or selection.partial_options:
-        return LEFT_OUT, whole_run
-    return "no test asserts it", "write one, marked @pytest.mark.requirement(ID)"
+        total = len(judged.tests)
+        reason += "" if len(deselected) == total else f": {len(deselected)} of its {total} tests"
+    elif missed:
+        reason = f"the run ended before its turn{f' ({selection.stopped})' if selection.stopped else ''}"
+        remedy = f"run it again {f'without {selection.ending}' if selection.ending else 'to its end'}"
+    elif selection.broken:
+        return replace(judged, reason=f"tests could not be collected: {selection.broken[0]}", of_the_run=True)
+    elif not selection.partial_paths and not selection.partial_options:
+        remedy = "write one, marked @pytest.mark.requirement(ID)"
+        return replace(judged, reason="no test asserts it", remedy=remedy)
+    return replace(judged, reason=reason, remedy=remedy, of_the_run=True)

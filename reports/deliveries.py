@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 KINDS = ("unicast", "broadcast", "multicast")
 NETWORKS = ("underlay", "overlay")
@@ -25,9 +25,9 @@ class Delivery:
     kind: str
     sender: str
     receiver: str
-    network: str
-    delivered: bool
-    expected: bool
+    network: str = "overlay"
+    delivered: bool = field(kw_only=True)
+    expected: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -43,34 +43,20 @@ class Matrix:
         return self.cells.get((kind, sender, receiver), "untested")
 
 
-def delivery_of(entry: Mapping[str, Any]) -> Delivery:
-    """Read a delivery as a test recorded it; without "expected" delivery was expected."""
-    return Delivery(
-        kind=str(entry["kind"]),
-        sender=str(entry["sender"]),
-        receiver=str(entry["receiver"]),
-        network=str(entry.get("network", "overlay")),
-        delivered=bool(entry["delivered"]),
-        expected=bool(entry.get("expected", True)),
-    )
-
-
 def matrices(deliveries: Iterable[Delivery]) -> list[Matrix]:
     """Return one matrix for each network that something was recorded on, the underlay first."""
-    deliveries = list(deliveries)
-    found = {delivery.network for delivery in deliveries}
-    known = [network for network in NETWORKS if network in found]
+    seen: dict[str, dict[tuple[str, str, str], set[Mark]]] = {}
+    for one in deliveries:
+        cell = (one.kind, one.sender, one.receiver)
+        seen.setdefault(one.network, {}).setdefault(cell, set()).add(_mark(one))
+    order = {network: number for number, network in enumerate(NETWORKS)}
     return [
-        _matrix(network, [delivery for delivery in deliveries if delivery.network == network])
-        for network in [*known, *sorted(found.difference(known))]
+        _matrix(network, seen[network])
+        for network in sorted(seen, key=lambda network: (order.get(network, len(order)), network))
     ]
 
 
-def _matrix(network: str, deliveries: list[Delivery]) -> Matrix:
-    seen: dict[tuple[str, str, str], set[Mark]] = {}
-    for delivery in deliveries:
-        cell = (delivery.kind, delivery.sender, delivery.receiver)
-        seen.setdefault(cell, set()).add(_mark(delivery))
+def _matrix(network: str, seen: Mapping[tuple[str, str, str], set[Mark]]) -> Matrix:
     precedence: tuple[Mark, ...] = ("wrong", "delivered", "silent")
     cells = {cell: next(mark for mark in precedence if mark in marks) for cell, marks in seen.items()}
     nodes = {name for _, sender, receiver in cells for name in (sender, receiver)}

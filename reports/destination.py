@@ -49,6 +49,15 @@ class Destination:
     allure: Path | None = None
     """The folder of Allure's results, unless the user has named one."""
 
+    def __post_init__(self) -> None:
+        self.conformance = self.directory / "conformance.json"  # for programs
+        self.page = self.directory / "index.html"  # for people
+        self.summary = self.directory / "summary.md"  # for continuous integration, as junit.xml
+        self.junit = self.directory / "junit.xml"
+        self.diagnosis = self.directory / "diagnosis.jsonl.gz"  # what a failure was diagnosed from (`overcast bundle`)
+        self.captures = self.directory / captures.FOLDER  # the frames of failed tests
+        self.ours = [self.conformance, self.page, self.summary, self.junit, self.diagnosis]  # most important first
+
     def open(self) -> None:
         """Make the folder and prove that it takes a file; on a full disk, what earlier runs have left makes room."""
         missing = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
@@ -138,44 +147,9 @@ class Destination:
         if self.allure is not None and self.allure.stat().st_dev == path.parent.stat().st_dev:
             self.drop_allure()
 
-    @property
-    def ours(self) -> list[Path]:
-        """Every file of a run in this folder, the most important first."""
-        return [self.conformance, self.page, self.summary, self.junit, self.diagnosis]
-
-    @property
-    def conformance(self) -> Path:
-        """The machine-readable result."""
-        return self.directory / "conformance.json"
-
-    @property
-    def page(self) -> Path:
-        """The page for people."""
-        return self.directory / "index.html"
-
-    @property
-    def summary(self) -> Path:
-        """The result in Markdown, for continuous integration."""
-        return self.directory / "summary.md"
-
     def page_from(self, folder: Path) -> str:
         """Return the page's path as short as a reader in this folder can use it."""
         return str(self.page.relative_to(folder) if self.page.is_relative_to(folder) else self.page)
-
-    @property
-    def diagnosis(self) -> Path:
-        """What a failure was diagnosed from (`overcast bundle`)."""
-        return self.directory / "diagnosis.jsonl.gz"
-
-    @property
-    def captures(self) -> Path:
-        """The folder of the frames of failed tests."""
-        return self.directory / captures.FOLDER
-
-    @property
-    def junit(self) -> Path:
-        """The results as continuous integration reads them."""
-        return self.directory / "junit.xml"
 
 
 def only_looks(config: pytest.Config) -> bool:

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Sequence
 
+import allure
 import pytest
 
 from lab.steps import Step
 from reports import captures, labels
-from reports.attachments import attach_json, attach_pcap, attach_text, show_step
+from reports.plain import shown
 
 
-@pytest.hookimpl
 def pytest_overcast_evidence(item: pytest.Item, attachments: dict[str, object]) -> None:
-    """Attach each piece by what it is."""
+    """Attach each piece by what it is; without Allure results nothing is attached."""
     for name, content in attachments.items():
         if isinstance(content, bytes):
             if content:
-                attach_pcap(name, content)
+                allure.attach(content, name, "application/x-pcapng", extension="pcapng")
                 captures.keep(item.config, item.nodeid, content)
         elif isinstance(content, str):
-            attach_text(name, content)
+            allure.attach(content, name, allure.attachment_type.TEXT)
         else:
-            attach_json(name, content)
+            allure.attach(json.dumps(content, indent=1, default=str), name, allure.attachment_type.JSON)
 
 
-@pytest.hookimpl
 def pytest_overcast_steps(item: pytest.Item, steps: Sequence[Step]) -> None:
-    """Show each step in the test's Allure result, where such results are written."""
+    """Show each step in the test's Allure result, passed or failed with its reason, where such results are written."""
     if labels.active(item.config):
         for step in steps:
-            show_step(str(step), step.failure)
+            with contextlib.suppress(AssertionError), allure.step(shown(str(step))):
+                if step.failure:
+                    raise AssertionError(shown(step.failure))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import allure_commons
 import pytest
 
 from reports.destination import Destination
@@ -42,10 +43,6 @@ def _guard_writer(plugin: Any, destination: Destination) -> None:
 
 def guard_allure(config: pytest.Config, note: Callable[[OSError], None]) -> None:
     """Record a result that Allure cannot write; its test continues."""
-    try:
-        import allure_commons
-    except ModuleNotFoundError:
-        return
 
     def guarded(self: object) -> Generator[None, Any, Any]:
         try:

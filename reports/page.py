@@ -17,7 +17,7 @@ from lab.model import place
 from lab.requirements import AREAS
 from reports import drawing, terminal, ways
 from reports.answer import sentence
-from reports.conformance import Conformance, Judged, Trial, tally
+from reports.conformance import Conformance, Trial, tally
 from reports.deliveries import KINDS, Matrix
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -60,7 +60,8 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
             **head(result, conformance),
             causes=[cause(finding) for finding in result["findings"]],
             drawing=drawing.drawing(result["topology"], tables, result["findings"]),
-            areas=[_area(area, members) for area, members in conformance.areas.items()],
+            areas=[(area, AREAS[area], members, tally(members)) for area, members in conformance.areas.items()],
+            words=WORDS,
             matrices=[matrix(table, failures.anchors) for table in tables],
             matrix_key=matrix_key(tables),
             unexplained=unexplained,
@@ -103,34 +104,6 @@ def cause(finding: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _area(area: str, members: Sequence[Judged]) -> dict[str, Any]:
-    counts = tally(members)
-    return {
-        "id": area,
-        "title": AREAS[area],
-        "passed": counts.passed,
-        "applicable": counts.applicable,
-        "counts": members[0].counts,
-        "members": [_requirement(judged) for judged in members],
-    }
-
-
-def _requirement(judged: Judged) -> dict[str, Any]:
-    one = judged.requirement
-    background = {"source": one.source, "broken by": one.broken_by, "then": one.diagnosis}
-    return {
-        "id": one.id,
-        "level": one.level,
-        "outcome": judged.outcome,
-        "words": WORDS[judged.outcome],
-        "statement": one.statement,
-        "background": [(name, text) for name, text in background.items() if text],
-        "tests": judged.tests,
-        "reason": judged.reason,
-        "remedy": judged.remedy,
-    }
-
-
 def matrix(table: Matrix, anchors: set[str]) -> dict[str, Any]:
     """Return a matrix as templates show it; `anchors`: the pairs whose path can be linked to."""
     return {
@@ -145,12 +118,6 @@ def matrix(table: Matrix, anchors: set[str]) -> dict[str, Any]:
             for sender in table.nodes
         ],
     }
-
-
-def _cells(table: Matrix, sender: str, anchors: set[str]) -> Iterator[dict[str, str]]:
-    for kind in KINDS:
-        for number in range(len(table.nodes)):
-            yield _cell(table, kind, sender, number, anchors)
 
 
 def _cell(table: Matrix, kind: str, sender: str, number: int, anchors: set[str]) -> dict[str, str]:

@@ -18,11 +18,7 @@ from reports.destination import Destination, covers, only_looks, switch_on
 from reports.environment import version
 from reports.folding import Folding
 from reports.ownership import refusal
-from reports.processes import (
-    ALLURE,
-    CAPTURES,
-    Worker,
-)
+from reports.processes import KNOWN, Worker
 from reports.progress import Progress
 from reports.results import Results
 
@@ -58,9 +54,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.get_verbosity() < 2 and hasattr(config.option, "force_short_summary"):
         config.option.force_short_summary = True  # where CI is set, pytest's list of failures repeats whole messages
     if hasattr(config, "workerinput"):
+        given = config.workerinput.get(KNOWN, {})
         if getattr(config.option, "allure_report_dir", "") is None:
-            config.option.allure_report_dir = config.workerinput.get(ALLURE)
-        if place := config.workerinput.get(CAPTURES):
+            config.option.allure_report_dir = given.get("allure")
+        if place := given.get("captures"):
             config.stash[captures.PLACE] = Path(place)
         config.pluginmanager.register(Worker(config), "overcast-results")
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
 
 import pytest
 
@@ -13,17 +12,8 @@ from reports.guards import guard_allure
 from reports.plain import make_plain
 from reports.recorder import is_conformance
 
-# The keys under which a worker returns its results.
-COLLECTED = "overcast_collected"
-DESELECTED = "overcast_deselected"
-ENVIRONMENT = "overcast_environment"
-TOPOLOGY = "overcast_topology"
-UNWRITTEN = "overcast_unwritten"
-DIAGNOSIS = "overcast_diagnosis"
-
-# And those under which it gets the folder of the results: workers read the command line again.
-ALLURE = "overcast_allure"
-CAPTURES = "overcast_captures"
+KNOWN = "overcast"
+"""The key under which a worker returns its results, and under which it gets the folder of the results."""
 
 
 class Process:
@@ -97,10 +87,11 @@ class Worker(Process):
 
     def pytest_sessionfinish(self) -> None:
         """Put everything where pytest-xdist carries it to the controller."""
-        output: dict[str, Any] = self.config.workeroutput  # type: ignore[attr-defined]
-        output[COLLECTED] = {nodeid: list(ids) for nodeid, ids in self.collected.items()}
-        output[DESELECTED] = sorted(self.deselected)
-        output[ENVIRONMENT] = lab_environment(self.config) if self.collected else {}
-        output[TOPOLOGY] = lab_topology(self.config) if self.collected else {}
-        output[UNWRITTEN] = self.unwritten
-        output[DIAGNOSIS] = diagnosis(self.config)
+        self.config.workeroutput[KNOWN] = {  # type: ignore[attr-defined]
+            "collected": {nodeid: list(ids) for nodeid, ids in self.collected.items()},
+            "deselected": sorted(self.deselected),
+            "environment": lab_environment(self.config) if self.collected else {},
+            "topology": lab_topology(self.config) if self.collected else {},
+            "unwritten": self.unwritten,
+            "diagnosis": diagnosis(self.config),
+        }

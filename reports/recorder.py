@@ -13,7 +13,7 @@ import pytest
 from lab.causes import identity
 from lab.requirements import in_order
 from reports.conformance import Outcome, Trial
-from reports.deliveries import Delivery, delivery_of
+from reports.deliveries import Delivery
 from reports.plain import shown
 
 # A reason is what a person reads in a table: the whole failure is kept beside it.
@@ -55,7 +55,7 @@ class Recorder:
 
     def deliveries(self) -> list[Delivery]:
         """Return every delivery that a test recorded."""
-        return [delivery_of(entry) for *_, entry in self._entries("delivery")]
+        return [Delivery(**entry) for *_, entry in self._entries("delivery")]
 
     def findings(self) -> list[dict[str, Any]]:
         """Return each finding of the diagnosis once, with the tests that it explains and what these assert."""

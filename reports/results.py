@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,28 +19,13 @@ from reports import captures, ci, compare, labels, page, terminal
 from reports.answer import answer
 from reports.conformance import INTERRUPTED, Conformance, exit_status, interrupted_status, judge
 from reports.deliveries import Matrix, matrices
-from reports.destination import (
-    ALLURE_FOLDER,
-    Destination,
-    written,
-)
+from reports.destination import ALLURE_FOLDER, Destination, written
 from reports.document import document
 from reports.environment import command, lab_environment, lab_topology, merged, own_environment
 from reports.folding import Folding
 from reports.guards import guard_allure, guard_junit
 from reports.ownership import hand_over, invoking_user, refusal, write_whole
-from reports.processes import (
-    ALLURE,
-    CAPTURES,
-    COLLECTED,
-    DESELECTED,
-    DIAGNOSIS,
-    ENVIRONMENT,
-    TOPOLOGY,
-    UNWRITTEN,
-    Process,
-    diagnosis,
-)
+from reports.processes import KNOWN, Process, diagnosis
 from reports.recorder import Entry, Recorder, is_conformance
 from reports.selection import selection
 
@@ -113,20 +99,20 @@ class Results(Process):
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Tell a worker where Allure results go."""
-        node.workerinput[ALLURE] = getattr(self.config.option, "allure_report_dir", None)
-        node.workerinput[CAPTURES] = str(self.config.stash.get(captures.PLACE, ""))
+        allure = getattr(self.config.option, "allure_report_dir", None)
+        node.workerinput[KNOWN] = {"allure": allure, "captures": str(self.config.stash.get(captures.PLACE, ""))}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take in what a worker knew when it ended; one that crashed has left nothing."""
-        output = getattr(node, "workeroutput", {})
-        self.collected.update({nodeid: tuple(ids) for nodeid, ids in output.get(COLLECTED, {}).items()})
-        self.deselected.update(output.get(DESELECTED, ()))
-        self.of_workers.append(output.get(ENVIRONMENT, {}))
-        self.topology = self.topology or output.get(TOPOLOGY, {})
-        self.diagnosis += output.get(DIAGNOSIS, ())
-        if output.get(UNWRITTEN):
-            self.destination.note_allure(OSError(None, output[UNWRITTEN]))
+        known = getattr(node, "workeroutput", {}).get(KNOWN, {})
+        self.collected.update({nodeid: tuple(ids) for nodeid, ids in known.get("collected", {}).items()})
+        self.deselected.update(known.get("deselected", ()))
+        self.of_workers.append(known.get("environment", {}))
+        self.topology = self.topology or known.get("topology", {})
+        self.diagnosis += known.get("diagnosis", ())
+        if known.get("unwritten"):
+            self.destination.note_allure(OSError(None, known["unwritten"]))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell Ctrl-C from what pytest raises to stop by itself, which derives from it."""
@@ -168,14 +154,13 @@ class Results(Process):
         of_lab = self.of_workers or [lab_environment(self.config)]
         self.environment = {**own_environment(self.config), **merged(of_lab)}
         self.topology = self.topology or lab_topology(self.config)
+        failures = self.session.testsfailed if self.session else 0
         self.conformance = judge(
             self.recorder.trials(self.collected),
-            selection(
-                self.config,
-                self.collected,
-                frozenset(self.deselected),
-                partial_paths=self.partial_paths,
-                failures=self.session.testsfailed if self.session else 0,
+            replace(
+                selection(self.config, partial_paths=self.partial_paths, failures=failures),
+                collected=self.collected,
+                deselected=frozenset(self.deselected),
                 stopped=str(stopped or ""),
                 interrupted=self.interrupted,
                 broken=tuple(self.broken.values()),

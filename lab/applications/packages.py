@@ -10,6 +10,8 @@ PACKAGES = {
     "keepalived": "keepalived",
     "avahi-daemon": "avahi-daemon",
 }
+TOOLS = {"ping": "iputils-ping", "tcpdump": "tcpdump", "ip": "iproute2"}
+"""What a user looks around with in a lab."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

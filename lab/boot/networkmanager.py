@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from lab import tunnels
 from lab.boot import common
-from lab.boot.common import Files
+from lab.boot.common import Files, sectioned
 from lab.errors import UsageProblem
 from lab.model import NodePlan, Topology
 
@@ -41,7 +41,7 @@ def files(topology: Topology, node: NodePlan) -> Files:
             "ethernet": {"mtu": topology.mtu},
             **_addressed(topology, node),
         }
-        found[_path(node.device)] = _text("the bridge of the tunnels", sections)
+        found[_path(node.device)] = sectioned("the bridge of the tunnels", *sections.items())
     return found
 
 
@@ -72,16 +72,12 @@ def _tunnel(topology: Topology, node: NodePlan, port: str) -> str:
     if port != node.device:
         bridged = {"master": node.device, "slave-type": "bridge"}
         made["connection"] = {**made["connection"], **bridged}
-        return _text(f"the tunnel to {peer}", made)
+        return sectioned(f"the tunnel to {peer}", *made.items())
     made["ethernet"] = {**made.get("ethernet", {}), "cloned-mac-address": common.mac(node)}
-    return _text(f"the tunnel to {peer}", {**made, **_addressed(topology, node)})
+    return sectioned(f"the tunnel to {peer}", *made.items(), *_addressed(topology, node).items())
 
 
 def _addressed(topology: Topology, node: NodePlan) -> dict[str, Mapping[str, object]]:
     """What the device with the overlay address has."""
     ipv4 = {"method": "manual", "address1": node.overlay, "route1": topology.multicast_route, "never-default": "true"}
     return {"ipv4": ipv4, "ipv6": {"method": "link-local"}}
-
-
-def _text(what: str, sections: Mapping[str, Mapping[str, object]]) -> str:
-    return common.sectioned(what, *sections.items())

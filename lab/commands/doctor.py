@@ -215,11 +215,10 @@ def _memory() -> Check:
 
 
 def _tools() -> Check:
-    packages = {"ping": "iputils-ping", "tcpdump": "tcpdump", "ip": "iproute2"}
-    missing = [program for program in packages if shutil.which(program) is None]
+    missing = [program for program in packages.TOOLS if shutil.which(program) is None]
     if not missing:
-        return _ok("to look around", ", ".join(packages))
-    remedy = f"sudo apt-get install {' '.join(packages[program] for program in missing)}"
+        return _ok("to look around", ", ".join(packages.TOOLS))
+    remedy = f"sudo apt-get install {' '.join(packages.TOOLS[program] for program in missing)}"
     return _warning("to look around", f"for ./overcast exec there is no {', no '.join(missing)}", remedy)
 
 

@@ -14,10 +14,10 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Listener
 from typing import Any
 
 import execnet
@@ -129,10 +129,10 @@ class Keeper:
             "seconds": took,
         }
 
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: Listener) -> None:
         while True:
-            connected, _ = listening.accept()
-            threading.Thread(target=self._serve, args=(Connection(connected),), daemon=True).start()
+            connection = Connection(listening.accept())
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: Connection) -> None:
         with contextlib.suppress(EOFError, OSError):

@@ -8,7 +8,6 @@ import json
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,38 +33,6 @@ SHARES = (10, 50, 90)  # percent of the loss-free rate at which latency is measu
 BURSTS = tuple(2**power for power in range(3, 17))
 LATENCY = 0.4  # seconds of a trial for latency
 COST = 1.0  # seconds of a trial for processor time, which kernels count in hundredths
-
-
-@dataclass(frozen=True)
-class Latency:
-    """At a share of the loss-free rate, all in microseconds; `skew` between the first and the last receiver."""
-
-    share: int
-    rate: float
-    p50: float
-    p99: float
-    most: float
-    skew50: float
-    skew99: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """The loss-free rates of a kind of load, one for each repetition, and what limits the median one."""
-
-    kind: Kind
-    receivers: int
-    rates: tuple[float, ...]
-    limit: str
-
-    @property
-    def rate(self) -> float:
-        return statistics.median_low(self.rates)
-
-    @property
-    def spread(self) -> float:
-        """How far the rates are apart, as a share of the median."""
-        return (max(self.rates) - min(self.rates)) / self.rate
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,9 +92,6 @@ def _refuse(arguments: argparse.Namespace) -> None:
             raise UsageProblem(f"--{name.replace('_', '-')} requires --hosts=HUB,SPOKE,...")
 
 
-Opened = contextlib.AbstractContextManager[tuple[Lab, dict[str, Any]]]
-
-
 @contextlib.contextmanager
 def _lab(arguments: argparse.Namespace) -> Iterator[tuple[Lab, dict[str, Any]]]:
     plan = options.understood(arguments)
@@ -183,11 +147,11 @@ def measure(lab: Lab, size: int, repeat: int, most: float, buffer: int | None, s
         for _ in range(repeat):  # in turn: what a busy machine does to one kind it does to all
             for kind in KINDS:
                 found[kind].append(_measured(load, kind, most))
-        results = [_result(each) for each in found.values()]
-        multicast = next(one for one in results if one.kind == "multicast")
+        results = {kind: _result(each) for kind, each in found.items()}
+        rate = results["multicast"]["rate"]
         at = lab.topology.centre if lab.topology.centre in receivers else receivers[0]
-        cost = load.send("multicast", rate=max(1.0, multicast.rate / 2), seconds=COST).cost(at)
-        late = [_latency(load, share, multicast.rate, several_clocks) for share in SHARES]
+        cost = load.send("multicast", rate=max(1.0, rate / 2), seconds=COST).cost(at)
+        late = [_latency(load, share, rate, several_clocks) for share in SHARES]
     with Load(lab.nodes, lab.topology, sender, receivers, size=size, buffer=_default_buffer(lab, receivers[0])) as load:
         burst = _burst(load, most)
     return {
@@ -195,10 +159,8 @@ def measure(lab: Lab, size: int, repeat: int, most: float, buffer: int | None, s
         "receivers": receivers,
         "size": size,
         "most": most,
-        "throughput": [
-            {**vars(one), "rates": list(one.rates), "rate": one.rate, "spread": one.spread} for one in results
-        ],
-        "latency": [vars(one) for one in late],
+        "throughput": list(results.values()),
+        "latency": late,
         "latency_is_spread": several_clocks,
         "burst": burst,
         "cost": {"host": at, "microseconds": round(1e6 * cost, 1)},
@@ -212,19 +174,25 @@ def _measured(load: Load, kind: Kind, most: float) -> Throughput:
         raise EnvironmentProblem(str(deaf), remedy="the overlay does not deliver; run pytest for the cause") from None
 
 
-def _result(each: Sequence[Throughput]) -> Result:
-    rates = tuple(one.rate for one in each)
-    middle = each[rates.index(statistics.median_low(rates))]
-    return Result(middle.kind, middle.receivers, rates, middle.limit)
+def _result(each: Sequence[Throughput]) -> dict[str, Any]:
+    """The loss-free rates of a kind of load, one for each repetition, and what limits the median one."""
+    rates = [one.rate for one in each]
+    rate = statistics.median_low(rates)
+    middle = each[rates.index(rate)]
+    found = {"kind": middle.kind, "receivers": middle.receivers, "rates": rates, "limit": middle.limit, "rate": rate}
+    return {**found, "spread": (max(rates) - min(rates)) / rate}
 
 
-def _latency(load: Load, share: int, rate: float, several_clocks: bool) -> Latency:
+def _latency(load: Load, share: int, rate: float, several_clocks: bool) -> dict[str, float]:
+    """At a share of the loss-free rate, in microseconds; `skew` between the first and the last receiver."""
     trial = load.send("multicast", rate=max(1.0, rate * share / 100), seconds=LATENCY)
     # the clocks of two hosts differ by more than a datagram takes: then the quickest one is taken for none
     base = min(_each(trial), default=0.0) if several_clocks else 0.0
     skews = (0.0, 0.0) if several_clocks else (trial.skew(50), trial.skew(99))
     figures = [trial.latency(percent) - base for percent in (50, 99, 100)]
-    return Latency(share, trial.rate, *(round(1e6 * figure, 1) for figure in (*figures, *skews)))
+    names = ("p50", "p99", "most", "skew50", "skew99")
+    times = {name: round(1e6 * figure, 1) for name, figure in zip(names, (*figures, *skews), strict=True)}
+    return {"share": share, "rate": trial.rate, **times}
 
 
 def _each(trial: Trial) -> Iterator[float]:

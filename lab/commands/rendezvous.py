@@ -4,7 +4,7 @@ How the commands meet the process that keeps the lab: an abstract socket named a
 An abstract socket (unix(7)) needs no file, so nothing stays when its owner is killed.  It has no permissions either,
 so both sides look at who the other one is: only the lab's owner and root.
 
-A message is a kind (one letter), the length of what follows (32 bits, network order), and that many bytes.
+A message is a kind (one letter) and what follows it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pwd
 import socket
 import struct
 import threading
+from multiprocessing import connection as messages
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]  # lab.machines.base has it too, and 
 JSON = "j"
 """The kind of a request, and of the answer to it."""
 
-_HEAD = struct.Struct("!cI")
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -39,33 +39,31 @@ def address() -> str:
 class Connection:
     """Either side of a conversation."""
 
-    def __init__(self, connected: socket.socket) -> None:
-        self.socket = connected
-        self._reading = connected.makefile("rb")
+    def __init__(self, connected: messages.Connection) -> None:
+        self._connected = connected
         self._writing = threading.Lock()
+
+    def _socket(self) -> socket.socket:
+        return socket.socket(fileno=os.dup(self._connected.fileno()))
 
     @property
     def peer(self) -> int:
         """The user id of the other side."""
-        credentials = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        with self._socket() as own:
+            credentials = own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         return int(_CREDENTIALS.unpack(credentials)[1])
 
     def send(self, kind: str, payload: bytes = b"") -> None:
         with self._writing:
-            self.socket.sendall(_HEAD.pack(kind.encode(), len(payload)) + payload)
+            self._connected.send_bytes(kind.encode() + payload)
 
     def receive(self) -> tuple[str, bytes]:
         """The next message; EOFError when the other side has left."""
         try:
-            head = self._reading.read(_HEAD.size)
-            if len(head) == _HEAD.size:
-                kind, length = _HEAD.unpack(head)
-                payload = self._reading.read(length)
-                if len(payload) == length:
-                    return kind.decode(), payload
-        except ConnectionResetError:
-            pass
-        raise EOFError("the other side has left")
+            message = self._connected.recv_bytes()
+        except OSError:
+            raise EOFError("the other side has left") from None
+        return message[:1].decode(), message[1:]
 
     def say(self, **message: Any) -> None:
         self.send(JSON, json.dumps(message).encode())
@@ -91,36 +89,28 @@ class Connection:
         return answer
 
     def close(self) -> None:
-        self._reading.close()
-        self.socket.close()
+        self._connected.close()
 
     def hang_up(self) -> None:
         """Ends the conversation for both sides; a thread that receives wakes up."""
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError), self._socket() as own:
+            own.shutdown(socket.SHUT_RDWR)
 
 
-def listener() -> socket.socket:
+def listener() -> messages.Listener:
     """The keeper's end; EnvironmentProblem when another process has the name."""
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listening.bind(address())
+        return messages.Listener(address(), backlog=socket.SOMAXCONN)
     except OSError:
-        listening.close()
         raise EnvironmentProblem("a lab of this checkout is being built already", remedy="./overcast down") from None
-    listening.listen()
-    return listening
 
 
 def connect() -> Connection | None:
     """A connection to the process that keeps this checkout's lab; None when there is none."""
-    connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connecting.connect(address())
+        connection = Connection(messages.Client(address()))
     except ConnectionRefusedError:
-        connecting.close()
         return None
-    connection = Connection(connecting)
     owner, own = connection.peer, os.geteuid()
     trusted = {own, 0} if own else {0, ROOT.stat().st_uid, int(os.environ.get("SUDO_UID", 0))}
     if owner not in trusted:

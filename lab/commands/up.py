@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 
+from lab.applications import packages
 from lab.commands import drawing, keeper, options, rendezvous
 from lab.errors import EnvironmentProblem
 from lab.model import ALL_HOSTS, Topology
@@ -53,7 +54,6 @@ def _suggestions(topology: Topology) -> list[str]:
     width = max(len(command) for command, _ in there)
     lines = [f"{command.ljust(width)}   # {what}" for command, what in there]
     lacking = sorted({program for program, _, _ in known if not shutil.which(program)})
-    packages = {"ping": "iputils-ping", "tcpdump": "tcpdump", "ip": "iproute2"}
     if lacking:
-        lines.append(f"(more with: sudo apt-get install {' '.join(packages[program] for program in lacking)})")
+        lines.append(f"(more with: sudo apt-get install {' '.join(packages.TOOLS[program] for program in lacking)})")
     return lines

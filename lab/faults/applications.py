@@ -6,52 +6,24 @@ They turn red what real programs show (`--applications`) and nothing else: the o
 
 from __future__ import annotations
 
-from lab.faults.fault import Fault, Named
-from lab.faults.means import drops, of_all, of_hub, of_spoke
-from lab.faults.places import hub_bridge, victim_device
+from lab.faults.table import read
 
-WELL = ("BCAST-08", "MCAST-12")
-ONE_IN = 10  # of the datagrams of a feed
-
-FAULTS = (
-    Fault(
-        "dhcp-filtered",
-        "the hub's firewall drops DHCP that comes through the tunnels",
-        ("APP-01",),
-        of_hub(drops("-p udp --dport 67")),
-        greens=WELL,
-        finding=Named("dhcp-filtered", hub_bridge),
-    ),
-    Fault(
-        "mdns-filtered",
-        "the firewalls of all hosts drop multicast DNS",
-        ("APP-02",),
-        of_all(drops("-p udp --dport 5353")),
-        greens=WELL,
-        finding=Named("mdns-filtered", hub_bridge),
-    ),
-    Fault(
-        "vrrp-filtered",
-        "the firewall of one spoke drops VRRP: it receives no other master's advertisements",
-        ("APP-03", "APP-04"),
-        of_spoke(drops("-p 112")),
-        greens=WELL,
-        finding=Named("vrrp-filtered", victim_device),
-    ),
-    Fault(
-        "cluster-filtered",
-        "the firewall of one spoke drops the datagrams of corosync",
-        ("APP-05",),
-        of_spoke(drops("-p udp --dport 5405")),
-        greens=WELL,
-        finding=Named("cluster-filtered", victim_device),
-    ),
-    Fault(
-        "feed-thinned",
-        "the firewall of one spoke drops one in ten datagrams to organization-local groups",
-        ("APP-06",),
-        of_spoke(drops(f"-p udp -d 239.0.0.0/8 -m statistic --mode nth --every {ONE_IN} --packet 0")),
-        greens=("BCAST-01", "ICMP-01"),
-        finding=Named("firewall-drops", victim_device),
-    ),
+FAULTS = read(
+    """\
+dhcp-filtered: the hub's firewall drops DHCP that comes through the tunnels
+    hub: {iptables} -A INPUT -i {device} -p udp --dport 67 -j DROP
+    red: APP-01; green: BCAST-08 MCAST-12; finding: dhcp-filtered at hub {device}
+mdns-filtered: the firewalls of all hosts drop multicast DNS
+    all: {iptables} -A INPUT -i {device} -p udp --dport 5353 -j DROP
+    red: APP-02; green: BCAST-08 MCAST-12; finding: mdns-filtered at hub {device}
+vrrp-filtered: the firewall of one spoke drops VRRP: it receives no other master's advertisements
+    spoke: {iptables} -A INPUT -i {device} -p 112 -j DROP
+    red: APP-03 APP-04; green: BCAST-08 MCAST-12; finding: vrrp-filtered at spoke {device}
+cluster-filtered: the firewall of one spoke drops the datagrams of corosync
+    spoke: {iptables} -A INPUT -i {device} -p udp --dport 5405 -j DROP
+    red: APP-05; green: BCAST-08 MCAST-12; finding: cluster-filtered at spoke {device}
+feed-thinned: the firewall of one spoke drops one in ten datagrams to organization-local groups
+    spoke: {iptables} -A INPUT -i {device} -p udp -d 239.0.0.0/8 -m statistic --mode nth --every 10 --packet 0 -j DROP
+    red: APP-06; green: BCAST-01 ICMP-01; finding: firewall-drops at spoke {device}
+    """
 )

@@ -2,7 +2,7 @@
 Faults: each breaks a lab in one way that is met in practice, and names the requirements that must then turn red.
 
 `pytest --inject=NAME` injects one into every lab that is built; the selftests run them all.  The faults themselves are
-in the other modules of this package, one per area, as `FAULTS = (Fault(...), ...)`: a new module is found by itself.
+in the other modules of this package, one per area, as `FAULTS` (`table`): a new module is found by itself.
 """
 
 from __future__ import annotations

@@ -10,17 +10,14 @@ from dataclasses import replace
 from ipaddress import IPv4Interface
 
 from lab.changes import addr_add, link_del, link_set
-from lab.faults.fault import Fault, Named
-from lab.faults.means import GUEST, of_spoke
-from lab.faults.places import hub_port, hub_ports, victim, victim_device
+from lab.faults.places import hub_port, victim
+from lab.faults.table import read
 from lab.host import Host
 from lab.laboratory import BuiltLab
 from lab.model import NodePlan
 from lab.overlay import plan
 
 STRANGER = 99  # a host number that no VNIC has
-# the new one first: with its last address a device loses its routes too
-OTHER_PREFIX = "ip addr add {own}/PREFIX dev {device} && ip addr del {overlay} dev {device}"
 
 
 def _spoke_again(lab: BuiltLab, spoke: Host, changed: NodePlan) -> None:
@@ -51,95 +48,52 @@ def _wrong_remote(lab: BuiltLab) -> None:
     wrong = replace(spoke.plan, underlay=spoke.plan.underlay + 1)
     nodes = tuple(wrong if node.name == spoke.name else node for node in lab.topology.nodes)
     made = plan.tunnel_link(replace(lab.topology, nodes=nodes), lab.hub.plan, spoke.name)
-    _, port = hub_port(lab)
-    lab.hub.node.apply(link_del(port), made)
+    lab.hub.node.apply(link_del(hub_port(lab)), made)
 
 
 def _takes_mac(lab: BuiltLab, owner: Host, device: str) -> None:
     victim(lab).node.apply(link_set(victim(lab).plan.device, address=owner.node.link(device).mac))
 
 
-FAULTS = (
-    Fault(
-        "foreign-source",
-        "a spoke's outer source address is none that its VNIC owns",
-        ("UNDER-06", "PRE-08"),
-        _foreign_source,
-        finding=Named("tunnel-local-mismatch", victim_device),
-    ),
-    Fault(
-        "second-address",
-        "a spoke's outer source address is another one than the hub's remote",
-        ("UNDER-06", "PRE-08"),
-        _second_address,
-        GUEST,
-        finding=Named("tunnel-local-mismatch", victim_device),
-        fixable=False,  # by no command on a host: with the address the cloud gave up its source check
-    ),
-    Fault(
-        "wrong-remote",
-        "the hub's remote for a spoke is off by one",
-        ("PRE-08",),
-        _wrong_remote,
-        finding=Named("tunnel-remote-mismatch", hub_port),
-    ),
-    Fault(
-        "tunnel-missing",
-        "a spoke has no tunnel device",
-        ("PRE-01", "PRE-11"),
-        of_spoke("ip link del {device}"),
-        finding=Named("tunnel-missing", victim_device),
-    ),
-    Fault(
-        "tunnel-down",
-        "a spoke's tunnel device is down",
-        ("PRE-01", "PRE-11"),
-        of_spoke("ip link set {device} down"),
-        finding=Named("tunnel-down", victim_device),
-    ),
-    Fault(
-        "recursive-route",
-        "a spoke's route to the tunnel's remote goes through the tunnel",
-        ("PRE-12",),
-        of_spoke("ip route add {remote}/32 dev {device}"),
-        GUEST,
-        finding=Named("recursive-routing", victim_device),
-    ),
-    Fault(
-        "prefix-32",
-        "a spoke's overlay address is a /32",
-        ("PRE-09",),
-        of_spoke(OTHER_PREFIX.replace("PREFIX", "32")),
-        finding=Named("prefix-mismatch", victim_device),
-    ),
-    Fault(
-        "prefix-16",
-        "a spoke's overlay address is a /16",
-        ("PRE-09",),
-        of_spoke(OTHER_PREFIX.replace("PREFIX", "16")),
-        finding=Named("prefix-mismatch", victim_device),
-    ),
-    Fault(
-        "duplicate-address",
-        "two spokes have the same overlay address",
-        ("PRE-09",),
-        of_spoke("ip addr add {first}/24 dev {device}"),
-        finding=Named("duplicate-address", victim_device),
-        spokes=2,
-    ),
-    Fault(
-        "duplicate-mac",
-        "two spokes have the same overlay MAC",
-        ("PRE-10",),
-        lambda lab: _takes_mac(lab, lab.spokes[0], lab.spokes[0].plan.device),
-        finding=Named("duplicate-mac", victim_device),
-        spokes=2,
-    ),
-    Fault(
-        "mac-of-hub-port",
-        "a spoke has the MAC of a port of the hub",
-        ("PRE-10",),
-        lambda lab: _takes_mac(lab, lab.hub, hub_ports(lab)[0]),
-        finding=Named("duplicate-mac", victim_device),
-    ),
+FAULTS = read(
+    """\
+foreign-source: a spoke's outer source address is none that its VNIC owns
+    red: UNDER-06 PRE-08; finding: tunnel-local-mismatch at spoke {device}
+second-address: a spoke's outer source address is another one than the hub's remote
+    red: UNDER-06 PRE-08; finding: tunnel-local-mismatch at spoke {device}; tunnels: gretap
+    # by no command on a host: with the address the cloud gave up its source check
+    fix: none
+wrong-remote: the hub's remote for a spoke is off by one
+    red: PRE-08; finding: tunnel-remote-mismatch at hub {port}
+tunnel-missing: a spoke has no tunnel device
+    spoke: ip link del {device}
+    red: PRE-01 PRE-11; finding: tunnel-missing at spoke {device}
+tunnel-down: a spoke's tunnel device is down
+    spoke: ip link set {device} down
+    red: PRE-01 PRE-11; finding: tunnel-down at spoke {device}
+recursive-route: a spoke's route to the tunnel's remote goes through the tunnel
+    spoke: ip route add {remote}/32 dev {device}
+    red: PRE-12; finding: recursive-routing at spoke {device}; tunnels: gretap
+prefix-32: a spoke's overlay address is a /32
+    # the new one first: with its last address a device loses its routes too
+    spoke: ip addr add {own}/32 dev {device} && ip addr del {overlay} dev {device}
+    red: PRE-09; finding: prefix-mismatch at spoke {device}
+prefix-16: a spoke's overlay address is a /16
+    spoke: ip addr add {own}/16 dev {device} && ip addr del {overlay} dev {device}
+    red: PRE-09; finding: prefix-mismatch at spoke {device}
+duplicate-address: two spokes have the same overlay address
+    spoke: ip addr add {first}/24 dev {device}
+    red: PRE-09; finding: duplicate-address at spoke {device}; spokes: 2
+duplicate-mac: two spokes have the same overlay MAC
+    red: PRE-10; finding: duplicate-mac at spoke {device}; spokes: 2
+mac-of-hub-port: a spoke has the MAC of a port of the hub
+    red: PRE-10; finding: duplicate-mac at spoke {device}
+    """,
+    {
+        "foreign-source": _foreign_source,
+        "second-address": _second_address,
+        "wrong-remote": _wrong_remote,
+        "duplicate-mac": lambda lab: _takes_mac(lab, lab.spokes[0], lab.spokes[0].plan.device),
+        "mac-of-hub-port": lambda lab: _takes_mac(lab, lab.hub, lab.topology.ports(lab.hub.name)[0]),
+    },
 )

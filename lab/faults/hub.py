@@ -9,16 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.changes import link_del, route_add
-from lab.faults.fault import Fault, Named
-from lab.faults.means import every_port, extra_tunnel, of_hub, take_any_source
-from lab.faults.places import device, first_spoke, hub_bridge, hub_port, victim
+from lab.faults.means import extra_tunnel, take_any_source
+from lab.faults.places import victim
+from lab.faults.table import read
 from lab.laboratory import BuiltLab
 from lab.model import Change
 from lab.overlay import plan
 
 SECOND = 1000  # the number (key, VNI) of a tunnel in addition to the topology's own
 SECOND_DEVICE, MESH_DEVICE = "second", "mesh"
-NOT_STP_PAUSE_LACP = 0xFFF8  # every bit of group_fwd_mask that the kernel takes
 
 
 def _second_tunnel(lab: BuiltLab) -> None:
@@ -42,14 +41,6 @@ def _mesh(lab: BuiltLab) -> None:
         take_any_source(here, MESH_DEVICE)
 
 
-def _route_instead(lab: BuiltLab) -> None:
-    """The hub keeps the spokes apart, answers ARP in their place and routes between them."""
-    every_port(isolated=1)(lab)
-    routing = "net.ipv4.ip_forward=1 net.ipv4.conf.{device}.proxy_arp_pvlan=1"
-    silent = "net.ipv4.conf.{device}.send_redirects=0 net.ipv4.conf.all.send_redirects=0"
-    of_hub(f"sysctl -w {routing} {silent}")(lab)
-
-
 def _unpin(lab: BuiltLab) -> None:
     """The bridge made again as the article makes it, without an address of its own."""
     topology = replace(lab.topology, pinned_mac=False)
@@ -57,81 +48,43 @@ def _unpin(lab: BuiltLab) -> None:
     lab.hub.node.apply(*remove, *plan.changes(topology, topology.hub))
 
 
-FAULTS = (
-    Fault(
-        "port-detached",
-        "a tunnel of the hub is no port of its bridge",
-        ("HUB-02", "BCAST-01"),
-        of_hub("ip link set {port} nomaster"),
-        finding=Named("port-not-bridged", hub_port),
-    ),
-    Fault(
-        "hairpin",
-        "the hub sends frames back on the port they came from",
-        ("HUB-05", "BCAST-05", "MCAST-06"),
-        every_port(hairpin=1),
-        finding=Named("hairpin-on", hub_port),
-    ),
-    Fault(
-        "second-tunnel",
-        "a spoke is attached to the bridge by two tunnels",
-        ("HUB-04", "PERF-01"),
-        _second_tunnel,
-        finding=Named("attached-twice", device(victim, SECOND_DEVICE)),
-    ),
-    Fault(
-        "spokes-meshed",
-        "two spokes have a tunnel of their own",
-        ("HUB-01", "WIRE-03"),
-        _mesh,
-        finding=Named("spokes-meshed", device(first_spoke, MESH_DEVICE)),
-        greens=("BCAST-01",),
-        spokes=2,
-    ),
-    Fault(
-        "hub-routes",
-        "the hub routes between spokes instead of bridging",
-        ("TTL-01", "WIRE-02"),
-        _route_instead,
-        finding=Named("port-isolated", hub_port),
-    ),
-    Fault(
-        "learning-off",
-        "the hub does not learn MACs",
-        ("HUB-03",),
-        every_port(learning=0),
-        finding=Named("learning-off", hub_port),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "unknown-not-flooded",
-        "the hub drops unicast to MACs that it does not know",
-        ("HUB-03",),
-        every_port(flood=0),
-        finding=Named("unicast-not-flooded", hub_port),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "ports-isolated",
-        "the hub's ports are isolated",
-        ("HUB-06",),
-        every_port(isolated=1),
-        finding=Named("port-isolated", hub_port),
-    ),
-    Fault(
-        "reserved-forwarded",
-        "the hub forwards what ends at every bridge",
-        ("HUB-07",),
-        of_hub(f"ip link set {{device}} type bridge group_fwd_mask {NOT_STP_PAUSE_LACP}"),
-        finding=Named("reserved-forwarded", hub_bridge),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "bridge-mac-follows",
-        "the bridge's MAC is the lowest of its ports'",
-        ("HUB-08",),
-        _unpin,
-        finding=Named("bridge-mac-not-pinned", hub_bridge),
-        greens=("BCAST-01",),
-    ),
+FAULTS = read(
+    """\
+port-detached: a tunnel of the hub is no port of its bridge
+    hub: ip link set {port} nomaster
+    red: HUB-02 BCAST-01; finding: port-not-bridged at hub {port}
+hairpin: the hub sends frames back on the port they came from
+    hub: for port in {ports}; do bridge link set dev $port hairpin on || exit; done
+    red: HUB-05 BCAST-05 MCAST-06; finding: hairpin-on at hub {port}
+second-tunnel: a spoke is attached to the bridge by two tunnels
+    red: HUB-04 PERF-01; finding: attached-twice at spoke second
+spokes-meshed: two spokes have a tunnel of their own
+    red: HUB-01 WIRE-03; green: BCAST-01; finding: spokes-meshed at spoke1 mesh; spokes: 2
+hub-routes: the hub routes between spokes instead of bridging
+    # it keeps them apart and answers ARP in their place
+    hub: for port in {ports}; do bridge link set dev $port isolated on || exit; done
+    hub: sysctl -w net.ipv4.ip_forward=1 net.ipv4.conf.{device}.proxy_arp_pvlan=1 \
+        net.ipv4.conf.{device}.send_redirects=0 net.ipv4.conf.all.send_redirects=0
+    red: TTL-01 WIRE-02; finding: port-isolated at hub {port}
+learning-off: the hub does not learn MACs
+    hub: for port in {ports}; do bridge link set dev $port learning off || exit; done
+    red: HUB-03; green: BCAST-01; finding: learning-off at hub {port}
+unknown-not-flooded: the hub drops unicast to MACs that it does not know
+    hub: for port in {ports}; do bridge link set dev $port flood off || exit; done
+    red: HUB-03; green: BCAST-01; finding: unicast-not-flooded at hub {port}
+ports-isolated: the hub's ports are isolated
+    hub: for port in {ports}; do bridge link set dev $port isolated on || exit; done
+    red: HUB-06; finding: port-isolated at hub {port}
+reserved-forwarded: the hub forwards what ends at every bridge
+    # every bit of it that the kernel takes: not STP, pause frames and LACP
+    hub: ip link set {device} type bridge group_fwd_mask 0xFFF8
+    red: HUB-07; green: BCAST-01; finding: reserved-forwarded at hub {device}
+bridge-mac-follows: the bridge's MAC is the lowest of its ports'
+    red: HUB-08; green: BCAST-01; finding: bridge-mac-not-pinned at hub {device}
+    """,
+    {
+        "second-tunnel": _second_tunnel,
+        "spokes-meshed": _mesh,
+        "bridge-mac-follows": _unpin,
+    },
 )

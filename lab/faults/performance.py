@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lab.changes import delay_add, filter_add
-from lab.faults.fault import Fault, Named
-from lab.faults.places import hub_port, victim, victim_nic
+from lab.faults.places import hub_port, victim
+from lab.faults.table import read
 from lab.laboratory import BuiltLab
 
 LATE = 20.0  # milliseconds that the hub's queue towards one spoke holds everything back
@@ -14,8 +14,7 @@ LOSSY = ((0x20, 0, 0, 0xFFFFF000 + 56), (0x54, 0, 0, 1), (0x15, 0, 1, 0), (0x06,
 
 def _slow_port(lab: BuiltLab) -> None:
     lab.machine.load_modules("sch_netem")
-    _, port = hub_port(lab)
-    lab.hub.node.apply(delay_add(port, LATE))
+    lab.hub.node.apply(delay_add(hub_port(lab), LATE))
 
 
 def _lossy_nic(lab: BuiltLab) -> None:
@@ -23,20 +22,16 @@ def _lossy_nic(lab: BuiltLab) -> None:
     victim(lab).node.apply(filter_add(victim(lab).plan.nic, "ingress", LOSSY, "every second"))
 
 
-FAULTS = (
-    Fault(
-        "port-slow",
-        "the hub's queue towards one spoke holds everything back",
-        ("PERF-02",),
-        _slow_port,
-        tunnels=("gretap",),  # of the two kernels that a run may have, the guest's is the one with netem
-        finding=Named("traffic-impaired", hub_port),
-    ),
-    Fault(
-        "nic-lossy",
-        "half of what comes in at one spoke's NIC is lost",
-        ("PERF-03", "HUB-04"),
-        _lossy_nic,
-        finding=Named("traffic-filtered", victim_nic),
-    ),
+FAULTS = read(
+    """\
+port-slow: the hub's queue towards one spoke holds everything back
+    # of the two kernels that a run may have, the guest's is the one with netem
+    red: PERF-02; finding: traffic-impaired at hub {port}; tunnels: gretap
+nic-lossy: half of what comes in at one spoke's NIC is lost
+    red: PERF-03 HUB-04; finding: traffic-filtered at spoke {nic}
+    """,
+    {
+        "port-slow": _slow_port,
+        "nic-lossy": _lossy_nic,
+    },
 )

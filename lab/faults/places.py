@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from lab.faults.fault import Place
 from lab.host import Host
 from lab.laboratory import BuiltLab
 from lab.overlay.carrier import carrier_of
-from lab.underlay.fabric import FABRIC
+from lab.underlay.fabric import segments
 
 Who = Callable[[BuiltLab], Host]
 
@@ -18,12 +18,13 @@ def victim(lab: BuiltLab) -> Host:
     return lab.spokes[-1]
 
 
-def hub(lab: BuiltLab) -> Host:
-    return lab.hub
-
-
-def first_spoke(lab: BuiltLab) -> Host:
-    return lab.spokes[0]
+WHO: Mapping[str, Who] = {
+    "hub": lambda lab: lab.hub,
+    "spoke": victim,
+    "spoke1": lambda lab: lab.spokes[0],
+    "unsampled": lambda lab: lab.spokes[-2],  # by tests of some hosts, which take the first two spokes and the last
+}
+"""The hosts that faults are put on."""
 
 
 def names(lab: BuiltLab, host: Host) -> dict[str, str]:
@@ -39,8 +40,9 @@ def names(lab: BuiltLab, host: Host) -> dict[str, str]:
         "network": str(host.plan.underlay.network),
         "hub": lab.hub.address(),
         "remote": lab.hub.address("underlay"),
-        "port": lab.topology.port(lab.hub.name, victim(lab).name),
-        "first": first_spoke(lab).address(),
+        "port": hub_port(lab),
+        "ports": " ".join(lab.topology.ports(lab.hub.name)),
+        "first": lab.spokes[0].address(),
         "carrier": carrier_of(lab.topology.options.kind, ()).iptables,
     }
 
@@ -50,19 +52,12 @@ def device(who: Who, name: str) -> Place:
     return lambda lab: (who(lab).name, name.format(**names(lab, who(lab))))
 
 
-victim_device, victim_nic, victim_itself = (device(victim, name) for name in ("{device}", "{nic}", ""))
-hub_bridge, hub_port, hub_nic, hub_itself = (device(hub, name) for name in ("{device}", "{port}", "{nic}", ""))
+def hub_port(lab: BuiltLab) -> str:
+    """The hub's end of the one spoke's tunnel."""
+    return lab.topology.port(lab.hub.name, victim(lab).name)
 
 
-def hub_ports(lab: BuiltLab) -> list[str]:
-    """The hub's ends of all tunnels."""
-    return lab.topology.ports(lab.hub.name)
-
-
-def cloud(lab: BuiltLab) -> tuple[str, str]:
-    return FABRIC, ""
-
-
-def cloud_port(who: Who) -> Place:
-    """The fabric's port of a host."""
-    return lambda lab: (FABRIC, who(lab).name)
+def names_in_cloud(lab: BuiltLab) -> dict[str, str]:
+    """What a command on the cloud's own node may have in braces; the port of a host is called as the host."""
+    spoke, bridge = victim(lab), segments(lab.topology, lab.underlay)[-1].bridge
+    return {"spoke": spoke.name, "mac": spoke.plan.underlay_mac, "ports": " ".join(lab.hosts), "bridge": bridge}

@@ -6,22 +6,15 @@ Most of them are one wrong line of a set-up, and none is visible on the sender.
 
 from __future__ import annotations
 
-from lab.changes import bridge_port, link_set, route_add
-from lab.faults.fault import Fault, Named
-from lab.faults.means import GUEST, cloud_drops, drops, forwarded, of_all, of_hub, of_spoke
-from lab.faults.places import cloud, cloud_port, first_spoke, hub, hub_bridge, hub_itself, hub_nic, victim_nic
+from lab.changes import link_set, route_add
+from lab.faults.means import cloud_drops
+from lab.faults.table import read
 from lab.laboratory import BuiltLab
 from lab.model import VXLAN_PORT
-from lab.overlay.readback import BROADCAST_PING
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
 
 UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the source port
 MISSING_OCTETS = 100
-
-
-def _flooding_ports(lab: BuiltLab) -> None:
-    for host in lab.hosts:
-        lab.cloud.node.apply(bridge_port(lab.cloud.port_of(host), flood=1, bcast_flood=1))
 
 
 def _no_source_check(lab: BuiltLab) -> None:
@@ -47,124 +40,55 @@ def _hidden_router(lab: BuiltLab) -> None:
             host.node.apply(route_add(to, host.plan.nic, via=gateway))
 
 
-EVERYTHING = ("BCAST-01", "MCAST-01", "ICMP-01")
-# a fault that cuts a host off turns nearly all red; only the first one lists all, the others their own
-
-FAULTS = (
-    Fault(
-        "plain-switch",
-        "the cloud's network is a plain switch: broadcast and multicast pass",
-        ("UNDER-01", "UNDER-02", "UNDER-03", "UNDER-05", "UNDER-09"),
-        lambda lab: lab.cloud.flood(),
-        finding=Named("underlay-floods", cloud),
-        fixable=False,
-    ),
-    Fault(
-        "flooding-ports",
-        "the fabric's ports flood, behind filters that are in order",
-        ("UNDER-09",),
-        _flooding_ports,
-        finding=Named("fabric-floods", cloud_port(hub)),
-    ),
-    Fault(
-        "gre-blocked",
-        "the cloud drops IP protocol 47",
-        ("UNDER-04", "UNDER-05", "PRE-03", "PRE-13", *EVERYTHING),
-        cloud_drops(gre_rule()),
-        GUEST,
-        finding=Named("gre-blocked", cloud_port(hub)),
-        fixable=False,
-    ),
-    Fault(
-        "gre-one-way",
-        "the cloud's rules admit IP protocol 47 to the hub, and not from it",
-        ("UNDER-04", "PRE-13"),
-        cloud_drops(gre_rule(), from_hub_only=True),
-        GUEST,
-        finding=Named("gre-blocked", cloud_port(hub)),
-        fixable=False,
-    ),
-    Fault(
-        "vxlan-blocked",
-        "the cloud drops UDP port 4789",
-        ("UNDER-05", "UNDER-08"),
-        cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
-        finding=Named("vxlan-blocked", cloud_port(hub)),
-        fixable=False,
-    ),
-    Fault(
-        "no-source-check",
-        "the cloud lets foreign source addresses pass",
-        ("UNDER-05", "UNDER-06", "SEC-02"),
-        _no_source_check,
-        finding=Named("source-check-off", cloud_port(first_spoke)),
-        greens=("BCAST-01",),
-        fixable=False,
-    ),
-    Fault(
-        "small-mtu",
-        "the NICs' MTU is not the cloud's",
-        ("UNDER-05",),
-        _small_mtu,
-        finding=Named("nic-mtu", hub_nic),
-    ),
-    Fault(
-        "hidden-router",
-        "an unplanned router lies between the hosts",
-        ("UNDER-07",),
-        _hidden_router,
-        finding=Named("underlay-detour", hub_nic),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "sysctls-lost",
-        "what sysctl -w had set is gone after a reboot",
-        ("PRE-02", "ICMP-01"),
-        of_all(f"sysctl -w {BROADCAST_PING}=1"),
-        finding=Named("broadcast-ping-ignored", hub_itself),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "carrier-dropped",
-        "the hub's INPUT chain drops tunnel packets",
-        ("PRE-03", "PRE-04"),
-        of_hub("{iptables} -A INPUT {carrier} -j DROP"),
-        finding=Named("carrier-dropped", hub_nic),
-    ),
-    Fault(
-        "inside-dropped",
-        "the hub's INPUT chain accepts tunnel packets, and drops the packets inside them",
-        ("PRE-04",),
-        of_hub(drops()),
-        finding=Named("firewall-drops", hub_bridge),
-    ),
-    Fault(
-        "stateful-only",
-        "a spoke accepts GRE in state ESTABLISHED only",
-        ("PRE-05",),
-        of_spoke(
-            "{iptables} -A INPUT {carrier} -m conntrack --ctstate ESTABLISHED -j ACCEPT",
-            "{iptables} -A INPUT {carrier} -j DROP",
-        ),
-        GUEST,
-        finding=Named("stateful-only", victim_nic),
-    ),
-    Fault(
-        "forward-drop",
-        "br_netfilter hands the hub's bridged packets to a FORWARD chain that drops",
-        ("PRE-06",),
-        forwarded("-A FORWARD -j DROP"),
-        finding=Named("bridged-dropped", hub_bridge),
-    ),
-    Fault(
-        "strict-reverse-path",
-        "rp_filter is 1 everywhere, and multicast is sent with the NIC's address as its source",
-        ("PRE-07",),
-        of_all(
-            "sysctl -w net.ipv4.conf.all.rp_filter=1",
-            "ip route replace {groups} dev {device} src {underlay}",
-        ),
-        finding=Named("multicast-source-foreign", hub_bridge),
-        greens=("BCAST-01",),
-    ),
+FAULTS = read(
+    """\
+plain-switch: the cloud's network is a plain switch: broadcast and multicast pass
+    red: UNDER-01 UNDER-02 UNDER-03 UNDER-05 UNDER-09; finding: underlay-floods at cloud; fix: none
+flooding-ports: the fabric's ports flood, behind filters that are in order
+    cloud: for port in {ports}; do bridge link set dev $port flood on bcast_flood on || exit; done
+    red: UNDER-09; finding: fabric-floods at cloud hub
+gre-blocked: the cloud drops IP protocol 47
+    # a fault that cuts a host off turns nearly all red; only this one lists all, the others their own
+    red: UNDER-04 UNDER-05 PRE-03 PRE-13 BCAST-01 MCAST-01 ICMP-01; finding: gre-blocked at cloud hub
+    tunnels: gretap; fix: none
+gre-one-way: the cloud's rules admit IP protocol 47 to the hub, and not from it
+    red: UNDER-04 PRE-13; finding: gre-blocked at cloud hub; tunnels: gretap; fix: none
+vxlan-blocked: the cloud drops UDP port 4789
+    red: UNDER-05 UNDER-08; finding: vxlan-blocked at cloud hub; fix: none
+no-source-check: the cloud lets foreign source addresses pass
+    red: UNDER-05 UNDER-06 SEC-02; green: BCAST-01; finding: source-check-off at cloud spoke1; fix: none
+small-mtu: the NICs' MTU is not the cloud's
+    red: UNDER-05; finding: nic-mtu at hub {nic}
+hidden-router: an unplanned router lies between the hosts
+    red: UNDER-07; green: BCAST-01; finding: underlay-detour at hub {nic}
+sysctls-lost: what sysctl -w had set is gone after a reboot
+    all: sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=1
+    red: PRE-02 ICMP-01; green: BCAST-01; finding: broadcast-ping-ignored at hub
+carrier-dropped: the hub's INPUT chain drops tunnel packets
+    hub: {iptables} -A INPUT {carrier} -j DROP
+    red: PRE-03 PRE-04; finding: carrier-dropped at hub {nic}
+inside-dropped: the hub's INPUT chain accepts tunnel packets, and drops the packets inside them
+    hub: {iptables} -A INPUT -i {device} -j DROP
+    red: PRE-04; finding: firewall-drops at hub {device}
+stateful-only: a spoke accepts GRE in state ESTABLISHED only
+    spoke: {iptables} -A INPUT {carrier} -m conntrack --ctstate ESTABLISHED -j ACCEPT
+    spoke: {iptables} -A INPUT {carrier} -j DROP
+    red: PRE-05; finding: stateful-only at spoke {nic}; tunnels: gretap
+forward-drop: br_netfilter hands the hub's bridged packets to a FORWARD chain that drops
+    hub: {bridging_iptables} -A FORWARD -j DROP
+    red: PRE-06; finding: bridged-dropped at hub {device}
+strict-reverse-path: rp_filter is 1 everywhere, and multicast is sent with the NIC's address as its source
+    all: sysctl -w net.ipv4.conf.all.rp_filter=1
+    all: ip route replace {groups} dev {device} src {underlay}
+    red: PRE-07; green: BCAST-01; finding: multicast-source-foreign at hub {device}
+    """,
+    {
+        "plain-switch": lambda lab: lab.cloud.flood(),
+        "gre-blocked": cloud_drops(gre_rule()),
+        "gre-one-way": cloud_drops(gre_rule(), from_hub_only=True),
+        "vxlan-blocked": cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
+        "no-source-check": _no_source_check,
+        "small-mtu": _small_mtu,
+        "hidden-router": _hidden_router,
+    },
 )

@@ -17,9 +17,8 @@ from lab.changes import (
     link_set,
     route_replace,
 )
-from lab.faults.fault import Fault, Named
-from lab.faults.means import extra_tunnel, of_all, of_hub
-from lab.faults.places import cloud_port, device, first_spoke, hub, hub_bridge, hub_port
+from lab.faults.means import extra_tunnel
+from lab.faults.table import read
 from lab.host import Host
 from lab.laboratory import BuiltLab
 from lab.model import Change
@@ -31,11 +30,6 @@ SHORTCUT_NUMBER = 2000  # its key or VNI
 LOAD_DESTINATION, LOAD_RANDOM = (0x20, 0, 0, 0), (0x20, 0, 0, 0xFFFFF000 + 56)  # ld [0], ld rand (SKF_AD_RANDOM)
 PASS, DROP = (0x06, 0, 0, 0), (0x06, 0, 0, 2)  # TC_ACT_OK, TC_ACT_SHOT
 LOSSY = (LOAD_DESTINATION, (0x15, 4, 0, 0x0180C200), LOAD_RANDOM, (0x54, 0, 0, 3), (0x15, 0, 1, 0), DROP, PASS)
-
-
-def _hub_down(lab: BuiltLab) -> None:
-    """The hub's VM is stopped: the cloud keeps its address, and nothing gets to it."""
-    lab.cloud.node.apply(link_set(lab.cloud.port_of(lab.hub.name), up=False))
 
 
 def _addresses_pinned(lab: BuiltLab) -> None:
@@ -78,63 +72,34 @@ def _bridging(lab: BuiltLab, spoke: Host) -> tuple[Change, ...]:
     )
 
 
-FAULTS = (
-    Fault(
-        "hub-down",
-        "the hub's VM is stopped",
-        ("FAULT-01", "FAULT-02"),
-        _hub_down,
-        finding=Named("fabric-port-down", cloud_port(hub)),
-        fixable=False,
-    ),
-    Fault(
-        "hub-unconfigured",
-        "the hub is back from a reboot that restored nothing of the overlay",
-        ("FAULT-02",),
-        lambda lab: lab.take_down(lab.hub),
-        finding=Named("bridge-missing", hub_bridge),
-    ),
-    Fault(
-        "link-flapped",
-        "every overlay device went down and came up again",
-        ("FAULT-03", "MCAST-01", "MCAST-08"),
-        # what the kernel restores is there again, what `ip` added is not
-        of_all("ip link set {device} down && ip link set {device} up"),
-        greens=("BCAST-01", "ICMP-01"),
-        finding=Named("multicast-route-missing", hub_bridge),
-    ),
-    Fault(
-        "hub-port-down",
-        "the hub's tunnel to one spoke is down",
-        ("FAULT-04", "HUB-02"),
-        of_hub("ip link set {port} down"),
-        finding=Named("tunnel-down", hub_port),
-    ),
-    Fault(
-        "fdb-pinned",
-        "the hub has its spokes' MACs written down and learns none",
-        ("FAULT-05",),
-        _addresses_pinned,
-        greens=("BCAST-01",),
-        finding=Named("learning-off", hub_port),
-    ),
-    Fault(
-        "loop",
-        "two spokes bridge an additional tunnel to the overlay, without STP",
-        ("FAULT-06", "HUB-04"),
-        _loop,
-        finding=Named("loop", device(first_spoke, SHORTCUT)),
-        spokes=2,
-    ),
-    Fault(
-        "port-listening",
-        "the hub runs STP, and one of its ports does not forward yet",
-        ("FAULT-07", "BCAST-01"),
-        # a tunnel has just become a port: for 30 s it forwards nothing
-        of_hub(
-            "ip link set {device} type bridge stp_state 1",
-            "ip link set {port} nomaster && ip link set {port} master {device}",
-        ),
-        finding=Named("port-blocked", hub_port),
-    ),
+FAULTS = read(
+    """\
+hub-down: the hub's VM is stopped
+    # the cloud keeps its address, and nothing gets to it
+    cloud: ip link set hub down
+    red: FAULT-01 FAULT-02; finding: fabric-port-down at cloud hub; fix: none
+hub-unconfigured: the hub is back from a reboot that restored nothing of the overlay
+    red: FAULT-02; finding: bridge-missing at hub {device}
+link-flapped: every overlay device went down and came up again
+    # what the kernel restores is there again, what `ip` added is not
+    all: ip link set {device} down && ip link set {device} up
+    red: FAULT-03 MCAST-01 MCAST-08; green: BCAST-01 ICMP-01; finding: multicast-route-missing at hub {device}
+hub-port-down: the hub's tunnel to one spoke is down
+    hub: ip link set {port} down
+    red: FAULT-04 HUB-02; finding: tunnel-down at hub {port}
+fdb-pinned: the hub has its spokes' MACs written down and learns none
+    red: FAULT-05; green: BCAST-01; finding: learning-off at hub {port}
+loop: two spokes bridge an additional tunnel to the overlay, without STP
+    red: FAULT-06 HUB-04; finding: loop at spoke1 shortcut; spokes: 2
+port-listening: the hub runs STP, and one of its ports does not forward yet
+    # a tunnel has just become a port: for 30 s it forwards nothing
+    hub: ip link set {device} type bridge stp_state 1
+    hub: ip link set {port} nomaster && ip link set {port} master {device}
+    red: FAULT-07 BCAST-01; finding: port-blocked at hub {port}
+    """,
+    {
+        "hub-unconfigured": lambda lab: lab.take_down(lab.hub),
+        "fdb-pinned": _addresses_pinned,
+        "loop": _loop,
+    },
 )

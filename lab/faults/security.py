@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 
 from lab.changes import link_add
-from lab.faults.fault import Fault, Named
-from lab.faults.means import of_hub, take_any_source
-from lab.faults.places import device, hub, hub_nic
+from lab.faults.means import take_any_source
+from lab.faults.table import read
 from lab.laboratory import BuiltLab
 from lab.machines import program
 from lab.tunnels.gretap import gretap
 
-ANYBODY, EXTERNAL = "anybody", "external"
+ANYBODY = "anybody"
 
 
 def _wildcard(lab: BuiltLab) -> None:
@@ -50,41 +49,24 @@ def _multicast_router(lab: BuiltLab) -> None:
     program.start(lab.hub.node, sys.executable, "-c", text, package="python3", ready="routes")
 
 
-FAULTS = (
-    Fault(
-        "wildcard-tunnel",
-        "the hub has a tunnel without a remote",
-        ("SEC-01", "SEC-03"),
-        _wildcard,
-        tunnels=("gretap",),
-        greens=("BCAST-01",),
-        finding=Named("fallback-tunnel-up", device(hub, ANYBODY)),
-    ),
-    Fault(
-        "external-tunnel",
-        "the hub bridges an `external` tunnel, which takes GRE from anybody",
-        ("SEC-01", "SEC-03"),
-        # each packet names its other end; one that names none is dropped on its way out
-        of_hub(f"ip link add {EXTERNAL} type gretap external && ip link set {EXTERNAL} up master {{device}}"),
-        tunnels=("gretap",),
-        greens=("BCAST-01",),
-        finding=Named("fallback-tunnel-up", device(hub, EXTERNAL)),
-    ),
-    Fault(
-        "multicast-routed",
-        "the hub routes multicast from its bridge to its NIC",
-        ("WIRE-03",),
-        _multicast_router,
-        tunnels=("gretap",),  # a guest: the processes of a local lab have other numbers outside, which /proc shows
-        greens=("BCAST-01", "MCAST-01", "MCAST-06"),
-        finding=Named("multicast-routed", hub_nic),
-    ),
-    Fault(
-        "bc-forwarding-on",
-        "the hub forwards directed broadcast from outside to every spoke",
-        ("SEC-05",),
-        of_hub("sysctl -w net.ipv4.ip_forward=1 net.ipv4.conf.all.bc_forwarding=1 net.ipv4.conf.{nic}.bc_forwarding=1"),
-        greens=("BCAST-01", "HUB-01"),
-        finding=Named("bc-forwarding-on", hub_nic),
-    ),
+FAULTS = read(
+    """\
+wildcard-tunnel: the hub has a tunnel without a remote
+    red: SEC-01 SEC-03; green: BCAST-01; finding: fallback-tunnel-up at hub anybody; tunnels: gretap
+external-tunnel: the hub bridges an `external` tunnel, which takes GRE from anybody
+    # each packet names its other end; one that names none is dropped on its way out
+    hub: ip link add external type gretap external && ip link set external up master {device}
+    red: SEC-01 SEC-03; green: BCAST-01; finding: fallback-tunnel-up at hub external; tunnels: gretap
+multicast-routed: the hub routes multicast from its bridge to its NIC
+    # a guest: the processes of a local lab have other numbers outside, which /proc shows
+    red: WIRE-03; green: BCAST-01 MCAST-01 MCAST-06; finding: multicast-routed at hub {nic}; tunnels: gretap
+bc-forwarding-on: the hub forwards directed broadcast from outside to every spoke
+    hub: sysctl -w net.ipv4.ip_forward=1 net.ipv4.conf.all.bc_forwarding=1 \
+            net.ipv4.conf.{nic}.bc_forwarding=1
+    red: SEC-05; green: BCAST-01 HUB-01; finding: bc-forwarding-on at hub {nic}
+    """,
+    {
+        "wildcard-tunnel": _wildcard,
+        "multicast-routed": _multicast_router,
+    },
 )

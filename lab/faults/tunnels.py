@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from lab.changes import link_add, link_set
-from lab.faults.fault import Fault, Inject, Named
+from lab.faults.fault import Inject
 from lab.faults.means import take_any_source
-from lab.faults.places import device, first_spoke, hub, hub_port, victim
+from lab.faults.places import victim
+from lab.faults.table import read
 from lab.laboratory import BuiltLab
 from lab.model import TunnelOptions
 from lab.tunnels.gretap import gretap
@@ -58,89 +59,39 @@ def _fallback_up(lab: BuiltLab) -> None:
         take_any_source(spoke, FALLBACK)
 
 
-FAULTS = (
-    Fault(
-        "ttl-inherit",
-        "every tunnel inherits the TTL of what it carries",
-        ("WIRE-04", "TTL-03", "TTL-05", "V6-02"),
-        _everywhere(lambda options: {"ttl": None}),
-        finding=Named("tunnel-ttl-not-as-planned", hub_port),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "ttl-fixed",
-        "every tunnel has a TTL of its own where `ttl inherit` was asked for",
-        ("WIRE-04", "TTL-02", "TTL-04", "TTL-05"),
-        _everywhere(lambda options: {"ttl": FIXED_TTL}),
-        finding=Named("tunnel-ttl-not-as-planned", hub_port),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "tos-inherit",
-        "every tunnel copies the TOS of what it carries",
-        ("WIRE-05",),
-        _everywhere(lambda options: {"tos_inherit": True}),
-        finding=Named("tunnel-tos-not-as-planned", hub_port),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "nopmtudisc",
-        "every tunnel leaves DF to what it carries",
-        ("WIRE-06",),
-        _everywhere(lambda options: {"pmtudisc": False}),
-        tunnels=("gretap",),
-        finding=Named("tunnel-pmtudisc-not-as-planned", hub_port),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "keyed",
-        "every tunnel has an unplanned key",
-        ("WIRE-01",),
-        _everywhere(lambda options: {"key": options.key or KEY}),
-        tunnels=("gretap",),
-        finding=Named("tunnel-key-not-as-planned", hub_port),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "key-differs",
-        "hub and one spoke have different keys",
-        ("WIRE-07", "HUB-02"),
-        _at_the_hub(lambda options: {"key": OTHER_KEY}),
-        tunnels=("gretap",),
-        finding=Named("tunnel-key-mismatch", hub_port),
-    ),
-    Fault(
-        "checksum-one-side",
-        "the hub's end of one tunnel has csum, the spoke's has not (or the other way round)",
-        ("WIRE-08", "HUB-02"),
-        _at_the_hub(lambda options: {"checksum": not options.checksum}),
-        tunnels=("gretap",),
-        finding=Named("tunnel-checksum-mismatch", hub_port),
-    ),
-    Fault(
-        "sequence-one-side",
-        "the hub's end of one tunnel has seq, the spoke's has not (or the other way round)",
-        ("WIRE-08", "HUB-02"),
-        _at_the_hub(lambda options: {"sequence": not options.sequence}),
-        tunnels=("gretap",),
-        finding=Named("tunnel-sequence-mismatch", hub_port),
-    ),
-    Fault(
-        "layer3-gre",
-        "the hub also accepts IP in GRE from a spoke",
-        ("WIRE-09",),
-        _layer3_too,
-        tunnels=("gretap",),
-        finding=Named("layer3-tunnel", device(hub, LAYER3)),
-        greens=("BCAST-01",),
-    ),
-    Fault(
-        "fallback-up",
-        "gretap0 is up on the spokes, so that anybody's GRE is taken",
-        ("SEC-01", "SEC-03", "WIRE-03"),
-        _fallback_up,
-        tunnels=("gretap",),
-        finding=Named("fallback-tunnel-up", device(first_spoke, FALLBACK)),
-        greens=("BCAST-01",),
-    ),
+FAULTS = read(
+    """\
+ttl-inherit: every tunnel inherits the TTL of what it carries
+    red: WIRE-04 TTL-03 TTL-05 V6-02; green: BCAST-01; finding: tunnel-ttl-not-as-planned at hub {port}
+ttl-fixed: every tunnel has a TTL of its own where `ttl inherit` was asked for
+    red: WIRE-04 TTL-02 TTL-04 TTL-05; green: BCAST-01; finding: tunnel-ttl-not-as-planned at hub {port}
+tos-inherit: every tunnel copies the TOS of what it carries
+    red: WIRE-05; green: BCAST-01; finding: tunnel-tos-not-as-planned at hub {port}
+nopmtudisc: every tunnel leaves DF to what it carries
+    red: WIRE-06; green: BCAST-01; finding: tunnel-pmtudisc-not-as-planned at hub {port}; tunnels: gretap
+keyed: every tunnel has an unplanned key
+    red: WIRE-01; green: BCAST-01; finding: tunnel-key-not-as-planned at hub {port}; tunnels: gretap
+key-differs: hub and one spoke have different keys
+    red: WIRE-07 HUB-02; finding: tunnel-key-mismatch at hub {port}; tunnels: gretap
+checksum-one-side: the hub's end of one tunnel has csum, the spoke's has not (or the other way round)
+    red: WIRE-08 HUB-02; finding: tunnel-checksum-mismatch at hub {port}; tunnels: gretap
+sequence-one-side: the hub's end of one tunnel has seq, the spoke's has not (or the other way round)
+    red: WIRE-08 HUB-02; finding: tunnel-sequence-mismatch at hub {port}; tunnels: gretap
+layer3-gre: the hub also accepts IP in GRE from a spoke
+    red: WIRE-09; green: BCAST-01; finding: layer3-tunnel at hub gre-l3; tunnels: gretap
+fallback-up: gretap0 is up on the spokes, so that anybody's GRE is taken
+    red: SEC-01 SEC-03 WIRE-03; green: BCAST-01; finding: fallback-tunnel-up at spoke1 gretap0; tunnels: gretap
+    """,
+    {
+        "ttl-inherit": _everywhere(lambda options: {"ttl": None}),
+        "ttl-fixed": _everywhere(lambda options: {"ttl": FIXED_TTL}),
+        "tos-inherit": _everywhere(lambda options: {"tos_inherit": True}),
+        "nopmtudisc": _everywhere(lambda options: {"pmtudisc": False}),
+        "keyed": _everywhere(lambda options: {"key": options.key or KEY}),
+        "key-differs": _at_the_hub(lambda options: {"key": OTHER_KEY}),
+        "checksum-one-side": _at_the_hub(lambda options: {"checksum": not options.checksum}),
+        "sequence-one-side": _at_the_hub(lambda options: {"sequence": not options.sequence}),
+        "layer3-gre": _layer3_too,
+        "fallback-up": _fallback_up,
+    },
 )

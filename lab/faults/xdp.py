@@ -7,8 +7,8 @@ The program is loaded by bpf(2) and attached by route netlink, inside the node, 
 from __future__ import annotations
 
 from lab.errors import EnvironmentProblem
-from lab.faults.fault import Fault, Named
-from lab.faults.places import victim, victim_nic
+from lab.faults.places import victim
+from lab.faults.table import read
 from lab.laboratory import BuiltLab
 
 LOADER = r"""
@@ -69,12 +69,12 @@ def attach(lab: BuiltLab, host: str) -> None:
         )
 
 
-FAULTS = (
-    Fault(
-        "xdp-drops-tunnel",
-        "an XDP program on a spoke's NIC drops GRE and VXLAN before any capture sees them",
-        ("PRE-03", "PRE-04", "BCAST-01"),
-        lambda lab: attach(lab, victim(lab).name),
-        finding=Named("xdp-drops", victim_nic),
-    ),
+FAULTS = read(
+    """\
+xdp-drops-tunnel: an XDP program on a spoke's NIC drops GRE and VXLAN before any capture sees them
+    red: PRE-03 PRE-04 BCAST-01; finding: xdp-drops at spoke {nic}
+    """,
+    {
+        "xdp-drops-tunnel": lambda lab: attach(lab, victim(lab).name),
+    },
 )

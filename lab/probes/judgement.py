@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from lab.probes.datagrams import Sent
 
-LATE = "  late: "
+
+class Problem(NamedTuple):
+    """What a host did not receive as expected, in a line; `late`: it came, after its deadline."""
+
+    line: str
+    late: bool = False
 
 
 def problems(
     name: str, copies: int, stimuli: Sequence[Sent], in_time: Sequence[bytes], late: Sequence[bytes], waited: str
-) -> list[str]:
+) -> list[Problem]:
     """A line for each payload that a host did not receive as often as expected, and for each that was not sent."""
     sent = [payload for stimulus in stimuli for payload in stimulus.payloads]
     heard = [*in_time, *(() if copies else late)]  # an unexpected datagram counts whenever it arrives
@@ -22,17 +28,19 @@ def problems(
             continue
         shown = _named(payload, stimuli)
         if found < copies == found + late.count(payload):
-            found_wrong.append(f"{LATE}{name} heard {shown}, but later than the {waited} it was waited for")
+            line = f"  late: {name} heard {shown}, but later than the {waited} it was waited for"
+            found_wrong.append(Problem(line, late=True))
         elif found < copies:
             altered = [other for other in heard if other not in sent]
             what = "altered" if altered else "missing"
-            found_wrong.append(f"  {name}: {what}: heard {found} of {copies} copies of {shown}")
+            found_wrong.append(Problem(f"  {name}: {what}: heard {found} of {copies} copies of {shown}"))
         elif found > copies and copies:
-            found_wrong.append(f"  {name}: duplicated: heard {found} copies of {shown} instead of {copies}")
+            found_wrong.append(Problem(f"  {name}: duplicated: heard {found} copies of {shown} instead of {copies}"))
         elif found > copies:
-            found_wrong.append(f"  {name}: unexpected: received {shown}; expected nothing")
+            found_wrong.append(Problem(f"  {name}: unexpected: received {shown}; expected nothing"))
     strangers = [payload for payload in heard if payload not in sent]
-    return [*found_wrong, *(f"  {name}: unexpected or altered: {_short(one)}, which was not sent" for one in strangers)]
+    stray = "unexpected or altered"
+    return [*found_wrong, *(Problem(f"  {name}: {stray}: {_short(one)}, which was not sent") for one in strangers)]
 
 
 def wanted(expected: Mapping[str, int]) -> str:

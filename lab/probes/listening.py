@@ -332,8 +332,8 @@ class Listening:
         if any(problems.values()) and self._sockets and self._patience is not None:
             self._wait_for_late(self._patience)
             problems = {name: self._problems(name, copies) for name, copies in expected.items()}
-        said = [line for lines in problems.values() for line in lines]
-        if said and all(line.startswith(judgement.LATE) for line in said):
+        said = [problem.line for each in problems.values() for problem in each]
+        if said and all(problem.late for each in problems.values() for problem in each):
             raise TooSlow("\n".join([stimulus(self.sent, self.network), *said]), remedy=FASTER)
         if said:
             try:
@@ -345,7 +345,7 @@ class Listening:
             text = "\n".join([*first, stimulus(self.sent, self.network), *said, *seen])
             raise CheckFailed(text, paths=[path.data() for path in followed])
 
-    def _problems(self, name: str, copies: int) -> list[str]:
+    def _problems(self, name: str, copies: int) -> list[judgement.Problem]:
         in_time, late = ([each.payload for each in heard] for heard in (self.datagrams[name], self.late.get(name, ())))
         sent = [one for one in self.sent if self._topology.connects(one.node, name, self.network)] or self.sent
         return judgement.problems(name, copies, sent, in_time, late, f"{self._grace * 1000:.0f} ms")

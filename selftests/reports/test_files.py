@@ -65,8 +65,8 @@ pytest_plugins = ["reports.evidence"]
 def pytest_runtest_makereport(item, call):
     report = yield
     if report.failed:
-        pieces = {"state.txt": "up", "state.json": {"hub": 1}, "old": b"\xd4\xc3\xb2\xa1", "empty": b""}
-        item.ihook.pytest_overcast_evidence(item=item, attachments={**pieces, "new": b"\n\r\r\n"})
+        pieces = {"state.txt": "up", "state.json": {"hub": 1}, "frames": b"\n\r\r\n", "empty": b""}
+        item.ihook.pytest_overcast_evidence(item=item, attachments=pieces)
     return report
 """
 
@@ -185,7 +185,7 @@ def test_places_named_by_the_user(suite):
 
 
 def test_evidence_is_attached(suite):
-    """What a plugin gathers of a failed test hangs at its Allure result: text, data, captures of both formats."""
+    """What a plugin gathers of a failed test hangs at its Allure result: text, data, captures."""
     suite.file("conftest.py", EVIDENCE)
     suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): assert 0\n')
 
@@ -193,10 +193,9 @@ def test_evidence_is_attached(suite):
 
     results = [json.loads(path.read_text()) for path in (run.reports / "allure-results").glob("*-result.json")]
     attached = {one["name"]: one for result in results for one in result.get("attachments", [])}
-    assert set(attached) == {"state.txt", "state.json", "old", "new"}
-    assert attached["old"]["source"].endswith(".pcap")
-    assert attached["new"]["source"].endswith(".pcapng")
-    assert (run.reports / "allure-results" / attached["new"]["source"]).read_bytes().startswith(b"\n\r\r\n")
+    assert set(attached) == {"state.txt", "state.json", "frames"}
+    assert attached["frames"]["source"].endswith(".pcapng")
+    assert (run.reports / "allure-results" / attached["frames"]["source"]).read_bytes().startswith(b"\n\r\r\n")
 
 
 def test_evidence_without_allure(suite):

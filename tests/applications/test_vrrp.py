@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from fixtures.probes import await_frames
 from lab.changes import link_set
 
 pytestmark = pytest.mark.provoking
@@ -42,25 +43,25 @@ def arrived(sightings, at):
     return [one for one in sightings if (one.node, one.interface, one.outgoing) == (at.name, at.plan.device, False)]
 
 
-def answers_at(lab, address, host, await_frames):
+def answers_at(lab, address, host):
     """Whether the hub reaches the address at that host, once the host has claimed it."""
     mac = bytes.fromhex(host.node.link(host.plan.device).mac.replace(":", ""))
     claim = [(6, mac), (12, ARP)]
     tag = socket.inet_aton(address)
-    await_frames(lab.hub.node, lab.hub.plan.device, claim, tag=tag, count=1, timeout=HEARD_WITHIN)
+    await_frames(lab.hub, lab.hub.plan.device, claim, tag=tag, count=1, timeout=HEARD_WITHIN)
     answers = lab.hub.ping(address)
     replies = [one for one in arrived(lab.frames(), lab.hub) if one.frame[6:12] == mac and tag == one.frame[26:30]]
     return dict(answers.counts) == {address: 1} and len(replies) > 0
 
 
 @pytest.mark.requirement("APP-03")
-def test_the_preferred_spoke_is_elected(routers, vrrp, await_frames):
+def test_the_preferred_spoke_is_elected(routers, vrrp):
     """Of two spokes the one with the higher priority has the address alone, and the hub reaches it there."""
     lab, preferred, other = routers
 
     elect(vrrp, lab, preferred, other)
 
-    assert answers_at(lab, vrrp.virtual_address(preferred), preferred, await_frames)
+    assert answers_at(lab, vrrp.virtual_address(preferred), preferred)
 
 
 @pytest.mark.requirement("APP-03")
@@ -84,7 +85,7 @@ def inside(lab):
 
 
 @pytest.mark.requirement("APP-04")
-def test_the_other_takes_over_and_gives_back(routers, vrrp, await_frames):
+def test_the_other_takes_over_and_gives_back(routers, vrrp):
     """With the master's tunnel down the other has the address within its master-down time, until the tunnel is back."""
     lab, preferred, other = routers
     both = [preferred, other]
@@ -93,7 +94,7 @@ def test_the_other_takes_over_and_gives_back(routers, vrrp, await_frames):
 
     with preferred.node.changed(down, up):
         vrrp.await_owners(both, {other.name})
-        assert answers_at(lab, vrrp.virtual_address(other), other, await_frames)
+        assert answers_at(lab, vrrp.virtual_address(other), other)
         seen = vrrp.advertisements(lab.frames())
     vrrp.await_owners(both, {preferred.name})
 

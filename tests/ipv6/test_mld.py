@@ -11,7 +11,7 @@ import secrets
 
 import pytest
 
-from fixtures.probes import carried, decode
+from fixtures.probes import await_mld, carried, decode
 from fixtures.underlay import await_time_exceeded, unlimited_errors
 
 pytestmark = pytest.mark.requirement("V6-02")
@@ -33,7 +33,7 @@ def outer_ttls(frames):
     return {one.ttl for one in carried(frames) if one.sighting.outgoing}
 
 
-def test_report_is_what_routers_listen_to(overlay, receiver, listen, await_mld, mld_records, fresh_group6, layers):
+def test_report_is_what_routers_listen_to(overlay, receiver, listen, mld_records, fresh_group6, layers):
     """A join is a version 2 report to ff02::16 from a link-local address, with hop limit 1 and Router Alert."""
     watcher, interface = overlay.uplink(receiver)
 
@@ -47,7 +47,7 @@ def test_report_is_what_routers_listen_to(overlay, receiver, listen, await_mld, 
     assert (fresh_group6, TO_EXCLUDE) in mld_records(packet)
 
 
-def test_inherited_ttl_is_that_of_the_message(standing, listen, await_mld, fresh_group6):
+def test_inherited_ttl_is_that_of_the_message(standing, listen, fresh_group6):
     """With `ttl inherit` a report travels with an outer TTL of 1, and neighbour discovery with one of 255."""
     lab = standing(ipv6=True, ttl=None)
     spoke = lab.spokes[0]
@@ -73,7 +73,7 @@ def test_report_dies_at_a_router_with_an_inherited_ttl(standing, fresh_group6):
     assert [str(one) for one in lab.frames([group]) if one.node == "hub"] == []
 
 
-def test_report_crosses_a_router_with_a_fixed_ttl(standing, fresh_group6, await_mld):
+def test_report_crosses_a_router_with_a_fixed_ttl(standing, fresh_group6):
     """With `ttl 64` the hub receives a report through the router."""
     lab = standing(ipv6=True, routers=1, ttl=FIXED)
     spoke = lab.spokes[0]

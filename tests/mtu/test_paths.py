@@ -7,7 +7,7 @@ The path MTU is smaller than the NICs': which hosts receive an ICMP error, and w
 
 import pytest
 
-from fixtures.probes import cloud_rules, decode, firewall
+from fixtures.probes import await_frames, cloud_rules, decode, firewall
 from fixtures.sizes import narrow_path
 
 PATH = 1400  # octets that the narrow leg takes
@@ -69,7 +69,7 @@ class TestTowardsTheHub:
         narrow_path(lab, lab.hub, PATH)
         return lab
 
-    def test_the_sender_gets_an_icmp_error_and_recovers(self, narrow, largest, await_frames):
+    def test_the_sender_gets_an_icmp_error_and_recovers(self, narrow, largest):
         """Small datagrams arrive; the first one or two larger ones are lost, later ones not: ICMP 3/4 reports 1400."""
         spoke = narrow.spokes[0]
 
@@ -80,7 +80,7 @@ class TestTowardsTheHub:
         assert fits == [True]
         assert larger == sorted(larger)
         assert 1 <= larger.count(False) <= MOST_LOST
-        assert await_frames(spoke.node, spoke.plan.nic, expected, tag=ANYTHING, count=1, timeout=2)
+        assert await_frames(spoke, spoke.plan.nic, expected, tag=ANYTHING, count=1, timeout=2)
         assert heard_of(narrow, spoke, narrow.hub, largest(spoke)) == [True] * TRIES
 
     def test_without_icmp_it_never_is(self, narrow, largest):

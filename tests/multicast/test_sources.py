@@ -7,6 +7,7 @@ Source-specific multicast: a member of (S, G) receives the group only from S (RF
 
 import pytest
 
+from fixtures.probes import await_igmp
 from lab import groups
 
 SSM = groups.fresh(groups.SOURCE_SPECIFIC)
@@ -49,7 +50,7 @@ def test_leaving_the_source_stops_delivery(overlay, receiver, listen):
     heard.copies({receiver.name: 0, listed.name: 1})
 
 
-def test_report_names_the_source(overlay, receiver, await_igmp, igmp_records):
+def test_report_names_the_source(overlay, receiver, igmp_records):
     """The join's IGMPv3 record is ALLOW_NEW_SOURCES with the listed source, the leave's BLOCK_OLD_SOURCES with it."""
     source = overlay[overlay.others(receiver)[-1]].address()
     group = groups.fresh(groups.SOURCE_SPECIFIC)

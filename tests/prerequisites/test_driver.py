@@ -10,7 +10,7 @@ import errno
 
 import pytest
 
-from fixtures.underlay import configured, refusals
+from fixtures.underlay import configured, passing, refusals
 from lab.changes import link_add, link_del, link_kind, link_set, route_add
 from lab.tunnels.gretap import gretap
 from lab.tunnels.ip6gretap import ip6gretap
@@ -98,11 +98,11 @@ def test_a_host_without_the_driver_answers_protocol_unreachable(build_lab, layer
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-01")
 @pytest.mark.tunnel("gretap")
-def test_a_host_with_the_driver_and_no_tunnel_answers_port_unreachable(build_lab, passing):
+def test_a_host_with_the_driver_and_no_tunnel_answers_port_unreachable(build_lab):
     """GRE to a host whose kernel has the driver, but no tunnel to the sender, comes back as ICMP 3/3."""
     lab = build_lab(overlay=False)
 
-    assert passing(lab.spokes[0], lab.hub, lab=lab) == {"gre"}
+    assert passing(lab, lab.spokes[0], lab.hub) == {"gre"}
     assert refusals(lab, lab.spokes[0]) == {("hub", *PORT_UNREACHABLE)}
 
 

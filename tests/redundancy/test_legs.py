@@ -7,6 +7,7 @@ Each spoke has a working tunnel to each of two hubs: one that is dead shows only
 
 import pytest
 
+from fixtures.probes import await_frames
 from fixtures.redundancy import arp_probes
 from fixtures.requirements import not_applicable
 from fixtures.underlay import configured
@@ -29,7 +30,7 @@ def test_each_tunnel_leads_to_another_hub(two_hubs, spoke):
     assert remotes == sorted(hub.plan.endpoint for hub in two_hubs.hubs)
 
 
-def test_both_tunnels_carry(two_hubs, spoke, everyone, listen, await_frames):
+def test_both_tunnels_carry(two_hubs, spoke, everyone, listen):
     """With PRP a broadcast comes in at both hubs; with a bond the idle tunnel receives what its hub floods."""
     others = two_hubs.others(spoke)
 
@@ -41,7 +42,7 @@ def test_both_tunnels_carry(two_hubs, spoke, everyone, listen, await_frames):
         at_hubs = {(seen.node, seen.interface) for seen in heard.sightings() if not seen.outgoing}
         assert {(hub.name, two_hubs.topology.port(hub.name, spoke.name)) for hub in two_hubs.hubs} <= at_hubs
     for port in two_hubs.topology.idle_ports(spoke.name):
-        assert await_frames(spoke.node, port, ARP_FRAME, tag=ANYTHING, count=1, timeout=LONGEST)
+        assert await_frames(spoke, port, ARP_FRAME, tag=ANYTHING, count=1, timeout=LONGEST)
 
 
 def test_a_bond_probes_every_hub(two_hubs, spoke):

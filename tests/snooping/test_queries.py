@@ -7,7 +7,7 @@ The querier's questions: what they look like, when they come, and what follows f
 
 import pytest
 
-from fixtures.probes import decode
+from fixtures.probes import await_frames, await_igmp, decode
 from fixtures.snooping import await_listed, await_pruning, came_in, igmp_frames, igmp_version, listed
 from lab.changes import bridge_port
 from lab.model import ALL_HOSTS
@@ -32,23 +32,18 @@ DEFAULTS = {  # seconds: RFC 3376 section 8
 }
 
 
-@pytest.fixture
-def await_queries(await_frames):
+def await_queries(spoke, count):
     """`await_queries(spoke, 2)`: the general queries that have come to a spoke, once there are as many."""
-
-    def wait(spoke, count):
-        seen = await_frames(
-            spoke.node,
-            spoke.plan.device,
-            [(IP_PROTOCOL, IGMP), (IGMP_TYPE, bytes([QUERY]))],
-            tag=ALL_ON_QUERY,
-            count=count,
-            timeout=DEADLINE,
-        )
-        assert len(seen) >= count, f"{spoke} saw {len(seen)} of {count} queries within {DEADLINE:g} s"
-        return seen
-
-    return wait
+    seen = await_frames(
+        spoke,
+        spoke.plan.device,
+        [(IP_PROTOCOL, IGMP), (IGMP_TYPE, bytes([QUERY]))],
+        tag=ALL_ON_QUERY,
+        count=count,
+        timeout=DEADLINE,
+    )
+    assert len(seen) >= count, f"{spoke} saw {len(seen)} of {count} queries within {DEADLINE:g} s"
+    return seen
 
 
 @pytest.fixture
@@ -74,7 +69,7 @@ class TestTimes:
 
     @pytest.mark.provoking
     @pytest.mark.usefixtures("one_way")
-    def test_a_new_querier_takes_its_time(self, build_lab, parameters, set_bridge, await_queries, fresh_group):
+    def test_a_new_querier_takes_its_time(self, build_lab, parameters, set_bridge, fresh_group):
         """It has the intervals of RFC 3376, queries at once, and floods groups without members for the first 10 s."""
         lab = build_lab()
         found = parameters(lab)
@@ -85,7 +80,7 @@ class TestTimes:
         assert came_in(lab, lab.hub, fresh_group) == set(lab.others("hub"))
 
     @pytest.mark.provoking
-    def test_a_leave_counts_after_the_last_question(self, asking_lab, await_igmp, fresh_group):
+    def test_a_leave_counts_after_the_last_question(self, asking_lab, fresh_group):
         """After a leave the hub queries the group, and removes the port when no report arrives in time."""
         lab = asking_lab(mcast_last_member_interval=5)
         member = lab.spokes[0]
@@ -98,7 +93,7 @@ class TestTimes:
             await_listed(lab, fresh_group, [member.name], present=False)
 
     @pytest.mark.provoking
-    def test_a_leave_counts_at_once_with_fastleave(self, asking_lab, await_igmp, fresh_group):
+    def test_a_leave_counts_at_once_with_fastleave(self, asking_lab, fresh_group):
         """A member that left stays listed for as long as others may answer, 20 s here; on a port with fastleave not."""
         lab = asking_lab(mcast_last_member_interval=10 * TICKS)
         await_pruning(lab)  # until then reports are flooded, and suppress those of other members (RFC 2236 section 3)
@@ -146,7 +141,7 @@ class TestQuery:
         ],
         ids=["default", "mcast_query_use_ifaddr=1", "mcast_igmp_version=3"],
     )
-    def test_header(self, asking_lab, await_queries, settings, version, from_bridge, layers):
+    def test_header(self, asking_lab, settings, version, from_bridge, layers):
         """A query has TTL 1, TOS 0xc0, Router Alert, and source 0.0.0.0 unless mcast_query_use_ifaddr is set."""
         lab = asking_lab(**settings)
 
@@ -157,7 +152,7 @@ class TestQuery:
         assert packet.src in ({hub.address() for hub in lab.hubs} if from_bridge else {UNSPECIFIED})
         assert packet.len - 4 * packet.ihl == LENGTHS[version]
 
-    def test_is_answered(self, asking_lab, await_frames, set_bridge, fresh_group):
+    def test_is_answered(self, asking_lab, set_bridge, fresh_group):
         """Every host reports its groups to an IGMPv3 querier that queries from 0.0.0.0."""
         lab = asking_lab(mcast_igmp_version=3)
         asked_for = bytes(map(int, fresh_group.split(".")))
@@ -171,7 +166,7 @@ class TestQuery:
                 await_listed(lab, fresh_group, [spoke.name])
                 set_bridge(lab, mcast_querier=0)
                 set_bridge(lab, mcast_querier=1)
-                seen = await_frames(lab.hub.node, port, is_member, tag=asked_for, count=1, timeout=DEADLINE)
+                seen = await_frames(lab.hub, port, is_member, tag=asked_for, count=1, timeout=DEADLINE)
                 answers[spoke.name] = len(seen)
 
         assert answers == {spoke.name: 1 for spoke in lab.spokes}
@@ -190,7 +185,7 @@ class TestVersion:
 
     @pytest.mark.provoking
     @pytest.mark.parametrize("version", [2, 3], ids="mcast_igmp_version={}".format)
-    def test_a_querier_brings_hosts_to_its_own(self, asking_lab, await_queries, version):
+    def test_a_querier_brings_hosts_to_its_own(self, asking_lab, version):
         """Hosts fall back to IGMPv2 after an IGMPv2 query, the bridge's default, and not after an IGMPv3 query."""
         lab = asking_lab(mcast_igmp_version=version)
         for spoke in lab.spokes:

@@ -8,6 +8,7 @@ Packets that `ttl inherit` loses and a fixed TTL keeps; on a flat underlay (k=0)
 
 import pytest
 
+from fixtures.probes import await_igmp
 from fixtures.underlay import await_time_exceeded, errors_about, unlimited_errors, unrouted
 from lab import groups
 from lab.model import ALL_HOSTS
@@ -187,7 +188,7 @@ class TestSignature:
         assert returned
         assert [str(one) for one in lab.frames([asked_for]) if one.node == "hub"] == []
 
-    def test_a_membership_report_crosses_with_a_fixed_ttl(self, standing, fresh_group, await_igmp):
+    def test_a_membership_report_crosses_with_a_fixed_ttl(self, standing, fresh_group):
         """With `ttl 64` the hub receives an IGMP report through the router."""
         lab = standing(routers=1, ttl=FIXED)
         spoke = lab.spokes[0]

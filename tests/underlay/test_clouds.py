@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fixtures.underlay import at_nics
+from fixtures.underlay import at_nics, passing
 from lab import groups
 
 SOMEONE_ELSE = 99  # an unused host number: a source address that no VNIC owns
@@ -39,31 +39,26 @@ TABLE = {
 }
 
 
-@pytest.fixture
-def observe(passing):
-    """Measures a lab's row: from the hub to a spoke and back, a carrier passes when it does both ways."""
-
-    def measure(lab):
-        hub, spoke = lab.hub, lab.spokes[0]
-        pairs = [(hub, spoke), (spoke, hub)]
-        carriers = frozenset.intersection(*(passing(*pair, lab=lab, carriers=("gre", "vxlan")) for pair in pairs))
-        stranger = foreign_source(spoke)
-        foreign = passing(spoke, hub, lab=lab, carriers=("gre", "vxlan"), source=stranger)
-        with lab.listen([hub], network="underlay") as heard:
-            everyone = spoke.udp.send(to=spoke.plan.broadcast("underlay"))
-            group = spoke.udp.send(to=groups.fresh(), multicast_interface=spoke.address("underlay"))
-            control = spoke.udp.send(to=hub.address("underlay"))
-        assert control.payload in heard.payloads["hub"]
-        return Row(
-            broadcast=at_nics(lab, everyone.payload) != {(spoke.name, "out")},
-            multicast=at_nics(lab, group.payload) != {(spoke.name, "out")},
-            gre="gre" in carriers,
-            vxlan="vxlan" in carriers,
-            mtu=largest_packet(lab, spoke, hub, TABLE[lab.underlay.provider.name].mtu),
-            source_check=not foreign,
-        )
-
-    return measure
+def observe(lab):
+    """A lab's row, measured: from the hub to a spoke and back, a carrier passes when it does both ways."""
+    hub, spoke = lab.hub, lab.spokes[0]
+    pairs = [(hub, spoke), (spoke, hub)]
+    carriers = frozenset.intersection(*(passing(lab, *pair, carriers=("gre", "vxlan")) for pair in pairs))
+    stranger = foreign_source(spoke)
+    foreign = passing(lab, spoke, hub, carriers=("gre", "vxlan"), source=stranger)
+    with lab.listen([hub], network="underlay") as heard:
+        everyone = spoke.udp.send(to=spoke.plan.broadcast("underlay"))
+        group = spoke.udp.send(to=groups.fresh(), multicast_interface=spoke.address("underlay"))
+        control = spoke.udp.send(to=hub.address("underlay"))
+    assert control.payload in heard.payloads["hub"]
+    return Row(
+        broadcast=at_nics(lab, everyone.payload) != {(spoke.name, "out")},
+        multicast=at_nics(lab, group.payload) != {(spoke.name, "out")},
+        gre="gre" in carriers,
+        vxlan="vxlan" in carriers,
+        mtu=largest_packet(lab, spoke, hub, TABLE[lab.underlay.provider.name].mtu),
+        source_check=not foreign,
+    )
 
 
 def foreign_source(host):
@@ -81,21 +76,21 @@ def largest_packet(lab, sender, receiver, stated):
 
 
 @pytest.mark.requirement("UNDER-05")
-def test_the_network_is_the_one_that_was_chosen(overlay, observe):
+def test_the_network_is_the_one_that_was_chosen(overlay):
     """What the lab's own network passes is the table's row of the cloud that was chosen."""
     assert observe(overlay) == TABLE[overlay.underlay.provider.name]
 
 
 @pytest.mark.requirement("UNDER-05")
 @pytest.mark.parametrize("cloud", TABLE)
-def test_each_cloud_passes_what_its_row_lists(standing, observe, cloud):
+def test_each_cloud_passes_what_its_row_lists(standing, cloud):
     """What each emulated cloud passes is its row of the table: GRE everywhere but on Azure, broadcast nowhere."""
     assert observe(standing(provider_name=cloud)) == TABLE[cloud]
 
 
 @pytest.mark.provoking
 @pytest.mark.requirement("UNDER-05")
-def test_a_wrong_profile_is_noticed(provoked, observe):
+def test_a_wrong_profile_is_noticed(provoked):
     """Once its ports drop GRE, a lab with another cloud's profile measures like Azure, except for its MTU."""
     azure = TABLE["azure"]
 

@@ -8,17 +8,17 @@ Where it does not, unicast still works, and the sender gets no error.
 
 import pytest
 
-from fixtures.underlay import refusals
+from fixtures.underlay import passing, refusals
 
 pytestmark = pytest.mark.tunnel("gretap")
 
 
 @pytest.mark.requirement("UNDER-04", "PRE-13")
-def test_passes_both_ways_between_hub_and_spokes(overlay, hub, passing):
+def test_passes_both_ways_between_hub_and_spokes(overlay, hub):
     """A packet of protocol 47 gets from the hub's NIC to every spoke's, and back."""
     ways = {(spoke.name, way): pair for spoke in overlay.spokes for way, pair in both_ways(hub, spoke).items()}
 
-    assert {way: passing(*pair) for way, pair in ways.items()} == {way: {"gre"} for way in ways}
+    assert {way: passing(overlay, *pair) for way, pair in ways.items()} == {way: {"gre"} for way in ways}
 
 
 def both_ways(hub, spoke):
@@ -27,12 +27,12 @@ def both_ways(hub, spoke):
 
 @pytest.mark.provoking
 @pytest.mark.requirement("UNDER-04")
-def test_blocked_gre_is_distinguished_from_a_dead_path(provoked, hub, spoke1, everyone, passing, listen):
+def test_blocked_gre_is_distinguished_from_a_dead_path(provoked, hub, spoke1, everyone, listen):
     """With protocol 47 blocked at the cloud's ports, unicast works, GRE does not, and the overlay delivers nothing."""
     others = provoked.others(spoke1)
 
     with provoked.cloud.without_gre():
-        assert {way: passing(*pair) for way, pair in both_ways(hub, spoke1).items()} == {
+        assert {way: passing(provoked, *pair) for way, pair in both_ways(hub, spoke1).items()} == {
             "from the hub": set(),
             "to the hub": set(),
         }
@@ -66,13 +66,13 @@ def test_nothing_on_the_sender_shows_that_gre_is_blocked(provoked, spoke1, hub, 
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-13", "UNDER-04")
 @pytest.mark.parametrize("open_way", ["from the hub", "to the hub"])
-def test_a_rule_for_one_direction_opens_one_direction(provoked, hub, spoke1, passing, open_way, everyone, listen):
+def test_a_rule_for_one_direction_opens_one_direction(provoked, hub, spoke1, open_way, everyone, listen):
     """A cloud rule that admits GRE one way only leaves an overlay that delivers that way only."""
     sender, receiver = both_ways(hub, spoke1)[open_way]
 
     with provoked.cloud.without_gre(receiver.name):
-        assert passing(sender, receiver) == {"gre"}
-        assert passing(receiver, sender) == set()
+        assert passing(provoked, sender, receiver) == {"gre"}
+        assert passing(provoked, receiver, sender) == set()
         with listen([sender, receiver]) as heard:
             there = sender.udp.send(to=everyone)
             receiver.udp.send(to=everyone)

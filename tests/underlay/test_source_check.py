@@ -7,7 +7,7 @@ The overlay needs no relaxed source/destination check: outer addresses are alway
 import pytest
 
 from fixtures.probes import carried
-from fixtures.underlay import outer_addresses
+from fixtures.underlay import outer_addresses, passing
 from lab.changes import addr_add, route_add
 
 pytestmark = pytest.mark.requirement("UNDER-06")
@@ -24,7 +24,7 @@ def test_outer_addresses_are_the_nics_own(overlay, sender, everyone, listen):
 
 
 @pytest.mark.provoking
-def test_the_check_is_on_while_broadcast_is_delivered(overlay, spoke1, hub, everyone, listen, passing):
+def test_the_check_is_on_while_broadcast_is_delivered(overlay, spoke1, hub, everyone, listen):
     """The cloud's port drops an address that is not the VNIC's, and the overlay's broadcast still passes through it."""
     stranger = str(spoke1.plan.underlay.network.network_address + 99)
     others = overlay.others(spoke1)
@@ -33,18 +33,18 @@ def test_the_check_is_on_while_broadcast_is_delivered(overlay, spoke1, hub, ever
         spoke1.udp.send(to=everyone)
 
     heard.exactly_once(at=others)
-    assert passing(spoke1, hub, carriers=("gre", "vxlan"), source=stranger) == set()
+    assert passing(overlay, spoke1, hub, carriers=("gre", "vxlan"), source=stranger) == set()
 
 
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
-def test_a_foreign_outer_source_stops_at_the_cloud_port(provoked, spoke1, hub, passing):
+def test_a_foreign_outer_source_stops_at_the_cloud_port(provoked, spoke1, hub):
     """A tunnel packet with a source that the VNIC does not own passes only while the check is off."""
     stranger = str(spoke1.plan.underlay.network.network_address + 99)
 
-    checked = passing(spoke1, hub, source=stranger)
+    checked = passing(provoked, spoke1, hub, source=stranger)
     with provoked.cloud.without_source_check(spoke1.name):
-        unchecked = passing(spoke1, hub, source=stranger)
+        unchecked = passing(provoked, spoke1, hub, source=stranger)
 
     assert (checked, unchecked) == (set(), {"gre"})
 

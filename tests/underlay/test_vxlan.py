@@ -7,6 +7,7 @@ Where the cloud blocks GRE, the same overlay over VXLAN (UDP port 4789, RFC 7348
 import pytest
 
 from fixtures.probes import carried
+from fixtures.underlay import passing
 from lab import groups
 
 pytestmark = pytest.mark.requirement("UNDER-08")
@@ -23,12 +24,12 @@ def azure(standing):
     return standing(provider_name="azure", kind="vxlan", ttl=OUTER_TTL)
 
 
-def test_the_cloud_passes_vxlan_and_no_gre(azure, passing):
+def test_the_cloud_passes_vxlan_and_no_gre(azure):
     """Between hub and spokes, UDP port 4789 passes both ways and protocol 47 neither way."""
     hub = azure.hub
 
     assert {
-        (spoke.name, way): passing(*pair, lab=azure, carriers=("gre", "vxlan"))
+        (spoke.name, way): passing(azure, *pair, carriers=("gre", "vxlan"))
         for spoke in azure.spokes
         for way, pair in {"to": (hub, spoke), "from": (spoke, hub)}.items()
     } == {(spoke.name, way): {"vxlan"} for spoke in azure.spokes for way in ("to", "from")}
