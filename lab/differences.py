@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.diagnose.words.routing import selectors
 from lab.records import FirewallRule
 from lab.state import Fields, State
 
@@ -189,7 +188,7 @@ def _reverting(one: Difference) -> str:
         return f"bridge link set dev {one.key} {one.name} {value}" if value is not None else ""
     if one.subject.endswith("rule") and one.subject != "firewall rule" and whole:
         ip = "ip" if one.subject == "rule" else "ip -6"
-        return f"{ip} rule {'del' if added else 'add'} {selectors(one.key)}"
+        return f"{ip} rule {'del' if added else 'add'} {one.entry['_entry'].selectors}"
     if one.subject == "qdisc":
         return f"tc qdisc del {one.key.rpartition(' ')[0]}" if whole and added else ""
     if one.subject == "filter" and whole and added:

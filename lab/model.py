@@ -343,7 +343,7 @@ def place(node: str, host: str, command: str = "") -> str:
 @dataclass(frozen=True)
 class Finding:
     """
-    What is wrong, where, by what evidence, and the command that corrects it (run on `node`).
+    What is wrong, where, by what evidence, and the command that corrects it, if there is one (run on `node`).
 
     `host` is the user's name for a live host; empty in a lab, whose hosts have no other name than `node`.
     """
@@ -353,8 +353,9 @@ class Finding:
     interface: str
     summary: str
     evidence: str
-    remedy: str
+    remedy: str = ""
     requirements: tuple[str, ...] = ()
+    """Those that it breaks whatever a test sees (`checkup.lasting`); a run adds what the tests that it fails assert."""
     host: str = ""
     note: bool = False
     """Nothing is lost by it, so that no command is given."""

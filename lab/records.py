@@ -13,6 +13,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 MAIN_TABLE, LOCAL_TABLE = 254, 255
+TABLES = {253: "default", MAIN_TABLE: "main", LOCAL_TABLE: "local"}
 ANY_MAC = "00:00:00:00:00:00"  # where frames go that no other entry is for (bridge(8))
 
 
@@ -104,6 +105,22 @@ class Route:
         """Where an IPv4 route leads to."""
         return IPv4Network(self.dst)
 
+    def __str__(self) -> str:
+        """What makes a route another one than the next, as ip-route(8) takes it."""
+        words = [
+            "" if self.type == "unicast" else self.type,
+            self.dst,
+            _hop(self.via, self.dev),
+            *(f"nexthop {_hop(via, dev)}" for via, dev in self.nexthops),
+            f"table {TABLES.get(self.table, self.table)}",
+            f"metric {self.metric}" if self.metric else "",
+        ]
+        return " ".join(filter(None, words))
+
+
+def _hop(via: str | None, dev: str | None) -> str:
+    return " ".join(filter(None, (f"via {via}" if via else "", f"dev {dev}" if dev else "")))
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -128,6 +145,32 @@ class Rule:
     goto: int | None = None
     suppress_prefixlength: int | None = None
     l3mdev: bool = False
+
+    def __str__(self) -> str:
+        """As ip-rule(8) lists it."""
+        mask = f"/{self.fwmask:#x}" if self.fwmask not in (None, 0xFFFFFFFF) else ""
+        leads = f"lookup {TABLES.get(self.table, self.table)}" if self.action == "lookup" and not self.l3mdev else ""
+        matches = {
+            "to": self.dst,
+            "tos": f"{self.tos:#x}" if self.tos else None,
+            "fwmark": f"{self.fwmark:#x}{mask}" if self.fwmark else None,
+            **{name: getattr(self, name) for name in ("iif", "oif", "uidrange", "ipproto", "sport", "dport")},
+        }
+        words = [
+            f"{self.priority}:",
+            "not" if self.inverted else "",
+            f"from {self.src or 'all'}",
+            *(f"{name} {value}" for name, value in matches.items() if value),
+            "l3mdev" if self.l3mdev else leads,
+            f"suppress_prefixlength {self.suppress_prefixlength}" if self.suppress_prefixlength is not None else "",
+            f"goto {self.goto}" if self.goto else self.action if self.action != "lookup" else "",
+        ]
+        return " ".join(filter(None, words))
+
+    @property
+    def selectors(self) -> str:
+        """As ip-rule(8) takes it to add or delete it."""
+        return f"priority {str(self).replace(':', '', 1)}"
 
 
 @dataclass(frozen=True)
@@ -219,6 +262,16 @@ class Filter:
     index: int = 0
     actions: Sequence[Mapping[str, Any]] = ()
 
+    def __str__(self) -> str:
+        does = [
+            f"{action['kind']} {action['verdict']}"
+            + (f" one in {action['random']['one_in']} {action['random']['verdict']}" if action.get("random") else "")
+            for action in self.actions
+        ]
+        words = [f"dev {self.dev} {self.direction} protocol {self.protocol}", self.kind, self.name]
+        match, classid = f"({self.match})" if self.match else "", f"classid {self.classid}" if self.classid else ""
+        return " ".join(filter(None, [*words, match, classid, *does]))
+
 
 @dataclass(frozen=True)
 class Sysctls:
@@ -251,6 +304,10 @@ class FirewallRule:
     """Why this firewall could not be read."""
     hits: int | None = None
     """How many packets it matched during a trial; None: it does not count."""
+
+    def __str__(self) -> str:
+        place = " ".join(filter(None, (self.tool, self.family, self.table, self.chain)))
+        return f"{place}: {self.rule or f'policy {self.verdict}'}"
 
 
 def is_group(mac: str) -> bool:

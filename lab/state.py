@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lab.diagnose import scene
-from lab.diagnose.words import filtering, routing
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
-from lab.records import FdbEntry, Route, typed
+from lab.records import FdbEntry, typed
 
 SYSCTLS = (
     # connections are counted by the kernel, and their number has a limit once the module that tracks them is loaded
@@ -94,26 +93,13 @@ def _routes(family: str, readings: Readings) -> Entries:
     for route in readings["routes"]:
         if route.family == family:
             scope = {"scope": None if route.scope == "global" else route.scope}
-            yield _route(route), {"proto": route.proto, **scope, "src": route.src, "mtu": route.mtu}
-
-
-def _route(route: Route) -> str:
-    """What makes a route another one than the next, as ip-route(8) takes it."""
-    words = [
-        "" if route.type == "unicast" else route.type,
-        route.dst,
-        routing.hop(route.via, route.dev),
-        *(f"nexthop {routing.hop(via, dev)}" for via, dev in route.nexthops),
-        f"table {routing.TABLES.get(route.table, route.table)}",
-        f"metric {route.metric}" if route.metric else "",
-    ]
-    return " ".join(filter(None, words))
+            yield str(route), {"proto": route.proto, **scope, "src": route.src, "mtu": route.mtu}
 
 
 def _rules(family: str, readings: Readings) -> Entries:
     # one that stands there twice is two
-    counted = Counter(routing.policy(rule) for rule in readings["rules"] if rule.family == family)
-    return ((rule, {"number": count}) for rule, count in counted.items())
+    counted = Counter(rule for rule in readings["rules"] if rule.family == family)
+    return ((str(rule), {"number": count, "_entry": rule}) for rule, count in counted.items())
 
 
 def _neighbours(readings: Readings) -> Entries:
@@ -152,19 +138,19 @@ def _qdiscs(readings: Readings) -> Entries:
 
 
 def _filters(readings: Readings) -> Entries:
-    filters = [(filtering.line(entry).removeprefix("filter "), entry) for entry in readings["filters"]]
-    counted = Counter(line for line, _ in filters)
-    for line, entry in filters:
-        yield line, {"program": entry.program, "number": counted[line], "_entry": entry}
+    counted = Counter(map(str, readings["filters"]))
+    for entry in readings["filters"]:
+        yield str(entry), {"program": entry.program, "number": counted[str(entry)], "_entry": entry}
 
 
 def _firewall(readings: Readings) -> Entries:
-    counted = Counter(filtering.rule(rule) for rule in readings["firewall"] if not rule.unread)
+    counted = Counter(str(rule) for rule in readings["firewall"] if not rule.unread)
     for rule in readings["firewall"]:
         if rule.unread:
-            yield f"{rule.tool} {rule.family} {rule.table}: not read: {rule.unread}", {}
+            which = " ".join(filter(None, (rule.tool, rule.family, rule.table)))
+            yield f"{which}: not read: {rule.unread}", {}
         elif rule.rule or rule.verdict != "ACCEPT":
-            yield filtering.rule(rule), {"number": counted[filtering.rule(rule)], "_entry": rule}
+            yield str(rule), {"number": counted[str(rule)], "_entry": rule}
 
 
 def _sysctls(readings: Readings) -> Entries:

@@ -1,7 +1,7 @@
 """
 What the documents say and a machine can check: links that lead somewhere, options that exist, findings all described.
 
-    lab/diagnose, lab/overlay/incomplete.py -- the codes of findings --> docs/troubleshooting.md
+    lab/diagnose, lab/overlay/incomplete.py -- codes --> lab/diagnose/codes.json --> docs/troubleshooting.md
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import get_args
 
 import pytest
 
+from lab.diagnose.codes import CODES, SECTIONS
 from lab.diagnose.legs import Stage
 from lab.diagnose.rules.tunnels import COMPARED
+from reports import findings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
@@ -30,9 +32,10 @@ FINDERS = (
     *sorted((ROOT / "lab/diagnose/rules").glob("*.py")),
     ROOT / "lab/diagnose/explain.py",
     ROOT / "lab/overlay/incomplete.py",
+    ROOT / "lab/overlay/hubless.py",
 )
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
-BEGINNINGS = tuple(beginning for beginning, _, _ in COMPARED)
+BEGINNINGS = tuple(beginning for beginning, _ in COMPARED)
 FAMILIES = {
     "{}-blocked": ("gre-blocked", "vxlan-blocked"),
     "{}-mismatch": tuple(f"{beginning}-mismatch" for beginning in BEGINNINGS),
@@ -42,7 +45,7 @@ FAMILIES = {
     "partly-lost-at-{}": tuple(f"partly-lost-at-{stage}" for stage in get_args(Stage)),
 }
 """Codes that are put together where they are found: the pattern, and what it comes to."""
-NO_CODES = frozenset(BEGINNINGS)
+NO_CODES = frozenset({*BEGINNINGS, "flood-list"})
 """Words of those files that look like a code."""
 
 
@@ -50,7 +53,7 @@ def codes_in(path: Path) -> set[str]:
     """The codes of a module: what its findings begin with, and whatever in it is spelled like one (tables of them)."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Finding", "finding"):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Finding", "finding", "declared"):
             found |= set(_said(path, node.args[0]))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
             found.add(node.value)
@@ -69,23 +72,21 @@ def _said(path: Path, code: ast.expr) -> Iterator[str]:
         yield from FAMILIES[pattern]
 
 
-def described() -> list[str]:
-    """The codes in the first column of the tables of findings."""
-    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
-    section = text[text.index("\n## Findings\n") :]
-    section = section[: section.find("\n## ", 1)] if "\n## " in section[1:] else section
-    rows = re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE)
-    return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
-
-
 def test_every_finding_is_described() -> None:
-    """docs/troubleshooting.md describes every code that a rule can find, and no other."""
+    """lab/diagnose/codes.json has the meaning of every code that a rule can find, and of no other."""
     found = set().union(*(codes_in(path) for path in FINDERS))
 
     assert len(found) > 100
-    assert sorted(found - set(described())) == [], "docs/troubleshooting.md has no row for these findings"
-    assert sorted(set(described()) - found) == [], "docs/troubleshooting.md has rows for findings that no rule makes"
-    assert len(described()) == len(set(described()))
+    assert sorted(found - set(CODES)) == [], "lab/diagnose/codes.json has nothing about these findings"
+    assert sorted(set(CODES) - found) == [], "lab/diagnose/codes.json has findings that no rule makes"
+    assert sum(len(section.codes) for section in SECTIONS) == len(CODES)
+
+
+def test_the_tables_of_findings_are_up_to_date() -> None:
+    """docs/troubleshooting.md has the tables that `python -m reports.findings` writes."""
+    document = findings.TARGET.read_text(encoding="utf-8")
+
+    assert document == findings.text(document), f"run: {findings.REGENERATE}"
 
 
 def headings(path: Path) -> set[str]:

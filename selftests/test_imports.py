@@ -66,6 +66,7 @@ ROOMS = (
             "lab.model",
             "lab.graph",
             "lab.requirements",
+            "lab.diagnose.codes",
             "lab.errors",
             "lab.causes",
             "lab.interrupts",

@@ -7,11 +7,12 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+from lab import snapshot
+from lab.bundles import bundle
+from lab.bundles.bundle import Bundle, Case
+from lab.bundles.redaction import Redaction
+from lab.bundles.secrets import without_secrets
 from lab.commands import explain, live_doctor
-from lab.diagnose import bundle, snapshot
-from lab.diagnose.bundle import Bundle, Case
-from lab.diagnose.redaction import Redaction
-from lab.diagnose.secrets import without_secrets
 from lab.errors import EnvironmentProblem, UsageProblem
 
 SUMMARY = (

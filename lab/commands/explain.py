@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.bundles import bundle
+from lab.bundles.bundle import Bundle, Reported
 from lab.causes import cause_lines, fix
-from lab.diagnose import bundle
-from lab.diagnose.bundle import Bundle, Reported
 from lab.model import place
 
 SUMMARY = "Explains a run or live hosts from the file that `overcast bundle` wrote, without the hosts, without root."

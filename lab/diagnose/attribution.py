@@ -17,6 +17,8 @@ from lab.requirements import area_of
 from lab.underlay.fabric import FABRIC
 
 Path = Mapping[str, Any]
+OF_GROUPS = frozenset({"MCAST", "SNOOP", "PRE"})
+"""The areas of requirements that are about groups."""
 
 
 def wrong(error: BaseException | None) -> list[Path]:
@@ -35,10 +37,9 @@ def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> 
     """
     Whether a failure without a path can be a finding's doing; `groups`: packets to groups were part of the test.
 
-    What concerns groups alone stops a test that had none only if it is about the requirements that the finding breaks.
+    What concerns groups alone stops a test that had none only if it is about groups, or about what they need.
     """
-    areas = {area_of(identity) for identity in finding.requirements}
-    return finding.code not in GROUPS or groups or not areas.isdisjoint(map(area_of, requirements))
+    return finding.code not in GROUPS or groups or not OF_GROUPS.isdisjoint(map(area_of, requirements))
 
 
 def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> list[Finding]:

@@ -1,13 +1,15 @@
 """
 What a finding can lose: which packets, at which stage, at which place; nothing else is explained by it.
 
-A code that is in no table may lose any packet at the leg on which its host, or its tunnel, is.
+`codes.json` has it for each code; one without stages, kinds and marks may lose any packet at the leg on which its host,
+or its tunnel, is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from lab.diagnose.codes import CODES, marked
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
 from lab.graph import Tunnel
@@ -16,161 +18,31 @@ from lab.probes.patience import Kind, Way
 from lab.probes.ways import Stage
 from lab.underlay.fabric import FABRIC
 
-LETTING_THROUGH = frozenset({"source-check-off", "underlay-floods", "fabric-floods"})
-NOTHING = LETTING_THROUGH | {
-    "bridge-mac-not-pinned",
-    "broadcast-ping-ignored",
-    "cluster-filtered",
-    "dhcp-filtered",
-    "fallback-tunnel-up",
-    "icmp-limited",
-    "icmpv6-filtered",
-    "igmp-version-forced",
-    "ipv6-disabled",
-    "ipv6-multicast-ping-ignored",
-    "ipv6-ping-ignored",
-    "ipv6-unanswered",
-    "learning-off",
-    "mdns-filtered",
-    "mld-version-forced",
-    "mtu-below-1280",
-    "ping-ignored",
-    "reserved-forwarded",
-    "tos-rewritten",
-    "tunnel-tos-mismatch",
-    "tunnel-tos-not-as-planned",
-    "vrrp-filtered",
-}
+LETTING_THROUGH = marked("lets-through")
+NOTHING = marked("nothing")
 """No datagram is lost by these, or none of those that a trial sends."""
-PINGS = frozenset({"broadcast-ping-ignored", "icmp-limited", "ping-ignored"})
+PINGS = marked("pings")
 """Of these: what keeps hosts from answering pings."""
-GROUPS = frozenset(
-    {
-        "group-table-small",
-        "igmp-filtered",
-        "member-not-in-mdb",
-        "memberships-expire",
-        "memberships-limited",
-        "multicast-route-elsewhere",
-        "multicast-route-missing",
-        "multicast-route-narrow",
-        "multicast-source-foreign",
-        "querier-elsewhere",
-        "querier-unplanned",
-        "queries-filtered",
-        "router-port",
-        "snooping-off",
-    }
-)
+GROUPS = marked("groups")
 """These concern what is sent to groups."""
-WHEREVER_IT_ARRIVES = frozenset({"multicast-source-foreign"})
+WHEREVER_IT_ARRIVES = marked("arriving")
 """These are wrong with what their host sends, and lose it where it is received."""
-OF_SENDER = WHEREVER_IT_ARRIVES | {
-    "device-noarp",
-    "duplicate-address",
-    "duplicate-mac",
-    "multicast-route-elsewhere",
-    "neighbour-wrong",
-    "overlay-source-foreign",
-    "prefix-mismatch",
-    "ttl-rewritten",
-    "tunnel-remote-mismatch",
-}
+OF_SENDER = marked("sent")
 """These lose what their host sends anywhere on its path."""
-PASSED_ON = frozenset({"nat-rewrites", "vlan-filtering"})
+PASSED_ON = marked("passed-on")
 """These change what passes their host, which is lost there or at any later place."""
-ANYWHERE = frozenset(
-    {
-        "attached-twice",
-        "duplicate-address",
-        "duplicate-mac",
-        "fdb-static-wrong",
-        "hairpin-on",
-        "hubs-joined",
-        "loop",
-        "spokes-meshed",
-    }
-)
+ANYWHERE = marked("astray")
 """These also lead unicast of any host astray: it is lost where it does not belong."""
-REPEATING = frozenset(
-    {"attached-twice", "hubs-joined", "loop", "port-not-isolated", "prp-mac-mismatch", "spokes-meshed"}
-)
+REPEATING = marked("twice")
 """These bring packets twice, wherever they come from and go to."""
-OF_THE_KERNEL = frozenset({"neighbour-table-full"})
+OF_THE_KERNEL = marked("kernel")
 """These are wrong with a kernel that other hosts may share: any packet is lost by them, wherever it is."""
-DELAYING = frozenset({"traffic-impaired"})
+DELAYING = marked("late")
 """These also deliver late what a trial no longer waits for at the receiver."""
-IN_THE_CLOUD = frozenset(
-    {"default-ttl-low", "tunnel-ttl-inherit", "tunnel-ttl-mismatch", "tunnel-ttl-not-as-planned", "tunnel-ttl-too-low"}
-)
-"""These lose packets between hosts, at a router that is no node of the overlay."""
+IN_THE_CLOUD = marked("routers")
+"""These lose packets between hosts, at a router that is not captured."""
 ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
-INSIDE: tuple[Stage, ...] = ("sending", "forwarding", "delivery")
-ASTRAY = ("attached-twice", "fdb-static-wrong", "hairpin-on", "hubs-joined", "proxy-arp", "spokes-meshed")
-"""These send unicast to the wrong port, and lose nothing else."""
-STAGES: Mapping[str, tuple[Stage, ...]] = {
-    **dict.fromkeys(IN_THE_CLOUD, ("cloud",)),
-    **dict.fromkeys(ASTRAY, INSIDE),
-    "bc-forwarding-on": ("delivery",),
-    "bridge-down": INSIDE,
-    "bridge-missing": (*INSIDE, "decapsulation"),
-    "bridged-dropped": ("forwarding",),
-    "broadcast-not-flooded": ("forwarding",),
-    "congestion-marked": ("decapsulation",),
-    "carrier-dropped": ("encapsulation", "decapsulation"),
-    "default-by-overlay": ("sending",),
-    "duplicate-address": INSIDE,
-    "duplicate-mac": (*INSIDE, "decapsulation"),
-    "firewall-drops": ("sending", "encapsulation", "decapsulation", "forwarding", "delivery"),
-    "gre-blocked": ("cloud",),
-    "hub-address-missing": INSIDE,
-    "member-not-in-mdb": ("forwarding",),
-    "multicast-not-flooded": ("forwarding",),
-    "multicast-route-missing": ("sending",),
-    "multicast-route-narrow": ("sending",),
-    "network-overlaps": ("sending", "delivery"),
-    "overlay-address-missing": INSIDE,
-    "overlay-address-scope": INSIDE,
-    "overlay-route-elsewhere": ("sending", "delivery"),
-    "port-isolated": ("forwarding",),
-    "port-locked": ("forwarding",),
-    "port-not-bridged": ("forwarding",),
-    **dict.fromkeys(("port-not-isolated", "prp-mac-mismatch"), ()),  # they repeat
-    "prefix-mismatch": INSIDE,
-    "receive-buffer-overflow": ("delivery",),
-    "reverse-path-filter": ("decapsulation", "delivery"),
-    "reverse-path-rule": ("decapsulation", "delivery"),
-    "router-port": ("forwarding",),
-    "snooping-off": ("forwarding",),
-    "stateful-only": ON_A_TUNNEL,
-    "stp-on": ("forwarding",),
-    "ttl-rewritten": ("cloud", "delivery"),
-    "tunnel-elsewhere": (*INSIDE, "decapsulation"),
-    "tunnel-missing": (*INSIDE, "decapsulation"),
-    "underlay-detour": ON_A_TUNNEL,
-    "unicast-not-flooded": ("forwarding",),
-    "vxlan-blocked": ("cloud",),
-    "xdp-drops": ON_A_TUNNEL,
-}
-"""The only stages of a packet's way at which these lose it."""
-KINDS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(ASTRAY, ("unicast",)),
-    "arp-filtered": ("unicast",),
-    "arp-suppressed": ("unicast",),
-    "arp-unanswered": ("unicast",),
-    "arp-unasked": ("unicast",),
-    "mtu-mismatch": ("full-size broadcast", "fragmented broadcast"),
-    "neighbour-wrong": ("unicast",),
-    "nic-mtu": ("full-size broadcast", "fragmented broadcast"),
-    "overlay-route-elsewhere": ("unicast", "broadcast"),
-    "path-mtu-black-hole": ("full-size broadcast", "fragmented broadcast"),
-    "pmtu-icmp-filtered": ("full-size broadcast", "fragmented broadcast"),
-    "reassembly-limited": ("full-size broadcast", "fragmented broadcast"),
-    "route-mtu": ("full-size broadcast", "fragmented broadcast"),
-    "unicast-not-flooded": ("unicast",),
-}
-"""The only kinds of exchanges that these lose."""
-OF_NEIGHBOURS = frozenset({"arp-filtered", "arp-unanswered", "arp-unasked", "neighbour-wrong"})
+OF_NEIGHBOURS = marked("neighbours")
 """At a NIC these lose tunnel packets, whatever is in them."""
 FRAGMENTED = "fragmented broadcast"
 ALIKE: tuple[Kind, ...] = ("unicast", "broadcast", "multicast", "membership")
@@ -182,11 +54,11 @@ def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     code, kind = finding.code, loss.exchange.kind
     host = scene.hosts.get(finding.node)
     outer = code in OF_NEIGHBOURS and host is not None and finding.interface == host.plan.nic
-    if code in NOTHING or (kind not in KINDS.get(code, (kind,)) and not outer):
+    if code in NOTHING or (kind not in _only(CODES[code].kinds, kind) and not outer):
         return False
     if _takes_carrier(scene, finding, loss) or _loses_fragments(scene, finding, loss):
         return True
-    if loss.stage not in STAGES.get(code, (loss.stage,)) and not loss.unresolved:
+    if loss.stage not in _only(CODES[code].stages, loss.stage) and not loss.unresolved:
         return False
     if code == "default-ttl-low" and not scene.spends_ttl_of(scene.hosts[finding.node]):
         return False
@@ -197,6 +69,10 @@ def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     return _is_at(scene, finding, loss)
 
 
+def _only(named: Collection[str] | None, this: str) -> Collection[str]:
+    return (this,) if named is None else named
+
+
 def lossy(scene: Scene, findings: Sequence[Finding]) -> Iterator[Way]:
     """The ways on which some packets are lost by a finding: at any time by chance, of any kind that it can lose."""
     for loss in scene.losses:
@@ -204,7 +80,7 @@ def lossy(scene: Scene, findings: Sequence[Finding]) -> Iterator[Way]:
             if finding.code in GROUPS or not can_lose(scene, finding, loss):
                 continue
             for kind in ALIKE:
-                if kind in KINDS.get(finding.code, ALIKE):
+                if kind in _only(CODES[finding.code].kinds, kind):
                     yield Way("overlay", kind, loss.exchange.sender, loss.receiver)
 
 

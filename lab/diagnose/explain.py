@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
 from lab.diagnose.caution import careful
+from lab.diagnose.codes import declared
 from lab.diagnose.effects import LETTING_THROUGH, NOTHING, OF_THE_KERNEL, PINGS, can_lose, lossy
 from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
@@ -134,14 +135,8 @@ def _may_cause(scene: Scene, cause: Finding, seen: Finding) -> bool:
 
 
 def _unresolved(scene: Scene, name: str, losses: Sequence[Loss]) -> Finding:
-    return Finding(
-        "neighbour-unresolved",
-        name,
-        scene.hosts[name].plan.device,
-        f"broadcast passes, and ARP between {name} and the others does not: unicast is never sent",
-        "; ".join(str(loss) for loss in losses[:2]),
-        "",
-        ("BCAST-08",),
+    return declared(
+        "neighbour-unresolved", name, scene.hosts[name].plan.device, "; ".join(str(loss) for loss in losses[:2])
     )
 
 
@@ -149,14 +144,11 @@ def _lost(loss: Loss) -> Finding:
     inside = loss.inside
     node = inside.node if inside else loss.missing.node
     interface = inside.interface if inside else loss.missing.interface or (loss.last.interface if loss.last else "")
-    some = "" if loss.whole else "part of "
-    return Finding(
+    return declared(
         f"lost-at-{loss.stage}" if loss.whole else f"partly-lost-at-{loss.stage}",
         node,
         interface,
-        f"{some}what {loss.exchange.sender} sends to {loss.receiver} ends at {node}",
         str(loss) + (f"; it left {loss.bare} without a tunnel" if loss.bare else ""),
-        "",
     )
 
 
@@ -164,26 +156,20 @@ def _refused(scene: Scene) -> Iterator[Finding]:
     """Datagrams that a kernel did not send, connections that came to nothing."""
     for exchange in scene.trial.exchanges:
         if exchange.refused and exchange.network == "overlay":
-            yield Finding(
+            yield declared(
                 "sending-refused",
                 exchange.sender,
                 scene.hosts[exchange.sender].plan.device,
-                f"{exchange.sender} does not send a {exchange}",
-                exchange.refused,
-                "",
-                ("BCAST-01", "MCAST-01"),
+                f"{exchange}: {exchange.refused}",
             )
             return
     for stream in scene.trial.streams:
         if stream.refused:
-            yield Finding(
+            yield declared(
                 "stream-refused",
                 stream.server,
                 scene.hosts[stream.server].plan.device,
-                f"{stream.client} and {stream.server} exchange datagrams inside the overlay and no TCP",
-                stream.refused,
-                "",
-                ("MTU-03",),
+                f"{stream.client} to {stream.server}: {stream.refused}",
             )
             return
 
@@ -192,14 +178,11 @@ def _silent(scene: Scene) -> Iterator[Finding]:
     """Hosts that receive everything, and whose answers to a ping reach no host."""
     pings = scene.trial.pings if scene.topology.answer_broadcast_ping else ()
     for pinger, name in scene.unforwarded[:1] if pings else ():
-        yield Finding(
+        yield declared(
             "ping-unanswered",
             scene.hub.name,
             scene.topology.bridge,
-            f"{scene.hub.name} forwards datagrams between {pinger} and {name}, and no broadcast pings or their answers",
             f"{pinger} has an answer from {scene.hub.name} and none from {name}",
-            "",
-            ("ICMP-01",),
         )
         return
     for name, host in scene.hosts.items():
@@ -208,15 +191,11 @@ def _silent(scene: Scene) -> Iterator[Finding]:
         mute = asked and not any(answers.counts.get(name) for answers in asked)
         deaf = own and not any(answers.others for answers in own)
         if mute or deaf:
-            yield Finding(
+            yield declared(
                 "ping-unanswered",
                 name,
                 host.plan.device,
-                f"{name} {'answers no broadcast ping' if mute else 'gets no answer to its broadcast pings'} "
-                "on the overlay; datagrams pass both ways",
-                f"{len(asked if mute else own)} broadcast pings, no answer",
-                "",
-                ("ICMP-01",),
+                f"{len(asked if mute else own)} broadcast pings {'of others' if mute else 'of its own'}, no answer",
             )
             return
 
@@ -229,24 +208,15 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
             if exchange.network != "overlay" or not heard:
                 continue
             if any(count > 1 for count in exchange.copies(receiver).values()):
-                yield Finding(
-                    "duplicated",
-                    receiver,
-                    "",
-                    f"{receiver} receives {exchange} more than once",
-                    f"{len(heard)} copies of {len(exchange.sent)} datagrams",
-                    "",
-                    ("BCAST-06",),
+                yield declared(
+                    "duplicated", receiver, "", f"{exchange}: {len(heard)} copies of {len(exchange.sent)} datagrams"
                 )
                 return
             if list(heard) != [payload for payload in exchange.sent if payload in heard]:
-                yield Finding(
+                yield declared(
                     "reordered",
                     receiver,
                     "",
-                    f"{receiver} receives {exchange} out of order",
-                    f"{len(heard)} datagrams, not in the order in which they were sent",
-                    "",
-                    ("APP-06",),
+                    f"{exchange}: {len(heard)} datagrams, not in the order in which they were sent",
                 )
                 return

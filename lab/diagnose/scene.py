@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.diagnose import groups, legs, trial
+from lab.diagnose.codes import declared
 from lab.diagnose.legs import Loss
 from lab.diagnose.trial import Trial
 from lab.laboratory import Lab
@@ -103,11 +104,13 @@ class HostScene:
         value = self.sysctls.get(full)
         return int(value) if value and value.lstrip("-").isdigit() else 0
 
-    def finding(
-        self, code: str, interface: str, summary: str, evidence: str, fix: str, requirements: tuple[str, ...]
-    ) -> Finding:
+    def finding(self, code: str, interface: str, summary: str, evidence: str, fix: str = "") -> Finding:
         """A finding at this host."""
-        return Finding(code, self.name, interface, summary, evidence, fix, requirements)
+        return Finding(code, self.name, interface, summary, evidence, fix)
+
+    def declared(self, code: str, interface: str, evidence: str, fix: str = "") -> Finding:
+        """A finding at this host in the words of its code (`codes.json`); what was found is its evidence."""
+        return declared(code, self.name, interface, evidence, fix)
 
 
 @dataclass(frozen=True)

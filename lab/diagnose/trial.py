@@ -25,7 +25,7 @@ from lab.model import ALL_NODES, LIMITED_BROADCAST, Network
 from lab.probes import sightings, snooping
 from lab.probes.echo import Answers
 from lab.probes.listening import Listening
-from lab.probes.payloads import unique
+from lab.probes.payloads import tag_of, unique
 from lab.probes.sightings import Sighting
 from lab.underlay.fabric import FABRIC
 
@@ -34,6 +34,7 @@ LARGE_BURST = 3
 CONTROL_TTL = 64
 FEW = 3
 FRAGMENT = 400  # octets beyond what one packet takes
+HEAD = 192  # octets of a frame that are kept: headers, those of a tunnel too, and what marks a payload
 MOST_SENDERS = 4
 MOST_SUSPECTS = 2
 GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part except 239/8 (RFC 5771); unassigned
@@ -68,6 +69,7 @@ class Exchange:
     sources: frozenset[str] = frozenset()
     ttls: frozenset[int] = frozenset()
     sightings: tuple[Sighting, ...] = ()
+    """Where its datagrams were seen, with the heads of the frames."""
     followed: bool = True
     """Whether the captures were complete: else it is not known where what is missing was lost."""
     refused: str = ""
@@ -231,7 +233,7 @@ def _burst(
         heard={name: tuple(payloads) for name, payloads in heard.payloads.items()},
         sources=frozenset(datagram.source[0] for datagram in datagrams if datagram.source),
         ttls=frozenset(datagram.ttl for datagram in datagrams if datagram.ttl),
-        **_seen(lab, heard),
+        **_seen(lab, heard, payloads),
     )
 
 
@@ -273,25 +275,27 @@ def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], group
                 sender.udp.send(list(each.sent), to=each.to, device=device, ttl=CONTROL_TTL, lost_if_refused=True)
         refused = {sent.to: sent.refused for sent in heard.sent}
     except (OSError, OvercastError):
-        return []  # a host that cannot join or bind was reported by the exchanges before
-    seen = _seen(lab, heard)
+        return []  # the exchanges before have reported a host that cannot join or bind
     return [
         replace(
             each,
             refused=refused.get(each.to, ""),
             heard={name: tuple(one for one in heard.payloads[name] if one in each.sent) for name in each.receivers},
-            **seen,
+            **_seen(lab, heard, each.sent),
         )
         for each in exchanges
     ]
 
 
-def _seen(lab: Lab, heard: Listening) -> dict[str, Any]:
+def _seen(lab: Lab, heard: Listening, payloads: Sequence[bytes]) -> dict[str, Any]:
     """The fields of an exchange that the captures fill."""
+    tags = [tag_of(payload) for payload in payloads]
     try:
-        return {"sightings": tuple(heard.sightings()) if lab.tapped else ()}
+        seen = heard.sightings() if lab.tapped else ()
     except FramesLost:
         return {"followed": False}
+    own = [one for one in seen if any(tag in one.frame for tag in tags)]
+    return {"sightings": tuple(replace(one, frame=one.frame[:HEAD]) for one in own)}
 
 
 def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -> list[Stream]:

@@ -184,7 +184,6 @@ def _findings(shape: Shape, whole: Topology, name: str, network: IPv4Network) ->
             f"{name} has no {what.get(shape.name, 'VXLAN device that floods to the others')}",
             f"devices: {', '.join(seen.devices)}",
             there,
-            ("PRE-01",),
         )
         return
     own = ends.overlay_address(seen, place.name, network)

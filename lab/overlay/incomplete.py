@@ -37,7 +37,6 @@ def _without_bridge(star: Star, whole: Topology | None) -> Finding:
             f"{hub.name} has no tunnel; expected one to each spoke",
             f"devices: {', '.join(hub.devices)}",
             commands.whole(whole, whole.hub, hub.devices) if whole else "",
-            ("PRE-01", "HUB-02"),
         )
     names = ", ".join(device.name for device in tunnels)
     return Finding(
@@ -47,7 +46,6 @@ def _without_bridge(star: Star, whole: Topology | None) -> Finding:
         f"no tunnel of {hub.name} ({names}) is a port of a bridge",
         f"master of {names}: none",
         commands.whole(whole, whole.hub, hub.devices) if whole else "",
-        ("HUB-02", "BCAST-01"),
     )
 
 
@@ -65,7 +63,6 @@ def _without_address(star: Star, bridge: Device) -> Finding:
         f"{hub.name} {bridge.name} has no IPv4 address; expected the hub's overlay address",
         ", ".join(f"{address} is on {port.name}" for port, address in on_ports) or "no port has one either",
         f"{taken}{commands.placed(whole, whole.hub)}" if whole else "",
-        ("BCAST-02",),
     )
 
 
@@ -83,7 +80,6 @@ def of_pair(star: Star, whole: Topology | None, pair: Ends) -> Iterator[Finding]
             f"{hub.name} {far.name}, the tunnel to {spoke.name}, is not a port of {star.bridge.name}",
             f"its master is {far.master or 'none'}",
             f"ip link set {far.name} master {star.bridge.name}",
-            ("HUB-02", "BCAST-01"),
         )
     if near is not None and far is not None:
         yield from _different_parameters(hub, far, spoke, near)
@@ -111,7 +107,6 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
             f"{spoke.name} has no tunnel to {star.hub.name}",
             f"devices: {', '.join(spoke.devices)}",
             commands.tunnel(whole, whole.node(spoke.name), star.hub.name) if whole else "",
-            ("PRE-01",),
         )
     wrong = astray[0]
     pairs = [replace(one, near=wrong) if one is pair else one for one in star.pairs]
@@ -123,7 +118,6 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
         f"{spoke.name} {wrong.name} leads to {wrong.remote}; expected an address of {star.hub.name}",
         f"{star.hub.name} has {addresses}",
         commands.again(corrected, corrected.node(spoke.name), star.hub.name, wrong) if corrected else "",
-        ("PRE-08",),
     )
 
 
@@ -170,7 +164,6 @@ def _hub_end(star: Star, bridge: Device, whole: Topology | None, pair: Ends) -> 
         f"{hub.name} has no tunnel whose remote is an address of {spoke.name}",
         f"{spoke.name} has {', '.join(sorted(ends.own(spoke)))}; {hub.name} has {remotes}",
         remedy,
-        ("PRE-08",),
     )
 
 
@@ -183,9 +176,7 @@ def _different_parameters(hub: Seen, far: Device, spoke: Seen, near: Device) -> 
         evidence += f"{hub.name} {far.name}: ikey {there.input_key} okey {there.output_key}"
         remedy = f"ip link set {near.name} type {near.kind} "
         remedy += "nokey" if there.input_key is None else f"ikey {there.output_key} okey {there.input_key}"
-        yield Finding(
-            "tunnel-key-mismatch", spoke.name, near.name, "the tunnel's keys differ", evidence, remedy, ("WIRE-07",)
-        )
+        yield Finding("tunnel-key-mismatch", spoke.name, near.name, "the tunnel's keys differ", evidence, remedy)
     for name, mine, theirs, word in (
         ("checksum", here.checksum, there.checksum, "csum"),
         ("sequence", here.sequence, there.sequence, "seq"),
@@ -198,7 +189,6 @@ def _different_parameters(hub: Seen, far: Device, spoke: Seen, near: Device) -> 
                 f"GRE {name} is on at one end only",
                 f"{spoke.name} {near.name} in/out {mine}; {hub.name} {far.name} in/out {theirs}",
                 f"ip link set {near.name} type {near.kind} {'' if theirs[0] else 'no'}{word}",
-                ("WIRE-08",),
             )
 
 
@@ -225,7 +215,6 @@ def of_address(
             f"{host} {device} has no IPv4 address; expected one" + (f" in {network}" if network else ""),
             "no IPv4 address on it",
             completed,
-            ("PRE-09",),
         )
     elif own.network != network:
         yield Finding(
@@ -235,5 +224,4 @@ def of_address(
             f"{host} {device} has {own}; expected an address in {network}, {why}",
             f"{own.network} against {network}",
             f"ip addr del {own} dev {device} && {completed}" if completed else "",
-            ("PRE-09",),
         )

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from lab import laboratory, topologies
-from lab.diagnose import bundle, scene
-from lab.diagnose.bundle import Case
+from lab.bundles import bundle
+from lab.bundles.bundle import Case
+from lab.diagnose import scene
 from lab.diagnose.scene import Scene
-from lab.diagnose.trial import MOST_SENDERS, Exchange
+from lab.diagnose.trial import MOST_SENDERS
 from lab.errors import OvercastError
 from lab.faults import catalogue
 from lab.faults.fault import Fault
@@ -124,14 +125,11 @@ def as_after_a_test(lab: BuiltLab) -> BuiltLab:
 
 
 def _in_order(seen: Scene) -> Scene:
-    made: dict[int, Exchange] = {}
-    shared: dict[int, Any] = {}
-    for exchange in seen.trial.exchanges:
-        key = id(exchange.sightings)
-        if key not in shared:
-            shared[key] = tuple(replace(one, time=number) for number, one in enumerate(exchange.sightings))
-        made[id(exchange)] = replace(exchange, sightings=shared[key])
-    return replace(seen, trial=replace(seen.trial, exchanges=tuple(made.values())))
+    exchanges = [
+        replace(each, sightings=tuple(replace(one, time=number) for number, one in enumerate(each.sightings)))
+        for each in seen.trial.exchanges
+    ]
+    return replace(seen, trial=replace(seen.trial, exchanges=tuple(exchanges)))
 
 
 def record(kind: str, faults: Sequence[str]) -> dict[str, str]:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from lab import state
+from lab.bundles import bundle
 from lab.changes import link_set
 from lab.commands.main import main
-from lab.diagnose import bundle
 from lab.machines import firewall
 from lab.model import VXLAN_PORT
 from selftests.live.rig import Rig

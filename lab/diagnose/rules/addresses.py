@@ -22,84 +22,81 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
         if not own:
             elsewhere = host.seen.device_with(str(plan.overlay.ip))
             moved = f"ip addr del {plan.overlay} dev {elsewhere} && " if elsewhere else ""
-            yield host.finding(
+            yield host.declared(
                 "overlay-address-missing" if not plan.is_hub else "hub-address-missing",
                 device,
-                f"{host.name} {device} does not have the overlay address {plan.overlay.ip}",
-                f"it is on {elsewhere}" if elsewhere else "no device has it",
+                f"{plan.overlay.ip} is on {elsewhere}" if elsewhere else f"no device has {plan.overlay.ip}",
                 f"{moved}{commands.placed(scene.topology, plan)}",
-                ("PRE-09", "BCAST-02"),
             )
         elif plan.overlay not in own:
             wrong = own[0]
             held = [one for one in host.readings["addresses"] if (one.dev, one.local) == (device, str(wrong.ip))]
             peer = next((f"{wrong.ip} peer {one.peer}/{one.prefixlen}" for one in held if one.peer), str(wrong))
-            yield host.finding(
+            yield host.declared(
                 "prefix-mismatch",
                 device,
-                f"{host.name} {device} is {wrong}, and the overlay is {plan.overlay.network}: "
-                f"its broadcast address is {wrong.network.broadcast_address}, not {plan.broadcast()}",
-                f"{wrong.network} against {plan.overlay.network}",
+                f"{wrong}, broadcast {wrong.network.broadcast_address}; expected {plan.overlay}, {plan.broadcast()}",
                 f"ip addr del {peer} dev {device} && {commands.placed(scene.topology, plan)}",
-                ("PRE-09", "BCAST-01"),
             )
 
 
-def scope(scene: Scene) -> Iterator[Finding]:
-    """The kernel may send from the overlay address: one of scope `host` it never chooses (ip-address(8))."""
-    for host in scene.hosts.values():
-        plan, device = host.plan, host.device
-        held = [
-            address
-            for address in host.readings["addresses"]
-            if device is not None and address.dev == device.name and address.local == plan.address()
-        ]
-        if any(address.scope == "host" for address in held):
-            yield host.finding(
-                "overlay-address-scope",
-                plan.device,
-                f"{plan.overlay.ip} of {host.name} has the scope `host`: multicast is sent from another address",
-                f"{plan.overlay} dev {plan.device} scope host",
-                f"ip addr del {plan.overlay} dev {plan.device} && {commands.placed(scene.topology, plan)}",
-                ("PRE-09", "PRE-07"),
-            )
+def as_configured(scene: Scene) -> Iterator[Finding]:
+    """
+    The overlay address has the scope and the broadcast address that it has by itself.
 
-
-def twice(scene: Scene) -> Iterator[Finding]:
-    """The overlay address is on the overlay device alone: who joins a group by it joins on the first that has it."""
+    The kernel never sends from one of scope `host` (ip-address(8)); programs ask for the broadcast address.
+    """
     for host in scene.hosts.values():
-        held = [(name, address) for name, address in host.seen.addresses if address.ip == host.plan.overlay.ip]
-        if all(name != host.plan.device for name, _ in held):
-            continue
-        for name, address in held:
-            if name != host.plan.device:
-                yield host.finding(
-                    "overlay-address-twice",
-                    name,
-                    f"{host.name} has its overlay address {address.ip} on {name} too, and not only on "
-                    f"{host.plan.device}",
-                    f"{address} dev {name}",
-                    f"ip addr del {address} dev {name}",
-                    ("PRE-09", "MCAST-01"),
+        plan, device = host.plan, host.plan.device
+        for entry in host.readings["addresses"] if host.device is not None else ():
+            if entry.dev != device or entry.local != plan.address():
+                continue
+            again = f"ip addr del {plan.overlay} dev {device} && {commands.placed(scene.topology, plan)}"
+            if entry.scope == "host":
+                yield host.declared("overlay-address-scope", device, f"{plan.overlay} dev {device} scope host", again)
+            own = entry.prefixlen == plan.overlay.network.prefixlen
+            if own and entry.broadcast not in (None, plan.broadcast()):
+                yield host.declared(
+                    "broadcast-address-wrong",
+                    device,
+                    f"{plan.overlay} brd {entry.broadcast}; expected {plan.broadcast()}",
+                    again,
                 )
 
 
-def overlaps(scene: Scene) -> Iterator[Finding]:
-    """No other device has a network that meets the overlay's, as one of Docker's may (172.16.0.0/12)."""
+def misplaced(scene: Scene) -> Iterator[Finding]:
+    """
+    No address is on a device that must not have it: the overlay address on another one too, another host's, or one of
+    a network that overlaps the overlay's, as one of Docker's may (172.16.0.0/12).
+    """
+    owners: dict[IPv4Address, HostScene] = {}
     for host in scene.hosts.values():
-        own = host.plan.overlay.network
-        planned = {plan.overlay.ip for plan in scene.topology.nodes}
+        owners.setdefault(host.plan.overlay.ip, host)
+        owners.setdefault(host.plan.underlay.ip, host)
+    planned = {plan.overlay.ip for plan in scene.topology.nodes}
+    for host in scene.hosts.values():
+        plan, own = host.plan, host.plan.overlay.network
+        has_own = any(name == plan.device and address.ip == plan.overlay.ip for name, address in host.seen.addresses)
         for name, address in host.seen.addresses:
-            if name == host.plan.device or address.ip in planned or not address.network.overlaps(own):
+            owner, elsewhere, after = owners.get(address.ip, host), name != plan.device, ""
+            if owner is not host:
+                code, fact = (
+                    "duplicate-address",
+                    f"{host.name} {name} has {address.ip}, which is {owner.name}'s address",
+                )
+                if not elsewhere:  # as found, it is the only one there; the host's own address may go with it
+                    found = address == plan.overlay
+                    after = f" && {_another(scene, host) if found else commands.placed(scene.topology, plan)}"
+            elif elsewhere and has_own and address.ip == plan.overlay.ip:
+                code = "overlay-address-twice"
+                fact = f"{host.name} {name} has the overlay address {address.ip}; expected it on {plan.device} alone"
+            elif elsewhere and address.ip not in planned and address.network.overlaps(own):
+                code = "network-overlaps"
+                fact = f"{host.name} {name} has the network {address.network}, which overlaps the overlay's {own}"
+                after = f"    # then give {name} a network of its own"
+            else:
                 continue
-            yield host.finding(
-                "network-overlaps",
-                name,
-                f"{host.name} {name} has the network {address.network}, which overlaps the overlay's {own}",
-                f"{address} dev {name}",
-                f"ip addr del {address} dev {name}    # then give {name} a network of its own",
-                ("PRE-09",),
-            )
+            yield host.finding(code, name, fact, f"{address} dev {name}", f"ip addr del {address} dev {name}{after}")
 
 
 def source(scene: Scene) -> Iterator[Finding]:
@@ -123,61 +120,9 @@ def source(scene: Scene) -> Iterator[Finding]:
             again += f" && ip addr add {first} dev {device}" if outside else ""
         what = "multicast and to 255.255.255.255" if outside else "into the overlay"
         lost = f": replies to {chosen} do not return by the overlay" if outside else ""
-        yield host.finding(
-            "overlay-source-foreign",
-            device,
-            f"{host.name} sends {what} from {chosen}; expected {plan.address()}{lost}",
-            f"first address of {device}" if outside else f"ip route: {route.to} dev {device} src {chosen}",
-            again,
-            ("PRE-09", "ICMP-01"),
+        yield host.declared(
+            "overlay-source-foreign", device, f"{what} from {chosen}; expected {plan.address()}{lost}", again
         )
-
-
-def broadcasts(scene: Scene) -> Iterator[Finding]:
-    """The configured broadcast address is that of the overlay."""
-    for host in scene.hosts.values():
-        device = host.device
-        for entry in host.readings["addresses"] if device is not None else ():
-            configured = entry.broadcast
-            if entry.dev != host.plan.device or entry.local != host.plan.address():
-                continue
-            if configured in (None, host.plan.broadcast()) or entry.prefixlen != host.plan.overlay.network.prefixlen:
-                continue
-            yield host.finding(
-                "broadcast-address-wrong",
-                host.plan.device,
-                f"{host.name} {host.plan.device} has the broadcast address {configured}; "
-                f"expected {host.plan.broadcast()}, the overlay's",
-                f"ip addr: {host.plan.overlay} brd {configured}",
-                f"ip addr del {host.plan.overlay} dev {host.plan.device} && "
-                f"{commands.placed(scene.topology, host.plan)}",
-                ("PRE-09", "BCAST-01"),
-            )
-
-
-def duplicate_address(scene: Scene) -> Iterator[Finding]:
-    """No host has another one's overlay or underlay address."""
-    owners: dict[IPv4Address, HostScene] = {}
-    for host in scene.hosts.values():
-        owners.setdefault(host.plan.overlay.ip, host)
-        owners.setdefault(host.plan.underlay.ip, host)
-    for host in scene.hosts.values():
-        for device, address in host.seen.addresses:
-            owner = owners.get(address.ip)
-            if owner is None or owner is host:
-                continue
-            other = ""
-            if device == host.plan.device:  # as found, it is the only one there; its own address may go with it
-                own = address == host.plan.overlay
-                other = f" && {_another(scene, host) if own else commands.placed(scene.topology, host.plan)}"
-            yield host.finding(
-                "duplicate-address",
-                device,
-                f"{host.name} has {address.ip} on {device}; {owner.name} has the same address",
-                f"{address} dev {device}",
-                f"ip addr del {address} dev {device}{other}",
-                ("PRE-09",),
-            )
 
 
 def _another(scene: Scene, host: HostScene) -> str:
@@ -195,13 +140,11 @@ def duplicate_mac(scene: Scene) -> Iterator[Finding]:
         owner, other = first.setdefault(device.mac, (host, device))
         if owner is host:
             continue
-        yield host.finding(
+        yield host.declared(
             "duplicate-mac",
             device.name,
-            f"{host.name} {device.name} has the MAC {device.mac}, and so has {owner.name} {other.name}",
-            f"{device.mac} twice; clones of one machine image have one machine-id, from which MACs are made",
+            f"{device.mac}, as {owner.name} {other.name}",
             f"ip link set {device.name} address {mac_of(host.plan.overlay.ip)}",
-            ("PRE-10",),
         )
 
 
@@ -231,13 +174,11 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
                 continue
             if not host.seen.devices[device].arp:
                 continue  # the kernel's own entry for a device without ARP
-            yield host.finding(
+            yield host.declared(
                 "neighbour-wrong",
                 device,
-                f"{host.name} has a permanent ARP entry {address} → {mac}; the correct MAC is {macs[address]}",
-                f"permanent neighbour {address} lladdr {mac} dev {device}",
+                f"permanent neighbour {address} lladdr {mac} dev {device}; its MAC is {macs[address]}",
                 f"ip neigh del {address} dev {device}",
-                ("BCAST-08",),
             )
 
 
@@ -251,22 +192,18 @@ def nic(scene: Scene) -> Iterator[Finding]:
             continue
         if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
             has = ", ".join(str(address) for address in host.seen.addresses_of(plan.nic)) or "no address"
-            yield host.finding(
+            yield host.declared(
                 "underlay-address-missing",
                 plan.nic,
-                f"{host.name} {plan.nic} does not have the address {plan.underlay.ip} that the cloud gave it",
-                f"it has {has}",
+                f"it has {has}; expected {plan.underlay.ip}",
                 commands.placed_outside(plan),
-                ("PRE-08", "UNDER-06"),
             )
         if device.mac != plan.underlay_mac:
-            yield host.finding(
+            yield host.declared(
                 "nic-mac-changed",
                 plan.nic,
-                f"{host.name} {plan.nic} has the MAC {device.mac}, and the cloud delivers to {plan.underlay_mac}",
-                device.mac,
+                f"{device.mac}; expected {plan.underlay_mac}",
                 f"ip link set {plan.nic} address {plan.underlay_mac}",
-                ("PRE-03", "PRE-10"),
             )
 
 
@@ -274,14 +211,12 @@ def _nic_missing(host: HostScene) -> Finding:
     plan = host.plan
     names = [device.name for device in host.seen.devices.values() if device.mac == plan.underlay_mac]
     renamed = f"ip link set {names[0]} down && ip link set {names[0]} name {plan.nic} && " if names else ""
-    return host.finding(
+    return host.declared(
         "nic-missing",
         plan.nic,
-        f"{host.name} has no NIC {plan.nic}" + (f": the one with its MAC is called {names[0]}" if names else ""),
-        f"its devices are {', '.join(host.seen.devices)}",
+        f"its devices are {', '.join(host.seen.devices)}" + (f"; {names[0]} has its MAC" if names else ""),
         f"{renamed}ip link set {plan.nic} up && {commands.placed_outside(plan)}" if names else "",
-        ("PRE-08", "UNDER-06"),
     )
 
 
-RULES = (overlay_address, scope, twice, overlaps, source, broadcasts, nic, duplicate_address, duplicate_mac, neighbours)
+RULES = (overlay_address, as_configured, misplaced, source, nic, duplicate_mac, neighbours)

@@ -1,49 +1,17 @@
-"""Rules of what every host does by itself: its own TTL, its questions, its loopback, its neighbours and connections."""
+"""Rules of what every host does by itself: its loopback, its neighbours and connections."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.diagnose.codes import declared
 from lab.diagnose.scene import CONNECTIONS, MOST_CONNECTIONS, Scene
 from lab.model import Finding
 from lab.probes.neighbour_tables import LIMIT, FullTable
 
-LEAST_TTL, TTL, SOLICITATIONS = 32, 64, 3  # the last two are the kernel's own
 LOOPBACK = "lo"
 TIMES = 4  # the room that is proposed where there was none
 DROPPED, FULL = "Conntrack:drop", 0.9
-
-
-def default_ttl(scene: Scene) -> Iterator[Finding]:
-    """What a host sends of itself outlives the routers that it may meet."""
-    for host in scene.hosts.values():
-        name = "net.ipv4.ip_default_ttl"
-        if host.has(name) and host.parameter(name) < LEAST_TTL:
-            yield host.finding(
-                "default-ttl-low",
-                "",
-                f"{host.name} sends unicast, and ARP in tunnels that inherit their TTL, with a TTL of "
-                f"{host.parameter(name)}",
-                f"{name} = {host.parameter(name)}",
-                f"sysctl -w {name}={TTL}",
-                ("TTL-05", "ICMP-01"),
-            )
-
-
-def asking(scene: Scene) -> Iterator[Finding]:
-    """Hosts ask by broadcast who has an address."""
-    for host in scene.hosts.values():
-        for device in dict.fromkeys((host.plan.device, host.plan.nic)):
-            name = f"net.ipv4.neigh.{device}.mcast_solicit"
-            if host.has(name) and host.parameter(name) == 0:
-                yield host.finding(
-                    "arp-unasked",
-                    device,
-                    f"{host.name} sends no ARP requests on {device}, so it cannot resolve new neighbours",
-                    f"{name} = 0",
-                    f"sysctl -w {name}={SOLICITATIONS}",
-                    ("BCAST-08",),
-                )
 
 
 def loopback(scene: Scene) -> Iterator[Finding]:
@@ -51,14 +19,7 @@ def loopback(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         device = host.seen.devices.get(LOOPBACK)
         if device is not None and not device.up:
-            yield host.finding(
-                "loopback-down",
-                LOOPBACK,
-                f"{host.name} {LOOPBACK} is down: the host does not answer itself",
-                "the device lacks the flag UP",
-                f"ip link set {LOOPBACK} up",
-                ("ICMP-01",),
-            )
+            yield host.declared("loopback-down", LOOPBACK, "the device lacks the flag UP", f"ip link set {LOOPBACK} up")
 
 
 def neighbours(scene: Scene) -> Iterator[Finding]:
@@ -69,15 +30,12 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
 def no_room(table: FullTable) -> Finding:
     """The finding of a table of neighbours that was full."""
     elsewhere = "" if table.settable else f"  # on the machine that has the kernel of {table.node}"
-    return Finding(
+    return declared(
         "neighbour-table-full",
         table.node,
         "",
-        f"{table.node}'s kernel has no room for new neighbours and drops the packets to them "
-        f"({LIMIT} = {table.limit}, for all network namespaces together)",
-        f"{table.refused} neighbours refused (table_fulls in /proc/net/stat/arp_cache)",
+        f"{LIMIT} = {table.limit}; {table.refused} neighbours refused (table_fulls in /proc/net/stat/arp_cache)",
         f"sysctl -w {LIMIT}={TIMES * table.limit}{elsewhere}",
-        ("BCAST-01", "BCAST-08"),
     )
 
 
@@ -87,15 +45,12 @@ def connections(scene: Scene) -> Iterator[Finding]:
         dropped, held, most = host.counted.get(DROPPED, 0), *map(host.parameter, (CONNECTIONS, MOST_CONNECTIONS))
         if dropped and held >= FULL * most:  # with room, the kernel drops what it tracked twice at the same time
             elsewhere = f"  # on the machine that has the kernel of {host.name}" if scene.planned else ""
-            yield host.finding(
+            yield host.declared(
                 "conntrack-full",
                 "",
-                f"{host.name} tracks {held} connections, and its kernel has room for {most}: the packets of new ones "
-                "are dropped",
-                f"{dropped} packets dropped (drop in /proc/net/stat/nf_conntrack) during the trial",
+                f"{held} connections, room for {most}; {dropped} packets dropped (drop in /proc/net/stat/nf_conntrack)",
                 f"sysctl -w {MOST_CONNECTIONS}={TIMES * most}{elsewhere}",
-                ("BCAST-01", "PRE-03"),
             )
 
 
-RULES = (default_ttl, asking, loopback, neighbours, connections)
+RULES = (loopback, neighbours, connections)

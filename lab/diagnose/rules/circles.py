@@ -38,7 +38,6 @@ def loops(scene: Scene) -> Iterator[Finding]:
                 f"{near.host.name} {near.device.name} closes a circle: {far.host.name} is reached without it too",
                 f"{near} to {far}, both without STP; {_copies(scene)}",
                 f"ip link del {near.device.name}",
-                ("FAULT-06", "HUB-04"),
             )
 
 

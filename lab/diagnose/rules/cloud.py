@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from lab import clouds
 from lab.clouds import Carrier
+from lab.diagnose.codes import declared
 from lab.diagnose.legs import Loss
 from lab.diagnose.rules.fabric_ports import broken
 from lab.diagnose.rules.tables import policy_rules
@@ -50,7 +51,6 @@ def blocked(scene: Scene) -> Iterator[Finding]:
             + (f", was seen on {inside.node} {inside.interface}" if inside else "")
             + f" and never on {end} {loss.missing.interface}; UDP between the same addresses arrives",
             remedy,
-            ("UNDER-04", "PRE-03"),
         )
 
 
@@ -101,14 +101,12 @@ def _control_passes(scene: Scene, start: str, end: str) -> bool:
 
 
 def _unreachable(scene: Scene, loss: Loss, start: str, end: str) -> Finding:
-    return Finding(
+    return declared(
         "underlay-unreachable",
         end,
         scene.hosts[end].plan.nic,
-        f"{start} does not reach {end} on the underlay at all",
         f"{loss}; a plain UDP datagram to {scene.hosts[end].plan.address('underlay')} is lost too",
         f"ping -c 3 {scene.hosts[end].plan.address('underlay')}    # on {start}; then the cloud's rules and routes",
-        ("FAULT-01", "PRE-03"),
     )
 
 
@@ -119,14 +117,12 @@ def floods(scene: Scene) -> Iterator[Finding]:
     for exchange in scene.trial.of("broadcast", "underlay"):
         hearers = [name for name, heard in (exchange.heard or {}).items() if heard]
         if hearers:
-            yield Finding(
+            yield declared(
                 "underlay-floods",
                 fabric_name(scene),
                 "",
-                "the network under the overlay delivers broadcast by itself, so that no test can prove the overlay",
                 f"{exchange} was heard by {', '.join(hearers)}",
                 "run it on a network that drops broadcast, as every cloud's does",
-                ("UNDER-01", "UNDER-02", "UNDER-03"),
             )
             return
 
@@ -138,15 +134,13 @@ def hops(scene: Scene) -> Iterator[Finding]:
         return
     for exchange in scene.trial.of("unicast", "underlay"):
         if exchange.spent > scene.underlay.routers:
-            yield Finding(
+            yield declared(
                 "underlay-hops",
                 fabric_name(scene),
                 "",
-                f"there are {exchange.spent} routers between {exchange.sender} and {exchange.receivers[0]}, "
-                f"not {scene.underlay.routers}",
-                f"sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}",
+                f"{exchange.spent} between {exchange.sender} and {exchange.receivers[0]}; expected "
+                f"{scene.underlay.routers}: sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}",
                 f"ip route get {scene.hosts[exchange.receivers[0]].plan.address('underlay')}",
-                ("UNDER-07",),
             )
             return
 
@@ -166,15 +160,12 @@ def source_check(scene: Scene) -> Iterator[Finding]:
         if exchange.sources == {scene.hosts[exchange.sender].plan.address("underlay")}:
             continue  # the host's own translation of addresses has made it honest
         if hearers and scene.underlay.provider.source_check:
-            yield Finding(
+            yield declared(
                 "source-check-off",
                 fabric_name(scene),
                 exchange.sender if scene.fabric else "",
-                f"the cloud lets {exchange.sender} send with a source address that is not its own: "
-                "any VM can impersonate a spoke",
                 f"{exchange} was heard by {', '.join(hearers)}",
                 "switch the source/destination check of the VNICs on",
-                ("UNDER-06", "SEC-02"),
             )
             return
 
@@ -185,13 +176,11 @@ def mtu(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         nic = host.seen.devices.get(host.plan.nic)
         if scene.planned and nic is not None and nic.mtu < wanted:
-            yield host.finding(
+            yield host.declared(
                 "nic-mtu",
                 nic.name,
-                f"{host.name} {nic.name} has MTU {nic.mtu}, and {scene.underlay.provider.title} gives {wanted}",
-                f"mtu {nic.mtu}",
+                f"mtu {nic.mtu}; {scene.underlay.provider.title} gives {wanted}",
                 f"ip link set {nic.name} mtu {wanted}",
-                ("UNDER-05", "MTU-01"),
             )
 
 

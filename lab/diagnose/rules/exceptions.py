@@ -11,6 +11,7 @@ from lab.tunnels import KINDS
 
 DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # a queue: its reader is unknown
 QUOTED_LENGTH = 200
+IGMP = ("-p igmp", "ip protocol igmp")
 VERDICT = re.compile(r"(counter )?(drop|reject( with .*)?)?")
 TARGET = re.compile(r"(^|\s)-[jg] .*$")
 MODULE = re.compile(r"-m (tcp|udp|icmp|icmp6) ")

@@ -19,13 +19,11 @@ def directed_broadcast(scene: Scene) -> Iterator[Finding]:
             if not (host.parameter("bc_forwarding", "all") and host.parameter("bc_forwarding", nic)):
                 continue
             forwards = host.parameter("net.ipv4.ip_forward")
-            yield host.finding(
+            yield host.declared(
                 "bc-forwarding-on",
                 nic,
-                f"{host.name} forwards directed broadcast received on {nic}; expected it to deliver it locally",
                 f"net.ipv4.conf.all.bc_forwarding 1, net.ipv4.conf.{nic}.bc_forwarding 1, ip_forward {forwards}",
                 f"sysctl -w net.ipv4.conf.all.bc_forwarding=0 net.ipv4.conf.{nic}.bc_forwarding=0",
-                ("SEC-05",),
             )
 
 
@@ -39,14 +37,11 @@ def multicast_routing(scene: Scene) -> Iterator[Finding]:
             continue
         counts = ", ".join(f"{name} {one['in']} packets in, {one['out']} out" for name, one in interfaces.items())
         holders = [f"{name} (process {number})" for number, name in router["processes"]]
-        yield host.finding(
+        yield host.declared(
             "multicast-routed",
             others[0],
-            f"{host.name} routes multicast between {host.plan.device} and {', '.join(others)}, without a tunnel; "
-            "expected no multicast router",
             f"{', '.join(holders) or 'the process is not visible to this user'}: {counts}",
             END_ROUTER if holders else "",
-            ("WIRE-03",),
         )
 
 
@@ -56,13 +51,11 @@ def receive_buffers(scene: Scene) -> Iterator[Finding]:
         lost = host.counted.get(OVERFLOWN, 0)
         # other sockets of a live host may overflow meanwhile, which is not the overlay's matter
         if lost > 0 and any(host.name in one.receivers and one.lost(host.name) for one in scene.trial.exchanges):
-            yield host.finding(
+            yield host.declared(
                 "receive-buffer-overflow",
                 "",
-                f"{host.name} received datagrams that did not fit the receive buffers of its sockets",
                 f"{OVERFLOWN} rose by {lost}",
                 "sysctl -w net.core.rmem_default=212992 net.core.rmem_max=212992    # or SO_RCVBUF in the application",
-                ("PERF-03",),
             )
 
 

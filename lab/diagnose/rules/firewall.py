@@ -83,7 +83,6 @@ def dropped(scene: Scene) -> Iterator[Finding]:
                 f"{host.name}'s firewall {does} {_what(rule, own)}",
                 counted(rule),
                 " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own)),
-                ("PRE-04",) if "forwarding" not in own else ("PRE-06",),
             )
             yield replace(found, rule=quoted(rule))
 

@@ -14,6 +14,7 @@ from lab.checkup.verdicts import Firewall, Packet
 from lab.clouds import GRE, UDP
 from lab.diagnose.rules.exceptions import (
     DROPPING,
+    IGMP,
     carrier,
     deleted,
     dropping,
@@ -28,7 +29,6 @@ from lab.tunnels import KINDS
 
 OF_IGMP = re.compile(r"\bigmp\b|-p 2\b")
 SETS_TTL = re.compile(r"\bip6? (ttl|hoplimit) set\b")
-IGMP = ("-p igmp", "ip protocol igmp")
 IGMP_NUMBER, ALL_QUERIERS = 2, "224.0.0.22"
 STRICT_PATH = re.compile(r"-m rpfilter\b.*--invert|\bfib saddr \. (mark \. )?iif oif (missing|0)\b")
 OTHER_PATH = re.compile(r"--loose\b|\bnfproto ipv6\b")
@@ -37,7 +37,6 @@ SETS_DSCP = re.compile(r"\bip6? (dscp|ecn) set\b")
 SETS_CE = re.compile(r"\bip6? ecn set ce\b|--set-tos 0x[0-9a-f]?[37bf]/0x[0-9a-f]?[37bf]\b")
 """Both bits of ECN, whatever the others are: Congestion Experienced (RFC 3168 section 5)."""
 MAC_REWRITING = ("snat", "dnat", "redirect", "arpreply")
-INCOMING = ("INPUT", "PREROUTING")
 
 
 def by_text(scene: Scene) -> Iterator[Finding]:
@@ -59,14 +58,7 @@ def igmp(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         named = [(rule, quoted(rule)) for rule in dropping(host, OF_IGMP, IGMP)]
         for rule, evidence in named or _refusing(host, _queries(host), _reports(host)):
-            yield host.finding(
-                "igmp-filtered",
-                host.plan.device,
-                f"{host.name}'s firewall drops IGMP; expected it accepted, as queriers and their members need",
-                evidence,
-                inserted(rule, IGMP),
-                ("PRE-04", "MCAST-04", "SNOOP-05"),
-            )
+            yield host.declared("igmp-filtered", host.plan.device, evidence, inserted(rule, IGMP))
 
 
 def compared(scene: Scene) -> Iterator[Finding]:
@@ -76,13 +68,8 @@ def compared(scene: Scene) -> Iterator[Finding]:
         coming = Packet(GRE, incoming=host.plan.nic, destination=own)
         leaving = Packet(GRE, outgoing=host.plan.nic, source=own)
         for rule, evidence in _refusing(host, *((one, replace(one, protocol=UDP)) for one in (coming, leaving))):
-            yield host.finding(
-                "control-dropped",
-                host.plan.nic,
-                f"{host.name}'s firewall drops GRE, with which tests compare what the cloud passes",
-                evidence,
-                inserted(rule, ("-p gre", "meta l4proto gre")),
-                ("PRE-04",),
+            yield host.declared(
+                "control-dropped", host.plan.nic, f"GRE: {evidence}", inserted(rule, ("-p gre", "meta l4proto gre"))
             )
 
 
@@ -124,65 +111,36 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
         for rule in dropping(host, STRICT_PATH, exception):
             if OTHER_PATH.search(rule.rule) or rule.family == "ip6" or of_carrier(host, rule):
                 continue
-            yield host.finding(
+            yield host.declared(
                 "reverse-path-rule",
                 host.plan.device,
-                f"{host.name}'s firewall drops packets whose source is routed by another device; expected them on "
-                f"{host.plan.device}, whose rp_filter is {filtering}",
-                quoted(rule),
+                f"{quoted(rule)}; rp_filter is {filtering}",
                 inserted(rule, exception),
-                ("PRE-07",),
             )
 
 
 def _rewritten(host: HostScene, rule: FirewallRule) -> Finding:
     outer = of_carrier(host, rule)
-    way = "receives" if (rule.hook or rule.chain).upper() in INCOMING else "sends"
-    return host.finding(
-        "ttl-rewritten",
-        host.plan.nic if outer else host.plan.device,
-        f"{host.name}'s firewall rewrites the TTL of what {'carries the tunnel, as it' if outer else 'it'} {way}"
-        + (" it" if outer else ""),
-        quoted(rule),
-        deleted(rule),
-        ("WIRE-04", "TTL-05") if outer else ("MCAST-06",),
-    )
+    return host.declared("ttl-rewritten", host.plan.nic if outer else host.plan.device, quoted(rule), deleted(rule))
 
 
 def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None:
     outer = of_carrier(host, rule)
     if outer is not False and SETS_CE.search(rule.rule) and any(one.stage == "decapsulation" for one in scene.losses):
-        return host.finding(
-            "congestion-marked",
-            host.plan.nic,
-            f"{host.name}'s firewall marks tunnel packets as Congestion Experienced; their receivers drop those whose "
-            "inner packet does not take part in ECN (RFC 6040)",
-            quoted(rule),
-            deleted(rule),
-            ("WIRE-05", "BCAST-01"),
-        )
+        return host.declared("congestion-marked", host.plan.nic, quoted(rule), deleted(rule))
     if not scene.planned:
         return None
-    return host.finding(
-        "tos-rewritten",
-        host.plan.device if outer is False else host.plan.nic,
-        f"{host.name}'s firewall rewrites the TOS of what it sends, the tunnel's packets among it"
-        if not outer
-        else f"{host.name}'s firewall rewrites the TOS of tunnel packets",
-        quoted(rule),
-        deleted(rule),
-        ("WIRE-05",),
+    return host.declared(
+        "tos-rewritten", host.plan.device if outer is False else host.plan.nic, quoted(rule), deleted(rule)
     )
 
 
 def _bridged(host: HostScene, rule: FirewallRule) -> Finding:
-    return host.finding(
+    return host.declared(
         "nat-rewrites",
         host.plan.device,
-        f"{host.name}'s bridge filter rewrites the MAC addresses of what the bridge forwards",
         f"{quoted(rule)} ({rule.tool}) matched {rule.hits} packets during the trial",
         deleted(rule),
-        ("HUB-02",),
     )
 
 
@@ -195,13 +153,11 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
     stateful = [rule for rule in accepting if "ESTABLISHED" in rule.rule and "NEW" not in rule.rule]
     refusing = [rule for rule in chain if rule.verdict in DROPPING]
     if stateful and len(stateful) == len(accepting) and refusing:
-        yield host.finding(
+        yield host.declared(
             "stateful-only",
             host.plan.nic,
-            f"{host.name}'s firewall takes the tunnel's packets only as answers: after 180 s of its silence none",
             f"{quoted(stateful[0])}, then {quoted(refusing[-1])}",
             inserted(stateful[0], carrier(scene)),
-            ("PRE-05",),
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
@@ -11,39 +10,6 @@ from lab.overlay import commands
 from lab.overlay.readback import Device
 
 FORWARDING = 3  # the state as bridge(8) takes it
-AGEING = 30000  # hundredths of a second, the kernel's own (ip-link(8))
-
-
-@dataclass(frozen=True)
-class PortFlag:
-    """A flag of a bridge port (bridge(8)): its word, what it must be, what is wrong otherwise."""
-
-    word: str
-    wanted: int
-    code: str
-    otherwise: str
-    requirements: tuple[str, ...]
-    command: str = "bridge link set dev {port} {word} {value}"
-
-
-BY_IP = "ip link set {port} type bridge_slave {word} {value}"  # bridge(8) has no word for it
-FLAGS = (
-    PortFlag("bcast_flood", 1, "broadcast-not-flooded", "does not flood broadcast", ("BCAST-01",)),
-    PortFlag("mcast_flood", 1, "multicast-not-flooded", "does not flood multicast", ("MCAST-01",)),
-    PortFlag("flood", 1, "unicast-not-flooded", "drops unicast to unknown MACs", ("HUB-03",)),
-    PortFlag("learning", 1, "learning-off", "learns no MACs", ("HUB-03",)),
-    PortFlag("hairpin", 0, "hairpin-on", "sends frames back where they came from", ("HUB-05", "BCAST-05")),
-    PortFlag("locked", 0, "port-locked", "is locked: it takes frames of authorised MACs only", ("HUB-02",)),
-    PortFlag("neigh_suppress", 0, "arp-suppressed", "suppresses ARP", ("BCAST-08",)),
-    PortFlag("proxy_arp", 0, "arp-suppressed", "answers ARP itself and floods none", ("BCAST-08",), BY_IP),
-    PortFlag("proxy_arp_wifi", 0, "arp-suppressed", "answers ARP itself", ("BCAST-08",), BY_IP),
-    PortFlag("mcast_to_unicast", 0, "multicast-as-unicast", "turns multicast into unicast", ("MCAST-01",)),
-    PortFlag("vlan_tunnel", 0, "vlan-tunnel", "maps VLANs to tunnels", ("HUB-02",)),
-)
-ISOLATED = PortFlag("isolated", 0, "port-isolated", "is isolated from the other ports", ("HUB-06", "HUB-02"))
-JOINED = PortFlag(
-    "isolated", 1, "port-not-isolated", "forwards to the other ports, which have a way of their own", ("BCAST-06",)
-)
 
 
 def bridge(scene: Scene) -> Iterator[Finding]:
@@ -60,75 +26,39 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
         joined = [port for port in topology.ports(hub.name) if port in hub.seen.devices]
         pinned = f"address {wanted} " if scene.planned and wanted else ""
         ports = "".join(f"ip link set {port} up master {name} && " for port in joined)
-        yield hub.finding(
+        yield hub.declared(
             "bridge-missing",
             name,
-            f"{hub.name} has no bridge {name}",
             f"its devices are {', '.join(hub.seen.devices)}",
             f"ip link add {name} {pinned}type bridge && {ports}ip link set {name} up && "
             f"{commands.placed(topology, hub.plan)}",
-            ("HUB-02", "BCAST-01"),
         )
         return
     if not device.up:
-        yield hub.finding(
+        yield hub.declared(
             "bridge-down",
             device.name,
-            f"{hub.name} {device.name} is down",
             "the device lacks the flag UP",
             f"ip link set {device.name} up && {commands.route(topology, hub.plan)}",
-            ("HUB-02", "BCAST-01"),
         )
     yield from _bridge_options(scene, hub, device)
     if scene.planned and wanted and device.mac != wanted:
-        yield hub.finding(
+        yield hub.declared(
             "bridge-mac-not-pinned",
             device.name,
-            f"{device.name} has the MAC {device.mac}, one of its ports': it changes when a tunnel is added or removed",
-            f"planned is {wanted}",
+            f"{device.mac}; expected {wanted}",
             f"ip link set {device.name} address {wanted}",
-            ("HUB-08",),
         )
 
 
 def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Finding]:
     cut = any(loss.stage == "forwarding" for loss in scene.losses)
     if device.details.get("vlan_filtering") and (scene.planned or cut) and _in_several_vlans(hub, device):
-        yield hub.finding(
+        yield hub.declared(
             "vlan-filtering",
             device.name,
-            f"{device.name} filters VLANs: frames pass only where a port's VLAN allows it",
             f"vlan_filtering 1; untagged VLANs: {_told(_untagged(hub, device))}",
             f"ip link set {device.name} type bridge vlan_filtering 0",
-            ("HUB-02", "BCAST-01"),
-        )
-    if device.details.get("stp_state") and scene.planned and not scene.topology.bridge_data.get("stp_state"):
-        yield hub.finding(
-            "stp-on",
-            device.name,
-            f"{device.name} runs STP: it blocks a new port for twice the forward delay, and consumes BPDUs",
-            "stp_state 1",
-            f"ip link set {device.name} type bridge stp_state 0",
-            ("HUB-07", "FAULT-07"),
-        )
-    if device.details.get("ageing_time") == 0:
-        yield hub.finding(
-            "addresses-forgotten",
-            device.name,
-            f"{device.name} ages out every MAC at once: unicast to one spoke is flooded to all",
-            "ageing_time 0",
-            f"ip link set {device.name} type bridge ageing_time {AGEING}",
-            ("HUB-03",),
-        )
-    mask = device.details.get("group_fwd_mask")
-    if mask:
-        yield hub.finding(
-            "reserved-forwarded",
-            device.name,
-            f"{device.name} forwards frames that must end at every bridge (802.1D, 01:80:c2:00:00:0X)",
-            f"group_fwd_mask {mask:#x}",
-            f"ip link set {device.name} type bridge group_fwd_mask 0",
-            ("HUB-07",),
         )
 
 
@@ -168,21 +98,9 @@ def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Fi
             f"its master is {port.master or 'none'}",
             f"ip link set {port.name} master {bridge}"
             + (f" && bridge link set dev {port.name} isolated on" if host.plan.isolated else ""),
-            ("HUB-02", "BCAST-01"),
         )
         return
     yield from _state(host, port, peer)
-    for flag in (*FLAGS, JOINED if host.plan.isolated else ISOLATED):
-        value = port.flag(flag.word)
-        if value is not None and bool(value) != bool(flag.wanted):
-            yield host.finding(
-                flag.code,
-                port.name,
-                f"{host.name} {port.name}, the port to {peer}, {flag.otherwise}",
-                f"{flag.word} {'on' if value else 'off'}",
-                flag.command.format(port=port.name, word=flag.word, value="on" if flag.wanted else "off"),
-                flag.requirements,
-            )
 
 
 def _state(host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
@@ -193,14 +111,12 @@ def _state(host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
     stp = bool(host.device.details.get("stp_state"))
     # a port that is protodown is disabled whatever state it is given
     enabled = f"ip link set {port.name} protodown off" if port.protodown else ""
-    yield host.finding(
+    yield host.declared(
         "port-blocked",
         port.name,
-        f"{host.name} {port.name}, the port to {peer}, is {state} and forwards nothing",
         f"port state {state}, STP {'on' if stp else 'off'}" + (", protodown on" if port.protodown else ""),
         (f"ip link set {host.plan.device} type bridge stp_state 0 && " if stp else "")
         + (enabled or f"bridge link set dev {port.name} state {FORWARDING}"),
-        ("HUB-02", "FAULT-07"),
     )
 
 
@@ -211,13 +127,8 @@ def strangers(scene: Scene) -> Iterator[Finding]:
     for port in hub.seen.ports_of(bridge):
         if port.name in planned or port.tunnel is not None or not (scene.planned or port.name == hub.plan.nic):
             continue
-        yield hub.finding(
-            "stray-port",
-            port.name,
-            f"{port.name} is a port of {bridge} but not a tunnel of the overlay",
-            f"{port.kind or 'a NIC'}, master {bridge}",
-            f"ip link set {port.name} nomaster",
-            ("HUB-01",),
+        yield hub.declared(
+            "stray-port", port.name, f"{port.kind or 'a NIC'}, master {bridge}", f"ip link set {port.name} nomaster"
         )
 
 
@@ -236,15 +147,13 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
         right = hub.plan.device if owner is hub else scene.topology.port(hub.name, owner.name)
         if port == right or (entry.state == "permanent" and entry.lladdr in own):
             continue
-        yield hub.finding(
+        yield hub.declared(
             "fdb-static-wrong",
             str(port),
-            f"a static forwarding entry sends frames for {owner.name} to {port}; expected {right}",
-            f"fdb {entry.lladdr} dev {port} static",
+            f"fdb {entry.lladdr} dev {port} static; {owner.name} is at {right}",
             f"bridge fdb del {entry.lladdr} dev {port} master"
             # the bridge's own entry had to make room for it
             + (f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is hub else ""),
-            ("HUB-03",),
         )
 
 

@@ -25,13 +25,11 @@ def policies(scene: Scene) -> Iterator[Finding]:
         if not risen or not stages:
             continue
         carried = stages & {"encapsulation", "decapsulation"}
-        yield host.finding(
+        yield host.declared(
             "ipsec-drops",
             host.plan.nic if carried else host.plan.device,
-            f"an IPsec policy of {host.name} drops {'tunnel packets' if carried else 'packets in the tunnel'}",
             ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items())),
             _removing(scene, host, risen, carried=bool(carried)) if scene.planned else SHOW,
-            ("PRE-04",),
         )
 
 

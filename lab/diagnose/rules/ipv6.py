@@ -9,6 +9,7 @@ from ipaddress import IPv6Address
 from lab.diagnose import trial
 from lab.diagnose.rules import exceptions
 from lab.diagnose.rules.exceptions import DROPPING, by_ports, counted, hooks, inserted
+from lab.diagnose.rules.settings import parameters
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import IPV6_LEAST_MTU, Finding
 from lab.records import FirewallRule
@@ -17,7 +18,6 @@ from lab.tunnels import KINDS
 ICMPV6 = ("-p ipv6-icmp", "meta l4proto ipv6-icmp")
 OF_ICMPV6 = re.compile(r"icmp|-p 58\b|\bip6\b|\bIPv6\b|86dd", re.IGNORECASE)
 OF_REPORTS = re.compile(r"(type|mld)\S* \D{0,3}(13[12]|143|mld\S*)")
-REQUIREMENTS = ("V6-01", "V6-02")
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-ip6tables"
 
 
@@ -27,13 +27,11 @@ def too_small(scene: Scene) -> Iterator[Finding]:
         device = host.device
         if device is None or device.mtu >= IPV6_LEAST_MTU:
             continue
-        yield host.finding(
+        yield host.declared(
             "mtu-below-1280",
             device.name,
-            f"{host.name} {device.name} has no IPv6: its MTU is below {IPV6_LEAST_MTU}",
             f"MTU {device.mtu}",
             f"ip link set {device.name} mtu {_mtu_that_fits(scene, host)}",
-            ("V6-04", *REQUIREMENTS),
         )
 
 
@@ -43,21 +41,6 @@ def _mtu_that_fits(scene: Scene, host: HostScene) -> int:
     options = scene.topology.options
     left = nic.mtu - KINDS[options.kind].overhead(options) if nic else IPV6_LEAST_MTU
     return max(IPV6_LEAST_MTU, left)
-
-
-def disabled(scene: Scene) -> Iterator[Finding]:
-    """IPv6 is on on the overlay devices."""
-    for host in _hosts(scene):
-        device = host.plan.device
-        if host.sysctls.get(f"net.ipv6.conf.{device}.disable_ipv6") == "1":
-            yield host.finding(
-                "ipv6-disabled",
-                device,
-                f"IPv6 is off on {host.name} {device}, and on with others",
-                f"net.ipv6.conf.{device}.disable_ipv6 = 1",
-                f"sysctl -w net.ipv6.conf.{device}.disable_ipv6=0",
-                REQUIREMENTS,
-            )
 
 
 def link_local(scene: Scene) -> Iterator[Finding]:
@@ -79,14 +62,11 @@ def link_local(scene: Scene) -> Iterator[Finding]:
             route = f"ip -6 route replace multicast ff00::/8 dev {device.name} table local proto kernel metric 256"
             lacks.append(("route of ff00::/8", route))
         if lacks:
-            yield host.finding(
+            yield host.declared(
                 "ipv6-link-local-missing",
                 device.name,
-                f"{host.name} {device.name} has no {' and no '.join(what for what, _ in lacks)}: it sends no multicast "
-                "by IPv6",
-                f"ip -6 addr show dev {device.name} has {_addresses(host)}",
+                f"no {' and no '.join(what for what, _ in lacks)}; it has {_addresses(host)}",
                 " && ".join(fix for _, fix in lacks),
-                REQUIREMENTS,
             )
 
 
@@ -101,30 +81,6 @@ def _from_mac(mac: str) -> IPv6Address:
     return IPv6Address((0xFE80 << 112) | int.from_bytes(made, "big"))
 
 
-def ignored(scene: Scene) -> Iterator[Finding]:
-    """Hosts answer ICMPv6 echo requests to their groups, and report their groups in the newest MLD."""
-    for host in _hosts(scene):
-        for name, code, what in (
-            ("echo_ignore_multicast", "ipv6-multicast-ping-ignored", "echo requests to IPv6 multicast addresses"),
-            ("echo_ignore_all", "ipv6-ping-ignored", "every ICMPv6 echo request"),
-        ):
-            full = f"net.ipv6.icmp.{name}"
-            if host.sysctls.get(full) == "1":
-                yield Finding(
-                    code, host.name, "", f"{host.name} ignores {what}", f"{full} = 1", f"sysctl -w {full}=0", ("V6-01",)
-                )
-        full = f"net.ipv6.conf.{host.plan.device}.force_mld_version"
-        if host.sysctls.get(full) not in (None, "0", "2"):
-            yield host.finding(
-                "mld-version-forced",
-                host.plan.device,
-                f"{host.name} uses only MLDv1, which does not support source filters",
-                f"{full} = {host.sysctls[full]}",
-                f"sysctl -w {full}=0",
-                ("V6-02",),
-            )
-
-
 def filtered(scene: Scene) -> Iterator[Finding]:
     """Firewalls leave ICMPv6 alone: neighbour discovery and membership reports are part of it (RFC 4890)."""
     for host in _hosts(scene):
@@ -134,14 +90,7 @@ def filtered(scene: Scene) -> Iterator[Finding]:
                 continue
             text = rule.rule
             if (silent and _may_match(rule, text)) or OF_REPORTS.search(text):
-                yield host.finding(
-                    "icmpv6-filtered",
-                    host.plan.device,
-                    f"{host.name}'s firewall drops ICMPv6, of which neighbour discovery and MLD are parts",
-                    counted(rule),
-                    inserted(rule, ICMPV6),
-                    REQUIREMENTS,
-                )
+                yield host.declared("icmpv6-filtered", host.plan.device, counted(rule), inserted(rule, ICMPV6))
 
 
 def bridged(scene: Scene) -> Iterator[Finding]:
@@ -155,45 +104,29 @@ def bridged(scene: Scene) -> Iterator[Finding]:
         forwards = rule.family in families and (rule.family == "bridge" or hooks(hub, rule) == {"FORWARD"})
         if forwards and rule.verdict in DROPPING and _may_match(rule, rule.rule):
             exception = ("", by_ports(hub)) if rule.family == "bridge" else exceptions.bridged(bridge)
-            yield hub.finding(
-                "bridged-dropped",
-                bridge,
-                f"{hub.name}'s firewall drops IPv6 packets that {bridge} forwards",
-                counted(rule),
-                inserted(rule, exception),
-                REQUIREMENTS,
-            )
+            yield hub.declared("bridged-dropped", bridge, f"IPv6: {counted(rule)}", inserted(rule, exception))
 
 
 def unanswered(scene: Scene) -> Iterator[Finding]:
-    """Hosts that do not answer a ping to ff02::1, without another rule that explains it."""
-    explained = {
-        finding.node for rule in (too_small, disabled, link_local, ignored, filtered) for finding in rule(scene)
-    }
+    """Who does not answer a ping to ff02::1, where no other rule explains it."""
+    explained = {finding.node for rule in (too_small, link_local, filtered) for finding in rule(scene)}
+    explained |= {finding.node for finding in parameters(scene) if finding.code.startswith("ipv6-")}
     if any(bridged(scene)):
         return  # of which each spoke is a victim
     if scene.losses:
         return  # a loss of IPv4, too, is explained by the tunnel
     unforwarded = trial.unforwarded(scene.trial.pings6, scene.hub.name)
     for pinger, name in unforwarded[:1]:
-        yield scene.hub.finding(
+        yield scene.hub.declared(
             "ipv6-unanswered",
             scene.topology.bridge,
-            f"{scene.hub.name} forwards IPv4 between {pinger} and {name}, and no pings to ff02::1 or their answers",
             f"{scene.hub.name} has answers of both by IPv6, {pinger} has none of {name}",
-            "",
-            ("V6-01",),
         )
     explained |= {name for _, name in unforwarded}
     for host in _hosts(scene):
         if host.name not in explained and _is_silent(scene, host):
-            yield host.finding(
-                "ipv6-unanswered",
-                host.plan.device,
-                f"{host.name} receives the others' IPv4 but does not answer their pings to ff02::1",
-                f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}",
-                "",
-                ("V6-01",),
+            yield host.declared(
+                "ipv6-unanswered", host.plan.device, f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}"
             )
 
 
@@ -221,4 +154,4 @@ def _addresses(host: HostScene) -> str:
     return ", ".join(own) or "no address"
 
 
-RULES = (too_small, disabled, link_local, ignored, filtered, bridged, unanswered)
+RULES = (too_small, link_local, filtered, bridged, unanswered)

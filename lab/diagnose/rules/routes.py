@@ -30,27 +30,20 @@ def multicast(scene: Scene) -> Iterator[Finding]:
         taken = host.seen.route_to(astray[0])
         covering = taken is not None and taken.to.subnet_of(MULTICAST)
         if covering and taken is not None:
-            yield host.finding(
+            yield host.declared(
                 "multicast-route-elsewhere",
                 taken.dev or device,
-                f"{host.name} routes {astray[0]} {_words(taken)}, not to {device}",
-                f"ip route: {taken.to} {_words(taken)}",
+                f"ip route: {taken.to} {_words(taken)}, for {astray[0]}",
                 " ; ".join(
                     [*(_delete(route) for route in _of_groups(host)), commands.route(scene.topology, host.plan)]
                 ),
-                ("MCAST-01", "MCAST-08"),
             )
         else:
-            narrow = bool(own)
-            said = f"only {own[0]}" if narrow else "no multicast"
-            leaves = f"leaves by {taken.dev}" if taken else "has no route at all"
-            yield host.finding(
-                "multicast-route-narrow" if narrow else "multicast-route-missing",
+            yield host.declared(
+                "multicast-route-narrow" if own else "multicast-route-missing",
                 device,
-                f"{host.name} routes {said} to {device}: {astray[0]} {leaves}",
                 f"ip route get {astray[0]}: {'dev ' + str(taken.dev) if taken else 'unreachable'}",
                 f"ip route replace {MULTICAST} dev {device}",
-                ("MCAST-08",) if narrow else ("MCAST-01", "FAULT-03", "MCAST-08", "PRE-04"),
             )
 
 
@@ -68,14 +61,11 @@ def _to_groups(route: Route | None, device: str) -> bool:
 def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
     route = host.seen.route_to(GROUPS[0])
     if route is not None and route.src not in (None, host.plan.address()):
-        yield host.finding(
+        yield host.declared(
             "multicast-source-foreign",
             host.plan.device,
-            f"{host.name} sends multicast to {host.plan.device} with the source {route.src}, "
-            "which receivers filter by the reverse path",
             f"{route.to} dev {route.dev} src {route.src}",
             f"ip route replace {route.to} dev {host.plan.device}",
-            ("PRE-07",),
         )
 
 
@@ -96,22 +86,18 @@ def overlay(scene: Scene) -> Iterator[Finding]:
             if by_itself or key in reported:
                 continue
             reported.add(key)
-            if route is not None and route.to.prefixlen >= host.plan.overlay.network.prefixlen:
-                own = f"{host.plan.overlay.network} dev {host.plan.device} src {host.plan.address()}"
-                again = f" && ip route replace {own}" if route.to == host.plan.overlay.network else ""
-                remedy = _delete(route) + again
-                said = _words(route)
-            else:
-                own = f"{host.plan.overlay.network} dev {host.plan.device} src {host.plan.address()}"
-                remedy = f"ip route replace {own}"
-                said = f"{_words(route)}: the connected route is missing" if route else "nowhere"
-            yield host.finding(
+            network = host.plan.overlay.network
+            again = f"ip route replace {network} dev {host.plan.device} src {host.plan.address()}"
+            # a route to less than the overlay, or another one to it, has to go
+            narrower = route is not None and route.to.prefixlen >= network.prefixlen
+            steps = [*([_delete(route)] if route and narrower else [])]
+            steps += [again] if not narrower or (route and route.to == network) else []
+            yield host.declared(
                 "overlay-route-elsewhere",
                 host.plan.device,
-                f"{host.name} routes {other.name}'s overlay address {other.plan.address()} {said}",
-                f"ip route: {route.to} {_words(route)}" if route else "no route",
-                remedy,
-                ("HUB-01", "PRE-12"),
+                (f"ip route: {route.to} {_words(route)}" if route else "no route")
+                + f", for {other.name} {other.plan.address()}",
+                " && ".join(steps),
             )
 
 
@@ -133,35 +119,27 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
                 continue  # spokes need no way to each other but the hub
             if route is None or route.type != "unicast":
-                yield host.finding(
+                yield host.declared(
                     "underlay-route-missing",
                     host.plan.nic,
-                    f"{host.name} has no route to {other.name}'s underlay address {remote}",
-                    f"{route.type} {route.to}" if route else "no route",
+                    (f"{route.type} {route.to}" if route else "no route") + f" for {remote} ({other.name})",
                     _delete(route) if route else f"ip route replace {connected}",
-                    ("PRE-12",),
                 )
             elif route.dev in overlays:
-                yield host.finding(
+                yield host.declared(
                     "recursive-routing",
                     str(route.dev),
-                    f"{host.name} reaches the tunnel's remote {remote} through {route.dev}, the tunnel itself",
-                    f"ip route: {route.to} dev {route.dev}",
+                    f"ip route: {route.to} dev {route.dev}, for {remote}",
                     _delete(route),
-                    ("PRE-12",),
                 )
             elif scene.planned and (route.dev != host.plan.nic or (scene.underlay.routers == 0 and route.via)):
-                by = f"to the gateway {route.via}" if route.via else f"by {route.dev}"
                 direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
                 taken = route.to.prefixlen > network.prefixlen or (route not in direct and direct)
-                yield host.finding(
+                yield host.declared(
                     "underlay-detour",
                     str(route.dev),
-                    f"{host.name} sends packets for its neighbour {other.name} {by}; "
-                    f"expected them directly on {host.plan.nic}",
-                    f"ip route: {route.to} {_words(route)}",
+                    f"ip route: {route.to} {_words(route)}; expected {other.name} directly on {host.plan.nic}",
                     _delete(route) if taken else f"ip route replace {connected}",
-                    ("UNDER-07", "PRE-12"),
                 )
 
 
@@ -180,14 +158,11 @@ def narrow(scene: Scene) -> Iterator[Finding]:
                 continue
             source = f" src {own[route.to]}" if route.to in own else ""
             wanted = route.to in own or route.to == scene.topology.multicast_route
-            yield host.finding(
+            yield host.declared(
                 "route-mtu",
                 device.name,
-                f"{host.name}'s route to {route.to} allows packets of {route.mtu} octets, and {device.name} takes "
-                f"{device.mtu}",
-                f"ip route: {route.to} dev {device.name} mtu {route.mtu}",
+                f"ip route: {route.to} dev {device.name} mtu {route.mtu}; the device has {device.mtu}",
                 f"ip route replace {route.to} dev {device.name}{source}" if wanted else _delete(route),
-                ("MTU-01", "MTU-07"),
             )
 
 
@@ -197,13 +172,11 @@ def default(scene: Scene) -> Iterator[Finding]:
         route = host.seen.route_to(ELSEWHERE)
         if route is None or route.dev != host.plan.device:
             continue
-        yield host.finding(
+        yield host.declared(
             "default-by-overlay",
             host.plan.device,
-            f"{host.name}'s default route leads into the overlay: limited broadcast and everything unknown goes there",
             f"ip route: default dev {route.dev}",
             f"{_delete(route)} && {commands.default_route(host.plan)}",
-            ("BCAST-03",),
         )
 
 

@@ -1,13 +1,11 @@
-"""Rules of sizes: devices of the overlay that disagree, paths that carry less than they promise, lost fragments."""
+"""Rules of sizes: devices of the overlay that disagree, paths that carry less than they promise."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 
 from lab.diagnose.effects import can_lose
 from lab.diagnose.rules.cloud import fabric_name, mtu
-from lab.diagnose.rules.exceptions import dropping, inserted, quoted
 from lab.diagnose.rules.fabric_ports import small_ports
 from lab.diagnose.rules.firewall import dropped
 from lab.diagnose.rules.routes import narrow
@@ -18,9 +16,6 @@ from lab.overlay.readback import Device
 from lab.tunnels import KINDS
 
 FULL_SIZE = "full-size broadcast"
-LEAST_MEMORY, MEMORY, KEPT = 1 << 18, 4 << 20, 3 << 20  # octets: of several large datagrams; a kernel's own choice
-TOO_LARGE = ("-p icmp --icmp-type 3/4", "icmp type destination-unreachable icmp code frag-needed")
-NEEDED = re.compile(r"icmp.*(3/4|fragmentation-needed|frag-needed)")
 
 
 def _overhead(scene: Scene) -> int:
@@ -66,15 +61,12 @@ def devices(scene: Scene) -> Iterator[Finding]:
 
 
 def _size(host: HostScene, device: Device, expected: int, found: Collection[int]) -> Finding:
-    what = "larger frames are dropped there" if device.mtu < expected else "its full-size frames fit no NIC"
     others = ", ".join(str(mtu) for mtu in sorted(set(found) - {device.mtu})) or expected
-    return host.finding(
+    return host.declared(
         "mtu-mismatch",
         device.name,
-        f"{host.name} {device.name} has MTU {device.mtu}; expected {expected}, as the NICs leave: {what}",
-        f"mtu {device.mtu}; the others have {others}",
+        f"mtu {device.mtu}; expected {expected}; the others have {others}",
         f"ip link set {device.name} mtu {expected}",
-        ("MTU-05", "MTU-01"),
     )
 
 
@@ -107,7 +99,6 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
             f"all of {loss.lost} full-size datagrams are lost, but none of the small ones",
             f"tracepath -n {scene.hosts[end].plan.endpoint}    # widen the path, or give every device of the overlay "
             f"the MTU that it finds less {_overhead(scene)}",
-            ("MTU-07", "MTU-06", "MTU-09"),
         )
 
 
@@ -125,28 +116,4 @@ def _too_large(scene: Scene, name: str) -> bool:
     return nic is not None and max(own, default=0) + _overhead(scene) > nic.mtu
 
 
-def fragments(scene: Scene) -> Iterator[Finding]:
-    """Hosts have memory to reassemble fragments, and accept the ICMP errors with a smaller path MTU."""
-    for host in scene.hosts.values():
-        memory = host.parameter("net.ipv4.ipfrag_high_thresh")
-        if 0 < memory < LEAST_MEMORY:
-            yield host.finding(
-                "reassembly-limited",
-                "",
-                f"{host.name} keeps at most {memory} octets of fragments: large datagrams are not reassembled",
-                f"net.ipv4.ipfrag_high_thresh = {memory}",
-                f"sysctl -w net.ipv4.ipfrag_high_thresh={MEMORY} net.ipv4.ipfrag_low_thresh={KEPT}",
-                ("MTU-04", "MTU-02"),
-            )
-        for rule in dropping(host, NEEDED, TOO_LARGE):
-            yield host.finding(
-                "pmtu-icmp-filtered",
-                host.plan.nic,
-                f"{host.name}'s firewall drops ICMP 3/4: it does not discover a smaller path MTU",
-                quoted(rule),
-                inserted(rule, TOO_LARGE),
-                ("MTU-06",),
-            )
-
-
-RULES = (devices, black_holes, fragments)
+RULES = (devices, black_holes)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from lab.diagnose.rules.exceptions import dropping, inserted, quoted
-from lab.diagnose.rules.firewall_texts import IGMP
+from lab.diagnose.rules.settings import GROUPS, LEAST_GROUPS
 from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.probes.membership import groups_of
 from lab.probes.snooping import is_listed, port_of, prunes, versions_of
 
 ALWAYS_A_ROUTER = 2  # mcast_router (bridge(8))
-LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; smaller ones are not defaults
 NEWEST = 3
-FROM_NOBODY = re.compile(r"(-s|saddr) 0\.0\.0\.0(/32)?( |$)")
 
 
 def _parameter(scene: Scene, name: str) -> int | None:
@@ -33,31 +29,11 @@ def bridge(scene: Scene) -> Iterator[Finding]:
     hub, name = scene.hub, scene.topology.bridge
     snooping, groups = _parameter(scene, "snooping"), _parameter(scene, "hash_max")
     if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "hash_max", GROUPS)):
-        yield hub.finding(
+        yield hub.declared(
             "group-table-small",
             name,
-            f"{name} has a table for {groups} groups, and stops snooping when it is full",
             f"mcast_hash_max {groups}, mcast_snooping {snooping}",
             f"ip link set {name} type bridge mcast_hash_max {GROUPS} mcast_snooping 1",
-            ("SNOOP-02", "SNOOP-05"),
-        )
-    elif snooping == 0 and scene.planned and _planned(scene, "snooping", 1):
-        yield hub.finding(
-            "snooping-off",
-            name,
-            f"{name} does not snoop: it lists no members and floods every group",
-            "mcast_snooping 0",
-            f"ip link set {name} type bridge mcast_snooping 1",
-            ("SNOOP-02", "SNOOP-05"),
-        )
-    if scene.planned and _parameter(scene, "querier") and snooping and not _planned(scene, "querier", 0):
-        yield hub.finding(
-            "querier-unplanned",
-            name,
-            f"{hub.name} {name} is an unplanned IGMP querier; datagrams sent before a new member's report are lost",
-            "mcast_querier 1, mcast_snooping 1",
-            f"ip link set {name} type bridge mcast_querier 0",
-            ("MCAST-01",),
         )
     held = _parameter(scene, "membership_interval")
     every, time = _parameter(scene, "query_interval"), _parameter(scene, "query_response_interval")
@@ -65,13 +41,11 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         return
     wanted = _planned(scene, "membership_interval", 2 * every + time)
     if held < 2 * every + time and held != wanted:
-        yield hub.finding(
+        yield hub.declared(
             "memberships-expire",
             name,
-            f"{name} memberships expire after {held / 100:g} s; it queries only every {every / 100:g} s",
             f"mcast_membership_interval {held}, mcast_query_interval {every}",
             f"ip link set {name} type bridge mcast_membership_interval {wanted}",
-            ("SNOOP-03",),
         )
 
 
@@ -80,30 +54,15 @@ def ports(scene: Scene) -> Iterator[Finding]:
     for spoke in scene.spokes:
         port = scene.end(scene.hub, spoke.name)
         if port is not None and scene.planned and port.flag("mcast_router") == ALWAYS_A_ROUTER:
-            yield scene.hub.finding(
-                "router-port",
-                port.name,
-                f"hub {port.name} is a permanent multicast router port: {spoke.name} receives every group",
-                "mcast_router 2",
-                f"ip link set {port.name} type bridge_slave mcast_router 1",
-                ("SNOOP-02",),
+            yield scene.hub.declared(
+                "router-port", port.name, "mcast_router 2", f"ip link set {port.name} type bridge_slave mcast_router 1"
             )
 
 
 def queriers(scene: Scene) -> Iterator[Finding]:
-    """Only the hub is a querier, and no host's firewall drops its queries."""
+    """Only the hub sends IGMP queries."""
     if not _parameter(scene, "querier"):
         yield from _elsewhere(scene)
-    for host in scene.hosts.values():
-        for rule in dropping(host, FROM_NOBODY, IGMP):
-            yield host.finding(
-                "queries-filtered",
-                host.plan.device,
-                f"{host.name}'s firewall drops packets from 0.0.0.0, the source of a bridge's queries (RFC 4541)",
-                quoted(rule),
-                inserted(rule, IGMP),
-                ("SNOOP-04", "SNOOP-06"),
-            )
 
 
 def _elsewhere(scene: Scene) -> Iterator[Finding]:
@@ -115,13 +74,11 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
         if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
             continue
         spoken = ", ".join(f"{name} uses IGMPv{version}" for name, version in older.items())
-        yield spoke.finding(
+        yield spoke.declared(
             "querier-elsewhere",
             spoke.plan.device,
-            f"{spoke.name} is an unexpected querier or multicast router; {scene.topology.bridge} prunes groups",
-            f"hub {port.name} is a router port since it received a query or PIM" + (f"; {spoken}" if spoken else ""),
-            "ss -wap    # stop the program that sends queries; its effect ends within seven minutes",
-            ("SNOOP-01", "SNOOP-06"),
+            f"hub {port.name} is a router port since something came from there" + (f"; {spoken}" if spoken else ""),
+            "ss -wap    # stop the querier; bridge and hosts forget it within seven minutes",
         )
 
 
@@ -139,14 +96,8 @@ def pruned(scene: Scene) -> Iterator[Finding]:
             continue
         groups = [one for one in ended if one.exchange.kind == "multicast" and one.missing.interface == port.name]
         if groups:
-            yield hub.finding(
-                "member-not-in-mdb",
-                port.name,
-                f"{spoke.name}'s IGMP reports do not reach {scene.hub.name} {port.name}; "
-                f"the groups that {spoke.name} has joined are not forwarded to it",
-                f"broadcast leaves by {port.name}; {groups[0]}",
-                _flooding(scene),
-                ("SNOOP-05", "MCAST-01"),
+            yield hub.declared(
+                "member-not-in-mdb", port.name, f"broadcast leaves by {port.name}; {groups[0]}", _flooding(scene)
             )
 
 
@@ -161,14 +112,12 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
         joined = groups_of(host.igmp).get(host.plan.device, frozenset())
         missing = sorted(group for group in joined if (port, group) not in listed and is_listed(group))
         if missing:
-            yield hub.finding(
+            yield hub.declared(
                 "member-not-in-mdb",
                 port,
-                f"{host.name} is a member of {', '.join(missing)}, which the hub's bridge prunes and does not list: "
-                f"IGMP of {host.name} (TTL 1) does not reach it",
-                f"/proc/net/igmp of {host.name} has it, the database of {scene.topology.bridge} has not",
+                f"{host.name} is a member of {', '.join(missing)}: /proc/net/igmp has it, the database of "
+                f"{scene.topology.bridge} has not",
                 _flooding(scene),
-                ("SNOOP-05",),
             )
 
 

@@ -23,14 +23,11 @@ def upper(scene: Scene) -> Iterator[Finding]:
             takes_all = device.details.get("mode") == PASSTHRU
             if not takes_all and not (twice and device.up and device.lower == host.plan.device):
                 continue
-            yield host.finding(
+            yield host.declared(
                 "device-on-top",
                 device.name,
-                f"{host.name} {device.name} ({device.kind}) stands on {device.lower}: "
-                + ("it takes all that arrives there" if takes_all else "broadcast and groups are taken twice"),
                 f"{device.kind} of {device.lower}" + (", mode passthru" if takes_all else ""),
                 f"ip link del {device.name}",
-                ("BCAST-06", "PRE-11"),
             )
 
 
@@ -58,13 +55,11 @@ def enslaved(scene: Scene) -> Iterator[Finding]:
                 continue
             # what a device may have lost with its master's coming and going
             again = commands.placed(scene.topology, host.plan) if tunnel else commands.placed_outside(host.plan)
-            yield host.finding(
+            yield host.declared(
                 "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved",
                 device.name,
-                f"{host.name} {device.name} is a port of {master.name}: received packets go there, not to the host",
                 f"master {master.name}, a {master.kind}",
                 f"ip link set {device.name} nomaster && ip link set {device.name} up && {again}",
-                ("PRE-11", "FAULT-06"),
             )
 
 

@@ -30,24 +30,20 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     remote = device.tunnel.remote if device.tunnel else None
     if remote is None and device.kind not in LAYER3:
         if device.up:
-            yield host.finding(
+            yield host.declared(
                 "fallback-tunnel-up",
                 device.name,
-                f"{host.name} {device.name} is up and accepts GRE from any address",
                 f"{device.name} has no remote" + (f" and is a port of {device.master}" if device.master else ""),
                 f"ip link set {device.name} down" + (" nomaster" if device.master else ""),
-                ("SEC-01", "SEC-03", "WIRE-03"),
             )
         return
     if device.kind in LAYER3:
         if device.up and remote_of(device) in names:
-            yield host.finding(
+            yield host.declared(
                 "layer3-tunnel",
                 device.name,
-                f"{host.name} has an additional layer-3 tunnel {device.name} to {names[str(remote_of(device))]}",
                 f"kind {device.kind}, remote {remote_of(device)}",
                 f"ip link del {device.name}",
-                ("WIRE-09",),
             )
         return
     far = names.get(str(remote))
@@ -58,27 +54,21 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     if far is not None and not (_joins(host, device) or _joined_from(scene.hosts[far], host, device)):
         return  # for another purpose
     if far is None:
-        yield host.finding(
+        yield host.declared(
             "stray-port",
             device.name,
-            f"{device.name}, a port of {device.master}, is a tunnel to {remote}, which is no host of the overlay",
-            f"{device.name} remote {remote}",
+            f"its remote is {remote}, not a host of the overlay; master {device.master}",
             f"ip link set {device.name} nomaster",
-            ("HUB-01", "SEC-01"),
         )
         return
     if scene.topology.doubled and host.plan.is_hub and scene.hosts[far].plan.is_hub:
         return  # what that is with PRP is another rule's (`hubs-joined`)
     twice = far in scene.topology.peers(host.name)
-    yield host.finding(
+    yield host.declared(
         "attached-twice" if twice else "spokes-meshed",
         device.name,
-        f"{host.name} has a second tunnel, {device.name}, to {far}"
-        if twice
-        else f"{host.name} has a tunnel of its own to {far}, past the hub",
-        f"{device.name} remote {remote}" + (f", a port of {device.master}" if device.master else ""),
+        f"{device.name} remote {remote} ({far})" + (f", a port of {device.master}" if device.master else ""),
         f"ip link del {device.name}",
-        ("HUB-04",) if twice else ("HUB-01", "FAULT-06"),
     )
 
 

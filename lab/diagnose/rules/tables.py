@@ -9,7 +9,6 @@ from ipaddress import IPv4Address, IPv4Network
 
 from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.scene import HostScene, Scene
-from lab.diagnose.words import routing
 from lab.model import MULTICAST, Finding, Network
 from lab.overlay import commands
 from lab.records import LOCAL_TABLE, MAIN_TABLE, Route, Rule
@@ -34,31 +33,22 @@ def policy(scene: Scene) -> Iterator[Finding]:
         found = policy_rules(scene, host)
         main = any(_usual(rule) and rule.table == MAIN_TABLE for rule in rules)
         if rules and not any(_first(rule) and rule.table == LOCAL_TABLE for rule in rules):
-            yield host.finding(
-                "local-table-unused",
-                "",
-                f"{host.name} has no policy rule that looks up table `local` first; it delivers no received packets",
-                "no rule `0: from all lookup local`",
-                "ip rule add priority 0 lookup local",
-                ("PRE-12",),
+            yield host.declared(
+                "local-table-unused", "", "no rule `0: from all lookup local`", "ip rule add priority 0 lookup local"
             )
         if rules and not main:
-            yield host.finding(
+            yield host.declared(
                 "main-table-unused",
                 "",
-                f"{host.name} has no policy rule that looks up its main table; its routes have no effect",
                 f"{len(rules)} rules, none of them `lookup main`",
                 "ip rule add priority 32766 lookup main",
-                ("PRE-12",),
             )
         if found and (scene.planned or host.name in unsent):
-            yield host.finding(
+            yield host.declared(
                 "policy-rule",
                 "",
-                f"{host.name} has a policy rule that precedes its main table",
-                "; ".join(f"ip rule: {routing.selectors(routing.policy(rule))}" for rule in found),
-                " && ".join(f"ip rule del {routing.selectors(routing.policy(rule))}" for rule in found),
-                ("PRE-12",),
+                "; ".join(f"ip rule: {rule.selectors}" for rule in found),
+                " && ".join(f"ip rule del {rule.selectors}" for rule in found),
             )
 
 
@@ -198,14 +188,11 @@ def own(scene: Scene) -> Iterator[Finding]:
             if (f"{broadcast}/32", "broadcast") not in held and device == host.plan.device:
                 missing.append(f"broadcast {broadcast} dev {device} scope link src {address}")
             if missing:
-                yield host.finding(
+                yield host.declared(
                     "local-route-missing",
                     device,
-                    f"{host.name} does not take what is for {' and '.join(route.split()[1] for route in missing)}, "
-                    f"which {device} has",
-                    f"its table `local` has no {' and no '.join(route.split()[0] for route in missing)} route of it",
+                    f"its table `local` lacks {' and '.join(missing)}",
                     " && ".join(f"ip route add {route} table local proto kernel" for route in missing),
-                    ("BCAST-01", "PRE-12"),
                 )
 
 
@@ -221,13 +208,11 @@ def foreign(scene: Scene) -> Iterator[Finding]:
                 continue
             to, kind = route.to, "" if route.type == "unicast" else f"{route.type} "
             said = f"{kind}{to}" + (f" dev {route.dev}" if route.dev else "")
-            yield host.finding(
+            yield host.declared(
                 "local-route-foreign",
                 host.plan.device,
-                f"{host.name} has a route for {to} in its table `local`: packets to it do not reach the overlay",
                 f"ip route: {said} table local",
                 f"ip route del {said} table local",
-                ("MCAST-01", "PRE-12"),
             )
 
 
@@ -240,13 +225,11 @@ def vrf(scene: Scene) -> Iterator[Finding]:
                 continue
             lost = commands.default_route(host.plan) if scene.planned else ""
             again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
-            yield host.finding(
+            yield host.declared(
                 "device-in-vrf",
                 name,
-                f"{host.name} {name} is in the VRF {device.master}: programs outside of it have no way there",
                 f"master {device.master}",
                 " && ".join(filter(None, (f"ip link set {name} nomaster", again))),
-                ("PRE-12", "BCAST-01"),
             )
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lab.diagnose.codes import declared
 from lab.diagnose.scene import Scene
-from lab.diagnose.words import filtering
 from lab.model import Finding
 from lab.records import Filter, Qdisc
 from lab.underlay.fabric import FABRIC
 
 SHAPERS = ("tbf", "htb", "cake", "red")  # well as long as they hold nothing back
 SLOW = 100_000_000  # bit/s
+UNITS = {
+    **dict.fromkeys(("delay", "jitter"), " s"),
+    **dict.fromkeys(("loss", "duplicate", "reorder", "corrupt"), " %"),
+    "rate": " bit/s",
+    "limit": "",
+}
+"""What a queue does to packets, and in which units."""
 IMPAIRING = ("loss", "duplicate", "reorder", "corrupt", "delay", "jitter", "rate")
 CHANGING = ("pedit", "nat", "vlan", "skbmod", "ct")
 PASSING = ("ok", "unspec", "pipe", "reclassify")
@@ -36,16 +43,16 @@ def queues(scene: Scene) -> Iterator[Finding]:
             if qdisc.parent != "root" and device in roots:
                 continue  # it goes with the root
             several = len([one for one in readings["qdiscs"] if (one.dev, one.kind) == (device, qdisc.kind)]) > 1
-            settings = filtering.settings(qdisc)
+            settings = [
+                f"{name} {qdisc.settings[name]:g}{unit}" for name, unit in UNITS.items() if qdisc.settings.get(name)
+            ]
             root = "root" if several or qdisc.parent == "root" else f"parent {qdisc.parent} handle {qdisc.handle}"
-            yield Finding(
+            yield declared(
                 "traffic-impaired",
                 node,
                 device,
-                f"{node} {device} has a {qdisc.kind} queue: {', '.join(settings) or 'it delays packets'}",
-                f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent}, dropped {qdisc.drops}",
+                f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent} {', '.join(settings)}; dropped {qdisc.drops}",
                 f"tc qdisc del dev {device} {root}",
-                ("APP-06", "PERF-02", "PERF-03"),
             )
 
 
@@ -75,14 +82,12 @@ def filters(scene: Scene) -> Iterator[Finding]:
             # what hangs on clsact is named by its direction, what hangs on another queue by its handle
             where = direction if first.parent == CLSACT else f"parent {first.parent}"
             priorities = dict.fromkeys(found.priority for found in several)
-            yield Finding(
+            yield declared(
                 "traffic-filtered",
                 node,
                 device,
-                f"{node} {device} has a traffic filter ({direction}); expected none",
                 f"tc filter: {first.kind} {first.name} {first.match} {actions}".replace("  ", " ").strip(),
                 " && ".join(f"tc filter del dev {device} {where} pref {priority}" for priority in priorities),
-                ("PRE-04",),
             )
 
 
@@ -92,13 +97,11 @@ def xdp(scene: Scene) -> Iterator[Finding]:
         nic = host.seen.devices.get(host.plan.nic)
         unseen = [loss for loss in scene.losses if loss.stage == "cloud" and loss.missing.node == host.name]
         if nic is not None and nic.xdp and unseen:
-            yield host.finding(
+            yield host.declared(
                 "xdp-drops",
                 nic.name,
-                f"{host.name} {nic.name} has an XDP program, and tunnel packets sent to it are not seen there",
                 f"ip link: {nic.name} {nic.xdp}; a program drops packets before any capture sees them",
                 f"ip link set dev {nic.name} {nic.xdp} off",
-                ("PRE-04", "PRE-03"),
             )
 
 

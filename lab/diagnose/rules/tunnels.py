@@ -22,16 +22,16 @@ def _key(end: TunnelEnd) -> str:
     return f"ikey {end.input_key} okey {end.output_key}"
 
 
-# what both ends must agree on: the code's beginning, the requirements, and an end's value as text
-COMPARED: tuple[tuple[str, tuple[str, ...], Callable[[TunnelEnd], str]], ...] = (
-    ("tunnel-key", ("WIRE-07", "WIRE-01"), _key),
-    ("tunnel-checksum", ("WIRE-08",), lambda end: "csum" if any(end.checksum) else "no csum"),
-    ("tunnel-sequence", ("WIRE-08",), lambda end: "seq" if any(end.sequence) else "no seq"),
-    ("tunnel-vni", ("UNDER-08",), lambda end: f"id {end.vni}"),
-    ("tunnel-port", ("UNDER-08",), lambda end: f"dstport {end.port}"),
-    ("tunnel-ttl", ("WIRE-04", "TTL-05"), lambda end: f"ttl {end.ttl or 'inherit'}"),
-    ("tunnel-tos", ("WIRE-05",), lambda end: "tos inherit" if end.tos_inherit else f"tos {end.tos:#x}"),
-    ("tunnel-pmtudisc", ("WIRE-06",), lambda end: "pmtudisc" if end.pmtudisc else "nopmtudisc"),
+# what both ends must agree on: the code's beginning, and an end's value as text
+COMPARED: tuple[tuple[str, Callable[[TunnelEnd], str]], ...] = (
+    ("tunnel-key", _key),
+    ("tunnel-checksum", lambda end: "csum" if any(end.checksum) else "no csum"),
+    ("tunnel-sequence", lambda end: "seq" if any(end.sequence) else "no seq"),
+    ("tunnel-vni", lambda end: f"id {end.vni}"),
+    ("tunnel-port", lambda end: f"dstport {end.port}"),
+    ("tunnel-ttl", lambda end: f"ttl {end.ttl or 'inherit'}"),
+    ("tunnel-tos", lambda end: "tos inherit" if end.tos_inherit else f"tos {end.tos:#x}"),
+    ("tunnel-pmtudisc", lambda end: "pmtudisc" if end.pmtudisc else "nopmtudisc"),
 )
 
 
@@ -43,13 +43,11 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
         other = renamed(scene, host, far)
         if other is not None:
             back = f"ip link set {other.name} down && ip link set {other.name} name {name} && ip link set {name} up"
-            yield host.finding(
+            yield host.declared(
                 "tunnel-renamed",
                 name,
-                f"{host.name}'s tunnel to {far.name} is called {other.name}, not {name}",
                 f"{other.name} remote {far.plan.endpoint}, and no {name}",
                 back if host.plan.is_hub else f"{back} && {commands.route(scene.topology, host.plan)}",
-                ("PRE-01", "PRE-11"),
             )
         elif device is None or device.tunnel is None:
             device = host.seen.devices.get(name)
@@ -63,20 +61,12 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 commands.again(scene.topology, host.plan, far.name, device)
                 if device is not None
                 else commands.tunnel(scene.topology, host.plan, far.name),
-                ("PRE-01", "PRE-11"),
             )
             yield in_other_namespace(missing, scene.elsewhere.get(host.name, ()))
         elif not device.up and not (host.plan.holder == "bond" and device.master is None):  # `two_hubs` names that
             # a device that went down has lost its static routes
             routed = "" if host.plan.is_hub else f" && {commands.route(scene.topology, host.plan)}"
-            yield host.finding(
-                "tunnel-down",
-                name,
-                f"{host.name} {name}, its tunnel to {far.name}, is down",
-                "the device lacks the flag UP",
-                f"ip link set {name} up{routed}",
-                ("PRE-01", "FAULT-04"),
-            )
+            yield host.declared("tunnel-down", name, "the device lacks the flag UP", f"ip link set {name} up{routed}")
 
 
 def renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
@@ -96,43 +86,22 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
         near_address, far_address = host.plan.endpoint, far.plan.endpoint
         route, again = host.seen.route_to(far_address), commands.again(scene.topology, host.plan, far.name, device)
         if far_address not in host.seen.remotes(device.name) and host.plan.holder != "mesh":
-            yield host.finding(
+            yield host.declared(
                 "tunnel-remote-mismatch",
                 device.name,
-                f"{host.name} {device.name} has {'remote ' + (device.tunnel.remote or 'none')}; "
-                f"expected {far_address} ({far.name})",
-                f"remote {device.tunnel.remote}" if device.tunnel.remote else "it has no remote of its own (external)",
+                f"remote {device.tunnel.remote or 'none of its own (external)'}; expected {far_address} ({far.name})",
                 again if _free(scene, host, far_address) else _all_again(scene, host),
-                ("PRE-08",),
             )
         if device.tunnel.link not in (None, host.plan.nic):
-            yield host.finding(
-                "tunnel-device-mismatch",
-                device.name,
-                f"{host.name} {device.name} is bound to {device.tunnel.link}, and {far.name} is reached by "
-                f"{host.plan.nic}",
-                f"dev {device.tunnel.link}",
-                again,
-                ("PRE-08",),
+            yield host.declared(
+                "tunnel-device-mismatch", device.name, f"dev {device.tunnel.link}; expected {host.plan.nic}", again
             )
-        if device.tunnel.local not in (None, near_address):
-            yield host.finding(
-                "tunnel-local-mismatch",
-                device.name,
-                f"{host.name} {device.name} has local {device.tunnel.local}; {far.name} expects {near_address}",
-                f"local {device.tunnel.local}; {far.name}'s remote is {near_address}",
-                again,
-                ("PRE-08", "UNDER-06"),
-            )
-        elif device.tunnel.local is None and route and route.src not in (None, near_address):
-            yield host.finding(
-                "tunnel-local-mismatch",
-                device.name,
-                f"{host.name} {device.name} has no local address, and the routing table gives it {route.src}",
-                f"{far.name} expects {near_address}",
-                again,
-                ("PRE-08", "UNDER-06"),
-            )
+        # without a local address it has the one that the routing table gives it
+        local = device.tunnel.local or (route.src if route else None)
+        if local not in (None, near_address):
+            by = "" if device.tunnel.local else " (by the routing table)"
+            found = f"local {local}{by}; {far.name} expects {near_address}"
+            yield host.declared("tunnel-local-mismatch", device.name, found, again)
 
 
 def _free(scene: Scene, host: HostScene, remote: str) -> bool:
@@ -160,7 +129,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
         ]
         if len(known) < 2:
             continue
-        for code, requirements, said in COMPARED:
+        for code, said in COMPARED:
             wanted = said(_planned(scene.topology, planned, known[1][2]))
             for (host, device, tunnel), (far, other, others) in ((known[0], known[1]), (known[1], known[0])):
                 if said(tunnel) == wanted or (code == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
@@ -168,18 +137,11 @@ def parameters(scene: Scene) -> Iterator[Finding]:
                 agreed = said(tunnel) == said(others)
                 if agreed and not scene.planned:
                     continue  # what was planned for live hosts is not known
-                yield host.finding(
+                yield host.declared(
                     f"{code}-not-as-planned" if agreed else f"{code}-mismatch",
                     device.name,
-                    f"{host.name} {device.name} has {said(tunnel)}"
-                    + (
-                        f", as has {far.name} {other.name}"
-                        if agreed
-                        else f", {far.name} {other.name} has {said(others)}"
-                    ),
                     f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}",
                     commands.again(scene.topology, host.plan, far.name, device),
-                    requirements,
                 )
 
 
@@ -212,14 +174,11 @@ def hops(scene: Scene) -> Iterator[Finding]:
         if device is None or device.tunnel is None or (device.tunnel.ttl or 0) > spent:
             continue
         inherits = device.tunnel.ttl is None
-        yield host.finding(
+        yield host.declared(
             "tunnel-ttl-inherit" if inherits else "tunnel-ttl-too-low",
             device.name,
-            f"the underlay spends {spent} of the outer TTL, and {host.name} {device.name} "
-            + ("inherits it: what is sent with a TTL of 1 never arrives" if inherits else f"has {device.tunnel.ttl}"),
-            f"a unicast datagram sent with TTL {CONTROL_TTL} arrives with {CONTROL_TTL - spent}",
+            f"ttl {device.tunnel.ttl or 'inherit'}; routers of the underlay spend {spent}",
             _with_a_ttl(scene, host, device, far.name),
-            ("TTL-05", "MCAST-06", "ICMP-05"),
         )
 
 

@@ -8,7 +8,6 @@ from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay import bonds, commands
 
-LOST = ("RED-02", "RED-03")
 KINDS = {"bond": "bond", "prp": "hsr"}
 """The kinds of link that have a host's address over two tunnels, by the names of `model.Holder`."""
 
@@ -21,24 +20,20 @@ def missing(scene: Scene) -> Iterator[Finding]:
         if kind is None or len(there) < len(topology.ports(host.name)):  # other rules name the tunnels
             continue
         if host.device is None or host.device.kind != kind:
-            yield host.finding(
+            yield host.declared(
                 "bond-missing" if kind == "bond" else "prp-missing",
                 host.plan.device,
-                f"{host.name} has no {kind} device {host.plan.device}",
                 f"its devices are {', '.join(host.seen.devices)}",
                 commands.over_both(topology, host.plan),
-                ("PRE-01", "RED-01"),
             )
             continue
         for port in there if kind == "bond" else ():
             if host.seen.device(port).master != host.plan.device:
-                yield host.finding(
+                yield host.declared(
                     "leg-not-bonded",
                     port,
-                    f"{host.name} {port} is not a leg of {host.plan.device}",
                     f"its master is {host.seen.device(port).master or 'none'}",
                     f"ip link set {port} down && {commands.joined(host.plan, port)}",
-                    ("RED-01", *LOST),
                 )
 
 
@@ -53,15 +48,11 @@ def watched(scene: Scene) -> Iterator[Finding]:
         lacking = [address for address in hubs if address not in targets]
         if interval and not lacking:
             continue
-        what = f"to {', '.join(lacking)}" if interval and targets else "to the hubs"
-        yield host.finding(
+        yield host.declared(
             "bond-not-watching",
             device.name,
-            f"{host.name} {device.name} sends no ARP probes {what}: it does not detect that a hub is lost, and keeps "
-            "sending to it",
             f"arp_interval {interval}, arp_ip_target {', '.join(targets) or 'none'}; expected {', '.join(hubs)}",
             commands.watching(scene.topology, host.plan),
-            ("RED-01", *LOST),
         )
 
 
@@ -71,14 +62,11 @@ def one_mac(scene: Scene) -> Iterator[Finding]:
         first, *others = [device for name in scene.topology.ports(host.name) if (device := host.seen.devices.get(name))]
         for device in others:
             if device.mac != first.mac:
-                yield host.finding(
+                yield host.declared(
                     "prp-mac-mismatch",
                     device.name,
-                    f"{host.name} {device.name} has the MAC {device.mac}, {first.name} has {first.mac}: receivers take "
-                    "its frames for another host's, and deliver every one twice",
                     f"{first.name} {first.mac}, {device.name} {device.mac}",
                     f"ip link set {device.name} address {first.mac}",
-                    ("RED-04", "BCAST-06", "MCAST-01"),
                 )
 
 
@@ -91,15 +79,12 @@ def apart(scene: Scene) -> Iterator[Finding]:
         host = scene.hosts[name]
         for port in host.seen.ports_of(host.plan.device):
             remote = port.tunnel.remote if port.tunnel and port.up else None
-            if (other := hubs.get(str(remote))) is not None:
-                yield host.finding(
+            if str(remote) in hubs:
+                yield host.declared(
                     "hubs-joined",
                     port.name,
-                    f"{name} {port.name}, a port of {host.plan.device}, joins {name} to {other}; with PRP the hubs are "
-                    "two networks, and joined each host receives the frames of both",
                     f"{port.name} remote {remote}, master {host.plan.device}",
                     f"ip link del {port.name}",
-                    ("RED-04", "BCAST-06", "MCAST-01"),
                 )
 
 

@@ -37,25 +37,20 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
     yield from (_finding(host, device, entry) for entry in (*foreign, *doubled))
     to_groups = [entry for entry in own if entry not in foreign and int(entry.lladdr[:2], 16) & GROUP]
     for entry in to_groups if len(remotes) > 1 else ():
-        yield host.finding(
+        yield host.declared(
             "vxlan-group-entry",
             device.name,
-            f"{host.name} {device.name} sends frames for the group {entry.lladdr} to {entry.dst} alone",
             f"bridge fdb: {entry.lladdr} dst {entry.dst} self",
             f"bridge fdb del {entry.lladdr} dev {device.name} dst {entry.dst} self",
-            ("BCAST-01", "MCAST-01"),
         )
     for remote in remotes:
         if not _times(flooding, remote):
-            yield host.finding(
+            yield host.declared(
                 "vxlan-flood-missing",
                 device.name,
-                f"{host.name} {device.name} has no all-zeros entry for {remote}: it floods no broadcast or multicast "
-                "there",
                 f"bridge fdb: no {ANY_MAC} dst {remote}",
                 f"bridge fdb append {ANY_MAC} dev {device.name} dst {remote}"
                 + (f" via {tunnel.link}" if tunnel.link and tunnel.remote else ""),
-                ("BCAST-01", "MCAST-01"),
             )
 
 
@@ -68,27 +63,22 @@ def proxies(scene: Scene) -> Iterator[Finding]:
     for host, far in scene.ends():
         device = scene.end(host, far.name)
         if device is not None and device.kind == "vxlan" and device.details.get("proxy"):
-            yield host.finding(
+            yield host.declared(
                 "vxlan-proxy",
                 device.name,
-                f"{host.name} {device.name} does not send ARP requests (proxy); it answers those that it can itself",
                 f"ip -d link: {device.name} vxlan ... proxy",
                 commands.again(scene.topology, host.plan, far.name, device),
-                ("BCAST-08",),
             )
 
 
 def _finding(host: HostScene, device: Device, entry: FdbEntry) -> Finding:
     mac, to = entry.lladdr, entry.dst
     further = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
-    what = "floods to" if mac == ANY_MAC else f"sends frames for {mac} to"
-    return host.finding(
+    return host.declared(
         "vxlan-entry-elsewhere",
         device.name,
-        f"{host.name} {device.name} {what} {to}{further}, in addition to its tunnel's other end",
         f"bridge fdb: {mac} dst {to}{further} self",
         f"bridge fdb del {mac} dev {device.name} dst {to}{further} self",
-        ("HUB-01", "BCAST-01"),
     )
 
 

@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Any, TypeVar
 
-from lab.diagnose.bundle import Case
-from lab.diagnose.codec import ADDRESSES
-from lab.diagnose.headers import addresses_in
+from lab.bundles.bundle import ADDRESSES, Case
+from lab.bundles.headers import addresses_in
 from lab.probes.sightings import Sighting
 
 MAC = r"(?<![\w:])(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(?![\w:])"
@@ -48,7 +47,6 @@ class Redaction:
         self._names = {**dict(_names(cases)), **names}
         words = sorted((word for word in self._names if word), key=len, reverse=True)
         self._words = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, words))})(?![\w-])") if words else None
-        self._made: dict[int, Any] = {}
 
     def text(self, text: str) -> str:
         """A text with other names and addresses."""
@@ -58,21 +56,14 @@ class Redaction:
 
     def data(self, value: Value) -> Value:
         """Builtins with other names and addresses."""
-        return self._mapped(value)
+        made: Value = self._mapped(value)
+        return made
 
     def case(self, case: Case) -> Case:
         """A case with other names and addresses."""
         return Case(self._mapped(case.scene), {role: role for role in case.names})
 
-    def _mapped(self, value: Value) -> Value:
-        if not isinstance(value, tuple):
-            made: Value = self._plainly(value)
-            return made
-        if id(value) not in self._made:  # what is shared stays shared
-            self._made[id(value)] = self._plainly(value)
-        return self._made[id(value)]  # type: ignore[no-any-return]
-
-    def _plainly(self, value: Any) -> Any:
+    def _mapped(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, ADDRESSES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from lab.diagnose.bundle import Bundle, case_of, line
+from lab.bundles.bundle import Bundle, case_of, line
 from lab.secrets import cleaned
 
 

@@ -20,23 +20,30 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
+from lab import records
 from lab.causes import identity
-from lab.diagnose import codec
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
 from lab.errors import EnvironmentProblem
 from lab.model import Finding
 
-SCHEMA = 1
+SCHEMA = 2
+ADDRESSES = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
 SCENES, RESULTS, JUNIT, EXAMINED = "diagnosis.jsonl", "conformance.json", "junit.xml", "doctor.json"
 KEPT = f"{SCENES}.gz"
 """What a run keeps of its diagnosis, beside its other results."""
 MOST = 128 << 20
 """Octets that a bundle may have when it is decompressed; one of a lab with three hosts has a quarter of a MiB."""
-BROKEN = (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, TypeError, KeyError, RecursionError)
+BROKEN = (
+    *(OSError, EOFError, zlib.error, tarfile.TarError, ValueError, TypeError, KeyError, RecursionError),
+    msgspec.MsgspecError,
+)
 """What reading a file that is not a bundle may raise."""
 
 
@@ -80,9 +87,7 @@ class Bundle:
     @property
     def reported(self) -> tuple[Reported, ...]:
         """The findings of the run, in its order."""
-        fields = Reported.__dataclass_fields__
-        entries = [{name: each for name, each in one.items() if name in fields} for one in self.results["findings"]]
-        return tuple(codec.decode(Reported, {"value": entry, "shared": []}) for entry in entries)
+        return msgspec.convert(self.results["findings"], tuple[Reported, ...])
 
     @functools.cached_property
     def found(self) -> Mapping[tuple[str, ...], Finding]:
@@ -96,16 +101,42 @@ class Bundle:
 
 def line(case: Case) -> str:
     """A case as one line of JSON."""
-    return json.dumps({"schema": SCHEMA, **codec.encode(Case, case)}, separators=(",", ":"))
+    return msgspec.json.encode({"schema": SCHEMA, "case": case}, enc_hook=_text).decode()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, ADDRESSES):
+        return str(value)
+    raise TypeError(f"{value!r} has no form in JSON")
+
+
+@dataclass(frozen=True)
+class _Head:
+    schema: int
+
+
+@dataclass(frozen=True)
+class _Line(_Head):
+    case: Case
 
 
 def case_of(text: str) -> Case:
-    """The case of a line; Malformed if it is none."""
-    data = json.loads(text)
-    schema = data.pop("schema", None) if isinstance(data, dict) else None
-    if schema != SCHEMA:
-        raise codec.Malformed(f"its scenes have schema {schema!r:.20}, this version of Overcast reads {SCHEMA}")
-    return codec.decode(Case, data)
+    """The case of a line; a ValueError or an error of msgspec if it is none."""
+    if (schema := msgspec.json.decode(text, type=_Head).schema) != SCHEMA:
+        raise ValueError(f"its scenes have schema {schema}, this version of Overcast reads {SCHEMA}")
+    case = msgspec.json.decode(text, type=_Line, dec_hook=_made).case
+    hosts = {name: replace(host, readings=_records(host.readings)) for name, host in case.scene.hosts.items()}
+    return replace(case, scene=replace(case.scene, hosts=hosts, fabric=_records(case.scene.fabric)))
+
+
+def _made(kind: Any, text: Any) -> Any:
+    return kind(text) if isinstance(text, str) else msgspec.convert(text, str)
+
+
+def _records(readings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Readings of the state of a host, whose types their names tell."""
+    kinds: Mapping[str, Any] = records.TYPES
+    return {what: msgspec.convert(each, list[kinds.get(what, Any)]) for what, each in readings.items()}  # type: ignore[misc]
 
 
 def of_run(reports: Path) -> Bundle:

@@ -1,0 +1,82 @@
+"""Rules of the reverse path filter, other members of groups, and the flags of devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.diagnose.rules.strays import LAYER3
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import ALL_HOSTS, Finding
+from lab.overlay import commands
+from lab.probes.membership import groups_of
+
+STRICT = 1
+EVERYBODYS = {ALL_HOSTS, "224.0.0.106", "224.0.0.251"}  # every host's, every snooping bridge's (RFC 4286), mDNS's
+
+
+def reverse_path(scene: Scene) -> Iterator[Finding]:
+    """Nothing of the overlay is dropped by the reverse path filter."""
+    for host in scene.hosts.values():
+        dropped = host.counted.get("TcpExtIPReversePathFilter", 0)
+        device = host.plan.device
+        strict = [name for name in ("all", device, host.plan.nic) if host.parameter("rp_filter", name) == STRICT]
+        if not dropped or not strict:
+            continue
+        remedy = " ".join(f"net.ipv4.conf.{name}.rp_filter=2" for name in dict.fromkeys(["all", *strict]))
+        yield host.declared(
+            "reverse-path-filter",
+            device,
+            f"IPReversePathFilter rose by {dropped}; rp_filter is 1 on {', '.join(strict)}",
+            f"sysctl -w {remedy}",
+        )
+
+
+def other_members(scene: Scene) -> Iterator[Finding]:
+    """In a lab only the tests are members of groups."""
+    if not scene.planned:
+        return
+    for host in scene.hosts.values():
+        groups = sorted(groups_of(host.igmp).get(host.plan.device, frozenset()) - EVERYBODYS)
+        if groups:
+            yield host.declared(
+                "member-besides",
+                host.plan.device,
+                f"{', '.join(groups)} in /proc/net/igmp, while no test listens",
+                "ss -ulpn    # then stop that process",
+            )
+
+
+def device_flags(scene: Scene) -> Iterator[Finding]:
+    """The NIC is up; the overlay devices are multicast devices and use ARP."""
+    for host in scene.hosts.values():
+        nic = host.seen.devices.get(host.plan.nic)
+        if nic is not None and not nic.up:
+            yield _nic_down(scene, host)
+        devices = [*scene.topology.devices(host.name), *([host.plan.nic] if scene.planned else [])]
+        for name in devices:
+            device = host.seen.devices.get(name)
+            if device is None or (device.tunnel is None and device.kind in LAYER3):
+                continue  # another rule reports a tunnel of another kind
+            if device.protodown and device.master is None:  # another rule reports ports
+                fix = f"ip link set {name} protodown off"
+                yield host.declared("device-protodown", name, "the device has protodown on", fix)
+            if not device.multicast and name != host.plan.nic:
+                yield host.declared(
+                    "device-not-multicast",
+                    name,
+                    "the device lacks the flag MULTICAST",
+                    f"ip link set {name} multicast on",
+                )
+            if not device.arp and name in (host.plan.device, host.plan.nic):
+                yield host.declared("device-noarp", name, "the device has the flag NOARP", f"ip link set {name} arp on")
+
+
+def _nic_down(scene: Scene, host: HostScene) -> Finding:
+    # what stood on the device went with it
+    routed = f" && {commands.default_route(host.plan)}" if scene.planned else ""
+    return host.declared(
+        "nic-down", host.plan.nic, "the device lacks the flag UP", f"ip link set {host.plan.nic} up{routed}"
+    )
+
+
+RULES = (reverse_path, other_members, device_flags)

@@ -1,0 +1,202 @@
+"""
+Kernel parameters, and options of bridges and their ports, with which no overlay works: one row for each.
+
+A host with another value has a finding of the row's code, in the words of `codes.json`; several parameters of one code
+and interface are one finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.diagnose.scene import DEFAULT_TTL, HostScene, Scene
+from lab.model import Finding
+from lab.overlay.readback import BROADCAST_PING
+
+ECHO_REPLY_BIT = 1 << 0  # of icmp_ratemask: ICMP type 0 (ip-sysctl.rst)
+LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; no kernel has less than the first
+LEAST_MEMORY = 1 << 18  # octets of fragments: several large datagrams
+
+
+def below(least: int) -> Callable[[int], bool]:
+    """Whether a value is too small."""
+    return lambda value: value < least
+
+
+def planned(scene: Scene, host: HostScene) -> bool:
+    """What counts only on hosts whose plan is known: on others it may be intended."""
+    return scene.planned
+
+
+def answering(scene: Scene, host: HostScene) -> bool:
+    """What counts where broadcast pings are to be answered."""
+    return not scene.planned or scene.topology.answer_broadcast_ping
+
+
+def limited(scene: Scene, host: HostScene) -> bool:
+    """What counts where ICMP of some types is limited."""
+    return host.parameter("net.ipv4.icmp_ratelimit") > 0
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the kernel (ip-sysctl.rst), and which values of it are wrong; by default any but 0."""
+
+    code: str
+    name: str
+    """With `{}` in the place of a device, `on` has the ones that count."""
+    usual: int
+    """The kernel's own value, which the fix sets."""
+    wrong: Callable[[int], bool] = bool
+    on: tuple[str, ...] = ()
+    """`device`: that of the overlay; `nic`; or the kernel's own name for all of them."""
+    counts: Callable[[Scene, HostScene], bool] = lambda scene, host: True
+    fix_with: str = ""
+    """What the fix has to set in addition."""
+
+
+PARAMETERS = (
+    Parameter("default-ttl-low", DEFAULT_TTL, 64, below(32)),
+    Parameter("arp-unasked", "net.ipv4.neigh.{}.mcast_solicit", 3, below(1), on=("device", "nic")),
+    # 1 and 2: it answers for the address that is asked for
+    Parameter("arp-unanswered", "net.ipv4.conf.{}.arp_ignore", 0, lambda value: value > 2, on=("all", "device")),
+    Parameter("proxy-arp", "net.ipv4.conf.{}.proxy_arp", 0, on=("device",), counts=planned),
+    Parameter("proxy-arp", "net.ipv4.conf.{}.proxy_arp_pvlan", 0, on=("device",), counts=planned),
+    Parameter("ping-ignored", "net.ipv4.icmp_echo_ignore_all", 0),
+    Parameter("broadcast-ping-ignored", BROADCAST_PING, 0, counts=answering),
+    Parameter("icmp-limited", "net.ipv4.icmp_ratemask", 6168, lambda mask: bool(mask & ECHO_REPLY_BIT), counts=limited),
+    Parameter("icmp-limited", "net.ipv4.icmp_msgs_per_sec", 1000, below(1000)),
+    Parameter("icmp-limited", "net.ipv4.icmp_msgs_burst", 50, below(50)),
+    Parameter("memberships-limited", "net.ipv4.igmp_max_memberships", 20, below(20)),
+    Parameter("memberships-limited", "net.ipv4.igmp_max_msf", 10, below(10)),
+    Parameter("igmp-version-forced", "net.ipv4.conf.{}.force_igmp_version", 0, on=("all", "device")),
+    Parameter(
+        "reassembly-limited",
+        "net.ipv4.ipfrag_high_thresh",
+        4 << 20,
+        lambda octets: 0 < octets < LEAST_MEMORY,
+        fix_with=f" net.ipv4.ipfrag_low_thresh={3 << 20}",
+    ),
+    Parameter("ipv6-disabled", "net.ipv6.conf.{}.disable_ipv6", 0, on=("device",)),
+    Parameter("ipv6-multicast-ping-ignored", "net.ipv6.icmp.echo_ignore_multicast", 0),
+    Parameter("ipv6-ping-ignored", "net.ipv6.icmp.echo_ignore_all", 0),
+    Parameter("mld-version-forced", "net.ipv6.conf.{}.force_mld_version", 0, lambda version: version == 1, ("device",)),
+)
+
+
+def parameters(scene: Scene) -> Iterator[Finding]:
+    """Every host has values under which an overlay works."""
+    for host in scene.hosts.values():
+        wrong: dict[tuple[str, str], list[tuple[Parameter, str]]] = {}
+        for one in PARAMETERS:
+            for at in (one.on or ("",)) if one.counts(scene, host) else ():
+                device = {"device": host.plan.device, "nic": host.plan.nic}.get(at, at)
+                name = one.name.format(device)
+                if host.has(name) and one.wrong(host.parameter(name)):
+                    interface = host.plan.device if at == "all" else device
+                    wrong.setdefault((one.code, interface), []).append((one, name))
+        for (code, interface), several in wrong.items():
+            yield host.declared(
+                code,
+                interface,
+                ", ".join(f"{name} is {host.parameter(name)}; expected {one.usual}" for one, name in several),
+                "sysctl -w " + " ".join(f"{name}={one.usual}{one.fix_with}" for one, name in several),
+            )
+
+
+def has_small_table(options: Mapping[str, Any]) -> bool:
+    """Whether a bridge with these options has room for few groups."""
+    return bool(options.get("mcast_hash_max", GROUPS) < LEAST_GROUPS)
+
+
+@dataclass(frozen=True)
+class BridgeOption:
+    """An option of the bridges between tunnels (ip-link(8)); which values are wrong; by default any but 0."""
+
+    code: str
+    name: str
+    usual: int
+    wrong: Callable[[int], bool] = bool
+    planned_too: bool = True
+    """Whether only a value counts that differs from a plan's; without a plan it may be intended."""
+    counts: Callable[[Mapping[str, Any]], bool] = lambda options: True
+    """Whether it counts beside the other options."""
+
+
+OPTIONS = (
+    BridgeOption("stp-on", "stp_state", 0),
+    BridgeOption("addresses-forgotten", "ageing_time", 30000, below(1), planned_too=False),  # hundredths of a second
+    BridgeOption("reserved-forwarded", "group_fwd_mask", 0, planned_too=False),
+    # with a full table of groups the kernel stops snooping by itself
+    BridgeOption("snooping-off", "mcast_snooping", 1, below(1), counts=lambda options: not has_small_table(options)),
+    BridgeOption("querier-unplanned", "mcast_querier", 0, counts=lambda options: bool(options.get("mcast_snooping"))),
+)
+
+
+def options(scene: Scene) -> Iterator[Finding]:
+    """Every bridge between tunnels forwards what it must and nothing more."""
+    for host in scene.bridging:
+        details = host.device.details if host.device is not None and host.device.kind == "bridge" else {}
+        for one in OPTIONS:
+            value = details.get(one.name)
+            meant = one.planned_too and (not scene.planned or scene.topology.bridge_data.get(one.name) == value)
+            if value is not None and one.wrong(value) and not meant and one.counts(details):
+                yield host.declared(
+                    one.code,
+                    host.plan.device,
+                    f"{one.name} is {value}; expected {one.usual}",
+                    f"ip link set {host.plan.device} type bridge {one.name} {one.usual}",
+                )
+
+
+@dataclass(frozen=True)
+class PortFlag:
+    """A flag of a bridge port (bridge(8)): its word, and what it must be."""
+
+    word: str
+    wanted: int
+    code: str
+    command: str = "bridge link set dev {port} {word} {value}"
+
+    def is_wrong(self, value: int | None) -> bool:
+        """Whether a value is not what it must be; None: this kernel has no such flag."""
+        return value is not None and bool(value) != bool(self.wanted)
+
+    def fix(self, port: str) -> str:
+        """The command that sets it."""
+        return self.command.format(port=port, word=self.word, value="on" if self.wanted else "off")
+
+
+BY_IP = "ip link set {port} type bridge_slave {word} {value}"  # bridge(8) has no word for it
+FLAGS = (
+    PortFlag("bcast_flood", 1, "broadcast-not-flooded"),
+    PortFlag("mcast_flood", 1, "multicast-not-flooded"),
+    PortFlag("flood", 1, "unicast-not-flooded"),
+    PortFlag("learning", 1, "learning-off"),
+    PortFlag("hairpin", 0, "hairpin-on"),
+    PortFlag("locked", 0, "port-locked"),
+    PortFlag("neigh_suppress", 0, "arp-suppressed"),
+    PortFlag("proxy_arp", 0, "arp-suppressed", BY_IP),
+    PortFlag("proxy_arp_wifi", 0, "arp-suppressed", BY_IP),
+    PortFlag("mcast_to_unicast", 0, "multicast-as-unicast"),
+    PortFlag("vlan_tunnel", 0, "vlan-tunnel"),
+)
+ISOLATED, JOINED = PortFlag("isolated", 0, "port-isolated"), PortFlag("isolated", 1, "port-not-isolated")
+
+
+def flags(scene: Scene) -> Iterator[Finding]:
+    """Every tunnel that is a port of a bridge of the overlay does what a port does."""
+    for host in scene.bridging:
+        for peer in scene.topology.peers(host.name):
+            port = scene.end(host, peer)
+            if port is None or port.master != host.plan.device or host.device is None or host.device.kind != "bridge":
+                continue
+            for flag in (*FLAGS, JOINED if host.plan.isolated else ISOLATED):
+                if flag.is_wrong(port.flag(flag.word)):
+                    found = f"{flag.word} {'off' if flag.wanted else 'on'} on the port to {peer}"
+                    yield host.declared(flag.code, port.name, found, flag.fix(port.name))
+
+
+RULES = (parameters, options, flags)
