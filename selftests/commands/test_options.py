@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 
 from lab.faults import catalogue
 from lab.machines.base import ROOT
+from selftests.plain import PYTEST
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -18,7 +18,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs some tests of the suite."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, *arguments]
+    command = [*PYTEST, "-q", tests, *arguments]
     return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
 
 

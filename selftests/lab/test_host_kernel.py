@@ -11,6 +11,7 @@ import execnet
 from lab.machines import choose
 from lab.machines.base import ROOT, Agent, call
 
+DELIVERY = ROOT / "tests/broadcast/test_delivery.py"
 MINUTE = 60.0
 
 
@@ -19,7 +20,11 @@ def test_gretap_on_the_host_kernel():
     starting = choose.start(choose.choose("guest", "gretap"), execnet.Group())
     machine = starting.machine()
     command = [sys.executable, "-m", "pytest", "--kernel=host", "-p", "no:cacheprovider", "--reports=/run/reports"]
-    command += [f"--rootdir={ROOT}", f"--config-file={ROOT / 'pytest.ini'}", str(ROOT / "tests" / "broadcast")]
+    command += [
+        f"--rootdir={ROOT}",
+        f"--config-file={ROOT / 'pytest.ini'}",
+        str(ROOT / "tests/broadcast/test_delivery.py"),
+    ]
 
     home = machine.call(Agent.node_home)
     (done,) = machine.batch([call(Agent.run, node=home, arguments=command, timeout=MINUTE)], timeout=2 * MINUTE)

@@ -87,8 +87,7 @@ SECOND = {
 }
 # what is understood: the hosts' commands, and the hosts that are named
 STARS: dict[str, tuple[Commands, str]] = {
-    "other VNIs": (star(100, 4711), "hub,spoke1,spoke2"),
-    "the port of Linux": (star(1, 2, more=VXLAN.replace("4789", "8472")), "hub,spoke1,spoke2"),
+    "other VNIs, the port of Linux": (star(100, 4711, more=VXLAN.replace("4789", "8472")), "hub,spoke1,spoke2"),
     "a subset of the hosts": (star(1, 2), "hub,spoke1"),
     "a second overlay beside it": (both(SECOND, star(1, 2)), "hub,spoke1,spoke2"),
     "a spoke with a bridge": ({**star(1, 2), **BRIDGED_SPOKE}, "hub,spoke1,spoke2"),

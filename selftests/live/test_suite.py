@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,20 @@ from lab.changes import link_set
 from lab.machines.base import ROOT
 from reports.conformance import INCOMPLETE
 from selftests.live.rig import Rig
+from selftests.plain import PYTEST
 
+CONFIGURED_AND_DELIVERING = (
+    "tests/prerequisites",
+    "tests/broadcast/test_delivery.py",
+    "tests/multicast/test_delivery.py",
+)
+"""What shows that an overlay is the one on which another run has passed all tests."""
 MINUTES = 180.0  # seconds that a run may take at most; a dozen in practice
 
 
 def run(rig: Rig, reports: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
     """Runs the suite against the hosts of the rig; returns the run and its conformance.json."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--reports={reports}"]
+    command = [*PYTEST, "-q", f"--reports={reports}"]
     command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={rig.ssh_config}", *arguments]
     command.append("--provider=oci")  # whatever cloud this machine's firmware names
     done = subprocess.run(

@@ -27,6 +27,7 @@ from pathlib import Path
 import pytest
 
 from lab.applications import packages
+from selftests.plain import OPTIONS
 
 pytestmark = pytest.mark.alone("uses every processor by itself; one run has 41 hosts")
 
@@ -183,7 +184,7 @@ def runs(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Ran]]]:
 def run(row: Row, reports: Path) -> Ran:
     reports.mkdir()
     reports.chmod(0o777)
-    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--reports={reports}", *row.arguments]
+    arguments = ["-m", "pytest", "-q", *OPTIONS, f"--reports={reports}", *row.arguments]
     python = [*NOBODY, python_for_all()] if row.rootless else [sys.executable]
     done = subprocess.run(
         [*python, *arguments],

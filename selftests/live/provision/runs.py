@@ -7,11 +7,11 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 from lab.machines.base import ROOT
 from selftests.live.rig import Rig, RigHost
+from selftests.plain import PYTEST
 
 DELIVERY = "tests/broadcast/test_delivery.py"
 QUICK = (DELIVERY, "-k", "test_reaches_every_other_node_exactly_once")
@@ -48,7 +48,7 @@ class Run:
     def __init__(self, rig: Rig, reports: Path, *arguments: str, inside: bool = False) -> None:
         config = rig.inner_config if inside else rig.ssh_config
         # under nohup(1) a hang-up is ignored, which what is started inherits
-        command = ["env", "--default-signal=HUP", sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider"]
+        command = ["env", "--default-signal=HUP", *PYTEST, "-s"]
         command += [f"--reports={reports}"]
         command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={config}", "--provision", "--tunnel=vxlan"]
         command.append("--provider=oci")  # whatever cloud this machine's firmware names
