@@ -154,6 +154,10 @@ def measure(lab: Lab, size: int, repeat: int, most: float, buffer: int | None, s
         late = [_latency(load, share, rate, several_clocks) for share in SHARES]
     with Load(lab.nodes, lab.topology, sender, receivers, size=size, buffer=_default_buffer(lab, receivers[0])) as load:
         burst = _burst(load, most)
+    fan_out = []
+    for count in _fewer(len(receivers)):
+        with Load(lab.nodes, lab.topology, sender, receivers[:count], size=size, buffer=buffer) as load:
+            fan_out.append({"receivers": count, "rate": _measured(load, "multicast", most).rate})
     return {
         "sender": sender,
         "receivers": receivers,
@@ -163,8 +167,17 @@ def measure(lab: Lab, size: int, repeat: int, most: float, buffer: int | None, s
         "latency": late,
         "latency_is_spread": several_clocks,
         "burst": burst,
+        "fan_out": [*fan_out, {"receivers": len(receivers), "rate": rate}],
         "cost": {"host": at, "microseconds": round(1e6 * cost, 1)},
     }
+
+
+def _fewer(receivers: int) -> Iterator[int]:
+    """Numbers of receivers below this one: 1, 2, 4, ..."""
+    count = 1
+    while count < receivers:
+        yield count
+        count *= 2
 
 
 def _measured(load: Load, kind: Kind, most: float) -> Throughput:

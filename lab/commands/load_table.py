@@ -36,6 +36,8 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     where = "this machine, which is all the hosts" if not report["hosts"] else report["cost"]["host"]
     yield f"processor time of {where}, for each copy that arrived: {report['cost']['microseconds']:.0f} microseconds"
+    rates = "; ".join(f"{one['rate']:,.0f} to {one['receivers']}" for one in report["fan_out"])
+    yield f"loss-free rate of multicast by the number of receivers: {rates}"
     if report["burst"] is not None:
         yield f"longest burst without loss, default receive buffer: {report['burst']:,} datagrams"
 

@@ -38,6 +38,7 @@ def test_load_measures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
         assert one["limit"] == "not reached: 200 a second was the most that was allowed"
     assert [one["share"] for one in figures["latency"]] == [10, 50, 90]
     assert figures["burst"] is None
+    assert [one["receivers"] for one in figures["fan_out"]] == [1, 2]
 
     (earlier := tmp_path / "earlier.json").write_text(first)
     assert main([*given, f"--baseline={earlier}"]) == 0
