@@ -35,7 +35,7 @@ from lab.records import FirewallRule
 # nft has a statement for each field; what it makes of a packet goes astray as what is translated does
 SETS_ADDRESS = re.compile(r"\b(ip|ether|udp) [sd](addr|port) set\b")
 OF_LOOPBACK = re.compile(rf"(-[io]|\b[io]if(name)?) {LOOPBACK}(\s|$)")
-REWRITING = ("SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP", "masquerade", "snat", "dnat", "redirect")
+REWRITING = ("SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP", "TPROXY", "masquerade", "snat", "dnat", "redirect")
 OF_ARP = re.compile(r"\barp\b", re.IGNORECASE)
 CARRIED = frozenset({"decapsulation", "encapsulation"})
 ASKING = frozenset({"resolving", "encapsulation"})  # who has an address: inside the tunnel, and to send its packets
