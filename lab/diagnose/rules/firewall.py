@@ -32,7 +32,7 @@ from lab.diagnose.trial import Exchange
 from lab.model import Finding
 from lab.records import FirewallRule
 
-# nft has a statement for each field; what it makes of a packet goes astray as what is translated does
+# nft rewrites any field of a packet: what has another address or port goes astray as a translated packet does
 SETS_ADDRESS = re.compile(r"\b(ip|ether|udp) [sd](addr|port) set\b")
 OF_LOOPBACK = re.compile(rf"(-[io]|\b[io]if(name)?) {LOOPBACK}(\s|$)")
 REWRITING = ("SNAT", "DNAT", "MASQUERADE", "REDIRECT", "NETMAP", "TPROXY", "masquerade", "snat", "dnat", "redirect")
@@ -234,7 +234,7 @@ def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[st
     if hung == {"FORWARD"}:
         yield bridged(device)
         return
-    if plain(rule) in _by(device, going_out):  # it takes whatever passes the device
+    if plain(rule) in _by(device, going_out):  # it matches every packet of the device
         yield _by(device, going_out)
         return
     if stages <= {"answering", "looping"} and "answering" in stages:
@@ -256,7 +256,7 @@ def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[st
     if "control" in stages:
         words, nft_words = _by(host.plan.nic, going_out)
         yield (f"{words} -p udp", f"{nft_words} meta l4proto udp")
-    # what is said neither of tunnel packets nor of a device is met by what comes out of them, too
+    # a rule that names neither tunnel packets nor a device also matches the packets inside the tunnel
     both = bool(stages & CARRIED) and of_carrier(host, rule) is None
     if stages - OUTER - {"answering", "looping"} or not outer or both:
         yield _by(device, going_out)
