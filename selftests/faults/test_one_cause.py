@@ -239,6 +239,21 @@ def test_larger_nics_and_further_networks_turn_nothing_red(worker, tmp_path, tun
     assert ran.findings == []
 
 
+OTHERS_TUNNEL = {"gretap": "key 9", "vxlan": "id 909 dstport 4789"}
+
+
+@pytest.mark.parametrize("tunnel", dict.fromkeys((TUNNEL, "gretap")))
+def test_a_tunnel_of_another_network_turns_nothing_red(worker, tmp_path, tunnel):
+    """A second tunnel of the hub, to a host that is not in the overlay, fails no test of the tunnels."""
+    made = f"ip link add other type {tunnel} {OTHERS_TUNNEL[tunnel]} local 10.0.0.197 remote 10.0.0.222"
+    other = f"--inject=hub: {made} && ip link set other up"
+
+    ran = run(worker, tmp_path, other, "tests/prerequisites/test_driver.py", tunnel=tunnel)
+
+    assert {one["outcome"] for one in ran.result["tests"]} <= {"passed", "not-applicable"}, ran.printed
+    assert ran.findings == []
+
+
 def test_a_narrow_route_stops_what_is_sent_to_groups_alone(worker, tmp_path):
     """With the article's commands the bridge's MAC and the TTL of tunnels break requirements; its route does not."""
     tests = ("tests/hub/test_bridge_address.py", "tests/icmp/test_all_hosts_ping.py", "tests/multicast/test_range.py")
