@@ -152,3 +152,17 @@ def test_each_cause_is_found_once(lab: laboratory.Lab, case: Case, codes: set[st
     before = found(lab)
     assert {(finding.code, finding.node) for finding in before} == {(code, case.host) for code in codes}, before
     corrected(lab, before)
+
+
+def test_a_rule_that_rewrites_tunnel_packets_is_named(lab: laboratory.Lab) -> None:
+    """What the cloud drops for its source is put down to the rule; flows that are tracked outlive the fix."""
+    rule = "iptables -t nat -A POSTROUTING -o ens3 -p udp --dport 4789 -j SNAT --to-source 10.0.0.99"
+    run(lab, "spoke2", f"ip addr add 10.0.0.99/24 dev ens3 && {rule}")
+
+    before = found(lab)
+
+    assert {(finding.code, finding.node, finding.interface) for finding in before} == {
+        ("nat-rewrites", "spoke2", "ens3")
+    }
+    for finding in before:
+        run(lab, finding.node, finding.remedy)

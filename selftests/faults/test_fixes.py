@@ -108,6 +108,10 @@ FIREWALLS = {
     "datagrams": ("spoke2", "iptables -A OUTPUT -p udp -j DROP"),
     "legacy": ("spoke2", "iptables-legacy -A OUTPUT -d 172.16.254.0/24 -j DROP"),
     "legacy, tunnel packets": ("spoke2", "iptables-legacy -A INPUT -p udp --dport 4789 -j DROP"),
+    "arptables, another MAC": (
+        "spoke2",
+        "arptables -A OUTPUT -o {device} -j mangle --mangle-mac-s 02:00:00:00:00:55",
+    ),
     "a transparent proxy": (
         "spoke2",
         "iptables -t mangle -A PREROUTING -i {device} -p udp -j TPROXY --on-port 9999 --on-ip 127.0.0.1",

@@ -8,7 +8,9 @@ from lab import clouds
 from lab.clouds import Carrier
 from lab.diagnose.codes import declared
 from lab.diagnose.legs import Loss
+from lab.diagnose.rules.exceptions import of_carrier
 from lab.diagnose.rules.fabric_ports import broken
+from lab.diagnose.rules.firewall import rewrites
 from lab.diagnose.rules.tables import policy_rules
 from lab.diagnose.rules.traffic import filters
 from lab.diagnose.rules.tunnels import hops as short_lived
@@ -64,6 +66,10 @@ def _explained(scene: Scene, start: str, end: str) -> bool:
     own = scene.hosts[start].plan.endpoint
     foreign = device is not None and device.tunnel is not None and device.tunnel.local not in (None, own)
     nics = [host.seen.devices.get(host.plan.nic) for host in (scene.hosts[start], scene.hosts[end])]
+    if any(
+        rewrites(rule) and rule.hits and of_carrier(scene.hosts[start], rule) for rule in scene.hosts[start].firewall
+    ):
+        return True
     if policy_rules(scene, scene.hosts[start]) or (nics[1] is not None and nics[1].xdp):
         return True
     if foreign or any(nic is None or not nic.up or not nic.arp for nic in nics) or _written_down(scene, start, end):

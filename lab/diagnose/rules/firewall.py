@@ -53,6 +53,7 @@ STAGES = {
     "POSTROUTING": OUTBOUND | {"forwarding"},
     "EGRESS": OUTBOUND | {"forwarding", "resolving"},
 }
+TRACKED = "    # and for flows that are tracked already: conntrack -F"
 OUTGOING = {"OUTPUT", "POSTROUTING", "EGRESS"}
 
 
@@ -63,8 +64,10 @@ def dropped(scene: Scene) -> Iterator[Finding]:
         # what was rewritten as it was sent goes astray anywhere
         lost = scene.planned or any(loss.exchange.sender == host.name for loss in scene.losses)
         astray = {"sending"} if lost else set()
+        left = any(loss.stage == "cloud" and loss.last and loss.last.node == host.name for loss in scene.losses)
+        astray |= {"encapsulation"} if left else set()
         considered = [(rule, stages) for rule in host.firewall if rule.verdict in DROPPING]
-        considered += [(rule, stages | astray) for rule in host.firewall if _rewrites(rule)]
+        considered += [(rule, stages | astray) for rule in host.firewall if rewrites(rule)]
         at_fault = [(rule, own) for rule, might in considered if (own := _own(host, rule, might))]
         accused = [(rule, own) for rule, own in at_fault if _matched(scene, host, rule, own)]
         # rules without counters are only candidates, and only when none with a counter was hit
@@ -76,13 +79,14 @@ def dropped(scene: Scene) -> Iterator[Finding]:
             and not all(excepted(host, rule, accept) for accept in _accepting(scene, host, rule, own))
         ]
         for rule, own in accused:
-            does = "rewrites" if _rewrites(rule) else "drops"
+            does = "rewrites" if rewrites(rule) else "drops"
             found = host.finding(
                 _code(host, rule, own),
                 _interface(host, own),
                 f"{host.name}'s firewall {does} {_what(rule, own)}",
                 counted(rule),
-                " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own)),
+                " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own))
+                + TRACKED * (rewrites(rule) and bool(own & CARRIED)),
             )
             yield replace(found, rule=quoted(rule))
 
@@ -173,7 +177,7 @@ def _disguised(host: HostScene, exchange: Exchange) -> bool:
 
 
 def _code(host: HostScene, rule: FirewallRule, stages: set[str]) -> str:
-    if _rewrites(rule):
+    if rewrites(rule):
         return "nat-rewrites"
     if _of_arp(rule, stages):
         return "arp-filtered"
@@ -186,7 +190,8 @@ def _code(host: HostScene, rule: FirewallRule, stages: set[str]) -> str:
     return "firewall-drops"
 
 
-def _rewrites(rule: FirewallRule) -> bool:
+def rewrites(rule: FirewallRule) -> bool:
+    """Whether a rule gives packets other addresses or ports, or to another socket."""
     return rule.verdict in REWRITING or SETS_ADDRESS.search(rule.rule) is not None
 
 

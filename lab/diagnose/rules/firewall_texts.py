@@ -36,7 +36,7 @@ INCOMING_HOOKS = ("prerouting", "input")
 SETS_DSCP = re.compile(r"\bip6? (dscp|ecn) set\b")
 SETS_CE = re.compile(r"\bip6? ecn set ce\b|--set-tos 0x[0-9a-f]?[37bf]/0x[0-9a-f]?[37bf]\b")
 """Both bits of ECN, whatever the others are: Congestion Experienced (RFC 3168 section 5)."""
-MAC_REWRITING = ("snat", "dnat", "redirect", "arpreply")
+MAC_REWRITING = ("snat", "dnat", "redirect", "arpreply", "mangle")
 
 
 def by_text(scene: Scene) -> Iterator[Finding]:
@@ -48,7 +48,7 @@ def by_text(scene: Scene) -> Iterator[Finding]:
             marks = rule.verdict in ("TOS", "DSCP") or SETS_DSCP.search(rule.rule)
             if marks and (found := _marked(scene, host, rule)):
                 yield found
-            if rule.family == "bridge" and rule.verdict in MAC_REWRITING and rule.hits:
+            if rule.family in ("bridge", "arp") and rule.verdict in MAC_REWRITING and rule.hits:
                 yield _bridged(host, rule)
         yield from _stateful(scene, host)
 
