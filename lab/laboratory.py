@@ -70,7 +70,7 @@ class Lab:
     def __getitem__(self, name: str) -> Host:
         """The host of a name; NotApplicable where this lab has no hub or fewer spokes, KeyError for no host's name."""
         if name not in self.hosts and (name == "hub" or name.startswith("spoke")):
-            raise NotApplicable(f"it needs {name}, and this lab has {', '.join(self.hosts)}")
+            raise NotApplicable(f"it needs {name}; this lab has {', '.join(self.hosts)}")
         return self.hosts[name]
 
     @property

@@ -62,7 +62,7 @@ class Provisioned:
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             problems = [line for lines in pool.map(self._restore, self.nodes) for line in lines]
         if problems:
-            raise NotRestored("the hosts are not all as they were before --provision:\n  " + "\n  ".join(problems))
+            raise NotRestored("hosts differ from their state before --provision:\n  " + "\n  ".join(problems))
 
     def _restore(self, name: str) -> list[str]:
         try:
@@ -125,7 +125,7 @@ def provision(
     """
     if unprivileged := [machine.name for machine in machines.values() if machine.facts["uid"] != 0]:
         raise EnvironmentProblem(
-            f"--provision needs root, and there is none on {', '.join(unprivileged)}",
+            f"--provision requires root on {', '.join(unprivileged)}",
             remedy="add --sudo, or ?sudo=true to the host, or log in as root",
         )
     nodes = {name: Node.home(name, machine) for name, machine in machines.items()}
@@ -189,7 +189,7 @@ def _give_up(provisioned: Provisioned, problems: Sequence[str]) -> NoReturn:
     except NotRestored as worse:
         raise NotRestored(f"{what}\nand {worse.message}") from None
     raise EnvironmentProblem(
-        f"{what}\nthe hosts are as they were",
+        f"{what}\nthe hosts are unchanged",
         remedy=f"./overcast doctor --hosts=... --tunnel={kind} shows whether the hosts have {module} and bridge",
     )
 
@@ -197,13 +197,13 @@ def _give_up(provisioned: Provisioned, problems: Sequence[str]) -> NoReturn:
 def _refuse(obstacles: Sequence[placing.Obstacle], may_replace: bool) -> None:
     if not obstacles:
         return
-    remedies = ["leave --provision out to test the overlay that is there, or take away what is in the way"]
+    remedies = ["remove --provision to test the existing overlay, or remove the conflicting configuration"]
     if not may_replace and all(one.route for one in obstacles):
-        remedies = ["--replace-routes lets routes make room for the length of the run; or take them away"]
+        remedies = ["--replace-routes temporarily removes conflicting routes; or remove them by hand"]
     if any("172.16.254" in one.found for one in obstacles):
-        remedies.append("--overlay-subnet=172.16.253.0/24 takes another subnet")
+        remedies.append("--overlay-subnet=172.16.253.0/24 uses another subnet")
     raise EnvironmentProblem(
-        "--provision sets up what is not there, and touches nothing that is; in its way it found\n  "
+        "--provision does not touch existing configuration; in conflict with it:\n  "
         + "\n  ".join(map(str, obstacles)),
         remedy="; ".join(remedies),
     )

@@ -43,7 +43,7 @@ class Agent(Watching):
         held = self._nodes.get(node) if isinstance(node, int) else None
         concerned = self._nodes.values() if held is None else (held,)
         if any(each.read_only for each in concerned):
-            raise OSError(errno.EROFS, f"it is only looked at, and {verb} would change it")
+            raise OSError(errno.EROFS, f"it is read-only, and {verb} would change it")
 
     # the machine
 

@@ -85,7 +85,7 @@ def lease(host: Host, *, broadcast: bool = False) -> Lease:
         client.stop()
     given = _LEASE.search(said)
     if given is None:
-        raise CheckFailed(f"udhcpc on {host.name} has no lease; it said: {said.strip()}")
+        raise CheckFailed(f"udhcpc on {host.name} has no lease; output: {said.strip()}")
     return Lease(given[1], given[2])
 
 

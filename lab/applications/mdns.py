@@ -67,7 +67,7 @@ def announcement(at: Host, name: str, publisher: Host) -> Sighting:
     seen = sightings.wait(at.node, at.plan.device, matching, tag=_encoded(name), count=1, timeout=HEARD_WITHIN)
     if not seen:
         raise CheckFailed(
-            f"{at.name} did not hear {publisher.name} announce {name}.local within {HEARD_WITHIN:g} s",
+            f"{at.name} received no announcement of {name}.local from {publisher.name} within {HEARD_WITHIN:g} s",
             remedy=f"tcpdump -ni {at.plan.device} udp port {PORT} on {at.name}, and on the hub",
         )
     return seen[0]

@@ -31,7 +31,9 @@ def files(topology: Topology, node: NodePlan) -> Files:
             f"NetworkManager cannot make a {topology.name} overlay: expected --format=networkd or shell for it"
         )
     if tunnels.kind(topology.options.kind).over_ipv6:
-        raise UsageProblem("NetworkManager is not written for tunnels over IPv6: expected --format=networkd or shell")
+        raise UsageProblem(
+            "NetworkManager files for tunnels over IPv6 are not supported: use --format=networkd or shell"
+        )
     found = {_path(port): _tunnel(topology, node, port) for port in common.ports(topology, node)}
     if node.holder == "bridge":
         chosen = {OPTIONS[name]: value for name, value in topology.bridge_data.items() if name in OPTIONS}

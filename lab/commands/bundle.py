@@ -43,9 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", type=Path, default=FILE, help=f"the file to write (default: {FILE})"
     )
     parser.add_argument("--reports", metavar="DIR", type=Path, help="folder with the run's results (default: reports/)")
-    parser.add_argument(
-        "--redact", action="store_true", help="replace host names and addresses, each by the same other"
-    )
+    parser.add_argument("--redact", action="store_true", help="replace host names and addresses, each consistently")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.hosts is None:
         live_doctor.refuse_alone(arguments)
     elif arguments.reports:
-        raise UsageProblem("--reports names the results of a run, --hosts examines hosts now: expected one of them")
+        raise UsageProblem("--reports cannot be used with --hosts")
     source = of_hosts(arguments) if arguments.hosts else bundle.of_run(arguments.reports or REPORTS)
     packed = without_secrets(source)
     if arguments.redact:
@@ -71,8 +69,8 @@ def of_hosts(arguments: argparse.Namespace) -> Bundle:
     report = live_doctor.examine(arguments)
     if report.examined.scene is None:
         raise EnvironmentProblem(
-            "the hosts' overlay could not be tried, so that there is nothing to explain elsewhere",
-            remedy=f"./overcast doctor --hosts={arguments.hosts}, with the same other options, lists what they lack",
+            "the hosts' overlay could not be diagnosed, so a bundle would have no findings",
+            remedy=f"./overcast doctor --hosts={arguments.hosts}, with the same other options, lists what is missing",
         )
     return Bundle((Case(report.examined.scene, report.names),), report.document())
 

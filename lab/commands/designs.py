@@ -22,7 +22,7 @@ from lab.probes.stream import KINDS, Kind, Outage, Stream
 from lab.providers import DEFAULT_CLOUD, provider
 from lab.tunnels import DEFAULT
 
-SUMMARY = "Measures what is missed when a hub, a tunnel's way or a host is lost, for each design of an overlay."
+SUMMARY = "Measures the losses when a hub, a tunnel's path or a host fails, for each design of an overlay."
 SPOKES = 3
 SETTLED_WITHIN = 40.0  # seconds until every host receives from every other: STP's default timers take 30
 STEADY = 0.5  # seconds of the stream before anything is lost, and while something is
@@ -144,7 +144,7 @@ def _built(machine: Machine, design: Design, topology: Topology, underlay: Under
         lab = laboratory.build(machine, topology, underlay)
     except OSError as refusal:
         raise EnvironmentProblem(
-            f"the kernel {machine.facts['kernel']} refused it ({refusal.strerror})",
+            f"the kernel {machine.facts['kernel']} rejected it ({refusal.strerror})",
             remedy=next((abilities.remedy(kind) for kind in design.kinds), None),
         ) from refusal
     with lab:

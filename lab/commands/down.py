@@ -7,7 +7,7 @@ import contextlib
 
 from lab.commands import rendezvous
 
-SUMMARY = "Removes the lab that overcast up keeps; with none there, there is nothing to do."
+SUMMARY = "Removes the lab that overcast up keeps; without a lab it does nothing."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

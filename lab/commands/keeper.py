@@ -58,9 +58,7 @@ def detach(plan: Plan, choice: choose.Choice) -> dict[str, Any]:
         os.kill(keeper, signal.SIGKILL)
         raise
     if not report:
-        raise EnvironmentProblem(
-            "the process that was to keep the lab ended without a word", remedy="./overcast doctor"
-        )
+        raise EnvironmentProblem("the process that keeps the lab ended without output", remedy="./overcast doctor")
     description: dict[str, Any] = json.loads(report)
     if "problem" in description:
         raise EnvironmentProblem(description["problem"], remedy=description["remedy"])
@@ -137,7 +135,7 @@ class Keeper:
     def _serve(self, connection: Connection) -> None:
         with contextlib.suppress(EOFError, OSError):
             if connection.peer not in (0, os.geteuid()):
-                connection.say(problem="the lab belongs to another user", remedy="the same with sudo")
+                connection.say(problem="the lab belongs to another user", remedy="run the same command with sudo")
                 return
             request = connection.hear()
             verbs: dict[str, Callable[..., None]] = {"info": self._info, "exec": self._exec, "down": self._down}

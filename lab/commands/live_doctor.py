@@ -48,18 +48,18 @@ class Report:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options that say which hosts, under the names that pytest has them."""
-    group = parser.add_argument_group("live hosts", "only looked at: datagrams are sent, and nothing is changed")
+    group = parser.add_argument_group("live hosts", "read-only: datagrams are sent, nothing is changed")
     for name, fields in LIVE_OPTIONS.items():
         group.add_argument(name, **fields)
     group.add_argument(
         "--tunnel",
         metavar="KIND",
-        help=f"kind of tunnel that is wanted: {', '.join(tunnels.KINDS)} (default: as found)",
+        help=f"expected kind of tunnel: {', '.join(tunnels.KINDS)} (default: as found)",
     )
     group.add_argument(
         "--provider",
         metavar="CLOUD",
-        help=f"cloud that they are in: {', '.join(PROVIDERS)} (default: the one that their firmware names)",
+        help=f"the hosts' cloud: {', '.join(PROVIDERS)} (default: the one that their firmware names)",
     )
 
 

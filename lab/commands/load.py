@@ -85,7 +85,7 @@ def _refuse(arguments: argparse.Namespace) -> None:
     if arguments.hosts:
         given = [name for name in options.LAB_OPTIONS if getattr(arguments, name[2:]) and name != "--provider"]
         if given:
-            raise UsageProblem(f"{', '.join(given)}: for a lab; with --hosts the overlay is the one that is there")
+            raise UsageProblem(f"{', '.join(given)}: cannot be used with --hosts, whose overlay is used as it is")
         return
     for name in ("ssh_config", "ssh_identity_file", "sudo"):
         if getattr(arguments, name):
@@ -117,7 +117,7 @@ def _live(arguments: argparse.Namespace) -> Iterator[tuple[Lab, dict[str, Any]]]
         looked = live.look(who.connected.machines, Underlay(provider(arguments.provider or DEFAULT_CLOUD)))
         if looked.lab is None:
             raise EnvironmentProblem(
-                "there is no overlay on the hosts that could be measured",
+                "no overlay was found on the hosts",
                 remedy=f"./overcast doctor --hosts={arguments.hosts}",
             )
         names = {spec.role: spec.destination for spec in who.specs}

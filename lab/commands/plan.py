@@ -20,7 +20,7 @@ from lab.model import NodePlan, Provider, Topology, TunnelOptions
 from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
 from lab.tunnels.kind import Kind
 
-SUMMARY = "Writes the files that make an overlay at boot: for each host, in the words of the tool that it uses."
+SUMMARY = "Writes the files that set an overlay up at boot: for each host, in the format of its own tool."
 FOLDER = "overlay-files"
 LEAST_MTU, MOST_MTU = 576, 65535
 NIC = "ens3"
@@ -56,7 +56,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spokes", default="", metavar="ADDRESS,...", help="all other hosts, in the same way")
     for name, fields in LIVE_OPTIONS.items():
         parser.add_argument(name, **fields)
-    parser.add_argument("--format", required=True, metavar="TOOL", help=f"what makes the links: {', '.join(FORMATS)}")
+    parser.add_argument(
+        "--format", required=True, metavar="TOOL", help=f"the tool that creates the links: {', '.join(FORMATS)}"
+    )
     parser.add_argument("--topology", default="standard", metavar="NAME", help=f"{', '.join(designs.TOPOLOGIES)}")
     parser.add_argument("--tunnel", metavar="KIND", help=f"tunnel kind: {', '.join(tunnels.KINDS)}")
     parser.add_argument(
@@ -110,7 +112,9 @@ def _hosts(arguments: argparse.Namespace, live: Live, kind: Kind) -> tuple[Seque
         )
         return hub, spokes
     if kind.over_ipv6:
-        raise UsageProblem(f"--hosts: what is read are IPv4 addresses; for {kind.name} give --hub= and --spokes=")
+        raise UsageProblem(
+            f"--hosts: only IPv4 addresses are read from hosts; for {kind.name} use --hub= and --spokes="
+        )
     # of its least form: how many hubs it has does not depend on how many spokes
     hubs = len(
         designs.topology(arguments.topology, designs.LEAST_SPOKES, TunnelOptions(kind=kind.name), LEAST_MTU).hubs
@@ -206,5 +210,5 @@ def _write(folder: Path, written: Files) -> None:
             target.chmod(0o755 if text.startswith("#!") else 0o644)
     except OSError as problem:
         raise EnvironmentProblem(
-            f"cannot write {problem.filename}: {problem.strerror}", remedy="-o names another folder"
+            f"cannot write {problem.filename}: {problem.strerror}", remedy="use -o for another folder"
         ) from None

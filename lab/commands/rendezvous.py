@@ -114,10 +114,11 @@ def connect() -> Connection | None:
     owner, own = connection.peer, os.geteuid()
     trusted = {own, 0} if own else {0, ROOT.stat().st_uid, int(os.environ.get("SUDO_UID", 0))}
     if owner not in trusted:
-        raise EnvironmentProblem(f"the lab of this checkout belongs to {user(owner)}, who is not to be trusted here")
+        raise EnvironmentProblem(f"the lab of this checkout belongs to {user(owner)}, who is not trusted")
     if owner != own and own:
         raise EnvironmentProblem(
-            f"the lab of this checkout belongs to {user(owner)}, and you are {user(own)}", remedy="the same with sudo"
+            f"the lab of this checkout belongs to {user(owner)}, and you are {user(own)}",
+            remedy="run the same command with sudo",
         )
     return connection
 

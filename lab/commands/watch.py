@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from lab.watch.metrics import Metrics
 
 SUMMARY = (
-    "Watches an overlay of live hosts, which are only looked at: datagrams from each host to each other, at an "
-    "interval.  What is lost is reported with its cause and fix.  Status 0: nothing was lost; 4: something was lost or "
+    "Watches an overlay of live hosts, read-only: datagrams from each host to each other, at an "
+    "interval.  A loss is reported with its cause and fix.  Status 0: nothing was lost; 4: something was lost or "
     "duplicated; 10: a host could not be watched for a while; 1: the overlay cannot be watched."
 )
 LOST = 4
@@ -46,10 +46,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, **fields)
     parser.add_argument("--provider", **LAB_OPTIONS["--provider"])
     parser.add_argument(
-        "--every", type=float, default=EVERY, metavar="SECONDS", help=f"from round to round (default: {EVERY:g})"
+        "--every", type=float, default=EVERY, metavar="SECONDS", help=f"interval between rounds (default: {EVERY:g})"
     )
-    parser.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="then end (default: never)")
-    parser.add_argument("--json-lines", action="store_true", help="print an object a line (docs/watch.md)")
+    parser.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="duration (default: unlimited)")
+    parser.add_argument("--json-lines", action="store_true", help="print one JSON object per line (docs/watch.md)")
     parser.add_argument("--metrics", metavar="ADDRESS:PORT", help="serve figures for Prometheus there")
 
 

@@ -110,7 +110,7 @@ def _lack_of_host(tunnel: str, kinds: Sequence[str] = ()) -> EnvironmentProblem 
     found = abilities.probe([*EVERY_LAB, tunnel, *kinds, *beside])
     if found.namespaces:
         return local.unavailable() or EnvironmentProblem(
-            f"namespaces are refused here ({os.strerror(found.namespaces)})",
+            f"namespaces are not permitted here ({os.strerror(found.namespaces)})",
             remedy="run with sudo" if os.geteuid() else local.PRIVILEGED,
         )
     for what, number in found.named():

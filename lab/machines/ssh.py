@@ -238,5 +238,5 @@ def _refuse_one_machine_twice(links: Sequence[Link]) -> None:
         if other is not link:
             raise UsageProblem(
                 f"--hosts: expected every host once; found that {other.spec.destination} and {link.spec.destination} "
-                f"lead to the same machine\n  example: {EXAMPLE}"
+                f"are the same machine\n  example: {EXAMPLE}"
             )

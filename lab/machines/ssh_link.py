@@ -147,7 +147,7 @@ class Link:
         except FileNotFoundError:
             self._said.close()
             raise EnvironmentProblem(
-                "live hosts are reached with OpenSSH's ssh, which is not installed here",
+                "OpenSSH's ssh, which live hosts need, is not installed",
                 remedy="sudo apt-get install openssh-client",
             ) from None
         assert self._process.stdin is not None

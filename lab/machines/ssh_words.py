@@ -45,19 +45,19 @@ _RULES = (
     _Rule(
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "host-key-changed",
-        "its host key{shown} is not the one in known_hosts: another machine, a rebuilt one, or someone in between",
+        "its host key{shown} is not the one in known_hosts: another machine, a rebuilt one, or a man in the middle",
         "compare the fingerprint with the cloud console's; if the machine was rebuilt: ssh-keygen -R {known_as}{file}",
     ),
     _Rule(
         r"Host key verification failed|host key is known for|No matching host key fingerprint",
         "host-key-unknown",
-        "its host key is not known here, and is never accepted unseen",
+        "its host key is unknown here, and is not accepted unverified",
         "log in once and compare the fingerprint with the cloud console's: {login}",
     ),
     _Rule(
         _WRONG_USER,
         "wrong-user",
-        "this image lets {user} not log in, only {right}",
+        "this image accepts logins as {right}, not as {user}",
         "name that user, with sudo: ssh://{right}@{host_port}?sudo=true",
     ),
     _Rule(
@@ -77,7 +77,7 @@ _RULES = (
         r"Connection refused",
         "refused",
         "it refused the connection: nothing listens there, or a firewall rejects it",
-        "is sshd running, and on this port? Another one is named so: ssh://{host}:PORT",
+        "check that sshd runs on this port; another port: ssh://{host}:PORT",
     ),
     _Rule(
         r"Connection timed out|Operation timed out|No route to host|Network is unreachable|port \d+ timed out",
@@ -89,7 +89,7 @@ _RULES = (
     _Rule(
         r"Bad configuration option|Bad owner or permissions|terminating, \d+ bad configuration|Can't open user config",
         "ssh-config",
-        "ssh does not take its configuration: {said}",
+        "ssh rejects its configuration: {said}",
         "correct the file that ssh names, then: {login}",
     ),
     _Rule(
@@ -101,20 +101,20 @@ _RULES = (
     _Rule(
         r"is not in the sudoers file|is not allowed to (run sudo|execute)|may not run sudo",
         "sudo-denied",
-        "sudo does not let {user} become root there",
+        "sudo does not permit {user} to become root",
         "on the host, with visudo: {user_plain} ALL=(root) NOPASSWD: ALL   (or log in as a user that may)",
     ),
     _Rule(
         r"sudo: sorry, you must have a tty",
         "sudo-tty",
-        "sudo there wants a terminal, which a program has not",
+        "sudo requires a terminal",
         "on the host, with visudo: Defaults:{user_plain} !requiretty",
     ),
     _Rule(
         r"sudo: (?P<name>\S+): command not found",
         "python-missing",
         "there is no {name} in sudo's path",
-        "name it with its whole path: {with_python}",
+        "use its full path: {with_python}",
     ),
     _Rule(
         r"account is currently not available|allows sftp connections only|administratively prohibited"
@@ -126,14 +126,14 @@ _RULES = (
     _Rule(
         r"kex_exchange_identification: (read: )?Connection (closed|reset)|Exceeded MaxStartups",
         TURNED_AWAY,
-        "it, or a jump host before it, closed the connection before anyone was logged in: {said}",
+        "it, or a jump host before it, closed the connection before the login: {said}",
         "if other logins get through, allow more at once in that sshd's configuration (MaxStartups 100:30:200); if "
         "none does, it may have banned this address: {login}",
     ),
     _Rule(
         r"kex_exchange_identification|Connection (closed|reset) by|banner",
         "closed",
-        "it closed the connection before anyone was logged in: {said}",
+        "it closed the connection before the login: {said}",
         "is that port sshd's? It may also have too many logins at once (MaxStartups), or a ban: {login}",
     ),
 )

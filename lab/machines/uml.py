@@ -180,7 +180,7 @@ def memory_directory(size: int) -> Path:
     raise EnvironmentProblem(
         f"the guest kernel's memory needs {size >> 20} MiB on a file system without noexec; "
         f"none of {', '.join(map(str, directories))} has it",
-        remedy="set TMPDIR to a directory with room",
+        remedy="set TMPDIR to a directory with enough space",
     )
 
 

@@ -51,7 +51,7 @@ class Outage:
     repeated: int
     disordered: int
     silence: float
-    """The longest time in which it heard nothing of what was sent; 0: it missed nothing."""
+    """The longest time in which it received none of what was sent; 0: it missed nothing."""
     recovered: bool
     """Whether it lost nothing, or heard again before the next event."""
 
@@ -157,7 +157,7 @@ class Stream:
             for kind, target in zip(KINDS, self._targets(position), strict=True):
                 arrivals = self._heard[position].get(target)
                 if arrivals is None:
-                    raise CheckFailed(f"{name} heard no {kind} of {self._sender}'s stream at all")
+                    raise CheckFailed(f"{name} received no {kind} of {self._sender}'s stream")
                 found += judged(name, kind, self._sent, arrivals, self._events)
         return found
 

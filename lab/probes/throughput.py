@@ -40,7 +40,7 @@ def measure(load: Load, kind: Kind, *, most: float = 0.0, seconds: float = SECON
     first = load.send(kind, rate=PROBE if not most else min(PROBE, most), seconds=seconds / 2)
     deaf = [name for name, heard in first.heard.items() if not heard.received]
     if deaf:
-        raise CheckFailed(f"{' and '.join(deaf)} heard nothing of {first.sent} datagrams by {kind}")
+        raise CheckFailed(f"{' and '.join(deaf)} received none of {first.sent} datagrams by {kind}")
     trials = [load.send(kind, rate=most, seconds=seconds)]
     passed, failed = [first], list[Trial]()
     while len(trials) < MOST_TRIALS:

@@ -30,21 +30,21 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["--ssh-config=x"], "--ssh-config requires --hosts=HUB,SPOKE,..."),
         (
             ["--inject=hub9: true"],
-            "--inject='hub9: true' is for no node of the lab: expected one of vcn, hub, spoke1, spoke2",
+            "--inject='hub9: true' names a node that the lab does not have: expected one of vcn, hub, spoke1, spoke2",
         ),
         (
             ["--overlay-subnet=10.20.16.0/28"],
             "--overlay-subnet=10.20.16.0/28: expected /24 or a shorter prefix for a lab",
         ),
         (["--overlay-subnet=10.20.16.5/24"], "--overlay-subnet=10.20.16.5/24: 10.20.16.5/24 has host bits set"),
-        (["--hosts=a,b", "--overlay-subnet=10.20.16.0/24"], "--overlay-subnet is a part of --provision: give that too"),
+        (["--hosts=a,b", "--overlay-subnet=10.20.16.0/24"], "--overlay-subnet requires --provision"),
         (["--inject=port-detach"], "--inject=port-detach names no fault (close to it: port-detached"),
         (["--inject=spoke3: true"], "--inject='spoke3: true' is for no node of the lab"),
         (
             ["--hosts=a,b", "--kernel=host"],
             "--kernel cannot be used with --hosts: live hosts have their own kernels",
         ),
-        (["--hosts=a,b,c", "--spokes=3"], "--spokes=3: expected 2, as many as --hosts names spokes: leave it out"),
+        (["--hosts=a,b,c", "--spokes=3"], "--spokes=3: expected 2, as many as --hosts names spokes: remove it"),
         (
             ["--hosts=a,b", "--topology=article"],
             "--topology cannot be used with --hosts, whose overlay is tested as it is",

@@ -149,7 +149,7 @@ FAILURES = {
     "not-python": ("hub?python=/bin/true", "no-agent", "/bin/true was to be started there, but did not run", "ssh hub"),
     "failing": ("hub?python=/bin/false", "no-agent", "did not run (exit status 1)", "ssh hub"),
     "nologin": ("closed@hub", "no-shell", "closed may log in there, but not run a program", "ssh://USER@hub"),
-    "wrong-user": ("misled@hub", "wrong-user", "lets misled not log in, only opc", "ssh://opc@hub?sudo=true"),
+    "wrong-user": ("misled@hub", "wrong-user", "accepts logins as opc, not as misled", "ssh://opc@hub?sudo=true"),
     "endless-noise": ("endless@hub", "no-agent", "did not run", "ssh endless@hub"),
     "hanging-login": ("slow@hub?timeout=2.5", "slow", "no program runs there after 2.5 s", "ssh slow@hub"),
     "configuration": ("hub?ssh_config=/no/such/file", "ssh-config", "No such file", "ssh -F /no/such/file hub"),
@@ -283,7 +283,7 @@ def test_one_deadline_for_all(rig: Rig, reach: Reach) -> None:
 
 def test_two_names_of_one_machine(rig: Rig, reach: Reach) -> None:
     """One machine under two names is no overlay: it is detected, and every connection is closed."""
-    with pytest.raises(UsageProblem, match=r"hub and 10\.0\.0\.197 lead to the same machine"):
+    with pytest.raises(UsageProblem, match=r"hub and 10\.0\.0\.197 are the same machine"):
         reach(f"hub,spoke1,{rig.hosts['hub'].address}")
 
 

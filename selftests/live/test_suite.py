@@ -143,7 +143,7 @@ def test_another_kind_of_tunnel_than_is_there_is_a_usage_error(rig: Rig, tmp_pat
     assert (
         "--tunnel=gretap: expected gretap tunnels on the hosts; found vxlan (hub vxlan1, spoke1 vxlan1)" in done.stderr
     )
-    assert "leave --tunnel out to test the overlay that is there" in done.stderr
+    assert "remove --tunnel to test the overlay as it is" in done.stderr
 
 
 def test_a_host_that_cannot_be_reached_is_named(rig: Rig, tmp_path: Path) -> None:

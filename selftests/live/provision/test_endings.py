@@ -69,7 +69,7 @@ def test_the_overlay_is_there_for_the_run(rig: Rig, run: Callable[..., Run]) -> 
     status, said = run("--requirements=BCAST-01,BCAST-02,MCAST-01").ended()
 
     assert "set up on them for this run" in said
-    assert "the hosts are as they were before" in said
+    assert "the hosts are as before the run" in said
     assert re.search(r"\d+ passed", said), said
     assert " failed" not in said
     assert " error" not in said
@@ -82,7 +82,7 @@ def test_the_whole_suite_passes(rig: Rig, run: Callable[..., Run]) -> None:
 
     assert re.search(r"\d{3} passed", said), said
     assert not re.search(r"\d+ (failed|error)", said), said
-    assert "the hosts are as they were before" in said
+    assert "the hosts are as before the run" in said
 
 
 def test_a_topology_can_be_chosen_and_tests_can_fail(rig: Rig, run: Callable[..., Run]) -> None:
@@ -90,7 +90,7 @@ def test_a_topology_can_be_chosen_and_tests_can_fail(rig: Rig, run: Callable[...
     status, said = run("--topology=article", "--requirements=MCAST-08").ended()
 
     assert status == 1, said
-    assert "the hosts are as they were before" in said
+    assert "the hosts are as before the run" in said
 
 
 def test_an_error_in_collection_takes_the_overlay_away(rig: Rig, run: Callable[..., Run]) -> None:
@@ -98,7 +98,7 @@ def test_an_error_in_collection_takes_the_overlay_away(rig: Rig, run: Callable[.
     status, said = run("tests/nowhere.py").ended()
 
     assert status == 4, said
-    assert "the hosts are as they were before" in said
+    assert "the hosts are as before the run" in said
 
 
 def _with_ipv6(lab: Lab) -> None:
@@ -136,7 +136,7 @@ def test_the_run_is_ended(rig: Rig, held: Callable[..., Run], number: signal.Sig
     assert status == (2 if in_order else -number), said
     assert {name: left for name, host in rig.hosts.items() if (left := host.left())} == {}
     assert not any(overlay_on(rig).values())
-    assert ("the hosts are as they were before" in said) == in_order
+    assert ("the hosts are as before the run" in said) == in_order
     assert not in_order or said.strip().splitlines()[-1].startswith("verdict: incomplete (interrupted) - ")
 
 
@@ -160,7 +160,7 @@ def test_a_host_ends_its_side(rig: Rig, held: Callable[..., Run], victim: str, n
     assert spoke.left() == {}
     assert overlay_on(rig) == {"hub": True, "spoke1": False, "spoke2": True}
     _, said = made.interrupted()
-    assert "the hosts are as they were before" in said
+    assert "the hosts are as before the run" in said
 
 
 def test_a_lost_host_is_no_verdict(rig: Rig, held: Callable[..., Run], tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_lost_host_is_no_verdict(rig: Rig, held: Callable[..., Run], tmp_path:
     assert "spoke1 was lost" in said
     assert "Traceback" not in said
     assert "verdict: incomplete" in said
-    assert "the hosts are as they were before" in said
+    assert "the hosts are as before the run" in said
     outcomes = {entry["id"]: entry for entry in json.loads((tmp_path / "conformance.json").read_text())["requirements"]}
     assert outcomes["BCAST-01"]["outcome"] == "not-run"
     assert "spoke1 was lost" in outcomes["BCAST-01"]["reason"]
@@ -192,7 +192,7 @@ def test_a_restorer_is_killed(rig: Rig, held: Callable[..., Run]) -> None:
     os.kill(restorer, signal.SIGKILL)
 
     _, said = made.interrupted()
-    assert "the hosts are as they were before" in said
+    assert "the hosts are as before the run" in said
 
 
 def test_a_host_is_cut_off(rig: Rig, held: Callable[..., Run]) -> None:
@@ -246,7 +246,7 @@ def test_a_change_by_another_program_is_reported(rig: Rig, held: Callable[..., R
             spoke.run("sh", "-c", command)
 
     assert status == 12
-    assert "not all as they were before --provision" in said
+    assert "hosts differ from their state before --provision" in said
     expected = [fix for command, fix in LEAKS.items() if command not in missing]
     assert [fix for fix in expected if f"run on spoke1: {fix}" not in said] == []
     assert said.rstrip().splitlines()[-1].startswith("verdict: "), "the verdict is the last line all the same"

@@ -182,5 +182,5 @@ def test_without_root_nothing_can_be_set_up(rig: Rig, run: Callable[..., Run]) -
     status, said = run(*QUICK, "--hosts=hub,opc@spoke1").ended()
 
     assert status == 4
-    assert "--provision needs root, and there is none on opc@spoke1 (spoke1)" in said
+    assert "--provision requires root on opc@spoke1 (spoke1)" in said
     assert "--sudo" in said

@@ -41,7 +41,7 @@ def test_a_shape_is_there_for_the_run(rig: Rig, run: Callable[..., Run], shape: 
     assert re.search(r"\d+ passed", said), said
     assert not re.search(r"\d+ (failed|error)", said), said
     assert f"(vxlan, {shape}, oci;" in said
-    assert "the hosts are as they were before" in said
+    assert "the hosts are as before the run" in said
     assert devices(rig) == {}
 
 
