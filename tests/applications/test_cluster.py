@@ -49,7 +49,7 @@ def test_no_message_is_bare_on_the_underlay(overlay):
 
 
 def test_the_token_goes_round(overlay, listen):
-    """The token, a datagram from member to member, comes round the ring."""
+    """The token, a datagram from member to member, completes the ring."""
     ring = list(overlay.hosts.values())
 
     for holder, following in zip(ring, [*ring[1:], ring[0]], strict=True):

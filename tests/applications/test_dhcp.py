@@ -1,5 +1,5 @@
 """
-DHCP over the overlay: a client's broadcast finds the server wherever it is, and its lease comes back.
+DHCP over the overlay: a client's broadcast reaches a server on any host, and the client gets its lease.
 
     spoke1: udhcpc -- DISCOVER to 255.255.255.255 -->( hub: bridge0 )--> spoke2
                                      dnsmasq on the hub, or on a spoke
@@ -41,7 +41,7 @@ def test_every_other_host_is_leased_an_address(served, dhcp, broadcast):
 
 
 def test_the_discover_is_a_broadcast_from_nowhere(served, dhcp):
-    """The client's DISCOVER comes in at the server from 0.0.0.0 to 255.255.255.255; the offer is the server's."""
+    """The client's DISCOVER reaches the server from 0.0.0.0 to 255.255.255.255; the offer is the server's."""
     lab, server = served
     client = clients(lab, server)[0]
 
@@ -54,7 +54,7 @@ def test_the_discover_is_a_broadcast_from_nowhere(served, dhcp):
 
 
 def arrivals(dhcp, seen, host, kind):
-    """The messages of a kind that came into a host's overlay device."""
+    """The messages of a kind that arrived at a host's overlay device."""
     for one in seen:
         where = one.sighting
         if one.kind == kind and (where.node, where.interface, where.outgoing) == (host.name, host.plan.device, False):

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.requirement("APP-06")
 
 
 def test_nothing_is_lost_repeated_or_out_of_order(overlay, fresh_group, spoke1, record_figure):
-    """Every other host has every number of a feed once and in order, as fast as the slowest of them takes it."""
+    """Every other host gets every number of a feed once and in order, at the speed of the slowest of them."""
     receivers = [overlay[name] for name in overlay.others(spoke1)]
 
     sent = feed(spoke1, receivers, fresh_group, DATAGRAMS)

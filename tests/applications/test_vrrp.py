@@ -1,5 +1,5 @@
 """
-VRRP over the overlay: two spokes share one address, and advertisements across the hub tell which of them has it.
+VRRP over the overlay: two spokes share one address, and advertisements across the hub decide which one has it.
 
     spoke1: keepalived 150 --224.0.0.18-->( hub: bridge0 )<--224.0.0.18-- keepalived 100 :spoke2
 """
@@ -28,7 +28,7 @@ def routers(build_lab):
 
 
 def elect(vrrp, lab, preferred, other):
-    """Starts keepalived on both; returns when the preferred one alone has the address, and keeps it."""
+    """Starts keepalived on both; returns when only the preferred one has the address, and keeps it."""
     vrrp.take_part(preferred, PREFERRED)
     vrrp.take_part(other, OTHER)
     vrrp.await_owners([preferred, other], {preferred.name})
@@ -39,7 +39,7 @@ def elect(vrrp, lab, preferred, other):
 
 
 def arrived(sightings, at):
-    """Of what was seen, what came into a host's overlay device."""
+    """The sightings of frames that arrived at a host's overlay device."""
     return [one for one in sightings if (one.node, one.interface, one.outgoing) == (at.name, at.plan.device, False)]
 
 
@@ -105,7 +105,7 @@ def test_the_other_takes_over_and_gives_back(routers, vrrp):
 
 @pytest.mark.requirement("APP-04")
 def test_a_detached_port_splits_the_brain_and_its_return_heals_it(routers, vrrp):
-    """With a spoke's tunnel out of the hub's bridge both have the address; with it back in, the preferred one alone."""
+    """With one spoke's tunnel not bridged at the hub both have the address; with it bridged, only the preferred one."""
     lab, preferred, other = routers
     both = [preferred, other]
     elect(vrrp, lab, preferred, other)

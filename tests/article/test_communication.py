@@ -1,5 +1,5 @@
 """
-The article's table of communication: which way of sending works on the cloud's network, and which over the overlay.
+The article's table of communication: the kinds of traffic that pass on the cloud's network, and over the overlay.
 
                      underlay   overlay
     TCP unicast      yes        yes
@@ -31,7 +31,7 @@ def each_network(underlay, overlay):
 
 @pytest.fixture
 def record(record_delivery, sender, overlay):
-    """Notes for each receiver what it heard of a kind of sending."""
+    """Records for each receiver what it received of a kind of traffic."""
 
     def note(kind, network, heard, expected):
         for name, delivered in heard.items():
@@ -50,7 +50,7 @@ def test_tcp_unicast(overlay, sender, network, record):
 
 
 def arrives_by_tcp(sender, receiver, network):
-    """Whether a payload gets there; a connection that fails is a delivery that fails."""
+    """Whether a payload arrives; a failed connection is a failed delivery."""
     try:
         return bool(sender.reaches_by_tcp(receiver, network))
     except OSError:
@@ -59,7 +59,7 @@ def arrives_by_tcp(sender, receiver, network):
 
 @each_network(underlay=["UNDER-03"], overlay=["PRE-10"])
 def test_udp_unicast(overlay, sender, network, record, listen):
-    """A datagram to every other host arrives at it alone, on the underlay and over the overlay."""
+    """A datagram to each other host reaches only that host, on the underlay and over the overlay."""
     others = overlay.others(sender)
 
     with listen(others, network=network) as heard:
@@ -71,7 +71,7 @@ def test_udp_unicast(overlay, sender, network, record, listen):
 
 @pytest.mark.requirement("PRE-10")
 def test_udp_unicast_from_and_to_every_host(overlay, every_pair, listen, record_delivery):
-    """A datagram from each host, of however many, to others arrives there alone, once; every host receives some."""
+    """With any number of hosts, a datagram to one host reaches only that host, once; every host receives some."""
     with listen(overlay.hosts) as heard:
         sent = {
             pair: overlay[pair[0]].udp.send(to=overlay[pair[1]].address(), lost_if_refused=True).payload

@@ -21,7 +21,7 @@ MULTICASTS = [f"Hello, Multicast! {number}".encode() for number in range(1, MESS
 
 @pytest.mark.requirement("BCAST-01", "BCAST-02")
 def test_broadcast_messages_reach_the_others_in_order(overlay, sender, everyone, listen):
-    """What bcast_send.py sends on one node, bcast_rev.py prints on each of the others: seven lines, in order."""
+    """bcast_rev.py on each other node prints the messages of bcast_send.py: seven lines, in order."""
     others = overlay.others(sender)
 
     with listen(others) as heard:
@@ -32,7 +32,7 @@ def test_broadcast_messages_reach_the_others_in_order(overlay, sender, everyone,
 
 @pytest.mark.requirement("MCAST-01")
 def test_multicast_messages_reach_members_in_order(overlay, sender, listen):
-    """What mcast_send.py sends with TTL 2 on one node, mcast_rev.py prints on each of the others, in order."""
+    """mcast_rev.py on each other node prints the messages that mcast_send.py sends with TTL 2, in order."""
     others = overlay.others(sender)
 
     with listen(others, group=GROUP) as heard:

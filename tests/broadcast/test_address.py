@@ -1,5 +1,5 @@
 """
-The broadcast address is the prefix's last one, known from the prefix alone: no `brd` need be given, and none differs.
+The broadcast address is the prefix's last one: it needs no `brd`, and no host has another one.
 
     ip addr add 172.16.254.2/24 dev gretap1   ->   table local: broadcast 172.16.254.255 dev gretap1
 """
@@ -55,7 +55,7 @@ def test_first_address_of_the_prefix_is_no_broadcast(overlay, sender, everyone, 
 @pytest.mark.provoking
 @pytest.mark.parametrize("length", [24, 30, 31, 32], ids=lambda length: f"prefix=/{length}")
 def test_prefix_decides_whether_there_is_a_broadcast_address(provoked, spoke1, length):
-    """A /24 or /30 brings one broadcast entry, a /31 or /32 brings none."""
+    """A /24 or /30 creates one broadcast entry, a /31 or /32 none."""
     device = spoke1.plan.device
     network = ipaddress.IPv4Network((DOCUMENTATION, length))
     address = {"device": device, "address": f"{network.network_address + (length < 31)}/{length}"}

@@ -1,5 +1,5 @@
 """
-ARP across the hub: the first broadcast that anybody needs, and the one that unicast on the overlay stands on.
+ARP across the hub: the first broadcast of every connection, without which no unicast is sent.
 
     spoke1: who has spoke2? --tunnel1--( hub: bridge0 )--tunnel2--> spoke2: I have, at my own MAC
 """
@@ -22,7 +22,7 @@ def resolved(host, addresses):
 
 
 def test_every_other_node_resolves_to_its_own_mac(overlay, sender, listen):
-    """A node resolves each other one to that node's own MAC address, a spoke another spoke not to the hub's."""
+    """A node resolves each other one to that node's own MAC address, never to the hub's."""
     others = overlay.others(sender)
 
     with listen(others) as heard:

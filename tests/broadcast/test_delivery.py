@@ -14,7 +14,7 @@ TTLS = (1, 2, 255)
 
 
 class Delivery:
-    """What holds for a broadcast of any node; `source` is the node that sends."""
+    """The claims about a broadcast of any node; `source` is the node that sends."""
 
     def test_reaches_every_other_node_exactly_once(self, overlay, source, everyone, listen, record_heard):
         """Each of the other nodes receives one unaltered copy."""
@@ -51,7 +51,7 @@ class Delivery:
         assert ttls == {name: [*TTLS, default] for name in others}
 
     def test_arrives_whatever_its_size(self, overlay, source, everyone, listen):
-        """Payloads of any size up to what fills the overlay's MTU arrive whole and unaltered."""
+        """Payloads of any size up to the overlay's MTU arrive complete and unaltered."""
         others = overlay.others(source)
         largest = source.node.link(source.plan.device).mtu - UDP_AND_IP
 
@@ -76,7 +76,7 @@ class Delivery:
 class TestFromASpoke(Delivery):
     @pytest.fixture
     def source(self, spoke):
-        """A spoke: its broadcast crosses the hub to the other spokes, and ends at the hub too."""
+        """A spoke's broadcast crosses the hub to the other spokes, and reaches the hub itself, too."""
         return spoke
 
 
@@ -90,7 +90,7 @@ class TestFromTheHub(Delivery):
 
 @pytest.mark.requirement("BCAST-01")
 def test_every_spoke_reaches_every_host(overlay, everyone, listen, record_heard):
-    """A broadcast from each spoke, of however many, is heard once by all hosts."""
+    """With any number of spokes, a broadcast from each spoke is received once by all hosts."""
     with listen(overlay.hosts) as heard:
         for spoke in overlay.spokes:
             spoke.udp.send(to=everyone, lost_if_refused=True)

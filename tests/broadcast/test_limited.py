@@ -37,7 +37,7 @@ def test_bound_to_the_address_reaches_everyone(overlay, sender, listen):
 
 
 def test_unbound_follows_the_default_route(overlay, sender, listen):
-    """Unbound it leaves bare by the default route's device; the overlay carries none of it, the cloud drops it."""
+    """Unbound it leaves bare by the default route's device: it is not in the overlay, and the cloud drops it."""
     others, device = overlay.others(sender), sender.node.device_to(LIMITED_BROADCAST)
     assert device not in ("", sender.plan.device)
 

@@ -1,5 +1,5 @@
 """
-Sockets and broadcast: who may send one, and which sockets of a host are given a copy (udp(7), socket(7)).
+Sockets and broadcast: which may send one, and which sockets of a host receive a copy (udp(7), socket(7)).
 
     sender: SO_BROADCAST or EACCES        receiver: bound to '', to 172.16.254.255, to its own address, several at once
 """
@@ -31,7 +31,7 @@ def test_sending_without_so_broadcast_is_refused(overlay, sender, everyone, list
 
 @pytest.mark.requirement("BCAST-06")
 def test_socket_bound_to_its_own_address_receives_nothing(overlay, receiver, everyone, listen):
-    """A socket bound to its host's overlay address is never given a broadcast, though the frame came in."""
+    """A socket bound to its host's overlay address never receives a broadcast, although the frame arrived."""
     sender = overlay[overlay.others(receiver)[-1]]
 
     with listen([receiver], bind=receiver.address()) as heard:
@@ -67,7 +67,7 @@ def test_socket_bound_to_any_or_to_the_broadcast_address_receives(overlay, recei
 @pytest.mark.requirement("BCAST-06")
 @pytest.mark.parametrize("share", ["address", "port"], ids=["SO_REUSEADDR", "SO_REUSEPORT"])
 def test_every_socket_on_the_port_receives_its_own_copy(overlay, receiver, everyone, listen, share):
-    """Two sockets on one port each get all of four datagrams: broadcast is copied, not shared out."""
+    """Two sockets on one port each receive all of four datagrams: broadcast is copied, not distributed."""
     sender = overlay[overlay.others(receiver)[-1]]
     lines = [f"copy {number} for every socket".encode() for number in range(4)]
 

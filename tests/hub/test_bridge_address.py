@@ -29,7 +29,7 @@ def test_is_not_a_ports(overlay):
 
 @pytest.mark.provoking
 def test_stays_when_a_port_gets_a_lower_one(provoked):
-    """A port whose MAC address is lower than bridge0's leaves bridge0's as it is, and the hub reachable."""
+    """A port with a lower MAC address does not change bridge0's, and the hub stays reachable."""
     port = provoked.topology.ports("hub")[0]
     own, before = provoked.hub.node.link(port).mac, bridge_mac(provoked)
     change, undo = (link_set(port, address=mac) for mac in (LOWEST, own))
@@ -44,7 +44,7 @@ def test_stays_when_a_port_gets_a_lower_one(provoked):
 
 @pytest.mark.provoking
 def test_follows_its_ports_unless_pinned(build_lab):
-    """As the article leaves it, bridge0 takes over the MAC address of the port with the lowest one."""
+    """With the article's set-up, bridge0 has the lowest MAC address of its ports."""
     lab = build_lab(topology="article")
 
     lab.hub.node.apply(link_set(lab.topology.ports("hub")[-1], address=LOWEST))

@@ -17,13 +17,13 @@ MANY = 20
 
 
 def from_spoke_to_spoke(overlay, seen):
-    """The carried frames whose outer packet goes from one spoke straight to another."""
+    """The tunnel packets that go from one spoke directly to another."""
     spokes = {spoke.plan.endpoint for spoke in overlay.spokes}
     return [one.sighting for one in seen if {one.source, one.destination} <= spokes]
 
 
 def passed(seen, host, device):
-    """How often what was sent came in at one of a host's devices, and how often it went out there."""
+    """How often a payload arrived at one of a host's devices, and how often it left there."""
     directions = [one.outgoing for one in seen if (one.node, one.interface) == (host.name, device)]
     return directions.count(False), directions.count(True)
 
@@ -31,7 +31,7 @@ def passed(seen, host, device):
 @pytest.mark.requirement("HUB-01")
 @pytest.mark.parametrize("kind", ["unicast", "broadcast", "multicast"])
 def test_spokes_meet_at_the_hub_only(overlay, spoke1, spoke2, everyone, listen, kind):
-    """What a spoke sends another goes through the hub's bridge: no outer packet goes from spoke to spoke."""
+    """Spoke-to-spoke traffic passes the hub's bridge: no outer packet goes from spoke to spoke."""
     to = {"unicast": spoke2.address(), "broadcast": everyone, "multicast": GROUP}[kind]
 
     with listen([spoke2], group=GROUP if kind == "multicast" else None) as heard:
@@ -72,7 +72,7 @@ def test_no_host_receives_a_duplicate(overlay, sender, everyone, listen, tag, ki
 @pytest.mark.requirement("HUB-04")
 @pytest.mark.provoking
 class TestSecondTunnel:
-    """A spoke that is attached twice: a leftover or "redundant" tunnel, bridged at the hub beside the first."""
+    """A spoke that is attached twice: a leftover or "redundant" tunnel, bridged at the hub in addition to the first."""
 
     def test_doubles_broadcast(self, build_lab):
         """Broadcast reaches that spoke twice and the others once."""
@@ -125,7 +125,7 @@ class TestSecondTunnel:
 @pytest.mark.requirement("HUB-05")
 @pytest.mark.parametrize("kind", ["broadcast", "multicast"])
 def test_no_frame_goes_back_where_it_came_from(overlay, spoke1, everyone, listen, kind):
-    """A spoke's frame comes in at its port once, leaves by every other port once, and by its own never."""
+    """A spoke's frame arrives at its port once, leaves by every other port once, and never by its own."""
     others = overlay.others(spoke1)
 
     with listen(others, group=GROUP if kind == "multicast" else None) as heard:

@@ -99,6 +99,6 @@ def test_lldp_passes_on_request(across, group_forwarding):
 
 
 def test_mask_admits_neither_stp_nor_pause_nor_lacp(group_forwarding):
-    """Bits 0 to 2 of group_fwd_mask are refused: spanning tree, flow control and aggregation end at every bridge."""
+    """The kernel rejects bits 0 to 2 of group_fwd_mask: STP, flow control and aggregation end at every bridge."""
     with pytest.raises(OSError, match="Invalid argument"), group_forwarding(STP_PAUSE_LACP_BITS):
         pass

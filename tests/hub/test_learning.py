@@ -1,5 +1,5 @@
 """
-The hub learns where a MAC address is: what is for one spoke is no other's business.
+The hub learns MAC addresses: unicast to one spoke does not reach the others.
 
     spoke1 --to spoke2's MAC--> ( hub: bridge0, FDB: spoke2 on tunnel2 ) --> spoke2       spoke3 sees nothing
 """
@@ -17,7 +17,7 @@ EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
 
 
 def seen_at(frames, host):
-    """How many of some frames came in at a spoke's tunnel device."""
+    """How many of some frames arrived at a spoke's tunnel device."""
     return [(one.interface, one.outgoing) for one in frames if one.node == host.name].count((host.entry_device, False))
 
 
@@ -45,7 +45,7 @@ def unicast_from_first_to_second(lab):
 
 
 def test_unicast_goes_to_its_port_only(standing):
-    """Once both have spoken, a third spoke sees none of what two spokes send each other."""
+    """Once both have sent, a third spoke receives none of the unicast between two spokes."""
     lab = standing(spokes=3)
 
     heard, sent = unicast_from_first_to_second(lab)

@@ -1,5 +1,5 @@
 """
-The hub's ports: a tunnel serves its spoke only as a port of the bridge.
+The hub's ports: a tunnel delivers only if it is a port of the bridge.
 
     spoke1 --tunnel1--( hub: bridge0 )   tunnel2-- spoke2        tunnel2 without `master bridge0`
 """
@@ -23,7 +23,7 @@ def all_but(lab, name, heard_by_hub=frozenset()):
 
 @pytest.fixture
 def detached(provoked):
-    """The last spoke's tunnel without its bridge, at a hub and spokes that filter no reverse paths: (lab, spoke)."""
+    """The last spoke's tunnel not bridged, at a hub and spokes without reverse path filter: (lab, spoke)."""
     spoke = provoked.spokes[-1]
     port = provoked.topology.port("hub", spoke.name)
     out = link_set(port, nomaster=True)
@@ -43,7 +43,7 @@ def test_every_tunnel_is_a_forwarding_port(overlay):
 
 @pytest.mark.requirement("HUB-02")
 def test_every_node_receives_from_every_other(overlay):
-    """With every tunnel in the bridge, broadcast of each node is heard by all others."""
+    """With every tunnel in the bridge, each node's broadcast is received by all others."""
     assert exchange(overlay) == {name: set(overlay.others(name)) for name in overlay.hosts}
 
 
@@ -58,7 +58,7 @@ class TestDetachedPort:
         assert exchange(lab) == all_but(lab, spoke.name, heard_by_hub={spoke.name})
 
     def test_is_deaf_to_it_with_strict_reverse_path_filtering(self, detached):
-        """With rp_filter=1 the hub does not hear that spoke's broadcast either."""
+        """With rp_filter=1 the hub does not receive that spoke's broadcast either."""
         lab, spoke = detached
 
         with lab.hub.node.with_sysctl("net.ipv4.conf.all.rp_filter", 1):
@@ -89,7 +89,7 @@ def test_no_port_is_isolated(overlay):
 @pytest.mark.provoking
 @pytest.mark.usefixtures("one_way")
 def test_isolated_ports_reach_all_but_each_other(build_lab):
-    """Two spokes on isolated ports do not hear each other, and both hear and are heard by all others."""
+    """Two spokes on isolated ports receive nothing from each other; both exchange packets with all others."""
     lab = build_lab(spokes=3)
     apart = [spoke.name for spoke in lab.spokes[:2]]
     for name in apart:

@@ -22,7 +22,7 @@ def devices(lab):
 
 
 def is_echo_request(sighting, sender):
-    """Whether a frame carries a host's ICMP echo request to 224.0.0.1, behind an IPv4 header without options."""
+    """Whether a frame contains a host's ICMP echo request to 224.0.0.1, with an IPv4 header without options."""
     ends = ipaddress.IPv4Address(sender.address()).packed + ipaddress.IPv4Address(ALL_HOSTS).packed
     return sighting.frame[12:15] == b"\x08\x00\x45" and sighting.frame[26:35] == ends + b"\x08"
 
@@ -47,7 +47,7 @@ def test_request_has_ttl_1(overlay, sender, layers):
 
 
 def test_every_node_answers_across_a_router(standing, sender):
-    """With the tunnels' own outer TTL a router between hub and spokes makes no difference."""
+    """With a fixed outer TTL a router between hub and spokes changes nothing."""
     lab = standing(routers=1)
     pinger = lab[sender.name]
 

@@ -23,7 +23,7 @@ def test_every_node_answers_once_from_its_own_address(overlay, sender, everyone)
 
 @pytest.mark.requirement("ICMP-03")
 def test_others_are_counted_without_the_pinger(overlay, sender, everyone):
-    """What proves the overlay is the others' answers: each of them once, the pinger's own left out."""
+    """Every other host answers once, which proves the overlay; the pinger's own answer does not count."""
     answers = sender.ping(everyone)
 
     assert answers.others == dict.fromkeys(overlay.others(sender), 1)
@@ -69,7 +69,7 @@ def test_pinger_that_ignores_broadcasts_misses_itself_only(provoked, sender, eve
 @pytest.mark.requirement("ICMP-03")
 @pytest.mark.usefixtures("only_hub")
 def test_without_the_hub_only_the_pinger_answers(build_lab):
-    """With the hub off the network a spoke's request is answered by the spoke alone, which counts for nothing."""
+    """With the hub disconnected a spoke's request is answered only by the spoke itself, which proves nothing."""
     lab = build_lab()
     pinger = lab["spoke1"]
     lab.hub.node.apply(link_set(lab.hub.plan.nic, up=False))

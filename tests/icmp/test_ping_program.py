@@ -1,5 +1,5 @@
 """
-ping(8) and broadcast: what its count, its exit status and its summary are worth (iputils).
+ping(8) and broadcast: what its count, its exit status and its summary prove (iputils).
 
     spoke1$ ping -b -c 2 172.16.254.255
     64 bytes from 172.16.254.2: icmp_seq=1        itself, from its own loopback
@@ -40,12 +40,12 @@ def run_ping():
 
 
 def printed(done):
-    """What ping(8) printed, as the reason of a failure."""
+    """The output of ping(8), as the reason of a failure."""
     return f"ping(8) printed:\n{done['output']}"
 
 
 def answers(done, probe):
-    """Who answered one probe, and how often, by address."""
+    """How often each address answered one probe."""
     return Counter(address for address, number in ANSWER.findall(done["output"]) if int(number) == probe)
 
 
@@ -97,7 +97,7 @@ def test_broadcast_needs_an_option(spoke1, everyone, run_ping):
 @pytest.mark.provoking
 @pytest.mark.requirement("ICMP-04")
 def test_unprivileged_broadcast_needs_a_full_second(provoked, spoke1, everyone, run_ping):
-    """Without root ping(8) needs ping_group_range and refuses an interval below one second for broadcast."""
+    """Without root ping(8) needs ping_group_range, and rejects intervals below one second for broadcast."""
     unprivileged = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "ping")
 
     with spoke1.node.with_sysctl("net.ipv4.ping_group_range", ANY_GROUP):

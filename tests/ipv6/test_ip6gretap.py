@@ -34,7 +34,7 @@ NAMES = {"as it comes": "six1", "without the option": "six2", "with a key": "six
 
 @pytest.fixture
 def over_ipv6(standing):
-    """A lab whose tunnels go over IPv6; `over_ipv6(routers=1)` as `standing` has it."""
+    """A lab whose tunnels use IPv6; `over_ipv6(routers=1)` as for `standing`."""
 
     def build(**fields):
         try:
@@ -49,7 +49,7 @@ def over_ipv6(standing):
 
 @contextlib.contextmanager
 def made_by_ip(host):
-    """Tunnels that `ip` makes on a NIC with an MTU of 1500, leaving to its defaults what is not said; their links."""
+    """Tunnels created by `ip` on a NIC with an MTU of 1500, with its defaults; their links."""
     near = host.plan.underlay6
     lines = "\n".join(
         f"link add {NAMES[what]} type ip6gretap local {near.ip} remote {near.network[UNUSED + number]} {more}"
@@ -69,7 +69,7 @@ def made_by_ip(host):
 
 
 def test_broadcast_reaches_every_other_node(over_ipv6, sender):
-    """A broadcast of IPv4 is heard by every other node once."""
+    """A broadcast of IPv4 is received by every other node once."""
     lab = over_ipv6()
     others = lab.others(sender)
 
@@ -80,7 +80,7 @@ def test_broadcast_reaches_every_other_node(over_ipv6, sender):
 
 
 def test_multicast_with_ttl_1_crosses_a_router(over_ipv6, sender):
-    """Multicast with a TTL of 1 is heard by every other node behind a router: the outer hop limit is not the TTL."""
+    """Multicast with a TTL of 1 reaches every other node behind a router: the outer hop limit is not the TTL."""
     lab = over_ipv6(routers=1)
     others = lab.others(sender)
 
@@ -91,7 +91,7 @@ def test_multicast_with_ttl_1_crosses_a_router(over_ipv6, sender):
 
 
 def test_outer_packet_has_the_option_before_gre(over_ipv6, sender, layers):
-    """What leaves a host has hop limit 64, then destination options with the limit of 4, then GRE."""
+    """An outer packet has hop limit 64, then destination options with the limit of 4, then GRE."""
     lab = over_ipv6()
     host = lab[sender.name]
 
@@ -123,7 +123,7 @@ def test_mtu_is_what_the_headers_leave(over_ipv6):
 
 @pytest.mark.provoking
 def test_defaults_are_a_hop_limit_of_64_and_the_option(over_ipv6):
-    """`ip link add type ip6gretap` takes hoplimit 64 and encaplimit 4; on 1500 octets its MTU is 1434, 1442, 1438."""
+    """`ip link add type ip6gretap` has defaults hoplimit 64 and encaplimit 4; its MTU on 1500 is 1434, 1442, 1438."""
     spoke = over_ipv6().spokes[0]
 
     with made_by_ip(spoke) as links:

@@ -62,7 +62,7 @@ def test_inherited_ttl_is_that_of_the_message(standing, listen, fresh_group6):
 
 
 def test_report_dies_at_a_router_with_an_inherited_ttl(standing, fresh_group6):
-    """With `ttl inherit` a report comes back as ICMP time exceeded and never reaches the hub."""
+    """With `ttl inherit` a report causes an ICMP time exceeded and never reaches the hub."""
     lab = standing(ipv6=True, routers=1, ttl=None)
     spoke, group = lab.spokes[0], ipaddress.ip_address(fresh_group6).packed
 

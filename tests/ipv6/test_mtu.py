@@ -1,5 +1,5 @@
 """
-IPv6 needs links that carry 1280 octets in one piece (RFC 8200 section 5).
+IPv6 needs links with an MTU of at least 1280 (RFC 8200 section 5).
 
 With a smaller MTU the kernel removes IPv6 and its addresses from a device, without an error.
 """

@@ -1,4 +1,4 @@
-"""How large what is."""
+"""Sizes of headers and packets."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 """
-At the boundary: a datagram that fills the overlay's MTU is one packet, one octet more makes two fragments of it.
+At the boundary: a datagram that fills the overlay's MTU is one packet, one octet more makes two fragments.
 
     payload 1434, inner IP 1462                                  outer IP 1500
     payload 1435, inner IP 1460 with MF and 23 behind it         outer IP 1498 and 61        (gretap on a NIC of 1500)
@@ -25,7 +25,7 @@ ETHERNET_MTU = 1500
 
 @pytest.mark.requirement("MTU-02")
 def test_arrives_at_the_boundary_and_beyond(overlay, sender, largest, everyone, listen):
-    """The largest datagram that is one packet and the smallest one that is two are heard once by every other node."""
+    """The largest datagram in one packet and the smallest one in two are received once by every other node."""
     others, fitting = overlay.others(sender), largest(sender)
 
     with listen(others) as heard:
@@ -42,14 +42,14 @@ def overhead(lab):
 
 
 def same_datagram(packet):
-    """What the fragments of one datagram have in common (RFC 791)."""
+    """The header fields that all fragments of a datagram share (RFC 791)."""
     return packet.id, packet.src, packet.dst
 
 
 @pytest.mark.requirement("MTU-02")
 @pytest.mark.usefixtures("frames_alone")
 def test_fills_the_nics_packets(overlay, spoke, mtu, everyone, listen, layers):
-    """The first makes one packet of the NIC to each peer, the second two whose inner packets are fragments."""
+    """The first is one packet of the NIC to each peer, the second two whose inner packets are fragments."""
     inside, taken = mtu(spoke), overhead(overlay)
     fitting = inside - IP - UDP
     first = IP + (inside - IP) // EIGHTS * EIGHTS
@@ -118,7 +118,7 @@ def test_tcp_offers_what_fits(overlay, spoke, mtu, layers, fresh_port):
 @pytest.mark.requirement("MTU-04")
 @pytest.mark.parametrize("to", ["broadcast", "multicast"])
 def test_many_fragments_arrive_whole(overlay, sender, everyone, listen, to):
-    """Datagrams of many fragments are heard once, unaltered, by every other node."""
+    """Datagrams of many fragments are received once, unaltered, by every other node."""
     others = overlay.others(sender)
 
     with listen(others, group=GROUP if to == "multicast" else None) as heard:
@@ -132,7 +132,7 @@ def test_many_fragments_arrive_whole(overlay, sender, everyone, listen, to):
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap", "vxlan")
 def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mtu, largest):
-    """Without its last fragment a datagram is not heard; the receiver counts fragments that were not put together."""
+    """A datagram without its last fragment is not delivered; the receiver counts failed reassemblies."""
     fragments = 3
     inside = (mtu(spoke1) - IP) // EIGHTS * EIGHTS
     last = cloud_rules.fragment_rule(overhead(provoked), last=(fragments - 1) * inside)
@@ -151,7 +151,7 @@ def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mt
 
 @pytest.mark.requirement("MTU-09")
 def test_no_leg_leaves_the_jumbo_frames(overlay, sender, mtu, largest, listen):
-    """Where the NICs take more than 1500 octets, a datagram that must not be fragmented fills every way there is."""
+    """On NICs with a larger MTU than 1500 octets, a datagram with DF can fill every path."""
     nics = {name: seen.device(overlay[name].plan.nic).mtu for name, seen in configured(overlay).items()}
     if min(nics.values()) <= ETHERNET_MTU:
         not_applicable(f"there are no jumbo frames: {nics}")

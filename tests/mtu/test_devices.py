@@ -1,5 +1,5 @@
 """
-The MTU of the overlay's devices: the NIC's, less what the tunnel puts in front of a frame; everywhere the same.
+The MTU of the overlay's devices: the NIC's, less the tunnel's headers; the same on all hosts.
 
     NIC 9000 = outer IP 20 + GRE 4 + inner Ethernet 14 + 8962          key, csum, seq: 4 octets each
                outer IP 20 + UDP 8 + VXLAN 8 + inner Ethernet 14 + 8950
@@ -25,7 +25,7 @@ LESS = 100
 
 
 def room(lab, nic):
-    """What a tunnel leaves of a NIC's MTU."""
+    """A NIC's MTU less the tunnel's headers."""
     options = lab.topology.options
     words = sum((options.key is not None, options.checksum, options.sequence)) if options.kind != "vxlan" else 0
     return nic - HEADERS[options.kind] - 4 * words
@@ -75,7 +75,7 @@ class TestNewTunnel:
 
     @pytest.mark.tunnel("gretap")
     def test_leaves_room_for_its_options(self, build_lab):
-        """Key, checksum and sequence number take 4 octets more each."""
+        """Key, checksum and sequence number reduce the MTU by 4 octets each."""
         lab = build_lab()
         hub, spoke, made = lab.hub, lab.spokes[0], []
         hub.node.apply(link_set(hub.plan.nic, mtu=1500))
@@ -141,5 +141,5 @@ class TestSmallerPort:
         assert after[1]["IcmpInDestUnreachs"] == before[1]["IcmpInDestUnreachs"]
 
     def test_takes_the_bridge_with_it(self, provoked, small):
-        """The bridge takes over the smallest MTU of its ports by itself: what the hub sends is cut to size."""
+        """The bridge takes the smallest MTU of its ports: the hub's own packets are fragmented to fit."""
         assert of(provoked.hub, provoked.topology.bridge) == small

@@ -24,7 +24,7 @@ over_ipv4 = pytest.mark.tunnel("gretap", "vxlan")  # routers cut no IPv6 (RFC 82
 
 
 def fitting(lab):
-    """The largest payload that the narrow path takes in one piece."""
+    """The largest payload that fits the smaller path MTU."""
     return PATH - HEADERS[lab.topology.options.kind] - IP_AND_UDP
 
 
@@ -48,7 +48,7 @@ def test_large_datagrams_reach_the_hub(overlay, spoke, largest):
 
 @pytest.mark.requirement("MTU-07")
 def test_full_size_frames_reach_all_alike(overlay, spoke, largest, everyone, listen):
-    """A spoke's broadcast that fills the MTU is heard by every other spoke as it is by the hub."""
+    """A spoke's broadcast that fills the MTU reaches every other spoke as well as the hub."""
     others = overlay.others(spoke)
 
     with listen(others) as heard:
@@ -64,7 +64,7 @@ def test_full_size_frames_reach_all_alike(overlay, spoke, largest, everyone, lis
 class TestTowardsTheHub:
     @pytest.fixture
     def narrow(self, build_lab):
-        """A router on the way to the hub that takes less than the NICs do."""
+        """A router on the path to the hub with a smaller MTU than the NICs'."""
         lab = build_lab(routers=1)
         narrow_path(lab, lab.hub, PATH)
         return lab
@@ -104,7 +104,7 @@ class TestTowardsTheHub:
 class TestTowardsASpoke:
     @pytest.fixture
     def narrow(self, build_lab):
-        """A router on the way from the hub to the last spoke that takes less than the NICs do."""
+        """A router on the path from the hub to the last spoke with a smaller MTU than the NICs'."""
         lab = build_lab(routers=1)
         narrow_path(lab, lab.spokes[-1], PATH)
         return lab
@@ -128,14 +128,14 @@ class TestTowardsASpoke:
         assert after[2]["IcmpInDestUnreachs"] == before[2]["IcmpInDestUnreachs"]
 
     def test_the_hubs_own_recover(self, narrow, largest):
-        """What the hub itself sends to that spoke is lost once or twice, and arrives from then on."""
+        """The first one or two large datagrams of the hub itself to that spoke are lost, all later ones arrive."""
         heard = heard_of(narrow, narrow.hub, narrow.spokes[-1], largest(narrow.hub))
 
         assert heard == sorted(heard)
         assert 1 <= heard.count(False) <= MOST_LOST
 
     def test_a_smaller_mtu_mends_it(self, narrow, set_mtu):
-        """With the path's MTU, less the tunnel's headers, on all overlay devices spokes hear each other."""
+        """With the path MTU, less the tunnel's headers, on all overlay devices all spokes reach each other."""
         set_mtu(narrow, PATH - HEADERS["gretap"])
 
         assert heard_of(narrow, narrow.spokes[0], narrow.spokes[-1], 2 * PATH) == [True] * TRIES
@@ -147,7 +147,7 @@ class TestTowardsASpoke:
 class TestOuterFragments:
     @pytest.fixture
     def fragmenting(self, build_lab):
-        """Tunnels that let routers cut their packets, and a router that does on the way to the last spoke."""
+        """Tunnels without DF, and a router that fragments their packets on the path to the last spoke."""
         lab = build_lab(routers=1, ttl=None, pmtudisc=False, ignore_df=True)
         narrow_path(lab, lab.spokes[-1], PATH)
         return lab
@@ -169,7 +169,7 @@ class TestOuterFragments:
 
     @over_ipv4
     def test_must_pass_the_underlay(self, fragmenting, largest):
-        """Where the underlay loses fragments, what is larger than the path is lost, and what fits arrives."""
+        """Where the underlay drops fragments, datagrams above the path MTU are lost, and smaller ones arrive."""
         sender, receiver = fragmenting.spokes[0], fragmenting.spokes[-1]
 
         with fragmenting.cloud.losing(receiver.name, cloud_rules.fragment_rule()):
@@ -181,7 +181,7 @@ class TestOuterFragments:
     @pytest.mark.tunnel("gretap")
     @pytest.mark.usefixtures("hub")  # without one, the sender receives the path MTU
     def test_with_nopmtudisc_alone_df_is_taken_over(self, build_lab, largest):
-        """Without `ignore-df` the outer packet takes the DF of the inner one: such datagrams are lost, others not."""
+        """Without `ignore-df` the outer packet copies the inner DF: datagrams with DF are lost, others are not."""
         lab = build_lab(routers=1, ttl=None, pmtudisc=False)
         sender, receiver = lab.spokes[0], lab.spokes[-1]
         narrow_path(lab, receiver, PATH)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.requirement("MCAST-01")
 
 
 def test_reaches_every_member_exactly_once(overlay, sender, listen, record_heard):
-    """A plain socket's datagram to a joined group is heard once by each member, the sender's own socket included."""
+    """A plain socket's datagram to a joined group is received once by each member, the sender's own included."""
     members = [sender.name, *overlay.others(sender)]
 
     with listen(members, group=ASM) as heard:
@@ -35,7 +35,7 @@ def test_reaches_every_member_exactly_once(overlay, sender, listen, record_heard
 
 
 def test_every_host_reaches_every_member(overlay, listen, record_heard):
-    """A datagram from each host, of however many, is heard once by all members, its sender included."""
+    """With any number of hosts, a datagram from each host is received once by all members, its sender included."""
     with listen(overlay.hosts, group=ASM) as heard:
         for sender in overlay.hosts.values():
             sender.udp.send(to=ASM, lost_if_refused=True)
@@ -47,7 +47,7 @@ def test_every_host_reaches_every_member(overlay, listen, record_heard):
 
 @pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS)
 def test_reaches_the_members_of_every_kind_of_group(overlay, listen, group):
-    """Of any kind of group, each node's datagram out of the overlay's interface is heard once by every member."""
+    """Each node's datagram to any kind of group, sent from the overlay's interface, reaches every member once."""
     all_hosts = list(overlay.hosts)
 
     with listen(all_hosts, group=group) as heard:
@@ -70,7 +70,7 @@ def test_comes_from_the_senders_overlay_address(overlay, sender, listen):
 
 
 def test_arrives_whatever_its_size(overlay, sender, listen):
-    """Payloads of any size up to what fills the overlay's MTU arrive whole and unaltered."""
+    """Payloads of any size up to the overlay's MTU arrive complete and unaltered."""
     members = overlay.others(sender)
     largest = sender.node.link(sender.plan.device).mtu - UDP_AND_IP
 
@@ -94,7 +94,7 @@ def test_numbered_lines_arrive_in_order(overlay, sender, listen):
 
 @pytest.mark.parametrize("share", ["address", "port"], ids=["SO_REUSEADDR", "SO_REUSEPORT"])
 def test_every_member_socket_of_a_host_receives_its_own_copy(overlay, receiver, listen, share):
-    """Two member sockets on one port of a host each hear one copy."""
+    """Two member sockets on one port of a host each receive one copy."""
     sender = overlay[overlay.others(receiver)[-1]]
 
     with listen([receiver], group=ASM, share=share) as first:

@@ -1,5 +1,5 @@
 """
-Several groups at once: they stay separate, also when Ethernet cannot tell them apart.
+Several groups at once: they stay separate, even with the same Ethernet address.
 
     224.1.1.1, 224.129.1.1, 225.1.1.1  ->  01:00:5e:01:01:01      23 of 28 bits (RFC 1112 section 6.4)
 """
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.requirement("MCAST-09")
 
 
 def test_sixteen_groups_at_once(overlay, sender, listen):
-    """Members of sixteen groups hear, of one datagram to each of seventeen, exactly the sixteen and in their order."""
+    """Members of sixteen groups receive, of one datagram to each of seventeen, exactly the sixteen, in order."""
     members = overlay.others(sender)
 
     with listen(members, group=SIXTEEN) as heard:
@@ -41,7 +41,7 @@ def test_group_with_the_same_mac_is_not_delivered(overlay, receiver, listen, joi
 
 
 def place_of(host):
-    """Where the overlay comes into a host."""
+    """The device by which the overlay's frames arrive at a host."""
     return host.name, host.plan.device
 
 

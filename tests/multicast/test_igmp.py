@@ -32,7 +32,7 @@ def speaking(host, version):
 
 
 def header_of(sighting, packet):
-    """What the IPv4 header of an IGMP message must always have."""
+    """The fixed fields in the IPv4 header of an IGMP message."""
     return {"ttl": packet.ttl, "tos": packet.tos, "options": sighting.frame[34 : 14 + 4 * packet.ihl]}
 
 

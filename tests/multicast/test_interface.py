@@ -19,7 +19,7 @@ pytestmark = pytest.mark.requirement("MCAST-07")
 
 
 def choices(host, network):
-    """The three ways for a socket to say which interface it means."""
+    """The three ways for a socket to choose an interface."""
     return {
         "IP_MULTICAST_IF": {"multicast_interface": host.address(network)},
         "bound address": {"source": host.address(network)},
@@ -69,7 +69,7 @@ def multicast_routes(host):
 
 
 def places(heard, sent, host):
-    """The interfaces that a datagram left its sender by, and what it was wrapped in there."""
+    """The interfaces by which a datagram left its sender, and its encapsulation there."""
     return {
         (seen.interface, seen.carrier)
         for seen in heard.sightings()

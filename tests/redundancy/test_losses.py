@@ -1,5 +1,5 @@
 """
-The loss of one of two hubs, or of a tunnel to one: with PRP nothing is lost, with a bond what it takes to notice.
+The failure of one of two hubs, or of a tunnel to one: PRP loses nothing, a bond only until it detects the failure.
 
     spoke1 === hub   === spoke2      a numbered stream by broadcast, multicast and unicast, 500 numbers a second
       ╚═══════ hub2 ══════╝          hub off, on; hub2 off, on; the way from spoke1 to hub cut, open
@@ -15,19 +15,19 @@ pytestmark = pytest.mark.provoking
 @pytest.mark.requirement("RED-02")
 @pytest.mark.parametrize("hub", ["hub", "hub2"], ids="without {}".format)
 def test_delivery_goes_on_without_either_hub(two_hubs, missed, hub):
-    """While a hub is off spokes hear each other: with PRP all of it, with a bond after two seconds at most."""
+    """While a hub is down spokes receive from each other: with PRP everything, with a bond after at most 2 s."""
     assert too_long(two_hubs, missed(hub).lost) == []
 
 
 @pytest.mark.requirement("RED-03")
 def test_delivery_goes_on_without_a_tunnel(two_hubs, missed):
-    """While the first spoke's way to a hub is cut others hear it: with PRP all of it, with a bond after two seconds."""
+    """While one spoke's path to a hub is cut others receive from it: with PRP everything, with a bond after 2 s."""
     assert too_long(two_hubs, missed("leg").lost) == []
 
 
 @pytest.mark.requirement("RED-04")
 def test_what_is_back_brings_nothing_twice(two_hubs, missed):
-    """While a hub or a tunnel goes and comes back nothing is heard twice or out of order, and delivery goes on."""
+    """While a hub or a tunnel fails and recovers nothing is duplicated or out of order, and delivery continues."""
     found = missed("hub", "hub2", "leg")
 
     every = (*found.lost, *found.back)

@@ -1,5 +1,5 @@
 """
-The hub is back: with its configuration everything goes on by itself, without it the hub refuses what it gets.
+The hub is back: with its configuration delivery resumes by itself; without it the hub rejects tunnel packets.
 
     spoke1 ==tunnel==> hub (stopped, back) ==tunnel==> spoke2: the sockets that were open hear again
 """
@@ -21,7 +21,7 @@ AT_ONCE = 0.05  # seconds of grace: what a NIC without carrier dropped does not 
 @pytest.mark.usefixtures("only_hub")
 @pytest.mark.parametrize("kind", ["broadcast", "multicast"])
 def test_delivery_resumes_by_itself(provoked, spoke1, record_figure, kind):
-    """What is sent after the hub's return is heard by sockets that were open before it went; the spokes did nothing."""
+    """After the hub's return sockets that were open before receive again, without a change on the spokes."""
     others = provoked.others(spoke1)
     to, group = (provoked.everyone, None) if kind == "broadcast" else (GROUP, GROUP)
 
@@ -37,7 +37,7 @@ def test_delivery_resumes_by_itself(provoked, spoke1, record_figure, kind):
 
 
 def test_memberships_outlive_a_recreated_bridge(build_lab):
-    """With the hub's bridge and tunnels deleted and made again, the spokes' sockets go on hearing their group."""
+    """With the hub's bridge and tunnels deleted and created again, the spokes' sockets still receive their group."""
     lab = build_lab()
     first, *rest = lab.spokes
     names = [spoke.name for spoke in rest]

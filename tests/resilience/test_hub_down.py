@@ -16,7 +16,7 @@ AT_ONCE = 0.05  # seconds of grace: a NIC without carrier holds nothing back tha
 
 
 def trouble(spoke):
-    """What a spoke's tunnel counts as having gone wrong."""
+    """The error counters of a spoke's tunnel."""
     counted = spoke.node.statistics(spoke.plan.device)
     return {name: counted[name] for name in TROUBLE}
 

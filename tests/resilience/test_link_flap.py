@@ -1,5 +1,5 @@
 """
-A link that goes down and comes up again: the kernel restores what belongs to its addresses, and nothing else.
+A link that goes down and up again: the kernel restores only the routes of its addresses.
 
     gretap1 down, up:   172.16.254.2/24 dev gretap1   there again     224.0.0.0/4 dev gretap1   gone for good
 """
@@ -99,7 +99,7 @@ class TestFlap:
         heard.exactly_once(at=[name])
 
     def test_is_mended_by_the_route(self, provoked, flap, name):
-        """With the route put back, the node is heard by all others again."""
+        """With the route added again, all others receive from the node again."""
         host = provoked[name]
         others = provoked.others(host)
 

@@ -1,5 +1,5 @@
 """
-A circle of bridges: without spanning tree what is broadcast goes round for ever, with it one port blocks.
+A loop of bridges: without spanning tree a broadcast circulates endlessly, with it one port blocks.
 
     spoke3 --tunnel3-- ( hub: bridge0 ) --tunnel1-- ( spoke1: bridge )
                               |                             | shortcut
@@ -23,7 +23,7 @@ FORWARDING, BLOCKING = "forwarding", "blocking"
 
 
 def came_back(lab, sender, payloads):
-    """How often what a host sent came in at its NIC or its overlay device."""
+    """How often a host's own frame arrived at its NIC or its overlay device."""
     places = {(sender.name, device, False) for device in (sender.plan.nic, sender.plan.device)}
     return len([one for one in lab.frames(payloads) if (one.node, one.interface, one.outgoing) in places])
 
@@ -41,7 +41,7 @@ def test_nothing_comes_round(overlay, sender):
 
 @pytest.fixture
 def circle(build_lab, hub, one_way):
-    """A lab of three spokes whose first two make a circle with the hub; the third one is outside of it."""
+    """A lab of three spokes whose first two form a loop with the hub; the third one is outside of it."""
     lab = build_lab(spokes=3)
     inject(lab, "loop")
     return lab

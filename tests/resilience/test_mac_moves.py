@@ -1,5 +1,5 @@
 """
-A MAC address that moves to another port: one frame with it as the source, and the hub sends there what is for it.
+A MAC address moves to another port: after one frame with it as source, the hub forwards its frames there.
 
     spoke2 --frame from spoke1's MAC--> tunnel2 ( hub: FDB spoke1 -> tunnel2 )      spoke1's unicast goes to spoke2
 """
@@ -18,7 +18,7 @@ def mac_of(spoke):
 
 
 def port_of(lab, mac):
-    """The hub's port where its bridge has a MAC address; None when it does not know it."""
+    """The hub's port at which its bridge has a MAC address; None without an entry."""
     entries = [entry for entry in lab.hub.node.read("fdb") if entry.master]  # not a VXLAN device's own
     return next((entry.dev for entry in entries if entry.lladdr == mac), None)
 
@@ -37,18 +37,18 @@ def speak(tag):
 
 
 def arrivals(lab, payload):
-    """The spokes whose tunnel device saw a payload come in."""
+    """The spokes at whose tunnel device a payload arrived."""
     seen = lab.frames([payload])
     return {spoke.name for spoke in lab.spokes for one in seen if is_arrival(one, spoke)}
 
 
 def is_arrival(one, spoke):
-    """Whether a frame was seen to come in at a spoke's tunnel device."""
+    """Whether a frame arrived at a spoke's tunnel device."""
     return (one.node, one.interface, one.outgoing) == (spoke.name, spoke.entry_device, False)
 
 
 def test_every_spoke_is_at_its_port(overlay, spoke):
-    """After a spoke has spoken, the hub's bridge has its MAC address at the port towards it."""
+    """After a spoke has sent, the hub's bridge has its MAC address at the port towards it."""
     spoke.ping(overlay.hub.address())
 
     assert port_of(overlay, mac_of(spoke)) == overlay.topology.port("hub", spoke.name)
@@ -71,7 +71,7 @@ def test_one_frame_moves_it_and_one_moves_it_back(provoked, spoke1, spoke2, spea
 @pytest.mark.provoking
 @pytest.mark.usefixtures("one_way")
 def test_unicast_follows_it(provoked, spoke1, spoke2, speak):
-    """What is for the MAC address goes to where it was last heard from: once to the other spoke, then to its own."""
+    """Frames for the MAC address go to its last sender: once to the other spoke, then to its own."""
     mac, hub = mac_of(spoke1), provoked.hub
     hub.ping(spoke1.address())  # the hub has resolved the MAC address and sends no ARP broadcast
 

@@ -19,7 +19,7 @@ TICKS = 0.04  # seconds that a kernel with 100 clock ticks a second may fire its
 
 @pytest.fixture
 def attach(provoked):
-    """What makes the last spoke's tunnel a new port of the hub's bridge: (port, changes)."""
+    """The changes that make the last spoke's tunnel a new port of the hub's bridge: (port, changes)."""
     port = provoked.topology.port("hub", provoked.spokes[-1].name)
     return port, renewed(provoked, port)
 
@@ -40,7 +40,7 @@ def spanning_tree(provoked):
 
 
 def root_says(layers, delay):
-    """A configuration message (802.1D 9.3.1) of a root whose forward delay every bridge takes over."""
+    """A configuration BPDU (802.1D 9.3.1) of a root, whose forward delay every bridge adopts."""
     root = "02:00:00:00:00:01"
     message = layers.STP(rootid=0, rootmac=root, bridgeid=0, bridgemac=root, portid=0x8001, fwddelay=delay)
     return bytes(layers.Dot3(src=root, dst="01:80:c2:00:00:00") / layers.LLC() / message)

@@ -20,7 +20,7 @@ FAILURES = {"hub-port-down": "hub", "tunnel-missing": "spoke", "tunnel-down": "s
 
 
 def test_no_spoke_is_cut_off(overlay, spoke):
-    """Each spoke has an answer from every other node to one broadcast ping."""
+    """Each spoke gets an answer from every other node to one broadcast ping."""
     assert spoke.ping(overlay.everyone).others == dict.fromkeys(overlay.others(spoke), 1)
 
 

@@ -16,7 +16,7 @@ GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's busines
 
 
 def test_takes_over_without_the_spokes(build_lab, record_figure):
-    """Sockets that were open before hear what is sent once another VM has the hub's VNIC and its set of tunnels."""
+    """Sockets that were open before receive again once another VM has the hub's VNIC and its tunnels."""
     lab = build_lab(spokes=3)
     sender, *rest = lab.spokes
     names = [spoke.name for spoke in rest]

@@ -1,4 +1,4 @@
-"""What strangers send: frames of the overlay, wrapped by hand as a tunnel would wrap them."""
+"""Frames of strangers: frames of the overlay, encapsulated by hand as a tunnel would."""
 
 import pytest
 

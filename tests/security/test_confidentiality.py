@@ -1,5 +1,5 @@
 """
-Nothing is secret: what the overlay carries can be read on the underlay, and so can the tunnels' key.
+Nothing is secret: the overlay's packets can be read on the underlay, and so can the tunnels' key.
 
     spoke1 ens3 --[IPv4 [GRE key 42 [frame [payload]]]]--> the cloud's network: octet by octet as it was sent
 """
@@ -14,7 +14,7 @@ KEY = 42
 
 
 def test_the_payload_is_readable_on_the_underlay(overlay, sender, everyone, listen):
-    """The payload of a broadcast is found, as it was sent, in every packet that carries it between the NICs."""
+    """The payload of a broadcast is found, unchanged, in every tunnel packet between the NICs."""
     with listen(overlay.others(sender)) as heard:
         payload = sender.udp.send(to=everyone).payload
 

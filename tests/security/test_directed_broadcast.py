@@ -27,7 +27,7 @@ def test_no_host_forwards_directed_broadcast(overlay):
 
 @pytest.fixture
 def heard_of_outside(outside):
-    """A VM outside routes the overlay's subnet to the hub and sends a broadcast there; returns who heard it."""
+    """A VM outside routes the overlay's subnet to the hub and sends a broadcast to it; returns the receivers."""
     lab, stranger = outside
     hub, network = lab.hub.address("underlay"), lab.topology.hub.overlay.network
     stranger.node.apply(route_add(str(network), stranger.plan.nic, via=hub))
@@ -45,7 +45,7 @@ def heard_of_outside(outside):
 
 @pytest.mark.provoking
 def test_from_outside_it_ends_at_the_hub(outside, heard_of_outside):
-    """A broadcast from outside is heard by the hub alone, whether or not it forwards IP, unless bc_forwarding is on."""
+    """Only the hub receives a broadcast from outside, with IP forwarding or without, unless bc_forwarding is on."""
     hub = outside[0].hub.node
 
     for forwarding in (0, 1):

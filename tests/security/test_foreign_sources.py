@@ -35,7 +35,7 @@ def test_an_unknown_source_is_refused(outside, forged, tag):
 
 @pytest.fixture
 def spoof(provoked, spoke1, spoke2, forged, tag):
-    """The second spoke sends the hub a packet with the first one's outer address; returns who heard it."""
+    """The second spoke sends the hub a packet with the first one's outer address; returns the receivers."""
 
     def send():
         source, to = spoke1.address("underlay"), provoked.hub.address("underlay")
@@ -58,7 +58,7 @@ def test_a_spoofed_source_stops_at_the_cloud(provoked, spoof, spoke2):
 @pytest.mark.requirement("SEC-02")
 @pytest.mark.tunnel("gretap", "vxlan")
 def test_a_spoofed_source_is_accepted_without_a_source_check(provoked, spoof, spoke2):
-    """With the check off at the sender's port, the hub takes the packet for the other spoke's and forwards it."""
+    """With the check off at the sender's port, the hub accepts the packet as the other spoke's and forwards it."""
     with provoked.cloud.without_source_check(spoke2.name):
         heard = spoof()
 
@@ -68,7 +68,7 @@ def test_a_spoofed_source_is_accepted_without_a_source_check(provoked, spoof, sp
 @pytest.mark.requirement("SEC-02")
 @pytest.mark.tunnel("gretap", "vxlan")
 def test_a_spoofed_source_is_served_like_the_true_one(outside, forged, tag):
-    """A VM outside of the overlay that bears a spoke's outer address is heard by the hub and all other spokes."""
+    """The hub and all other spokes receive from a VM outside of the overlay that has a spoke's outer address."""
     lab, stranger = outside
     spoke, hub = lab.spokes[0], lab.hub.address("underlay")
 

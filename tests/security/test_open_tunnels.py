@@ -21,7 +21,7 @@ REMOTES = ("remote", "group", "group6")
 
 
 def test_every_tunnel_that_is_up_has_a_remote(overlay):
-    """Each host's tunnels of the overlay are up with a remote, and no other tunnel is up that takes from any source."""
+    """Each host's tunnels are up with a remote, and no other tunnel is up that accepts any source."""
     remotes = {
         (name, device.name): [*(device.details.get(key) for key in REMOTES), *seen.remotes(device.name)]
         for name, seen in configured(overlay).items()
@@ -61,7 +61,7 @@ def stranger_heard_by(outside, forged):
 @pytest.mark.provoking
 @pytest.mark.tunnel("gretap")
 class TestFallback:
-    """gretap0, which the driver makes in every namespace, up on the hub."""
+    """gretap0, which the driver creates in every namespace, up on the hub."""
 
     def test_up_takes_from_a_stranger(self, outside, stranger_heard_by):
         """Up, it delivers a stranger's frame to the hub's own sockets; down, the driver's default, to none."""
@@ -73,7 +73,7 @@ class TestFallback:
         assert (before, stranger_heard_by()) == (set(), {"hub"})
 
     def test_bridged_gives_it_to_all(self, outside, stranger_heard_by):
-        """As a port of the bridge it gives a stranger's frame to the hub and to every spoke."""
+        """As a port of the bridge it delivers a stranger's frame to the hub and to every spoke."""
         lab, _ = outside
         # it only receives here: what is flooded to it goes, in GRE, to the address inside, which the bridge has: a
         # recursion that crashes a 6.1 kernel

@@ -1,4 +1,4 @@
-"""Bridges that snoop, and what is set at them."""
+"""Bridges that snoop, and their parameters."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def set_bridge():
 
 @pytest.fixture
 def quick_querier():
-    """What makes a bridge a querier that answers and counts within 1/10 s."""
+    """The parameters of a querier that queries and times out within 1/10 s."""
     return QUERIER
 
 

@@ -26,7 +26,7 @@ def default_bridge(overlay, parameters):
 
 @pytest.mark.requirement("SNOOP-01")
 def test_all_nodes_receive_a_group_with_one_member(default_bridge, sender, fresh_group):
-    """A group that the hub lists at one node's port alone is heard there, and comes in at every other node as well."""
+    """A group with one member is received there, and its frames arrive at every other node as well."""
     others = default_bridge.others(sender)
     member = others[-1]
 
@@ -41,7 +41,7 @@ def test_all_nodes_receive_a_group_with_one_member(default_bridge, sender, fresh
 
 @pytest.mark.requirement("SNOOP-01")
 def test_all_nodes_receive_a_group_without_members(default_bridge, sender, fresh_group):
-    """A group without members comes in at every other node."""
+    """The frames of a group without members arrive at every other node."""
     assert came_in(default_bridge, sender, fresh_group) == set(default_bridge.others(sender))
 
 

@@ -1,5 +1,5 @@
 """
-The hub's list is made of membership reports: a member whose IGMP does not reach the hub is deaf where it prunes.
+The hub's list comes from membership reports: a member whose IGMP does not reach a pruning hub gets nothing.
 
     spoke2: join 239.195.0.1 --IGMP, TTL 1--> ( hub: bridge0, querier, MDB: 239.195.0.1 at tunnel2 )
                     a firewall, or a router and `ttl inherit`: no entry, no delivery, whatever the datagram's TTL
@@ -40,7 +40,7 @@ def test_every_member_is_listed_at_its_port(overlay, receiver, parameters, fresh
 
 
 def test_every_listed_member_receives_from_every_sender(querier_lab, fresh_group):
-    """With a querier each node's datagram is heard once by members on all nodes, its own included."""
+    """With a querier each node's datagram is received once by members on all nodes, its own included."""
     lab = querier_lab
 
     with lab.listen(lab.hosts, group=fresh_group) as heard:

@@ -16,7 +16,7 @@ ROUTER, ASK = 2, 1  # mcast_router (bridge(8)): a router port always; when a rou
 
 @contextlib.contextmanager
 def router_port(lab, spoke):
-    """The hub takes a spoke for a multicast router."""
+    """The hub treats a spoke's port as a multicast router port."""
     port = {"device": lab.topology.port("hub", spoke.name)}
     on, off = (bridge_port(**port, mcast_router=value) for value in (ROUTER, ASK))
     with lab.hub.node.changed(on, off):
@@ -27,7 +27,7 @@ def router_port(lab, spoke):
 @pytest.mark.parametrize("name", ["hub", "spoke1", "spoke2", "spoke3"], ids="from={}".format)
 class TestPruning:
     def test_a_group_goes_to_its_members_alone(self, querier_lab, name, fresh_group):
-        """A group that one spoke joined is heard by it once, and comes in at no other spoke."""
+        """A group that one spoke joined is received by it once, and arrives at no other spoke."""
         lab = querier_lab
         sender = lab[name]
         member = lab.others(sender)[-1]
@@ -68,7 +68,7 @@ class TestPruning:
 
 @pytest.mark.requirement("SNOOP-02")
 def test_the_hub_is_a_member_like_any(querier_lab, fresh_group):
-    """A group that the hub itself joined is listed at bridge0; it is heard there and at the spokes that joined."""
+    """A group that the hub itself joined is listed at bridge0, and received there and at the spokes that joined."""
     lab = querier_lab
     sender, member = lab.spokes[0], lab.spokes[-1]
 

@@ -1,5 +1,5 @@
 """
-The querier's questions: what they look like, when they come, and what follows from them.
+The querier's queries: their format, their times, and their effects.
 
     ( hub: bridge0, querier ) --general query to 224.0.0.1--> spoke1, spoke2     --report--> the hub's list
                               --query about one group----->   the member that has left; no answer: struck off
@@ -48,7 +48,7 @@ def await_queries(spoke, count):
 
 @pytest.fixture
 def asking_lab(build_lab, quick_querier, set_bridge):
-    """`asking_lab(**parameters)`: a lab whose bridge became querier when all were listening, so that all see it ask."""
+    """`asking_lab(**parameters)`: a lab whose bridge became querier after the captures began."""
 
     def build(**parameters):
         lab = build_lab(bridge={**quick_querier, **parameters, "mcast_querier": 0})
@@ -61,7 +61,7 @@ def asking_lab(build_lab, quick_querier, set_bridge):
 @pytest.mark.requirement("SNOOP-03")
 class TestTimes:
     def test_entries_outlive_the_questions(self, overlay, parameters):
-        """What a member has said holds until it was asked twice and had its time to answer (RFC 3376 section 8.4)."""
+        """A report is valid until two queries and the time to answer have passed (RFC 3376 section 8.4)."""
         found = parameters(overlay)
         needed = 2 * found["mcast_query_interval"] + found["mcast_query_response_interval"]
 
@@ -114,7 +114,7 @@ class TestTimes:
 
     @pytest.mark.provoking
     def test_an_entry_that_is_not_renewed_expires(self, asking_lab, set_bridge, fresh_group):
-        """A member that has died without a word stays listed for the membership interval, and not longer."""
+        """A member that ended without a leave message stays listed for the membership interval, and not longer."""
         lab = asking_lab()
         spoke = lab.spokes[0]
         mac = spoke.node.link(spoke.plan.device).mac

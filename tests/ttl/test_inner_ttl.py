@@ -16,7 +16,7 @@ TTLS = [1, 2, 32, 255]
 
 @pytest.mark.parametrize("kind", ["unicast", "broadcast", "multicast"])
 def test_arrives_as_it_was_sent(overlay, sender, everyone, listen, kind):
-    """What is sent with a TTL of 1, 2, 32 or 255 arrives with that TTL at every other node, at and beyond the hub."""
+    """A datagram sent with TTL 1, 2, 32 or 255 arrives with that TTL at every other node, at and beyond the hub."""
     others = overlay.others(sender)
     sent_to = {"unicast": [overlay[name].address() for name in others], "broadcast": [everyone], "multicast": [GROUP]}
 

@@ -49,7 +49,7 @@ def nobody_across(lab):
 
 
 def heard_from(lab, sender, kind, **fields):
-    """Sends one broadcast or multicast datagram and returns the names of those who heard it, once each."""
+    """Sends one broadcast or multicast datagram and returns the receivers, once each."""
     others = lab.others(sender)
     with lab.listen(others, group=GROUP if kind == "multicast" else None) as heard:
         sent = sender.udp.send(to=GROUP if kind == "multicast" else lab.everyone, **fields)
@@ -67,7 +67,7 @@ class TestInherited:
     @hops
     @destination
     def test_crosses_fewer_routers_than_it_has_ttl(self, standing, kind, routers):
-        """With `ttl inherit` a packet is heard across k routers if and only if its inner TTL exceeds k."""
+        """With `ttl inherit` a packet arrives across k routers if and only if its inner TTL exceeds k."""
         lab = standing(routers=routers, ttl=None)
 
         heard = exchange(lab, kind)
@@ -93,7 +93,7 @@ class TestFixed:
         assert exchange(lab, kind) == {ttl: all_others(lab) for ttl in INNER_TTLS}
 
     def test_one_more_than_the_routers_suffices(self, standing):
-        """The smallest fixed TTL that carries everything across one router is 2."""
+        """The smallest fixed TTL with which every packet crosses one router is 2."""
         enough, too_little = standing(routers=1, ttl=2), standing(routers=1, ttl=1)
 
         assert heard_from(enough, enough.hub, "multicast", ttl=1) == set(enough.others("hub"))
@@ -109,7 +109,7 @@ class TestFixed:
 
     @pytest.mark.provoking
     def test_on_one_end_helps_that_direction_only(self, build_lab):
-        """With `ttl 64` at the spoke and `ttl inherit` at the hub, TTL 1 passes towards the hub and not back."""
+        """With `ttl 64` at the spoke and `ttl inherit` at the hub, TTL 1 passes to the hub and not from it."""
         lab = build_lab(routers=1, ttl=FIXED)
         spoke = lab.spokes[0]
         lab.remake_tunnel(lab.hub, spoke, ttl=None)
@@ -177,7 +177,7 @@ class TestSignature:
         assert heard.payloads == {name: [sent.payload] if name in reached else [] for name in others}
 
     def test_a_membership_report_dies_at_the_router(self, standing, fresh_group):
-        """With `ttl inherit` an IGMP report, TTL 1, comes back as ICMP time exceeded and never reaches the hub."""
+        """With `ttl inherit` an IGMP report, TTL 1, causes an ICMP time exceeded and never reaches the hub."""
         lab = standing(routers=1, ttl=None)
         spoke, asked_for = lab.spokes[0], bytes(map(int, fresh_group.split(".")))
 

@@ -1,5 +1,5 @@
 """
-The article's table of clouds, measured on each emulated one: what its network passes between two hosts.
+The article's table of clouds, measured on each emulated one: the packets that pass between two hosts.
 
     hub ens3 <---| VCN of oci, aws, gcp, azure |---> spoke1 ens3
 
@@ -20,7 +20,7 @@ TAG = 4  # octets above its MTU that a bridge's port lets pass (br_forward.c)
 
 @dataclass(frozen=True)
 class Row:
-    """What gets from one host to another, the instance's MTU in octets, and whether foreign sources are dropped."""
+    """The packets that pass between two hosts, the instance's MTU, and whether foreign sources are dropped."""
 
     broadcast: bool
     multicast: bool
@@ -66,7 +66,7 @@ def foreign_source(host):
 
 
 def largest_packet(lab, sender, receiver, stated):
-    """The largest packet that arrives in one piece: the sender's MTU, or of a larger NIC what is stated; 0 if none."""
+    """The largest packet that arrives unfragmented: the sender's MTU, or on a larger NIC the stated one; 0 if none."""
     mtu = sender.node.link(sender.plan.nic).mtu
     sizes = {min(mtu, stated), mtu if mtu > stated + TAG else min(mtu, stated)}
     with lab.listen([receiver], network="underlay") as heard:

@@ -46,7 +46,7 @@ def test_blocked_gre_is_distinguished_from_a_dead_path(provoked, hub, spoke1, ev
 @pytest.mark.provoking
 @pytest.mark.requirement("UNDER-04")
 def test_nothing_on_the_sender_shows_that_gre_is_blocked(provoked, spoke1, hub, everyone, listen):
-    """With protocol 47 blocked, the sender's tunnel stays up and counts no error, and no ICMP error comes back."""
+    """With protocol 47 blocked, the sender's tunnel stays up and counts no error, and no ICMP error is returned."""
     before = spoke1.node.link(spoke1.plan.device)
 
     with provoked.cloud.without_gre():

@@ -39,7 +39,7 @@ def test_hops_between_every_pair_are_measured(standing, routers):
 
 @pytest.mark.parametrize("routers", [0, 1, 2], ids=["flat", "one-router", "two-routers"])
 def test_outer_packets_lose_as_many(standing, routers, record_figure):
-    """The outer packet of a broadcast from a spoke loses as many hops on its way to the hub as unicast does."""
+    """The TTL of a broadcast's outer packet is decremented as often on the path to the hub as that of unicast."""
     lab = standing(routers=routers)
     spoke, hub = lab.spokes[0], lab.hub
     lost = hops(lab, spoke, hub)

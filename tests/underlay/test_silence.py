@@ -1,5 +1,5 @@
 """
-The cloud's network delivers unicast alone: what is broadcast or multicast on a NIC reaches no other NIC.
+The cloud's network delivers only unicast: broadcast and multicast from a NIC reach no other NIC.
 
     spoke1 ens3 --- broadcast, multicast --->| VCN |     hub ens3, spoke2 ens3: nothing
     spoke1 ens3 --- unicast ---------------->| VCN |---> hub ens3, spoke2 ens3
@@ -25,7 +25,7 @@ GROUPS = {
 
 @pytest.fixture
 def unicast_control(overlay):
-    """Sends each receiver one datagram of its own on the underlay and returns what each must hear."""
+    """Sends each receiver one datagram of its own on the underlay and returns the expected deliveries."""
 
     def send(sender, receivers):
         return {name: [sender.udp.send(to=overlay[name].address("underlay")).payload] for name in receivers}
@@ -91,7 +91,7 @@ def test_no_host_answers_a_ping_to_all_hosts(sender):
 @pytest.mark.provoking
 @pytest.mark.requirement("UNDER-02")
 def test_snooping_and_a_querier_let_no_multicast_through(provoked, spoke1, listen, unicast_control):
-    """A fabric that snoops IGMP and sends queries still forwards no multicast to those who joined."""
+    """A fabric that snoops IGMP and sends queries still forwards no multicast to members."""
     change, undo = (link_set("vcn", bridge(mcast_snooping=on, mcast_querier=on)) for on in (1, 0))
     others = provoked.others(spoke1)
 

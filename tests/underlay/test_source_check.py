@@ -14,7 +14,7 @@ pytestmark = pytest.mark.requirement("UNDER-06")
 
 
 def test_outer_addresses_are_the_nics_own(overlay, sender, everyone, listen):
-    """What leaves and enters every NIC on behalf of a broadcast bears the addresses of the two NICs on its way."""
+    """The outer packets of a broadcast have the addresses of the two NICs on their path, at every NIC."""
     with listen(overlay.others(sender)) as heard:
         sender.udp.send(to=everyone)
 
@@ -53,7 +53,7 @@ def test_a_foreign_outer_source_stops_at_the_cloud_port(provoked, spoke1, hub):
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
 def test_a_tunnel_from_an_address_that_the_vnic_does_not_own_is_dead(build_lab):
-    """A spoke whose outer source address is not its VNIC's sends into the void, though its tunnel is up."""
+    """A spoke whose outer source address is not its VNIC's reaches no host, though its tunnel is up."""
     lab = build_lab(local=False)
     spoke, nic = lab.spokes[0], lab.spokes[0].plan.nic
     stranger = spoke.plan.underlay.network.network_address + 99

@@ -19,7 +19,7 @@ PORT_UNREACHABLE = (3, 3)
 
 
 def refusals(lab, layers, host):
-    """The (type, code) of the ICMP errors about GRE that came in at a host's NIC."""
+    """The (type, code) of the ICMP errors about GRE that arrived at a host's NIC."""
     frames = [
         decode(one)
         for one in lab.frames()
@@ -29,7 +29,7 @@ def refusals(lab, layers, host):
 
 
 def errors(host, device):
-    """What a device counts as errors."""
+    """A device's error counters."""
     return {name: count for name, count in host.node.statistics(device).items() if "error" in name or "dropped" in name}
 
 
@@ -101,7 +101,7 @@ class TestChecksum:
     @pytest.mark.usefixtures("one_way")
     @pytest.mark.parametrize("on_the_hub", [True, False], ids=["hub_only", "spoke_only"])
     def test_on_one_end_is_dropped_and_counted(self, build_lab, on_the_hub):
-        """With csum on one end nothing passes either way, and both ends count RX crc errors."""
+        """With csum on one end nothing passes in either direction, and both ends count RX crc errors."""
         lab = build_lab()
         spoke = lab.spokes[-1]
         lab.remake_tunnel(lab.hub if on_the_hub else spoke, spoke, checksum=True)
@@ -127,7 +127,7 @@ class TestSequence:
     @pytest.mark.usefixtures("one_way")
     @pytest.mark.parametrize("on_the_hub", [True, False], ids=["hub_only", "spoke_only"])
     def test_on_one_end_only_that_end_drops(self, build_lab, on_the_hub):
-        """An end with seq drops what comes without and counts RX fifo errors; an end without accepts either."""
+        """An end with seq drops packets without it and counts RX fifo errors; an end without accepts either."""
         lab = build_lab()
         spoke = lab.spokes[-1]
         strict, lenient = (lab.hub, spoke) if on_the_hub else (spoke, lab.hub)

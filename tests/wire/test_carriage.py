@@ -1,5 +1,5 @@
 """
-What is carried: the frame that a host sent, octet for octet, between the tunnels' two ends and nowhere else.
+The encapsulated frame is the sender's, octet for octet, between the tunnels' two ends and nowhere else.
 
     spoke1 tunnel1 --frame--> ens3 [outer 10.0.0.25 > 10.0.0.197 [frame]] --> hub --> [outer [frame]] --> spoke2
 """
@@ -20,7 +20,7 @@ IPV4, SOURCE, DESTINATION = b"\x08\x00", 26, 30  # EtherType, and offsets in an 
 
 
 def ends(lab):
-    """The pairs of underlay addresses that a tunnel connects, both ways."""
+    """The pairs of underlay addresses that a tunnel connects, in both directions."""
     pairs = [tuple(lab[end.host].plan.endpoint for end in tunnel.ends) for tunnel in lab.topology.tunnels]
     return {pair for one, other in pairs for pair in ((one, other), (other, one))}
 
@@ -73,7 +73,7 @@ def test_inner_addresses_are_the_senders_and_the_groups(overlay, sender, everyon
 
 @pytest.mark.requirement("WIRE-03")
 def test_outer_packets_go_between_the_tunnels_ends(overlay, sender, everyone, listen):
-    """Whatever is sent, every outer packet goes from one end of a configured tunnel to the other."""
+    """For any traffic, every outer packet goes from one end of a configured tunnel to the other."""
     with listen(overlay.others(sender), group=GROUP, bind="") as heard:
         sender.udp.send(to=everyone)
         sender.udp.send(to=GROUP)

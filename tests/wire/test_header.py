@@ -44,7 +44,7 @@ def test_is_four_octets_long(overlay, sender, everyone, listen, layers):
 @pytest.mark.parametrize("size", [32, None], ids=["small", "largest"])
 @pytest.mark.usefixtures("frames_alone")
 def test_adds_38_octets(overlay, spoke1, everyone, listen, layers, size):
-    """The outer packet is 38 octets longer than the inner one, up to the largest that the overlay takes."""
+    """The outer packet is 38 octets longer than the inner one, up to the overlay's MTU."""
     largest = overlay.topology.hub.device
     mtu = overlay.hub.node.link(largest).mtu
     udp_and_ip = 28

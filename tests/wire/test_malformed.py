@@ -1,5 +1,5 @@
 """
-GRE that is not what the tunnel carries: made by hand at a spoke's own address, sent to the hub's.
+Malformed GRE, sent by hand from a spoke's own address to the hub's.
 
     spoke1 ens3 --[IPv4 47 [GRE ? [broadcast frame]]]--> ens3 hub: nothing comes out of gretap1
 """

@@ -146,6 +146,6 @@ class TestDontFragment:
 
     @pytest.mark.provoking
     def test_ignore_df_is_refused_with_pmtudisc(self, build_lab):
-        """A tunnel that discovers the path MTU cannot ignore DF: the kernel refuses the combination."""
+        """A tunnel with path MTU discovery cannot ignore DF: the kernel rejects the combination."""
         with pytest.raises(OSError, match="Invalid argument"):
             build_lab(pmtudisc=True, ignore_df=True)

@@ -43,7 +43,7 @@ def test_is_refused(overlay, spoke1, spoke2, listen, layers):
 
 @pytest.mark.requirement("SEC-03")
 def test_no_fallback_tunnel_is_up(overlay):
-    """The driver's own devices, which take GRE from anybody, are down on every host."""
+    """The driver's own devices, which accept GRE from any address, are down on every host."""
     up = [
         f"{host} {link.name}"
         for host in overlay.hosts.values()
