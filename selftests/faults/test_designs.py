@@ -88,7 +88,7 @@ def test_nothing_is_found_where_nothing_is_wrong(machine: Machine, name: str) ->
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.design}, {case.code}" for case in CASES])
-def test_what_is_broken_is_named_and_mended(machine: Machine, case: Case) -> None:
+def test_a_fault_is_named_and_fixed(machine: Machine, case: Case) -> None:
     """One change of one host is one finding there, and nothing is wrong any more once its fix was run."""
     with built(machine, case.design) as lab:
         done = lab.nodes[case.node].run("sh", "-c", case.command)

@@ -87,7 +87,7 @@ def test_nothing_is_found_where_nothing_is_wrong(machine: Machine, name: str) ->
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.design}, {case.code} at {case.node}" for case in CASES])
-def test_what_is_broken_is_named_and_mended(machine: Machine, case: Case) -> None:
+def test_a_fault_is_named_and_fixed(machine: Machine, case: Case) -> None:
     """One change of one host is found there first, and nothing is wrong any more once the fixes were run."""
     with built(machine, case.design) as lab:
         run(lab, case.node, case.command)

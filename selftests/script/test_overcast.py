@@ -150,7 +150,7 @@ class TestSetUp:
         assert {(path.lstat().st_uid, path.lstat().st_gid) for path in made} == {(1234, 1235)}
         assert Path(PYTHON).stat().st_uid != 1234
 
-    def test_broken_lock_is_named_and_mended_by_two_at_once(self, fresh: Checkout) -> None:
+    def test_broken_lock_is_named_and_fixed_by_two_at_once(self, fresh: Checkout) -> None:
         """A wrong hash ends with pip's word and no usable environment; then of two runs one sets up, and both run."""
         wheel = next((fresh.path / "wheels").iterdir())
         fresh.pin(wheel, digest="0" * 64)

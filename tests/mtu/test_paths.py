@@ -90,7 +90,7 @@ class TestTowardsTheHub:
         with firewall(spoke, NO_ICMP):
             assert heard_of(narrow, spoke, narrow.hub, largest(spoke)) == [False] * TRIES
 
-    def test_a_smaller_mtu_mends_it(self, narrow, set_mtu):
+    def test_a_smaller_mtu_fixes_it(self, narrow, set_mtu):
         """With the path's MTU, less the tunnel's headers, on all overlay devices the first large datagram arrives."""
         set_mtu(narrow, PATH - HEADERS["gretap"])
 
@@ -134,7 +134,7 @@ class TestTowardsASpoke:
         assert heard == sorted(heard)
         assert 1 <= heard.count(False) <= MOST_LOST
 
-    def test_a_smaller_mtu_mends_it(self, narrow, set_mtu):
+    def test_a_smaller_mtu_fixes_it(self, narrow, set_mtu):
         """With the path MTU, less the tunnel's headers, on all overlay devices all spokes reach each other."""
         set_mtu(narrow, PATH - HEADERS["gretap"])
 

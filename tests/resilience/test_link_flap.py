@@ -98,7 +98,7 @@ class TestFlap:
 
         heard.exactly_once(at=[name])
 
-    def test_is_mended_by_the_route(self, provoked, flap, name):
+    def test_the_route_fixes_it(self, provoked, flap, name):
         """With the route added again, all others receive from the node again."""
         host = provoked[name]
         others = provoked.others(host)

@@ -60,12 +60,12 @@ def spanning_tree(layers):
         for host, device in bridges(lab):
             host.node.apply(link_set(device, bridge(stp_state=1)))
         outside = lab.spokes[2]
-        outside.send_frame(outside.plan.device, root_says(layers))
+        outside.send_frame(outside.plan.device, root_bpdu(layers))
 
     return switch_on
 
 
-def root_says(layers):
+def root_bpdu(layers):
     """A configuration message of a bridge with the best priority (802.1D 9.3.1)."""
     root = "02:00:00:00:00:01"
     message = layers.STP(rootid=0, rootmac=root, bridgeid=0, bridgemac=root, portid=0x8001)

@@ -39,7 +39,7 @@ def spanning_tree(provoked):
     return provoked.hub.node.changed(on, [off, *ports])
 
 
-def root_says(layers, delay):
+def root_bpdu(layers, delay):
     """A configuration BPDU (802.1D 9.3.1) of a root, whose forward delay every bridge adopts."""
     root = "02:00:00:00:00:01"
     message = layers.STP(rootid=0, rootmac=root, bridgeid=0, bridgemac=root, portid=0x8001, fwddelay=delay)
@@ -91,7 +91,7 @@ def test_it_forwards_after_twice_the_forward_delay(
     port, changes = attach
 
     with spanning_tree:
-        spoke1.send_frame(spoke1.plan.device, root_says(layers, SHORT_DELAY))
+        spoke1.send_frame(spoke1.plan.device, root_bpdu(layers, SHORT_DELAY))
         provoked.hub.ping(spoke1.address())
         states = await_port(provoked.hub, port, *changes, last=FORWARDING)
         with provoked.listen([provoked.spokes[-1]]) as heard:

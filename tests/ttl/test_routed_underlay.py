@@ -43,7 +43,7 @@ def all_others(lab):
     return {name: set(lab.others(name)) for name in lab.hosts}
 
 
-def nobody_across(lab):
+def none_across(lab):
     """No node receives from a node across a router."""
     return {name: unrouted(lab, host) for name, host in lab.hosts.items()}
 
@@ -72,7 +72,7 @@ class TestInherited:
 
         heard = exchange(lab, kind)
 
-        assert heard == {ttl: all_others(lab) if ttl > routers else nobody_across(lab) for ttl in INNER_TTLS}
+        assert heard == {ttl: all_others(lab) if ttl > routers else none_across(lab) for ttl in INNER_TTLS}
 
     @destination
     def test_one_suffices_where_nothing_is_spent(self, standing, kind):
