@@ -250,7 +250,7 @@ def test_rooms_import_only_what_they_may() -> None:
     ],
 )
 def test_checker_distinguishes_right_from_wrong(path: str, source: str, allowed: bool) -> None:
-    """An import that breaks the rule is found, and one that keeps it is not."""
+    """A forbidden import is found, and an allowed one is not."""
     assert (not forbidden_imports(path, source)) is allowed
 
 
@@ -276,7 +276,7 @@ def test_no_test_types_an_address() -> None:
 
 
 def test_modules_stay_small() -> None:
-    """No module is longer than what a reader holds in mind."""
+    """No module is longer than a reader can remember."""
     lines = {path: source.count("\n") for path, source in files("lab", "fixtures", "reports", "tests", "selftests")}
     long = {path: count for path, count in lines.items() if count > MOST_LINES}
     assert not long, f"more than {MOST_LINES} lines, to be split: {long}"

@@ -111,5 +111,5 @@ def test_alone_begins_when_no_other_runs_and_nothing_begins_beside_it(running: R
 
 
 def test_the_files_that_begin_first_exist() -> None:
-    """What is said to take long is there: a file that was renamed would lose its place."""
+    """Files that are listed as slow exist: a renamed file would lose its place."""
     assert [name for name in workers.LONG if not (workers.HERE / name).is_file()] == []

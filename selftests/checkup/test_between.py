@@ -19,7 +19,7 @@ from lab.checkup import between
     ],
 )
 def test_machine_ids(ids: tuple[str, str], state: str, found: str) -> None:
-    """Hosts without a machine-id are not said to have one each."""
+    """Hosts without a machine-id are not reported as having the same one."""
     hosts = {
         role: SimpleNamespace(details={"machine_id": one}) for role, one in zip(("hub", "spoke1"), ids, strict=True)
     }

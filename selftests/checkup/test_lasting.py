@@ -221,7 +221,7 @@ def persistence(state: State, directory: Path) -> Check:
 
 @pytest.mark.parametrize("name", STATES)
 def test_what_a_boot_configures_is_reported(tmp_path: Path, name: str) -> None:
-    """The files that a boot uses are named; what is in the way of others, and what differs, with the fix."""
+    """The files that a boot uses are named; for others the reason why it does not, or the difference, with the fix."""
     state = STATES[name]
     if lacking := [program for program in state.needs if not Path(program).exists()]:
         pytest.skip(

@@ -71,7 +71,7 @@ def test_what_keeps_a_module_out(folders: list[Path], line: str, forbidden: bool
 def test_whether_the_kernel_has_a_module(
     tmp_path: Path, builtin: str | None, loadable: str | None, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Built in, loadable or neither, by the lists of its build; without lists it is not said."""
+    """Built in, loadable or neither, according to the kernel's lists; unknown without lists."""
     monkeypatch.setattr(modules, "_present", lambda name: False)
     monkeypatch.setattr(os.path, "exists", lambda path: True)
     if builtin is not None:

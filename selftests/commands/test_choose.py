@@ -63,7 +63,7 @@ def test_choice_needs_no_root(possible: abilities.Abilities) -> None:
 
 
 def test_unknown_kernel_is_a_usage_problem() -> None:
-    """A word that is no kernel is answered with those that are."""
+    """An unknown kernel is rejected with the list of known ones."""
     with pytest.raises(UsageProblem, match="expected one of auto, host, guest"):
         choose("best", "vxlan")
 
@@ -193,7 +193,7 @@ class Refusing:
 
 @pytest.mark.parametrize(("status", "installing"), [(None, True), (3, False)])
 def test_a_program_that_is_there_is_not_installed_again(status: int | None, installing: bool) -> None:
-    """Where the kernel refuses iptables, its modules are what is missing: the package would bring nothing."""
+    """If the kernel rejects iptables, its modules are missing: installing the package would not help."""
     with pytest.raises(EnvironmentProblem, match="no working iptables") as refused:
         firewall.tool(Refusing(status))  # type: ignore[arg-type]
 

@@ -143,7 +143,7 @@ def name_of(pid: int) -> str:
 
 
 def test_bench_measures(checkout: Checkout) -> None:
-    """The figures are there, as JSON, for the kernel and the sizes that were asked for."""
+    """The figures are printed as JSON, for the requested kernel and sizes."""
     done = checkout.run("bench", "--kernel=host", "--spokes=2", "--json")
     assert done.status == 0, done.errors
     figures = json.loads(done.output)["host"]

@@ -78,7 +78,7 @@ def test_a_misspelt_option_is_answered_with_the_one_that_was_meant() -> None:
 
 
 def test_where_the_cloud_blocks_gre_the_tunnels_are_vxlan() -> None:
-    """--provider=azure alone is green; a kind of tunnel that is named is taken, with a warning."""
+    """--provider=azure alone is green; an explicit kind of tunnel is used, with a warning."""
     done = run("-v", "--provider=azure", "-k", "test_delivery")
     named = run("-v", "--provider=azure", "--tunnel=gretap", "--collect-only", "-k", "nothing")
 
@@ -99,7 +99,7 @@ def test_where_the_cloud_blocks_gre_the_tunnels_are_vxlan() -> None:
     ids=["fails", "not found", "hangs", "no such node"],
 )
 def test_a_command_that_cannot_be_injected_ends_the_run(fault: str, message: str, processes: tuple[str, ...]) -> None:
-    """What cannot be done to one lab cannot be done to the next: one message, the status of misuse, no verdict."""
+    """A fault that one lab does not accept fails for every lab: one message, the status of misuse, no verdict."""
     done = run(f"--inject={fault}", "--tunnel=vxlan", *processes)
 
     assert done.returncode == 4

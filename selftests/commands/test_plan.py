@@ -70,7 +70,7 @@ def test_scripts_are_clean(tmp_path: Path, shape: str) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file in the way of a folder is one message."""
+    """A file in place of a folder is one message."""
     (tmp_path / "gate").write_text("")
     assert main([*GIVEN, "-o", str(tmp_path)]) == 1
     assert f"cannot write {tmp_path}/gate" in capsys.readouterr().err
@@ -106,7 +106,7 @@ def test_the_clouds_rules_name_gre_by_its_number(tmp_path: Path, provider: str) 
 
 
 def test_what_no_rule_opens_has_no_file(tmp_path: Path) -> None:
-    """In Azure no rule lets GRE in: no file pretends that one does."""
+    """In Azure no rule opens GRE, so no file is written."""
     words = ["--hub=10.1.0.4", "--spokes=10.1.0.5", "--format=shell", "--provider=azure", "--tunnel=gretap"]
     assert main(["plan", *words, "-o", str(tmp_path)]) == 0
     assert (tmp_path / "README.md").exists()

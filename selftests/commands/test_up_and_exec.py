@@ -65,7 +65,7 @@ def test_exec_shows_the_devices_of_the_node(up: str, checkout: Checkout) -> None
 
 
 def test_exec_passes_input_output_errors_and_status(up: str, checkout: Checkout) -> None:
-    """What is typed, what is printed on either output, and the exit status go through unchanged."""
+    """Standard input, both outputs and the exit status are passed unchanged."""
     done = checkout.run("exec", "hub", "--", "sh", "-c", "cat; echo bad >&2; exit 7", typed="line\n" * 20_000)
     assert (done.status, done.output, done.errors) == (7, "line\n" * 20_000, "bad\n")
 

@@ -94,7 +94,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_misuse_is_one_message(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
-    """Status 2 and what was expected, before anything is started."""
+    """Status 2 and the expected value, before anything is started."""
     assert main(arguments) == 2
     output, errors = capsys.readouterr()
     assert output == ""

@@ -74,7 +74,7 @@ def between_the_first_two(seen: Scene) -> list[Loss]:
 
 @pytest.mark.parametrize("stage", CUTS)
 def test_no_loss_is_silent_or_another_findings_evidence(machine, monkeypatch, stage):
-    """Whichever rules are left that do not know the cut, its losses are reported where they died, and nowhere else."""
+    """Without the rule that explains a cut, its losses are reported at their place, and nowhere else."""
     known = explain.known()
     alone = tried(machine, CUTS[stage])
     causes = {one.code for one in explain.explain(alone)}

@@ -86,7 +86,7 @@ def unpacked(file: Path) -> dict[str, bytes]:
 
 
 def test_explains_what_the_run_reported(reports: Path, packed: Path) -> None:
-    """Each finding of the run is derived again from the file, equal in all that is said of it, and printed."""
+    """Each finding of the run is derived again from the file, with the same texts, and printed."""
     results = json.loads(cleaned((reports / "conformance.json").read_text()))
     of_tests = {"requirements": [], "tests": []}
     reported = [{**one, **of_tests} for one in results["findings"]]
@@ -174,7 +174,7 @@ SECRETS = (
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_has_no_secret(one_run: Path, tmp_path: Path, secret: str) -> None:
-    """What a message of the run quotes of passwords, keys and options of ssh is not in the file."""
+    """Passwords, keys and ssh options that a message of the run quotes are not in the file."""
     results = json.loads((one_run / "conformance.json").read_text())
     results["tests"][0]["reason"] = secret
     (tmp_path / "conformance.json").write_text(json.dumps(results))
@@ -188,7 +188,7 @@ def test_has_no_secret(one_run: Path, tmp_path: Path, secret: str) -> None:
 
 
 def test_names_hosts_without_what_is_secret_in_their_specification() -> None:
-    """What a bundle keeps of a host's specification is its login and port."""
+    """A bundle keeps only login and port of a host's specification."""
     text = f"ssh://opc@hub.example:2222?sudo=true&ssh_identity_file=/{SECRET}"
     spec, _ = hosts.parse(f"{text},spoke1")
 

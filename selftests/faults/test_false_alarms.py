@@ -161,7 +161,7 @@ def test_of_the_articles_lab_its_own_mistakes_are_found(machine, kind, routers):
 
 
 def test_time_after_time(machine, kind):
-    """The same lab, asked again and again, stays without a finding."""
+    """The same lab, diagnosed again and again, stays without a finding."""
     plan = topologies.standard(2, TunnelOptions(kind=kind))
     with laboratory.build(machine, plan, Underlay(provider("oci"))) as lab:
         findings = [explain(scene.gather(lab, planned=True)) for _ in range(ROUNDS)]

@@ -230,7 +230,7 @@ def run_for_output(lab: laboratory.Lab, command: str) -> list[str]:
 
 @pytest.mark.parametrize("rule", FIREWALLS)
 def test_a_firewalls_rule_is_excepted_by_its_own_tool(lab: laboratory.Lab, rule: str) -> None:
-    """What a rule drops passes again when the printed exceptions were made; none is left out."""
+    """Packets that a rule drops pass again after the printed exceptions; no exception is missing."""
     host, command = FIREWALLS[rule]
     run(lab, host, broken(lab, host, command))
 
@@ -240,7 +240,7 @@ def test_a_firewalls_rule_is_excepted_by_its_own_tool(lab: laboratory.Lab, rule:
 
 
 def test_every_fix_is_tried_or_is_no_command() -> None:
-    """Each finding is fixed by the matrix of faults, by a table, or stands in a list with the reason."""
+    """Each finding is fixed by the matrix of faults or by a table, or is in a list with the reason."""
     every = set().union(*(codes_in(path) for path in FINDERS))
     tried = {fault.finding.code for fault in catalogue.known().values() if fault.finding and fault.fixable}
     tried |= {

@@ -47,7 +47,7 @@ def lab() -> Iterator[laboratory.BuiltLab]:
 
 
 def test_is_found_by_a_trial_until_the_fix(lab):
-    """A trial with room for few neighbours finds that alone, and nothing once the printed fix was run."""
+    """A trial with a small neighbour table has only this finding, and none after the printed fix."""
     home = Node.home("home", lab.machine)
     home.write_sysctls({LIMIT: ROOM})
 
@@ -94,7 +94,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict[str, o
 
 
 def test_is_the_only_cause(ran):
-    """Failures are attributed to the full table alone."""
+    """Failures are attributed only to the full table."""
     printed, findings = ran
 
     assert {one["code"] for one in findings} == {CODE}, printed
@@ -102,7 +102,7 @@ def test_is_the_only_cause(ran):
 
 
 def test_is_waited_for_as_a_fence_and_looked_at_once(ran):
-    """Losses come and go, and their cause is known: no packet is waited for longer, no evidence gathered again."""
+    """With intermittent losses of a known cause, no packet is waited for longer, and no evidence is collected again."""
     printed, _ = ran
     waited = waits.of(printed)
 

@@ -113,7 +113,7 @@ def test_is_printed_with_its_first_failure(broken):
 
 
 def test_is_named_by_each_failure(broken):
-    """The first line of each failure names the cause, and who did not do what, or what the test claims."""
+    """The first line of each failure names the cause, and the receiver and packet, or the test's claim."""
     (code, *_), ran = broken
 
     assert [reason for reason in ran.failed.values() if code not in reason.splitlines()[0]] == []
@@ -286,7 +286,7 @@ def test_a_member_without_reports_is_explained_where_nothing_is_sent_to_groups(w
 
 
 def test_what_no_cause_explains_is_reported_with_its_place(worker, tmp_path):
-    """Where the diagnosis finds nothing, each failure stands for itself, with the place where the packet was lost."""
+    """Without a finding, each failure is reported by itself, with the place where the packet was lost."""
     ran = run(worker, tmp_path, "-p", "selftests.faults.blind", "--inject=port-detached", PROVOKING[0], PROVOKING[1])
     lost = [reason for reason in ran.failed.values() if f"lost at hub {PORT}" in reason.splitlines()[0]]
 

@@ -48,7 +48,7 @@ def test_holds_on_a_healthy_lab(tmp_path: Path, design: str) -> None:
 
 
 def test_does_not_apply_to_a_single_hub(tmp_path: Path) -> None:
-    """With one hub none of them applies, and the results say so."""
+    """With one hub none of them applies, and the results list them as not applicable."""
     outcomes, _ = judged(tmp_path, "--tunnel=vxlan")
 
     assert outcomes == dict.fromkeys(outcomes, "not-applicable")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.alone("uses every processor by a pool of its own")
 
 @pytest.mark.parametrize("fault", sorted(catalogue.known()))
 def test_turns_its_requirements_red(runs, row, fault):
-    """Under the fault every requirement that it names fails, and those that it leaves alone hold."""
+    """Under the fault every requirement in its `reds` fails, and those in its `greens` hold."""
     ran, known = runs[fault].result()[fault], catalogue.named(fault)
     expected = {**dict.fromkeys(known.greens, "passed"), **dict.fromkeys(known.reds, "failed")}
 
@@ -36,7 +36,7 @@ def test_what_failed_holds_on_healthy_labs(runs, fault):
 
 
 def test_every_must_has_a_fault():
-    """There is a fault for every MUST, and every fault names what it breaks."""
+    """There is a fault for every MUST, and every fault names the requirements that it breaks."""
     of_two_hubs = {red for reds, _ in test_redundancy.FAULTS.values() for red in reds}
     reds = of_two_hubs.union(*(fault.reds for fault in catalogue.known().values()))
     musts = [one.id for one in in_scope(scope(lambda option: option == "applications")) if one.level == "MUST"]

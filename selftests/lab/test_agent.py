@@ -18,7 +18,7 @@ from lab.state import of
 
 
 def test_a_batch_answers_in_order(any_machine):
-    """Many calls travel as one message, and their results come in the order of the calls."""
+    """Many calls are sent as one message, and their results arrive in the order of the calls."""
     results = any_machine.batch([call(Agent.hello), call(Agent.node_create, names=["a", "b"]), call(Agent.hello)])
 
     any_machine.call(Agent.node_close, handles=results[1])
@@ -27,7 +27,7 @@ def test_a_batch_answers_in_order(any_machine):
 
 
 def test_a_kernel_refusal_arrives_as_the_oserror_that_it_was(any_machine, lab):
-    """What the far kernel refuses is raised here under its own errno, naming the command."""
+    """An error of the remote kernel is raised here with its own errno, and names the command."""
     with pytest.raises(FileExistsError, match=re.escape("ip link add bridge0 type bridge")):
         lab.hub.node.apply(link_add("bridge0", bridge()))
 

@@ -73,7 +73,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[BuiltLab]:
 def test_every_host_receives_from_every_other(
     lab: BuiltLab, files: Callable[[Topology, NodePlan], Files], start: Start
 ) -> None:
-    """Broadcast from every host arrives once at all others, over what the tool made of the files."""
+    """Broadcast from every host arrives once at all others, over the overlay that the tool set up from the files."""
     for name, node in ((plan.name, lab.nodes[plan.name]) for plan in lab.topology.nodes):
         start(node, files(lab.topology, lab.topology.node(name)))
     await_made(lab)

@@ -8,7 +8,7 @@ from lab.machines.node import Agent
 
 
 def test_the_overlay_comes_when_the_network_transmits(any_machine, make_lab, monkeypatch):
-    """Every wait for the network's links is asked for before the first device of the overlay is made."""
+    """Every wait for the network's links is requested before the first device of the overlay is created."""
     batches, batch = [], any_machine.batch
     monkeypatch.setattr(any_machine, "batch", lambda calls: (batches.append(list(calls)), batch(calls))[1])
 

@@ -29,7 +29,7 @@ def test_every_change_of_the_agent_has_a_constructor():
 @pytest.mark.parametrize("name", CONSTRUCTORS)
 @pytest.mark.parametrize("kind", [changes.bridge(stp_state=1), changes.veth("peer", 1)], ids=["bridge", "veth"])
 def test_the_agent_takes_every_field(name, kind):
-    """What a constructor makes of all its fields, the agent's method of the same name accepts."""
+    """The agent's method accepts all the fields of the constructor of the same name."""
     parameters = inspect.signature(CONSTRUCTORS[name]).parameters
     if name == "link_set":
         kind = changes.bridge(stp_state=1)

@@ -30,7 +30,7 @@ def machine():
 
 
 def test_closed_nodes_hold_no_neighbours(machine):
-    """What a closed node has resolved since is forgotten when the next one is closed, where neighbours are many."""
+    """With many neighbours, the entries of a closed node are removed when the next one is closed."""
     kept, closed, following = Node.create(machine, "kept", "closed", "next").values()
     home = Node.home("home", machine)
     kept.apply(link_add("a", veth("b", closed.handle)), addr_add("a", "10.9.0.1/24"))

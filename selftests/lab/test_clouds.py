@@ -31,7 +31,7 @@ GRE, VXLAN = Carrier(47), Carrier(17, 4789)
     ],
 )
 def test_the_firmware_names_the_cloud(dmi: dict[str, str], name: str | None) -> None:
-    """Each cloud's mark is known; Hyper-V and QEMU elsewhere are no cloud."""
+    """Each cloud is detected from its firmware; Hyper-V and QEMU elsewhere are no cloud."""
     found = clouds.detect(dmi)
     assert (found.provider.name if found else None) == name
 
@@ -73,7 +73,7 @@ def test_live_hosts_are_in_the_cloud_that_the_hub_names() -> None:
     ],
 )
 def test_the_command_is_the_clouds_own(name: str, carrier: Carrier, words: list[str]) -> None:
-    """What is to be let in, and from where, is in the command."""
+    """The command contains the protocol to accept, and its sources."""
     command = clouds.opening(provider(name), carrier, ["10.0.0.25"])
     assert all(word in command for word in words), command
 
@@ -87,7 +87,7 @@ def test_addresses_of_ipv6_are_let_in() -> None:
 
 @pytest.mark.parametrize("carrier", [GRE, VXLAN])
 def test_oracles_rules_are_json(carrier: Carrier) -> None:
-    """The command can be pasted into a shell, and what it hands on is a list of rules."""
+    """The command can be pasted into a shell, and its argument is a list of rules."""
     words = shlex.split(clouds.opening(provider("oci"), carrier, ["10.0.0.25", "10.0.0.131"]))
     rules = json.loads(words[words.index("--security-rules") + 1])
     assert [rule["source"] for rule in rules] == ["10.0.0.25/32", "10.0.0.131/32"]
@@ -96,5 +96,5 @@ def test_oracles_rules_are_json(carrier: Carrier) -> None:
 
 
 def test_an_unknown_cloud_is_reported_as_such() -> None:
-    """Where no cloud is known, what is to be opened is said all the same."""
+    """For an unknown cloud the rule to add is described without a command."""
     assert "let protocol 47 in from 10.0.0.25/32" in clouds.opening(None, GRE, ["10.0.0.25"])

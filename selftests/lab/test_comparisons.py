@@ -18,7 +18,7 @@ from fixtures import claims, comparisons
     ids=str,
 )
 def test_states_that_are_not_by_host_become_a_sentence(left, right, first):
-    """What is equal in both is left out."""
+    """Equal entries are omitted."""
     assert comparisons._of_states(left, right)[0] == first
 
 

@@ -106,7 +106,7 @@ def test_a_star_loses_everything_with_its_hub(build: Build) -> None:
 
 @pytest.mark.parametrize("any_machine", ["guest"], indirect=True)
 def test_prp_loses_nothing_with_either_hub(build: Build) -> None:
-    """With PRP over two hubs nothing is lost, repeated or out of order while one is off, or comes back."""
+    """With PRP over two hubs nothing is lost, duplicated or out of order while one is down, or recovers."""
     lab = build("two-hubs-prp")
     with stream_of(lab) as stream:
         for hub in ("hub", "hub2"):
@@ -123,7 +123,7 @@ def test_prp_loses_nothing_with_either_hub(build: Build) -> None:
 @pytest.mark.parametrize(("name", "whole"), [("star", False), ("two-hubs-prp", True)])
 @pytest.mark.parametrize("impaired", [("loss", "5%"), ("delay", "20ms")], ids=" ".join)
 def test_prp_hides_what_a_tunnel_loses(build: Build, name: str, whole: bool, impaired: tuple[str, str]) -> None:
-    """What one tunnel of a spoke loses or delays is lost or late in a star, and neither with PRP over two."""
+    """A loss or delay on one tunnel of a spoke affects a star, and not PRP over two tunnels."""
     lab = build(name)
     sender = lab.spokes[0]
     with stream_of(lab) as stream:

@@ -66,7 +66,7 @@ def test_the_evidence_of_a_cause_is_attached_once(reports):
 
 
 def test_allure_shows_the_steps(reports):
-    """The Allure result of a failed test has what it arranged, sent, received and expected, the cause and its fix."""
+    """The Allure result of a failed test has the steps set up, sent, received and expected, the cause and its fix."""
     pytest.importorskip("allure")
     folder = reports / "allure-results"
     results = [json.loads(path.read_text()) for path in folder.glob("*-result.json")]

@@ -108,7 +108,7 @@ shapes = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 @shapes
 def test_paths_are_all_those_that_packets_may_take(shape):
-    """Between any two hosts there are the known paths, in both directions, without a circle."""
+    """Between any two hosts there are the known paths, in both directions, without a loop."""
     topology = topology_of(shape)
 
     for (sender, receiver), known in shape.paths.items():

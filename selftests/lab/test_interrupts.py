@@ -124,7 +124,7 @@ def test_at_a_random_time(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_before_pytest_is_loaded(start: Callable[..., Watched], check: Callable[..., None], number: int) -> None:
-    """A signal that came while Python started, which `./overcast` has blocked until then, ends a run in order."""
+    """A signal that arrived while Python started, which `./overcast` blocked until then, ends a run in order."""
     with blocked():
         run = start("--tunnel=vxlan", A_TEST)
         run.process.send_signal(number)
@@ -133,7 +133,7 @@ def test_before_pytest_is_loaded(start: Callable[..., Watched], check: Callable[
 
 
 def test_before_selftests_are_collected(start: Callable[..., Watched]) -> None:
-    """Where signals are left to Python, one that came before ends the run as well."""
+    """With Python's own signal handling, an earlier signal ends the run as well."""
     with blocked():
         run = start("selftests/test_documents.py")
         run.process.send_signal(signal.SIGINT)

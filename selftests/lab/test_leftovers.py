@@ -56,7 +56,7 @@ def left(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", LEAKS)
 def test_each_kind_of_leftover_is_named_with_its_fix(left, kind):
-    """What a disruptive test left is one line of its failure, with the command that takes it back."""
+    """A disruptive test's leftover is one line of its failure, with the command that reverts it."""
     (sections, printed), (_, line) = left, LEAKS[kind]
     if not sections[kind] and f"cannot make: {kind}" in printed:
         pytest.skip("this kernel cannot")
@@ -84,7 +84,7 @@ def test_undoing_what_was_injected_is_none(tmp_path):
 
 
 def test_an_undo_that_the_injected_fault_refuses_is_none(tmp_path):
-    """A test whose undo the fault refuses has left nothing; of another one only what it left is listed."""
+    """A test whose undo fails because of the fault has no leftover; of another test only its own is listed."""
     chosen = ("selftests/lab/leaving.py", "-k", "cannot_undo", "--inject=hub: ip link del bridge0")
 
     printed = ran(tmp_path, *chosen)

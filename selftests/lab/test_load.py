@@ -58,7 +58,7 @@ def test_all_that_is_sent_is_counted_once(lab: BuiltLab, kind: Kind) -> None:
 
 
 def test_two_trials_do_not_mix(lab: BuiltLab) -> None:
-    """What a receiver had of one trial is not counted in the next."""
+    """Datagrams of one trial are not counted in the next."""
     with Load(lab.nodes, lab.topology, "spoke1", ["spoke2"]) as load:
         counts = [load.send("multicast", rate=SLOW, seconds=5.0, count=count) for count in (10, 20)]
 
@@ -76,7 +76,7 @@ def test_a_small_receive_buffer_is_named(lab: BuiltLab) -> None:
 
 
 def test_a_throttled_tunnel_is_named(lab: BuiltLab) -> None:
-    """A queue of the hub's that lets a part of the load pass is what limits it, on that device."""
+    """A queue of the hub that drops a part of the load is reported as the limit, with its device."""
     port = lab.topology.port("hub", "spoke2")
     added = lab.hub.node.run(*f"tc qdisc add dev {port} root tbf rate 1mbit burst 2kb limit 4kb".split())
     if added["status"] != 0:
@@ -152,7 +152,7 @@ def test_what_drops_is_the_limit(trial: Trial, said: str) -> None:
     ids=["bound", "sender", "processor"],
 )
 def test_what_keeps_a_sender_is_the_limit(trial: Trial, most: float, said: str) -> None:
-    """Of a sender whose datagrams all arrive it is said why it sends no more."""
+    """If all datagrams arrive, the report names why the sender sends no more."""
     assert throughput.sender_limit(trial, most) == said
 
 

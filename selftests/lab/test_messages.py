@@ -9,7 +9,7 @@ from lab.agent import messages
 
 
 def test_builtins_arrive_as_they_were():
-    """What a verb takes and gives keeps its types: lists stay lists, tuples tuples, bytes bytes."""
+    """Arguments and results of a verb keep their types: lists stay lists, tuples tuples, bytes bytes."""
     message = [
         ("open", {"bind": ["", 20001], "options": [(1, 2, b"\0")], "device": None, "grace": 0.5, "ttl": 1 << 40})
     ]
@@ -26,6 +26,6 @@ def test_what_names_code_is_refused(named):
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"hello", b"0", b"\x80\x04]", pickle.dumps([1])[:-2], "text", 7])
 def test_what_is_no_message_is_refused(data):
-    """Whatever a host sends in the place of a message, the refusal is of one kind."""
+    """Any invalid message from a host is rejected with the same kind of error."""
     with pytest.raises(pickle.UnpicklingError):
         messages.unpack(data)

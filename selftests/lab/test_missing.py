@@ -34,7 +34,7 @@ OF_ONE_HOST = "test_one_host_answers_for_each_address"  # of PRE-09: those that 
 
 @pytest.mark.parametrize("missing", MISSING)
 def test_no_test_about_it_passes(tmp_path, missing):
-    """Every observing test of the requirements about the object fails, in words and not by a bare exception."""
+    """Every observing test of the requirements about the object fails with a message, not with a bare exception."""
     command, requirements = MISSING[missing]
     arguments = ["-q", "-m", "not provoking", "--tunnel=vxlan", f"--inject={command}", f"--requirements={requirements}"]
     plugins = ["no:cacheprovider", "no:fixtures.evidence", "no:allure_pytest"]

@@ -26,7 +26,7 @@ def test_the_standard_lab_has_the_articles_addresses():
 
 @pytest.mark.parametrize("spokes", [1, 2, 3, 250])
 def test_no_address_is_used_twice(spokes):
-    """Every node has an underlay and an overlay address of its own, whatever the number of spokes."""
+    """Every node has an underlay and an overlay address, for any number of spokes."""
     nodes = topologies.standard(spokes).nodes
 
     assert len({node.underlay.ip for node in nodes} | {node.overlay.ip for node in nodes}) == 2 * (spokes + 1)
@@ -34,7 +34,7 @@ def test_no_address_is_used_twice(spokes):
 
 @pytest.mark.parametrize("spokes", [0, -1, 251])
 def test_an_impossible_number_of_spokes_is_a_usage_problem(spokes):
-    """More spokes than a /24 holds, or none, are refused with the range that is possible."""
+    """More spokes than a /24 holds, or none, are rejected with the possible range."""
     with pytest.raises(UsageProblem, match="expected 1 to 250"):
         topologies.standard(spokes)
 

@@ -52,7 +52,7 @@ def test_lost_is_waited_for_once_only(lab):
 
 
 def test_patience_is_spent_by_waiting_in_vain():
-    """What came costs nothing; what did not costs the time that it was waited for."""
+    """An arrived packet costs no time; a missing one costs the wait for it."""
     patience, came = Patience(left=10.0), []
 
     with patience.waiting(came) as seconds:
@@ -103,7 +103,7 @@ KNOWN = ("hub", "spoke1", "spoke2")
 
 
 def test_a_dead_way_to_the_hub_leads_to_no_further_spoke():
-    """What was found between three hosts is presumed of a fourth, behind the hub, and not of hosts that were tried."""
+    """A loss between three hosts is assumed for a fourth behind the hub, and not for hosts that were tested."""
     found = {Way("overlay", "unicast", "spoke1", "hub"), Way("overlay", "broadcast", "hub", "spoke2")}
 
     assert presumed(found, "hub", KNOWN, [*KNOWN, "spoke3"]) == {

@@ -41,7 +41,7 @@ def test_exactly_once_has_four_ways_to_fail(heard, complaint):
 
 
 def test_one_unaltered_copy_passes():
-    """One copy of what was sent is what must be."""
+    """Exactly one copy of a sent payload is correct."""
     judged([b"hello"]).exactly_once(at=["spoke2"])
 
 
@@ -127,7 +127,7 @@ def test_silence_without_a_fence_is_reported_as_unproved(lab):
 
 
 def test_a_failed_delivery_names_where_it_was_seen_last(lab):
-    """The message of a lost broadcast holds the path up to the place where it died."""
+    """The message of a lost broadcast contains the path up to the place of the loss."""
     port = lab.topology.port("hub", "spoke2")
     with lab.hub.node.changed(link_set(port, nomaster=True), link_set(port, master="bridge0")):
         with lab.listen(["spoke2"]) as heard:
@@ -184,7 +184,7 @@ def test_a_ping_that_only_the_pinger_answers_is_no_success(lab):
 
 @pytest.mark.parametrize("network", ["overlay", "underlay"])
 def test_tcp_reaches_every_host(lab, network):
-    """A connection from each host to each other carries what is sent."""
+    """A connection from each host to each other host carries a payload."""
     for client in lab.hosts.values():
         for server in lab.hosts.values():
             if client is not server:
@@ -202,7 +202,7 @@ def test_routers_take_one_from_the_ttl(make_lab):
 
 
 def test_many_ways_are_fenced_leg_by_leg(make_lab):
-    """Where twelve hosts send to each other a fence for each leg proves what is absent: one spoke's, and no more."""
+    """With twelve hosts sending to each other, a fence for each leg proves exactly one spoke's losses."""
     lab = make_lab(spokes=11)
     silent = lab.spokes[4]
     lab.hub.node.apply(link_set(lab.topology.port("hub", silent.name), up=False))

@@ -27,7 +27,7 @@ def start(node, script="echo ready; sleep 60 & wait", **files):
 
 
 def test_it_runs_inside_the_node_with_its_files(lab):
-    """A program sees the devices of its node, and in its working directory the files that it was given alone."""
+    """A program sees the devices of its node, and in its working directory only the given files."""
     started = program.start(lab.hub.node, "sh", "script", files={"script": SCRIPT, "words": "hello\n"}, **SHELL)
 
     lines = started.output().splitlines()
@@ -36,7 +36,7 @@ def test_it_runs_inside_the_node_with_its_files(lab):
 
 
 def test_two_programs_do_not_see_each_others_files(lab):
-    """What one program leaves in /run, such as its process id, is not there for another."""
+    """A file that one program leaves in /run, such as its process ID, does not exist for another."""
     start(lab.hub.node, "echo 1 >/run/pid; echo ready; sleep 60 & wait")
 
     other = start(lab.hub.node, "ls /run; echo ready; sleep 60 & wait")
@@ -56,7 +56,7 @@ def test_a_file_lies_over_the_machines_own_for_one_program(lab):
 
 
 def test_words_are_awaited_one_after_the_other(lab):
-    """A wait begins where the one before ended: the same words, said once, are not found twice."""
+    """A wait begins where the previous one ended: the same text, printed once, is not found twice."""
     started = start(lab.hub.node, "echo once; echo ready; sleep 60 & wait")
 
     with pytest.raises(CheckFailed, match="did not say 'once' within 0 s; it said:\n  once\n  ready"):
@@ -74,7 +74,7 @@ def test_a_program_that_ends_is_not_waited_for(lab):
 
 
 def test_it_ends_on_a_signal_and_its_last_output_is_returned(lab):
-    """Stopping sends the signal, waits for the end, and gives all that was said; once more changes nothing."""
+    """Stopping sends the signal, waits for the end, and returns all output; a second stop changes nothing."""
     started = program.start(lab.hub.node, "sh", "script", files={"script": SCRIPT, "words": ""}, **SHELL)
 
     assert started.stop().endswith("ended\n")

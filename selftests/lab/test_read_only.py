@@ -30,7 +30,7 @@ def observed(any_machine):
 
 @pytest.mark.parametrize("verb", CHANGING)
 def test_the_agent_refuses_every_change(observed, verb):
-    """Whatever the wrapper on this side would do, the agent itself refuses the verb, before it reads its arguments."""
+    """The agent itself rejects the verb, before it reads its arguments, whatever the wrapper on this side does."""
     with pytest.raises(OSError, match=f"read-only, and {verb} would change it") as refused:
         observed.machine.batch([Call(verb, (observed.handle,), {})])
 
@@ -56,7 +56,7 @@ def test_an_attempt_is_refused_too(observed):
 
 
 def test_tests_see_that_a_change_is_not_applicable(observed):
-    """What a live host's node refuses is skipped, in words that name the host; it is still read."""
+    """A verb that a live host's node rejects skips the test, with the host's name; the host can still be read."""
     for change in (
         lambda: observed.apply(link_add("spare", link_kind("dummy"))),
         lambda: observed.write_sysctls({"net.ipv4.ip_forward": 1}),

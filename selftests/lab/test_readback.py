@@ -115,7 +115,7 @@ UNFINISHED = {
 
 @pytest.mark.parametrize("case", UNFINISHED)
 def test_the_printed_command_completes_it(lab, case):
-    """What is missing is found, and its command makes the topology the planned one again, route and all."""
+    """A missing part is found, and its command makes the topology the planned one again, including the route."""
     host, command, code = UNFINISHED[case]
     port, device = lab.topology.port("hub", "spoke2"), lab.topology.port("spoke2", "hub")
     command = command.format(port=port, device=device, kind=lab.topology.options.kind, address=lab.plans[host].overlay)
@@ -174,7 +174,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_options_mean_what_they_mean_to_the_kernel(make_lab, kind):
-    """Every way to give a tunnel a TTL, a TOS or a port is read as what the kernel makes of it."""
+    """Every way to set a tunnel's TTL, TOS or port is read with the kernel's resulting value."""
     node = make_lab(overlay=False)["spoke1"].node
     needed, options = KINDS[kind]
     found = {}
@@ -192,7 +192,7 @@ def test_options_mean_what_they_mean_to_the_kernel(make_lab, kind):
 
 
 def test_the_default_ttl_is_the_hosts(make_lab):
-    """A VXLAN tunnel without a TTL of its own has the host's default, whatever that is."""
+    """A VXLAN tunnel without an explicit TTL has the host's default, whatever that is."""
     node = make_lab(overlay=False)["spoke1"].node
     made = node.run("ip", "link", "add", "one", "type", "vxlan", "id", "77", "dstport", "4789", "remote", "192.0.2.1")
     if made["status"]:
@@ -203,7 +203,7 @@ def test_the_default_ttl_is_the_hosts(make_lab):
 
 
 def test_the_kernel_reports_the_device_by_which_a_packet_leaves(lab):
-    """Routes, rules and the types of routes are weighed by the kernel: no device where it would refuse to send."""
+    """Routes, rules and route types are evaluated like in the kernel: no device where it would not send."""
     spoke = lab["spoke1"]
     spoke.node.apply(route_add("255.255.255.255/32", type="throw"))
 

@@ -255,7 +255,7 @@ class TestAReading:
 
 
 class TestASnapshot:
-    """What a failed test leaves behind of its nodes."""
+    """The evidence about its nodes after a failed test."""
 
     def test_lists_policy_routing_and_ports(self, lab):
         """Added rules, and the flags of ports that are on."""
@@ -293,7 +293,7 @@ class TestASnapshot:
         assert loaded == {line.split()[0] for line in before.splitlines()}
 
     def test_of_a_half_built_overlay_shows_what_there_is(self, lab):
-        """A device that is missing keeps nothing else from being shown."""
+        """A missing device does not prevent the rest from being listed."""
         lab.hub.node.apply(link_del("bridge0"))
         lab["spoke1"].node.apply(link_del(lab.topology.port("spoke1", "hub")))
 
@@ -335,7 +335,7 @@ class TestASnapshot:
         assert "not read: links: no rights" in snapshot.text({"hub": {"unread": {"links": "no rights"}}})
 
     def test_names_the_firewall_that_needs_root(self):
-        """A firewall that is in use and cannot be read is named among what is configured."""
+        """An active firewall that cannot be read is named in the configuration."""
         guarded = FirewallRule("nft", "", "", unread="needs root")
 
         assert "nft: not read: needs root" in snapshot.text({"hub": {"firewall": [guarded]}})

@@ -61,7 +61,7 @@ def test_a_wait_that_times_out_names_the_listed_members(lab):
 
 
 def test_live_hosts_receive_datagrams_sent_right_after_the_join(pruning):
-    """Where the hub prunes, the block of a live lab begins when the hub has heard of the members."""
+    """If the hub prunes, the block of a live lab begins when the hub has received the members' reports."""
     machines = dict.fromkeys(pruning.hosts, pruning.machine)
     live = LiveLab(machines, pruning.topology, pruning.underlay, pruning.nodes)
     live.prunes = True

@@ -97,7 +97,7 @@ def written(lab, command):
 
 @pytest.mark.parametrize("kind", LEAKS)
 def test_what_is_left_is_named_with_what_reverts_it(kept_lab, shaped, kind):
-    """A change of any kind shows in the fingerprint, is one difference in words, and its command takes it back."""
+    """A change of any kind changes the fingerprint, is one difference as text, and its command reverts it."""
     lab = kept_lab
     command, line = (written(lab, text) for text in LEAKS[kind])
     hub = lab.hub.node
@@ -176,7 +176,7 @@ def test_of_many_differences_the_first_are_printed(lab):
 
 
 def test_a_step_back_to_the_plan_is_none(lab):
-    """What a fault had changed may be put right; what else is changed is reported."""
+    """A fault's own change may be reverted; any other change is reported."""
     planned, hub = state.of(lab.nodes), lab.hub.node
     port = lab.topology.ports("hub")[0]
     hub.apply(link_set(port, nomaster=True))

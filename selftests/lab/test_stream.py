@@ -36,14 +36,14 @@ def every(*, but: range = range(0)) -> list[int]:
 
 
 def test_nothing_is_missed() -> None:
-    """A stream that came as it was sent has no loss and no silence."""
+    """A stream that arrived as sent has no loss and no silence."""
     (found,) = outage(heard(*every()))
 
     assert found == Outage("steady", "spoke2", "broadcast", NUMBERS, 0, 0, 0, 0.0, recovered=True)
 
 
 def test_a_gap_is_a_silence() -> None:
-    """Numbers that never came are lost, and the time between those around them is a silence."""
+    """Numbers that never arrived are lost, and the time between their neighbours is a silence."""
     (found,) = outage(heard(*every(but=range(10, 15))))
 
     assert (found.lost, found.recovered) == (5, True)
@@ -51,7 +51,7 @@ def test_a_gap_is_a_silence() -> None:
 
 
 def test_a_gap_belongs_to_the_event_that_it_begins_after() -> None:
-    """What was on its way when something was lost is lost by that, although it was sent before."""
+    """A packet under way at the time of the failure counts as lost by it, although it was sent before."""
     before, off, on = outage(
         heard(*every(but=range(10, 20))), ("before", -1), ("off", SENT[10] + 1), ("on", SENT[13] + 1)
     )

@@ -59,7 +59,7 @@ def test_an_overlay_is_taken_away_whole(bare):
 
 
 def test_a_route_comes_back_with_all_that_it_had(bare):
-    """A route that had to make room is there again as the kernel described it: metric, protocol and scope."""
+    """A route that was removed temporarily is restored as the kernel described it: metric, protocol and scope."""
     _, node = bare
     node.run("ip", "route", "add", "224.0.0.0/4", "dev", "ens3", "metric", "7", "proto", "42", "advmss", "1300")
     described = node.run("ip", "route")["output"]
@@ -83,7 +83,7 @@ def test_a_route_comes_back_with_all_that_it_had(bare):
     ids=["link", "address", "name", "no-way-back"],
 )
 def test_what_is_there_is_not_touched(bare, change, refusal):
-    """A refused change is not undone either: what it met stays."""
+    """A rejected change is not undone either: the existing object stays."""
     _, node = bare
     node.ask(Agent.undoable)
 
@@ -149,7 +149,7 @@ def test_a_killed_restorer_is_replaced(bare):
 
 
 def test_a_module_that_came_with_the_tunnel_goes_with_it(make_lab):
-    """ip_gre brings devices of its own into every stack: they are gone again, because it is unloaded."""
+    """ip_gre creates devices in every stack: they disappear, because the module is unloaded."""
     lab = make_lab(overlay=False)
     node = lab.hub.node
     if lab.machine.kind != "guest":

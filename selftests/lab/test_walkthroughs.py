@@ -36,7 +36,7 @@ def bare(make_lab: Callable[..., Lab]) -> Lab:
 
 
 def test_the_commands_set_up_the_overlay_that_conforms(bare: Lab) -> None:
-    """What is read from the hosts afterwards is the planned topology, with no finding, and it carries packets."""
+    """The overlay read from the hosts afterwards is the planned topology, without a finding, and delivers."""
     scripts = commands(DOCUMENTS[bare.topology.options.kind])
     assert set(scripts) == set(bare.plans)
 

@@ -31,7 +31,7 @@ def test_clocks_that_differ_change_no_latency(ahead: int) -> None:
 
 
 def test_one_direction_alone_has_no_latency() -> None:
-    """Without the unicast back it is not known how much one clock is ahead."""
+    """Without unicast in the other direction the difference of the clocks is unknown."""
     assert latencies({way("unicast"): 300_000, way("multicast"): 300_000}) == {}
 
 

@@ -158,7 +158,7 @@ def held(result: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize(("tool", "shape"), UNSPEAKABLE)
 def test_what_a_tool_cannot_make_is_refused(tool: str, shape: str) -> None:
-    """A shape that the tool has no words for is refused with the formats that have them."""
+    """A shape that the tool cannot express is rejected with the formats that can."""
     plan = topology(shape)
     with pytest.raises(UsageProblem, match=f"cannot make a {shape} overlay: expected --format=networkd or shell"):
         TOOLS[tool][0](plan, plan.nodes[0])
@@ -364,7 +364,7 @@ def test_what_is_made_by_hand_is_reported_as_lost_at_boot(tmp_path: Path, capsys
 
 
 def test_a_route_that_no_file_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where files make the device and not the route, the route alone is named."""
+    """If files create the device and not the route, only the route is named."""
     with made("networkd", "standard", tmp_path) as (rig, _, _):
         for host in rig.hosts.values():
             daemons.enable(host, "systemd-networkd.service")

@@ -82,7 +82,7 @@ def test_redacted_has_no_address_of_a_host(rig: Rig, detached: str, tmp_path: Pa
 def test_a_problem_that_is_no_finding_of_the_overlay_is_kept(
     rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the doctor found about a way between two hosts is explained, too, with its fix."""
+    """The doctor's result about a path between two hosts is explained, too, with its fix."""
     file = tmp_path / "hosts.tar.gz"
     with firewall.rules(with_firewall(rig, "spoke2"), ("INPUT", "-p", "udp", "--dport", str(VXLAN_PORT), "-j", "DROP")):
         packed(rig, file)

@@ -32,7 +32,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_is_found_and_fixed(rig: Rig, tmp_path: Path, broken: str) -> None:
-    """The run names what was done to one host, and after its remedy the same run is green."""
+    """The run names the change to one host, and after its fix the same run is green."""
     port = rig.lab.topology.port("hub", "spoke2")
     host, command, code, interface = (text.format(port=port) for text in BROKEN[broken])
     node = rig.lab[host].node

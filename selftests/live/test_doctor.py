@@ -95,7 +95,7 @@ def with_firewall(rig: Rig, host: str) -> Node:
 
 
 def test_healthy_hosts_are_ready(doctor: Doctor) -> None:
-    """Everything is looked at, both ways between the hub and every spoke, and nothing is found wrong."""
+    """Everything is examined, both directions between the hub and every spoke, and no problem is found."""
     report = doctor()
 
     assert report.lines("problem") == {}, report.text
@@ -130,7 +130,7 @@ def test_a_cloud_rule_is_named_with_its_direction(rig: Rig, doctor: Doctor, orig
 
 
 def test_an_unreachable_host_is_distinguished_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
-    """Where neither UDP nor ICMP arrive either, it is not said that the tunnel's protocol alone is dropped."""
+    """If neither UDP nor ICMP arrive, the report does not blame only the tunnel's protocol."""
     address = rig.hosts["hub"].address
     elsewhere = Rule(LOAD_HALF, 32, JUMP_EQUAL, int(address.rpartition(".")[0].rpartition(".")[2]) << 8 | 197)
     with rig.lab.cloud.dropping("spoke1", elsewhere):
@@ -153,7 +153,7 @@ def test_a_hosts_own_firewall_is_distinguished_from_the_clouds(rig: Rig, doctor:
 
 
 def test_a_firewall_that_takes_answers_only(rig: Rig, doctor: Doctor) -> None:
-    """A host that lets the tunnel in as long as it has just spoken itself is found out from its rules."""
+    """A host that accepts tunnel packets only after it has sent some itself is detected from its rules."""
     rules = [("INPUT", "-p", "gre", "-m", "state", "--state", "ESTABLISHED", "-j", "ACCEPT")]
     with firewall.rules(with_firewall(rig, "spoke1"), *rules, ("INPUT", "-p", "gre", "-j", "DROP")):
         report = doctor("hub,spoke1", "--tunnel=gretap")
@@ -238,7 +238,7 @@ def test_a_half_configured_overlay(rig: Rig, doctor: Doctor) -> None:
 
 
 def test_without_root_on_a_host(rig: Rig, doctor: Doctor) -> None:
-    """What an ordinary user cannot show is said to need root, and is no problem; the rest is looked at as ever."""
+    """A check that needs root is reported as such for an ordinary user, and is no problem; the others run."""
     report = doctor("hub,opc@spoke1,spoke2")
 
     warnings = report.lines("warning")
@@ -267,7 +267,7 @@ def test_an_icmp_error_stands_for_root_on_the_receiver(rig: Rig, doctor: Doctor)
 def test_a_host_that_stops_answering_does_not_block_the_others(
     rig: Rig, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that is lost in the middle is a problem, named; what the others tell is kept."""
+    """A host that is lost meanwhile is a named problem; the others' results are kept."""
     monkeypatch.setattr(examination, "TIME", 6.0)
     stopped: list[int] = []
 
@@ -293,7 +293,7 @@ def test_a_host_that_stops_answering_does_not_block_the_others(
 
 
 def test_an_unreachable_host_does_not_block_the_others(rig: Rig, doctor: Doctor) -> None:
-    """The host that cannot be reached is a problem, and the others are looked at."""
+    """The unreachable host is a problem, and the others are examined."""
     report = doctor("hub,spoke1,nowhere.invalid")
 
     assert report.status == 1
@@ -304,7 +304,7 @@ def test_an_unreachable_host_does_not_block_the_others(rig: Rig, doctor: Doctor)
 
 
 def test_without_the_hub_the_spokes_are_looked_at_alone(rig: Rig, doctor: Doctor) -> None:
-    """Without its hub nothing is said of an overlay, and what each spoke has is."""
+    """Without its hub no overlay is reported, but each spoke's configuration is."""
     report = doctor("nowhere.invalid,spoke1")
 
     assert list(report.lines("problem")) == [("nowhere.invalid (hub)", "host")]
@@ -330,7 +330,7 @@ def test_what_is_not_probed_is_named(doctor: Doctor) -> None:
 
 
 def test_hosts_without_an_overlay(shared_rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Before there is an overlay the hosts are looked at all the same, at the addresses of their default routes."""
+    """Before an overlay is set up the hosts are examined, too, at the addresses of their default routes."""
     lab = laboratory.build(shared_rig.lab.machine, shared_rig.lab.topology, shared_rig.lab.underlay, overlay=False)
     with lab, contextlib.closing(Rig(lab, tmp_path)) as bare:
         main(["doctor", "--hosts=hub,spoke1", f"--ssh-config={bare.ssh_config}", "--tunnel=vxlan"])

@@ -133,7 +133,7 @@ def test_the_exception_is_made_by_the_tool_of_the_rule_that_drops(rig: Rig, doct
 
 
 def test_an_xdp_program_is_distinguished_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
-    """What a program on the NIC drops before captures see it is not the cloud's; the printed fix ends it."""
+    """Drops of a program on the NIC, before captures, are not reported as the cloud's; the printed fix ends them."""
     try:
         xdp.attach(rig.lab, "spoke2")
     except EnvironmentProblem as problem:

@@ -32,7 +32,7 @@ def first(text: str) -> HostSpec:
     ],
 )
 def test_user_host_and_port(text: str, host: str, user: str | None, port: int | None) -> None:
-    """A host is written as ssh and pytest-testinfra know it; what is left out, ssh's configuration decides."""
+    """A host is written as for ssh and pytest-testinfra; ssh's configuration decides the rest."""
     spec = first(text)
 
     assert (spec.host, spec.user, spec.port) == (host, user, port)
@@ -175,7 +175,7 @@ def test_inventory_in_yaml_without_ansible(tmp_path: Path, monkeypatch: pytest.M
     ],
 )
 def test_an_inventory_of_another_tool_that_cannot_be_understood(tmp_path: Path, content: str, expected: str) -> None:
-    """What is not understood of it is named, with the line where there is one."""
+    """An entry that is not understood is named, with its line if there is one."""
     (file := tmp_path / "hosts").write_text(content)
 
     with pytest.raises(UsageProblem) as refused:
@@ -220,7 +220,7 @@ def test_an_inventory_of_another_tool_that_cannot_be_understood(tmp_path: Path, 
     ],
 )
 def test_what_cannot_be_understood(text: str, expected: str, found: str) -> None:
-    """A specification that is not one is answered in one message: what was expected, what was found, an example."""
+    """An invalid specification is rejected in one message: what was expected, what was found, an example."""
     with pytest.raises(UsageProblem) as refused:
         parse(text)
 

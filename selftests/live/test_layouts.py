@@ -75,7 +75,7 @@ def run_unchanged(rig: Rig, tmp_path: Path, made: tuple[Commands, str], *argumen
 
 @pytest.mark.parametrize("name", STARS)
 def test_a_star_in_other_numbers_is_conformant(bare_rig: Rig, tmp_path: Path, name: str) -> None:
-    """What is a star but for its numbers, or has something beside it, is judged; every MUST that applies holds."""
+    """A star with other numbers, or with additional devices, is judged; every MUST that applies holds."""
     done, result = run_unchanged(bare_rig, tmp_path, STARS[name])
 
     failed = {one["id"]: one["reason"] for one in result["requirements"] if one["outcome"] not in HOLDS}

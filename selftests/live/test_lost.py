@@ -125,7 +125,7 @@ def test_the_host_ends_the_agent(rig: Rig, reach: Reach, number: signal.Signals)
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
 def test_the_network_is_cut(rig: Rig, reach: Reach, busy: bool) -> None:
-    """When packets are lost without a word, both sides notice: the call fails, and the agent ends by itself."""
+    """When packets are lost silently, both sides detect it: the call fails, and the agent ends by itself."""
     machine = reach("hub,spoke1", silence=SILENCE).machines["hub"]
     hub = rig.hosts["hub"]
     request = blocked(hub, machine) if busy else 0
@@ -232,7 +232,7 @@ def controller(rig: Rig) -> Iterator[Callable[[], subprocess.Popen[str]]]:
 
 
 def test_the_controller_is_killed(rig: Rig, controller: Callable[[], subprocess.Popen[str]]) -> None:
-    """SIGKILL of the controller ends every agent and what it runs, from any machine."""
+    """SIGKILL of the controller ends every agent and its programs, on any machine."""
     process = controller()
     assert all(host.agents() for host in rig.hosts.values())
 
@@ -242,7 +242,7 @@ def test_the_controller_is_killed(rig: Rig, controller: Callable[[], subprocess.
 
 
 def test_ctrl_c_leaves_the_connections(rig: Rig, controller: Callable[[], subprocess.Popen[str]]) -> None:
-    """Ctrl-C, which a terminal sends to every process of a run, ends no connection: hosts can still be put back."""
+    """Ctrl-C, which a terminal sends to every process of a run, ends no connection: hosts can still be restored."""
     process = controller()
 
     os.killpg(process.pid, signal.SIGINT)

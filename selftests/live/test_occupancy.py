@@ -65,7 +65,7 @@ def test_a_second_run_names_the_first(rig: Rig, first: subprocess.Popen[str], pr
 def test_the_hosts_are_free_once_the_run_has_ended(
     first: subprocess.Popen[str], reach: Reach, ending: signal.Signals
 ) -> None:
-    """However the first run ends, the next one may begin at once: it waits for what is just ending."""
+    """However the first run ends, the next one may begin at once: it waits for a run that is just ending."""
     connected = reach("hub,spoke1,spoke2")
     with pytest.raises(EnvironmentProblem, match="in use by the run of"):
         ssh.claim(connected)

@@ -76,14 +76,14 @@ def begin_test(lab: LiveLab) -> None:
 
 
 def test_what_a_test_begins_with_is_one_request_to_each_host(lab: LiveLab, round_trips: RoundTrips) -> None:
-    """What captures forget and what is counted from now on goes together."""
+    """Clearing captures and starting to count are one request."""
     begin_test(lab)
 
     assert round_trips.requests == len(lab.hosts)
 
 
 def test_a_delivery_check_takes_one_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:
-    """The fences are all that a check waits for: that sockets are open is known to the agents."""
+    """A check waits only for the fences: the agents themselves verify that sockets are open."""
     begin_test(lab)
     begin = round_trips.count
     with lab.listen(lab.others("spoke1")) as heard:
@@ -94,7 +94,7 @@ def test_a_delivery_check_takes_one_round_trip(lab: LiveLab, round_trips: RoundT
 
 
 def test_where_a_datagram_was_seen_takes_no_further_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:
-    """What captures saw is collected with what arrived; a host that no fence comes to is asked again."""
+    """Captured frames are collected with the received datagrams; a host that no fence reaches is queried again."""
     begin_test(lab)
     begin = round_trips.count
     with lab.listen(lab.others("spoke1")) as heard:
@@ -109,7 +109,7 @@ def test_where_a_datagram_was_seen_takes_no_further_round_trip(lab: LiveLab, rou
 
 
 def test_a_membership_takes_no_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:
-    """A join is waited for with what comes after it, and its refusal is raised at the end of the block."""
+    """A join is awaited with the next request, and its error is raised at the end of the block."""
     begin_test(lab)
     begin = round_trips.count
     with lab["spoke1"].member() as member:
@@ -144,7 +144,7 @@ def test_a_refused_datagram_is_raised_at_the_end_of_the_block(lab: LiveLab) -> N
 
 
 def test_a_refusal_ends_with_its_block(lab: LiveLab) -> None:
-    """What was refused in a block that fails otherwise is not raised by the requests after it."""
+    """An error in a block that fails otherwise is not raised by later requests."""
     with contextlib.suppress(CheckFailed), lab.listen(lab.others("spoke1")):
         lab["spoke1"].udp.send(to=lab.everyone, allow_broadcast=False)
         raise CheckFailed("of the test")
@@ -163,7 +163,7 @@ def test_a_ping_takes_one_round_trip(lab: LiveLab, round_trips: RoundTrips) -> N
 
 
 def test_a_connection_takes_one_round_trip(lab: LiveLab, round_trips: RoundTrips) -> None:
-    """Both ends of a TCP connection are asked at the same time."""
+    """Both ends of a TCP connection are requested at the same time."""
     begin_test(lab)
     begin = round_trips.count
     received = lab["spoke1"].reaches_by_tcp(lab.hub)

@@ -123,7 +123,7 @@ def test_the_printed_fix_corrects_it(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("case", VERDICTS, ids=[f"{case.shape}, {case.code}" for case in VERDICTS])
 def test_the_suite_names_it_too(tmp_path: Path, case: Case) -> None:
-    """The suite's verdict is nonconformant, and its first finding is what was done."""
+    """The suite's verdict is nonconformant, and its first finding is the injected change."""
     hosts, reports = tmp_path / "hosts", tmp_path / "reports"
     hosts.mkdir()
     with on_this_kernel(hosts, topology=plan(case.shape)) as rig:

@@ -109,7 +109,7 @@ def test_sudo_makes_the_agent_root(reach: Reach) -> None:
 
 
 def test_without_sudo_the_agent_is_the_user(reach: Reach) -> None:
-    """Without root an agent still reads what anyone may read, and is refused the rest."""
+    """Without root an agent still reads what any user may read, and the rest is rejected."""
     machine = reach("opc@hub,spoke1").machines["hub"]
     node = Node.home("hub", machine)
 
@@ -122,7 +122,7 @@ def test_without_sudo_the_agent_is_the_user(reach: Reach) -> None:
 
 @SUDO
 def test_sudo_for_all_hosts(reach: Reach) -> None:
-    """Sudo for every host is overruled by a host's own word, and nothing to a host that root logs in to."""
+    """A host's own option overrides --sudo, and sudo is not used on a host with a login as root."""
     connected = reach("opc@hub,opc@spoke1?sudo=false,bare@spoke2?sudo=false", sudo=True)
     assert [machine.facts["uid"] == 0 for machine in connected.all()] == [True, False, False]
 
@@ -131,7 +131,7 @@ def test_sudo_for_all_hosts(reach: Reach) -> None:
 
 
 def test_a_greeting_is_no_answer(reach: Reach) -> None:
-    """What a login shell prints before the agent starts disturbs nothing."""
+    """The output of a login shell before the agent starts does not disturb it."""
     machine = reach("noisy@hub,spoke1").machines["hub"]
 
     assert machine.call(Agent.node_home)
@@ -218,7 +218,7 @@ def test_an_agent_that_is_late_is_not_gone(rig: Rig, reach: Reach) -> None:
 
 
 def test_an_unknown_host_key_is_not_accepted(rig: Rig, reach: Reach, tmp_path: Path) -> None:
-    """A host that known_hosts does not have is refused, and nothing is added there."""
+    """A host that is not in known_hosts is rejected, and not added."""
     known = tmp_path / "known_hosts"
     known.write_text("\n".join(line for line in _known(rig, "host_key") if not line.startswith("hub")) + "\n")
 
@@ -230,7 +230,7 @@ def test_an_unknown_host_key_is_not_accepted(rig: Rig, reach: Reach, tmp_path: P
 
 
 def test_a_changed_host_key_is_not_accepted(rig: Rig, reach: Reach, tmp_path: Path) -> None:
-    """A host with another key than known_hosts has is refused, with the fingerprint that it showed."""
+    """A host whose key differs from known_hosts is rejected, with the fingerprint of its key."""
     known = tmp_path / "known_hosts"
     others = [line for line in _known(rig, "host_key") if not line.startswith("hub")]
     wrong = [line for line in _known(rig, "other_key") if line.startswith("hub")]

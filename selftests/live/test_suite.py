@@ -73,7 +73,7 @@ def test_without_root_the_run_is_incomplete(rig: Rig, tmp_path: Path) -> None:
 
 
 def test_a_verdict_without_root_needs_an_option_and_names_it(rig: Rig, tmp_path: Path) -> None:
-    """--accept=unprivileged leaves out what takes root; verdict line and results name what was accepted."""
+    """--accept=unprivileged omits tests that need root; verdict line and results name the option."""
     done, result = run(rig, tmp_path, UNPRIVILEGED, "--accept=unprivileged")
 
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr

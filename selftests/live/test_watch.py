@@ -198,7 +198,7 @@ def captures(rig: Rig) -> dict[str, list[str]]:
 
 
 def test_nothing_is_captured_while_nothing_is_wrong(rig: Rig) -> None:
-    """Reading the overlay and a diagnosis capture, and end that: what a capture holds would grow for days."""
+    """Reading the overlay and a diagnosis capture only for their duration: a permanent capture would grow for days."""
     before = captures(rig)
     with watching(rig) as watch:
         at_first = captures(rig)
@@ -211,7 +211,7 @@ def test_nothing_is_captured_while_nothing_is_wrong(rig: Rig) -> None:
 
 
 def test_sigkill_leaves_nothing(rig: Rig) -> None:
-    """The agents end with their connections (the fixture looks at what is left)."""
+    """The agents end with their connections (the fixture checks for leftovers)."""
     with watching(rig) as watch:
         assert all(host.agents() for host in rig.hosts.values())
         watch.process.kill()
@@ -323,7 +323,7 @@ def test_hosts_without_a_hub_are_watched(tmp_path: Path, shape: str) -> None:
 
 
 def test_no_overlay_is_refused(tmp_path: Path) -> None:
-    """Where there is nothing to watch, the message names what is missing and the command that shows more."""
+    """Without an overlay to watch, the message names what is missing and the command with the details."""
     with on_this_kernel(tmp_path, overlay=False) as bare:
         command = [sys.executable, "-m", "lab", "watch", f"--hosts={bare.specs}", f"--ssh-config={bare.ssh_config}"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)

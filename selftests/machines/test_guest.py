@@ -27,7 +27,7 @@ pytestmark = NEEDED
 
 
 class TestBoot:
-    """What a guest is right after it came up."""
+    """The state of a guest right after its start."""
 
     def test_returns_before_the_guest_is_ready(self, launch: Callable[..., guest.Booting]) -> None:
         """Booting takes no part of the time that the guest needs."""
@@ -98,7 +98,7 @@ class TestModules:
     """Kernel modules that were not loaded at boot."""
 
     def test_load_on_demand(self, shared: execnet.Gateway) -> None:
-        """A module is loaded with what it needs; one that is absent is named with the reason."""
+        """A module is loaded with its dependencies; an absent one is named with the reason."""
         failures = ask(
             shared,
             """
@@ -183,7 +183,7 @@ class TestModules:
 
 
 class TestWire:
-    """What is sent arrives, whatever its size and order."""
+    """Messages arrive, of any size and in order."""
 
     ECHO_HASH = """
         import hashlib
@@ -238,7 +238,7 @@ class TestWire:
 
 
 class TestRefusal:
-    """What cannot be booted is refused before anything starts."""
+    """A kernel that cannot be booted is rejected before anything starts."""
 
     def test_no_kernel(self) -> None:
         """A kernel that is not there is named, with the command that brings one."""
@@ -264,12 +264,12 @@ class TestRefusal:
         assert large > small
 
     def test_memory_that_fits_nowhere(self) -> None:
-        """Too much memory is refused, with the places that were tried."""
+        """Too much memory is rejected, with the places that were tried."""
         with pytest.raises(EnvironmentProblem, match="/dev/shm"):
             guest.Booting(memory="900000G")
 
     def test_outside_the_main_thread(self) -> None:
-        """A guest would end with the thread that boots it: threads are refused."""
+        """A guest would end with the thread that boots it: threads are rejected."""
         refusals: list[BaseException] = []
 
         def boot() -> None:

@@ -26,7 +26,7 @@ pytestmark = NEEDED
 
 
 class TestLoss:
-    """A guest that is gone, or does not answer, is an error in words."""
+    """A guest that is gone, or does not answer, is an error with a message."""
 
     def test_death_ends_the_channels(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
         """A caller that waits for a guest which is killed gets the end of its channel, and an error with the cause."""
@@ -42,7 +42,7 @@ class TestLoss:
         assert booting.exit_status is not None
 
     def test_panic_shows_its_console(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
-        """When the guest's kernel panics, the error quotes what the kernel said."""
+        """When the guest's kernel panics, the error quotes the kernel's message."""
         booting = launch()
         channel = booting.gateway(group, "guest").remote_exec("open('/proc/sysrq-trigger', 'w').write('c')")
 
@@ -79,7 +79,7 @@ class TestLoss:
         assert "in state T after " in loss
 
     def test_hang_is_ended(self, launch: Callable[..., guest.Booting], group: execnet.Group) -> None:
-        """A guest that stands still is closed within two seconds."""
+        """A guest that hangs is closed within two seconds."""
         booting = launch()
         booting.gateway(group, "guest")
 
@@ -126,7 +126,7 @@ class TestLoss:
     def test_kernel_that_ends_at_once(
         self, launch: Callable[..., guest.Booting], group: execnet.Group, tmp_path: Path
     ) -> None:
-        """When the kernel does not boot, the error quotes all that it said."""
+        """When the kernel does not boot, the error quotes all its output."""
         kernel = tmp_path / "bin" / "linux.uml"
         kernel.parent.mkdir()
         kernel.write_text("#!/bin/sh\necho no room for a kernel >&2\nexit 3\n")

@@ -65,7 +65,7 @@ def test_causes_and_verdict_come_last(suite, arguments):
     ids=["at two hosts", "two rules of a firewall", "two findings of one fix", "in labs of two makes"],
 )
 def test_a_cause_is_what_one_command_corrects(suite, different, findings, causes):
-    """What takes a command each is two causes, at one interface too; what one command corrects is one."""
+    """Findings with different commands are two causes, even at one interface; those with one command are one cause."""
     further = {**FINDING, **different}
     suite.except_for(
         "BCAST-01",
@@ -95,7 +95,7 @@ def test_a_run_without_a_terminal_has_its_results(suite):
 
 
 def test_a_failing_run_is_short(suite):
-    """Failures of a known cause are counted with it and not listed: at most 40 lines follow the progress."""
+    """Failures with a known cause are counted with it and not listed: at most 40 lines follow the progress."""
     suite.except_for("BCAST-01", "HUB-02", "HUB-03", tests=OF_ONE_CAUSE)
 
     run = suite.run()
@@ -141,7 +141,7 @@ def test_hub(lab, number): pass
 
 
 def test_what_the_user_requests_is_shown(suite):
-    """With -v, --tb and -r pytest shows every failure as they say."""
+    """With -v, --tb and -r pytest shows every failure in its own format."""
     suite.except_for(tests=OF_ONE_CAUSE)
 
     listed = suite.run("-rf")

@@ -27,7 +27,7 @@ def test_lost(request, number):
 
 @both_ways
 def test_the_page_links_the_frames_of_a_failed_test(suite, processes):
-    """Each failed test has its file, named by the test; page and conformance.json say where it is."""
+    """Each failed test has its file, named after the test; page and conformance.json name it."""
     suite.except_for("HUB-08", tests=FAILING)
 
     run = suite.run_apart(*EVIDENCE, *processes)

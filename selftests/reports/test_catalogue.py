@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_document_is_up_to_date():
-    """The requirements document is the one that the catalogue and the tests as they stand would give."""
+    """The requirements document matches the present catalogue and tests."""
     command = [sys.executable, "-m", "reports.catalogue", "--check"]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)
 

@@ -47,7 +47,7 @@ def test_a_long_cause_stays_short_and_its_fix_whole(width, field):
     ],
 )
 def test_a_fix_names_the_host_that_runs_it(node, host, remedy, where):
-    """A live host has the user's name for it; the cloud is no host, and of a lab's cloud it is said that it is one."""
+    """A live host has the user's name for it; the cloud is no host, and a lab's cloud is marked as emulated."""
     lines = cause_lines({**FINDING, "node": node, "host": host, "remedy": remedy}, 80)
 
     assert f"    fix ({where}): {remedy}" in lines

@@ -86,7 +86,7 @@ def test_equal_runs_have_no_difference(results, capsys):
     ],
 )
 def test_what_is_no_result_is_one_message(tmp_path, content, message, capsys):
-    """A file that is not a result of this version is refused, with what was expected."""
+    """A file that is not a result of this version is rejected, with the expected kind."""
     if content is not None:
         (tmp_path / "conformance.json").write_text(content, encoding="utf-8")
 

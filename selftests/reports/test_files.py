@@ -171,7 +171,7 @@ def test_results_hold_no_control_sequences(suite, processes):
 
 
 def test_places_named_by_the_user(suite):
-    """--reports moves all results; --junitxml and --alluredir have the last word about theirs."""
+    """--reports moves all results; --junitxml and --alluredir override it for their files."""
     suite.except_for()
 
     run = suite.run_apart("--reports=elsewhere/deep", "--junitxml=mine.xml", "--alluredir=mine")
@@ -218,7 +218,7 @@ def test_the_page_stands_alone(suite):
 
 
 def test_reports_is_not_a_folder(suite):
-    """A file in the way of the folder is one clear message after a run that went on, and a status that is not 0."""
+    """A file in place of the folder is one clear message after a complete run, and a status that is not 0."""
     suite.except_for()
     suite.file("reports", "")
 
@@ -362,7 +362,7 @@ def test_results_hold_no_secret(suite, processes):
 
 
 def test_junit_properties_are_json(suite):
-    """What a test recorded is JSON in junit.xml, which any program reads."""
+    """A test's recorded data is JSON in junit.xml, which any program reads."""
     suite.except_for("HUB-01", tests=SECRETIVE)
 
     run = suite.run("tests/test_own.py")

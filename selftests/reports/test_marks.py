@@ -42,7 +42,7 @@ def test_of_nonsense(): pass
 
 
 def test_other_tests_need_no_requirement(suite):
-    """A test outside tests/ asserts no requirement and is left alone."""
+    """A test outside tests/ asserts no requirement and is not changed."""
     suite.file("selftests/test_it.py", "def test_it(): pass\n")
 
     assert suite.run("selftests").status == 0

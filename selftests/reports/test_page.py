@@ -184,7 +184,7 @@ def test_a_fix_is_copied(page):
 
 @pytest.mark.parametrize("page", ["one-cause"], indirect=True)
 def test_a_cell_of_the_matrix_leads_to_its_path(page):
-    """A click on what was not delivered opens the failures of its cause, at the path of that pair."""
+    """A click on a lost delivery opens the failures of its cause, at the path of that pair."""
     page.locator("td.wrong a").first.click()
 
     path = page.locator("#path-spoke1-spoke2")

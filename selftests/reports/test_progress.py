@@ -117,7 +117,7 @@ def test_a_run_that_ends_early_reports_its_progress(areas):
 
 
 def test_few_hints_are_printed_at_once(areas):
-    """Of many failures without a known cause, three have a line while tests run: the end of the run has all."""
+    """Of many failures without a known cause, three have a line while tests run; the end of the run has all."""
     areas.file("tests/broadcast/test_it.py", IMPORTS + FAILING.replace("number < 3", "False").replace("5", "9"))
 
     run = areas.run()
@@ -134,7 +134,7 @@ def test_the_list_of_failures_keeps_its_words(areas):
 
 
 def test_on_a_terminal_one_line_is_rewritten(areas):
-    """A terminal shows how far the area is that runs, in one line, which the area's last word replaces."""
+    """A terminal shows the progress of the running area in one line, which is replaced by the area's result."""
     output = on_a_terminal([sys.executable, *areas.command()], areas.path)
 
     assert "tests/hub        5 of 7 " in output

@@ -65,7 +65,7 @@ def pytest_overcast_environment(config):
 
 @pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
 def test_the_matrix_is_drawn(suite, processes):
-    """What the tests of all workers saw is drawn as one matrix for each network."""
+    """The deliveries of all workers are drawn as one matrix for each network."""
     suite.except_for(tests=DELIVERIES)
 
     run = suite.run(*processes)
@@ -104,7 +104,7 @@ def test_the_last_line_names_the_place(suite, processes):
 
 
 def test_results_carry_the_version(suite):
-    """conformance.json, the page, Allure's environment and the header say which Overcast it was: pyproject.toml's."""
+    """conformance.json, the page, Allure's environment and the header have the version of pyproject.toml."""
     (version,) = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     suite.except_for()
 

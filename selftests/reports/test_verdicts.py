@@ -164,7 +164,7 @@ def test_of_programs():
 
 @both_ways
 def test_applications_without_the_option(suite, processes):
-    """Without --applications the tests of programs are left out, and the verdict does not speak of them."""
+    """Without --applications the tests of programs are omitted, and do not count for the verdict."""
     suite.except_for(tests=APPLICATIONS)
 
     run = suite.run(*processes)
@@ -273,7 +273,7 @@ def test_interrupted(suite):
 
 
 def test_interrupted_after_a_failure(suite):
-    """What was seen to fail before Ctrl-C is in the verdict line, but the verdict is not about all of it."""
+    """Failures before Ctrl-C are in the verdict line, but the verdict is not about all of the suite."""
     suite.except_for(
         "BCAST-01",
         "BCAST-02",
@@ -318,7 +318,7 @@ def test_a_requirement_without_any_test(suite):
 
 @both_ways
 def test_a_file_that_cannot_be_collected(suite, processes):
-    """What a broken file of tests would have shown is unknown: the run is incomplete though all the rest passes."""
+    """The results of a broken test file are unknown: the run is incomplete though all the rest passes."""
     suite.except_for()
     suite.file("tests/test_broken.py", "import nothing_like_it\n")
 
@@ -330,7 +330,7 @@ def test_a_file_that_cannot_be_collected(suite, processes):
 
 
 def test_a_teardown_that_complains(suite):
-    """A test that leaves something behind is named beside the verdict; what it showed still stands."""
+    """A test with a leftover is named with the verdict; its result still counts."""
     suite.except_for(
         tests="""
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_lost(request):
 
 
 def test_a_failed_test_has_its_paths_in_the_results(suite):
-    """Both the data and the page say where it was last seen, and where never."""
+    """Both the data and the page show where it was last seen, and where never."""
     suite.except_for("HUB-08", tests=FAILING)
 
     run = suite.run()
@@ -94,7 +94,7 @@ def drawing_of(path: dict[str, Any]) -> str:
 
 
 def test_a_ladder_has_hosts_beside_each_other_and_time_downwards():
-    """Each host has a column once; a step is later than those above it; where no clock is known there is none."""
+    """Each host has one column; a step is later than those above it; without a known clock there is no time."""
     legs = [
         {**SEEN, "after": None, "seen": True},
         {**SEEN, "node": "hub", "after": 30.0, "seen": True},
@@ -110,7 +110,7 @@ def test_a_ladder_has_hosts_beside_each_other_and_time_downwards():
 
 
 def test_the_frames_of_a_lost_packet_are_decoded_on_the_page(suite):
-    """Below the ladder of a failed check each frame's headers are in words, folded."""
+    """Below the ladder of a failed check each frame's headers are decoded, folded."""
     suite.except_for("HUB-08", tests=FAILING)
 
     page = (suite.run().reports / "index.html").read_text(encoding="utf-8")
@@ -142,5 +142,5 @@ OUTER = bytes.fromhex("02000000000102000000000208004500000000004000402f00000a000
     ids=["bare", "in GRE", "cut off", "empty"],
 )
 def test_a_frame_in_one_line(frame, said):
-    """The headers are read outermost first; what is cut off is not guessed."""
+    """The headers are read outermost first; cut-off parts are not guessed."""
     assert decoded(frame, 4789) == said

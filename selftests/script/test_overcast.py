@@ -28,7 +28,7 @@ class TestCommands:
     """What leads where."""
 
     def test_unknown_word_is_refused_with_the_list(self, fresh: Checkout) -> None:
-        """A word that is no command ends with status 2 and one line that lists them, and nothing is set up."""
+        """An unknown command ends with status 2 and one line that lists the commands, and nothing is set up."""
         refused = fresh.run("bnech")
         assert refused.status == 2
         assert len(refused.said) == 1
@@ -114,7 +114,7 @@ class TestCommands:
         assert ran.said[-1] == f"overcast: the project's own tests: {one}; the conformance suite: {other}"
 
     def test_test_compiles_each_module_once(self, ready: Checkout) -> None:
-        """What the many processes of the tests import is cached, also where the environment forbids it."""
+        """The modules that the tests' many processes import are cached, even where the environment forbids it."""
         lines = ready.run("test", PYTHONDONTWRITEBYTECODE="1", SHOWS_CACHES="1").out.splitlines()
         assert [line for line in lines if "byte code" in line] == ["writes byte code: True"] * 2
 
@@ -151,7 +151,7 @@ class TestSetUp:
         assert Path(PYTHON).stat().st_uid != 1234
 
     def test_broken_lock_is_named_and_fixed_by_two_at_once(self, fresh: Checkout) -> None:
-        """A wrong hash ends with pip's word and no usable environment; then of two runs one sets up, and both run."""
+        """A wrong hash ends with pip's error and no usable environment; then of two runs one sets up, and both run."""
         wheel = next((fresh.path / "wheels").iterdir())
         fresh.pin(wheel, digest="0" * 64)
         refused = fresh.run()
@@ -231,7 +231,7 @@ exec unshare --mount sh -c '
 
 @pytest.mark.skipif(not IS_ROOT, reason="needs root, to hide programs and look like systemd: sudo ./overcast test")
 def test_applications_are_installed_without_their_services(ready: Checkout, tmp_path: Path) -> None:
-    """With --applications what is missing is installed, and a service that comes along is kept from starting."""
+    """With --applications missing programs are installed, and their services are not started."""
     for name in ("apt-get", "systemctl"):
         (tmp_path / name).write_text(NOTES_ITS_CALLS)
         (tmp_path / name).chmod(0o755)

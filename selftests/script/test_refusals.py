@@ -17,7 +17,7 @@ from selftests.script.conftest import IS_ROOT, Checkout
 
 
 class TestRefusals:
-    """What cannot be done is said in one line, with the remedy."""
+    """An impossible set-up is reported in one line, with the fix."""
 
     def test_missing_python(self, fresh: Checkout) -> None:
         """Without an interpreter the message names the version that is needed and how to choose one."""
@@ -34,7 +34,7 @@ class TestRefusals:
         ],
     )
     def test_unfit_python(self, fresh: Checkout, tmp_path: Path, answer: str, message: str) -> None:
-        """An interpreter that is too old, broken or incomplete is named with what it lacks."""
+        """An interpreter that is too old, broken or incomplete is named with what is missing."""
         interpreter = tmp_path / "python3"
         interpreter.write_text(f"#!/bin/sh\n{answer}\n")
         interpreter.chmod(0o755)
@@ -57,7 +57,7 @@ class TestRefusals:
         assert not fresh.stamp.parent.exists()
 
     def test_a_python_of_no_package_gets_none(self, fresh: Checkout, tmp_path: Path) -> None:
-        """Of a Python that Debian did not install, no Debian package brings what it lacks."""
+        """For a Python that Debian did not install, no Debian package is suggested."""
         interpreter = tmp_path / "python3"
         interpreter.write_text("#!/bin/sh\necho 3.99 no /opt/python/bin/python3.99\n")
         interpreter.chmod(0o755)

@@ -86,7 +86,7 @@ def test_the_whole_suite_passes(rig: Rig, run: Callable[..., Run]) -> None:
 
 
 def test_a_topology_can_be_chosen_and_tests_can_fail(rig: Rig, run: Callable[..., Run]) -> None:
-    """The article's topology leaves most groups to the underlay: MCAST-08 fails, and the hosts are put back."""
+    """The article's topology leaves most groups to the underlay: MCAST-08 fails, and the hosts are restored."""
     status, said = run("--topology=article", "--requirements=MCAST-08").ended()
 
     assert status == 1, said
@@ -164,7 +164,7 @@ def test_a_host_ends_its_side(rig: Rig, held: Callable[..., Run], victim: str, n
 
 
 def test_a_lost_host_is_no_verdict(rig: Rig, held: Callable[..., Run], tmp_path: Path) -> None:
-    """Tests that needed it are errors of the environment, with its name; what was shown before stays shown."""
+    """Tests that needed it are errors of the environment, with its name; earlier results are kept."""
     made = held("--requirements=BCAST-01,BCAST-02")
     (agent,) = processes(rig.hosts["spoke1"], "ssh_init")
 
@@ -227,7 +227,7 @@ def hub_is_restored(restorers: list[int]) -> bool:
 
 
 def test_a_change_by_another_program_is_reported(rig: Rig, held: Callable[..., Run]) -> None:
-    """A host that is not as it was in the end: each line, the command that reverts it, and a status of its own."""
+    """A host that differs in the end: each difference, the command that reverts it, and a separate exit status."""
     spoke = rig.lab["spoke1"].node
     for command in HAD:
         done = spoke.run("sh", "-c", command)

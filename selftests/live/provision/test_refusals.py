@@ -90,7 +90,7 @@ def test_what_is_there_is_refused(
     found: str,
     remedy: str,
 ) -> None:
-    """Something in the way: one message names it, and what to run; nothing is changed."""
+    """A conflict: one message names it and the command to run; nothing is changed."""
     with rig.lab.nodes[host].changed(change, undo):
         before = looked(rig)
         with pytest.raises(EnvironmentProblem) as refusal:
@@ -102,7 +102,7 @@ def test_what_is_there_is_refused(
 
 
 def test_a_refusal_is_one_message(rig: Rig, run: Callable[..., Run]) -> None:
-    """Pytest ends before any test, with the message alone."""
+    """Pytest ends before any test, with only the message."""
     with rig.lab["spoke2"].node.changed(route_add(**ROUTE), route_del(**ROUTE)):
         status, said = run().ended()
 
@@ -114,7 +114,7 @@ def test_a_refusal_is_one_message(rig: Rig, run: Callable[..., Run]) -> None:
 def test_a_refused_change_leaves_all_hosts_as_they_were(
     rig: Rig, set_up: Callable[..., Provisioned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One host refuses: the message names it and the command, and the others are put back too."""
+    """One host rejects a change: the message names it and the command, and the others are restored, too."""
     monkeypatch.setattr(placing, "in_the_way", lambda *_: [])  # another program was quicker than the second check
     with rig.lab["spoke2"].node.changed(route_add(**ROUTE), route_del(**ROUTE)):
         rig.lab["spoke2"].node.apply(link_add("vxlan2", bridge()))
@@ -146,7 +146,7 @@ def test_another_subnet_can_be_taken(rig: Rig, set_up: Callable[..., Provisioned
 
 
 def test_two_runs_do_not_share_hosts(rig: Rig, held: Callable[..., Run], run: Callable[..., Run]) -> None:
-    """The second one learns which run uses the hosts, and leaves the overlay of the first alone."""
+    """The message to the second run names the run that uses the hosts; the first one's overlay is not touched."""
     first = held()
 
     status, said = run().ended()

@@ -35,7 +35,7 @@ def devices(rig: Rig) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_shape_is_there_for_the_run(rig: Rig, run: Callable[..., Run], shape: str) -> None:
-    """The tests of delivery find the overlay in the shape that was asked for, pass, and it is taken away."""
+    """The delivery tests find the overlay in the requested shape and pass; then it is removed."""
     _, said = run(f"--topology={shape}", f"--hosts={SHAPES[shape]}", DELIVERY, "tests/prerequisites").ended()
 
     assert re.search(r"\d+ passed", said), said
@@ -61,7 +61,7 @@ def test_a_killed_run_leaves_nothing(rig: Rig, run: Callable[..., Run], shape: s
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_is_there_is_refused(rig: Rig, run: Callable[..., Run], shape: str) -> None:
-    """A tunnel between two of the hosts is in the way: it is named, and nothing is changed."""
+    """A tunnel between two of the hosts is a conflict: it is named, and nothing is changed."""
     node = rig.lab.nodes["spoke1"]
     node.run("ip", "link", "add", "own", "type", "vxlan", "id", "9", "remote", "10.0.0.197", "dstport", "4789")
     try:
