@@ -3,7 +3,7 @@ A loss that no rule explains is reported, whatever else is unusual; what is unus
 
     spoke1 is cut off at one stage, and another fault is beside it at the hub or at spoke2
     the rules that know the cut are taken away, and of the others all, or all but one
-                                                       --> lost-at-STAGE, and it is no evidence of any other finding
+                                                       --> lost-at-STAGE, which is no evidence of any other
 """
 
 from collections.abc import Iterator

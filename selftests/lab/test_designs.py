@@ -88,7 +88,7 @@ def test_delivers_in_a_guest(build: Build, name: str) -> None:
 
 
 def test_a_star_loses_everything_with_its_hub(build: Build) -> None:
-    """While the hub is down every spoke receives nothing, and it receives again when the hub is back."""
+    """While the hub is down no spoke receives anything; after its return all do."""
     lab = build("star")
     with stream_of(lab) as stream:
         stream.event("off")

@@ -220,7 +220,7 @@ def test_sigkill_leaves_nothing(rig: Rig) -> None:
 
 
 def test_a_host_that_is_lost_comes_back(rig: Rig) -> None:
-    """It is one line when it is gone, the others go on, and it takes part again as soon as it can be connected."""
+    """A lost host is one line, the others continue; it takes part again as soon as it can be connected."""
     with watching(rig) as watch:
         (agent,) = rig.hosts["hub"].agents()
         os.kill(agent, signal.SIGKILL)

@@ -263,7 +263,7 @@ def test_stopping_at_the_first_failure(suite):
 
 
 def test_interrupted(suite):
-    """After Ctrl-C there is still a verdict, and it claims nothing for what did not run."""
+    """After Ctrl-C there is still a verdict, which claims nothing for tests that did not run."""
     suite.except_for(tests='@pytest.mark.requirement("BCAST-01")\ndef test_own(): raise KeyboardInterrupt\n')
 
     run = suite.run_apart()

@@ -69,7 +69,7 @@ class TestCommands:
         assert pytests == f"pytest ['--version'] in {ready.path}"
 
     def test_options_reach_pytest_as_they_are(self, ready: Checkout) -> None:
-        """Without a command, the arguments are pytest's, spaces included, and it runs at the root of the checkout."""
+        """Without a command, the arguments are pytest's, spaces included; pytest runs at the root of the checkout."""
         assert ready.run("-k", "a or  b").out == f"pytest ['-k', 'a or  b'] in {ready.path}\n"
 
     @pytest.mark.parametrize("command", [(), ("test",)], ids=str)

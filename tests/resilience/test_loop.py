@@ -29,7 +29,7 @@ def came_back(lab, sender, payloads):
 
 
 def test_nothing_comes_round(overlay, sender):
-    """Every other node receives one copy of a broadcast, and it never returns on the interface that sent it."""
+    """Every other node receives one copy of a broadcast, which never returns on the interface that sent it."""
     with overlay.listen(overlay.others(sender)) as heard:
         sent = [sender.udp.send(to=overlay.everyone).payload for _ in range(MANY)]
 
