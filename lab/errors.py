@@ -43,7 +43,7 @@ class FramesLost(EnvironmentProblem):
 class NotApplicable(OvercastError):
     """
     What is asked has no meaning for this lab: the hub of a mesh, the emulated cloud of live hosts, a change of hosts
-    that are only looked at.
+    that are read-only.
     """
 
 

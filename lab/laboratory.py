@@ -158,13 +158,13 @@ class Lab:
         """One request for each machine: in a guest a further request takes longer than its work."""
         return [*sightings.forgetting(self.tapped), *neighbour_tables.noting(self.nodes.values())]
 
-    def ask_anew(self) -> None:
+    def forget_neighbours(self) -> None:
         """
         Every host forgets the neighbours that it found or looked for.
 
         One that was found hides what has happened to ARP since; one that was not is asked for again a second later.
         """
-        ask_all([(host.node, host.node.call(Agent.ask_anew)) for host in self.hosts.values()])
+        ask_all([(host.node, host.node.call(Agent.forget_neighbours)) for host in self.hosts.values()])
 
     def frames(self, tags: Sequence[bytes] | None = None) -> list[sightings.Sighting]:
         """

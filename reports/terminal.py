@@ -174,7 +174,7 @@ def area_lines(conformance: Conformance, width: int) -> list[Line]:
         lines += [Line(f"  {line}", "unsure") for line in wrapped(text, width - 2, MOST_LINES, first="")]
     for area in omitted:
         name = shortened(names[area], title - 2)
-        lines.append(Line(f"  {name:<{title}}not asked for ({ON_DEMAND[area]})", "faint"))
+        lines.append(Line(f"  {name:<{title}}not selected ({ON_DEMAND[area]})", "faint"))
     return lines
 
 

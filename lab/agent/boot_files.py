@@ -99,7 +99,7 @@ def _uncommented(text: str) -> str:
 
 
 def _enabled(unit: str) -> bool:
-    """Whether a boot starts a unit: something wants it, and it is not masked."""
+    """Whether a boot starts a unit: another unit wants it and it is not masked."""
     if os.path.realpath(f"{UNITS}/{unit}") == os.devnull:
         return False
     return any(glob.glob(f"{folder}/*.{how}/{unit}") for folder in WANTS for how in ("wants", "requires"))

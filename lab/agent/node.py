@@ -73,13 +73,13 @@ class Node:
                 self._injector = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         return self._injector
 
-    def ask_anew(self) -> None:
+    def forget_neighbours(self) -> None:
         """Neighbours that the node has resolved, or failed to, are resolved again when it next sends to them."""
         for family in (socket.AF_INET, socket.AF_INET6):
             self.transport().forget_neighbours(family, but=NUD_NOARP | NUD_PERMANENT)
 
     def retire(self) -> None:
-        """The node is not used any more: its programs end, and it releases its resources of the whole kernel."""
+        """The node is not used any more: its programs end; it releases its resources of the whole kernel."""
         for program in self.programs:
             program.stop(signal.SIGKILL)
         self.transport().forget_neighbours()  # those of IPv4 count in one table for the whole kernel

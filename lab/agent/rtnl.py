@@ -2,7 +2,7 @@
 Route netlink, many requests in one piece.
 
 pyroute2's message classes say what a message is; this transport only saves the round trip (and the event loop turn)
-per request: a lab of three nodes is some sixty requests, and it is built before every disruptive test.
+per request: a lab of three nodes is some sixty requests and is built before every disruptive test.
 Sources: rtnetlink(7), linux/netlink.h.
 """
 

@@ -76,9 +76,9 @@ class Agent(Watching):
             handles.append(handle)
         return handles
 
-    def ask_anew(self, node: int) -> None:
-        """Forgets the neighbours that the node has found or looked for (`node.Node.ask_anew`)."""
-        self._nodes[node].ask_anew()
+    def forget_neighbours(self, node: int) -> None:
+        """Forgets the neighbours that the node has found or looked for (`node.Node.forget_neighbours`)."""
+        self._nodes[node].forget_neighbours()
 
     def port_states(
         self, node: int, device: str, changes: Sequence[Any], last: str, timeout: float

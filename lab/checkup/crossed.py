@@ -20,7 +20,7 @@ def checks(crossing: Crossing) -> Iterator[Check]:
     way = crossing.way
     what, receiver = str(way.carrier), way.receiver.host.role
     if crossing.unchecked:
-        yield Check("warning", way.name, what, f"not tried: {crossing.unchecked}")
+        yield Check("warning", way.name, what, f"not tested: {crossing.unchecked}")
     elif crossing.delivered:
         yield Check("ok", way.name, what, f"arrives, and passes the firewall of {receiver}")
         yield from _lasting(way)
@@ -67,7 +67,7 @@ def _lasting(way: Way) -> Iterator[Check]:
 def _full(crossing: Crossing) -> Iterator[Check]:
     way = crossing.way
     if not crossing.full:
-        found = f"a packet of {way.full} octets, the MTU of both NICs, does not arrive: the way between has less"
+        found = f"a packet of {way.full} octets, the MTU of both NICs, does not arrive: the path MTU is smaller"
         remedy = f"tracepath -n {way.receiver.address}    # then lower the MTU of every overlay device to what it shows"
         yield Check("problem", way.name, "path MTU", found, remedy, at=way.sender.host.role)
 
@@ -85,7 +85,7 @@ def _by_answer(crossing: Crossing) -> Check:
     if code == NO_PROTOCOL:
         return Check("ok", way.name, str(way.carrier), f"arrives, and {receiver} has no driver for it yet (ICMP 3/2)")
     if code == NO_PORT:
-        found = f"arrives: {receiver} answers ICMP 3/3, as it must to a probe that no tunnel takes (or rejects it)"
+        found = f"arrives: {receiver} answers ICMP 3/3, as expected for a probe without a tunnel (or rejects it)"
         return Check("ok", way.name, str(way.carrier), found)
     found = f"a router on the path answers ICMP {kind}/{code}: it does not reach {receiver}"
     return _problem(way, found, _opening(way), at="")

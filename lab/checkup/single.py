@@ -52,7 +52,7 @@ def _kernel(host: Host) -> str:
 def _rights(host: Host) -> Check:
     if host.node.rooted:
         return Check("ok", host.role, "rights", "root")
-    found = f"user number {host.facts['uid']}, expected root: no capture, no probe of the tunnel's protocol, no rules"
+    found = f"running as uid {host.facts['uid']}, not root: no captures, tunnel probes or firewall rules"
     return Check(
         "warning", host.role, "rights", found, f"--sudo, or in --hosts: {host.spec.variant(sudo='true')}", at=""
     )
@@ -114,7 +114,7 @@ def _broadcast_ping(host: Host) -> Check:
     if set_to != "0":
         found = f"answered, but {path} sets icmp_echo_ignore_broadcasts to {set_to} at the next boot"
         return Check("warning", host.role, "broadcast ping", found, lasting)
-    return Check("ok", host.role, "broadcast ping", f"answered, and after a boot too ({path})")
+    return Check("ok", host.role, "broadcast ping", f"answered, also after a boot ({path})")
 
 
 def _reverse_path(host: Host) -> Check:
@@ -138,10 +138,10 @@ def _memberships(host: Host) -> Check:
 def _bridge_filter(host: Host) -> Check:
     """Whether a chain that is meant for routing will drop what the hub bridges (PRE-06)."""
     if host.seen.sysctls.get(BRIDGE_CALLS) != "1":
-        return Check("ok", host.role, "bridge filter", "bridged packets do not meet iptables")
+        return Check("ok", host.role, "bridge filter", "bridged packets do not pass iptables")
     remedy = f"sudo sysctl -w {BRIDGE_CALLS}=0"
     if host.firewall is None:
-        found = f"{BRIDGE_CALLS} is 1: bridged packets meet the FORWARD chain, which cannot be read without root"
+        found = f"{BRIDGE_CALLS} is 1: bridged packets pass the FORWARD chain, which cannot be read without root"
         return Check("warning", host.role, "bridge filter", found, remedy)
     verdict = host.firewall.of(Packet(UDP, BRIDGE_DEVICE, BRIDGE_DEVICE, kind="broadcast"), "forward")
     if verdict.passes:

@@ -192,7 +192,7 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
     """Reads what counts, tries, and reads it again with all that is configured."""
     before = _ask(lab, _counting)
     if planned:
-        lab.ask_anew()  # a neighbour that a test has just looked for is looked for again no sooner than in a second
+        lab.forget_neighbours()  # the kernel resolves a neighbour that a test has just tried no sooner than in a second
     neighbour_tables.note(lab.nodes[name] for name in lab.plans)
     rules = [rule for each in before.values() if each for rule in each["firewall"]]
     ports = groups.ports(rules, KINDS[lab.topology.options.kind].port)

@@ -125,7 +125,7 @@ class Machine:
         """The requests that are sent with the next one."""
         self._answers: collections.deque[tuple[int, list[Any], dict[str, Any] | None]] = collections.deque()
         """Those that were received and not looked at yet: one message holds the answers to all that another held."""
-        self._told: dict[int, Refused] = {}
+        self._one_way: dict[int, Refused] = {}
         """The requests that are not answered yet and that no caller waits for; each with what becomes of a refusal."""
         self._preceded: set[int] = set()
         """The requests that begin with a wait for the peers."""
@@ -158,7 +158,7 @@ class Machine:
     def batch(self, calls: Sequence[Call[Result]], timeout: float = ANSWER_TIMEOUT) -> list[Result]:
         """Results in the order of the calls; the first call that fails ends the batch and is raised."""
         if not self.peer_addresses and not is_silent(calls):
-            await_told(self.peers)
+            settle_all(self.peers)
         return self.answer(self.post(calls), timeout)
 
     def post(self, calls: Sequence[Call[Any]], after: Mapping[int, int] | None = None) -> int:
@@ -190,14 +190,14 @@ class Machine:
             try:
                 self._channel.send(messages.pack(requests))
             except OSError as error:
-                self._told.clear()  # none of them will be done
+                self._one_way.clear()  # none of them will be done
                 raise self.lost(str(error)) from None
 
     def _await_peers(self, after: Mapping[int, int]) -> list[Call[None]]:
         """The call by which the agent itself waits for what its peers were sent without waiting."""
         if not self.peer_addresses:
             return []
-        requests = [max([*peer._told, after.get(id(peer), 0)]) for peer in self.peers]
+        requests = [max([*peer._one_way, after.get(id(peer), 0)]) for peer in self.peers]
         waits = [
             (number, self.peer_addresses[peer.name], request)
             for number, (peer, request) in enumerate(zip(self.peers, requests))
@@ -213,7 +213,7 @@ class Machine:
 
         `delayed`: they are LOCAL, and sent with that request, or before another machine is asked for what is not.
         """
-        self._told[self._delay(calls) if delayed else self.post(calls)] = refused
+        self._one_way[self._delay(calls) if delayed else self.post(calls)] = refused
 
     @property
     def requests(self) -> int:
@@ -231,17 +231,17 @@ class Machine:
                 if answered in self._preceded:
                     self._preceded.discard(answered)
                     results = results[1:]
-                if failure is not None and (answered == request or answered in self._told):
+                if failure is not None and (answered == request or answered in self._one_way):
                     error: OSError | OvercastError | None = self._failure(failure)
-                    if answered in self._told and isinstance(error, OSError):
+                    if answered in self._one_way and isinstance(error, OSError):
                         self.refused = len(results)
-                        error = self._told[answered](error)
+                        error = self._one_way[answered](error)
                     if error is not None and not failures:
                         self.refused = len(results) if answered == request else None
                     failures += [error] if error is not None else []
-                self._told.pop(answered, None)
+                self._one_way.pop(answered, None)
         except (KeyboardInterrupt, MachineLost):
-            self._told.clear()  # an answer may have been read and lost just now
+            self._one_way.clear()  # an answer may have been read and lost just now
             raise
         if failures:
             raise failures[0]
@@ -250,8 +250,8 @@ class Machine:
     def settle(self, timeout: float = ANSWER_TIMEOUT) -> None:
         """Waits until all one-way requests are done; raises the first failure."""
         self.flush()
-        if self._told:
-            self.answer(max(self._told), timeout)
+        if self._one_way:
+            self.answer(max(self._one_way), timeout)
 
     def _receive(self, timeout: float) -> tuple[int, list[Any], dict[str, Any] | None]:
         """The next answer: the number of its request, the results, and the failure that ended them, if any."""
@@ -301,7 +301,7 @@ class Machine:
         self.gateway.exit()
 
 
-def await_told(machines: Iterable[Machine]) -> None:
+def settle_all(machines: Iterable[Machine]) -> None:
     """Waits until the machines have done what they were sent without waiting; raises the first failure."""
     for machine in machines:
         machine.settle()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate
 
 from lab.errors import CheckFailed, EnvironmentProblem, MachineLost, NotApplicable, RootNeeded
 from lab.machines.base import Agent as Agent
-from lab.machines.base import Call, Machine, P, Result, await_told, call, is_silent
+from lab.machines.base import Call, Machine, P, Result, call, is_silent, settle_all
 from lab.model import Change
 from lab.records import Link, typed
 from lab.steps import STEPS, in_words
@@ -174,7 +174,7 @@ def ask_all(calls: Sequence[tuple[Node, Call[Result]]]) -> list[Result]:
     called = {id(machine) for machine, _, _ in batches}
     if not is_silent(wanted for _, wanted in calls):
         waiting = [machine for machine, _, _ in batches[:1] if not machine.peer_addresses]
-        await_told(peer for machine in waiting for peer in machine.peers if id(peer) not in called)
+        settle_all(peer for machine in waiting for peer in machine.peers if id(peer) not in called)
     return _answers(calls, *_post(calls))
 
 

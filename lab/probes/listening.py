@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from lab.errors import CheckFailed, FramesLost, RootNeeded, TooSlow
-from lab.machines.base import Agent, Call, await_told, call
+from lab.machines.base import Agent, Call, call, settle_all
 from lab.machines.node import Node, ask_all, ask_in_turn, do_all, in_order, tell_all
 from lab.machines.sockets import fresh_handle
 from lab.model import Network, NodePlan, Topology
@@ -130,7 +130,7 @@ class Listening:
                 self._gather()
             else:  # a refusal of what was sent is not to be raised by another test's request
                 with contextlib.suppress(OSError):
-                    await_told(node.machine for node in self._nodes.values())
+                    settle_all(node.machine for node in self._nodes.values())
         finally:
             # until the check decides whether a missing datagram matters, it may still arrive
             if kind is not None or not self._may_wait():

@@ -32,7 +32,7 @@ class Case:
 
 
 def found(lab: laboratory.Lab) -> tuple[Finding, ...]:
-    lab.ask_anew()
+    lab.forget_neighbours()
     return explain(scene.gather(lab, planned=True))
 
 

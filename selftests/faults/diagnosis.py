@@ -128,7 +128,7 @@ def _in(lab: BuiltLab, fault: Fault) -> Diagnosed:
 
 
 def _explained(lab: BuiltLab) -> tuple[Scene, tuple[Finding, ...]]:
-    lab.ask_anew()
+    lab.forget_neighbours()
     seen = scene.gather(recordings.as_after_a_test(laboratory.with_bridges(lab)), planned=True)
     return seen, explain(seen)
 

@@ -63,7 +63,7 @@ def repair(lab: Lab, finding: dict[str, Any]) -> None:
     """Runs a fix where it is to be run."""
     done = lab.nodes[finding["node"]].run("sh", "-c", finding["remedy"])
     assert done["status"] == 0, done
-    lab.ask_anew()  # neighbours that the fault left in the caches; they would expire within a minute
+    lab.forget_neighbours()  # neighbours that the fault left in the caches; they would expire within a minute
 
 
 @pytest.fixture(autouse=True)

@@ -173,7 +173,7 @@ def test_applications_without_the_option(suite, processes):
     assert run.status == 0
     assert "APP" not in run.result["scope"]
     assert not [one for one in run.result["requirements"] if one["id"].startswith("APP")]
-    assert "not asked for (--applications)" in run.text
+    assert "not selected (--applications)" in run.text
 
 
 @both_ways

@@ -61,7 +61,7 @@ class TestStoppedHub:
     def test_stays_resolved_where_the_cloud_answers_for_it(self, provoked, spoke1):
         """The cloud answers ARP for a stopped VM's address: neighbour and link do not show that it is down."""
         with provoked.cloud.stopped("hub", provoked.hub.node):
-            provoked.ask_anew()
+            provoked.forget_neighbours()
             spoke1.udp.send(to=provoked.everyone, port=9)
 
             assert await_neighbour(spoke1, provoked.hub, *RESOLVED) in RESOLVED
@@ -71,7 +71,7 @@ class TestStoppedHub:
         """When no host answers ARP for the hub's address, its neighbour entry fails, and sending still succeeds."""
         before = trouble(spoke1)
         with quick_neighbours([spoke1]), provoked.cloud.withdrawn(provoked.hub.name):
-            provoked.ask_anew()
+            provoked.forget_neighbours()
             spoke1.udp.send(to=provoked.everyone, port=9)
             state = await_neighbour(spoke1, provoked.hub, "failed")
             spoke1.udp.send(to=provoked.everyone, port=9)

@@ -31,7 +31,7 @@ def loops(scene: Scene) -> Iterator[Finding]:
         one, other = _root(joined, near.bridge), _root(joined, far.bridge)
         if one != other:
             joined[one] = other
-        elif not (_speaks_stp(near) or _speaks_stp(far)):
+        elif not (_runs_stp(near) or _runs_stp(far)):
             yield near.host.finding(
                 "loop",
                 near.device.name,
@@ -77,7 +77,7 @@ def _root(joined: dict[tuple[str, str], tuple[str, str]], bridge: tuple[str, str
     return bridge
 
 
-def _speaks_stp(end: End) -> bool:
+def _runs_stp(end: End) -> bool:
     bridge = end.host.seen.devices.get(str(end.device.master))
     return bridge is not None and bool(bridge.details.get("stp_state"))
 

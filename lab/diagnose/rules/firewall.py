@@ -94,7 +94,7 @@ def dropped(scene: Scene) -> Iterator[Finding]:
 def _own(host: HostScene, rule: FirewallRule, stages: set[str]) -> set[str]:
     """Of the losses at a host, those that a rule can cause: by its hook, and by its match."""
     possible = stages & _possible(host, rule)
-    if rule.family == "arp" or _speaks_of_arp(rule):
+    if rule.family == "arp" or _matches_arp(rule):
         return possible & ASKING
     if OF_LOOPBACK.search(rule.rule.replace('"', "")):
         return possible & {"looping"}
@@ -196,10 +196,10 @@ def rewrites(rule: FirewallRule) -> bool:
 
 
 def _of_arp(rule: FirewallRule, stages: set[str]) -> bool:
-    return stages <= ASKING and (stages == {"resolving"} or rule.family == "arp" or _speaks_of_arp(rule))
+    return stages <= ASKING and (stages == {"resolving"} or rule.family == "arp" or _matches_arp(rule))
 
 
-def _speaks_of_arp(rule: FirewallRule) -> bool:
+def _matches_arp(rule: FirewallRule) -> bool:
     return OF_ARP.search(rule.rule) is not None
 
 

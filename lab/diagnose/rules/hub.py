@@ -75,7 +75,7 @@ def _untagged(host: HostScene, bridge: Device) -> dict[str, tuple[int, ...]]:
     return {name: tuple(one.vid for one in vlans if one.dev == name) for name in names}
 
 
-def _told(vlans: Mapping[str, Sequence[int]]) -> str:
+def _listed(vlans: Mapping[str, Sequence[int]]) -> str:
     return ", ".join(f"{name} {', '.join(map(str, each)) or 'none'}" for name, each in vlans.items())
 
 

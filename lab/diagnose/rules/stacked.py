@@ -16,7 +16,7 @@ PARTED = ("vrf",)  # masters of which other rules speak
 def upper(scene: Scene) -> Iterator[Finding]:
     """A device on top of the overlay's, where the host takes what arrives twice or not at all."""
     for host in scene.hosts.values():
-        twice = _hears_twice(scene, host)
+        twice = _receives_twice(scene, host)
         for device in host.seen.devices.values():
             if device.kind not in STACKED or device.lower not in (host.plan.device, host.plan.nic):
                 continue
@@ -31,7 +31,7 @@ def upper(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _hears_twice(scene: Scene, host: HostScene) -> bool:
+def _receives_twice(scene: Scene, host: HostScene) -> bool:
     return any(
         count > 1
         for exchange in scene.trial.exchanges
