@@ -39,7 +39,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["--overlay-subnet=10.20.16.5/24"], "--overlay-subnet=10.20.16.5/24: 10.20.16.5/24 has host bits set"),
         (["--hosts=a,b", "--overlay-subnet=10.20.16.0/24"], "--overlay-subnet requires --provision"),
         (["--inject=port-detach"], "--inject=port-detach names no fault (close to it: port-detached"),
-        (["--inject=spoke3: true"], "--inject='spoke3: true' is for no node of the lab"),
+        (["--inject=spoke3: true"], "--inject='spoke3: true' names a node that the lab does not have"),
         (
             ["--hosts=a,b", "--kernel=host"],
             "--kernel cannot be used with --hosts: live hosts have their own kernels",

@@ -59,7 +59,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["load", "--repeat=0"], "--repeat 0: expected 1 to 100"),
         (["load", "--load-max=0"], "--load-max 0: expected 1 to 10000000"),
         (["load", "--sudo"], "--sudo requires --hosts=HUB,SPOKE,..."),
-        (["load", "--hosts=hub,spoke1", "--tunnel=vxlan"], "--tunnel: for a lab; with --hosts the overlay is the one"),
+        (["load", "--hosts=hub,spoke1", "--tunnel=vxlan"], "--tunnel: cannot be used with --hosts, whose overlay"),
         (["load", "--baseline=/nowhere"], "--baseline /nowhere: No such file or directory"),
         (["plan", "--format=shell"], "expected --spokes=ADDRESS,... (with --hub=), or --hosts="),
         (["plan", "--spokes=10.0.0.5", "--format=dhcp"], "unknown format 'dhcp': expected one of networkd, netplan"),

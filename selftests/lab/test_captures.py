@@ -16,7 +16,7 @@ def test_a_capture_reports_lost_frames_until_it_is_cleared(lab):
     lab.forget()
     lab.hub.udp.send([unique(LARGE)] * MANY, to=lab.everyone, port=fresh_port())
 
-    with pytest.raises(FramesLost, match=r"no room for some frames \(.* at hub"):
+    with pytest.raises(FramesLost, match=r"captures lost frames \(.* at hub"):
         lab.frames()
 
     lab.forget()
@@ -48,7 +48,7 @@ def test_nothing_is_judged_by_an_incomplete_capture(lab, overflown):
 
 def test_a_loss_is_reported_without_its_place_where_captures_are_incomplete(overflown):
     """A datagram that sockets did not receive is still missing; the place of its loss is unknown."""
-    with pytest.raises(CheckFailed, match=r"spoke1: missing(.|\n)*seen: not known, because the captures had no room"):
+    with pytest.raises(CheckFailed, match=r"spoke1: missing(.|\n)*seen: not known, because captures lost frames"):
         overflown.exactly_once(at=["spoke1"])
 
 

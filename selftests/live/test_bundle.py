@@ -108,7 +108,10 @@ def test_hosts_that_cannot_be_tried_are_refused(rig: Rig, tmp_path: Path, capsys
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("--sudo",), "--sudo requires --hosts"), (("--hosts=a,b", "--reports=x"), "expected one of them")],
+    [
+        (("--sudo",), "--sudo requires --hosts"),
+        (("--hosts=a,b", "--reports=x"), "--reports cannot be used with --hosts"),
+    ],
 )
 def test_options_that_exclude_each_other(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str

@@ -244,7 +244,7 @@ def test_without_root_on_a_host(rig: Rig, doctor: Doctor) -> None:
     warnings = report.lines("warning")
     assert report.status == 0, report.text
     spoke1 = "opc@spoke1 (spoke1)"
-    assert "expected root" in warnings[spoke1, "rights"]
+    assert "not root" in warnings[spoke1, "rights"]
     assert "in --hosts: ssh://opc@spoke1?sudo=true" in warnings[spoke1, "rights"]
     assert "needs root on spoke1" in warnings[f"{spoke1} → hub", "UDP 4789"]
     assert "root on spoke1 (--sudo)" in warnings[f"hub → {spoke1}", "UDP 4789"]

@@ -164,4 +164,4 @@ def test_hosts_and_workers_exclude_each_other(rig: Rig, tmp_path: Path) -> None:
     done, _ = run(rig, tmp_path, "-n", "2")
 
     assert done.returncode == 4
-    assert "leave -n out" in done.stderr
+    assert "remove -n" in done.stderr

@@ -55,7 +55,7 @@ ROUTE = {"to": "224.0.0.0/4", "device": "ens3"}
             link_add(BRIDGE, bridge()),
             link_del(BRIDGE),
             "there is a device bridge0 (bridge) (to see it: ip -d link show dev bridge0)",
-            "leave --provision out",
+            "remove --provision",
         ),
         (
             "spoke1",
@@ -76,7 +76,7 @@ ROUTE = {"to": "224.0.0.0/4", "device": "ens3"}
             link_add("own", vxlan(9, remote="10.0.0.197")),
             link_del("own"),
             "there is a tunnel own (vxlan) to hub (to see it: ip -d link show dev own)",
-            "leave --provision out",
+            "remove --provision",
         ),
     ],
     ids=["device", "address", "route", "tunnel"],
@@ -107,7 +107,7 @@ def test_a_refusal_is_one_message(rig: Rig, run: Callable[..., Run]) -> None:
         status, said = run().ended()
 
     assert status == 4
-    assert said.startswith("ERROR: --provision sets up what is not there")
+    assert said.startswith("ERROR: --provision does not touch existing configuration")
     assert "Traceback" not in said
 
 
@@ -119,7 +119,9 @@ def test_a_refused_change_leaves_all_hosts_as_they_were(
     with rig.lab["spoke2"].node.changed(route_add(**ROUTE), route_del(**ROUTE)):
         rig.lab["spoke2"].node.apply(link_add("vxlan2", bridge()))
         before = looked(rig)
-        with pytest.raises(EnvironmentProblem, match=r"spoke2: ip link add vxlan2 .*File exists\nthe hosts are as"):
+        with pytest.raises(
+            EnvironmentProblem, match=r"spoke2: ip link add vxlan2 .*File exists\nthe hosts are unchanged"
+        ):
             set_up()
         assert looked(rig) == before
         rig.lab["spoke2"].node.apply(link_del("vxlan2"))
@@ -161,8 +163,8 @@ def test_two_runs_do_not_share_hosts(rig: Rig, held: Callable[..., Run], run: Ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--provision",), "--provision sets an overlay up on live hosts: name them with --hosts="),
-        (("--replace-routes",), "--replace-routes is a part of --provision"),
+        (("--provision",), "--provision requires --hosts="),
+        (("--replace-routes",), "--replace-routes requires --provision"),
         (("--provision", "--hosts=a,b", "--overlay-subnet=nonsense"), "--overlay-subnet=nonsense: "),
     ],
     ids=["hosts", "provision", "subnet"],
