@@ -1,7 +1,7 @@
 """
 Words that have proved hard to read are in no text and no name of the project.
 
-    *.py, *.md, lab/catalogue.json -- every line --> no pattern of WORDS
+    *.py, *.md, lab/**.json -- every line --> no pattern of WORDS
 
 A message is read at three in the morning, by readers most of whom are not native speakers.  A word in backticks is a
 quotation; a part of a code, an option, an assignment or a file name (`arp-unasked`, `user=nobody`), and a constant
@@ -51,7 +51,7 @@ RELEASED = re.compile(r"^## \[\d.*", re.MULTILINE | re.DOTALL)
 def texts() -> list[Path]:
     """Every tracked text that the rule is for."""
     listed = subprocess.run(
-        ["git", "ls-files", "*.py", "*.md", "lab/catalogue.json"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "*.py", "*.md", "lab/*.json"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return [ROOT / name for name in listed.stdout.splitlines() if name != THIS]
 

@@ -57,7 +57,7 @@ def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Fi
         yield hub.declared(
             "vlan-filtering",
             device.name,
-            f"vlan_filtering 1; untagged VLANs: {_told(_untagged(hub, device))}",
+            f"vlan_filtering 1; untagged VLANs: {_listed(_untagged(hub, device))}",
             f"ip link set {device.name} type bridge vlan_filtering 0",
         )
 
