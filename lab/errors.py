@@ -33,7 +33,7 @@ class MachineLost(EnvironmentProblem):
 
 
 class TooSlow(EnvironmentProblem):
-    """What was sent arrived, and later than it was waited for: the machine is slow, and the overlay not judged."""
+    """Packets arrived after the deadline: the machine is slow; the overlay is not judged."""
 
 
 class FramesLost(EnvironmentProblem):

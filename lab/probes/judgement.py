@@ -28,14 +28,14 @@ def problems(
             continue
         shown = _named(payload, stimuli)
         if found < copies == found + late.count(payload):
-            line = f"  late: {name} heard {shown}, but later than the {waited} it was waited for"
+            line = f"  late: {name} received {shown} after the deadline ({waited})"
             found_wrong.append(Problem(line, late=True))
         elif found < copies:
             altered = [other for other in heard if other not in sent]
             what = "altered" if altered else "missing"
-            found_wrong.append(Problem(f"  {name}: {what}: heard {found} of {copies} copies of {shown}"))
+            found_wrong.append(Problem(f"  {name}: {what}: received {found} of {copies} copies of {shown}"))
         elif found > copies and copies:
-            found_wrong.append(Problem(f"  {name}: duplicated: heard {found} copies of {shown} instead of {copies}"))
+            found_wrong.append(Problem(f"  {name}: duplicated: received {found} copies of {shown}; expected {copies}"))
         elif found > copies:
             found_wrong.append(Problem(f"  {name}: unexpected: received {shown}; expected nothing"))
     strangers = [payload for payload in heard if payload not in sent]

@@ -36,7 +36,7 @@ FENCE_GRACE = 0.5
 ANY = ""
 FEW = 16
 """Payloads whose frames are collected with every check."""
-FASTER = "a machine with less to do, or a way that delays less; nothing was lost"
+FASTER = "use a less loaded host or a faster path; no packets were lost"
 
 
 class Listening:

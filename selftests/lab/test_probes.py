@@ -230,6 +230,6 @@ def test_a_refused_datagram_is_missing_and_named(lab):
 
     with pytest.raises(CheckFailed, match="the kernel of spoke1 refused: Network is unreachable") as failed:
         heard.exactly_once(at=["hub"])
-    assert "hub: missing: heard 0 of 1 copies" in str(failed.value)
+    assert "hub: missing: received 0 of 1 copies" in str(failed.value)
     assert "from spoke1" in str(failed.value)
     assert heard.lost() == [("spoke1", "hub")]
