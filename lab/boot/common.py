@@ -6,11 +6,12 @@ A file is its path on the host and its text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from lab import tunnels
 from lab.clouds import Carrier
+from lab.designs import PRP_MOST, PRP_TRAILER
 from lab.errors import UsageProblem
 from lab.model import NodePlan, Topology, mac_of
 from lab.overlay import plan
@@ -18,7 +19,9 @@ from lab.overlay import plan
 Files = dict[str, str]
 """Text by path."""
 SYSCTLS, MODULES, FIREWALL = "/etc/sysctl.d/90-overlay.conf", "/etc/modules-load.d/overlay.conf", "/etc/overlay.nft"
-HOLDERS = ("tunnel", "bridge", "mesh")
+HOLDERS = ("tunnel", "bridge", "mesh", "bond", "prp")
+HOLDER_MODULES: Mapping[str, tuple[str, ...]] = {"bridge": ("bridge",), "bond": ("bonding",), "prp": ("hsr",)}
+ARP_INTERVAL = 100  # ms: a lost hub is noticed after three of them
 HEAD = "# Written by `overcast plan`: {what}\n"
 
 
@@ -42,7 +45,20 @@ def sized(topology: Topology, nic_mtu: int) -> Topology:
     if others := [node.holder for node in topology.nodes if node.holder not in HOLDERS]:
         raise UsageProblem(f"no files can be written for a {topology.name} overlay: its hosts have a {others[0]}")
     kind = tunnels.kind(topology.options.kind)
-    return replace(topology, mtu=nic_mtu - kind.overhead(topology.options))
+    return replace(topology, mtu=nic_mtu - kind.overhead(topology.options), arp_interval=ARP_INTERVAL)
+
+
+def require(topology: Topology, tool: str, holders: Collection[str], formats: str, *, isolated: bool = False) -> None:
+    """UsageProblem where the overlay's hosts have a device that the tool has no words for."""
+    for node in topology.nodes:
+        if node.holder not in holders or (node.isolated and not isolated):
+            raise UsageProblem(f"{tool} cannot make a {topology.name} overlay: expected --format={formats} for it")
+
+
+def mtu(topology: Topology, node: NodePlan) -> int:
+    """The MTU of the device with a host's overlay address; a PRP device adds a trailer to each frame."""
+    room = topology.mtu or 0
+    return min(room, PRP_MOST) - PRP_TRAILER if node.holder == "prp" else room
 
 
 def files(topology: Topology, node: NodePlan) -> Files:
@@ -59,7 +75,7 @@ def files(topology: Topology, node: NodePlan) -> Files:
 
 def modules(topology: Topology, node: NodePlan) -> list[str]:
     """The kernel modules that make a host's devices."""
-    return [tunnels.kind(topology.options.kind).module, *(["bridge"] if node.holder == "bridge" else [])]
+    return [tunnels.kind(topology.options.kind).module, *HOLDER_MODULES.get(node.holder, ())]
 
 
 def _firewall(topology: Topology, node: NodePlan) -> str:

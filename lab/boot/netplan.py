@@ -21,8 +21,7 @@ OPTIONS = {"mcast_snooping", "mcast_querier"}
 def files(topology: Topology, node: NodePlan) -> Files:
     """The file of a host, by path; UsageProblem for what netplan cannot describe."""
     kind = tunnels.kind(topology.options.kind)
-    if node.holder == "mesh" or node.isolated:
-        raise UsageProblem(f"netplan cannot make a {topology.name} overlay: expected --format=networkd or shell for it")
+    common.require(topology, "netplan", ("tunnel", "bridge"), "networkd or shell")
     if OPTIONS & topology.bridge_data.keys():
         raise UsageProblem("netplan cannot set a bridge's IGMP snooping: expected --format=networkd or shell for it")
     lines = ["network:", "  version: 2", "  tunnels:"]

@@ -8,7 +8,7 @@ Sources: systemd.netdev(5), systemd.network(5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from lab import tunnels
 from lab.boot import common
@@ -23,13 +23,14 @@ OPTIONS = {"mcast_snooping": "MulticastSnooping", "mcast_querier": "MulticastQue
 
 def files(topology: Topology, node: NodePlan) -> Files:
     """The files of a host, by path."""
+    common.require(topology, "networkd", ("tunnel", "bridge", "mesh", "bond"), "shell or ifupdown", isolated=True)
     found: Files = {}
     for port in common.ports(topology, node):
         found[f"{FOLDER}/50-{port}.netdev"] = _tunnel(topology, node, port)
         if port != node.device:
             found[f"{FOLDER}/50-{port}.network"] = _port(topology, node, port)
-    if node.holder == "bridge":
-        found[f"{FOLDER}/50-{node.device}.netdev"] = _bridge(topology, node)
+    if node.holder in OVER_PORTS:
+        found[f"{FOLDER}/50-{node.device}.netdev"] = OVER_PORTS[node.holder](topology, node)
     found[f"{FOLDER}/50-{node.device}.network"] = _addressed(topology, node)
     return found
 
@@ -46,9 +47,10 @@ def _tunnel(topology: Topology, node: NodePlan, port: str) -> str:
 
 
 def _port(topology: Topology, node: NodePlan, port: str) -> str:
-    bridged = {"Bridge": node.device, "LinkLocalAddressing": "no", **WITHOUT_CARRIER}
+    master = "Bond" if node.holder == "bond" else "Bridge"
+    bridged = {master: node.device, "LinkLocalAddressing": "no", **WITHOUT_CARRIER}
     isolated = [("Bridge", {"Isolated": "yes"})] if node.isolated else []
-    return sectioned("a port of the bridge", ("Match", {"Name": port}), ("Network", bridged), *isolated)
+    return sectioned(f"a port of the {master.lower()}", ("Match", {"Name": port}), ("Network", bridged), *isolated)
 
 
 def _bridge(topology: Topology, node: NodePlan) -> str:
@@ -57,6 +59,14 @@ def _bridge(topology: Topology, node: NodePlan) -> str:
     return sectioned("the bridge of the tunnels", ("NetDev", made), ("Bridge", {"STP": "no", **chosen}))
 
 
+def _bond(topology: Topology, node: NodePlan) -> str:
+    made = {"Name": node.device, "Kind": "bond", "MACAddress": common.mac(node), "MTUBytes": topology.mtu}
+    hubs = " ".join(hub.address() for hub in topology.hubs)
+    watched = {"ARPIntervalSec": f"{topology.arp_interval}ms", "ARPIPTargets": hubs}
+    return sectioned("the bond of the tunnels", ("NetDev", made), ("Bond", {"Mode": "active-backup", **watched}))
+
+
+OVER_PORTS: Mapping[str, Callable[[Topology, NodePlan], str]] = {"bridge": _bridge, "bond": _bond}
 WITHOUT_CARRIER = {"ConfigureWithoutCarrier": "yes", "IgnoreCarrierLoss": "yes"}
 
 

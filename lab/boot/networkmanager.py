@@ -26,10 +26,7 @@ NAMES = uuid.UUID("5a2f0c0e-6c55-4d5b-9d36-8a5c1f1f7d11")
 
 def files(topology: Topology, node: NodePlan) -> Files:
     """The files of a host, by path; UsageProblem for what NetworkManager cannot describe."""
-    if node.holder == "mesh" or node.isolated:
-        raise UsageProblem(
-            f"NetworkManager cannot make a {topology.name} overlay: expected --format=networkd or shell for it"
-        )
+    common.require(topology, "NetworkManager", ("tunnel", "bridge"), "networkd or shell")
     if tunnels.kind(topology.options.kind).over_ipv6:
         raise UsageProblem(
             "NetworkManager files for tunnels over IPv6 are not supported: use --format=networkd or shell"

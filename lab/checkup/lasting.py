@@ -121,7 +121,8 @@ def written(topology: Topology) -> str:
     hubs = ",".join(node.endpoint for node in topology.hubs)
     spokes = ",".join(node.endpoint for node in topology.spokes)
     first = topology.spokes[0]
-    shape = "" if hubs else {"mesh": "flood-list", "bridge": "mesh"}.get(first.holder, "pair")
+    shapes = {"mesh": "flood-list", "bond": "two-hubs-bond", "prp": "two-hubs-prp"}
+    shape = shapes.get(first.holder) or ("" if hubs else "mesh" if first.holder == "bridge" else "pair")
     options = [f"--hub={hubs}" if hubs else "", f"--spokes={spokes}", f"--topology={shape}" if shape else ""]
     options += [f"--tunnel={topology.options.kind}", f"--overlay-subnet={first.overlay.network}", f"--nic={first.nic}"]
     return " ".join(["./overcast plan", *filter(None, options), "--format=shell"])

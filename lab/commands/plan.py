@@ -52,7 +52,12 @@ FORMATS = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
-    parser.add_argument("--hub", default="", metavar="ADDRESS", help="the hub on the cloud's network, or NAME=ADDRESS")
+    parser.add_argument(
+        "--hub",
+        default="",
+        metavar="ADDRESS",
+        help="the hub on the cloud's network, or NAME=ADDRESS; two of them for two-hubs-*",
+    )
     parser.add_argument("--spokes", default="", metavar="ADDRESS,...", help="all other hosts, in the same way")
     for name, fields in LIVE_OPTIONS.items():
         parser.add_argument(name, **fields)
@@ -92,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     hub, spokes = _hosts(arguments, live, kind)
     topology = designs.topology(arguments.topology, len(spokes), TunnelOptions(kind=kind.name), mtu)
     if len(topology.hubs) != len(hub):
-        expected = f"{len(topology.hubs)} hub" if topology.hubs else "no hub"
+        expected = {0: "no hub", 1: "1 hub"}.get(len(topology.hubs), f"{len(topology.hubs)} hubs")
         raise UsageProblem(f"--hub: the {topology.name} topology expects {expected}; found {len(hub)}")
     placed, names = hosts.placed(topology, [*hub, *spokes], arguments.nic or NIC, _subnet(arguments.overlay_subnet))
     written = contents(common.sized(placed, mtu), names, tool, cloud)

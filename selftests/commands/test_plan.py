@@ -56,10 +56,10 @@ def test_fifty_hosts_take_no_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is missing: apt-get install shellcheck")
-@pytest.mark.parametrize("shape", ["standard", "mesh", "flood-list"])
+@pytest.mark.parametrize("shape", ["standard", "mesh", "flood-list", "two-hubs-bond", "two-hubs-prp"])
 def test_scripts_are_clean(tmp_path: Path, shape: str) -> None:
     """No script has anything that shellcheck finds wrong."""
-    hub = ["--hub=10.1.0.4"] if shape == "standard" else []
+    hub = {"standard": ["--hub=10.1.0.4"], "mesh": [], "flood-list": []}.get(shape, ["--hub=10.1.0.4,10.1.0.8"])
     hosts = "--spokes=10.1.0.5,10.1.0.6,10.1.0.7"
     assert (
         main(["plan", *hub, hosts, f"--topology={shape}", "--tunnel=vxlan", "--format=shell", "-o", str(tmp_path)]) == 0
@@ -118,3 +118,35 @@ def test_hosts_are_given_in_one_way(capsys: pytest.CaptureFixture[str], hosts: l
     """Addresses, or live hosts to take them from: neither or both is one message."""
     assert main(["plan", *hosts, "--format=shell"]) == 2
     assert "expected --spokes=ADDRESS,... (with --hub=), or --hosts=" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("shape", "made"), [("bond", "type bond mode active-backup"), ("prp", "type hsr slave1")])
+def test_two_hubs_are_written(tmp_path: Path, shape: str, made: str) -> None:
+    """Each spoke has a tunnel to either hub, and over both the device that uses them."""
+    hosts = ["--hub=10.1.0.4,10.1.0.5", "--spokes=10.1.0.6,10.1.0.7", f"--topology=two-hubs-{shape}"]
+    assert main(["plan", *hosts, "--format=shell", "-o", str(tmp_path)]) == 0
+
+    script = (tmp_path / "spoke1" / "usr/local/sbin/overlay").read_text()
+    assert "remote 10.1.0.4 local 10.1.0.6" in script
+    assert "remote 10.1.0.5 local 10.1.0.6" in script
+    assert made in script
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--hub=10.1.0.4", "--format=shell"], "--hub: the two-hubs-prp topology expects 2 hubs; found 1"),
+        (
+            ["--hub=10.1.0.4,10.1.0.5", "--format=networkd"],
+            "networkd cannot make a two-hubs-prp overlay: expected --form",
+        ),
+        (
+            ["--hub=10.1.0.4,10.1.0.5", "--format=netplan"],
+            "netplan cannot make a two-hubs-prp overlay: expected --form",
+        ),
+    ],
+)
+def test_what_two_hubs_cannot_be_is_refused(capsys: pytest.CaptureFixture[str], given: list[str], message: str) -> None:
+    """A number of hubs that does not fit, or a tool that has no words for a device, is one message."""
+    assert main(["plan", "--spokes=10.1.0.6,10.1.0.7", "--topology=two-hubs-prp", *given]) == 2
+    assert message in capsys.readouterr().err
