@@ -86,7 +86,7 @@ def test_texts_are_easy_to_read() -> None:
         "the host asks nobody on gretap1 who has an address",
         "Told apart from what carries the tunnel.",
         "told = lines",
-        "def forget_neighbours(self) -> None:",
+        "def forget_nobody(self) -> None:",
         "A is M, and it is N",
         "the command that mends it",
     ],
