@@ -73,10 +73,13 @@ def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[N
     if changes := overlay_plan.asked_again(topology):
         node = nodes[topology.hub.name]
         steps.append((node, node.call(Agent.apply, changes=changes)))
-    for plan in topology.nodes:
-        if plan.holder == "prp":
-            steps += prp.first_frames(nodes[plan.name], plan)
     return steps
+
+
+def first_frames(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[Node, Call[Any]]]:
+    """What PRP devices send in advance, once all hosts are there to receive it."""
+    doubled = [plan for plan in topology.nodes if plan.holder == "prp"]
+    return [call for plan in doubled for call in prp.first_frames(nodes[plan.name], plan)]
 
 
 def forwarding(underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:

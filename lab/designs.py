@@ -34,6 +34,11 @@ TICKS = 100  # a second, of a bridge's timers (USER_HZ)
 LEAST_TIMERS = {"stp_state": 1, "forward_delay": 2 * TICKS, "hello_time": 1 * TICKS, "max_age": 6 * TICKS}
 """The least that the kernel takes (net/bridge/br_private_stp.h)."""
 PRP_MOST, PRP_TRAILER = 1500, 6  # octets: an hsr device takes no more (ether_setup), and each frame ends with a trailer
+MTUS: dict[Holder, Callable[[int], int]] = {
+    "bond": lambda room: room,
+    "prp": lambda room: min(room, PRP_MOST) - PRP_TRAILER,
+}
+"""The MTU of a device that does not derive it from its tunnels, of what the NICs leave to these."""
 DEVICES: dict[Holder, str] = {"bridge": "bridge0", "bond": "bond1", "prp": "prp0", "mesh": "vxlan0"}
 
 CALM = 1000
@@ -87,10 +92,7 @@ class Design:
         if spokes != self.nearest(spokes):
             expected = f"{LEAST_SPOKES} to {self.most}" if self.most > LEAST_SPOKES else str(self.most)
             raise UsageProblem(f"--spokes={spokes}: the {self.name} design expects {expected}")
-        room = nic_mtu - kind.overhead(options)
-        mtu = {"bond": room, "hsr": min(room, PRP_MOST) - PRP_TRAILER}
-        shape = topologies.dual_stack(self.shape(spokes, options))
-        return replace(shape, mtu=next((mtu[each] for each in self.kinds), None))
+        return sized(topologies.dual_stack(self.shape(spokes, options)), nic_mtu)
 
 
 def _pair(spokes: int, options: TunnelOptions) -> Topology:
@@ -164,6 +166,12 @@ def _host(name: str, role: Role, address: IPv4Address, number: int, device: str,
     )
 
 
+def sized(topology: Topology, nic_mtu: int) -> Topology:
+    """The same overlay, its devices of the size that NICs of an MTU leave."""
+    room = nic_mtu - tunnels.kind(topology.options.kind).overhead(topology.options)
+    return replace(topology, mtu=next((MTUS[one.holder](room) for one in topology.spokes if one.holder in MTUS), None))
+
+
 HUBS: tuple[Loss, ...] = ("hub", "hub2", "leg")
 IMPAIRED: tuple[Loss, ...] = ("slow", "lossy")
 DESIGNS: dict[str, Design] = {
@@ -217,6 +225,12 @@ TOPOLOGIES = ("standard", "article", *(one.name for one in DESIGNS.values() if o
 def kinds(name: str) -> tuple[str, ...]:
     """The kinds of link that a topology needs in addition to a bridge and its tunnels."""
     return DESIGNS[name].kinds if name in DESIGNS else ()
+
+
+def hubs(name: str) -> int:
+    """How many hubs a topology has."""
+    options = TunnelOptions(kind=default_tunnel(name, tunnels.DEFAULT))
+    return len(topology(name, LEAST_SPOKES, options, PRP_MOST, nearest=True).hubs)
 
 
 def default_tunnel(name: str, otherwise: str) -> str:

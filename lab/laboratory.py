@@ -17,7 +17,15 @@ from dataclasses import replace
 from ipaddress import IPv4Interface
 from typing import Any
 
-from lab.building import forwarding, overlay_steps, require_settled, settle_ipv6, settling_calls, underlay_steps
+from lab.building import (
+    first_frames,
+    forwarding,
+    overlay_steps,
+    require_settled,
+    settle_ipv6,
+    settling_calls,
+    underlay_steps,
+)
 from lab.changes import link_del
 from lab.errors import EnvironmentProblem, MachineLost, NotApplicable, OvercastError
 from lab.host import Host, Udp
@@ -31,7 +39,7 @@ from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
 from lab.probes.patience import Lost, Patience
 from lab.steps import STEPS
-from lab.underlay import fabric
+from lab.underlay import fabric, netem
 from lab.underlay.cloud import Cloud
 
 MOST_ENDED = 16  # listenings that are remembered, for the evidence of a failure
@@ -234,8 +242,14 @@ class BuiltLab(Lab):
         return hosts[name]
 
     def without(self, lost: str) -> contextlib.AbstractContextManager[None]:
-        """A block in which a host is off, or the first spoke's way to its first peer cut (`leg`); no link shows it."""
+        """
+        A block in which a host is off, or the first spoke's way to its first peer cut (`leg`); no link shows it.
+
+        With `slow` and `lossy` that spoke's first tunnel is impaired (`netem.HOW`).
+        """
         first = self.spokes[0].name
+        if lost in netem.HOW:
+            return netem.impaired(self.nodes[first], self.topology.ports(first)[0], lost)
         if lost == "leg":
             return self.cloud.parted(first, self.topology.peers(first)[0])
         return self.cloud.stopped(lost, self.nodes[lost])
@@ -326,7 +340,8 @@ def build(
         plain = [*quiet, *forwarding(underlay, nodes), *underlay_steps(topology, underlay, nodes)]
         # an overlay that sends before the network is up gets no answer to its ARP requests, and retries after 1 s
         settling = settling_calls(topology, underlay, nodes)
-        speaking = [call for _, call in overlay_steps(topology, nodes)] if overlay else []
+        steps = [*overlay_steps(topology, nodes), *first_frames(topology, nodes)] if overlay else []
+        speaking = [call for _, call in steps]
         answers = machine.batch([*plain, *(call for _, call in settling), *speaking])
         require_settled([name for name, _ in settling], answers[len(plain) :])
         if overlay and topology.ipv6:

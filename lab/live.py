@@ -21,7 +21,7 @@ from lab.machines.base import Machine, call
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent, Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
-from lab.overlay import incomplete, readback
+from lab.overlay import incomplete, readback, several
 from lab.overlay.layouts import Layout, described
 from lab.overlay.understanding import Understood, tried, understand
 from lab.probes import in_use, ipv6, meeting, options, snooping, ways
@@ -128,19 +128,26 @@ class Looked:
     """What else was found on the hosts and is not judged."""
 
 
-def look(machines: Mapping[str, Machine], underlay: Underlay) -> Looked:
-    """Reads the overlay of live hosts, a star's hub first, all at once."""
+def look(machines: Mapping[str, Machine], underlay: Underlay, overlay: str | None = None) -> Looked:
+    """Reads the overlay of live hosts, hubs first, all at once; of several the chosen one (`several`)."""
     nodes = {name: Observed.home(name, machine) for name, machine in machines.items()}
-    return looked(nodes, readback.read(list(nodes.values())), underlay)
+    return looked(nodes, readback.read(list(nodes.values())), underlay, overlay=overlay)
 
 
 def looked(
-    nodes: Mapping[str, Observed], seen: Mapping[str, readback.Seen], underlay: Underlay, lost: Collection[Way] = ()
+    nodes: Mapping[str, Observed],
+    seen: Mapping[str, readback.Seen],
+    underlay: Underlay,
+    lost: Collection[Way] = (),
+    overlay: str | None = None,
 ) -> Looked:
-    """The overlay of live hosts, a star's hub first, from what was read of them; `lost` is not waited for again."""
+    """The overlay of live hosts, hubs first, from what was read of them; `lost` is not waited for again."""
+    everything, seen = seen, several.chosen(seen, overlay)
     machines = {name: node.machine for name, node in nodes.items()}
     understood = by_delivery(understand(seen), machines, nodes, seen, lost)
     understood = replace(understood, findings=tuple(_located(understood.findings, nodes)))
+    network = understood.topology.nodes[0].overlay.network if understood.topology else None
+    understood = replace(understood, notes=(*understood.notes, *several.notes(everything, network)))
     if understood.topology is None:
         return Looked(None, understood.findings, seen, understood.layout, understood.notes)
     kept = {node.name: nodes[node.name] for node in understood.topology.nodes}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any, NoReturn
 
-from lab import building, differences, state
+from lab import building, designs, differences, state
 from lab.errors import EnvironmentProblem, MachineLost, OvercastError
 from lab.machines import abilities
 from lab.machines.base import Call, Machine
@@ -133,6 +133,7 @@ def provision(
     if subnet is not None:
         topology = placing.readdressed(topology, subnet)
     topology = placing.placed(topology, seen)
+    topology = designs.sized(topology, min(seen[node.name].device(node.nic).mtu for node in topology.nodes))
     obstacles = placing.in_the_way(topology, seen)
     _refuse([one for one in obstacles if not (replace_routes and one.route)], replace_routes)
     fingerprints = {name: state.fingerprint({name: node}) for name, node in nodes.items()}
@@ -149,6 +150,7 @@ def provision(
         raise
     if problems:
         _give_up(provisioned, problems)
+    ask_all(building.first_frames(topology, nodes))
     _await_ipv6(topology, nodes)
     return provisioned
 
@@ -182,15 +184,16 @@ def _on_all(machines: Mapping[str, Machine], calls: Mapping[str, Sequence[Call[A
 
 def _give_up(provisioned: Provisioned, problems: Sequence[str]) -> NoReturn:
     what = "the overlay could not be set up:\n  " + "\n  ".join(problems)
-    kind = provisioned.topology.options.kind
-    module = abilities.MODULES.get(kind, kind)
+    kind, name = provisioned.topology.options.kind, provisioned.topology.name
+    modules = ", ".join([*(abilities.MODULES.get(each, each) for each in (kind, *designs.kinds(name))), "bridge"])
     try:
         provisioned.restore()
     except NotRestored as worse:
         raise NotRestored(f"{what}\nand {worse.message}") from None
     raise EnvironmentProblem(
         f"{what}\nthe hosts are unchanged",
-        remedy=f"./overcast doctor --hosts=... --tunnel={kind} shows whether the hosts have {module} and bridge",
+        remedy=f"./overcast doctor --hosts=... --tunnel={kind} --topology={name} shows whether the hosts "
+        f"have {modules}",
     )
 
 

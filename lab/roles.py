@@ -1,7 +1,7 @@
 """
 Which live host is the hub: recognised by what is set up on it, a bridge whose ports are tunnels.
 
-Where the hosts have a shape without a hub (`overlay.shapes`), all are spokes.
+Where the hosts have another shape than a star (`overlay.shapes`), that determines which hosts are hubs, if any.
 
     specs, connected, note = roles.recognised(specs, connected)
 
@@ -17,7 +17,7 @@ from lab.machines.base import Machine
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Observed
 from lab.machines.ssh import Connected
-from lab.overlay import readback, shapes
+from lab.overlay import readback, several, shapes
 from lab.overlay.readback import Seen
 
 NO_TUNNEL = (0, 0)
@@ -38,19 +38,27 @@ class Recognised:
     sure: bool = True
 
 
-def recognised(specs: Sequence[HostSpec], connected: Connected) -> Recognised:
-    """Finds the hub among the hosts that were reached; the other hosts are spokes, in the order of their names."""
+def recognised(
+    specs: Sequence[HostSpec], connected: Connected, hubs: int = 1, overlay: str | None = None
+) -> Recognised:
+    """
+    Finds the hub among the hosts that were reached; the other hosts are spokes, in the order of their names.
+
+    `hubs` is how many there are to be where no host has a tunnel; `overlay`: the one that was chosen of several.
+    """
     nodes = [Observed.home(role, machine) for role, machine in connected.machines.items()]
     named = tuple(specs)
-    read = readback.read(nodes)
+    read = several.chosen(readback.read(nodes), overlay)
     if shape := shapes.recognise(read):
-        note = f"the hosts are a {shape.name}: none of them is a hub"
-        return without_hub(specs, connected, note)
+        first = [spec for spec in specs if spec.role in shape.hubs]
+        names = " and ".join(spec.destination for spec in first)
+        note = f"the hosts are a {shape.name}: " + (f"{names} are the hubs" if first else "none of them is a hub")
+        return _reordered(_first(first, specs), connected, note, hubs=len(first))
     scores = {role: _score(seen) for role, seen in read.items()}
     best = max(scores.values(), default=(0, 0))
     candidates = [spec for spec in specs if scores.get(spec.role) == best]
     if best == NO_TUNNEL:
-        return Recognised(named, connected)
+        return assigned(specs, connected, hubs)
     if len(candidates) > 1 or best < (0, LEAST_PEERS):
         names = ", ".join(spec.destination for spec in candidates)
         note = f"{specs[0].destination} is taken as the hub, since --hosts names it first; {_fact(best)} ({names})"
@@ -59,12 +67,16 @@ def recognised(specs: Sequence[HostSpec], connected: Connected) -> Recognised:
     if hub.position == 0:
         return Recognised(named, connected)
     note = f"{hub.destination} is the hub ({_fact(best)}); --hosts names {specs[0].destination} first"
-    return _reordered([hub, *(spec for spec in specs if spec is not hub)], connected, note)
+    return _reordered(_first([hub], specs), connected, note)
 
 
-def without_hub(specs: Sequence[HostSpec], connected: Connected, note: str = "") -> Recognised:
-    """The hosts as spokes, in the order of their names."""
-    return _reordered(specs, connected, note, first=1)
+def assigned(specs: Sequence[HostSpec], connected: Connected, hubs: int) -> Recognised:
+    """The hosts in the order of their names, so many of them as hubs."""
+    return _reordered(specs, connected, "", hubs)
+
+
+def _first(hubs: Sequence[HostSpec], specs: Sequence[HostSpec]) -> list[HostSpec]:
+    return [*hubs, *(spec for spec in specs if spec not in hubs)]
 
 
 def _score(seen: Seen) -> tuple[int, int]:
@@ -81,8 +93,8 @@ def _fact(score: tuple[int, int]) -> str:
     return ports if bridged else f"no tunnel is a port of a bridge, remotes: {peers}"
 
 
-def _reordered(order: Sequence[HostSpec], connected: Connected, note: str, first: int = 0) -> Recognised:
-    now = tuple(replace(spec, position=position) for position, spec in enumerate(order, first))
+def _reordered(order: Sequence[HostSpec], connected: Connected, note: str, hubs: int = 1) -> Recognised:
+    now = tuple(replace(spec, position=position, hubs=hubs) for position, spec in enumerate(order))
     machines: dict[str, Machine] = {}
     for before, spec in zip(order, now, strict=True):
         if before.role in connected.machines:

@@ -32,7 +32,7 @@ FINDERS = (
     *sorted((ROOT / "lab/diagnose/rules").glob("*.py")),
     ROOT / "lab/diagnose/explain.py",
     ROOT / "lab/overlay/incomplete.py",
-    ROOT / "lab/overlay/hubless.py",
+    ROOT / "lab/overlay/shaped.py",
 )
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 BEGINNINGS = tuple(beginning for beginning, _ in COMPARED)

@@ -15,9 +15,12 @@ from typing import Any, Callable
 from lab.agent.rtnl import address, attributes, text
 
 BRIDGE = {45: "vlan_stats_per_port", 46: "multi_boolopt", 47: "mcast_querier_state", 48: "fdb_n_learned"}
-MORE = {"bridge": {**BRIDGE, 49: "fdb_max_learned"}}
+HSR = ("slave1", "slave2", "multicast_spec", "supervision_addr", "seq_nr", "version", "protocol")
+MORE = {"bridge": {**BRIDGE, 49: "fdb_max_learned"}, "hsr": dict(enumerate(HSR, 1))}
 """What pyroute2 does not know yet (linux/if_link.h)."""
 LIKE = dict.fromkeys(("erspan", "ip6gre", "ip6gretap", "ip6erspan"), "gretap")
+DEVICES = ("link", "slave1", "slave2", "active_slave")
+"""Parameters that are another device: the one that a link is bound to, the legs of a PRP device, the one in use."""
 MODES = {0: "none", 1: "private", 2: "vepa", 4: "bridge", 8: "passthru", 16: "source"}  # of a macvlan
 
 Names = Mapping[int, Any]
@@ -53,12 +56,12 @@ FORMS: dict[str, Form] = {
 
 
 def decoded(kind: str, data: bytes, names: Names) -> dict[str, Any]:
-    """The parameters of a link of a kind; the device that it is bound to (`link`) by name."""
+    """The parameters of a link of a kind; other devices by name."""
     table = _table(kind)
     found = {}
     for number, value in attributes(data, 0):
         word, form = table.get(number) or (f"attribute {number}", _host)
-        found[word] = names[int(_host(value))] if word == "link" and len(value) == 4 else form(value)
+        found[word] = names[int(_host(value))] if word in DEVICES and len(value) == 4 else form(value)
     return found
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lab import clouds
+from lab import clouds, designs
 from lab.checkup import between, crossed, crossing, diagnosed, lasting, looking, single
 from lab.checkup.check import Check
 from lab.checkup.crossing import Place, Way
@@ -24,6 +24,7 @@ from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent
 from lab.machines.ssh import Connected
 from lab.model import Finding, NodePlan, Provider, Topology, Underlay
+from lab.overlay import several
 from lab.overlay.carrier import carrier_of
 from lab.overlay.understanding import understand
 from lab.providers import PROVIDERS
@@ -45,27 +46,37 @@ class Examined:
     """What the diagnosis of the overlay looked at; None where there was none, of which a check gives the reason."""
 
 
-def examine(
-    specs: Sequence[HostSpec], connected: Connected, kind: str | None = None, cloud: Provider | None = None
-) -> Examined:
-    """
-    What is as expected on the hosts, what is not, and what could not be looked at.
+@dataclass(frozen=True)
+class Wanted:
+    """What the user wants of the overlay; None: as it is found."""
 
-    `kind` is the kind of tunnel that the overlay is to have; None: as it is found, gretap where there is none.  `cloud`
-    is the one that the hosts are in; None: the one that their firmware names.
-    """
+    tunnel: str | None = None
+    """The kind of tunnel; gretap where there is none."""
+    cloud: Provider | None = None
+    """The one that the hosts are in; None: the one that their firmware names."""
+    topology: str | None = None
+    overlay: str | None = None
+    """The device or subnet of one of several overlays."""
+
+
+def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wanted()) -> Examined:
+    """What is as expected on the hosts, what is not, and what could not be looked at."""
     deadline = time.monotonic() + TIME
     looked = looking.look(connected.machines, specs, deadline)
-    hosts = {role: found for role, found in looked.items() if isinstance(found, Host)}
+    every = {role: found for role, found in looked.items() if isinstance(found, Host)}
+    seen = several.chosen({role: host.seen for role, host in every.items()}, wanted.overlay)
+    hosts = {role: replace(host, seen=seen[role]) for role, host in every.items()}
     lost = {role: found for role, found in looked.items() if isinstance(found, OvercastError)}
     made = [*_unreached(specs, connected), *(_lost(role, problem) for role, problem in lost.items())]
     topology = _topology(hosts)
-    hubs = [spec.role for spec in specs if spec.role == "hub"]
+    hubs = [spec.role for spec in specs if spec.is_hub]
     bridges = {node.name for node in topology.nodes if node.holder == "bridge"} if topology else set()
-    tunnel = kind or _kind(hosts, topology)
+    tunnel = wanted.tunnel or _kind(hosts, topology)
     carrier = carrier_of(tunnel, [host.seen for host in hosts.values()])
+    kinds = designs.kinds(wanted.topology or (topology.name if topology else ""))
     for role, host in hosts.items():
-        made += single.checks(host, _plan(topology, role), tunnel, carrier, cloud, hub=role in (*hubs, *bridges))
+        hub, over = role in (*hubs, *bridges), () if role in hubs else kinds
+        made += single.checks(host, _plan(topology, role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
     if not hosts:
         return Examined(tuple(made))
     made += _lasting(hosts, topology, deadline)
@@ -77,7 +88,7 @@ def examine(
         crossings, late = [Check("warning", ALL, str(carrier), unprobed)], dict[str, OvercastError]()
     else:
         crossings, late = _crossed(hosts, topology, hubs, carrier, deadline)
-    found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, cloud)
+    found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
     made += between.checks(hosts, topology, found.findings)
     made += diagnosed.checks(found)
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]

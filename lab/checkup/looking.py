@@ -26,6 +26,8 @@ from lab.tunnels import KINDS
 
 MEMBERSHIPS = "net.ipv4.igmp_max_memberships"
 MODULES = {kind.name: kind.module for kind in KINDS.values()}
+OVER_TUNNELS = {"bond": "bonding", "hsr": "hsr"}
+"""The modules for the kinds of link that a design may need over its tunnels."""
 BRIDGE = "bridge"
 ALL = "all hosts"
 OUTSIDE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): the route to it is the default route
@@ -129,7 +131,7 @@ def _host(spec: HostSpec, machine: Machine) -> Host:
     names = [BROADCAST_PING, MEMBERSHIPS]
     names += [f"net.ipv4.conf.{name.replace('.', '/')}.rp_filter" for name in ("all", *seen.devices)]
     calls: list[Call[Any]] = [
-        node.call(Agent.examine, modules=[*MODULES.values(), BRIDGE], sysctls=[BROADCAST_PING]),
+        node.call(Agent.examine, modules=[*MODULES.values(), *OVER_TUNNELS.values(), BRIDGE], sysctls=[BROADCAST_PING]),
         node.call(Agent.sysctl_read, names=names),
     ]
     if node.rooted:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lab import clouds
 from lab.boot.common import SYSCTLS
 from lab.checkup.check import Check
-from lab.checkup.looking import BRIDGE, MEMBERSHIPS, MODULES, Host
+from lab.checkup.looking import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, Host
 from lab.checkup.verdicts import Packet
 from lab.clouds import GRE, UDP, Carrier
 from lab.machines import abilities
@@ -18,17 +18,27 @@ from lab.tunnels import FALLBACK
 BRIDGE_DEVICE = "bridge0"
 """The name that the hub's bridge is given where there is none yet."""
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-iptables"
+BONDED = "two-hubs-bond"
+"""The design with two hubs that needs no PRP device."""
 KERNELS_MEMBERSHIPS = 20
 """The default number of groups that one socket may join (ip-sysctl igmp_max_memberships)."""
 
 
 def checks(
-    host: Host, plan: NodePlan | None, kind: str, carrier: Carrier, named: Provider | None, *, hub: bool
+    host: Host,
+    plan: NodePlan | None,
+    kind: str,
+    carrier: Carrier,
+    named: Provider | None,
+    *,
+    hub: bool,
+    over: Sequence[str] = (),
 ) -> Iterator[Check]:
     """
     Everything that can be said of a host alone; `plan` is its place in the overlay, None while it has none.
 
-    `named` is the cloud that the user names; None: the firmware's.
+    `over` are the kinds of link that the host needs over its tunnels.  `named` is the cloud that the user names; None:
+    the firmware's.
     """
     yield Check("ok", host.role, "host", f"{host.spec.destination}, Python {host.facts['python']}, {_kernel(host)}")
     yield _rights(host)
@@ -36,6 +46,8 @@ def checks(
     yield _driver(host, MODULES.get(kind, kind), kind)
     if hub:
         yield _driver(host, BRIDGE, BRIDGE)
+    for each in over:
+        yield _driver(host, OVER_TUNNELS[each], each)
     if plan is None:  # of what is set up already, the diagnosis of the overlay judges the effect
         yield _reverse_path(host)
         yield _memberships(host)
@@ -93,10 +105,15 @@ def _driver(host: Host, module: str, kind: str) -> Check:
 def _bringing(host: Host, module: str) -> str:
     """What can make links of this kind on a host whose kernel has no module for them."""
     ways = [abilities.package_with_modules(host.details["os"], host.facts["kernel"])]
-    other = MODULES[FALLBACK]
+    if module in OVER_TUNNELS.values():
+        other, instead = OVER_TUNNELS["bond"], f"use a bond, which this kernel has (--topology={BONDED})"
+        kernel = f"boot a kernel with CONFIG_{module.upper()}"
+    else:
+        other, kernel = MODULES[FALLBACK], f"boot a kernel that has {module}"
+        instead = f"make the tunnels {FALLBACK.upper()}, which this kernel has (--tunnel={FALLBACK})"
     if module not in (other, BRIDGE) and host.details["modules"][other][0] in ("present", "loadable"):
-        ways.append(f"make the tunnels {FALLBACK.upper()}, which this kernel has (--tunnel={FALLBACK})")
-    return "; or ".join(filter(None, ways)) or f"boot a kernel that has {module}"
+        ways.append(instead)
+    return "; or ".join(filter(None, ways)) or kernel
 
 
 def _broadcast_ping(host: Host) -> Check:

@@ -7,14 +7,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lab import roles, tunnels
+from lab import designs, roles, tunnels
 from lab.causes import fix
 from lab.checkup import examination
 from lab.checkup.check import Check
-from lab.checkup.examination import Examined
+from lab.checkup.examination import Examined, Wanted
 from lab.checkup.looking import ALL
 from lab.commands.main import FAILED, INCOMPLETE
-from lab.commands.options import LIVE_OPTIONS
+from lab.commands.options import FOUND_OPTIONS
 from lab.errors import UsageProblem
 from lab.machines import hosts, ssh
 from lab.machines.ssh_link import Login
@@ -22,7 +22,7 @@ from lab.model import Finding, place
 from lab.overlay.layouts import NOT_UNDERSTOOD
 from lab.providers import PROVIDERS, provider
 
-OPTIONS = ("ssh_config", "ssh_identity_file", "sudo", "tunnel", "provider")
+OPTIONS = ("overlay", "ssh_config", "ssh_identity_file", "sudo", "tunnel", "provider", "topology")
 WAY = " → "
 SCHEMA = 1
 
@@ -49,12 +49,17 @@ class Report:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options that say which hosts, under the names that pytest has them."""
     group = parser.add_argument_group("live hosts", "read-only: datagrams are sent, nothing is changed")
-    for name, fields in LIVE_OPTIONS.items():
+    for name, fields in FOUND_OPTIONS.items():
         group.add_argument(name, **fields)
     group.add_argument(
         "--tunnel",
         metavar="KIND",
         help=f"expected kind of tunnel: {', '.join(tunnels.KINDS)} (default: as found)",
+    )
+    group.add_argument(
+        "--topology",
+        metavar="NAME",
+        help=f"expected topology: {', '.join(designs.TOPOLOGIES)} (default: as found)",
     )
     group.add_argument(
         "--provider",
@@ -86,12 +91,14 @@ def examine(arguments: argparse.Namespace) -> Report:
     if arguments.tunnel:
         tunnels.kind(arguments.tunnel)
     cloud = provider(arguments.provider) if arguments.provider else None
+    hubs = designs.hubs(arguments.topology) if arguments.topology else 1
     connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
     try:
         if connected.machines:
             ssh.claim(connected)
-        who = roles.recognised(specs, connected)
-        examined = examination.examine(who.specs, who.connected, arguments.tunnel, cloud)
+        who = roles.recognised(specs, connected, hubs, arguments.overlay)
+        wanted = Wanted(arguments.tunnel, cloud, arguments.topology, arguments.overlay)
+        examined = examination.examine(who.specs, who.connected, wanted)
     finally:
         connected.close()
     said = [Check("ok" if who.sure else "warning", ALL, "hub", who.note)] if who.note else []

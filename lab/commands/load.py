@@ -39,7 +39,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
     options.add(parser)
     group = parser.add_argument_group("live hosts", "datagrams are sent between them, and nothing is changed")
-    for name, fields in options.LIVE_OPTIONS.items():
+    for name, fields in options.FOUND_OPTIONS.items():
         group.add_argument(name, **fields)
     group.add_argument(
         "--load-max",
@@ -87,7 +87,7 @@ def _refuse(arguments: argparse.Namespace) -> None:
         if given:
             raise UsageProblem(f"{', '.join(given)}: cannot be used with --hosts, whose overlay is used as it is")
         return
-    for name in ("ssh_config", "ssh_identity_file", "sudo"):
+    for name in ("overlay", "ssh_config", "ssh_identity_file", "sudo"):
         if getattr(arguments, name):
             raise UsageProblem(f"--{name.replace('_', '-')} requires --hosts=HUB,SPOKE,...")
 
@@ -113,8 +113,9 @@ def _live(arguments: argparse.Namespace) -> Iterator[tuple[Lab, dict[str, Any]]]
         for failure in connected.failures:
             raise failure
         ssh.claim(connected)
-        who = roles.recognised(specs, connected)
-        looked = live.look(who.connected.machines, Underlay(provider(arguments.provider or DEFAULT_CLOUD)))
+        who = roles.recognised(specs, connected, overlay=arguments.overlay)
+        cloud = provider(arguments.provider or DEFAULT_CLOUD)
+        looked = live.look(who.connected.machines, Underlay(cloud), arguments.overlay)
         if looked.lab is None:
             raise EnvironmentProblem(
                 "no overlay was found on the hosts",

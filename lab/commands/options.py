@@ -50,6 +50,17 @@ LIVE_OPTIONS: dict[str, dict[str, Any]] = {
     "--sudo": {"action": "store_true", "default": False, "help": "become root on the live hosts (sudo -n)"},
 }
 
+"""How live hosts are reached."""
+
+FOUND_OPTIONS: dict[str, dict[str, Any]] = {
+    **LIVE_OPTIONS,
+    "--overlay": {
+        "metavar": "DEVICE|SUBNET",
+        "help": "of several overlays on the live hosts, the one with this device or subnet (bridge0, 172.16.254.0/24)",
+    },
+}
+"""The same, and which overlay on them is meant."""
+
 
 @dataclass(frozen=True)
 class Plan:

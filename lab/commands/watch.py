@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lab import live, roles
 from lab.checkup.examination import UNKNOWN_CLOUD
 from lab.commands.main import INCOMPLETE
-from lab.commands.options import LAB_OPTIONS, LIVE_OPTIONS
+from lab.commands.options import FOUND_OPTIONS, LAB_OPTIONS
 from lab.errors import OvercastError, UsageProblem
 from lab.interrupts import INTERRUPTS
 from lab.machines import hosts, ssh
@@ -42,7 +42,7 @@ EVERY, LEAST, MOST = 10.0, 0.2, 3600.0  # seconds
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them; those of live hosts are pytest's."""
-    for name, fields in LIVE_OPTIONS.items():
+    for name, fields in FOUND_OPTIONS.items():
         parser.add_argument(name, **fields)
     parser.add_argument("--provider", **LAB_OPTIONS["--provider"])
     parser.add_argument(
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         ending.callback(connected.close)
         with INTERRUPTS.raising(anywhere=True):
             _require_two(connected)
-            who = roles.recognised(specs, connected)
+            who = roles.recognised(specs, connected, overlay=arguments.overlay)
             if who.note:
                 print(f"overcast: {who.note}", file=sys.stderr)
             if cloud is None:
@@ -83,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
                 cloud = sighted.provider if sighted else UNKNOWN_CLOUD
             watched = Hosts(who.specs, who.connected.machines, login)
             ending.callback(watched.close)
-            watch = Watch(watched, Underlay(cloud), arguments.every, _reporter(arguments.json_lines), metrics)
+            reporter = _reporter(arguments.json_lines)
+            watch = Watch(watched, Underlay(cloud), arguments.every, reporter, metrics, arguments.overlay)
             _begin(watch, connected, _unreached(specs, connected, who.specs))
         with contextlib.suppress(KeyboardInterrupt), INTERRUPTS.raising():
             watch.run(arguments.seconds)

@@ -40,6 +40,7 @@ MODULES = {
     FILTERS: "sch_ingress cls_bpf",
     CAPTURES: "af_packet",
     "iptables": "ip_tables nf_tables",
+    "bond": "bonding",
 }
 """The kernel modules that bring what has another name than theirs."""
 

@@ -7,7 +7,7 @@ Host specifications: which live machines a run is about, written as pytest-testi
     @hosts.txt                                    one of these a line; # begins a comment; or another tool's inventory
 
 A list is separated by commas.  The first is the hub, the others are spoke1, spoke2, ..., unless the hosts' own state
-overrides it (`lab.roles`).
+or the topology to set up overrides it (`lab.roles`).
 Source: https://testinfra.readthedocs.io/en/latest/backends.html
 """
 
@@ -48,10 +48,18 @@ class HostSpec:
     """Seconds from the start of the connecting."""
     ssh_config: str | None = None
     ssh_identity_file: str | None = None
+    hubs: int = 1
+    """How many hosts, from the first on, are hubs."""
+
+    @property
+    def is_hub(self) -> bool:
+        return self.position < self.hubs
 
     @property
     def role(self) -> str:
-        return "hub" if self.position == 0 else f"spoke{self.position}"
+        if not self.is_hub:
+            return f"spoke{self.position - self.hubs + 1}"
+        return f"hub{self.position + 1}" if self.position else "hub"
 
     @property
     def destination(self) -> str:

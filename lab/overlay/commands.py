@@ -24,9 +24,7 @@ def parameters(topology: Topology, node: NodePlan, peer: str) -> str:
 def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
     """Makes a host's end of its tunnel to another, with all that stands on it; `mac` empty leaves it to the kernel."""
     device = topology.port(node.name, peer)
-    shared = str(mac_of(node.overlay.ip)) if node.holder == "prp" else mac
-    known = f"address {shared} " if shared else ""
-    steps = [f"ip link add {device} {known}{parameters(topology, node, peer)}", joined(node, device)]
+    steps = [f"ip link add {device} {_known(node, mac)}{parameters(topology, node, peer)}", joined(node, device)]
     if node.holder == "mesh":
         steps += flooding(topology, node)
     if node.holder == "prp":
@@ -34,6 +32,12 @@ def tunnel(topology: Topology, node: NodePlan, peer: str, mac: str = "") -> str:
     elif not node.is_hub:
         steps.append(placed(topology, node))
     return " && ".join(steps)
+
+
+def _known(node: NodePlan, mac: str = "") -> str:
+    """The MAC address with which a tunnel's end is made; both legs of a PRP device have one."""
+    shared = mac_of(node.overlay.ip) if node.holder == "prp" else mac
+    return f"address {shared} " if shared else ""
 
 
 def flooding(topology: Topology, node: NodePlan) -> list[str]:
@@ -75,9 +79,14 @@ def watching(topology: Topology, node: NodePlan) -> str:
 
 def whole(topology: Topology, node: NodePlan, there: Collection[str]) -> str:
     """Makes a host's part of the overlay, a bridge that it is to have and its ends of tunnels; `there` are devices."""
+    ports = {topology.port(node.name, peer): peer for peer in topology.peers(node.name)}
+    if node.holder in ("bond", "prp"):
+        lacking = {port: peer for port, peer in ports.items() if port not in there}
+        ends = [f"ip link add {port} {_known(node)}{parameters(topology, node, to)}" for port, to in lacking.items()]
+        return " && ".join([*ends, *(f"ip link set {port} up" for port in ports), over_both(topology, node)])
     bridge = node.device if node.holder == "bridge" else ""
     steps = [f"ip link add {bridge} type bridge"] if bridge and bridge not in there else []
-    for port, peer in {topology.port(node.name, peer): peer for peer in topology.peers(node.name)}.items():
+    for port, peer in ports.items():
         if bridge and port in there:
             steps.append(f"ip link set {port} up master {bridge}{_split(node, port)}")
         else:

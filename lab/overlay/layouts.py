@@ -1,8 +1,8 @@
 """
 Layouts of an overlay that are not understood: what gives them away, and what of them is shown.
 
-A star and the shapes without a hub (`shapes`) are understood, whatever their names and numbers.  Chained hubs, two hubs
-and the like may work as well; they are neither judged nor changed.
+A star and other shapes (`shapes`) are understood, whatever their names and numbers.  Chained hubs, a bond over two
+tunnels to one hub and the like may work as well; they are neither judged nor changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ SUPPORTED = (
     "its hub end a port of that bridge; overlay addresses on the bridge and on the spokes' tunnels, or on a spoke's "
     "bridge with the tunnel as its port; a pair (one tunnel with addresses at its ends); a mesh (on each host a bridge "
     "with the address and an isolated port for each other host); flood lists (on each host a VXLAN device with the "
-    "address and an all-zeros entry for each other host)"
+    "address and an all-zeros entry for each other host); two hubs (each with a bridge; on the others an "
+    "active-backup bond or a PRP device with the address, over a tunnel to either hub)"
 )
 LAYER2 = tuple(KINDS)
 BUNDLES = ("bond", "team", "hsr")

@@ -57,7 +57,7 @@ def readdressed(topology: Topology, subnet: IPv4Network) -> Topology:
 def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
     """
     The topology with the addresses and NICs by which each spoke reaches the hub, and the hub each spoke; without a hub,
-    by which each host reaches any other.
+    or with two, by which each host reaches those that it has a tunnel to.
 
     Hosts that were not seen are left out.  EnvironmentProblem when no address of the hub serves all the others;
     UsageProblem for tunnels over IPv6, since no option names which of the hosts' addresses they are to use.
@@ -67,8 +67,8 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
             f"{topology.options.kind} is not set up on live hosts: use gretap or vxlan, or set it up by hand and test "
             "it as it is"
         )
-    if not topology.hubs:
-        return _between_all(topology, seen)
+    if len(topology.hubs) != 1:
+        return _between_ends(topology, seen)
     hub, *spokes = seen.values()
     for nic, address in _own_addresses(hub):
         ways = [_way(spoke, address.ip) for spoke in spokes]
@@ -84,20 +84,21 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
     )
 
 
-def _between_all(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
-    """The topology with an address of each host that all others have a route to, by the NIC that leads back to them."""
+def _between_ends(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
+    """The topology with an address of each host that its peers have a route to, by the NIC that leads back to them."""
     found = {}
+    peers = {name: [peer for peer in topology.peers(name) if peer in seen] for name in seen}
     for name, host in seen.items():
-        others = [other for other in seen.values() if other is not host]
+        others = [seen[peer] for peer in peers[name]]
         reachable = [one for one in _own_addresses(host) if all(_way(other, one[1].ip) for other in others)]
         if not reachable:
             raise EnvironmentProblem(
-                f"expected an address of {name} that every other host has a route to; found none",
+                f"expected an address of {name} that its tunnels' other ends have a route to; found none",
                 remedy=_routes_to_look_at(host, others),
             )
         found[name] = reachable[0]
     for name, (nic, _) in found.items():
-        astray = [other for other in found if other != name and not _leads(seen[name], found[other][1].ip, nic)]
+        astray = [other for other in peers[name] if not _leads(seen[name], found[other][1].ip, nic)]
         if astray:
             raise EnvironmentProblem(
                 f"expected a route from {name} to {found[astray[0]][1].ip} ({astray[0]}) by {nic}; found none",

@@ -1,9 +1,10 @@
 """
-Shapes of an overlay without a hub, recognised by the hosts' state.
+Shapes of an overlay that are not a star, recognised by the hosts' state.
 
     pair         a: tunnel [address]  ===  b: tunnel [address]
     mesh         each host: bridge [address], an isolated port for each other host
     flood-list   each host: VXLAN device [address] without a remote, an all-zeros entry for each other host
+    two-hubs     each spoke: bond or PRP device [address] over a tunnel to each of two hubs: bridge [address]
 
 A shape is recognised although parts are missing: what remains decides.  Devices that lead to no host among these are
 assigned to the host that they are meant for, so that a wrong remote is found where it is.
@@ -13,16 +14,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lab.model import Holder
 from lab.overlay import ends
 from lab.overlay.layouts import BUNDLES, LAYER2, owner
+from lab.overlay.plan import ACTIVE_BACKUP
 from lab.overlay.readback import Device, Seen
 from lab.tunnels import KINDS
 
 Hosts = Mapping[str, Seen]
 Ends = dict[tuple[str, str], Device]
 """The device of a host that leads to another, by both names."""
+Found = Mapping[tuple[str, str], Sequence[Device]]
+"""All devices of a host that lead to another."""
+
+HOLDERS: Mapping[str, Holder] = {
+    "pair": "tunnel",
+    "mesh": "bridge",
+    "flood-list": "mesh",
+    "two-hubs-bond": "bond",
+    "two-hubs-prp": "prp",
+}
+"""The kind of device that has the address of a host that is not a hub."""
+OVER_TWO = {"bond": "two-hubs-bond", "hsr": "two-hubs-prp"}
+"""The shape whose spokes have a device of a kind of link."""
+HUBS = 2
 
 
 @dataclass(frozen=True)
@@ -36,19 +53,73 @@ class Shape:
     ends: Mapping[tuple[str, str], Device]
     strangers: tuple[tuple[str, str, str], ...] = ()
     """Host, device and address of what leads to hosts that are not among these."""
+    hubs: tuple[str, ...] = ()
+
+    def holder(self, host: str) -> Holder:
+        """The kind of device that has a host's address."""
+        return "bridge" if host in self.hubs else HOLDERS[self.name]
+
+    def joins(self, one: str, other: str) -> bool:
+        """Whether a tunnel is to join two hosts: any without a hub; otherwise a spoke and a hub, and a bond's hubs."""
+        count = len({one, other} & set(self.hubs))
+        return not self.hubs or count == 1 or (count == HUBS and self.holder("") == "bond")
 
 
 def recognise(hosts: Hosts) -> Shape | None:
     """The shape of some hosts; None where it is a star, or none that is known."""
     if len(hosts) < 2:
         return None
-    return _flood_list(hosts) or _mesh(hosts) or _pair(hosts)
+    return _flood_list(hosts) or _two_hubs(hosts) or _mesh(hosts) or _pair(hosts)
 
 
-def _supported(device: Device, seen: Seen, remotes: Iterable[str]) -> bool:
+def legs(seen: Seen, bundle: Device) -> list[Device]:
+    """The tunnels of a bond or a PRP device."""
+    slaves = [bundle.details.get(name) for name in ("slave1", "slave2")]
+    return [one for one in seen.devices.values() if one.tunnel and (one.master == bundle.name or one.name in slaves)]
+
+
+def _over_two(seen: Seen) -> Device | None:
+    """The bond or the PRP device of a spoke with two hubs."""
+    for device in seen.devices.values():
+        right = device.kind == "hsr" or (device.kind == "bond" and device.details.get("mode") == ACTIVE_BACKUP)
+        if right and device.master is None and legs(seen, device):
+            return device
+    return None
+
+
+def _two_hubs(hosts: Hosts) -> Shape | None:
+    """Two hosts with a bridge, others with a bond or a PRP device over tunnels to them."""
+    found, placed = _leading(hosts), {name: device for name, seen in hosts.items() if (device := _over_two(seen))}
+    kinds = Counter(device.kind for device in placed.values())
+    led_to = {peer for (host, peer) in found if host in placed}
+    hubs = tuple(name for name in hosts if name not in placed and (name in led_to or ends.bridges(hosts[name])))
+    if not placed or len(hubs) != HUBS or not all(_carries(one) for devices in found.values() for one in devices):
+        return None
+    kind = kinds.most_common(1)[0][0]
+    places = {name: device for name, device in placed.items() if device.kind == kind}
+    networks = {one.network for name, device in places.items() for one in hosts[name].addresses_of(device.name)}
+    for name in hubs:
+        own = {device.name for (host, _), devices in found.items() if host == name for device in devices}
+
+        def fit(bridge: Device, seen: Seen = hosts[name], own: set[str] = own) -> tuple[int, bool]:
+            placed = any(one.network in networks for one in seen.addresses_of(bridge.name))
+            return sum(port.name in own for port in seen.ports_of(bridge.name)), placed
+
+        bridges = [device for device in hosts[name].devices.values() if device.kind == ends.BRIDGE and any(fit(device))]
+        if bridges:
+            places[name] = max(bridges, key=fit)
+    return _assigned(OVER_TWO[kind], hosts, places, found, hubs)
+
+
+def _supported(device: Device, seen: Seen) -> bool:
     master = seen.devices.get(device.master or "")
-    over_ipv4 = all(":" not in remote for remote in remotes)
-    return (master is None or master.kind not in BUNDLES) and (over_ipv4 or KINDS[device.kind].over_ipv6)
+    return master is None or master.kind not in BUNDLES
+
+
+def _carries(device: Device, remotes: Iterable[str] = ()) -> bool:
+    """Whether its kind of tunnel is understood over the addresses that it leads to."""
+    over_ipv4 = all(":" not in remote for remote in (*remotes, device.remote or ""))
+    return over_ipv4 or KINDS[device.kind].over_ipv6
 
 
 def _flood_list(hosts: Hosts) -> Shape | None:
@@ -77,7 +148,7 @@ def _flood_list(hosts: Hosts) -> Shape | None:
             places[name] = max(fitting, key=lambda one: (len(known[name, one.name]), one.vni == number))
     floods = {name: hosts[name].floods.get(device.name, ()) for name, device in places.items()}
     if len(places) < 2 or not all(
-        device.master is None and _supported(device, hosts[name], floods[name]) for name, device in places.items()
+        device.master is None and _carries(device, floods[name]) for name, device in places.items()
     ):
         return None
     found = {(name, peer): device for name, device in places.items() for peer in hosts if peer != name}
@@ -147,38 +218,37 @@ def _leading(hosts: Hosts) -> dict[tuple[str, str], list[Device]]:
     return found
 
 
-def _all_supported(hosts: Hosts, found: Mapping[tuple[str, str], Sequence[Device]]) -> bool:
-    return all(
-        _supported(device, hosts[name], [device.remote or ""])
-        for (name, _), devices in found.items()
-        for device in devices
-    )
+def _all_supported(hosts: Hosts, found: Found) -> bool:
+    each = [(hosts[name], device) for (name, _), devices in found.items() for device in devices]
+    return all(_supported(device, seen) and _carries(device) for seen, device in each)
 
 
-def _assigned(
-    name: str, hosts: Hosts, places: Mapping[str, Device], found: Mapping[tuple[str, str], Sequence[Device]]
-) -> Shape:
+def _assigned(name: str, hosts: Hosts, places: Mapping[str, Device], found: Found, hubs: tuple[str, ...] = ()) -> Shape:
     """
     One device for each way; one that leads elsewhere is that of a host which nothing leads to.
 
     Of several that lead to one host, that is meant whose number the other end has.
     """
     chosen: Ends = {}
+    shape = Shape(name, hosts, places, chosen, hubs=hubs)
+    ports = {host: legs(hosts[host], place) for host, place in places.items()}
     for (host, peer), devices in found.items():
-        numbers = {device.vni for device in found.get((peer, host), ())}
-        bridge = places[host].name if host in places else None
-        chosen[host, peer] = max(devices, key=lambda one: (one.vni in numbers, one.master == bridge))
+        if shape.joins(host, peer):
+            numbers = {device.vni for device in found.get((peer, host), ())}
+            own = ports.get(host, ())
+            chosen[host, peer] = max(devices, key=lambda one: (one.vni in numbers, one in own))
     strangers = []
-    for host, seen in hosts.items():
+    for host, own in ports.items():
         taken = {device.name for (at, _), device in chosen.items() if at == host}
-        ports = seen.ports_of(places[host].name) if host in places else []
-        for port in ports:
-            if not port.remote or port.name in taken:
+        for port in own:
+            remote = port.remote
+            if remote is None or port.name in taken:
                 continue
-            lacking = [peer for peer in hosts if peer != host and (host, peer) not in chosen]
+            others = [peer for peer in hosts if peer != host and shape.joins(host, peer)]
+            lacking = [peer for peer in others if (host, peer) not in chosen]
             meant = [peer for peer in lacking if (back := chosen.get((peer, host))) and back.vni == port.vni]
             if lacking:
                 chosen[host, (meant or lacking)[0]] = port
-            else:
-                strangers.append((host, port.name, port.remote))
-    return Shape(name, hosts, places, chosen, tuple(strangers))
+            elif owner(remote, hosts) is None:
+                strangers.append((host, port.name, remote))
+    return replace(shape, strangers=tuple(strangers))

@@ -2,8 +2,8 @@
 Which devices on which hosts are the overlay: both ends of every tunnel paired, the topology made from what is there.
 
 A half-configured overlay is understood as far as it goes: what is missing or contradictory is a finding with the
-command that completes it, and the topology holds the hosts that can be sent to.  What is neither a star nor a shape
-without a hub (`shapes`) is a layout that is not understood (`layouts`): it is described, and no command is given.
+command that completes it, and the topology holds the hosts that can be sent to.  What is neither a star nor another
+shape (`shapes`) is a layout that is not understood (`layouts`): it is described, and no command is given.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface
 
 from lab.model import IPV6_LEAST_MTU, Finding, NodePlan, Role, Topology, TunnelOptions
-from lab.overlay import ends, hubless, incomplete, layouts, shapes, stars, wanted
+from lab.overlay import ends, incomplete, layouts, shaped, shapes, stars, wanted
 from lab.overlay.ends import Ends
 from lab.overlay.layouts import Layout
 from lab.overlay.readback import BROADCAST_PING, IPV6_OFF, Device, Seen
@@ -38,7 +38,7 @@ class Understood:
 def understand(hosts: Mapping[str, Seen], otherwise: TunnelOptions | None = None) -> Understood:
     """Reads an overlay out of its hosts, a star's hub first; `otherwise`: how tunnels are made where there are none."""
     if shape := shapes.recognise(hosts):
-        return _hubless(shape, otherwise or TunnelOptions())
+        return _shaped(shape, otherwise or TunnelOptions())
     star = stars.read(hosts, otherwise or TunnelOptions())
     if why := layouts.another(star.hub, star.bridge.name if star.bridge else None, star.pairs, hosts):
         return Understood(None, (), layouts.described(why, hosts))
@@ -53,12 +53,12 @@ def understand(hosts: Mapping[str, Seen], otherwise: TunnelOptions | None = None
     return Understood(topology, findings, notes=tuple(_notes(star)), accused=accused)
 
 
-def _hubless(shape: Shape, otherwise: TunnelOptions) -> Understood:
-    topology, findings, accused = hubless.read(shape, otherwise)
+def _shaped(shape: Shape, otherwise: TunnelOptions) -> Understood:
+    topology, findings, accused = shaped.read(shape, otherwise)
     if topology is not None:
         used = any(_has_ipv6(shape.hosts[plan.name], plan.device) for plan in topology.nodes)
         topology = replace(topology, ipv6=used)
-    return Understood(topology, tuple(findings), notes=tuple(hubless.notes(shape)), accused=tuple(accused))
+    return Understood(topology, tuple(findings), notes=tuple(shaped.notes(shape)), accused=tuple(accused))
 
 
 def tried(hosts: Mapping[str, Seen]) -> Topology | None:
@@ -112,14 +112,9 @@ def _has_ipv6(seen: Seen, device: str) -> bool:
 
 
 def _notes(star: Star) -> Iterator[str]:
-    """What is on the hub and is not judged: other overlays, and tunnels to hosts that are not among these."""
-    for bridge in ends.bridges(star.hub):
-        if star.bridge is None or bridge.name != star.bridge.name:
-            ports = ", ".join(port.name for port in star.hub.ports_of(bridge.name) if port.tunnel)
-            yield f"{star.hub.name} {bridge.name} ({ports}) is another overlay, which is not judged"
-            continue
-        for port, remote in _strangers(star, bridge):
-            yield f"{star.hub.name} {port} leads to {remote}, which is not among the hosts and is not judged"
+    """What is on the hub and is not judged: tunnels to hosts that are not among these."""
+    for port, remote in _strangers(star, star.bridge) if star.bridge else ():
+        yield f"{star.hub.name} {port} leads to {remote}, which is not among the hosts and is not judged"
 
 
 def _strangers(star: Star, bridge: Device) -> list[tuple[str, str]]:

@@ -47,15 +47,21 @@ class Diagnosis:
         )
 
 
-def look(nodes: Mapping[str, Observed], specs: Iterable[HostSpec], underlay: Underlay) -> Looked:
+def look(
+    nodes: Mapping[str, Observed], specs: Iterable[HostSpec], underlay: Underlay, overlay: str | None = None
+) -> Looked:
     """The overlay of live hosts (`live.looked`), with the user's names."""
     with _alone(nodes):
-        looked = live.looked(nodes, readback.read(list(nodes.values())), underlay)
+        looked = live.looked(nodes, readback.read(list(nodes.values())), underlay, overlay=overlay)
     return replace(looked, findings=live.named(looked.findings, specs))
 
 
 def diagnose(
-    nodes: Mapping[str, Observed], specs: Sequence[HostSpec], underlay: Underlay, lost: Collection[Way]
+    nodes: Mapping[str, Observed],
+    specs: Sequence[HostSpec],
+    underlay: Underlay,
+    lost: Collection[Way],
+    overlay: str | None = None,
 ) -> Diagnosis:
     """
     Reads the overlay of the hosts, a star's hub first, and tries it: datagrams are sent, nothing is changed.
@@ -64,7 +70,7 @@ def diagnose(
     """
     try:
         with _alone(nodes):
-            looked = live.looked(nodes, readback.read(list(nodes.values())), underlay, lost)
+            looked = live.looked(nodes, readback.read(list(nodes.values())), underlay, lost, overlay)
             if looked.layout:
                 return Diagnosis(skipped=looked.layout.lines[0])
             if looked.lab is None:

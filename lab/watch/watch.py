@@ -38,10 +38,17 @@ class Watch:
     """One watch over hosts; `losses`, `absences`: whether anything was lost, or could not be watched for a while."""
 
     def __init__(
-        self, hosts: Hosts, underlay: Underlay, every: float, report: Report, metrics: Metrics | None = None
+        self,
+        hosts: Hosts,
+        underlay: Underlay,
+        every: float,
+        report: Report,
+        metrics: Metrics | None = None,
+        overlay: str | None = None,
     ) -> None:
         self.hosts, self.ledger = hosts, Ledger()
         self._underlay, self._every, self._report, self._metrics = underlay, every, report, metrics
+        self._overlay = overlay
         self._exchange = Exchange()
         self._topology: Topology | None = None
         self._plans: dict[str, NodePlan] = {}
@@ -70,7 +77,8 @@ class Watch:
             raise EnvironmentProblem("\n  ".join([NO_OVERLAY, *texts]), remedy="./overcast doctor --hosts=...")
         explain.known()  # imported now, and not when something is wrong and every second counts
         count = len(self._plans)
-        shape = f"{looked.lab.topology.options.kind}, {'star' if looked.lab.topology.hubs else 'without a hub'}"
+        topology = looked.lab.topology
+        shape = f"{topology.options.kind}, {'star' if len(topology.hubs) == 1 else topology.name}"
         names = {role: spec.destination for role, spec in self.hosts.specs.items()}
         self._report(events.started(names, shape, count * (count - 1), self._every))
         self._note_findings([finding for finding in looked.findings if not finding.note])
@@ -115,7 +123,8 @@ class Watch:
         if missing:
             self._report_changes(changes, Diagnosis(skipped=f"not diagnosed: {', '.join(missing)} not connected"))
             return
-        found = diagnosis.diagnose(self.hosts.nodes, list(self.hosts.specs.values()), self._underlay, self.ledger.dead)
+        specs = list(self.hosts.specs.values())
+        found = diagnosis.diagnose(self.hosts.nodes, specs, self._underlay, self.ledger.dead, self._overlay)
         self._report_changes(changes, found)
         if not found.skipped or found.findings:
             self._note_findings(found.findings)
@@ -173,7 +182,7 @@ class Watch:
         if self._topology and self._needed():
             self._open(None)
             return Looked(None, (), {})
-        looked = diagnosis.look(self.hosts.nodes, self.hosts.specs.values(), self._underlay)
+        looked = diagnosis.look(self.hosts.nodes, self.hosts.specs.values(), self._underlay, self._overlay)
         if looked.lab is not None:
             self._topology = looked.lab.topology
             self._plans |= looked.lab.topology.plans

@@ -13,25 +13,31 @@ by which tests set it up and look at it.  Everything dies with the process that 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import execnet
+import pytest
 
+from lab import laboratory
 from lab.changes import bridge_port, fdb_replace, link_del, link_set
 from lab.host import Host
 from lab.laboratory import Lab
-from lab.machines import guest, uml
+from lab.machines import choose, guest, uml
 from lab.machines.node import Agent
+from lab.model import Topology, Underlay
+from lab.providers import provider
 from lab.underlay import fabric
 from selftests.live import guest_side, rig
 from selftests.live.provision.runs import LOOKS, TIMERS
+from selftests.machines.guests import Family
 
 MEMORY = "128M"
 ANSWER = 60.0  # seconds; a guest on a busy machine may take long to run a dozen programs
@@ -201,3 +207,21 @@ def _differences(before: State, after: State) -> list[str]:
             lines += [f"{host}: {question}: - {line}" for line in was if line not in now]
             lines += [f"{host}: {question}: + {line}" for line in now if line not in was]
     return lines
+
+
+@contextlib.contextmanager
+def booted(directory: Path, topology: Topology) -> Iterator[GuestsRig]:
+    """Machines as their cloud hands them out, one for each host of a topology, for the length of a block."""
+    if lack := missing():
+        pytest.skip(lack)
+    starting = choose.start(choose.Choice("local", "the cloud network needs no tunnels"), execnet.Group())
+    lab = laboratory.build(starting.machine(), topology, Underlay(provider("oci")), overlay=False)
+    made = GuestsRig(lab, directory)
+    families = [Family(host.booting.pid) for host in made.hosts.values()]
+    try:
+        yield made
+    finally:
+        made.close()
+        starting.close()
+    for family in families:
+        family.await_end()

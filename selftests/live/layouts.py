@@ -85,11 +85,13 @@ SECOND = {
     + tuple(command.partition(f" && {GROUPS}")[0] for command in commands if GROUPS in command)
     for host, commands in star(11, 12, net="172.17.0", name="br1").items()
 }
+SEVERAL = both(SECOND, star(1, 2))
+"""Two stars on the same hosts; multicast is routed to 172.16.254.0/24."""
 # what is understood: the hosts' commands, and the hosts that are named
 STARS: dict[str, tuple[Commands, str]] = {
     "other VNIs, the port of Linux": (star(100, 4711, more=VXLAN.replace("4789", "8472")), "hub,spoke1,spoke2"),
     "a subset of the hosts": (star(1, 2), "hub,spoke1"),
-    "a second overlay beside it": (both(SECOND, star(1, 2)), "hub,spoke1,spoke2"),
+    "a second overlay beside it": (SEVERAL, "hub,spoke1,spoke2"),
     "a spoke with a bridge": ({**star(1, 2), **BRIDGED_SPOKE}, "hub,spoke1,spoke2"),
 }
 

@@ -14,13 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import execnet
 import pytest
 
-from lab import laboratory, topologies
-from lab.machines import choose
-from lab.model import Underlay
-from lab.providers import provider
+from lab import topologies
 from selftests.live import guests_rig
 from selftests.live.guests_rig import GuestsRig
 from selftests.live.provision.runs import QUICK, Run
@@ -66,17 +62,8 @@ MULTICAST, ARTICLES_MULTICAST = "224.0.0.0/4", "224.0.0.0/8"
 @pytest.fixture
 def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestsRig]:
     """Three machines as their cloud hands them out."""
-    if lack := guests_rig.missing():
-        pytest.skip(lack)
-    starting = choose.start(choose.Choice("local", "the cloud network needs no tunnels"), execnet.Group())
-    lab = laboratory.build(starting.machine(), topologies.standard(2), Underlay(provider("oci")), overlay=False)
-    made = GuestsRig(lab, tmp_path_factory.mktemp("guests"))
-    families = [Family(host.booting.pid) for host in made.hosts.values()]
-    yield made
-    made.close()
-    starting.close()
-    for family in families:
-        family.await_end()
+    with guests_rig.booted(tmp_path_factory.mktemp("guests"), topologies.standard(2)) as made:
+        yield made
 
 
 def type_in(guests: GuestsRig, groups: str) -> None:

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from lab import state, topologies
+from lab.machines import abilities
 from lab.model import TunnelOptions
 from selftests.live.conftest import on_this_kernel
-from selftests.live.layouts import OTHERS, SHAPES, STARS, Commands, undo
+from selftests.live.layouts import OTHERS, SEVERAL, SHAPES, STARS, Commands, undo
 from selftests.live.rig import Rig
 from selftests.live.test_doctor import ask
 from selftests.live.test_suite import run
@@ -124,3 +125,39 @@ def test_the_doctor_describes_it_too(bare_rig: Rig, capsys: pytest.CaptureFixtur
     assert "spoke1 vx2 leads to spoke2, not to the hub" in found
     assert "fix" not in found
     assert "the hosts are ready" not in report.text
+
+
+@pytest.mark.parametrize("overlay", ["172.17.0.0/24", "br1"])
+def test_one_of_several_overlays_is_chosen(bare_rig: Rig, tmp_path: Path, overlay: str) -> None:
+    """By its subnet or the name of a device that one is judged, which would not be otherwise; the other is named."""
+    done, result = run_unchanged(
+        bare_rig, tmp_path, (SEVERAL, "hub,spoke1,spoke2"), f"--overlay={overlay}", "tests/broadcast", "-v"
+    )
+
+    assert done.returncode == INCOMPLETE, done.stdout[-3000:] + done.stderr  # narrowed to these tests
+    assert {one["outcome"] for one in result["requirements"] if one["id"].startswith("BCAST")} <= set(HOLDS)
+    assert "172.17.0.1" in str(result["topology"])
+    assert "172.16.254.0/24 (hub bridge0, spoke1 vx1, spoke2 vx2) is another overlay" in done.stdout
+
+
+def test_an_overlay_that_there_is_not_is_refused(bare_rig: Rig, tmp_path: Path) -> None:
+    """One line lists those that there are."""
+    done, _ = run_unchanged(bare_rig, tmp_path, (SEVERAL, "hub,spoke1,spoke2"), "--overlay=br7")
+
+    assert done.returncode == 4
+    assert "--overlay=br7: no overlay has that device or subnet; found " in done.stderr
+    assert "172.17.0.0/24 (hub br1, spoke1 vx11, spoke2 vx12)" in done.stderr
+
+
+def test_the_doctor_names_the_hosts_that_lack_what_a_design_needs(
+    bare_rig: Rig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --topology=two-hubs-prp the first two hosts are hubs, which need no hsr; a spoke without it is a problem."""
+    if not abilities.probe(["hsr"]).kinds["hsr"]:
+        pytest.skip("this kernel has hsr")
+    given = (f"--ssh-config={bare_rig.ssh_config}", "--tunnel=vxlan", "--topology=two-hubs-prp")
+    report = ask(capsys, "--hosts=hub,spoke1,spoke2,spoke3", *given)
+
+    problems = report.lines("problem")
+    assert {where for where, what in problems if what == "hsr"} == {"spoke2 (spoke1)", "spoke3 (spoke2)"}, report.text
+    assert "CONFIG_HSR" in problems["spoke2 (spoke1)", "hsr"]

@@ -137,7 +137,7 @@ def _hosts(scene: Scene) -> list[HostScene]:
 def _is_silent(scene: Scene, host: HostScene) -> bool:
     """Whether a ping to ff02::1 that others answered was not answered by a host."""
     return any(
-        answers.counts and answers.pinger != host.name and host.name not in answers.counts
+        answers.counts and host.name in scene.topology.reached(answers.pinger) and host.name not in answers.counts
         for answers in scene.trial.pings6
     )
 

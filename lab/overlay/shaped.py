@@ -1,5 +1,5 @@
 """
-An overlay without a hub, as its hosts should have it: what is found stays, the rest is chosen.
+An overlay of a shape (`shapes`), as its hosts should have it: what is found stays, the rest is chosen.
 
 The topology is the complete one, so that the diagnosis names what is missing of it.  A host that cannot take part yet,
 without the device or an address in the subnet, is a finding, and not in the topology.
@@ -8,18 +8,26 @@ without the device or an address in the subnet, is a finding, and not in the top
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 from itertools import combinations
 
 from lab.graph import End, Tunnel
 from lab.model import Finding, Holder, NodePlan, Topology, TunnelOptions
-from lab.overlay import commands, ends, incomplete, wanted
+from lab.overlay import bonds, commands, ends, incomplete, wanted
 from lab.overlay.readback import BROADCAST_PING, Seen
 from lab.overlay.shapes import Shape
 
-HOLDERS: dict[str, Holder] = {"pair": "tunnel", "mesh": "bridge", "flood-list": "mesh"}
+BRIDGE = "bridge0"
+MISSING: dict[Holder, tuple[str, str]] = {
+    "tunnel": ("tunnel-missing", "tunnel to the other host"),
+    "bridge": ("bridge-missing", "bridge over tunnels to the others"),
+    "mesh": ("tunnel-missing", "VXLAN device that floods to the others"),
+    "bond": ("bond-missing", "bond over tunnels to both hubs"),
+    "prp": ("prp-missing", "PRP device over tunnels to both hubs"),
+}
+"""The code of a finding, and what a host lacks, by the kind of device that is to have its address."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], othe
     tunnels = _tunnels(shape, list(outside), options.kind)
     nodes: list[NodePlan] = []
     routes: Counter[IPv4Network] = Counter()
-    for name, there in outside.items():
+    for name, there in sorted(outside.items(), key=lambda one: one[0] not in shape.hubs):
         seen, place = shape.hosts[name], shape.places.get(name)
         device = place.name if place else _device(shape, name, tunnels)
         own = ends.overlay_address(seen, device, network)
@@ -116,43 +124,58 @@ def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], othe
         nodes.append(
             NodePlan(
                 name,
-                "spoke",
+                "hub" if name in shape.hubs else "spoke",
                 there.address,
                 kept,
                 device,
                 there.nic,
                 there.address6,
                 further,
-                HOLDERS[shape.name],
+                shape.holder(name),
                 isolated=shape.name == "mesh",
             )
         )
         routes[wanted.multicast_route(seen, device)] += 1
+    bundles = [place for name, place in shape.places.items() if shape.hubs and name not in shape.hubs]
+    intervals = [interval for each in bundles if each.kind == "bond" and (interval := bonds.arp_probes(each)[0])]
     return Topology(
         shape.name,
         tuple(nodes),
         tuple(tunnels),
         options,
+        mtu=_most(each.mtu for each in bundles),
+        arp_interval=_most(intervals) or Topology.arp_interval,
         multicast_route=routes.most_common(1)[0][0],
         answer_broadcast_ping=any(seen.sysctls.get(BROADCAST_PING) == "0" for seen in hosts),
         strangers=tuple(dict.fromkeys(to for _, _, to in shape.strangers)),
     )
 
 
+def _most(values: Iterable[int]) -> int | None:
+    return next((value for value, _ in Counter(values).most_common(1)), None)
+
+
 def _device(shape: Shape, name: str, tunnels: list[Tunnel]) -> str:
     """What the device that a host lacks is called: as the other hosts' is, or as its end of its tunnel."""
     if shape.name == "pair":
         return next(end.device for one in tunnels for end in one.ends if end.host == name)
-    return Counter(device.name for device in shape.places.values()).most_common(1)[0][0]
+    alike = [place.name for host, place in shape.places.items() if (host in shape.hubs) == (name in shape.hubs)]
+    return Counter(alike).most_common(1)[0][0] if alike else BRIDGE
 
 
 def _tunnels(shape: Shape, names: list[str], kind: str) -> list[Tunnel]:
-    """A tunnel between any two hosts; an end that is missing gets a free name."""
+    """The tunnels between the hosts, a bond's leg in use first; an end that is missing gets a free name."""
     taken = {name: set(shape.hosts[name].devices) for name in names}
     numbers = {device.vni for device in shape.ends.values()}
     unused = (number for number in range(1, 1 << 24) if number not in numbers)
     made = []
-    for one, other in combinations(names, 2):
+    in_use = {(host, place.details.get("active_slave")) for host, place in shape.places.items()}
+
+    def is_idle(pair: tuple[str, str]) -> bool:
+        found = {(at, end.name) for at, to in (pair, pair[::-1]) if (end := shape.ends.get((at, to)))}
+        return not found & in_use
+
+    for one, other in sorted((pair for pair in combinations(names, 2) if shape.joins(*pair)), key=is_idle):
         both = [
             End(at, found.name if (found := shape.ends.get((at, to))) else _new(shape, at, kind, taken))
             for at, to in ((one, other), (other, one))
@@ -175,13 +198,13 @@ def _findings(shape: Shape, whole: Topology, name: str, network: IPv4Network) ->
     """Why a host cannot take part."""
     seen, place, plan = shape.hosts[name], shape.places.get(name), whole.plans.get(name)
     if place is None:
-        what = {"mesh": "bridge over tunnels to the others", "pair": "tunnel to the other host"}
+        code, what = MISSING[shape.holder(name)]
         there = commands.whole(whole, plan, seen.devices) if plan else ""
         yield Finding(
-            "bridge-missing" if shape.name == "mesh" else "tunnel-missing",
+            code,
             name,
             plan.device if plan else "",
-            f"{name} has no {what.get(shape.name, 'VXLAN device that floods to the others')}",
+            f"{name} has no {what}",
             f"devices: {', '.join(seen.devices)}",
             there,
         )
