@@ -13,6 +13,7 @@ pytest_plugins = [
     "fixtures.underlay",
     "fixtures.resilience",
     "fixtures.redundancy",
+    "fixtures.streams",
     "fixtures.applications",
     "fixtures.persistence",
     "fixtures.load",

@@ -16,6 +16,7 @@ NARROWING = {
     "ignore_glob": "--ignore-glob",
     "deselect": "--deselect",
     "requirements": "--requirements",
+    "stream": "--stream",
 }
 """Options that leave tests out, by pytest's name for each."""
 UNCOLLECTED = frozenset(("--lf", "--stepwise", "--ignore", "--ignore-glob", "--deselect"))

@@ -34,11 +34,11 @@ class Heard:
 
 
 class Stream:
-    """One stream; its sockets are the caller's, who closes them after `stop`."""
+    """One stream; its sockets are the caller's, who closes them after `stop`.  Without a sender it receives only."""
 
     def __init__(
         self,
-        sender: socket.socket,
+        sender: socket.socket | None,
         targets: Sequence[tuple[str, int]],
         receivers: Sequence[socket.socket],
         tag: bytes,
@@ -49,7 +49,7 @@ class Stream:
         self._receivers = {opened.fileno(): (opened, Heard()) for opened in receivers}
         self._sent = array("Q")
         self._progress = threading.Condition()
-        self._sending = self._running = True
+        self._sending, self._running = sender is not None, True
         self._wakened, self._waking = os.pipe()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -124,6 +124,7 @@ class Stream:
                 self._progress.notify_all()
 
     def _send(self) -> None:
+        assert self._sender is not None
         number = len(self._sent)
         self._sent.append(time.time_ns())
         for target, to in enumerate(self._targets):

@@ -145,16 +145,16 @@ class Talking(Looking):
 
     def stream_start(
         self,
-        sender: int,
+        sender: int | None,
         targets: Sequence[tuple[str, int]],
         receivers: Sequence[int],
         tag: bytes,
         rate: float,
         size: int,
     ) -> int:
-        """Sends numbered datagrams from one endpoint and counts them at others from now on (`streaming.Stream`)."""
+        """Sends numbered datagrams from one endpoint, if any, and counts them at others (`streaming.Stream`)."""
         opened = [self._endpoints[handle].socket for handle in receivers]
-        sending = self._endpoints[sender].socket
+        sending = None if sender is None else self._endpoints[sender].socket
         handle = self._handle()
         self._streams[handle] = Stream(sending, targets, opened, tag, rate, size)
         return handle

@@ -19,8 +19,8 @@ from lab.host import Host
 from lab.machines.base import Call
 from lab.machines.node import Node, ask_all
 from lab.probes import options
+from lab.probes.outages import Arrivals, Outage, judged
 from lab.probes.payloads import TAG_SIZE, fresh_port, unique
-from lab.probes.stream import Arrivals, Outage, judged
 
 SIZE = 212  # octets of a datagram
 BURST = 100  # datagrams; the default receive buffer of a socket holds some 270 of them

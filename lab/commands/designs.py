@@ -18,7 +18,8 @@ from lab.laboratory import BuiltLab
 from lab.machines import abilities, choose
 from lab.machines.base import Machine
 from lab.model import Topology, TunnelOptions, Underlay
-from lab.probes.stream import KINDS, Kind, Outage, Stream
+from lab.probes.outages import KINDS, Kind, Outage
+from lab.probes.stream import Stream
 from lab.providers import DEFAULT_CLOUD, provider
 from lab.tunnels import DEFAULT
 
@@ -37,8 +38,6 @@ WORDS: dict[Loss, str] = {
     "slow": "20 ms more on one tunnel",
     "lossy": "5 % of what one tunnel carries",
 }
-NETEM: dict[Loss, tuple[str, ...]] = {"slow": ("delay", "20ms"), "lossy": ("loss", "5%")}
-"""The options of tc-netem(8)."""
 BACK = ", back again"
 
 
@@ -196,26 +195,7 @@ def _gone(lab: BuiltLab, loss: Loss, name: str, api_delay: float, stream: Stream
     """Something is down for a `with` block; no link of another host shows it."""
     if loss == "takeover":
         return _taken_over(lab, api_delay, stream)
-    if loss in NETEM:
-        first = lab.spokes[0].name
-        return _impaired(lab, first, lab.topology.ports(first)[0], NETEM[loss])
     return lab.without(name)
-
-
-@contextlib.contextmanager
-def _impaired(lab: BuiltLab, host: str, device: str, how: Sequence[str]) -> Iterator[None]:
-    """A tunnel's end sends everything later, or loses some."""
-    _tc(lab, host, "add", "dev", device, "root", "netem", *how)
-    yield
-    _tc(lab, host, "del", "dev", device, "root")
-
-
-def _tc(lab: BuiltLab, host: str, *words: str) -> None:
-    done = lab.nodes[host].run("tc", "qdisc", *words)
-    if done["status"] != 0:
-        raise EnvironmentProblem(
-            f"tc qdisc {' '.join(words)}: {done['errors'].strip()}", remedy=abilities.remedy("sch_netem")
-        )
 
 
 @contextlib.contextmanager

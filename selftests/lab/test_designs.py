@@ -16,7 +16,8 @@ from lab.changes import bridge_port
 from lab.laboratory import BuiltLab
 from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
-from lab.probes.stream import Outage, Stream
+from lab.probes.outages import Outage
+from lab.probes.stream import Stream
 from lab.providers import provider
 
 TUNNELS = {"local": "vxlan", "guest": "gretap"}

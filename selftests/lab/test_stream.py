@@ -11,7 +11,7 @@ from array import array
 
 import pytest
 
-from lab.probes.stream import Arrivals, Outage, judged
+from lab.probes.outages import Arrivals, Outage, judged
 
 TICK = 10_000_000  # ns
 NUMBERS = 40

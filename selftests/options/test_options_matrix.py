@@ -128,6 +128,8 @@ ELSEWHERE = {
     "--metrics=": "selftests/live",
     "--persistence": "selftests/live",
     "--redact": "selftests/faults",
+    "--stream=": "selftests/live",
+    "--overlay=": "selftests/live",
     "--version": "selftests/reports",
     "-k": "selftests/commands",
     "-x": "selftests/reports",
