@@ -37,7 +37,7 @@ class TooSlow(EnvironmentProblem):
 
 
 class FramesLost(EnvironmentProblem):
-    """The captures had no room for some frames: what they did not see may have been there."""
+    """Captures lost frames, so a missing frame proves nothing."""
 
 
 class NotApplicable(OvercastError):

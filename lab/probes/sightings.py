@@ -117,7 +117,7 @@ def collected(nodes: Iterable[Node], answers: Sequence[Any], *, vxlan_port: int 
         ]
     if lost:
         raise FramesLost(
-            f"the captures had no room for some frames ({', '.join(lost)}): what they did not see may have been there",
+            f"captures lost frames ({', '.join(lost)}), so a missing frame proves nothing",
             remedy=ROOM,
         )
     return sorted(found, key=lambda sighting: sighting.time)

@@ -77,7 +77,7 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
         yield spoke.declared(
             "querier-elsewhere",
             spoke.plan.device,
-            f"hub {port.name} is a router port since something came from there" + (f"; {spoken}" if spoken else ""),
+            f"hub {port.name} is a router port since it received a query or PIM" + (f"; {spoken}" if spoken else ""),
             "ss -wap    # stop the querier; bridge and hosts forget it within seven minutes",
         )
 
