@@ -89,12 +89,14 @@ def enter_for_good(stack: Stack) -> None:
     _call(_libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-rprivate /")
 
 
-def private_run() -> None:
+def private_folders() -> None:
     """
-    A /run of this process's own (its mount namespace is private already): programs that keep locks or state there,
-    iptables and dnsmasq among them, do not meet those of others.
+    A /run and a /dev/shm of this process's own (its mount namespace is private already): programs that keep locks,
+    state or shared memory there, iptables and corosync among them, do not meet those of others, and leave nothing.
     """
-    _call(_libc.mount(b"overcast", b"/run", b"tmpfs", 0, b"mode=755"), "mount /run")
+    for folder, mode in ((b"/run", b"mode=755"), (b"/dev/shm", b"mode=1777")):
+        if os.path.isdir(folder):
+            _call(_libc.mount(b"overcast", folder, b"tmpfs", 0, mode), f"mount {folder.decode()}")
 
 
 def cover(path: str, by: str) -> None:

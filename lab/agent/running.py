@@ -136,7 +136,7 @@ def _furnished(files: Mapping[str, str]) -> str:
 
     A file with a whole path lies over the machine's own of that path.
     """
-    namespaces.private_run()
+    namespaces.private_folders()
     for name, text in files.items():
         place = f"/run/{name.replace('/', '_')}"
         mode = 0o755 if text.startswith("#!") else 0o644

@@ -49,12 +49,12 @@ class Agent(Watching):
 
     def pin(self, cpu: int) -> None:
         """
-        Stays on one CPU from now on, with a /run of its own (`namespaces.private_run`).
+        Stays on one CPU from now on, with a /run of its own (`namespaces.private_folders`).
 
         Packets queued per CPU (netif_rx) keep their order then; fences rely on it.
         """
         os.sched_setaffinity(0, {cpu})
-        namespaces.private_run()
+        namespaces.private_folders()
 
     def load_modules(self, names: Sequence[str]) -> dict[str, str]:
         """Loads kernel modules on a machine that is ours (a guest); returns why, by name, for those that it cannot."""

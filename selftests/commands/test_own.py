@@ -40,12 +40,14 @@ def test_the_examples_with_real_programs_pass(example: str, needs: str) -> None:
     """Corosync forms a cluster, and avahi's name is found, over the overlay; without a way to a spoke they fail."""
     if shutil.which(needs, path="/usr/sbin:/usr/bin") is None:
         pytest.skip(f"{needs} is missing: apt-get install --no-install-recommends {needs}")
+    before = set(Path("/dev/shm").iterdir())
     whole = own(EXAMPLE.with_name(example))
     cut = own(EXAMPLE.with_name(example), "--inject=port-detached")
 
     assert whole.returncode == 0, whole.stdout
     assert cut.returncode == 1, cut.stdout
     assert "fix (hub): ip link set vxlan2 master bridge0" in cut.stdout
+    assert {path.name for path in Path("/dev/shm").iterdir() if path not in before and needs in path.name} == set()
 
 
 def test_a_folder_anywhere_will_do(tmp_path: Path) -> None:
