@@ -16,7 +16,8 @@ from lab.errors import EnvironmentProblem, OvercastError
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
 from lab.laboratory import Lab
-from lab.probes.listening import ANY, Listening
+from lab.probes.fences import ANY
+from lab.probes.listening import Listening
 from lab.probes.patience import Kind, Way
 
 TO_ALL: Sequence[Kind] = ("broadcast", "multicast")

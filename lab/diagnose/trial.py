@@ -40,7 +40,7 @@ MOST_SUSPECTS = 2
 GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part except 239/8 (RFC 5771); unassigned
 FEW_OCTETS = 64
 UDP_HEADERS = 28  # octets of IPv4 and UDP
-GRACE = 0.2  # seconds, as `listening.FENCE_GRACE`; a diagnosis may be less patient than a verdict
+GRACE = 0.2  # seconds, as `fences.GRACE`; a diagnosis may be less patient than a verdict
 
 Listen = Callable[..., Listening]
 Kind = Literal[

@@ -22,7 +22,7 @@ from lab.machines.node import Agent, Node
 from lab.machines.sockets import fresh_handle
 from lab.model import Network, Topology
 from lab.probes import markers, options
-from lab.probes.listening import FENCE_GRACE
+from lab.probes.fences import GRACE
 from lab.probes.patience import SHORT, Lost
 from lab.probes.payloads import fresh_port, unique
 
@@ -134,7 +134,7 @@ def ping(
     device: str | None = None,
     ttl: int | None = None,
     fence: bool = True,
-    grace: float = FENCE_GRACE,
+    grace: float = GRACE,
     nodes: Mapping[str, Node] | None = None,
     lost: Lost | None = None,
     protocol: Protocol = ICMP,

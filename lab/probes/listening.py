@@ -5,50 +5,38 @@ Listening: sockets that are bound and taps that are live before anything is sent
         sender.udp.send(to=everyone)
     heard.exactly_once(at=nodes)      whatever was on its way has arrived, or never will
 
-A fence is a unicast datagram that leaves the sender after the stimulus, on the same legs.  When it has arrived, what
-was sent before it and has not arrived is lost: absence is proved in milliseconds instead of waited for.  Where it
-cannot go (the overlay itself is broken) markers on the underlay tell that nothing more is on its way (`markers`), and
-the node is listed in `unproved`.  FENCE_GRACE bounds the wait where they cannot go either.
+The sockets are those of `receivers`, the fences those of `fences`, the comparison is that of `judgement`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from lab.errors import CheckFailed, FramesLost, RootNeeded, TooSlow
 from lab.machines.base import Agent, Call, call, settle_all
-from lab.machines.node import Node, ask_all, ask_in_turn, do_all, in_order, tell_all
+from lab.machines.node import Node, ask_all, do_all, in_order, tell_all
 from lab.machines.sockets import fresh_handle
-from lab.model import Network, NodePlan, Topology
-from lab.probes import ipv6, judgement, markers, options, sightings, ways
+from lab.model import Topology
+from lab.probes import fences, judgement, markers, sightings, ways
 from lab.probes.datagrams import Datagram, Sent, stimulus
-from lab.probes.patience import Lost, Patience, Way
-from lab.probes.payloads import fresh_port, tag_of, unique
+from lab.probes.fences import GRACE, Fences
+from lab.probes.patience import Lost, Patience
+from lab.probes.payloads import tag_of
+from lab.probes.receivers import Receivers
 from lab.records import Address
 from lab.steps import STEPS
 
-FENCE_GRACE = 0.5
-"""Seconds that a fence, or a marker, may take: less than a millisecond in a lab, more on a busy machine."""
-ANY = ""
 FEW = 16
 """Payloads whose frames are collected with every check."""
 FASTER = "use a less loaded host or a faster path; no packets were lost"
 
 
 class Listening:
-    """
-    What the nodes hear on one UDP port, from the entry of the block on.
-
-    `group` is one group or several, joined on the interface with the address `interface` (default: the network's own;
-    0.0.0.0 leaves it to the routing table), from `source` alone if one is named, not at all with `join=False`.  A
-    socket is bound to its one group, to `bind`, or to any address.  `share` lets several sockets have the port, by
-    SO_REUSEADDR or SO_REUSEPORT; `all_groups` sets IP_MULTICAST_ALL (several groups: off).  A group of IPv6 is
-    joined on the overlay's device; fences are IPv4 all the same, on the same way.
-    """
+    """What the nodes receive on one UDP port, from the entry of the block on; `sockets` are `Receivers`' fields."""
 
     def __init__(
         self,
@@ -57,67 +45,48 @@ class Listening:
         at: Sequence[str],
         *,
         tapped: Iterable[Node],
-        port: int | None = None,
-        network: Network = "overlay",
-        group: str | Sequence[str] | None = None,
-        join: bool = True,
-        source: str | None = None,
-        bind: str | None = None,
-        interface: str | None = None,
-        share: Literal["address", "port"] = "address",
-        all_groups: bool | None = None,
-        grace: float = FENCE_GRACE,
+        grace: float = GRACE,
         patience: Patience | None = None,
         lost: Lost | None = None,
         on_entry: Callable[[Listening], None] = lambda listening: None,
         on_exit: Callable[[Listening], None] = lambda listening: None,
+        **sockets: Any,
     ) -> None:
         self.at = tuple(at)
-        self.port = fresh_port() if port is None else port
-        self.network: Network = network
+        self._receivers = Receivers(**{name: value for name, value in sockets.items() if value is not None})
+        self.port, self.network = self._receivers.port, self._receivers.network
         self.sent: list[Sent] = []
         self.datagrams: dict[str, tuple[Datagram, ...]] = {}
-        self._unproved: set[tuple[str, str]] = set()
-        """Sender and receiver of each fence that did not arrive."""
         self.took = 0.0
         """Seconds until the fences had arrived, or were given up."""
         self.late: dict[str, tuple[Datagram, ...]] = {}
         """What came after the deadline, by node."""
         self._nodes, self._plans, self._topology = nodes, topology.plans, topology
         self._tapped = list(tapped)
-        self._groups = (group,) if isinstance(group, str) else tuple(group or ())
-        self._joined = self._groups if join else ()
-        self._bind, self._source, self._interface = bind, source, interface
-        self._share, self._all_groups = share, all_groups
-        self._grace, self._on_entry, self._on_exit = markers.bound(grace, nodes.values()), on_entry, on_exit
-        self._patience, self._lost = patience, lost or Lost()
-        self._is_ipv6 = bool(self._groups) and options.is_ipv6(self._groups[0])
-        self._link_locals: dict[str, Address] = {}
+        self._on_entry, self._on_exit, self._patience = on_entry, on_exit, patience
+        self._fences = Fences(nodes, topology, self.network, grace, lost or Lost())
+        self._link_locals: Mapping[str, Address] = {}
         self._sockets: dict[str, int] = {}
-        self._fences: dict[str, int] = {}
-        self._fence_port = fresh_port()
         self._frames: list[Any] | None = None
         """What the taps of the hosts saw, if it was collected after the fences."""
-        self._tokens: dict[str, list[bytes]] = {}
 
     # the block
 
     def __enter__(self) -> Listening:
-        if self._is_ipv6:
-            here = {name: self._nodes[name] for name in self.at}
-            self._link_locals = ipv6.link_locals(here, self._plans, self.network)
+        here = {name: self._nodes[name] for name in self.at}
+        self._link_locals = self._receivers.link_locals(here, self._plans)
         fenced = dict.fromkeys([*self.at, *markers.forwarding(self._topology, self.network)])
         self._sockets = {name: fresh_handle() for name in self.at}
-        self._fences = {name: fresh_handle() for name in fenced}
-        calls: list[tuple[Node, Call[Any]]] = [(self._nodes[name], self._receiver(name)) for name in self.at]
-        bound = [ANY, self._fence_port]
-        for name, node in ((name, self._nodes[name]) for name in fenced):
-            calls.append((node, node.call(Agent.open, self._fences[name], **options.UDP, bind=bound)))
+        calls: list[tuple[Node, Call[Any]]] = [
+            (node, self._receivers.opening(node, self._sockets[name], self._plans[name], self._link_locals))
+            for name, node in here.items()
+        ]
+        calls += self._fences.opening(fenced)
         # a live host captures from the beginning of the test on: for that alone it is asked nothing
         ready = [node for node in self._tapped if not node.read_only or node.name in fenced]
         calls += [(node, call(Agent.tap_ready, nodes=[node.handle])) for node in ready]
         do_all(calls)
-        groups = f", members of {', '.join(self._joined)}" if self._joined else ""
+        groups = f", members of {', '.join(self.joined)}" if self.joined else ""
         STEPS.note("arrange", f"{', '.join(self.at)} listen on UDP port {self.port} ({self.network}){groups}")
         self._on_entry(self)
         return self
@@ -139,46 +108,25 @@ class Listening:
 
     def close(self) -> None:
         """Closes the sockets, unless that has been done."""
-        opened = [(name, endpoint) for each in (self._sockets, self._fences) for name, endpoint in each.items()]
-        self._sockets, self._fences = {}, {}
+        each = (self._sockets, self._fences.sockets)
+        opened = [(name, endpoint) for sockets in each for name, endpoint in sockets.items()]
+        self._sockets, self._fences.sockets = {}, {}
         closing = [(self._nodes[name], call(Agent.close, endpoints=[endpoint])) for name, endpoint in opened]
         tell_all(closing, delayed=not in_order(self._nodes.values()))
 
     def _may_wait(self) -> bool:
-        if self._patience is None or self._patience.left <= 0:
-            return False
-        return any(not self._lost.may_lose(Way(self.network, "unicast", *pair)) for pair in self._unproved)
-
-    def _receiver(self, name: str) -> Call[int]:
-        chosen = [options.REUSE_ADDRESS if self._share == "address" else options.REUSE_PORT]
-        all_groups = False if self._all_groups is None and len(self._groups) > 1 else self._all_groups
-        if all_groups is not None and not self._is_ipv6:
-            chosen.append(options.multicast_all(all_groups))
-        bind = self._bind
-        if bind is None:
-            # bound to the group, a socket receives no other groups, even if the host joined them (MCAST-10)
-            bind = self._groups[0] if len(self._groups) == 1 else ANY
-        kind, late = options.UDP6 if self._is_ipv6 else options.UDP, self._memberships(self._plans[name], join=True)
-        bound = [bind, self.port]
-        return self._nodes[name].call(
-            Agent.open, self._sockets[name], **kind, options=chosen, bind=bound, late_options=late
-        )
-
-    def _memberships(self, plan: NodePlan, *, join: bool) -> list[options.Option]:
-        if self._is_ipv6:
-            index = ipv6.required(self._link_locals, plan.name, plan).index
-            return [options.membership6(group, index, join=join) for group in self._joined]
-        where = plan.address(self.network) if self._interface is None else self._interface
-        return [options.membership(group, where, self._source, join=join) for group in self._joined]
+        return self._patience is not None and self._patience.left > 0 and self._fences.may_arrive()
 
     def _gather(self) -> None:
         senders = list(dict.fromkeys(sent.node for sent in self.sent))
         *before, last = markers.stages(self._topology, self.network, senders, self.at)
         takes = [(self._nodes[name], call(Agent.take, endpoints=[self._sockets[name]])) for name in self.at]
         began = time.monotonic()
+        # a marker is seen by the taps
+        ways = list(fences.legs(self._topology, self.network, senders, self.at)) if self._tapped else []
         for pairs in before:
-            self._pass_fences(pairs)
-        answers = self._pass_fences(last, takes, self._collecting(senders))
+            self._fences.send(pairs, ways)
+        answers, self._frames = self._fences.send(last, ways, takes, self._collecting(senders))
         self.took = time.monotonic() - began
         self.datagrams = {
             name: tuple(Datagram.of(received) for received in answer[0])
@@ -201,80 +149,18 @@ class Listening:
     def _tags(self) -> list[bytes]:
         return [tag_of(payload) for sent in self.sent for payload in sent.payloads]
 
-    def _pass_fences(
-        self,
-        pairs: Sequence[tuple[str, str]],
-        then: Sequence[tuple[Node, Call[Any]]] = (),
-        collecting: Sequence[tuple[Node, Call[Any]]] = (),
-    ) -> list[Any]:
-        """Sends fences and waits for them; returns what the calls `then` come to, and collects what taps saw."""
-        awaited = [(name, unique()) for _, name in pairs]
-        calls: list[tuple[Node, Call[Any]]] = [
-            (self._nodes[sender], self._fence(sender, name, token))
-            for (sender, _), (name, token) in zip(pairs, awaited, strict=True)
-        ]
-        for name, token in awaited:
-            self._tokens.setdefault(name, []).append(token)
-        # one wait for all the fences of a kernel, and one for those that are known to be lost, in one round trip
-        together = markers.one_kernel(self._nodes.values())
-        groups: dict[tuple[str, float], list[int]] = {}
-        for number, pair in enumerate(pairs):
-            at = pairs[0][0] if together else pair[1]
-            groups.setdefault((at, self._grace_for([pair])), []).append(number)
-        legs: Sequence[Any] = ()
-        if together and groups:
-            # a marker is seen by the taps
-            ways = self._ways() if self._tapped else ()
-            legs = markers.legs(ways, self._nodes, self._topology, self._fence_port, self._lost)
-        waits = []
-        for (at, grace), own in sorted(groups.items(), key=lambda group: group[0][1], reverse=True):
-            wait = self._wait([awaited[number] for number in own], grace, legs)
-            waits.append(([pairs[number] for number in own], self._nodes[at], wait))
-        asked = [*calls, *((node, wait) for _, node, wait in waits), *then]
-        if collecting:
-            answers, self._frames = ask_in_turn(asked, collecting)
-        else:
-            answers = ask_all(asked)
-        missing = answers[len(calls) : len(calls) + len(waits)]
-        for (fenced, _, _), positions in zip(waits, missing, strict=True):
-            self._unproved |= {fenced[position] for position in positions}
-        return answers[len(calls) + len(waits) :]
-
-    def _wait(self, awaited: Sequence[tuple[str, bytes]], timeout: float, legs: Sequence[Any] = ()) -> Call[Any]:
-        tokens = [[self._fences[name], token] for name, token in awaited]
-        return call(Agent.wait_for, tokens=tokens, timeout=timeout, legs=list(legs))
-
     def _wait_for_late(self, patience: Patience) -> None:
         """Waits once more for the fences that did not arrive, and takes what came meanwhile."""
         self._frames = None
-        each = {name: [(name, token) for token in self._tokens[name]] for name in sorted(self.unproved)}
         came: list[object] = []
         with patience.waiting(came) as seconds:
-            if markers.one_kernel(self._nodes.values()):
-                together = [fence for fences in each.values() for fence in fences]
-                waits = [(self._nodes[next(iter(each))], self._wait(together, seconds))]
-            else:
-                waits = [(self._nodes[name], self._wait(fences, seconds)) for name, fences in each.items()]
+            waits = self._fences.waiting_again(seconds)
             takes = [(self._nodes[name], call(Agent.take, endpoints=[self._sockets[name]])) for name in self.at]
             answers = ask_all([*waits, *takes])[len(waits) :]
             taken = {name: tuple(map(Datagram.of, answer[0])) for name, answer in zip(self.at, answers, strict=True)}
             self.late = {name: datagrams for name, datagrams in taken.items() if datagrams}
             came.extend(self.late)
         self.close()
-
-    def _grace_for(self, pairs: Iterable[tuple[str, str]]) -> float:
-        return self._lost.grace(self._grace, *(Way(self.network, "unicast", *pair) for pair in pairs))
-
-    def _ways(self) -> Iterator[tuple[str, str]]:
-        """The legs of the underlay that carry what was sent."""
-        for sender in dict.fromkeys(sent.node for sent in self.sent):
-            for name in self.at:
-                yield from markers.legs_between(self._topology, self.network, sender, name)
-
-    def _fence(self, sender: str, receiver: str, token: bytes) -> Call[None]:
-        to = [self._plans[receiver].address(self.network), self._fence_port]
-        device = None if sender == receiver else self._plans[sender].interface(self.network)
-        return self._nodes[sender].call(Agent.send_fence, token, to, **options.UDP, device=device)
 
     def replaced(self, name: str, node: Node) -> None:
         """Another node has a host's place on the network from now on; sockets that are open stay where they are."""
@@ -283,21 +169,21 @@ class Listening:
     def leave(self, *at: str) -> None:
         """The sockets of these nodes leave their groups, inside the block."""
         for name in at:
-            chosen = self._memberships(self._plans[name], join=False)
+            chosen = self._receivers.memberships(self._plans[name], self._link_locals, join=False)
             node = self._nodes[name]
             do_all([(node, call(Agent.set_option, self._sockets[name], *each)) for each in chosen])
 
     @property
     def joined(self) -> tuple[str, ...]:
         """The groups that the sockets are members of."""
-        return self._joined
+        return self._receivers.joined
 
     # what was heard
 
     @property
     def unproved(self) -> frozenset[str]:
         """The hosts at which a fence did not arrive."""
-        return frozenset(name for _, name in self._unproved)
+        return frozenset(name for _, name in self._fences.unproved)
 
     @property
     def payloads(self) -> dict[str, list[bytes]]:
@@ -347,7 +233,7 @@ class Listening:
     def _problems(self, name: str, copies: int) -> list[judgement.Problem]:
         in_time, late = ([each.payload for each in heard] for heard in (self.datagrams[name], self.late.get(name, ())))
         sent = [one for one in self.sent if self._topology.connects(one.node, name, self.network)] or self.sent
-        return judgement.problems(name, copies, sent, in_time, late, f"{self._grace * 1000:.0f} ms")
+        return judgement.problems(name, copies, sent, in_time, late, f"{self._fences.grace * 1000:.0f} ms")
 
     def lost(self) -> list[tuple[str, str]]:
         """Sender and receiver of every datagram that one of the hosts did not hear, whether or not it was to."""
@@ -378,7 +264,7 @@ class Listening:
         if self.unproved:
             lines.append(
                 f"  unicast on the same way did not arrive at {', '.join(sorted(self.unproved))} "
-                f"within {self._grace * 1000:.0f} ms either"
+                f"within {self._fences.grace * 1000:.0f} ms either"
             )
         return lines
 

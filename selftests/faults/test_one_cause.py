@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lab.faults import catalogue
-from lab.probes.listening import FENCE_GRACE
+from lab.probes.fences import GRACE
 from lab.probes.patience import BROKEN, SHORT
 from selftests.faults import inner, waits
 from selftests.faults.pool import Worker
@@ -179,7 +179,7 @@ def test_what_a_known_cause_loses_at_times_is_waited_for_as_a_fence(worker, tmp_
 
     assert len(ran.findings) == 1, ran.findings
     assert {one.seconds for one in waited.fences if one.receiver == "spoke1" != one.sender} == {SHORT}
-    assert {one.seconds for one in waited.fences if {one.sender, one.receiver} == {"hub", "spoke2"}} == {FENCE_GRACE}
+    assert {one.seconds for one in waited.fences if {one.sender, one.receiver} == {"hub", "spoke2"}} == {GRACE}
     assert waited.gathered <= MOST_DIAGNOSES
 
 

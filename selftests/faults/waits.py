@@ -62,14 +62,14 @@ class Waits:
         """Note each fence, each diagnosis, and what else is waited for or read."""
         from fixtures import causes  # not before pytest has it imported as a plugin
         from lab.probes import snooping
-        from lab.probes.listening import Listening
+        from lab.probes.fences import Fences
         from lab.probes.patience import Patience
 
-        grace_for, gather, full = Listening._grace_for, causes.scene.gather, causes.neighbour_tables.full
+        grace_for, gather, full = Fences.grace_for, causes.scene.gather, causes.neighbour_tables.full
         await_listed, waiting = snooping.await_listed, Patience.waiting
 
-        def noted(listening: Listening, pairs: Sequence[tuple[str, str]]) -> float:
-            seconds = grace_for(listening, pairs)
+        def noted(fences: Fences, pairs: Sequence[tuple[str, str]]) -> float:
+            seconds = grace_for(fences, pairs)
             if self._known:
                 self.fences |= {(*pair, seconds) for pair in pairs}
             return seconds
@@ -99,7 +99,7 @@ class Waits:
         patch.setattr(snooping, "await_listed", listed)
         patch.setattr(Patience, "waiting", waited)
         patch.setattr(causes.neighbour_tables, "full", tables)
-        patch.setattr(Listening, "_grace_for", noted)
+        patch.setattr(Fences, "grace_for", noted)
         patch.setattr(causes.scene, "gather", counted)
 
     @property
