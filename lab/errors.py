@@ -59,7 +59,7 @@ class RootNeeded(NotRun):
 
 
 class CheckFailed(OvercastError, AssertionError):
-    """The overlay does not meet a requirement.  `paths`: how far what was sent came (`probes.ways`), as data."""
+    """The overlay does not meet a requirement.  `paths`: how far what was sent came (`probes.paths`), as data."""
 
     def __init__(self, message: str, *, remedy: str | None = None, paths: Sequence[Mapping[str, Any]] = ()) -> None:
         super().__init__(message, remedy=remedy)

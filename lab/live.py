@@ -24,7 +24,7 @@ from lab.model import Finding, Topology, Underlay
 from lab.overlay import incomplete, readback, several
 from lab.overlay.layouts import Layout, described
 from lab.overlay.understanding import Understood, tried, understand
-from lab.probes import in_use, ipv6, meeting, options, snooping, ways
+from lab.probes import in_use, ipv6, meeting, options, paths, snooping
 from lab.probes.listening import Listening
 from lab.probes.patience import LIVE_MOST, Learnt, Way
 from lab.probes.payloads import FIRST_PORT, LAST_PORT, PROBES_FROM
@@ -68,7 +68,7 @@ class LiveLab(Lab):
     def frames(self, tags: Sequence[bytes] | None = None) -> list[Sighting]:
         if not self._rooted:
             raise RootNeeded("captures")
-        return ways.of_hosts(self.topology, super().frames(tags))
+        return paths.of_hosts(self.topology, super().frames(tags))
 
     def listen(self, *positional: Any, **fields: Any) -> Listening:
         entered = {"on_entry": lambda listening: self.await_listed(listening.joined, listening.at)}

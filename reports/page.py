@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from lab.model import place
 from lab.requirements import AREAS
-from reports import drawing, terminal, ways
+from reports import drawing, ladder, terminal
 from reports.answer import sentence
 from reports.conformance import Conformance, Trial, tally
 from reports.deliveries import KINDS, Matrix
@@ -126,7 +126,7 @@ def _cell(table: Matrix, kind: str, sender: str, number: int, anchors: set[str])
     first = "first " if number == 0 else ""
     if sender == receiver and mark == "untested":
         return {"style": f"{first}self", "title": "", "link": "", "sign": ""}
-    anchor = ways.pair(sender, receiver)
+    anchor = ladder.pair(sender, receiver)
     return {
         "style": f"{first}{mark}",
         "title": f"{kind} from {sender} to {receiver}: {MARK_WORDS[mark]}",
@@ -197,7 +197,7 @@ class _Failures:
 
     def _path(self, path: Mapping[str, Any]) -> dict[str, Any]:
         """Return a path; the first failed one between two hosts is what the matrix links to."""
-        shown, anchor = ways.view(path), ways.pair(path["sender"], path["receiver"])
+        shown, anchor = ladder.view(path), ladder.pair(path["sender"], path["receiver"])
         first = shown["tone"] == "failed" and anchor not in self.anchors
         if first:
             self.anchors.add(anchor)

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
 from lab.agent import reading, routing
-from lab.agent.looking import READINGS
 from lab.agent.rtnl import GETLINK, NEWLINK, Transport, attributes, messages, notices
+from lab.agent.state_verbs import READINGS
 
 RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x1, 0x4, 0x10, 0x100, 0x400
 RTMGRP_MDB = 1 << 25
@@ -74,7 +74,7 @@ def entries(
     transport: Transport, what: str, wanted: Sequence[dict[str, Any]], present: bool, timeout: float
 ) -> list[int]:
     """
-    Waits until a reading (`looking.READINGS`) has an entry with each of the `wanted` fields, or none of them.
+    Waits until a reading (`state_verbs.READINGS`) has an entry with each of the `wanted` fields, or none of them.
 
     A value that is a list or tuple stands for any of its own.  Returns the positions of which that does not hold at the
     deadline (s).

@@ -18,7 +18,7 @@ from lab.agent import awaiting, namespaces, neighbour_table, restoring, tap_filt
 from lab.agent.node import Node
 from lab.agent.occupancy import Occupancy
 from lab.agent.progress import Peer, Progress
-from lab.agent.talking import Talking
+from lab.agent.socket_verbs import Talking
 
 BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
 MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8 // BYTES_OF_STACK)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lab import live
 from lab.checkup.check import Check
-from lab.checkup.looking import ALL, Host
+from lab.checkup.live_host import ALL, Host
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene

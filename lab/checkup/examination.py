@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab import clouds, designs
-from lab.checkup import between, crossed, crossing, diagnosed, lasting, looking, single
+from lab.checkup import diagnosed, host_checks, lasting, live_host, pair_checks, underlay_checks, underlay_probe
 from lab.checkup.check import Check
-from lab.checkup.crossing import Place, Way
-from lab.checkup.looking import ALL, Host
+from lab.checkup.live_host import ALL, Host
+from lab.checkup.underlay_probe import Place, Way
 from lab.clouds import Carrier
 from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
@@ -62,7 +62,7 @@ class Wanted:
 def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wanted()) -> Examined:
     """What is as expected on the hosts, what is not, and what could not be looked at."""
     deadline = time.monotonic() + TIME
-    looked = looking.look(connected.machines, specs, deadline)
+    looked = live_host.look(connected.machines, specs, deadline)
     every = {role: found for role, found in looked.items() if isinstance(found, Host)}
     seen = several.chosen({role: host.seen for role, host in every.items()}, wanted.overlay)
     hosts = {role: replace(host, seen=seen[role]) for role, host in every.items()}
@@ -76,7 +76,7 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wa
     kinds = designs.kinds(wanted.topology or (topology.name if topology else ""))
     for role, host in hosts.items():
         hub, over = role in (*hubs, *bridges), () if role in hubs else kinds
-        made += single.checks(host, _plan(topology, role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
+        made += host_checks.checks(host, _plan(topology, role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
     if not hosts:
         return Examined(tuple(made))
     made += _lasting(hosts, topology, deadline)
@@ -89,7 +89,7 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wa
     else:
         crossings, late = _crossed(hosts, topology, hubs, carrier, deadline)
     found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
-    made += between.checks(hosts, topology, found.findings)
+    made += pair_checks.checks(hosts, topology, found.findings)
     made += diagnosed.checks(found)
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
     return Examined((*made, *_unplaced(hosts, topology, carrier)), found.findings, found.scene)
@@ -105,7 +105,7 @@ def _lasting(hosts: Mapping[str, Host], topology: Topology | None, deadline: flo
     def ask(role: str, plan: NodePlan) -> lasting.Named:
         return hosts[role].node.ask(Agent.named_at_boot, lasting.words(topology, plan))
 
-    for role, named in looking.each(plans, machines, ask, deadline).items():
+    for role, named in live_host.each(plans, machines, ask, deadline).items():
         if not isinstance(named, OvercastError):
             yield lasting.check(hosts[role].spec, topology, plans[role], named, lasting.written(topology))
 
@@ -114,8 +114,8 @@ def _crossed(
     hosts: Mapping[str, Host], topology: Topology | None, hubs: Sequence[str], carrier: Carrier, deadline: float
 ) -> tuple[list[Check], dict[str, OvercastError]]:
     """What a packet of the tunnel's protocol met on every way; and the hosts that were lost meanwhile."""
-    crossings, late = crossing.cross(list(_ways(hosts, topology, hubs, carrier)), deadline)
-    return [check for each in crossings for check in crossed.checks(each)], late
+    crossings, late = underlay_probe.cross(list(_ways(hosts, topology, hubs, carrier)), deadline)
+    return [check for each in crossings for check in underlay_checks.checks(each)], late
 
 
 def _diagnosed(hosts: Mapping[str, Host], specs: Sequence[HostSpec], cloud: Provider | None) -> diagnosed.Diagnosed:

@@ -12,7 +12,7 @@ from lab.causes import fix
 from lab.checkup import examination
 from lab.checkup.check import Check
 from lab.checkup.examination import Examined, Wanted
-from lab.checkup.looking import ALL
+from lab.checkup.live_host import ALL
 from lab.commands.main import FAILED, INCOMPLETE
 from lab.commands.options import FOUND_OPTIONS
 from lab.errors import UsageProblem

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from lab import clouds
 from lab.boot.hosts import Named
-from lab.checkup import looking
-from lab.checkup.looking import Host
+from lab.checkup import live_host
+from lab.checkup.live_host import Host
 from lab.errors import EnvironmentProblem
 from lab.machines import hosts, ssh
 from lab.machines.ssh_link import Login
@@ -33,7 +33,7 @@ def read(arguments: argparse.Namespace) -> Live:
     connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
     try:
         connected.all()
-        looked = looking.look(connected.machines, specs, time.monotonic() + TIME)
+        looked = live_host.look(connected.machines, specs, time.monotonic() + TIME)
     finally:
         connected.close()
     found = []

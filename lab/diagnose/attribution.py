@@ -1,7 +1,7 @@
 """
 Attribution: which findings explain what a test missed.
 
-A path is how far one datagram came, as data (`probes.ways.Path.data`).  The nearest findings are responsible: those at
+A path is how far one datagram came, as data (`probes.paths.Path.data`).  The nearest findings are responsible: those at
 the interfaces between which it was lost, else those at the hosts there, else those on its way.
 """
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from lab.model import Finding
-from lab.probes.ways import Stage
+from lab.probes.paths import Stage
 
 FILE = Path(__file__).with_name("codes.json")
 

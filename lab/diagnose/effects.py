@@ -14,8 +14,8 @@ from lab.diagnose.legs import Loss
 from lab.diagnose.scene import Scene
 from lab.graph import Tunnel
 from lab.model import Finding
+from lab.probes.paths import Stage
 from lab.probes.patience import Kind, Way
-from lab.probes.ways import Stage
 from lab.underlay.fabric import FABRIC
 
 LETTING_THROUGH = marked("lets-through")

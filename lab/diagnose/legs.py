@@ -1,4 +1,4 @@
-"""Losses: what of an exchange did not arrive, and the first place on its way (`probes.ways`) that it did not reach."""
+"""Losses: what of an exchange did not arrive, and the first place on its way (`probes.paths`) that it did not reach."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from lab.diagnose.trial import Exchange
 from lab.model import Topology
+from lab.probes.paths import Place, Stage, carried_to, reached, ways
 from lab.probes.payloads import tag_of
 from lab.probes.sightings import Sighting
-from lab.probes.ways import Place, Stage, carried_to, reached, ways
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 
 from lab import faults
 from lab.errors import UsageProblem
+from lab.faults.actions import shell
 from lab.faults.fault import Fault
-from lab.faults.means import shell
 from lab.laboratory import BuiltLab
 
 __all__ = ["Fault", "known", "listing", "named"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.changes import link_del, route_add
-from lab.faults.means import extra_tunnel, take_any_source
+from lab.faults.actions import extra_tunnel, take_any_source
 from lab.faults.places import victim
 from lab.faults.table import read
 from lab.laboratory import BuiltLab

@@ -6,7 +6,7 @@ On a lab that has no IPv6 they change nothing that IPv4 sees.
 
 from __future__ import annotations
 
-from lab.faults.means import cloud_drops
+from lab.faults.actions import cloud_drops
 from lab.faults.table import read
 from lab.underlay.policy import destination_options_rule
 

@@ -7,7 +7,7 @@ Most of them are one wrong line of a set-up, and none is visible on the sender.
 from __future__ import annotations
 
 from lab.changes import link_set, route_add
-from lab.faults.means import cloud_drops
+from lab.faults.actions import cloud_drops
 from lab.faults.table import read
 from lab.laboratory import BuiltLab
 from lab.model import VXLAN_PORT

@@ -17,7 +17,7 @@ from lab.changes import (
     link_set,
     route_replace,
 )
-from lab.faults.means import extra_tunnel
+from lab.faults.actions import extra_tunnel
 from lab.faults.table import read
 from lab.host import Host
 from lab.laboratory import BuiltLab

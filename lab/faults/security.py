@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from lab.changes import link_add
-from lab.faults.means import take_any_source
+from lab.faults.actions import take_any_source
 from lab.faults.table import read
 from lab.laboratory import BuiltLab
 from lab.machines import program

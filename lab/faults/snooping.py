@@ -7,7 +7,7 @@ Bridges snoop by default, and prune only while there is a querier on any host.
 from __future__ import annotations
 
 from lab.changes import filter_add
-from lab.faults.means import run
+from lab.faults.actions import run
 from lab.faults.places import hub_port, victim
 from lab.faults.table import read
 from lab.laboratory import BuiltLab

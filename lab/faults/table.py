@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lab.faults.actions import run, shell
 from lab.faults.fault import Fault, Inject, Named, Place
-from lab.faults.means import run, shell
 from lab.faults.places import WHO, device, names_in_cloud
 from lab.laboratory import BuiltLab
 from lab.underlay.fabric import FABRIC

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from lab.changes import link_add, link_set
+from lab.faults.actions import take_any_source
 from lab.faults.fault import Inject
-from lab.faults.means import take_any_source
 from lab.faults.places import victim
 from lab.faults.table import read
 from lab.laboratory import BuiltLab

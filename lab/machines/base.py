@@ -28,10 +28,10 @@ import execnet
 
 from lab import interrupts
 from lab.agent import messages
-from lab.agent.looking import Looking
 from lab.agent.service import Agent as Agent
 from lab.agent.sockets import Kind as Kind
 from lab.agent.sockets import Opening as Opening
+from lab.agent.state_verbs import Looking
 from lab.errors import EnvironmentProblem, MachineLost, OvercastError, TooSlow
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -24,7 +24,7 @@ from typing import Any
 import execnet
 
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
-from lab.machines import luggage
+from lab.machines import agent_archive
 from lab.machines.base import Agent, AgentBug, Machine, call
 from lab.machines.hosts import EXAMPLE, HostSpec
 from lab.machines.ssh_link import BEATS, Link, Login, Unusable
@@ -123,7 +123,7 @@ def reach(
         for spec in specs:
             first = Link(spec, login, started, spec.timeout or timeout, group.execmodel)
             logins.append(_LoggingIn(first, login, group, places, trying))
-        luggage.packed()  # while ssh shakes hands
+        agent_archive.packed()  # while ssh shakes hands
         with ThreadPoolExecutor(max(1, len(logins))) as pool:
             attempts = list(pool.map(_LoggingIn.machine, logins))
     except BaseException:
@@ -176,7 +176,7 @@ class _LoggingIn:
         self._trying.add(self.link.spec.role)
         try:
             self.link.log_in()
-            self.link.send(luggage.packed())
+            self.link.send(agent_archive.packed())
             return _machine(self.link, self._group)
         except (Unusable, MachineLost, AgentBug) as problem:
             late = self.link.expired() and self.link.logged_in

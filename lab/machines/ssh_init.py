@@ -3,7 +3,7 @@ The far side of a live host's connection: execnet's worker over the input and ou
 
     controller --ssh--> sshd --> [sudo] --> python: START (see `ssh_link`), then this, then the agent
 
-Imported from a zip that is in memory only (`luggage`).  One thread reads what the controller sends, and ends the
+Imported from a zip that is in memory only (`agent_archive`).  One thread reads what the controller sends, and ends the
 process at once, whatever the agent does: when the controller is gone (end of input, or a silence that no working
 connection has: it sends several times as often), or a signal has come (SIGINT, SIGTERM, SIGHUP).  The programs that
 the agent runs end with it, and its changes are undone by a process of its own (`agent.restoring`).

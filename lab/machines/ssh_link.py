@@ -3,7 +3,7 @@ One ssh process: it logs in, starts Python on the host, and then carries execnet
 
     here     ssh -T -o BatchMode=yes ... HOST  ->  sh: is there sudo, is there Python?  ->  [sudo -n]  ->  START
     there    "overcast-NONCE python 3.11.2 ..."   whatever a login shell wrote before it is noise
-    here     the size of the luggage, the luggage                      nothing of ours is on the host before
+    here     the size of the archive, the archive                      nothing of ours is on the host before
     there    execnet's worker (`ssh_init`)
 
 It is OpenSSH's own client, so that ~/.ssh/config, agents, jump hosts, shared connections and known_hosts hold.  Nothing
@@ -214,9 +214,9 @@ class Link:
             f"another: {self.spec.variant(python='/usr/bin/python3.11')}"
         )
 
-    def send(self, luggage: bytes) -> None:
+    def send(self, archive: bytes) -> None:
         """Sends what the far side is to import; raises Unusable when that takes beyond the deadline."""
-        view = memoryview(b"%08d" % len(luggage) + luggage)
+        view = memoryview(b"%08d" % len(archive) + archive)
         descriptor = self._to_host.fileno()
         os.set_blocking(descriptor, False)
         waiting = select.poll()

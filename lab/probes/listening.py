@@ -21,9 +21,10 @@ from lab.machines.base import Agent, Call, call, settle_all
 from lab.machines.node import Node, ask_all, do_all, in_order, tell_all
 from lab.machines.sockets import fresh_handle
 from lab.model import Topology
-from lab.probes import fences, judgement, markers, sightings, ways
+from lab.probes import fences, judgement, markers, paths, sightings
 from lab.probes.datagrams import Datagram, Sent, stimulus
 from lab.probes.fences import GRACE, Fences
+from lab.probes.paths import Path
 from lab.probes.patience import Lost, Patience
 from lab.probes.payloads import tag_of
 from lab.probes.receivers import Receivers
@@ -245,16 +246,16 @@ class Listening:
             if name != sent.node and not payloads.issuperset(sent.payloads)
         ]
 
-    def paths(self, expected: Mapping[str, int] | None = None) -> list[ways.Path]:
+    def paths(self, expected: Mapping[str, int] | None = None) -> list[Path]:
         """How far what was sent came on its way to each node; none where nothing can be captured."""
         if not self._tapped or not self.sent:
             return []
         heard = {name: self.datagrams.get(name, ()) for name in self.at if expected is None or name in expected}
         one_clock = markers.one_kernel(self._nodes.values())
         seen = self.sightings()
-        return ways.paths(self._topology, self.sent, self.network, heard, seen, one_clock=one_clock, expected=expected)
+        return paths.paths(self._topology, self.sent, self.network, heard, seen, one_clock=one_clock, expected=expected)
 
-    def _seen(self, followed: Sequence[ways.Path]) -> list[str]:
+    def _seen(self, followed: Sequence[Path]) -> list[str]:
         """The paths to the nodes that did not hear what they must; where none can be followed, every place seen."""
         if followed:
             lines = [f"  {path}" for path in followed]
@@ -281,4 +282,4 @@ class Listening:
             seen = sightings.collected(self._tapped, self._frames, vxlan_port=port)
         else:
             seen = sightings.collect(self._tapped, tags, vxlan_port=port) if tags else []
-        return ways.of_hosts(self._topology, seen)
+        return paths.of_hosts(self._topology, seen)

@@ -20,7 +20,7 @@ import pytest
 
 from lab import laboratory, state
 from lab.changes import link_set
-from lab.checkup import crossing, examination
+from lab.checkup import examination, underlay_probe
 from lab.commands.main import main
 from lab.errors import EnvironmentProblem
 from lab.machines import firewall
@@ -277,8 +277,8 @@ def test_a_host_that_stops_answering_does_not_block_the_others(
             os.kill(pid, signal.SIGSTOP)
         return cross(*arguments)
 
-    cross = crossing.cross
-    monkeypatch.setattr(crossing, "cross", stop_first)
+    cross = underlay_probe.cross
+    monkeypatch.setattr(underlay_probe, "cross", stop_first)
     try:
         report = doctor()
     finally:

@@ -12,7 +12,7 @@ from lab.checkup import rules
 from lab.checkup.verdicts import DROP, Kind, Packet
 from lab.clouds import UDP
 from lab.diagnose.rules.basics import LOOPBACK
-from lab.diagnose.rules.exceptions import DROPPING
+from lab.diagnose.rules.firewall_exceptions import DROPPING
 from lab.diagnose.scene import HostScene, Scene
 from lab.overlay.carrier import carrier_of
 from lab.records import FirewallRule

@@ -8,9 +8,9 @@ from lab import clouds
 from lab.clouds import Carrier
 from lab.diagnose.codes import declared
 from lab.diagnose.legs import Loss
-from lab.diagnose.rules.exceptions import of_carrier
 from lab.diagnose.rules.fabric_ports import broken
 from lab.diagnose.rules.firewall import rewrites
+from lab.diagnose.rules.firewall_exceptions import of_carrier
 from lab.diagnose.rules.tables import policy_rules
 from lab.diagnose.rules.traffic import filters
 from lab.diagnose.rules.tunnels import hops as short_lived

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lab.diagnose.codes import CODES
-from lab.diagnose.rules.exceptions import IGMP, dropping, inserted, quoted
+from lab.diagnose.rules.firewall_exceptions import IGMP, dropping, inserted, quoted
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.records import FirewallRule

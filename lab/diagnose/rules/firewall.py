@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.rules.candidates import could_drop
-from lab.diagnose.rules.exceptions import (
+from lab.diagnose.rules.firewall_exceptions import (
     DROPPING,
     bridged,
     by_ports,

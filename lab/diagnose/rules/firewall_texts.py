@@ -12,7 +12,7 @@ from dataclasses import replace
 from lab.checkup import rules
 from lab.checkup.verdicts import Firewall, Packet
 from lab.clouds import GRE, UDP
-from lab.diagnose.rules.exceptions import (
+from lab.diagnose.rules.firewall_exceptions import (
     DROPPING,
     IGMP,
     carrier,

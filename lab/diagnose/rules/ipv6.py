@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 from lab.diagnose import trial
-from lab.diagnose.rules import exceptions
-from lab.diagnose.rules.exceptions import DROPPING, by_ports, counted, hooks, inserted
+from lab.diagnose.rules import firewall_exceptions
+from lab.diagnose.rules.firewall_exceptions import DROPPING, by_ports, counted, hooks, inserted
 from lab.diagnose.rules.settings import parameters
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import IPV6_LEAST_MTU, Finding
@@ -103,7 +103,7 @@ def bridged(scene: Scene) -> Iterator[Finding]:
     for rule in hub.firewall:
         forwards = rule.family in families and (rule.family == "bridge" or hooks(hub, rule) == {"FORWARD"})
         if forwards and rule.verdict in DROPPING and _may_match(rule, rule.rule):
-            exception = ("", by_ports(hub)) if rule.family == "bridge" else exceptions.bridged(bridge)
+            exception = ("", by_ports(hub)) if rule.family == "bridge" else firewall_exceptions.bridged(bridge)
             yield hub.declared("bridged-dropped", bridge, f"IPv6: {counted(rule)}", inserted(rule, exception))
 
 

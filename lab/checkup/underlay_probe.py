@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.carriers import EXPERIMENTAL, ipv4, udp
-from lab.checkup.looking import Host, each
+from lab.checkup.live_host import Host, each
 from lab.clouds import GRE, Carrier
 from lab.errors import OvercastError
 from lab.machines.base import Agent, Machine, call

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab.checkup import between
+from lab.checkup import pair_checks
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,6 @@ def test_machine_ids(ids: tuple[str, str], state: str, found: str) -> None:
         role: SimpleNamespace(details={"machine_id": one}) for role, one in zip(("hub", "spoke1"), ids, strict=True)
     }
 
-    check = between._machine_ids(hosts)  # type: ignore[arg-type]
+    check = pair_checks._machine_ids(hosts)  # type: ignore[arg-type]
 
     assert (check.state, check.found) == (state, found)

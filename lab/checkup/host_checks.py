@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from lab import clouds
 from lab.boot.common import SYSCTLS
 from lab.checkup.check import Check
-from lab.checkup.looking import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, Host
+from lab.checkup.live_host import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, Host
 from lab.checkup.verdicts import Packet
 from lab.clouds import GRE, UDP, Carrier
 from lab.machines import abilities

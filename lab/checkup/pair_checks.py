@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from lab.checkup.check import Check
-from lab.checkup.looking import ALL, Host
+from lab.checkup.live_host import ALL, Host
 from lab.model import Finding, Topology
 from lab.tunnels import KINDS
 

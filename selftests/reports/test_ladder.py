@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab.probes.decoding import decoded
-from reports import page, ways
+from reports import ladder, page
 
 pytest_plugins = ["pytester"]
 
@@ -90,7 +90,7 @@ def test_what_was_seen_nowhere_is_drawn_as_such():
 
 def drawing_of(path: dict[str, Any]) -> str:
     """One path as the page has it."""
-    return str(page.templates().get_template("macros.html").module.path({**ways.view(path), "id": ""}))
+    return str(page.templates().get_template("macros.html").module.path({**ladder.view(path), "id": ""}))
 
 
 def test_a_ladder_has_hosts_beside_each_other_and_time_downwards():
@@ -102,7 +102,7 @@ def test_a_ladder_has_hosts_beside_each_other_and_time_downwards():
         {**SEEN, "node": "spoke1", "interface": "gretap1", "after": None, "seen": False},
     ]
 
-    shown = ways.view({**PATH, "legs": legs})
+    shown = ladder.view({**PATH, "legs": legs})
 
     assert shown["hosts"] == ["spoke1", "hub"]
     assert [step["time"] for step in shown["steps"]] == ["0.0", "30", "32", ""]

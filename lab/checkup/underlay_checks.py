@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lab import clouds
 from lab.checkup import firewall_fixes
 from lab.checkup.check import Check
-from lab.checkup.crossing import Crossing, Way
+from lab.checkup.underlay_probe import Crossing, Way
 from lab.checkup.verdicts import Packet, Verdict
 
 REJECTIONS = {9: "network prohibited", 10: "host prohibited", 13: "administratively prohibited"}

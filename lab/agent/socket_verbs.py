@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab.agent import fences, sockets
-from lab.agent.looking import Looking
 from lab.agent.sockets import Endpoint, Kind, Opening
+from lab.agent.state_verbs import Looking
 from lab.agent.streaming import Stream
 from lab.agent.workers import Work, Worker
 

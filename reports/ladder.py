@@ -9,7 +9,7 @@ How far a datagram came, for the page: a ladder of the hosts, time downwards, wh
     49                          gretap1
                               ✗ gretap2: never
 
-Tests record paths as `user_properties` entries named "path" (`lab.probes.ways.Path` as data).
+Tests record paths as `user_properties` entries named "path" (`lab.probes.paths.Path` as data).
 """
 
 from __future__ import annotations
