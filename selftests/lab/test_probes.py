@@ -12,6 +12,7 @@ from lab.errors import CheckFailed
 from lab.probes import echo
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.listening import Listening
+from lab.probes.paths import ways
 from lab.probes.payloads import TAG_SIZE, unique
 from lab.probes.sightings import Sighting, path
 
@@ -152,7 +153,7 @@ def test_the_path_of_what_arrived_ends_at_the_socket(lab):
         lab["spoke1"].udp.send(to=lab.everyone)
 
     paths = {path.receiver: path for path in heard.paths()}
-    planned = [(place.node, place.interface) for place in paths.ways(lab.topology, "spoke1", "spoke2")[0]]
+    planned = [(place.node, place.interface) for place in ways(lab.topology, "spoke1", "spoke2")[0]]
     walked = [(leg.node, leg.interface) for leg in paths["spoke2"].legs if leg.node in lab.hosts]
     assert walked == planned
     every = [(leg.node, leg.interface, leg.direction) for leg in paths["spoke2"].legs]

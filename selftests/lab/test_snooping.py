@@ -33,8 +33,9 @@ def pruning(lab):
 
 def lab_floods(lab):
     """Whether a group without members reaches the last spoke."""
-    with lab.listen([lab.spokes[-1]], group=groups.fresh(groups.ORGANIZATION), join=False) as heard:
-        lab.hub.udp.send(to=heard._groups[0])
+    group = groups.fresh(groups.ORGANIZATION)
+    with lab.listen([lab.spokes[-1]], group=group, join=False) as heard:
+        lab.hub.udp.send(to=group)
     return any(seen.node == lab.spokes[-1].name for seen in heard.sightings())
 
 

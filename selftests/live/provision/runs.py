@@ -28,7 +28,8 @@ LOOKS = (
     ("grep", "-rs", "", "/proc/sys/net", "--exclude=nf_conntrack_count", "--exclude=stat_refresh"),
     ("cat", "/proc/modules"),
 )
-TIMERS = re.compile(r" \w+_timer +[\d.]+")
+TIMERS = re.compile(r" \w+_timer +[\d.]+| sequence \d+(?= supervision)")
+"""What changes by itself: the timers of bridges, and the number of a PRP device's next frame."""
 
 
 def looked(rig: Rig) -> dict[str, list[str]]:
