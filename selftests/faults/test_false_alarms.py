@@ -55,6 +55,13 @@ UNUSUAL = (
             "ip addr add 192.168.99.1/24 dev other",
         ),
     ),
+    (
+        "spoke1",  # a host that lets in what it has to
+        (
+            "for p in {carrier} udp tcp icmp igmp; do iptables -A INPUT -p $p -j ACCEPT; done",
+            "iptables -A INPUT -i lo -j ACCEPT && iptables -P INPUT DROP",
+        ),
+    ),
     ("spoke1", ("tc qdisc add dev ens3 root handle 1: htb default 9",)),
     (
         "spoke1",
@@ -140,9 +147,13 @@ def test_options_of_the_user_are_not_a_fault(machine, kind, options):
 def test_what_is_unusual_and_harms_nothing_is_no_fault(machine, kind, node, commands):
     """A lab with additional bridges, filters, queues, routes and addresses, all harmless, has no finding."""
     lab = laboratory.build(machine, topologies.standard(2, TunnelOptions(kind=kind)), Underlay(provider("oci")))
-    device = lab.topology.port("spoke1", "hub")
+    words = {
+        "device": lab.topology.port("spoke1", "hub"),
+        "port": lab.topology.port("hub", "spoke1"),
+        "carrier": "gre" if kind == "gretap" else "udp",
+    }
     for command in commands:
-        done = lab.nodes[node].run("sh", "-c", command.format(device=device, port=lab.topology.port("hub", "spoke1")))
+        done = lab.nodes[node].run("sh", "-c", command.format(**words))
         if done["status"] != 0:
             lab.close()
             pytest.skip(f"{command}: {done['errors'].strip() or 'not installed'}")
