@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from lab import tunnels
 from lab.clouds import Carrier
-from lab.designs import PRP_MOST, PRP_TRAILER
+from lab.designs import MTUS
 from lab.errors import UsageProblem
 from lab.model import NodePlan, Topology, mac_of
 from lab.overlay import plan
@@ -56,9 +56,9 @@ def require(topology: Topology, tool: str, holders: Collection[str], formats: st
 
 
 def mtu(topology: Topology, node: NodePlan) -> int:
-    """The MTU of the device with a host's overlay address; a PRP device adds a trailer to each frame."""
+    """The MTU of the device with a host's overlay address."""
     room = topology.mtu or 0
-    return min(room, PRP_MOST) - PRP_TRAILER if node.holder == "prp" else room
+    return MTUS[node.holder](room) if node.holder in MTUS else room
 
 
 def files(topology: Topology, node: NodePlan) -> Files:

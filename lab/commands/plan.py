@@ -35,7 +35,7 @@ class Format:
     start: Callable[[NodePlan], str]
     alone: bool = False
     """Its file holds all others."""
-    beside: Callable[[Topology, Mapping[str, str]], Files] = lambda topology, names: {}
+    beside: Callable[[Topology, Mapping[str, str]], Files] | None = None
     """What stands beside the hosts' folders: the tool takes it from there to all of them."""
 
 
@@ -120,10 +120,7 @@ def _hosts(arguments: argparse.Namespace, live: Live, kind: Kind) -> tuple[Seque
         raise UsageProblem(
             f"--hosts: only IPv4 addresses are read from hosts; for {kind.name} use --hub= and --spokes="
         )
-    # of its least form: how many hubs it has does not depend on how many spokes
-    hubs = len(
-        designs.topology(arguments.topology, designs.LEAST_SPOKES, TunnelOptions(kind=kind.name), LEAST_MTU).hubs
-    )
+    hubs = designs.hubs(arguments.topology)
     named = [replace(host, nic=arguments.nic or host.nic) for host in live.hosts]
     return named[:hubs], named[hubs:]
 
@@ -150,8 +147,8 @@ def contents(topology: Topology, names: Mapping[str, str], tool: Format, cloud: 
         )
         written |= {f"{names[node.name]}/{path.lstrip('/')}": text for path, text in files.items()}
     rules = terraform.text(cloud, *_outside(topology))
-    written |= {**tool.beside(topology, names), **({terraform.FILE: rules} if rules else {})}
-    return {**written, "README.md": _readme(topology, names, tool, cloud)}
+    written |= {**(tool.beside(topology, names) if tool.beside else {}), **({terraform.FILE: rules} if rules else {})}
+    return {**written, "README.md": _readme(topology, names, tool, cloud, written)}
 
 
 def _outside(topology: Topology) -> tuple[clouds.Carrier, list[str]]:
@@ -160,11 +157,11 @@ def _outside(topology: Topology) -> tuple[clouds.Carrier, list[str]]:
     return clouds.Carrier(kind.protocol, kind.port), sorted(node.endpoint for node in topology.nodes)
 
 
-def _readme(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider) -> str:
+def _readme(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider, beside: Files) -> str:
     kind = tunnels.kind(topology.options.kind)
     rows = [f"| {names[node.name]} | {node.endpoint} | {node.overlay} | {node.device} |" for node in topology.nodes]
     rule = clouds.opening(cloud, *_outside(topology))
-    also = f"\n\nOr with Terraform: {terraform.FILE}." if terraform.text(cloud, *_outside(topology)) else ""
+    also = f"\n\nOr with Terraform: {terraform.FILE}." if terraform.FILE in beside else ""
     listed = ",".join(names[node.name] for node in topology.nodes)
     return f"""# The overlay: {topology.name}, {kind.name}, by {tool.title}
 
@@ -198,7 +195,7 @@ def _steps(topology: Topology, tool: Format) -> str:
             "When a machine is made, give it the `user-data` of its folder (user data, or custom data, in the cloud)."
         )
     starts = list(dict.fromkeys(tool.start(node) for node in topology.nodes))
-    if tool.beside(topology, {node.name: node.name for node in topology.nodes}):
+    if tool.beside:
         return f"In this folder, as a user who may log in to the hosts and use sudo there:\n\n    {starts[0]}"
     which = " (of the last lines, the one of its device)" if len(starts) > 1 else ""
     modules = dict.fromkeys(module for node in topology.nodes for module in common.modules(topology, node))

@@ -10,10 +10,9 @@ from lab.machines.base import Agent, Call
 from lab.machines.node import Node
 from lab.model import Network, NodePlan
 from lab.probes import ipv6, options
+from lab.probes.fences import ANY
 from lab.probes.payloads import fresh_port
 from lab.records import Address
-
-ANY = ""
 
 
 @dataclass(frozen=True)
