@@ -163,13 +163,14 @@ def _readme(topology: Topology, names: Mapping[str, str], tool: Format, cloud: P
     rule = clouds.opening(cloud, *_outside(topology))
     also = f"\n\nOr with Terraform: {terraform.FILE}." if terraform.FILE in beside else ""
     listed = ",".join(names[node.name] for node in topology.nodes)
+    mtu = min(common.mtu(topology, node) for node in topology.nodes)
     return f"""# The overlay: {topology.name}, {kind.name}, by {tool.title}
 
 | host | on the cloud's network | on the overlay | device |
 |---|---|---|---|
 {chr(10).join(rows)}
 
-MTU of the overlay: {topology.mtu}. Multicast: {topology.multicast_route} to the overlay.
+MTU of the overlay: {mtu}. Multicast: {topology.multicast_route} to the overlay.
 
 ## The cloud's rules
 

@@ -120,8 +120,10 @@ def test_hosts_are_given_in_one_way(capsys: pytest.CaptureFixture[str], hosts: l
     assert "expected --spokes=ADDRESS,... (with --hub=), or --hosts=" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("shape", "made"), [("bond", "type bond mode active-backup"), ("prp", "type hsr slave1")])
-def test_two_hubs_are_written(tmp_path: Path, shape: str, made: str) -> None:
+@pytest.mark.parametrize(
+    ("shape", "made", "mtu"), [("bond", "type bond mode active-backup", 8962), ("prp", "type hsr slave1", 1494)]
+)
+def test_two_hubs_are_written(tmp_path: Path, shape: str, made: str, mtu: int) -> None:
     """Each spoke has a tunnel to either hub, and over both the device that uses them."""
     hosts = ["--hub=10.1.0.4,10.1.0.5", "--spokes=10.1.0.6,10.1.0.7", f"--topology=two-hubs-{shape}"]
     assert main(["plan", *hosts, "--format=shell", "-o", str(tmp_path)]) == 0
@@ -130,6 +132,7 @@ def test_two_hubs_are_written(tmp_path: Path, shape: str, made: str) -> None:
     assert "remote 10.1.0.4 local 10.1.0.6" in script
     assert "remote 10.1.0.5 local 10.1.0.6" in script
     assert made in script
+    assert f"MTU of the overlay: {mtu}. " in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
