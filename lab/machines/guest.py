@@ -29,7 +29,7 @@ from pathlib import Path
 import execnet
 
 from lab.errors import EnvironmentProblem, MachineLost
-from lab.machines import console, processors, uml, wire
+from lab.machines import console, processors, uml, wire, xstate
 from lab.tunnels import KINDS
 
 MODULES = (
@@ -86,6 +86,7 @@ class Booting:
         self._memory_size = uml.memory_size(memory)
         directory = uml.memory_directory(self._memory_size)
         settings = _settings(found, modules)
+        registers = xstate.library() if xstate.needed() else None
         self._boot_timeout = boot_timeout
         self._deadline = time.monotonic() + boot_timeout
         self._closing = threading.RLock()
@@ -103,6 +104,7 @@ class Booting:
             cpu=self._place.cpu if self._place else cpu or 0,
             lines=[(line.far_input, line.far_output), line.far_acks],
             init=[os.path.realpath(sys.executable), "-S", "-E", "-s", str(_INIT), *settings],
+            registers=registers,
             kernel_arguments=kernel_arguments,
         )
         try:
@@ -111,7 +113,7 @@ class Booting:
                 stdin=subprocess.DEVNULL,
                 stdout=self._console,
                 stderr=self._console,
-                pass_fds=line.far_ends,
+                pass_fds=line.far_ends if registers is None else (*line.far_ends, registers),
                 env={**os.environ, "TMPDIR": str(directory)},
                 start_new_session=True,
             )

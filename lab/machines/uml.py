@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import EnvironmentProblem, UsageProblem
+from lab.machines import xstate
 
 REMEDY = "sudo apt-get install user-mode-linux"
-TOOLS = {"setpriv": "util-linux", "unshare": "util-linux", "taskset": "util-linux", "sh": "dash"}
+TOOLS = {"setpriv": "util-linux", "unshare": "util-linux", "taskset": "util-linux", "sh": "dash", "env": "coreutils"}
 """The programs that start a guest, and Debian's packages that have them."""
 
 _NEEDLESS_INITCALLS = (
@@ -76,7 +77,7 @@ class Kernel:
             if shutil.which(tool) is None:
                 found = f"the program {tool} of {package} is not on the PATH"
                 return EnvironmentProblem(found, remedy=f"sudo apt-get install --reinstall {package}")
-        return None
+        return xstate.missing()
 
 
 @dataclass(frozen=True)
@@ -191,19 +192,22 @@ def command(
     cpu: int,
     lines: Sequence[tuple[int, int]],
     init: Sequence[str],
+    registers: int | None = None,
     kernel_arguments: Sequence[str] = FAST_BOOT,
 ) -> list[str]:
     """
     The command line that boots `kernel` on one CPU (unpinned, its system calls take two to four times as long).
 
     `lines` are the descriptors (input, output) of ttyS0, ttyS1, ...; the console is standard error; `init` is the
-    guest's first process with its arguments, which follow a `--` of the kernel's.
+    guest's first process with its arguments, which follow a `--` of the kernel's; `registers` is the descriptor of
+    xstate's library where the processor needs it.
     """
     serial = [f"ssl{number}=fd:{source},fd:{sink}" for number, (source, sink) in enumerate(lines)]
     program, *arguments = (_quoted(word) for word in init)
     return [
         *("taskset", "-c", str(cpu)),
         *containment().command,
+        *([] if registers is None else ["env", f"LD_PRELOAD=/proc/self/fd/{registers}"]),
         str(kernel.program),
         f"mem={memory}",
         *_ROOT,
