@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +12,12 @@ from lab.model import place
 MOST_LINES = 5
 MOST_OF_FACT = 2
 INDENT = "    "
+FOR_GOOD = "fix for good"
 CUT = " ..."
 """Stands for the words that are in the reports alone."""
+SYSCTLS = "/etc/sysctl.d/90-overlay.conf"
+"""The file by which kernel parameters last on a host: `plan` writes it too."""
+SETTING = re.compile(r"(?P<sudo>sudo )?sysctl -w(?P<settings>(?: [\w./-]+=[\w./-]+)+)(?:\s+#.*)?")
 
 
 def correction(finding: Mapping[str, Any]) -> tuple[str, ...]:
@@ -33,21 +38,39 @@ def place_of(finding: Mapping[str, Any]) -> tuple[str, ...]:
 
 def cause_lines(finding: Mapping[str, Any], width: int, caused: str = "") -> list[str]:
     """
-    Return at most five lines for a finding (`lab.model.Finding.data`), none wider than `width` except the fix.
+    Return at most five lines for a finding (`lab.model.Finding.data`), none wider than `width` except the fix; a sixth
+    keeps the fix of a live host over a reboot.
 
     The fix is pasted into a shell: it is one line, never broken or shortened.  `caused` is one line about the failures.
     """
     remedy = " ".join(str(finding.get("remedy") or "").splitlines())
-    last = [f"{INDENT}{fix(place(finding['node'], finding.get('host', ''), remedy), remedy)}"] if remedy else []
+    where = place(finding["node"], finding.get("host", ""), remedy)
+    lasting = for_good(remedy) if finding.get("host") else ""
+    last = [f"{INDENT}{fix(where, remedy)}"] if remedy else []
+    last += [f"{INDENT}{fix(where, lasting, FOR_GOOD)}"] if lasting else []
     last += wrapped(caused, width, 1)
     fact = wrapped(f"{finding['code']}: {finding['summary']}", width, MOST_OF_FACT, first="")
-    evidence = wrapped(str(finding.get("evidence") or ""), width, MOST_LINES - len(fact) - len(last))
+    room = MOST_LINES - len(fact) - len(last) + bool(lasting)
+    evidence = wrapped(str(finding.get("evidence") or ""), width, room)
     return [*fact, *evidence, *last]
 
 
-def fix(host: str, command: str) -> str:
+def fix(host: str, command: str, word: str = "fix") -> str:
     """Return the command that corrects a finding, and the host to run it on."""
-    return f"fix ({host}): {command}" if host else f"fix: {command}"
+    return f"{word} ({host}): {command}" if host else f"{word}: {command}"
+
+
+def for_good(remedy: str) -> str:
+    """
+    Return the command by which a fix that sets kernel parameters lasts over a reboot; "" for any other fix.
+
+    What is lost of devices, addresses and routes is one finding for all of them, with the files for it.
+    """
+    setting = SETTING.fullmatch(remedy)
+    if setting is None:
+        return ""
+    lines = " ".join(f"'{one.replace('=', ' = ', 1)}'" for one in setting["settings"].split())
+    return f"printf '%s\\n' {lines} {'| sudo tee -a' if setting['sudo'] else '>>'} {SYSCTLS}"
 
 
 def wrapped(text: str, width: int, most: int, *, first: str = INDENT) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from lab import tunnels
+from lab import causes, tunnels
 from lab.clouds import Carrier
 from lab.designs import MTUS
 from lab.errors import UsageProblem
@@ -18,7 +18,7 @@ from lab.overlay import plan
 
 Files = dict[str, str]
 """Text by path."""
-SYSCTLS, MODULES, FIREWALL = "/etc/sysctl.d/90-overlay.conf", "/etc/modules-load.d/overlay.conf", "/etc/overlay.nft"
+SYSCTLS, MODULES, FIREWALL = causes.SYSCTLS, "/etc/modules-load.d/overlay.conf", "/etc/overlay.nft"
 HOLDERS = ("tunnel", "bridge", "mesh", "bond", "prp")
 HOLDER_MODULES: Mapping[str, tuple[str, ...]] = {"bridge": ("bridge",), "bond": ("bonding",), "prp": ("hsr",)}
 ARP_INTERVAL = 100  # ms: a lost hub is noticed after three of them

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab import designs, roles, tunnels
-from lab.causes import fix
+from lab.causes import FOR_GOOD, fix, for_good
 from lab.checkup import examination
 from lab.checkup.check import Check
 from lab.checkup.examination import Examined, Wanted
@@ -112,12 +112,13 @@ def _shown(where: str, names: Mapping[str, str]) -> str:
     return WAY.join(role if name == role else f"{name} ({role})" for role, name in parts)
 
 
-def _fix(check: Check, names: Mapping[str, str]) -> str:
-    """The line that can be pasted, and where; empty where nothing is to be done."""
+def _fixes(check: Check, names: Mapping[str, str]) -> list[str]:
+    """The lines that can be pasted, and where: for now, and for good; none where nothing is to be done."""
     if not check.remedy or check.state == "ok":
-        return ""
+        return []
     on = "" if check.place == ALL else check.place
-    return fix(place(on, names.get(on, ""), check.remedy), check.remedy)
+    where, lasting = place(on, names.get(on, ""), check.remedy), for_good(check.remedy)
+    return [fix(where, check.remedy), *([fix(where, lasting, FOR_GOOD)] if lasting else [])]
 
 
 def document(
@@ -133,6 +134,7 @@ def document(
             "found": check.found,
             "fix": (check.remedy or "") if check.state != "ok" else "",
             "fix_on": check.place,
+            "fix_for_good": for_good(check.remedy or "") if check.state != "ok" else "",
         }
         for check in checks
     ]
@@ -156,7 +158,7 @@ def show(found: Sequence[Check], names: Mapping[str, str]) -> list[str]:
         cells = [cell for cell in (check.state, where, check.what) if cell]
         text = check.found.replace("\n", "\n" + indent)
         print("".join(f"{cell:{width + 2}}" for cell, width in zip(cells, widths, strict=True)) + text)
-        if correction := _fix(check, names):
+        for correction in _fixes(check, names):
             print(f"{indent}{correction}")
     print()
     return list(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lab.causes import fix
+from lab.causes import FOR_GOOD, fix, for_good
 from lab.model import Finding
 from lab.probes.patience import Way
 from lab.watch.exchange import KINDS, Round
@@ -81,6 +81,8 @@ def found(finding: Finding) -> Event:
     lines = [_line("finding", f"{finding.code}: {finding.summary} ({finding.evidence})")]
     if finding.remedy:
         lines.append(_line("", fix(finding.place, finding.remedy)))
+    if lasting := for_good(finding.remedy):
+        lines.append(_line("", fix(finding.place, lasting, FOR_GOOD)))
     return Event("finding", finding.data(), lines)
 
 

@@ -186,6 +186,8 @@ def test_a_parameter_is_named(rig: Rig, doctor: Doctor) -> None:
     assert list(report.lines("problem")) == [("spoke2", "broadcast-ping-ignored")]
     found = report.lines("problem")["spoke2", "broadcast-ping-ignored"]
     assert "fix (spoke2): sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=0" in found
+    kept = "'net.ipv4.icmp_echo_ignore_broadcasts = 0' >> /etc/sysctl.d/90-overlay.conf"
+    assert f"fix for good (spoke2): printf '%s\\n' {kept}" in found
 
 
 def test_mtus_that_differ(rig: Rig, doctor: Doctor) -> None:

@@ -67,7 +67,7 @@ def traced(library: bool) -> list[str]:
 
 @COMPILED
 def test_a_part_of_the_registers_can_be_set() -> None:
-    """A kernel that knows a part of the area sets that part; the host alone rejects it."""
+    """A kernel with room for a part of the area sets that part; the host alone rejects it."""
     assert traced(library=False)[2] == "-1"
     assert traced(library=True) == ["0", "576", "0", "True"]
 
@@ -86,7 +86,7 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @COMPILED
 def test_a_library_that_cannot_be_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What gcc says about a source that it cannot read is quoted."""
+    """The message of gcc about a source that it cannot read is quoted."""
     monkeypatch.setattr(xstate, "_SOURCE", tmp_path / "absent.c")
     xstate.library.cache_clear()
 

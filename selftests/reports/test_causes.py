@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
-from lab.causes import MOST_LINES, cause_lines
+from lab.causes import MOST_LINES, SYSCTLS, cause_lines
 from selftests.reports.findings import FINDING
 
 FIX = "ip route replace 172.16.254.0/24 dev gretap2 src 172.16.254.3 && ip route replace 224.0.0.0/4 dev gretap2"
@@ -56,3 +58,31 @@ def test_a_fix_names_the_host_that_runs_it(node, host, remedy, where):
 def test_a_cause_without_a_fix_promises_none():
     """A finding that no command corrects has no line for one."""
     assert [line for line in cause_lines({**FINDING, "remedy": ""}, 80) if "fix" in line] == []
+
+
+@pytest.mark.parametrize(
+    ("remedy", "lasting"),
+    [
+        ("sysctl -w net.ipv4.ip_default_ttl=64", "net.ipv4.ip_default_ttl = 64\n"),
+        ("sysctl -w net.ipv4.conf.all.rp_filter=2 net.ipv4.conf.gretap1.rp_filter=2    # or bind to addresses",
+         "net.ipv4.conf.all.rp_filter = 2\nnet.ipv4.conf.gretap1.rp_filter = 2\n"),
+    ],
+)  # fmt: skip
+def test_a_kernel_parameter_of_a_live_host_is_also_fixed_for_good(remedy, lasting, tmp_path):
+    """The second command, run by a shell, adds the same values to a file that a boot reads."""
+    kept = tmp_path / "90-overlay.conf"
+    kept.write_text("# what plan wrote\n")
+    lines = cause_lines({**FINDING, "host": "hub.example", "remedy": remedy}, 80)
+
+    (command,) = [line.partition(": ")[2] for line in lines if line.startswith("    fix for good (hub.example, hub): ")]
+    subprocess.run(["sh", "-c", command.replace(SYSCTLS, str(kept))], check=True)
+
+    assert kept.read_text() == "# what plan wrote\n" + lasting
+
+
+@pytest.mark.parametrize(
+    ("host", "remedy"), [("", "sysctl -w net.ipv4.ip_default_ttl=64"), ("hub.example", "ip link set gretap1 up")]
+)
+def test_nothing_else_has_a_fix_for_good(host, remedy):
+    """A lab is gone after its run, and a device is made again by files of its own tool."""
+    assert not [line for line in cause_lines({**FINDING, "host": host, "remedy": remedy}, 80) if "for good" in line]
