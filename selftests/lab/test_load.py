@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from lab import laboratory, topologies
 from lab.changes import link_set
 from lab.errors import CheckFailed
 from lab.laboratory import BuiltLab
+from lab.machines import program
 from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
 from lab.probes import throughput
@@ -88,6 +90,29 @@ def test_a_throttled_tunnel_is_named(lab: BuiltLab) -> None:
     assert trial.heard["hub"].received == trial.sent
     assert trial.lost > 0
     assert throughput.limit_of(trial) == f"hub {port}: queue tbf dropped {trial.lost} packets"
+
+
+def test_iperf_counts_the_same(lab: BuiltLab) -> None:
+    """Through a queue that drops most of them, iperf gets as many datagrams a second as a load does."""
+    port, rate, octets = lab.topology.port("hub", "spoke2"), 4000, 64
+    if lab.hub.node.run("iperf", "--version")["status"] is None:
+        pytest.skip("iperf is not installed: sudo apt-get install iperf")
+    added = lab.hub.node.run(*f"tc qdisc add dev {port} root tbf rate 1mbit burst 2kb limit 4kb".split())
+    if added["status"] != 0:
+        pytest.skip(f"tbf: {added['errors'].strip()}; a guest kernel has it")
+    receiver = lab["spoke2"]
+
+    with Load(lab.nodes, lab.topology, "spoke1", ["spoke2"], size=octets) as load:
+        ours = load.send("unicast", rate=rate, seconds=1.0)
+    server = program.start(receiver.node, "iperf", "-s", "-u", package="iperf", ready="Server listening")
+    lab["spoke1"].node.run(*f"iperf -c {receiver.address()} -u -l {octets} -b {rate}pps -t 1".split())
+    report = server.await_output("%)", within=20.0)
+    seconds, lost, sent = re.findall(r"-([\d.]+) sec .* (\d+)/ *(\d+) \(", report)[-1]
+
+    assert ours.lost
+    assert int(lost)
+    theirs = (int(sent) - int(lost)) / float(seconds)
+    assert theirs == pytest.approx(ours.heard["spoke2"].received / ours.seconds, rel=0.2)
 
 
 def test_a_receiver_of_nothing_is_named(lab: BuiltLab) -> None:
