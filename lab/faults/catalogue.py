@@ -66,7 +66,8 @@ def named(name: str) -> Fault:
 
 def listing() -> str:
     """Every fault that has a name, a line each."""
-    return "\n".join(f"{fault.name:<28} {fault.what}" for _, fault in sorted(known().items()))
+    needed = {name: f" (--topology={fault.topology})" if fault.topology else "" for name, fault in known().items()}
+    return "\n".join(f"{name:<28} {fault.what}{needed[name]}" for name, fault in sorted(known().items()))
 
 
 def _run(node: str, command: str, lab: BuiltLab) -> None:

@@ -29,7 +29,8 @@ class Fault:
 
     `reds` are the requirements that turn red under it, `greens` some that must not (what makes the fault hard to
     see), `finding` the diagnosis' finding.  `fixable` False: no command on a host can fix it, and the reason is in
-    the finding.  `node` and `spokes` are the node, and how many spokes, that a lab must have to be broken in this way.
+    the finding.  `node`, `spokes` and `topology` are the node, how many spokes, and the topology (empty: any) that a
+    lab must have to be broken in this way.
     """
 
     name: str
@@ -42,7 +43,9 @@ class Fault:
     fixable: bool = True
     node: str = ""
     spokes: int = 1
+    topology: str = ""
 
     def fits(self, lab: BuiltLab) -> bool:
         """Whether a lab has what this fault breaks: tests build labs with fewer spokes, or with other tunnels."""
-        return len(lab.spokes) >= self.spokes and (not self.node or self.node in lab.nodes)
+        designed = self.topology in ("", lab.topology.name)
+        return designed and len(lab.spokes) >= self.spokes and (not self.node or self.node in lab.nodes)

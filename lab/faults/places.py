@@ -28,7 +28,13 @@ WHO: Mapping[str, Who] = {
 
 
 def names(lab: BuiltLab, host: Host) -> dict[str, str]:
-    """What a command on a host, or the name of an interface there, may have in braces."""
+    """
+    What a command on a host, or the name of an interface there, may have in braces.
+
+    `{hub}`, `{remote}` and `{port}`, `{ports}` are the hub's; without a hub, its first peer's and the host's own.
+    """
+    own = lab.topology.ports(host.name)
+    hub = lab.hubs[0] if lab.hubs else lab.hosts[lab.topology.peers(host.name)[0]]
     return {
         "device": host.plan.device,
         "nic": host.plan.nic,
@@ -38,10 +44,11 @@ def names(lab: BuiltLab, host: Host) -> dict[str, str]:
         "groups": str(lab.topology.multicast_route),
         "underlay": host.address("underlay"),
         "network": str(host.plan.underlay.network),
-        "hub": lab.hub.address(),
-        "remote": lab.hub.address("underlay"),
-        "port": hub_port(lab),
-        "ports": " ".join(lab.topology.ports(lab.hub.name)),
+        "hub": hub.address(),
+        "remote": hub.address("underlay"),
+        "leg": own[-1],
+        "port": hub_port(lab) if lab.hubs else own[0],
+        "ports": " ".join(lab.topology.ports(hub.name) if lab.hubs else own),
         "first": lab.spokes[0].address(),
         "carrier": carrier_of(lab.topology.options.kind, ()).iptables,
     }

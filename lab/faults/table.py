@@ -8,7 +8,8 @@ Faults as a table: one record each, with the commands as they are typed on a hos
 
 A command is run on the hub, on `spoke` (the last one), `spoke1`, `unsampled`, `all` hosts, or in the `cloud`; in braces
 stand the names of `places`.  `tunnels: gretap` are those of faults that take what a guest's kernel has, and this one
-may lack.  `fix: none`: no command on a host corrects it.  The order of fields is free, and they may take several lines.
+may lack.  `topology: mesh` is the design that is broken; without, it is any with a hub.  `fix: none`: no command on a
+host corrects it.  The order of fields is free, and they may take several lines.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def _fault(head: str, *lines: str, made: dict[str, Inject]) -> Fault:
         Named(code, _place(at)),
         fixable=fields.pop("fix", "") != "none",
         spokes=int(fields.pop("spokes", "1")),
+        topology=fields.pop("topology", ""),
     )
     if fields:
         raise ValueError(f"fault {name}: unknown {', '.join(fields)}")

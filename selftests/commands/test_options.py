@@ -53,6 +53,10 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             ["--inject=spokes-meshed", "--spokes=1"],
             "--inject=spokes-meshed needs 2 spokes: expected --spokes=2 or more",
         ),
+        (
+            ["--inject=mesh-port-not-isolated", "--spokes=3"],
+            "--inject=mesh-port-not-isolated breaks another topology: expected --topology=mesh",
+        ),
         (["--spokes=51"], "--spokes=51: expected 1 to 50 (with more hosts in one kernel a healthy overlay is red)"),
         (["--reports="], "--reports: expected a folder; found nothing"),
         (["--reports=pytest.ini"], f"the results cannot be written to {ROOT}/pytest.ini: File exists"),

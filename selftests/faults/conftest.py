@@ -35,9 +35,9 @@ FAULTS_OF_A_RUN = 12
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """The inner runs of the faults that the selected tests ask for, on their way: by fault, what came of its run."""
     folder = tmp_path_factory.mktemp("runs")
-    alike: dict[tuple[str, int], list[Fault]] = defaultdict(list)
+    alike: dict[tuple[str, int, str], list[Fault]] = defaultdict(list)
     for fault in map(catalogue.named, wanted(request)):
-        alike[inner.tunnel_for(fault), inner.spokes_for(fault)].append(fault)
+        alike[inner.tunnel_for(fault), inner.spokes_for(fault), fault.topology].append(fault)
     started: dict[str, Future[Mapping[str, Ran]]] = {}
     with pool() as workers:
         for _, faults in sorted(alike.items()):

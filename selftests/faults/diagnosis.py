@@ -96,10 +96,10 @@ def _diagnosed(fault: Fault) -> Diagnosed:
     kind = tunnel_for(fault)
     machine = machines().starting(kind).machine()
     first: Diagnosed | None = None
-    for make in recordings.LABS:
+    for make in recordings.labs_of(fault):
         topology, routers = make(kind, spokes_for(fault))
         try:
-            with laboratory.build(machine, topology, Underlay(provider("oci"), routers)) as lab:
+            with laboratory.build(machine, topology, Underlay(provider(recordings.CLOUD), routers)) as lab:
                 fault.inject(lab)
                 came = _in(lab, fault)
         except OvercastError:  # it cannot be made in such a lab

@@ -82,12 +82,12 @@ def run(pytest: Run, reports: Path, faults: Sequence[Fault]) -> dict[str, Ran]:
     """
     Runs the tests of what each fault turns red and of what it must not; those that failed, again on healthy labs.
 
-    The faults are shown on one kind of tunnel and with as many spokes.
+    The faults are shown on one kind of tunnel, with as many spokes, on one topology.
     """
-    tunnel, spokes = tunnel_for(faults[0]), spokes_for(faults[0])
+    tunnel, spokes, topology = tunnel_for(faults[0]), spokes_for(faults[0]), faults[0].topology
     wanted = {fault.name: [*fault.reds, *fault.greens] for fault in faults}
     every = sorted({identity for each in wanted.values() for identity in each})
-    lab = [f"--tunnel={tunnel}", f"--spokes={spokes}"]
+    lab = [f"--tunnel={tunnel}", f"--spokes={spokes}", *([f"--topology={topology}"] if topology else [])]
     asked = [*lab, f"--requirements={','.join(every)}", f"--faults={','.join(wanted)}"]
     if any(area_of(identity) in ON_DEMAND for identity in every):
         asked.append("--applications")

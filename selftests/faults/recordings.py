@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lab import laboratory, topologies
+from lab import designs, laboratory, topologies
 from lab.bundles import bundle
 from lab.bundles.bundle import Case
 from lab.diagnose import scene
@@ -40,6 +40,7 @@ FOLDER = Path(__file__).parent / "recordings"
 HEALTHY = ("healthy gretap", "healthy vxlan")
 """Labs without a fault."""
 OVER_IPV6 = "ip6gretap"
+CLOUD = "oci"
 
 Make = Callable[[str, int], tuple[Topology, int]]
 """A topology with tunnels of a kind and that many spokes, and the routers that it goes over."""
@@ -56,6 +57,14 @@ LABS: tuple[Make, ...] = (
     lambda kind, spokes: (topologies.standard(spokes, TunnelOptions(kind=kind, ttl=None)), 0),
     lambda kind, spokes: (plan(OVER_IPV6 if kind == "gretap" else kind, spokes), 0),
 )
+
+
+def labs_of(fault: Fault) -> Sequence[Make]:
+    """The labs in which a fault may be named: those of its topology, or several of a star."""
+    if not fault.topology:
+        return LABS
+    mtu = provider(CLOUD).mtu
+    return [lambda kind, spokes: (designs.topology(fault.topology, spokes, TunnelOptions(kind=kind), mtu), 0)]
 
 
 def file_of(fault: str) -> Path:
@@ -98,10 +107,10 @@ def is_named(fault: Fault, case: Case) -> bool:
 
 def _recorded(machine: Machine, kind: str, fault: Fault | None) -> str:
     tried = []
-    for make in LABS[:1] if fault is None else LABS:
+    for make in labs_of(fault) if fault else LABS[:1]:
         topology, routers = make(kind, spokes_for(fault) if fault else LEAST_SPOKES)
         try:
-            with laboratory.build(machine, topology, Underlay(provider("oci"), routers)) as lab:
+            with laboratory.build(machine, topology, Underlay(provider(CLOUD), routers)) as lab:
                 if fault:
                     fault.inject(lab)
                 seen = scene.gather(as_after_a_test(laboratory.with_bridges(lab)), planned=True)

@@ -1,5 +1,5 @@
 """
-Designs without a hub: a healthy one has no finding; each fault has one, and its fix removes it.
+Designs without a hub: a healthy one has no finding; faults beside the catalogue's have one, and its fix removes it.
 
     flood list   spoke1 vxlan0 -- copies to --> spoke2, spoke3
     mesh         spoke1 bridge0 [vxlan2, vxlan3], isolated ports
@@ -22,8 +22,6 @@ from lab.model import Finding, TunnelOptions, Underlay
 from lab.providers import provider
 from selftests.faults.inner import machine_for
 
-FLOOD = "00:00:00:00:00:00"
-
 
 @dataclass(frozen=True)
 class Case:
@@ -37,23 +35,11 @@ class Case:
 
 
 CASES = (
-    Case("flood-list", "spoke1", f"bridge fdb del {FLOOD} dev vxlan0 dst 10.0.0.131", "vxlan-flood-missing", "vxlan0"),
-    Case(
-        "flood-list", "spoke2", f"bridge fdb append {FLOOD} dev vxlan0 dst 10.0.0.99", "vxlan-entry-elsewhere", "vxlan0"
-    ),
-    Case(
-        "flood-list",
-        "spoke2",
-        "bridge fdb add ff:ff:ff:ff:ff:ff dev vxlan0 dst 10.0.0.25",
-        "vxlan-group-entry",
-        "vxlan0",
-    ),
     Case("flood-list", "spoke3", "ip link set vxlan0 down", "tunnel-down", "vxlan0"),
     Case("flood-list", "spoke3", "ip link del vxlan0", "tunnel-missing", "vxlan0"),
     Case("flood-list", "spoke2", "ip route del 224.0.0.0/4 dev vxlan0", "multicast-route-missing", "vxlan0"),
     Case("flood-list", "spoke2", "iptables -A OUTPUT -p udp --dport 4789 -j DROP", "carrier-dropped", "ens3"),
     Case("mesh", "spoke1", "ip link set vxlan2 nomaster", "port-not-bridged", "vxlan2"),
-    Case("mesh", "spoke2", "bridge link set dev vxlan3 isolated off", "port-not-isolated", "vxlan3"),
     Case("mesh", "spoke1", "bridge link set dev vxlan2 bcast_flood off", "broadcast-not-flooded", "vxlan2"),
     Case("mesh", "spoke3", "ip link set bridge0 down", "bridge-down", "bridge0"),
     Case("mesh", "spoke3", "ip link del vxlan1", "tunnel-missing", "vxlan1"),

@@ -1,8 +1,4 @@
-"""
-What two hubs are for has teeth: faults that little shows of while both hubs are there turn the RED requirements red.
-
-    bond without ARP probes, no tunnel between hubs, every frame sent twice      PRP with one tunnel down
-"""
+"""The RED requirements hold on healthy designs with two hubs, and apply to no other one."""
 
 from __future__ import annotations
 
@@ -17,13 +13,6 @@ from selftests.faults.inner import LEAN
 from selftests.faults.pool import ROOT
 
 BOND, PRP = "two-hubs-bond", "two-hubs-prp"
-DOWN = "spoke1: ip link set gretap2 down"
-FAULTS = {
-    (BOND, "spoke1: ip link set bond1 type bond arp_interval 0"): ({"RED-01", "RED-02", "RED-03"}, "bond-not-watching"),
-    (BOND, "hub: ip link del gretap3"): ({"RED-03"}, "tunnel-missing"),
-    (PRP, DOWN): ({"RED-01", "RED-02", "RED-03", "RED-06"}, "tunnel-down"),
-    (BOND, "hub: tc qdisc add dev gretap2 root netem duplicate 100%"): ({"RED-04", "RED-05"}, "traffic-impaired"),
-}
 
 pytestmark = pytest.mark.alone("a stream of numbers is disturbed by other labs of its machine")
 
@@ -53,14 +42,3 @@ def test_does_not_apply_to_a_single_hub(tmp_path: Path) -> None:
     outcomes, _ = judged(tmp_path, "--tunnel=vxlan")
 
     assert outcomes == dict.fromkeys(outcomes, "not-applicable")
-
-
-@pytest.mark.parametrize(("design", "fault"), FAULTS, ids=[f"{design}, {fault}" for design, fault in FAULTS])
-def test_turns_red_and_is_named(tmp_path: Path, design: str, fault: str) -> None:
-    """Under a fault the requirements that it breaks fail, and the cause is named."""
-    reds, code = FAULTS[design, fault]
-
-    outcomes, found = judged(tmp_path, f"--topology={design}", f"--inject={fault}")
-
-    assert {name for name, outcome in outcomes.items() if outcome == "failed"} >= reds
-    assert code in found

@@ -9,7 +9,6 @@ import pytest
 
 from lab.faults import catalogue
 from lab.requirements import in_scope, scope
-from selftests.faults import test_redundancy
 from selftests.faults.in_turn import HEALTHY
 
 pytestmark = pytest.mark.alone("uses every processor by a pool of its own")
@@ -37,8 +36,7 @@ def test_what_failed_holds_on_healthy_labs(runs, fault):
 
 def test_every_must_has_a_fault():
     """There is a fault for every MUST, and every fault names the requirements that it breaks."""
-    of_two_hubs = {red for reds, _ in test_redundancy.FAULTS.values() for red in reds}
-    reds = of_two_hubs.union(*(fault.reds for fault in catalogue.known().values()))
+    reds = {red for fault in catalogue.known().values() for red in fault.reds}
     musts = [one.id for one in in_scope(scope(lambda option: option == "applications")) if one.level == "MUST"]
 
     assert [identity for identity in musts if identity not in reds] == []

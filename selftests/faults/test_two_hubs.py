@@ -1,5 +1,5 @@
 """
-Designs with two hubs: a healthy one has no finding; each fault has one, and its fix removes it.
+Designs with two hubs: a healthy one has no finding; faults beside the catalogue's have one, and its fix removes it.
 
     bond   spoke1 bond1 [gretap1 --> hub, gretap2 --> hub2]     hub gretap3 ==== gretap3 hub2
     PRP    spoke1 prp0  [gretap1 --> hub, gretap2 --> hub2]     the hubs are not joined
@@ -25,28 +25,16 @@ from selftests.faults.inner import machine_for
 from selftests.faults.test_designs import Case
 
 BOND, PRP = "two-hubs-bond", "two-hubs-prp"
-JOINED = "hubs-joined"
 BELIEVED_WITHIN = 10.0  # seconds
-SAME_HUB = (
-    "ip link del gretap2 && ip link add gretap2 type gretap local 10.0.0.25 remote 10.0.0.197 key 7 ttl 64 "
-    "&& ip link set gretap2 master bond1"
-)
-
 
 CASES = (
     Case(BOND, "spoke1", "ip link set bond1 type bond arp_interval 0", "bond-not-watching", "bond1"),
-    Case(BOND, "spoke1", "ip link set bond1 type bond arp_ip_target", "bond-not-watching", "bond1"),
     Case(BOND, "spoke2", "ip link set bond1 type bond arp_ip_target 172.16.254.1", "bond-not-watching", "bond1"),
-    Case(BOND, "spoke1", SAME_HUB, "tunnel-remote-mismatch", "gretap2"),
-    Case(BOND, "hub", "ip link del gretap3", "tunnel-missing", "gretap3"),
     Case(BOND, "hub2", "ip link set gretap3 nomaster", "port-not-bridged", "gretap3"),
     Case(BOND, "spoke2", "ip link set gretap2 nomaster", "leg-not-bonded", "gretap2"),
     Case(BOND, "spoke2", "ip link del bond1", "bond-missing", "bond1"),
     Case(BOND, "spoke1", "ip link del gretap2", "tunnel-missing", "gretap2"),
-    Case(PRP, "spoke1", "ip link set gretap2 address 02:00:00:00:00:99", "prp-mac-mismatch", "gretap2"),
-    Case(PRP, "spoke2", "ip link set gretap2 mtu 1400", "mtu-mismatch", "gretap2"),
     Case(PRP, "spoke1", "ip link del gretap1", "tunnel-missing", "gretap1"),
-    Case(PRP, "spoke2", "ip link set gretap2 down", "tunnel-down", "gretap2"),
     Case(PRP, "spoke2", "ip link del prp0", "prp-missing", "prp0"),
 )
 
@@ -99,22 +87,4 @@ def test_a_fault_is_named_and_fixed(machine: Machine, case: Case) -> None:
 
         assert (first.code, first.node, first.interface) == (case.code, case.node, case.interface)
         assert {(other.node, other.interface) for other in others} <= {(case.node, case.interface)}
-        assert left(lab) == ()
-
-
-def test_hubs_that_are_joined_are_named_at_both(machine: Machine) -> None:
-    """A tunnel between the hubs of PRP spokes is found at either end, and gone once the fixes were run."""
-    addresses = {"hub": ("10.0.0.197", "10.0.0.198"), "hub2": ("10.0.0.198", "10.0.0.197")}
-    with built(machine, PRP) as lab:
-        for node, (local, remote) in addresses.items():
-            made = f"ip link add gretap9 type gretap local {local} remote {remote} ttl 64"
-            run(lab, node, f"{made} && ip link set gretap9 up master bridge0")
-
-        findings = found(lab)
-        for finding in findings:
-            run(lab, finding.node, finding.remedy)
-
-        assert {(one.code, one.node, one.interface) for one in findings} == {
-            (JOINED, node, "gretap9") for node in addresses
-        }
         assert left(lab) == ()
