@@ -52,7 +52,7 @@ def require(topology: Topology, tool: str, holders: Collection[str], formats: st
     """UsageProblem where the overlay's hosts have a device that the tool has no words for."""
     for node in topology.nodes:
         if node.holder not in holders or (node.isolated and not isolated):
-            raise UsageProblem(f"{tool} cannot make a {topology.name} overlay: expected --format={formats} for it")
+            raise UsageProblem(f"{tool} does not support a {topology.name} overlay: use --format={formats}")
 
 
 def mtu(topology: Topology, node: NodePlan) -> int:
@@ -67,7 +67,7 @@ def files(topology: Topology, node: NodePlan) -> Files:
     return {
         SYSCTLS: head("answer pings to broadcast and multicast addresses (sysctl.d(5))")
         + "".join(f"{name} = {value}\n" for name, value in values.items()),
-        MODULES: head("what the overlay's devices are made by (modules-load.d(5))")
+        MODULES: head("the kernel modules of the overlay's devices (modules-load.d(5))")
         + "".join(f"{name}\n" for name in modules(topology, node)),
         FIREWALL: _firewall(topology, node),
     }
@@ -84,7 +84,7 @@ def _firewall(topology: Topology, node: NodePlan) -> str:
     family = "ip6" if kind.over_ipv6 else "ip"
     peers = ", ".join(topology.node(peer).endpoint for peer in topology.peers(node.name))
     return (
-        head("to be included in the host's own input chain, if that drops what it does not know:")
+        head("include it in the host's own input chain if that drops by default:")
         + f'#   chain input {{ ...; include "{FIREWALL}"; }}\n'
         + f"{family} saddr {{ {peers} }} {Carrier(kind.protocol, kind.port).nft} accept\n"
         + f'iifname "{node.device}" accept\n'

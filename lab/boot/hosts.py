@@ -34,7 +34,7 @@ def named(option: str, text: str, over_ipv6: bool) -> list[Named]:
                 f"{option}: expected IPv{6 if over_ipv6 else 4} addresses for this tunnel; found {address}"
             )
         if "/" in name or name in (".", ".."):
-            raise UsageProblem(f"{option}: expected a name without a slash, which is a folder's too; found {name!r}")
+            raise UsageProblem(f"{option}: expected a name without a slash (it names a folder, too); found {name!r}")
         found.append(Named(name, address))
     return found
 

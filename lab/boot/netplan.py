@@ -23,7 +23,7 @@ def files(topology: Topology, node: NodePlan) -> Files:
     kind = tunnels.kind(topology.options.kind)
     common.require(topology, "netplan", ("tunnel", "bridge"), "networkd or shell")
     if OPTIONS & topology.bridge_data.keys():
-        raise UsageProblem("netplan cannot set a bridge's IGMP snooping: expected --format=networkd or shell for it")
+        raise UsageProblem("netplan does not support a bridge's IGMP snooping: use --format=networkd or shell")
     lines = ["network:", "  version: 2", "  tunnels:"]
     for port, peer in common.ports(topology, node).items():
         settings = {

@@ -19,7 +19,7 @@ def _script(topology: Topology, node: NodePlan) -> str:
     gone = "\n".join(f"    ip link del {device} 2>/dev/null || true" for device in iproute2.devices(topology, node))
     lines = "\n".join(f"    {command}" for command in iproute2.made(topology, node))
     return f"""#!/bin/sh
-{head("makes the overlay (`overlay up`, also when it is there already) and takes it away (`overlay down`)")}set -eu
+{head("creates the overlay (`overlay up`; may be repeated) and removes it (`overlay down`)")}set -eu
 
 down() {{
 {gone}

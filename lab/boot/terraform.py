@@ -24,7 +24,7 @@ def text(provider: Provider, carrier: Carrier, sources: Sequence[str]) -> str:
     made = {"aws": _aws, "gcp": _gcp, "oci": _oci, "azure": _azure}.get(provider.name)
     blocks = made(carrier, ranges) if made else []
     return (
-        head(f"lets the overlay's packets ({carrier}) in; terraform apply") + "\n" + "\n".join(blocks) if blocks else ""
+        head(f"accepts tunnel packets ({carrier}); run: terraform apply") + "\n" + "\n".join(blocks) if blocks else ""
     )
 
 

@@ -16,23 +16,23 @@ from lab.commands import explain, live_doctor
 from lab.errors import EnvironmentProblem, UsageProblem
 
 SUMMARY = (
-    "Writes what a colleague needs to explain the last run without its hosts into one file: the state of the hosts, "
-    "what was tried and lost, and the results.  With --hosts, live hosts are examined now, without a run."
+    "Packs the last run into one file: the state of the hosts, the sent and lost packets, and the results.  A "
+    "colleague runs `overcast explain` on it, without the hosts.  With --hosts, live hosts are examined now instead."
 )
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 FILE = Path("overcast-bundle.tar.gz")
 README = """\
 This was written by Overcast, a conformance suite for broadcast and multicast over overlays of tunnels.
 
-    summary.txt        what was found to be wrong, and the commands that correct it
+    summary.txt        the findings and their fixes
     hosts.txt          how each host was configured
     conformance.json   of a run: every requirement and test, with outcome and reason
     junit.xml          the same tests, for CI systems
     doctor.json        of live hosts that were examined without a run: every check
-    diagnosis.jsonl    the state of the hosts and the datagrams that were tried, from which the findings follow
+    diagnosis.jsonl    the input of the diagnosis: the state of the hosts, the sent and lost packets
 
 To derive the findings again, in a checkout of Overcast: ./overcast explain FILE
-A fix is made of what is in this file: read it before you run it.
+The fixes are derived from the data in this file: read a fix before you run it.
 """
 
 
@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", type=Path, default=FILE, help=f"the file to write (default: {FILE})"
     )
     parser.add_argument("--reports", metavar="DIR", type=Path, help="folder with the run's results (default: reports/)")
-    parser.add_argument("--redact", action="store_true", help="replace host names and addresses, each consistently")
+    parser.add_argument("--redact", action="store_true", help="replace host names and addresses by substitutes")
 
 
 def run(arguments: argparse.Namespace) -> int:

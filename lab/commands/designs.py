@@ -75,8 +75,8 @@ class Measured:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
-    parser.add_argument("names", nargs="*", metavar="DESIGN", help=f"which: {', '.join(designs.DESIGNS)}")
-    parser.add_argument("--slow", action="store_true", help="also those that take minutes (STP's default timers)")
+    parser.add_argument("names", nargs="*", metavar="DESIGN", help=f"designs: {', '.join(designs.DESIGNS)}")
+    parser.add_argument("--slow", action="store_true", help="also the designs that take minutes (STP's default timers)")
     parser.add_argument("--spokes", type=int, default=SPOKES, metavar="N", help=f"spokes (default: {SPOKES})")
     parser.add_argument("--tunnel", default=DEFAULT, metavar="KIND", help=f"kind of tunnel (default: {DEFAULT})")
     parser.add_argument(
@@ -84,7 +84,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="that the cloud takes to move an address to the standby (default: 0)",
+        help="time that the cloud takes to move the hub's address to the standby (default: 0)",
     )
     for name in ("--provider", "--kernel"):
         parser.add_argument(name, **options.LAB_OPTIONS[name])

@@ -21,8 +21,8 @@ from lab.errors import OvercastError
 from lab.machines import abilities, choose, guest, local, uml
 
 SUMMARY = (
-    "Lists what is missing for the suite on this machine, or with --hosts on live hosts, with fixes.  "
-    "Status 0: the suite can run."
+    "Lists what this machine lacks for the suite, with fixes.  With --hosts, examines live hosts and their overlay "
+    "instead.  Status 0: no problem."
 )
 
 ROOT = Path(__file__).resolve().parents[2]

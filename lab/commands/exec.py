@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     """The command's exit status; on this kernel the command takes this process over."""
     node, *command = arguments.words or [""]
     if not node or node.startswith("-"):
-        raise UsageProblem("exec needs a node", remedy="./overcast exec hub -- ip addr")
+        raise UsageProblem("exec requires a node", remedy="./overcast exec hub -- ip addr")
     if command[:1] == ["--"]:
         command = command[1:]
     command = command or [os.environ.get("SHELL") or "sh"]
@@ -49,7 +49,7 @@ def _enter(place: dict[str, Any], command: list[str]) -> int:
     nsenter = shutil.which("nsenter")
     if nsenter is None:
         raise EnvironmentProblem(
-            "nsenter(1) of util-linux is needed, and not installed", remedy="sudo apt-get install util-linux"
+            "exec requires nsenter(1), which is not installed", remedy="sudo apt-get install util-linux"
         )
     agent = place["enter"].split("/")[2]
     user = ["--user"] if place["user"] else []

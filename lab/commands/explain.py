@@ -12,7 +12,7 @@ from lab.bundles.bundle import Bundle, Reported
 from lab.causes import cause_lines, fix
 from lab.model import place
 
-SUMMARY = "Explains a run or live hosts from the file that `overcast bundle` wrote, without the hosts, without root."
+SUMMARY = "Prints the findings and fixes of a file that `overcast bundle` wrote; needs neither the hosts nor root."
 MOST_OTHERS = 8
 PLACE = ("tunnel", "topology", "provider", "injected fault")
 

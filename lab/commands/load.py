@@ -24,7 +24,7 @@ from lab.probes.load import KINDS, LARGEST, LEAST, SIZE, Kind, Load, Trial
 from lab.probes.throughput import Throughput
 from lab.providers import DEFAULT_CLOUD, provider
 
-SUMMARY = "Measures how many datagrams a second reach every receiver, how late they are, and what limits them."
+SUMMARY = "Measures how many datagrams a second reach every receiver, their latency, and what limits the rate."
 SCHEMA = 1
 LIVE_MOST = 1000
 """Datagrams a second that live hosts are sent unless the user allows more."""
@@ -54,7 +54,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--buffer", type=int, metavar="OCTETS", help="receive buffer of the receivers (default: 4 MiB, as root)"
     )
-    parser.add_argument("--baseline", type=Path, metavar="FILE", help="compare with an earlier --json")
+    parser.add_argument("--baseline", type=Path, metavar="FILE", help="compare with the output of an earlier --json")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 

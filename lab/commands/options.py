@@ -28,14 +28,14 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--provider": {
         "metavar": "CLOUD",
-        "help": f"cloud that is emulated, or that live hosts are in: {', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD}; "
-        "of live hosts the one that the hub's firmware names)",
+        "help": f"cloud: {', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD} in a lab; on live hosts as "
+        "the hub's firmware names it)",
     },
     "--spokes": {"metavar": "N", "type": int, "help": f"number of spokes (default: {SPOKES})"},
     "--kernel": {
         "metavar": "WHICH",
         "help": "where the lab runs: host (this kernel), guest (a kernel booted for the run), "
-        "auto (this kernel if it can make the tunnel, else a guest; the default)",
+        "auto (this kernel if it supports the tunnel, otherwise a guest; the default)",
     },
 }
 """Those that are not given are parsed as None, since what is live cannot be chosen."""
@@ -43,7 +43,7 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
 LIVE_OPTIONS: dict[str, dict[str, Any]] = {
     "--hosts": {
         "metavar": "HUB,SPOKE,...",
-        "help": "live hosts, a star's hub first: ssh://user@name:port?sudo=true, a bare name, or @FILE with one a line",
+        "help": "live hosts, a star's hub first: ssh://user@name:port?sudo=true, a bare name, or @FILE (one per line)",
     },
     "--ssh-config": {"metavar": "FILE", "help": "OpenSSH configuration for the live hosts"},
     "--ssh-identity-file": {"metavar": "FILE", "help": "private key for the live hosts"},
@@ -56,7 +56,7 @@ FOUND_OPTIONS: dict[str, dict[str, Any]] = {
     **LIVE_OPTIONS,
     "--overlay": {
         "metavar": "DEVICE|SUBNET",
-        "help": "of several overlays on the live hosts, the one with this device or subnet (bridge0, 172.16.254.0/24)",
+        "help": "device or subnet of the overlay, if the live hosts have several (bridge0, 172.16.254.0/24)",
     },
 }
 """The same, and which overlay on them is meant."""
@@ -86,7 +86,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     for name, fields in LAB_OPTIONS.items():
         parser.add_argument(name, **fields)
     parser.add_argument(
-        "--routers", type=int, default=0, metavar="N", help="routers between the hub's subnet and the spokes' (0: none)"
+        "--routers", type=int, default=0, metavar="N", help="routers between the hub and the spokes (default: 0)"
     )
 
 

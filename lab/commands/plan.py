@@ -56,9 +56,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--hub",
         default="",
         metavar="ADDRESS",
-        help="the hub on the cloud's network, or NAME=ADDRESS; two of them for two-hubs-*",
+        help="the hub's address on the cloud's network, or NAME=ADDRESS; two for two-hubs-*",
     )
-    parser.add_argument("--spokes", default="", metavar="ADDRESS,...", help="all other hosts, in the same way")
+    parser.add_argument("--spokes", default="", metavar="ADDRESS,...", help="all other hosts, in the same form")
     for name, fields in LIVE_OPTIONS.items():
         parser.add_argument(name, **fields)
     parser.add_argument(
@@ -67,17 +67,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topology", default="standard", metavar="NAME", help=f"{', '.join(designs.TOPOLOGIES)}")
     parser.add_argument("--tunnel", metavar="KIND", help=f"tunnel kind: {', '.join(tunnels.KINDS)}")
     parser.add_argument(
-        "--provider", metavar="CLOUD", help=f"{', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD}; of live hosts, theirs)"
+        "--provider", metavar="CLOUD", help=f"cloud: {', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD}; the live hosts')"
     )
     parser.add_argument(
-        "--mtu", type=int, metavar="OCTETS", help="of the hosts' NICs (default: the cloud's, or theirs)"
+        "--mtu", type=int, metavar="OCTETS", help="MTU of the hosts' NICs (default: the cloud's; the live hosts')"
     )
-    parser.add_argument("--nic", metavar="DEVICE", help=f"the hosts' NIC (default: {NIC}, or theirs)")
+    parser.add_argument("--nic", metavar="DEVICE", help=f"name of the hosts' NIC (default: {NIC}; the live hosts')")
     parser.add_argument(
         "--overlay-subnet", default=str(topologies.OVERLAY), metavar="SUBNET", help=f"(default: {topologies.OVERLAY})"
     )
     parser.add_argument(
-        "-o", dest="folder", type=Path, default=Path(FOLDER), metavar="FOLDER", help=f"(default: {FOLDER})"
+        "-o", dest="folder", type=Path, default=Path(FOLDER), metavar="FOLDER", help=f"output (default: {FOLDER})"
     )
 
 

@@ -43,7 +43,7 @@ def read(arguments: argparse.Namespace) -> Live:
             raise host
         if host.nic is None or host.address is None:
             raise EnvironmentProblem(
-                f"{spec.text}: no default route, from which its address on the cloud's network follows",
+                f"{spec.text}: its address on the cloud's network cannot be detected: it has no default route",
                 remedy="give the addresses: --hub=NAME=ADDRESS --spokes=NAME=ADDRESS,...",
             )
         found.append(Named(spec.host, host.address, host.nic.name))

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from lab.watch.metrics import Metrics
 
 SUMMARY = (
-    "Watches an overlay of live hosts, read-only: datagrams from each host to each other, at an "
-    "interval.  A loss is reported with its cause and fix.  Status 0: nothing was lost; 4: something was lost or "
+    "Monitors an overlay on live hosts, read-only: sends datagrams between all hosts at an interval, "
+    "and reports each loss with its cause and fix.  Status 0: nothing was lost; 4: something was lost or "
     "duplicated; 10: a host could not be watched for a while; 1: the overlay cannot be watched."
 )
 LOST = 4
@@ -50,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="duration (default: unlimited)")
     parser.add_argument("--json-lines", action="store_true", help="print one JSON object per line (docs/watch.md)")
-    parser.add_argument("--metrics", metavar="ADDRESS:PORT", help="serve figures for Prometheus there")
+    parser.add_argument("--metrics", metavar="ADDRESS:PORT", help="serve metrics for Prometheus at this address")
 
 
 def run(arguments: argparse.Namespace) -> int:

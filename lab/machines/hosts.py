@@ -100,7 +100,7 @@ def _refuse(where: str, expected: str, found: str) -> NoReturn:
 
 
 def _inventory(name: str) -> list[tuple[str, str]]:
-    expected = "a text file with one host a line"
+    expected = "a text file with one host per line"
     if not name:
         _refuse(f"{OPTION}=@", expected, "no file name after the @")
     try:
@@ -119,7 +119,7 @@ def _inventory(name: str) -> list[tuple[str, str]]:
         element = re.sub(r"(^|\s)#.*", "", line).strip()
         where = f"{name}, line {number}"
         if re.search(r"[\s,]", element):
-            _refuse(where, "one host a line", f"{element!r}")
+            _refuse(where, "one host per line", f"{element!r}")
         if element:
             found.append((where, element))
     if not found:

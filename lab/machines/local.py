@@ -44,7 +44,7 @@ def missing_program() -> EnvironmentProblem | None:
     """The programs that start the agent and are not installed; None when they are."""
     if lacking := [name for name in ("setpriv", "setsid", "unshare") if shutil.which(name) is None]:
         return EnvironmentProblem(
-            f"{' and '.join(lacking)} of util-linux, which make private namespaces, are not on the PATH",
+            f"{' and '.join(lacking)} of util-linux, which the lab requires, are not on the PATH",
             remedy="sudo apt-get install --reinstall util-linux",
         )
     return None
@@ -66,7 +66,7 @@ def unavailable() -> EnvironmentProblem | None:
     said = tried.stderr.strip() or f"exit status {tried.returncode}"
     if os.geteuid() == 0:
         return EnvironmentProblem(
-            f"root may not make namespaces here ({said}): expected the capability CAP_SYS_ADMIN, "
+            f"root cannot create namespaces here ({said}): expected the capability CAP_SYS_ADMIN, "
             "which containers usually drop",
             remedy=PRIVILEGED,
         )
@@ -75,10 +75,10 @@ def unavailable() -> EnvironmentProblem | None:
         if path.exists() and path.read_text().strip() == forbidding:
             found = f"{name.replace('/', '.')} is {forbidding}"
             return EnvironmentProblem(
-                f"an ordinary user may not make user namespaces here: {found} ({said})",
+                f"an ordinary user cannot create user namespaces here: {found} ({said})",
                 remedy=f"sudo {remedy}, or run with sudo",
             )
-    return EnvironmentProblem(f"an ordinary user may not make user namespaces here ({said})", remedy="run with sudo")
+    return EnvironmentProblem(f"an ordinary user cannot create user namespaces here ({said})", remedy="run with sudo")
 
 
 def start(group: execnet.Group) -> Machine:

@@ -199,7 +199,7 @@ class Link:
     def _missing(self, program: str, others: list[str]) -> Unusable:
         if program == "sudo":
             remedy = (
-                f"log in as root (ssh://root@{self.spec.host}), or leave sudo away: what needs root is then not run"
+                f"log in as root (ssh://root@{self.spec.host}), or omit sudo: the tests that need root then do not run"
             )
             return Unusable(self.spec, "sudo-missing", "there is no sudo", remedy)
         return Unusable(self.spec, "python-missing", f"there is no {program}", self._other_python(others))

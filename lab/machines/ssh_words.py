@@ -51,7 +51,7 @@ _RULES = (
     _Rule(
         r"Host key verification failed|host key is known for|No matching host key fingerprint",
         "host-key-unknown",
-        "its host key is unknown here, and is not accepted unverified",
+        "its host key is not in known_hosts, and ssh rejects unknown keys",
         "log in once and compare the fingerprint with the cloud console's: {login}",
     ),
     _Rule(
@@ -63,7 +63,7 @@ _RULES = (
     _Rule(
         r"UNPROTECTED PRIVATE KEY FILE",
         "key-unprotected",
-        "ssh ignores the private key because others may read it",
+        "ssh ignores the private key because other users can read it",
         "chmod 600 the key file (its name is below)",
     ),
     _Rule(
@@ -96,13 +96,13 @@ _RULES = (
         r"sudo: (a password is required|a terminal is required|no tty present)|sudo: .*askpass",
         "sudo-password",
         "sudo requires a password for {user}",
-        "on the host, with visudo: {user_plain} ALL=(root) NOPASSWD: ALL   (or log in as a user that may)",
+        "on the host, with visudo: {user_plain} ALL=(root) NOPASSWD: ALL   (or log in as a user with that right)",
     ),
     _Rule(
         r"is not in the sudoers file|is not allowed to (run sudo|execute)|may not run sudo",
         "sudo-denied",
         "sudo does not permit {user} to become root",
-        "on the host, with visudo: {user_plain} ALL=(root) NOPASSWD: ALL   (or log in as a user that may)",
+        "on the host, with visudo: {user_plain} ALL=(root) NOPASSWD: ALL   (or log in as a user with that right)",
     ),
     _Rule(
         r"sudo: sorry, you must have a tty",

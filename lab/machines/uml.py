@@ -68,7 +68,7 @@ class Kernel:
         if not self.program.is_file():
             return EnvironmentProblem(f"there is no User-Mode Linux kernel at {self.program}", remedy=REMEDY)
         if not os.access(self.program, os.X_OK):
-            found = f"the User-Mode Linux kernel {self.program} may not be executed"
+            found = f"the User-Mode Linux kernel {self.program} is not executable"
             return EnvironmentProblem(found, remedy=f"sudo chmod a+rx {self.program}")
         if not self.modules.is_dir():
             found = f"the modules of the User-Mode Linux kernel are not in {self.modules}"
@@ -138,7 +138,7 @@ def memory_size(memory: str) -> int:
     """Bytes in a size as the kernel spells it: `256M`."""
     digits, unit = memory[:-1], memory[-1:].upper()
     if not digits.isdecimal() or unit not in _UNITS:
-        raise UsageProblem(f"the guest's memory is a number with K, M or G (such as 256M), not {memory!r}")
+        raise UsageProblem(f"guest memory {memory!r}: expected a number with K, M or G, such as 256M")
     return int(digits) * _UNITS[unit]
 
 

@@ -31,7 +31,7 @@ def missing() -> EnvironmentProblem | None:
     if not needed() or shutil.which("gcc"):
         return None
     return EnvironmentProblem(
-        "this processor has AMX, and a guest kernel starts on it with a library that gcc makes: there is no gcc",
+        "on this processor (AMX) a guest kernel requires gcc, which is not installed",
         remedy="sudo apt-get install gcc",
     )
 

@@ -74,7 +74,7 @@ class Answers:
         if set(self.counts) == {self.pinger}:
             said.append("  only the pinger answered itself: no other host was reached, even if ping(8) reports success")
         said += [f"  {name} answered {self.counts[name]} times (a second path, or a loop)" for name in often]
-        said += [f"  {name} answered, who must not" for name in strangers]
+        said += [f"  {name} answered; expected no answer" for name in strangers]
         raise CheckFailed("\n".join(said))
 
 

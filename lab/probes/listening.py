@@ -264,7 +264,7 @@ class Listening:
             lines = [f"  seen: {seen}"]
         if self.unproved:
             lines.append(
-                f"  unicast on the same way did not arrive at {', '.join(sorted(self.unproved))} "
+                f"  unicast on the same path did not arrive at {', '.join(sorted(self.unproved))} "
                 f"within {self._fences.grace * 1000:.0f} ms either"
             )
         return lines

@@ -140,7 +140,7 @@ class Stream:
         """Notes receivers whose machine is lost; without the sender's, nothing is known of any: MachineLost."""
         if part is self._sending:
             raise MachineLost(
-                f"{self._sender}, the sender of the stream, was lost: what the others missed is not known"
+                f"{self._sender}, the sender of the stream, was lost: the losses of the others are not known"
             )
         self.lost += [name for position in part.receivers if (name := self._receivers[position]) not in self.lost]
 

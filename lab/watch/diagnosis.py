@@ -74,7 +74,7 @@ def diagnose(
             if looked.layout:
                 return Diagnosis(skipped=looked.layout.lines[0])
             if looked.lab is None:
-                why = "no datagrams were tried: too little of the overlay is left"
+                why = "no datagrams were sent: too little of the overlay is left"
                 return Diagnosis(_causes(looked.findings, specs), why)
             looked.lab.forget()
             tried = scene.gather(looked.lab, planned=False)

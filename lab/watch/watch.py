@@ -28,8 +28,8 @@ from lab.watch.ledger import Change, Ledger
 if TYPE_CHECKING:
     from lab.watch.metrics import Metrics
 
-NO_OVERLAY = "no overlay that could be watched was found on the hosts"
-NOT_PART = "not part of the overlay as it was read; it is read again every minute"
+NO_OVERLAY = "found no overlay on the hosts that can be watched"
+NOT_PART = "not part of the overlay, whose configuration is read again every minute"
 READ_AGAIN = 60.0
 """Seconds after which the overlay is read again while a host is connected and not part of it."""
 

@@ -44,7 +44,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             ["--hosts=a,b", "--kernel=host"],
             "--kernel cannot be used with --hosts: live hosts have their own kernels",
         ),
-        (["--hosts=a,b,c", "--spokes=3"], "--spokes=3: expected 2, as many as --hosts names spokes: remove it"),
+        (["--hosts=a,b,c", "--spokes=3"], "--spokes=3: expected 2, as in --hosts: remove --spokes"),
         (
             ["--hosts=a,b", "--topology=article"],
             "--topology cannot be used with --hosts, whose overlay is tested as it is",
@@ -57,7 +57,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             ["--inject=mesh-port-not-isolated", "--spokes=3"],
             "--inject=mesh-port-not-isolated breaks another topology: expected --topology=mesh",
         ),
-        (["--spokes=51"], "--spokes=51: expected 1 to 50 (with more hosts in one kernel a healthy overlay is red)"),
+        (["--spokes=51"], "--spokes=51: expected 1 to 50 (with more hosts in one kernel a correct overlay fails)"),
         (["--reports="], "--reports: expected a folder; found nothing"),
         (["--reports=pytest.ini"], f"the results cannot be written to {ROOT}/pytest.ini: File exists"),
     ],

@@ -77,7 +77,7 @@ def test_every_host_receives_from_every_other(
 ) -> None:
     """Broadcast from every host arrives once at all others, over the overlay that the tool set up from the files."""
     if files is networkd.files and lab.topology.doubled:
-        with pytest.raises(UsageProblem, match="networkd cannot make a two-hubs-prp overlay: expected --format=shell"):
+        with pytest.raises(UsageProblem, match="networkd does not support a two-hubs-prp overlay: use --format=shell"):
             files(lab.topology, lab.topology.nodes[0])
         return
     for name, node in ((plan.name, lab.nodes[plan.name]) for plan in lab.topology.nodes):

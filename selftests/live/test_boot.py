@@ -160,7 +160,7 @@ def held(result: dict[str, Any]) -> bool:
 def test_what_a_tool_cannot_make_is_refused(tool: str, shape: str) -> None:
     """A shape that the tool cannot express is rejected with the formats that can."""
     plan = topology(shape)
-    with pytest.raises(UsageProblem, match=f"cannot make a {shape} overlay: expected --format=networkd or shell"):
+    with pytest.raises(UsageProblem, match=f"does not support a {shape} overlay: use --format=networkd or shell"):
         TOOLS[tool][0](plan, plan.nodes[0])
 
 

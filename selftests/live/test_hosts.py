@@ -54,7 +54,7 @@ def test_roles_follow_the_order() -> None:
 
 
 def test_inventory(tmp_path: Path) -> None:
-    """A file names one host a line, with comments and empty lines between them."""
+    """A file names one host per line, with comments and empty lines between them."""
     file = tmp_path / "hosts.txt"
     file.write_text("# the hub\nopc@hub.example   # in Frankfurt\n\n  ssh://spoke1.example?sudo=true\n")
 
@@ -208,7 +208,7 @@ def test_an_inventory_of_another_tool_that_cannot_be_understood(tmp_path: Path, 
         ("a,b,", "a host between the commas", "element 3"),
         ("", "a host between the commas", "element 1"),
         ("opc@,b", "a host name or address", "none"),
-        ("@a b,c", "a text file with one host a line", "No such file"),
+        ("@a b,c", "a text file with one host per line", "No such file"),
         ("ssh://@a,b", "a user name before the @", "''"),
         ("-oProxyCommand=x,b", "a host name or address", "'-oProxyCommand=x'"),
         ("a b,c", "a host name or address", "'a b'"),
@@ -243,8 +243,8 @@ def test_a_password_is_not_repeated() -> None:
     [
         ("", "at least a hub and a spoke; found no host in the file"),
         ("# none\n", "at least a hub and a spoke; found no host in the file"),
-        ("a b\n", "one host a line; found 'a b'"),
-        ("a,b\n", "one host a line; found 'a,b'"),
+        ("a b\n", "one host per line; found 'a b'"),
+        ("a,b\n", "one host per line; found 'a,b'"),
         ("a\nb:x\n", "a port from 1 to 65535; found 'x'"),
         ("a\n", "at least one spoke"),
     ],

@@ -329,5 +329,5 @@ def test_no_overlay_is_refused(tmp_path: Path) -> None:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("overcast: no overlay that could be watched was found on the hosts")
+    assert done.stderr.startswith("overcast: found no overlay on the hosts that can be watched")
     assert "fix: ./overcast doctor --hosts=" in done.stderr

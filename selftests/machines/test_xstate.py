@@ -80,7 +80,7 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     lack = xstate.missing()
 
     assert lack is not None
-    assert "no gcc" in lack.message
+    assert "requires gcc" in lack.message
     assert lack.remedy == "sudo apt-get install gcc"
 
 
