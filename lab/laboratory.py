@@ -49,17 +49,15 @@ NOT_ON_THE_OVERLAY = IPv4Interface("0.0.0.0/32")
 
 
 class Lab:
-    """Hosts with an overlay, built or live.  The hosts are items: `lab["hub"]`."""
+    """
+    Hosts with an overlay, and what can be done with built and live ones alike.  The hosts are items: `lab["hub"]`.
 
-    planned: bool
-    """Whether the topology is what was to be built, and not what was found."""
+    `BuiltLab` and `live.LiveLab` add what each of them alone has.
+    """
 
-    def __init__(self, machine: Machine, topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> None:
-        self.machine, self.topology, self.underlay = machine, topology, underlay
-        self.built_from = topology
-        """What it was built from; `topology` is what it is since a fault has changed it (`with_bridges`)."""
+    def __init__(self, topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> None:
+        self.topology, self.underlay = topology, underlay
         self.nodes = dict(nodes)
-        self.has_overlay = True
         self.plans = topology.plans
         self.ended: collections.deque[Listening] = collections.deque(maxlen=MOST_ENDED)
         """What was listened to since `forget`, the last one last."""
@@ -67,7 +65,6 @@ class Lab:
         self.lost = Lost(senders=_senders(topology))
         """What is known to be lost between the hosts of a lab like this one."""
         self.patience = Patience()
-        self.closed = False
         self._forgot_at: int | None = None
         """How many requests there had been when the lab last forgot."""
         self.hosts: dict[str, Host] = {}
@@ -132,9 +129,6 @@ class Lab:
         self._listening.append(listening)
         return listening
 
-    def require_open_underlay(self) -> None:
-        """Hosts of a lab take UDP from each other on the underlay; of live ones that has to be asked."""
-
     def forget_ahead(self) -> None:
         """
         A test has ended: what `forget` does is done while the next one is prepared.
@@ -166,14 +160,6 @@ class Lab:
         """One request for each machine: in a guest a further request takes longer than its work."""
         return [*sightings.forgetting(self.tapped), *neighbour_tables.noting(self.nodes.values())]
 
-    def forget_neighbours(self) -> None:
-        """
-        Every host forgets the neighbours that it found or looked for.
-
-        One that was found hides what has happened to ARP since; one that was not is asked for again a second later.
-        """
-        ask_all([(host.node, host.node.call(Agent.forget_neighbours)) for host in self.hosts.values()])
-
     def frames(self, tags: Sequence[bytes] | None = None) -> list[sightings.Sighting]:
         """
         Every frame that the taps saw since `forget`, in order of kernel time.
@@ -203,9 +189,24 @@ class Lab:
 
 
 class BuiltLab(Lab):
-    """A lab with the cloud's network in it.  Every node is in `nodes` (the fabric and routers too)."""
+    """A lab on one machine, with the cloud's network in it.  `nodes` has the fabric and routers, too."""
 
-    planned = True
+    def __init__(
+        self,
+        machine: Machine,
+        topology: Topology,
+        underlay: Underlay,
+        nodes: Mapping[str, Node],
+        *,
+        overlay: bool = True,
+        built_from: Topology | None = None,
+    ) -> None:
+        super().__init__(topology, underlay, nodes)
+        self.machine = machine
+        self.has_overlay = overlay
+        self.built_from = built_from or topology
+        """What it was built from; `topology` is what it is since a fault has changed it (`with_bridges`)."""
+        self.closed = False
 
     def __enter__(self) -> BuiltLab:
         return self
@@ -278,6 +279,14 @@ class BuiltLab(Lab):
         """A host's devices of the overlay are gone, and all that they had, as after a reboot that restored nothing."""
         host.node.apply(*(link_del(device) for device in self.topology.devices(host.name)))
 
+    def forget_neighbours(self) -> None:
+        """
+        Every host forgets the neighbours that it found or looked for.
+
+        One that was found hides what has happened to ARP since; one that was not is asked for again a second later.
+        """
+        ask_all([(host.node, host.node.call(Agent.forget_neighbours)) for host in self.hosts.values()])
+
     def _new_node(self, name: str) -> Node:
         """A stack of its own, captured from now on; another node of that name is kept as `NAME before`."""
         made = Node.create(self.machine, name)
@@ -332,8 +341,7 @@ def build(
     names, spokes = fabric.stacks(topology, underlay), {plan.name for plan in topology.spokes}
     busy = set(names) - spokes if len(spokes) > MANY_SPOKES else ()
     nodes = Node.create(machine, *names, busy=busy)
-    lab = BuiltLab(machine, topology, underlay, nodes)
-    lab.has_overlay = overlay
+    lab = BuiltLab(machine, topology, underlay, nodes, overlay=overlay)
     try:
         # neighbour discovery and router solicitations of every new device would only be noise between the probes
         quiet = [node.call(Agent.sysctl_write, values=dict(fabric.QUIET)) for node in nodes.values()]
@@ -366,6 +374,5 @@ def with_bridges(lab: BuiltLab) -> BuiltLab:
         found.append(replace(plan, device=device, holder=ends.kind_of(device, plan.device)) if moved else plan)
     if tuple(found) == lab.topology.nodes:
         return lab
-    bridged = BuiltLab(lab.machine, replace(lab.topology, nodes=tuple(found)), lab.underlay, lab.nodes)
-    bridged.built_from = lab.built_from
-    return bridged
+    topology = replace(lab.topology, nodes=tuple(found))
+    return BuiltLab(lab.machine, topology, lab.underlay, lab.nodes, built_from=lab.built_from)

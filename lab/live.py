@@ -39,15 +39,12 @@ MOST_ERRORS = 32
 
 
 class LiveLab(Lab):
-    """A lab of live hosts."""
-
-    planned = False
+    """A lab of live hosts, each on a machine of its own."""
 
     def __init__(
         self, machines: Mapping[str, Machine], topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]
     ) -> None:
-        super().__init__(machines[topology.nodes[0].name], topology, underlay, nodes)
-        self.machines = dict(machines)
+        super().__init__(topology, underlay, nodes)
         for machine in machines.values():
             machine.peers, machine.peer_addresses = [other for other in machines.values() if other is not machine], {}
         if topology.strangers:

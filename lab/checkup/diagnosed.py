@@ -39,7 +39,7 @@ def diagnose(hosts: Mapping[str, Host], specs: Sequence[HostSpec], underlay: Und
     if looked.lab is None:
         return Diagnosed(found, "no datagrams were sent: no overlay that could be tested was found")
     try:
-        gathered = scene.gather(looked.lab, planned=False)
+        gathered = scene.gather(looked.lab)
         tried = explain(gathered, known=found)
     except (OvercastError, OSError) as problem:
         return Diagnosed(found, f"not tried: {getattr(problem, 'message', problem)}")

@@ -1,7 +1,7 @@
 """
 Explains what is wrong with an overlay: from one trial and the state of its hosts to findings.
 
-    for finding in explain(scene.gather(lab, planned=True)):
+    for finding in explain(scene.gather(lab)):
         print(finding.node, finding.summary, finding.remedy)
 
 Every rule runs; findings at the places of losses come first.  A loss that no rule explains is reported

@@ -16,7 +16,7 @@ from lab.diagnose import groups, legs, trial
 from lab.diagnose.codes import declared
 from lab.diagnose.legs import Loss
 from lab.diagnose.trial import Trial
-from lab.laboratory import Lab
+from lab.laboratory import BuiltLab, Lab
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
 from lab.model import Finding, NodePlan, Topology, Underlay
@@ -188,10 +188,10 @@ class Scene:
                 yield self.hosts[hop.start.host], self.hosts[hop.end.host]
 
 
-def gather(lab: Lab, *, planned: bool) -> Scene:
+def gather(lab: Lab) -> Scene:
     """Reads what counts, tries, and reads it again with all that is configured."""
     before = _ask(lab, _counting)
-    if planned:
+    if isinstance(lab, BuiltLab):
         lab.forget_neighbours()  # the kernel resolves a neighbour that a test has just tried no sooner than in a second
     neighbour_tables.note(lab.nodes[name] for name in lab.plans)
     rules = [rule for each in before.values() if each for rule in each["firewall"]]
@@ -212,6 +212,7 @@ def gather(lab: Lab, *, planned: bool) -> Scene:
         )
     fabric = after.get(FABRIC, {})
     full = neighbour_tables.among({name: after[name]["neighbour_table"] for name in lab.plans})
+    planned = isinstance(lab, BuiltLab)
     return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric, _elsewhere(lab, hosts), full)
 
 

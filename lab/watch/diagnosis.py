@@ -77,7 +77,7 @@ def diagnose(
                 why = "no datagrams were sent: too little of the overlay is left"
                 return Diagnosis(_causes(looked.findings, specs), why)
             looked.lab.forget()
-            tried = scene.gather(looked.lab, planned=False)
+            tried = scene.gather(looked.lab)
     except (OvercastError, OSError) as problem:
         return Diagnosis(skipped=f"not diagnosed: {getattr(problem, 'message', problem)}")
     found = _causes((*looked.findings, *explain(tried, known=looked.findings)), specs)

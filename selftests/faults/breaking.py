@@ -33,7 +33,7 @@ class Case:
 
 def found(lab: laboratory.Lab) -> tuple[Finding, ...]:
     lab.forget_neighbours()
-    return explain(scene.gather(lab, planned=True))
+    return explain(scene.gather(lab))
 
 
 def run(lab: laboratory.Lab, host: str, command: str) -> None:

@@ -129,7 +129,7 @@ def _in(lab: BuiltLab, fault: Fault) -> Diagnosed:
 
 def _explained(lab: BuiltLab) -> tuple[Scene, tuple[Finding, ...]]:
     lab.forget_neighbours()
-    seen = scene.gather(recordings.as_after_a_test(laboratory.with_bridges(lab)), planned=True)
+    seen = scene.gather(recordings.as_after_a_test(laboratory.with_bridges(lab)))
     return seen, explain(seen)
 
 

@@ -113,7 +113,7 @@ def _recorded(machine: Machine, kind: str, fault: Fault | None) -> str:
             with laboratory.build(machine, topology, Underlay(provider(CLOUD), routers)) as lab:
                 if fault:
                     fault.inject(lab)
-                seen = scene.gather(as_after_a_test(laboratory.with_bridges(lab)), planned=True)
+                seen = scene.gather(as_after_a_test(laboratory.with_bridges(lab)))
         except OvercastError as problem:  # it cannot be made in such a lab
             tried.append(str(problem))
             continue

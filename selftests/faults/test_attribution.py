@@ -63,7 +63,7 @@ def tried(machine: Machine, *faults: str) -> Scene:
     with laboratory.build(machine, plan, Underlay(provider("oci"))) as lab:
         for fault in faults:
             catalogue.named(fault).inject(lab)
-        return scene.gather(lab, planned=True)
+        return scene.gather(lab)
 
 
 def between_the_first_two(seen: Scene) -> list[Loss]:

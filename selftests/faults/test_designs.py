@@ -62,7 +62,7 @@ def built(machine: Machine, name: str) -> BuiltLab:
 
 
 def found(lab: BuiltLab) -> tuple[Finding, ...]:
-    return explain(scene.gather(lab, planned=True))
+    return explain(scene.gather(lab))
 
 
 @pytest.mark.parametrize("name", ["pair", "mesh", "flood-list"])

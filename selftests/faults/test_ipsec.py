@@ -34,7 +34,7 @@ def blocked_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 def test_the_fix_removes_the_policy_for_tunnel_packets_alone(blocked_lab):
     """Of three policies those of the VPN remain, and nothing is found any more."""
-    (finding,) = explain.explain(scene.gather(blocked_lab, planned=True))
+    (finding,) = explain.explain(scene.gather(blocked_lab))
     assert (finding.code, finding.node) == ("ipsec-drops", "spoke2")
 
     spoke = blocked_lab["spoke2"].node
@@ -43,4 +43,4 @@ def test_the_fix_removes_the_policy_for_tunnel_packets_alone(blocked_lab):
 
     left = [line for line in spoke.run("ip", "xfrm", "policy")["output"].splitlines() if line.startswith("src ")]
     assert [line.strip() for line in left] == [OF_VPN] * 2
-    assert explain.explain(scene.gather(blocked_lab, planned=True)) == ()
+    assert explain.explain(scene.gather(blocked_lab)) == ()

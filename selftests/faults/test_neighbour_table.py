@@ -51,26 +51,26 @@ def test_is_found_by_a_trial_until_the_fix(lab):
     home = Node.home("home", lab.machine)
     home.write_sysctls({LIMIT: ROOM})
 
-    full = explain(scene.gather(lab, planned=True))
+    full = explain(scene.gather(lab))
     home.run("sh", "-ec", full[0].remedy.replace(f"={4 * ROOM}", f"={ENOUGH}"))
 
     assert [finding.code for finding in full] == [CODE]
-    assert explain(scene.gather(lab, planned=True)) == ()
+    assert explain(scene.gather(lab)) == ()
 
 
 def test_no_room_for_connections_is_found_until_the_fix(lab):
     """A host that tracks more connections than its kernel has room for drops packets of new ones: that is the cause."""
     home = Node.home("home", lab.machine)
     lab.nodes["spoke2"].run("sh", "-ec", "iptables-legacy -A INPUT -m conntrack --ctstate NEW -j ACCEPT")
-    before = explain(scene.gather(lab, planned=True))
+    before = explain(scene.gather(lab))
     home.write_sysctls({MOST_CONNECTIONS: ROOM})
 
-    full = explain(scene.gather(lab, planned=True))
+    full = explain(scene.gather(lab))
     home.run("sh", "-ec", full[0].remedy.replace(f"={4 * ROOM}", f"={ENOUGH}"))
 
     assert before == ()
     assert [(finding.code, finding.node) for finding in full] == [(CONNECTIONS, "spoke2")]
-    assert explain(scene.gather(lab, planned=True)) == ()
+    assert explain(scene.gather(lab)) == ()
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def built(machine: Machine, name: str) -> BuiltLab:
 
 
 def found(lab: BuiltLab) -> tuple[Finding, ...]:
-    return explain(scene.gather(lab, planned=True))
+    return explain(scene.gather(lab))
 
 
 def left(lab: BuiltLab) -> tuple[Finding, ...]:
