@@ -187,10 +187,9 @@ def by_delivery(
     lab = LiveLab(machines, topology, Underlay(provider("oci")), {name: nodes[name] for name in names})
     lab.lost.ways |= set(lost)
     passing = _broadcasts(lab)
-    for name in understood.accused:
+    for name, finding in understood.accused.items():
         others = [other for other in names if {(name, other), (other, name)} <= passing]
         if others:
-            finding = next((one.summary for one in understood.findings if name in one.summary), "")
             why = (
                 f"{name} and {others[0]} exchange broadcasts, although {finding or 'no tunnel between them was found'}"
             )

@@ -44,6 +44,8 @@ class Examined:
     findings: tuple[Finding, ...] = ()
     scene: Scene | None = None
     """What the diagnosis of the overlay looked at; None where there was none, of which a check gives the reason."""
+    understood: bool = True
+    """Whether the hosts have a layout that can be judged, if any."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wa
     made += pair_checks.checks(hosts, topology, found.findings)
     made += diagnosed.checks(found)
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
-    return Examined((*made, *_unplaced(hosts, topology, carrier)), found.findings, found.scene)
+    made += _unplaced(hosts, topology, carrier)
+    return Examined(tuple(made), found.findings, found.scene, understood=found.layout is None)
 
 
 def _lasting(hosts: Mapping[str, Host], topology: Topology | None, deadline: float) -> Iterator[Check]:

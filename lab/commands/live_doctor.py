@@ -39,7 +39,7 @@ class Report:
         """The exit status."""
         if any(check.state == "problem" for check in self.examined.checks):
             return FAILED
-        return INCOMPLETE if any(check.what == NOT_UNDERSTOOD for check in self.examined.checks) else 0
+        return 0 if self.examined.understood else INCOMPLETE
 
     def document(self) -> dict[str, object]:
         """The report for programs."""

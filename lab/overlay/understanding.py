@@ -9,7 +9,7 @@ shape (`shapes`) is a layout that is not understood (`layouts`): it is described
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface
 
 from lab.model import IPV6_LEAST_MTU, Finding, NodePlan, Role, Topology, TunnelOptions
@@ -31,8 +31,8 @@ class Understood:
     """Set: the hosts have a layout that is not understood; there is neither a topology nor a finding then."""
     notes: tuple[str, ...] = ()
     """What else was found and is not judged."""
-    accused: tuple[str, ...] = ()
-    """The spokes that, by the findings, are not part of the overlay or only partly."""
+    accused: Mapping[str, str] = field(default_factory=dict)
+    """The hosts that are not part of the overlay or only partly, each with what its first finding states, if any."""
 
 
 def understand(hosts: Mapping[str, Seen], otherwise: TunnelOptions | None = None) -> Understood:
@@ -42,11 +42,10 @@ def understand(hosts: Mapping[str, Seen], otherwise: TunnelOptions | None = None
     star = stars.read(hosts, otherwise or TunnelOptions())
     if why := layouts.another(star.hub, star.bridge.name if star.bridge else None, star.pairs, hosts):
         return Understood(None, (), layouts.described(why, hosts))
-    findings = tuple(incomplete.findings(star))
+    findings, whole = tuple(incomplete.findings(star)), star.wanted
     complete = [pair for pair in star.pairs if stars.stands(pair)]
-    accused = tuple(
-        pair.spoke.name for pair in star.pairs if star.bridge is None or any(incomplete.of_pair(star, None, pair))
-    )
+    found = {pair.spoke.name: next(incomplete.of_pair(star, whole, pair), None) for pair in star.pairs}
+    accused = {name: one.summary if one else "" for name, one in found.items() if one or star.bridge is None}
     topology = None
     if star.bridge is not None and star.overlay is not None and complete:
         topology = _topology(star, star.bridge, star.overlay, complete)
@@ -58,7 +57,7 @@ def _shaped(shape: Shape, otherwise: TunnelOptions) -> Understood:
     if topology is not None:
         used = any(_has_ipv6(shape.hosts[plan.name], plan.device) for plan in topology.nodes)
         topology = replace(topology, ipv6=used)
-    return Understood(topology, tuple(findings), notes=tuple(shaped.notes(shape)), accused=tuple(accused))
+    return Understood(topology, tuple(findings), notes=tuple(shaped.notes(shape)), accused=accused)
 
 
 def tried(hosts: Mapping[str, Seen]) -> Topology | None:

@@ -62,6 +62,18 @@ def test_a_missing_tunnel_is_named_on_its_side(lab):
     assert [node.name for node in understood.topology.nodes] == ["hub", "spoke2"]
 
 
+def test_each_host_that_lacks_something_has_its_own_finding(lab):
+    """What is wrong with each spoke is known by the spoke, also where the finding is on the hub."""
+    port, device = lab.topology.port("hub", "spoke1"), lab.plans["spoke2"].device
+    lab.hub.node.apply(link_set(port, nomaster=True))
+    lab["spoke2"].node.apply(link_del(device))
+
+    assert found(lab).accused == {
+        "spoke1": f"hub {port}, the tunnel to spoke1, is not a port of bridge0",
+        "spoke2": "spoke2 has no tunnel to hub",
+    }
+
+
 def test_another_prefix_is_named(lab):
     """The finding on a spoke with a /16 on the overlay names the hub's prefix."""
     plan = lab.plans["spoke2"]
