@@ -14,7 +14,6 @@ pytest_plugins = [
     "fixtures.resilience",
     "fixtures.redundancy",
     "fixtures.streams",
-    "fixtures.applications",
     "fixtures.persistence",
     "fixtures.load",
     "fixtures.causes",

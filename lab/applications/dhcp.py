@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from lab.applications.packages import PACKAGES
+from lab.applications.packages import PACKAGES, require
 from lab.errors import CheckFailed
 from lab.host import Host
 from lab.machines import program
@@ -58,6 +58,7 @@ def pool(host: Host) -> tuple[str, str]:
 
 def serve(host: Host) -> Program:
     """Starts dnsmasq on the host's overlay device; returns when it serves."""
+    require("dnsmasq", "udhcpc")
     first, last = pool(host)
     text = _CONFIGURATION.format(
         device=host.plan.device, first=first, last=last, netmask=host.plan.overlay.network.netmask

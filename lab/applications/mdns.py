@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import Any
 
-from lab.applications.packages import PACKAGES
+from lab.applications.packages import PACKAGES, require
 from lab.errors import CheckFailed
 from lab.host import Host
 from lab.machines import program
@@ -48,6 +48,7 @@ _GROUPS = "root:x:0:\navahi:x:0:\n"
 
 def publish(host: Host, name: str) -> Program:
     """Starts avahi-daemon, which answers for `name`.local on the overlay device; returns when the name is its own."""
+    require("avahi-daemon")
     text = _CONFIGURATION.format(name=name, device=host.plan.device)
     command = ("avahi-daemon", "--no-drop-root", "--no-chroot", "--no-rlimits", "-f", "/run/avahi.conf")
     files = {"avahi.conf": text, "/etc/passwd": _USERS, "/etc/group": _GROUPS}

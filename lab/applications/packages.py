@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+from lab.errors import NotRun
+
 PACKAGES = {
     "dnsmasq": "dnsmasq-base",
     "udhcpc": "udhcpc",
@@ -22,6 +24,13 @@ def missing(*programs: str) -> list[str]:
     Every lab is run by this machine's own programs: a guest's file system is this machine's.
     """
     return [program for program in programs if shutil.which(program, path=SYSTEM_PATH) is None]
+
+
+def require(*programs: str) -> None:
+    """NotRun where one of the programs is not installed."""
+    if lacking := missing(*programs):
+        verb = "is" if len(lacking) == 1 else "are"
+        raise NotRun(f"{' and '.join(lacking)} {verb} not installed", remedy=remedy(lacking))
 
 
 def remedy(programs: list[str]) -> str:

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Collection, Iterable
 
-from lab.applications.packages import PACKAGES
+from lab.applications.packages import PACKAGES, require
 from lab.errors import CheckFailed
 from lab.host import Host
 from lab.machines import program
@@ -64,6 +64,7 @@ def master_down(priority: int) -> float:
 
 def take_part(host: Host, priority: int) -> Program:
     """Starts keepalived on the host's overlay device; returns when it is a backup that waits for a master."""
+    require("keepalived")
     text = _CONFIGURATION.format(
         name=host.name,
         device=host.plan.device,

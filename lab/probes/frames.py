@@ -1,39 +1,20 @@
-"""
-Frames taken apart with scapy, in the process that judges them; never on the machine that captured them.
-
-scapy is imported when the first frame is: most tests pass without looking at one.
-"""
+"""Frames taken apart with scapy, in the process that judges them; never on the machine that captured them."""
 
 from __future__ import annotations
 
-import functools
-import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
+from lab.probes import layers
 from lab.probes.sightings import ETHERNET, IPV6_HEADER, Sighting
 
 UDP_HEADER = 8  # octets
 
 
-@functools.cache
-def scapy() -> ModuleType:
-    """Scapy's layers that the suite uses: `scapy().IP`, `scapy().GRE`, `scapy().IGMP`."""
-    from scapy.layers import igmp, inet, inet6, l2, vxlan
-
-    names: dict[str, Any] = {}
-    for module in (l2, inet, inet6, vxlan, igmp):
-        names.update({name: value for name, value in vars(module).items() if name[:1].isupper()})
-    namespace = types.ModuleType("scapy_layers")
-    vars(namespace).update(names)
-    return namespace
-
-
 def decode(frame: bytes) -> Any:
     """A frame from its Ethernet header on, as scapy's packet."""
-    return scapy().Ether(frame)
+    return layers.Ether(frame)
 
 
 @dataclass(frozen=True)
@@ -81,7 +62,7 @@ def carried(seen: Iterable[Sighting]) -> Iterator[Carried]:
         outer = decode(sighting.frame)
         layer = outer.getlayer("GRE" if sighting.carrier == "GRE" else "VXLAN")
         if layer is None and sighting.carrier == "VXLAN":  # scapy finds it only by its standard port
-            layer = scapy().VXLAN(sighting.frame[ETHERNET + outer.payload.ihl * 4 + UDP_HEADER :])
+            layer = layers.VXLAN(sighting.frame[ETHERNET + outer.payload.ihl * 4 + UDP_HEADER :])
         if layer is None:
             continue
         inner = layer.payload

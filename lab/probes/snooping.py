@@ -9,7 +9,7 @@ from typing import Any
 from lab.errors import CheckFailed
 from lab.machines.node import Agent, Node
 from lab.model import ALL_HOSTS, Topology
-from lab.probes.frames import scapy
+from lab.probes import layers
 
 LISTED_DEADLINE = 2.0  # seconds; a report leaves within two ticks of its host's clock, an entry is deleted on request
 QUERY, V2_REPORT = 0x11, 0x16
@@ -75,16 +75,16 @@ def versions_of(igmp_file: str) -> dict[str, int]:
 def query(mac: str, source: str, *, version: int = 3, code: int = 1) -> bytes:
     """A general query (RFC 3376 section 4.1, RFC 2236 section 2) as a frame; `code` in 1/10 s, 0 in v3 is at once."""
     of_v3 = version > VERSION_2
-    asked = scapy().IGMPv3_MQ(mrcode=code) if of_v3 else scapy().IGMP(type=QUERY, mrcode=code)
+    asked = layers.IGMPv3_MQ(mrcode=code) if of_v3 else layers.IGMP(type=QUERY, mrcode=code)
     return _frame(mac, source, ALL_HOSTS, asked)
 
 
 def report(mac: str, source: str, group: str) -> bytes:
     """A v2 membership report (RFC 2236 section 2) as a frame."""
-    return _frame(mac, source, group, scapy().IGMP(type=V2_REPORT, mrcode=0, gaddr=group))
+    return _frame(mac, source, group, layers.IGMP(type=V2_REPORT, mrcode=0, gaddr=group))
 
 
 def _frame(mac: str, source: str, to: str, message: Any) -> bytes:
-    alert = scapy().IPOption_Router_Alert()
-    head = scapy().IP(src=source, dst=to, tos=TOS, ttl=TTL, id=0, options=alert)
-    return bytes(scapy().Ether(src=mac) / head / message)
+    alert = layers.IPOption_Router_Alert()
+    head = layers.IP(src=source, dst=to, tos=TOS, ttl=TTL, id=0, options=alert)
+    return bytes(layers.Ether(src=mac) / head / message)

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from fixtures.applications import dhcp
 from lab.model import LIMITED_BROADCAST
 
 pytestmark = [pytest.mark.requirement("APP-01"), pytest.mark.provoking]
@@ -16,7 +17,7 @@ NOWHERE = "0.0.0.0"
 
 
 @pytest.fixture(params=["hub", "spoke2"], ids=["server=hub", "server=spoke2"])
-def served(request, build_lab, dhcp):
+def served(request, build_lab):
     """A lab in which dnsmasq serves on one host: (lab, the server)."""
     lab = build_lab(spokes=2)
     dhcp.serve(lab[request.param])
@@ -28,7 +29,7 @@ def clients(lab, server):
 
 
 @pytest.mark.parametrize("broadcast", [False, True], ids=["answers=unicast", "answers=broadcast"])
-def test_every_other_host_is_leased_an_address(served, dhcp, broadcast):
+def test_every_other_host_is_leased_an_address(served, broadcast):
     """Each of the other hosts is leased an address of its own, from the server's overlay address."""
     lab, server = served
 
@@ -40,7 +41,7 @@ def test_every_other_host_is_leased_an_address(served, dhcp, broadcast):
     assert len({lease.address for lease in leases}) == len(leases)
 
 
-def test_the_discover_is_a_broadcast_from_nowhere(served, dhcp):
+def test_the_discover_is_a_broadcast_from_nowhere(served):
     """The client's DISCOVER reaches the server from 0.0.0.0 to 255.255.255.255; the offer is the server's."""
     lab, server = served
     client = clients(lab, server)[0]
@@ -48,12 +49,12 @@ def test_the_discover_is_a_broadcast_from_nowhere(served, dhcp):
     dhcp.lease(client)
 
     seen = dhcp.bare(lab.frames())
-    ways = {(kind, one.source, one.destination) for kind, one in arrivals(dhcp, seen, server, dhcp.DISCOVER)}
+    ways = {(kind, one.source, one.destination) for kind, one in arrivals(seen, server, dhcp.DISCOVER)}
     assert ways == {(dhcp.DISCOVER, NOWHERE, LIMITED_BROADCAST)}
-    assert {one.source for _, one in arrivals(dhcp, seen, client, dhcp.OFFER)} == {server.address()}
+    assert {one.source for _, one in arrivals(seen, client, dhcp.OFFER)} == {server.address()}
 
 
-def arrivals(dhcp, seen, host, kind):
+def arrivals(seen, host, kind):
     """The messages of a kind that arrived at a host's overlay device."""
     for one in seen:
         where = one.sighting
@@ -61,7 +62,7 @@ def arrivals(dhcp, seen, host, kind):
             yield one.kind, one
 
 
-def test_nothing_leaks_to_the_underlay(served, dhcp):
+def test_nothing_leaks_to_the_underlay(served):
     """No DHCP message is bare on any NIC or anywhere in the cloud's network, though all of them were carried there."""
     lab, server = served
 

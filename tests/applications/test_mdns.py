@@ -9,6 +9,7 @@ import secrets
 
 import pytest
 
+from fixtures.applications import mdns
 from fixtures.snooping import await_pruning
 
 pytestmark = [pytest.mark.requirement("APP-02"), pytest.mark.provoking]
@@ -46,7 +47,7 @@ def routed(build_lab):
 
 
 @pytest.mark.parametrize("lab", ["plain", "flooding", "querying", "routed"], ids="overlay={}".format)
-def test_a_name_is_found_from_every_node(request, mdns, lab):
+def test_a_name_is_found_from_every_node(request, lab):
     """A name is announced to every other node with TTL 255, and each of them that queries for it gets an answer."""
     lab = request.getfixturevalue(lab)
     publisher = lab.spokes[0]

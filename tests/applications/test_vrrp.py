@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from fixtures.applications import vrrp
 from fixtures.probes import await_frames
 from lab.changes import link_set
 
@@ -27,7 +28,7 @@ def routers(build_lab):
     return lab, *lab.spokes
 
 
-def elect(vrrp, lab, preferred, other):
+def elect(lab, preferred, other):
     """Starts keepalived on both; returns when only the preferred one has the address, and keeps it."""
     vrrp.take_part(preferred, PREFERRED)
     vrrp.take_part(other, OTHER)
@@ -55,20 +56,20 @@ def answers_at(lab, address, host):
 
 
 @pytest.mark.requirement("APP-03")
-def test_the_preferred_spoke_is_elected(routers, vrrp):
+def test_the_preferred_spoke_is_elected(routers):
     """Of two spokes the one with the higher priority has the address alone, and the hub reaches it there."""
     lab, preferred, other = routers
 
-    elect(vrrp, lab, preferred, other)
+    elect(lab, preferred, other)
 
     assert answers_at(lab, vrrp.virtual_address(preferred), preferred)
 
 
 @pytest.mark.requirement("APP-03")
-def test_advertisements_cross_the_hub(routers, vrrp):
+def test_advertisements_cross_the_hub(routers):
     """The other spoke sees the master's advertisements to 224.0.0.18 with TTL 255, and none is bare on any NIC."""
     lab, preferred, other = routers
-    elect(vrrp, lab, preferred, other)
+    elect(lab, preferred, other)
     lab.forget()
 
     vrrp.await_advertisements(preferred, other, 3)
@@ -85,11 +86,11 @@ def inside(lab):
 
 
 @pytest.mark.requirement("APP-04")
-def test_the_other_takes_over_and_gives_back(routers, vrrp):
+def test_the_other_takes_over_and_gives_back(routers):
     """With the master's tunnel down the other has the address within its master-down time, until the tunnel is back."""
     lab, preferred, other = routers
     both = [preferred, other]
-    elect(vrrp, lab, preferred, other)
+    elect(lab, preferred, other)
     down, up = (link_set(preferred.plan.device, up=state) for state in (False, True))
 
     with preferred.node.changed(down, up):
@@ -104,11 +105,11 @@ def test_the_other_takes_over_and_gives_back(routers, vrrp):
 
 
 @pytest.mark.requirement("APP-04")
-def test_a_detached_port_splits_the_brain_and_its_return_heals_it(routers, vrrp):
+def test_a_detached_port_splits_the_brain_and_its_return_heals_it(routers):
     """With one spoke's tunnel not bridged at the hub both have the address; with it bridged, only the preferred one."""
     lab, preferred, other = routers
     both = [preferred, other]
-    elect(vrrp, lab, preferred, other)
+    elect(lab, preferred, other)
     port = lab.topology.port("hub", preferred.name)
     out = link_set(port, nomaster=True)
     back = link_set(port, master=lab.topology.bridge)

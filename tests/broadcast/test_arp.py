@@ -6,7 +6,7 @@ ARP across the hub: the first broadcast of every connection, without which no un
 
 import pytest
 
-from fixtures.probes import decode
+from fixtures.probes import decode, layers
 from fixtures.underlay import configured
 from lab.changes import neigh_del
 
@@ -35,7 +35,7 @@ def test_every_other_node_resolves_to_its_own_mac(overlay, sender, listen):
 
 
 @pytest.mark.provoking
-def test_only_the_owner_answers(provoked, sender, layers):
+def test_only_the_owner_answers(provoked, sender):
     """A node without a neighbour entry sends an ARP request, and the only reply that it receives is the owner's."""
     overlay = provoked
     # hubs know the hosts that watch their bonds' legs by ARP without having asked

@@ -9,7 +9,7 @@ import ipaddress
 
 import pytest
 
-from fixtures.probes import decode
+from fixtures.probes import decode, layers
 from fixtures.underlay import unrouted
 from lab.model import ALL_HOSTS
 
@@ -34,7 +34,7 @@ def test_every_node_answers_once(overlay, sender):
     answers.exactly_once_by([sender.name, *overlay.others(sender)])
 
 
-def test_request_has_ttl_1(overlay, sender, layers):
+def test_request_has_ttl_1(overlay, sender):
     """The request arrives at every other node with the TTL of 1 that multicast has by default."""
     sender.ping(ALL_HOSTS, device=sender.plan.device)
 

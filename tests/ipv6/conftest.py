@@ -2,6 +2,7 @@
 
 import pytest
 
+from fixtures.probes import layers
 from lab.model import ALL_NODES
 
 
@@ -18,7 +19,7 @@ def all_nodes():
 
 
 @pytest.fixture
-def mld_records(layers):
+def mld_records():
     """The group and the kind of every record in a version 2 report."""
 
     def records(packet):

@@ -11,7 +11,7 @@ import contextlib
 
 import pytest
 
-from fixtures.probes import carried, cloud_rules
+from fixtures.probes import carried, cloud_rules, layers
 from fixtures.requirements import not_run
 from lab import groups
 from lab.changes import link_del, link_set
@@ -90,7 +90,7 @@ def test_multicast_with_ttl_1_crosses_a_router(over_ipv6, sender):
     heard.exactly_once(at=others)
 
 
-def test_outer_packet_has_the_option_before_gre(over_ipv6, sender, layers):
+def test_outer_packet_has_the_option_before_gre(over_ipv6, sender):
     """An outer packet has hop limit 64, then destination options with the limit of 4, then GRE."""
     lab = over_ipv6()
     host = lab[sender.name]

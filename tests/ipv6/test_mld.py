@@ -11,7 +11,7 @@ import secrets
 
 import pytest
 
-from fixtures.probes import await_mld, carried, decode
+from fixtures.probes import await_mld, carried, decode, layers
 from fixtures.underlay import await_time_exceeded, unlimited_errors
 
 pytestmark = pytest.mark.requirement("V6-02")
@@ -33,7 +33,7 @@ def outer_ttls(frames):
     return {one.ttl for one in carried(frames) if one.sighting.outgoing}
 
 
-def test_report_is_what_routers_listen_to(overlay, receiver, listen, mld_records, fresh_group6, layers):
+def test_report_is_what_routers_listen_to(overlay, receiver, listen, mld_records, fresh_group6):
     """A join is a version 2 report to ff02::16 from a link-local address, with hop limit 1 and Router Alert."""
     watcher, interface = overlay.uplink(receiver)
 

@@ -6,20 +6,22 @@ A rate that the user names (`--load=RATE`) reaches every receiver without loss.
 
 import pytest
 
+from fixtures.load import losses_at
+
 
 @pytest.mark.requirement("LOAD-01")
-def test_multicast_arrives_at_the_rate(sent_at_rate):
+def test_multicast_arrives_at_the_rate(overlay, rate):
     """Every receiver gets every datagram to a group once."""
-    assert sent_at_rate("multicast") == []
+    assert losses_at(rate, "multicast", overlay) == []
 
 
 @pytest.mark.requirement("LOAD-02")
-def test_broadcast_arrives_at_the_rate(sent_at_rate):
+def test_broadcast_arrives_at_the_rate(overlay, rate):
     """Every receiver gets every datagram to the broadcast address once."""
-    assert sent_at_rate("broadcast") == []
+    assert losses_at(rate, "broadcast", overlay) == []
 
 
 @pytest.mark.requirement("LOAD-03")
-def test_unicast_arrives_at_the_rate(sent_at_rate):
+def test_unicast_arrives_at_the_rate(overlay, rate):
     """The receiver gets every datagram to its address once."""
-    assert sent_at_rate("unicast") == []
+    assert losses_at(rate, "unicast", overlay) == []

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from fixtures.probes import carried, cloud_rules, decode
+from fixtures.probes import carried, cloud_rules, decode, layers
 from fixtures.requirements import not_applicable, not_run
 from fixtures.underlay import configured
 from lab import groups
@@ -48,7 +48,7 @@ def same_datagram(packet):
 
 @pytest.mark.requirement("MTU-02")
 @pytest.mark.usefixtures("frames_alone")
-def test_fills_the_nics_packets(overlay, spoke, mtu, everyone, listen, layers):
+def test_fills_the_nics_packets(overlay, spoke, mtu, everyone, listen):
     """The first is one packet of the NIC to each peer, the second two whose inner packets are fragments."""
     inside, taken = mtu(spoke), overhead(overlay)
     fitting = inside - IP - UDP
@@ -102,7 +102,7 @@ def test_ping_names_the_mtu(spoke1, hub, mtu, largest):
 
 
 @pytest.mark.requirement("MTU-03")
-def test_tcp_offers_what_fits(overlay, spoke, mtu, layers, fresh_port):
+def test_tcp_offers_what_fits(overlay, spoke, mtu, fresh_port):
     """Both ends of a connection offer segments of the overlay's MTU less 40 octets."""
     spoke.reaches_by_tcp(overlay.hub, port=fresh_port)
 

@@ -7,7 +7,7 @@ The path MTU is smaller than the NICs': which hosts receive an ICMP error, and w
 
 import pytest
 
-from fixtures.probes import await_frames, cloud_rules, decode, firewall
+from fixtures.probes import await_frames, cloud_rules, decode, firewall, layers
 from fixtures.sizes import narrow_path
 
 PATH = 1400  # octets that the narrow leg takes
@@ -153,7 +153,7 @@ class TestOuterFragments:
         return lab
 
     @over_ipv4
-    def test_carry_what_is_larger_than_the_path(self, fragmenting, largest, layers):
+    def test_carry_what_is_larger_than_the_path(self, fragmenting, largest):
         """A spoke's full-size datagrams reach the other one, with DF or without, in fragments of the outer packet."""
         sender, receiver = fragmenting.spokes[0], fragmenting.spokes[-1]
 

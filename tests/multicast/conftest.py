@@ -2,11 +2,11 @@
 
 import pytest
 
-from fixtures.probes import decode
+from fixtures.probes import decode, layers
 
 
 @pytest.fixture
-def igmp_records(layers):
+def igmp_records():
     """The IGMPv3 group records about a group in what was seen, oldest first: `igmp_records(sightings, group)`."""
 
     def records(sightings, group):

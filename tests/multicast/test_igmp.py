@@ -9,7 +9,7 @@ import contextlib
 
 import pytest
 
-from fixtures.probes import await_igmp, decode
+from fixtures.probes import await_igmp, decode, layers
 
 V1_REPORT, V2_REPORT, V2_LEAVE, V3_REPORT = 0x12, 0x16, 0x17, 0x22
 VERSIONS = {1: V1_REPORT, 2: V2_REPORT, 3: V3_REPORT}
@@ -36,7 +36,7 @@ def header_of(sighting, packet):
     return {"ttl": packet.ttl, "tos": packet.tos, "options": sighting.frame[34 : 14 + 4 * packet.ihl]}
 
 
-def test_v3_reports_join_and_leave_igmp_qrv_times(provoked, receiver, igmp_records, fresh_group, layers):
+def test_v3_reports_join_and_leave_igmp_qrv_times(provoked, receiver, igmp_records, fresh_group):
     """A v3 host sends its join (type 4) and its leave (type 3) igmp_qrv times each, to 224.0.0.22."""
     watcher, interface = provoked.uplink(receiver)
     times = int(receiver.node.sysctl("net.ipv4.igmp_qrv"))
@@ -51,7 +51,7 @@ def test_v3_reports_join_and_leave_igmp_qrv_times(provoked, receiver, igmp_recor
     assert {decode(sighting)[layers.IP].dst for sighting in seen} == {ALL_IGMPV3_ROUTERS}
 
 
-def test_report_of_every_version_has_the_same_header(provoked, receiver, fresh_group, layers):
+def test_report_of_every_version_has_the_same_header(provoked, receiver, fresh_group):
     """A join is reported in the host's IGMP version, always with TTL 1, TOS 0xc0 and Router Alert."""
     watcher, interface = provoked.uplink(receiver)
     reports = {}
@@ -68,7 +68,7 @@ def test_report_of_every_version_has_the_same_header(provoked, receiver, fresh_g
         assert (version, header_of(sighting, packet)) == (version, HEADER)
 
 
-def test_v2_leaves_by_the_all_routers_group(provoked, spoke1, fresh_group, layers):
+def test_v2_leaves_by_the_all_routers_group(provoked, spoke1, fresh_group):
     """A v2 host leaves with a leave message for the group to 224.0.0.2, with the same header."""
     watcher, interface = provoked.uplink(spoke1)
 
@@ -83,7 +83,7 @@ def test_v2_leaves_by_the_all_routers_group(provoked, spoke1, fresh_group, layer
     assert header_of(sighting, packet) == HEADER
 
 
-def test_v1_leaves_without_a_word(provoked, spoke1, fresh_group, listen, layers):
+def test_v1_leaves_without_a_word(provoked, spoke1, fresh_group, listen):
     """A v1 host leaves silently: what it sends after the leave arrives, and no message about the group with it."""
     watcher, interface = provoked.uplink(spoke1)
 

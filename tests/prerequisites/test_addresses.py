@@ -10,7 +10,7 @@ from ipaddress import IPv4Interface
 
 import pytest
 
-from fixtures.probes import decode
+from fixtures.probes import decode, layers
 from fixtures.underlay import configured
 from lab.changes import addr_add, addr_del
 
@@ -60,7 +60,7 @@ def test_no_other_network_overlaps(overlay):
     assert overlapping == []
 
 
-def owners(lab, asker, address, layers):
+def owners(lab, asker, address):
     """The MACs that answer for an address, as arping(8) finds them."""
     device, mac = asker.plan.device, asker.node.link(asker.plan.device).mac
     request = layers.Ether(src=mac, dst=ANYBODY) / layers.ARP(
@@ -74,23 +74,21 @@ def owners(lab, asker, address, layers):
     return {arp.hwsrc for arp in replies if (arp.op, arp.psrc, arp.hwdst) == (ARP_REPLY, address, mac)}
 
 
-def test_one_host_answers_for_each_address(overlay, receiver, layers):
+def test_one_host_answers_for_each_address(overlay, receiver):
     """Asked who has a host's overlay address, that host answers and no other (RFC 5227)."""
     asker = overlay[overlay.others(receiver)[0]]
 
-    assert owners(overlay, asker, receiver.address(), layers) == {receiver.node.link(receiver.plan.device).mac}
+    assert owners(overlay, asker, receiver.address()) == {receiver.node.link(receiver.plan.device).mac}
 
 
 @pytest.mark.provoking
-def test_a_second_owner_is_noticed(build_lab, layers):
+def test_a_second_owner_is_noticed(build_lab):
     """With one overlay address on two spokes, two MACs answer for it."""
     lab = build_lab()
     owner, copycat = lab.spokes[0], lab.spokes[-1]
     copycat.node.apply(addr_add(copycat.plan.device, str(owner.plan.overlay)))
 
-    assert owners(lab, lab.hub, owner.address(), layers) == {
-        host.node.link(host.plan.device).mac for host in (owner, copycat)
-    }
+    assert owners(lab, lab.hub, owner.address()) == {host.node.link(host.plan.device).mac for host in (owner, copycat)}
 
 
 def readdress(host, prefix):

@@ -10,6 +10,7 @@ import errno
 
 import pytest
 
+from fixtures.probes import layers
 from fixtures.underlay import configured, passing, refusals
 from lab.changes import link_add, link_del, link_kind, link_set, route_add
 from lab.tunnels.gretap import gretap
@@ -84,7 +85,7 @@ def test_a_missing_driver_is_named(provoked, hub):
 
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-01")
-def test_a_host_without_the_driver_answers_protocol_unreachable(build_lab, layers):
+def test_a_host_without_the_driver_answers_protocol_unreachable(build_lab):
     """A packet of a protocol that the receiver's kernel has no driver for comes back as ICMP 3/2."""
     lab = build_lab(overlay=False)
     hub, spoke = lab.hub, lab.spokes[0]

@@ -11,7 +11,7 @@ import socket
 
 import pytest
 
-from fixtures.probes import firewall, firewall_hits
+from fixtures.probes import firewall, firewall_hits, layers
 from lab import groups
 from lab.model import ALL_HOSTS, MULTICAST
 
@@ -66,7 +66,7 @@ def test_every_host_accepts_what_comes_out(overlay, receiver):
 
 
 @pytest.mark.requirement("PRE-04")
-def test_every_host_accepts_igmp(overlay, receiver, layers):
+def test_every_host_accepts_igmp(overlay, receiver):
     """IGMP to all hosts comes out of each host's firewall: so do a querier's queries."""
     sender = overlay[overlay.others(receiver)[0]]
     # of an experimental type (RFC 3228), so that no host answers and no bridge takes the sender for a querier
@@ -148,7 +148,7 @@ def test_a_rule_on_the_inside_stops_what_it_names(provoked, spoke1, spoke2, carr
 
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-04")
-def test_a_rule_against_igmp_hides_a_member(build_lab, layers):
+def test_a_rule_against_igmp_hides_a_member(build_lab):
     """A query reaches the members behind open firewalls alone: theirs will answer, one that drops IGMP stays silent."""
     lab = build_lab()
     hub, closed, others = lab.hub, lab.spokes[-1], lab.spokes[:-1]

@@ -7,7 +7,7 @@ One of two tunnels of a spoke that is worse than the other: PRP takes whichever 
 
 import pytest
 
-from fixtures.redundancy import too_long
+from fixtures.redundancy import missed, too_long
 from fixtures.requirements import not_applicable
 
 pytestmark = pytest.mark.provoking
@@ -17,21 +17,21 @@ MOST_LOST = 5  # of them: net/hsr takes a frame that is overtaken by later ones 
 
 
 @pytest.mark.requirement("RED-05")
-def test_a_slow_tunnel_brings_nothing_twice_or_out_of_order(two_hubs, missed):
+def test_a_slow_tunnel_brings_nothing_twice_or_out_of_order(redundant):
     """While the first spoke's tunnel takes 20 ms more nothing is heard twice or out of order, and delivery goes on."""
-    found = missed("slow")
+    found = missed(redundant, "slow")
 
     every = (*found.lost, *found.back)
     assert [one for one in every if one.repeated or one.disordered] == []
-    assert too_long(two_hubs, every) == []
+    assert too_long(redundant, every) == []
 
 
 @pytest.mark.requirement("RED-06")
-def test_a_lossy_tunnel_loses_next_to_nothing(two_hubs, missed):
+def test_a_lossy_tunnel_loses_next_to_nothing(redundant):
     """While the first spoke's tunnel loses 5 % the other one makes up for it, but for 5 of 1,000 numbers at most."""
-    if not two_hubs.topology.doubled:
+    if not redundant.topology.doubled:
         not_applicable("a bond sends by one tunnel, which its ARP probes pass as long as it carries most packets")
 
-    found = missed("lossy", seconds=LONG)
+    found = missed(redundant, "lossy", seconds=LONG)
 
     assert [one for one in found.lost if one.lost > MOST_LOST or one.repeated or one.disordered] == []

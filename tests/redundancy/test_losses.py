@@ -7,29 +7,29 @@ The failure of one of two hubs, or of a tunnel to one: PRP loses nothing, a bond
 
 import pytest
 
-from fixtures.redundancy import too_long
+from fixtures.redundancy import missed, too_long
 
 pytestmark = pytest.mark.provoking
 
 
 @pytest.mark.requirement("RED-02")
 @pytest.mark.parametrize("hub", ["hub", "hub2"], ids="without {}".format)
-def test_delivery_goes_on_without_either_hub(two_hubs, missed, hub):
+def test_delivery_goes_on_without_either_hub(redundant, hub):
     """While a hub is down spokes receive from each other: with PRP everything, with a bond after at most 2 s."""
-    assert too_long(two_hubs, missed(hub).lost) == []
+    assert too_long(redundant, missed(redundant, hub).lost) == []
 
 
 @pytest.mark.requirement("RED-03")
-def test_delivery_goes_on_without_a_tunnel(two_hubs, missed):
+def test_delivery_goes_on_without_a_tunnel(redundant):
     """While one spoke's path to a hub is cut others receive from it: with PRP everything, with a bond after 2 s."""
-    assert too_long(two_hubs, missed("leg").lost) == []
+    assert too_long(redundant, missed(redundant, "leg").lost) == []
 
 
 @pytest.mark.requirement("RED-04")
-def test_what_is_back_brings_nothing_twice(two_hubs, missed):
+def test_what_is_back_brings_nothing_twice(redundant):
     """While a hub or a tunnel fails and recovers nothing is duplicated or out of order, and delivery continues."""
-    found = missed("hub", "hub2", "leg")
+    found = missed(redundant, "hub", "hub2", "leg")
 
     every = (*found.lost, *found.back)
     assert [one for one in every if one.repeated or one.disordered] == []
-    assert too_long(two_hubs, found.back) == []
+    assert too_long(redundant, found.back) == []

@@ -13,6 +13,7 @@ from collections import Counter
 import pytest
 
 from fixtures.labs import inject
+from fixtures.probes import layers
 from lab.changes import bridge, link_set
 
 pytestmark = pytest.mark.requirement("FAULT-06")
@@ -52,20 +53,15 @@ def bridges(lab):
     return [(lab.hub, lab.topology.bridge), *((spoke, spoke.node.link(SHORTCUT).master) for spoke in lab.spokes[:2])]
 
 
-@pytest.fixture
-def spanning_tree(layers):
+def switch_on_spanning_tree(lab):
     """Every bridge of a loop runs STP and has received a root's BPDU, so that later changes take effect at once."""
-
-    def switch_on(lab):
-        for host, device in bridges(lab):
-            host.node.apply(link_set(device, bridge(stp_state=1)))
-        outside = lab.spokes[2]
-        outside.send_frame(outside.plan.device, root_bpdu(layers))
-
-    return switch_on
+    for host, device in bridges(lab):
+        host.node.apply(link_set(device, bridge(stp_state=1)))
+    outside = lab.spokes[2]
+    outside.send_frame(outside.plan.device, root_bpdu())
 
 
-def root_bpdu(layers):
+def root_bpdu():
     """A configuration message of a bridge with the best priority (802.1D 9.3.1)."""
     root = "02:00:00:00:00:01"
     message = layers.STP(rootid=0, rootmac=root, bridgeid=0, bridgemac=root, portid=0x8001)
@@ -93,10 +89,10 @@ def test_without_spanning_tree_broadcast_multiplies(circle, record_figure):
 
 
 @pytest.mark.provoking
-def test_with_spanning_tree_one_port_blocks(circle, spanning_tree):
+def test_with_spanning_tree_one_port_blocks(circle):
     """With STP on every bridge one port of the loop blocks, all others forward, and every host receives one copy."""
     outside = circle.spokes[2]
-    spanning_tree(circle)
+    switch_on_spanning_tree(circle)
     with circle.listen(circle.others(outside)) as heard:
         for _ in range(MANY):
             outside.udp.send(to=circle.everyone)

@@ -6,6 +6,7 @@ A port that is new to a bridge: with spanning tree it listens, then learns, and 
 
 import pytest
 
+from fixtures.probes import layers
 from fixtures.resilience import await_port
 from fixtures.underlay import port_flags
 from lab.changes import bridge, link_set
@@ -39,7 +40,7 @@ def spanning_tree(provoked):
     return provoked.hub.node.changed(on, [off, *ports])
 
 
-def root_bpdu(layers, delay):
+def root_bpdu(delay):
     """A configuration BPDU (802.1D 9.3.1) of a root, whose forward delay every bridge adopts."""
     root = "02:00:00:00:00:01"
     message = layers.STP(rootid=0, rootmac=root, bridgeid=0, bridgemac=root, portid=0x8001, fwddelay=delay)
@@ -84,14 +85,12 @@ def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree):
 
 
 @pytest.mark.provoking
-def test_it_forwards_after_twice_the_forward_delay(
-    provoked, spoke1, spoke2, attach, spanning_tree, layers, record_figure
-):
+def test_it_forwards_after_twice_the_forward_delay(provoked, spoke1, spoke2, attach, spanning_tree, record_figure):
     """With STP on the port listens and learns for a forward delay each; then its spoke receives the next broadcast."""
     port, changes = attach
 
     with spanning_tree:
-        spoke1.send_frame(spoke1.plan.device, root_bpdu(layers, SHORT_DELAY))
+        spoke1.send_frame(spoke1.plan.device, root_bpdu(SHORT_DELAY))
         provoked.hub.ping(spoke1.address())
         states = await_port(provoked.hub, port, *changes, last=FORWARDING)
         with provoked.listen([provoked.spokes[-1]]) as heard:

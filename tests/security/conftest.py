@@ -2,6 +2,8 @@
 
 import pytest
 
+from fixtures.probes import layers
+
 TRANSPARENT_ETHERNET = 0x6558  # RFC 1701
 VXLAN_PORT, VNI_IS_VALID = 4789, 0x08  # RFC 7348
 OUTSIDER = 66  # the host number of a VM that is no part of the overlay
@@ -16,7 +18,7 @@ def outside(build_lab):
 
 
 @pytest.fixture
-def forged(layers):
+def forged():
     """
     A broadcast datagram in a frame in a packet like those of a lab's tunnels.
 

@@ -6,7 +6,7 @@ Nothing is secret: the overlay's packets can be read on the underlay, and so can
 
 import pytest
 
-from fixtures.probes import carried
+from fixtures.probes import carried, layers
 
 pytestmark = pytest.mark.requirement("SEC-04")
 
@@ -25,7 +25,7 @@ def test_the_payload_is_readable_on_the_underlay(overlay, sender, everyone, list
 
 
 @pytest.mark.tunnel("gretap")
-def test_the_key_is_readable_too(standing, layers):
+def test_the_key_is_readable_too(standing):
     """A tunnel's key is in every packet's GRE header: it identifies a tunnel, but keeps nothing secret."""
     lab = standing(key=KEY)
     spoke = lab.spokes[0]

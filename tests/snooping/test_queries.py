@@ -7,7 +7,7 @@ The querier's queries: their format, their times, and their effects.
 
 import pytest
 
-from fixtures.probes import await_frames, await_igmp, decode
+from fixtures.probes import await_frames, await_igmp, decode, layers
 from fixtures.snooping import await_listed, await_pruning, came_in, igmp_frames, igmp_version, listed
 from lab.changes import bridge_port
 from lab.model import ALL_HOSTS
@@ -141,7 +141,7 @@ class TestQuery:
         ],
         ids=["default", "mcast_query_use_ifaddr=1", "mcast_igmp_version=3"],
     )
-    def test_header(self, asking_lab, settings, version, from_bridge, layers):
+    def test_header(self, asking_lab, settings, version, from_bridge):
         """A query has TTL 1, TOS 0xc0, Router Alert, and source 0.0.0.0 unless mcast_query_use_ifaddr is set."""
         lab = asking_lab(**settings)
 

@@ -6,7 +6,7 @@ The emulated cloud network is proved before anything is concluded from it.
 
 import pytest
 
-from fixtures.probes import decode
+from fixtures.probes import decode, layers
 from lab.changes import neigh_add, neigh_del
 
 pytestmark = [pytest.mark.provoking, pytest.mark.requirement("UNDER-09")]
@@ -24,7 +24,7 @@ def test_its_ports_flood_nothing_and_learn_nothing(overlay):
     assert overlay.fabric.link("vcn").details["mcast_snooping"] == 0
 
 
-def test_it_answers_arp_itself(provoked, spoke1, spoke2, listen, layers):
+def test_it_answers_arp_itself(provoked, spoke1, spoke2, listen):
     """A host that looks for another one is answered by the fabric: its request reaches no other NIC."""
     wanted = spoke2.address("underlay")
     known = {"device": spoke1.plan.nic, "to": wanted, "lladdr": spoke2.plan.underlay_mac}
@@ -60,7 +60,7 @@ def test_its_filter_reads_the_outer_header(provoked, spoke1, hub, everyone, list
     assert (last.node, last.interface, last.outgoing) == ("vcn", provoked.cloud.port_of("spoke1"), False)
 
 
-def test_its_filter_is_not_fooled_by_what_is_inside(provoked, spoke1, hub, listen, layers):
+def test_its_filter_is_not_fooled_by_what_is_inside(provoked, spoke1, hub, listen):
     """A datagram whose payload is a whole GRE packet passes the filter that drops GRE."""
     inside = bytes(layers.IP(src=INSIDE, dst=INSIDE) / layers.GRE(proto=0x6558) / layers.Ether())
 

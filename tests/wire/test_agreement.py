@@ -9,7 +9,7 @@ Options that both ends of a tunnel must agree on, and the errors when they do no
 
 import pytest
 
-from fixtures.probes import carried, decode, exchange
+from fixtures.probes import carried, decode, exchange, layers
 
 pytestmark = pytest.mark.tunnel("gretap")
 
@@ -18,7 +18,7 @@ KEY_PRESENT = bytes.fromhex("20006558")
 PORT_UNREACHABLE = (3, 3)
 
 
-def refusals(lab, layers, host):
+def refusals(lab, host):
     """The (type, code) of the ICMP errors about GRE that arrived at a host's NIC."""
     frames = [
         decode(one)
@@ -37,7 +37,7 @@ class TestKey:
     pytestmark = pytest.mark.requirement("WIRE-07")
 
     @pytest.mark.usefixtures("frames_alone")
-    def test_is_carried_in_a_header_of_eight_octets(self, standing, layers):
+    def test_is_carried_in_a_header_of_eight_octets(self, standing):
         """With `key 42` the K bit is set, the key follows, and the inner frame begins after eight octets."""
         lab = standing(key=KEY)
         spoke = lab.spokes[0]
@@ -68,7 +68,7 @@ class TestKey:
 
     @pytest.mark.provoking
     @pytest.mark.usefixtures("one_way")
-    def test_unequal_keys_never_match(self, build_lab, layers):
+    def test_unequal_keys_never_match(self, build_lab):
         """A key facing none, none facing a key, and another key: nothing passes, and both ends receive ICMP 3/3."""
         lab = build_lab(spokes=4)
         mismatched = {"spoke1": (KEY, None), "spoke2": (None, KEY), "spoke3": (KEY, OTHER_KEY)}
@@ -83,7 +83,7 @@ class TestKey:
 
         well = set(lab.hosts) - set(mismatched)
         assert heard == {name: well - {name} if name in well else set() for name in lab.hosts}
-        refused = {name: refusals(lab, layers, lab[name]) for name in ("hub", *mismatched)}
+        refused = {name: refusals(lab, lab[name]) for name in ("hub", *mismatched)}
         assert refused == {name: {PORT_UNREACHABLE} for name in ("hub", *mismatched)}
         assert [errors(*end) for end in ends] == before
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from fixtures.probes import carried
+from fixtures.probes import carried, layers
 from fixtures.underlay import outer_addresses
 from lab import groups
 from lab.model import LIMITED_BROADCAST
@@ -25,7 +25,7 @@ def ends(lab):
     return {pair for one, other in pairs for pair in ((one, other), (other, one))}
 
 
-def with_checksum(frame, layers):
+def with_checksum(frame):
     """The frame as it leaves the machine: between two kernels, the UDP checksum is left to the sender's NIC."""
     packet = layers.Ether(frame)
     del packet[layers.UDP].chksum
@@ -34,7 +34,7 @@ def with_checksum(frame, layers):
 
 @pytest.mark.requirement("WIRE-02")
 @pytest.mark.parametrize("kind", ["unicast", "broadcast", "multicast"])
-def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen, layers, kind):
+def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen, kind):
     """The frame at the receiving spoke's tunnel is the one that left the sending spoke's, octet for octet."""
     to = {"unicast": spoke2.address(), "broadcast": everyone, "multicast": GROUP}[kind]
 
@@ -50,7 +50,7 @@ def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen,
         for host, outgoing in ((spoke1, True), (spoke2, False))
     )
     assert len(sent) == 1
-    assert arrived in (sent, [with_checksum(frame, layers) for frame in sent])
+    assert arrived in (sent, [with_checksum(frame) for frame in sent])
 
 
 @pytest.mark.requirement("WIRE-02")
@@ -59,7 +59,7 @@ def test_frame_arrives_as_it_was_sent(overlay, spoke1, spoke2, everyone, listen,
     [("broadcast", "ff:ff:ff:ff:ff:ff"), ("multicast", groups.mac(GROUP))],
     ids=["broadcast", "multicast"],
 )
-def test_inner_addresses_are_the_senders_and_the_groups(overlay, sender, everyone, listen, layers, kind, mac):
+def test_inner_addresses_are_the_senders_and_the_groups(overlay, sender, everyone, listen, kind, mac):
     """On every leg the inner source is the sending device's MAC address and the inner destination the group's."""
     own = sender.node.link(sender.plan.device).mac
 

@@ -6,7 +6,7 @@ The tunnel's header: Ethernet in GRE in IPv4, four octets and nothing more.
 
 import pytest
 
-from fixtures.probes import carried
+from fixtures.probes import carried, layers
 
 pytestmark = [pytest.mark.requirement("WIRE-01"), pytest.mark.tunnel("gretap")]
 
@@ -15,7 +15,7 @@ TRANSPARENT_ETHERNET = 0x6558
 IPV4_HEADER, GRE_HEADER = 20, 4
 
 
-def test_is_gre_with_transparent_ethernet(overlay, sender, everyone, listen, layers):
+def test_is_gre_with_transparent_ethernet(overlay, sender, everyone, listen):
     """Every outer packet is IPv4 protocol 47, its GRE header flags 0, version 0, type 0x6558."""
     with listen(overlay.others(sender)) as heard:
         sender.udp.send(to=everyone)
@@ -27,7 +27,7 @@ def test_is_gre_with_transparent_ethernet(overlay, sender, everyone, listen, lay
     assert headers == {TRANSPARENT_ETHERNET.to_bytes(GRE_HEADER, "big")}
 
 
-def test_is_four_octets_long(overlay, sender, everyone, listen, layers):
+def test_is_four_octets_long(overlay, sender, everyone, listen):
     """The carried frame begins right after the four octets of the header: no checksum, key or sequence number."""
     with listen(overlay.others(sender)) as heard:
         sender.udp.send(to=everyone)
@@ -43,7 +43,7 @@ def test_is_four_octets_long(overlay, sender, everyone, listen, layers):
 @pytest.mark.requirement("WIRE-02")
 @pytest.mark.parametrize("size", [32, None], ids=["small", "largest"])
 @pytest.mark.usefixtures("frames_alone")
-def test_adds_38_octets(overlay, spoke1, everyone, listen, layers, size):
+def test_adds_38_octets(overlay, spoke1, everyone, listen, size):
     """The outer packet is 38 octets longer than the inner one, up to the overlay's MTU."""
     largest = overlay.topology.hub.device
     mtu = overlay.hub.node.link(largest).mtu

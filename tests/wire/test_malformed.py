@@ -8,7 +8,7 @@ import secrets
 
 import pytest
 
-from fixtures.probes import carried
+from fixtures.probes import carried, layers
 
 pytestmark = [pytest.mark.requirement("WIRE-09"), pytest.mark.tunnel("gretap")]
 
@@ -25,7 +25,7 @@ MALFORMED = {
 
 
 @pytest.fixture
-def crafted(overlay, spoke1, layers):
+def crafted(overlay, spoke1):
     """Makes a GRE packet from spoke1 to the hub around a broadcast datagram, with the given GRE header."""
 
     def craft(header, port, payload):
@@ -55,7 +55,7 @@ def test_is_discarded(overlay, spoke1, listen, crafted):
     assert heard.payloads == {name: [whole, proof] if name in served else [proof] for name in others}
 
 
-def test_reserved_bits_are_sent_as_zero(overlay, sender, everyone, listen, layers):
+def test_reserved_bits_are_sent_as_zero(overlay, sender, everyone, listen):
     """Whatever a node sends, the thirteen reserved and version bits of its GRE header are zero."""
     with listen(overlay.others(sender)) as heard:
         sender.udp.send(to=everyone)

@@ -10,7 +10,7 @@ import struct
 
 import pytest
 
-from fixtures.probes import carried
+from fixtures.probes import carried, layers
 from lab import groups
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
@@ -40,7 +40,7 @@ def as_sent(lab, packets):
 
 @pytest.mark.requirement("WIRE-04")
 class TestTtl:
-    def test_inherited_is_the_inner_one(self, standing, layers):
+    def test_inherited_is_the_inner_one(self, standing):
         """With `ttl inherit` every host sends a multicast packet with its inner TTL outside."""
         lab = standing(ttl=None)
 
@@ -75,7 +75,7 @@ class TestTtl:
 
     @pytest.mark.tunnel("gretap", "vxlan")
     @pytest.mark.parametrize(("default", "unused"), [(None, -2), (33, -3)], ids=["default", "default=33"])
-    def test_of_what_has_none_is_the_senders_default(self, standing, layers, default, unused):
+    def test_of_what_has_none_is_the_senders_default(self, standing, default, unused):
         """With `ttl inherit` ARP, which has no TTL, is carried with net.ipv4.ip_default_ttl of the tunnel's end."""
         lab = standing(ttl=None)
         spoke = lab.spokes[0]
@@ -96,7 +96,7 @@ class TestTtl:
         ]
         assert {one.ttl for one in queries} == {expected}
 
-    def test_fixed_is_the_tunnels_own(self, overlay, standing, layers):
+    def test_fixed_is_the_tunnels_own(self, overlay, standing):
         """With `ttl N` the outer TTL is N, whatever the inner TTL and the sender."""
         own = overlay.topology.options.ttl
         lab = overlay if own else standing(ttl=FIXED)
@@ -134,7 +134,7 @@ class TestDontFragment:
         ],
         ids=["default", "nopmtudisc", "nopmtudisc,ignore-df"],
     )
-    def test_follows_the_tunnels_options(self, standing, layers, options, outer):
+    def test_follows_the_tunnels_options(self, standing, options, outer):
         """Outer DF is set by default, copied from inside with nopmtudisc, and never set with ignore-df in addition."""
         lab = standing(**options)
 
