@@ -27,16 +27,15 @@ from lab.errors import NotApplicable
 from lab.model import Finding
 from lab.probes.patience import Kind, Way
 
-Rule = Callable[[Scene], Iterable[Finding]]
+Rule = Callable[..., Iterable[Finding]]
 
 
 @functools.cache
-def known() -> tuple[Rule, ...]:
-    """Every rule, by the names of their modules."""
-    modules = sorted(module.name for module in pkgutil.iter_modules(rules.__path__))
-    return tuple(
-        rule for name in modules for rule in getattr(importlib.import_module(f"{rules.__name__}.{name}"), "RULES", ())
-    )
+def known(kind: str = "RULES") -> tuple[Rule, ...]:
+    """Every rule of a kind (`RULES`, `LAST`), by the names of their modules."""
+    names = sorted(module.name for module in pkgutil.iter_modules(rules.__path__))
+    modules = [importlib.import_module(f"{rules.__name__}.{name}") for name in names]
+    return tuple(rule for module in modules for rule in getattr(module, kind, ()))
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,20 @@ def explain(scene: Scene, known: Iterable[Finding] = ()) -> tuple[Finding, ...]:
 
 def causes(scene: Scene) -> list[Finding]:
     """What the rules find, each once, those at the place of a loss first."""
-    found: dict[tuple[str, str, str, str], Finding] = {}
-    for rule in known():
-        with contextlib.suppress(NotApplicable):  # a rule about a hub, where there is none
-            for finding in rule(scene):
-                found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
-    findings = [_with_loss(scene, finding) for finding in careful(scene, found.values())]
+    found = _each(known("RULES"), scene)
+    found += _each(known("LAST"), scene, found)
+    findings = [_with_loss(scene, finding) for finding in careful(scene, found)]
     findings.sort(key=lambda finding: not any(can_lose(scene, finding, loss) for loss in scene.losses))
     return findings
+
+
+def _each(rules: Iterable[Rule], *looked_at: object) -> list[Finding]:
+    found: dict[tuple[str, str, str, str], Finding] = {}
+    for rule in rules:
+        with contextlib.suppress(NotApplicable):  # a rule about a hub, where there is none
+            for finding in rule(*looked_at):
+                found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
+    return list(found.values())
 
 
 def _with_loss(scene: Scene, finding: Finding) -> Finding:

@@ -1,6 +1,7 @@
 """
 The rules: each looks at the scene and yields what is wrong, where, by what evidence, and the command that corrects it.
 
-A module gives its rules as `RULES = (rule, ...)` and is found by itself.  A rule reports only what it has seen; a loss
+A module gives its rules as `RULES = (rule, ...)` and is found by itself; rules do not call each other.  Those in `LAST`
+also get what all others found, and report what none of that explains.  A rule reports only what it has seen; a loss
 that no rule explains is reported by `explain.whereabouts` with its place.
 """

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from lab import clouds
 from lab.clouds import Carrier
 from lab.diagnose.codes import declared
+from lab.diagnose.effects import can_lose
 from lab.diagnose.legs import Loss
-from lab.diagnose.rules.fabric_ports import broken
-from lab.diagnose.rules.firewall import rewrites
-from lab.diagnose.rules.firewall_exceptions import of_carrier
-from lab.diagnose.rules.tables import policy_rules
-from lab.diagnose.rules.traffic import filters
-from lab.diagnose.rules.tunnels import hops as short_lived
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding
@@ -23,7 +18,7 @@ from lab.tunnels import KINDS
 from lab.underlay.fabric import FABRIC
 
 
-def blocked(scene: Scene) -> Iterator[Finding]:
+def blocked(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """Tunnel packets leave one host and do not reach the other, while other unicast does."""
     ways: dict[tuple[str, str], Loss] = {}
     for loss in scene.losses:
@@ -31,9 +26,7 @@ def blocked(scene: Scene) -> Iterator[Finding]:
             ways.setdefault((loss.last.node, loss.missing.node), loss)
     dropped: dict[tuple[str, str], Loss] = {}
     for (start, end), loss in ways.items():
-        filtered = {(finding.node, finding.interface) for finding in filters(scene)}
-        at = {(FABRIC, start), (FABRIC, end)} | ({(loss.inside.node, loss.inside.interface)} if loss.inside else set())
-        if _explained(scene, start, end) or at & filtered:
+        if any(can_lose(scene, one, loss) for one in found):
             continue
         if _control_passes(scene, start, end):
             dropped[start, end] = loss
@@ -54,36 +47,6 @@ def blocked(scene: Scene) -> Iterator[Finding]:
             + f" and never on {end} {loss.missing.interface}; UDP between the same addresses arrives",
             remedy,
         )
-
-
-def _explained(scene: Scene, start: str, end: str) -> bool:
-    """Whether a host or its port is at fault: a source that no cloud lets pass, a NIC that is down, a way around."""
-    if broken(scene) & {start, end} or scene.spends_ttl_of(scene.hosts[start]):
-        return True
-    if any((finding.code, finding.node) == ("tunnel-ttl-too-low", start) for finding in short_lived(scene)):
-        return True
-    device = scene.end(scene.hosts[start], end)
-    own = scene.hosts[start].plan.endpoint
-    foreign = device is not None and device.tunnel is not None and device.tunnel.local not in (None, own)
-    nics = [host.seen.devices.get(host.plan.nic) for host in (scene.hosts[start], scene.hosts[end])]
-    if any(
-        rewrites(rule) and rule.hits and of_carrier(scene.hosts[start], rule) for rule in scene.hosts[start].firewall
-    ):
-        return True
-    if policy_rules(scene, scene.hosts[start]) or (nics[1] is not None and nics[1].xdp):
-        return True
-    if foreign or any(nic is None or not nic.up or not nic.arp for nic in nics) or _written_down(scene, start, end):
-        return True
-    if scene.hosts[end].plan.underlay6 or not scene.planned or scene.underlay.routers:
-        return False  # the ways of IPv6, and through routers, are not known here
-    route = scene.hosts[start].seen.route_to(scene.hosts[end].plan.endpoint)
-    return route is None or route.via is not None or route.dev != scene.hosts[start].plan.nic
-
-
-def _written_down(scene: Scene, start: str, end: str) -> bool:
-    """Whether the sender has a permanent underlay neighbour for the receiver; another rule checks it."""
-    address = scene.hosts[end].plan.address("underlay")
-    return any(entry.dst == address and entry.fixed for entry in scene.hosts[start].readings["neighbours"])
 
 
 def _opening(scene: Scene, carrier: Carrier, senders: Iterable[str]) -> str:
@@ -195,4 +158,5 @@ def fabric_name(scene: Scene) -> str:
     return FABRIC if scene.fabric else CLOUD
 
 
-RULES = (blocked, floods, source_check, hops, mtu)
+RULES = (floods, source_check, hops, mtu)
+LAST = (blocked,)

@@ -101,17 +101,4 @@ def _known_again(segment: Segment, port: Port) -> str:
     return f"{_placed(port)} && ip neigh replace {address} lladdr {mac_of(address)} dev {segment.bridge} nud permanent"
 
 
-def broken(scene: Scene) -> set[str]:
-    """The hosts whose port in the emulated network is cut off, or all when the network is."""
-    codes = [(finding.code, finding.interface) for finding in ports(scene)]
-    if any(code == "fabric-down" for code, _ in codes):
-        return set(scene.hosts)
-    return {name for code, name in codes if code not in ("fabric-mtu", "fabric-floods")}
-
-
-def small_ports(scene: Scene) -> set[str]:
-    """The hosts whose port takes less than their NIC."""
-    return {finding.interface for finding in ports(scene) if finding.code == "fabric-mtu"}
-
-
 RULES = (ports,)

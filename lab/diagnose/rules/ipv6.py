@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv6Address
 
 from lab.diagnose import trial
+from lab.diagnose.codes import CODES
 from lab.diagnose.rules import firewall_exceptions
 from lab.diagnose.rules.firewall_exceptions import DROPPING, by_ports, counted, hooks, inserted
-from lab.diagnose.rules.settings import parameters
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import IPV6_LEAST_MTU, Finding
 from lab.records import FirewallRule
@@ -18,6 +18,8 @@ from lab.tunnels import KINDS
 ICMPV6 = ("-p ipv6-icmp", "meta l4proto ipv6-icmp")
 OF_ICMPV6 = re.compile(r"icmp|-p 58\b|\bip6\b|\bIPv6\b|86dd", re.IGNORECASE)
 OF_REPORTS = re.compile(r"(type|mld)\S* \D{0,3}(13[12]|143|mld\S*)")
+OF_ONE_HOST = {code for code in CODES if code.startswith("ipv6-")} | {"mtu-below-1280", "icmpv6-filtered"}
+"""The codes of what keeps one host from answering."""
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-ip6tables"
 
 
@@ -107,11 +109,10 @@ def bridged(scene: Scene) -> Iterator[Finding]:
             yield hub.declared("bridged-dropped", bridge, f"IPv6: {counted(rule)}", inserted(rule, exception))
 
 
-def unanswered(scene: Scene) -> Iterator[Finding]:
+def unanswered(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """Who does not answer a ping to ff02::1, where no other rule explains it."""
-    explained = {finding.node for rule in (too_small, link_local, filtered) for finding in rule(scene)}
-    explained |= {finding.node for finding in parameters(scene) if finding.code.startswith("ipv6-")}
-    if any(bridged(scene)):
+    explained = {one.node for one in found if one.code in OF_ONE_HOST}
+    if any(one.code == "bridged-dropped" for one in found):
         return  # of which each spoke is a victim
     if scene.losses:
         return  # a loss of IPv4, too, is explained by the tunnel
@@ -154,4 +155,5 @@ def _addresses(host: HostScene) -> str:
     return ", ".join(own) or "no address"
 
 
-RULES = (too_small, link_local, filtered, bridged, unanswered)
+RULES = (too_small, link_local, filtered, bridged)
+LAST = (unanswered,)

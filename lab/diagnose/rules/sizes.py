@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from lab.diagnose.effects import can_lose
-from lab.diagnose.rules.cloud import fabric_name, mtu
-from lab.diagnose.rules.fabric_ports import small_ports
-from lab.diagnose.rules.firewall import dropped
-from lab.diagnose.rules.routes import narrow
-from lab.diagnose.rules.traffic import filters, queues
+from lab.diagnose.rules.cloud import fabric_name
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay.readback import Device
@@ -70,24 +66,19 @@ def _size(host: HostScene, device: Device, expected: int, found: Collection[int]
     )
 
 
-def black_holes(scene: Scene) -> Iterator[Finding]:
+def black_holes(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """Where small frames pass and full-size ones are lost on the underlay."""
     small = {
         (loss.exchange.sender, loss.receiver)
         for loss in scene.losses
         if loss.exchange.kind == "broadcast" and loss.lost
     }
-    by_rules = [*dropped(scene), *queues(scene), *filters(scene)]
     for loss in scene.losses:
         way = (loss.exchange.sender, loss.receiver)
         if loss.exchange.kind != FULL_SIZE or not loss.whole or way in small or loss.last is None:
             continue
-        if loss.stage not in ("cloud", "encapsulation") or _too_large(scene, loss.last.node):
+        if loss.stage not in ("cloud", "encapsulation") or any(can_lose(scene, one, loss) for one in found):
             continue
-        if _named(scene, {loss.last.node, loss.missing.node}) or any(can_lose(scene, one, loss) for one in by_rules):
-            continue
-        if loss.stage == "encapsulation" and any(one.node == loss.node for one in devices(scene)):
-            continue  # the device drops it, not the path
         end = loss.missing.node if loss.stage == "cloud" else loss.receiver
         inside = loss.inside
         yield Finding(
@@ -102,18 +93,5 @@ def black_holes(scene: Scene) -> Iterator[Finding]:
         )
 
 
-def _named(scene: Scene, ends: set[str]) -> bool:
-    """Whether a NIC or a route at an end of a leg, or its port in the emulated cloud, is named as too small already."""
-    small = {finding.node for rule in (mtu, narrow) for finding in rule(scene)}
-    return bool(ends & (small_ports(scene) | small))
-
-
-def _too_large(scene: Scene, name: str) -> bool:
-    """Whether a host's overlay device has a larger MTU than its NIC allows; another rule reports it."""
-    host = scene.hosts[name]
-    nic = host.seen.devices.get(host.plan.nic)
-    own = [device.mtu for owner, device in _ends(scene) if owner is host]
-    return nic is not None and max(own, default=0) + _overhead(scene) > nic.mtu
-
-
-RULES = (devices, black_holes)
+RULES = (devices,)
+LAST = (black_holes,)
