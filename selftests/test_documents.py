@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import string
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ def codes_in(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Finding", "finding", "declared"):
             found |= set(_said(path, node.args[0]))
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "code":
+            found |= set(_said(path, node.value))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
             found.add(node.value)
     return found - NO_CODES
@@ -80,6 +83,41 @@ def test_every_finding_is_described() -> None:
     assert sorted(found - set(CODES)) == [], "lab/diagnose/codes.json has nothing about these findings"
     assert sorted(set(CODES) - found) == [], "lab/diagnose/codes.json has findings that no rule makes"
     assert sum(len(section.codes) for section in SECTIONS) == len(CODES)
+
+
+def test_rules_give_the_texts_of_findings_what_they_name() -> None:
+    """Each call of `declared` gives the values that the code's evidence and command name, and no others."""
+    checked = 0
+    for path in FINDERS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "declared":
+                given = {one.arg: one.value for one in node.keywords}
+                texts = node.args[1 if isinstance(node.func, ast.Attribute) else 2 :][1:]
+                own = {name for name, _ in zip(("found", "run"), texts, strict=False)}
+                own |= {"run"} if given.pop("fix", None) else set()
+                for code in _codes(path, node):
+                    named = _named(CODES[code].found if "found" not in own else "")
+                    named |= _named(CODES[code].run if "run" not in own else "")
+                    assert set(given) == named, f"{path.name}:{node.lineno} {code}"
+                    checked += 1
+    assert checked > 100
+
+
+def _codes(path: Path, call: ast.Call) -> list[str]:
+    """The codes of a call; where a variable has it, the literals that the function assigns to that."""
+    first = call.args[0]
+    if not isinstance(first, ast.Name):
+        return [] if isinstance(first, ast.Attribute) else [one for one in _said(path, first) if one in CODES]
+    assigned = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == first.id
+    ]
+    return [one for value in assigned for one in _said(path, value) if one in CODES]
+
+
+def _named(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name} - {"node", "device"}
 
 
 def test_the_tables_of_findings_are_up_to_date() -> None:

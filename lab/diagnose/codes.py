@@ -26,6 +26,10 @@ class Code:
     means: str
     """Of a parameter or a port: what it does; a finding has it behind its name."""
     fix: str = ""
+    found: str = ""
+    """The evidence of a finding, with `{node}`, `{device}` and the values that its rule gives it."""
+    run: str = ""
+    """The command that corrects it, with the same."""
     stages: tuple[Stage, ...] | None = None
     """The only stages of a packet's path at which it can be lost by this; None: any."""
     kinds: tuple[str, ...] | None = None
@@ -47,9 +51,14 @@ SECTIONS = msgspec.json.decode(FILE.read_bytes(), type=tuple[Section, ...])
 CODES: Mapping[str, Code] = {code: each for section in SECTIONS for code, each in section.codes.items()}
 
 
-def declared(code: str, node: str, interface: str, evidence: str, fix: str = "") -> Finding:
-    """A finding in the words of its code; what was found is its evidence."""
-    return Finding(code, node, interface, f"{node} {interface}".rstrip() + f": {CODES[code].means}", evidence, fix)
+def declared(
+    code: str, node: str, interface: str, evidence: str | None = None, fix: str | None = None, **values: object
+) -> Finding:
+    """A finding in the words of its code: its evidence and its command too, unless they are given."""
+    texts, given = CODES[code], {"node": node, "device": interface, **values}
+    evidence = texts.found.format(**given) if evidence is None else evidence
+    fix = texts.run.format(**given) if fix is None else fix
+    return Finding(code, node, interface, f"{node} {interface}".rstrip() + f": {texts.means}", evidence, fix)
 
 
 def marked(mark: str) -> frozenset[str]:

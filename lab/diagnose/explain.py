@@ -140,42 +140,28 @@ def _may_cause(scene: Scene, cause: Finding, seen: Finding) -> bool:
 
 
 def _unresolved(scene: Scene, name: str, losses: Sequence[Loss]) -> Finding:
-    return declared(
-        "neighbour-unresolved", name, scene.hosts[name].plan.device, "; ".join(str(loss) for loss in losses[:2])
-    )
+    return declared("neighbour-unresolved", name, scene.hosts[name].plan.device, "; ".join(map(str, losses[:2])))
 
 
 def _lost(loss: Loss) -> Finding:
     inside = loss.inside
     node = inside.node if inside else loss.missing.node
     interface = inside.interface if inside else loss.missing.interface or (loss.last.interface if loss.last else "")
-    return declared(
-        f"lost-at-{loss.stage}" if loss.whole else f"partly-lost-at-{loss.stage}",
-        node,
-        interface,
-        str(loss) + (f"; it left {loss.bare} without a tunnel" if loss.bare else ""),
-    )
+    code = f"lost-at-{loss.stage}" if loss.whole else f"partly-lost-at-{loss.stage}"
+    return declared(code, node, interface, f"{loss}; it left {loss.bare} without a tunnel" if loss.bare else str(loss))
 
 
 def _refused(scene: Scene) -> Iterator[Finding]:
     """Datagrams that a kernel did not send, connections that came to nothing."""
     for exchange in scene.trial.exchanges:
         if exchange.refused and exchange.network == "overlay":
-            yield declared(
-                "sending-refused",
-                exchange.sender,
-                scene.hosts[exchange.sender].plan.device,
-                f"{exchange}: {exchange.refused}",
-            )
+            host = scene.hosts[exchange.sender]
+            yield host.declared("sending-refused", host.plan.device, f"{exchange}: {exchange.refused}")
             return
     for stream in scene.trial.streams:
         if stream.refused:
-            yield declared(
-                "stream-refused",
-                stream.server,
-                scene.hosts[stream.server].plan.device,
-                f"{stream.client} to {stream.server}: {stream.refused}",
-            )
+            server, found = scene.hosts[stream.server], f"{stream.client} to {stream.server}: {stream.refused}"
+            yield server.declared("stream-refused", server.plan.device, found)
             return
 
 
@@ -183,12 +169,8 @@ def _silent(scene: Scene) -> Iterator[Finding]:
     """Hosts that receive everything, and whose answers to a ping reach no host."""
     pings = scene.trial.pings if scene.topology.answer_broadcast_ping else ()
     for pinger, name in scene.unforwarded[:1] if pings else ():
-        yield declared(
-            "ping-unanswered",
-            scene.hub.name,
-            scene.topology.bridge,
-            f"{pinger} has an answer from {scene.hub.name} and none from {name}",
-        )
+        found = f"{pinger} has an answer from {scene.hub.name} and none from {name}"
+        yield scene.hub.declared("ping-unanswered", scene.topology.bridge, found)
         return
     for name, host in scene.hosts.items():
         asked = [answers for answers in pings if answers.pinger != name]
@@ -196,12 +178,8 @@ def _silent(scene: Scene) -> Iterator[Finding]:
         mute = asked and not any(answers.counts.get(name) for answers in asked)
         deaf = own and not any(answers.others for answers in own)
         if mute or deaf:
-            yield declared(
-                "ping-unanswered",
-                name,
-                host.plan.device,
-                f"{len(asked if mute else own)} broadcast pings {'of others' if mute else 'of its own'}, no answer",
-            )
+            found = f"{len(asked if mute else own)} broadcast pings {'of others' if mute else 'of its own'}, no answer"
+            yield host.declared("ping-unanswered", host.plan.device, found)
             return
 
 
@@ -213,15 +191,10 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
             if exchange.network != "overlay" or not heard:
                 continue
             if any(count > 1 for count in exchange.copies(receiver).values()):
-                yield declared(
-                    "duplicated", receiver, "", f"{exchange}: {len(heard)} copies of {len(exchange.sent)} datagrams"
-                )
+                found = f"{exchange}: {len(heard)} copies of {len(exchange.sent)} datagrams"
+                yield declared("duplicated", receiver, "", found)
                 return
             if list(heard) != [payload for payload in exchange.sent if payload in heard]:
-                yield declared(
-                    "reordered",
-                    receiver,
-                    "",
-                    f"{exchange}: {len(heard)} datagrams, not in the order in which they were sent",
-                )
+                found = f"{exchange}: {len(heard)} datagrams, not in the order in which they were sent"
+                yield declared("reordered", receiver, "", found)
                 return

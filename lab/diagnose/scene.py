@@ -108,9 +108,11 @@ class HostScene:
         """A finding at this host."""
         return Finding(code, self.name, interface, summary, evidence, fix)
 
-    def declared(self, code: str, interface: str, evidence: str, fix: str = "") -> Finding:
-        """A finding at this host in the words of its code (`codes.json`); what was found is its evidence."""
-        return declared(code, self.name, interface, evidence, fix)
+    def declared(
+        self, code: str, interface: str, evidence: str | None = None, fix: str | None = None, **values: object
+    ) -> Finding:
+        """A finding at this host in the words of its code (`codes.declared`)."""
+        return declared(code, self.name, interface, evidence, fix, **values)
 
 
 @dataclass(frozen=True)

@@ -22,22 +22,16 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
         if not own:
             elsewhere = host.seen.device_with(str(plan.overlay.ip))
             moved = f"ip addr del {plan.overlay} dev {elsewhere} && " if elsewhere else ""
-            yield host.declared(
-                "overlay-address-missing" if not plan.is_hub else "hub-address-missing",
-                device,
-                f"{plan.overlay.ip} is on {elsewhere}" if elsewhere else f"no device has {plan.overlay.ip}",
-                f"{moved}{commands.placed(scene.topology, plan)}",
-            )
+            found = f"{plan.overlay.ip} is on {elsewhere}" if elsewhere else f"no device has {plan.overlay.ip}"
+            code = "hub-address-missing" if plan.is_hub else "overlay-address-missing"
+            yield host.declared(code, device, found, f"{moved}{commands.placed(scene.topology, plan)}")
         elif plan.overlay not in own:
             wrong = own[0]
             held = [one for one in host.readings["addresses"] if (one.dev, one.local) == (device, str(wrong.ip))]
             peer = next((f"{wrong.ip} peer {one.peer}/{one.prefixlen}" for one in held if one.peer), str(wrong))
-            yield host.declared(
-                "prefix-mismatch",
-                device,
-                f"{wrong}, broadcast {wrong.network.broadcast_address}; expected {plan.overlay}, {plan.broadcast()}",
-                f"ip addr del {peer} dev {device} && {commands.placed(scene.topology, plan)}",
-            )
+            found = f"{wrong}, broadcast {wrong.network.broadcast_address}; expected {plan.overlay}, {plan.broadcast()}"
+            again = commands.placed(scene.topology, plan)
+            yield host.declared("prefix-mismatch", device, found, f"ip addr del {peer} dev {device} && {again}")
 
 
 def as_configured(scene: Scene) -> Iterator[Finding]:
@@ -56,12 +50,8 @@ def as_configured(scene: Scene) -> Iterator[Finding]:
                 yield host.declared("overlay-address-scope", device, f"{plan.overlay} dev {device} scope host", again)
             own = entry.prefixlen == plan.overlay.network.prefixlen
             if own and entry.broadcast not in (None, plan.broadcast()):
-                yield host.declared(
-                    "broadcast-address-wrong",
-                    device,
-                    f"{plan.overlay} brd {entry.broadcast}; expected {plan.broadcast()}",
-                    again,
-                )
+                found = f"{plan.overlay} brd {entry.broadcast}; expected {plan.broadcast()}"
+                yield host.declared("broadcast-address-wrong", device, found, again)
 
 
 def misplaced(scene: Scene) -> Iterator[Finding]:
@@ -80,10 +70,8 @@ def misplaced(scene: Scene) -> Iterator[Finding]:
         for name, address in host.seen.addresses:
             owner, elsewhere, after = owners.get(address.ip, host), name != plan.device, ""
             if owner is not host:
-                code, fact = (
-                    "duplicate-address",
-                    f"{host.name} {name} has {address.ip}, which is {owner.name}'s address",
-                )
+                code = "duplicate-address"
+                fact = f"{host.name} {name} has {address.ip}, which is {owner.name}'s address"
                 if not elsewhere:  # as found, it is the only one there; the host's own address may go with it
                     found = address == plan.overlay
                     after = f" && {_another(scene, host) if found else commands.placed(scene.topology, plan)}"
@@ -119,10 +107,9 @@ def source(scene: Scene) -> Iterator[Finding]:
             again = f"ip addr del {first} dev {device} ; {commands.placed(scene.topology, plan)}"
             again += f" && ip addr add {first} dev {device}" if outside else ""
         what = "multicast and to 255.255.255.255" if outside else "into the overlay"
-        lost = f": replies to {chosen} do not return by the overlay" if outside else ""
-        yield host.declared(
-            "overlay-source-foreign", device, f"{what} from {chosen}; expected {plan.address()}{lost}", again
-        )
+        found = f"{what} from {chosen}; expected {plan.address()}"
+        found += f": replies to {chosen} do not return by the overlay" if outside else ""
+        yield host.declared("overlay-source-foreign", device, found, again)
 
 
 def _another(scene: Scene, host: HostScene) -> str:
@@ -138,14 +125,9 @@ def duplicate_mac(scene: Scene) -> Iterator[Finding]:
     first: dict[str, tuple[HostScene, Device]] = {}
     for host, device in _overlay_devices(scene):
         owner, other = first.setdefault(device.mac, (host, device))
-        if owner is host:
-            continue
-        yield host.declared(
-            "duplicate-mac",
-            device.name,
-            f"{device.mac}, as {owner.name} {other.name}",
-            f"ip link set {device.name} address {mac_of(host.plan.overlay.ip)}",
-        )
+        if owner is not host:
+            own = mac_of(host.plan.overlay.ip)
+            yield host.declared("duplicate-mac", device.name, mac=device.mac, at=f"{owner.name} {other.name}", own=own)
 
 
 def _overlay_devices(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
@@ -174,12 +156,7 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
                 continue
             if not host.seen.devices[device].arp:
                 continue  # the kernel's own entry for a device without ARP
-            yield host.declared(
-                "neighbour-wrong",
-                device,
-                f"permanent neighbour {address} lladdr {mac} dev {device}; its MAC is {macs[address]}",
-                f"ip neigh del {address} dev {device}",
-            )
+            yield host.declared("neighbour-wrong", device, address=address, mac=mac, expected=macs[address])
 
 
 def nic(scene: Scene) -> Iterator[Finding]:
@@ -192,31 +169,21 @@ def nic(scene: Scene) -> Iterator[Finding]:
             continue
         if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
             has = ", ".join(str(address) for address in host.seen.addresses_of(plan.nic)) or "no address"
-            yield host.declared(
-                "underlay-address-missing",
-                plan.nic,
-                f"it has {has}; expected {plan.underlay.ip}",
-                commands.placed_outside(plan),
-            )
+            found = f"it has {has}; expected {plan.underlay.ip}"
+            yield host.declared("underlay-address-missing", plan.nic, found, commands.placed_outside(plan))
         if device.mac != plan.underlay_mac:
-            yield host.declared(
-                "nic-mac-changed",
-                plan.nic,
-                f"{device.mac}; expected {plan.underlay_mac}",
-                f"ip link set {plan.nic} address {plan.underlay_mac}",
-            )
+            yield host.declared("nic-mac-changed", plan.nic, mac=device.mac, expected=plan.underlay_mac)
 
 
 def _nic_missing(host: HostScene) -> Finding:
     plan = host.plan
-    names = [device.name for device in host.seen.devices.values() if device.mac == plan.underlay_mac]
-    renamed = f"ip link set {names[0]} down && ip link set {names[0]} name {plan.nic} && " if names else ""
-    return host.declared(
-        "nic-missing",
-        plan.nic,
-        f"its devices are {', '.join(host.seen.devices)}" + (f"; {names[0]} has its MAC" if names else ""),
-        f"{renamed}ip link set {plan.nic} up && {commands.placed_outside(plan)}" if names else "",
-    )
+    found = f"its devices are {', '.join(host.seen.devices)}"
+    name = next((device.name for device in host.seen.devices.values() if device.mac == plan.underlay_mac), None)
+    if name is None:
+        return host.declared("nic-missing", plan.nic, found, "")
+    again = f"ip link set {name} down && ip link set {name} name {plan.nic} && ip link set {plan.nic} up"
+    again = f"{again} && {commands.placed_outside(plan)}"
+    return host.declared("nic-missing", plan.nic, f"{found}; {name} has its MAC", again)
 
 
 RULES = (overlay_address, as_configured, misplaced, source, nic, duplicate_mac, neighbours)

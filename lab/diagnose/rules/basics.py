@@ -11,6 +11,7 @@ from lab.probes.neighbour_tables import LIMIT, FullTable
 
 LOOPBACK = "lo"
 TIMES = 4  # the room that is proposed where there was none
+ELSEWHERE = "  # on the machine that has the kernel of {}"
 DROPPED, FULL = "Conntrack:drop", 0.9
 
 
@@ -19,7 +20,7 @@ def loopback(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         device = host.seen.devices.get(LOOPBACK)
         if device is not None and not device.up:
-            yield host.declared("loopback-down", LOOPBACK, "the device lacks the flag UP", f"ip link set {LOOPBACK} up")
+            yield host.declared("loopback-down", LOOPBACK)
 
 
 def neighbours(scene: Scene) -> Iterator[Finding]:
@@ -29,13 +30,15 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
 
 def no_room(table: FullTable) -> Finding:
     """The finding of a table of neighbours that was full."""
-    elsewhere = "" if table.settable else f"  # on the machine that has the kernel of {table.node}"
     return declared(
         "neighbour-table-full",
         table.node,
         "",
-        f"{LIMIT} = {table.limit}; {table.refused} neighbours refused (table_fulls in /proc/net/stat/arp_cache)",
-        f"sysctl -w {LIMIT}={TIMES * table.limit}{elsewhere}",
+        name=LIMIT,
+        limit=table.limit,
+        refused=table.refused,
+        more=TIMES * table.limit,
+        elsewhere="" if table.settable else ELSEWHERE.format(table.node),
     )
 
 
@@ -44,13 +47,10 @@ def connections(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         dropped, held, most = host.counted.get(DROPPED, 0), *map(host.parameter, (CONNECTIONS, MOST_CONNECTIONS))
         if dropped and held >= FULL * most:  # with room, the kernel drops what it tracked twice at the same time
-            elsewhere = f"  # on the machine that has the kernel of {host.name}" if scene.planned else ""
-            yield host.declared(
-                "conntrack-full",
-                "",
-                f"{held} connections, room for {most}; {dropped} packets dropped (drop in /proc/net/stat/nf_conntrack)",
-                f"sysctl -w {MOST_CONNECTIONS}={TIMES * most}{elsewhere}",
-            )
+            found = f"{held} connections, room for {most}"
+            found = f"{found}; {dropped} packets dropped (drop in /proc/net/stat/nf_conntrack)"
+            elsewhere = ELSEWHERE.format(host.name) if scene.planned else ""
+            yield host.declared("conntrack-full", "", found, more=TIMES * most, elsewhere=elsewhere)
 
 
 RULES = (loopback, neighbours, connections)

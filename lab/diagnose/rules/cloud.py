@@ -70,13 +70,8 @@ def _control_passes(scene: Scene, start: str, end: str) -> bool:
 
 
 def _unreachable(scene: Scene, loss: Loss, start: str, end: str) -> Finding:
-    return declared(
-        "underlay-unreachable",
-        end,
-        scene.hosts[end].plan.nic,
-        f"{loss}; a plain UDP datagram to {scene.hosts[end].plan.address('underlay')} is lost too",
-        f"ping -c 3 {scene.hosts[end].plan.address('underlay')}    # on {start}; then the cloud's rules and routes",
-    )
+    plan = scene.hosts[end].plan
+    return declared("underlay-unreachable", end, plan.nic, loss=loss, address=plan.address("underlay"), start=start)
 
 
 def floods(scene: Scene) -> Iterator[Finding]:
@@ -86,13 +81,7 @@ def floods(scene: Scene) -> Iterator[Finding]:
     for exchange in scene.trial.of("broadcast", "underlay"):
         hearers = [name for name, heard in (exchange.heard or {}).items() if heard]
         if hearers:
-            yield declared(
-                "underlay-floods",
-                fabric_name(scene),
-                "",
-                f"{exchange} was heard by {', '.join(hearers)}",
-                "run it on a network that drops broadcast, as every cloud's does",
-            )
+            yield declared("underlay-floods", fabric_name(scene), "", exchange=exchange, hearers=", ".join(hearers))
             return
 
 
@@ -103,14 +92,10 @@ def hops(scene: Scene) -> Iterator[Finding]:
         return
     for exchange in scene.trial.of("unicast", "underlay"):
         if exchange.spent > scene.underlay.routers:
-            yield declared(
-                "underlay-hops",
-                fabric_name(scene),
-                "",
-                f"{exchange.spent} between {exchange.sender} and {exchange.receivers[0]}; expected "
-                f"{scene.underlay.routers}: sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}",
-                f"ip route get {scene.hosts[exchange.receivers[0]].plan.address('underlay')}",
-            )
+            to = scene.hosts[exchange.receivers[0]]
+            found = f"{exchange.spent} between {exchange.sender} and {to.name}; expected {scene.underlay.routers}"
+            found += f": sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}"
+            yield declared("underlay-hops", fabric_name(scene), "", found, to=to.plan.address("underlay"))
             return
 
 
@@ -129,13 +114,9 @@ def source_check(scene: Scene) -> Iterator[Finding]:
         if exchange.sources == {scene.hosts[exchange.sender].plan.address("underlay")}:
             continue  # the host's own translation of addresses has made it honest
         if hearers and scene.underlay.provider.source_check:
-            yield declared(
-                "source-check-off",
-                fabric_name(scene),
-                exchange.sender if scene.fabric else "",
-                f"{exchange} was heard by {', '.join(hearers)}",
-                "switch the source/destination check of the VNICs on",
-            )
+            sender = exchange.sender if scene.fabric else ""
+            found = f"{exchange} was heard by {', '.join(hearers)}"
+            yield declared("source-check-off", fabric_name(scene), sender, found)
             return
 
 
@@ -145,12 +126,7 @@ def mtu(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         nic = host.seen.devices.get(host.plan.nic)
         if scene.planned and nic is not None and nic.mtu < wanted:
-            yield host.declared(
-                "nic-mtu",
-                nic.name,
-                f"mtu {nic.mtu}; {scene.underlay.provider.title} gives {wanted}",
-                f"ip link set {nic.name} mtu {wanted}",
-            )
+            yield host.declared("nic-mtu", nic.name, mtu=nic.mtu, cloud=scene.underlay.provider.title, wanted=wanted)
 
 
 def fabric_name(scene: Scene) -> str:

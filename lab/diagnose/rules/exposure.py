@@ -18,13 +18,7 @@ def directed_broadcast(scene: Scene) -> Iterator[Finding]:
         for nic in (host.plan.nic, host.plan.device):
             if not (host.parameter("bc_forwarding", "all") and host.parameter("bc_forwarding", nic)):
                 continue
-            forwards = host.parameter("net.ipv4.ip_forward")
-            yield host.declared(
-                "bc-forwarding-on",
-                nic,
-                f"net.ipv4.conf.all.bc_forwarding 1, net.ipv4.conf.{nic}.bc_forwarding 1, ip_forward {forwards}",
-                f"sysctl -w net.ipv4.conf.all.bc_forwarding=0 net.ipv4.conf.{nic}.bc_forwarding=0",
-            )
+            yield host.declared("bc-forwarding-on", nic, forwards=host.parameter("net.ipv4.ip_forward"))
 
 
 def multicast_routing(scene: Scene) -> Iterator[Finding]:
@@ -37,12 +31,8 @@ def multicast_routing(scene: Scene) -> Iterator[Finding]:
             continue
         counts = ", ".join(f"{name} {one['in']} packets in, {one['out']} out" for name, one in interfaces.items())
         holders = [f"{name} (process {number})" for number, name in router["processes"]]
-        yield host.declared(
-            "multicast-routed",
-            others[0],
-            f"{', '.join(holders) or 'the process is not visible to this user'}: {counts}",
-            END_ROUTER if holders else "",
-        )
+        found = f"{', '.join(holders) or 'the process is not visible to this user'}: {counts}"
+        yield host.declared("multicast-routed", others[0], found, END_ROUTER if holders else "")
 
 
 def receive_buffers(scene: Scene) -> Iterator[Finding]:
@@ -51,12 +41,7 @@ def receive_buffers(scene: Scene) -> Iterator[Finding]:
         lost = host.counted.get(OVERFLOWN, 0)
         # other sockets of a live host may overflow meanwhile, which is not the overlay's matter
         if lost > 0 and any(host.name in one.receivers and one.lost(host.name) for one in scene.trial.exchanges):
-            yield host.declared(
-                "receive-buffer-overflow",
-                "",
-                f"{OVERFLOWN} rose by {lost}",
-                "sysctl -w net.core.rmem_default=212992 net.core.rmem_max=212992    # or SO_RCVBUF in the application",
-            )
+            yield host.declared("receive-buffer-overflow", "", counter=OVERFLOWN, lost=lost)
 
 
 RULES = (directed_broadcast, multicast_routing, receive_buffers)

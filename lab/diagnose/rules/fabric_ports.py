@@ -28,12 +28,9 @@ def ports(scene: Scene) -> Iterator[Finding]:
         name, bridge = segment.bridge, links.get(segment.bridge)
         if bridge is not None and not bridge.up:
             again = " && ".join(_known_again(segment, port) for port in segment.ports)
-            yield declared(
-                "fabric-down", FABRIC, name, "the device lacks the flag UP", f"ip link set {name} up && {again}"
-            )
+            yield declared("fabric-down", FABRIC, name, again=again)
         if bridge is not None and bridge.details.get("vlan_filtering"):
-            off = f"ip link set {name} type bridge vlan_filtering 0"
-            yield declared("fabric-filters-vlans", FABRIC, name, "vlan_filtering 1", off)
+            yield declared("fabric-filters-vlans", FABRIC, name)
         for port in segment.ports:
             link = links.get(port.device)
             if port.node in scene.hosts and link is not None:
@@ -43,15 +40,14 @@ def ports(scene: Scene) -> Iterator[Finding]:
 def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link | None) -> Iterator[Finding]:
     name, wanted = port.device, scene.underlay.provider.mtu
     if not link.up:
-        yield declared("fabric-port-down", FABRIC, name, "the device lacks the flag UP", f"ip link set {name} up")
+        yield declared("fabric-port-down", FABRIC, name)
     if scene.planned and link.mtu < wanted:
-        found = f"mtu {link.mtu}; {scene.underlay.provider.title} gives {wanted}"
-        yield declared("fabric-mtu", FABRIC, name, found, f"ip link set {name} mtu {wanted}")
+        cloud = scene.underlay.provider.title
+        yield declared("fabric-mtu", FABRIC, name, mtu=link.mtu, cloud=cloud, wanted=wanted)
     if bridge is not None and link.master != bridge.name:
+        found = f"master {link.master or 'none'}; expected {segment.bridge}"
         again = f"ip link set {name} master {segment.bridge} && {_refusing(name)} && {_placed(port)}"
-        yield declared(
-            "fabric-port-out", FABRIC, name, f"master {link.master or 'none'}; expected {segment.bridge}", again
-        )
+        yield declared("fabric-port-out", FABRIC, name, found, again)
         return
     found_port = next((one for one in scene.fabric.get("ports", ()) if one.dev == name), None)
     if found_port is not None:

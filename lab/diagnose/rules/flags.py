@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.diagnose.rules.strays import LAYER3
-from lab.diagnose.scene import HostScene, Scene
+from lab.diagnose.scene import Scene
 from lab.model import ALL_HOSTS, Finding
 from lab.overlay import commands
 from lab.probes.membership import groups_of
@@ -22,13 +22,8 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
         strict = [name for name in ("all", device, host.plan.nic) if host.parameter("rp_filter", name) == STRICT]
         if not dropped or not strict:
             continue
-        remedy = " ".join(f"net.ipv4.conf.{name}.rp_filter=2" for name in dict.fromkeys(["all", *strict]))
-        yield host.declared(
-            "reverse-path-filter",
-            device,
-            f"IPReversePathFilter rose by {dropped}; rp_filter is 1 on {', '.join(strict)}",
-            f"sysctl -w {remedy}",
-        )
+        loose = " ".join(f"net.ipv4.conf.{name}.rp_filter=2" for name in dict.fromkeys(["all", *strict]))
+        yield host.declared("reverse-path-filter", device, dropped=dropped, strict=", ".join(strict), loose=loose)
 
 
 def other_members(scene: Scene) -> Iterator[Finding]:
@@ -38,12 +33,7 @@ def other_members(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         groups = sorted(groups_of(host.igmp).get(host.plan.device, frozenset()) - EVERYBODYS)
         if groups:
-            yield host.declared(
-                "member-besides",
-                host.plan.device,
-                f"{', '.join(groups)} in /proc/net/igmp, while no test listens",
-                "ss -ulpn    # then stop that process",
-            )
+            yield host.declared("member-besides", host.plan.device, groups=", ".join(groups))
 
 
 def device_flags(scene: Scene) -> Iterator[Finding]:
@@ -51,32 +41,20 @@ def device_flags(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         nic = host.seen.devices.get(host.plan.nic)
         if nic is not None and not nic.up:
-            yield _nic_down(scene, host)
+            # what stood on the device went with it
+            routed = f" && {commands.default_route(host.plan)}" if scene.planned else ""
+            yield host.declared("nic-down", nic.name, routed=routed)
         devices = [*scene.topology.devices(host.name), *([host.plan.nic] if scene.planned else [])]
         for name in devices:
             device = host.seen.devices.get(name)
             if device is None or (device.tunnel is None and device.kind in LAYER3):
                 continue  # another rule reports a tunnel of another kind
             if device.protodown and device.master is None:  # another rule reports ports
-                fix = f"ip link set {name} protodown off"
-                yield host.declared("device-protodown", name, "the device has protodown on", fix)
+                yield host.declared("device-protodown", name)
             if not device.multicast and name != host.plan.nic:
-                yield host.declared(
-                    "device-not-multicast",
-                    name,
-                    "the device lacks the flag MULTICAST",
-                    f"ip link set {name} multicast on",
-                )
+                yield host.declared("device-not-multicast", name)
             if not device.arp and name in (host.plan.device, host.plan.nic):
-                yield host.declared("device-noarp", name, "the device has the flag NOARP", f"ip link set {name} arp on")
-
-
-def _nic_down(scene: Scene, host: HostScene) -> Finding:
-    # what stood on the device went with it
-    routed = f" && {commands.default_route(host.plan)}" if scene.planned else ""
-    return host.declared(
-        "nic-down", host.plan.nic, "the device lacks the flag UP", f"ip link set {host.plan.nic} up{routed}"
-    )
+                yield host.declared("device-noarp", name)
 
 
 RULES = (reverse_path, other_members, device_flags)

@@ -26,40 +26,21 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
         joined = [port for port in topology.ports(hub.name) if port in hub.seen.devices]
         pinned = f"address {wanted} " if scene.planned and wanted else ""
         ports = "".join(f"ip link set {port} up master {name} && " for port in joined)
-        yield hub.declared(
-            "bridge-missing",
-            name,
-            f"its devices are {', '.join(hub.seen.devices)}",
-            f"ip link add {name} {pinned}type bridge && {ports}ip link set {name} up && "
-            f"{commands.placed(topology, hub.plan)}",
-        )
+        made = f"ip link add {name} {pinned}type bridge && {ports}ip link set {name} up"
+        placed = commands.placed(topology, hub.plan)
+        yield hub.declared("bridge-missing", name, fix=f"{made} && {placed}", devices=", ".join(hub.seen.devices))
         return
     if not device.up:
-        yield hub.declared(
-            "bridge-down",
-            device.name,
-            "the device lacks the flag UP",
-            f"ip link set {device.name} up && {commands.route(topology, hub.plan)}",
-        )
+        yield hub.declared("bridge-down", device.name, route=commands.route(topology, hub.plan))
     yield from _bridge_options(scene, hub, device)
     if scene.planned and wanted and device.mac != wanted:
-        yield hub.declared(
-            "bridge-mac-not-pinned",
-            device.name,
-            f"{device.mac}; expected {wanted}",
-            f"ip link set {device.name} address {wanted}",
-        )
+        yield hub.declared("bridge-mac-not-pinned", device.name, mac=device.mac, expected=wanted)
 
 
 def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Finding]:
     cut = any(loss.stage == "forwarding" for loss in scene.losses)
     if device.details.get("vlan_filtering") and (scene.planned or cut) and _in_several_vlans(hub, device):
-        yield hub.declared(
-            "vlan-filtering",
-            device.name,
-            f"vlan_filtering 1; untagged VLANs: {_listed(_untagged(hub, device))}",
-            f"ip link set {device.name} type bridge vlan_filtering 0",
-        )
+        yield hub.declared("vlan-filtering", device.name, vlans=_listed(_untagged(hub, device)))
 
 
 def _in_several_vlans(host: HostScene, bridge: Device) -> bool:
@@ -91,33 +72,22 @@ def ports(scene: Scene) -> Iterator[Finding]:
 def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
     bridge = host.plan.device
     if port.master != bridge:
-        yield host.finding(
-            "port-not-bridged",
-            port.name,
-            f"{host.name} {port.name}, the tunnel to {peer}, is not a port of {bridge}",
-            f"its master is {port.master or 'none'}",
-            f"ip link set {port.name} master {bridge}"
-            + (f" && bridge link set dev {port.name} isolated on" if host.plan.isolated else ""),
-        )
+        summary = f"{host.name} {port.name}, the tunnel to {peer}, is not a port of {bridge}"
+        isolated = f" && bridge link set dev {port.name} isolated on" if host.plan.isolated else ""
+        fix = f"ip link set {port.name} master {bridge}{isolated}"
+        yield host.finding("port-not-bridged", port.name, summary, f"its master is {port.master or 'none'}", fix)
         return
-    yield from _state(host, port, peer)
-
-
-def _state(host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
     state = port.port.state if port.port else "forwarding"
     # a port that is down is disabled for that reason alone, which another rule names
     if state == "forwarding" or not port.up or not (host.device and host.device.up):
         return
     stp = bool(host.device.details.get("stp_state"))
     # a port that is protodown is disabled whatever state it is given
-    enabled = f"ip link set {port.name} protodown off" if port.protodown else ""
-    yield host.declared(
-        "port-blocked",
-        port.name,
-        f"port state {state}, STP {'on' if stp else 'off'}" + (", protodown on" if port.protodown else ""),
-        (f"ip link set {host.plan.device} type bridge stp_state 0 && " if stp else "")
-        + (enabled or f"bridge link set dev {port.name} state {FORWARDING}"),
-    )
+    fix = f"ip link set {host.plan.device} type bridge stp_state 0 && " if stp else ""
+    enabled = f"bridge link set dev {port.name} state {FORWARDING}"
+    fix += f"ip link set {port.name} protodown off" if port.protodown else enabled
+    found = f"port state {state}, STP {'on' if stp else 'off'}" + (", protodown on" if port.protodown else "")
+    yield host.declared("port-blocked", port.name, found, fix)
 
 
 def strangers(scene: Scene) -> Iterator[Finding]:
@@ -127,9 +97,7 @@ def strangers(scene: Scene) -> Iterator[Finding]:
     for port in hub.seen.ports_of(bridge):
         if port.name in planned or port.tunnel is not None or not (scene.planned or port.name == hub.plan.nic):
             continue
-        yield hub.declared(
-            "stray-port", port.name, f"{port.kind or 'a NIC'}, master {bridge}", f"ip link set {port.name} nomaster"
-        )
+        yield hub.declared("stray-port", port.name, f"{port.kind or 'a NIC'}, master {bridge}")
 
 
 def forwarding_entries(scene: Scene) -> Iterator[Finding]:
@@ -147,14 +115,9 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
         right = hub.plan.device if owner is hub else scene.topology.port(hub.name, owner.name)
         if port == right or (entry.state == "permanent" and entry.lladdr in own):
             continue
-        yield hub.declared(
-            "fdb-static-wrong",
-            str(port),
-            f"fdb {entry.lladdr} dev {port} static; {owner.name} is at {right}",
-            f"bridge fdb del {entry.lladdr} dev {port} master"
-            # the bridge's own entry had to make room for it
-            + (f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is hub else ""),
-        )
+        # the bridge's own entry had to make room for it
+        again = f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is hub else ""
+        yield hub.declared("fdb-static-wrong", str(port), mac=entry.lladdr, owner=owner.name, right=right, again=again)
 
 
 RULES = (bridge, ports, strangers, forwarding_entries)

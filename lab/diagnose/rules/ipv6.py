@@ -29,12 +29,7 @@ def too_small(scene: Scene) -> Iterator[Finding]:
         device = host.device
         if device is None or device.mtu >= IPV6_LEAST_MTU:
             continue
-        yield host.declared(
-            "mtu-below-1280",
-            device.name,
-            f"MTU {device.mtu}",
-            f"ip link set {device.name} mtu {_mtu_that_fits(scene, host)}",
-        )
+        yield host.declared("mtu-below-1280", device.name, mtu=device.mtu, fitting=_mtu_that_fits(scene, host))
 
 
 def _mtu_that_fits(scene: Scene, host: HostScene) -> int:
@@ -64,12 +59,8 @@ def link_local(scene: Scene) -> Iterator[Finding]:
             route = f"ip -6 route replace multicast ff00::/8 dev {device.name} table local proto kernel metric 256"
             lacks.append(("route of ff00::/8", route))
         if lacks:
-            yield host.declared(
-                "ipv6-link-local-missing",
-                device.name,
-                f"no {' and no '.join(what for what, _ in lacks)}; it has {_addresses(host)}",
-                " && ".join(fix for _, fix in lacks),
-            )
+            found = f"no {' and no '.join(what for what, _ in lacks)}; it has {_addresses(host)}"
+            yield host.declared("ipv6-link-local-missing", device.name, found, " && ".join(fix for _, fix in lacks))
 
 
 def _has_ipv6(host: HostScene) -> bool:
@@ -118,17 +109,13 @@ def unanswered(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
         return  # a loss of IPv4, too, is explained by the tunnel
     unforwarded = trial.unforwarded(scene.trial.pings6, scene.hub.name)
     for pinger, name in unforwarded[:1]:
-        yield scene.hub.declared(
-            "ipv6-unanswered",
-            scene.topology.bridge,
-            f"{scene.hub.name} has answers of both by IPv6, {pinger} has none of {name}",
-        )
+        said = f"{scene.hub.name} has answers of both by IPv6, {pinger} has none of {name}"
+        yield scene.hub.declared("ipv6-unanswered", scene.topology.bridge, said)
     explained |= {name for _, name in unforwarded}
     for host in _hosts(scene):
         if host.name not in explained and _is_silent(scene, host):
-            yield host.declared(
-                "ipv6-unanswered", host.plan.device, f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}"
-            )
+            said = f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}"
+            yield host.declared("ipv6-unanswered", host.plan.device, said)
 
 
 def _hosts(scene: Scene) -> list[HostScene]:

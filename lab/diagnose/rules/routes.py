@@ -30,21 +30,13 @@ def multicast(scene: Scene) -> Iterator[Finding]:
         taken = host.seen.route_to(astray[0])
         covering = taken is not None and taken.to.subnet_of(MULTICAST)
         if covering and taken is not None:
-            yield host.declared(
-                "multicast-route-elsewhere",
-                taken.dev or device,
-                f"ip route: {taken.to} {_words(taken)}, for {astray[0]}",
-                " ; ".join(
-                    [*(_delete(route) for route in _of_groups(host)), commands.route(scene.topology, host.plan)]
-                ),
-            )
+            again = " ; ".join([*map(_delete, _of_groups(host)), commands.route(scene.topology, host.plan)])
+            found = f"ip route: {taken.to} {_words(taken)}, for {astray[0]}"
+            yield host.declared("multicast-route-elsewhere", taken.dev or device, found, again)
         else:
-            yield host.declared(
-                "multicast-route-narrow" if own else "multicast-route-missing",
-                device,
-                f"ip route get {astray[0]}: {'dev ' + str(taken.dev) if taken else 'unreachable'}",
-                f"ip route replace {MULTICAST} dev {device}",
-            )
+            found = f"ip route get {astray[0]}: {f'dev {taken.dev}' if taken else 'unreachable'}"
+            code = "multicast-route-narrow" if own else "multicast-route-missing"
+            yield host.declared(code, device, found, groups=MULTICAST)
 
 
 def _of_groups(host: HostScene) -> list[Route]:
@@ -61,12 +53,7 @@ def _to_groups(route: Route | None, device: str) -> bool:
 def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
     route = host.seen.route_to(GROUPS[0])
     if route is not None and route.src not in (None, host.plan.address()):
-        yield host.declared(
-            "multicast-source-foreign",
-            host.plan.device,
-            f"{route.to} dev {route.dev} src {route.src}",
-            f"ip route replace {route.to} dev {host.plan.device}",
-        )
+        yield host.declared("multicast-source-foreign", host.plan.device, to=route.to, source=route.src)
 
 
 def overlay(scene: Scene) -> Iterator[Finding]:
@@ -92,13 +79,9 @@ def overlay(scene: Scene) -> Iterator[Finding]:
             narrower = route is not None and route.to.prefixlen >= network.prefixlen
             steps = [*([_delete(route)] if route and narrower else [])]
             steps += [again] if not narrower or (route and route.to == network) else []
-            yield host.declared(
-                "overlay-route-elsewhere",
-                host.plan.device,
-                (f"ip route: {route.to} {_words(route)}" if route else "no route")
-                + f", for {other.name} {other.plan.address()}",
-                " && ".join(steps),
-            )
+            found = f"ip route: {route.to} {_words(route)}" if route else "no route"
+            found = f"{found}, for {other.name} {other.plan.address()}"
+            yield host.declared("overlay-route-elsewhere", host.plan.device, found, " && ".join(steps))
 
 
 def underlay(scene: Scene) -> Iterator[Finding]:
@@ -119,28 +102,18 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
                 continue  # spokes need no way to each other but the hub
             if route is None or route.type != "unicast":
-                yield host.declared(
-                    "underlay-route-missing",
-                    host.plan.nic,
-                    (f"{route.type} {route.to}" if route else "no route") + f" for {remote} ({other.name})",
-                    _delete(route) if route else f"ip route replace {connected}",
-                )
+                found = (f"{route.type} {route.to}" if route else "no route") + f" for {remote} ({other.name})"
+                fix = _delete(route) if route else f"ip route replace {connected}"
+                yield host.declared("underlay-route-missing", host.plan.nic, found, fix)
             elif route.dev in overlays:
-                yield host.declared(
-                    "recursive-routing",
-                    str(route.dev),
-                    f"ip route: {route.to} dev {route.dev}, for {remote}",
-                    _delete(route),
-                )
+                found = f"ip route: {route.to} dev {route.dev}, for {remote}"
+                yield host.declared("recursive-routing", str(route.dev), found, _delete(route))
             elif scene.planned and (route.dev != host.plan.nic or (scene.underlay.routers == 0 and route.via)):
                 direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
                 taken = route.to.prefixlen > network.prefixlen or (route not in direct and direct)
-                yield host.declared(
-                    "underlay-detour",
-                    str(route.dev),
-                    f"ip route: {route.to} {_words(route)}; expected {other.name} directly on {host.plan.nic}",
-                    _delete(route) if taken else f"ip route replace {connected}",
-                )
+                found = f"ip route: {route.to} {_words(route)}; expected {other.name} directly on {host.plan.nic}"
+                fix = _delete(route) if taken else f"ip route replace {connected}"
+                yield host.declared("underlay-detour", str(route.dev), found, fix)
 
 
 def narrow(scene: Scene) -> Iterator[Finding]:
@@ -158,26 +131,18 @@ def narrow(scene: Scene) -> Iterator[Finding]:
                 continue
             source = f" src {own[route.to]}" if route.to in own else ""
             wanted = route.to in own or route.to == scene.topology.multicast_route
-            yield host.declared(
-                "route-mtu",
-                device.name,
-                f"ip route: {route.to} dev {device.name} mtu {route.mtu}; the device has {device.mtu}",
-                f"ip route replace {route.to} dev {device.name}{source}" if wanted else _delete(route),
-            )
+            found = f"ip route: {route.to} dev {device.name} mtu {route.mtu}; the device has {device.mtu}"
+            fix = f"ip route replace {route.to} dev {device.name}{source}" if wanted else _delete(route)
+            yield host.declared("route-mtu", device.name, found, fix)
 
 
 def default(scene: Scene) -> Iterator[Finding]:
     """The default route does not lead into the overlay."""
     for host in scene.hosts.values():
         route = host.seen.route_to(ELSEWHERE)
-        if route is None or route.dev != host.plan.device:
-            continue
-        yield host.declared(
-            "default-by-overlay",
-            host.plan.device,
-            f"ip route: default dev {route.dev}",
-            f"{_delete(route)} && {commands.default_route(host.plan)}",
-        )
+        if route is not None and route.dev == host.plan.device:
+            again = f"{_delete(route)} && {commands.default_route(host.plan)}"
+            yield host.declared("default-by-overlay", route.dev, fix=again)
 
 
 def _leads_to(route: Route | None, device: str) -> bool:

@@ -58,12 +58,7 @@ def devices(scene: Scene) -> Iterator[Finding]:
 
 def _size(host: HostScene, device: Device, expected: int, found: Collection[int]) -> Finding:
     others = ", ".join(str(mtu) for mtu in sorted(set(found) - {device.mtu})) or expected
-    return host.declared(
-        "mtu-mismatch",
-        device.name,
-        f"mtu {device.mtu}; expected {expected}; the others have {others}",
-        f"ip link set {device.name} mtu {expected}",
-    )
+    return host.declared("mtu-mismatch", device.name, mtu=device.mtu, expected=expected, others=others)
 
 
 def black_holes(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:

@@ -29,24 +29,14 @@ def bridge(scene: Scene) -> Iterator[Finding]:
     hub, name = scene.hub, scene.topology.bridge
     snooping, groups = _parameter(scene, "snooping"), _parameter(scene, "hash_max")
     if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "hash_max", GROUPS)):
-        yield hub.declared(
-            "group-table-small",
-            name,
-            f"mcast_hash_max {groups}, mcast_snooping {snooping}",
-            f"ip link set {name} type bridge mcast_hash_max {GROUPS} mcast_snooping 1",
-        )
+        yield hub.declared("group-table-small", name, groups=groups, snooping=snooping, wanted=GROUPS)
     held = _parameter(scene, "membership_interval")
     every, time = _parameter(scene, "query_interval"), _parameter(scene, "query_response_interval")
     if held is None or every is None or time is None:
         return
     wanted = _planned(scene, "membership_interval", 2 * every + time)
     if held < 2 * every + time and held != wanted:
-        yield hub.declared(
-            "memberships-expire",
-            name,
-            f"mcast_membership_interval {held}, mcast_query_interval {every}",
-            f"ip link set {name} type bridge mcast_membership_interval {wanted}",
-        )
+        yield hub.declared("memberships-expire", name, held=held, every=every, wanted=wanted)
 
 
 def ports(scene: Scene) -> Iterator[Finding]:
@@ -54,9 +44,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
     for spoke in scene.spokes:
         port = scene.end(scene.hub, spoke.name)
         if port is not None and scene.planned and port.flag("mcast_router") == ALWAYS_A_ROUTER:
-            yield scene.hub.declared(
-                "router-port", port.name, "mcast_router 2", f"ip link set {port.name} type bridge_slave mcast_router 1"
-            )
+            yield scene.hub.declared("router-port", port.name)
 
 
 def queriers(scene: Scene) -> Iterator[Finding]:
@@ -74,12 +62,8 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
         if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
             continue
         spoken = ", ".join(f"{name} uses IGMPv{version}" for name, version in older.items())
-        yield spoke.declared(
-            "querier-elsewhere",
-            spoke.plan.device,
-            f"hub {port.name} is a router port since it received a query or PIM" + (f"; {spoken}" if spoken else ""),
-            "ss -wap    # stop the querier; bridge and hosts forget it within seven minutes",
-        )
+        uses = f"; {spoken}" if spoken else ""
+        yield spoke.declared("querier-elsewhere", spoke.plan.device, port=port.name, uses=uses)
 
 
 def pruned(scene: Scene) -> Iterator[Finding]:
@@ -96,9 +80,8 @@ def pruned(scene: Scene) -> Iterator[Finding]:
             continue
         groups = [one for one in ended if one.exchange.kind == "multicast" and one.missing.interface == port.name]
         if groups:
-            yield hub.declared(
-                "member-not-in-mdb", port.name, f"broadcast leaves by {port.name}; {groups[0]}", _flooding(scene)
-            )
+            found = f"broadcast leaves by {port.name}; {groups[0]}"
+            yield hub.declared("member-not-in-mdb", port.name, found, _flooding(scene))
 
 
 def unlisted(scene: Scene) -> Iterator[Finding]:
@@ -112,13 +95,9 @@ def unlisted(scene: Scene) -> Iterator[Finding]:
         joined = groups_of(host.igmp).get(host.plan.device, frozenset())
         missing = sorted(group for group in joined if (port, group) not in listed and is_listed(group))
         if missing:
-            yield hub.declared(
-                "member-not-in-mdb",
-                port,
-                f"{host.name} is a member of {', '.join(missing)}: /proc/net/igmp has it, the database of "
-                f"{scene.topology.bridge} has not",
-                _flooding(scene),
-            )
+            found = f"{host.name} is a member of {', '.join(missing)}: /proc/net/igmp has it"
+            found = f"{found}, the database of {scene.topology.bridge} has not"
+            yield hub.declared("member-not-in-mdb", port, found, _flooding(scene))
 
 
 def _flooding(scene: Scene) -> str:

@@ -23,12 +23,8 @@ def upper(scene: Scene) -> Iterator[Finding]:
             takes_all = device.details.get("mode") == PASSTHRU
             if not takes_all and not (twice and device.up and device.lower == host.plan.device):
                 continue
-            yield host.declared(
-                "device-on-top",
-                device.name,
-                f"{device.kind} of {device.lower}" + (", mode passthru" if takes_all else ""),
-                f"ip link del {device.name}",
-            )
+            mode = ", mode passthru" if takes_all else ""
+            yield host.declared("device-on-top", device.name, kind=device.kind, lower=device.lower, mode=mode)
 
 
 def _receives_twice(scene: Scene, host: HostScene) -> bool:
@@ -55,12 +51,8 @@ def enslaved(scene: Scene) -> Iterator[Finding]:
                 continue
             # what a device may have lost with its master's coming and going
             again = commands.placed(scene.topology, host.plan) if tunnel else commands.placed_outside(host.plan)
-            yield host.declared(
-                "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved",
-                device.name,
-                f"master {master.name}, a {master.kind}",
-                f"ip link set {device.name} nomaster && ip link set {device.name} up && {again}",
-            )
+            code = "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved"
+            yield host.declared(code, device.name, master=master.name, kind=master.kind, again=again)
 
 
 RULES = (upper, enslaved)

@@ -30,21 +30,12 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     remote = device.tunnel.remote if device.tunnel else None
     if remote is None and device.kind not in LAYER3:
         if device.up:
-            yield host.declared(
-                "fallback-tunnel-up",
-                device.name,
-                f"{device.name} has no remote" + (f" and is a port of {device.master}" if device.master else ""),
-                f"ip link set {device.name} down" + (" nomaster" if device.master else ""),
-            )
+            bridged, freed = (f" and is a port of {device.master}", " nomaster") if device.master else ("", "")
+            yield host.declared("fallback-tunnel-up", device.name, bridged=bridged, freed=freed)
         return
     if device.kind in LAYER3:
         if device.up and remote_of(device) in names:
-            yield host.declared(
-                "layer3-tunnel",
-                device.name,
-                f"kind {device.kind}, remote {remote_of(device)}",
-                f"ip link del {device.name}",
-            )
+            yield host.declared("layer3-tunnel", device.name, kind=device.kind, remote=remote_of(device))
         return
     far = names.get(str(remote))
     if far is None and device.master != scene.topology.bridge:
@@ -54,22 +45,14 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     if far is not None and not (_joins(host, device) or _joined_from(scene.hosts[far], host, device)):
         return  # for another purpose
     if far is None:
-        yield host.declared(
-            "stray-port",
-            device.name,
-            f"its remote is {remote}, not a host of the overlay; master {device.master}",
-            f"ip link set {device.name} nomaster",
-        )
+        found = f"its remote is {remote}, not a host of the overlay; master {device.master}"
+        yield host.declared("stray-port", device.name, found)
         return
     if scene.topology.doubled and host.plan.is_hub and scene.hosts[far].plan.is_hub:
         return  # what that is with PRP is another rule's (`hubs-joined`)
-    twice = far in scene.topology.peers(host.name)
-    yield host.declared(
-        "attached-twice" if twice else "spokes-meshed",
-        device.name,
-        f"{device.name} remote {remote} ({far})" + (f", a port of {device.master}" if device.master else ""),
-        f"ip link del {device.name}",
-    )
+    code = "attached-twice" if far in scene.topology.peers(host.name) else "spokes-meshed"
+    bridged = f", a port of {device.master}" if device.master else ""
+    yield host.declared(code, device.name, remote=remote, far=far, bridged=bridged)
 
 
 def _joins(host: HostScene, device: Device) -> bool:

@@ -33,23 +33,13 @@ def policy(scene: Scene) -> Iterator[Finding]:
         found = policy_rules(scene, host)
         main = any(_usual(rule) and rule.table == MAIN_TABLE for rule in rules)
         if rules and not any(_first(rule) and rule.table == LOCAL_TABLE for rule in rules):
-            yield host.declared(
-                "local-table-unused", "", "no rule `0: from all lookup local`", "ip rule add priority 0 lookup local"
-            )
+            yield host.declared("local-table-unused", "")
         if rules and not main:
-            yield host.declared(
-                "main-table-unused",
-                "",
-                f"{len(rules)} rules, none of them `lookup main`",
-                "ip rule add priority 32766 lookup main",
-            )
+            yield host.declared("main-table-unused", "", count=len(rules))
         if found and (scene.planned or host.name in unsent):
-            yield host.declared(
-                "policy-rule",
-                "",
-                "; ".join(f"ip rule: {rule.selectors}" for rule in found),
-                " && ".join(f"ip rule del {rule.selectors}" for rule in found),
-            )
+            listed = "; ".join(f"ip rule: {rule.selectors}" for rule in found)
+            fix = " && ".join(f"ip rule del {rule.selectors}" for rule in found)
+            yield host.declared("policy-rule", "", listed, fix)
 
 
 def policy_rules(scene: Scene, host: HostScene) -> list[Rule]:
@@ -188,12 +178,8 @@ def own(scene: Scene) -> Iterator[Finding]:
             if (f"{broadcast}/32", "broadcast") not in held and device == host.plan.device:
                 missing.append(f"broadcast {broadcast} dev {device} scope link src {address}")
             if missing:
-                yield host.declared(
-                    "local-route-missing",
-                    device,
-                    f"its table `local` lacks {' and '.join(missing)}",
-                    " && ".join(f"ip route add {route} table local proto kernel" for route in missing),
-                )
+                again = " && ".join(f"ip route add {route} table local proto kernel" for route in missing)
+                yield host.declared("local-route-missing", device, fix=again, routes=" and ".join(missing))
 
 
 def foreign(scene: Scene) -> Iterator[Finding]:
@@ -206,14 +192,9 @@ def foreign(scene: Scene) -> Iterator[Finding]:
                 continue
             if not route.prefixlen or route.type == "broadcast" or not _overlaps(route.to, (MULTICAST, *far)):
                 continue
-            to, kind = route.to, "" if route.type == "unicast" else f"{route.type} "
-            said = f"{kind}{to}" + (f" dev {route.dev}" if route.dev else "")
-            yield host.declared(
-                "local-route-foreign",
-                host.plan.device,
-                f"ip route: {said} table local",
-                f"ip route del {said} table local",
-            )
+            kind = "" if route.type == "unicast" else f"{route.type} "
+            said = f"{kind}{route.to}" + (f" dev {route.dev}" if route.dev else "")
+            yield host.declared("local-route-foreign", host.plan.device, route=said)
 
 
 def vrf(scene: Scene) -> Iterator[Finding]:
@@ -225,12 +206,8 @@ def vrf(scene: Scene) -> Iterator[Finding]:
                 continue
             lost = commands.default_route(host.plan) if scene.planned else ""
             again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
-            yield host.declared(
-                "device-in-vrf",
-                name,
-                f"master {device.master}",
-                " && ".join(filter(None, (f"ip link set {name} nomaster", again))),
-            )
+            fix = " && ".join(filter(None, (f"ip link set {name} nomaster", again)))
+            yield host.declared("device-in-vrf", name, f"master {device.master}", fix)
 
 
 def in_vrf(host: HostScene, name: str) -> bool:

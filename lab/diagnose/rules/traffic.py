@@ -47,13 +47,8 @@ def queues(scene: Scene) -> Iterator[Finding]:
                 f"{name} {qdisc.settings[name]:g}{unit}" for name, unit in UNITS.items() if qdisc.settings.get(name)
             ]
             root = "root" if several or qdisc.parent == "root" else f"parent {qdisc.parent} handle {qdisc.handle}"
-            yield declared(
-                "traffic-impaired",
-                node,
-                device,
-                f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent} {', '.join(settings)}; dropped {qdisc.drops}",
-                f"tc qdisc del dev {device} {root}",
-            )
+            found = f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent} {', '.join(settings)}; dropped {qdisc.drops}"
+            yield declared("traffic-impaired", node, device, found, root=root)
 
 
 def _impairs(qdisc: Qdisc, *, losing: bool) -> bool:
@@ -82,13 +77,9 @@ def filters(scene: Scene) -> Iterator[Finding]:
             # what hangs on clsact is named by its direction, what hangs on another queue by its handle
             where = direction if first.parent == CLSACT else f"parent {first.parent}"
             priorities = dict.fromkeys(found.priority for found in several)
-            yield declared(
-                "traffic-filtered",
-                node,
-                device,
-                f"tc filter: {first.kind} {first.name} {first.match} {actions}".replace("  ", " ").strip(),
-                " && ".join(f"tc filter del dev {device} {where} pref {priority}" for priority in priorities),
-            )
+            found = f"tc filter: {first.kind} {first.name} {first.match} {actions}".replace("  ", " ").strip()
+            fix = " && ".join(f"tc filter del dev {device} {where} pref {priority}" for priority in priorities)
+            yield declared("traffic-filtered", node, device, found, fix)
 
 
 def xdp(scene: Scene) -> Iterator[Finding]:
@@ -97,12 +88,7 @@ def xdp(scene: Scene) -> Iterator[Finding]:
         nic = host.seen.devices.get(host.plan.nic)
         unseen = [loss for loss in scene.losses if loss.stage == "cloud" and loss.missing.node == host.name]
         if nic is not None and nic.xdp and unseen:
-            yield host.declared(
-                "xdp-drops",
-                nic.name,
-                f"ip link: {nic.name} {nic.xdp}; a program drops packets before any capture sees them",
-                f"ip link set dev {nic.name} {nic.xdp} off",
-            )
+            yield host.declared("xdp-drops", nic.name, mode=nic.xdp)
 
 
 def _acts(scene: Scene, found: Filter) -> bool:

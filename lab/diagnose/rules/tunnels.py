@@ -42,31 +42,27 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
         device = scene.end(host, far.name)
         other = renamed(scene, host, far)
         if other is not None:
-            back = f"ip link set {other.name} down && ip link set {other.name} name {name} && ip link set {name} up"
             yield host.declared(
-                "tunnel-renamed",
-                name,
-                f"{other.name} remote {far.plan.endpoint}, and no {name}",
-                back if host.plan.is_hub else f"{back} && {commands.route(scene.topology, host.plan)}",
+                "tunnel-renamed", name, other=other.name, remote=far.plan.endpoint, routed=_routed(scene, host)
             )
         elif device is None or device.tunnel is None:
             device = host.seen.devices.get(name)
-            missing = host.finding(
-                "tunnel-missing",
-                name,
-                f"{host.name} has no tunnel to {far.name}",
-                f"{name} is of another kind, {device.kind}"
-                if device is not None
-                else f"its devices are {', '.join(host.seen.devices)}",
-                commands.again(scene.topology, host.plan, far.name, device)
-                if device is not None
-                else commands.tunnel(scene.topology, host.plan, far.name),
-            )
+            if device is not None:
+                found = f"{name} is of another kind, {device.kind}"
+                fix = commands.again(scene.topology, host.plan, far.name, device)
+            else:
+                found = f"its devices are {', '.join(host.seen.devices)}"
+                fix = commands.tunnel(scene.topology, host.plan, far.name)
+            summary = f"{host.name} has no tunnel to {far.name}"
+            missing = host.finding("tunnel-missing", name, summary, found, fix)
             yield in_other_namespace(missing, scene.elsewhere.get(host.name, ()))
         elif not device.up and not (host.plan.holder == "bond" and device.master is None):  # `two_hubs` names that
-            # a device that went down has lost its static routes
-            routed = "" if host.plan.is_hub else f" && {commands.route(scene.topology, host.plan)}"
-            yield host.declared("tunnel-down", name, "the device lacks the flag UP", f"ip link set {name} up{routed}")
+            yield host.declared("tunnel-down", name, routed=_routed(scene, host))
+
+
+def _routed(scene: Scene, host: HostScene) -> str:
+    """Behind a command that brings a tunnel up: a device that went down has lost its static routes."""
+    return "" if host.plan.is_hub else f" && {commands.route(scene.topology, host.plan)}"
 
 
 def renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
@@ -86,16 +82,13 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
         near_address, far_address = host.plan.endpoint, far.plan.endpoint
         route, again = host.seen.route_to(far_address), commands.again(scene.topology, host.plan, far.name, device)
         if far_address not in host.seen.remotes(device.name) and host.plan.holder != "mesh":
-            yield host.declared(
-                "tunnel-remote-mismatch",
-                device.name,
-                f"remote {device.tunnel.remote or 'none of its own (external)'}; expected {far_address} ({far.name})",
-                again if _free(scene, host, far_address) else _all_again(scene, host),
-            )
+            remote = device.tunnel.remote or "none of its own (external)"
+            found = f"remote {remote}; expected {far_address} ({far.name})"
+            fix = again if _free(scene, host, far_address) else _all_again(scene, host)
+            yield host.declared("tunnel-remote-mismatch", device.name, found, fix)
         if device.tunnel.link not in (None, host.plan.nic):
-            yield host.declared(
-                "tunnel-device-mismatch", device.name, f"dev {device.tunnel.link}; expected {host.plan.nic}", again
-            )
+            found = f"dev {device.tunnel.link}; expected {host.plan.nic}"
+            yield host.declared("tunnel-device-mismatch", device.name, found, again)
         # without a local address it has the one that the routing table gives it
         local = device.tunnel.local or (route.src if route else None)
         if local not in (None, near_address):
@@ -112,9 +105,8 @@ def _free(scene: Scene, host: HostScene, remote: str) -> bool:
 def _all_again(scene: Scene, host: HostScene) -> str:
     """Creates the host's ends of all tunnels of the overlay again, after they are all gone."""
     gone = [f"ip link del {name}" for name in scene.topology.ports(host.name) if name in host.seen.devices]
-    return " && ".join(
-        [*gone, *(commands.tunnel(scene.topology, host.plan, peer) for peer in scene.topology.peers(host.name))]
-    )
+    made = [commands.tunnel(scene.topology, host.plan, peer) for peer in scene.topology.peers(host.name)]
+    return " && ".join([*gone, *made])
 
 
 def parameters(scene: Scene) -> Iterator[Finding]:
@@ -129,20 +121,17 @@ def parameters(scene: Scene) -> Iterator[Finding]:
         ]
         if len(known) < 2:
             continue
-        for code, said in COMPARED:
+        for beginning, said in COMPARED:
             wanted = said(_planned(scene.topology, planned, known[1][2]))
             for (host, device, tunnel), (far, other, others) in ((known[0], known[1]), (known[1], known[0])):
-                if said(tunnel) == wanted or (code == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
+                if said(tunnel) == wanted or (beginning == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
                     continue  # `hops` reports a TTL that is too low
-                agreed = said(tunnel) == said(others)
-                if agreed and not scene.planned:
+                code = f"{beginning}-not-as-planned" if said(tunnel) == said(others) else f"{beginning}-mismatch"
+                if said(tunnel) == said(others) and not scene.planned:
                     continue  # what was planned for live hosts is not known
-                yield host.declared(
-                    f"{code}-not-as-planned" if agreed else f"{code}-mismatch",
-                    device.name,
-                    f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}",
-                    commands.again(scene.topology, host.plan, far.name, device),
-                )
+                found = f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}"
+                again = commands.again(scene.topology, host.plan, far.name, device)
+                yield host.declared(code, device.name, found, again)
 
 
 def _planned(topology: Topology, tunnel: Tunnel, found: TunnelEnd) -> TunnelEnd:
@@ -173,13 +162,9 @@ def hops(scene: Scene) -> Iterator[Finding]:
         device = scene.end(host, far.name)
         if device is None or device.tunnel is None or (device.tunnel.ttl or 0) > spent:
             continue
-        inherits = device.tunnel.ttl is None
-        yield host.declared(
-            "tunnel-ttl-inherit" if inherits else "tunnel-ttl-too-low",
-            device.name,
-            f"ttl {device.tunnel.ttl or 'inherit'}; routers of the underlay spend {spent}",
-            _with_a_ttl(scene, host, device, far.name),
-        )
+        found = f"ttl {device.tunnel.ttl or 'inherit'}; routers of the underlay spend {spent}"
+        code = "tunnel-ttl-inherit" if device.tunnel.ttl is None else "tunnel-ttl-too-low"
+        yield host.declared(code, device.name, found, _with_a_ttl(scene, host, device, far.name))
 
 
 def _with_a_ttl(scene: Scene, host: HostScene, device: Device, peer: str) -> str:

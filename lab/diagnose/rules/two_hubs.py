@@ -20,21 +20,15 @@ def missing(scene: Scene) -> Iterator[Finding]:
         if kind is None or len(there) < len(topology.ports(host.name)):  # other rules name the tunnels
             continue
         if host.device is None or host.device.kind != kind:
-            yield host.declared(
-                "bond-missing" if kind == "bond" else "prp-missing",
-                host.plan.device,
-                f"its devices are {', '.join(host.seen.devices)}",
-                commands.over_both(topology, host.plan),
-            )
+            found = f"its devices are {', '.join(host.seen.devices)}"
+            code = "bond-missing" if kind == "bond" else "prp-missing"
+            yield host.declared(code, host.plan.device, found, commands.over_both(topology, host.plan))
             continue
         for port in there if kind == "bond" else ():
-            if host.seen.device(port).master != host.plan.device:
-                yield host.declared(
-                    "leg-not-bonded",
-                    port,
-                    f"its master is {host.seen.device(port).master or 'none'}",
-                    f"ip link set {port} down && {commands.joined(host.plan, port)}",
-                )
+            master = host.seen.device(port).master
+            if master != host.plan.device:
+                joined = commands.joined(host.plan, port)
+                yield host.declared("leg-not-bonded", port, master=master or "none", joined=joined)
 
 
 def watched(scene: Scene) -> Iterator[Finding]:
@@ -48,12 +42,8 @@ def watched(scene: Scene) -> Iterator[Finding]:
         lacking = [address for address in hubs if address not in targets]
         if interval and not lacking:
             continue
-        yield host.declared(
-            "bond-not-watching",
-            device.name,
-            f"arp_interval {interval}, arp_ip_target {', '.join(targets) or 'none'}; expected {', '.join(hubs)}",
-            commands.watching(scene.topology, host.plan),
-        )
+        found = f"arp_interval {interval}, arp_ip_target {', '.join(targets) or 'none'}; expected {', '.join(hubs)}"
+        yield host.declared("bond-not-watching", device.name, found, commands.watching(scene.topology, host.plan))
 
 
 def one_mac(scene: Scene) -> Iterator[Finding]:
@@ -63,10 +53,7 @@ def one_mac(scene: Scene) -> Iterator[Finding]:
         for device in others:
             if device.mac != first.mac:
                 yield host.declared(
-                    "prp-mac-mismatch",
-                    device.name,
-                    f"{first.name} {first.mac}, {device.name} {device.mac}",
-                    f"ip link set {device.name} address {first.mac}",
+                    "prp-mac-mismatch", device.name, first=first.name, expected=first.mac, mac=device.mac
                 )
 
 
@@ -80,12 +67,7 @@ def apart(scene: Scene) -> Iterator[Finding]:
         for port in host.seen.ports_of(host.plan.device):
             remote = port.tunnel.remote if port.tunnel and port.up else None
             if str(remote) in hubs:
-                yield host.declared(
-                    "hubs-joined",
-                    port.name,
-                    f"{port.name} remote {remote}, master {host.plan.device}",
-                    f"ip link del {port.name}",
-                )
+                yield host.declared("hubs-joined", port.name, remote=remote, bridge=host.plan.device)
 
 
 def _prp(scene: Scene) -> list[HostScene]:

@@ -37,21 +37,11 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
     yield from (_finding(host, device, entry) for entry in (*foreign, *doubled))
     to_groups = [entry for entry in own if entry not in foreign and int(entry.lladdr[:2], 16) & GROUP]
     for entry in to_groups if len(remotes) > 1 else ():
-        yield host.declared(
-            "vxlan-group-entry",
-            device.name,
-            f"bridge fdb: {entry.lladdr} dst {entry.dst} self",
-            f"bridge fdb del {entry.lladdr} dev {device.name} dst {entry.dst} self",
-        )
+        yield host.declared("vxlan-group-entry", device.name, mac=entry.lladdr, to=entry.dst)
     for remote in remotes:
         if not _times(flooding, remote):
-            yield host.declared(
-                "vxlan-flood-missing",
-                device.name,
-                f"bridge fdb: no {ANY_MAC} dst {remote}",
-                f"bridge fdb append {ANY_MAC} dev {device.name} dst {remote}"
-                + (f" via {tunnel.link}" if tunnel.link and tunnel.remote else ""),
-            )
+            via = f" via {tunnel.link}" if tunnel.link and tunnel.remote else ""
+            yield host.declared("vxlan-flood-missing", device.name, mac=ANY_MAC, to=remote, via=via)
 
 
 def _times(flooding: Sequence[FdbEntry], remote: str) -> int:
@@ -63,23 +53,13 @@ def proxies(scene: Scene) -> Iterator[Finding]:
     for host, far in scene.ends():
         device = scene.end(host, far.name)
         if device is not None and device.kind == "vxlan" and device.details.get("proxy"):
-            yield host.declared(
-                "vxlan-proxy",
-                device.name,
-                f"ip -d link: {device.name} vxlan ... proxy",
-                commands.again(scene.topology, host.plan, far.name, device),
-            )
+            again = commands.again(scene.topology, host.plan, far.name, device)
+            yield host.declared("vxlan-proxy", device.name, fix=again)
 
 
 def _finding(host: HostScene, device: Device, entry: FdbEntry) -> Finding:
-    mac, to = entry.lladdr, entry.dst
     further = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
-    return host.declared(
-        "vxlan-entry-elsewhere",
-        device.name,
-        f"bridge fdb: {mac} dst {to}{further} self",
-        f"bridge fdb del {mac} dev {device.name} dst {to}{further} self",
-    )
+    return host.declared("vxlan-entry-elsewhere", device.name, mac=entry.lladdr, to=f"{entry.dst}{further}")
 
 
 RULES = (elsewhere, proxies)
