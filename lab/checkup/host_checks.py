@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from lab import clouds
 from lab.boot.common import SYSCTLS
+from lab.checkup import lasting
 from lab.checkup.check import Check
 from lab.checkup.live_host import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, Host
 from lab.checkup.verdicts import Packet
 from lab.clouds import GRE, UDP, Carrier
+from lab.diagnose.rules.settings import PARAMETERS
 from lab.machines import abilities
 from lab.model import NodePlan, Provider
 from lab.overlay.readback import BROADCAST_PING
@@ -20,8 +22,6 @@ BRIDGE_DEVICE = "bridge0"
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-iptables"
 BONDED = "two-hubs-bond"
 """The design with two hubs that needs no PRP device."""
-KERNELS_MEMBERSHIPS = 20
-"""The default number of groups that one socket may join (ip-sysctl igmp_max_memberships)."""
 
 
 def checks(
@@ -117,21 +117,15 @@ def _bringing(host: Host, module: str) -> str:
 
 
 def _broadcast_ping(host: Host) -> Check:
-    """Whether the host answers broadcast pings, now and after a boot (PRE-02)."""
+    """Whether the host answers broadcast pings, now (PRE-02) and after a boot (BOOT-02)."""
     value = host.sysctls.get(BROADCAST_PING)
-    lasting = f"echo '{BROADCAST_PING} = 0' | sudo tee {SYSCTLS} && sudo sysctl -p {SYSCTLS}"
     if value != "0":
         found = f"icmp_echo_ignore_broadcasts is {value}, expected 0: it would answer no broadcast ping"
-        return Check("problem", host.role, "broadcast ping", found, lasting)
-    source = host.details["persisted"].get(BROADCAST_PING)
-    if source is None:
-        found = "answered, but only until the next boot: no file of sysctl.d sets icmp_echo_ignore_broadcasts"
-        return Check("warning", host.role, "broadcast ping", found, lasting)
-    path, set_to = source
-    if set_to != "0":
-        found = f"answered, but {path} sets icmp_echo_ignore_broadcasts to {set_to} at the next boot"
-        return Check("warning", host.role, "broadcast ping", found, lasting)
-    return Check("ok", host.role, "broadcast ping", f"answered, also after a boot ({path})")
+        return Check("problem", host.role, "broadcast ping", found, f"{lasting.ANSWERED} && sudo sysctl -p {SYSCTLS}")
+    persisted = host.details["persisted"]
+    for one in lasting.ping(host.role, persisted):
+        return Check("warning", host.role, "broadcast ping", one.summary, one.remedy)
+    return Check("ok", host.role, "broadcast ping", f"answered, also after a boot ({persisted[BROADCAST_PING][0]})")
 
 
 def _reverse_path(host: Host) -> Check:
@@ -145,10 +139,11 @@ def _reverse_path(host: Host) -> Check:
 
 
 def _memberships(host: Host) -> Check:
-    value = int(host.sysctls.get(MEMBERSHIPS) or KERNELS_MEMBERSHIPS)
-    if value < KERNELS_MEMBERSHIPS:
-        found = f"a socket may join {value} groups, expected {KERNELS_MEMBERSHIPS} or more (igmp_max_memberships)"
-        return Check("warning", host.role, "groups", found, f"sudo sysctl -w {MEMBERSHIPS}={KERNELS_MEMBERSHIPS}")
+    row = next(one for one in PARAMETERS if one.name == MEMBERSHIPS)
+    value = int(host.sysctls.get(MEMBERSHIPS) or row.usual)
+    if row.wrong(value):
+        found = f"a socket may join {value} groups, expected {row.usual} or more (igmp_max_memberships)"
+        return Check("warning", host.role, "groups", found, f"sudo sysctl -w {MEMBERSHIPS}={row.usual}")
     return Check("ok", host.role, "groups", f"a socket may join {value} (igmp_max_memberships)")
 
 

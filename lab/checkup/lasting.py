@@ -18,6 +18,8 @@ from lab.model import Finding, NodePlan, Topology
 from lab.overlay.readback import BROADCAST_PING
 
 WHAT = "after a reboot"
+ANSWERED = f"echo '{BROADCAST_PING} = 0' | sudo tee {SYSCTLS}"
+"""The command by which a host answers broadcast pings after a boot."""
 MANAGERS = ("systemd-networkd", "ifupdown", "netplan", "NetworkManager", "network-scripts")
 Named = Sequence[Mapping[str, Any]]
 """The agent's data about each file (`boot_files.naming`)."""
@@ -77,15 +79,14 @@ def findings(topology: Topology, node: NodePlan, named: Named, remedy: str) -> I
             )
 
 
-def ping(node: NodePlan, persisted: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
+def ping(host: str, persisted: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
     """Whether a host answers broadcast pings after a boot; `persisted` is from `prerequisites.examine`."""
-    path, value = persisted.get(BROADCAST_PING, ("no file of sysctl.d", "nothing"))
+    path, value = persisted.get(BROADCAST_PING, ("", ""))
     if value != "0":
-        summary = f"{node.name} ignores broadcast pings after the next boot: {path} sets {BROADCAST_PING} to {value}"
-        fix = f"echo '{BROADCAST_PING} = 0' | sudo tee {SYSCTLS}"
-        if "/" in path:
-            fix = f"sudo sed -i '/icmp_echo_ignore_broadcasts/d' {path} && {fix}"
-        yield Finding("ping-lost-at-boot", node.name, "", summary, f"expected {BROADCAST_PING} = 0", fix, ("BOOT-02",))
+        sets = f"{path} sets {BROADCAST_PING} to {value}" if path else f"no file of sysctl.d sets {BROADCAST_PING}"
+        summary = f"{host} ignores broadcast pings after the next boot: {sets}"
+        fix = f"sudo sed -i '/icmp_echo_ignore_broadcasts/d' {path} && {ANSWERED}" if path else ANSWERED
+        yield Finding("ping-lost-at-boot", host, "", summary, f"expected {BROADCAST_PING} = 0", fix, ("BOOT-02",))
 
 
 def unread(named: Named) -> list[str]:

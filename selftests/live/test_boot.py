@@ -319,7 +319,7 @@ def test_the_suite_asserts_what_a_boot_makes(tmp_path: Path) -> None:
         daemons.shell(rig.hosts["spoke2"], f"sed -i s/{plan.hub.endpoint}/10.0.0.99/ {shell.SCRIPT}")
         daemons.enable(rig.hosts["hub"])
         broken = persistence(rig, tmp_path / "broken")
-        (fix,) = [one.remedy for one in lasting.ping(plan.node("spoke1"), {})]
+        (fix,) = [one.remedy for one in lasting.ping("spoke1", {})]
         daemons.shell(rig.hosts["spoke1"], fix.replace("sudo ", ""))
         fixed = persistence(rig, tmp_path / "fixed")
 
