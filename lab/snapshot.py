@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from lab import state
-from lab.diagnose import scene
+from lab.diagnose import parameters, scene
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, try_all
 from lab.probes.membership import groups_of
@@ -25,8 +25,8 @@ from lab.records import typed
 READINGS = (*scene.READINGS, "parameters")
 FILES = ("igmp", "xfrm_stat")
 SYSCTLS = (
-    *scene.PARAMETERS,
-    *(f"net.ipv4.conf.all.{name}" for name in scene.PER_DEVICE),
+    *parameters.STACK,
+    *(f"net.ipv4.conf.all.{name}" for name in parameters.PER_DEVICE),
     "net.ipv6.icmp.echo_ignore_multicast",
     "net.ipv6.conf.all.disable_ipv6",
 )

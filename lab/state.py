@@ -12,23 +12,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lab.diagnose import scene
+from lab.diagnose import parameters
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
 from lab.records import FdbEntry, typed
 
 SYSCTLS = (
     # connections are counted by the kernel, and their number has a limit once the module that tracks them is loaded
-    *(name for name in scene.PARAMETERS if name not in (scene.CONNECTIONS, scene.MOST_CONNECTIONS)),
-    *scene.PARAMETERS_OF_IPV6,
+    *(name for name in parameters.STACK if name not in (parameters.CONNECTIONS, parameters.MOST_CONNECTIONS)),
+    *parameters.STACK_OF_IPV6,
     "net.ipv4.igmp_link_local_mcast_reports",
     "net.ipv4.igmp_qrv",
     "net.ipv4.ip_no_pmtu_disc",
     "net.ipv4.ipfrag_low_thresh",
     "net.ipv4.ping_group_range",
     "net.ipv6.icmp.ratelimit",
-    *(f"net.ipv4.conf.{scope}.{name}" for scope in scene.EVERYWHERE for name in scene.PER_DEVICE),
-    *(f"net.ipv6.conf.{scope}.{name}" for scope in scene.EVERYWHERE for name in ("disable_ipv6", "forwarding")),
+    *(f"net.ipv4.conf.{scope}.{name}" for scope in parameters.EVERYWHERE for name in parameters.PER_DEVICE),
+    *(f"net.ipv6.conf.{scope}.{name}" for scope in parameters.EVERYWHERE for name in ("disable_ipv6", "forwarding")),
 )
 """Those of a stack; each device's own are read in one piece (`agent.configured`)."""
 COUNTING = ("seq_nr",)

@@ -32,6 +32,7 @@ GUIDES = tuple(path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "
 FINDERS = (
     *sorted((ROOT / "lab/diagnose/rules").glob("*.py")),
     ROOT / "lab/diagnose/explain.py",
+    ROOT / "lab/diagnose/parameters.py",
     ROOT / "lab/overlay/incomplete.py",
     ROOT / "lab/overlay/shaped.py",
 )

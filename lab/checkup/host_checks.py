@@ -11,7 +11,7 @@ from lab.checkup.check import Check
 from lab.checkup.live_host import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, Host
 from lab.checkup.verdicts import Packet
 from lab.clouds import GRE, UDP, Carrier
-from lab.diagnose.rules.settings import PARAMETERS
+from lab.diagnose.parameters import ROWS
 from lab.machines import abilities
 from lab.model import NodePlan, Provider
 from lab.overlay.readback import BROADCAST_PING
@@ -139,7 +139,7 @@ def _reverse_path(host: Host) -> Check:
 
 
 def _memberships(host: Host) -> Check:
-    row = next(one for one in PARAMETERS if one.name == MEMBERSHIPS)
+    row = next(one for one in ROWS if one.name == MEMBERSHIPS)
     value = int(host.sysctls.get(MEMBERSHIPS) or row.usual)
     if row.wrong(value):
         found = f"a socket may join {value} groups, expected {row.usual} or more (igmp_max_memberships)"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lab.diagnose import groups, legs, trial
+from lab.diagnose import groups, legs, parameters, trial
 from lab.diagnose.codes import declared
 from lab.diagnose.legs import Loss
 from lab.diagnose.trial import Trial
@@ -21,7 +21,7 @@ from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
 from lab.model import Finding, NodePlan, Topology, Underlay
 from lab.overlay import readback
-from lab.overlay.readback import Device, Seen
+from lab.overlay.readback import DEFAULT_TTL, Device, Seen
 from lab.probes import neighbour_tables
 from lab.probes.neighbour_tables import FullTable
 from lab.records import FirewallRule, typed
@@ -32,33 +32,6 @@ READINGS = (
     *("links", "ports", "addresses", "routes", "rules", "neighbours"),
     *("fdb", "mdb", "mdb_routers", "vlans", "qdiscs", "filters"),
 )
-DEFAULT_TTL = "net.ipv4.ip_default_ttl"
-EVERYWHERE = ("all", "default")
-PER_DEVICE = (
-    *("rp_filter", "arp_ignore", "arp_announce", "proxy_arp", "proxy_arp_pvlan", "accept_local", "send_redirects"),
-    *("forwarding", "bc_forwarding", "mc_forwarding", "force_igmp_version"),
-)
-CONNECTIONS, MOST_CONNECTIONS = "net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max"
-PARAMETERS = (
-    readback.BROADCAST_PING,
-    "net.ipv4.icmp_echo_ignore_all",
-    "net.ipv4.icmp_ratelimit",
-    "net.ipv4.icmp_ratemask",
-    "net.ipv4.icmp_msgs_per_sec",
-    "net.ipv4.icmp_msgs_burst",
-    "net.ipv4.ip_forward",
-    "net.ipv4.igmp_max_memberships",
-    "net.ipv4.igmp_max_msf",
-    DEFAULT_TTL,
-    "net.ipv4.ipfrag_high_thresh",
-    CONNECTIONS,
-    MOST_CONNECTIONS,
-    "net.bridge.bridge-nf-call-iptables",
-    "net.bridge.bridge-nf-call-arptables",
-    "net.bridge.bridge-nf-call-ip6tables",
-)
-PARAMETERS_OF_IPV6 = ("net.ipv6.icmp.echo_ignore_multicast", "net.ipv6.icmp.echo_ignore_all")
-PER_DEVICE_OF_IPV6 = ("disable_ipv6", "force_mld_version")
 
 
 @dataclass(frozen=True)
@@ -243,7 +216,7 @@ def _everything(lab: Lab, name: str) -> Questions:
     node = lab.nodes[name]
     asked: Questions = {what: node.call(Agent.read, what=what) for what in READINGS}
     if name in lab.plans:
-        asked["sysctls"] = node.call(Agent.sysctl_read, names=_sysctls(lab.topology, lab.plans[name]))
+        asked["sysctls"] = node.call(Agent.sysctl_read, names=parameters.names(lab.topology, lab.plans[name]))
         asked["igmp"] = node.call(Agent.read_net, name="igmp")
         asked["multicast_router"] = node.call(Agent.multicast_router)
         asked["neighbour_table"] = node.call(Agent.neighbour_table)
@@ -263,15 +236,6 @@ def _ask(lab: Lab, questions: Callable[[Lab, str], Questions]) -> dict[str, dict
     calls = [(lab.nodes[name], call) for name, each in asked.items() for call in each.values()]
     answers = iter(ask_all(calls))
     return {name: {what: typed(what, next(answers)) for what in each} for name, each in asked.items()}
-
-
-def _sysctls(topology: Topology, plan: NodePlan) -> list[str]:
-    devices = [*EVERYWHERE, plan.nic, *topology.devices(plan.name)]
-    own = [f"net.ipv4.conf.{device}.{name}" for device in devices for name in PER_DEVICE]
-    own += [f"net.ipv4.neigh.{device}.mcast_solicit" for device in (plan.nic, plan.device)]
-    if topology.ipv6:
-        own += [*PARAMETERS_OF_IPV6, *(f"net.ipv6.conf.{plan.device}.{name}" for name in PER_DEVICE_OF_IPV6)]
-    return list(dict.fromkeys([*PARAMETERS, *readback.SYSCTLS, *own]))
 
 
 def _risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

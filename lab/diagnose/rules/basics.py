@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.diagnose.codes import declared
-from lab.diagnose.scene import CONNECTIONS, MOST_CONNECTIONS, Scene
+from lab.diagnose.parameters import CONNECTIONS, MOST_CONNECTIONS
+from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.probes.neighbour_tables import LIMIT, FullTable
 

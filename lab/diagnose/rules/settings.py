@@ -1,5 +1,5 @@
 """
-Kernel parameters, and options of bridges and their ports, with which no overlay works: one row for each.
+Kernel parameters (`parameters`), and options of bridges and their ports, with which no overlay works: one row for each.
 
 A host with another value has a finding of the row's code, in the words of `codes.json`; several parameters of one code
 and interface are one finding.
@@ -11,99 +11,34 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab.diagnose.scene import DEFAULT_TTL, HostScene, Scene
+from lab.diagnose.parameters import ROWS, Parameter, below
+from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
-from lab.overlay.readback import BROADCAST_PING
 
-ECHO_REPLY_BIT = 1 << 0  # of icmp_ratemask: ICMP type 0 (ip-sysctl.rst)
 LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; no kernel has less than the first
-LEAST_MEMORY = 1 << 18  # octets of fragments: several large datagrams
 
 
-def below(least: int) -> Callable[[int], bool]:
-    """Whether a value is too small."""
-    return lambda value: value < least
-
-
-def planned(scene: Scene, host: HostScene) -> bool:
-    """What counts only on hosts whose plan is known: on others it may be intended."""
-    return scene.planned
-
-
-def answering(scene: Scene, host: HostScene) -> bool:
-    """What counts where broadcast pings are to be answered."""
-    return not scene.planned or scene.topology.answer_broadcast_ping
-
-
-def limited(scene: Scene, host: HostScene) -> bool:
-    """What counts where ICMP of some types is limited."""
-    return host.parameter("net.ipv4.icmp_ratelimit") > 0
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of the kernel (ip-sysctl.rst), and which values of it are wrong; by default any but 0."""
-
-    code: str
-    name: str
-    """With `{}` in the place of a device, `on` has the ones that count."""
-    usual: int
-    """The kernel's own value, which the fix sets."""
-    wrong: Callable[[int], bool] = bool
-    on: tuple[str, ...] = ()
-    """`device`: that of the overlay; `nic`; or the kernel's own name for all of them."""
-    counts: Callable[[Scene, HostScene], bool] = lambda scene, host: True
-    fix_with: str = ""
-    """What the fix has to set in addition."""
-
-
-PARAMETERS = (
-    Parameter("default-ttl-low", DEFAULT_TTL, 64, below(32)),
-    Parameter("arp-unasked", "net.ipv4.neigh.{}.mcast_solicit", 3, below(1), on=("device", "nic")),
-    # 1 and 2: it answers for the address that is asked for
-    Parameter("arp-unanswered", "net.ipv4.conf.{}.arp_ignore", 0, lambda value: value > 2, on=("all", "device")),
-    Parameter("proxy-arp", "net.ipv4.conf.{}.proxy_arp", 0, on=("device",), counts=planned),
-    Parameter("proxy-arp", "net.ipv4.conf.{}.proxy_arp_pvlan", 0, on=("device",), counts=planned),
-    Parameter("ping-ignored", "net.ipv4.icmp_echo_ignore_all", 0),
-    Parameter("broadcast-ping-ignored", BROADCAST_PING, 0, counts=answering),
-    Parameter("icmp-limited", "net.ipv4.icmp_ratemask", 6168, lambda mask: bool(mask & ECHO_REPLY_BIT), counts=limited),
-    Parameter("icmp-limited", "net.ipv4.icmp_msgs_per_sec", 1000, below(1000)),
-    Parameter("icmp-limited", "net.ipv4.icmp_msgs_burst", 50, below(50)),
-    Parameter("memberships-limited", "net.ipv4.igmp_max_memberships", 20, below(20)),
-    Parameter("memberships-limited", "net.ipv4.igmp_max_msf", 10, below(10)),
-    Parameter("igmp-version-forced", "net.ipv4.conf.{}.force_igmp_version", 0, on=("all", "device")),
-    Parameter(
-        "reassembly-limited",
-        "net.ipv4.ipfrag_high_thresh",
-        4 << 20,
-        lambda octets: 0 < octets < LEAST_MEMORY,
-        fix_with=f" net.ipv4.ipfrag_low_thresh={3 << 20}",
-    ),
-    Parameter("ipv6-disabled", "net.ipv6.conf.{}.disable_ipv6", 0, on=("device",)),
-    Parameter("ipv6-multicast-ping-ignored", "net.ipv6.icmp.echo_ignore_multicast", 0),
-    Parameter("ipv6-ping-ignored", "net.ipv6.icmp.echo_ignore_all", 0),
-    Parameter("mld-version-forced", "net.ipv6.conf.{}.force_mld_version", 0, lambda version: version == 1, ("device",)),
-)
+def _counts(scene: Scene, host: HostScene, row: Parameter) -> bool:
+    answered = not scene.planned or scene.topology.answer_broadcast_ping
+    limited = host.parameter("net.ipv4.icmp_ratelimit") > 0
+    return {"always": True, "planned": scene.planned, "answering": answered, "limited": limited}[row.counts]
 
 
 def parameters(scene: Scene) -> Iterator[Finding]:
     """Every host has values under which an overlay works."""
     for host in scene.hosts.values():
         wrong: dict[tuple[str, str], list[tuple[Parameter, str]]] = {}
-        for one in PARAMETERS:
-            for at in (one.on or ("",)) if one.counts(scene, host) else ():
+        for one in ROWS:
+            for at in (one.on or ("",)) if _counts(scene, host, one) else ():
                 device = {"device": host.plan.device, "nic": host.plan.nic}.get(at, at)
                 name = one.name.format(device)
                 if host.has(name) and one.wrong(host.parameter(name)):
                     interface = host.plan.device if at == "all" else device
                     wrong.setdefault((one.code, interface), []).append((one, name))
         for (code, interface), several in wrong.items():
-            yield host.declared(
-                code,
-                interface,
-                ", ".join(f"{name} is {host.parameter(name)}; expected {one.usual}" for one, name in several),
-                "sysctl -w " + " ".join(f"{name}={one.usual}{one.fix_with}" for one, name in several),
-            )
+            found = ", ".join(f"{name} is {host.parameter(name)}; expected {one.usual}" for one, name in several)
+            usual = " ".join(f"{name}={one.usual}{one.fix_with}" for one, name in several)
+            yield host.declared(code, interface, found, f"sysctl -w {usual}")
 
 
 def has_small_table(options: Mapping[str, Any]) -> bool:
@@ -143,12 +78,8 @@ def options(scene: Scene) -> Iterator[Finding]:
             value = details.get(one.name)
             meant = one.planned_too and (not scene.planned or scene.topology.bridge_data.get(one.name) == value)
             if value is not None and one.wrong(value) and not meant and one.counts(details):
-                yield host.declared(
-                    one.code,
-                    host.plan.device,
-                    f"{one.name} is {value}; expected {one.usual}",
-                    f"ip link set {host.plan.device} type bridge {one.name} {one.usual}",
-                )
+                fix = f"ip link set {host.plan.device} type bridge {one.name} {one.usual}"
+                yield host.declared(one.code, host.plan.device, f"{one.name} is {value}; expected {one.usual}", fix)
 
 
 @dataclass(frozen=True)
