@@ -145,16 +145,14 @@ def run(lab: Lab, groups: Sequence[str] = (), ports: Sequence[int] = (), sizes: 
     exchanges: list[Exchange] = []
     for sender in senders:
         others = lab.others(sender)
-        exchanges.append(_burst(lab, listen, sender, others, "broadcast", to=lab.everyone))
-        exchanges.append(_burst(lab, listen, sender, others, "multicast", group=fresh(ORGANIZATION)))
+        burst = functools.partial(_burst, lab, listen, sender, others, to=lab.everyone)
+        exchanges.append(burst("broadcast"))
+        exchanges.append(burst("multicast", group=fresh(ORGANIZATION)))
         if size := _full_size(lab, sender):
-            exchanges.append(_burst(lab, listen, sender, others, "full-size broadcast", to=lab.everyone, size=size))
-            exchanges.append(
-                _burst(lab, listen, sender, others, "fragmented broadcast", to=lab.everyone, size=size + FRAGMENT)
-            )
+            exchanges.append(burst("full-size broadcast", size=size))
+            exchanges.append(burst("fragmented broadcast", size=size + FRAGMENT))
         for port, octets in _named(lab, sender, ports, sizes):
-            kind: Kind = "named broadcast"
-            exchanges.append(_burst(lab, listen, sender, others, kind, to=lab.everyone, size=octets, port=port))
+            exchanges.append(burst("named broadcast", size=octets, port=port))
         exchanges += _variety(lab, listen, sender, [host.name for host in senders if host.name in others], tried)
     for sender, receiver in joined(lab, senders):
         to = receiver.address("underlay")

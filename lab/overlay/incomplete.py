@@ -28,25 +28,14 @@ def findings(star: Star) -> Iterator[Finding]:
 
 def _without_bridge(star: Star, whole: Topology | None) -> Finding:
     """The hub has no bridge with tunnels, and its tunnels, if there are any, have no addresses."""
-    hub, tunnels = star.hub, [device for device in star.hub.tunnels() if device.kind in layouts.LAYER2]
-    if not tunnels:
-        return Finding(
-            "tunnel-missing",
-            hub.name,
-            "",
-            f"{hub.name} has no tunnel; expected one to each spoke",
-            f"devices: {', '.join(hub.devices)}",
-            commands.whole(whole, whole.hub, hub.devices) if whole else "",
-        )
-    names = ", ".join(device.name for device in tunnels)
-    return Finding(
-        "port-not-bridged",
-        hub.name,
-        tunnels[0].name,
-        f"no tunnel of {hub.name} ({names}) is a port of a bridge",
-        f"master of {names}: none",
-        commands.whole(whole, whole.hub, hub.devices) if whole else "",
-    )
+    hub, names = star.hub, [device.name for device in star.hub.tunnels() if device.kind in layouts.LAYER2]
+    fix = commands.whole(whole, whole.hub, hub.devices) if whole else ""
+    if not names:
+        summary = f"{hub.name} has no tunnel; expected one to each spoke"
+        return Finding("tunnel-missing", hub.name, "", summary, f"devices: {', '.join(hub.devices)}", fix)
+    listed = ", ".join(names)
+    summary, found = f"no tunnel of {hub.name} ({listed}) is a port of a bridge", f"master of {listed}: none"
+    return Finding("port-not-bridged", hub.name, names[0], summary, found, fix)
 
 
 def _without_address(star: Star, bridge: Device) -> Finding:
@@ -56,14 +45,10 @@ def _without_address(star: Star, bridge: Device) -> Finding:
     moved = next(iter(on_ports), None)
     whole = wanted.star(hub, bridge.name, moved[1] if moved else None, star.pairs, star.otherwise)
     taken = f"ip addr del {moved[1]} dev {moved[0].name} && " if moved else ""
-    return Finding(
-        "hub-address-missing",
-        hub.name,
-        bridge.name,
-        f"{hub.name} {bridge.name} has no IPv4 address; expected the hub's overlay address",
-        ", ".join(f"{address} is on {port.name}" for port, address in on_ports) or "no port has one either",
-        f"{taken}{commands.placed(whole, whole.hub)}" if whole else "",
-    )
+    fix = f"{taken}{commands.placed(whole, whole.hub)}" if whole else ""
+    summary = f"{hub.name} {bridge.name} has no IPv4 address; expected the hub's overlay address"
+    found = ", ".join(f"{address} is on {port.name}" for port, address in on_ports) or "no port has one either"
+    return Finding("hub-address-missing", hub.name, bridge.name, summary, found, fix)
 
 
 def of_pair(star: Star, whole: Topology | None, pair: Ends) -> Iterator[Finding]:
@@ -73,14 +58,9 @@ def of_pair(star: Star, whole: Topology | None, pair: Ends) -> Iterator[Finding]
     if far is None and star.bridge is not None:
         yield _hub_end(star, star.bridge, whole, pair)
     if far is not None and star.bridge is not None and far.master != star.bridge.name:
-        yield Finding(
-            "port-not-bridged",
-            hub.name,
-            far.name,
-            f"{hub.name} {far.name}, the tunnel to {spoke.name}, is not a port of {star.bridge.name}",
-            f"its master is {far.master or 'none'}",
-            f"ip link set {far.name} master {star.bridge.name}",
-        )
+        summary = f"{hub.name} {far.name}, the tunnel to {spoke.name}, is not a port of {star.bridge.name}"
+        fix = f"ip link set {far.name} master {star.bridge.name}"
+        yield Finding("port-not-bridged", hub.name, far.name, summary, f"its master is {far.master or 'none'}", fix)
     if near is not None and far is not None:
         yield from _different_parameters(hub, far, spoke, near)
     if near is not None:
@@ -100,25 +80,20 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
         )
     ]
     if not astray or whole is None:
-        return Finding(
-            "tunnel-missing",
-            spoke.name,
-            "",
-            f"{spoke.name} has no tunnel to {star.hub.name}",
-            f"devices: {', '.join(spoke.devices)}",
-            commands.tunnel(whole, whole.node(spoke.name), star.hub.name) if whole else "",
-        )
+        fix = commands.tunnel(whole, whole.node(spoke.name), star.hub.name) if whole else ""
+        summary = f"{spoke.name} has no tunnel to {star.hub.name}"
+        return Finding("tunnel-missing", spoke.name, "", summary, f"devices: {', '.join(spoke.devices)}", fix)
     wrong = astray[0]
-    pairs = [replace(one, near=wrong) if one is pair else one for one in star.pairs]
-    corrected = replace(star, pairs=pairs).wanted
-    return Finding(
-        "tunnel-remote-mismatch",
-        spoke.name,
-        wrong.name,
-        f"{spoke.name} {wrong.name} leads to {wrong.remote}; expected an address of {star.hub.name}",
-        f"{star.hub.name} has {addresses}",
-        commands.again(corrected, corrected.node(spoke.name), star.hub.name, wrong) if corrected else "",
-    )
+    fix = _again(star, pair, replace(pair, near=wrong), spoke, wrong)
+    summary = f"{spoke.name} {wrong.name} leads to {wrong.remote}; expected an address of {star.hub.name}"
+    return Finding("tunnel-remote-mismatch", spoke.name, wrong.name, summary, f"{star.hub.name} has {addresses}", fix)
+
+
+def _again(star: Star, pair: Ends, meant: Ends, seen: Seen, wrong: Device) -> str:
+    """Makes an end again that leads elsewhere, in the star with the ends that are meant."""
+    whole = replace(star, pairs=[meant if one is pair else one for one in star.pairs]).wanted
+    peer = star.hub.name if seen is pair.spoke else pair.spoke.name
+    return commands.again(whole, whole.node(seen.name), peer, wrong) if whole else ""
 
 
 def in_other_namespace(finding: Finding, tunnels: Sequence[Mapping[str, str]]) -> Finding:
@@ -151,20 +126,13 @@ def _hub_end(star: Star, bridge: Device, whole: Topology | None, pair: Ends) -> 
     remotes = ", ".join(f"{device.name} {device.remote}" for device in hub.tunnels())
     # the kernel makes no second VXLAN device of one VNI: the one that there is leads elsewhere
     same = [device for device in hub.tunnels() if near and device.vni and device.vni == near.vni]
+    summary = f"{hub.name} has no tunnel whose remote is an address of {spoke.name}"
+    found = f"{spoke.name} has {', '.join(sorted(ends.own(spoke)))}; {hub.name} has {remotes}"
     if same:
-        pairs = [replace(one, far=same[0]) if one is pair else one for one in star.pairs]
-        corrected = replace(star, pairs=pairs).wanted
-        remedy = commands.again(corrected, corrected.hub, spoke.name, same[0]) if corrected else ""
-    else:
-        remedy = commands.tunnel(whole, whole.hub, spoke.name) if whole else ""
-    return Finding(
-        "tunnel-remote-mismatch" if same else "tunnel-missing",
-        hub.name,
-        same[0].name if same else "",
-        f"{hub.name} has no tunnel whose remote is an address of {spoke.name}",
-        f"{spoke.name} has {', '.join(sorted(ends.own(spoke)))}; {hub.name} has {remotes}",
-        remedy,
-    )
+        fix = _again(star, pair, replace(pair, far=same[0]), hub, same[0])
+        return Finding("tunnel-remote-mismatch", hub.name, same[0].name, summary, found, fix)
+    fix = commands.tunnel(whole, whole.hub, spoke.name) if whole else ""
+    return Finding("tunnel-missing", hub.name, "", summary, found, fix)
 
 
 def _different_parameters(hub: Seen, far: Device, spoke: Seen, near: Device) -> Iterator[Finding]:
@@ -182,14 +150,10 @@ def _different_parameters(hub: Seen, far: Device, spoke: Seen, near: Device) -> 
         ("sequence", here.sequence, there.sequence, "seq"),
     ):
         if mine[0] != theirs[1] or mine[1] != theirs[0]:
-            yield Finding(
-                f"tunnel-{name}-mismatch",
-                spoke.name,
-                near.name,
-                f"GRE {name} is on at one end only",
-                f"{spoke.name} {near.name} in/out {mine}; {hub.name} {far.name} in/out {theirs}",
-                f"ip link set {near.name} type {near.kind} {'' if theirs[0] else 'no'}{word}",
-            )
+            found = f"{spoke.name} {near.name} in/out {mine}; {hub.name} {far.name} in/out {theirs}"
+            fix = f"ip link set {near.name} type {near.kind} {'' if theirs[0] else 'no'}{word}"
+            summary = f"GRE {name} is on at one end only"
+            yield Finding(f"tunnel-{name}-mismatch", spoke.name, near.name, summary, found, fix)
 
 
 def _spoke_address(star: Star, whole: Topology | None, spoke: Seen, near: Device) -> Iterator[Finding]:
@@ -208,20 +172,9 @@ def of_address(
 ) -> Iterator[Finding]:
     """An overlay address that is missing, or in another subnet than expected."""
     if own is None:
-        yield Finding(
-            "overlay-address-missing",
-            host,
-            device,
-            f"{host} {device} has no IPv4 address; expected one" + (f" in {network}" if network else ""),
-            "no IPv4 address on it",
-            completed,
-        )
+        summary = f"{host} {device} has no IPv4 address; expected one" + (f" in {network}" if network else "")
+        yield Finding("overlay-address-missing", host, device, summary, "no IPv4 address on it", completed)
     elif own.network != network:
-        yield Finding(
-            "prefix-mismatch",
-            host,
-            device,
-            f"{host} {device} has {own}; expected an address in {network}, {why}",
-            f"{own.network} against {network}",
-            f"ip addr del {own} dev {device} && {completed}" if completed else "",
-        )
+        summary = f"{host} {device} has {own}; expected an address in {network}, {why}"
+        fix = f"ip addr del {own} dev {device} && {completed}" if completed else ""
+        yield Finding("prefix-mismatch", host, device, summary, f"{own.network} against {network}", fix)

@@ -201,14 +201,8 @@ def _findings(shape: Shape, whole: Topology, name: str, network: IPv4Network) ->
     if place is None:
         code, what = MISSING[shape.holder(name)]
         there = commands.whole(whole, plan, seen.devices) if plan else ""
-        yield Finding(
-            code,
-            name,
-            plan.device if plan else "",
-            f"{name} has no {what}",
-            f"devices: {', '.join(seen.devices)}",
-            there,
-        )
+        device, found = plan.device if plan else "", f"devices: {', '.join(seen.devices)}"
+        yield Finding(code, name, device, f"{name} has no {what}", found, there)
         return
     own = ends.overlay_address(seen, place.name, network)
     completed = commands.placed(whole, plan) if plan else ""

@@ -32,13 +32,9 @@ def loops(scene: Scene) -> Iterator[Finding]:
         if one != other:
             joined[one] = other
         elif not (_runs_stp(near) or _runs_stp(far)):
-            yield near.host.finding(
-                "loop",
-                near.device.name,
-                f"{near.host.name} {near.device.name} closes a circle: {far.host.name} is reached without it too",
-                f"{near} to {far}, both without STP; {_copies(scene)}",
-                f"ip link del {near.device.name}",
-            )
+            name, found = near.device.name, f"{near} to {far}, both without STP; {_copies(scene)}"
+            summary = f"{near.host.name} {name} closes a circle: {far.host.name} is reached without it too"
+            yield near.host.finding("loop", name, summary, found, f"ip link del {name}")
 
 
 def _links(scene: Scene) -> Iterator[tuple[End, End]]:
