@@ -26,6 +26,7 @@ from lab.probes import neighbour_tables
 from lab.probes.neighbour_tables import FullTable
 from lab.records import FirewallRule, typed
 from lab.tunnels import KINDS
+from lab.tunnels.kind import TunnelEnd
 from lab.underlay.fabric import FABRIC
 
 READINGS = (
@@ -161,6 +162,13 @@ class Scene:
         for tunnel in self.topology.tunnels:
             for hop in tunnel.hops:
                 yield self.hosts[hop.start.host], self.hosts[hop.end.host]
+
+    def made_ends(self) -> Iterator[tuple[HostScene, HostScene, Device, TunnelEnd]]:
+        """The same of the ends that are there, with the device and the tunnel that it is."""
+        for host, far in self.ends():
+            device = self.end(host, far.name)
+            if device is not None and device.tunnel is not None:
+                yield host, far, device, device.tunnel
 
 
 def gather(lab: Lab) -> Scene:

@@ -79,9 +79,9 @@ def floods(scene: Scene) -> Iterator[Finding]:
     if scene.underlay.provider.broadcast:
         return
     for exchange in scene.trial.of("broadcast", "underlay"):
-        hearers = [name for name, heard in (exchange.heard or {}).items() if heard]
+        hearers = ", ".join(name for name, heard in (exchange.heard or {}).items() if heard)
         if hearers:
-            yield declared("underlay-floods", fabric_name(scene), "", exchange=exchange, hearers=", ".join(hearers))
+            yield declared("underlay-floods", fabric_name(scene), "", exchange=exchange, hearers=hearers)
             return
 
 
@@ -110,13 +110,12 @@ def _underlay_routes(scene: Scene, host: HostScene) -> list[Route]:
 def source_check(scene: Scene) -> Iterator[Finding]:
     """The cloud lets a source address pass that the sender's VNIC does not own."""
     for exchange in scene.trial.of("foreign source", "underlay"):
-        hearers = [name for name, heard in (exchange.heard or {}).items() if heard]
+        hearers = ", ".join(name for name, heard in (exchange.heard or {}).items() if heard)
         if exchange.sources == {scene.hosts[exchange.sender].plan.address("underlay")}:
             continue  # the host's own translation of addresses has made it honest
         if hearers and scene.underlay.provider.source_check:
             sender = exchange.sender if scene.fabric else ""
-            found = f"{exchange} was heard by {', '.join(hearers)}"
-            yield declared("source-check-off", fabric_name(scene), sender, found)
+            yield declared("source-check-off", fabric_name(scene), sender, exchange=exchange, hearers=hearers)
             return
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
@@ -32,32 +32,22 @@ def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
         return
     if not device.up:
         yield hub.declared("bridge-down", device.name, route=commands.route(topology, hub.plan))
-    yield from _bridge_options(scene, hub, device)
+    cut = any(loss.stage == "forwarding" for loss in scene.losses)
+    vlans = _untagged(hub, device)
+    # frames of one VLAN pass between the bridge and all of its ports
+    parted = "" in vlans.values() or len(set(vlans.values())) > 1
+    if device.details.get("vlan_filtering") and (scene.planned or cut) and parted:
+        listed = ", ".join(f"{port} {each or 'none'}" for port, each in vlans.items())
+        yield hub.declared("vlan-filtering", name, vlans=listed)
     if scene.planned and wanted and device.mac != wanted:
         yield hub.declared("bridge-mac-not-pinned", device.name, mac=device.mac, expected=wanted)
 
 
-def _bridge_options(scene: Scene, hub: HostScene, device: Device) -> Iterator[Finding]:
-    cut = any(loss.stage == "forwarding" for loss in scene.losses)
-    if device.details.get("vlan_filtering") and (scene.planned or cut) and _in_several_vlans(hub, device):
-        yield hub.declared("vlan-filtering", device.name, vlans=_listed(_untagged(hub, device)))
-
-
-def _in_several_vlans(host: HostScene, bridge: Device) -> bool:
-    """Whether untagged frames do not pass between the bridge and all of its ports: those of one VLAN do."""
-    vlans = list(_untagged(host, bridge).values())
-    return any(each != vlans[0] or not each for each in vlans)
-
-
-def _untagged(host: HostScene, bridge: Device) -> dict[str, tuple[int, ...]]:
+def _untagged(host: HostScene, bridge: Device) -> dict[str, str]:
     """The VLANs whose frames a bridge and its ports take and give without a tag."""
     vlans = [one for one in host.readings["vlans"] if one.pvid and one.untagged]
     names = [bridge.name, *(port.name for port in host.seen.ports_of(bridge.name))]
-    return {name: tuple(one.vid for one in vlans if one.dev == name) for name in names}
-
-
-def _listed(vlans: Mapping[str, Sequence[int]]) -> str:
-    return ", ".join(f"{name} {', '.join(map(str, each)) or 'none'}" for name, each in vlans.items())
+    return {name: ", ".join(str(one.vid) for one in vlans if one.dev == name) for name in names}
 
 
 def ports(scene: Scene) -> Iterator[Finding]:

@@ -28,12 +28,9 @@ def _room(scene: Scene) -> int:
 
 
 def _ends(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
-    for host, far in scene.ends():
-        device = scene.end(host, far.name)
-        # of one that leads or starts elsewhere, or is of another kind, other rules speak
-        if device is None or device.tunnel is None or device.tunnel.link not in (None, host.plan.nic):
-            continue
-        if device.tunnel.local in (None, host.plan.endpoint):
+    for host, _, device, tunnel in scene.made_ends():
+        # other rules report one that leads or starts elsewhere
+        if tunnel.link in (None, host.plan.nic) and tunnel.local in (None, host.plan.endpoint):
             yield host, device
 
 

@@ -75,24 +75,21 @@ def renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
 
 def endpoints(scene: Scene) -> Iterator[Finding]:
     """An end that starts or leads where the other one is not."""
-    for host, far in scene.ends():
-        device = scene.end(host, far.name)
-        if device is None or device.tunnel is None:
-            continue
+    for host, far, device, tunnel in scene.made_ends():
         near_address, far_address = host.plan.endpoint, far.plan.endpoint
         route, again = host.seen.route_to(far_address), commands.again(scene.topology, host.plan, far.name, device)
         if far_address not in host.seen.remotes(device.name) and host.plan.holder != "mesh":
-            remote = device.tunnel.remote or "none of its own (external)"
+            remote = tunnel.remote or "none of its own (external)"
             found = f"remote {remote}; expected {far_address} ({far.name})"
             fix = again if _free(scene, host, far_address) else _all_again(scene, host)
             yield host.declared("tunnel-remote-mismatch", device.name, found, fix)
-        if device.tunnel.link not in (None, host.plan.nic):
-            found = f"dev {device.tunnel.link}; expected {host.plan.nic}"
+        if tunnel.link not in (None, host.plan.nic):
+            found = f"dev {tunnel.link}; expected {host.plan.nic}"
             yield host.declared("tunnel-device-mismatch", device.name, found, again)
         # without a local address it has the one that the routing table gives it
-        local = device.tunnel.local or (route.src if route else None)
+        local = tunnel.local or (route.src if route else None)
         if local not in (None, near_address):
-            by = "" if device.tunnel.local else " (by the routing table)"
+            by = "" if tunnel.local else " (by the routing table)"
             found = f"local {local}{by}; {far.name} expects {near_address}"
             yield host.declared("tunnel-local-mismatch", device.name, found, again)
 
@@ -158,12 +155,11 @@ def hops(scene: Scene) -> Iterator[Finding]:
     spent = scene.trial.spent
     if not spent:
         return
-    for host, far in scene.ends():
-        device = scene.end(host, far.name)
-        if device is None or device.tunnel is None or (device.tunnel.ttl or 0) > spent:
+    for host, far, device, tunnel in scene.made_ends():
+        if (tunnel.ttl or 0) > spent:
             continue
-        found = f"ttl {device.tunnel.ttl or 'inherit'}; routers of the underlay spend {spent}"
-        code = "tunnel-ttl-inherit" if device.tunnel.ttl is None else "tunnel-ttl-too-low"
+        found = f"ttl {tunnel.ttl or 'inherit'}; routers of the underlay spend {spent}"
+        code = "tunnel-ttl-inherit" if tunnel.ttl is None else "tunnel-ttl-too-low"
         yield host.declared(code, device.name, found, _with_a_ttl(scene, host, device, far.name))
 
 

@@ -50,9 +50,8 @@ def _times(flooding: Sequence[FdbEntry], remote: str) -> int:
 
 def proxies(scene: Scene) -> Iterator[Finding]:
     """No VXLAN device answers ARP from the host's own table instead of asking (ip-link(8): proxy)."""
-    for host, far in scene.ends():
-        device = scene.end(host, far.name)
-        if device is not None and device.kind == "vxlan" and device.details.get("proxy"):
+    for host, far, device, _ in scene.made_ends():
+        if device.kind == "vxlan" and device.details.get("proxy"):
             again = commands.again(scene.topology, host.plan, far.name, device)
             yield host.declared("vxlan-proxy", device.name, fix=again)
 
