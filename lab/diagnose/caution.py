@@ -69,7 +69,7 @@ def _harmed(scene: Scene) -> Iterator[str]:
             yield from scene.on_paths(loss.exchange.sender, loss.receiver)
     for exchange in scene.trial.exchanges:
         yield from _of_exchange(scene, exchange)
-        if exchange.network == "overlay" and _repeated(exchange):
+        if exchange.network == "overlay" and not all(map(exchange.in_order, exchange.heard or ())):
             yield from every
     for answers in (*scene.trial.pings, *scene.trial.pings6):
         mute = [name for name in every if name != answers.pinger and not answers.counts.get(name)]
@@ -91,11 +91,3 @@ def _of_exchange(scene: Scene, exchange: Exchange) -> Iterator[str]:
         yield from (name for receiver in lost for name in scene.on_paths(exchange.sender, receiver))
     if exchange.network == "overlay" and exchange.sources - {scene.hosts[exchange.sender].plan.address()}:
         yield exchange.sender
-
-
-def _repeated(exchange: Exchange) -> bool:
-    """Whether a receiver got something more than once or out of order."""
-    return any(
-        list(payloads) != [payload for payload in exchange.sent if payload in payloads]
-        for payloads in (exchange.heard or {}).values()
-    )

@@ -190,11 +190,11 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
             heard = (exchange.heard or {}).get(receiver, ())
             if exchange.network != "overlay" or not heard:
                 continue
-            if any(count > 1 for count in exchange.copies(receiver).values()):
+            if exchange.repeated(receiver):
                 found = f"{exchange}: {len(heard)} copies of {len(exchange.sent)} datagrams"
                 yield declared("duplicated", receiver, "", found)
                 return
-            if list(heard) != [payload for payload in exchange.sent if payload in heard]:
+            if not exchange.in_order(receiver):
                 found = f"{exchange}: {len(heard)} datagrams, not in the order in which they were sent"
                 yield declared("reordered", receiver, "", found)
                 return

@@ -81,6 +81,15 @@ class Exchange:
         heard = (self.heard or {}).get(receiver, ())
         return {payload: heard.count(payload) for payload in self.sent}
 
+    def repeated(self, receiver: str) -> bool:
+        """Whether the receiver got a datagram more than once."""
+        return any(count > 1 for count in self.copies(receiver).values())
+
+    def in_order(self, receiver: str) -> bool:
+        """Whether the receiver got what arrived once, in the order in which it was sent."""
+        heard = (self.heard or {}).get(receiver, ())
+        return list(heard) == [payload for payload in self.sent if payload in heard]
+
     def lost(self, receiver: str) -> tuple[bytes, ...]:
         return tuple(payload for payload, count in self.copies(receiver).items() if count == 0)
 

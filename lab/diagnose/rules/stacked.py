@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.diagnose.scene import HostScene, Scene
+from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.overlay import commands
 
@@ -16,7 +16,7 @@ PARTED = ("vrf",)  # masters of which other rules speak
 def upper(scene: Scene) -> Iterator[Finding]:
     """A device on top of the overlay's, where the host takes what arrives twice or not at all."""
     for host in scene.hosts.values():
-        twice = _receives_twice(scene, host)
+        twice = any(one.network == "overlay" and one.repeated(host.name) for one in scene.trial.exchanges)
         for device in host.seen.devices.values():
             if device.kind not in STACKED or device.lower not in (host.plan.device, host.plan.nic):
                 continue
@@ -25,15 +25,6 @@ def upper(scene: Scene) -> Iterator[Finding]:
                 continue
             mode = ", mode passthru" if takes_all else ""
             yield host.declared("device-on-top", device.name, kind=device.kind, lower=device.lower, mode=mode)
-
-
-def _receives_twice(scene: Scene, host: HostScene) -> bool:
-    return any(
-        count > 1
-        for exchange in scene.trial.exchanges
-        if exchange.network == "overlay" and host.name in exchange.receivers
-        for count in exchange.copies(host.name).values()
-    )
 
 
 def enslaved(scene: Scene) -> Iterator[Finding]:
