@@ -9,11 +9,10 @@ from lab.clouds import Carrier
 from lab.diagnose.codes import declared
 from lab.diagnose.effects import can_lose
 from lab.diagnose.legs import Loss
-from lab.diagnose.scene import HostScene, Scene
+from lab.diagnose.scene import Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding
 from lab.overlay.carrier import carrier_of
-from lab.records import Route
 from lab.tunnels import KINDS
 from lab.underlay.fabric import FABRIC
 
@@ -85,26 +84,17 @@ def floods(scene: Scene) -> Iterator[Finding]:
             return
 
 
-def hops(scene: Scene) -> Iterator[Finding]:
+def hops(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """More routers between the hosts than there should be."""
-    detours = any(route.via for host in scene.hosts.values() for route in _underlay_routes(scene, host))
-    if not scene.planned or detours:
+    if not scene.planned or any(one.code == "underlay-detour" for one in found):
         return
     for exchange in scene.trial.of("unicast", "underlay"):
         if exchange.spent > scene.underlay.routers:
             to = scene.hosts[exchange.receivers[0]]
-            found = f"{exchange.spent} between {exchange.sender} and {to.name}; expected {scene.underlay.routers}"
-            found += f": sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}"
-            yield declared("underlay-hops", fabric_name(scene), "", found, to=to.plan.address("underlay"))
+            said = f"{exchange.spent} between {exchange.sender} and {to.name}; expected {scene.underlay.routers}"
+            said += f": sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}"
+            yield declared("underlay-hops", fabric_name(scene), "", said, to=to.plan.address("underlay"))
             return
-
-
-def _underlay_routes(scene: Scene, host: HostScene) -> list[Route]:
-    """The routes to the other hosts of a flat underlay, where none needs a gateway."""
-    if scene.underlay.routers:
-        return []
-    found = [host.seen.route_to(other.plan.address("underlay")) for other in scene.hosts.values() if other is not host]
-    return [route for route in found if route is not None]
 
 
 def source_check(scene: Scene) -> Iterator[Finding]:
@@ -133,5 +123,5 @@ def fabric_name(scene: Scene) -> str:
     return FABRIC if scene.fabric else CLOUD
 
 
-RULES = (floods, source_check, hops, mtu)
-LAST = (blocked,)
+RULES = (floods, source_check, mtu)
+LAST = (blocked, hops)

@@ -25,12 +25,9 @@ def policies(scene: Scene) -> Iterator[Finding]:
         if not risen or not stages:
             continue
         carried = stages & {"encapsulation", "decapsulation"}
-        yield host.declared(
-            "ipsec-drops",
-            host.plan.nic if carried else host.plan.device,
-            ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items())),
-            _removing(scene, host, risen, carried=bool(carried)) if scene.planned else SHOW,
-        )
+        found = ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items()))
+        fix = _removing(scene, host, risen, carried=bool(carried)) if scene.planned else SHOW
+        yield host.declared("ipsec-drops", host.plan.nic if carried else host.plan.device, found, fix)
 
 
 def _removing(scene: Scene, host: HostScene, risen: Iterable[str], *, carried: bool) -> str:
