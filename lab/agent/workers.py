@@ -20,7 +20,7 @@ from lab.agent import load
 from lab.agent.programs import STARTING
 
 Work = Literal["send", "receive"]
-FILE = "/lab/agent/load.py"
+FOLDER = "/lab/agent/"
 ZIP = re.compile(r"/proc/self/fd/(\d+)")
 BEGIN = "import sys; sys.path.insert(0, sys.argv[3]); from lab.agent.load import main; main()"
 START = 10.0  # seconds for a Python to start on a busy machine
@@ -30,7 +30,7 @@ class Worker:
     """One process; the socket stays its node's, and its caller's to close."""
 
     def __init__(self, descriptor: int, work: Work) -> None:
-        home = load.__file__[: -len(FILE)]
+        home = load.__file__.rpartition(FOLDER)[0]
         archive = ZIP.fullmatch(home)  # of a live host's agent, which has no files
         with STARTING:
             self._process = subprocess.Popen(

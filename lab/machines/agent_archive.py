@@ -1,8 +1,8 @@
 """
 What travels to a live host: the agent, pyroute2's netlink messages and execnet's worker half, as one zip in memory.
 
-The far side imports from it without unpacking (`ssh_init`): no file is made there.  Sources, not bytecode: any Python
-from 3.9 on takes them, and compiling them there costs 0.1 s.
+The far side imports from it without unpacking (`ssh_init`): no file is made there.  A Python with the bytecode of this
+one gets that: it starts the agent in a third of the time that compiling takes.  Any other from 3.9 on gets sources.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import functools
 import importlib.metadata
 import importlib.util
 import io
+import marshal
 import zipfile
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from lab.machines.base import ROOT
@@ -27,29 +29,40 @@ PYROUTE2 = ("common.py", "config/*.py", "protocols/*.py", "netlink/*.py", "netli
 EXECNET = ("gateway_base.py",)
 
 
-@functools.lru_cache(maxsize=1)
-def packed() -> bytes:
-    """The zip, some 180 KB; made once per process in 50 ms."""
+BYTECODE = importlib.util.MAGIC_NUMBER.hex()
+"""The format of this Python's bytecode."""
+
+UNCHECKED = (1).to_bytes(4, "little") + bytes(8)
+"""What follows the format in a file of bytecode that is not compared with a source (PEP 552)."""
+
+
+@functools.lru_cache(maxsize=2)
+def packed(*, compiled: bool) -> bytes:
+    """The zip, some 270 KB, of bytecode or of sources; each is made once per process in 50 ms."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-        for name, source in _modules():
-            archive.writestr(name, source)
+        for name, path in _files():
+            if compiled:
+                code = SourceFileLoader(name, str(path)).get_code(name)  # from the cache, where it is current
+                archive.writestr(f"{name}c", importlib.util.MAGIC_NUMBER + UNCHECKED + marshal.dumps(code))
+            else:
+                archive.writestr(name, path.read_bytes())
+        # packages whose own __init__ would import all that stays at home
+        archive.writestr("pyroute2/__init__.py", f"__version__ = {importlib.metadata.version('pyroute2')!r}\n")
+        archive.writestr("execnet/__init__.py", b"")
     return target.getvalue()
 
 
-def _modules() -> Iterator[tuple[str, bytes]]:
+def _files() -> Iterator[tuple[str, Path]]:
     yield from _found(ROOT, "", OURS)
-    # packages whose own __init__ would import all that stays at home
-    yield "pyroute2/__init__.py", f"__version__ = {importlib.metadata.version('pyroute2')!r}\n".encode()
-    yield "execnet/__init__.py", b""
     yield from _found(_home_of("pyroute2"), "pyroute2/", PYROUTE2)
     yield from _found(_home_of("execnet"), "execnet/", EXECNET)
 
 
-def _found(home: Path, prefix: str, patterns: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+def _found(home: Path, prefix: str, patterns: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     for pattern in patterns:
         for path in sorted(home.glob(pattern)):
-            yield f"{prefix}{path.relative_to(home)}", path.read_bytes()
+            yield f"{prefix}{path.relative_to(home)}", path
 
 
 def _home_of(package: str) -> Path:

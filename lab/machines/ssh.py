@@ -123,7 +123,7 @@ def reach(
         for spec in specs:
             first = Link(spec, login, started, spec.timeout or timeout, group.execmodel)
             logins.append(_LoggingIn(first, login, group, places, trying))
-        agent_archive.packed()  # while ssh shakes hands
+        agent_archive.packed(compiled=True)  # while ssh shakes hands
         with ThreadPoolExecutor(max(1, len(logins))) as pool:
             attempts = list(pool.map(_LoggingIn.machine, logins))
     except BaseException:
@@ -176,7 +176,7 @@ class _LoggingIn:
         self._trying.add(self.link.spec.role)
         try:
             self.link.log_in()
-            self.link.send(agent_archive.packed())
+            self.link.send(agent_archive.packed(compiled=self.link.bytecode == agent_archive.BYTECODE))
             return _machine(self.link, self._group)
         except (Unusable, MachineLost, AgentBug) as problem:
             late = self.link.expired() and self.link.logged_in

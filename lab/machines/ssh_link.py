@@ -2,7 +2,7 @@
 One ssh process: it logs in, starts Python on the host, and then carries execnet's messages.
 
     here     ssh -T -o BatchMode=yes ... HOST  ->  sh: is there sudo, is there Python?  ->  [sudo -n]  ->  START
-    there    "overcast-NONCE python 3.11.2 ..."   whatever a login shell wrote before it is noise
+    there    "overcast-NONCE python 3.11.2 BYTECODE ..."   whatever a login shell wrote before it is noise
     here     the size of the archive, the archive                      nothing of ours is on the host before
     there    execnet's worker (`ssh_init`)
 
@@ -64,7 +64,9 @@ START = (
     "sys.path=[p for p in sys.path if p];"  # not the user's home, whose files could bear any name
     "v=sys.version_info[:3];"
     'o=v<(3,9)and[n for n in os.listdir("/usr/bin")if n[:8]=="python3."and n[8:].isdigit()]or[];'
-    'l=[os.readlink("/proc/self/ns/net"),open("/proc/sys/kernel/random/boot_id").read().strip()];'
+    'm=getattr(sys.modules.get("_frozen_importlib_external"),"MAGIC_NUMBER",b"");'
+    'b="".join("%02x"%x for x in bytearray(m))or"-";'
+    'l=[b,os.readlink("/proc/self/ns/net"),open("/proc/sys/kernel/random/boot_id").read().strip()];'
     'w=["overcast-"+sys.argv[1],"python","%d.%d.%d"%tuple(v)]+l+o;'
     'os.write(1,(" ".join(w)+"\\n").encode());'
     "i=io.BufferedReader(io.FileIO(0,closefd=False),1);"  # 1: reads not a byte too many
@@ -135,6 +137,8 @@ class Link:
         self._taken_over = False
         self.stack = ""
         """The host's network stack: equal for two names of one machine."""
+        self.bytecode = ""
+        """The format of its Python's bytecode."""
         try:
             self._process = subprocess.Popen(
                 self.command(login),
@@ -193,8 +197,9 @@ class Link:
             raise self._missing(found, more)
         if tuple(int(part) for part in found.split(".")) < OLDEST:
             sentence = f"{self.spec.python} there is Python {found}; {OLDEST[0]}.{OLDEST[1]} or newer is needed"
-            raise Unusable(self.spec, "python-old", sentence, self._other_python(more[2:]))
-        self.stack = " ".join(more)
+            raise Unusable(self.spec, "python-old", sentence, self._other_python(more[3:]))
+        self.bytecode, *stack = more
+        self.stack = " ".join(stack)
 
     def _missing(self, program: str, others: list[str]) -> Unusable:
         if program == "sudo":

@@ -7,10 +7,14 @@ Machines over ssh: they connect at once, are where they say they are, and every 
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import re
 import shutil
 import subprocess
+import sys
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +22,9 @@ import pytest
 
 from lab.changes import neigh_add, neigh_del
 from lab.errors import EnvironmentProblem, UsageProblem
-from lab.machines import hosts, ssh
+from lab.machines import agent_archive, hosts, ssh
 from lab.machines.node import Agent, Node
-from lab.machines.ssh_link import Login, Unusable
+from lab.machines.ssh_link import Link, Login, Unusable
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig
 
@@ -53,6 +57,25 @@ def test_the_users_configuration_holds(rig: Rig) -> None:
 
     assert len(connected.all()) == 3
     connected.close()
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same bytecode", "another bytecode"])
+def test_the_agent_is_sent_as_bytecode_where_it_can_be_read(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    """A Python with this one's bytecode gets that and compiles nothing; another one gets sources."""
+    if not same:
+        monkeypatch.setattr(agent_archive, "BYTECODE", "00000000")
+    sent: list[bytes] = []
+    send = Link.send
+    monkeypatch.setattr(Link, "send", lambda link, archive: sent.append(archive) or send(link, archive))
+
+    python = os.path.realpath(sys.executable)
+    machines = reach(f"hub?python={python},spoke1?python={python}").all()
+
+    assert all(machine.call(Agent.hello) for machine in machines)
+    names = [name for archive in sent for name in zipfile.ZipFile(io.BytesIO(archive)).namelist()]
+    assert {name.rpartition(".")[2] for name in names if name.startswith("lab/")} == {"pyc" if same else "py"}
 
 
 def test_a_jump_host(rig: Rig, reach: Reach, tmp_path: Path) -> None:
