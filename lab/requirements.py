@@ -51,6 +51,7 @@ def _read(path: Path) -> tuple[Mapping[str, str], Mapping[str, Requirement]]:
 
 
 AREAS, CATALOGUE = _read(CATALOGUE_FILE)
+_RANK = {identity: number for number, identity in enumerate(CATALOGUE)}
 
 # The areas on demand, and the option of each.
 ON_DEMAND: Mapping[str, str] = MappingProxyType({"APP": "--applications", "BOOT": "--persistence", "LOAD": "--load"})
@@ -71,5 +72,4 @@ def in_scope(areas: Sequence[str] = SCOPE) -> tuple[Requirement, ...]:
 
 def in_order(ids: Iterable[str]) -> list[str]:
     """Sort known ids as the catalogue does and drop repetitions; unknown ones go last, by name."""
-    rank = {identity: number for number, identity in enumerate(CATALOGUE)}
-    return sorted(set(ids), key=lambda identity: (rank.get(identity, len(rank)), identity))
+    return sorted(set(ids), key=lambda identity: (_RANK.get(identity, len(_RANK)), identity))
