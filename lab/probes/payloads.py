@@ -12,8 +12,13 @@ FIRST_PORT, LAST_PORT = 20_000, 32_000  # below ip_local_port_range: no other so
 AGENTS_PORT, PROBES_FROM = FIRST_PORT, FIRST_PORT + 1
 """The first is for what agents of live hosts say to each other, which no capture keeps."""
 
-# begun anywhere: on live hosts two runs may meet
-_ports: Iterator[int] = itertools.cycle(random.sample(range(PROBES_FROM, LAST_PORT), LAST_PORT - PROBES_FROM))
+
+def _shuffled() -> Iterator[int]:
+    """All ports for probes, in an order of this process: on live hosts two runs may meet."""
+    return itertools.cycle(random.sample(range(PROBES_FROM, LAST_PORT), LAST_PORT - PROBES_FROM))
+
+
+_ports = _shuffled()
 _taken: set[int] = set()
 
 

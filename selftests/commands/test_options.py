@@ -8,7 +8,7 @@ import pytest
 
 from lab.faults import catalogue
 from lab.machines.base import ROOT
-from selftests.plain import PYTEST
+from selftests import plain
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -18,8 +18,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs some tests of the suite."""
-    command = [*PYTEST, "-q", tests, *arguments]
-    return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    return plain.run("-q", tests, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -91,16 +90,20 @@ def test_where_the_cloud_blocks_gre_the_tunnels_are_vxlan() -> None:
     assert "nothing passes through gretap tunnels; --tunnel=vxlan works there" in named.stdout
 
 
-@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
+WORKERS = ("-n", "2")
+
+
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("fault", "message", "processes"),
     [
-        ("hub: ip link set nosuch up", "on hub, `ip link set nosuch up` ended with 1: Cannot find device"),
-        ("hub: nosuch", "on hub, `nosuch` ended with 127: "),
-        ("hub: sleep 1000; true", "hub: `sh -c 'sleep 1000; true'` did not end within 10 s"),
-        ("r1: true", "--inject=r1: ... names no node"),
+        ("hub: ip link set nosuch up", "on hub, `ip link set nosuch up` ended with 1: Cannot find device", ()),
+        ("hub: ip link set nosuch up", "on hub, `ip link set nosuch up` ended with 1: Cannot find device", WORKERS),
+        ("hub: nosuch", "on hub, `nosuch` ended with 127: ", ()),
+        ("hub: sleep 1000; true", "hub: `sh -c 'sleep 1000; true'` did not end within 10 s", ()),
+        ("r1: true", "--inject=r1: ... names no node", ()),
+        ("r1: true", "--inject=r1: ... names no node", WORKERS),
     ],
-    ids=["fails", "not found", "hangs", "no such node"],
+    ids=["fails", "fails in a worker", "not found", "hangs", "no such node", "no such node of a worker"],
 )
 def test_a_command_that_cannot_be_injected_ends_the_run(fault: str, message: str, processes: tuple[str, ...]) -> None:
     """A fault that one lab does not accept fails for every lab: one message, the status of misuse, no verdict."""

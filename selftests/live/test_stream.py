@@ -15,6 +15,7 @@ import pytest
 
 from lab import state
 from lab.machines.base import ROOT
+from selftests import plain
 from selftests.live.rig import Rig
 
 MINUTES = 120.0  # seconds that a run may take at most
@@ -93,8 +94,7 @@ def test_nothing_is_missed_where_nothing_happens(rig: Rig, tmp_path: Path) -> No
 )
 def test_what_a_stream_cannot_be(arguments: tuple[str, ...], message: str) -> None:
     """One line names what is expected."""
-    command = [sys.executable, "-m", "pytest", "-q", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = plain.run("-q", *arguments)
 
     assert done.returncode == 4
     assert message in done.stderr

@@ -14,10 +14,9 @@ from typing import Any
 
 from lab import state
 from lab.changes import link_set
-from lab.machines.base import ROOT
 from reports.conformance import INCOMPLETE
+from selftests import plain
 from selftests.live.rig import Rig
-from selftests.plain import PYTEST
 
 CONFIGURED_AND_DELIVERING = (
     "tests/prerequisites",
@@ -30,12 +29,10 @@ MINUTES = 180.0  # seconds that a run may take at most; a dozen in practice
 
 def run(rig: Rig, reports: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
     """Runs the suite against the hosts of the rig; returns the run and its conformance.json."""
-    command = [*PYTEST, "-q", f"--reports={reports}"]
+    command = ["-q", f"--reports={reports}"]
     command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={rig.ssh_config}", *arguments]
     command.append("--provider=oci")  # whatever cloud this machine's firmware names
-    done = subprocess.run(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=MINUTES, check=False
-    )
+    done = plain.run(*command, timeout=MINUTES)
     written = reports / "conformance.json"
     return done, json.loads(written.read_text()) if written.exists() else {}
 
@@ -48,6 +45,7 @@ def test_conformant_hosts_are_found_conformant_and_left_as_they_were(rig: Rig, t
 
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert result["verdict"] == "conformant"
+    assert result["findings"] == []
     assert result["environment"]["machine"] == "ssh"
     assert {entry["outcome"] for entry in result["requirements"] if entry["level"] == "MUST"} == {
         "passed",

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import getpass
-import subprocess
-import sys
 from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import Any
@@ -18,11 +16,11 @@ import pytest
 from lab import provision, topologies
 from lab.changes import addr_add, addr_del, bridge, link_add, link_del, route_add, route_del
 from lab.errors import EnvironmentProblem
-from lab.machines.base import ROOT
 from lab.model import Change, TunnelOptions
 from lab.overlay import placing
 from lab.provision import Provisioned
 from lab.tunnels.vxlan import vxlan
+from selftests import plain
 from selftests.live.conftest import Reach
 from selftests.live.provision.runs import QUICK, Run, looked, overlay_on
 from selftests.live.rig import Rig
@@ -171,9 +169,7 @@ def test_two_runs_do_not_share_hosts(rig: Rig, held: Callable[..., Run], run: Ca
 )
 def test_options_that_make_no_sense(arguments: tuple[str, ...], message: str) -> None:
     """One line names what is missing."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *QUICK, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = plain.run(*QUICK, *arguments)
 
     assert done.returncode == 4
     assert message in done.stderr

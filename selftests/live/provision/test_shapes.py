@@ -11,13 +11,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 
-from lab.machines.base import ROOT
+from selftests import plain
 from selftests.live.provision.runs import DELIVERY, QUICK, Run
 from selftests.live.rig import Rig
 
@@ -85,8 +83,7 @@ def test_what_is_there_is_refused(rig: Rig, run: Callable[..., Run], shape: str)
 )
 def test_what_a_shape_cannot_be(arguments: tuple[str, ...], message: str) -> None:
     """One line names what is expected."""
-    command = [sys.executable, "-m", "pytest", *QUICK, "--provision", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = plain.run(*QUICK, "--provision", *arguments)
 
     assert done.returncode == 4
     assert message in done.stderr
