@@ -208,11 +208,10 @@ def test_the_script_can_run_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path(ANSIBLE).exists(), reason="ansible is missing: pip install -r requirements-dev.lock")
-@pytest.mark.parametrize("shape", ["standard", "flood-list"])
-def test_the_playbook_makes_a_conformant_overlay(tmp_path: Path, shape: str) -> None:
+def test_the_playbook_makes_a_conformant_overlay(tmp_path: Path) -> None:
     """Ansible makes the overlay on all hosts, from one folder; its second run changes nothing."""
     (rig_files := tmp_path / "rig").mkdir()
-    plan, folder = topology(shape), tmp_path / "files"
+    plan, folder = topology("standard"), tmp_path / "files"  # the playbook is the same for every shape
     with on_this_kernel(rig_files, overlay=False, topology=plan) as rig:
         write("ansible", plan, folder)
         for name, host in rig.hosts.items():
