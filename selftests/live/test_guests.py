@@ -9,6 +9,8 @@ sysctls are every machine's own, and nothing but packets gets from one to the ot
 
 from __future__ import annotations
 
+import contextlib
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,24 +61,39 @@ ARTICLE = {
 MULTICAST, ARTICLES_MULTICAST = "224.0.0.0/4", "224.0.0.0/8"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestsRig]:
-    """Three machines as their cloud hands them out."""
+    """Three machines as their cloud hands them out; each test leaves them so."""
     with guests_rig.booted(tmp_path_factory.mktemp("guests"), topologies.standard(2)) as made:
         yield made
 
 
-def type_in(guests: GuestsRig, groups: str) -> None:
-    """The article's commands, in a shell on each machine."""
+@contextlib.contextmanager
+def typed_in(guests: GuestsRig, groups: str) -> Iterator[None]:
+    """The article's commands, in a shell on each machine, and what takes the overlay away after the block."""
     for name, script in ARTICLE.items():
-        shell = ["ssh", "-F", str(guests.ssh_config), name, "sh -ex"]
-        typed = subprocess.run(
-            shell, input=script.format(groups=groups), capture_output=True, text=True, timeout=60, check=False
-        )
-        assert typed.returncode == 0, f"{name}:\n{typed.stderr}"
+        type_in(guests, name, script.format(groups=groups))
     # within a second, the hub's kernel notices that the bridge carries
     carries = "timeout 10 sh -c 'while ip link show bridge0 | grep NO-CARRIER; do sleep 0.1; done'"
     guests.hosts["hub"].console("run", carries)
+    try:
+        yield
+    finally:
+        for name, script in ARTICLE.items():
+            type_in(guests, name, "\n".join(undone(script)))
+
+
+def type_in(guests: GuestsRig, name: str, script: str) -> None:
+    """Commands in a shell on a machine."""
+    shell = ["ssh", "-F", str(guests.ssh_config), name, "sh -ex"]
+    typed = subprocess.run(shell, input=script, capture_output=True, text=True, timeout=60, check=False)
+    assert typed.returncode == 0, f"{name}:\n{typed.stderr}"
+
+
+def undone(script: str) -> list[str]:
+    """What removes the devices of a script, with their addresses and routes, and answers no broadcast ping again."""
+    made = re.findall(r"ip link add (\w+)", script)
+    return [*(f"ip link del {device}" for device in made), "sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=1"]
 
 
 def by_outcome(result: dict[str, Any], level: str) -> dict[str, set[str]]:
@@ -86,42 +103,6 @@ def by_outcome(result: dict[str, Any], level: str) -> dict[str, set[str]]:
         if entry["level"] == level and entry["tests"]:
             found.setdefault(entry["outcome"], set()).add(entry["id"])
     return found
-
-
-def test_the_articles_overlay_conforms(guests: GuestsRig, tmp_path: Path) -> None:
-    """
-    With 224.0.0.0/4 in the article's place for the groups, every MUST holds that live hosts can show.
-
-    Its bridge takes a port's MAC address, as HUB-08 advises against.  Nothing on the machines has changed.
-    """
-    type_in(guests, MULTICAST)
-    before = guests.state()
-
-    done, result = run(guests, tmp_path, HOSTS)
-
-    assert set(by_outcome(result, "MUST")) == {"passed", "not-applicable"}, done.stdout[-3000:] + done.stderr
-    assert by_outcome(result, "SHOULD").get("failed") == {"HUB-08"}
-    assert result["findings"] == []
-    assert result["environment"]["machine"] == "ssh"
-    assert guests.differences(before, SECONDS) == []
-
-
-def test_the_articles_multicast_route_is_found(guests: GuestsRig, tmp_path: Path) -> None:
-    """The article's literal 224.0.0.0/8 leaves most groups to the underlay: MCAST-08 reports it, with the fix."""
-    type_in(guests, ARTICLES_MULTICAST)
-    before = guests.state()
-
-    done, result = run(guests, tmp_path, HOSTS, "--requirements=MCAST-08,MCAST-01,BCAST-01,PRE-08")
-
-    assert done.returncode == 1, done.stdout[-3000:] + done.stderr
-    outcomes = {entry["id"]: entry["outcome"] for entry in result["requirements"]}
-    assert outcomes["MCAST-08"] == "failed"
-    assert {outcomes["MCAST-01"], outcomes["BCAST-01"]} == {"passed"}
-    assert {(finding["code"], finding["node"], finding["remedy"]) for finding in result["findings"]} == {
-        ("multicast-route-narrow", node, f"ip route replace 224.0.0.0/4 dev {device}")
-        for node, device in {"hub": "bridge0", "spoke1": "gretap1", "spoke2": "gretap2"}.items()
-    }
-    assert guests.differences(before, SECONDS) == []
 
 
 def test_an_overlay_for_the_length_of_a_run(guests: GuestsRig, tmp_path: Path) -> None:
@@ -147,6 +128,42 @@ def test_the_controller_is_killed(guests: GuestsRig, tmp_path: Path) -> None:
         held.process.communicate()
 
     assert guests.differences(before, SECONDS) == []
+
+
+def test_the_articles_overlay_conforms(guests: GuestsRig, tmp_path: Path) -> None:
+    """
+    With 224.0.0.0/4 in the article's place for the groups, every MUST holds that live hosts can show.
+
+    Its bridge takes a port's MAC address, as HUB-08 advises against.  Nothing on the machines has changed.
+    """
+    with typed_in(guests, MULTICAST):
+        before = guests.state()
+        done, result = run(guests, tmp_path, HOSTS)
+        changed = guests.differences(before, SECONDS)
+
+    assert set(by_outcome(result, "MUST")) == {"passed", "not-applicable"}, done.stdout[-3000:] + done.stderr
+    assert by_outcome(result, "SHOULD").get("failed") == {"HUB-08"}
+    assert result["findings"] == []
+    assert result["environment"]["machine"] == "ssh"
+    assert changed == []
+
+
+def test_the_articles_multicast_route_is_found(guests: GuestsRig, tmp_path: Path) -> None:
+    """The article's literal 224.0.0.0/8 leaves most groups to the underlay: MCAST-08 reports it, with the fix."""
+    with typed_in(guests, ARTICLES_MULTICAST):
+        before = guests.state()
+        done, result = run(guests, tmp_path, HOSTS, "--requirements=MCAST-08,MCAST-01,BCAST-01,PRE-08")
+        changed = guests.differences(before, SECONDS)
+
+    assert done.returncode == 1, done.stdout[-3000:] + done.stderr
+    outcomes = {entry["id"]: entry["outcome"] for entry in result["requirements"]}
+    assert outcomes["MCAST-08"] == "failed"
+    assert {outcomes["MCAST-01"], outcomes["BCAST-01"]} == {"passed"}
+    assert {(finding["code"], finding["node"], finding["remedy"]) for finding in result["findings"]} == {
+        ("multicast-route-narrow", node, f"ip route replace 224.0.0.0/4 dev {device}")
+        for node, device in {"hub": "bridge0", "spoke1": "gretap1", "spoke2": "gretap2"}.items()
+    }
+    assert changed == []
 
 
 OWN_RIG = """
