@@ -18,7 +18,7 @@ import pytest
 from lab import laboratory, topologies
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
-from lab.diagnose.scene import MOST_CONNECTIONS
+from lab.diagnose.parameters import MOST_CONNECTIONS
 from lab.machines import choose
 from lab.machines.node import Node
 from lab.model import TunnelOptions, Underlay
