@@ -25,7 +25,7 @@ MULTICAST = IPv4Network("224.0.0.0/4")
 ALL_NODES = "ff02::1"
 IPV6_LEAST_MTU = 1280  # RFC 8200 section 5
 WITH_BROADCAST = 30  # the longest prefix that has a broadcast address (RFC 3021)
-VXLAN_PORT = 4789  # RFC 7348 section 8
+VXLAN_PORT, GENEVE_PORT = 4789, 6081  # RFC 7348 section 8, RFC 8926 section 3.3
 
 CLOUD = "cloud"
 """The place of what a live cloud does."""
@@ -129,6 +129,13 @@ class TunnelOptions:
     pmtudisc: bool = True
     ignore_df: bool = False
     encap_limit: int | None = 4
+
+    def __post_init__(self) -> None:
+        """A port that was not chosen follows the kind; a Geneve tunnel cannot pin its source."""
+        if self.port in (VXLAN_PORT, GENEVE_PORT):
+            object.__setattr__(self, "port", GENEVE_PORT if self.kind == "geneve" else VXLAN_PORT)
+        if self.kind == "geneve":
+            object.__setattr__(self, "local", False)
 
 
 @dataclass(frozen=True)

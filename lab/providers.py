@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lab.errors import UsageProblem
 from lab.model import Provider
-from lab.tunnels import DEFAULT, FALLBACK
+from lab.tunnels import DEFAULT, FALLBACK, kind
 
 PROVIDERS = {
     provider.name: provider
@@ -30,7 +30,7 @@ def default_tunnel(cloud: Provider) -> str:
 
 def tunnel_note(cloud: Provider, tunnel: str, *, chosen: bool) -> str:
     """One line for the user where the cloud blocks GRE; `chosen`: the user named the kind of tunnel."""
-    if cloud.gre or (tunnel == FALLBACK and chosen):
+    if cloud.gre or (kind(tunnel).port and chosen):
         return ""
     if chosen:
         return f"{cloud.title} blocks GRE, so nothing passes through {tunnel} tunnels; --tunnel={FALLBACK} works there"

@@ -31,7 +31,7 @@ SYSCTLS = (
     "net.ipv6.conf.all.disable_ipv6",
 )
 """To read one takes 0.3 ms in a guest; those of each device come in one piece (`parameters`)."""
-CARRIERS = (" gre ", "dport=4789 ")
+CARRIERS = (" gre ", "dport=4789 ", "dport=6081 ")
 """What a line of /proc/net/nf_conntrack about a tunnel holds."""
 CONSTANTS = ("IpForwarding", "IpDefaultTTL", "TcpRtoAlgorithm", "TcpRtoMin", "TcpRtoMax", "TcpMaxConn")
 """What the kernel lists among its counters and does not count."""

@@ -39,7 +39,7 @@ FINDERS = (
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 BEGINNINGS = tuple(beginning for beginning, _ in COMPARED)
 FAMILIES = {
-    "{}-blocked": ("gre-blocked", "vxlan-blocked"),
+    "{}-blocked": ("gre-blocked", "vxlan-blocked", "geneve-blocked"),
     "{}-mismatch": tuple(f"{beginning}-mismatch" for beginning in BEGINNINGS),
     "{}-not-as-planned": tuple(f"{beginning}-not-as-planned" for beginning in BEGINNINGS),
     "tunnel-{}-mismatch": ("tunnel-checksum-mismatch", "tunnel-sequence-mismatch"),

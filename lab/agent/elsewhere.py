@@ -19,7 +19,7 @@ from lab.agent.namespaces import THIS_STACK, Stack
 from lab.agent.rtnl import Transport, attribute, attributes
 
 GETNSID, NETNSA_NSID, NETNSA_FD = 90, 1, 3
-REMOTES = {"gretap": "remote", "ip6gretap": "remote", "vxlan": "group"}
+REMOTES = {"gretap": "remote", "ip6gretap": "remote", "geneve": "remote", "vxlan": "group"}
 NAMED = "/run/netns"
 
 

@@ -21,6 +21,8 @@ Files = dict[str, str]
 SYSCTLS, MODULES, FIREWALL = causes.SYSCTLS, "/etc/modules-load.d/overlay.conf", "/etc/overlay.nft"
 HOLDERS = ("tunnel", "bridge", "mesh", "bond", "prp")
 HOLDER_MODULES: Mapping[str, tuple[str, ...]] = {"bridge": ("bridge",), "bond": ("bonding",), "prp": ("hsr",)}
+WORDLESS: Mapping[str, tuple[str, ...]] = {"netplan": ("geneve",), "NetworkManager": ("geneve",)}
+"""The kinds of tunnel that a tool has no words for."""
 ARP_INTERVAL = 100  # ms: a lost hub is noticed after three of them
 HEAD = "# Written by `overcast plan`: {what}\n"
 
@@ -49,7 +51,9 @@ def sized(topology: Topology, nic_mtu: int) -> Topology:
 
 
 def require(topology: Topology, tool: str, holders: Collection[str], formats: str, *, isolated: bool = False) -> None:
-    """UsageProblem where the overlay's hosts have a device that the tool has no words for."""
+    """UsageProblem where the overlay's hosts have a device, or a kind of tunnel, that the tool has no words for."""
+    if topology.options.kind in WORDLESS.get(tool, ()):
+        raise UsageProblem(f"{tool} cannot make {topology.options.kind} tunnels: expected --format={formats} for them")
     for node in topology.nodes:
         if node.holder not in holders or (node.isolated and not isolated):
             raise UsageProblem(f"{tool} does not support a {topology.name} overlay: use --format={formats}")

@@ -1,7 +1,7 @@
 """
 netplan (Ubuntu's /etc/netplan), which has systemd-networkd make it: one file of YAML.
 
-It has no syntax for flood lists and isolated ports, so that only stars and pairs can be written.
+It has no syntax for Geneve, flood lists and isolated ports, so that only stars and pairs can be written.
 Source: netplan(5), tunnels, bridges and routes.
 """
 

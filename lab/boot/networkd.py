@@ -1,8 +1,9 @@
 """
 systemd-networkd: a .netdev file for each device, a .network file for what it carries.
 
-`Independent=yes` leaves the NIC's own files alone.  networkd forgets a route whose link has lost its carrier, and does
-not set it again (systemd issues 6088 and 10143): `ConfigureWithoutCarrier=` and `IgnoreCarrierLoss=` keep it.
+`Independent=yes` leaves the NIC's own files alone (a Geneve tunnel is always so).  networkd forgets a route whose link
+has lost its carrier, and does not set it again (systemd issues 6088 and 10143): `ConfigureWithoutCarrier=` and
+`IgnoreCarrierLoss=` keep it.
 Sources: systemd.netdev(5), systemd.network(5).
 """
 
@@ -43,7 +44,7 @@ def _tunnel(topology: Topology, node: NodePlan, port: str) -> str:
     made = {"Name": port, "Kind": kind.name, "MTUBytes": topology.mtu}
     made |= {"MACAddress": common.mac(node)} if port == node.device else {}
     to = f"to {peer}" if far else "to all other hosts"
-    return sectioned(f"the tunnel {to}", ("NetDev", made), (section, {**values, "Independent": "yes"}))
+    return sectioned(f"the tunnel {to}", ("NetDev", made), (section, values))
 
 
 def _port(topology: Topology, node: NodePlan, port: str) -> str:

@@ -1,7 +1,7 @@
 """
 NetworkManager (RHEL, Oracle Linux, Fedora): a keyfile for each device.
 
-It has no words for entries of a flood list and for isolated ports, so that only stars and pairs can be written.
+It has no words for Geneve, entries of a flood list and isolated ports, so that only stars and pairs can be written.
 Sources: nm-settings-keyfile(5), nm-settings(5): ip-tunnel, vxlan, bridge, bridge-port, ipv4.
 """
 

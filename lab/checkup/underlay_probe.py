@@ -233,7 +233,7 @@ def _packet(way: Way, tag: bytes) -> bytes:
         gre = struct.pack("!HHI", KEY_PRESENT, EXPERIMENTAL, secrets.randbits(32)) + payload
         packet = ipv4(here, there, GRE, gre)
     else:
-        # without the flag for a network identifier: every VXLAN drops it (RFC 7348 section 5)
+        # without VXLAN's flag for a network identifier, and Geneve's protocol: either drops it (RFC 7348, RFC 8926)
         packet = udp(here, there, port, bytes(8) + payload)
     return packet[:6] + DONT_FRAGMENT + packet[8:]
 

@@ -10,7 +10,7 @@ from lab.changes import link_set, route_add
 from lab.faults.actions import cloud_drops
 from lab.faults.table import read
 from lab.laboratory import BuiltLab
-from lab.model import VXLAN_PORT
+from lab.model import GENEVE_PORT, VXLAN_PORT
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
 
 UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the source port
@@ -55,6 +55,8 @@ gre-one-way: the cloud's rules admit IP protocol 47 to the hub, and not from it
     red: UNDER-04 PRE-13; finding: gre-blocked at cloud hub; tunnels: gretap; fix: none
 vxlan-blocked: the cloud drops UDP port 4789
     red: UNDER-05 UNDER-08; finding: vxlan-blocked at cloud hub; fix: none
+geneve-blocked: the cloud drops UDP port 6081
+    red: BCAST-01; finding: geneve-blocked at cloud hub; tunnels: geneve; fix: none
 no-source-check: the cloud lets foreign source addresses pass
     red: UNDER-05 UNDER-06 SEC-02; green: BCAST-01; finding: source-check-off at cloud spoke1; fix: none
 small-mtu: the NICs' MTU is not the cloud's
@@ -87,6 +89,7 @@ strict-reverse-path: rp_filter is 1 everywhere, and multicast is sent with the N
         "gre-blocked": cloud_drops(gre_rule()),
         "gre-one-way": cloud_drops(gre_rule(), from_hub_only=True),
         "vxlan-blocked": cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
+        "geneve-blocked": cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, GENEVE_PORT)),
         "no-source-check": _no_source_check,
         "small-mtu": _small_mtu,
         "hidden-router": _hidden_router,

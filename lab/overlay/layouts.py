@@ -17,7 +17,7 @@ from lab.tunnels import KINDS
 
 NOT_UNDERSTOOD = "layout not understood"
 SUPPORTED = (
-    "supported: one hub with a bridge; one tunnel (gretap, ip6gretap, or VXLAN over IPv4) from each spoke to the hub, "
+    "supported: one hub with a bridge; one tunnel (gretap, ip6gretap; VXLAN, Geneve over IPv4) from each spoke to it, "
     "its hub end a port of that bridge; overlay addresses on the bridge and on the spokes' tunnels, or on a spoke's "
     "bridge with the tunnel as its port; a pair (one tunnel with addresses at its ends); a mesh (on each host a bridge "
     "with the address and an isolated port for each other host); flood lists (on each host a VXLAN device with the "

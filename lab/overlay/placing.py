@@ -64,8 +64,8 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
     """
     if any(node.underlay6 for node in topology.nodes):
         raise UsageProblem(
-            f"{topology.options.kind} is not set up on live hosts: use gretap or vxlan, or set it up by hand and test "
-            "it as it is"
+            f"{topology.options.kind} is not set up on live hosts: use gretap, vxlan or geneve, or set it up by hand "
+            "and test it as it is"
         )
     if len(topology.hubs) != 1:
         return _between_ends(topology, seen)

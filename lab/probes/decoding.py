@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from lab.probes.sightings import ETHERNET, GRE, UDP, packet_in
+from lab.probes.sightings import ETHERNET, FRAME_IN_GENEVE, GRE, UDP, packet_in
 
 IPV4, IPV6, ARP, VLAN = 0x0800, 0x86DD, 0x0806, 0x8100
 FRAME_IN_GRE = 0x6558
@@ -44,7 +44,8 @@ def _payload(protocol: int, rest: bytes, vxlan_port: int) -> str:
     if protocol == UDP and len(rest) >= UDP_HEADER:
         ports = f"UDP {_word(rest, 0)} > {_word(rest, 2)}"
         if _word(rest, 2) == vxlan_port and len(rest) >= UDP_HEADER + VXLAN_HEADER + ETHERNET:
-            return f"{ports}, VXLAN / {decoded(rest[UDP_HEADER + VXLAN_HEADER :], vxlan_port)}"
+            name = "Geneve" if rest[UDP_HEADER + 2 : UDP_HEADER + 4] == FRAME_IN_GENEVE else "VXLAN"
+            return f"{ports}, {name} / {decoded(rest[UDP_HEADER + VXLAN_HEADER :], vxlan_port)}"
         return f"{ports}, {_word(rest, 4) - UDP_HEADER} octets"
     return f"{NAMES.get(protocol, f'protocol {protocol}')}, {len(rest)} octets"
 

@@ -61,7 +61,7 @@ def carried(seen: Iterable[Sighting]) -> Iterator[Carried]:
             continue
         outer = decode(sighting.frame)
         layer = outer.getlayer("GRE" if sighting.carrier == "GRE" else "VXLAN")
-        if layer is None and sighting.carrier == "VXLAN":  # scapy finds it only by its standard port
+        if layer is None and sighting.carrier != "GRE":  # scapy finds it only by VXLAN's standard port
             layer = layers.VXLAN(sighting.frame[ETHERNET + outer.payload.ihl * 4 + UDP_HEADER :])
         if layer is None:
             continue

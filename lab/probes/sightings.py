@@ -19,6 +19,7 @@ from lab.model import VXLAN_PORT
 
 ETHERNET = 14
 GRE, UDP = 47, 17
+FRAME_IN_GENEVE = b"\x65\x58"  # RFC 8926 section 3.4: the protocol type; at this place VXLAN's header is reserved
 IPV4_HEADER, IPV6_HEADER, DESTINATION_OPTIONS = 20, 40, 60
 IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"  # EtherTypes
 ROOM = "run it as root, or raise net.core.rmem_max to 16777216; of many live hosts, test fewer at once"
@@ -57,7 +58,7 @@ class Sighting:
     time: int
     frame: bytes
     vxlan_port: int = VXLAN_PORT
-    """The UDP port of the overlay's tunnels, if they are VXLAN."""
+    """The UDP port of the overlay's tunnels, if they are VXLAN or Geneve, whose headers are as long."""
 
     @property
     def direction(self) -> str:
@@ -65,14 +66,15 @@ class Sighting:
 
     @property
     def carrier(self) -> str | None:
-        """What the frame is wrapped in: `GRE` (in IPv4 or IPv6), `VXLAN`, or None when it is bare."""
+        """What the frame is wrapped in: `GRE` (in IPv4 or IPv6), `VXLAN`, `GENEVE`, or None when it is bare."""
         packet = packet_in(self.frame[ETHERNET:]) if self.frame[12:14] in (IPV4, IPV6) else None
         if packet is None or packet.protocol not in (GRE, UDP):
             return None
         if packet.protocol == GRE:
             return "GRE"
-        is_vxlan = len(packet.source) == 4 and int.from_bytes(packet.inside[2:4], "big") == self.vxlan_port
-        return "VXLAN" if is_vxlan else None
+        if len(packet.source) != 4 or int.from_bytes(packet.inside[2:4], "big") != self.vxlan_port:
+            return None
+        return "GENEVE" if packet.inside[10:12] == FRAME_IN_GENEVE else "VXLAN"
 
     @property
     def addresses(self) -> tuple[str, str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lab.errors import UsageProblem
-from lab.tunnels import gretap, ip6gretap, vxlan
+from lab.tunnels import geneve, gretap, ip6gretap, vxlan
 from lab.tunnels.kind import Kind
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (gretap.GRETAP, vxlan.VXLAN, ip6gretap.IP6GRETAP)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (gretap.GRETAP, vxlan.VXLAN, geneve.GENEVE, ip6gretap.IP6GRETAP)}
 DEFAULT = gretap.GRETAP.name
 FALLBACK = vxlan.VXLAN.name
 """For clouds that block GRE, and kernels without it."""

@@ -34,7 +34,7 @@ class Gre(Kind):
         if options.checksum or options.sequence:
             raise UsageProblem("systemd-networkd makes no tunnel with checksums or sequence numbers")
         ends = {"Local": local if options.local else "any", "Remote": remote, "TTL": options.ttl or "inherit"}
-        return "Tunnel", {**ends, **({} if options.key is None else {"Key": options.key})}
+        return "Tunnel", {**ends, **({} if options.key is None else {"Key": options.key}), "Independent": "yes"}
 
     def fields(self, options: TunnelOptions) -> list[str]:
         """The optional fields as ip-link(8) takes them."""

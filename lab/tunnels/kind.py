@@ -46,7 +46,7 @@ class Kind(abc.ABC):
 
     name: str
     """As ip-link(8) has it."""
-    carrier: Literal["gre", "vxlan"]
+    carrier: Literal["gre", "vxlan", "geneve"]
     """What the cloud has to let pass (`model.Provider`)."""
     protocol: int
     module: str
@@ -61,6 +61,8 @@ class Kind(abc.ABC):
     Kinds that tests make in addition, where the kernel has them.  Probing loads their modules, which add devices to
     every stack: before there is any, so that none looks changed later.
     """
+    drops_own = False
+    """A link drops frames from its own MAC address: a broadcast that comes back is seen at the NIC alone."""
     keeps_inheriting = False
     """A link that inherits its TTL goes on inheriting, whatever TTL it is given."""
 

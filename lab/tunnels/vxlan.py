@@ -46,6 +46,7 @@ class Vxlan(Kind):
     module = "vxlan"
     least: ClassVar = {IFLA_VXLAN_ID: struct.pack("=I", 1)}
     port = VXLAN_PORT
+    drops_own = True  # vxlan_set_mac
     keeps_inheriting = True  # vxlan_nl2conf
 
     def overhead(self, options: TunnelOptions) -> int:
@@ -74,7 +75,7 @@ class Vxlan(Kind):
     def networkd(self, local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
         ends = {"VNI": number, "Local": local, **({"Remote": remote} if remote else {})}
         sent = {"DestinationPort": options.port, "TTL": options.ttl or "inherit"}
-        return "VXLAN", {**ends, **sent, "MacLearning": "yes"}
+        return "VXLAN", {**ends, **sent, "MacLearning": "yes", "Independent": "yes"}
 
     def read(self, options: Options, default_ttl: int) -> TunnelEnd:
         tos = options.get("tos") or 0

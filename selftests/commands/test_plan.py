@@ -88,13 +88,14 @@ def cloud_rules(folder: Path, provider: str, tunnel: str) -> dict[str, object]:
     return dict(settings)
 
 
+@pytest.mark.parametrize(("tunnel", "port"), [("vxlan", "4789"), ("geneve", "6081")])
 @pytest.mark.parametrize("provider", ["aws", "gcp", "oci", "azure"])
-def test_the_clouds_rules_are_terraform(tmp_path: Path, provider: str) -> None:
-    """The cloud's rules accept VXLAN only from the hosts of the overlay, and are valid HCL."""
-    settings = cloud_rules(tmp_path, provider, "vxlan")
+def test_the_clouds_rules_are_terraform(tmp_path: Path, provider: str, tunnel: str, port: str) -> None:
+    """The cloud's rules accept the tunnels' UDP port only from the hosts of the overlay, and are valid HCL."""
+    settings = cloud_rules(tmp_path, provider, tunnel)
     text = json.dumps(settings)
 
-    assert "4789" in text
+    assert port in text
     assert set(re.findall(r"10\.1\.0\.\d+/\d+", text)) == {"10.1.0.4/32", "10.1.0.5/32", "10.1.0.6/32"}
     assert "udp" in text.lower() or settings["protocol"] == '"17"'
 
@@ -103,6 +104,14 @@ def test_the_clouds_rules_are_terraform(tmp_path: Path, provider: str) -> None:
 def test_the_clouds_rules_name_gre_by_its_number(tmp_path: Path, provider: str) -> None:
     """GRE is IP protocol 47, which has no name in any cloud."""
     assert "47" in json.dumps(cloud_rules(tmp_path, provider, "gretap"))
+
+
+@pytest.mark.parametrize("tool", ["netplan", "networkmanager"])
+def test_a_tool_without_words_for_geneve_names_others(capsys: pytest.CaptureFixture[str], tool: str) -> None:
+    """Where a tool cannot make a kind of tunnel, the message names the formats that can."""
+    words = ["--hub=10.1.0.4", "--spokes=10.1.0.5", "--tunnel=geneve", f"--format={tool}"]
+    assert main(["plan", *words]) == 2
+    assert "cannot make geneve tunnels: expected --format=networkd or shell for them" in capsys.readouterr().err
 
 
 def test_what_no_rule_opens_has_no_file(tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ NO_COMMAND = {
         "stream-refused",
     ),
     "the cloud's: its console, or another cloud": (
+        "geneve-blocked",
         "gre-blocked",
         "path-mtu-black-hole",
         "source-check-off",

@@ -50,7 +50,9 @@ def by_shell(node: Node, files: Files) -> object:
     return done
 
 
-@pytest.fixture(params=["standard gretap", "standard ip6gretap", "two-hubs-bond gretap", "two-hubs-prp gretap"])
+@pytest.fixture(
+    params=["standard gretap", "standard geneve", "standard ip6gretap", "two-hubs-bond gretap", "two-hubs-prp gretap"]
+)
 def lab(request: pytest.FixtureRequest) -> Iterator[BuiltLab]:
     """Hosts without an overlay, in a guest."""
     name, kind = request.param.split()

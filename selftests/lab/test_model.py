@@ -9,7 +9,7 @@ from lab.errors import UsageProblem
 from lab.model import TunnelOptions, Underlay
 from lab.overlay import plan
 from lab.providers import provider
-from lab.tunnels import gretap, vxlan
+from lab.tunnels import KINDS, gretap
 from lab.underlay import fabric
 
 
@@ -81,9 +81,19 @@ def test_gre_overhead_grows_by_four_octets_per_option(options, octets):
     assert gretap.GRETAP.overhead(options) == octets
 
 
-def test_vxlan_overhead_is_fifty_octets():
-    """RFC 7348: outer IPv4, UDP, VXLAN and the inner Ethernet header."""
-    assert vxlan.VXLAN.overhead(TunnelOptions(kind="vxlan")) == 50
+@pytest.mark.parametrize("kind", ["vxlan", "geneve"])
+def test_overhead_of_udp_tunnels_is_fifty_octets(kind):
+    """RFC 7348, RFC 8926: outer IPv4, UDP, VXLAN or Geneve without options, and the inner Ethernet header."""
+    assert KINDS[kind].overhead(TunnelOptions(kind=kind)) == 50
+
+
+def test_a_port_that_was_not_chosen_follows_the_kind():
+    """A tunnel has its kind's own UDP port, also when the kind changes; one that was chosen stays."""
+    geneve = TunnelOptions(kind="geneve")
+
+    assert (geneve.port, geneve.local) == (6081, False)
+    assert dataclasses.replace(geneve, kind="vxlan").port == 4789
+    assert dataclasses.replace(geneve, kind="vxlan", port=8472).port == 8472
 
 
 def test_every_hub_tunnel_is_a_port_and_every_spoke_has_one():

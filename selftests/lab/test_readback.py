@@ -178,8 +178,17 @@ GRETAP_OPTIONS = {
     "tos 0x10": ("tos 0x10", {"tos": 0x10, "tos_inherit": False}),
     "tos 0x11": ("tos 0x11", {"tos": 0x10, "tos_inherit": True}),
 }
+GENEVE_OPTIONS = {
+    "ttl auto": ("6081", {"ttl": 64, "port": 6081, "vni": 77, "remote": "192.0.2.1", "local": None}),
+    "ttl inherit": ("6081 ttl inherit", {"ttl": None}),
+    "ttl 7": ("6081 ttl 7", {"ttl": 7}),
+    "tos 0x10": ("6081 ttl 64 tos 0x10", {"tos": 0x10, "tos_inherit": False}),
+    "tos inherit": ("6081 ttl 64 tos inherit", {"tos": 0, "tos_inherit": True}),
+    "dstport 6082": ("6082 ttl 64", {"port": 6082}),
+}
 KINDS = {
     "vxlan": ("id 77 remote 192.0.2.1 dstport", VXLAN_OPTIONS),
+    "geneve": ("id 77 remote 192.0.2.1 dstport", GENEVE_OPTIONS),
     "gretap": ("remote 192.0.2.1", GRETAP_OPTIONS),
 }
 

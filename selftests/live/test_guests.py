@@ -105,11 +105,12 @@ def by_outcome(result: dict[str, Any], level: str) -> dict[str, set[str]]:
     return found
 
 
-def test_an_overlay_for_the_length_of_a_run(guests: GuestsRig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tunnel", ["gretap", "geneve"])
+def test_an_overlay_for_the_length_of_a_run(guests: GuestsRig, tmp_path: Path, tunnel: str) -> None:
     """On machines as their cloud hands them out, --provision makes the overlay that conforms, and takes it away."""
     before = guests.state()
 
-    done, result = run(guests, tmp_path, HOSTS, "--provision")
+    done, result = run(guests, tmp_path, HOSTS, "--provision", f"--tunnel={tunnel}")
 
     assert set(by_outcome(result, "MUST")) == {"passed", "not-applicable"}, done.stdout[-3000:] + done.stderr
     assert set(by_outcome(result, "SHOULD")) == {"passed", "not-applicable"}

@@ -79,6 +79,7 @@ class Ran:
 
 ROWS = {
     "tunnel vxlan, another subnet": Row(("--tunnel=vxlan", "--overlay-subnet=10.20.16.0/20")),
+    "tunnel geneve": Row(("--tunnel=geneve",)),
     "tunnel ip6gretap": Row(
         (
             "--tunnel=ip6gretap",
@@ -167,7 +168,7 @@ def test_every_option_of_the_readme_has_a_row() -> None:
     """The README names no option, and no value of one, that nothing runs."""
     options = options_of_the_readme()
 
-    assert {"--tunnel=ip6gretap", "--topology=article", "--applications", "-n"} <= options
+    assert {"--tunnel=ip6gretap", "--tunnel=geneve", "--topology=article", "--applications", "-n"} <= options
     assert sorted(option for option in options if not covered(option)) == []
 
 

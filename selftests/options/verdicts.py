@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TUNNELS = ("vxlan", "gretap", "ip6gretap")
+TUNNELS = ("vxlan", "gretap", "geneve", "ip6gretap")
 PROVIDERS = ("oci", "aws", "gcp", "azure")
 SPOKES = (2, 1, 5)
 DEADLINE = 900  # seconds; 15 to 60 in practice

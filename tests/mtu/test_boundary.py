@@ -130,7 +130,7 @@ def test_many_fragments_arrive_whole(overlay, sender, everyone, listen, to):
 
 @pytest.mark.requirement("MTU-04")
 @pytest.mark.provoking
-@pytest.mark.tunnel("gretap", "vxlan")
+@pytest.mark.tunnel("gretap", "vxlan", "geneve")
 def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mtu, largest):
     """A datagram without its last fragment is not delivered; the receiver counts failed reassemblies."""
     fragments = 3

@@ -2,7 +2,7 @@
 The MTU of the overlay's devices: the NIC's, less the tunnel's headers; the same on all hosts.
 
     NIC 9000 = outer IP 20 + GRE 4 + inner Ethernet 14 + 8962          key, csum, seq: 4 octets each
-               outer IP 20 + UDP 8 + VXLAN 8 + inner Ethernet 14 + 8950
+               outer IP 20 + UDP 8 + VXLAN or Geneve 8 + inner Ethernet 14 + 8950
                outer IPv6 40 + options 8 + GRE 4 + inner Ethernet 14 + 8934
 """
 
@@ -11,7 +11,7 @@ import pytest
 from fixtures.underlay import configured
 from lab.changes import link_set
 
-HEADERS = {"gretap": 38, "vxlan": 50, "ip6gretap": 66}
+HEADERS = {"gretap": 38, "vxlan": 50, "geneve": 50, "ip6gretap": 66}
 CLOUDS = {1500: 1462, 1460: 1422, 9000: 8962, 9001: 8963, 8500: 8462, 8896: 8858}  # of NICs, and of gretaps on them
 OPTIONS = {  # on a NIC with 1500
     1462: {},
@@ -27,7 +27,8 @@ LESS = 100
 def room(lab, nic):
     """A NIC's MTU less the tunnel's headers."""
     options = lab.topology.options
-    words = sum((options.key is not None, options.checksum, options.sequence)) if options.kind != "vxlan" else 0
+    numbered = options.kind in ("vxlan", "geneve")
+    words = 0 if numbered else sum((options.key is not None, options.checksum, options.sequence))
     return nic - HEADERS[options.kind] - 4 * words
 
 
@@ -61,7 +62,7 @@ def test_every_tunnel_takes_what_its_nic_leaves(overlay):
 @pytest.mark.provoking
 class TestNewTunnel:
     def test_leaves_room_for_its_headers(self, build_lab):
-        """A tunnel on the NIC of any cloud has its MTU less 38 octets (gretap), 50 (VXLAN) or 66 (ip6gretap)."""
+        """A tunnel on the NIC of any cloud has its MTU less 38 octets, 50 (VXLAN, Geneve) or 66 (ip6gretap)."""
         lab = build_lab()
         hub, spoke, taken = lab.hub, lab.spokes[0], HEADERS[lab.topology.options.kind]
         made = {}
@@ -125,7 +126,7 @@ class TestSmallerPort:
         with provoked.hub.node.changed(small, back):
             yield full - LESS
 
-    @pytest.mark.tunnel("gretap", "vxlan")  # ip6gretap counts its headers too
+    @pytest.mark.tunnel("gretap", "vxlan", "geneve")  # ip6gretap counts its headers too
     def test_loses_larger_frames_without_a_word(self, provoked, small, spoke1, spoke2, everyone, listen):
         """The spoke receives only datagrams that fit the port's MTU, the hub all, and the sender no error."""
         passing = [small - 1, small]

@@ -11,7 +11,7 @@ from fixtures.probes import await_frames, cloud_rules, decode, firewall, layers
 from fixtures.sizes import narrow_path
 
 PATH = 1400  # octets that the narrow leg takes
-HEADERS = {"gretap": 38, "vxlan": 50, "ip6gretap": 66}
+HEADERS = {"gretap": 38, "vxlan": 50, "geneve": 50, "ip6gretap": 66}
 IP_AND_UDP = 28
 TRIES = 5
 MOST_LOST = 2  # the first is refused on the way, the next at home; the third is cut to size
@@ -20,7 +20,7 @@ IP_PROTOCOL, ICMP_TYPE, NEXT_MTU = 23, 34, 40  # offsets in an Ethernet frame
 ICMP, FRAGMENTATION_NEEDED = b"\x01", b"\x03\x04"
 ANYTHING = b""
 
-over_ipv4 = pytest.mark.tunnel("gretap", "vxlan")  # routers cut no IPv6 (RFC 8200 section 5)
+over_ipv4 = pytest.mark.tunnel("gretap", "vxlan", "geneve")  # routers cut no IPv6 (RFC 8200 section 5)
 
 
 def fitting(lab):

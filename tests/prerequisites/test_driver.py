@@ -13,6 +13,7 @@ import pytest
 from fixtures.probes import layers
 from fixtures.underlay import configured, passing, refusals
 from lab.changes import link_add, link_del, link_kind, link_set, route_add
+from lab.tunnels.geneve import geneve
 from lab.tunnels.gretap import gretap
 from lab.tunnels.ip6gretap import ip6gretap
 from lab.tunnels.vxlan import vxlan
@@ -25,6 +26,7 @@ SPARE = {
     "gretap": gretap(remote=ELSEWHERE),
     "ip6gretap": ip6gretap(remote=ELSEWHERE6),
     "vxlan": vxlan(4242, remote=ELSEWHERE),
+    "geneve": geneve(4242, remote=ELSEWHERE),
 }
 
 

@@ -15,7 +15,11 @@ from fixtures.probes import firewall, firewall_hits, layers
 from lab import groups
 from lab.model import ALL_HOSTS, MULTICAST
 
-CARRIERS = {"gretap": ("-p", "gre"), "vxlan": ("-p", "udp", "--dport", "4789")}
+CARRIERS = {
+    "gretap": ("-p", "gre"),
+    "vxlan": ("-p", "udp", "--dport", "4789"),
+    "geneve": ("-p", "udp", "--dport", "6081"),
+}
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 EXPERIMENTAL = 0xF0  # a type of IGMP
 RAW_IGMP = {"family": int(socket.AF_INET), "type": int(socket.SOCK_RAW), "protocol": int(socket.IPPROTO_IGMP)}
@@ -86,7 +90,7 @@ def test_every_host_accepts_igmp(overlay, receiver):
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-03")
 @pytest.mark.parametrize("closed", ["hub", "spoke2"], ids=["hub", "spoke"])
-@pytest.mark.tunnel("gretap", "vxlan")
+@pytest.mark.tunnel("gretap", "vxlan", "geneve")
 @pytest.mark.usefixtures("one_way")
 def test_a_host_that_drops_the_carrier_cuts_its_tunnels(provoked, spoke1, everyone, carrier, closed, listen):
     """A host whose INPUT drops tunnel packets receives nothing, nor do hosts behind it; unicast between NICs works."""
@@ -107,7 +111,7 @@ def test_a_host_that_drops_the_carrier_cuts_its_tunnels(provoked, spoke1, everyo
 
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-04")
-@pytest.mark.tunnel("gretap", "vxlan")
+@pytest.mark.tunnel("gretap", "vxlan", "geneve")
 def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(provoked, spoke1, spoke2, hub, everyone, carrier, listen):
     """A hub that accepts only tunnel packets forwards between the spokes and receives nothing itself."""
     with firewall(hub, ("INPUT", *carrier, "-j", "ACCEPT"), policy={"INPUT": "DROP"}):
@@ -137,7 +141,7 @@ def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(provoked, spoke1, s
         ),
     ],
 )
-@pytest.mark.tunnel("gretap", "vxlan")
+@pytest.mark.tunnel("gretap", "vxlan", "geneve")
 def test_a_rule_on_the_inside_stops_what_it_names(provoked, spoke1, spoke2, carrier, rules, policy, left):
     """A spoke's rules about what comes out of the tunnel stop just the kinds that they name."""
     written = [("INPUT", *carrier, *rule[1:]) if rule[0] == "carrier" else ("INPUT", *rule) for rule in rules]

@@ -57,7 +57,7 @@ class TestStoppedHub:
 
         assert (answers.counts, answers.others) == ({spoke1.name: 1}, {})
 
-    @pytest.mark.tunnel("gretap", "vxlan")  # whose neighbours on the underlay are found by ARP
+    @pytest.mark.tunnel("gretap", "vxlan", "geneve")  # whose neighbours on the underlay are found by ARP
     def test_stays_resolved_where_the_cloud_answers_for_it(self, provoked, spoke1):
         """The cloud answers ARP for a stopped VM's address: neighbour and link do not show that it is down."""
         with provoked.cloud.stopped("hub", provoked.hub.node):
@@ -66,7 +66,7 @@ class TestStoppedHub:
 
             assert await_neighbour(spoke1, provoked.hub, *RESOLVED) in RESOLVED
 
-    @pytest.mark.tunnel("gretap", "vxlan")  # whose neighbours on the underlay are found by ARP
+    @pytest.mark.tunnel("gretap", "vxlan", "geneve")  # whose neighbours on the underlay are found by ARP
     def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, provoked, spoke1):
         """When no host answers ARP for the hub's address, its neighbour entry fails, and sending still succeeds."""
         before = trouble(spoke1)

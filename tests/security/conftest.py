@@ -1,11 +1,14 @@
 """Frames of strangers: frames of the overlay, encapsulated by hand as a tunnel would."""
 
+import struct
+
 import pytest
 
 from fixtures.probes import layers
 
 TRANSPARENT_ETHERNET = 0x6558  # RFC 1701
 VXLAN_PORT, VNI_IS_VALID = 4789, 0x08  # RFC 7348
+GENEVE_PORT = 6081  # RFC 8926
 OUTSIDER = 66  # the host number of a VM that is no part of the overlay
 UNKNOWN_MAC = "02:00:00:00:00:02"
 
@@ -33,6 +36,9 @@ def forged():
         if lab.topology.options.kind == "gretap":
             return bytes(outer / layers.GRE(proto=TRANSPARENT_ETHERNET) / frame)
         number = lab.topology.tunnel("hub", of.name).number
+        if lab.topology.options.kind == "geneve":
+            header = struct.pack("!HHI", 0, TRANSPARENT_ETHERNET, number << 8)
+            return bytes(outer / layers.UDP(sport=port, dport=GENEVE_PORT, chksum=0) / header / frame)
         udp = layers.UDP(sport=port, dport=VXLAN_PORT, chksum=0)
         return bytes(outer / udp / layers.VXLAN(flags=VNI_IS_VALID, vni=number) / frame)
 

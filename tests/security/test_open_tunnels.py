@@ -16,8 +16,8 @@ pytestmark = pytest.mark.requirement("SEC-03")
 
 FALLBACK, MAC = "gretap0", "02:00:00:00:ff:00"
 DROP = [(0x06, 0, 0, 2)]  # classic BPF: TC_ACT_SHOT for every frame
-KINDS = ("gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan", "vxlan")
-REMOTES = ("remote", "group", "group6")
+KINDS = ("gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan", "vxlan", "geneve")
+REMOTES = ("remote", "remote6", "group", "group6")
 
 
 def test_every_tunnel_that_is_up_has_a_remote(overlay):

@@ -58,7 +58,7 @@ class TestTtl:
 
         assert {one.ttl for one in as_sent(lab, carried(heard.sightings()))} == {default}
 
-    @pytest.mark.tunnel("gretap", "vxlan")  # ip6gretap does not find it in frames that were put on it as they are
+    @pytest.mark.tunnel("gretap", "vxlan", "geneve")  # ip6gretap does not find it in raw frames
     def test_inherited_is_the_hop_limit_of_ipv6(self, standing, tag):
         """With `ttl inherit` an IPv6 packet with hop limit 1 is carried with an outer TTL of 1."""
         lab = standing(ttl=None)
@@ -73,7 +73,7 @@ class TestTtl:
         heard.exactly_once(at=["hub"])
         assert {one.ttl for one in as_sent(lab, carried(lab.frames([tag])))} == {1}
 
-    @pytest.mark.tunnel("gretap", "vxlan")
+    @pytest.mark.tunnel("gretap", "vxlan", "geneve")
     @pytest.mark.parametrize(("default", "unused"), [(None, -2), (33, -3)], ids=["default", "default=33"])
     def test_of_what_has_none_is_the_senders_default(self, standing, default, unused):
         """With `ttl inherit` ARP, which has no TTL, is carried with net.ipv4.ip_default_ttl of the tunnel's end."""
@@ -149,3 +149,14 @@ class TestDontFragment:
         """A tunnel with path MTU discovery cannot ignore DF: the kernel rejects the combination."""
         with pytest.raises(OSError, match="Invalid argument"):
             build_lab(pmtudisc=True, ignore_df=True)
+
+
+@pytest.mark.requirement("WIRE-06")
+@pytest.mark.tunnel("geneve")
+def test_geneve_leaves_dont_fragment_unset(overlay):
+    """Outer DF of a Geneve tunnel is never set by default (`df unset`), whatever it is inside."""
+    heard = sent_to(overlay, overlay.everyone, [{"dont_fragment": inner} for inner in (False, True)])
+
+    seen = list(carried(heard.sightings()))
+    assert {bool(one.inner[layers.IP].flags.DF) for one in seen} == {False, True}
+    assert {bool(one.outer[layers.IP].flags.DF) for one in seen} == {False}

@@ -33,7 +33,7 @@ def policies(scene: Scene) -> Iterator[Finding]:
 def _removing(scene: Scene, host: HostScene, risen: Iterable[str], *, carried: bool) -> str:
     """What removes the policies for tunnel packets, or packets in the tunnel, in the directions whose counters rose."""
     options = scene.topology.options
-    protocol = f"udp dport {options.port}" if options.kind == "vxlan" else "gre"
+    protocol = f"udp dport {options.port}" if KINDS[options.kind].port else "gre"
     ip = "ip -6" if KINDS[options.kind].over_ipv6 else "ip"
     directions = [name for name in DIRECTIONS if any(counter.startswith(DIRECTIONS[name]) for counter in risen)]
     own, inside = host.plan.underlay.network, host.plan.overlay.network
