@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.records import FirewallRule
+from lab.firewall.rules import FirewallRule
 from lab.state import Fields, State
 
 MOST_LINES = 8

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Any
 
+from lab.firewall.rules import FirewallRule
+
 MAIN_TABLE, LOCAL_TABLE = 254, 255
 TABLES = {253: "default", MAIN_TABLE: "main", LOCAL_TABLE: "local"}
 ANY_MAC = "00:00:00:00:00:00"  # where frames go that no other entry is for (bridge(8))
@@ -282,32 +284,6 @@ class Sysctls:
     ipv6: Mapping[str, int]
     neighbours: Mapping[str, int] = field(default_factory=dict)
     index: int = 0
-
-
-@dataclass(frozen=True)
-class FirewallRule:
-    """A rule of a firewall as its tool writes it, or (`rule` empty) the policy of a chain; see `agent.firewalls`."""
-
-    tool: str
-    family: str
-    table: str
-    chain: str = ""
-    hook: str = ""
-    rule: str = ""
-    verdict: str = ""
-    packets: int | None = None
-    bytes: int | None = None
-    handle: int | None = None
-    position: int = 0
-    calls: Sequence[str] = ()
-    unread: str = ""
-    """Why this firewall could not be read."""
-    hits: int | None = None
-    """How many packets it matched during a trial; None: it does not count."""
-
-    def __str__(self) -> str:
-        place = " ".join(filter(None, (self.tool, self.family, self.table, self.chain)))
-        return f"{place}: {self.rule or f'policy {self.verdict}'}"
 
 
 def is_group(mac: str) -> bool:

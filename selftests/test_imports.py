@@ -25,6 +25,7 @@ DATA = (
     "lab.model",
     "lab.changes",
     "lab.errors",
+    "lab.firewall",
     "lab.graph",
     "lab.groups",
     "lab.topologies",
@@ -111,8 +112,7 @@ ROOMS = (
     # A rule reads the scene and sends no request.
     Room(
         "lab/diagnose/rules",
-        # The match of a firewall rule is parsed in one place.
-        (*DATA, *BELOW_DIAGNOSE, "lab.diagnose", "lab.checkup.rules", "lab.checkup.verdicts"),
+        (*DATA, *BELOW_DIAGNOSE, "lab.diagnose"),
         never=PYTEST,
     ),
 )

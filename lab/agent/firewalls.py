@@ -7,22 +7,23 @@ empty), is one dict:
 
     tool family table chain hook rule verdict packets bytes handle position
 
-and of nft's rules `calls`, the chains that they may jump to.  `rule` is the text after `-A CHAIN `, or a line of `nft
-list ruleset` without the counts; `hook` is the kernel's name of where a base chain hangs (`input`), empty for a chain
-that is jumped to; `packets` and `bytes` are missing without counters; `handle` is nft's, `position` counts a chain's
-rules from 1 and is missing in the policies of some.  What is in use and cannot be read is
-`{"tool", "family", "table", "unread": why}`.
+and of nft's rules `expr`, its statements (libnftables-json(5)) with the elements of the sets and maps that it names.
+`rule` is the text after `-A CHAIN `, or a line of `nft list ruleset` without the counts; `verdict` is of a policy;
+`hook` is the kernel's name of where a base chain hangs (`input`), empty for a chain that is jumped to; `packets` and
+`bytes` are missing without counters; `handle` is nft's, `position` counts a chain's rules from 1 and is missing in the
+policies of some.  What is in use and cannot be read is `{"tool", "family", "table", "unread": why}`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from lab.agent import ebtables, listing, nftables, programs
+from lab.agent import ebtables, nftables, programs
 
 TIMEOUT = 20.0  # seconds; a rule set of thousands takes tens of milliseconds
 NAMES = {"ip": "iptables", "ip6": "ip6tables", "bridge": "ebtables", "arp": "arptables"}
@@ -36,8 +37,11 @@ UNGUARDED = ("ebtables", "arptables")  # they know no option -M, and start nothi
 NEEDS_ROOT = "needs root"
 SAVED = re.compile(r"(?:\[(\d+):(\d+)\] )?-A (\S+) ?(.*)")
 POLICY = re.compile(r":(\S+) (\S+)(?: \[(\d+):(\d+)\])?")
-TARGET = re.compile(r"(?:^|\s)(?:-j|-g|--jump|--goto) (\S+)")
-QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+NFT_TABLE = re.compile(r"table (\S+) (\S+) \{")
+NFT_RULE = re.compile(r"(.*?)\s*# handle (\d+)$")
+NFT_COUNTS = re.compile(r"\bcounter packets \d+ bytes \d+")
+MOST_ELEMENTS = 1000
+"""Of a larger set, as lists of strangers are, only the name is kept."""
 
 
 def read() -> list[dict[str, Any]]:
@@ -110,7 +114,7 @@ def _parse_saved(text: str, tool: str, family: str) -> Iterator[dict[str, Any]]:
         elif saved := SAVED.match(line):
             packets, octets, chain, rule = saved.groups()
             lengths[chain] = lengths.get(chain, 0) + 1
-            yield entry(chain, rule, _target(rule), packets, octets)
+            yield entry(chain, rule, "", packets, octets)
 
 
 def _nft() -> Iterator[dict[str, Any]]:
@@ -136,13 +140,64 @@ def _nft() -> Iterator[dict[str, Any]]:
 
 
 def _listed(tables: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    done = programs.run(["nft", "-a", "list", "ruleset"], TIMEOUT)
-    if done["status"] is None:
-        return [_unread("nft", family, table, "nft is not installed") for family, table in tables]
-    if done["status"] != 0:
-        why = done["errors"].strip() or f"nft ended with {done['status']}"
-        return [_unread("nft", family, table, why) for family, table in tables]
-    return [rule for rule in listing.rules(done["output"]) if (rule["family"], rule["table"]) in set(tables)]
+    """The rules as statements, each with its text: two programs, and a rule that only one of them lists is new."""
+    listings = [programs.run(["nft", option, "list", "ruleset"], TIMEOUT) for option in ("-a", "-j")]
+    for done in listings:
+        if done["status"] != 0:
+            why = done["errors"].strip() or f"nft ended with {done['status']}"
+            why = "nft is not installed" if done["status"] is None else why
+            return [_unread("nft", family, table, why) for family, table in tables]
+    text, statements = (done["output"] for done in listings)
+    return [rule for rule in nft_rules(text, statements) if (rule["family"], rule["table"]) in set(tables)]
+
+
+def nft_rules(text: str, statements: str) -> Iterator[dict[str, Any]]:
+    """Every rule, and the policy of each base chain, from both listings of `nft list ruleset`: `-a` and `-j`."""
+    texts = dict(_texts(text))
+    objects = [next(iter(one.items())) for one in json.loads(statements)["nftables"]]
+    known = {
+        (one["family"], one["table"], f"@{one['name']}"): one.get("elem", [])
+        for kind, one in objects
+        if kind in ("set", "map") and len(one.get("elem", [])) <= MOST_ELEMENTS
+    }
+    hooks: dict[tuple[str, ...], str] = {}
+    lengths: dict[tuple[str, ...], int] = {}
+    for kind, one in objects:
+        if kind not in ("chain", "rule"):
+            continue
+        family, table, name = one["family"], one["table"], one["name" if kind == "chain" else "chain"]
+        place = {"tool": "nft", "family": family, "table": table, "chain": name}
+        if kind == "chain":
+            hooks[family, table, name] = hook = one.get("hook", "")
+            if hook:
+                policy = one.get("policy", "accept").upper()
+                yield {**place, "hook": hook, "rule": "", "verdict": policy, "handle": None, "position": 0}
+        elif (family, table, one["handle"]) in texts:
+            lengths[family, table, name] = position = lengths.get((family, table, name), 0) + 1
+            expr = [_resolved(each, family, table, known) for each in one["expr"]]
+            counters = [each["counter"] for each in expr if isinstance(each.get("counter"), dict)]
+            rule = {"rule": texts[family, table, one["handle"]], "expr": expr, "handle": one["handle"]}
+            yield {**place, "hook": hooks[family, table, name], **rule, "position": position, **dict(*counters[:1])}
+
+
+def _texts(listing: str) -> Iterator[tuple[tuple[str, str, int], str]]:
+    """The text of each rule by its table and handle; nft breaks one with a long set after a comma."""
+    family = table = text = ""
+    for line in listing.splitlines():
+        if opened := NFT_TABLE.match(line):
+            family, table = opened.groups()
+        text = f"{text} {line.strip()}".strip()
+        if handled := NFT_RULE.match(text):
+            yield (family, table, int(handled.group(2))), NFT_COUNTS.sub("counter", handled.group(1))
+        text = text if not handled and line.endswith(",") else ""
+
+
+def _resolved(part: Any, family: str, table: str, known: dict[tuple[str, str, str], Any]) -> Any:
+    """A part of a statement, with the elements of a set in place of its name."""
+    if isinstance(part, dict):
+        return {key: _resolved(value, family, table, known) for key, value in part.items()}
+    elements = known.get((family, table, part)) if isinstance(part, str) else None
+    return part if elements is None else {"set": elements}
 
 
 def _ebtables() -> Iterator[dict[str, Any]]:
@@ -166,11 +221,4 @@ def _ebtables() -> Iterator[dict[str, Any]]:
                 yield _unread(tool, "bridge", table, done["errors"].strip() or f"{lister} showed nothing")
         for entry in found:
             hook = entry["chain"].lower() if entry["chain"] in ebtables.CHAINS else ""
-            verdict = _target(entry.get("rule", ""))
-            yield {"tool": tool, "family": "bridge", "table": table, "hook": hook, "verdict": verdict, **entry}
-
-
-def _target(rule: str) -> str:
-    """Where a rule sends what it matches; "" when it goes on with the next one."""
-    target = TARGET.search(QUOTED.sub("", rule))
-    return target.group(1) if target else ""
+            yield {"tool": tool, "family": "bridge", "table": table, "hook": hook, **entry}

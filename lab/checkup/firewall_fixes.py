@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lab.checkup.verdicts import Chain, Firewall
 from lab.clouds import Carrier
+from lab.firewall.rules import FirewallRule
+from lab.firewall.verdicts import Firewall
 
 IN_NFT = "accept    # and in /etc/nftables.conf"
 IN_IPTABLES = "-j ACCEPT    # and save it: netfilter-persistent save, or the like"
@@ -11,7 +12,7 @@ NFT, IPTABLES = "nft", "iptables"
 TO, FROM = ("output", "-d", "daddr"), ("input", "-s", "saddr")
 
 
-def accepting(firewall: Firewall | None, carrier: Carrier, peer: str, chain: Chain | None = None) -> str:
+def accepting(firewall: Firewall | None, carrier: Carrier, peer: str, chain: FirewallRule | None = None) -> str:
     """Accepts the tunnel packets from a peer; `chain` is the one that drops them, if that is known."""
     managed = chain is None or chain.tool == NFT or "legacy" not in chain.tool
     if managed and firewall is not None and firewall.has_chain("firewalld"):
@@ -23,19 +24,19 @@ def accepting(firewall: Firewall | None, carrier: Carrier, peer: str, chain: Cha
     return _exception(firewall, carrier, peer, chain, FROM)
 
 
-def sending(firewall: Firewall | None, carrier: Carrier, peer: str, chain: Chain | None = None) -> str:
+def sending(firewall: Firewall | None, carrier: Carrier, peer: str, chain: FirewallRule | None = None) -> str:
     """Accepts the tunnel packets to a peer, which leave the host itself."""
     return _exception(firewall, carrier, peer, chain, TO)
 
 
 def _exception(
-    firewall: Firewall | None, carrier: Carrier, peer: str, chain: Chain | None, way: tuple[str, str, str]
+    firewall: Firewall | None, carrier: Carrier, peer: str, chain: FirewallRule | None, way: tuple[str, str, str]
 ) -> str:
     """By the tool of the chain that drops: a rule of another one has no effect on it."""
     hook, short, long = way
     if chain is None and firewall is not None and firewall.tools == {NFT}:
-        chain = next((one for one in firewall.chains if one.hook == hook), None)
+        chain = next((rules[0] for rules in firewall.chains.values() if rules[0].hook == hook), None)
     if chain is not None and chain.tool == NFT:
-        return f"sudo nft insert rule {chain.table} {chain.name} ip {long} {peer} {carrier.nft} {IN_NFT}"
+        return f"sudo nft insert rule {' '.join(chain.place[1:])} ip {long} {peer} {carrier.nft} {IN_NFT}"
     tool = chain.tool if chain else IPTABLES
     return f"sudo {tool} -I {hook.upper()} {short} {peer} {carrier.iptables} {IN_IPTABLES}"

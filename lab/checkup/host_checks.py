@@ -9,9 +9,9 @@ from lab.boot.common import SYSCTLS
 from lab.checkup import lasting
 from lab.checkup.check import Check
 from lab.checkup.live_host import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, Host
-from lab.checkup.verdicts import Packet
 from lab.clouds import GRE, UDP, Carrier
 from lab.diagnose.parameters import ROWS
+from lab.firewall.matches import Packet
 from lab.machines import abilities
 from lab.model import NodePlan, Provider
 from lab.overlay.readback import BROADCAST_PING

@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from lab.checkup import rules
-from lab.checkup.verdicts import Firewall
 from lab.errors import EnvironmentProblem, OvercastError
+from lab.firewall.verdicts import Firewall
 from lab.machines.base import Call, Machine
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent, Observed
@@ -143,7 +142,7 @@ def _host(spec: HostSpec, machine: Machine) -> Host:
         seen=seen,
         details=details,
         sysctls={name.replace("/", "."): value for name, value in sysctls.items()},
-        firewall=rules.firewall(typed("firewall", listed[0])) if listed else None,
+        firewall=Firewall(typed("firewall", listed[0])) if listed else None,
         ahead=(hello["time"] - (asked + answered) / 2) / 1e9,
         tolerance=(answered - asked) / 2e9,
     )

@@ -8,7 +8,8 @@ from lab import clouds
 from lab.checkup import firewall_fixes
 from lab.checkup.check import Check
 from lab.checkup.underlay_probe import Crossing, Way
-from lab.checkup.verdicts import Packet, Verdict
+from lab.firewall.matches import Packet
+from lab.firewall.verdicts import Verdict
 
 REJECTIONS = {9: "network prohibited", 10: "host prohibited", 13: "administratively prohibited"}
 NO_PROTOCOL, NO_PORT = 2, 3
@@ -42,7 +43,7 @@ def _packet(way: Way, state: str = "new") -> Packet:
 
 
 def _accepting(way: Way, verdict: Verdict | None = None) -> str:
-    chain = verdict.chain if verdict else None
+    chain = verdict.base if verdict else None
     return firewall_fixes.accepting(way.receiver.host.firewall, way.carrier, way.sender.address, chain)
 
 
@@ -113,7 +114,7 @@ def _kept(crossing: Crossing) -> Check:
     verdict = sender.firewall.of(leaving, "output") if sender.firewall else None
     if verdict is None or verdict.passes is not False:
         return _problem(way, found, f"ip route get {way.receiver.address}", at=sender.role)
-    remedy = firewall_fixes.sending(sender.firewall, way.carrier, way.receiver.address, verdict.chain)
+    remedy = firewall_fixes.sending(sender.firewall, way.carrier, way.receiver.address, verdict.base)
     return _problem(way, found, remedy, at=sender.role)
 
 

@@ -1,5 +1,5 @@
 """
-The groups, ports and sizes that a host's own configuration names: what is routed or filtered apart is tried apart.
+The groups, ports, sizes and classes of traffic that a host's own configuration names: they are tried apart.
 
 A trial cannot try every group, port and size.  One for each part of a range that a route or a firewall's rule names is
 enough to see what they do to it.
@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, summarize_address_range
 
+from lab.clouds import UDP
+from lab.firewall.rules import FirewallRule
 from lab.model import MULTICAST
-from lab.records import FirewallRule, Route
+from lab.records import Route
 
 MOST = 8  # of each; groups in addition to the trial's own: a socket may join 20 (igmp_max_memberships)
-ADDRESS = re.compile(r"\b2(?:2[4-9]|3\d)(?:\.\d{1,3}){3}(?:/[\d.]+)?")
-MAC = re.compile(r"\b0?1:0?0:5e(?::[0-9a-f]{1,2}){3}", re.IGNORECASE)
-PORT = re.compile(r"(?:-p udp .*--(?:dports?|destination-port)|--ip-dport|\b(?:udp|th) dport) (?:\{ )?(\d+)")
-LENGTH = re.compile(r"(?:--length|\b(?:ip|meta) length) (?:\{ )?(\d+)(?:[:-](\d+))?")
+UDP_HEADERS = 28  # octets of IPv4 and UDP
+EVERY_GROUP = int(MULTICAST[0]), int(MULTICAST[-1])
+MAC = re.compile(r"0?1:0?0:5e(?::[0-9a-f]{1,2}){3}", re.IGNORECASE)
 HIGH = 239 << 24  # a MAC stands for 32 groups (RFC 1112): of them the one in 239.0.0.0/9 or 239.128.0.0/9
 
 
@@ -28,16 +29,19 @@ def named(routes: Iterable[Route], rules: Iterable[FirewallRule]) -> list[str]:
     return [str(group) for group in found]
 
 
-def ports(rules: Iterable[FirewallRule], tunnel: int | None) -> list[int]:
-    """The UDP ports that rules of firewalls name, but for the tunnels' own."""
-    found = dict.fromkeys(int(port) for rule in rules for port in PORT.findall(rule.rule))
-    return [port for port in found if port not in (0, tunnel)][:MOST]
+def apart(rules: Iterable[FirewallRule], tunnel: int | None) -> list[dict[str, int]]:
+    """What rules of firewalls name, as a sender takes it: a UDP `port` other than the tunnels', a `size`, a `tos`."""
+    rules = list(rules)
+    udp = [rule for rule in rules if rule.names(protocol=UDP) or not rule.matches("protocol")]
+    ports = [low for low, _ in _numbers(udp, "port") if low not in (0, tunnel)]
+    sizes = [high - UDP_HEADERS for _, high in _numbers(rules, "length") if high > UDP_HEADERS]
+    marks = [low for low, _ in _numbers(rules, "tos") if low]
+    return [{name: one} for name, each in (("port", ports), ("size", sizes), ("tos", marks)) for one in each[:MOST]]
 
 
-def sizes(rules: Iterable[FirewallRule]) -> list[int]:
-    """The lengths of packets, in octets, that rules of firewalls name: of a range its end."""
-    found = dict.fromkeys(int(last or first) for rule in rules for first, last in LENGTH.findall(rule.rule))
-    return list(found)[:MOST]
+def _numbers(rules: Iterable[FirewallRule], field: str) -> list[tuple[int, int]]:
+    matches = [one for rule in rules for one in rule.matches(field) if not one.negated]
+    return list(dict.fromkeys(value for one in matches for value in one.values or ()))
 
 
 def _of_routes(routes: Iterable[Route]) -> Iterator[IPv4Address]:
@@ -47,17 +51,13 @@ def _of_routes(routes: Iterable[Route]) -> Iterator[IPv4Address]:
 
 
 def _of_rule(rule: FirewallRule) -> Iterator[IPv4Address]:
-    text = rule.rule
-    for word in ADDRESS.findall(text):
-        try:
-            network = IPv4Network(word, strict=False)
-        except ValueError:
-            continue
-        if network.subnet_of(MULTICAST) and network != MULTICAST:
-            yield _member(network)
-    for word in MAC.findall(text):
-        octets = [int(octet, 16) for octet in word.split(":")]
-        yield _member(IPv4Network(HIGH + (octets[3] & 0x7F) * 65536 + octets[4] * 256 + octets[5]))
+    for low, high in _numbers([rule], "destination"):
+        if (low, high) != EVERY_GROUP and EVERY_GROUP[0] <= low <= high <= EVERY_GROUP[1]:
+            yield _member(next(iter(summarize_address_range(IPv4Address(low), IPv4Address(high)))))
+    for word in (str(value) for one in rule.matches("dmac") for value in one.values or ()):
+        if MAC.match(word):
+            octets = [int(octet, 16) for octet in word.partition("/")[0].split(":")]
+            yield _member(IPv4Network(HIGH + (octets[3] & 0x7F) * 65536 + octets[4] * 256 + octets[5]))
 
 
 def _member(network: IPv4Network) -> IPv4Address:

@@ -16,6 +16,7 @@ from lab.diagnose import groups, legs, parameters, trial
 from lab.diagnose.codes import declared
 from lab.diagnose.legs import Loss
 from lab.diagnose.trial import Trial
+from lab.firewall.rules import FirewallRule
 from lab.laboratory import BuiltLab, Lab
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
@@ -24,7 +25,7 @@ from lab.overlay import readback
 from lab.overlay.readback import DEFAULT_TTL, Device, Seen
 from lab.probes import neighbour_tables
 from lab.probes.neighbour_tables import FullTable
-from lab.records import FirewallRule, typed
+from lab.records import typed
 from lab.tunnels import KINDS
 from lab.tunnels.kind import TunnelEnd
 from lab.underlay.fabric import FABRIC
@@ -178,8 +179,7 @@ def gather(lab: Lab) -> Scene:
         lab.forget_neighbours()  # the kernel resolves a neighbour that a test has just tried no sooner than in a second
     neighbour_tables.note(lab.nodes[name] for name in lab.plans)
     rules = [rule for each in before.values() if each for rule in each["firewall"]]
-    ports = groups.ports(rules, KINDS[lab.topology.options.kind].port)
-    tried = trial.run(lab, _named_groups(before), ports, groups.sizes(rules))
+    tried = trial.run(lab, _named_groups(before), groups.apart(rules, KINDS[lab.topology.options.kind].port))
     after = _ask(lab, _everything)
     hosts = {}
     for name, plan in lab.plans.items():

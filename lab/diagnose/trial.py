@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lab import carriers
+from lab.diagnose.groups import UDP_HEADERS
 from lab.errors import CheckFailed, FramesLost, OvercastError, RootNeeded
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
@@ -39,7 +40,6 @@ MOST_SENDERS = 4
 MOST_SUSPECTS = 2
 GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part except 239/8 (RFC 5771); unassigned
 FEW_OCTETS = 64
-UDP_HEADERS = 28  # octets of IPv4 and UDP
 GRACE = 0.2  # seconds, as `fences.GRACE`; a diagnosis may be less patient than a verdict
 
 Listen = Callable[..., Listening]
@@ -146,8 +146,8 @@ def unforwarded(pings: Sequence[Answers], hub: str) -> list[tuple[str, str]]:
     ]
 
 
-def run(lab: Lab, groups: Sequence[str] = (), ports: Sequence[int] = (), sizes: Sequence[int] = ()) -> Trial:
-    """Runs every exchange, one after the other; `groups`, `ports` and `sizes` are tried in addition to the usual."""
+def run(lab: Lab, groups: Sequence[str] = (), apart: Sequence[Mapping[str, int]] = ()) -> Trial:
+    """Runs every exchange, one after the other; `groups` and what is `apart` are tried in addition to the usual."""
     senders = few(lab)
     tried = tuple(dict.fromkeys([*GROUPS, *groups]))
     listen = _impatient(lab)
@@ -160,8 +160,8 @@ def run(lab: Lab, groups: Sequence[str] = (), ports: Sequence[int] = (), sizes: 
         if size := _full_size(lab, sender):
             exchanges.append(burst("full-size broadcast", size=size))
             exchanges.append(burst("fragmented broadcast", size=size + FRAGMENT))
-        for port, octets in _named(lab, sender, ports, sizes):
-            exchanges.append(burst("named broadcast", size=octets, port=port))
+        for named in _named(lab, sender, apart):
+            exchanges.append(burst("named broadcast", named=named))
         exchanges += _variety(lab, listen, sender, [host.name for host in senders if host.name in others], tried)
     for sender, receiver in joined(lab, senders):
         to = receiver.address("underlay")
@@ -203,13 +203,10 @@ def _full_size(lab: Lab, sender: Host) -> int:
         return 0
 
 
-def _named(
-    lab: Lab, sender: Host, ports: Sequence[int], sizes: Sequence[int]
-) -> Iterator[tuple[int | None, int | None]]:
-    """Ports, and payloads in octets, to try in an emulated cloud; on live hosts a port may be in use."""
+def _named(lab: Lab, sender: Host, apart: Sequence[Mapping[str, int]]) -> Iterator[dict[str, int]]:
+    """What to try apart in an emulated cloud; on live hosts a port may be in use."""
     room = _full_size(lab, sender) if FABRIC in lab.nodes else 0
-    yield from ((port, FEW_OCTETS) for port in ports if room)
-    yield from ((None, size - UDP_HEADERS) for size in sizes if FEW_OCTETS <= size - UDP_HEADERS < room)
+    yield from ({"size": FEW_OCTETS, **one} for one in apart if FEW_OCTETS <= one.get("size", FEW_OCTETS) < room)
 
 
 def _burst(
@@ -223,14 +220,18 @@ def _burst(
     to: str = "",
     group: str | None = None,
     size: int | None = None,
-    port: int | None = None,
+    named: Mapping[str, int] | None = None,
 ) -> Exchange:
+    """Sends a burst; `named` are a size, a port and a TOS."""
+    named = named or {}
+    size = named.get("size", size)
     exchange = Exchange(kind, network, sender.name, tuple(receivers))
     payloads = tuple(unique(size) for _ in range(BURST if size is None else LARGE_BURST))
     sightings.forget(lab.tapped)  # what is looked through for this burst is this burst
     try:
-        with listen(receivers, network=network, group=group, port=port) as heard:
-            sender.udp.send(list(payloads), to=group or to, ttl=CONTROL_TTL if network == "underlay" else None)
+        with listen(receivers, network=network, group=group, port=named.get("port")) as heard:
+            ttl = CONTROL_TTL if network == "underlay" else None
+            sender.udp.send(list(payloads), to=group or to, ttl=ttl, tos=named.get("tos"))
     except (OSError, OvercastError) as refusal:
         return replace(exchange, sent=payloads, refused=str(refusal))
     datagrams = [datagram for name in receivers for datagram in heard.datagrams[name]]

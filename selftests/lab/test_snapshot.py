@@ -8,54 +8,16 @@ import re
 import pytest
 
 from lab import laboratory, snapshot
-from lab.agent import ebtables, listing
+from lab.agent import ebtables
 from lab.changes import bridge_port, link_del
 from lab.errors import EnvironmentProblem
+from lab.firewall.rules import FirewallRule
 from lab.machines import firewall
 from lab.machines.node import Agent, try_all
 from lab.probes import captures
 from lab.probes.complaints import complaints
-from lab.records import FirewallRule
+from lab.records import typed
 
-LISTED = """
-table inet guard { # handle 1
-	set trusted { # handle 3
-		type ipv4_addr
-		elements = { 10.0.0.25, 10.0.0.131 }
-	}
-
-	chain input { # handle 1
-		type filter hook input priority filter; policy drop;
-		ct state established,related accept # handle 4
-		ip saddr @trusted counter packets 7 bytes 588 accept comment "these; { drop }" # handle 5
-		udp dport { 67, 68 } counter packets 0 bytes 0 jump extra # handle 8
-		tcp dport vmap { 22 : accept, 23 : drop } # handle 10
-		iifname vmap { "lo" : accept, "ens3" : jump extra } # handle 13
-		meta nfproto ipv4 counter packets 3 bytes 9 reject with icmp host-unreachable # handle 11
-	}
-
-	chain extra { # handle 2
-		ip protocol gre drop # handle 12
-	}
-}
-"""
-
-
-MAPPED = """
-table ip guard { # handle 1
-	map verdicts { # handle 3
-		type inet_proto : verdict
-		elements = { gre : drop, udp : accept }
-	}
-
-	chain input { # handle 1
-		type filter hook input priority filter; policy accept;
-		ip protocol vmap @verdicts # handle 5
-		ip saddr { 10.0.0.1, 10.0.0.2,
-			10.0.0.3 } drop # handle 6
-	}
-}
-"""
 BRIDGED = """Bridge table: filter
 
 Bridge chain: INPUT, entries: 1, policy: ACCEPT
@@ -90,9 +52,9 @@ class TestTheFirewall:
             rules = spoke.ask(Agent.firewall)
 
         assert heard.one(at="spoke1")
-        (rule,) = [entry for entry in rules if entry["rule"]]
-        assert rule["tool"] == firewall.tool(spoke)
-        assert (rule["chain"], rule["hook"], rule["verdict"], rule["packets"]) == ("INPUT", "input", "DROP", 1)
+        (rule,) = [entry for entry in typed("firewall", rules) if entry.rule]
+        assert rule.tool == firewall.tool(spoke)
+        assert (rule.chain, rule.hook, rule.drops, rule.packets) == ("INPUT", "input", True, 1)
         assert {entry["verdict"] for entry in rules if not entry["rule"]} == {"ACCEPT"}
 
     def test_of_an_untouched_node_drops_nothing(self, lab):
@@ -115,21 +77,21 @@ class TestTheFirewall:
         ]
 
     @pytest.mark.parametrize(
-        ("command", "family", "chain", "verdict"),
+        ("command", "family", "chain"),
         [
-            ("arptables -A INPUT --opcode 2 -j DROP", "arp", "INPUT", "DROP"),
-            ("ebtables-legacy -A FORWARD -d Broadcast -j DROP", "bridge", "FORWARD", "DROP"),
-            ("ebtables-legacy -t nat -A PREROUTING -j dnat --to-dst 2:0:0:0:0:1", "bridge", "PREROUTING", "dnat"),
+            ("arptables -A INPUT --opcode 2 -j DROP", "arp", "INPUT"),
+            ("ebtables-legacy -A FORWARD -d Broadcast -j DROP", "bridge", "FORWARD"),
+            ("ebtables-legacy -t nat -A PREROUTING -j dnat --to-dst 2:0:0:0:0:1", "bridge", "PREROUTING"),
         ],
     )
-    def test_of_every_family_is_read(self, lab, command, family, chain, verdict):
+    def test_of_every_family_is_read(self, lab, command, family, chain):
         """Rules about ARP and those of the older ebtables are listed with their counters."""
         _programs(lab.hub.node, command)
 
-        (rule,) = [entry for entry in lab.hub.node.ask(Agent.firewall) if entry.get("rule")]
+        (rule,) = [entry for entry in typed("firewall", lab.hub.node.ask(Agent.firewall)) if entry.rule]
 
-        assert (rule["family"], rule["chain"], rule["verdict"]) == (family, chain, verdict)
-        assert rule["packets"] >= 0  # neighbours may have asked for each other meanwhile
+        assert (rule.family, rule.chain, bool(rule.drops or rule.sets("address"))) == (family, chain, True)
+        assert rule.packets >= 0  # neighbours may have asked for each other meanwhile
 
     def test_of_nftables_is_read_where_it_is_in_use(self, lab):
         """Nft rules are listed with their policy, handle and counters, and the drops of named maps."""
@@ -142,33 +104,9 @@ class TestTheFirewall:
             "nft add rule inet guard input meta l4proto vmap @ends",
         )
 
-        found = [(one["hook"], one["verdict"], one.get("packets")) for one in lab.hub.node.ask(Agent.firewall)]
+        found = [(one.hook, one.drops, one.packets) for one in typed("firewall", lab.hub.node.ask(Agent.firewall))]
 
-        assert found == [("input", "DROP", None), ("input", "ACCEPT", 0), ("input", "DROP", None)]
-
-    def test_of_nftables_is_read_from_its_listing(self):
-        """Rules of nft keep their handle, have counters where they count, and a verdict whatever else they say."""
-        rules = list(listing.rules(LISTED))
-
-        assert [(entry["chain"], entry["hook"], entry["verdict"], entry.get("packets")) for entry in rules] == [
-            ("input", "input", "DROP", None),
-            ("input", "input", "ACCEPT", None),
-            ("input", "input", "ACCEPT", 7),
-            ("input", "input", "extra", 0),
-            ("input", "input", "DROP", None),
-            ("input", "input", "", None),
-            ("input", "input", "REJECT", 3),
-            ("extra", "", "DROP", None),
-        ]
-        assert [entry["handle"] for entry in rules] == [None, 4, 5, 8, 10, 13, 11, 12]
-        assert [entry["calls"] for entry in rules if entry.get("calls")] == [["extra"], ["extra"]]
-
-    def test_of_nftables_has_verdicts_of_maps_and_rules_of_several_lines(self):
-        """A rule that drops by a named map drops, and one whose set nft breaks over two lines is one rule."""
-        rules = [entry for entry in listing.rules(MAPPED) if entry["rule"]]
-
-        assert [(entry["verdict"], entry["handle"]) for entry in rules] == [("DROP", 5), ("DROP", 6)]
-        assert rules[1]["rule"] == "ip saddr { 10.0.0.1, 10.0.0.2, 10.0.0.3 } drop"
+        assert found == [("input", True, None), ("input", False, 0), ("input", True, None)]
 
     def test_of_legacy_ebtables_is_read_from_its_listing(self):
         """Rules have their counters, and the policy of a chain that is jumped to is listed if it applies there."""

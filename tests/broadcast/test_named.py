@@ -1,5 +1,5 @@
 """
-Broadcast of the ports and sizes that the hosts' own firewalls name, on labs: most hosts name none.
+Broadcast of the ports, sizes and classes of traffic that the hosts' own firewalls name, on labs: most hosts name none.
 
     iptables -A INPUT -p udp --dport 5007 -j DROP     everything is delivered but for one application
 """
@@ -9,11 +9,11 @@ import pytest
 
 @pytest.mark.requirement("BCAST-01")
 def test_is_delivered_like_any_other(overlay, everyone, listen, named_apart):
-    """Each host receives every other host's broadcast once, on each port and of each size that a firewall names."""
+    """Each host receives every other host's broadcast once, on each port, size and class that a firewall names."""
     all_hosts = list(overlay.hosts)
     for named in named_apart:
         with listen(all_hosts, port=named.get("port")) as heard:
             for sender in overlay.hosts.values():
-                sender.udp.send(to=everyone, size=named.get("size"))
+                sender.udp.send(to=everyone, size=named.get("size"), tos=named.get("tos"))
 
         heard.exactly_once(at=all_hosts)

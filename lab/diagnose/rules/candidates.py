@@ -1,74 +1,151 @@
-"""
-Rules of firewalls that do not count what they match: whether one could have dropped what was lost at its host.
-
-A rule that matches a field that no lost packet has is cleared; one that is not understood stays a candidate.
-"""
+"""What was lost at a host, as the packets that its own firewall met: the rule that is the cause takes one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from lab.checkup import rules
-from lab.checkup.verdicts import DROP, Kind, Packet
 from lab.clouds import UDP
 from lab.diagnose.rules.basics import LOOPBACK
-from lab.diagnose.rules.firewall_exceptions import DROPPING
+from lab.diagnose.rules.firewall_exceptions import hooks
 from lab.diagnose.scene import HostScene, Scene
+from lab.firewall.matches import Packet
+from lab.firewall.rules import FirewallRule
+from lab.firewall.verdicts import Firewall
+from lab.model import NodePlan
 from lab.overlay.carrier import carrier_of
-from lab.records import FirewallRule
 
-ICMP = 1
-ENDS = (DROP, "either", "jump", "goto")
-
-
-def could_drop(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[str]) -> bool:
-    """Whether a rule could have taken what was lost at the host in one of the stages."""
-    if not rule.rule or rule.family in ("bridge", "arp") or stages == {"resolving"}:
-        return True
-    try:
-        read = rules.nft(rule.rule) if rule.tool == "nft" else rules.iptables(rule.rule)
-        ending = [one for one in read if one.action in ENDS or rule.verdict not in DROPPING]
-        return any(one.matches(packet) is not False for one in ending for packet in _packets(scene, host, stages))
-    except (ValueError, IndexError):  # words, or addresses of IPv6, that are not understood
-        return True
+ICMP, TCP = 1, 6
+CARRIED = ("decapsulation", "encapsulation")
+INCOMING = frozenset({"INGRESS", "PREROUTING", "INPUT"})
+OUTGOING = frozenset({"OUTPUT", "POSTROUTING", "EGRESS"})
+FORWARDED = frozenset({"FORWARD"}) | INCOMING | OUTGOING - {"INPUT", "OUTPUT"}
+"""A bridge's packets pass some hooks of IP, too (br_netfilter)."""
+KINDS = {"multicast": "multicast", "group": "multicast", "unicast": "unicast"}
+Passing = tuple[str, frozenset[str], Packet]
+"""A stage, the hooks that a packet passes in it, and the packet."""
 
 
-def _packets(scene: Scene, host: HostScene, stages: set[str]) -> Iterator[Packet]:
-    """What was lost at the host, as its firewall sees it."""
-    nic, device, own = host.plan.nic, host.plan.device, host.plan.endpoint
-    carrier = carrier_of(scene.topology.options.kind, [host.seen])
+def taken(host: HostScene, rule: FirewallRule, packets: Sequence[Passing]) -> set[str]:
+    """The stages of the packets that a rule may have taken: by its hooks, its match, and the rules before it."""
+    at = hooks(host, rule) if packets else set()
+    # a rule that counts is known to have met packets
+    met = None if rule.hits is not None or rule.sets("address") else Firewall(host.firewall, (rule.family,))
+    under = host.plan.holder == "bridge" and rule.family in ("bridge", "netdev")
+    found = set()
+    for stage, passed, packet in packets:
+        if under and host.plan.nic not in (packet.incoming, packet.outgoing):
+            packet = replace(packet, incoming=None, outgoing=None)  # there it is at a port, not at the bridge
+        anywhere = rule.family == "arp" or (rule.family == "bridge" and stage not in CARRIED)
+        if (anywhere or at & passed) and rule.takes(packet) is not False and (not met or _meets(met, rule, packet, at)):
+            found.add(stage)
+    return found
+
+
+def _meets(firewall: Firewall, rule: FirewallRule, packet: Packet, hooks: set[str]) -> bool:
+    """Whether a packet may reach a rule, and end there, in one of the chains that lead to it."""
+    chains = [one for one in firewall.chains.values() if one[0].place[:3] == rule.place[:3]]
+    verdicts = [firewall.through(one, packet) for one in chains if one[0].hook.upper() in hooks]
+    return any(one.passes is None or (one.passes is False and one.rule is rule) for one in verdicts)
+
+
+def lost(scene: Scene, host: HostScene) -> list[Passing]:
+    """What was not done at a host: losses of its own, pings that it did not answer, addresses not resolved."""
+    found = dict.fromkeys([*_losses(scene, host), *_unanswered(scene, host), *_control(scene, host)])
+    marked = any(rule.sets("mark") for rule in host.firewall)
+    return [(stage, passed, packet if marked else replace(packet, mark=0)) for stage, passed, packet in found]
+
+
+def sending(host: HostScene) -> Iterator[Passing]:
+    """What a host sends into the overlay."""
+    own, broadcast = host.plan.address(), host.plan.broadcast()
+    for to, kind in ((None, "unicast"), (broadcast, "broadcast"), (None, "multicast")):
+        yield "sending", OUTGOING, Packet(UDP, None, host.plan.device, own, to, kind=kind)
+
+
+def carried(scene: Scene, host: HostScene, stage: str) -> Iterator[Passing]:
+    """Tunnel packets of a host, and what resolves where to send them."""
+    nic = host.plan.nic
     for other in (one.plan for one in scene.hosts.values() if one is not host):
-        if "decapsulation" in stages:
-            yield Packet(carrier.protocol, nic, None, other.endpoint, own, carrier.port)
-        if "encapsulation" in stages:
-            yield Packet(carrier.protocol, None, nic, own, other.endpoint, carrier.port)
-        if "control" in stages:
-            yield Packet(UDP, nic, None, other.address("underlay"), host.plan.address("underlay"))
-            yield Packet(UDP, None, nic, host.plan.address("underlay"), other.address("underlay"))
-        if "looping" in stages:
-            yield Packet(ICMP, LOOPBACK, LOOPBACK, host.plan.address(), host.plan.broadcast())
-        if "answering" in stages:
-            yield Packet(ICMP, device, None, other.address(), other.broadcast(), kind="broadcast")
-            yield Packet(ICMP, None, device, host.plan.address(), other.address())
-            # answers to a broadcast ping match no connection
-            yield Packet(ICMP, device, None, other.address(), host.plan.address(), state="invalid")
+        coming = tunnel_packet(scene, host, other)
+        leaving = replace(coming, incoming=None, outgoing=nic, source=coming.destination, destination=coming.source)
+        yield (stage, INCOMING, coming) if stage == "decapsulation" else (stage, OUTGOING, leaving)
+    if stage == "encapsulation":
+        yield from _asking(stage, nic)
+
+
+def _asking(stage: str, device: str) -> Iterator[Passing]:
+    for coming, leaving in ((device, None), (None, device)):
+        yield stage, INCOMING | OUTGOING, Packet(incoming=coming, outgoing=leaving, ethertype="arp")
+
+
+def tunnel_packet(scene: Scene, host: HostScene, peer: NodePlan) -> Packet:
+    """A tunnel packet that reaches a host from another one."""
+    carrier, own = carrier_of(scene.topology.options.kind, [host.seen]), host.plan.endpoint
+    version = "ip6" if ":" in own else "ip"
+    return Packet(carrier.protocol, host.plan.nic, None, peer.endpoint, own, carrier.port, ethertype=version)
+
+
+def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:
+    device, own = host.plan.device, host.plan.address()
     for loss in scene.losses:
-        if loss.node != host.name or loss.stage not in stages:
+        exchange, stage = loss.exchange, loss.stage
+        if loss.unresolved and (host.plan.is_hub or host.name in (exchange.sender, loss.receiver)):
+            yield from _asking("resolving", device)
+        elif not loss.unresolved and loss.node == host.name and stage in CARRIED:
+            yield from carried(scene, host, stage)
+        elif not loss.unresolved and loss.node == host.name and stage != "cloud":
+            to = exchange.to or (host.plan.broadcast() if "broadcast" in exchange.kind else None)
+            source, kind = scene.hosts[exchange.sender].plan.address(), KINDS.get(exchange.kind, "broadcast")
+            passed = {"delivery": INCOMING, "sending": OUTGOING}.get(stage, FORWARDED)
+            yield stage, passed, Packet(UDP, device, device, source, to, kind=kind)
+    untraced = not scene.losses and not any(exchange.sightings for exchange in scene.trial.exchanges)
+    for exchange in scene.trial.exchanges:
+        # refused, or received under another address than the host's
+        disguised = exchange.refused or exchange.sources - {own}
+        if exchange.network == "overlay" and exchange.sender == host.name and disguised:
+            yield from sending(host)
+        received = host.name in exchange.receivers and (exchange.kind, exchange.network) == ("broadcast", "overlay")
+        if untraced and received and exchange.lost(host.name):
+            yield "delivery", INCOMING, Packet(UDP, device, kind="broadcast")
+    for stream in scene.trial.streams:
+        if stream.refused and host.name in (stream.client, stream.server):
+            for state in ("new", "established"):
+                yield "delivery", INCOMING, Packet(TCP, device, state=state)
+                yield "sending", OUTGOING, Packet(TCP, None, device, own, state=state)
+
+
+def _unanswered(scene: Scene, host: HostScene) -> Iterator[Passing]:
+    device, own, broadcast = host.plan.device, host.plan.address(), host.plan.broadcast()
+    silent = any(host.parameter(f"net.ipv4.{name}") for name in ("icmp_echo_ignore_all", "icmp_echo_ignore_broadcasts"))
+    unreached = any(
+        loss.receiver == host.name and loss.node != host.name and loss.exchange.kind == "broadcast"
+        for loss in scene.losses
+    )
+    for answers in scene.trial.pings:
+        asking = host.name == answers.pinger
+        mute = not answers.counts.get(host.name) or host.name in answers.unproved
+        if asking and mute and not answers.counts.get(host.name) and not silent:
+            yield "looping", INCOMING | OUTGOING, Packet(ICMP, LOOPBACK, LOOPBACK, own, broadcast, kind=None)
+        if unreached or (answers.others if asking else silent or not mute):
             continue
-        exchange = loss.exchange
-        source = scene.hosts[exchange.sender].plan.address()
-        to = exchange.to or (host.plan.broadcast() if "broadcast" in exchange.kind else None)
-        if exchange.kind == "unicast":
-            yield Packet(UDP, device, device, source, to)
-        else:
-            kind: Kind = "multicast" if exchange.kind in ("multicast", "group") else "broadcast"
-            yield Packet(UDP, device, device, source, to, kind=kind)
-    if "forwarding" in stages:
-        for pinger, name in scene.unforwarded:
-            ends = scene.hosts[name].plan.address(), scene.hosts[pinger].plan.address()
-            yield Packet(ICMP, device, device, *ends, state="invalid")
-    if "sending" in stages:
-        broadcast = host.plan.broadcast()
-        yield Packet(UDP, None, device, host.plan.address())
-        yield Packet(UDP, None, device, host.plan.address(), broadcast, kind="broadcast")
-        yield Packet(UDP, None, device, host.plan.address(), kind="multicast")
+        for theirs in (one.plan.address() for one in scene.hosts.values() if one is not host):
+            request = Packet(ICMP, device, None, theirs, broadcast, kind="broadcast", icmp="8/0")
+            yield "answering", INCOMING, request
+            yield "answering", OUTGOING, replace(request, incoming=None, outgoing=device, source=own)
+            yield "answering", OUTGOING, Packet(ICMP, None, device, own, theirs, icmp="0/0")
+            # answers to a broadcast ping match no connection
+            yield "answering", INCOMING, Packet(ICMP, device, None, theirs, own, state="invalid", icmp="0/0")
+    for pinger, name in scene.unforwarded if host.plan.is_hub else ():
+        ends = scene.hosts[name].plan.address(), scene.hosts[pinger].plan.address()
+        yield "forwarding", FORWARDED, Packet(ICMP, device, device, *ends, state="invalid", icmp="0/0")
+
+
+def _control(scene: Scene, host: HostScene) -> Iterator[Passing]:
+    """What tests compare tunnel packets with; in a lab the underlay is open."""
+    for exchange in scene.trial.of("unicast", "underlay") if scene.planned else ():
+        sender, own = scene.hosts[exchange.sender].plan.address("underlay"), host.plan.address("underlay")
+        if host.name in exchange.receivers and exchange.lost(host.name) and not exchange.refused:
+            yield "control", INCOMING, Packet(UDP, host.plan.nic, None, sender, own)
+        if exchange.sender == host.name and exchange.refused:
+            yield "control", OUTGOING, Packet(UDP, None, host.plan.nic, own)

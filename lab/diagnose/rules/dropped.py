@@ -1,44 +1,47 @@
 """
 Rules of firewalls that name what they drop: a row for each, whatever else the trial sends.
 
-The trial sends none of an application's packets, so that a rule is accused by its text; one that names the underlay's
-NIC alone is well where it is.
+The trial sends none of an application's packets, so that a rule is accused by what it matches; one that names the
+underlay's NIC alone is well where it is.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lab.clouds import UDP
 from lab.diagnose.codes import CODES
-from lab.diagnose.rules.firewall_exceptions import IGMP, dropping, inserted, quoted
+from lab.diagnose.rules.firewall_exceptions import IGMP, excepted, hooks, inserted, quoted
 from lab.diagnose.scene import HostScene, Scene
+from lab.firewall.matches import Packet
+from lab.firewall.rules import FirewallRule
 from lab.model import Finding
-from lab.records import FirewallRule
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """What packets look like in the text of a rule that drops them (`codes.json` names them)."""
+    """A packet, and the field of it that a rule must name that drops it (`codes.json` names the code)."""
 
     code: str
-    words: str
+    packet: Packet
+    field: str
     accept: tuple[str, str]
     """What has to be accepted, in the words of iptables and of nft."""
-    of: str = ""
+    of: str = "application"
     """`application`: only what comes in on the overlay counts; `underlay`: the finding is at the NIC."""
 
 
 DROPPED = (
-    Dropped("dhcp-filtered", r"dport (67|bootps)\b", ("-p udp --dport 67", "udp dport 67"), "application"),
-    Dropped("mdns-filtered", r"dport (5353|mdns)\b", ("-p udp --dport 5353", "udp dport 5353"), "application"),
-    Dropped("vrrp-filtered", r"(-p|protocol|l4proto) (112|vrrp)\b", ("-p 112", "meta l4proto 112"), "application"),
-    Dropped("cluster-filtered", r"dport 5405\b", ("-p udp --dport 5405", "udp dport 5405"), "application"),
-    Dropped("queries-filtered", r"(-s|saddr) 0\.0\.0\.0(/32)?( |$)", IGMP),
+    Dropped("dhcp-filtered", Packet(UDP, port=67), "port", ("-p udp --dport 67", "udp dport 67")),
+    Dropped("mdns-filtered", Packet(UDP, port=5353), "port", ("-p udp --dport 5353", "udp dport 5353")),
+    Dropped("vrrp-filtered", Packet(112), "protocol", ("-p 112", "meta l4proto 112")),
+    Dropped("cluster-filtered", Packet(UDP, port=5405), "port", ("-p udp --dport 5405", "udp dport 5405")),
+    Dropped("queries-filtered", Packet(source="0.0.0.0"), "source", IGMP, ""),
     Dropped(
         "pmtu-icmp-filtered",
-        r"icmp.*(3/4|fragmentation-needed|frag-needed)",
+        Packet(1, icmp="3/4"),
+        "icmp",
         ("-p icmp --icmp-type 3/4", "icmp type destination-unreachable icmp code frag-needed"),
         "underlay",
     ),
@@ -49,8 +52,8 @@ def named(scene: Scene) -> Iterator[Finding]:
     """No rule drops what a row names."""
     for host in scene.hosts.values():
         for row in DROPPED:
-            for rule in dropping(host, re.compile(row.words), row.accept):
-                if row.of != "application" or _comes_in(host, rule):
+            for rule in host.firewall:
+                if _drops(host, rule, row) and not excepted(host, rule, row.accept):
                     yield host.finding(
                         row.code,
                         host.plan.nic if row.of == "underlay" else host.plan.device,
@@ -60,8 +63,13 @@ def named(scene: Scene) -> Iterator[Finding]:
                     )
 
 
-def _comes_in(host: HostScene, rule: FirewallRule) -> bool:
-    return (rule.hook or rule.chain).upper() == "INPUT" and host.plan.nic not in rule.rule.split()
+def _drops(host: HostScene, rule: FirewallRule, row: Dropped) -> bool:
+    packet = row.packet
+    if not rule.drops or not rule.names(**{row.field: getattr(packet, row.field)}):
+        return False
+    if row.of == "application":
+        packet = replace(packet, incoming=host.plan.device)
+    return rule.takes(packet) is not False and (row.of != "application" or "INPUT" in hooks(host, rule))
 
 
 RULES = (named,)

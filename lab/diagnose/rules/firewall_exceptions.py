@@ -1,40 +1,27 @@
-"""A firewall's rules as those of the diagnosis see them: which of them drop, how they are quoted and put right."""
+"""A firewall's rules as those of the diagnosis see them: where they hang, how they are quoted and put right."""
 
 from __future__ import annotations
 
-import re
-
 from lab.diagnose.scene import HostScene, Scene
+from lab.firewall import xtables
+from lab.firewall.matches import ACCEPT, Match
+from lab.firewall.rules import FirewallRule
 from lab.overlay.carrier import carrier_of
-from lab.records import FirewallRule
 from lab.tunnels import KINDS
 
-DROPPING = ("DROP", "REJECT", "drop", "reject", "NFQUEUE", "QUEUE", "queue")  # a queue: its reader is unknown
 QUOTED_LENGTH = 200
+IPV4 = Match("ethertype", ("ip",))
 IGMP = ("-p igmp", "ip protocol igmp")
-VERDICT = re.compile(r"(counter )?(drop|reject( with .*)?)?")
-TARGET = re.compile(r"(^|\s)-[jg] .*$")
-MODULE = re.compile(r"-m (tcp|udp|icmp|icmp6) ")
 HOOKS = ("INGRESS", "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "EGRESS")
-TABLE = ("tool", "family", "table")
-CHAIN = (*TABLE, "chain")
-OF_A_TUNNEL = re.compile(r"(-p|--ip-proto|protocol|l4proto) (gre|47)\b|dport (4789|8472)\b")
-
-
-def has_match(rule: FirewallRule) -> bool:
-    """Whether a rule has a match; a policy, or a rule with only a verdict, applies to all packets."""
-    words = rule.rule
-    if rule.tool == "nft":
-        return VERDICT.fullmatch(words) is None
-    return bool(TARGET.sub("", words).strip())
 
 
 def of_carrier(host: HostScene, rule: FirewallRule) -> bool | None:
     """Whether a rule is about tunnel packets, or about the packets inside; None: about either."""
-    words = rule.rule.replace('"', "").split()
-    if OF_A_TUNNEL.search(rule.rule) or host.plan.nic in words:
+    matches = [one for one in rule.matches("incoming", "outgoing") if not one.negated]
+    devices = [value for one in matches for value in one.values or ()]
+    if rule.names(protocol=47) or any(rule.names(port=port) for port in (4789, 8472)) or host.plan.nic in devices:
         return True
-    return False if host.plan.device in words else None
+    return False if host.plan.device in devices else None
 
 
 def carrier(scene: Scene) -> tuple[str, str]:
@@ -64,7 +51,7 @@ def inserted(rule: FirewallRule, match: tuple[str, str]) -> str:
     """
     tool = rule.tool
     if tool == "nft":
-        return " ".join(filter(None, (f"nft insert rule {_chain(rule)}", match[1], "accept")))
+        return " ".join(filter(None, ("nft insert rule", *rule.place[1:], match[1], "accept")))
     if tool.startswith("ebtables"):
         return deleted(rule) if rule.rule else f"{tool} -t {rule.table} -P {rule.chain} ACCEPT"
     if tool.startswith("arptables"):
@@ -75,7 +62,7 @@ def inserted(rule: FirewallRule, match: tuple[str, str]) -> str:
 def deleted(rule: FirewallRule) -> str:
     """The command that takes a rule out."""
     if rule.tool == "nft":
-        return f"nft delete rule {_chain(rule)} handle {rule.handle}"
+        return f"nft delete rule {' '.join(rule.place[1:])} handle {rule.handle}"
     return f"{rule.tool} -t {rule.table} -D {rule.chain} {rule.rule}"
 
 
@@ -85,31 +72,17 @@ def hooks(host: HostScene, rule: FirewallRule, seen: frozenset[str] = frozenset(
     own = (rule.hook or chain).upper()
     if own in HOOKS or chain in seen:
         return {own}
-    same = [one for one in host.firewall if all(getattr(one, key) == getattr(rule, key) for key in TABLE)]
-    callers = [one for one in same if chain in (one.verdict, *one.calls)]
+    callers = [one for one in host.firewall if one.place[:3] == rule.place[:3] and chain in one.calls]
     return set().union(*(hooks(host, one, seen | {chain}) for one in callers))
 
 
 def excepted(host: HostScene, rule: FirewallRule, match: tuple[str, str]) -> bool:
     """Whether a rule before this one, in its chain, accepts what `inserted` would have it accept."""
-    same = [one for one in host.firewall if all(getattr(one, key) == getattr(rule, key) for key in CHAIN)]
-    before = [one for one in same if one.rule and (not rule.rule or one.position < rule.position)]
-    wanted = match[1] if rule.tool == "nft" else match[0]
-    return any(one.verdict.upper() == "ACCEPT" and plain(one) == wanted for one in before)
-
-
-def dropping(host: HostScene, words: re.Pattern[str], exception: tuple[str, str]) -> list[FirewallRule]:
-    """The rules of a host that drop what `words` describe, unless one before them accepts `exception`."""
-    named = [rule for rule in host.firewall if rule.verdict in DROPPING and words.search(rule.rule)]
-    return [rule for rule in named if not excepted(host, rule, exception)]
-
-
-def plain(rule: FirewallRule) -> str:
-    """A rule's match, without its verdict and the additions of iptables and nft."""
-    if rule.tool == "nft":
-        return rule.rule.removesuffix(f" {rule.verdict.lower()}").removesuffix(" counter")
-    # iptables writes a protocol's number as its name where /etc/protocols has one
-    return MODULE.sub("", TARGET.sub("", rule.rule)).strip().replace("-p vrrp", "-p 112")
+    wanted = {*xtables.branch(match[0], rule.family).matches}
+    before = [one for one in host.firewall if one.place == rule.place and one.rule]
+    before = [one for one in before if not rule.rule or one.position < rule.position]
+    accepting = [branch for one in before for branch in one.branches if branch.action == ACCEPT]
+    return any({*branch.matches} <= {*wanted, IPV4} for branch in accepting)
 
 
 def quoted(rule: FirewallRule) -> str:
@@ -123,7 +96,3 @@ def counted(rule: FirewallRule) -> str:
     """The rule as evidence, with what it matched during the trial."""
     hits = "does not count" if rule.hits is None else f"matched {rule.hits} packets during the trial"
     return f"{quoted(rule)} ({rule.tool}) {hits}"
-
-
-def _chain(rule: FirewallRule) -> str:
-    return f"{rule.family} {rule.table} {rule.chain}"

@@ -5,60 +5,59 @@ is rewritten, a tunnel that is taken in only as an answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lab.checkup import rules
-from lab.checkup.verdicts import Firewall, Packet
 from lab.clouds import GRE, UDP
+from lab.diagnose.rules.candidates import tunnel_packet
 from lab.diagnose.rules.firewall_exceptions import (
-    DROPPING,
     IGMP,
     carrier,
+    counted,
     deleted,
-    dropping,
+    excepted,
     inserted,
     of_carrier,
     quoted,
 )
 from lab.diagnose.scene import HostScene, Scene
+from lab.firewall.matches import Packet
+from lab.firewall.rules import FirewallRule
+from lab.firewall.verdicts import Firewall
 from lab.model import ALL_HOSTS, Finding
-from lab.records import FirewallRule
 from lab.tunnels import KINDS
 
-OF_IGMP = re.compile(r"\bigmp\b|-p 2\b")
-SETS_TTL = re.compile(r"\bip6? (ttl|hoplimit) set\b")
 IGMP_NUMBER, ALL_QUERIERS = 2, "224.0.0.22"
-STRICT_PATH = re.compile(r"-m rpfilter\b.*--invert|\bfib saddr \. (mark \. )?iif oif (missing|0)\b")
-OTHER_PATH = re.compile(r"--loose\b|\bnfproto ipv6\b")
-INCOMING_HOOKS = ("prerouting", "input")
-SETS_DSCP = re.compile(r"\bip6? (dscp|ecn) set\b")
-SETS_CE = re.compile(r"\bip6? ecn set ce\b|--set-tos 0x[0-9a-f]?[37bf]/0x[0-9a-f]?[37bf]\b")
+CONGESTED = 3
 """Both bits of ECN, whatever the others are: Congestion Experienced (RFC 3168 section 5)."""
-MAC_REWRITING = ("snat", "dnat", "redirect", "arpreply", "mangle")
 
 
 def by_text(scene: Scene) -> Iterator[Finding]:
     """Rules whose text shows that they break something that the trial does not send."""
     for host in scene.hosts.values():
         for rule in host.firewall:
-            if rule.verdict in ("TTL", "HL") or SETS_TTL.search(rule.rule):
-                yield _rewritten(host, rule)
-            marks = rule.verdict in ("TOS", "DSCP") or SETS_DSCP.search(rule.rule)
-            if marks and (found := _marked(scene, host, rule)):
+            if rule.sets("ttl"):
+                place = host.plan.nic if of_carrier(host, rule) else host.plan.device
+                yield host.declared("ttl-rewritten", place, quoted(rule), deleted(rule))
+            if rule.sets("tos") and (found := _marked(scene, host, rule)):
                 yield found
-            if rule.family in ("bridge", "arp") and rule.verdict in MAC_REWRITING and rule.hits:
-                yield _bridged(host, rule)
+            if rule.family in ("bridge", "arp") and rule.sets("address", "mac") and rule.hits:
+                yield host.declared("nat-rewrites", host.plan.device, counted(rule), deleted(rule))
         yield from _stateful(scene, host)
 
 
 def igmp(scene: Scene) -> Iterator[Finding]:
     """IGMP that a host drops, by a rule about it or because no rule accepts it: then no querier learns its groups."""
     for host in scene.hosts.values():
-        named = [(rule, quoted(rule)) for rule in dropping(host, OF_IGMP, IGMP)]
-        for rule, evidence in named or _refusing(host, _queries(host), _reports(host)):
-            yield host.declared("igmp-filtered", host.plan.device, evidence, inserted(rule, IGMP))
+        device = host.plan.device
+        query = Packet(IGMP_NUMBER, incoming=device, destination=ALL_HOSTS, kind="multicast")
+        report = replace(query, incoming=None, outgoing=device, source=host.plan.address(), destination=ALL_QUERIERS)
+        datagrams = [replace(one, protocol=UDP, destination=None) for one in (query, report)]
+        naming = [rule for rule in host.firewall if rule.drops and rule.names(protocol=IGMP_NUMBER)]
+        named = [(rule, quoted(rule)) for rule in naming if not excepted(host, rule, IGMP)]
+        refusing = (*_refusing(host, query, datagrams[0]), *_refusing(host, report, datagrams[1]))
+        for rule, evidence in named or refusing:
+            yield host.declared("igmp-filtered", device, evidence, inserted(rule, IGMP))
 
 
 def compared(scene: Scene) -> Iterator[Finding]:
@@ -68,45 +67,20 @@ def compared(scene: Scene) -> Iterator[Finding]:
     What it does not let in is captured before, and harms nothing.
     """
     for host in scene.hosts.values() if scene.planned and KINDS[scene.topology.options.kind].port else ():
-        own = host.plan.address("underlay")
-        leaving = Packet(GRE, outgoing=host.plan.nic, source=own)
-        pair = (leaving, replace(leaving, protocol=UDP))
-        for rule, evidence in _refusing(host, pair, pair):
-            if rule.hook in INCOMING_HOOKS:
-                continue
-            yield host.declared(
-                "control-dropped", host.plan.nic, f"GRE: {evidence}", inserted(rule, ("-p gre", "meta l4proto gre"))
-            )
+        leaving = Packet(GRE, outgoing=host.plan.nic, source=host.plan.address("underlay"))
+        for rule, evidence in _refusing(host, leaving, replace(leaving, protocol=UDP)):
+            exception = inserted(rule, ("-p gre", "meta l4proto gre"))
+            yield host.declared("control-dropped", host.plan.nic, f"GRE: {evidence}", exception)
 
 
-Packets = tuple[Packet, Packet]
-
-
-def _refusing(host: HostScene, coming: Packets, leaving: Packets) -> Iterator[tuple[FirewallRule, str]]:
-    """The chains that drop the first packet of a pair and let the second one pass, on the same way, with why."""
-    firewall = rules.firewall([rule for rule in host.firewall if rule.family in ("ip", "inet")])
-    called = [chain for chain in firewall.chains if not chain.hook]
-    for chain in firewall.chains:
-        packets = coming if chain.hook in INCOMING_HOOKS else leaving
-        if chain.hook not in (*INCOMING_HOOKS, "output"):
-            continue
-        dropped, other = (Firewall((chain, *called)).of(packet, chain.hook) for packet in packets)
-        if dropped.passes is False and other.passes is not False:
-            family, table = chain.table.split()
-            yield FirewallRule(chain.tool, family, table, chain.name), dropped.why
-
-
-def _queries(host: HostScene) -> Packets:
-    """What a querier sends the host, and multicast by UDP on the same way."""
-    query = Packet(IGMP_NUMBER, incoming=host.plan.device, destination=ALL_HOSTS, kind="multicast")
-    return query, replace(query, protocol=UDP, destination=None)
-
-
-def _reports(host: HostScene) -> Packets:
-    """What the host reports of its groups, and multicast by UDP on the same way."""
-    own = host.plan.address()
-    report = Packet(IGMP_NUMBER, outgoing=host.plan.device, source=own, destination=ALL_QUERIERS, kind="multicast")
-    return report, replace(report, protocol=UDP, destination=None)
+def _refusing(host: HostScene, packet: Packet, other: Packet) -> Iterator[tuple[FirewallRule, str]]:
+    """The chains of the packets' way that drop the first and let the other one pass, with why."""
+    firewall = Firewall(host.firewall)
+    for chain in firewall.chains.values():
+        if chain[0].hook in (("prerouting", "input") if packet.incoming else ("output",)):
+            dropped = firewall.through(chain, packet)
+            if dropped.passes is False and firewall.through(chain, other).passes is not False:
+                yield chain[0], dropped.why
 
 
 def reverse_path(scene: Scene) -> Iterator[Finding]:
@@ -114,8 +88,8 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
         filtering = max(host.parameter("rp_filter", device) for device in ("all", host.plan.device))
-        for rule in dropping(host, STRICT_PATH, exception):
-            if OTHER_PATH.search(rule.rule) or rule.family == "ip6" or of_carrier(host, rule):
+        for rule in host.firewall:
+            if not rule.drops or not _strict(rule) or excepted(host, rule, exception) or of_carrier(host, rule):
                 continue
             yield host.declared(
                 "reverse-path-rule",
@@ -125,14 +99,20 @@ def reverse_path(scene: Scene) -> Iterator[Finding]:
             )
 
 
-def _rewritten(host: HostScene, rule: FirewallRule) -> Finding:
-    outer = of_carrier(host, rule)
-    return host.declared("ttl-rewritten", host.plan.nic if outer else host.plan.device, quoted(rule), deleted(rule))
+def _strict(rule: FirewallRule) -> bool:
+    """Whether it is about sources that are routed by another device, and not about IPv6 alone."""
+    fields = {one.field for one in rule.matches()}
+    routed = [one for one in rule.matches() if one.field.startswith("fib saddr") and one.field.endswith(" iif oif")]
+    missing = any(one.values in (("0",), ("False",)) and not one.negated for one in routed)
+    strict = missing or ({"rpfilter", "--invert"} <= fields and "--loose" not in fields)
+    return strict and rule.family != "ip6" and all("ip" in (one.values or ()) for one in rule.matches("ethertype"))
 
 
 def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None:
     outer = of_carrier(host, rule)
-    if outer is not False and SETS_CE.search(rule.rule) and any(one.stage == "decapsulation" for one in scene.losses):
+    marks = [value & one.mask for one in rule.sets("tos") for value, _ in one.values or () if one.mask & 3 == CONGESTED]
+    congested = any(mark & CONGESTED == CONGESTED for mark in marks)
+    if outer is not False and congested and any(one.stage == "decapsulation" for one in scene.losses):
         return host.declared("congestion-marked", host.plan.nic, quoted(rule), deleted(rule))
     if not scene.planned:
         return None
@@ -141,30 +121,18 @@ def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None
     )
 
 
-def _bridged(host: HostScene, rule: FirewallRule) -> Finding:
-    return host.declared(
-        "nat-rewrites",
-        host.plan.device,
-        f"{quoted(rule)} ({rule.tool}) matched {rule.hits} packets during the trial",
-        deleted(rule),
-    )
-
-
 def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Tunnel packets are accepted only as ESTABLISHED: they are dropped when the host sends nothing."""
-    words = carrier(scene)[0]
-    chain = [rule for rule in host.firewall if rule.chain == "INPUT" and rule.table == "filter"]
-    own = [rule for rule in chain if words in rule.rule or "-p 47" in rule.rule]
-    accepting = [rule for rule in own if rule.verdict == "ACCEPT"]
-    stateful = [rule for rule in accepting if "ESTABLISHED" in rule.rule and "NEW" not in rule.rule]
-    refusing = [rule for rule in chain if rule.verdict in DROPPING]
-    if stateful and len(stateful) == len(accepting) and refusing:
-        yield host.declared(
-            "stateful-only",
-            host.plan.nic,
-            f"{quoted(stateful[0])}, then {quoted(refusing[-1])}",
-            inserted(stateful[0], carrier(scene)),
-        )
+    lost = any(loss.stage == "decapsulation" and loss.node == host.name for loss in scene.losses)
+    naming = [rule for rule in host.firewall if rule.matches("state") and of_carrier(host, rule)]
+    if lost and not naming:  # another rule reports what is dropped in any state
+        return
+    for peer in scene.topology.peers(host.name):
+        unsolicited = tunnel_packet(scene, host, scene.hosts[peer].plan)
+        for rule, evidence in _refusing(host, unsolicited, replace(unsolicited, state="established")):
+            exception = inserted(rule, carrier(scene))
+            yield host.declared("stateful-only", host.plan.nic, f"{evidence}, but for ESTABLISHED", exception)
+            return
 
 
 RULES = (by_text, igmp, compared, reverse_path)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from lab.diagnose import trial
 from lab.diagnose.codes import CODES
 from lab.diagnose.rules import firewall_exceptions
-from lab.diagnose.rules.firewall_exceptions import DROPPING, by_ports, counted, hooks, inserted
+from lab.diagnose.rules.firewall_exceptions import by_ports, counted, hooks, inserted
 from lab.diagnose.scene import HostScene, Scene
+from lab.firewall.matches import Packet
+from lab.firewall.rules import FirewallRule
 from lab.model import IPV6_LEAST_MTU, Finding
-from lab.records import FirewallRule
 from lab.tunnels import KINDS
 
+ICMPV6_NUMBER = 58
 ICMPV6 = ("-p ipv6-icmp", "meta l4proto ipv6-icmp")
-OF_ICMPV6 = re.compile(r"icmp|-p 58\b|\bip6\b|\bIPv6\b|86dd", re.IGNORECASE)
-OF_REPORTS = re.compile(r"(type|mld)\S* \D{0,3}(13[12]|143|mld\S*)")
 OF_ONE_HOST = {code for code in CODES if code.startswith("ipv6-")} | {"mtu-below-1280", "icmpv6-filtered"}
 """The codes of what keeps one host from answering."""
+REPORTS = ("130/0", "131/0", "132/0", "143/0")
+"""Type and code of what queriers and members of groups send (RFC 3810)."""
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-ip6tables"
 
 
@@ -79,10 +81,9 @@ def filtered(scene: Scene) -> Iterator[Finding]:
     for host in _hosts(scene):
         silent = _is_silent(scene, host)
         for rule in host.firewall:
-            if rule.verdict not in DROPPING or rule.family not in ("ip6", "inet") or hooks(host, rule) == {"FORWARD"}:
+            if not rule.drops or rule.family not in ("ip6", "inet") or hooks(host, rule) == {"FORWARD"}:
                 continue
-            text = rule.rule
-            if (silent and _may_match(rule, text)) or OF_REPORTS.search(text):
+            if (silent and _may_match(rule)) or any(rule.names(icmp=one) and _takes(rule, one) for one in REPORTS):
                 yield host.declared("icmpv6-filtered", host.plan.device, counted(rule), inserted(rule, ICMPV6))
 
 
@@ -95,7 +96,7 @@ def bridged(scene: Scene) -> Iterator[Finding]:
     families = ("bridge", "ip6", "inet") if hub.parameter(BRIDGE_CALLS) or by_bridge else ("bridge",)
     for rule in hub.firewall:
         forwards = rule.family in families and (rule.family == "bridge" or hooks(hub, rule) == {"FORWARD"})
-        if forwards and rule.verdict in DROPPING and _may_match(rule, rule.rule):
+        if forwards and rule.drops and _may_match(rule):
             exception = ("", by_ports(hub)) if rule.family == "bridge" else firewall_exceptions.bridged(bridge)
             yield hub.declared("bridged-dropped", bridge, f"IPv6: {counted(rule)}", inserted(rule, exception))
 
@@ -130,11 +131,15 @@ def _is_silent(scene: Scene, host: HostScene) -> bool:
     )
 
 
-def _may_match(rule: FirewallRule, text: str) -> bool:
-    """Whether a rule (a policy has no text) matches ICMPv6: explicitly, or without a protocol if it was hit."""
-    if OF_ICMPV6.search(text):
-        return rule.hits != 0
-    return bool(rule.hits) and not re.search(r"-p (tcp|udp|gre|47)\b", text)
+def _may_match(rule: FirewallRule) -> bool:
+    """Whether a rule may have dropped ICMPv6: it was hit, or does not count and names it."""
+    names = rule.names(protocol=ICMPV6_NUMBER) or rule.names(ethertype="ip6") or bool(rule.matches("icmp"))
+    return _takes(rule) and (bool(rule.hits) or (rule.hits is None and names))
+
+
+def _takes(rule: FirewallRule, icmp: str | None = None) -> bool:
+    packet = Packet(ICMPV6_NUMBER, ethertype="ip6", kind="multicast", icmp=icmp)
+    return any(rule.takes(one) is not False for one in (packet, replace(packet, kind="unicast")))
 
 
 def _addresses(host: HostScene) -> str:

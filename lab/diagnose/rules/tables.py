@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -18,7 +17,6 @@ TABLES = (253, 254, 255)  # default, main, local
 NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 MAIN_PRIORITY = 32766
 SOME_GROUP = "239.1.1.1"
-SETS_MARK = re.compile(r"(?:--set-x?mark|\bmark set) (0x[0-9a-f]+|\d+)")
 WHOLE_MARK = 0xFFFFFFFF
 
 
@@ -45,7 +43,8 @@ def policy(scene: Scene) -> Iterator[Finding]:
 def policy_rules(scene: Scene, host: HostScene) -> list[Rule]:
     """The rules of a host that take what it sends on the overlay, or its tunnel packets, another way."""
     rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
-    marks = {int(mark, 0) for rule in host.firewall if rule.hits != 0 for mark in SETS_MARK.findall(rule.rule)}
+    set_to = [one.values or () for rule in host.firewall if rule.hits != 0 for one in rule.sets("mark")]
+    marks = {mark for values in set_to for mark, _ in values}
     found = []
     for packet in _packets(scene, host):
         for mark in (0, *marks):
