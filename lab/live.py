@@ -105,9 +105,9 @@ class LiveLab(Lab):
         """EnvironmentProblem where hosts take no UDP from each other: there a silence proves nothing."""
         if self.closed_ways:
             raise EnvironmentProblem(
-                "on the underlay the hosts do not take plain UDP from each other "
-                f"({', '.join(self.closed_ways)}): they cannot be distinguished from drops of the cloud",
-                remedy=f"for the test, let UDP ports {FIRST_PORT}-{LAST_PORT - 1} in from the other hosts, "
+                "the hosts drop each other's plain UDP on the underlay "
+                f"({', '.join(self.closed_ways)}), so drops of the cloud cannot be tested",
+                remedy=f"for the test, allow UDP ports {FIRST_PORT}-{LAST_PORT - 1} between the hosts, "
                 "in the hosts' firewalls and in the cloud's rules",
             )
 

@@ -143,7 +143,9 @@ def of_run(reports: Path) -> Bundle:
     """The bundle of the last run that wrote its results to a folder."""
     results, kept = reports / RESULTS, reports / KEPT
     if not results.exists():
-        raise EnvironmentProblem(f"{reports} has no {RESULTS}: no run has ended there", remedy="./overcast")
+        raise EnvironmentProblem(
+            f"{reports} has no {RESULTS}: no run has written its results there", remedy="./overcast"
+        )
     if not kept.exists():
         lack = f"the run in {reports} has no diagnosis ({kept.name}): none of its tests failed"
         raise EnvironmentProblem(lack, remedy="pack a run with failed tests; --reports=DIR names another folder")

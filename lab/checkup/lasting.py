@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lab.boot.common import SYSCTLS
+from lab.causes import for_good
 from lab.checkup.check import Check
 from lab.machines.hosts import HostSpec
 from lab.model import Finding, NodePlan, Topology
 from lab.overlay.readback import BROADCAST_PING
 
 WHAT = "after a reboot"
-ANSWERED = f"echo '{BROADCAST_PING} = 0' | sudo tee {SYSCTLS}"
+ANSWERED = for_good(f"sudo sysctl -w {BROADCAST_PING}=0")
 """The command by which a host answers broadcast pings after a boot."""
 MANAGERS = ("systemd-networkd", "ifupdown", "netplan", "NetworkManager", "network-scripts")
 Named = Sequence[Mapping[str, Any]]

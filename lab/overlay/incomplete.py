@@ -85,7 +85,7 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
         return Finding("tunnel-missing", spoke.name, "", summary, f"devices: {', '.join(spoke.devices)}", fix)
     wrong = astray[0]
     fix = _again(star, pair, replace(pair, near=wrong), spoke, wrong)
-    summary = f"{spoke.name} {wrong.name} leads to {wrong.remote}; expected an address of {star.hub.name}"
+    summary = f"{spoke.name} {wrong.name} has the remote {wrong.remote}; expected an address of {star.hub.name}"
     return Finding("tunnel-remote-mismatch", spoke.name, wrong.name, summary, f"{star.hub.name} has {addresses}", fix)
 
 

@@ -78,8 +78,8 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
             return _at(topology, found)
     tried = ", ".join(str(address.ip) for _, address in _own_addresses(hub)) or "none"
     raise EnvironmentProblem(
-        f"expected an address of the hub that every spoke has a route to, and the hub a route back; "
-        f"found none (the hub's addresses: {tried})",
+        f"expected an address of the hub with routes to and from every spoke; found none "
+        f"(the hub's addresses: {tried})",
         remedy=_routes_to_look_at(hub, spokes),
     )
 
@@ -93,7 +93,7 @@ def _between_ends(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
         reachable = [one for one in _own_addresses(host) if all(_way(other, one[1].ip) for other in others)]
         if not reachable:
             raise EnvironmentProblem(
-                f"expected an address of {name} that its tunnels' other ends have a route to; found none",
+                f"expected an address of {name} to which its tunnel peers have a route; found none",
                 remedy=_routes_to_look_at(host, others),
             )
         found[name] = reachable[0]

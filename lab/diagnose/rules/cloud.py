@@ -91,7 +91,9 @@ def hops(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     for exchange in scene.trial.of("unicast", "underlay"):
         if exchange.spent > scene.underlay.routers:
             to = scene.hosts[exchange.receivers[0]]
-            said = f"{exchange.spent} between {exchange.sender} and {to.name}; expected {scene.underlay.routers}"
+            said = (
+                f"{exchange.spent} routers between {exchange.sender} and {to.name}; expected {scene.underlay.routers}"
+            )
             said += f": sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}"
             yield declared("underlay-hops", fabric_name(scene), "", said, to=to.plan.address("underlay"))
             return

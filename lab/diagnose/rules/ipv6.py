@@ -110,7 +110,7 @@ def unanswered(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
         return  # a loss of IPv4, too, is explained by the tunnel
     unforwarded = trial.unforwarded(scene.trial.pings6, scene.hub.name)
     for pinger, name in unforwarded[:1]:
-        said = f"{scene.hub.name} has answers of both by IPv6, {pinger} has none of {name}"
+        said = f"{scene.hub.name} receives IPv6 answers from both, but {pinger} receives none from {name}"
         yield scene.hub.declared("ipv6-unanswered", scene.topology.bridge, said)
     explained |= {name for _, name in unforwarded}
     for host in _hosts(scene):

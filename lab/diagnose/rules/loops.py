@@ -33,7 +33,7 @@ def loops(scene: Scene) -> Iterator[Finding]:
             joined[one] = other
         elif not (_runs_stp(near) or _runs_stp(far)):
             name, found = near.device.name, f"{near} to {far}, both without STP; {_copies(scene)}"
-            summary = f"{near.host.name} {name} closes a circle: {far.host.name} is reached without it too"
+            summary = f"{near.host.name} {name} closes a loop: {far.host.name} is reachable without it, too"
             yield near.host.finding("loop", name, summary, found, f"ip link del {name}")
 
 

@@ -80,8 +80,8 @@ def black_holes(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
             f"full-size frames from {loss.last.node} to {end} are lost on the underlay, but small ones arrive: the "
             "path MTU is smaller than the NICs' MTU, without an ICMP error",
             f"all of {loss.lost} full-size datagrams are lost, but none of the small ones",
-            f"tracepath -n {scene.hosts[end].plan.endpoint}    # widen the path, or give every device of the overlay "
-            f"the MTU that it finds less {_overhead(scene)}",
+            f"tracepath -n {scene.hosts[end].plan.endpoint}    # raise the path's MTU, or set every overlay device's "
+            f"MTU to the one it prints, less {_overhead(scene)}",
         )
 
 
