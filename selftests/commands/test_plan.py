@@ -150,11 +150,11 @@ def test_two_hubs_are_written(tmp_path: Path, shape: str, made: str, mtu: int) -
         (["--hub=10.1.0.4", "--format=shell"], "--hub: the two-hubs-prp topology expects 2 hubs; found 1"),
         (
             ["--hub=10.1.0.4,10.1.0.5", "--format=networkd"],
-            "networkd cannot make a two-hubs-prp overlay: expected --form",
+            "networkd does not support a two-hubs-prp overlay: use --format=",
         ),
         (
             ["--hub=10.1.0.4,10.1.0.5", "--format=netplan"],
-            "netplan cannot make a two-hubs-prp overlay: expected --form",
+            "netplan does not support a two-hubs-prp overlay: use --format=",
         ),
     ],
 )

@@ -41,6 +41,8 @@ def test_is_found_and_fixed(rig: Rig, tmp_path: Path, broken: str) -> None:
 
     try:
         broken_run, result = run(rig, tmp_path / "broken", *TESTS)
+        codes = [one["code"] for one in result["findings"]]
+        assert codes == [code], result["findings"]
         (finding,) = result["findings"]
         done = node.run("sh", "-c", finding["remedy"])
         fixed_run, after = run(rig, tmp_path / "fixed", *TESTS)

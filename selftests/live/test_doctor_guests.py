@@ -12,7 +12,7 @@ import pytest
 
 from selftests.live.guests_rig import GuestsRig
 from selftests.live.test_doctor import Report, ask
-from selftests.live.test_guests import HOSTS, MULTICAST, SECONDS, guests, type_in
+from selftests.live.test_guests import HOSTS, MULTICAST, SECONDS, guests, typed_in
 
 __all__ = ["guests"]
 
@@ -38,13 +38,14 @@ def test_before_and_after_an_overlay_is_set_up(guests: GuestsRig, capsys: pytest
     assert {what for _, what in bare.lines("problem")} == {"broadcast ping"}, bare.text
     assert bare.lines("ok")[named("hub"), "ip_gre"] == "the kernel loads it when it is needed", bare.text
 
-    type_in(guests, MULTICAST)
-    before = guests.state()
-    began = time.monotonic()
-    ready = doctor()
-    took = time.monotonic() - began
-    with guests.lab.cloud.without_gre("spoke1"):
-        blocked = doctor()
+    with typed_in(guests, MULTICAST):
+        before = guests.state()
+        began = time.monotonic()
+        ready = doctor()
+        took = time.monotonic() - began
+        with guests.lab.cloud.without_gre("spoke1"):
+            blocked = doctor()
+        changed = guests.differences(before, SECONDS)
 
     assert ready.lines("problem") == {}, ready.text
     assert ready.status == 0
@@ -56,4 +57,4 @@ def test_before_and_after_an_overlay_is_set_up(guests: GuestsRig, capsys: pytest
     assert blocked.lines("problem")[back, "protocol 47"], blocked.text
     assert (f"{named('hub')} → {named('spoke1')}", "protocol 47") not in blocked.lines("problem")
     assert "unlike ICMP echo and UDP: a cloud rule" in blocked.lines("problem")[back, "protocol 47"]
-    assert guests.differences(before, SECONDS) == []
+    assert changed == []
