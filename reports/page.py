@@ -69,7 +69,7 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
             explained=explained,
             open_count=sum(one.outcome != "passed" for one in conformance.requirements),
             baseline=result.get("baseline"),
-            figures=result["figures"],
+            figures=list(figures(result["figures"])),
             environment=[(key.replace("_", " "), value) for key, value in sorted(result["environment"].items())],
             footer=f"{result['run']['command']}: {result['run']['seconds']:g} s, ended {result['generated']}. "
             f"The same as data: conformance.json, schema {result['schema']}.",
@@ -104,6 +104,13 @@ def cause(finding: Mapping[str, Any]) -> dict[str, Any]:
         "requirements": finding.get("requirements", []),
         "tests": len(finding.get("tests", ())),
     }
+
+
+def figures(measured: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Return figures as templates show them: `most`, the largest of their unit, where several have it, for a bar."""
+    for one in measured:
+        alike = [other["value"] for other in measured if other["unit"] == one["unit"]]
+        yield {**one, "most": max(alike) if len(alike) > 1 and max(alike) > 0 else None}
 
 
 def matrix(table: Matrix, anchors: set[str]) -> dict[str, Any]:

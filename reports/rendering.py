@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from lab.errors import EnvironmentProblem, UsageProblem
@@ -17,6 +19,8 @@ PROGRAM = "allure"
 RENDERED = "allure-report"
 INSTALL = "npm install --global allure"
 PAGE = "index.html"
+HISTORY = "allure-history.jsonl"
+"""What Allure keeps of each rendering, for the trend of a test over the runs."""
 
 
 def render(reports: Path) -> Path:
@@ -31,9 +35,11 @@ def render(reports: Path) -> Path:
         )
     if (target / PAGE).exists():  # rendered before; another folder of that name is left to the program
         shutil.rmtree(target)
-    done = subprocess.run(
-        [program, "generate", str(results), "--output", str(target)], capture_output=True, text=True, check=False
-    )
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as settings:
+        json.dump({"name": "Overcast", "historyPath": str((reports / HISTORY).resolve())}, settings)
+        settings.flush()
+        command = [program, "generate", str(results), "--output", str(target), "--config", settings.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not (target / PAGE).exists():
         said = (done.stderr.strip() or done.stdout.strip() or "it printed nothing").splitlines()[-1]
         raise EnvironmentProblem(f"{program} generate ended with status {done.returncode}: {said}")

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from reports.page import figures
 from selftests.reports import chromium
 
 pytest_plugins = ["pytester"]
 
+FIGURES = [("p50", 2, "ms"), ("p99", 8, "ms"), ("to the hub", 3, "hops")]
 WIDTHS = (360, 820, 1100, 1440, 1920)
 LARGEST = 3_000_000  # octets, with 400 failures
 HOSTILE = "<img src=x onerror=alert(1)> </script><b>&amp;"
@@ -191,3 +193,10 @@ def test_a_cell_of_the_matrix_leads_to_its_path(page):
     path.wait_for(state="visible")
     assert "gretap2: never" in path.inner_text()
     assert page.url.endswith("#path-spoke1-spoke2")
+
+
+def test_figures_of_one_unit_have_bars_of_one_scale():
+    """A bar is as long as its figure is of the largest of its unit; a figure that is alone in its unit has none."""
+    measured = [{"name": name, "value": value, "unit": unit} for name, value, unit in FIGURES]
+
+    assert [one["most"] for one in figures(measured)] == [8, 8, None]

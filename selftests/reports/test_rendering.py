@@ -15,13 +15,15 @@ import pytest
 from reports.__main__ import main
 
 PROGRAM = """#!{python}
-import pathlib, sys
-assert sys.argv[1] == "generate" and sys.argv[3] == "--output", sys.argv
+import json, pathlib, sys
+assert sys.argv[1] == "generate" and sys.argv[3::2] == ["--output", "--config"], sys.argv
 if "broken" in sys.argv[2]:
     sys.exit("no results understood")
 target = pathlib.Path(sys.argv[4])
 target.mkdir()
 target.joinpath("index.html").write_text(sys.argv[2])
+history = json.loads(pathlib.Path(sys.argv[6]).read_text())["historyPath"]
+open(history, "a").write("rendered\\n")
 """
 
 
@@ -56,6 +58,7 @@ def test_the_page_is_rendered_and_rendered_again(results, capsys):
 
     page = results / "allure-report" / "index.html"
     assert page.read_text() == str(results / "allure-results")
+    assert (results / "allure-history.jsonl").read_text() == "rendered\n" * 2
     assert f"{page}\n  to read it: allure open {page.parent}\n" in capsys.readouterr().out
 
 

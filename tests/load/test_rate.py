@@ -10,18 +10,18 @@ from fixtures.load import losses_at
 
 
 @pytest.mark.requirement("LOAD-01")
-def test_multicast_arrives_at_the_rate(overlay, rate):
+def test_multicast_arrives_at_the_rate(overlay, rate, record_figure):
     """Every receiver gets every datagram to a group once."""
-    assert losses_at(rate, "multicast", overlay) == []
+    assert losses_at(rate, "multicast", overlay, record_figure) == []
 
 
 @pytest.mark.requirement("LOAD-02")
-def test_broadcast_arrives_at_the_rate(overlay, rate):
+def test_broadcast_arrives_at_the_rate(overlay, rate, record_figure):
     """Every receiver gets every datagram to the broadcast address once."""
-    assert losses_at(rate, "broadcast", overlay) == []
+    assert losses_at(rate, "broadcast", overlay, record_figure) == []
 
 
 @pytest.mark.requirement("LOAD-03")
-def test_unicast_arrives_at_the_rate(overlay, rate):
+def test_unicast_arrives_at_the_rate(overlay, rate, record_figure):
     """The receiver gets every datagram to its address once."""
-    assert losses_at(rate, "unicast", overlay) == []
+    assert losses_at(rate, "unicast", overlay, record_figure) == []

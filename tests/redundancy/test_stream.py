@@ -8,6 +8,7 @@ import pytest
 
 
 @pytest.mark.requirement("RED-04")
-def test_nothing_of_a_stream_comes_twice(streamed):
+def test_nothing_of_a_stream_comes_twice(streamed, record_silences):
     """Whatever happens while a stream runs between live hosts, nothing of it is heard twice or out of order."""
+    record_silences("during the stream", streamed.outages)
     assert [one for one in streamed.outages if one.repeated or one.disordered] == []
