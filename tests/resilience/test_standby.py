@@ -28,7 +28,7 @@ def test_takes_over_without_the_spokes(build_lab, record_figure):
             lab.take_over(lab.hub.name)
             sent = sender.udp.send(to=lab.everyone, port=broadcast.port).payload
             sent_to_group = sender.udp.send(to=GROUP, port=multicast.port).payload
-        # an ARP answer is lost while its sender asks for the hub that is away, and is asked for again after a second
+        # a host that resolves the hub while it is away drops its ARP answers; the next request comes after a second
         lab.forget_neighbours()
         answers = [spoke.ping(lab.everyone) for spoke in lab.spokes]
 
