@@ -45,12 +45,11 @@ def cause_lines(finding: Mapping[str, Any], width: int, caused: str = "") -> lis
     """
     remedy = " ".join(str(finding.get("remedy") or "").splitlines())
     where = place(finding["node"], finding.get("host", ""), remedy)
-    lasting = for_good(remedy) if finding.get("host") else ""
-    last = [f"{INDENT}{fix(where, remedy)}"] if remedy else []
-    last += [f"{INDENT}{fix(where, lasting, FOR_GOOD)}"] if lasting else []
+    corrections = fixes(where, remedy, live=bool(finding.get("host")))
+    last = [f"{INDENT}{line}" for line in corrections]
     last += wrapped(caused, width, 1)
     fact = wrapped(f"{finding['code']}: {finding['summary']}", width, MOST_OF_FACT, first="")
-    room = MOST_LINES - len(fact) - len(last) + bool(lasting)
+    room = MOST_LINES - len(fact) - len(last) + (len(corrections) > 1)
     evidence = wrapped(str(finding.get("evidence") or ""), width, room)
     return [*fact, *evidence, *last]
 
@@ -58,6 +57,14 @@ def cause_lines(finding: Mapping[str, Any], width: int, caused: str = "") -> lis
 def fix(host: str, command: str, word: str = "fix") -> str:
     """Return the command that corrects a finding, and the host to run it on."""
     return f"{word} ({host}): {command}" if host else f"{word}: {command}"
+
+
+def fixes(host: str, remedy: str, *, live: bool = True) -> list[str]:
+    """Return the lines with what corrects a finding: for now and, on a live host, for good; none without a command."""
+    lines = [fix(host, remedy)] if remedy else []
+    if live and (lasting := for_good(remedy)):
+        lines.append(fix(host, lasting, FOR_GOOD))
+    return lines
 
 
 def for_good(remedy: str) -> str:

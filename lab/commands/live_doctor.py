@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab import designs, roles, tunnels
-from lab.causes import FOR_GOOD, fix, for_good
+from lab.causes import fixes, for_good
 from lab.checkup import examination
 from lab.checkup.check import Check
 from lab.checkup.examination import Examined, Wanted
@@ -117,8 +117,7 @@ def _fixes(check: Check, names: Mapping[str, str]) -> list[str]:
     if not check.remedy or check.state == "ok":
         return []
     on = "" if check.place == ALL else check.place
-    where, lasting = place(on, names.get(on, ""), check.remedy), for_good(check.remedy)
-    return [fix(where, check.remedy), *([fix(where, lasting, FOR_GOOD)] if lasting else [])]
+    return fixes(place(on, names.get(on, ""), check.remedy), check.remedy)
 
 
 def document(

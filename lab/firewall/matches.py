@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import ip_network
@@ -16,6 +17,11 @@ Value = Any
 
 def _numbers(words: str) -> dict[str, int]:
     return {name: int(number) for name, _, number in (each.partition("=") for each in words.split())}
+
+
+def by_word(table: Mapping[str, str], separator: str | None = None) -> dict[str, str]:
+    """What each of the words means, of a table that has the words by their meaning."""
+    return {word: meaning for meaning, words in table.items() for word in words.split(separator)}
 
 
 PROTOCOLS = _numbers(

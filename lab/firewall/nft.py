@@ -13,9 +13,8 @@ ACTIONS = {"accept": ACCEPT, "return": RETURN, **dict.fromkeys(("drop", "reject"
 SILENT = ("counter", "log", "flow", "dup", "set", "map", "ct helper", "ct timeout", "notrack", "last", "continue")
 """Statements that neither ask nor end anything."""
 REWRITING = ("masquerade", "snat", "dnat", "redirect", "tproxy")
-FIELDS = {
-    name: field
-    for field, names in {
+FIELDS = matches.by_word(
+    {
         "incoming": "iifname, iif",
         "outgoing": "oifname, oif",
         "protocol": "l4proto, ip protocol, ip6 nexthdr",
@@ -33,9 +32,9 @@ FIELDS = {
         "ttl": "ip ttl, ip6 hoplimit",
         "tos": "ip dscp, ip6 dscp, ip ecn, ip6 ecn",
         "dmac": "ether daddr",
-    }.items()
-    for name in names.split(", ")
-}
+    },
+    ", ",
+)
 ADDRESSED = re.compile(r"(ip6?|ether) [sd]addr|(udp|tcp|th) [sd]port")
 """What, when it is set, brings packets to another host or socket."""
 ETHERTYPES = {"ip": "ip", "icmp": "ip", "ip6": "ip6", "icmpv6": "ip6", "arp": "arp", "vlan": "8021q"}

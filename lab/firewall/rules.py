@@ -11,7 +11,7 @@ A rule that is not understood becomes a match without values, which leaves open 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,10 +81,10 @@ class FirewallRule:
         return [one for branch in self.branches for one in branch.sets if one.field in fields]
 
     @property
-    def _changing(self) -> Iterator[Branch]:
+    def _changing(self) -> Sequence[Branch]:
         """The branches that drop packets, or change them; of a rule that does neither all."""
         chosen = [one for one in self.branches if one.action in (DROP, EITHER) or one.sets]
-        yield from chosen or self.branches
+        return chosen or self.branches
 
     def matches(self, *fields: str) -> list[Match]:
         """What packets it changes or drops: the matches on these fields, or all."""

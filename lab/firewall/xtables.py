@@ -8,33 +8,28 @@ from collections.abc import Sequence
 from lab.firewall import matches
 from lab.firewall.matches import ACCEPT, CONTINUE, DROP, EITHER, GOTO, JUMP, RETURN, Branch, Match
 
-ACTIONS = {
-    target: action
-    for action, targets in {
+ACTIONS = matches.by_word(
+    {
         ACCEPT: "ACCEPT",
         DROP: "DROP REJECT",
         RETURN: "RETURN",
         EITHER: "NFQUEUE QUEUE SYNPROXY STEAL",
         CONTINUE: "CONTINUE LOG NFLOG ULOG AUDIT TRACE TEE LED IDLETIMER RATEEST SECMARK CONNSECMARK HMARK CLASSIFY "
         "TCPMSS SET CT NOTRACK CHECKSUM mark",
-    }.items()
-    for target in targets.split()
-}
-SETTING = {
-    target: field
-    for field, targets in {
+    }
+)
+SETTING = matches.by_word(
+    {
         "address": "SNAT DNAT MASQUERADE REDIRECT NETMAP TPROXY snat dnat redirect",
         "mac": "arpreply mangle",
         "ttl": "TTL HL",
         "tos": "TOS DSCP ECN",
         "mark": "MARK CONNMARK",
-    }.items()
-    for target in targets.split()
-}
+    }
+)
 """What a target changes of a packet; it goes on to the next rule."""
-FIELDS = {
-    option: field
-    for field, options in {
+FIELDS = matches.by_word(
+    {
         "protocol": "-p --protocol --ip-proto --ip-protocol",
         "incoming": "-i --in-interface",
         "outgoing": "-o --out-interface",
@@ -47,9 +42,8 @@ FIELDS = {
         "length": "--length",
         "mark": "--mark",
         "tos": "--tos --dscp --ip-tos",
-    }.items()
-    for option in options.split()
-}
+    }
+)
 OF_FAMILY = {
     "bridge": {"-p": "ethertype", "-s": "smac", "-d": "dmac", "-i": "port in", "-o": "port out"},
     "arp": {"-p": "ethertype", "-s": "arp source", "-d": "arp destination"},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lab.causes import FOR_GOOD, fix, for_good
+from lab.causes import fixes
 from lab.model import Finding
 from lab.probes.patience import Way
 from lab.watch.exchange import KINDS, Round
@@ -79,10 +79,7 @@ def changed(changes: Iterable[tuple[Change, Sequence[Finding]]], skipped: str) -
 def found(finding: Finding) -> Event:
     """A cause, and the command that corrects it."""
     lines = [_line("finding", f"{finding.code}: {finding.summary} ({finding.evidence})")]
-    if finding.remedy:
-        lines.append(_line("", fix(finding.place, finding.remedy)))
-    if lasting := for_good(finding.remedy):
-        lines.append(_line("", fix(finding.place, lasting, FOR_GOOD)))
+    lines += [_line("", line) for line in fixes(finding.place, finding.remedy)]
     return Event("finding", finding.data(), lines)
 
 
