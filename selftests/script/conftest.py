@@ -58,12 +58,16 @@ class Checkout:
     def start(
         self, *args: str, program: Path | None = None, cwd: Path | None = None, **env: str
     ) -> subprocess.Popen[str]:
-        """Start the script away from the machine's own pip settings, as the leader of its process group."""
+        """
+        Start the script away from the machine's own pip settings, as the leader of its process group.
+
+        It finds one processor: `nproc` prints OMP_NUM_THREADS.
+        """
         return subprocess.Popen(
             [program or self.path / "overcast", *args],
             cwd=cwd or "/",
             env={"PATH": os.environ["PATH"], "OVERCAST_APT": "no", "OVERCAST_PYTHON": PYTHON,
-                 "PIP_CONFIG_FILE": os.devnull, **env},
+                 "PIP_CONFIG_FILE": os.devnull, "OMP_NUM_THREADS": "1", **env},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip

@@ -72,6 +72,27 @@ class TestCommands:
         """Without a command, the arguments are pytest's, spaces included; pytest runs at the root of the checkout."""
         assert ready.run("-k", "a or  b").out == f"pytest ['-k', 'a or  b'] in {ready.path}\n"
 
+    @pytest.mark.parametrize(
+        ("processors", "given", "workers"),
+        [
+            (2, (), ("-n", "2")),
+            (16, ("--tunnel=vxlan", "-q", "--spokes=5"), ("-n", "4")),
+            (1, (), ()),
+            (2, ("-n", "0"), ()),
+            (2, ("-k", "broadcast"), ()),
+            (2, ("--hosts=a,b",), ()),
+            (2, ("--spokes=40",), ()),
+        ],
+        ids=str,
+    )
+    def test_a_whole_run_uses_the_processors(
+        self, ready: Checkout, processors: int, given: tuple[str, ...], workers: tuple[str, ...]
+    ) -> None:
+        """A run of all tests in a lab has a worker for each processor, four at most; any other run has one process."""
+        ran = ready.run(*given, OMP_NUM_THREADS=str(processors))
+
+        assert ran.out == f"pytest {[*workers, *given]} in {ready.path}\n"
+
     @pytest.mark.parametrize("command", [(), ("test",)], ids=str)
     def test_signals_wait_until_pytest_notes_them(self, ready: Checkout, command: tuple[str, ...]) -> None:
         """Python starts with SIGINT and SIGTERM blocked: they would end it with a traceback."""
