@@ -5,6 +5,7 @@ pytest_plugins = [
     "fixtures.options",
     "fixtures.requirements",
     "fixtures.provision",
+    "fixtures.rehearsal",
     "fixtures.live",
     "fixtures.machines",
     "fixtures.labs",

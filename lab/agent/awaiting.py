@@ -17,10 +17,11 @@ from lab.agent.rtnl import GETLINK, NEWLINK, Transport, attributes, messages, no
 from lab.agent.state_verbs import READINGS
 
 RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x1, 0x4, 0x10, 0x100, 0x400
-RTMGRP_MDB = 1 << 25
+RTMGRP_IPV4_ROUTE, RTMGRP_MDB = 0x40, 1 << 25
 NOTICES = {
     "links": RTMGRP_LINK,
     "addresses": RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR,
+    "routes": RTMGRP_IPV4_ROUTE,
     "neighbours": RTMGRP_NEIGH,
     "mdb": RTMGRP_MDB,
 }

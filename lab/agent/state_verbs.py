@@ -113,6 +113,12 @@ class Looking:
 
         return boot_files.naming(words)
 
+    def copied_at_boot(self, node: int, words: Sequence[str]) -> dict[str, Any]:
+        """The files by which a boot makes the machine's network (`boot_copy.copied`)."""
+        from lab.agent import boot_copy
+
+        return boot_copy.copied(words)
+
     def examine(self, node: int, modules: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
         """What a live host has and how it is set up (`prerequisites.examine`); changes nothing."""
         from lab.agent import prerequisites

@@ -14,7 +14,7 @@ import execnet
 import pytest
 
 from lab import designs, laboratory
-from lab.boot import common, networkd, shell
+from lab.boot import common, daemons, networkd, shell
 from lab.boot.common import Files
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.laboratory import BuiltLab
@@ -23,14 +23,12 @@ from lab.machines.node import Node
 from lab.model import NodePlan, Topology, TunnelOptions, Underlay
 from lab.providers import provider
 
-NETWORKD = "/lib/systemd/systemd-networkd"
 WITHIN = 10.0  # seconds; one in practice
 STARTED = f"""
-mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
+mkdir -p /run/systemd/network
 cp /run/*.netdev /run/*.network /run/systemd/network
-chown -R systemd-network:systemd-network /run/systemd/netif
-mount -t sysfs -o ro sysfs /sys
-exec {NETWORKD}
+{daemons.PREPARED}
+exec {daemons.NETWORKD}
 """
 
 Start = Callable[[Node, Files], object]

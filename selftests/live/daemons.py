@@ -13,38 +13,8 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from lab.boot.daemons import MANAGED, NETWORKD, PREPARED
 from selftests.live.rig import RigHost
-
-NETWORKD = "/lib/systemd/systemd-networkd"
-PREPARED = """
-mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp /run/network
-chown -R systemd-network:systemd-network /run/systemd/netif
-mount -t sysfs -o ro sysfs /sys
-echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6
-"""
-"""
-What systemd gives networkd at its start; with a /sys that cannot be written it does not wait for udev.
-
-It gives devices IPv6, and a host answers itself by `lo`, which has that on a real host.
-"""
-
-
-NETWORKMANAGER = "/usr/sbin/NetworkManager"
-MANAGED = """
-mount -t tmpfs own /var/lib/NetworkManager
-mount -t sysfs -o ro sysfs /sys
-echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6
-mkdir -p /run/dbus
-dbus-daemon --system --fork
-cat >/run/nm.conf <<END
-[main]
-plugins=keyfile
-[keyfile]
-unmanaged-devices=interface-name:{nic},interface-name:lo
-END
-{program} --config=/run/nm.conf
-"""
-"""A bus and a NetworkManager of a host's own, which leaves the NIC alone; both end with the host."""
 
 
 def inside(host: RigHost, *words: str) -> list[str]:
@@ -85,7 +55,7 @@ def installed(*programs: str) -> bool:
 
 def network_manager(host: RigHost, nic: str) -> None:
     """Starts NetworkManager on a host."""
-    shell(host, MANAGED.format(program=NETWORKMANAGER, nic=nic))
+    shell(host, MANAGED.format(nic=nic))
 
 
 class Networkd:

@@ -129,6 +129,7 @@ ELSEWHERE = {
     "--metrics=": "selftests/live",
     "--persistence": "selftests/live",
     "--redact": "selftests/faults",
+    "--rehearse": "selftests/live",
     "--stream=": "selftests/live",
     "--overlay=": "selftests/live",
     "--version": "selftests/reports",

@@ -1,0 +1,136 @@
+"""
+The tools that make an overlay at boot, started from its files by a shell, without a system around them.
+
+    room ── chroot ── files of the host ── networkd, NetworkManager, ifup or a unit's commands, in a node's stack
+
+Each runs with mounts of its own; what it starts ends with the stack's machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+NETWORKD, NETWORK_MANAGER, IFUP = "/lib/systemd/systemd-networkd", "/usr/sbin/NetworkManager", "/sbin/ifup"
+IPV6_OF_LO = "echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6"
+"""A daemon gives devices IPv6, and a host answers itself by `lo`, which has that on a real host."""
+PREPARED = f"""
+mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp /run/network
+chown -R systemd-network:systemd-network /run/systemd/netif
+mount -t sysfs -o ro sysfs /sys
+{IPV6_OF_LO}
+"""
+"""What systemd gives networkd at its start; with a /sys that cannot be written it does not wait for udev."""
+MANAGED = f"""
+mount -t tmpfs own /var/lib/NetworkManager
+mount -t sysfs -o ro sysfs /sys
+{IPV6_OF_LO}
+mkdir -p /run/dbus
+dbus-daemon --system --fork
+cat >/run/nm.conf <<END
+[main]
+plugins=keyfile
+[keyfile]
+unmanaged-devices=interface-name:{{nic}},interface-name:lo
+END
+{NETWORK_MANAGER} --config=/run/nm.conf
+"""
+"""A bus and a NetworkManager of a host's own, which leaves the NIC alone; both end with the host."""
+GENERATED = "chmod 600 /etc/netplan/*.yaml\nnetplan generate\n"
+LEASED = """
+for file in /etc/systemd/network/*.network /run/systemd/network/*.network; do
+    if [ -e "$file" ] && grep -qiE '^DHCP *= *(yes|true|1|on|ipv4)' "$file"; then
+        own=/run/systemd/network/"${{file##*/}}".d
+        mkdir -p "$own"
+        printf '%s\\n' [Network] DHCP=no LinkLocalAddressing=no IPv6AcceptRA=no Address={address} Gateway={gateway} \
+            >"$own"/zz-rehearsal.conf
+    fi
+done
+"""
+"""The address that the cloud's DHCP server gives a NIC: a lab has no such server."""
+STANZAS = """
+mkdir -p /run/network
+for when in pre-up up down post-down; do mkdir -p /etc/network/if-$when.d; done
+for file in /etc/network/interfaces /etc/network/interfaces.d/*; do
+    if [ -e "$file" ]; then
+        sed -i -E 's/^([[:space:]]*iface[[:space:]]+{nic}[[:space:]]+inet6?[[:space:]]+)[a-z]+/\\1manual/' "$file"
+    fi
+done
+ifup -a --exclude=lo
+"""
+"""A NIC has its address in the lab already; what its stanza runs is run."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool that makes links at boot: its programs, and the packages of Debian that they are in."""
+
+    title: str
+    programs: tuple[str, ...]
+    package: str
+    start: str
+    """The commands that start it; `{nic}`, `{address}` and `{gateway}` are the host's."""
+
+    @property
+    def lack(self) -> str:
+        """What brings it, where it is not installed here; empty where it is."""
+        lacking = [name for name in self.programs if not Path(name).exists()]
+        return f"sudo apt-get install --no-install-recommends {self.package}" if lacking else ""
+
+
+TOOLS = {
+    "netplan": Tool("netplan", ("/usr/sbin/netplan", NETWORKD), "netplan.io", GENERATED),
+    "systemd-networkd": Tool("systemd-networkd", (NETWORKD,), "systemd", f"{LEASED}{PREPARED}{NETWORKD} &\n"),
+    "NetworkManager": Tool(
+        "NetworkManager",
+        (NETWORK_MANAGER, "/usr/bin/dbus-daemon"),
+        "network-manager dbus",
+        f"chmod 600 /etc/NetworkManager/system-connections/*\n{MANAGED}",
+    ),
+    "ifupdown": Tool("ifupdown", (IFUP,), "ifupdown", STANZAS),
+}
+"""In the order in which a boot starts them."""
+ROOM = """
+set -e
+room=/run/room
+mkdir $room
+mount -t tmpfs -o mode=755 own $room
+cd $room
+mkdir -p etc/network dev proc sys run usr root home opt srv mnt tmp var/tmp var/log var/lib/NetworkManager var/lib/dbus
+ln -s ../run var/run
+mount --bind /usr usr
+mount -o remount,bind,ro usr
+for name in bin sbin lib lib32 lib64 libx32; do
+    if [ -L /$name ]; then
+        cp -a /$name .
+    elif [ -d /$name ]; then
+        mkdir $name
+        mount --bind /$name $name
+        mount -o remount,bind,ro $name
+    fi
+done
+mount -t tmpfs -o mode=755 own usr/local
+mkdir usr/local/bin usr/local/sbin
+for name in passwd group nsswitch.conf ld.so.cache ld.so.conf ld.so.conf.d alternatives dbus-1 iproute2 services; do
+    if [ -e /etc/$name ]; then cp -a /etc/$name etc; fi
+done
+for name in null zero random urandom tty; do
+    if [ -e /dev/$name ]; then
+        touch dev/$name
+        mount --bind /dev/$name dev/$name
+    fi
+done
+mount -t proc proc proc
+mount --bind proc/sys/net mnt
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount --move mnt proc/sys/net
+if [ -e usr/bin/kmod ]; then mount --bind usr/bin/true usr/bin/kmod; fi
+base64 -d /run/host.tar | tar -x -C $room
+mv /run/boot.sh $room/run/boot.sh
+exec setpriv --bounding-set -sys_boot,-sys_module,-sys_time,-sys_rawio chroot $room sh /run/boot.sh
+"""
+"""
+A root of a host's own: this machine's programs, read-only, and the host's files; parameters outside the network stack
+cannot be written, modules not loaded.  A host's script meets nothing of this machine.
+"""

@@ -1,0 +1,251 @@
+"""
+A boot of live hosts without a reboot: their own files make the overlay in a lab, by the tools that make it on them.
+
+    live hosts ── files (read-only) ──▶ a lab with the same hosts, NICs and addresses ── networkd, ... ──▶ overlay
+         └────────────── what the boot does not make, or otherwise: one finding each ◀──────────────────────┘
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import shlex
+import tarfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Interface
+from typing import Any
+
+from lab import laboratory
+from lab.boot import daemons
+from lab.boot.daemons import TOOLS
+from lab.changes import link_set
+from lab.checkup import lasting
+from lab.errors import EnvironmentProblem, RootNeeded
+from lab.laboratory import BuiltLab
+from lab.machines import program
+from lab.machines.base import Machine
+from lab.machines.node import Agent, Node, Observed, ask_all
+from lab.machines.program import Program
+from lab.model import Finding, NodePlan, Topology, Underlay
+from lab.overlay import readback
+from lab.overlay.readback import IPV6_OFF, Seen
+from lab.underlay import fabric
+
+WITHIN = 10.0  # seconds until the tools have made everything; two in practice
+BOOTED, FAILED = "overcast: booted", "overcast: FAILED"
+WIDEST = 8  # the shortest prefix of a lab's one subnet
+SCRIPTED = ("systemd", "rc.local", "cloud-init")
+"""The tools whose files are scripts and the units that run them."""
+SYSCTLS = "sysctl.d"
+
+
+@dataclass(frozen=True)
+class Copied:
+    """The files of one host's boot (`agent.boot_copy`)."""
+
+    files: Sequence[Mapping[str, Any]]
+    unread: Sequence[str]
+
+    def of(self, *tools: str) -> list[Mapping[str, Any]]:
+        return [file for file in self.files if file["tool"] in tools]
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """The lab after the boot, and what is not there as it is on the live hosts."""
+
+    lab: BuiltLab
+    nodes: Mapping[str, Observed]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+def rehearse(machine: Machine, nodes: Mapping[str, Node], topology: Topology, underlay: Underlay) -> Rehearsed:
+    """
+    Boots the hosts of `nodes`, which are live, in a lab on a machine.
+
+    EnvironmentProblem where a tool of theirs is not installed here, RootNeeded where their files cannot be read.
+    """
+    live = readback.read([nodes[plan.name] for plan in topology.nodes])
+    copies = _copies(nodes, topology)
+    lab = laboratory.build(machine, _flat(topology), Underlay(underlay.provider), overlay=False)
+    try:
+        programs = [_boot(lab, lab.plans[name], copied, live[name]) for name, copied in copies.items()]
+        notes = [note for one in programs for note in _failures(one)]
+        _settle(lab, topology, live)
+        booted = readback.read([lab.nodes[name] for name in live])
+    except BaseException:
+        lab.close()
+        raise
+    notes += [note for name, copied in copies.items() for note in _left_out(name, copied)]
+    found = [one for plan in topology.nodes for one in differences(topology, plan, live[plan.name], booted[plan.name])]
+    observed = {name: Observed(name, machine, lab.nodes[name].handle) for name in live}
+    return Rehearsed(lab, observed, tuple(found), tuple(notes))
+
+
+def _copies(nodes: Mapping[str, Node], topology: Topology) -> dict[str, Copied]:
+    """The files of each host's boot."""
+    calls = [
+        (nodes[plan.name], nodes[plan.name].call(Agent.copied_at_boot, lasting.words(topology, plan)))
+        for plan in topology.nodes
+    ]
+    found = {plan.name: Copied(**answer) for plan, answer in zip(topology.nodes, ask_all(calls), strict=True)}
+    for host, copied in found.items():
+        require(host, copied)
+    return found
+
+
+def require(host: str, copied: Copied) -> None:
+    """RootNeeded where a host's file cannot be read, EnvironmentProblem where its tool is not installed here."""
+    if copied.unread:
+        raise RootNeeded(f"copying {copied.unread[0]}", host)
+    for name in dict.fromkeys(file["tool"] for file in copied.files):
+        if name in TOOLS and (remedy := TOOLS[name].lack):
+            lack = f"--rehearse: {host} boots by {name}, which is not installed here"
+            raise EnvironmentProblem(lack, remedy=remedy)
+
+
+def _left_out(host: str, copied: Copied) -> Iterator[str]:
+    for file in copied.files:
+        if file["tool"] not in (*TOOLS, *SCRIPTED, SYSCTLS):
+            yield f"{host}: {file['path']} was not rehearsed: a lab does not start {file['tool']}"
+
+
+def _flat(topology: Topology) -> Topology:
+    """The same hosts in one subnet of the emulated cloud, whatever subnets they are in."""
+    addresses = [node.underlay.ip for node in topology.nodes]
+    network = topology.nodes[0].underlay.network
+    while network.prefixlen > WIDEST and any(address not in network for address in addresses):
+        network = network.supernet()
+    if any(address not in network for address in addresses):
+        raise EnvironmentProblem(f"--rehearse: no subnet of a lab has room for {', '.join(map(str, addresses))}")
+    nodes = [
+        replace(node, underlay=IPv4Interface((node.underlay.ip, network.prefixlen)), further=())
+        for node in topology.nodes
+    ]
+    return replace(topology, nodes=tuple(nodes))
+
+
+def _boot(lab: BuiltLab, plan: NodePlan, copied: Copied, live: Seen) -> Program:
+    """Starts a host's tools in its node."""
+    node = lab.nodes[plan.name]
+    node.write_sysctls({IPV6_OFF: live.sysctls.get(IPV6_OFF) or "0"})
+    if nic := live.devices.get(plan.nic):
+        node.apply(link_set(plan.nic, mtu=nic.mtu))
+    files = {"host.tar": _archive(copied), "boot.sh": boot_script(copied, plan)}
+    return program.start(node, "sh", "-c", daemons.ROOM, package="util-linux", files=files)
+
+
+def _failures(one: Program) -> Iterator[str]:
+    """Waits until all that a boot waits for has ended; what of it failed."""
+    output = one.await_output(BOOTED, within=WITHIN)
+    for line in output.splitlines():
+        if FAILED in line:
+            yield f"{one.node.name}: {line.partition(FAILED)[2].strip()} failed in the rehearsal"
+
+
+def boot_script(copied: Copied, plan: NodePlan) -> str:
+    """The commands of a host's boot, in the order of one: parameters, daemons, units."""
+    wanted = {"nic": plan.nic, "address": str(plan.underlay), "gateway": str(fabric.gateway_of(plan).ip)}
+    steps = [("sysctl", f"sysctl -e -q -p {_placed(file['path'])} || true") for file in copied.of(SYSCTLS)]
+    used = {file["tool"] for file in copied.files}
+    used |= {"systemd-networkd"} if "netplan" in used else set()
+    steps += [(name, tool.start.format(**wanted)) for name, tool in TOOLS.items() if name in used]
+    for file in copied.of(*SCRIPTED):
+        after = "" if file["waits"] else " &"
+        steps += [(line, f"sh -c {shlex.quote(line)}{after}") for line in file["commands"]]
+    # not a subshell: before `||` the shell ignores its -e
+    lines = [f"sh -ec {shlex.quote(step)} || echo {FAILED} {shlex.quote(name)}" for name, step in steps]
+    return "\n".join([*lines, f"echo {BOOTED}", "wait", ""])
+
+
+def _placed(path: str) -> str:
+    """Where a file is put: a distribution's own folders are this machine's."""
+    return path if path.startswith("/etc/") else f"/run/sysctl.d/{path.rpartition('/')[2]}"
+
+
+def _archive(copied: Copied) -> str:
+    """The files as a tar in base64; a script is executable."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for file in copied.files:
+            path = _placed(file["path"]) if file["tool"] == SYSCTLS else file["path"]
+            entry, data = tarfile.TarInfo(path.lstrip("/")), file["text"].encode()
+            entry.size, entry.mode = len(data), 0o755 if file["text"].startswith("#!") else 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return base64.b64encode(target.getvalue()).decode()
+
+
+def _settle(lab: BuiltLab, topology: Topology, live: Mapping[str, Seen]) -> None:
+    """Returns when every host has the links, addresses and routes of its live one, or at the deadline."""
+    deadline = time.monotonic() + WITHIN
+    for plan in topology.nodes:
+        seen = live[plan.name]
+        devices = [seen.devices[name] for name in topology.devices(plan.name) if name in seen.devices]
+        names = [device.name for device in devices]
+        wanted = {
+            "links": [{what: getattr(device, what) for what in ("name", "up", "mtu", "master")} for device in devices],
+            "addresses": [{"local": str(one.ip), "dev": name} for name, one in seen.addresses if name in names],
+            "routes": [{"dst": route.dst, "dev": route.dev} for route in seen.routes if route.dev in names],
+        }
+        for what, entries in wanted.items():
+            lab.nodes[plan.name].ask(Agent.await_entries, what, entries, max(0.0, deadline - time.monotonic()))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One part of the overlay on a host, live and after the boot; None: not there."""
+
+    device: str
+    what: str
+    live: str | None
+    booted: str | None
+
+
+def _differences(topology: Topology, plan: NodePlan, live: Seen, booted: Seen) -> list[Difference]:
+    """The devices of the overlay with what is on them, and the answer to broadcast pings."""
+    devices = topology.devices(plan.name)
+    was, now = _parts(live, devices), _parts(booted, devices)
+    gone = {part for part in was if part[1] == "" and part not in now}
+    return [
+        Difference(device, what, was.get((device, what)), now.get((device, what)))
+        for device, what in {**was, **now}
+        if was.get((device, what)) != now.get((device, what)) and (not what or (device, "") not in gone)
+    ]
+
+
+def _parts(seen: Seen, devices: Sequence[str]) -> dict[tuple[str, str], str]:
+    """What a host has of devices, by device and what it is; a device itself is the one of no further name."""
+    parts: dict[tuple[str, str], str] = {}
+    for name in devices:
+        if (device := seen.devices.get(name)) is None:
+            continue
+        end = vars(device.tunnel) if device.tunnel else {}
+        settings = {"mtu": device.mtu, "master": device.master, "up": device.up, "isolated": device.flag("isolated")}
+        parts[(name, "")] = device.kind or ""
+        parts |= {(name, what): str(value) for what, value in {**settings, **end}.items() if value is not None}
+        parts |= {(name, f"flood entry {to}"): "there" for to in seen.floods.get(name, ())}
+        parts |= {(name, f"address {address}"): "there" for address in seen.addresses_of(name)}
+        parts |= {(name, f"route {route.dst}"): "there" for route in seen.routes if route.dev == name}
+    return parts
+
+
+def differences(topology: Topology, plan: NodePlan, live: Seen, booted: Seen) -> Iterator[Finding]:
+    """What a rehearsed boot does not make of a host's part of the overlay, and what it makes otherwise."""
+    found = _differences(topology, plan, live, booted)
+    lost = [one for one in found if one.booted is None]
+    if lost:
+        parts = ", ".join(f"{one.device} {one.what}".strip() for one in lost)
+        summary = f"a rehearsed boot does not make {parts}"
+        evidence, remedy = "there on the live host, not after its files were booted in a lab", lasting.written(topology)
+        yield Finding("lost-at-boot", plan.name, lost[0].device, summary, evidence, remedy, ("BOOT-04",))
+    for one in found:
+        if one.booted is None:
+            continue
+        what = f"{one.device} {one.what}".strip()
+        now = "not there" if one.live is None else one.live
+        summary = f"a rehearsed boot makes {what}: {one.booted}; on the live host: {now}"
+        remedy = f"grep -rn {one.device} /etc    # then correct the file, or the live host"
+        yield Finding("boot-file-differs", plan.name, one.device, summary, "rehearsed in a lab", remedy, ("BOOT-04",))

@@ -1,0 +1,110 @@
+"""
+A boot rehearsed: the live hosts' files are booted in a lab, compared with the hosts, and put to the suite.
+
+    live hosts (made by networkd, ...) ── pytest --hosts= --rehearse ──▶ their files in a lab ──▶ BOOT-04, verdict
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import state
+from lab.boot import networkd, rehearsal, shell
+from lab.boot.daemons import TOOLS
+from lab.boot.rehearsal import Copied
+from lab.errors import EnvironmentProblem
+from reports.conformance import INCOMPLETE
+from selftests.live import daemons
+from selftests.live.rig import Rig
+from selftests.live.test_boot import UNITS, held, made
+from selftests.live.test_suite import CONFIGURED_AND_DELIVERING, run
+
+NOT_MADE = "a rehearsed boot does not make "
+
+
+def rehearse(rig: Rig, folder: Path, *tests: str) -> tuple[int, dict[str, Any], str]:
+    """Status, results and output of a rehearsal."""
+    done, result = run(rig, folder, f"--hosts={rig.specs}", "--rehearse", *tests)
+    assert result, done.stdout[-3000:] + done.stderr
+    return done.returncode, result, done.stdout[-3000:] + done.stderr
+
+
+def findings(result: dict[str, Any], code: str) -> list[tuple[str, str]]:
+    return [(one["node"], one["summary"]) for one in result["findings"] if one["code"] == code]
+
+
+@pytest.mark.parametrize("tool", ["networkd", "netplan", "networkmanager", "ifupdown", "shell"])
+def test_files_that_last_are_conformant_after_a_rehearsed_boot(tmp_path: Path, tool: str) -> None:
+    """The boot of the hosts' files makes what the hosts have; the suite holds on it, and the hosts are as before."""
+    (rig_files := tmp_path / "rig").mkdir()
+    tests = () if tool == "networkd" else (*CONFIGURED_AND_DELIVERING, "tests/persistence")
+    with made(tool, "standard", rig_files) as (rig, _, _):
+        for host in rig.hosts.values():
+            daemons.enable(host, UNITS.get(tool, "overlay.service"))
+        before = state.fingerprint(rig.lab.nodes)
+        status, result, said = rehearse(rig, tmp_path / "reports", *tests)
+        assert state.fingerprint(rig.lab.nodes) == before
+
+    assert status == (INCOMPLETE if tests else 0), said
+    assert held(result), said
+    assert result["findings"] == []
+    assert result["environment"]["rehearsal"]
+
+
+def test_a_tunnel_without_a_file_is_missing_after_the_boot(tmp_path: Path) -> None:
+    """What was made by hand is missing after the boot: one finding, and the suite is red on what the boot makes."""
+    (rig_files := tmp_path / "rig").mkdir()
+    with made("networkd", "standard", rig_files) as (rig, plan, _):
+        for host in rig.hosts.values():
+            daemons.enable(host, UNITS["networkd"])
+        device = plan.node("spoke1").device
+        daemons.shell(rig.hosts["spoke1"], f"rm {networkd.FOLDER}/50-{device}.netdev")
+        status, result, said = rehearse(rig, tmp_path / "reports", *CONFIGURED_AND_DELIVERING, "tests/persistence")
+
+    assert status == 1, said
+    ((host, summary),) = [one for one in findings(result, "lost-at-boot") if one[1].startswith(NOT_MADE)]
+    assert (host, summary) == ("spoke1", f"{NOT_MADE}{device}")
+    assert ("spoke1", "tunnel-missing") in {(one["node"], one["code"]) for one in result["findings"]}, said
+
+
+@pytest.mark.parametrize(
+    ("tool", "edited", "booted"),
+    [
+        (
+            "networkd",
+            f"sed -i s/MTUBytes=.*/MTUBytes=1400/ {networkd.FOLDER}/*.netdev",
+            "mtu: 1400",
+        ),
+        ("shell", f"sed -i 's/ id [0-9]*/ id 77/' {shell.SCRIPT}", "vni: 77"),
+    ],
+    ids=["networkd", "shell"],
+)
+def test_a_file_that_differs_from_the_kernel_is_named(tmp_path: Path, tool: str, edited: str, booted: str) -> None:
+    """A file that was changed since makes another overlay at the next boot; the finding has both values."""
+    (rig_files := tmp_path / "rig").mkdir()
+    with made(tool, "standard", rig_files) as (rig, plan, _):
+        for host in rig.hosts.values():
+            daemons.enable(host, UNITS.get(tool, "overlay.service"))
+        daemons.shell(rig.hosts["spoke1"], edited)
+        status, result, said = rehearse(rig, tmp_path / "reports", "tests/persistence")
+
+    assert status == 1, said
+    device = plan.node("spoke1").device
+    differing = findings(result, "boot-file-differs")
+    assert [host for host, _ in differing] == ["spoke1"], said
+    assert differing[0][1].startswith(f"a rehearsed boot makes {device} {booted}; on the live host: ")
+
+
+def test_a_tool_that_is_not_installed_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a host's tool is missing on this machine, the error has the command that installs it."""
+    monkeypatch.setitem(TOOLS, "ifupdown", replace(TOOLS["ifupdown"], programs=("/nowhere/ifup",)))
+    copied = Copied([{"path": "/etc/network/interfaces", "tool": "ifupdown"}], [])
+
+    with pytest.raises(EnvironmentProblem, match="spoke1 boots by ifupdown, which is not installed here") as lack:
+        rehearsal.require("spoke1", copied)
+
+    assert lack.value.remedy == "sudo apt-get install --no-install-recommends ifupdown"
