@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from lab.errors import OvercastError, UsageProblem
+from lab.interrupts import SIGNALS
 from lab.misspelt import suggestions
 
 COMMANDS = ("up", "exec", "down", "doctor", "watch", "designs", "load", "plan", "bench", "bundle", "explain")
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit status."""
     _open_closed_streams()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # ./overcast blocks them while Python starts
         status = _run(arguments)
         sys.stdout.flush()
         return status

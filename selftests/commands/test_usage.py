@@ -6,13 +6,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 
 import pytest
 
 from lab.commands.doctor import IPTABLES
-from lab.commands.main import COMMANDS, main
+from lab.commands.main import COMMANDS, INTERRUPTED, main
+from lab.interrupts import SIGNALS
 from selftests.commands.conftest import Checkout
 
 
@@ -116,6 +118,21 @@ def test_misuse_ends_the_process_with_2(checkout: Checkout) -> None:
     done = checkout.run("up", "--tunnel=gre")
     assert (done.status, done.output) == (2, "")
     assert "Traceback" not in done.errors
+
+
+def test_an_interrupt_while_python_starts_is_no_traceback(checkout: Checkout) -> None:
+    """A signal that came before the command could note it, as ./overcast starts it, ends it in one line."""
+
+    def interrupted_already() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    command = [*checkout.command("bench")]
+    done = subprocess.run(
+        command, cwd=checkout.path, preexec_fn=interrupted_already, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", "overcast: interrupted\n")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
