@@ -63,6 +63,16 @@ def settle_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
             )
 
 
+def settle_spanning_tree(topology: Topology, nodes: Mapping[str, Node]) -> None:
+    """Returns when STP has blocked the tunnels that are not used; where none delivers anything, after a while."""
+    for plan in topology.nodes:
+        if not topology.spans(plan):
+            continue
+        idle = topology.idle_ports(plan.name)
+        wanted = [{"dev": port, "state": "blocking"} for port in idle]
+        nodes[plan.name].ask(Agent.await_entries, "ports", wanted, SETTLE)
+
+
 def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[Node, Call[Any]]]:
     """The overlay on hosts that have none: each call with the node that it is for."""
     steps: list[tuple[Node, Call[Any]]] = []

@@ -75,6 +75,7 @@ def bridge(
     mcast_query_use_ifaddr: int | None = None,
     mcast_snooping: int | None = None,
     nf_call_iptables: int | None = None,
+    priority: int | None = None,
     stp_state: int | None = None,
 ) -> LinkKind:
     """`type bridge` of ip-link(8)."""

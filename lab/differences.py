@@ -19,8 +19,8 @@ from lab.firewall.rules import FirewallRule
 from lab.state import Fields, State
 
 MOST_LINES = 8
-CHOSEN = ("active_slave",)
-"""What the kernel chooses by itself: the leg that a bond uses."""
+CHOSEN = ("active_slave", "state by STP")
+"""What the kernel chooses by itself: the leg that a bond uses, the ports that a bridge with STP blocks."""
 OF_DEVICE = re.compile(r"\bdev (\S+)|\.(?:conf|neigh)\.([^.]+)\.")
 OF_CONF = re.compile(r"\.conf\.[^.]+\.(forwarding|disable_ipv6)$")
 WRITTEN_WITH = {"net.ipv4.conf.all.forwarding": "net.ipv4.ip_forward"}

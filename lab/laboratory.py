@@ -23,6 +23,7 @@ from lab.building import (
     overlay_steps,
     require_settled,
     settle_ipv6,
+    settle_spanning_tree,
     settling_calls,
     underlay_steps,
 )
@@ -354,6 +355,8 @@ def build(
         require_settled([name for name, _ in settling], answers[len(plain) :])
         if overlay and topology.ipv6:
             settle_ipv6(topology, nodes)
+        if overlay:
+            settle_spanning_tree(topology, nodes)
     except BaseException as error:
         if isinstance(error, (OSError, EnvironmentProblem)) and not isinstance(error, MachineLost):
             failed(lab)

@@ -25,6 +25,8 @@ MULTICAST = IPv4Network("224.0.0.0/4")
 ALL_NODES = "ff02::1"
 IPV6_LEAST_MTU = 1280  # RFC 8200 section 5
 WITH_BROADCAST = 30  # the longest prefix that has a broadcast address (RFC 3021)
+TICKS = 100  # a second, of a bridge's timers (USER_HZ)
+PRIORITY = 4096  # one step of a bridge's priority (802.1D 9.2.5)
 VXLAN_PORT, GENEVE_PORT = 4789, 6081  # RFC 7348 section 8, RFC 8926 section 3.3
 
 CLOUD = "cloud"
@@ -225,8 +227,18 @@ class Topology:
         return list(self._hops(at))
 
     def idle_ports(self, at: str) -> list[str]:
-        """The tunnel devices that a host's bond does not use while the first one's hub answers."""
-        return self.ports(at)[1:] if self.node(at).holder == "bond" else []
+        """The tunnel devices that a host does not use while the first one's hub is there: of a bond, or by STP."""
+        return self.ports(at)[1:] if self.node(at).holder == "bond" or self.spans(self.node(at)) else []
+
+    def spans(self, node: NodePlan) -> bool:
+        """Whether a host's bridge has tunnels to several hubs, of which STP blocks all but the first."""
+        return node.holder == "bridge" and not node.is_hub and bool(self.bridge_data.get("stp_state"))
+
+    def bridge_options(self, node: NodePlan) -> dict[str, int]:
+        """The options of a host's bridge; with STP the hubs' priorities make the first the root, the next its heir."""
+        if not self.bridge_data.get("stp_state") or not node.is_hub:
+            return dict(self.bridge_data)
+        return {**self.bridge_data, "priority": PRIORITY * self.hubs.index(node)}
 
     def devices(self, at: str) -> list[str]:
         """The devices of a host that its overlay packets pass: the one with the address, and its tunnels."""
@@ -236,13 +248,15 @@ class Topology:
     def forwarders(self) -> frozenset[str]:
         """The hosts that forward packets from one tunnel to another."""
         ends = Counter(end.host for tunnel in self.tunnels for end in tunnel.ends)
-        bridges = [node.name for node in self.nodes if node.holder == "bridge" and not node.isolated]
+        bridges = [
+            node.name for node in self.nodes if node.holder == "bridge" and not node.isolated and not self.spans(node)
+        ]
         return frozenset(name for name in bridges if ends[name] > 1)
 
     @property
     def restless(self) -> bool:
-        """Whether hosts send all the time, by themselves: bonds that watch their legs by ARP."""
-        return any(node.holder == "bond" for node in self.nodes)
+        """Whether hosts send all the time, by themselves: bonds that watch their legs by ARP, bridges with STP."""
+        return any(node.holder == "bond" or self.spans(node) for node in self.nodes)
 
     @property
     def doubled(self) -> bool:

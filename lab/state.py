@@ -33,6 +33,8 @@ SYSCTLS = (
 """Those of a stack; each device's own are read in one piece (`agent.configured`)."""
 COUNTING = ("seq_nr",)
 """What a device counts among the parameters of its kind: the frames that a PRP device has sent."""
+OF_STP = ("ageing_time",)
+"""What a bridge with STP changes for a while: after each change of a port's state."""
 Fields = Mapping[str, Any]
 State = Mapping[str, Mapping[str, Mapping[str, Fields]]]
 """By node, subject and key; a field whose name begins with `_` is not compared."""
@@ -69,13 +71,15 @@ Entries = Iterator[tuple[str, Fields]]
 
 def _links(readings: Readings) -> Entries:
     for link in readings["links"]:
-        configured = {name: value for name, value in link.details.items() if name not in COUNTING}
+        own = (*COUNTING, *(OF_STP if link.details.get("stp_state") else ()))
+        configured = {name: value for name, value in link.details.items() if name not in own}
         yield link.name, {**vars(link), **configured, "details": None}
 
 
 def _ports(readings: Readings) -> Entries:
+    spanning = {link.name for link in readings["links"] if link.details.get("stp_state")}
     for port in readings["ports"]:
-        yield port.dev, {"state": port.state, **port.flags}
+        yield port.dev, {"state by STP" if port.master in spanning else "state": port.state, **port.flags}
 
 
 def _vlans(readings: Readings) -> Entries:

@@ -24,6 +24,7 @@ NOTICES = {
     "routes": RTMGRP_IPV4_ROUTE,
     "neighbours": RTMGRP_NEIGH,
     "mdb": RTMGRP_MDB,
+    "ports": RTMGRP_LINK,
 }
 """The notices of changes of each reading that can be waited for."""
 LOOPBACK = "lo"

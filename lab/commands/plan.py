@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     live = plan_live.read(arguments) if arguments.hosts else Live()
     cloud = provider(arguments.provider or live.cloud or DEFAULT_CLOUD)
+    designs.require_live(arguments.topology)
     kind = tunnels.kind(arguments.tunnel or designs.default_tunnel(arguments.topology, default_tunnel(cloud)))
     mtu = arguments.mtu or live.mtu or cloud.mtu
     if not LEAST_MTU <= mtu <= MOST_MTU:

@@ -63,6 +63,9 @@ prp-leg-down: one tunnel of a PRP device is down
 prp-legs-of-two-macs: the tunnels of a PRP device have different MAC addresses
     spoke1: ip link set {leg} address 02:00:00:00:00:99
     red: BCAST-01; finding: prp-mac-mismatch at spoke1 {leg}; topology: two-hubs-prp; tunnels: gretap
+stp-timers-default: the root of two-hubs-stp has STP's default timers
+    hub: ip link set {device} type bridge max_age 2000 forward_delay 1500 hello_time 200
+    red: RED-07; green: BCAST-01; finding: stp-timers-long at hub {device}; topology: two-hubs-stp; tunnels: gretap
     """,
     {"prp-hubs-joined": _join_the_hubs},
 )

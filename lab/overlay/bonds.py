@@ -1,4 +1,4 @@
-"""The ARP probes by which a bond detects that a leg is dead (Documentation/networking/bonding.rst)."""
+"""The timers of redundancy: ARP probes of a bond (Documentation/networking/bonding.rst), and STP's (802.1D)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 
 from lab.records import Link
 
+STP_TIMERS = ("forward_delay", "hello_time", "max_age")
 ATTRIBUTE, HEAD = 8, 4  # octets of each address in the kernel's list, and of the head before it (linux/netlink.h)
 
 

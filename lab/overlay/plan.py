@@ -30,7 +30,7 @@ from lab.model import Change, Holder, NodePlan, Topology, mac_of
 from lab.overlay.readback import BROADCAST_PING
 from lab.records import ANY_MAC
 
-QUERIER = "mcast_querier"
+QUERIER, STP = "mcast_querier", "stp_state"
 ACTIVE_BACKUP = 1  # mode of a bond (linux/if_bonding.h)
 PRP = 1  # protocol of an hsr device (linux/if_link.h, HSR_PROTOCOL_PRP)
 
@@ -105,22 +105,32 @@ def remade(topology: Topology, node: NodePlan, peer: str, **options: Any) -> lis
     if node.holder == "prp":  # which takes its tunnels when it is made only
         gone = [link_del(name) for name in topology.devices(node.name)]
         return [*gone, *changes(other, node)]
+    if topology.spans(node):  # one after the other, as at first
+        return [*(link_del(name) for name in topology.devices(node.name)), *changes(other, node)]
     # the address stays where it is not on the tunnel
     made = [tunnel_link(other, node, peer)] if node.device != device else changes(other, node)
     if node.holder == "bond" and device not in topology.idle_ports(node.name):
         made.append(link_set(node.device, bond(active_slave=device)))
+    if node.is_hub and topology.bridge_data.get(STP):  # a port forwards at once that is added without STP
+        made = [link_set(node.device, bridge(stp_state=0)), *made, link_set(node.device, bridge(stp_state=1))]
     return [link_del(device), *made]
 
 
 def _bridge(topology: Topology, node: NodePlan) -> list[Change]:
     """A bridge over the host's tunnels; where ports are isolated, what comes by one leaves by no other."""
-    others = {name: value for name, value in topology.bridge_data.items() if name != QUERIER}
+    others = {name: value for name, value in topology.bridge_options(node).items() if name not in (QUERIER, STP)}
     made = link_add(node.device, bridge(**others), address=topology.bridge_mac(node), up=False)
     isolated = [bridge_port(port, isolated=1) for port in topology.ports(node.name)] if node.isolated else []
     # the querier after the rest: it counts once the response interval of the moment when it is switched on has passed
     querier = bridge(mcast_querier=topology.bridge_data.get(QUERIER, 0) if _queries(topology, node) else 0)
     # up last: with ports it has its carrier at once, without it waits for the kernel's link watch, up to a second
-    return [made, *_tunnels(topology, node), *isolated, link_set(node.device, querier, up=True)]
+    first, *later = _tunnels(topology, node)
+    up = link_set(node.device, querier, up=True)
+    if topology.spans(node):
+        # the first port forwards at once; the others listen first, and are blocked before they have forwarded anything
+        return [made, first, up, link_set(node.device, bridge(stp_state=1)), *later]
+    stp = [link_set(node.device, bridge(stp_state=1))] if topology.bridge_data.get(STP) else []
+    return [made, first, *later, *isolated, up, *stp]
 
 
 def _bond(topology: Topology, node: NodePlan) -> list[Change]:

@@ -49,6 +49,10 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             "--topology cannot be used with --hosts, whose overlay is tested as it is",
         ),
         (
+            ["--hosts=a,b,c,d", "--provision", "--topology=two-hubs-stp"],
+            "--topology=two-hubs-stp is for labs only: a hub that recovers closes a loop: use two-hubs-bond",
+        ),
+        (
             ["--inject=spokes-meshed", "--spokes=1"],
             "--inject=spokes-meshed needs 2 spokes: expected --spokes=2 or more",
         ),

@@ -144,6 +144,15 @@ def test_two_hubs_are_written(tmp_path: Path, shape: str, made: str, mtu: int) -
     assert f"MTU of the overlay: {mtu}. " in (tmp_path / "README.md").read_text()
 
 
+def test_a_design_for_labs_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """No files are written for a design that is there as a warning."""
+    words = ["--hub=10.1.0.4,10.1.0.5", "--spokes=10.1.0.6,10.1.0.7", "--format=shell"]
+
+    assert main(["plan", "--topology=two-hubs-stp", *words]) == 2
+
+    assert "--topology=two-hubs-stp is for labs only" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

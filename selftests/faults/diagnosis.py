@@ -124,7 +124,9 @@ def _in(lab: BuiltLab, fault: Fault) -> Diagnosed:
         if done["status"] != 0:
             refused.append(f"{node}: {fix}: {str(done['errors']).strip()}")
     seen, left = _explained(lab)
-    return replace(before, refused=tuple(refused), left=_keys(left), still_lost=_lost(seen))
+    return replace(
+        before, refused=tuple(refused), left=_keys([one for one in left if not one.note]), still_lost=_lost(seen)
+    )
 
 
 def _explained(lab: BuiltLab) -> tuple[Scene, tuple[Finding, ...]]:

@@ -171,6 +171,7 @@ NO_COMMAND = {
         "underlay-unreachable",
         "vxlan-blocked",
     ),
+    "another design": ("stp-between-hubs",),
     "a program's, which its owner stops or changes": ("member-besides", "querier-elsewhere", "receive-buffer-overflow"),
 }
 """Findings without a command that can be run on a host, and why."""

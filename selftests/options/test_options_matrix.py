@@ -101,6 +101,7 @@ ROWS = {
     "topology flood-list": Row(("--topology=flood-list", "--tunnel=vxlan", "--spokes=3")),
     "topology two-hubs-bond": Row(("--topology=two-hubs-bond", *TWO_HUBS)),
     "topology two-hubs-prp": Row(("--topology=two-hubs-prp", *TWO_HUBS)),
+    "topology two-hubs-stp": Row(("--topology=two-hubs-stp", *TWO_HUBS), frozenset({"RED-02", "RED-03", "RED-04"})),
     "spokes 1": Row(("--spokes=1", "--tunnel=vxlan")),
     "spokes 5": Row(("--spokes=5", "--tunnel=vxlan", "tests/broadcast", "tests/multicast", "tests/icmp")),
     "spokes 40": Row(("--spokes=40", *MANY)),

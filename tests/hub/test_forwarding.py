@@ -71,6 +71,7 @@ def test_no_host_receives_a_duplicate(overlay, sender, everyone, listen, tag, ki
 
 @pytest.mark.requirement("HUB-04")
 @pytest.mark.provoking
+@pytest.mark.usefixtures("without_stp")
 class TestSecondTunnel:
     """A spoke that is attached twice: a leftover or "redundant" tunnel, bridged at the hub in addition to the first."""
 

@@ -83,13 +83,13 @@ def test_reserved_addresses_end_at_the_hub(across):
     assert [destination for destination, arrived in zip(RESERVED, passed, strict=True) if arrived] == []
 
 
-@pytest.mark.usefixtures("frames_alone")
+@pytest.mark.usefixtures("without_stp", "frames_alone")
 def test_spanning_trees_address_passes_while_the_hub_does_not_speak_it(across):
     """A frame to 01-80-C2-00-00-00 passes the bridge, whose STP is off."""
     assert across((STP, EXPERIMENTAL)) == [True]
 
 
-@pytest.mark.usefixtures("frames_alone")
+@pytest.mark.usefixtures("without_stp", "frames_alone")
 def test_lldp_passes_on_request(across, group_forwarding):
     """With group_fwd_mask 0x4000 the bridge forwards LLDP, and of the reserved addresses no other."""
     with group_forwarding(LLDP_BIT):

@@ -70,7 +70,7 @@ def test_hub_has_each_spoke_at_its_port(overlay, listen):
         assert learned.get(mac) == overlay.topology.port("hub", spoke.name)
 
 
-@pytest.mark.usefixtures("one_way")
+@pytest.mark.usefixtures("without_stp", "one_way")
 def test_unknown_unicast_goes_to_every_other_port(standing, tag):
     """A frame to a MAC address that has never sent a frame is flooded to every other spoke, once."""
     lab = standing(spokes=3)
@@ -87,7 +87,7 @@ def test_unknown_unicast_goes_to_every_other_port(standing, tag):
 
 
 @pytest.mark.provoking
-@pytest.mark.usefixtures("one_way")
+@pytest.mark.usefixtures("without_stp", "one_way")
 def test_without_learning_a_third_spoke_sees_all(build_lab):
     """With learning off on the hub's ports, unicast between two spokes arrives and is seen by the third as well."""
     lab = build_lab(spokes=3)
@@ -100,7 +100,7 @@ def test_without_learning_a_third_spoke_sees_all(build_lab):
 
 
 @pytest.mark.provoking
-@pytest.mark.usefixtures("one_way")
+@pytest.mark.usefixtures("without_stp", "one_way")
 def test_without_learning_and_flooding_unicast_is_lost(build_lab):
     """With learning off and flood off on a spoke's port, unicast to it is lost while broadcast reaches it."""
     lab = build_lab(spokes=3)

@@ -102,7 +102,7 @@ def test_a_pinned_local_address_cures_it(build_lab):
 @pytest.mark.provoking
 @pytest.mark.requirement("PRE-08")
 @pytest.mark.tunnel("gretap")
-@pytest.mark.usefixtures("one_way")
+@pytest.mark.usefixtures("without_stp", "one_way")
 def test_a_wrong_remote_on_the_hub_is_refused_and_unanswered(build_lab):
     """With a wrong remote on the hub, the spoke gets ICMP 3/3, and the hub resolves no MAC address."""
     lab = build_lab(local=False)

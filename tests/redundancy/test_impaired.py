@@ -30,7 +30,7 @@ def test_a_slow_tunnel_brings_nothing_twice_or_out_of_order(redundant):
 def test_a_lossy_tunnel_loses_next_to_nothing(redundant):
     """While the first spoke's tunnel loses 5 % the other one makes up for it, but for 5 of 1,000 numbers at most."""
     if not redundant.topology.doubled:
-        not_applicable("a bond sends by one tunnel, which its ARP probes pass as long as it carries most packets")
+        not_applicable("spokes send by one tunnel, which is not replaced as long as it carries most packets")
 
     found = missed(redundant, "lossy", seconds=LONG)
 

@@ -8,14 +8,16 @@ Each spoke has a working tunnel to each of two hubs: one that is dead shows only
 import pytest
 
 from fixtures.probes import await_frames
-from fixtures.redundancy import arp_probes
+from fixtures.redundancy import LEAST_TIMERS, arp_probes
 from fixtures.requirements import not_applicable
 from fixtures.underlay import configured
 from lab.changes import link_set
 
 pytestmark = pytest.mark.requirement("RED-01")
 
-ARP_FRAME = [(12, b"\x08\x06")]
+PROBES = {"bond": [(12, b"\x08\x06")], "bridge": [(0, b"\x01\x80\xc2\x00\x00\x00")]}
+"""What an idle tunnel always receives: other bonds' ARP, a hub's BPDUs."""
+TIMERS = ("max_age", "forward_delay")
 ANYTHING = b""
 LONGEST = 3.0  # seconds; a bond probes once a second
 
@@ -31,7 +33,7 @@ def test_each_tunnel_leads_to_another_hub(two_hubs, spoke):
 
 
 def test_both_tunnels_carry(two_hubs, spoke, everyone, listen):
-    """With PRP a broadcast comes in at both hubs; with a bond the idle tunnel receives what its hub floods."""
+    """With PRP a broadcast comes in at both hubs; otherwise the idle tunnel receives what its hub sends to all."""
     others = two_hubs.others(spoke)
 
     with listen(others) as heard:
@@ -42,18 +44,29 @@ def test_both_tunnels_carry(two_hubs, spoke, everyone, listen):
         at_hubs = {(seen.node, seen.interface) for seen in heard.sightings() if not seen.outgoing}
         assert {(hub.name, two_hubs.topology.port(hub.name, spoke.name)) for hub in two_hubs.hubs} <= at_hubs
     for port in two_hubs.topology.idle_ports(spoke.name):
-        assert await_frames(spoke, port, ARP_FRAME, tag=ANYTHING, count=1, timeout=LONGEST)
+        assert await_frames(spoke, port, PROBES[spoke.plan.holder], tag=ANYTHING, count=1, timeout=LONGEST)
 
 
 def test_a_bond_probes_every_hub(two_hubs, spoke):
     """A bond sends ARP probes to the overlay addresses of all hubs: a tunnel has a carrier also without its hub."""
-    if two_hubs.topology.doubled:
-        not_applicable("a PRP device has nothing to choose: it sends by both tunnels")
+    if spoke.plan.holder != "bond":
+        not_applicable("it needs a bond: a PRP device sends by both tunnels, and a bridge with STP listens to BPDUs")
 
     interval, targets = arp_probes(spoke)
 
     assert interval > 0
     assert sorted(targets) == sorted(hub.address() for hub in two_hubs.hubs)
+
+
+@pytest.mark.requirement("RED-07")
+def test_spanning_tree_has_its_least_timers(two_hubs):
+    """Where STP decides which tunnel is used, its root has the shortest max_age and forward_delay."""
+    if not any(map(two_hubs.topology.spans, two_hubs.topology.nodes)):
+        not_applicable("it needs bridges with STP")
+
+    timers = two_hubs.hub.node.link(two_hubs.topology.bridge).details
+
+    assert {name: timers[name] for name in TIMERS} == {name: LEAST_TIMERS[name] for name in TIMERS}
 
 
 @pytest.mark.provoking

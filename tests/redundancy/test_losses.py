@@ -9,6 +9,8 @@ import pytest
 
 from fixtures.redundancy import missed, too_long
 
+CONVERGED = 15.0  # seconds: STP's least timers take 10
+
 pytestmark = pytest.mark.provoking
 
 
@@ -34,7 +36,7 @@ def test_delivery_goes_on_without_a_tunnel(redundant, record_silences):
 @pytest.mark.requirement("RED-04")
 def test_what_is_back_brings_nothing_twice(redundant):
     """While a hub or a tunnel fails and recovers nothing is duplicated or out of order, and delivery continues."""
-    found = missed(redundant, "hub", "hub2", "leg")
+    found = missed(redundant, "hub", "hub2", "leg", patience=CONVERGED)
 
     every = (*found.lost, *found.back)
     assert [one for one in every if one.repeated or one.disordered] == []

@@ -24,7 +24,7 @@ def multicast_route(lab, host):
 
 
 @pytest.fixture
-def flap(provoked):
+def flap(provoked, without_stp):
     """Takes a host's overlay device down and up for a `with` block, and gives it the multicast route afterwards."""
 
     @contextlib.contextmanager

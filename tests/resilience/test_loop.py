@@ -41,7 +41,7 @@ def test_nothing_comes_round(overlay, sender):
 
 
 @pytest.fixture
-def circle(build_lab, hub, one_way):
+def circle(build_lab, hub, one_way, without_stp):
     """A lab of three spokes whose first two form a loop with the hub; the third one is outside of it."""
     lab = build_lab(spokes=3)
     inject(lab, "loop")

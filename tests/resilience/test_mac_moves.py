@@ -69,7 +69,7 @@ def test_one_frame_moves_it_and_one_moves_it_back(provoked, spoke1, spoke2, spea
 
 
 @pytest.mark.provoking
-@pytest.mark.usefixtures("one_way")
+@pytest.mark.usefixtures("without_stp", "one_way")
 def test_unicast_follows_it(provoked, spoke1, spoke2, speak):
     """Frames for the MAC address go to its last sender: once to the other spoke, then to its own."""
     mac, hub = mac_of(spoke1), provoked.hub

@@ -19,7 +19,7 @@ TICKS = 0.04  # seconds that a kernel with 100 clock ticks a second may fire its
 
 
 @pytest.fixture
-def attach(provoked):
+def attach(provoked, without_stp):
     """The changes that make the last spoke's tunnel a new port of the hub's bridge: (port, changes)."""
     port = provoked.topology.port("hub", provoked.spokes[-1].name)
     return port, renewed(provoked, port)

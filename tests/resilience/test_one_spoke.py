@@ -43,6 +43,7 @@ def test_the_others_do_not_notice(build_lab, failure):
 
 
 @pytest.mark.provoking
+@pytest.mark.usefixtures("without_stp")
 def test_it_is_back_when_its_port_is(provoked):
     """With the hub's port up again, the spoke receives from all others and they from it, without another change."""
     spoke = provoked.spokes[-1]

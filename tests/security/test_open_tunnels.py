@@ -72,6 +72,7 @@ class TestFallback:
 
         assert (before, stranger_heard_by()) == (set(), {"hub"})
 
+    @pytest.mark.usefixtures("without_stp")
     def test_bridged_gives_it_to_all(self, outside, stranger_heard_by):
         """As a port of the bridge it delivers a stranger's frame to the hub and to every spoke."""
         lab, _ = outside

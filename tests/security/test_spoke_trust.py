@@ -44,7 +44,7 @@ def theft(tag):
     return steal
 
 
-@pytest.mark.usefixtures("one_way")
+@pytest.mark.usefixtures("without_stp", "one_way")
 def test_any_spoke_can_take_anothers_unicast(provoked, spoke2, theft):
     """After one frame with another spoke's MAC address as its source, that one's unicast goes to the thief."""
     assert theft(provoked) == {spoke2.name}

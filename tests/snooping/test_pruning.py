@@ -50,6 +50,7 @@ class TestPruning:
             sender.udp.send(to=lab.everyone)
         heard.exactly_once(at=lab.others(sender))
 
+    @pytest.mark.usefixtures("without_stp")
     def test_a_router_port_gets_everything(self, querier_lab, name, fresh_group):
         """Behind a port with mcast_router 2 a spoke receives groups that only others joined, or that no host joined."""
         lab = querier_lab

@@ -69,7 +69,8 @@ def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Fi
         return
     state = port.port.state if port.port else "forwarding"
     # a port that is down is disabled for that reason alone, which another rule names
-    if state == "forwarding" or not port.up or not (host.device and host.device.up):
+    blocked = "blocking" if port.name in scene.topology.idle_ports(host.name) else "forwarding"
+    if state in ("forwarding", blocked) or not port.up or not (host.device and host.device.up):
         return
     stp = bool(host.device.details.get("stp_state"))
     # a port that is protodown is disabled whatever state it is given

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lab.diagnose.scene import HostScene, Scene
-from lab.model import Finding
+from lab.model import TICKS, Finding
 from lab.overlay import bonds, commands
 
 KINDS = {"bond": "bond", "prp": "hsr"}
@@ -70,8 +71,26 @@ def apart(scene: Scene) -> Iterator[Finding]:
                 yield host.declared("hubs-joined", port.name, remote=remote, bridge=host.plan.device)
 
 
+def spanning(scene: Scene) -> Iterator[Finding]:
+    """Spokes do not bridge tunnels to two hubs; where they do, STP's timers are as planned."""
+    topology, hub = scene.topology, scene.hub
+    if not any(map(topology.spans, topology.nodes)) or hub.device is None:
+        return
+    timers = {name: hub.device.details.get(name, 0) for name in bonds.STP_TIMERS}
+    age, delay = (timers[name] / TICKS for name in ("max_age", "forward_delay"))
+    warning = hub.declared("stp-between-hubs", hub.plan.device, max_age=age, delay=delay, silence=age + 2 * delay)
+    yield replace(warning, note=True)  # nothing is lost yet
+    planned = {name: topology.bridge_data[name] for name in bonds.STP_TIMERS if name in topology.bridge_data}
+    longer = [name for name, value in planned.items() if timers[name] > value]
+    if longer:
+        each = (f"{name} {timers[name] / TICKS:g} s; expected {planned[name] / TICKS:g} s" for name in longer)
+        wanted = " ".join(f"{name} {value}" for name, value in planned.items())
+        fix = f"ip link set {hub.plan.device} type bridge {wanted}"
+        yield hub.declared("stp-timers-long", hub.plan.device, ", ".join(each), fix)
+
+
 def _prp(scene: Scene) -> list[HostScene]:
     return [host for host in scene.spokes if host.plan.holder == "prp"]
 
 
-RULES = (missing, watched, one_mac, apart)
+RULES = (missing, watched, one_mac, apart, spanning)
