@@ -113,6 +113,13 @@ class Looking:
 
         return boot_files.naming(words)
 
+    def firewalld(self, node: int) -> dict[str, Any]:
+        """What firewalld accepts now and after its next start (`firewalld.read`)."""
+        from lab.agent import firewalld
+
+        with self._nodes[node].stack.entered():
+            return firewalld.read()
+
     def copied_at_boot(self, node: int, words: Sequence[str]) -> dict[str, Any]:
         """The files by which a boot makes the machine's network (`boot_copy.copied`)."""
         from lab.agent import boot_copy

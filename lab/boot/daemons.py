@@ -8,6 +8,9 @@ Each runs with mounts of its own; what it starts ends with the stack's machine.
 
 from __future__ import annotations
 
+import io
+import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,3 +137,14 @@ exec setpriv --bounding-set -sys_boot,-sys_module,-sys_time,-sys_rawio chroot $r
 A root of a host's own: this machine's programs, read-only, and the host's files; parameters outside the network stack
 cannot be written, modules not loaded.  A host's script meets nothing of this machine.
 """
+
+
+def packed(files: Mapping[str, str]) -> bytes:
+    """Files as a tar; a script is executable."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for path, text in files.items():
+            entry, data = tarfile.TarInfo(path.lstrip("/")), text.encode()
+            entry.size, entry.mode = len(data), 0o755 if text.startswith("#!") else 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return target.getvalue()

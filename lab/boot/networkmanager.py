@@ -19,6 +19,7 @@ from lab.model import NodePlan, Topology
 FOLDER = "/etc/NetworkManager/system-connections"
 START = f"chmod 600 {FOLDER}/overlay-* && nmcli connection reload"
 GRETAP = 10  # NMIPTunnelMode
+ON = "autoconnect=true"
 OPTIONS = {"mcast_snooping": "multicast-snooping", "mcast_querier": "multicast-querier"}
 NAMES = uuid.UUID("5a2f0c0e-6c55-4d5b-9d36-8a5c1f1f7d11")
 """Where the connections' identifiers come from: a file that is written again has the same."""
@@ -42,6 +43,12 @@ def files(topology: Topology, node: NodePlan) -> Files:
         }
         found[_path(node.device)] = sectioned("the bridge of the tunnels", *sections.items())
     return found
+
+
+def zoned(files: Files, node: NodePlan, zone: str) -> Files:
+    """The same files with the firewalld zone of the device with the overlay address, which is the default zone else."""
+    path = _path(node.device)
+    return {**files, path: files[path].replace(ON, f"{ON}\nzone={zone}")} if path in files else files
 
 
 def _path(device: str) -> str:

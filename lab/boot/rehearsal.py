@@ -8,9 +8,7 @@ A boot of live hosts without a reboot: their own files make the overlay in a lab
 from __future__ import annotations
 
 import base64
-import io
 import shlex
-import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -167,15 +165,9 @@ def _placed(path: str) -> str:
 
 
 def _archive(copied: Copied) -> str:
-    """The files as a tar in base64; a script is executable."""
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as archive:
-        for file in copied.files:
-            path = _placed(file["path"]) if file["tool"] == SYSCTLS else file["path"]
-            entry, data = tarfile.TarInfo(path.lstrip("/")), file["text"].encode()
-            entry.size, entry.mode = len(data), 0o755 if file["text"].startswith("#!") else 0o644
-            archive.addfile(entry, io.BytesIO(data))
-    return base64.b64encode(target.getvalue()).decode()
+    """The files as a tar in base64."""
+    placed = {_placed(file["path"]) if file["tool"] == SYSCTLS else file["path"]: file["text"] for file in copied.files}
+    return base64.b64encode(daemons.packed(placed)).decode()
 
 
 def _settle(lab: BuiltLab, topology: Topology, live: Mapping[str, Seen]) -> None:

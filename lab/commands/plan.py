@@ -9,7 +9,19 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from lab import clouds, designs, topologies, tunnels
-from lab.boot import ansible, cloud_init, common, hosts, ifupdown, netplan, networkd, networkmanager, shell, terraform
+from lab.boot import (
+    ansible,
+    cloud_init,
+    common,
+    firewalld,
+    hosts,
+    ifupdown,
+    netplan,
+    networkd,
+    networkmanager,
+    shell,
+    terraform,
+)
 from lab.boot.common import Files
 from lab.boot.hosts import Named
 from lab.commands import plan_live
@@ -50,6 +62,14 @@ FORMATS = {
 }
 
 
+NFT, FIREWALLD = "nft", "firewalld"
+RULES = {
+    NFT: f"A firewall on a host that drops what it does not know needs the rules of {common.FIREWALL}.",
+    FIREWALLD: "firewalld accepts the tunnel packets and the overlay's device with, on each host as root:",
+}
+"""What the README has of a host's own firewall, by the tool of it."""
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
     parser.add_argument(
@@ -63,6 +83,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, **fields)
     parser.add_argument(
         "--format", required=True, metavar="TOOL", help=f"the tool that creates the links: {', '.join(FORMATS)}"
+    )
+    parser.add_argument(
+        "--firewall",
+        choices=RULES,
+        default=NFT,
+        help="tool of the hosts' own firewall (default: nft, a file to include)",
     )
     parser.add_argument("--topology", default="standard", metavar="NAME", help=f"{', '.join(designs.TOPOLOGIES)}")
     parser.add_argument("--tunnel", metavar="KIND", help=f"tunnel kind: {', '.join(tunnels.KINDS)}")
@@ -101,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
         expected = {0: "no hub", 1: "1 hub"}.get(len(topology.hubs), f"{len(topology.hubs)} hubs")
         raise UsageProblem(f"--hub: the {topology.name} topology expects {expected}; found {len(hub)}")
     placed, names = hosts.placed(topology, [*hub, *spokes], arguments.nic or NIC, _subnet(arguments.overlay_subnet))
-    written = contents(common.sized(placed, mtu), names, tool, cloud)
+    written = contents(common.sized(placed, mtu), names, tool, cloud, arguments.firewall)
     _write(arguments.folder, written)
     if note := tunnel_note(cloud, kind.name, chosen=arguments.tunnel is not None):
         print(f"overcast: {note}")
@@ -139,17 +165,22 @@ def _subnet(text: str) -> IPv4Network:
         raise UsageProblem(f"--overlay-subnet {text}: expected an IPv4 network; {problem}") from None
 
 
-def contents(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider) -> Files:
+def contents(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider, firewall: str = NFT) -> Files:
     """Every file, by its path below the folder."""
+    if tool.alone and firewall != NFT:
+        raise UsageProblem(f"--firewall={firewall} requires a format with files for each host: --format=shell")
     written: Files = {}
     for node in topology.nodes:
-        files = (
-            tool.files(topology, node) if tool.alone else {**common.files(topology, node), **tool.files(topology, node)}
-        )
+        files = tool.files(topology, node)
+        if not tool.alone:
+            files = {**common.files(topology, node), **files}
+        if firewall == FIREWALLD:
+            del files[common.FIREWALL]
+            files = {**networkmanager.zoned(files, node, firewalld.ZONE), **firewalld.files(topology, node)}
         written |= {f"{names[node.name]}/{path.lstrip('/')}": text for path, text in files.items()}
     rules = terraform.text(cloud, *_outside(topology))
     written |= {**(tool.beside(topology, names) if tool.beside else {}), **({terraform.FILE: rules} if rules else {})}
-    return {**written, "README.md": _readme(topology, names, tool, cloud, written)}
+    return {**written, "README.md": _readme(topology, names, tool, cloud, written, firewall)}
 
 
 def _outside(topology: Topology) -> tuple[clouds.Carrier, list[str]]:
@@ -158,13 +189,17 @@ def _outside(topology: Topology) -> tuple[clouds.Carrier, list[str]]:
     return clouds.Carrier(kind.protocol, kind.port), sorted(node.endpoint for node in topology.nodes)
 
 
-def _readme(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider, beside: Files) -> str:
+def _readme(
+    topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider, beside: Files, firewall: str
+) -> str:
     kind = tunnels.kind(topology.options.kind)
     rows = [f"| {names[node.name]} | {node.endpoint} | {node.overlay} | {node.device} |" for node in topology.nodes]
     rule = clouds.opening(cloud, *_outside(topology))
     also = f"\n\nOr with Terraform: {terraform.FILE}." if terraform.FILE in beside else ""
     listed = ",".join(names[node.name] for node in topology.nodes)
     mtu = min(common.mtu(topology, node) for node in topology.nodes)
+    starts = dict.fromkeys(firewalld.start(node) for node in topology.nodes)
+    commands = "".join(f"\n\n    {start}" for start in starts) if firewall == FIREWALLD else ""
     return f"""# The overlay: {topology.name}, {kind.name}, by {tool.title}
 
 | host | on the cloud's network | on the overlay | device |
@@ -181,7 +216,7 @@ MTU of the overlay: {mtu}. Multicast: {topology.multicast_route} to the overlay.
 
 {_steps(topology, tool)}
 
-A firewall on a host that drops what it does not know needs the rules of {common.FIREWALL}.
+{RULES[firewall]}{commands}
 
 ## Does it work, and is it still there after a reboot?
 

@@ -114,6 +114,18 @@ def test_a_tool_without_words_for_geneve_names_others(capsys: pytest.CaptureFixt
     assert "cannot make geneve tunnels: expected --format=networkd or shell for them" in capsys.readouterr().err
 
 
+def test_firewalld_is_opened_by_a_policy_and_a_zone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each host's policy has the other ends of its tunnels, its zone the device; nft's file is left out."""
+    assert main([*GIVEN, "--firewall=firewalld", "-o", str(tmp_path)]) == 0
+    files = written(tmp_path)
+    assert 'address="10.1.0.4"' in files["web1/etc/firewalld/policies/overlay-tunnels.xml"]
+    assert '<interface name="gretap1"/>' in files["web1/etc/firewalld/zones/overlay.xml"]
+    assert not any(path.endswith(".nft") for path in files)
+    assert "firewall-cmd --reload" in files["README.md"]
+    assert main([*GIVEN, "--format=cloud-init", "--firewall=firewalld", "-o", str(tmp_path)]) == 2
+    assert "--firewall=firewalld requires a format with files for each host" in capsys.readouterr().err
+
+
 def test_what_no_rule_opens_has_no_file(tmp_path: Path) -> None:
     """In Azure no rule opens GRE, so no file is written."""
     words = ["--hub=10.1.0.4", "--spokes=10.1.0.5", "--format=shell", "--provider=azure", "--tunnel=gretap"]

@@ -7,13 +7,11 @@ machine's own stay as they are.
 
 from __future__ import annotations
 
-import io
 import subprocess
-import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from lab.boot.daemons import MANAGED, NETWORKD, PREPARED
+from lab.boot.daemons import MANAGED, NETWORKD, PREPARED, packed
 from selftests.live.rig import RigHost
 
 
@@ -34,13 +32,7 @@ def put(host: RigHost, files: Mapping[str, str]) -> None:
     """Puts files where they belong on a host; a file in /etc itself is left out, since that is this machine's."""
     placed = {path: text for path, text in files.items() if PurePosixPath(path).parent != PurePosixPath("/etc")}
     cover(host, placed)
-    target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w") as archive:
-        for path, text in placed.items():
-            entry = tarfile.TarInfo(path.lstrip("/"))
-            entry.size, entry.mode = len(text.encode()), 0o755 if text.startswith("#!") else 0o644
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    shell(host, "tar -x -C /", stdin=target.getvalue())
+    shell(host, "tar -x -C /", stdin=packed(placed))
 
 
 def cover(host: RigHost, paths: Iterable[str]) -> None:

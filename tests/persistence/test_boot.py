@@ -23,3 +23,9 @@ def test_a_boot_lets_hosts_answer_broadcast_pings(lost_at_boot):
 def test_a_boot_makes_the_same_overlay(lost_at_boot):
     """On each host, the files have the overlay's present addresses, and one tool makes each device."""
     assert lost_at_boot == []
+
+
+@pytest.mark.requirement("BOOT-05")
+def test_a_boot_keeps_the_firewall_open(firewall_lost_at_boot):
+    """On each host, firewalld's permanent configuration has what it accepts of the overlay now."""
+    assert firewall_lost_at_boot == []
