@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
@@ -92,6 +93,15 @@ def test_where_the_cloud_blocks_gre_the_tunnels_are_vxlan() -> None:
     assert "Azure VNet blocks GRE, so the tunnels are vxlan (--tunnel=gretap shows what is lost)" in done.stdout
     assert done.returncode == 10, done.stdout
     assert "nothing passes through gretap tunnels; --tunnel=vxlan works there" in named.stdout
+
+
+@pytest.mark.parametrize(("pairs", "senders"), [("few", "hub spoke1 spoke2 spoke5"), ("all", None)])
+def test_of_many_hosts_a_few_send_unless_all_are_wanted(pairs: str, senders: str | None) -> None:
+    """With five spokes a test is run for four senders; with --pairs=all for each host."""
+    done = run("--spokes=5", f"--pairs={pairs}", "--collect-only", "tests/broadcast/test_delivery.py")
+
+    found = set(re.findall(r"test_sender_receives_its_own_copy_once\[sender=(\w+)\]", done.stdout))
+    assert found == set((senders or "hub spoke1 spoke2 spoke3 spoke4 spoke5").split())
 
 
 WORKERS = ("-n", "2")

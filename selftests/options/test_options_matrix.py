@@ -103,7 +103,9 @@ ROWS = {
     "topology two-hubs-prp": Row(("--topology=two-hubs-prp", *TWO_HUBS)),
     "topology two-hubs-stp": Row(("--topology=two-hubs-stp", *TWO_HUBS), frozenset({"RED-02", "RED-03", "RED-04"})),
     "spokes 1": Row(("--spokes=1", "--tunnel=vxlan")),
-    "spokes 5": Row(("--spokes=5", "--tunnel=vxlan", "tests/broadcast", "tests/multicast", "tests/icmp")),
+    "spokes 5": Row(
+        ("--spokes=5", "--pairs=all", "--tunnel=vxlan", "tests/broadcast", "tests/multicast", "tests/icmp")
+    ),
     "spokes 40": Row(("--spokes=40", *MANY)),
     "two workers": Row(("-n", "2", "--tunnel=vxlan", "tests/broadcast", "tests/hub")),
     "rootless, this kernel": Row(("--tunnel=vxlan", "tests/broadcast", "tests/hub"), rootless=True),
