@@ -35,6 +35,9 @@ TIME = 16  # where that is in it: after struct cmsghdr
 SO_MEMINFO = 55
 DROPS = 8  # in what SO_MEMINFO returns: SK_MEMINFO_DROPS
 BURST = 0.001  # seconds of its rate that a sender sends in one go, once it is late
+FIRST = -20  # the nice value of a process that runs before others
+GATHER = 0.001  # seconds
+ROOM_TO_GATHER = 2 << 20  # octets of a receive buffer, as the kernel counts them, that hold what arrives meanwhile
 QUIET = 0.25  # seconds without an arrival after which nothing more is on its way
 
 
@@ -97,6 +100,8 @@ class Receiver:
             memoryview(one).cast("Q") for one in (self._room.payloads, self._room.ancillary)
         )
         opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self.gathers = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= ROOM_TO_GATHER
+        """Whether it lets datagrams gather: one that wakes it costs the sender too, where both share a machine."""
         self._forget()
 
     def _forget(self) -> None:
@@ -176,11 +181,31 @@ def _say(answer: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def _take_processors(chosen: Sequence[int]) -> None:
+    """
+    Runs on these processors, before other programs; with none on any, as other programs do.
+
+    The kernel shares processors among sessions first (sched(7), autogroup).  What is not permitted is left.
+    """
+    with contextlib.suppress(OSError):  # the agent keeps to one processor
+        os.sched_setaffinity(0, chosen or range(os.cpu_count() or 1))
+    if not chosen:
+        return
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, FIRST)
+        os.setsid()
+        with open("/proc/self/autogroup", "w") as group:
+            group.write(str(FIRST))
+
+
 def main() -> None:
-    """Answers orders on standard input until that ends; a descriptor of a socket and the work are the arguments."""
+    """
+    Answers orders on standard input until that ends.
+
+    The arguments: a socket's descriptor, the work, where this package is, the processors to take (none: no own ones).
+    """
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends with the agent
-    with contextlib.suppress(OSError):  # the agent keeps to one processor; this one takes any
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    _take_processors([int(number) for number in sys.argv[4].split(",") if number])
     opened = socket.socket(fileno=int(sys.argv[1]))
     receiver = Receiver(opened) if sys.argv[2] == "receive" else None
     polled = select.poll()
@@ -191,6 +216,8 @@ def main() -> None:
         for descriptor, _ in polled.poll():
             if receiver is not None and descriptor == opened.fileno():
                 receiver.take_in()
+                if receiver.gathers:
+                    select.select([0], [], [], GATHER)
                 continue
             line = sys.stdin.readline()
             if not line:

@@ -175,15 +175,25 @@ class Talking(Looking):
         """Ends the stream; returns what was sent and heard (`streaming.Stream.stop`)."""
         return self._streams.pop(stream).stop()
 
-    def worker_start(self, endpoint: int, work: Work) -> int:
-        """A process of its own sends by an endpoint, or counts what arrives there (`workers.Worker`)."""
+    def worker_start(self, endpoint: int, work: Work, apart: bool = False) -> int:
+        """
+        A process of its own sends by an endpoint, or counts what arrives there (`workers.Worker`).
+
+        `apart`: senders have one processor of this machine, receivers the others.
+        """
         handle = self._handle()
-        self._workers[handle] = Worker(self._endpoints[endpoint].socket.fileno(), work)
+        first, *others = range(os.cpu_count() or 1)
+        processors = ([first] if work == "send" else others) if apart else []
+        self._workers[handle] = Worker(self._endpoints[endpoint].socket.fileno(), work, processors)
         return handle
 
-    def worker_ask(self, worker: int, order: dict[str, Any], timeout: float) -> dict[str, Any]:
-        """Its answer to an order (`load.send`, `load.Receiver.report`)."""
-        return self._workers[worker].ask(order, timeout)
+    def worker_order(self, worker: int, order: dict[str, Any]) -> None:
+        """It begins to work (`load.send`, `load.Receiver.report`)."""
+        self._workers[worker].order(order)
+
+    def worker_answer(self, worker: int, timeout: float) -> dict[str, Any]:
+        """Its answer to the last order."""
+        return self._workers[worker].answer(timeout)
 
     def worker_end(self, workers: Sequence[int]) -> None:
         for handle in workers:

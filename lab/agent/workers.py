@@ -14,6 +14,7 @@ import re
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from lab.agent import load
@@ -23,18 +24,19 @@ Work = Literal["send", "receive"]
 FOLDER = "/lab/agent/"
 ZIP = re.compile(r"/proc/self/fd/(\d+)")
 BEGIN = "import sys; sys.path.insert(0, sys.argv[3]); from lab.agent.load import main; main()"
+PYTHON = (sys.executable, "-B", "-S", "-E", "-s", "-c")
 START = 10.0  # seconds for a Python to start on a busy machine
 
 
 class Worker:
-    """One process; the socket stays its node's, and its caller's to close."""
+    """One process, on the given processors (none: on any); the socket stays its node's, and its caller's to close."""
 
-    def __init__(self, descriptor: int, work: Work) -> None:
+    def __init__(self, descriptor: int, work: Work, processors: Sequence[int] = ()) -> None:
         home = load.__file__.rpartition(FOLDER)[0]
         archive = ZIP.fullmatch(home)  # of a live host's agent, which has no files
         with STARTING:
             self._process = subprocess.Popen(
-                [sys.executable, "-B", "-S", "-E", "-s", "-c", BEGIN, str(descriptor), work, home],
+                [*PYTHON, BEGIN, str(descriptor), work, home, ",".join(map(str, processors))],
                 pass_fds=[descriptor, *([int(archive[1])] if archive else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -43,10 +45,13 @@ class Worker:
             )
         self._answer(START)
 
-    def ask(self, order: dict[str, Any], timeout: float) -> dict[str, Any]:
-        """Its answer; OSError when it refuses, or gives none within `timeout` seconds."""
+    def order(self, order: dict[str, Any]) -> None:
+        """Begins to work."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
+
+    def answer(self, timeout: float) -> dict[str, Any]:
+        """Its answer to the last order; OSError when it refuses, or gives none within `timeout` seconds."""
         answer = self._answer(timeout)
         if "errno" in answer:
             raise OSError(answer["errno"], os.strerror(answer["errno"]))

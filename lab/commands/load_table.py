@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lab.probes.capacity import MEMBERSHIPS
+
 NOISE = 1.1  # beyond the spread of both runs: what counts as a change
 
 HEAD = ("loss-free rate", "receivers", "datagrams/s", "spread", "what limits it")
@@ -22,8 +24,7 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield _line(HEAD)
     for one in report["throughput"]:
-        title = "unicast past the overlay" if one["kind"] == "underlay" else one["kind"]
-        cells = (title, str(one["receivers"]), f"{one['rate']:,.0f}", f"{one['spread']:.0%}", one["limit"])
+        cells = (_title(one), str(one["receivers"]), f"{one['rate']:,.0f}", f"{one['spread']:.0%}", one["limit"])
         yield _line(cells)
     yield ""
     what = "delay beyond the quickest" if report["latency_is_spread"] else "latency"
@@ -40,6 +41,34 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"loss-free rate of multicast by the number of receivers: {rates}"
     if report["burst"] is not None:
         yield f"longest burst without loss, default receive buffer: {report['burst']:,} datagrams"
+    yield from _membership(report)
+
+
+def _title(one: Mapping[str, Any]) -> str:
+    return f"{one['kind']}, {one['tunnel']}" if one["tunnel"] else "unicast past the overlay"
+
+
+def _membership(report: Mapping[str, Any]) -> Iterator[str]:
+    """The delays of a join and a leave, and the number of groups."""
+    yield ""
+    if report["delays"]:
+        yield f"join and leave of {report['member']}, milliseconds (± {report['delays'][0]['precision']:g})"
+        yield "  the hub   other feed    join, from the call   from the report   leave"
+    for one in report["delays"]:
+        floods = one["report"] is None
+        delays = ("-", "never") if floods else (f"{one['report']:.1f}", f"{one['leave']:,.0f}")
+        what = "floods" if floods else "prunes"
+        yield f"  {what:<8}{one['beside']:>12,.0f}{one['called']:>23.1f}{delays[0]:>18}{delays[1]:>8}"
+    if report["delays_skipped"]:
+        yield f"join and leave: not measured: {report['delays_skipped']}"
+    if report["capacity_skipped"]:
+        yield f"groups: not measured: {report['capacity_skipped']}"
+        return
+    groups = report["capacity"]
+    yield f"groups that the hub forwards to their members alone: {groups['groups']:,}; {groups['limit']}"
+    if groups["remedy"]:
+        yield f"  for more (hub): {groups['remedy']}"
+    yield f"groups of one socket: {groups['per_socket']}; for more: sysctl -w {MEMBERSHIPS}={2 * groups['per_socket']}"
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -53,11 +82,13 @@ def compared(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]
     if differing:
         yield f"not compared with the baseline: another {' and '.join(differing)}"
         return
-    earlier = {one["kind"]: one for one in before["throughput"]}
+    earlier = {_title(one): one for one in before["throughput"]}
     for one in now["throughput"]:
-        was = earlier[one["kind"]]
+        if _title(one) not in earlier:
+            continue
+        was = earlier[_title(one)]
         ratio = one["rate"] / was["rate"]
         slower = max(one["rates"]) * NOISE < min(was["rates"])
         faster = min(one["rates"]) > max(was["rates"]) * NOISE
         word = "slower" if slower else "faster" if faster else "no change beyond the spread"
-        yield f"{one['kind']}: {ratio:.2f} times the baseline's {was['rate']:,.0f}: {word}"
+        yield f"{_title(one)}: {ratio:.2f} times the baseline's {was['rate']:,.0f}: {word}"

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from lab import groups
-from lab.machines.base import Call, call
+from lab.machines.base import call
 from lab.machines.node import Agent, Node, ask_all
 from lab.machines.sockets import Socket
 from lab.model import Network, Topology
@@ -28,6 +28,7 @@ from lab.probes.payloads import fresh_port
 
 Kind = Literal["multicast", "broadcast", "unicast", "underlay"]
 """`underlay`: unicast past the overlay, for comparison."""
+Work = Literal["send", "receive"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SIZE = 64  # octets of UDP payload
 LEAST, LARGEST = 16, 8192
@@ -116,6 +117,8 @@ class Load:
     ) -> None:
         self._nodes, self._topology, self._sender, self._receivers = nodes, topology, sender, list(receivers)
         self._size, self._buffer = size, buffer
+        # where sender and receivers share a machine, they would take turns on its processors by chance
+        self._apart = all(nodes[name].machine is nodes[sender].machine for name in receivers)
         self._opened = contextlib.ExitStack()
         self._port, self._group = fresh_port(), groups.fresh()
         self._senders: dict[Network, int] = {}
@@ -126,21 +129,14 @@ class Load:
             for network in ("overlay", "underlay"):
                 address = self._topology.node(self._sender).address(network)
                 sending = membership.sender(self._nodes[self._sender], address, bind=[address, 0])
-                self._senders[network] = self._worker(opening, sending, "send")
+                self._senders[network] = _worker(opening, sending, "send", self._apart)
             for name in self._receivers:
                 room = [options.receive_buffer(self._buffer)] if self._buffer is not None else []
                 plan = self._topology.node(name)
                 listening = membership.receiver(self._nodes[name], plan, self._port, self._group, *room)
-                self._counting[name] = self._worker(opening, listening, "receive")
+                self._counting[name] = _worker(opening, listening, "receive", self._apart)
             self._opened = opening.pop_all()
         return self
-
-    @staticmethod
-    def _worker(opening: contextlib.ExitStack, opened: Socket, work: Literal["send", "receive"]) -> int:
-        opening.enter_context(opened)
-        (worker,) = opened.node.machine.batch([opened.call(Agent.worker_start, work)])
-        opening.callback(opened.node.machine.batch, [call(Agent.worker_end, [worker])])
-        return worker
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
@@ -167,17 +163,35 @@ class Load:
         before = drops.read(self._nodes, self._topology)
         order = {"to": [to, self._port], "tag": tag, "rate": rate, "count": count, "size": self._size}
         worker = self._senders["underlay" if kind == "underlay" else "overlay"]
-        asked: list[Call[dict[str, Any]]] = [
-            call(Agent.worker_ask, worker, {**order, "seconds": seconds}, seconds + SLACK)
-        ]
-        (sent,) = node.machine.batch(asked)
+        (sent,) = _asked([(node, worker, {**order, "seconds": seconds})], seconds + SLACK)
         report = {"tag": tag, "sent": sent["sent"], "every": max(1, int(sent["sent"]) // SAMPLES)}
-        answers = ask_all(
-            [(self._nodes[name], call(Agent.worker_ask, self._counting[name], report, SLACK)) for name in receivers]
-        )
+        answers = _asked([(self._nodes[name], self._counting[name], report) for name in receivers], SLACK)
         dropped = drops.between(before, drops.read(self._nodes, self._topology))
         heard = {name: _received(answer) for name, answer in zip(receivers, answers, strict=True)}
         return Trial(kind, rate, **sent, heard=heard, drops=dropped)
+
+
+@contextlib.contextmanager
+def feed(node: Node, address: str, to: tuple[str, int], *, rate: float, seconds: float) -> Iterator[None]:
+    """Sends to a group and port at a rate for the length of the block, for `seconds` at most."""
+    order = {"to": list(to), "tag": next(_tags), "rate": rate, "count": MOST, "size": SIZE, "seconds": seconds}
+    with contextlib.ExitStack() as opening:
+        worker = _worker(opening, membership.sender(node, address, bind=[address, 0]), "send")
+        node.machine.batch([call(Agent.worker_order, worker, order)])
+        yield
+
+
+def _worker(opening: contextlib.ExitStack, opened: Socket, work: Work, apart: bool = False) -> int:
+    opening.enter_context(opened)
+    (worker,) = opened.node.machine.batch([opened.call(Agent.worker_start, work, apart)])
+    opening.callback(opened.node.machine.batch, [call(Agent.worker_end, [worker])])
+    return worker
+
+
+def _asked(orders: Sequence[tuple[Node, int, dict[str, Any]]], timeout: float) -> list[dict[str, Any]]:
+    """The answers of workers to their orders."""
+    ask_all([(node, call(Agent.worker_order, worker, order)) for node, worker, order in orders])
+    return ask_all([(node, call(Agent.worker_answer, worker, timeout)) for node, worker, _ in orders])
 
 
 def _received(answer: dict[str, Any]) -> Received:

@@ -15,7 +15,7 @@ from lab.probes.load import KINDS
 
 def report(*rates: float) -> dict[str, Any]:
     """A measurement with these rates of multicast."""
-    throughput = [{"kind": "multicast", "rates": list(rates), "rate": sorted(rates)[1]}]
+    throughput = [{"kind": "multicast", "tunnel": "vxlan", "rates": list(rates), "rate": sorted(rates)[1]}]
     return {
         "tunnel": "vxlan",
         "topology": "standard",
@@ -32,7 +32,7 @@ def test_load_measures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert main([*given, "--json"]) == 0
     first = capsys.readouterr().out
     figures = json.loads(first)
-    assert [one["kind"] for one in figures["throughput"]] == list(KINDS)
+    assert list(dict.fromkeys(one["kind"] for one in figures["throughput"])) == list(KINDS)
     for one in figures["throughput"]:
         assert 100 < one["rate"] < 300
         assert one["limit"] == "not reached: 200 a second was the most that was allowed"
@@ -44,7 +44,10 @@ def test_load_measures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert main([*given, f"--baseline={earlier}"]) == 0
     said = capsys.readouterr().out
     assert "spoke1 sends to hub, spoke2" in said
-    assert said.count("no change beyond the spread") == len(KINDS)
+    assert said.count("no change beyond the spread") == len(figures["throughput"])
+    assert [(one["report"], one["leave"]) for one in figures["delays"]] == [(None, None)] * 2
+    assert "join and leave of spoke2" in said
+    assert "groups: not measured: in a lab without --load-max only" in said
 
 
 @pytest.mark.parametrize(

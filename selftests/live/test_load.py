@@ -30,4 +30,7 @@ def test_live_hosts_are_spared(rig: Rig, capsys: pytest.CaptureFixture[str]) -> 
     assert max(one["rate"] for one in report["throughput"]) < 1000 * PAST_THE_BOUND
     assert report["burst"] is None
     assert report["latency_is_spread"]
+    assert [one["beside"] for one in report["delays"]] == [0, 500]
+    assert report["capacity"] is None
+    assert "its limit" in report["capacity_skipped"]
     assert state.fingerprint(rig.lab.nodes) == before

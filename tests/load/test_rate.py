@@ -6,13 +6,27 @@ A rate that the user names (`--load=RATE`) reaches every receiver without loss.
 
 import pytest
 
-from fixtures.load import losses_at
+from fixtures.load import join_during_feed, losses_at, losses_below
+
+MOMENT = 2.0  # seconds on a busy machine; hosts report a join within two ticks of their clock
 
 
 @pytest.mark.requirement("LOAD-01")
 def test_multicast_arrives_at_the_rate(overlay, rate, record_figure):
     """Every receiver gets every datagram to a group once."""
     assert losses_at(rate, "multicast", overlay, record_figure) == []
+
+
+@pytest.mark.requirement("LOAD-01")
+def test_multicast_arrives_at_less_and_at_fewer(overlay, rate, record_figure):
+    """Every receiver gets every datagram at parts of the rate, and at the rate if there are fewer of them."""
+    assert losses_below(rate, overlay, record_figure) == []
+
+
+@pytest.mark.requirement("LOAD-01")
+def test_a_joining_host_gets_the_running_feed(overlay, rate, record_figure):
+    """A spoke that joins a feed receives it at once."""
+    assert join_during_feed(rate, overlay, record_figure) < MOMENT + 2 / rate
 
 
 @pytest.mark.requirement("LOAD-02")
