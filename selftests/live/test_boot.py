@@ -40,7 +40,7 @@ from selftests.live.test_suite import CONFIGURED_AND_DELIVERING, run
 yaml = pytest.importorskip("yaml", reason="PyYAML is missing: .venv/bin/pip install -r requirements-dev.lock")
 
 MTU = 9000
-WITHIN = 10.0  # seconds until a daemon has made everything; one in practice
+WITHIN = 60.0  # seconds until a daemon has made everything, on a busy machine too; one in practice
 IFUPDOWN = "ifupdown is not installed: apt-get install --no-install-recommends ifupdown"
 NETPLAN = "netplan is not installed: apt-get install --no-install-recommends netplan.io"
 NETWORKMANAGER = "NetworkManager is not installed: apt-get install --no-install-recommends network-manager dbus"
