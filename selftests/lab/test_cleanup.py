@@ -20,7 +20,7 @@ from selftests.lab.processes import Watched, descendants, ended
 
 KINDS = pytest.mark.parametrize("tunnel", ["vxlan", "gretap"], ids=["over=local", "over=guest"])
 A_TEST = "tests/broadcast/test_delivery.py"
-GONE_WITHIN = 5.0  # seconds; milliseconds in practice
+GONE_WITHIN = 60.0  # seconds, on a busy machine too; milliseconds in practice
 ENDED_WITHIN = 2.5  # seconds; less than execnet waits for an agent that has not noticed its end
 
 

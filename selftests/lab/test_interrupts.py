@@ -29,7 +29,7 @@ FILES = (
     "junit.xml",
     "allure-results/00000000-0000-0000-0000-000000000000-result.json",
 )
-GONE_WITHIN = 5.0  # seconds; milliseconds in practice
+GONE_WITHIN = 60.0  # seconds, on a busy machine too; milliseconds in practice
 STARTED_WITHIN = 20.0  # seconds; half of one in practice
 LONGEST = 8.0  # seconds after its start within which a run is interrupted; the whole suite takes more than twice that
 
