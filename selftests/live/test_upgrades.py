@@ -1,0 +1,115 @@
+"""
+What a package upgrade or a reload does to an overlay that a tool has made from the written files: nothing.
+
+    systemctl try-restart (stop, start; /run is kept)  ·  networkctl reload, reconfigure  ·  nmcli reload, reapply
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from lab import state
+from lab.boot import ifupdown, networkd, shell
+from lab.boot.daemons import NETWORK_MANAGER
+from lab.boot.rehearsal import differences
+from lab.model import Topology
+from lab.overlay import readback
+from selftests.live import daemons
+from selftests.live.rig import Rig, RigHost
+from selftests.live.test_boot import WITHIN, await_routes, has_route, made
+
+BUS = "mkdir -p /run/dbus && dbus-daemon --system --fork >/dev/null 2>&1"
+NM_STOPPED = "pid=$(cat /run/NetworkManager/NetworkManager.pid); kill $pid; tail --pid=$pid -f /dev/null"
+ANSWERING = "timeout 20 sh -c 'until {}; do :; done' >/dev/null 2>&1"
+
+
+def await_state(rig: Rig, plan: Topology, before: object) -> None:
+    """Returns when everything that is configured on the hosts is as before."""
+    deadline = time.monotonic() + WITHIN
+    while state.fingerprint(rig.lab.nodes) != before:
+        assert time.monotonic() < deadline, [name for name in rig.hosts if not has_route(rig, plan, name)]
+    await_routes(rig, plan)
+
+
+def with_a_bus(host: RigHost, daemon: object, devices: int) -> daemons.Networkd:
+    """Networkd started again, where networkctl reaches it."""
+    assert isinstance(daemon, daemons.Networkd)
+    daemon.stop()
+    daemons.shell(host, BUS)
+    daemon.start()
+    # until then it brings up what another takes down
+    daemons.shell(host, ANSWERING.format(f'[ $(networkctl list | grep -c " configured") -ge {devices} ]'))
+    return daemon
+
+
+@pytest.mark.parametrize(
+    ("tool", "shape"), [("networkd", "standard"), ("networkd", "flood-list"), ("netplan", "standard")]
+)
+def test_networkd_keeps_the_overlay(tmp_path: Path, tool: str, shape: str) -> None:
+    """A restart, a reload and a reconfiguration of each device leave what networkd has made as it was."""
+    with made(tool, shape, tmp_path) as (rig, plan, running):
+        before = state.fingerprint(rig.lab.nodes)
+        for name, host in rig.hosts.items():
+            with_a_bus(host, running[name], len(plan.devices(name)))
+        await_state(rig, plan, before)
+
+        for host in rig.hosts.values():
+            daemons.shell(host, "networkctl reload")
+        await_state(rig, plan, before)
+
+        for name, host in rig.hosts.items():
+            daemons.shell(host, f"networkctl reconfigure {' '.join(plan.devices(name))}")
+        await_state(rig, plan, before)
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_networkd_forgets_the_route_with_the_carrier_unless_it_ignores_it(tmp_path: Path, written: bool) -> None:
+    """Without a carrier, the written files keep a bridge's multicast route; without their settings it is gone."""
+    with made("networkd", "standard", tmp_path) as (rig, plan, running):
+        host, device, group = rig.hosts["hub"], plan.node("hub").device, plan.multicast_route
+        if not written:
+            daemons.shell(host, f"sed -i -E '/^({'|'.join(networkd.WITHOUT_CARRIER)})=/d' {networkd.FOLDER}/*.network")
+        with_a_bus(host, running["hub"], len(plan.devices("hub")))
+        down = "; ".join(f"ip link set {port} down" for port in plan.ports("hub"))
+        noticed = f'networkctl list | grep -q "{device} .*no-carrier"' if written else f"! ip route | grep -q {group}"
+        # again and again: a networkd that still starts brings them up
+        daemons.shell(host, ANSWERING.format(noticed).replace("do :", f"do {down}"))
+
+        assert has_route(rig, plan, "hub") is written
+
+
+def test_networkmanager_keeps_the_overlay(tmp_path: Path) -> None:
+    """A restart, a reload of the files and a reapply leave what NetworkManager has made as it was."""
+    with made("networkmanager", "standard", tmp_path) as (rig, plan, _):
+        before = state.fingerprint(rig.lab.nodes)
+        for host in rig.hosts.values():
+            daemons.shell(host, f"{NM_STOPPED}\n{NETWORK_MANAGER} --config=/run/nm.conf")
+            daemons.shell(host, ANSWERING.format("nmcli -t general status | grep -q connected"))
+        await_state(rig, plan, before)
+
+        for name, host in rig.hosts.items():
+            daemons.shell(host, f"nmcli connection reload && nmcli device reapply {plan.node(name).device}")
+        await_state(rig, plan, before)
+
+
+@pytest.mark.parametrize(
+    ("tool", "again"),
+    [("ifupdown", f"ifdown -i {ifupdown.FILE} {{0}} && ifup -i {ifupdown.FILE} {{0}}"), ("shell", None)],
+    ids=["ifupdown", "shell"],
+)
+def test_a_restart_makes_the_same_overlay(tmp_path: Path, tool: str, again: str | None) -> None:
+    """What takes the overlay away and makes it again (ifdown and ifup, the unit's restart) makes the same."""
+    with made(tool, "standard", tmp_path) as (rig, plan, _):
+        nodes = [rig.lab.nodes[name] for name in rig.hosts]
+        before = readback.read(nodes)
+        for name, host in rig.hosts.items():
+            command = again.format(plan.node(name).device) if again else f"{shell.SCRIPT} down && {shell.SCRIPT} up"
+            daemons.shell(host, command)
+        await_routes(rig, plan)
+        after = readback.read(nodes)
+
+    for node in plan.nodes:
+        assert list(differences(plan, node, before[node.name], after[node.name])) == []
