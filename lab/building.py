@@ -45,7 +45,7 @@ def require_settled(names: Sequence[str], answers: Sequence[list[str]]) -> None:
     for name, down in zip(names, answers, strict=False):
         if down:
             raise EnvironmentProblem(
-                f"the lab did not come up: {', '.join(down)} of {name} not operational within {SETTLE:g} s"
+                f"the lab did not come up: {name} {', '.join(down)} not operational after {SETTLE:g} s"
             )
 
 
@@ -59,7 +59,7 @@ def settle_ipv6(topology: Topology, nodes: Mapping[str, Node]) -> None:
     for plan, missing in zip(plans, ask_all(calls), strict=True):
         if missing:
             raise EnvironmentProblem(
-                f"the lab did not come up: {plan.device} of {plan.name} has no IPv6 address after {SETTLE:g} s"
+                f"the lab did not come up: {plan.name} {plan.device} has no IPv6 address after {SETTLE:g} s"
             )
 
 

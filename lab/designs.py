@@ -89,10 +89,12 @@ class Design:
         """The overlay with so many spokes over NICs of an MTU; UsageProblem for what it cannot be made of."""
         kind = tunnels.kind(options.kind)
         if self.tunnels and kind.name not in self.tunnels:
-            raise UsageProblem(f"--tunnel={kind.name}: the {self.name} design expects {' or '.join(self.tunnels)}")
+            raise UsageProblem(
+                f"--tunnel={kind.name}: the {self.name} design supports only {' or '.join(self.tunnels)}"
+            )
         if spokes != self.nearest(spokes):
             expected = f"{LEAST_SPOKES} to {self.most}" if self.most > LEAST_SPOKES else str(self.most)
-            raise UsageProblem(f"--spokes={spokes}: the {self.name} design expects {expected}")
+            raise UsageProblem(f"--spokes={spokes}: the {self.name} design supports {expected}")
         return sized(topologies.dual_stack(self.shape(spokes, options)), nic_mtu)
 
 
@@ -179,12 +181,12 @@ DESIGNS: dict[str, Design] = {
     design.name: design
     for design in (
         Design("star", "one hub with a bridge", topologies.standard, ("hub", "leg")),
-        Design("standby", "one hub, another VM takes its address over", topologies.standard, ("takeover",)),
+        Design("standby", "one hub; a second VM takes over its address", topologies.standard, ("takeover",)),
         Design("pair", "two hosts, one tunnel", _pair, ("leg",), most=2, conforms=True),
-        Design("mesh", "a tunnel between any two hosts, isolated ports", _mesh, ("leg", "spoke"), conforms=True),
+        Design("mesh", "a tunnel between every two hosts, isolated ports", _mesh, ("leg", "spoke"), conforms=True),
         Design(
             "flood-list",
-            "one VXLAN device each, a copy to every peer",
+            "one VXLAN device on each host sends a copy to every peer",
             _flood_list,
             ("leg", "spoke"),
             tunnels=("vxlan",),
@@ -192,25 +194,32 @@ DESIGNS: dict[str, Design] = {
         ),
         Design(
             "two-hubs-bond",
-            "spokes bond two tunnels, active-backup",
+            "each spoke bonds two tunnels (active-backup)",
             _bond,
             HUBS,
             kinds=("bond",),
             conforms=True,
         ),
         Design(
-            "two-hubs-prp", "spokes send by two tunnels, PRP", _prp, (*HUBS, *IMPAIRED), kinds=("hsr",), conforms=True
+            "two-hubs-prp",
+            "each spoke sends over two tunnels (PRP)",
+            _prp,
+            (*HUBS, *IMPAIRED),
+            kinds=("hsr",),
+            conforms=True,
         ),
         Design(
             "two-hubs-stp",
-            "spokes bridge two tunnels, STP, its least timers",
+            "each spoke bridges two tunnels, STP with its shortest timers",
             _stp,
             HUBS,
             patience=15.0,
             conforms=True,
             lab_only="a hub that recovers closes a loop: use two-hubs-bond or two-hubs-prp",
         ),
-        Design("two-hubs-stp-default", "the same, its default timers", _stp_default, HUBS, patience=70.0, slow=True),
+        Design(
+            "two-hubs-stp-default", "the same with STP's default timers", _stp_default, HUBS, patience=70.0, slow=True
+        ),
     )
 }
 

@@ -106,7 +106,7 @@ class LiveLab(Lab):
         if self.closed_ways:
             raise EnvironmentProblem(
                 "the hosts drop each other's plain UDP on the underlay "
-                f"({', '.join(self.closed_ways)}), so drops of the cloud cannot be tested",
+                f"({', '.join(self.closed_ways)}), so the cloud's own drops cannot be tested",
                 remedy=f"for the test, allow UDP ports {FIRST_PORT}-{LAST_PORT - 1} between the hosts, "
                 "in the hosts' firewalls and in the cloud's rules",
             )

@@ -206,7 +206,7 @@ def _refuse(obstacles: Sequence[placing.Obstacle], may_replace: bool) -> None:
     if any("172.16.254" in one.found for one in obstacles):
         remedies.append("--overlay-subnet=172.16.253.0/24 uses another subnet")
     raise EnvironmentProblem(
-        "--provision does not touch existing configuration; in conflict with it:\n  "
+        "--provision does not change existing configuration; these conflict with the new overlay:\n  "
         + "\n  ".join(map(str, obstacles)),
         remedy="; ".join(remedies),
     )

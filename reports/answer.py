@@ -168,10 +168,10 @@ def _of_must(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) ->
     if conformance.verdict == "nonconformant":
         failing = _failing(conformance, findings)
         if conformance.narrowed:
-            return f"{failing}; narrowed by selection: {ran}"
+            return f"{failing}; only {ran}, as selected"
         return f"{failing}; {must.not_run} did not run" if must.not_run else failing
     if conformance.narrowed:
-        return f"narrowed by selection: {ran}"
+        return f"only {ran}, as selected"
     if conformance.broken:
         return f"{_count(len(conformance.broken), 'file')} of tests could not be collected; {ran}"
     return f"{must.not_run} of {must.applicable} MUST requirements did not run" if must.not_run else ran

@@ -45,7 +45,7 @@ def sized(topology: Topology, nic_mtu: int) -> Topology:
     UsageProblem for an overlay whose devices no file here can describe.
     """
     if others := [node.holder for node in topology.nodes if node.holder not in HOLDERS]:
-        raise UsageProblem(f"no files can be written for a {topology.name} overlay: its hosts have a {others[0]}")
+        raise UsageProblem(f"plan does not support a {topology.name} overlay: its hosts have a {others[0]}")
     kind = tunnels.kind(topology.options.kind)
     return replace(topology, mtu=nic_mtu - kind.overhead(topology.options), arp_interval=ARP_INTERVAL)
 
@@ -53,7 +53,7 @@ def sized(topology: Topology, nic_mtu: int) -> Topology:
 def require(topology: Topology, tool: str, holders: Collection[str], formats: str, *, isolated: bool = False) -> None:
     """UsageProblem where the overlay's hosts have a device, or a kind of tunnel, that the tool has no words for."""
     if topology.options.kind in WORDLESS.get(tool, ()):
-        raise UsageProblem(f"{tool} cannot make {topology.options.kind} tunnels: expected --format={formats} for them")
+        raise UsageProblem(f"{tool} does not support {topology.options.kind} tunnels: use --format={formats}")
     for node in topology.nodes:
         if node.holder not in holders or (node.isolated and not isolated):
             raise UsageProblem(f"{tool} does not support a {topology.name} overlay: use --format={formats}")

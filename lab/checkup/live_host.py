@@ -107,7 +107,7 @@ def each(
     for future, name in running.items():
         machine = machines[name]
         if future in late:
-            found[name] = EnvironmentProblem(f"{machine.name} gave no answer in time")
+            found[name] = EnvironmentProblem(f"{machine.name} did not answer in time")
             # which ends what waits for its answer; no caller has to wait for that
             threading.Thread(target=machine.close, name=f"end of {name}").start()
             continue

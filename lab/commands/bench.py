@@ -21,7 +21,9 @@ from lab.machines.node import Agent, Node, close
 from lab.model import TunnelOptions, Underlay
 from lab.providers import provider
 
-SUMMARY = "Measures how long a lab takes to start, to set up and to check a delivery; the last two also per spoke."
+SUMMARY = (
+    "Measures how long it takes to start a lab, to set it up, and to check one delivery (the last two also per spoke)."
+)
 
 TUNNELS = {"host": "vxlan", "guest": "gretap"}
 """The kernels, and the tunnel that each is measured with: every kernel has VXLAN, every guest has gretap."""

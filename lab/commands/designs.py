@@ -32,13 +32,13 @@ MOST_DELAY = 600.0
 WORDS: dict[Loss, str] = {
     "hub": "the hub",
     "hub2": "the second hub",
-    "leg": "one tunnel's way",
+    "leg": "one tunnel's path",
     "spoke": "one host",
-    "takeover": "the hub, until a standby has its address",
+    "takeover": "the hub, taken over by a standby",
     "slow": "20 ms more on one tunnel",
-    "lossy": "5 % of what one tunnel carries",
+    "lossy": "5 % loss on one tunnel",
 }
-BACK = ", back again"
+BACK = ", recovered"
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _built(machine: Machine, design: Design, topology: Topology, underlay: Under
         lab = laboratory.build(machine, topology, underlay)
     except OSError as refusal:
         raise EnvironmentProblem(
-            f"the kernel {machine.facts['kernel']} rejected it ({refusal.strerror})",
+            f"the kernel {machine.facts['kernel']} rejected the design's links ({refusal.strerror})",
             remedy=next((abilities.remedy(kind) for kind in design.kinds), None),
         ) from refusal
     with lab:
@@ -227,11 +227,11 @@ def _silence(outages: Sequence[Outage]) -> float | None:
 
 
 INTRODUCTION = """\
-A numbered stream goes from the first spoke to the others, by broadcast, multicast and unicast.  Of each event: the
-longest silence at a receiver, and the most datagrams of one kind that a receiver lost, had again or out of order.
+The first spoke sends a numbered stream to the others, by broadcast, multicast and unicast.  For each event: the longest
+silence at any receiver, and the most datagrams of one kind that a receiver lost, or received twice or out of order.
 """
-HEAD = ("what is lost", *KINDS, "lost", "repeated", "out of order")
-WIDTHS = (48, 15, 15, 15, 7, 10, 0)
+HEAD = ("what fails", *KINDS, "lost", "duplicates", "out of order")
+WIDTHS = (48, 15, 15, 15, 7, 12, 0)
 
 
 def table(one: Measured, *, first: bool) -> Iterator[str]:
@@ -240,7 +240,7 @@ def table(one: Measured, *, first: bool) -> Iterator[str]:
         yield INTRODUCTION
         yield _line(HEAD)
     yield f"{one.design}: {one.title}"
-    yield f"  {one.tunnel}, MTU {one.mtu}, {one.packets:.1f} packets on the cloud's network for a datagram"
+    yield f"  {one.tunnel}, MTU {one.mtu}, {one.packets:.1f} packets on the cloud's network per datagram"
     for row in one.rows:
         silences = (_words(row.silence[kind], one.patience) for kind in KINDS)
         yield _line((f"  {row.event}", *silences, str(row.lost), str(row.repeated), str(row.disordered)))

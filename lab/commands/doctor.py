@@ -39,7 +39,7 @@ ENOUGH_DISK = 64 << 20
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Takes live hosts instead of this machine."""
-    parser.add_argument("--json", action="store_true", help="print the report for programs (docs/troubleshooting.md)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON (docs/troubleshooting.md)")
     live_doctor.arguments(parser)
 
 

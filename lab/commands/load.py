@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--load-max",
         type=float,
         metavar="RATE",
-        help=f"datagrams a second at most (default: {LIVE_MOST} for live hosts, no bound in a lab)",
+        help=f"highest rate, in datagrams a second (default: {LIVE_MOST} for live hosts, unlimited in a lab)",
     )
     parser.add_argument("--size", type=int, default=SIZE, metavar="OCTETS", help=f"UDP payload (default: {SIZE})")
     parser.add_argument(

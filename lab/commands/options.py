@@ -28,8 +28,8 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--provider": {
         "metavar": "CLOUD",
-        "help": f"cloud: {', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD} in a lab; on live hosts as "
-        "the hub's firmware names it)",
+        "help": f"cloud: {', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD} in a lab; on live hosts, "
+        "the one that the hub's firmware names)",
     },
     "--spokes": {"metavar": "N", "type": int, "help": f"number of spokes (default: {SPOKES})"},
     "--kernel": {

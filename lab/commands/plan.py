@@ -32,7 +32,7 @@ from lab.model import NodePlan, Provider, Topology, TunnelOptions
 from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
 from lab.tunnels.kind import Kind
 
-SUMMARY = "Writes the files that set an overlay up at boot: for each host, in the format of its own tool."
+SUMMARY = "Writes the files that set an overlay up at boot, for each host, for the tool that --format names."
 FOLDER = "overlay-files"
 LEAST_MTU, MOST_MTU = 576, 65535
 NIC = "ens3"
@@ -76,7 +76,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--hub",
         default="",
         metavar="ADDRESS",
-        help="the hub's address on the cloud's network, or NAME=ADDRESS; two for two-hubs-*",
+        help="the hub's address on the cloud's network, or NAME=ADDRESS; for two-hubs-*: both, with a comma",
     )
     parser.add_argument("--spokes", default="", metavar="ADDRESS,...", help="all other hosts, in the same form")
     for name, fields in LIVE_OPTIONS.items():
@@ -90,20 +90,40 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=NFT,
         help="tool of the hosts' own firewall (default: nft, a file to include)",
     )
-    parser.add_argument("--topology", default="standard", metavar="NAME", help=f"{', '.join(designs.TOPOLOGIES)}")
+    parser.add_argument(
+        "--topology",
+        default="standard",
+        metavar="NAME",
+        help=f"overlay topology: {', '.join(designs.TOPOLOGIES)}",
+    )
     parser.add_argument("--tunnel", metavar="KIND", help=f"tunnel kind: {', '.join(tunnels.KINDS)}")
     parser.add_argument(
-        "--provider", metavar="CLOUD", help=f"cloud: {', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD}; the live hosts')"
+        "--provider",
+        metavar="CLOUD",
+        help=f"cloud: {', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD}; with --hosts: as found)",
     )
     parser.add_argument(
-        "--mtu", type=int, metavar="OCTETS", help="MTU of the hosts' NICs (default: the cloud's; the live hosts')"
+        "--mtu",
+        type=int,
+        metavar="OCTETS",
+        help="MTU of the hosts' NICs (default: the cloud's; with --hosts: as found)",
     )
-    parser.add_argument("--nic", metavar="DEVICE", help=f"name of the hosts' NIC (default: {NIC}; the live hosts')")
     parser.add_argument(
-        "--overlay-subnet", default=str(topologies.OVERLAY), metavar="SUBNET", help=f"(default: {topologies.OVERLAY})"
+        "--nic", metavar="DEVICE", help=f"name of the hosts' NIC (default: {NIC}; with --hosts: as found)"
     )
     parser.add_argument(
-        "-o", dest="folder", type=Path, default=Path(FOLDER), metavar="FOLDER", help=f"output (default: {FOLDER})"
+        "--overlay-subnet",
+        default=str(topologies.OVERLAY),
+        metavar="SUBNET",
+        help=f"the overlay's subnet (default: {topologies.OVERLAY})",
+    )
+    parser.add_argument(
+        "-o",
+        dest="folder",
+        type=Path,
+        default=Path(FOLDER),
+        metavar="FOLDER",
+        help=f"folder for the files (default: {FOLDER})",
     )
 
 

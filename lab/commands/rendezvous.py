@@ -117,7 +117,7 @@ def connect() -> Connection | None:
         raise EnvironmentProblem(f"the lab of this checkout belongs to {user(owner)}, who is not trusted")
     if owner != own and own:
         raise EnvironmentProblem(
-            f"the lab of this checkout belongs to {user(owner)}, and you are {user(own)}",
+            f"the lab of this checkout belongs to {user(owner)}, but you are {user(own)}",
             remedy="run the same command with sudo",
         )
     return connection

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SUMMARY = (
     "Monitors an overlay on live hosts, read-only: sends datagrams between all hosts at an interval, "
     "and reports each loss with its cause and fix.  Status 0: nothing was lost; 4: something was lost or "
-    "duplicated; 10: a host could not be watched for a while; 1: the overlay cannot be watched."
+    "duplicated; 10: a host could not be watched all the time; 1: the overlay cannot be watched."
 )
 LOST = 4
 EVERY, LEAST, MOST = 10.0, 0.2, 3600.0  # seconds

@@ -48,10 +48,12 @@ class Loss:
         return self.missing.node if self.stage != "cloud" or self.last is None else self.last.node
 
     def __str__(self) -> str:
-        seen = f"last seen on {self.last}" if self.last else "seen nowhere"
-        where = f", then on {self.inside.node} {self.inside.interface}" if self.inside else ""
+        seen = f"last seen on {self.last}" if self.last else "not captured anywhere"
+        where = f" and in the cloud on {self.inside.node} {self.inside.interface}" if self.inside else ""
         count = "" if self.whole else f" ({self.lost} of {len(self.exchange.sent)})"
-        return f"{self.exchange} to {self.receiver}{count}: {seen}{where}, never on {self.missing}"
+        never = "never on" if self.last else "expected first on"
+        to = f" ({self.exchange.to})" if self.exchange.to else ""
+        return f"{self.exchange.burst} to {self.receiver}{to}{count}: {seen}{where}, {never} {self.missing}"
 
 
 def losses(topology: Topology, exchange: Exchange) -> list[Loss]:

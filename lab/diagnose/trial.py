@@ -98,9 +98,14 @@ class Exchange:
         """How much of CONTROL_TTL was gone on arrival, at most."""
         return max(0, CONTROL_TTL - min(self.ttls, default=CONTROL_TTL))
 
+    @property
+    def burst(self) -> str:
+        """What was sent: its kind, its sender and the network."""
+        kind = "multicast" if self.kind == "group" else self.kind
+        return f"{kind} from {self.sender} on the {self.network}"
+
     def __str__(self) -> str:
-        to = f" to {self.to}" if self.to else ""
-        return f"{self.kind}{to} from {self.sender} on the {self.network}"
+        return f"{self.burst} to {self.to}" if self.to else self.burst
 
 
 @dataclass(frozen=True)

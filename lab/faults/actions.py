@@ -35,7 +35,7 @@ def shell(node: Node, command: str, timeout: float = 30.0) -> None:
     done = node.run("sh", "-c", command, timeout=timeout)
     if done["status"] != 0:
         said = (done["errors"] or done["output"]).strip()
-        raise EnvironmentProblem(f"on {node.name}, `{command}` ended with {done['status']}: {said}")
+        raise EnvironmentProblem(f"{node.name}: `{command}` ended with exit status {done['status']}: {said}")
 
 
 def run(lab: BuiltLab, host: Host, commands: Sequence[str]) -> None:

@@ -58,7 +58,7 @@ def named(name: str) -> Fault:
     if name not in known():
         close = ", ".join(difflib.get_close_matches(name, known()))
         raise UsageProblem(
-            f"--inject={name} names no fault{f' (close to it: {close})' if close else ''}; "
+            f"--inject={name}: unknown fault{f' (did you mean {close}?)' if close else ''}; "
             f"--inject={LIST} lists them, and --inject='NODE: COMMAND' takes any command"
         )
     return known()[name]
@@ -73,5 +73,5 @@ def listing() -> str:
 def _run(node: str, command: str, lab: BuiltLab) -> None:
     """Runs a shell command on a node of the lab; EnvironmentProblem contains the command's output."""
     if node not in lab.nodes:
-        raise UsageProblem(f"--inject={node}: ... names no node; this lab has {', '.join(lab.nodes)}")
+        raise UsageProblem(f"--inject={node}: ...: unknown node {node}; expected one of {', '.join(lab.nodes)}")
     shell(lab.nodes[node], command, COMMAND_TIME)

@@ -44,7 +44,7 @@ def missing_program() -> EnvironmentProblem | None:
     """The programs that start the agent and are not installed; None when they are."""
     if lacking := [name for name in ("setpriv", "setsid", "unshare") if shutil.which(name) is None]:
         return EnvironmentProblem(
-            f"{' and '.join(lacking)} of util-linux, which the lab requires, are not on the PATH",
+            f"the lab requires programs of util-linux that are not on the PATH: {', '.join(lacking)}",
             remedy="sudo apt-get install --reinstall util-linux",
         )
     return None

@@ -64,8 +64,8 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
     """
     if any(node.underlay6 for node in topology.nodes):
         raise UsageProblem(
-            f"{topology.options.kind} is not set up on live hosts: use gretap, vxlan or geneve, or set it up by hand "
-            "and test it as it is"
+            f"--provision does not support {topology.options.kind}: use gretap, vxlan or geneve, or set the overlay "
+            "up by hand and test it without --provision"
         )
     if len(topology.hubs) != 1:
         return _between_ends(topology, seen)

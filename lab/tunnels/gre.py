@@ -32,7 +32,7 @@ class Gre(Kind):
     def networkd(self, local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
         """Of systemd.netdev(5), which supports neither checksums nor sequence numbers."""
         if options.checksum or options.sequence:
-            raise UsageProblem("systemd-networkd makes no tunnel with checksums or sequence numbers")
+            raise UsageProblem("systemd-networkd does not support tunnels with checksums or sequence numbers")
         ends = {"Local": local if options.local else "any", "Remote": remote, "TTL": options.ttl or "inherit"}
         return "Tunnel", {**ends, **({} if options.key is None else {"Key": options.key}), "Independent": "yes"}
 

@@ -148,7 +148,7 @@ class Cloud:
     def _settle(self, host: str, node: Node, nic: str) -> None:
         for settling, device in ((self.node, self.port_of(host)), (node, nic)):
             if settling.ask(Agent.settle, devices=[device], timeout=SETTLE):
-                raise EnvironmentProblem(f"{settling.name} {device} is not operational within {SETTLE:g} s")
+                raise EnvironmentProblem(f"{settling.name} {device} is not operational after {SETTLE:g} s")
 
     @contextlib.contextmanager
     def stopped(self, host: str, node: Node) -> Iterator[None]:

@@ -38,13 +38,13 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (["--overlay-subnet=10.20.16.5/24"], "--overlay-subnet=10.20.16.5/24: 10.20.16.5/24 has host bits set"),
         (["--hosts=a,b", "--overlay-subnet=10.20.16.0/24"], "--overlay-subnet requires --provision"),
-        (["--inject=port-detach"], "--inject=port-detach names no fault (close to it: port-detached"),
+        (["--inject=port-detach"], "--inject=port-detach: unknown fault (did you mean port-detached"),
         (["--inject=spoke3: true"], "--inject='spoke3: true' names a node that the lab does not have"),
         (
             ["--hosts=a,b", "--kernel=host"],
             "--kernel cannot be used with --hosts: live hosts have their own kernels",
         ),
-        (["--hosts=a,b,c", "--spokes=3"], "--spokes=3: expected 2, as in --hosts: remove --spokes"),
+        (["--hosts=a,b,c", "--spokes=3"], "--spokes=3: --hosts names 2 spokes; remove --spokes"),
         (
             ["--hosts=a,b", "--topology=article"],
             "--topology cannot be used with --hosts, whose overlay is tested as it is",
@@ -55,13 +55,16 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             ["--inject=spokes-meshed", "--spokes=1"],
-            "--inject=spokes-meshed needs 2 spokes: expected --spokes=2 or more",
+            "--inject=spokes-meshed requires --spokes=2 or more",
         ),
         (
             ["--inject=mesh-port-not-isolated", "--spokes=3"],
-            "--inject=mesh-port-not-isolated breaks another topology: expected --topology=mesh",
+            "--inject=mesh-port-not-isolated requires --topology=mesh",
         ),
-        (["--spokes=51"], "--spokes=51: expected 1 to 50 (with more hosts in one kernel a correct overlay fails)"),
+        (
+            ["--spokes=51"],
+            "--spokes=51: expected 1 to 50 (with more hosts in one kernel, tests of a correct overlay fail)",
+        ),
         (["--reports="], "--reports: expected a folder; found nothing"),
         (["--reports=pytest.ini"], f"the results cannot be written to {ROOT}/pytest.ini: File exists"),
     ],
@@ -110,12 +113,16 @@ WORKERS = ("-n", "2")
 @pytest.mark.parametrize(
     ("fault", "message", "processes"),
     [
-        ("hub: ip link set nosuch up", "on hub, `ip link set nosuch up` ended with 1: Cannot find device", ()),
-        ("hub: ip link set nosuch up", "on hub, `ip link set nosuch up` ended with 1: Cannot find device", WORKERS),
-        ("hub: nosuch", "on hub, `nosuch` ended with 127: ", ()),
+        ("hub: ip link set nosuch up", "hub: `ip link set nosuch up` ended with exit status 1: Cannot find device", ()),
+        (
+            "hub: ip link set nosuch up",
+            "hub: `ip link set nosuch up` ended with exit status 1: Cannot find device",
+            WORKERS,
+        ),
+        ("hub: nosuch", "hub: `nosuch` ended with exit status 127: ", ()),
         ("hub: sleep 1000; true", "hub: `sh -c 'sleep 1000; true'` did not end within 10 s", ()),
-        ("r1: true", "--inject=r1: ... names no node", ()),
-        ("r1: true", "--inject=r1: ... names no node", WORKERS),
+        ("r1: true", "--inject=r1: ...: unknown node r1", ()),
+        ("r1: true", "--inject=r1: ...: unknown node r1", WORKERS),
     ],
     ids=["fails", "fails in a worker", "not found", "hangs", "no such node", "no such node of a worker"],
 )

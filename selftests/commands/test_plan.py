@@ -111,7 +111,7 @@ def test_a_tool_without_words_for_geneve_names_others(capsys: pytest.CaptureFixt
     """Where a tool cannot make a kind of tunnel, the message names the formats that can."""
     words = ["--hub=10.1.0.4", "--spokes=10.1.0.5", "--tunnel=geneve", f"--format={tool}"]
     assert main(["plan", *words]) == 2
-    assert "cannot make geneve tunnels: expected --format=networkd or shell for them" in capsys.readouterr().err
+    assert "does not support geneve tunnels: use --format=networkd or shell" in capsys.readouterr().err
 
 
 def test_firewalld_is_opened_by_a_policy_and_a_zone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

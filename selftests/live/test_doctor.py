@@ -289,7 +289,7 @@ def test_a_host_that_stops_answering_does_not_block_the_others(
 
     assert stopped
     assert report.status == 1
-    assert "spoke1 gave no answer in time" in report.lines("problem")["spoke1", "host"]
+    assert "spoke1 did not answer in time" in report.lines("problem")["spoke1", "host"]
     assert ("hub → spoke2", "UDP 4789") in report.lines("ok"), report.text
     assert ("spoke1", "vxlan") in report.lines("ok")
 

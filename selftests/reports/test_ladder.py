@@ -85,7 +85,7 @@ def test_each_leg_shows_its_time_and_its_copies():
 
 def test_what_was_seen_nowhere_is_drawn_as_such():
     """A path without legs is no empty line."""
-    assert "seen nowhere" in drawing_of({**PATH, "legs": []})
+    assert "not captured anywhere" in drawing_of({**PATH, "legs": []})
 
 
 def drawing_of(path: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ MISTAKES = (
         "ERROR: tests/test_own.py::test_of_nothing asserts no requirement: "
         'mark it @pytest.mark.requirement("ID"), with an id of docs/requirements.md'
     ),
-    "tests/test_own.py::test_of_nonsense asserts BCAST-1, which lab/catalogue.json does not have (close to it: BCAST-",
+    "tests/test_own.py::test_of_nonsense asserts BCAST-1, which lab/catalogue.json does not have (did you mean BCAST-",
 )
 
 

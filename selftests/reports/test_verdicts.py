@@ -220,7 +220,7 @@ def test_slow(): pass
 
     run = suite.run(*selection)
 
-    assert run.last == f"verdict: incomplete - narrowed by selection: {ran} of {MUST} MUST requirements ran"
+    assert run.last == f"verdict: incomplete - only {ran} of {MUST} MUST requirements ran, as selected"
     assert run.status == 10
 
 
@@ -244,7 +244,7 @@ def test_last_failed_alone_is_narrowed(suite):
 
     run = suite.run("--lf")
 
-    assert run.last == f"verdict: incomplete - narrowed by selection: 1 of {MUST} MUST requirements ran"
+    assert run.last == f"verdict: incomplete - only 1 of {MUST} MUST requirements ran, as selected"
     assert run.status == 10
 
 

@@ -75,11 +75,11 @@ def _place(scene: Scene, segment: Segment, port: Port, bridge: Link | None) -> I
     at = {entry.dev for entry in scene.fabric["fdb"] if entry.lladdr == mac and entry.master}
     known = any((entry.dst, entry.lladdr) == (address, mac) for entry in scene.fabric["neighbours"])
     lacks = [
-        *([] if at == {port.device} else [f"has the MAC {mac} at {', '.join(map(str, at)) or 'no port'}"]),
-        *([] if known or bridge is None or not bridge.up else [f"has no neighbour {address} {mac}"]),
+        *([] if at == {port.device} else [f"the MAC {mac} is at {', '.join(map(str, at)) or 'no port'}"]),
+        *([] if known or bridge is None or not bridge.up else [f"no neighbour entry {address} lladdr {mac}"]),
     ]
     if lacks:
-        yield declared("fabric-forgot", FABRIC, port.device, f"it {' and '.join(lacks)}", _known_again(segment, port))
+        yield declared("fabric-forgot", FABRIC, port.device, "; ".join(lacks), _known_again(segment, port))
 
 
 def _refusing(name: str) -> str:

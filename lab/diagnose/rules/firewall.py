@@ -99,10 +99,10 @@ def _what(rule: FirewallRule, stages: set[str]) -> str:
         "encapsulation": "outgoing tunnel packets",
         "control": "plain UDP of the underlay, with which tests compare the tunnel packets",
         "forwarding": "packets that the bridge forwards",
-        "delivery": "packets out of the tunnel",
-        "sending": "packets into the overlay",
-        "answering": "pings or their replies",
-        "looping": "packets to itself",
+        "delivery": "packets from the tunnel",
+        "sending": "packets sent into the overlay",
+        "answering": "ICMP echo",
+        "looping": "its own packets to itself",
     }
     *most, last = [words[stage] for stage in words if stage in stages] or [""]
     return f"{', '.join(most)} and {last}" if most else last

@@ -126,7 +126,7 @@ def flags(scene: Scene) -> Iterator[Finding]:
                 continue
             for flag in (*FLAGS, JOINED if host.plan.isolated else ISOLATED):
                 if flag.is_wrong(port.flag(flag.word)):
-                    found = f"{flag.word} {'off' if flag.wanted else 'on'} on the port to {peer}"
+                    found = f"{flag.word} is {'off' if flag.wanted else 'on'}; the port to {peer}"
                     yield host.declared(flag.code, port.name, found, flag.fix(port.name))
 
 

@@ -23,8 +23,12 @@ def upper(scene: Scene) -> Iterator[Finding]:
             takes_all = device.details.get("mode") == PASSTHRU
             if not takes_all and not (twice and device.up and device.lower == host.plan.device):
                 continue
-            mode = ", mode passthru" if takes_all else ""
-            yield host.declared("device-on-top", device.name, kind=device.kind, lower=device.lower, mode=mode)
+            effect = (
+                f", mode passthru: it receives all packets of {device.lower}"
+                if takes_all
+                else ": datagrams arrive twice"
+            )
+            yield host.declared("device-on-top", device.name, kind=device.kind, lower=device.lower, effect=effect)
 
 
 def enslaved(scene: Scene) -> Iterator[Finding]:

@@ -105,7 +105,7 @@ def test_a_refusal_is_one_message(rig: Rig, run: Callable[..., Run]) -> None:
         status, said = run().ended()
 
     assert status == 4
-    assert said.startswith("ERROR: --provision does not touch existing configuration")
+    assert said.startswith("ERROR: --provision does not change existing configuration")
     assert "Traceback" not in said
 
 

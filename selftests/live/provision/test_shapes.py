@@ -76,8 +76,8 @@ def test_what_is_there_is_refused(rig: Rig, run: Callable[..., Run], shape: str)
     ("arguments", "message"),
     [
         (("--topology=pair", "--hosts=a,b,c"), "--topology=pair: expected 2 hosts; --hosts names 3"),
-        (("--topology=mesh", "--hosts=a,b,c", "--spokes=2"), "--spokes=2: expected 3, as in --hosts: remove --spokes"),
-        (("--topology=flood-list", "--hosts=a,b", "--tunnel=gretap"), "the flood-list design expects vxlan"),
+        (("--topology=mesh", "--hosts=a,b,c", "--spokes=2"), "--spokes=2: --hosts names 3 spokes; remove --spokes"),
+        (("--topology=flood-list", "--hosts=a,b", "--tunnel=gretap"), "the flood-list design supports only vxlan"),
     ],
     ids=["pair", "spokes", "tunnel"],
 )
