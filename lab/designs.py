@@ -8,6 +8,7 @@ Designs of an overlay, as data: what each is built like, and what of it can be l
     two-hubs-stp    spoke1 === hub, hub2 === spoke2      spokes bridge two tunnels; STP blocks what would be a loop
     two-hubs-bond   the same                             spokes use one leg, and the other when the first is silent
     two-hubs-prp    the same, hubs not joined            spokes send by both legs; receivers drop the second copy
+    native          spoke1, spoke2                       no tunnel: the cloud delivers groups to their members
 
 Sources: IEEE 802.1D (STP), Documentation/networking/bonding.rst (arp_interval), IEC 62439-3 (PRP), RFC 7348 and
 bridge(8) (flood lists).
@@ -25,6 +26,8 @@ from lab import topologies, tunnels
 from lab.errors import UsageProblem
 from lab.graph import Tunnel
 from lab.model import TICKS, Holder, NodePlan, Role, Topology, TunnelOptions
+from lab.native import TRANSIT_GATEWAY
+from lab.providers import WITHOUT_TUNNELS
 
 SECOND_HUB = IPv4Address("10.0.0.198")
 SECOND_HUB_ON_OVERLAY = 200
@@ -36,6 +39,7 @@ PRP_MOST, PRP_TRAILER = 1500, 6  # octets: an hsr device takes no more (ether_se
 MTUS: dict[Holder, Callable[[int], int]] = {
     "bond": lambda room: room,
     "prp": lambda room: min(room, PRP_MOST) - PRP_TRAILER,
+    "nic": lambda room: min(room, TRANSIT_GATEWAY.mtu),
 }
 """The MTU of a device that does not derive it from its tunnels, of what the NICs leave to these."""
 DEVICES: dict[Holder, str] = {"bridge": "bridge0", "bond": "bond1", "prp": "prp0", "mesh": "vxlan0"}
@@ -169,6 +173,13 @@ def _host(name: str, role: Role, address: IPv4Address, number: int, device: str,
     )
 
 
+def _native(spokes: int, options: TunnelOptions) -> Topology:
+    """The NICs are the overlay's devices: what an underlay delivers by itself."""
+    nodes = _hosts(spokes, NodePlan.nic, "nic")
+    hosts = tuple(replace(node, overlay=node.underlay) for node in nodes)
+    return Topology("native", hosts, (), options, answer_broadcast_ping=False)
+
+
 def sized(topology: Topology, nic_mtu: int) -> Topology:
     """The same overlay, its devices of the size that NICs of an MTU leave."""
     room = nic_mtu - tunnels.kind(topology.options.kind).overhead(topology.options)
@@ -209,6 +220,15 @@ DESIGNS: dict[str, Design] = {
             conforms=True,
         ),
         Design(
+            "native",
+            "no tunnel: the cloud delivers groups",
+            _native,
+            (),
+            tunnels=("none",),
+            conforms=True,
+            lab_only=f"there it needs no overlay; to test what it needs: {WITHOUT_TUNNELS}",
+        ),
+        Design(
             "two-hubs-stp",
             "each spoke bridges two tunnels, STP with its shortest timers",
             _stp,
@@ -232,8 +252,11 @@ def design(name: str) -> Design:
 
 
 def named(names: Sequence[str], *, slow: bool = False) -> list[Design]:
-    """The designs of these names; where there are none all, the slow ones if they are wanted."""
-    return [design(name) for name in names] or [one for one in DESIGNS.values() if slow or not one.slow]
+    """The designs of these names; where there are none all that have something to lose, the slow ones if wanted."""
+    found = [design(name) for name in names]
+    if whole := [one.name for one in found if not one.losses]:
+        raise UsageProblem(f"{whole[0]}: it has no part that can be lost; to test it: {WITHOUT_TUNNELS}")
+    return found or [one for one in DESIGNS.values() if one.losses and (slow or not one.slow)]
 
 
 TOPOLOGIES = ("standard", "article", *(one.name for one in DESIGNS.values() if one.conforms))
@@ -255,6 +278,11 @@ def hubs(name: str) -> int:
     """How many hubs a topology has."""
     options = TunnelOptions(kind=default_tunnel(name, tunnels.DEFAULT))
     return len(topology(name, LEAST_SPOKES, options, PRP_MOST, nearest=True).hubs)
+
+
+def default_name(tunnel: str | None) -> str:
+    """The topology where none is asked for: without tunnels, the one that has none."""
+    return "native" if tunnel == tunnels.NONE.name else "standard"
 
 
 def default_tunnel(name: str, otherwise: str) -> str:

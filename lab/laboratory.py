@@ -35,7 +35,7 @@ from lab.machines.node import Agent, Node, ask_all, close, in_order, tell_all
 from lab.model import NodePlan, Topology, Underlay
 from lab.overlay import ends, readback
 from lab.overlay import plan as overlay_plan
-from lab.probes import neighbour_tables, sightings
+from lab.probes import neighbour_tables, sightings, snooping
 from lab.probes.datagrams import Sent
 from lab.probes.listening import Listening
 from lab.probes.patience import Lost, Patience
@@ -104,7 +104,9 @@ class Lab:
 
     @property
     def everyone(self) -> str:
-        """The overlay's directed broadcast address."""
+        """The overlay's directed broadcast address; NotApplicable where the cloud delivers groups alone."""
+        if self.topology.native:
+            raise NotApplicable(f"it needs broadcast; the {self.topology.name} has groups alone")
         return self.topology.nodes[0].broadcast()
 
     def others(self, than: Host | str) -> list[str]:
@@ -125,10 +127,14 @@ class Lab:
             self.topology,
             names,
             on_exit=self._ended,
-            **{"tapped": self.tapped, "patience": self.patience, "lost": self.lost, **fields},
+            **{**self._watching(), **fields},
         )
         self._listening.append(listening)
         return listening
+
+    def _watching(self) -> dict[str, Any]:
+        """What every listening is given."""
+        return {"tapped": self.tapped, "patience": self.patience, "lost": self.lost}
 
     def forget_ahead(self) -> None:
         """
@@ -224,6 +230,18 @@ class BuiltLab(Lab):
     def cloud(self) -> Cloud:
         """The cloud network as its operator changes it."""
         return Cloud(self.fabric, self.topology, self.underlay)
+
+    def _watching(self) -> dict[str, Any]:
+        return {**super()._watching(), "on_entry": self._entered}
+
+    def _entered(self, listening: Listening) -> None:
+        """A cloud that delivers groups sends to members alone, whose reports may still be on their way."""
+        if not self.underlay.provider.groups:
+            return
+        own = {name: {*host.joined} for name, host in self.hosts.items()}
+        for name in listening.at:
+            own[name] |= {*listening.joined}
+        self.cloud.await_members({name: [*filter(snooping.is_listed, groups)] for name, groups in own.items()})
 
     def admit(self, name: str, number: int) -> Host:
         """

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from lab.errors import NotApplicable
 from lab.graph import Graph, Hop, Path, Tunnel
+from lab.native import Groups
 
 LIMITED_BROADCAST = "255.255.255.255"
 ALL_HOSTS = "224.0.0.1"
@@ -223,8 +224,8 @@ class Topology:
         return list(dict.fromkeys(hop.start.device for there in hops for hop in there))
 
     def peers(self, at: str) -> list[str]:
-        """The hosts at the other ends of a host's tunnels."""
-        return list(self._hops(at))
+        """The hosts at the other ends of a host's tunnels; without tunnels, all others."""
+        return self.reached(at) if self.native else list(self._hops(at))
 
     def idle_ports(self, at: str) -> list[str]:
         """The tunnel devices that a host does not use while the first one's hub is there: of a bond, or by STP."""
@@ -252,6 +253,16 @@ class Topology:
             node.name for node in self.nodes if node.holder == "bridge" and not node.isolated and not self.spans(node)
         ]
         return frozenset(name for name in bridges if ends[name] > 1)
+
+    @property
+    def native(self) -> bool:
+        """Whether the cloud itself delivers groups: there are no tunnels, and the overlay's addresses are the NICs'."""
+        return any(node.holder == "nic" for node in self.nodes)
+
+    def require_tunnels(self) -> None:
+        """NotApplicable where there are none."""
+        if self.native:
+            raise NotApplicable(f"it needs tunnels; the {self.name} has none")
 
     @property
     def restless(self) -> bool:
@@ -321,7 +332,8 @@ class Provider:
     """
     What a cloud's network does, as its documents say: what passes, the instance's MTU, the source check.
 
-    `source_check`: a frame whose IPv4 source is not the NIC's own address is dropped.
+    `source_check`: a frame whose IPv4 source is not the NIC's own address is dropped.  `groups`: set where members of
+    a group receive it without an overlay.
     """
 
     name: str
@@ -332,6 +344,7 @@ class Provider:
     vxlan: bool
     mtu: int
     source_check: bool = True
+    groups: Groups | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from lab.errors import UsageProblem
 from lab.model import Provider
-from lab.tunnels import DEFAULT, FALLBACK, kind
+from lab.native import TRANSIT_GATEWAY
+from lab.tunnels import DEFAULT, FALLBACK, NONE, kind
 
 PROVIDERS = {
     provider.name: provider
@@ -16,15 +17,29 @@ PROVIDERS = {
         Provider("aws", "AWS VPC", broadcast=False, multicast=False, gre=True, vxlan=True, mtu=9001),
         Provider("gcp", "Google Cloud VPC", broadcast=False, multicast=False, gre=True, vxlan=True, mtu=1460),
         Provider("azure", "Azure VNet", broadcast=False, multicast=False, gre=False, vxlan=True, mtu=1500),
+        Provider(
+            "aws-tgw",
+            "AWS VPC in a Transit Gateway multicast domain",
+            broadcast=False,
+            multicast=True,
+            gre=True,
+            vxlan=True,
+            mtu=9001,
+            groups=TRANSIT_GATEWAY,
+        ),
     )
 }
 
 
 DEFAULT_CLOUD = "oci"
+WITHOUT_TUNNELS = f"pytest --provider=aws-tgw --tunnel={NONE.name}"
+"""What tests a cloud that delivers multicast by itself."""
 
 
 def default_tunnel(cloud: Provider) -> str:
-    """The kind of tunnel for a cloud when the user names none: one that the cloud lets pass."""
+    """The kind of tunnel for a cloud when the user names none: one that the cloud lets pass, or no tunnel at all."""
+    if cloud.groups:
+        return NONE.name
     return DEFAULT if cloud.gre else FALLBACK
 
 
@@ -42,3 +57,12 @@ def provider(name: str) -> Provider:
     if name not in PROVIDERS:
         raise UsageProblem(f"unknown provider {name!r}: expected one of {', '.join(PROVIDERS)}")
     return PROVIDERS[name]
+
+
+def for_tunnels(name: str, tunnel: str | None = None) -> Provider:
+    """The provider of a name, for an overlay of tunnels (None: any kind); UsageProblem where there are to be none."""
+    found = provider(name)
+    if found.groups or (tunnel and kind(tunnel) is NONE):
+        option = f"--provider={name}" if found.groups else f"--tunnel={NONE.name}"
+        raise UsageProblem(f"{option}: expected tunnels; multicast without them is tested in a lab: {WITHOUT_TUNNELS}")
+    return found

@@ -30,6 +30,8 @@ class Requirement:
     broken_by: str
     diagnosis: str
     """What to tell the user when it does not hold."""
+    needs: tuple[str, ...] = ()
+    """What a network must deliver or have for it to mean anything (`LACKS`); where nothing is said, its area's."""
 
     @property
     def area(self) -> str:
@@ -46,12 +48,33 @@ def _read(path: Path) -> tuple[Mapping[str, str], Mapping[str, Requirement]]:
     """Read areas (id to title) and requirements (by id), both in the order of the file."""
     data = json.loads(path.read_text(encoding="utf-8"))
     areas = {area["id"]: area["title"] for area in data["areas"]}
-    requirements = {entry["id"]: Requirement(**entry) for entry in data["requirements"]}
+    needs = {area["id"]: tuple(area.get("needs", ())) for area in data["areas"]}
+    requirements = {
+        entry["id"]: Requirement(**{"needs": needs[area_of(entry["id"])], **entry}) for entry in data["requirements"]
+    }
     return MappingProxyType(areas), MappingProxyType(requirements)
 
 
 AREAS, CATALOGUE = _read(CATALOGUE_FILE)
 _RANK = {identity: number for number, identity in enumerate(CATALOGUE)}
+
+LACKS: Mapping[bool, Mapping[str, str]] = MappingProxyType(
+    {
+        True: {
+            "tunnels": "it needs tunnels; the cloud itself delivers groups here",
+            "broadcast": "it needs broadcast; the cloud delivers groups alone",
+            "sources": "it needs IGMPv3 and source filters; the cloud takes reports of IGMPv2 alone",
+            "flooding": "it needs groups that reach hosts that are no members; the cloud delivers to members alone",
+            "fragments": "it needs fragments; the cloud drops those of packets to groups",
+            "link-local groups": "it needs 224.0.0.0/24; the cloud's documents do not list it as delivered",
+        },
+        False: {"the cloud's groups": "it needs a cloud that delivers groups itself (--provider=aws-tgw)"},
+    }
+)
+"""
+What a network does not have, by whether the cloud itself delivers groups, each with the reason why what needs it does
+not apply.
+"""
 
 # The areas on demand, and the option of each.
 ON_DEMAND: Mapping[str, str] = MappingProxyType({"APP": "--applications", "BOOT": "--persistence", "LOAD": "--load"})

@@ -27,6 +27,7 @@ DATA = (
     "lab.errors",
     "lab.firewall",
     "lab.graph",
+    "lab.native",
     "lab.groups",
     "lab.topologies",
     "lab.designs",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from lab import tunnels
 from lab.checkup.check import Check
 from lab.checkup.live_host import ALL, Host
 from lab.model import Finding, Topology
-from lab.tunnels import KINDS
 
 CLOCKS = 1.0
 """Seconds that clocks may differ by: captures of several hosts are put in order by them."""
@@ -36,7 +36,7 @@ def _overlay(hosts: Mapping[str, Host], topology: Topology, findings: Sequence[F
         hosts[node.name].seen.devices[node.nic] for node in topology.nodes if node.nic in hosts[node.name].seen.devices
     ]
     mtu = min(hosts[node.name].seen.devices[node.device].mtu for node in topology.hubs or topology.nodes)
-    overhead = KINDS[topology.options.kind].overhead(topology.options)
+    overhead = tunnels.kind(topology.options.kind).overhead(topology.options)
     room = min((nic.mtu for nic in nics), default=0) - overhead
     if any(finding.code == "mtu-mismatch" for finding in findings):
         return

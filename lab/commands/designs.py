@@ -20,7 +20,7 @@ from lab.machines.base import Machine
 from lab.model import Topology, TunnelOptions, Underlay
 from lab.probes.outages import KINDS, Kind, Outage
 from lab.probes.stream import Stream
-from lab.providers import DEFAULT_CLOUD, provider
+from lab.providers import DEFAULT_CLOUD, for_tunnels
 from lab.tunnels import DEFAULT
 
 SUMMARY = "Measures the losses when a hub, a tunnel's path or a host fails, for each design of an overlay."
@@ -94,7 +94,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measures and prints each design as it comes; 1 where one could not be measured."""
     chosen = designs.named(arguments.names, slow=arguments.slow)
-    cloud = provider(arguments.provider or DEFAULT_CLOUD)
+    cloud = for_tunnels(arguments.provider or DEFAULT_CLOUD, arguments.tunnel)
     if not 0 <= arguments.api_delay <= MOST_DELAY:
         raise UsageProblem(f"--api-delay {arguments.api_delay:g}: expected 0 to {MOST_DELAY:g} seconds")
     if not LEAST_SPOKES <= arguments.spokes <= MOST_SPOKES:

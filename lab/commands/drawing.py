@@ -55,4 +55,5 @@ def title(topology: Topology, underlay: Underlay) -> str:
     """The lab in one line."""
     options = topology.options
     ttl = "inherit" if options.ttl is None else options.ttl
-    return f"{topology.name} topology, {options.kind} with ttl {ttl}, {underlay.provider.title} ({underlay.name})"
+    kind = "no tunnels" if topology.native else f"{options.kind} with ttl {ttl}"
+    return f"{topology.name} topology, {kind}, {underlay.provider.title} ({underlay.name})"

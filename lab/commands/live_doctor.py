@@ -20,7 +20,7 @@ from lab.machines import hosts, ssh
 from lab.machines.ssh_link import Login
 from lab.model import Finding, place
 from lab.overlay.layouts import NOT_UNDERSTOOD
-from lab.providers import PROVIDERS, provider
+from lab.providers import DEFAULT_CLOUD, PROVIDERS, for_tunnels
 
 OPTIONS = ("overlay", "ssh_config", "ssh_identity_file", "sudo", "tunnel", "provider", "topology")
 WAY = " → "
@@ -88,9 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
 def examine(arguments: argparse.Namespace) -> Report:
     """Connects to the hosts that the options name, examines them, and disconnects."""
     specs = hosts.parse(arguments.hosts)
-    if arguments.tunnel:
-        tunnels.kind(arguments.tunnel)
-    cloud = provider(arguments.provider) if arguments.provider else None
+    chosen = for_tunnels(arguments.provider or DEFAULT_CLOUD, arguments.tunnel)
+    for_tunnels(chosen.name, designs.default_tunnel(arguments.topology or "", arguments.tunnel or ""))
+    cloud = chosen if arguments.provider else None
     hubs = designs.hubs(arguments.topology) if arguments.topology else 1
     connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
     try:

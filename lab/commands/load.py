@@ -23,7 +23,7 @@ from lab.machines.base import Machine
 from lab.machines.ssh_link import Login
 from lab.model import Underlay
 from lab.probes.load import LARGEST, LEAST, SIZE
-from lab.providers import DEFAULT_CLOUD, provider
+from lab.providers import DEFAULT_CLOUD, for_tunnels
 from lab.tunnels import DEFAULT, FALLBACK
 
 SUMMARY = "Measures how many datagrams a second reach every receiver, their latency, and what limits the rate."
@@ -92,6 +92,7 @@ def _refuse(arguments: argparse.Namespace) -> None:
 def _lab(arguments: argparse.Namespace) -> Iterator[tuple[list[Lab], dict[str, Any]]]:
     """The lab that was asked for, and where it can be one with the other kind of tunnel."""
     plan = options.understood(arguments)
+    for_tunnels(plan.underlay.provider.name)
     choice = plan.choice()
     print(f"overcast: {choice.reason}", file=sys.stderr)
     if busy := processors.busy():
@@ -127,7 +128,7 @@ def _live(arguments: argparse.Namespace) -> Iterator[tuple[list[Lab], dict[str, 
             raise failure
         ssh.claim(connected)
         who = roles.recognised(specs, connected, overlay=arguments.overlay)
-        cloud = provider(arguments.provider or DEFAULT_CLOUD)
+        cloud = for_tunnels(arguments.provider or DEFAULT_CLOUD)
         looked = live.look(who.connected.machines, Underlay(cloud), arguments.overlay)
         if looked.lab is None:
             raise EnvironmentProblem(

@@ -10,9 +10,9 @@ from typing import Any
 from lab import designs, topologies
 from lab.errors import UsageProblem
 from lab.machines import choose
-from lab.model import Topology, TunnelOptions, Underlay
+from lab.model import Provider, Topology, TunnelOptions, Underlay
 from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
-from lab.tunnels import DEFAULT, FALLBACK, KINDS
+from lab.tunnels import DEFAULT, FALLBACK, KINDS, NONE
 
 MOST_ROUTERS = 16
 SPOKES = 2
@@ -20,7 +20,8 @@ SPOKES = 2
 LAB_OPTIONS: dict[str, dict[str, Any]] = {
     "--tunnel": {
         "metavar": "KIND",
-        "help": f"tunnel kind: {', '.join(KINDS)} (default: {DEFAULT}; {FALLBACK} where the cloud blocks GRE)",
+        "help": f"tunnel kind: {', '.join(KINDS)} (default: {DEFAULT}; {FALLBACK} where the "
+        f"cloud blocks GRE); {NONE.name} where the cloud delivers multicast by itself",
     },
     "--topology": {
         "metavar": "NAME",
@@ -94,11 +95,29 @@ def planned(given: Mapping[str, Any]) -> Plan:
     """The plan by the values of LAB_OPTIONS, None: its default; UsageProblem for a value that cannot be."""
     kernel = choose.known(given["kernel"] or "auto")
     cloud = provider(given["provider"] or DEFAULT_CLOUD)
-    name = given["topology"] or "standard"
+    name = given["topology"] or designs.default_name(given["tunnel"] or default_tunnel(cloud))
     tunnel = given["tunnel"] or designs.default_tunnel(name, default_tunnel(cloud))
+    _refuse_other_underlay(cloud, tunnel, name)
     spokes = SPOKES if given["spokes"] is None else given["spokes"]
     topology = designs.topology(name, spokes, TunnelOptions(kind=tunnel), cloud.mtu)
     return Plan(topology, Underlay(cloud), kernel, tunnel_note(cloud, tunnel, chosen=given["tunnel"] is not None))
+
+
+def _refuse_other_underlay(cloud: Provider, tunnel: str, name: str) -> None:
+    """Whether groups are delivered by the cloud or by tunnels: an underlay is of one sort."""
+    delivering = [each.name for each in PROVIDERS.values() if each.groups]
+    if tunnel == NONE.name and not cloud.groups:
+        raise UsageProblem(
+            f"--tunnel={NONE.name}: {cloud.title} drops multicast; expected a cloud that delivers it "
+            f"(--provider={' or '.join(delivering)}), or tunnels: remove --tunnel={NONE.name}"
+        )
+    if tunnel == NONE.name and name != designs.default_name(tunnel):
+        raise UsageProblem(f"--topology={name}: it consists of tunnels; expected none with {cloud.name}: remove it")
+    if tunnel != NONE.name and cloud.groups:
+        raise UsageProblem(
+            f"--tunnel={tunnel}: {cloud.title} delivers multicast without tunnels; expected --tunnel={NONE.name}, "
+            f"or for an overlay a network without such a domain (--provider={cloud.name.partition('-')[0]})"
+        )
 
 
 def understood(arguments: argparse.Namespace) -> Plan:

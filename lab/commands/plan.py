@@ -29,7 +29,7 @@ from lab.commands.options import LIVE_OPTIONS
 from lab.commands.plan_live import Live
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import NodePlan, Provider, Topology, TunnelOptions
-from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
+from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, for_tunnels, tunnel_note
 from lab.tunnels.kind import Kind
 
 SUMMARY = "Writes the files that set an overlay up at boot, for each host, for the tool that --format names."
@@ -135,9 +135,10 @@ def run(arguments: argparse.Namespace) -> int:
             "expected --spokes=ADDRESS,... (with --hub=), or --hosts= to take the addresses from live hosts"
         )
     live = plan_live.read(arguments) if arguments.hosts else Live()
-    cloud = provider(arguments.provider or live.cloud or DEFAULT_CLOUD)
+    cloud = for_tunnels(arguments.provider or live.cloud or DEFAULT_CLOUD)
     designs.require_live(arguments.topology)
     kind = tunnels.kind(arguments.tunnel or designs.default_tunnel(arguments.topology, default_tunnel(cloud)))
+    for_tunnels(cloud.name, kind.name)
     mtu = arguments.mtu or live.mtu or cloud.mtu
     if not LEAST_MTU <= mtu <= MOST_MTU:
         raise UsageProblem(f"--mtu {mtu}: expected {LEAST_MTU} to {MOST_MTU}")

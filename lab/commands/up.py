@@ -41,12 +41,18 @@ def run(arguments: argparse.Namespace) -> int:
 def _suggestions(topology: Topology) -> list[str]:
     """Commands that show what the overlay is for, of those that this machine has the programs for."""
     first, spoke = topology.nodes[0], topology.spokes[-1]
-    known = [
+    pings = [
         ("ping", f"{spoke.name} -- ping -b -c 3 {spoke.broadcast()}", "every other node answers"),
         ("ping", f"{spoke.name} -- ping -c 3 -t 1 -I {spoke.device} {ALL_HOSTS}", "the same by multicast"),
-        ("tcpdump", f"{first.name} -- tcpdump -ni {first.device}", "what crosses the overlay's device"),
+    ]
+    tunnels = [
         ("tcpdump", f"{first.name} -- tcpdump -ni {first.nic}", "the tunnels' outer packets"),
         ("ip", f"{first.name} -- ip -d link show type {topology.options.kind}", "its tunnels"),
+    ]
+    known = [
+        *([] if topology.native else pings),
+        ("tcpdump", f"{first.name} -- tcpdump -ni {first.device}", "what crosses the overlay's device"),
+        *([] if topology.native else tunnels),
         ("sh", first.name, f"a shell on {first.name}"),
     ]
     there = [(f"./overcast exec {words}", what) for program, words, what in known if shutil.which(program)]

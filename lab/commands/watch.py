@@ -22,7 +22,7 @@ from lab.machines.hosts import HostSpec
 from lab.machines.ssh import Connected
 from lab.machines.ssh_link import Login
 from lab.model import Underlay
-from lab.providers import provider
+from lab.providers import for_tunnels
 from lab.watch import events
 from lab.watch.events import Event
 from lab.watch.hosts import Hosts
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageProblem(f"--every={arguments.every:g}: expected {LEAST:g} to {MOST:g} seconds")
     if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
         raise UsageProblem(f"--for={arguments.seconds:g}: expected a number of seconds greater than 0")
-    cloud = provider(arguments.provider) if arguments.provider else None
+    cloud = for_tunnels(arguments.provider) if arguments.provider else None
     login = Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo)
     with contextlib.ExitStack() as ending:
         metrics = _metrics(arguments.metrics)

@@ -33,9 +33,15 @@ def lost(lab: Lab) -> frozenset[Way]:
 def dead(lab: Lab, lost_ways: frozenset[Way]) -> bool:
     """Whether no broadcast, multicast or unicast at all arrives on the overlay."""
     senders = few(lab)
-    to_all = {Way("overlay", kind, one.name, name) for kind in TO_ALL for one in senders for name in lab.others(one)}
+    kinds = _to_all(lab)
+    to_all = {Way("overlay", kind, one.name, name) for kind in kinds for one in senders for name in lab.others(one)}
     between = {Way("overlay", "unicast", one.name, other.name) for one in senders for other in senders}
     return lost_ways >= to_all | {way for way in between if way.receiver in lab.others(way.sender)}
+
+
+def _to_all(lab: Lab) -> Sequence[Kind]:
+    """What several hosts receive: no cloud that delivers groups by itself delivers broadcast."""
+    return TO_ALL[1:] if lab.topology.native else TO_ALL
 
 
 def _on_overlay(lab: Lab) -> Iterator[Way]:
@@ -52,7 +58,8 @@ def _on_overlay(lab: Lab) -> Iterator[Way]:
     with lab.listen(lab.plans, group=group, bind=ANY, grace=GRACE, patience=None) as heard:
         for sender in senders:
             others = lab.others(sender)
-            sent |= _send(sender, lab.everyone, [Way("overlay", "broadcast", sender.name, name) for name in others])
+            if "broadcast" in _to_all(lab):
+                sent |= _send(sender, lab.everyone, [Way("overlay", "broadcast", sender.name, name) for name in others])
             if group:
                 sent |= _send(sender, group, [Way("overlay", "multicast", sender.name, name) for name in others])
             for other in senders:

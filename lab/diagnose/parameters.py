@@ -21,6 +21,11 @@ def below(least: int) -> Callable[[int], bool]:
     return lambda value: value < least
 
 
+def other_than(only: int) -> Callable[[int], bool]:
+    """Whether a value is not the only correct one."""
+    return lambda value: value != only
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of the kernel (ip-sysctl.rst), and which values of it are wrong; by default any but 0."""
@@ -33,9 +38,12 @@ class Parameter:
     wrong: Callable[[int], bool] = bool
     on: tuple[str, ...] = ()
     """`device`: that of the overlay; `nic`; or the kernel's own name for all of them."""
-    counts: Literal["always", "planned", "answering", "limited"] = "always"
-    """`planned`: on hosts whose plan is known, others may intend it; `answering`: where broadcast pings are to be
-    answered; `limited`: where ICMP of some types is limited."""
+    counts: Literal["always", "planned", "answering", "limited", "tunnels", "native"] = "always"
+    """
+    `tunnels`, `native`: where the overlay has tunnels, or none (`Topology.native`); `planned`: on hosts whose plan is
+    known, others may intend it; `answering`: where broadcast pings are to be answered; `limited`: where ICMP of some
+    types is limited.
+    """
     fix_with: str = ""
     """What the fix has to set in addition."""
 
@@ -56,7 +64,8 @@ ROWS = (
     Parameter("icmp-limited", "net.ipv4.icmp_msgs_burst", 50, below(50)),
     Parameter("memberships-limited", "net.ipv4.igmp_max_memberships", 20, below(20)),
     Parameter("memberships-limited", "net.ipv4.igmp_max_msf", 10, below(10)),
-    Parameter("igmp-version-forced", "net.ipv4.conf.{}.force_igmp_version", 0, on=("all", "device")),
+    Parameter("igmp-version-forced", "net.ipv4.conf.{}.force_igmp_version", 0, on=("all", "device"), counts="tunnels"),
+    Parameter("igmp-not-forced", "net.ipv4.conf.{}.force_igmp_version", 2, other_than(2), ("device",), "native"),
     Parameter(
         "reassembly-limited",
         "net.ipv4.ipfrag_high_thresh",

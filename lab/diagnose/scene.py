@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lab import tunnels
 from lab.diagnose import groups, legs, parameters, trial
 from lab.diagnose.codes import declared
 from lab.diagnose.legs import Loss
@@ -26,7 +27,6 @@ from lab.overlay.readback import DEFAULT_TTL, Device, Seen
 from lab.probes import neighbour_tables
 from lab.probes.neighbour_tables import FullTable
 from lab.records import typed
-from lab.tunnels import KINDS
 from lab.tunnels.kind import TunnelEnd
 from lab.underlay.fabric import FABRIC
 
@@ -179,7 +179,7 @@ def gather(lab: Lab) -> Scene:
         lab.forget_neighbours()  # the kernel resolves a neighbour that a test has just tried no sooner than in a second
     neighbour_tables.note(lab.nodes[name] for name in lab.plans)
     rules = [rule for each in before.values() if each for rule in each["firewall"]]
-    tried = trial.run(lab, _named_groups(before), groups.apart(rules, KINDS[lab.topology.options.kind].port))
+    tried = trial.run(lab, _named_groups(before), groups.apart(rules, tunnels.kind(lab.topology.options.kind).port))
     after = _ask(lab, _everything)
     hosts = {}
     for name, plan in lab.plans.items():

@@ -47,6 +47,7 @@ Kind = Literal[
     "broadcast",
     "multicast",
     "full-size broadcast",
+    "full-size multicast",
     "fragmented broadcast",
     "unicast",
     "foreign source",
@@ -155,19 +156,14 @@ def run(lab: Lab, groups: Sequence[str] = (), apart: Sequence[Mapping[str, int]]
     """Runs every exchange, one after the other; `groups` and what is `apart` are tried in addition to the usual."""
     senders = few(lab)
     tried = tuple(dict.fromkeys([*GROUPS, *groups]))
+    if lab.topology.native:
+        tried = tuple(filter(snooping.is_listed, tried))
     listen = _impatient(lab)
     exchanges: list[Exchange] = []
     for sender in senders:
-        others = lab.others(sender)
-        burst = functools.partial(_burst, lab, listen, sender, others, to=lab.everyone)
-        exchanges.append(burst("broadcast"))
-        exchanges.append(burst("multicast", group=fresh(ORGANIZATION)))
-        if size := _full_size(lab, sender):
-            exchanges.append(burst("full-size broadcast", size=size))
-            exchanges.append(burst("fragmented broadcast", size=size + FRAGMENT))
-        for named in _named(lab, sender, apart):
-            exchanges.append(burst("named broadcast", named=named))
-        exchanges += _variety(lab, listen, sender, [host.name for host in senders if host.name in others], tried)
+        peers = [host.name for host in senders if host.name in lab.others(sender)]
+        exchanges += (_to_groups if lab.topology.native else _to_all)(lab, listen, sender, apart)
+        exchanges += _variety(lab, listen, sender, peers, tried)
     for sender, receiver in joined(lab, senders):
         to = receiver.address("underlay")
         exchanges.append(_burst(lab, listen, sender, [receiver.name], "unicast", network="underlay", to=to))
@@ -176,9 +172,30 @@ def run(lab: Lab, groups: Sequence[str] = (), apart: Sequence[Mapping[str, int]]
         exchanges.append(_burst(lab, listen, sender, lab.others(sender), "broadcast", network="underlay", to=everyone))
     exchanges += [_foreign_source(lab, listen, host) for host in senders if FABRIC in lab.nodes and not host.is_hub]
     pings6 = _pings(senders[:2], ALL_NODES) if lab.topology.ipv6 else ()
-    pings = _pings(senders, lab.everyone)
+    pings = () if lab.topology.native else _pings(senders, lab.everyone)
     streams = _streams(lab, senders, exchanges) if FABRIC in lab.nodes else []
     return Trial(tuple(exchanges), pings, pings6, tuple(streams))
+
+
+def _to_all(lab: Lab, listen: Listen, sender: Host, apart: Sequence[Mapping[str, int]]) -> Iterator[Exchange]:
+    burst = functools.partial(_burst, lab, listen, sender, lab.others(sender), to=lab.everyone)
+    yield burst("broadcast")
+    yield burst("multicast", group=fresh(ORGANIZATION))
+    if size := _full_size(lab, sender):
+        yield burst("full-size broadcast", size=size)
+        yield burst("fragmented broadcast", size=size + FRAGMENT)
+    for named in _named(lab, sender, apart):
+        yield burst("named broadcast", named=named)
+
+
+def _to_groups(lab: Lab, listen: Listen, sender: Host, apart: Sequence[Mapping[str, int]]) -> Iterator[Exchange]:
+    """What a cloud delivers by itself to members of groups: neither broadcast nor fragments."""
+    burst = functools.partial(_burst, lab, listen, sender, lab.others(sender))
+    yield burst("multicast", group=fresh(ORGANIZATION))
+    if size := _full_size(lab, sender):
+        yield burst("full-size multicast", group=fresh(ORGANIZATION), size=size)
+    for named in _named(lab, sender, apart):
+        yield burst("multicast", group=fresh(ORGANIZATION), named=named)
 
 
 def few(lab: Lab) -> list[Host]:
@@ -260,7 +277,8 @@ def _impatient(lab: Lab) -> Listen:
             for group in filter(snooping.is_listed, listening.joined):
                 hub.node.ask(Agent.await_entries, "mdb", snooping.members(group, ports), GRACE)
 
-    return functools.partial(lab.listen, grace=GRACE, patience=None, on_entry=await_listed)
+    waiting: dict[str, Any] = {"on_entry": await_listed} if pruning else {}
+    return functools.partial(lab.listen, grace=GRACE, patience=None, **waiting)
 
 
 def _prunes(hub: Host) -> bool:
@@ -275,7 +293,8 @@ def _prunes(hub: Host) -> bool:
 def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], groups: Sequence[str]) -> list[Exchange]:
     """A few datagrams each to the other kinds of destination: single hosts, ff02::1, groups of every part."""
     others = tuple(lab.others(sender))
-    exchanges = [Exchange("limited broadcast", "overlay", sender.name, others, to=LIMITED_BROADCAST)]
+    everyone = [] if lab.topology.native else [LIMITED_BROADCAST]
+    exchanges = [Exchange("limited broadcast", "overlay", sender.name, others, to=to) for to in everyone]
     exchanges += [Exchange("group", "overlay", sender.name, others, to=group) for group in groups]
     exchanges += [Exchange("unicast", "overlay", sender.name, (peer,), to=lab[peer].address()) for peer in peers]
     exchanges = [replace(each, sent=tuple(unique() for _ in range(FEW))) for each in exchanges]

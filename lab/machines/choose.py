@@ -23,7 +23,7 @@ from lab import interrupts
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.machines import abilities, guest, local, uml
 from lab.machines.base import Agent, Machine
-from lab.tunnels import FALLBACK, KINDS
+from lab.tunnels import FALLBACK, KINDS, NONE
 
 KERNELS = ("auto", "host", "guest")
 EVERY_LAB = ("veth", "bridge")
@@ -71,7 +71,8 @@ def choose(kernel: str, tunnel: str, hosts: int = 0, kinds: Sequence[str] = ()) 
         return Choice("guest", f"--kernel=guest: {GUEST}")
     lack = _lack_of_host(tunnel, kinds) or lack_of_room(hosts)
     if lack is None:
-        return Choice("local", f"this kernel ({release()}) has {tunnel}: it runs the lab")
+        has = "all that a lab needs" if tunnel == NONE.name else tunnel
+        return Choice("local", f"this kernel ({release()}) has {has}: it runs the lab")
     problem = guest.available()
     if kernel == "host":
         first = f"{problem.remedy}, and then " if problem else ""
@@ -107,7 +108,8 @@ def release() -> str:
 def _lack_of_host(tunnel: str, kinds: Sequence[str] = ()) -> EnvironmentProblem | None:
     """What this kernel lacks for a lab with that kind of tunnel; None when it lacks nothing."""
     beside = KINDS[tunnel].beside if tunnel in KINDS else ()
-    found = abilities.probe([*EVERY_LAB, tunnel, *kinds, *beside])
+    made = [] if tunnel == NONE.name else [tunnel]
+    found = abilities.probe([*EVERY_LAB, *made, *kinds, *beside])
     if found.namespaces:
         return local.unavailable() or EnvironmentProblem(
             f"namespaces are not permitted here ({os.strerror(found.namespaces)})",

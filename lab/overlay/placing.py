@@ -41,7 +41,9 @@ class Obstacle:
 
 
 def readdressed(topology: Topology, subnet: IPv4Network) -> Topology:
-    """The same overlay in another subnet; UsageProblem when that is too small."""
+    """The same overlay in another subnet, but for NICs, which keep theirs; UsageProblem when that is too small."""
+    if topology.native:
+        return topology
     if subnet.num_addresses < len(topology.nodes) + 2 or subnet.overlaps(NOT_UNICAST):
         raise UsageProblem(
             f"--overlay-subnet={subnet}: expected an IPv4 subnet of unicast addresses with room for "

@@ -31,6 +31,7 @@ from lab.overlay.readback import BROADCAST_PING
 from lab.records import ANY_MAC
 
 QUERIER, STP = "mcast_querier", "stp_state"
+IGMP_VERSION = "net.ipv4.conf.{}.force_igmp_version"
 ACTIVE_BACKUP = 1  # mode of a bond (linux/if_bonding.h)
 PRP = 1  # protocol of an hsr device (linux/if_link.h, HSR_PROTOCOL_PRP)
 
@@ -40,7 +41,7 @@ def changes(topology: Topology, node: NodePlan) -> list[Change]:
     return [
         *LINKS[node.holder](topology, node),
         *([link_set(node.device, mtu=topology.mtu)] if topology.mtu else []),
-        addr_add(node.device, str(node.overlay)),
+        *([] if node.holder == "nic" else [addr_add(node.device, str(node.overlay))]),
         route_add(str(topology.multicast_route), node.device),
     ]
 
@@ -64,6 +65,8 @@ def _queries(topology: Topology, node: NodePlan) -> bool:
 def sysctls(topology: Topology, node: NodePlan) -> dict[str, str]:
     """Kernel parameters of one node, in the order in which they are to be set once its devices are there."""
     values = {BROADCAST_PING: "0"} if topology.answer_broadcast_ping else {}
+    if node.holder == "nic":  # the cloud takes no reports of version 3, which is what a host begins with
+        values[IGMP_VERSION.format(node.device)] = "2"
     # a bond's legs have no addresses, but are given its MTU, and what is switched on by default with that
     legs = topology.ports(node.name) if node.holder == "bond" else []
     return values | (_ipv6(node.device, *legs) if topology.ipv6 else {})
@@ -156,6 +159,7 @@ def _mesh(topology: Topology, node: NodePlan) -> list[Change]:
 
 
 def _nic(topology: Topology, node: NodePlan) -> list[Change]:
+    """The NIC is there, with its address."""
     return []
 
 

@@ -59,7 +59,7 @@ def stages(
 
 def legs_between(topology: Topology, network: Network, sender: str, receiver: str) -> Iterator[tuple[str, str]]:
     """The legs on the underlay, from host to host, of all paths between two hosts."""
-    if network == "underlay":
+    if network == "underlay" or topology.native:
         yield sender, receiver
         return
     for path in topology.paths(sender, receiver):

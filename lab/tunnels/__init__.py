@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from lab.errors import UsageProblem
-from lab.tunnels import geneve, gretap, ip6gretap, vxlan
+from lab.tunnels import geneve, gretap, ip6gretap, none, vxlan
 from lab.tunnels.kind import Kind
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (gretap.GRETAP, vxlan.VXLAN, geneve.GENEVE, ip6gretap.IP6GRETAP)}
+NONE = none.NONE
+"""Not one of them: the cloud delivers groups by itself."""
 DEFAULT = gretap.GRETAP.name
 FALLBACK = vxlan.VXLAN.name
 """For clouds that block GRE, and kernels without it."""
@@ -14,6 +16,8 @@ FALLBACK = vxlan.VXLAN.name
 
 def kind(name: str) -> Kind:
     """The kind of a name; UsageProblem names the ones there are."""
+    if name == NONE.name:
+        return NONE
     if name not in KINDS:
-        raise UsageProblem(f"unknown tunnel kind {name!r}: expected one of {', '.join(KINDS)}")
+        raise UsageProblem(f"unknown tunnel kind {name!r}: expected one of {', '.join(KINDS)}, {NONE.name}")
     return KINDS[name]

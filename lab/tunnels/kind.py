@@ -46,7 +46,7 @@ class Kind(abc.ABC):
 
     name: str
     """As ip-link(8) has it."""
-    carrier: Literal["gre", "vxlan", "geneve"]
+    carrier: Literal["gre", "vxlan", "geneve", "none"]
     """What the cloud has to let pass (`model.Provider`)."""
     protocol: int
     module: str

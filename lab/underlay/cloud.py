@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -16,6 +16,8 @@ from lab.underlay import fabric, ipv6
 from lab.underlay.policy import Rule, gre_rules, source_rule
 
 SETTLE = 5.0  # seconds for a NIC to become operational; in practice a few milliseconds
+MEMBER_DEADLINE, BRIEFLY = 1.0, 0.05
+"""Seconds until a report has arrived, which leaves within two ticks of its host's clock; where none came before."""
 PortRules = tuple[tuple[Rule, ...], bool]
 """What a port drops in addition to the provider's drops, and whether sources are checked."""
 
@@ -33,10 +35,20 @@ class Cloud:
         """How many routers are between the hub's subnet and the spokes'."""
         self._rules: dict[str, PortRules | None] = dict.fromkeys(self._ports, ((), True))
         self._floods = False
+        self._unreported: set[str] = set()
+        """The ports by which a report was waited for in vain."""
 
     def port_of(self, host: str) -> str:
         """The fabric's device that a host is plugged into."""
         return self._ports[host].device
+
+    def await_members(self, joined: Mapping[str, Iterable[str]]) -> None:
+        """Waits until the cloud has the hosts as members of their groups; whether it has is for tests to judge."""
+        ports = {self.port_of(host): groups for host, groups in joined.items()}
+        wanted = [{"group": group, "port": port} for port, groups in ports.items() for group in groups]
+        deadline = BRIEFLY if self._unreported & {entry["port"] for entry in wanted} else MEMBER_DEADLINE
+        missing = self.node.ask(Agent.await_entries, "mdb", wanted, deadline) if wanted else ()
+        self._unreported |= {wanted[position]["port"] for position in missing}
 
     def set_rules(self, host: str, *extra: Rule, source_check: bool = True) -> None:
         """Replaces what the port of a host lets in from it: the provider's rules, and `extra` drops."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
 from lab.changes import (
@@ -29,10 +29,14 @@ from lab.changes import (
 )
 from lab.machines.node import Node
 from lab.model import Change, NodePlan, Provider, Topology, Underlay, ipv6_of, mac_of
-from lab.underlay.policy import Rule, port_program
+from lab.underlay.policy import NO_QUERIES, Rule, port_program
 
 FABRIC = "vcn"
 REFUSALS = {"flood": 0, "mcast_flood": 0, "bcast_flood": 0, "learning": 0, "proxyarp": 1}
+MEMBERS_ALONE = {"mcast_router": 0, "fastleave": 1}
+UNENDING = 100 * 60 * 60 * 24  # a day, of a bridge's timers (USER_HZ)
+SNOOPING = bridge(mcast_query_response_interval=1, mcast_membership_interval=UNENDING, mcast_igmp_version=2)
+"""A cloud that delivers groups: it sends them to members alone, and to others nothing."""
 OWN_MAC = "02:01:00:00:00:01"
 EAST, WEST = "east", "west"  # a router's devices towards its neighbours, as if the hub were in the west
 QUIET = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
@@ -91,7 +95,10 @@ def segment_changes(segment: Segment, provider: Provider, handles: Mapping[str, 
     """What the fabric's own namespace needs for one segment: the bridge, its ports, who is where."""
     # pinned: a bridge that takes a port's MAC over drops every configured neighbour (NETDEV_CHANGEADDR)
     mac = OWN_MAC if segment.routed else mac_of(segment.gateway.ip)
-    changes = [link_add(segment.bridge, bridge(mcast_snooping=0), mtu=provider.mtu, address=mac)]
+    snooping = SNOOPING if provider.groups else bridge(mcast_snooping=0)
+    changes = [link_add(segment.bridge, snooping, mtu=provider.mtu, address=mac)]
+    if provider.groups:  # after the response interval, which a new querier lets pass before it prunes
+        changes.append(link_set(segment.bridge, bridge(mcast_querier=1)))
     if not segment.routed:
         changes.append(addr_add(segment.bridge, str(segment.gateway)))
     for port in segment.ports:
@@ -105,11 +112,18 @@ def port_changes(segment: str, port: Port, provider: Provider, handle: int) -> l
     nic = veth(port.nic, handle, mtu=provider.mtu, address=mac)
     return [
         link_add(port.device, nic, mtu=provider.mtu, master=segment),
-        bridge_port(port.device, **REFUSALS),
+        bridge_port(port.device, **REFUSALS, **(MEMBERS_ALONE if provider.groups else {})),
         fdb_replace(port.device, mac),
         neigh_add(segment, str(port.address.ip), mac),
         port_filter(port, provider),
+        *([query_filter(port, provider)] if provider.groups else []),
     ]
+
+
+def query_filter(port: Port, provider: Provider) -> Change:
+    """No query of the fabric's bridge gets to a host by itself (`policy.Queries`)."""
+    unchecked = replace(port, checked=False)
+    return port_filter(unchecked, replace(provider, groups=None), (NO_QUERIES,), direction="egress")
 
 
 def port_filter(port: Port, provider: Provider, extra: tuple[Rule, ...] = (), *, direction: str = "ingress") -> Change:

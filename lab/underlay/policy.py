@@ -12,18 +12,22 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from lab.model import Provider
+from lab.native import Groups
 
 Step = tuple[int, int, int, int]
 
 LOAD_WORD, LOAD_HALF, LOAD_BYTE = 0x20, 0x28, 0x30  # ld [k] (absolute)
 LOAD_LENGTH = 0x80  # ld len
+LOAD_HEADER_LENGTH, LOAD_BEHIND_HEADER = 0xB1, 0x50  # ldxb 4*([k]&0xf), ldb [x+k]
 JUMP_EQUAL, JUMP_GREATER, JUMP_SET, RETURN = 0x15, 0x25, 0x45, 0x06
 TC_ACT_OK, TC_ACT_SHOT = 0, 2
 ETHERTYPE, IP_FRAGMENT, IP_PROTOCOL, IP_SOURCE = 12, 20, 23, 26  # offsets in an untagged Ethernet frame
 ETHERNET, MORE_OR_OFFSET = 14, 0x3FFF  # octets before the packet; what is set in any fragment of one (RFC 791)
 IPV6_NEXT_HEADER, IPV6_SOURCE, IPV6_SECOND_HEADER = 20, 22, 54
 ETH_P_IP, ETH_P_ARP, ETH_P_IPV6 = 0x0800, 0x0806, 0x86DD
-GRE, DESTINATION_OPTIONS = 47, 60
+IGMP, GRE, DESTINATION_OPTIONS = 2, 47, 60
+QUERY, V2_REPORT, V2_LEAVE = 0x11, 0x16, 0x17  # types of IGMP (RFC 2236 section 2.1)
+FIRST_OF_GROUPS = 0x01005E  # of their MAC addresses (RFC 1112 section 6.4)
 
 PASS: Step = (RETURN, 0, 0, TC_ACT_OK)
 DROP: Step = (RETURN, 0, 0, TC_ACT_SHOT)
@@ -64,6 +68,45 @@ class GreOverIPv6(Rule):
         ]
 
 
+@dataclass(frozen=True)
+class ToGroups(Rule):
+    """Drops all that is sent to more than one NIC but whole packets to IPv4 groups, and IGMP but that of version 2."""
+
+    groups: Groups | None = None
+
+    def steps(self) -> list[Step]:
+        assert self.groups
+        judged = [
+            *Rule(LOAD_HALF, 0, JUMP_EQUAL, FIRST_OF_GROUPS >> 8, drop_when=False).steps(),
+            *longer_rule(self.groups.mtu).steps(),
+            *fragment_rule().steps(),
+            *_igmp(V2_REPORT, V2_LEAVE),
+        ]
+        return [(LOAD_BYTE, 0, 0, 0), (JUMP_SET, 0, len(judged), 0x01), *judged]
+
+
+@dataclass(frozen=True)
+class Queries(Rule):
+    """
+    Drops IGMP queries, which a cloud sends to members every few minutes.
+
+    A lab's cloud sends one when a test needs it: those of its bridge come at once, and to hosts that are no members.
+    """
+
+    def steps(self) -> list[Step]:
+        return _igmp(V2_REPORT, V2_LEAVE)
+
+
+def _igmp(*passing: int) -> list[Step]:
+    """Drops IGMP of all types but these."""
+    types = [(JUMP_EQUAL, len(passing) - number, 0, each) for number, each in enumerate(passing)]
+    judged = [(LOAD_HEADER_LENGTH, 0, 0, ETHERNET), (LOAD_BEHIND_HEADER, 0, 0, ETHERNET), *types, DROP]
+    return [(LOAD_BYTE, 0, 0, IP_PROTOCOL), (JUMP_EQUAL, 0, len(judged), IGMP), *judged]
+
+
+NO_QUERIES = Queries(LOAD_BYTE, IP_PROTOCOL, JUMP_EQUAL, QUERY)
+
+
 def port_program(
     provider: Provider,
     address: IPv4Address | None,
@@ -79,7 +122,9 @@ def port_program(
     anything else is dropped.
     """
     rules: list[Rule] = []
-    if not provider.broadcast and not provider.multicast:
+    if provider.groups:
+        rules += [ToGroups(LOAD_BYTE, 0, JUMP_SET, 0x01, groups=provider.groups), _to_a_group(6)]
+    elif not provider.broadcast and not provider.multicast:
         rules += [_to_a_group(4), _to_a_group(6)]
     if not provider.gre:
         rules += gre_rules()

@@ -26,7 +26,7 @@ ENOUGH = 0.3  # seconds of a stream
 FEW = 5
 """Datagrams of some 600: what only the slower tunnel carries is at times taken for a copy there (docs/designs.md)."""
 AGAIN = 1.5  # seconds after which a hub that is back forwards: its kernel resolves neighbours again after one
-OF_ANY_KERNEL = [name for name, design in designs.DESIGNS.items() if not design.kinds and not design.slow]
+OF_ANY_KERNEL = [one.name for one in designs.named([]) if not one.kinds]
 OF_A_GUEST = [name for name, design in designs.DESIGNS.items() if design.kinds]
 
 Build = Callable[[str], BuiltLab]

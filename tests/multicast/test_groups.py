@@ -25,6 +25,7 @@ def test_sixteen_groups_at_once(overlay, sender, listen):
     assert heard.payloads == {name: [one.payload for one in sent[1:]] for name in members}
 
 
+@pytest.mark.needs("flooding")
 @pytest.mark.parametrize(("joined", "other"), SAME_MAC.values(), ids=SAME_MAC)
 def test_group_with_the_same_mac_is_not_delivered(overlay, receiver, listen, joined, other):
     """A member of one group receives only that group, although frames of the other, with the same MAC, arrive."""

@@ -27,6 +27,7 @@ def choices(host, network):
     }
 
 
+@pytest.mark.needs("tunnels")
 @pytest.mark.provoking
 def test_without_a_route_each_choice_delivers_and_a_plain_socket_does_not(provoked, sender, listen):
     """Without a multicast route each choice of the overlay delivers from the overlay address; a plain send is lost."""
@@ -46,6 +47,7 @@ def test_without_a_route_each_choice_delivers_and_a_plain_socket_does_not(provok
     assert by_default != sender.plan.device
 
 
+@pytest.mark.needs("tunnels")
 def test_choice_comes_before_the_route(overlay, sender, listen):
     """A socket that chooses the underlay sends bare through the NIC although the route leads to the overlay."""
     others = overlay.others(sender)

@@ -20,6 +20,7 @@ def came_in(heard, host):
     return any((seen.node, seen.interface, seen.outgoing) == (host.name, host.entry_device, False) for seen in heard)
 
 
+@pytest.mark.needs("flooding")
 @pytest.mark.requirement("MCAST-02")
 @pytest.mark.parametrize("bind", ["", GROUP], ids=["bound to any", "bound to the group"])
 def test_non_member_receives_nothing(overlay, receiver, listen, bind):

@@ -8,10 +8,13 @@ import socket
 
 import pytest
 
+from fixtures.probes import destinations
 from fixtures.resilience import cut_off
+from lab import groups
 
 pytestmark = pytest.mark.requirement("PERF-03")
 
+GROUP = groups.fresh()  # joined everywhere; a datagram to it is sent where there is no broadcast
 MANY = 50  # datagrams: less than a socket of the default size holds
 SMALL = 2304  # octets for SO_RCVBUF, the least that the kernel gives: room for a few datagrams
 OVERFLOWN = "UdpRcvbufErrors"
@@ -19,10 +22,10 @@ UDP = {"family": int(socket.AF_INET), "type": int(socket.SOCK_DGRAM), "protocol"
 
 
 def burst(lab, sender, tag, **fields):
-    """A host sends many numbered datagrams to broadcast; returns them and the received ones."""
+    """A host sends many numbered datagrams to broadcast, or to a group; returns them and the received ones."""
     numbered = [b"%s %03d" % (tag, number) for number in range(MANY)]
-    with lab.listen(lab.others(sender), **fields) as heard:
-        sender.udp.send(numbered, to=lab.everyone)
+    with lab.listen(lab.others(sender), group=GROUP, bind="", **fields) as heard:
+        sender.udp.send(numbered, to=destinations(lab, GROUP)[0])
     return numbered, heard
 
 
@@ -51,9 +54,9 @@ def test_what_a_socket_loses_is_counted_as_its_own(provoked, spoke1, spoke2, tag
     received, overflown = counters(spoke2)
     numbered = [b"%s %03d" % (tag, number) for number in range(MANY)]
 
-    with provoked.listen([spoke2]) as heard:
+    with provoked.listen([spoke2], group=GROUP, bind="") as heard:
         small = spoke2.open_socket(**UDP, options=[share, room], bind=["", heard.port])
-        spoke1.udp.send(numbered, to=provoked.everyone)
+        spoke1.udp.send(numbered, to=destinations(provoked, GROUP)[0])
     with small:
         kept = small.received()
 

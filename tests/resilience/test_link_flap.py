@@ -54,6 +54,7 @@ def test_the_route_is_there(overlay):
     assert ways == {name: host.plan.device for name, host in overlay.hosts.items()}
 
 
+@pytest.mark.needs("tunnels")
 @pytest.mark.provoking
 @NODES
 class TestFlap:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from lab import clouds
+from lab import clouds, tunnels
 from lab.clouds import Carrier
 from lab.diagnose.codes import declared
 from lab.diagnose.effects import can_lose
@@ -13,7 +13,6 @@ from lab.diagnose.scene import Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding
 from lab.overlay.carrier import carrier_of
-from lab.tunnels import KINDS
 from lab.underlay.fabric import FABRIC
 
 
@@ -31,7 +30,7 @@ def blocked(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
             dropped[start, end] = loss
         else:
             yield _unreachable(scene, loss, start, end)
-    kind = KINDS[scene.topology.options.kind]
+    kind = tunnels.kind(scene.topology.options.kind)
     carrier = carrier_of(kind.name, [host.seen for host in scene.hosts.values()])
     remedy = _opening(scene, carrier, [start for start, _ in dropped])
     for (start, end), loss in dropped.items():
@@ -54,7 +53,7 @@ def _opening(scene: Scene, carrier: Carrier, senders: Iterable[str]) -> str:
     notes = []
     if not scene.fabric:  # whose cloud it is, the hosts' own state does not say
         notes.append(f"{scene.underlay.provider.title}; of another cloud: --provider=")
-    if KINDS[scene.topology.options.kind].over_ipv6:
+    if tunnels.kind(scene.topology.options.kind).over_ipv6:
         # its packets have destination options before GRE, which filters drop more often than GRE (RFC 9098)
         notes.append("if that does not help, make the tunnels with `encaplimit none`")
     command = clouds.opening(scene.underlay.provider, carrier, sources)
@@ -113,9 +112,13 @@ def source_check(scene: Scene) -> Iterator[Finding]:
 
 def mtu(scene: Scene) -> Iterator[Finding]:
     """The NICs have at least the provider's MTU; that of the overlay's devices is another rule's."""
-    wanted = scene.underlay.provider.mtu
+    wanted, groups = scene.underlay.provider.mtu, scene.underlay.provider.groups
     for host in scene.hosts.values():
         nic = host.seen.devices.get(host.plan.nic)
+        if groups and nic is not None:
+            if nic.mtu > groups.mtu:
+                yield host.declared("nic-mtu-over-groups", nic.name, mtu=nic.mtu, most=groups.mtu)
+            continue
         if scene.planned and nic is not None and nic.mtu < wanted:
             yield host.declared("nic-mtu", nic.name, mtu=nic.mtu, cloud=scene.underlay.provider.title, wanted=wanted)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from lab import tunnels
 from lab.clouds import GRE, UDP
 from lab.diagnose.rules.candidates import tunnel_packet
 from lab.diagnose.rules.firewall_exceptions import (
@@ -25,7 +26,6 @@ from lab.firewall.matches import Packet
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
 from lab.model import ALL_HOSTS, Finding
-from lab.tunnels import KINDS
 
 IGMP_NUMBER, ALL_QUERIERS = 2, "224.0.0.22"
 CONGESTED = 3
@@ -66,7 +66,7 @@ def compared(scene: Scene) -> Iterator[Finding]:
 
     What it does not let in is captured before, and harms nothing.
     """
-    for host in scene.hosts.values() if scene.planned and KINDS[scene.topology.options.kind].port else ():
+    for host in scene.hosts.values() if scene.planned and tunnels.kind(scene.topology.options.kind).port else ():
         leaving = Packet(GRE, outgoing=host.plan.nic, source=host.plan.address("underlay"))
         for rule, evidence in _refusing(host, leaving, replace(leaving, protocol=UDP)):
             exception = inserted(rule, ("-p gre", "meta l4proto gre"))

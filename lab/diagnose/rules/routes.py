@@ -86,6 +86,7 @@ def overlay(scene: Scene) -> Iterator[Finding]:
 
 def underlay(scene: Scene) -> Iterator[Finding]:
     """The way to a tunnel's remote does not lead through a tunnel, nor by a gateway where it is a neighbour."""
+    scene.topology.require_tunnels()
     for host in scene.hosts.values():
         overlays = scene.topology.devices(host.name)
         network = host.plan.underlay.network
@@ -138,6 +139,7 @@ def narrow(scene: Scene) -> Iterator[Finding]:
 
 def default(scene: Scene) -> Iterator[Finding]:
     """The default route does not lead into the overlay."""
+    scene.topology.require_tunnels()
     for host in scene.hosts.values():
         route = host.seen.route_to(ELSEWHERE)
         if route is not None and route.dev == host.plan.device:

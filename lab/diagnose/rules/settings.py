@@ -21,7 +21,8 @@ LEAST_GROUPS, GROUPS = 512, 4096  # mcast_hash_max of kernels old and new; no ke
 def _counts(scene: Scene, host: HostScene, row: Parameter) -> bool:
     answered = not scene.planned or scene.topology.answer_broadcast_ping
     limited = host.parameter("net.ipv4.icmp_ratelimit") > 0
-    return {"always": True, "planned": scene.planned, "answering": answered, "limited": limited}[row.counts]
+    counts = {"always": True, "planned": scene.planned, "answering": answered, "limited": limited}
+    return {**counts, "native": scene.topology.native, "tunnels": not scene.topology.native}[row.counts]
 
 
 def parameters(scene: Scene) -> Iterator[Finding]:

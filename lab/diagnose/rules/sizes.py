@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from lab import tunnels
 from lab.diagnose.effects import can_lose
 from lab.diagnose.rules.cloud import fabric_name
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.overlay.readback import Device
-from lab.tunnels import KINDS
 
 FULL_SIZE = "full-size broadcast"
 
@@ -17,7 +17,7 @@ FULL_SIZE = "full-size broadcast"
 def _overhead(scene: Scene) -> int:
     """Octets that the tunnels put in front of a frame's packet."""
     options = scene.topology.options
-    return KINDS[options.kind].overhead(options)
+    return tunnels.kind(options.kind).overhead(options)
 
 
 def _room(scene: Scene) -> int:

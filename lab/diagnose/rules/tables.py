@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
+from lab import tunnels
 from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import MULTICAST, Finding, Network
 from lab.overlay import commands
 from lab.records import LOCAL_TABLE, MAIN_TABLE, Route, Rule
-from lab.tunnels import KINDS
 
 TABLES = (253, 254, 255)  # default, main, local
 NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
@@ -77,7 +77,7 @@ def _packets(scene: Scene, host: HostScene) -> Iterator[_Packet]:
         end = device.tunnel
         if end and end.remote and ":" not in end.remote:
             local = IPv4Address(end.local) if end.local else None
-            port = KINDS[scene.topology.options.kind].port or 0
+            port = tunnels.kind(scene.topology.options.kind).port or 0
             yield from (_Packet(IPv4Address(end.remote), local, link, port=port) for link in {end.link, plan.nic})
     yield _Packet(plan.overlay.ip, incoming=plan.device)
     yield _Packet(plan.underlay.ip, incoming=plan.nic)
