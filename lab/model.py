@@ -259,11 +259,6 @@ class Topology:
         """Whether the cloud itself delivers groups: there are no tunnels, and the overlay's addresses are the NICs'."""
         return any(node.holder == "nic" for node in self.nodes)
 
-    def require_tunnels(self) -> None:
-        """NotApplicable where there are none."""
-        if self.native:
-            raise NotApplicable(f"it needs tunnels; the {self.name} has none")
-
     @property
     def restless(self) -> bool:
         """Whether hosts send all the time, by themselves: bonds that watch their legs by ARP, bridges with STP."""
@@ -332,8 +327,7 @@ class Provider:
     """
     What a cloud's network does, as its documents say: what passes, the instance's MTU, the source check.
 
-    `source_check`: a frame whose IPv4 source is not the NIC's own address is dropped.  `groups`: set where members of
-    a group receive it without an overlay.
+    `source_check`: a frame whose IPv4 source is not the NIC's own address is dropped.
     """
 
     name: str
@@ -344,7 +338,7 @@ class Provider:
     vxlan: bool
     mtu: int
     source_check: bool = True
-    groups: Groups | None = None
+    groups: Groups | None = None  # set: members of a group receive it without an overlay
 
 
 @dataclass(frozen=True)
