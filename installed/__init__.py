@@ -2,6 +2,8 @@
 Overcast as a wheel installs it: the checkout's folders lie in this package, where only its own commands find them.
 
     overcast [PYTEST-OPTION...]      overcast doctor      overcast own DIR      pytest -p overcast.plugin DIR
+
+Not here: anything that a checkout also needs.
 """
 
 from __future__ import annotations

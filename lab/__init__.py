@@ -1,1 +1,5 @@
-"""Overcast's laboratory: machines, cloud network, overlay, probes and diagnosis, usable without pytest."""
+"""
+Overcast's laboratory: machines, cloud network, overlay, probes and diagnosis, usable without pytest.
+
+Not here: pytest's options and fixtures (`fixtures`), and what a run writes (`reports`).
+"""

@@ -42,10 +42,11 @@ DATA = (
 )
 FAR_SIDE = ("lab/agent", "lab/machines")
 MOST_LINES = 400
+NOT = "Not here: "
 
 
 @dataclass(frozen=True)
-class Room:
+class Package:
     """The imports allowed for the modules under one path; a longer path overrides a shorter one."""
 
     path: str
@@ -58,11 +59,11 @@ class Room:
 
 PYTEST = ("pytest", "_pytest", "xdist", "allure", "allure_commons", "allure_pytest")
 BELOW_DIAGNOSE = ("lab.probes", "lab.overlay", "lab.underlay")
-ROOMS = (
+PACKAGES = (
     # The data of a kind of tunnel are in its own module.
-    Room("tests", ("lab.model", "lab.groups", "lab.changes", "lab.tunnels", "fixtures"), others=("pytest",)),
-    Room("fixtures", ("lab",)),
-    Room(
+    Package("tests", ("lab.model", "lab.groups", "lab.changes", "lab.tunnels", "fixtures"), others=("pytest",)),
+    Package("fixtures", ("lab",)),
+    Package(
         "reports",
         (
             "lab.model",
@@ -76,42 +77,42 @@ ROOMS = (
             "lab.steps",
         ),
     ),
-    Room("lab", ("lab",), never=PYTEST),
-    Room("lab/commands", ("lab",), others=("execnet",)),
-    *(Room(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
-    Room("lab/tunnels", ("lab.model", "lab.changes", "lab.errors"), others=()),
-    Room("lab/agent", (), others=("pyroute2", "typing_extensions")),
-    Room(
+    Package("lab", ("lab",), never=PYTEST),
+    Package("lab/commands", ("lab",), others=("execnet",)),
+    *(Package(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
+    Package("lab/tunnels", ("lab.model", "lab.changes", "lab.errors"), others=()),
+    Package("lab/agent", (), others=("pyroute2", "typing_extensions")),
+    Package(
         "lab/machines",
         ("lab.model", "lab.errors", "lab.interrupts", "lab.records", "lab.steps", "lab.tunnels"),
         others=("execnet", "typing_extensions"),
     ),
     # Both ends of the wire use the same messages, and the agent's own methods name its verbs.
-    Room(
+    Package(
         "lab/machines/base.py",
         ("lab.model", "lab.errors", "lab.interrupts", "lab.agent"),
         others=("execnet",),
     ),
     # What this kernel can do is asked over the agent's netlink, and read where the agent reads it.
-    Room(
+    Package(
         "lab/machines/abilities.py",
         ("lab.tunnels", "lab.agent.modules", "lab.agent.prerequisites", "lab.agent.rtnl"),
         others=(),
     ),
     # The first process of a live host's agent: it ends the programs that the agent runs.
-    Room("lab/machines/ssh_init.py", ("lab.agent.programs", "lab.machines.credit"), others=("execnet",)),
+    Package("lab/machines/ssh_init.py", ("lab.agent.programs", "lab.machines.credit"), others=("execnet",)),
     # The first process of a guest: on the far side, it loads modules as the agent does later.
-    Room("lab/machines/guest_init.py", ("lab.agent.modules", "lab.machines.credit"), others=("execnet",)),
-    Room("lab/underlay", (*DATA, "lab.machines"), never=PYTEST),
-    Room("lab/overlay", (*DATA, "lab.machines"), never=PYTEST),
-    Room("lab/probes", (*DATA, "lab.machines"), never=PYTEST),
-    Room(
+    Package("lab/machines/guest_init.py", ("lab.agent.modules", "lab.machines.credit"), others=("execnet",)),
+    Package("lab/underlay", (*DATA, "lab.machines"), never=PYTEST),
+    Package("lab/overlay", (*DATA, "lab.machines"), never=PYTEST),
+    Package("lab/probes", (*DATA, "lab.machines"), never=PYTEST),
+    Package(
         "lab/diagnose",
         (*DATA, *BELOW_DIAGNOSE, "lab.machines", "lab.laboratory", "lab.host", "lab.carriers"),
         never=PYTEST,
     ),
     # A rule reads the scene and sends no request.
-    Room(
+    Package(
         "lab/diagnose/rules",
         (*DATA, *BELOW_DIAGNOSE, "lab.diagnose"),
         never=PYTEST,
@@ -119,9 +120,9 @@ ROOMS = (
 )
 
 
-def room_of(path: str) -> Room:
-    """Return the room with the longest path that the file lies in."""
-    return max((room for room in ROOMS if within(path, room.path, "/")), key=lambda room: len(room.path))
+def package_of(path: str) -> Package:
+    """Return the package with the longest path that the file lies in."""
+    return max((one for one in PACKAGES if within(path, one.path, "/")), key=lambda one: len(one.path))
 
 
 def within(name: str, whole: str, separator: str = ".") -> bool:
@@ -144,21 +145,21 @@ def imports(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
 
 
 def forbidden_imports(path: str, source: str) -> list[str]:
-    """Return one line for each import that the file's room does not allow."""
-    room = room_of(path)
-    itself = room.path.removesuffix(".py").replace("/", ".")
+    """Return one line for each import that the file's package does not allow."""
+    package = package_of(path)
+    itself = package.path.removesuffix(".py").replace("/", ".")
     lines = []
     for line, name in imports(ast.parse(source), str(Path(path).parent).replace("/", ".")):
         top = name.partition(".")[0]
         if top in OURS:
-            allowed = any(within(name, other) for other in (*room.ours, itself))
+            allowed = any(within(name, other) for other in (*package.ours, itself))
         elif top in sys.stdlib_module_names:
             allowed = True
         else:
-            allowed = top not in room.never and (room.others is None or top in room.others)
+            allowed = top not in package.never and (package.others is None or top in package.others)
         if not allowed:
-            may = ", ".join((*room.ours, *(room.others or ()))) or "the standard library alone"
-            lines.append(f"{path}:{line} imports {name}; {room.path} may import {may}")
+            may = ", ".join((*package.ours, *(package.others or ()))) or "the standard library alone"
+            lines.append(f"{path}:{line} imports {name}; {package.path} may import {may}")
     return lines
 
 
@@ -217,15 +218,15 @@ def _is_documentation(address: str) -> bool:
         return False
 
 
-def files(*rooms: str) -> list[tuple[str, str]]:
-    """Return path (from the root) and source of every module in the rooms."""
-    found = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
-    assert found, f"no Python file in {rooms}: is {ROOT} the checkout?"
+def files(*folders: str) -> list[tuple[str, str]]:
+    """Return path (from the root) and source of every module in the folders."""
+    found = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    assert found, f"no Python file in {folders}: is {ROOT} the checkout?"
     return [(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")) for path in found]
 
 
-def test_rooms_import_only_what_they_may() -> None:
-    """No module reaches over the walls of its room."""
+def test_packages_import_only_what_they_may() -> None:
+    """No module imports what its package may not."""
     modules = files("tests", "fixtures", "reports", "lab")
     wrong = [line for path, source in modules for line in forbidden_imports(path, source)]
     assert not wrong, "\n".join(wrong)
@@ -253,6 +254,16 @@ def test_rooms_import_only_what_they_may() -> None:
 def test_checker_distinguishes_right_from_wrong(path: str, source: str, allowed: bool) -> None:
     """A forbidden import is found, and an allowed one is not."""
     assert (not forbidden_imports(path, source)) is allowed
+
+
+def test_every_package_states_what_belongs_in_it() -> None:
+    """The docstring of a package has a sentence of what belongs in it, and of what does not."""
+    roots = sorted(path for name in (*OURS, "installed") for path in (ROOT / name).rglob("__init__.py"))
+    described = {path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "" for path in roots}
+
+    assert len(described) > 15
+    lacking = [str(path.relative_to(ROOT)) for path, text in described.items() if ".\n" not in text or NOT not in text]
+    assert not lacking, f"begin with what belongs in it, end with '{NOT}...': {lacking}"
 
 
 def test_nothing_sleeps() -> None:

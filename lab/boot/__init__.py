@@ -1,1 +1,5 @@
-"""Files that make an overlay at boot, in the words of the tool that a host uses: one module for each tool."""
+"""
+Files that set an overlay up at boot, in the syntax of the tool that a host uses: one module for each tool.
+
+Not here: the overlay's set-up by netlink (`lab.overlay`), and the options of `plan` (`lab.commands.plan`).
+"""

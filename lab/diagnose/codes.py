@@ -58,7 +58,8 @@ def declared(
     texts, given = CODES[code], {"node": node, "device": interface, **values}
     evidence = texts.found.format(**given) if evidence is None else evidence
     fix = texts.run.format(**given) if fix is None else fix
-    return Finding(code, node, interface, f"{node} {interface}".rstrip() + f": {texts.means}", evidence, fix)
+    means = texts.means.removeprefix("in a lab: ")  # where a code applies is for the tables
+    return Finding(code, node, interface, f"{node} {interface}".rstrip() + f": {means}", evidence, fix)
 
 
 def marked(mark: str) -> frozenset[str]:

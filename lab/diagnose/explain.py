@@ -103,7 +103,9 @@ def _with_loss(scene: Scene, finding: Finding) -> Finding:
         if finding.interface in (loss.missing.interface, loss.last.interface if loss.last else "")
     ]
     chosen = next(iter([*exact, *at_host, *own]), None)
-    return replace(finding, evidence=f"{finding.evidence}; {chosen}") if chosen else finding
+    if chosen is None or str(chosen) in finding.evidence:
+        return finding
+    return replace(finding, evidence=f"{finding.evidence}; {chosen}")
 
 
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:

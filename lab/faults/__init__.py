@@ -1,1 +1,5 @@
-"""Faults on purpose: what breaks an overlay in practice, as data."""
+"""
+Faults on purpose: what breaks an overlay in practice, as data.
+
+Not here: what finds them (`lab.diagnose`), and which tests they fail (`selftests/faults`).
+"""

@@ -1,4 +1,8 @@
-"""The kinds of tunnel, a module each; a further kind is registered here."""
+"""
+The kinds of tunnel, a module each; a further kind is registered here.
+
+Not here: the tunnels of one overlay (`lab.model`), and their set-up (`lab.overlay`).
+"""
 
 from __future__ import annotations
 

@@ -3,5 +3,5 @@ The rules: each looks at the scene and yields what is wrong, where, by what evid
 
 A module gives its rules as `RULES = (rule, ...)` and is found by itself; rules do not call each other.  Those in `LAST`
 also get what all others found, and report what none of that explains.  A rule reports only what it has seen; a loss
-that no rule explains is reported by `explain.whereabouts` with its place.
+that no rule explains is reported by `explain.whereabouts` with its place.  Not here: sending, or reading from a host.
 """

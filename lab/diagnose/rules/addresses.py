@@ -106,8 +106,8 @@ def source(scene: Scene) -> Iterator[Finding]:
             # the first address of a subnet is what the kernel sends from, and takes those behind it with it
             again = f"ip addr del {first} dev {device} ; {commands.placed(scene.topology, plan)}"
             again += f" && ip addr add {first} dev {device}" if outside else ""
-        what = "multicast and to 255.255.255.255" if outside else "into the overlay"
-        found = f"{what} from {chosen}; expected {plan.address()}"
+        what = "multicast and packets to 255.255.255.255" if outside else "packets into the overlay"
+        found = f"{what} have the source {chosen}; expected {plan.address()}"
         found += f": replies to {chosen} do not return by the overlay" if outside else ""
         yield host.declared("overlay-source-foreign", device, found, again)
 

@@ -83,7 +83,7 @@ def _copies(scene: Scene) -> str:
         (count for one in scene.trial.exchanges for name in one.receivers for count in one.copies(name).values()),
         default=0,
     )
-    return f"a datagram of the trial was heard up to {most} times"
+    return f"a datagram of the trial was received up to {most} times"
 
 
 RULES = (loops,)

@@ -80,7 +80,7 @@ def pruned(scene: Scene) -> Iterator[Finding]:
             continue
         groups = [one for one in ended if one.exchange.kind == "multicast" and one.missing.interface == port.name]
         if groups:
-            found = f"broadcast leaves by {port.name}; {groups[0]}"
+            found = f"broadcast leaves hub by {port.name}; {groups[0]}"
             yield hub.declared("member-not-in-mdb", port.name, found, _flooding(scene))
 
 
