@@ -42,7 +42,7 @@ MTUS: dict[Holder, Callable[[int], int]] = {
     "nic": lambda room: min(room, TRANSIT_GATEWAY.mtu),
 }
 """The MTU of a device that does not derive it from its tunnels, of what the NICs leave to these."""
-DEVICES: dict[Holder, str] = {"bridge": "bridge0", "bond": "bond1", "prp": "prp0", "mesh": "vxlan0"}
+DEVICES: dict[Holder, str] = {"bridge": topologies.BRIDGE, "bond": "bond1", "prp": "prp0", "mesh": "vxlan0"}
 
 CALM = 1000
 """
@@ -259,8 +259,16 @@ def named(names: Sequence[str], *, slow: bool = False) -> list[Design]:
     return found or [one for one in DESIGNS.values() if one.losses and (slow or not one.slow)]
 
 
-TOPOLOGIES = ("standard", "article", *(one.name for one in DESIGNS.values() if one.conforms))
+STARS = {"star": topologies.standard, "bridged": topologies.bridged, "article": topologies.article}
+"""With any number of spokes."""
+ALIASES = {"standard": "star"}
+TOPOLOGIES = (*STARS, *(one.name for one in DESIGNS.values() if one.conforms))
 """The names that `--topology` takes."""
+
+
+def canonical(name: str) -> str:
+    """The name of a topology that may be given by an older one."""
+    return ALIASES.get(name, name)
 
 
 def kinds(name: str) -> tuple[str, ...]:
@@ -282,7 +290,7 @@ def hubs(name: str) -> int:
 
 def default_name(tunnel: str | None) -> str:
     """The topology where none is asked for: without tunnels, the one that has none."""
-    return "native" if tunnel == tunnels.NONE.name else "standard"
+    return "native" if tunnel == tunnels.NONE.name else "star"
 
 
 def default_tunnel(name: str, otherwise: str) -> str:
@@ -296,10 +304,11 @@ def topology(name: str, spokes: int, options: TunnelOptions, nic_mtu: int, *, ne
 
     `nearest`: where it cannot have so many spokes, or so few, it has the nearest number that it can have.
     """
+    name = canonical(name)
     if name not in TOPOLOGIES:
         raise UsageProblem(f"unknown topology {name!r}: expected one of {', '.join(TOPOLOGIES)}")
-    if name in DESIGNS:
-        chosen = DESIGNS[name]
-        made = chosen.build(chosen.nearest(spokes) if nearest else spokes, options, nic_mtu)
-        return replace(made, arp_interval=CALM)
-    return {"standard": topologies.standard, "article": topologies.article}[name](spokes, options)
+    if name in STARS:
+        return STARS[name](spokes, options)
+    chosen = DESIGNS[name]
+    made = chosen.build(chosen.nearest(spokes) if nearest else spokes, options, nic_mtu)
+    return replace(made, arp_interval=CALM)

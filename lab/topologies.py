@@ -1,7 +1,8 @@
 """
 The named topologies.
 
-`standard` is the one that conforms: 224.0.0.0/4 routed to the overlay, outer TTL 64, outer source pinned.
+`star` is the one that conforms: 224.0.0.0/4 routed to the overlay, outer TTL 64, outer source pinned.
+`bridged` is a star whose spokes have a bridge, too: the address on it, the tunnel its port, others possible.
 `article` is the how-to's literal set-up with its two mistakes: it routes 224.0.0.0/8 only, and leaves `ttl inherit`.
 It also leaves the bridge's MAC address to the kernel.
 """
@@ -22,6 +23,7 @@ FIRST_SPOKES = (IPv4Address("10.0.0.25"), IPv4Address("10.0.0.131"))
 GATEWAY_HOST = 1
 OVERLAY = IPv4Network("172.16.254.0/24")
 MOST_SPOKES = 250
+BRIDGE = "bridge0"
 
 
 def spoke_addresses() -> Iterator[IPv4Address]:
@@ -39,13 +41,20 @@ def standard(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
         raise UsageProblem(f"--spokes {spokes}: expected 1 to {MOST_SPOKES} (one /24 holds the hub and them)")
     options = options or TunnelOptions()
     prefix = tunnels.kind(options.kind).name
-    nodes = [NodePlan("hub", "hub", on_the_underlay(HUB), on_the_overlay(1), "bridge0", holder="bridge")]
+    nodes = [NodePlan("hub", "hub", on_the_underlay(HUB), on_the_overlay(1), BRIDGE, holder="bridge")]
     joined = []
     for number, address in zip(range(1, spokes + 1), spoke_addresses(), strict=False):
         device = f"{prefix}{number}"
         nodes.append(NodePlan(f"spoke{number}", "spoke", on_the_underlay(address), on_the_overlay(1 + number), device))
         joined.append(Tunnel.between(number, **{"hub": device, f"spoke{number}": device}))
-    return dual_stack(Topology("standard", tuple(nodes), tuple(joined), options))
+    return dual_stack(Topology("star", tuple(nodes), tuple(joined), options))
+
+
+def bridged(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
+    """The same star; each spoke has its address on a bridge whose port its tunnel is, as where it has guests."""
+    base = standard(spokes, options)
+    nodes = [base.hub, *(replace(spoke, device=BRIDGE, holder="bridge") for spoke in base.spokes)]
+    return replace(base, name="bridged", nodes=tuple(nodes))
 
 
 def article(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:

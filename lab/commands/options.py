@@ -25,7 +25,7 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--topology": {
         "metavar": "NAME",
-        "help": f"overlay topology: {', '.join(designs.TOPOLOGIES)} (default: standard)",
+        "help": f"overlay topology: {', '.join(designs.TOPOLOGIES)} (default: star)",
     },
     "--provider": {
         "metavar": "CLOUD",

@@ -92,7 +92,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--topology",
-        default="standard",
+        default="star",
         metavar="NAME",
         help=f"overlay topology: {', '.join(designs.TOPOLOGIES)}",
     )

@@ -95,7 +95,7 @@ def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequenc
         nodes.append(replace(plan, overlay=own, further=further))
     return replace(
         whole,
-        name="found",
+        name="star",
         nodes=tuple(nodes),
         answer_broadcast_ping=star.hub.sysctls.get(BROADCAST_PING) == "0",
         strangers=tuple(remote for _, remote in _strangers(star, bridge)),

@@ -78,7 +78,7 @@ class Watch:
         explain.known()  # imported now, and not when something is wrong and every second counts
         count = len(self._plans)
         topology = looked.lab.topology
-        shape = f"{topology.options.kind}, {'star' if len(topology.hubs) == 1 else topology.name}"
+        shape = f"{topology.options.kind}, {topology.name}"
         names = {role: spec.destination for role, spec in self.hosts.specs.items()}
         self._report(events.started(names, shape, count * (count - 1), self._every))
         self._note_findings([finding for finding in looked.findings if not finding.note])

@@ -23,7 +23,7 @@ from lab.model import TunnelOptions
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's files of its own need root: run with sudo")
 
-PLAN = common.sized(designs.topology("standard", 2, TunnelOptions(kind="gretap"), 9000), 9000)
+PLAN = common.sized(designs.topology("star", 2, TunnelOptions(kind="gretap"), 9000), 9000)
 NODE = PLAN.node("spoke1")
 OWN = ("/etc", "/usr/local/sbin", "/var/spool", "/run")
 BY_NETWORKD = networkd.files(PLAN, NODE)

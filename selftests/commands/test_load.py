@@ -18,7 +18,7 @@ def report(*rates: float) -> dict[str, Any]:
     throughput = [{"kind": "multicast", "tunnel": "vxlan", "rates": list(rates), "rate": sorted(rates)[1]}]
     return {
         "tunnel": "vxlan",
-        "topology": "standard",
+        "topology": "star",
         "size": 64,
         "most": 0,
         "receivers": ["hub"],

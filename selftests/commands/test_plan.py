@@ -56,10 +56,11 @@ def test_fifty_hosts_take_no_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is missing: apt-get install shellcheck")
-@pytest.mark.parametrize("shape", ["standard", "mesh", "flood-list", "two-hubs-bond", "two-hubs-prp"])
+@pytest.mark.parametrize("shape", ["star", "bridged", "mesh", "flood-list", "two-hubs-bond", "two-hubs-prp"])
 def test_scripts_are_clean(tmp_path: Path, shape: str) -> None:
     """No script has anything that shellcheck finds wrong."""
-    hub = {"standard": ["--hub=10.1.0.4"], "mesh": [], "flood-list": []}.get(shape, ["--hub=10.1.0.4,10.1.0.8"])
+    one, two = ["--hub=10.1.0.4"], ["--hub=10.1.0.4,10.1.0.8"]
+    hub = {"star": one, "bridged": one, "mesh": [], "flood-list": []}.get(shape, two)
     hosts = "--spokes=10.1.0.5,10.1.0.6,10.1.0.7"
     assert (
         main(["plan", *hub, hosts, f"--topology={shape}", "--tunnel=vxlan", "--format=shell", "-o", str(tmp_path)]) == 0

@@ -30,7 +30,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         ([], "no command given: expected one of up, exec, down, doctor, watch, designs, load, plan"),
         (["uo"], "unknown command 'uo'"),
         (["up", "--tunnel=gre"], "unknown tunnel kind 'gre': expected one of gretap, vxlan"),
-        (["up", "--topology=star"], "unknown topology 'star': expected one of standard, article"),
+        (["up", "--topology=ring"], "unknown topology 'ring': expected one of star, bridged, article"),
         (["up", "--provider=ibm"], "unknown provider 'ibm'"),
         (["up", "--kernel=best"], "unknown kernel 'best': expected one of auto, host, guest"),
         (["up", "--spokes=0"], "--spokes 0: expected 1 to 250"),
@@ -66,7 +66,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["plan", "--format=shell"], "expected --spokes=ADDRESS,... (with --hub=), or --hosts="),
         (["plan", "--spokes=10.0.0.5", "--format=dhcp"], "unknown format 'dhcp': expected one of networkd, netplan"),
         (["plan", "--spokes=web", "--format=shell"], "--spokes: expected an address, or NAME=ADDRESS; found 'web'"),
-        (["plan", "--spokes=10.0.0.5", "--format=shell"], "--hub: the standard topology expects 1 hub; found 0"),
+        (["plan", "--spokes=10.0.0.5", "--format=shell"], "--hub: the star topology expects 1 hub; found 0"),
         (
             ["plan", "--hub=10.0.0.5", "--spokes=10.0.0.5", "--format=shell"],
             "expected each host once; found the address 10.0.0.5 twice",

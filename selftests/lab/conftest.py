@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import execnet
 import pytest
 
-from lab import laboratory, topologies
+from lab import designs, laboratory, topologies
 from lab.laboratory import Lab
 from lab.machines import choose
 from lab.machines.base import Machine
@@ -44,9 +44,9 @@ def make_lab(any_machine: Machine) -> Iterator[Callable[..., Lab]]:
     """Labs on that machine, closed at the end."""
     made: list[Lab] = []
 
-    def make(*, spokes: int = 2, routers: int = 0, overlay: bool = True, **options: object) -> Lab:
+    def make(*, name: str = "star", spokes: int = 2, routers: int = 0, overlay: bool = True, **options: object) -> Lab:
         chosen = TunnelOptions(**{"kind": TUNNELS[any_machine.kind], **options})
-        topology = topologies.standard(spokes, chosen)
+        topology = designs.STARS[name](spokes, chosen)
         if routers:
             topology = topologies.routed(topology)
         lab = laboratory.build(any_machine, topology, Underlay(provider("oci"), routers), overlay=overlay)

@@ -42,7 +42,7 @@ def test_an_impossible_number_of_spokes_is_a_usage_problem(spokes):
 @pytest.mark.parametrize(
     ("ask", "known"),
     [
-        (lambda: designs.topology("ring", 2, TunnelOptions(), 9000), "standard, article, pair, mesh, flood-list"),
+        (lambda: designs.topology("ring", 2, TunnelOptions(), 9000), "star, bridged, article, pair, mesh, flood-list"),
         (lambda: designs.topology("pair", 5, TunnelOptions(), 9000), "--spokes=5: the pair design supports 2"),
         (lambda: designs.topology("flood-list", 2, TunnelOptions(), 9000), "the flood-list design supports only vxlan"),
         (lambda: provider("digitalocean"), "oci, aws, gcp, azure"),
@@ -54,6 +54,11 @@ def test_an_unknown_name_is_answered_with_the_known_ones(ask, known):
     """A name that does not exist is one line that lists those that do."""
     with pytest.raises(UsageProblem, match=known):
         ask()
+
+
+def test_an_older_name_is_still_understood():
+    """A star may be called by its first name, `standard`."""
+    assert designs.topology("standard", 3, TunnelOptions(), 9000) == topologies.standard(3)
 
 
 def test_the_article_differs_in_what_it_leaves_out_only():

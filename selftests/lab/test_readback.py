@@ -31,14 +31,23 @@ def test_what_was_built_is_found_again(make_lab, spokes):
     understood = found(lab)
 
     assert understood.findings == ()
-    assert understood.topology == dataclasses.replace(lab.topology, name="found")
+    assert understood.topology == lab.topology
+
+
+def test_spokes_with_a_bridge_are_found_again(make_lab):
+    """A spoke's address may be on a bridge whose port its tunnel is."""
+    lab = make_lab(name="bridged")
+
+    understood = found(lab)
+
+    assert (understood.findings, understood.topology) == ((), dataclasses.replace(lab.topology, name="star"))
 
 
 def test_a_routed_underlay_is_found_too(make_lab):
     """Hub and spokes in different subnets make no difference to the pairing."""
     lab = make_lab(routers=1)
 
-    assert found(lab).topology == dataclasses.replace(lab.topology, name="found")
+    assert found(lab).topology == lab.topology
 
 
 def test_a_tunnel_beside_the_bridge_is_named(lab):
@@ -139,7 +148,7 @@ def test_the_printed_command_completes_it(lab, case):
 
     understood = found(lab)
     assert understood.findings == ()
-    assert understood.topology == dataclasses.replace(lab.topology, name="found")
+    assert understood.topology == lab.topology
     for node in understood.topology.nodes:
         seen = readback.read([lab.nodes[node.name]])[node.name]
         assert [route.dev for route in seen.routes if route.to == understood.topology.multicast_route] == [node.device]

@@ -49,7 +49,7 @@ SYSTEMD = f"there is no {NETWORKD}: apt-get install systemd"
 
 
 def topology(name: str) -> Topology:
-    spokes = 2 if name == "standard" else 3
+    spokes = 2 if name == "star" else 3
     return common.sized(designs.topology(name, spokes, TunnelOptions(kind="vxlan"), MTU), MTU)
 
 
@@ -133,8 +133,8 @@ def has_route(rig: Rig, plan: Topology, name: str) -> bool:
     return any(route.dst == str(plan.multicast_route) and route.dev == plan.node(name).device for route in routes)
 
 
-CASES = [(tool, shape) for tool in TOOLS for shape in ("standard", "mesh", "flood-list")]
-UNSPEAKABLE = [(tool, shape) for tool, shape in CASES if tool in ("netplan", "networkmanager") and shape != "standard"]
+CASES = [(tool, shape) for tool in TOOLS for shape in ("star", "mesh", "flood-list")]
+UNSPEAKABLE = [(tool, shape) for tool, shape in CASES if tool in ("netplan", "networkmanager") and shape != "star"]
 
 
 @pytest.mark.parametrize(("tool", "shape"), [case for case in CASES if case not in UNSPEAKABLE])
@@ -165,7 +165,7 @@ def test_what_a_tool_cannot_make_is_refused(tool: str, shape: str) -> None:
         TOOLS[tool][0](plan, plan.nodes[0])
 
 
-@pytest.mark.parametrize("shape", ["standard", "flood-list"])
+@pytest.mark.parametrize("shape", ["star", "flood-list"])
 def test_networkd_keeps_what_is_written(tmp_path: Path, shape: str) -> None:
     """Neither a link that goes down and up nor a restart of networkd loses the multicast route."""
     with made("networkd", shape, tmp_path) as (rig, plan, running):
@@ -187,7 +187,7 @@ def test_networkd_keeps_what_is_written(tmp_path: Path, shape: str) -> None:
 @pytest.mark.parametrize("tool", ["networkd", "netplan", "networkmanager", "ifupdown", "shell"])
 def test_a_lost_carrier_loses_nothing(tmp_path: Path, tool: str) -> None:
     """When a host's NIC loses its carrier and has it again, the overlay's devices, address and route are as before."""
-    with made(tool, "standard", tmp_path) as (rig, plan, _):
+    with made(tool, "star", tmp_path) as (rig, plan, _):
         host, nic, before = rig.hosts["spoke1"], plan.node("spoke1").nic, state.fingerprint(rig.lab.nodes)
         port = rig.lab.cloud.port_of("spoke1")
         with rig.lab.fabric.changed(link_set(port, up=False), link_set(port, up=True)):
@@ -200,7 +200,7 @@ def test_a_lost_carrier_loses_nothing(tmp_path: Path, tool: str) -> None:
 
 def test_the_script_can_run_again(tmp_path: Path) -> None:
     """`overlay up` makes the same again, and `overlay down` leaves nothing of it."""
-    with made("shell", "standard", tmp_path) as (rig, plan, _):
+    with made("shell", "star", tmp_path) as (rig, plan, _):
         for name, host in rig.hosts.items():
             daemons.shell(host, f"{shell.SCRIPT} up")
             assert has_route(rig, plan, name)
@@ -212,7 +212,7 @@ def test_the_script_can_run_again(tmp_path: Path) -> None:
 def test_the_playbook_makes_a_conformant_overlay(tmp_path: Path) -> None:
     """Ansible makes the overlay on all hosts, from one folder; its second run changes nothing."""
     (rig_files := tmp_path / "rig").mkdir()
-    plan, folder = topology("standard"), tmp_path / "files"  # the playbook is the same for every shape
+    plan, folder = topology("star"), tmp_path / "files"  # the playbook is the same for every shape
     with on_this_kernel(rig_files, overlay=False, topology=plan) as rig:
         write("ansible", plan, folder)
         for name, host in rig.hosts.items():
@@ -235,7 +235,7 @@ def test_the_playbook_makes_a_conformant_overlay(tmp_path: Path) -> None:
 def test_addresses_are_taken_from_live_hosts(tmp_path: Path) -> None:
     """With --hosts= the files have each host's own address and NIC, and the MTU that fits all of them."""
     (rig_files := tmp_path / "rig").mkdir()
-    plan, folder = topology("standard"), tmp_path / "files"
+    plan, folder = topology("star"), tmp_path / "files"
     with on_this_kernel(rig_files, overlay=False, topology=plan) as rig:
         live = [f"--hosts={rig.specs}", f"--ssh-config={rig.ssh_config}"]
         daemons.shell(rig.hosts["spoke2"], "ip link set ens3 mtu 1500")
@@ -290,7 +290,7 @@ def test_what_files_configure_is_reported_as_persistent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: str
 ) -> None:
     """The doctor names the files that name the devices and the multicast route, once what reads them is enabled."""
-    with made(tool, "standard", tmp_path) as (rig, _, _):
+    with made(tool, "star", tmp_path) as (rig, _, _):
         for host in rig.hosts.values():
             daemons.enable(host, UNITS.get(tool, "overlay.service"))
         checks = after_a_reboot(rig, capsys)
@@ -313,7 +313,7 @@ def persistence(rig: Rig, folder: Path) -> tuple[dict[str, str], set[str]]:
 def test_the_suite_asserts_what_a_boot_makes(tmp_path: Path) -> None:
     """With --persistence, area BOOT holds where a boot makes the overlay, and fails for each part that it does not."""
     (rig_files := tmp_path / "rig").mkdir()
-    with made("shell", "standard", rig_files) as (rig, plan, _):
+    with made("shell", "star", rig_files) as (rig, plan, _):
         for host in rig.hosts.values():
             daemons.enable(host, "overlay.service")
         whole = persistence(rig, tmp_path / "whole")
@@ -333,7 +333,7 @@ def test_the_suite_asserts_what_a_boot_makes(tmp_path: Path) -> None:
 
 def test_what_networkd_does_not_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Files of networkd do not count where it is not enabled."""
-    with made("networkd", "standard", tmp_path) as (rig, _, _):
+    with made("networkd", "star", tmp_path) as (rig, _, _):
         for host in rig.hosts.values():
             daemons.enable(host)
         checks = after_a_reboot(rig, capsys)["spoke1"]
@@ -348,7 +348,7 @@ def test_what_networkd_does_not_read_is_named(tmp_path: Path, capsys: pytest.Cap
 
 def test_what_is_made_by_hand_is_reported_as_lost_at_boot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A device and a route that no file names are gone after a reboot; the fix writes files for this overlay."""
-    with made("shell", "standard", tmp_path) as (rig, plan, _):
+    with made("shell", "star", tmp_path) as (rig, plan, _):
         for host in rig.hosts.values():
             daemons.shell(host, f"rm {shell.UNIT}")
             daemons.enable(host)
@@ -369,7 +369,7 @@ def test_what_is_made_by_hand_is_reported_as_lost_at_boot(tmp_path: Path, capsys
 
 def test_a_route_that_no_file_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """If files create the device and not the route, only the route is named."""
-    with made("networkd", "standard", tmp_path) as (rig, _, _):
+    with made("networkd", "star", tmp_path) as (rig, _, _):
         for host in rig.hosts.values():
             daemons.enable(host, "systemd-networkd.service")
         daemons.shell(rig.hosts["spoke1"], f"sed -i /Destination/d {networkd.FOLDER}/*.network")

@@ -47,7 +47,7 @@ def start(host: RigHost, files: dict[str, str]) -> None:
 def guarded(folder: Path, *, tool: str = "shell", written: bool = True) -> Iterator[tuple[Rig, Topology]]:
     """Hosts with firewalld, and an overlay that a tool has made; `written`: with the files for it."""
     folder.mkdir()
-    with made(tool, "standard", folder) as (rig, plan, _):
+    with made(tool, "star", folder) as (rig, plan, _):
         for name, host in rig.hosts.items():
             start(host, firewalld.files(plan, plan.node(name)) if written else {})
         yield rig, plan
@@ -121,7 +121,7 @@ def test_a_listing_is_read_entry_by_entry() -> None:
 
 def test_networkmanager_gives_the_device_its_zone() -> None:
     """The connection of the device with the overlay address is in the overlay's zone; a bridge's port is not."""
-    plan = topology("standard")
+    plan = topology("star")
     written = networkmanager.zoned(networkmanager.files(plan, plan.hub), plan.hub, firewalld.ZONE)
     zoned = [path for path, text in written.items() if "\nzone=overlay\n" in text]
     assert zoned == [networkmanager._path(plan.hub.device)]

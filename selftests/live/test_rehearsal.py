@@ -42,7 +42,7 @@ def test_files_that_last_are_conformant_after_a_rehearsed_boot(tmp_path: Path, t
     """The boot of the hosts' files makes what the hosts have; the suite holds on it, and the hosts are as before."""
     (rig_files := tmp_path / "rig").mkdir()
     tests = () if tool == "networkd" else (*CONFIGURED_AND_DELIVERING, "tests/persistence")
-    with made(tool, "standard", rig_files) as (rig, _, _):
+    with made(tool, "star", rig_files) as (rig, _, _):
         for host in rig.hosts.values():
             daemons.enable(host, UNITS.get(tool, "overlay.service"))
         before = state.fingerprint(rig.lab.nodes)
@@ -58,7 +58,7 @@ def test_files_that_last_are_conformant_after_a_rehearsed_boot(tmp_path: Path, t
 def test_a_tunnel_without_a_file_is_missing_after_the_boot(tmp_path: Path) -> None:
     """What was made by hand is missing after the boot: one finding, and the suite is red on what the boot makes."""
     (rig_files := tmp_path / "rig").mkdir()
-    with made("networkd", "standard", rig_files) as (rig, plan, _):
+    with made("networkd", "star", rig_files) as (rig, plan, _):
         for host in rig.hosts.values():
             daemons.enable(host, UNITS["networkd"])
         device = plan.node("spoke1").device
@@ -86,7 +86,7 @@ def test_a_tunnel_without_a_file_is_missing_after_the_boot(tmp_path: Path) -> No
 def test_a_file_that_differs_from_the_kernel_is_named(tmp_path: Path, tool: str, edited: str, booted: str) -> None:
     """A file that was changed since makes another overlay at the next boot; the finding has both values."""
     (rig_files := tmp_path / "rig").mkdir()
-    with made(tool, "standard", rig_files) as (rig, plan, _):
+    with made(tool, "star", rig_files) as (rig, plan, _):
         for host in rig.hosts.values():
             daemons.enable(host, UNITS.get(tool, "overlay.service"))
         daemons.shell(rig.hosts["spoke1"], edited)

@@ -96,6 +96,7 @@ ROWS = {
             | {"MCAST-08", "ICMP-05"}  # 224.0.0.0/8 is not the range; the TTL is inherited
         ),
     ),
+    "topology bridged": Row(("--topology=bridged", "--tunnel=vxlan", "tests/broadcast", "tests/hub")),
     "topology pair": Row(("--topology=pair", "--tunnel=vxlan")),
     "topology mesh": Row(("--topology=mesh", "--tunnel=vxlan", "--spokes=3")),
     "topology flood-list": Row(("--topology=flood-list", "--tunnel=vxlan", "--spokes=3")),

@@ -54,7 +54,7 @@ ENVIRONMENT = """
 import pytest
 
 def pytest_addoption(parser):
-    for name, default in (("tunnel", "gretap"), ("topology", "standard"), ("provider", "oci")):
+    for name, default in (("tunnel", "gretap"), ("topology", "star"), ("provider", "oci")):
         parser.addoption(f"--{name}", default=default)
 
 @pytest.hookimpl(optionalhook=True)
@@ -97,7 +97,7 @@ def test_the_last_line_names_the_place(suite, processes):
     run = suite.run(*processes)
 
     assert run.last == (
-        f"verdict: conformant - {MUST} of {MUST} MUST requirements hold (gretap, standard, oci; guest kernel 6.1.176)"
+        f"verdict: conformant - {MUST} of {MUST} MUST requirements hold (gretap, star, oci; guest kernel 6.1.176)"
     )
     assert run.result["environment"].items() >= {"machine": "guest", "tunnel": "gretap"}.items()
     assert {"python", "pytest", "host_kernel"} <= set(run.result["environment"])
