@@ -66,11 +66,11 @@ second-address: a spoke's outer source address is another one than the hub's rem
 wrong-remote: the hub's remote for a spoke is off by one
     red: PRE-08; finding: tunnel-remote-mismatch at hub {port}
 tunnel-missing: a spoke has no tunnel device
-    spoke: ip link del {device}
-    red: PRE-01 PRE-11; finding: tunnel-missing at spoke {device}
+    spoke: ip link del {leg}
+    red: PRE-01 PRE-11; finding: tunnel-missing at spoke {leg}
 tunnel-down: a spoke's tunnel device is down
-    spoke: ip link set {device} down
-    red: PRE-01 PRE-11; finding: tunnel-down at spoke {device}
+    spoke: ip link set {leg} down
+    red: PRE-01 PRE-11; finding: tunnel-down at spoke {leg}
 recursive-route: a spoke's route to the tunnel's remote goes through the tunnel
     spoke: ip route add {remote}/32 dev {device}
     red: PRE-12; finding: recursive-routing at spoke {device}; tunnels: gretap

@@ -45,9 +45,7 @@ def with_a_bus(host: RigHost, daemon: object, devices: int) -> daemons.Networkd:
     return daemon
 
 
-@pytest.mark.parametrize(
-    ("tool", "shape"), [("networkd", "standard"), ("networkd", "flood-list"), ("netplan", "standard")]
-)
+@pytest.mark.parametrize(("tool", "shape"), [("networkd", "star"), ("networkd", "flood-list"), ("netplan", "star")])
 def test_networkd_keeps_the_overlay(tmp_path: Path, tool: str, shape: str) -> None:
     """A restart, a reload and a reconfiguration of each device leave what networkd has made as it was."""
     with made(tool, shape, tmp_path) as (rig, plan, running):
@@ -68,7 +66,7 @@ def test_networkd_keeps_the_overlay(tmp_path: Path, tool: str, shape: str) -> No
 @pytest.mark.parametrize("written", [True, False])
 def test_networkd_forgets_the_route_with_the_carrier_unless_it_ignores_it(tmp_path: Path, written: bool) -> None:
     """Without a carrier, the written files keep a bridge's multicast route; without their settings it is gone."""
-    with made("networkd", "standard", tmp_path) as (rig, plan, running):
+    with made("networkd", "star", tmp_path) as (rig, plan, running):
         host, device, group = rig.hosts["hub"], plan.node("hub").device, plan.multicast_route
         if not written:
             daemons.shell(host, f"sed -i -E '/^({'|'.join(networkd.WITHOUT_CARRIER)})=/d' {networkd.FOLDER}/*.network")
@@ -83,7 +81,7 @@ def test_networkd_forgets_the_route_with_the_carrier_unless_it_ignores_it(tmp_pa
 
 def test_networkmanager_keeps_the_overlay(tmp_path: Path) -> None:
     """A restart, a reload of the files and a reapply leave what NetworkManager has made as it was."""
-    with made("networkmanager", "standard", tmp_path) as (rig, plan, _):
+    with made("networkmanager", "star", tmp_path) as (rig, plan, _):
         before = state.fingerprint(rig.lab.nodes)
         for host in rig.hosts.values():
             daemons.shell(host, f"{NM_STOPPED}\n{NETWORK_MANAGER} --config=/run/nm.conf")
@@ -102,7 +100,7 @@ def test_networkmanager_keeps_the_overlay(tmp_path: Path) -> None:
 )
 def test_a_restart_makes_the_same_overlay(tmp_path: Path, tool: str, again: str | None) -> None:
     """What takes the overlay away and makes it again (ifdown and ifup, the unit's restart) makes the same."""
-    with made(tool, "standard", tmp_path) as (rig, plan, _):
+    with made(tool, "star", tmp_path) as (rig, plan, _):
         nodes = [rig.lab.nodes[name] for name in rig.hosts]
         before = readback.read(nodes)
         for name, host in rig.hosts.items():
