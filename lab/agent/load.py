@@ -207,9 +207,10 @@ def main() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it ends with the agent
     _take_processors([int(number) for number in sys.argv[4].split(",") if number])
     opened = socket.socket(fileno=int(sys.argv[1]))
-    receiver = Receiver(opened) if sys.argv[2] == "receive" else None
+    work = sys.argv[2]
+    receiver = None if work == "send" else Receiver(opened)
     polled = select.poll()
-    for descriptor in (0, *([opened.fileno()] if receiver else [])):
+    for descriptor in (0, *([opened.fileno()] if work == "receive" else [])):
         polled.register(descriptor, select.POLLIN)
     _say({})  # it is ready
     while True:

@@ -20,7 +20,8 @@ from typing import Any, Literal
 from lab.agent import load
 from lab.agent.programs import STARTING
 
-Work = Literal["send", "receive"]
+Work = Literal["send", "receive", "hold"]
+"""`hold`: counts what the socket has room for, and reads nothing before it is asked."""
 FOLDER = "/lab/agent/"
 ZIP = re.compile(r"/proc/self/fd/(\d+)")
 BEGIN = "import sys; sys.path.insert(0, sys.argv[3]); from lab.agent.load import main; main()"

@@ -21,7 +21,10 @@ from lab.probes.load import KINDS, Kind, Load, Trial
 from lab.probes.throughput import Throughput
 
 SHARES = (10, 50, 90)  # percent of the loss-free rate at which latency is measured
-BURSTS = tuple(2**power for power in range(3, 17))
+BURST = 8192  # datagrams: more than these receive buffers hold
+DEFAULT_BUFFER = "net.core.rmem_default"
+BUFFERS = (DEFAULT_BUFFER, "net.core.rmem_max")  # that a program has, and the most that it may ask for
+USUAL = 212992  # octets of both, where they cannot be read
 LATENCY = 0.4  # seconds of a trial for latency
 COST = 1.0  # seconds of a trial for processor time, which kernels count in hundredths
 SPARED = 1000.0  # datagrams a second at most: live hosts that are to be spared bursts
@@ -57,10 +60,6 @@ def measure(labs: Sequence[Lab], wanted: Wanted) -> dict[str, Any]:
     with _load(lab, receivers, wanted) as load:
         cost = load.send("multicast", rate=max(1.0, rate / 2), seconds=COST).cost(at)
         late = [_latency(load, share, rate, live) for share in SHARES]
-    with Load(
-        lab.nodes, lab.topology, sender, receivers, size=wanted.size, buffer=_default_buffer(lab, receivers[0])
-    ) as load:
-        burst = _burst(load, wanted.most)
     fan_out = []
     for count in _fewer(len(receivers)):
         with _load(lab, receivers[:count], wanted) as load:
@@ -73,7 +72,7 @@ def measure(labs: Sequence[Lab], wanted: Wanted) -> dict[str, Any]:
         "throughput": results,
         "latency": late,
         "latency_is_spread": live,
-        "burst": burst,
+        "bursts": list(_bursts(lab, receivers, wanted)),
         "fan_out": [*fan_out, {"receivers": len(receivers), "rate": rate}],
         "cost": {"host": at, "microseconds": round(1e6 * cost, 1)},
         **_membership(lab, rate, wanted.most),
@@ -183,25 +182,20 @@ def _each(trial: Trial) -> Iterator[float]:
     return (late / 1e9 for heard in trial.heard.values() for late in heard.latencies.values())
 
 
-def _default_buffer(lab: Lab, name: str) -> int:
-    """SO_RCVBUF that a program gets that does not ask for one."""
-    return int(lab[name].node.sysctl("net.core.rmem_default") or 0) // 2 or 106496
-
-
-def _burst(load: Load, most: float) -> int | None:
+def _bursts(lab: Lab, receivers: Sequence[str], wanted: Wanted) -> Iterator[dict[str, Any]]:
     """
-    The most datagrams in a row, as fast as they go, that programs with the default receive buffer all get.
+    How many datagrams in a row, as fast as they go, receive buffers hold of which nothing is read meanwhile.
 
-    None where live hosts are to be spared that.
+    Nothing where live hosts are to be spared that.
     """
-    if most and most <= SPARED:
-        return None
-    best = 0
-    for count in BURSTS:
-        if most and count > most:
-            break
-        trial = load.send("multicast", rate=0, seconds=1.0, count=count)
-        if trial.lost or trial.sent < count:
-            break
-        best = count
-    return best
+    if wanted.most and wanted.most <= SPARED:
+        return
+    sender, node = lab.spokes[0].name, lab[receivers[0]].node
+    for name in BUFFERS:
+        octets = int(node.sysctl(name) or USUAL) // (2 if name == DEFAULT_BUFFER else 1)  # the kernel doubles it
+        fields: dict[str, Any] = {"size": wanted.size, "buffer": octets, "reading": False}
+        with Load(lab.nodes, lab.topology, sender, receivers, **fields) as load:
+            count = min(BURST, int(wanted.most or BURST))
+            trial = load.send("multicast", rate=0, seconds=1.0, count=count)
+        held = min(one.received for one in trial.heard.values())
+        yield {"parameter": name, "buffer": octets, "sent": trial.sent, "held": held}

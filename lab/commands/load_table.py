@@ -39,8 +39,10 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"processor time of {where}, for each copy that arrived: {report['cost']['microseconds']:.0f} microseconds"
     rates = "; ".join(f"{one['rate']:,.0f} to {one['receivers']}" for one in report["fan_out"])
     yield f"loss-free rate of multicast by the number of receivers: {rates}"
-    if report["burst"] is not None:
-        yield f"longest burst without loss, default receive buffer: {report['burst']:,} datagrams"
+    for one in report["bursts"]:
+        all_of = "all of " if one["held"] == one["sent"] else ""
+        what = f"SO_RCVBUF {one['buffer']:,} ({one['parameter']})"
+        yield f"datagrams in a row that a receive buffer holds, {what}: {all_of}{one['held']:,}"
     yield from _membership(report)
 
 
@@ -91,4 +93,5 @@ def compared(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]
         slower = max(one["rates"]) * NOISE < min(was["rates"])
         faster = min(one["rates"]) > max(was["rates"]) * NOISE
         word = "slower" if slower else "faster" if faster else "no change beyond the spread"
-        yield f"{_title(one)}: {ratio:.2f} times the baseline's {was['rate']:,.0f}: {word}"
+        spreads = f"spread {was['spread']:.0%} then, {one['spread']:.0%} now"
+        yield f"{_title(one)}: {ratio:.2f} times the baseline's {was['rate']:,.0f} ({spreads}): {word}"

@@ -28,7 +28,7 @@ from lab.probes.payloads import fresh_port
 
 Kind = Literal["multicast", "broadcast", "unicast", "underlay"]
 """`underlay`: unicast past the overlay, for comparison."""
-Work = Literal["send", "receive"]
+Work = Literal["send", "receive", "hold"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SIZE = 64  # octets of UDP payload
 LEAST, LARGEST = 16, 8192
@@ -103,6 +103,7 @@ class Load:
     The sockets and processes of a load, while the block lasts.
 
     `buffer` is SO_RCVBUF of the receivers in octets; None: 4 MiB where root may set that, else what the kernel allows.
+    `reading=False`: they read nothing before all is sent.
     """
 
     def __init__(
@@ -114,9 +115,11 @@ class Load:
         *,
         size: int = SIZE,
         buffer: int | None = None,
+        reading: bool = True,
     ) -> None:
         self._nodes, self._topology, self._sender, self._receivers = nodes, topology, sender, list(receivers)
         self._size, self._buffer = size, buffer
+        self._work: Work = "receive" if reading else "hold"
         # where sender and receivers share a machine, they would take turns on its processors by chance
         self._apart = all(nodes[name].machine is nodes[sender].machine for name in receivers)
         self._opened = contextlib.ExitStack()
@@ -134,7 +137,7 @@ class Load:
                 room = [options.receive_buffer(self._buffer)] if self._buffer is not None else []
                 plan = self._topology.node(name)
                 listening = membership.receiver(self._nodes[name], plan, self._port, self._group, *room)
-                self._counting[name] = _worker(opening, listening, "receive", self._apart)
+                self._counting[name] = _worker(opening, listening, self._work, self._apart)
             self._opened = opening.pop_all()
         return self
 

@@ -15,7 +15,9 @@ from lab.probes.load import KINDS
 
 def report(*rates: float) -> dict[str, Any]:
     """A measurement with these rates of multicast."""
-    throughput = [{"kind": "multicast", "tunnel": "vxlan", "rates": list(rates), "rate": sorted(rates)[1]}]
+    throughput = [
+        {"kind": "multicast", "tunnel": "vxlan", "rates": list(rates), "rate": sorted(rates)[1], "spread": 0.07}
+    ]
     return {
         "tunnel": "vxlan",
         "topology": "star",
@@ -37,7 +39,7 @@ def test_load_measures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
         assert 100 < one["rate"] < 300
         assert one["limit"] == "not reached: 200 a second was the most that was allowed"
     assert [one["share"] for one in figures["latency"]] == [10, 50, 90]
-    assert figures["burst"] is None
+    assert figures["bursts"] == []
     assert [one["receivers"] for one in figures["fan_out"]] == [1, 2]
 
     (earlier := tmp_path / "earlier.json").write_text(first)

@@ -6,6 +6,7 @@ A load is counted as it is, and what is in the way of a higher one is named.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -75,6 +76,45 @@ def test_a_small_receive_buffer_is_named(lab: BuiltLab) -> None:
     assert trial.lost > 0
     assert trial.heard["spoke2"].dropped == trial.lost
     assert throughput.limit_of(trial).startswith(f"spoke2: receive buffer, {trial.lost} datagrams dropped")
+
+
+def test_a_burst_is_what_a_buffer_holds(lab: BuiltLab) -> None:
+    """A receiver that does not read has of a burst what its buffer has room for, and more if that is larger."""
+    held = []
+    for octets in (20_000, 100_000):
+        with Load(lab.nodes, lab.topology, "spoke1", ["spoke2"], buffer=octets, reading=False) as load:
+            trial = load.send("multicast", rate=0, seconds=5.0, count=1000)
+        held.append(trial.heard["spoke2"].received)
+        assert trial.heard["spoke2"].dropped == trial.lost > 0
+
+    assert held[1] == pytest.approx(5 * held[0], rel=0.2)
+
+
+BUSY = """
+import os, sys
+os.setsid()
+os.setpriority(os.PRIO_PROCESS, 0, -20)
+open("/proc/self/autogroup", "w").write("-20")
+os.sched_setaffinity(0, [0])
+print("busy", flush=True)
+while True: pass
+"""
+
+
+@pytest.mark.parametrize("any_machine", ["local"], indirect=True)  # a guest has one processor for everything
+def test_a_taken_processor_is_named(lab: BuiltLab) -> None:
+    """If other programs have the sender's processor, that is the limit, and for how much of the time."""
+    with contextlib.ExitStack() as opened:
+        load = opened.enter_context(Load(lab.nodes, lab.topology, "spoke1", ["spoke2"]))
+        for _ in range(3):
+            taking = opened.enter_context(subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE))
+            opened.callback(taking.kill)
+            assert taking.stdout is not None
+            assert taking.stdout.readline() == b"busy\n"
+        trial = load.send("unicast", rate=0, seconds=0.5)
+
+    said = throughput.sender_limit(trial, 0)
+    assert re.fullmatch(r"the sender: its process waited [3-9]\d% of its time for a processor", said), trial.waited
 
 
 def test_a_throttled_tunnel_is_named(lab: BuiltLab) -> None:
