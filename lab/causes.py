@@ -17,6 +17,9 @@ CUT = " ..."
 """Stands for the words that are in the reports alone."""
 SYSCTLS = "/etc/sysctl.d/90-overlay.conf"
 """The file by which kernel parameters last on a host: `plan` writes it too."""
+MODULES = "/etc/modules-load.d/overlay.conf"
+"""The file by which modules are loaded at boot: `plan` writes it too."""
+LOADING = re.compile(r"(?P<sudo>sudo )?modprobe (?P<module>[\w-]+)(?:\s+#.*)?")
 SETTING = re.compile(r"(?P<sudo>sudo )?sysctl -w(?P<settings>(?: [\w./-]+=[\w./-]+)+)(?:\s+#.*)?")
 
 
@@ -59,20 +62,22 @@ def fix(host: str, command: str, word: str = "fix") -> str:
     return f"{word} ({host}): {command}" if host else f"{word}: {command}"
 
 
-def fixes(host: str, remedy: str, *, live: bool = True) -> list[str]:
+def fixes(host: str, remedy: str, *, live: bool = True, lasting: str = "") -> list[str]:
     """Return the lines with what corrects a finding: for now and, on a live host, for good; none without a command."""
     lines = [fix(host, remedy)] if remedy else []
-    if live and (lasting := for_good(remedy)):
+    if live and (lasting := lasting or for_good(remedy)):
         lines.append(fix(host, lasting, FOR_GOOD))
     return lines
 
 
 def for_good(remedy: str) -> str:
     """
-    Return the command by which a fix that sets kernel parameters lasts over a reboot; "" for any other fix.
+    Return the command by which a fix that sets kernel parameters, or loads a module, lasts over a reboot; else "".
 
     What is lost of devices, addresses and routes is one finding for all of them, with the files for it.
     """
+    if loading := LOADING.fullmatch(remedy):
+        return f"echo {loading['module']} {'| sudo tee -a' if loading['sudo'] else '>>'} {MODULES}"
     setting = SETTING.fullmatch(remedy)
     if setting is None:
         return ""

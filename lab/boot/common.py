@@ -18,7 +18,7 @@ from lab.overlay import plan
 
 Files = dict[str, str]
 """Text by path."""
-SYSCTLS, MODULES, FIREWALL = causes.SYSCTLS, "/etc/modules-load.d/overlay.conf", "/etc/overlay.nft"
+SYSCTLS, MODULES, FIREWALL = causes.SYSCTLS, causes.MODULES, "/etc/overlay.nft"
 HOLDERS = ("tunnel", "bridge", "mesh", "bond", "prp")
 HOLDER_MODULES: Mapping[str, tuple[str, ...]] = {"bridge": ("bridge",), "bond": ("bonding",), "prp": ("hsr",)}
 WORDLESS: Mapping[str, tuple[str, ...]] = {"netplan": ("geneve",), "NetworkManager": ("geneve",)}

@@ -23,6 +23,8 @@ class Check:
     found: str
     remedy: str | None = None
     at: str | None = None
+    lasting: str = ""
+    """The command by which the fix lasts over a reboot, where the fix itself does not show it (`causes.for_good`)."""
 
     @property
     def place(self) -> str:

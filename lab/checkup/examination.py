@@ -32,6 +32,8 @@ from lab.tunnels import DEFAULT, KINDS
 
 TIME = 20.0
 """Seconds that everything after the connecting may take, together; the trial of an overlay has its own deadlines."""
+ROUTES = ("multicast-route-missing", "multicast-route-narrow")
+"""The findings that the multicast route corrects."""
 UNKNOWN_CLOUD = PROVIDERS["oci"]
 """What the trial expects of a cloud that neither the user nor the firmware names."""
 
@@ -81,7 +83,13 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wa
         made += host_checks.checks(host, _plan(topology, role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
     if not hosts:
         return Examined(tuple(made))
-    made += _lasting(hosts, topology, deadline)
+    named = _named(hosts, topology, deadline)
+    if topology is not None:
+        remedy = lasting.written(topology)
+        made += [
+            lasting.check(hosts[role].spec, topology, topology.node(role), files, remedy)
+            for role, files in named.items()
+        ]
     if set(hubs) - hosts.keys():
         unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
         return Examined((*made, Check("warning", ALL, "overlay", unread)))
@@ -92,25 +100,31 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wa
         crossings, late = _crossed(hosts, topology, hubs, carrier, deadline)
     found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
     made += pair_checks.checks(hosts, topology, found.findings)
-    made += diagnosed.checks(found)
+    made += [_lasting(check, topology, named) for check in diagnosed.checks(found)]
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
     made += _unplaced(hosts, topology, carrier)
     return Examined(tuple(made), found.findings, found.scene, understood=found.layout is None)
 
 
-def _lasting(hosts: Mapping[str, Host], topology: Topology | None, deadline: float) -> Iterator[Check]:
-    """What of the overlay a reboot leaves, on each host that has a place in it."""
+def _named(hosts: Mapping[str, Host], topology: Topology | None, deadline: float) -> dict[str, lasting.Named]:
+    """The files of a boot that name the overlay, of each host that has a place in it."""
     if topology is None:
-        return
+        return {}
     plans = {role: plan for role in hosts if (plan := _plan(topology, role))}
     machines = {role: hosts[role].node.machine for role in plans}
 
     def ask(role: str, plan: NodePlan) -> lasting.Named:
         return hosts[role].node.ask(Agent.named_at_boot, lasting.words(topology, plan))
 
-    for role, named in live_host.each(plans, machines, ask, deadline).items():
-        if not isinstance(named, OvercastError):
-            yield lasting.check(hosts[role].spec, topology, plans[role], named, lasting.written(topology))
+    answers = live_host.each(plans, machines, ask, deadline)
+    return {role: answer for role, answer in answers.items() if not isinstance(answer, OvercastError)}
+
+
+def _lasting(check: Check, topology: Topology | None, named: Mapping[str, lasting.Named]) -> Check:
+    """The same with the command that keeps the multicast route over a reboot, where that is what it is about."""
+    if topology is None or check.where not in named or check.what not in ROUTES:
+        return check
+    return replace(check, lasting=lasting.route_kept(topology, topology.node(check.where), named[check.where]))
 
 
 def _crossed(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lab.boot import kept
 from lab.causes import for_good
 from lab.checkup.check import Check
 from lab.machines.hosts import HostSpec
@@ -60,7 +61,8 @@ def findings(topology: Topology, node: NodePlan, named: Named, remedy: str) -> I
         yield finding("boot-file-unused", summary, f"they name {', '.join(lacking.values())}", fix, "BOOT-01")
     if lacking and not unused and not unread(named):
         summary = f"no file that a boot reads names {', '.join(lacking.values())}: made by hand, lost at the next boot"
-        yield finding("lost-at-boot", summary, "no file in /etc names it", remedy, "BOOT-01")
+        fix = kept.command(topology, node, used, lacking) or remedy
+        yield finding("lost-at-boot", summary, "no file in /etc names it", fix, "BOOT-01")
     if lacking:
         return
     paths = files(topology, node, named)
@@ -77,6 +79,13 @@ def findings(topology: Topology, node: NodePlan, named: Named, remedy: str) -> I
             yield finding(
                 "made-twice-at-boot", f"{name} is made by {both}", "which of them wins is not certain", fix, "BOOT-03"
             )
+
+
+def route_kept(topology: Topology, node: NodePlan, named: Named) -> str:
+    """The command that adds the multicast route to the host's files; "" where they have it, or no tool is known."""
+    group = str(topology.multicast_route.network_address)
+    used = [file for file in named if not file["obstacle"]]
+    return "" if _naming(used, group) else kept.command(topology, node, used, [group])
 
 
 def ping(host: str, persisted: Mapping[str, Sequence[str]]) -> Iterator[Finding]:

@@ -117,7 +117,7 @@ def _fixes(check: Check, names: Mapping[str, str]) -> list[str]:
     if not check.remedy or check.state == "ok":
         return []
     on = "" if check.place == ALL else check.place
-    return fixes(place(on, names.get(on, ""), check.remedy), check.remedy)
+    return fixes(place(on, names.get(on, ""), check.remedy), check.remedy, lasting=check.lasting)
 
 
 def document(
@@ -133,7 +133,7 @@ def document(
             "found": check.found,
             "fix": (check.remedy or "") if check.state != "ok" else "",
             "fix_on": check.place,
-            "fix_for_good": for_good(check.remedy or "") if check.state != "ok" else "",
+            "fix_for_good": check.lasting or for_good(check.remedy or "") if check.state != "ok" else "",
         }
         for check in checks
     ]

@@ -100,7 +100,7 @@ STATES = {
         changed(BY_NETWORKD, "224.0.0.0/4", "192.0.2.0/24"),
         "warning",
         "no file that a boot reads names the multicast route 224.0.0.0/4",
-        WRITE,
+        "/50-gretap1.network.d/multicast.conf && sudo networkctl reload",
         (ON,),
         needs=NETWORKD,
     ),

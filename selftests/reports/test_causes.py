@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from lab.causes import MOST_LINES, SYSCTLS, cause_lines
+from lab.causes import MODULES, MOST_LINES, SYSCTLS, cause_lines, fixes
 from selftests.reports.findings import FINDING
 
 FIX = "ip route replace 172.16.254.0/24 dev gretap2 src 172.16.254.3 && ip route replace 224.0.0.0/4 dev gretap2"
@@ -78,6 +78,15 @@ def test_a_kernel_parameter_of_a_live_host_is_also_fixed_for_good(remedy, lastin
     subprocess.run(["sh", "-c", command.replace(SYSCTLS, str(kept))], check=True)
 
     assert kept.read_text() == "# what plan wrote\n" + lasting
+
+
+def test_a_module_of_a_live_host_is_also_loaded_at_boot(tmp_path):
+    """The second command adds the module to the file that a boot reads."""
+    kept = tmp_path / "overlay.conf"
+    (command,) = fixes("hub", "modprobe ip_gre    # and take that line out")[1:]
+    subprocess.run(["sh", "-c", command.partition(": ")[2].replace(MODULES, str(kept))], check=True)
+
+    assert kept.read_text() == "ip_gre\n"
 
 
 @pytest.mark.parametrize(
