@@ -105,6 +105,11 @@ def mac(node: NodePlan) -> str:
     return mac_of(node.overlay.ip)
 
 
+def port_mac(topology: Topology, node: NodePlan, port: str) -> str:
+    """The MAC address of a tunnel that is a port of a bridge, pinned for the same reason: that of no other device."""
+    return f"06:{list(ports(topology, node)).index(port):02x}{mac(node)[5:]}"
+
+
 def ports(topology: Topology, node: NodePlan) -> Mapping[str, str]:
     """The tunnel devices of a host, each with the host at its other end (of a flood list: the first of them)."""
     found: dict[str, str] = {}

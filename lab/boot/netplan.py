@@ -37,7 +37,8 @@ def files(topology: Topology, node: NodePlan) -> Files:
         }
         lines.append(f"    {port}:")
         lines += [f"      {name}: {value}" for name, value in settings.items()]
-        lines += _addressed(topology, node) if port == node.device else ["      link-local: []"]
+        apart = [f'      macaddress: "{common.port_mac(topology, node, port)}"', "      link-local: []"]
+        lines += _addressed(topology, node) if port == node.device else apart
     if node.holder == "bridge":
         lines += ["  bridges:", f"    {node.device}:"]
         lines.append(f"      interfaces: [{', '.join(common.ports(topology, node))}]")

@@ -42,7 +42,10 @@ def _tunnel(topology: Topology, node: NodePlan, port: str) -> str:
     far = "" if node.holder == "mesh" else topology.node(peer).endpoint
     section, values = kind.networkd(node.endpoint, far, topology.tunnel(node.name, peer).number, topology.options)
     made = {"Name": port, "Kind": kind.name, "MTUBytes": topology.mtu}
-    made |= {"MACAddress": common.mac(node)} if port == node.device else {}
+    if port == node.device:
+        made["MACAddress"] = common.mac(node)
+    elif node.holder == "bridge":
+        made["MACAddress"] = common.port_mac(topology, node, port)
     to = f"to {peer}" if far else "to all other hosts"
     return sectioned(f"the tunnel {to}", ("NetDev", made), (section, values))
 

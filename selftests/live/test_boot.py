@@ -133,8 +133,9 @@ def has_route(rig: Rig, plan: Topology, name: str) -> bool:
     return any(route.dst == str(plan.multicast_route) and route.dev == plan.node(name).device for route in routes)
 
 
-CASES = [(tool, shape) for tool in TOOLS for shape in ("star", "mesh", "flood-list")]
-UNSPEAKABLE = [(tool, shape) for tool, shape in CASES if tool in ("netplan", "networkmanager") and shape != "star"]
+CASES = [(tool, shape) for tool in TOOLS for shape in ("star", "bridged", "mesh", "flood-list")]
+LIMITED = ("netplan", "networkmanager")
+UNSPEAKABLE = [case for case in CASES if case[0] in LIMITED and case[1] not in ("star", "bridged")]
 
 
 @pytest.mark.parametrize(("tool", "shape"), [case for case in CASES if case not in UNSPEAKABLE])
