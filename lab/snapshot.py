@@ -38,7 +38,7 @@ CONSTANTS = ("IpForwarding", "IpDefaultTTL", "TcpRtoAlgorithm", "TcpRtoMin", "Tc
 LEFT_OUT = ("name", "index", "statistics", "details")
 WIDTH = 116
 
-State = Mapping[str, Any]
+NodeState = Mapping[str, Any]
 Taken = dict[str, dict[str, Any]]
 
 
@@ -71,17 +71,17 @@ def _subjects(node: Node, words: Sequence[str]) -> list[tuple[str, Call[Any]]]:
     ]
 
 
-def text(taken: Mapping[str, State], before: Mapping[str, State] | None = None) -> str:
+def text(taken: Mapping[str, NodeState], before: Mapping[str, NodeState] | None = None) -> str:
     """A snapshot for the eye: what is configured and learned, then what was counted (since `before`, if given)."""
     return f"{configuration(taken)}\n\n{activity(taken, before)}"
 
 
-def configuration(taken: Mapping[str, State]) -> str:
+def configuration(taken: Mapping[str, NodeState]) -> str:
     """What is configured and what was learned, in the words of `lab.state`: what is off or not set is left out."""
     return "\n\n".join("\n".join([f"=== {name} ===", *_configured(found)]) for name, found in taken.items())
 
 
-def _configured(found: State) -> Iterator[str]:
+def _configured(found: NodeState) -> Iterator[str]:
     readings = {what: found.get(what, ()) for what in (*READINGS, "firewall")} | {"sysctls": found.get("sysctls", {})}
     for subject, entries in state.SUBJECTS.items():
         for key, fields in entries(readings):
@@ -97,7 +97,7 @@ def _field(name: str, value: Any) -> str:
     return f"{name} {value}" if value and (name, value) != ("number", 1) else ""
 
 
-def activity(taken: Mapping[str, State], before: Mapping[str, State] | None = None) -> str:
+def activity(taken: Mapping[str, NodeState], before: Mapping[str, NodeState] | None = None) -> str:
     """What the nodes counted and are members of; with `before`, counters as far as they rose since."""
     since = " since the last look" if before else ""
     return "\n\n".join(
@@ -106,7 +106,7 @@ def activity(taken: Mapping[str, State], before: Mapping[str, State] | None = No
     )
 
 
-def _counted(found: State, before: State) -> Iterator[str]:
+def _counted(found: NodeState, before: NodeState) -> Iterator[str]:
     for device, groups in groups_of(found.get("igmp", "")).items():
         yield f"member dev {device}: {', '.join(sorted(groups))}"
     yield from (f"connection {' '.join(line.split())}" for line in str(found.get("connections", "")).splitlines())
@@ -117,7 +117,7 @@ def _counted(found: State, before: State) -> Iterator[str]:
             yield from textwrap.wrap(f"counted {what}: {line}", WIDTH, subsequent_indent="  ")
 
 
-def _counters(found: State) -> dict[str, dict[str, int]]:
+def _counters(found: NodeState) -> dict[str, dict[str, int]]:
     """Everything of a node that counts, by what it is."""
     counted: dict[str, dict[str, int]] = {link.name: dict(link.statistics) for link in found.get("links", ())}
     for qdisc in found.get("qdiscs", ()):

@@ -120,9 +120,6 @@ class Keeper:
         self.places = dict(zip(lab.nodes, self._machine.batch(calls), strict=True))
         self.description = {
             "title": drawing.title(self.plan.topology, self.plan.underlay),
-            "kernel": self._machine.facts["kernel"],
-            "machine": self._machine.kind,
-            "nodes": list(lab.nodes),
             "keeper": os.getpid(),
             "seconds": took,
         }
@@ -135,22 +132,22 @@ class Keeper:
     def _serve(self, connection: Connection) -> None:
         with contextlib.suppress(EOFError, OSError):
             if connection.peer not in (0, os.geteuid()):
-                connection.say(problem="the lab belongs to another user", remedy="run the same command with sudo")
+                connection.send_json(problem="the lab belongs to another user", remedy="run the same command with sudo")
                 return
-            request = connection.hear()
+            request = connection.receive_json()
             verbs: dict[str, Callable[..., None]] = {"info": self._info, "exec": self._exec, "down": self._down}
             verbs[request.pop("do")](connection, **request)
         connection.close()
 
     def _info(self, connection: Connection) -> None:
-        connection.say(**self.description)
+        connection.send_json(**self.description)
 
     def _exec(self, connection: Connection, node: str, **order: Any) -> None:
         if node not in self.places:
-            connection.say(problem=f"the lab has no node {node!r}: there are {', '.join(self.places)}")
+            connection.send_json(problem=f"unknown node {node!r}: expected one of {', '.join(self.places)}")
         elif self.choice.kind == "local":
             # the caller enters by itself: its program then has the caller's own terminal and files
-            connection.say(enter=self.places[node], user=os.geteuid() != 0)
+            connection.send_json(enter=self.places[node], user=os.geteuid() != 0)
         else:
             self._relay(connection, self.places[node], order)
 
@@ -160,9 +157,9 @@ class Keeper:
             channel.send(json.dumps({"namespace": namespace, **order}))
         except OSError as error:
             lost = self._machine.lost(str(error))
-            connection.say(problem=lost.message, remedy=lost.remedy or "./overcast down; ./overcast up")
+            connection.send_json(problem=lost.message, remedy=lost.remedy or "./overcast down; ./overcast up")
             return
-        connection.say(relay=True)
+        connection.send_json(relay=True)
         backwards = threading.Thread(target=_pass_back, args=(channel, connection), daemon=True)
         backwards.start()
         with contextlib.suppress(EOFError, OSError):
@@ -176,7 +173,7 @@ class Keeper:
         try:
             self._starting.close()
             self.group.terminate(FAREWELL)
-            connection.say(done=True)
+            connection.send_json(done=True)
         finally:
             self.ended.set()
 

@@ -65,10 +65,10 @@ class Connection:
             raise EOFError("the other side has left") from None
         return message[:1].decode(), message[1:]
 
-    def say(self, **message: Any) -> None:
+    def send_json(self, **message: Any) -> None:
         self.send(JSON, json.dumps(message).encode())
 
-    def hear(self) -> dict[str, Any]:
+    def receive_json(self) -> dict[str, Any]:
         """The next message, which is a request or the answer to one."""
         message: dict[str, Any] = json.loads(self.receive()[1])
         return message
@@ -80,8 +80,8 @@ class Connection:
         EnvironmentProblem if the other side refuses or leaves.
         """
         try:
-            self.say(**message)
-            answer = self.hear()
+            self.send_json(**message)
+            answer = self.receive_json()
         except (EOFError, BrokenPipeError):
             raise EnvironmentProblem("the process that keeps the lab has ended", remedy="./overcast up") from None
         if "problem" in answer:

@@ -16,7 +16,7 @@ from lab.machines import firewall
 from lab.machines.node import Node
 from lab.model import Change
 from lab.tunnels import KINDS
-from lab.underlay.policy import Rule
+from lab.underlay.policy import CloudRule
 
 TABLES = (
     *("iptable_raw", "iptable_mangle", "iptable_nat", "nf_nat", "xt_HL", "xt_DSCP", "xt_MASQUERADE", "xt_nat"),
@@ -66,7 +66,7 @@ def _filter_bridged(lab: BuiltLab, host: Host, parameter: str) -> None:
     host.node.write_sysctls({parameter: 1})
 
 
-def cloud_drops(rule: Rule, *, from_hub_only: bool = False) -> Inject:
+def cloud_drops(rule: CloudRule, *, from_hub_only: bool = False) -> Inject:
     """Packets that the cloud drops by a rule at the port of their sender."""
 
     def inject(lab: BuiltLab) -> None:

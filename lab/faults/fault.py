@@ -15,7 +15,7 @@ Place = Callable[[BuiltLab], tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Named:
+class ExpectedFinding:
     """What the diagnosis must say of a fault: the finding's code, and where it is."""
 
     code: str
@@ -39,7 +39,7 @@ class Fault:
     inject: Inject
     tunnels: tuple[str, ...] = ("gretap", "vxlan")
     greens: tuple[str, ...] = ()
-    finding: Named | None = None
+    finding: ExpectedFinding | None = None
     fixable: bool = True
     node: str = ""
     spokes: int = 1

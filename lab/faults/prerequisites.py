@@ -11,7 +11,7 @@ from lab.faults.actions import cloud_drops
 from lab.faults.table import read
 from lab.laboratory import BuiltLab
 from lab.model import GENEVE_PORT, VXLAN_PORT
-from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule, gre_rule
+from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, CloudRule, gre_rule
 
 UDP_DESTINATION = 14 + 20 + 2  # octets: Ethernet, IPv4 without options, the source port
 MISSING_OCTETS = 100
@@ -88,8 +88,8 @@ strict-reverse-path: rp_filter is 1 everywhere, and multicast is sent with the N
         "plain-switch": lambda lab: lab.cloud.flood(),
         "gre-blocked": cloud_drops(gre_rule()),
         "gre-one-way": cloud_drops(gre_rule(), from_hub_only=True),
-        "vxlan-blocked": cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
-        "geneve-blocked": cloud_drops(Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, GENEVE_PORT)),
+        "vxlan-blocked": cloud_drops(CloudRule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, VXLAN_PORT)),
+        "geneve-blocked": cloud_drops(CloudRule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, GENEVE_PORT)),
         "no-source-check": _no_source_check,
         "small-mtu": _small_mtu,
         "hidden-router": _hidden_router,

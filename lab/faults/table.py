@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lab.faults.actions import run, shell
-from lab.faults.fault import Fault, Inject, Named, Place
+from lab.faults.fault import ExpectedFinding, Fault, Inject, Place
 from lab.faults.places import WHO, device, names_in_cloud
 from lab.laboratory import BuiltLab
 from lab.underlay.fabric import FABRIC
@@ -58,7 +58,7 @@ def _fault(head: str, *lines: str, made: dict[str, Inject]) -> Fault:
         _typed(commands) if commands else made.pop(name),
         tuple(fields.pop("tunnels", "gretap vxlan").split()),
         tuple(fields.pop("green", "").split()),
-        Named(code, _place(at)),
+        ExpectedFinding(code, _place(at)),
         fixable=fields.pop("fix", "") != "none",
         spokes=int(fields.pop("spokes", "1")),
         topology=fields.pop("topology", ""),

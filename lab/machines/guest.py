@@ -93,7 +93,7 @@ class Booting:
         self._closed = False
         self._wire: wire.GuestWire | None = None
         self._gateway: execnet.Gateway | None = None
-        self._place = processors.Place() if cpu is None else None
+        self._place = processors.ProcessorSlot() if cpu is None else None
         self._last_words = ""
         # A file without a name: it needs no removal.
         self._console = io.FileIO(os.memfd_create("guest console"))

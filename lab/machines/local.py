@@ -92,7 +92,7 @@ def start(group: execnet.Group) -> Machine:
         raise problem
     python = shlex.join(["setpriv", "--pdeathsig", "KILL", "setsid", *unshare_command(), sys.executable])
     gateway = group.makegateway(f"popen//python={python}//id=local-{os.getpid()}")
-    place = processors.Place()
+    place = processors.ProcessorSlot()
 
     def end() -> None:
         gateway._io.kill()

@@ -24,7 +24,7 @@ def busy() -> str:
     return f"this machine is busy (load {load:.1f} on {processors} processors): so are the figures"
 
 
-class Place:
+class ProcessorSlot:
     """
     A place on a processor (`cpu`, its number), held until `close`.
 

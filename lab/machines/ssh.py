@@ -27,7 +27,7 @@ from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.machines import agent_archive
 from lab.machines.base import Agent, AgentBug, Machine, call
 from lab.machines.hosts import EXAMPLE, HostSpec
-from lab.machines.ssh_link import BEATS, Link, Login, Unusable
+from lab.machines.ssh_link import BEATS, Login, SshLink, Unusable
 from lab.machines.ssh_words import TURNED_AWAY
 
 TIMEOUT = 15.0
@@ -121,7 +121,7 @@ def reach(
     places, trying = threading.Semaphore(0), set[str]()
     try:
         for spec in specs:
-            first = Link(spec, login, started, spec.timeout or timeout, group.execmodel)
+            first = SshLink(spec, login, started, spec.timeout or timeout, group.execmodel)
             logins.append(_LoggingIn(first, login, group, places, trying))
         agent_archive.packed(compiled=True)  # while ssh shakes hands
         with ThreadPoolExecutor(max(1, len(logins))) as pool:
@@ -153,7 +153,7 @@ class _LoggingIn:
     """
 
     def __init__(
-        self, link: Link, login: Login, group: execnet.Group, places: threading.Semaphore, trying: set[str]
+        self, link: SshLink, login: Login, group: execnet.Group, places: threading.Semaphore, trying: set[str]
     ) -> None:
         self.link = link
         self._login, self._group, self._places, self._trying = login, group, places, trying
@@ -190,7 +190,7 @@ class _LoggingIn:
         self.link.close()
 
 
-def _machine(link: Link, group: execnet.Group) -> Machine:
+def _machine(link: SshLink, group: execnet.Group) -> Machine:
     spec = execnet.XSpec(f"ssh={link.spec.destination}//id={link.spec.role}-{os.getpid()}-{id(link):x}")
     spec.execmodel = group.remote_execmodel.backend
     # execnet's own ssh gateway has no deadline, drops ssh's messages, and quotes nothing: so its parts are put together
@@ -231,8 +231,8 @@ def _speak(gateway: Any, beat: float, stopped: threading.Event) -> None:
             return
 
 
-def _refuse_one_machine_twice(links: Sequence[Link]) -> None:
-    seen: dict[str, Link] = {}
+def _refuse_one_machine_twice(links: Sequence[SshLink]) -> None:
+    seen: dict[str, SshLink] = {}
     for link in links:
         other = seen.setdefault(link.stack, link)
         if other is not link:

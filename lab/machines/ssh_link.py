@@ -118,7 +118,7 @@ class Login:
     silence: float = SILENCE
 
 
-class Link:
+class SshLink:
     """Execnet's IO over one ssh process.  `log_in`, then `send`, then it is a gateway's; `close` ends it."""
 
     def __init__(self, spec: HostSpec, login: Login, started: float, timeout: float, execmodel: ExecModel) -> None:
@@ -246,9 +246,9 @@ class Link:
         self._heard = time.monotonic()
         self._deadline = None
 
-    def again(self, login: Login) -> Link:
+    def again(self, login: Login) -> SshLink:
         """A further try at the same host, under the same deadline."""
-        return Link(self.spec, login, self._started, self._timeout, self.execmodel)
+        return SshLink(self.spec, login, self._started, self._timeout, self.execmodel)
 
     def expired(self) -> bool:
         return self._left() <= 0

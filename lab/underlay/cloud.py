@@ -13,12 +13,12 @@ from lab.errors import EnvironmentProblem
 from lab.machines.node import Agent, Node
 from lab.model import Change, NodePlan, Topology, Underlay, mac_of
 from lab.underlay import fabric, ipv6
-from lab.underlay.policy import Rule, gre_rules, source_rule
+from lab.underlay.policy import CloudRule, gre_rules, source_rule
 
 SETTLE = 5.0  # seconds for a NIC to become operational; in practice a few milliseconds
 MEMBER_DEADLINE, BRIEFLY = 1.0, 0.05
 """Seconds until a report has arrived, which leaves within two ticks of its host's clock; where none came before."""
-PortRules = tuple[tuple[Rule, ...], bool]
+PortRules = tuple[tuple[CloudRule, ...], bool]
 """What a port drops in addition to the provider's drops, and whether sources are checked."""
 
 
@@ -50,7 +50,7 @@ class Cloud:
         missing = self.node.ask(Agent.await_entries, "mdb", wanted, deadline) if wanted else ()
         self._unreported |= {wanted[position]["port"] for position in missing}
 
-    def set_rules(self, host: str, *extra: Rule, source_check: bool = True) -> None:
+    def set_rules(self, host: str, *extra: CloudRule, source_check: bool = True) -> None:
         """Replaces what the port of a host lets in from it: the provider's rules, and `extra` drops."""
         port = self._ports[host]
         self.node.apply(
@@ -60,7 +60,7 @@ class Cloud:
         self._rules[host] = (extra, source_check)
 
     @contextlib.contextmanager
-    def _with_rules(self, host: str, *extra: Rule, source_check: bool) -> Iterator[None]:
+    def _with_rules(self, host: str, *extra: CloudRule, source_check: bool) -> Iterator[None]:
         """Other rules at a host's port for the block; then those again that were there."""
         before = self._rules[host]
         self.set_rules(host, *extra, source_check=source_check)
@@ -76,20 +76,20 @@ class Cloud:
         else:
             self.set_rules(host, *rules[0], source_check=rules[1])
 
-    def dropping(self, host: str, *rules: Rule) -> AbstractContextManager[None]:
+    def dropping(self, host: str, *rules: CloudRule) -> AbstractContextManager[None]:
         """What the host sends and a rule matches is dropped at its port."""
         before, checked = self._rules[host] or ((), False)
         return self._with_rules(host, *before, *rules, source_check=checked)
 
-    def lose(self, host: str, *rules: Rule) -> None:
+    def lose(self, host: str, *rules: CloudRule) -> None:
         """What is on its way to the host and a rule matches is lost for good, the last step before it gets there."""
         self.node.apply(self._losing(host, rules))
 
-    def losing(self, host: str, *rules: Rule) -> AbstractContextManager[None]:
+    def losing(self, host: str, *rules: CloudRule) -> AbstractContextManager[None]:
         """The same for a block."""
         return self.node.changed(self._losing(host, rules), filter_clear(self._ports[host].device, "egress"))
 
-    def _losing(self, host: str, rules: tuple[Rule, ...]) -> Change:
+    def _losing(self, host: str, rules: tuple[CloudRule, ...]) -> Change:
         unchecked = replace(self._ports[host], checked=False)
         return fabric.port_filter(unchecked, self._provider, rules, direction="egress")
 
@@ -137,7 +137,7 @@ class Cloud:
     def admit(self, plan: NodePlan, node: Node) -> None:
         """One more VM in the hub's subnet, with the same rules at its port."""
         segment = self._segments[0]
-        port = fabric.Port(plan.name, plan.name, plan.nic, plan.underlay, checked=True)
+        port = fabric.FabricPort(plan.name, plan.name, plan.nic, plan.underlay, checked=True)
         self._segments[0] = replace(segment, ports=(*segment.ports, port))
         self._ports[plan.name], self._rules[plan.name] = port, ((), True)
         self._plug(plan, node)

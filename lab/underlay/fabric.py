@@ -29,7 +29,7 @@ from lab.changes import (
 )
 from lab.machines.node import Node
 from lab.model import Change, NodePlan, Provider, Topology, Underlay, ipv6_of, mac_of
-from lab.underlay.policy import NO_QUERIES, Rule, port_program
+from lab.underlay.policy import NO_QUERIES, CloudRule, port_program
 
 FABRIC = "vcn"
 REFUSALS = {"flood": 0, "mcast_flood": 0, "bcast_flood": 0, "learning": 0, "proxyarp": 1}
@@ -43,7 +43,7 @@ QUIET = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_i
 
 
 @dataclass(frozen=True)
-class Port:
+class FabricPort:
     """A fabric port and the NIC plugged into it; IPv6 passes where the NIC has an address of it."""
 
     device: str
@@ -59,7 +59,7 @@ class Segment:
     """One subnet of the fabric."""
 
     bridge: str
-    ports: tuple[Port, ...]
+    ports: tuple[FabricPort, ...]
     gateway: IPv4Interface
     routed: bool
 
@@ -78,13 +78,14 @@ def segments(topology: Topology, underlay: Underlay) -> tuple[Segment, ...]:
         gateway = gateway_of(nodes[0])
         has_ipv6 = any(node.underlay6 for node in nodes)
         ports = [
-            Port(node.name, node.name, node.nic, node.underlay, checked=True, address6=node.underlay6) for node in nodes
+            FabricPort(node.name, node.name, node.nic, node.underlay, checked=True, address6=node.underlay6)
+            for node in nodes
         ]
         if underlay.routers:
             router = routers(underlay)[0 if number == 0 else -1]
             gateway6 = ipv6_of(gateway) if has_ipv6 else None
             ports.append(
-                Port(f"{router}-{number}", router, f"subnet{number}", gateway, checked=False, address6=gateway6)
+                FabricPort(f"{router}-{number}", router, f"subnet{number}", gateway, checked=False, address6=gateway6)
             )
         bridge = FABRIC if underlay.routers == 0 else f"{FABRIC}{number}"
         made.append(Segment(bridge, tuple(ports), gateway, bool(underlay.routers)))
@@ -106,7 +107,7 @@ def segment_changes(segment: Segment, provider: Provider, handles: Mapping[str, 
     return changes
 
 
-def port_changes(segment: str, port: Port, provider: Provider, handle: int) -> list[Change]:
+def port_changes(segment: str, port: FabricPort, provider: Provider, handle: int) -> list[Change]:
     """One port of a segment with the NIC plugged into it, which is made in the node with this handle."""
     mac = mac_of(port.address.ip)
     nic = veth(port.nic, handle, mtu=provider.mtu, address=mac)
@@ -120,13 +121,15 @@ def port_changes(segment: str, port: Port, provider: Provider, handle: int) -> l
     ]
 
 
-def query_filter(port: Port, provider: Provider) -> Change:
+def query_filter(port: FabricPort, provider: Provider) -> Change:
     """No query of the fabric's bridge gets to a host by itself (`policy.Queries`)."""
     unchecked = replace(port, checked=False)
     return port_filter(unchecked, replace(provider, groups=None), (NO_QUERIES,), direction="egress")
 
 
-def port_filter(port: Port, provider: Provider, extra: tuple[Rule, ...] = (), *, direction: str = "ingress") -> Change:
+def port_filter(
+    port: FabricPort, provider: Provider, extra: tuple[CloudRule, ...] = (), *, direction: str = "ingress"
+) -> Change:
     program = port_program(
         provider,
         port.address.ip if port.checked else None,

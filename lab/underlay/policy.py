@@ -34,7 +34,7 @@ DROP: Step = (RETURN, 0, 0, TC_ACT_SHOT)
 
 
 @dataclass(frozen=True)
-class Rule:
+class CloudRule:
     """
     Drops the frame when the value at an offset is (`equal`) or is not (`not equal`) what is named.
 
@@ -54,7 +54,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class GreOverIPv6(Rule):
+class GreOverIPv6(CloudRule):
     """Drops GRE in IPv6, whether it follows at once or behind the destination options that a tunnel puts there."""
 
     def steps(self) -> list[Step]:
@@ -69,7 +69,7 @@ class GreOverIPv6(Rule):
 
 
 @dataclass(frozen=True)
-class ToGroups(Rule):
+class ToGroups(CloudRule):
     """Drops all that is sent to more than one NIC but whole packets to IPv4 groups, and IGMP but that of version 2."""
 
     groups: Groups | None = None
@@ -77,7 +77,7 @@ class ToGroups(Rule):
     def steps(self) -> list[Step]:
         assert self.groups
         judged = [
-            *Rule(LOAD_HALF, 0, JUMP_EQUAL, FIRST_OF_GROUPS >> 8, drop_when=False).steps(),
+            *CloudRule(LOAD_HALF, 0, JUMP_EQUAL, FIRST_OF_GROUPS >> 8, drop_when=False).steps(),
             *longer_rule(self.groups.mtu).steps(),
             *fragment_rule().steps(),
             *_igmp(V2_REPORT, V2_LEAVE),
@@ -86,7 +86,7 @@ class ToGroups(Rule):
 
 
 @dataclass(frozen=True)
-class Queries(Rule):
+class Queries(CloudRule):
     """
     Drops IGMP queries, which a cloud sends to members every few minutes.
 
@@ -110,7 +110,7 @@ NO_QUERIES = Queries(LOAD_BYTE, IP_PROTOCOL, JUMP_EQUAL, QUERY)
 def port_program(
     provider: Provider,
     address: IPv4Address | None,
-    extra: tuple[Rule, ...] = (),
+    extra: tuple[CloudRule, ...] = (),
     *,
     ipv6: bool = False,
     address6: IPv6Address | None = None,
@@ -121,7 +121,7 @@ def port_program(
     ARP passes (the fabric answers it), IPv4 passes by the provider's rules, and so does IPv6 where the subnet has it;
     anything else is dropped.
     """
-    rules: list[Rule] = []
+    rules: list[CloudRule] = []
     if provider.groups:
         rules += [ToGroups(LOAD_BYTE, 0, JUMP_SET, 0x01, groups=provider.groups), _to_a_group(6)]
     elif not provider.broadcast and not provider.multicast:
@@ -142,49 +142,49 @@ def port_program(
     return [*program, (JUMP_EQUAL, 1, 0, ETH_P_IP), DROP, *judged[4], PASS]
 
 
-def _to_a_group(version: int) -> Rule:
-    return Rule(LOAD_BYTE, 0, JUMP_SET, 0x01, version=version)  # the group bit of the destination MAC
+def _to_a_group(version: int) -> CloudRule:
+    return CloudRule(LOAD_BYTE, 0, JUMP_SET, 0x01, version=version)  # the group bit of the destination MAC
 
 
-def _foreign_sources(offset: int, address: IPv4Address | IPv6Address) -> list[Rule]:
+def _foreign_sources(offset: int, address: IPv4Address | IPv6Address) -> list[CloudRule]:
     words = struct.unpack(f"!{len(address.packed) // 4}I", address.packed)
     return [
-        Rule(LOAD_WORD, offset + 4 * number, JUMP_EQUAL, word, drop_when=False, version=address.version)
+        CloudRule(LOAD_WORD, offset + 4 * number, JUMP_EQUAL, word, drop_when=False, version=address.version)
         for number, word in enumerate(words)
     ]
 
 
-def gre_rule() -> Rule:
+def gre_rule() -> CloudRule:
     """Drops IP protocol 47: a security list without a rule for GRE."""
-    return Rule(LOAD_BYTE, IP_PROTOCOL, JUMP_EQUAL, GRE)
+    return CloudRule(LOAD_BYTE, IP_PROTOCOL, JUMP_EQUAL, GRE)
 
 
-def source_rule(address: IPv4Address) -> Rule:
+def source_rule(address: IPv4Address) -> CloudRule:
     """Drops what one address sends."""
-    return Rule(LOAD_WORD, IP_SOURCE, JUMP_EQUAL, int(address))
+    return CloudRule(LOAD_WORD, IP_SOURCE, JUMP_EQUAL, int(address))
 
 
-def longer_rule(mtu: int) -> Rule:
+def longer_rule(mtu: int) -> CloudRule:
     """Drops packets of more octets than a path takes, without an ICMP error."""
-    return Rule(LOAD_LENGTH, 0, JUMP_GREATER, mtu + ETHERNET)
+    return CloudRule(LOAD_LENGTH, 0, JUMP_GREATER, mtu + ETHERNET)
 
 
-def fragment_rule(inside: int = 0, last: int | None = None) -> Rule:
+def fragment_rule(inside: int = 0, last: int | None = None) -> CloudRule:
     """
     Drops fragments (RFC 791): every one, or the last of its packet if that begins `last` octets into the data.
 
     Of what is in a tunnel, whose headers take `inside` octets of an outer packet.
     """
     if last is None:
-        return Rule(LOAD_HALF, inside + IP_FRAGMENT, JUMP_SET, MORE_OR_OFFSET)
-    return Rule(LOAD_HALF, inside + IP_FRAGMENT, JUMP_EQUAL, last // 8)
+        return CloudRule(LOAD_HALF, inside + IP_FRAGMENT, JUMP_SET, MORE_OR_OFFSET)
+    return CloudRule(LOAD_HALF, inside + IP_FRAGMENT, JUMP_EQUAL, last // 8)
 
 
-def gre_rules() -> tuple[Rule, ...]:
+def gre_rules() -> tuple[CloudRule, ...]:
     """The same in IPv4 and IPv6."""
     return (gre_rule(), GreOverIPv6(LOAD_BYTE, IPV6_NEXT_HEADER, JUMP_EQUAL, GRE, version=6))
 
 
-def destination_options_rule() -> Rule:
+def destination_options_rule() -> CloudRule:
     """Drops IPv6 with a destination options header, as filters do that know no extension headers (RFC 9098)."""
-    return Rule(LOAD_BYTE, IPV6_NEXT_HEADER, JUMP_EQUAL, DESTINATION_OPTIONS, version=6)
+    return CloudRule(LOAD_BYTE, IPV6_NEXT_HEADER, JUMP_EQUAL, DESTINATION_OPTIONS, version=6)

@@ -18,20 +18,20 @@ from lab.machines.node import Agent, Observed
 from lab.model import Finding, Underlay
 from lab.overlay import readback
 from lab.probes.patience import Way
-from lab.watch.ledger import State
+from lab.watch.ledger import PairState
 
 NOTHING_FOUND = "the trial that followed lost nothing"
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class WatchFindings:
     """The overlay's findings; `skipped` is the reason why there are none."""
 
     findings: tuple[Finding, ...] = ()
     skipped: str = ""
     scene: Scene | None = None
 
-    def causes(self, way: Way, state: State) -> tuple[Finding, ...]:
+    def causes(self, way: Way, state: PairState) -> tuple[Finding, ...]:
         """The findings that explain what is wrong on a way; all, where it is not known which do."""
         if state == "duplicated":
             chosen = [finding for finding in self.findings if finding.code in {*REPEATING, "duplicated"}]
@@ -62,7 +62,7 @@ def diagnose(
     underlay: Underlay,
     lost: Collection[Way],
     overlay: str | None = None,
-) -> Diagnosis:
+) -> WatchFindings:
     """
     Reads the overlay of the hosts, a star's hub first, and tries it: datagrams are sent, nothing is changed.
 
@@ -72,16 +72,16 @@ def diagnose(
         with _alone(nodes):
             looked = live.looked(nodes, readback.read(list(nodes.values())), underlay, lost, overlay)
             if looked.layout:
-                return Diagnosis(skipped=looked.layout.lines[0])
+                return WatchFindings(skipped=looked.layout.lines[0])
             if looked.lab is None:
                 why = "no datagrams were sent: too little of the overlay is left"
-                return Diagnosis(_causes(looked.findings, specs), why)
+                return WatchFindings(_causes(looked.findings, specs), why)
             looked.lab.forget()
             tried = scene.gather(looked.lab)
     except (OvercastError, OSError) as problem:
-        return Diagnosis(skipped=f"not diagnosed: {getattr(problem, 'message', problem)}")
+        return WatchFindings(skipped=f"not diagnosed: {getattr(problem, 'message', problem)}")
     found = _causes((*looked.findings, *explain(tried, known=looked.findings)), specs)
-    return Diagnosis(found, "" if found else NOTHING_FOUND, tried)
+    return WatchFindings(found, "" if found else NOTHING_FOUND, tried)
 
 
 @contextlib.contextmanager

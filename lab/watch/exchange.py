@@ -77,7 +77,7 @@ class _Station:
     handle: int
 
 
-class Exchange:
+class HostSockets:
     """The sockets of all hosts that are connected, on one port and in one group."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 from lab.probes.patience import Way
 from lab.watch.exchange import Round
 
-State = Literal["works", "lost", "duplicated"]
+PairState = Literal["works", "lost", "duplicated"]
 STEP = math.log(1.05)
 """Latencies are counted in classes that are 5 % wide: a percentile is as exact as that."""
 LEAST = 1e-7  # seconds; what is less counts as this
@@ -41,7 +41,7 @@ class Tally:
 
     arrived: float
     """When the last datagram that arrived was sent; at first, when the watch of it began."""
-    state: State = "works"
+    state: PairState = "works"
     waited_for: bool = True
     """Whether its datagrams may still be on their way when all others have come."""
     sent: int = 0
@@ -58,7 +58,7 @@ class Change:
     """A pair and kind whose state is another one than before; `silent`: seconds for which nothing had arrived."""
 
     way: Way
-    state: State
+    state: PairState
     silent: float = 0.0
 
 
@@ -95,7 +95,7 @@ class Ledger:
             if outcome.copies:
                 tally.arrived = when
             repeated = outcome.copies > 1 or bool(made.repeated[way])
-            state: State = "lost" if not outcome.copies else "duplicated" if repeated else "works"
+            state: PairState = "lost" if not outcome.copies else "duplicated" if repeated else "works"
             if state != tally.state:
                 changes.append(Change(way, state, silent if tally.state == "lost" else 0.0))
                 tally.state = state

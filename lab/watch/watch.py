@@ -19,9 +19,9 @@ from lab.interrupts import waiting
 from lab.live import LiveLab, Looked
 from lab.model import Finding, NodePlan, Topology, Underlay
 from lab.watch import diagnosis, events
-from lab.watch.diagnosis import Diagnosis
+from lab.watch.diagnosis import WatchFindings
 from lab.watch.events import Report
-from lab.watch.exchange import Exchange
+from lab.watch.exchange import HostSockets
 from lab.watch.hosts import Hosts
 from lab.watch.ledger import Change, Ledger
 
@@ -49,7 +49,7 @@ class Watch:
         self.hosts, self.ledger = hosts, Ledger()
         self._underlay, self._every, self._report, self._metrics = underlay, every, report, metrics
         self._overlay = overlay
-        self._exchange = Exchange()
+        self._exchange = HostSockets()
         self._topology: Topology | None = None
         self._plans: dict[str, NodePlan] = {}
         self._findings: dict[tuple[str, str, str, str], Finding] = {}
@@ -114,14 +114,14 @@ class Watch:
         if any(change.state != "works" for change in changes):
             self._explain(changes)
         else:
-            self._report_changes(changes, Diagnosis())
+            self._report_changes(changes, WatchFindings())
             if not self.ledger.wrong and changes:
                 self._note_findings(())
 
     def _explain(self, changes: Sequence[Change]) -> None:
         missing = self._needed()
         if missing:
-            self._report_changes(changes, Diagnosis(skipped=f"not diagnosed: {', '.join(missing)} not connected"))
+            self._report_changes(changes, WatchFindings(skipped=f"not diagnosed: {', '.join(missing)} not connected"))
             return
         specs = list(self.hosts.specs.values())
         found = diagnosis.diagnose(self.hosts.nodes, specs, self._underlay, self.ledger.dead, self._overlay)
@@ -135,7 +135,7 @@ class Watch:
         needed = [plan.name for plan in self._topology.hubs] or list(self._plans)
         return [name for name in needed if name not in self.hosts.nodes]
 
-    def _report_changes(self, changes: Sequence[Change], found: Diagnosis) -> None:
+    def _report_changes(self, changes: Sequence[Change], found: WatchFindings) -> None:
         causes = [
             (change, () if change.state == "works" else found.causes(change.way, change.state)) for change in changes
         ]

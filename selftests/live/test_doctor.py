@@ -26,7 +26,7 @@ from lab.errors import EnvironmentProblem
 from lab.machines import firewall
 from lab.machines.node import Node
 from lab.model import VXLAN_PORT as PORT
-from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, Rule
+from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, CloudRule
 from selftests.live.rig import Rig
 
 UDP_DESTINATION = 36  # its offset in an untagged Ethernet frame that carries IPv4 without options
@@ -79,9 +79,9 @@ def doctor(rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert state.fingerprint(rig.lab.nodes) == before
 
 
-def without_vxlan() -> Rule:
+def without_vxlan() -> CloudRule:
     """A cloud rule that drops the carrier of this overlay."""
-    return Rule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, PORT)
+    return CloudRule(LOAD_HALF, UDP_DESTINATION, JUMP_EQUAL, PORT)
 
 
 def with_firewall(rig: Rig, host: str) -> Node:
@@ -132,7 +132,7 @@ def test_a_cloud_rule_is_named_with_its_direction(rig: Rig, doctor: Doctor, orig
 def test_an_unreachable_host_is_distinguished_from_a_cloud_rule(rig: Rig, doctor: Doctor) -> None:
     """If neither UDP nor ICMP arrive, the report does not blame only the tunnel's protocol."""
     address = rig.hosts["hub"].address
-    elsewhere = Rule(LOAD_HALF, 32, JUMP_EQUAL, int(address.rpartition(".")[0].rpartition(".")[2]) << 8 | 197)
+    elsewhere = CloudRule(LOAD_HALF, 32, JUMP_EQUAL, int(address.rpartition(".")[0].rpartition(".")[2]) << 8 | 197)
     with rig.lab.cloud.dropping("spoke1", elsewhere):
         found = doctor().lines("problem")["spoke1 → hub", "UDP 4789"]
 

@@ -30,7 +30,7 @@ BRIDGE, ABOVE = "br-ens3", "above0"
 
 
 @dataclass(frozen=True)
-class OwnSources(policy.Rule):
+class OwnSources(policy.CloudRule):
     """The source check of a VNIC that has two addresses."""
 
     second: int = 0

@@ -24,7 +24,7 @@ from lab.changes import neigh_add, neigh_del
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.machines import agent_archive, hosts, ssh
 from lab.machines.node import Agent, Node
-from lab.machines.ssh_link import Link, Login, Unusable
+from lab.machines.ssh_link import Login, SshLink, Unusable
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig
 
@@ -67,8 +67,8 @@ def test_the_agent_is_sent_as_bytecode_where_it_can_be_read(
     if not same:
         monkeypatch.setattr(agent_archive, "BYTECODE", "00000000")
     sent: list[bytes] = []
-    send = Link.send
-    monkeypatch.setattr(Link, "send", lambda link, archive: sent.append(archive) or send(link, archive))
+    send = SshLink.send
+    monkeypatch.setattr(SshLink, "send", lambda link, archive: sent.append(archive) or send(link, archive))
 
     python = os.path.realpath(sys.executable)
     machines = reach(f"hub?python={python},spoke1?python={python}").all()

@@ -8,9 +8,8 @@ from lab.diagnose.codes import declared
 from lab.diagnose.rules.settings import BY_IP, PortFlag
 from lab.diagnose.scene import Scene
 from lab.model import Finding, mac_of
-from lab.records import Link
-from lab.records import Port as BridgePort
-from lab.underlay.fabric import FABRIC, REFUSALS, Port, Segment, segments
+from lab.records import Link, Port
+from lab.underlay.fabric import FABRIC, REFUSALS, FabricPort, Segment, segments
 
 FLOODING = ("flood", "mcast_flood", "bcast_flood")
 DISABLED, FORWARDING = 0, 3  # the states of a port that bridge(8) takes
@@ -37,7 +36,7 @@ def ports(scene: Scene) -> Iterator[Finding]:
                 yield from _port(scene, segment, port, link, bridge)
 
 
-def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link | None) -> Iterator[Finding]:
+def _port(scene: Scene, segment: Segment, port: FabricPort, link: Link, bridge: Link | None) -> Iterator[Finding]:
     name, wanted = port.device, scene.underlay.provider.mtu
     if not link.up:
         yield declared("fabric-port-down", FABRIC, name)
@@ -55,7 +54,7 @@ def _port(scene: Scene, segment: Segment, port: Port, link: Link, bridge: Link |
     yield from _place(scene, segment, port, bridge)
 
 
-def _flags(name: str, port: BridgePort, *, has_carrier: bool) -> Iterator[Finding]:
+def _flags(name: str, port: Port, *, has_carrier: bool) -> Iterator[Finding]:
     # the kernel itself disables a port without carrier, as when the host's NIC at the other end is down
     if port.state == "disabled" and has_carrier:
         forward = f"bridge link set dev {name} state {FORWARDING}"
@@ -69,7 +68,7 @@ def _flags(name: str, port: BridgePort, *, has_carrier: bool) -> Iterator[Findin
         yield declared("fabric-floods", FABRIC, name, ", ".join(f"{word} on" for word in wrong), off)
 
 
-def _place(scene: Scene, segment: Segment, port: Port, bridge: Link | None) -> Iterator[Finding]:
+def _place(scene: Scene, segment: Segment, port: FabricPort, bridge: Link | None) -> Iterator[Finding]:
     """The network does not learn or query: every host's place is configured."""
     mac, address = mac_of(port.address.ip), str(port.address.ip)
     at = {entry.dev for entry in scene.fabric["fdb"] if entry.lladdr == mac and entry.master}
@@ -87,11 +86,11 @@ def _refusing(name: str) -> str:
     return f"bridge link set dev {name} {words} && ip link set {name} type bridge_slave proxy_arp on"
 
 
-def _placed(port: Port) -> str:
+def _placed(port: FabricPort) -> str:
     return f"bridge fdb replace {mac_of(port.address.ip)} dev {port.device} master static"
 
 
-def _known_again(segment: Segment, port: Port) -> str:
+def _known_again(segment: Segment, port: FabricPort) -> str:
     """Where a NIC is, written down again."""
     address = port.address.ip
     return f"{_placed(port)} && ip neigh replace {address} lladdr {mac_of(address)} dev {segment.bridge} nud permanent"
