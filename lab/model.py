@@ -170,7 +170,7 @@ class Topology:
     def hub(self) -> NodePlan:
         """The first hub; NotApplicable where there is none."""
         if not self.nodes[0].is_hub:
-            raise NotApplicable(f"it needs a hub; the {self.name} has none")
+            raise NotApplicable(f"this requires a hub; the {self.name} topology has none")
         return self.nodes[0]
 
     @property
@@ -208,14 +208,14 @@ class Topology:
 
     def _hops(self, start: str) -> dict[str, list[Hop]]:
         if start == "hub" and start not in self.plans:
-            raise NotApplicable(f"it needs a hub; the {self.name} has none")
+            raise NotApplicable(f"this requires a hub; the {self.name} topology has none")
         return self._graph.hops.get(start, {})
 
     def _hop(self, start: str, end: str) -> Hop:
         there = self._hops(start)
         self._hops(end)
         if end not in there and {start, end} <= self.plans.keys():
-            raise NotApplicable(f"it needs a tunnel between {start} and {end}; the {self.name} has none")
+            raise NotApplicable(f"this requires a tunnel between {start} and {end}; the {self.name} topology has none")
         return there[end][0]
 
     def ports(self, at: str) -> list[str]:

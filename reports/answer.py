@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.causes import MOST_LINES, MOST_OF_FACT, cause_lines, correction, wrapped
-from reports.conformance import INTERRUPTED, Conformance, Judged, TestResult, tally
+from reports.conformance import INTERRUPTED, Conformance, Judged, RecordedTest, tally
 from reports.terminal import Line, Tone, compact, place
 
 MOST_CAUSES = 5
@@ -62,7 +62,7 @@ def _caused(conformance: Conformance, finding: Mapping[str, Any], width: int) ->
     return f"caused {_failures(failures, width)}" if failures else ""
 
 
-def _failures(failures: Sequence[TestResult], width: int) -> str:
+def _failures(failures: Sequence[RecordedTest], width: int) -> str:
     """Return `3 test failures (BCAST-01, HUB-01..05, ...)`, as many ids as fit a line of this width."""
     count = _count(len(failures), "test failure")
     ids = compact(list({identity for trial in failures for identity in trial.requirements})).split(", ")
@@ -78,7 +78,7 @@ def _failures(failures: Sequence[TestResult], width: int) -> str:
 def _without_cause(
     conformance: Conformance, findings: Sequence[Mapping[str, Any]], width: int, results: str
 ) -> Iterable[Line]:
-    groups: dict[tuple[str, str | None], list[TestResult]] = {}
+    groups: dict[tuple[str, str | None], list[RecordedTest]] = {}
     for trial in unexplained(conformance, findings):
         groups.setdefault((trial.reason, trial.remedy), []).append(trial)
     for (reason, remedy), trials in list(groups.items())[:MOST_REASONS]:
@@ -192,13 +192,13 @@ def _known(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> s
     )
 
 
-def unexplained(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> list[TestResult]:
+def unexplained(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> list[RecordedTest]:
     """Return the failures that no finding explains."""
     explained: Collection[str] = {test for finding in findings for test in finding["tests"]}
     return [trial for trial in _failed(conformance) if trial.nodeid not in explained]
 
 
-def _failed(conformance: Conformance) -> list[TestResult]:
+def _failed(conformance: Conformance) -> list[RecordedTest]:
     return [trial for trial in conformance.trials if trial.outcome == "failed"]
 
 

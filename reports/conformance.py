@@ -25,7 +25,7 @@ INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
-class TestResult:
+class RecordedTest:
     """What came of one test."""
 
     nodeid: str
@@ -114,7 +114,7 @@ class Conformance:
     verdict: Verdict
     requirements: tuple[Judged, ...]
     scope: tuple[str, ...] = SCOPE
-    trials: tuple[TestResult, ...] = ()
+    trials: tuple[RecordedTest, ...] = ()
     narrowed: bool = False
     stopped: str = ""
     interrupted: bool = False
@@ -133,7 +133,7 @@ class Conformance:
         return areas
 
     @property
-    def left_behind(self) -> list[TestResult]:
+    def left_behind(self) -> list[RecordedTest]:
         """The tests whose tear-down failed."""
         return [trial for trial in self.trials if trial.left_behind]
 
@@ -149,7 +149,7 @@ def tally(judged: Iterable[Judged]) -> Tally:
     )
 
 
-def judge(trials: Sequence[TestResult], selection: Selection) -> Conformance:
+def judge(trials: Sequence[RecordedTest], selection: Selection) -> Conformance:
     """Weigh every requirement in scope, and those beyond it that were tested, and come to a verdict."""
     selection = _asked_for(selection)
     tested = {identity for ids in selection.collected.values() for identity in ids}
@@ -214,7 +214,7 @@ def _verdict(must: Sequence[Judged], *, partial: bool) -> Verdict:
     return "conformant"
 
 
-def _weigh(requirement: Requirement, trials: Sequence[TestResult], selection: Selection) -> Judged:
+def _weigh(requirement: Requirement, trials: Sequence[RecordedTest], selection: Selection) -> Judged:
     own = [trial for trial in trials if requirement.id in trial.requirements]
     seen = {trial.nodeid for trial in own}
     missed = [node for node, ids in selection.collected.items() if requirement.id in ids and node not in seen]
@@ -232,7 +232,7 @@ def _weigh(requirement: Requirement, trials: Sequence[TestResult], selection: Se
     return Judged(requirement, "passed", tests=tests)
 
 
-def _first_of(telling: Sequence[TestResult]) -> str:
+def _first_of(telling: Sequence[RecordedTest]) -> str:
     others = len({trial.reason for trial in telling}) - 1
     return telling[0].reason + (f" (and {others} other reason{'s' if others > 1 else ''})" if others else "")
 

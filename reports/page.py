@@ -18,7 +18,7 @@ from lab.model import place
 from lab.requirements import AREAS
 from reports import drawing, ladder, terminal
 from reports.answer import sentence
-from reports.conformance import Conformance, TestResult, tally
+from reports.conformance import Conformance, RecordedTest, tally
 from reports.deliveries import KINDS, Matrix
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -171,7 +171,7 @@ class _Failures:
 
     def explained(self) -> list[dict[str, Any]]:
         """Return the others by their first cause."""
-        groups: dict[str, list[TestResult]] = {}
+        groups: dict[str, list[RecordedTest]] = {}
         for trial in self._failed:
             if cause := self._cause_of(trial):
                 groups.setdefault(cause, []).append(trial)
@@ -180,11 +180,11 @@ class _Failures:
             for cause, trials in groups.items()
         ]
 
-    def _cause_of(self, trial: TestResult) -> str:
+    def _cause_of(self, trial: RecordedTest) -> str:
         return "" if trial.left_behind else self._causes.get(trial.nodeid, "")
 
-    def _cases(self, trials: Sequence[TestResult], detailed: int) -> Iterator[dict[str, Any]]:
-        cases: dict[tuple[str, str, str | None], list[TestResult]] = {}
+    def _cases(self, trials: Sequence[RecordedTest], detailed: int) -> Iterator[dict[str, Any]]:
+        cases: dict[tuple[str, str, str | None], list[RecordedTest]] = {}
         for trial in trials:
             left = f"leftover: {trial.left_behind}" if trial.left_behind else ""
             text = "\n".join(part for part in (trial.reason, left) if part)
@@ -199,7 +199,7 @@ class _Failures:
                 "detail": alike[0].detail if number < detailed else "",
             }
 
-    def _test(self, trial: TestResult, *, drawn: bool) -> dict[str, Any]:
+    def _test(self, trial: RecordedTest, *, drawn: bool) -> dict[str, Any]:
         paths = [self._path(path) for path in trial.paths] if drawn else []
         frames = self._captures.get(trial.nodeid, "")
         return {"id": trial.nodeid, "requirements": trial.requirements, "paths": paths, "frames": frames}

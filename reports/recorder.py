@@ -12,7 +12,7 @@ import pytest
 
 from lab.causes import identity
 from lab.requirements import in_order
-from reports.conformance import Outcome, TestResult
+from reports.conformance import Outcome, RecordedTest
 from reports.deliveries import Delivery
 from reports.plain import shown
 
@@ -49,7 +49,7 @@ class Recorder:
         if is_conformance(report.nodeid):
             self.reports.setdefault(report.nodeid, []).append(report)
 
-    def trials(self, collected: Mapping[str, tuple[str, ...]]) -> list[TestResult]:
+    def trials(self, collected: Mapping[str, tuple[str, ...]]) -> list[RecordedTest]:
         """Return one trial per test, in the order in which the tests ran."""
         return [_trial(_plain(nodeid, collected), reports, collected) for nodeid, reports in self.reports.items()]
 
@@ -105,11 +105,11 @@ def _ids(reports: list[pytest.TestReport]) -> tuple[str, ...]:
     return tuple(in_order(str(value) for key, value in properties if key == "requirement"))
 
 
-def _trial(nodeid: str, reports: list[pytest.TestReport], collected: Mapping[str, tuple[str, ...]]) -> TestResult:
+def _trial(nodeid: str, reports: list[pytest.TestReport], collected: Mapping[str, tuple[str, ...]]) -> RecordedTest:
     telling = _telling(reports)
     outcome, reason, remedy = _read(nodeid, telling)
     teardown = next((report for report in reports if report.when == "teardown" and report.failed), None)
-    return TestResult(
+    return RecordedTest(
         nodeid=nodeid,
         requirements=_ids(reports) or collected.get(nodeid, ()),
         outcome=outcome,

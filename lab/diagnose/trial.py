@@ -102,7 +102,7 @@ class Exchange:
     @property
     def burst(self) -> str:
         """What was sent: its kind, its sender and the network."""
-        kind = "multicast" if self.kind == "group" else self.kind
+        kind = {"group": "multicast", "foreign source": "a datagram with a foreign source"}.get(self.kind, self.kind)
         return f"{kind} from {self.sender} on the {self.network}"
 
     def __str__(self) -> str:

@@ -94,7 +94,7 @@ def test_a_shape_without_a_hub_is_conformant(bare_rig: Rig, tmp_path: Path, name
     assert result["environment"]["topology"] == name
     assert f"the hosts are a {name}: none of them is a hub" in done.stdout
     assert {outcomes[each][0] for each in ("BCAST-01", "BCAST-02", "MCAST-01", "ICMP-01")} == {"passed"}
-    assert outcomes["SNOOP-01"] == ("not-applicable", f"it needs a hub; the {name} has none")
+    assert outcomes["SNOOP-01"] == ("not-applicable", f"this requires a hub; the {name} topology has none")
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -12,7 +12,7 @@ import pytest
 
 from lab.requirements import AREAS, CATALOGUE, ON_DEMAND, SCOPE, in_order, scope
 from reports import terminal
-from reports.conformance import Outcome, Selection, TestResult, judge
+from reports.conformance import Outcome, RecordedTest, Selection, judge
 from reports.deliveries import KINDS, Delivery, matrices
 from reports.environment import merged
 from selftests.reports.conftest import ROOT
@@ -190,7 +190,7 @@ def test_the_table_of_areas_fits_the_terminal(width):
     """Where requirements fail, did not run and do not apply, each has its column and no line is too wide."""
     ids = list(CATALOGUE)
     outcomes: list[Outcome] = ["failed", "not-run", "not-applicable", "passed"]
-    trials = [TestResult(one, (one,), outcomes[number % 4]) for number, one in enumerate(ids)]
+    trials = [RecordedTest(one, (one,), outcomes[number % 4]) for number, one in enumerate(ids)]
 
     lines = terminal.area_lines(judge(trials, Selection({one: (one,) for one in ids})), width)
 

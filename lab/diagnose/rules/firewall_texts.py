@@ -131,7 +131,7 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
         unsolicited = tunnel_packet(scene, host, scene.hosts[peer].plan)
         for rule, evidence in _refusing(host, unsolicited, replace(unsolicited, state="established")):
             exception = inserted(rule, carrier(scene))
-            yield host.declared("stateful-only", host.plan.nic, f"{evidence}, but for ESTABLISHED", exception)
+            yield host.declared("stateful-only", host.plan.nic, f"{evidence}, except ESTABLISHED", exception)
             return
 
 

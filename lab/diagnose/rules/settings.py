@@ -37,7 +37,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
                     interface = host.plan.device if at == "all" else device
                     wrong.setdefault((one.code, interface), []).append((one, name))
         for (code, interface), several in wrong.items():
-            found = ", ".join(f"{name} is {host.parameter(name)}; expected {one.usual}" for one, name in several)
+            found = ", ".join(f"{name} is {host.parameter(name)} (expected {one.usual})" for one, name in several)
             usual = " ".join(f"{name}={one.usual}{one.fix_with}" for one, name in several)
             yield host.declared(code, interface, found, f"sysctl -w {usual}")
 

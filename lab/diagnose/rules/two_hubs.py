@@ -83,7 +83,7 @@ def spanning(scene: Scene) -> Iterator[Finding]:
     planned = {name: topology.bridge_data[name] for name in bonds.STP_TIMERS if name in topology.bridge_data}
     longer = [name for name, value in planned.items() if timers[name] > value]
     if longer:
-        each = (f"{name} {timers[name] / TICKS:g} s; expected {planned[name] / TICKS:g} s" for name in longer)
+        each = (f"{name} {timers[name] / TICKS:g} s (expected {planned[name] / TICKS:g} s)" for name in longer)
         wanted = " ".join(f"{name} {value}" for name, value in planned.items())
         fix = f"ip link set {hub.plan.device} type bridge {wanted}"
         yield hub.declared("stp-timers-long", hub.plan.device, ", ".join(each), fix)
