@@ -180,6 +180,10 @@ def notices(groups: int, timeout: float) -> Iterator[bytes]:
                 notice = listening.recv(LARGEST)
             except socket.timeout:
                 notice = b""
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                notice = b""  # more came than there was room for: a look shows what they were about
 
 
 def attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:

@@ -39,6 +39,12 @@ END
 {NETWORK_MANAGER} --config=/run/nm.conf
 """
 """A bus and a NetworkManager of a host's own, which leaves the NIC alone; both end with the host."""
+ADDRESSED = """
+ip addr flush dev {nic}
+ip addr add {address} brd + dev {nic}
+ip route replace default via {gateway} dev {nic}
+"""
+"""A NIC's address as DHCP gives it: without a broadcast address networkd sets the same address again for ever."""
 GENERATED = "chmod 600 /etc/netplan/*.yaml\nnetplan generate\n"
 LEASED = """
 for file in /etc/systemd/network/*.network /run/systemd/network/*.network; do

@@ -147,7 +147,8 @@ def _failures(one: Program) -> Iterator[str]:
 def boot_script(copied: Copied, plan: NodePlan) -> str:
     """The commands of a host's boot, in the order of one: parameters, daemons, units."""
     wanted = {"nic": plan.nic, "address": str(plan.underlay), "gateway": str(fabric.gateway_of(plan).ip)}
-    steps = [("sysctl", f"sysctl -e -q -p {_placed(file['path'])} || true") for file in copied.of(SYSCTLS)]
+    steps = [("address", daemons.ADDRESSED.format(**wanted))]
+    steps += [("sysctl", f"sysctl -e -q -p {_placed(file['path'])} || true") for file in copied.of(SYSCTLS)]
     used = {file["tool"] for file in copied.files}
     used |= {"systemd-networkd"} if "netplan" in used else set()
     steps += [(name, tool.start.format(**wanted)) for name, tool in TOOLS.items() if name in used]

@@ -41,7 +41,7 @@ def test_the_route_is_kept_by_the_tool_that_made_the_device(
 ) -> None:
     """The finding has both commands; once both ran, nothing is found, and a rehearsed boot makes the route."""
     (rig_files := tmp_path / "rig").mkdir()
-    with made(tool, "standard", rig_files) as (rig, plan, running):
+    with made(tool, "star", rig_files) as (rig, plan, running):
         for name, host in rig.hosts.items():
             daemons.enable(host, UNITS.get(tool, UNITS["networkd"]))
             if tool == "netplan":

@@ -99,6 +99,27 @@ def test_a_file_that_differs_from_the_kernel_is_named(tmp_path: Path, tool: str,
     assert differing[0][1].startswith(f"a rehearsed boot makes {device} {booted}; on the live host: ")
 
 
+@pytest.mark.parametrize(
+    ("tool", "path", "text"),
+    [
+        ("networkd", f"{networkd.FOLDER}/10-nic.network", "[Match]\\nName=ens3\\n[Network]\\nDHCP=yes\\n"),
+        ("ifupdown", "/etc/network/interfaces.d/nic", "auto ens3\\niface ens3 inet dhcp\\n"),
+    ],
+    ids=["networkd", "ifupdown"],
+)
+def test_a_nic_that_is_configured_by_dhcp_keeps_its_address(tmp_path: Path, tool: str, path: str, text: str) -> None:
+    """A lab has no DHCP server: the NIC has the address of the live host, and the boot makes the overlay over it."""
+    (rig_files := tmp_path / "rig").mkdir()
+    with made(tool, "star", rig_files) as (rig, _, _):
+        for host in rig.hosts.values():
+            daemons.enable(host, UNITS[tool])
+            daemons.shell(host, f"printf '{text}' >{path}")
+        status, result, said = rehearse(rig, tmp_path / "reports", *CONFIGURED_AND_DELIVERING, "tests/persistence")
+
+    assert status == INCOMPLETE, said
+    assert held(result), said
+
+
 def test_a_tool_that_is_not_installed_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a host's tool is missing on this machine, the error has the command that installs it."""
     monkeypatch.setitem(TOOLS, "ifupdown", replace(TOOLS["ifupdown"], programs=("/nowhere/ifup",)))
