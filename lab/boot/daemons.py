@@ -40,7 +40,7 @@ END
 """
 """A bus and a NetworkManager of a host's own, which leaves the NIC alone; both end with the host."""
 ADDRESSED = """
-ip addr flush dev {nic}
+ip -4 addr flush dev {nic}
 ip addr add {address} brd + dev {nic}
 ip route replace default via {gateway} dev {nic}
 """

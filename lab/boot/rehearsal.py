@@ -70,8 +70,8 @@ def rehearse(machine: Machine, nodes: Mapping[str, Node], topology: Topology, un
     copies = _copies(nodes, topology)
     lab = laboratory.build(machine, _flat(topology), Underlay(underlay.provider), overlay=False)
     try:
-        programs = [_boot(lab, lab.plans[name], copied, live[name]) for name, copied in copies.items()]
-        notes = [note for one in programs for note in _failures(one)]
+        programs = [boot(lab, lab.plans[name], copied, live[name]) for name, copied in copies.items()]
+        notes = [note for one in programs for note in failures(one)]
         _settle(lab, topology, live)
         booted = readback.read([lab.nodes[name] for name in live])
     except BaseException:
@@ -126,7 +126,7 @@ def _flat(topology: Topology) -> Topology:
     return replace(topology, nodes=tuple(nodes))
 
 
-def _boot(lab: BuiltLab, plan: NodePlan, copied: Copied, live: Seen) -> Program:
+def boot(lab: BuiltLab, plan: NodePlan, copied: Copied, live: Seen) -> Program:
     """Starts a host's tools in its node."""
     node = lab.nodes[plan.name]
     node.write_sysctls({IPV6_OFF: live.sysctls.get(IPV6_OFF) or "0"})
@@ -136,7 +136,7 @@ def _boot(lab: BuiltLab, plan: NodePlan, copied: Copied, live: Seen) -> Program:
     return program.start(node, "sh", "-c", daemons.ROOM, package="util-linux", files=files)
 
 
-def _failures(one: Program) -> Iterator[str]:
+def failures(one: Program) -> Iterator[str]:
     """Waits until all that a boot waits for has ended; what of it failed."""
     output = one.await_output(BOOTED, within=WITHIN)
     for line in output.splitlines():

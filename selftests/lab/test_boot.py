@@ -14,13 +14,15 @@ import execnet
 import pytest
 
 from lab import designs, laboratory
-from lab.boot import common, daemons, networkd, shell
+from lab.boot import common, daemons, networkd, rehearsal, shell
 from lab.boot.common import Files
+from lab.boot.rehearsal import Copied
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.laboratory import BuiltLab
 from lab.machines import choose, program
 from lab.machines.node import Node
 from lab.model import NodePlan, Topology, TunnelOptions, Underlay
+from lab.overlay import readback
 from lab.providers import provider
 
 WITHIN = 60.0  # seconds, on a busy machine too; one in practice
@@ -105,3 +107,18 @@ def is_made(lab: BuiltLab, plan: NodePlan) -> bool:
     carrying = [link.name for link in node.read("links") if link.name in devices and link.up and link.carrier]
     routed = any(route.dst == str(lab.topology.multicast_route) for route in node.read("routes"))
     return routed and set(carrying) == set(devices)
+
+
+@pytest.mark.parametrize("lab", ["standard gretap", "standard ip6gretap"], indirect=True)
+def test_a_rehearsal_boots_hosts_in_a_guest(lab: BuiltLab) -> None:
+    """The root directory of a rehearsed host works in a guest too: networkd makes the overlay there from its files."""
+    before = readback.read([lab.nodes[plan.name] for plan in lab.topology.nodes])
+    started = []
+    for plan in lab.topology.nodes:
+        texts = networkd.files(lab.topology, plan)
+        files = [{"path": path, "tool": "systemd-networkd", "text": text} for path, text in texts.items()]
+        started.append(rehearsal.boot(lab, plan, Copied(files, ()), before[plan.name]))
+    failed = [line for one in started for line in rehearsal.failures(one)]
+    await_made(lab)
+
+    assert failed == []
