@@ -67,7 +67,8 @@ def _membership(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"groups: not measured: {report['capacity_skipped']}"
         return
     groups = report["capacity"]
-    yield f"groups that the hub forwards to their members alone: {groups['groups']:,}; {groups['limit']}"
+    yield f"groups that the hub forwards to their members alone: {groups['groups']:,}"
+    yield f"  {groups['limit']}"
     if groups["remedy"]:
         yield f"  for more (hub): {groups['remedy']}"
     yield f"groups of one socket: {groups['per_socket']}; for more: sysctl -w {MEMBERSHIPS}={2 * groups['per_socket']}"
