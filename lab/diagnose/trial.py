@@ -147,8 +147,8 @@ def unforwarded(pings: Sequence[Answers], hub: str) -> list[tuple[str, str]]:
         (one.pinger, name)
         for one in pings
         if one.pinger != hub and one.counts.get(hub)
-        for name in answered.get(hub, ())
-        if name not in (hub, one.pinger) and not one.counts.get(name)
+        for name in answered.get(hub, ())  # or an address that is no host's
+        if name in answered.keys() - {hub, one.pinger} and not one.counts.get(name)
     ]
 
 

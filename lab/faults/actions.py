@@ -20,7 +20,7 @@ from lab.underlay.policy import CloudRule
 
 TABLES = (
     *("iptable_raw", "iptable_mangle", "iptable_nat", "nf_nat", "xt_HL", "xt_DSCP", "xt_MASQUERADE", "xt_nat"),
-    *("xt_REDIRECT", "xt_length", "xt_statistic", "ipt_rpfilter"),
+    *("xt_REDIRECT", "xt_length", "xt_CT", "xt_dscp", "xt_statistic", "ipt_rpfilter"),
 )
 BRIDGE_FILTERS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
 

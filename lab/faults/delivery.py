@@ -58,7 +58,7 @@ arp-unanswered: one node does not answer ARP
     red: BCAST-08; finding: arp-unanswered at spoke {device}
 broadcast-filtered: the firewall of one node drops broadcast that came through the tunnel
     spoke: {iptables} -A INPUT -i {device} -m pkttype --pkt-type broadcast -j DROP
-    red: BCAST-01 BCAST-02 BCAST-03 BCAST-04 BCAST-06 ICMP-01 ICMP-06; green: MCAST-01
+    red: BCAST-01 BCAST-02 BCAST-03 BCAST-04 BCAST-06 ICMP-01 ICMP-06 FAULT-08; green: MCAST-01
     finding: firewall-drops at spoke {device}
 multicast-filtered: the firewall of one node drops multicast that came through the tunnel
     spoke: {iptables} -A INPUT -i {device} -d 224.0.0.0/4 -j DROP

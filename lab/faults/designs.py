@@ -33,6 +33,10 @@ flood-entry-of-group: one host has learned the broadcast address as another host
     spoke: bridge fdb add ff:ff:ff:ff:ff:ff dev {device} dst {remote}
     red: BCAST-01; green: MCAST-01; finding: vxlan-group-entry at spoke {device}
     topology: flood-list; tunnels: vxlan; spokes: 3
+flood-list-mtu-small: one host's VXLAN device has a smaller MTU than the others, less than IPv6 requires
+    spoke: ip link set {device} mtu 1200
+    red: V6-01; green: BCAST-01; finding: mtu-mismatch at spoke {device}
+    topology: flood-list; tunnels: vxlan; spokes: 3
 mesh-port-not-isolated: one host of a mesh forwards between its tunnels
     spoke: bridge link set dev {leg} isolated off
     red: BCAST-01; finding: port-not-isolated at spoke {leg}; topology: mesh; spokes: 3
@@ -45,6 +49,9 @@ bond-without-arp-targets: a spoke's bond probes no hub
     spoke1: ip link set {device} type bond arp_ip_target
     red: RED-01; green: BCAST-01; finding: bond-not-watching at spoke1 {device}
     topology: two-hubs-bond; tunnels: gretap
+bond-leg-filtered: a spoke's firewall drops what the second hub sends: nothing is lost while the first is there
+    spoke: {iptables} -A INPUT -s 10.0.0.198 {carrier} -j DROP
+    red: PRE-03; green: BCAST-01; finding: carrier-dropped at spoke {nic}; topology: two-hubs-bond; tunnels: gretap
 hubs-not-joined: no tunnel joins the hubs of bonds, so that spokes that use different hubs are apart
     hub: ip link del {leg}
     red: RED-03; finding: tunnel-missing at hub {leg}; topology: two-hubs-bond; tunnels: gretap
@@ -56,6 +63,9 @@ prp-hubs-joined: a tunnel joins the hubs of PRP spokes
 prp-leg-mtu-small: one tunnel of a PRP device has a smaller MTU than the others
     spoke: ip link set {leg} mtu 1400
     red: MTU-05; green: BCAST-01; finding: mtu-mismatch at spoke {leg}; topology: two-hubs-prp; tunnels: gretap
+prp-mtu-small: a PRP device has a smaller MTU than the others
+    spoke: ip link set {device} mtu 1300
+    red: MTU-05; green: BCAST-01; finding: mtu-mismatch at spoke {device}; topology: two-hubs-prp; tunnels: gretap
 prp-leg-down: one tunnel of a PRP device is down
     spoke1: ip link set {leg} down
     red: RED-01 RED-02 RED-03 RED-06; finding: tunnel-down at spoke1 {leg}

@@ -58,6 +58,17 @@ forward-chain-drops: a chain that the hub's FORWARD calls drops everything
 bridge-filters-arp: the hub's bridge filter drops ARP
     hub: ebtables -A FORWARD -p ARP -j DROP
     red: BCAST-08 PRE-10; finding: arp-filtered at hub {device}; tunnels: gretap
+class-filtered: one spoke's firewall drops datagrams of one class (DSCP) that the spoke sends
+    spoke: {iptables} -A OUTPUT -o {device} -p udp -m dscp --dscp 46 -j DROP
+    red: BCAST-01; green: BCAST-02 MCAST-01; finding: firewall-drops at spoke {device}
+untracked-dropped: one spoke's firewall does not track tunnel packets, and drops what it does not track
+    spoke: {iptables} -t raw -A PREROUTING {carrier} -j CT --notrack
+    spoke: {iptables} -A INPUT -m conntrack --ctstate UNTRACKED -j DROP
+    red: BCAST-01 PRE-03; finding: carrier-dropped at spoke {nic}
+tag-added: a traffic filter of the hub puts a VLAN tag on what leaves by one port
+    hub: tc qdisc add dev {port} clsact
+    hub: tc filter add dev {port} egress matchall action vlan push id 5
+    red: BCAST-01 MCAST-01; finding: traffic-changed at hub {port}; tunnels: gretap
 cloud-filter: a filter in the cloud drops GRE on its way to the hub
     # what is handed to the hub's NIC is filtered there, as by a rule that names the protocol
     cloud: tc qdisc add dev hub clsact 2>/dev/null || true

@@ -31,7 +31,7 @@ own-ttl-spent: what one spoke sends of itself has a TTL of 1
 other-address-first: one spoke has another address of the overlay's subnet before its own, and sends from that
     spoke: ip addr del {own}/24 dev {device} && ip addr add 172.16.254.99/24 dev {device}
     spoke: ip addr add {own}/24 dev {device} && ip route replace 224.0.0.0/4 dev {device}
-    red: BCAST-01 ICMP-01; finding: overlay-source-foreign at spoke {device}; tunnels: gretap
+    red: ICMP-01; green: MCAST-12; finding: overlay-source-foreign at spoke {device}; tunnels: gretap
 address-twice: the hub's overlay address is on its loopback device too, and programs join groups there
     hub: ip addr add {own}/32 dev lo
     red: MCAST-01; green: BCAST-01; finding: overlay-address-twice at hub lo; tunnels: gretap
@@ -39,6 +39,23 @@ broadcast-address-wrong: one spoke's overlay address has a broadcast address of 
     spoke: ip addr del {own}/24 dev {device} && ip addr replace {own}/24 broadcast 172.16.255.255 dev {device}
     spoke: ip route replace 224.0.0.0/4 dev {device}
     red: PRE-09; green: MCAST-01; finding: broadcast-address-wrong at spoke {device}; tunnels: gretap
+endpoint-taken: one spoke has the hub's address of the underlay on its loopback device, as a standby has
+    spoke: ip addr add {remote}/32 dev lo
+    red: BCAST-01 PRE-03; finding: endpoint-taken at spoke lo
+source-elsewhere: one spoke sends into the overlay from an address that the other hosts have no route to
+    spoke: ip addr add 192.0.2.7/32 dev lo && ip route replace 172.16.254.0/24 dev {device} src 192.0.2.7
+    red: ICMP-01; green: MCAST-12; finding: overlay-source-foreign at spoke {device}
+gateway-wrong: the hub's default route leads to an address that is no router's
+    hub: ip route replace default via 10.0.0.9 dev {nic}
+    red: TTL-03; green: BCAST-01; finding: underlay-detour at hub {nic}
+tunnel-shadowed: one spoke has a second tunnel of the same addresses, which the kernel prefers
+    spoke: ip link add shadow type gretap local {underlay} remote {remote} dev {nic} ttl 64 && ip link set shadow up
+    red: MCAST-01; finding: tunnel-shadowed at spoke shadow; tunnels: gretap
+vxlan-extended: one spoke's VXLAN device sends a flag that the hub's was not made for
+    spoke: ip link del {device} && ip link add {device} type vxlan id 2 remote {remote} local {underlay} \
+            dstport 4789 dev {nic} ttl 64 remcsumtx && ip link set {device} up
+    spoke: ip addr add {own}/24 dev {device} && ip route add 224.0.0.0/4 dev {device}
+    red: BCAST-01 MCAST-01; finding: vxlan-extended at spoke {device}; tunnels: vxlan
 groups-kept: one spoke's table `local` keeps every group to the spoke itself
     spoke: ip route add local 224.0.0.0/4 dev lo table local
     red: MCAST-01; green: BCAST-01; finding: local-route-foreign at spoke {device}; tunnels: gretap

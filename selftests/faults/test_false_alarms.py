@@ -56,6 +56,14 @@ UNUSUAL = (
         ),
     ),
     (
+        "spoke1",  # as Flannel has it
+        (
+            "ip link add flannel.1 type vxlan id 1 local 10.0.0.25 dev ens3 dstport 8472 nolearning",
+            "ip addr add 10.244.1.0/32 dev flannel.1 && ip link set flannel.1 up",
+        ),
+    ),
+    ("spoke1", ("ip rule add ipproto tcp tos 0x04 blackhole",)),
+    (
         "spoke1",  # a host that lets in what it has to
         (
             "for p in {carrier} udp tcp icmp igmp; do iptables -A INPUT -p $p -j ACCEPT; done",

@@ -70,7 +70,8 @@ def misplaced(scene: Scene) -> Iterator[Finding]:
         for name, address in host.seen.addresses:
             owner, elsewhere, after = owners.get(address.ip, host), name != plan.device, ""
             if owner is not host:
-                code = "duplicate-address"
+                outer = address.ip == owner.plan.underlay.ip and elsewhere and name != plan.nic
+                code = "endpoint-taken" if outer else "duplicate-address"
                 fact = f"{host.name} {name} has {address.ip}, which is {owner.name}'s address"
                 if not elsewhere:  # as found, it is the only one there; the host's own address may go with it
                     found = address == plan.overlay

@@ -36,7 +36,7 @@ def taken(host: HostScene, rule: FirewallRule, packets: Sequence[Passing]) -> se
     for stage, passed, packet in packets:
         if under and host.plan.nic not in (packet.incoming, packet.outgoing):
             packet = replace(packet, incoming=None, outgoing=None)  # there it is at a port, not at the bridge
-        anywhere = rule.family == "arp" or (rule.family == "bridge" and stage not in CARRIED)
+        anywhere = rule.family == "arp" or (rule.family == "bridge" and stage not in (*CARRIED, "sending"))
         if (anywhere or at & passed) and rule.takes(packet) is not False and (not met or _meets(met, rule, packet, at)):
             found.add(stage)
     return found
@@ -53,7 +53,12 @@ def lost(scene: Scene, host: HostScene) -> list[Passing]:
     """What was not done at a host: losses of its own, pings that it did not answer, addresses not resolved."""
     found = dict.fromkeys([*_losses(scene, host), *_unanswered(scene, host), *_control(scene, host)])
     marked = any(rule.sets("mark") for rule in host.firewall)
-    return [(stage, passed, packet if marked else replace(packet, mark=0)) for stage, passed, packet in found]
+    states = ["untracked"] if any("notrack" in rule.rule.lower() for rule in host.firewall) else []
+    return [
+        (stage, passed, replace(packet, mark=packet.mark if marked else 0, state=state))
+        for stage, passed, packet in found
+        for state in (packet.state, *states)
+    ]
 
 
 def sending(host: HostScene) -> Iterator[Passing]:
@@ -99,6 +104,8 @@ def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:
             source, kind = scene.hosts[exchange.sender].plan.address(), KINDS.get(exchange.kind, "broadcast")
             passed = {"delivery": INCOMING, "sending": OUTGOING}.get(stage, FORWARDED)
             yield stage, passed, Packet(UDP, device, device, source, to, kind=kind)
+    if len(scene.topology.hubs) > 1 and host.plan.holder == "bond":  # the second leg is missed only without the first
+        yield from carried(scene, host, "decapsulation")
     untraced = not scene.losses and not any(exchange.sightings for exchange in scene.trial.exchanges)
     for exchange in scene.trial.exchanges:
         # refused, or received under another address than the host's

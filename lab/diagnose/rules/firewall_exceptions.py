@@ -78,7 +78,8 @@ def hooks(host: HostScene, rule: FirewallRule, seen: frozenset[str] = frozenset(
 
 def excepted(host: HostScene, rule: FirewallRule, match: tuple[str, str]) -> bool:
     """Whether a rule before this one, in its chain, accepts what `inserted` would have it accept."""
-    wanted = {*xtables.branch(match[0], rule.family).matches}
+    # in the words of ebtables `-p` is the type of a frame
+    wanted = {*xtables.branch(match[0], "ip6" if rule.family == "ip6" else "ip").matches}
     before = [one for one in host.firewall if one.place == rule.place and one.rule]
     before = [one for one in before if not rule.rule or one.position < rule.position]
     accepting = [branch for one in before for branch in one.branches if branch.action == ACCEPT]

@@ -5,7 +5,7 @@ is rewritten, a tunnel that is taken in only as an answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lab import tunnels
@@ -46,7 +46,7 @@ def by_text(scene: Scene) -> Iterator[Finding]:
         yield from _stateful(scene, host)
 
 
-def igmp(scene: Scene) -> Iterator[Finding]:
+def igmp(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """IGMP that a host drops, by a rule about it or because no rule accepts it: then no querier learns its groups."""
     for host in scene.hosts.values():
         device = host.plan.device
@@ -56,7 +56,8 @@ def igmp(scene: Scene) -> Iterator[Finding]:
         naming = [rule for rule in host.firewall if rule.drops and rule.names(protocol=IGMP_NUMBER)]
         named = [(rule, quoted(rule)) for rule in naming if not excepted(host, rule, IGMP)]
         refusing = (*_refusing(host, query, datagrams[0]), *_refusing(host, report, datagrams[1]))
-        for rule, evidence in named or refusing:
+        dropping = {one.rule for one in found if (one.code, one.node) == ("firewall-drops", host.name)}
+        for rule, evidence in named or [one for one in refusing if quoted(one[0]) not in dropping]:
             yield host.declared("igmp-filtered", device, evidence, inserted(rule, IGMP))
 
 
@@ -135,4 +136,5 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
             return
 
 
-RULES = (by_text, igmp, compared, reverse_path)
+RULES = (by_text, compared, reverse_path)
+LAST = (igmp,)

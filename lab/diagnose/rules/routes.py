@@ -27,6 +27,8 @@ def multicast(scene: Scene) -> Iterator[Finding]:
             yield from _foreign_source(scene, host)
             continue
         own = [route.to for route in host.seen.routes if route.dev == device and route.to.subnet_of(MULTICAST)]
+        if not own and host.plan.overlay.ip not in (one.ip for one in host.seen.addresses_of(device)):
+            continue  # it went with the last address, and comes back with it (`addresses`)
         taken = host.seen.route_to(astray[0])
         covering = taken is not None and taken.to.subnet_of(MULTICAST)
         if covering and taken is not None:
@@ -100,7 +102,10 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             nic = host.seen.devices.get(host.plan.nic)
             if (nic is None and scene.planned) or (nic is not None and (not nic.up or in_vrf(host, nic.name))):
                 continue  # which another rule reports
+            if scene.planned and host.plan.underlay.ip not in (one.ip for _, one in host.seen.addresses):
+                continue  # the routes went with it, and come back with it (`addresses`)
             route = host.seen.route_to(remote)
+            gateway = None if other.plan.underlay.ip in network else str(network.network_address + 1)
             if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
                 continue  # spokes need no way to each other but the hub
             if route is None or route.type != "unicast":
@@ -110,11 +115,13 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             elif route.dev in overlays:
                 found = f"ip route: {route.to} dev {route.dev}, for {remote}"
                 yield host.declared("recursive-routing", str(route.dev), found, _delete(route))
-            elif scene.planned and (route.dev != host.plan.nic or (scene.underlay.routers == 0 and route.via)):
+            elif scene.planned and (route.dev, route.via) != (host.plan.nic, gateway):
                 direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
                 taken = route.to.prefixlen > network.prefixlen or (route not in direct and direct)
-                found = f"ip route: {route.to} {_words(route)}; expected {other.name} directly on {host.plan.nic}"
+                by = f"by {gateway}" if gateway else "directly"
+                found = f"ip route: {route.to} {_words(route)}; expected {other.name} {by} on {host.plan.nic}"
                 fix = _delete(route) if taken else f"ip route replace {connected}"
+                fix = fix if route.to.prefixlen or not gateway else commands.default_route(host.plan)
                 yield host.declared("underlay-detour", str(route.dev), found, fix)
 
 

@@ -29,8 +29,11 @@ def _room(scene: Scene) -> int:
 
 def _ends(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
     for host, _, device, tunnel in scene.made_ends():
-        # other rules report one that leads or starts elsewhere
-        if tunnel.link in (None, host.plan.nic) and tunnel.local in (None, host.plan.endpoint):
+        # other rules report one that leads or starts elsewhere, or has another header
+        options = scene.topology.options
+        header = (tunnel.output_key, tunnel.checksum[-1], tunnel.sequence[-1])
+        same = not scene.planned or header == (options.key, options.checksum, options.sequence)
+        if same and tunnel.link in (None, host.plan.nic) and tunnel.local in (None, host.plan.endpoint):
             yield host, device
 
 
@@ -41,16 +44,14 @@ def devices(scene: Scene) -> Iterator[Finding]:
     if not scene.planned and len(found) == 1 and max(found) <= room:
         return  # all smaller: the MTU chosen for the path
     wrong = [(host, device) for host, device in ends if device.mtu != room]
-    bridge = scene.hub.device
-    planned = set(scene.topology.ports(scene.hub.name))
-    own = scene.topology.mtu or room
-    follows = bridge is not None and any(
-        port.name not in planned and port.mtu == bridge.mtu for port in scene.hub.seen.ports_of(bridge.name)
-    )
     for host, device in wrong:
         yield _size(host, device, room, found)
-    if not wrong and bridge is not None and bridge.mtu != own and not follows:  # otherwise it follows its ports
-        yield _size(scene.hub, bridge, own, found)
+    for host in scene.hosts.values() if not wrong else ():  # otherwise what is over them follows its ports
+        over, own, ports = host.device, scene.topology.mtu or room, scene.topology.ports(host.name)
+        if over is None or over.name in ports or over.mtu == own:
+            continue
+        if all(port.name in ports or port.mtu != over.mtu for port in host.seen.ports_of(over.name)):
+            yield _size(host, over, own, found)
 
 
 def _size(host: HostScene, device: Device, expected: int, found: Collection[int]) -> Finding:

@@ -11,6 +11,7 @@ from lab.overlay.readback import Device
 from lab.tunnels import KINDS
 
 LAYER3 = ("gre", "ipip", "sit")
+BY_NUMBER = [name for name, kind in KINDS.items() if kind.port is not None]
 
 
 def unplanned(scene: Scene) -> Iterator[Finding]:
@@ -29,7 +30,8 @@ def unplanned(scene: Scene) -> Iterator[Finding]:
 def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, str]) -> Iterator[Finding]:
     remote = device.tunnel.remote if device.tunnel else None
     if remote is None and device.kind not in LAYER3:
-        if device.up:
+        # by its port and VNI one of VXLAN or Geneve takes what is its own: only as part of the overlay it matters
+        if device.up and (device.kind not in BY_NUMBER or _joins(host, device)):
             bridged, freed = (f" and is a port of {device.master}", " nomaster") if device.master else ("", "")
             yield host.declared("fallback-tunnel-up", device.name, bridged=bridged, freed=freed)
         return
@@ -51,6 +53,9 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     if scene.topology.doubled and host.plan.is_hub and scene.hosts[far].plan.is_hub:
         return  # what that is with PRP is another rule's (`hubs-joined`)
     code = "attached-twice" if far in scene.topology.peers(host.name) else "spokes-meshed"
+    own = scene.end(host, far) if code == "attached-twice" and device.kind not in BY_NUMBER else None
+    if own and own.tunnel and device.tunnel and own.tunnel.input_key == device.tunnel.input_key:
+        code = "tunnel-shadowed"
     bridged = f", a port of {device.master}" if device.master else ""
     yield host.declared(code, device.name, remote=remote, far=far, bridged=bridged)
 

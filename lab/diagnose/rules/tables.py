@@ -18,6 +18,7 @@ NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 MAIN_PRIORITY = 32766
 SOME_GROUP = "239.1.1.1"
 WHOLE_MARK = 0xFFFFFFFF
+TCP = 6
 
 
 def policy(scene: Scene) -> Iterator[Finding]:
@@ -43,6 +44,8 @@ def policy(scene: Scene) -> Iterator[Finding]:
 def policy_rules(scene: Scene, host: HostScene) -> list[Rule]:
     """The rules of a host that take what it sends on the overlay, or its tunnel packets, another way."""
     rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
+    if scene.trial.streams and not any(stream.refused for stream in scene.trial.streams):
+        rules = [rule for rule in rules if rule.ipproto != TCP or rule.inverted]
     set_to = [one.values or () for rule in host.firewall if rule.hits != 0 for one in rule.sets("mark")]
     marks = {mark for values in set_to for mark, _ in values}
     found = []

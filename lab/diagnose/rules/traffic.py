@@ -79,7 +79,8 @@ def filters(scene: Scene) -> Iterator[Finding]:
             priorities = dict.fromkeys(found.priority for found in several)
             found = f"tc filter: {first.kind} {first.name} {first.match} {actions}".replace("  ", " ").strip()
             fix = " && ".join(f"tc filter del dev {device} {where} pref {priority}" for priority in priorities)
-            yield declared("traffic-filtered", node, device, found, fix)
+            changing = any(action["kind"] in CHANGING for one in several for action in one.actions)
+            yield declared("traffic-changed" if changing else "traffic-filtered", node, device, found, fix)
 
 
 def xdp(scene: Scene) -> Iterator[Finding]:

@@ -11,6 +11,8 @@ from lab.overlay.readback import Device
 from lab.records import ANY_MAC, FdbEntry
 from lab.tunnels.kind import TunnelEnd
 
+EXTENSIONS = {"gbp": "gbp", "gpe": "gpe", "remcsum_tx": "remcsum_rx"}
+"""What a device sends by an option (ip-link(8)), and the option by which the other end takes it."""
 GROUP = 1  # the bit in the first octet of a MAC address of a group (IEEE 802)
 
 
@@ -56,9 +58,23 @@ def proxies(scene: Scene) -> Iterator[Finding]:
             yield host.declared("vxlan-proxy", device.name, fix=again)
 
 
+def extensions(scene: Scene) -> Iterator[Finding]:
+    """No VXLAN device sends flags that the other end takes for an error: it drops those that it was not made for."""
+    dropping = {loss.node for loss in scene.losses if loss.stage == "decapsulation"}
+    for host, far, device, _ in scene.made_ends():
+        other = scene.end(far, host.name)
+        if device.kind != "vxlan" or other is None or far.name not in dropping:
+            continue
+        for option, taken in EXTENSIONS.items():
+            if device.details.get(option) and not other.details.get(taken):
+                again = commands.again(scene.topology, host.plan, far.name, device)
+                there = f"{far.name} {other.name}"
+                yield host.declared("vxlan-extended", device.name, fix=again, option=option, far=there)
+
+
 def _finding(host: HostScene, device: Device, entry: FdbEntry) -> Finding:
     further = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
     return host.declared("vxlan-entry-elsewhere", device.name, mac=entry.lladdr, to=f"{entry.dst}{further}")
 
 
-RULES = (elsewhere, proxies)
+RULES = (elsewhere, proxies, extensions)
