@@ -30,7 +30,7 @@ from lab.laboratory import Lab
 from lab.machines.node import Agent
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin")
-PRIVATE = ("/home", "/tmp", "/var/tmp", "/run")
+PRIVATE = ("/home", "/tmp", "/var/tmp", "/run", "/dev/shm")
 """What a host has for itself alone; where a run could leave files."""
 
 USERS = {
@@ -79,7 +79,7 @@ for file in passwd shadow group sudoers hosts; do
 done
 mount --bind "$etc" /mnt
 for folder in {private}; do mount -t tmpfs -o mode=755 private $folder; done
-chmod 1777 /tmp /var/tmp
+chmod 1777 /tmp /var/tmp /dev/shm
 mkdir -p /run/sshd /run/bare
 ln -s /usr/bin/python3 /run/bare/python3
 cp -a /mnt/homes/. /home
@@ -153,7 +153,7 @@ class RigHost:
         """Everything in the places where a file could be left."""
         root = f"/proc/{self.init}/root"
         found = []
-        for place in (*PRIVATE, "/root", "/dev/shm", "/etc"):
+        for place in (*PRIVATE, "/root", "/etc"):
             for folder, folders, files in os.walk(root + place):
                 if place == "/root":  # shared with this machine, whose own programs work there
                     folders[:] = []
