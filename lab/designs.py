@@ -33,6 +33,7 @@ SECOND_HUB = IPv4Address("10.0.0.198")
 SECOND_HUB_ON_OVERLAY = 200
 SECOND_LEGS = 1000  # the numbers of the tunnels to the second hub, and of those between hubs, begin beyond
 LEAST_SPOKES, MOST_SPOKES = 2, 20
+MOST_DELAY = 600.0  # seconds
 LEAST_TIMERS = {"stp_state": 1, "forward_delay": 2 * TICKS, "hello_time": 1 * TICKS, "max_age": 6 * TICKS}
 """The least that the kernel takes (net/bridge/br_private_stp.h)."""
 PRP_MOST, PRP_TRAILER = 1500, 6  # octets: an hsr device takes no more (ether_setup), and each frame ends with a trailer
@@ -100,6 +101,12 @@ class Design:
             expected = f"{LEAST_SPOKES} to {self.most}" if self.most > LEAST_SPOKES else str(self.most)
             raise UsageProblem(f"--spokes={spokes}: the {self.name} design supports {expected}")
         return sized(topologies.dual_stack(self.shape(spokes, options)), nic_mtu)
+
+
+def _standby(spokes: int, options: TunnelOptions) -> Topology:
+    star = topologies.standard(spokes, options)
+    standby = replace(star.hub, name="standby", underlay=topologies.on_the_underlay(SECOND_HUB), nic="ens4")
+    return replace(star, name="standby", standby=standby)
 
 
 def _pair(spokes: int, options: TunnelOptions) -> Topology:
@@ -192,7 +199,15 @@ DESIGNS: dict[str, Design] = {
     design.name: design
     for design in (
         Design("star", "one hub with a bridge", topologies.standard, ("hub", "leg")),
-        Design("standby", "one hub; a second VM takes over its address", topologies.standard, ("takeover",)),
+        Design(
+            "standby",
+            "one hub; a second VM takes over its address",
+            _standby,
+            ("takeover",),
+            patience=5.0,
+            conforms=True,
+            lab_only="the cloud's own tools move an address: set up a star, and keepalived on both VMs",
+        ),
         Design("pair", "two hosts, one tunnel", _pair, ("leg",), most=2, conforms=True),
         Design("mesh", "a tunnel between every two hosts, isolated ports", _mesh, ("leg", "spoke"), conforms=True),
         Design(
@@ -274,6 +289,13 @@ def canonical(name: str) -> str:
 def kinds(name: str) -> tuple[str, ...]:
     """The kinds of link that a topology needs in addition to a bridge and its tunnels."""
     return DESIGNS[name].kinds if name in DESIGNS else ()
+
+
+def api_delay(seconds: float) -> float:
+    """The seconds that the cloud takes to move an address; UsageProblem for a number that cannot be."""
+    if not 0 <= seconds <= MOST_DELAY:
+        raise UsageProblem(f"--api-delay {seconds:g}: expected 0 to {MOST_DELAY:g} seconds")
+    return seconds
 
 
 def require_live(name: str) -> None:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from ipaddress import IPv4Interface
 from typing import Any
 
+from lab import standby
 from lab.building import (
     first_frames,
     forwarding,
@@ -33,7 +34,6 @@ from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
 from lab.machines.node import Agent, Node, ask_all, close, in_order, tell_all
 from lab.model import NodePlan, Topology, Underlay
-from lab.overlay import ends, readback
 from lab.overlay import plan as overlay_plan
 from lab.probes import neighbour_tables, sightings, snooping
 from lab.probes.datagrams import Sent
@@ -214,6 +214,7 @@ class BuiltLab(Lab):
         self.built_from = built_from or topology
         """What it was built from; `topology` is what it is since a fault has changed it (`with_bridges`)."""
         self.closed = False
+        self.standby: standby.Standby | None = None
 
     def __enter__(self) -> BuiltLab:
         return self
@@ -274,13 +275,27 @@ class BuiltLab(Lab):
             return self.cloud.parted(first, self.topology.peers(first)[0])
         return self.cloud.stopped(lost, self.nodes[lost])
 
-    def take_over(self, name: str) -> Host:
+    def stand_by(self, plan: NodePlan) -> None:
+        """A standby for the hub: a further VM in its subnet, which VRRP makes the master when the hub is lost."""
+        node = self._new_node(plan.name)
+        self.cloud.admit(plan, node)
+        self.standby = standby.start(self.hub.node, self.topology, plan, node)
+
+    def fail_over(self, api: Callable[[], None]) -> None:
+        """The hub's VM is lost; the cloud moves its VNIC to the standby, once that is the master; `api` waits."""
+        self.cloud.stop(self.hub.name)
+        if self.standby is not None:
+            node = self.standby.await_master()
+            api()
+            self.take_over(self.hub.name, node)
+
+    def take_over(self, name: str, instead: Node | None = None) -> Host:
         """
-        Another VM in place of a host: it has the VNIC now, and what the host has of the overlay.
+        Another VM (`instead`, or a new one) in place of a host: it has its VNIC and its part of the overlay now.
 
         The first one keeps running, without a NIC, as the node `NAME before`.
         """
-        plan, node = self.plans[name], self._new_node(name)
+        plan, node = self.plans[name], instead or self._new_node(name)
         self.cloud.reattach(plan, node)
         udp = Udp(node, plan, self._announce, self._default_port)
         self.hosts[name] = Host(node, plan, self.topology, udp, self.hosts, self.lost)
@@ -375,25 +390,11 @@ def build(
             settle_ipv6(topology, nodes)
         if overlay:
             settle_spanning_tree(topology, nodes)
+            if topology.standby:
+                lab.stand_by(topology.standby)
     except BaseException as error:
         if isinstance(error, (OSError, EnvironmentProblem)) and not isinstance(error, MachineLost):
             failed(lab)
         lab.close()
         raise
     return lab
-
-
-def with_bridges(lab: BuiltLab) -> BuiltLab:
-    """The lab as it is now, where a spoke's overlay address may be on a bridge of its own whose port is its tunnel."""
-    seen = readback.read([lab.nodes[plan.name] for plan in lab.topology.spokes])
-    found = []
-    for plan in lab.built_from.nodes:
-        on_tunnel = plan.holder == "tunnel"
-        tunnel = seen[plan.name].devices.get(plan.device) if on_tunnel else None
-        device = ends.holder(seen[plan.name], tunnel) if tunnel else plan.device
-        moved = on_tunnel and plan.overlay in seen[plan.name].addresses_of(device)
-        found.append(replace(plan, device=device, holder=ends.kind_of(device, plan.device)) if moved else plan)
-    if tuple(found) == lab.topology.nodes:
-        return lab
-    topology = replace(lab.topology, nodes=tuple(found))
-    return BuiltLab(lab.machine, topology, lab.underlay, lab.nodes, built_from=lab.built_from)

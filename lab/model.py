@@ -26,8 +26,7 @@ MULTICAST = IPv4Network("224.0.0.0/4")
 ALL_NODES = "ff02::1"
 IPV6_LEAST_MTU = 1280  # RFC 8200 section 5
 WITH_BROADCAST = 30  # the longest prefix that has a broadcast address (RFC 3021)
-TICKS = 100  # a second, of a bridge's timers (USER_HZ)
-PRIORITY = 4096  # one step of a bridge's priority (802.1D 9.2.5)
+TICKS, PRIORITY = 100, 4096  # of a bridge: a second of its timers (USER_HZ), one step of its priority (802.1D 9.2.5)
 VXLAN_PORT, GENEVE_PORT = 4789, 6081  # RFC 7348 section 8, RFC 8926 section 3.3
 
 CLOUD = "cloud"
@@ -148,7 +147,7 @@ class Topology:
 
     `pinned_mac`: the bridge has a MAC address of its own; without, it follows its ports' (`bridge_mac`).
     `mtu`: of the devices with the overlay addresses; None: what the kernel derives from the NIC's.
-    `arp_interval`: ms between the questions by which a bond watches its legs.
+    `arp_interval`: ms between the questions by which a bond watches its legs, and a hub's VRRP advertisements.
     `ipv6`: IPv6 is on inside the overlay, with the link-local addresses that the kernel gives its devices.
     """
 
@@ -163,6 +162,7 @@ class Topology:
     mtu: int | None = None
     arp_interval: int = 100
     ipv6: bool = False
+    standby: NodePlan | None = None  # a VM that takes the hub's VNIC over when it is lost
     strangers: tuple[str, ...] = ()
     """Outer addresses of further hosts, which live hubs may serve: they are not judged."""
 
@@ -261,8 +261,8 @@ class Topology:
 
     @property
     def restless(self) -> bool:
-        """Whether hosts send all the time, by themselves: bonds that watch their legs by ARP, bridges with STP."""
-        return any(node.holder == "bond" or self.spans(node) for node in self.nodes)
+        """Whether hosts send all the time, by themselves: bonds that watch their legs, bridges with STP, VRRP."""
+        return self.standby is not None or any(node.holder == "bond" or self.spans(node) for node in self.nodes)
 
     @property
     def doubled(self) -> bool:

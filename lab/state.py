@@ -16,6 +16,7 @@ from lab.diagnose import parameters
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
 from lab.records import FdbEntry, typed
+from lab.topologies import ROLE
 
 SYSCTLS = (
     # connections are counted by the kernel, and their number has a limit once the module that tracks them is loaded
@@ -89,13 +90,15 @@ def _vlans(readings: Readings) -> Entries:
 
 def _addresses(readings: Readings) -> Entries:
     for one in readings["addresses"]:
+        if one.local == ROLE:  # which VRRP gives to a hub or its standby
+            continue
         peer = f" peer {one.peer}" if one.peer else ""
         yield f"{one.local}{peer}/{one.prefixlen} dev {one.dev}", {"broadcast": one.broadcast, "scope": one.scope}
 
 
 def _routes(family: str, readings: Readings) -> Entries:
     for route in readings["routes"]:
-        if route.family == family:
+        if route.family == family and route.src != ROLE:
             scope = {"scope": None if route.scope == "global" else route.scope}
             yield str(route), {"proto": route.proto, **scope, "src": route.src, "mtu": route.mtu}
 

@@ -126,7 +126,8 @@ def case_of(text: str) -> Case:
         raise ValueError(f"its scenes have schema {schema}, this version of Overcast reads {SCHEMA}")
     case = msgspec.json.decode(text, type=_Line, dec_hook=_made).case
     hosts = {name: replace(host, readings=_records(host.readings)) for name, host in case.scene.hosts.items()}
-    return replace(case, scene=replace(case.scene, hosts=hosts, fabric=_records(case.scene.fabric)))
+    fabric, standby = _records(case.scene.fabric), _records(case.scene.standby)
+    return replace(case, scene=replace(case.scene, hosts=hosts, fabric=fabric, standby=standby))
 
 
 def _made(kind: Any, text: Any) -> Any:

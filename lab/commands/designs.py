@@ -28,7 +28,6 @@ SPOKES = 3
 SETTLED_WITHIN = 40.0  # seconds until every host receives from every other: STP's default timers take 30
 STEADY = 0.5  # seconds of the stream before anything is lost, and while something is
 AGAIN = 1.5  # seconds after which a recovered node forwards: a kernel resolves failed neighbours again after one
-MOST_DELAY = 600.0
 WORDS: dict[Loss, str] = {
     "hub": "the hub",
     "hub2": "the second hub",
@@ -79,13 +78,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slow", action="store_true", help="also the designs that take minutes (STP's default timers)")
     parser.add_argument("--spokes", type=int, default=SPOKES, metavar="N", help=f"spokes (default: {SPOKES})")
     parser.add_argument("--tunnel", default=DEFAULT, metavar="KIND", help=f"kind of tunnel (default: {DEFAULT})")
-    parser.add_argument(
-        "--api-delay",
-        type=float,
-        default=0.0,
-        metavar="SECONDS",
-        help="time that the cloud takes to move the hub's address to the standby (default: 0)",
-    )
+    parser.add_argument("--api-delay", **options.API_DELAY)
     for name in ("--provider", "--kernel"):
         parser.add_argument(name, **options.LAB_OPTIONS[name])
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -95,8 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measures and prints each design as it comes; 1 where one could not be measured."""
     chosen = designs.named(arguments.names, slow=arguments.slow)
     cloud = for_tunnels(arguments.provider or DEFAULT_CLOUD, arguments.tunnel)
-    if not 0 <= arguments.api_delay <= MOST_DELAY:
-        raise UsageProblem(f"--api-delay {arguments.api_delay:g}: expected 0 to {MOST_DELAY:g} seconds")
+    designs.api_delay(arguments.api_delay)
     if not LEAST_SPOKES <= arguments.spokes <= MOST_SPOKES:
         raise UsageProblem(f"--spokes {arguments.spokes}: expected {LEAST_SPOKES} to {MOST_SPOKES}")
     plans = [
@@ -194,17 +186,9 @@ def _packets_for_a_datagram(lab: BuiltLab, stream: Stream, targets: int) -> floa
 def _gone(lab: BuiltLab, loss: Loss, name: str, api_delay: float, stream: Stream) -> AbstractContextManager[None]:
     """Something is down for a `with` block; no link of another host shows it."""
     if loss == "takeover":
-        return _taken_over(lab, api_delay, stream)
+        lab.fail_over(lambda: stream.go_on(api_delay) if api_delay else None)
+        return contextlib.nullcontext()
     return lab.without(name)
-
-
-@contextlib.contextmanager
-def _taken_over(lab: BuiltLab, api_delay: float, stream: Stream) -> Iterator[None]:
-    if api_delay:
-        with lab.cloud.stopped(lab.hub.name, lab.hub.node):
-            stream.go_on(api_delay)
-    lab.take_over(lab.hub.name)
-    yield
 
 
 def _packets(lab: BuiltLab) -> int:

@@ -41,6 +41,13 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
 }
 """Those that are not given are parsed as None, since what is live cannot be chosen."""
 
+API_DELAY: dict[str, Any] = {
+    "type": float,
+    "default": 0.0,
+    "metavar": "SECONDS",
+    "help": "time that the cloud takes to move the hub's address to a standby (default: 0)",
+}
+
 LIVE_OPTIONS: dict[str, dict[str, Any]] = {
     "--hosts": {
         "metavar": "HUB,SPOKE,...",

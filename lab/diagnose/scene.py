@@ -101,6 +101,8 @@ class Scene:
     trial: Trial
     fabric: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Readings of the emulated cloud network; empty for a live cloud."""
+    standby: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Readings of the hub's standby; empty where there is none."""
     elsewhere: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
     """Of hosts that lack a tunnel, those of their tunnels that are in other network namespaces (`agent.elsewhere`)."""
     full_tables: Sequence[FullTable] = ()
@@ -193,10 +195,10 @@ def gather(lab: Lab) -> Scene:
             now["igmp"],
             now["multicast_router"],
         )
-    fabric = after.get(FABRIC, {})
+    fabric, beside = after.get(FABRIC, {}), after.get(lab.topology.standby.name, {}) if lab.topology.standby else {}
     full = neighbour_tables.among({name: after[name]["neighbour_table"] for name in lab.plans})
     planned = isinstance(lab, BuiltLab)
-    return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric, _elsewhere(lab, hosts), full)
+    return Scene(lab.topology, lab.underlay, planned, hosts, tried, fabric, beside, _elsewhere(lab, hosts), full)
 
 
 def _elsewhere(lab: Lab, hosts: Mapping[str, HostScene]) -> dict[str, Sequence[Mapping[str, str]]]:

@@ -6,7 +6,8 @@ Most of those of two hubs lose nothing while both are there.
 
 from __future__ import annotations
 
-from lab.faults.actions import extra_tunnel
+from lab.errors import EnvironmentProblem
+from lab.faults.actions import extra_tunnel, shell
 from lab.faults.table import read
 from lab.laboratory import BuiltLab
 
@@ -18,6 +19,15 @@ def _join_the_hubs(lab: BuiltLab) -> None:
     hub, hub2 = lab.hubs
     for here, there in ((hub, hub2), (hub2, hub)):
         here.node.apply(extra_tunnel(lab, JOINED, here, there, JOINED_NUMBER, master=here.plan.device))
+
+
+def _split_the_brain(lab: BuiltLab) -> None:
+    """A firewall drops the advertisements of the hub, which has the best priority and remains a master."""
+    if lab.standby is None or lab.topology.standby is None:
+        raise EnvironmentProblem("it needs a standby hub")
+    name = lab.topology.standby.name
+    shell(lab.nodes[name], f"iptables -A INPUT -s {lab.hub.address('underlay')} -p 112 -j DROP")
+    lab.standby.await_master()
 
 
 FAULTS = read(
@@ -76,6 +86,8 @@ prp-legs-of-two-macs: the tunnels of a PRP device have different MAC addresses
 stp-timers-default: the root of two-hubs-stp has STP's default timers
     hub: ip link set {device} type bridge max_age 2000 forward_delay 1500 hello_time 200
     red: RED-07; green: BCAST-01; finding: stp-timers-long at hub {device}; topology: two-hubs-stp; tunnels: gretap
+vrrp-split-brain: the standby hub receives no VRRP advertisements, and is a master beside the hub
+    red: RED-08; green: BCAST-01; finding: vrrp-two-masters at standby ens4; topology: standby
     """,
-    {"prp-hubs-joined": _join_the_hubs},
+    {"prp-hubs-joined": _join_the_hubs, "vrrp-split-brain": _split_the_brain},
 )

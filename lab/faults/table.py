@@ -22,7 +22,7 @@ from lab.faults.places import WHO, device, names_in_cloud
 from lab.laboratory import BuiltLab
 from lab.underlay.fabric import FABRIC
 
-ALL, CLOUD = "all", "cloud"
+ALL, CLOUD, STANDBY = "all", "cloud", "standby"
 
 
 def read(text: str, made: Mapping[str, Inject] | None = None) -> tuple[Fault, ...]:
@@ -88,4 +88,6 @@ def _place(at: str) -> Place:
     who, _, interface = at.partition(" ")
     if who == CLOUD:
         return lambda lab: (FABRIC, interface.format(**names_in_cloud(lab)))
+    if who == STANDBY:
+        return lambda lab: (STANDBY, interface)
     return device(WHO[who], interface)

@@ -162,6 +162,10 @@ class Cloud:
             if settling.ask(Agent.settle, devices=[device], timeout=SETTLE):
                 raise EnvironmentProblem(f"{settling.name} {device} is not operational after {SETTLE:g} s")
 
+    def stop(self, host: str) -> None:
+        """The same for good."""
+        self.node.apply(link_set(self.port_of(host), up=False))
+
     @contextlib.contextmanager
     def stopped(self, host: str, node: Node) -> Iterator[None]:
         """
@@ -170,12 +174,11 @@ class Cloud:
         The cloud still has its address, so that neighbours of it stay resolved.  The host's configuration is there
         afterwards, as if its boot had restored it all.
         """
-        device = self.port_of(host)
-        self.node.apply(link_set(device, up=False))
+        self.stop(host)
         try:
             yield
         finally:
-            self.node.apply(link_set(device, up=True))
+            self.node.apply(link_set(self.port_of(host), up=True))
             self._settle(host, node, self._ports[host].nic)
 
     def withdrawn(self, host: str) -> AbstractContextManager[None]:

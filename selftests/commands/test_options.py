@@ -53,6 +53,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             ["--hosts=a,b,c,d", "--provision", "--topology=two-hubs-stp"],
             "--topology=two-hubs-stp is for labs only: a hub that recovers closes a loop: use two-hubs-bond",
         ),
+        (["--api-delay=-1"], "--api-delay -1: expected 0 to 600 seconds"),
         (
             ["--inject=spokes-meshed", "--spokes=1"],
             "--inject=spokes-meshed requires --spokes=2 or more",

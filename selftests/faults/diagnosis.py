@@ -11,12 +11,13 @@ import ctypes
 import functools
 import multiprocessing
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from lab import laboratory
+from lab import laboratory, moved
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
@@ -32,6 +33,7 @@ from selftests.faults.pool import WORKERS
 from selftests.faults.worker import Machines
 
 DEADLINE = 120  # seconds for one fault; one or two in practice, ten where connections are waited for
+NOTICED_WITHIN = 5.0  # seconds until hosts have noticed what a fix changed: a VRRP master, an advertisement a second
 Key = tuple[str, str, str]
 """Code, host and interface of a finding."""
 
@@ -124,14 +126,16 @@ def _in(lab: BuiltLab, fault: Fault) -> Diagnosed:
         if done["status"] != 0:
             refused.append(f"{node}: {fix}: {str(done['errors']).strip()}")
     seen, left = _explained(lab)
-    return replace(
-        before, refused=tuple(refused), left=_keys([one for one in left if not one.note]), still_lost=_lost(seen)
-    )
+    deadline = time.monotonic() + NOTICED_WITHIN
+    while any(not one.note for one in left) and time.monotonic() < deadline:
+        seen, left = _explained(lab)
+    remaining = _keys([one for one in left if not one.note])
+    return replace(before, refused=tuple(refused), left=remaining, still_lost=_lost(seen))
 
 
 def _explained(lab: BuiltLab) -> tuple[Scene, tuple[Finding, ...]]:
     lab.forget_neighbours()
-    seen = scene.gather(recordings.as_after_a_test(laboratory.with_bridges(lab)))
+    seen = scene.gather(recordings.as_after_a_test(moved.with_bridges(lab)))
     return seen, explain(seen)
 
 

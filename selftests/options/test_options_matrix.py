@@ -104,6 +104,7 @@ ROWS = {
     "topology two-hubs-bond": Row(("--topology=two-hubs-bond", *TWO_HUBS)),
     "topology two-hubs-prp": Row(("--topology=two-hubs-prp", *TWO_HUBS)),
     "topology two-hubs-stp": Row(("--topology=two-hubs-stp", *TWO_HUBS), frozenset({"RED-02", "RED-03", "RED-04"})),
+    "topology standby": Row(("--topology=standby", "--tunnel=vxlan", "--api-delay=1", *TWO_HUBS)),
     "spokes 1": Row(("--spokes=1", "--tunnel=vxlan")),
     "spokes 5": Row(
         ("--spokes=5", "--pairs=all", "--tunnel=vxlan", "tests/broadcast", "tests/multicast", "tests/icmp")

@@ -39,7 +39,7 @@ def test_only_the_owner_answers(provoked, sender):
     """A node without a neighbour entry sends an ARP request, and the only reply that it receives is the owner's."""
     overlay = provoked
     # hubs know the hosts that watch their bonds' legs by ARP without having asked
-    watching = sender.is_hub and overlay.topology.restless
+    watching = sender.is_hub and overlay.spokes[0].plan.holder == "bond"
     owner = overlay[[name for name in overlay.others(sender) if not watching or overlay[name].is_hub][-1]]
     sender.ping(owner.address())
     # the owner's first: a host that verifies an entry sends a request, and its receiver records the address

@@ -1,13 +1,15 @@
-"""Rules of hosts with a tunnel to each of two hubs: that the second one is missing shows only when it is needed."""
+"""Rules of two hubs, or a hub and its standby: that the second one is missing shows only when it is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
+from lab.diagnose.codes import declared
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import TICKS, Finding
 from lab.overlay import bonds, commands
+from lab.topologies import ROLE
 
 KINDS = {"bond": "bond", "prp": "hsr"}
 """The kinds of link that have a host's address over two tunnels, by the names of `model.Holder`."""
@@ -89,8 +91,17 @@ def spanning(scene: Scene) -> Iterator[Finding]:
         yield hub.declared("stp-timers-long", hub.plan.device, ", ".join(each), fix)
 
 
+def one_master(scene: Scene) -> Iterator[Finding]:
+    """Of a hub and its standby one is the VRRP master."""
+    plan, hub = scene.topology.standby, scene.hub
+    readings = (hub.readings, scene.standby)
+    if plan is not None and all(any(one.local == ROLE for one in each.get("addresses", ())) for each in readings):
+        address = hub.plan.address("underlay")
+        yield declared("vrrp-two-masters", plan.name, plan.nic, role=ROLE, hub=hub.name, address=address)
+
+
 def _prp(scene: Scene) -> list[HostScene]:
     return [host for host in scene.spokes if host.plan.holder == "prp"]
 
 
-RULES = (missing, watched, one_mac, apart, spanning)
+RULES = (missing, watched, one_mac, apart, spanning, one_master)
