@@ -157,8 +157,8 @@ def area_lines(conformance: Conformance, width: int) -> list[Line]:
     whole = tally(conformance.requirements)
     open_ones = {name: count for name, count in OPEN_COLUMNS.items() if count(whole)}
     head = f"{'MUST':<10}{'SHOULD':<6}" + "".join(f"  {name}" for name in open_ones)
-    names = {area: f"{area:<5}  {AREAS[area]}" for area in (*rows, *omitted)}
-    names |= {area: f"{area:<5}  not counted: {AREAS[area]}" for area, members in rows.items() if not members[0].counts}
+    names = {area: f"{area:<6} {AREAS[area]}" for area in (*rows, *omitted)}
+    names |= {area: f"{area:<6} not counted: {AREAS[area]}" for area, members in rows.items() if not members[0].counts}
     title = min(max(map(len, names.values())) + 2, max(width - len(head) - 2, MOST_NARROW))
     lines = [Line(""), Line(f"  {'requirements':<{title}}{head}".rstrip(), "strong")]
     for area, members in ((area, members) for area, members in rows.items() if area not in untouched):

@@ -96,7 +96,7 @@ def _loses_fragments(scene: Scene, finding: Finding, loss: Loss) -> bool:
 def _is_of_groups(loss: Loss, losses: Collection[Loss]) -> bool:
     """Whether a group's datagram is lost where broadcast is not: what loses both has another cause."""
     alike = {(one.exchange.sender, one.receiver, one.missing) for one in losses if one.exchange.kind == "broadcast"}
-    is_group = loss.exchange.kind in ("multicast", "group")
+    is_group = loss.exchange.kind in ("multicast", "full-size multicast", "group")
     return is_group and (loss.exchange.sender, loss.receiver, loss.missing) not in alike
 
 
@@ -119,6 +119,8 @@ def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
     ends = {(place.node, place.interface) for place in (loss.last, loss.missing) if place is not None}
     if loss.stage in ON_A_TUNNEL and (tunnel := _tunnel(scene, loss)):
         ends |= {(end.host, end.device) for end in tunnel.ends}
+    if node not in scene.hosts and scene.topology.native:
+        return interface in ("", sender, loss.receiver)
     if node not in scene.hosts:
         within = loss.inside.node if loss.inside else node
         ports = {"", FABRIC, loss.inside.interface if loss.inside else "", *(host for host, _ in ends)}

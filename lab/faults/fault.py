@@ -45,6 +45,11 @@ class Fault:
     spokes: int = 1
     topology: str = ""
 
+    @property
+    def provider(self) -> str:
+        """The cloud that a lab of it must have; empty: any that passes its tunnels."""
+        return "aws-tgw" if self.tunnels == ("none",) else ""
+
     def fits(self, lab: BuiltLab) -> bool:
         """Whether a lab has what this fault breaks: tests build labs with fewer spokes, or with other tunnels."""
         designed = self.topology in ("", lab.topology.name)

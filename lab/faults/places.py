@@ -33,14 +33,14 @@ def names(lab: BuiltLab, host: Host) -> dict[str, str]:
 
     `{hub}`, `{remote}` and `{port}`, `{ports}` are the hub's; without a hub, its first peer's and the host's own.
     """
-    own = lab.topology.ports(host.name)
+    own = lab.topology.ports(host.name) or [host.plan.device]
     hub = lab.hubs[0] if lab.hubs else lab.hosts[lab.topology.peers(host.name)[0]]
     return {
         "device": host.plan.device,
         "nic": host.plan.nic,
         "own": host.address(),
         "overlay": str(host.plan.overlay),
-        "broadcast": lab.everyone,
+        "broadcast": host.plan.broadcast(),
         "groups": str(lab.topology.multicast_route),
         "underlay": host.address("underlay"),
         "network": str(host.plan.underlay.network),

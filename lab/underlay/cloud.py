@@ -50,6 +50,26 @@ class Cloud:
         missing = self.node.ask(Agent.await_entries, "mdb", wanted, deadline) if wanted else ()
         self._unreported |= {wanted[position]["port"] for position in missing}
 
+    def passing_queries(self, host: str) -> AbstractContextManager[None]:
+        """For a block, IGMP queries get to a host, as they do every few minutes in a cloud that delivers groups."""
+        port = self._ports[host]
+        return self.node.changed(filter_clear(port.device, "egress"), fabric.query_filter(port, self._provider))
+
+    @contextlib.contextmanager
+    def registered(self, host: str, group: str) -> Iterator[None]:
+        """For a block, the host's NIC is a member of a group by the cloud's own command, whatever the host reports."""
+        member = ("dev", self._segment_of(host).bridge, "port", self.port_of(host), "grp", group)
+        self._mdb("add", *member, "permanent")
+        try:
+            yield
+        finally:
+            self._mdb("del", *member)
+
+    def _mdb(self, *words: str) -> None:
+        done = self.node.run("bridge", "mdb", *words)
+        if done["status"] != 0:
+            raise EnvironmentProblem(f"bridge mdb {' '.join(words)}: {done['errors'].strip()}")
+
     def set_rules(self, host: str, *extra: CloudRule, source_check: bool = True) -> None:
         """Replaces what the port of a host lets in from it: the provider's rules, and `extra` drops."""
         port = self._ports[host]

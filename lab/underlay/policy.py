@@ -142,6 +142,11 @@ def port_program(
     return [*program, (JUMP_EQUAL, 1, 0, ETH_P_IP), DROP, *judged[4], PASS]
 
 
+def to_groups_rule() -> CloudRule:
+    """Drops what is sent to more than one NIC."""
+    return _to_a_group(4)
+
+
 def _to_a_group(version: int) -> CloudRule:
     return CloudRule(LOAD_BYTE, 0, JUMP_SET, 0x01, version=version)  # the group bit of the destination MAC
 

@@ -26,7 +26,6 @@ from lab.faults import catalogue
 from lab.faults.fault import Fault
 from lab.laboratory import BuiltLab
 from lab.model import Finding, Underlay
-from lab.providers import provider
 from selftests.faults import recordings
 from selftests.faults.inner import spokes_for, tunnel_for
 from selftests.faults.pool import WORKERS
@@ -101,7 +100,7 @@ def _diagnosed(fault: Fault) -> Diagnosed:
     for make in recordings.labs_of(fault):
         topology, routers = make(kind, spokes_for(fault))
         try:
-            with laboratory.build(machine, topology, Underlay(provider(recordings.CLOUD), routers)) as lab:
+            with laboratory.build(machine, topology, Underlay(recordings.cloud_of(fault), routers)) as lab:
                 fault.inject(lab)
                 came = _in(lab, fault)
         except OvercastError:  # it cannot be made in such a lab

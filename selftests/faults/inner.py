@@ -88,6 +88,7 @@ def run(pytest: Run, reports: Path, faults: Sequence[Fault]) -> dict[str, Ran]:
     wanted = {fault.name: [*fault.reds, *fault.greens] for fault in faults}
     every = sorted({identity for each in wanted.values() for identity in each})
     lab = [f"--tunnel={tunnel}", f"--spokes={spokes}", *([f"--topology={topology}"] if topology else [])]
+    lab += [f"--provider={faults[0].provider}"] if faults[0].provider else []
     asked = [*lab, f"--requirements={','.join(every)}", f"--faults={','.join(wanted)}"]
     if any(area_of(identity) in ON_DEMAND for identity in every):
         asked.append("--applications")

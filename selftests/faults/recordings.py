@@ -32,7 +32,7 @@ from lab.faults.fault import Fault
 from lab.laboratory import BuiltLab
 from lab.machines.base import Machine
 from lab.machines.node import Node
-from lab.model import Topology, TunnelOptions, Underlay
+from lab.model import Provider, Topology, TunnelOptions, Underlay
 from lab.providers import provider
 from selftests.faults.inner import LEAST_SPOKES, machine_for, spokes_for, tunnel_for
 
@@ -63,8 +63,13 @@ def labs_of(fault: Fault) -> Sequence[Make]:
     """The labs in which a fault may be named: those of its topology, or several of a star."""
     if not fault.topology:
         return LABS
-    mtu = provider(CLOUD).mtu
+    mtu = cloud_of(fault).mtu
     return [lambda kind, spokes: (designs.topology(fault.topology, spokes, TunnelOptions(kind=kind), mtu), 0)]
+
+
+def cloud_of(fault: Fault | None) -> Provider:
+    """The cloud of the labs in which a fault is named."""
+    return provider((fault and fault.provider) or CLOUD)
 
 
 def file_of(fault: str) -> Path:
@@ -110,7 +115,7 @@ def _recorded(machine: Machine, kind: str, fault: Fault | None) -> str:
     for make in labs_of(fault) if fault else LABS[:1]:
         topology, routers = make(kind, spokes_for(fault) if fault else LEAST_SPOKES)
         try:
-            with laboratory.build(machine, topology, Underlay(provider(CLOUD), routers)) as lab:
+            with laboratory.build(machine, topology, Underlay(cloud_of(fault), routers)) as lab:
                 if fault:
                     fault.inject(lab)
                 seen = scene.gather(as_after_a_test(moved.with_bridges(lab)))

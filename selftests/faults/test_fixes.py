@@ -166,6 +166,7 @@ NO_COMMAND = {
         "gre-blocked",
         "path-mtu-black-hole",
         "source-check-off",
+        "subnet-not-in-domain",
         "underlay-floods",
         "underlay-hops",
         "underlay-unreachable",

@@ -83,6 +83,24 @@ def floods(scene: Scene) -> Iterator[Finding]:
             return
 
 
+def domain(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+    """A cloud that delivers groups by itself delivers each host's, and to each host."""
+    if not scene.topology.native:
+        return
+    groups = [loss for loss in scene.losses if loss.whole and loss.exchange.kind == "multicast"]
+    lost = [loss for loss in groups if not any(can_lose(scene, one, loss) for one in found)]
+    ends = [{loss.exchange.sender, loss.receiver} for loss in lost if _unicast_passes(scene, loss)]
+    common = [name for name in scene.hosts if ends and all(name in both for both in ends)]
+    if common:
+        at = (FABRIC, common[-1]) if scene.fabric else (CLOUD, "")
+        yield declared("subnet-not-in-domain", *at, host=common[-1], loss=lost[0])
+
+
+def _unicast_passes(scene: Scene, loss: Loss) -> bool:
+    pair = (loss.exchange.sender, loss.receiver)
+    return any(not one.lost(loss.receiver) for one in scene.trial.of("unicast") if (one.sender, *one.receivers) == pair)
+
+
 def hops(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """More routers between the hosts than there should be."""
     if not scene.planned or any(one.code == "underlay-detour" for one in found):
@@ -129,4 +147,4 @@ def fabric_name(scene: Scene) -> str:
 
 
 RULES = (floods, source_check, mtu)
-LAST = (blocked, hops)
+LAST = (blocked, domain, hops)

@@ -49,7 +49,10 @@ def _of_groups(host: HostScene) -> list[Route]:
 
 def _to_groups(route: Route | None, device: str) -> bool:
     """Whether what is sent to a group goes out of the device as multicast: a gateway gets it alone, as unicast."""
-    return route is not None and (route.type in ("unicast", "multicast"), route.dev, route.via) == (True, device, None)
+    if route is None or route.type not in ("unicast", "multicast") or route.dev != device:
+        return False
+    # a default route serves for groups, without its gateway (net/ipv4/route.c)
+    return route.via is None or route.to.prefixlen < MULTICAST.prefixlen
 
 
 def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
