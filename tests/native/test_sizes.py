@@ -1,5 +1,5 @@
 """
-Sizes of packets to groups: what fits the cloud arrives, and it drops larger packets and fragments without an error.
+Sizes of packets to groups: what fits the cloud arrives; larger packets and fragments are dropped without an error.
 
     spoke1 ens3 (MTU 8500) -- 8500 octets to 239.1.1.1 --> | cloud | --> spoke2 ens3
     spoke1 ens3            -- a fragment               --> | cloud |
