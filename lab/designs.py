@@ -104,7 +104,7 @@ class Design:
 
 
 def _standby(spokes: int, options: TunnelOptions) -> Topology:
-    star = topologies.standard(spokes, options)
+    star = topologies.star(spokes, options)
     standby = replace(star.hub, name="standby", underlay=topologies.on_the_underlay(SECOND_HUB), nic="ens4")
     return replace(star, name="standby", standby=standby)
 
@@ -198,7 +198,7 @@ IMPAIRED: tuple[Loss, ...] = ("slow", "lossy")
 DESIGNS: dict[str, Design] = {
     design.name: design
     for design in (
-        Design("star", "one hub with a bridge", topologies.standard, ("hub", "leg")),
+        Design("star", "one hub with a bridge", topologies.star, ("hub", "leg")),
         Design(
             "standby",
             "one hub; a second VM takes over its address",
@@ -274,7 +274,7 @@ def named(names: Sequence[str], *, slow: bool = False) -> list[Design]:
     return found or [one for one in DESIGNS.values() if one.losses and (slow or not one.slow)]
 
 
-STARS = {"star": topologies.standard, "bridged": topologies.bridged, "article": topologies.article}
+STARS = {"star": topologies.star, "bridged": topologies.bridged, "article": topologies.article}
 """With any number of spokes."""
 ALIASES = {"standard": "star"}
 TOPOLOGIES = (*STARS, *(one.name for one in DESIGNS.values() if one.conforms))

@@ -1,7 +1,7 @@
 """
 A lab: a cloud network, hosts on it, the overlay on them, and the probes.
 
-    lab = laboratory.build(machine, topologies.standard(), Underlay(provider("oci")))
+    lab = laboratory.build(machine, topologies.star(), Underlay(provider("oci")))
     with lab.listen(["hub", "spoke2"]) as heard:
         lab["spoke1"].udp.send(to=lab.everyone)
     heard.exactly_once(at=["hub", "spoke2"])

@@ -1,7 +1,7 @@
 """
 An overlay on live hosts for the length of a run: set up like a lab's, and removed however the run ends.
 
-    provisioned = provision(machines, topologies.standard(2))
+    provisioned = provision(machines, topologies.star(2))
     ...
     provisioned.restore()              NotRestored names everything that is not as it was
 

@@ -36,7 +36,7 @@ def spoke_addresses() -> Iterator[IPv4Address]:
             yield address
 
 
-def standard(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
+def star(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
     """A hub and `spokes` spokes (1 to 250): the overlay that conforms."""
     if not 1 <= spokes <= MOST_SPOKES:
         raise UsageProblem(f"--spokes {spokes}: expected 1 to {MOST_SPOKES} (one /24 holds the hub and them)")
@@ -53,14 +53,14 @@ def standard(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
 
 def bridged(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
     """The same star; each spoke has its address on a bridge whose port its tunnel is, as where it has guests."""
-    base = standard(spokes, options)
+    base = star(spokes, options)
     nodes = [base.hub, *(replace(spoke, device=BRIDGE, holder="bridge") for spoke in base.spokes)]
     return replace(base, name="bridged", nodes=tuple(nodes))
 
 
 def article(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
     """The how-to's literal commands: the multicast range cut to a /8, no ttl, no local, the bridge's MAC not pinned."""
-    base = standard(spokes, options)
+    base = star(spokes, options)
     return replace(
         base,
         name="article",

@@ -107,7 +107,7 @@ def _sizes(text: str) -> list[int]:
     except ValueError:
         raise UsageProblem(f"--spokes {text}: expected numbers with commas between them, such as 2,10") from None
     for size in sizes:
-        topologies.standard(size)  # refuses what no lab can have
+        topologies.star(size)  # refuses what no lab can have
     return sizes
 
 
@@ -176,7 +176,7 @@ def _untapped(home: Node, tunnel: str) -> float:
 
 
 def _build(machine: Machine, tunnel: str, spokes: int) -> BuiltLab:
-    topology = topologies.standard(spokes, TunnelOptions(kind=tunnel))
+    topology = topologies.star(spokes, TunnelOptions(kind=tunnel))
     return laboratory.build(machine, topology, Underlay(provider("oci")))
 
 

@@ -1,7 +1,7 @@
 """
 Where an overlay is set up on live hosts: on which of their addresses, and existing configuration that it would touch.
 
-    topology = placed(topologies.standard(2), seen)       with the hosts' own addresses and NICs
+    topology = placed(topologies.star(2), seen)       with the hosts' own addresses and NICs
     in_the_way(topology, seen)                            what exists already, each with the command that shows it
 """
 

@@ -93,7 +93,7 @@ def machines() -> Iterator[Callable[[str], Machine]]:
 def lab(machines: Callable[[str], Machine], request: pytest.FixtureRequest) -> Iterator[laboratory.Lab]:
     """A lab for each test: what a fix does not restore must not be found by the next one."""
     case = getattr(request, "param", Case("", {}))
-    plan = topologies.standard(2, TunnelOptions(kind=case.kind))
+    plan = topologies.star(2, TunnelOptions(kind=case.kind))
     plan = replace(topologies.routed(plan) if case.routers else plan, ipv6=case.ipv6)
     with laboratory.build(machines(case.kind), plan, Underlay(provider("oci"), routers=case.routers)) as made:
         yield made

@@ -47,14 +47,14 @@ Make = Callable[[str, int], tuple[Topology, int]]
 
 
 def plan(kind: str, spokes: int) -> Topology:
-    return topologies.standard(spokes, TunnelOptions(kind=kind))
+    return topologies.star(spokes, TunnelOptions(kind=kind))
 
 
 LABS: tuple[Make, ...] = (
     lambda kind, spokes: (plan(kind, spokes), 0),
     lambda kind, spokes: (replace(plan(kind, spokes), ipv6=True), 0),
     lambda kind, spokes: (topologies.routed(plan(kind, spokes)), 2),
-    lambda kind, spokes: (topologies.standard(spokes, TunnelOptions(kind=kind, ttl=None)), 0),
+    lambda kind, spokes: (topologies.star(spokes, TunnelOptions(kind=kind, ttl=None)), 0),
     lambda kind, spokes: (plan(OVER_IPV6 if kind == "gretap" else kind, spokes), 0),
 )
 

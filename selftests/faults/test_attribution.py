@@ -59,7 +59,7 @@ def machine() -> Iterator[Machine]:
 
 def tried(machine: Machine, *faults: str) -> Scene:
     """What is seen of a lab with faults."""
-    plan = topologies.standard(2, TunnelOptions(kind=TUNNEL))
+    plan = topologies.star(2, TunnelOptions(kind=TUNNEL))
     with laboratory.build(machine, plan, Underlay(provider("oci"))) as lab:
         for fault in faults:
             catalogue.named(fault).inject(lab)

@@ -135,7 +135,7 @@ def test_nothing_is_found_where_nothing_is_wrong(machine, kind, cloud, routers, 
     carries = provider(cloud).gre if kind == "gretap" else provider(cloud).vxlan
     if not carries:
         pytest.skip(f"{cloud} drops what {kind} is carried in")
-    plan = topologies.standard(spokes, TunnelOptions(kind=kind))
+    plan = topologies.star(spokes, TunnelOptions(kind=kind))
     plan = topologies.routed(plan) if routers else plan
 
     assert found(laboratory.build(machine, plan, Underlay(provider(cloud), routers))) == set()
@@ -146,7 +146,7 @@ def test_options_of_the_user_are_not_a_fault(machine, kind, options):
     """A lab whose tunnels are made in another way on purpose has no finding."""
     if kind != "gretap" and set(options) & {"key", "checksum", "local"}:
         pytest.skip("is about GRE")
-    plan = topologies.standard(2, replace(TunnelOptions(kind=kind), **options))
+    plan = topologies.star(2, replace(TunnelOptions(kind=kind), **options))
 
     assert found(laboratory.build(machine, plan, Underlay(provider("oci")))) == set()
 
@@ -154,7 +154,7 @@ def test_options_of_the_user_are_not_a_fault(machine, kind, options):
 @pytest.mark.parametrize(("node", "commands"), UNUSUAL, ids=[commands[-1] for _, commands in UNUSUAL])
 def test_what_is_unusual_and_harms_nothing_is_no_fault(machine, kind, node, commands):
     """A lab with additional bridges, filters, queues, routes and addresses, all harmless, has no finding."""
-    lab = laboratory.build(machine, topologies.standard(2, TunnelOptions(kind=kind)), Underlay(provider("oci")))
+    lab = laboratory.build(machine, topologies.star(2, TunnelOptions(kind=kind)), Underlay(provider("oci")))
     words = {
         "device": lab.topology.port("spoke1", "hub"),
         "port": lab.topology.port("hub", "spoke1"),
@@ -181,7 +181,7 @@ def test_of_the_articles_lab_its_own_mistakes_are_found(machine, kind, routers):
 
 def test_time_after_time(machine, kind):
     """The same lab, diagnosed again and again, stays without a finding."""
-    plan = topologies.standard(2, TunnelOptions(kind=kind))
+    plan = topologies.star(2, TunnelOptions(kind=kind))
     with laboratory.build(machine, plan, Underlay(provider("oci"))) as lab:
         findings = [explain(scene.gather(lab)) for _ in range(ROUNDS)]
 

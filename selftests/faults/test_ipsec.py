@@ -23,7 +23,7 @@ OF_VPN = "src 192.168.0.0/24 dst 192.168.1.0/24"
 def blocked_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A lab in which IPsec drops the tunnel packets of spoke2, which has policies of a VPN also."""
     tunnel = "gretap"
-    plan = topologies.standard(2, TunnelOptions(kind=tunnel))
+    plan = topologies.star(2, TunnelOptions(kind=tunnel))
     with machine_for(tunnel, "guest") as made, laboratory.build(made, plan, Underlay(provider("oci"))) as lab:
         catalogue.named(request.param).inject(lab)
         for direction in ("in", "out"):

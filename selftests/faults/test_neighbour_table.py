@@ -40,7 +40,7 @@ DEADLINE = 300  # seconds; 20 in practice
 def lab() -> Iterator[laboratory.BuiltLab]:
     """A lab in a guest of its own."""
     starting = choose.start(choose.choose("guest", "gretap"), execnet.Group())
-    plan = topologies.standard(2, TunnelOptions(kind="gretap"))
+    plan = topologies.star(2, TunnelOptions(kind="gretap"))
     with laboratory.build(starting.machine(), plan, Underlay(provider("oci"))) as made:
         yield made
     starting.close()

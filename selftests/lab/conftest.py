@@ -33,7 +33,7 @@ def any_machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 @pytest.fixture(scope="module")
 def kept_lab(any_machine: Machine) -> Iterator[Lab]:
     """One lab for all tests of a module, each of which puts back what it changes."""
-    chosen = topologies.standard(2, TunnelOptions(kind=TUNNELS[any_machine.kind]))
+    chosen = topologies.star(2, TunnelOptions(kind=TUNNELS[any_machine.kind]))
     lab = laboratory.build(any_machine, chosen, Underlay(provider("oci")))
     yield lab
     lab.close()

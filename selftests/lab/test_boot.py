@@ -50,9 +50,7 @@ def by_shell(node: Node, files: Files) -> object:
     return done
 
 
-@pytest.fixture(
-    params=["standard gretap", "standard geneve", "standard ip6gretap", "two-hubs-bond gretap", "two-hubs-prp gretap"]
-)
+@pytest.fixture(params=["star gretap", "star geneve", "star ip6gretap", "two-hubs-bond gretap", "two-hubs-prp gretap"])
 def lab(request: pytest.FixtureRequest) -> Iterator[BuiltLab]:
     """Hosts without an overlay, in a guest."""
     name, kind = request.param.split()
@@ -109,7 +107,7 @@ def is_made(lab: BuiltLab, plan: NodePlan) -> bool:
     return routed and set(carrying) == set(devices)
 
 
-@pytest.mark.parametrize("lab", ["standard gretap", "standard ip6gretap"], indirect=True)
+@pytest.mark.parametrize("lab", ["star gretap", "star ip6gretap"], indirect=True)
 def test_a_rehearsal_boots_hosts_in_a_guest(lab: BuiltLab) -> None:
     """The root directory of a rehearsed host works in a guest too: networkd makes the overlay there from its files."""
     before = readback.read([lab.nodes[plan.name] for plan in lab.topology.nodes])

@@ -88,7 +88,7 @@ SHAPES = {
 
 def topology_of(shape: Shape) -> Topology:
     """The topology: every tunnel has a device of its own, but on hosts that have one VXLAN device."""
-    base = {node.name: node for node in topologies.standard(3).nodes}
+    base = {node.name: node for node in topologies.star(3).nodes}
     names = dict.fromkeys(itertools.chain(*shape.tunnels, *shape.paths))
     nodes, tunnels = [], []
     for name in sorted(names):
@@ -138,13 +138,13 @@ def test_one_vxlan_device_has_a_tunnel_to_each_peer():
 
 def test_a_shape_without_a_hub_has_no_hub():
     """What needs a hub does not apply to a pair."""
-    with pytest.raises(NotApplicable, match="needs a hub"):
+    with pytest.raises(NotApplicable, match="requires a hub"):
         _ = topology_of(SHAPES["pair"]).hub
 
 
-def test_the_standard_topology_is_a_star():
+def test_the_default_topology_is_a_star():
     """Its hub forwards, and every tunnel ends there; a spoke's device is its tunnel."""
-    topology = topologies.standard(3)
+    topology = topologies.star(3)
 
     assert (topology.forwarders, topology.centre) == ({"hub"}, "hub")
     assert topology.devices("hub") == ["bridge0", "gretap1", "gretap2", "gretap3"]

@@ -30,7 +30,7 @@ FEW, MORE = 64, 128
 @pytest.fixture
 def lab(any_machine: Machine) -> Iterator[BuiltLab]:
     """A hub and two spokes."""
-    topology = topologies.standard(2, TunnelOptions(kind=TUNNELS[any_machine.kind]))
+    topology = topologies.star(2, TunnelOptions(kind=TUNNELS[any_machine.kind]))
     with laboratory.build(any_machine, topology, Underlay(provider("oci"))) as built:
         yield built
 

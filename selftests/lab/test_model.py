@@ -13,9 +13,9 @@ from lab.tunnels import KINDS, gretap
 from lab.underlay import fabric
 
 
-def test_the_standard_lab_has_the_articles_addresses():
+def test_the_star_has_the_articles_addresses():
     """Hub and spokes are where the article has them."""
-    topology = topologies.standard()
+    topology = topologies.star()
 
     assert [(node.name, node.address("underlay"), node.address()) for node in topology.nodes] == [
         ("hub", "10.0.0.197", "172.16.254.1"),
@@ -27,7 +27,7 @@ def test_the_standard_lab_has_the_articles_addresses():
 @pytest.mark.parametrize("spokes", [1, 2, 3, 250])
 def test_no_address_is_used_twice(spokes):
     """Every node has an underlay and an overlay address, for any number of spokes."""
-    nodes = topologies.standard(spokes).nodes
+    nodes = topologies.star(spokes).nodes
 
     assert len({node.underlay.ip for node in nodes} | {node.overlay.ip for node in nodes}) == 2 * (spokes + 1)
 
@@ -36,7 +36,7 @@ def test_no_address_is_used_twice(spokes):
 def test_an_impossible_number_of_spokes_is_a_usage_problem(spokes):
     """More spokes than a /24 holds, or none, are rejected with the possible range."""
     with pytest.raises(UsageProblem, match="expected 1 to 250"):
-        topologies.standard(spokes)
+        topologies.star(spokes)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_an_impossible_number_of_spokes_is_a_usage_problem(spokes):
         (lambda: designs.topology("pair", 5, TunnelOptions(), 9000), "--spokes=5: the pair design supports 2"),
         (lambda: designs.topology("flood-list", 2, TunnelOptions(), 9000), "the flood-list design supports only vxlan"),
         (lambda: provider("digitalocean"), "oci, aws, gcp, azure"),
-        (lambda: topologies.standard(options=TunnelOptions(kind="ipip")), "gretap, vxlan"),
+        (lambda: topologies.star(options=TunnelOptions(kind="ipip")), "gretap, vxlan"),
     ],
     ids=["topology", "spokes of a pair", "tunnel of a flood list", "provider", "tunnel"],
 )
@@ -58,12 +58,12 @@ def test_an_unknown_name_is_answered_with_the_known_ones(ask, known):
 
 def test_an_older_name_is_still_understood():
     """A star may be called by its first name, `standard`."""
-    assert designs.topology("standard", 3, TunnelOptions(), 9000) == topologies.standard(3)
+    assert designs.topology("standard", 3, TunnelOptions(), 9000) == topologies.star(3)
 
 
 def test_the_article_differs_in_what_it_leaves_out_only():
     """The article's literal topology routes a /8, inherits the TTL, pins neither source nor the bridge's MAC."""
-    article, standard = topologies.article(), topologies.standard()
+    article, standard = topologies.article(), topologies.star()
 
     assert str(article.multicast_route) == "224.0.0.0/8"
     assert (article.options.ttl, article.options.local) == (None, False)
@@ -103,7 +103,7 @@ def test_a_port_that_was_not_chosen_follows_the_kind():
 
 def test_every_hub_tunnel_is_a_port_and_every_spoke_has_one():
     """The hub's plan enslaves one tunnel per spoke; a spoke's plan has one tunnel and no bridge."""
-    topology = topologies.standard(spokes=3)
+    topology = topologies.star(spokes=3)
 
     hub = [fields for verb, fields in plan.changes(topology, topology.hub) if verb == "link_add"]
     spoke = [fields for verb, fields in plan.changes(topology, topology.spokes[0]) if verb == "link_add"]
@@ -114,7 +114,7 @@ def test_every_hub_tunnel_is_a_port_and_every_spoke_has_one():
 
 def test_a_routed_underlay_puts_spokes_in_another_subnet():
     """With routers between them, hub and spokes share no subnet, and each segment has a gateway."""
-    topology = topologies.routed(topologies.standard())
+    topology = topologies.routed(topologies.star())
     parts = fabric.segments(topology, Underlay(provider("oci"), routers=2))
 
     assert [[port.node for port in part.ports] for part in parts] == [["hub", "r1"], ["spoke1", "spoke2", "r2"]]

@@ -19,7 +19,7 @@ from lab.probes.sightings import Sighting, path
 
 def judged(payloads, sent=(b"hello",)):
     """A listening at one node that heard what is given."""
-    listening = Listening({}, topologies.standard(), ["spoke2"], tapped=[])
+    listening = Listening({}, topologies.star(), ["spoke2"], tapped=[])
     listening.sent.append(Sent("spoke1", tuple(sent), "172.16.254.255", 5005, ("172.16.254.2", 40000)))
     listening.datagrams = {"spoke2": tuple(Datagram(payload) for payload in payloads)}
     return listening

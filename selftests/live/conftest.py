@@ -22,7 +22,7 @@ from selftests.live.rig import Rig, missing
 
 def plan(spokes: int = 2) -> Topology:
     """The overlay of a rig that is like a lab's: over VXLAN, which this kernel has."""
-    return topologies.standard(spokes, TunnelOptions(kind="vxlan"))
+    return topologies.star(spokes, TunnelOptions(kind="vxlan"))
 
 
 @contextlib.contextmanager

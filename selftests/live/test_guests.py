@@ -64,7 +64,7 @@ MULTICAST, ARTICLES_MULTICAST = "224.0.0.0/4", "224.0.0.0/8"
 @pytest.fixture(scope="module")
 def guests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestsRig]:
     """Three machines as their cloud hands them out; each test leaves them so."""
-    with guests_rig.booted(tmp_path_factory.mktemp("guests"), topologies.standard(2)) as made:
+    with guests_rig.booted(tmp_path_factory.mktemp("guests"), topologies.star(2)) as made:
         yield made
 
 
@@ -176,7 +176,7 @@ OWN_RIG = """
     from lab.providers import provider
     from selftests.live.guests_rig import GuestsRig
     starting = choose.start(choose.Choice("local", ""), execnet.Group())
-    lab = laboratory.build(starting.machine(), topologies.standard(2), Underlay(provider("oci")), overlay=False)
+    lab = laboratory.build(starting.machine(), topologies.star(2), Underlay(provider("oci")), overlay=False)
     rig = GuestsRig(lab, Path({directory!r}))
     print(*(host.booting.pid for host in rig.hosts.values()), flush=True)
     sys.stdin.read()

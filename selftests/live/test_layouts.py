@@ -27,7 +27,7 @@ from selftests.live.test_suite import run
 
 INCOMPLETE = 10
 SOME = ("tests/prerequisites", "tests/broadcast")
-DUAL_STACK = topologies.standard(3, TunnelOptions(kind="ip6gretap"))  # its NICs have addresses of IPv6, too
+DUAL_STACK = topologies.star(3, TunnelOptions(kind="ip6gretap"))  # its NICs have addresses of IPv6, too
 HOLDS = ("passed", "not-applicable")
 COMMAND = re.compile(r"\b(ip (link|addr|route|rule)|bridge (link|fdb)|iptables|nft|tc|sysctl) \S")
 

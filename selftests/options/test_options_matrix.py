@@ -143,7 +143,7 @@ ELSEWHERE = {
     "-x": "selftests/reports",
 }
 """Options of the README that other selftests run; `-k` and `-x` are pytest's own."""
-NUMBERS = {"--spokes=": ("1", "5", "40"), "-n": ("2",)}
+NUMBERS = {"--spokes=": ("1", "5", "40"), "-n": ("2",), "--api-delay=": ("1",)}
 """Options with any number as value: which ones stand for it."""
 
 

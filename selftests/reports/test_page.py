@@ -27,7 +27,7 @@ import pytest
 from lab import topologies
 
 def pytest_overcast_topology(config):
-    return topologies.standard({spokes})
+    return topologies.star({spokes})
 """
 
 DELIVERIES = """

@@ -33,7 +33,7 @@ def set_up(rig: Rig, reach: Reach) -> Callable[..., Provisioned]:
     """Sets the overlay up from here, without pytest."""
 
     def start(**fields: Any) -> Provisioned:
-        topology = topologies.standard(2, TunnelOptions(kind="vxlan"))
+        topology = topologies.star(2, TunnelOptions(kind="vxlan"))
         made = provision.provision(reach(rig.specs).machines, topology, **fields)
         assert all(overlay_on(rig).values())
         return made

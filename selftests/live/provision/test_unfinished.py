@@ -21,7 +21,7 @@ SOON = 20.0  # seconds; an answer that was taken by another thread is missed aft
 def test_hosts_are_restored_while_they_are_busy(rig: Rig, reach: Reach) -> None:
     """Each host's answers reach the thread that restores it, and nothing is reported as lost."""
     machines = reach(rig.specs).machines
-    provisioned = provision.provision(machines, topologies.standard(2, TunnelOptions(kind="vxlan")))
+    provisioned = provision.provision(machines, topologies.star(2, TunnelOptions(kind="vxlan")))
     for machine in machines.values():
         machine.peers = [other for other in machines.values() if other is not machine]
     for node in provisioned.nodes.values():
