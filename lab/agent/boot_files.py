@@ -3,12 +3,14 @@ Which files that a boot may read name something (a device, an address, a route),
 
 Comments in a file do not count.  A file may be unused: its tool is not enabled or not installed, it
 may not be executable, or it contains a condition for a command.
-Sources: systemd.unit(5), systemd.network(5), interfaces(5), netplan(5), nm-settings-keyfile(5), crontab(5),
+Sources: nft(8), netfilter-persistent(8),
+systemd.unit(5), systemd.network(5), interfaces(5), netplan(5), nm-settings-keyfile(5), crontab(5),
 systemd-rc-local-generator(8), and cloud-init's per-boot scripts.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
@@ -33,6 +35,8 @@ AUTO = re.compile(r"^\s*(?:auto|allow-hotplug)\s+(.*)$", re.MULTILINE)
 STANZA = re.compile(r"^\s*iface\s+(\S+)", re.MULTILINE)
 INTERFACES = "/etc/network/interfaces"
 SOURCED = re.compile(r"^\s*source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d", re.MULTILINE)
+NFTABLES = ("/etc/nftables.conf", "/etc/sysconfig/nftables.conf")
+INCLUDED = re.compile(r"^\s*include\s+\"([^\"]+)\"", re.MULTILINE)
 PROGRAMS = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/lib/systemd:/lib/systemd"
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -49,15 +53,17 @@ class Source(NamedTuple):
     """Of a file's path and its text."""
 
 
-def naming(words: Sequence[str]) -> list[dict[str, Any]]:
+def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, Any]]:
     """
     The files that name any of the words, in which a word stands by itself, and those that may not be read.
+
+    `firewalls`: the files of firewalls, too.
 
     Of each: `path`, `tool`, `words`; `obstacle` and `fix`: why a boot does not use it, and what changes that (empty: it
     uses it); `unread`.
     """
     found: list[dict[str, Any]] = []
-    for source, path in _files():
+    for source, path in files((*SOURCES, *FIREWALLS) if firewalls else SOURCES):
         entry = {"path": path, "tool": source.tool, "words": [], "obstacle": "", "fix": "", "unread": False}
         try:
             with open(path, errors="replace") as file:
@@ -74,8 +80,8 @@ def naming(words: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _files() -> Iterator[tuple[Source, str]]:
-    for source in SOURCES:
+def files(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
+    for source in sources:
         for pattern in source.patterns:
             for path in sorted(glob.glob(pattern)):
                 yield source, path
@@ -177,6 +183,18 @@ def _cron(path: str, text: str) -> Obstacle:
     return None if "@reboot" in text else ("cron does not run it at boot", "sudo crontab -e    # a line with @reboot")
 
 
+def _nft(path: str, text: str) -> Obstacle:
+    included = [pattern for main in NFTABLES for pattern in INCLUDED.findall(_read(main))]
+    if path not in NFTABLES and not any(fnmatch.fnmatch(path, pattern) for pattern in included):
+        return f"{NFTABLES[0]} does not include it", f"grep -n include {NFTABLES[0]}    # then include {path}"
+    return _program("nftables.service", "nft", "nftables")
+
+
+def _iptables(path: str, text: str) -> Obstacle:
+    unit = "netfilter-persistent.service" if path.startswith("/etc/iptables/") else "iptables.service"
+    return None if _enabled(unit) else (f"{unit} is not enabled", f"sudo systemctl enable {unit}")
+
+
 NETWORKD, CRON = (
     "/etc/systemd/network",
     ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*"),
@@ -192,5 +210,9 @@ SOURCES = (
     Source("rc.local", ("/etc/rc.local", "/etc/rc.d/rc.local"), _executed),
     Source("cloud-init", ("/var/lib/cloud/scripts/per-boot/*",), _executed),
     Source("cron", CRON, _cron),
+)
+FIREWALLS = (
+    Source("nft", (*NFTABLES, "/etc/nftables/*.nft", "/etc/nftables.d/*", "/etc/*.nft"), _nft),
+    Source("iptables", ("/etc/iptables/rules.v4", "/etc/sysconfig/iptables"), _iptables),
 )
 UNIT = Source("systemd", (), _unit)

@@ -107,11 +107,11 @@ class Looking:
         with self._nodes[node].stack.entered():
             return firewalls.read()
 
-    def named_at_boot(self, node: int, words: Sequence[str]) -> list[dict[str, Any]]:
+    def named_at_boot(self, node: int, words: Sequence[str], firewalls: bool = False) -> list[dict[str, Any]]:
         """Which files that a boot may read name something (`boot_files.naming`)."""
         from lab.agent import boot_files
 
-        return boot_files.naming(words)
+        return boot_files.naming(words, firewalls=firewalls)
 
     def firewalld(self, node: int) -> dict[str, Any]:
         """What firewalld accepts now and after its next start (`firewalld.read`)."""

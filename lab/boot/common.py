@@ -95,6 +95,15 @@ def _firewall(topology: Topology, node: NodePlan) -> str:
     )
 
 
+def iptables(topology: Topology, node: NodePlan) -> str:
+    """The command that has iptables accept the tunnel packets of a host's peers, and what its overlay device brings."""
+    kind = tunnels.kind(topology.options.kind)
+    tool = "ip6tables" if kind.over_ipv6 else "iptables"
+    peers = ",".join(topology.node(peer).endpoint for peer in topology.peers(node.name))
+    carried = f"{tool} -I INPUT -s {peers} {Carrier(kind.protocol, kind.port).iptables} -j ACCEPT"
+    return f"{carried} && iptables -I INPUT -i {node.device} -j ACCEPT"
+
+
 def mac(node: NodePlan) -> str:
     """
     The MAC address of the device with a host's overlay address.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -62,10 +62,12 @@ FORMATS = {
 }
 
 
-NFT, FIREWALLD = "nft", "firewalld"
+NFT, FIREWALLD, IPTABLES = "nft", "firewalld", "iptables"
 RULES = {
     NFT: f"A firewall on a host that drops what it does not know needs the rules of {common.FIREWALL}.",
     FIREWALLD: "firewalld accepts the tunnel packets and the overlay's device with, on each host as root:",
+    IPTABLES: "iptables accepts the tunnel packets and the overlay's device with, as root "
+    "(`netfilter-persistent` is in Debian's package iptables-persistent):",
 }
 """What the README has of a host's own firewall, by the tool of it."""
 
@@ -195,8 +197,9 @@ def contents(topology: Topology, names: Mapping[str, str], tool: Format, cloud: 
         files = tool.files(topology, node)
         if not tool.alone:
             files = {**common.files(topology, node), **files}
-        if firewall == FIREWALLD:
+        if firewall != NFT:
             del files[common.FIREWALL]
+        if firewall == FIREWALLD:
             files = {**networkmanager.zoned(files, node, firewalld.ZONE), **firewalld.files(topology, node)}
         written |= {f"{names[node.name]}/{path.lstrip('/')}": text for path, text in files.items()}
     rules = terraform.text(cloud, *_outside(topology))
@@ -219,8 +222,14 @@ def _readme(
     also = f"\n\nOr with Terraform: {terraform.FILE}." if terraform.FILE in beside else ""
     listed = ",".join(names[node.name] for node in topology.nodes)
     mtu = min(common.mtu(topology, node) for node in topology.nodes)
-    starts = dict.fromkeys(firewalld.start(node) for node in topology.nodes)
-    commands = "".join(f"\n\n    {start}" for start in starts) if firewall == FIREWALLD else ""
+    chosen: dict[str, Iterable[str]] = {
+        FIREWALLD: dict.fromkeys(firewalld.start(node) for node in topology.nodes),
+        IPTABLES: [
+            f"{common.iptables(topology, node)} && netfilter-persistent save    # on {names[node.name]}"
+            for node in topology.nodes
+        ],
+    }
+    commands = "".join(f"\n\n    {command}" for command in chosen.get(firewall, ()))
     return f"""# The overlay: {topology.name}, {kind.name}, by {tool.title}
 
 | host | on the cloud's network | on the overlay | device |

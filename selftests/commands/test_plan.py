@@ -72,13 +72,16 @@ def test_scripts_are_clean(tmp_path: Path, shape: str) -> None:
 
 
 COMMAND = re.compile(
-    r"^ +(?:(?:pre-up|up|post-down|-) +(?!\|)|(?=cp|modprobe|sysctl|chmod|systemctl|ifup|nmcli|netplan|firewall))(.+)$",
+    r"^ +(?:(?:pre-up|up|post-down|-) +(?!\|)"
+    r"|(?=cp|modprobe|sysctl|chmod|systemctl|ifup|nmcli|netplan|firewall|iptables))(.+)$",
     re.MULTILINE,
 )
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is missing: apt-get install shellcheck")
-@pytest.mark.parametrize(("tool", "firewall"), [(tool, "nft") for tool in FORMATS] + [("shell", "firewalld")])
+@pytest.mark.parametrize(
+    ("tool", "firewall"), [(tool, "nft") for tool in FORMATS] + [("shell", "firewalld"), ("shell", "iptables")]
+)
 def test_every_command_is_clean(tmp_path: Path, tool: str, firewall: str) -> None:
     """No command of a stanza, of the user data or of the README has anything that shellcheck finds wrong."""
     words = ["--tunnel=vxlan", f"--format={tool}", f"--firewall={firewall}"]
@@ -151,6 +154,15 @@ def test_a_tool_without_words_for_geneve_names_others(capsys: pytest.CaptureFixt
     words = ["--hub=10.1.0.4", "--spokes=10.1.0.5", "--tunnel=geneve", f"--format={tool}"]
     assert main(["plan", *words]) == 2
     assert "does not support geneve tunnels: use --format=networkd or shell" in capsys.readouterr().err
+
+
+def test_iptables_is_opened_by_a_command_for_each_host(tmp_path: Path) -> None:
+    """With --firewall=iptables the README has the command that accepts what a host's peers send, and saves it."""
+    assert main([*GIVEN, "--firewall=iptables", "-o", str(tmp_path)]) == 0
+    written = (tmp_path / "README.md").read_text()
+    accepted = "iptables -I INPUT -s 10.1.0.4 -p gre -j ACCEPT && iptables -I INPUT -i gretap1 -j ACCEPT"
+    assert f"    {accepted} && netfilter-persistent save    # on web1\n" in written
+    assert not list(tmp_path.rglob("*.nft"))
 
 
 def test_firewalld_is_opened_by_a_policy_and_a_zone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

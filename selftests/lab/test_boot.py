@@ -93,6 +93,19 @@ def test_every_host_receives_from_every_other(
         assert lab.nodes[plan.name].link(plan.device).mtu == common.mtu(lab.topology, plan)
 
 
+def test_the_commands_of_plan_open_iptables(make_lab: Callable[..., BuiltLab]) -> None:
+    """Where INPUT drops what it does not know, the commands that plan prints let the overlay through."""
+    lab = make_lab()
+    for plan in lab.topology.nodes:
+        command = f"iptables -P INPUT DROP && {common.iptables(lab.topology, plan)}"
+        done = lab.nodes[plan.name].run("sh", "-ec", command)
+        assert done["status"] == 0, done
+
+    with lab.listen(lab.others("hub")) as heard:
+        lab.hub.udp.send(to=lab.everyone)
+    heard.exactly_once(lab.others("hub"))
+
+
 def await_made(lab: BuiltLab) -> None:
     """Returns when every host has its multicast route, and its devices carry."""
     deadline = time.monotonic() + WITHIN

@@ -29,3 +29,9 @@ def test_a_boot_makes_the_same_overlay(lost_at_boot):
 def test_a_boot_keeps_the_firewall_open(firewall_lost_at_boot):
     """On each host, firewalld's permanent configuration has what it accepts of the overlay now."""
     assert firewall_lost_at_boot == []
+
+
+@pytest.mark.requirement("BOOT-06")
+def test_a_boot_loads_the_rules_that_let_tunnel_packets_in(rules_lost_at_boot):
+    """On each host, a file that a boot loads has the rule without which nft or iptables drops tunnel packets."""
+    assert rules_lost_at_boot == []
