@@ -45,7 +45,7 @@ flood-entry-of-group: one host has learned the broadcast address as another host
     topology: flood-list; tunnels: vxlan; spokes: 3
 flood-list-mtu-small: one host's VXLAN device has a smaller MTU than the others, less than IPv6 requires
     spoke: ip link set {device} mtu 1200
-    red: V6-01; green: BCAST-01; finding: mtu-mismatch at spoke {device}
+    red: MTU-05 V6-01; green: BCAST-01; finding: mtu-mismatch at spoke {device}
     topology: flood-list; tunnels: vxlan; spokes: 3
 mesh-port-not-isolated: one host of a mesh forwards between its tunnels
     spoke: bridge link set dev {leg} isolated off

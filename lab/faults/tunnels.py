@@ -69,6 +69,9 @@ tos-inherit: every tunnel copies the TOS of what it carries
     red: WIRE-05; green: BCAST-01; finding: tunnel-tos-not-as-planned at hub {port}
 nopmtudisc: every tunnel leaves DF to what it carries
     red: WIRE-06; green: BCAST-01; finding: tunnel-pmtudisc-not-as-planned at hub {port}; tunnels: gretap
+df-set: the hub's end of one tunnel sets DF, which VXLAN leaves unset
+    hub: ip link set {port} type vxlan df set
+    red: WIRE-06; green: BCAST-01; finding: tunnel-df-mismatch at hub {port}; tunnels: vxlan
 keyed: every tunnel has an unplanned key
     red: WIRE-01; green: BCAST-01; finding: tunnel-key-not-as-planned at hub {port}; tunnels: gretap
 key-differs: hub and one spoke have different keys

@@ -83,6 +83,7 @@ class Geneve(Kind):
             ttl=None if options.get("ttl_inherit") else options.get("ttl") or default_ttl,
             tos_inherit=tos == TOS_INHERIT,
             tos=0 if tos == TOS_INHERIT else tos,
+            df=options.get("df") or 0,
             vni=options.get("id"),
             port=options.get("port"),
         )

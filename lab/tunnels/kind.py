@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal
 from lab.changes import LinkKind
 from lab.model import TunnelOptions
 
+DF = ("unset", "set", "inherit")
+"""What a tunnel over UDP does to the outer Don't Fragment bit (ip-link(8): df)."""
 UNSPECIFIED = ("0.0.0.0", "::", None)
 Options = Mapping[str, Any]
 """The options of a link under the names of ip-link(8)."""
@@ -35,6 +37,8 @@ class TunnelEnd:
     sequence: tuple[bool, bool] = (False, False)
     pmtudisc: bool = True
     ignore_df: bool = False
+    df: int = 0
+    """Of VXLAN and Geneve: an index into `DF`."""
     vni: int | None = None
     port: int | None = None
     link: str | None = None

@@ -87,6 +87,7 @@ class Vxlan(Kind):
             ttl=None if options.get("ttl_inherit") else options.get("ttl") or default_ttl,
             tos_inherit=tos == TOS_INHERIT,
             tos=0 if tos == TOS_INHERIT else tos,
+            df=options.get("df") or 0,
             vni=options.get("id"),
             port=options.get("port"),
             link=options.get("link"),

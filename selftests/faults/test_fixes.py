@@ -86,6 +86,7 @@ ELSEWHERE = {
     ),
     "tunnel-elsewhere": Case("hub", {"hub": "ip netns add of-hub && ip link set {port} netns of-hub"}, "gretap"),
     "tunnel-checksum-not-as-planned": Case("spoke2", {"hub": "{remade} csum", "spoke2": "{remade} csum"}, "gretap"),
+    "tunnel-df-not-as-planned": Case("spoke2", {"hub": "{remade} df set", "spoke2": "{remade} df set"}),
     "tunnel-pmtudisc-mismatch": Case("spoke2", {"spoke2": "{remade} nopmtudisc"}, "gretap"),
     "tunnel-port-not-as-planned": Case("spoke2", {"hub": "{remade} dstport 4790", "spoke2": "{remade} dstport 4790"}),
     "tunnel-sequence-not-as-planned": Case("spoke2", {"hub": "{remade} seq", "spoke2": "{remade} seq"}, "gretap"),

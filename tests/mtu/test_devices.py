@@ -34,9 +34,8 @@ def room(lab, nic):
 
 def tunnel_ends(lab):
     """Both ends of every tunnel: (host, device)."""
-    for spoke in lab.spokes:
-        yield lab.hub, lab.topology.port("hub", spoke.name)
-        yield spoke, lab.topology.port(spoke.name, "hub")
+    ends = {(end.host, end.device) for tunnel in lab.topology.tunnels for end in tunnel.ends}
+    return [(lab[name], device) for name, device in sorted(ends)]
 
 
 def of(host, device):
@@ -100,18 +99,16 @@ class TestNewTunnel:
 
 @pytest.mark.requirement("MTU-05")
 def test_all_devices_of_the_overlay_agree(overlay):
-    """Both ends of every tunnel and the hub's bridge have one MTU."""
-    hub, seen = overlay.hub, configured(overlay)
-    own = [(host, host.plan.device) for host in (overlay.hosts.values() if overlay.topology.doubled else [hub])]
-    mtus, ends = (
-        {f"{host} {device}": seen[host.name].device(device).mtu for host, device in devices}
-        for devices in (own, tunnel_ends(overlay))
-    )
-    if not overlay.topology.doubled:  # a PRP device takes less than its tunnels, and so do the hosts that it sends to
-        mtus |= ends
+    """Both ends of every tunnel, and every host's device with the overlay address, have one MTU."""
+    seen = configured(overlay)
+    own = [(host, host.plan.device) for host in overlay.hosts.values()]
+    alike = [[*own, *tunnel_ends(overlay)]]
+    if overlay.topology.doubled:  # a PRP device takes less than its tunnels, and so do the hosts that it sends to
+        alike = [own, tunnel_ends(overlay)]
 
-    assert mtus == dict.fromkeys(mtus, mtus[f"{hub} {hub.plan.device}"])
-    assert ends == dict.fromkeys(ends, next(iter(ends.values())))
+    for devices in alike:
+        mtus = {f"{host} {device}": seen[host.name].device(device).mtu for host, device in devices}
+        assert mtus == dict.fromkeys(mtus, next(iter(mtus.values())))
 
 
 @pytest.mark.requirement("MTU-05")

@@ -152,9 +152,9 @@ class TestDontFragment:
 
 
 @pytest.mark.requirement("WIRE-06")
-@pytest.mark.tunnel("geneve")
-def test_geneve_leaves_dont_fragment_unset(overlay):
-    """Outer DF of a Geneve tunnel is never set by default (`df unset`), whatever it is inside."""
+@pytest.mark.tunnel("vxlan", "geneve")
+def test_tunnels_over_udp_leave_dont_fragment_unset(overlay):
+    """Outer DF of a VXLAN or Geneve tunnel is never set by default (`df unset`), whatever it is inside."""
     heard = sent_to(overlay, overlay.everyone, [{"dont_fragment": inner} for inner in (False, True)])
 
     seen = list(carried(heard.sightings()))

@@ -13,7 +13,7 @@ from lab.overlay import commands
 from lab.overlay.incomplete import in_other_namespace
 from lab.overlay.readback import Device
 from lab.tunnels import KINDS
-from lab.tunnels.kind import TunnelEnd
+from lab.tunnels.kind import DF, TunnelEnd
 
 
 def _key(end: TunnelEnd) -> str:
@@ -32,6 +32,7 @@ COMPARED: tuple[tuple[str, Callable[[TunnelEnd], str]], ...] = (
     ("tunnel-ttl", lambda end: f"ttl {end.ttl or 'inherit'}"),
     ("tunnel-tos", lambda end: "tos inherit" if end.tos_inherit else f"tos {end.tos:#x}"),
     ("tunnel-pmtudisc", lambda end: "pmtudisc" if end.pmtudisc else "nopmtudisc"),
+    ("tunnel-df", lambda end: f"df {DF[end.df]}"),
 )
 
 
@@ -69,7 +70,13 @@ def renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
     """The tunnel to the other host where the one of the planned name is not there at all."""
     if scene.topology.port(host.name, far.name) in host.seen.devices:
         return None
-    leading = [device for device in host.seen.tunnels() if device.tunnel and device.tunnel.remote == far.plan.endpoint]
+    number = scene.topology.tunnel(host.name, far.name).number if host.plan.holder == "mesh" else None
+    leading = [
+        device
+        for device in host.seen.devices.values()
+        if device.tunnel
+        and (device.remote == far.plan.endpoint or (number and not device.remote and device.vni == number))
+    ]
     return leading[0] if len(leading) == 1 and leading[0].kind == scene.topology.options.kind else None
 
 
@@ -145,6 +152,7 @@ def _planned(topology: Topology, tunnel: Tunnel, found: TunnelEnd) -> TunnelEnd:
         checksum=(options.checksum, options.checksum),
         sequence=(options.sequence, options.sequence),
         pmtudisc=options.pmtudisc,
+        df=0,
         vni=tunnel.number if numbered else found.vni,
         port=options.port if numbered else found.port,
     )
