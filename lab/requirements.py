@@ -58,34 +58,35 @@ def _read(path: Path) -> tuple[Mapping[str, str], Mapping[str, Requirement]]:
 AREAS, CATALOGUE = _read(CATALOGUE_FILE)
 _RANK = {identity: number for number, identity in enumerate(CATALOGUE)}
 
-LACKS: Mapping[bool, Mapping[str, str]] = MappingProxyType(
+LACKS: Mapping[str, str] = MappingProxyType(
     {
-        True: {
-            "tunnels": "it needs tunnels; the cloud itself delivers groups here",
-            "broadcast": "it needs broadcast; the cloud delivers groups alone",
-            "sources": "it needs IGMPv3 and source filters; the cloud takes reports of IGMPv2 alone",
-            "flooding": "it needs groups that reach hosts that are no members; the cloud delivers to members alone",
-            "fragments": "it needs fragments; the cloud drops those of packets to groups",
-            "link-local groups": "it needs 224.0.0.0/24; the cloud's documents do not list it as delivered",
-        },
-        False: {"the cloud's groups": "it needs a cloud that delivers groups itself (--provider=aws-tgw)"},
+        "tunnels": "it needs tunnels; the cloud itself delivers groups here",
+        "broadcast": "it needs broadcast; the cloud delivers groups alone",
+        "sources": "it needs IGMPv3 and source filters; the cloud takes reports of IGMPv2 alone",
+        "flooding": "it needs groups that reach hosts that are no members; the cloud delivers to members alone",
+        "fragments": "it needs fragments; the cloud drops those of packets to groups",
+        "link-local groups": "it needs 224.0.0.0/24; the cloud's documents do not list it as delivered",
     }
 )
-"""
-What a network does not have, by whether the cloud itself delivers groups, each with the reason why what needs it does
-not apply.
-"""
+"""What a cloud that delivers groups itself does not have, each with the reason why what needs it does not apply."""
 
 # The areas on demand, and the option of each.
-ON_DEMAND: Mapping[str, str] = MappingProxyType({"APP": "--applications", "BOOT": "--persistence", "LOAD": "--load"})
+ON_DEMAND: Mapping[str, str] = MappingProxyType(
+    {"NATIVE": "--provider=aws-tgw", "APP": "--applications", "BOOT": "--persistence", "LOAD": "--load"}
+)
 
 # The areas that every run promises to cover: every MUST of them has to run and to hold for `conformant`.
 SCOPE: tuple[str, ...] = tuple(area for area in AREAS if area not in ON_DEMAND)
 
 
 def scope(asked: Callable[[str], object]) -> tuple[str, ...]:
-    """Return the areas that a run covers, in the order of the catalogue; `asked`: whether an option was given."""
-    return tuple(area for area in AREAS if area not in ON_DEMAND or asked(ON_DEMAND[area].removeprefix("--")))
+    """Return the areas that a run covers, in the order of the catalogue; `asked`: the value of an option, if given."""
+
+    def covers(area: str) -> bool:
+        option, _, value = ON_DEMAND[area].removeprefix("--").partition("=")
+        return asked(option) == value if value else bool(asked(option))
+
+    return tuple(area for area in AREAS if area not in ON_DEMAND or covers(area))
 
 
 def in_scope(areas: Sequence[str] = SCOPE) -> tuple[Requirement, ...]:

@@ -17,7 +17,7 @@ from lab.errors import EnvironmentProblem
 from lab.faults.fault import Fault
 from lab.machines import choose
 from lab.machines.base import Machine
-from lab.requirements import ON_DEMAND, area_of
+from lab.requirements import area_of
 from selftests.faults.in_turn import FILE, HEALTHY
 from selftests.faults.pool import ROOT, Run
 
@@ -90,7 +90,7 @@ def run(pytest: Run, reports: Path, faults: Sequence[Fault]) -> dict[str, Ran]:
     lab = [f"--tunnel={tunnel}", f"--spokes={spokes}", *([f"--topology={topology}"] if topology else [])]
     lab += [f"--provider={faults[0].provider}"] if faults[0].provider else []
     asked = [*lab, f"--requirements={','.join(every)}", f"--faults={','.join(wanted)}"]
-    if any(area_of(identity) in ON_DEMAND for identity in every):
+    if any(area_of(identity) == "APP" for identity in every):
         asked.append("--applications")
     plugin = ["-p", "selftests.faults.in_turn"]
     printed = pytest([*LEAN, *plugin, f"--reports={reports}", *asked, *files_of(every)])
