@@ -90,7 +90,7 @@ def _vlans(readings: Readings) -> Entries:
 
 def _addresses(readings: Readings) -> Entries:
     for one in readings["addresses"]:
-        if one.local == ROLE:  # which VRRP gives to a hub or its standby
+        if (one.dev, one.local) == ("lo", ROLE):  # which VRRP gives to a hub or its standby
             continue
         peer = f" peer {one.peer}" if one.peer else ""
         yield f"{one.local}{peer}/{one.prefixlen} dev {one.dev}", {"broadcast": one.broadcast, "scope": one.scope}

@@ -21,7 +21,7 @@ from lab.model import NodePlan, Topology, TunnelOptions, ipv6_of
 HUB = IPv4Address("10.0.0.197")
 FIRST_SPOKES = (IPv4Address("10.0.0.25"), IPv4Address("10.0.0.131"))
 GATEWAY_HOST = 1
-ROLE = "192.0.2.1"  # TEST-NET-1 (RFC 5737): the address of the VRRP master of a hub and its standby
+ROLE = "192.0.2.253"  # TEST-NET-1 (RFC 5737): the address of the VRRP master of a hub and its standby
 OVERLAY = IPv4Network("172.16.254.0/24")
 MOST_SPOKES = 250
 BRIDGE = "bridge0"

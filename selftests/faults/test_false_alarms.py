@@ -127,7 +127,7 @@ def found(lab: Lab) -> set[str]:
         return {finding.code for finding in explain(scene.gather(lab))}
 
 
-@pytest.mark.parametrize("cloud", PROVIDERS)
+@pytest.mark.parametrize("cloud", [name for name, cloud in PROVIDERS.items() if not cloud.groups])
 @pytest.mark.parametrize("routers", [0, 1])
 @pytest.mark.parametrize("spokes", [1, 3])
 def test_nothing_is_found_where_nothing_is_wrong(machine, kind, cloud, routers, spokes):
