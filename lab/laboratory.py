@@ -17,7 +17,7 @@ from dataclasses import replace
 from ipaddress import IPv4Interface
 from typing import Any
 
-from lab import standby
+from lab import standby, topologies
 from lab.building import (
     first_frames,
     forwarding,
@@ -94,8 +94,7 @@ class Lab:
     @property
     def senders(self) -> list[Host]:
         """The hosts that tests send from: all; of many the hubs, the first two spokes and the last."""
-        spokes = self.spokes
-        return [*self.hubs, *spokes[:2], *spokes[2:][-1:]]
+        return [self.hosts[plan.name] for plan in (*self.topology.hubs, *topologies.few(self.topology.spokes))]
 
     @property
     def tapped(self) -> Sequence[Node]:

@@ -9,7 +9,7 @@ It also leaves the bridge's MAC address to the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -95,3 +95,8 @@ def on_the_underlay(address: IPv4Address) -> IPv4Interface:
 
 def on_the_overlay(number: int) -> IPv4Interface:
     return IPv4Interface((OVERLAY.network_address + number, OVERLAY.prefixlen))
+
+
+def few(spokes: Sequence[NodePlan]) -> tuple[NodePlan, ...]:
+    """The spokes that stand for the others: of many the first two and the last."""
+    return (*spokes[:2], *spokes[2:][-1:])

@@ -17,7 +17,6 @@ from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
 from lab.model import Finding, NodePlan, Topology
 
-MANAGED = ("firewalld", "ufw-")
 NFT, IPTABLES = "nft", "iptables"
 SAVE = (
     "sudo apt-get install -y iptables-persistent && sudo netfilter-persistent save    # or as the distribution has it"
@@ -38,7 +37,7 @@ def needed(topology: Topology, node: NodePlan, rules: Sequence[FirewallRule]) ->
     """The rules for tunnel packets without which a host's firewall would drop them; none where others let them in."""
     kind, options = tunnels.kind(topology.options.kind), topology.options
     firewall = Firewall(rules)
-    if kind.over_ipv6 or any(map(firewall.has_chain, MANAGED)):
+    if kind.over_ipv6 or firewall.manager:
         return []
     port = options.port if kind.port else None
     for peer in topology.peers(node.name):

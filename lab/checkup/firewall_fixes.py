@@ -15,10 +15,11 @@ TO, FROM = ("output", "-d", "daddr"), ("input", "-s", "saddr")
 def accepting(firewall: Firewall | None, carrier: Carrier, peer: str, chain: FirewallRule | None = None) -> str:
     """Accepts the tunnel packets from a peer; `chain` is the one that drops them, if that is known."""
     managed = chain is None or chain.tool == NFT or "legacy" not in chain.tool
-    if managed and firewall is not None and firewall.has_chain("firewalld"):
+    manager = firewall.manager if managed and firewall is not None else ""
+    if manager == "firewalld":
         what = f"--add-port={carrier.port}/udp" if carrier.port else "--add-protocol=gre"
         return f"sudo firewall-cmd --permanent {what} && sudo firewall-cmd --reload"
-    if managed and firewall is not None and firewall.has_chain("ufw-"):
+    if manager == "ufw":
         what = f"proto udp from {peer} to any port {carrier.port}" if carrier.port else f"proto gre from {peer}"
         return f"sudo ufw insert 1 allow in {what}"
     return _exception(firewall, carrier, peer, chain, FROM)

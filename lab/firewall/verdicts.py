@@ -18,6 +18,8 @@ from lab.firewall.rules import FirewallRule
 FALL = "fall through"
 DEEPEST = 32
 """Chains that jump to chains; the kernel allows no more than 16 (nftables)."""
+MARKS = {"firewalld": "firewalld", "ufw": "ufw-"}
+"""What programs that keep rules leave their mark by (`Firewall.has_chain`)."""
 Outcomes = Mapping[str, FirewallRule]
 """Everything that may come of a packet, each with the rule that it is due to."""
 
@@ -55,6 +57,11 @@ class Firewall:
     def has_chain(self, beginning: str) -> bool:
         """Whether there is a table of this name, or a chain whose name begins so: what a tool leaves its mark by."""
         return any(table == beginning or chain.startswith(beginning) for _, _, table, chain in self.chains)
+
+    @property
+    def manager(self) -> str:
+        """The program that keeps the rules, by the chains that it makes; "" where there is none."""
+        return next((name for name, mark in MARKS.items() if self.has_chain(mark)), "")
 
     def of(self, packet: Packet, hook: str) -> Verdict:
         """The verdict of all the chains of a hook (`input`, `forward`): a packet has to get through every one."""
