@@ -3,9 +3,8 @@ Which files that a boot may read name something (a device, an address, a route),
 
 Comments in a file do not count.  A file may be unused: its tool is not enabled or not installed, it
 may not be executable, or it contains a condition for a command.
-Sources: nft(8), netfilter-persistent(8),
-systemd.unit(5), systemd.network(5), interfaces(5), netplan(5), nm-settings-keyfile(5), crontab(5),
-systemd-rc-local-generator(8), and cloud-init's per-boot scripts.
+Sources: systemd.unit(5), systemd.network(5), interfaces(5), netplan(5), nm-settings-keyfile(5), crontab(5), nft(8),
+netfilter-persistent(8), systemd-rc-local-generator(8), and cloud-init's per-boot scripts.
 """
 
 from __future__ import annotations
@@ -57,10 +56,8 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
     """
     The files that name any of the words, in which a word stands by itself, and those that may not be read.
 
-    `firewalls`: the files of firewalls, too.
-
     Of each: `path`, `tool`, `words`; `obstacle` and `fix`: why a boot does not use it, and what changes that (empty: it
-    uses it); `unread`.
+    uses it); `unread`.  `firewalls`: the files of firewalls, too.
     """
     found: list[dict[str, Any]] = []
     for source, path in files((*SOURCES, *FIREWALLS) if firewalls else SOURCES):
