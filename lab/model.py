@@ -115,8 +115,8 @@ class TunnelOptions:
     How every tunnel is made, under the names of ip-link(8).
 
     `ttl` None is `ttl inherit`; `local` False leaves the outer source address to the routing table.  `port` (dstport)
-    applies to VXLAN only.  `encap_limit` applies to tunnels over IPv6 only; None leaves the option out (`encaplimit
-    none`).
+    applies to VXLAN only, `df` (0 unset, 1 set, 2 inherit) to VXLAN and Geneve.  `encap_limit` applies to tunnels over
+    IPv6 only; None leaves the option out (`encaplimit none`).
     """
 
     kind: str = "gretap"
@@ -130,6 +130,7 @@ class TunnelOptions:
     sequence: bool = False
     pmtudisc: bool = True
     ignore_df: bool = False
+    df: int = 0
     encap_limit: int | None = 4
 
     def __post_init__(self) -> None:

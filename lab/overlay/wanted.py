@@ -155,6 +155,7 @@ def options_of(end: Device) -> TunnelOptions:
         sequence=tunnel.sequence[1],
         pmtudisc=tunnel.pmtudisc,
         ignore_df=tunnel.ignore_df,
+        df=tunnel.df,
         tos=tunnel.tos,
         port=tunnel.port or VXLAN_PORT,
     )

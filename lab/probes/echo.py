@@ -23,7 +23,7 @@ from lab.machines.sockets import fresh_handle
 from lab.model import Network, Topology
 from lab.probes import markers, options
 from lab.probes.fences import GRACE
-from lab.probes.patience import SHORT, Lost
+from lab.probes.patience import LIVE_MOST, SHORT, Lost
 from lab.probes.payloads import fresh_port, unique
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
@@ -134,7 +134,7 @@ def ping(
     device: str | None = None,
     ttl: int | None = None,
     fence: bool = True,
-    grace: float = GRACE,
+    grace: float | None = None,
     nodes: Mapping[str, Node] | None = None,
     lost: Lost | None = None,
     protocol: Protocol = ICMP,
@@ -145,7 +145,10 @@ def ping(
 
     `device` binds the socket (for 224.0.0.1, which has no route of its own); `ttl` is the inner TTL, for multicast
     as for the rest.  `addresses` of the nodes, by default those of their plans: a node without one is not fenced.
+    `grace`: seconds that a fence may take, by default as in a listening.
     """
+    if grace is None:
+        grace = GRACE if nodes is None or markers.one_kernel(nodes.values()) else LIVE_MOST
     plans = topology.plans
     own = {name: plan.address(network) for name, plan in plans.items()} if addresses is None else addresses
     identifier = int.from_bytes(os.urandom(2), "big")

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from lab.changes import LinkKind, link_kind
 from lab.model import GENEVE_PORT, TunnelOptions
-from lab.tunnels.kind import Kind, Options, TunnelEnd, address
+from lab.tunnels.kind import DF, Kind, Options, TunnelEnd, address
 
 KIND = "geneve"
 IFLA_GENEVE_ID, IFLA_GENEVE_REMOTE = 1, 2  # linux/if_link.h
@@ -30,10 +30,11 @@ def geneve(
     ttl: int | None = None,
     ttl_inherit: int | None = None,
     tos: int | None = None,
+    df: int | None = None,
 ) -> LinkKind:
     """`type geneve` of ip-link(8)."""
-    options = {"id": id, "remote": remote, "port": dstport, "ttl": ttl, "ttl_inherit": ttl_inherit, "tos": tos}
-    return link_kind(KIND, "IFLA_GENEVE_", options)
+    sent = {"port": dstport, "ttl": ttl, "ttl_inherit": ttl_inherit, "tos": tos, "df": df}
+    return link_kind(KIND, "IFLA_GENEVE_", {"id": id, "remote": remote, **sent})
 
 
 class Geneve(Kind):
@@ -61,12 +62,15 @@ class Geneve(Kind):
             ttl=options.ttl,
             ttl_inherit=1 if options.ttl is None else None,
             tos=TOS_INHERIT if options.tos_inherit else options.tos or None,
+            df=options.df or None,
         )
 
     def words(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
         said = [f"id {number} remote {remote} dstport {options.port} ttl {options.ttl or 'inherit'}"]
         if options.tos_inherit or options.tos:
             said.append("tos inherit" if options.tos_inherit else f"tos {options.tos:#x}")
+        if options.df:
+            said.append(f"df {DF[options.df]}")
         return " ".join(said)
 
     def networkd(self, local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:

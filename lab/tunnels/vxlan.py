@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from lab.changes import LinkKind, link_kind
 from lab.model import VXLAN_PORT, TunnelOptions
-from lab.tunnels.kind import Kind, Options, TunnelEnd, address
+from lab.tunnels.kind import DF, Kind, Options, TunnelEnd, address
 
 KIND = "vxlan"
 IFLA_VXLAN_ID = 1  # linux/if_link.h
@@ -31,10 +31,11 @@ def vxlan(
     ttl: int | None = None,
     ttl_inherit: bool | None = None,
     tos: int | None = None,
+    df: int | None = None,
 ) -> LinkKind:
     """`type vxlan` of ip-link(8)."""
     options = {"id": id, "group": remote, "local": local, "port": dstport, "link": dev}
-    return link_kind(KIND, "IFLA_VXLAN_", {**options, "ttl": ttl, "ttl_inherit": ttl_inherit, "tos": tos})
+    return link_kind(KIND, "IFLA_VXLAN_", {**options, "ttl": ttl, "ttl_inherit": ttl_inherit, "tos": tos, "df": df})
 
 
 class Vxlan(Kind):
@@ -63,6 +64,7 @@ class Vxlan(Kind):
             ttl=options.ttl,
             ttl_inherit=True if options.ttl is None else None,
             tos=TOS_INHERIT if options.tos_inherit else options.tos or None,
+            df=options.df or None,
         )
 
     def words(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
@@ -70,6 +72,8 @@ class Vxlan(Kind):
         said += [f"local {local} dstport {options.port} dev {nic}", f"ttl {options.ttl or 'inherit'}"]
         if options.tos_inherit or options.tos:
             said.append("tos inherit" if options.tos_inherit else f"tos {options.tos:#x}")
+        if options.df:
+            said.append(f"df {DF[options.df]}")
         return " ".join(said)
 
     def networkd(self, local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:

@@ -179,6 +179,8 @@ VXLAN_OPTIONS = {
     "tos 0x11": ("4789 ttl 64 tos 0x11", {"tos": 0x11, "tos_inherit": False}),
     "tos inherit": ("4789 ttl 64 tos inherit", {"tos": 0, "tos_inherit": True}),
     "dstport 8472": ("8472 ttl 64", {"port": 8472}),
+    "df set": ("4789 ttl 64 df set", {"df": 1}),
+    "df inherit": ("4789 ttl 64 df inherit", {"df": 2}),
 }
 GRETAP_OPTIONS = {
     "ttl 0": ("ttl 0", {"ttl": None}),
@@ -194,6 +196,8 @@ GENEVE_OPTIONS = {
     "tos 0x10": ("6081 ttl 64 tos 0x10", {"tos": 0x10, "tos_inherit": False}),
     "tos inherit": ("6081 ttl 64 tos inherit", {"tos": 0, "tos_inherit": True}),
     "dstport 6082": ("6082 ttl 64", {"port": 6082}),
+    "df set": ("6081 ttl 64 df set", {"df": 1}),
+    "df inherit": ("6081 ttl 64 df inherit", {"df": 2}),
 }
 KINDS = {
     "vxlan": ("id 77 remote 192.0.2.1 dstport", VXLAN_OPTIONS),

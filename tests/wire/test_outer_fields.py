@@ -3,7 +3,8 @@ The outer IPv4 header: which of its fields are the tunnel's own, and which are t
 
     ttl inherit   outer TTL = inner TTL          ttl 64   outer TTL = 64
     tos 0         outer TOS = 0                  tos inherit   outer TOS = inner TOS
-    pmtudisc      DF always                      nopmtudisc    DF as inside     ignore-df   DF never
+    pmtudisc      DF always                      nopmtudisc    DF as inside     ignore-df   DF never      (GRE)
+    df set        DF always                      df inherit    DF as inside     df unset    DF never      (over UDP)
 """
 
 import struct
@@ -20,6 +21,7 @@ DEFAULT_TTL = "net.ipv4.ip_default_ttl"
 EXPEDITED = 0xB8  # DSCP EF (RFC 3246)
 ETHERTYPE_IPV6, IPV6_NO_NEXT_HEADER = 0x86DD, 59
 BROADCAST_MAC = b"\xff" * 6
+UNSET, SET, INHERIT = range(3)  # enum ifla_vxlan_df
 
 
 def sent_to(lab, to, stimuli=({},), sender=None):
@@ -153,10 +155,21 @@ class TestDontFragment:
 
 @pytest.mark.requirement("WIRE-06")
 @pytest.mark.tunnel("vxlan", "geneve")
-def test_tunnels_over_udp_leave_dont_fragment_unset(overlay):
-    """Outer DF of a VXLAN or Geneve tunnel is never set by default (`df unset`), whatever it is inside."""
-    heard = sent_to(overlay, overlay.everyone, [{"dont_fragment": inner} for inner in (False, True)])
+@pytest.mark.parametrize(
+    ("df", "outer"),
+    [
+        (UNSET, {False: False, True: False}),
+        (SET, {False: True, True: True}),
+        (INHERIT, {False: False, True: True}),
+    ],
+    ids=["default", "df_set", "df_inherit"],
+)
+def test_dont_fragment_of_tunnels_over_udp(standing, df, outer):
+    """Outer DF of VXLAN and Geneve is unset by default, whatever it is inside; set or copied as `df` has it."""
+    lab = standing(df=df)
 
-    seen = list(carried(heard.sightings()))
-    assert {bool(one.inner[layers.IP].flags.DF) for one in seen} == {False, True}
-    assert {bool(one.outer[layers.IP].flags.DF) for one in seen} == {False}
+    heard = sent_to(lab, lab.everyone, [{"dont_fragment": inner} for inner in outer])
+
+    seen = carried(heard.sightings())
+    found = {(bool(one.inner[layers.IP].flags.DF), bool(one.outer[layers.IP].flags.DF)) for one in seen}
+    assert found == set(outer.items())

@@ -152,7 +152,7 @@ def _planned(topology: Topology, tunnel: Tunnel, found: TunnelEnd) -> TunnelEnd:
         checksum=(options.checksum, options.checksum),
         sequence=(options.sequence, options.sequence),
         pmtudisc=options.pmtudisc,
-        df=0,
+        df=options.df,
         vni=tunnel.number if numbered else found.vni,
         port=options.port if numbered else found.port,
     )
