@@ -114,9 +114,8 @@ class TunnelOptions:
     """
     How every tunnel is made, under the names of ip-link(8).
 
-    `ttl` None is `ttl inherit`; `local` False leaves the outer source address to the routing table.  `port` (dstport)
-    applies to VXLAN only, `df` (0 unset, 1 set, 2 inherit) to VXLAN and Geneve.  `encap_limit` applies to tunnels over
-    IPv6 only; None leaves the option out (`encaplimit none`).
+    `ttl` None: `ttl inherit`; `local` False: the routing table chooses the outer source.  `port` (dstport): VXLAN only.
+    `df` (0 unset, 1 set, 2 inherit): VXLAN, Geneve.  `encap_limit`: over IPv6; None leaves it out (`encaplimit none`).
     """
 
     kind: str = "gretap"

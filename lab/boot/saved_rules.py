@@ -17,6 +17,7 @@ from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
 from lab.model import Finding, NodePlan, Topology
 
+Named = Sequence[Mapping[str, Any]]
 NFT, IPTABLES = "nft", "iptables"
 SAVE = (
     "sudo apt-get install -y iptables-persistent && sudo netfilter-persistent save    # or as the distribution has it"
@@ -59,13 +60,10 @@ def _names(rule: FirewallRule, protocol: int, port: int | None) -> bool:
     return rule.names(port=port) if port else rule.names(protocol=protocol)
 
 
-def lost(
-    topology: Topology, node: NodePlan, rules: Sequence[FirewallRule], named: Sequence[Mapping[str, Any]]
-) -> Iterator[Finding]:
+def lost(topology: Topology, node: NodePlan, rules: Sequence[FirewallRule], named: Named) -> Iterator[Finding]:
     """The first of these rules (`needed`), where no boot loads any; `named` is from `boot_files.naming` (firewalls)."""
-    carrier = _carrier(topology)
-    saving = [file for file in named if any(_saves(file, rule, carrier) for rule in rules)]
-    if not rules or any(not file["obstacle"] for file in saving):
+    saving = _saving(topology, rules, named)
+    if not rules or loading(topology, rules, named):
         return
     first = rules[0]
     why = f"no file that a boot loads has the rule of {first.tool} that accepts tunnel packets"
@@ -75,6 +73,16 @@ def lost(
         why = f"a boot does not load {file['path']}, which has the rule that accepts tunnel packets: {file['obstacle']}"
         fix = file["fix"]
     yield Finding("firewall-lost-at-boot", node.name, node.nic, why, str(first), fix, ("BOOT-06",))
+
+
+def loading(topology: Topology, rules: Sequence[FirewallRule], named: Named) -> list[Mapping[str, Any]]:
+    """The files that load any of these rules at boot."""
+    return [file for file in _saving(topology, rules, named) if not file["obstacle"]]
+
+
+def _saving(topology: Topology, rules: Sequence[FirewallRule], named: Named) -> list[Mapping[str, Any]]:
+    carrier = _carrier(topology)
+    return [file for file in named if any(_saves(file, rule, carrier) for rule in rules)]
 
 
 def _saves(file: Mapping[str, Any], rule: FirewallRule, carrier: Sequence[str]) -> bool:

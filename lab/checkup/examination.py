@@ -11,9 +11,19 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lab import clouds, designs
-from lab.checkup import diagnosed, host_checks, lasting, live_host, pair_checks, underlay_checks, underlay_probe
+from lab.checkup import (
+    diagnosed,
+    host_checks,
+    lasting,
+    lasting_firewall,
+    live_host,
+    pair_checks,
+    underlay_checks,
+    underlay_probe,
+)
 from lab.checkup.check import Check
 from lab.checkup.live_host import ALL, Host
 from lab.checkup.underlay_probe import Place, Way
@@ -83,13 +93,14 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wa
         made += host_checks.checks(host, _plan(topology, role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
     if not hosts:
         return Examined(tuple(made))
-    named = _named(hosts, topology, deadline)
+    booted = _booted(hosts, topology, deadline)
+    named = {role: answers[0] for role, answers in booted.items()}
     if topology is not None:
         remedy = lasting.written(topology)
-        made += [
-            lasting.check(hosts[role].spec, topology, topology.node(role), files, remedy)
-            for role, files in named.items()
-        ]
+        for role, (files, *about_firewall) in booted.items():
+            plan = topology.node(role)
+            made.append(lasting.check(hosts[role].spec, topology, plan, files, remedy))
+            made += _firewall(hosts[role], topology, plan, *about_firewall)
     if set(hubs) - hosts.keys():
         unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
         return Examined((*made, Check("warning", ALL, "overlay", unread)))
@@ -106,18 +117,30 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wa
     return Examined(tuple(made), found.findings, found.scene, understood=found.layout is None)
 
 
-def _named(hosts: Mapping[str, Host], topology: Topology | None, deadline: float) -> dict[str, lasting.Named]:
-    """The files of a boot that name the overlay, of each host that has a place in it."""
+def _booted(hosts: Mapping[str, Host], topology: Topology | None, deadline: float) -> dict[str, list[Any]]:
+    """The files of a boot that name the overlay, and what is read of its firewall, of each host with a place in it."""
     if topology is None:
         return {}
     plans = {role: plan for role in hosts if (plan := _plan(topology, role))}
     machines = {role: hosts[role].node.machine for role in plans}
 
-    def ask(role: str, plan: NodePlan) -> lasting.Named:
-        return hosts[role].node.ask(Agent.named_at_boot, lasting.words(topology, plan))
+    def ask(role: str, plan: NodePlan) -> list[Any]:
+        node = hosts[role].node
+        named = node.call(Agent.named_at_boot, lasting.words(topology, plan))
+        return node.machine.batch([named, *lasting_firewall.calls(node, topology)])
 
     answers = live_host.each(plans, machines, ask, deadline)
     return {role: answer for role, answer in answers.items() if not isinstance(answer, OvercastError)}
+
+
+def _firewall(
+    host: Host, topology: Topology, plan: NodePlan, firewalld: Mapping[str, Any], named: lasting.Named
+) -> Iterator[Check]:
+    """What of a host's firewall is lost at boot; without root, rules cannot be read (`host_checks`)."""
+    kept = [lasting_firewall.of_firewalld(topology, plan, firewalld)]
+    if host.firewall:
+        kept.append(lasting_firewall.of_rules(topology, plan, host.firewall.rules, named))
+    return lasting_firewall.checks(host.role, *kept)
 
 
 def _lasting(check: Check, topology: Topology | None, named: Mapping[str, lasting.Named]) -> Check:

@@ -19,6 +19,7 @@ from reports.conformance import INCOMPLETE
 from selftests.live import daemons
 from selftests.live.rig import Rig, RigHost
 from selftests.live.test_boot import held, made, topology
+from selftests.live.test_saved_rules import doctor
 from selftests.live.test_suite import CONFIGURED_AND_DELIVERING, run
 
 PROGRAM = "/usr/sbin/firewalld"
@@ -54,11 +55,15 @@ def guarded(folder: Path, *, tool: str = "shell", written: bool = True) -> Itera
 
 
 def persistence(rig: Rig, folder: Path) -> tuple[str, list[tuple[str, str]]]:
-    """What BOOT-05 came to, and host and fix of each of its findings."""
+    """What BOOT-05 came to, and host and fix of each of its findings, which the doctor has, too."""
+    checks = doctor(rig, folder.with_suffix(".json"))
     _, result = run(rig, folder, f"--hosts={rig.specs}", "tests/persistence", "--persistence")
     (outcome,) = (one["outcome"] for one in result["requirements"] if one["id"] == "BOOT-05")
     found = [one for one in result["findings"] if one["code"] == "firewall-lost-at-boot"]
-    return outcome, [(one["node"], one["remedy"]) for one in found]
+    fixes = [(one["node"], one["remedy"]) for one in found]
+    assert [(one["role"], one["fix"]) for one in checks if one["state"] == "warning"] == fixes
+    assert [one["state"] for one in checks if one["state"] != "warning"] == ["ok"] * (3 * (outcome == "passed"))
+    return outcome, fixes
 
 
 def test_the_files_open_firewalld_for_the_overlay(tmp_path: Path) -> None:
@@ -102,7 +107,9 @@ def test_what_firewalld_does_not_answer_is_not_judged(tmp_path: Path) -> None:
     with guarded(tmp_path / "rig") as (rig, _):
         unprivileged = ",".join(f"opc@{name}" for name in rig.hosts)
         done, result = run(rig, tmp_path / "r", f"--hosts={unprivileged}", "--persistence", "tests/persistence")
+        checks = doctor(rig, tmp_path / "doctor.json", unprivileged)
 
+    assert [(one["state"], one["fix"]) for one in checks] == [("warning", "--sudo")] * 3
     (one,) = (one for one in result["requirements"] if one["id"] == "BOOT-05")
     assert one["outcome"] == "not-run", done.stdout
     assert "firewalld's configuration cannot be determined" in one["reason"]

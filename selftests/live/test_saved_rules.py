@@ -7,6 +7,8 @@ Rules of a host's own firewall that let tunnel packets in: what no boot loads is
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import pytest
 
 from lab import topologies
 from lab.boot import saved_rules
+from lab.checkup import lasting_firewall
+from lab.commands.main import main
 from lab.firewall.rules import FirewallRule
 from lab.model import TunnelOptions
 from selftests.live import daemons
@@ -44,11 +48,23 @@ ENABLED = "touch /etc/systemd/system/multi-user.target.wants/nftables.service"
 
 
 def persistence(rig: Rig, folder: Path) -> tuple[str, list[tuple[str, str]]]:
-    """What BOOT-06 came to, and host and fix of each of its findings."""
+    """What BOOT-06 came to, and host and fix of each of its findings, which the doctor has, too."""
+    checks = doctor(rig, folder.with_suffix(".json"))
     _, result = run(rig, folder, "tests/persistence", "--persistence")
     (outcome,) = (one["outcome"] for one in result["requirements"] if one["id"] == "BOOT-06")
     found = [one for one in result["findings"] if one["code"] == "firewall-lost-at-boot"]
-    return outcome, [(one["node"], one["remedy"]) for one in found]
+    fixes = [(one["node"], one["remedy"]) for one in found]
+    assert [(one["role"], one["fix"]) for one in checks if one["state"] == "warning"] == fixes
+    assert [one["state"] for one in checks if one["state"] != "warning"] == ["ok"] * (3 * (outcome == "passed"))
+    return outcome, fixes
+
+
+def doctor(rig: Rig, output: Path, hosts: str = "") -> list[dict[str, str]]:
+    """The doctor's lines about the hosts' firewalls after a reboot."""
+    with output.open("w") as file, contextlib.redirect_stdout(file):
+        main(["doctor", f"--hosts={hosts or rig.specs}", f"--ssh-config={rig.ssh_config}", "--json"])
+    checks = json.loads(output.read_text())["checks"]
+    return [check for check in checks if check["check"] == lasting_firewall.WHAT]
 
 
 @pytest.mark.skipif(

@@ -1,0 +1,65 @@
+"""
+What of a host's own firewall is still there after a reboot (BOOT-05, BOOT-06), for the suite and for the doctor.
+
+    firewalld: accepted at runtime only      nft, iptables: no file that a boot loads has the rule for tunnel packets
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lab.boot import firewalld, saved_rules
+from lab.checkup.check import Check
+from lab.firewall.rules import FirewallRule
+from lab.machines.base import Call
+from lab.machines.node import Agent, Node
+from lab.model import Finding, NodePlan, Topology
+
+WHAT = "firewall after a reboot"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One host's answer to one requirement: whether it applies, what is lost at boot, or why that is unknown."""
+
+    applies: bool
+    found: tuple[Finding, ...] = ()
+    unread: str = ""
+    proof: str = ""
+
+
+def calls(node: Node, topology: Topology) -> list[Call[Any]]:
+    """The questions to a host: firewalld's configuration, and the files that load a rule for tunnel packets."""
+    words = saved_rules.words(topology)
+    return [node.call(Agent.firewalld), node.call(Agent.named_at_boot, words, firewalls=True)]
+
+
+def of_firewalld(topology: Topology, plan: NodePlan, answer: Mapping[str, Any]) -> Kept:
+    """What firewalld accepts of the overlay, now and after its next start (BOOT-05)."""
+    unread = f"firewalld's configuration cannot be determined: {answer['unread']}" if answer["unread"] else ""
+    found = () if unread else tuple(firewalld.lost(topology, plan, answer))
+    return Kept(answer["runs"], found, unread, "firewalld's permanent configuration has what it accepts of the overlay")
+
+
+def of_rules(
+    topology: Topology, plan: NodePlan, rules: Sequence[FirewallRule], named: Sequence[Mapping[str, Any]]
+) -> Kept:
+    """The rules of nft and iptables that tunnel packets need, and the files that load them (BOOT-06)."""
+    needed = saved_rules.needed(topology, plan, rules)
+    found = tuple(saved_rules.lost(topology, plan, needed, named))
+    paths = ", ".join(file["path"] for file in saved_rules.loading(topology, needed, named))
+    return Kept(bool(needed), found, proof=f"the rule that accepts tunnel packets is loaded from {paths}")
+
+
+def checks(role: str, *kept: Kept) -> Iterator[Check]:
+    """The same as lines of a report; none where no firewall needs a rule for the overlay."""
+    for one in kept:
+        if one.applies and one.unread:
+            yield Check("warning", role, WHAT, one.unread, "--sudo", at="")
+        elif one.applies and not one.found:
+            yield Check("ok", role, WHAT, one.proof)
+        yield from (
+            Check("warning", role, WHAT, f"{lost.summary} ({lost.evidence})", lost.remedy) for lost in one.found
+        )
