@@ -27,12 +27,15 @@ from lab.errors import NotApplicable
 from lab.model import Finding
 from lab.probes.patience import Kind, Way
 
+BY_ITS_DROPS = frozenset({"carrier-dropped", "firewall-drops"})
+"""What a firewall's rule is called that is known by its counter alone."""
+
 Rule = Callable[..., Iterable[Finding]]
 
 
 @functools.cache
 def known(kind: str = "RULES") -> tuple[Rule, ...]:
-    """Every rule of a kind (`RULES`, `LAST`), by the names of their modules."""
+    """Every rule of a kind (`RULES`, `LAST`, `POSSIBLE`), by the names of their modules."""
     names = sorted(module.name for module in pkgutil.iter_modules(rules.__path__))
     modules = [importlib.import_module(f"{rules.__name__}.{name}") for name in names]
     return tuple(rule for module in modules for rule in getattr(module, kind, ()))
@@ -79,7 +82,8 @@ def causes(scene: Scene) -> list[Finding]:
     """What the rules find, each once, those at the place of a loss first."""
     found = _each(known("RULES"), scene)
     found += _each(known("LAST"), scene, found)
-    findings = [_with_loss(scene, finding) for finding in careful(scene, found)]
+    found += _each(known("POSSIBLE"), scene, found)
+    findings = [_with_loss(scene, finding) for finding in _once(list(careful(scene, found)))]
     findings.sort(key=lambda finding: not any(can_lose(scene, finding, loss) for loss in scene.losses))
     return findings
 
@@ -91,6 +95,21 @@ def _each(rules: Iterable[Rule], *looked_at: object) -> list[Finding]:
             for finding in rule(*looked_at):
                 found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
     return list(found.values())
+
+
+def _once(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """
+    The findings without those that another one's command corrects: one cause, one finding.
+
+    A command that is a part of another one's at the same host is left to that one; so is that of a firewall's rule
+    which another finding names by what it does.
+    """
+    for one in findings:
+        others = [other for other in findings if (other.node, bool(other.remedy)) == (one.node, True)]
+        part = any(one.remedy in other.remedy.split(" && ") and one.remedy != other.remedy for other in others)
+        named = [other for other in others if other.remedy == one.remedy and other.code not in BY_ITS_DROPS]
+        if not part and not (named and one.code in BY_ITS_DROPS):
+            yield one
 
 
 def _with_loss(scene: Scene, finding: Finding) -> Finding:

@@ -21,6 +21,32 @@ def test_names_the_fault_at_its_place(fault: str) -> None:
     assert recordings.is_named(catalogue.named(fault), case), case.findings()
 
 
+BESIDES = {
+    "cloud-down": {"fabric-port-down"},  # each with its own host's port
+    "hub-routes": {"proxy-arp"},
+    "hub-unconfigured": {"tunnel-missing"},
+    "loop": {"spokes-meshed", "traffic-filtered"},  # a tc filter limits the loop
+    "plain-switch": {"source-check-off", "fabric-asks-nobody", "fabric-floods"},
+    "reports-eaten": {"querier-unplanned", "traffic-filtered"},
+    "second-address": {"source-check-off"},
+    "spokes-meshed": {"overlay-route-elsewhere"},
+    "stp-timers-default": {"stp-between-hubs"},
+    "strict-reverse-path": {"reverse-path-filter"},
+}
+"""What else some faults change, by the code that names it."""
+
+
+@pytest.mark.parametrize("fault", sorted(catalogue.known()))
+def test_names_one_cause(fault: str) -> None:
+    """Every finding of a recording has the fault's code, or that of something else that the fault changes."""
+    finding = catalogue.named(fault).finding
+    assert finding
+
+    codes = {one.code for one in recordings.case_of(fault).findings()}
+
+    assert codes == {finding.code} | BESIDES.get(fault, set())
+
+
 @pytest.mark.parametrize("name", recordings.HEALTHY)
 def test_finds_nothing_where_nothing_is_wrong(name: str) -> None:
     """The diagnosis of a healthy lab's recording finds nothing."""

@@ -24,7 +24,7 @@ from lab.diagnose.rules.firewall_exceptions import (
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall.matches import Packet
 from lab.firewall.rules import FirewallRule
-from lab.firewall.verdicts import Firewall
+from lab.firewall.verdicts import Firewall, Verdict
 from lab.model import ALL_HOSTS, Finding
 
 IGMP_NUMBER, ALL_QUERIERS = 2, "224.0.0.22"
@@ -57,7 +57,13 @@ def igmp(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
         named = [(rule, quoted(rule)) for rule in naming if not excepted(host, rule, IGMP)]
         refusing = (*_refusing(host, query, datagrams[0]), *_refusing(host, report, datagrams[1]))
         dropping = {one.rule for one in found if (one.code, one.node) == ("firewall-drops", host.name)}
-        for rule, evidence in named or [one for one in refusing if quoted(one[0]) not in dropping]:
+        if not named:
+            named = [
+                (base, dropped.why)
+                for base, dropped in refusing
+                if dropped.rule and quoted(dropped.rule) not in dropping
+            ]
+        for rule, evidence in named:
             yield host.declared("igmp-filtered", device, evidence, inserted(rule, IGMP))
 
 
@@ -69,19 +75,19 @@ def compared(scene: Scene) -> Iterator[Finding]:
     """
     for host in scene.hosts.values() if scene.planned and tunnels.kind(scene.topology.options.kind).port else ():
         leaving = Packet(GRE, outgoing=host.plan.nic, source=host.plan.address("underlay"))
-        for rule, evidence in _refusing(host, leaving, replace(leaving, protocol=UDP)):
+        for rule, dropped in _refusing(host, leaving, replace(leaving, protocol=UDP)):
             exception = inserted(rule, ("-p gre", "meta l4proto gre"))
-            yield host.declared("control-dropped", host.plan.nic, f"GRE: {evidence}", exception)
+            yield host.declared("control-dropped", host.plan.nic, f"GRE: {dropped.why}", exception)
 
 
-def _refusing(host: HostScene, packet: Packet, other: Packet) -> Iterator[tuple[FirewallRule, str]]:
-    """The chains of the packets' way that drop the first and let the other one pass, with why."""
+def _refusing(host: HostScene, packet: Packet, other: Packet) -> Iterator[tuple[FirewallRule, Verdict]]:
+    """The chains of the packets' way, each by its first rule, that drop the first and let the other one pass."""
     firewall = Firewall(host.firewall)
     for chain in firewall.chains.values():
         if chain[0].hook in (("prerouting", "input") if packet.incoming else ("output",)):
             dropped = firewall.through(chain, packet)
             if dropped.passes is False and firewall.through(chain, other).passes is not False:
-                yield chain[0], dropped.why
+                yield chain[0], dropped
 
 
 def reverse_path(scene: Scene) -> Iterator[Finding]:
@@ -130,9 +136,9 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
         return
     for peer in scene.topology.peers(host.name):
         unsolicited = tunnel_packet(scene, host, scene.hosts[peer].plan)
-        for rule, evidence in _refusing(host, unsolicited, replace(unsolicited, state="established")):
+        for rule, dropped in _refusing(host, unsolicited, replace(unsolicited, state="established")):
             exception = inserted(rule, carrier(scene))
-            yield host.declared("stateful-only", host.plan.nic, f"{evidence}, except ESTABLISHED", exception)
+            yield host.declared("stateful-only", host.plan.nic, f"{dropped.why}, except ESTABLISHED", exception)
             return
 
 

@@ -125,9 +125,11 @@ def parameters(scene: Scene) -> Iterator[Finding]:
         ]
         if len(known) < 2:
             continue
+        pairs = [(known[0], known[1]), (known[1], known[0])]  # an end that leads elsewhere is made again anyway
+        pairs = [pair for pair in pairs if pair[1][0].plan.endpoint in pair[0][0].seen.remotes(pair[0][1].name)]
         for beginning, said in COMPARED:
             wanted = said(_planned(scene.topology, planned, known[1][2]))
-            for (host, device, tunnel), (far, other, others) in ((known[0], known[1]), (known[1], known[0])):
+            for (host, device, tunnel), (far, other, others) in pairs:
                 if said(tunnel) == wanted or (beginning == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
                     continue  # `hops` reports a TTL that is too low
                 code = f"{beginning}-not-as-planned" if said(tunnel) == said(others) else f"{beginning}-mismatch"
