@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lab.errors import UsageProblem
 from lab.model import Provider
-from lab.native import TRANSIT_GATEWAY
+from lab.native import CLOUDS
 from lab.tunnels import DEFAULT, FALLBACK, NONE, kind
 
 PROVIDERS = {
@@ -25,7 +25,17 @@ PROVIDERS = {
             gre=True,
             vxlan=True,
             mtu=9001,
-            groups=TRANSIT_GATEWAY,
+            groups=CLOUDS["aws-tgw"],
+        ),
+        Provider(
+            "gcp-multicast",
+            "Google Cloud VPC in a Cloud Multicast domain",
+            broadcast=False,
+            multicast=True,
+            gre=True,
+            vxlan=True,
+            mtu=1460,
+            groups=CLOUDS["gcp-multicast"],
         ),
     )
 }

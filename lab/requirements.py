@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from lab.native import CLOUDS
+
 Level = Literal["MUST", "SHOULD"]
 
 CATALOGUE_FILE = Path(__file__).with_name("catalogue.json")
@@ -64,15 +66,15 @@ LACKS: Mapping[str, str] = MappingProxyType(
         "broadcast": "it needs broadcast; the cloud delivers groups alone",
         "sources": "it needs IGMPv3 and source filters; the cloud takes reports of IGMPv2 alone",
         "flooding": "it needs groups that reach hosts that are no members; the cloud delivers to members alone",
-        "fragments": "it needs fragments; the cloud drops those of packets to groups",
+        "fragments": "it needs fragments of packets to groups, which the cloud's documents do not list as delivered",
         "link-local groups": "it needs 224.0.0.0/24; the cloud's documents do not list it as delivered",
     }
 )
 """What a cloud that delivers groups itself does not have, each with the reason why what needs it does not apply."""
 
-# The areas on demand, and the option of each.
+# The areas on demand, and the option of each; any cloud that delivers groups itself has NATIVE.
 ON_DEMAND: Mapping[str, str] = MappingProxyType(
-    {"NATIVE": "--provider=aws-tgw", "APP": "--applications", "BOOT": "--persistence", "LOAD": "--load"}
+    {"NATIVE": f"--provider={next(iter(CLOUDS))}", "APP": "--applications", "BOOT": "--persistence", "LOAD": "--load"}
 )
 
 # The areas that every run promises to cover: every MUST of them has to run and to hold for `conformant`.
@@ -84,7 +86,7 @@ def scope(asked: Callable[[str], object]) -> tuple[str, ...]:
 
     def covers(area: str) -> bool:
         option, _, value = ON_DEMAND[area].removeprefix("--").partition("=")
-        return asked(option) == value if value else bool(asked(option))
+        return asked(option) in CLOUDS if value else bool(asked(option))
 
     return tuple(area for area in AREAS if area not in ON_DEMAND or covers(area))
 

@@ -101,6 +101,7 @@ ROWS = {
     "topology mesh": Row(("--topology=mesh", "--tunnel=vxlan", "--spokes=3")),
     "topology flood-list": Row(("--topology=flood-list", "--tunnel=vxlan", "--spokes=3")),
     "without tunnels": Row(("--provider=aws-tgw", "--tunnel=none")),
+    "without tunnels, Google": Row(("--provider=gcp-multicast", "--tunnel=none")),
     "topology two-hubs-bond": Row(("--topology=two-hubs-bond", *TWO_HUBS)),
     "topology two-hubs-prp": Row(("--topology=two-hubs-prp", *TWO_HUBS)),
     "topology two-hubs-stp": Row(("--topology=two-hubs-stp", *TWO_HUBS), frozenset({"RED-02", "RED-03", "RED-04"})),

@@ -85,15 +85,16 @@ def floods(scene: Scene) -> Iterator[Finding]:
 
 def domain(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """A cloud that delivers groups by itself delivers each host's, and to each host."""
+    delivering = scene.underlay.provider.groups
     if not scene.topology.native:
         return
     groups = [loss for loss in scene.losses if loss.whole and loss.exchange.kind == "multicast"]
     lost = [loss for loss in groups if not any(can_lose(scene, one, loss) for one in found)]
     ends = [{loss.exchange.sender, loss.receiver} for loss in lost if _unicast_passes(scene, loss)]
     common = [name for name in scene.hosts if ends and all(name in both for both in ends)]
-    if common:
+    if common and delivering:
         at = (FABRIC, common[-1]) if scene.fabric else (CLOUD, "")
-        yield declared("subnet-not-in-domain", *at, host=common[-1], loss=lost[0])
+        yield declared("subnet-not-in-domain", *at, host=common[-1], loss=lost[0], associate=delivering.associate)
 
 
 def _unicast_passes(scene: Scene, loss: Loss) -> bool:
@@ -147,4 +148,4 @@ def fabric_name(scene: Scene) -> str:
 
 
 RULES = (floods, source_check, mtu)
-LAST = (blocked, domain, hops)
+POSSIBLE = (blocked, domain, hops)
