@@ -22,8 +22,8 @@ pytest_plugins = [
     "fixtures.evidence",
     "fixtures.steps",
     "fixtures.diagnosis",
-    "fixtures.own",
+    "fixtures.own_tests",
     "reports.plugin",
     "reports.evidence",
-    "fixtures.misspelt",
+    "fixtures.option_suggestions",
 ]

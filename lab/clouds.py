@@ -35,18 +35,18 @@ _MARKS = (
 
 
 @dataclass(frozen=True)
-class Sighted:
+class DetectedCloud:
     """The cloud that a host's firmware names, and the words that name it."""
 
     provider: Provider
     evidence: str
 
 
-def detect(dmi: Mapping[str, str]) -> Sighted | None:
+def detect(dmi: Mapping[str, str]) -> DetectedCloud | None:
     """The cloud of a host with this DMI (field by name); None when the firmware names none that is known here."""
     for name, field, mark in _MARKS:
         if mark in dmi.get(field, ""):
-            return Sighted(PROVIDERS[name], f"{field} is {dmi[field]}")
+            return DetectedCloud(PROVIDERS[name], f"{field} is {dmi[field]}")
     return None
 
 

@@ -26,7 +26,7 @@ from lab import topologies, tunnels
 from lab.errors import UsageProblem
 from lab.graph import Tunnel
 from lab.model import TICKS, Holder, NodePlan, Role, Topology, TunnelOptions
-from lab.native import TRANSIT_GATEWAY
+from lab.native_multicast import TRANSIT_GATEWAY
 from lab.providers import WITHOUT_TUNNELS
 
 SECOND_HUB = IPv4Address("10.0.0.198")

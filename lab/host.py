@@ -19,7 +19,7 @@ from lab.machines.sockets import Socket, fresh_handle
 from lab.model import Network, NodePlan, Topology
 from lab.probes import echo, echo6, ipv6, membership, options
 from lab.probes.datagrams import Sent
-from lab.probes.patience import Lost
+from lab.probes.deadlines import Lost
 from lab.probes.payloads import fresh_port, unique
 from lab.steps import STEPS
 

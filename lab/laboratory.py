@@ -37,8 +37,8 @@ from lab.model import NodePlan, Topology, Underlay
 from lab.overlay import plan as overlay_plan
 from lab.probes import neighbour_tables, sightings, snooping
 from lab.probes.datagrams import Sent
+from lab.probes.deadlines import Lost, Patience
 from lab.probes.listening import Listening
-from lab.probes.patience import Lost, Patience
 from lab.steps import STEPS
 from lab.underlay import fabric, netem
 from lab.underlay.cloud import Cloud

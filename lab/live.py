@@ -21,12 +21,12 @@ from lab.machines.base import Machine, call
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent, Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
-from lab.overlay import incomplete, readback, several
+from lab.overlay import incomplete, readback, several_overlays
+from lab.overlay.detection import DetectedOverlay, tried, understand
 from lab.overlay.layouts import Layout, described
-from lab.overlay.understanding import Understood, tried, understand
-from lab.probes import in_use, ipv6, meeting, options, paths, snooping
+from lab.probes import agent_sync, in_use, ipv6, options, paths, snooping
+from lab.probes.deadlines import LIVE_MOST, Flow, Learnt
 from lab.probes.listening import Listening
-from lab.probes.patience import LIVE_MOST, Learnt, Way
 from lab.probes.payloads import FIRST_PORT, LAST_PORT, PROBES_FROM
 from lab.probes.sightings import Sighting
 from lab.providers import provider
@@ -55,7 +55,7 @@ class LiveLab(Lab):
         self._rooted = all(machine.facts["uid"] == 0 for machine in machines.values())
         own = {"first": PROBES_FROM, "last": LAST_PORT - 1, "vxlan": topology.options.port}
         ask_all([(node, call(Agent.tap_own, nodes=[node.handle], **own)) for node in self.tapped])
-        meeting.meet(list(self.nodes.values()), {name: plan.endpoint for name, plan in self.plans.items()})
+        agent_sync.meet(list(self.nodes.values()), {name: plan.endpoint for name, plan in self.plans.items()})
 
     @property
     def tapped(self) -> Sequence[Node]:
@@ -113,19 +113,19 @@ class LiveLab(Lab):
 
 
 @dataclass(frozen=True)
-class Looked:
+class LiveOverlay:
     """What was found on live hosts."""
 
     lab: LiveLab | None
     findings: tuple[Finding, ...]
-    seen: Mapping[str, readback.Seen]
+    seen: Mapping[str, readback.ConfiguredNode]
     layout: Layout | None = None
     """Set: the hosts' layout is not understood, so that they are not judged."""
     notes: tuple[str, ...] = ()
     """What else was found on the hosts and is not judged."""
 
 
-def look(machines: Mapping[str, Machine], underlay: Underlay, overlay: str | None = None) -> Looked:
+def look(machines: Mapping[str, Machine], underlay: Underlay, overlay: str | None = None) -> LiveOverlay:
     """Reads the overlay of live hosts, hubs first, all at once; of several the chosen one (`several`)."""
     nodes = {name: Observed.home(name, machine) for name, machine in machines.items()}
     return looked(nodes, readback.read(list(nodes.values())), underlay, overlay=overlay)
@@ -133,20 +133,20 @@ def look(machines: Mapping[str, Machine], underlay: Underlay, overlay: str | Non
 
 def looked(
     nodes: Mapping[str, Observed],
-    seen: Mapping[str, readback.Seen],
+    seen: Mapping[str, readback.ConfiguredNode],
     underlay: Underlay,
-    lost: Collection[Way] = (),
+    lost: Collection[Flow] = (),
     overlay: str | None = None,
-) -> Looked:
+) -> LiveOverlay:
     """The overlay of live hosts, hubs first, from what was read of them; `lost` is not waited for again."""
-    everything, seen = seen, several.chosen(seen, overlay)
+    everything, seen = seen, several_overlays.chosen(seen, overlay)
     machines = {name: node.machine for name, node in nodes.items()}
     understood = by_delivery(understand(seen), machines, nodes, seen, lost)
     understood = replace(understood, findings=tuple(_located(understood.findings, nodes)))
     network = understood.topology.nodes[0].overlay.network if understood.topology else None
-    understood = replace(understood, notes=(*understood.notes, *several.notes(everything, network)))
+    understood = replace(understood, notes=(*understood.notes, *several_overlays.notes(everything, network)))
     if understood.topology is None:
-        return Looked(None, understood.findings, seen, understood.layout, understood.notes)
+        return LiveOverlay(None, understood.findings, seen, understood.layout, understood.notes)
     kept = {node.name: nodes[node.name] for node in understood.topology.nodes}
     in_use.avoid(list(kept.values()))
     if understood.topology.ipv6:  # an address that is in duplicate address detection cannot be sent from
@@ -155,7 +155,7 @@ def looked(
     lab.lost.ways |= set(lost)
     lab.prunes = any(snooping.prunes(seen[hub.name].devices[hub.plan.device].details) for hub in lab.hubs)
     _use_up_errors(lab)
-    return Looked(lab, understood.findings, seen, notes=understood.notes)
+    return LiveOverlay(lab, understood.findings, seen, notes=understood.notes)
 
 
 def _located(findings: Sequence[Finding], nodes: Mapping[str, Node]) -> list[Finding]:
@@ -169,12 +169,12 @@ def _located(findings: Sequence[Finding], nodes: Mapping[str, Node]) -> list[Fin
 
 
 def by_delivery(
-    understood: Understood,
+    understood: DetectedOverlay,
     machines: Mapping[str, Machine],
     nodes: Mapping[str, Node],
-    seen: Mapping[str, readback.Seen],
-    lost: Collection[Way] = (),
-) -> Understood:
+    seen: Mapping[str, readback.ConfiguredNode],
+    lost: Collection[Flow] = (),
+) -> DetectedOverlay:
     """
     The same, unless a host that findings speak of exchanges broadcasts with another: then its layout is another one.
 
@@ -193,7 +193,7 @@ def by_delivery(
             why = (
                 f"{name} and {others[0]} exchange broadcasts, although {finding or 'no tunnel between them was found'}"
             )
-            return Understood(None, (), described(why, seen))
+            return DetectedOverlay(None, (), described(why, seen))
     return understood
 
 
@@ -217,7 +217,7 @@ def named(findings: Iterable[Finding], specs: Iterable[HostSpec]) -> tuple[Findi
     return tuple(replace(finding, host=names.get(finding.node, "")) for finding in findings)
 
 
-def cloud(host: Machine) -> clouds.Sighted | None:
+def cloud(host: Machine) -> clouds.DetectedCloud | None:
     """The cloud that a host's firmware names; None when it names none that is known here."""
     node = Observed.home(host.name, host)
     return clouds.detect(node.ask(Agent.examine, modules=[], sysctls=[])["dmi"])

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from lab.errors import NotApplicable
 from lab.graph import Graph, Hop, Path, Tunnel
-from lab.native import Groups
+from lab.native_multicast import Groups
 
 LIMITED_BROADCAST = "255.255.255.255"
 ALL_HOSTS = "224.0.0.1"
@@ -383,7 +383,7 @@ class Finding:
     evidence: str
     remedy: str = ""
     requirements: tuple[str, ...] = ()
-    """Those that it breaks whatever a test sees (`checkup.lasting`); a run adds what the tests that it fails assert."""
+    """Those that it breaks whatever a test sees (`checkup.boot_persistence`); a run adds those of the failed tests."""
     host: str = ""
     note: bool = False
     """Nothing is lost by it, so that no command is given."""

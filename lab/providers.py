@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lab.errors import UsageProblem
 from lab.model import Provider
-from lab.native import CLOUDS
+from lab.native_multicast import CLOUDS
 from lab.tunnels import DEFAULT, FALLBACK, NONE, kind
 
 PROVIDERS = {

@@ -25,7 +25,7 @@ from lab.machines.base import Call, Machine
 from lab.machines.node import Agent, Node, ask_all
 from lab.machines.ssh_link import SILENCE
 from lab.model import Topology
-from lab.overlay import placing, readback
+from lab.overlay import placement, readback
 from lab.probes.ipv6 import usable
 
 DETECTION = 5.0
@@ -131,10 +131,10 @@ def provision(
     nodes = {name: Node.home(name, machine) for name, machine in machines.items()}
     seen = readback.read(list(nodes.values()))
     if subnet is not None:
-        topology = placing.readdressed(topology, subnet)
-    topology = placing.placed(topology, seen)
+        topology = placement.readdressed(topology, subnet)
+    topology = placement.placed(topology, seen)
     topology = designs.sized(topology, min(seen[node.name].device(node.nic).mtu for node in topology.nodes))
-    obstacles = placing.in_the_way(topology, seen)
+    obstacles = placement.in_the_way(topology, seen)
     _refuse([one for one in obstacles if not (replace_routes and one.route)], replace_routes)
     fingerprints = {name: state.fingerprint({name: node}) for name, node in nodes.items()}
     provisioned = Provisioned(topology, nodes, state.of(nodes), fingerprints, again)
@@ -197,7 +197,7 @@ def _give_up(provisioned: Provisioned, problems: Sequence[str]) -> NoReturn:
     )
 
 
-def _refuse(obstacles: Sequence[placing.Obstacle], may_replace: bool) -> None:
+def _refuse(obstacles: Sequence[placement.Obstacle], may_replace: bool) -> None:
     if not obstacles:
         return
     remedies = ["remove --provision to test the existing overlay, or remove the conflicting configuration"]

@@ -17,8 +17,8 @@ from lab.machines.base import Machine
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Observed
 from lab.machines.ssh import Connected
-from lab.overlay import readback, several, shapes
-from lab.overlay.readback import Seen
+from lab.overlay import readback, several_overlays, shapes
+from lab.overlay.readback import ConfiguredNode
 
 NO_TUNNEL = (0, 0)
 LEAST_PEERS = 2  # hosts that the tunnels of a hub without a bridge lead to; a spoke's lead to one
@@ -48,7 +48,7 @@ def recognised(
     """
     nodes = [Observed.home(role, machine) for role, machine in connected.machines.items()]
     named = tuple(specs)
-    read = several.chosen(readback.read(nodes), overlay)
+    read = several_overlays.chosen(readback.read(nodes), overlay)
     if shape := shapes.recognise(read):
         first = [spec for spec in specs if spec.role in shape.hubs]
         names = " and ".join(spec.destination for spec in first)
@@ -79,7 +79,7 @@ def _first(hubs: Sequence[HostSpec], specs: Sequence[HostSpec]) -> list[HostSpec
     return [*hubs, *(spec for spec in specs if spec not in hubs)]
 
 
-def _score(seen: Seen) -> tuple[int, int]:
+def _score(seen: ConfiguredNode) -> tuple[int, int]:
     """How many tunnels are ports of the host's bridges, and to how many other hosts its tunnels lead."""
     tunnels = seen.tunnels()
     bridged = [device for device in tunnels if device.master and seen.devices[device.master].kind == "bridge"]

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from lab.errors import CheckFailed
 
-Kind = Literal["arrange", "stimulus", "received", "expected", "cause", "fix"]
+StepKind = Literal["arrange", "stimulus", "received", "expected", "cause", "fix"]
 MOST = 40
 """Steps of a test that are kept; what tests of sizes and streams do is the same a hundred times."""
 LONGEST = 240
@@ -25,7 +25,7 @@ LONGEST = 240
 class Step:
     """One step; `failure` is why it did not hold."""
 
-    kind: Kind
+    kind: StepKind
     text: str
     failure: str = ""
 
@@ -48,7 +48,7 @@ class Steps:
         noted, self._noted = self._noted or [], None
         return noted
 
-    def note(self, kind: Kind, text: str, failure: str = "") -> None:
+    def note(self, kind: StepKind, text: str, failure: str = "") -> None:
         """Add a step; of very many only the first are kept, and those that did not hold."""
         if self._noted is not None and (len(self._noted) < MOST or failure):
             shown = " ".join(text.split())

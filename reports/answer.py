@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.causes import MOST_LINES, MOST_OF_FACT, cause_lines, correction, wrapped
-from reports.conformance import INTERRUPTED, Conformance, Judged, RecordedTest, tally
-from reports.terminal import Line, Tone, compact, place
+from lab.finding_text import MOST_LINES, MOST_OF_FACT, cause_lines, correction, wrapped
+from reports.conformance import INTERRUPTED, Conformance, RecordedTest, RequirementResult, tally
+from reports.terminal import SummaryLine, Tone, compact, place
 
 MOST_CAUSES = 5
 MOST_PLACES = 3
@@ -27,7 +27,7 @@ def answer(
     *,
     width: int,
     results: str,
-) -> list[Line]:
+) -> list[SummaryLine]:
     """Return the last lines of a run; `results` is where the reader finds what was cut off."""
     return [
         *_causes(conformance, findings, width, results),
@@ -41,20 +41,20 @@ def answer(
 
 def _causes(
     conformance: Conformance, findings: Sequence[Mapping[str, Any]], width: int, results: str
-) -> Iterable[Line]:
+) -> Iterable[SummaryLine]:
     codes: dict[str, list[Mapping[str, Any]]] = {}
     for finding in findings:
         codes.setdefault(str(finding["code"]), []).append(finding)
     for number, (code, places) in enumerate(codes.items()):
         if number == MOST_CAUSES:
-            yield Line(f"{_count(len(codes) - number, 'more cause')} in {results}", "bad")
+            yield SummaryLine(f"{_count(len(codes) - number, 'more cause')} in {results}", "bad")
             return
         for finding in places[:MOST_PLACES]:
             first, *rest = cause_lines(finding, width, _caused(conformance, finding, width))
-            yield Line(first, "bad")
-            yield from (Line(line, _tone(line)) for line in rest)
+            yield SummaryLine(first, "bad")
+            yield from (SummaryLine(line, _tone(line)) for line in rest)
         if len(places) > MOST_PLACES:
-            yield Line(f"{code}: {_count(len(places) - MOST_PLACES, 'more place')} in {results}", "bad")
+            yield SummaryLine(f"{code}: {_count(len(places) - MOST_PLACES, 'more place')} in {results}", "bad")
 
 
 def _caused(conformance: Conformance, finding: Mapping[str, Any], width: int) -> str:
@@ -77,7 +77,7 @@ def _failures(failures: Sequence[RecordedTest], width: int) -> str:
 
 def _without_cause(
     conformance: Conformance, findings: Sequence[Mapping[str, Any]], width: int, results: str
-) -> Iterable[Line]:
+) -> Iterable[SummaryLine]:
     groups: dict[tuple[str, str | None], list[RecordedTest]] = {}
     for trial in unexplained(conformance, findings):
         groups.setdefault((trial.reason, trial.remedy), []).append(trial)
@@ -85,10 +85,12 @@ def _without_cause(
         heading = f"no known cause: {_failures(trials, width)}"
         yield from _entry(heading, f"{trials[0].nodeid}: {reason}", remedy, width, "bad")
     if len(groups) > MOST_REASONS:
-        yield Line(f"{_count(len(groups) - MOST_REASONS, 'more failure')} without a known cause in {results}", "bad")
+        yield SummaryLine(
+            f"{_count(len(groups) - MOST_REASONS, 'more failure')} without a known cause in {results}", "bad"
+        )
 
 
-def _leftovers(conformance: Conformance, width: int) -> Iterable[Line]:
+def _leftovers(conformance: Conformance, width: int) -> Iterable[SummaryLine]:
     left = conformance.left_behind
     if left:
         heading = f"leftover: {_count(len(left), 'test')} did not undo a change"
@@ -96,13 +98,13 @@ def _leftovers(conformance: Conformance, width: int) -> Iterable[Line]:
         yield from _entry(heading, f"{left[0].nodeid}: {left[0].left_behind.splitlines()[0]}", None, width, "bad")
 
 
-def _did_not_run(conformance: Conformance, width: int, results: str) -> Iterable[Line]:
+def _did_not_run(conformance: Conformance, width: int, results: str) -> Iterable[SummaryLine]:
     """Return why requirements did not run, one entry for each reason; what the user left out is no news."""
     for broken in conformance.broken[:MOST_REASONS]:
         yield from _entry(f"not collected: {broken}", "", None, width, "unsure")
     if conformance.stopped and conformance.stopped != INTERRUPTED:
         yield from _entry(f"run ended early: {conformance.stopped}", "", None, width, "unsure")
-    groups: dict[tuple[str, str | None], list[Judged]] = {}
+    groups: dict[tuple[str, str | None], list[RequirementResult]] = {}
     for judged in conformance.requirements:
         if judged.outcome == "not-run" and not judged.of_the_run:
             groups.setdefault((judged.reason, judged.remedy), []).append(judged)
@@ -110,21 +112,21 @@ def _did_not_run(conformance: Conformance, width: int, results: str) -> Iterable
         heading = f"did not run: {compact([one.requirement.id for one in members])}"
         yield from _entry(heading, reason, remedy, width, "unsure")
     if len(groups) > MOST_REASONS:
-        yield Line(f"{_count(len(groups) - MOST_REASONS, 'more reason')} not to run in {results}", "unsure")
+        yield SummaryLine(f"{_count(len(groups) - MOST_REASONS, 'more reason')} not to run in {results}", "unsure")
 
 
-def _replaced(environment: Mapping[str, str], width: int) -> Iterable[Line]:
+def _replaced(environment: Mapping[str, str], width: int) -> Iterable[SummaryLine]:
     """Return that a guest kernel stopped, and that the test in it was repeated in a new one."""
     if how := environment.get("replaced"):
         yield from _entry("repeated in a new guest kernel: 1 test", how, None, width, "unsure")
 
 
-def _entry(heading: str, text: str, remedy: str | None, width: int, tone: Tone) -> Iterable[Line]:
+def _entry(heading: str, text: str, remedy: str | None, width: int, tone: Tone) -> Iterable[SummaryLine]:
     fix = [f"{INDENT}fix: {' '.join(remedy.splitlines())}"] if remedy else []
     above = wrapped(heading, width, MOST_OF_FACT, first="")
-    yield from (Line(line, tone) for line in above)
-    yield from (Line(line) for line in wrapped(text, width, MOST_LINES - len(above) - len(fix)))
-    yield from (Line(line, "strong") for line in fix)
+    yield from (SummaryLine(line, tone) for line in above)
+    yield from (SummaryLine(line) for line in wrapped(text, width, MOST_LINES - len(above) - len(fix)))
+    yield from (SummaryLine(line, "strong") for line in fix)
 
 
 def _tone(line: str) -> Tone:
@@ -133,7 +135,7 @@ def _tone(line: str) -> Tone:
 
 def verdict_line(
     conformance: Conformance, findings: Sequence[Mapping[str, Any]], environment: Mapping[str, str]
-) -> Line:
+) -> SummaryLine:
     """Return the last line of the run."""
     tones: dict[str, Tone] = {"conformant": "good", "nonconformant": "bad", "incomplete": "unsure"}
     where = place(environment)
@@ -141,7 +143,7 @@ def verdict_line(
     text = f"verdict: {conformance.verdict}{interrupted} - {sentence(conformance, findings)}" + (
         f" ({where})" if where else ""
     )
-    return Line(text, tones[conformance.verdict])
+    return SummaryLine(text, tones[conformance.verdict])
 
 
 def sentence(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from lab.requirements import AREAS
 from reports import page, terminal
 from reports.answer import unexplained
-from reports.conformance import Conformance, Judged, tally
+from reports.conformance import Conformance, RequirementResult, tally
 from reports.deliveries import Matrix
 
 MOST_FAILURES = 20
@@ -50,7 +50,7 @@ def summary(result: Mapping[str, Any], conformance: Conformance, tables: Sequenc
     return re.sub(r"\n{3,}", "\n\n", made) + "\n"
 
 
-def _area(area: str, members: Sequence[Judged]) -> dict[str, str]:
+def _area(area: str, members: Sequence[RequirementResult]) -> dict[str, str]:
     counts = {level: tally(one for one in members if one.level == level) for level in ("MUST", "SHOULD")}
     held = {level: f"{one.passed} of {one.applicable}" if one.applicable else "–" for level, one in counts.items()}
     return {"title": AREAS[area], "must": held["MUST"], "should": held["SHOULD"]}

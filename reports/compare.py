@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.causes import identity
 from lab.errors import UsageProblem
+from lab.finding_text import identity
 from reports.document import SCHEMA
 
 Result = Mapping[str, Any]

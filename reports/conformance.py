@@ -68,7 +68,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Judged:
+class RequirementResult:
     """A requirement and its result in this run."""
 
     requirement: Requirement
@@ -112,7 +112,7 @@ class Conformance:
     """The result of a run."""
 
     verdict: Verdict
-    requirements: tuple[Judged, ...]
+    requirements: tuple[RequirementResult, ...]
     scope: tuple[str, ...] = SCOPE
     trials: tuple[RecordedTest, ...] = ()
     narrowed: bool = False
@@ -120,14 +120,14 @@ class Conformance:
     interrupted: bool = False
     broken: tuple[str, ...] = field(default=())
 
-    def counted(self, level: Level) -> list[Judged]:
+    def counted(self, level: Level) -> list[RequirementResult]:
         """Return the requirements of a level that count for the verdict."""
         return [judged for judged in self.requirements if judged.counts and judged.level == level]
 
     @property
-    def areas(self) -> dict[str, list[Judged]]:
+    def areas(self) -> dict[str, list[RequirementResult]]:
         """The requirements by area, in the order of the catalogue."""
-        areas: dict[str, list[Judged]] = {}
+        areas: dict[str, list[RequirementResult]] = {}
         for judged in self.requirements:
             areas.setdefault(judged.requirement.area, []).append(judged)
         return areas
@@ -138,7 +138,7 @@ class Conformance:
         return [trial for trial in self.trials if trial.left_behind]
 
 
-def tally(judged: Iterable[Judged]) -> Tally:
+def tally(judged: Iterable[RequirementResult]) -> Tally:
     """Count outcomes."""
     outcomes = [one.outcome for one in judged]
     return Tally(
@@ -205,7 +205,7 @@ def interrupted_status(status: int) -> int:
     return 2 if status <= UNWRITTEN else status
 
 
-def _verdict(must: Sequence[Judged], *, partial: bool) -> Verdict:
+def _verdict(must: Sequence[RequirementResult], *, partial: bool) -> Verdict:
     outcomes = {one.outcome for one in must}
     if "failed" in outcomes:
         return "nonconformant"
@@ -214,7 +214,7 @@ def _verdict(must: Sequence[Judged], *, partial: bool) -> Verdict:
     return "conformant"
 
 
-def _weigh(requirement: Requirement, trials: Sequence[RecordedTest], selection: Selection) -> Judged:
+def _weigh(requirement: Requirement, trials: Sequence[RecordedTest], selection: Selection) -> RequirementResult:
     own = [trial for trial in trials if requirement.id in trial.requirements]
     seen = {trial.nodeid for trial in own}
     missed = [node for node, ids in selection.collected.items() if requirement.id in ids and node not in seen]
@@ -224,12 +224,12 @@ def _weigh(requirement: Requirement, trials: Sequence[RecordedTest], selection: 
         telling = [trial for trial in own if trial.outcome == outcome]
         if telling:
             remedy = next((trial.remedy for trial in telling if trial.remedy), None)
-            return Judged(requirement, telling[0].outcome, _first_of(telling), remedy, tests)
+            return RequirementResult(requirement, telling[0].outcome, _first_of(telling), remedy, tests)
     if missed or not own:
-        return _missed(Judged(requirement, "not-run", tests=tests), missed, selection)
+        return _missed(RequirementResult(requirement, "not-run", tests=tests), missed, selection)
     if all(trial.outcome == "not-applicable" for trial in own):
-        return Judged(requirement, "not-applicable", own[0].reason, None, tests)
-    return Judged(requirement, "passed", tests=tests)
+        return RequirementResult(requirement, "not-applicable", own[0].reason, None, tests)
+    return RequirementResult(requirement, "passed", tests=tests)
 
 
 def _first_of(telling: Sequence[RecordedTest]) -> str:
@@ -237,7 +237,7 @@ def _first_of(telling: Sequence[RecordedTest]) -> str:
     return telling[0].reason + (f" (and {others} other reason{'s' if others > 1 else ''})" if others else "")
 
 
-def _missed(judged: Judged, missed: Sequence[str], selection: Selection) -> Judged:
+def _missed(judged: RequirementResult, missed: Sequence[str], selection: Selection) -> RequirementResult:
     """Say why tests of a requirement left no result, and what brings one."""
     left_out = f" without {', '.join(selection.narrowing)}" if selection.narrowing else ""
     reason, remedy = "left out by the selection", f"the whole suite: pytest{left_out}"

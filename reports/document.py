@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.requirements import AREAS
 from reports.captures import FOLDER, name
-from reports.conformance import Conformance, Judged, tally
+from reports.conformance import Conformance, RequirementResult, tally
 from reports.deliveries import Matrix
 
 SCHEMA = 1
@@ -72,7 +72,7 @@ def _capture(nodeid: str, kept: Collection[str]) -> str:
     return f"{FOLDER}/{name(nodeid)}" if name(nodeid) in kept else ""
 
 
-def _requirement(judged: Judged) -> dict[str, Any]:
+def _requirement(judged: RequirementResult) -> dict[str, Any]:
     requirement = judged.requirement
     return {
         "id": requirement.id,

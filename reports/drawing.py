@@ -50,7 +50,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Line:
+class TunnelLine:
     """A tunnel, with the device at each of its ends."""
 
     x1: float
@@ -68,7 +68,7 @@ class Drawing:
     width: float
     height: float
     boxes: Sequence[Box]
-    lines: Sequence[Line]
+    lines: Sequence[TunnelLine]
     caption: str
     text: str
     box_width: float = field(default=BOX_WIDTH)
@@ -196,7 +196,7 @@ def _lines(
     states: Mapping[Tunnel, str],
     places: Mapping[str, tuple[float, float]],
     accused: Sequence[Mapping[str, Any]],
-) -> Iterator[Line]:
+) -> Iterator[TunnelLine]:
     crowd = Counter(end.host for tunnel in tunnels for end in tunnel.ends)
     for tunnel in tunnels:
         one, other = tunnel.ends
@@ -205,7 +205,7 @@ def _lines(
         start, end = _centre(places[one.host]), _centre(places[other.host])
         ends = [(one, start, end), (other, end, start)]
         labels = [_label(*each, accused, crowded=crowd[each[0].host] > FEW) for each in ends]
-        yield Line(*start, *end, state=states[tunnel], labels=labels)
+        yield TunnelLine(*start, *end, state=states[tunnel], labels=labels)
 
 
 def _centre(corner: tuple[float, float]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lab.causes import for_good
+from lab.finding_text import for_good
 from lab.model import place
 from lab.requirements import AREAS
 from reports import drawing, ladder, terminal

@@ -19,7 +19,7 @@ from reports.environment import version
 from reports.folding import Folding
 from reports.ownership import refusal
 from reports.processes import KNOWN, Worker
-from reports.progress import Progress
+from reports.progress import ProgressReporter
 from reports.results import Results
 
 
@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(folding, "overcast-folding")
         results = Results(config, destination, folding, partial_paths=not whole, baseline=baseline)
         config.pluginmanager.register(results, "overcast-results")
-        config.pluginmanager.register(Progress(config), "overcast-progress")
+        config.pluginmanager.register(ProgressReporter(config), "overcast-progress")
 
 
 def _baseline(config: pytest.Config) -> compare.Baseline | None:

@@ -8,7 +8,7 @@ import pytest
 
 from reports import labels
 from reports.environment import CHOICES, lab_environment, lab_topology
-from reports.guards import guard_allure
+from reports.full_disk import guard_allure
 from reports.plain import make_plain
 from reports.recorder import is_conformance
 

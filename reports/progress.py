@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lab.causes import cause_lines, identity, wrapped
+from lab.finding_text import cause_lines, identity, wrapped
 from reports.plain import plain
 from reports.terminal import shortened
 
@@ -59,7 +59,7 @@ class Area:
         return f"{counted} failed: {', '.join(causes)}" + (f"; {lacking}" if lacking else "")
 
 
-class Progress:
+class ProgressReporter:
     """Prints areas in place of a letter for each test, and the causes."""
 
     def __init__(self, config: pytest.Config) -> None:

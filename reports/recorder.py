@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab.causes import identity
+from lab.finding_text import identity
 from lab.requirements import in_order
 from reports.conformance import Outcome, RecordedTest
 from reports.deliveries import Delivery

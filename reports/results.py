@@ -23,7 +23,7 @@ from reports.destination import ALLURE_FOLDER, Destination, written
 from reports.document import document
 from reports.environment import command, lab_environment, lab_topology, merged, own_environment
 from reports.folding import Folding
-from reports.guards import guard_allure, guard_junit
+from reports.full_disk import guard_allure, guard_junit
 from reports.ownership import hand_over, invoking_user, refusal, write_whole
 from reports.processes import KNOWN, Process, diagnosis
 from reports.recorder import Entry, Recorder, is_conformance
@@ -239,20 +239,20 @@ class Results(Process):
         """Print the answer, after everything else that is printed; return the exit status."""
         if self.conformance is None:
             return status
-        lines: list[terminal.Line] = []
+        lines: list[terminal.SummaryLine] = []
         if self.destination.error is not None:
             status = self._admit_missing(status, self.conformance)
             message = refusal(self.destination.directory, self.destination.error, self.destination.missing)
-            lines += [terminal.Line(line, "bad") for line in message.splitlines()]
+            lines += [terminal.SummaryLine(line, "bad") for line in message.splitlines()]
         elif self.config.get_verbosity() >= 0:
-            lines.append(terminal.Line(f"results: {self.destination.page}", "faint"))
+            lines.append(terminal.SummaryLine(f"results: {self.destination.page}", "faint"))
         for problem in self.config.hook.pytest_overcast_not_restored(config=self.config):
-            lines += [terminal.Line(line, "bad") for line in problem.splitlines()]
+            lines += [terminal.SummaryLine(line, "bad") for line in problem.splitlines()]
         if "baseline" in self.result:
             lines += terminal.since(self.result["baseline"], self._width())
         where = self.destination.page_from(self.config.invocation_params.dir)
         findings = self.recorder.findings()
-        lines += [terminal.Line(line) for line in ci.error_lines(os.environ, findings)]
+        lines += [terminal.SummaryLine(line) for line in ci.error_lines(os.environ, findings)]
         lines += answer(self.conformance, findings, self.environment, width=self._width(), results=where)
         self._print(lines)
         return status
@@ -269,7 +269,7 @@ class Results(Process):
             self.destination.drop_allure()  # of what was written since then
         return status
 
-    def _print(self, lines: list[terminal.Line]) -> None:
+    def _print(self, lines: list[terminal.SummaryLine]) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         if reporter is None:
             return

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lab.causes import MOST_LINES, wrapped
+from lab.finding_text import MOST_LINES, wrapped
 from lab.requirements import AREAS, CATALOGUE, ON_DEMAND
 from reports.conformance import Conformance, Tally, tally
 from reports.deliveries import KINDS, Matrix
@@ -31,7 +31,7 @@ MARKS = {"delivered": "✓", "wrong": "✗", "silent": "·", "untested": " "}
 
 
 @dataclass(frozen=True)
-class Line:
+class SummaryLine:
     """A line of the summary and how it is meant."""
 
     text: str
@@ -49,7 +49,7 @@ def encodable(text: str, encoding: str | None) -> str:
     return text
 
 
-def summary(conformance: Conformance, tables: Sequence[Matrix], width: int, hosts: str = "") -> list[Line]:
+def summary(conformance: Conformance, tables: Sequence[Matrix], width: int, hosts: str = "") -> list[SummaryLine]:
     """
     Return what a run has seen; of one in which something failed, what is as expected in a line.
 
@@ -63,41 +63,41 @@ def summary(conformance: Conformance, tables: Sequence[Matrix], width: int, host
     ]
 
 
-def delivery_lines(tables: Sequence[Matrix], width: int, *, brief: bool = False, hosts: str = "") -> list[Line]:
+def delivery_lines(tables: Sequence[Matrix], width: int, *, brief: bool = False, hosts: str = "") -> list[SummaryLine]:
     """
     Draw one matrix for each network: a row for each sender, and for each kind a column for each receiver.
 
     In `brief`, a network where all is as expected is one line.  Hosts are drawn by role; `hosts` is the legend.
     """
-    lines: list[Line] = []
+    lines: list[SummaryLine] = []
     drawn: list[Matrix] = []
     for table in tables:
         if brief and "wrong" not in table.cells.values():
-            lines += [Line(""), Line(f"  {table.network}: all {len(table.cells)} deliveries as expected")]
+            lines += [SummaryLine(""), SummaryLine(f"  {table.network}: all {len(table.cells)} deliveries as expected")]
         else:
-            lines += [Line(""), *_drawn(table, width), *_sampled(table)]
+            lines += [SummaryLine(""), *_drawn(table, width), *_sampled(table)]
             drawn.append(table)
     used = {mark for table in drawn for mark in table.cells.values()}
     meaning = {"delivered": "✓ delivered", "wrong": "✗ not as expected", "silent": "· silent, as expected"}
     if used:
-        lines.append(Line("  " + "   ".join(text for mark, text in meaning.items() if mark in used), "faint"))
+        lines.append(SummaryLine("  " + "   ".join(text for mark, text in meaning.items() if mark in used), "faint"))
     if drawn and "(" in hosts:  # a user's name that is its role needs no legend
-        lines += [Line(line, "faint") for line in wrapped(f"hosts: {hosts}", width, MOST_OF_LEGEND, first="  ")]
+        lines += [SummaryLine(line, "faint") for line in wrapped(f"hosts: {hosts}", width, MOST_OF_LEGEND, first="  ")]
     return lines
 
 
-def _sampled(table: Matrix) -> list[Line]:
+def _sampled(table: Matrix) -> list[SummaryLine]:
     """Say which kinds of sending were tried between some of the hosts only."""
     pairs = len(table.nodes) * (len(table.nodes) - 1)
     tried = {kind: sum(of == kind and here != there for of, here, there in table.cells) for kind in KINDS}
     return [
-        Line(f"  {kind}: a sample, {count} of {pairs} pairs of hosts", "faint")
+        SummaryLine(f"  {kind}: a sample, {count} of {pairs} pairs of hosts", "faint")
         for kind, count in tried.items()
         if 0 < count < pairs
     ]
 
 
-def _drawn(table: Matrix, width: int) -> list[Line]:
+def _drawn(table: Matrix, width: int) -> list[SummaryLine]:
     first = max(len(name) for name in (*table.nodes, table.network, "from / to")) + 2
     for names in (list(table.nodes), [short(name) for name in table.nodes]):
         block = max(sum(len(name) + 1 for name in names) - 1, *(len(kind) for kind in KINDS))
@@ -111,12 +111,12 @@ def short(name: str) -> str:
     return re.sub(r"^spoke(?=\d)", "s", name)
 
 
-def _by_receiver(table: Matrix, names: list[str], first: int, block: int) -> list[Line]:
+def _by_receiver(table: Matrix, names: list[str], first: int, block: int) -> list[SummaryLine]:
     kinds = "   ".join(kind.ljust(block) for kind in KINDS)
     receivers = "   ".join(" ".join(names).ljust(block) for _ in KINDS)
     lines = [
-        Line(f"  {table.network.ljust(first)}{kinds}".rstrip(), "strong"),
-        Line(f"  {'from / to'.ljust(first)}{receivers}".rstrip(), "faint"),
+        SummaryLine(f"  {table.network.ljust(first)}{kinds}".rstrip(), "strong"),
+        SummaryLine(f"  {'from / to'.ljust(first)}{receivers}".rstrip(), "faint"),
     ]
     for sender in table.nodes:
         blocks = []
@@ -124,13 +124,13 @@ def _by_receiver(table: Matrix, names: list[str], first: int, block: int) -> lis
             marks = [table.mark(kind, sender, receiver) for receiver in table.nodes]
             row = " ".join(MARKS[mark].center(len(name)) for mark, name in zip(marks, names, strict=True))
             blocks.append(row.ljust(block))
-        lines.append(Line(f"  {sender.ljust(first)}{'   '.join(blocks)}".rstrip(), _tone(table, sender)))
+        lines.append(SummaryLine(f"  {sender.ljust(first)}{'   '.join(blocks)}".rstrip(), _tone(table, sender)))
     return lines
 
 
-def _by_count(table: Matrix, first: int) -> list[Line]:
+def _by_count(table: Matrix, first: int) -> list[SummaryLine]:
     """Draw a matrix that is too wide for the terminal as "how many of those tried were as they must be"."""
-    lines = [Line("  " + table.network.ljust(first) + "  ".join(kind.ljust(12) for kind in KINDS), "strong")]
+    lines = [SummaryLine("  " + table.network.ljust(first) + "  ".join(kind.ljust(12) for kind in KINDS), "strong")]
     for sender in table.nodes:
         counts = []
         for kind in KINDS:
@@ -139,7 +139,7 @@ def _by_count(table: Matrix, first: int) -> list[Line]:
             right = [mark for mark in tried if mark != "wrong"]
             sign = "" if not tried else MARKS[min(tried, key=["wrong", "delivered", "silent"].index)]
             counts.append((f"{sign} {len(right)} of {len(tried)}" if tried else "").ljust(12))
-        lines.append(Line(f"  {sender.ljust(first)}{'  '.join(counts)}".rstrip(), _tone(table, sender)))
+        lines.append(SummaryLine(f"  {sender.ljust(first)}{'  '.join(counts)}".rstrip(), _tone(table, sender)))
     return lines
 
 
@@ -148,7 +148,7 @@ def _tone(table: Matrix, sender: str) -> Tone:
     return "bad" if "wrong" in marks else "plain"
 
 
-def area_lines(conformance: Conformance, width: int) -> list[Line]:
+def area_lines(conformance: Conformance, width: int) -> list[SummaryLine]:
     """Return a table of the areas: how many MUST and SHOULD requirements hold, fail, did not run or do not apply."""
     rows = conformance.areas
     omitted = [area for area in ON_DEMAND if area not in conformance.scope]
@@ -160,7 +160,7 @@ def area_lines(conformance: Conformance, width: int) -> list[Line]:
     names = {area: f"{area:<6} {AREAS[area]}" for area in (*rows, *omitted)}
     names |= {area: f"{area:<6} not counted: {AREAS[area]}" for area, members in rows.items() if not members[0].counts}
     title = min(max(map(len, names.values())) + 2, max(width - len(head) - 2, MOST_NARROW))
-    lines = [Line(""), Line(f"  {'requirements':<{title}}{head}".rstrip(), "strong")]
+    lines = [SummaryLine(""), SummaryLine(f"  {'requirements':<{title}}{head}".rstrip(), "strong")]
     for area, members in ((area, members) for area, members in rows.items() if area not in untouched):
         must, should = (tally(one for one in members if one.level == level) for level in ("MUST", "SHOULD"))
         of_both = tally(members)
@@ -168,13 +168,13 @@ def area_lines(conformance: Conformance, width: int) -> list[Line]:
         name = shortened(names[area], title - 2)
         text = f"  {name:<{title}}{_held(must):<10}{_held(should):<6}{counts}".rstrip()
         tone: Tone = "bad" if must.failed else "unsure" if must.not_run or should.failed else "plain"
-        lines.append(Line(text, tone))
+        lines.append(SummaryLine(text, tone))
     if untouched:
         text = f"not run: {', '.join(untouched)}"
-        lines += [Line(f"  {line}", "unsure") for line in wrapped(text, width - 2, MOST_LINES, first="")]
+        lines += [SummaryLine(f"  {line}", "unsure") for line in wrapped(text, width - 2, MOST_LINES, first="")]
     for area in omitted:
         name = shortened(names[area], title - 2)
-        lines.append(Line(f"  {name:<{title}}not selected ({ON_DEMAND[area]})", "faint"))
+        lines.append(SummaryLine(f"  {name:<{title}}not selected ({ON_DEMAND[area]})", "faint"))
     return lines
 
 
@@ -187,16 +187,16 @@ def shortened(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3].rstrip() + "..."
 
 
-def reason_lines(conformance: Conformance, width: int) -> list[Line]:
+def reason_lines(conformance: Conformance, width: int) -> list[SummaryLine]:
     """Return what does not apply, one entry for each reason."""
     groups: dict[str, list[str]] = {}
     for judged in conformance.requirements:
         if judged.outcome == "not-applicable":
             groups.setdefault(judged.reason, []).append(judged.requirement.id)
-    lines = [Line(""), Line("  does not apply", "strong")] if groups else []
+    lines = [SummaryLine(""), SummaryLine("  does not apply", "strong")] if groups else []
     for reason, ids in groups.items():
-        lines += [Line(f"  {line}", "faint") for line in wrapped(compact(ids), width - 2, MOST_LINES, first="")]
-        lines += [Line(f"  {line}") for line in wrapped(reason, width - 2, MOST_LINES)]
+        lines += [SummaryLine(f"  {line}", "faint") for line in wrapped(compact(ids), width - 2, MOST_LINES, first="")]
+        lines += [SummaryLine(f"  {line}") for line in wrapped(reason, width - 2, MOST_LINES)]
     return lines
 
 
@@ -218,7 +218,7 @@ def _run(run: list[str]) -> str:
     return ", ".join(run) if len(run) < 3 else f"{run[0]}..{run[-1].rpartition('-')[2]}"
 
 
-def since(baseline: Mapping[str, Any], width: int) -> list[Line]:
+def since(baseline: Mapping[str, Any], width: int) -> list[SummaryLine]:
     """Return what changed since an earlier run: a heading, and an entry for each kind of change."""
     found = {change["heading"]: list(change["lines"]) for change in baseline["changes"]}
     for heading in IN_IDS:
@@ -227,13 +227,13 @@ def since(baseline: Mapping[str, Any], width: int) -> list[Line]:
     if baseline["still_red"]:
         found["still red"] = [compact(baseline["still_red"])]
     head = f"since {baseline['name']} ({baseline['verdict']}, {baseline['generated']}):"
-    lines = [Line(head if found else f"{head} nothing changed", "strong")]
+    lines = [SummaryLine(head if found else f"{head} nothing changed", "strong")]
     for heading, entries in found.items():
         for entry in entries[:MOST_ENTRIES]:
             tone: Tone = "bad" if heading in WORSE else "plain"
-            lines += [Line(line, tone) for line in wrapped(f"{heading}: {entry}", width, 2, first="  ")]
+            lines += [SummaryLine(line, tone) for line in wrapped(f"{heading}: {entry}", width, 2, first="  ")]
         if len(entries) > MOST_ENTRIES:
-            lines.append(Line(f"  {heading}: {len(entries) - MOST_ENTRIES} more"))
+            lines.append(SummaryLine(f"  {heading}: {len(entries) - MOST_ENTRIES} more"))
     return lines
 
 

@@ -18,7 +18,7 @@ from typing import get_args
 import pytest
 
 from lab.diagnose.codes import CODES, SECTIONS
-from lab.diagnose.legs import Stage
+from lab.diagnose.losses import Stage
 from lab.diagnose.rules.tunnels import COMPARED
 from reports import findings
 
@@ -34,7 +34,7 @@ FINDERS = (
     ROOT / "lab/diagnose/explain.py",
     ROOT / "lab/diagnose/parameters.py",
     ROOT / "lab/overlay/incomplete.py",
-    ROOT / "lab/overlay/shaped.py",
+    ROOT / "lab/overlay/complete_shape.py",
 )
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 BEGINNINGS = tuple(beginning for beginning, _ in COMPARED)

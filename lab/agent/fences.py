@@ -24,7 +24,7 @@ Token = tuple[Endpoint, bytes]
 
 
 @dataclass(frozen=True)
-class Leg:
+class MarkerPath:
     """One leg of the underlay: how a marker is sent on it, and where it arrives."""
 
     send: Send
@@ -32,7 +32,7 @@ class Leg:
     """Where it is seen to arrive: before the host's firewall, which may keep it from any socket."""
 
 
-def missing(tokens: Sequence[Token], legs: Sequence[Leg], timeout: float) -> list[int]:
+def missing(tokens: Sequence[Token], legs: Sequence[MarkerPath], timeout: float) -> list[int]:
     """The positions of the fences that did not arrive, after `ROUNDS` markers or `timeout` seconds."""
     deadline = time.monotonic() + timeout
     left = set(range(len(tokens)))
@@ -66,7 +66,7 @@ def missing(tokens: Sequence[Token], legs: Sequence[Leg], timeout: float) -> lis
     return sorted(left)
 
 
-def _gone(leg: Leg, deadline: float) -> bool | None:
+def _gone(leg: MarkerPath, deadline: float) -> bool | None:
     """Whether a marker has arrived; None where none can be sent, so that nothing is on its way."""
     marker = os.urandom(12)
     try:

@@ -27,7 +27,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent.bulk import AT_ONCE, LIBC, SO_TIMESTAMPNS, Room, called
+from lab.agent.message_batches import AT_ONCE, LIBC, SO_TIMESTAMPNS, BatchBuffers, called
 
 LARGEST = 9216  # octets of a payload that a receiver has room for
 CONTROL = 64  # octets of ancillary data, of which the kernel's time is the first
@@ -64,7 +64,7 @@ def send(
     Returns how many it `sent`, `seconds` that it took, and how many seconds of it it `ran` and `waited` to run.
     """
     address = struct.pack("=H", socket.AF_INET) + struct.pack("!H", to[1]) + socket.inet_aton(to[0]) + bytes(8)
-    room = Room(size, to=address)
+    room = BatchBuffers(size, to=address)
     columns = memoryview(room.payloads).cast("Q")
     numbers, times = columns[:: size // 8], columns[1 :: size // 8]
     base, most = tag << 32, AT_ONCE if not rate else max(1, min(AT_ONCE, int(rate * BURST)))
@@ -95,7 +95,7 @@ class Receiver:
     """What has arrived at one socket since that was last asked."""
 
     def __init__(self, opened: socket.socket) -> None:
-        self._socket, self._room = opened, Room(LARGEST, CONTROL)
+        self._socket, self._room = opened, BatchBuffers(LARGEST, CONTROL)
         self._payloads, self._ancillary = (
             memoryview(one).cast("Q") for one in (self._room.payloads, self._room.ancillary)
         )

@@ -7,13 +7,13 @@ import socket
 from typing import Any, Callable
 
 from lab.agent import namespaces, procfs, undoing
+from lab.agent.background_programs import BackgroundProgram
 from lab.agent.rtnl import NUD_NOARP, NUD_PERMANENT, Transport
 from lab.agent.rulesets import Rulesets
-from lab.agent.running import Running
 from lab.agent.taps import ROOM_IN_A_LAB, ROOM_ON_A_HOST, SLOTS_IN_A_LAB, SLOTS_ON_A_HOST, Tap
 
 
-class Node:
+class AgentNode:
     """A stack with what this agent keeps open in it."""
 
     def __init__(self, stack: namespaces.Stack, *, read_only: bool = False, is_busy: bool = False) -> None:
@@ -26,8 +26,8 @@ class Node:
         self._tap: Tap | None = None
         self._injector: socket.socket | None = None
         self.rulesets = Rulesets()
-        self.sysctls = procfs.Sysctls()
-        self.programs: list[Running] = []
+        self.sysctls = procfs.SysctlFiles()
+        self.programs: list[BackgroundProgram] = []
         self.log: undoing.Log | None = None
         """Set: every change is undone when the agent ends, or before that on request."""
         self.refused_before: int | None = None

@@ -33,7 +33,7 @@ def read_sysctl(name: str) -> str:
         os.close(descriptor)
 
 
-class Sysctls:
+class SysctlFiles:
     """Parameters of one stack that are read again and again: with their files kept open, one system call each."""
 
     def __init__(self) -> None:

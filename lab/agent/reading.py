@@ -78,7 +78,7 @@ NTF_SELF = 0x02
 Entry = dict[str, Any]
 
 
-class Names(dict[int, Optional[str]]):
+class DeviceNames(dict[int, Optional[str]]):
     """Device names by index, each found out once."""
 
     def __init__(self, transport: Transport) -> None:
@@ -97,7 +97,7 @@ def links(transport: Transport, mask: int = 0) -> list[Entry]:
     """Every link with the parameters of its kind and its counters (`mask` SKIP_STATS: without them)."""
     dumped = dump(transport, mask=mask)
     messages = [(*struct.unpack_from("=iI", message, 4), dict(attributes(message, 16))) for message in dumped]
-    names = Names(transport)
+    names = DeviceNames(transport)
     names.update((index, text(parts.get(3))) for index, _, parts in messages)
     return [_link(index, flags, parts, names) for index, flags, parts in messages]
 
@@ -107,7 +107,7 @@ def dump(transport: Transport, family: int = 0, mask: int = 0) -> list[bytes]:
     return transport.raw_dump(GETLINK, struct.pack("=BxHiIIHHI", family, 0, 0, 0, 0, 8, EXT_MASK, mask))
 
 
-def _link(index: int, flags: int, parts: dict[int, bytes], names: Names) -> Entry:
+def _link(index: int, flags: int, parts: dict[int, bytes], names: DeviceNames) -> Entry:
     info = dict(attributes(parts.get(18, b""), 0))
     kind = text(info.get(1))
     counted = parts.get(23, b"")
@@ -139,7 +139,7 @@ def _link(index: int, flags: int, parts: dict[int, bytes], names: Names) -> Entr
 
 def ports(transport: Transport) -> Iterator[Entry]:
     """Every port of a bridge; `flags` are numbers under the words of bridge(8)."""
-    names = Names(transport)
+    names = DeviceNames(transport)
     for message in dump(transport, socket.AF_BRIDGE):
         (index,) = struct.unpack_from("=i", message, 4)
         parts = dict(attributes(message, 16))
@@ -154,7 +154,7 @@ def ports(transport: Transport) -> Iterator[Entry]:
 
 
 def addresses(transport: Transport) -> Iterator[Entry]:
-    names = Names(transport)
+    names = DeviceNames(transport)
     for message in transport.raw_dump(GETADDR, bytes(8)):
         family, length, flags, scope, index = struct.unpack_from("=BBBBi", message)
         if family not in (socket.AF_INET, socket.AF_INET6):
@@ -177,7 +177,7 @@ def addresses(transport: Transport) -> Iterator[Entry]:
 
 def routes(transport: Transport) -> list[Entry]:
     """The routes of every table, of IPv4 and IPv6."""
-    names = Names(transport)
+    names = DeviceNames(transport)
     return [
         _route(message, names)
         for family in (socket.AF_INET, socket.AF_INET6)
@@ -186,7 +186,7 @@ def routes(transport: Transport) -> list[Entry]:
     ]
 
 
-def _route(message: bytes, names: Names) -> Entry:
+def _route(message: bytes, names: DeviceNames) -> Entry:
     family, length, _, _, table, protocol, scope, kind = struct.unpack_from("=BBBBBBBB", message)
     parts = dict(attributes(message, 12))
     metrics = dict(attributes(parts.get(8, b""), 0))
@@ -216,7 +216,7 @@ def _hops(multipath: bytes) -> Iterator[bytes]:
         multipath = multipath[(length + 3) & ~3 :]
 
 
-def _hop(hop: bytes, names: Names) -> tuple[str | None, str | None]:
+def _hop(hop: bytes, names: DeviceNames) -> tuple[str | None, str | None]:
     return address(dict(attributes(hop, 8)).get(5)), names[struct.unpack_from("=i", hop, 4)[0]]
 
 
@@ -251,7 +251,7 @@ def rules(transport: Transport) -> Iterator[Entry]:
 
 def neighbours(transport: Transport) -> Iterator[Entry]:
     """The neighbours of IPv4 and IPv6."""
-    names = Names(transport)
+    names = DeviceNames(transport)
     for message in transport.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_UNSPEC, 0, 0, 0, 0)):
         family, index, state = struct.unpack_from("=BxxxiH", message)
         if family in (socket.AF_INET, socket.AF_INET6):
@@ -267,7 +267,7 @@ def neighbours(transport: Transport) -> Iterator[Entry]:
 
 def fdb(transport: Transport) -> Iterator[Entry]:
     """The forwarding entries of every bridge and VXLAN device."""
-    names = Names(transport)
+    names = DeviceNames(transport)
     for message in transport.raw_dump(GETNEIGH, struct.pack("=BxxxiHBB", socket.AF_BRIDGE, 0, 0, 0, 0)):
         index, state, flags = struct.unpack_from("=iHB", message, 4)
         parts = dict(attributes(message, 12))

@@ -19,22 +19,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from lab.agent import awaiting, messages, modules, namespaces, procfs, programs, undoing
-from lab.agent.node import Node
-from lab.agent.running import Running
-from lab.agent.watching import Watching
+from lab.agent.background_programs import BackgroundProgram
+from lab.agent.machine_verbs import MachineVerbs
+from lab.agent.node import AgentNode
 
 MOST_OPEN = 65536  # descriptors; a node with its sockets takes up to eight of them
 
 
-class Agent(Watching):
+class Agent(MachineVerbs):
     """Every public method is a verb; arguments and results are builtins.  Those of this class make changes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._programs: dict[int, Running] = {}
+        self._programs: dict[int, BackgroundProgram] = {}
 
     def _perform(self, verb: str, positional: Sequence[Any], named: dict[str, Any]) -> Any:
-        if not hasattr(Watching, verb):
+        if not hasattr(MachineVerbs, verb):
             self._refuse_read_only(verb, positional[0] if positional else named.get("node"))
         return super()._perform(verb, positional, named)
 
@@ -71,7 +71,7 @@ class Agent(Watching):
         handles = []
         for name in names:
             handle = self._handle()
-            self._nodes[handle] = Node(namespaces.create(name), is_busy=name in busy)
+            self._nodes[handle] = AgentNode(namespaces.create(name), is_busy=name in busy)
             self._nodes[handle].links(self._namespace_of).apply([("link_set", {"device": "lo", "up": True})])
             handles.append(handle)
         return handles
@@ -118,7 +118,7 @@ class Agent(Watching):
 
     def program_start(self, node: int, arguments: Sequence[str], files: dict[str, str]) -> int:
         """Starts a program that runs until it is stopped or its node is closed; the files are in its own /run."""
-        started = Running(self._nodes[node].stack, arguments, files)
+        started = BackgroundProgram(self._nodes[node].stack, arguments, files)
         self._nodes[node].programs.append(started)
         handle = self._handle()
         self._programs[handle] = started

@@ -12,23 +12,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab.agent import fences, sockets
-from lab.agent.sockets import Endpoint, Kind, Opening
-from lab.agent.state_verbs import Looking
-from lab.agent.streaming import Stream
-from lab.agent.workers import Work, Worker
+from lab.agent.sockets import Endpoint, Opening, SocketKind
+from lab.agent.state_verbs import StateVerbs
+from lab.agent.streaming import StreamEngine
+from lab.agent.workers import LoadWorker, Work
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # mypy brings it
 
 
-class Talking(Looking):
+class SocketVerbs(StateVerbs):
     """Every public method is a verb; arguments and results are builtins."""
 
     def __init__(self) -> None:
         super().__init__()
         self._endpoints: dict[int, Endpoint] = {}
-        self._streams: dict[int, Stream] = {}
-        self._workers: dict[int, Worker] = {}
+        self._streams: dict[int, StreamEngine] = {}
+        self._workers: dict[int, LoadWorker] = {}
         self._next = 0
 
     def _handle(self) -> int:
@@ -123,14 +123,14 @@ class Talking(Looking):
         positions of the tokens that did not arrive.
         """
         ways = [
-            fences.Leg(
+            fences.MarkerPath(
                 functools.partial(self._mark, leg["node"], leg["to"], leg["fields"]), self._nodes[leg["arrival"]].tap()
             )
             for leg in legs
         ]
         return fences.missing([(self._endpoints[handle], token) for handle, token in tokens], ways, timeout)
 
-    def _mark(self, node: int, to: Sequence[Any], fields: Kind, marker: bytes) -> None:
+    def _mark(self, node: int, to: Sequence[Any], fields: SocketKind, marker: bytes) -> None:
         self.send_many(node, [marker], to, **fields)
 
     def take(self, endpoints: Sequence[int]) -> list[list[dict[str, Any]]]:
@@ -156,7 +156,7 @@ class Talking(Looking):
         opened = [self._endpoints[handle].socket for handle in receivers]
         sending = None if sender is None else self._endpoints[sender].socket
         handle = self._handle()
-        self._streams[handle] = Stream(sending, targets, opened, tag, rate, size)
+        self._streams[handle] = StreamEngine(sending, targets, opened, tag, rate, size)
         return handle
 
     def stream_sent(self, stream: int, count: int, timeout: float) -> int:
@@ -184,7 +184,7 @@ class Talking(Looking):
         handle = self._handle()
         first, *others = range(os.cpu_count() or 1)
         processors = ([first] if work == "send" else others) if apart else []
-        self._workers[handle] = Worker(self._endpoints[endpoint].socket.fileno(), work, processors)
+        self._workers[handle] = LoadWorker(self._endpoints[endpoint].socket.fileno(), work, processors)
         return handle
 
     def worker_order(self, worker: int, order: dict[str, Any]) -> None:

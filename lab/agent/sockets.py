@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TypedDict
 
-from lab.agent.bulk import SO_TIMESTAMPNS, nanoseconds
+from lab.agent.message_batches import SO_TIMESTAMPNS, nanoseconds
 
 SO_RCVBUFFORCE = 33
 RECEIVE_BUFFER = 4 << 20
@@ -37,7 +37,7 @@ ROOM_FOR_ANCILLARY = 512
 Received = dict[str, Any]
 
 
-class Kind(TypedDict):
+class SocketKind(TypedDict):
     """The first arguments of socket(2), as plain numbers: enumerations do not travel."""
 
     family: int
@@ -45,7 +45,7 @@ class Kind(TypedDict):
     protocol: int
 
 
-class Opening(Kind, total=False):
+class Opening(SocketKind, total=False):
     """How a socket is opened; `late_options` are set after bind (memberships)."""
 
     options: Sequence[tuple[int, int, Any]]

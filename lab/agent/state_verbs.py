@@ -6,8 +6,8 @@ import errno
 from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
-from lab.agent import configured, elsewhere, mdb, mroute, parameters, procfs, reading, routing, traffic, vlans
-from lab.agent.node import Node
+from lab.agent import configured, foreign_namespaces, mdb, mroute, parameters, procfs, reading, routing, traffic, vlans
+from lab.agent.node import AgentNode
 from lab.agent.rtnl import Transport
 
 READINGS: dict[str, Callable[[Transport], Iterable[dict[str, Any]]]] = {
@@ -27,11 +27,11 @@ READINGS: dict[str, Callable[[Transport], Iterable[dict[str, Any]]]] = {
 }
 
 
-class Looking:
+class StateVerbs:
     """Every public method is a verb; arguments and results are builtins."""
 
     def __init__(self) -> None:
-        self._nodes: dict[int, Node] = {}
+        self._nodes: dict[int, AgentNode] = {}
 
     def _namespace_of(self, handle: int) -> int:
         return self._nodes[handle].stack.namespace
@@ -98,7 +98,7 @@ class Looking:
     def tunnels_elsewhere(self, node: int) -> list[dict[str, Any]]:
         """The node's tunnels whose devices are in other network namespaces (`elsewhere.tunnels`)."""
         with self._nodes[node].stack.entered():
-            return elsewhere.tunnels()
+            return foreign_namespaces.tunnels()
 
     def firewall(self, node: int) -> list[dict[str, Any]]:
         """Every rule and chain policy of every firewall in use in a node, with counters (`firewalls.read`)."""

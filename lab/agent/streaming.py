@@ -18,14 +18,14 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent.bulk import SO_TIMESTAMPNS, Room, nanoseconds
+from lab.agent.message_batches import SO_TIMESTAMPNS, BatchBuffers, nanoseconds
 
 NUMBER = struct.Struct("!HI")  # target, number
 MOST_BEHIND = 0.1  # seconds that are caught up with; of a longer stop of the sender nothing is made up for
 LARGEST_POLL = 0.1  # seconds; a request ends a poll at once
 
 
-class Heard:
+class StreamRecord:
     """What one receiver got, in order of arrival; `highest` is the last number that it heard of each target."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Heard:
         self.highest: dict[int, int] = {}
 
 
-class Stream:
+class StreamEngine:
     """One stream; its sockets are the caller's, who closes them after `stop`.  Without a sender it receives only."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Stream:
         size: int,
     ) -> None:
         self._sender, self._targets, self._tag, self._period, self._size = sender, targets, tag, 1 / rate, size
-        self._receivers = {opened.fileno(): (opened, Heard()) for opened in receivers}
+        self._receivers = {opened.fileno(): (opened, StreamRecord()) for opened in receivers}
         self._sent = array("Q")
         self._progress = threading.Condition()
         self._sending, self._running = sender is not None, True
@@ -103,7 +103,7 @@ class Stream:
                 self._progress.notify_all()
 
     def _go_on(self) -> None:
-        room, polled = Room(), select.poll()
+        room, polled = BatchBuffers(), select.poll()
         for descriptor in (self._wakened, *self._receivers):
             polled.register(descriptor, select.POLLIN)
         due = time.monotonic()
@@ -132,7 +132,7 @@ class Stream:
             with contextlib.suppress(OSError):  # it is lost: the way is gone, which is what the stream is to show
                 self._sender.sendto(payload, to)
 
-    def _receive(self, room: Room, opened: socket.socket, heard: Heard) -> None:
+    def _receive(self, room: BatchBuffers, opened: socket.socket, heard: StreamRecord) -> None:
         at = len(self._tag)
         for message in room.receive(opened):
             if not message.payload.startswith(self._tag):

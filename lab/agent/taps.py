@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
-from lab.agent import bulk, sockets, tap_filter
+from lab.agent import message_batches, sockets, tap_filter
 from lab.agent.ring import VLAN, VLAN_TYPE_VALID, VLAN_VALID, Ring, bind
 
 ETH_P_ALL = 0x0003
@@ -46,7 +46,7 @@ HEAD = 512  # octets of a frame in which a tag is looked for: a payload begins t
 Frame = tuple[str, bool, int, bytes]
 
 
-_room = bulk.Room()
+_room = message_batches.BatchBuffers()
 
 
 class Tap:
@@ -54,14 +54,14 @@ class Tap:
 
     def __init__(self, room: int, slots: int = 0) -> None:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
-        self.socket.setsockopt(socket.SOL_SOCKET, bulk.SO_TIMESTAMPNS, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, message_batches.SO_TIMESTAMPNS, 1)
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         sockets.make_room(self.socket, room)  # what the limit allows is room enough for a check
         self.kept: collections.deque[Frame] = collections.deque(maxlen=MOST_KEPT)
         self._names: dict[int, str] = {}
         self._lost = 0
         self._ring = Ring(self.socket, slots) if slots else None
-        self._copies: collections.deque[bulk.Message] = collections.deque()
+        self._copies: collections.deque[message_batches.ReceivedMessage] = collections.deque()
         bind(self.socket, ETH_P_ALL)
 
     def drain(self) -> int:
@@ -100,14 +100,14 @@ class Tap:
             self._copies.extend(self._receive())
         return self._copies.popleft().payload
 
-    def _messages(self) -> Iterator[bulk.Message]:
+    def _messages(self) -> Iterator[message_batches.ReceivedMessage]:
         """What is in the socket's queue."""
         read = self._receive()
         while read:
             yield from read
-            read = self._receive() if len(read) == bulk.AT_ONCE else []
+            read = self._receive() if len(read) == message_batches.AT_ONCE else []
 
-    def _receive(self) -> list[bulk.Message]:
+    def _receive(self) -> list[message_batches.ReceivedMessage]:
         while True:
             try:
                 return _room.receive(self.socket)
@@ -212,8 +212,8 @@ def _whole(frame: bytes, ancillary: Sequence[Any]) -> tuple[int, bytes]:
     """Kernel time and the frame with the VLAN tag that the kernel took out of it put back."""
     when = 0
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == bulk.SO_TIMESTAMPNS:
-            when = bulk.nanoseconds(data)
+        if level == socket.SOL_SOCKET and kind == message_batches.SO_TIMESTAMPNS:
+            when = message_batches.nanoseconds(data)
         elif level == SOL_PACKET and kind == PACKET_AUXDATA:
             status, _, _, _, _, tag, tag_type = struct.unpack("IIIHHHH", data[:20])
             if status & VLAN_VALID:

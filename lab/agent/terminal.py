@@ -38,7 +38,7 @@ def serve(channel: Any) -> None:
     """Runs the program that the first message orders: namespace, arguments, environment, terminal size."""
     order = json.loads(channel.receive())  # JSON keeps what is not UTF-8 in arguments and environment
     try:
-        program = Program(channel, **order)
+        program = TerminalProgram(channel, **order)
     except OSError as error:
         name = error.filename or order["arguments"][0]
         channel.send(("p", f"{name}: {error.strerror}".encode()))
@@ -47,7 +47,7 @@ def serve(channel: Any) -> None:
     program.attend()
 
 
-class Program:
+class TerminalProgram:
     """A program that runs; with a terminal of its own when `size` is given."""
 
     def __init__(

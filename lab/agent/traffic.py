@@ -14,7 +14,7 @@ import struct
 import zlib
 from typing import Any, Callable
 
-from lab.agent.reading import Names
+from lab.agent.reading import DeviceNames
 from lab.agent.rtnl import Transport, address, attributes, text
 
 GETQDISC, GETTFILTER = 38, 46
@@ -55,7 +55,7 @@ def qdiscs(transport: Transport) -> list[dict[str, Any]]:
     Settings in units of their own: `delay` and `jitter` in s, `loss`, `duplicate`, `reorder` and `corrupt` in percent,
     `rate` and `peak` in bit/s, `limit` in packets (tbf, bfifo: octets), `burst` in s of `rate`.
     """
-    names, found = Names(transport), []
+    names, found = DeviceNames(transport), []
     for message in transport.raw_dump(GETQDISC, bytes(20)):
         index, handle, parent = struct.unpack_from("=iII", message, 4)
         parts = dict(attributes(message, 20))
@@ -84,7 +84,7 @@ def filters(transport: Transport, among: list[dict[str, Any]] | None = None) -> 
     `direction` (`ingress` or `egress`), `parent`, `priority`, `protocol`, `handle`, `name`, `program` (a checksum of
     its instructions), `match` in words, `classid`, and `actions`: each its `kind`, `verdict` and counters.
     """
-    names, found = Names(transport), list[dict[str, Any]]()
+    names, found = DeviceNames(transport), list[dict[str, Any]]()
     for qdisc in qdiscs(transport) if among is None else among:
         for direction, parent in _hooks(qdisc):
             request = struct.pack("=BxxxiIII", socket.AF_UNSPEC, qdisc["index"], 0, parent, 0)
@@ -105,7 +105,7 @@ def _hooks(qdisc: dict[str, Any]) -> list[tuple[str, int]]:
     return []
 
 
-def _filter(names: Names, message: bytes, qdisc: dict[str, Any], direction: str) -> dict[str, Any] | None:
+def _filter(names: DeviceNames, message: bytes, qdisc: dict[str, Any], direction: str) -> dict[str, Any] | None:
     _, handle, _, info = struct.unpack_from("=iIII", message, 4)
     parts = dict(attributes(message, 20))
     kind = text(parts.get(KIND))
@@ -152,14 +152,14 @@ def _classid(kind: str, options: dict[int, bytes]) -> str:
     return _parent(struct.unpack("=I", value)[0]) if len(value) == 4 and kind in ACTIONS and kind != "cgroup" else ""
 
 
-def _actions(names: Names, kind: str, options: dict[int, bytes]) -> list[dict[str, Any]]:
+def _actions(names: DeviceNames, kind: str, options: dict[int, bytes]) -> list[dict[str, Any]]:
     if kind == "bpf" and struct.unpack("=I", options.get(BPF_FLAGS, bytes(4)))[0] & BPF_DIRECT:
         return [{"kind": "bpf", "verdict": "direct-action"}]
     listed = attributes(options.get(ACTIONS.get(kind, -1), b""), 0)
     return [_action(names, dict(attributes(action, 0))) for _, action in listed]
 
 
-def _action(names: Names, parts: dict[int, bytes]) -> dict[str, Any]:
+def _action(names: DeviceNames, parts: dict[int, bytes]) -> dict[str, Any]:
     kind = text(parts.get(KIND))
     options = dict(attributes(parts.get(OPTIONS, b""), 0))
     found: dict[str, Any] = {"kind": kind, "verdict": "", **_counted(parts.get(4, b""))}

@@ -29,7 +29,7 @@ PYTHON = (sys.executable, "-B", "-S", "-E", "-s", "-c")
 START = 10.0  # seconds for a Python to start on a busy machine
 
 
-class Worker:
+class LoadWorker:
     """One process, on the given processors (none: on any); the socket stays its node's, and its caller's to close."""
 
     def __init__(self, descriptor: int, work: Work, processors: Sequence[int] = ()) -> None:

@@ -91,7 +91,7 @@ def lease(host: Host, *, broadcast: bool = False) -> Lease:
 
 
 @dataclass(frozen=True)
-class Message:
+class DhcpMessage:
     """One DHCP message where it was seen, outside or inside of a tunnel's frame."""
 
     sighting: Sighting
@@ -100,7 +100,7 @@ class Message:
     kind: int
 
 
-def bare(seen: list[Sighting]) -> list[Message]:
+def bare(seen: list[Sighting]) -> list[DhcpMessage]:
     """The DHCP messages among what was seen that are not wrapped in a tunnel's frame, in order of time."""
     found = []
     for sighting in seen:
@@ -109,7 +109,7 @@ def bare(seen: list[Sighting]) -> list[Message]:
     return found
 
 
-def _message(sighting: Sighting) -> Message | None:
+def _message(sighting: Sighting) -> DhcpMessage | None:
     ip = sighting.frame[ETHERNET:]
     header = (ip[0] & 0x0F) * 4 if ip else 0
     if sighting.frame[12:14] != b"\x08\x00" or ip[9] != UDP:
@@ -120,4 +120,4 @@ def _message(sighting: Sighting) -> Message | None:
     # its first option is its kind, in every client and server that there is (RFC 2132 section 9.6)
     options = ip[header + 8 + 240 :]
     kind = options[2] if options[:2] == b"\x35\x01" else 0
-    return Message(sighting, str(IPv4Address(ip[12:16])), str(IPv4Address(ip[16:20])), kind)
+    return DhcpMessage(sighting, str(IPv4Address(ip[12:16])), str(IPv4Address(ip[16:20])), kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from lab import causes, tunnels
+from lab import finding_text, tunnels
 from lab.clouds import Carrier
 from lab.designs import MTUS
 from lab.errors import UsageProblem
@@ -18,7 +18,7 @@ from lab.overlay import plan
 
 Files = dict[str, str]
 """Text by path."""
-SYSCTLS, MODULES, FIREWALL = causes.SYSCTLS, causes.MODULES, "/etc/overlay.nft"
+SYSCTLS, MODULES, FIREWALL = finding_text.SYSCTLS, finding_text.MODULES, "/etc/overlay.nft"
 HOLDERS = ("tunnel", "bridge", "mesh", "bond", "prp")
 HOLDER_MODULES: Mapping[str, tuple[str, ...]] = {"bridge": ("bridge",), "bond": ("bonding",), "prp": ("hsr",)}
 WORDLESS: Mapping[str, tuple[str, ...]] = {"netplan": ("geneve",), "NetworkManager": ("geneve",)}

@@ -12,7 +12,7 @@ from lab.model import NodePlan, Topology
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedHost:
     """A host as the user gave it: `web1=10.0.0.25`, or the address alone; or as it is, with its NIC."""
 
     name: str
@@ -20,7 +20,7 @@ class Named:
     nic: str = ""
 
 
-def named(option: str, text: str, over_ipv6: bool) -> list[Named]:
+def named(option: str, text: str, over_ipv6: bool) -> list[NamedHost]:
     """The hosts of an option; UsageProblem for what is no address."""
     found = []
     for part in filter(None, (one.strip() for one in text.split(","))):
@@ -35,12 +35,12 @@ def named(option: str, text: str, over_ipv6: bool) -> list[Named]:
             )
         if "/" in name or name in (".", ".."):
             raise UsageProblem(f"{option}: expected a name without a slash (it names a folder, too); found {name!r}")
-        found.append(Named(name, address))
+        found.append(NamedHost(name, address))
     return found
 
 
 def placed(
-    topology: Topology, hosts: Sequence[Named], nic: str, subnet: IPv4Network
+    topology: Topology, hosts: Sequence[NamedHost], nic: str, subnet: IPv4Network
 ) -> tuple[Topology, dict[str, str]]:
     """The topology on these hosts, and their names by their names in it; UsageProblem where two are the same."""
     names = {node.name: host.name or node.name for node, host in zip(topology.nodes, hosts, strict=True)}

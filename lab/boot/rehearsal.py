@@ -19,7 +19,7 @@ from lab import laboratory
 from lab.boot import daemons
 from lab.boot.daemons import TOOLS
 from lab.changes import link_set
-from lab.checkup import lasting
+from lab.checkup import boot_persistence
 from lab.errors import EnvironmentProblem, RootNeeded
 from lab.laboratory import BuiltLab
 from lab.machines import program
@@ -28,7 +28,7 @@ from lab.machines.node import Agent, Node, Observed, ask_all
 from lab.machines.program import Program
 from lab.model import Finding, NodePlan, Topology, Underlay
 from lab.overlay import readback
-from lab.overlay.readback import IPV6_OFF, Seen
+from lab.overlay.readback import IPV6_OFF, ConfiguredNode
 from lab.underlay import fabric
 
 WITHIN = 10.0  # seconds until the tools have made everything; two in practice
@@ -40,7 +40,7 @@ SYSCTLS = "sysctl.d"
 
 
 @dataclass(frozen=True)
-class Copied:
+class CopiedFiles:
     """The files of one host's boot (`agent.boot_copy`)."""
 
     files: Sequence[Mapping[str, Any]]
@@ -83,19 +83,19 @@ def rehearse(machine: Machine, nodes: Mapping[str, Node], topology: Topology, un
     return Rehearsed(lab, observed, tuple(found), tuple(notes))
 
 
-def _copies(nodes: Mapping[str, Node], topology: Topology) -> dict[str, Copied]:
+def _copies(nodes: Mapping[str, Node], topology: Topology) -> dict[str, CopiedFiles]:
     """The files of each host's boot."""
     calls = [
-        (nodes[plan.name], nodes[plan.name].call(Agent.copied_at_boot, lasting.words(topology, plan)))
+        (nodes[plan.name], nodes[plan.name].call(Agent.copied_at_boot, boot_persistence.words(topology, plan)))
         for plan in topology.nodes
     ]
-    found = {plan.name: Copied(**answer) for plan, answer in zip(topology.nodes, ask_all(calls), strict=True)}
+    found = {plan.name: CopiedFiles(**answer) for plan, answer in zip(topology.nodes, ask_all(calls), strict=True)}
     for host, copied in found.items():
         require(host, copied)
     return found
 
 
-def require(host: str, copied: Copied) -> None:
+def require(host: str, copied: CopiedFiles) -> None:
     """RootNeeded where a host's file cannot be read, EnvironmentProblem where its tool is not installed here."""
     if copied.unread:
         raise RootNeeded(f"copying {copied.unread[0]}", host)
@@ -105,7 +105,7 @@ def require(host: str, copied: Copied) -> None:
             raise EnvironmentProblem(lack, remedy=remedy)
 
 
-def _left_out(host: str, copied: Copied) -> Iterator[str]:
+def _left_out(host: str, copied: CopiedFiles) -> Iterator[str]:
     for file in copied.files:
         if file["tool"] not in (*TOOLS, *SCRIPTED, SYSCTLS):
             yield f"{host}: {file['path']} was not rehearsed: a lab does not start {file['tool']}"
@@ -126,7 +126,7 @@ def _flat(topology: Topology) -> Topology:
     return replace(topology, nodes=tuple(nodes))
 
 
-def boot(lab: BuiltLab, plan: NodePlan, copied: Copied, live: Seen) -> Program:
+def boot(lab: BuiltLab, plan: NodePlan, copied: CopiedFiles, live: ConfiguredNode) -> Program:
     """Starts a host's tools in its node."""
     node = lab.nodes[plan.name]
     node.write_sysctls({IPV6_OFF: live.sysctls.get(IPV6_OFF) or "0"})
@@ -144,7 +144,7 @@ def failures(one: Program) -> Iterator[str]:
             yield f"{one.node.name}: {line.partition(FAILED)[2].strip()} failed in the rehearsal"
 
 
-def boot_script(copied: Copied, plan: NodePlan) -> str:
+def boot_script(copied: CopiedFiles, plan: NodePlan) -> str:
     """The commands of a host's boot, in the order of one: parameters, daemons, units."""
     wanted = {"nic": plan.nic, "address": str(plan.underlay), "gateway": str(fabric.gateway_of(plan).ip)}
     steps = [("address", daemons.ADDRESSED.format(**wanted))]
@@ -165,13 +165,13 @@ def _placed(path: str) -> str:
     return path if path.startswith("/etc/") else f"/run/sysctl.d/{path.rpartition('/')[2]}"
 
 
-def _archive(copied: Copied) -> str:
+def _archive(copied: CopiedFiles) -> str:
     """The files as a tar in base64."""
     placed = {_placed(file["path"]) if file["tool"] == SYSCTLS else file["path"]: file["text"] for file in copied.files}
     return base64.b64encode(daemons.packed(placed)).decode()
 
 
-def _settle(lab: BuiltLab, topology: Topology, live: Mapping[str, Seen]) -> None:
+def _settle(lab: BuiltLab, topology: Topology, live: Mapping[str, ConfiguredNode]) -> None:
     """Returns when every host has the links, addresses and routes of its live one, or at the deadline."""
     deadline = time.monotonic() + WITHIN
     for plan in topology.nodes:
@@ -188,7 +188,7 @@ def _settle(lab: BuiltLab, topology: Topology, live: Mapping[str, Seen]) -> None
 
 
 @dataclass(frozen=True)
-class Difference:
+class BootDifference:
     """One part of the overlay on a host, live and after the boot; None: not there."""
 
     device: str
@@ -197,19 +197,21 @@ class Difference:
     booted: str | None
 
 
-def _differences(topology: Topology, plan: NodePlan, live: Seen, booted: Seen) -> list[Difference]:
+def _differences(
+    topology: Topology, plan: NodePlan, live: ConfiguredNode, booted: ConfiguredNode
+) -> list[BootDifference]:
     """The devices of the overlay with what is on them, and the answer to broadcast pings."""
     devices = topology.devices(plan.name)
     was, now = _parts(live, devices), _parts(booted, devices)
     gone = {part for part in was if part[1] == "" and part not in now}
     return [
-        Difference(device, what, was.get((device, what)), now.get((device, what)))
+        BootDifference(device, what, was.get((device, what)), now.get((device, what)))
         for device, what in {**was, **now}
         if was.get((device, what)) != now.get((device, what)) and (not what or (device, "") not in gone)
     ]
 
 
-def _parts(seen: Seen, devices: Sequence[str]) -> dict[tuple[str, str], str]:
+def _parts(seen: ConfiguredNode, devices: Sequence[str]) -> dict[tuple[str, str], str]:
     """What a host has of devices, by device and what it is; a device itself is the one of no further name."""
     parts: dict[tuple[str, str], str] = {}
     for name in devices:
@@ -225,14 +227,17 @@ def _parts(seen: Seen, devices: Sequence[str]) -> dict[tuple[str, str], str]:
     return parts
 
 
-def differences(topology: Topology, plan: NodePlan, live: Seen, booted: Seen) -> Iterator[Finding]:
+def differences(topology: Topology, plan: NodePlan, live: ConfiguredNode, booted: ConfiguredNode) -> Iterator[Finding]:
     """What a rehearsed boot does not make of a host's part of the overlay, and what it makes otherwise."""
     found = _differences(topology, plan, live, booted)
     lost = [one for one in found if one.booted is None]
     if lost:
         parts = ", ".join(f"{one.device} {one.what}".strip() for one in lost)
         summary = f"a rehearsed boot does not make {parts}"
-        evidence, remedy = "there on the live host, not after its files were booted in a lab", lasting.written(topology)
+        evidence, remedy = (
+            "there on the live host, not after its files were booted in a lab",
+            boot_persistence.written(topology),
+        )
         yield Finding("lost-at-boot", plan.name, lost[0].device, summary, evidence, remedy, ("BOOT-04",))
     for one in found:
         if one.booted is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from lab import tunnels
 from lab.clouds import GRE
-from lab.firewall.matches import ACCEPT, Packet
+from lab.firewall.matches import ACCEPT, PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
 from lab.model import Finding, NodePlan, Topology
@@ -43,7 +43,7 @@ def needed(topology: Topology, node: NodePlan, rules: Sequence[FirewallRule]) ->
     port = options.port if kind.port else None
     for peer in topology.peers(node.name):
         there = topology.node(peer).endpoint
-        packet = Packet(kind.protocol, node.nic, None, there, node.endpoint, port, "unicast", "new")
+        packet = PacketPattern(kind.protocol, node.nic, None, there, node.endpoint, port, "unicast", "new")
         accepting = [rule for rule in rules if rule.rule and _accepts(rule, packet)]
         others = [rule for rule in rules if rule not in accepting]
         if firewall.of(packet, "input").passes and Firewall(others).of(packet, "input").passes is False:
@@ -52,7 +52,7 @@ def needed(topology: Topology, node: NodePlan, rules: Sequence[FirewallRule]) ->
     return []
 
 
-def _accepts(rule: FirewallRule, packet: Packet) -> bool:
+def _accepts(rule: FirewallRule, packet: PacketPattern) -> bool:
     return any(branch.action == ACCEPT and branch.holds(packet) for branch in rule.branches)
 
 

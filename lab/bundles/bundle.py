@@ -27,10 +27,10 @@ from typing import Any, NoReturn
 import msgspec
 
 from lab import records
-from lab.causes import identity
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
 from lab.errors import EnvironmentProblem
+from lab.finding_text import identity
 from lab.model import Finding
 
 SCHEMA = 2

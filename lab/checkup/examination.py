@@ -15,18 +15,18 @@ from typing import Any
 
 from lab import clouds, designs
 from lab.checkup import (
-    diagnosed,
+    boot_persistence,
+    firewall_persistence,
     host_checks,
-    lasting,
-    lasting_firewall,
     live_host,
+    overlay_diagnosis,
     pair_checks,
     underlay_checks,
     underlay_probe,
 )
 from lab.checkup.check import Check
-from lab.checkup.live_host import ALL, Host
-from lab.checkup.underlay_probe import Place, Way
+from lab.checkup.live_host import ALL, LiveHost
+from lab.checkup.underlay_probe import UnderlayEnd, UnderlayPath
 from lab.clouds import Carrier
 from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
@@ -34,9 +34,9 @@ from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent
 from lab.machines.ssh import Connected
 from lab.model import Finding, NodePlan, Provider, Topology, Underlay
-from lab.overlay import several
-from lab.overlay.carrier import carrier_of
-from lab.overlay.understanding import understand
+from lab.overlay import several_overlays
+from lab.overlay.detection import understand
+from lab.overlay.tunnel_packets import carrier_of
 from lab.providers import PROVIDERS
 from lab.tunnels import DEFAULT, KINDS
 
@@ -61,7 +61,7 @@ class Examined:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Expectations:
     """What the user wants of the overlay; None: as it is found."""
 
     tunnel: str | None = None
@@ -73,12 +73,12 @@ class Wanted:
     """The device or subnet of one of several overlays."""
 
 
-def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wanted()) -> Examined:
+def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectations = Expectations()) -> Examined:
     """What is as expected on the hosts, what is not, and what could not be looked at."""
     deadline = time.monotonic() + TIME
     looked = live_host.look(connected.machines, specs, deadline)
-    every = {role: found for role, found in looked.items() if isinstance(found, Host)}
-    seen = several.chosen({role: host.seen for role, host in every.items()}, wanted.overlay)
+    every = {role: found for role, found in looked.items() if isinstance(found, LiveHost)}
+    seen = several_overlays.chosen({role: host.seen for role, host in every.items()}, wanted.overlay)
     hosts = {role: replace(host, seen=seen[role]) for role, host in every.items()}
     lost = {role: found for role, found in looked.items() if isinstance(found, OvercastError)}
     made = [*_unreached(specs, connected), *(_lost(role, problem) for role, problem in lost.items())]
@@ -96,10 +96,10 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wa
     booted = _booted(hosts, topology, deadline)
     named = {role: answers[0] for role, answers in booted.items()}
     if topology is not None:
-        remedy = lasting.written(topology)
+        remedy = boot_persistence.written(topology)
         for role, (files, *about_firewall) in booted.items():
             plan = topology.node(role)
-            made.append(lasting.check(hosts[role].spec, topology, plan, files, remedy))
+            made.append(boot_persistence.check(hosts[role].spec, topology, plan, files, remedy))
             made += _firewall(hosts[role], topology, plan, *about_firewall)
     if set(hubs) - hosts.keys():
         unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
@@ -111,13 +111,13 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Wanted = Wa
         crossings, late = _crossed(hosts, topology, hubs, carrier, deadline)
     found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
     made += pair_checks.checks(hosts, topology, found.findings)
-    made += [_lasting(check, topology, named) for check in diagnosed.checks(found)]
+    made += [_lasting(check, topology, named) for check in overlay_diagnosis.checks(found)]
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
     made += _unplaced(hosts, topology, carrier)
     return Examined(tuple(made), found.findings, found.scene, understood=found.layout is None)
 
 
-def _booted(hosts: Mapping[str, Host], topology: Topology | None, deadline: float) -> dict[str, list[Any]]:
+def _booted(hosts: Mapping[str, LiveHost], topology: Topology | None, deadline: float) -> dict[str, list[Any]]:
     """The files of a boot that name the overlay, and what is read of its firewall, of each host with a place in it."""
     if topology is None:
         return {}
@@ -126,45 +126,47 @@ def _booted(hosts: Mapping[str, Host], topology: Topology | None, deadline: floa
 
     def ask(role: str, plan: NodePlan) -> list[Any]:
         node = hosts[role].node
-        named = node.call(Agent.named_at_boot, lasting.words(topology, plan))
-        return node.machine.batch([named, *lasting_firewall.calls(node, topology)])
+        named = node.call(Agent.named_at_boot, boot_persistence.words(topology, plan))
+        return node.machine.batch([named, *firewall_persistence.calls(node, topology)])
 
     answers = live_host.each(plans, machines, ask, deadline)
     return {role: answer for role, answer in answers.items() if not isinstance(answer, OvercastError)}
 
 
 def _firewall(
-    host: Host, topology: Topology, plan: NodePlan, firewalld: Mapping[str, Any], named: lasting.Named
+    host: LiveHost, topology: Topology, plan: NodePlan, firewalld: Mapping[str, Any], named: boot_persistence.Named
 ) -> Iterator[Check]:
     """What of a host's firewall is lost at boot; without root, rules cannot be read (`host_checks`)."""
-    kept = [lasting_firewall.of_firewalld(topology, plan, firewalld)]
+    kept = [firewall_persistence.of_firewalld(topology, plan, firewalld)]
     if host.firewall:
-        kept.append(lasting_firewall.of_rules(topology, plan, host.firewall.rules, named))
-    return lasting_firewall.checks(host.role, *kept)
+        kept.append(firewall_persistence.of_rules(topology, plan, host.firewall.rules, named))
+    return firewall_persistence.checks(host.role, *kept)
 
 
-def _lasting(check: Check, topology: Topology | None, named: Mapping[str, lasting.Named]) -> Check:
+def _lasting(check: Check, topology: Topology | None, named: Mapping[str, boot_persistence.Named]) -> Check:
     """The same with the command that keeps the multicast route over a reboot, where that is what it is about."""
     if topology is None or check.where not in named or check.what not in ROUTES:
         return check
-    return replace(check, lasting=lasting.route_kept(topology, topology.node(check.where), named[check.where]))
+    return replace(check, lasting=boot_persistence.route_kept(topology, topology.node(check.where), named[check.where]))
 
 
 def _crossed(
-    hosts: Mapping[str, Host], topology: Topology | None, hubs: Sequence[str], carrier: Carrier, deadline: float
+    hosts: Mapping[str, LiveHost], topology: Topology | None, hubs: Sequence[str], carrier: Carrier, deadline: float
 ) -> tuple[list[Check], dict[str, OvercastError]]:
     """What a packet of the tunnel's protocol met on every way; and the hosts that were lost meanwhile."""
     crossings, late = underlay_probe.cross(list(_ways(hosts, topology, hubs, carrier)), deadline)
     return [check for each in crossings for check in underlay_checks.checks(each)], late
 
 
-def _diagnosed(hosts: Mapping[str, Host], specs: Sequence[HostSpec], cloud: Provider | None) -> diagnosed.Diagnosed:
+def _diagnosed(
+    hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], cloud: Provider | None
+) -> overlay_diagnosis.LiveDiagnosis:
     """The diagnosis of the overlay, where there are two hosts, and tunnels on any of them."""
     if len(hosts) < 2 or not any(host.seen.leading() for host in hosts.values()):
-        return diagnosed.Diagnosed()
+        return overlay_diagnosis.LiveDiagnosis()
     sighted = clouds.detect(next(iter(hosts.values())).details["dmi"])
     underlay = Underlay(cloud or (sighted.provider if sighted else UNKNOWN_CLOUD))
-    return diagnosed.diagnose(hosts, specs, underlay)
+    return overlay_diagnosis.diagnose(hosts, specs, underlay)
 
 
 def _unreached(specs: Sequence[HostSpec], connected: Connected) -> Iterator[Check]:
@@ -177,7 +179,7 @@ def _lost(role: str, problem: OvercastError) -> Check:
     return Check("problem", role, "host", problem.message, problem.remedy, at="")
 
 
-def _topology(hosts: Mapping[str, Host]) -> Topology | None:
+def _topology(hosts: Mapping[str, LiveHost]) -> Topology | None:
     if len(hosts) < 2:
         return None
     return understand({role: host.seen for role, host in hosts.items()}).topology
@@ -187,29 +189,31 @@ def _plan(topology: Topology | None, role: str) -> NodePlan | None:
     return next((node for node in topology.nodes if node.name == role), None) if topology else None
 
 
-def _kind(hosts: Mapping[str, Host], topology: Topology | None) -> str:
+def _kind(hosts: Mapping[str, LiveHost], topology: Topology | None) -> str:
     if topology is not None:
         return topology.options.kind
     return next((device.kind for host in hosts.values() for device in host.seen.leading()), DEFAULT)
 
 
-def _place(host: Host, plan: NodePlan | None) -> Place | None:
+def _place(host: LiveHost, plan: NodePlan | None) -> UnderlayEnd | None:
     nic = host.seen.devices.get(plan.nic) if plan else host.nic
     address = str(plan.underlay.ip) if plan else host.address
-    return Place(host, address, nic.mtu) if nic is not None and address is not None else None
+    return UnderlayEnd(host, address, nic.mtu) if nic is not None and address is not None else None
 
 
-def _ways(hosts: Mapping[str, Host], topology: Topology | None, hubs: Sequence[str], carrier: Carrier) -> Iterator[Way]:
+def _ways(
+    hosts: Mapping[str, LiveHost], topology: Topology | None, hubs: Sequence[str], carrier: Carrier
+) -> Iterator[UnderlayPath]:
     """Both directions between the hub and every spoke; between any two hosts where there is no hub."""
     places = {role: _place(host, _plan(topology, role)) for role, host in hosts.items()}
     for one, other in itertools.combinations(places, 2):
         first, second = places[one], places[other]
         if first is not None and second is not None and (not hubs or {one, other} & set(hubs)):
-            yield Way(first, second, carrier)
-            yield Way(second, first, carrier)
+            yield UnderlayPath(first, second, carrier)
+            yield UnderlayPath(second, first, carrier)
 
 
-def _unplaced(hosts: Mapping[str, Host], topology: Topology | None, carrier: Carrier) -> Iterator[Check]:
+def _unplaced(hosts: Mapping[str, LiveHost], topology: Topology | None, carrier: Carrier) -> Iterator[Check]:
     for role, host in hosts.items():
         if _place(host, _plan(topology, role)) is None:
             found = "not tested: no tunnel and no default route, from which its address on the cloud's network follows"

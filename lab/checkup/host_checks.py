@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from lab import clouds
 from lab.boot.common import SYSCTLS
-from lab.checkup import lasting
+from lab.checkup import boot_persistence
 from lab.checkup.check import Check
-from lab.checkup.live_host import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, Host
+from lab.checkup.live_host import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, LiveHost
 from lab.clouds import GRE, UDP, Carrier
 from lab.diagnose.parameters import ROWS
-from lab.firewall.matches import Packet
+from lab.firewall.matches import PacketPattern
 from lab.machines import abilities
 from lab.model import NodePlan, Provider
 from lab.overlay.readback import BROADCAST_PING
@@ -25,7 +25,7 @@ BONDED = "two-hubs-bond"
 
 
 def checks(
-    host: Host,
+    host: LiveHost,
     plan: NodePlan | None,
     kind: str,
     carrier: Carrier,
@@ -57,11 +57,11 @@ def checks(
         yield _broadcast_ping(host)
 
 
-def _kernel(host: Host) -> str:
+def _kernel(host: LiveHost) -> str:
     return f"Linux {host.facts['kernel']}"
 
 
-def _rights(host: Host) -> Check:
+def _rights(host: LiveHost) -> Check:
     if host.node.rooted:
         return Check("ok", host.role, "rights", "root")
     found = f"running as uid {host.facts['uid']}, not root: no captures, tunnel probes or firewall rules"
@@ -70,9 +70,9 @@ def _rights(host: Host) -> Check:
     )
 
 
-def _cloud(host: Host, carrier: Carrier, named: Provider | None) -> Check:
+def _cloud(host: LiveHost, carrier: Carrier, named: Provider | None) -> Check:
     dmi = host.details["dmi"]
-    cloud = clouds.Sighted(named, "--provider") if named else clouds.detect(dmi)
+    cloud = clouds.DetectedCloud(named, "--provider") if named else clouds.detect(dmi)
     if cloud is None:
         vendor = " ".join(dmi[name] for name in ("sys_vendor", "product_name") if name in dmi)
         return Check("ok", host.role, "cloud", f"no known cloud ({vendor or 'the firmware names none'})")
@@ -83,7 +83,7 @@ def _cloud(host: Host, carrier: Carrier, named: Provider | None) -> Check:
     return Check("ok", host.role, "cloud", found)
 
 
-def _driver(host: Host, module: str, kind: str) -> Check:
+def _driver(host: LiveHost, module: str, kind: str) -> Check:
     """Whether the kernel can make links of a kind (PRE-01)."""
     if any(device.kind == kind for device in host.seen.devices.values()):
         return Check("ok", host.role, module, f"there is a {kind} already")
@@ -102,7 +102,7 @@ def _driver(host: Host, module: str, kind: str) -> Check:
     return Check("ok", host.role, module, "the kernel loads it when it is needed")
 
 
-def _bringing(host: Host, module: str) -> str:
+def _bringing(host: LiveHost, module: str) -> str:
     """What can make links of this kind on a host whose kernel has no module for them."""
     ways = [abilities.package_with_modules(host.details["os"], host.facts["kernel"])]
     if module in OVER_TUNNELS.values():
@@ -116,19 +116,21 @@ def _bringing(host: Host, module: str) -> str:
     return "; or ".join(filter(None, ways)) or kernel
 
 
-def _broadcast_ping(host: Host) -> Check:
+def _broadcast_ping(host: LiveHost) -> Check:
     """Whether the host answers broadcast pings, now (PRE-02) and after a boot (BOOT-02)."""
     value = host.sysctls.get(BROADCAST_PING)
     if value != "0":
         found = f"icmp_echo_ignore_broadcasts is {value}, expected 0: it would answer no broadcast ping"
-        return Check("problem", host.role, "broadcast ping", found, f"{lasting.ANSWERED} && sudo sysctl -p {SYSCTLS}")
+        return Check(
+            "problem", host.role, "broadcast ping", found, f"{boot_persistence.ANSWERED} && sudo sysctl -p {SYSCTLS}"
+        )
     persisted = host.details["persisted"]
-    for one in lasting.ping(host.role, persisted):
+    for one in boot_persistence.ping(host.role, persisted):
         return Check("warning", host.role, "broadcast ping", one.summary, one.remedy)
     return Check("ok", host.role, "broadcast ping", f"answered, also after a boot ({persisted[BROADCAST_PING][0]})")
 
 
-def _reverse_path(host: Host) -> Check:
+def _reverse_path(host: LiveHost) -> Check:
     """Whether a packet with an underlay source that comes out of a tunnel is received (PRE-07)."""
     value = host.reverse_path("default")
     if value == 1:
@@ -138,7 +140,7 @@ def _reverse_path(host: Host) -> Check:
     return Check("ok", host.role, "reverse path", f"rp_filter is {value} for new devices")
 
 
-def _memberships(host: Host) -> Check:
+def _memberships(host: LiveHost) -> Check:
     row = next(one for one in ROWS if one.name == MEMBERSHIPS)
     value = int(host.sysctls.get(MEMBERSHIPS) or row.usual)
     if row.wrong(value):
@@ -147,7 +149,7 @@ def _memberships(host: Host) -> Check:
     return Check("ok", host.role, "groups", f"a socket may join {value} (igmp_max_memberships)")
 
 
-def _bridge_filter(host: Host) -> Check:
+def _bridge_filter(host: LiveHost) -> Check:
     """Whether a chain that is meant for routing will drop what the hub bridges (PRE-06)."""
     if host.seen.sysctls.get(BRIDGE_CALLS) != "1":
         return Check("ok", host.role, "bridge filter", "bridged packets do not pass iptables")
@@ -155,7 +157,7 @@ def _bridge_filter(host: Host) -> Check:
     if host.firewall is None:
         found = f"{BRIDGE_CALLS} is 1: bridged packets pass the FORWARD chain, which cannot be read without root"
         return Check("warning", host.role, "bridge filter", found, remedy)
-    verdict = host.firewall.of(Packet(UDP, BRIDGE_DEVICE, BRIDGE_DEVICE, kind="broadcast"), "forward")
+    verdict = host.firewall.of(PacketPattern(UDP, BRIDGE_DEVICE, BRIDGE_DEVICE, kind="broadcast"), "forward")
     if verdict.passes:
         found = f"{BRIDGE_CALLS} is 1; the FORWARD chain accepts bridged packets"
         return Check("ok", host.role, "bridge filter", found)

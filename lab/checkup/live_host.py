@@ -19,7 +19,7 @@ from lab.machines.base import Call, Machine
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent, Observed
 from lab.overlay import readback
-from lab.overlay.readback import BROADCAST_PING, Device, Seen
+from lab.overlay.readback import BROADCAST_PING, ConfiguredNode, Device
 from lab.records import typed
 from lab.tunnels import KINDS
 
@@ -36,12 +36,12 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Host:
+class LiveHost:
     """One live host as it is."""
 
     spec: HostSpec
     node: Observed
-    seen: Seen
+    seen: ConfiguredNode
     details: Mapping[str, Any]
     """The result of `examine`: modules, persisted sysctls, DMI, machine-id."""
     sysctls: Mapping[str, str | None]
@@ -82,7 +82,7 @@ class Host:
 
 def look(
     machines: Mapping[str, Machine], specs: Sequence[HostSpec], deadline: float
-) -> dict[str, Host | OvercastError]:
+) -> dict[str, LiveHost | OvercastError]:
     """Every host, or what kept it from being looked at, by role; `deadline` is on the monotonic clock."""
     by_role = {spec.role: spec for spec in specs}
     return each(machines, machines, lambda role, machine: _host(by_role[role], machine), deadline)
@@ -121,7 +121,7 @@ def each(
     return found
 
 
-def _host(spec: HostSpec, machine: Machine) -> Host:
+def _host(spec: HostSpec, machine: Machine) -> LiveHost:
     node = Observed.home(spec.role, machine)
     seen = readback.read([node])[spec.role]
     asked = time.time_ns()
@@ -136,7 +136,7 @@ def _host(spec: HostSpec, machine: Machine) -> Host:
     if node.rooted:
         calls.append(node.call(Agent.firewall))
     details, sysctls, *listed = machine.batch(calls)
-    return Host(
+    return LiveHost(
         spec=spec,
         node=node,
         seen=seen,

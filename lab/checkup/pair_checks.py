@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lab import tunnels
 from lab.checkup.check import Check
-from lab.checkup.live_host import ALL, Host
+from lab.checkup.live_host import ALL, LiveHost
 from lab.model import Finding, Topology
 
 CLOCKS = 1.0
 """Seconds that clocks may differ by: captures of several hosts are put in order by them."""
 
 
-def checks(hosts: Mapping[str, Host], topology: Topology | None, findings: Sequence[Finding]) -> Iterator[Check]:
+def checks(hosts: Mapping[str, LiveHost], topology: Topology | None, findings: Sequence[Finding]) -> Iterator[Check]:
     """Every check of the hosts together, in addition to the overlay's own findings."""
     if not any(host.seen.leading() for host in hosts.values()):
         remedy = "pytest --hosts=... --provision   (for the length of a run)"
@@ -26,7 +26,7 @@ def checks(hosts: Mapping[str, Host], topology: Topology | None, findings: Seque
     yield _clocks(hosts)
 
 
-def _overlay(hosts: Mapping[str, Host], topology: Topology, findings: Sequence[Finding]) -> Iterator[Check]:
+def _overlay(hosts: Mapping[str, LiveHost], topology: Topology, findings: Sequence[Finding]) -> Iterator[Check]:
     """What was recognised as the overlay; whether it leaves room on the NICs that it could use (MTU-01)."""
     if not findings:
         names = ", ".join(f"{node.name} {node.overlay.ip}" for node in topology.nodes)
@@ -47,7 +47,7 @@ def _overlay(hosts: Mapping[str, Host], topology: Topology, findings: Sequence[F
         yield Check("ok", ALL, "MTU", f"{mtu}, as the NICs leave ({overhead} less than theirs)")
 
 
-def _underlay_mtus(hosts: Mapping[str, Host]) -> Check:
+def _underlay_mtus(hosts: Mapping[str, LiveHost]) -> Check:
     sizes = {name: (host.nic.name, host.nic.mtu) for name, host in hosts.items() if host.nic}
     found = ", ".join(f"{name} {nic} {size}" for name, (nic, size) in sizes.items()) or "no host has a default route"
     if len({size for _, size in sizes.values()}) <= 1:
@@ -57,7 +57,7 @@ def _underlay_mtus(hosts: Mapping[str, Host]) -> Check:
     return Check("warning", ALL, "underlay MTU", f"{found}; expected the same", remedy, at="")
 
 
-def _machine_ids(hosts: Mapping[str, Host]) -> Check:
+def _machine_ids(hosts: Mapping[str, LiveHost]) -> Check:
     """Whether the hosts are clones: systemd makes a device's MAC address from this and the device's name (PRE-10)."""
     holders: dict[str, list[str]] = defaultdict(list)
     for name, host in hosts.items():
@@ -76,7 +76,7 @@ def _machine_ids(hosts: Mapping[str, Host]) -> Check:
     return Check("ok", ALL, "machine-id", "each host has its own")
 
 
-def _clocks(hosts: Mapping[str, Host]) -> Check:
+def _clocks(hosts: Mapping[str, LiveHost]) -> Check:
     """Whether the clocks agree as well as was measured."""
     first = next(iter(hosts.values()))
     off = {name: host.ahead - first.ahead for name, host in hosts.items()}

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from lab import clouds
 from lab.checkup import firewall_fixes
 from lab.checkup.check import Check
-from lab.checkup.underlay_probe import Crossing, Way
-from lab.firewall.matches import Packet
+from lab.checkup.underlay_probe import Crossing, UnderlayPath
+from lab.firewall.matches import PacketPattern
 from lab.firewall.verdicts import Verdict
 
 REJECTIONS = {9: "network prohibited", 10: "host prohibited", 13: "administratively prohibited"}
@@ -36,27 +36,27 @@ def checks(crossing: Crossing) -> Iterator[Check]:
         yield _dropped_by_cloud(crossing)
 
 
-def _packet(way: Way, state: str = "new") -> Packet:
+def _packet(way: UnderlayPath, state: str = "new") -> PacketPattern:
     nic = way.receiver.host.seen.device_with(way.receiver.address)
     source, destination = way.sender.address, way.receiver.address
-    return Packet(way.carrier.protocol, nic, None, source, destination, way.carrier.port, "unicast", state)
+    return PacketPattern(way.carrier.protocol, nic, None, source, destination, way.carrier.port, "unicast", state)
 
 
-def _accepting(way: Way, verdict: Verdict | None = None) -> str:
+def _accepting(way: UnderlayPath, verdict: Verdict | None = None) -> str:
     chain = verdict.base if verdict else None
     return firewall_fixes.accepting(way.receiver.host.firewall, way.carrier, way.sender.address, chain)
 
 
-def _opening(way: Way) -> str:
+def _opening(way: UnderlayPath) -> str:
     cloud = clouds.detect(way.receiver.host.details["dmi"])
     return clouds.opening(cloud.provider if cloud else None, way.carrier, [way.sender.address])
 
 
-def _problem(way: Way, found: str, remedy: str, at: str) -> Check:
+def _problem(way: UnderlayPath, found: str, remedy: str, at: str) -> Check:
     return Check("problem", way.name, str(way.carrier), found, remedy, at=at)
 
 
-def _lasting(way: Way) -> Iterator[Check]:
+def _lasting(way: UnderlayPath) -> Iterator[Check]:
     """The probes went both ways, so that a firewall may have taken them for answers (PRE-05)."""
     firewall, receiver = way.receiver.host.firewall, way.receiver.host.role
     verdict = firewall.of(_packet(way), "input") if firewall else None
@@ -92,7 +92,7 @@ def _by_answer(crossing: Crossing) -> Check:
     return _problem(way, found, _opening(way), at="")
 
 
-def _dropped_by_host(way: Way) -> Check:
+def _dropped_by_host(way: UnderlayPath) -> Check:
     receiver = way.receiver.host
     verdict = receiver.firewall.of(_packet(way), "input") if receiver.firewall else None
     rule = f" ({verdict.why})" if verdict and verdict.why and verdict.passes is not True else ""
@@ -110,7 +110,7 @@ def _kept(crossing: Crossing) -> Check:
     said = f" ({crossing.refused})" if crossing.refused else ""
     found = f"does not leave {sender.role}{said}: its own firewall (OUTPUT), or no route to {way.receiver.address}"
     nic = sender.seen.device_with(way.sender.address)
-    leaving = Packet(way.carrier.protocol, None, nic, way.sender.address, way.receiver.address, way.carrier.port)
+    leaving = PacketPattern(way.carrier.protocol, None, nic, way.sender.address, way.receiver.address, way.carrier.port)
     verdict = sender.firewall.of(leaving, "output") if sender.firewall else None
     if verdict is None or verdict.passes is not False:
         return _problem(way, found, f"ip route get {way.receiver.address}", at=sender.role)

@@ -20,8 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lab.carriers import EXPERIMENTAL, ipv4, udp
-from lab.checkup.live_host import Host, each
+from lab.checkup.live_host import LiveHost, each
 from lab.clouds import GRE, Carrier
 from lab.errors import OvercastError
 from lab.machines.base import Agent, Machine, call
@@ -29,6 +28,7 @@ from lab.machines.node import tell_all
 from lab.probes import echo, options, sightings
 from lab.probes.payloads import fresh_port, unique
 from lab.probes.sightings import ETHERNET
+from lab.tunnel_packets import EXPERIMENTAL, ipv4, udp
 
 ROUNDS, PATIENCE = 3, 0.5
 """A packet is sent at most so often, and each time waited for so many seconds: several round trips of any region."""
@@ -40,20 +40,20 @@ LEAST_FULL = 576
 
 
 @dataclass(frozen=True)
-class Place:
+class UnderlayEnd:
     """A host's end of the underlay."""
 
-    host: Host
+    host: LiveHost
     address: str
     mtu: int
 
 
 @dataclass(frozen=True)
-class Way:
+class UnderlayPath:
     """One direction between two hosts; `full` is the size of its largest packet in octets."""
 
-    sender: Place
-    receiver: Place
+    sender: UnderlayEnd
+    receiver: UnderlayEnd
     carrier: Carrier
     small: bytes = field(default_factory=unique)
     large: bytes = field(default_factory=unique)
@@ -76,7 +76,7 @@ class Way:
 class Crossing:
     """How far the packets of a way got."""
 
-    way: Way
+    way: UnderlayPath
     unchecked: str = ""
     """Why nothing could be tried."""
     refused: str = ""
@@ -91,7 +91,7 @@ class Crossing:
     """Type and code of the ICMP error that came back."""
 
 
-def cross(ways: Sequence[Way], deadline: float) -> tuple[list[Crossing], dict[str, OvercastError]]:
+def cross(ways: Sequence[UnderlayPath], deadline: float) -> tuple[list[Crossing], dict[str, OvercastError]]:
     """Tries every way at the same time; also returns the hosts that were lost meanwhile."""
     hosts = {place.host.role: place.host for way in ways for place in (way.sender, way.receiver)}
     rooted = {role: host for role, host in hosts.items() if host.node.rooted}
@@ -100,7 +100,7 @@ def cross(ways: Sequence[Way], deadline: float) -> tuple[list[Crossing], dict[st
     return [_judged(way, trial) for way in ways], trial.lost
 
 
-def _judged(way: Way, trial: _Trial) -> Crossing:
+def _judged(way: UnderlayPath, trial: _Trial) -> Crossing:
     sender, receiver = way.sender.host.role, way.receiver.host.role
     for role in (sender, receiver):
         if role in trial.lost:
@@ -116,12 +116,12 @@ def _judged(way: Way, trial: _Trial) -> Crossing:
 class _Trial:
     """The sockets and captures of all the hosts that give root, for the length of `run`."""
 
-    def __init__(self, ways: Sequence[Way], hosts: Mapping[str, Host], deadline: float) -> None:
+    def __init__(self, ways: Sequence[UnderlayPath], hosts: Mapping[str, LiveHost], deadline: float) -> None:
         self.ways, self.hosts, self.deadline = ways, hosts, deadline
         self.lost: dict[str, OvercastError] = {}
         self._machines: dict[str, Machine] = {role: host.node.machine for role, host in hosts.items()}
         self._sockets: dict[str, list[int]] = {}
-        self._outstanding: dict[bytes, Way] = {}
+        self._outstanding: dict[bytes, UnderlayPath] = {}
         self._frames: dict[str, list[tuple[bool, bytes]]] = {}
 
     def run(self) -> None:
@@ -136,7 +136,7 @@ class _Trial:
         self._frames = self._each({role: role for role in self._sockets}, self._captured)
         self._each({role: opened for role, opened in self._sockets.items() if role not in self.lost}, self._close)
 
-    def seen(self, way: Way) -> Crossing:
+    def seen(self, way: UnderlayPath) -> Crossing:
         at_sender = self._frames.get(way.sender.host.role, [])
         at_receiver = [frame for outgoing, frame in self._frames.get(way.receiver.host.role, []) if not outgoing]
         return Crossing(
@@ -149,7 +149,7 @@ class _Trial:
             answer=next(_errors(frame for outgoing, frame in at_sender if not outgoing and way.small in frame), None),
         )
 
-    def refusal(self, way: Way) -> str:
+    def refusal(self, way: UnderlayPath) -> str:
         """The error of the sender's kernel at the next send."""
         node = way.sender.host.node
         try:
@@ -223,7 +223,7 @@ class _Trial:
         return {awaited[position][1] for position in missing}
 
 
-def _packet(way: Way, tag: bytes) -> bytes:
+def _packet(way: UnderlayPath, tag: bytes) -> bytes:
     """The packet of a tag, filled up to the way's size when it is the large one."""
     here, there, port = way.sender.address, way.receiver.address, way.carrier.port
     header = KEYED_GRE if port is None else UDP_AND_VXLAN
@@ -238,7 +238,7 @@ def _packet(way: Way, tag: bytes) -> bytes:
     return packet[:6] + DONT_FRAGMENT + packet[8:]
 
 
-def _others(way: Way) -> list[bytes]:
+def _others(way: UnderlayPath) -> list[bytes]:
     here, there = way.sender.address, way.receiver.address
     request = echo.request(secrets.randbits(16), 1, way.others["ICMP echo"])
     return [udp(here, there, fresh_port(), way.others["UDP"]), ipv4(here, there, ICMP, request)]

@@ -18,7 +18,7 @@ from lab.laboratory import BuiltLab
 from lab.machines import abilities, choose
 from lab.machines.base import Machine
 from lab.model import Topology, TunnelOptions, Underlay
-from lab.probes.outages import KINDS, Kind, Outage
+from lab.probes.outages import KINDS, Outage, TrafficKind
 from lab.probes.stream import Stream
 from lab.providers import DEFAULT_CLOUD, for_tunnels
 from lab.tunnels import DEFAULT
@@ -41,7 +41,7 @@ BACK = ", recovered"
 
 
 @dataclass(frozen=True)
-class Row:
+class EventLosses:
     """
     What was missed in one event by the receiver that missed most, of the kind of traffic of which most was missed.
 
@@ -49,14 +49,14 @@ class Row:
     """
 
     event: str
-    silence: dict[Kind, float | None]
+    silence: dict[TrafficKind, float | None]
     lost: int
     repeated: int
     disordered: int
 
 
 @dataclass(frozen=True)
-class Measured:
+class DesignLosses:
     """
     One design: its MTU, how many packets the hosts sent on the cloud's network for one datagram, and its events.
 
@@ -69,7 +69,7 @@ class Measured:
     mtu: int
     packets: float
     patience: float
-    rows: tuple[Row, ...]
+    rows: tuple[EventLosses, ...]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -142,7 +142,7 @@ def _built(machine: Machine, design: Design, topology: Topology, underlay: Under
         yield lab
 
 
-def measure(lab: BuiltLab, design: Design, api_delay: float = 0.0) -> Measured:
+def measure(lab: BuiltLab, design: Design, api_delay: float = 0.0) -> DesignLosses:
     """What is missed of a stream from the first spoke to the others in each event of a design."""
     sender, *receivers = [spoke.name for spoke in lab.spokes]
     events: dict[str, list[str]] = {}
@@ -173,7 +173,9 @@ def measure(lab: BuiltLab, design: Design, api_delay: float = 0.0) -> Measured:
         for event, there in events.items()
     ]
     mtu = lab[sender].node.link(lab[sender].plan.device).mtu
-    return Measured(design.name, design.title, lab.topology.options.kind, mtu, packets, design.patience, tuple(rows))
+    return DesignLosses(
+        design.name, design.title, lab.topology.options.kind, mtu, packets, design.patience, tuple(rows)
+    )
 
 
 def _packets_for_a_datagram(lab: BuiltLab, stream: Stream, targets: int) -> float:
@@ -196,8 +198,8 @@ def _packets(lab: BuiltLab) -> int:
     return sum(host.node.statistics(host.plan.nic)["tx_packets"] for host in lab.hosts.values())
 
 
-def _worst(event: str, outages: Sequence[Outage]) -> Row:
-    return Row(
+def _worst(event: str, outages: Sequence[Outage]) -> EventLosses:
+    return EventLosses(
         event,
         {kind: _silence([one for one in outages if one.kind == kind]) for kind in KINDS},
         lost=max(one.lost for one in outages),
@@ -218,7 +220,7 @@ HEAD = ("what fails", *KINDS, "lost", "duplicates", "out of order")
 WIDTHS = (48, 15, 15, 15, 7, 12, 0)
 
 
-def table(one: Measured, *, first: bool) -> Iterator[str]:
+def table(one: DesignLosses, *, first: bool) -> Iterator[str]:
     """The lines of a design, below the head of the table for the first one."""
     if first:
         yield INTRODUCTION

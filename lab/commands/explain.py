@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.bundles import bundle
 from lab.bundles.bundle import Bundle, Reported
-from lab.causes import cause_lines, fix
+from lab.finding_text import cause_lines, fix
 from lab.model import place
 
 SUMMARY = "Prints the findings and fixes of a file that `overcast bundle` wrote; needs neither the hosts nor root."

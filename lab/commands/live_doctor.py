@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab import designs, roles, tunnels
-from lab.causes import fixes, for_good
 from lab.checkup import examination
 from lab.checkup.check import Check
-from lab.checkup.examination import Examined, Wanted
+from lab.checkup.examination import Examined, Expectations
 from lab.checkup.live_host import ALL
 from lab.commands.main import FAILED, INCOMPLETE
 from lab.commands.options import FOUND_OPTIONS
 from lab.errors import UsageProblem
+from lab.finding_text import fixes, for_good
 from lab.machines import hosts, ssh
 from lab.machines.ssh_link import Login
 from lab.model import Finding, place
@@ -28,7 +28,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """What an examination found; `names` are the user's, by role."""
 
     names: Mapping[str, str]
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     return report.status
 
 
-def examine(arguments: argparse.Namespace) -> Report:
+def examine(arguments: argparse.Namespace) -> DoctorReport:
     """Connects to the hosts that the options name, examines them, and disconnects."""
     specs = hosts.parse(arguments.hosts)
     chosen = for_tunnels(arguments.provider or DEFAULT_CLOUD, arguments.tunnel)
@@ -97,13 +97,13 @@ def examine(arguments: argparse.Namespace) -> Report:
         if connected.machines:
             ssh.claim(connected)
         who = roles.recognised(specs, connected, hubs, arguments.overlay)
-        wanted = Wanted(arguments.tunnel, cloud, arguments.topology, arguments.overlay)
+        wanted = Expectations(arguments.tunnel, cloud, arguments.topology, arguments.overlay)
         examined = examination.examine(who.specs, who.connected, wanted)
     finally:
         connected.close()
     said = [Check("ok" if who.sure else "warning", ALL, "hub", who.note)] if who.note else []
     names = {spec.role: spec.destination for spec in who.specs}
-    return Report(names, replace(examined, checks=(*said, *examined.checks)))
+    return DoctorReport(names, replace(examined, checks=(*said, *examined.checks)))
 
 
 def _shown(where: str, names: Mapping[str, str]) -> str:
@@ -169,7 +169,7 @@ def show(found: Sequence[Check], names: Mapping[str, str]) -> list[str]:
     )
 
 
-def _print(report: Report) -> None:
+def _print(report: DoctorReport) -> None:
     problems = show(report.examined.checks, report.names)
     warnings = sum(check.state == "warning" for check in report.examined.checks)
     after = f"; {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""

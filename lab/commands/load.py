@@ -13,7 +13,7 @@ from typing import Any
 
 from lab import laboratory, live, roles
 from lab.commands import options
-from lab.commands.load_figures import Wanted, measure
+from lab.commands.load_figures import LoadSettings, measure
 from lab.commands.load_table import compared, table
 from lab.commands.options import Plan
 from lab.errors import EnvironmentProblem, OvercastError, UsageProblem
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse(arguments)
     earlier = _read(arguments.baseline) if arguments.baseline else None
     most = LIVE_MOST if arguments.load_max is None and arguments.hosts else arguments.load_max or 0.0
-    wanted = Wanted(arguments.size, arguments.repeat, most, arguments.buffer)
+    wanted = LoadSettings(arguments.size, arguments.repeat, most, arguments.buffer)
     with _live(arguments) if arguments.hosts else _lab(arguments) as (labs, about):
         report = {**about, **measure(labs, wanted)}
     if arguments.json:

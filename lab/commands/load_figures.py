@@ -17,7 +17,7 @@ from lab.errors import CheckFailed, EnvironmentProblem, OvercastError
 from lab.laboratory import BuiltLab, Lab
 from lab.machines.base import Agent
 from lab.probes import capacity, delays, throughput
-from lab.probes.load import KINDS, Kind, Load, Trial
+from lab.probes.load import KINDS, Load, LoadKind, RateTrial
 from lab.probes.throughput import Throughput
 
 SHARES = (10, 50, 90)  # percent of the loss-free rate at which latency is measured
@@ -33,7 +33,7 @@ PRUNING = 3.0  # seconds within which a querier of a lab prunes
 
 
 @dataclass(frozen=True)
-class Wanted:
+class LoadSettings:
     """UDP payload in octets, measurements of each rate, datagrams a second at most (0: no bound), SO_RCVBUF."""
 
     size: int
@@ -42,7 +42,7 @@ class Wanted:
     buffer: int | None
 
 
-def measure(labs: Sequence[Lab], wanted: Wanted) -> dict[str, Any]:
+def measure(labs: Sequence[Lab], wanted: LoadSettings) -> dict[str, Any]:
     """
     Every figure of the first lab, from its first spoke to all other hosts; of the others, multicast alone.
 
@@ -79,16 +79,16 @@ def measure(labs: Sequence[Lab], wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _load(lab: Lab, receivers: Sequence[str], wanted: Wanted) -> Load:
+def _load(lab: Lab, receivers: Sequence[str], wanted: LoadSettings) -> Load:
     sender = lab.spokes[0].name
     return Load(lab.nodes, lab.topology, sender, receivers, size=wanted.size, buffer=wanted.buffer)
 
 
-def _rates(labs: Sequence[Lab], sender: str, receivers: Sequence[str], wanted: Wanted) -> list[dict[str, Any]]:
+def _rates(labs: Sequence[Lab], sender: str, receivers: Sequence[str], wanted: LoadSettings) -> list[dict[str, Any]]:
     """The loss-free rates; kinds and tunnels take turns, so that a busy machine affects all of them."""
     with contextlib.ExitStack() as opened:
         loads = [opened.enter_context(_load(lab, receivers, wanted)) for lab in labs]
-        turns: list[tuple[str, Load, Kind]] = [
+        turns: list[tuple[str, Load, LoadKind]] = [
             (lab.topology.options.kind, load, "multicast") for lab, load in zip(labs, loads, strict=True)
         ]
         turns += [(labs[0].topology.options.kind, loads[0], kind) for kind in KINDS[1:]]
@@ -150,7 +150,7 @@ def _fewer(receivers: int) -> Iterator[int]:
         count *= 2
 
 
-def _measured(load: Load, kind: Kind, most: float) -> Throughput:
+def _measured(load: Load, kind: LoadKind, most: float) -> Throughput:
     try:
         return throughput.measure(load, kind, most=most)
     except CheckFailed as deaf:
@@ -178,11 +178,11 @@ def _latency(load: Load, share: int, rate: float, several_clocks: bool) -> dict[
     return {"share": share, "rate": trial.rate, **times}
 
 
-def _each(trial: Trial) -> Iterator[float]:
+def _each(trial: RateTrial) -> Iterator[float]:
     return (late / 1e9 for heard in trial.heard.values() for late in heard.latencies.values())
 
 
-def _bursts(lab: Lab, receivers: Sequence[str], wanted: Wanted) -> Iterator[dict[str, Any]]:
+def _bursts(lab: Lab, receivers: Sequence[str], wanted: LoadSettings) -> Iterator[dict[str, Any]]:
     """
     How many datagrams in a row, as fast as they go, receive buffers hold of which nothing is read meanwhile.
 

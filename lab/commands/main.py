@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from lab.errors import OvercastError, UsageProblem
 from lab.interrupts import SIGNALS
-from lab.misspelt import suggestions
+from lab.option_suggestions import suggestions
 
 COMMANDS = ("up", "exec", "down", "doctor", "watch", "designs", "load", "plan", "bench", "bundle", "explain")
 PROGRAM = "overcast"

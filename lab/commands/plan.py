@@ -23,14 +23,14 @@ from lab.boot import (
     terraform,
 )
 from lab.boot.common import Files
-from lab.boot.hosts import Named
+from lab.boot.hosts import NamedHost
 from lab.commands import plan_live
 from lab.commands.options import LIVE_OPTIONS
 from lab.commands.plan_live import Live
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import NodePlan, Provider, Topology, TunnelOptions
 from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, for_tunnels, tunnel_note
-from lab.tunnels.kind import Kind
+from lab.tunnels.kind import TunnelKind
 
 SUMMARY = "Writes the files that set an overlay up at boot, for each host, for the tool that --format names."
 FOLDER = "overlay-files"
@@ -158,7 +158,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _hosts(arguments: argparse.Namespace, live: Live, kind: Kind) -> tuple[Sequence[Named], Sequence[Named]]:
+def _hosts(
+    arguments: argparse.Namespace, live: Live, kind: TunnelKind
+) -> tuple[Sequence[NamedHost], Sequence[NamedHost]]:
     """The hubs and the other hosts; of live hosts the first are the hubs."""
     if not live.hosts:
         hub, spokes = (

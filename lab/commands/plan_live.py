@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 
 from lab import clouds
-from lab.boot.hosts import Named
+from lab.boot.hosts import NamedHost
 from lab.checkup import live_host
-from lab.checkup.live_host import Host
+from lab.checkup.live_host import LiveHost
 from lab.errors import EnvironmentProblem
 from lab.machines import hosts, ssh
 from lab.machines.ssh_link import Login
@@ -22,7 +22,7 @@ TIME = 20.0
 class Live:
     """Hosts in the order of `--hosts`, the smallest MTU of their NICs, and the cloud that the first one is in."""
 
-    hosts: tuple[Named, ...] = ()
+    hosts: tuple[NamedHost, ...] = ()
     mtu: int | None = None
     cloud: str = ""
 
@@ -39,15 +39,15 @@ def read(arguments: argparse.Namespace) -> Live:
     found = []
     for spec in specs:
         host = looked[spec.role]
-        if not isinstance(host, Host):
+        if not isinstance(host, LiveHost):
             raise host
         if host.nic is None or host.address is None:
             raise EnvironmentProblem(
                 f"{spec.text}: its address on the cloud's network cannot be detected: it has no default route",
                 remedy="give the addresses: --hub=NAME=ADDRESS --spokes=NAME=ADDRESS,...",
             )
-        found.append(Named(spec.host, host.address, host.nic.name))
+        found.append(NamedHost(spec.host, host.address, host.nic.name))
     first = looked[specs[0].role]
-    sighted = clouds.detect(first.details["dmi"]) if isinstance(first, Host) else None
-    mtus = [host.nic.mtu for host in looked.values() if isinstance(host, Host) and host.nic]
+    sighted = clouds.detect(first.details["dmi"]) if isinstance(first, LiveHost) else None
+    mtus = [host.nic.mtu for host in looked.values() if isinstance(host, LiveHost) and host.nic]
     return Live(tuple(found), min(mtus), sighted.provider.name if sighted else "")

@@ -121,7 +121,7 @@ def _begin(watch: Watch, connected: Connected, unreached: Mapping[str, str]) -> 
         raise
 
 
-def _reporter(json_lines: bool) -> events.Report:
+def _reporter(json_lines: bool) -> events.Emit:
     def report(event: Event) -> None:
         now = datetime.now(timezone.utc)
         text = json.dumps(event.data(now), ensure_ascii=False) if json_lines else event.text(now.astimezone())

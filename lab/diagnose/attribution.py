@@ -12,7 +12,7 @@ from typing import Any
 
 from lab.diagnose.effects import GROUPS, REPEATING, WHEREVER_IT_ARRIVES
 from lab.model import Finding
-from lab.probes.patience import Way
+from lab.probes.deadlines import Flow
 from lab.requirements import area_of
 from lab.underlay.fabric import FABRIC
 
@@ -59,10 +59,10 @@ def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> 
     return [*of_sender, *next((tier for tier in tiers if tier), [])]
 
 
-def dead(paths: Iterable[Path]) -> set[Way]:
+def dead(paths: Iterable[Path]) -> set[Flow]:
     """The ways on which nothing arrived that was expected."""
     return {
-        Way(path["network"], path["kind"], path["sender"], path["receiver"])
+        Flow(path["network"], path["kind"], path["sender"], path["receiver"])
         for path in paths
         if path["expected"] and not path["heard"]
     }

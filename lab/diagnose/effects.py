@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from lab.diagnose.codes import CODES, marked
-from lab.diagnose.legs import Loss
+from lab.diagnose.losses import Loss
 from lab.diagnose.scene import Scene
 from lab.graph import Tunnel
 from lab.model import Finding
+from lab.probes.deadlines import Flow, FlowKind
 from lab.probes.paths import Stage
-from lab.probes.patience import Kind, Way
 from lab.underlay.fabric import FABRIC
 
 LETTING_THROUGH = marked("lets-through")
@@ -45,7 +45,7 @@ ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
 OF_NEIGHBOURS = marked("neighbours")
 """At a NIC these lose tunnel packets, whatever is in them."""
 FRAGMENTED = "fragmented broadcast"
-ALIKE: tuple[Kind, ...] = ("unicast", "broadcast", "multicast", "membership")
+ALIKE: tuple[FlowKind, ...] = ("unicast", "broadcast", "multicast", "membership")
 """Kinds of packets that are lost alike where packets are lost by chance."""
 
 
@@ -73,7 +73,7 @@ def _only(named: Collection[str] | None, this: str) -> Collection[str]:
     return (this,) if named is None else named
 
 
-def lossy(scene: Scene, findings: Sequence[Finding]) -> Iterator[Way]:
+def lossy(scene: Scene, findings: Sequence[Finding]) -> Iterator[Flow]:
     """The ways on which some packets are lost by a finding: at any time by chance, of any kind that it can lose."""
     for loss in scene.losses:
         for finding in findings if not loss.whole and loss.exchange.kind in ALIKE else ():
@@ -81,7 +81,7 @@ def lossy(scene: Scene, findings: Sequence[Finding]) -> Iterator[Way]:
                 continue
             for kind in ALIKE:
                 if kind in _only(CODES[finding.code].kinds, kind):
-                    yield Way("overlay", kind, loss.exchange.sender, loss.receiver)
+                    yield Flow("overlay", kind, loss.exchange.sender, loss.receiver)
 
 
 def _loses_fragments(scene: Scene, finding: Finding, loss: Loss) -> bool:

@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
-from lab.diagnose.caution import careful
 from lab.diagnose.codes import declared
 from lab.diagnose.effects import LETTING_THROUGH, NOTHING, OF_THE_KERNEL, PINGS, can_lose, lossy
-from lab.diagnose.legs import Loss
+from lab.diagnose.losses import Loss
+from lab.diagnose.safe_fixes import careful
 from lab.diagnose.scene import Scene
 from lab.errors import NotApplicable
 from lab.model import Finding
-from lab.probes.patience import Kind, Way
+from lab.probes.deadlines import Flow, FlowKind
 
 BY_ITS_DROPS = frozenset({"carrier-dropped", "firewall-drops"})
 """What a firewall's rule is called that is known by its counter alone."""
@@ -46,16 +46,16 @@ class Diagnosis:
     """What is wrong with a lab, and the ways on which everything was lost."""
 
     findings: tuple[Finding, ...] = ()
-    lost: frozenset[Way] = frozenset()
-    lossy: frozenset[Way] = frozenset()
+    lost: frozenset[Flow] = frozenset()
+    lossy: frozenset[Flow] = frozenset()
     """The ways on which a finding explains that some packets are lost and others are not."""
 
 
 def diagnose(scene: Scene) -> Diagnosis:
     """The findings, and the losses that the trial showed, for later waits."""
-    kinds: dict[str, Kind] = {"broadcast": "broadcast", "multicast": "multicast", "unicast": "unicast"}
+    kinds: dict[str, FlowKind] = {"broadcast": "broadcast", "multicast": "multicast", "unicast": "unicast"}
     dead = {
-        Way(one.network, kinds[one.kind], one.sender, receiver)
+        Flow(one.network, kinds[one.kind], one.sender, receiver)
         for one in scene.trial.exchanges
         if one.kind in kinds and (one.network, one.kind) != ("underlay", "broadcast")
         for receiver in one.receivers

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab import tunnels
-from lab.diagnose import groups, legs, parameters, trial
+from lab.diagnose import groups, losses, parameters, trial
 from lab.diagnose.codes import declared
-from lab.diagnose.legs import Loss
+from lab.diagnose.losses import Loss
 from lab.diagnose.trial import Trial
 from lab.firewall.rules import FirewallRule
 from lab.laboratory import BuiltLab, Lab
@@ -23,7 +23,7 @@ from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
 from lab.model import Finding, NodePlan, Topology, Underlay
 from lab.overlay import readback
-from lab.overlay.readback import DEFAULT_TTL, Device, Seen
+from lab.overlay.readback import DEFAULT_TTL, ConfiguredNode, Device
 from lab.probes import neighbour_tables
 from lab.probes.neighbour_tables import FullTable
 from lab.records import typed
@@ -55,7 +55,7 @@ class HostScene:
         return self.plan.name
 
     @functools.cached_property
-    def seen(self) -> Seen:
+    def seen(self) -> ConfiguredNode:
         """What is configured."""
         return readback.seen(self.name, self.readings, self.sysctls)
 
@@ -104,7 +104,7 @@ class Scene:
     standby: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Readings of the hub's standby; empty where there is none."""
     elsewhere: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
-    """Of hosts that lack a tunnel, those of their tunnels that are in other network namespaces (`agent.elsewhere`)."""
+    """Of hosts that lack a tunnel, their tunnels in other network namespaces (`agent.foreign_namespaces`)."""
     full_tables: Sequence[FullTable] = ()
     """The tables of neighbours that were full during the trial."""
 
@@ -130,7 +130,7 @@ class Scene:
         capturing = {sighting.node for exchange in exchanges for sighting in exchange.sightings}
         followed = [exchange for exchange in exchanges if exchange.followed]
         known = [exchange for exchange in followed if exchange.sightings or exchange.sender in capturing]
-        found = [loss for exchange in known for loss in legs.losses(self.topology, exchange)]
+        found = [loss for exchange in known for loss in losses.losses(self.topology, exchange)]
         return [loss for loss in found if not loss.unresolved] or found
 
     @functools.cached_property

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lab import carriers
+from lab import tunnel_packets
 from lab.diagnose.groups import UDP_HEADERS
 from lab.errors import CheckFailed, FramesLost, OvercastError, RootNeeded
 from lab.groups import ORGANIZATION, fresh
@@ -43,7 +43,7 @@ FEW_OCTETS = 64
 GRACE = 0.2  # seconds, as `fences.GRACE`; a diagnosis may be less patient than a verdict
 
 Listen = Callable[..., Listening]
-Kind = Literal[
+ExchangeKind = Literal[
     "broadcast",
     "multicast",
     "full-size broadcast",
@@ -61,7 +61,7 @@ Kind = Literal[
 class Exchange:
     """One burst from one host.  `heard` is in order of arrival; `refused` is what the sender's kernel said."""
 
-    kind: Kind
+    kind: ExchangeKind
     network: Network
     sender: str
     receivers: tuple[str, ...]
@@ -110,7 +110,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Stream:
+class TcpConnection:
     """One TCP connection inside the overlay, and why nothing came of it (nothing: it carried what was sent)."""
 
     client: str
@@ -129,9 +129,9 @@ class Trial:
     exchanges: tuple[Exchange, ...]
     pings: tuple[Answers, ...]
     pings6: tuple[Answers, ...] = ()
-    streams: tuple[Stream, ...] = ()
+    streams: tuple[TcpConnection, ...] = ()
 
-    def of(self, kind: Kind, network: Network = "overlay") -> list[Exchange]:
+    def of(self, kind: ExchangeKind, network: Network = "overlay") -> list[Exchange]:
         return [one for one in self.exchanges if (one.kind, one.network) == (kind, network)]
 
     @property
@@ -236,7 +236,7 @@ def _burst(
     listen: Listen,
     sender: Host,
     receivers: Sequence[str],
-    kind: Kind,
+    kind: ExchangeKind,
     *,
     network: Network = "overlay",
     to: str = "",
@@ -330,7 +330,7 @@ def _seen(lab: Lab, heard: Listening, payloads: Sequence[bytes]) -> dict[str, An
     return {"sightings": tuple(replace(one, frame=one.frame[:HEAD]) for one in own)}
 
 
-def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -> list[Stream]:
+def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -> list[TcpConnection]:
     """A connection each way between the ends of every tunnel that unicast datagrams reach both ways."""
     apart = {
         frozenset((each.sender, name))
@@ -346,12 +346,12 @@ def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -
     return streams
 
 
-def _stream(client: Host, server: Host) -> Stream:
+def _stream(client: Host, server: Host) -> TcpConnection:
     try:
         carried = client.reaches_by_tcp(server)
     except (OSError, OvercastError) as refusal:
-        return Stream(client.name, server.name, str(refusal))
-    return Stream(client.name, server.name, "" if carried else "it was made, and carried nothing")
+        return TcpConnection(client.name, server.name, str(refusal))
+    return TcpConnection(client.name, server.name, "" if carried else "it was made, and carried nothing")
 
 
 def _foreign_source(lab: Lab, listen: Listen, sender: Host) -> Exchange:
@@ -365,7 +365,7 @@ def _foreign_source(lab: Lab, listen: Listen, sender: Host) -> Exchange:
     try:
         with listen([receiver], network="underlay") as heard:
             to = receiver.address("underlay")
-            sender.send_packet(carriers.udp(str(stranger), to, heard.port, forged), to)
+            sender.send_packet(tunnel_packets.udp(str(stranger), to, heard.port, forged), to)
             # behind it, so that its own arrival shows that the other one's time has passed
             sender.udp.send(control, to=to)
     except (OSError, OvercastError) as refusal:

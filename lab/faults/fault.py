@@ -10,7 +10,7 @@ from lab.laboratory import BuiltLab
 Inject = Callable[[BuiltLab], None]
 """Breaks a lab."""
 
-Place = Callable[[BuiltLab], tuple[str, str]]
+Locate = Callable[[BuiltLab], tuple[str, str]]
 """Node and interface in a lab that was broken; an interface of "" is not compared."""
 
 
@@ -19,7 +19,7 @@ class ExpectedFinding:
     """What the diagnosis must say of a fault: the finding's code, and where it is."""
 
     code: str
-    at: Place
+    at: Locate
 
 
 @dataclass(frozen=True)

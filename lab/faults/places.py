@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from lab.faults.fault import Place
+from lab.faults.fault import Locate
 from lab.host import Host
 from lab.laboratory import BuiltLab
-from lab.overlay.carrier import carrier_of
+from lab.overlay.tunnel_packets import carrier_of
 from lab.underlay.fabric import segments
 
 Who = Callable[[BuiltLab], Host]
@@ -54,7 +54,7 @@ def names(lab: BuiltLab, host: Host) -> dict[str, str]:
     }
 
 
-def device(who: Who, name: str) -> Place:
+def device(who: Who, name: str) -> Locate:
     """A device of a name on a host."""
     return lambda lab: (who(lab).name, name.format(**names(lab, who(lab))))
 

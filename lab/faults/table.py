@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lab.faults.actions import run, shell
-from lab.faults.fault import ExpectedFinding, Fault, Inject, Place
+from lab.faults.fault import ExpectedFinding, Fault, Inject, Locate
 from lab.faults.places import WHO, device, names_in_cloud
 from lab.laboratory import BuiltLab
 from lab.underlay.fabric import FABRIC
@@ -83,7 +83,7 @@ def _typed(commands: Mapping[str, Sequence[str]]) -> Inject:
     return inject
 
 
-def _place(at: str) -> Place:
+def _place(at: str) -> Locate:
     """`hub {port}`, `spoke` where no interface is compared, `cloud {spoke}`."""
     who, _, interface = at.partition(" ")
     if who == CLOUD:

@@ -37,7 +37,7 @@ KINDS = {"local": "unicast", "host": "unicast"}
 
 
 @dataclass(frozen=True)
-class Packet:
+class PacketPattern:
     """What rules ask about.  None: it can be any, so that a rule about it matches or not."""
 
     protocol: int | None = None
@@ -66,7 +66,7 @@ class Match:
     negated: bool = False
     mask: int = -1
 
-    def holds(self, packet: Packet) -> bool | None:
+    def holds(self, packet: PacketPattern) -> bool | None:
         """Whether a packet has it; None: unknown."""
         value = getattr(packet, self.field, None)
         if value is None or self.values is None:
@@ -91,7 +91,7 @@ class Branch:
     sets: tuple[Match, ...] = ()
     """What it changes of a packet."""
 
-    def holds(self, packet: Packet) -> bool | None:
+    def holds(self, packet: PacketPattern) -> bool | None:
         """False as soon as one condition fails, whatever the others are."""
         held = [one.holds(packet) for one in self.matches]
         return False if False in held else None if None in held else True

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.firewall import nft, xtables
-from lab.firewall.matches import DROP, EITHER, Branch, Match, Packet, Value
+from lab.firewall.matches import DROP, EITHER, Branch, Match, PacketPattern, Value
 
 FAMILIES = {"ip": ("ip",), "ip6": ("ip6",), "inet": ("ip", "ip6"), "arp": ("arp",)}
 """The Ethernet types that a family sees; of others any."""
@@ -92,11 +92,11 @@ class FirewallRule:
 
     def names(self, **values: Value) -> bool:
         """Whether a match is explicitly for this value of a field: no wide range, nor all but another value."""
-        packet = Packet(**values)
+        packet = PacketPattern(**values)
         found = [one for one in self.matches(*values) if not one.negated and one.narrow]
         return any(one.holds(packet) for one in found)
 
-    def takes(self, packet: Packet) -> bool | None:
+    def takes(self, packet: PacketPattern) -> bool | None:
         """Whether it drops or changes such a packet; None: unknown."""
         if packet.ethertype not in FAMILIES.get(self.family, (packet.ethertype,)):
             return False

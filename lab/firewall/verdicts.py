@@ -12,7 +12,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lab.firewall.matches import ACCEPT, CONTINUE, DROP, EITHER, GOTO, RETURN, Branch, Packet
+from lab.firewall.matches import ACCEPT, CONTINUE, DROP, EITHER, GOTO, RETURN, Branch, PacketPattern
 from lab.firewall.rules import FirewallRule
 
 FALL = "fall through"
@@ -63,7 +63,7 @@ class Firewall:
         """The program that keeps the rules, by the chains that it makes; "" where there is none."""
         return next((name for name, mark in MARKS.items() if self.has_chain(mark)), "")
 
-    def of(self, packet: Packet, hook: str) -> Verdict:
+    def of(self, packet: PacketPattern, hook: str) -> Verdict:
         """The verdict of all the chains of a hook (`input`, `forward`): a packet has to get through every one."""
         unread = [one for one in self.rules if one.unread and one.family not in ("ip6", "bridge")]
         if unread:
@@ -79,7 +79,7 @@ class Firewall:
             doubt = doubt or verdict.why
         return Verdict(None, doubt) if doubt else Verdict(True)
 
-    def through(self, chain: Sequence[FirewallRule], packet: Packet) -> Verdict:
+    def through(self, chain: Sequence[FirewallRule], packet: PacketPattern) -> Verdict:
         """The verdict of one chain, with those that it jumps to."""
         outcomes = self._walk(chain, packet, 0)
         dropping = outcomes.get(DROP)
@@ -87,7 +87,7 @@ class Firewall:
             return Verdict(True)
         return Verdict(False if len(outcomes) == 1 else None, _why(dropping), chain[0], dropping)
 
-    def _walk(self, chain: Sequence[FirewallRule], packet: Packet, depth: int) -> Outcomes:
+    def _walk(self, chain: Sequence[FirewallRule], packet: PacketPattern, depth: int) -> Outcomes:
         first = chain[0]
         policy = next((one for one in chain if not one.rule), FirewallRule(*first.place, verdict="ACCEPT"))
         end = policy.branches[0].action if first.hook else FALL
@@ -110,7 +110,7 @@ class Firewall:
             found = {**ended, **found}
         return {**found, end: policy}
 
-    def _outcomes(self, rule: FirewallRule, branch: Branch, packet: Packet, depth: int) -> Outcomes:
+    def _outcomes(self, rule: FirewallRule, branch: Branch, packet: PacketPattern, depth: int) -> Outcomes:
         if branch.action in (ACCEPT, DROP):
             return {branch.action: rule}
         if branch.action == EITHER:

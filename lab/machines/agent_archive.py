@@ -21,7 +21,7 @@ from lab.machines.base import ROOT
 
 OURS = (
     *("lab/__init__.py", "lab/agent/*.py"),
-    *("lab/machines/__init__.py", "lab/machines/credit.py", "lab/machines/ssh_init.py"),
+    *("lab/machines/__init__.py", "lab/machines/flow_control.py", "lab/machines/ssh_init.py"),
 )
 PYROUTE2 = ("common.py", "config/*.py", "protocols/*.py", "netlink/*.py", "netlink/rtnl/**/*.py")
 """The messages of route netlink and what they import; the rest of pyroute2 is ten times as much."""

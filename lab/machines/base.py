@@ -29,9 +29,9 @@ import execnet
 from lab import interrupts
 from lab.agent import messages
 from lab.agent.service import Agent as Agent
-from lab.agent.sockets import Kind as Kind
 from lab.agent.sockets import Opening as Opening
-from lab.agent.state_verbs import Looking
+from lab.agent.sockets import SocketKind as SocketKind
+from lab.agent.state_verbs import StateVerbs
 from lab.errors import EnvironmentProblem, MachineLost, OvercastError, TooSlow
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -41,7 +41,7 @@ ANSWER_TIMEOUT = 60.0  # seconds; far beyond any verb's own deadline: only a mac
 REMIND_EVERY = 1.0  # seconds
 
 _SILENT: tuple[Callable[..., Any], ...] = (
-    *(getattr(Agent, name) for name in vars(Looking) if name[0] != "_" and name != Agent.attempt.__name__),
+    *(getattr(Agent, name) for name in vars(StateVerbs) if name[0] != "_" and name != Agent.attempt.__name__),
     *(Agent.accept, Agent.await_done, Agent.await_entries, Agent.close, Agent.frames, Agent.hello),
     *(Agent.neighbour_table, Agent.note_neighbours, Agent.take, Agent.tap, Agent.tap_ready),
     *(Agent.wait_for, Agent.wait_frames),

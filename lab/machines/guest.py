@@ -97,7 +97,7 @@ class Booting:
         self._last_words = ""
         # A file without a name: it needs no removal.
         self._console = io.FileIO(os.memfd_create("guest console"))
-        self._line = line = wire.Line()
+        self._line = line = wire.GuestPipes()
         command = uml.command(
             found,
             memory=memory,

@@ -168,9 +168,9 @@ def serve(settings: dict[str, list[str]]) -> None:
 
     del sys.modules["execnet"]
 
-    from lab.machines import credit
+    from lab.machines import flow_control
 
-    class Wire(credit.Wire):
+    class Wire(flow_control.CreditWire):
         """The guest's end of the wire; see `wire` for its rules."""
 
         far = "host"
@@ -185,7 +185,7 @@ def serve(settings: dict[str, list[str]]) -> None:
 
     line, acks = open_raw("/dev/ttyS0"), open_raw("/dev/ttyS1")
     grain, limit = (int(number) for number in settings["credit"])
-    reader = credit.Reader(line, lambda count: os.write(acks, struct.pack("<H", count)), grain)
+    reader = flow_control.GrantingReader(line, lambda count: os.write(acks, struct.pack("<H", count)), grain)
     wire = Wire(gateway_base.get_execmodel("thread"), reader, line, "<I", limit)
     # The marker is not part of the wire: the host reads it before there is any credit to count.
     os.write(line, bytes.fromhex(settings["ready"][0]))

@@ -111,7 +111,7 @@ def _inventory(name: str) -> list[tuple[str, str]]:
     if inventories.is_one(text):
         try:
             return [(name, each) for each in inventories.specifications(Path(name).expanduser(), text)]
-        except inventories.Misread as problem:
+        except inventories.InventoryProblem as problem:
             _refuse(f"{name}, line {problem.line}" if problem.line else name, problem.expected, problem.found)
     found = []
     for number, line in enumerate(text.splitlines(), 1):

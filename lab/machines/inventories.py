@@ -42,7 +42,7 @@ YAML = re.compile(r"---\s*|[\w-]+:\s*(#.*)?")
 YES = ("true", "yes", "1", "on")
 
 
-class Misread(ValueError):
+class InventoryProblem(ValueError):
     """What was expected, and what was found, in the file or at a line of it (`line`, 0: in all of it)."""
 
     def __init__(self, expected: str, found: str, line: int = 0) -> None:
@@ -69,7 +69,7 @@ def specifications(path: Path, text: str) -> list[str]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise Misread("JSON of ansible-inventory or of terraform output", str(error)) from None
+        raise InventoryProblem("JSON of ansible-inventory or of terraform output", str(error)) from None
     if "_meta" in document:
         groups = {name: list(group.get("hosts", ())) for name, group in document.items() if name != "_meta"}
         variables = document["_meta"].get("hostvars", {})
@@ -83,11 +83,13 @@ def _by_ansible(path: Path) -> str:
     beside = Path(sys.executable).parent
     program = shutil.which(PROGRAM) or shutil.which(PROGRAM, path=beside)
     if program is None:
-        raise Misread(f"{PROGRAM}, which reads YAML, or what it prints elsewhere ({PROGRAM} -i FILE --list)", "neither")
+        raise InventoryProblem(
+            f"{PROGRAM}, which reads YAML, or what it prints elsewhere ({PROGRAM} -i FILE --list)", "neither"
+        )
     strict = {**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
     done = subprocess.run([program, "-i", path, "--list"], env=strict, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Misread(f"an inventory that {PROGRAM} reads", " ".join(done.stderr.split())[:MOST_SAID])
+        raise InventoryProblem(f"an inventory that {PROGRAM} reads", " ".join(done.stderr.split())[:MOST_SAID])
     return done.stdout
 
 
@@ -110,13 +112,13 @@ def _ini(text: str) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
         if section := SECTION.fullmatch(line.strip()):
             group, kind = section[1], section[2] or "hosts"
             if kind not in ("hosts", "vars", "children"):
-                raise Misread("[group], [group:vars] or [group:children]", line.strip(), number)
+                raise InventoryProblem("[group], [group:vars] or [group:children]", line.strip(), number)
         elif kind == "vars":
             name, _, value = line.partition("=")
             of_groups.setdefault(group, {})[name.strip()] = value.strip()
         elif kind == "hosts":
             if RANGE.search(words[0]):
-                raise Misread(
+                raise InventoryProblem(
                     "each host by itself (or: ansible-inventory -i FILE --list > hosts.json)", words[0], number
                 )
             given = [word.partition("=") for word in words[1:] if "=" in word]
@@ -133,7 +135,7 @@ def _words(line: str, number: int) -> list[str]:
     try:
         return shlex.split(line, comments=True) if not line.lstrip().startswith(";") else []
     except ValueError as error:
-        raise Misread("a host and its variables", f"{line.strip()!r} ({error})", number) from None
+        raise InventoryProblem("a host and its variables", f"{line.strip()!r} ({error})", number) from None
 
 
 def _spec(name: str, variables: Mapping[str, Any]) -> str:
@@ -160,4 +162,4 @@ def _of_terraform(document: Mapping[str, Any]) -> Iterator[str]:
                 found += 1
                 yield f"[{host}]" if ":" in host and "@" not in host else host
     if not found:
-        raise Misread("outputs `hub` and `spokes` with addresses", f"outputs {', '.join(values) or 'none'}")
+        raise InventoryProblem("outputs `hub` and `spokes` with addresses", f"outputs {', '.join(values) or 'none'}")

@@ -28,7 +28,7 @@ from lab.machines import agent_archive
 from lab.machines.base import Agent, AgentBug, Machine, call
 from lab.machines.hosts import EXAMPLE, HostSpec
 from lab.machines.ssh_link import BEATS, Login, SshLink, Unusable
-from lab.machines.ssh_words import TURNED_AWAY
+from lab.machines.ssh_messages import TURNED_AWAY
 
 TIMEOUT = 15.0
 """Seconds from the first connection's start within which every host has to have its agent."""

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from execnet import gateway_base
 
 from lab.agent import programs
-from lab.machines.credit import FarWire
+from lab.machines.flow_control import FarWire
 
 if TYPE_CHECKING:
     from execnet.gateway_base import ExecModel
@@ -44,7 +44,7 @@ def wake_up_by_signals() -> int:
     return reading
 
 
-class Reader(io.RawIOBase):
+class ControllerReader(io.RawIOBase):
     """What the controller sends.  Its silence reads as the end, and so does a signal."""
 
     def __init__(self, descriptor: int, signals: int, silence: float) -> None:
@@ -74,13 +74,13 @@ class Reader(io.RawIOBase):
             return 0
 
 
-class Wire(FarWire):
+class SshWire(FarWire):
     """Execnet's IO; a write that makes no progress for `silence` seconds fails."""
 
     def __init__(self, incoming: int, outgoing: int, signals: int, silence: float, execmodel: ExecModel) -> None:
         self.execmodel = execmodel
         self._silence = silence
-        self._incoming = io.BufferedReader(Reader(incoming, signals, silence), 65536)
+        self._incoming = io.BufferedReader(ControllerReader(incoming, signals, silence), 65536)
         self._outgoing = outgoing
         os.set_blocking(outgoing, False)
         self._writing = threading.Lock()
@@ -156,7 +156,7 @@ def main(silence: float) -> None:
     os.dup2(2, 1)  # what anything here prints must not meet the protocol
     os.close(null)
     try:
-        wire = Wire(incoming, outgoing, wake_up_by_signals(), silence, gateway_base.get_execmodel("thread"))
+        wire = SshWire(incoming, outgoing, wake_up_by_signals(), silence, gateway_base.get_execmodel("thread"))
         Gateway(io=wire, id="host", _startcount=2).serve()
     finally:
         sys.stderr.flush()

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import EnvironmentProblem
-from lab.machines import ssh_words
+from lab.machines import ssh_messages
 from lab.machines.hosts import HostSpec
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Unusable(EnvironmentProblem):
     def __init__(self, spec: HostSpec, code: str, sentence: str, remedy: str, said: str = "") -> None:
         self.spec = spec
         self.code = code
-        words = ssh_words.quoted(said)
+        words = ssh_messages.quoted(said)
         super().__init__(f"{spec.destination}: {sentence}" + (f"\n{words}" if words else ""), remedy=remedy)
 
 
@@ -186,7 +186,7 @@ class SshLink:
                 raise self._unusable(expired=True)
             more = os.read(self._from_host.fileno(), 4096)
             self._noise += more
-            if not more or len(self._noise) > MOST_NOISE or ssh_words.hopeless(self._noise):
+            if not more or len(self._noise) > MOST_NOISE or ssh_messages.hopeless(self._noise):
                 raise self._unusable(ended=not more)
         self._check(found[1].decode("utf-8", "replace").split())
         self._logged_in = time.monotonic()
@@ -260,7 +260,7 @@ class SshLink:
     def late(self) -> Unusable:
         """The deadline passed after the login: Python runs on the host, and its agent has not answered."""
         took = (self._logged_in or self._started) - self._started
-        return Unusable(self.spec, "slow-agent", *ssh_words.late(self.spec, took, self._timeout))
+        return Unusable(self.spec, "slow-agent", *ssh_messages.late(self.spec, took, self._timeout))
 
     def _left(self) -> float:
         return (self._deadline or 0.0) - time.monotonic()
@@ -270,7 +270,7 @@ class SshLink:
             self.kill()
         status = self._end(1.0)
         said = self._words() + "\n" + self._noise.decode("utf-8", "replace")
-        cause = ssh_words.cause(self.spec, said, status, self._timeout if expired else None)
+        cause = ssh_messages.cause(self.spec, said, status, self._timeout if expired else None)
         return Unusable(self.spec, cause.code, cause.sentence, cause.remedy, said)
 
     # execnet's IO
@@ -346,7 +346,7 @@ class SshLink:
             how = f"ssh was ended by {signal.Signals(-status).name}"
         else:
             how = f"ssh ended with status {status}"
-        return "\n".join(part for part in (ssh_words.quoted(self._words()), f"    {self._obituary or how}") if part)
+        return "\n".join(part for part in (ssh_messages.quoted(self._words()), f"    {self._obituary or how}") if part)
 
     def _end(self, timeout: float) -> int | None:
         """Ssh's exit status, None when it still runs after `timeout` seconds."""

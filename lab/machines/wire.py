@@ -26,7 +26,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from lab.machines import credit
+from lab.machines import flow_control
 
 if TYPE_CHECKING:
     from execnet.gateway_base import ExecModel
@@ -58,7 +58,7 @@ READY = b"\0overcast guest is ready\n"
 """What the guest writes first; before it the line would echo and cook what the host sends."""
 
 
-class Line:
+class GuestPipes:
     """The descriptors between host and guest.  The far ends are the guest's: the host closes them after the launch."""
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Line:
         self._taken_over = True
 
 
-class GuestWire(credit.Wire):
+class GuestWire(flow_control.CreditWire):
     """
     The host's end of the wire, as execnet wants an IO.  Closes both directions of `line`.
 
@@ -108,10 +108,10 @@ class GuestWire(credit.Wire):
 
     far = "guest"
 
-    def __init__(self, line: Line, machine: Booting, execmodel: ExecModel) -> None:
+    def __init__(self, line: GuestPipes, machine: Booting, execmodel: ExecModel) -> None:
         self._machine, self._acks = machine, line.acks
         line.take_over()
-        reader = credit.Reader(line.from_guest, self._grant, FROM_GUEST_ACK)
+        reader = flow_control.GrantingReader(line.from_guest, self._grant, FROM_GUEST_ACK)
         super().__init__(execmodel, reader, line.to_guest, "<H", TO_GUEST_LIMIT)
         self._write_closed = False
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 
 from lab.model import Finding, Topology
-from lab.overlay import commands, ends, layouts, wanted
-from lab.overlay.ends import Ends
-from lab.overlay.readback import Device, Seen
+from lab.overlay import commands, complete_star, layouts, tunnel_ends
+from lab.overlay.readback import ConfiguredNode, Device
 from lab.overlay.stars import Star
+from lab.overlay.tunnel_ends import SpokeTunnel
 
 
 def findings(star: Star) -> Iterator[Finding]:
@@ -43,7 +43,7 @@ def _without_address(star: Star, bridge: Device) -> Finding:
     hub = star.hub
     on_ports = [(port, address) for port in hub.ports_of(bridge.name) for address in hub.addresses_of(port.name)]
     moved = next(iter(on_ports), None)
-    whole = wanted.star(hub, bridge.name, moved[1] if moved else None, star.pairs, star.otherwise)
+    whole = complete_star.star(hub, bridge.name, moved[1] if moved else None, star.pairs, star.otherwise)
     taken = f"ip addr del {moved[1]} dev {moved[0].name} && " if moved else ""
     fix = f"{taken}{commands.placed(whole, whole.hub)}" if whole else ""
     summary = f"{hub.name} {bridge.name} has no IPv4 address; expected the hub's overlay address"
@@ -51,7 +51,7 @@ def _without_address(star: Star, bridge: Device) -> Finding:
     return Finding("hub-address-missing", hub.name, bridge.name, summary, found, fix)
 
 
-def of_pair(star: Star, whole: Topology | None, pair: Ends) -> Iterator[Finding]:
+def of_pair(star: Star, whole: Topology | None, pair: SpokeTunnel) -> Iterator[Finding]:
     near, far, spoke, hub = pair.near, pair.far, pair.spoke, star.hub
     if near is None:
         yield _spoke_end(star, whole, pair)
@@ -67,8 +67,8 @@ def of_pair(star: Star, whole: Topology | None, pair: Ends) -> Iterator[Finding]
         yield from _spoke_address(star, whole, spoke, near)
 
 
-def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
-    spoke, addresses = pair.spoke, ", ".join(sorted(ends.own(star.hub)))
+def _spoke_end(star: Star, whole: Topology | None, pair: SpokeTunnel) -> Finding:
+    spoke, addresses = pair.spoke, ", ".join(sorted(tunnel_ends.own(star.hub)))
     network = star.overlay.network if star.overlay else None
     # a tunnel elsewhere is this overlay's if it has an address there, or none at all
     astray = [
@@ -76,7 +76,8 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
         for device in spoke.tunnels()
         if device.kind in layouts.LAYER2
         and (
-            (own := ends.overlay_address(spoke, ends.holder(spoke, device), network)) is None or own.network == network
+            (own := tunnel_ends.overlay_address(spoke, tunnel_ends.holder(spoke, device), network)) is None
+            or own.network == network
         )
     ]
     if not astray or whole is None:
@@ -89,7 +90,7 @@ def _spoke_end(star: Star, whole: Topology | None, pair: Ends) -> Finding:
     return Finding("tunnel-remote-mismatch", spoke.name, wrong.name, summary, f"{star.hub.name} has {addresses}", fix)
 
 
-def _again(star: Star, pair: Ends, meant: Ends, seen: Seen, wrong: Device) -> str:
+def _again(star: Star, pair: SpokeTunnel, meant: SpokeTunnel, seen: ConfiguredNode, wrong: Device) -> str:
     """Makes an end again that leads elsewhere, in the star with the ends that are meant."""
     whole = replace(star, pairs=[meant if one is pair else one for one in star.pairs]).wanted
     peer = star.hub.name if seen is pair.spoke else pair.spoke.name
@@ -121,13 +122,13 @@ def in_other_namespace(finding: Finding, tunnels: Sequence[Mapping[str, str]]) -
     )
 
 
-def _hub_end(star: Star, bridge: Device, whole: Topology | None, pair: Ends) -> Finding:
+def _hub_end(star: Star, bridge: Device, whole: Topology | None, pair: SpokeTunnel) -> Finding:
     hub, spoke, near = star.hub, pair.spoke, pair.near
     remotes = ", ".join(f"{device.name} {device.remote}" for device in hub.tunnels())
     # the kernel makes no second VXLAN device of one VNI: the one that there is leads elsewhere
     same = [device for device in hub.tunnels() if near and device.vni and device.vni == near.vni]
     summary = f"{hub.name} has no tunnel whose remote is an address of {spoke.name}"
-    found = f"{spoke.name} has {', '.join(sorted(ends.own(spoke)))}; {hub.name} has {remotes}"
+    found = f"{spoke.name} has {', '.join(sorted(tunnel_ends.own(spoke)))}; {hub.name} has {remotes}"
     if same:
         fix = _again(star, pair, replace(pair, far=same[0]), hub, same[0])
         return Finding("tunnel-remote-mismatch", hub.name, same[0].name, summary, found, fix)
@@ -135,7 +136,7 @@ def _hub_end(star: Star, bridge: Device, whole: Topology | None, pair: Ends) -> 
     return Finding("tunnel-missing", hub.name, "", summary, found, fix)
 
 
-def _different_parameters(hub: Seen, far: Device, spoke: Seen, near: Device) -> Iterator[Finding]:
+def _different_parameters(hub: ConfiguredNode, far: Device, spoke: ConfiguredNode, near: Device) -> Iterator[Finding]:
     if far.tunnel is None or near.tunnel is None:
         return
     here, there = near.tunnel, far.tunnel
@@ -156,9 +157,9 @@ def _different_parameters(hub: Seen, far: Device, spoke: Seen, near: Device) -> 
             yield Finding(f"tunnel-{name}-mismatch", spoke.name, near.name, summary, found, fix)
 
 
-def _spoke_address(star: Star, whole: Topology | None, spoke: Seen, near: Device) -> Iterator[Finding]:
-    device = ends.holder(spoke, near)
-    own = ends.overlay_address(spoke, device, star.overlay.network if star.overlay else None)
+def _spoke_address(star: Star, whole: Topology | None, spoke: ConfiguredNode, near: Device) -> Iterator[Finding]:
+    device = tunnel_ends.holder(spoke, near)
+    own = tunnel_ends.overlay_address(spoke, device, star.overlay.network if star.overlay else None)
     plan = whole.node(spoke.name) if whole else None
     completed = commands.placed(whole, plan) if whole and plan else ""
     overlay = star.overlay or (whole.hub.overlay if whole else None)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lab.overlay import ends
-from lab.overlay.ends import Ends
-from lab.overlay.readback import Device, Seen
+from lab.overlay import tunnel_ends
+from lab.overlay.readback import ConfiguredNode, Device
+from lab.overlay.tunnel_ends import SpokeTunnel
 from lab.tunnels import KINDS
 
 NOT_UNDERSTOOD = "layout not understood"
@@ -40,57 +40,61 @@ class Layout:
         return [f"{NOT_UNDERSTOOD}: {self.why}", *(f"  {host}" for host in self.hosts), SUPPORTED]
 
 
-def described(why: str, hosts: Mapping[str, Seen]) -> Layout:
+def described(why: str, hosts: Mapping[str, ConfiguredNode]) -> Layout:
     """The layout of some hosts, which is not understood for a reason."""
     return Layout(why, tuple(_host(seen, hosts) for seen in hosts.values()))
 
 
-def _host(seen: Seen, hosts: Mapping[str, Seen]) -> str:
+def _host(seen: ConfiguredNode, hosts: Mapping[str, ConfiguredNode]) -> str:
     tunnels = [device for device in seen.devices.values() if device.kind in LAYER2 and _is_used(seen, device)]
     if not tunnels:
         return f"{seen.name}: no tunnel"
     return f"{seen.name}: " + "; ".join(_tunnel(seen, device, hosts) for device in tunnels)
 
 
-def _is_used(seen: Seen, device: Device) -> bool:
+def _is_used(seen: ConfiguredNode, device: Device) -> bool:
     """Whether a device is more than the one that a driver makes by itself."""
     return bool(device.remote or seen.floods.get(device.name) or device.up)
 
 
-def _tunnel(seen: Seen, device: Device, hosts: Mapping[str, Seen]) -> str:
+def _tunnel(seen: ConfiguredNode, device: Device, hosts: Mapping[str, ConfiguredNode]) -> str:
     remotes = remotes_of(seen, device)
     to = ", ".join(_named(address, hosts) for address in remotes) or "no remote"
     master = f", port of {device.master}" if device.master else ""
-    place = ends.holder(seen, device)
+    place = tunnel_ends.holder(seen, device)
     addresses = ", ".join(map(str, seen.addresses_of(place))) or "no address"
     return f"{device.name} ({device.kind}) → {to}{master}, {addresses}" + (
         f" on {place}" if place != device.name else ""
     )
 
 
-def remotes_of(seen: Seen, device: Device) -> tuple[str, ...]:
+def remotes_of(seen: ConfiguredNode, device: Device) -> tuple[str, ...]:
     """Where a device sends what it floods."""
     own = [device.remote] if device.remote else []
     return tuple(dict.fromkeys([*own, *seen.floods.get(device.name, ())]))
 
 
-def _named(address: str, hosts: Mapping[str, Seen]) -> str:
+def _named(address: str, hosts: Mapping[str, ConfiguredNode]) -> str:
     name = owner(address, hosts)
     return f"{address} ({name})" if name else f"{address} (not among the hosts)"
 
 
-def owner(address: str, hosts: Mapping[str, Seen]) -> str | None:
+def owner(address: str, hosts: Mapping[str, ConfiguredNode]) -> str | None:
     """The one host that has an address."""
-    names = [seen.name for seen in hosts.values() if address in ends.own(seen)]
+    names = [seen.name for seen in hosts.values() if address in tunnel_ends.own(seen)]
     return names[0] if len(names) == 1 else None
 
 
-def another(hub: Seen, bridge: str | None, pairs: Sequence[Ends], hosts: Mapping[str, Seen]) -> str | None:
+def another(
+    hub: ConfiguredNode, bridge: str | None, pairs: Sequence[SpokeTunnel], hosts: Mapping[str, ConfiguredNode]
+) -> str | None:
     """Why the hosts have another layout than a star; None where they have one, or one that is half-configured."""
     return next(_reasons(hub, bridge, pairs, hosts), None)
 
 
-def _reasons(hub: Seen, bridge: str | None, pairs: Sequence[Ends], hosts: Mapping[str, Seen]) -> Iterator[str]:
+def _reasons(
+    hub: ConfiguredNode, bridge: str | None, pairs: Sequence[SpokeTunnel], hosts: Mapping[str, ConfiguredNode]
+) -> Iterator[str]:
     incomplete = [pair for pair in pairs if pair.near is None or pair.far is None]
     for seen in [*(pair.spoke for pair in incomplete), *([hub] if incomplete else [])]:
         for device in seen.devices.values():
@@ -103,14 +107,14 @@ def _reasons(hub: Seen, bridge: str | None, pairs: Sequence[Ends], hosts: Mappin
             yield from _end(end, seen)
     if bridge is None:
         for device in hub.tunnels():
-            if device.kind in LAYER2 and (address := ends.overlay_address(hub, ends.holder(hub, device))):
+            if device.kind in LAYER2 and (address := tunnel_ends.overlay_address(hub, tunnel_ends.holder(hub, device))):
                 yield f"{hub.name} {device.name} is not a port of a bridge and has an address itself, {address}"
 
 
-def _past_the_hub(hub: Seen, pair: Ends, hosts: Mapping[str, Seen]) -> Iterator[str]:
+def _past_the_hub(hub: ConfiguredNode, pair: SpokeTunnel, hosts: Mapping[str, ConfiguredNode]) -> Iterator[str]:
     """Tunnels of a spoke to other hosts than the hub, unless they belong to another overlay."""
     spoke = pair.spoke
-    place = ends.holder(spoke, pair.near) if pair.near else None
+    place = tunnel_ends.holder(spoke, pair.near) if pair.near else None
     for device in spoke.tunnels():
         for remote in remotes_of(spoke, device):
             name = owner(remote, hosts)
@@ -121,7 +125,7 @@ def _past_the_hub(hub: Seen, pair: Ends, hosts: Mapping[str, Seen]) -> Iterator[
                 yield f"{spoke.name} {device.name} leads to {name}, not to the hub"
 
 
-def _end(end: Device | None, seen: Seen) -> Iterator[str]:
+def _end(end: Device | None, seen: ConfiguredNode) -> Iterator[str]:
     if end is None or end.tunnel is None:
         return
     if not KINDS[end.kind].over_ipv6 and ":" in str(end.remote):

@@ -61,7 +61,7 @@ class Device(Link):
 
 
 @dataclass(frozen=True)
-class Seen:
+class ConfiguredNode:
     """One node as it is."""
 
     name: str
@@ -128,7 +128,7 @@ class Seen:
         return max(matching, default=(0, None))[1]
 
 
-def read(nodes: Sequence[Node]) -> dict[str, Seen]:
+def read(nodes: Sequence[Node]) -> dict[str, ConfiguredNode]:
     """Reads the nodes, all machines at once, one round trip each."""
     calls: list[tuple[Node, Call[Any]]] = []
     for node in nodes:
@@ -142,7 +142,7 @@ def read(nodes: Sequence[Node]) -> dict[str, Seen]:
     return found
 
 
-def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str, str | None]) -> Seen:
+def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str, str | None]) -> ConfiguredNode:
     """One node from what was read of it: READINGS by name, and its sysctls."""
     ports = {port.dev: port for port in readings["ports"]}
     ttl = int(sysctls.get(DEFAULT_TTL) or COMMON_TTL)
@@ -153,7 +153,7 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
     addresses: Sequence[Address] = readings["addresses"]
     routes: Sequence[Route] = readings["routes"]
     main = [route for route in routes if route.table == MAIN_TABLE]
-    return Seen(
+    return ConfiguredNode(
         name=name,
         devices=devices,
         addresses=[

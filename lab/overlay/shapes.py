@@ -17,13 +17,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab.model import Holder
-from lab.overlay import ends
+from lab.overlay import tunnel_ends
 from lab.overlay.layouts import BUNDLES, LAYER2, owner
 from lab.overlay.plan import ACTIVE_BACKUP
-from lab.overlay.readback import Device, Seen
+from lab.overlay.readback import ConfiguredNode, Device
 from lab.tunnels import KINDS
 
-Hosts = Mapping[str, Seen]
+Hosts = Mapping[str, ConfiguredNode]
 Ends = dict[tuple[str, str], Device]
 """The device of a host that leads to another, by both names."""
 Found = Mapping[tuple[str, str], Sequence[Device]]
@@ -72,13 +72,13 @@ def recognise(hosts: Hosts) -> Shape | None:
     return _flood_list(hosts) or _two_hubs(hosts) or _mesh(hosts) or _pair(hosts)
 
 
-def legs(seen: Seen, bundle: Device) -> list[Device]:
+def legs(seen: ConfiguredNode, bundle: Device) -> list[Device]:
     """The tunnels of a bond or a PRP device."""
     slaves = [bundle.details.get(name) for name in ("slave1", "slave2")]
     return [one for one in seen.devices.values() if one.tunnel and (one.master == bundle.name or one.name in slaves)]
 
 
-def _over_two(seen: Seen) -> Device | None:
+def _over_two(seen: ConfiguredNode) -> Device | None:
     """The bond or the PRP device of a spoke with two hubs."""
     for device in seen.devices.values():
         right = device.kind == "hsr" or (device.kind == "bond" and device.details.get("mode") == ACTIVE_BACKUP)
@@ -92,7 +92,7 @@ def _two_hubs(hosts: Hosts) -> Shape | None:
     found, placed = _leading(hosts), {name: device for name, seen in hosts.items() if (device := _over_two(seen))}
     kinds = Counter(device.kind for device in placed.values())
     led_to = {peer for (host, peer) in found if host in placed}
-    hubs = tuple(name for name in hosts if name not in placed and (name in led_to or ends.bridges(hosts[name])))
+    hubs = tuple(name for name in hosts if name not in placed and (name in led_to or tunnel_ends.bridges(hosts[name])))
     if not placed or len(hubs) != HUBS or not all(_carries(one) for devices in found.values() for one in devices):
         return None
     kind = kinds.most_common(1)[0][0]
@@ -101,17 +101,19 @@ def _two_hubs(hosts: Hosts) -> Shape | None:
     for name in hubs:
         own = {device.name for (host, _), devices in found.items() if host == name for device in devices}
 
-        def fit(bridge: Device, seen: Seen = hosts[name], own: set[str] = own) -> tuple[int, bool]:
+        def fit(bridge: Device, seen: ConfiguredNode = hosts[name], own: set[str] = own) -> tuple[int, bool]:
             placed = any(one.network in networks for one in seen.addresses_of(bridge.name))
             return sum(port.name in own for port in seen.ports_of(bridge.name)), placed
 
-        bridges = [device for device in hosts[name].devices.values() if device.kind == ends.BRIDGE and any(fit(device))]
+        bridges = [
+            device for device in hosts[name].devices.values() if device.kind == tunnel_ends.BRIDGE and any(fit(device))
+        ]
         if bridges:
             places[name] = max(bridges, key=fit)
     return _assigned(OVER_TWO[kind], hosts, places, found, hubs)
 
 
-def _supported(device: Device, seen: Seen) -> bool:
+def _supported(device: Device, seen: ConfiguredNode) -> bool:
     master = seen.devices.get(device.master or "")
     return master is None or master.kind not in BUNDLES
 
@@ -165,7 +167,7 @@ def _mesh(hosts: Hosts) -> Shape | None:
     for name, seen in hosts.items():
         ports = [device for (host, _), devices in found.items() if host == name for device in devices]
         bridges = Counter(
-            port.master for port in ports if seen.devices.get(port.master or "", port).kind == ends.BRIDGE
+            port.master for port in ports if seen.devices.get(port.master or "", port).kind == tunnel_ends.BRIDGE
         )
         if bridges:
             places[name] = seen.devices[str(bridges.most_common(1)[0][0])]
@@ -187,7 +189,7 @@ def _mesh(hosts: Hosts) -> Shape | None:
 
 def _pair(hosts: Hosts) -> Shape | None:
     """Two hosts without a bridge between them; the first, and the second if it has a tunnel, has an address on it."""
-    if len(hosts) > 2 or any(ends.bridges(seen) for seen in hosts.values()):
+    if len(hosts) > 2 or any(tunnel_ends.bridges(seen) for seen in hosts.values()):
         return None
     found = _leading(hosts)
     first = next(iter(hosts))

@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.errors import CheckFailed
-from lab.machines.base import Call, Kind, call
+from lab.machines.base import Call, SocketKind, call
 from lab.machines.node import Agent, Node
 from lab.machines.sockets import fresh_handle
 from lab.model import Network, Topology
 from lab.probes import markers, options
+from lab.probes.deadlines import LIVE_MOST, SHORT, Lost
 from lab.probes.fences import GRACE
-from lab.probes.patience import LIVE_MOST, SHORT, Lost
 from lab.probes.payloads import fresh_port, unique
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
@@ -116,10 +116,10 @@ def _reply(received: Mapping[str, Any]) -> Reply | None:
 class Protocol:
     """What differs between ICMP and ICMPv6: the socket, a request, a reply, the options of a sender."""
 
-    socket: Kind
+    socket: SocketKind
     request: Callable[[int, int, bytes], bytes]
     reply: Callable[[Mapping[str, Any]], Reply | None]
-    version: options.Names
+    version: options.OptionNumbers
 
 
 ICMP = Protocol(options.ICMP, request, _reply, options.IPV4)

@@ -17,7 +17,7 @@ from lab.machines.node import Node, ask_all, ask_in_turn
 from lab.machines.sockets import fresh_handle
 from lab.model import Network, Topology
 from lab.probes import markers, options
-from lab.probes.patience import Lost, Way
+from lab.probes.deadlines import Flow, Lost
 from lab.probes.payloads import fresh_port, unique
 
 GRACE = 0.5
@@ -103,11 +103,11 @@ class Fences:
 
     def may_arrive(self) -> bool:
         """Whether one that did not arrive may still come: it went by a path that is not known to lose everything."""
-        return any(not self._lost.may_lose(Way(self._network, "unicast", *pair)) for pair in self.unproved)
+        return any(not self._lost.may_lose(Flow(self._network, "unicast", *pair)) for pair in self.unproved)
 
     def grace_for(self, pairs: Iterable[Pair]) -> float:
         """Seconds that fences between these hosts may take."""
-        return self._lost.grace(self.grace, *(Way(self._network, "unicast", *pair) for pair in pairs))
+        return self._lost.grace(self.grace, *(Flow(self._network, "unicast", *pair) for pair in pairs))
 
     def _wait(self, awaited: Sequence[tuple[str, bytes]], timeout: float, legs: Sequence[Any] = ()) -> Call[Any]:
         tokens = [[self.sockets[name], token] for name, token in awaited]

@@ -18,7 +18,7 @@ def decode(frame: bytes) -> Any:
 
 
 @dataclass(frozen=True)
-class Carried:
+class TunnelPacket:
     """A frame on the underlay that carries one of the overlay: the outer and the inner packet, and where it was."""
 
     sighting: Sighting
@@ -54,7 +54,7 @@ class Carried:
         return int(self.header.tc if self.header.version == 6 else self.header.tos)
 
 
-def carried(seen: Iterable[Sighting]) -> Iterator[Carried]:
+def carried(seen: Iterable[Sighting]) -> Iterator[TunnelPacket]:
     """The tunnelled frames among those seen, taken apart."""
     for sighting in seen:
         if sighting.carrier is None:
@@ -68,4 +68,4 @@ def carried(seen: Iterable[Sighting]) -> Iterator[Carried]:
         inner = layer.payload
         if type(inner).__name__ in ("Raw", "NoPayload"):
             inner = decode(bytes(inner))
-        yield Carried(sighting, outer, inner)
+        yield TunnelPacket(sighting, outer, inner)

@@ -23,9 +23,9 @@ from lab.machines.sockets import fresh_handle
 from lab.model import Topology
 from lab.probes import fences, judgement, markers, paths, sightings
 from lab.probes.datagrams import Datagram, Sent, stimulus
+from lab.probes.deadlines import Lost, Patience
 from lab.probes.fences import GRACE, Fences
 from lab.probes.paths import Path
-from lab.probes.patience import Lost, Patience
 from lab.probes.payloads import tag_of
 from lab.probes.receivers import Receivers
 from lab.records import Address

@@ -26,10 +26,10 @@ from lab.probes import drops, membership, options
 from lab.probes.drops import Drop
 from lab.probes.payloads import fresh_port
 
-Kind = Literal["multicast", "broadcast", "unicast", "underlay"]
+LoadKind = Literal["multicast", "broadcast", "unicast", "underlay"]
 """`underlay`: unicast past the overlay, for comparison."""
 Work = Literal["send", "receive", "hold"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[LoadKind, ...] = get_args(LoadKind)
 SIZE = 64  # octets of UDP payload
 LEAST, LARGEST = 16, 8192
 SAMPLES = 500  # datagrams of a trial whose latency is noted
@@ -40,7 +40,7 @@ _tags = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceiverResult:
     """
     What one receiver had of a trial, and how many datagrams its socket had no room for (`dropped`).
 
@@ -58,16 +58,16 @@ class Received:
 
 
 @dataclass(frozen=True)
-class Trial:
+class RateTrial:
     """One rate that was tried; `wanted` is 0 for as fast as it goes, `seconds` what sending took."""
 
-    kind: Kind
+    kind: LoadKind
     wanted: float
     sent: int
     seconds: float
     ran: float
     waited: float
-    heard: Mapping[str, Received]
+    heard: Mapping[str, ReceiverResult]
     drops: tuple[Drop, ...]
 
     @property
@@ -144,7 +144,7 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._opened.close()
 
-    def target(self, kind: Kind) -> tuple[str, list[str]]:
+    def target(self, kind: LoadKind) -> tuple[str, list[str]]:
         """The address that a kind of load goes to, and the receivers that it is for."""
         first = self._topology.node(self._receivers[0])
         if kind == "multicast":
@@ -153,7 +153,7 @@ class Load:
             return self._topology.node(self._sender).broadcast(), self._receivers
         return first.address("underlay" if kind == "underlay" else "overlay"), [first.name]
 
-    def send(self, kind: Kind, *, rate: float, seconds: float, count: int = MOST) -> Trial:
+    def send(self, kind: LoadKind, *, rate: float, seconds: float, count: int = MOST) -> RateTrial:
         """
         Sends for so many seconds at a rate in datagrams a second (0: as fast as it goes), `count` at most.
 
@@ -171,7 +171,7 @@ class Load:
         answers = _asked([(self._nodes[name], self._counting[name], report) for name in receivers], SLACK)
         dropped = drops.between(before, drops.read(self._nodes, self._topology))
         heard = {name: _received(answer) for name, answer in zip(receivers, answers, strict=True)}
-        return Trial(kind, rate, **sent, heard=heard, drops=dropped)
+        return RateTrial(kind, rate, **sent, heard=heard, drops=dropped)
 
 
 @contextlib.contextmanager
@@ -197,7 +197,7 @@ def _asked(orders: Sequence[tuple[Node, int, dict[str, Any]]], timeout: float) -
     return ask_all([(node, call(Agent.worker_answer, worker, timeout)) for node, worker, _ in orders])
 
 
-def _received(answer: dict[str, Any]) -> Received:
+def _received(answer: dict[str, Any]) -> ReceiverResult:
     fields = dict(answer)
     latencies = fields.pop("latencies")
-    return Received(**fields, latencies=dict(latencies))
+    return ReceiverResult(**fields, latencies=dict(latencies))

@@ -13,7 +13,7 @@ from typing import Any
 from lab.machines.node import Node
 from lab.model import Network, Topology
 from lab.probes import options
-from lab.probes.patience import Lost, Way
+from lab.probes.deadlines import Flow, Lost
 
 FEW = 8
 MOST_WAYS = 64
@@ -86,5 +86,5 @@ def legs(
             "arrival": nodes[end].handle,
         }
         for start, end in dict.fromkeys(ways)
-        if start != end and not lost.every([Way("underlay", "unicast", start, end)])
+        if start != end and not lost.every([Flow("underlay", "unicast", start, end)])
     ]

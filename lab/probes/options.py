@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from lab.machines.base import Kind
+from lab.machines.base import SocketKind
 
 IPPROTO_IP, IPPROTO_IPV6 = 0, 41
 IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP = 20, 21
@@ -18,25 +18,25 @@ PMTUDISC_DO, PMTUDISC_DONT = 2, 0  # of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER
 
 Option = tuple[int, int, Any]
 
-UDP = Kind(family=int(socket.AF_INET), type=int(socket.SOCK_DGRAM), protocol=0)
-UDP6 = Kind(family=int(socket.AF_INET6), type=int(socket.SOCK_DGRAM), protocol=0)
-TCP = Kind(family=int(socket.AF_INET), type=int(socket.SOCK_STREAM), protocol=0)
+UDP = SocketKind(family=int(socket.AF_INET), type=int(socket.SOCK_DGRAM), protocol=0)
+UDP6 = SocketKind(family=int(socket.AF_INET6), type=int(socket.SOCK_DGRAM), protocol=0)
+TCP = SocketKind(family=int(socket.AF_INET), type=int(socket.SOCK_STREAM), protocol=0)
 BROADCAST: Option = (int(socket.SOL_SOCKET), int(socket.SO_BROADCAST), 1)
 REUSE_ADDRESS: Option = (int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), 1)
 REUSE_PORT: Option = (int(socket.SOL_SOCKET), int(socket.SO_REUSEPORT), 1)
 
 
-def raw(protocol: int) -> Kind:
+def raw(protocol: int) -> SocketKind:
     """A socket that receives an IP protocol's packets."""
-    return Kind(family=int(socket.AF_INET), type=int(socket.SOCK_RAW), protocol=int(protocol))
+    return SocketKind(family=int(socket.AF_INET), type=int(socket.SOCK_RAW), protocol=int(protocol))
 
 
 ICMP, RAW = raw(socket.IPPROTO_ICMP), raw(socket.IPPROTO_RAW)
-ICMP6 = Kind(family=int(socket.AF_INET6), type=int(socket.SOCK_RAW), protocol=int(socket.IPPROTO_ICMPV6))
+ICMP6 = SocketKind(family=int(socket.AF_INET6), type=int(socket.SOCK_RAW), protocol=int(socket.IPPROTO_ICMPV6))
 
 
 @dataclass(frozen=True)
-class Names:
+class OptionNumbers:
     """The numbers that a version of IP has for the options of a sender."""
 
     level: int
@@ -47,8 +47,8 @@ class Names:
     mtu_discover: int
 
 
-IPV4 = Names(IPPROTO_IP, ttl=2, multicast_ttl=33, tos=1, loop=34, mtu_discover=10)
-IPV6 = Names(IPPROTO_IPV6, ttl=16, multicast_ttl=18, tos=67, loop=19, mtu_discover=23)
+IPV4 = OptionNumbers(IPPROTO_IP, ttl=2, multicast_ttl=33, tos=1, loop=34, mtu_discover=10)
+IPV6 = OptionNumbers(IPPROTO_IPV6, ttl=16, multicast_ttl=18, tos=67, loop=19, mtu_discover=23)
 
 
 def is_ipv6(address: str) -> bool:
@@ -63,7 +63,7 @@ def sending(
     loop: bool | None = None,
     dont_fragment: bool | None = None,
     *,
-    version: Names = IPV4,
+    version: OptionNumbers = IPV4,
 ) -> list[Option]:
     """Options of a sender under their names of IPv4: in IPv6 a TTL is a hop limit, a TOS the traffic class."""
     discover = None if dont_fragment is None else PMTUDISC_DO if dont_fragment else PMTUDISC_DONT

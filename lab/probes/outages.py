@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Kind = Literal["broadcast", "multicast", "unicast"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+TrafficKind = Literal["broadcast", "multicast", "unicast"]
+KINDS: tuple[TrafficKind, ...] = get_args(TrafficKind)
 LAST = 10  # numbers before the next event that show whether a receiver has recovered
 ON_ITS_WAY = 20_000_000  # ns that a datagram may be on its way when something is lost
 
@@ -25,7 +25,7 @@ class Outage:
 
     event: str
     receiver: str
-    kind: Kind
+    kind: TrafficKind
     sent: int
     lost: int
     repeated: int
@@ -56,7 +56,7 @@ def by_target(packed: tuple[bytes, bytes, bytes], ahead: int = 0) -> dict[int, A
 
 
 def judged(
-    receiver: str, kind: Kind, sent: Sequence[int], arrivals: Arrivals, events: Sequence[tuple[str, int]]
+    receiver: str, kind: TrafficKind, sent: Sequence[int], arrivals: Arrivals, events: Sequence[tuple[str, int]]
 ) -> list[Outage]:
     """
     What was missed from each event until the next one; `sent` has the time of each number, an event its own (ns).

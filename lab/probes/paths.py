@@ -16,8 +16,8 @@ from typing import Any, Literal
 from lab.graph import Path as Route
 from lab.model import Network, Topology
 from lab.probes.datagrams import Datagram, Sent
+from lab.probes.deadlines import FlowKind
 from lab.probes.decoding import decoded
-from lab.probes.patience import Kind
 from lab.probes.payloads import tag_of
 from lab.probes.sightings import ETHERNET, Sighting
 
@@ -27,7 +27,7 @@ Stage = Literal["sending", "encapsulation", "cloud", "decapsulation", "forwardin
 
 
 @dataclass(frozen=True)
-class Place:
+class ObservationPoint:
     """An interface that a datagram passes in one direction; `stage` is what has to happen for it to get there."""
 
     node: str
@@ -63,35 +63,39 @@ def of_hosts(topology: Topology, seen: Sequence[Sighting]) -> list[Sighting]:
     return [one for one in seen if not any(carried_to(one, address) for address in topology.strangers)]
 
 
-def ways(topology: Topology, sender: str, receiver: str, network: Network = "overlay") -> list[list[Place]]:
+def ways(topology: Topology, sender: str, receiver: str, network: Network = "overlay") -> list[list[ObservationPoint]]:
     """The places on each path between two hosts, the receiver's socket last."""
     found = topology.used_paths(sender, receiver) if network == "overlay" else ()
     return [_places(topology, sender, receiver, network, path) for path in found or ((),)]
 
 
-def _places(topology: Topology, sender: str, receiver: str, network: Network, path: Route) -> list[Place]:
+def _places(topology: Topology, sender: str, receiver: str, network: Network, path: Route) -> list[ObservationPoint]:
     start, end = topology.node(sender), topology.node(receiver)
-    socket = Place(end.name, "", False, "delivery")
+    socket = ObservationPoint(end.name, "", False, "delivery")
     if network == "underlay":
-        return [Place(start.name, start.nic, True, "sending"), Place(end.name, end.nic, False, "cloud"), socket]
-    places = [Place(start.name, start.device, True, "sending")]
+        return [
+            ObservationPoint(start.name, start.nic, True, "sending"),
+            ObservationPoint(end.name, end.nic, False, "cloud"),
+            socket,
+        ]
+    places = [ObservationPoint(start.name, start.device, True, "sending")]
     for hop in path:
         near, far = topology.node(hop.start.host), topology.node(hop.end.host)
         if (near is not start) or near.device != hop.start.device:
-            places.append(Place(near.name, hop.start.device, True, "forwarding"))
+            places.append(ObservationPoint(near.name, hop.start.device, True, "forwarding"))
         source = near.endpoint if len(topology.hubs) > 1 else ""
         places += [
-            Place(near.name, near.nic, True, "encapsulation", far.endpoint, source),
-            Place(far.name, far.nic, False, "cloud", far.endpoint, source),
-            Place(far.name, hop.end.device, False, "decapsulation"),
+            ObservationPoint(near.name, near.nic, True, "encapsulation", far.endpoint, source),
+            ObservationPoint(far.name, far.nic, False, "cloud", far.endpoint, source),
+            ObservationPoint(far.name, hop.end.device, False, "decapsulation"),
         ]
     if places[-1].interface != end.device:
-        places.append(Place(end.name, end.device, False, "forwarding"))
+        places.append(ObservationPoint(end.name, end.device, False, "forwarding"))
     return [*places, socket]
 
 
 @dataclass(frozen=True)
-class Leg:
+class TraceHop:
     """
     A place where a datagram was seen, or the one where it was not (`seen` False, the end of its path).
 
@@ -131,10 +135,10 @@ class Path:
     sender: str
     receiver: str
     to: str
-    legs: tuple[Leg, ...]
+    legs: tuple[TraceHop, ...]
     expected: int | None
     heard: int
-    kind: Kind = "unicast"
+    kind: FlowKind = "unicast"
     network: Network = "overlay"
 
     @property
@@ -207,15 +211,15 @@ def paths(
     return found
 
 
-def _kind(to: str, hosts: Collection[str]) -> Kind:
+def _kind(to: str, hosts: Collection[str]) -> FlowKind:
     """The kind of an address; what is not a host's and not a group's is a broadcast address."""
     if ip_address(to.partition("%")[0]).is_multicast:
         return "multicast"
     return "unicast" if to in hosts else "broadcast"
 
 
-def _timed(steps: Sequence[tuple[Leg, int]], *, one_clock: bool) -> list[Leg]:
-    legs: list[Leg] = []
+def _timed(steps: Sequence[tuple[TraceHop, int]], *, one_clock: bool) -> list[TraceHop]:
+    legs: list[TraceHop] = []
     before: tuple[str, int] | None = None
     for leg, time in steps:
         after = None
@@ -227,8 +231,11 @@ def _timed(steps: Sequence[tuple[Leg, int]], *, one_clock: bool) -> list[Leg]:
 
 
 def _steps(
-    topology: Topology, routes: Sequence[Sequence[Place]], seen: Sequence[Sighting], arrived: Sequence[Datagram]
-) -> list[tuple[Leg, int]]:
+    topology: Topology,
+    routes: Sequence[Sequence[ObservationPoint]],
+    seen: Sequence[Sighting],
+    arrived: Sequence[Datagram],
+) -> list[tuple[TraceHop, int]]:
     """Where it was seen and when on the path where it came furthest, and the first place where it was not."""
     hosts = {node.name for node in topology.nodes}
     places = max(routes, key=lambda places: reached(places, seen))
@@ -236,26 +243,26 @@ def _steps(
     last = reached(places, seen)
     if arrived:
         last = len(places) - 1
-    steps: list[tuple[Leg, int]] = []
+    steps: list[tuple[TraceHop, int]] = []
     for place, found in list(zip(places, at, strict=True))[: last + 2]:
         if place.stage == "cloud":
             steps += _inside(hosts, seen, place)
         if place.stage == "delivery" and arrived:
-            steps.append((Leg(place.node, "", "", "", copies=len(arrived)), arrived[0].time or 0))
+            steps.append((TraceHop(place.node, "", "", "", copies=len(arrived)), arrived[0].time or 0))
         elif found:
             steps.append((_leg(found), found[0].time))
         elif place is places[min(last + 1, len(places) - 1)]:
             direction = "out" if place.outgoing else "in" if place.interface else ""
-            steps.append((Leg(place.node, place.interface, direction, "", seen=False), 0))
+            steps.append((TraceHop(place.node, place.interface, direction, "", seen=False), 0))
     return steps
 
 
-def reached(places: Sequence[Place], seen: Sequence[Sighting]) -> int:
+def reached(places: Sequence[ObservationPoint], seen: Sequence[Sighting]) -> int:
     """The number of the last of the places where one datagram was seen, -1 for none."""
     return max((number for number, place in enumerate(places) if any(place.matches(one) for one in seen)), default=-1)
 
 
-def _inside(hosts: Collection[str], seen: Sequence[Sighting], place: Place) -> list[tuple[Leg, int]]:
+def _inside(hosts: Collection[str], seen: Sequence[Sighting], place: ObservationPoint) -> list[tuple[TraceHop, int]]:
     """Where the cloud's own network was seen to carry it to a place, each interface once."""
     found: dict[tuple[str, str, bool], list[Sighting]] = {}
     for sighting in seen:
@@ -264,7 +271,7 @@ def _inside(hosts: Collection[str], seen: Sequence[Sighting], place: Place) -> l
     return [(_leg(copies), copies[0].time) for copies in found.values()]
 
 
-def _leg(found: Sequence[Sighting]) -> Leg:
+def _leg(found: Sequence[Sighting]) -> TraceHop:
     first = found[0]
     frame = decoded(first.frame, first.vxlan_port)
-    return Leg(first.node, first.interface, first.direction, first.carrier or "", copies=len(found), frame=frame)
+    return TraceHop(first.node, first.interface, first.direction, first.carrier or "", copies=len(found), frame=frame)

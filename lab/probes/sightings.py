@@ -25,7 +25,7 @@ IPV4, IPV6 = b"\x08\x00", b"\x86\xdd"  # EtherTypes
 ROOM = "run it as root, or raise net.core.rmem_max to 16777216; of many live hosts, test fewer at once"
 
 
-class Packet(NamedTuple):
+class IpPacket(NamedTuple):
     """An IP packet, of which the end may be missing; `inside` is what it holds, behind IPv6's destination options."""
 
     source: bytes
@@ -36,16 +36,16 @@ class Packet(NamedTuple):
     inside: bytes
 
 
-def packet_in(data: bytes) -> Packet | None:
+def packet_in(data: bytes) -> IpPacket | None:
     """The packet that begins here."""
     if len(data) >= IPV4_HEADER and data[0] >> 4 == 4:
-        return Packet(data[12:16], data[16:20], data[9], data[8], data[4 * (data[0] & 0x0F) :])
+        return IpPacket(data[12:16], data[16:20], data[9], data[8], data[4 * (data[0] & 0x0F) :])
     if len(data) < IPV6_HEADER or data[0] >> 4 != 6:
         return None
     protocol, inside = data[6], data[IPV6_HEADER:]
     if protocol == DESTINATION_OPTIONS and len(inside) > 1:
         protocol, inside = inside[0], inside[8 * (inside[1] + 1) :]
-    return Packet(data[8:24], data[24:40], protocol, data[7], inside)
+    return IpPacket(data[8:24], data[24:40], protocol, data[7], inside)
 
 
 @dataclass(frozen=True)

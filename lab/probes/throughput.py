@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.errors import CheckFailed
-from lab.probes.load import Kind, Load, Trial
+from lab.probes.load import Load, LoadKind, RateTrial
 
 SECONDS = 1.0  # of a trial as fast as it goes: shorter ones differ more
 SEARCHING = 0.5  # of these for each trial of a search
@@ -26,14 +26,14 @@ SHARED = 0.25  # of the time: who waits longer than that for a processor has not
 class Throughput:
     """A rate in datagrams a second at which none was lost, and what is in the way of a higher one."""
 
-    kind: Kind
+    kind: LoadKind
     receivers: int
     rate: float
     limit: str
-    trials: tuple[Trial, ...]
+    trials: tuple[RateTrial, ...]
 
 
-def measure(load: Load, kind: Kind, *, most: float = 0.0, seconds: float = SECONDS) -> Throughput:
+def measure(load: Load, kind: LoadKind, *, most: float = 0.0, seconds: float = SECONDS) -> Throughput:
     """
     The loss-free rate of a kind of load; `most` datagrams a second at most (0: no bound).
 
@@ -44,7 +44,7 @@ def measure(load: Load, kind: Kind, *, most: float = 0.0, seconds: float = SECON
     if deaf:
         raise CheckFailed(f"{' and '.join(deaf)} received none of {first.sent} datagrams by {kind}")
     trials = [_verified(load, kind, most, seconds)]
-    passed, failed = [first], list[Trial]()
+    passed, failed = [first], list[RateTrial]()
     while len(trials) < MOST_TRIALS:
         (failed if trials[-1].lost else passed).append(trials[-1])
         best, worst = max(one.rate for one in passed), min((one.rate for one in failed), default=0.0)
@@ -59,13 +59,13 @@ def measure(load: Load, kind: Kind, *, most: float = 0.0, seconds: float = SECON
     return Throughput(kind, len(top.heard), top.rate, limit, (first, *trials))
 
 
-def _verified(load: Load, kind: Kind, rate: float, seconds: float) -> Trial:
+def _verified(load: Load, kind: LoadKind, rate: float, seconds: float) -> RateTrial:
     """A trial, or of two the one that lost less."""
     trial = load.send(kind, rate=rate, seconds=seconds)
     return min(trial, load.send(kind, rate=rate, seconds=seconds), key=lambda one: one.lost) if trial.lost else trial
 
 
-def limit_of(trial: Trial) -> str:
+def limit_of(trial: RateTrial) -> str:
     """What dropped most of a trial that lost something, and how many datagrams."""
     sockets = [(heard.dropped, name) for name, heard in trial.heard.items()]
     dropped, receiver = max(sockets)
@@ -81,7 +81,7 @@ def limit_of(trial: Trial) -> str:
     return f"no host counted the {trial.lost} datagrams that were lost: the network between the hosts"
 
 
-def sender_limit(trial: Trial, most: float) -> str:
+def sender_limit(trial: RateTrial, most: float) -> str:
     """Why a sender whose datagrams all arrived sends no more."""
     if most and trial.rate >= most * LATE:
         return f"not reached: {most:.0f} a second was the most that was allowed"

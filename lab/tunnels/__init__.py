@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from lab.errors import UsageProblem
 from lab.tunnels import geneve, gretap, ip6gretap, none, vxlan
-from lab.tunnels.kind import Kind
+from lab.tunnels.kind import TunnelKind
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (gretap.GRETAP, vxlan.VXLAN, geneve.GENEVE, ip6gretap.IP6GRETAP)}
+KINDS: dict[str, TunnelKind] = {
+    kind.name: kind for kind in (gretap.GRETAP, vxlan.VXLAN, geneve.GENEVE, ip6gretap.IP6GRETAP)
+}
 NONE = none.NONE
 """Not one of them: the cloud delivers groups by itself."""
 DEFAULT = gretap.GRETAP.name
@@ -18,7 +20,7 @@ FALLBACK = vxlan.VXLAN.name
 """For clouds that block GRE, and kernels without it."""
 
 
-def kind(name: str) -> Kind:
+def kind(name: str) -> TunnelKind:
     """The kind of a name; UsageProblem names the ones there are."""
     if name == NONE.name:
         return NONE

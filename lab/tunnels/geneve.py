@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from lab.changes import LinkKind, link_kind
 from lab.model import GENEVE_PORT, TunnelOptions
-from lab.tunnels.kind import DF, Kind, Options, TunnelEnd, address
+from lab.tunnels.kind import DF, Options, TunnelEnd, TunnelKind, address
 
 KIND = "geneve"
 IFLA_GENEVE_ID, IFLA_GENEVE_REMOTE = 1, 2  # linux/if_link.h
@@ -37,7 +37,7 @@ def geneve(
     return link_kind(KIND, "IFLA_GENEVE_", {"id": id, "remote": remote, **sent})
 
 
-class Geneve(Kind):
+class Geneve(TunnelKind):
     """Geneve, over IPv4."""
 
     name = KIND

@@ -7,7 +7,7 @@ from typing import Any
 
 from lab.errors import UsageProblem
 from lab.model import TunnelOptions
-from lab.tunnels.kind import Kind, Options, address
+from lab.tunnels.kind import Options, TunnelKind, address
 
 IFLA_GRE_LOCAL, IFLA_GRE_REMOTE = 6, 7  # linux/if_tunnel.h
 CSUM, KEY, SEQ = 0x8000, 0x2000, 0x1000
@@ -18,7 +18,7 @@ def flags(key: int | None, csum: bool, seq: bool) -> int:
     return (KEY if key is not None else 0) | (CSUM if csum else 0) | (SEQ if seq else 0)
 
 
-class Gre(Kind):
+class Gre(TunnelKind):
     """Either kind, as far as the GRE header goes."""
 
     carrier = "gre"

@@ -45,7 +45,7 @@ class TunnelEnd:
     encap_limit: int | None = None
 
 
-class Kind(abc.ABC):
+class TunnelKind(abc.ABC):
     """A kind of link that carries Ethernet frames from one host to another."""
 
     name: str

@@ -10,12 +10,12 @@ from typing import ClassVar, NoReturn
 
 from lab.errors import NotApplicable
 from lab.model import TunnelOptions
-from lab.tunnels.kind import Kind
+from lab.tunnels.kind import TunnelKind
 
 KIND = "none"
 
 
-class NoTunnel(Kind):
+class NoTunnel(TunnelKind):
     """What is asked of a kind of tunnel where there is none."""
 
     name = KIND

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from lab.changes import LinkKind, link_kind
 from lab.model import VXLAN_PORT, TunnelOptions
-from lab.tunnels.kind import DF, Kind, Options, TunnelEnd, address
+from lab.tunnels.kind import DF, Options, TunnelEnd, TunnelKind, address
 
 KIND = "vxlan"
 IFLA_VXLAN_ID = 1  # linux/if_link.h
@@ -38,7 +38,7 @@ def vxlan(
     return link_kind(KIND, "IFLA_VXLAN_", {**options, "ttl": ttl, "ttl_inherit": ttl_inherit, "tos": tos, "df": df})
 
 
-class Vxlan(Kind):
+class Vxlan(TunnelKind):
     """VXLAN, over IPv4."""
 
     name = KIND

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from lab.model import Provider
-from lab.native import Groups
+from lab.native_multicast import Groups
 
 Step = tuple[int, int, int, int]
 

@@ -12,12 +12,12 @@ from lab.diagnose.effects import REPEATING, can_lose
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
-from lab.live import Looked
+from lab.live import LiveOverlay
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Agent, Observed
 from lab.model import Finding, Underlay
 from lab.overlay import readback
-from lab.probes.patience import Way
+from lab.probes.deadlines import Flow
 from lab.watch.ledger import PairState
 
 NOTHING_FOUND = "the trial that followed lost nothing"
@@ -31,7 +31,7 @@ class WatchFindings:
     skipped: str = ""
     scene: Scene | None = None
 
-    def causes(self, way: Way, state: PairState) -> tuple[Finding, ...]:
+    def causes(self, way: Flow, state: PairState) -> tuple[Finding, ...]:
         """The findings that explain what is wrong on a way; all, where it is not known which do."""
         if state == "duplicated":
             chosen = [finding for finding in self.findings if finding.code in {*REPEATING, "duplicated"}]
@@ -39,7 +39,7 @@ class WatchFindings:
             chosen = [finding for finding in self.findings if self._loses(finding, way)]
         return tuple(chosen) or self.findings
 
-    def _loses(self, finding: Finding, way: Way) -> bool:
+    def _loses(self, finding: Finding, way: Flow) -> bool:
         return self.scene is not None and any(
             can_lose(self.scene, finding, loss)
             for loss in self.scene.losses
@@ -49,7 +49,7 @@ class WatchFindings:
 
 def look(
     nodes: Mapping[str, Observed], specs: Iterable[HostSpec], underlay: Underlay, overlay: str | None = None
-) -> Looked:
+) -> LiveOverlay:
     """The overlay of live hosts (`live.looked`), with the user's names."""
     with _alone(nodes):
         looked = live.looked(nodes, readback.read(list(nodes.values())), underlay, overlay=overlay)
@@ -60,7 +60,7 @@ def diagnose(
     nodes: Mapping[str, Observed],
     specs: Sequence[HostSpec],
     underlay: Underlay,
-    lost: Collection[Way],
+    lost: Collection[Flow],
     overlay: str | None = None,
 ) -> WatchFindings:
     """

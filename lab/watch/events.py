@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lab.causes import fixes
+from lab.finding_text import fixes
 from lab.model import Finding
-from lab.probes.patience import Way
+from lab.probes.deadlines import Flow
 from lab.watch.exchange import KINDS, Round
-from lab.watch.ledger import Change, Ledger, Tally
+from lab.watch.ledger import Change, Ledger, PairFigures
 
 MOST_ROWS = 60
 """Rows of the table at the end; of more, those that lost something are shown."""
@@ -34,7 +34,7 @@ class Event:
         return "\n".join(f"{when.isoformat(timespec='seconds')}  {line}" for line in self.lines)
 
 
-Report = Callable[[Event], None]
+Emit = Callable[[Event], None]
 
 
 def _line(event: str, text: str) -> str:
@@ -145,7 +145,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [row["from"], row["to"], row["kind"], *counts, f"{row['longest_silence']:.1f} s", *latencies]
 
 
-def _figures(way: Way, tally: Tally) -> dict[str, Any]:
+def _figures(way: Flow, tally: PairFigures) -> dict[str, Any]:
     p50, p99 = tally.latencies.percentile(0.5), tally.latencies.percentile(0.99)
     return {
         "from": way.sender,
@@ -162,5 +162,5 @@ def _figures(way: Way, tally: Tally) -> dict[str, Any]:
     }
 
 
-def _in_order(tallies: Mapping[Way, Tally]) -> list[tuple[Way, Tally]]:
+def _in_order(tallies: Mapping[Flow, PairFigures]) -> list[tuple[Flow, PairFigures]]:
     return sorted(tallies.items(), key=lambda each: (each[0].sender, each[0].receiver, KINDS.index(each[0].kind)))

@@ -23,10 +23,10 @@ from lab.machines.node import Agent, Node
 from lab.machines.sockets import fresh_handle
 from lab.model import NodePlan
 from lab.probes import options
-from lab.probes.patience import LIVE_MOST, SHORT, TIMES, Kind, Way
+from lab.probes.deadlines import LIVE_MOST, SHORT, TIMES, Flow, FlowKind
 from lab.probes.payloads import fresh_port, unique
 
-KINDS: tuple[Kind, ...] = ("unicast", "broadcast", "multicast")
+KINDS: tuple[FlowKind, ...] = ("unicast", "broadcast", "multicast")
 REMEMBERED = 3
 """Rounds whose datagrams are still known when they arrive late."""
 LEAST = 0.1
@@ -36,7 +36,7 @@ ANSWERED_WITHIN = 8.0
 
 
 @dataclass
-class Outcome:
+class Reception:
     """What became of one datagram at one receiver; `latency` in seconds, None where it cannot be known."""
 
     copies: int = 0
@@ -49,10 +49,10 @@ class Outcome:
 class Round:
     """What became of a round, of what arrived late from earlier ones, and the hosts that were lost in it."""
 
-    outcomes: dict[Way, Outcome] = field(default_factory=dict)
-    late: collections.Counter[Way] = field(default_factory=collections.Counter)
+    outcomes: dict[Flow, Reception] = field(default_factory=dict)
+    late: collections.Counter[Flow] = field(default_factory=collections.Counter)
     """First copies of earlier rounds' datagrams."""
-    repeated: collections.Counter[Way] = field(default_factory=collections.Counter)
+    repeated: collections.Counter[Flow] = field(default_factory=collections.Counter)
     """Further copies of earlier rounds' datagrams."""
     gone: dict[str, str] = field(default_factory=dict)
     """Why each host that did not answer is gone."""
@@ -62,7 +62,7 @@ class Round:
 class _Datagram:
     """One datagram on its way to its receivers."""
 
-    ways: Mapping[str, Way]
+    ways: Mapping[str, Flow]
     copies: collections.Counter[str] = field(default_factory=collections.Counter)
     sent: int = 0
     """Nanoseconds since the epoch, by the sender's clock."""
@@ -102,7 +102,7 @@ class HostSockets:
         """A host takes part no longer."""
         self._stations.pop(name, None)
 
-    def round(self, lost: Collection[Way]) -> Round:
+    def round(self, lost: Collection[Flow]) -> Round:
         """
         Sends everything once and returns what arrived.
 
@@ -116,7 +116,7 @@ class HostSockets:
         calls = {name: self._calls(station, sending[name], lost, grace) for name, station in self._stations.items()}
         answers = self._ask(calls, made, grace)
         self._note_sent(sending, answers, made)
-        passed: dict[Way, int] = {}
+        passed: dict[Flow, int] = {}
         self._take(answers, made, passed)
         if awaited := self._missing(made, lost):
             answers = self._ask({name: self._again(name, payloads, grace) for name, payloads in awaited}, made, grace)
@@ -133,14 +133,14 @@ class HostSockets:
         made: dict[bytes, _Datagram] = {}
         for sender, station in self._stations.items():
             others = [name for name in self._stations if name != sender]
-            aims: list[tuple[Kind, str, list[str]]] = [
+            aims: list[tuple[FlowKind, str, list[str]]] = [
                 *(("unicast", self._stations[name].plan.address(), [name]) for name in others),
                 ("broadcast", station.plan.broadcast(), others),
                 ("multicast", self.group, others),
             ]
             for kind, to, receivers in aims:
                 payload = unique()
-                made[payload] = _Datagram({name: Way("overlay", kind, sender, name) for name in receivers})
+                made[payload] = _Datagram({name: Flow("overlay", kind, sender, name) for name in receivers})
                 sending[sender].append((payload, to))
         return sending, made
 
@@ -150,7 +150,7 @@ class HostSockets:
         return call(Agent.attempt, Agent.set_option.__name__, (station.handle, *option), {})
 
     def _calls(
-        self, station: _Station, sending: Sequence[tuple[bytes, str]], lost: Collection[Way], grace: float
+        self, station: _Station, sending: Sequence[tuple[bytes, str]], lost: Collection[Flow], grace: float
     ) -> list[Call[Any]]:
         name = station.plan.name
         wanted = {payload: datagram.ways[name] for payload, datagram in self._to(name)}
@@ -204,9 +204,9 @@ class HostSockets:
                 datagram.sent = when
                 for receiver, way in datagram.ways.items():
                     if receiver in answers:
-                        made.outcomes[way] = Outcome(refused=refusal or "")
+                        made.outcomes[way] = Reception(refused=refusal or "")
 
-    def _take(self, answers: Mapping[str, list[Any]], made: Round, passed: dict[Way, int]) -> None:
+    def _take(self, answers: Mapping[str, list[Any]], made: Round, passed: dict[Flow, int]) -> None:
         for receiver, (*_, (inbox,)) in answers.items():
             for received in inbox:
                 for datagrams in self._rounds:
@@ -222,7 +222,7 @@ class HostSockets:
                         made.outcomes[way].copies += 1
                         passed.setdefault(way, received["time"] - datagram.sent)
 
-    def _missing(self, made: Round, lost: Collection[Way]) -> list[tuple[str, list[bytes]]]:
+    def _missing(self, made: Round, lost: Collection[Flow]) -> list[tuple[str, list[bytes]]]:
         """The hosts that have not received what nothing was known to lose, with what that is."""
         found = []
         for name in self._stations:
@@ -235,7 +235,7 @@ class HostSockets:
         return found
 
 
-def latencies(passed: Mapping[Way, int]) -> dict[Way, float]:
+def latencies(passed: Mapping[Flow, int]) -> dict[Flow, float]:
     """
     Seconds that each datagram took, from its way and the nanoseconds between two hosts' clocks.
 
@@ -243,8 +243,8 @@ def latencies(passed: Mapping[Way, int]) -> dict[Way, float]:
     """
     found = {}
     for way, nanoseconds in passed.items():
-        there = passed.get(Way("overlay", "unicast", way.sender, way.receiver))
-        back = passed.get(Way("overlay", "unicast", way.receiver, way.sender))
+        there = passed.get(Flow("overlay", "unicast", way.sender, way.receiver))
+        back = passed.get(Flow("overlay", "unicast", way.receiver, way.sender))
         if there is not None and back is not None:
             found[way] = max(0.0, (nanoseconds - (there - back) / 2) / 1e9)
     return found

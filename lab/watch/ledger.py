@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lab.probes.patience import Way
+from lab.probes.deadlines import Flow
 from lab.watch.exchange import Round
 
 PairState = Literal["works", "lost", "duplicated"]
@@ -36,7 +36,7 @@ class Latencies:
 
 
 @dataclass
-class Tally:
+class PairFigures:
     """The figures of one pair and kind; times in seconds on the monotonic clock."""
 
     arrived: float
@@ -57,7 +57,7 @@ class Tally:
 class Change:
     """A pair and kind whose state is another one than before; `silent`: seconds for which nothing had arrived."""
 
-    way: Way
+    way: Flow
     state: PairState
     silent: float = 0.0
 
@@ -66,15 +66,15 @@ class Ledger:
     """The tallies of every pair and kind."""
 
     def __init__(self) -> None:
-        self.tallies: dict[Way, Tally] = {}
+        self.tallies: dict[Flow, PairFigures] = {}
 
     @property
-    def dead(self) -> set[Way]:
+    def dead(self) -> set[Flow]:
         """Where what is sent need not be waited for."""
         return {way for way, tally in self.tallies.items() if not tally.waited_for}
 
     @property
-    def wrong(self) -> set[Way]:
+    def wrong(self) -> set[Flow]:
         """Where the last datagram did not arrive once."""
         return {way for way, tally in self.tallies.items() if tally.state != "works"}
 
@@ -83,7 +83,7 @@ class Ledger:
         self._note_late(made)
         changes: list[Change] = []
         for way, outcome in made.outcomes.items():
-            tally = self.tallies.setdefault(way, Tally(arrived=when))
+            tally = self.tallies.setdefault(way, PairFigures(arrived=when))
             tally.sent += 1
             tally.lost += not outcome.copies
             tally.duplicated += max(0, outcome.copies - 1)

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import Finding
-from lab.probes.patience import Way
+from lab.probes.deadlines import Flow
 from lab.watch.exchange import Round
 
 OPTION = "--metrics"
@@ -79,5 +79,5 @@ class Metrics:
         self._thread.join()
 
 
-def _labels(way: Way) -> tuple[str, str, str]:
+def _labels(way: Flow) -> tuple[str, str, str]:
     return way.sender, way.receiver, way.kind

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from lab.diagnose import explain
 from lab.errors import EnvironmentProblem, OvercastError
 from lab.interrupts import waiting
-from lab.live import LiveLab, Looked
+from lab.live import LiveLab, LiveOverlay
 from lab.model import Finding, NodePlan, Topology, Underlay
 from lab.watch import diagnosis, events
 from lab.watch.diagnosis import WatchFindings
-from lab.watch.events import Report
+from lab.watch.events import Emit
 from lab.watch.exchange import HostSockets
 from lab.watch.hosts import Hosts
 from lab.watch.ledger import Change, Ledger
@@ -42,7 +42,7 @@ class Watch:
         hosts: Hosts,
         underlay: Underlay,
         every: float,
-        report: Report,
+        report: Emit,
         metrics: Metrics | None = None,
         overlay: str | None = None,
     ) -> None:
@@ -176,12 +176,12 @@ class Watch:
             except (OvercastError, OSError):
                 self._open(None)  # which host it is shows in the round that follows
 
-    def _read(self) -> Looked:
+    def _read(self) -> LiveOverlay:
         """Reads the overlay as far as it can be read without the hosts that are gone; what was known stays known."""
         self._read_at = time.monotonic()
         if self._topology and self._needed():
             self._open(None)
-            return Looked(None, (), {})
+            return LiveOverlay(None, (), {})
         looked = diagnosis.look(self.hosts.nodes, self.hosts.specs.values(), self._underlay, self._overlay)
         if looked.lab is not None:
             self._topology = looked.lab.topology

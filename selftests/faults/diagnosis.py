@@ -17,7 +17,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from lab import laboratory, moved
+from lab import bridged_addresses, laboratory
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
@@ -134,7 +134,7 @@ def _in(lab: BuiltLab, fault: Fault) -> Diagnosed:
 
 def _explained(lab: BuiltLab) -> tuple[Scene, tuple[Finding, ...]]:
     lab.forget_neighbours()
-    seen = scene.gather(recordings.as_after_a_test(moved.with_bridges(lab)))
+    seen = scene.gather(recordings.as_after_a_test(bridged_addresses.with_bridges(lab)))
     return seen, explain(seen)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from lab.diagnose import basics
+from lab.diagnose import reachability
 from lab.diagnose.explain import Diagnosis
 from lab.errors import OvercastError
 from lab.faults import catalogue
@@ -131,7 +131,7 @@ def _unknown(config: pytest.Config) -> Any:
         def look(self) -> None:
             with contextlib.suppress(OvercastError, OSError), self._untouched() as lab:
                 neighbour_tables.note(host.node for host in lab.hosts.values())
-                self._learn(Diagnosis(lost=frozenset(basics.lost(lab))))
+                self._learn(Diagnosis(lost=frozenset(reachability.lost(lab))))
 
         def explain(self, item: pytest.Item, paths: Sequence[Any]) -> list[Finding]:
             return []

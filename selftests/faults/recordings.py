@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lab import designs, laboratory, moved, topologies
+from lab import bridged_addresses, designs, laboratory, topologies
 from lab.bundles import bundle
 from lab.bundles.bundle import Case
 from lab.diagnose import scene
@@ -118,7 +118,7 @@ def _recorded(machine: Machine, kind: str, fault: Fault | None) -> str:
             with laboratory.build(machine, topology, Underlay(cloud_of(fault), routers)) as lab:
                 if fault:
                     fault.inject(lab)
-                seen = scene.gather(as_after_a_test(moved.with_bridges(lab)))
+                seen = scene.gather(as_after_a_test(bridged_addresses.with_bridges(lab)))
         except OvercastError as problem:  # it cannot be made in such a lab
             tried.append(str(problem))
             continue

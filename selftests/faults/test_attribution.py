@@ -12,7 +12,7 @@ import pytest
 
 from lab import laboratory, topologies
 from lab.diagnose import explain, scene
-from lab.diagnose.legs import Loss
+from lab.diagnose.losses import Loss
 from lab.diagnose.scene import Scene
 from lab.faults import catalogue
 from lab.machines.base import Machine

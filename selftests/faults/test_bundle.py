@@ -22,9 +22,9 @@ import pytest
 from lab.bundles import bundle
 from lab.bundles.headers import addresses_in
 from lab.bundles.redaction import IPV4
-from lab.causes import identity
 from lab.commands.bundle import README, redacted
 from lab.errors import EnvironmentProblem
+from lab.finding_text import identity
 from lab.machines import hosts
 from lab.secrets import cleaned
 from selftests.faults import inner

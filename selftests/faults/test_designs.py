@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab import designs, laboratory, moved
+from lab import bridged_addresses, designs, laboratory
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.laboratory import BuiltLab
@@ -70,7 +70,7 @@ def test_nothing_is_found_where_nothing_is_wrong(machine: Machine, name: str) ->
     """A design as it was planned has no finding, and is read back as it was planned."""
     with built(machine, name) as lab:
         assert found(lab) == ()
-        assert moved.with_bridges(lab) is lab
+        assert bridged_addresses.with_bridges(lab) is lab
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.design}, {case.code}" for case in CASES])

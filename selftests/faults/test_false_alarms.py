@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab import laboratory, moved, topologies
+from lab import bridged_addresses, laboratory, topologies
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.laboratory import Lab
@@ -166,7 +166,7 @@ def test_what_is_unusual_and_harms_nothing_is_no_fault(machine, kind, node, comm
             lab.close()
             pytest.skip(f"{command}: {done['errors'].strip() or 'not installed'}")
 
-    assert found(moved.with_bridges(lab)) == set()
+    assert found(bridged_addresses.with_bridges(lab)) == set()
 
 
 @pytest.mark.parametrize("routers", [0, 1])

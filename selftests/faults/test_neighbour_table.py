@@ -22,8 +22,8 @@ from lab.diagnose.parameters import MOST_CONNECTIONS
 from lab.machines import choose
 from lab.machines.node import Node
 from lab.model import TunnelOptions, Underlay
+from lab.probes.deadlines import SHORT
 from lab.probes.neighbour_tables import LIMIT
-from lab.probes.patience import SHORT
 from lab.providers import provider
 from selftests.faults import waits
 from selftests.faults.few_neighbours import ROOM

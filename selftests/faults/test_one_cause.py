@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from lab.faults import catalogue
+from lab.probes.deadlines import BROKEN, SHORT
 from lab.probes.fences import GRACE
-from lab.probes.patience import BROKEN, SHORT
 from selftests.faults import inner, waits
 from selftests.faults.pool import Worker
 

@@ -62,8 +62,8 @@ class Waits:
         """Note each fence, each diagnosis, and what else is waited for or read."""
         from fixtures import causes  # not before pytest has it imported as a plugin
         from lab.probes import snooping
+        from lab.probes.deadlines import Patience
         from lab.probes.fences import Fences
-        from lab.probes.patience import Patience
 
         grace_for, gather, full = Fences.grace_for, causes.scene.gather, causes.neighbour_tables.full
         await_listed, waiting = snooping.await_listed, Patience.waiting

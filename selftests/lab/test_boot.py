@@ -16,7 +16,7 @@ import pytest
 from lab import designs, laboratory
 from lab.boot import common, daemons, networkd, rehearsal, shell
 from lab.boot.common import Files
-from lab.boot.rehearsal import Copied
+from lab.boot.rehearsal import CopiedFiles
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.laboratory import BuiltLab
 from lab.machines import choose, program
@@ -128,7 +128,7 @@ def test_a_rehearsal_boots_hosts_in_a_guest(lab: BuiltLab) -> None:
     for plan in lab.topology.nodes:
         texts = networkd.files(lab.topology, plan)
         files = [{"path": path, "tool": "systemd-networkd", "text": text} for path, text in texts.items()]
-        started.append(rehearsal.boot(lab, plan, Copied(files, ()), before[plan.name]))
+        started.append(rehearsal.boot(lab, plan, CopiedFiles(files, ()), before[plan.name]))
     failed = [line for one in started for line in rehearsal.failures(one)]
     await_made(lab)
 

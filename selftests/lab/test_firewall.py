@@ -17,16 +17,16 @@ import pytest
 from lab.agent import firewalls
 from lab.checkup import firewall_fixes
 from lab.clouds import Carrier
-from lab.firewall.matches import Packet
+from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
 from lab.records import typed
 
-GRE = Packet(47, incoming="ens3", source="10.0.0.25", destination="10.0.0.197")
-ANSWER = Packet(47, incoming="ens3", source="10.0.0.25", destination="10.0.0.197", state="established")
-VXLAN = Packet(17, incoming="ens3", source="10.0.0.25", destination="10.0.0.197", port=4789)
-SSH = Packet(6, incoming="ens3", source="10.0.0.25", destination="10.0.0.197", port=22)
-BRIDGED = Packet(17, "bridge0", "bridge0", "172.16.254.2", "172.16.254.255", kind="broadcast")
+GRE = PacketPattern(47, incoming="ens3", source="10.0.0.25", destination="10.0.0.197")
+ANSWER = PacketPattern(47, incoming="ens3", source="10.0.0.25", destination="10.0.0.197", state="established")
+VXLAN = PacketPattern(17, incoming="ens3", source="10.0.0.25", destination="10.0.0.197", port=4789)
+SSH = PacketPattern(6, incoming="ens3", source="10.0.0.25", destination="10.0.0.197", port=22)
+BRIDGED = PacketPattern(17, "bridge0", "bridge0", "172.16.254.2", "172.16.254.255", kind="broadcast")
 
 # Oracle Cloud's own images come with these
 OCI = """*filter
@@ -154,19 +154,19 @@ def listed(chains: Chains, table: str) -> Iterator[dict[str, Any]]:
         (DOCKER, "forward", BRIDGED, False),
         (UFW, "input", GRE, True),
         (UFW, "input", VXLAN, False),
-        (UFW, "input", Packet(6, "ens3", port=8004), True),
-        (UFW, "input", Packet(6, "ens3", port=8011), False),
-        (UFW, "input", Packet(6, "ens3"), None),
+        (UFW, "input", PacketPattern(6, "ens3", port=8004), True),
+        (UFW, "input", PacketPattern(6, "ens3", port=8011), False),
+        (UFW, "input", PacketPattern(6, "ens3"), None),
         (FIREWALLD, "input", GRE, False),
         (FIREWALLD, "input", ANSWER, True),
         (FIREWALLD, "input", SSH, True),
         (FIREWALLD, "forward", BRIDGED, False),
-        (FIREWALLD, "forward", Packet(17, "eth1", "docker7", "10.0.0.25", port=5000), True),
-        (FIREWALLD, "forward", Packet(17, "eth1", "docker7", "10.0.0.25", port=53), False),
-        (FIREWALLD, "forward", Packet(6, "docker0", "docker7", "10.9.0.25"), True),
+        (FIREWALLD, "forward", PacketPattern(17, "eth1", "docker7", "10.0.0.25", port=5000), True),
+        (FIREWALLD, "forward", PacketPattern(17, "eth1", "docker7", "10.0.0.25", port=53), False),
+        (FIREWALLD, "forward", PacketPattern(6, "docker0", "docker7", "10.9.0.25"), True),
     ],
 )
-def test_what_becomes_of_a_packet(text: str | Chains, hook: str, packet: Packet, passes: bool | None) -> None:
+def test_what_becomes_of_a_packet(text: str | Chains, hook: str, packet: PacketPattern, passes: bool | None) -> None:
     """The verdict is the kernel's; if a rule matches a field that the packet leaves open, there is none."""
     assert read(text).of(packet, hook).passes is passes
 
@@ -319,4 +319,4 @@ def test_nft_rules_have_their_statements_and_their_text() -> None:
     assert [one.drops for one in rules] == [True, True, False, False, True]
     assert rules[3].calls == ("extra",)
     trusted = rules[2].matches("source")[0]
-    assert [trusted.holds(Packet(source=one)) for one in ("10.0.0.131", "10.0.0.9")] == [True, False]
+    assert [trusted.holds(PacketPattern(source=one)) for one in ("10.0.0.131", "10.0.0.9")] == [True, False]

@@ -27,7 +27,7 @@ from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
 from lab.probes import throughput
 from lab.probes.drops import Drop
-from lab.probes.load import KINDS, Kind, Load, Received, Trial
+from lab.probes.load import KINDS, Load, LoadKind, RateTrial, ReceiverResult
 from lab.providers import provider
 from selftests.lab.processes import descendants
 
@@ -45,7 +45,7 @@ def lab(any_machine: Machine) -> Iterator[BuiltLab]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_that_is_sent_is_counted_once(lab: BuiltLab, kind: Kind) -> None:
+def test_all_that_is_sent_is_counted_once(lab: BuiltLab, kind: LoadKind) -> None:
     """Every receiver of a slow load has every datagram once, with its time on the way."""
     with Load(lab.nodes, lab.topology, "spoke1", ["hub", "spoke2"]) as load:
         trial = load.send(kind, rate=SLOW, seconds=5.0, count=100)
@@ -174,8 +174,8 @@ def test_no_process_is_left(lab: BuiltLab) -> None:
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
 
-HEARD = Received(received=90, repeated=0, dropped=0, ran=0.1, waited=0.0, latencies={})
-TRIAL = Trial("multicast", 1000, sent=100, seconds=0.1, ran=0.1, waited=0.0, heard={"spoke2": HEARD}, drops=())
+HEARD = ReceiverResult(received=90, repeated=0, dropped=0, ran=0.1, waited=0.0, latencies={})
+TRIAL = RateTrial("multicast", 1000, sent=100, seconds=0.1, ran=0.1, waited=0.0, heard={"spoke2": HEARD}, drops=())
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ TRIAL = Trial("multicast", 1000, sent=100, seconds=0.1, ran=0.1, waited=0.0, hea
     ],
     ids=["network", "buffer", "processor", "backlog", "device"],
 )
-def test_what_drops_is_the_limit(trial: Trial, said: str) -> None:
+def test_what_drops_is_the_limit(trial: RateTrial, said: str) -> None:
     """Of what lost datagrams, the place that counted most of them is the limit."""
     assert throughput.limit_of(trial) == said
 
@@ -216,7 +216,7 @@ def test_what_drops_is_the_limit(trial: Trial, said: str) -> None:
     ],
     ids=["bound", "sender", "processor"],
 )
-def test_what_keeps_a_sender_is_the_limit(trial: Trial, most: float, said: str) -> None:
+def test_what_keeps_a_sender_is_the_limit(trial: RateTrial, most: float, said: str) -> None:
     """If all datagrams arrive, the report names why the sender sends no more."""
     assert throughput.sender_limit(trial, most) == said
 

@@ -10,7 +10,7 @@ import pytest
 
 from lab.changes import link_set
 from lab.errors import CheckFailed, TooSlow
-from lab.probes.patience import BROKEN, ENOUGH, LIVE_LEAST, LIVE_MOST, TIMES, Learnt, Lost, Patience, Way, presumed
+from lab.probes.deadlines import BROKEN, ENOUGH, LIVE_LEAST, LIVE_MOST, TIMES, Flow, Learnt, Lost, Patience, presumed
 
 DEADLINE = 0.05  # seconds; the queue holds what passes for four times as long
 DELAY = "200ms"
@@ -85,7 +85,7 @@ def test_live_hosts_are_waited_for_as_long_as_they_have_shown_to_need():
 def test_reports_are_waited_for_where_datagrams_to_groups_are_lost(kind, shorter):
     """A route that loses datagrams to groups takes no report with it; a tunnel that is dead does."""
     lost = Lost(senders={("hub", "tunnel1"): "spoke1"})
-    lost.ways.add(Way("overlay", kind, "spoke1", "hub"))
+    lost.ways.add(Flow("overlay", kind, "spoke1", "hub"))
 
     assert (lost.grace_at(2.0, "hub", "tunnel1") < BROKEN) is shorter
 
@@ -95,7 +95,7 @@ def test_reports_are_waited_for_shortly_where_anything_is_known_to_be_lost():
     lost = Lost(senders={("hub", "tunnel1"): "spoke1"})
     assert lost.grace_at(2.0, "hub", "tunnel1") == 2.0
 
-    lost.ways.add(Way("overlay", "unicast", "hub", "spoke2"))
+    lost.ways.add(Flow("overlay", "unicast", "hub", "spoke2"))
     assert lost.grace_at(2.0, "hub", "tunnel1") == BROKEN
 
 
@@ -104,24 +104,24 @@ KNOWN = ("hub", "spoke1", "spoke2")
 
 def test_a_dead_way_to_the_hub_leads_to_no_further_spoke():
     """A loss between three hosts is assumed for a fourth behind the hub, and not for hosts that were tested."""
-    found = {Way("overlay", "unicast", "spoke1", "hub"), Way("overlay", "broadcast", "hub", "spoke2")}
+    found = {Flow("overlay", "unicast", "spoke1", "hub"), Flow("overlay", "broadcast", "hub", "spoke2")}
 
     assert presumed(found, "hub", KNOWN, [*KNOWN, "spoke3"]) == {
         *found,
-        Way("overlay", "unicast", "spoke1", "spoke3"),
-        Way("overlay", "broadcast", "spoke3", "spoke2"),
+        Flow("overlay", "unicast", "spoke1", "spoke3"),
+        Flow("overlay", "broadcast", "spoke3", "spoke2"),
     }
 
 
 def test_a_lab_with_fewer_hosts_has_no_way_to_the_others():
     """Of the dead ways those between its own hosts are left."""
-    found = {Way("overlay", "unicast", "spoke2", "hub"), Way("overlay", "unicast", "spoke1", "hub")}
+    found = {Flow("overlay", "unicast", "spoke2", "hub"), Flow("overlay", "unicast", "spoke1", "hub")}
 
-    assert presumed(found, "hub", KNOWN, ["hub", "spoke1"]) == {Way("overlay", "unicast", "spoke1", "hub")}
+    assert presumed(found, "hub", KNOWN, ["hub", "spoke1"]) == {Flow("overlay", "unicast", "spoke1", "hub")}
 
 
 def test_a_dead_way_on_the_underlay_is_presumed_between_all_spokes():
     """Spokes were not tried with each other there."""
-    found = {Way("underlay", "unicast", "spoke1", "hub")}
+    found = {Flow("underlay", "unicast", "spoke1", "hub")}
 
-    assert presumed(found, "hub", KNOWN, KNOWN) == {*found, Way("underlay", "unicast", "spoke1", "spoke2")}
+    assert presumed(found, "hub", KNOWN, KNOWN) == {*found, Flow("underlay", "unicast", "spoke1", "spoke2")}

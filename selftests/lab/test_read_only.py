@@ -7,8 +7,8 @@ import inspect
 
 import pytest
 
+from lab.agent.machine_verbs import MachineVerbs
 from lab.agent.service import Agent as Verbs
-from lab.agent.watching import Watching
 from lab.changes import link_add, link_kind
 from lab.errors import NotApplicable
 from lab.machines import program
@@ -16,7 +16,9 @@ from lab.machines.base import Agent, Call
 from lab.machines.node import Observed
 
 CHANGING = [
-    name for name, _ in inspect.getmembers(Verbs, inspect.isfunction) if name[0] != "_" and not hasattr(Watching, name)
+    name
+    for name, _ in inspect.getmembers(Verbs, inspect.isfunction)
+    if name[0] != "_" and not hasattr(MachineVerbs, name)
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lab.changes import addr_add, addr_del, link_del, link_set, route_add
 from lab.overlay import readback
-from lab.overlay.understanding import understand
+from lab.overlay.detection import understand
 
 
 def found(lab):

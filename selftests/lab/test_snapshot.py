@@ -15,7 +15,7 @@ from lab.firewall.rules import FirewallRule
 from lab.machines import firewall
 from lab.machines.node import Agent, try_all
 from lab.probes import captures
-from lab.probes.complaints import complaints
+from lab.probes.icmp_errors import complaints
 from lab.records import typed
 
 BRIDGED = """Bridge table: filter

@@ -15,7 +15,7 @@ import pytest
 
 from lab.laboratory import Lab
 from lab.overlay import readback
-from lab.overlay.understanding import understand
+from lab.overlay.detection import understand
 
 WALKTHROUGHS = Path(__file__).resolve().parents[2] / "docs/walkthroughs"
 DOCUMENTS = {"gretap": "oci.md", "vxlan": "azure.md"}

@@ -6,13 +6,13 @@ import collections
 
 import pytest
 
-from lab.probes.patience import Kind, Way
-from lab.watch.exchange import Outcome, Round, latencies
+from lab.probes.deadlines import Flow, FlowKind
+from lab.watch.exchange import Reception, Round, latencies
 from lab.watch.ledger import Latencies, Ledger
 
 
-def way(kind: Kind, sender: str = "hub", receiver: str = "spoke1") -> Way:
-    return Way("overlay", kind, sender, receiver)
+def way(kind: FlowKind, sender: str = "hub", receiver: str = "spoke1") -> Flow:
+    return Flow("overlay", kind, sender, receiver)
 
 
 @pytest.mark.parametrize("ahead", [0, 5_000_000, -70_000_000_000])
@@ -50,7 +50,7 @@ def rounds(ledger: Ledger, *copies: int) -> list[tuple[str, float]]:
     """What changes with rounds of one datagram each, a second apart, which arrived so often."""
     changes = []
     for when, count in enumerate(copies):
-        made = Round({way("unicast"): Outcome(copies=count)})
+        made = Round({way("unicast"): Reception(copies=count)})
         changes += [(change.state, change.silent) for change in ledger.note(made, float(when))]
     return changes
 
@@ -64,7 +64,7 @@ def test_a_silence_lasts_from_arrival_to_arrival() -> None:
     (tally,) = ledger.tallies.values()
     assert (tally.sent, tally.lost, tally.silence) == (5, 2, 3.0)
     ledger.restart("spoke1", 100.0)
-    ledger.note(Round({way("unicast"): Outcome(copies=0)}), 101.0)
+    ledger.note(Round({way("unicast"): Reception(copies=0)}), 101.0)
     assert tally.silence == 3.0
 
 
@@ -84,7 +84,7 @@ def test_a_copy_that_comes_after_its_round_is_counted() -> None:
     """A state of its own, which ends with the next datagram that arrives once."""
     ledger = Ledger()
     rounds(ledger, 1)
-    made = Round({way("unicast"): Outcome(copies=1)}, repeated=collections.Counter({way("unicast"): 1}))
+    made = Round({way("unicast"): Reception(copies=1)}, repeated=collections.Counter({way("unicast"): 1}))
 
     assert [change.state for change in ledger.note(made, 1.0)] == ["duplicated"]
     assert [change[0] for change in rounds(ledger, 1)] == ["works"]

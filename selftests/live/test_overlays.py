@@ -18,7 +18,7 @@ from lab import topologies
 from lab.changes import addr_add, addr_del, bridge, link_add, link_set, route_add, veth
 from lab.laboratory import Lab
 from lab.model import Topology
-from lab.overlay import commands, placing
+from lab.overlay import commands, placement
 from lab.underlay import fabric, policy
 from selftests.live.conftest import on_this_kernel, plan
 from selftests.live.test_suite import run
@@ -153,7 +153,7 @@ def host_route_nic(lab: Lab) -> None:
 
 
 def moved(subnet: str) -> Topology:
-    return placing.readdressed(plan(), IPv4Network(subnet))
+    return placement.readdressed(plan(), IPv4Network(subnet))
 
 
 OVERLAYS: dict[str, tuple[Topology, int, tuple[Callable[[Lab], None], ...]]] = {

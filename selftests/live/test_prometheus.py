@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 
 from lab.machines.base import ROOT
-from lab.probes.patience import Way
-from lab.watch.exchange import Outcome, Round
+from lab.probes.deadlines import Flow
+from lab.watch.exchange import Reception, Round
 from lab.watch.metrics import Metrics
 from selftests.live.conftest import on_this_kernel
 from selftests.live.rig import Rig
@@ -133,8 +133,8 @@ def served() -> str:
     port = free_port()
     metrics = Metrics("127.0.0.1", port)
     try:
-        way = Way("overlay", "unicast", "hub", "spoke1")
-        metrics.note(Round({way: Outcome(copies=1, latency=0.001)}))
+        way = Flow("overlay", "unicast", "hub", "spoke1")
+        metrics.note(Round({way: Reception(copies=1, latency=0.001)}))
         metrics.connected("hub", True)
         return get(f"http://127.0.0.1:{port}/metrics")
     finally:

@@ -15,7 +15,7 @@ import pytest
 from lab import state
 from lab.boot import networkd, rehearsal, shell
 from lab.boot.daemons import TOOLS
-from lab.boot.rehearsal import Copied
+from lab.boot.rehearsal import CopiedFiles
 from lab.errors import EnvironmentProblem
 from reports.conformance import INCOMPLETE
 from selftests.live import daemons
@@ -123,7 +123,7 @@ def test_a_nic_that_is_configured_by_dhcp_keeps_its_address(tmp_path: Path, tool
 def test_a_tool_that_is_not_installed_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a host's tool is missing on this machine, the error has the command that installs it."""
     monkeypatch.setitem(TOOLS, "ifupdown", replace(TOOLS["ifupdown"], programs=("/nowhere/ifup",)))
-    copied = Copied([{"path": "/etc/network/interfaces", "tool": "ifupdown"}], [])
+    copied = CopiedFiles([{"path": "/etc/network/interfaces", "tool": "ifupdown"}], [])
 
     with pytest.raises(EnvironmentProblem, match="spoke1 boots by ifupdown, which is not installed here") as lack:
         rehearsal.require("spoke1", copied)

@@ -17,7 +17,7 @@ import pytest
 
 from lab import topologies
 from lab.boot import saved_rules
-from lab.checkup import lasting_firewall
+from lab.checkup import firewall_persistence
 from lab.commands.main import main
 from lab.firewall.rules import FirewallRule
 from lab.model import TunnelOptions
@@ -64,7 +64,7 @@ def doctor(rig: Rig, output: Path, hosts: str = "") -> list[dict[str, str]]:
     with output.open("w") as file, contextlib.redirect_stdout(file):
         main(["doctor", f"--hosts={hosts or rig.specs}", f"--ssh-config={rig.ssh_config}", "--json"])
     checks = json.loads(output.read_text())["checks"]
-    return [check for check in checks if check["check"] == lasting_firewall.WHAT]
+    return [check for check in checks if check["check"] == firewall_persistence.WHAT]
 
 
 @pytest.mark.skipif(

@@ -13,7 +13,7 @@ SIZES = (16, 512, 1200)  # octets; the largest fits into the overlay of every cl
 TTLS = (1, 2, 255)
 
 
-class Delivery:
+class DeliveryClaims:
     """The claims about a broadcast of any node; `source` is the node that sends."""
 
     def test_reaches_every_other_node_exactly_once(self, overlay, source, everyone, listen, record_heard):
@@ -73,7 +73,7 @@ class Delivery:
 
 
 @pytest.mark.requirement("BCAST-01")
-class TestFromASpoke(Delivery):
+class TestFromASpoke(DeliveryClaims):
     @pytest.fixture
     def source(self, spoke):
         """A spoke's broadcast crosses the hub to the other spokes, and reaches the hub itself, too."""
@@ -81,7 +81,7 @@ class TestFromASpoke(Delivery):
 
 
 @pytest.mark.requirement("BCAST-02")
-class TestFromTheHub(Delivery):
+class TestFromTheHub(DeliveryClaims):
     @pytest.fixture
     def source(self, hub):
         """The hub: its broadcast leaves by the bridge."""

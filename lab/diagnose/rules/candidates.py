@@ -9,11 +9,11 @@ from lab.clouds import UDP
 from lab.diagnose.rules.basics import LOOPBACK
 from lab.diagnose.rules.firewall_exceptions import hooks
 from lab.diagnose.scene import HostScene, Scene
-from lab.firewall.matches import Packet
+from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
 from lab.model import NodePlan
-from lab.overlay.carrier import carrier_of
+from lab.overlay.tunnel_packets import carrier_of
 
 ICMP, TCP = 1, 6
 CARRIED = ("decapsulation", "encapsulation")
@@ -22,7 +22,7 @@ OUTGOING = frozenset({"OUTPUT", "POSTROUTING", "EGRESS"})
 FORWARDED = frozenset({"FORWARD"}) | INCOMING | OUTGOING - {"INPUT", "OUTPUT"}
 """A bridge's packets pass some hooks of IP, too (br_netfilter)."""
 KINDS = {"multicast": "multicast", "group": "multicast", "unicast": "unicast"}
-Passing = tuple[str, frozenset[str], Packet]
+Passing = tuple[str, frozenset[str], PacketPattern]
 """A stage, the hooks that a packet passes in it, and the packet."""
 
 
@@ -42,7 +42,7 @@ def taken(host: HostScene, rule: FirewallRule, packets: Sequence[Passing]) -> se
     return found
 
 
-def _meets(firewall: Firewall, rule: FirewallRule, packet: Packet, hooks: set[str]) -> bool:
+def _meets(firewall: Firewall, rule: FirewallRule, packet: PacketPattern, hooks: set[str]) -> bool:
     """Whether a packet may reach a rule, and end there, in one of the chains that lead to it."""
     chains = [one for one in firewall.chains.values() if one[0].place[:3] == rule.place[:3]]
     verdicts = [firewall.through(one, packet) for one in chains if one[0].hook.upper() in hooks]
@@ -65,7 +65,7 @@ def sending(host: HostScene) -> Iterator[Passing]:
     """What a host sends into the overlay."""
     own, broadcast = host.plan.address(), host.plan.broadcast()
     for to, kind in ((None, "unicast"), (broadcast, "broadcast"), (None, "multicast")):
-        yield "sending", OUTGOING, Packet(UDP, None, host.plan.device, own, to, kind=kind)
+        yield "sending", OUTGOING, PacketPattern(UDP, None, host.plan.device, own, to, kind=kind)
 
 
 def carried(scene: Scene, host: HostScene, stage: str) -> Iterator[Passing]:
@@ -81,14 +81,14 @@ def carried(scene: Scene, host: HostScene, stage: str) -> Iterator[Passing]:
 
 def _asking(stage: str, device: str) -> Iterator[Passing]:
     for coming, leaving in ((device, None), (None, device)):
-        yield stage, INCOMING | OUTGOING, Packet(incoming=coming, outgoing=leaving, ethertype="arp")
+        yield stage, INCOMING | OUTGOING, PacketPattern(incoming=coming, outgoing=leaving, ethertype="arp")
 
 
-def tunnel_packet(scene: Scene, host: HostScene, peer: NodePlan) -> Packet:
+def tunnel_packet(scene: Scene, host: HostScene, peer: NodePlan) -> PacketPattern:
     """A tunnel packet that reaches a host from another one."""
     carrier, own = carrier_of(scene.topology.options.kind, [host.seen]), host.plan.endpoint
     version = "ip6" if ":" in own else "ip"
-    return Packet(carrier.protocol, host.plan.nic, None, peer.endpoint, own, carrier.port, ethertype=version)
+    return PacketPattern(carrier.protocol, host.plan.nic, None, peer.endpoint, own, carrier.port, ethertype=version)
 
 
 def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:
@@ -103,7 +103,7 @@ def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:
             to = exchange.to or (host.plan.broadcast() if "broadcast" in exchange.kind else None)
             source, kind = scene.hosts[exchange.sender].plan.address(), KINDS.get(exchange.kind, "broadcast")
             passed = {"delivery": INCOMING, "sending": OUTGOING}.get(stage, FORWARDED)
-            yield stage, passed, Packet(UDP, device, device, source, to, kind=kind)
+            yield stage, passed, PacketPattern(UDP, device, device, source, to, kind=kind)
     if len(scene.topology.hubs) > 1 and host.plan.holder == "bond":  # the second leg is missed only without the first
         yield from carried(scene, host, "decapsulation")
     untraced = not scene.losses and not any(exchange.sightings for exchange in scene.trial.exchanges)
@@ -114,12 +114,12 @@ def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:
             yield from sending(host)
         received = host.name in exchange.receivers and (exchange.kind, exchange.network) == ("broadcast", "overlay")
         if untraced and received and exchange.lost(host.name):
-            yield "delivery", INCOMING, Packet(UDP, device, kind="broadcast")
+            yield "delivery", INCOMING, PacketPattern(UDP, device, kind="broadcast")
     for stream in scene.trial.streams:
         if stream.refused and host.name in (stream.client, stream.server):
             for state in ("new", "established"):
-                yield "delivery", INCOMING, Packet(TCP, device, state=state)
-                yield "sending", OUTGOING, Packet(TCP, None, device, own, state=state)
+                yield "delivery", INCOMING, PacketPattern(TCP, device, state=state)
+                yield "sending", OUTGOING, PacketPattern(TCP, None, device, own, state=state)
 
 
 def _unanswered(scene: Scene, host: HostScene) -> Iterator[Passing]:
@@ -133,19 +133,19 @@ def _unanswered(scene: Scene, host: HostScene) -> Iterator[Passing]:
         asking = host.name == answers.pinger
         mute = not answers.counts.get(host.name) or host.name in answers.unproved
         if asking and mute and not answers.counts.get(host.name) and not silent:
-            yield "looping", INCOMING | OUTGOING, Packet(ICMP, LOOPBACK, LOOPBACK, own, broadcast, kind=None)
+            yield "looping", INCOMING | OUTGOING, PacketPattern(ICMP, LOOPBACK, LOOPBACK, own, broadcast, kind=None)
         if unreached or (answers.others if asking else silent or not mute):
             continue
         for theirs in (one.plan.address() for one in scene.hosts.values() if one is not host):
-            request = Packet(ICMP, device, None, theirs, broadcast, kind="broadcast", icmp="8/0")
+            request = PacketPattern(ICMP, device, None, theirs, broadcast, kind="broadcast", icmp="8/0")
             yield "answering", INCOMING, request
             yield "answering", OUTGOING, replace(request, incoming=None, outgoing=device, source=own)
-            yield "answering", OUTGOING, Packet(ICMP, None, device, own, theirs, icmp="0/0")
+            yield "answering", OUTGOING, PacketPattern(ICMP, None, device, own, theirs, icmp="0/0")
             # answers to a broadcast ping match no connection
-            yield "answering", INCOMING, Packet(ICMP, device, None, theirs, own, state="invalid", icmp="0/0")
+            yield "answering", INCOMING, PacketPattern(ICMP, device, None, theirs, own, state="invalid", icmp="0/0")
     for pinger, name in scene.unforwarded if host.plan.is_hub else ():
         ends = scene.hosts[name].plan.address(), scene.hosts[pinger].plan.address()
-        yield "forwarding", FORWARDED, Packet(ICMP, device, device, *ends, state="invalid", icmp="0/0")
+        yield "forwarding", FORWARDED, PacketPattern(ICMP, device, device, *ends, state="invalid", icmp="0/0")
 
 
 def _control(scene: Scene, host: HostScene) -> Iterator[Passing]:
@@ -153,6 +153,6 @@ def _control(scene: Scene, host: HostScene) -> Iterator[Passing]:
     for exchange in scene.trial.of("unicast", "underlay") if scene.planned else ():
         sender, own = scene.hosts[exchange.sender].plan.address("underlay"), host.plan.address("underlay")
         if host.name in exchange.receivers and exchange.lost(host.name) and not exchange.refused:
-            yield "control", INCOMING, Packet(UDP, host.plan.nic, None, sender, own)
+            yield "control", INCOMING, PacketPattern(UDP, host.plan.nic, None, sender, own)
         if exchange.sender == host.name and exchange.refused:
-            yield "control", OUTGOING, Packet(UDP, None, host.plan.nic, own)
+            yield "control", OUTGOING, PacketPattern(UDP, None, host.plan.nic, own)

@@ -8,11 +8,11 @@ from lab import clouds, tunnels
 from lab.clouds import Carrier
 from lab.diagnose.codes import declared
 from lab.diagnose.effects import can_lose
-from lab.diagnose.legs import Loss
+from lab.diagnose.losses import Loss
 from lab.diagnose.scene import Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding
-from lab.overlay.carrier import carrier_of
+from lab.overlay.tunnel_packets import carrier_of
 from lab.underlay.fabric import FABRIC
 
 

@@ -22,7 +22,7 @@ from lab.diagnose.rules.firewall_exceptions import (
     quoted,
 )
 from lab.diagnose.scene import HostScene, Scene
-from lab.firewall.matches import Packet
+from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall, Verdict
 from lab.model import ALL_HOSTS, Finding
@@ -50,7 +50,7 @@ def igmp(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """IGMP that a host drops, by a rule about it or because no rule accepts it: then no querier learns its groups."""
     for host in scene.hosts.values():
         device = host.plan.device
-        query = Packet(IGMP_NUMBER, incoming=device, destination=ALL_HOSTS, kind="multicast")
+        query = PacketPattern(IGMP_NUMBER, incoming=device, destination=ALL_HOSTS, kind="multicast")
         report = replace(query, incoming=None, outgoing=device, source=host.plan.address(), destination=ALL_QUERIERS)
         datagrams = [replace(one, protocol=UDP, destination=None) for one in (query, report)]
         naming = [rule for rule in host.firewall if rule.drops and rule.names(protocol=IGMP_NUMBER)]
@@ -74,13 +74,13 @@ def compared(scene: Scene) -> Iterator[Finding]:
     What it does not let in is captured before, and harms nothing.
     """
     for host in scene.hosts.values() if scene.planned and tunnels.kind(scene.topology.options.kind).port else ():
-        leaving = Packet(GRE, outgoing=host.plan.nic, source=host.plan.address("underlay"))
+        leaving = PacketPattern(GRE, outgoing=host.plan.nic, source=host.plan.address("underlay"))
         for rule, dropped in _refusing(host, leaving, replace(leaving, protocol=UDP)):
             exception = inserted(rule, ("-p gre", "meta l4proto gre"))
             yield host.declared("control-dropped", host.plan.nic, f"GRE: {dropped.why}", exception)
 
 
-def _refusing(host: HostScene, packet: Packet, other: Packet) -> Iterator[tuple[FirewallRule, Verdict]]:
+def _refusing(host: HostScene, packet: PacketPattern, other: PacketPattern) -> Iterator[tuple[FirewallRule, Verdict]]:
     """The chains of the packets' way, each by its first rule, that drop the first and let the other one pass."""
     firewall = Firewall(host.firewall)
     for chain in firewall.chains.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.diagnose.rules.strays import LAYER3
+from lab.diagnose.rules.extra_tunnels import LAYER3
 from lab.diagnose.scene import Scene
 from lab.model import ALL_HOSTS, Finding
 from lab.overlay import commands

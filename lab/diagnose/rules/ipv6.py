@@ -11,7 +11,7 @@ from lab.diagnose.codes import CODES
 from lab.diagnose.rules import firewall_exceptions
 from lab.diagnose.rules.firewall_exceptions import by_ports, counted, hooks, inserted
 from lab.diagnose.scene import HostScene, Scene
-from lab.firewall.matches import Packet
+from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.model import IPV6_LEAST_MTU, Finding
 from lab.tunnels import KINDS
@@ -138,7 +138,7 @@ def _may_match(rule: FirewallRule) -> bool:
 
 
 def _takes(rule: FirewallRule, icmp: str | None = None) -> bool:
-    packet = Packet(ICMPV6_NUMBER, ethertype="ip6", kind="multicast", icmp=icmp)
+    packet = PacketPattern(ICMPV6_NUMBER, ethertype="ip6", kind="multicast", icmp=icmp)
     return any(rule.takes(one) is not False for one in (packet, replace(packet, kind="unicast")))
 
 

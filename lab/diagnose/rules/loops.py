@@ -10,7 +10,7 @@ from lab.model import Finding
 from lab.overlay.readback import Device
 
 
-class End(NamedTuple):
+class BridgedEnd(NamedTuple):
     """One end of a tunnel that is a port of a bridge."""
 
     host: HostScene
@@ -37,10 +37,10 @@ def loops(scene: Scene) -> Iterator[Finding]:
             yield near.host.finding("loop", name, summary, found, f"ip link del {name}")
 
 
-def _links(scene: Scene) -> Iterator[tuple[End, End]]:
+def _links(scene: Scene) -> Iterator[tuple[BridgedEnd, BridgedEnd]]:
     """The tunnels whose both ends are up and ports of a bridge, each once."""
     ends = [
-        End(host, device)
+        BridgedEnd(host, device)
         for host in scene.hosts.values()
         for device in host.seen.devices.values()
         if device.tunnel is not None
@@ -55,7 +55,7 @@ def _links(scene: Scene) -> Iterator[tuple[End, End]]:
                 yield near, far
 
 
-def _meet(near: End, far: End) -> bool:
+def _meet(near: BridgedEnd, far: BridgedEnd) -> bool:
     here, there = near.device.tunnel, far.device.tunnel
     if here is None or there is None or (here.kind, here.vni) != (there.kind, there.vni):
         return False
@@ -63,7 +63,7 @@ def _meet(near: End, far: End) -> bool:
     return addressed and here.output_key == there.input_key
 
 
-def _planned(scene: Scene, end: End) -> bool:
+def _planned(scene: Scene, end: BridgedEnd) -> bool:
     return end.device.name in scene.topology.ports(end.host.name)
 
 
@@ -73,7 +73,7 @@ def _root(joined: dict[tuple[str, str], tuple[str, str]], bridge: tuple[str, str
     return bridge
 
 
-def _runs_stp(end: End) -> bool:
+def _runs_stp(end: BridgedEnd) -> bool:
     bridge = end.host.seen.devices.get(str(end.device.master))
     return bridge is not None and bool(bridge.details.get("stp_state"))
 

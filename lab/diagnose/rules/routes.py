@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
-from lab.diagnose.rules.tables import in_vrf
+from lab.diagnose.rules.routing_tables import in_vrf
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import MULTICAST, Finding
 from lab.overlay import commands

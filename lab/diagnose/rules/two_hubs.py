@@ -8,7 +8,7 @@ from dataclasses import replace
 from lab.diagnose.codes import declared
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import TICKS, Finding
-from lab.overlay import bonds, commands
+from lab.overlay import commands, failover_timers
 from lab.topologies import ROLE
 
 KINDS = {"bond": "bond", "prp": "hsr"}
@@ -41,7 +41,7 @@ def watched(scene: Scene) -> Iterator[Finding]:
         if host.plan.holder != "bond" or device is None or device.kind != "bond":
             continue
         hubs = [hub.address() for hub in scene.topology.hubs]
-        interval, targets = bonds.arp_probes(device)
+        interval, targets = failover_timers.arp_probes(device)
         lacking = [address for address in hubs if address not in targets]
         if interval and not lacking:
             continue
@@ -78,11 +78,11 @@ def spanning(scene: Scene) -> Iterator[Finding]:
     topology, hub = scene.topology, scene.hub
     if not any(map(topology.spans, topology.nodes)) or hub.device is None:
         return
-    timers = {name: hub.device.details.get(name, 0) for name in bonds.STP_TIMERS}
+    timers = {name: hub.device.details.get(name, 0) for name in failover_timers.STP_TIMERS}
     age, delay = (timers[name] / TICKS for name in ("max_age", "forward_delay"))
     warning = hub.declared("stp-between-hubs", hub.plan.device, max_age=age, delay=delay, silence=age + 2 * delay)
     yield replace(warning, note=True)  # nothing is lost yet
-    planned = {name: topology.bridge_data[name] for name in bonds.STP_TIMERS if name in topology.bridge_data}
+    planned = {name: topology.bridge_data[name] for name in failover_timers.STP_TIMERS if name in topology.bridge_data}
     longer = [name for name, value in planned.items() if timers[name] > value]
     if longer:
         each = (f"{name} {timers[name] / TICKS:g} s (expected {planned[name] / TICKS:g} s)" for name in longer)

@@ -17,7 +17,7 @@ from lab import provision, topologies
 from lab.changes import addr_add, addr_del, bridge, link_add, link_del, route_add, route_del
 from lab.errors import EnvironmentProblem
 from lab.model import Change, TunnelOptions
-from lab.overlay import placing
+from lab.overlay import placement
 from lab.provision import Provisioned
 from lab.tunnels.vxlan import vxlan
 from selftests import plain
@@ -113,7 +113,7 @@ def test_a_refused_change_leaves_all_hosts_as_they_were(
     rig: Rig, set_up: Callable[..., Provisioned], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One host rejects a change: the message names it and the command, and the others are restored, too."""
-    monkeypatch.setattr(placing, "in_the_way", lambda *_: [])  # another program was quicker than the second check
+    monkeypatch.setattr(placement, "in_the_way", lambda *_: [])  # another program was quicker than the second check
     with rig.lab["spoke2"].node.changed(route_add(**ROUTE), route_del(**ROUTE)):
         rig.lab["spoke2"].node.apply(link_add("vxlan2", bridge()))
         before = looked(rig)

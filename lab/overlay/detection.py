@@ -13,16 +13,16 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface
 
 from lab.model import IPV6_LEAST_MTU, Finding, NodePlan, Role, Topology, TunnelOptions
-from lab.overlay import ends, incomplete, layouts, shaped, shapes, stars, wanted
-from lab.overlay.ends import Ends
+from lab.overlay import complete_shape, complete_star, incomplete, layouts, shapes, stars, tunnel_ends
 from lab.overlay.layouts import Layout
-from lab.overlay.readback import BROADCAST_PING, IPV6_OFF, Device, Seen
+from lab.overlay.readback import BROADCAST_PING, IPV6_OFF, ConfiguredNode, Device
 from lab.overlay.shapes import Shape
 from lab.overlay.stars import Star
+from lab.overlay.tunnel_ends import SpokeTunnel
 
 
 @dataclass(frozen=True)
-class Understood:
+class DetectedOverlay:
     """The overlay that was found (None: none that could be tested), and what is wrong with it."""
 
     topology: Topology | None
@@ -35,13 +35,13 @@ class Understood:
     """The hosts that are not part of the overlay or only partly, each with what its first finding states, if any."""
 
 
-def understand(hosts: Mapping[str, Seen], otherwise: TunnelOptions | None = None) -> Understood:
+def understand(hosts: Mapping[str, ConfiguredNode], otherwise: TunnelOptions | None = None) -> DetectedOverlay:
     """Reads an overlay out of its hosts, a star's hub first; `otherwise`: how tunnels are made where there are none."""
     if shape := shapes.recognise(hosts):
         return _shaped(shape, otherwise or TunnelOptions())
     star = stars.read(hosts, otherwise or TunnelOptions())
     if why := layouts.another(star.hub, star.bridge.name if star.bridge else None, star.pairs, hosts):
-        return Understood(None, (), layouts.described(why, hosts))
+        return DetectedOverlay(None, (), layouts.described(why, hosts))
     findings, whole = tuple(incomplete.findings(star)), star.wanted
     complete = [pair for pair in star.pairs if stars.stands(pair)]
     found = {pair.spoke.name: next(incomplete.of_pair(star, whole, pair), None) for pair in star.pairs}
@@ -49,27 +49,29 @@ def understand(hosts: Mapping[str, Seen], otherwise: TunnelOptions | None = None
     topology = None
     if star.bridge is not None and star.overlay is not None and complete:
         topology = _topology(star, star.bridge, star.overlay, complete)
-    return Understood(topology, findings, notes=tuple(_notes(star)), accused=accused)
+    return DetectedOverlay(topology, findings, notes=tuple(_notes(star)), accused=accused)
 
 
-def _shaped(shape: Shape, otherwise: TunnelOptions) -> Understood:
-    topology, findings, accused = shaped.read(shape, otherwise)
+def _shaped(shape: Shape, otherwise: TunnelOptions) -> DetectedOverlay:
+    topology, findings, accused = complete_shape.read(shape, otherwise)
     if topology is not None:
         used = any(_has_ipv6(shape.hosts[plan.name], plan.device) for plan in topology.nodes)
         topology = replace(topology, ipv6=used)
-    return Understood(topology, tuple(findings), notes=tuple(shaped.notes(shape)), accused=accused)
+    return DetectedOverlay(topology, tuple(findings), notes=tuple(complete_shape.notes(shape)), accused=accused)
 
 
-def tried(hosts: Mapping[str, Seen]) -> Topology | None:
+def tried(hosts: Mapping[str, ConfiguredNode]) -> Topology | None:
     """
     A topology to try deliveries with, whatever the hosts' layout; None where fewer than two have an overlay address.
 
     Hosts without an address in the subnet that most have are left out; it has no tunnels.
     """
-    placed: list[tuple[Seen, Device, IPv4Interface]] = []
+    placed: list[tuple[ConfiguredNode, Device, IPv4Interface]] = []
     for seen in hosts.values():
         for device in seen.devices.values():
-            if device.kind in layouts.LAYER2 and (address := ends.overlay_address(seen, ends.holder(seen, device))):
+            if device.kind in layouts.LAYER2 and (
+                address := tunnel_ends.overlay_address(seen, tunnel_ends.holder(seen, device))
+            ):
                 placed.append((seen, device, address))
     networks = [address.network for _, _, address in placed]
     nodes: dict[str, NodePlan] = {}
@@ -77,21 +79,24 @@ def tried(hosts: Mapping[str, Seen]) -> Topology | None:
         if address.network != max(networks, key=networks.count) or seen.name in nodes:
             continue
         role: Role = "spoke" if nodes else "hub"
-        underlay, nic = ends.underlay_of(seen, device, None) or address, ends.nic_of(seen, device) or device.name
-        nodes[seen.name] = NodePlan(seen.name, role, underlay, address, ends.holder(seen, device), nic)
+        underlay, nic = (
+            tunnel_ends.underlay_of(seen, device, None) or address,
+            tunnel_ends.nic_of(seen, device) or device.name,
+        )
+        nodes[seen.name] = NodePlan(seen.name, role, underlay, address, tunnel_ends.holder(seen, device), nic)
     return Topology("tried", tuple(nodes.values()), ()) if len(nodes) > 1 else None
 
 
-def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequence[Ends]) -> Topology | None:
+def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequence[SpokeTunnel]) -> Topology | None:
     """The overlay of the spokes whose ends are complete, with the addresses that they have."""
-    whole = wanted.star(star.hub, bridge.name, overlay, pairs, star.otherwise)
+    whole = complete_star.star(star.hub, bridge.name, overlay, pairs, star.otherwise)
     if whole is None:
         return None
     nodes: list[NodePlan] = []
     for plan in whole.nodes:
         seen = star.hosts[plan.name]
-        own = overlay if plan.is_hub else ends.overlay_address(seen, plan.device, overlay.network) or overlay
-        further = tuple(one for one in ends.ipv4_of(seen) if one not in (str(plan.underlay.ip), str(own.ip)))
+        own = overlay if plan.is_hub else tunnel_ends.overlay_address(seen, plan.device, overlay.network) or overlay
+        further = tuple(one for one in tunnel_ends.ipv4_of(seen) if one not in (str(plan.underlay.ip), str(own.ip)))
         nodes.append(replace(plan, overlay=own, further=further))
     return replace(
         whole,
@@ -103,7 +108,7 @@ def _topology(star: Star, bridge: Device, overlay: IPv4Interface, pairs: Sequenc
     )
 
 
-def _has_ipv6(seen: Seen, device: str) -> bool:
+def _has_ipv6(seen: ConfiguredNode, device: str) -> bool:
     """Whether IPv6 is used on a device, or would be, but for an MTU below what IPv6 needs."""
     if any(name == device for name, _ in seen.addresses6):
         return True
@@ -118,6 +123,6 @@ def _notes(star: Star) -> Iterator[str]:
 
 def _strangers(star: Star, bridge: Device) -> list[tuple[str, str]]:
     """The bridge's tunnels to hosts that are not among these, with their remotes."""
-    own = {address for seen in star.hosts.values() for address in ends.own(seen)}
+    own = {address for seen in star.hosts.values() for address in tunnel_ends.own(seen)}
     ports = [(port.name, port.remote) for port in star.hub.ports_of(bridge.name)]
     return [(name, remote) for name, remote in ports if remote and remote not in own]

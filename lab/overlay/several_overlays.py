@@ -12,11 +12,11 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from lab.errors import UsageProblem
-from lab.overlay import ends, shapes
+from lab.overlay import shapes, tunnel_ends
 from lab.overlay.layouts import LAYER2, remotes_of
-from lab.overlay.readback import Device, Seen
+from lab.overlay.readback import ConfiguredNode, Device
 
-Hosts = Mapping[str, Seen]
+Hosts = Mapping[str, ConfiguredNode]
 Overlays = Mapping[IPv4Network, Mapping[str, str]]
 """By subnet, the devices with an address in it by host."""
 
@@ -27,12 +27,12 @@ def overlays(hosts: Hosts) -> Overlays:
     for name, seen in hosts.items():
         for holder in {_holder(seen, device) for device in _tunnels(seen)}:
             for address in seen.addresses_of(holder):
-                if address.network.prefixlen < ends.NO_NETWORK:
+                if address.network.prefixlen < tunnel_ends.NO_NETWORK:
                     found.setdefault(address.network, {}).setdefault(name, holder)
     return {network: holders for network, holders in found.items() if len(holders) > 1}
 
 
-def chosen(hosts: Hosts, overlay: str | None) -> dict[str, Seen]:
+def chosen(hosts: Hosts, overlay: str | None) -> dict[str, ConfiguredNode]:
     """
     The hosts as if they had the overlay of a device or a subnet alone; all they have where None is chosen.
 
@@ -69,18 +69,18 @@ def notes(hosts: Hosts, network: IPv4Network | None) -> list[str]:
     ]
 
 
-def _tunnels(seen: Seen) -> list[Device]:
+def _tunnels(seen: ConfiguredNode) -> list[Device]:
     return [one for one in seen.devices.values() if one.kind in LAYER2 and remotes_of(seen, one)]
 
 
-def _holder(seen: Seen, tunnel: Device) -> str:
+def _holder(seen: ConfiguredNode, tunnel: Device) -> str:
     """The device that has, or should have, the address of the overlay that a tunnel belongs to."""
     bundles = [one for one in seen.devices.values() if one.kind in shapes.OVER_TWO]
     bundle = next((one for one in bundles if tunnel in shapes.legs(seen, one)), None)
-    return bundle.name if bundle else ends.holder(seen, tunnel)
+    return bundle.name if bundle else tunnel_ends.holder(seen, tunnel)
 
 
-def _without(seen: Seen, holders: set[str]) -> Seen:
+def _without(seen: ConfiguredNode, holders: set[str]) -> ConfiguredNode:
     """A host without some overlays' devices: those with the address, and the tunnels under them."""
     gone = {device.name for device in _tunnels(seen) if _holder(seen, device) in holders} | holders
     return replace(seen, devices={name: device for name, device in seen.devices.items() if name not in gone})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lab.diagnose.trial import Exchange
 from lab.model import Topology
-from lab.probes.paths import Place, Stage, carried_to, reached, ways
+from lab.probes.paths import ObservationPoint, Stage, carried_to, reached, ways
 from lab.probes.payloads import tag_of
 from lab.probes.sightings import Sighting
 
@@ -23,8 +23,8 @@ class Loss:
     exchange: Exchange
     receiver: str
     lost: int
-    last: Place | None
-    missing: Place
+    last: ObservationPoint | None
+    missing: ObservationPoint
     inside: Sighting | None = None
     bare: Sighting | None = None
     """Where it left the sender without a tunnel, if it did."""

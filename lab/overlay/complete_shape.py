@@ -15,8 +15,8 @@ from itertools import combinations
 
 from lab.graph import End, Tunnel
 from lab.model import Finding, Holder, NodePlan, Topology, TunnelOptions
-from lab.overlay import bonds, commands, ends, incomplete, wanted
-from lab.overlay.readback import BROADCAST_PING, Seen
+from lab.overlay import commands, complete_star, failover_timers, incomplete, tunnel_ends
+from lab.overlay.readback import BROADCAST_PING, ConfiguredNode
 from lab.overlay.shapes import Shape
 
 BRIDGE = "bridge0"
@@ -67,14 +67,14 @@ def _network(shape: Shape) -> IPv4Network | None:
     """The subnet that most hosts have on their devices."""
     found: Counter[IPv4Network] = Counter()
     for name, device in shape.places.items():
-        if address := ends.overlay_address(shape.hosts[name], device.name):
+        if address := tunnel_ends.overlay_address(shape.hosts[name], device.name):
             found[address.network] += 1
     return found.most_common(1)[0][0] if found else None
 
 
 def _outside(shape: Shape, name: str) -> Outside | None:
     """By which address the others know a host, or its own tunnels start; otherwise its route to them."""
-    seen, own = shape.hosts[name], ends.own(shape.hosts[name])
+    seen, own = shape.hosts[name], tunnel_ends.own(shape.hosts[name])
     starts = [device for (host, _), device in shape.ends.items() if host == name]
     leads = [remote for (_, to), device in shape.ends.items() if to == name if (remote := device.remote)]
     listed = [
@@ -85,13 +85,13 @@ def _outside(shape: Shape, name: str) -> Outside | None:
     ]
     locals_ = [device.local for device in starts if device.local]
     votes = Counter(one for one in (*leads, *listed, *locals_) if one in own)
-    peers = [one for other, there in shape.hosts.items() if other != name for one in ends.own(there)]
+    peers = [one for other, there in shape.hosts.items() if other != name for one in tunnel_ends.own(there)]
     if not votes:
         return _by_route(seen, peers)
     text = votes.most_common(1)[0][0]
     remote = next((device.remote for device in starts if device.remote), None) or next(iter(peers), "")
     holder = seen.devices.get(seen.device_with(text) or "")
-    outward = holder is not None and holder.name != ends.LOOPBACK and holder.kind != ends.DUMMY
+    outward = holder is not None and holder.name != tunnel_ends.LOOPBACK and holder.kind != tunnel_ends.DUMMY
     nic = holder.name if holder is not None and outward else seen.device_to(remote)
     address6 = next((one for _, one in seen.addresses6 if str(one.ip) == text), None)
     address = next((one for _, one in seen.addresses if str(one.ip) == text), None)
@@ -99,7 +99,7 @@ def _outside(shape: Shape, name: str) -> Outside | None:
     return Outside(address, nic, address6) if address is not None and nic is not None else None
 
 
-def _by_route(seen: Seen, peers: list[str]) -> Outside | None:
+def _by_route(seen: ConfiguredNode, peers: list[str]) -> Outside | None:
     for peer in peers:
         route = seen.route_to(peer)
         if route is not None and route.dev and (own := seen.addresses_of(route.dev)):
@@ -110,18 +110,18 @@ def _by_route(seen: Seen, peers: list[str]) -> Outside | None:
 def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], otherwise: TunnelOptions) -> Topology:
     """The complete overlay of the hosts whose outer addresses are known."""
     hosts = [shape.hosts[name] for name in outside]
-    free = wanted.free_addresses(network, hosts)
-    options = wanted.options(shape.ends.values(), otherwise)
+    free = complete_star.free_addresses(network, hosts)
+    options = complete_star.options(shape.ends.values(), otherwise)
     tunnels = _tunnels(shape, list(outside), options.kind)
     nodes: list[NodePlan] = []
     routes: Counter[IPv4Network] = Counter()
     for name, there in sorted(outside.items(), key=lambda one: one[0] not in shape.hubs):
         seen, place = shape.hosts[name], shape.places.get(name)
         device = place.name if place else _device(shape, name, tunnels)
-        own = ends.overlay_address(seen, device, network)
-        address = own if own and own.ip in network else next(free, wanted.NOWHERE)
+        own = tunnel_ends.overlay_address(seen, device, network)
+        address = own if own and own.ip in network else next(free, complete_star.NOWHERE)
         kept = IPv4Interface((address.ip, network.prefixlen))
-        further = tuple(one for one in ends.ipv4_of(seen) if one not in (str(there.address.ip), str(kept.ip)))
+        further = tuple(one for one in tunnel_ends.ipv4_of(seen) if one not in (str(there.address.ip), str(kept.ip)))
         nodes.append(
             NodePlan(
                 name,
@@ -136,9 +136,11 @@ def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], othe
                 isolated=shape.name == "mesh",
             )
         )
-        routes[wanted.multicast_route(seen, device)] += 1
+        routes[complete_star.multicast_route(seen, device)] += 1
     bundles = [place for name, place in shape.places.items() if shape.hubs and name not in shape.hubs]
-    intervals = [interval for each in bundles if each.kind == "bond" and (interval := bonds.arp_probes(each)[0])]
+    intervals = [
+        interval for each in bundles if each.kind == "bond" and (interval := failover_timers.arp_probes(each)[0])
+    ]
     return Topology(
         shape.name,
         tuple(nodes),
@@ -204,6 +206,6 @@ def _findings(shape: Shape, whole: Topology, name: str, network: IPv4Network) ->
         device, found = plan.device if plan else "", f"devices: {', '.join(seen.devices)}"
         yield Finding(code, name, device, f"{name} has no {what}", found, there)
         return
-    own = ends.overlay_address(seen, place.name, network)
+    own = tunnel_ends.overlay_address(seen, place.name, network)
     completed = commands.placed(whole, plan) if plan else ""
     yield from incomplete.of_address(name, place.name, own, network, "as most hosts have", completed)

@@ -21,7 +21,7 @@ WHAT = "firewall after a reboot"
 
 
 @dataclass(frozen=True)
-class Kept:
+class PersistenceResult:
     """One host's answer to one requirement: whether it applies, what is lost at boot, or why that is unknown."""
 
     applies: bool
@@ -36,24 +36,26 @@ def calls(node: Node, topology: Topology) -> list[Call[Any]]:
     return [node.call(Agent.firewalld), node.call(Agent.named_at_boot, words, firewalls=True)]
 
 
-def of_firewalld(topology: Topology, plan: NodePlan, answer: Mapping[str, Any]) -> Kept:
+def of_firewalld(topology: Topology, plan: NodePlan, answer: Mapping[str, Any]) -> PersistenceResult:
     """What firewalld accepts of the overlay, now and after its next start (BOOT-05)."""
     unread = f"firewalld's configuration cannot be determined: {answer['unread']}" if answer["unread"] else ""
     found = () if unread else tuple(firewalld.lost(topology, plan, answer))
-    return Kept(answer["runs"], found, unread, "firewalld's permanent configuration has what it accepts of the overlay")
+    return PersistenceResult(
+        answer["runs"], found, unread, "firewalld's permanent configuration has what it accepts of the overlay"
+    )
 
 
 def of_rules(
     topology: Topology, plan: NodePlan, rules: Sequence[FirewallRule], named: Sequence[Mapping[str, Any]]
-) -> Kept:
+) -> PersistenceResult:
     """The rules of nft and iptables that tunnel packets need, and the files that load them (BOOT-06)."""
     needed = saved_rules.needed(topology, plan, rules)
     found = tuple(saved_rules.lost(topology, plan, needed, named))
     paths = ", ".join(file["path"] for file in saved_rules.loading(topology, needed, named))
-    return Kept(bool(needed), found, proof=f"the rule that accepts tunnel packets is loaded from {paths}")
+    return PersistenceResult(bool(needed), found, proof=f"the rule that accepts tunnel packets is loaded from {paths}")
 
 
-def checks(role: str, *kept: Kept) -> Iterator[Check]:
+def checks(role: str, *kept: PersistenceResult) -> Iterator[Check]:
     """The same as lines of a report; none where no firewall needs a rule for the overlay."""
     for one in kept:
         if one.applies and one.unread:

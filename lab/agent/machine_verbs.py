@@ -1,8 +1,8 @@
 """
 The agent's verbs for its machine, for what happens in its nodes and for their taps.
 
-Like those of `looking` and `talking` they change nothing that is configured: a node that was opened read-only has no
-other verbs.
+Like those of `state_verbs` and `socket_verbs` they change nothing that is configured: a node that was opened read-only
+has no other verbs.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from lab.agent import awaiting, namespaces, neighbour_table, restoring, tap_filter
-from lab.agent.node import Node
+from lab.agent.node import AgentNode
 from lab.agent.occupancy import Occupancy
 from lab.agent.progress import Peer, Progress
-from lab.agent.socket_verbs import Talking
+from lab.agent.socket_verbs import SocketVerbs
 
 BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
 MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8 // BYTES_OF_STACK)
 """Stacks of closed nodes that are kept, in an eighth of the machine's memory at most."""
 
 
-class Watching(Talking):
+class MachineVerbs(SocketVerbs):
     """Every public method is a verb; arguments and results are builtins."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._closed: list[Node] = []
+        self._closed: list[AgentNode] = []
         self._occupancy = Occupancy()
         self._progress: Progress | None = None
 
@@ -85,7 +85,7 @@ class Watching(Talking):
     def node_home(self, read_only: bool = False) -> int:
         """The machine's own stack as a node: what a live host is.  `read_only`: every change of it is refused."""
         handle = self._handle()
-        self._nodes[handle] = Node(namespaces.home(), read_only=read_only, is_busy=read_only)
+        self._nodes[handle] = AgentNode(namespaces.home(), read_only=read_only, is_busy=read_only)
         return handle
 
     def namespace_path(self, node: int) -> str:
@@ -111,7 +111,7 @@ class Watching(Talking):
             for node in self._closed:
                 node.transport().forget_neighbours()
 
-    def _collecting(self, node: Node) -> bool:
+    def _collecting(self, node: AgentNode) -> bool:
         """Whether the kernel's table of neighbours holds so many that it may remove some."""
         counted = neighbour_table.counts(node.transport())
         return counted["entries"] > counted["collected_from"]

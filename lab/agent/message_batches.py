@@ -29,7 +29,7 @@ WORD = struct.calcsize("@L")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-class Message(NamedTuple):
+class ReceivedMessage(NamedTuple):
     """One message: its payload, its ancillary data as in recvmsg(2), the source's address as in memory."""
 
     payload: bytes
@@ -63,13 +63,13 @@ class Header(ctypes.Structure):
     )
 
 
-class Received(ctypes.Structure):
+class Mmsghdr(ctypes.Structure):
     """struct mmsghdr."""
 
     _fields_ = (("header", Header), ("length", ctypes.c_uint))
 
 
-class Room:
+class BatchBuffers:
     """
     Buffers for what one system call reads, or sends `to` an address; their user copies the content before the next.
 
@@ -81,7 +81,7 @@ class Room:
         # memory that nothing has been written to is none: most messages are short
         self.payloads = mmap.mmap(-1, AT_ONCE * size)
         self.ancillary = mmap.mmap(-1, AT_ONCE * self.stride)
-        self.headers = (Received * AT_ONCE)()
+        self.headers = (Mmsghdr * AT_ONCE)()
         self._vectors = (Vector * AT_ONCE)()
         self._to = ctypes.create_string_buffer(to, len(to))
         payloads, ancillary = _address(self.payloads), _address(self.ancillary)
@@ -103,18 +103,18 @@ class Room:
             header = self.headers[number].header
             header.name_length, header.control_length = NAME, self._control
 
-    def receive(self, opened: socket.socket) -> list[Message]:
+    def receive(self, opened: socket.socket) -> list[ReceivedMessage]:
         """What has arrived, `AT_ONCE` at most, without waiting: fewer than that, and there is nothing more."""
         count = called(LIBC.recvmmsg(opened.fileno(), self.headers, AT_ONCE, socket.MSG_DONTWAIT, None))
         found = [self._message(number) for number in range(count)]
         self.reset(count)
         return found
 
-    def _message(self, number: int) -> Message:
+    def _message(self, number: int) -> ReceivedMessage:
         received = self.headers[number]
         start, control = number * self.size, number * self.stride
         name = control + self._control
-        return Message(
+        return ReceivedMessage(
             self.payloads[start : start + received.length],
             _ancillary(self.ancillary[control : control + received.header.control_length]),
             self.ancillary[name : name + received.header.name_length],

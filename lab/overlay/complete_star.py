@@ -14,9 +14,9 @@ from ipaddress import IPv4Interface, IPv4Network
 from lab.errors import OvercastError
 from lab.graph import End, Tunnel
 from lab.model import MULTICAST, VXLAN_PORT, NodePlan, Topology, TunnelOptions
-from lab.overlay import ends, placing
-from lab.overlay.ends import Ends
-from lab.overlay.readback import Device, Seen
+from lab.overlay import placement, tunnel_ends
+from lab.overlay.readback import ConfiguredNode, Device
+from lab.overlay.tunnel_ends import SpokeTunnel
 from lab.tunnels import KINDS
 
 SUBNETS = [IPv4Network(f"172.16.{number}.0/24") for number in range(254, 239, -1)]
@@ -24,7 +24,11 @@ NOWHERE = IPv4Interface("0.0.0.0/32")
 
 
 def star(
-    hub: Seen, bridge: str | None, overlay: IPv4Interface | None, pairs: Sequence[Ends], otherwise: TunnelOptions
+    hub: ConfiguredNode,
+    bridge: str | None,
+    overlay: IPv4Interface | None,
+    pairs: Sequence[SpokeTunnel],
+    otherwise: TunnelOptions,
 ) -> Topology | None:
     """
     The complete star; None where no addresses are found that the hosts reach each other by, or that are free.
@@ -41,8 +45,8 @@ def star(
     nodes = [NodePlan(hub.name, "hub", NOWHERE, hub_address or NOWHERE, device, holder="bridge")]
     tunnels: list[Tunnel] = []
     for pair in pairs:
-        device = ends.holder(pair.spoke, pair.near) if pair.near else ""
-        own = ends.overlay_address(pair.spoke, device, network) if device else None
+        device = tunnel_ends.holder(pair.spoke, pair.near) if pair.near else ""
+        own = tunnel_ends.overlay_address(pair.spoke, device, network) if device else None
         tunnel = _tunnel(hub, pair, made, tunnels)
         kept = IPv4Interface((own.ip, network.prefixlen)) if own and own.ip in network else None
         address = kept or next(free, None)
@@ -50,7 +54,9 @@ def star(
             return None
         port = tunnel.ends[1].device
         nodes.append(
-            NodePlan(pair.spoke.name, "spoke", NOWHERE, address, device or port, holder=ends.kind_of(device, port))
+            NodePlan(
+                pair.spoke.name, "spoke", NOWHERE, address, device or port, holder=tunnel_ends.kind_of(device, port)
+            )
         )
         tunnels.append(tunnel)
     topology = Topology(
@@ -63,13 +69,13 @@ def star(
     return _outer(topology, hub, pairs) if hub_address else None
 
 
-def _outer(topology: Topology, hub: Seen, pairs: Sequence[Ends]) -> Topology | None:
+def _outer(topology: Topology, hub: ConfiguredNode, pairs: Sequence[SpokeTunnel]) -> Topology | None:
     """The topology with the hosts' outer addresses: those of the tunnels that exist, otherwise by their routes."""
     try:
-        placed = placing.placed(topology, {hub.name: hub, **{pair.spoke.name: pair.spoke for pair in pairs}})
+        placed = placement.placed(topology, {hub.name: hub, **{pair.spoke.name: pair.spoke for pair in pairs}})
     except OvercastError:
         placed = None
-    found: dict[str, tuple[Seen, Device, Device | None]] = {}
+    found: dict[str, tuple[ConfiguredNode, Device, Device | None]] = {}
     for pair in pairs:
         if pair.near is not None:
             found[pair.spoke.name] = (pair.spoke, pair.near, pair.far)
@@ -85,15 +91,15 @@ def _outer(topology: Topology, hub: Seen, pairs: Sequence[Ends]) -> Topology | N
     return replace(topology, nodes=tuple(nodes))
 
 
-def _known(node: NodePlan, seen: Seen, end: Device, other: Device | None) -> NodePlan | None:
-    underlay = ends.underlay_of(seen, end, other.remote if other else None)
-    nic = ends.nic_of(seen, end)
+def _known(node: NodePlan, seen: ConfiguredNode, end: Device, other: Device | None) -> NodePlan | None:
+    underlay = tunnel_ends.underlay_of(seen, end, other.remote if other else None)
+    nic = tunnel_ends.nic_of(seen, end)
     if underlay is None or nic is None:
         return None
-    return replace(node, underlay=underlay, nic=nic, underlay6=ends.underlay6_of(seen, end))
+    return replace(node, underlay=underlay, nic=nic, underlay6=tunnel_ends.underlay6_of(seen, end))
 
 
-def _tunnel(hub: Seen, pair: Ends, options: TunnelOptions, others: Sequence[Tunnel]) -> Tunnel:
+def _tunnel(hub: ConfiguredNode, pair: SpokeTunnel, options: TunnelOptions, others: Sequence[Tunnel]) -> Tunnel:
     """A spoke's tunnel: an end that is missing is called as the other one, or by the first name that is free."""
     taken = {tunnel.ends[0].device for tunnel in others} | set(hub.devices) | set(pair.spoke.devices)
     number = next(number for number in range(1, 1 << 12) if f"{options.kind}{number}" not in taken)
@@ -110,11 +116,13 @@ def _tunnel(hub: Seen, pair: Ends, options: TunnelOptions, others: Sequence[Tunn
     return Tunnel((hub_end, end), vni or next(one for one in range(least, 1 << 24) if one not in vnis))
 
 
-def _network(hub: Seen, pairs: Sequence[Ends]) -> IPv4Network | None:
+def _network(hub: ConfiguredNode, pairs: Sequence[SpokeTunnel]) -> IPv4Network | None:
     """The subnet that most spokes have on their tunnels; without tunnels, one that no host has anything in."""
     found: Counter[IPv4Network] = Counter()
     for pair in pairs:
-        if pair.near and (address := ends.overlay_address(pair.spoke, ends.holder(pair.spoke, pair.near))):
+        if pair.near and (
+            address := tunnel_ends.overlay_address(pair.spoke, tunnel_ends.holder(pair.spoke, pair.near))
+        ):
             found[address.network] += 1
     if found:
         return found.most_common(1)[0][0]
@@ -122,12 +130,12 @@ def _network(hub: Seen, pairs: Sequence[Ends]) -> IPv4Network | None:
     return next((subnet for subnet in SUBNETS if not any(_uses(host, subnet) for host in hosts)), None)
 
 
-def _uses(host: Seen, subnet: IPv4Network) -> bool:
+def _uses(host: ConfiguredNode, subnet: IPv4Network) -> bool:
     routes = [route.to for route in host.routes if route.to.prefixlen]
     return any(subnet.overlaps(other) for other in (*routes, *(address.network for _, address in host.addresses)))
 
 
-def free_addresses(network: IPv4Network, hosts: Sequence[Seen]) -> Iterator[IPv4Interface]:
+def free_addresses(network: IPv4Network, hosts: Sequence[ConfiguredNode]) -> Iterator[IPv4Interface]:
     taken = {address.ip for host in hosts for _, address in host.addresses}
     for ip in network.hosts():
         if ip not in taken:
@@ -162,7 +170,7 @@ def options_of(end: Device) -> TunnelOptions:
     return replace(plain, encap_limit=tunnel.encap_limit) if KINDS[tunnel.kind].over_ipv6 else plain
 
 
-def multicast_route(seen: Seen, device: str) -> IPv4Network:
+def multicast_route(seen: ConfiguredNode, device: str) -> IPv4Network:
     """The part of the multicast range that a host routes to a device; all of it where it routes none."""
     routes = [route.to for route in seen.routes if route.dev == device and route.to.subnet_of(MULTICAST)]
     return max(routes, key=lambda network: network.num_addresses, default=MULTICAST)

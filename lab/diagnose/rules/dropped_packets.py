@@ -14,7 +14,7 @@ from lab.clouds import UDP
 from lab.diagnose.codes import CODES
 from lab.diagnose.rules.firewall_exceptions import IGMP, excepted, hooks, inserted, quoted
 from lab.diagnose.scene import HostScene, Scene
-from lab.firewall.matches import Packet
+from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.model import Finding
 
@@ -24,7 +24,7 @@ class Dropped:
     """A packet, and the field of it that a rule must name that drops it (`codes.json` names the code)."""
 
     code: str
-    packet: Packet
+    packet: PacketPattern
     field: str
     accept: tuple[str, str]
     """What has to be accepted, in the words of iptables and of nft."""
@@ -33,14 +33,14 @@ class Dropped:
 
 
 DROPPED = (
-    Dropped("dhcp-filtered", Packet(UDP, port=67), "port", ("-p udp --dport 67", "udp dport 67")),
-    Dropped("mdns-filtered", Packet(UDP, port=5353), "port", ("-p udp --dport 5353", "udp dport 5353")),
-    Dropped("vrrp-filtered", Packet(112), "protocol", ("-p 112", "meta l4proto 112")),
-    Dropped("cluster-filtered", Packet(UDP, port=5405), "port", ("-p udp --dport 5405", "udp dport 5405")),
-    Dropped("queries-filtered", Packet(source="0.0.0.0"), "source", IGMP, ""),
+    Dropped("dhcp-filtered", PacketPattern(UDP, port=67), "port", ("-p udp --dport 67", "udp dport 67")),
+    Dropped("mdns-filtered", PacketPattern(UDP, port=5353), "port", ("-p udp --dport 5353", "udp dport 5353")),
+    Dropped("vrrp-filtered", PacketPattern(112), "protocol", ("-p 112", "meta l4proto 112")),
+    Dropped("cluster-filtered", PacketPattern(UDP, port=5405), "port", ("-p udp --dport 5405", "udp dport 5405")),
+    Dropped("queries-filtered", PacketPattern(source="0.0.0.0"), "source", IGMP, ""),
     Dropped(
         "pmtu-icmp-filtered",
-        Packet(1, icmp="3/4"),
+        PacketPattern(1, icmp="3/4"),
         "icmp",
         ("-p icmp --icmp-type 3/4", "icmp type destination-unreachable icmp code frag-needed"),
         "underlay",

@@ -29,7 +29,7 @@ READ_AT_ONCE = 1 << 16
 LAST_BREATH = 2.0  # seconds that a program gets to end in order
 
 
-class Running:
+class BackgroundProgram:
     """One program, and what it has said so far."""
 
     def __init__(self, stack: namespaces.Stack, arguments: Sequence[str], files: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
 from lab.model import Holder
-from lab.overlay.readback import Device, Seen
+from lab.overlay.readback import ConfiguredNode, Device
 
 BRIDGE = "bridge"
 NO_NETWORK = 31  # from this prefix length on a subnet has no broadcast address
@@ -21,10 +21,10 @@ LOOPBACK, DUMMY = "lo", "dummy"  # devices that may have an outer address and se
 
 
 @dataclass(frozen=True)
-class Ends:
+class SpokeTunnel:
     """A spoke with its end of its tunnel and the hub's, as far as they exist."""
 
-    spoke: Seen
+    spoke: ConfiguredNode
     near: Device | None
     far: Device | None
 
@@ -34,19 +34,19 @@ class Ends:
         return self.near is not None and self.far is not None and _same_tunnel(self.near, self.far)
 
 
-def own(seen: Seen) -> set[str]:
+def own(seen: ConfiguredNode) -> set[str]:
     """A host's addresses of IPv4 and IPv6, without those that every host has."""
     return set(ipv4_of(seen)) | {
         str(one.ip) for _, one in seen.addresses6 if not one.ip.is_link_local and not one.ip.is_loopback
     }
 
 
-def ipv4_of(seen: Seen) -> list[str]:
+def ipv4_of(seen: ConfiguredNode) -> list[str]:
     """A host's IPv4 addresses, without those of its loopback network."""
     return [str(one.ip) for _, one in seen.addresses if not one.ip.is_loopback]
 
 
-def holder(seen: Seen, tunnel: Device) -> str:
+def holder(seen: ConfiguredNode, tunnel: Device) -> str:
     """The device that the host's overlay address is on: the tunnel, or a bridge whose port it is."""
     master = seen.devices.get(tunnel.master or "")
     if (
@@ -63,7 +63,7 @@ def kind_of(device: str, tunnel: str) -> Holder:
     return "tunnel" if device in ("", tunnel) else "bridge"
 
 
-def overlay_address(seen: Seen, device: str, network: IPv4Network | None = None) -> IPv4Interface | None:
+def overlay_address(seen: ConfiguredNode, device: str, network: IPv4Network | None = None) -> IPv4Interface | None:
     """
     Which of a device's addresses is the overlay's: the one in the overlay's subnet, if that is known.
 
@@ -80,7 +80,7 @@ def _distance(address: IPv4Interface, network: IPv4Network | None) -> int:
     return 2 if address.ip not in network else 1
 
 
-def of_spoke(hub: Seen, bridge: str, network: IPv4Network | None, spoke: Seen) -> Ends:
+def of_spoke(hub: ConfiguredNode, bridge: str, network: IPv4Network | None, spoke: ConfiguredNode) -> SpokeTunnel:
     """The ends of a spoke's tunnel to a bridge of the hub: of several, those that fit each other best."""
     nears: list[Device | None] = [one for one in spoke.tunnels() if one.remote in own(hub)]
     fars: list[Device | None] = [one for one in hub.tunnels() if one.remote in own(spoke)]
@@ -91,7 +91,7 @@ def of_spoke(hub: Seen, bridge: str, network: IPv4Network | None, spoke: Seen) -
     ]
     nears = [one for one in nears if one not in [near for near, _ in others]] or [None]
     fars = [one for one in fars if one not in [far for _, far in others]] or [None]
-    pairs = [Ends(spoke, near, far) for near, far in itertools.product(nears, fars)]
+    pairs = [SpokeTunnel(spoke, near, far) for near, far in itertools.product(nears, fars)]
     return max(pairs, key=lambda pair: _fit(bridge, network, pair))
 
 
@@ -103,7 +103,12 @@ def _same_tunnel(near: Device, far: Device) -> bool:
 
 
 def _another_overlay(
-    hub: Seen, bridge: str, network: IPv4Network | None, spoke: Seen, near: Device | None, far: Device | None
+    hub: ConfiguredNode,
+    bridge: str,
+    network: IPv4Network | None,
+    spoke: ConfiguredNode,
+    near: Device | None,
+    far: Device | None,
 ) -> bool:
     """Whether two ends are one tunnel of another overlay: of another bridge or none, with addresses of its own."""
     if near is None or far is None or far.master == bridge or not _same_tunnel(near, far):
@@ -114,7 +119,7 @@ def _another_overlay(
     return network is None or here.ip not in network
 
 
-def _fit(bridge: str, network: IPv4Network | None, pair: Ends) -> tuple[bool, ...]:
+def _fit(bridge: str, network: IPv4Network | None, pair: SpokeTunnel) -> tuple[bool, ...]:
     near, far = pair.near, pair.far
     address = overlay_address(pair.spoke, holder(pair.spoke, near), network) if near else None
     pinned = [(one.local, other.remote) for one, other in ((near, far), (far, near)) if one and other]
@@ -127,7 +132,7 @@ def _fit(bridge: str, network: IPv4Network | None, pair: Ends) -> tuple[bool, ..
     )
 
 
-def nic_of(seen: Seen, tunnel: Device) -> str | None:
+def nic_of(seen: ConfiguredNode, tunnel: Device) -> str | None:
     """The NIC that a tunnel's packets use."""
     device = seen.devices.get(seen.device_with(tunnel.local) or "") if tunnel.local else None
     if device is not None and device.name != LOOPBACK and device.kind != DUMMY:
@@ -135,7 +140,7 @@ def nic_of(seen: Seen, tunnel: Device) -> str | None:
     return (seen.device_to(tunnel.remote) if tunnel.remote else None) or (device.name if device else None)
 
 
-def underlay_of(seen: Seen, tunnel: Device, expected: str | None) -> IPv4Interface | None:
+def underlay_of(seen: ConfiguredNode, tunnel: Device, expected: str | None) -> IPv4Interface | None:
     """A tunnel's outer address: its `local`, the other end's remote, or the routing table's choice."""
     nic = nic_of(seen, tunnel)
     route = seen.route_to(tunnel.remote) if tunnel.remote else None
@@ -147,12 +152,12 @@ def underlay_of(seen: Seen, tunnel: Device, expected: str | None) -> IPv4Interfa
     return next(iter(seen.addresses_of(nic or "")), None)
 
 
-def underlay6_of(seen: Seen, tunnel: Device) -> IPv6Interface | None:
+def underlay6_of(seen: ConfiguredNode, tunnel: Device) -> IPv6Interface | None:
     """The address of IPv6 that the tunnel starts at, if it goes over IPv6."""
     return next((address for _, address in seen.addresses6 if str(address.ip) == tunnel.local), None)
 
 
-def bridges(hub: Seen) -> list[Device]:
+def bridges(hub: ConfiguredNode) -> list[Device]:
     """The hub's bridges that have tunnels as ports."""
     return [
         device
@@ -161,7 +166,7 @@ def bridges(hub: Seen) -> list[Device]:
     ]
 
 
-def network_of(hub: Seen, bridge: str, spokes: Sequence[Seen]) -> IPv4Network | None:
+def network_of(hub: ConfiguredNode, bridge: str, spokes: Sequence[ConfiguredNode]) -> IPv4Network | None:
     """The subnet of a bridge's overlay: of the bridge's addresses' subnets the one with the most hosts."""
     found = [one.network for one in hub.addresses_of(bridge) if one.network.prefixlen < NO_NETWORK]
     hosts = [address.ip for spoke in spokes for _, address in spoke.addresses]

@@ -16,7 +16,7 @@ import pytest
 from lab import designs
 from lab.agent import boot_files
 from lab.boot import common, ifupdown, networkd, networkmanager, shell
-from lab.checkup import lasting
+from lab.checkup import boot_persistence
 from lab.checkup.check import Check
 from lab.machines.hosts import HostSpec
 from lab.model import TunnelOptions
@@ -206,7 +206,7 @@ def persistence(state: State, directory: Path) -> Check:
     wants = "/etc/systemd/system/multi-user.target.wants"
     lines += [f"mkdir -p {wants}", *(f"ln -s ../{unit} {wants}/{unit}" for unit in state.enabled), state.done]
     # a copy, for who may not come to this checkout
-    found = f"runpy.run_path('/run/agent.py')['naming']({lasting.words(PLAN, NODE)!r})"
+    found = f"runpy.run_path('/run/agent.py')['naming']({boot_persistence.words(PLAN, NODE)!r})"
     asked = f"import json, runpy; print(json.dumps({found}))"
     lines += [
         f"cp {boot_files.__file__} /run/agent.py",
@@ -216,7 +216,7 @@ def persistence(state: State, directory: Path) -> Check:
     words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(lines)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return lasting.check(HostSpec(1, "spoke1", "spoke1"), PLAN, NODE, json.loads(done.stdout), WRITE)
+    return boot_persistence.check(HostSpec(1, "spoke1", "spoke1"), PLAN, NODE, json.loads(done.stdout), WRITE)
 
 
 @pytest.mark.parametrize("name", STATES)

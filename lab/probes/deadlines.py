@@ -66,21 +66,21 @@ class Learnt:
         return min(LIVE_MOST, max(LIVE_LEAST, TIMES * self.slowest))
 
 
-Kind = Literal["unicast", "broadcast", "multicast", "membership"]
-REPORTED: tuple[Kind, ...] = ("broadcast", "membership")
+FlowKind = Literal["unicast", "broadcast", "multicast", "membership"]
+REPORTED: tuple[FlowKind, ...] = ("broadcast", "membership")
 
 
 @dataclass(frozen=True)
-class Way:
+class Flow:
     """From one host to another, on one network, by one kind of address."""
 
     network: Network
-    kind: Kind
+    kind: FlowKind
     sender: str
     receiver: str
 
 
-def presumed(ways: Iterable[Way], hub: str, known: Collection[str], hosts: Collection[str]) -> set[Way]:
+def presumed(ways: Iterable[Flow], hub: str, known: Collection[str], hosts: Collection[str]) -> set[Flow]:
     """
     The ways between `hosts` that are dead if these are, which were found between the hosts `known`.
 
@@ -108,8 +108,8 @@ class Lost:
     A wait for a packet on one of them is `SHORT`.  A healthy lab has none.
     """
 
-    ways: set[Way] = field(default_factory=set)
-    lossy: set[Way] = field(default_factory=set)
+    ways: set[Flow] = field(default_factory=set)
+    lossy: set[Flow] = field(default_factory=set)
     """The ways on which a known cause loses some packets: what does not arrive at once is taken for lost too."""
     kernel: set[str] = field(default_factory=set)
     """The causes in the kernel that all labs share, by their codes: with any, every way is lossy."""
@@ -121,15 +121,15 @@ class Lost:
         """Whether anything is known to be lost."""
         return bool(self.ways or self.lossy or self.kernel)
 
-    def every(self, ways: Collection[Way]) -> bool:
+    def every(self, ways: Collection[Flow]) -> bool:
         """Whether all of these ways are known to be dead, and there are any."""
         return bool(ways) and self.ways.issuperset(ways)
 
-    def may_lose(self, *ways: Way) -> bool:
+    def may_lose(self, *ways: Flow) -> bool:
         """Whether a known cause loses packets on each of these ways, all or some, and there are any."""
         return bool(ways) and (bool(self.kernel) or (self.ways | self.lossy).issuperset(ways))
 
-    def grace(self, seconds: float, *ways: Way) -> float:
+    def grace(self, seconds: float, *ways: Flow) -> float:
         """How long to wait for packets on these ways: as long as nothing is known to lose them on one of the ways."""
         return min(seconds, SHORT) if self.may_lose(*ways) else seconds
 
@@ -141,7 +141,7 @@ class Lost:
         whatever the routing table is.
         """
         sender = self.senders.get((node, interface))
-        ways = [Way("overlay", kind, sender, node) for kind in REPORTED] if sender else []
+        ways = [Flow("overlay", kind, sender, node) for kind in REPORTED] if sender else []
         if not self.kernel and not any(map(self.may_lose, ways)):
             return min(seconds, BROKEN) if self.anything else seconds
         return min(seconds, SHORT if any(self.every([way]) for way in ways) else SHORT_REPORT)
@@ -149,7 +149,7 @@ class Lost:
     def note_at(self, node: str, interface: str) -> None:
         """Membership reports were waited for at an interface in vain."""
         if sender := self.senders.get((node, interface)):
-            self.ways.add(Way("overlay", "membership", sender, node))
+            self.ways.add(Flow("overlay", "membership", sender, node))
 
     def grace_both(self, seconds: float, network: Network, one: str, other: str) -> float:
         """How long to wait for an exchange by unicast."""
@@ -157,7 +157,7 @@ class Lost:
 
     def no_exchange(self, network: Network, one: str, other: str) -> bool:
         """Whether an exchange by unicast, which needs both directions, is known to fail, or may by a known cause."""
-        return any(self.may_lose(Way(network, "unicast", *ends)) for ends in ((one, other), (other, one)))
+        return any(self.may_lose(Flow(network, "unicast", *ends)) for ends in ((one, other), (other, one)))
 
     def share(self, other: Lost) -> None:
         """What is found out about either is known of both from now on."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lab import live
 from lab.checkup.check import Check
-from lab.checkup.live_host import ALL, Host
+from lab.checkup.live_host import ALL, LiveHost
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
@@ -18,7 +18,7 @@ from lab.overlay.layouts import NOT_UNDERSTOOD, Layout
 
 
 @dataclass(frozen=True)
-class Diagnosed:
+class LiveDiagnosis:
     """The findings about the overlay; `skipped` is the reason why there was no trial."""
 
     findings: tuple[Finding, ...] = ()
@@ -29,24 +29,24 @@ class Diagnosed:
     """What the diagnosis looked at; None where no datagrams were sent."""
 
 
-def diagnose(hosts: Mapping[str, Host], specs: Sequence[HostSpec], underlay: Underlay) -> Diagnosed:
+def diagnose(hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], underlay: Underlay) -> LiveDiagnosis:
     """Reads the overlay from its hosts, a star's hub first, and tries it: datagrams are sent, nothing is changed."""
     nodes, seen = {role: host.node for role, host in hosts.items()}, {role: host.seen for role, host in hosts.items()}
     looked = live.looked(nodes, seen, underlay)
     found = live.named(looked.findings, specs)
     if looked.layout:
-        return Diagnosed(layout=looked.layout)
+        return LiveDiagnosis(layout=looked.layout)
     if looked.lab is None:
-        return Diagnosed(found, "no datagrams were sent: no overlay that could be tested was found")
+        return LiveDiagnosis(found, "no datagrams were sent: no overlay that could be tested was found")
     try:
         gathered = scene.gather(looked.lab)
         tried = explain(gathered, known=found)
     except (OvercastError, OSError) as problem:
-        return Diagnosed(found, f"not tried: {getattr(problem, 'message', problem)}")
-    return Diagnosed((*found, *live.named(tried, specs)), notes=looked.notes, scene=gathered)
+        return LiveDiagnosis(found, f"not tried: {getattr(problem, 'message', problem)}")
+    return LiveDiagnosis((*found, *live.named(tried, specs)), notes=looked.notes, scene=gathered)
 
 
-def checks(diagnosed: Diagnosed) -> list[Check]:
+def checks(diagnosed: LiveDiagnosis) -> list[Check]:
     """The findings as lines of a report."""
     made = [
         Check(

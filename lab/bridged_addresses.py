@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.laboratory import BuiltLab
-from lab.overlay import ends, readback
+from lab.overlay import readback, tunnel_ends
 
 
 def with_bridges(lab: BuiltLab) -> BuiltLab:
@@ -15,9 +15,9 @@ def with_bridges(lab: BuiltLab) -> BuiltLab:
     for plan in lab.built_from.nodes:
         on_tunnel = plan.holder == "tunnel"
         tunnel = seen[plan.name].devices.get(plan.device) if on_tunnel else None
-        device = ends.holder(seen[plan.name], tunnel) if tunnel else plan.device
+        device = tunnel_ends.holder(seen[plan.name], tunnel) if tunnel else plan.device
         moved = on_tunnel and plan.overlay in seen[plan.name].addresses_of(device)
-        found.append(replace(plan, device=device, holder=ends.kind_of(device, plan.device)) if moved else plan)
+        found.append(replace(plan, device=device, holder=tunnel_ends.kind_of(device, plan.device)) if moved else plan)
     if tuple(found) == lab.topology.nodes:
         return lab
     topology = replace(lab.topology, nodes=tuple(found))

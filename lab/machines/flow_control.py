@@ -35,7 +35,7 @@ class FarWire:
         pass
 
 
-class Reader(io.RawIOBase):
+class GrantingReader(io.RawIOBase):
     """What the other side writes; `grant` grants it what was read, once that is `grain` bytes."""
 
     def __init__(self, descriptor: int, grant: Callable[[int], object], grain: int) -> None:
@@ -61,13 +61,13 @@ class Reader(io.RawIOBase):
         super().close()
 
 
-class Wire(FarWire):
+class CreditWire(FarWire):
     """Execnet's IO over a line; each end has its own way to wait for grants (`_grants`)."""
 
     far: str
     """Who is at the other end, for messages."""
 
-    def __init__(self, execmodel: ExecModel, reader: Reader, line: int, granted: str, limit: int) -> None:
+    def __init__(self, execmodel: ExecModel, reader: GrantingReader, line: int, granted: str, limit: int) -> None:
         """`limit` bytes need no grant; `granted` is the struct format of a grant."""
         self.execmodel = execmodel
         self._incoming = io.BufferedReader(reader, 65536)

@@ -34,7 +34,7 @@ ICMP_HEADER = 8
 
 
 @dataclass(frozen=True)
-class Complaint:
+class IcmpError:
     """One ICMP error where it was seen; `about` is source, destination and protocol of what is `quoted` in it."""
 
     sighting: Sighting
@@ -72,12 +72,12 @@ def complaints(seen: Iterable[Sighting]) -> list[str]:
     return [line + (f" ({count} times)" if count > 1 else "") for line, count in counted.items()]
 
 
-def errors(seen: Iterable[Sighting]) -> list[Complaint]:
+def errors(seen: Iterable[Sighting]) -> list[IcmpError]:
     """The ICMP and ICMPv6 errors among frames, bare or on the underlay."""
     return [found for found in map(_error, seen) if found]
 
 
-def _error(sighting: Sighting) -> Complaint | None:
+def _error(sighting: Sighting) -> IcmpError | None:
     outer = packet_in(sighting.frame[ETHERNET:])
     if outer is None or outer.protocol not in ERRORS or len(outer.inside) < ICMP_HEADER:
         return None
@@ -85,4 +85,4 @@ def _error(sighting: Sighting) -> Complaint | None:
     if kind not in ERRORS[outer.protocol]:
         return None
     source, destination = str(ip_address(outer.source)), str(ip_address(outer.destination))
-    return Complaint(sighting, source, destination, outer.protocol, kind, code, outer.inside[ICMP_HEADER:])
+    return IcmpError(sighting, source, destination, outer.protocol, kind, code, outer.inside[ICMP_HEADER:])

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lab.boot import kept
-from lab.causes import for_good
+from lab.boot import additions
 from lab.checkup.check import Check
+from lab.finding_text import for_good
 from lab.machines.hosts import HostSpec
 from lab.model import Finding, NodePlan, Topology
 from lab.overlay.readback import BROADCAST_PING
@@ -61,7 +61,7 @@ def findings(topology: Topology, node: NodePlan, named: Named, remedy: str) -> I
         yield finding("boot-file-unused", summary, f"they name {', '.join(lacking.values())}", fix, "BOOT-01")
     if lacking and not unused and not unread(named):
         summary = f"no file that a boot reads names {', '.join(lacking.values())}: made by hand, lost at the next boot"
-        fix = kept.command(topology, node, used, lacking) or remedy
+        fix = additions.command(topology, node, used, lacking) or remedy
         yield finding("lost-at-boot", summary, "no file in /etc names it", fix, "BOOT-01")
     if lacking:
         return
@@ -85,7 +85,7 @@ def route_kept(topology: Topology, node: NodePlan, named: Named) -> str:
     """The command that adds the multicast route to the host's files; "" where they have it, or no tool is known."""
     group = str(topology.multicast_route.network_address)
     used = [file for file in named if not file["obstacle"]]
-    return "" if _naming(used, group) else kept.command(topology, node, used, [group])
+    return "" if _naming(used, group) else additions.command(topology, node, used, [group])
 
 
 def ping(host: str, persisted: Mapping[str, Sequence[str]]) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from lab.changes import route_del
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import MULTICAST, Change, NodePlan, Topology
-from lab.overlay.readback import Device, Seen
+from lab.overlay.readback import ConfiguredNode, Device
 from lab.records import Route
 
 ELSEWHERE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): only a default route leads there
@@ -56,7 +56,7 @@ def readdressed(topology: Topology, subnet: IPv4Network) -> Topology:
     return replace(topology, nodes=nodes)
 
 
-def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
+def placed(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> Topology:
     """
     The topology with the addresses and NICs by which each spoke reaches the hub, and the hub each spoke; without a hub,
     or with two, by which each host reaches those that it has a tunnel to.
@@ -86,7 +86,7 @@ def placed(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
     )
 
 
-def _between_ends(topology: Topology, seen: Mapping[str, Seen]) -> Topology:
+def _between_ends(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> Topology:
     """The topology with an address of each host that its peers have a route to, by the NIC that leads back to them."""
     found = {}
     peers = {name: [peer for peer in topology.peers(name) if peer in seen] for name in seen}
@@ -120,7 +120,7 @@ def _at(topology: Topology, found: Mapping[str, tuple[str, IPv4Interface]]) -> T
     return replace(topology, nodes=tuple(nodes), tunnels=tunnels)
 
 
-def _routes_to_look_at(hub: Seen, spokes: Sequence[Seen]) -> str:
+def _routes_to_look_at(hub: ConfiguredNode, spokes: Sequence[ConfiguredNode]) -> str:
     """The commands that show which way there is between the hub and the spokes."""
     first = {seen.name: next((str(address.ip) for _, address in _own_addresses(seen)), "") for seen in (hub, *spokes)}
     looks = [f"on {spoke.name}: ip route get {first[hub.name]}" for spoke in spokes if first[hub.name]]
@@ -129,7 +129,7 @@ def _routes_to_look_at(hub: Seen, spokes: Sequence[Seen]) -> str:
     return "; ".join(looks)
 
 
-def in_the_way(topology: Topology, seen: Mapping[str, Seen]) -> list[Obstacle]:
+def in_the_way(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> list[Obstacle]:
     """Everything on the hosts that the overlay would touch: devices, tunnels, addresses, routes."""
     hosts = {str(address.ip): name for name, host in seen.items() for _, address in host.addresses}
     found: list[Obstacle] = []
@@ -152,14 +152,14 @@ def in_the_way(topology: Topology, seen: Mapping[str, Seen]) -> list[Obstacle]:
     return found
 
 
-def _own_addresses(host: Seen) -> Iterator[tuple[str, IPv4Interface]]:
+def _own_addresses(host: ConfiguredNode) -> Iterator[tuple[str, IPv4Interface]]:
     """NIC and address, the host's address in the cloud first: that of the device of the default route."""
     default = host.route_to(ELSEWHERE)
     outside = [(name, address) for name, address in host.addresses if not address.ip.is_loopback]
     yield from sorted(outside, key=lambda one: default is None or one[0] != default.dev)
 
 
-def _way(host: Seen, target: IPv4Address) -> tuple[str, IPv4Interface] | None:
+def _way(host: ConfiguredNode, target: IPv4Address) -> tuple[str, IPv4Interface] | None:
     """By which NIC and with which address a host reaches another."""
     route = host.route_to(str(target))
     if route is None or route.dev is None:
@@ -176,12 +176,12 @@ def _way(host: Seen, target: IPv4Address) -> tuple[str, IPv4Interface] | None:
     return None
 
 
-def _leads(host: Seen, target: IPv4Address, nic: str) -> bool:
+def _leads(host: ConfiguredNode, target: IPv4Address, nic: str) -> bool:
     route = host.route_to(str(target))
     return route is not None and route.dev == nic
 
 
-def _overlays(host: Seen, hosts: Mapping[str, str], node: NodePlan) -> Sequence[Device]:
+def _overlays(host: ConfiguredNode, hosts: Mapping[str, str], node: NodePlan) -> Sequence[Device]:
     """Tunnels between these hosts under other names, and bridges with tunnels as ports, where one is to be."""
     between = [device for device in host.leading() if hosts.keys() & set(host.remotes(device.name))]
     bridges = [
@@ -194,7 +194,7 @@ def _overlays(host: Seen, hosts: Mapping[str, str], node: NodePlan) -> Sequence[
     return [*between, *bridges]
 
 
-def _device(host: Seen, device: Device, hosts: Mapping[str, str]) -> Obstacle:
+def _device(host: ConfiguredNode, device: Device, hosts: Mapping[str, str]) -> Obstacle:
     what = f"there is a device {device.name}" + (f" ({device.kind})" if device.kind else "")
     if far := device.remote:
         what = f"there is a tunnel {device.name} ({device.kind}) to {hosts.get(far, far)}"
