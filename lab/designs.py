@@ -25,7 +25,7 @@ from typing import Literal
 from lab import topologies, tunnels
 from lab.errors import UsageProblem
 from lab.graph import Tunnel
-from lab.model import TICKS, Holder, NodePlan, Role, Topology, TunnelOptions
+from lab.model import Holder, NodePlan, Role, Topology, TunnelOptions
 from lab.native_multicast import TRANSIT_GATEWAY
 from lab.providers import WITHOUT_TUNNELS
 
@@ -34,8 +34,6 @@ SECOND_HUB_ON_OVERLAY = 200
 SECOND_LEGS = 1000  # the numbers of the tunnels to the second hub, and of those between hubs, begin beyond
 LEAST_SPOKES, MOST_SPOKES = 2, 20
 MOST_DELAY = 600.0  # seconds
-LEAST_TIMERS = {"stp_state": 1, "forward_delay": 2 * TICKS, "hello_time": 1 * TICKS, "max_age": 6 * TICKS}
-"""The least that the kernel takes (net/bridge/br_private_stp.h)."""
 PRP_MOST, PRP_TRAILER = 1500, 6  # octets: an hsr device takes no more (ether_setup), and each frame ends with a trailer
 MTUS: dict[Holder, Callable[[int], int]] = {
     "bond": lambda room: room,
@@ -153,7 +151,9 @@ def _two_hubs(name: str, spokes: int, options: TunnelOptions, holder: Holder, *,
 
 
 def _stp(spokes: int, options: TunnelOptions) -> Topology:
-    return replace(_two_hubs("two-hubs-stp", spokes, options, "bridge", joined=True), bridge_data=LEAST_TIMERS)
+    return replace(
+        _two_hubs("two-hubs-stp", spokes, options, "bridge", joined=True), bridge_data=topologies.LEAST_TIMERS
+    )
 
 
 def _stp_default(spokes: int, options: TunnelOptions) -> Topology:

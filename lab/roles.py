@@ -17,10 +17,11 @@ from lab.machines.base import Machine
 from lab.machines.hosts import HostSpec
 from lab.machines.node import Observed
 from lab.machines.ssh import Connected
-from lab.overlay import readback, several_overlays, shapes
+from lab.overlay import readback, several_overlays, shapes, spares
 from lab.overlay.readback import ConfiguredNode
 
 NO_TUNNEL = (0, 0)
+WARNED = {shapes.SPANNING: "; the loss of a hub stops all delivery for seconds: use a bond or PRP (docs/designs.md)"}
 LEAST_PEERS = 2  # hosts that the tunnels of a hub without a bridge lead to; a spoke's lead to one
 
 
@@ -50,10 +51,17 @@ def recognised(
     named = tuple(specs)
     read = several_overlays.chosen(readback.read(nodes), overlay)
     if shape := shapes.recognise(read):
-        first = [spec for spec in specs if spec.role in shape.hubs]
+        first = sorted((spec for spec in specs if spec.role in shape.hubs), key=lambda one: shape.hubs.index(one.role))
         names = " and ".join(spec.destination for spec in first)
         note = f"the hosts are a {shape.name}: " + (f"{names} are the hubs" if first else "none of them is a hub")
+        note += WARNED.get(shape.name, "")
         return _reordered(_first(first, specs), connected, note, hubs=len(first))
+    if (spare := spares.found(read)) and not spare.why:
+        by_role = {spec.role: spec for spec in specs}
+        hub, standby = by_role[spare.hub], replace(by_role[spare.standby], standby=True)
+        others = [spec for spec in specs if spec.role not in (spare.hub, spare.standby)]
+        note = f"{hub.destination} is the hub, {standby.destination} its standby ({spare.fact})"
+        return _reordered([hub, *others, standby], connected, note)
     scores = {role: _score(seen) for role, seen in read.items()}
     best = max(scores.values(), default=(0, 0))
     candidates = [spec for spec in specs if scores.get(spec.role) == best]
@@ -97,7 +105,8 @@ def _reordered(order: Sequence[HostSpec], connected: Connected, note: str, hubs:
     now = tuple(replace(spec, position=position, hubs=hubs) for position, spec in enumerate(order))
     machines: dict[str, Machine] = {}
     for before, spec in zip(order, now, strict=True):
-        if before.role in connected.machines:
-            machines[spec.role] = connected.machines[before.role]
+        role = replace(before, standby=False).role
+        if role in connected.machines:
+            machines[spec.role] = connected.machines[role]
             machines[spec.role].name = spec.label
     return Recognised(now, Connected(machines, connected.failures), note)

@@ -79,13 +79,13 @@ def start(hub: Node, topology: Topology, plan: NodePlan, node: Node) -> Standby:
     )
     standby = Standby({topology.hub.name: hub, plan.name: node})
     if not missing("keepalived"):
-        _take_part(hub, topology, topology.hub, plan, OWNER)
+        take_part(hub, topology, topology.hub, plan, OWNER)
         standby.await_master(0)
-        _take_part(node, topology, plan, topology.hub, BACKUP)
+        take_part(node, topology, plan, topology.hub, BACKUP)
     return standby
 
 
-def _take_part(node: Node, topology: Topology, own: NodePlan, peer: NodePlan, priority: int) -> None:
+def take_part(node: Node, topology: Topology, own: NodePlan, peer: NodePlan, priority: int) -> None:
     text = _CONFIGURATION.format(
         name=own.name,
         nic=own.nic,

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from lab import tunnels
 from lab.errors import UsageProblem
 from lab.graph import Tunnel
-from lab.model import NodePlan, Topology, TunnelOptions, ipv6_of
+from lab.model import TICKS, NodePlan, Topology, TunnelOptions, ipv6_of
 
 HUB = IPv4Address("10.0.0.197")
 FIRST_SPOKES = (IPv4Address("10.0.0.25"), IPv4Address("10.0.0.131"))
@@ -25,6 +25,8 @@ ROLE = "192.0.2.253"  # TEST-NET-1 (RFC 5737): the address of the VRRP master of
 OVERLAY = IPv4Network("172.16.254.0/24")
 MOST_SPOKES = 250
 BRIDGE = "bridge0"
+LEAST_TIMERS = {"stp_state": 1, "forward_delay": 2 * TICKS, "hello_time": 1 * TICKS, "max_age": 6 * TICKS}
+"""STP with the least that the kernel takes (net/bridge/br_private_stp.h)."""
 
 
 def spoke_addresses() -> Iterator[IPv4Address]:

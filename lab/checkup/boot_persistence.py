@@ -127,7 +127,9 @@ def _naming(named: Named, word: str) -> Named:
 
 
 def written(topology: Topology) -> str:
-    """The command that writes the files of this overlay."""
+    """The command that writes the files of this overlay; "" for one that is not set up on live hosts."""
+    if any(map(topology.spans, topology.nodes)):  # which no plan is written of
+        return ""
     hubs = ",".join(node.endpoint for node in topology.hubs)
     spokes = ",".join(node.endpoint for node in topology.spokes)
     first = topology.spokes[0]

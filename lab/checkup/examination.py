@@ -83,7 +83,7 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
     lost = {role: found for role, found in looked.items() if isinstance(found, OvercastError)}
     made = [*_unreached(specs, connected), *(_lost(role, problem) for role, problem in lost.items())]
     topology = _topology(hosts)
-    hubs = [spec.role for spec in specs if spec.is_hub]
+    hubs = [spec.role for spec in specs if spec.is_hub or spec.standby]
     bridges = {node.name for node in topology.nodes if node.holder == "bridge"} if topology else set()
     tunnel = wanted.tunnel or _kind(hosts, topology)
     carrier = carrier_of(tunnel, [host.seen for host in hosts.values()])
@@ -205,7 +205,9 @@ def _ways(
     hosts: Mapping[str, LiveHost], topology: Topology | None, hubs: Sequence[str], carrier: Carrier
 ) -> Iterator[UnderlayPath]:
     """Both directions between the hub and every spoke; between any two hosts where there is no hub."""
-    places = {role: _place(host, _plan(topology, role)) for role, host in hosts.items()}
+    # a standby sends no tunnel packets as long as there is a hub
+    there = {role: host for role, host in hosts.items() if not host.spec.standby}
+    places = {role: _place(host, _plan(topology, role)) for role, host in there.items()}
     for one, other in itertools.combinations(places, 2):
         first, second = places[one], places[other]
         if first is not None and second is not None and (not hubs or {one, other} & set(hubs)):

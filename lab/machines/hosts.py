@@ -50,6 +50,8 @@ class HostSpec:
     ssh_identity_file: str | None = None
     hubs: int = 1
     """How many hosts, from the first on, are hubs."""
+    standby: bool = False
+    """It takes the hub's place when that is lost, and is not part of the overlay until then."""
 
     @property
     def is_hub(self) -> bool:
@@ -57,6 +59,8 @@ class HostSpec:
 
     @property
     def role(self) -> str:
+        if self.standby:
+            return "standby"
         if not self.is_hub:
             return f"spoke{self.position - self.hubs + 1}"
         return f"hub{self.position + 1}" if self.position else "hub"

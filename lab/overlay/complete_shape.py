@@ -17,7 +17,8 @@ from lab.graph import End, Tunnel
 from lab.model import Finding, Holder, NodePlan, Topology, TunnelOptions
 from lab.overlay import commands, complete_star, failover_timers, incomplete, tunnel_ends
 from lab.overlay.readback import BROADCAST_PING, ConfiguredNode
-from lab.overlay.shapes import Shape
+from lab.overlay.shapes import SPANNING, Shape
+from lab.topologies import LEAST_TIMERS
 
 BRIDGE = "bridge0"
 MISSING: dict[Holder, tuple[str, str]] = {
@@ -137,7 +138,8 @@ def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], othe
             )
         )
         routes[complete_star.multicast_route(seen, device)] += 1
-    bundles = [place for name, place in shape.places.items() if shape.hubs and name not in shape.hubs]
+    two_legged = shape.hubs and shape.name != SPANNING
+    bundles = [place for name, place in shape.places.items() if two_legged and name not in shape.hubs]
     intervals = [
         interval for each in bundles if each.kind == "bond" and (interval := failover_timers.arp_probes(each)[0])
     ]
@@ -146,6 +148,7 @@ def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], othe
         tuple(nodes),
         tuple(tunnels),
         options,
+        bridge_data=LEAST_TIMERS if shape.name == SPANNING else {},
         mtu=_most(each.mtu for each in bundles),
         arp_interval=_most(intervals) or Topology.arp_interval,
         multicast_route=routes.most_common(1)[0][0],
@@ -167,7 +170,7 @@ def _device(shape: Shape, name: str, tunnels: list[Tunnel]) -> str:
 
 
 def _tunnels(shape: Shape, names: list[str], kind: str) -> list[Tunnel]:
-    """The tunnels between the hosts, a bond's leg in use first; an end that is missing gets a free name."""
+    """The tunnels between the hosts, those in use first; an end that is missing gets a free name."""
     taken = {name: set(shape.hosts[name].devices) for name in names}
     numbers = {device.vni for device in shape.ends.values()}
     unused = (number for number in range(1, 1 << 24) if number not in numbers)
@@ -175,6 +178,8 @@ def _tunnels(shape: Shape, names: list[str], kind: str) -> list[Tunnel]:
     in_use = {(host, place.details.get("active_slave")) for host, place in shape.places.items()}
 
     def is_idle(pair: tuple[str, str]) -> bool:
+        if shape.name == SPANNING:
+            return shape.hubs[0] not in pair
         found = {(at, end.name) for at, to in (pair, pair[::-1]) if (end := shape.ends.get((at, to)))}
         return not found & in_use
 

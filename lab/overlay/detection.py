@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface
 
 from lab.model import IPV6_LEAST_MTU, Finding, NodePlan, Role, Topology, TunnelOptions
-from lab.overlay import complete_shape, complete_star, incomplete, layouts, shapes, stars, tunnel_ends
+from lab.overlay import complete_shape, complete_star, incomplete, layouts, shapes, spares, stars, tunnel_ends
 from lab.overlay.layouts import Layout
 from lab.overlay.readback import BROADCAST_PING, IPV6_OFF, ConfiguredNode, Device
 from lab.overlay.shapes import Shape
+from lab.overlay.spares import Spare
 from lab.overlay.stars import Star
 from lab.overlay.tunnel_ends import SpokeTunnel
 
@@ -39,8 +40,11 @@ def understand(hosts: Mapping[str, ConfiguredNode], otherwise: TunnelOptions | N
     """Reads an overlay out of its hosts, a star's hub first; `otherwise`: how tunnels are made where there are none."""
     if shape := shapes.recognise(hosts):
         return _shaped(shape, otherwise or TunnelOptions())
+    if spare := spares.found(hosts):
+        return _beside(spare, hosts, otherwise)
     star = stars.read(hosts, otherwise or TunnelOptions())
-    if why := layouts.another(star.hub, star.bridge.name if star.bridge else None, star.pairs, hosts):
+    bridge = star.bridge.name if star.bridge else None
+    if why := shapes.unsupported(hosts) or layouts.another(star.hub, bridge, star.pairs, hosts):
         return DetectedOverlay(None, (), layouts.described(why, hosts))
     findings, whole = tuple(incomplete.findings(star)), star.wanted
     complete = [pair for pair in star.pairs if stars.stands(pair)]
@@ -50,6 +54,16 @@ def understand(hosts: Mapping[str, ConfiguredNode], otherwise: TunnelOptions | N
     if star.bridge is not None and star.overlay is not None and complete:
         topology = _topology(star, star.bridge, star.overlay, complete)
     return DetectedOverlay(topology, findings, notes=tuple(_notes(star)), accused=accused)
+
+
+def _beside(spare: Spare, hosts: Mapping[str, ConfiguredNode], otherwise: TunnelOptions | None) -> DetectedOverlay:
+    """The star of a hub without its standby."""
+    if spare.why:
+        return DetectedOverlay(None, (), layouts.described(spare.why, hosts))
+    star = understand(spares.without(hosts, spare), otherwise)
+    topology = spares.with_standby(star.topology, spare, hosts) if star.topology else None
+    note = f"{spare.standby} is the standby of {spare.hub} ({spare.fact}) and is not judged"
+    return replace(star, topology=topology, notes=(note, *star.notes))
 
 
 def _shaped(shape: Shape, otherwise: TunnelOptions) -> DetectedOverlay:
@@ -67,7 +81,8 @@ def tried(hosts: Mapping[str, ConfiguredNode]) -> Topology | None:
     Hosts without an address in the subnet that most have are left out; it has no tunnels.
     """
     placed: list[tuple[ConfiguredNode, Device, IPv4Interface]] = []
-    for seen in hosts.values():
+    spare = None if shapes.recognise(hosts) else spares.found(hosts)
+    for seen in (spares.without(hosts, spare) if spare else hosts).values():
         for device in seen.devices.values():
             if device.kind in layouts.LAYER2 and (
                 address := tunnel_ends.overlay_address(seen, tunnel_ends.holder(seen, device))

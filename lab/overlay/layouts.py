@@ -22,7 +22,7 @@ SUPPORTED = (
     "bridge with the tunnel as its port; a pair (one tunnel with addresses at its ends); a mesh (on each host a bridge "
     "with the address and an isolated port for each other host); flood lists (on each host a VXLAN device with the "
     "address and an all-zeros entry for each other host); two hubs (each with a bridge; on the others an "
-    "active-backup bond or a PRP device with the address, over a tunnel to either hub)"
+    "active-backup bond, a PRP device or a bridge with STP, with the address, over a tunnel to either hub)"
 )
 LAYER2 = tuple(KINDS)
 BUNDLES = ("bond", "team", "hsr")

@@ -7,7 +7,7 @@ The same reading serves a lab (to compare with what was built) and a live host (
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
 
@@ -30,6 +30,7 @@ SYSCTLS = (
     "net.ipv4.ip_forward",
     "net.bridge.bridge-nf-call-iptables",
 )
+VRRP = ":0070 "  # of /proc/net/raw: the sockets of protocol 112
 COMMON_TTL = 64  # what Linux takes by default (IPDEFTTL)
 
 
@@ -75,6 +76,8 @@ class ConfiguredNode:
     """Destination and device of every route of IPv6 in the main table."""
     floods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By VXLAN device, where its forwarding table floods to."""
+    vrrp: bool = False
+    """Whether a program receives VRRP: a raw socket of protocol 112 (RFC 5798)."""
 
     def device(self, name: str) -> Device:
         """A device that must be there; CheckFailed when it is not."""
@@ -134,11 +137,12 @@ def read(nodes: Sequence[Node]) -> dict[str, ConfiguredNode]:
     for node in nodes:
         calls += [(node, node.call(Agent.read, what=what)) for what in READINGS]
         calls.append((node, node.call(Agent.sysctl_read, names=list(SYSCTLS))))
+        calls.append((node, node.call(Agent.read_net, name="raw", words=[VRRP])))
     answers = iter(ask_all(calls))
     found = {}
     for node in nodes:
         readings = {what: typed(what, next(answers)) for what in READINGS}
-        found[node.name] = seen(node.name, readings, next(answers))
+        found[node.name] = replace(seen(node.name, readings, next(answers)), vrrp=bool(next(answers)))
     return found
 
 

@@ -4,7 +4,8 @@ Shapes of an overlay that are not a star, recognised by the hosts' state.
     pair         a: tunnel [address]  ===  b: tunnel [address]
     mesh         each host: bridge [address], an isolated port for each other host
     flood-list   each host: VXLAN device [address] without a remote, an all-zeros entry for each other host
-    two-hubs     each spoke: bond or PRP device [address] over a tunnel to each of two hubs: bridge [address]
+    two-hubs     each spoke: bond, PRP device or bridge with STP [address] over a tunnel to each of two hubs:
+                 bridge [address]
 
 A shape is recognised although parts are missing: what remains decides.  Devices that lead to no host among these are
 assigned to the host that they are meant for, so that a wrong remote is found where it is.
@@ -13,11 +14,12 @@ assigned to the host that they are meant for, so that a wrong remote is found wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 
 from lab.model import Holder
-from lab.overlay import tunnel_ends
+from lab.overlay import spanning, tunnel_ends
 from lab.overlay.layouts import BUNDLES, LAYER2, owner
 from lab.overlay.plan import ACTIVE_BACKUP
 from lab.overlay.readback import ConfiguredNode, Device
@@ -29,12 +31,14 @@ Ends = dict[tuple[str, str], Device]
 Found = Mapping[tuple[str, str], Sequence[Device]]
 """All devices of a host that lead to another."""
 
+SPANNING = "two-hubs-stp"
 HOLDERS: Mapping[str, Holder] = {
     "pair": "tunnel",
     "mesh": "bridge",
     "flood-list": "mesh",
     "two-hubs-bond": "bond",
     "two-hubs-prp": "prp",
+    SPANNING: "bridge",
 }
 """The kind of device that has the address of a host that is not a hub."""
 OVER_TWO = {"bond": "two-hubs-bond", "hsr": "two-hubs-prp"}
@@ -60,9 +64,9 @@ class Shape:
         return "bridge" if host in self.hubs else HOLDERS[self.name]
 
     def joins(self, one: str, other: str) -> bool:
-        """Whether a tunnel is to join two hosts: any without a hub; otherwise a spoke and a hub, and a bond's hubs."""
+        """Whether a tunnel is to join two hosts: any without a hub; else a spoke and a hub, or hubs without PRP."""
         count = len({one, other} & set(self.hubs))
-        return not self.hubs or count == 1 or (count == HUBS and self.holder("") == "bond")
+        return not self.hubs or count == 1 or (count == HUBS and self.holder("") != "prp")
 
 
 def recognise(hosts: Hosts) -> Shape | None:
@@ -70,6 +74,11 @@ def recognise(hosts: Hosts) -> Shape | None:
     if len(hosts) < 2:
         return None
     return _flood_list(hosts) or _two_hubs(hosts) or _mesh(hosts) or _pair(hosts)
+
+
+def unsupported(hosts: Hosts) -> str:
+    """Why hosts with several tunnels and STP have a shape that is not understood; empty where they have none such."""
+    return spanning.unsupported(hosts, _leading(hosts))
 
 
 def legs(seen: ConfiguredNode, bundle: Device) -> list[Device]:
@@ -88,8 +97,12 @@ def _over_two(seen: ConfiguredNode) -> Device | None:
 
 
 def _two_hubs(hosts: Hosts) -> Shape | None:
-    """Two hosts with a bridge, others with a bond or a PRP device over tunnels to them."""
-    found, placed = _leading(hosts), {name: device for name, seen in hosts.items() if (device := _over_two(seen))}
+    """Two hosts with a bridge, others with a bond, a PRP device or a bridge with STP over tunnels to them."""
+    found = _leading(hosts)
+    if hubs := spanning.hubs(hosts, found):
+        places = {name: device for name in hosts if (device := _bridge(name, hosts, found, set()))}
+        return _assigned(SPANNING, hosts, places, found, hubs) if _all_supported(hosts, found) else None
+    placed = {name: device for name, seen in hosts.items() if (device := _over_two(seen))}
     kinds = Counter(device.kind for device in placed.values())
     led_to = {peer for (host, peer) in found if host in placed}
     hubs = tuple(name for name in hosts if name not in placed and (name in led_to or tunnel_ends.bridges(hosts[name])))
@@ -98,19 +111,21 @@ def _two_hubs(hosts: Hosts) -> Shape | None:
     kind = kinds.most_common(1)[0][0]
     places = {name: device for name, device in placed.items() if device.kind == kind}
     networks = {one.network for name, device in places.items() for one in hosts[name].addresses_of(device.name)}
-    for name in hubs:
-        own = {device.name for (host, _), devices in found.items() if host == name for device in devices}
-
-        def fit(bridge: Device, seen: ConfiguredNode = hosts[name], own: set[str] = own) -> tuple[int, bool]:
-            placed = any(one.network in networks for one in seen.addresses_of(bridge.name))
-            return sum(port.name in own for port in seen.ports_of(bridge.name)), placed
-
-        bridges = [
-            device for device in hosts[name].devices.values() if device.kind == tunnel_ends.BRIDGE and any(fit(device))
-        ]
-        if bridges:
-            places[name] = max(bridges, key=fit)
+    places |= {name: device for name in hubs if (device := _bridge(name, hosts, found, networks))}
     return _assigned(OVER_TWO[kind], hosts, places, found, hubs)
+
+
+def _bridge(name: str, hosts: Hosts, found: Found, networks: Collection[IPv4Network]) -> Device | None:
+    """A host's bridge over most of its tunnels to the others, or with an address in one of some subnets."""
+    seen = hosts[name]
+    own = {device.name for (host, _), devices in found.items() if host == name for device in devices}
+
+    def fit(bridge: Device) -> tuple[int, bool]:
+        placed = any(one.network in networks for one in seen.addresses_of(bridge.name))
+        return sum(port.name in own for port in seen.ports_of(bridge.name)), placed
+
+    bridges = [device for device in seen.devices.values() if device.kind == tunnel_ends.BRIDGE and any(fit(device))]
+    return max(bridges, key=fit, default=None)
 
 
 def _supported(device: Device, seen: ConfiguredNode) -> bool:

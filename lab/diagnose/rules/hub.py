@@ -73,6 +73,8 @@ def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Fi
     if state in ("forwarding", blocked) or not port.up or not (host.device and host.device.up):
         return
     stp = bool(host.device.details.get("stp_state"))
+    if stp and state != "disabled" and scene.topology.bridge_data.get("stp_state"):  # without it a loop is closed
+        return
     # a port that is protodown is disabled whatever state it is given
     fix = f"ip link set {host.plan.device} type bridge stp_state 0 && " if stp else ""
     enabled = f"bridge link set dev {port.name} state {FORWARDING}"
