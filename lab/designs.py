@@ -206,7 +206,7 @@ DESIGNS: dict[str, Design] = {
             ("takeover",),
             patience=5.0,
             conforms=True,
-            lab_only="the cloud's own tools move an address: set up a star, and keepalived on both VMs",
+            lab_only="there the cloud's own tools move the address; set up a star, with keepalived on both VMs",
         ),
         Design("pair", "two hosts, one tunnel", _pair, ("leg",), most=2, conforms=True),
         Design("mesh", "a tunnel between every two hosts, isolated ports", _mesh, ("leg", "spoke"), conforms=True),
@@ -236,12 +236,12 @@ DESIGNS: dict[str, Design] = {
         ),
         Design(
             "native",
-            "no tunnel: the cloud delivers groups",
+            "no tunnel: the cloud delivers multicast",
             _native,
             (),
             tunnels=("none",),
             conforms=True,
-            lab_only=f"there it needs no overlay; to test what it needs: {WITHOUT_TUNNELS}",
+            lab_only=f"there it needs no overlay; to test the hosts: {WITHOUT_TUNNELS}",
         ),
         Design(
             "two-hubs-stp",
@@ -294,7 +294,7 @@ def kinds(name: str) -> tuple[str, ...]:
 def api_delay(seconds: float) -> float:
     """The seconds that the cloud takes to move an address; UsageProblem for a number that cannot be."""
     if not 0 <= seconds <= MOST_DELAY:
-        raise UsageProblem(f"--api-delay {seconds:g}: expected 0 to {MOST_DELAY:g} seconds")
+        raise UsageProblem(f"--api-delay={seconds:g}: expected 0 to {MOST_DELAY:g} seconds")
     return seconds
 
 

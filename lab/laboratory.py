@@ -103,9 +103,9 @@ class Lab:
 
     @property
     def everyone(self) -> str:
-        """The overlay's directed broadcast address; NotApplicable where the cloud delivers groups alone."""
+        """The overlay's directed broadcast address; NotApplicable where the cloud drops it."""
         if self.topology.native:
-            raise NotApplicable(f"it needs broadcast; the {self.topology.name} has groups alone")
+            raise NotApplicable(f"it needs broadcast; the {self.topology.name} topology has only unicast and multicast")
         return self.topology.nodes[0].broadcast()
 
     def others(self, than: Host | str) -> list[str]:

@@ -62,11 +62,11 @@ _RANK = {identity: number for number, identity in enumerate(CATALOGUE)}
 
 LACKS: Mapping[str, str] = MappingProxyType(
     {
-        "tunnels": "it needs tunnels; the cloud itself delivers groups here",
-        "broadcast": "it needs broadcast; the cloud delivers groups alone",
-        "sources": "it needs IGMPv3 and source filters; the cloud takes reports of IGMPv2 alone",
-        "flooding": "it needs groups that reach hosts that are no members; the cloud delivers to members alone",
-        "fragments": "it needs fragments of packets to groups, which the cloud's documents do not list as delivered",
+        "tunnels": "it needs tunnels; here the cloud itself delivers multicast",
+        "broadcast": "it needs broadcast; the cloud delivers only unicast and multicast",
+        "sources": "it needs IGMPv3 and source filters; the cloud accepts only IGMPv2 reports",
+        "flooding": "it needs multicast that reaches other hosts than members; the cloud delivers only to members",
+        "fragments": "it needs fragments of multicast packets, which the cloud's documents do not list as delivered",
         "link-local groups": "it needs 224.0.0.0/24; the cloud's documents do not list it as delivered",
     }
 )

@@ -30,7 +30,12 @@ def _table(section: Section) -> Iterator[str]:
     yield "| code | meaning |" + (" fix |" if with_fix else "")
     yield "|---|---|" + ("---|" if with_fix else "")
     for name, code in section.codes.items():
-        yield f"| `{name}` | {code.means} |" + (f" {code.fix or '-'} |" if with_fix else "")
+        yield f"| `{name}` | {_subject(code.means)}{code.means} |" + (f" {code.fix or '-'} |" if with_fix else "")
+
+
+def _subject(means: str) -> str:
+    """Where a finding names the host's firewall before the meaning, the table does too."""
+    return "a host's firewall " if means.startswith("drops ") else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -31,7 +31,7 @@ MOST_DETAILED = 20  # of the failures of one cause, those with pytest's whole re
 MARK_WORDS = {
     "delivered": "delivered",
     "wrong": "not as expected",
-    "silent": "silent, as expected",
+    "silent": "not delivered, as expected",
     "untested": "not tested",
 }
 

@@ -78,7 +78,7 @@ def delivery_lines(tables: Sequence[Matrix], width: int, *, brief: bool = False,
             lines += [SummaryLine(""), *_drawn(table, width), *_sampled(table)]
             drawn.append(table)
     used = {mark for table in drawn for mark in table.cells.values()}
-    meaning = {"delivered": "✓ delivered", "wrong": "✗ not as expected", "silent": "· silent, as expected"}
+    meaning = {"delivered": "✓ delivered", "wrong": "✗ not as expected", "silent": "· not delivered, as expected"}
     if used:
         lines.append(SummaryLine("  " + "   ".join(text for mark, text in meaning.items() if mark in used), "faint"))
     if drawn and "(" in hosts:  # a user's name that is its role needs no legend

@@ -48,7 +48,7 @@ def placed(
         if twice := [one for one in given if given.count(one) > 1]:
             raise UsageProblem(f"expected each host once; found the {what} {twice[0]} twice")
     if len(hosts) + 2 > subnet.num_addresses:
-        raise UsageProblem(f"--overlay-subnet {subnet}: expected room for {len(hosts)} hosts")
+        raise UsageProblem(f"--overlay-subnet={subnet}: expected room for {len(hosts)} hosts")
     over_ipv6 = tunnels.kind(topology.options.kind).over_ipv6
     nodes = []
     for node, host in zip(topology.nodes, hosts, strict=True):

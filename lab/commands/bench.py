@@ -105,7 +105,7 @@ def _sizes(text: str) -> list[int]:
     try:
         sizes = sorted({int(word) for word in text.split(",")})
     except ValueError:
-        raise UsageProblem(f"--spokes {text}: expected numbers with commas between them, such as 2,10") from None
+        raise UsageProblem(f"--spokes={text}: expected numbers with commas between them, such as 2,10") from None
     for size in sizes:
         topologies.star(size)  # refuses what no lab can have
     return sizes

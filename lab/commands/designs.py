@@ -34,7 +34,7 @@ WORDS: dict[Loss, str] = {
     "leg": "one tunnel's path",
     "spoke": "one host",
     "takeover": "the hub, taken over by a standby",
-    "slow": "20 ms more on one tunnel",
+    "slow": "20 ms more delay on one tunnel",
     "lossy": "5 % loss on one tunnel",
 }
 BACK = ", recovered"
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     cloud = for_tunnels(arguments.provider or DEFAULT_CLOUD, arguments.tunnel)
     designs.api_delay(arguments.api_delay)
     if not LEAST_SPOKES <= arguments.spokes <= MOST_SPOKES:
-        raise UsageProblem(f"--spokes {arguments.spokes}: expected {LEAST_SPOKES} to {MOST_SPOKES}")
+        raise UsageProblem(f"--spokes={arguments.spokes}: expected {LEAST_SPOKES} to {MOST_SPOKES}")
     plans = [
         (
             design,

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(live_doctor.document(found, {}, (), status), indent=1))
     elif problems := live_doctor.show(found, {}):
-        print(f"the suite cannot run as it must: {', '.join(problems)}")
+        print(f"not ready to run the suite: {', '.join(problems)}")
     else:
         print(f"the suite can run: {choose.choose('auto', TUNNEL).reason}")
     return status
@@ -217,9 +217,9 @@ def _memory() -> Check:
 def _tools() -> Check:
     missing = [program for program in packages.TOOLS if shutil.which(program) is None]
     if not missing:
-        return _ok("to look around", ", ".join(packages.TOOLS))
+        return _ok("tools", ", ".join(packages.TOOLS))
     remedy = f"sudo apt-get install {' '.join(packages.TOOLS[program] for program in missing)}"
-    return _warning("to look around", f"for ./overcast exec there is no {', no '.join(missing)}", remedy)
+    return _warning("tools", f"for ./overcast exec there is no {', no '.join(missing)}", remedy)
 
 
 def _size(count: int) -> str:

@@ -75,9 +75,9 @@ def _refuse(arguments: argparse.Namespace) -> None:
     for name, least, most in (("size", LEAST, LARGEST), ("repeat", 1, 100), ("load_max", 1, 10**7)):
         value = getattr(arguments, name)
         if value is not None and not least <= value <= most:
-            raise UsageProblem(f"--{name.replace('_', '-')} {value:g}: expected {least} to {most}")
+            raise UsageProblem(f"--{name.replace('_', '-')}={value:g}: expected {least} to {most}")
     if arguments.size % 8:
-        raise UsageProblem(f"--size {arguments.size}: expected a multiple of 8")
+        raise UsageProblem(f"--size={arguments.size}: expected a multiple of 8")
     if arguments.hosts:
         given = [name for name in options.LAB_OPTIONS if getattr(arguments, name[2:]) and name != "--provider"]
         if given:
@@ -161,5 +161,5 @@ def _read(path: Path) -> dict[str, Any]:
             raise KeyError("schema")
     except (OSError, ValueError, KeyError, TypeError) as problem:
         why = problem.strerror if isinstance(problem, OSError) else "it is not what `overcast load --json` prints"
-        raise UsageProblem(f"--baseline {path}: {why}", remedy=f"./overcast load --json > {path}") from None
+        raise UsageProblem(f"--baseline={path}: {why}", remedy=f"./overcast load --json > {path}") from None
     return dict(report)

@@ -29,14 +29,14 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     what = "delay beyond the quickest" if report["latency_is_spread"] else "latency"
     yield f"{what} of multicast, microseconds"
-    yield "  of that rate          p50     p99     max  between receivers p50   p99"
+    yield "  share of the rate     p50     p99     max  between receivers p50   p99"
     for one in report["latency"]:
         between = ("-", "-") if report["latency_is_spread"] else (f"{one['skew50']:.0f}", f"{one['skew99']:.0f}")
         times = "".join(f"{one[name]:8.0f}" for name in ("p50", "p99", "most"))
         yield f"  {one['share']:>3} % {one['rate']:>11,.0f}{times}{between[0]:>22}{between[1]:>8}"
     yield ""
-    where = "this machine, which is all the hosts" if not report["hosts"] else report["cost"]["host"]
-    yield f"processor time of {where}, for each copy that arrived: {report['cost']['microseconds']:.0f} microseconds"
+    where = f"on {report['cost']['host']}" if report["hosts"] else "all hosts together"
+    yield f"processor time for each copy that arrived, {where}: {report['cost']['microseconds']:.0f} microseconds"
     rates = "; ".join(f"{one['rate']:,.0f} to {one['receivers']}" for one in report["fan_out"])
     yield f"loss-free rate of multicast by the number of receivers: {rates}"
     for one in report["bursts"]:
@@ -47,7 +47,7 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _title(one: Mapping[str, Any]) -> str:
-    return f"{one['kind']}, {one['tunnel']}" if one["tunnel"] else "unicast past the overlay"
+    return f"{one['kind']}, {one['tunnel']}" if one["tunnel"] else "unicast on the underlay"
 
 
 def _membership(report: Mapping[str, Any]) -> Iterator[str]:
@@ -55,7 +55,7 @@ def _membership(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     if report["delays"]:
         yield f"join and leave of {report['member']}, milliseconds (± {report['delays'][0]['precision']:g})"
-        yield "  the hub   other feed    join, from the call   from the report   leave"
+        yield "  the hub   other stream  join, from the call   from the report   leave"
     for one in report["delays"]:
         floods = one["report"] is None
         delays = ("-", "never") if floods else (f"{one['report']:.1f}", f"{one['leave']:,.0f}")

@@ -130,7 +130,7 @@ def _refuse_other_underlay(cloud: Provider, tunnel: str, name: str) -> None:
 def understood(arguments: argparse.Namespace) -> Plan:
     """The plan of a command; UsageProblem for a value that cannot be."""
     if not 0 <= arguments.routers <= MOST_ROUTERS:
-        raise UsageProblem(f"--routers {arguments.routers}: expected 0 to {MOST_ROUTERS}")
+        raise UsageProblem(f"--routers={arguments.routers}: expected 0 to {MOST_ROUTERS}")
     plan = planned(vars(arguments))
     if not arguments.routers:
         return plan

@@ -143,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
     for_tunnels(cloud.name, kind.name)
     mtu = arguments.mtu or live.mtu or cloud.mtu
     if not LEAST_MTU <= mtu <= MOST_MTU:
-        raise UsageProblem(f"--mtu {mtu}: expected {LEAST_MTU} to {MOST_MTU}")
+        raise UsageProblem(f"--mtu={mtu}: expected {LEAST_MTU} to {MOST_MTU}")
     hub, spokes = _hosts(arguments, live, kind)
     topology = designs.topology(arguments.topology, len(spokes), TunnelOptions(kind=kind.name), mtu)
     if len(topology.hubs) != len(hub):
@@ -187,7 +187,7 @@ def _subnet(text: str) -> IPv4Network:
     try:
         return IPv4Network(text)
     except ValueError as problem:
-        raise UsageProblem(f"--overlay-subnet {text}: expected an IPv4 network; {problem}") from None
+        raise UsageProblem(f"--overlay-subnet={text}: expected an IPv4 network; {problem}") from None
 
 
 def contents(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider, firewall: str = NFT) -> Files:

@@ -51,7 +51,7 @@ gateway-wrong: the hub's default route leads to an address that is no router's
 tunnel-shadowed: one spoke has a second tunnel of the same addresses, which the kernel prefers
     spoke: ip link add shadow type gretap local {underlay} remote {remote} dev {nic} ttl 64 && ip link set shadow up
     red: MCAST-01; finding: tunnel-shadowed at spoke shadow; tunnels: gretap
-vxlan-extended: one spoke's VXLAN device sends a flag that the hub's was not made for
+vxlan-extended: one spoke's VXLAN device sends a flag that is off on the hub's
     spoke: ip link del {device} && ip link add {device} type vxlan id 2 remote {remote} local {underlay} \
             dstport 4789 dev {nic} ttl 64 remcsumtx && ip link set {device} up
     spoke: ip addr add {own}/24 dev {device} && ip route add 224.0.0.0/4 dev {device}

@@ -86,7 +86,11 @@ class HostSpec:
 
 def parse(text: str) -> tuple[HostSpec, ...]:
     """Parses a list of hosts, or `@FILE`; UsageProblem names what was found and expected, and an example."""
-    elements = _inventory(text[1:]) if text.startswith("@") else [(OPTION, part.strip()) for part in text.split(",")]
+    elements = (
+        _inventory(text[1:])
+        if text.startswith("@")
+        else [(OPTION, part.strip()) for part in text.split(",") if text.strip()]
+    )
     specs: list[HostSpec] = []
     for where, element in elements:
         if not element:
@@ -94,8 +98,8 @@ def parse(text: str) -> tuple[HostSpec, ...]:
         specs.append(_spec(where, element, len(specs)))
         _refuse_twice(where, specs)
     if len(specs) < 2:
-        found = specs[0].text if specs else "none"
-        _refuse(OPTION, "the hub and at least one spoke: an overlay has two ends", f"one host only ({found})")
+        found = f"one host only ({specs[0].text})" if specs else "no host"
+        _refuse(OPTION, "the hub and at least one spoke: an overlay has two ends", found)
     return tuple(specs)
 
 
@@ -110,7 +114,7 @@ def _inventory(name: str) -> list[tuple[str, str]]:
     try:
         content = Path(name).expanduser().read_bytes()
     except OSError as error:
-        _refuse(f"{OPTION}=@{name}", expected, f"{error.strerror}")
+        _refuse(f"{OPTION}=@{name}", expected, f"no file that can be read ({error.strerror})")
     text = _text(name, content)
     if inventories.is_one(text):
         try:
@@ -123,7 +127,7 @@ def _inventory(name: str) -> list[tuple[str, str]]:
         element = re.sub(r"(^|\s)#.*", "", line).strip()
         where = f"{name}, line {number}"
         if re.search(r"[\s,]", element):
-            _refuse(where, "one host per line", f"{element!r}")
+            _refuse(where, "one host per line, or a valid inventory", f"{element!r}")
         if element:
             found.append((where, element))
     if not found:

@@ -162,4 +162,6 @@ def _of_terraform(document: Mapping[str, Any]) -> Iterator[str]:
                 found += 1
                 yield f"[{host}]" if ":" in host and "@" not in host else host
     if not found:
-        raise InventoryProblem("outputs `hub` and `spokes` with addresses", f"outputs {', '.join(values) or 'none'}")
+        raise InventoryProblem(
+            "outputs `hub` and `spokes` with addresses", f"outputs {', '.join(values)}" if values else "no outputs"
+        )

@@ -38,7 +38,7 @@ def chosen(hosts: Hosts, overlay: str | None) -> dict[str, ConfiguredNode]:
 
     What has no address on any host may belong to it, and stays.  UsageProblem names the overlays that there are.
     """
-    if overlay is None:
+    if overlay is None or not hosts:
         return dict(hosts)
     found = overlays(hosts)
     matching = [network for network, holders in found.items() if overlay in (str(network), *holders.values())]

@@ -27,7 +27,7 @@ from lab.probes.drops import Drop
 from lab.probes.payloads import fresh_port
 
 LoadKind = Literal["multicast", "broadcast", "unicast", "underlay"]
-"""`underlay`: unicast past the overlay, for comparison."""
+"""`underlay`: unicast on the underlay, for comparison."""
 Work = Literal["send", "receive", "hold"]
 KINDS: tuple[LoadKind, ...] = get_args(LoadKind)
 SIZE = 64  # octets of UDP payload

@@ -88,4 +88,4 @@ def sender_limit(trial: RateTrial, most: float) -> str:
     share = trial.waited / trial.seconds if trial.seconds else 0.0
     if share > SHARED:
         return f"the sender: its process waited {share:.0%} of its time for a processor"
-    return "the sender: its processor takes no more"
+    return "the sender: its processor is at its limit"

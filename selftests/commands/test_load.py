@@ -73,4 +73,4 @@ def test_a_baseline_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], 
     """A file that `overcast load` did not write is one message."""
     (path := tmp_path / "file").write_text(content)
     assert main(["load", f"--baseline={path}"]) == 2
-    assert f"--baseline {path}: it is not what `overcast load --json` prints" in capsys.readouterr().err
+    assert f"--baseline={path}: it is not what `overcast load --json` prints" in capsys.readouterr().err

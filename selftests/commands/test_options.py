@@ -25,7 +25,8 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--hosts="], "--hosts: expected a host between the commas; found nothing"),
+        (["--hosts="], "--hosts: expected the hub and at least one spoke: an overlay has two ends; found no host"),
+        (["--rehearse"], "--rehearse requires --hosts=HUB,SPOKE,..."),
         (["--sudo"], "--sudo requires --hosts=HUB,SPOKE,..."),
         (["--ssh-config=x"], "--ssh-config requires --hosts=HUB,SPOKE,..."),
         (
@@ -53,7 +54,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             ["--hosts=a,b,c,d", "--provision", "--topology=two-hubs-stp"],
             "--topology=two-hubs-stp is for labs only: a hub that recovers closes a loop: use two-hubs-bond",
         ),
-        (["--api-delay=-1"], "--api-delay -1: expected 0 to 600 seconds"),
+        (["--api-delay=-1"], "--api-delay=-1: expected 0 to 600 seconds"),
         (
             ["--inject=spokes-meshed", "--spokes=1"],
             "--inject=spokes-meshed requires --spokes=2 or more",
@@ -64,7 +65,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             ["--spokes=51"],
-            "--spokes=51: expected 1 to 50 (with more hosts in one kernel, tests of a correct overlay fail)",
+            "--spokes=51: expected 1 to 50 (more hosts on one kernel fail tests of a correct overlay)",
         ),
         (["--reports="], "--reports: expected a folder; found nothing"),
         (["--reports=pytest.ini"], f"the results cannot be written to {ROOT}/pytest.ini: File exists"),

@@ -250,7 +250,7 @@ class Command:
 
 HOSTILE = {
     "nothing": (lambda file: b"", "empty file"),
-    "another file": (lambda file: b"%PDF-1.4 something else", "Not a gzipped file"),
+    "another file": (lambda file: b"%PDF-1.4 something else", "it is not a gzip file"),
     "cut off": (lambda file: file.read_bytes()[:9000], "end-of-stream"),
     "a pickle": (lambda file: gzip.compress(pickle.dumps(Command())), "truncated header"),
     "too large": (lambda file: gzip.compress(bytes(bundle.MOST + 1)), "larger than 128 MiB"),

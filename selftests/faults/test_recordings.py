@@ -9,6 +9,8 @@ import pytest
 from lab.faults import catalogue
 from selftests.faults import recordings
 
+MOST_EVIDENCE = 300  # characters: what was counted, and the packet that shows it
+
 
 @pytest.mark.parametrize("fault", sorted(catalogue.known()))
 def test_names_the_fault_at_its_place(fault: str) -> None:
@@ -51,6 +53,13 @@ def test_names_one_cause(fault: str) -> None:
 def test_finds_nothing_where_nothing_is_wrong(name: str) -> None:
     """The diagnosis of a healthy lab's recording finds nothing."""
     assert recordings.case_of(name).findings() == ()
+
+
+def test_evidence_is_read_at_a_glance() -> None:
+    """The evidence of no recorded finding is longer than a few lines of a terminal."""
+    found = [one for fault in sorted(catalogue.known()) for one in recordings.case_of(fault).findings()]
+
+    assert [one for one in found if len(one.evidence) > MOST_EVIDENCE] == []
 
 
 def test_every_recording_is_of_a_fault() -> None:

@@ -207,7 +207,7 @@ def test_what_drops_is_the_limit(trial: RateTrial, said: str) -> None:
     ("trial", "most", "said"),
     [
         (TRIAL, 1000.0, "not reached: 1000 a second was the most that was allowed"),
-        (TRIAL, 0.0, "the sender: its processor takes no more"),
+        (TRIAL, 0.0, "the sender: its processor is at its limit"),
         (
             replace(TRIAL, waited=0.05),
             0.0,

@@ -9,7 +9,7 @@ import dataclasses
 import pytest
 
 from lab.changes import addr_add, addr_del, link_del, link_set, route_add
-from lab.overlay import readback
+from lab.overlay import readback, several_overlays
 from lab.overlay.detection import understand
 
 
@@ -249,3 +249,8 @@ def test_the_kernel_reports_the_device_by_which_a_packet_leaves(lab):
         "255.255.255.255": "",
     }
     assert spoke.node.device_to("198.51.100.1", device=spoke.plan.device) == spoke.plan.device
+
+
+def test_a_chosen_overlay_is_not_missed_where_no_host_was_read() -> None:
+    """Hosts that cannot be reached are the problem to report, not the overlay that --overlay names."""
+    assert several_overlays.chosen({}, "br7") == {}

@@ -48,7 +48,7 @@ DRAWN = """\
   hub              ✓      ✓            ✓      ✓            ✓      ✓
   spoke1      ✓           ✓       ✓           ✓       ✓           ✗
   spoke2      ✓    ✓              ✓    ✓              ✓    ✓
-  ✓ delivered   ✗ not as expected   · silent, as expected"""
+  ✓ delivered   ✗ not as expected   · not delivered, as expected"""
 
 ENVIRONMENT = """
 import pytest

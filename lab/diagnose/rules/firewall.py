@@ -97,7 +97,7 @@ def _what(rule: FirewallRule, stages: set[str]) -> str:
     words = {
         "decapsulation": "incoming tunnel packets",
         "encapsulation": "outgoing tunnel packets",
-        "control": "plain UDP of the underlay, with which tests compare the tunnel packets",
+        "control": "UDP on the underlay, which tests compare with the tunnel packets",
         "forwarding": "packets that the bridge forwards",
         "delivery": "packets from the tunnel",
         "sending": "packets sent into the overlay",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lab.diagnose.rules.extra_tunnels import LAYER3
 from lab.diagnose.scene import Scene
@@ -11,6 +11,7 @@ from lab.overlay import commands
 from lab.probes.membership import groups_of
 
 STRICT = 1
+MOST_GROUPS = 5  # that one line names
 EVERYBODYS = {ALL_HOSTS, "224.0.0.106", "224.0.0.251"}  # every host's, every snooping bridge's (RFC 4286), mDNS's
 
 
@@ -33,7 +34,12 @@ def other_members(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         groups = sorted(groups_of(host.igmp).get(host.plan.device, frozenset()) - EVERYBODYS)
         if groups:
-            yield host.declared("member-besides", host.plan.device, groups=", ".join(groups))
+            yield host.declared("member-besides", host.plan.device, groups=_some(groups))
+
+
+def _some(groups: Sequence[str]) -> str:
+    more = f" and {len(groups) - MOST_GROUPS} more" if len(groups) > MOST_GROUPS else ""
+    return ", ".join(groups[:MOST_GROUPS]) + more
 
 
 def device_flags(scene: Scene) -> Iterator[Finding]:

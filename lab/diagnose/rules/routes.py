@@ -122,7 +122,7 @@ def underlay(scene: Scene) -> Iterator[Finding]:
             elif scene.planned and (route.dev, route.via) != (host.plan.nic, gateway):
                 direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
                 taken = route.to.prefixlen > network.prefixlen or (route not in direct and direct)
-                by = f"by {gateway}" if gateway else "directly"
+                by = f"via {gateway}" if gateway else "directly"
                 found = f"ip route: {route.to} {_words(route)}; expected {other.name} {by} on {host.plan.nic}"
                 fix = _delete(route) if taken else f"ip route replace {connected}"
                 fix = fix if route.to.prefixlen or not gateway else commands.default_route(host.plan)

@@ -61,7 +61,7 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
         port = scene.end(scene.hub, spoke.name)
         if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
             continue
-        spoken = ", ".join(f"{name} uses IGMPv{version}" for name, version in older.items())
+        spoken = ", ".join(f"{name} answers in IGMPv{version}" for name, version in older.items())
         uses = f"; {spoken}" if spoken else ""
         yield spoke.declared("querier-elsewhere", spoke.plan.device, port=port.name, uses=uses)
 
