@@ -151,12 +151,13 @@ class SocketVerbs(StateVerbs):
         tag: bytes,
         rate: float,
         size: int,
+        ends_in_loop: bool = False,
     ) -> int:
         """Sends numbered datagrams from one endpoint, if any, and counts them at others (`streaming.Stream`)."""
         opened = [self._endpoints[handle].socket for handle in receivers]
         sending = None if sender is None else self._endpoints[sender].socket
         handle = self._handle()
-        self._streams[handle] = StreamEngine(sending, targets, opened, tag, rate, size)
+        self._streams[handle] = StreamEngine(sending, targets, opened, tag, rate, size, ends_in_loop)
         return handle
 
     def stream_sent(self, stream: int, count: int, timeout: float) -> int:
@@ -166,6 +167,10 @@ class SocketVerbs(StateVerbs):
     def stream_heard(self, stream: int, number: int, wanted: Sequence[Sequence[int]], timeout: float) -> bool:
         """Waits until each receiver has heard that number, or a later one, of each of its targets."""
         return self._streams[stream].await_heard(number, wanted, timeout)
+
+    def stream_looped(self, stream: int) -> bool:
+        """Whether frames circle: then nothing is sent any more, and no wait for the stream lasts."""
+        return self._streams[stream].looped
 
     def stream_quiet(self, stream: int) -> None:
         """Nothing more is sent; what is on its way is still counted."""

@@ -23,6 +23,8 @@ from lab.agent.message_batches import SO_TIMESTAMPNS, BatchBuffers, nanoseconds
 NUMBER = struct.Struct("!HI")  # target, number
 MOST_BEHIND = 0.1  # seconds that are caught up with; of a longer stop of the sender nothing is made up for
 LARGEST_POLL = 0.1  # seconds; a request ends a poll at once
+LATE, LATEST = 0.02, 30.0  # seconds without a further datagram that end a stream; at most after the request to end
+MOST_REPEATED = 1000  # at a receiver; more are frames that circle, of which there is no end
 
 
 class StreamRecord:
@@ -31,6 +33,7 @@ class StreamRecord:
     def __init__(self) -> None:
         self.targets, self.numbers, self.times = array("H"), array("I"), array("Q")
         self.highest: dict[int, int] = {}
+        self.repeated = 0
 
 
 class StreamEngine:
@@ -44,6 +47,7 @@ class StreamEngine:
         tag: bytes,
         rate: float,
         size: int,
+        ends_in_loop: bool = False,
     ) -> None:
         self._sender, self._targets, self._tag, self._period, self._size = sender, targets, tag, 1 / rate, size
         self._receivers = {opened.fileno(): (opened, StreamRecord()) for opened in receivers}
@@ -52,13 +56,16 @@ class StreamEngine:
         self._sending, self._running = sender is not None, True
         self._wakened, self._waking = os.pipe()
         self._failure: BaseException | None = None
+        self._ends_in_loop = ends_in_loop
+        self.looped = False
+        """Frames circled, which ended it."""
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def await_sent(self, count: int, timeout: float) -> int:
         """Waits until `count` numbers have been sent; returns how many have, after `timeout` seconds at most."""
         with self._progress:
-            self._progress.wait_for(lambda: len(self._sent) >= count or self._failure is not None, timeout)
+            self._progress.wait_for(lambda: len(self._sent) >= count or self._ended, timeout)
         return len(self._sent)
 
     def await_heard(self, number: int, wanted: Sequence[Sequence[int]], timeout: float) -> bool:
@@ -66,12 +73,16 @@ class StreamEngine:
         heard = [each for _, each in self._receivers.values()]
 
         def done() -> bool:
-            return self._failure is not None or all(
+            return self._ended or all(
                 each.highest.get(target, -1) >= number for each, own in zip(heard, wanted) for target in own
             )
 
         with self._progress:
-            return self._progress.wait_for(done, timeout) and self._failure is None
+            return self._progress.wait_for(done, timeout) and not self._ended
+
+    @property
+    def _ended(self) -> bool:
+        return self._failure is not None or self.looped
 
     def stop_sending(self) -> None:
         self._sending = False
@@ -120,8 +131,25 @@ class StreamEngine:
             for descriptor, _ in polled.poll(wait * 1000):
                 if descriptor in self._receivers:
                     self._receive(room, *self._receivers[descriptor])
+            if self._ends_in_loop and self._is_looping():
+                self.looped, self._sending = True, False
+                for descriptor in self._receivers:  # there is no end of it, and others need this process
+                    polled.unregister(descriptor)
+                self._ends_in_loop = False
             with self._progress:
                 self._progress.notify_all()
+        self._receive_late(room, polled)
+
+    def _is_looping(self) -> bool:
+        return any(heard.repeated > MOST_REPEATED for _, heard in self._receivers.values())
+
+    def _receive_late(self, room: BatchBuffers, polled: select.poll) -> None:
+        """What has arrived and was not read yet: on a busy machine this thread may be seconds behind."""
+        polled.unregister(self._wakened)
+        until = time.monotonic() + LATEST
+        while not self._is_looping() and time.monotonic() < until and (ready := polled.poll(LATE * 1000)):
+            for descriptor, _ in ready:
+                self._receive(room, *self._receivers[descriptor])
 
     def _send(self) -> None:
         assert self._sender is not None
@@ -143,6 +171,8 @@ class StreamEngine:
             heard.times.append(_stamp(message.ancillary))
             if number > heard.highest.get(target, -1):
                 heard.highest[target] = number
+            else:
+                heard.repeated += 1
 
 
 def _stamp(ancillary: Sequence[tuple[int, int, bytes]]) -> int:

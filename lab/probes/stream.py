@@ -52,7 +52,8 @@ class Stream:
     """
     The stream, while the block lasts; `rate` in numbers a second, `size` in octets of UDP payload.
 
-    Hosts may be on several machines.  Of a receiver whose machine is `lost` meanwhile nothing is known.
+    Hosts may be on several machines.  `ends_in_loop`: it ends when frames circle, which keeps all machines busy for as
+    long as they do (`looped`).  Of a receiver whose machine is `lost` meanwhile nothing is known.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class Stream:
         *,
         rate: float = RATE,
         size: int = SIZE,
+        ends_in_loop: bool = False,
     ) -> None:
         self._nodes, self._topology, self._sender, self._receivers = nodes, topology, sender, list(receivers)
-        self._rate, self._size = rate, size
+        self._rate, self._size, self._ends_in_loop = rate, size, ends_in_loop
         self._machine = nodes[sender].machine
         self._opened = contextlib.ExitStack()
         self._parts: list[Part] = []
@@ -106,7 +108,8 @@ class Stream:
         ahead: int,
     ) -> None:
         heard = [made.handle for _, made in receiving]
-        (handle,) = machine.batch([call(Agent.stream_start, sender, targets, heard, tag, self._rate, self._size)])
+        parameters = (self._rate, self._size, self._ends_in_loop)
+        (handle,) = machine.batch([call(Agent.stream_start, sender, targets, heard, tag, *parameters)])
         self._parts.append(Part(machine, handle, tuple(position for position, _ in receiving), ahead))
 
     def __exit__(self, *_: object) -> None:
@@ -162,6 +165,10 @@ class Stream:
         False after `within` seconds.
         """
         return self._heard_after(self.count(), within, at)
+
+    def looped(self) -> bool:
+        """Whether it ended since frames circle: they do so until something is cut."""
+        return any(part.machine.batch([call(Agent.stream_looped, part.handle)])[0] for part in self._parts)
 
     def count(self) -> int:
         """How many numbers have been sent."""
