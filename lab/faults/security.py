@@ -9,9 +9,11 @@ from lab.faults.actions import take_any_source
 from lab.faults.table import read
 from lab.laboratory import BuiltLab
 from lab.machines import program
+from lab.tunnels import kind
 from lab.tunnels.gretap import gretap
 
 ANYBODY = "anybody"
+FORMER = 66  # a host number that no VNIC of a lab has
 
 
 def _wildcard(lab: BuiltLab) -> None:
@@ -23,6 +25,15 @@ def _wildcard(lab: BuiltLab) -> None:
     """
     lab.hub.node.apply(link_add(ANYBODY, gretap(local=lab.hub.address("underlay"))))
     take_any_source(lab.hub, ANYBODY)
+
+
+def _former_host(lab: BuiltLab) -> None:
+    """The hub has a tunnel to the address of a host that is no more, numbered as a spoke's; another VM may have it."""
+    number = lab.topology.tunnel(lab.hub.name, lab.spokes[0].name).number
+    remote = str(lab.hub.plan.underlay.network.network_address + FORMER)
+    end = lab.topology.options
+    data = kind(end.kind).data(lab.hub.plan.endpoint, remote, lab.hub.plan.nic, number, end)
+    lab.hub.node.apply(link_add("former", data, master=lab.topology.bridge))
 
 
 ROUTER = """
@@ -57,6 +68,8 @@ external-tunnel: the hub bridges an `external` tunnel, which takes GRE from anyb
     # each packet names its other end; one that names none is dropped on its way out
     hub: ip link add external type gretap external && ip link set external up master {device}
     red: SEC-01 SEC-03; green: BCAST-01; finding: fallback-tunnel-up at hub external; tunnels: gretap
+former-host-bridged: the hub still has the tunnel of a host that was removed
+    red: SEC-01; green: BCAST-01; finding: stray-port at hub former; tunnels: geneve
 multicast-routed: the hub routes multicast from its bridge to its NIC
     # a guest: the processes of a local lab have other numbers outside, which /proc shows
     red: WIRE-03; green: BCAST-01 MCAST-01 MCAST-06; finding: multicast-routed at hub {nic}; tunnels: gretap
@@ -67,6 +80,7 @@ bc-forwarding-on: the hub forwards directed broadcast from outside to every spok
     """,
     {
         "wildcard-tunnel": _wildcard,
+        "former-host-bridged": _former_host,
         "multicast-routed": _multicast_router,
     },
 )

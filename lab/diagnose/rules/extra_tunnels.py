@@ -48,7 +48,8 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
         return  # for another purpose
     if far is None:
         found = f"its remote is {remote}, not a host of the overlay; master {device.master}"
-        yield host.declared("stray-port", device.name, found)
+        # not a port it would still accept what that host sends
+        yield host.declared("stray-port", device.name, found, f"ip link del {device.name}")
         return
     if scene.topology.doubled and host.plan.is_hub and scene.hosts[far].plan.is_hub:
         return  # what that is with PRP is another rule's (`hubs-joined`)
