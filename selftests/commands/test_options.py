@@ -167,3 +167,15 @@ def test_the_faults_that_have_a_name_are_listed() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == len(catalogue.known())
     assert catalogue.named("port-detached").what in done.stdout
+
+
+@pytest.mark.parametrize("expression", ["{}", "not {}"])
+def test_the_old_name_of_a_marker_selects_the_same_tests(expression: str) -> None:
+    """`-m provoking` selects the disruptive tests, as it did under the marker's old name."""
+    listed = [
+        run_on("tests/icmp", "--collect-only", "-m", expression.format(name)).stdout.splitlines()[:-1]
+        for name in ("disruptive", "provoking")
+    ]
+
+    assert listed[0] == listed[1]
+    assert any("::" in line for line in listed[0]), listed[0]

@@ -36,7 +36,14 @@ OF_ONE_HOST = "test_one_host_answers_for_each_address"  # of PRE-09: those that 
 def test_no_test_about_it_passes(tmp_path, missing):
     """Every observing test of the requirements about the object fails with a message, not with a bare exception."""
     command, requirements = MISSING[missing]
-    arguments = ["-q", "-m", "not provoking", "--tunnel=vxlan", f"--inject={command}", f"--requirements={requirements}"]
+    arguments = [
+        "-q",
+        "-m",
+        "not disruptive",
+        "--tunnel=vxlan",
+        f"--inject={command}",
+        f"--requirements={requirements}",
+    ]
     plugins = ["no:cacheprovider", "no:fixtures.evidence", "no:allure_pytest"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 

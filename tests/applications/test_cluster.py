@@ -58,7 +58,7 @@ def test_the_token_goes_round(overlay, listen):
         heard.exactly_once(at=[following.name])
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_the_articles_route_sends_it_to_the_underlay(build_lab):
     """With 224.0.0.0/8 routed to the overlay every message leaves bare on the NIC, and no other member receives it."""
     lab = build_lab(topology="article")

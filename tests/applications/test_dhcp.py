@@ -12,7 +12,7 @@ import pytest
 from fixtures.applications import dhcp
 from lab.model import LIMITED_BROADCAST
 
-pytestmark = [pytest.mark.requirement("APP-01"), pytest.mark.provoking]
+pytestmark = [pytest.mark.requirement("APP-01"), pytest.mark.disruptive]
 NOWHERE = "0.0.0.0"
 
 

@@ -12,7 +12,7 @@ import pytest
 from fixtures.applications import mdns
 from fixtures.snooping import await_pruning
 
-pytestmark = [pytest.mark.requirement("APP-02"), pytest.mark.provoking]
+pytestmark = [pytest.mark.requirement("APP-02"), pytest.mark.disruptive]
 # In clock ticks of 1/100 s: a new querier floods everything for the length of its response interval, 10 s by default.
 QUERIER = {"mcast_query_response_interval": 10, "mcast_querier": 1}
 NOT_REPORTED = {"net.ipv4.igmp_link_local_mcast_reports": 0}

@@ -13,7 +13,7 @@ from fixtures.applications import vrrp
 from fixtures.probes import await_frames
 from lab.changes import link_set
 
-pytestmark = pytest.mark.provoking
+pytestmark = pytest.mark.disruptive
 PREFERRED, OTHER = 150, 100  # priorities
 MARGIN = 1.0  # seconds that a busy machine may add to a timer
 HEARD_WITHIN = 5.0  # seconds for a frame; a tenth in practice

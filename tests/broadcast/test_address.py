@@ -52,9 +52,9 @@ def test_first_address_of_the_prefix_is_no_broadcast(overlay, sender, everyone, 
     assert heard.payloads == {name: [to_everyone.payload] for name in others}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.parametrize("length", [24, 30, 31, 32], ids=lambda length: f"prefix=/{length}")
-def test_prefix_decides_whether_there_is_a_broadcast_address(provoked, spoke1, length):
+def test_prefix_decides_whether_there_is_a_broadcast_address(mutable_lab, spoke1, length):
     """A /24 or /30 creates one broadcast entry, a /31 or /32 none."""
     device = spoke1.plan.device
     network = ipaddress.IPv4Network((DOCUMENTATION, length))

@@ -34,10 +34,10 @@ def test_every_other_node_resolves_to_its_own_mac(overlay, sender, listen):
     assert resolved(sender, macs) == macs
 
 
-@pytest.mark.provoking
-def test_only_the_owner_answers(provoked, sender):
+@pytest.mark.disruptive
+def test_only_the_owner_answers(mutable_lab, sender):
     """A node without a neighbour entry sends an ARP request, and the only reply that it receives is the owner's."""
-    overlay = provoked
+    overlay = mutable_lab
     # hubs know the hosts that watch their bonds' legs by ARP without having asked
     watching = sender.is_hub and overlay.spokes[0].plan.holder == "bond"
     owner = overlay[[name for name in overlay.others(sender) if not watching or overlay[name].is_hub][-1]]

@@ -54,10 +54,10 @@ def test_unbound_follows_the_default_route(overlay, sender, listen):
         assert [str(frame) for frame in seen if frame.node in others] == []
 
 
-@pytest.mark.provoking
-def test_unbound_without_a_route_is_refused(provoked, sender, listen):
+@pytest.mark.disruptive
+def test_unbound_without_a_route_is_refused(mutable_lab, sender, listen):
     """Without a default route, or any other that covers it, the kernel answers ENETUNREACH; bound it is delivered."""
-    others = provoked.others(sender)
+    others = mutable_lab.others(sender)
     none = {"to": f"{LIMITED_BROADCAST}/32", "type": "throw"}  # as if neither a default route nor a VPN's led anywhere
 
     own = [route.dev for route in sender.node.read("routes") if route.dev and route.dst == none["to"]]

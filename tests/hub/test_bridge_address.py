@@ -27,22 +27,22 @@ def test_is_not_a_ports(overlay):
     assert bridge.mac not in {port.mac for port in ports}
 
 
-@pytest.mark.provoking
-def test_stays_when_a_port_gets_a_lower_one(provoked):
+@pytest.mark.disruptive
+def test_stays_when_a_port_gets_a_lower_one(mutable_lab):
     """A port with a lower MAC address does not change bridge0's, and the hub stays reachable."""
-    port = provoked.topology.ports("hub")[0]
-    own, before = provoked.hub.node.link(port).mac, bridge_mac(provoked)
+    port = mutable_lab.topology.ports("hub")[0]
+    own, before = mutable_lab.hub.node.link(port).mac, bridge_mac(mutable_lab)
     change, undo = (link_set(port, address=mac) for mac in (LOWEST, own))
 
-    with provoked.hub.node.changed(change, undo), provoked.listen(["hub"]) as heard:
-        provoked["spoke1"].udp.send(to=provoked.hub.address())
-        now = bridge_mac(provoked)
+    with mutable_lab.hub.node.changed(change, undo), mutable_lab.listen(["hub"]) as heard:
+        mutable_lab["spoke1"].udp.send(to=mutable_lab.hub.address())
+        now = bridge_mac(mutable_lab)
 
     assert now == before
     heard.exactly_once(at=["hub"])
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_follows_its_ports_unless_pinned(build_lab):
     """With the article's set-up, bridge0 has the lowest MAC address of its ports."""
     lab = build_lab(topology="article")

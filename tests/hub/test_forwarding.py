@@ -44,13 +44,13 @@ def test_spokes_meet_at_the_hub_only(overlay, spoke1, spoke2, everyone, listen, 
 
 
 @pytest.mark.requirement("HUB-01")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.parametrize("forwarding", [0, 1], ids="ip_forward={}".format)
-def test_needs_no_ip_forwarding(provoked, spoke1, spoke2, forwarding):
+def test_needs_no_ip_forwarding(mutable_lab, spoke1, spoke2, forwarding):
     """Spokes reach each other whether or not the hub forwards IP."""
-    with provoked.hub.node.with_sysctl(FORWARDING, forwarding), provoked.listen([spoke2]) as heard:
+    with mutable_lab.hub.node.with_sysctl(FORWARDING, forwarding), mutable_lab.listen([spoke2]) as heard:
         spoke1.udp.send(to=spoke2.address())
-        spoke1.udp.send(to=provoked.everyone)
+        spoke1.udp.send(to=mutable_lab.everyone)
 
     heard.exactly_once(at=[spoke2.name])
 
@@ -70,7 +70,7 @@ def test_no_host_receives_a_duplicate(overlay, sender, everyone, listen, tag, ki
 
 
 @pytest.mark.requirement("HUB-04")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("without_stp")
 class TestSecondTunnel:
     """A spoke that is attached twice: a leftover or "redundant" tunnel, bridged at the hub in addition to the first."""
@@ -142,18 +142,18 @@ def test_no_frame_goes_back_where_it_came_from(overlay, spoke1, everyone, listen
 
 
 @pytest.mark.requirement("HUB-05")
-@pytest.mark.provoking
-def test_hairpin_returns_frames_that_no_socket_shows(provoked, spoke1):
+@pytest.mark.disruptive
+def test_hairpin_returns_frames_that_no_socket_shows(mutable_lab, spoke1):
     """With hairpin on, the frame returns to its sender's NIC, while every socket still receives one copy."""
-    port = provoked.topology.port("hub", spoke1.name)
+    port = mutable_lab.topology.port("hub", spoke1.name)
     on, off = (bridge_port(port, hairpin=value) for value in (1, 0))
 
-    with provoked.hub.node.changed(on, off), provoked.listen(provoked.hosts) as heard:
-        spoke1.udp.send(to=provoked.everyone)
+    with mutable_lab.hub.node.changed(on, off), mutable_lab.listen(mutable_lab.hosts) as heard:
+        spoke1.udp.send(to=mutable_lab.everyone)
 
     heard.exactly_once(at=heard.at)
     seen = heard.sightings()
-    assert passed(seen, provoked.hub, port) == (1, 1)
-    out = [hop for hop in provoked.topology.flooded(spoke1.name) if hop.start.host == spoke1.name]
-    back = provoked.topology.returning(spoke1.name)
+    assert passed(seen, mutable_lab.hub, port) == (1, 1)
+    out = [hop for hop in mutable_lab.topology.flooded(spoke1.name) if hop.start.host == spoke1.name]
+    back = mutable_lab.topology.returning(spoke1.name)
     assert passed(seen, spoke1, spoke1.plan.nic) == (1 + len(back), len(out))

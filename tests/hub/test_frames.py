@@ -10,7 +10,7 @@ import pytest
 
 from lab.changes import bridge, link_set
 
-pytestmark = [pytest.mark.requirement("HUB-07"), pytest.mark.provoking]
+pytestmark = [pytest.mark.requirement("HUB-07"), pytest.mark.disruptive]
 
 EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -48,13 +48,13 @@ def across(overlay, spoke1, spoke2):
 
 
 @pytest.fixture
-def group_forwarding(provoked):
+def group_forwarding(mutable_lab):
     """Sets the bridge's group_fwd_mask for a `with` block."""
 
     def mask(value):
-        device = provoked.topology.bridge
+        device = mutable_lab.topology.bridge
         change, undo = (link_set(device, bridge(group_fwd_mask=bits)) for bits in (value, 0))
-        return provoked.hub.node.changed(change, undo)
+        return mutable_lab.hub.node.changed(change, undo)
 
     return mask
 

@@ -86,7 +86,7 @@ def test_unknown_unicast_goes_to_every_other_port(standing, tag):
     assert [seen_at(seen, spoke) for spoke in lab.spokes] == [0] + [1] * (len(lab.spokes) - 1)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("without_stp", "one_way")
 def test_without_learning_a_third_spoke_sees_all(build_lab):
     """With learning off on the hub's ports, unicast between two spokes arrives and is seen by the third as well."""
@@ -99,7 +99,7 @@ def test_without_learning_a_third_spoke_sees_all(build_lab):
     assert seen_at(lab.frames(sent), lab.spokes[2]) == MANY
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("without_stp", "one_way")
 def test_without_learning_and_flooding_unicast_is_lost(build_lab):
     """With learning off and flood off on a spoke's port, unicast to it is lost while broadcast reaches it."""

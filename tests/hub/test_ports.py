@@ -22,16 +22,16 @@ def all_but(lab, name, heard_by_hub=frozenset()):
 
 
 @pytest.fixture
-def detached(provoked):
+def detached(mutable_lab):
     """The last spoke's tunnel not bridged, at a hub and spokes without reverse path filter: (lab, spoke)."""
-    spoke = provoked.spokes[-1]
-    port = provoked.topology.port("hub", spoke.name)
+    spoke = mutable_lab.spokes[-1]
+    port = mutable_lab.topology.port("hub", spoke.name)
     out = link_set(port, nomaster=True)
-    back = link_set(port, master=provoked.topology.bridge)
-    node = provoked.hub.node
+    back = link_set(port, master=mutable_lab.topology.bridge)
+    node = mutable_lab.hub.node
     with node.with_sysctl("net.ipv4.conf.all.rp_filter", 0), node.with_sysctl(f"net.ipv4.conf.{port}.rp_filter", 0):
         with node.changed(out, back):
-            yield provoked, spoke
+            yield mutable_lab, spoke
 
 
 @pytest.mark.requirement("HUB-02")
@@ -48,7 +48,7 @@ def test_every_node_receives_from_every_other(overlay):
 
 
 @pytest.mark.requirement("HUB-02")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
 class TestDetachedPort:
     def test_cuts_its_spoke_off_though_the_hub_receives_from_it(self, detached):
@@ -86,7 +86,7 @@ def test_no_port_is_isolated(overlay):
 
 
 @pytest.mark.requirement("HUB-06")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
 def test_isolated_ports_reach_all_but_each_other(build_lab):
     """Two spokes on isolated ports receive nothing from each other; both exchange packets with all others."""

@@ -56,7 +56,7 @@ def test_every_node_answers_across_a_router(standing, sender):
     answers.exactly_once_by(lab.hosts)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("ICMP-03")
 def test_inherited_ttl_dies_at_the_first_router(standing, sender):
     """With `ttl inherit` no node across a router answers 224.0.0.1, while every node still answers broadcast."""

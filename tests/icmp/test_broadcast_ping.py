@@ -41,11 +41,11 @@ def test_as_many_answers_as_nodes(build_lab, spokes):
     from_last.exactly_once_by(lab.hosts)
 
 
-@pytest.mark.provoking
-def test_exactly_the_node_that_ignores_broadcasts_is_silent(provoked, receiver, everyone, listen):
+@pytest.mark.disruptive
+def test_exactly_the_node_that_ignores_broadcasts_is_silent(mutable_lab, receiver, everyone, listen):
     """With icmp_echo_ignore_broadcasts=1 on one node exactly its answer is missing; UDP still reaches it."""
-    pinger = provoked[provoked.others(receiver)[-1]]
-    answering = [name for name in provoked.hosts if name != receiver.name]
+    pinger = mutable_lab[mutable_lab.others(receiver)[-1]]
+    answering = [name for name in mutable_lab.hosts if name != receiver.name]
 
     with receiver.node.with_sysctl(BROADCAST_PING, 1):
         answers = pinger.ping(everyone)
@@ -56,16 +56,16 @@ def test_exactly_the_node_that_ignores_broadcasts_is_silent(provoked, receiver, 
     heard.exactly_once(at=[receiver.name])
 
 
-@pytest.mark.provoking
-def test_pinger_that_ignores_broadcasts_misses_itself_only(provoked, sender, everyone):
+@pytest.mark.disruptive
+def test_pinger_that_ignores_broadcasts_misses_itself_only(mutable_lab, sender, everyone):
     """With icmp_echo_ignore_broadcasts=1 on the pinger the others answer as before."""
     with sender.node.with_sysctl(BROADCAST_PING, 1):
         answers = sender.ping(everyone)
 
-    answers.exactly_once_by(provoked.others(sender))
+    answers.exactly_once_by(mutable_lab.others(sender))
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("ICMP-03")
 @pytest.mark.usefixtures("only_hub")
 def test_without_the_hub_only_the_pinger_answers(build_lab):
@@ -79,18 +79,18 @@ def test_without_the_hub_only_the_pinger_answers(build_lab):
     assert (answers.counts, answers.others) == ({pinger.name: 1}, {})
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("ICMP-06")
-def test_stateful_firewall_of_the_pinger_loses_the_answers(provoked, spoke1, everyone, listen):
+def test_stateful_firewall_of_the_pinger_loses_the_answers(mutable_lab, spoke1, everyone, listen):
     """A pinger that accepts only established traffic gets no answer to a broadcast, while UDP and unicast pass."""
-    others = provoked.others(spoke1)
+    others = mutable_lab.others(spoke1)
     inner = ("INPUT", "!", "-i", spoke1.plan.nic)
 
     with firewall(spoke1, (*inner, "-m", "conntrack", "!", "--ctstate", "ESTABLISHED", "-j", "DROP")):
-        to_all, to_one = spoke1.ping(everyone), spoke1.ping(provoked.hub.address())
+        to_all, to_one = spoke1.ping(everyone), spoke1.ping(mutable_lab.hub.address())
         with listen(others) as heard:
             spoke1.udp.send(to=everyone)
 
     assert to_all.counts == {}
-    to_one.exactly_once_by([provoked.hub.name])
+    to_one.exactly_once_by([mutable_lab.hub.name])
     heard.exactly_once(at=others)

@@ -72,7 +72,7 @@ def test_deadline_counts_answers_that_a_count_cuts_off(overlay, spoke1, everyone
     fenced.exactly_once_by(overlay.hosts)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("ICMP-03")
 def test_success_without_the_hub_means_nothing(build_lab, run_ping):
     """With the hub off the network ping(8) still reports 0 % loss and exit status 0, from the pinger's own answer."""
@@ -94,9 +94,9 @@ def test_broadcast_needs_an_option(spoke1, everyone, run_ping):
     assert (done["status"], "Then -b" in done["errors"]) == (2, True), done["errors"]
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("ICMP-04")
-def test_unprivileged_broadcast_needs_a_full_second(provoked, spoke1, everyone, run_ping):
+def test_unprivileged_broadcast_needs_a_full_second(mutable_lab, spoke1, everyone, run_ping):
     """Without root ping(8) needs ping_group_range, and rejects intervals below one second for broadcast."""
     unprivileged = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "ping")
 

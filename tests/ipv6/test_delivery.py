@@ -62,28 +62,28 @@ def test_a_router_on_the_underlay_makes_no_difference(standing, sender, all_node
     answers.exactly_once_by(lab.hosts)
 
 
-@pytest.mark.provoking
-def test_ignoring_multicast_silences_exactly_that_node(provoked, receiver, all_nodes):
+@pytest.mark.disruptive
+def test_ignoring_multicast_silences_exactly_that_node(mutable_lab, receiver, all_nodes):
     """With echo_ignore_multicast=1 a node answers no ping to ff02::1, and still one to its own address."""
-    pinger = provoked[provoked.others(receiver)[0]]
-    address = link_local(provoked, receiver)
+    pinger = mutable_lab[mutable_lab.others(receiver)[0]]
+    address = link_local(mutable_lab, receiver)
 
     with receiver.node.with_sysctl(IGNORE_MULTICAST, 1):
         to_all, to_one = pinger.ping(all_nodes), pinger.ping(address)
 
-    to_all.exactly_once_by([name for name in provoked.hosts if name != receiver.name])
+    to_all.exactly_once_by([name for name in mutable_lab.hosts if name != receiver.name])
     to_one.exactly_once_by([receiver.name])
-    pinger.ping(all_nodes).exactly_once_by(provoked.hosts)
+    pinger.ping(all_nodes).exactly_once_by(mutable_lab.hosts)
 
 
-@pytest.mark.provoking
-def test_node_without_ipv6_is_deaf_to_it_alone(provoked, spoke, all_nodes):
+@pytest.mark.disruptive
+def test_node_without_ipv6_is_deaf_to_it_alone(mutable_lab, spoke, all_nodes):
     """With disable_ipv6=1 on its overlay device a spoke answers no IPv6 and receives every broadcast of IPv4."""
-    others = provoked.others(spoke)
+    others = mutable_lab.others(spoke)
 
     with spoke.node.with_sysctl(f"net.ipv6.conf.{spoke.plan.device}.disable_ipv6", 1):
-        to_all, to_everyone = provoked.hub.ping(all_nodes), provoked.hub.ping(provoked.everyone)
+        to_all, to_everyone = mutable_lab.hub.ping(all_nodes), mutable_lab.hub.ping(mutable_lab.everyone)
     assert spoke.await_link_local()
 
     to_all.exactly_once_by(others)
-    to_everyone.exactly_once_by(provoked.hosts)
+    to_everyone.exactly_once_by(mutable_lab.hosts)

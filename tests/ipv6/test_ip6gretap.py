@@ -121,7 +121,7 @@ def test_mtu_is_what_the_headers_leave(over_ipv6):
         assert (spoke.name, left) == (spoke.name, ETHERNET_MTU - MADE["as it comes"][1])
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_defaults_are_a_hop_limit_of_64_and_the_option(over_ipv6):
     """`ip link add type ip6gretap` has defaults hoplimit 64 and encaplimit 4; its MTU on 1500 is 1434, 1442, 1438."""
     spoke = over_ipv6().spokes[0]
@@ -134,7 +134,7 @@ def test_defaults_are_a_hop_limit_of_64_and_the_option(over_ipv6):
     assert (default["ttl"], default["encap_limit"]) == (HOP_LIMIT, ENCAP_LIMIT)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_a_cloud_that_drops_the_option_drops_the_overlay(over_ipv6):
     """Where destination options are dropped nothing of the overlay arrives, and all of it with `encaplimit none`."""
     dropping = cloud_rules.destination_options_rule()

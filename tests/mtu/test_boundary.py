@@ -129,23 +129,23 @@ def test_many_fragments_arrive_whole(overlay, sender, everyone, listen, to):
 
 
 @pytest.mark.requirement("MTU-04")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.tunnel("gretap", "vxlan", "geneve")
-def test_one_lost_fragment_loses_all(provoked, spoke1, hub, everyone, listen, mtu, largest):
+def test_one_lost_fragment_loses_all(mutable_lab, spoke1, hub, everyone, listen, mtu, largest):
     """A datagram without its last fragment is not delivered; the receiver counts failed reassemblies."""
     fragments = 3
     inside = (mtu(spoke1) - IP) // EIGHTS * EIGHTS
-    last = cloud_rules.fragment_rule(overhead(provoked), last=(fragments - 1) * inside)
+    last = cloud_rules.fragment_rule(overhead(mutable_lab), last=(fragments - 1) * inside)
     names = ("IpReasmReqds", "IpReasmOKs")
     before = hub.node.counters()
 
-    with provoked.cloud.dropping(spoke1.name, last):
-        with listen(provoked.others(spoke1)) as heard:
+    with mutable_lab.cloud.dropping(spoke1.name, last):
+        with listen(mutable_lab.others(spoke1)) as heard:
             spoke1.udp.send(to=everyone, size=(fragments - 1) * inside + EIGHTS)
             whole = spoke1.udp.send(to=everyone, size=largest(spoke1)).payload
 
     after = hub.node.counters()
-    assert heard.payloads == {name: [whole] for name in provoked.others(spoke1)}
+    assert heard.payloads == {name: [whole] for name in mutable_lab.others(spoke1)}
     assert [after[name] - before[name] for name in names] == [fragments - 1, 0]
 
 

@@ -58,7 +58,7 @@ def test_every_tunnel_takes_what_its_nic_leaves(overlay):
 
 
 @pytest.mark.requirement("MTU-01")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 class TestNewTunnel:
     def test_leaves_room_for_its_headers(self, build_lab):
         """A tunnel on the NIC of any cloud has its MTU less 38 octets, 50 (VXLAN, Geneve) or 66 (ip6gretap)."""
@@ -112,19 +112,19 @@ def test_all_devices_of_the_overlay_agree(overlay):
 
 
 @pytest.mark.requirement("MTU-05")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
 class TestSmallerPort:
     @pytest.fixture
-    def small(self, provoked, spoke2):
+    def small(self, mutable_lab, spoke2):
         """The hub's port to spoke2 with a smaller MTU than all others."""
-        port, full = provoked.topology.port("hub", spoke2.name), of(spoke2, spoke2.plan.device)
+        port, full = mutable_lab.topology.port("hub", spoke2.name), of(spoke2, spoke2.plan.device)
         small, back = (link_set(port, mtu=octets) for octets in (full - LESS, full))
-        with provoked.hub.node.changed(small, back):
+        with mutable_lab.hub.node.changed(small, back):
             yield full - LESS
 
     @pytest.mark.tunnel("gretap", "vxlan", "geneve")  # ip6gretap counts its headers too
-    def test_loses_larger_frames_without_a_word(self, provoked, small, spoke1, spoke2, everyone, listen):
+    def test_loses_larger_frames_without_a_word(self, mutable_lab, small, spoke1, spoke2, everyone, listen):
         """The spoke receives only datagrams that fit the port's MTU, the hub all, and the sender no error."""
         passing = [small - 1, small]
         too_large = [small + TOLERANCE + 1, small + LESS]
@@ -138,6 +138,6 @@ class TestSmallerPort:
         assert [after[0][name] - before[0][name] for name in ("tx_errors", "tx_dropped", "rx_errors")] == [0, 0, 0]
         assert after[1]["IcmpInDestUnreachs"] == before[1]["IcmpInDestUnreachs"]
 
-    def test_takes_the_bridge_with_it(self, provoked, small):
+    def test_takes_the_bridge_with_it(self, mutable_lab, small):
         """The bridge takes the smallest MTU of its ports: the hub's own packets are fragmented to fit."""
-        assert of(provoked.hub, provoked.topology.bridge) == small
+        assert of(mutable_lab.hub, mutable_lab.topology.bridge) == small

@@ -58,7 +58,7 @@ def test_full_size_frames_reach_all_alike(overlay, spoke, largest, everyone, lis
 
 
 @pytest.mark.requirement("MTU-06")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
 class TestTowardsTheHub:
@@ -98,7 +98,7 @@ class TestTowardsTheHub:
 
 
 @pytest.mark.requirement("MTU-07")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
 class TestTowardsASpoke:
@@ -142,7 +142,7 @@ class TestTowardsASpoke:
 
 
 @pytest.mark.requirement("MTU-08")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
 class TestOuterFragments:
     @pytest.fixture

@@ -19,7 +19,7 @@ ROUTER_ALERT = bytes.fromhex("94040000")
 HEADER = {"ttl": 1, "tos": 0xC0, "options": ROUTER_ALERT}
 REPEATED_WITHIN = 10  # ms; the kernel's second instead of this would only make the test slower
 
-pytestmark = [pytest.mark.requirement("MCAST-04"), pytest.mark.provoking]
+pytestmark = [pytest.mark.requirement("MCAST-04"), pytest.mark.disruptive]
 
 
 @contextlib.contextmanager
@@ -36,9 +36,9 @@ def header_of(sighting, packet):
     return {"ttl": packet.ttl, "tos": packet.tos, "options": sighting.frame[34 : 14 + 4 * packet.ihl]}
 
 
-def test_v3_reports_join_and_leave_igmp_qrv_times(provoked, receiver, igmp_records, fresh_group):
+def test_v3_reports_join_and_leave_igmp_qrv_times(mutable_lab, receiver, igmp_records, fresh_group):
     """A v3 host sends its join (type 4) and its leave (type 3) igmp_qrv times each, to 224.0.0.22."""
-    watcher, interface = provoked.uplink(receiver)
+    watcher, interface = mutable_lab.uplink(receiver)
     times = int(receiver.node.sysctl("net.ipv4.igmp_qrv"))
 
     with speaking(receiver, 3), receiver.member() as member:
@@ -51,9 +51,9 @@ def test_v3_reports_join_and_leave_igmp_qrv_times(provoked, receiver, igmp_recor
     assert {decode(sighting)[layers.IP].dst for sighting in seen} == {ALL_IGMPV3_ROUTERS}
 
 
-def test_report_of_every_version_has_the_same_header(provoked, receiver, fresh_group):
+def test_report_of_every_version_has_the_same_header(mutable_lab, receiver, fresh_group):
     """A join is reported in the host's IGMP version, always with TTL 1, TOS 0xc0 and Router Alert."""
-    watcher, interface = provoked.uplink(receiver)
+    watcher, interface = mutable_lab.uplink(receiver)
     reports = {}
 
     for version in VERSIONS:
@@ -68,9 +68,9 @@ def test_report_of_every_version_has_the_same_header(provoked, receiver, fresh_g
         assert (version, header_of(sighting, packet)) == (version, HEADER)
 
 
-def test_v2_leaves_by_the_all_routers_group(provoked, spoke1, fresh_group):
+def test_v2_leaves_by_the_all_routers_group(mutable_lab, spoke1, fresh_group):
     """A v2 host leaves with a leave message for the group to 224.0.0.2, with the same header."""
-    watcher, interface = provoked.uplink(spoke1)
+    watcher, interface = mutable_lab.uplink(spoke1)
 
     with speaking(spoke1, 2), spoke1.member() as member:
         member.join(fresh_group)
@@ -83,9 +83,9 @@ def test_v2_leaves_by_the_all_routers_group(provoked, spoke1, fresh_group):
     assert header_of(sighting, packet) == HEADER
 
 
-def test_v1_leaves_without_a_word(provoked, spoke1, fresh_group, listen):
+def test_v1_leaves_without_a_word(mutable_lab, spoke1, fresh_group, listen):
     """A v1 host leaves silently: what it sends after the leave arrives, and no message about the group with it."""
-    watcher, interface = provoked.uplink(spoke1)
+    watcher, interface = mutable_lab.uplink(spoke1)
 
     with speaking(spoke1, 1), spoke1.member() as member:
         member.join(fresh_group)

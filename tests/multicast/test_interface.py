@@ -28,10 +28,10 @@ def choices(host, network):
 
 
 @pytest.mark.needs("tunnels")
-@pytest.mark.provoking
-def test_without_a_route_each_choice_delivers_and_a_plain_socket_does_not(provoked, sender, listen):
+@pytest.mark.disruptive
+def test_without_a_route_each_choice_delivers_and_a_plain_socket_does_not(mutable_lab, sender, listen):
     """Without a multicast route each choice of the overlay delivers from the overlay address; a plain send is lost."""
-    others = provoked.others(sender)
+    others = mutable_lab.others(sender)
 
     with contextlib.ExitStack() as routes_back:
         for route in multicast_routes(sender):

@@ -53,7 +53,7 @@ def test_reaches_every_node_without_a_querier(overlay, sender, listen, group):
     heard.exactly_once(at=members)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_reaches_every_node_without_members(snooping_lab):
     """With a querier and no member anywhere 224.0.0.x reaches every other node, an unregistered group no spoke."""
     senders = list(snooping_lab.hosts.values())
@@ -65,7 +65,7 @@ def test_reaches_every_node_without_members(snooping_lab):
     assert set().union(*unregistered.values()) <= {hub.name for hub in snooping_lab.hubs}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_members_receive_it_on_a_snooping_bridge(snooping_lab):
     """With a querier members of 224.0.0.251 on every node hear one copy of each node's datagram."""
     with snooping_lab.listen(snooping_lab.hosts, group=MDNS) as heard:

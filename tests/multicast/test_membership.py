@@ -118,9 +118,9 @@ def test_twenty_first_membership_is_refused(receiver):
     assert errno.errorcode[refused.value.errno] == "ENOBUFS"
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("MCAST-13")
-def test_raised_limit_allows_more_memberships(provoked, spoke1):
+def test_raised_limit_allows_more_memberships(mutable_lab, spoke1):
     """With igmp_max_memberships raised to 40 a socket joins forty groups and no more."""
     with spoke1.node.with_sysctl("net.ipv4.igmp_max_memberships", 40), spoke1.member() as member:
         member.join(*MANY[:40], wait=True)

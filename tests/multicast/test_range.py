@@ -73,7 +73,7 @@ def test_plain_join_is_made_on_the_overlay(receiver):
     assert devices == {group: [receiver.plan.device] for group in WHOLE_RANGE}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_no_default_route_is_needed(build_lab):
     """On hosts without a default route plain sockets reach each other outside of 224.0.0.0/8 too."""
     lab = build_lab()
@@ -87,7 +87,7 @@ def test_no_default_route_is_needed(build_lab):
     heard.exactly_once(at=lab.hosts)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_articles_route_loses_the_other_groups_to_the_underlay(article_lab):
     """With the article's /8 a plain send outside of it leaves bare by the default route, and reaches no member."""
     others = article_lab.others("spoke1")
@@ -103,7 +103,7 @@ def test_articles_route_loses_the_other_groups_to_the_underlay(article_lab):
         assert spoke1.node.device_to(group) != spoke1.plan.device
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_articles_route_joins_the_other_groups_on_the_underlay(article_lab):
     """With the article's /8 a plain join outside of it is made where the default route leads, not on the overlay."""
     for host in article_lab.hosts.values():
@@ -115,7 +115,7 @@ def test_articles_route_joins_the_other_groups_on_the_underlay(article_lab):
         assert not joined[host.plan.device] & set(OUTSIDE_OF_IT)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_articles_route_without_a_default_route_is_an_error(build_lab):
     """With the article's /8 and no default route a plain send outside of it is ENETUNREACH, a plain join ENODEV."""
     lab = build_lab(topology="article")
@@ -133,7 +133,7 @@ def test_articles_route_without_a_default_route_is_an_error(build_lab):
     assert refused == {group: ["ENETUNREACH", "ENODEV"] for group in OUTSIDE_OF_IT}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_articles_group_hides_the_mistake(build_lab):
     """With the article's /8 every node receives its own test group, 224.1.1.1, which hides the error."""
     lab = build_lab(topology="article")

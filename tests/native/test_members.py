@@ -37,27 +37,27 @@ def test_no_other_nic_receives_it(overlay, receiver, listen, fresh_group):
     assert at_nics(overlay, heard) == {receiver.name}
 
 
-@pytest.mark.provoking
-def test_a_leave_ends_it_at_once(provoked, spoke1, spoke2, fresh_group):
+@pytest.mark.disruptive
+def test_a_leave_ends_it_at_once(mutable_lab, spoke1, spoke2, fresh_group):
     """Once a host has left, its NIC receives the group no more, while it still receives unicast."""
-    with provoked.listen([spoke2], group=fresh_group) as heard:
-        before = members_of(provoked, fresh_group)
+    with mutable_lab.listen([spoke2], group=fresh_group) as heard:
+        before = members_of(mutable_lab, fresh_group)
         heard.leave(spoke2.name)
         spoke2.ping(spoke1.address())  # the leave has gone the same way before it
         spoke1.udp.send(to=fresh_group)
 
     assert before == {spoke2.name}
     heard.nothing(at=[spoke2.name])
-    assert at_nics(provoked, heard) == set()
+    assert at_nics(mutable_lab, heard) == set()
 
 
-@pytest.mark.provoking
-def test_a_registered_nic_receives_without_a_report(provoked, spoke1, spoke2, fresh_group):
+@pytest.mark.disruptive
+def test_a_registered_nic_receives_without_a_report(mutable_lab, spoke1, spoke2, fresh_group):
     """A NIC that the cloud's own command registers receives the group, although its host reports by IGMPv3."""
     forced = f"net.ipv4.conf.{spoke2.plan.nic}.force_igmp_version"
 
-    with spoke2.node.with_sysctl(forced, 3), provoked.cloud.registered(spoke2.name, fresh_group):
-        with provoked.listen([spoke2], group=fresh_group) as heard:
+    with spoke2.node.with_sysctl(forced, 3), mutable_lab.cloud.registered(spoke2.name, fresh_group):
+        with mutable_lab.listen([spoke2], group=fresh_group) as heard:
             spoke1.udp.send(to=fresh_group)
 
     heard.exactly_once(at=[spoke2.name])

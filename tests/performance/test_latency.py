@@ -46,7 +46,7 @@ def test_the_way_by_the_hub_is_plausible(overlay, spoke1, spoke2, fastest, recor
     assert best["spoke"] < IMPLAUSIBLE * best["hub"]
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_it_is_twice_the_way_to_the_hub_and_twice_the_direct_one(build_lab, fastest, record_figure):
     """With a delay on every leg of the underlay, a spoke answers after twice what the other two ways take."""
     lab = build_lab()

@@ -46,17 +46,17 @@ def test_a_burst_is_delivered_whole(overlay, sender, tag):
     assert {name: count >= MANY for name, count in received.items()} == dict.fromkeys(received, True)
 
 
-@pytest.mark.provoking
-def test_what_a_socket_loses_is_counted_as_its_own(provoked, spoke1, spoke2, tag):
+@pytest.mark.disruptive
+def test_what_a_socket_loses_is_counted_as_its_own(mutable_lab, spoke1, spoke2, tag):
     """A socket with a small buffer loses part of a burst that another receives; the host counts exactly that."""
     room = (int(socket.SOL_SOCKET), int(socket.SO_RCVBUF), SMALL)
     share = (int(socket.SOL_SOCKET), int(socket.SO_REUSEADDR), 1)
     received, overflown = counters(spoke2)
     numbered = [b"%s %03d" % (tag, number) for number in range(MANY)]
 
-    with provoked.listen([spoke2], group=GROUP, bind="") as heard:
+    with mutable_lab.listen([spoke2], group=GROUP, bind="") as heard:
         small = spoke2.open_socket(**UDP, options=[share, room], bind=["", heard.port])
-        spoke1.udp.send(numbered, to=destinations(provoked, GROUP)[0])
+        spoke1.udp.send(numbered, to=destinations(mutable_lab, GROUP)[0])
     with small:
         kept = small.received()
 
@@ -67,13 +67,13 @@ def test_what_a_socket_loses_is_counted_as_its_own(provoked, spoke1, spoke2, tag
     assert after[0] - received >= MANY
 
 
-@pytest.mark.provoking
-def test_what_the_network_loses_is_not(provoked, spoke1, spoke2, tag):
+@pytest.mark.disruptive
+def test_what_the_network_loses_is_not(mutable_lab, spoke1, spoke2, tag):
     """A burst that ends at the hub's port is missing at the receiver's device too, and no socket has lost anything."""
-    with cut_off(provoked, spoke2):
+    with cut_off(mutable_lab, spoke2):
         # counted while the way is cut: an ARP request that is repeated once it is not would count too
         before = counters(spoke2)
-        _, heard = burst(provoked, spoke1, tag)
+        _, heard = burst(mutable_lab, spoke1, tag)
         after = counters(spoke2)
 
     heard.nothing(at=[spoke2.name])

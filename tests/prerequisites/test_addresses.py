@@ -81,7 +81,7 @@ def test_one_host_answers_for_each_address(overlay, receiver):
     assert owners(overlay, asker, receiver.address()) == {receiver.node.link(receiver.plan.device).mac}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_a_second_owner_is_noticed(build_lab):
     """With one overlay address on two spokes, two MACs answer for it."""
     lab = build_lab()
@@ -101,7 +101,7 @@ def readdress(host, prefix):
     return str(other.network.broadcast_address)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.parametrize("prefix", [HOST_ONLY, TOO_WIDE], ids=["/32", "/16"])
 def test_another_prefix_length_makes_a_host_deaf(build_lab, prefix):
     """A spoke with /32 or /16 instead of /24 does not take the others' broadcast for one, while the others hear it."""
@@ -116,7 +116,7 @@ def test_another_prefix_length_makes_a_host_deaf(build_lab, prefix):
     assert (odd.name, odd.plan.device) in {(seen.node, seen.interface) for seen in lab.frames([sent.payload])}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.parametrize("prefix", [HOST_ONLY, TOO_WIDE], ids=["/32", "/16"])
 def test_another_prefix_length_makes_a_host_unheard(build_lab, prefix):
     """From a spoke with /32 to .255, or with /16 to its own 172.16.255.255, no host accepts it as broadcast."""

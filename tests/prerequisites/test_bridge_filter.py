@@ -24,25 +24,25 @@ def test_the_hub_lets_spokes_talk(overlay, spoke1, spoke2, everyone, listen):
 
 
 @pytest.fixture
-def forward_drop(provoked, hub, bridge_filter):
+def forward_drop(mutable_lab, hub, bridge_filter):
     """The hub with a FORWARD policy of DROP, and a bridge that hands IP to the firewall or does not: `(1, 0)`."""
 
     def closed(everywhere, this_bridge):
         hub.node.write_sysctls({bridge_filter: everywhere})
-        hub.node.apply(link_set(provoked.topology.bridge, bridge(nf_call_iptables=this_bridge)))
+        hub.node.apply(link_set(mutable_lab.topology.bridge, bridge(nf_call_iptables=this_bridge)))
         return firewall(hub, policy={"FORWARD": "DROP"})
 
     before = hub.node.sysctl(bridge_filter)
     yield closed
     hub.node.write_sysctls({bridge_filter: before})
-    hub.node.apply(link_set(provoked.topology.bridge, bridge(nf_call_iptables=0)))
+    hub.node.apply(link_set(mutable_lab.topology.bridge, bridge(nf_call_iptables=0)))
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.parametrize(("everywhere", "this_bridge"), [(1, 0), (0, 1)], ids=["by-sysctl", "by-this-bridge-alone"])
 @pytest.mark.usefixtures("one_way")
 def test_a_filtering_bridge_cuts_the_spokes_from_each_other(
-    provoked, spoke1, spoke2, everyone, forward_drop, everywhere, this_bridge, listen
+    mutable_lab, spoke1, spoke2, everyone, forward_drop, everywhere, this_bridge, listen
 ):
     """With FORWARD at DROP, a bridge that filters passes ARP but no IP between spokes; the hub receives everything."""
     known = {"device": spoke1.plan.device, "to": spoke2.address()}
@@ -52,7 +52,7 @@ def test_a_filtering_bridge_cuts_the_spokes_from_each_other(
         with listen(["hub", "spoke2"]) as heard:
             sent = spoke1.udp.send(to=everyone)
         other = spoke1.ping(spoke2.address())
-        own = spoke1.ping(provoked.hub.address())
+        own = spoke1.ping(mutable_lab.hub.address())
 
     assert heard.payloads == {"hub": [sent.payload], "spoke2": []}
     assert (other.others, own.others) == ({}, {"hub": 1})
@@ -64,11 +64,11 @@ def resolved(host, other):
     return any(entry.dst == other.address() and entry.lladdr for entry in host.node.read("neighbours"))
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
-def test_a_bridge_that_filters_nothing_passes_a_closed_firewall(provoked, spoke1, everyone, forward_drop, listen):
+def test_a_bridge_that_filters_nothing_passes_a_closed_firewall(mutable_lab, spoke1, everyone, forward_drop, listen):
     """With FORWARD at DROP, a bridge that does not ask it passes everything."""
-    others = provoked.others(spoke1)
+    others = mutable_lab.others(spoke1)
 
     with forward_drop(0, 0):
         with listen(others) as heard:

@@ -18,17 +18,17 @@ def test_every_host_is_set_to_answer(overlay):
     assert {name: host.node.sysctl(SYSCTL) for name, host in overlay.hosts.items()} == dict.fromkeys(overlay.hosts, "0")
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_a_fresh_host_ignores_broadcast_pings(bare_underlay):
     """On a host as a cloud hands it out the sysctl is 1."""
     assert {host.node.sysctl(SYSCTL) for host in bare_underlay.hosts.values()} == {"1"}
 
 
-@pytest.mark.provoking
-def test_a_host_that_ignores_is_the_only_one_silent(provoked, receiver, everyone, listen):
+@pytest.mark.disruptive
+def test_a_host_that_ignores_is_the_only_one_silent(mutable_lab, receiver, everyone, listen):
     """Set to 1 on one host, just its answers to broadcast and multicast pings vanish; a UDP broadcast arrives."""
-    sender = provoked[provoked.others(receiver)[0]]
-    answering = set(provoked.hosts) - {receiver.name}
+    sender = mutable_lab[mutable_lab.others(receiver)[0]]
+    answering = set(mutable_lab.hosts) - {receiver.name}
 
     with receiver.node.with_sysctl(SYSCTL, 1):
         sender.ping(everyone).exactly_once_by(answering)
@@ -39,17 +39,17 @@ def test_a_host_that_ignores_is_the_only_one_silent(provoked, receiver, everyone
     heard.exactly_once(at=[receiver.name])
 
 
-@pytest.mark.provoking
-def test_when_all_ignore_only_udp_is_left(provoked, spoke1, everyone, listen):
+@pytest.mark.disruptive
+def test_when_all_ignore_only_udp_is_left(mutable_lab, spoke1, everyone, listen):
     """With 1 on every host, no host answers a broadcast ping, not even the pinger, and a UDP broadcast arrives."""
-    hosts = list(provoked.hosts.values())
+    hosts = list(mutable_lab.hosts.values())
     before = [(host, host.node.write_sysctls({SYSCTL: 1})) for host in hosts]
 
     answers = spoke1.ping(everyone)
-    with listen(provoked.others(spoke1)) as heard:
+    with listen(mutable_lab.others(spoke1)) as heard:
         spoke1.udp.send(to=everyone)
 
     for host, values in before:
         host.node.write_sysctls(values)
     assert answers.counts == {}
-    heard.exactly_once(at=provoked.others(spoke1))
+    heard.exactly_once(at=mutable_lab.others(spoke1))

@@ -63,21 +63,21 @@ def test_no_two_tunnels_have_the_same_ends(overlay):
         assert not {device.name for device in tunnels} & {"gretap0", "gre0", "erspan0"}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-01")
-def test_every_host_can_create_another_tunnel(provoked):
+def test_every_host_can_create_another_tunnel(mutable_lab):
     """The kernel of every host makes a tunnel device when it is asked for one, up at once."""
-    spare = SPARE[provoked.topology.options.kind]
+    spare = SPARE[mutable_lab.topology.options.kind]
 
-    for host in provoked.hosts.values():
+    for host in mutable_lab.hosts.values():
         with host.node.changed(link_add("spare", spare), link_del("spare")):
             assert host.node.link("spare").kind == spare["kind"]
         assert not host.node.has_link("spare")
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-01")
-def test_a_missing_driver_is_named(provoked, hub):
+def test_a_missing_driver_is_named(mutable_lab, hub):
     """A kind of device that the kernel has no driver for is refused in words that name the command and the lack."""
     with pytest.raises(OSError, match=r"ip link add spare type nosuchtap: .*[Uu]nknown device type") as refusal:
         hub.node.apply(link_add("spare", link_kind("nosuchtap")))
@@ -85,7 +85,7 @@ def test_a_missing_driver_is_named(provoked, hub):
     assert refusal.value.errno == errno.EOPNOTSUPP
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-01")
 def test_a_host_without_the_driver_answers_protocol_unreachable(build_lab):
     """A packet of a protocol that the receiver's kernel has no driver for comes back as ICMP 3/2."""
@@ -98,7 +98,7 @@ def test_a_host_without_the_driver_answers_protocol_unreachable(build_lab):
     assert refusals(lab, spoke) == {("hub", *PROTOCOL_UNREACHABLE)}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-01")
 @pytest.mark.tunnel("gretap")
 def test_a_host_with_the_driver_and_no_tunnel_answers_port_unreachable(build_lab):
@@ -109,7 +109,7 @@ def test_a_host_with_the_driver_and_no_tunnel_answers_port_unreachable(build_lab
     assert refusals(lab, lab.spokes[0]) == {("hub", *PORT_UNREACHABLE)}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-11")
 @pytest.mark.tunnel("gretap")
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_one_tunnel_per_pair_of_addresses(standing, device, second, accepted):
                 spoke.node.apply(wanted)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-11")
 def test_a_route_needs_its_device_up(build_lab):
     """A multicast route over a tunnel that is down is refused: first the device comes up, then the routes."""

@@ -63,7 +63,7 @@ def prefer_second_address(lab, spoke):
     return str(second)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-08")
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
@@ -84,7 +84,7 @@ def test_another_source_address_makes_the_tunnel_one_way(build_lab):
     assert {frame.outer["IP"].src for frame in carried(out.sightings())} == {second}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-08")
 @pytest.mark.tunnel("gretap")
 def test_a_pinned_local_address_cures_it(build_lab):
@@ -99,7 +99,7 @@ def test_a_pinned_local_address_cures_it(build_lab):
     heard.exactly_once(at=others)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-08")
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("without_stp", "one_way")
@@ -137,7 +137,7 @@ def test_the_way_to_the_other_end_is_the_nic(overlay, sender, everyone, listen):
             assert device.statistics["collisions"] == before[name].device(device.name).statistics["collisions"]
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
 @pytest.mark.requirement("PRE-12")
 @pytest.mark.tunnel("gretap")

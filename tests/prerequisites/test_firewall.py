@@ -88,14 +88,14 @@ def test_every_host_accepts_igmp(overlay, receiver):
     assert len([one for one in taken if message in one["payload"]]) == 1
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-03")
 @pytest.mark.parametrize("closed", ["hub", "spoke2"], ids=["hub", "spoke"])
 @pytest.mark.tunnel("gretap", "vxlan", "geneve")
 @pytest.mark.usefixtures("one_way")
-def test_a_host_that_drops_the_carrier_cuts_its_tunnels(provoked, spoke1, everyone, carrier, closed, listen):
+def test_a_host_that_drops_the_carrier_cuts_its_tunnels(mutable_lab, spoke1, everyone, carrier, closed, listen):
     """A host whose INPUT drops tunnel packets receives nothing, nor do hosts behind it; unicast between NICs works."""
-    others, at = provoked.others(spoke1), provoked[closed]
+    others, at = mutable_lab.others(spoke1), mutable_lab[closed]
     deaf = others if at.is_hub else [closed]
 
     with firewall(at, ("INPUT", *carrier, "-j", "DROP")):
@@ -110,10 +110,12 @@ def test_a_host_that_drops_the_carrier_cuts_its_tunnels(provoked, spoke1, everyo
     assert (closed, at.plan.nic) in {(seen.node, seen.interface) for seen in heard.sightings()}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-04")
 @pytest.mark.tunnel("gretap", "vxlan", "geneve")
-def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(provoked, spoke1, spoke2, hub, everyone, carrier, listen):
+def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(
+    mutable_lab, spoke1, spoke2, hub, everyone, carrier, listen
+):
     """A hub that accepts only tunnel packets forwards between the spokes and receives nothing itself."""
     with firewall(hub, ("INPUT", *carrier, "-j", "ACCEPT"), policy={"INPUT": "DROP"}):
         with listen([hub, spoke2]) as heard:
@@ -122,7 +124,7 @@ def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(provoked, spoke1, s
     assert heard.payloads == {"hub": [], "spoke2": [sent.payload]}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-04")
 @pytest.mark.parametrize(
     ("rules", "policy", "left"),
@@ -143,15 +145,15 @@ def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(provoked, spoke1, s
     ],
 )
 @pytest.mark.tunnel("gretap", "vxlan", "geneve")
-def test_a_rule_on_the_inside_stops_what_it_names(provoked, spoke1, spoke2, carrier, rules, policy, left):
+def test_a_rule_on_the_inside_stops_what_it_names(mutable_lab, spoke1, spoke2, carrier, rules, policy, left):
     """A spoke's rules about what comes out of the tunnel stop just the kinds that they name."""
     written = [("INPUT", *carrier, *rule[1:]) if rule[0] == "carrier" else ("INPUT", *rule) for rule in rules]
 
     with firewall(spoke2, *written, policy=policy):
-        assert kinds_heard(provoked, spoke1, spoke2) == left
+        assert kinds_heard(mutable_lab, spoke1, spoke2) == left
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-04")
 def test_a_rule_against_igmp_hides_a_member(build_lab):
     """A query reaches the members behind open firewalls alone: theirs will answer, one that drops IGMP stays silent."""

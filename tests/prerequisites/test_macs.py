@@ -43,7 +43,7 @@ def clone(one, other):
     other.node.apply(*(link_set(device, address=mac) for device in other.topology.devices(other.name)))
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.tunnel("vxlan")
 @pytest.mark.usefixtures("one_way")
 def test_one_mac_on_two_vxlan_spokes_kills_broadcast_too(build_lab):
@@ -58,7 +58,7 @@ def test_one_mac_on_two_vxlan_spokes_kills_broadcast_too(build_lab):
     assert heard.payloads == {**{name: [sent.payload] for name in lab.others(one)}, other.name: []}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
 def test_one_mac_on_two_spokes_kills_unicast_between_them(build_lab):
@@ -77,7 +77,7 @@ def test_one_mac_on_two_spokes_kills_unicast_between_them(build_lab):
     assert one.ping(lab.hub.address()).others == {"hub": 1}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
 def test_the_hub_ports_mac_on_a_spoke_kills_its_unicast(build_lab):
     """A spoke with the MAC of a hub's port receives broadcasts, but no unicast through the hub."""

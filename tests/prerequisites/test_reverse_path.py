@@ -42,17 +42,17 @@ def test_nothing_of_the_overlay_is_dropped(overlay, sender, listen):
     heard.exactly_once(at=others)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
-def test_overlay_sources_pass_in_every_mode(provoked, spoke1, listen, mode):
+def test_overlay_sources_pass_in_every_mode(mutable_lab, spoke1, listen, mode):
     """Broadcast and multicast from an overlay address reach every host whatever its filter's mode."""
-    others = provoked.others(spoke1)
+    others = mutable_lab.others(spoke1)
 
     with contextlib.ExitStack() as filters:
         for name in others:
-            filters.enter_context(filtering(provoked[name], mode))
+            filters.enter_context(filtering(mutable_lab[name], mode))
         with listen(others, group=GROUP, bind="") as heard:
-            for to in destinations(provoked, GROUP):
+            for to in destinations(mutable_lab, GROUP):
                 spoke1.udp.send(to=to)
 
     heard.exactly_once(at=others)
@@ -77,13 +77,13 @@ def test_underlay_sources_pass_as_the_filter_allows(overlay, receiver, listen):
     assert arrived == (0 if mode == STRICT else 2)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.parametrize(("mode", "copies"), [(OFF, 2), (STRICT, 0), (LOOSE, 2)], ids=MODES.keys())
-def test_underlay_sources_pass_unless_strict(provoked, receiver, listen, mode, copies):
+def test_underlay_sources_pass_unless_strict(mutable_lab, receiver, listen, mode, copies):
     """Broadcast and multicast from an underlay address arrive on each host in modes 0 and 2; 1 counts both."""
-    sender = provoked[provoked.others(receiver)[0]]
+    sender = mutable_lab[mutable_lab.others(receiver)[0]]
 
     with filtering(receiver, mode):
-        arrived, dropped = underlay_sources_heard(provoked, sender, receiver, listen)
+        arrived, dropped = underlay_sources_heard(mutable_lab, sender, receiver, listen)
 
     assert (arrived, dropped) == (copies, 2 - copies)

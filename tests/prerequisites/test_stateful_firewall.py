@@ -36,7 +36,7 @@ def test_a_host_that_never_sent_receives_broadcast(build_lab):
         assert earlier == [], f"{name} sent a tunnel packet before it received the broadcast"
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
 def test_behind_a_stateful_rule_a_host_receives_only_after_it_has_sent(build_lab):
@@ -56,7 +56,7 @@ def test_behind_a_stateful_rule_a_host_receives_only_after_it_has_sent(build_lab
     after.exactly_once(at=[idle.name])
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.tunnel("gretap")
 def test_a_stateful_rule_is_deaf_again_when_its_entry_has_run_out(build_lab):
     """Once the entry that a spoke's own packet made has run out, at once here, the spoke is deaf again."""

@@ -10,7 +10,7 @@ import pytest
 from fixtures.redundancy import missed, too_long
 from fixtures.requirements import not_applicable
 
-pytestmark = pytest.mark.provoking
+pytestmark = pytest.mark.disruptive
 
 LONG = 2.0  # seconds: 1,000 numbers, of which one tunnel loses some 50
 MOST_LOST = 5  # of them: net/hsr takes a frame that is overtaken by later ones for a second copy

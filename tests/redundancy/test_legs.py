@@ -69,13 +69,13 @@ def test_spanning_tree_has_its_least_timers(two_hubs):
     assert {name: timers[name] for name in TIMERS} == {name: LEAST_TIMERS[name] for name in TIMERS}
 
 
-@pytest.mark.provoking
-def test_one_tunnel_down_shows_nowhere_else(two_hubs, provoked, spoke1, everyone):
+@pytest.mark.disruptive
+def test_one_tunnel_down_shows_nowhere_else(two_hubs, mutable_lab, spoke1, everyone):
     """With its second tunnel down a spoke's broadcast still reaches all the others once."""
-    (second,) = provoked.topology.ports(spoke1.name)[1:]
+    (second,) = mutable_lab.topology.ports(spoke1.name)[1:]
     down, up = (link_set(second, up=state) for state in (False, True))
 
-    with spoke1.node.changed(down, up), provoked.listen(provoked.spokes[1:]) as heard:
+    with spoke1.node.changed(down, up), mutable_lab.listen(mutable_lab.spokes[1:]) as heard:
         spoke1.udp.send(to=everyone)
 
     heard.exactly_once(at=heard.at)

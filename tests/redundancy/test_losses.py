@@ -11,7 +11,7 @@ from fixtures.redundancy import missed, too_long
 
 CONVERGED = 15.0  # seconds: STP's least timers take 10
 
-pytestmark = pytest.mark.provoking
+pytestmark = pytest.mark.disruptive
 
 
 @pytest.mark.requirement("RED-02")

@@ -17,7 +17,7 @@ def test_the_hub_alone_is_the_master(with_standby):
     assert with_standby.standby.masters() == [with_standby.hub.name]
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_the_standby_takes_over(with_standby, build_lab, fail_over, record_silences):
     """With the hub lost, every spoke receives again from the standby within 2 s after the VNIC was moved."""
     lab = build_lab(arp_interval=100)

@@ -10,7 +10,7 @@ from fixtures.resilience import clock, quick_neighbours
 from fixtures.underlay import refusals
 from lab import groups
 
-pytestmark = [pytest.mark.requirement("FAULT-02"), pytest.mark.provoking]
+pytestmark = [pytest.mark.requirement("FAULT-02"), pytest.mark.disruptive]
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 PORT_UNREACHABLE = (3, 3)
@@ -20,15 +20,15 @@ AT_ONCE = 0.05  # seconds of grace: what a NIC without carrier dropped does not 
 
 @pytest.mark.usefixtures("only_hub")
 @pytest.mark.parametrize("kind", ["broadcast", "multicast"])
-def test_delivery_resumes_by_itself(provoked, spoke1, record_figure, kind):
+def test_delivery_resumes_by_itself(mutable_lab, spoke1, record_figure, kind):
     """After the hub's return sockets that were open before receive again, without a change on the spokes."""
-    others = provoked.others(spoke1)
-    to, group = (provoked.everyone, None) if kind == "broadcast" else (GROUP, GROUP)
+    others = mutable_lab.others(spoke1)
+    to, group = (mutable_lab.everyone, None) if kind == "broadcast" else (GROUP, GROUP)
 
-    with quick_neighbours(provoked.hosts.values()), provoked.listen(others, group=group, grace=PATIENCE) as heard:
-        with provoked.cloud.stopped("hub", provoked.hub.node):
+    with quick_neighbours(mutable_lab.hosts.values()), mutable_lab.listen(others, group=group, grace=PATIENCE) as heard:
+        with mutable_lab.cloud.stopped("hub", mutable_lab.hub.node):
             spoke1.udp.send(to=to)
-        back = clock(provoked)
+        back = clock(mutable_lab)
         sent = spoke1.udp.send(to=to)
 
     assert heard.payloads == {name: [sent.payload] for name in others}

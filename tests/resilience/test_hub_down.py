@@ -29,19 +29,19 @@ def test_the_hub_answers_every_spoke(overlay, spoke):
 
 
 @pytest.mark.requirement("FAULT-01")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("only_hub")
 class TestStoppedHub:
     """Everything but an answer is as before."""
 
-    def test_cuts_every_host_off_and_shows_at_no_link(self, provoked, spoke1):
+    def test_cuts_every_host_off_and_shows_at_no_link(self, mutable_lab, spoke1):
         """Nothing is delivered, while every send succeeds, the tunnel stays up and counts no error."""
-        before, others = trouble(spoke1), provoked.others(spoke1)
+        before, others = trouble(spoke1), mutable_lab.others(spoke1)
 
-        with provoked.cloud.stopped("hub", provoked.hub.node):
-            with provoked.listen(others, grace=AT_ONCE) as broadcast:
-                spoke1.udp.send(to=provoked.everyone)
-            with provoked.listen(others, group=GROUP, grace=AT_ONCE) as multicast:
+        with mutable_lab.cloud.stopped("hub", mutable_lab.hub.node):
+            with mutable_lab.listen(others, grace=AT_ONCE) as broadcast:
+                spoke1.udp.send(to=mutable_lab.everyone)
+            with mutable_lab.listen(others, group=GROUP, grace=AT_ONCE) as multicast:
                 spoke1.udp.send(to=GROUP)
             link = spoke1.node.link(spoke1.plan.device)
 
@@ -50,31 +50,31 @@ class TestStoppedHub:
         assert (link.up, link.lower_up) == (True, True)
         assert trouble(spoke1) == before
 
-    def test_is_found_by_asking(self, provoked, spoke1):
+    def test_is_found_by_asking(self, mutable_lab, spoke1):
         """Only the pinger itself answers a broadcast ping: the foreign answers are none."""
-        with provoked.cloud.stopped("hub", provoked.hub.node):
-            answers = spoke1.ping(provoked.everyone, grace=AT_ONCE)
+        with mutable_lab.cloud.stopped("hub", mutable_lab.hub.node):
+            answers = spoke1.ping(mutable_lab.everyone, grace=AT_ONCE)
 
         assert (answers.counts, answers.others) == ({spoke1.name: 1}, {})
 
     @pytest.mark.tunnel("gretap", "vxlan", "geneve")  # whose neighbours on the underlay are found by ARP
-    def test_stays_resolved_where_the_cloud_answers_for_it(self, provoked, spoke1):
+    def test_stays_resolved_where_the_cloud_answers_for_it(self, mutable_lab, spoke1):
         """The cloud answers ARP for a stopped VM's address: neighbour and link do not show that it is down."""
-        with provoked.cloud.stopped("hub", provoked.hub.node):
-            provoked.forget_neighbours()
-            spoke1.udp.send(to=provoked.everyone, port=9)
+        with mutable_lab.cloud.stopped("hub", mutable_lab.hub.node):
+            mutable_lab.forget_neighbours()
+            spoke1.udp.send(to=mutable_lab.everyone, port=9)
 
-            assert await_neighbour(spoke1, provoked.hub, *RESOLVED) in RESOLVED
+            assert await_neighbour(spoke1, mutable_lab.hub, *RESOLVED) in RESOLVED
 
     @pytest.mark.tunnel("gretap", "vxlan", "geneve")  # whose neighbours on the underlay are found by ARP
-    def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, provoked, spoke1):
+    def test_fails_as_a_neighbour_once_the_cloud_forgets_it(self, mutable_lab, spoke1):
         """When no host answers ARP for the hub's address, its neighbour entry fails, and sending still succeeds."""
         before = trouble(spoke1)
-        with quick_neighbours([spoke1]), provoked.cloud.withdrawn(provoked.hub.name):
-            provoked.forget_neighbours()
-            spoke1.udp.send(to=provoked.everyone, port=9)
-            state = await_neighbour(spoke1, provoked.hub, "failed")
-            spoke1.udp.send(to=provoked.everyone, port=9)
+        with quick_neighbours([spoke1]), mutable_lab.cloud.withdrawn(mutable_lab.hub.name):
+            mutable_lab.forget_neighbours()
+            spoke1.udp.send(to=mutable_lab.everyone, port=9)
+            state = await_neighbour(spoke1, mutable_lab.hub, "failed")
+            spoke1.udp.send(to=mutable_lab.everyone, port=9)
             link = spoke1.node.link(spoke1.plan.device)
 
         assert state == "failed"

@@ -24,7 +24,7 @@ def multicast_route(lab, host):
 
 
 @pytest.fixture
-def flap(provoked, without_stp):
+def flap(mutable_lab, without_stp):
     """Takes a host's overlay device down and up for a `with` block, and gives it the multicast route afterwards."""
 
     @contextlib.contextmanager
@@ -34,7 +34,7 @@ def flap(provoked, without_stp):
         try:
             yield
         finally:
-            host.node.apply(route_replace(**multicast_route(provoked, host)))
+            host.node.apply(route_replace(**multicast_route(mutable_lab, host)))
 
     return flapped
 
@@ -55,70 +55,70 @@ def test_the_route_is_there(overlay):
 
 
 @pytest.mark.needs("tunnels")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @NODES
 class TestFlap:
-    def test_takes_the_static_route_and_nothing_else(self, provoked, flap, name):
+    def test_takes_the_static_route_and_nothing_else(self, mutable_lab, flap, name):
         """Of addresses, routes and memberships exactly the multicast route is gone."""
-        host = provoked[name]
+        host = mutable_lab[name]
         addresses, routes, groups = configured_state(host)
 
         with flap(host):
             after = configured_state(host)
 
-        lost = {route for route in routes if route.dst == str(provoked.topology.multicast_route)}
+        lost = {route for route in routes if route.dst == str(mutable_lab.topology.multicast_route)}
         assert after == (addresses, routes - lost, groups)
         assert [route.dev for route in lost] == [host.plan.device]
 
-    def test_sends_multicast_astray(self, provoked, flap, name):
+    def test_sends_multicast_astray(self, mutable_lab, flap, name):
         """The node's multicast then leaves by its default route, without an error, and no host receives it."""
-        host = provoked[name]
-        others = provoked.others(host)
+        host = mutable_lab[name]
+        others = mutable_lab.others(host)
 
-        with flap(host), provoked.listen(others, group=GROUP) as heard:
+        with flap(host), mutable_lab.listen(others, group=GROUP) as heard:
             by_default = host.node.device_to(GROUP)
             host.udp.send(to=GROUP)
-            host.udp.send(to=provoked.everyone)
+            host.udp.send(to=mutable_lab.everyone)
 
         lost, broadcast = heard.sent
         assert heard.payloads == {other: [] for other in others}
-        seen = provoked.frames([lost.payload])
+        seen = mutable_lab.frames([lost.payload])
         assert {one.interface for one in seen if one.node == host.name and one.outgoing} == {by_default}
         assert by_default != host.plan.device
-        assert {one.node for one in seen} <= {host.name, provoked.fabric.name}
-        arrived = {one.node for one in provoked.frames([broadcast.payload]) if not one.outgoing}
+        assert {one.node for one in seen} <= {host.name, mutable_lab.fabric.name}
+        arrived = {one.node for one in mutable_lab.frames([broadcast.payload]) if not one.outgoing}
         assert set(others) <= arrived
 
-    def test_leaves_memberships_as_they_were(self, provoked, flap, name):
+    def test_leaves_memberships_as_they_were(self, mutable_lab, flap, name):
         """A socket that joined before the flap receives its group after it, without joining again."""
-        host = provoked[name]
-        sender = provoked[provoked.others(host)[0]]
+        host = mutable_lab[name]
+        sender = mutable_lab[mutable_lab.others(host)[0]]
 
-        with provoked.listen([host], group=GROUP) as heard, flap(host):
+        with mutable_lab.listen([host], group=GROUP) as heard, flap(host):
             sender.udp.send(to=GROUP)
 
         heard.exactly_once(at=[name])
 
-    def test_the_route_fixes_it(self, provoked, flap, name):
+    def test_the_route_fixes_it(self, mutable_lab, flap, name):
         """With the route added again, all others receive from the node again."""
-        host = provoked[name]
-        others = provoked.others(host)
+        host = mutable_lab[name]
+        others = mutable_lab.others(host)
 
         with flap(host):
-            host.node.apply(route_add(**multicast_route(provoked, host)))
-            with provoked.listen(others, group=GROUP) as heard:
+            host.node.apply(route_add(**multicast_route(mutable_lab, host)))
+            with mutable_lab.listen(others, group=GROUP) as heard:
                 host.udp.send(to=GROUP)
 
         heard.exactly_once(at=others)
 
-    def test_spares_a_route_that_belongs_to_an_address(self, provoked, flap, name):
+    def test_spares_a_route_that_belongs_to_an_address(self, mutable_lab, flap, name):
         """With the range as its address's peer prefix, the node has the route from the kernel, which restores it."""
-        host = provoked[name]
-        others, route = provoked.others(host), multicast_route(provoked, host)
+        host = mutable_lab[name]
+        others, route = mutable_lab.others(host), multicast_route(mutable_lab, host)
         owned = {"device": host.plan.device, "address": host.address(), "peer": route["to"]}
 
         with flap(host), host.node.changed(addr_add(**owned), addr_del(**owned)):
-            with flap(host), provoked.listen(others, group=GROUP) as heard:
+            with flap(host), mutable_lab.listen(others, group=GROUP) as heard:
                 host.udp.send(to=GROUP)
 
         heard.exactly_once(at=others)

@@ -68,7 +68,7 @@ def root_bpdu():
     return bytes(layers.Dot3(src=root, dst="01:80:c2:00:00:00") / layers.LLC() / message)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_without_spanning_tree_broadcast_multiplies(circle, record_figure):
     """In a loop every node receives a broadcast many times, its sender too, and cutting one link stops it."""
     outside = circle.spokes[2]
@@ -88,7 +88,7 @@ def test_without_spanning_tree_broadcast_multiplies(circle, record_figure):
     record_figure("copies of a broadcast in a loop that loses one in four", copies, "copies")
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_with_spanning_tree_one_port_blocks(circle):
     """With STP on every bridge one port of the loop blocks, all others forward, and every host receives one copy."""
     outside = circle.spokes[2]

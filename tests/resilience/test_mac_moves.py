@@ -54,32 +54,32 @@ def test_every_spoke_is_at_its_port(overlay, spoke):
     assert port_of(overlay, mac_of(spoke)) == overlay.topology.port("hub", spoke.name)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
-def test_one_frame_moves_it_and_one_moves_it_back(provoked, spoke1, spoke2, speak):
+def test_one_frame_moves_it_and_one_moves_it_back(mutable_lab, spoke1, spoke2, speak):
     """The hub follows the first frame from the new port, and the first one from the old port again."""
-    mac, ports = mac_of(spoke1), {name: provoked.topology.port("hub", name) for name in ("spoke1", "spoke2")}
+    mac, ports = mac_of(spoke1), {name: mutable_lab.topology.port("hub", name) for name in ("spoke1", "spoke2")}
     moves = []
 
     for spoke in (spoke1, spoke2, spoke1):
         speak(spoke, mac)
-        moves.append(port_of(provoked, mac))
+        moves.append(port_of(mutable_lab, mac))
 
     assert moves == [ports["spoke1"], ports["spoke2"], ports["spoke1"]]
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("without_stp", "one_way")
-def test_unicast_follows_it(provoked, spoke1, spoke2, speak):
+def test_unicast_follows_it(mutable_lab, spoke1, spoke2, speak):
     """Frames for the MAC address go to its last sender: once to the other spoke, then to its own."""
-    mac, hub = mac_of(spoke1), provoked.hub
+    mac, hub = mac_of(spoke1), mutable_lab.hub
     hub.ping(spoke1.address())  # the hub has resolved the MAC address and sends no ARP broadcast
 
-    with provoked.listen([spoke1]) as heard:
+    with mutable_lab.listen([spoke1]) as heard:
         speak(spoke2, mac)
         astray = hub.udp.send(to=spoke1.address()).payload
         speak(spoke1, mac)
         arrived = hub.udp.send(to=spoke1.address()).payload
 
     assert heard.payloads == {spoke1.name: [arrived]}
-    assert (arrivals(provoked, astray), arrivals(provoked, arrived)) == ({spoke2.name}, {spoke1.name})
+    assert (arrivals(mutable_lab, astray), arrivals(mutable_lab, arrived)) == ({spoke2.name}, {spoke1.name})

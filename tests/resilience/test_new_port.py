@@ -19,10 +19,10 @@ TICKS = 0.04  # seconds that a kernel with 100 clock ticks a second may fire its
 
 
 @pytest.fixture
-def attach(provoked, without_stp):
+def attach(mutable_lab, without_stp):
     """The changes that make the last spoke's tunnel a new port of the hub's bridge: (port, changes)."""
-    port = provoked.topology.port("hub", provoked.spokes[-1].name)
-    return port, renewed(provoked, port)
+    port = mutable_lab.topology.port("hub", mutable_lab.spokes[-1].name)
+    return port, renewed(mutable_lab, port)
 
 
 def renewed(lab, port):
@@ -33,11 +33,11 @@ def renewed(lab, port):
 
 
 @pytest.fixture
-def spanning_tree(provoked):
+def spanning_tree(mutable_lab):
     """The hub's bridge runs STP for a `with` block; then no port remembers a root, whose delay it would keep."""
-    on, off = (link_set(provoked.topology.bridge, bridge(stp_state=value)) for value in (1, 0))
-    ports = [change for port in provoked.topology.ports("hub") for change in renewed(provoked, port)]
-    return provoked.hub.node.changed(on, [off, *ports])
+    on, off = (link_set(mutable_lab.topology.bridge, bridge(stp_state=value)) for value in (1, 0))
+    ports = [change for port in mutable_lab.topology.ports("hub") for change in renewed(mutable_lab, port)]
+    return mutable_lab.hub.node.changed(on, [off, *ports])
 
 
 def root_bpdu(delay):
@@ -54,50 +54,50 @@ def test_every_port_forwards(overlay):
     assert states == dict.fromkeys(states, FORWARDING)
 
 
-@pytest.mark.provoking
-def test_without_spanning_tree_it_forwards_at_once(provoked, attach):
+@pytest.mark.disruptive
+def test_without_spanning_tree_it_forwards_at_once(mutable_lab, attach):
     """With STP off the port goes from disabled to forwarding, and its spoke receives the next broadcast."""
     port, changes = attach
 
-    states = await_port(provoked.hub, port, *changes, last=FORWARDING)
-    with provoked.listen([provoked.spokes[-1]]) as heard:
-        provoked.hub.udp.send(to=provoked.everyone)
+    states = await_port(mutable_lab.hub, port, *changes, last=FORWARDING)
+    with mutable_lab.listen([mutable_lab.spokes[-1]]) as heard:
+        mutable_lab.hub.udp.send(to=mutable_lab.everyone)
 
     assert [state for state, _ in states] == [DISABLED, FORWARDING]
-    heard.exactly_once(at=[provoked.spokes[-1].name])
+    heard.exactly_once(at=[mutable_lab.spokes[-1].name])
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
-def test_while_listening_it_delivers_nothing(provoked, attach, spanning_tree):
+def test_while_listening_it_delivers_nothing(mutable_lab, attach, spanning_tree):
     """With STP on the port listens for the forward delay; its spoke receives nothing, and spokes nothing from it."""
-    (port, changes), spoke = attach, provoked.spokes[-1]
+    (port, changes), spoke = attach, mutable_lab.spokes[-1]
 
     with spanning_tree:
-        states = await_port(provoked.hub, port, *changes, last=LISTENING)
-        with provoked.listen(provoked.others("hub")) as heard:
-            sent = provoked.hub.udp.send(to=provoked.everyone).payload
-            own = spoke.udp.send(to=provoked.everyone).payload
+        states = await_port(mutable_lab.hub, port, *changes, last=LISTENING)
+        with mutable_lab.listen(mutable_lab.others("hub")) as heard:
+            sent = mutable_lab.hub.udp.send(to=mutable_lab.everyone).payload
+            own = spoke.udp.send(to=mutable_lab.everyone).payload
 
     assert states[-1][0] == LISTENING
-    receivers = [name for name in provoked.others("hub") if name != spoke.name]
+    receivers = [name for name in mutable_lab.others("hub") if name != spoke.name]
     assert heard.payloads == {spoke.name: [own], **{name: [sent] for name in receivers}}
 
 
-@pytest.mark.provoking
-def test_it_forwards_after_twice_the_forward_delay(provoked, spoke1, spoke2, attach, spanning_tree, record_figure):
+@pytest.mark.disruptive
+def test_it_forwards_after_twice_the_forward_delay(mutable_lab, spoke1, spoke2, attach, spanning_tree, record_figure):
     """With STP on the port listens and learns for a forward delay each; then its spoke receives the next broadcast."""
     port, changes = attach
 
     with spanning_tree:
         spoke1.send_frame(spoke1.plan.device, root_bpdu(SHORT_DELAY))
-        provoked.hub.ping(spoke1.address())
-        states = await_port(provoked.hub, port, *changes, last=FORWARDING)
-        with provoked.listen([provoked.spokes[-1]]) as heard:
-            provoked.hub.udp.send(to=provoked.everyone)
+        mutable_lab.hub.ping(spoke1.address())
+        states = await_port(mutable_lab.hub, port, *changes, last=FORWARDING)
+        with mutable_lab.listen([mutable_lab.spokes[-1]]) as heard:
+            mutable_lab.hub.udp.send(to=mutable_lab.everyone)
 
     assert [state for state, _ in states] == [DISABLED, LISTENING, LEARNING, FORWARDING]
     begun, done = states[0][1], states[-1][1]
     assert done - begun >= 2 * SHORT_DELAY - TICKS
-    heard.exactly_once(at=[provoked.spokes[-1].name])
+    heard.exactly_once(at=[mutable_lab.spokes[-1].name])
     record_figure(f"a new port forwards, forward delay {SHORT_DELAY:g} s", 1000 * (done - begun))

@@ -24,7 +24,7 @@ def test_no_spoke_is_cut_off(overlay, spoke):
     assert spoke.ping(overlay.everyone).others == dict.fromkeys(overlay.others(spoke), 1)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("only_hub")
 @pytest.mark.parametrize("failure", FAILURES)
 def test_the_others_do_not_notice(build_lab, failure):
@@ -42,13 +42,13 @@ def test_the_others_do_not_notice(build_lab, failure):
         assert (refusing.name, *PORT_UNREACHABLE) in refusals(lab, refused)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("without_stp")
-def test_it_is_back_when_its_port_is(provoked):
+def test_it_is_back_when_its_port_is(mutable_lab):
     """With the hub's port up again, the spoke receives from all others and they from it, without another change."""
-    spoke = provoked.spokes[-1]
+    spoke = mutable_lab.spokes[-1]
 
-    with cut_off(provoked, spoke):
+    with cut_off(mutable_lab, spoke):
         pass
 
-    assert exchange(provoked) == {name: set(provoked.others(name)) for name in provoked.hosts}
+    assert exchange(mutable_lab) == {name: set(mutable_lab.others(name)) for name in mutable_lab.hosts}

@@ -10,7 +10,7 @@ import pytest
 from fixtures.resilience import clock, quick_neighbours
 from lab import groups
 
-pytestmark = [pytest.mark.requirement("FAULT-08"), pytest.mark.provoking]
+pytestmark = [pytest.mark.requirement("FAULT-08"), pytest.mark.disruptive]
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 

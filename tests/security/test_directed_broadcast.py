@@ -43,7 +43,7 @@ def heard_of_outside(outside):
     return send
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_from_outside_it_ends_at_the_hub(outside, heard_of_outside):
     """Only the hub receives a broadcast from outside, with IP forwarding or without, unless bc_forwarding is on."""
     hub = outside[0].hub.node

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.underlay import refusals
 
-pytestmark = pytest.mark.provoking
+pytestmark = pytest.mark.disruptive
 
 PORT_UNREACHABLE = (3, 3)
 
@@ -35,14 +35,14 @@ def test_an_unknown_source_is_refused(outside, forged, tag):
 
 
 @pytest.fixture
-def spoof(provoked, spoke1, spoke2, forged, tag):
+def spoof(mutable_lab, spoke1, spoke2, forged, tag):
     """The second spoke sends the hub a packet with the first one's outer address; returns the receivers."""
 
     def send():
-        source, to = spoke1.address("underlay"), provoked.hub.address("underlay")
-        with provoked.listen(provoked.others(spoke2)) as heard:
-            spoke2.send_packet(forged(provoked, tag, heard.port, of=spoke1, source=source, to=to), to)
-            proof = spoke2.udp.send(to=provoked.everyone).payload
+        source, to = spoke1.address("underlay"), mutable_lab.hub.address("underlay")
+        with mutable_lab.listen(mutable_lab.others(spoke2)) as heard:
+            spoke2.send_packet(forged(mutable_lab, tag, heard.port, of=spoke1, source=source, to=to), to)
+            proof = spoke2.udp.send(to=mutable_lab.everyone).payload
         assert all(proof in payloads for payloads in heard.payloads.values())
         return {name for name, payloads in heard.payloads.items() if tag in payloads}
 
@@ -51,16 +51,16 @@ def spoof(provoked, spoke1, spoke2, forged, tag):
 
 @pytest.mark.requirement("SEC-02")
 @pytest.mark.tunnel("gretap", "vxlan", "geneve")
-def test_a_spoofed_source_stops_at_the_cloud(provoked, spoof, spoke2):
+def test_a_spoofed_source_stops_at_the_cloud(mutable_lab, spoof, spoke2):
     """With the source check on, a packet that a spoke sends with another's outer address reaches no host."""
     assert spoof() == set()
 
 
 @pytest.mark.requirement("SEC-02")
 @pytest.mark.tunnel("gretap", "vxlan", "geneve")
-def test_a_spoofed_source_is_accepted_without_a_source_check(provoked, spoof, spoke2):
+def test_a_spoofed_source_is_accepted_without_a_source_check(mutable_lab, spoof, spoke2):
     """With the check off at the sender's port, the hub accepts the packet as the other spoke's and forwards it."""
-    with provoked.cloud.without_source_check(spoke2.name):
+    with mutable_lab.cloud.without_source_check(spoke2.name):
         heard = spoof()
 
     assert "hub" in heard

@@ -62,7 +62,7 @@ def stranger_heard_by(outside, forged):
     return send
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.tunnel("gretap")
 class TestFallback:
     """gretap0, which the driver creates in every namespace, up on the hub."""

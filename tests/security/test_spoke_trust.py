@@ -9,7 +9,7 @@ import pytest
 from fixtures.requirements import not_applicable
 from lab.changes import bridge_port, fdb_replace
 
-pytestmark = [pytest.mark.requirement("SEC-06"), pytest.mark.provoking]
+pytestmark = [pytest.mark.requirement("SEC-06"), pytest.mark.disruptive]
 
 EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
 UNKNOWN_MAC = bytes.fromhex("0200000000fe")
@@ -45,9 +45,9 @@ def theft(tag):
 
 
 @pytest.mark.usefixtures("without_stp", "one_way")
-def test_any_spoke_can_take_anothers_unicast(provoked, spoke2, theft):
+def test_any_spoke_can_take_anothers_unicast(mutable_lab, spoke2, theft):
     """After one frame with another spoke's MAC address as its source, that one's unicast goes to the thief."""
-    assert theft(provoked) == {spoke2.name}
+    assert theft(mutable_lab) == {spoke2.name}
 
 
 def test_a_locked_port_admits_its_own_address_only(build_lab, theft):

@@ -54,20 +54,20 @@ def test_no_port_withholds_multicast(default_bridge):
 
 
 @pytest.mark.requirement("SNOOP-06")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
-def test_a_port_that_does_not_flood_is_deaf_though_listed(provoked, spoke1, spoke2, fresh_group):
+def test_a_port_that_does_not_flood_is_deaf_though_listed(mutable_lab, spoke1, spoke2, fresh_group):
     """With mcast_flood off and no querier a listed member receives a spoke's broadcast, but not its multicast."""
     sender, member = spoke1, spoke2
-    port = {"device": provoked.topology.port("hub", member.name)}
+    port = {"device": mutable_lab.topology.port("hub", member.name)}
     on, off = (bridge_port(**port, mcast_flood=flag) for flag in (1, 0))
 
-    with provoked.hub.node.changed(off, on):
-        with provoked.listen([member], group=fresh_group) as heard:
-            await_listed(provoked, fresh_group, [member.name])
+    with mutable_lab.hub.node.changed(off, on):
+        with mutable_lab.listen([member], group=fresh_group) as heard:
+            await_listed(mutable_lab, fresh_group, [member.name])
             sender.udp.send(to=fresh_group, ttl=LARGE_TTL, multicast_interface=sender.address())
-        with provoked.listen([member]) as broadcast:
-            sender.udp.send(to=provoked.everyone)
+        with mutable_lab.listen([member]) as broadcast:
+            sender.udp.send(to=mutable_lab.everyone)
 
     heard.nothing(at=[member.name])
     broadcast.exactly_once(at=[member.name])

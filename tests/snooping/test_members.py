@@ -51,7 +51,7 @@ def test_every_listed_member_receives_from_every_sender(querier_lab, fresh_group
     heard.exactly_once(at=lab.hosts)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_a_member_whose_reports_are_filtered_is_deaf(querier_lab, set_bridge, fresh_group):
     """Without its reports a member is not listed and misses only the group; after the next query it receives it."""
     lab = querier_lab

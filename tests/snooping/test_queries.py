@@ -67,7 +67,7 @@ class TestTimes:
 
         assert found["mcast_membership_interval"] >= needed
 
-    @pytest.mark.provoking
+    @pytest.mark.disruptive
     @pytest.mark.usefixtures("one_way")
     def test_a_new_querier_takes_its_time(self, build_lab, parameters, set_bridge, fresh_group):
         """It has the intervals of RFC 3376, queries at once, and floods groups without members for the first 10 s."""
@@ -79,7 +79,7 @@ class TestTimes:
         assert len(await_queries(lab.spokes[0], 1)) == 1
         assert came_in(lab, lab.hub, fresh_group) == set(lab.others("hub"))
 
-    @pytest.mark.provoking
+    @pytest.mark.disruptive
     def test_a_leave_counts_after_the_last_question(self, asking_lab, fresh_group):
         """After a leave the hub queries the group, and removes the port when no report arrives in time."""
         lab = asking_lab(mcast_last_member_interval=5)
@@ -92,7 +92,7 @@ class TestTimes:
             await_igmp(member, member.plan.device, fresh_group, kind=QUERY)
             await_listed(lab, fresh_group, [member.name], present=False)
 
-    @pytest.mark.provoking
+    @pytest.mark.disruptive
     def test_a_leave_counts_at_once_with_fastleave(self, asking_lab, fresh_group):
         """A member that left stays listed for as long as others may answer, 20 s here; on a port with fastleave not."""
         lab = asking_lab(mcast_last_member_interval=10 * TICKS)
@@ -112,7 +112,7 @@ class TestTimes:
 
         assert listed(lab, fresh_group) == {other.name}
 
-    @pytest.mark.provoking
+    @pytest.mark.disruptive
     def test_an_entry_that_is_not_renewed_expires(self, asking_lab, set_bridge, fresh_group):
         """A member that ended without a leave message stays listed for the membership interval, and not longer."""
         lab = asking_lab()
@@ -130,7 +130,7 @@ class TestTimes:
 
 
 @pytest.mark.requirement("SNOOP-04")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 class TestQuery:
     @pytest.mark.parametrize(
         ("settings", "version", "from_bridge"),
@@ -183,7 +183,7 @@ class TestVersion:
             host.name: spoken for host in overlay.spokes
         }
 
-    @pytest.mark.provoking
+    @pytest.mark.disruptive
     @pytest.mark.parametrize("version", [2, 3], ids="mcast_igmp_version={}".format)
     def test_a_querier_brings_hosts_to_its_own(self, asking_lab, version):
         """Hosts fall back to IGMPv2 after an IGMPv2 query, the bridge's default, and not after an IGMPv3 query."""

@@ -107,7 +107,7 @@ class TestFixed:
         for pinger in lab.hosts.values():
             pinger.ping(ALL_HOSTS, device=pinger.plan.device, ttl=1).exactly_once_by(lab.hosts)
 
-    @pytest.mark.provoking
+    @pytest.mark.disruptive
     def test_on_one_end_helps_that_direction_only(self, build_lab):
         """With `ttl 64` at the spoke and `ttl inherit` at the hub, TTL 1 passes to the hub and not from it."""
         lab = build_lab(routers=1, ttl=FIXED)

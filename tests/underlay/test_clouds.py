@@ -88,13 +88,13 @@ def test_each_cloud_passes_what_its_row_lists(standing, cloud):
     assert observe(standing(provider_name=cloud)) == TABLE[cloud]
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("UNDER-05")
-def test_a_wrong_profile_is_noticed(provoked):
+def test_a_wrong_profile_is_noticed(mutable_lab):
     """Once its ports drop GRE, a lab with another cloud's profile measures like Azure, except for its MTU."""
     azure = TABLE["azure"]
 
-    with provoked.cloud.without_gre():
-        row = observe(provoked)
+    with mutable_lab.cloud.without_gre():
+        row = observe(mutable_lab)
 
     assert (row.broadcast, row.multicast, row.gre, row.vxlan) == (False, False, azure.gre, azure.vxlan)

@@ -25,14 +25,14 @@ def both_ways(hub, spoke):
     return {"from the hub": (hub, spoke), "to the hub": (spoke, hub)}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("UNDER-04")
-def test_blocked_gre_is_distinguished_from_a_dead_path(provoked, hub, spoke1, everyone, listen):
+def test_blocked_gre_is_distinguished_from_a_dead_path(mutable_lab, hub, spoke1, everyone, listen):
     """With protocol 47 blocked at the cloud's ports, unicast works, GRE does not, and the overlay delivers nothing."""
-    others = provoked.others(spoke1)
+    others = mutable_lab.others(spoke1)
 
-    with provoked.cloud.without_gre():
-        assert {way: passing(provoked, *pair) for way, pair in both_ways(hub, spoke1).items()} == {
+    with mutable_lab.cloud.without_gre():
+        assert {way: passing(mutable_lab, *pair) for way, pair in both_ways(hub, spoke1).items()} == {
             "from the hub": set(),
             "to the hub": set(),
         }
@@ -43,16 +43,16 @@ def test_blocked_gre_is_distinguished_from_a_dead_path(provoked, hub, spoke1, ev
     heard.nothing(at=others)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("UNDER-04")
-def test_nothing_on_the_sender_shows_that_gre_is_blocked(provoked, spoke1, hub, everyone, listen):
+def test_nothing_on_the_sender_shows_that_gre_is_blocked(mutable_lab, spoke1, hub, everyone, listen):
     """With protocol 47 blocked, the sender's tunnel stays up and counts no error, and no ICMP error is returned."""
     before = spoke1.node.link(spoke1.plan.device)
 
-    with provoked.cloud.without_gre():
+    with mutable_lab.cloud.without_gre():
         with listen([hub]) as heard:
             spoke1.udp.send(to=everyone)
-        answered = refusals(provoked, spoke1)
+        answered = refusals(mutable_lab, spoke1)
 
     after = spoke1.node.link(spoke1.plan.device)
     heard.nothing(at=["hub"])
@@ -63,16 +63,16 @@ def test_nothing_on_the_sender_shows_that_gre_is_blocked(provoked, spoke1, hub, 
     assert after.statistics["tx_errors"] == before.statistics["tx_errors"]
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("PRE-13", "UNDER-04")
 @pytest.mark.parametrize("open_way", ["from the hub", "to the hub"])
-def test_a_rule_for_one_direction_opens_one_direction(provoked, hub, spoke1, open_way, everyone, listen):
+def test_a_rule_for_one_direction_opens_one_direction(mutable_lab, hub, spoke1, open_way, everyone, listen):
     """A cloud rule that admits GRE one way only leaves an overlay that delivers that way only."""
     sender, receiver = both_ways(hub, spoke1)[open_way]
 
-    with provoked.cloud.without_gre(receiver.name):
-        assert passing(provoked, sender, receiver) == {"gre"}
-        assert passing(provoked, receiver, sender) == set()
+    with mutable_lab.cloud.without_gre(receiver.name):
+        assert passing(mutable_lab, sender, receiver) == {"gre"}
+        assert passing(mutable_lab, receiver, sender) == set()
         with listen([sender, receiver]) as heard:
             there = sender.udp.send(to=everyone)
             receiver.udp.send(to=everyone)

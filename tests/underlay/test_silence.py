@@ -88,30 +88,30 @@ def test_no_host_answers_a_ping_to_all_hosts(sender):
     assert answers.unproved == set(), "unicast echo is not answered either: the silence proves nothing"
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("UNDER-02")
-def test_snooping_and_a_querier_let_no_multicast_through(provoked, spoke1, listen, unicast_control):
+def test_snooping_and_a_querier_let_no_multicast_through(mutable_lab, spoke1, listen, unicast_control):
     """A fabric that snoops IGMP and sends queries still forwards no multicast to members."""
     change, undo = (link_set("vcn", bridge(mcast_snooping=on, mcast_querier=on)) for on in (1, 0))
-    others = provoked.others(spoke1)
+    others = mutable_lab.others(spoke1)
 
-    with provoked.fabric.changed(change, undo):
+    with mutable_lab.fabric.changed(change, undo):
         with listen(others, network="underlay", group=JOINED, bind="") as heard:
             sent = spoke1.udp.send(to=JOINED, multicast_interface=spoke1.address("underlay"), ttl=8)
             controls = unicast_control(spoke1, others)
 
     assert heard.payloads == controls
-    assert at_nics(provoked, sent.payload) == {("spoke1", "out")}
+    assert at_nics(mutable_lab, sent.payload) == {("spoke1", "out")}
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.requirement("UNDER-01", "UNDER-02", "UNDER-03")
-def test_a_plain_switch_would_be_noticed(provoked, spoke1, listen):
+def test_a_plain_switch_would_be_noticed(mutable_lab, spoke1, listen):
     """On a plain switch in the cloud's place, broadcast and multicast arrive, and the other hosts answer the ping."""
-    others = provoked.others(spoke1)
+    others = mutable_lab.others(spoke1)
     everyone, group = spoke1.plan.broadcast("underlay"), GROUPS["a joined group"]
 
-    with provoked.cloud.as_plain_switch():
+    with mutable_lab.cloud.as_plain_switch():
         with listen(others, network="underlay", group=group, bind="") as heard:
             spoke1.udp.send(to=everyone)
             spoke1.udp.send(to=group, multicast_interface=spoke1.address("underlay"))

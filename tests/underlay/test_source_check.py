@@ -23,7 +23,7 @@ def test_outer_addresses_are_the_nics_own(overlay, sender, everyone, listen):
     assert legs == outer_addresses(overlay, sender)
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_the_check_is_on_while_broadcast_is_delivered(overlay, spoke1, hub, everyone, listen):
     """The cloud's port drops an address that is not the VNIC's, and the overlay's broadcast still passes through it."""
     stranger = str(spoke1.plan.underlay.network.network_address + 99)
@@ -36,20 +36,20 @@ def test_the_check_is_on_while_broadcast_is_delivered(overlay, spoke1, hub, ever
     assert passing(overlay, spoke1, hub, carriers=("gre", "vxlan"), source=stranger) == set()
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.tunnel("gretap")
-def test_a_foreign_outer_source_stops_at_the_cloud_port(provoked, spoke1, hub):
+def test_a_foreign_outer_source_stops_at_the_cloud_port(mutable_lab, spoke1, hub):
     """A tunnel packet with a source that the VNIC does not own passes only while the check is off."""
     stranger = str(spoke1.plan.underlay.network.network_address + 99)
 
-    checked = passing(provoked, spoke1, hub, source=stranger)
-    with provoked.cloud.without_source_check(spoke1.name):
-        unchecked = passing(provoked, spoke1, hub, source=stranger)
+    checked = passing(mutable_lab, spoke1, hub, source=stranger)
+    with mutable_lab.cloud.without_source_check(spoke1.name):
+        unchecked = passing(mutable_lab, spoke1, hub, source=stranger)
 
     assert (checked, unchecked) == (set(), {"gre"})
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
 def test_a_tunnel_from_an_address_that_the_vnic_does_not_own_is_dead(build_lab):

@@ -66,7 +66,7 @@ class TestKey:
 
         assert mtus[1] == {name: mtu - 4 for name, mtu in mtus[0].items()}
 
-    @pytest.mark.provoking
+    @pytest.mark.disruptive
     @pytest.mark.usefixtures("one_way")
     def test_unequal_keys_never_match(self, build_lab):
         """A key facing none, none facing a key, and another key: nothing passes, and both ends receive ICMP 3/3."""
@@ -97,7 +97,7 @@ class TestChecksum:
 
         assert exchange(lab) == {name: set(lab.others(name)) for name in lab.hosts}
 
-    @pytest.mark.provoking
+    @pytest.mark.disruptive
     @pytest.mark.usefixtures("one_way")
     @pytest.mark.parametrize("on_the_hub", [True, False], ids=["hub_only", "spoke_only"])
     def test_on_one_end_is_dropped_and_counted(self, build_lab, on_the_hub):
@@ -123,7 +123,7 @@ class TestSequence:
 
         assert exchange(lab) == {name: set(lab.others(name)) for name in lab.hosts}
 
-    @pytest.mark.provoking
+    @pytest.mark.disruptive
     @pytest.mark.usefixtures("one_way")
     @pytest.mark.parametrize("on_the_hub", [True, False], ids=["hub_only", "spoke_only"])
     def test_on_one_end_only_that_end_drops(self, build_lab, on_the_hub):

@@ -38,7 +38,7 @@ def crafted(overlay, spoke1):
     return craft
 
 
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_is_discarded(overlay, spoke1, listen, crafted):
     """Malformed GRE is delivered to no host, while the same frame in well-formed GRE is delivered to all."""
     sent = {**MALFORMED, "well-formed": GOOD}

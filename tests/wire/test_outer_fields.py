@@ -146,7 +146,7 @@ class TestDontFragment:
         found = {(bool(one.inner[layers.IP].flags.DF), bool(one.outer[layers.IP].flags.DF)) for one in seen}
         assert found == set(outer.items())
 
-    @pytest.mark.provoking
+    @pytest.mark.disruptive
     def test_ignore_df_is_refused_with_pmtudisc(self, build_lab):
         """A tunnel with path MTU discovery cannot ignore DF: the kernel rejects the combination."""
         with pytest.raises(OSError, match="Invalid argument"):

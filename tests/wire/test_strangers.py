@@ -18,7 +18,7 @@ FALLBACKS = ("gre0", "gretap0", "erspan0")  # made by the driver itself, in ever
 
 
 @pytest.mark.requirement("SEC-01", "WIRE-03")
-@pytest.mark.provoking
+@pytest.mark.disruptive
 def test_is_refused(overlay, spoke1, spoke2, listen):
     """A spoke accepts GRE only from the hub: another spoke's is not delivered, and answered with ICMP 3/3."""
     stranger = secrets.token_hex(16).encode()
