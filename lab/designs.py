@@ -103,7 +103,9 @@ class Design:
 
 def _standby(spokes: int, options: TunnelOptions) -> Topology:
     star = topologies.star(spokes, options)
-    standby = replace(star.hub, name="standby", underlay=topologies.on_the_underlay(SECOND_HUB), nic="ens4")
+    own = topologies.on_the_underlay(SECOND_HUB)
+    # without the hub's address of IPv6, which comes with its VNIC
+    standby = replace(star.hub, name="standby", underlay=own, underlay6=None, nic="ens4")
     return replace(star, name="standby", standby=standby)
 
 

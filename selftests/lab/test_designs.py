@@ -171,3 +171,12 @@ def test_a_port_that_is_not_isolated_repeats(build: Build) -> None:
     outages = stream.outages()
     assert missed([one for one in outages if one.event == "before"]) == {(0, 0, 0)}
     assert max(one.repeated for one in outages if one.event == "forwarding") > 0
+
+
+def test_a_standby_has_no_address_of_the_hub() -> None:
+    """Until the hub's VNIC is moved to it the standby has an address of its own, and none of IPv6."""
+    plan = designs.topology("standby", 2, TunnelOptions(kind="ip6gretap"), provider("oci").mtu)
+
+    assert plan.standby is not None
+    assert plan.hub.underlay6 is not None
+    assert (plan.standby.underlay6, plan.standby.underlay == plan.hub.underlay) == (None, False)
