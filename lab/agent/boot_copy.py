@@ -31,7 +31,7 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
     named = {entry["path"] for entry in boot_files.naming(words)}
     files, unread = [], []
     for source, path in boot_files.files(boot_files.SOURCES):
-        scripts = boot_files.SCRIPT.findall(boot_files._read(path)) if path.endswith(".service") else []
+        scripts = boot_files.RUN.findall(boot_files._read(path)) if path.endswith(".service") else []
         wanted = source.tool in WHOLE or path.startswith(STANZAS) or named & {path, *scripts}
         if not wanted or "dispatcher.d" in path:
             continue

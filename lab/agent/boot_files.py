@@ -27,10 +27,14 @@ WANTS = (
     "/lib/systemd/system",
 )
 LARGEST = 1 << 16  # octets of a file that are read
-SCRIPT = re.compile(r"^Exec(?:Start|StartPost|StartPre)=[-@+!:]*(?:/bin/(?:ba)?sh(?: -\w+)* )?(/\S+)", re.MULTILINE)
+RUN = re.compile(r"(?<![\w./-])(/[\w./@-]+)")
 OWN_SCRIPTS = ("/usr/local/", "/opt/", "/root/", "/etc/", "/home/", "/srv/")
-"""Where the scripts of units are read: what a distribution installs elsewhere makes no overlay."""
-AUTO = re.compile(r"^\s*(?:auto|allow-hotplug)\s+(.*)$", re.MULTILINE)
+"""Where the scripts that others run are read: what a distribution installs elsewhere makes no overlay."""
+EXEC = re.compile(r"^Exec(?:StartPre|Start|StartPost)=.*$", re.MULTILINE)
+NOT_OF_A_BOOT = ("rescue", "emergency", "halt", "poweroff", "reboot", "shutdown", "suspend", "sleep", "hibernate")
+AT_BOOT = re.compile(r"^On(?:Boot|Startup|Active)Sec\s*=", re.MULTILINE)
+AUTO = re.compile(r"^\s*auto\s+(.*)$", re.MULTILINE)
+HOTPLUG = re.compile(r"^\s*allow-hotplug\s+(.*)$", re.MULTILINE)
 STANZA = re.compile(r"^\s*iface\s+(\S+)", re.MULTILINE)
 INTERFACES = "/etc/network/interfaces"
 SOURCED = re.compile(r"^\s*source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d", re.MULTILINE)
@@ -50,6 +54,12 @@ class Source(NamedTuple):
     patterns: Sequence[str]
     obstacle: Callable[[str, str], Obstacle]
     """Of a file's path and its text."""
+    runs: bool = False
+    """Whether its files are commands, which run scripts."""
+    used: Callable[[str], str] = str
+    """The lines of a text that a boot uses, if it uses the file."""
+    unused: Callable[[str, str], Obstacle] | None = None
+    """Why it does not use the others; without one, these are no part of what a boot makes."""
 
 
 def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, Any]]:
@@ -70,23 +80,37 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
             continue
         except OSError:
             continue
-        named = [word for word in words if re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.])", text)]
-        if named:
-            obstacle, fix = source.obstacle(path, text) or ("", "")
-            found.append({**entry, "words": named, "obstacle": obstacle, "fix": fix})
+        used = source.used(text)
+        for lines, why in ((used, source.obstacle), (_without(text, used), source.unused)):
+            named = [word for word in words if re.search(rf"(?<![\w.]){re.escape(word)}(?![\w.])", lines)]
+            if named and why:
+                obstacle, fix = why(path, lines) or ("", "")
+                found.append({**entry, "words": named, "obstacle": obstacle, "fix": fix})
     return found
 
 
+def _without(text: str, used: str) -> str:
+    lines = set(used.splitlines())
+    return "\n".join(line for line in text.splitlines() if line not in lines)
+
+
 def files(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
-    for source in sources:
-        for pattern in source.patterns:
-            for path in sorted(glob.glob(pattern)):
-                yield source, path
-    for unit in sorted(glob.glob(f"{UNITS}/*.service")):
-        yield UNIT, unit
-        for script in SCRIPT.findall(_read(unit)):
-            if script.startswith(OWN_SCRIPTS):
-                yield _of_unit(os.path.basename(unit)), script
+    """The files of all sources and units, and the scripts that they run, with those that these run."""
+    found = [(source, path) for source in sources for each in source.patterns for path in sorted(glob.glob(each))]
+    found += [(UNIT, path) for path in sorted(glob.glob(f"{UNITS}/*.service"))]
+    seen = {path for _, path in found}
+    for source, path in found:
+        yield source, path
+        if source.runs:
+            yield from _scripts(source, path, seen)
+
+
+def _scripts(source: Source, parent: str, seen: set[str]) -> Iterator[tuple[Source, str]]:
+    for path in RUN.findall(source.used(_read(parent))):
+        if path not in seen and os.path.isfile(path) and path.startswith(OWN_SCRIPTS):
+            seen.add(path)
+            yield (script := _run_by(source, parent)), path
+            yield from _scripts(script, path, seen)
 
 
 def _read(path: str) -> str:
@@ -101,18 +125,39 @@ def _uncommented(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(("#", ";")))
 
 
+def _masked(unit: str) -> bool:
+    return os.path.realpath(f"{UNITS}/{unit}") == os.devnull
+
+
 def _enabled(unit: str) -> bool:
-    """Whether a boot starts a unit: another unit wants it and it is not masked."""
-    if os.path.realpath(f"{UNITS}/{unit}") == os.devnull:
+    """Whether a boot starts a unit: a unit of a boot wants it, or its timer runs at boot, and it is not masked."""
+    if _masked(unit):
         return False
-    return any(glob.glob(f"{folder}/*.{how}/{unit}") for folder in WANTS for how in ("wants", "requires"))
+    wanting = {os.path.basename(os.path.dirname(path)) for path in _links(unit)}
+    if any(by.partition(".target.")[0] not in NOT_OF_A_BOOT for by in wanting):
+        return True
+    timer = unit.replace(".service", ".timer")
+    return timer != unit and bool(AT_BOOT.search(_read(f"{UNITS}/{timer}"))) and _enabled(timer)
+
+
+def _links(unit: str) -> Iterator[str]:
+    for folder in WANTS:
+        for how in ("wants", "requires"):
+            yield from glob.glob(f"{folder}/*.{how}/{unit}")
+
+
+def _started(unit: str) -> Obstacle:
+    """Why a boot does not start a unit."""
+    if _masked(unit):
+        return f"{unit} is masked", f"sudo systemctl unmask {unit} && sudo systemctl enable {unit}"
+    return None if _enabled(unit) else (f"{unit} is not enabled", f"sudo systemctl enable {unit}")
 
 
 def _program(unit: str, program: str, package: str) -> Obstacle:
     """Why a boot does not start a tool."""
     if shutil.which(program, path=PROGRAMS) is None:
         return f"{program} is not installed", f"sudo apt-get install {package}    # or what the distribution has"
-    return None if _enabled(unit) else (f"{unit} is not enabled", f"sudo systemctl enable {unit}")
+    return _started(unit)
 
 
 def _executed(path: str, text: str) -> Obstacle:
@@ -120,13 +165,23 @@ def _executed(path: str, text: str) -> Obstacle:
 
 
 def _unit(path: str, text: str) -> Obstacle:
-    unit = os.path.basename(path)
-    return None if _enabled(unit) else (f"{unit} is not enabled", f"sudo systemctl enable {unit}")
+    return _started(os.path.basename(path))
 
 
-def _of_unit(unit: str) -> Source:
-    """A script that a unit runs."""
-    return Source("systemd", (), lambda path, text: _unit(unit, text) or _executed(path, text))
+def _commands(text: str) -> str:
+    """The lines of a unit that name what it runs when it starts."""
+    return "\n".join(EXEC.findall(text))
+
+
+def _run_by(source: Source, parent: str) -> Source:
+    """A script that a file of a source runs; by a shell, it need not be executable."""
+
+    def obstacle(path: str, text: str) -> Obstacle:
+        lines = source.used(_read(parent))
+        by_shell = re.search(rf"\b(?:ba|da)?sh\s+(?:-\w+\s+)*{re.escape(path)}(?![\w.])|\.\s+{re.escape(path)}", lines)
+        return source.obstacle(parent, lines) or (None if by_shell else _executed(path, text))
+
+    return Source(source.tool, (), obstacle)
 
 
 def _networkd(path: str, text: str) -> Obstacle:
@@ -141,12 +196,35 @@ def _netplan(path: str, text: str) -> Obstacle:
 def _ifupdown(path: str, text: str) -> Obstacle:
     if obstacle := _program("networking.service", "ifup", "ifupdown"):
         return obstacle
-    if path != INTERFACES and not SOURCED.search(_read(INTERFACES)):
+    main = _read(INTERFACES)
+    if path != INTERFACES and not SOURCED.search(main):
         line = "source /etc/network/interfaces.d/*"
         return f"{INTERFACES} has no `{line}`", f"echo '{line}' | sudo tee -a {INTERFACES}"
-    brought = {name for line in AUTO.findall(text) for name in line.split()}
-    waiting = [name for name in STANZA.findall(text) if name not in brought]
-    return (f"it has no `auto {waiting[0]}`", f"echo 'auto {waiting[0]}' | sudo tee -a {path}") if waiting else None
+    if path != INTERFACES and re.search(r"^\s*source-directory", main, re.MULTILINE) and "." in os.path.basename(path):
+        return (
+            f"source-directory in {INTERFACES} leaves out names with a dot",
+            f"sudo mv {path} {os.path.dirname(path)}/{os.path.basename(path).replace('.', '-')}",
+        )
+    return None
+
+
+def _waiting(path: str, text: str) -> Obstacle:
+    name = next(iter(STANZA.findall(text)), "")
+    return (f"it has no `auto {name}`", f"echo 'auto {name}' | sudo tee -a {path}") if name else None
+
+
+def _brought(text: str) -> set[str]:
+    """The interfaces that a boot brings up: of those with allow-hotplug, the devices that it finds."""
+    named = {name for line in AUTO.findall(text) for name in line.split()}
+    plugged = {name for line in HOTPLUG.findall(text) for name in line.split()}
+    return named | {name for name in plugged if os.path.exists(f"/sys/class/net/{name}/device")}
+
+
+def _brought_stanzas(text: str) -> str:
+    """The stanzas that do not wait for a command."""
+    brought = _brought(text)
+    parts = re.split(r"^(?=\s*(?:iface|auto|allow-\S+|mapping|source\S*)\s)", text, flags=re.MULTILINE)
+    return "".join(part for part in parts if (own := STANZA.match(part)) and own[1] in brought)
 
 
 def _ifupdown_script(path: str, text: str) -> Obstacle:
@@ -177,7 +255,21 @@ def _network_scripts(path: str, text: str) -> Obstacle:
 
 
 def _cron(path: str, text: str) -> Obstacle:
-    return None if "@reboot" in text else ("cron does not run it at boot", "sudo crontab -e    # a line with @reboot")
+    return None if _enabled("crond.service") else _started("cron.service")
+
+
+def _not_at_reboot(path: str, text: str) -> Obstacle:
+    return "cron does not run it at boot", "sudo crontab -e    # a line with @reboot"
+
+
+def _at_reboot(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if line.lstrip().startswith("@reboot"))
+
+
+def _rc_local(path: str, text: str) -> Obstacle:
+    if _masked("rc-local.service"):
+        return "rc-local.service is masked", "sudo systemctl unmask rc-local.service"
+    return _executed(path, text)
 
 
 def _nft(path: str, text: str) -> Obstacle:
@@ -188,8 +280,7 @@ def _nft(path: str, text: str) -> Obstacle:
 
 
 def _iptables(path: str, text: str) -> Obstacle:
-    unit = "netfilter-persistent.service" if path.startswith("/etc/iptables/") else "iptables.service"
-    return None if _enabled(unit) else (f"{unit} is not enabled", f"sudo systemctl enable {unit}")
+    return _started("netfilter-persistent.service" if path.startswith("/etc/iptables/") else "iptables.service")
 
 
 NETWORKD, CRON = (
@@ -198,18 +289,18 @@ NETWORKD, CRON = (
 )
 SOURCES = (
     Source("systemd-networkd", (f"{NETWORKD}/*.netdev", f"{NETWORKD}/*.network", f"{NETWORKD}/*.d/*.conf"), _networkd),
-    Source("ifupdown", (INTERFACES, "/etc/network/interfaces.d/*"), _ifupdown),
-    Source("ifupdown", ("/etc/network/if-*.d/*",), _ifupdown_script),
+    Source("ifupdown", (INTERFACES, "/etc/network/interfaces.d/*"), _ifupdown, True, _brought_stanzas, _waiting),
+    Source("ifupdown", ("/etc/network/if-*.d/*",), _ifupdown_script, True),
     Source("netplan", ("/etc/netplan/*.yaml",), _netplan),
     Source("NetworkManager", ("/etc/NetworkManager/system-connections/*",), _network_manager),
     Source("NetworkManager", ("/etc/NetworkManager/dispatcher.d/*",), _network_manager_script),
     Source("network-scripts", ("/etc/sysconfig/network-scripts/*",), _network_scripts),
-    Source("rc.local", ("/etc/rc.local", "/etc/rc.d/rc.local"), _executed),
-    Source("cloud-init", ("/var/lib/cloud/scripts/per-boot/*",), _executed),
-    Source("cron", CRON, _cron),
+    Source("rc.local", ("/etc/rc.local", "/etc/rc.d/rc.local"), _rc_local, True),
+    Source("cloud-init", ("/var/lib/cloud/scripts/per-boot/*",), _executed, True),
+    Source("cron", CRON, _cron, True, _at_reboot, _not_at_reboot),
 )
 FIREWALLS = (
     Source("nft", (*NFTABLES, "/etc/nftables/*.nft", "/etc/nftables.d/*", "/etc/*.nft"), _nft),
     Source("iptables", ("/etc/iptables/rules.v4", "/etc/sysconfig/iptables"), _iptables),
 )
-UNIT = Source("systemd", (), _unit)
+UNIT = Source("systemd", (), _unit, True, _commands)

@@ -113,6 +113,12 @@ class StateVerbs:
 
         return boot_files.naming(words, firewalls=firewalls)
 
+    def manager_at_boot(self, node: int, nic: str) -> str:
+        """The tool that makes the machine's network at boot (`boot_manager.manager`)."""
+        from lab.agent import boot_manager
+
+        return boot_manager.manager(nic)
+
     def firewalld(self, node: int) -> dict[str, Any]:
         """What firewalld accepts now and after its next start (`firewalld.read`)."""
         from lab.agent import firewalld

@@ -217,7 +217,8 @@ def _parts(seen: ConfiguredNode, devices: Sequence[str]) -> dict[tuple[str, str]
     for name in devices:
         if (device := seen.devices.get(name)) is None:
             continue
-        end = vars(device.tunnel) if device.tunnel else {}
+        # what a tunnel stands on has no effect: its local address chooses the NIC
+        end = {what: value for what, value in vars(device.tunnel).items() if what != "link"} if device.tunnel else {}
         settings = {"mtu": device.mtu, "master": device.master, "up": device.up, "isolated": device.flag("isolated")}
         parts[(name, "")] = device.kind or ""
         parts |= {(name, what): str(value) for what, value in {**settings, **end}.items() if value is not None}

@@ -8,20 +8,30 @@ lacks the other end of a tunnel, or the overlay address.  That a file names all 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from lab import tunnels
 from lab.boot import additions
 from lab.checkup.check import Check
 from lab.finding_text import for_good
 from lab.machines.hosts import HostSpec
 from lab.model import Finding, NodePlan, Topology
-from lab.overlay.readback import BROADCAST_PING
+from lab.overlay.readback import BROADCAST_PING, ConfiguredNode
 
 WHAT = "after a reboot"
 ANSWERED = for_good(f"sudo sysctl -w {BROADCAST_PING}=0")
 """The command by which a host answers broadcast pings after a boot."""
 MANAGERS = ("systemd-networkd", "ifupdown", "netplan", "NetworkManager", "network-scripts")
+MADE = (
+    *("tunnel-missing", "bridge-missing", "bond-missing", "prp-missing", "port-not-bridged"),
+    *("overlay-address-missing", "hub-address-missing", "multicast-route-missing", "multicast-route-narrow"),
+)
+"""The findings that a file corrects for good."""
+LEAST = 1500
+"""The MTU of a NIC that was not read."""
 Named = Sequence[Mapping[str, Any]]
 """The agent's data about each file (`boot_files.naming`)."""
 
@@ -43,9 +53,26 @@ def _facts(topology: Topology, node: NodePlan) -> dict[str, str]:
     return {str(node.overlay.ip): "the overlay address", **ends}
 
 
-def findings(topology: Topology, node: NodePlan, named: Named, remedy: str) -> Iterator[Finding]:
-    """What a boot would not make of a host's part of the overlay, or otherwise; `remedy` writes the files for it."""
+def sized(topology: Topology, hosts: Mapping[str, ConfiguredNode]) -> Topology:
+    """The same overlay with the MTU of most of its tunnels, which files need: at boot a tunnel may precede its NIC."""
+    kind, tunnelling, nics = tunnels.kind(topology.options.kind), Counter[int](), []
+    for node in topology.nodes:
+        devices = hosts[node.name].devices
+        ports = topology.ports(node.name) or [node.device]
+        tunnelling.update(devices[port].mtu for port in ports if port in devices and devices[port].kind == kind.name)
+        nics += [devices[node.nic].mtu] if node.nic in devices else []
+    mtu = tunnelling.most_common(1)[0][0] if tunnelling else min(nics, default=LEAST) - kind.overhead(topology.options)
+    return replace(topology, mtu=mtu)
+
+
+def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> Iterator[Finding]:
+    """
+    What a boot would not make of a host's part of the overlay, or otherwise.
+
+    `manager` is the tool that makes the host's network (`boot_manager.manager`): a fix writes files for it.
+    """
     used = [file for file in named if not file["obstacle"]]
+    own = additions.Host(topology, node, manager, used)
     lacking = {word: part for word, part in _parts(topology, node).items() if not _naming(used, word)}
     unused: dict[tuple[str, str], list[str]] = {}
     for file in named:
@@ -61,7 +88,7 @@ def findings(topology: Topology, node: NodePlan, named: Named, remedy: str) -> I
         yield finding("boot-file-unused", summary, f"they name {', '.join(lacking.values())}", fix, "BOOT-01")
     if lacking and not unused and not unread(named):
         summary = f"no file that a boot reads names {', '.join(lacking.values())}: made by hand, lost at the next boot"
-        fix = additions.command(topology, node, used, lacking) or remedy
+        fix = additions.command(own, lacking) or written(topology, manager)
         yield finding("lost-at-boot", summary, "no file in /etc names it", fix, "BOOT-01")
     if lacking:
         return
@@ -70,6 +97,8 @@ def findings(topology: Topology, node: NodePlan, named: Named, remedy: str) -> I
         if not _naming(used, word):
             summary = f"the next boot makes another overlay: {', '.join(paths)} lacks {fact} {word}"
             fix = f"grep -n {node.device} {' '.join(paths)}    # then correct what differs"
+            if command := additions.command(own, [word]):
+                fix = f"{command}    # or correct the overlay, if the file is right"
             yield finding("boot-file-differs", summary, f"{word} is in use now", fix, "BOOT-03")
     for name in topology.devices(node.name):
         tools = {file["tool"]: file["path"] for file in _naming(used, name) if file["tool"] in MANAGERS}
@@ -81,11 +110,17 @@ def findings(topology: Topology, node: NodePlan, named: Named, remedy: str) -> I
             )
 
 
-def route_kept(topology: Topology, node: NodePlan, named: Named) -> str:
-    """The command that adds the multicast route to the host's files; "" where they have it, or no tool is known."""
-    group = str(topology.multicast_route.network_address)
+def keeping(topology: Topology, node: NodePlan, named: Named, manager: str, finding: Finding) -> str:
+    """The command by which a finding's fix lasts over a reboot, as files; "" where they have it, or it is unknown."""
+    if finding.code not in MADE or unread(named):
+        return ""
     used = [file for file in named if not file["obstacle"]]
-    return "" if _naming(used, group) else additions.command(topology, node, used, [group])
+    own = additions.Host(topology, node, manager, used)
+    lacking = [word for word in (*_parts(topology, node), str(node.overlay.ip)) if not _naming(used, word)]
+    unused = [file for file in named if file["obstacle"] and {*lacking} & {*file["words"]}]
+    if unused:
+        return str(unused[0]["fix"])
+    return additions.command(own, lacking) if lacking else ""
 
 
 def ping(host: str, persisted: Mapping[str, Sequence[str]]) -> Iterator[Finding]:
@@ -109,10 +144,11 @@ def files(topology: Topology, node: NodePlan, named: Named) -> list[str]:
     return list(dict.fromkeys(file["path"] for file in named if not file["obstacle"] and parts & set(file["words"])))
 
 
-def check(spec: HostSpec, topology: Topology, node: NodePlan, named: Named, remedy: str) -> Check:
+def check(spec: HostSpec, topology: Topology, node: NodePlan, named: Named, manager: str) -> Check:
     """The same as one line: the first thing that is not as it is now, or the files that make it."""
-    for found in findings(topology, node, named, remedy):
-        return Check("warning", spec.role, WHAT, found.summary, found.remedy, at="" if found.remedy == remedy else None)
+    for found in findings(topology, node, named, manager):
+        here = "" if found.remedy == written(topology, manager) else None
+        return Check("warning", spec.role, WHAT, found.summary, found.remedy, at=here)
     lacking = [word for word in _parts(topology, node) if not _naming(named, word)]
     if lacking:
         hidden = f"cannot be determined: {', '.join(unread(named))} is readable for root only"
@@ -126,8 +162,8 @@ def _naming(named: Named, word: str) -> Named:
     return [file for file in named if word in file["words"]]
 
 
-def written(topology: Topology) -> str:
-    """The command that writes the files of this overlay; "" for one that is not set up on live hosts."""
+def written(topology: Topology, manager: str = "") -> str:
+    """The command that writes the files of this overlay, for a tool; "" for one that is not set up on live hosts."""
     if any(map(topology.spans, topology.nodes)):  # which no plan is written of
         return ""
     hubs = ",".join(node.endpoint for node in topology.hubs)
@@ -137,4 +173,4 @@ def written(topology: Topology) -> str:
     shape = shapes.get(first.holder) or ("" if hubs else "mesh" if first.holder == "bridge" else "pair")
     options = [f"--hub={hubs}" if hubs else "", f"--spokes={spokes}", f"--topology={shape}" if shape else ""]
     options += [f"--tunnel={topology.options.kind}", f"--overlay-subnet={first.overlay.network}", f"--nic={first.nic}"]
-    return " ".join(["./overcast plan", *filter(None, options), "--format=shell"])
+    return " ".join(["./overcast plan", *filter(None, options), f"--format={additions.format_of(manager)}"])

@@ -42,8 +42,6 @@ from lab.tunnels import DEFAULT, KINDS
 
 TIME = 20.0
 """Seconds that everything after the connecting may take, together; the trial of an overlay has its own deadlines."""
-ROUTES = ("multicast-route-missing", "multicast-route-narrow")
-"""The findings that the multicast route corrects."""
 UNKNOWN_CLOUD = PROVIDERS["oci"]
 """What the trial expects of a cloud that neither the user nor the firmware names."""
 
@@ -82,7 +80,9 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
     hosts = {role: replace(host, seen=seen[role]) for role, host in every.items()}
     lost = {role: found for role, found in looked.items() if isinstance(found, OvercastError)}
     made = [*_unreached(specs, connected), *(_lost(role, problem) for role, problem in lost.items())]
-    topology = _topology(hosts)
+    understood = understand({role: host.seen for role, host in hosts.items()}) if len(hosts) > 1 else None
+    topology = understood.topology if understood else None
+    whole = boot_persistence.sized(understood.whole, seen) if understood and understood.whole else None
     hubs = [spec.role for spec in specs if spec.is_hub or spec.standby]
     bridges = {node.name for node in topology.nodes if node.holder == "bridge"} if topology else set()
     tunnel = wanted.tunnel or _kind(hosts, topology)
@@ -93,13 +93,11 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
         made += host_checks.checks(host, _plan(topology, role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
     if not hosts:
         return Examined(tuple(made))
-    booted = _booted(hosts, topology, deadline)
-    named = {role: answers[0] for role, answers in booted.items()}
-    if topology is not None:
-        remedy = boot_persistence.written(topology)
-        for role, (files, *about_firewall) in booted.items():
-            plan = topology.node(role)
-            made.append(boot_persistence.check(hosts[role].spec, topology, plan, files, remedy))
+    booted = _booted(hosts, whole, deadline)
+    for role, (files, manager, *about_firewall) in booted.items():
+        if topology is not None and (plan := _plan(topology, role)):
+            with_mtu = boot_persistence.sized(topology, seen)
+            made.append(boot_persistence.check(hosts[role].spec, with_mtu, plan, files, manager))
             made += _firewall(hosts[role], topology, plan, *about_firewall)
     if set(hubs) - hosts.keys():
         unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
@@ -111,14 +109,14 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
         crossings, late = _crossed(hosts, topology, hubs, carrier, deadline)
     found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
     made += pair_checks.checks(hosts, topology, found.findings)
-    made += [_lasting(check, topology, named) for check in overlay_diagnosis.checks(found)]
+    made += _lasting(found, whole, booted)
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
     made += _unplaced(hosts, topology, carrier)
     return Examined(tuple(made), found.findings, found.scene, understood=found.layout is None)
 
 
 def _booted(hosts: Mapping[str, LiveHost], topology: Topology | None, deadline: float) -> dict[str, list[Any]]:
-    """The files of a boot that name the overlay, and what is read of its firewall, of each host with a place in it."""
+    """The files of a boot that name the overlay, their tool, and what is read of the firewall, of each of its hosts."""
     if topology is None:
         return {}
     plans = {role: plan for role in hosts if (plan := _plan(topology, role))}
@@ -127,7 +125,8 @@ def _booted(hosts: Mapping[str, LiveHost], topology: Topology | None, deadline: 
     def ask(role: str, plan: NodePlan) -> list[Any]:
         node = hosts[role].node
         named = node.call(Agent.named_at_boot, boot_persistence.words(topology, plan))
-        return node.machine.batch([named, *firewall_persistence.calls(node, topology)])
+        manager = node.call(Agent.manager_at_boot, plan.nic)
+        return node.machine.batch([named, manager, *firewall_persistence.calls(node, topology)])
 
     answers = live_host.each(plans, machines, ask, deadline)
     return {role: answer for role, answer in answers.items() if not isinstance(answer, OvercastError)}
@@ -143,11 +142,17 @@ def _firewall(
     return firewall_persistence.checks(host.role, *kept)
 
 
-def _lasting(check: Check, topology: Topology | None, named: Mapping[str, boot_persistence.Named]) -> Check:
-    """The same with the command that keeps the multicast route over a reboot, where that is what it is about."""
-    if topology is None or check.where not in named or check.what not in ROUTES:
-        return check
-    return replace(check, lasting=boot_persistence.route_kept(topology, topology.node(check.where), named[check.where]))
+def _lasting(
+    found: overlay_diagnosis.LiveDiagnosis, whole: Topology | None, booted: Mapping[str, list[Any]]
+) -> Iterator[Check]:
+    """The lines of the findings, each with the command by which its fix lasts over a reboot, where files do that."""
+    for check, finding in itertools.zip_longest(overlay_diagnosis.checks(found), found.findings):
+        if whole is None or finding is None or finding.node not in booted:
+            yield check
+        else:
+            files, manager, *_ = booted[finding.node]
+            last = boot_persistence.keeping(whole, whole.node(finding.node), files, manager, finding)
+            yield replace(check, lasting=last)
 
 
 def _crossed(
@@ -177,12 +182,6 @@ def _unreached(specs: Sequence[HostSpec], connected: Connected) -> Iterator[Chec
 
 def _lost(role: str, problem: OvercastError) -> Check:
     return Check("problem", role, "host", problem.message, problem.remedy, at="")
-
-
-def _topology(hosts: Mapping[str, LiveHost]) -> Topology | None:
-    if len(hosts) < 2:
-        return None
-    return understand({role: host.seen for role, host in hosts.items()}).topology
 
 
 def _plan(topology: Topology | None, role: str) -> NodePlan | None:

@@ -40,12 +40,14 @@ class Outside:
     address6: IPv6Interface | None = None
 
 
-def read(shape: Shape, otherwise: TunnelOptions) -> tuple[Topology | None, list[Finding], dict[str, str]]:
-    """The topology of the hosts that can take part, the findings of those that cannot, and what each one's first is."""
+def read(
+    shape: Shape, otherwise: TunnelOptions
+) -> tuple[Topology | None, list[Finding], dict[str, str], Topology | None]:
+    """The topology of hosts that can take part, the findings of the others, what each one's first is, and the whole."""
     network = _network(shape)
     outside = {name: there for name in shape.hosts if (there := _outside(shape, name))}
     if network is None or len(outside) < 2:
-        return None, [], {}
+        return None, [], {}, None
     whole = _whole(shape, network, outside, otherwise)
     found = {name: list(_findings(shape, whole, name, network)) for name in shape.hosts}
     lacking = [name for name, each in found.items() if each or name not in outside]
@@ -53,7 +55,7 @@ def read(shape: Shape, otherwise: TunnelOptions) -> tuple[Topology | None, list[
     joined = tuple(one for one in whole.tunnels if not {end.host for end in one.ends} & set(lacking))
     topology = replace(whole, nodes=tuple(able), tunnels=joined) if len(able) > 1 else None
     accused = {name: each[0].summary for name, each in found.items() if each}
-    return topology, [finding for each in found.values() for finding in each], accused
+    return topology, [finding for each in found.values() for finding in each], accused, whole
 
 
 def notes(shape: Shape) -> list[str]:

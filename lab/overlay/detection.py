@@ -34,6 +34,8 @@ class DetectedOverlay:
     """What else was found and is not judged."""
     accused: Mapping[str, str] = field(default_factory=dict)
     """The hosts that are not part of the overlay or only partly, each with what its first finding states, if any."""
+    whole: Topology | None = None
+    """The same overlay with all that is missing, by which the findings complete it; None where that is unknown."""
 
 
 def understand(hosts: Mapping[str, ConfiguredNode], otherwise: TunnelOptions | None = None) -> DetectedOverlay:
@@ -53,7 +55,7 @@ def understand(hosts: Mapping[str, ConfiguredNode], otherwise: TunnelOptions | N
     topology = None
     if star.bridge is not None and star.overlay is not None and complete:
         topology = _topology(star, star.bridge, star.overlay, complete)
-    return DetectedOverlay(topology, findings, notes=tuple(_notes(star)), accused=accused)
+    return DetectedOverlay(topology, findings, notes=tuple(_notes(star)), accused=accused, whole=whole)
 
 
 def _beside(spare: Spare, hosts: Mapping[str, ConfiguredNode], otherwise: TunnelOptions | None) -> DetectedOverlay:
@@ -67,11 +69,13 @@ def _beside(spare: Spare, hosts: Mapping[str, ConfiguredNode], otherwise: Tunnel
 
 
 def _shaped(shape: Shape, otherwise: TunnelOptions) -> DetectedOverlay:
-    topology, findings, accused = complete_shape.read(shape, otherwise)
+    topology, findings, accused, whole = complete_shape.read(shape, otherwise)
     if topology is not None:
         used = any(_has_ipv6(shape.hosts[plan.name], plan.device) for plan in topology.nodes)
         topology = replace(topology, ipv6=used)
-    return DetectedOverlay(topology, tuple(findings), notes=tuple(complete_shape.notes(shape)), accused=accused)
+    return DetectedOverlay(
+        topology, tuple(findings), notes=tuple(complete_shape.notes(shape)), accused=accused, whole=whole
+    )
 
 
 def tried(hosts: Mapping[str, ConfiguredNode]) -> Topology | None:

@@ -60,9 +60,13 @@ NETWORKD = ("/lib/systemd/systemd-networkd",)
 IFUP = ("/sbin/ifup",)
 NETWORK_MANAGER = ("/usr/sbin/NetworkManager",)
 ON = "systemd-networkd.service"
+BY_HAND = "; ".join(line.strip() for line in SCRIPT.splitlines() if line.startswith("    ip "))
+CRON = "cron.service"
 STATES = {
-    "nothing": State({}, "warning", GONE, WRITE),
-    "in a comment": State({"/etc/rc.local": "#!/bin/sh\n# ip link add gretap1; 224.0.0.0/4\n"}, "warning", GONE, WRITE),
+    "nothing": State({}, "warning", GONE, "sudo systemctl enable overlay.service"),
+    "in a comment": State(
+        {"/etc/rc.local": "#!/bin/sh\n# ip link add gretap1; 224.0.0.0/4\n"}, "warning", GONE, shell.UNIT
+    ),
     "networkd": State(BY_NETWORKD, "ok", "are named in /etc/systemd/network/", "", (ON,), needs=NETWORKD),
     "networkd not enabled": State(
         BY_NETWORKD,
@@ -74,8 +78,8 @@ STATES = {
     "networkd masked": State(
         BY_NETWORKD,
         "warning",
-        f"{ON} is not enabled",
-        f"sudo systemctl enable {ON}",
+        f"{ON} is masked",
+        f"sudo systemctl unmask {ON} && sudo systemctl enable {ON}",
         (ON,),
         f"ln -sf /dev/null /etc/systemd/system/{ON}",
         needs=NETWORKD,
@@ -84,7 +88,7 @@ STATES = {
         changed(BY_NETWORKD, PLAN.hub.endpoint, "10.0.0.99"),
         "warning",
         "50-gretap1.network lacks the other end of a tunnel 10.0.0.197",
-        "grep -n gretap1 /etc/systemd/network/",
+        "/dev/stdin /etc/systemd/network/50-gretap1.netdev",
         (ON,),
         needs=NETWORKD,
     ),
@@ -92,7 +96,7 @@ STATES = {
         changed(BY_NETWORKD, str(NODE.overlay.ip), "172.16.254.77"),
         "warning",
         "lacks the overlay address 172.16.254.2",
-        "grep -n gretap1",
+        "/dev/stdin /etc/systemd/network/50-gretap1.network    # or correct the overlay, if the file is right",
         (ON,),
         needs=NETWORKD,
     ),
@@ -165,6 +169,12 @@ STATES = {
         f"chmod -x {shell.SCRIPT}",
     ),
     "rc.local": State({"/etc/rc.local": SCRIPT}, "ok", "are named in /etc/rc.local"),
+    "rc.local without the route": State(
+        {"/etc/rc.local": SCRIPT.replace("224.0.0.0", "192.0.2.0")}, "warning", "the multicast route 224.0.0.0/4", WRITE
+    ),
+    "rc.local with another other end": State(
+        {"/etc/rc.local": SCRIPT.replace(PLAN.hub.endpoint, "10.0.0.99")}, "warning", "10.0.0.197", "grep -n gretap1"
+    ),
     "rc.local not executable": State(
         {"/etc/rc.local": SCRIPT},
         "warning",
@@ -174,8 +184,108 @@ STATES = {
         "chmod -x /etc/rc.local",
     ),
     "cron each hour": State({"/etc/cron.d/overlay": SCRIPT}, "warning", "cron does not run it at boot", "@reboot"),
+    "another job of cron at boot": State(
+        {"/etc/cron.d/overlay": f"@reboot root /x\n@hourly root {BY_HAND}\n"},
+        "warning",
+        "cron does not run it at boot",
+        "@reboot",
+        (CRON,),
+    ),
     "cron at boot": State(
-        {"/etc/cron.d/overlay": f"{SCRIPT}\n@reboot root /x\n"}, "ok", "named in /etc/cron.d/overlay"
+        {"/etc/cron.d/overlay": f"@reboot root {BY_HAND}\n"}, "ok", "named in /etc/cron.d/overlay", "", (CRON,)
+    ),
+    "cron at boot, by a script": State(
+        {"/etc/cron.d/overlay": "@reboot root sh /usr/local/sbin/vpn\n", "/usr/local/sbin/vpn": BY_HAND},
+        "ok",
+        "named in /usr/local/sbin/vpn",
+        "",
+        (CRON,),
+    ),
+    "cron not enabled": State(
+        {"/etc/cron.d/overlay": f"@reboot root {BY_HAND}\n"},
+        "warning",
+        "cron.service is not enabled",
+        "sudo systemctl enable cron.service",
+    ),
+    "rc.local, by a script": State(
+        {"/etc/rc.local": "#!/bin/sh\n/usr/local/sbin/vpn start\n", "/usr/local/sbin/vpn": SCRIPT},
+        "ok",
+        "named in /usr/local/sbin/vpn",
+    ),
+    "rc.local, by a script that is not executable": State(
+        {"/etc/rc.local": "#!/bin/sh\n/usr/local/sbin/vpn start\n", "/usr/local/sbin/vpn": BY_HAND},
+        "warning",
+        "/usr/local/sbin/vpn: it may not be executed",
+        "sudo chmod +x /usr/local/sbin/vpn",
+    ),
+    "rc.local, masked": State(
+        {"/etc/rc.local": SCRIPT},
+        "warning",
+        "rc-local.service is masked",
+        "sudo systemctl unmask rc-local.service",
+        (),
+        "ln -s /dev/null /etc/systemd/system/rc-local.service",
+    ),
+    "a script that no file runs": State({"/usr/local/sbin/vpn": SCRIPT}, "warning", GONE, shell.UNIT),
+    "a unit whose script runs another": State(
+        {
+            **BY_SHELL,
+            shell.SCRIPT: "#!/bin/sh\n. /usr/local/sbin/vpn\n",
+            "/usr/local/sbin/vpn": BY_HAND,
+        },
+        "ok",
+        "named in /usr/local/sbin/vpn",
+        "",
+        ("overlay.service",),
+    ),
+    "a unit by a timer at boot": State(
+        {**BY_SHELL, "/etc/systemd/system/overlay.timer": "[Timer]\nOnBootSec=5\n"},
+        "ok",
+        f"named in {shell.SCRIPT}",
+        "",
+        ("overlay.timer",),
+    ),
+    "a unit by a timer each day": State(
+        {**BY_SHELL, "/etc/systemd/system/overlay.timer": "[Timer]\nOnCalendar=daily\n"},
+        "warning",
+        "overlay.service is not enabled",
+        "sudo systemctl enable overlay.service",
+        ("overlay.timer",),
+    ),
+    "a unit of the rescue target": State(
+        BY_SHELL,
+        "warning",
+        "overlay.service is not enabled",
+        "sudo systemctl enable overlay.service",
+        (),
+        "cd /etc/systemd/system; mkdir rescue.target.wants; ln -s ../overlay.service rescue.target.wants",
+    ),
+    "ifupdown, plugged in": State(
+        {**SOURCED, **changed(BY_IFUPDOWN, "auto gretap1", "allow-hotplug gretap1")},
+        "warning",
+        "it has no `auto gretap1`",
+        f"echo 'auto gretap1' | sudo tee -a {ifupdown.FILE}",
+        ("networking.service",),
+        needs=IFUP,
+    ),
+    "ifupdown, another stanza without auto": State(
+        {boot_files.INTERFACES: f"{BY_IFUPDOWN[ifupdown.FILE]}\niface wlan0 inet dhcp\n"},
+        "ok",
+        f"named in {boot_files.INTERFACES}",
+        "",
+        ("networking.service",),
+        needs=IFUP,
+    ),
+    "ifupdown, a name with a dot": State(
+        {
+            boot_files.INTERFACES: "source-directory /etc/network/interfaces.d\n",
+            f"{ifupdown.FILE}.cfg": BY_IFUPDOWN[ifupdown.FILE],
+        },
+        "warning",
+        "leaves out names with a dot",
+        f"sudo mv {ifupdown.FILE}.cfg",
+        ("networking.service",),
+        needs=IFUP,
     ),
     "two tools": State(
         {**BY_NETWORKD, **SOURCED, **BY_IFUPDOWN},
@@ -216,7 +326,7 @@ def persistence(state: State, directory: Path) -> Check:
     words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "\n".join(lines)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return boot_persistence.check(HostSpec(1, "spoke1", "spoke1"), PLAN, NODE, json.loads(done.stdout), WRITE)
+    return boot_persistence.check(HostSpec(1, "spoke1", "spoke1"), PLAN, NODE, json.loads(done.stdout), "")
 
 
 @pytest.mark.parametrize("name", STATES)

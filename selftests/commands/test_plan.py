@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.boot import daemons, terraform
+from lab import designs
+from lab.boot import additions, common, daemons, terraform
 from lab.boot.daemons import TOOLS
 from lab.commands.main import main
 from lab.commands.plan import FORMATS
+from lab.model import TunnelOptions
 
 hcl2 = pytest.importorskip("hcl2", reason="python-hcl2 is missing: .venv/bin/pip install -r requirements-dev.lock")
 
@@ -47,11 +49,12 @@ def test_the_same_plan_is_the_same_text(tmp_path: Path, tool: str) -> None:
     assert written(tmp_path / "one") == written(tmp_path / "two")
 
 
-def test_fifty_hosts_take_no_time(tmp_path: Path) -> None:
-    """Files for 50 hosts are written in a moment."""
+@pytest.mark.parametrize("tool", FORMATS)
+def test_fifty_hosts_take_no_time(tmp_path: Path, tool: str) -> None:
+    """Files for 50 hosts are written in a moment, in every format."""
     spokes = ",".join(f"10.1.0.{number}" for number in range(10, 59))
     began = time.process_time()
-    assert main(["plan", "--hub=10.1.0.4", f"--spokes={spokes}", "--format=networkd", "-o", str(tmp_path)]) == 0
+    assert main(["plan", "--hub=10.1.0.4", f"--spokes={spokes}", f"--format={tool}", "-o", str(tmp_path)]) == 0
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 50
     assert time.process_time() - began < 1.0
 
@@ -95,6 +98,24 @@ def test_every_command_is_clean(tmp_path: Path, tool: str, firewall: str) -> Non
 
     assert len(commands) > 1 or tool == "ansible"
     done = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is missing: apt-get install shellcheck")
+@pytest.mark.parametrize("tool", additions.WRITES)
+@pytest.mark.parametrize("having", [False, True], ids=["no file", "a file without the route"])
+def test_what_writes_files_for_good_is_clean(tmp_path: Path, tool: str, having: bool) -> None:
+    """No command that adds devices or the route to a host's files has anything that shellcheck finds wrong."""
+    plan = common.sized(designs.topology("star", 2, TunnelOptions(), 9000), 9000)
+    devices, group = plan.devices("hub"), "224.0.0.0"
+    (path, *_) = additions.WRITES[tool][1](plan, plan.hub)
+    used = [{"path": path.replace(".netdev", ".network"), "tool": tool, "words": devices}] if having else []
+    host = additions.Host(plan, plan.hub, tool, used)
+    command = additions.command(host, [group] if having else [*devices, group])
+    (script := tmp_path / "script").write_text(f"#!/bin/sh\n{command}\n")
+    literal = "--exclude=SC2016"  # nothing is to be expanded in a file's lines
+    done = subprocess.run(["shellcheck", literal, str(script)], capture_output=True, text=True, check=False)
+    assert command
     assert done.returncode == 0, done.stdout
 
 

@@ -346,7 +346,7 @@ def test_what_networkd_does_not_read_is_named(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_what_is_made_by_hand_is_reported_as_lost_at_boot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A device and a route that no file names are gone after a reboot; the fix writes files for this overlay."""
+    """A device and a route that no file names are gone after a reboot; the fix writes files for it."""
     with made("shell", "star", tmp_path) as (rig, plan, _):
         for host in rig.hosts.values():
             daemons.shell(host, f"rm {shell.UNIT}")
@@ -358,12 +358,8 @@ def test_what_is_made_by_hand_is_reported_as_lost_at_boot(tmp_path: Path, capsys
     assert spoke["found"] == (
         "no file that a boot reads names vxlan1, the multicast route 224.0.0.0/4: made by hand, lost at the next boot"
     )
-    command, *arguments = shlex.split(spoke["fix"].removeprefix("fix: "))
-    assert command == "./overcast"
-    assert main([*arguments, "-o", str(tmp_path / "files")]) == 0
-    script = (tmp_path / "files" / "spoke1" / shell.SCRIPT.lstrip("/")).read_text()
-    assert f"remote {plan.hub.endpoint} local {plan.node('spoke1').endpoint} " in script
-    assert f"ip addr replace {plan.node('spoke1').overlay} dev " in script
+    assert f"remote {plan.hub.endpoint} local {plan.node('spoke1').endpoint} " in spoke["fix"]
+    assert f"ip addr replace {plan.node('spoke1').overlay} dev " in spoke["fix"]
 
 
 def test_a_route_that_no_file_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

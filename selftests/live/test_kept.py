@@ -1,7 +1,9 @@
 """
-A multicast route without a file: the fix for now, and the one for good in the words of the tool that made the device.
+What no file has of an overlay: the fix for now, and the one for good in the words of the tool that manages the host.
 
-    route gone from kernel and file ── doctor ──▶ fix, fix for good ── both run ──▶ nothing found, and a boot has it
+    gone from kernel and files ── doctor ──▶ fix, fix for good ── both run ──▶ nothing found, and a boot makes it
+
+    hub      a port without a file        spoke1   no multicast route, in no file        spoke2   no tunnel, no file
 """
 
 from __future__ import annotations
@@ -11,61 +13,83 @@ from pathlib import Path
 
 import pytest
 
-from lab.boot import ifupdown, netplan, networkd, networkmanager
+from lab.boot import ifupdown, netplan, networkd, networkmanager, shell
+from lab.checkup import boot_persistence
 from lab.commands.main import main
 from selftests.live import daemons
 from selftests.live.rig import Rig
 from selftests.live.test_boot import UNITS, made
 from selftests.live.test_suite import run
-from selftests.live.test_upgrades import ANSWERING, BUS
+from selftests.live.test_upgrades import with_a_bus
 
 STRIPPED = {
     "networkd": f"sed -i /Destination/d {networkd.FOLDER}/*.network",
     "netplan": f"sed -i -E '/routes:|224.0.0.0|scope: link/d' {netplan.FILE} && netplan generate",
     "networkmanager": f"sed -i /^route1/d {networkmanager.FOLDER}/* && nmcli connection reload",
     "ifupdown": f"sed -i /224.0.0.0/d {ifupdown.FILE}",
+    "shell": f"sed -i /224.0.0.0/d {shell.SCRIPT}",
 }
 """What takes the route out of a tool's files."""
+EMPTIED = {
+    "networkd": f"rm {networkd.FOLDER}/*",
+    "netplan": f"echo 'network: {{version: 2}}' >{netplan.FILE} && chmod 600 {netplan.FILE} && netplan generate",
+    "networkmanager": f"rm {networkmanager.FOLDER}/* && nmcli connection reload",
+    "ifupdown": f"rm {ifupdown.FILE}",
+    "shell": f"rm {shell.SCRIPT} {shell.UNIT}",
+}
+"""What removes a tool's files."""
+BY_DEVICE = {"networkd": [f"{networkd.FOLDER}/50-"], "networkmanager": [f"{networkmanager.FOLDER}/overlay-"]}
+"""Where a tool has a file for each device."""
+LACKING = {"spoke1": "multicast-route-missing", "spoke2": "tunnel-missing"}
 
 
-def doctor(rig: Rig, capsys: pytest.CaptureFixture[str], check: str) -> list[dict[str, str]]:
-    """The doctor's lines of one kind about spoke1."""
+def doctor(rig: Rig, capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str], dict[str, str]]:
+    """The doctor's lines about what is missing now and after a reboot, by host and check."""
     main(["doctor", f"--hosts={rig.specs}", f"--ssh-config={rig.ssh_config}", "--json"])
     checks = json.loads(capsys.readouterr().out)["checks"]
-    return [one for one in checks if (one["role"], one["check"]) == ("spoke1", check)]
+    return {
+        (one["role"], one["check"]): one for one in checks if one["check"] in (*LACKING.values(), boot_persistence.WHAT)
+    }
 
 
 @pytest.mark.parametrize("tool", STRIPPED)
-def test_the_route_is_kept_by_the_tool_that_made_the_device(
+def test_what_is_missing_is_added_for_good_by_the_tool(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], tool: str
 ) -> None:
-    """The finding has both commands; once both ran, nothing is found, and a rehearsed boot makes the route."""
+    """Each finding has both commands; once both ran, nothing is found, and a rehearsed boot makes the same overlay."""
     (rig_files := tmp_path / "rig").mkdir()
     with made(tool, "star", rig_files) as (rig, plan, running):
+        device, port = plan.node("spoke1").device, plan.ports("hub")[0]
         for name, host in rig.hosts.items():
-            daemons.enable(host, UNITS.get(tool, UNITS["networkd"]))
+            daemons.enable(host, UNITS.get(tool, "overlay.service" if tool == "shell" else UNITS["networkd"]))
             if tool == "netplan":
                 daemons.cover(host, [f"{networkd.FOLDER}/drop-in"])
-            daemon = running[name]
-            if isinstance(daemon, daemons.Networkd):
-                daemon.stop()
-                daemons.shell(host, BUS)
-                daemon.start()
-                daemons.shell(host, ANSWERING.format("networkctl list"))
-        host, device = rig.hosts["spoke1"], plan.node("spoke1").device
-        daemons.shell(host, STRIPPED[tool])
-        daemons.shell(host, f"ip route del {plan.multicast_route} dev {device}")
+            if isinstance(running[name], daemons.Networkd):
+                with_a_bus(host, running[name], len(plan.devices(name)))
+        daemons.shell(rig.hosts["spoke1"], f"{STRIPPED[tool]}\nip route del {plan.multicast_route} dev {device}")
+        daemons.shell(rig.hosts["spoke2"], f"{EMPTIED[tool]}\nip link del {plan.node('spoke2').device} || true")
+        # of the tools with a file for each device, those of a port and of its tunnel
+        ports = " ".join(f"{files}{port}.*" for files in BY_DEVICE.get(tool, ()))
+        daemons.shell(rig.hosts["hub"], f"rm {ports}" if ports else "true")
 
-        (missing,) = doctor(rig, capsys, "multicast-route-missing")
-        (lost,) = doctor(rig, capsys, "after a reboot")
-        daemons.shell(host, missing["fix"].replace("sudo ", ""))
-        daemons.shell(host, missing["fix_for_good"].replace("sudo ", ""))
-        assert doctor(rig, capsys, "multicast-route-missing") == []
-        (kept,) = doctor(rig, capsys, "after a reboot")
+        found = doctor(rig, capsys)
+        for (name, check), one in found.items():
+            if check in LACKING.values():
+                run_as_root(rig, name, one["fix"])
+                run_as_root(rig, name, one["fix_for_good"])
+        run_as_root(rig, "hub", found["hub", boot_persistence.WHAT]["fix"] if ports else "true")
+        kept = doctor(rig, capsys)
         _, result = run(rig, tmp_path / "reports", "--rehearse", "tests/persistence")
 
-    assert missing["fix_for_good"]
-    assert (lost["state"], lost["fix"]) == ("warning", missing["fix_for_good"])
-    assert kept["state"] == "ok", kept
+    assert found["spoke1", boot_persistence.WHAT]["fix"] == found["spoke1", LACKING["spoke1"]]["fix_for_good"]
+    assert found["hub", boot_persistence.WHAT]["state"] == ("warning" if ports else "ok")
+    assert {check: one["state"] for check, one in kept.items()} == {
+        (name, boot_persistence.WHAT): "ok" for name in rig.hosts
+    }
     outcomes = {one["id"]: one["outcome"] for one in result["requirements"]}
     assert (outcomes["BOOT-01"], outcomes["BOOT-04"]) == ("passed", "passed"), result["findings"]
+
+
+def run_as_root(rig: Rig, name: str, command: str) -> None:
+    """Runs a fix on a host, where systemctl finds no system."""
+    daemons.shell(rig.hosts[name], f"export SYSTEMD_OFFLINE=1\n{command.replace('sudo ', '')}")

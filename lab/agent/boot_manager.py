@@ -1,0 +1,50 @@
+"""
+The tool that makes this machine's network at boot: the one that manages its NIC, as it says itself at runtime.
+
+Sources: systemd's /run/systemd/netif/links, NetworkManager's /run/NetworkManager/devices, netplan(5), interfaces(5).
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from glob import glob
+
+from lab.agent import boot_files
+
+NETWORKD, NETWORK_MANAGER, NETPLAN, IFUPDOWN = "systemd-networkd", "NetworkManager", "netplan", "ifupdown"
+YAML = "/etc/netplan/*.yaml"
+BY_NETWORK_MANAGER = re.compile(r"^\s*renderer:\s*[\"']?NetworkManager", re.MULTILINE)
+PROGRAMS = {
+    NETWORKD: ("systemd-networkd.service", "systemd-networkd"),
+    NETWORK_MANAGER: ("NetworkManager.service", "NetworkManager"),
+    IFUPDOWN: ("networking.service", "ifup"),
+}
+"""The unit and the program of each tool."""
+
+
+def manager(nic: str) -> str:
+    """
+    The tool's name, as `boot_files` has it; "" where none is known.
+
+    A tool that a boot does not start is none; where none says that it manages the NIC, the only one that starts is it.
+    """
+    yaml = [path for path in glob(YAML) if boot_files._netplan(path, "") is None]
+    if yaml and not any(BY_NETWORK_MANAGER.search(boot_files._read(path)) for path in yaml):
+        return NETPLAN
+    started = [tool for tool, (unit, program) in PROGRAMS.items() if boot_files._program(unit, program, "") is None]
+    managing = [tool for tool in started if _manages(tool, nic)]
+    return next(iter(managing or (started if len(started) == 1 else [])), "")
+
+
+def _manages(tool: str, nic: str) -> bool:
+    try:
+        index = socket.if_nametoindex(nic)
+    except OSError:
+        return False
+    if tool == NETWORKD:
+        return bool(re.search(r"^ADMIN_STATE=configur", boot_files._read(f"/run/systemd/netif/links/{index}"), re.M))
+    if tool == NETWORK_MANAGER:
+        return "managed=true" in boot_files._read(f"/run/NetworkManager/devices/{index}")
+    files = (boot_files.INTERFACES, *glob(f"{boot_files.INTERFACES}.d/*"))
+    return any(nic in boot_files.STANZA.findall(boot_files._read(path)) for path in files)
