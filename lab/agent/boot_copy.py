@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lab.agent import boot_files, prerequisites
 
-WHOLE = ("systemd-networkd", "netplan", "NetworkManager")
+UNREHEARSED = boot_files.Source(
+    "firewalld", ("/etc/firewalld/zones/*.xml", "/etc/firewalld/policies/*.xml"), boot_files._firewalld
+)
+WHOLE = ("systemd-networkd", "netplan", "NetworkManager", "nft", "iptables", "firewalld")
 """The tools whose every file is read by a boot; of ifupdown, the stanzas are (`INTERFACES`)."""
 STANZAS = ("/etc/network/interfaces", "/etc/network/interfaces.d/")
+CRONTABS = ("/etc/crontab", "/etc/cron.d/", "/var/spool/cron/")
 EXEC = re.compile(r"^Exec(?:StartPre|Start|StartPost)=[-@+!:]*(.+)$", re.MULTILINE)
 ONESHOT = re.compile(r"^Type\s*=\s*oneshot\s*$", re.MULTILINE)
 OF_THE_NETWORK = re.compile(r"^\s*-?net[./][^#;]*=.*$", re.MULTILINE)
@@ -30,10 +35,10 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
     """
     named = {entry["path"] for entry in boot_files.naming(words)}
     files, unread = [], []
-    for source, path in boot_files.files(boot_files.SOURCES):
-        scripts = boot_files.RUN.findall(boot_files._read(path)) if path.endswith(".service") else []
+    for source, path in boot_files.files((*boot_files.FIREWALLS, *boot_files.SOURCES, UNREHEARSED)):
+        scripts = boot_files.RUN.findall(boot_files._read(path)) if source.runs else []
         wanted = source.tool in WHOLE or path.startswith(STANZAS) or named & {path, *scripts}
-        if not wanted or "dispatcher.d" in path:
+        if not wanted or ("dispatcher.d" in path and path not in named):
             continue
         try:
             with open(path, errors="replace") as file:
@@ -49,12 +54,26 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _commands(path: str, text: str) -> dict[str, Any]:
-    """The commands that run a file at boot, if any; a file that is executable is its own."""
+    """The commands that run a file at boot, if any; a file that is executable is its own, a line of cron another's."""
     if path.endswith(".service"):
         return {"commands": EXEC.findall(text), "waits": bool(ONESHOT.search(text))}
     if path.startswith(("/etc/rc", "/var/lib/cloud/scripts/")):
         return {"commands": [path], "waits": True}
+    if path.startswith(CRONTABS):
+        return {"commands": list(_jobs(path, boot_files._uncommented(text))), "waits": False}
     return {"commands": [], "waits": True}
+
+
+def _jobs(path: str, text: str) -> Iterator[str]:
+    """The commands that cron runs as root at boot, with the path that it gives them."""
+    spool = path.startswith("/var/spool/")
+    own = re.findall(r"^\s*PATH\s*=\s*(\S+)", text, re.MULTILINE)
+    for line in boot_files._at_reboot(text).splitlines():
+        user, _, command = line.split(None, 1)[-1].partition(" ")
+        if spool:
+            user, command = os.path.basename(path), line.split(None, 1)[-1]
+        if user == "root":
+            yield f"env -i HOME=/root PATH={own[-1] if own else '/usr/bin:/bin'} sh -c {shlex.quote(command)}"
 
 
 def _sysctls() -> list[dict[str, Any]]:

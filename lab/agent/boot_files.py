@@ -130,7 +130,7 @@ def _masked(unit: str) -> bool:
 
 
 def _enabled(unit: str) -> bool:
-    """Whether a boot starts a unit: a unit of a boot wants it, or its timer runs at boot, and it is not masked."""
+    """Whether a boot starts a unit that is not masked: a unit of the boot wants it, or its timer runs at boot."""
     if _masked(unit):
         return False
     wanting = {os.path.basename(os.path.dirname(path)) for path in _links(unit)}
@@ -281,6 +281,10 @@ def _nft(path: str, text: str) -> Obstacle:
 
 def _iptables(path: str, text: str) -> Obstacle:
     return _started("netfilter-persistent.service" if path.startswith("/etc/iptables/") else "iptables.service")
+
+
+def _firewalld(path: str, text: str) -> Obstacle:
+    return _program("firewalld.service", "firewalld", "firewalld")
 
 
 NETWORKD, CRON = (

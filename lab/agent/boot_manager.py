@@ -1,5 +1,5 @@
 """
-The tool that makes this machine's network at boot: the one that manages its NIC, as it says itself at runtime.
+The tool that makes this machine's network at boot: the one that manages its NIC, by its own state at runtime.
 
 Sources: systemd's /run/systemd/netif/links, NetworkManager's /run/NetworkManager/devices, netplan(5), interfaces(5).
 """
@@ -27,7 +27,7 @@ def manager(nic: str) -> str:
     """
     The tool's name, as `boot_files` has it; "" where none is known.
 
-    A tool that a boot does not start is none; where none says that it manages the NIC, the only one that starts is it.
+    Only tools that a boot starts count; where none of them manages the NIC, the only one that starts is chosen.
     """
     yaml = [path for path in glob(YAML) if boot_files._netplan(path, "") is None]
     if yaml and not any(BY_NETWORK_MANAGER.search(boot_files._read(path)) for path in yaml):

@@ -72,7 +72,7 @@ ifup -a --exclude=lo
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool that makes links at boot: its programs, and the packages of Debian that they are in."""
+    """A tool that makes links, or loads rules, at boot: its programs, and the packages of Debian that they are in."""
 
     title: str
     programs: tuple[str, ...]
@@ -87,7 +87,20 @@ class Tool:
         return f"sudo apt-get install --no-install-recommends {self.package}" if lacking else ""
 
 
+LOADED = 'for file in {}; do if [ -e "$file" ]; then {} "$file"; fi; done\n'
 TOOLS = {
+    "nft": Tool(
+        "nft",
+        ("/usr/sbin/nft",),
+        "nftables",
+        LOADED.format("/etc/nftables.conf /etc/sysconfig/nftables.conf", "nft -f"),
+    ),
+    "iptables": Tool(
+        "iptables",
+        ("/usr/sbin/iptables-restore",),
+        "iptables",
+        LOADED.format("/etc/iptables/rules.v4 /etc/sysconfig/iptables", "iptables-restore"),
+    ),
     "netplan": Tool("netplan", ("/usr/sbin/netplan", NETWORKD), "netplan.io", GENERATED),
     "systemd-networkd": Tool("systemd-networkd", (NETWORKD,), "systemd", f"{LEASED}{PREPARED}{NETWORKD} &\n"),
     "NetworkManager": Tool(

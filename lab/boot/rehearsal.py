@@ -8,6 +8,7 @@ A boot of live hosts without a reboot: their own files make the overlay in a lab
 from __future__ import annotations
 
 import base64
+import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,8 +35,16 @@ from lab.underlay import fabric
 WITHIN = 10.0  # seconds until the tools have made everything; two in practice
 BOOTED, FAILED = "overcast: booted", "overcast: FAILED"
 WIDEST = 8  # the shortest prefix of a lab's one subnet
-SCRIPTED = ("systemd", "rc.local", "cloud-init")
-"""The tools whose files are scripts and the units that run them."""
+SCRIPTED = ("systemd", "rc.local", "cloud-init", "cron")
+"""The tools whose files are scripts, and the units or jobs that run them."""
+UNREHEARSED = {
+    "network-scripts": "no tool here reads it; on the host, `sudo nmcli connection migrate` makes a keyfile of it",
+    "firewalld": "firewalld is not started in a lab; --persistence compares its permanent configuration (BOOT-05)",
+}
+"""Why files of other tools are not booted, and what to do."""
+AT_REBOOT = re.compile(r"^\s*@reboot\s", re.MULTILINE)
+DISPATCHER = "/etc/NetworkManager/dispatcher.d/"
+NEVER = "not rehearsed on any host: kernel modules, DHCP, units and jobs that do not name the overlay (docs/reboot.md)"
 SYSCTLS = "sysctl.d"
 
 
@@ -77,7 +86,7 @@ def rehearse(machine: Machine, nodes: Mapping[str, Node], topology: Topology, un
     except BaseException:
         lab.close()
         raise
-    notes += [note for name, copied in copies.items() for note in _left_out(name, copied)]
+    notes += [*(note for name, copied in copies.items() for note in left_out(name, copied)), NEVER]
     found = [one for plan in topology.nodes for one in differences(topology, plan, live[plan.name], booted[plan.name])]
     observed = {name: Observed(name, machine, lab.nodes[name].handle) for name in live}
     return Rehearsed(lab, observed, tuple(found), tuple(notes))
@@ -105,10 +114,16 @@ def require(host: str, copied: CopiedFiles) -> None:
             raise EnvironmentProblem(lack, remedy=remedy)
 
 
-def _left_out(host: str, copied: CopiedFiles) -> Iterator[str]:
+def left_out(host: str, copied: CopiedFiles) -> Iterator[str]:
+    """The files of a boot that the rehearsal does not use, with the reason."""
     for file in copied.files:
-        if file["tool"] not in (*TOOLS, *SCRIPTED, SYSCTLS):
-            yield f"{host}: {file['path']} was not rehearsed: a lab does not start {file['tool']}"
+        path, tool, text = file["path"], file["tool"], file["text"]
+        if why := UNREHEARSED.get(tool):
+            yield f"{host}: {path} was not rehearsed: {why}"
+        elif path.startswith(DISPATCHER):
+            yield f"{host}: {path} was not rehearsed: NetworkManager's dispatcher needs systemd; run it by hand"
+        elif tool == "cron" and len(AT_REBOOT.findall(text)) > len(file["commands"]):
+            yield f"{host}: {path} was not rehearsed in full: a job at boot does not run as root"
 
 
 def _flat(topology: Topology) -> Topology:

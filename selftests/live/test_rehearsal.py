@@ -23,6 +23,20 @@ from selftests.live.rig import Rig
 from selftests.live.test_boot import UNITS, held, made
 from selftests.live.test_suite import CONFIGURED_AND_DELIVERING, run
 
+SAVED_RULES = """
+mkdir -p /etc/systemd/system/multi-user.target.wants
+touch /etc/systemd/system/multi-user.target.wants/nftables.service
+cat >/run/saved.nft <<END
+flush ruleset
+table inet guard {
+    chain input {
+        type filter hook input priority 0; policy accept;
+        udp dport 4789 drop
+    }
+}
+END
+mount --bind /run/saved.nft /etc/nftables.conf
+"""
 NOT_MADE = "a rehearsed boot does not make "
 
 
@@ -30,7 +44,7 @@ def rehearse(rig: Rig, folder: Path, *tests: str) -> tuple[int, dict[str, Any], 
     """Status, results and output of a rehearsal."""
     done, result = run(rig, folder, f"--hosts={rig.specs}", "--rehearse", *tests)
     assert result, done.stdout[-3000:] + done.stderr
-    return done.returncode, result, done.stdout[-3000:] + done.stderr
+    return done.returncode, result, done.stdout + done.stderr
 
 
 def findings(result: dict[str, Any], code: str) -> list[tuple[str, str]]:
@@ -118,6 +132,47 @@ def test_a_nic_that_is_configured_by_dhcp_keeps_its_address(tmp_path: Path, tool
 
     assert status == INCOMPLETE, said
     assert held(result), said
+
+
+@pytest.mark.skipif(not Path("/etc/nftables.conf").exists(), reason="nft is missing: apt-get install nftables")
+def test_jobs_of_cron_and_saved_rules_are_booted(tmp_path: Path) -> None:
+    """A script that cron runs at boot makes the overlay; saved rules that drop tunnel packets turn the suite red."""
+    (rig_files := tmp_path / "rig").mkdir()
+    job, tests = "/etc/cron.d/overlay", (*CONFIGURED_AND_DELIVERING, "tests/persistence")
+    with made("shell", "star", rig_files) as (rig, _, _):
+        for host in rig.hosts.values():
+            daemons.put(host, {job: f"@reboot root {shell.SCRIPT} up\n"})
+            daemons.shell(host, f"rm {shell.UNIT}")
+            daemons.enable(host, "cron.service")
+        status, result, said = rehearse(rig, tmp_path / "cron", *tests)
+        daemons.shell(rig.hosts["spoke1"], SAVED_RULES)
+        closed, red, _ = rehearse(rig, tmp_path / "rules", *tests)
+
+    assert (status, held(result)) == (INCOMPLETE, True), said
+    assert "not rehearsed on any host: kernel modules" in said
+    assert closed == 1
+    assert "carrier-dropped" in {one["code"] for one in red["findings"] if one["node"] == "spoke1"}, red["findings"]
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ({"path": "/etc/sysconfig/network-scripts/ifcfg-x", "tool": "network-scripts"}, "nmcli connection migrate"),
+        ({"path": "/etc/firewalld/zones/public.xml", "tool": "firewalld"}, "firewalld is not started in a lab"),
+        ({"path": "/etc/NetworkManager/dispatcher.d/x", "tool": "NetworkManager"}, "dispatcher needs systemd"),
+        (
+            {"path": "/etc/crontab", "tool": "cron", "text": "@reboot opc x\n@reboot root y\n", "commands": ["y"]},
+            "not run as root",
+        ),
+        ({"path": "/etc/crontab", "tool": "cron", "text": "@reboot root y\n", "commands": ["y"]}, ""),
+        ({"path": "/etc/netplan/x.yaml", "tool": "netplan"}, ""),
+    ],
+    ids=["network-scripts", "firewalld", "dispatcher", "another user", "root", "netplan"],
+)
+def test_what_is_not_rehearsed_is_listed(file: dict[str, Any], why: str) -> None:
+    """Files of a boot that a lab does not use are named with the reason; the others are not."""
+    notes = list(rehearsal.left_out("spoke1", CopiedFiles([{"text": "", "commands": [], **file}], [])))
+    assert [file["path"] in note and why in note for note in notes] == [True] * bool(why)
 
 
 def test_a_tool_that_is_not_installed_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
