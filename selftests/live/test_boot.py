@@ -264,7 +264,7 @@ def play(rig: Rig, folder: Path) -> str:
     values = json.dumps({"ansible_become": False, "ansible_remote_tmp": "/tmp/ansible"})
     way = ["--user=root", f"--ssh-common-args=-F {rig.ssh_config}", f"--extra-vars={values}"]
     words = [ANSIBLE, *shlex.split(ansible.START)[1:], *way]
-    settings = {**os.environ, "ANSIBLE_SSH_TRANSFER_METHOD": "piped", "ANSIBLE_HOME": str(folder / ".ansible")}
+    settings = {**os.environ, "ANSIBLE_PIPELINING": "1", "ANSIBLE_HOME": str(folder / ".ansible")}
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env=settings)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
