@@ -15,11 +15,10 @@ from typing import ClassVar
 
 from lab.changes import LinkKind, link_kind
 from lab.model import GENEVE_PORT, TunnelOptions
-from lab.tunnels.kind import DF, Options, TunnelEnd, TunnelKind, address
+from lab.tunnels.kind import TOS_INHERIT, Options, TunnelEnd, TunnelKind, address, outer_words
 
 KIND = "geneve"
 IFLA_GENEVE_ID, IFLA_GENEVE_REMOTE = 1, 2  # linux/if_link.h
-TOS_INHERIT = 1  # no other odd value means that (geneve.c)
 
 
 def geneve(
@@ -66,12 +65,8 @@ class Geneve(TunnelKind):
         )
 
     def words(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
-        said = [f"id {number} remote {remote} dstport {options.port} ttl {options.ttl or 'inherit'}"]
-        if options.tos_inherit or options.tos:
-            said.append("tos inherit" if options.tos_inherit else f"tos {options.tos:#x}")
-        if options.df:
-            said.append(f"df {DF[options.df]}")
-        return " ".join(said)
+        said = f"id {number} remote {remote} dstport {options.port} ttl {options.ttl or 'inherit'}"
+        return " ".join([said, *outer_words(options)])
 
     def networkd(self, local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
         ends = {"Id": number, "Remote": remote}

@@ -11,6 +11,7 @@ from lab.changes import LinkKind
 from lab.model import TunnelOptions
 
 DF = ("unset", "set", "inherit")
+TOS_INHERIT = 1  # no other odd value means that (vxlan_core.c, geneve.c)
 """What a tunnel over UDP does to the outer Don't Fragment bit (ip-link(8): df)."""
 UNSPECIFIED = ("0.0.0.0", "::", None)
 Options = Mapping[str, Any]
@@ -94,3 +95,12 @@ class TunnelKind(abc.ABC):
 def address(value: Any) -> str | None:
     """An address that is one."""
     return None if value in UNSPECIFIED else str(value)
+
+
+def outer_words(options: TunnelOptions) -> list[str]:
+    """The outer TOS and DF of VXLAN and Geneve, as ip-link(8) has them."""
+    tos = "inherit" if options.tos_inherit else f"{options.tos:#x}"
+    return [
+        *([f"tos {tos}"] if options.tos_inherit or options.tos else []),
+        *([f"df {DF[options.df]}"] if options.df else []),
+    ]

@@ -14,11 +14,10 @@ from typing import ClassVar
 
 from lab.changes import LinkKind, link_kind
 from lab.model import VXLAN_PORT, TunnelOptions
-from lab.tunnels.kind import DF, Options, TunnelEnd, TunnelKind, address
+from lab.tunnels.kind import TOS_INHERIT, Options, TunnelEnd, TunnelKind, address, outer_words
 
 KIND = "vxlan"
 IFLA_VXLAN_ID = 1  # linux/if_link.h
-TOS_INHERIT = 1  # no other odd value means that (vxlan_core.c)
 
 
 def vxlan(
@@ -70,11 +69,7 @@ class Vxlan(TunnelKind):
     def words(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
         said = [f"id {number}", *([f"remote {remote}"] if remote else [])]
         said += [f"local {local} dstport {options.port} dev {nic}", f"ttl {options.ttl or 'inherit'}"]
-        if options.tos_inherit or options.tos:
-            said.append("tos inherit" if options.tos_inherit else f"tos {options.tos:#x}")
-        if options.df:
-            said.append(f"df {DF[options.df]}")
-        return " ".join(said)
+        return " ".join([*said, *outer_words(options)])
 
     def networkd(self, local: str, remote: str, number: int, options: TunnelOptions) -> tuple[str, dict[str, object]]:
         ends = {"VNI": number, "Local": local, **({"Remote": remote} if remote else {})}
