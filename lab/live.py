@@ -12,7 +12,7 @@ import contextlib
 import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from lab import clouds
 from lab.errors import EnvironmentProblem, RootNeeded
@@ -34,6 +34,8 @@ from lab.providers import provider
 DISCARD = 9
 """The discard port, on which no program listens (RFC 863)."""
 
+Plain = Literal["UDP", "TCP", "ICMP"]
+"""What tests compare tunnel packets with on the underlay."""
 MOST_ERRORS = 32
 """Errors that a tunnel can remember: hosts send at most six at once, and then one a second (icmp_ratelimit)."""
 
@@ -104,12 +106,17 @@ class LiveLab(Lab):
     def require_open_underlay(self) -> None:
         """EnvironmentProblem where hosts take no UDP from each other: there a silence proves nothing."""
         if self.closed_ways:
-            raise EnvironmentProblem(
-                "the hosts drop each other's plain UDP on the underlay "
-                f"({', '.join(self.closed_ways)}), so the cloud's own drops cannot be tested",
-                remedy=f"for the test, allow UDP ports {FIRST_PORT}-{LAST_PORT - 1} between the hosts, "
-                "in the hosts' firewalls and in the cloud's rules",
-            )
+            raise closed("UDP", self.closed_ways)
+
+
+def closed(protocol: Plain, ways: Iterable[str]) -> EnvironmentProblem:
+    """Why the cloud's network cannot be tested where hosts drop a protocol that their overlay does not need."""
+    what = "ICMP echo" if protocol == "ICMP" else f"{protocol} ports {FIRST_PORT}-{LAST_PORT - 1}"
+    return EnvironmentProblem(
+        f"the hosts drop each other's plain {protocol} on the underlay ({', '.join(ways)}), so the cloud's own drops "
+        "cannot be tested",
+        remedy=f"for the test, allow {what} between the hosts, in the hosts' firewalls and in the cloud's rules",
+    )
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,12 @@ def record(record_delivery, sender, overlay):
 
 
 @each_network(underlay=["UNDER-03"], overlay=["PRE-10"])
-def test_tcp_unicast(overlay, sender, network, record):
+def test_tcp_unicast(overlay, sender, network, record, underlay_control):
     """A TCP connection carries a payload to every other host, on the underlay and over the overlay."""
     heard = {name: arrives_by_tcp(sender, overlay[name], network) for name in overlay.others(sender)}
 
+    if network == "underlay":
+        underlay_control((f"{sender} to {name}" for name, arrived in heard.items() if not arrived), "TCP")
     record("unicast", network, heard, expected=True)
     assert heard == dict.fromkeys(heard, True)
 

@@ -75,12 +75,14 @@ def largest_packet(lab, sender, receiver, stated):
     return max((size for size, payload in sent.items() if payload in heard.payloads[receiver.name]), default=0)
 
 
+@pytest.mark.usefixtures("open_underlay")
 @pytest.mark.requirement("UNDER-05")
 def test_the_network_is_the_one_that_was_chosen(overlay):
     """What the lab's own network passes is the table's row of the cloud that was chosen."""
     assert observe(overlay) == TABLE[overlay.underlay.provider.name]
 
 
+@pytest.mark.usefixtures("open_underlay")
 @pytest.mark.requirement("UNDER-05")
 @pytest.mark.parametrize("cloud", TABLE)
 def test_each_cloud_passes_what_its_row_lists(standing, cloud):

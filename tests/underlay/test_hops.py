@@ -37,6 +37,7 @@ def test_hops_between_every_pair_are_measured(standing, routers):
     assert measured == {pair: lab.cloud.routers if lab.hub.name in pair else 0 for pair in measured}
 
 
+@pytest.mark.usefixtures("open_underlay")
 @pytest.mark.parametrize("routers", [0, 1, 2], ids=["flat", "one-router", "two-routers"])
 def test_outer_packets_lose_as_many(standing, routers, record_figure):
     """The TTL of a broadcast's outer packet is decremented as often on the path to the hub as that of unicast."""

@@ -67,7 +67,7 @@ def test_multicast_reaches_no_member(overlay, sender, group, listen, unicast_con
 
 
 @pytest.mark.requirement("UNDER-01", "UNDER-03")
-def test_only_the_sender_answers_a_broadcast_ping(sender):
+def test_only_the_sender_answers_a_broadcast_ping(sender, underlay_control):
     """
     A broadcast ping on the underlay is answered by the pinger alone, which proves nothing, though all answer unicast.
 
@@ -75,15 +75,17 @@ def test_only_the_sender_answers_a_broadcast_ping(sender):
     """
     answers = sender.ping(sender.plan.broadcast("underlay"), network="underlay")
 
+    underlay_control((f"{sender} to {name}" for name in answers.unproved), "ICMP")
     assert answers.others == {}
     assert answers.unproved == set(), "unicast echo is not answered either: the silence proves nothing"
 
 
 @pytest.mark.requirement("UNDER-02", "UNDER-03")
-def test_no_host_answers_a_ping_to_all_hosts(sender):
+def test_no_host_answers_a_ping_to_all_hosts(sender, underlay_control):
     """A ping to 224.0.0.1 out of the NIC is answered by no other host, though all answer unicast."""
     answers = sender.ping(ALL_HOSTS, network="underlay", device=sender.plan.nic, ttl=1)
 
+    underlay_control((f"{sender} to {name}" for name in answers.unproved), "ICMP")
     assert answers.others == {}
     assert answers.unproved == set(), "unicast echo is not answered either: the silence proves nothing"
 
