@@ -16,6 +16,7 @@ from lab.firewall.rules import FirewallRule
 
 MAIN_TABLE, LOCAL_TABLE = 254, 255
 TABLES = {253: "default", MAIN_TABLE: "main", LOCAL_TABLE: "local"}
+CLSACT = "ffff:"
 ANY_MAC = "00:00:00:00:00:00"  # where frames go that no other entry is for (bridge(8))
 
 
@@ -97,6 +98,9 @@ class Route:
     metric: int = 0
     mtu: int | None = None
     nexthops: Sequence[tuple[str | None, str | None]] = ()
+    tos: int = 0
+    nhid: int | None = None
+    """The number of the next hop object that gives it `dev` and `via` (ip-nexthop(8))."""
 
     @property
     def prefixlen(self) -> int:
@@ -112,7 +116,8 @@ class Route:
         words = [
             "" if self.type == "unicast" else self.type,
             self.dst,
-            _hop(self.via, self.dev),
+            f"tos {self.tos:#x}" if self.tos else "",
+            f"nhid {self.nhid}" if self.nhid else _hop(self.via, self.dev),
             *(f"nexthop {_hop(via, dev)}" for via, dev in self.nexthops),
             f"table {TABLES.get(self.table, self.table)}",
             f"metric {self.metric}" if self.metric else "",
@@ -239,6 +244,8 @@ class Qdisc:
     parent: str
     index: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    blocks: Sequence[int] = (0, 0)
+    """The blocks of filters that it shares with others, of ingress and of egress; 0: none."""
     bytes: int = 0
     packets: int = 0
     backlog: int = 0
@@ -263,6 +270,16 @@ class Filter:
     program: int | None = None
     index: int = 0
     actions: Sequence[Mapping[str, Any]] = ()
+    chain: int = 0
+    block: int = 0
+
+    @property
+    def place(self) -> str:
+        """Where it hangs, as tc(8) takes it."""
+        # what hangs on clsact is named by its direction, what hangs on another queue by its handle
+        at = self.direction if self.parent == CLSACT else f"parent {self.parent}"
+        at = f"block {self.block}" if self.block else f"dev {self.dev} {at}"
+        return f"{at} chain {self.chain}" if self.chain else at
 
     def __str__(self) -> str:
         does = [

@@ -58,6 +58,7 @@ PORT = {
 FAMILIES = {2: "inet", 10: "inet6", 7: "bridge", 128: "ipmr", 129: "ip6mr"}
 RTM_F_CLONED = 0x200  # the kernel's own note of a path MTU, listed among the routes
 RTAX_MTU = 2
+RTA_NH_ID = 30
 DETECTION = {0x08: "dadfailed", 0x40: "tentative"}  # IFA_F_
 SCOPES = {0: "global", 200: "site", 253: "link", 254: "host", 255: "nowhere"}
 PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
@@ -187,7 +188,7 @@ def routes(transport: Transport) -> list[Entry]:
 
 
 def _route(message: bytes, names: DeviceNames) -> Entry:
-    family, length, _, _, table, protocol, scope, kind = struct.unpack_from("=BBBBBBBB", message)
+    family, length, _, tos, table, protocol, scope, kind = struct.unpack_from("=BBBBBBBB", message)
     parts = dict(attributes(message, 12))
     metrics = dict(attributes(parts.get(8, b""), 0))
     return {
@@ -202,6 +203,8 @@ def _route(message: bytes, names: DeviceNames) -> Entry:
         "src": address(parts.get(7)),
         "metric": _number(parts, 6) or 0,
         "mtu": _number(metrics, RTAX_MTU),
+        "tos": tos,
+        "nhid": _number(parts, RTA_NH_ID),
         "nexthops": tuple(_hop(hop, names) for hop in _hops(parts.get(9, b""))),
     }
 

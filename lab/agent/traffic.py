@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
 import zlib
 from typing import Any, Callable
 
@@ -31,6 +32,7 @@ VERDICTS = dict(
 )
 # of each classifier: the attribute with its actions, and those with addresses, ports and types that it compares
 ACTIONS = {"u32": 7, "bpf": 1, "flower": 3, "matchall": 2, "basic": 3, "fw": 4, "flow": 9, "cgroup": 1, "route": 6}
+CHAIN, BLOCKS = 11, (13, 14)  # those that share the filters of ingress, of egress (tc(8): ingress_block)
 BPF_LENGTH, BPF_OPS, BPF_NAME, BPF_FLAGS, BPF_DIRECT = 4, 5, 7, 8, 1
 U32_DIVISOR, U32_SELECTOR = 4, 5
 MIRRED_ACTIONS = {1: "redirect to egress of", 2: "mirror to egress of", 3: "redirect to ingress of"}
@@ -45,6 +47,7 @@ FLOWER = {
     19: ("dst_port", "number"),
     20: ("src_port", "number"),
     21: ("dst_port", "number"),
+    73: ("ip_tos", "number"),
 }
 
 
@@ -67,6 +70,7 @@ def qdiscs(transport: Transport) -> list[dict[str, Any]]:
             "handle": f"{handle >> 16:x}:",
             "parent": _parent(parent),
             "settings": {},
+            "blocks": tuple(_number(parts.get(each)) for each in BLOCKS),
             **_counted(parts.get(STATS2, b"")),
         }
         read = SETTINGS.get(kind)
@@ -118,6 +122,8 @@ def _filter(names: DeviceNames, message: bytes, qdisc: dict[str, Any], direction
         "index": qdisc["index"],
         "direction": direction,
         "parent": qdisc["handle"],
+        "chain": _number(parts.get(CHAIN)),
+        "block": qdisc["blocks"][direction == "egress"],
         "priority": info >> 16,
         "protocol": f"0x{socket.ntohs(info & 0xFFFF):04x}",
         "handle": f"0x{handle:x}",
@@ -127,6 +133,10 @@ def _filter(names: DeviceNames, message: bytes, qdisc: dict[str, Any], direction
         "classid": _classid(kind, options),
         "actions": _actions(names, kind, options),
     }
+
+
+def _number(value: bytes | None) -> int:
+    return int.from_bytes(value or b"", sys.byteorder)
 
 
 def _match(kind: str, options: dict[int, bytes]) -> str:

@@ -126,7 +126,8 @@ def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
         ports = {"", FABRIC, loss.inside.interface if loss.inside else "", *(host for host, _ in ends)}
         return loss.stage in ("encapsulation", "cloud") and (node == within != FABRIC or interface in ports)
     if interface in scene.topology.ports(node):
-        return (node, interface) in ends
+        passed_on = finding.code in PASSED_ON and node == loss.node
+        return (node, interface) in ends or passed_on
     return node in {host for host, _ in ends}
 
 

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, summarize_address_range
 from lab.clouds import UDP
 from lab.firewall.rules import FirewallRule
 from lab.model import MULTICAST
-from lab.records import Route
+from lab.records import Filter, Route, Rule
 
 MOST = 8  # of each; groups in addition to the trial's own: a socket may join 20 (igmp_max_memberships)
 UDP_HEADERS = 28  # octets of IPv4 and UDP
@@ -29,14 +29,25 @@ def named(routes: Iterable[Route], rules: Iterable[FirewallRule]) -> list[str]:
     return [str(group) for group in found]
 
 
-def apart(rules: Iterable[FirewallRule], tunnel: int | None) -> list[dict[str, int]]:
-    """What rules of firewalls name, as a sender takes it: a UDP `port` other than the tunnels', a `size`, a `tos`."""
-    rules = list(rules)
+def apart(
+    rules: Iterable[FirewallRule], policies: Iterable[Rule], filters: Iterable[Filter], tunnel: int | None
+) -> list[dict[str, int]]:
+    """
+    What rules of firewalls and of routing and filters name, as a sender takes it.
+
+    A UDP `port` other than the tunnels', a `size`, a `tos`.
+    """
+    rules, policies = list(rules), [rule for rule in policies if rule.family == "inet"]
     udp = [rule for rule in rules if rule.names(protocol=UDP) or not rule.matches("protocol")]
-    ports = [low for low, _ in _numbers(udp, "port") if low not in (0, tunnel)]
+    ports = [low for low, _ in _numbers(udp, "port")]
+    ports += [int(rule.dport.partition("-")[0]) for rule in policies if rule.dport and rule.ipproto in (None, UDP)]
     sizes = [high - UDP_HEADERS for _, high in _numbers(rules, "length") if high > UDP_HEADERS]
-    marks = [low for low, _ in _numbers(rules, "tos") if low]
-    return [{name: one} for name, each in (("port", ports), ("size", sizes), ("tos", marks)) for one in each[:MOST]]
+    marks = [low for low, _ in _numbers(rules, "tos")] + [rule.tos for rule in policies]
+    words = [one.match.split() for one in filters if one.kind == "flower"]
+    for name, found in (("dst_port", ports), ("ip_tos", marks)):
+        found += [int(each[each.index(name) + 1], 0) for each in words if name in each]
+    named = (("port", [port for port in ports if port != tunnel]), ("size", sizes), ("tos", marks))
+    return [{name: one} for name, each in named for one in [*dict.fromkeys(filter(None, each))][:MOST]]
 
 
 def _numbers(rules: Iterable[FirewallRule], field: str) -> list[tuple[int, int]]:

@@ -180,8 +180,10 @@ def gather(lab: Lab) -> Scene:
     if isinstance(lab, BuiltLab):
         lab.forget_neighbours()  # the kernel resolves a neighbour that a test has just tried no sooner than in a second
     neighbour_tables.note(lab.nodes[name] for name in lab.plans)
-    rules = [rule for each in before.values() if each for rule in each["firewall"]]
-    tried = trial.run(lab, _named_groups(before), groups.apart(rules, tunnels.kind(lab.topology.options.kind).port))
+    tunnel = tunnels.kind(lab.topology.options.kind).port
+    rules, policies, filters = (_of_all(before, what) for what in ("firewall", "rules", "filters"))
+    apart = groups.apart(rules, policies, filters, tunnel)
+    tried = trial.run(lab, _named_groups(before), apart)
     after = _ask(lab, _everything)
     hosts = {}
     for name, plan in lab.plans.items():
@@ -215,7 +217,11 @@ def _counting(lab: Lab, name: str) -> Questions:
     node = lab.nodes[name]
     if name not in lab.plans:
         return {}
-    return {**_counters(node), "routes": node.call(Agent.read, what="routes")}
+    return {**_counters(node), **{what: node.call(Agent.read, what=what) for what in ("routes", "rules", "filters")}}
+
+
+def _of_all(before: Mapping[str, Mapping[str, Any]], what: str) -> list[Any]:
+    return [one for each in before.values() if each for one in each[what]]
 
 
 def _counters(node: Node) -> Questions:

@@ -186,6 +186,7 @@ def _to_all(lab: Lab, listen: Listen, sender: Host, apart: Sequence[Mapping[str,
         yield burst("fragmented broadcast", size=size + FRAGMENT)
     for named in _named(lab, sender, apart):
         yield burst("named broadcast", named=named)
+        yield burst("group", group=fresh(ORGANIZATION), named=named)  # rules of routing do not decide on broadcast
 
 
 def _to_groups(lab: Lab, listen: Listen, sender: Host, apart: Sequence[Mapping[str, int]]) -> Iterator[Exchange]:
@@ -247,7 +248,7 @@ def _burst(
     """Sends a burst; `named` are a size, a port and a TOS."""
     named = named or {}
     size = named.get("size", size)
-    exchange = Exchange(kind, network, sender.name, tuple(receivers))
+    exchange = Exchange(kind, network, sender.name, tuple(receivers), to=group if group and kind == "group" else "")
     payloads = tuple(unique(size) for _ in range(BURST if size is None else LARGE_BURST))
     sightings.forget(lab.tapped)  # what is looked through for this burst is this burst
     try:

@@ -66,13 +66,13 @@ multicast-filtered: the firewall of one node drops multicast that came through t
     finding: firewall-drops at spoke {device}
 one-port-filtered: the firewall of one node drops one UDP port, of whatever comes in
     spoke: {iptables} -A INPUT -p udp --dport 5007 -j DROP
-    red: BCAST-01; green: BCAST-02 MCAST-01; finding: firewall-drops at spoke {device}
+    red: BCAST-01 MCAST-01; green: BCAST-02; finding: firewall-drops at spoke {device}
 one-group-filtered: the firewall of one node drops one group that comes out of the tunnel
     spoke: {iptables} -A INPUT -i {device} -d 239.77.1.2 -j DROP
     red: MCAST-08; green: BCAST-01 MCAST-01; finding: firewall-drops at spoke {device}
 one-size-filtered: the firewall of one node drops packets of some lengths, smaller than the MTU
     spoke: {iptables} -A INPUT -i {device} -m length --length 700:800 -j DROP
-    red: BCAST-01; green: BCAST-02 MCAST-01; finding: firewall-drops at spoke {device}
+    red: BCAST-01 MCAST-01; green: BCAST-02; finding: firewall-drops at spoke {device}
 ping-stateful: the firewall of one node takes in only the ICMP that belongs to what it has asked one address
     spoke: {iptables} -A INPUT -p icmp -m conntrack ! --ctstate ESTABLISHED -j DROP
     red: ICMP-01 ICMP-05; green: BCAST-01; finding: firewall-drops at spoke {device}

@@ -58,9 +58,16 @@ forward-chain-drops: a chain that the hub's FORWARD calls drops everything
 bridge-filters-arp: the hub's bridge filter drops ARP
     hub: ebtables -A FORWARD -p ARP -j DROP
     red: BCAST-08 PRE-10; finding: arp-filtered at hub {device}; tunnels: gretap
+port-routed-away: a rule of one spoke's routing refuses one application's port
+    spoke: ip rule add ipproto udp dport 5007 priority 5 prohibit
+    red: MCAST-01; green: BCAST-01; finding: policy-rule at spoke
+class-filtered-as-it-arrives: a traffic filter of one spoke drops one class of traffic that comes out of the tunnel
+    spoke: tc qdisc add dev {device} clsact
+    spoke: tc filter add dev {device} ingress protocol ip flower ip_tos 0xb8/0xfc action drop
+    red: BCAST-01 MCAST-01; green: PRE-03; finding: traffic-filtered at spoke {device}; tunnels: gretap
 class-filtered: one spoke's firewall drops datagrams of one class (DSCP) that the spoke sends
     spoke: {iptables} -A OUTPUT -o {device} -p udp -m dscp --dscp 46 -j DROP
-    red: BCAST-01; green: BCAST-02 MCAST-01; finding: firewall-drops at spoke {device}
+    red: BCAST-01 MCAST-01; green: BCAST-02; finding: firewall-drops at spoke {device}
 untracked-dropped: one spoke's firewall does not track tunnel packets, and drops what it does not track
     spoke: {iptables} -t raw -A PREROUTING {carrier} -j CT --notrack
     spoke: {iptables} -A INPUT -m conntrack --ctstate UNTRACKED -j DROP

@@ -130,6 +130,134 @@ EXACT = {
         ),
         {"traffic-filtered"},
     ),
+    "a rule behind the one that drops": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "iptables -A INPUT -p udp --dport 4789 -j DROP && "
+                "iptables -A INPUT -i {device} -p udp -j DROP && iptables -t mangle -A INPUT -i {device} -p udp -j DROP"
+            },
+        ),
+        {"carrier-dropped", "drops-behind"},
+    ),
+    "an entry of a spoke's MAC that the bridge takes for itself": (
+        Case("hub", {"hub": "bridge fdb replace {mac} dev {other} master permanent"}),
+        {"fdb-static-wrong"},
+    ),
+    "a bridge with a spoke's MAC": (
+        Case("hub", {"hub": "ip link set bridge0 address {mac}"}),
+        {"duplicate-mac", "bridge-mac-not-pinned"},
+    ),
+    "the hub's address on its loopback device": (
+        Case("hub", {"hub": "ip addr del 172.16.254.1/24 dev bridge0 && ip addr add 172.16.254.1/32 dev lo"}),
+        {"hub-address-missing"},
+    ),
+    "a rule of routing about one port": (
+        Case("spoke2", {"spoke2": "ip rule add ipproto udp dport 5007 priority 5 prohibit"}),
+        {"policy-rule"},
+    ),
+    "the main table asked before that of the host's own addresses": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip rule add priority 50 lookup local && ip rule del priority 0 && ip rule add priority 5 "
+                "to 172.16.254.0/24 lookup main && ip route add unreachable 172.16.254.255/32"
+            },
+        ),
+        {"policy-rule"},
+    ),
+    "a mark of the tunnel itself": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip link set {device} type gretap remote 10.0.0.197 local 10.0.0.131 ttl 64 fwmark 9 && "
+                "ip rule add fwmark 9 blackhole"
+            },
+            "gretap",
+        ),
+        {"policy-rule"},
+    ),
+    "a route by a next hop object": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip link add ens4 type veth peer name ens4p && ip link set ens4p up && "
+                "ip link set ens4 up && ip nexthop add id 2 dev ens4 && ip route add 10.0.0.197/32 nhid 2"
+            },
+        ),
+        {"underlay-detour"},
+    ),
+    "a route of a class of traffic": (
+        Case("spoke2", {"spoke2": "ip route add 224.0.0.0/4 tos 0x10 dev ens3"}),
+        {"multicast-route-elsewhere"},
+    ),
+    "a filter of a class of traffic": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "tc qdisc add dev {device} clsact && "
+                "tc filter add dev {device} ingress protocol ip flower ip_tos 0xb8/0xfc action drop"
+            },
+            "gretap",
+        ),
+        {"traffic-filtered"},
+    ),
+    "a filter in a block that devices share": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "tc qdisc add dev {device} ingress_block 22 clsact && "
+                "tc filter add block 22 protocol ip flower ip_proto udp action drop"
+            },
+            "gretap",
+        ),
+        {"traffic-filtered"},
+    ),
+    "a filter in another chain": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "tc qdisc add dev {device} clsact && "
+                "tc filter add dev {device} ingress matchall action goto chain 5 && "
+                "tc filter add dev {device} ingress chain 5 protocol ip flower ip_proto udp action drop"
+            },
+            "gretap",
+        ),
+        {"traffic-filtered"},
+    ),
+    "a tag that frames get as they come in": (
+        Case(
+            "hub",
+            {
+                "hub": "tc qdisc add dev {port} clsact && "
+                "tc filter add dev {port} ingress matchall action vlan push id 9"
+            },
+            "gretap",
+        ),
+        {"traffic-changed"},
+    ),
+    "a port of another kind": (
+        Case(
+            "hub",
+            {
+                "hub": "ip link del {port} && ip link add {port} type erspan local 10.0.0.197 remote 10.0.0.131 "
+                "seq key 7 erspan_ver 1 erspan 9 ttl 64 && ip link set {port} up master bridge0"
+            },
+            "gretap",
+        ),
+        {"tunnel-missing"},
+    ),
+    "nft's masquerade of what is sent into the overlay": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "nft add table ip fw && "
+                "nft 'add chain ip fw c {{ type nat hook postrouting priority 100; }}' && "
+                "nft 'add rule ip fw c oifname {device} masquerade'"
+            },
+        ),
+        {"nat-rewrites"},
+    ),
     "a policy that refuses all but UDP, TCP and ICMP": (
         Case(
             "spoke2",

@@ -46,6 +46,8 @@ UNUSUAL = (
     ("hub", ("ip link set bridge0 type bridge vlan_filtering 1",)),
     ("spoke1", ("ip link set ens3 mtu 9100",)),
     ("hub", ("bridge fdb add 02:11:22:33:44:55 dev {port} master static",)),
+    ("hub", ("bridge link set dev {port} isolated on",)),  # alone it is isolated from no other
+    ("spoke1", ("ip rule add uidrange 1000-2000 prohibit && ip rule add iif ens99 blackhole",)),
     ("hub", ("bridge mdb add dev bridge0 port {port} grp 239.9.9.9 permanent",)),
     ("spoke1", ("iptables -A OUTPUT -d 169.254.169.254 -m owner --uid-owner 1000 -j REJECT",)),
     (

@@ -1,7 +1,8 @@
 """
-Broadcast of the ports, sizes and classes of traffic that the hosts' own firewalls name, on labs: most hosts name none.
+Broadcast of the ports, sizes and classes of traffic that the hosts name, on labs: most hosts name none.
 
     iptables -A INPUT -p udp --dport 5007 -j DROP     everything is delivered but for one application
+    tc filter add ... flower ip_tos 0xb8/0xfc ...     but for one class
 """
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 
 @pytest.mark.requirement("BCAST-01")
 def test_is_delivered_like_any_other(overlay, everyone, listen, named_apart):
-    """Each host receives every other host's broadcast once, on each port, size and class that a firewall names."""
+    """Each host receives every other host's broadcast once, on each port, size and class that a host names."""
     all_hosts = list(overlay.hosts)
     for named in named_apart:
         with listen(all_hosts, port=named.get("port")) as heard:

@@ -63,6 +63,18 @@ def test_groups_that_firewalls_name_are_delivered(overlay, listen, groups_named_
         heard.exactly_once(at=all_hosts)
 
 
+@pytest.mark.requirement("MCAST-01")
+def test_traffic_that_hosts_name_is_delivered(overlay, listen, named_apart):
+    """In labs each host receives every host's datagram to a group once, on each port, size and class that is named."""
+    all_hosts, group = list(overlay.hosts), groups.fresh(groups.ORGANIZATION)
+    for named in named_apart:
+        with listen(all_hosts, group=group, port=named.get("port")) as heard:
+            for sender in overlay.hosts.values():
+                sender.udp.send(to=group, size=named.get("size"), tos=named.get("tos"))
+
+        heard.exactly_once(at=all_hosts)
+
+
 def test_plain_join_is_made_on_the_overlay(receiver):
     """A join that leaves the interface to the routing table is made on the overlay device alone, all over the range."""
     with receiver.member() as member:

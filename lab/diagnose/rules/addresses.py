@@ -20,9 +20,9 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
         plan, device = host.plan, host.plan.device
         own = [address for address in host.seen.addresses_of(device) if address.ip == plan.overlay.ip]
         if not own:
-            elsewhere = host.seen.device_with(str(plan.overlay.ip))
-            moved = f"ip addr del {plan.overlay} dev {elsewhere} && " if elsewhere else ""
-            found = f"{plan.overlay.ip} is on {elsewhere}" if elsewhere else f"no device has {plan.overlay.ip}"
+            elsewhere = [(name, address) for name, address in host.seen.addresses if address.ip == plan.overlay.ip]
+            moved = "".join(f"ip addr del {address} dev {name} && " for name, address in elsewhere)
+            found = f"{plan.overlay.ip} is on {elsewhere[0][0]}" if elsewhere else f"no device has {plan.overlay.ip}"
             code = "hub-address-missing" if plan.is_hub else "overlay-address-missing"
             yield host.declared(code, device, found, f"{moved}{commands.placed(scene.topology, plan)}")
         elif plan.overlay not in own:
@@ -132,9 +132,10 @@ def duplicate_mac(scene: Scene) -> Iterator[Finding]:
 
 
 def _overlay_devices(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
-    hub = scene.hub
-    if hub.device is not None:
-        yield hub, hub.device
+    hub, pinned = scene.hub, scene.topology.bridge_mac(scene.hub.plan) if scene.planned else None
+    own = [(hub, hub.device)] if hub.device is not None else []
+    moved = own if pinned and own and own[0][1].mac != pinned else []  # then another device had the MAC first
+    yield from own if not moved else ()
     for spoke in scene.spokes:
         port = scene.end(hub, spoke.name)
         if port is not None:
@@ -142,6 +143,7 @@ def _overlay_devices(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
     for spoke in scene.spokes:
         if spoke.device is not None:
             yield spoke, spoke.device
+    yield from moved
 
 
 def neighbours(scene: Scene) -> Iterator[Finding]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lab.clouds import UDP
+from lab.diagnose.losses import Loss
 from lab.diagnose.rules.basics import LOOPBACK
-from lab.diagnose.rules.firewall_exceptions import hooks
+from lab.diagnose.rules.firewall_exceptions import hooks, of_carrier
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
@@ -17,11 +18,18 @@ from lab.overlay.tunnel_packets import carrier_of
 
 ICMP, TCP = 1, 6
 CARRIED = ("decapsulation", "encapsulation")
+OUTER = frozenset({*CARRIED, "control"})
 INCOMING = frozenset({"INGRESS", "PREROUTING", "INPUT"})
 OUTGOING = frozenset({"OUTPUT", "POSTROUTING", "EGRESS"})
 FORWARDED = frozenset({"FORWARD"}) | INCOMING | OUTGOING - {"INPUT", "OUTPUT"}
 """A bridge's packets pass some hooks of IP, too (br_netfilter)."""
 KINDS = {"multicast": "multicast", "group": "multicast", "unicast": "unicast"}
+STAGES: Sequence[tuple[str, ...]] = (
+    ("sending", "encapsulation"),
+    ("decapsulation", "forwarding", "encapsulation"),
+    ("decapsulation", "delivery"),
+)
+"""Those of a packet at its sender, at a hub, at its receiver."""
 Passing = tuple[str, frozenset[str], PacketPattern]
 """A stage, the hooks that a packet passes in it, and the packet."""
 
@@ -39,7 +47,8 @@ def taken(host: HostScene, rule: FirewallRule, packets: Sequence[Passing]) -> se
         anywhere = rule.family == "arp" or (rule.family == "bridge" and stage not in (*CARRIED, "sending"))
         if (anywhere or at & passed) and rule.takes(packet) is not False and (not met or _meets(met, rule, packet, at)):
             found.add(stage)
-    return found
+    outer = found & OUTER if of_carrier(host, rule) else set()
+    return outer or found
 
 
 def _meets(firewall: Firewall, rule: FirewallRule, packet: PacketPattern, hooks: set[str]) -> bool:
@@ -91,6 +100,26 @@ def tunnel_packet(scene: Scene, host: HostScene, peer: NodePlan) -> PacketPatter
     return PacketPattern(carrier.protocol, host.plan.nic, None, peer.endpoint, own, carrier.port, ethertype=version)
 
 
+def later(scene: Scene, host: HostScene) -> Iterator[Passing]:
+    """What would come to a host, or leave it, of what was lost before."""
+    device = host.plan.device
+    for loss in scene.losses if device in host.seen.devices else ():
+        ends = loss.exchange.sender, loss.receiver
+        if not loss.whole or loss.unresolved or loss.exchange.to or host.name not in scene.on_paths(*ends):
+            continue
+        order = [ends[0], *(hub.name for hub in scene.topology.hubs if hub.name not in ends), ends[1]]
+        if order.index(loss.node) > order.index(host.name):
+            continue
+        stages = STAGES[0 if host.name == ends[0] else 2 if host.name == ends[1] else 1]
+        if loss.node == host.name:
+            stages = stages[stages.index(loss.stage) :] if loss.stage in stages else ()
+        for stage in stages:
+            if stage in CARRIED:
+                yield from carried(scene, host, stage)
+            else:
+                yield _inner(scene, host, loss, stage)
+
+
 def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:
     device, own = host.plan.device, host.plan.address()
     for loss in scene.losses:
@@ -100,10 +129,7 @@ def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:
         elif not loss.unresolved and loss.node == host.name and stage in CARRIED:
             yield from carried(scene, host, stage)
         elif not loss.unresolved and loss.node == host.name and stage != "cloud":
-            to = exchange.to or (host.plan.broadcast() if "broadcast" in exchange.kind else None)
-            source, kind = scene.hosts[exchange.sender].plan.address(), KINDS.get(exchange.kind, "broadcast")
-            passed = {"delivery": INCOMING, "sending": OUTGOING}.get(stage, FORWARDED)
-            yield stage, passed, PacketPattern(UDP, device, device, source, to, kind=kind)
+            yield _inner(scene, host, loss, stage)
     if len(scene.topology.hubs) > 1 and host.plan.holder == "bond":  # the second leg is missed only without the first
         yield from carried(scene, host, "decapsulation")
     untraced = not scene.losses and not any(exchange.sightings for exchange in scene.trial.exchanges)
@@ -120,6 +146,14 @@ def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:
             for state in ("new", "established"):
                 yield "delivery", INCOMING, PacketPattern(TCP, device, state=state)
                 yield "sending", OUTGOING, PacketPattern(TCP, None, device, own, state=state)
+
+
+def _inner(scene: Scene, host: HostScene, loss: Loss, stage: str = "delivery") -> Passing:
+    exchange, device = loss.exchange, host.plan.device
+    to = exchange.to or (host.plan.broadcast() if "broadcast" in exchange.kind else None)
+    source, kind = scene.hosts[exchange.sender].plan.address(), KINDS.get(exchange.kind, "broadcast")
+    passed = {"delivery": INCOMING, "sending": OUTGOING}.get(stage, FORWARDED)
+    return stage, passed, PacketPattern(UDP, device, device, source, to, kind=kind)
 
 
 def _unanswered(scene: Scene, host: HostScene) -> Iterator[Passing]:

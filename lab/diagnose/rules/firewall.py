@@ -7,16 +7,17 @@ when no other did and it matches no field that the lost packets do not have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lab.diagnose.rules.basics import LOOPBACK
-from lab.diagnose.rules.candidates import CARRIED, carried, lost, sending, taken
+from lab.diagnose.rules.candidates import CARRIED, OUTER, Passing, carried, later, lost, sending, taken
 from lab.diagnose.rules.firewall_exceptions import (
     bridged,
     by_ports,
     carrier,
     counted,
+    excepted,
     hooks,
     inserted,
     of_carrier,
@@ -25,10 +26,10 @@ from lab.diagnose.rules.firewall_exceptions import (
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall.matches import Match
 from lab.firewall.rules import FirewallRule
+from lab.firewall.verdicts import Firewall
 from lab.model import Finding
 
 ASKING = frozenset({"resolving", "encapsulation"})  # who has an address: inside the tunnel, and to send its packets
-OUTER = frozenset({*CARRIED, "control"})
 TRACKED = "    # and for flows that are tracked already: conntrack -F"
 OUTGOING = {"OUTPUT", "POSTROUTING", "EGRESS"}
 
@@ -48,16 +49,45 @@ def dropped(scene: Scene) -> Iterator[Finding]:
         # rules without counters are only candidates, and only when none with a counter was hit
         accused = accused or [(rule, own) for rule, own in at_fault if rule.hits is None]
         for rule, own in accused:
+            accepting = [*_accepting(scene, host, rule, own)]
+            if rule.sets("address") and all(excepted(host, rule, one) for one in accepting):
+                continue  # it rewrites nothing more than what is tracked already
             does = "rewrites" if rule.sets("address") else "drops"
             found = host.finding(
                 _code(host, rule, own),
                 _interface(host, own),
                 f"{host.name}'s firewall {does} {_what(rule, own)}",
                 counted(rule),
-                " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own))
+                " && ".join(inserted(rule, accept) for accept in accepting)
                 + TRACKED * (bool(rule.sets("address")) and bool(own & {*CARRIED})),
             )
             yield replace(found, rule=quoted(rule))
+
+
+def behind(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+    """Rules that certainly drop what is lost before it reaches them: they would be found one after the other."""
+    for host in scene.hosts.values():
+        packets, reported = [*dict.fromkeys(later(scene, host))], {one.rule for one in found if one.node == host.name}
+        others = [rule for rule in host.firewall if quoted(rule) not in reported]
+        while packets and (drop := _next(others, packets)):
+            rule, own = drop
+            others.remove(rule)
+            fix = " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own))
+            evidence = f"{quoted(rule)} ({rule.tool}) drops {_what(rule, own)}; they are lost before they reach it"
+            yield replace(host.declared("drops-behind", _interface(host, own), evidence, fix), rule=quoted(rule))
+
+
+def _next(rules: Sequence[FirewallRule], packets: Sequence[Passing]) -> tuple[FirewallRule, set[str]] | None:
+    """A rule that drops some of the packets, whatever else there is in them, and their stages."""
+    found = list[tuple[FirewallRule, str]]()
+    for stage, passed, packet in packets:
+        bridging = stage == "forwarding"  # of which IP sees nothing without br_netfilter
+        firewall = Firewall(rules, ("bridge",)) if bridging else Firewall(rules)
+        packet = replace(packet, incoming=None, outgoing=None) if bridging else packet
+        hung = [chain for chain in firewall.chains.values() if chain[0].hook.upper() in passed]
+        verdicts = [firewall.through(chain, packet) for chain in hung]
+        found += [(one.rule, stage) for one in verdicts if one.passes is False and one.rule]
+    return (found[0][0], {stage for rule, stage in found if rule is found[0][0]}) if found else None
 
 
 def _matched(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[str]) -> bool:
@@ -164,3 +194,4 @@ def _by(device: str, going_out: bool) -> tuple[str, str]:
 
 
 RULES = (dropped,)
+LAST = (behind,)

@@ -55,15 +55,10 @@ def igmp(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
         datagrams = [replace(one, protocol=UDP, destination=None) for one in (query, report)]
         naming = [rule for rule in host.firewall if rule.drops and rule.names(protocol=IGMP_NUMBER)]
         named = [(rule, quoted(rule)) for rule in naming if not excepted(host, rule, IGMP)]
-        refusing = (*_refusing(host, query, datagrams[0]), *_refusing(host, report, datagrams[1]))
         dropping = {one.rule for one in found if (one.code, one.node) == ("firewall-drops", host.name)}
-        if not named:
-            named = [
-                (base, dropped.why)
-                for base, dropped in refusing
-                if dropped.rule and quoted(dropped.rule) not in dropping
-            ]
-        for rule, evidence in named:
+        refusing = [*_refusing(host, query, datagrams[0]), *_refusing(host, report, datagrams[1])]
+        others = [(base, one.why) for base, one in refusing if one.rule and quoted(one.rule) not in dropping]
+        for rule, evidence in named or others:
             yield host.declared("igmp-filtered", device, evidence, inserted(rule, IGMP))
 
 

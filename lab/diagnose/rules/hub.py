@@ -94,7 +94,7 @@ def strangers(scene: Scene) -> Iterator[Finding]:
 
 
 def forwarding_entries(scene: Scene) -> Iterator[Finding]:
-    """No static entry of the forwarding table holds a spoke's MAC on another port than the spoke's."""
+    """No static entry of the forwarding table holds a spoke's MAC on another port, or for the hub's own (permanent)."""
     hub = scene.hub
     owners = {spoke.device.mac: spoke for spoke in scene.spokes if spoke.device is not None}
     if hub.device is not None:
@@ -106,7 +106,8 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
         if owner is None or not entry.master or entry.state == "learned":
             continue
         right = hub.plan.device if owner is hub else scene.topology.port(hub.name, owner.name)
-        if port == right or (entry.state == "permanent" and entry.lladdr in own):
+        # what a permanent one holds, the bridge takes for itself
+        if entry.lladdr in own if entry.state == "permanent" else port == right:
             continue
         # the bridge's own entry had to make room for it
         again = f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is hub else ""

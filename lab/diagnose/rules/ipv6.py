@@ -104,8 +104,8 @@ def bridged(scene: Scene) -> Iterator[Finding]:
 def unanswered(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """Who does not answer a ping to ff02::1, where no other rule explains it."""
     explained = {one.node for one in found if one.code in OF_ONE_HOST}
-    if any(one.code == "bridged-dropped" for one in found):
-        return  # of which each spoke is a victim
+    if any(one.code in ("bridged-dropped", "traffic-filtered") for one in found):
+        return  # of which each spoke may be a victim
     if scene.losses:
         return  # a loss of IPv4, too, is explained by the tunnel
     unforwarded = trial.unforwarded(scene.trial.pings6, scene.hub.name)

@@ -87,7 +87,7 @@ def overlay(scene: Scene) -> Iterator[Finding]:
             steps += [again] if not narrower or (route and route.to == network) else []
             found = f"ip route: {route.to} {_words(route)}" if route else "no route"
             found = f"{found}, for {other.name} {other.plan.address()}"
-            yield host.declared("overlay-route-elsewhere", host.plan.device, found, " && ".join(steps))
+            yield host.declared("overlay-route-elsewhere", host.plan.device, found, " ; ".join(steps))
 
 
 def underlay(scene: Scene) -> Iterator[Finding]:
@@ -177,9 +177,10 @@ def _words(route: Route | None) -> str:
 def _delete(route: Route) -> str:
     network: IPv4Network = route.to
     metric = f" metric {route.metric}" if route.metric else ""
-    device = f" dev {route.dev}" if route.dev and route.type == "unicast" else ""
-    via = f" via {route.via}" if route.via else ""
-    return f"ip route del {network}{via}{device}{metric}"
+    device = f" dev {route.dev}" if route.dev and route.type == "unicast" and not route.nhid else ""
+    via = f" via {route.via}" if route.via and not route.nhid else ""
+    tos = f" tos {route.tos:#x}" if route.tos else ""
+    return f"ip route del {network}{tos}{via}{device}{metric}"
 
 
 RULES = (multicast, overlay, underlay, narrow, default)

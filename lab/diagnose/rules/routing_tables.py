@@ -29,7 +29,7 @@ def policy(scene: Scene) -> Iterator[Finding]:
     unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
     for host in scene.hosts.values():
         rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
-        found = policy_rules(scene, host)
+        found = policy_rules(scene, host, ports=host.name in unsent)
         main = any(_usual(rule) and rule.table == MAIN_TABLE for rule in rules)
         if rules and not any(_first(rule) and rule.table == LOCAL_TABLE for rule in rules):
             yield host.declared("local-table-unused", "")
@@ -41,15 +41,21 @@ def policy(scene: Scene) -> Iterator[Finding]:
             yield host.declared("policy-rule", "", listed, fix)
 
 
-def policy_rules(scene: Scene, host: HostScene) -> list[Rule]:
-    """The rules of a host that take what it sends on the overlay, or its tunnel packets, another way."""
+def policy_rules(scene: Scene, host: HostScene, *, ports: bool = False) -> list[Rule]:
+    """
+    The rules of a host that take what it sends on the overlay, or its tunnel packets, another way.
+
+    `ports`: those about an application's port too.
+    """
     rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
     if scene.trial.streams and not any(stream.refused for stream in scene.trial.streams):
         rules = [rule for rule in rules if rule.ipproto != TCP or rule.inverted]
     set_to = [one.values or () for rule in host.firewall if rule.hits != 0 for one in rule.sets("mark")]
     marks = {mark for values in set_to for mark, _ in values}
+    marks |= {device.details["fwmark"] for device in host.seen.tunnels() if device.details.get("fwmark")}
     found = []
-    for packet in _packets(scene, host):
+    named = {int(rule.dport.partition("-")[0]) for rule in rules if rule.dport and ports}
+    for packet in (replace(each, port=port or each.port) for each in _packets(scene, host) for port in (0, *named)):
         for mark in (0, *marks):
             rule = _astray(host, rules, replace(packet, mark=mark))
             if rule is not None and rule not in found:
@@ -100,16 +106,21 @@ def _astray(host: HostScene, rules: Sequence[Rule], packet: _Packet) -> Rule | N
         route = _route_of(host, rule, packet)
         if route is None or route.type == "throw":
             continue
-        usual = host.seen.route_to(str(packet.to))
+        usual, local = host.seen.route_to(str(packet.to)), rule.table == LOCAL_TABLE
+        asked = any(one.table == LOCAL_TABLE for one in rules)  # `local-table-unused` reports that it is not
+        if not local and asked and packet.to in {one.to.network_address for one in _own(host)}:
+            return rule  # before the table that takes what is for the host
         last = rule.priority > MAIN_PRIORITY  # the kernel's own, of the table `default`
-        own = rule.table in (MAIN_TABLE, LOCAL_TABLE) or rule.l3mdev or last
+        own = local or rule.table == MAIN_TABLE or rule.l3mdev or last
         same = usual is not None and (route.type, route.dev, route.via) == (usual.type, usual.dev, usual.via)
         return None if own or same else rule
     return None
 
 
 def _matches(rule: Rule, packet: _Packet) -> bool:
-    """Whether a rule matches a packet, whatever the user, the protocol or the TOS that it names."""
+    """Whether a rule matches a packet of root, whatever the protocol or the TOS that it names."""
+    if not (rule.uidrange or "0").startswith("0"):
+        return rule.inverted
     if (rule.sport or rule.dport) and not _within(packet.port, rule.dport):
         return False
     own = all(
@@ -144,6 +155,11 @@ def _route_of(host: HostScene, rule: Rule, packet: _Packet) -> Route | None:
     route = max(matching, key=lambda one: (one.prefixlen, -one.metric), default=None)
     least = rule.suppress_prefixlength
     return None if route is None or (least is not None and route.prefixlen <= least) else route
+
+
+def _own(host: HostScene) -> list[Route]:
+    """What the kernel takes for itself: its addresses, and those of broadcast."""
+    return [route for route in _routes(host) if route.table == LOCAL_TABLE and route.proto == "kernel"]
 
 
 def _routes(host: HostScene) -> list[Route]:

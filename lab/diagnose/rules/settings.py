@@ -115,6 +115,7 @@ FLAGS = (
     PortFlag("mcast_to_unicast", 0, "multicast-as-unicast"),
     PortFlag("vlan_tunnel", 0, "vlan-tunnel"),
 )
+LEAST_ISOLATED = 2  # ports: isolated ones do not forward to each other
 ISOLATED, JOINED = PortFlag("isolated", 0, "port-isolated"), PortFlag("isolated", 1, "port-not-isolated")
 
 
@@ -125,8 +126,9 @@ def flags(scene: Scene) -> Iterator[Finding]:
             port = scene.end(host, peer)
             if port is None or port.master != host.plan.device or host.device is None or host.device.kind != "bridge":
                 continue
+            alone = sum(bool(one.flag("isolated")) for one in host.seen.ports_of(host.plan.device)) < LEAST_ISOLATED
             for flag in (*FLAGS, JOINED if host.plan.isolated else ISOLATED):
-                if flag.is_wrong(port.flag(flag.word)):
+                if flag.is_wrong(port.flag(flag.word)) and not (flag is ISOLATED and alone):
                     found = f"{flag.word} is {'off' if flag.wanted else 'on'}; the port to {peer}"
                     yield host.declared(flag.code, port.name, found, flag.fix(port.name))
 

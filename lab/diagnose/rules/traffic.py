@@ -23,7 +23,6 @@ UNITS = {
 IMPAIRING = ("loss", "duplicate", "reorder", "corrupt", "delay", "jitter", "rate")
 CHANGING = ("pedit", "nat", "vlan", "skbmod", "ct")
 PASSING = ("ok", "unspec", "pipe", "reclassify")
-CLSACT = "ffff:"
 # no queues of their own: what is dropped there a filter dropped, or the queue of a class
 HOOKS = ("clsact", "ingress", "prio", "drr", "ets", "mq", "mqprio")
 
@@ -69,16 +68,15 @@ def filters(scene: Scene) -> Iterator[Finding]:
         for found in readings.get("filters", ()):
             if found.kind == "bpf" and node == FABRIC:
                 continue  # what the cloud refuses, which rules of the cloud speak of
-            if node in losing or (scene.planned and _acts(scene, found)):
+            acting = _acts(scene, found) if found.actions else node in losing
+            if acting and (scene.planned or node in losing):
                 hooks.setdefault((found.dev, found.direction), []).append(found)
-        for (device, direction), several in hooks.items():
+        for (device, _), several in hooks.items():
             first = several[0]
             actions = ", ".join(f"{action['kind']} {action.get('verdict', '')}".strip() for action in first.actions)
-            # what hangs on clsact is named by its direction, what hangs on another queue by its handle
-            where = direction if first.parent == CLSACT else f"parent {first.parent}"
-            priorities = dict.fromkeys(found.priority for found in several)
+            hung = dict.fromkeys(f"{found.place} pref {found.priority}" for found in several)
             found = f"tc filter: {first.kind} {first.name} {first.match} {actions}".replace("  ", " ").strip()
-            fix = " && ".join(f"tc filter del dev {device} {where} pref {priority}" for priority in priorities)
+            fix = " && ".join(f"tc filter del {each}" for each in hung)
             changing = any(action["kind"] in CHANGING for one in several for action in one.actions)
             yield declared("traffic-changed" if changing else "traffic-filtered", node, device, found, fix)
 

@@ -121,7 +121,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
         known = [
             (host, end, end.tunnel)
             for host, end in ends
-            if end is not None and end.tunnel and host.seen.remotes(end.name)
+            if end is not None and end.tunnel and (host.seen.remotes(end.name) or host.plan.holder == "mesh")
         ]
         if len(known) < 2:
             continue

@@ -40,10 +40,12 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
     to_groups = [entry for entry in own if entry not in foreign and int(entry.lladdr[:2], 16) & GROUP]
     for entry in to_groups if len(remotes) > 1 else ():
         yield host.declared("vxlan-group-entry", device.name, mac=entry.lladdr, to=entry.dst)
-    for remote in remotes:
-        if not _times(flooding, remote):
-            via = f" via {tunnel.link}" if tunnel.link and tunnel.remote else ""
-            yield host.declared("vxlan-flood-missing", device.name, mac=ANY_MAC, to=remote, via=via)
+    missing = [remote for remote in remotes if not _times(flooding, remote)]
+    if missing:
+        via = f" via {tunnel.link}" if tunnel.link and tunnel.remote else ""
+        found = f"bridge fdb: no {ANY_MAC} dst {', '.join(missing)}"
+        again = [f"bridge fdb append {ANY_MAC} dev {device.name} dst {remote}{via}" for remote in missing]
+        yield host.declared("vxlan-flood-missing", device.name, found, " && ".join(again))
 
 
 def _times(flooding: Sequence[FdbEntry], remote: str) -> int:
