@@ -32,6 +32,7 @@ OWN_SCRIPTS = ("/usr/local/", "/opt/", "/root/", "/etc/", "/home/", "/srv/")
 """Where the scripts that others run are read: what a distribution installs elsewhere makes no overlay."""
 EXEC = re.compile(r"^Exec(?:StartPre|Start|StartPost)=.*$", re.MULTILINE)
 NOT_OF_A_BOOT = ("rescue", "emergency", "halt", "poweroff", "reboot", "shutdown", "suspend", "sleep", "hibernate")
+INDEPENDENT = re.compile(r"^Independent\s*=\s*(?:yes|true|1|on)\s*$", re.MULTILINE | re.IGNORECASE)
 AT_BOOT = re.compile(r"^On(?:Boot|Startup|Active)Sec\s*=", re.MULTILINE)
 AUTO = re.compile(r"^\s*auto\s+(.*)$", re.MULTILINE)
 HOTPLUG = re.compile(r"^\s*allow-hotplug\s+(.*)$", re.MULTILINE)
@@ -185,7 +186,18 @@ def _run_by(source: Source, parent: str) -> Source:
 
 
 def _networkd(path: str, text: str) -> Obstacle:
-    return _program("systemd-networkd.service", "systemd-networkd", "systemd")
+    if obstacle := _program("systemd-networkd.service", "systemd-networkd", "systemd"):
+        return obstacle
+    section = next((name for name in ("Tunnel", "VXLAN") if f"[{name}]" in text), "")
+    name = re.search(r"^Name\s*=\s*(\S+)", text, re.MULTILINE)
+    whole = "\n".join([text, *map(_read, glob.glob(f"{path}.d/*.conf"))])
+    if not path.endswith(".netdev") or not section or not name or INDEPENDENT.search(whole):
+        return None
+    wanted = re.compile(rf"^{section}\s*=\s*{re.escape(name[1])}\s*$", re.MULTILINE)
+    if any(wanted.search(_read(file)) for folder in NETWORKD_FOLDERS for file in glob.glob(f"{folder}/*.network")):
+        return None
+    why = f"it has no Independent=yes, and no .network file has {section}={name[1]}"
+    return why, f"sudo sed -i '/^\\[{section}\\]/a Independent=yes' {path}"
 
 
 def _netplan(path: str, text: str) -> Obstacle:
@@ -287,6 +299,7 @@ def _firewalld(path: str, text: str) -> Obstacle:
     return _program("firewalld.service", "firewalld", "firewalld")
 
 
+NETWORKD_FOLDERS = ("/etc/systemd/network", "/run/systemd/network", "/usr/lib/systemd/network")
 NETWORKD, CRON = (
     "/etc/systemd/network",
     ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*"),

@@ -94,7 +94,11 @@ def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> 
         return
     paths = files(topology, node, named)
     for word, fact in _facts(topology, node).items():
-        if not _naming(used, word):
+        if not _naming(used, word) and (others := _naming(named, word)):
+            file = others[0]
+            summary = f"a boot does not use {file['path']}: {file['obstacle']}"
+            yield finding("boot-file-unused", summary, f"it names {fact} {word}", file["fix"], "BOOT-03")
+        elif not _naming(used, word):
             summary = f"the next boot makes another overlay: {', '.join(paths)} lacks {fact} {word}"
             fix = f"grep -n {node.device} {' '.join(paths)}    # then correct what differs"
             if command := additions.command(own, [word]):

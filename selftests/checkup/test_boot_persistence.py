@@ -84,6 +84,25 @@ STATES = {
         f"ln -sf /dev/null /etc/systemd/system/{ON}",
         needs=NETWORKD,
     ),
+    "networkd, a tunnel that no NIC wants": State(
+        changed(BY_NETWORKD, "Independent=yes\n", ""),
+        "warning",
+        "50-gretap1.netdev: it has no Independent=yes, and no .network file has Tunnel=gretap1",
+        "a Independent=yes' /etc/systemd/network/50-gretap1.netdev",
+        (ON,),
+        needs=NETWORKD,
+    ),
+    "networkd, a tunnel of a NIC": State(
+        {
+            **changed(BY_NETWORKD, "Independent=yes\n", ""),
+            "/etc/systemd/network/10-nic.network": "[Match]\nName=ens3\n[Network]\nTunnel=gretap1\n",
+        },
+        "ok",
+        "are named in",
+        "",
+        (ON,),
+        needs=NETWORKD,
+    ),
     "another other end": State(
         changed(BY_NETWORKD, PLAN.hub.endpoint, "10.0.0.99"),
         "warning",
