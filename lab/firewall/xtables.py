@@ -48,6 +48,8 @@ OF_FAMILY = {
     "bridge": {"-p": "ethertype", "-s": "smac", "-d": "dmac", "-i": "port in", "-o": "port out"},
     "arp": {"-p": "ethertype", "-s": "arp source", "-d": "arp destination"},
 }
+MANY = {"Unicast": ("unicast",), "Multicast": ("multicast", "broadcast"), "Broadcast": ("broadcast",)}
+"""The destinations of ebtables(8) that are a class of addresses: Multicast has a mask that broadcast fulfils, too."""
 BY_THEMSELVES = ("rpfilter", "socket")
 """Modules that match without an option."""
 
@@ -81,6 +83,8 @@ def branch(text: str, family: str = "ip") -> Branch:
 def _match(field: str, word: str, values: Sequence[str], negated: bool) -> list[Match]:
     if field == "protocol" and values == ["all"]:
         return []
+    if field == "dmac" and values and values[0] in MANY:
+        return [Match("kind", MANY[values[0]], negated)]
     text, slash, masked = (values[0] if values else "").partition("/") if field in ("mark", "tos") else ("", "", "")
     try:
         mask = int(masked, 0) if slash else 0xFC if word == "--dscp" else -1

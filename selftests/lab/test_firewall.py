@@ -17,6 +17,7 @@ import pytest
 from lab.agent import firewalls
 from lab.checkup import firewall_fixes
 from lab.clouds import Carrier
+from lab.firewall import xtables
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
@@ -228,6 +229,23 @@ def test_sets_maps_and_marks_of_nft_are_followed(rules: list[list[dict[str, Any]
     """The verdict is the kernel's with elements of sets and maps, fields that are compared, and marks set before."""
     packet = replace(GRE, tos=0xB8, length=200)
     assert read({"c input accept": rules}).of(packet, "input").passes is passes
+
+
+@pytest.mark.parametrize(
+    ("rule", "kinds"),
+    [
+        ("-d Multicast -j DROP", {"multicast", "broadcast"}),
+        ("-d Broadcast -j DROP", {"broadcast"}),
+        ("-d Unicast -j DROP", {"unicast"}),
+        ("! -d Unicast -j DROP", {"multicast", "broadcast"}),
+    ],
+)
+def test_classes_of_ebtables_match_their_frames(rule: str, kinds: set[str]) -> None:
+    """A rule of ebtables about a class of addresses holds for frames of that class; Multicast has broadcast in it."""
+    branch = xtables.branch(rule, "bridge")
+    found = {kind: branch.holds(replace(BRIDGED, kind=kind)) for kind in ("unicast", "multicast", "broadcast")}
+
+    assert found == {kind: kind in kinds for kind in found}
 
 
 def test_the_rule_is_quoted() -> None:

@@ -126,7 +126,11 @@ def parameters(scene: Scene) -> Iterator[Finding]:
         if len(known) < 2:
             continue
         pairs = [(known[0], known[1]), (known[1], known[0])]  # an end that leads elsewhere is made again anyway
-        pairs = [pair for pair in pairs if pair[1][0].plan.endpoint in pair[0][0].seen.remotes(pair[0][1].name)]
+        pairs = [
+            ((host, device, tunnel), far)
+            for (host, device, tunnel), far in pairs
+            if host.plan.holder == "mesh" or far[0].plan.endpoint in host.seen.remotes(device.name)
+        ]
         for beginning, said in COMPARED:
             wanted = said(_planned(scene.topology, planned, known[1][2]))
             for (host, device, tunnel), (far, other, others) in pairs:
