@@ -37,6 +37,10 @@ AT_BOOT = re.compile(r"^On(?:Boot|Startup|Active)Sec\s*=", re.MULTILINE)
 AUTO = re.compile(r"^\s*auto\s+(.*)$", re.MULTILINE)
 HOTPLUG = re.compile(r"^\s*allow-hotplug\s+(.*)$", re.MULTILINE)
 STANZA = re.compile(r"^\s*iface\s+(\S+)", re.MULTILINE)
+MATCH = re.compile(r"^\[Match\]\s*$(.*?)(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
+SETTING = re.compile(r"^\s*(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
+UNMANAGED = re.compile(r"^unmanaged-devices\s*\+?=\s*(.*)$", re.MULTILINE)
+BY_NAME = "interface-name:"
 INTERFACES = "/etc/network/interfaces"
 SOURCED = re.compile(r"^\s*source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d", re.MULTILINE)
 NFTABLES = ("/etc/nftables.conf", "/etc/sysconfig/nftables.conf")
@@ -188,6 +192,8 @@ def _run_by(source: Source, parent: str) -> Source:
 def _networkd(path: str, text: str) -> Obstacle:
     if obstacle := _program("systemd-networkd.service", "systemd-networkd", "systemd"):
         return obstacle
+    if path.endswith(".network") and (before := _shadowing(path, text)):
+        return f"{before} matches the same device and comes first", f"sudo mv {path} {NETWORKD}/00-{_base(path)}"
     section = next((name for name in ("Tunnel", "VXLAN") if f"[{name}]" in text), "")
     name = re.search(r"^Name\s*=\s*(\S+)", text, re.MULTILINE)
     whole = "\n".join([text, *map(_read, glob.glob(f"{path}.d/*.conf"))])
@@ -200,9 +206,35 @@ def _networkd(path: str, text: str) -> Obstacle:
     return why, f"sudo sed -i '/^\\[{section}\\]/a Independent=yes' {path}"
 
 
+def _base(path: str) -> str:
+    return os.path.basename(path)
+
+
+def _shadowing(path: str, text: str) -> str:
+    """The file by which systemd-networkd configures a device instead: the first by name that matches it."""
+    names = _matched(text).get("Name", "").split()
+    files = [file for folder in NETWORKD_FOLDERS for file in glob.glob(f"{folder}/*.network")]
+    before = (file for file in sorted(files, key=_base) if _base(file) < _base(path))
+    return next((file for file in before if any(_takes(_matched(_read(file)), name) for name in names)), "")
+
+
+def _matched(text: str) -> dict[str, str]:
+    return dict(pair for section in MATCH.findall(text) for pair in SETTING.findall(section))
+
+
+def _takes(match: dict[str, str], name: str) -> bool:
+    """Whether a [Match] certainly takes a device of an overlay, all of which are of type `ether`, by their names."""
+    of_type = "ether" in match.get("Type", "ether").split()
+    by_name = any(fnmatch.fnmatch(name, pattern) for pattern in match.get("Name", "*").split())
+    return bool(match) and set(match) <= {"Name", "Type"} and of_type and by_name
+
+
 def _netplan(path: str, text: str) -> Obstacle:
-    there = shutil.which("netplan", path=PROGRAMS)
-    return None if there else ("netplan is not installed", "sudo apt-get install netplan.io")
+    if shutil.which("netplan", path=PROGRAMS) is None:
+        return "netplan is not installed", "sudo apt-get install netplan.io"
+    by_manager = re.search(r"^\s*renderer:\s*NetworkManager", text, re.MULTILINE)
+    unit = "NetworkManager.service" if by_manager else "systemd-networkd.service"  # which netplan starts by itself
+    return (f"{unit} is masked", f"sudo systemctl unmask {unit}") if _masked(unit) else None
 
 
 def _ifupdown(path: str, text: str) -> Obstacle:
@@ -248,6 +280,12 @@ def _network_manager(path: str, text: str) -> Obstacle:
         return obstacle
     if off := re.search(r"^autoconnect\s*=\s*(false|no|0)\s*$", text, re.MULTILINE):
         return f"it has {off.group().strip()}", f"sudo sed -i '/^autoconnect=/d' {path} && sudo nmcli connection reload"
+    own = re.search(r"^interface-name\s*=\s*(\S+)", text, re.MULTILINE)
+    for file in (MANAGER, *sorted(glob.glob(f"{os.path.dirname(MANAGER)}/conf.d/*.conf"))) if own else ():
+        for entry in re.split(r"[;,]\s*", ";".join(UNMANAGED.findall(_read(file)))):
+            if entry.startswith(BY_NAME) and own and fnmatch.fnmatch(own[1], entry[len(BY_NAME) :]):
+                fix = f"sudo sed -i 's/{re.escape(entry)}[;,]*//' {file} && sudo systemctl reload NetworkManager"
+                return f"{file} has {entry} in unmanaged-devices", fix
     state = os.stat(path)
     if state.st_mode & OTHERS or state.st_uid:
         return "NetworkManager refuses a file that others may read", f"sudo chown root {path} && sudo chmod 600 {path}"
@@ -267,6 +305,10 @@ def _network_scripts(path: str, text: str) -> Obstacle:
 
 
 def _cron(path: str, text: str) -> Obstacle:
+    users = re.findall(r"@reboot\s+(\S+)", text) if path.startswith("/etc/") else [_base(path)]
+    if "root" not in users and "sudo " not in text:
+        why = f"cron runs it as {users[0]}, who may not change interfaces"
+        return why, "sudo crontab -e    # move the line with @reboot there"
     return None if _enabled("crond.service") else _started("cron.service")
 
 
@@ -299,6 +341,7 @@ def _firewalld(path: str, text: str) -> Obstacle:
     return _program("firewalld.service", "firewalld", "firewalld")
 
 
+MANAGER = "/etc/NetworkManager/NetworkManager.conf"
 NETWORKD_FOLDERS = ("/etc/systemd/network", "/run/systemd/network", "/usr/lib/systemd/network")
 NETWORKD, CRON = (
     "/etc/systemd/network",

@@ -103,6 +103,34 @@ STATES = {
         (ON,),
         needs=NETWORKD,
     ),
+    "networkd, another file first": State(
+        {**BY_NETWORKD, "/etc/systemd/network/10-all.network": "[Match]\nName=gre*\n[Network]\nDHCP=yes\n"},
+        "warning",
+        "50-gretap1.network: /etc/systemd/network/10-all.network matches the same device and comes first",
+        "sudo mv /etc/systemd/network/50-gretap1.network /etc/systemd/network/00-50-gretap1.network",
+        (ON,),
+        needs=NETWORKD,
+    ),
+    "networkd, a file for all first": State(
+        {**BY_NETWORKD, "/etc/systemd/network/10-dhcp.network": "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n"},
+        "warning",
+        "/etc/systemd/network/10-dhcp.network matches the same device and comes first",
+        "sudo mv",
+        (ON,),
+        needs=NETWORKD,
+    ),
+    "networkd, a first file for other devices": State(
+        {
+            **BY_NETWORKD,
+            "/etc/systemd/network/10-dhcp.network": "[Match]\nKind=!*\nType=ether\n\n[Network]\nDHCP=yes\n",
+            "/etc/systemd/network/20-nic.network": "[Match]\nName=ens3\n\n[Network]\nDHCP=yes\n",
+        },
+        "ok",
+        "are named in",
+        "",
+        (ON,),
+        needs=NETWORKD,
+    ),
     "another other end": State(
         changed(BY_NETWORKD, PLAN.hub.endpoint, "10.0.0.99"),
         "warning",
@@ -163,6 +191,19 @@ STATES = {
         ("NetworkManager.service",),
         needs=NETWORK_MANAGER,
     ),
+    "NetworkManager, unmanaged": State(
+        {
+            **BY_NETWORK_MANAGER,
+            "/etc/NetworkManager/conf.d/10-own.conf": "[keyfile]\n"
+            "unmanaged-devices=interface-name:gre*;mac:02:00:00:00:00:01\n",
+        },
+        "warning",
+        "/etc/NetworkManager/conf.d/10-own.conf has interface-name:gre* in unmanaged-devices",
+        "systemctl reload NetworkManager",
+        ("NetworkManager.service",),
+        f"chmod 600 {networkmanager.FOLDER}/*",
+        needs=NETWORK_MANAGER,
+    ),
     "NetworkManager, on request": State(
         {
             path: text.replace("[connection]", "[connection]\nautoconnect=false")
@@ -219,6 +260,16 @@ STATES = {
         "named in /usr/local/sbin/vpn",
         "",
         (CRON,),
+    ),
+    "cron at boot, of somebody": State(
+        {"/var/spool/cron/crontabs/opc": f"@reboot {BY_HAND}\n"},
+        "warning",
+        "cron runs it as opc, who may not change interfaces",
+        "sudo crontab -e",
+        (CRON,),
+    ),
+    "cron at boot, of root": State(
+        {"/var/spool/cron/crontabs/root": f"@reboot {BY_HAND}\n"}, "ok", "named in /var/spool/cron", "", (CRON,)
     ),
     "cron not enabled": State(
         {"/etc/cron.d/overlay": f"@reboot root {BY_HAND}\n"},
