@@ -34,7 +34,9 @@ def named(option: str, text: str, over_ipv6: bool) -> list[NamedHost]:
                 f"{option}: expected IPv{6 if over_ipv6 else 4} addresses for this tunnel; found {address}"
             )
         if "/" in name or name in (".", ".."):
-            raise UsageProblem(f"{option}: expected a name without a slash (it names a folder, too); found {name!r}")
+            raise UsageProblem(
+                f"{option}: expected a name without a slash (the host's folder has this name); found {name!r}"
+            )
         found.append(NamedHost(name, address))
     return found
 

@@ -119,11 +119,13 @@ def _refuse_other_underlay(cloud: Provider, tunnel: str, name: str) -> None:
             f"(--provider={' or '.join(delivering)}), or tunnels: remove --tunnel={NONE.name}"
         )
     if tunnel == NONE.name and name != designs.default_name(tunnel):
-        raise UsageProblem(f"--topology={name}: it consists of tunnels; expected none with {cloud.name}: remove it")
+        raise UsageProblem(
+            f"--topology={name} consists of tunnels; expected no tunnels with {cloud.name}: remove --topology"
+        )
     if tunnel != NONE.name and cloud.groups:
         raise UsageProblem(
             f"--tunnel={tunnel}: {cloud.title} delivers multicast without tunnels; expected --tunnel={NONE.name}, "
-            f"or for an overlay a network without such a domain (--provider={cloud.name.partition('-')[0]})"
+            f"or, for an overlay, a network without such a domain (--provider={cloud.name.partition('-')[0]})"
         )
 
 

@@ -83,7 +83,7 @@ def choose(kernel: str, tunnel: str, hosts: int = 0, kinds: Sequence[str] = ()) 
         )
     if problem:
         raise EnvironmentProblem(
-            f"no kernel can run the lab: {lack.message}, and for a guest kernel {problem.message}",
+            f"no kernel can run the lab: {lack.message}; a guest kernel cannot boot: {problem.message}",
             remedy=_alternatives(problem.remedy, lack.remedy, _other_tunnel(tunnel)),
         )
     return Choice("guest", f"{lack.message}: {GUEST}")

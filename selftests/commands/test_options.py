@@ -65,7 +65,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             ["--spokes=51"],
-            "--spokes=51: expected 1 to 50 (more hosts on one kernel fail tests of a correct overlay)",
+            "--spokes=51: expected 1 to 50 (with more hosts on one kernel, tests fail on a correct overlay)",
         ),
         (["--reports="], "--reports: expected a folder; found nothing"),
         (["--reports=pytest.ini"], f"the results cannot be written to {ROOT}/pytest.ini: File exists"),
