@@ -36,7 +36,7 @@ from lab.machines.ssh import Connected
 from lab.model import Finding, NodePlan, Provider, Topology, Underlay
 from lab.overlay import several_overlays
 from lab.overlay.detection import understand
-from lab.overlay.tunnel_packets import carrier_of
+from lab.overlay.readback import carrier_of
 from lab.providers import PROVIDERS
 from lab.tunnels import DEFAULT, KINDS
 

@@ -6,11 +6,13 @@ The same reading serves a lab (to compare with what was built) and a live host (
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any
 
+from lab import tunnels
+from lab.clouds import Carrier
 from lab.errors import CheckFailed
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
@@ -184,3 +186,10 @@ def _floods(entries: Sequence[FdbEntry]) -> dict[str, tuple[str, ...]]:
 
 def _tunnel(link: Link, default_ttl: int) -> TunnelEnd | None:
     return KINDS[link.kind].read(link.details, default_ttl) if link.kind in KINDS else None
+
+
+def carrier_of(kind: str, hosts: Iterable[ConfiguredNode]) -> Carrier:
+    """The protocol of an overlay's tunnel packets on the underlay; of UDP with the hosts' port, if there is one."""
+    known = tunnels.kind(kind)
+    ends = [device.tunnel for seen in hosts for device in seen.tunnels()] if known.port else []
+    return Carrier(known.protocol, next((end.port for end in ends if end and end.port), known.port))

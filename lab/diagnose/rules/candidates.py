@@ -14,7 +14,7 @@ from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
 from lab.model import NodePlan
-from lab.overlay.tunnel_packets import carrier_of
+from lab.overlay.readback import carrier_of
 
 ICMP, TCP = 1, 6
 CARRIED = ("decapsulation", "encapsulation")

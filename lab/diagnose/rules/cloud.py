@@ -12,7 +12,7 @@ from lab.diagnose.losses import Loss
 from lab.diagnose.scene import Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding
-from lab.overlay.tunnel_packets import carrier_of
+from lab.overlay.readback import carrier_of
 from lab.underlay.fabric import FABRIC
 
 

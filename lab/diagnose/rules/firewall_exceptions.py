@@ -6,7 +6,7 @@ from lab.diagnose.scene import HostScene, Scene
 from lab.firewall import xtables
 from lab.firewall.matches import ACCEPT, Match
 from lab.firewall.rules import FirewallRule
-from lab.overlay.tunnel_packets import carrier_of
+from lab.overlay.readback import carrier_of
 from lab.tunnels import KINDS
 
 QUOTED_LENGTH = 200
