@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.model import place
@@ -37,6 +37,63 @@ def identity(finding: Mapping[str, Any]) -> tuple[str, ...]:
 def place_of(finding: Mapping[str, Any]) -> tuple[str, ...]:
     """The code of a finding, its host and its interface."""
     return (str(finding["code"]), str(finding["node"]), str(finding["interface"]))
+
+
+def merged(findings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """
+    The findings as they are shown: what is wrong in the same way at several interfaces of a host, or on several hosts
+    that the same command corrects, is one.
+
+    A command with a comment behind it stays on its own, since nothing can follow it.
+    """
+    by_host = [_of_host(group) for group in _alike(findings, lambda one: str(one["node"]))]
+    return [_of_hosts(group) for group in _alike(by_host, lambda one: str(one["remedy"]))]
+
+
+def _alike(
+    findings: Iterable[Mapping[str, Any]], common: Callable[[Mapping[str, Any]], str]
+) -> list[list[Mapping[str, Any]]]:
+    """Those with one code, one fact about their places, and the same in common."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        remedy = str(finding.get("remedy") or "")
+        alone = not remedy or "#" in remedy or not _fact(finding)
+        key = (*identity(finding), remedy) if alone else (str(finding["code"]), _fact(finding), common(finding))
+        groups.setdefault(key, []).append(finding)
+    return list(groups.values())
+
+
+def _where(finding: Mapping[str, Any]) -> str:
+    return f"{finding['node']} {finding['interface']}".strip()
+
+
+def _fact(finding: Mapping[str, Any]) -> str:
+    """A summary without the place that it begins with; empty where it does not begin with that."""
+    before, _, fact = str(finding["summary"]).partition(": ")
+    return fact if before == _where(finding) else ""
+
+
+def _of_host(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    first = group[0]
+    interfaces = ", ".join(dict.fromkeys(str(one["interface"]) for one in group))
+    if interfaces == first["interface"]:
+        return first
+    remedy = " && ".join(dict.fromkeys(str(one["remedy"]) for one in group))
+    return {**_joined(group, f"{first['node']} {interfaces}"), "interface": interfaces, "remedy": remedy}
+
+
+def _of_hosts(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    if len(group) == 1:
+        return group[0]
+    hosts = "; ".join(place(one["node"], one.get("host", "")) for one in group)
+    live = {"host": hosts} if group[0].get("host") else {}
+    return {**_joined(group, ", ".join(map(_where, group))), "node": hosts, **live}
+
+
+def _joined(group: Sequence[Mapping[str, Any]], where: str) -> dict[str, Any]:
+    lists = [name for name in ("requirements", "tests") if name in group[0]]
+    every = {name: list(dict.fromkeys(each for one in group for each in one[name])) for name in lists}
+    return {**group[0], "summary": f"{where}: {_fact(group[0])}", **every}
 
 
 def cause_lines(finding: Mapping[str, Any], width: int, caused: str = "") -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.finding_text import MOST_LINES, MOST_OF_FACT, cause_lines, correction, wrapped
+from lab.finding_text import MOST_LINES, MOST_OF_FACT, cause_lines, correction, merged, wrapped
 from reports.conformance import INTERRUPTED, Conformance, RecordedTest, RequirementResult, tally
 from reports.terminal import SummaryLine, Tone, compact, place
 
@@ -43,7 +43,7 @@ def _causes(
     conformance: Conformance, findings: Sequence[Mapping[str, Any]], width: int, results: str
 ) -> Iterable[SummaryLine]:
     codes: dict[str, list[Mapping[str, Any]]] = {}
-    for finding in findings:
+    for finding in merged(findings):
         codes.setdefault(str(finding["code"]), []).append(finding)
     for number, (code, places) in enumerate(codes.items()):
         if number == MOST_CAUSES:
@@ -189,7 +189,7 @@ def _known(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> s
     if not findings:
         return "no known cause"
     left = len(unexplained(conformance, findings))
-    return _count(len(set(map(correction, findings))), "cause") + (
+    return _count(len(set(map(correction, merged(findings)))), "cause") + (
         f" and {_count(left, 'failure')} without" if left else ""
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab.finding_text import merged
 from lab.requirements import AREAS
 from reports import page, terminal
 from reports.answer import unexplained
@@ -37,7 +38,7 @@ def summary(result: Mapping[str, Any], conformance: Conformance, tables: Sequenc
             **page.head(result, conformance),
             causes=[
                 {**page.cause(finding), "ids": terminal.compact(finding["requirements"])}
-                for finding in result["findings"]
+                for finding in merged(result["findings"])
             ],
             unexplained=[{"text": trial.reason, "id": trial.nodeid} for trial in left[:MOST_FAILURES]],
             more=max(0, len(left) - MOST_FAILURES),

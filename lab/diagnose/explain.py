@@ -107,7 +107,8 @@ def _once(findings: Sequence[Finding]) -> Iterator[Finding]:
     for one in findings:
         others = [other for other in findings if (other.node, bool(other.remedy)) == (one.node, True)]
         part = any(one.remedy in other.remedy.split(" && ") and one.remedy != other.remedy for other in others)
-        named = [other for other in others if other.remedy == one.remedy and other.code not in BY_ITS_DROPS]
+        same = [other for other in others if other.remedy == one.remedy or (one.rule and one.rule in other.evidence)]
+        named = [other for other in same if other.code not in BY_ITS_DROPS]
         if not part and not (named and one.code in BY_ITS_DROPS):
             yield one
 

@@ -246,7 +246,7 @@ STATES = {
         "",
         (CRON,),
     ),
-    "cron at boot, of somebody": State(
+    "cron at boot, of another user": State(
         {"/var/spool/cron/crontabs/opc": f"@reboot {BY_HAND}\n"},
         "warning",
         "cron runs it as opc, who may not change interfaces",

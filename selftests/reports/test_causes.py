@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from lab.finding_text import MODULES, MOST_LINES, SYSCTLS, cause_lines, fixes
+from lab.finding_text import MODULES, MOST_LINES, SYSCTLS, cause_lines, fixes, merged
 from selftests.reports.findings import FINDING
 
 FIX = "ip route replace 172.16.254.0/24 dev gretap2 src 172.16.254.3 && ip route replace 224.0.0.0/4 dev gretap2"
@@ -95,3 +95,63 @@ def test_a_module_of_a_live_host_is_also_loaded_at_boot(tmp_path):
 def test_nothing_else_has_a_fix_for_good(host, remedy):
     """A lab is gone after its run, and a device is made again by files of its own tool."""
     assert not [line for line in cause_lines({**FINDING, "host": host, "remedy": remedy}, 80) if "for good" in line]
+
+
+PORT = {
+    **FINDING,
+    "code": "port-isolated",
+    "interface": "gretap1",
+    "summary": "hub gretap1: the port is isolated",
+    "remedy": "bridge link set dev gretap1 isolated off",
+    "tests": ["a"],
+}
+PINGS = {
+    **FINDING,
+    "code": "broadcast-ping-ignored",
+    "interface": "",
+    "summary": "hub: echo requests are not answered",
+    "remedy": "sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=0",
+    "tests": ["a"],
+}
+
+
+def other(finding, old, new, **fields):
+    """The same finding elsewhere: its texts with the other place in them."""
+    return {
+        name: value.replace(old, new) if isinstance(value, str) else value for name, value in finding.items()
+    } | fields
+
+
+def test_the_same_at_several_interfaces_of_a_host_is_one_cause_with_one_fix():
+    """Their places are listed, their commands follow each other, and all their failures count."""
+    (one,) = merged([PORT, other(PORT, "gretap1", "gretap2", tests=["a", "b"])])
+
+    assert cause_lines(one, 80)[0] == "port-isolated: hub gretap1, gretap2: the port is isolated"
+    assert one["remedy"] == f"{PORT['remedy']} && bridge link set dev gretap2 isolated off"
+    assert one["tests"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("host", "where"), [("", "hub; spoke1"), ("x.example", "x.example, hub; x.example, spoke1")])
+def test_what_one_command_corrects_on_several_hosts_is_one_cause(host, where):
+    """Its hosts are listed, by the user's names for them where there are any, with the command once."""
+    (one,) = merged([{**PINGS, "host": host}, other({**PINGS, "host": host}, "hub", "spoke1")])
+
+    lines = cause_lines(one, 80)
+    assert lines[0] == "broadcast-ping-ignored: hub, spoke1: echo requests are not answered"
+    assert f"    fix ({where}): {PINGS['remedy']}" in lines
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        other(PORT, "gretap1", "gretap2", remedy=""),
+        other(PORT, "gretap1", "gretap2", remedy="bridge link set dev gretap2 isolated off    # or remove it"),
+        other(PORT, "gretap1", "gretap2", code="port-blocked"),
+        other(PORT, "hub", "hub2", remedy="bridge link set dev gretap2 isolated off"),
+        other(PORT, "the port is", "the port was", interface="gretap2"),
+    ],
+    ids=["no command", "a comment", "another code", "another command elsewhere", "another fact"],
+)
+def test_others_stay_apart(second):
+    """Findings with another code, fact or command elsewhere, or with none that another can follow, are not merged."""
+    assert merged([PORT, second]) == [PORT, second]
