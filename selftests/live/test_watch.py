@@ -172,7 +172,9 @@ def test_it_ends_by_itself(rig: Rig) -> None:
         summary = watch.until("summary")
         status = watch.process.wait(PATIENCE)
 
-    assert (status, summary["rounds"], summary["sent"]) == (0, 3, 3 * 6 * len(KINDS))
+    assert status == 0
+    assert 1 <= summary["rounds"] <= 3  # a busy machine leaves rounds out
+    assert summary["sent"] == summary["rounds"] * 6 * len(KINDS)
 
 
 def test_without_root_it_watches_too(rig: Rig) -> None:
