@@ -41,6 +41,8 @@ MATCH = re.compile(r"^\[Match\]\s*$(.*?)(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
 SETTING = re.compile(r"^\s*(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
 UNMANAGED = re.compile(r"^unmanaged-devices\s*\+?=\s*(.*)$", re.MULTILINE)
 BY_NAME = "interface-name:"
+BY_NETWORK_MANAGER = re.compile(r"^\s*renderer:\s*[\"']?NetworkManager", re.MULTILINE)
+"""What netplan hands over to NetworkManager."""
 INTERFACES = "/etc/network/interfaces"
 SOURCED = re.compile(r"^\s*source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d", re.MULTILINE)
 NFTABLES = ("/etc/nftables.conf", "/etc/sysconfig/nftables.conf")
@@ -193,28 +195,29 @@ def _networkd(path: str, text: str) -> Obstacle:
     if obstacle := _program("systemd-networkd.service", "systemd-networkd", "systemd"):
         return obstacle
     if path.endswith(".network") and (before := _shadowing(path, text)):
-        return f"{before} matches the same device and comes first", f"sudo mv {path} {NETWORKD}/00-{_base(path)}"
+        first = f"{NETWORKD}/00-{os.path.basename(path)}"
+        return f"{before} matches the same device and comes first", f"sudo mv {path} {first}"
     section = next((name for name in ("Tunnel", "VXLAN") if f"[{name}]" in text), "")
     name = re.search(r"^Name\s*=\s*(\S+)", text, re.MULTILINE)
     whole = "\n".join([text, *map(_read, glob.glob(f"{path}.d/*.conf"))])
     if not path.endswith(".netdev") or not section or not name or INDEPENDENT.search(whole):
         return None
     wanted = re.compile(rf"^{section}\s*=\s*{re.escape(name[1])}\s*$", re.MULTILINE)
-    if any(wanted.search(_read(file)) for folder in NETWORKD_FOLDERS for file in glob.glob(f"{folder}/*.network")):
+    if any(wanted.search(_read(file)) for file in _network_files()):
         return None
     why = f"it has no Independent=yes, and no .network file has {section}={name[1]}"
     return why, f"sudo sed -i '/^\\[{section}\\]/a Independent=yes' {path}"
 
 
-def _base(path: str) -> str:
-    return os.path.basename(path)
+def _network_files() -> list[str]:
+    return [file for folder in NETWORKD_FOLDERS for file in glob.glob(f"{folder}/*.network")]
 
 
 def _shadowing(path: str, text: str) -> str:
     """The file by which systemd-networkd configures a device instead: the first by name that matches it."""
     names = _matched(text).get("Name", "").split()
-    files = [file for folder in NETWORKD_FOLDERS for file in glob.glob(f"{folder}/*.network")]
-    before = (file for file in sorted(files, key=_base) if _base(file) < _base(path))
+    own, files = os.path.basename(path), sorted(_network_files(), key=os.path.basename)
+    before = (file for file in files if os.path.basename(file) < own)
     return next((file for file in before if any(_takes(_matched(_read(file)), name) for name in names)), "")
 
 
@@ -232,8 +235,8 @@ def _takes(match: dict[str, str], name: str) -> bool:
 def _netplan(path: str, text: str) -> Obstacle:
     if shutil.which("netplan", path=PROGRAMS) is None:
         return "netplan is not installed", "sudo apt-get install netplan.io"
-    by_manager = re.search(r"^\s*renderer:\s*NetworkManager", text, re.MULTILINE)
-    unit = "NetworkManager.service" if by_manager else "systemd-networkd.service"  # which netplan starts by itself
+    # netplan starts either by itself, unless it is masked
+    unit = "NetworkManager.service" if BY_NETWORK_MANAGER.search(text) else "systemd-networkd.service"
     return (f"{unit} is masked", f"sudo systemctl unmask {unit}") if _masked(unit) else None
 
 
@@ -305,7 +308,7 @@ def _network_scripts(path: str, text: str) -> Obstacle:
 
 
 def _cron(path: str, text: str) -> Obstacle:
-    users = re.findall(r"@reboot\s+(\S+)", text) if path.startswith("/etc/") else [_base(path)]
+    users = re.findall(r"@reboot\s+(\S+)", text) if path.startswith("/etc/") else [os.path.basename(path)]
     if "root" not in users and "sudo " not in text:
         why = f"cron runs it as {users[0]}, who may not change interfaces"
         return why, "sudo crontab -e    # move the line with @reboot there"

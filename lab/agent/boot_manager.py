@@ -14,7 +14,6 @@ from lab.agent import boot_files
 
 NETWORKD, NETWORK_MANAGER, NETPLAN, IFUPDOWN = "systemd-networkd", "NetworkManager", "netplan", "ifupdown"
 YAML = "/etc/netplan/*.yaml"
-BY_NETWORK_MANAGER = re.compile(r"^\s*renderer:\s*[\"']?NetworkManager", re.MULTILINE)
 PROGRAMS = {
     NETWORKD: ("systemd-networkd.service", "systemd-networkd"),
     NETWORK_MANAGER: ("NetworkManager.service", "NetworkManager"),
@@ -30,7 +29,7 @@ def manager(nic: str) -> str:
     Only tools that a boot starts count; where none of them manages the NIC, the only one that starts is chosen.
     """
     yaml = [path for path in glob(YAML) if boot_files._netplan(path, "") is None]
-    if yaml and not any(BY_NETWORK_MANAGER.search(boot_files._read(path)) for path in yaml):
+    if yaml and not any(boot_files.BY_NETWORK_MANAGER.search(boot_files._read(path)) for path in yaml):
         return NETPLAN
     started = [tool for tool, (unit, program) in PROGRAMS.items() if boot_files._program(unit, program, "") is None]
     managing = [tool for tool in started if _manages(tool, nic)]

@@ -19,8 +19,8 @@ DEFAULT_PRIORITY = 32768  # of a bridge (IEEE 802.1D 17.14)
 
 def hubs(hosts: Hosts, found: Found) -> tuple[str, ...]:
     """Both hubs, STP's root first; empty where the hosts are none that STP runs on, or none that are understood."""
-    pair = _pair(hosts, found)
-    return pair if pair and not next(_reasons(hosts, found, pair), "") else ()
+    pair = _pair(hosts, found, bridges := _bridges(hosts, found))
+    return pair if pair and not next(_reasons(found, pair, bridges), "") else ()
 
 
 def unsupported(hosts: Hosts, found: Found) -> str:
@@ -28,10 +28,12 @@ def unsupported(hosts: Hosts, found: Found) -> str:
     bridges = _bridges(hosts, found)
     if len(bridges) < 2:
         return ""
-    pair = _pair(hosts, found)
+    pair = _pair(hosts, found, bridges)
     names = " and ".join(f"{name} {device.name}" for name, device in bridges.items())
     expected = "two hubs that a tunnel joins, and on each other host a tunnel to both"
-    return next(_reasons(hosts, found, pair), "") if pair else f"{names} run STP over several tunnels each; {expected}"
+    return (
+        next(_reasons(found, pair, bridges), "") if pair else f"{names} run STP over several tunnels each; {expected}"
+    )
 
 
 def _bridges(hosts: Hosts, found: Found) -> dict[str, Device]:
@@ -51,9 +53,8 @@ def _bridges(hosts: Hosts, found: Found) -> dict[str, Device]:
     return made
 
 
-def _pair(hosts: Hosts, found: Found) -> tuple[str, ...]:
+def _pair(hosts: Hosts, found: Found, bridges: Mapping[str, Device]) -> tuple[str, ...]:
     """Two hosts that are joined, that every tunnel ends at, and that other bridges with STP lead to both."""
-    bridges = _bridges(hosts, found)
     joined = {frozenset(ends) for ends in found}
     fitting = []
     for pair in combinations(hosts, 2):
@@ -73,9 +74,8 @@ def _rank(hosts: Hosts, bridges: Mapping[str, Device], pair: Sequence[str]) -> t
     return -ports, sum(_priority(bridges.get(name)) for name in pair)
 
 
-def _reasons(hosts: Hosts, found: Found, pair: tuple[str, ...]) -> Iterator[str]:
+def _reasons(found: Found, pair: tuple[str, ...], bridges: Mapping[str, Device]) -> Iterator[str]:
     """Why STP does not use the first hub: then packets take other paths than tests expect."""
-    bridges = _bridges(hosts, found)
     roots = [name for name, device in bridges.items() if _is_root(device)]
     if not set(roots) & set(pair):
         there = f"{roots[0]} {bridges[roots[0]].name}" if roots else "another host"

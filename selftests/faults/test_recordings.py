@@ -23,7 +23,7 @@ def test_names_the_fault_at_its_place(fault: str) -> None:
     assert recordings.is_named(catalogue.named(fault), case), case.findings()
 
 
-BESIDES = {
+ALSO_CHANGED = {
     "cloud-down": {"fabric-port-down"},  # each with its own host's port
     "hub-routes": {"proxy-arp"},
     "hub-unconfigured": {"tunnel-missing"},
@@ -46,7 +46,7 @@ def test_names_one_cause(fault: str) -> None:
 
     codes = {one.code for one in recordings.case_of(fault).findings()}
 
-    assert codes == {finding.code} | BESIDES.get(fault, set())
+    assert codes == {finding.code} | ALSO_CHANGED.get(fault, set())
 
 
 @pytest.mark.parametrize("name", recordings.HEALTHY)
