@@ -27,7 +27,7 @@ from lab.errors import NotApplicable
 from lab.model import Finding
 from lab.probes.deadlines import Flow, FlowKind
 
-BY_ITS_DROPS = frozenset({"carrier-dropped", "firewall-drops"})
+BY_ITS_DROPS = frozenset({"tunnel-packets-dropped", "firewall-drops"})
 """What a firewall's rule is called that is known by its counter alone."""
 
 Rule = Callable[..., Iterable[Finding]]

@@ -50,7 +50,7 @@ class Parameter:
 
 ROWS = (
     Parameter("default-ttl-low", DEFAULT_TTL, 64, below(32)),
-    Parameter("arp-unasked", "net.ipv4.neigh.{}.mcast_solicit", 3, below(1), on=("device", "nic")),
+    Parameter("arp-requests-off", "net.ipv4.neigh.{}.mcast_solicit", 3, below(1), on=("device", "nic")),
     # 1 and 2: it answers for the address that is asked for
     Parameter("arp-unanswered", "net.ipv4.conf.{}.arp_ignore", 0, lambda value: value > 2, on=("all", "device")),
     Parameter("proxy-arp", "net.ipv4.conf.{}.proxy_arp", 0, on=("device",), counts="planned"),

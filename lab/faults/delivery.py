@@ -97,10 +97,10 @@ ttl-rewritten: one node rewrites the TTL of what it receives
 memberships-limited: a socket of one node may join ten groups only
     spoke: sysctl -w net.ipv4.igmp_max_memberships=10
     red: MCAST-09 MCAST-13; green: MCAST-01; finding: memberships-limited at spoke
-member-besides: another process of one node is a member of the group under test
-    red: MCAST-02; green: BCAST-01; finding: member-besides at spoke {device}; fix: none
+member-additional: another process of one node is a member of the group under test
+    red: MCAST-02; green: BCAST-01; finding: member-additional at spoke {device}; fix: none
     """,
     {
-        "member-besides": _has_another_member,
+        "member-additional": _has_another_member,
     },
 )

@@ -35,7 +35,7 @@ FAULTS = read(
 flood-entry-missing: one host's flood list lacks another host
     spoke: bridge fdb del 00:00:00:00:00:00 dev {device} dst {remote}
     red: BCAST-01; finding: vxlan-flood-missing at spoke {device}; topology: flood-list; tunnels: vxlan; spokes: 3
-flood-entry-stranger: one host's flood list has the address of no host of the overlay
+flood-entry-unknown: one host's flood list has the address of no host of the overlay
     spoke: bridge fdb append 00:00:00:00:00:00 dev {device} dst 10.0.0.99
     red: PRE-08; green: BCAST-01; finding: vxlan-entry-elsewhere at spoke {device}
     topology: flood-list; tunnels: vxlan; spokes: 3
@@ -61,7 +61,8 @@ bond-without-arp-targets: a spoke's bond probes no hub
     topology: two-hubs-bond; tunnels: gretap
 bond-leg-filtered: a spoke's firewall drops what the second hub sends: nothing is lost while the first is there
     spoke: {iptables} -A INPUT -s 10.0.0.198 {carrier} -j DROP
-    red: PRE-03; green: BCAST-01; finding: carrier-dropped at spoke {nic}; topology: two-hubs-bond; tunnels: gretap
+    red: PRE-03; green: BCAST-01; finding: tunnel-packets-dropped at spoke {nic}
+    topology: two-hubs-bond; tunnels: gretap
 hubs-not-joined: no tunnel joins the hubs of bonds, so that spokes that use different hubs are apart
     hub: ip link del {leg}
     red: RED-03; finding: tunnel-missing at hub {leg}; topology: two-hubs-bond; tunnels: gretap

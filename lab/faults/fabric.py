@@ -8,10 +8,10 @@ FAULTS = read(
     """\
 cloud-unplugged: the cloud's port of one spoke is in no subnet
     cloud: ip link set {spoke} nomaster
-    red: BCAST-01 PRE-03; finding: fabric-port-out at cloud {spoke}
-cloud-forgot: the cloud does not know behind which port one spoke's NIC is
+    red: BCAST-01 PRE-03; finding: fabric-port-not-bridged at cloud {spoke}
+cloud-entry-missing: the cloud does not know behind which port one spoke's NIC is
     cloud: bridge fdb del {mac} dev {spoke} master
-    red: BCAST-01 PRE-03; finding: fabric-forgot at cloud {spoke}
+    red: BCAST-01 PRE-03; finding: fabric-entry-missing at cloud {spoke}
 cloud-down: the cloud's network is down
     cloud: ip link set {bridge} down
     red: BCAST-01 PRE-03; finding: fabric-down at cloud {bridge}

@@ -71,7 +71,7 @@ class-filtered: one spoke's firewall drops datagrams of one class (DSCP) that th
 untracked-dropped: one spoke's firewall does not track tunnel packets, and drops what it does not track
     spoke: {iptables} -t raw -A PREROUTING {carrier} -j CT --notrack
     spoke: {iptables} -A INPUT -m conntrack --ctstate UNTRACKED -j DROP
-    red: BCAST-01 PRE-03; finding: carrier-dropped at spoke {nic}
+    red: BCAST-01 PRE-03; finding: tunnel-packets-dropped at spoke {nic}
 tag-added: a traffic filter of the hub puts a VLAN tag on what leaves by one port
     hub: tc qdisc add dev {port} clsact
     hub: tc filter add dev {port} egress matchall action vlan push id 5

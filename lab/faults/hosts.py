@@ -44,7 +44,7 @@ address-of-host-scope: one spoke's overlay address has the scope `host`: multica
 policy-blackhole: a rule of one spoke sends multicast nowhere before the main table is asked
     spoke: ip rule add priority 0 to 224.0.0.0/4 blackhole
     red: MCAST-01; green: BCAST-01; finding: policy-rule at spoke; tunnels: gretap
-groups-thrown: one spoke's routes of 239/8 lead nowhere, and a part of it to the gateway
+groups-unroutable: one spoke's routes of 239/8 lead nowhere, and a part of it to the gateway
     spoke: ip route add throw 239.0.0.0/8
     spoke: ip route add 239.192.0.0/10 dev {nic}
     red: MCAST-08; green: BCAST-01; finding: multicast-route-elsewhere at spoke {nic}; tunnels: gretap

@@ -22,10 +22,10 @@ nic-bridged: one spoke's NIC was made a port of a bridge, and its address left w
 loopback-down: one spoke's loopback device is down
     spoke: ip link set lo down
     red: ICMP-01; green: BCAST-01; finding: loopback-down at spoke lo; tunnels: gretap
-asks-nobody: one spoke sends no ARP requests on the overlay
+arp-requests-off: one spoke sends no ARP requests on the overlay
     spoke: sysctl -w net.ipv4.neigh.{device}.mcast_solicit=0
-    red: BCAST-08; finding: arp-unasked at spoke {device}; tunnels: gretap
-own-ttl-spent: what one spoke sends of itself has a TTL of 1
+    red: BCAST-08; finding: arp-requests-off at spoke {device}; tunnels: gretap
+default-ttl-1: what one spoke sends of itself has a TTL of 1
     spoke: sysctl -w net.ipv4.ip_default_ttl=1
     red: TTL-05; green: BCAST-01; finding: default-ttl-low at spoke; tunnels: gretap
 other-address-first: one spoke has another address of the overlay's subnet before its own, and sends from that

@@ -66,10 +66,10 @@ hidden-router: an unplanned router lies between the hosts
 sysctls-lost: what sysctl -w had set is gone after a reboot
     all: sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=1
     red: PRE-02 ICMP-01; green: BCAST-01; finding: broadcast-ping-ignored at hub
-carrier-dropped: the hub's INPUT chain drops tunnel packets
+tunnel-packets-dropped: the hub's INPUT chain drops tunnel packets
     hub: {iptables} -A INPUT {carrier} -j DROP
-    red: PRE-03 PRE-04; finding: carrier-dropped at hub {nic}
-inside-dropped: the hub's INPUT chain accepts tunnel packets, and drops the packets inside them
+    red: PRE-03 PRE-04; finding: tunnel-packets-dropped at hub {nic}
+inner-packets-dropped: the hub's INPUT chain accepts tunnel packets, and drops the packets inside them
     hub: {iptables} -A INPUT -i {device} -j DROP
     red: PRE-04; finding: firewall-drops at hub {device}
 stateful-only: a spoke accepts GRE in state ESTABLISHED only

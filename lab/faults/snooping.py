@@ -26,7 +26,7 @@ def _another_querier(lab: BuiltLab) -> None:
         spoke.send_frame(spoke.plan.device, snooping.query(mac, spoke.address(), version=version, code=code))
 
 
-def _reports_eaten(lab: BuiltLab) -> None:
+def _reports_not_received(lab: BuiltLab) -> None:
     """The hub is querier and prunes, and one spoke's reports are dropped before its bridge."""
     bridge = "ip link set {device} type bridge"
     # first the interval: a querier waits as long as it was then
@@ -36,7 +36,7 @@ def _reports_eaten(lab: BuiltLab) -> None:
 
 FAULTS = read(
     """\
-reports-eaten: the hub prunes, and the reports of one spoke do not get to it
+reports-not-received: the hub prunes, and the reports of one spoke do not get to it
     red: MCAST-01; green: BCAST-01; finding: member-not-in-mdb at hub {port}
 querier-elsewhere: a spoke is an IGMPv2 querier: the hub prunes, and hosts fall back to IGMPv2
     red: SNOOP-01 SNOOP-06; green: BCAST-01; finding: querier-elsewhere at spoke {device}; fix: none
@@ -60,7 +60,7 @@ queries-filtered: the firewall of one node drops packets from 0.0.0.0, the sourc
     red: SNOOP-04 SNOOP-06; green: MCAST-01 SNOOP-01; finding: queries-filtered at spoke {device}
     """,
     {
-        "reports-eaten": _reports_eaten,
+        "reports-not-received": _reports_not_received,
         "querier-elsewhere": _another_querier,
     },
 )

@@ -38,14 +38,14 @@ CASES = (
     Case("flood-list", "spoke3", "ip link set vxlan0 down", "tunnel-down", "vxlan0"),
     Case("flood-list", "spoke3", "ip link del vxlan0", "tunnel-missing", "vxlan0"),
     Case("flood-list", "spoke2", "ip route del 224.0.0.0/4 dev vxlan0", "multicast-route-missing", "vxlan0"),
-    Case("flood-list", "spoke2", "iptables -A OUTPUT -p udp --dport 4789 -j DROP", "carrier-dropped", "ens3"),
+    Case("flood-list", "spoke2", "iptables -A OUTPUT -p udp --dport 4789 -j DROP", "tunnel-packets-dropped", "ens3"),
     Case("mesh", "spoke1", "ip link set vxlan2 nomaster", "port-not-bridged", "vxlan2"),
     Case("mesh", "spoke1", "bridge link set dev vxlan2 bcast_flood off", "broadcast-not-flooded", "vxlan2"),
     Case("mesh", "spoke3", "ip link set bridge0 down", "bridge-down", "bridge0"),
     Case("mesh", "spoke3", "ip link del vxlan1", "tunnel-missing", "vxlan1"),
     Case("pair", "spoke1", "ip link set vxlan1 down", "tunnel-down", "vxlan1"),
     Case("pair", "spoke2", "ip addr del 172.16.254.3/24 dev vxlan1", "overlay-address-missing", "vxlan1"),
-    Case("pair", "spoke2", "iptables -A INPUT -p udp --dport 4789 -j DROP", "carrier-dropped", "ens3"),
+    Case("pair", "spoke2", "iptables -A INPUT -p udp --dport 4789 -j DROP", "tunnel-packets-dropped", "ens3"),
 )
 
 

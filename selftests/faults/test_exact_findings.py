@@ -25,11 +25,11 @@ EXACT = {
     ),
     "full-size tunnel packets dropped where they leave": (
         Case("spoke2", {"spoke2": "iptables -A OUTPUT -o ens3 -m length --length 500:65535 -j DROP"}),
-        {"carrier-dropped"},
+        {"tunnel-packets-dropped"},
     ),
     "full-size tunnel packets dropped where they arrive": (
         Case("spoke2", {"spoke2": "iptables -A INPUT -i ens3 -m length --length 500:65535 -j DROP"}),
-        {"carrier-dropped"},
+        {"tunnel-packets-dropped"},
     ),
     # RFC 6040: an inner packet that is not ECN-capable does not come out of a marked one
     "tunnel packets marked as Congestion Experienced": (
@@ -101,7 +101,7 @@ EXACT = {
             },
             "gretap",
         ),
-        {"carrier-dropped", "firewall-drops"},
+        {"tunnel-packets-dropped", "firewall-drops"},
     ),
     "a policy of IPsec for what is in the tunnel": (
         Case("spoke2", {"spoke2": "ip xfrm policy add dst 224.0.0.0/4 dir out action block"}, "gretap"),
@@ -138,7 +138,7 @@ EXACT = {
                 "iptables -A INPUT -i {device} -p udp -j DROP && iptables -t mangle -A INPUT -i {device} -p udp -j DROP"
             },
         ),
-        {"carrier-dropped", "drops-behind"},
+        {"tunnel-packets-dropped", "drops-behind"},
     ),
     "an entry of a spoke's MAC that the bridge takes for itself": (
         Case("hub", {"hub": "bridge fdb replace {mac} dev {other} master permanent"}),

@@ -60,8 +60,8 @@ CLOUD = "vcn"
 
 
 ELSEWHERE = {
-    "fabric-asks-nobody": Case(CLOUD, {CLOUD: "ip link set spoke2 type bridge_slave proxy_arp off"}),
-    "fabric-isolates": Case(CLOUD, {CLOUD: "bridge link set dev spoke2 isolated on"}),
+    "fabric-arp-unanswered": Case(CLOUD, {CLOUD: "ip link set spoke2 type bridge_slave proxy_arp off"}),
+    "fabric-port-isolated": Case(CLOUD, {CLOUD: "bridge link set dev spoke2 isolated on"}),
     "ipv6-link-local-missing": Case(
         "spoke2",
         {"spoke2": "ip -6 addr flush dev {device} scope link && ip -6 route del ff00::/8 dev {device} table local"},
@@ -174,7 +174,11 @@ NO_COMMAND = {
         "vxlan-blocked",
     ),
     "another design": ("stp-between-hubs",),
-    "a program's, which its owner stops or changes": ("member-besides", "querier-elsewhere", "receive-buffer-overflow"),
+    "a program's, which its owner stops or changes": (
+        "member-additional",
+        "querier-elsewhere",
+        "receive-buffer-overflow",
+    ),
 }
 """Findings without a command that can be run on a host, and why."""
 

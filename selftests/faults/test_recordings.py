@@ -28,8 +28,8 @@ ALSO_CHANGED = {
     "hub-routes": {"proxy-arp"},
     "hub-unconfigured": {"tunnel-missing"},
     "loop": {"spokes-meshed", "traffic-filtered"},  # a tc filter limits the loop
-    "plain-switch": {"source-check-off", "fabric-asks-nobody", "fabric-floods"},
-    "reports-eaten": {"querier-unplanned", "traffic-filtered"},
+    "plain-switch": {"source-check-off", "fabric-arp-unanswered", "fabric-floods"},
+    "reports-not-received": {"querier-unplanned", "traffic-filtered"},
     "second-address": {"source-check-off"},
     "spokes-meshed": {"overlay-route-elsewhere"},
     "stp-timers-default": {"stp-between-hubs"},

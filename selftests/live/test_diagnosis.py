@@ -19,7 +19,7 @@ TESTS = ("tests/broadcast/test_delivery.py", "tests/icmp/test_broadcast_ping.py"
 BROKEN = {
     "port detached": ("hub", "ip link set {port} nomaster", "port-not-bridged", "{port}"),
     "broadcast not flooded": ("hub", "bridge link set dev {port} bcast_flood off", "broadcast-not-flooded", "{port}"),
-    "carrier dropped": ("hub", "iptables -A INPUT -p udp --dport 4789 -j DROP", "carrier-dropped", "ens3"),
+    "carrier dropped": ("hub", "iptables -A INPUT -p udp --dport 4789 -j DROP", "tunnel-packets-dropped", "ens3"),
     "no multicast route": ("spoke2", "ip route del 224.0.0.0/4 dev {port}", "multicast-route-missing", "{port}"),
     "broadcast ping ignored": (
         "spoke1",

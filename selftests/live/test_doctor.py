@@ -146,7 +146,7 @@ def test_a_hosts_own_firewall_is_distinguished_from_the_clouds(rig: Rig, doctor:
     with firewall.rules(node, rule):
         report = doctor()
 
-    assert set(report.lines("problem")) == {("hub → spoke2", "UDP 4789"), ("spoke2", "carrier-dropped")}
+    assert set(report.lines("problem")) == {("hub → spoke2", "UDP 4789"), ("spoke2", "tunnel-packets-dropped")}
     found = report.lines("problem")["hub → spoke2", "UDP 4789"]
     assert "arrives at spoke2 ens3, and its own firewall drops it (INPUT: -p udp" in found
     assert re.search(r"fix \(spoke2\): sudo iptables-\w+ -I INPUT -s 10.0.0.197 -p udp --dport 4789 -j ACCEPT", found)

@@ -151,7 +151,9 @@ def test_jobs_of_cron_and_saved_rules_are_booted(tmp_path: Path) -> None:
     assert (status, held(result)) == (INCOMPLETE, True), said
     assert "not rehearsed on any host: kernel modules" in said
     assert closed == 1
-    assert "carrier-dropped" in {one["code"] for one in red["findings"] if one["node"] == "spoke1"}, red["findings"]
+    assert "tunnel-packets-dropped" in {one["code"] for one in red["findings"] if one["node"] == "spoke1"}, red[
+        "findings"
+    ]
 
 
 @pytest.mark.parametrize(

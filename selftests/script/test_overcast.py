@@ -204,7 +204,7 @@ class TestSetUp:
 @pytest.fixture
 def nobodys() -> Iterator[Checkout]:
     """A checkout of the user `nobody`, where that user can reach it."""
-    with tempfile.TemporaryDirectory(prefix="overcast-nobody-") as folder:
+    with tempfile.TemporaryDirectory(prefix="overcast-unprivileged-") as folder:
         Path(folder).chmod(0o755)
         checkout = Checkout(Path(folder) / "checkout")
         for path in [checkout.path, *checkout.path.rglob("*")]:
@@ -221,7 +221,7 @@ def test_without_root_it_names_what_is_missing_and_continues(nobodys: Checkout, 
     ).returncode:
         pytest.skip("needs a Python that `nobody` can run, with ensurepip: apt-get install python3-venv")
     hide = "[ ! -e /usr/sbin/iptables ] || mount --bind /dev/null /usr/sbin/iptables"
-    program = tmp_path / "as-nobody"
+    program = tmp_path / "unprivileged"
     program.write_text(f'#!/bin/sh\nexec unshare --mount sh -c \'{hide}; exec "$@"\' - {" ".join(unprivileged)} "$@"\n')
     program.chmod(0o755)
 

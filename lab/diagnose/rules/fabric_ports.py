@@ -14,9 +14,9 @@ from lab.underlay.fabric import FABRIC, REFUSALS, FabricPort, Segment, segments
 FLOODING = ("flood", "mcast_flood", "bcast_flood")
 DISABLED, FORWARDING = 0, 3  # the states of a port that bridge(8) takes
 FLAGS = (
-    PortFlag("neigh_suppress", 0, "fabric-asks-nobody"),
-    PortFlag("isolated", 0, "fabric-isolates"),
-    PortFlag("proxy_arp", 1, "fabric-asks-nobody", BY_IP),
+    PortFlag("neigh_suppress", 0, "fabric-arp-unanswered"),
+    PortFlag("isolated", 0, "fabric-port-isolated"),
+    PortFlag("proxy_arp", 1, "fabric-arp-unanswered", BY_IP),
 )
 
 
@@ -46,7 +46,7 @@ def _port(scene: Scene, segment: Segment, port: FabricPort, link: Link, bridge: 
     if bridge is not None and link.master != bridge.name:
         found = f"master {link.master or 'none'}; expected {segment.bridge}"
         again = f"ip link set {name} master {segment.bridge} && {_refusing(name)} && {_placed(port)}"
-        yield declared("fabric-port-out", FABRIC, name, found, again)
+        yield declared("fabric-port-not-bridged", FABRIC, name, found, again)
         return
     found_port = next((one for one in scene.fabric.get("ports", ()) if one.dev == name), None)
     if found_port is not None:
@@ -78,7 +78,7 @@ def _place(scene: Scene, segment: Segment, port: FabricPort, bridge: Link | None
         *([] if known or bridge is None or not bridge.up else [f"no neighbour entry {address} lladdr {mac}"]),
     ]
     if lacks:
-        yield declared("fabric-forgot", FABRIC, port.device, "; ".join(lacks), _known_again(segment, port))
+        yield declared("fabric-entry-missing", FABRIC, port.device, "; ".join(lacks), _known_again(segment, port))
 
 
 def _refusing(name: str) -> str:

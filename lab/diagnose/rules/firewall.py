@@ -112,7 +112,7 @@ def _code(host: HostScene, rule: FirewallRule, stages: set[str]) -> str:
     if stages == {"control"}:
         return "control-dropped"
     if stages & {*CARRIED} and not stages & {"delivery", "sending"}:
-        return "carrier-dropped"
+        return "tunnel-packets-dropped"
     return "firewall-drops"
 
 

@@ -34,7 +34,7 @@ def other_members(scene: Scene) -> Iterator[Finding]:
     for host in scene.hosts.values():
         groups = sorted(groups_of(host.igmp).get(host.plan.device, frozenset()) - EVERYBODYS)
         if groups:
-            yield host.declared("member-besides", host.plan.device, groups=_some(groups))
+            yield host.declared("member-additional", host.plan.device, groups=_some(groups))
 
 
 def _some(groups: Sequence[str]) -> str:
