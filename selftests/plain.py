@@ -4,7 +4,8 @@ How tests run pytest in a process of its own.
     run(...) --arguments, environment, descriptors--> server --fork--> pytest, as `python -m pytest` runs it
              <------------ PID, exit status -----------
 
-The server has loaded pytest, the plugins and the suite's tests, which every run would load for a second.
+The server has loaded pytest, the plugins, the suite's tests, scapy and the templates, which every run would load for
+two seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.probes import payloads
+from lab.probes import layers, payloads
+from reports.page import templates
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = ("-p", "no:cacheprovider", "-p", "no:allure_pytest")
@@ -91,6 +93,7 @@ def main() -> int:
     """The server's end: what to exit with, in it and in each process that it has forked."""
     requests = socket.socket(fileno=os.dup(0))
     pytest.main([*OPTIONS, "-q", "--collect-only", "tests"])
+    _load_what_runs_load_late()
     gc.freeze()  # what is there is shared by all runs
     sys.stdout.flush()  # else every run would print it again
     while True:
@@ -105,6 +108,13 @@ def main() -> int:
             os.close(output)
         requests.send(str(forked).encode())
         requests.send(str(os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])).encode())
+
+
+def _load_what_runs_load_late() -> None:
+    """Scapy and the compiled templates: half a second of every run that decodes a frame or writes a report."""
+    assert layers.IP
+    for name in templates().list_templates(extensions=("html", "md")):
+        templates().get_template(name)
 
 
 def _pytest(arguments: list[str], environment: dict[str, str], outputs: list[int]) -> int:
