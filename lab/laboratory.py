@@ -76,7 +76,7 @@ class Lab:
     def __getitem__(self, name: str) -> Host:
         """The host of a name; NotApplicable where this lab has no hub or fewer spokes, KeyError for no host's name."""
         if name not in self.hosts and (name == "hub" or name.startswith("spoke")):
-            raise NotApplicable(f"it needs {name}; this lab has {', '.join(self.hosts)}")
+            raise NotApplicable(f"requires {name}; this lab has {', '.join(self.hosts)}")
         return self.hosts[name]
 
     @property
@@ -105,7 +105,7 @@ class Lab:
     def everyone(self) -> str:
         """The overlay's directed broadcast address; NotApplicable where the cloud drops it."""
         if self.topology.native:
-            raise NotApplicable(f"it needs broadcast; the {self.topology.name} topology has only unicast and multicast")
+            raise NotApplicable(f"requires broadcast; the {self.topology.name} topology has only unicast and multicast")
         return self.topology.nodes[0].broadcast()
 
     def others(self, than: Host | str) -> list[str]:

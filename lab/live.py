@@ -113,8 +113,8 @@ def closed(protocol: Plain, ways: Iterable[str]) -> EnvironmentProblem:
     """Why the cloud's network cannot be tested where hosts drop a protocol that their overlay does not need."""
     what = "ICMP echo" if protocol == "ICMP" else f"{protocol} ports {FIRST_PORT}-{LAST_PORT - 1}"
     return EnvironmentProblem(
-        f"the hosts drop each other's plain {protocol} on the underlay ({', '.join(ways)}), so the cloud's own drops "
-        "cannot be tested",
+        f"the hosts drop each other's plain {protocol} on the underlay ({', '.join(ways)}): a loss there would "
+        "not show what the cloud drops",
         remedy=f"for the test, allow {what} between the hosts, in the hosts' firewalls and in the cloud's rules",
     )
 

@@ -62,12 +62,12 @@ _RANK = {identity: number for number, identity in enumerate(CATALOGUE)}
 
 LACKS: Mapping[str, str] = MappingProxyType(
     {
-        "tunnels": "it needs tunnels; here the cloud itself delivers multicast",
-        "broadcast": "it needs broadcast; the cloud delivers only unicast and multicast",
-        "sources": "it needs IGMPv3 and source filters; the cloud accepts only IGMPv2 reports",
-        "flooding": "it needs multicast that reaches other hosts than members; the cloud delivers only to members",
-        "fragments": "it needs fragments of multicast packets, which the cloud's documents do not list as delivered",
-        "link-local groups": "it needs 224.0.0.0/24; the cloud's documents do not list it as delivered",
+        "tunnels": "requires tunnels; here the cloud itself delivers multicast",
+        "broadcast": "requires broadcast; the cloud delivers only unicast and multicast",
+        "sources": "requires IGMPv3 and source filters; the cloud accepts only IGMPv2 reports",
+        "flooding": "requires multicast that reaches other hosts than members; the cloud delivers only to members",
+        "fragments": "requires fragments of multicast packets, which the cloud's documents do not list as delivered",
+        "link-local groups": "requires 224.0.0.0/24; the cloud's documents do not list it as delivered",
     }
 )
 """What a cloud that delivers groups itself does not have, each with the reason why what needs it does not apply."""

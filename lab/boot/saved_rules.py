@@ -66,7 +66,7 @@ def lost(topology: Topology, node: NodePlan, rules: Sequence[FirewallRule], name
     if not rules or loading(topology, rules, named):
         return
     first = rules[0]
-    why = f"no file that a boot loads has the rule of {first.tool} that accepts tunnel packets"
+    why = f"lost at the next boot: the {first.tool} rule that accepts tunnel packets (in no file that a boot loads)"
     fix = SAVE if first.tool != NFT else ADD.format(" ".join(first.place[1:]))
     if saving:
         file = saving[0]

@@ -87,7 +87,8 @@ def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> 
         summary = f"a boot does not use {', '.join(paths)}: {obstacle}"
         yield finding("boot-file-unused", summary, f"they name {', '.join(lacking.values())}", fix, "BOOT-01")
     if lacking and not unused and not unread(named):
-        summary = f"no file that a boot reads names {', '.join(lacking.values())}: made by hand, lost at the next boot"
+        lost = ", ".join(lacking.values())
+        summary = f"lost at the next boot: {lost} (made by hand, in no file that a boot reads)"
         fix = additions.command(own, lacking) or written(topology, manager)
         yield finding("lost-at-boot", summary, "no file in /etc names it", fix, "BOOT-01")
     if lacking:

@@ -214,7 +214,7 @@ def _silence(outages: Sequence[Outage]) -> float | None:
 
 INTRODUCTION = """\
 The first spoke sends a numbered stream to the others, by broadcast, multicast and unicast.  For each event: the longest
-silence at any receiver, and the most datagrams of one kind that a receiver lost, or received twice or out of order.
+silence at any receiver; the highest numbers of lost, duplicate and out-of-order datagrams at one receiver, by one kind.
 """
 HEAD = ("what fails", *KINDS, "lost", "duplicates", "out of order")
 WIDTHS = (48, 15, 15, 15, 7, 12, 0)

@@ -19,7 +19,7 @@ mdns-filtered: the firewalls of all hosts drop multicast DNS
 vrrp-filtered: the firewall of one spoke drops VRRP: it receives no other master's advertisements
     spoke: {iptables} -A INPUT -i {device} -p 112 -j DROP
     red: APP-03 APP-04; green: BCAST-08 MCAST-12; finding: vrrp-filtered at spoke {device}
-cluster-filtered: the firewall of one spoke drops the datagrams of corosync
+cluster-filtered: the firewall of one spoke drops corosync's datagrams
     spoke: {iptables} -A INPUT -i {device} -p udp --dport 5405 -j DROP
     red: APP-05; green: BCAST-08 MCAST-12; finding: cluster-filtered at spoke {device}
 feed-thinned: the firewall of one spoke drops one in ten datagrams to organization-local groups

@@ -29,7 +29,7 @@ multicast-route-narrow: the article's 224.0.0.0/8 is routed to the overlay inste
 multicast-route-missing: one node has no multicast route to the overlay
     spoke: ip route del {groups} dev {device}
     red: MCAST-01 MCAST-06 MCAST-08 MCAST-11; green: BCAST-01; finding: multicast-route-missing at spoke {device}
-prefix-too-long: one node has another prefix length, so another broadcast address
+prefix-too-long: one node has a longer prefix, and thus another broadcast address
     # the same neighbours, another broadcast address; the last address takes the routes with it
     spoke: ip addr del {overlay} dev {device} && ip addr add {own}/25 dev {device}
     spoke: ip route add {groups} dev {device}
@@ -64,16 +64,16 @@ multicast-filtered: the firewall of one node drops multicast that came through t
     spoke: {iptables} -A INPUT -i {device} -d 224.0.0.0/4 -j DROP
     red: MCAST-01 MCAST-03 MCAST-05 MCAST-06 MCAST-10 MCAST-12 ICMP-05; green: BCAST-01
     finding: firewall-drops at spoke {device}
-one-port-filtered: the firewall of one node drops one UDP port, of whatever comes in
+one-port-filtered: the firewall of one node drops all datagrams to one UDP port
     spoke: {iptables} -A INPUT -p udp --dport 5007 -j DROP
     red: BCAST-01 MCAST-01; green: BCAST-02; finding: firewall-drops at spoke {device}
-one-group-filtered: the firewall of one node drops one group that comes out of the tunnel
+one-group-filtered: the firewall of one node drops one group's packets from the tunnel
     spoke: {iptables} -A INPUT -i {device} -d 239.77.1.2 -j DROP
     red: MCAST-08; green: BCAST-01 MCAST-01; finding: firewall-drops at spoke {device}
 one-size-filtered: the firewall of one node drops packets of some lengths, smaller than the MTU
     spoke: {iptables} -A INPUT -i {device} -m length --length 700:800 -j DROP
     red: BCAST-01 MCAST-01; green: BCAST-02; finding: firewall-drops at spoke {device}
-ping-stateful: the firewall of one node takes in only the ICMP that belongs to what it has asked one address
+ping-stateful: the firewall of one node accepts only established ICMP: it drops broadcast pings, and answers to its own
     spoke: {iptables} -A INPUT -p icmp -m conntrack ! --ctstate ESTABLISHED -j DROP
     red: ICMP-01 ICMP-05; green: BCAST-01; finding: firewall-drops at spoke {device}
 igmp-filtered: the firewall of one node drops the IGMP that it sends
@@ -84,7 +84,7 @@ igmp-not-accepted: the firewall of one node accepts UDP, TCP and ICMP, and no IG
     spoke: for each in udp tcp icmp gre; do {iptables} -A INPUT -p $each -j ACCEPT || exit; done
     spoke: {iptables} -P INPUT DROP
     red: PRE-04 SNOOP-04; green: BCAST-01 MCAST-01 MCAST-04; finding: igmp-filtered at spoke {device}
-igmp-not-sent: the firewall of one node lets out UDP, TCP and ICMP, and no reports of its groups
+igmp-not-sent: the firewall of one node lets UDP, TCP and ICMP leave, but drops its IGMP reports
     spoke: for each in udp tcp icmp gre; do {iptables} -A OUTPUT -p $each -j ACCEPT || exit; done
     spoke: {iptables} -P OUTPUT DROP
     red: MCAST-04 SNOOP-05; green: BCAST-01 PRE-04; finding: igmp-filtered at spoke {device}

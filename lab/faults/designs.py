@@ -24,7 +24,7 @@ def _join_the_hubs(lab: BuiltLab) -> None:
 def _split_the_brain(lab: BuiltLab) -> None:
     """A firewall drops the advertisements of the hub, which has the best priority and remains a master."""
     if lab.standby is None or lab.topology.standby is None:
-        raise EnvironmentProblem("it needs a standby hub")
+        raise EnvironmentProblem("requires a standby hub")
     name = lab.topology.standby.name
     shell(lab.nodes[name], f"iptables -A INPUT -s {lab.hub.address('underlay')} -p 112 -j DROP")
     lab.standby.await_master()

@@ -57,9 +57,9 @@ def _takes_mac(lab: BuiltLab, owner: Host, device: str) -> None:
 
 FAULTS = read(
     """\
-foreign-source: a spoke's outer source address is none that its VNIC owns
+foreign-source: a spoke's outer source address does not belong to its VNIC
     red: UNDER-06 PRE-08; finding: tunnel-local-mismatch at spoke {device}
-second-address: a spoke's outer source address is another one than the hub's remote
+second-address: a spoke's outer source address is its second address, but the hub's remote is the first
     red: UNDER-06 PRE-08; finding: tunnel-local-mismatch at spoke {device}; tunnels: gretap
     # by no command on a host: with the address the cloud gave up its source check
     fix: none

@@ -21,7 +21,7 @@ cloud-port-blocked: the cloud's port of one spoke forwards nothing
 cloud-vlans: the cloud's port of one spoke is in no VLAN, and the cloud filters them
     cloud: ip link set {bridge} type bridge vlan_filtering 1 && bridge vlan del dev {spoke} vid 1
     red: BCAST-01 PRE-03; finding: fabric-filters-vlans at cloud {bridge}; tunnels: gretap
-cloud-port-small: the cloud's port of one spoke takes small packets only
+cloud-port-small: the cloud's port of one spoke has a small MTU: it drops larger packets
     cloud: ip link set {spoke} mtu 1500
     red: MTU-07; green: ICMP-01; finding: fabric-mtu at cloud {spoke}; tunnels: gretap
     """

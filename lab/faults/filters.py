@@ -20,22 +20,22 @@ reverse-path-rule-hub: the hub's firewall drops what comes from addresses that a
 one-of-many-silent: one of five spokes, which most tests leave out, sends no broadcast
     unsampled: {iptables} -A OUTPUT -d {broadcast} -j DROP
     red: BCAST-01; green: BCAST-02; finding: firewall-drops at unsampled {device}; spokes: 5
-nothing-sent: one spoke's firewall lets nothing out, before any connection is tracked
+nothing-sent: one spoke's firewall drops all packets that it sends, before connection tracking
     spoke: {iptables} -t raw -P OUTPUT DROP
     red: BCAST-01 MCAST-01 ICMP-01 PRE-03; finding: firewall-drops at spoke {device}; tunnels: gretap
 loopback-filtered: one spoke's firewall drops packets that the spoke sends to itself
     spoke: {iptables} -A INPUT -i lo -j DROP
     red: ICMP-01; green: BCAST-01; finding: firewall-drops at spoke lo; tunnels: gretap
-masqueraded: one spoke hides every source behind its overlay address, as for a way to the internet
+masqueraded: one spoke replaces every source address by its overlay address, as a NAT to the internet does
     spoke: {iptables} -t nat -A POSTROUTING -o {device} -j MASQUERADE
     red: PRE-09; green: BCAST-01; finding: nat-rewrites at spoke {device}; tunnels: gretap
-outer-ttl-rewritten: one spoke's firewall sets the TTL of its tunnel packets
+outer-ttl-rewritten: one spoke's firewall changes the TTL of its tunnel packets
     spoke: {iptables} -t mangle -A POSTROUTING -p gre -j TTL --ttl-set 5
     red: TTL-05 PRE-09; green: BCAST-01; finding: ttl-rewritten at spoke {nic}; tunnels: gretap
 outer-tos-rewritten: one spoke's firewall marks its tunnel packets
     spoke: {iptables} -t mangle -A POSTROUTING -p gre -j TOS --set-tos 0x10
     red: PRE-09; green: BCAST-01; finding: tos-rewritten at spoke {nic}; tunnels: gretap
-control-filtered: one spoke takes no plain UDP from the underlay, so that nothing there can be compared with
+control-filtered: one spoke drops plain UDP from the underlay, which the tests need for comparison
     spoke: {iptables} -A INPUT -i {nic} -p udp -j DROP
     red: PRE-09; green: BCAST-01; finding: control-dropped at spoke {nic}; tunnels: gretap
 bridge-filters-port: the hub's bridge filter drops what leaves by one port
@@ -61,14 +61,14 @@ bridge-filters-arp: the hub's bridge filter drops ARP
 port-routed-away: a rule of one spoke's routing refuses one application's port
     spoke: ip rule add ipproto udp dport 5007 priority 5 prohibit
     red: MCAST-01; green: BCAST-01; finding: policy-rule at spoke
-class-filtered-as-it-arrives: a traffic filter of one spoke drops one class of traffic that comes out of the tunnel
+class-filtered-as-it-arrives: a traffic filter of one spoke drops one class of traffic from the tunnel
     spoke: tc qdisc add dev {device} clsact
     spoke: tc filter add dev {device} ingress protocol ip flower ip_tos 0xb8/0xfc action drop
     red: BCAST-01 MCAST-01; green: PRE-03; finding: traffic-filtered at spoke {device}; tunnels: gretap
 class-filtered: one spoke's firewall drops datagrams of one class (DSCP) that the spoke sends
     spoke: {iptables} -A OUTPUT -o {device} -p udp -m dscp --dscp 46 -j DROP
     red: BCAST-01 MCAST-01; green: BCAST-02; finding: firewall-drops at spoke {device}
-untracked-dropped: one spoke's firewall does not track tunnel packets, and drops what it does not track
+untracked-dropped: one spoke's firewall exempts tunnel packets from tracking, and drops untracked packets
     spoke: {iptables} -t raw -A PREROUTING {carrier} -j CT --notrack
     spoke: {iptables} -A INPUT -m conntrack --ctstate UNTRACKED -j DROP
     red: BCAST-01 PRE-03; finding: tunnel-packets-dropped at spoke {nic}

@@ -10,13 +10,13 @@ from lab.faults.table import read
 
 FAULTS = read(
     """\
-broadcast-not-local: the kernel of one spoke lost the route by which it takes broadcast in
+broadcast-not-local: one spoke's table `local` lost the route for broadcast: the kernel does not deliver it
     spoke: ip route del broadcast {broadcast} dev {device} table local
     red: BCAST-01 BCAST-02 BCAST-07; green: MCAST-01; finding: local-route-missing at spoke {device}; tunnels: gretap
-address-not-local: the kernel of one spoke lost the route by which it takes in what is for its overlay address
+address-not-local: one spoke's table `local` lost the route for its overlay address: nothing is delivered to it
     spoke: ip route del local {own} dev {device} table local
     red: BCAST-08 ICMP-01; finding: local-route-missing at spoke {device}; tunnels: gretap
-endpoint-not-local: the kernel of one spoke lost the route by which it takes in what is for its NIC's address
+endpoint-not-local: one spoke's table `local` lost the route for its NIC's address: nothing is delivered to it
     spoke: ip route del local {underlay} dev {nic} table local
     red: BCAST-01 PRE-03; finding: local-route-missing at spoke {nic}; tunnels: gretap
 bridge-in-vrf: the hub's bridge was put into a VRF
@@ -58,7 +58,7 @@ neighbours-by-other-nic: one spoke's route to its own subnet leads out of a seco
 rule-refuses: one spoke's policy rule refuses what its tunnel sends
     spoke: ip route add blackhole default table 7 && ip rule add from {underlay} lookup 7
     red: ICMP-01; finding: policy-rule at spoke
-network-overlaps: one spoke has a network for containers that the overlay's is a part of
+network-overlaps: one spoke has a network for containers that includes the overlay's network
     spoke: ip link add docker0 type bridge && ip link set docker0 up && ip addr add 172.16.0.1/16 dev docker0
     red: PRE-09; green: BCAST-01 MCAST-01; finding: network-overlaps at spoke docker0
 nic-noarp: one spoke's NIC does not use ARP
@@ -67,7 +67,7 @@ nic-noarp: one spoke's NIC does not use ARP
 bridge-noarp: the hub's bridge does not use ARP
     hub: ip link set {device} arp off
     red: BCAST-08; finding: device-noarp at hub {device}; tunnels: gretap
-neighbour-fixed: one spoke has a wrong MAC of the hub written down
+neighbour-fixed: one spoke has a permanent neighbour entry with a wrong MAC for the hub
     spoke: ip neigh replace {hub} lladdr 02:00:00:00:00:99 dev {device} nud noarp
     red: ICMP-01; finding: neighbour-wrong at spoke {device}; tunnels: gretap
 tunnel-renamed: the hub's end of one tunnel has another name than the plan's
@@ -89,7 +89,7 @@ addresses-forgotten: the hub forgets every MAC at once
 vxlan-flooded-twice: one spoke's VXLAN device has a second entry for what it floods
     spoke: bridge fdb append 00:00:00:00:00:00 dev {device} dst {remote}
     red: BCAST-01; finding: vxlan-entry-elsewhere at spoke {device}; tunnels: vxlan
-vxlan-floods-nowhere: one spoke's VXLAN device lost the entry for what it floods
+vxlan-floods-nowhere: one spoke's VXLAN device lost the all-zeros entry: it floods nothing
     spoke: bridge fdb del 00:00:00:00:00:00 dev {device}
     red: BCAST-01 MCAST-01; finding: vxlan-flood-missing at spoke {device}; tunnels: vxlan
 vxlan-proxy: one spoke's VXLAN device answers ARP itself and sends no request

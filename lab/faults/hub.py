@@ -50,7 +50,7 @@ def _unpin(lab: BuiltLab) -> None:
 
 FAULTS = read(
     """\
-port-detached: a tunnel of the hub is no port of its bridge
+port-detached: a tunnel of the hub is not a port of its bridge
     hub: ip link set {port} nomaster
     red: HUB-02 BCAST-01; finding: port-not-bridged at hub {port}
 hairpin: the hub sends frames back on the port they came from
@@ -58,7 +58,7 @@ hairpin: the hub sends frames back on the port they came from
     red: HUB-05 BCAST-05 MCAST-06; finding: hairpin-on at hub {port}
 second-tunnel: a spoke is attached to the bridge by two tunnels
     red: HUB-04 PERF-01; finding: attached-twice at spoke second
-spokes-meshed: two spokes have a tunnel of their own
+spokes-meshed: two spokes have a direct tunnel to each other
     red: HUB-01 WIRE-03; green: BCAST-01; finding: spokes-meshed at spoke1 mesh; spokes: 2
 hub-routes: the hub routes between spokes instead of bridging
     # it keeps them apart and answers ARP in their place
@@ -75,7 +75,7 @@ unknown-not-flooded: the hub drops unicast to MACs that it does not know
 ports-isolated: the hub's ports are isolated
     hub: for port in {ports}; do bridge link set dev $port isolated on || exit; done
     red: HUB-06; finding: port-isolated at hub {port}
-reserved-forwarded: the hub forwards what ends at every bridge
+reserved-forwarded: the hub's bridge forwards link-local frames, which a bridge must not forward
     # every bit of it that the kernel takes: not STP, pause frames and LACP
     hub: ip link set {device} type bridge group_fwd_mask 0xFFF8
     red: HUB-07; green: BCAST-01; finding: reserved-forwarded at hub {device}

@@ -18,13 +18,13 @@ ipv6-disabled: disable_ipv6=1 on one spoke's overlay device
 ipv6-multicast-ping-ignored: one spoke ignores pings to IPv6 multicast addresses
     spoke: sysctl -w net.ipv6.icmp.echo_ignore_multicast=1
     red: V6-01; green: BCAST-01 V6-02 V6-04; finding: ipv6-multicast-ping-ignored at spoke
-icmpv6-filtered: one spoke's firewall drops ICMPv6 that comes in, neighbour discovery with it
+icmpv6-filtered: one spoke's firewall drops received ICMPv6, which includes neighbour discovery
     spoke: {ip6tables} -A INPUT -p ipv6-icmp -j DROP
     red: V6-01; green: BCAST-01 V6-02 V6-04; finding: icmpv6-filtered at spoke {device}
 icmpv6-output-filtered: one spoke's firewall drops ICMPv6 that it sends: no other host receives its membership reports
     spoke: {ip6tables} -A OUTPUT -p ipv6-icmp -j DROP
     red: V6-01 V6-02; green: BCAST-01 V6-04; finding: icmpv6-filtered at spoke {device}
-bridged-ipv6-dropped: the hub's FORWARD chain drops IPv6, and what it bridges meets that (bridge-nf-call-ip6tables)
+bridged-ipv6-dropped: the hub's FORWARD chain drops IPv6, bridged packets included (bridge-nf-call-ip6tables)
     hub: {bridging_ip6tables} -A FORWARD -j DROP
     red: V6-01; green: BCAST-01 V6-04; finding: bridged-dropped at hub {device}
 mld-version-1: every host uses the first version of MLD

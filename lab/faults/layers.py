@@ -10,10 +10,10 @@ from lab.faults.table import read
 
 FAULTS = read(
     """\
-macvlan-on-tunnel: a macvlan stands on one spoke's tunnel, and takes broadcast a second time
+macvlan-on-tunnel: one spoke's tunnel has a macvlan on it, which receives a second copy of each broadcast
     spoke: ip link add copy link {device} type macvlan mode bridge && ip link set copy up
     red: BCAST-01 BCAST-06; green: MCAST-01; finding: device-on-top at spoke copy; tunnels: gretap
-macvlan-takes-nic: a macvlan of mode passthru takes all that comes in at one spoke's NIC
+macvlan-takes-nic: one spoke's NIC has a macvlan of mode passthru, which receives all its packets
     spoke: ip link add passer link {nic} type macvlan mode passthru && ip link set passer up
     red: BCAST-01 PRE-03; finding: device-on-top at spoke passer; tunnels: gretap
 nic-bridged: one spoke's NIC was made a port of a bridge, and its address left where it was
@@ -25,10 +25,10 @@ loopback-down: one spoke's loopback device is down
 arp-requests-off: one spoke sends no ARP requests on the overlay
     spoke: sysctl -w net.ipv4.neigh.{device}.mcast_solicit=0
     red: BCAST-08; finding: arp-requests-off at spoke {device}; tunnels: gretap
-default-ttl-1: what one spoke sends of itself has a TTL of 1
+default-ttl-1: packets that one spoke sends have a TTL of 1
     spoke: sysctl -w net.ipv4.ip_default_ttl=1
     red: TTL-05; green: BCAST-01; finding: default-ttl-low at spoke; tunnels: gretap
-other-address-first: one spoke has another address of the overlay's subnet before its own, and sends from that
+other-address-first: one spoke has another address of the overlay's subnet before its own, and uses it as the source
     spoke: ip addr del {own}/24 dev {device} && ip addr add 172.16.254.99/24 dev {device}
     spoke: ip addr add {own}/24 dev {device} && ip route replace 224.0.0.0/4 dev {device}
     red: ICMP-01; green: MCAST-12; finding: overlay-source-foreign at spoke {device}; tunnels: gretap
@@ -45,7 +45,7 @@ endpoint-taken: one spoke has the hub's address of the underlay on its loopback 
 source-elsewhere: one spoke sends into the overlay from an address that the other hosts have no route to
     spoke: ip addr add 192.0.2.7/32 dev lo && ip route replace 172.16.254.0/24 dev {device} src 192.0.2.7
     red: ICMP-01; green: MCAST-12; finding: overlay-source-foreign at spoke {device}
-gateway-wrong: the hub's default route leads to an address that is no router's
+gateway-wrong: the hub's default route leads to an address that is not a router's
     hub: ip route replace default via 10.0.0.9 dev {nic}
     red: TTL-03; green: BCAST-01; finding: underlay-detour at hub {nic}
 tunnel-shadowed: one spoke has a second tunnel of the same addresses, which the kernel prefers

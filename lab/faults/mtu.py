@@ -47,7 +47,7 @@ port-mtu-small: one port of the hub has a smaller MTU than all other devices of 
 bridge-mtu-small: the hub's bridge was given a smaller MTU than its ports
     hub: ip link set {device} mtu 1300
     red: MTU-05; green: BCAST-01; finding: mtu-mismatch at hub {device}
-tunnel-before-jumbo: one spoke's tunnel was made when its NIC took less than it does now
+tunnel-before-jumbo: one spoke's tunnel was created when the NIC's MTU was smaller than it is now
     red: MTU-01 MTU-05; green: BCAST-01; finding: mtu-mismatch at spoke {device}
 mtu-forced: one spoke's tunnel was given the MTU of its NIC
     red: MTU-01 MTU-03 MTU-05; green: ICMP-01; finding: mtu-mismatch at spoke {device}; tunnels: gretap
@@ -61,7 +61,7 @@ pmtu-icmp-filtered: the spokes' firewalls drop the ICMP errors with the path MTU
 fragments-filtered: one node drops fragments that came through the tunnel
     # not BCAST-01: a host's own copy of its broadcast, without an Ethernet header, is a fragment to the filter
     red: MTU-02 MTU-04; green: MTU-07; finding: traffic-filtered at spoke {device}
-reassembly-limited: one node has no room to put fragments together
+reassembly-limited: one node has too little memory to reassemble fragments
     spoke: sysctl -w net.ipv4.ipfrag_low_thresh=1000 net.ipv4.ipfrag_high_thresh=1000
     red: MTU-02 MTU-04; green: BCAST-01 MTU-07; finding: reassembly-limited at spoke
     """,

@@ -24,10 +24,10 @@ def _lossy_nic(lab: BuiltLab) -> None:
 
 FAULTS = read(
     """\
-port-slow: the hub's queue towards one spoke holds everything back
+port-slow: the hub's queue to one spoke delays every packet
     # of the two kernels that a run may have, the guest's is the one with netem
     red: PERF-02; finding: traffic-impaired at hub {port}; tunnels: gretap
-nic-lossy: half of what comes in at one spoke's NIC is lost
+nic-lossy: one spoke's NIC loses half of the packets that arrive
     red: PERF-03 HUB-04; finding: traffic-filtered at spoke {nic}
     """,
     {

@@ -63,7 +63,7 @@ small-mtu: the NICs' MTU is not the cloud's
     red: UNDER-05; finding: nic-mtu at hub {nic}
 hidden-router: an unplanned router lies between the hosts
     red: UNDER-07; green: BCAST-01; finding: underlay-detour at hub {nic}
-sysctls-lost: what sysctl -w had set is gone after a reboot
+sysctls-lost: settings made by sysctl -w are lost after a reboot
     all: sysctl -w net.ipv4.icmp_echo_ignore_broadcasts=1
     red: PRE-02 ICMP-01; green: BCAST-01; finding: broadcast-ping-ignored at hub
 tunnel-packets-dropped: the hub's INPUT chain drops tunnel packets
@@ -76,7 +76,7 @@ stateful-only: a spoke accepts GRE in state ESTABLISHED only
     spoke: {iptables} -A INPUT {carrier} -m conntrack --ctstate ESTABLISHED -j ACCEPT
     spoke: {iptables} -A INPUT {carrier} -j DROP
     red: PRE-05; finding: stateful-only at spoke {nic}; tunnels: gretap
-forward-drop: br_netfilter hands the hub's bridged packets to a FORWARD chain that drops
+forward-drop: br_netfilter passes the hub's bridged packets to a FORWARD chain that drops them
     hub: {bridging_iptables} -A FORWARD -j DROP
     red: PRE-06; finding: bridged-dropped at hub {device}
 strict-reverse-path: rp_filter is 1 everywhere, and multicast is sent with the NIC's address as its source

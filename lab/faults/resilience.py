@@ -87,7 +87,7 @@ link-flapped: every overlay device went down and came up again
 hub-port-down: the hub's tunnel to one spoke is down
     hub: ip link set {port} down
     red: FAULT-04 HUB-02; finding: tunnel-down at hub {port}
-fdb-pinned: the hub has its spokes' MACs written down and learns none
+fdb-pinned: the hub has static entries for its spokes' MACs, and learns none
     red: FAULT-05; green: BCAST-01; finding: learning-off at hub {port}
 loop: two spokes bridge an additional tunnel to the overlay, without STP
     red: FAULT-06 HUB-04; finding: loop at spoke1 shortcut; spokes: 2

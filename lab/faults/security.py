@@ -64,7 +64,7 @@ FAULTS = read(
     """\
 wildcard-tunnel: the hub has a tunnel without a remote
     red: SEC-01 SEC-03; green: BCAST-01; finding: fallback-tunnel-up at hub anybody; tunnels: gretap
-external-tunnel: the hub bridges an `external` tunnel, which takes GRE from anybody
+external-tunnel: the hub bridges an `external` tunnel, which accepts GRE from any address
     # each packet names its other end; one that names none is dropped on its way out
     hub: ip link add external type gretap external && ip link set external up master {device}
     red: SEC-01 SEC-03; green: BCAST-01; finding: fallback-tunnel-up at hub external; tunnels: gretap

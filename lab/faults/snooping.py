@@ -36,25 +36,25 @@ def _reports_not_received(lab: BuiltLab) -> None:
 
 FAULTS = read(
     """\
-reports-not-received: the hub prunes, and the reports of one spoke do not get to it
+reports-not-received: the hub forwards groups only to members, but does not receive the reports of one spoke
     red: MCAST-01; green: BCAST-01; finding: member-not-in-mdb at hub {port}
 querier-elsewhere: a spoke is an IGMPv2 querier: the hub prunes, and hosts fall back to IGMPv2
     red: SNOOP-01 SNOOP-06; green: BCAST-01; finding: querier-elsewhere at spoke {device}; fix: none
 snooping-off: the hub does not snoop
     hub: ip link set {device} type bridge mcast_snooping 0
     red: SNOOP-02 SNOOP-05; green: MCAST-01; finding: snooping-off at hub {device}
-router-ports: the hub takes every spoke for a multicast router
+router-ports: the hub treats every port as a multicast router port
     # 2: always (bridge(8))
     hub: for port in {ports}; do bridge link set dev $port mcast_router 2 || exit; done
     red: SNOOP-02; green: MCAST-01; finding: router-port at hub {port}
-group-table-full: the hub has room for one group, and stops snooping at the second
+group-table-full: the hub's group table has space for one group: with a second group, snooping stops
     hub: ip link set {device} type bridge mcast_hash_max 1
     red: SNOOP-02 SNOOP-05; green: MCAST-01; finding: group-table-small at hub {device}
 memberships-expire: the hub's memberships expire before its next query
     # a second
     hub: ip link set {device} type bridge mcast_membership_interval 100
     red: SNOOP-03; green: MCAST-01; finding: memberships-expire at hub {device}
-queries-filtered: the firewall of one node drops packets from 0.0.0.0, the source of a bridge's queries
+queries-filtered: the firewall of one node drops packets from 0.0.0.0, which is the source of a bridge's queries
     # martians, as many rule sets call them
     spoke: {iptables} -A INPUT -s 0.0.0.0/32 -j DROP
     red: SNOOP-04 SNOOP-06; green: MCAST-01 SNOOP-01; finding: queries-filtered at spoke {device}

@@ -61,13 +61,13 @@ def _fallback_up(lab: BuiltLab) -> None:
 
 FAULTS = read(
     """\
-ttl-inherit: every tunnel inherits the TTL of what it carries
+ttl-inherit: every tunnel copies the TTL of the packet inside
     red: WIRE-04 TTL-03 TTL-05 V6-02; green: BCAST-01; finding: tunnel-ttl-not-as-planned at hub {port}
-ttl-fixed: every tunnel has a TTL of its own where `ttl inherit` was asked for
+ttl-fixed: every tunnel has a fixed TTL instead of the planned `ttl inherit`
     red: WIRE-04 TTL-02 TTL-04 TTL-05; green: BCAST-01; finding: tunnel-ttl-not-as-planned at hub {port}
-tos-inherit: every tunnel copies the TOS of what it carries
+tos-inherit: every tunnel copies the TOS of the packet inside
     red: WIRE-05; green: BCAST-01; finding: tunnel-tos-not-as-planned at hub {port}
-nopmtudisc: every tunnel leaves DF to what it carries
+nopmtudisc: every tunnel copies DF from the packet inside
     red: WIRE-06; green: BCAST-01; finding: tunnel-pmtudisc-not-as-planned at hub {port}; tunnels: gretap
 df-set: the hub's end of one tunnel sets DF, which VXLAN leaves unset
     hub: ip link set {port} type vxlan df set
@@ -76,13 +76,13 @@ keyed: every tunnel has an unplanned key
     red: WIRE-01; green: BCAST-01; finding: tunnel-key-not-as-planned at hub {port}; tunnels: gretap
 key-differs: hub and one spoke have different keys
     red: WIRE-07 HUB-02; finding: tunnel-key-mismatch at hub {port}; tunnels: gretap
-checksum-one-side: the hub's end of one tunnel has csum, the spoke's has not (or the other way round)
+checksum-one-side: the hub's end of one tunnel has csum, but the spoke's end does not (or the other way round)
     red: WIRE-08 HUB-02; finding: tunnel-checksum-mismatch at hub {port}; tunnels: gretap
-sequence-one-side: the hub's end of one tunnel has seq, the spoke's has not (or the other way round)
+sequence-one-side: the hub's end of one tunnel has seq, but the spoke's end does not (or the other way round)
     red: WIRE-08 HUB-02; finding: tunnel-sequence-mismatch at hub {port}; tunnels: gretap
 layer3-gre: the hub also accepts IP in GRE from a spoke
     red: WIRE-09; green: BCAST-01; finding: layer3-tunnel at hub gre-l3; tunnels: gretap
-fallback-up: gretap0 is up on the spokes, so that anybody's GRE is taken
+fallback-up: gretap0 is up on the spokes, which accepts GRE from any address
     red: SEC-01 SEC-03 WIRE-03; green: BCAST-01; finding: fallback-tunnel-up at spoke1 gretap0; tunnels: gretap
     """,
     {

@@ -71,7 +71,7 @@ def attach(lab: BuiltLab, host: str) -> None:
 
 FAULTS = read(
     """\
-xdp-drops-tunnel: an XDP program on a spoke's NIC drops GRE and VXLAN before any capture sees them
+xdp-drops-tunnel: an XDP program on a spoke's NIC drops GRE and VXLAN before a capture can see them
     red: PRE-03 PRE-04 BCAST-01; finding: xdp-drops at spoke {nic}
     """,
     {

@@ -130,7 +130,7 @@ def lack_of_room(hosts: int) -> EnvironmentProblem | None:
         size = int(path.read_bytes()) if path.exists() else default
         if size < needed:
             return EnvironmentProblem(
-                f"{name} of this kernel is {size} for all namespaces; {hosts} hosts need {needed}",
+                f"all namespaces of this kernel share {name} = {size}; {hosts} hosts need {needed}",
                 remedy="sudo sysctl -w " + " ".join(f"{each}={needed}" for each in SHARED_TABLES),
             )
     return None

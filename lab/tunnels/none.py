@@ -28,7 +28,7 @@ class NoTunnel(TunnelKind):
         return 0
 
     def data(self, *_: object) -> NoReturn:
-        raise NotApplicable("it needs tunnels; there are none")
+        raise NotApplicable("requires tunnels; there are none")
 
     words = networkd = read = data  # type: ignore[assignment]  # all refuse
 

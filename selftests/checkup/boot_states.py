@@ -19,7 +19,7 @@ BY_SHELL = shell.files(PLAN, NODE)
 SCRIPT = BY_SHELL[shell.SCRIPT]
 SOURCED = {boot_files.INTERFACES: "source /etc/network/interfaces.d/*\n"}
 WRITE = "./overcast plan"
-GONE = "no file that a boot reads names gretap1, the multicast route 224.0.0.0/4: made by hand, lost at the next boot"
+GONE = "lost at the next boot: gretap1, the multicast route 224.0.0.0/4 (made by hand, in no file that a boot reads)"
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ STATES = {
     "no route": State(
         changed(BY_NETWORKD, "224.0.0.0/4", "192.0.2.0/24"),
         "warning",
-        "no file that a boot reads names the multicast route 224.0.0.0/4",
+        "lost at the next boot: the multicast route 224.0.0.0/4 (made by hand",
         "/50-gretap1.network.d/multicast.conf && sudo networkctl reload",
         (ON,),
         needs=NETWORKD,

@@ -356,7 +356,7 @@ def test_what_is_made_by_hand_is_reported_as_lost_at_boot(tmp_path: Path, capsys
     assert {check["state"] for check in checks.values()} == {"warning"}
     spoke = checks["spoke1"]
     assert spoke["found"] == (
-        "no file that a boot reads names vxlan1, the multicast route 224.0.0.0/4: made by hand, lost at the next boot"
+        "lost at the next boot: vxlan1, the multicast route 224.0.0.0/4 (made by hand, in no file that a boot reads)"
     )
     assert f"remote {plan.hub.endpoint} local {plan.node('spoke1').endpoint} " in spoke["fix"]
     assert f"ip addr replace {plan.node('spoke1').overlay} dev " in spoke["fix"]
@@ -372,5 +372,5 @@ def test_a_route_that_no_file_has_is_named(tmp_path: Path, capsys: pytest.Captur
 
     assert checks["spoke2"]["state"] == "ok"
     assert checks["spoke1"]["found"] == (
-        "no file that a boot reads names the multicast route 224.0.0.0/4: made by hand, lost at the next boot"
+        "lost at the next boot: the multicast route 224.0.0.0/4 (made by hand, in no file that a boot reads)"
     )

@@ -50,7 +50,7 @@ def test_both_tunnels_carry(two_hubs, spoke, everyone, listen):
 def test_a_bond_probes_every_hub(two_hubs, spoke):
     """A bond sends ARP probes to the overlay addresses of all hubs: a tunnel has a carrier also without its hub."""
     if spoke.plan.holder != "bond":
-        not_applicable("it needs a bond: a PRP device sends by both tunnels, and a bridge with STP listens to BPDUs")
+        not_applicable("requires a bond: a PRP device sends by both tunnels, and a bridge with STP listens to BPDUs")
 
     interval, targets = arp_probes(spoke)
 
@@ -62,7 +62,7 @@ def test_a_bond_probes_every_hub(two_hubs, spoke):
 def test_spanning_tree_has_its_least_timers(two_hubs):
     """Where STP decides which tunnel is used, its root has the shortest max_age and forward_delay."""
     if not any(map(two_hubs.topology.spans, two_hubs.topology.nodes)):
-        not_applicable("it needs bridges with STP")
+        not_applicable("requires bridges with STP")
 
     timers = two_hubs.hub.node.link(two_hubs.topology.bridge).details
 

@@ -23,7 +23,7 @@ FALLBACKS = ("gre0", "gretap0", "erspan0")  # made by the driver itself, in ever
 def test_is_refused(overlay, spoke1, spoke2, listen):
     """A spoke accepts GRE only from the hub: another spoke's is not delivered, and answered with ICMP 3/3."""
     if spoke1.name in overlay.topology.peers(spoke2.name):
-        not_applicable(f"it needs spokes without a tunnel to each other; the {overlay.topology.name} has one")
+        not_applicable(f"requires spokes without a tunnel to each other; the {overlay.topology.name} has one")
     stranger = secrets.token_hex(16).encode()
     there = spoke2.address("underlay")
 
