@@ -77,8 +77,9 @@ def both(first: Commands, second: Commands) -> dict[str, tuple[str, ...]]:
     return {host: (*first[host], *second[host]) for host in first}
 
 
+LINUX = VXLAN.replace("4789", "8472")
 BRIDGED_SPOKE = {
-    "spoke1": (tunnel("vx1", 1, SPOKE1, HUB), bridge("br0", "vx1"), placed("br0", "172.16.254.2/24")),
+    "spoke1": (tunnel("vx100", 100, SPOKE1, HUB, LINUX), bridge("br0", "vx100"), placed("br0", "172.16.254.2/24")),
 }
 SECOND = {
     host: tuple(command for command in commands if GROUPS not in command)
@@ -87,12 +88,13 @@ SECOND = {
 }
 SEVERAL = both(SECOND, star(1, 2))
 """Two stars on the same hosts; multicast is routed to 172.16.254.0/24."""
-# what is understood: the hosts' commands, and the hosts that are named
+# what is understood: the hosts' commands, and the hosts that are named; each has several differences, that meet nowhere
 STARS: dict[str, tuple[Commands, str]] = {
-    "other VNIs, the port of Linux": (star(100, 4711, more=VXLAN.replace("4789", "8472")), "hub,spoke1,spoke2"),
-    "a subset of the hosts": (star(1, 2), "hub,spoke1"),
-    "a second overlay beside it": (SEVERAL, "hub,spoke1,spoke2"),
-    "a spoke with a bridge": ({**star(1, 2), **BRIDGED_SPOKE}, "hub,spoke1,spoke2"),
+    "other VNIs, the port of Linux, a spoke with a bridge": (
+        {**star(100, 4711, more=LINUX), **BRIDGED_SPOKE},
+        "hub,spoke1,spoke2",
+    ),
+    "a subset of the hosts, a second overlay beside it": (SEVERAL, "hub,spoke1"),
 }
 
 PAIR = {

@@ -142,8 +142,8 @@ UNSPEAKABLE = [case for case in CASES if case[0] in LIMITED and case[1] not in (
 def test_what_is_written_makes_a_conformant_overlay(tmp_path: Path, tool: str, shape: str) -> None:
     """The tool makes from the files alone what the suite finds conformant, without a finding."""
     (rig_files := tmp_path / "rig").mkdir()
-    # the whole suite holds on what the script makes; that the other tools make the same, these show
-    tests = () if tool == "shell" else CONFIGURED_AND_DELIVERING
+    # all tests pass on a star with bridges, here; on the other shapes in `test_layouts` and `test_suite`
+    tests = () if (tool, shape) == ("shell", "bridged") else CONFIGURED_AND_DELIVERING
     with made(tool, shape, rig_files) as (rig, _, _):
         done, result = run(rig, tmp_path / "reports", f"--hosts={rig.specs}", *tests)
 

@@ -55,11 +55,11 @@ def talkative(lab: Lab) -> None:
 
 
 def test_busy_hosts_are_conformant(tmp_path: Path) -> None:
-    """Beside other programs every MUST that live hosts can show holds, three times in a row."""
+    """Beside other programs every MUST that live hosts can show holds."""
     files = tmp_path / "rig"
     files.mkdir()
     with on_this_kernel(files, prepare=talkative) as rig, background(rig):
-        for number in range(3):
-            done, result = run(rig, tmp_path / str(number))
-            assert done.returncode == 0, done.stdout[-6000:] + done.stderr
-            assert result["findings"] == []
+        done, result = run(rig, tmp_path / "reports")
+
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+    assert result["findings"] == []

@@ -22,10 +22,19 @@ from lab import topologies
 from selftests.live import guests_rig
 from selftests.live.guests_rig import GuestsRig
 from selftests.live.provision.runs import QUICK, Run
-from selftests.live.test_suite import run
+from selftests.live.test_suite import CONFIGURED_AND_DELIVERING, run
 from selftests.machines.guests import Family, Owner
 
 HOSTS = "--hosts=ssh://root@hub,ssh://root@spoke1,ssh://root@spoke2"
+HELD = ({"passed"}, {"passed", "not-applicable"})
+"""The outcomes of a level's requirements, where none of them was broken."""
+MADE_AS_PLANNED = (
+    *CONFIGURED_AND_DELIVERING,
+    "tests/hub",
+    "tests/mtu/test_boundary.py",
+    "tests/wire/test_outer_fields.py",
+)
+"""What the commands of `--provision` decide; all tests pass on overlays like these that are there before the run."""
 SECONDS = 10.0  # within which a machine is as it was; at once in practice, more on a busy machine
 
 ARTICLE = {
@@ -110,10 +119,10 @@ def test_an_overlay_for_the_length_of_a_run(guests: GuestsRig, tmp_path: Path, t
     """On machines as their cloud hands them out, --provision makes the overlay that conforms, and takes it away."""
     before = guests.state()
 
-    done, result = run(guests, tmp_path, HOSTS, "--provision", f"--tunnel={tunnel}")
+    done, result = run(guests, tmp_path, HOSTS, "--provision", f"--tunnel={tunnel}", *MADE_AS_PLANNED)
 
-    assert set(by_outcome(result, "MUST")) == {"passed", "not-applicable"}, done.stdout[-3000:] + done.stderr
-    assert set(by_outcome(result, "SHOULD")) == {"passed", "not-applicable"}
+    assert set(by_outcome(result, "MUST")) in HELD, done.stdout[-3000:] + done.stderr
+    assert set(by_outcome(result, "SHOULD")) in HELD
     assert result["findings"] == []
     assert guests.differences(before, 0.0) == []
 
