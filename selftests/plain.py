@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.machines import agent_archive
 from lab.probes import layers, payloads
 from reports.page import templates
 
@@ -111,8 +112,9 @@ def main() -> int:
 
 
 def _load_what_runs_load_late() -> None:
-    """Scapy and the compiled templates: half a second of every run that decodes a frame or writes a report."""
+    """Scapy, the compiled templates and the agent of live hosts: half a second of every run that uses them."""
     assert layers.IP
+    agent_archive.packed(compiled=True)
     for name in templates().list_templates(extensions=("html", "md")):
         templates().get_template(name)
 

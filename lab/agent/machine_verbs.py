@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -39,8 +39,8 @@ class MachineVerbs(SocketVerbs):
     def hello(self) -> dict[str, Any]:
         """What this machine is."""
         return {
-            "kernel": platform.release(),
-            "python": platform.python_version(),
+            "kernel": os.uname().release,
+            "python": sys.version.split()[0],
             # /proc is the host's: its link to this process is its PID on the host
             "outer_pid": int(os.readlink("/proc/self")),
             "uid": os.geteuid(),
