@@ -47,7 +47,7 @@ def merged(findings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     A command with a comment behind it stays on its own, since nothing can follow it.
     """
     by_host = [_of_host(group) for group in _alike(findings, lambda one: str(one["node"]))]
-    return [_of_hosts(group) for group in _alike(by_host, lambda one: str(one["remedy"]))]
+    return [_of_hosts(group) for group in _alike(by_host, lambda one: f"{one['remedy']} {one.get('lasting', '')}")]
 
 
 def _alike(
@@ -79,7 +79,10 @@ def _of_host(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     if interfaces == first["interface"]:
         return first
     remedy = " && ".join(dict.fromkeys(str(one["remedy"]) for one in group))
-    return {**_joined(group, f"{first['node']} {interfaces}"), "interface": interfaces, "remedy": remedy}
+    # files are written for all that a host lacks, by one command
+    lasting = next((str(one["lasting"]) for one in group if one.get("lasting")), "")
+    joined = {"interface": interfaces, "remedy": remedy, "lasting": lasting}
+    return {**_joined(group, f"{first['node']} {interfaces}"), **joined}
 
 
 def _of_hosts(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -105,7 +108,7 @@ def cause_lines(finding: Mapping[str, Any], width: int, caused: str = "") -> lis
     """
     remedy = " ".join(str(finding.get("remedy") or "").splitlines())
     where = place(finding["node"], finding.get("host", ""), remedy)
-    corrections = fixes(where, remedy, live=bool(finding.get("host")))
+    corrections = fixes(where, remedy, live=bool(finding.get("host")), lasting=str(finding.get("lasting") or ""))
     last = [f"{INDENT}{line}" for line in corrections]
     last += wrapped(caused, width, 1)
     fact = wrapped(f"{finding['code']}: {finding['summary']}", width, MOST_OF_FACT, first="")

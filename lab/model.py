@@ -372,7 +372,6 @@ def place(node: str, host: str, command: str = "") -> str:
 class Finding:
     """
     What is wrong, where, by what evidence, and the command that corrects it, if there is one (run on `node`).
-
     `host` is the user's name for a live host; empty in a lab, whose hosts have no other name than `node`.
     """
 
@@ -385,10 +384,11 @@ class Finding:
     requirements: tuple[str, ...] = ()
     """Those that it breaks whatever a test sees (`checkup.boot_persistence`); a run adds those of the failed tests."""
     host: str = ""
-    note: bool = False
-    """Nothing is lost by it, so that no command is given."""
+    note: bool = False  # nothing is lost by it, so that no command is given
     rule: str = ""
     """The rule of a firewall that it is about: one place may have several, each with a fix of its own."""
+    lasting: str = ""
+    """The command by which the fix lasts over a reboot, where the fix does not show it (`finding_text.for_good`)."""
 
     @property
     def place(self) -> str:

@@ -99,7 +99,7 @@ def cause(finding: Mapping[str, Any]) -> dict[str, Any]:
         "where": " ".join(part for part in (node, str(finding.get("interface") or "")) if part),
         "evidence": evidence if isinstance(evidence, str) else "\n".join(map(str, evidence)),
         "remedy": remedy,
-        "for_good": for_good(remedy) if finding.get("host") else "",
+        "for_good": (finding.get("lasting") or for_good(remedy)) if finding.get("host") else "",
         "place": place(node, str(finding.get("host") or ""), remedy) if node else "",
         "requirements": finding.get("requirements", []),
         "tests": len(finding.get("tests", ())),

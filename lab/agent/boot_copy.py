@@ -13,10 +13,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lab.agent import boot_files, prerequisites
+from lab.agent import boot_base, boot_files, prerequisites
 
-UNREHEARSED = boot_files.Source(
-    "firewalld", ("/etc/firewalld/zones/*.xml", "/etc/firewalld/policies/*.xml"), boot_files._firewalld
+UNREHEARSED = boot_base.Source(
+    "firewalld", ("/etc/firewalld/zones/*.xml", "/etc/firewalld/policies/*.xml"), boot_files.firewalld
 )
 WHOLE = ("systemd-networkd", "netplan", "NetworkManager", "nft", "iptables", "firewalld")
 """The tools whose every file is read by a boot; of ifupdown, the stanzas are (`INTERFACES`)."""
@@ -24,6 +24,7 @@ STANZAS = ("/etc/network/interfaces", "/etc/network/interfaces.d/")
 CRONTABS = ("/etc/crontab", "/etc/cron.d/", "/var/spool/cron/")
 EXEC = re.compile(r"^Exec(?:StartPre|Start|StartPost)=[-@+!:]*(.+)$", re.MULTILINE)
 ONESHOT = re.compile(r"^Type\s*=\s*oneshot\s*$", re.MULTILINE)
+MATCH = re.compile(r"^\s*\[Match\]\s*$.*?(?=^\s*\[|\Z)", re.MULTILINE | re.DOTALL)
 OF_THE_NETWORK = re.compile(r"^\s*-?net[./][^#;]*=.*$", re.MULTILINE)
 
 
@@ -36,21 +37,34 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
     named = {entry["path"] for entry in boot_files.naming(words)}
     files, unread = [], []
     for source, path in boot_files.files((*boot_files.FIREWALLS, *boot_files.SOURCES, UNREHEARSED)):
-        scripts = boot_files.RUN.findall(boot_files._read(path)) if source.runs else []
+        scripts = boot_files.RUN.findall(boot_base.read(path)) if source.runs else []
         wanted = source.tool in WHOLE or path.startswith(STANZAS) or named & {path, *scripts}
         if not wanted or ("dispatcher.d" in path and path not in named):
             continue
         try:
             with open(path, errors="replace") as file:
-                text = file.read(boot_files.LARGEST)
+                text = file.read(boot_base.LARGEST)
         except PermissionError:
             unread.append(path)
             continue
         except OSError:
             continue
-        if source.obstacle(path, boot_files._uncommented(text)) is None:
-            files.append({"path": path, "tool": source.tool, "text": text, **_commands(path, text)})
+        parts = list(source.parts(path, boot_base.uncommented(text), words))
+        used = not parts or not all(part.obstacle for part in parts)
+        if used and source.obstacle(path, boot_base.uncommented(text)) is None:
+            entry = {"path": path, "tool": source.tool, "text": _there(path, text, parts)}
+            files.append({**entry, **_commands(path, text)})
     return {"files": [*files, *_sysctls()], "unread": unread}
+
+
+def _there(path: str, text: str, parts: Sequence[boot_base.Part]) -> str:
+    """A file's text where the machine and its NIC are others: a [Match] is by the names of what it takes here."""
+    if not path.endswith((".network", ".netdev", ".conf")) or not path.startswith("/etc/systemd/network"):
+        return text
+    names = " ".join(device for part in parts for device in part.devices or ())
+    taken = f"[Match]\nName={names}\n\n" if path.endswith(".network") else ""
+    by_name = all(key == "Name" for key, _ in boot_base.settings(boot_base.uncommented(text), "Match"))
+    return text if by_name else MATCH.sub(taken, text, count=1) if MATCH.search(text) else text
 
 
 def _commands(path: str, text: str) -> dict[str, Any]:
@@ -60,7 +74,7 @@ def _commands(path: str, text: str) -> dict[str, Any]:
     if path.startswith(("/etc/rc", "/var/lib/cloud/scripts/")):
         return {"commands": [path], "waits": True}
     if path.startswith(CRONTABS):
-        return {"commands": list(_jobs(path, boot_files._uncommented(text))), "waits": False}
+        return {"commands": list(_jobs(path, boot_base.uncommented(text))), "waits": False}
     return {"commands": [], "waits": True}
 
 
@@ -68,7 +82,7 @@ def _jobs(path: str, text: str) -> Iterator[str]:
     """The commands that cron runs as root at boot, with the path that it gives them."""
     spool = path.startswith("/var/spool/")
     own = re.findall(r"^\s*PATH\s*=\s*(\S+)", text, re.MULTILINE)
-    for line in boot_files._at_reboot(text).splitlines():
+    for line in boot_files.at_reboot(text).splitlines():
         user, _, command = line.split(None, 1)[-1].partition(" ")
         if spool:
             user, command = os.path.basename(path), line.split(None, 1)[-1]

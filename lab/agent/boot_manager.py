@@ -10,7 +10,7 @@ import re
 import socket
 from glob import glob
 
-from lab.agent import boot_files
+from lab.agent import boot_base, boot_ifupdown, boot_netplan
 
 NETWORKD, NETWORK_MANAGER, NETPLAN, IFUPDOWN = "systemd-networkd", "NetworkManager", "netplan", "ifupdown"
 YAML = "/etc/netplan/*.yaml"
@@ -28,10 +28,10 @@ def manager(nic: str) -> str:
 
     Only tools that a boot starts count; where none of them manages the NIC, the only one that starts is chosen.
     """
-    yaml = [path for path in glob(YAML) if boot_files._netplan(path, "") is None]
-    if yaml and not any(boot_files.BY_NETWORK_MANAGER.search(boot_files._read(path)) for path in yaml):
+    yaml = [path for path in glob(YAML) if boot_netplan.obstacle(path, "") is None]
+    if yaml and not any(boot_netplan.BY_NETWORK_MANAGER.search(boot_base.read(path)) for path in yaml):
         return NETPLAN
-    started = [tool for tool, (unit, program) in PROGRAMS.items() if boot_files._program(unit, program, "") is None]
+    started = [tool for tool, (unit, program) in PROGRAMS.items() if boot_base.program(unit, program, "") is None]
     managing = [tool for tool in started if _manages(tool, nic)]
     return next(iter(managing or (started if len(started) == 1 else [])), "")
 
@@ -42,8 +42,8 @@ def _manages(tool: str, nic: str) -> bool:
     except OSError:
         return False
     if tool == NETWORKD:
-        return bool(re.search(r"^ADMIN_STATE=configur", boot_files._read(f"/run/systemd/netif/links/{index}"), re.M))
+        return bool(re.search(r"^ADMIN_STATE=configur", boot_base.read(f"/run/systemd/netif/links/{index}"), re.M))
     if tool == NETWORK_MANAGER:
-        return "managed=true" in boot_files._read(f"/run/NetworkManager/devices/{index}")
-    files = (boot_files.INTERFACES, *glob(f"{boot_files.INTERFACES}.d/*"))
-    return any(nic in boot_files.STANZA.findall(boot_files._read(path)) for path in files)
+        return "managed=true" in boot_base.read(f"/run/NetworkManager/devices/{index}")
+    files = (boot_ifupdown.INTERFACES, *glob(f"{boot_ifupdown.INTERFACES}.d/*"))
+    return any(nic == name for path in files for name, _ in boot_ifupdown.STANZA.findall(boot_base.read(path)))

@@ -38,7 +38,8 @@ WIDEST = 8  # the shortest prefix of a lab's one subnet
 SCRIPTED = ("systemd", "rc.local", "cloud-init", "cron")
 """The tools whose files are scripts, and the units or jobs that run them."""
 UNREHEARSED = {
-    "network-scripts": "no tool here reads it; on the host, `sudo nmcli connection migrate` makes a keyfile of it",
+    "network-scripts": "its tool is in RHEL alone (package network-scripts), and BOOT-01 reads it; "
+    "`sudo nmcli connection migrate` makes a keyfile of it",
     "firewalld": "firewalld is not started in a lab; --persistence compares its permanent configuration (BOOT-05)",
 }
 """Why files of other tools are not booted, and what to do."""
@@ -146,7 +147,8 @@ def boot(lab: BuiltLab, plan: NodePlan, copied: CopiedFiles, live: ConfiguredNod
     node = lab.nodes[plan.name]
     node.write_sysctls({IPV6_OFF: live.sysctls.get(IPV6_OFF) or "0"})
     if nic := live.devices.get(plan.nic):
-        node.apply(link_set(plan.nic, mtu=nic.mtu))
+        # by which a file may find it
+        node.apply(link_set(plan.nic, mtu=nic.mtu, address=nic.mac))
     files = {"host.tar": _archive(copied), "boot.sh": boot_script(copied, plan)}
     return program.start(node, "sh", "-c", daemons.ROOM, package="util-linux", files=files)
 

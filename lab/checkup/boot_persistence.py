@@ -9,7 +9,7 @@ lacks the other end of a tunnel, or the overlay address.  That a file names all 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,9 @@ from lab import tunnels
 from lab.boot import additions
 from lab.checkup.check import Check
 from lab.finding_text import for_good
+from lab.machines.base import Call
 from lab.machines.hosts import HostSpec
+from lab.machines.node import Agent, Node
 from lab.model import Finding, NodePlan, Topology
 from lab.overlay.readback import BROADCAST_PING, ConfiguredNode
 
@@ -83,14 +85,16 @@ def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> 
     def finding(code: str, summary: str, evidence: str, fix: str, requirement: str) -> Finding:
         return Finding(code, node.name, device, summary, evidence, fix, (requirement,))
 
+    files_for_it = additions.command(own, lacking) or written(topology, manager) if lacking else ""
     for (obstacle, fix), paths in unused.items():
         summary = f"a boot does not use {', '.join(paths)}: {obstacle}"
-        yield finding("boot-file-unused", summary, f"they name {', '.join(lacking.values())}", fix, "BOOT-01")
+        yield finding(
+            "boot-file-unused", summary, f"they name {', '.join(lacking.values())}", fix or files_for_it, "BOOT-01"
+        )
     if lacking and not unused and not unread(named):
         lost = ", ".join(lacking.values())
         summary = f"lost at the next boot: {lost} (made by hand, in no file that a boot reads)"
-        fix = additions.command(own, lacking) or written(topology, manager)
-        yield finding("lost-at-boot", summary, "no file in /etc names it", fix, "BOOT-01")
+        yield finding("lost-at-boot", summary, "no file in /etc names it", files_for_it, "BOOT-01")
     if lacking:
         return
     paths = files(topology, node, named)
@@ -98,7 +102,8 @@ def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> 
         if not _naming(used, word) and (others := _naming(named, word)):
             file = others[0]
             summary = f"a boot does not use {file['path']}: {file['obstacle']}"
-            yield finding("boot-file-unused", summary, f"it names {fact} {word}", file["fix"], "BOOT-03")
+            fix = file["fix"] or additions.command(own, [word]) or written(topology, manager)
+            yield finding("boot-file-unused", summary, f"it names {fact} {word}", fix, "BOOT-03")
         elif not _naming(used, word):
             summary = f"the next boot makes another overlay: {', '.join(paths)} lacks {fact} {word}"
             fix = f"grep -n {node.device} {' '.join(paths)}    # then correct what differs"
@@ -115,15 +120,29 @@ def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> 
             )
 
 
-def keeping(topology: Topology, node: NodePlan, named: Named, manager: str, finding: Finding) -> str:
-    """The command by which a finding's fix lasts over a reboot, as files; "" where they have it, or it is unknown."""
+def calls(node: Node, topology: Topology, plan: NodePlan) -> list[Call[Any]]:
+    """The questions to a host: its files that name its part of the overlay, and the tool that makes its network."""
+    return [node.call(Agent.named_at_boot, words(topology, plan)), node.call(Agent.manager_at_boot, plan.nic)]
+
+
+def kept(topology: Topology, found: Iterable[Finding], booted: Mapping[str, Sequence[Any]]) -> Iterator[Finding]:
+    """The findings with the commands by which their fixes last over a reboot; `booted`: answers to `calls` by host."""
+    for finding in found:
+        if finding.node in booted:
+            named, manager, *_ = booted[finding.node]
+            finding = replace(finding, lasting=_keeping(topology, topology.node(finding.node), named, manager, finding))
+        yield finding
+
+
+def _keeping(topology: Topology, node: NodePlan, named: Named, manager: str, finding: Finding) -> str:
+    """The files for a finding, as a command; "" where a host has them, or it is unknown."""
     if finding.code not in MADE or unread(named):
         return ""
     used = [file for file in named if not file["obstacle"]]
     own = additions.Host(topology, node, manager, used)
     lacking = [word for word in (*_parts(topology, node), str(node.overlay.ip)) if not _naming(used, word)]
     unused = [file for file in named if file["obstacle"] and {*lacking} & {*file["words"]}]
-    if unused:
+    if unused and unused[0]["fix"]:
         return str(unused[0]["fix"])
     return additions.command(own, lacking) if lacking else ""
 

@@ -31,7 +31,6 @@ from lab.clouds import Carrier
 from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
-from lab.machines.node import Agent
 from lab.machines.ssh import Connected
 from lab.model import Finding, NodePlan, Provider, Topology, Underlay
 from lab.overlay import several_overlays
@@ -109,7 +108,9 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
         crossings, late = _crossed(hosts, topology, hubs, carrier, deadline)
     found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
     made += pair_checks.checks(hosts, topology, found.findings)
-    made += _lasting(found, whole, booted)
+    if whole is not None:
+        found = replace(found, findings=tuple(boot_persistence.kept(whole, found.findings, booted)))
+    made += overlay_diagnosis.checks(found)
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
     made += _unplaced(hosts, topology, carrier)
     return Examined(tuple(made), found.findings, found.scene, understood=found.layout is None)
@@ -124,9 +125,8 @@ def _booted(hosts: Mapping[str, LiveHost], topology: Topology | None, deadline: 
 
     def ask(role: str, plan: NodePlan) -> list[Any]:
         node = hosts[role].node
-        named = node.call(Agent.named_at_boot, boot_persistence.words(topology, plan))
-        manager = node.call(Agent.manager_at_boot, plan.nic)
-        return node.machine.batch([named, manager, *firewall_persistence.calls(node, topology)])
+        about = [*boot_persistence.calls(node, topology, plan), *firewall_persistence.calls(node, topology)]
+        return node.machine.batch(about)
 
     answers = live_host.each(plans, machines, ask, deadline)
     return {role: answer for role, answer in answers.items() if not isinstance(answer, OvercastError)}
@@ -140,19 +140,6 @@ def _firewall(
     if host.firewall:
         kept.append(firewall_persistence.of_rules(topology, plan, host.firewall.rules, named))
     return firewall_persistence.checks(host.role, *kept)
-
-
-def _lasting(
-    found: overlay_diagnosis.LiveDiagnosis, whole: Topology | None, booted: Mapping[str, list[Any]]
-) -> Iterator[Check]:
-    """The lines of the findings, each with the command by which its fix lasts over a reboot, where files do that."""
-    for check, finding in itertools.zip_longest(overlay_diagnosis.checks(found), found.findings):
-        if whole is None or finding is None or finding.node not in booted:
-            yield check
-        else:
-            files, manager, *_ = booted[finding.node]
-            last = boot_persistence.keeping(whole, whole.node(finding.node), files, manager, finding)
-            yield replace(check, lasting=last)
 
 
 def _crossed(

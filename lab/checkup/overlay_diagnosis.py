@@ -55,6 +55,7 @@ def checks(diagnosed: LiveDiagnosis) -> list[Check]:
             finding.code,
             f"{finding.interface}: {finding.summary}".removeprefix(": ") + f" ({finding.evidence})",
             finding.remedy or None,
+            lasting=finding.lasting,
         )
         for finding in diagnosed.findings
     ]

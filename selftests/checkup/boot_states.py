@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lab import designs
-from lab.agent import boot_files
+from lab.agent import boot_ifupdown
 from lab.boot import common, ifupdown, networkd, networkmanager, shell
 from lab.model import TunnelOptions
 
@@ -17,7 +17,7 @@ BY_IFUPDOWN = ifupdown.files(PLAN, NODE)
 BY_NETWORK_MANAGER = networkmanager.files(PLAN, NODE)
 BY_SHELL = shell.files(PLAN, NODE)
 SCRIPT = BY_SHELL[shell.SCRIPT]
-SOURCED = {boot_files.INTERFACES: "source /etc/network/interfaces.d/*\n"}
+SOURCED = {boot_ifupdown.INTERFACES: "source /etc/network/interfaces.d/*\n"}
 WRITE = "./overcast plan"
 GONE = "lost at the next boot: gretap1, the multicast route 224.0.0.0/4 (made by hand, in no file that a boot reads)"
 
@@ -72,7 +72,7 @@ STATES = {
     "networkd, a tunnel that no NIC wants": State(
         changed(BY_NETWORKD, "Independent=yes\n", ""),
         "warning",
-        "50-gretap1.netdev: it has no Independent=yes, and no .network file has Tunnel=gretap1",
+        "50-gretap1.netdev: it has no Independent=yes, and no .network file of a NIC of this host has Tunnel=gretap1",
         "a Independent=yes' /etc/systemd/network/50-gretap1.netdev",
         (ON,),
         needs=NETWORKD,
@@ -152,7 +152,7 @@ STATES = {
         needs=IFUP,
     ),
     "ifupdown not included": State(
-        {boot_files.INTERFACES: "auto lo\n", **BY_IFUPDOWN},
+        {boot_ifupdown.INTERFACES: "auto lo\n", **BY_IFUPDOWN},
         "warning",
         "/etc/network/interfaces has no `source /etc/network/interfaces.d/*`",
         "sudo tee -a /etc/network/interfaces",
@@ -324,16 +324,16 @@ STATES = {
         needs=IFUP,
     ),
     "ifupdown, another stanza without auto": State(
-        {boot_files.INTERFACES: f"{BY_IFUPDOWN[ifupdown.FILE]}\niface wlan0 inet dhcp\n"},
+        {boot_ifupdown.INTERFACES: f"{BY_IFUPDOWN[ifupdown.FILE]}\niface wlan0 inet dhcp\n"},
         "ok",
-        f"named in {boot_files.INTERFACES}",
+        f"named in {boot_ifupdown.INTERFACES}",
         "",
         ("networking.service",),
         needs=IFUP,
     ),
     "ifupdown, a name with a dot": State(
         {
-            boot_files.INTERFACES: "source-directory /etc/network/interfaces.d\n",
+            boot_ifupdown.INTERFACES: "source-directory /etc/network/interfaces.d\n",
             f"{ifupdown.FILE}.cfg": BY_IFUPDOWN[ifupdown.FILE],
         },
         "warning",

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -72,6 +73,34 @@ def test_scripts_are_clean(tmp_path: Path, shape: str) -> None:
     for script in tmp_path.rglob("overlay"):
         done = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+
+
+CLOUD_INIT = "usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json"
+UNPACKED = Path(sys.prefix, "share/cloud-init")
+"""Where the package of cloud-init is unpacked: installed, it would configure this machine at its next boot."""
+SCHEMA = next((root / CLOUD_INIT for root in (Path("/"), UNPACKED) if (root / CLOUD_INIT).exists()), None)
+
+
+@pytest.mark.skipif(
+    SCHEMA is None,
+    reason=f"cloud-init is missing: apt-get download cloud-init && dpkg-deb -x cloud-init_*.deb {UNPACKED}",
+)
+@pytest.mark.parametrize("shape", ["star", "bridged", "flood-list", "two-hubs-prp"])
+def test_user_data_is_of_cloud_inits_schema(tmp_path: Path, shape: str) -> None:
+    """cloud-init's own schema accepts the user data of each host, and would not accept another type."""
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is missing: pip install -r requirements-dev.lock")
+    yaml = pytest.importorskip("yaml", reason="PyYAML is missing: .venv/bin/pip install -r requirements-dev.lock")
+    hub = [] if shape == "flood-list" else ["--hub=10.1.0.4,10.1.0.8" if shape == "two-hubs-prp" else "--hub=10.1.0.4"]
+    words = [*hub, "--spokes=10.1.0.5,10.1.0.6,10.1.0.7", f"--topology={shape}", "--tunnel=vxlan"]
+    assert main(["plan", *words, "--format=cloud-init", "-o", str(tmp_path)]) == 0
+    assert SCHEMA is not None
+    schema = jsonschema.Draft4Validator(json.loads(SCHEMA.read_text()))
+    texts = [yaml.safe_load(path.read_text()) for path in sorted(tmp_path.rglob("user-data"))]
+
+    assert len(texts) == 3 + len(hub) + (shape == "two-hubs-prp")
+    assert [error.message for text in texts for error in schema.iter_errors(text)] == []
+    wrong = {**texts[0], "write_files": [{"path": 4}]}
+    assert [error.message for error in schema.iter_errors(wrong)] == ["4 is not of type 'string'"]
 
 
 COMMAND = re.compile(

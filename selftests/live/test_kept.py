@@ -73,6 +73,7 @@ def test_what_is_missing_is_added_for_good_by_the_tool(
         daemons.shell(rig.hosts["hub"], f"rm {ports}" if ports else "true")
 
         found = doctor(rig, capsys)
+        printed = of_the_suite(rig, tmp_path / "suite") if tool == "networkd" else {}
         for (name, check), one in found.items():
             if check in LACKING.values():
                 run_as_root(rig, name, one["fix"])
@@ -81,6 +82,7 @@ def test_what_is_missing_is_added_for_good_by_the_tool(
         kept = doctor(rig, capsys)
         _, result = run(rig, tmp_path / "reports", "--rehearse", "tests/persistence")
 
+    assert printed in ({}, {"spoke1": found["spoke1", LACKING["spoke1"]]["fix_for_good"]})
     assert found["spoke1", boot_persistence.WHAT]["fix"] == found["spoke1", LACKING["spoke1"]]["fix_for_good"]
     assert found["hub", boot_persistence.WHAT]["state"] == ("warning" if ports else "ok")
     assert {check: one["state"] for check, one in kept.items()} == {
@@ -88,6 +90,15 @@ def test_what_is_missing_is_added_for_good_by_the_tool(
     }
     outcomes = {one["id"]: one["outcome"] for one in result["requirements"]}
     assert (outcomes["BOOT-01"], outcomes["BOOT-04"]) == ("passed", "passed"), result["findings"]
+
+
+def of_the_suite(rig: Rig, folder: Path) -> dict[str, str]:
+    """The fixes for good that the suite prints with the same findings, each on a line of its own."""
+    done, result = run(rig, folder, f"--hosts={rig.specs}", "--persistence", "tests/prerequisites")
+    kept = {one["node"]: one["lasting"] for one in result["findings"] if one["code"] == LACKING["spoke1"]}
+    for name, command in kept.items():
+        assert f"    fix for good ({name}): {command}\n" in done.stdout, done.stdout
+    return kept
 
 
 def run_as_root(rig: Rig, name: str, command: str) -> None:
