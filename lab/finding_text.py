@@ -19,6 +19,8 @@ SYSCTLS = "/etc/sysctl.d/90-overlay.conf"
 """The file by which kernel parameters last on a host: `plan` writes it too."""
 MODULES = "/etc/modules-load.d/overlay.conf"
 """The file by which modules are loaded at boot: `plan` writes it too."""
+VERB = re.compile(r"[a-z]+s ")
+"""What follows a place without a colon: "spoke1 has ...", "hub gretap1 is ..."."""
 LOADING = re.compile(r"(?P<sudo>sudo )?modprobe (?P<module>[\w-]+)(?:\s+#.*)?")
 SETTING = re.compile(r"(?P<sudo>sudo )?sysctl -w(?P<settings>(?: [\w./-]+=[\w./-]+)+)(?:\s+#.*)?")
 
@@ -46,7 +48,7 @@ def merged(findings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
     A command with a comment behind it stays on its own, since nothing can follow it.
     """
-    by_host = [_of_host(group) for group in _alike(findings, lambda one: str(one["node"]))]
+    by_host = [_of_host(group) for group in _alike(findings, lambda one: f"{one['node']} {one.get('rule')}")]
     return [_of_hosts(group) for group in _alike(by_host, lambda one: f"{one['remedy']} {one.get('lasting', '')}")]
 
 
@@ -68,21 +70,25 @@ def _where(finding: Mapping[str, Any]) -> str:
 
 
 def _fact(finding: Mapping[str, Any]) -> str:
-    """A summary without the place that it begins with; empty where it does not begin with that."""
-    before, _, fact = str(finding["summary"]).partition(": ")
-    return fact if before == _where(finding) else ""
+    """A summary without the place or host that it begins with, true of several; empty where it begins otherwise."""
+    summary, where = str(finding["summary"]), _where(finding)
+    for start, instead in ((f"{where}: ", ""), (f"{finding['node']}'s ", "the "), (f"{where} ", "each ")):
+        fact = summary.removeprefix(start)
+        if fact != summary and (instead != "each " or VERB.match(fact)):
+            return instead + fact
+    return ""
 
 
 def _of_host(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     first = group[0]
-    interfaces = ", ".join(dict.fromkeys(str(one["interface"]) for one in group))
-    if interfaces == first["interface"]:
+    if len(group) == 1:
         return first
+    interfaces = ", ".join(dict.fromkeys(str(one["interface"]) for one in group))
     remedy = " && ".join(dict.fromkeys(str(one["remedy"]) for one in group))
     # files are written for all that a host lacks, by one command
     lasting = next((str(one["lasting"]) for one in group if one.get("lasting")), "")
     joined = {"interface": interfaces, "remedy": remedy, "lasting": lasting}
-    return {**_joined(group, f"{first['node']} {interfaces}"), **joined}
+    return {**_joined(group, f"{first['node']} {interfaces}".strip()), **joined}
 
 
 def _of_hosts(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

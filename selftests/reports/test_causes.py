@@ -142,6 +142,33 @@ def test_what_one_command_corrects_on_several_hosts_is_one_cause(host, where):
 
 
 @pytest.mark.parametrize(
+    ("summary", "shown"),
+    [
+        ("hub's firewall drops IGMP", "hub ens3, spoke1 ens3: the firewall drops IGMP"),
+        ("hub ens3 is not a port of bridge0", "hub ens3, spoke1 ens3: each is not a port of bridge0"),
+    ],
+)
+def test_the_same_on_several_hosts_is_one_cause_however_its_text_begins(summary, shown):
+    """A text may begin with the host's name alone, or with the place and no colon; each rule may be another one."""
+    firewall = {**PINGS, "interface": "ens3", "summary": summary, "rule": "-j DROP"}
+
+    (one,) = merged([firewall, other(firewall, "hub", "spoke1", rule="-p igmp -j DROP")])
+
+    assert cause_lines(one, 80)[0] == f"{PINGS['code']}: {shown}"
+    assert one["remedy"] == PINGS["remedy"]
+
+
+def test_two_rules_of_one_firewall_stay_apart():
+    """Where several rules of a host have the same effect, none of their commands is left out."""
+    rules = [
+        {**PORT, "summary": "hub's firewall drops IGMP", "rule": rule, "remedy": f"iptables -D {rule}"}
+        for rule in ("INPUT -p igmp -j DROP", "INPUT -j DROP")
+    ]
+
+    assert merged(rules) == rules
+
+
+@pytest.mark.parametrize(
     "second",
     [
         other(PORT, "gretap1", "gretap2", remedy=""),
