@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lab.errors import EnvironmentProblem
@@ -84,6 +85,17 @@ def overlay_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[N
         node = nodes[topology.hub.name]
         steps.append((node, node.call(Agent.apply, changes=changes)))
     return steps
+
+
+def standby_steps(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[Node, Call[Any]]]:
+    """The hub's part on its standby, if any: it sends nothing from the hub's address until it has that."""
+    if topology.standby is None:
+        return []
+    node, plan = nodes[topology.standby.name], replace(topology.hub, nic=topology.standby.nic)
+    return [
+        (node, node.call(Agent.apply, changes=overlay_plan.changes(topology, plan))),
+        (node, node.call(Agent.sysctl_write, values=overlay_plan.sysctls(topology, plan))),
+    ]
 
 
 def first_frames(topology: Topology, nodes: Mapping[str, Node]) -> list[tuple[Node, Call[Any]]]:

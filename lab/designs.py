@@ -79,6 +79,8 @@ class Design:
     """Whether the conformance suite tests it (`--topology`)."""
     lab_only: str = ""
     """Why it is not set up on live hosts."""
+    for_a_run: str = ""
+    """Why it is set up on live hosts for the length of a run only."""
 
     def kind(self, wanted: str) -> str:
         """The kind of tunnel that is wanted, or else the one that the design needs."""
@@ -208,7 +210,7 @@ DESIGNS: dict[str, Design] = {
             ("takeover",),
             patience=5.0,
             conforms=True,
-            lab_only="there the cloud's own tools move the address; set up a star, with keepalived on both VMs",
+            for_a_run="plan a star, with the hub's files on the standby too, and keepalived on both VMs",
         ),
         Design("pair", "two hosts, one tunnel", _pair, ("leg",), most=2, conforms=True),
         Design("mesh", "a tunnel between every two hosts, isolated ports", _mesh, ("leg", "spoke"), conforms=True),
@@ -252,7 +254,7 @@ DESIGNS: dict[str, Design] = {
             HUBS,
             patience=15.0,
             conforms=True,
-            lab_only="a hub that recovers closes a loop: use two-hubs-bond or two-hubs-prp",
+            for_a_run="the loss of a hub stops all delivery for seconds: plan two-hubs-bond or two-hubs-prp",
         ),
         Design(
             "two-hubs-stp-default", "the same with STP's default timers", _stp_default, HUBS, patience=70.0, slow=True
@@ -306,10 +308,36 @@ def require_live(name: str) -> None:
         raise UsageProblem(f"--topology={name} is for labs only: {why}")
 
 
+def require_lasting(name: str) -> None:
+    """UsageProblem for a topology that is not set up on live hosts for good."""
+    require_live(name)
+    if name in DESIGNS and (why := DESIGNS[name].for_a_run):
+        raise UsageProblem(f"--topology={name} is for labs, and for a run on live hosts (--provision): {why}")
+
+
+def live(topology: Topology) -> Topology:
+    """
+    The same overlay for live hosts, where no frame may circle, whatever is lost between them.
+
+    STP closes a loop where BPDUs are lost and frames are not; spokes that do not forward between their tunnels do not.
+    """
+    nodes = [replace(node, isolated=True) if topology.spans(node) else node for node in topology.nodes]
+    return replace(topology, nodes=tuple(nodes))
+
+
 def hubs(name: str) -> int:
     """How many hubs a topology has."""
+    return len(_least(name).hubs)
+
+
+def spares(name: str) -> int:
+    """How many hosts of a topology are not part of its overlay until a hub is lost."""
+    return int(_least(name).standby is not None)
+
+
+def _least(name: str) -> Topology:
     options = TunnelOptions(kind=default_tunnel(name, tunnels.DEFAULT))
-    return len(topology(name, LEAST_SPOKES, options, PRP_MOST, nearest=True).hubs)
+    return topology(name, LEAST_SPOKES, options, PRP_MOST, nearest=True)
 
 
 def default_name(tunnel: str | None) -> str:

@@ -132,7 +132,7 @@ def provision(
     seen = readback.read(list(nodes.values()))
     if subnet is not None:
         topology = placement.readdressed(topology, subnet)
-    topology = placement.placed(topology, seen)
+    topology = placement.placed(designs.live(topology), seen)
     topology = designs.sized(topology, min(seen[node.name].device(node.nic).mtu for node in topology.nodes))
     obstacles = placement.in_the_way(topology, seen)
     _refuse([one for one in obstacles if not (replace_routes and one.route)], replace_routes)
@@ -141,7 +141,7 @@ def provision(
     calls = {name: [node.call(Agent.undoable)] for name, node in nodes.items()}
     for one in obstacles:
         calls[one.node].append(nodes[one.node].call(Agent.apply, changes=[one.set_aside()]))
-    for node, call in building.overlay_steps(topology, nodes):
+    for node, call in (*building.overlay_steps(topology, nodes), *building.standby_steps(topology, nodes)):
         calls[node.name].append(call)
     try:
         problems = _on_all(machines, calls)
@@ -150,6 +150,7 @@ def provision(
         raise
     if problems:
         _give_up(provisioned, problems)
+    building.settle_spanning_tree(topology, nodes)
     ask_all(building.first_frames(topology, nodes))
     _await_ipv6(topology, nodes)
     return provisioned

@@ -78,9 +78,11 @@ def recognised(
     return _reordered(_first([hub], specs), connected, note)
 
 
-def assigned(specs: Sequence[HostSpec], connected: Connected, hubs: int) -> Recognised:
-    """The hosts in the order of their names, so many of them as hubs."""
-    return _reordered(specs, connected, "", hubs)
+def assigned(specs: Sequence[HostSpec], connected: Connected, hubs: int, standby: bool = False) -> Recognised:
+    """The hosts in the order of their names: so many of them as hubs, and the next one as the hub's standby, if any."""
+    first, rest = [*specs[:hubs]], [*specs[hubs:]]
+    spare = [replace(rest.pop(0), standby=True)] if standby else []
+    return _reordered([*first, *rest, *spare], connected, "", hubs)
 
 
 def _first(hubs: Sequence[HostSpec], specs: Sequence[HostSpec]) -> list[HostSpec]:

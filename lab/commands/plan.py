@@ -138,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     live = plan_live.read(arguments) if arguments.hosts else Live()
     cloud = for_tunnels(arguments.provider or live.cloud or DEFAULT_CLOUD)
-    designs.require_live(arguments.topology)
+    designs.require_lasting(arguments.topology)
     kind = tunnels.kind(arguments.tunnel or designs.default_tunnel(arguments.topology, default_tunnel(cloud)))
     for_tunnels(cloud.name, kind.name)
     mtu = arguments.mtu or live.mtu or cloud.mtu

@@ -136,7 +136,7 @@ def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], othe
                 there.address6,
                 further,
                 shape.holder(name),
-                isolated=shape.name == "mesh",
+                isolated=shape.name == "mesh" or _is_split(shape, name),
             )
         )
         routes[complete_star.multicast_route(seen, device)] += 1
@@ -157,6 +157,12 @@ def _whole(shape: Shape, network: IPv4Network, outside: dict[str, Outside], othe
         answer_broadcast_ping=any(seen.sysctls.get(BROADCAST_PING) == "0" for seen in hosts),
         strangers=tuple(dict.fromkeys(to for _, _, to in shape.strangers)),
     )
+
+
+def _is_split(shape: Shape, name: str) -> bool:
+    """Whether a spoke of two hubs with STP forwards nothing between its tunnels."""
+    ports = [device for (at, _), device in shape.ends.items() if at == name]
+    return shape.name == SPANNING and name not in shape.hubs and all(port.flag("isolated") for port in ports)
 
 
 def _most(values: Iterable[int]) -> int | None:

@@ -71,6 +71,9 @@ def placed(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> Topology:
         )
     if len(topology.hubs) != 1:
         return _between_ends(topology, seen)
+    if spare := topology.standby:
+        others = {name: host for name, host in seen.items() if name != spare.name}
+        return _with_standby(placed(replace(topology, standby=None), others), seen[spare.name])
     hub, *spokes = seen.values()
     for nic, address in _own_addresses(hub):
         ways = [_way(spoke, address.ip) for spoke in spokes]
@@ -84,6 +87,19 @@ def placed(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> Topology:
         f"(the hub's addresses: {tried})",
         remedy=_routes_to_look_at(hub, spokes),
     )
+
+
+def _with_standby(star: Topology, spare: ConfiguredNode) -> Topology:
+    """The star with the plan of the host that takes the hub's place: the NIC by which it reaches the spokes."""
+    ways = {way for spoke in star.spokes if (way := _way(spare, spoke.underlay.ip))}
+    if len(ways) != 1 or not all(_way(spare, spoke.underlay.ip) for spoke in star.spokes):
+        raise EnvironmentProblem(
+            f"expected one NIC of {spare.name} with a route to every spoke; "
+            f"found {', '.join(sorted(nic for nic, _ in ways)) or 'none'}",
+            remedy="; ".join(f"on {spare.name}: ip route get {spoke.underlay.ip}" for spoke in star.spokes),
+        )
+    ((nic, own),) = ways
+    return replace(star, standby=replace(star.hub, name=spare.name, underlay=own, nic=nic))
 
 
 def _between_ends(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> Topology:
@@ -133,19 +149,27 @@ def in_the_way(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> list[O
     """Everything on the hosts that the overlay would touch: devices, tunnels, addresses, routes."""
     hosts = {str(address.ip): name for name, host in seen.items() for _, address in host.addresses}
     found: list[Obstacle] = []
-    for node in topology.nodes:
-        host = seen[node.name]
+    places = [(node, node.name) for node in topology.nodes]
+    if spare := topology.standby:
+        places.append((topology.hub, spare.name))
+        found += [
+            Obstacle(spare.name, f"{address} is on {device}, the hub's address", f"ip addr show dev {device}")
+            for device, address in seen[spare.name].addresses
+            if address.ip == topology.hub.underlay.ip
+        ]
+    for node, name in places:
+        host = seen[name]
         devices = [device for device in host.devices.values() if device.name in topology.devices(node.name)]
         devices += [device for device in _overlays(host, hosts, node) if device not in devices]
         found += [_device(host, device, hosts) for device in devices]
         named = {device.name for device in devices}
         found += [
-            Obstacle(node.name, f"{address} is on {device}", f"ip addr show dev {device}")
+            Obstacle(name, f"{address} is on {device}", f"ip addr show dev {device}")
             for device, address in host.addresses
             if device not in named and address.network.overlaps(node.overlay.network)
         ]
         found += [
-            _route(node.name, route)
+            _route(name, route)
             for route in host.routes
             if route.dev not in named and route.to.prefixlen and _diverts(node, route)
         ]

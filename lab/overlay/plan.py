@@ -123,17 +123,23 @@ def _bridge(topology: Topology, node: NodePlan) -> list[Change]:
     """A bridge over the host's tunnels; where ports are isolated, what comes by one leaves by no other."""
     others = {name: value for name, value in topology.bridge_options(node).items() if name not in (QUERIER, STP)}
     made = link_add(node.device, bridge(**others), address=topology.bridge_mac(node), up=False)
-    isolated = [bridge_port(port, isolated=1) for port in topology.ports(node.name)] if node.isolated else []
     # the querier after the rest: it counts once the response interval of the moment when it is switched on has passed
     querier = bridge(mcast_querier=topology.bridge_data.get(QUERIER, 0) if _queries(topology, node) else 0)
     # up last: with ports it has its carrier at once, without it waits for the kernel's link watch, up to a second
-    first, *later = _tunnels(topology, node)
+    first, *further = [_port(topology, node, peer) for peer in topology.peers(node.name)]
+    later = [change for each in further for change in each]
     up = link_set(node.device, querier, up=True)
+    stp = [link_set(node.device, bridge(stp_state=1))] if topology.bridge_data.get(STP) else []
     if topology.spans(node):
         # the first port forwards at once; the others listen first, and are blocked before they have forwarded anything
-        return [made, first, up, link_set(node.device, bridge(stp_state=1)), *later]
-    stp = [link_set(node.device, bridge(stp_state=1))] if topology.bridge_data.get(STP) else []
-    return [made, first, *later, *isolated, up, *stp]
+        return [made, *first, up, *stp, *later]
+    return [made, *first, *later, up, *stp]
+
+
+def _port(topology: Topology, node: NodePlan, peer: str) -> list[Change]:
+    """A tunnel as a port of the host's bridge."""
+    isolated = [bridge_port(topology.port(node.name, peer), isolated=1)] if node.isolated else []
+    return [tunnel_link(topology, node, peer), *isolated]
 
 
 def _bond(topology: Topology, node: NodePlan) -> list[Change]:

@@ -37,8 +37,9 @@ def unsupported(hosts: Hosts, found: Found) -> str:
 
 
 def _bridges(hosts: Hosts, found: Found) -> dict[str, Device]:
-    """By host, its bridge with STP over tunnels to several others, which it forwards between."""
+    """By host, its bridge with STP over tunnels to several others; two or more forward between them."""
     made: dict[str, Device] = {}
+    forwarding = set()
     for name, seen in hosts.items():
         for bridge in seen.devices.values():
             ports = [
@@ -48,9 +49,11 @@ def _bridges(hosts: Hosts, found: Found) -> dict[str, Device]:
                 if host == name and device.master == bridge.name
             ]
             split = any(port.flag("isolated") for _, port in ports)
-            if bridge.details.get("stp_state") and len({peer for peer, _ in ports}) > 1 and not split:
+            if bridge.details.get("stp_state") and len({peer for peer, _ in ports}) > 1:
                 made[name] = bridge
-    return made
+                forwarding |= set() if split else {name}
+    # spokes of two hubs may have isolated ports; where no two forward, it is a mesh
+    return made if len(forwarding) > 1 else {name: made[name] for name in forwarding}
 
 
 def _pair(hosts: Hosts, found: Found, bridges: Mapping[str, Device]) -> tuple[str, ...]:

@@ -263,7 +263,10 @@ def test_a_design_for_labs_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
     assert main(["plan", "--topology=two-hubs-stp", *words]) == 2
 
-    assert "--topology=two-hubs-stp is for labs only" in capsys.readouterr().err
+    assert (
+        "--topology=two-hubs-stp is for labs, and for a run on live hosts (--provision): the loss"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
