@@ -18,12 +18,16 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent.message_batches import SO_TIMESTAMPNS, BatchBuffers, nanoseconds
+from lab.agent.message_batches import AT_ONCE, SO_TIMESTAMPNS, BatchBuffers, nanoseconds
+from lab.agent.sockets import make_room
 
 NUMBER = struct.Struct("!HI")  # target, number
 MOST_BEHIND = 0.1  # seconds that are caught up with; of a longer stop of the sender nothing is made up for
 LARGEST_POLL = 0.1  # seconds; a request ends a poll at once
 LATE, LATEST = 0.02, 30.0  # seconds without a further datagram that end a stream; at most after the request to end
+ROOM = 1 << 22  # octets: what arrives in a second at a receiver of a thousand numbers a second
+MOST_BATCHES = 32  # of a receiver, before others are read and more is sent: where frames circle there is no end of them
+SO_MEMINFO, MEMORY = 55, struct.Struct("9I")  # linux/sock_diag.h; the last one counts what was dropped
 MOST_REPEATED = 1000  # at a receiver; more are frames that circle, of which there is no end
 
 
@@ -51,6 +55,9 @@ class StreamEngine:
     ) -> None:
         self._sender, self._targets, self._tag, self._period, self._size = sender, targets, tag, 1 / rate, size
         self._receivers = {opened.fileno(): (opened, StreamRecord()) for opened in receivers}
+        self._dropped = [_dropped(opened) for opened in receivers]
+        for opened in receivers:
+            make_room(opened, ROOM)
         self._sent = array("Q")
         self._progress = threading.Condition()
         self._sending, self._running = sender is not None, True
@@ -88,7 +95,11 @@ class StreamEngine:
         self._sending = False
 
     def stop(self) -> dict[str, Any]:
-        """Ends it; returns when each number was sent, and of each receiver targets, numbers and times (ns), packed."""
+        """
+        Ends it; returns when each number was sent, and of each receiver targets, numbers and times (ns), packed.
+
+        `dropped`: how many datagrams each receiver's socket had no room for.
+        """
         self._running = False
         os.write(self._waking, b"!")
         self._thread.join()
@@ -100,7 +111,8 @@ class StreamEngine:
             (heard.targets.tobytes(), heard.numbers.tobytes(), heard.times.tobytes())
             for _, heard in self._receivers.values()
         ]
-        return {"sent": self._sent.tobytes(), "received": received}
+        dropped = [_dropped(opened) - before for (opened, _), before in zip(self._receivers.values(), self._dropped)]
+        return {"sent": self._sent.tobytes(), "received": received, "dropped": dropped}
 
     # the thread
 
@@ -161,8 +173,14 @@ class StreamEngine:
                 self._sender.sendto(payload, to)
 
     def _receive(self, room: BatchBuffers, opened: socket.socket, heard: StreamRecord) -> None:
-        at = len(self._tag)
-        for message in room.receive(opened):
+        for _ in range(MOST_BATCHES):
+            if self._take(room, opened, heard) < AT_ONCE:
+                return
+
+    def _take(self, room: BatchBuffers, opened: socket.socket, heard: StreamRecord) -> int:
+        """Reads one batch; returns how many messages it had."""
+        at, found = len(self._tag), room.receive(opened)
+        for message in found:
             if not message.payload.startswith(self._tag):
                 continue
             target, number = NUMBER.unpack_from(message.payload, at)
@@ -173,6 +191,16 @@ class StreamEngine:
                 heard.highest[target] = number
             else:
                 heard.repeated += 1
+        return len(found)
+
+
+def _dropped(opened: socket.socket) -> int:
+    """How many datagrams a socket had no room for; 0 on a kernel that does not tell (before 4.12)."""
+    try:
+        found = opened.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMORY.size)
+    except OSError:
+        return 0
+    return int(MEMORY.unpack(found)[-1]) if len(found) == MEMORY.size else 0
 
 
 def _stamp(ancillary: Sequence[tuple[int, int, bytes]]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import collections
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -53,6 +53,11 @@ def by_target(packed: tuple[bytes, bytes, bytes], ahead: int = 0) -> dict[int, A
         arrivals.numbers.append(number)
         arrivals.times.append(when - ahead)
     return heard
+
+
+def copies(heard: Iterable[Arrivals]) -> int:
+    """How many numbers came again."""
+    return sum(len(each.numbers) - len(set(each.numbers)) for each in heard)
 
 
 def judged(

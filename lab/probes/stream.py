@@ -19,13 +19,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lab import groups
-from lab.errors import CheckFailed, MachineLost
+from lab.errors import CheckFailed, EnvironmentProblem, MachineLost
 from lab.machines.base import Machine, call
 from lab.machines.node import Agent, Node
 from lab.machines.sockets import Socket
 from lab.model import Topology
 from lab.probes import membership
-from lab.probes.outages import KINDS, Arrivals, Outage, by_target, judged
+from lab.probes.outages import KINDS, Arrivals, Outage, by_target, copies, judged
 from lab.probes.payloads import fresh_port, tag_of, unique
 
 RATE = 500.0
@@ -33,6 +33,7 @@ RATE = 500.0
 SIZE = 100  # octets of a payload
 GRACE = 5.0  # seconds that the last numbers may take on a busy machine; in practice some milliseconds
 ASKED = 3  # times that a clock is read
+MOST_COPIES = 100  # at a receiver; more are of a loop, which fills every buffer
 SLACK = 5.0  # seconds beyond those that a stream must take: a busy machine
 
 
@@ -75,6 +76,7 @@ class Stream:
         self._events: list[tuple[str, int]] = []
         self._sent: array[int] = array("Q")
         self._heard: dict[int, dict[int, Arrivals]] = {}
+        self._dropped: dict[int, int] = {}
         self.lost: list[str] = []
         """The receivers whose machines were lost."""
 
@@ -132,8 +134,9 @@ class Stream:
             return
         if part is self._sending:
             self._sent = array("Q", result["sent"])
-        for position, each in zip(part.receivers, result["received"], strict=True):
+        for position, each, dropped in zip(part.receivers, result["received"], result["dropped"], strict=True):
             self._heard[position] = by_target(each, part.ahead)
+            self._dropped[position] = dropped
 
     @property
     def _sending(self) -> Part:
@@ -200,11 +203,21 @@ class Stream:
         return len(self._sent)
 
     def outages(self) -> list[Outage]:
-        """For each event, receiver and kind of traffic; CheckFailed when nothing was heard before the first event."""
+        """
+        For each event, receiver and kind of traffic; CheckFailed when nothing was heard before the first event.
+
+        EnvironmentProblem when a receiver's socket overflowed, unless that was by copies: what it missed was delivered.
+        """
         found = []
         for position, name in enumerate(self._receivers):
             if name in self.lost:
                 continue
+            if (dropped := self._dropped[position]) and copies(self._heard[position].values()) < MOST_COPIES:
+                raise EnvironmentProblem(
+                    f"{name} received {dropped} datagrams of the stream that were not read in time: the losses are "
+                    "not known",
+                    remedy="use a less loaded machine",
+                )
             for kind, target in zip(KINDS, self._targets(position), strict=True):
                 arrivals = self._heard[position].get(target)
                 if arrivals is None:

@@ -8,10 +8,14 @@ What a stream's arrivals mean: numbers that never came, came again or came late,
 from __future__ import annotations
 
 from array import array
+from types import SimpleNamespace
 
 import pytest
 
+from lab import topologies
+from lab.errors import EnvironmentProblem
 from lab.probes.outages import Arrivals, Outage, judged
+from lab.probes.stream import MOST_COPIES, Stream
 
 TICK = 10_000_000  # ns
 NUMBERS = 40
@@ -99,3 +103,20 @@ def test_a_sender_that_pauses_makes_no_silence() -> None:
     (found,) = judged("spoke2", "broadcast", later, arrivals, [("steady", -1)])
 
     assert (found.lost, found.silence) == (0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("copies", "known"), [(0, False), (MOST_COPIES, True)], ids=["a machine that is busy", "a loop"]
+)
+def test_what_a_receiver_did_not_read_in_time_is_not_a_loss(copies: int, known: bool) -> None:
+    """Where a socket overflowed there is no verdict, unless copies filled it: then frames circle."""
+    stream = Stream({"spoke1": SimpleNamespace(machine=None)}, topologies.star(2), "spoke1", ["spoke2"])  # type: ignore
+    stream._sent, stream._dropped, stream._events = array("Q", SENT), {0: 7}, [("lost", 0)]
+    arrivals = heard(*every(but=range(10, 15)), *[NUMBERS - 1] * copies)
+    stream._heard = {0: dict.fromkeys(range(3), arrivals)}
+
+    if known:
+        assert [one.lost for one in stream.outages()] == [5] * 3
+    else:
+        with pytest.raises(EnvironmentProblem, match="spoke2 received 7 datagrams of the stream that were not read"):
+            stream.outages()

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.agent.streaming import MOST_REPEATED, NUMBER, StreamEngine
+from lab.agent.message_batches import AT_ONCE, BatchBuffers
+from lab.agent.streaming import MOST_REPEATED, NUMBER, StreamEngine, StreamRecord
 
 TAG = b"tag"
 RECEIVERS, QUEUED = 6, 150
@@ -47,6 +48,33 @@ def test_what_has_arrived_is_counted(receivers: list[socket.socket]) -> None:
     received = stream.stop()["received"]
 
     assert [len(numbers) // 4 for _, numbers, _ in received] == [QUEUED] * RECEIVERS
+
+
+def test_more_than_one_batch_is_read_between_two_numbers(receivers: list[socket.socket]) -> None:
+    """A thread that is behind reads all that has arrived before it sends more: otherwise it never catches up."""
+    sent = 4 * AT_ONCE
+    for number in range(sent):
+        send(receivers[-2:], number)
+    heard, engine = StreamRecord(), StreamEngine(None, [], [], TAG, RATE, SIZE)
+
+    engine._receive(BatchBuffers(), receivers[-2], heard)
+
+    engine.stop()
+    assert len(heard.numbers) == sent
+
+
+def test_what_a_socket_has_no_room_for_is_counted(receivers: list[socket.socket]) -> None:
+    """What the kernel drops since nothing reads it is told apart from what never arrived."""
+    stream = StreamEngine(None, [], receivers[:1], TAG, RATE, SIZE)
+    receivers[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    stream._running = False
+    stream._thread.join(SOON)
+    for number in range(QUEUED):
+        send([receivers[0], receivers[-1]], number)
+
+    (dropped,) = stream.stop()["dropped"]
+
+    assert QUEUED // 2 < dropped < QUEUED
 
 
 def test_a_loop_ends_it(receivers: list[socket.socket]) -> None:
