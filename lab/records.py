@@ -129,6 +129,10 @@ def _hop(via: str | None, dev: str | None) -> str:
     return " ".join(filter(None, (f"via {via}" if via else "", f"dev {dev}" if dev else "")))
 
 
+SUPPRESSING = ("suppress_prefixlength", "suppress_ifgroup")
+"""What makes a rule pass over some of the routes that it finds, by ip-rule(8)'s words."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """A rule of policy routing; `src` and `dst` are prefixes, None: all."""
@@ -151,6 +155,7 @@ class Rule:
     uidrange: str | None = None
     goto: int | None = None
     suppress_prefixlength: int | None = None
+    suppress_ifgroup: int | None = None
     l3mdev: bool = False
 
     def __str__(self) -> str:
@@ -169,7 +174,7 @@ class Rule:
             f"from {self.src or 'all'}",
             *(f"{name} {value}" for name, value in matches.items() if value),
             "l3mdev" if self.l3mdev else leads,
-            f"suppress_prefixlength {self.suppress_prefixlength}" if self.suppress_prefixlength is not None else "",
+            *(f"{name} {value}" for name in SUPPRESSING if (value := getattr(self, name)) is not None),
             f"goto {self.goto}" if self.goto else self.action if self.action != "lookup" else "",
         ]
         return " ".join(filter(None, words))

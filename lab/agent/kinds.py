@@ -50,6 +50,7 @@ FORMS: dict[str, Form] = {
     "ip6addr": address,
     "l2addr": address,
     "asciiz": text,
+    "*ipaddr": bytes.hex,  # a list, which one address makes as long as a number
     "port_range": lambda value: "{}-{}".format(*struct.unpack("!HH", value)),
     "mode": lambda value: MODES.get(_network(value[::-1]), value.hex()) if len(value) == 4 else _host(value),
 }

@@ -228,7 +228,7 @@ def rules(transport: Transport) -> Iterator[Entry]:
     for message in transport.raw_dump(GETRULE, bytes(12)):
         family, to, source, tos, table, _, _, action, flags = struct.unpack_from("=BBBBBBBBI", message)
         parts = dict(attributes(message, 12))
-        limit = _number(parts, 14)
+        limit, group = _number(parts, 14), _number(parts, 13)
         yield {
             "family": FAMILIES.get(family, str(family)),
             "priority": _number(parts, 6) or 0,
@@ -248,6 +248,7 @@ def rules(transport: Transport) -> Iterator[Entry]:
             "action": RULE_ACTIONS.get(action, str(action)),
             "goto": _number(parts, 4),
             "suppress_prefixlength": None if limit == NO_LIMIT else limit,
+            "suppress_ifgroup": None if group == NO_LIMIT else group,
             "l3mdev": bool(parts.get(19, b"\0")[0]),
         }
 

@@ -49,6 +49,16 @@ FLOWER = {
     21: ("dst_port", "number"),
     73: ("ip_tos", "number"),
 }
+U32 = {
+    (0, 0x00FF0000): ("ip_tos", 16),
+    (8, 0x00FF0000): ("ip_proto", 16),
+    (12, 0xFFFFFFFF): ("src_ip", 0),
+    (16, 0xFFFFFFFF): ("dst_ip", 0),
+    (20, 0xFFFF0000): ("src_port", 16),
+    (20, 0x0000FFFF): ("dst_port", 0),
+}
+"""What u32 compares in an IPv4 packet without options, by offset and mask: flower's word, and the bits behind it."""
+SKBEDIT_TYPE = 7
 
 
 def qdiscs(transport: Transport) -> list[dict[str, Any]]:
@@ -152,8 +162,15 @@ def _match(kind: str, options: dict[int, bytes]) -> str:
         keys = selector[2]
         words = [struct.unpack_from("!IIii", selector, 16 + 16 * key)[:2] for key in range(keys)]
         offsets = [struct.unpack_from("=i", selector, 24 + 16 * key)[0] for key in range(keys)]
-        return " ".join(f"{value:08x}/{mask:08x} at {at}" for (mask, value), at in zip(words, offsets))
+        return " ".join(_compared(at, value, mask) for (mask, value), at in zip(words, offsets))
     return ""
+
+
+def _compared(at: int, value: int, mask: int) -> str:
+    if (at, mask) not in U32:
+        return f"{value:08x}/{mask:08x} at {at}"
+    word, shift = U32[at, mask]
+    return f"{word} {address(value.to_bytes(4, 'big')) if word.endswith('ip') else value >> shift}"
 
 
 def _classid(kind: str, options: dict[int, bytes]) -> str:
@@ -177,6 +194,8 @@ def _action(names: DeviceNames, parts: dict[int, bytes]) -> dict[str, Any]:
     if len(parameters) >= 12:
         # struct tc_gen of most actions; police has its verdict in the second word
         found["verdict"] = VERDICTS.get(struct.unpack_from("=i", parameters, 4 if kind == "police" else 8)[0], "?")
+    if kind == "skbedit" and any(options.get(SKBEDIT_TYPE, b"")):
+        found["verdict"] = f"packet type {_number(options[SKBEDIT_TYPE])}"
     if kind == "mirred" and len(parameters) >= 28:
         how, index = struct.unpack_from("=iI", parameters, 20)
         found["verdict"] = f"{MIRRED_ACTIONS.get(how, 'mirror to ingress of')} {names[index] or ''}"

@@ -8,7 +8,7 @@ enough to see what they do to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, summarize_address_range
 
 from lab.clouds import UDP
@@ -23,14 +23,15 @@ MAC = re.compile(r"0?1:0?0:5e(?::[0-9a-f]{1,2}){3}", re.IGNORECASE)
 HIGH = 239 << 24  # a MAC stands for 32 groups (RFC 1112): of them the one in 239.0.0.0/9 or 239.128.0.0/9
 
 
-def named(routes: Iterable[Route], rules: Iterable[FirewallRule]) -> list[str]:
-    """One group of each part of 224.0.0.0/4 that a host's routes (as read) or its firewall's rules name."""
-    found = dict.fromkeys([*_of_routes(routes), *(group for rule in rules for group in _of_rule(rule))])
+def named(routes: Iterable[Route], rules: Iterable[FirewallRule], filters: Iterable[Filter]) -> list[str]:
+    """One group of each part of 224.0.0.0/4 that a host's routes (as read), its firewall or its filters name."""
+    of_rules = (group for rule in rules for group in _of_rule(rule))
+    found = dict.fromkeys([*_of_routes(routes), *of_rules, *_of_filters(filters)])
     return [str(group) for group in found]
 
 
 def apart(
-    rules: Iterable[FirewallRule], policies: Iterable[Rule], filters: Iterable[Filter], tunnel: int | None
+    rules: Iterable[FirewallRule], policies: Iterable[Rule], filters: Sequence[Filter], tunnel: int | None
 ) -> list[dict[str, int]]:
     """
     What rules of firewalls and of routing and filters name, as a sender takes it.
@@ -43,9 +44,8 @@ def apart(
     ports += [int(rule.dport.partition("-")[0]) for rule in policies if rule.dport and rule.ipproto in (None, UDP)]
     sizes = [high - UDP_HEADERS for _, high in _numbers(rules, "length") if high > UDP_HEADERS]
     marks = [low for low, _ in _numbers(rules, "tos")] + [rule.tos for rule in policies]
-    words = [one.match.split() for one in filters if one.kind == "flower"]
-    for name, found in (("dst_port", ports), ("ip_tos", marks)):
-        found += [int(each[each.index(name) + 1], 0) for each in words if name in each]
+    ports += [int(value) for value in _compared(filters, "dst_port")]
+    marks += [int(value) for value in _compared(filters, "ip_tos")]
     named = (("port", [port for port in ports if port != tunnel]), ("size", sizes), ("tos", marks))
     return [{name: one} for name, each in named for one in [*dict.fromkeys(filter(None, each))][:MOST]]
 
@@ -53,6 +53,19 @@ def apart(
 def _numbers(rules: Iterable[FirewallRule], field: str) -> list[tuple[int, int]]:
     matches = [one for rule in rules for one in rule.matches(field) if not one.negated]
     return list(dict.fromkeys(value for one in matches for value in one.values or ()))
+
+
+def _compared(filters: Iterable[Filter], field: str) -> list[str]:
+    """The values that filters of traffic control compare a field with."""
+    words = [one.match.split() for one in filters]
+    return [each[each.index(field) + 1] for each in words if field in each]
+
+
+def _of_filters(filters: Iterable[Filter]) -> Iterator[IPv4Address]:
+    for value in _compared(filters, "dst_ip"):
+        network = IPv4Network(value, strict=False) if ":" not in value else MULTICAST
+        if network != MULTICAST and network.subnet_of(MULTICAST):
+            yield _member(network)
 
 
 def _of_routes(routes: Iterable[Route]) -> Iterator[IPv4Address]:

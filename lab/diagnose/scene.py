@@ -242,7 +242,8 @@ def _everything(lab: Lab, name: str) -> Questions:
 def _named_groups(before: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Groups that routes and rules of the hosts speak of, of many the first."""
     read = [each for each in before.values() if each]
-    found = dict.fromkeys(group for each in read for group in groups.named(each["routes"], each["firewall"]))
+    named = (groups.named(each["routes"], each["firewall"], each["filters"]) for each in read)
+    found = dict.fromkeys(group for each in named for group in each)
     return list(found)[: groups.MOST]
 
 

@@ -6,6 +6,7 @@ The program is loaded by bpf(2) and attached by route netlink, inside the node, 
 
 from __future__ import annotations
 
+from lab.clouds import GRE, UDP
 from lab.errors import EnvironmentProblem
 from lab.faults.places import victim
 from lab.faults.table import read
@@ -17,7 +18,7 @@ import ctypes, os, platform, socket, struct, sys
 def instruction(code, destination=0, source=0, offset=0, value=0):
     return struct.pack("<BBhi", code, destination | source << 4, offset, value)
 
-GRE, UDP, VXLAN, IPV4 = 47, 17, socket.htons(4789), socket.htons(0x0800)
+DROPPED, UDP, VXLAN, IPV4 = int(sys.argv[2]), 17, socket.htons(4789), socket.htons(0x0800)
 BYTE, HALF, WORD = 0x71, 0x69, 0x61
 program = [
     instruction(WORD, 2, 1, 0),             # r2 = data
@@ -28,7 +29,7 @@ program = [
     instruction(HALF, 5, 2, 12),
     instruction(0x55, 5, 0, 5, IPV4),       # not IPv4: pass
     instruction(BYTE, 5, 2, 23),
-    instruction(0x15, 5, 0, 5, GRE),        # GRE: drop
+    instruction(0x15, 5, 0, 5, DROPPED),    # the protocol: drop
     instruction(0x55, 5, 0, 2, UDP),        # not UDP: pass
     instruction(HALF, 5, 2, 36),
     instruction(0x15, 5, 0, 2, VXLAN),      # VXLAN: drop
@@ -59,9 +60,9 @@ if number:
 """
 
 
-def attach(lab: BuiltLab, host: str) -> None:
-    """Puts the program on a host's NIC; EnvironmentProblem where the kernel takes none."""
-    done = lab[host].node.run("python3", "-c", LOADER, lab.plans[host].nic)
+def attach(lab: BuiltLab, host: str, device: str = "", protocol: int = GRE) -> None:
+    """Puts the program, which drops a protocol and VXLAN, on a host's NIC; EnvironmentProblem where none can be."""
+    done = lab[host].node.run("python3", "-c", LOADER, device or lab.plans[host].nic, str(protocol))
     if done["status"] != 0:
         raise EnvironmentProblem(
             f"no XDP program could be attached at {host}: {done['errors'].strip()}",
@@ -73,8 +74,11 @@ FAULTS = read(
     """\
 xdp-drops-tunnel: an XDP program on a spoke's NIC drops GRE and VXLAN before a capture can see them
     red: PRE-03 PRE-04 BCAST-01; finding: xdp-drops at spoke {nic}
+xdp-drops-datagrams: an XDP program on a spoke's overlay device drops UDP that comes out of the tunnel
+    red: BCAST-01 MCAST-01; green: PRE-03; finding: xdp-drops at spoke {device}
     """,
     {
         "xdp-drops-tunnel": lambda lab: attach(lab, victim(lab).name),
+        "xdp-drops-datagrams": lambda lab: attach(lab, victim(lab).name, victim(lab).plan.device, UDP),
     },
 )

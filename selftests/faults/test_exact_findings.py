@@ -213,6 +213,90 @@ EXACT = {
         ),
         {"traffic-filtered"},
     ),
+    "a filter of one port, in the words of u32": (
+        Case(
+            "hub",
+            {
+                "hub": "tc qdisc add dev {port} clsact && "
+                "tc filter add dev {port} egress protocol ip u32 match ip dport 5007 0xffff action drop"
+            },
+            "gretap",
+        ),
+        {"traffic-filtered"},
+    ),
+    "a filter of one group": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "tc qdisc add dev {device} clsact && "
+                "tc filter add dev {device} ingress protocol ip flower dst_ip 239.77.1.2 action drop"
+            },
+            "gretap",
+        ),
+        {"traffic-filtered"},
+    ),
+    "a filter that makes packets another host's": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "tc qdisc add dev {device} clsact && "
+                "tc filter add dev {device} ingress protocol ip matchall action skbedit ptype otherhost"
+            },
+            "gretap",
+        ),
+        {"traffic-filtered"},
+    ),
+    "a filter that labels packets": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "tc qdisc add dev {device} clsact && "
+                "tc filter add dev {device} egress protocol ip matchall action mpls push protocol mpls_uc label 5"
+            },
+            "gretap",
+        ),
+        {"traffic-changed"},
+    ),
+    "a mirror whose copies come back": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip link add mon type veth peer name monp && ip link set mon up && ip link set monp up && "
+                "tc qdisc add dev {device} clsact && "
+                "tc filter add dev {device} ingress matchall action mirred egress mirror dev mon"
+            },
+            "gretap",
+        ),
+        {"traffic-filtered"},
+    ),
+    "a queue of classes without a class": (
+        Case("spoke2", {"spoke2": "tc qdisc replace dev {device} root drr"}, "gretap"),
+        {"traffic-impaired"},
+    ),
+    "a rule of the main table that passes over the overlay's device": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip link set {device} group 5 && ip rule del priority 32766 && "
+                "ip rule add priority 100 table main suppress_ifgroup 5"
+            },
+        ),
+        {"main-table-unused"},
+    ),
+    "reserved frames that one port forwards": (
+        Case("hub", {"hub": "ip link set {port} type bridge_slave group_fwd_mask 0xfff8"}),
+        {"reserved-forwarded"},
+    ),
+    "a mistyped overlay address": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip addr flush dev {device} && ip addr add 172.16.245.3/24 dev {device} && "
+                "ip route add 224.0.0.0/4 dev {device}"
+            },
+        ),
+        {"overlay-address-missing"},
+    ),
     "a filter in another chain": (
         Case(
             "spoke2",

@@ -65,6 +65,8 @@ UNUSUAL = (
         ),
     ),
     ("spoke1", ("ip rule add ipproto tcp tos 0x04 blackhole",)),
+    ("spoke1", ("iptables -t mangle -A OUTPUT -p tcp -j DSCP --set-dscp 10",)),
+    ("spoke1", ("tc qdisc add dev {device} root hfsc",)),
     (
         "spoke1",  # a host that lets in what it has to
         (

@@ -27,9 +27,17 @@ from selftests.faults.test_designs import Case
 BOND, PRP = "two-hubs-bond", "two-hubs-prp"
 BELIEVED_WITHIN = 10.0  # seconds
 
+ROUND_ROBIN = (
+    "ip link del bond1 && ip link add bond1 mtu 8962 type bond mode balance-rr && "
+    "for leg in gretap1 gretap2; do ip link set $leg down && ip link set $leg master bond1; done && "
+    "ip link set bond1 up && ip addr add 172.16.254.2/24 dev bond1 && ip route add 224.0.0.0/4 dev bond1"
+)
 CASES = (
     Case(BOND, "spoke1", "ip link set bond1 type bond arp_interval 0", "bond-not-watching", "bond1"),
     Case(BOND, "spoke2", "ip link set bond1 type bond arp_ip_target 172.16.254.1", "bond-not-watching", "bond1"),
+    Case(BOND, "spoke1", "ip link set bond1 type bond arp_ip_target 10.0.0.99", "bond-not-watching", "bond1"),
+    Case(BOND, "spoke1", "ip link set bond1 type bond all_slaves_active 1", "bond-of-both", "bond1"),
+    Case(BOND, "spoke1", ROUND_ROBIN, "bond-of-both", "bond1"),
     Case(BOND, "hub2", "ip link set gretap3 nomaster", "port-not-bridged", "gretap3"),
     Case(BOND, "spoke2", "ip link set gretap2 nomaster", "leg-not-bonded", "gretap2"),
     Case(BOND, "spoke2", "ip link del bond1", "bond-missing", "bond1"),

@@ -24,7 +24,12 @@ def overlay_address(scene: Scene) -> Iterator[Finding]:
             moved = "".join(f"ip addr del {address} dev {name} && " for name, address in elsewhere)
             found = f"{plan.overlay.ip} is on {elsewhere[0][0]}" if elsewhere else f"no device has {plan.overlay.ip}"
             code = "hub-address-missing" if plan.is_hub else "overlay-address-missing"
-            yield host.declared(code, device, found, f"{moved}{commands.placed(scene.topology, plan)}")
+            # behind others it would not be the one that packets are sent from
+            taken = {each.overlay.ip for each in scene.topology.nodes}
+            others = [one for one in host.seen.addresses_of(device) if one.ip not in taken]
+            moved += "".join(f"ip addr del {one} dev {device} ; " for one in others)
+            behind = "".join(f" && ip addr add {one} dev {device}" for one in others)
+            yield host.declared(code, device, found, f"{moved}{commands.placed(scene.topology, plan)}{behind}")
         elif plan.overlay not in own:
             wrong = own[0]
             held = [one for one in host.readings["addresses"] if (one.dev, one.local) == (device, str(wrong.ip))]

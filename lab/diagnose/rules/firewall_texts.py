@@ -28,6 +28,7 @@ from lab.firewall.verdicts import Firewall, Verdict
 from lab.model import ALL_HOSTS, Finding
 
 IGMP_NUMBER, ALL_QUERIERS = 2, "224.0.0.22"
+CONNECTIONLESS = (1, IGMP_NUMBER, UDP, GRE, 58)  # ICMP and ICMPv6 among them
 CONGESTED = 3
 """Both bits of ECN, whatever the others are: Congestion Experienced (RFC 3168 section 5)."""
 
@@ -36,10 +37,10 @@ def by_text(scene: Scene) -> Iterator[Finding]:
     """Rules whose text shows that they break something that the trial does not send."""
     for host in scene.hosts.values():
         for rule in host.firewall:
-            if rule.sets("ttl"):
+            if rule.sets("ttl") and _concerns(rule):
                 place = host.plan.nic if of_carrier(host, rule) else host.plan.device
                 yield host.declared("ttl-rewritten", place, quoted(rule), deleted(rule))
-            if rule.sets("tos") and (found := _marked(scene, host, rule)):
+            if rule.sets("tos") and _concerns(rule) and (found := _marked(scene, host, rule)):
                 yield found
             if rule.family in ("bridge", "arp") and rule.sets("address", "mac") and rule.hits:
                 yield host.declared("nat-rewrites", host.plan.device, counted(rule), deleted(rule))
@@ -108,6 +109,13 @@ def _strict(rule: FirewallRule) -> bool:
     missing = any(one.values in (("0",), ("False",)) and not one.negated for one in routed)
     strict = missing or ({"rpfilter", "--invert"} <= fields and "--loose" not in fields)
     return strict and rule.family != "ip6" and all("ip" in (one.values or ()) for one in rule.matches("ethertype"))
+
+
+def _concerns(rule: FirewallRule) -> bool:
+    """Whether it may take tunnel packets, or what is sent to groups and to everyone; what is TCP's is not."""
+    version = "ip6" if rule.family == "ip6" else "ip"
+    packets = [PacketPattern(number, kind=None, ethertype=version) for number in CONNECTIONLESS]
+    return any(rule.takes(one) is not False for one in packets)
 
 
 def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None:

@@ -64,11 +64,10 @@ def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
 def overlay(scene: Scene) -> Iterator[Finding]:
     """Every host reaches the others' overlay addresses by its overlay device."""
     for host in scene.hosts.values():
-        if host.device is None or not host.device.up or not host.seen.addresses_of(host.plan.device):
+        if host.device is None or not host.device.up or in_vrf(host, host.plan.device):
             continue
-        own = [address for address in host.seen.addresses_of(host.plan.device) if address.ip == host.plan.overlay.ip]
-        if in_vrf(host, host.plan.device) or (own and host.plan.overlay not in own):
-            continue  # with another prefix the address has another route: `addresses.as_configured`
+        if host.plan.overlay not in host.seen.addresses_of(host.plan.device):
+            continue  # the route comes with the address and its prefix: `addresses.overlay_address`
         reported: set[object] = set()
         for other in scene.hosts.values():
             if other is host or any(address.ip == other.plan.overlay.ip for _, address in host.seen.addresses):

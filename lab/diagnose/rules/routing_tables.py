@@ -172,9 +172,9 @@ def _overlaps(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
 
 def _usual(rule: Rule) -> bool:
     """Whether it sends everything to a table of the kernel's own, or is the kernel's for its VRFs."""
-    picky = _network(rule.src) or _network(rule.dst) or rule.iif or rule.oif or rule.fwmark
-    picky = picky or rule.suppress_prefixlength is not None
-    return rule.l3mdev or (not picky and rule.table in TABLES)
+    picky = _network(rule.src) or _network(rule.dst)
+    plain = replace(rule, src=None, dst=None) == Rule(rule.family, rule.priority, rule.table)
+    return rule.l3mdev or (not picky and plain and rule.table in TABLES)
 
 
 def _first(rule: Rule) -> bool:

@@ -114,6 +114,7 @@ FLAGS = (
     PortFlag("proxy_arp_wifi", 0, "arp-suppressed", BY_IP),
     PortFlag("mcast_to_unicast", 0, "multicast-as-unicast"),
     PortFlag("vlan_tunnel", 0, "vlan-tunnel"),
+    PortFlag("group_fwd_mask", 0, "reserved-forwarded", "ip link set {port} type bridge_slave {word} 0"),
 )
 LEAST_ISOLATED = 2  # ports: isolated ones do not forward to each other
 ISOLATED, JOINED = PortFlag("isolated", 0, "port-isolated"), PortFlag("isolated", 1, "port-not-isolated")

@@ -21,10 +21,12 @@ UNITS = {
 }
 """What a queue does to packets, and in which units."""
 IMPAIRING = ("loss", "duplicate", "reorder", "corrupt", "delay", "jitter", "rate")
-CHANGING = ("pedit", "nat", "vlan", "skbmod", "ct")
+CHANGING = ("pedit", "nat", "vlan", "skbmod", "ct", "mpls", "ife", "tunnel_key")
 PASSING = ("ok", "unspec", "pipe", "reclassify")
+ARRIVING = ("cloud", "decapsulation")
+"""Where a packet is lost that another device has sent, and its own has not received."""
 # no queues of their own: what is dropped there a filter dropped, or the queue of a class
-HOOKS = ("clsact", "ingress", "prio", "drr", "ets", "mq", "mqprio")
+HOOKS = ("clsact", "ingress", "prio", "ets", "mq", "mqprio")
 
 
 def queues(scene: Scene) -> Iterator[Finding]:
@@ -82,12 +84,13 @@ def filters(scene: Scene) -> Iterator[Finding]:
 
 
 def xdp(scene: Scene) -> Iterator[Finding]:
-    """An XDP program on a NIC that tunnel packets were sent to and never seen at: it runs before captures."""
+    """An XDP program on a device that packets were sent to and never seen at: it runs before captures."""
+    entered = {(one.missing.node, one.missing.interface) for one in scene.losses if one.stage in ARRIVING}
     for host in scene.hosts.values():
-        nic = host.seen.devices.get(host.plan.nic)
-        unseen = [loss for loss in scene.losses if loss.stage == "cloud" and loss.missing.node == host.name]
-        if nic is not None and nic.xdp and unseen:
-            yield host.declared("xdp-drops", nic.name, mode=nic.xdp)
+        for name in (host.plan.nic, *scene.topology.devices(host.name)):
+            device = host.seen.devices.get(name)
+            if device is not None and device.xdp and (host.name, name) in entered:
+                yield host.declared("xdp-drops", name, mode=device.xdp)
 
 
 def _acts(scene: Scene, found: Filter) -> bool:
@@ -98,8 +101,9 @@ def _acts(scene: Scene, found: Filter) -> bool:
 
 def _matters(scene: Scene, action: Mapping[str, Any]) -> bool:
     verdict = str(action["verdict"])
-    if verdict.startswith("mirror"):  # a copy for a capture, unless it goes where the overlay is
-        return verdict.split()[-1] in {name for host in scene.hosts.values() for name in (host.plan.nic, *_ends(scene))}
+    if verdict.startswith("mirror"):  # a copy for a capture, unless it goes where the overlay is, or comes back
+        back = any(one.repeated(name) for one in scene.trial.exchanges for name in one.receivers)
+        return back or verdict.split()[-1] in {*_ends(scene), *(host.plan.nic for host in scene.hosts.values())}
     return verdict not in PASSING or action["kind"] in CHANGING
 
 

@@ -9,6 +9,7 @@ from lab.diagnose.codes import declared
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import TICKS, Finding
 from lab.overlay import commands, failover_timers
+from lab.overlay.plan import ACTIVE_BACKUP
 from lab.topologies import ROLE
 
 KINDS = {"bond": "bond", "prp": "hsr"}
@@ -32,6 +33,21 @@ def missing(scene: Scene) -> Iterator[Finding]:
             if master != host.plan.device:
                 joined = commands.joined(host.plan, port)
                 yield host.declared("leg-not-bonded", port, master=master or "none", joined=joined)
+
+
+def one_leg(scene: Scene) -> Iterator[Finding]:
+    """Every bond uses one tunnel at a time: both hubs forward broadcast to both, and each would arrive twice."""
+    for host in scene.spokes:
+        device = host.device
+        if host.plan.holder != "bond" or device is None or device.kind != "bond":
+            continue
+        mode, every = device.details.get("mode", ACTIVE_BACKUP), device.details.get("all_slaves_active", 0)
+        if mode != ACTIVE_BACKUP:
+            fix = f"ip link del {device.name} && {commands.over_both(scene.topology, host.plan)}"
+            yield host.declared("bond-of-both", device.name, f"mode {mode}; expected {ACTIVE_BACKUP}", fix)
+        elif every:
+            fix = f"ip link set {device.name} type bond all_slaves_active 0"
+            yield host.declared("bond-of-both", device.name, f"all_slaves_active {every}; expected 0", fix)
 
 
 def watched(scene: Scene) -> Iterator[Finding]:
@@ -104,4 +120,4 @@ def _prp(scene: Scene) -> list[HostScene]:
     return [host for host in scene.spokes if host.plan.holder == "prp"]
 
 
-RULES = (missing, watched, one_mac, apart, spanning, one_master)
+RULES = (missing, one_leg, watched, one_mac, apart, spanning, one_master)
