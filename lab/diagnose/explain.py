@@ -13,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
@@ -22,13 +23,21 @@ from lab.diagnose.codes import declared
 from lab.diagnose.effects import LETTING_THROUGH, NOTHING, OF_THE_KERNEL, PINGS, can_lose, lossy
 from lab.diagnose.losses import Loss
 from lab.diagnose.safe_fixes import careful
-from lab.diagnose.scene import Scene
+from lab.diagnose.scene import HostScene, Scene
 from lab.errors import NotApplicable
 from lab.model import Finding
 from lab.probes.deadlines import Flow, FlowKind
 
 BY_ITS_DROPS = frozenset({"tunnel-packets-dropped", "firewall-drops"})
 """What a firewall's rule is called that is known by its counter alone."""
+
+HOSTS: Mapping[str, Callable[[Scene], Iterable[HostScene | None]]] = {
+    "host": lambda scene: scene.hosts.values(),
+    "bridging": lambda scene: scene.bridging,
+    "spoke": lambda scene: scene.spokes,
+    "hub": lambda scene: [scene.hub],
+}
+"""The hosts for each of which a rule runs, by the parameter that it takes."""
 
 Rule = Callable[..., Iterable[Finding]]
 
@@ -88,13 +97,21 @@ def causes(scene: Scene) -> list[Finding]:
     return findings
 
 
-def _each(rules: Iterable[Rule], *looked_at: object) -> list[Finding]:
-    found: dict[tuple[str, str, str, str], Finding] = {}
+def _each(rules: Iterable[Rule], scene: Scene, found: Sequence[Finding] = ()) -> list[Finding]:
+    made: dict[tuple[str, str, str, str], Finding] = {}
     for rule in rules:
         with contextlib.suppress(NotApplicable):  # a rule about a hub, where there is none
-            for finding in rule(*looked_at):
-                found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
-    return list(found.values())
+            for finding in run(rule, scene, found):
+                made.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
+    return list(made.values())
+
+
+def run(rule: Rule, scene: Scene, found: Sequence[Finding] = ()) -> Iterator[Finding]:
+    """What a rule finds that is given what its parameters name (`rules`)."""
+    names = inspect.signature(rule).parameters
+    for host in next((HOSTS[name](scene) for name in names if name in HOSTS), [None]):
+        given = {"scene": scene, "found": found, **dict.fromkeys(HOSTS, host)}
+        yield from rule(**{name: given[name] for name in names})
 
 
 def _once(findings: Sequence[Finding]) -> Iterator[Finding]:

@@ -100,4 +100,4 @@ def test_no_loss_is_silent_or_another_findings_evidence(machine, monkeypatch, st
 
 def found(rule: explain.Rule, seen: Scene) -> set[str]:
     """The codes of what a rule finds."""
-    return {one.code for one in rule(seen)}
+    return {one.code for one in explain.run(rule, seen)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lab.diagnose.codes import declared
 from lab.diagnose.parameters import CONNECTIONS, MOST_CONNECTIONS
-from lab.diagnose.scene import Scene
+from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.probes.neighbour_tables import LIMIT, FullTable
 
@@ -16,12 +16,11 @@ ELSEWHERE = "  # on the machine that has the kernel of {}"
 DROPPED, FULL = "Conntrack:drop", 0.9
 
 
-def loopback(scene: Scene) -> Iterator[Finding]:
+def loopback(host: HostScene) -> Iterator[Finding]:
     """The loopback device is up, by which a host answers itself."""
-    for host in scene.hosts.values():
-        device = host.seen.devices.get(LOOPBACK)
-        if device is not None and not device.up:
-            yield host.declared("loopback-down", LOOPBACK)
+    device = host.seen.devices.get(LOOPBACK)
+    if device is not None and not device.up:
+        yield host.declared("loopback-down", LOOPBACK)
 
 
 def neighbours(scene: Scene) -> Iterator[Finding]:
@@ -43,15 +42,14 @@ def no_room(table: FullTable) -> Finding:
     )
 
 
-def connections(scene: Scene) -> Iterator[Finding]:
+def connections(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The kernels have room for the connections that they track."""
-    for host in scene.hosts.values():
-        dropped, held, most = host.counted.get(DROPPED, 0), *map(host.parameter, (CONNECTIONS, MOST_CONNECTIONS))
-        if dropped and held >= FULL * most:  # with room, the kernel drops what it tracked twice at the same time
-            found = f"{held} connections, room for {most}"
-            found = f"{found}; {dropped} packets dropped (drop in /proc/net/stat/nf_conntrack)"
-            elsewhere = ELSEWHERE.format(host.name) if scene.planned else ""
-            yield host.declared("conntrack-full", "", found, more=TIMES * most, elsewhere=elsewhere)
+    dropped, held, most = host.counted.get(DROPPED, 0), *map(host.parameter, (CONNECTIONS, MOST_CONNECTIONS))
+    if dropped and held >= FULL * most:  # with room, the kernel drops what it tracked twice at the same time
+        found = f"{held} connections, room for {most}"
+        found = f"{found}; {dropped} packets dropped (drop in /proc/net/stat/nf_conntrack)"
+        elsewhere = ELSEWHERE.format(host.name) if scene.planned else ""
+        yield host.declared("conntrack-full", "", found, more=TIMES * most, elsewhere=elsewhere)
 
 
 RULES = (loopback, neighbours, connections)

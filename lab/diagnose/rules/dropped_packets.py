@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from lab.clouds import UDP
 from lab.diagnose.codes import CODES
 from lab.diagnose.rules.firewall_exceptions import IGMP, excepted, hooks, inserted, quoted
-from lab.diagnose.scene import HostScene, Scene
+from lab.diagnose.scene import HostScene
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.model import Finding
@@ -48,19 +48,18 @@ DROPPED = (
 )
 
 
-def named(scene: Scene) -> Iterator[Finding]:
+def named(host: HostScene) -> Iterator[Finding]:
     """No rule drops what a row names."""
-    for host in scene.hosts.values():
-        for row in DROPPED:
-            for rule in host.firewall:
-                if _drops(host, rule, row) and not excepted(host, rule, row.accept):
-                    yield host.finding(
-                        row.code,
-                        host.plan.nic if row.of == "underlay" else host.plan.device,
-                        f"{host.name}'s firewall {CODES[row.code].means}",
-                        quoted(rule),
-                        inserted(rule, row.accept),
-                    )
+    for row in DROPPED:
+        for rule in host.firewall:
+            if _drops(host, rule, row) and not excepted(host, rule, row.accept):
+                yield host.finding(
+                    row.code,
+                    host.plan.nic if row.of == "underlay" else host.plan.device,
+                    f"{host.name}'s firewall {CODES[row.code].means}",
+                    quoted(rule),
+                    inserted(rule, row.accept),
+                )
 
 
 def _drops(host: HostScene, rule: FirewallRule, row: Dropped) -> bool:

@@ -32,47 +32,46 @@ CONGESTED = 3
 """Both bits of ECN, whatever the others are: Congestion Experienced (RFC 3168 section 5)."""
 
 
-def by_text(scene: Scene) -> Iterator[Finding]:
+def by_text(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Rules whose text shows that they break something that the trial does not send."""
-    for host in scene.hosts.values():
-        for rule in host.firewall:
-            if rule.sets("ttl"):
-                place = host.plan.nic if of_carrier(host, rule) else host.plan.device
-                yield host.declared("ttl-rewritten", place, quoted(rule), deleted(rule))
-            if rule.sets("tos") and (found := _marked(scene, host, rule)):
-                yield found
-            if rule.family in ("bridge", "arp") and rule.sets("address", "mac") and rule.hits:
-                yield host.declared("nat-rewrites", host.plan.device, counted(rule), deleted(rule))
-        yield from _stateful(scene, host)
+    for rule in host.firewall:
+        if rule.sets("ttl"):
+            place = host.plan.nic if of_carrier(host, rule) else host.plan.device
+            yield host.declared("ttl-rewritten", place, quoted(rule), deleted(rule))
+        if rule.sets("tos") and (found := _marked(scene, host, rule)):
+            yield found
+        if rule.family in ("bridge", "arp") and rule.sets("address", "mac") and rule.hits:
+            yield host.declared("nat-rewrites", host.plan.device, counted(rule), deleted(rule))
+    yield from _stateful(scene, host)
 
 
-def igmp(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+def igmp(host: HostScene, found: Sequence[Finding]) -> Iterator[Finding]:
     """IGMP that a host drops, by a rule about it or because no rule accepts it: then no querier learns its groups."""
-    for host in scene.hosts.values():
-        device = host.plan.device
-        query = PacketPattern(IGMP_NUMBER, incoming=device, destination=ALL_HOSTS, kind="multicast")
-        report = replace(query, incoming=None, outgoing=device, source=host.plan.address(), destination=ALL_QUERIERS)
-        datagrams = [replace(one, protocol=UDP, destination=None) for one in (query, report)]
-        naming = [rule for rule in host.firewall if rule.drops and rule.names(protocol=IGMP_NUMBER)]
-        named = [(rule, quoted(rule)) for rule in naming if not excepted(host, rule, IGMP)]
-        dropping = {one.rule for one in found if (one.code, one.node) == ("firewall-drops", host.name)}
-        refusing = [*_refusing(host, query, datagrams[0]), *_refusing(host, report, datagrams[1])]
-        others = [(base, one.why) for base, one in refusing if one.rule and quoted(one.rule) not in dropping]
-        for rule, evidence in named or others:
-            yield host.declared("igmp-filtered", device, evidence, inserted(rule, IGMP))
+    device = host.plan.device
+    query = PacketPattern(IGMP_NUMBER, incoming=device, destination=ALL_HOSTS, kind="multicast")
+    report = replace(query, incoming=None, outgoing=device, source=host.plan.address(), destination=ALL_QUERIERS)
+    datagrams = [replace(one, protocol=UDP, destination=None) for one in (query, report)]
+    naming = [rule for rule in host.firewall if rule.drops and rule.names(protocol=IGMP_NUMBER)]
+    named = [(rule, quoted(rule)) for rule in naming if not excepted(host, rule, IGMP)]
+    dropping = {one.rule for one in found if (one.code, one.node) == ("firewall-drops", host.name)}
+    refusing = [*_refusing(host, query, datagrams[0]), *_refusing(host, report, datagrams[1])]
+    others = [(base, one.why) for base, one in refusing if one.rule and quoted(one.rule) not in dropping]
+    for rule, evidence in named or others:
+        yield host.declared("igmp-filtered", device, evidence, inserted(rule, IGMP))
 
 
-def compared(scene: Scene) -> Iterator[Finding]:
+def compared(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """
     GRE that a host does not let out by refusing whatever its chains do not name: tests send it beside VXLAN.
 
     What it does not let in is captured before, and harms nothing.
     """
-    for host in scene.hosts.values() if scene.planned and tunnels.kind(scene.topology.options.kind).port else ():
-        leaving = PacketPattern(GRE, outgoing=host.plan.nic, source=host.plan.address("underlay"))
-        for rule, dropped in _refusing(host, leaving, replace(leaving, protocol=UDP)):
-            exception = inserted(rule, ("-p gre", "meta l4proto gre"))
-            yield host.declared("control-dropped", host.plan.nic, f"GRE: {dropped.why}", exception)
+    if not (scene.planned and tunnels.kind(scene.topology.options.kind).port):
+        return
+    leaving = PacketPattern(GRE, outgoing=host.plan.nic, source=host.plan.address("underlay"))
+    for rule, dropped in _refusing(host, leaving, replace(leaving, protocol=UDP)):
+        exception = inserted(rule, ("-p gre", "meta l4proto gre"))
+        yield host.declared("control-dropped", host.plan.nic, f"GRE: {dropped.why}", exception)
 
 
 def _refusing(host: HostScene, packet: PacketPattern, other: PacketPattern) -> Iterator[tuple[FirewallRule, Verdict]]:
@@ -85,20 +84,19 @@ def _refusing(host: HostScene, packet: PacketPattern, other: PacketPattern) -> I
                 yield chain[0], dropped
 
 
-def reverse_path(scene: Scene) -> Iterator[Finding]:
+def reverse_path(host: HostScene) -> Iterator[Finding]:
     """A rule that drops packets whose source is routed elsewhere, whatever rp_filter is (RFC 3704)."""
-    for host in scene.hosts.values():
-        exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
-        filtering = max(host.parameter("rp_filter", device) for device in ("all", host.plan.device))
-        for rule in host.firewall:
-            if not rule.drops or not _strict(rule) or excepted(host, rule, exception) or of_carrier(host, rule):
-                continue
-            yield host.declared(
-                "reverse-path-rule",
-                host.plan.device,
-                f"{quoted(rule)}; rp_filter is {filtering}",
-                inserted(rule, exception),
-            )
+    exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
+    filtering = max(host.parameter("rp_filter", device) for device in ("all", host.plan.device))
+    for rule in host.firewall:
+        if not rule.drops or not _strict(rule) or excepted(host, rule, exception) or of_carrier(host, rule):
+            continue
+        yield host.declared(
+            "reverse-path-rule",
+            host.plan.device,
+            f"{quoted(rule)}; rp_filter is {filtering}",
+            inserted(rule, exception),
+        )
 
 
 def _strict(rule: FirewallRule) -> bool:

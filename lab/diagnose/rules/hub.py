@@ -12,35 +12,32 @@ from lab.overlay.readback import Device
 FORWARDING = 3  # the state as bridge(8) takes it
 
 
-def bridge(scene: Scene) -> Iterator[Finding]:
+def bridge(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
     """Every bridge between tunnels is there, up, and forwards what it must and nothing more."""
-    for host in scene.bridging:
-        yield from _bridge(scene, host)
-
-
-def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
-    device, topology, name = hub.device, scene.topology, hub.plan.device
-    wanted = topology.bridge_mac(hub.plan)
+    device, topology, name = bridging.device, scene.topology, bridging.plan.device
+    wanted = topology.bridge_mac(bridging.plan)
     if device is None or device.kind != "bridge":
         # a tunnel that is missing too is made a port when it is made
-        joined = [port for port in topology.ports(hub.name) if port in hub.seen.devices]
+        joined = [port for port in topology.ports(bridging.name) if port in bridging.seen.devices]
         pinned = f"address {wanted} " if scene.planned and wanted else ""
         ports = "".join(f"ip link set {port} up master {name} && " for port in joined)
         made = f"ip link add {name} {pinned}type bridge && {ports}ip link set {name} up"
-        placed = commands.placed(topology, hub.plan)
-        yield hub.declared("bridge-missing", name, fix=f"{made} && {placed}", devices=", ".join(hub.seen.devices))
+        placed = commands.placed(topology, bridging.plan)
+        yield bridging.declared(
+            "bridge-missing", name, fix=f"{made} && {placed}", devices=", ".join(bridging.seen.devices)
+        )
         return
     if not device.up:
-        yield hub.declared("bridge-down", device.name, route=commands.route(topology, hub.plan))
+        yield bridging.declared("bridge-down", device.name, route=commands.route(topology, bridging.plan))
     cut = any(loss.stage == "forwarding" for loss in scene.losses)
-    vlans = _untagged(hub, device)
+    vlans = _untagged(bridging, device)
     # frames of one VLAN pass between the bridge and all of its ports
     parted = "" in vlans.values() or len(set(vlans.values())) > 1
     if device.details.get("vlan_filtering") and (scene.planned or cut) and parted:
         listed = ", ".join(f"{port} {each or 'none'}" for port, each in vlans.items())
-        yield hub.declared("vlan-filtering", name, vlans=listed)
+        yield bridging.declared("vlan-filtering", name, vlans=listed)
     if scene.planned and wanted and device.mac != wanted:
-        yield hub.declared("bridge-mac-not-pinned", device.name, mac=device.mac, expected=wanted)
+        yield bridging.declared("bridge-mac-not-pinned", device.name, mac=device.mac, expected=wanted)
 
 
 def _untagged(host: HostScene, bridge: Device) -> dict[str, str]:
@@ -50,13 +47,12 @@ def _untagged(host: HostScene, bridge: Device) -> dict[str, str]:
     return {name: ", ".join(str(one.vid) for one in vlans if one.dev == name) for name in names}
 
 
-def ports(scene: Scene) -> Iterator[Finding]:
+def ports(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
     """Every tunnel of a host with a bridge is a port of it and does what a port does."""
-    for host in scene.bridging:
-        if host.device is not None and host.device.kind == "bridge":  # `bridge-missing` makes them ports
-            for peer in scene.topology.peers(host.name):
-                if (port := scene.end(host, peer)) is not None:
-                    yield from _port(scene, host, port, peer)
+    if bridging.device is not None and bridging.device.kind == "bridge":  # `bridge-missing` makes them ports
+        for peer in scene.topology.peers(bridging.name):
+            if (port := scene.end(bridging, peer)) is not None:
+                yield from _port(scene, bridging, port, peer)
 
 
 def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
@@ -83,19 +79,21 @@ def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Fi
     yield host.declared("port-blocked", port.name, found, fix)
 
 
-def strangers(scene: Scene) -> Iterator[Finding]:
+def strangers(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """Ports that are no tunnels of the overlay."""
-    hub, bridge = scene.hub, scene.topology.bridge
-    planned = set(scene.topology.ports(hub.name))
+    bridge = scene.topology.bridge
     for port in hub.seen.ports_of(bridge):
-        if port.name in planned or port.tunnel is not None or not (scene.planned or port.name == hub.plan.nic):
+        if (
+            port.name in scene.topology.ports(hub.name)
+            or port.tunnel is not None
+            or not (scene.planned or port.name == hub.plan.nic)
+        ):
             continue
         yield hub.declared("stray-port", port.name, f"{port.kind or 'a NIC'}, master {bridge}")
 
 
-def forwarding_entries(scene: Scene) -> Iterator[Finding]:
+def forwarding_entries(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """No static entry of the forwarding table holds a spoke's MAC on another port, or for the hub's own (permanent)."""
-    hub = scene.hub
     owners = {spoke.device.mac: spoke for spoke in scene.spokes if spoke.device is not None}
     if hub.device is not None:
         owners.setdefault(hub.device.mac, hub)

@@ -15,19 +15,18 @@ SHOW = "ip xfrm policy list    # and delete the one that is meant"
 STAGES = ("encapsulation", "decapsulation", "sending", "delivery")
 
 
-def policies(scene: Scene) -> Iterator[Finding]:
+def policies(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Nothing that was lost at a host was lost to IPsec."""
-    for host in scene.hosts.values():
-        risen = {name: count for name, count in host.counted.items() if name.startswith(COUNTERS) and count > 0}
-        stages = {loss.stage for loss in scene.losses if loss.node == host.name} & set(STAGES)
-        sent = [one for one in scene.trial.exchanges if (one.sender, one.network) == (host.name, "overlay")]
-        stages |= {"sending"} if any(exchange.refused for exchange in sent) else set()
-        if not risen or not stages:
-            continue
-        carried = stages & {"encapsulation", "decapsulation"}
-        found = ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items()))
-        fix = _removing(scene, host, risen, carried=bool(carried)) if scene.planned else SHOW
-        yield host.declared("ipsec-drops", host.plan.nic if carried else host.plan.device, found, fix)
+    risen = {name: count for name, count in host.counted.items() if name.startswith(COUNTERS) and count > 0}
+    stages = {loss.stage for loss in scene.losses if loss.node == host.name} & set(STAGES)
+    sent = [one for one in scene.trial.exchanges if (one.sender, one.network) == (host.name, "overlay")]
+    stages |= {"sending"} if any(exchange.refused for exchange in sent) else set()
+    if not risen or not stages:
+        return
+    carried = stages & {"encapsulation", "decapsulation"}
+    found = ", ".join(f"{name} rose by {count}" for name, count in sorted(risen.items()))
+    fix = _removing(scene, host, risen, carried=bool(carried)) if scene.planned else SHOW
+    yield host.declared("ipsec-drops", host.plan.nic if carried else host.plan.device, found, fix)
 
 
 def _removing(scene: Scene, host: HostScene, risen: Iterable[str], *, carried: bool) -> str:

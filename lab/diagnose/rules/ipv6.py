@@ -87,9 +87,9 @@ def filtered(scene: Scene) -> Iterator[Finding]:
                 yield host.declared("icmpv6-filtered", host.plan.device, counted(rule), inserted(rule, ICMPV6))
 
 
-def bridged(scene: Scene) -> Iterator[Finding]:
+def bridged(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """A rule of the hub for what it routes or bridges, which drops IPv6 packets between spokes."""
-    hub, bridge = scene.hub, scene.topology.bridge
+    bridge = scene.topology.bridge
     if not any(_is_silent(scene, host) for host in scene.spokes):
         return
     by_bridge = hub.device is not None and hub.device.details.get("nf_call_ip6tables")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.diagnose.rules.settings import GROUPS, LEAST_GROUPS
-from lab.diagnose.scene import Scene
+from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.probes.membership import groups_of
 from lab.probes.snooping import is_listed, port_of, prunes, versions_of
@@ -24,9 +24,9 @@ def _planned(scene: Scene, name: str, otherwise: int) -> int:
     return scene.topology.bridge_data.get(f"mcast_{name}", otherwise)
 
 
-def bridge(scene: Scene) -> Iterator[Finding]:
+def bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """The bridge snoops, its group table is large enough, and memberships outlive the query interval."""
-    hub, name = scene.hub, scene.topology.bridge
+    name = scene.topology.bridge
     snooping, groups = _parameter(scene, "snooping"), _parameter(scene, "hash_max")
     if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "hash_max", GROUPS)):
         yield hub.declared("group-table-small", name, groups=groups, snooping=snooping, wanted=GROUPS)
@@ -39,12 +39,11 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         yield hub.declared("memberships-expire", name, held=held, every=every, wanted=wanted)
 
 
-def ports(scene: Scene) -> Iterator[Finding]:
+def ports(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """No port is taken for a multicast router's unless there is one."""
-    for spoke in scene.spokes:
-        port = scene.end(scene.hub, spoke.name)
-        if port is not None and scene.planned and port.flag("mcast_router") == ALWAYS_A_ROUTER:
-            yield scene.hub.declared("router-port", port.name)
+    port = scene.end(scene.hub, spoke.name)
+    if port is not None and scene.planned and port.flag("mcast_router") == ALWAYS_A_ROUTER:
+        yield scene.hub.declared("router-port", port.name)
 
 
 def queriers(scene: Scene) -> Iterator[Finding]:
@@ -66,9 +65,8 @@ def _elsewhere(scene: Scene) -> Iterator[Finding]:
         yield spoke.declared("querier-elsewhere", spoke.plan.device, port=port.name, uses=uses)
 
 
-def pruned(scene: Scene) -> Iterator[Finding]:
+def pruned(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """Groups go to their members: what was sent to one, and not to broadcast, does not end at a member's port."""
-    hub = scene.hub
     queried = hub.device is not None and (prunes(hub.device.details) or hub.readings.get("mdb_routers"))
     if hub.device is None or not queried or not hub.device.details.get("mcast_snooping"):
         return
@@ -84,9 +82,8 @@ def pruned(scene: Scene) -> Iterator[Finding]:
             yield hub.declared("member-not-in-mdb", port.name, found, _flooding(scene))
 
 
-def unlisted(scene: Scene) -> Iterator[Finding]:
+def unlisted(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """Where the hub prunes, it lists every member."""
-    hub = scene.hub
     if hub.device is None or not prunes(hub.device.details):
         return
     listed = {(entry.port, entry.group) for entry in hub.readings["mdb"]}

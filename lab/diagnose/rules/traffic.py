@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lab.diagnose.codes import declared
-from lab.diagnose.scene import Scene
+from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.records import Filter, Qdisc
 from lab.underlay.fabric import FABRIC
@@ -81,13 +81,12 @@ def filters(scene: Scene) -> Iterator[Finding]:
             yield declared("traffic-changed" if changing else "traffic-filtered", node, device, found, fix)
 
 
-def xdp(scene: Scene) -> Iterator[Finding]:
+def xdp(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """An XDP program on a NIC that tunnel packets were sent to and never seen at: it runs before captures."""
-    for host in scene.hosts.values():
-        nic = host.seen.devices.get(host.plan.nic)
-        unseen = [loss for loss in scene.losses if loss.stage == "cloud" and loss.missing.node == host.name]
-        if nic is not None and nic.xdp and unseen:
-            yield host.declared("xdp-drops", nic.name, mode=nic.xdp)
+    nic = host.seen.devices.get(host.plan.nic)
+    unseen = [loss for loss in scene.losses if loss.stage == "cloud" and loss.missing.node == host.name]
+    if nic is not None and nic.xdp and unseen:
+        yield host.declared("xdp-drops", nic.name, mode=nic.xdp)
 
 
 def _acts(scene: Scene, found: Filter) -> bool:

@@ -16,13 +16,12 @@ EXTENSIONS = {"gbp": "gbp", "gpe": "gpe", "remcsum_tx": "remcsum_rx"}
 GROUP = 1  # the bit in the first octet of a MAC address of a group (IEEE 802)
 
 
-def elsewhere(scene: Scene) -> Iterator[Finding]:
+def elsewhere(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Every entry of a tunnel's table leads to a host that the tunnel is for, by its port and VNI, and one floods."""
-    for host in scene.hosts.values():
-        for name in scene.topology.ports(host.name):
-            device = host.seen.devices.get(name)
-            if device is not None and device.tunnel is not None and device.kind == "vxlan":
-                yield from _table(scene, host, device, device.tunnel)
+    for name in scene.topology.ports(host.name):
+        device = host.seen.devices.get(name)
+        if device is not None and device.tunnel is not None and device.kind == "vxlan":
+            yield from _table(scene, host, device, device.tunnel)
 
 
 def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> Iterator[Finding]:
