@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab.diagnose import rules
-from lab.diagnose.codes import declared
-from lab.diagnose.effects import LETTING_THROUGH, NOTHING, OF_THE_KERNEL, PINGS, can_lose, lossy
+from lab.diagnose.codes import declared, has
+from lab.diagnose.effects import can_lose, lossy
 from lab.diagnose.losses import Loss
 from lab.diagnose.safe_fixes import careful
 from lab.diagnose.scene import HostScene, Scene
@@ -168,14 +168,14 @@ def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
 
 def _may_cause(scene: Scene, cause: Finding, seen: Finding) -> bool:
     """Whether a finding may be why pings, order or sending are not as they should be: nearly any at the host may."""
-    if cause.code in OF_THE_KERNEL:
+    if has(cause, "kernel"):
         return True
     if cause.code == "default-ttl-low":
         return scene.spends_ttl_of(scene.hosts[cause.node])
     if seen.code == "ping-unanswered":
         between = {name for pair in scene.unforwarded for name in pair}
-        return cause.node in {seen.node, *between} and (cause.code in PINGS or cause.code not in NOTHING)
-    return cause.code not in NOTHING or cause.code in LETTING_THROUGH
+        return cause.node in {seen.node, *between} and (has(cause, "pings") or not has(cause, "nothing"))
+    return not has(cause, "nothing") or has(cause, "lets-through")
 
 
 def _unresolved(scene: Scene, name: str, losses: Sequence[Loss]) -> Finding:
