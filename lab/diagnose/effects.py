@@ -44,6 +44,11 @@ def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     return _is_at(scene, finding, loss)
 
 
+def unexplained(scene: Scene, findings: Collection[Finding]) -> list[Loss]:
+    """The losses that are no finding's doing."""
+    return [loss for loss in scene.losses if not any(can_lose(scene, one, loss) for one in findings)]
+
+
 def _only(named: Collection[str] | None, this: str) -> Collection[str]:
     return (this,) if named is None else named
 

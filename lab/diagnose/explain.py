@@ -17,10 +17,11 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from lab.diagnose import rules
 from lab.diagnose.codes import declared, has
-from lab.diagnose.effects import can_lose, lossy
+from lab.diagnose.effects import can_lose, lossy, unexplained
 from lab.diagnose.losses import Loss
 from lab.diagnose.safe_fixes import careful
 from lab.diagnose.scene import HostScene, Scene
@@ -132,14 +133,14 @@ def _once(findings: Sequence[Finding]) -> Iterator[Finding]:
 
 def _with_loss(scene: Scene, finding: Finding) -> Finding:
     """The finding with a loss that can be its doing, one that ended at its interface if there is one."""
+
+    def nearness(loss: Loss) -> tuple[bool, bool]:
+        at_host = finding.node in (loss.node, loss.missing.node)
+        ends = (loss.missing.interface, loss.last.interface if loss.last else "")
+        return at_host, at_host and finding.interface in ends
+
     own = [loss for loss in scene.losses if can_lose(scene, finding, loss)]
-    at_host = [loss for loss in own if finding.node in (loss.node, loss.missing.node)]
-    exact = [
-        loss
-        for loss in at_host
-        if finding.interface in (loss.missing.interface, loss.last.interface if loss.last else "")
-    ]
-    chosen = next(iter([*exact, *at_host, *own]), None)
+    chosen = max(own, key=nearness, default=None)
     if chosen is None or str(chosen) in finding.evidence:
         return finding
     return replace(finding, evidence=f"{finding.evidence}; {chosen}")
@@ -148,21 +149,21 @@ def _with_loss(scene: Scene, finding: Finding) -> Finding:
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Where what no rule explains was lost, repeated or put out of order."""
     findings = list(findings)
-    reported: set[tuple[str, str, str]] = set()
-    losses = [loss for loss in scene.losses if not any(can_lose(scene, one, loss) for one in findings)]
+    losses = unexplained(scene, findings)
     if losses and all(loss.unresolved for loss in scene.losses):
         ends = [{loss.exchange.sender, loss.receiver} for loss in losses]
         common = [name for name in scene.hosts if all(name in both for both in ends)]
         if common:
-            yield _unresolved(scene, common[-1], losses)
+            host = scene.hosts[common[-1]]
+            yield host.declared("neighbour-unresolved", host.plan.device, "; ".join(map(str, losses[:2])))
             return
+    first: dict[tuple[str, str, str], Loss] = {}
     for loss in losses:
-        key = (loss.stage, loss.missing.node, loss.missing.interface)
-        if key not in reported:
-            reported.add(key)
-            yield _lost(loss)
+        first.setdefault((loss.stage, loss.missing.node, loss.missing.interface), loss)
+    yield from map(_lost, first.values())
     if not scene.losses:
-        seen = [*_disturbed(scene), *_refused(scene)] or [*_silent(scene)]
+        disturbed, refused, silent = (islice(of(scene), 1) for of in (_disturbed, _refused, _silent))
+        seen = [*disturbed, *refused] or [*silent]
         yield from (one for one in seen if not any(_may_cause(scene, cause, one) for cause in findings))
 
 
@@ -176,10 +177,6 @@ def _may_cause(scene: Scene, cause: Finding, seen: Finding) -> bool:
         between = {name for pair in scene.unforwarded for name in pair}
         return cause.node in {seen.node, *between} and (has(cause, "pings") or not has(cause, "nothing"))
     return not has(cause, "nothing") or has(cause, "lets-through")
-
-
-def _unresolved(scene: Scene, name: str, losses: Sequence[Loss]) -> Finding:
-    return declared("neighbour-unresolved", name, scene.hosts[name].plan.device, "; ".join(map(str, losses[:2])))
 
 
 def _lost(loss: Loss) -> Finding:
@@ -196,21 +193,18 @@ def _refused(scene: Scene) -> Iterator[Finding]:
         if exchange.refused and exchange.network == "overlay":
             host = scene.hosts[exchange.sender]
             yield host.declared("sending-refused", host.plan.device, f"{exchange}: {exchange.refused}")
-            return
     for stream in scene.trial.streams:
         if stream.refused:
             server, found = scene.hosts[stream.server], f"{stream.client} to {stream.server}: {stream.refused}"
             yield server.declared("stream-refused", server.plan.device, found)
-            return
 
 
 def _silent(scene: Scene) -> Iterator[Finding]:
     """Hosts that receive everything, and whose answers to a ping reach no host."""
     pings = scene.trial.pings if scene.topology.answer_broadcast_ping else ()
-    for pinger, name in scene.unforwarded[:1] if pings else ():
+    for pinger, name in scene.unforwarded if pings else ():
         found = f"{pinger} has an answer from {scene.hub.name} and none from {name}"
         yield scene.hub.declared("ping-unanswered", scene.topology.bridge, found)
-        return
     for name, host in scene.hosts.items():
         asked = [answers for answers in pings if answers.pinger != name]
         own = [answers for answers in pings if answers.pinger == name]
@@ -219,7 +213,6 @@ def _silent(scene: Scene) -> Iterator[Finding]:
         if mute or deaf:
             found = f"{len(asked if mute else own)} broadcast pings {'of others' if mute else 'of its own'}, no answer"
             yield host.declared("ping-unanswered", host.plan.device, found)
-            return
 
 
 def _disturbed(scene: Scene) -> Iterator[Finding]:
@@ -232,8 +225,6 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
             if exchange.repeated(receiver):
                 found = f"{exchange}: {len(heard)} copies of {len(exchange.sent)} datagrams"
                 yield declared("duplicated", receiver, "", found)
-                return
-            if not exchange.in_order(receiver):
+            elif not exchange.in_order(receiver):
                 found = f"{exchange}: {len(heard)} datagrams, not in the order in which they were sent"
                 yield declared("reordered", receiver, "", found)
-                return

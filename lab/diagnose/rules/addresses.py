@@ -146,7 +146,7 @@ def _overlay_devices(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
 def neighbours(scene: Scene) -> Iterator[Finding]:
     """No permanent neighbour entry gives another host's overlay address a MAC that it does not have."""
     macs = {str(host.plan.overlay.ip): host.device.mac for host in scene.hosts.values() if host.device is not None}
-    nics = {host.name: host.seen.devices.get(host.plan.nic) for host in scene.hosts.values()}
+    nics = {host.name: host.nic for host in scene.hosts.values()}
     if scene.planned and scene.underlay.routers == 0:
         macs.update({str(host.plan.underlay.ip): nic.mac for host in scene.hosts.values() if (nic := nics[host.name])})
     for host in scene.hosts.values():
@@ -161,7 +161,7 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
 
 def nic(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The NIC has the address and, in a lab, the MAC that the cloud gave it: the cloud delivers to no other."""
-    plan, device = host.plan, host.seen.devices.get(host.plan.nic)
+    plan, device = host.plan, host.nic
     if device is None and scene.planned:
         yield _nic_missing(host)
     if device is None or not device.up or not scene.planned:

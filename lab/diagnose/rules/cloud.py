@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from lab import clouds, tunnels
 from lab.clouds import Carrier
 from lab.diagnose.codes import declared
-from lab.diagnose.effects import can_lose
+from lab.diagnose.effects import can_lose, unexplained
 from lab.diagnose.losses import Loss
 from lab.diagnose.scene import Scene
 from lab.diagnose.trial import CONTROL_TTL
@@ -29,7 +29,8 @@ def blocked(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
         if _control_passes(scene, start, end):
             dropped[start, end] = loss
         else:
-            yield _unreachable(scene, loss, start, end)
+            plan, to = scene.hosts[end].plan, scene.hosts[end].plan.address("underlay")
+            yield declared("underlay-unreachable", end, plan.nic, loss=loss, address=to, start=start)
     kind = tunnels.kind(scene.topology.options.kind)
     carrier = carrier_of(kind.name, [host.seen for host in scene.hosts.values()])
     remedy = _opening(scene, carrier, [start for start, _ in dropped])
@@ -67,17 +68,12 @@ def _control_passes(scene: Scene, start: str, end: str) -> bool:
     return True  # of many spokes a few send: nothing contradicts it
 
 
-def _unreachable(scene: Scene, loss: Loss, start: str, end: str) -> Finding:
-    plan = scene.hosts[end].plan
-    return declared("underlay-unreachable", end, plan.nic, loss=loss, address=plan.address("underlay"), start=start)
-
-
 def floods(scene: Scene) -> Iterator[Finding]:
     """The network under the overlay delivers broadcast by itself: nothing that is delivered proves the overlay."""
     if scene.underlay.provider.broadcast:
         return
     for exchange in scene.trial.of("broadcast", "underlay"):
-        hearers = ", ".join(name for name, heard in (exchange.heard or {}).items() if heard)
+        hearers = ", ".join(exchange.hearers)
         if hearers:
             yield declared("underlay-floods", fabric_name(scene), "", exchange=exchange, hearers=hearers)
             return
@@ -88,8 +84,7 @@ def domain(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     delivering = scene.underlay.provider.groups
     if not scene.topology.native:
         return
-    groups = [loss for loss in scene.losses if loss.whole and loss.exchange.kind == "multicast"]
-    lost = [loss for loss in groups if not any(can_lose(scene, one, loss) for one in found)]
+    lost = [loss for loss in unexplained(scene, found) if loss.whole and loss.exchange.kind == "multicast"]
     ends = [{loss.exchange.sender, loss.receiver} for loss in lost if _unicast_passes(scene, loss)]
     common = [name for name in scene.hosts if ends and all(name in both for both in ends)]
     if common and delivering:
@@ -106,12 +101,11 @@ def hops(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """More routers between the hosts than there should be."""
     if not scene.planned or any(one.code == "underlay-detour" for one in found):
         return
+    wanted = scene.underlay.routers
     for exchange in scene.trial.of("unicast", "underlay"):
-        if exchange.spent > scene.underlay.routers:
+        if exchange.spent > wanted:
             to = scene.hosts[exchange.receivers[0]]
-            said = (
-                f"{exchange.spent} routers between {exchange.sender} and {to.name}; expected {scene.underlay.routers}"
-            )
+            said = f"{exchange.spent} routers between {exchange.sender} and {to.name}; expected {wanted}"
             said += f": sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}"
             yield declared("underlay-hops", fabric_name(scene), "", said, to=to.plan.address("underlay"))
             return
@@ -120,7 +114,7 @@ def hops(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
 def source_check(scene: Scene) -> Iterator[Finding]:
     """The cloud lets a source address pass that the sender's VNIC does not own."""
     for exchange in scene.trial.of("foreign source", "underlay"):
-        hearers = ", ".join(name for name, heard in (exchange.heard or {}).items() if heard)
+        hearers = ", ".join(exchange.hearers)
         if exchange.sources == {scene.hosts[exchange.sender].plan.address("underlay")}:
             continue  # the host's own translation of addresses has made it honest
         if hearers and scene.underlay.provider.source_check:
@@ -133,7 +127,7 @@ def mtu(scene: Scene) -> Iterator[Finding]:
     """The NICs have at least the provider's MTU; that of the overlay's devices is another rule's."""
     wanted, groups = scene.underlay.provider.mtu, scene.underlay.provider.groups
     for host in scene.hosts.values():
-        nic = host.seen.devices.get(host.plan.nic)
+        nic = host.nic
         if groups and nic is not None:
             if nic.mtu > groups.mtu:
                 yield host.declared("nic-mtu-over-groups", nic.name, mtu=nic.mtu, most=groups.mtu)

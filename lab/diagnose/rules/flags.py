@@ -42,7 +42,7 @@ def _some(groups: Sequence[str]) -> str:
 
 def device_flags(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The NIC is up; the overlay devices are multicast devices and use ARP."""
-    nic = host.seen.devices.get(host.plan.nic)
+    nic = host.nic
     if nic is not None and not nic.up:
         # what stood on the device went with it
         routed = f" && {commands.default_route(host.plan)}" if scene.planned else ""

@@ -36,7 +36,7 @@ def too_small(scene: Scene) -> Iterator[Finding]:
 
 def _mtu_that_fits(scene: Scene, host: HostScene) -> int:
     """What the NIC leaves the tunnel, 1280 at least."""
-    nic = host.seen.devices.get(host.plan.nic)
+    nic = host.nic
     options = scene.topology.options
     left = nic.mtu - KINDS[options.kind].overhead(options) if nic else IPV6_LEAST_MTU
     return max(IPV6_LEAST_MTU, left)

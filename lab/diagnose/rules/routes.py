@@ -100,7 +100,7 @@ def underlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
             continue
         tunnelled = other.name in scene.topology.peers(host.name)
         remote = other.plan.address("underlay")
-        nic = host.seen.devices.get(host.plan.nic)
+        nic = host.nic
         if (nic is None and scene.planned) or (nic is not None and (not nic.up or in_vrf(host, nic.name))):
             continue  # which another rule reports
         if scene.planned and host.plan.underlay.ip not in (one.ip for _, one in host.seen.addresses):

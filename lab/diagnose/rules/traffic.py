@@ -83,7 +83,7 @@ def filters(scene: Scene) -> Iterator[Finding]:
 
 def xdp(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """An XDP program on a NIC that tunnel packets were sent to and never seen at: it runs before captures."""
-    nic = host.seen.devices.get(host.plan.nic)
+    nic = host.nic
     unseen = [loss for loss in scene.losses if loss.stage == "cloud" and loss.missing.node == host.name]
     if nic is not None and nic.xdp and unseen:
         yield host.declared("xdp-drops", nic.name, mode=nic.xdp)
