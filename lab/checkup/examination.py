@@ -13,21 +13,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab import clouds, designs
+from lab import clouds, designs, live
 from lab.checkup import (
     boot_persistence,
     firewall_persistence,
     host_checks,
     live_host,
-    overlay_diagnosis,
     pair_checks,
     underlay_checks,
     underlay_probe,
 )
-from lab.checkup.check import Check
+from lab.checkup.check import Check, State
 from lab.checkup.live_host import ALL, LiveHost
 from lab.checkup.underlay_probe import UnderlayEnd, UnderlayPath
 from lab.clouds import Carrier
+from lab.diagnose import scene
+from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
@@ -36,6 +37,7 @@ from lab.machines.ssh import Connected
 from lab.model import Finding, NodePlan, Provider, Topology, Underlay
 from lab.overlay import several_overlays
 from lab.overlay.detection import understand
+from lab.overlay.layouts import NOT_UNDERSTOOD, Layout
 from lab.overlay.readback import carrier_of
 from lab.providers import PROVIDERS
 from lab.tunnels import DEFAULT, KINDS
@@ -56,6 +58,18 @@ class Examined:
     """What the diagnosis of the overlay looked at; None where there was none, of which a check gives the reason."""
     understood: bool = True
     """Whether the hosts have a layout that can be judged, if any."""
+
+
+@dataclass(frozen=True)
+class LiveDiagnosis:
+    """The findings about the overlay; `skipped` is the reason why there was no trial."""
+
+    findings: tuple[Finding, ...] = ()
+    skipped: str = ""
+    layout: Layout | None = None
+    notes: tuple[str, ...] = ()
+    scene: Scene | None = None
+    """What the diagnosis looked at; None where no datagrams were sent."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,7 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
         crossings, late = _crossed(hosts, topology, hubs, carrier, deadline)
     found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
     made += pair_checks.checks(hosts, topology, found.findings)
-    made += _lasting(found, whole, booted)
+    made += _diagnosis_checks(found, whole, booted)
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
     made += _unplaced(hosts, topology, carrier)
     return Examined(tuple(made), found.findings, found.scene, understood=found.layout is None)
@@ -142,17 +156,23 @@ def _firewall(
     return firewall_persistence.checks(host.role, *kept)
 
 
-def _lasting(
-    found: overlay_diagnosis.LiveDiagnosis, whole: Topology | None, booted: Mapping[str, list[Any]]
+def _diagnosis_checks(
+    diagnosed: LiveDiagnosis, whole: Topology | None, booted: Mapping[str, list[Any]]
 ) -> Iterator[Check]:
     """The lines of the findings, each with the command by which its fix lasts over a reboot, where files do that."""
-    for check, finding in itertools.zip_longest(overlay_diagnosis.checks(found), found.findings):
-        if whole is None or finding is None or finding.node not in booted:
-            yield check
-        else:
+    for finding in diagnosed.findings:
+        lasting, at = "", f"{finding.interface}: {finding.summary}".removeprefix(": ")
+        if whole is not None and finding.node in booted:
             files, manager, *_ = booted[finding.node]
-            last = boot_persistence.keeping(whole, whole.node(finding.node), files, manager, finding)
-            yield replace(check, lasting=last)
+            lasting = boot_persistence.keeping(whole, whole.node(finding.node), files, manager, finding)
+        state: State = "warning" if finding.note else "problem"
+        found, remedy = f"{at} ({finding.evidence})", finding.remedy or None
+        yield Check(state, finding.node or ALL, finding.code, found, remedy, lasting=lasting)
+    yield from (Check("warning", ALL, "not judged", note) for note in diagnosed.notes)
+    if diagnosed.layout:
+        yield Check("warning", ALL, NOT_UNDERSTOOD, "\n".join(diagnosed.layout.lines))
+    if diagnosed.skipped:
+        yield Check("warning", ALL, "overlay", diagnosed.skipped)
 
 
 def _crossed(
@@ -163,15 +183,29 @@ def _crossed(
     return [check for each in crossings for check in underlay_checks.checks(each)], late
 
 
-def _diagnosed(
-    hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], cloud: Provider | None
-) -> overlay_diagnosis.LiveDiagnosis:
-    """The diagnosis of the overlay, where there are two hosts, and tunnels on any of them."""
+def _diagnosed(hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], cloud: Provider | None) -> LiveDiagnosis:
+    """
+    The overlay, where there are two hosts, and tunnels on any of them, diagnosed as a failed test of the suite is.
+
+    It is read from its hosts, a star's hub first, and tried: datagrams are sent, nothing is changed.
+    """
     if len(hosts) < 2 or not any(host.seen.leading() for host in hosts.values()):
-        return overlay_diagnosis.LiveDiagnosis()
+        return LiveDiagnosis()
     sighted = clouds.detect(next(iter(hosts.values())).details["dmi"])
     underlay = Underlay(cloud or (sighted.provider if sighted else UNKNOWN_CLOUD))
-    return overlay_diagnosis.diagnose(hosts, specs, underlay)
+    nodes, seen = {role: host.node for role, host in hosts.items()}, {role: host.seen for role, host in hosts.items()}
+    looked = live.looked(nodes, seen, underlay)
+    found = live.named(looked.findings, specs)
+    if looked.layout:
+        return LiveDiagnosis(layout=looked.layout)
+    if looked.lab is None:
+        return LiveDiagnosis(found, "no datagrams were sent: no overlay that could be tested was found")
+    try:
+        gathered = scene.gather(looked.lab)
+        tried = explain(gathered, known=found)
+    except (OvercastError, OSError) as problem:
+        return LiveDiagnosis(found, f"not tried: {getattr(problem, 'message', problem)}")
+    return LiveDiagnosis((*found, *live.named(tried, specs)), notes=looked.notes, scene=gathered)
 
 
 def _unreached(specs: Sequence[HostSpec], connected: Connected) -> Iterator[Check]:
