@@ -42,10 +42,12 @@ def checks(crossing: Crossing) -> Iterator[Check]:
         yield _dropped_by_cloud(crossing)
 
 
-def _packet(way: UnderlayPath, state: str = "new") -> PacketPattern:
-    nic = way.receiver.host.seen.device_with(way.receiver.address)
-    source, destination = way.sender.address, way.receiver.address
-    return PacketPattern(way.carrier.protocol, nic, None, source, destination, way.carrier.port, "unicast", state)
+def _verdict(way: UnderlayPath) -> Verdict | None:
+    """What the receiver's own firewall does with the first packet; None: unknown without root on the host."""
+    firewall, nic = way.receiver.host.firewall, way.receiver.host.seen.device_with(way.receiver.address)
+    source, destination, port = way.sender.address, way.receiver.address, way.carrier.port
+    packet = PacketPattern(way.carrier.protocol, nic, None, source, destination, port, "unicast", "new")
+    return firewall.of(packet, "input") if firewall else None
 
 
 def _accepting(way: UnderlayPath, verdict: Verdict | None = None) -> str:
@@ -64,8 +66,7 @@ def _problem(way: UnderlayPath, found: str, remedy: str, at: str) -> Check:
 
 def _lasting(way: UnderlayPath) -> Iterator[Check]:
     """The probes went both ways, so that a firewall may have taken them for answers (PRE-05)."""
-    firewall, receiver = way.receiver.host.firewall, way.receiver.host.role
-    verdict = firewall.of(_packet(way), "input") if firewall else None
+    verdict, receiver = _verdict(way), way.receiver.host.role
     if verdict is not None and verdict.passes is False:
         found = f"{receiver} accepts it only as ESTABLISHED; drops it once the conntrack entry expires ({verdict.why})"
         yield Check("problem", way.name, f"{way.carrier}, unsolicited", found, _accepting(way, verdict), at=receiver)
@@ -99,8 +100,7 @@ def _by_answer(crossing: Crossing) -> Check:
 
 
 def _dropped_by_host(way: UnderlayPath) -> Check:
-    receiver = way.receiver.host
-    verdict = receiver.firewall.of(_packet(way), "input") if receiver.firewall else None
+    verdict, receiver = _verdict(way), way.receiver.host
     rule = f" ({verdict.why})" if verdict and verdict.why and verdict.passes is not True else ""
     nic = receiver.seen.device_with(way.receiver.address)
     if verdict is not None and verdict.passes:

@@ -23,15 +23,17 @@ def multicast(scene: Scene, host: HostScene) -> Iterator[Finding]:
     tried = dict.fromkeys([*GROUPS, *(exchange.to for exchange in scene.trial.of("group"))])
     astray = [group for group in tried if not _to_groups(host.seen.route_to(group), device)]
     if not astray:
-        yield from _foreign_source(scene, host)
+        route = host.seen.route_to(GROUPS[0])
+        if route is not None and route.src not in (None, host.plan.address()):
+            yield host.declared("multicast-source-foreign", device, to=route.to, source=route.src)
         return
     own = [route.to for route in host.seen.routes if route.dev == device and route.to.subnet_of(MULTICAST)]
     if not own and host.plan.overlay.ip not in (one.ip for one in host.seen.addresses_of(device)):
         return  # it went with the last address, and comes back with it (`addresses`)
     taken = host.seen.route_to(astray[0])
-    covering = taken is not None and taken.to.subnet_of(MULTICAST)
-    if covering and taken is not None:
-        again = " ; ".join([*map(_delete, _of_groups(host)), commands.route(scene.topology, host.plan)])
+    if taken is not None and taken.to.subnet_of(MULTICAST):
+        others = [one for one in host.seen.routes if one.to.subnet_of(MULTICAST) and not _to_groups(one, device)]
+        again = " ; ".join([*map(_delete, others), commands.route(scene.topology, host.plan)])
         found = f"ip route: {taken.to} {_words(taken)}, for {astray[0]}"
         yield host.declared("multicast-route-elsewhere", taken.dev or device, found, again)
     else:
@@ -40,24 +42,12 @@ def multicast(scene: Scene, host: HostScene) -> Iterator[Finding]:
         yield host.declared(code, device, found, groups=MULTICAST)
 
 
-def _of_groups(host: HostScene) -> list[Route]:
-    """The routes of groups that lead elsewhere than to the overlay."""
-    found = [route for route in host.seen.routes if route.to.subnet_of(MULTICAST)]
-    return [route for route in found if not _to_groups(route, host.plan.device)]
-
-
 def _to_groups(route: Route | None, device: str) -> bool:
     """Whether what is sent to a group goes out of the device as multicast: a gateway gets it alone, as unicast."""
     if route is None or route.type not in ("unicast", "multicast") or route.dev != device:
         return False
     # a default route serves for groups, without its gateway (net/ipv4/route.c)
     return route.via is None or route.to.prefixlen < MULTICAST.prefixlen
-
-
-def _foreign_source(scene: Scene, host: HostScene) -> Iterator[Finding]:
-    route = host.seen.route_to(GROUPS[0])
-    if route is not None and route.src not in (None, host.plan.address()):
-        yield host.declared("multicast-source-foreign", host.plan.device, to=route.to, source=route.src)
 
 
 def overlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
@@ -73,7 +63,7 @@ def overlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
             continue
         route = host.seen.route_to(other.plan.address())
         key = (route.to, route.dev, route.type) if route else None
-        by_itself = _leads_to(route, host.plan.device) and not (route and route.via)
+        by_itself = route is not None and (route.dev, route.type, route.via) == (host.plan.device, "unicast", None)
         if by_itself or key in reported:
             continue
         reported.add(key)
@@ -155,13 +145,7 @@ def default(scene: Scene, host: HostScene) -> Iterator[Finding]:
         yield host.declared("default-by-overlay", route.dev, fix=again)
 
 
-def _leads_to(route: Route | None, device: str) -> bool:
-    return route is not None and route.dev == device and route.type == "unicast"
-
-
-def _words(route: Route | None) -> str:
-    if route is None:
-        return "nowhere"
+def _words(route: Route) -> str:
     if route.type != "unicast":
         return f"to {route.type}"
     if route.dev is None:
@@ -170,12 +154,11 @@ def _words(route: Route | None) -> str:
 
 
 def _delete(route: Route) -> str:
-    network: IPv4Network = route.to
     metric = f" metric {route.metric}" if route.metric else ""
     device = f" dev {route.dev}" if route.dev and route.type == "unicast" and not route.nhid else ""
     via = f" via {route.via}" if route.via and not route.nhid else ""
     tos = f" tos {route.tos:#x}" if route.tos else ""
-    return f"ip route del {network}{tos}{via}{device}{metric}"
+    return f"ip route del {route.to}{tos}{via}{device}{metric}"
 
 
 RULES = (multicast, overlay, underlay, narrow, default)

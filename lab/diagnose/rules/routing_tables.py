@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
@@ -29,10 +29,10 @@ def policy(scene: Scene, host: HostScene) -> Iterator[Finding]:
     unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
     rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
     found = policy_rules(scene, host, ports=host.name in unsent)
-    main = any(_usual(rule) and rule.table == MAIN_TABLE for rule in rules)
-    if rules and not any(_first(rule) and rule.table == LOCAL_TABLE for rule in rules):
+    usual = [rule for rule in rules if _usual(rule)]
+    if rules and not any(rule.table == LOCAL_TABLE and rule.priority < MAIN_PRIORITY for rule in usual):
         yield host.declared("local-table-unused", "")
-    if rules and not main:
+    if rules and not any(rule.table == MAIN_TABLE for rule in usual):
         yield host.declared("main-table-unused", "", count=len(rules))
     if found and (scene.planned or host.name in unsent):
         listed = "; ".join(f"ip rule: {rule.selectors}" for rule in found)
@@ -165,19 +165,11 @@ def _routes(host: HostScene) -> list[Route]:
     return [route for route in host.readings["routes"] if route.family == "inet"]
 
 
-def _overlaps(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
-    return any(network.overlaps(other) for other in others)
-
-
 def _usual(rule: Rule) -> bool:
     """Whether it sends everything to a table of the kernel's own, or is the kernel's for its VRFs."""
     picky = _network(rule.src) or _network(rule.dst) or rule.iif or rule.oif or rule.fwmark
     picky = picky or rule.suppress_prefixlength is not None
     return rule.l3mdev or (not picky and rule.table in TABLES)
-
-
-def _first(rule: Rule) -> bool:
-    return _usual(rule) and rule.priority < MAIN_PRIORITY
 
 
 def own(host: HostScene) -> Iterator[Finding]:
@@ -201,11 +193,11 @@ def own(host: HostScene) -> Iterator[Finding]:
 def foreign(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The kernel's table `local`, which is asked first, takes nothing of the overlay for itself, or away."""
     others = [other.plan for other in scene.hosts.values() if other is not host]
-    far = [IPv4Network(plan.address(of)) for plan in others for of in NETWORKS]
+    taken = [MULTICAST, *(IPv4Network(plan.address(of)) for plan in others for of in NETWORKS)]
     for route in _routes(host):
         if route.table != LOCAL_TABLE or route.proto == "kernel":
             continue
-        if not route.prefixlen or route.type == "broadcast" or not _overlaps(route.to, (MULTICAST, *far)):
+        if not route.prefixlen or route.type == "broadcast" or not any(map(route.to.overlaps, taken)):
             continue
         kind = "" if route.type == "unicast" else f"{route.type} "
         said = f"{kind}{route.to}" + (f" dev {route.dev}" if route.dev else "")

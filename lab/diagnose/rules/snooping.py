@@ -46,23 +46,16 @@ def ports(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
         yield scene.hub.declared("router-port", port.name)
 
 
-def queriers(scene: Scene) -> Iterator[Finding]:
+def queriers(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """Only the hub sends IGMP queries."""
-    if not _parameter(scene, "querier"):
-        yield from _elsewhere(scene)
-
-
-def _elsewhere(scene: Scene) -> Iterator[Finding]:
     asked = {entry["port"] for entry in scene.hub.readings.get("mdb_routers", ())}
+    port = None if _parameter(scene, "querier") else scene.end(scene.hub, spoke.name)
+    if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
+        return
     versions = {host.name: versions_of(host.igmp).get(host.plan.device, NEWEST) for host in scene.hosts.values()}
-    older = {name: version for name, version in versions.items() if version < NEWEST}
-    for spoke in scene.spokes:
-        port = scene.end(scene.hub, spoke.name)
-        if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
-            continue
-        spoken = ", ".join(f"{name} answers in IGMPv{version}" for name, version in older.items())
-        uses = f"; {spoken}" if spoken else ""
-        yield spoke.declared("querier-elsewhere", spoke.plan.device, port=port.name, uses=uses)
+    older = [f"{name} answers in IGMPv{version}" for name, version in versions.items() if version < NEWEST]
+    uses = f"; {', '.join(older)}" if older else ""
+    yield spoke.declared("querier-elsewhere", spoke.plan.device, port=port.name, uses=uses)
 
 
 def pruned(scene: Scene, hub: HostScene) -> Iterator[Finding]:

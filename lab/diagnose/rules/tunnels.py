@@ -43,9 +43,8 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
         device = scene.end(host, far.name)
         other = renamed(scene, host, far)
         if other is not None:
-            yield host.declared(
-                "tunnel-renamed", name, other=other.name, remote=far.plan.endpoint, routed=_routed(scene, host)
-            )
+            leads, routed = {"other": other.name, "remote": far.plan.endpoint}, _routed(scene, host)
+            yield host.declared("tunnel-renamed", name, **leads, routed=routed)
         elif device is None or device.tunnel is None:
             device = host.seen.devices.get(name)
             if device is not None:
@@ -88,7 +87,9 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
         if far_address not in host.seen.remotes(device.name) and host.plan.holder != "mesh":
             remote = tunnel.remote or "none of its own (external)"
             found = f"remote {remote}; expected {far_address} ({far.name})"
-            fix = again if _free(scene, host, far_address) else _all_again(scene, host)
+            # the kernel makes no second tunnel to one remote
+            taken = any(one.remote == far_address for one in host.seen.tunnels())
+            fix = _all_again(scene, host) if taken else again
             yield host.declared("tunnel-remote-mismatch", device.name, found, fix)
         if tunnel.link not in (None, host.plan.nic):
             found = f"dev {tunnel.link}; expected {host.plan.nic}"
@@ -99,11 +100,6 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
             by = "" if tunnel.local else " (by the routing table)"
             found = f"local {local}{by}; {far.name} expects {near_address}"
             yield host.declared("tunnel-local-mismatch", device.name, found, again)
-
-
-def _free(scene: Scene, host: HostScene, remote: str) -> bool:
-    """Whether no other tunnel of the host leads there already: the kernel makes no second one."""
-    return all(device.tunnel is None or device.tunnel.remote != remote for device in host.seen.tunnels())
 
 
 def _all_again(scene: Scene, host: HostScene) -> str:
