@@ -40,15 +40,22 @@ HOSTS: Mapping[str, Callable[[Scene], Iterable[HostScene | None]]] = {
 }
 """The hosts for each of which a rule runs, by the parameter that it takes."""
 
+AFTER = ("found", "causes")
+"""The parameters of rules that run after others, for what these have found."""
+YIELDS = "Iterator[Finding]"
+"""The annotation of what a rule returns."""
+
 Rule = Callable[..., Iterable[Finding]]
 
 
 @functools.cache
-def known(kind: str = "RULES") -> tuple[Rule, ...]:
-    """Every rule of a kind (`RULES`, `LAST`, `POSSIBLE`), by the names of their modules."""
+def known(after: str = "") -> tuple[Rule, ...]:
+    """Every rule (`rules`), by the names of their modules: those that take no findings, or take these."""
     names = sorted(module.name for module in pkgutil.iter_modules(rules.__path__))
     modules = [importlib.import_module(f"{rules.__name__}.{name}") for name in names]
-    return tuple(rule for module in modules for rule in getattr(module, kind, ()))
+    public = [one for module in modules for name, one in vars(module).items() if not name.startswith("_")]
+    found = dict.fromkeys(one for one in public if getattr(one, "__annotations__", {}).get("return") == YIELDS)
+    return tuple(one for one in found if after == next((name for name in AFTER if name in one.__annotations__), ""))
 
 
 @dataclass(frozen=True)
@@ -90,9 +97,9 @@ def explain(scene: Scene, known: Iterable[Finding] = ()) -> tuple[Finding, ...]:
 
 def causes(scene: Scene) -> list[Finding]:
     """What the rules find, each once, those at the place of a loss first."""
-    found = _each(known("RULES"), scene)
-    found += _each(known("LAST"), scene, found)
-    found += _each(known("POSSIBLE"), scene, found)
+    found: list[Finding] = []
+    for after in ("", *AFTER):
+        found += _each(known(after), scene, found)
     findings = [_with_loss(scene, finding) for finding in _once(list(careful(scene, found)))]
     findings.sort(key=lambda finding: not any(can_lose(scene, finding, loss) for loss in scene.losses))
     return findings
@@ -111,7 +118,7 @@ def run(rule: Rule, scene: Scene, found: Sequence[Finding] = ()) -> Iterator[Fin
     """What a rule finds that is given what its parameters name (`rules`)."""
     names = inspect.signature(rule).parameters
     for host in next((HOSTS[name](scene) for name in names if name in HOSTS), [None]):
-        given = {"scene": scene, "found": found, **dict.fromkeys(HOSTS, host)}
+        given = {"scene": scene, **dict.fromkeys(AFTER, found), **dict.fromkeys(HOSTS, host)}
         yield from rule(**{name: given[name] for name in names})
 
 

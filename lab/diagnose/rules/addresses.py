@@ -118,6 +118,32 @@ def _another(scene: Scene, host: HostScene) -> str:
     return commands.placed(scene.topology, plan)
 
 
+def nic(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """The NIC has the address and, in a lab, the MAC that the cloud gave it: the cloud delivers to no other."""
+    plan, device = host.plan, host.nic
+    if device is None and scene.planned:
+        yield _nic_missing(host)
+    if device is None or not device.up or not scene.planned:
+        return
+    if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
+        has = ", ".join(str(address) for address in host.seen.addresses_of(plan.nic)) or "no address"
+        found = f"it has {has}; expected {plan.underlay.ip}"
+        yield host.declared("underlay-address-missing", plan.nic, found, commands.placed_outside(plan))
+    if device.mac != plan.underlay_mac:
+        yield host.declared("nic-mac-changed", plan.nic, mac=device.mac, expected=plan.underlay_mac)
+
+
+def _nic_missing(host: HostScene) -> Finding:
+    plan = host.plan
+    found = f"its devices are {', '.join(host.seen.devices)}"
+    name = next((device.name for device in host.seen.devices.values() if device.mac == plan.underlay_mac), None)
+    if name is None:
+        return host.declared("nic-missing", plan.nic, found, "")
+    again = f"ip link set {name} down && ip link set {name} name {plan.nic} && ip link set {plan.nic} up"
+    again = f"{again} && {commands.placed_outside(plan)}"
+    return host.declared("nic-missing", plan.nic, f"{found}; {name} has its MAC", again)
+
+
 def duplicate_mac(scene: Scene) -> Iterator[Finding]:
     """No two devices of the overlay have one MAC."""
     first: dict[str, tuple[HostScene, Device]] = {}
@@ -157,32 +183,3 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
             if not host.seen.devices[device].arp:
                 continue  # the kernel's own entry for a device without ARP
             yield host.declared("neighbour-wrong", device, address=address, mac=mac, expected=macs[address])
-
-
-def nic(scene: Scene, host: HostScene) -> Iterator[Finding]:
-    """The NIC has the address and, in a lab, the MAC that the cloud gave it: the cloud delivers to no other."""
-    plan, device = host.plan, host.nic
-    if device is None and scene.planned:
-        yield _nic_missing(host)
-    if device is None or not device.up or not scene.planned:
-        return
-    if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
-        has = ", ".join(str(address) for address in host.seen.addresses_of(plan.nic)) or "no address"
-        found = f"it has {has}; expected {plan.underlay.ip}"
-        yield host.declared("underlay-address-missing", plan.nic, found, commands.placed_outside(plan))
-    if device.mac != plan.underlay_mac:
-        yield host.declared("nic-mac-changed", plan.nic, mac=device.mac, expected=plan.underlay_mac)
-
-
-def _nic_missing(host: HostScene) -> Finding:
-    plan = host.plan
-    found = f"its devices are {', '.join(host.seen.devices)}"
-    name = next((device.name for device in host.seen.devices.values() if device.mac == plan.underlay_mac), None)
-    if name is None:
-        return host.declared("nic-missing", plan.nic, found, "")
-    again = f"ip link set {name} down && ip link set {name} name {plan.nic} && ip link set {plan.nic} up"
-    again = f"{again} && {commands.placed_outside(plan)}"
-    return host.declared("nic-missing", plan.nic, f"{found}; {name} has its MAC", again)
-
-
-RULES = (overlay_address, as_configured, misplaced, source, nic, duplicate_mac, neighbours)

@@ -1,4 +1,4 @@
-"""Rules of what every host is and does by itself: its devices, neighbours and connections, IPsec, what it lets in."""
+"""Rules of what every host is and does by itself: devices, neighbours and connections, IPsec, what it lets in."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ DIRECTIONS = {"in": "XfrmIn", "out": "XfrmOut", "fwd": "XfrmFwd"}
 """The directions of policies, and how the names of their counters begin."""
 SHOW = "ip xfrm policy list    # and delete the one that is meant"
 STAGES = ("encapsulation", "decapsulation", "sending", "delivery")
+STACKED = ("macvlan", "macvtap", "ipvlan", "ipvtap")
+PASSTHRU = "passthru"  # the mode of a macvlan that takes everything that arrives
+PARTED = ("vrf",)  # masters of which other rules speak
 
 
 def loopback(host: HostScene) -> Iterator[Finding]:
@@ -171,15 +174,34 @@ def _removing(scene: Scene, host: HostScene, risen: Iterable[str], *, carried: b
     return " ; ".join(f"{ip} xfrm policy deleteall dir {name} {selector}" for name, selector in removed) or SHOW
 
 
-RULES = (
-    loopback,
-    neighbours,
-    connections,
-    directed_broadcast,
-    multicast_routing,
-    receive_buffers,
-    reverse_path,
-    other_members,
-    device_flags,
-    policies,
-)
+def upper(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """A device on top of the overlay's, where the host takes what arrives twice or not at all."""
+    twice = any(one.network == "overlay" and one.repeated(host.name) for one in scene.trial.exchanges)
+    for device in host.seen.devices.values():
+        if device.kind not in STACKED or device.lower not in (host.plan.device, host.plan.nic):
+            continue
+        takes_all = device.details.get("mode") == PASSTHRU
+        if not takes_all and not (twice and device.up and device.lower == host.plan.device):
+            continue
+        effect = (
+            f", mode passthru: it receives all packets of {device.lower}" if takes_all else ": datagrams arrive twice"
+        )
+        yield host.declared("device-on-top", device.name, kind=device.kind, lower=device.lower, effect=effect)
+
+
+def enslaved(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """Neither a spoke's tunnel nor a NIC with the host's address has a master: it would get all that arrives."""
+    devices = [host.seen.devices.get(name) for name in dict.fromkeys((host.plan.device, host.plan.nic))]
+    for device in devices:
+        master = host.seen.devices.get(device.master or "") if device is not None else None
+        if device is None or master is None or master.kind in PARTED:
+            continue
+        if master.name == scene.topology.bridge and host.plan.is_hub:
+            continue  # a port of the overlay's own bridge is another rule's
+        tunnel = device.name == host.plan.device
+        if not tunnel and not scene.planned:
+            continue
+        # what a device may have lost with its master's coming and going
+        again = commands.placed(scene.topology, host.plan) if tunnel else commands.placed_outside(host.plan)
+        code = "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved"
+        yield host.declared(code, device.name, master=master.name, kind=master.kind, again=again)

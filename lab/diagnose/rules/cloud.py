@@ -26,7 +26,7 @@ FLAGS = (
 )
 
 
-def blocked(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+def blocked(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
     """Tunnel packets leave one host and do not reach the other, while other unicast does."""
     ways: dict[tuple[str, str], Loss] = {}
     for loss in scene.losses:
@@ -34,7 +34,7 @@ def blocked(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
             ways.setdefault((loss.last.node, loss.missing.node), loss)
     dropped: dict[tuple[str, str], Loss] = {}
     for (start, end), loss in ways.items():
-        if any(can_lose(scene, one, loss) for one in found):
+        if any(can_lose(scene, one, loss) for one in causes):
             continue
         if _control_passes(scene, start, end):
             dropped[start, end] = loss
@@ -89,12 +89,12 @@ def floods(scene: Scene) -> Iterator[Finding]:
             return
 
 
-def domain(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+def domain(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
     """A cloud that delivers groups by itself delivers each host's, and to each host."""
     delivering = scene.underlay.provider.groups
     if not scene.topology.native:
         return
-    lost = [loss for loss in unexplained(scene, found) if loss.whole and loss.exchange.kind == "multicast"]
+    lost = [loss for loss in unexplained(scene, causes) if loss.whole and loss.exchange.kind == "multicast"]
     ends = [{loss.exchange.sender, loss.receiver} for loss in lost if _unicast_passes(scene, loss)]
     common = [name for name in scene.hosts if ends and all(name in both for both in ends)]
     if common and delivering:
@@ -107,9 +107,9 @@ def _unicast_passes(scene: Scene, loss: Loss) -> bool:
     return any(not one.lost(loss.receiver) for one in scene.trial.of("unicast") if (one.sender, *one.receivers) == pair)
 
 
-def hops(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+def hops(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
     """More routers between the hosts than there should be."""
-    if not scene.planned or any(one.code == "underlay-detour" for one in found):
+    if not scene.planned or any(one.code == "underlay-detour" for one in causes):
         return
     wanted = scene.underlay.routers
     for exchange in scene.trial.of("unicast", "underlay"):
@@ -225,7 +225,3 @@ def _known_again(segment: Segment, port: FabricPort) -> str:
     """Where a NIC is, written down again."""
     address = port.address.ip
     return f"{_placed(port)} && ip neigh replace {address} lladdr {mac_of(address)} dev {segment.bridge} nud permanent"
-
-
-RULES = (floods, source_check, mtu, ports)
-POSSIBLE = (blocked, domain, hops)

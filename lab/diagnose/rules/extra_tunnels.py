@@ -84,6 +84,3 @@ def remote_of(device: Device) -> str | None:
     """The other end of a tunnel of a kind that is not read back as one."""
     remote = device.details.get("remote")
     return None if remote is None else str(remote)
-
-
-RULES = (unplanned,)

@@ -16,12 +16,10 @@ from lab.diagnose.rules.firewall_exceptions import (
     bridged,
     by_ports,
     carrier,
-    counted,
     excepted,
     hooks,
     inserted,
     of_carrier,
-    quoted,
 )
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall.matches import Match
@@ -56,23 +54,23 @@ def dropped(scene: Scene, host: HostScene) -> Iterator[Finding]:
             _code(host, rule, own),
             _interface(host, own),
             f"{host.name}'s firewall {does} {_what(rule, own)}",
-            counted(rule),
+            rule.counted,
             " && ".join(inserted(rule, accept) for accept in accepting)
             + TRACKED * (bool(rule.sets("address")) and bool(own & {*CARRIED})),
         )
-        yield replace(found, rule=quoted(rule))
+        yield replace(found, rule=rule.quoted)
 
 
 def behind(scene: Scene, host: HostScene, found: Sequence[Finding]) -> Iterator[Finding]:
     """Rules that certainly drop what is lost before it reaches them: they would be found one after the other."""
     packets, reported = [*dict.fromkeys(later(scene, host))], {one.rule for one in found if one.node == host.name}
-    others = [rule for rule in host.firewall if quoted(rule) not in reported]
+    others = [rule for rule in host.firewall if rule.quoted not in reported]
     while packets and (drop := _next(others, packets)):
         rule, own = drop
         others.remove(rule)
         fix = " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own))
-        evidence = f"{quoted(rule)} ({rule.tool}) drops {_what(rule, own)}; they are lost before they reach it"
-        yield replace(host.declared("drops-behind", _interface(host, own), evidence, fix), rule=quoted(rule))
+        evidence = f"{rule.quoted} ({rule.tool}) drops {_what(rule, own)}; they are lost before they reach it"
+        yield replace(host.declared("drops-behind", _interface(host, own), evidence, fix), rule=rule.quoted)
 
 
 def _next(rules: Sequence[FirewallRule], packets: Sequence[Passing]) -> tuple[FirewallRule, set[str]] | None:
@@ -189,7 +187,3 @@ def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[st
 def _by(device: str, going_out: bool) -> tuple[str, str]:
     """What passes a device, in the words of iptables and of nft."""
     return (f"-o {device}", f'oifname "{device}"') if going_out else (f"-i {device}", f'iifname "{device}"')
-
-
-RULES = (dropped,)
-LAST = (behind,)

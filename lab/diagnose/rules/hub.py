@@ -187,6 +187,3 @@ def _copies(scene: Scene) -> str:
         default=0,
     )
     return f"a datagram of the trial was received up to {most} times"
-
-
-RULES = (bridge, ports, strangers, forwarding_entries, loops)

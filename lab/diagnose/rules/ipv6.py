@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 from lab.diagnose import trial
 from lab.diagnose.codes import CODES
 from lab.diagnose.rules import firewall_exceptions
-from lab.diagnose.rules.firewall_exceptions import by_ports, counted, hooks, inserted
+from lab.diagnose.rules.firewall_exceptions import by_ports, hooks, inserted
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
@@ -84,7 +84,7 @@ def filtered(scene: Scene) -> Iterator[Finding]:
             if not rule.drops or rule.family not in ("ip6", "inet") or hooks(host, rule) == {"FORWARD"}:
                 continue
             if (silent and _may_match(rule)) or any(rule.names(icmp=one) and _takes(rule, one) for one in REPORTS):
-                yield host.declared("icmpv6-filtered", host.plan.device, counted(rule), inserted(rule, ICMPV6))
+                yield host.declared("icmpv6-filtered", host.plan.device, rule.counted, inserted(rule, ICMPV6))
 
 
 def bridged(scene: Scene, hub: HostScene) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def bridged(scene: Scene, hub: HostScene) -> Iterator[Finding]:
         forwards = rule.family in families and (rule.family == "bridge" or hooks(hub, rule) == {"FORWARD"})
         if forwards and rule.drops and _may_match(rule):
             exception = ("", by_ports(hub)) if rule.family == "bridge" else firewall_exceptions.bridged(bridge)
-            yield hub.declared("bridged-dropped", bridge, f"IPv6: {counted(rule)}", inserted(rule, exception))
+            yield hub.declared("bridged-dropped", bridge, f"IPv6: {rule.counted}", inserted(rule, exception))
 
 
 def unanswered(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
@@ -145,7 +145,3 @@ def _takes(rule: FirewallRule, icmp: str | None = None) -> bool:
 def _addresses(host: HostScene) -> str:
     own = [str(address) for name, address in host.seen.addresses6 if name == host.plan.device]
     return ", ".join(own) or "no address"
-
-
-RULES = (too_small, link_local, filtered, bridged)
-LAST = (unanswered,)

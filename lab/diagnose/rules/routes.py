@@ -159,6 +159,3 @@ def _delete(route: Route) -> str:
     via = f" via {route.via}" if route.via and not route.nhid else ""
     tos = f" tos {route.tos:#x}" if route.tos else ""
     return f"ip route del {route.to}{tos}{via}{device}{metric}"
-
-
-RULES = (multicast, overlay, underlay, narrow, default)

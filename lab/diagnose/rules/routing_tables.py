@@ -21,6 +21,25 @@ WHOLE_MARK = 0xFFFFFFFF
 TCP = 6
 
 
+def vrf(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """NIC and overlay device are in no VRF: what is there, sockets of no VRF and tunnels outside do not see."""
+    for name in (host.plan.nic, host.plan.device):
+        device = host.seen.devices.get(name)
+        if device is None or not in_vrf(host, name):
+            continue
+        lost = commands.default_route(host.plan) if scene.planned else ""
+        again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
+        fix = " && ".join(filter(None, (f"ip link set {name} nomaster", again)))
+        yield host.declared("device-in-vrf", name, f"master {device.master}", fix)
+
+
+def in_vrf(host: HostScene, name: str) -> bool:
+    """Whether a device of a host is in a VRF."""
+    device = host.seen.devices.get(name)
+    master = host.seen.devices.get(device.master or "") if device is not None else None
+    return master is not None and master.kind == "vrf"
+
+
 def policy(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Policy rules in addition to the kernel's own, where a packet was not sent."""
     unsent = {loss.node for loss in scene.losses if loss.stage in ("sending", "encapsulation")}
@@ -202,25 +221,3 @@ def foreign(scene: Scene, host: HostScene) -> Iterator[Finding]:
         kind = "" if route.type == "unicast" else f"{route.type} "
         said = f"{kind}{route.to}" + (f" dev {route.dev}" if route.dev else "")
         yield host.declared("local-route-foreign", host.plan.device, route=said)
-
-
-def vrf(scene: Scene, host: HostScene) -> Iterator[Finding]:
-    """NIC and overlay device are in no VRF: what is there, sockets of no VRF and tunnels outside do not see."""
-    for name in (host.plan.nic, host.plan.device):
-        device = host.seen.devices.get(name)
-        if device is None or not in_vrf(host, name):
-            continue
-        lost = commands.default_route(host.plan) if scene.planned else ""
-        again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
-        fix = " && ".join(filter(None, (f"ip link set {name} nomaster", again)))
-        yield host.declared("device-in-vrf", name, f"master {device.master}", fix)
-
-
-def in_vrf(host: HostScene, name: str) -> bool:
-    """Whether a device of a host is in a VRF."""
-    device = host.seen.devices.get(name)
-    master = host.seen.devices.get(device.master or "") if device is not None else None
-    return master is not None and master.kind == "vrf"
-
-
-RULES = (vrf, policy, own, foreign)

@@ -128,6 +128,3 @@ def flags(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
             if flag.is_wrong(port.flag(flag.word)) and not (flag is ISOLATED and alone):
                 found = f"{flag.word} is {'off' if flag.wanted else 'on'}; the port to {peer}"
                 yield bridging.declared(flag.code, port.name, found, flag.fix(port.name))
-
-
-RULES = (parameters, options, flags)

@@ -88,7 +88,3 @@ def black_holes(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
             f"tracepath -n {scene.hosts[end].plan.endpoint}    # raise the path's MTU, or set every overlay device's "
             f"MTU to the one it prints, less {_overhead(scene)}",
         )
-
-
-RULES = (devices,)
-LAST = (black_holes,)

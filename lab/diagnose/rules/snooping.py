@@ -58,6 +58,21 @@ def queriers(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     yield spoke.declared("querier-elsewhere", spoke.plan.device, port=port.name, uses=uses)
 
 
+def unlisted(scene: Scene, hub: HostScene) -> Iterator[Finding]:
+    """Where the hub prunes, it lists every member."""
+    if hub.device is None or not prunes(hub.device.details):
+        return
+    listed = {(entry.port, entry.group) for entry in hub.readings["mdb"]}
+    for host in scene.hosts.values():
+        port = port_of(scene.topology, host.name)
+        joined = groups_of(host.igmp).get(host.plan.device, frozenset())
+        missing = sorted(group for group in joined if (port, group) not in listed and is_listed(group))
+        if missing:
+            found = f"{host.name} is a member of {', '.join(missing)}: /proc/net/igmp has it"
+            found = f"{found}, the database of {scene.topology.bridge} has not"
+            yield hub.declared("member-not-in-mdb", port, found, _flooding(scene))
+
+
 def pruned(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """Groups go to their members: what was sent to one, and not to broadcast, does not end at a member's port."""
     queried = hub.device is not None and (prunes(hub.device.details) or hub.readings.get("mdb_routers"))
@@ -75,25 +90,7 @@ def pruned(scene: Scene, hub: HostScene) -> Iterator[Finding]:
             yield hub.declared("member-not-in-mdb", port.name, found, _flooding(scene))
 
 
-def unlisted(scene: Scene, hub: HostScene) -> Iterator[Finding]:
-    """Where the hub prunes, it lists every member."""
-    if hub.device is None or not prunes(hub.device.details):
-        return
-    listed = {(entry.port, entry.group) for entry in hub.readings["mdb"]}
-    for host in scene.hosts.values():
-        port = port_of(scene.topology, host.name)
-        joined = groups_of(host.igmp).get(host.plan.device, frozenset())
-        missing = sorted(group for group in joined if (port, group) not in listed and is_listed(group))
-        if missing:
-            found = f"{host.name} is a member of {', '.join(missing)}: /proc/net/igmp has it"
-            found = f"{found}, the database of {scene.topology.bridge} has not"
-            yield hub.declared("member-not-in-mdb", port, found, _flooding(scene))
-
-
 def _flooding(scene: Scene) -> str:
     """What makes the hub flood groups again: no further queries, if the plan has no querier."""
     unplanned = scene.planned and _parameter(scene, "querier") and not _planned(scene, "querier", 0)
     return f"ip link set {scene.topology.bridge} type bridge {'mcast_querier' if unplanned else 'mcast_snooping'} 0"
-
-
-RULES = (bridge, ports, queriers, unlisted, pruned)

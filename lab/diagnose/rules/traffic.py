@@ -112,6 +112,3 @@ def _nodes(scene: Scene) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:
         yield host.name, host.readings
     if scene.fabric:
         yield FABRIC, scene.fabric
-
-
-RULES = (queues, filters, xdp)

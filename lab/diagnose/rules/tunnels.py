@@ -178,6 +178,3 @@ def _with_a_ttl(scene: Scene, host: HostScene, device: Device, peer: str) -> str
         return f"ip link set {device.name} type {device.kind} ttl {CONTROL_TTL}"
     options = replace(scene.topology.options, ttl=CONTROL_TTL)
     return commands.again(replace(scene.topology, options=options), host.plan, peer, device)
-
-
-RULES = (missing_or_down, endpoints, parameters, hops)

@@ -95,6 +95,3 @@ def one_master(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     if plan is not None and all(any(one.local == ROLE for one in each.get("addresses", ())) for each in readings):
         address = hub.plan.address("underlay")
         yield declared("vrrp-two-masters", plan.name, plan.nic, role=ROLE, hub=hub.name, address=address)
-
-
-RULES = (missing, watched, one_mac, apart, spanning, one_master)

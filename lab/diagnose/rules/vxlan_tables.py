@@ -73,6 +73,3 @@ def extensions(scene: Scene) -> Iterator[Finding]:
                 again = commands.again(scene.topology, host.plan, far.name, device)
                 there = f"{far.name} {other.name}"
                 yield host.declared("vxlan-extended", device.name, fix=again, option=option, far=there)
-
-
-RULES = (elsewhere, proxies, extensions)
