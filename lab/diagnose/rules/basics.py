@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from lab.diagnose.codes import declared
 from lab.diagnose.parameters import CONNECTIONS, MOST_CONNECTIONS
@@ -63,8 +63,8 @@ def connections(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The kernels have room for the connections that they track."""
     dropped, held, most = host.counted.get(DROPPED, 0), *map(host.parameter, (CONNECTIONS, MOST_CONNECTIONS))
     if dropped and held >= FULL * most:  # with room, the kernel drops what it tracked twice at the same time
-        found = f"{held} connections, room for {most}"
-        found = f"{found}; {dropped} packets dropped (drop in /proc/net/stat/nf_conntrack)"
+        lost = f"{dropped} packets dropped (drop in /proc/net/stat/nf_conntrack)"
+        found = f"{held} connections, room for {most}; {lost}"
         elsewhere = ELSEWHERE.format(host.name) if scene.planned else ""
         yield host.declared("conntrack-full", "", found, more=TIMES * most, elsewhere=elsewhere)
 
@@ -73,9 +73,8 @@ def directed_broadcast(host: HostScene) -> Iterator[Finding]:
     """A host that hands directed broadcast from its NIC on: anybody who reaches it reaches every spoke (RFC 2644)."""
     # the kernel needs both: that of all interfaces, and that of the receiving one
     for nic in (host.plan.nic, host.plan.device):
-        if not (host.parameter("bc_forwarding", "all") and host.parameter("bc_forwarding", nic)):
-            continue
-        yield host.declared("bc-forwarding-on", nic, forwards=host.parameter("net.ipv4.ip_forward"))
+        if host.parameter("bc_forwarding", "all") and host.parameter("bc_forwarding", nic):
+            yield host.declared("bc-forwarding-on", nic, forwards=host.parameter("net.ipv4.ip_forward"))
 
 
 def multicast_routing(host: HostScene) -> Iterator[Finding]:
@@ -115,24 +114,18 @@ def other_members(scene: Scene, host: HostScene) -> Iterator[Finding]:
     if not scene.planned:
         return
     groups = sorted(groups_of(host.igmp).get(host.plan.device, frozenset()) - EVERYBODYS)
-    if groups:
-        yield host.declared("member-additional", host.plan.device, groups=_some(groups))
-
-
-def _some(groups: Sequence[str]) -> str:
     more = f" and {len(groups) - MOST_GROUPS} more" if len(groups) > MOST_GROUPS else ""
-    return ", ".join(groups[:MOST_GROUPS]) + more
+    if groups:
+        yield host.declared("member-additional", host.plan.device, groups=", ".join(groups[:MOST_GROUPS]) + more)
 
 
 def device_flags(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The NIC is up; the overlay devices are multicast devices and use ARP."""
-    nic = host.nic
-    if nic is not None and not nic.up:
+    if host.nic is not None and not host.nic.up:
         # what stood on the device went with it
         routed = f" && {commands.default_route(host.plan)}" if scene.planned else ""
-        yield host.declared("nic-down", nic.name, routed=routed)
-    devices = [*scene.topology.devices(host.name), *([host.plan.nic] if scene.planned else [])]
-    for name in devices:
+        yield host.declared("nic-down", host.nic.name, routed=routed)
+    for name in (*scene.topology.devices(host.name), *([host.plan.nic] if scene.planned else [])):
         device = host.seen.devices.get(name)
         if device is None or (device.tunnel is None and device.kind in LAYER3):
             continue  # another rule reports a tunnel of another kind
@@ -180,13 +173,11 @@ def upper(scene: Scene, host: HostScene) -> Iterator[Finding]:
     for device in host.seen.devices.values():
         if device.kind not in STACKED or device.lower not in (host.plan.device, host.plan.nic):
             continue
-        takes_all = device.details.get("mode") == PASSTHRU
-        if not takes_all and not (twice and device.up and device.lower == host.plan.device):
-            continue
-        effect = (
-            f", mode passthru: it receives all packets of {device.lower}" if takes_all else ": datagrams arrive twice"
-        )
-        yield host.declared("device-on-top", device.name, kind=device.kind, lower=device.lower, effect=effect)
+        effect = ": datagrams arrive twice" if twice and device.up and device.lower == host.plan.device else ""
+        if device.details.get("mode") == PASSTHRU:
+            effect = f", mode passthru: it receives all packets of {device.lower}"
+        if effect:
+            yield host.declared("device-on-top", device.name, kind=device.kind, lower=device.lower, effect=effect)
 
 
 def enslaved(scene: Scene, host: HostScene) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from lab.diagnose.codes import declared
 from lab.diagnose.effects import can_lose, unexplained
 from lab.diagnose.losses import Loss
 from lab.diagnose.rules.settings import BY_IP, PortFlag
-from lab.diagnose.scene import Scene
+from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding, mac_of
 from lab.overlay.readback import carrier_of
@@ -133,17 +133,13 @@ def source_check(scene: Scene) -> Iterator[Finding]:
             return
 
 
-def mtu(scene: Scene) -> Iterator[Finding]:
+def mtu(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The NICs have at least the provider's MTU; that of the overlay's devices is another rule's."""
-    wanted, groups = scene.underlay.provider.mtu, scene.underlay.provider.groups
-    for host in scene.hosts.values():
-        nic = host.nic
-        if groups and nic is not None:
-            if nic.mtu > groups.mtu:
-                yield host.declared("nic-mtu-over-groups", nic.name, mtu=nic.mtu, most=groups.mtu)
-            continue
-        if scene.planned and nic is not None and nic.mtu < wanted:
-            yield host.declared("nic-mtu", nic.name, mtu=nic.mtu, cloud=scene.underlay.provider.title, wanted=wanted)
+    cloud, nic = scene.underlay.provider, host.nic
+    if nic is not None and cloud.groups and nic.mtu > cloud.groups.mtu:
+        yield host.declared("nic-mtu-over-groups", nic.name, mtu=nic.mtu, most=cloud.groups.mtu)
+    elif nic is not None and not cloud.groups and scene.planned and nic.mtu < cloud.mtu:
+        yield host.declared("nic-mtu", nic.name, mtu=nic.mtu, cloud=cloud.title, wanted=cloud.mtu)
 
 
 def fabric_name(scene: Scene) -> str:

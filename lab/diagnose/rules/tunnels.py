@@ -43,8 +43,8 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
         device = scene.end(host, far.name)
         other = renamed(scene, host, far)
         if other is not None:
-            leads, routed = {"other": other.name, "remote": far.plan.endpoint}, _routed(scene, host)
-            yield host.declared("tunnel-renamed", name, **leads, routed=routed)
+            remote, routed = far.plan.endpoint, _routed(scene, host)
+            yield host.declared("tunnel-renamed", name, other=other.name, remote=remote, routed=routed)
         elif device is None or device.tunnel is None:
             device = host.seen.devices.get(name)
             if device is not None:
