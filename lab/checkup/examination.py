@@ -96,20 +96,21 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
     made = [*_unreached(specs, connected), *(_lost(role, problem) for role, problem in lost.items())]
     understood = understand({role: host.seen for role, host in hosts.items()}) if len(hosts) > 1 else None
     topology = understood.topology if understood else None
+    plans = topology.plans if topology else {}
     whole = boot_persistence.sized(understood.whole, seen) if understood and understood.whole else None
     hubs = [spec.role for spec in specs if spec.is_hub or spec.standby]
-    bridges = {node.name for node in topology.nodes if node.holder == "bridge"} if topology else set()
+    bridges = {name for name, plan in plans.items() if plan.holder == "bridge"}
     tunnel = wanted.tunnel or _kind(hosts, topology)
     carrier = carrier_of(tunnel, [host.seen for host in hosts.values()])
     kinds = designs.kinds(wanted.topology or (topology.name if topology else ""))
     for role, host in hosts.items():
         hub, over = role in (*hubs, *bridges), () if role in hubs else kinds
-        made += host_checks.checks(host, _plan(topology, role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
+        made += host_checks.checks(host, plans.get(role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
     if not hosts:
         return Examined(tuple(made))
     booted = _booted(hosts, whole, deadline)
     for role, (files, manager, *about_firewall) in booted.items():
-        if topology is not None and (plan := _plan(topology, role)):
+        if topology is not None and (plan := plans.get(role)):
             with_mtu = boot_persistence.sized(topology, seen)
             made.append(boot_persistence.check(hosts[role].spec, with_mtu, plan, files, manager))
             made += _firewall(hosts[role], topology, plan, *about_firewall)
@@ -120,12 +121,13 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
         unprobed = "not tried over IPv6, which this overlay goes over: the probes are packets of IPv4"
         crossings, late = [Check("warning", ALL, str(carrier), unprobed)], dict[str, OvercastError]()
     else:
-        crossings, late = _crossed(hosts, topology, hubs, carrier, deadline)
+        crossed, late = underlay_probe.cross(list(_ways(hosts, plans, hubs, carrier)), deadline)
+        crossings = [check for each in crossed for check in underlay_checks.checks(each)]
     found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
     made += pair_checks.checks(hosts, topology, found.findings)
     made += _diagnosis_checks(found, whole, booted)
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
-    made += _unplaced(hosts, topology, carrier)
+    made += _unplaced(hosts, plans, carrier)
     return Examined(tuple(made), found.findings, found.scene, understood=found.layout is None)
 
 
@@ -133,7 +135,7 @@ def _booted(hosts: Mapping[str, LiveHost], topology: Topology | None, deadline: 
     """The files of a boot that name the overlay, their tool, and what is read of the firewall, of each of its hosts."""
     if topology is None:
         return {}
-    plans = {role: plan for role in hosts if (plan := _plan(topology, role))}
+    plans = {role: topology.plans[role] for role in hosts if role in topology.plans}
     machines = {role: hosts[role].node.machine for role in plans}
 
     def ask(role: str, plan: NodePlan) -> list[Any]:
@@ -175,14 +177,6 @@ def _diagnosis_checks(
         yield Check("warning", ALL, "overlay", diagnosed.skipped)
 
 
-def _crossed(
-    hosts: Mapping[str, LiveHost], topology: Topology | None, hubs: Sequence[str], carrier: Carrier, deadline: float
-) -> tuple[list[Check], dict[str, OvercastError]]:
-    """What a packet of the tunnel's protocol met on every way; and the hosts that were lost meanwhile."""
-    crossings, late = underlay_probe.cross(list(_ways(hosts, topology, hubs, carrier)), deadline)
-    return [check for each in crossings for check in underlay_checks.checks(each)], late
-
-
 def _diagnosed(hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], cloud: Provider | None) -> LiveDiagnosis:
     """
     The overlay, where there are two hosts, and tunnels on any of them, diagnosed as a failed test of the suite is.
@@ -218,10 +212,6 @@ def _lost(role: str, problem: OvercastError) -> Check:
     return Check("problem", role, "host", problem.message, problem.remedy, at="")
 
 
-def _plan(topology: Topology | None, role: str) -> NodePlan | None:
-    return next((node for node in topology.nodes if node.name == role), None) if topology else None
-
-
 def _kind(hosts: Mapping[str, LiveHost], topology: Topology | None) -> str:
     if topology is not None:
         return topology.options.kind
@@ -235,12 +225,12 @@ def _place(host: LiveHost, plan: NodePlan | None) -> UnderlayEnd | None:
 
 
 def _ways(
-    hosts: Mapping[str, LiveHost], topology: Topology | None, hubs: Sequence[str], carrier: Carrier
+    hosts: Mapping[str, LiveHost], plans: Mapping[str, NodePlan], hubs: Sequence[str], carrier: Carrier
 ) -> Iterator[UnderlayPath]:
     """Both directions between the hub and every spoke; between any two hosts where there is no hub."""
     # a standby sends no tunnel packets as long as there is a hub
     there = {role: host for role, host in hosts.items() if not host.spec.standby}
-    places = {role: _place(host, _plan(topology, role)) for role, host in there.items()}
+    places = {role: _place(host, plans.get(role)) for role, host in there.items()}
     for one, other in itertools.combinations(places, 2):
         first, second = places[one], places[other]
         if first is not None and second is not None and (not hubs or {one, other} & set(hubs)):
@@ -248,8 +238,8 @@ def _ways(
             yield UnderlayPath(second, first, carrier)
 
 
-def _unplaced(hosts: Mapping[str, LiveHost], topology: Topology | None, carrier: Carrier) -> Iterator[Check]:
+def _unplaced(hosts: Mapping[str, LiveHost], plans: Mapping[str, NodePlan], carrier: Carrier) -> Iterator[Check]:
     for role, host in hosts.items():
-        if _place(host, _plan(topology, role)) is None:
+        if _place(host, plans.get(role)) is None:
             found = "not tested: no tunnel and no default route, from which its address on the cloud's network follows"
             yield Check("warning", role, str(carrier), found, "ip route")

@@ -111,33 +111,22 @@ def _all_again(scene: Scene, host: HostScene) -> str:
 
 def parameters(scene: Scene) -> Iterator[Finding]:
     """An end whose parameters are not the other one's, or not those that were planned."""
-    for planned in scene.topology.tunnels:
-        hosts = [(scene.hosts[end.host], end.device) for end in planned.ends]
-        ends = [(host, scene.tunnel_device(host, name)) for host, name in hosts]
-        known = [
-            (host, end, end.tunnel)
-            for host, end in ends
-            if end is not None and end.tunnel and (host.seen.remotes(end.name) or host.plan.holder == "mesh")
-        ]
-        if len(known) < 2:
+    for host, far, device, tunnel in scene.made_ends():
+        other, mesh = scene.end(far, host.name), host.plan.holder == "mesh"
+        if other is None or other.tunnel is None or not (mesh or far.seen.remotes(other.name)):
             continue
-        pairs = [(known[0], known[1]), (known[1], known[0])]  # an end that leads elsewhere is made again anyway
-        pairs = [
-            ((host, device, tunnel), far)
-            for (host, device, tunnel), far in pairs
-            if host.plan.holder == "mesh" or far[0].plan.endpoint in host.seen.remotes(device.name)
-        ]
+        if not mesh and far.plan.endpoint not in host.seen.remotes(device.name):
+            continue  # an end that leads elsewhere is made again anyway
+        planned = _planned(scene.topology, scene.topology.tunnel(host.name, far.name), tunnel)
         for beginning, said in COMPARED:
-            wanted = said(_planned(scene.topology, planned, known[1][2]))
-            for (host, device, tunnel), (far, other, others) in pairs:
-                if said(tunnel) == wanted or (beginning == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
-                    continue  # `hops` reports a TTL that is too low
-                code = f"{beginning}-not-as-planned" if said(tunnel) == said(others) else f"{beginning}-mismatch"
-                if said(tunnel) == said(others) and not scene.planned:
-                    continue  # what was planned for live hosts is not known
-                found = f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}"
-                again = commands.again(scene.topology, host.plan, far.name, device)
-                yield host.declared(code, device.name, found, again)
+            here, there = said(tunnel), said(other.tunnel)
+            if here == said(planned) or (beginning == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
+                continue  # `hops` reports a TTL that is too low
+            if here == there and not scene.planned:
+                continue  # what was planned for live hosts is not known
+            code = f"{beginning}-not-as-planned" if here == there else f"{beginning}-mismatch"
+            found = f"{host.name} {device.name}: {here}; {far.name} {other.name}: {there}"
+            yield host.declared(code, device.name, found, commands.again(scene.topology, host.plan, far.name, device))
 
 
 def _planned(topology: Topology, tunnel: Tunnel, found: TunnelEnd) -> TunnelEnd:
