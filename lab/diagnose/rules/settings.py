@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab.diagnose.parameters import ROWS, Parameter, below
+from lab.diagnose.parameters import ROWS, Parameter, Setting, below
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 
@@ -47,13 +47,9 @@ def has_small_table(options: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class BridgeOption:
-    """An option of the bridges between tunnels (ip-link(8)); which values are wrong; by default any but 0."""
+class BridgeOption(Setting):
+    """An option of the bridges between tunnels (ip-link(8))."""
 
-    code: str
-    name: str
-    usual: int
-    wrong: Callable[[int], bool] = bool
     planned_too: bool = True
     """Whether only a value counts that differs from a plan's; without a plan it may be intended."""
     counts: Callable[[Mapping[str, Any]], bool] = lambda options: True
