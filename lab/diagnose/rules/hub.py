@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import NamedTuple
 
 from lab.diagnose.scene import HostScene, Scene
@@ -130,12 +131,14 @@ class BridgedEnd(NamedTuple):
 def loops(scene: Scene) -> Iterator[Finding]:
     """A tunnel between two bridges that are joined without it: what is broadcast goes round for ever."""
     joined: dict[tuple[str, str], tuple[str, str]] = {}
+    counts = [each.copies(name).values() for each in scene.trial.exchanges for name in each.receivers]
+    copies = f"a datagram of the trial was received up to {max(map(max, filter(None, counts)), default=0)} times"
     for near, far in sorted(_links(scene), key=lambda ends: not all(_planned(scene, end) for end in ends)):
         one, other = _root(joined, near.bridge), _root(joined, far.bridge)
         if one != other:
             joined[one] = other
         elif not (_runs_stp(near) or _runs_stp(far)):
-            name, found = near.device.name, f"{near} to {far}, both without STP; {_copies(scene)}"
+            name, found = near.device.name, f"{near} to {far}, both without STP; {copies}"
             summary = f"{near.host.name} {name} closes a loop: {far.host.name} is reachable without it, too"
             yield near.host.finding("loop", name, summary, found, f"ip link del {name}")
 
@@ -145,17 +148,10 @@ def _links(scene: Scene) -> Iterator[tuple[BridgedEnd, BridgedEnd]]:
     ends = [
         BridgedEnd(host, device)
         for host in scene.hosts.values()
-        for device in host.seen.devices.values()
-        if device.tunnel is not None
-        and device.tunnel.remote
-        and device.up
-        and device.port is not None
-        and not device.flag("isolated")  # such ports forward nothing to each other
+        for device in host.seen.tunnels()
+        if device.up and device.port is not None and not device.flag("isolated")  # such ports forward nothing to others
     ]
-    for position, near in enumerate(ends):
-        for far in ends[position + 1 :]:
-            if _meet(near, far):
-                yield near, far
+    return ((near, far) for near, far in combinations(ends, 2) if _meet(near, far))
 
 
 def _meet(near: BridgedEnd, far: BridgedEnd) -> bool:
@@ -179,11 +175,3 @@ def _root(joined: dict[tuple[str, str], tuple[str, str]], bridge: tuple[str, str
 def _runs_stp(end: BridgedEnd) -> bool:
     bridge = end.host.seen.devices.get(str(end.device.master))
     return bridge is not None and bool(bridge.details.get("stp_state"))
-
-
-def _copies(scene: Scene) -> str:
-    most = max(
-        (count for one in scene.trial.exchanges for name in one.receivers for count in one.copies(name).values()),
-        default=0,
-    )
-    return f"a datagram of the trial was received up to {most} times"
