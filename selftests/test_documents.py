@@ -17,7 +17,7 @@ from typing import get_args
 
 import pytest
 
-from lab.diagnose.codes import CODES, SECTIONS
+from lab.diagnose.codes import CODES, SECTIONS, Mark
 from lab.diagnose.losses import Stage
 from lab.diagnose.rules.tunnels import COMPARED
 from reports import findings
@@ -47,7 +47,7 @@ FAMILIES = {
     "partly-lost-at-{}": tuple(f"partly-lost-at-{stage}" for stage in get_args(Stage)),
 }
 """Codes that are put together where they are found: the pattern, and what it comes to."""
-NO_CODES = frozenset({*BEGINNINGS, "flood-list"})
+NO_CODES = frozenset({*BEGINNINGS, *get_args(Mark), "flood-list"})
 """Words of those files that look like a code."""
 
 

@@ -13,21 +13,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab import clouds, designs
+from lab import clouds, designs, live
 from lab.checkup import (
     boot_persistence,
     firewall_persistence,
     host_checks,
     live_host,
-    overlay_diagnosis,
     pair_checks,
     underlay_checks,
     underlay_probe,
 )
-from lab.checkup.check import Check
+from lab.checkup.check import Check, State
 from lab.checkup.live_host import ALL, LiveHost
 from lab.checkup.underlay_probe import UnderlayEnd, UnderlayPath
 from lab.clouds import Carrier
+from lab.diagnose import scene
+from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
 from lab.machines.hosts import HostSpec
@@ -35,6 +36,7 @@ from lab.machines.ssh import Connected
 from lab.model import Finding, NodePlan, Provider, Topology, Underlay
 from lab.overlay import several_overlays
 from lab.overlay.detection import understand
+from lab.overlay.layouts import NOT_UNDERSTOOD, Layout
 from lab.overlay.readback import carrier_of
 from lab.providers import PROVIDERS
 from lab.tunnels import DEFAULT, KINDS
@@ -55,6 +57,18 @@ class Examined:
     """What the diagnosis of the overlay looked at; None where there was none, of which a check gives the reason."""
     understood: bool = True
     """Whether the hosts have a layout that can be judged, if any."""
+
+
+@dataclass(frozen=True)
+class LiveDiagnosis:
+    """The findings about the overlay; `skipped` is the reason why there was no trial."""
+
+    findings: tuple[Finding, ...] = ()
+    skipped: str = ""
+    layout: Layout | None = None
+    notes: tuple[str, ...] = ()
+    scene: Scene | None = None
+    """What the diagnosis looked at; None where no datagrams were sent."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +95,21 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
     made = [*_unreached(specs, connected), *(_lost(role, problem) for role, problem in lost.items())]
     understood = understand({role: host.seen for role, host in hosts.items()}) if len(hosts) > 1 else None
     topology = understood.topology if understood else None
+    plans = topology.plans if topology else {}
     whole = boot_persistence.sized(understood.whole, seen) if understood and understood.whole else None
     hubs = [spec.role for spec in specs if spec.is_hub or spec.standby]
-    bridges = {node.name for node in topology.nodes if node.holder == "bridge"} if topology else set()
+    bridges = {name for name, plan in plans.items() if plan.holder == "bridge"}
     tunnel = wanted.tunnel or _kind(hosts, topology)
     carrier = carrier_of(tunnel, [host.seen for host in hosts.values()])
     kinds = designs.kinds(wanted.topology or (topology.name if topology else ""))
     for role, host in hosts.items():
         hub, over = role in (*hubs, *bridges), () if role in hubs else kinds
-        made += host_checks.checks(host, _plan(topology, role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
+        made += host_checks.checks(host, plans.get(role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
     if not hosts:
         return Examined(tuple(made))
     booted = _booted(hosts, whole, deadline)
     for role, (files, manager, *about_firewall) in booted.items():
-        if topology is not None and (plan := _plan(topology, role)):
+        if topology is not None and (plan := plans.get(role)):
             with_mtu = boot_persistence.sized(topology, seen)
             made.append(boot_persistence.check(hosts[role].spec, with_mtu, plan, files, manager))
             made += _firewall(hosts[role], topology, plan, *about_firewall)
@@ -105,14 +120,15 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
         unprobed = "not tried over IPv6, which this overlay goes over: the probes are packets of IPv4"
         crossings, late = [Check("warning", ALL, str(carrier), unprobed)], dict[str, OvercastError]()
     else:
-        crossings, late = _crossed(hosts, topology, hubs, carrier, deadline)
+        crossed, late = underlay_probe.cross(list(_ways(hosts, plans, hubs, carrier)), deadline)
+        crossings = [check for each in crossed for check in underlay_checks.checks(each)]
     found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
     made += pair_checks.checks(hosts, topology, found.findings)
     if whole is not None:
         found = replace(found, findings=tuple(boot_persistence.kept(whole, found.findings, booted)))
-    made += overlay_diagnosis.checks(found)
+    made += _diagnosis_checks(found)
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
-    made += _unplaced(hosts, topology, carrier)
+    made += _unplaced(hosts, plans, carrier)
     return Examined(tuple(made), found.findings, found.scene, understood=found.layout is None)
 
 
@@ -120,7 +136,7 @@ def _booted(hosts: Mapping[str, LiveHost], topology: Topology | None, deadline: 
     """The files of a boot that name the overlay, their tool, and what is read of the firewall, of each of its hosts."""
     if topology is None:
         return {}
-    plans = {role: plan for role in hosts if (plan := _plan(topology, role))}
+    plans = {role: topology.plans[role] for role in hosts if role in topology.plans}
     machines = {role: hosts[role].node.machine for role in plans}
 
     def ask(role: str, plan: NodePlan) -> list[Any]:
@@ -142,23 +158,43 @@ def _firewall(
     return firewall_persistence.checks(host.role, *kept)
 
 
-def _crossed(
-    hosts: Mapping[str, LiveHost], topology: Topology | None, hubs: Sequence[str], carrier: Carrier, deadline: float
-) -> tuple[list[Check], dict[str, OvercastError]]:
-    """What a packet of the tunnel's protocol met on every way; and the hosts that were lost meanwhile."""
-    crossings, late = underlay_probe.cross(list(_ways(hosts, topology, hubs, carrier)), deadline)
-    return [check for each in crossings for check in underlay_checks.checks(each)], late
+def _diagnosis_checks(diagnosed: LiveDiagnosis) -> Iterator[Check]:
+    """The lines of the findings, each with the command by which its fix lasts over a reboot, where files do that."""
+    for finding in diagnosed.findings:
+        at = f"{finding.interface}: {finding.summary}".removeprefix(": ")
+        state: State = "warning" if finding.note else "problem"
+        found, remedy = f"{at} ({finding.evidence})", finding.remedy or None
+        yield Check(state, finding.node or ALL, finding.code, found, remedy, lasting=finding.lasting)
+    yield from (Check("warning", ALL, "not judged", note) for note in diagnosed.notes)
+    if diagnosed.layout:
+        yield Check("warning", ALL, NOT_UNDERSTOOD, "\n".join(diagnosed.layout.lines))
+    if diagnosed.skipped:
+        yield Check("warning", ALL, "overlay", diagnosed.skipped)
 
 
-def _diagnosed(
-    hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], cloud: Provider | None
-) -> overlay_diagnosis.LiveDiagnosis:
-    """The diagnosis of the overlay, where there are two hosts, and tunnels on any of them."""
+def _diagnosed(hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], cloud: Provider | None) -> LiveDiagnosis:
+    """
+    The overlay, where there are two hosts, and tunnels on any of them, diagnosed as a failed test of the suite is.
+
+    It is read from its hosts, a star's hub first, and tried: datagrams are sent, nothing is changed.
+    """
     if len(hosts) < 2 or not any(host.seen.leading() for host in hosts.values()):
-        return overlay_diagnosis.LiveDiagnosis()
+        return LiveDiagnosis()
     sighted = clouds.detect(next(iter(hosts.values())).details["dmi"])
     underlay = Underlay(cloud or (sighted.provider if sighted else UNKNOWN_CLOUD))
-    return overlay_diagnosis.diagnose(hosts, specs, underlay)
+    nodes, seen = {role: host.node for role, host in hosts.items()}, {role: host.seen for role, host in hosts.items()}
+    looked = live.looked(nodes, seen, underlay)
+    found = live.named(looked.findings, specs)
+    if looked.layout:
+        return LiveDiagnosis(layout=looked.layout)
+    if looked.lab is None:
+        return LiveDiagnosis(found, "no datagrams were sent: no overlay that could be tested was found")
+    try:
+        gathered = scene.gather(looked.lab)
+        tried = explain(gathered, known=found)
+    except (OvercastError, OSError) as problem:
+        return LiveDiagnosis(found, f"not tried: {getattr(problem, 'message', problem)}")
+    return LiveDiagnosis((*found, *live.named(tried, specs)), notes=looked.notes, scene=gathered)
 
 
 def _unreached(specs: Sequence[HostSpec], connected: Connected) -> Iterator[Check]:
@@ -169,10 +205,6 @@ def _unreached(specs: Sequence[HostSpec], connected: Connected) -> Iterator[Chec
 
 def _lost(role: str, problem: OvercastError) -> Check:
     return Check("problem", role, "host", problem.message, problem.remedy, at="")
-
-
-def _plan(topology: Topology | None, role: str) -> NodePlan | None:
-    return next((node for node in topology.nodes if node.name == role), None) if topology else None
 
 
 def _kind(hosts: Mapping[str, LiveHost], topology: Topology | None) -> str:
@@ -188,12 +220,12 @@ def _place(host: LiveHost, plan: NodePlan | None) -> UnderlayEnd | None:
 
 
 def _ways(
-    hosts: Mapping[str, LiveHost], topology: Topology | None, hubs: Sequence[str], carrier: Carrier
+    hosts: Mapping[str, LiveHost], plans: Mapping[str, NodePlan], hubs: Sequence[str], carrier: Carrier
 ) -> Iterator[UnderlayPath]:
     """Both directions between the hub and every spoke; between any two hosts where there is no hub."""
     # a standby sends no tunnel packets as long as there is a hub
     there = {role: host for role, host in hosts.items() if not host.spec.standby}
-    places = {role: _place(host, _plan(topology, role)) for role, host in there.items()}
+    places = {role: _place(host, plans.get(role)) for role, host in there.items()}
     for one, other in itertools.combinations(places, 2):
         first, second = places[one], places[other]
         if first is not None and second is not None and (not hubs or {one, other} & set(hubs)):
@@ -201,8 +233,8 @@ def _ways(
             yield UnderlayPath(second, first, carrier)
 
 
-def _unplaced(hosts: Mapping[str, LiveHost], topology: Topology | None, carrier: Carrier) -> Iterator[Check]:
+def _unplaced(hosts: Mapping[str, LiveHost], plans: Mapping[str, NodePlan], carrier: Carrier) -> Iterator[Check]:
     for role, host in hosts.items():
-        if _place(host, _plan(topology, role)) is None:
+        if _place(host, plans.get(role)) is None:
             found = "not tested: no tunnel and no default route, from which its address on the cloud's network follows"
             yield Check("warning", role, str(carrier), found, "ip route")

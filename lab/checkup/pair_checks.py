@@ -32,12 +32,10 @@ def _overlay(hosts: Mapping[str, LiveHost], topology: Topology, findings: Sequen
         names = ", ".join(f"{node.name} {node.overlay.ip}" for node in topology.nodes)
         what = f"over {topology.bridge}" if topology.hubs else f"as a {topology.name}"
         yield Check("ok", ALL, "overlay", f"{topology.options.kind} {what}: {names}")
-    nics = [
-        hosts[node.name].seen.devices[node.nic] for node in topology.nodes if node.nic in hosts[node.name].seen.devices
-    ]
+    nics = [hosts[node.name].seen.devices.get(node.nic) for node in topology.nodes]
     mtu = min(hosts[node.name].seen.devices[node.device].mtu for node in topology.hubs or topology.nodes)
     overhead = tunnels.kind(topology.options.kind).overhead(topology.options)
-    room = min((nic.mtu for nic in nics), default=0) - overhead
+    room = min((nic.mtu for nic in nics if nic), default=0) - overhead
     if any(finding.code == "mtu-mismatch" for finding in findings):
         return
     if mtu < room:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab import clouds
-from lab.checkup import firewall_fixes
 from lab.checkup.check import Check
 from lab.checkup.underlay_probe import Crossing, UnderlayPath
+from lab.clouds import Carrier
 from lab.firewall.matches import PacketPattern
-from lab.firewall.verdicts import Verdict
+from lab.firewall.rules import FirewallRule
+from lab.firewall.verdicts import Firewall, Verdict
 
 REJECTIONS = {9: "network prohibited", 10: "host prohibited", 13: "administratively prohibited"}
 NO_PROTOCOL, NO_PORT = 2, 3
 """Codes of ICMP unreachable: what a kernel answers that has no such driver, or no tunnel for the packet."""
+
+IN_NFT = "accept    # and in /etc/nftables.conf"
+IN_IPTABLES = "-j ACCEPT    # and save it: netfilter-persistent save, or the like"
+NFT, IPTABLES = "nft", "iptables"
+TO, FROM = ("output", "-d", "daddr"), ("input", "-s", "saddr")
 
 
 def checks(crossing: Crossing) -> Iterator[Check]:
@@ -36,15 +42,17 @@ def checks(crossing: Crossing) -> Iterator[Check]:
         yield _dropped_by_cloud(crossing)
 
 
-def _packet(way: UnderlayPath, state: str = "new") -> PacketPattern:
-    nic = way.receiver.host.seen.device_with(way.receiver.address)
-    source, destination = way.sender.address, way.receiver.address
-    return PacketPattern(way.carrier.protocol, nic, None, source, destination, way.carrier.port, "unicast", state)
+def _verdict(way: UnderlayPath) -> Verdict | None:
+    """What the receiver's own firewall does with the first packet; None: unknown without root on the host."""
+    firewall, nic = way.receiver.host.firewall, way.receiver.host.seen.device_with(way.receiver.address)
+    source, destination, port = way.sender.address, way.receiver.address, way.carrier.port
+    packet = PacketPattern(way.carrier.protocol, nic, None, source, destination, port, "unicast", "new")
+    return firewall.of(packet, "input") if firewall else None
 
 
 def _accepting(way: UnderlayPath, verdict: Verdict | None = None) -> str:
     chain = verdict.base if verdict else None
-    return firewall_fixes.accepting(way.receiver.host.firewall, way.carrier, way.sender.address, chain)
+    return accepting(way.receiver.host.firewall, way.carrier, way.sender.address, chain)
 
 
 def _opening(way: UnderlayPath) -> str:
@@ -58,8 +66,7 @@ def _problem(way: UnderlayPath, found: str, remedy: str, at: str) -> Check:
 
 def _lasting(way: UnderlayPath) -> Iterator[Check]:
     """The probes went both ways, so that a firewall may have taken them for answers (PRE-05)."""
-    firewall, receiver = way.receiver.host.firewall, way.receiver.host.role
-    verdict = firewall.of(_packet(way), "input") if firewall else None
+    verdict, receiver = _verdict(way), way.receiver.host.role
     if verdict is not None and verdict.passes is False:
         found = f"{receiver} accepts it only as ESTABLISHED; drops it once the conntrack entry expires ({verdict.why})"
         yield Check("problem", way.name, f"{way.carrier}, unsolicited", found, _accepting(way, verdict), at=receiver)
@@ -93,8 +100,7 @@ def _by_answer(crossing: Crossing) -> Check:
 
 
 def _dropped_by_host(way: UnderlayPath) -> Check:
-    receiver = way.receiver.host
-    verdict = receiver.firewall.of(_packet(way), "input") if receiver.firewall else None
+    verdict, receiver = _verdict(way), way.receiver.host
     rule = f" ({verdict.why})" if verdict and verdict.why and verdict.passes is not True else ""
     nic = receiver.seen.device_with(way.receiver.address)
     if verdict is not None and verdict.passes:
@@ -114,7 +120,7 @@ def _kept(crossing: Crossing) -> Check:
     verdict = sender.firewall.of(leaving, "output") if sender.firewall else None
     if verdict is None or verdict.passes is not False:
         return _problem(way, found, f"ip route get {way.receiver.address}", at=sender.role)
-    remedy = firewall_fixes.sending(sender.firewall, way.carrier, way.receiver.address, verdict.base)
+    remedy = sending(sender.firewall, way.carrier, way.receiver.address, verdict.base)
     return _problem(way, found, remedy, at=sender.role)
 
 
@@ -134,3 +140,34 @@ def _dropped_by_cloud(crossing: Crossing) -> Check:
         found = f"leaves {way.sender.host.role} and does not arrive ({here} → {there}), nor do UDP and ICMP echo:"
         found += " a cloud rule, or not the address that the other is reached by"
     return _problem(way, found, _opening(way), at="")
+
+
+def accepting(firewall: Firewall | None, carrier: Carrier, peer: str, chain: FirewallRule | None = None) -> str:
+    """Accepts the tunnel packets from a peer; `chain` is the one that drops them, if that is known."""
+    managed = chain is None or chain.tool == NFT or "legacy" not in chain.tool
+    manager = firewall.manager if managed and firewall is not None else ""
+    if manager == "firewalld":
+        what = f"--add-port={carrier.port}/udp" if carrier.port else "--add-protocol=gre"
+        return f"sudo firewall-cmd --permanent {what} && sudo firewall-cmd --reload"
+    if manager == "ufw":
+        what = f"proto udp from {peer} to any port {carrier.port}" if carrier.port else f"proto gre from {peer}"
+        return f"sudo ufw insert 1 allow in {what}"
+    return _exception(firewall, carrier, peer, chain, FROM)
+
+
+def sending(firewall: Firewall | None, carrier: Carrier, peer: str, chain: FirewallRule | None = None) -> str:
+    """Accepts the tunnel packets to a peer, which leave the host itself."""
+    return _exception(firewall, carrier, peer, chain, TO)
+
+
+def _exception(
+    firewall: Firewall | None, carrier: Carrier, peer: str, chain: FirewallRule | None, way: tuple[str, str, str]
+) -> str:
+    """By the tool of the chain that drops: a rule of another one has no effect on it."""
+    hook, short, long = way
+    if chain is None and firewall is not None and firewall.tools == {NFT}:
+        chain = next((rules[0] for rules in firewall.chains.values() if rules[0].hook == hook), None)
+    if chain is not None and chain.tool == NFT:
+        return f"sudo nft insert rule {' '.join(chain.place[1:])} ip {long} {peer} {carrier.nft} {IN_NFT}"
+    tool = chain.tool if chain else IPTABLES
+    return f"sudo {tool} -I {hook.upper()} {short} {peer} {carrier.iptables} {IN_IPTABLES}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from lab.diagnose.effects import GROUPS, REPEATING, WHEREVER_IT_ARRIVES
+from lab.diagnose.codes import has
 from lab.model import Finding
 from lab.probes.deadlines import Flow
 from lab.requirements import area_of
@@ -39,7 +39,7 @@ def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> 
 
     What concerns groups alone stops a test that had none only if it is about groups, or about what they need.
     """
-    return finding.code not in GROUPS or groups or not OF_GROUPS.isdisjoint(map(area_of, requirements))
+    return not has(finding, "groups") or groups or not OF_GROUPS.isdisjoint(map(area_of, requirements))
 
 
 def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> list[Finding]:
@@ -47,14 +47,14 @@ def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> 
     interfaces = {(leg["node"], leg["interface"]) for leg in ends}
     nodes = {leg["node"] for leg in ends}
     on_the_way = {path["sender"], path["receiver"], *hubs, FABRIC, *(leg["node"] for leg in path["legs"])}
-    sent = [one for one in findings if one.code in WHEREVER_IT_ARRIVES]
+    sent = [one for one in findings if has(one, "arriving")]
     of_sender = [one for one in sent if one.node == path["sender"]]
     others = [one for one in findings if one not in sent]
     tiers = (
         [one for one in others if (one.node, one.interface) in interfaces],
         [one for one in others if one.node in nodes],
         [one for one in others if one.node in on_the_way],
-        [one for one in others if one.code in REPEATING and path["heard"] > path["expected"]],
+        [one for one in others if has(one, "twice") and path["heard"] > path["expected"]],
     )
     return [*of_sender, *next((tier for tier in tiers if tier), [])]
 

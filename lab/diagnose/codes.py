@@ -2,7 +2,7 @@
 The codes of findings: what each one means, what corrects it, and which packets it can lose, as data.
 
 The texts live in `codes.json`, so that they can be read and reviewed without Python.  The tables of
-docs/troubleshooting.md are generated from them (`reports.findings`); `effects` has the meaning of the marks.
+docs/troubleshooting.md are generated from them (`reports.findings`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -17,6 +18,22 @@ from lab.model import Finding
 from lab.probes.paths import Stage
 
 FILE = Path(__file__).with_name("codes.json")
+Mark = Literal[
+    "nothing",  # it loses no datagram, or none of those that a trial sends
+    "lets-through",  # of these: it may still be why order or sending are not as they should be
+    "pings",  # of these: it keeps hosts from answering pings
+    "groups",  # it loses what is sent to groups alone
+    "neighbours",  # at a NIC: it loses tunnel packets, whatever is in them
+    "kernel",  # it is wrong with a kernel that other hosts may share: any packet is lost by it, wherever it is
+    "routers",  # it loses packets between hosts, at a router that is not captured
+    "sent",  # it loses what its host sends, anywhere on its path
+    "arriving",  # it is wrong with what its host sends, and loses it where it is received
+    "passed-on",  # it changes what passes its host, which is lost there or at any later place
+    "astray",  # it also leads unicast of any host astray: it is lost where it does not belong
+    "late",  # it also delivers late what a trial no longer waits for at the receiver
+    "twice",  # it brings packets twice, wherever they come from and go to
+]
+"""What else decides which packets a finding can lose (`effects`)."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +51,7 @@ class Code:
     """The only stages of a packet's path at which it can be lost by this; None: any."""
     kinds: tuple[str, ...] | None = None
     """The only kinds of exchanges that this loses; None: any."""
-    marks: frozenset[str] = frozenset()
-    """What else decides which packets it loses (`effects`)."""
+    marks: frozenset[Mark] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,6 @@ def declared(
     return Finding(code, node, interface, f"{node} {interface}".rstrip() + f": {means}", evidence, fix)
 
 
-def marked(mark: str) -> frozenset[str]:
-    """The codes with a mark."""
-    return frozenset(code for code, each in CODES.items() if mark in each.marks)
+def has(finding: Finding, mark: Mark) -> bool:
+    """Whether the code of a finding has a mark."""
+    return finding.code in CODES and mark in CODES[finding.code].marks

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from lab.diagnose.codes import CODES, marked
+from lab.diagnose.codes import CODES, has
 from lab.diagnose.losses import Loss
 from lab.diagnose.scene import Scene
 from lab.graph import Tunnel
@@ -18,32 +18,7 @@ from lab.probes.deadlines import Flow, FlowKind
 from lab.probes.paths import Stage
 from lab.underlay.fabric import FABRIC
 
-LETTING_THROUGH = marked("lets-through")
-NOTHING = marked("nothing")
-"""No datagram is lost by these, or none of those that a trial sends."""
-PINGS = marked("pings")
-"""Of these: what keeps hosts from answering pings."""
-GROUPS = marked("groups")
-"""These concern what is sent to groups."""
-WHEREVER_IT_ARRIVES = marked("arriving")
-"""These are wrong with what their host sends, and lose it where it is received."""
-OF_SENDER = marked("sent")
-"""These lose what their host sends anywhere on its path."""
-PASSED_ON = marked("passed-on")
-"""These change what passes their host, which is lost there or at any later place."""
-ANYWHERE = marked("astray")
-"""These also lead unicast of any host astray: it is lost where it does not belong."""
-REPEATING = marked("twice")
-"""These bring packets twice, wherever they come from and go to."""
-OF_THE_KERNEL = marked("kernel")
-"""These are wrong with a kernel that other hosts may share: any packet is lost by them, wherever it is."""
-DELAYING = marked("late")
-"""These also deliver late what a trial no longer waits for at the receiver."""
-IN_THE_CLOUD = marked("routers")
-"""These lose packets between hosts, at a router that is not captured."""
 ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
-OF_NEIGHBOURS = marked("neighbours")
-"""At a NIC these lose tunnel packets, whatever is in them."""
 FRAGMENTED = "fragmented broadcast"
 ALIKE: tuple[FlowKind, ...] = ("unicast", "broadcast", "multicast", "membership")
 """Kinds of packets that are lost alike where packets are lost by chance."""
@@ -51,22 +26,27 @@ ALIKE: tuple[FlowKind, ...] = ("unicast", "broadcast", "multicast", "membership"
 
 def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether what a finding names can lose a packet of this kind, at this stage and in this place."""
-    code, kind = finding.code, loss.exchange.kind
+    code, kind = CODES[finding.code], loss.exchange.kind
     host = scene.hosts.get(finding.node)
-    outer = code in OF_NEIGHBOURS and host is not None and finding.interface == host.plan.nic
-    if code in NOTHING or (kind not in _only(CODES[code].kinds, kind) and not outer):
+    outer = has(finding, "neighbours") and host is not None and finding.interface == host.plan.nic
+    if has(finding, "nothing") or (kind not in _only(code.kinds, kind) and not outer):
         return False
     if _takes_carrier(scene, finding, loss) or _loses_fragments(scene, finding, loss):
         return True
-    if loss.stage not in _only(CODES[code].stages, loss.stage) and not loss.unresolved:
+    if loss.stage not in _only(code.stages, loss.stage) and not loss.unresolved:
         return False
-    if code == "default-ttl-low" and not scene.spends_ttl_of(scene.hosts[finding.node]):
+    if finding.code == "default-ttl-low" and not scene.spends_ttl_of(scene.hosts[finding.node]):
         return False
-    if code in IN_THE_CLOUD and not scene.trial.spent:
+    if has(finding, "routers") and not scene.trial.spent:
         return False
-    if code in GROUPS and not _is_of_groups(loss, scene.losses):
+    if has(finding, "groups") and not _is_of_groups(loss, scene.losses):
         return False
     return _is_at(scene, finding, loss)
+
+
+def unexplained(scene: Scene, findings: Collection[Finding]) -> list[Loss]:
+    """The losses that are no finding's doing."""
+    return [loss for loss in scene.losses if not any(can_lose(scene, one, loss) for one in findings)]
 
 
 def _only(named: Collection[str] | None, this: str) -> Collection[str]:
@@ -77,7 +57,7 @@ def lossy(scene: Scene, findings: Sequence[Finding]) -> Iterator[Flow]:
     """The ways on which some packets are lost by a finding: at any time by chance, of any kind that it can lose."""
     for loss in scene.losses:
         for finding in findings if not loss.whole and loss.exchange.kind in ALIKE else ():
-            if finding.code in GROUPS or not can_lose(scene, finding, loss):
+            if has(finding, "groups") or not can_lose(scene, finding, loss):
                 continue
             for kind in ALIKE:
                 if kind in _only(CODES[finding.code].kinds, kind):
@@ -103,17 +83,17 @@ def _is_of_groups(loss: Loss, losses: Collection[Loss]) -> bool:
 def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether a finding is on the leg on which a packet was lost, or may lose it from elsewhere."""
     node, interface, sender = finding.node, finding.interface, loss.exchange.sender
-    if finding.code in OF_THE_KERNEL:
+    if has(finding, "kernel"):
         return True
-    if finding.code in ANYWHERE and loss.exchange.kind == "unicast":
+    if has(finding, "astray") and loss.exchange.kind == "unicast":
         return True
-    if finding.code in OF_SENDER and node == sender:
+    if has(finding, "sent") and node == sender:
         return True
-    if finding.code in PASSED_ON and node in scene.on_paths(sender, loss.receiver) - {loss.receiver}:
+    if has(finding, "passed-on") and node in scene.on_paths(sender, loss.receiver) - {loss.receiver}:
         return True
-    if finding.code in WHEREVER_IT_ARRIVES:
+    if has(finding, "arriving"):
         return False
-    late = finding.code in DELAYING and loss.stage == "delivery"
+    late = has(finding, "late") and loss.stage == "delivery"
     if late or loss.unresolved:  # or ARP was lost, somewhere between the two
         return node not in scene.hosts or node in scene.on_paths(sender, loss.receiver)
     ends = {(place.node, place.interface) for place in (loss.last, loss.missing) if place is not None}
@@ -126,7 +106,7 @@ def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
         ports = {"", FABRIC, loss.inside.interface if loss.inside else "", *(host for host, _ in ends)}
         return loss.stage in ("encapsulation", "cloud") and (node == within != FABRIC or interface in ports)
     if interface in scene.topology.ports(node):
-        passed_on = finding.code in PASSED_ON and node == loss.node
+        passed_on = has(finding, "passed-on") and node == loss.node
         return (node, interface) in ends or passed_on
     return node in {host for host, _ in ends}
 

@@ -13,16 +13,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from lab.diagnose import rules
-from lab.diagnose.codes import declared
-from lab.diagnose.effects import LETTING_THROUGH, NOTHING, OF_THE_KERNEL, PINGS, can_lose, lossy
+from lab.diagnose.codes import declared, has
+from lab.diagnose.effects import can_lose, lossy, unexplained
 from lab.diagnose.losses import Loss
 from lab.diagnose.safe_fixes import careful
-from lab.diagnose.scene import Scene
+from lab.diagnose.scene import HostScene, Scene
 from lab.errors import NotApplicable
 from lab.model import Finding
 from lab.probes.deadlines import Flow, FlowKind
@@ -30,15 +32,30 @@ from lab.probes.deadlines import Flow, FlowKind
 BY_ITS_DROPS = frozenset({"tunnel-packets-dropped", "firewall-drops"})
 """What a firewall's rule is called that is known by its counter alone."""
 
+HOSTS: Mapping[str, Callable[[Scene], Iterable[HostScene | None]]] = {
+    "host": lambda scene: scene.hosts.values(),
+    "bridging": lambda scene: scene.bridging,
+    "spoke": lambda scene: scene.spokes,
+    "hub": lambda scene: [scene.hub],
+}
+"""The hosts for each of which a rule runs, by the parameter that it takes."""
+
+AFTER = ("found", "causes")
+"""The parameters of rules that run after others, for what these have found."""
+YIELDS = "Iterator[Finding]"
+"""The annotation of what a rule returns."""
+
 Rule = Callable[..., Iterable[Finding]]
 
 
 @functools.cache
-def known(kind: str = "RULES") -> tuple[Rule, ...]:
-    """Every rule of a kind (`RULES`, `LAST`, `POSSIBLE`), by the names of their modules."""
+def known(after: str = "") -> tuple[Rule, ...]:
+    """Every rule (`rules`), by the names of their modules: those that take no findings, or take these."""
     names = sorted(module.name for module in pkgutil.iter_modules(rules.__path__))
     modules = [importlib.import_module(f"{rules.__name__}.{name}") for name in names]
-    return tuple(rule for module in modules for rule in getattr(module, kind, ()))
+    public = [one for module in modules for name, one in vars(module).items() if not name.startswith("_")]
+    found = dict.fromkeys(one for one in public if getattr(one, "__annotations__", {}).get("return") == YIELDS)
+    return tuple(one for one in found if after == next((name for name in AFTER if name in one.__annotations__), ""))
 
 
 @dataclass(frozen=True)
@@ -80,21 +97,29 @@ def explain(scene: Scene, known: Iterable[Finding] = ()) -> tuple[Finding, ...]:
 
 def causes(scene: Scene) -> list[Finding]:
     """What the rules find, each once, those at the place of a loss first."""
-    found = _each(known("RULES"), scene)
-    found += _each(known("LAST"), scene, found)
-    found += _each(known("POSSIBLE"), scene, found)
+    found: list[Finding] = []
+    for after in ("", *AFTER):
+        found += _each(known(after), scene, found)
     findings = [_with_loss(scene, finding) for finding in _once(list(careful(scene, found)))]
     findings.sort(key=lambda finding: not any(can_lose(scene, finding, loss) for loss in scene.losses))
     return findings
 
 
-def _each(rules: Iterable[Rule], *looked_at: object) -> list[Finding]:
-    found: dict[tuple[str, str, str, str], Finding] = {}
+def _each(rules: Iterable[Rule], scene: Scene, found: Sequence[Finding] = ()) -> list[Finding]:
+    made: dict[tuple[str, str, str, str], Finding] = {}
     for rule in rules:
         with contextlib.suppress(NotApplicable):  # a rule about a hub, where there is none
-            for finding in rule(*looked_at):
-                found.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
-    return list(found.values())
+            for finding in run(rule, scene, found):
+                made.setdefault((finding.code, finding.node, finding.interface, finding.remedy), finding)
+    return list(made.values())
+
+
+def run(rule: Rule, scene: Scene, found: Sequence[Finding] = ()) -> Iterator[Finding]:
+    """What a rule finds that is given what its parameters name (`rules`)."""
+    names = inspect.signature(rule).parameters
+    for host in next((HOSTS[name](scene) for name in names if name in HOSTS), [None]):
+        given = {"scene": scene, **dict.fromkeys(AFTER, found), **dict.fromkeys(HOSTS, host)}
+        yield from rule(**{name: given[name] for name in names})
 
 
 def _once(findings: Sequence[Finding]) -> Iterator[Finding]:
@@ -115,14 +140,14 @@ def _once(findings: Sequence[Finding]) -> Iterator[Finding]:
 
 def _with_loss(scene: Scene, finding: Finding) -> Finding:
     """The finding with a loss that can be its doing, one that ended at its interface if there is one."""
+
+    def nearness(loss: Loss) -> tuple[bool, bool]:
+        at_host = finding.node in (loss.node, loss.missing.node)
+        ends = (loss.missing.interface, loss.last.interface if loss.last else "")
+        return at_host, at_host and finding.interface in ends
+
     own = [loss for loss in scene.losses if can_lose(scene, finding, loss)]
-    at_host = [loss for loss in own if finding.node in (loss.node, loss.missing.node)]
-    exact = [
-        loss
-        for loss in at_host
-        if finding.interface in (loss.missing.interface, loss.last.interface if loss.last else "")
-    ]
-    chosen = next(iter([*exact, *at_host, *own]), None)
+    chosen = max(own, key=nearness, default=None)
     if chosen is None or str(chosen) in finding.evidence:
         return finding
     return replace(finding, evidence=f"{finding.evidence}; {chosen}")
@@ -131,38 +156,34 @@ def _with_loss(scene: Scene, finding: Finding) -> Finding:
 def whereabouts(scene: Scene, findings: Iterable[Finding]) -> Iterator[Finding]:
     """Where what no rule explains was lost, repeated or put out of order."""
     findings = list(findings)
-    reported: set[tuple[str, str, str]] = set()
-    losses = [loss for loss in scene.losses if not any(can_lose(scene, one, loss) for one in findings)]
+    losses = unexplained(scene, findings)
     if losses and all(loss.unresolved for loss in scene.losses):
         ends = [{loss.exchange.sender, loss.receiver} for loss in losses]
         common = [name for name in scene.hosts if all(name in both for both in ends)]
         if common:
-            yield _unresolved(scene, common[-1], losses)
+            host = scene.hosts[common[-1]]
+            yield host.declared("neighbour-unresolved", host.plan.device, "; ".join(map(str, losses[:2])))
             return
+    first: dict[tuple[str, str, str], Loss] = {}
     for loss in losses:
-        key = (loss.stage, loss.missing.node, loss.missing.interface)
-        if key not in reported:
-            reported.add(key)
-            yield _lost(loss)
+        first.setdefault((loss.stage, loss.missing.node, loss.missing.interface), loss)
+    yield from map(_lost, first.values())
     if not scene.losses:
-        seen = [*_disturbed(scene), *_refused(scene)] or [*_silent(scene)]
+        disturbed, refused, silent = (islice(of(scene), 1) for of in (_disturbed, _refused, _silent))
+        seen = [*disturbed, *refused] or [*silent]
         yield from (one for one in seen if not any(_may_cause(scene, cause, one) for cause in findings))
 
 
 def _may_cause(scene: Scene, cause: Finding, seen: Finding) -> bool:
     """Whether a finding may be why pings, order or sending are not as they should be: nearly any at the host may."""
-    if cause.code in OF_THE_KERNEL:
+    if has(cause, "kernel"):
         return True
     if cause.code == "default-ttl-low":
         return scene.spends_ttl_of(scene.hosts[cause.node])
     if seen.code == "ping-unanswered":
         between = {name for pair in scene.unforwarded for name in pair}
-        return cause.node in {seen.node, *between} and (cause.code in PINGS or cause.code not in NOTHING)
-    return cause.code not in NOTHING or cause.code in LETTING_THROUGH
-
-
-def _unresolved(scene: Scene, name: str, losses: Sequence[Loss]) -> Finding:
-    return declared("neighbour-unresolved", name, scene.hosts[name].plan.device, "; ".join(map(str, losses[:2])))
+        return cause.node in {seen.node, *between} and (has(cause, "pings") or not has(cause, "nothing"))
+    return not has(cause, "nothing") or has(cause, "lets-through")
 
 
 def _lost(loss: Loss) -> Finding:
@@ -179,21 +200,18 @@ def _refused(scene: Scene) -> Iterator[Finding]:
         if exchange.refused and exchange.network == "overlay":
             host = scene.hosts[exchange.sender]
             yield host.declared("sending-refused", host.plan.device, f"{exchange}: {exchange.refused}")
-            return
     for stream in scene.trial.streams:
         if stream.refused:
             server, found = scene.hosts[stream.server], f"{stream.client} to {stream.server}: {stream.refused}"
             yield server.declared("stream-refused", server.plan.device, found)
-            return
 
 
 def _silent(scene: Scene) -> Iterator[Finding]:
     """Hosts that receive everything, and whose answers to a ping reach no host."""
     pings = scene.trial.pings if scene.topology.answer_broadcast_ping else ()
-    for pinger, name in scene.unforwarded[:1] if pings else ():
+    for pinger, name in scene.unforwarded if pings else ():
         found = f"{pinger} has an answer from {scene.hub.name} and none from {name}"
         yield scene.hub.declared("ping-unanswered", scene.topology.bridge, found)
-        return
     for name, host in scene.hosts.items():
         asked = [answers for answers in pings if answers.pinger != name]
         own = [answers for answers in pings if answers.pinger == name]
@@ -202,7 +220,6 @@ def _silent(scene: Scene) -> Iterator[Finding]:
         if mute or deaf:
             found = f"{len(asked if mute else own)} broadcast pings {'of others' if mute else 'of its own'}, no answer"
             yield host.declared("ping-unanswered", host.plan.device, found)
-            return
 
 
 def _disturbed(scene: Scene) -> Iterator[Finding]:
@@ -215,8 +232,6 @@ def _disturbed(scene: Scene) -> Iterator[Finding]:
             if exchange.repeated(receiver):
                 found = f"{exchange}: {len(heard)} copies of {len(exchange.sent)} datagrams"
                 yield declared("duplicated", receiver, "", found)
-                return
-            if not exchange.in_order(receiver):
+            elif not exchange.in_order(receiver):
                 found = f"{exchange}: {len(heard)} datagrams, not in the order in which they were sent"
                 yield declared("reordered", receiver, "", found)
-                return

@@ -60,12 +60,8 @@ def losses(topology: Topology, exchange: Exchange) -> list[Loss]:
     """One loss for each receiver that did not receive everything."""
     if exchange.network != "overlay" or exchange.refused:
         return []
-    found = []
-    for receiver in exchange.receivers:
-        lost = exchange.lost(receiver)
-        if lost:
-            found.append(_loss(topology, exchange, receiver, lost))
-    return found
+    every = {receiver: exchange.lost(receiver) for receiver in exchange.receivers}
+    return [_loss(topology, exchange, receiver, lost) for receiver, lost in every.items() if lost]
 
 
 def _loss(topology: Topology, exchange: Exchange, receiver: str, lost: tuple[bytes, ...]) -> Loss:
@@ -75,21 +71,8 @@ def _loss(topology: Topology, exchange: Exchange, receiver: str, lost: tuple[byt
     # where the most was lost is where the first one ended
     furthest = min(reached(places[:-1], [one for one in seen if tag in one.frame]) for tag in tags)
     last = places[furthest] if furthest >= 0 else None
-    start = topology.node(exchange.sender)
-    bare = [one for one in seen if one.node == start.name and one.interface == start.nic and not one.carrier]
-    hosts = {node.name for node in topology.nodes}
-    missing = places[furthest + 1]
-    inside = [
-        one
-        for one in seen
-        if missing.stage == "cloud" and one.node not in hosts and carried_to(one, missing.carrier_to)
-    ]
-    return Loss(
-        exchange,
-        receiver,
-        len(lost),
-        last,
-        missing,
-        inside[-1] if inside else None,
-        bare[0] if bare and furthest < 1 else None,
-    )
+    start, missing = topology.node(exchange.sender), places[furthest + 1]
+    bare = [one for one in seen if (one.node, one.interface) == (start.name, start.nic) and not one.carrier]
+    between = [one for one in seen if missing.stage == "cloud" and one.node not in topology.plans]
+    inside = next((one for one in reversed(between) if carried_to(one, missing.carrier_to)), None)
+    return Loss(exchange, receiver, len(lost), last, missing, inside, bare[0] if bare and furthest < 1 else None)

@@ -27,15 +27,20 @@ def other_than(only: int) -> Callable[[int], bool]:
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """A parameter of the kernel (ip-sysctl.rst), and which values of it are wrong; by default any but 0."""
+class Setting:
+    """A setting by its name, and which values of it are wrong; by default any but 0."""
 
     code: str
     name: str
-    """With `{}` in the place of a device, `on` has the ones that count."""
     usual: int
     """The kernel's own value, which the fix sets."""
     wrong: Callable[[int], bool] = bool
+
+
+@dataclass(frozen=True)
+class Parameter(Setting):
+    """A parameter of the kernel (ip-sysctl.rst); with `{}` in the place of a device, `on` has the ones that count."""
+
     on: tuple[str, ...] = ()
     """`device`: that of the overlay; `nic`; or the kernel's own name for all of them."""
     counts: Literal["always", "planned", "answering", "limited", "tunnels", "native"] = "always"

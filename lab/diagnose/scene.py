@@ -64,6 +64,11 @@ class HostScene:
         """The overlay device, as it is."""
         return self.seen.devices.get(self.plan.device)
 
+    @property
+    def nic(self) -> Device | None:
+        """The NIC, as it is."""
+        return self.seen.devices.get(self.plan.nic)
+
     @functools.cached_property
     def names(self) -> Mapping[int, str]:
         """Device names by index."""
@@ -181,9 +186,9 @@ def gather(lab: Lab) -> Scene:
         lab.forget_neighbours()  # the kernel resolves a neighbour that a test has just tried no sooner than in a second
     neighbour_tables.note(lab.nodes[name] for name in lab.plans)
     tunnel = tunnels.kind(lab.topology.options.kind).port
-    rules, policies, filters = (_of_all(before, what) for what in ("firewall", "rules", "filters"))
+    rules, routes, policies, filters = (_of_all(before, what) for what in ("firewall", "routes", "rules", "filters"))
     apart = groups.apart(rules, policies, filters, tunnel)
-    tried = trial.run(lab, _named_groups(before), apart)
+    tried = trial.run(lab, groups.named(routes, rules, filters)[: groups.MOST], apart)
     after = _ask(lab, _everything)
     hosts = {}
     for name, plan in lab.plans.items():
@@ -215,9 +220,8 @@ Questions = dict[str, Call[Any]]
 def _counting(lab: Lab, name: str) -> Questions:
     """What of a host the trial makes rise, and what it tries; the fabric is not asked."""
     node = lab.nodes[name]
-    if name not in lab.plans:
-        return {}
-    return {**_counters(node), **{what: node.call(Agent.read, what=what) for what in ("routes", "rules", "filters")}}
+    asked = {what: node.call(Agent.read, what=what) for what in ("routes", "rules", "filters")}
+    return {**asked, **_counters(node)} if name in lab.plans else {}
 
 
 def _of_all(before: Mapping[str, Mapping[str, Any]], what: str) -> list[Any]:
@@ -236,15 +240,8 @@ def _everything(lab: Lab, name: str) -> Questions:
         asked["igmp"] = node.call(Agent.read_net, name="igmp")
         asked["multicast_router"] = node.call(Agent.multicast_router)
         asked["neighbour_table"] = node.call(Agent.neighbour_table)
-    return {**asked, **(_counters(node) if name in lab.plans else {})}
-
-
-def _named_groups(before: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Groups that routes and rules of the hosts speak of, of many the first."""
-    read = [each for each in before.values() if each]
-    named = (groups.named(each["routes"], each["firewall"], each["filters"]) for each in read)
-    found = dict.fromkeys(group for each in named for group in each)
-    return list(found)[: groups.MOST]
+        asked |= _counters(node)
+    return asked
 
 
 def _ask(lab: Lab, questions: Callable[[Lab, str], Questions]) -> dict[str, dict[str, Any]]:
@@ -261,14 +258,7 @@ def _risen(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int
 
 def _risen_rules(before: Sequence[FirewallRule], after: Sequence[FirewallRule]) -> list[FirewallRule]:
     """The rules as they are, with `hits`: packets that each matched during the trial (None: it does not count)."""
-    was = {_rule_key(rule, number): rule.packets for number, rule in enumerate(before)}
-    made = []
-    for number, rule in enumerate(after):
-        packets = rule.packets
-        hits = None if packets is None else packets - (was.get(_rule_key(rule, number)) or 0)
-        made.append(replace(rule, hits=hits))
-    return made
-
-
-def _rule_key(rule: FirewallRule, number: int) -> tuple[Any, ...]:
-    return (number, rule.tool, rule.table, rule.chain, rule.rule)
+    was = {(number, one.place, one.rule): one.packets for number, one in enumerate(before)}
+    earlier = [was.get((number, one.place, one.rule)) or 0 for number, one in enumerate(after)]
+    every = zip(after, earlier, strict=True)
+    return [replace(one, hits=None if one.packets is None else one.packets - count) for one, count in every]

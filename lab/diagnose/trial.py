@@ -77,6 +77,11 @@ class Exchange:
     to: str = ""
     """Where it was sent, if the kind does not say so."""
 
+    @property
+    def hearers(self) -> list[str]:
+        """The receivers that received anything."""
+        return [name for name, heard in (self.heard or {}).items() if heard]
+
     def copies(self, receiver: str) -> dict[bytes, int]:
         """How many copies of each datagram the receiver's socket got."""
         heard = (self.heard or {}).get(receiver, ())
@@ -162,7 +167,7 @@ def run(lab: Lab, groups: Sequence[str] = (), apart: Sequence[Mapping[str, int]]
     exchanges: list[Exchange] = []
     for sender in senders:
         peers = [host.name for host in senders if host.name in lab.others(sender)]
-        exchanges += (_to_groups if lab.topology.native else _to_all)(lab, listen, sender, apart)
+        exchanges += _to_others(lab, listen, sender, apart)
         exchanges += _variety(lab, listen, sender, peers, tried)
     for sender, receiver in joined(lab, senders):
         to = receiver.address("underlay")
@@ -177,26 +182,24 @@ def run(lab: Lab, groups: Sequence[str] = (), apart: Sequence[Mapping[str, int]]
     return Trial(tuple(exchanges), pings, pings6, tuple(streams))
 
 
-def _to_all(lab: Lab, listen: Listen, sender: Host, apart: Sequence[Mapping[str, int]]) -> Iterator[Exchange]:
-    burst = functools.partial(_burst, lab, listen, sender, lab.others(sender), to=lab.everyone)
-    yield burst("broadcast")
-    yield burst("multicast", group=fresh(ORGANIZATION))
-    if size := _full_size(lab, sender):
-        yield burst("full-size broadcast", size=size)
-        yield burst("fragmented broadcast", size=size + FRAGMENT)
-    for named in _named(lab, sender, apart):
-        yield burst("named broadcast", named=named)
-        yield burst("group", group=fresh(ORGANIZATION), named=named)  # rules of routing do not decide on broadcast
+def _to_others(lab: Lab, listen: Listen, sender: Host, apart: Sequence[Mapping[str, int]]) -> Iterator[Exchange]:
+    """Bursts to all others; a cloud that delivers groups by itself delivers neither broadcast nor fragments."""
+    native, size = lab.topology.native, _full_size(lab, sender)
 
+    def burst(kind: ExchangeKind, **how: Any) -> Iterator[Exchange]:
+        to: dict[str, Any] = {"to": lab.everyone} if "broadcast" in kind else {"group": fresh(ORGANIZATION)}
+        if not (native and "broadcast" in kind):
+            yield _burst(lab, listen, sender, lab.others(sender), kind, **to, **how)
 
-def _to_groups(lab: Lab, listen: Listen, sender: Host, apart: Sequence[Mapping[str, int]]) -> Iterator[Exchange]:
-    """What a cloud delivers by itself to members of groups: neither broadcast nor fragments."""
-    burst = functools.partial(_burst, lab, listen, sender, lab.others(sender))
-    yield burst("multicast", group=fresh(ORGANIZATION))
-    if size := _full_size(lab, sender):
-        yield burst("full-size multicast", group=fresh(ORGANIZATION), size=size)
+    yield from burst("broadcast")
+    yield from burst("multicast")
+    if size:
+        yield from burst("full-size multicast" if native else "full-size broadcast", size=size)
+        yield from burst("fragmented broadcast", size=size + FRAGMENT)
     for named in _named(lab, sender, apart):
-        yield burst("multicast", group=fresh(ORGANIZATION), named=named)
+        yield from burst("named broadcast", named=named)
+        # rules of routing do not decide on broadcast
+        yield from burst("multicast" if native else "group", named=named)
 
 
 def few(lab: Lab) -> list[Host]:
@@ -340,11 +343,8 @@ def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -
         for name in each.receivers
         if each.lost(name)
     }
-    streams = []
-    for client, server in joined(lab, senders):
-        if frozenset((client.name, server.name)) not in apart:
-            streams.append(_stream(client, server))
-    return streams
+    ends = joined(lab, senders)
+    return [_stream(client, server) for client, server in ends if frozenset((client.name, server.name)) not in apart]
 
 
 def _stream(client: Host, server: Host) -> TcpConnection:

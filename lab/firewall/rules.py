@@ -18,6 +18,7 @@ from typing import Any
 from lab.firewall import nft, xtables
 from lab.firewall.matches import DROP, EITHER, Branch, Match, PacketPattern, Value
 
+QUOTED_LENGTH = 200
 FAMILIES = {"ip": ("ip",), "ip6": ("ip6",), "inet": ("ip", "ip6"), "arp": ("arp",)}
 """The Ethernet types that a family sees; of others any."""
 
@@ -48,6 +49,18 @@ class FirewallRule:
     def __str__(self) -> str:
         place = " ".join(filter(None, (self.tool, self.family, self.table, self.chain)))
         return f"{place}: {self.rule or f'policy {self.verdict}'}"
+
+    @property
+    def quoted(self) -> str:
+        """As evidence: its table, its chain and its own words."""
+        said = f"-A {self.chain} {self.rule}" if self.rule else f"policy {self.verdict} of {self.chain}"
+        return f"{self.table}: {said}"[:QUOTED_LENGTH]
+
+    @property
+    def counted(self) -> str:
+        """As evidence, with what it matched during the trial."""
+        hits = "does not count" if self.hits is None else f"matched {self.hits} packets during the trial"
+        return f"{self.quoted} ({self.tool}) {hits}"
 
     @property
     def place(self) -> tuple[str, str, str, str]:

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from lab.changes import LinkKind, link_kind
 from lab.model import GENEVE_PORT, TunnelOptions
-from lab.tunnels.kind import TOS_INHERIT, Options, TunnelEnd, TunnelKind, address, outer_words
+from lab.tunnels.kind import Options, TunnelEnd, TunnelKind, address, outer_data, outer_words, udp_end
 
 KIND = "geneve"
 IFLA_GENEVE_ID, IFLA_GENEVE_REMOTE = 1, 2  # linux/if_link.h
@@ -54,15 +54,7 @@ class Geneve(TunnelKind):
         return 50  # outer IPv4 20, UDP 8, Geneve without options 8, inner Ethernet 14
 
     def data(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> LinkKind:
-        return geneve(
-            number,
-            remote=remote,
-            dstport=options.port,
-            ttl=options.ttl,
-            ttl_inherit=1 if options.ttl is None else None,
-            tos=TOS_INHERIT if options.tos_inherit else options.tos or None,
-            df=options.df or None,
-        )
+        return geneve(number, remote=remote, ttl_inherit=1 if options.ttl is None else None, **outer_data(options))
 
     def words(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
         said = f"id {number} remote {remote} dstport {options.port} ttl {options.ttl or 'inherit'}"
@@ -73,19 +65,8 @@ class Geneve(TunnelKind):
         return "GENEVE", {**ends, "DestinationPort": options.port, "TTL": options.ttl or "inherit"}
 
     def read(self, options: Options, default_ttl: int) -> TunnelEnd:
-        tos = options.get("tos") or 0
-        return TunnelEnd(
-            kind=KIND,
-            remote=address(options.get("remote")) or address(options.get("remote6")),
-            local=None,
-            # geneve_xmit_skb: a TTL of 0 is the route's, which is the host's default; only a flag makes it inherit
-            ttl=None if options.get("ttl_inherit") else options.get("ttl") or default_ttl,
-            tos_inherit=tos == TOS_INHERIT,
-            tos=0 if tos == TOS_INHERIT else tos,
-            df=options.get("df") or 0,
-            vni=options.get("id"),
-            port=options.get("port"),
-        )
+        remote = address(options.get("remote")) or address(options.get("remote6"))
+        return udp_end(KIND, remote, None, options, default_ttl)
 
 
 GENEVE = Geneve()

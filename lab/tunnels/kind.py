@@ -97,6 +97,30 @@ def address(value: Any) -> str | None:
     return None if value in UNSPECIFIED else str(value)
 
 
+def outer_data(options: TunnelOptions) -> dict[str, Any]:
+    """What VXLAN and Geneve are made with of the outer header."""
+    tos = TOS_INHERIT if options.tos_inherit else options.tos or None
+    return {"dstport": options.port, "ttl": options.ttl, "tos": tos, "df": options.df or None}
+
+
+def udp_end(kind: str, remote: str | None, local: str | None, options: Options, default_ttl: int) -> TunnelEnd:
+    """An end of VXLAN or Geneve as it is."""
+    tos = options.get("tos") or 0
+    return TunnelEnd(
+        kind=kind,
+        remote=remote,
+        local=local,
+        # vxlan_xmit_one, geneve_xmit_skb: a TTL of 0 is the route's, the host's default; only a flag makes it inherit
+        ttl=None if options.get("ttl_inherit") else options.get("ttl") or default_ttl,
+        tos_inherit=tos == TOS_INHERIT,
+        tos=0 if tos == TOS_INHERIT else tos,
+        df=options.get("df") or 0,
+        vni=options.get("id"),
+        port=options.get("port"),
+        link=options.get("link"),
+    )
+
+
 def outer_words(options: TunnelOptions) -> list[str]:
     """The outer TOS and DF of VXLAN and Geneve, as ip-link(8) has them."""
     tos = "inherit" if options.tos_inherit else f"{options.tos:#x}"

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from lab.changes import LinkKind, link_kind
 from lab.model import VXLAN_PORT, TunnelOptions
-from lab.tunnels.kind import TOS_INHERIT, Options, TunnelEnd, TunnelKind, address, outer_words
+from lab.tunnels.kind import Options, TunnelEnd, TunnelKind, address, outer_data, outer_words, udp_end
 
 KIND = "vxlan"
 IFLA_VXLAN_ID = 1  # linux/if_link.h
@@ -59,11 +59,8 @@ class Vxlan(TunnelKind):
             remote=remote or None,
             local=local,
             dev=nic,
-            dstport=options.port,
-            ttl=options.ttl,
             ttl_inherit=True if options.ttl is None else None,
-            tos=TOS_INHERIT if options.tos_inherit else options.tos or None,
-            df=options.df or None,
+            **outer_data(options),
         )
 
     def words(self, local: str, remote: str, nic: str, number: int, options: TunnelOptions) -> str:
@@ -77,20 +74,9 @@ class Vxlan(TunnelKind):
         return "VXLAN", {**ends, **sent, "MacLearning": "yes", "Independent": "yes"}
 
     def read(self, options: Options, default_ttl: int) -> TunnelEnd:
-        tos = options.get("tos") or 0
-        return TunnelEnd(
-            kind=KIND,
-            remote=address(options.get("group")) or address(options.get("group6")),
-            local=address(options.get("local")) or address(options.get("local6")),
-            # vxlan_xmit_one: a TTL of 0 is the route's, which is the host's default; only a flag makes it inherit
-            ttl=None if options.get("ttl_inherit") else options.get("ttl") or default_ttl,
-            tos_inherit=tos == TOS_INHERIT,
-            tos=0 if tos == TOS_INHERIT else tos,
-            df=options.get("df") or 0,
-            vni=options.get("id"),
-            port=options.get("port"),
-            link=options.get("link"),
-        )
+        remote = address(options.get("group")) or address(options.get("group6"))
+        local = address(options.get("local")) or address(options.get("local6"))
+        return udp_end(KIND, remote, local, options, default_ttl)
 
 
 VXLAN = Vxlan()

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from lab import live
 from lab.diagnose import scene
-from lab.diagnose.effects import REPEATING, can_lose
+from lab.diagnose.codes import has
+from lab.diagnose.effects import can_lose
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
@@ -34,7 +35,7 @@ class WatchFindings:
     def causes(self, way: Flow, state: PairState) -> tuple[Finding, ...]:
         """The findings that explain what is wrong on a way; all, where it is not known which do."""
         if state == "duplicated":
-            chosen = [finding for finding in self.findings if finding.code in {*REPEATING, "duplicated"}]
+            chosen = [finding for finding in self.findings if has(finding, "twice") or finding.code == "duplicated"]
         else:
             chosen = [finding for finding in self.findings if self._loses(finding, way)]
         return tuple(chosen) or self.findings

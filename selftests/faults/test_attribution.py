@@ -85,7 +85,7 @@ def test_no_loss_is_silent_or_another_findings_evidence(machine, monkeypatch, st
         cut = between_the_first_two(seen)
         unknowing = [rule for rule in known if found(rule, seen) and not found(rule, seen) & causes]
         for kept in ((), *((rule,) for rule in unknowing), tuple(unknowing)):
-            monkeypatch.setattr(explain, "known", lambda kind="RULES", kept=kept: kept if kind == "RULES" else ())
+            monkeypatch.setattr(explain, "known", lambda after="", kept=kept: () if after else kept)
             findings = explain.explain(seen)
             ended = [one for one in findings if one.code.startswith(("lost-at-", "partly-lost-at-"))]
             reported = {part for one in ended for part in one.code.partition("lost-at-")[2:]}
@@ -95,9 +95,9 @@ def test_no_loss_is_silent_or_another_findings_evidence(machine, monkeypatch, st
                 one for one in findings if one not in ended and any(one.evidence.endswith(f"; {loss}") for loss in cut)
             ]
             assert taken == [], beside
-        monkeypatch.setattr(explain, "known", lambda kind="RULES": known if kind == "RULES" else ())
+        monkeypatch.setattr(explain, "known", lambda after="": () if after else known)
 
 
 def found(rule: explain.Rule, seen: Scene) -> set[str]:
     """The codes of what a rule finds."""
-    return {one.code for one in rule(seen)}
+    return {one.code for one in explain.run(rule, seen)}

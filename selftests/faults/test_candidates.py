@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lab.diagnose import explain
 from lab.diagnose.rules import firewall
 from lab.records import typed
 from selftests.faults import recordings
@@ -51,7 +52,7 @@ def test_the_rule_that_takes_what_was_lost_is_accused(chains: dict[str, Any], ac
     lists = list(typed("firewall", listed(chains, "guard")))
     seen = replace(scene, hosts={**scene.hosts, "spoke2": replace(spoke, firewall=lists)})
 
-    found = [finding.rule for finding in firewall.dropped(seen)]
+    found = [finding.rule for finding in explain.run(firewall.dropped, seen)]
 
     names = {f"guard: -A {one.chain} {one.rule}": f"{one.chain} {one.rule}" for one in lists}
     assert [names.get(rule, f"{rule[-1:]} policy") for rule in found] == accused

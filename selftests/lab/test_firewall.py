@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lab.agent import firewalls
-from lab.checkup import firewall_fixes
+from lab.checkup import underlay_checks
 from lab.clouds import Carrier
 from lab.firewall import xtables
 from lab.firewall.matches import PacketPattern
@@ -274,7 +274,7 @@ def test_what_could_not_be_read_is_no_verdict() -> None:
 def test_the_remedy_is_that_of_the_tool(text: str | Chains, command: str) -> None:
     """A rule is added with the tool that has the others."""
     firewall = read(FIREWALLD, "mine") if text == "mine" else read(text)
-    assert firewall_fixes.accepting(firewall, Carrier(47), "10.0.0.25").startswith(command)
+    assert underlay_checks.accepting(firewall, Carrier(47), "10.0.0.25").startswith(command)
 
 
 LISTED = """

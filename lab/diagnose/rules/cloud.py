@@ -1,4 +1,4 @@
-"""Rules of the cloud's network: what it drops though it should not, and what it delivers though it should not."""
+"""Rules of the cloud's network, live or emulated: what it drops or delivers though it should not, and its ports."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from lab import clouds, tunnels
 from lab.clouds import Carrier
 from lab.diagnose.codes import declared
-from lab.diagnose.effects import can_lose
+from lab.diagnose.effects import can_lose, unexplained
 from lab.diagnose.losses import Loss
-from lab.diagnose.scene import Scene
+from lab.diagnose.rules.settings import BY_IP, PortFlag
+from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
-from lab.model import CLOUD, Finding
+from lab.model import CLOUD, Finding, mac_of
 from lab.overlay.readback import carrier_of
-from lab.underlay.fabric import FABRIC
+from lab.records import Link, Port
+from lab.underlay.fabric import FABRIC, REFUSALS, FabricPort, Segment, segments
+
+FLOODING = ("flood", "mcast_flood", "bcast_flood")
+DISABLED, FORWARDING = 0, 3  # the states of a port that bridge(8) takes
+FLAGS = (
+    PortFlag("neigh_suppress", 0, "fabric-arp-unanswered"),
+    PortFlag("isolated", 0, "fabric-port-isolated"),
+    PortFlag("proxy_arp", 1, "fabric-arp-unanswered", BY_IP),
+)
 
 
-def blocked(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+def blocked(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
     """Tunnel packets leave one host and do not reach the other, while other unicast does."""
     ways: dict[tuple[str, str], Loss] = {}
     for loss in scene.losses:
@@ -24,12 +34,13 @@ def blocked(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
             ways.setdefault((loss.last.node, loss.missing.node), loss)
     dropped: dict[tuple[str, str], Loss] = {}
     for (start, end), loss in ways.items():
-        if any(can_lose(scene, one, loss) for one in found):
+        if any(can_lose(scene, one, loss) for one in causes):
             continue
         if _control_passes(scene, start, end):
             dropped[start, end] = loss
         else:
-            yield _unreachable(scene, loss, start, end)
+            plan, to = scene.hosts[end].plan, scene.hosts[end].plan.address("underlay")
+            yield declared("underlay-unreachable", end, plan.nic, loss=loss, address=to, start=start)
     kind = tunnels.kind(scene.topology.options.kind)
     carrier = carrier_of(kind.name, [host.seen for host in scene.hosts.values()])
     remedy = _opening(scene, carrier, [start for start, _ in dropped])
@@ -67,29 +78,23 @@ def _control_passes(scene: Scene, start: str, end: str) -> bool:
     return True  # of many spokes a few send: nothing contradicts it
 
 
-def _unreachable(scene: Scene, loss: Loss, start: str, end: str) -> Finding:
-    plan = scene.hosts[end].plan
-    return declared("underlay-unreachable", end, plan.nic, loss=loss, address=plan.address("underlay"), start=start)
-
-
 def floods(scene: Scene) -> Iterator[Finding]:
     """The network under the overlay delivers broadcast by itself: nothing that is delivered proves the overlay."""
     if scene.underlay.provider.broadcast:
         return
     for exchange in scene.trial.of("broadcast", "underlay"):
-        hearers = ", ".join(name for name, heard in (exchange.heard or {}).items() if heard)
+        hearers = ", ".join(exchange.hearers)
         if hearers:
             yield declared("underlay-floods", fabric_name(scene), "", exchange=exchange, hearers=hearers)
             return
 
 
-def domain(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+def domain(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
     """A cloud that delivers groups by itself delivers each host's, and to each host."""
     delivering = scene.underlay.provider.groups
     if not scene.topology.native:
         return
-    groups = [loss for loss in scene.losses if loss.whole and loss.exchange.kind == "multicast"]
-    lost = [loss for loss in groups if not any(can_lose(scene, one, loss) for one in found)]
+    lost = [loss for loss in unexplained(scene, causes) if loss.whole and loss.exchange.kind == "multicast"]
     ends = [{loss.exchange.sender, loss.receiver} for loss in lost if _unicast_passes(scene, loss)]
     common = [name for name in scene.hosts if ends and all(name in both for both in ends)]
     if common and delivering:
@@ -102,16 +107,15 @@ def _unicast_passes(scene: Scene, loss: Loss) -> bool:
     return any(not one.lost(loss.receiver) for one in scene.trial.of("unicast") if (one.sender, *one.receivers) == pair)
 
 
-def hops(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+def hops(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
     """More routers between the hosts than there should be."""
-    if not scene.planned or any(one.code == "underlay-detour" for one in found):
+    if not scene.planned or any(one.code == "underlay-detour" for one in causes):
         return
+    wanted = scene.underlay.routers
     for exchange in scene.trial.of("unicast", "underlay"):
-        if exchange.spent > scene.underlay.routers:
+        if exchange.spent > wanted:
             to = scene.hosts[exchange.receivers[0]]
-            said = (
-                f"{exchange.spent} routers between {exchange.sender} and {to.name}; expected {scene.underlay.routers}"
-            )
+            said = f"{exchange.spent} routers between {exchange.sender} and {to.name}; expected {wanted}"
             said += f": sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}"
             yield declared("underlay-hops", fabric_name(scene), "", said, to=to.plan.address("underlay"))
             return
@@ -120,7 +124,7 @@ def hops(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
 def source_check(scene: Scene) -> Iterator[Finding]:
     """The cloud lets a source address pass that the sender's VNIC does not own."""
     for exchange in scene.trial.of("foreign source", "underlay"):
-        hearers = ", ".join(name for name, heard in (exchange.heard or {}).items() if heard)
+        hearers = ", ".join(exchange.hearers)
         if exchange.sources == {scene.hosts[exchange.sender].plan.address("underlay")}:
             continue  # the host's own translation of addresses has made it honest
         if hearers and scene.underlay.provider.source_check:
@@ -129,17 +133,13 @@ def source_check(scene: Scene) -> Iterator[Finding]:
             return
 
 
-def mtu(scene: Scene) -> Iterator[Finding]:
+def mtu(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The NICs have at least the provider's MTU; that of the overlay's devices is another rule's."""
-    wanted, groups = scene.underlay.provider.mtu, scene.underlay.provider.groups
-    for host in scene.hosts.values():
-        nic = host.seen.devices.get(host.plan.nic)
-        if groups and nic is not None:
-            if nic.mtu > groups.mtu:
-                yield host.declared("nic-mtu-over-groups", nic.name, mtu=nic.mtu, most=groups.mtu)
-            continue
-        if scene.planned and nic is not None and nic.mtu < wanted:
-            yield host.declared("nic-mtu", nic.name, mtu=nic.mtu, cloud=scene.underlay.provider.title, wanted=wanted)
+    cloud, nic = scene.underlay.provider, host.nic
+    if nic is not None and cloud.groups and nic.mtu > cloud.groups.mtu:
+        yield host.declared("nic-mtu-over-groups", nic.name, mtu=nic.mtu, most=cloud.groups.mtu)
+    elif nic is not None and not cloud.groups and scene.planned and nic.mtu < cloud.mtu:
+        yield host.declared("nic-mtu", nic.name, mtu=nic.mtu, cloud=cloud.title, wanted=cloud.mtu)
 
 
 def fabric_name(scene: Scene) -> str:
@@ -147,5 +147,77 @@ def fabric_name(scene: Scene) -> str:
     return FABRIC if scene.fabric else CLOUD
 
 
-RULES = (floods, source_check, mtu)
-POSSIBLE = (blocked, domain, hops)
+def ports(scene: Scene) -> Iterator[Finding]:
+    """Every host's port is there, up, in its subnet's bridge, floods nothing, and takes what the host's NIC takes."""
+    links = {link.name: link for link in scene.fabric.get("links", ())}
+    for segment in segments(scene.topology, scene.underlay) if links else ():
+        name, bridge = segment.bridge, links.get(segment.bridge)
+        if bridge is not None and not bridge.up:
+            again = " && ".join(_known_again(segment, port) for port in segment.ports)
+            yield declared("fabric-down", FABRIC, name, again=again)
+        if bridge is not None and bridge.details.get("vlan_filtering"):
+            yield declared("fabric-filters-vlans", FABRIC, name)
+        for port in segment.ports:
+            link = links.get(port.device)
+            if port.node in scene.hosts and link is not None:
+                yield from _port(scene, segment, port, link, bridge)
+
+
+def _port(scene: Scene, segment: Segment, port: FabricPort, link: Link, bridge: Link | None) -> Iterator[Finding]:
+    name, wanted = port.device, scene.underlay.provider.mtu
+    if not link.up:
+        yield declared("fabric-port-down", FABRIC, name)
+    if scene.planned and link.mtu < wanted:
+        cloud = scene.underlay.provider.title
+        yield declared("fabric-mtu", FABRIC, name, mtu=link.mtu, cloud=cloud, wanted=wanted)
+    if bridge is not None and link.master != bridge.name:
+        found = f"master {link.master or 'none'}; expected {segment.bridge}"
+        again = f"ip link set {name} master {segment.bridge} && {_refusing(name)} && {_placed(port)}"
+        yield declared("fabric-port-not-bridged", FABRIC, name, found, again)
+        return
+    found_port = next((one for one in scene.fabric.get("ports", ()) if one.dev == name), None)
+    if found_port is not None:
+        yield from _flags(name, found_port, has_carrier=link.lower_up)
+    yield from _place(scene, segment, port, bridge)
+
+
+def _flags(name: str, port: Port, *, has_carrier: bool) -> Iterator[Finding]:
+    # the kernel itself disables a port without carrier, as when the host's NIC at the other end is down
+    if port.state == "disabled" and has_carrier:
+        forward = f"bridge link set dev {name} state {FORWARDING}"
+        yield declared("fabric-port-down", FABRIC, name, f"state {DISABLED}, disabled", forward)
+    for flag in FLAGS:
+        if flag.is_wrong(port.flags.get(flag.word)):
+            yield declared(flag.code, FABRIC, name, f"{flag.word} {'off' if flag.wanted else 'on'}", flag.fix(name))
+    wrong = [word for word in FLOODING if bool(port.flags.get(word)) != bool(REFUSALS[word])]
+    if wrong:
+        off = f"bridge link set dev {name} " + " ".join(f"{word} off" for word in wrong)
+        yield declared("fabric-floods", FABRIC, name, ", ".join(f"{word} on" for word in wrong), off)
+
+
+def _place(scene: Scene, segment: Segment, port: FabricPort, bridge: Link | None) -> Iterator[Finding]:
+    """The network does not learn or query: every host's place is configured."""
+    mac, address = mac_of(port.address.ip), str(port.address.ip)
+    at = {entry.dev for entry in scene.fabric["fdb"] if entry.lladdr == mac and entry.master}
+    known = any((entry.dst, entry.lladdr) == (address, mac) for entry in scene.fabric["neighbours"])
+    lacks = [
+        *([] if at == {port.device} else [f"the MAC {mac} is at {', '.join(map(str, at)) or 'no port'}"]),
+        *([] if known or bridge is None or not bridge.up else [f"no neighbour entry {address} lladdr {mac}"]),
+    ]
+    if lacks:
+        yield declared("fabric-entry-missing", FABRIC, port.device, "; ".join(lacks), _known_again(segment, port))
+
+
+def _refusing(name: str) -> str:
+    words = " ".join(f"{word} off" for word in (*FLOODING, "learning"))
+    return f"bridge link set dev {name} {words} && ip link set {name} type bridge_slave proxy_arp on"
+
+
+def _placed(port: FabricPort) -> str:
+    return f"bridge fdb replace {mac_of(port.address.ip)} dev {port.device} master static"
+
+
+def _known_again(segment: Segment, port: FabricPort) -> str:
+    """Where a NIC is, written down again."""
+    address = port.address.ip
+    return f"{_placed(port)} && ip neigh replace {address} lladdr {mac_of(address)} dev {segment.bridge} nud permanent"

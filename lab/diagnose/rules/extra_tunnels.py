@@ -14,17 +14,14 @@ LAYER3 = ("gre", "ipip", "sit")
 BY_NUMBER = [name for name, kind in KINDS.items() if kind.port is not None]
 
 
-def unplanned(scene: Scene) -> Iterator[Finding]:
+def unplanned(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Tunnels in addition to the planned ones: the driver's own that are up, second ones, shortcuts, layer-3 ones."""
-    addresses = {host.plan.endpoint: host.name for host in scene.hosts.values()}
-    for host in scene.hosts.values():
-        peers = [scene.hosts[peer] for peer in scene.topology.peers(host.name)]
-        own = {*scene.topology.ports(host.name), *(found.name for far in peers if (found := renamed(scene, host, far)))}
-        for device in host.seen.devices.values():
-            if device.tunnel is None and device.kind not in (*KINDS, *LAYER3, "erspan"):
-                continue
-            if device.name not in own:
-                yield from _unplanned(scene, host, device, addresses)
+    peers = [scene.hosts[peer] for peer in scene.topology.peers(host.name)]
+    own = {*scene.topology.ports(host.name), *(found.name for far in peers if (found := renamed(scene, host, far)))}
+    names = {far.plan.endpoint: far.name for far in scene.hosts.values()}
+    for device in host.seen.devices.values():
+        if device.name not in own and (device.tunnel or device.kind in (*KINDS, *LAYER3, "erspan")):
+            yield from _unplanned(scene, host, device, names)
 
 
 def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, str]) -> Iterator[Finding]:
@@ -84,6 +81,3 @@ def remote_of(device: Device) -> str | None:
     """The other end of a tunnel of a kind that is not read back as one."""
     remote = device.details.get("remote")
     return None if remote is None else str(remote)
-
-
-RULES = (unplanned,)

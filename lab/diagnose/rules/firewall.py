@@ -16,12 +16,10 @@ from lab.diagnose.rules.firewall_exceptions import (
     bridged,
     by_ports,
     carrier,
-    counted,
     excepted,
     hooks,
     inserted,
     of_carrier,
-    quoted,
 )
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall.matches import Match
@@ -34,47 +32,45 @@ TRACKED = "    # and for flows that are tracked already: conntrack -F"
 OUTGOING = {"OUTPUT", "POSTROUTING", "EGRESS"}
 
 
-def dropped(scene: Scene) -> Iterator[Finding]:
+def dropped(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """A rule, or a chain's policy, that matched while something was lost there, in the direction of its hook."""
-    for host in scene.hosts.values():
-        packets = lost(scene, host)
-        # what was rewritten as it was sent goes astray anywhere
-        sent = scene.planned or any(loss.exchange.sender == host.name for loss in scene.losses)
-        left = any(loss.stage == "cloud" and loss.last and loss.last.node == host.name for loss in scene.losses)
-        astray = [*packets, *(sending(host) if sent else ()), *(carried(scene, host, "encapsulation") if left else ())]
-        considered = [(rule, packets) for rule in host.firewall if rule.drops]
-        considered += [(rule, astray) for rule in host.firewall if rule.sets("address")]
-        at_fault = [(rule, own) for rule, might in considered if (own := taken(host, rule, might))]
-        accused = [(rule, own) for rule, own in at_fault if _matched(scene, host, rule, own)]
-        # rules without counters are only candidates, and only when none with a counter was hit
-        accused = accused or [(rule, own) for rule, own in at_fault if rule.hits is None]
-        for rule, own in accused:
-            accepting = [*_accepting(scene, host, rule, own)]
-            if rule.sets("address") and all(excepted(host, rule, one) for one in accepting):
-                continue  # it rewrites nothing more than what is tracked already
-            does = "rewrites" if rule.sets("address") else "drops"
-            found = host.finding(
-                _code(host, rule, own),
-                _interface(host, own),
-                f"{host.name}'s firewall {does} {_what(rule, own)}",
-                counted(rule),
-                " && ".join(inserted(rule, accept) for accept in accepting)
-                + TRACKED * (bool(rule.sets("address")) and bool(own & {*CARRIED})),
-            )
-            yield replace(found, rule=quoted(rule))
+    packets = lost(scene, host)
+    # what was rewritten as it was sent goes astray anywhere
+    sent = scene.planned or any(loss.exchange.sender == host.name for loss in scene.losses)
+    left = any(loss.stage == "cloud" and loss.last and loss.last.node == host.name for loss in scene.losses)
+    astray = [*packets, *(sending(host) if sent else ()), *(carried(scene, host, "encapsulation") if left else ())]
+    considered = [(rule, packets) for rule in host.firewall if rule.drops]
+    considered += [(rule, astray) for rule in host.firewall if rule.sets("address")]
+    at_fault = [(rule, own) for rule, might in considered if (own := taken(host, rule, might))]
+    accused = [(rule, own) for rule, own in at_fault if _matched(scene, host, rule, own)]
+    # rules without counters are only candidates, and only when none with a counter was hit
+    accused = accused or [(rule, own) for rule, own in at_fault if rule.hits is None]
+    for rule, own in accused:
+        accepting = [*_accepting(scene, host, rule, own)]
+        if rule.sets("address") and all(excepted(host, rule, one) for one in accepting):
+            continue  # it rewrites nothing more than what is tracked already
+        does = "rewrites" if rule.sets("address") else "drops"
+        found = host.finding(
+            _code(host, rule, own),
+            _interface(host, own),
+            f"{host.name}'s firewall {does} {_what(rule, own)}",
+            rule.counted,
+            " && ".join(inserted(rule, accept) for accept in accepting)
+            + TRACKED * (bool(rule.sets("address")) and bool(own & {*CARRIED})),
+        )
+        yield replace(found, rule=rule.quoted)
 
 
-def behind(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+def behind(scene: Scene, host: HostScene, found: Sequence[Finding]) -> Iterator[Finding]:
     """Rules that certainly drop what is lost before it reaches them: they would be found one after the other."""
-    for host in scene.hosts.values():
-        packets, reported = [*dict.fromkeys(later(scene, host))], {one.rule for one in found if one.node == host.name}
-        others = [rule for rule in host.firewall if quoted(rule) not in reported]
-        while packets and (drop := _next(others, packets)):
-            rule, own = drop
-            others.remove(rule)
-            fix = " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own))
-            evidence = f"{quoted(rule)} ({rule.tool}) drops {_what(rule, own)}; they are lost before they reach it"
-            yield replace(host.declared("drops-behind", _interface(host, own), evidence, fix), rule=quoted(rule))
+    packets, reported = [*dict.fromkeys(later(scene, host))], {one.rule for one in found if one.node == host.name}
+    others = [rule for rule in host.firewall if rule.quoted not in reported]
+    while packets and (drop := _next(others, packets)):
+        rule, own = drop
+        others.remove(rule)
+        fix = " && ".join(inserted(rule, accept) for accept in _accepting(scene, host, rule, own))
+        evidence = f"{rule.quoted} ({rule.tool}) drops {_what(rule, own)}; they are lost before they reach it"
+        yield replace(host.declared("drops-behind", _interface(host, own), evidence, fix), rule=rule.quoted)
 
 
 def _next(rules: Sequence[FirewallRule], packets: Sequence[Passing]) -> tuple[FirewallRule, set[str]] | None:
@@ -191,7 +187,3 @@ def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[st
 def _by(device: str, going_out: bool) -> tuple[str, str]:
     """What passes a device, in the words of iptables and of nft."""
     return (f"-o {device}", f'oifname "{device}"') if going_out else (f"-i {device}", f'iifname "{device}"')
-
-
-RULES = (dropped,)
-LAST = (behind,)

@@ -9,7 +9,6 @@ from lab.firewall.rules import FirewallRule
 from lab.overlay.readback import carrier_of
 from lab.tunnels import KINDS
 
-QUOTED_LENGTH = 200
 IPV4 = Match("ethertype", ("ip",))
 IGMP = ("-p igmp", "ip protocol igmp")
 HOOKS = ("INGRESS", "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "EGRESS")
@@ -84,16 +83,3 @@ def excepted(host: HostScene, rule: FirewallRule, match: tuple[str, str]) -> boo
     before = [one for one in before if not rule.rule or one.position < rule.position]
     accepting = [branch for one in before for branch in one.branches if branch.action == ACCEPT]
     return any({*branch.matches} <= {*wanted, IPV4} for branch in accepting)
-
-
-def quoted(rule: FirewallRule) -> str:
-    """The rule as evidence: its table, its chain and its own words."""
-    words = rule.rule
-    said = f"-A {rule.chain} {words}" if words else f"policy {rule.verdict} of {rule.chain}"
-    return f"{rule.table}: {said}"[:QUOTED_LENGTH]
-
-
-def counted(rule: FirewallRule) -> str:
-    """The rule as evidence, with what it matched during the trial."""
-    hits = "does not count" if rule.hits is None else f"matched {rule.hits} packets during the trial"
-    return f"{quoted(rule)} ({rule.tool}) {hits}"

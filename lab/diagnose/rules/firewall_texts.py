@@ -1,26 +1,19 @@
 """
-Firewall rules that are judged by their text alone, which the trial does not show: IGMP that is dropped, a TTL that
-is rewritten, a tunnel that is taken in only as an answer.
+Firewall rules that are judged by their text alone, which the trial does not show.
+
+IGMP or an application's packets that are dropped, a TTL that is rewritten, a tunnel that is taken in only as an answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lab import tunnels
 from lab.clouds import GRE, UDP
+from lab.diagnose.codes import CODES
 from lab.diagnose.rules.candidates import tunnel_packet
-from lab.diagnose.rules.firewall_exceptions import (
-    IGMP,
-    carrier,
-    counted,
-    deleted,
-    excepted,
-    inserted,
-    of_carrier,
-    quoted,
-)
+from lab.diagnose.rules.firewall_exceptions import IGMP, carrier, deleted, excepted, hooks, inserted, of_carrier
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
@@ -33,47 +26,46 @@ CONGESTED = 3
 """Both bits of ECN, whatever the others are: Congestion Experienced (RFC 3168 section 5)."""
 
 
-def by_text(scene: Scene) -> Iterator[Finding]:
+def by_text(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Rules whose text shows that they break something that the trial does not send."""
-    for host in scene.hosts.values():
-        for rule in host.firewall:
-            if rule.sets("ttl") and _concerns(rule):
-                place = host.plan.nic if of_carrier(host, rule) else host.plan.device
-                yield host.declared("ttl-rewritten", place, quoted(rule), deleted(rule))
-            if rule.sets("tos") and _concerns(rule) and (found := _marked(scene, host, rule)):
-                yield found
-            if rule.family in ("bridge", "arp") and rule.sets("address", "mac") and rule.hits:
-                yield host.declared("nat-rewrites", host.plan.device, counted(rule), deleted(rule))
-        yield from _stateful(scene, host)
+    for rule in host.firewall:
+        if rule.sets("ttl") and _concerns(rule):
+            place = host.plan.nic if of_carrier(host, rule) else host.plan.device
+            yield host.declared("ttl-rewritten", place, rule.quoted, deleted(rule))
+        if rule.sets("tos") and _concerns(rule) and (found := _marked(scene, host, rule)):
+            yield found
+        if rule.family in ("bridge", "arp") and rule.sets("address", "mac") and rule.hits:
+            yield host.declared("nat-rewrites", host.plan.device, rule.counted, deleted(rule))
+    yield from _stateful(scene, host)
 
 
-def igmp(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
+def igmp(host: HostScene, found: Sequence[Finding]) -> Iterator[Finding]:
     """IGMP that a host drops, by a rule about it or because no rule accepts it: then no querier learns its groups."""
-    for host in scene.hosts.values():
-        device = host.plan.device
-        query = PacketPattern(IGMP_NUMBER, incoming=device, destination=ALL_HOSTS, kind="multicast")
-        report = replace(query, incoming=None, outgoing=device, source=host.plan.address(), destination=ALL_QUERIERS)
-        datagrams = [replace(one, protocol=UDP, destination=None) for one in (query, report)]
-        naming = [rule for rule in host.firewall if rule.drops and rule.names(protocol=IGMP_NUMBER)]
-        named = [(rule, quoted(rule)) for rule in naming if not excepted(host, rule, IGMP)]
-        dropping = {one.rule for one in found if (one.code, one.node) == ("firewall-drops", host.name)}
-        refusing = [*_refusing(host, query, datagrams[0]), *_refusing(host, report, datagrams[1])]
-        others = [(base, one.why) for base, one in refusing if one.rule and quoted(one.rule) not in dropping]
-        for rule, evidence in named or others:
-            yield host.declared("igmp-filtered", device, evidence, inserted(rule, IGMP))
+    device = host.plan.device
+    query = PacketPattern(IGMP_NUMBER, incoming=device, destination=ALL_HOSTS, kind="multicast")
+    report = replace(query, incoming=None, outgoing=device, source=host.plan.address(), destination=ALL_QUERIERS)
+    datagrams = [replace(one, protocol=UDP, destination=None) for one in (query, report)]
+    naming = [rule for rule in host.firewall if rule.drops and rule.names(protocol=IGMP_NUMBER)]
+    named = [(rule, rule.quoted) for rule in naming if not excepted(host, rule, IGMP)]
+    dropping = {one.rule for one in found if (one.code, one.node) == ("firewall-drops", host.name)}
+    refusing = [*_refusing(host, query, datagrams[0]), *_refusing(host, report, datagrams[1])]
+    others = [(base, one.why) for base, one in refusing if one.rule and one.rule.quoted not in dropping]
+    for rule, evidence in named or others:
+        yield host.declared("igmp-filtered", device, evidence, inserted(rule, IGMP))
 
 
-def compared(scene: Scene) -> Iterator[Finding]:
+def compared(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """
     GRE that a host does not let out by refusing whatever its chains do not name: tests send it beside VXLAN.
 
     What it does not let in is captured before, and harms nothing.
     """
-    for host in scene.hosts.values() if scene.planned and tunnels.kind(scene.topology.options.kind).port else ():
-        leaving = PacketPattern(GRE, outgoing=host.plan.nic, source=host.plan.address("underlay"))
-        for rule, dropped in _refusing(host, leaving, replace(leaving, protocol=UDP)):
-            exception = inserted(rule, ("-p gre", "meta l4proto gre"))
-            yield host.declared("control-dropped", host.plan.nic, f"GRE: {dropped.why}", exception)
+    if not (scene.planned and tunnels.kind(scene.topology.options.kind).port):
+        return
+    leaving = PacketPattern(GRE, outgoing=host.plan.nic, source=host.plan.address("underlay"))
+    for rule, dropped in _refusing(host, leaving, replace(leaving, protocol=UDP)):
+        exception = inserted(rule, ("-p gre", "meta l4proto gre"))
+        yield host.declared("control-dropped", host.plan.nic, f"GRE: {dropped.why}", exception)
 
 
 def _refusing(host: HostScene, packet: PacketPattern, other: PacketPattern) -> Iterator[tuple[FirewallRule, Verdict]]:
@@ -86,20 +78,19 @@ def _refusing(host: HostScene, packet: PacketPattern, other: PacketPattern) -> I
                 yield chain[0], dropped
 
 
-def reverse_path(scene: Scene) -> Iterator[Finding]:
+def reverse_path(host: HostScene) -> Iterator[Finding]:
     """A rule that drops packets whose source is routed elsewhere, whatever rp_filter is (RFC 3704)."""
-    for host in scene.hosts.values():
-        exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
-        filtering = max(host.parameter("rp_filter", device) for device in ("all", host.plan.device))
-        for rule in host.firewall:
-            if not rule.drops or not _strict(rule) or excepted(host, rule, exception) or of_carrier(host, rule):
-                continue
-            yield host.declared(
-                "reverse-path-rule",
-                host.plan.device,
-                f"{quoted(rule)}; rp_filter is {filtering}",
-                inserted(rule, exception),
-            )
+    exception = f"-i {host.plan.device}", f'iifname "{host.plan.device}"'
+    filtering = max(host.parameter("rp_filter", device) for device in ("all", host.plan.device))
+    for rule in host.firewall:
+        if not rule.drops or not _strict(rule) or excepted(host, rule, exception) or of_carrier(host, rule):
+            continue
+        yield host.declared(
+            "reverse-path-rule",
+            host.plan.device,
+            f"{rule.quoted}; rp_filter is {filtering}",
+            inserted(rule, exception),
+        )
 
 
 def _strict(rule: FirewallRule) -> bool:
@@ -123,11 +114,11 @@ def _marked(scene: Scene, host: HostScene, rule: FirewallRule) -> Finding | None
     marks = [value & one.mask for one in rule.sets("tos") for value, _ in one.values or () if one.mask & 3 == CONGESTED]
     congested = any(mark & CONGESTED == CONGESTED for mark in marks)
     if outer is not False and congested and any(one.stage == "decapsulation" for one in scene.losses):
-        return host.declared("congestion-marked", host.plan.nic, quoted(rule), deleted(rule))
+        return host.declared("congestion-marked", host.plan.nic, rule.quoted, deleted(rule))
     if not scene.planned:
         return None
     return host.declared(
-        "tos-rewritten", host.plan.device if outer is False else host.plan.nic, quoted(rule), deleted(rule)
+        "tos-rewritten", host.plan.device if outer is False else host.plan.nic, rule.quoted, deleted(rule)
     )
 
 
@@ -145,5 +136,58 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
             return
 
 
-RULES = (by_text, compared, reverse_path)
-LAST = (igmp,)
+@dataclass(frozen=True)
+class Dropped:
+    """A packet, and the field of it that a rule must name that drops it (`codes.json` names the code)."""
+
+    code: str
+    packet: PacketPattern
+    field: str
+    accept: tuple[str, str]
+    """What has to be accepted, in the words of iptables and of nft."""
+    of: str = "application"
+    """`application`: only what comes in on the overlay counts; `underlay`: the finding is at the NIC."""
+
+
+DROPPED = (
+    Dropped("dhcp-filtered", PacketPattern(UDP, port=67), "port", ("-p udp --dport 67", "udp dport 67")),
+    Dropped("mdns-filtered", PacketPattern(UDP, port=5353), "port", ("-p udp --dport 5353", "udp dport 5353")),
+    Dropped("vrrp-filtered", PacketPattern(112), "protocol", ("-p 112", "meta l4proto 112")),
+    Dropped("cluster-filtered", PacketPattern(UDP, port=5405), "port", ("-p udp --dport 5405", "udp dport 5405")),
+    Dropped("queries-filtered", PacketPattern(source="0.0.0.0"), "source", IGMP, ""),
+    Dropped(
+        "pmtu-icmp-filtered",
+        PacketPattern(1, icmp="3/4"),
+        "icmp",
+        ("-p icmp --icmp-type 3/4", "icmp type destination-unreachable icmp code frag-needed"),
+        "underlay",
+    ),
+)
+"""
+What a rule that names it must not drop, whatever else the trial sends: of an application's packets it sends none.
+
+A rule that names the underlay's NIC alone is well where it is.
+"""
+
+
+def named(host: HostScene) -> Iterator[Finding]:
+    """No rule drops what a row names."""
+    for row in DROPPED:
+        for rule in host.firewall:
+            if _drops(host, rule, row) and not excepted(host, rule, row.accept):
+                yield host.finding(
+                    row.code,
+                    host.plan.nic if row.of == "underlay" else host.plan.device,
+                    f"{host.name}'s firewall {CODES[row.code].means}",
+                    rule.quoted,
+                    inserted(rule, row.accept),
+                )
+
+
+def _drops(host: HostScene, rule: FirewallRule, row: Dropped) -> bool:
+    packet = row.packet
+    if not rule.drops or not rule.names(**{row.field: getattr(packet, row.field)}):
+        return False
+    if row.of == "application":
+        packet = replace(packet, incoming=host.plan.device)
+    return rule.takes(packet) is not False and (row.of != "application" or "INPUT" in hooks(host, rule))

@@ -1,8 +1,10 @@
-"""Rules of the hub: its bridge, the bridge's ports and what they may carry."""
+"""Rules of bridges between tunnels: the bridge, its ports and what they may carry, and loops of several."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
+from typing import NamedTuple
 
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
@@ -12,35 +14,32 @@ from lab.overlay.readback import Device
 FORWARDING = 3  # the state as bridge(8) takes it
 
 
-def bridge(scene: Scene) -> Iterator[Finding]:
+def bridge(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
     """Every bridge between tunnels is there, up, and forwards what it must and nothing more."""
-    for host in scene.bridging:
-        yield from _bridge(scene, host)
-
-
-def _bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
-    device, topology, name = hub.device, scene.topology, hub.plan.device
-    wanted = topology.bridge_mac(hub.plan)
+    device, topology, name = bridging.device, scene.topology, bridging.plan.device
+    wanted = topology.bridge_mac(bridging.plan)
     if device is None or device.kind != "bridge":
         # a tunnel that is missing too is made a port when it is made
-        joined = [port for port in topology.ports(hub.name) if port in hub.seen.devices]
+        joined = [port for port in topology.ports(bridging.name) if port in bridging.seen.devices]
         pinned = f"address {wanted} " if scene.planned and wanted else ""
         ports = "".join(f"ip link set {port} up master {name} && " for port in joined)
         made = f"ip link add {name} {pinned}type bridge && {ports}ip link set {name} up"
-        placed = commands.placed(topology, hub.plan)
-        yield hub.declared("bridge-missing", name, fix=f"{made} && {placed}", devices=", ".join(hub.seen.devices))
+        placed = commands.placed(topology, bridging.plan)
+        yield bridging.declared(
+            "bridge-missing", name, fix=f"{made} && {placed}", devices=", ".join(bridging.seen.devices)
+        )
         return
     if not device.up:
-        yield hub.declared("bridge-down", device.name, route=commands.route(topology, hub.plan))
+        yield bridging.declared("bridge-down", device.name, route=commands.route(topology, bridging.plan))
     cut = any(loss.stage == "forwarding" for loss in scene.losses)
-    vlans = _untagged(hub, device)
+    vlans = _untagged(bridging, device)
     # frames of one VLAN pass between the bridge and all of its ports
     parted = "" in vlans.values() or len(set(vlans.values())) > 1
     if device.details.get("vlan_filtering") and (scene.planned or cut) and parted:
         listed = ", ".join(f"{port} {each or 'none'}" for port, each in vlans.items())
-        yield hub.declared("vlan-filtering", name, vlans=listed)
+        yield bridging.declared("vlan-filtering", name, vlans=listed)
     if scene.planned and wanted and device.mac != wanted:
-        yield hub.declared("bridge-mac-not-pinned", device.name, mac=device.mac, expected=wanted)
+        yield bridging.declared("bridge-mac-not-pinned", device.name, mac=device.mac, expected=wanted)
 
 
 def _untagged(host: HostScene, bridge: Device) -> dict[str, str]:
@@ -50,13 +49,12 @@ def _untagged(host: HostScene, bridge: Device) -> dict[str, str]:
     return {name: ", ".join(str(one.vid) for one in vlans if one.dev == name) for name in names}
 
 
-def ports(scene: Scene) -> Iterator[Finding]:
+def ports(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
     """Every tunnel of a host with a bridge is a port of it and does what a port does."""
-    for host in scene.bridging:
-        if host.device is not None and host.device.kind == "bridge":  # `bridge-missing` makes them ports
-            for peer in scene.topology.peers(host.name):
-                if (port := scene.end(host, peer)) is not None:
-                    yield from _port(scene, host, port, peer)
+    if bridging.device is not None and bridging.device.kind == "bridge":  # `bridge-missing` makes them ports
+        for peer in scene.topology.peers(bridging.name):
+            if (port := scene.end(bridging, peer)) is not None:
+                yield from _port(scene, bridging, port, peer)
 
 
 def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
@@ -83,19 +81,21 @@ def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Fi
     yield host.declared("port-blocked", port.name, found, fix)
 
 
-def strangers(scene: Scene) -> Iterator[Finding]:
+def strangers(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """Ports that are no tunnels of the overlay."""
-    hub, bridge = scene.hub, scene.topology.bridge
-    planned = set(scene.topology.ports(hub.name))
+    bridge = scene.topology.bridge
     for port in hub.seen.ports_of(bridge):
-        if port.name in planned or port.tunnel is not None or not (scene.planned or port.name == hub.plan.nic):
+        if (
+            port.name in scene.topology.ports(hub.name)
+            or port.tunnel is not None
+            or not (scene.planned or port.name == hub.plan.nic)
+        ):
             continue
         yield hub.declared("stray-port", port.name, f"{port.kind or 'a NIC'}, master {bridge}")
 
 
-def forwarding_entries(scene: Scene) -> Iterator[Finding]:
+def forwarding_entries(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """No static entry of the forwarding table holds a spoke's MAC on another port, or for the hub's own (permanent)."""
-    hub = scene.hub
     owners = {spoke.device.mac: spoke for spoke in scene.spokes if spoke.device is not None}
     if hub.device is not None:
         owners.setdefault(hub.device.mac, hub)
@@ -114,4 +114,64 @@ def forwarding_entries(scene: Scene) -> Iterator[Finding]:
         yield hub.declared("fdb-static-wrong", str(port), mac=entry.lladdr, owner=owner.name, right=right, again=again)
 
 
-RULES = (bridge, ports, strangers, forwarding_entries)
+class BridgedEnd(NamedTuple):
+    """One end of a tunnel that is a port of a bridge."""
+
+    host: HostScene
+    device: Device
+
+    @property
+    def bridge(self) -> tuple[str, str]:
+        return self.host.name, str(self.device.master)
+
+    def __str__(self) -> str:
+        return f"{self.host.name} {self.device.name} (port of {self.device.master})"
+
+
+def loops(scene: Scene) -> Iterator[Finding]:
+    """A tunnel between two bridges that are joined without it: what is broadcast goes round for ever."""
+    joined: dict[tuple[str, str], tuple[str, str]] = {}
+    counts = [each.copies(name).values() for each in scene.trial.exchanges for name in each.receivers]
+    copies = f"a datagram of the trial was received up to {max(map(max, filter(None, counts)), default=0)} times"
+    for near, far in sorted(_links(scene), key=lambda ends: not all(_planned(scene, end) for end in ends)):
+        one, other = _root(joined, near.bridge), _root(joined, far.bridge)
+        if one != other:
+            joined[one] = other
+        elif not (_runs_stp(near) or _runs_stp(far)):
+            name, found = near.device.name, f"{near} to {far}, both without STP; {copies}"
+            summary = f"{near.host.name} {name} closes a loop: {far.host.name} is reachable without it, too"
+            yield near.host.finding("loop", name, summary, found, f"ip link del {name}")
+
+
+def _links(scene: Scene) -> Iterator[tuple[BridgedEnd, BridgedEnd]]:
+    """The tunnels whose both ends are up and ports of a bridge, each once."""
+    ends = [
+        BridgedEnd(host, device)
+        for host in scene.hosts.values()
+        for device in host.seen.tunnels()
+        if device.up and device.port is not None and not device.flag("isolated")  # such ports forward nothing to others
+    ]
+    return ((near, far) for near, far in combinations(ends, 2) if _meet(near, far))
+
+
+def _meet(near: BridgedEnd, far: BridgedEnd) -> bool:
+    here, there = near.device.tunnel, far.device.tunnel
+    if here is None or there is None or (here.kind, here.vni) != (there.kind, there.vni):
+        return False
+    addressed = (here.remote, there.remote) == (far.host.plan.endpoint, near.host.plan.endpoint)
+    return addressed and here.output_key == there.input_key
+
+
+def _planned(scene: Scene, end: BridgedEnd) -> bool:
+    return end.device.name in scene.topology.ports(end.host.name)
+
+
+def _root(joined: dict[tuple[str, str], tuple[str, str]], bridge: tuple[str, str]) -> tuple[str, str]:
+    while bridge in joined:
+        bridge = joined[bridge]
+    return bridge
+
+
+def _runs_stp(end: BridgedEnd) -> bool:
+    bridge = end.host.seen.devices.get(str(end.device.master))
+    return bridge is not None and bool(bridge.details.get("stp_state"))

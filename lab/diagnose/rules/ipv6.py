@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 from lab.diagnose import trial
 from lab.diagnose.codes import CODES
 from lab.diagnose.rules import firewall_exceptions
-from lab.diagnose.rules.firewall_exceptions import by_ports, counted, hooks, inserted
+from lab.diagnose.rules.firewall_exceptions import by_ports, hooks, inserted
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
@@ -25,44 +25,29 @@ REPORTS = ("130/0", "131/0", "132/0", "143/0")
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-ip6tables"
 
 
-def too_small(scene: Scene) -> Iterator[Finding]:
+def too_small(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Overlay devices carry the 1280 octets that IPv6 needs."""
-    for host in _hosts(scene):
-        device = host.device
-        if device is None or device.mtu >= IPV6_LEAST_MTU:
-            continue
-        yield host.declared("mtu-below-1280", device.name, mtu=device.mtu, fitting=_mtu_that_fits(scene, host))
+    device, options = host.device, scene.topology.options
+    if scene.topology.ipv6 and device is not None and device.mtu < IPV6_LEAST_MTU:
+        left = host.nic.mtu - KINDS[options.kind].overhead(options) if host.nic else 0  # to the tunnel, by the NIC
+        yield host.declared("mtu-below-1280", device.name, mtu=device.mtu, fitting=max(IPV6_LEAST_MTU, left))
 
 
-def _mtu_that_fits(scene: Scene, host: HostScene) -> int:
-    """What the NIC leaves the tunnel, 1280 at least."""
-    nic = host.seen.devices.get(host.plan.nic)
-    options = scene.topology.options
-    left = nic.mtu - KINDS[options.kind].overhead(options) if nic else IPV6_LEAST_MTU
-    return max(IPV6_LEAST_MTU, left)
-
-
-def link_local(scene: Scene) -> Iterator[Finding]:
+def link_local(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Overlay devices have what the kernel gives every device with IPv6: a link-local address, a route of groups."""
-    for host in _hosts(scene):
-        device = host.device
-        if device is None or not device.up or device.mtu < IPV6_LEAST_MTU or not _has_ipv6(host):
-            continue
-        local = [address for name, address in host.seen.addresses6 if name == device.name and address.is_link_local]
-        routed = [
-            route
-            for route in host.readings["routes"]
-            if (route.family, route.dst, route.dev) == ("inet6", "ff00::/8", device.name)
-        ]
-        lacks = (
-            [] if local else [("link-local address", f"ip -6 addr add {_from_mac(device.mac)}/64 dev {device.name}")]
-        )
-        if not routed:
-            route = f"ip -6 route replace multicast ff00::/8 dev {device.name} table local proto kernel metric 256"
-            lacks.append(("route of ff00::/8", route))
-        if lacks:
-            found = f"no {' and no '.join(what for what, _ in lacks)}; it has {_addresses(host)}"
-            yield host.declared("ipv6-link-local-missing", device.name, found, " && ".join(fix for _, fix in lacks))
+    device = host.device if scene.topology.ipv6 and _has_ipv6(host) else None
+    if device is None or not device.up or device.mtu < IPV6_LEAST_MTU:
+        return
+    lacks = []
+    if not any(name == device.name and address.is_link_local for name, address in host.seen.addresses6):
+        lacks.append(("link-local address", f"ip -6 addr add {_from_mac(device.mac)}/64 dev {device.name}"))
+    routed = {(route.family, route.dst, route.dev) for route in host.readings["routes"]}
+    if ("inet6", "ff00::/8", device.name) not in routed:
+        route = f"ip -6 route replace multicast ff00::/8 dev {device.name} table local proto kernel metric 256"
+        lacks.append(("route of ff00::/8", route))
+    if lacks:
+        found = f"no {' and no '.join(what for what, _ in lacks)}; it has {_addresses(host)}"
+        yield host.declared("ipv6-link-local-missing", device.name, found, " && ".join(fix for _, fix in lacks))
 
 
 def _has_ipv6(host: HostScene) -> bool:
@@ -76,20 +61,19 @@ def _from_mac(mac: str) -> IPv6Address:
     return IPv6Address((0xFE80 << 112) | int.from_bytes(made, "big"))
 
 
-def filtered(scene: Scene) -> Iterator[Finding]:
+def filtered(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Firewalls leave ICMPv6 alone: neighbour discovery and membership reports are part of it (RFC 4890)."""
-    for host in _hosts(scene):
-        silent = _is_silent(scene, host)
-        for rule in host.firewall:
-            if not rule.drops or rule.family not in ("ip6", "inet") or hooks(host, rule) == {"FORWARD"}:
-                continue
-            if (silent and _may_match(rule)) or any(rule.names(icmp=one) and _takes(rule, one) for one in REPORTS):
-                yield host.declared("icmpv6-filtered", host.plan.device, counted(rule), inserted(rule, ICMPV6))
+    silent = _is_silent(scene, host)
+    for rule in host.firewall if scene.topology.ipv6 else ():
+        if not rule.drops or rule.family not in ("ip6", "inet") or hooks(host, rule) == {"FORWARD"}:
+            continue
+        if (silent and _may_match(rule)) or any(rule.names(icmp=one) and _takes(rule, one) for one in REPORTS):
+            yield host.declared("icmpv6-filtered", host.plan.device, rule.counted, inserted(rule, ICMPV6))
 
 
-def bridged(scene: Scene) -> Iterator[Finding]:
+def bridged(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """A rule of the hub for what it routes or bridges, which drops IPv6 packets between spokes."""
-    hub, bridge = scene.hub, scene.topology.bridge
+    bridge = scene.topology.bridge
     if not any(_is_silent(scene, host) for host in scene.spokes):
         return
     by_bridge = hub.device is not None and hub.device.details.get("nf_call_ip6tables")
@@ -98,29 +82,24 @@ def bridged(scene: Scene) -> Iterator[Finding]:
         forwards = rule.family in families and (rule.family == "bridge" or hooks(hub, rule) == {"FORWARD"})
         if forwards and rule.drops and _may_match(rule):
             exception = ("", by_ports(hub)) if rule.family == "bridge" else firewall_exceptions.bridged(bridge)
-            yield hub.declared("bridged-dropped", bridge, f"IPv6: {counted(rule)}", inserted(rule, exception))
+            yield hub.declared("bridged-dropped", bridge, f"IPv6: {rule.counted}", inserted(rule, exception))
 
 
 def unanswered(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """Who does not answer a ping to ff02::1, where no other rule explains it."""
     explained = {one.node for one in found if one.code in OF_ONE_HOST}
-    if any(one.code in ("bridged-dropped", "traffic-filtered") for one in found):
-        return  # of which each spoke may be a victim
-    if scene.losses:
-        return  # a loss of IPv4, too, is explained by the tunnel
+    # each spoke may be a victim of these; a loss of IPv4, too, is explained by the tunnel
+    if scene.losses or any(one.code in ("bridged-dropped", "traffic-filtered") for one in found):
+        return
     unforwarded = trial.unforwarded(scene.trial.pings6, scene.hub.name)
     for pinger, name in unforwarded[:1]:
         said = f"{scene.hub.name} receives IPv6 answers from both, but {pinger} receives none from {name}"
         yield scene.hub.declared("ipv6-unanswered", scene.topology.bridge, said)
     explained |= {name for _, name in unforwarded}
-    for host in _hosts(scene):
+    for host in scene.hosts.values() if scene.topology.ipv6 else ():
         if host.name not in explained and _is_silent(scene, host):
             said = f"ip -6 addr show dev {host.plan.device} has {_addresses(host)}"
             yield host.declared("ipv6-unanswered", host.plan.device, said)
-
-
-def _hosts(scene: Scene) -> list[HostScene]:
-    return list(scene.hosts.values()) if scene.topology.ipv6 else []
 
 
 def _is_silent(scene: Scene, host: HostScene) -> bool:
@@ -145,7 +124,3 @@ def _takes(rule: FirewallRule, icmp: str | None = None) -> bool:
 def _addresses(host: HostScene) -> str:
     own = [str(address) for name, address in host.seen.addresses6 if name == host.plan.device]
     return ", ".join(own) or "no address"
-
-
-RULES = (too_small, link_local, filtered, bridged)
-LAST = (unanswered,)

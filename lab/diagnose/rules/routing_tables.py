@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
@@ -21,24 +21,42 @@ WHOLE_MARK = 0xFFFFFFFF
 TCP = 6
 
 
-def policy(scene: Scene) -> Iterator[Finding]:
+def vrf(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """NIC and overlay device are in no VRF: what is there, sockets of no VRF and tunnels outside do not see."""
+    for name in (host.plan.nic, host.plan.device):
+        device = host.seen.devices.get(name)
+        if device is None or not in_vrf(host, name):
+            continue
+        lost = commands.default_route(host.plan) if scene.planned else ""
+        again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
+        fix = " && ".join(filter(None, (f"ip link set {name} nomaster", again)))
+        yield host.declared("device-in-vrf", name, f"master {device.master}", fix)
+
+
+def in_vrf(host: HostScene, name: str) -> bool:
+    """Whether a device of a host is in a VRF."""
+    device = host.seen.devices.get(name)
+    master = host.seen.devices.get(device.master or "") if device is not None else None
+    return master is not None and master.kind == "vrf"
+
+
+def policy(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Policy rules in addition to the kernel's own, where a packet was not sent."""
     unsent = {loss.node for loss in scene.losses if loss.stage in ("sending", "encapsulation")}
     # what a rule sends another way leaves the host, and does not get to the other one
     unsent |= {loss.last.node for loss in scene.losses if loss.stage == "cloud" and loss.last}
     unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
-    for host in scene.hosts.values():
-        rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
-        found = policy_rules(scene, host, ports=host.name in unsent)
-        main = any(_usual(rule) and rule.table == MAIN_TABLE for rule in rules)
-        if rules and not any(_first(rule) and rule.table == LOCAL_TABLE for rule in rules):
-            yield host.declared("local-table-unused", "")
-        if rules and not main:
-            yield host.declared("main-table-unused", "", count=len(rules))
-        if found and (scene.planned or host.name in unsent):
-            listed = "; ".join(f"ip rule: {rule.selectors}" for rule in found)
-            fix = " && ".join(f"ip rule del {rule.selectors}" for rule in found)
-            yield host.declared("policy-rule", "", listed, fix)
+    rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
+    found = policy_rules(scene, host, ports=host.name in unsent)
+    usual = [rule for rule in rules if _usual(rule)]
+    if rules and not any(rule.table == LOCAL_TABLE and rule.priority < MAIN_PRIORITY for rule in usual):
+        yield host.declared("local-table-unused", "")
+    if rules and not any(rule.table == MAIN_TABLE for rule in usual):
+        yield host.declared("main-table-unused", "", count=len(rules))
+    if found and (scene.planned or host.name in unsent):
+        listed = "; ".join(f"ip rule: {rule.selectors}" for rule in found)
+        fix = " && ".join(f"ip rule del {rule.selectors}" for rule in found)
+        yield host.declared("policy-rule", "", listed, fix)
 
 
 def policy_rules(scene: Scene, host: HostScene, *, ports: bool = False) -> list[Rule]:
@@ -166,10 +184,6 @@ def _routes(host: HostScene) -> list[Route]:
     return [route for route in host.readings["routes"] if route.family == "inet"]
 
 
-def _overlaps(network: IPv4Network, others: Iterable[IPv4Network]) -> bool:
-    return any(network.overlaps(other) for other in others)
-
-
 def _usual(rule: Rule) -> bool:
     """Whether it sends everything to a table of the kernel's own, or is the kernel's for its VRFs."""
     picky = _network(rule.src) or _network(rule.dst)
@@ -177,62 +191,33 @@ def _usual(rule: Rule) -> bool:
     return rule.l3mdev or (not picky and plain and rule.table in TABLES)
 
 
-def _first(rule: Rule) -> bool:
-    return _usual(rule) and rule.priority < MAIN_PRIORITY
-
-
-def own(scene: Scene) -> Iterator[Finding]:
+def own(host: HostScene) -> Iterator[Finding]:
     """The kernel takes what is for a host's own addresses and their broadcast addresses (its table `local`)."""
-    for host in scene.hosts.values():
-        for device, interface in ((host.plan.device, host.plan.overlay), (host.plan.nic, host.plan.underlay)):
-            found = host.seen.devices.get(device)
-            if found is None or not found.up or found.master or interface not in host.seen.addresses_of(device):
-                continue
-            held = {(route.dst, route.type) for route in _routes(host) if route.table == LOCAL_TABLE}
-            address, broadcast = str(interface.ip), str(interface.network.broadcast_address)
-            missing = []
-            if (f"{address}/32", "local") not in held:
-                missing.append(f"local {address} dev {device} scope host src {address}")
-            if (f"{broadcast}/32", "broadcast") not in held and device == host.plan.device:
-                missing.append(f"broadcast {broadcast} dev {device} scope link src {address}")
-            if missing:
-                again = " && ".join(f"ip route add {route} table local proto kernel" for route in missing)
-                yield host.declared("local-route-missing", device, fix=again, routes=" and ".join(missing))
+    for device, interface in ((host.plan.device, host.plan.overlay), (host.plan.nic, host.plan.underlay)):
+        found = host.seen.devices.get(device)
+        if found is None or not found.up or found.master or interface not in host.seen.addresses_of(device):
+            continue
+        held = {(route.dst, route.type) for route in _routes(host) if route.table == LOCAL_TABLE}
+        address, broadcast = str(interface.ip), str(interface.network.broadcast_address)
+        missing = []
+        if (f"{address}/32", "local") not in held:
+            missing.append(f"local {address} dev {device} scope host src {address}")
+        if (f"{broadcast}/32", "broadcast") not in held and device == host.plan.device:
+            missing.append(f"broadcast {broadcast} dev {device} scope link src {address}")
+        if missing:
+            again = " && ".join(f"ip route add {route} table local proto kernel" for route in missing)
+            yield host.declared("local-route-missing", device, fix=again, routes=" and ".join(missing))
 
 
-def foreign(scene: Scene) -> Iterator[Finding]:
+def foreign(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The kernel's table `local`, which is asked first, takes nothing of the overlay for itself, or away."""
-    for host in scene.hosts.values():
-        others = [other.plan for other in scene.hosts.values() if other is not host]
-        far = [IPv4Network(plan.address(of)) for plan in others for of in NETWORKS]
-        for route in _routes(host):
-            if route.table != LOCAL_TABLE or route.proto == "kernel":
-                continue
-            if not route.prefixlen or route.type == "broadcast" or not _overlaps(route.to, (MULTICAST, *far)):
-                continue
-            kind = "" if route.type == "unicast" else f"{route.type} "
-            said = f"{kind}{route.to}" + (f" dev {route.dev}" if route.dev else "")
-            yield host.declared("local-route-foreign", host.plan.device, route=said)
-
-
-def vrf(scene: Scene) -> Iterator[Finding]:
-    """NIC and overlay device are in no VRF: what is there, sockets of no VRF and tunnels outside do not see."""
-    for host in scene.hosts.values():
-        for name in (host.plan.nic, host.plan.device):
-            device = host.seen.devices.get(name)
-            if device is None or not in_vrf(host, name):
-                continue
-            lost = commands.default_route(host.plan) if scene.planned else ""
-            again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
-            fix = " && ".join(filter(None, (f"ip link set {name} nomaster", again)))
-            yield host.declared("device-in-vrf", name, f"master {device.master}", fix)
-
-
-def in_vrf(host: HostScene, name: str) -> bool:
-    """Whether a device of a host is in a VRF."""
-    device = host.seen.devices.get(name)
-    master = host.seen.devices.get(device.master or "") if device is not None else None
-    return master is not None and master.kind == "vrf"
-
-
-RULES = (vrf, policy, own, foreign)
+    others = [other.plan for other in scene.hosts.values() if other is not host]
+    taken = [MULTICAST, *(IPv4Network(plan.address(of)) for plan in others for of in NETWORKS)]
+    for route in _routes(host):
+        if route.table != LOCAL_TABLE or route.proto == "kernel":
+            continue
+        if not route.prefixlen or route.type == "broadcast" or not any(map(route.to.overlaps, taken)):
+            continue
+        kind = "" if route.type == "unicast" else f"{route.type} "
+        said = f"{kind}{route.to}" + (f" dev {route.dev}" if route.dev else "")
+        yield host.declared("local-route-foreign", host.plan.device, route=said)

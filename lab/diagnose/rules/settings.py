@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab.diagnose.parameters import ROWS, Parameter, below
+from lab.diagnose.parameters import ROWS, Parameter, Setting, below
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 
@@ -25,21 +25,20 @@ def _counts(scene: Scene, host: HostScene, row: Parameter) -> bool:
     return {**counts, "native": scene.topology.native, "tunnels": not scene.topology.native}[row.counts]
 
 
-def parameters(scene: Scene) -> Iterator[Finding]:
+def parameters(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Every host has values under which an overlay works."""
-    for host in scene.hosts.values():
-        wrong: dict[tuple[str, str], list[tuple[Parameter, str]]] = {}
-        for one in ROWS:
-            for at in (one.on or ("",)) if _counts(scene, host, one) else ():
-                device = {"device": host.plan.device, "nic": host.plan.nic}.get(at, at)
-                name = one.name.format(device)
-                if host.has(name) and one.wrong(host.parameter(name)):
-                    interface = host.plan.device if at == "all" else device
-                    wrong.setdefault((one.code, interface), []).append((one, name))
-        for (code, interface), several in wrong.items():
-            found = ", ".join(f"{name} is {host.parameter(name)} (expected {one.usual})" for one, name in several)
-            usual = " ".join(f"{name}={one.usual}{one.fix_with}" for one, name in several)
-            yield host.declared(code, interface, found, f"sysctl -w {usual}")
+    wrong: dict[tuple[str, str], list[tuple[Parameter, str]]] = {}
+    for one in ROWS:
+        for at in (one.on or ("",)) if _counts(scene, host, one) else ():
+            device = {"device": host.plan.device, "nic": host.plan.nic}.get(at, at)
+            name = one.name.format(device)
+            if host.has(name) and one.wrong(host.parameter(name)):
+                interface = host.plan.device if at == "all" else device
+                wrong.setdefault((one.code, interface), []).append((one, name))
+    for (code, interface), several in wrong.items():
+        found = ", ".join(f"{name} is {host.parameter(name)} (expected {one.usual})" for one, name in several)
+        usual = " ".join(f"{name}={one.usual}{one.fix_with}" for one, name in several)
+        yield host.declared(code, interface, found, f"sysctl -w {usual}")
 
 
 def has_small_table(options: Mapping[str, Any]) -> bool:
@@ -48,13 +47,9 @@ def has_small_table(options: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class BridgeOption:
-    """An option of the bridges between tunnels (ip-link(8)); which values are wrong; by default any but 0."""
+class BridgeOption(Setting):
+    """An option of the bridges between tunnels (ip-link(8))."""
 
-    code: str
-    name: str
-    usual: int
-    wrong: Callable[[int], bool] = bool
     planned_too: bool = True
     """Whether only a value counts that differs from a plan's; without a plan it may be intended."""
     counts: Callable[[Mapping[str, Any]], bool] = lambda options: True
@@ -71,16 +66,15 @@ OPTIONS = (
 )
 
 
-def options(scene: Scene) -> Iterator[Finding]:
+def options(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
     """Every bridge between tunnels forwards what it must and nothing more."""
-    for host in scene.bridging:
-        details = host.device.details if host.device is not None and host.device.kind == "bridge" else {}
-        for one in OPTIONS:
-            value = details.get(one.name)
-            meant = one.planned_too and (not scene.planned or scene.topology.bridge_data.get(one.name) == value)
-            if value is not None and one.wrong(value) and not meant and one.counts(details):
-                fix = f"ip link set {host.plan.device} type bridge {one.name} {one.usual}"
-                yield host.declared(one.code, host.plan.device, f"{one.name} is {value}; expected {one.usual}", fix)
+    details = bridging.device.details if bridging.device is not None and bridging.device.kind == "bridge" else {}
+    for one in OPTIONS:
+        value = details.get(one.name)
+        meant = one.planned_too and (not scene.planned or scene.topology.bridge_data.get(one.name) == value)
+        if value is not None and one.wrong(value) and not meant and one.counts(details):
+            fix = f"ip link set {bridging.plan.device} type bridge {one.name} {one.usual}"
+            yield bridging.declared(one.code, bridging.plan.device, f"{one.name} is {value}; expected {one.usual}", fix)
 
 
 @dataclass(frozen=True)
@@ -120,18 +114,14 @@ LEAST_ISOLATED = 2  # ports: isolated ones do not forward to each other
 ISOLATED, JOINED = PortFlag("isolated", 0, "port-isolated"), PortFlag("isolated", 1, "port-not-isolated")
 
 
-def flags(scene: Scene) -> Iterator[Finding]:
+def flags(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
     """Every tunnel that is a port of a bridge of the overlay does what a port does."""
-    for host in scene.bridging:
-        for peer in scene.topology.peers(host.name):
-            port = scene.end(host, peer)
-            if port is None or port.master != host.plan.device or host.device is None or host.device.kind != "bridge":
-                continue
-            alone = sum(bool(one.flag("isolated")) for one in host.seen.ports_of(host.plan.device)) < LEAST_ISOLATED
-            for flag in (*FLAGS, JOINED if host.plan.isolated else ISOLATED):
-                if flag.is_wrong(port.flag(flag.word)) and not (flag is ISOLATED and alone):
-                    found = f"{flag.word} is {'off' if flag.wanted else 'on'}; the port to {peer}"
-                    yield host.declared(flag.code, port.name, found, flag.fix(port.name))
-
-
-RULES = (parameters, options, flags)
+    for peer in scene.topology.peers(bridging.name):
+        port, bridge = scene.end(bridging, peer), bridging.device
+        if port is None or bridge is None or bridge.kind != "bridge" or port.master != bridge.name:
+            continue
+        alone = sum(bool(one.flag("isolated")) for one in bridging.seen.ports_of(bridging.plan.device)) < LEAST_ISOLATED
+        for flag in (*FLAGS, JOINED if bridging.plan.isolated else ISOLATED):
+            if flag.is_wrong(port.flag(flag.word)) and not (flag is ISOLATED and alone):
+                found = f"{flag.word} is {'off' if flag.wanted else 'on'}; the port to {peer}"
+                yield bridging.declared(flag.code, port.name, found, flag.fix(port.name))

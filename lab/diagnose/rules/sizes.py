@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from lab import tunnels
-from lab.diagnose.effects import can_lose
+from lab.diagnose.effects import unexplained
 from lab.diagnose.rules.cloud import fabric_name
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
@@ -22,7 +22,7 @@ def _overhead(scene: Scene) -> int:
 
 def _room(scene: Scene) -> int:
     """The MTU that the NICs leave to the overlay: that of the smallest."""
-    nics = [host.seen.devices.get(host.plan.nic) for host in scene.hosts.values()]
+    nics = [host.nic for host in scene.hosts.values()]
     planned = [scene.underlay.provider.mtu] if scene.planned else [nic.mtu for nic in nics if nic is not None]
     return min(planned, default=0) - _overhead(scene)
 
@@ -70,11 +70,11 @@ def black_holes(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
         for loss in scene.losses
         if loss.exchange.kind == "broadcast" and loss.lost
     }
-    for loss in scene.losses:
+    for loss in unexplained(scene, found):
         way = (loss.exchange.sender, loss.receiver)
         if loss.exchange.kind != FULL_SIZE or not loss.whole or way in small or loss.last is None:
             continue
-        if loss.stage not in ("cloud", "encapsulation") or any(can_lose(scene, one, loss) for one in found):
+        if loss.stage not in ("cloud", "encapsulation"):
             continue
         end = loss.missing.node if loss.stage == "cloud" else loss.receiver
         inside = loss.inside
@@ -88,7 +88,3 @@ def black_holes(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
             f"tracepath -n {scene.hosts[end].plan.endpoint}    # raise the path's MTU, or set every overlay device's "
             f"MTU to the one it prints, less {_overhead(scene)}",
         )
-
-
-RULES = (devices,)
-LAST = (black_holes,)

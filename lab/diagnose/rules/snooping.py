@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.diagnose.rules.settings import GROUPS, LEAST_GROUPS
-from lab.diagnose.scene import Scene
+from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.probes.membership import groups_of
 from lab.probes.snooping import is_listed, port_of, prunes, versions_of
@@ -24,9 +24,9 @@ def _planned(scene: Scene, name: str, otherwise: int) -> int:
     return scene.topology.bridge_data.get(f"mcast_{name}", otherwise)
 
 
-def bridge(scene: Scene) -> Iterator[Finding]:
+def bridge(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """The bridge snoops, its group table is large enough, and memberships outlive the query interval."""
-    hub, name = scene.hub, scene.topology.bridge
+    name = scene.topology.bridge
     snooping, groups = _parameter(scene, "snooping"), _parameter(scene, "hash_max")
     if groups is not None and groups < min(LEAST_GROUPS, _planned(scene, "hash_max", GROUPS)):
         yield hub.declared("group-table-small", name, groups=groups, snooping=snooping, wanted=GROUPS)
@@ -39,36 +39,42 @@ def bridge(scene: Scene) -> Iterator[Finding]:
         yield hub.declared("memberships-expire", name, held=held, every=every, wanted=wanted)
 
 
-def ports(scene: Scene) -> Iterator[Finding]:
+def ports(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """No port is taken for a multicast router's unless there is one."""
-    for spoke in scene.spokes:
-        port = scene.end(scene.hub, spoke.name)
-        if port is not None and scene.planned and port.flag("mcast_router") == ALWAYS_A_ROUTER:
-            yield scene.hub.declared("router-port", port.name)
+    port = scene.end(scene.hub, spoke.name)
+    if port is not None and scene.planned and port.flag("mcast_router") == ALWAYS_A_ROUTER:
+        yield scene.hub.declared("router-port", port.name)
 
 
-def queriers(scene: Scene) -> Iterator[Finding]:
+def queriers(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """Only the hub sends IGMP queries."""
-    if not _parameter(scene, "querier"):
-        yield from _elsewhere(scene)
-
-
-def _elsewhere(scene: Scene) -> Iterator[Finding]:
     asked = {entry["port"] for entry in scene.hub.readings.get("mdb_routers", ())}
+    port = None if _parameter(scene, "querier") else scene.end(scene.hub, spoke.name)
+    if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
+        return
     versions = {host.name: versions_of(host.igmp).get(host.plan.device, NEWEST) for host in scene.hosts.values()}
-    older = {name: version for name, version in versions.items() if version < NEWEST}
-    for spoke in scene.spokes:
-        port = scene.end(scene.hub, spoke.name)
-        if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
-            continue
-        spoken = ", ".join(f"{name} answers in IGMPv{version}" for name, version in older.items())
-        uses = f"; {spoken}" if spoken else ""
-        yield spoke.declared("querier-elsewhere", spoke.plan.device, port=port.name, uses=uses)
+    older = [f"{name} answers in IGMPv{version}" for name, version in versions.items() if version < NEWEST]
+    uses = f"; {', '.join(older)}" if older else ""
+    yield spoke.declared("querier-elsewhere", spoke.plan.device, port=port.name, uses=uses)
 
 
-def pruned(scene: Scene) -> Iterator[Finding]:
+def unlisted(scene: Scene, hub: HostScene) -> Iterator[Finding]:
+    """Where the hub prunes, it lists every member."""
+    if hub.device is None or not prunes(hub.device.details):
+        return
+    listed = {(entry.port, entry.group) for entry in hub.readings["mdb"]}
+    for host in scene.hosts.values():
+        port = port_of(scene.topology, host.name)
+        joined = groups_of(host.igmp).get(host.plan.device, frozenset())
+        missing = sorted(group for group in joined if (port, group) not in listed and is_listed(group))
+        if missing:
+            found = f"{host.name} is a member of {', '.join(missing)}: /proc/net/igmp has it"
+            found = f"{found}, the database of {scene.topology.bridge} has not"
+            yield hub.declared("member-not-in-mdb", port, found, _flooding(scene))
+
+
+def pruned(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """Groups go to their members: what was sent to one, and not to broadcast, does not end at a member's port."""
-    hub = scene.hub
     queried = hub.device is not None and (prunes(hub.device.details) or hub.readings.get("mdb_routers"))
     if hub.device is None or not queried or not hub.device.details.get("mcast_snooping"):
         return
@@ -84,26 +90,7 @@ def pruned(scene: Scene) -> Iterator[Finding]:
             yield hub.declared("member-not-in-mdb", port.name, found, _flooding(scene))
 
 
-def unlisted(scene: Scene) -> Iterator[Finding]:
-    """Where the hub prunes, it lists every member."""
-    hub = scene.hub
-    if hub.device is None or not prunes(hub.device.details):
-        return
-    listed = {(entry.port, entry.group) for entry in hub.readings["mdb"]}
-    for host in scene.hosts.values():
-        port = port_of(scene.topology, host.name)
-        joined = groups_of(host.igmp).get(host.plan.device, frozenset())
-        missing = sorted(group for group in joined if (port, group) not in listed and is_listed(group))
-        if missing:
-            found = f"{host.name} is a member of {', '.join(missing)}: /proc/net/igmp has it"
-            found = f"{found}, the database of {scene.topology.bridge} has not"
-            yield hub.declared("member-not-in-mdb", port, found, _flooding(scene))
-
-
 def _flooding(scene: Scene) -> str:
     """What makes the hub flood groups again: no further queries, if the plan has no querier."""
     unplanned = scene.planned and _parameter(scene, "querier") and not _planned(scene, "querier", 0)
     return f"ip link set {scene.topology.bridge} type bridge {'mcast_querier' if unplanned else 'mcast_snooping'} 0"
-
-
-RULES = (bridge, ports, queriers, unlisted, pruned)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lab.diagnose.codes import declared
-from lab.diagnose.scene import Scene
+from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 from lab.records import Filter, Qdisc
 from lab.underlay.fabric import FABRIC
@@ -31,22 +31,17 @@ HOOKS = ("clsact", "ingress", "prio", "ets", "mq", "mqprio")
 
 def queues(scene: Scene) -> Iterator[Finding]:
     """A queue that drops, delays or repeats by intent, on a host or in the emulated network."""
-    losing = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
-    for node, readings in _nodes(scene):
-        impairing = [
-            qdisc
-            for qdisc in readings.get("qdiscs", ())
-            if _impairs(qdisc, losing=node in losing) and (scene.planned or qdisc.kind == "netem")
-        ]
+    for node, readings, losing in _nodes(scene):
+        qdiscs = [one for one in readings.get("qdiscs", ()) if scene.planned or one.kind == "netem"]
+        impairing = [one for one in qdiscs if _impairs(one, losing=losing)]
         roots = {qdisc.dev for qdisc in impairing if qdisc.parent == "root"}
         for qdisc in impairing:
             device = qdisc.dev
             if qdisc.parent != "root" and device in roots:
                 continue  # it goes with the root
             several = len([one for one in readings["qdiscs"] if (one.dev, one.kind) == (device, qdisc.kind)]) > 1
-            settings = [
-                f"{name} {qdisc.settings[name]:g}{unit}" for name, unit in UNITS.items() if qdisc.settings.get(name)
-            ]
+            set_to = {name: qdisc.settings[name] for name in UNITS if qdisc.settings.get(name)}
+            settings = [f"{name} {value:g}{UNITS[name]}" for name, value in set_to.items()]
             root = "root" if several or qdisc.parent == "root" else f"parent {qdisc.parent} handle {qdisc.handle}"
             found = f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent} {', '.join(settings)}; dropped {qdisc.drops}"
             yield declared("traffic-impaired", node, device, found, root=root)
@@ -64,14 +59,13 @@ def _impairs(qdisc: Qdisc, *, losing: bool) -> bool:
 
 def filters(scene: Scene) -> Iterator[Finding]:
     """Traffic filters on a device where something was lost at that node, or that have acted on packets."""
-    losing = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
-    for node, readings in _nodes(scene):
+    for node, readings, losing in _nodes(scene):
         hooks: dict[tuple[str, str], list[Filter]] = {}
         for found in readings.get("filters", ()):
             if found.kind == "bpf" and node == FABRIC:
                 continue  # what the cloud refuses, which rules of the cloud speak of
-            acting = _acts(scene, found) if found.actions else node in losing
-            if acting and (scene.planned or node in losing):
+            acting = _acts(scene, found) if found.actions else losing
+            if acting and (scene.planned or losing):
                 hooks.setdefault((found.dev, found.direction), []).append(found)
         for (device, _), several in hooks.items():
             first = several[0]
@@ -83,14 +77,13 @@ def filters(scene: Scene) -> Iterator[Finding]:
             yield declared("traffic-changed" if changing else "traffic-filtered", node, device, found, fix)
 
 
-def xdp(scene: Scene) -> Iterator[Finding]:
+def xdp(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """An XDP program on a device that packets were sent to and never seen at: it runs before captures."""
-    entered = {(one.missing.node, one.missing.interface) for one in scene.losses if one.stage in ARRIVING}
-    for host in scene.hosts.values():
-        for name in (host.plan.nic, *scene.topology.devices(host.name)):
-            device = host.seen.devices.get(name)
-            if device is not None and device.xdp and (host.name, name) in entered:
-                yield host.declared("xdp-drops", name, mode=device.xdp)
+    entered = {one.missing.interface for one in scene.losses if one.stage in ARRIVING and one.missing.node == host.name}
+    for name in (host.plan.nic, *scene.topology.devices(host.name)):
+        device = host.seen.devices.get(name)
+        if device is not None and device.xdp and name in entered:
+            yield host.declared("xdp-drops", name, mode=device.xdp)
 
 
 def _acts(scene: Scene, found: Filter) -> bool:
@@ -103,20 +96,14 @@ def _matters(scene: Scene, action: Mapping[str, Any]) -> bool:
     verdict = str(action["verdict"])
     if verdict.startswith("mirror"):  # a copy for a capture, unless it goes where the overlay is, or comes back
         back = any(one.repeated(name) for one in scene.trial.exchanges for name in one.receivers)
-        return back or verdict.split()[-1] in {*_ends(scene), *(host.plan.nic for host in scene.hosts.values())}
+        ends = [name for host in scene.hosts.values() for name in (host.plan.nic, *scene.topology.devices(host.name))]
+        return back or verdict.split()[-1] in ends
     return verdict not in PASSING or action["kind"] in CHANGING
 
 
-def _ends(scene: Scene) -> Iterator[str]:
-    for host in scene.hosts:
-        yield from scene.topology.devices(host)
-
-
-def _nodes(scene: Scene) -> Iterator[tuple[str, Mapping[str, Sequence[Any]]]]:
-    for host in scene.hosts.values():
-        yield host.name, host.readings
-    if scene.fabric:
-        yield FABRIC, scene.fabric
-
-
-RULES = (queues, filters, xdp)
+def _nodes(scene: Scene) -> Iterator[tuple[str, Mapping[str, Sequence[Any]], bool]]:
+    """What was read of every node, and whether something was lost there."""
+    losing = {node for loss in scene.losses for node in (loss.node, loss.missing.node)}
+    nodes = {host.name: host.readings for host in scene.hosts.values()}
+    nodes |= {FABRIC: scene.fabric} if scene.fabric else {}
+    yield from ((node, readings, node in losing) for node, readings in nodes.items())

@@ -43,9 +43,8 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
         device = scene.end(host, far.name)
         other = renamed(scene, host, far)
         if other is not None:
-            yield host.declared(
-                "tunnel-renamed", name, other=other.name, remote=far.plan.endpoint, routed=_routed(scene, host)
-            )
+            remote, routed = far.plan.endpoint, _routed(scene, host)
+            yield host.declared("tunnel-renamed", name, other=other.name, remote=remote, routed=routed)
         elif device is None or device.tunnel is None:
             device = host.seen.devices.get(name)
             if device is not None:
@@ -88,7 +87,9 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
         if far_address not in host.seen.remotes(device.name) and host.plan.holder != "mesh":
             remote = tunnel.remote or "none of its own (external)"
             found = f"remote {remote}; expected {far_address} ({far.name})"
-            fix = again if _free(scene, host, far_address) else _all_again(scene, host)
+            # the kernel makes no second tunnel to one remote
+            taken = any(one.remote == far_address for one in host.seen.tunnels())
+            fix = _all_again(scene, host) if taken else again
             yield host.declared("tunnel-remote-mismatch", device.name, found, fix)
         if tunnel.link not in (None, host.plan.nic):
             found = f"dev {tunnel.link}; expected {host.plan.nic}"
@@ -101,11 +102,6 @@ def endpoints(scene: Scene) -> Iterator[Finding]:
             yield host.declared("tunnel-local-mismatch", device.name, found, again)
 
 
-def _free(scene: Scene, host: HostScene, remote: str) -> bool:
-    """Whether no other tunnel of the host leads there already: the kernel makes no second one."""
-    return all(device.tunnel is None or device.tunnel.remote != remote for device in host.seen.tunnels())
-
-
 def _all_again(scene: Scene, host: HostScene) -> str:
     """Creates the host's ends of all tunnels of the overlay again, after they are all gone."""
     gone = [f"ip link del {name}" for name in scene.topology.ports(host.name) if name in host.seen.devices]
@@ -115,33 +111,22 @@ def _all_again(scene: Scene, host: HostScene) -> str:
 
 def parameters(scene: Scene) -> Iterator[Finding]:
     """An end whose parameters are not the other one's, or not those that were planned."""
-    for planned in scene.topology.tunnels:
-        hosts = [(scene.hosts[end.host], end.device) for end in planned.ends]
-        ends = [(host, scene.tunnel_device(host, name)) for host, name in hosts]
-        known = [
-            (host, end, end.tunnel)
-            for host, end in ends
-            if end is not None and end.tunnel and (host.seen.remotes(end.name) or host.plan.holder == "mesh")
-        ]
-        if len(known) < 2:
+    for host, far, device, tunnel in scene.made_ends():
+        other, mesh = scene.end(far, host.name), host.plan.holder == "mesh"
+        if other is None or other.tunnel is None or not (mesh or far.seen.remotes(other.name)):
             continue
-        pairs = [(known[0], known[1]), (known[1], known[0])]  # an end that leads elsewhere is made again anyway
-        pairs = [
-            ((host, device, tunnel), far)
-            for (host, device, tunnel), far in pairs
-            if host.plan.holder == "mesh" or far[0].plan.endpoint in host.seen.remotes(device.name)
-        ]
+        if not mesh and far.plan.endpoint not in host.seen.remotes(device.name):
+            continue  # an end that leads elsewhere is made again anyway
+        planned = _planned(scene.topology, scene.topology.tunnel(host.name, far.name), tunnel)
         for beginning, said in COMPARED:
-            wanted = said(_planned(scene.topology, planned, known[1][2]))
-            for (host, device, tunnel), (far, other, others) in pairs:
-                if said(tunnel) == wanted or (beginning == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
-                    continue  # `hops` reports a TTL that is too low
-                code = f"{beginning}-not-as-planned" if said(tunnel) == said(others) else f"{beginning}-mismatch"
-                if said(tunnel) == said(others) and not scene.planned:
-                    continue  # what was planned for live hosts is not known
-                found = f"{host.name} {device.name}: {said(tunnel)}; {far.name} {other.name}: {said(others)}"
-                again = commands.again(scene.topology, host.plan, far.name, device)
-                yield host.declared(code, device.name, found, again)
+            here, there = said(tunnel), said(other.tunnel)
+            if here == said(planned) or (beginning == "tunnel-ttl" and (tunnel.ttl or 0) <= scene.trial.spent > 0):
+                continue  # `hops` reports a TTL that is too low
+            if here == there and not scene.planned:
+                continue  # what was planned for live hosts is not known
+            code = f"{beginning}-not-as-planned" if here == there else f"{beginning}-mismatch"
+            found = f"{host.name} {device.name}: {here}; {far.name} {other.name}: {there}"
+            yield host.declared(code, device.name, found, commands.again(scene.topology, host.plan, far.name, device))
 
 
 def _planned(topology: Topology, tunnel: Tunnel, found: TunnelEnd) -> TunnelEnd:
@@ -182,6 +167,3 @@ def _with_a_ttl(scene: Scene, host: HostScene, device: Device, peer: str) -> str
         return f"ip link set {device.name} type {device.kind} ttl {CONTROL_TTL}"
     options = replace(scene.topology.options, ttl=CONTROL_TTL)
     return commands.again(replace(scene.topology, options=options), host.plan, peer, device)
-
-
-RULES = (missing_or_down, endpoints, parameters, hops)

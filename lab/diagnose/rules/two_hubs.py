@@ -16,64 +16,60 @@ KINDS = {"bond": "bond", "prp": "hsr"}
 """The kinds of link that have a host's address over two tunnels, by the names of `model.Holder`."""
 
 
-def missing(scene: Scene) -> Iterator[Finding]:
+def missing(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """The device over both tunnels is there and has both."""
-    for host in scene.spokes:
-        kind, topology = KINDS.get(host.plan.holder), scene.topology
-        there = [port for port in topology.ports(host.name) if port in host.seen.devices]
-        if kind is None or len(there) < len(topology.ports(host.name)):  # other rules name the tunnels
-            continue
-        if host.device is None or host.device.kind != kind:
-            found = f"its devices are {', '.join(host.seen.devices)}"
-            code = "bond-missing" if kind == "bond" else "prp-missing"
-            yield host.declared(code, host.plan.device, found, commands.over_both(topology, host.plan))
-            continue
-        for port in there if kind == "bond" else ():
-            master = host.seen.device(port).master
-            if master != host.plan.device:
-                joined = commands.joined(host.plan, port)
-                yield host.declared("leg-not-bonded", port, master=master or "none", joined=joined)
+    kind, topology = KINDS.get(spoke.plan.holder), scene.topology
+    there = [port for port in topology.ports(spoke.name) if port in spoke.seen.devices]
+    if kind is None or len(there) < len(topology.ports(spoke.name)):  # other rules name the tunnels
+        return
+    if spoke.device is None or spoke.device.kind != kind:
+        found = f"its devices are {', '.join(spoke.seen.devices)}"
+        code = "bond-missing" if kind == "bond" else "prp-missing"
+        yield spoke.declared(code, spoke.plan.device, found, commands.over_both(topology, spoke.plan))
+        return
+    for port in there if kind == "bond" else ():
+        master = spoke.seen.device(port).master
+        if master != spoke.plan.device:
+            joined = commands.joined(spoke.plan, port)
+            yield spoke.declared("leg-not-bonded", port, master=master or "none", joined=joined)
 
 
-def one_leg(scene: Scene) -> Iterator[Finding]:
+def one_leg(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """Every bond uses one tunnel at a time: both hubs forward broadcast to both, and each would arrive twice."""
-    for host in scene.spokes:
-        device = host.device
-        if host.plan.holder != "bond" or device is None or device.kind != "bond":
-            continue
-        mode, every = device.details.get("mode", ACTIVE_BACKUP), device.details.get("all_slaves_active", 0)
-        if mode != ACTIVE_BACKUP:
-            fix = f"ip link del {device.name} && {commands.over_both(scene.topology, host.plan)}"
-            yield host.declared("bond-of-both", device.name, f"mode {mode}; expected {ACTIVE_BACKUP}", fix)
-        elif every:
-            fix = f"ip link set {device.name} type bond all_slaves_active 0"
-            yield host.declared("bond-of-both", device.name, f"all_slaves_active {every}; expected 0", fix)
+    device = spoke.device
+    if spoke.plan.holder != "bond" or device is None or device.kind != "bond":
+        return
+    mode, every = device.details.get("mode", ACTIVE_BACKUP), device.details.get("all_slaves_active", 0)
+    if mode != ACTIVE_BACKUP:
+        fix = f"ip link del {device.name} && {commands.over_both(scene.topology, spoke.plan)}"
+        yield spoke.declared("bond-of-both", device.name, f"mode {mode}; expected {ACTIVE_BACKUP}", fix)
+    elif every:
+        fix = f"ip link set {device.name} type bond all_slaves_active 0"
+        yield spoke.declared("bond-of-both", device.name, f"all_slaves_active {every}; expected 0", fix)
 
 
-def watched(scene: Scene) -> Iterator[Finding]:
+def watched(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """Every bond sends ARP probes to all hubs: a tunnel has a carrier whatever has become of its hub."""
-    for host in scene.spokes:
-        device = host.device
-        if host.plan.holder != "bond" or device is None or device.kind != "bond":
-            continue
-        hubs = [hub.address() for hub in scene.topology.hubs]
-        interval, targets = failover_timers.arp_probes(device)
-        lacking = [address for address in hubs if address not in targets]
-        if interval and not lacking:
-            continue
-        found = f"arp_interval {interval}, arp_ip_target {', '.join(targets) or 'none'}; expected {', '.join(hubs)}"
-        yield host.declared("bond-not-watching", device.name, found, commands.watching(scene.topology, host.plan))
+    device = spoke.device
+    if spoke.plan.holder != "bond" or device is None or device.kind != "bond":
+        return
+    hubs = [hub.address() for hub in scene.topology.hubs]
+    interval, targets = failover_timers.arp_probes(device)
+    lacking = [address for address in hubs if address not in targets]
+    if interval and not lacking:
+        return
+    found = f"arp_interval {interval}, arp_ip_target {', '.join(targets) or 'none'}; expected {', '.join(hubs)}"
+    yield spoke.declared("bond-not-watching", device.name, found, commands.watching(scene.topology, spoke.plan))
 
 
-def one_mac(scene: Scene) -> Iterator[Finding]:
+def one_mac(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """Both tunnels of a PRP device have one MAC address: by it receivers tell the second copy of a frame."""
-    for host in _prp(scene):
-        first, *others = [device for name in scene.topology.ports(host.name) if (device := host.seen.devices.get(name))]
-        for device in others:
-            if device.mac != first.mac:
-                yield host.declared(
-                    "prp-mac-mismatch", device.name, first=first.name, expected=first.mac, mac=device.mac
-                )
+    ports = scene.topology.ports(spoke.name) if spoke.plan.holder == "prp" else ()
+    legs = [device for name in ports if (device := spoke.seen.devices.get(name))]
+    for device in legs[1:]:
+        if device.mac != legs[0].mac:
+            first, expected = legs[0].name, legs[0].mac
+            yield spoke.declared("prp-mac-mismatch", device.name, first=first, expected=expected, mac=device.mac)
 
 
 def apart(scene: Scene) -> Iterator[Finding]:
@@ -89,9 +85,9 @@ def apart(scene: Scene) -> Iterator[Finding]:
                 yield host.declared("hubs-joined", port.name, remote=remote, bridge=host.plan.device)
 
 
-def spanning(scene: Scene) -> Iterator[Finding]:
+def spanning(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """Spokes do not bridge tunnels to two hubs; where they do, STP's timers are as planned."""
-    topology, hub = scene.topology, scene.hub
+    topology = scene.topology
     if not any(map(topology.spans, topology.nodes)) or hub.device is None:
         return
     timers = {name: hub.device.details.get(name, 0) for name in failover_timers.STP_TIMERS}
@@ -107,17 +103,10 @@ def spanning(scene: Scene) -> Iterator[Finding]:
         yield hub.declared("stp-timers-long", hub.plan.device, ", ".join(each), fix)
 
 
-def one_master(scene: Scene) -> Iterator[Finding]:
+def one_master(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """Of a hub and its standby one is the VRRP master."""
-    plan, hub = scene.topology.standby, scene.hub
+    plan = scene.topology.standby
     readings = (hub.readings, scene.standby)
     if plan is not None and all(any(one.local == ROLE for one in each.get("addresses", ())) for each in readings):
         address = hub.plan.address("underlay")
         yield declared("vrrp-two-masters", plan.name, plan.nic, role=ROLE, hub=hub.name, address=address)
-
-
-def _prp(scene: Scene) -> list[HostScene]:
-    return [host for host in scene.spokes if host.plan.holder == "prp"]
-
-
-RULES = (missing, one_leg, watched, one_mac, apart, spanning, one_master)

@@ -16,13 +16,12 @@ EXTENSIONS = {"gbp": "gbp", "gpe": "gpe", "remcsum_tx": "remcsum_rx"}
 GROUP = 1  # the bit in the first octet of a MAC address of a group (IEEE 802)
 
 
-def elsewhere(scene: Scene) -> Iterator[Finding]:
+def elsewhere(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Every entry of a tunnel's table leads to a host that the tunnel is for, by its port and VNI, and one floods."""
-    for host in scene.hosts.values():
-        for name in scene.topology.ports(host.name):
-            device = host.seen.devices.get(name)
-            if device is not None and device.tunnel is not None and device.kind == "vxlan":
-                yield from _table(scene, host, device, device.tunnel)
+    for name in scene.topology.ports(host.name):
+        device = host.seen.devices.get(name)
+        if device is not None and device.tunnel is not None and device.kind == "vxlan":
+            yield from _table(scene, host, device, device.tunnel)
 
 
 def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> Iterator[Finding]:
@@ -36,7 +35,9 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
     flooding = [entry for entry in own if entry not in foreign and entry.lladdr == ANY_MAC]
     # of two for one remote the one that names the device's own NIC is the tunnel's
     doubled = [entry for entry in flooding if not entry.via and _times(flooding, entry.dst) > 1]
-    yield from (_finding(host, device, entry) for entry in (*foreign, *doubled))
+    for entry in (*foreign, *doubled):
+        further = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
+        yield host.declared("vxlan-entry-elsewhere", device.name, mac=entry.lladdr, to=f"{entry.dst}{further}")
     to_groups = [entry for entry in own if entry not in foreign and int(entry.lladdr[:2], 16) & GROUP]
     for entry in to_groups if len(remotes) > 1 else ():
         yield host.declared("vxlan-group-entry", device.name, mac=entry.lladdr, to=entry.dst)
@@ -72,11 +73,3 @@ def extensions(scene: Scene) -> Iterator[Finding]:
                 again = commands.again(scene.topology, host.plan, far.name, device)
                 there = f"{far.name} {other.name}"
                 yield host.declared("vxlan-extended", device.name, fix=again, option=option, far=there)
-
-
-def _finding(host: HostScene, device: Device, entry: FdbEntry) -> Finding:
-    further = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
-    return host.declared("vxlan-entry-elsewhere", device.name, mac=entry.lladdr, to=f"{entry.dst}{further}")
-
-
-RULES = (elsewhere, proxies, extensions)
