@@ -1,9 +1,10 @@
 """
 The highest rate that arrives whole at every receiver (RFC 2544 section 26.1, RFC 3918 section 4.1), and what limits it.
 
-First as fast as it goes; if any of that is lost, by halving between what arrived and what was sent.  A trial passes
-when no receiver lost a datagram; one that fails is repeated once, since a busy machine stops for moments that have
-nothing to do with a rate (ETSI GS NFV-TST 009, binary search with loss verification).
+First as fast as it goes, the best of several short trials: other programs, and other guests of the processor, can only
+make a sender slower.  If some of that is lost, by halving between what arrived and what was sent.  A trial passes when
+no receiver lost a datagram; one that fails is repeated once, since a busy machine stops for moments that have nothing
+to do with a rate (ETSI GS NFV-TST 009, binary search with loss verification).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from lab.errors import CheckFailed
 from lab.probes.load import Load, LoadKind, RateTrial
 
-SECONDS = 1.0  # of a trial as fast as it goes: shorter ones differ more
-SEARCHING = 0.5  # of these for each trial of a search
+SECONDS = 1.0  # of all trials as fast as it goes together
+FASTEST = 4  # of these trials: the best of them differs less than one as long as all
+SEARCHING = 0.5  # of the seconds, for each trial of a search
 PROBE = 200.0  # datagrams a second: what does not arrive at this rate does not arrive
 STEP = 1.05  # between two rates that count as the same
 MOST_TRIALS = 12
@@ -43,7 +45,7 @@ def measure(load: Load, kind: LoadKind, *, most: float = 0.0, seconds: float = S
     deaf = [name for name, heard in first.heard.items() if not heard.received]
     if deaf:
         raise CheckFailed(f"{' and '.join(deaf)} received none of {first.sent} datagrams by {kind}")
-    trials = [_verified(load, kind, most, seconds)]
+    trials = [_verified(load, kind, most, seconds) if most else _fastest(load, kind, seconds / FASTEST)]
     passed, failed = [first], list[RateTrial]()
     while len(trials) < MOST_TRIALS:
         (failed if trials[-1].lost else passed).append(trials[-1])
@@ -57,6 +59,12 @@ def measure(load: Load, kind: LoadKind, *, most: float = 0.0, seconds: float = S
     top = max(passed, key=lambda one: one.rate)
     limit = limit_of(failed[-1]) if failed else sender_limit(top, most)
     return Throughput(kind, len(top.heard), top.rate, limit, (first, *trials))
+
+
+def _fastest(load: Load, kind: LoadKind, seconds: float) -> RateTrial:
+    """Of trials as fast as it goes the fastest, or if each lost datagrams the one that lost least."""
+    trials = [load.send(kind, rate=0, seconds=seconds) for _ in range(FASTEST)]
+    return max(trials, key=lambda one: (-one.lost, one.rate))
 
 
 def _verified(load: Load, kind: LoadKind, rate: float, seconds: float) -> RateTrial:
