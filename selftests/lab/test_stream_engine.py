@@ -64,7 +64,7 @@ def test_more_than_one_batch_is_read_between_two_numbers(receivers: list[socket.
 
 
 def test_what_a_socket_has_no_room_for_is_counted(receivers: list[socket.socket]) -> None:
-    """What the kernel drops since nothing reads it is told apart from what never arrived."""
+    """What the kernel drops since nothing reads it is counted apart from what never arrived."""
     stream = StreamEngine(None, [], receivers[:1], TAG, RATE, SIZE)
     receivers[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     stream._running = False
