@@ -75,7 +75,7 @@ FAULTS = read(
 xdp-drops-tunnel: an XDP program on a spoke's NIC drops GRE and VXLAN before a capture can see them
     red: PRE-03 PRE-04 BCAST-01; finding: xdp-drops at spoke {nic}
 xdp-drops-datagrams: an XDP program on a spoke's overlay device drops UDP that comes out of the tunnel
-    red: BCAST-01 MCAST-01; green: PRE-03; finding: xdp-drops at spoke {device}
+    red: BCAST-01 MCAST-01 PRE-03; finding: xdp-drops at spoke {device}
     """,
     {
         "xdp-drops-tunnel": lambda lab: attach(lab, victim(lab).name),
