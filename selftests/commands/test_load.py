@@ -15,9 +15,7 @@ from lab.probes.load import KINDS
 
 def report(*rates: float) -> dict[str, Any]:
     """A measurement with these rates of multicast."""
-    throughput = [
-        {"kind": "multicast", "tunnel": "vxlan", "rates": list(rates), "rate": max(rates), "spread": 0.07}
-    ]
+    throughput = [{"kind": "multicast", "tunnel": "vxlan", "rates": list(rates), "rate": max(rates), "spread": 0.07}]
     return {
         "tunnel": "vxlan",
         "topology": "star",
