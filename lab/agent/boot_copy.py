@@ -49,9 +49,10 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
             continue
         except OSError:
             continue
-        parts = list(source.parts(path, boot_base.uncommented(text), words))
+        content = boot_base.uncommented(text)
+        parts = list(source.parts(path, content, words))
         used = not parts or not all(part.obstacle for part in parts)
-        if used and source.obstacle(path, boot_base.uncommented(text)) is None:
+        if used and source.obstacle(path, content) is None:
             entry = {"path": path, "tool": source.tool, "text": _there(path, text, parts)}
             files.append({**entry, **_commands(path, text)})
     return {"files": [*files, *_sysctls()], "unread": unread}
@@ -64,7 +65,7 @@ def _there(path: str, text: str, parts: Sequence[boot_base.Part]) -> str:
     names = " ".join(device for part in parts for device in part.devices or ())
     taken = f"[Match]\nName={names}\n\n" if path.endswith(".network") else ""
     by_name = all(key == "Name" for key, _ in boot_base.settings(boot_base.uncommented(text), "Match"))
-    return text if by_name else MATCH.sub(taken, text, count=1) if MATCH.search(text) else text
+    return text if by_name else MATCH.sub(taken, text, count=1)
 
 
 def _commands(path: str, text: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from lab.diagnose.scene import HostScene, Scene
 from lab.model import TICKS, Finding
 from lab.overlay import commands, failover_timers
 from lab.overlay.plan import ACTIVE_BACKUP
+from lab.overlay.readback import Device
 from lab.topologies import ROLE
 
 KINDS = {"bond": "bond", "prp": "hsr"}
@@ -36,8 +37,7 @@ def missing(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
 
 def one_leg(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """Every bond uses one tunnel at a time: both hubs forward broadcast to both, and each would arrive twice."""
-    device = spoke.device
-    if spoke.plan.holder != "bond" or device is None or device.kind != "bond":
+    if (device := _bond(spoke)) is None:
         return
     mode, every = device.details.get("mode", ACTIVE_BACKUP), device.details.get("all_slaves_active", 0)
     if mode != ACTIVE_BACKUP:
@@ -50,8 +50,7 @@ def one_leg(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
 
 def watched(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """Every bond sends ARP probes to all hubs: a tunnel has a carrier whatever has become of its hub."""
-    device = spoke.device
-    if spoke.plan.holder != "bond" or device is None or device.kind != "bond":
+    if (device := _bond(spoke)) is None:
         return
     hubs = [hub.address() for hub in scene.topology.hubs]
     interval, targets = failover_timers.arp_probes(device)
@@ -60,6 +59,12 @@ def watched(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
         return
     found = f"arp_interval {interval}, arp_ip_target {', '.join(targets) or 'none'}; expected {', '.join(hubs)}"
     yield spoke.declared("bond-not-watching", device.name, found, commands.watching(scene.topology, spoke.plan))
+
+
+def _bond(spoke: HostScene) -> Device | None:
+    """The bond over a spoke's tunnels, where there is to be one, and is."""
+    device = spoke.device
+    return device if spoke.plan.holder == "bond" and device is not None and device.kind == "bond" else None
 
 
 def one_mac(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
