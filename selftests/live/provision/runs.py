@@ -15,6 +15,7 @@ from selftests.plain import PYTEST
 
 DELIVERY = "tests/broadcast/test_delivery.py"
 QUICK = (DELIVERY, "-k", "test_reaches_every_other_node_exactly_once")
+SETTING_UP = (*QUICK, "-p", "selftests.lab.hold")
 MINUTES = 120.0  # seconds that a run may take at most; three in practice
 
 LOOKS = (
@@ -92,3 +93,33 @@ def overlay_on(rig: Rig) -> dict[str, bool]:
 def processes(host: RigHost, words: str) -> list[int]:
     """The processes of a host that have the words in their command line."""
     return [pid for pid, command in host.processes().items() if words in command]
+
+
+def devices(rig: Rig) -> dict[str, list[str]]:
+    """The VXLAN devices of each host."""
+    found = {
+        name: rig.lab.nodes[name].run("ip", "-br", "link", "show", "type", "vxlan")["output"] for name in rig.hosts
+    }
+    return {name: lines for name, said in found.items() if (lines := said.splitlines())}
+
+
+def require_passed(rig: Rig, said: str, shape: str) -> None:
+    """A run found the overlay in this shape, passed, and removed it."""
+    assert re.search(r"\d+ passed", said), said
+    assert not re.search(r"\d+ (failed|error)", said), said
+    assert f"(vxlan, {shape}, oci;" in said, said
+    assert "the hosts are as before the run" in said, said
+    assert devices(rig) == {}, devices(rig)
+
+
+def killed(run: Run) -> None:
+    """The controller is killed, and its hosts' connections have ended."""
+    os.killpg(run.process.pid, signal.SIGKILL)
+    run.ended()
+
+
+def require_nothing_left(rig: Rig) -> None:
+    """No process of a run and no device of its overlay is on a host."""
+    left = {name: processes for name, host in rig.hosts.items() if (processes := host.left())}
+    assert not left, left
+    assert devices(rig) == {}, devices(rig)

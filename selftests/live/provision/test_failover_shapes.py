@@ -9,9 +9,6 @@ That every host is as before, to the last line of `ip -d`, is shown by the teard
 
 from __future__ import annotations
 
-import os
-import re
-import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -21,8 +18,16 @@ from lab.model import TunnelOptions
 from lab.overlay import plan as overlay_plan
 from selftests import plain
 from selftests.live.conftest import on_this_kernel
-from selftests.live.provision.runs import DELIVERY, QUICK, Run
-from selftests.live.provision.test_shapes import SETTING_UP, devices
+from selftests.live.provision.runs import (
+    DELIVERY,
+    QUICK,
+    SETTING_UP,
+    Run,
+    devices,
+    killed,
+    require_nothing_left,
+    require_passed,
+)
 from selftests.live.rig import Rig
 
 HOSTS = "--hosts=hub,spoke1,spoke2,spoke3"
@@ -47,11 +52,7 @@ def test_a_shape_is_there_for_the_run(rig: Rig, run: Callable[..., Run], shape: 
     """The tests find the overlay in the requested shape and pass; then it is removed."""
     _, said = run(f"--topology={shape}", HOSTS, DELIVERY, "tests/prerequisites", "tests/redundancy").ended()
 
-    assert re.search(r"\d+ passed", said), said
-    assert not re.search(r"\d+ (failed|error)", said), said
-    assert f"(vxlan, {shape}, oci;" in said
-    assert "the hosts are as before the run" in said
-    assert devices(rig) == {}
+    require_passed(rig, said, shape)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -60,11 +61,9 @@ def test_a_killed_run_leaves_nothing(rig: Rig, run: Callable[..., Run], shape: s
     made = run(f"--topology={shape}", HOSTS, *SETTING_UP).until_ready()
     assert set(devices(rig)) == set(rig.hosts)
 
-    os.killpg(made.process.pid, signal.SIGKILL)
-    made.ended()
+    killed(made)
 
-    assert {name: left for name, host in rig.hosts.items() if (left := host.left())} == {}
-    assert devices(rig) == {}
+    require_nothing_left(rig)
 
 
 def test_no_frame_circles_where_bpdus_are_lost(rig: Rig, run: Callable[..., Run]) -> None:
@@ -75,11 +74,10 @@ def test_no_frame_circles_where_bpdus_are_lost(rig: Rig, run: Callable[..., Run]
         made = run("--topology=two-hubs-stp", HOSTS, *SETTING_UP).until_ready()
         ports = rig.lab.nodes["spoke2"].run("bridge", "-d", "link")["output"]
         forwarded = rig.lab.nodes["hub"].statistics("bridge0")["rx_packets"]
-        os.killpg(made.process.pid, signal.SIGKILL)
-        made.ended()
+        killed(made)
     finally:
         spoke.run("nft", "delete table inet lossy")
-    assert {name: left for name, host in rig.hosts.items() if (left := host.left())} == {}
+    require_nothing_left(rig)
 
     assert ports.count("state forwarding") == ports.count("isolated on") == 2, ports
     assert 0 < forwarded < FEW

@@ -8,27 +8,24 @@ That every host is as before, to the last line of `ip -d`, is shown by the teard
 
 from __future__ import annotations
 
-import os
-import re
-import signal
 from collections.abc import Callable
 
 import pytest
 
 from selftests import plain
-from selftests.live.provision.runs import DELIVERY, QUICK, Run
+from selftests.live.provision.runs import (
+    DELIVERY,
+    QUICK,
+    SETTING_UP,
+    Run,
+    devices,
+    killed,
+    require_nothing_left,
+    require_passed,
+)
 from selftests.live.rig import Rig
 
 SHAPES = {"pair": "spoke1,hub", "mesh": "spoke2,hub,spoke1", "flood-list": "hub,spoke1,spoke2"}
-SETTING_UP = (*QUICK, "-p", "selftests.lab.hold")
-
-
-def devices(rig: Rig) -> dict[str, list[str]]:
-    """The VXLAN devices of each host."""
-    found = {
-        name: rig.lab.nodes[name].run("ip", "-br", "link", "show", "type", "vxlan")["output"] for name in rig.hosts
-    }
-    return {name: lines for name, said in found.items() if (lines := said.splitlines())}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -36,11 +33,7 @@ def test_a_shape_is_there_for_the_run(rig: Rig, run: Callable[..., Run], shape: 
     """The delivery tests find the overlay in the requested shape and pass; then it is removed."""
     _, said = run(f"--topology={shape}", f"--hosts={SHAPES[shape]}", DELIVERY, "tests/prerequisites").ended()
 
-    assert re.search(r"\d+ passed", said), said
-    assert not re.search(r"\d+ (failed|error)", said), said
-    assert f"(vxlan, {shape}, oci;" in said
-    assert "the hosts are as before the run" in said
-    assert devices(rig) == {}
+    require_passed(rig, said, shape)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -50,11 +43,9 @@ def test_a_killed_run_leaves_nothing(rig: Rig, run: Callable[..., Run], shape: s
     made = run(f"--topology={shape}", f"--hosts={named}", *SETTING_UP).until_ready()
     assert set(devices(rig)) == set(named.split(","))
 
-    os.killpg(made.process.pid, signal.SIGKILL)
-    made.ended()
+    killed(made)
 
-    assert {name: left for name, host in rig.hosts.items() if (left := host.left())} == {}
-    assert devices(rig) == {}
+    require_nothing_left(rig)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
