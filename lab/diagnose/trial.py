@@ -187,9 +187,10 @@ def _to_others(lab: Lab, listen: Listen, sender: Host, apart: Sequence[Mapping[s
     native, size = lab.topology.native, _full_size(lab, sender)
 
     def burst(kind: ExchangeKind, **how: Any) -> Iterator[Exchange]:
+        if native and "broadcast" in kind:
+            return
         to: dict[str, Any] = {"to": lab.everyone} if "broadcast" in kind else {"group": fresh(ORGANIZATION)}
-        if not (native and "broadcast" in kind):
-            yield _burst(lab, listen, sender, lab.others(sender), kind, **to, **how)
+        yield _burst(lab, listen, sender, lab.others(sender), kind, **to, **how)
 
     yield from burst("broadcast")
     yield from burst("multicast")

@@ -96,7 +96,7 @@ def test_many_hosts_need_a_kernel_of_their_own(possible: abilities.Abilities, mo
 
     assert choose("auto", "vxlan", hosts=3).kind == "local"
     with pytest.raises(
-        EnvironmentProblem, match=r"net\.core\.hidden of this kernel is 1000 .*41 hosts need"
+        EnvironmentProblem, match=r"share net\.core\.hidden = 1000; 41 hosts need 6724"
     ) as refused:
         choose("host", "vxlan", hosts=41)
     assert "sudo sysctl -w net.core.hidden=6724" in str(refused.value.remedy)
@@ -112,7 +112,7 @@ def test_bench_leaves_out_labs_that_would_fill_the_shared_tables(
 
     assert bench._fitting([2, 10, 50]) == [2, 10]
     said = capsys.readouterr().err
-    assert "not measured: host kernel, 50 spokes: net.core.hidden of this kernel is 1000" in said
+    assert "not measured: host kernel, 50 spokes: all namespaces of this kernel share net.core.hidden = 1000" in said
 
 
 def test_no_kernel_at_all_is_one_message(possible: abilities.Abilities, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,18 +97,20 @@ def _diagnosed(fault: Fault) -> Diagnosed:
     kind = tunnel_for(fault)
     machine = machines().starting(kind).machine()
     first: Diagnosed | None = None
+    refused = ""
     for make in recordings.labs_of(fault):
         topology, routers = make(kind, spokes_for(fault))
         try:
             with laboratory.build(machine, topology, Underlay(recordings.cloud_of(fault), routers)) as lab:
                 fault.inject(lab)
                 came = _in(lab, fault)
-        except OvercastError:  # it cannot be made in such a lab
+        except OvercastError as problem:  # it cannot be made in such a lab
+            refused = str(problem)
             continue
         if came.is_named:
             return came
         first = first or came
-    assert first is not None, f"{fault.name} can be injected into no lab"
+    assert first is not None, f"{fault.name} can be injected into no lab: {refused}"
     return first
 
 
