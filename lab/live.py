@@ -51,6 +51,8 @@ class LiveLab(Lab):
             machine.peers, machine.peer_addresses = [other for other in machines.values() if other is not machine], {}
         if topology.strangers:
             self.hosts.update({name: replace(host, alone=False) for name, host in self.hosts.items()})
+        self.whole, self.all_nodes = topology, nodes
+        """The overlay with the hosts that have no tunnel, and the nodes of all hosts."""
         self.prunes = False
         """Whether the hub sends a group to the members alone that it has heard of."""
         self._learnt = Learnt()
@@ -159,6 +161,7 @@ def looked(
     if understood.topology.ipv6:  # an address that is in duplicate address detection cannot be sent from
         ipv6.link_locals(kept, {plan.name: plan for plan in understood.topology.nodes})
     lab = LiveLab(machines, understood.topology, underlay, kept)
+    lab.whole, lab.all_nodes = understood.whole or lab.topology, nodes
     lab.lost.ways |= set(lost)
     lab.prunes = any(snooping.prunes(seen[hub.name].devices[hub.plan.device].details) for hub in lab.hubs)
     _use_up_errors(lab)

@@ -82,8 +82,9 @@ def test_what_is_missing_is_added_for_good_by_the_tool(
         kept = doctor(rig, capsys)
         _, result = run(rig, tmp_path / "reports", "--rehearse", "tests/persistence")
 
-    assert printed in ({}, {"spoke1": found["spoke1", LACKING["spoke1"]]["fix_for_good"]})
-    assert found["spoke1", boot_persistence.WHAT]["fix"] == found["spoke1", LACKING["spoke1"]]["fix_for_good"]
+    lasting = {name: found[name, code]["fix_for_good"] for name, code in LACKING.items()}
+    assert printed == (lasting if tool == "networkd" else {})
+    assert found["spoke1", boot_persistence.WHAT]["fix"] == lasting["spoke1"]
     assert found["hub", boot_persistence.WHAT]["state"] == ("warning" if ports else "ok")
     assert {check: one["state"] for check, one in kept.items()} == {
         (name, boot_persistence.WHAT): "ok" for name in rig.hosts
@@ -95,7 +96,7 @@ def test_what_is_missing_is_added_for_good_by_the_tool(
 def of_the_suite(rig: Rig, folder: Path) -> dict[str, str]:
     """The fixes for good that the suite prints with the same findings, each on a line of its own."""
     done, result = run(rig, folder, f"--hosts={rig.specs}", "--persistence", "tests/prerequisites")
-    kept = {one["node"]: one["lasting"] for one in result["findings"] if one["code"] == LACKING["spoke1"]}
+    kept = {one["node"]: one["lasting"] for one in result["findings"] if one["code"] == LACKING.get(one["node"])}
     for name, command in kept.items():
         assert f"    fix for good ({name}): {command}\n" in done.stdout, done.stdout
     return kept
