@@ -12,7 +12,7 @@ from lab.machines.node import Agent, Node, ask_all
 from lab.model import Change, Topology, Underlay
 from lab.overlay import plan as overlay_plan
 from lab.overlay import prp
-from lab.probes.ipv6 import usable
+from lab.probes.host_state.ipv6 import usable
 from lab.underlay import fabric, ipv6
 
 SETTLE = 5.0  # seconds for links to become operational; in practice a few milliseconds

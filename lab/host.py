@@ -17,11 +17,13 @@ from lab.machines.base import Call, Opening
 from lab.machines.node import Agent, Node, ask_all
 from lab.machines.sockets import Socket, fresh_handle
 from lab.model import Network, NodePlan, Topology
-from lab.probes import echo, echo6, ipv6, membership, options
+from lab.output.steps import STEPS
+from lab.probes import options
 from lab.probes.datagrams import Sent
 from lab.probes.deadlines import Lost
+from lab.probes.host_state import ipv6, membership
 from lab.probes.payloads import fresh_port, unique
-from lab.steps import STEPS
+from lab.probes.ping import echo, echo6
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # mypy brings it

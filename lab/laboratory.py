@@ -17,7 +17,6 @@ from dataclasses import replace
 from ipaddress import IPv4Interface
 from typing import Any
 
-from lab import standby, topologies
 from lab.building import (
     first_frames,
     forwarding,
@@ -28,18 +27,20 @@ from lab.building import (
     settling_calls,
     underlay_steps,
 )
-from lab.changes import link_del
 from lab.errors import EnvironmentProblem, MachineLost, NotApplicable, OvercastError
 from lab.host import Host, Udp
 from lab.machines.base import Call, Machine
 from lab.machines.node import Agent, Node, ask_all, close, in_order, tell_all
 from lab.model import NodePlan, Topology, Underlay
+from lab.output.steps import STEPS
 from lab.overlay import plan as overlay_plan
-from lab.probes import neighbour_tables, sightings, snooping
+from lab.probes.capture import sightings
 from lab.probes.datagrams import Sent
 from lab.probes.deadlines import Lost, Patience
+from lab.probes.host_state import neighbour_tables, snooping
 from lab.probes.listening import Listening
-from lab.steps import STEPS
+from lab.stack.changes import link_del
+from lab.topology import standby, topologies
 from lab.underlay import fabric, netem
 from lab.underlay.cloud import Cloud
 

@@ -14,22 +14,24 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lab import clouds
+from lab.clouds import firmware
+from lab.clouds.providers import provider
 from lab.errors import EnvironmentProblem, RootNeeded
 from lab.laboratory import Lab
 from lab.machines.base import Machine, call
-from lab.machines.hosts import HostSpec
+from lab.machines.live.hosts import HostSpec
 from lab.machines.node import Agent, Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
-from lab.overlay import incomplete, readback, several_overlays
-from lab.overlay.detection import DetectedOverlay, tried, understand
-from lab.overlay.layouts import Layout, described
-from lab.probes import agent_sync, in_use, ipv6, options, paths, snooping
+from lab.overlay.recognition import incomplete, readback, several_overlays
+from lab.overlay.recognition.detection import DetectedOverlay, tried, understand
+from lab.overlay.recognition.layouts import Layout, described
+from lab.probes import agent_sync, options
+from lab.probes.capture import paths
+from lab.probes.capture.sightings import Sighting
 from lab.probes.deadlines import LIVE_MOST, Flow, Learnt
+from lab.probes.host_state import in_use, ipv6, snooping
 from lab.probes.listening import Listening
 from lab.probes.payloads import FIRST_PORT, LAST_PORT, PROBES_FROM
-from lab.probes.sightings import Sighting
-from lab.providers import provider
 
 DISCARD = 9
 """The discard port, on which no program listens (RFC 863)."""
@@ -227,10 +229,10 @@ def named(findings: Iterable[Finding], specs: Iterable[HostSpec]) -> tuple[Findi
     return tuple(replace(finding, host=names.get(finding.node, "")) for finding in findings)
 
 
-def cloud(host: Machine) -> clouds.DetectedCloud | None:
+def cloud(host: Machine) -> firmware.DetectedCloud | None:
     """The cloud that a host's firmware names; None when it names none that is known here."""
     node = Observed.home(host.name, host)
-    return clouds.detect(node.ask(Agent.examine, modules=[], sysctls=[])["dmi"])
+    return firmware.detect(node.ask(Agent.examine, modules=[], sysctls=[])["dmi"])
 
 
 def _use_up_errors(lab: LiveLab) -> None:

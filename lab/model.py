@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from typing import Any, Literal
 
+from lab.clouds.native_multicast import Groups
 from lab.errors import NotApplicable
-from lab.graph import Graph, Hop, Path, Tunnel
-from lab.native_multicast import Groups
+from lab.topology.graph import Graph, Hop, Path, Tunnel
 
 LIMITED_BROADCAST = "255.255.255.255"
 ALL_HOSTS = "224.0.0.1"

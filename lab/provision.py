@@ -18,15 +18,18 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Any, NoReturn
 
-from lab import building, designs, differences, state
+from lab import building
 from lab.errors import EnvironmentProblem, MachineLost, OvercastError
 from lab.machines import abilities
 from lab.machines.base import Call, Machine
+from lab.machines.live.ssh_link import SILENCE
 from lab.machines.node import Agent, Node, ask_all
-from lab.machines.ssh_link import SILENCE
 from lab.model import Topology
-from lab.overlay import placement, readback
-from lab.probes.ipv6 import usable
+from lab.overlay import placement
+from lab.overlay.recognition import readback
+from lab.probes.host_state.ipv6 import usable
+from lab.stack import differences, state
+from lab.topology import designs
 
 DETECTION = 5.0
 """Seconds for IPv6 addresses; a carrier takes up to one, detection up to two (RFC 4862 section 5.4)."""

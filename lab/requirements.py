@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from lab.native_multicast import CLOUDS
+from lab.clouds.native_multicast import CLOUDS
 
 Level = Literal["MUST", "SHOULD"]
 

@@ -15,8 +15,8 @@ from collections.abc import Collection, Sequence
 from lab.errors import EnvironmentProblem
 from lab.host import Host
 from lab.laboratory import Lab
+from lab.probes.capture.sightings import GRE, UDP, Sighting
 from lab.probes.payloads import fresh_port, unique
-from lab.probes.sightings import GRE, UDP, Sighting
 
 VERSION_AND_LENGTH = 0x45  # IPv4 without options (RFC 791)
 DEFAULT_TTL = 64

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import OvercastError
-from reports import compare, rendering
+from reports.allure import rendering
+from reports.verdict import compare
 
 USAGE = 2
 REPORTS = Path(__file__).resolve().parent

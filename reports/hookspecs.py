@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from lab.model import Topology
-from lab.steps import Step
+from lab.output.steps import Step
 
 
 @pytest.hookspec(firstresult=True)

@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 
 from lab.errors import UsageProblem
-from reports import captures, compare, hookspecs
-from reports.destination import Destination, covers, only_looks, switch_on
-from reports.environment import version
-from reports.folding import Folding
-from reports.ownership import refusal
+from reports import hookspecs
+from reports.console.folding import Folding
+from reports.console.progress import ProgressReporter
+from reports.files.destination import Destination, covers, only_looks, switch_on
+from reports.files.ownership import refusal
+from reports.html import captures
 from reports.processes import KNOWN, Worker
-from reports.progress import ProgressReporter
 from reports.results import Results
+from reports.verdict import compare
+from reports.verdict.environment import version
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Generator
 
 import pytest
 
-from reports import labels
-from reports.environment import CHOICES, lab_environment, lab_topology
-from reports.full_disk import guard_allure
-from reports.plain import make_plain
-from reports.recorder import is_conformance
+from reports.allure import labels
+from reports.files.full_disk import guard_allure
+from reports.files.plain import make_plain
+from reports.verdict.environment import CHOICES, lab_environment, lab_topology
+from reports.verdict.recorder import is_conformance
 
 KNOWN = "overcast"
 """The key under which a worker returns its results, and under which it gets the folder of the results."""

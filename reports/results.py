@@ -14,20 +14,23 @@ from typing import Any
 import pytest
 
 from lab.interrupts import INTERRUPTS
-from lab.secrets import cleaned
-from reports import captures, ci, compare, labels, page, terminal
-from reports.answer import answer
-from reports.conformance import INTERRUPTED, Conformance, exit_status, interrupted_status, judge
-from reports.deliveries import Matrix, matrices
-from reports.destination import ALLURE_FOLDER, Destination, written
-from reports.document import document
-from reports.environment import command, lab_environment, lab_topology, merged, own_environment
-from reports.folding import Folding
-from reports.full_disk import guard_allure, guard_junit
-from reports.ownership import hand_over, invoking_user, refusal, write_whole
+from lab.output.secrets import cleaned
+from reports.allure import labels
+from reports.console import ci, terminal
+from reports.console.answer import answer
+from reports.console.folding import Folding
+from reports.files.destination import ALLURE_FOLDER, Destination, written
+from reports.files.full_disk import guard_allure, guard_junit
+from reports.files.ownership import hand_over, invoking_user, refusal, write_whole
+from reports.html import captures, page
 from reports.processes import KNOWN, Process, diagnosis
-from reports.recorder import Entry, Recorder, is_conformance
-from reports.selection import selection
+from reports.verdict import compare
+from reports.verdict.conformance import INTERRUPTED, Conformance, exit_status, interrupted_status, judge
+from reports.verdict.deliveries import Matrix, matrices
+from reports.verdict.document import document
+from reports.verdict.environment import command, lab_environment, lab_topology, merged, own_environment
+from reports.verdict.recorder import Entry, Recorder, is_conformance
+from reports.verdict.selection import selection
 
 # Statuses with which pytest ends when there was no run to speak of: an internal error, a usage error.
 NO_RUN = (3, 4)

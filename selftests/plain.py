@@ -23,9 +23,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.machines import agent_archive
-from lab.probes import layers, payloads
-from reports.page import templates
+from lab.machines.live import agent_archive
+from lab.probes import payloads
+from lab.probes.capture import layers
+from reports.html.page import templates
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = ("-p", "no:cacheprovider", "-p", "no:allure_pytest")

@@ -1,7 +1,7 @@
 """
 What the documents say and a machine can check: links that lead somewhere, options that exist, findings all described.
 
-    lab/diagnose, lab/overlay/incomplete.py -- codes --> lab/diagnose/codes.json --> docs/troubleshooting.md
+    lab/diagnose, lab/overlay/recognition/incomplete.py -- codes --> lab/diagnose/codes.json --> docs/troubleshooting.md
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 from lab.diagnose.codes import CODES, SECTIONS, Mark
 from lab.diagnose.losses import Stage
-from lab.diagnose.rules.tunnels import COMPARED
+from lab.diagnose.rules.overlay.tunnels import COMPARED
 from reports import findings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,8 +33,8 @@ FINDERS = (
     *sorted((ROOT / "lab/diagnose/rules").glob("*.py")),
     ROOT / "lab/diagnose/explain.py",
     ROOT / "lab/diagnose/parameters.py",
-    ROOT / "lab/overlay/incomplete.py",
-    ROOT / "lab/overlay/complete_shape.py",
+    ROOT / "lab/overlay/recognition/incomplete.py",
+    ROOT / "lab/overlay/recognition/complete_shape.py",
 )
 CODE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")
 BEGINNINGS = tuple(beginning for beginning, _ in COMPARED)

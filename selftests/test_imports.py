@@ -13,6 +13,7 @@ import ast
 import ipaddress
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,25 +24,26 @@ ROOT = Path(__file__).resolve().parents[1]
 OURS = frozenset({"lab", "fixtures", "reports", "tests", "selftests", "conftest"})
 DATA = (
     "lab.model",
-    "lab.changes",
+    "lab.stack.changes",
     "lab.errors",
     "lab.firewall",
-    "lab.graph",
-    "lab.native_multicast",
+    "lab.topology.graph",
+    "lab.clouds.native_multicast",
     "lab.groups",
-    "lab.topologies",
-    "lab.designs",
-    "lab.providers",
-    "lab.clouds",
+    "lab.topology.topologies",
+    "lab.topology.designs",
+    "lab.clouds.providers",
+    "lab.clouds.firmware",
     "lab.requirements",
-    "lab.finding_text",
-    "lab.records",
-    "lab.secrets",
-    "lab.steps",
+    "lab.output.finding_text",
+    "lab.stack.records",
+    "lab.output.secrets",
+    "lab.output.steps",
     "lab.tunnels",
 )
 FAR_SIDE = ("lab/agent", "lab/machines")
 MOST_LINES = 400
+MOST_MODULES = 12
 NOT = "Not here: "
 
 
@@ -61,30 +63,30 @@ PYTEST = ("pytest", "_pytest", "xdist", "allure", "allure_commons", "allure_pyte
 BELOW_DIAGNOSE = ("lab.probes", "lab.overlay", "lab.underlay")
 PACKAGES = (
     # The data of a kind of tunnel are in its own module.
-    Package("tests", ("lab.model", "lab.groups", "lab.changes", "lab.tunnels", "fixtures"), others=("pytest",)),
+    Package("tests", ("lab.model", "lab.groups", "lab.stack.changes", "lab.tunnels", "fixtures"), others=("pytest",)),
     Package("fixtures", ("lab",)),
     Package(
         "reports",
         (
             "lab.model",
-            "lab.graph",
+            "lab.topology.graph",
             "lab.requirements",
             "lab.diagnose.codes",
             "lab.errors",
-            "lab.finding_text",
+            "lab.output.finding_text",
             "lab.interrupts",
-            "lab.secrets",
-            "lab.steps",
+            "lab.output.secrets",
+            "lab.output.steps",
         ),
     ),
     Package("lab", ("lab",), never=PYTEST),
     Package("lab/commands", ("lab",), others=("execnet",)),
     *(Package(f"{name.replace('.', '/')}.py", DATA, others=()) for name in DATA),
-    Package("lab/tunnels", ("lab.model", "lab.changes", "lab.errors"), others=()),
+    Package("lab/tunnels", ("lab.model", "lab.stack.changes", "lab.errors"), others=()),
     Package("lab/agent", (), others=("pyroute2", "typing_extensions")),
     Package(
         "lab/machines",
-        ("lab.model", "lab.errors", "lab.interrupts", "lab.records", "lab.steps", "lab.tunnels"),
+        ("lab.model", "lab.errors", "lab.interrupts", "lab.stack.records", "lab.output.steps", "lab.tunnels"),
         others=("execnet", "typing_extensions"),
     ),
     # Both ends of the wire use the same messages, and the agent's own methods name its verbs.
@@ -100,9 +102,15 @@ PACKAGES = (
         others=(),
     ),
     # The first process of a live host's agent: it ends the programs that the agent runs.
-    Package("lab/machines/ssh_init.py", ("lab.agent.programs", "lab.machines.flow_control"), others=("execnet",)),
+    Package(
+        "lab/machines/live/ssh_init.py",
+        ("lab.agent.execution.programs", "lab.machines.flow_control"),
+        others=("execnet",),
+    ),
     # The first process of a guest: on the far side, it loads modules as the agent does later.
-    Package("lab/machines/guest_init.py", ("lab.agent.modules", "lab.machines.flow_control"), others=("execnet",)),
+    Package(
+        "lab/machines/guests/guest_init.py", ("lab.agent.modules", "lab.machines.flow_control"), others=("execnet",)
+    ),
     Package("lab/underlay", (*DATA, "lab.machines"), never=PYTEST),
     Package("lab/overlay", (*DATA, "lab.machines"), never=PYTEST),
     Package("lab/probes", (*DATA, "lab.machines"), never=PYTEST),
@@ -239,14 +247,14 @@ def test_packages_import_only_what_they_may() -> None:
         ("tests/bcast/test_x.py", "from lab import model", True),
         ("tests/bcast/test_x.py", "import lab.agent.service", False),
         ("tests/bcast/test_x.py", "def f():\n    from scapy.all import Ether", False),
-        ("fixtures/labs.py", "from reports import page", False),
+        ("fixtures/built_labs/labs.py", "from reports import page", False),
         ("reports/plugin.py", "from lab.machines.local import LocalMachine", False),
         ("lab/bench.py", "import pytest", False),
         ("lab/model.py", "from .machines import base", False),
-        ("lab/agent/taps.py", "from lab.errors import OvercastError", False),
-        ("lab/agent/taps.py", "from . import sockets\nimport pyroute2.netlink, json", True),
-        ("lab/agent/taps.py", "import scapy", False),
-        ("lab/machines/uml.py", "from lab.overlay import plan", False),
+        ("lab/agent/capture/taps.py", "from lab.errors import OvercastError", False),
+        ("lab/agent/capture/taps.py", "from . import sockets\nimport pyroute2.netlink, json", True),
+        ("lab/agent/capture/taps.py", "import scapy", False),
+        ("lab/machines/guests/uml.py", "from lab.overlay import plan", False),
         ("lab/diagnose/rules.py", "from lab.probes import taps", True),
         ("lab/probes/taps.py", "from lab.diagnose import rules", False),
     ],
@@ -292,6 +300,15 @@ def test_modules_stay_small() -> None:
     lines = {path: source.count("\n") for path, source in files("lab", "fixtures", "reports", "tests", "selftests")}
     long = {path: count for path, count in lines.items() if count > MOST_LINES}
     assert not long, f"more than {MOST_LINES} lines, to be split: {long}"
+
+
+def test_packages_stay_small() -> None:
+    """No package of the product has more modules than a reader takes in at a glance."""
+    packages = Counter(
+        str(Path(path).parent) for path, _ in files("fixtures", "reports", "lab") if "__init__" not in path
+    )
+    large = {package: count for package, count in packages.items() if count > MOST_MODULES}
+    assert not large, f"more than {MOST_MODULES} modules, to be split: {large}"
 
 
 def test_every_test_states_its_claim() -> None:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable
 
-from lab.agent import reading, routing
 from lab.agent.rtnl import GETLINK, NEWLINK, Transport, attributes, messages, notices
+from lab.agent.stack import reading, routing
 from lab.agent.state_verbs import READINGS
 
 RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE = 0x1, 0x4, 0x10, 0x100, 0x400

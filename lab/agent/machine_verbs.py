@@ -14,11 +14,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import awaiting, namespaces, neighbour_table, restoring, tap_filter
+from lab.agent import awaiting, namespaces
+from lab.agent.capture import tap_filter
+from lab.agent.changes import restoring
+from lab.agent.datagrams.progress import Peer, Progress
 from lab.agent.node import AgentNode
 from lab.agent.occupancy import Occupancy
-from lab.agent.progress import Peer, Progress
 from lab.agent.socket_verbs import SocketVerbs
+from lab.agent.stack import neighbour_table
 
 BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
 MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8 // BYTES_OF_STACK)
@@ -76,7 +79,7 @@ class MachineVerbs(SocketVerbs):
         """Imports what the first lab would wait for; returns pyroute2's version."""
         import pyroute2
 
-        from lab.agent import links  # noqa: F401  its import is the point
+        from lab.agent.changes import links  # noqa: F401  its import is the point
 
         return str(pyroute2.__version__)
 

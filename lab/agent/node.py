@@ -6,11 +6,13 @@ import signal
 import socket
 from typing import Any, Callable
 
-from lab.agent import namespaces, procfs, undoing
-from lab.agent.background_programs import BackgroundProgram
+from lab.agent import namespaces
+from lab.agent.capture.taps import ROOM_IN_A_LAB, ROOM_ON_A_HOST, SLOTS_IN_A_LAB, SLOTS_ON_A_HOST, Tap
+from lab.agent.changes import undoing
+from lab.agent.execution.background_programs import BackgroundProgram
+from lab.agent.firewall.rulesets import Rulesets
 from lab.agent.rtnl import NUD_NOARP, NUD_PERMANENT, Transport
-from lab.agent.rulesets import Rulesets
-from lab.agent.taps import ROOM_IN_A_LAB, ROOM_ON_A_HOST, SLOTS_IN_A_LAB, SLOTS_ON_A_HOST, Tap
+from lab.agent.stack import procfs
 
 
 class AgentNode:
@@ -42,7 +44,7 @@ class AgentNode:
     def links(self, namespace_of: Callable[[int], int]) -> Any:
         if self._links is None:
             # pyroute2 takes most of a second to import on a slow machine: only who needs it waits for it
-            from lab.agent.links import Links
+            from lab.agent.changes.links import Links
 
             self._links = Links(self.transport(), namespace_of)
         return self._links

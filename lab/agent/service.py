@@ -18,10 +18,13 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from lab.agent import awaiting, messages, modules, namespaces, procfs, programs, undoing
-from lab.agent.background_programs import BackgroundProgram
+from lab.agent import awaiting, messages, modules, namespaces
+from lab.agent.changes import undoing
+from lab.agent.execution import programs
+from lab.agent.execution.background_programs import BackgroundProgram
 from lab.agent.machine_verbs import MachineVerbs
 from lab.agent.node import AgentNode
+from lab.agent.stack import procfs
 
 MOST_OPEN = 65536  # descriptors; a node with its sockets takes up to eight of them
 

@@ -11,11 +11,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lab.agent import fences, sockets
-from lab.agent.sockets import Endpoint, Opening, SocketKind
+from lab.agent.datagrams import fences, sockets
+from lab.agent.datagrams.sockets import Endpoint, Opening, SocketKind
+from lab.agent.datagrams.streaming import StreamEngine
+from lab.agent.datagrams.workers import LoadWorker, Work
 from lab.agent.state_verbs import StateVerbs
-from lab.agent.streaming import StreamEngine
-from lab.agent.workers import LoadWorker, Work
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # mypy brings it

@@ -6,9 +6,20 @@ import errno
 from collections.abc import Iterable, Sequence
 from typing import Any, Callable
 
-from lab.agent import configured, foreign_namespaces, mdb, mroute, parameters, procfs, reading, routing, traffic, vlans
 from lab.agent.node import AgentNode
 from lab.agent.rtnl import Transport
+from lab.agent.stack import (
+    configured,
+    foreign_namespaces,
+    mdb,
+    mroute,
+    parameters,
+    procfs,
+    reading,
+    routing,
+    traffic,
+    vlans,
+)
 
 READINGS: dict[str, Callable[[Transport], Iterable[dict[str, Any]]]] = {
     "links": reading.links,
@@ -102,35 +113,35 @@ class StateVerbs:
 
     def firewall(self, node: int) -> list[dict[str, Any]]:
         """Every rule and chain policy of every firewall in use in a node, with counters (`firewalls.read`)."""
-        from lab.agent import firewalls
+        from lab.agent.firewall import firewalls
 
         with self._nodes[node].stack.entered():
             return firewalls.read()
 
     def named_at_boot(self, node: int, words: Sequence[str], firewalls: bool = False) -> list[dict[str, Any]]:
         """Which files that a boot may read name something (`boot_files.naming`)."""
-        from lab.agent import boot_files
+        from lab.agent.boot import files
 
-        return boot_files.naming(words, firewalls=firewalls)
+        return files.naming(words, firewalls=firewalls)
 
     def manager_at_boot(self, node: int, nic: str) -> str:
         """The tool that makes the machine's network at boot (`boot_manager.manager`)."""
-        from lab.agent import boot_manager
+        from lab.agent.boot import manager
 
-        return boot_manager.manager(nic)
+        return manager.manager(nic)
 
     def firewalld(self, node: int) -> dict[str, Any]:
         """What firewalld accepts now and after its next start (`firewalld.read`)."""
-        from lab.agent import firewalld
+        from lab.agent.firewall import firewalld
 
         with self._nodes[node].stack.entered():
             return firewalld.read()
 
     def copied_at_boot(self, node: int, words: Sequence[str]) -> dict[str, Any]:
         """The files by which a boot makes the machine's network (`boot_copy.copied`)."""
-        from lab.agent import boot_copy
+        from lab.agent.boot import copy
 
-        return boot_copy.copied(words)
+        return copy.copied(words)
 
     def examine(self, node: int, modules: Sequence[str], sysctls: Sequence[str]) -> dict[str, Any]:
         """What a live host has and how it is set up (`prerequisites.examine`); changes nothing."""

@@ -16,7 +16,7 @@ from lab.errors import CheckFailed
 from lab.host import Host
 from lab.machines import program
 from lab.machines.program import Program
-from lab.probes.sightings import ETHERNET, UDP, Sighting
+from lab.probes.capture.sightings import ETHERNET, UDP, Sighting
 
 SERVER_PORT, CLIENT_PORT = 67, 68
 POOL = (100, 150)

@@ -19,7 +19,7 @@ from lab.host import Host
 from lab.machines.base import Call
 from lab.machines.node import Node, ask_all
 from lab.probes import options
-from lab.probes.outages import Arrivals, Outage, judged
+from lab.probes.outage.outages import Arrivals, Outage, judged
 from lab.probes.payloads import TAG_SIZE, fresh_port, unique
 
 SIZE = 212  # octets of a datagram

@@ -18,8 +18,9 @@ from lab.host import Host
 from lab.machines import program
 from lab.machines.base import Agent, Call
 from lab.machines.program import Program
-from lab.probes import options, sightings
-from lab.probes.sightings import ETHERNET, Sighting
+from lab.probes import options
+from lab.probes.capture import sightings
+from lab.probes.capture.sightings import ETHERNET, Sighting
 
 GROUP, PORT, TTL = "224.0.0.251", 5353, 255
 HEARD_WITHIN = 3.0

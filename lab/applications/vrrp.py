@@ -17,8 +17,8 @@ from lab.host import Host
 from lab.machines import program
 from lab.machines.node import Agent, ask_all
 from lab.machines.program import Program
-from lab.probes import sightings
-from lab.probes.sightings import ETHERNET, Sighting
+from lab.probes.capture import sightings
+from lab.probes.capture.sightings import ETHERNET, Sighting
 
 IPV4 = b"\x08\x00"  # as a frame names it
 PROTOCOL = 112

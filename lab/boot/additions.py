@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.boot import common, ifupdown, netplan, networkd, networkmanager, shell
+from lab.boot import common
 from lab.boot.common import Files
+from lab.boot.formats import ifupdown, netplan, networkd, networkmanager, shell
 from lab.errors import UsageProblem
 from lab.model import NodePlan, Topology, TunnelOptions
 from lab.overlay import commands

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from lab import finding_text, tunnels
-from lab.clouds import Carrier
-from lab.designs import MTUS
+from lab import tunnels
+from lab.clouds.firmware import Carrier
 from lab.errors import UsageProblem
 from lab.model import NodePlan, Topology, mac_of
+from lab.output import finding_text
 from lab.overlay import plan
+from lab.topology.designs import MTUS
 
 Files = dict[str, str]
 """Text by path."""

@@ -19,7 +19,6 @@ from typing import Any
 from lab import laboratory
 from lab.boot import daemons
 from lab.boot.daemons import TOOLS
-from lab.changes import link_set
 from lab.checkup import boot_persistence
 from lab.errors import EnvironmentProblem, RootNeeded
 from lab.laboratory import BuiltLab
@@ -28,8 +27,9 @@ from lab.machines.base import Machine
 from lab.machines.node import Agent, Node, Observed, ask_all
 from lab.machines.program import Program
 from lab.model import Finding, NodePlan, Topology, Underlay
-from lab.overlay import readback
-from lab.overlay.readback import IPV6_OFF, ConfiguredNode
+from lab.overlay.recognition import readback
+from lab.overlay.recognition.readback import IPV6_OFF, ConfiguredNode
+from lab.stack.changes import link_set
 from lab.underlay import fabric
 
 WITHIN = 10.0  # seconds until the tools have made everything; two in practice
@@ -51,7 +51,7 @@ SYSCTLS = "sysctl.d"
 
 @dataclass(frozen=True)
 class CopiedFiles:
-    """The files of one host's boot (`agent.boot_copy`)."""
+    """The files of one host's boot (`lab.agent.boot.copy`)."""
 
     files: Sequence[Mapping[str, Any]]
     unread: Sequence[str]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lab import tunnels
-from lab.clouds import GRE
+from lab.clouds.firmware import GRE
 from lab.firewall.matches import ACCEPT, PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
@@ -61,7 +61,7 @@ def _names(rule: FirewallRule, protocol: int, port: int | None) -> bool:
 
 
 def lost(topology: Topology, node: NodePlan, rules: Sequence[FirewallRule], named: Named) -> Iterator[Finding]:
-    """The first of these rules (`needed`), where no boot loads any; `named` is from `boot_files.naming` (firewalls)."""
+    """The first of these rules (`needed`), where no boot loads any; `named` is from `files.naming` (firewalls)."""
     saving = _saving(topology, rules, named)
     if not rules or loading(topology, rules, named):
         return

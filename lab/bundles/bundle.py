@@ -26,12 +26,12 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from lab import records
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
 from lab.errors import EnvironmentProblem
-from lab.finding_text import identity
 from lab.model import Finding
+from lab.output.finding_text import identity
+from lab.stack import records
 
 SCHEMA = 2
 ADDRESSES = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)

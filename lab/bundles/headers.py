@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.probes.sightings import DESTINATION_OPTIONS, ETHERNET, GRE, IPV6_HEADER, UDP
+from lab.probes.capture.sightings import DESTINATION_OPTIONS, ETHERNET, GRE, IPV6_HEADER, UDP
 
 ARP, IPV4, IPV6, VLAN = 0x0806, 0x0800, 0x86DD, 0x8100
 TRANSPARENT_ETHERNET = 0x6558  # RFC 2784: a frame in GRE

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from lab.bundles.bundle import ADDRESSES, Case
 from lab.bundles.headers import addresses_in
-from lab.probes.sightings import Sighting
+from lab.probes.capture.sightings import Sighting
 
 MAC = r"(?<![\w:])(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}(?![\w:])"
 IPV4 = r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?:/\d{1,2})?(?![\w]|\.\d)"

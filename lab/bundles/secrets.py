@@ -1,4 +1,4 @@
-"""A bundle without secrets (`lab.secrets`)."""
+"""A bundle without secrets (`lab.output.secrets`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from lab.bundles.bundle import Bundle, case_of, line
-from lab.secrets import cleaned
+from lab.output.secrets import cleaned
 
 
 def without_secrets(bundle: Bundle) -> Bundle:

@@ -16,12 +16,12 @@ from typing import Any
 from lab import tunnels
 from lab.boot import additions
 from lab.checkup.check import Check
-from lab.finding_text import for_good
 from lab.machines.base import Call
-from lab.machines.hosts import HostSpec
+from lab.machines.live.hosts import HostSpec
 from lab.machines.node import Agent, Node
 from lab.model import Finding, NodePlan, Topology
-from lab.overlay.readback import BROADCAST_PING, ConfiguredNode
+from lab.output.finding_text import for_good
+from lab.overlay.recognition.readback import BROADCAST_PING, ConfiguredNode
 
 WHAT = "after a reboot"
 ANSWERED = for_good(f"sudo sysctl -w {BROADCAST_PING}=0")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab import clouds, designs, live
+from lab import live
 from lab.checkup import (
     boot_persistence,
     firewall_persistence,
@@ -26,19 +26,21 @@ from lab.checkup import (
 from lab.checkup.check import Check, State
 from lab.checkup.live_host import ALL, LiveHost
 from lab.checkup.underlay_probe import UnderlayEnd, UnderlayPath
-from lab.clouds import Carrier
+from lab.clouds import firmware
+from lab.clouds.firmware import Carrier
+from lab.clouds.providers import PROVIDERS
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
-from lab.machines.hosts import HostSpec
-from lab.machines.ssh import Connected
+from lab.machines.live.hosts import HostSpec
+from lab.machines.live.ssh import Connected
 from lab.model import Finding, NodePlan, Provider, Topology, Underlay
-from lab.overlay import several_overlays
-from lab.overlay.detection import understand
-from lab.overlay.layouts import NOT_UNDERSTOOD, Layout
-from lab.overlay.readback import carrier_of
-from lab.providers import PROVIDERS
+from lab.overlay.recognition import several_overlays
+from lab.overlay.recognition.detection import understand
+from lab.overlay.recognition.layouts import NOT_UNDERSTOOD, Layout
+from lab.overlay.recognition.readback import carrier_of
+from lab.topology import designs
 from lab.tunnels import DEFAULT, KINDS
 
 TIME = 20.0
@@ -180,7 +182,7 @@ def _diagnosed(hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], cloud: 
     """
     if len(hosts) < 2 or not any(host.seen.leading() for host in hosts.values()):
         return LiveDiagnosis()
-    sighted = clouds.detect(next(iter(hosts.values())).details["dmi"])
+    sighted = firmware.detect(next(iter(hosts.values())).details["dmi"])
     underlay = Underlay(cloud or (sighted.provider if sighted else UNKNOWN_CLOUD))
     nodes, seen = {role: host.node for role, host in hosts.items()}, {role: host.seen for role, host in hosts.items()}
     looked = live.looked(nodes, seen, underlay)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.boot import firewalld, saved_rules
+from lab.boot import saved_rules
+from lab.boot.formats import firewalld
 from lab.checkup.check import Check
 from lab.firewall.rules import FirewallRule
 from lab.machines.base import Call

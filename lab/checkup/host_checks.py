@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lab import clouds
 from lab.boot.common import SYSCTLS
 from lab.checkup import boot_persistence
 from lab.checkup.check import Check
 from lab.checkup.live_host import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, LiveHost
-from lab.clouds import GRE, UDP, Carrier
+from lab.clouds import firmware
+from lab.clouds.firmware import GRE, UDP, Carrier
 from lab.diagnose.parameters import ROWS
 from lab.firewall.matches import PacketPattern
 from lab.machines import abilities
 from lab.model import NodePlan, Provider
-from lab.overlay.readback import BROADCAST_PING
+from lab.overlay.recognition.readback import BROADCAST_PING
 from lab.tunnels import FALLBACK
 
 BRIDGE_DEVICE = "bridge0"
@@ -72,13 +72,13 @@ def _rights(host: LiveHost) -> Check:
 
 def _cloud(host: LiveHost, carrier: Carrier, named: Provider | None) -> Check:
     dmi = host.details["dmi"]
-    cloud = clouds.DetectedCloud(named, "--provider") if named else clouds.detect(dmi)
+    cloud = firmware.DetectedCloud(named, "--provider") if named else firmware.detect(dmi)
     if cloud is None:
         vendor = " ".join(dmi[name] for name in ("sys_vendor", "product_name") if name in dmi)
         return Check("ok", host.role, "cloud", f"no known cloud ({vendor or 'the firmware names none'})")
     found = f"{cloud.provider.title} ({cloud.evidence})"
     if carrier.protocol == GRE and not cloud.provider.gre:
-        remedy = clouds.opening(cloud.provider, carrier, [])
+        remedy = firmware.opening(cloud.provider, carrier, [])
         return Check("problem", host.role, "cloud", f"{found}, which drops IP protocol 47", remedy, at="")
     return Check("ok", host.role, "cloud", found)
 

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 from lab.errors import EnvironmentProblem, OvercastError
 from lab.firewall.verdicts import Firewall
 from lab.machines.base import Call, Machine
-from lab.machines.hosts import HostSpec
+from lab.machines.live.hosts import HostSpec
 from lab.machines.node import Agent, Observed
-from lab.overlay import readback
-from lab.overlay.readback import BROADCAST_PING, ConfiguredNode, Device
-from lab.records import typed
+from lab.overlay.recognition import readback
+from lab.overlay.recognition.readback import BROADCAST_PING, ConfiguredNode, Device
+from lab.stack.records import typed
 from lab.tunnels import KINDS
 
 MEMBERSHIPS = "net.ipv4.igmp_max_memberships"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab import clouds
 from lab.checkup.check import Check
 from lab.checkup.underlay_probe import Crossing, UnderlayPath
-from lab.clouds import Carrier
+from lab.clouds import firmware
+from lab.clouds.firmware import Carrier
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall, Verdict
@@ -56,8 +56,8 @@ def _accepting(way: UnderlayPath, verdict: Verdict | None = None) -> str:
 
 
 def _opening(way: UnderlayPath) -> str:
-    cloud = clouds.detect(way.receiver.host.details["dmi"])
-    return clouds.opening(cloud.provider if cloud else None, way.carrier, [way.sender.address])
+    cloud = firmware.detect(way.receiver.host.details["dmi"])
+    return firmware.opening(cloud.provider if cloud else None, way.carrier, [way.sender.address])
 
 
 def _problem(way: UnderlayPath, found: str, remedy: str, at: str) -> Check:

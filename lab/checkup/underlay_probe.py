@@ -21,13 +21,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lab.checkup.live_host import LiveHost, each
-from lab.clouds import GRE, Carrier
+from lab.clouds.firmware import GRE, Carrier
 from lab.errors import OvercastError
 from lab.machines.base import Agent, Machine, call
 from lab.machines.node import tell_all
-from lab.probes import echo, options, sightings
+from lab.probes import options
+from lab.probes.capture import sightings
+from lab.probes.capture.sightings import ETHERNET
 from lab.probes.payloads import fresh_port, unique
-from lab.probes.sightings import ETHERNET
+from lab.probes.ping import echo
 from lab.tunnel_packets import EXPERIMENTAL, ipv4, udp
 
 ROUNDS, PATIENCE = 3, 0.5

@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lab import laboratory, topologies
-from lab.changes import link_add, veth
+from lab import laboratory
+from lab.clouds.providers import provider
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
 from lab.laboratory import BuiltLab
 from lab.machines import choose, processors
 from lab.machines.base import Machine, call
 from lab.machines.node import Agent, Node, close
 from lab.model import TunnelOptions, Underlay
-from lab.providers import provider
+from lab.stack.changes import link_add, veth
+from lab.topology import topologies
 
 SUMMARY = (
     "Measures how long it takes to start a lab, to set it up, and to check one delivery (the last two also per spoke)."

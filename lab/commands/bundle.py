@@ -7,13 +7,14 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
-from lab import snapshot
 from lab.bundles import bundle
 from lab.bundles.bundle import Bundle, Case
 from lab.bundles.redaction import Redaction
 from lab.bundles.secrets import without_secrets
-from lab.commands import explain, live_doctor
+from lab.commands import explain
+from lab.commands.live import doctor
 from lab.errors import EnvironmentProblem, UsageProblem
+from lab.stack import snapshot
 
 SUMMARY = (
     "Packs the last run into one file: the state of the hosts, the sent and lost packets, and the results.  A "
@@ -38,7 +39,7 @@ The fixes are derived from the data in this file: read a fix before you run it.
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Where from, where to, and whether names and addresses are replaced."""
-    live_doctor.arguments(parser)
+    doctor.arguments(parser)
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, default=FILE, help=f"the file to write (default: {FILE})"
     )
@@ -49,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Writes the file and prints what is in it."""
     if arguments.hosts is None:
-        live_doctor.refuse_alone(arguments)
+        doctor.refuse_alone(arguments)
     elif arguments.reports:
         raise UsageProblem("--reports cannot be used with --hosts")
     source = of_hosts(arguments) if arguments.hosts else bundle.of_run(arguments.reports or REPORTS)
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def of_hosts(arguments: argparse.Namespace) -> Bundle:
     """The bundle of live hosts as the doctor finds them; EnvironmentProblem where they have no overlay to explain."""
-    report = live_doctor.examine(arguments)
+    report = doctor.examine(arguments)
     if report.examined.scene is None:
         raise EnvironmentProblem(
             "the hosts' overlay could not be diagnosed, so a bundle would have no findings",

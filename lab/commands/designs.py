@@ -10,17 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
-from lab import designs, laboratory
+from lab import laboratory
+from lab.clouds.providers import DEFAULT_CLOUD, for_tunnels
 from lab.commands import options
-from lab.designs import LEAST_SPOKES, MOST_SPOKES, Design, Loss
 from lab.errors import EnvironmentProblem, OvercastError, UsageProblem
 from lab.laboratory import BuiltLab
 from lab.machines import abilities, choose
 from lab.machines.base import Machine
 from lab.model import Topology, TunnelOptions, Underlay
-from lab.probes.outages import KINDS, Outage, TrafficKind
-from lab.probes.stream import Stream
-from lab.providers import DEFAULT_CLOUD, for_tunnels
+from lab.probes.outage.outages import KINDS, Outage, TrafficKind
+from lab.probes.outage.stream import Stream
+from lab.topology import designs
+from lab.topology.designs import LEAST_SPOKES, MOST_SPOKES, Design, Loss
 from lab.tunnels import DEFAULT
 
 SUMMARY = "Measures the losses when a hub, a tunnel's path or a host fails, for each design of an overlay."

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from lab.applications import packages
 from lab.checkup.check import Check
-from lab.commands import live_doctor
+from lab.commands.live import doctor
 from lab.commands.main import FAILED
 from lab.errors import OvercastError
-from lab.machines import abilities, choose, guest, local, uml
+from lab.machines import abilities, choose, local
+from lab.machines.guests import guest, uml
 
 SUMMARY = (
     "Lists what this machine lacks for the suite, with fixes.  With --hosts, examines live hosts and their overlay "
@@ -40,19 +41,19 @@ ENOUGH_DISK = 64 << 20
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Takes live hosts instead of this machine."""
     parser.add_argument("--json", action="store_true", help="print the report as JSON (docs/troubleshooting.md)")
-    live_doctor.arguments(parser)
+    doctor.arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints a line for everything looked at, then whether the suite can run."""
     if arguments.hosts is not None:
-        return live_doctor.run(arguments)
-    live_doctor.refuse_alone(arguments)
+        return doctor.run(arguments)
+    doctor.refuse_alone(arguments)
     found = checks()
     status = FAILED if any(check.state == "problem" for check in found) else 0
     if arguments.json:
-        print(json.dumps(live_doctor.document(found, {}, (), status), indent=1))
-    elif problems := live_doctor.show(found, {}):
+        print(json.dumps(doctor.document(found, {}, (), status), indent=1))
+    elif problems := doctor.show(found, {}):
         print(f"not ready to run the suite: {', '.join(problems)}")
     else:
         print(f"the suite can run: {choose.choose('auto', TUNNEL).reason}")

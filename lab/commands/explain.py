@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lab.bundles import bundle
 from lab.bundles.bundle import Bundle, Reported
-from lab.finding_text import cause_lines, fix
 from lab.model import place
+from lab.output.finding_text import cause_lines, fix
 
 SUMMARY = "Prints the findings and fixes of a file that `overcast bundle` wrote; needs neither the hosts nor root."
 MOST_OTHERS = 8

@@ -11,19 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lab import laboratory, live, roles
+from lab import laboratory, live
+from lab.clouds.providers import DEFAULT_CLOUD, for_tunnels
 from lab.commands import options
-from lab.commands.load_figures import LoadSettings, measure
-from lab.commands.load_table import compared, table
+from lab.commands.figures.measuring import LoadSettings, measure
+from lab.commands.figures.table import compared, table
 from lab.commands.options import Plan
 from lab.errors import EnvironmentProblem, OvercastError, UsageProblem
 from lab.laboratory import Lab
-from lab.machines import choose, hosts, processors, ssh
+from lab.machines import choose, processors
 from lab.machines.base import Machine
-from lab.machines.ssh_link import Login
+from lab.machines.live import hosts, ssh
+from lab.machines.live.ssh_link import Login
 from lab.model import Underlay
-from lab.probes.load import LARGEST, LEAST, SIZE
-from lab.providers import DEFAULT_CLOUD, for_tunnels
+from lab.probes.performance.load import LARGEST, LEAST, SIZE
+from lab.topology import roles
 from lab.tunnels import DEFAULT, FALLBACK
 
 SUMMARY = "Measures how many datagrams a second reach every receiver, their latency, and what limits the rate."

@@ -12,9 +12,10 @@ from typing import NoReturn
 
 from lab.errors import OvercastError, UsageProblem
 from lab.interrupts import SIGNALS
-from lab.option_suggestions import suggestions
+from lab.output.option_suggestions import suggestions
 
-COMMANDS = ("up", "exec", "down", "doctor", "watch", "designs", "load", "plan", "bench", "bundle", "explain")
+KEPT_LAB = ("up", "exec", "down")
+COMMANDS = (*KEPT_LAB, "doctor", "watch", "designs", "load", "plan", "bench", "bundle", "explain")
 PROGRAM = "overcast"
 FAILED, MISUSED, INCOMPLETE, INTERRUPTED = 1, 2, 10, 130
 SYSTEM_PATH = ":/usr/local/sbin:/usr/sbin:/sbin"
@@ -69,7 +70,8 @@ def _run(arguments: Sequence[str]) -> int:
         found = f"unknown command {name!r}" if name else "no command given"
         raise UsageProblem(f"{found}: expected one of {', '.join(COMMANDS)}")
     # only the command that runs is imported: most of them need neither pyroute2 nor scapy
-    command = importlib.import_module(f"lab.commands.{name}")
+    package = "lab.commands.kept_lab" if name in KEPT_LAB else "lab.commands"
+    command = importlib.import_module(f"{package}.{name}")
     parser = Parser(prog=f"{PROGRAM} {name}", description=command.SUMMARY, allow_abbrev=False)
     command.arguments(parser)
     parser.given = rest

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab import designs, topologies
+from lab.clouds.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
 from lab.errors import UsageProblem
 from lab.machines import choose
 from lab.model import Provider, Topology, TunnelOptions, Underlay
-from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
+from lab.topology import designs, topologies
 from lab.tunnels import DEFAULT, FALLBACK, KINDS, NONE
 
 MOST_ROUTERS = 16

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from lab import clouds, designs, topologies, tunnels
-from lab.boot import (
+from lab import tunnels
+from lab.boot import common, hosts
+from lab.boot.common import Files
+from lab.boot.formats import (
     ansible,
     cloud_init,
-    common,
     firewalld,
-    hosts,
     ifupdown,
     netplan,
     networkd,
@@ -22,14 +22,15 @@ from lab.boot import (
     shell,
     terraform,
 )
-from lab.boot.common import Files
 from lab.boot.hosts import NamedHost
-from lab.commands import plan_live
+from lab.clouds import firmware
+from lab.clouds.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, for_tunnels, tunnel_note
+from lab.commands.live import plan
+from lab.commands.live.plan import Live
 from lab.commands.options import LIVE_OPTIONS
-from lab.commands.plan_live import Live
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import NodePlan, Provider, Topology, TunnelOptions
-from lab.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, for_tunnels, tunnel_note
+from lab.topology import designs, topologies
 from lab.tunnels.kind import TunnelKind
 
 SUMMARY = "Writes the files that set an overlay up at boot, for each host, for the tool that --format names."
@@ -136,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageProblem(
             "expected --spokes=ADDRESS,... (with --hub=), or --hosts= to take the addresses from live hosts"
         )
-    live = plan_live.read(arguments) if arguments.hosts else Live()
+    live = plan.read(arguments) if arguments.hosts else Live()
     cloud = for_tunnels(arguments.provider or live.cloud or DEFAULT_CLOUD)
     designs.require_lasting(arguments.topology)
     kind = tunnels.kind(arguments.tunnel or designs.default_tunnel(arguments.topology, default_tunnel(cloud)))
@@ -209,10 +210,10 @@ def contents(topology: Topology, names: Mapping[str, str], tool: Format, cloud: 
     return {**written, "README.md": _readme(topology, names, tool, cloud, written, firewall)}
 
 
-def _outside(topology: Topology) -> tuple[clouds.Carrier, list[str]]:
+def _outside(topology: Topology) -> tuple[firmware.Carrier, list[str]]:
     """What the cloud must let in, and from where."""
     kind = tunnels.kind(topology.options.kind)
-    return clouds.Carrier(kind.protocol, kind.port), sorted(node.endpoint for node in topology.nodes)
+    return firmware.Carrier(kind.protocol, kind.port), sorted(node.endpoint for node in topology.nodes)
 
 
 def _readme(
@@ -220,7 +221,7 @@ def _readme(
 ) -> str:
     kind = tunnels.kind(topology.options.kind)
     rows = [f"| {names[node.name]} | {node.endpoint} | {node.overlay} | {node.device} |" for node in topology.nodes]
-    rule = clouds.opening(cloud, *_outside(topology))
+    rule = firmware.opening(cloud, *_outside(topology))
     also = f"\n\nOr with Terraform: {terraform.FILE}." if terraform.FILE in beside else ""
     listed = ",".join(names[node.name] for node in topology.nodes)
     mtu = min(common.mtu(topology, node) for node in topology.nodes)

@@ -11,18 +11,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from lab import live, roles
+from lab import live
 from lab.checkup.examination import UNKNOWN_CLOUD
+from lab.clouds.providers import for_tunnels
 from lab.commands.main import INCOMPLETE
 from lab.commands.options import FOUND_OPTIONS, LAB_OPTIONS
 from lab.errors import OvercastError, UsageProblem
 from lab.interrupts import INTERRUPTS
-from lab.machines import hosts, ssh
-from lab.machines.hosts import HostSpec
-from lab.machines.ssh import Connected
-from lab.machines.ssh_link import Login
+from lab.machines.live import hosts, ssh
+from lab.machines.live.hosts import HostSpec
+from lab.machines.live.ssh import Connected
+from lab.machines.live.ssh_link import Login
 from lab.model import Underlay
-from lab.providers import for_tunnels
+from lab.topology import roles
 from lab.watch import events
 from lab.watch.events import Event
 from lab.watch.hosts import Hosts

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from lab.model import Finding
-from lab.probes.paths import Stage
+from lab.probes.capture.paths import Stage
 
 FILE = Path(__file__).with_name("codes.json")
 Mark = Literal[

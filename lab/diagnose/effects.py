@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterator, Sequence
 from lab.diagnose.codes import CODES, has
 from lab.diagnose.losses import Loss
 from lab.diagnose.scene import Scene
-from lab.graph import Tunnel
 from lab.model import Finding
+from lab.probes.capture.paths import Stage
 from lab.probes.deadlines import Flow, FlowKind
-from lab.probes.paths import Stage
+from lab.topology.graph import Tunnel
 from lab.underlay.fabric import FABRIC
 
 ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")

@@ -51,8 +51,8 @@ Rule = Callable[..., Iterable[Finding]]
 @functools.cache
 def known(after: str = "") -> tuple[Rule, ...]:
     """Every rule (`rules`), by the names of their modules: those that take no findings, or take these."""
-    names = sorted(module.name for module in pkgutil.iter_modules(rules.__path__))
-    modules = [importlib.import_module(f"{rules.__name__}.{name}") for name in names]
+    names = [module.name for module in pkgutil.walk_packages(rules.__path__, f"{rules.__name__}.")]
+    modules = [importlib.import_module(name) for name in sorted(names, key=lambda name: name.rpartition(".")[2])]
     public = [one for module in modules for name, one in vars(module).items() if not name.startswith("_")]
     found = dict.fromkeys(one for one in public if getattr(one, "__annotations__", {}).get("return") == YIELDS)
     return tuple(one for one in found if after == next((name for name in AFTER if name in one.__annotations__), ""))

@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, summarize_address_range
 
-from lab.clouds import UDP
+from lab.clouds.firmware import UDP
 from lab.firewall.rules import FirewallRule
 from lab.model import MULTICAST
-from lab.records import Filter, Route, Rule
+from lab.stack.records import Filter, Route, Rule
 
 MOST = 8  # of each; groups in addition to the trial's own: a socket may join 20 (igmp_max_memberships)
 UDP_HEADERS = 28  # octets of IPv4 and UDP

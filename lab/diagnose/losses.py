@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from lab.diagnose.trial import Exchange
 from lab.model import Topology
-from lab.probes.paths import ObservationPoint, Stage, carried_to, reached, ways
+from lab.probes.capture.paths import ObservationPoint, Stage, carried_to, reached, ways
+from lab.probes.capture.sightings import Sighting
 from lab.probes.payloads import tag_of
-from lab.probes.sightings import Sighting
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab.model import NodePlan, Topology
-from lab.overlay import readback
-from lab.overlay.readback import BROADCAST_PING, DEFAULT_TTL
+from lab.overlay.recognition import readback
+from lab.overlay.recognition.readback import BROADCAST_PING, DEFAULT_TTL
 
 ECHO_REPLY_BIT = 1 << 0  # of icmp_ratemask: ICMP type 0 (ip-sysctl.rst)
 LEAST_MEMORY = 1 << 18  # octets of fragments: several large datagrams

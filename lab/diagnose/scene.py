@@ -22,11 +22,11 @@ from lab.laboratory import BuiltLab, Lab
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node, ask_all
 from lab.model import Finding, NodePlan, Topology, Underlay
-from lab.overlay import readback
-from lab.overlay.readback import DEFAULT_TTL, ConfiguredNode, Device
-from lab.probes import neighbour_tables
-from lab.probes.neighbour_tables import FullTable
-from lab.records import typed
+from lab.overlay.recognition import readback
+from lab.overlay.recognition.readback import DEFAULT_TTL, ConfiguredNode, Device
+from lab.probes.host_state import neighbour_tables
+from lab.probes.host_state.neighbour_tables import FullTable
+from lab.stack.records import typed
 from lab.tunnels.kind import TunnelEnd
 from lab.underlay.fabric import FABRIC
 

@@ -23,11 +23,12 @@ from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines.node import Agent
 from lab.model import ALL_NODES, LIMITED_BROADCAST, Network
-from lab.probes import sightings, snooping
-from lab.probes.echo import Answers
+from lab.probes.capture import sightings
+from lab.probes.capture.sightings import Sighting
+from lab.probes.host_state import snooping
 from lab.probes.listening import Listening
 from lab.probes.payloads import tag_of, unique
-from lab.probes.sightings import Sighting
+from lab.probes.ping.echo import Answers
 from lab.underlay.fabric import FABRIC
 
 BURST = 12  # datagrams: one lost by chance is distinguished from a leg that loses all

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lab.changes import link_add
 from lab.errors import EnvironmentProblem
 from lab.faults.fault import Inject
 from lab.faults.places import names
@@ -15,6 +14,7 @@ from lab.laboratory import BuiltLab
 from lab.machines import firewall
 from lab.machines.node import Node
 from lab.model import Change
+from lab.stack.changes import link_add
 from lab.tunnels import KINDS
 from lab.underlay.policy import CloudRule
 

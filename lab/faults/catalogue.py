@@ -2,7 +2,7 @@
 Faults: each breaks a lab in one way that is met in practice, and names the requirements that must then turn red.
 
 `pytest --inject=NAME` injects one into every lab that is built; the selftests run them all.  The faults themselves are
-in the other modules of this package, one per area, as `FAULTS` (`table`): a new module is found by itself.
+in the packages of this one, a module for each area, as `FAULTS` (`table`): a new module is found by itself.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ def known() -> Mapping[str, Fault]:
 
 
 def by_module() -> dict[str, dict[str, Fault]]:
-    """The faults of each module of this package."""
-    modules = sorted(module.name for module in pkgutil.iter_modules(faults.__path__))
-    every = {name: getattr(importlib.import_module(f"{faults.__name__}.{name}"), "FAULTS", ()) for name in modules}
-    return {name: {fault.name: fault for fault in each} for name, each in every.items() if each}
+    """The faults of each module of this package and of those in it, by the module's own name."""
+    modules = [module.name for module in pkgutil.walk_packages(faults.__path__, f"{faults.__name__}.")]
+    every = {name: getattr(importlib.import_module(name), "FAULTS", ()) for name in modules}
+    found = {name.rpartition(".")[2]: {fault.name: fault for fault in each} for name, each in every.items() if each}
+    return dict(sorted(found.items()))
 
 
 def named(name: str) -> Fault:

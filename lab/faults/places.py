@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from lab.faults.fault import Locate
 from lab.host import Host
 from lab.laboratory import BuiltLab
-from lab.overlay.readback import carrier_of
+from lab.overlay.recognition.readback import carrier_of
 from lab.underlay.fabric import segments
 
 Who = Callable[[BuiltLab], Host]

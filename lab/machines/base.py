@@ -28,9 +28,9 @@ import execnet
 
 from lab import interrupts
 from lab.agent import messages
+from lab.agent.datagrams.sockets import Opening as Opening
+from lab.agent.datagrams.sockets import SocketKind as SocketKind
 from lab.agent.service import Agent as Agent
-from lab.agent.sockets import Opening as Opening
-from lab.agent.sockets import SocketKind as SocketKind
 from lab.agent.state_verbs import StateVerbs
 from lab.errors import EnvironmentProblem, MachineLost, OvercastError, TooSlow
 

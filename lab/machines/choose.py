@@ -21,8 +21,9 @@ import execnet
 
 from lab import interrupts
 from lab.errors import EnvironmentProblem, UsageProblem
-from lab.machines import abilities, guest, local, uml
+from lab.machines import abilities, local
 from lab.machines.base import Agent, Machine
+from lab.machines.guests import guest, uml
 from lab.tunnels import FALLBACK, KINDS, NONE
 
 KERNELS = ("auto", "host", "guest")

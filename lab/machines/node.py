@@ -18,8 +18,8 @@ from lab.errors import CheckFailed, EnvironmentProblem, MachineLost, NotApplicab
 from lab.machines.base import Agent as Agent
 from lab.machines.base import Call, Machine, P, Result, call, is_silent, settle_all
 from lab.model import Change
-from lab.records import Link, typed
-from lab.steps import STEPS, in_words
+from lab.output.steps import STEPS, in_words
+from lab.stack.records import Link, typed
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # mypy brings it

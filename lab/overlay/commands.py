@@ -10,8 +10,8 @@ from collections.abc import Collection
 
 from lab import tunnels
 from lab.model import NodePlan, Topology, mac_of
-from lab.overlay.readback import Device
-from lab.records import ANY_MAC
+from lab.overlay.recognition.readback import Device
+from lab.stack.records import ANY_MAC
 
 
 def parameters(topology: Topology, node: NodePlan, peer: str) -> str:

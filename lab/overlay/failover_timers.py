@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from lab.records import Link
+from lab.stack.records import Link
 
 STP_TIMERS = ("forward_delay", "hello_time", "max_age")
 ATTRIBUTE, HEAD = 8, 4  # octets of each address in the kernel's list, and of the head before it (linux/netlink.h)

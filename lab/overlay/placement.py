@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from lab.changes import route_del
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import MULTICAST, Change, NodePlan, Topology
-from lab.overlay.readback import ConfiguredNode, Device
-from lab.records import Route
+from lab.overlay.recognition.readback import ConfiguredNode, Device
+from lab.stack.changes import route_del
+from lab.stack.records import Route
 
 ELSEWHERE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): only a default route leads there
 NOT_UNICAST = IPv4Network("224.0.0.0/3")

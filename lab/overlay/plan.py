@@ -13,7 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from lab import tunnels
-from lab.changes import (
+from lab.model import Change, Holder, NodePlan, Topology, mac_of
+from lab.overlay.recognition.readback import BROADCAST_PING
+from lab.stack.changes import (
     LinkKind,
     addr_add,
     bond,
@@ -26,9 +28,7 @@ from lab.changes import (
     link_set,
     route_add,
 )
-from lab.model import Change, Holder, NodePlan, Topology, mac_of
-from lab.overlay.readback import BROADCAST_PING
-from lab.records import ANY_MAC
+from lab.stack.records import ANY_MAC
 
 QUERIER, STP = "mcast_querier", "stp_state"
 IGMP_VERSION = "net.ipv4.conf.{}.force_igmp_version"

@@ -21,15 +21,16 @@ from lab.machines.base import Agent, Call, call, settle_all
 from lab.machines.node import Node, ask_all, do_all, in_order, tell_all
 from lab.machines.sockets import fresh_handle
 from lab.model import Topology
-from lab.probes import fences, judgement, markers, paths, sightings
+from lab.output.steps import STEPS
+from lab.probes import fences, judgement, markers
+from lab.probes.capture import paths, sightings
+from lab.probes.capture.paths import Path
 from lab.probes.datagrams import Datagram, Sent, stimulus
 from lab.probes.deadlines import Lost, Patience
 from lab.probes.fences import GRACE, Fences
-from lab.probes.paths import Path
 from lab.probes.payloads import tag_of
 from lab.probes.receivers import Receivers
-from lab.records import Address
-from lab.steps import STEPS
+from lab.stack.records import Address
 
 FEW = 16
 """Payloads whose frames are collected with every check."""

@@ -9,10 +9,11 @@ from typing import Literal
 from lab.machines.base import Agent, Call
 from lab.machines.node import Node
 from lab.model import Network, NodePlan
-from lab.probes import ipv6, options
+from lab.probes import options
 from lab.probes.fences import ANY
+from lab.probes.host_state import ipv6
 from lab.probes.payloads import fresh_port
-from lab.records import Address
+from lab.stack.records import Address
 
 
 @dataclass(frozen=True)

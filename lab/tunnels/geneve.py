@@ -13,8 +13,8 @@ import socket
 import struct
 from typing import ClassVar
 
-from lab.changes import LinkKind, link_kind
 from lab.model import GENEVE_PORT, TunnelOptions
+from lab.stack.changes import LinkKind, link_kind
 from lab.tunnels.kind import Options, TunnelEnd, TunnelKind, address, outer_data, outer_words, udp_end
 
 KIND = "geneve"

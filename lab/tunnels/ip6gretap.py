@@ -12,8 +12,8 @@ from __future__ import annotations
 import socket
 from typing import ClassVar
 
-from lab.changes import LinkKind, link_kind
 from lab.model import TunnelOptions
+from lab.stack.changes import LinkKind, link_kind
 from lab.tunnels import gre
 from lab.tunnels.kind import Options, TunnelEnd
 

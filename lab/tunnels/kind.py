@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from lab.changes import LinkKind
 from lab.model import TunnelOptions
+from lab.stack.changes import LinkKind
 
 DF = ("unset", "set", "inherit")
 TOS_INHERIT = 1  # no other odd value means that (vxlan_core.c, geneve.c)

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from lab.changes import bridge_port, filter_clear, link_del, link_set, neigh_add, neigh_del
 from lab.errors import EnvironmentProblem
 from lab.machines.node import Agent, Node
 from lab.model import Change, NodePlan, Topology, Underlay, mac_of
+from lab.stack.changes import bridge_port, filter_clear, link_del, link_set, neigh_add, neigh_del
 from lab.underlay import fabric, ipv6
 from lab.underlay.policy import CloudRule, gre_rules, source_rule
 

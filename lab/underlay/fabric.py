@@ -15,7 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
-from lab.changes import (
+from lab.machines.node import Node
+from lab.model import Change, NodePlan, Provider, Topology, Underlay, ipv6_of, mac_of
+from lab.stack.changes import (
     addr_add,
     bridge,
     bridge_port,
@@ -27,8 +29,6 @@ from lab.changes import (
     route_add,
     veth,
 )
-from lab.machines.node import Node
-from lab.model import Change, NodePlan, Provider, Topology, Underlay, ipv6_of, mac_of
 from lab.underlay.policy import NO_QUERIES, CloudRule, port_program
 
 FABRIC = "vcn"

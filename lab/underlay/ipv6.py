@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab.changes import addr_add, neigh_add, route_add
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node
 from lab.model import Change, NodePlan, Topology, Underlay, ipv6_of, mac_of
+from lab.stack.changes import addr_add, neigh_add, route_add
 from lab.underlay import fabric
 
 EVERYWHERE = "::/0"

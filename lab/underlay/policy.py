@@ -11,8 +11,8 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from lab.clouds.native_multicast import Groups
 from lab.model import Provider
-from lab.native_multicast import Groups
 
 Step = tuple[int, int, int, int]
 

@@ -14,10 +14,10 @@ from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
 from lab.errors import OvercastError
 from lab.live import LiveOverlay
-from lab.machines.hosts import HostSpec
+from lab.machines.live.hosts import HostSpec
 from lab.machines.node import Agent, Observed
 from lab.model import Finding, Underlay
-from lab.overlay import readback
+from lab.overlay.recognition import readback
 from lab.probes.deadlines import Flow
 from lab.watch.ledger import PairState
 

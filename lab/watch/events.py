@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from lab.finding_text import fixes
 from lab.model import Finding
+from lab.output.finding_text import fixes
 from lab.probes.deadlines import Flow
 from lab.watch.exchange import KINDS, Round
 from lab.watch.ledger import Change, Ledger, PairFigures

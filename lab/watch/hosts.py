@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import execnet
 
 from lab.errors import OvercastError
-from lab.machines import ssh
 from lab.machines.base import Machine
-from lab.machines.hosts import HostSpec
+from lab.machines.live import ssh
+from lab.machines.live.hosts import HostSpec
+from lab.machines.live.ssh_link import Login
 from lab.machines.node import Observed
-from lab.machines.ssh_link import Login
 
 FIRST_AGAIN, AGAIN = 1.0, 5.0
 """Seconds from the loss of a host to the first attempt, and from each attempt to the next."""

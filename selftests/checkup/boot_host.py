@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lab.agent import boot_files, namespaces
+from lab.agent import namespaces
+from lab.agent.boot import files
 
 NIC, MAC = "ens3", "02:00:17:00:00:19"
 NOBODY = 65534
@@ -40,7 +41,7 @@ def found(state: dict[str, Any], words: list[str]) -> list[dict[str, Any]]:
     if who.strip():
         os.setgroups([])
         os.setuid(NOBODY)
-    return boot_files.naming(words)
+    return files.naming(words)
 
 
 def main() -> None:

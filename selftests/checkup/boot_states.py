@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lab import designs
-from lab.agent import boot_ifupdown
-from lab.boot import common, ifupdown, networkd, networkmanager, shell
+from lab.agent.boot import ifupdown as boot_ifupdown
+from lab.boot import common
+from lab.boot.formats import ifupdown, networkd, networkmanager, shell
 from lab.model import TunnelOptions
+from lab.topology import designs
 
 PLAN = common.sized(designs.topology("star", 2, TunnelOptions(kind="gretap"), 9000), 9000)
 NODE = PLAN.node("spoke1")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lab.boot import ifupdown, netplan, networkd, networkmanager, shell
+from lab.boot.formats import ifupdown, netplan, networkd, networkmanager, shell
 from selftests.checkup.boot_host import MAC
 from selftests.checkup.boot_states import (
     BY_HAND,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab.checkup import boot_persistence
-from lab.machines.hosts import HostSpec
+from lab.machines.live.hosts import HostSpec
 from selftests.checkup import boot_host
 from selftests.checkup.boot_states import NODE, PLAN
 from selftests.checkup.boot_states import STATES as BY_TOOL

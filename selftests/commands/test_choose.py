@@ -17,9 +17,10 @@ import pytest
 from lab.agent import modules
 from lab.commands import bench
 from lab.errors import EnvironmentProblem, MachineLost, UsageProblem
-from lab.machines import abilities, firewall, guest, uml
+from lab.machines import abilities, firewall
 from lab.machines.base import Agent, Machine
 from lab.machines.choose import Choice, Starting, choose, start
+from lab.machines.guests import guest, uml
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDINARY_USER = 65534
@@ -95,9 +96,7 @@ def test_many_hosts_need_a_kernel_of_their_own(possible: abilities.Abilities, mo
         pytest.skip("this kernel has no vxlan: sudo modprobe vxlan")
 
     assert choose("auto", "vxlan", hosts=3).kind == "local"
-    with pytest.raises(
-        EnvironmentProblem, match=r"share net\.core\.hidden = 1000; 41 hosts need 6724"
-    ) as refused:
+    with pytest.raises(EnvironmentProblem, match=r"share net\.core\.hidden = 1000; 41 hosts need 6724") as refused:
         choose("host", "vxlan", hosts=41)
     assert "sudo sysctl -w net.core.hidden=6724" in str(refused.value.remedy)
     if not guest.available():

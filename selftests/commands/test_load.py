@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from lab.commands.load_table import compared
+from lab.commands.figures.table import compared
 from lab.commands.main import main
-from lab.probes.load import KINDS
+from lab.probes.performance.load import KINDS
 
 
 def report(*rates: float) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import designs
-from lab.boot import additions, common, daemons, terraform
+from lab.boot import additions, common, daemons
 from lab.boot.daemons import TOOLS
+from lab.boot.formats import terraform
 from lab.commands.main import main
 from lab.commands.plan import FORMATS
 from lab.model import TunnelOptions
+from lab.topology import designs
 
 hcl2 = pytest.importorskip("hcl2", reason="python-hcl2 is missing: .venv/bin/pip install -r requirements-dev.lock")
 

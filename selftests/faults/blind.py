@@ -11,7 +11,7 @@ from lab.diagnose.explain import Diagnosis
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take the place of the diagnosis."""
-    from fixtures import causes  # not before pytest has it imported as a plugin
+    from fixtures.failures import causes  # not before pytest has it imported as a plugin
 
     def nothing(scene: Any) -> Diagnosis:
         return Diagnosis()

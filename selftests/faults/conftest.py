@@ -11,7 +11,8 @@ from dataclasses import replace
 import execnet
 import pytest
 
-from lab import laboratory, topologies
+from lab import laboratory
+from lab.clouds.providers import provider
 from lab.errors import EnvironmentProblem
 from lab.faults import catalogue
 from lab.faults.fault import Fault
@@ -19,7 +20,7 @@ from lab.machines import choose
 from lab.machines.base import Machine
 from lab.machines.choose import Starting
 from lab.model import TunnelOptions, Underlay
-from lab.providers import provider
+from lab.topology import topologies
 from selftests.faults import diagnosis, inner, table
 from selftests.faults.breaking import Case
 from selftests.faults.diagnosis import Diagnosed

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from lab import bridged_addresses, laboratory
+from lab import laboratory
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.diagnose.scene import Scene
@@ -26,6 +26,7 @@ from lab.faults import catalogue
 from lab.faults.fault import Fault
 from lab.laboratory import BuiltLab
 from lab.model import Finding, Underlay
+from lab.topology import bridged_addresses
 from selftests.faults import recordings
 from selftests.faults.inner import spokes_for, tunnel_for
 from selftests.faults.pool import WORKERS

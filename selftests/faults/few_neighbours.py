@@ -6,7 +6,7 @@ import pytest
 
 from lab.machines.base import Machine
 from lab.machines.node import Node
-from lab.probes.neighbour_tables import LIMIT
+from lab.probes.host_state.neighbour_tables import LIMIT
 
 ROOM = 2
 

@@ -24,9 +24,9 @@ from lab.diagnose.explain import Diagnosis
 from lab.errors import OvercastError
 from lab.faults import catalogue
 from lab.model import Finding
-from lab.probes import neighbour_tables
-from reports.conformance import Selection, judge
-from reports.recorder import Recorder
+from lab.probes.host_state import neighbour_tables
+from reports.verdict.conformance import Selection, judge
+from reports.verdict.recorder import Recorder
 
 FILE = "in_turn.json"
 HEALTHY = "healthy"
@@ -85,7 +85,9 @@ class InTurn:
 
     def _begin(self, faults: Sequence[str]) -> None:
         """Clear the session's labs and causes; from now on labs are built with these faults."""
-        from fixtures import causes, labs, options  # not before pytest has them imported as plugins
+        from fixtures import options  # not before pytest has them imported as plugins
+        from fixtures.built_labs import labs
+        from fixtures.failures import causes
 
         self.config.stash[options.CHOICES] = replace(options.choices(self.config), faults=tuple(faults))
         labs.pytest_configure(self.config)
@@ -125,7 +127,7 @@ class InTurn:
 
 def _unknown(config: pytest.Config) -> Any:
     """Causes of which none is looked for; what is lost is noted, so that it is waited for shortly."""
-    from fixtures import causes  # not before pytest has it imported as a plugin
+    from fixtures.failures import causes  # not before pytest has it imported as a plugin
 
     class Unknown(causes.Causes):
         def look(self) -> None:

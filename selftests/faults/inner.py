@@ -22,7 +22,7 @@ from selftests.faults.in_turn import FILE, HEALTHY
 from selftests.faults.pool import ROOT, Run
 
 # no inner run needs pictures of the failures, and they cost more than the failures do
-LEAN = ("-q", "-p", "no:cacheprovider", "-p", "no:fixtures.evidence", "-p", "no:allure_pytest")
+LEAN = ("-q", "-p", "no:cacheprovider", "-p", "no:fixtures.failures.evidence", "-p", "no:allure_pytest")
 
 LEAST_SPOKES = 2
 

@@ -20,9 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lab import bridged_addresses, designs, laboratory, topologies
+from lab import laboratory
 from lab.bundles import bundle
 from lab.bundles.bundle import Case
+from lab.clouds.providers import provider
 from lab.diagnose import scene
 from lab.diagnose.scene import Scene
 from lab.diagnose.trial import MOST_SENDERS
@@ -33,7 +34,7 @@ from lab.laboratory import BuiltLab
 from lab.machines.base import Machine
 from lab.machines.node import Node
 from lab.model import Provider, Topology, TunnelOptions, Underlay
-from lab.providers import provider
+from lab.topology import bridged_addresses, designs, topologies
 from selftests.faults.inner import LEAST_SPOKES, machine_for, spokes_for, tunnel_for
 
 FOLDER = Path(__file__).parent / "recordings"

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import laboratory, topologies
+from lab import laboratory
+from lab.clouds.providers import provider
 from lab.diagnose import explain, scene
 from lab.diagnose.losses import Loss
 from lab.diagnose.scene import Scene
 from lab.faults import catalogue
 from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
-from lab.providers import provider
+from lab.topology import topologies
 from selftests.faults.inner import machine_for
 
 TUNNEL = "vxlan"

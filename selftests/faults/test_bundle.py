@@ -24,9 +24,9 @@ from lab.bundles.headers import addresses_in
 from lab.bundles.redaction import IPV4
 from lab.commands.bundle import README, redacted
 from lab.errors import EnvironmentProblem
-from lab.finding_text import identity
-from lab.machines import hosts
-from lab.secrets import cleaned
+from lab.machines.live import hosts
+from lab.output.finding_text import identity
+from lab.output.secrets import cleaned
 from selftests.faults import inner
 from selftests.faults.pool import ROOT, Worker
 

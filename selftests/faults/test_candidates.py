@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from lab.diagnose import explain
-from lab.diagnose.rules import firewall
-from lab.records import typed
+from lab.diagnose.rules.host import firewall
+from lab.stack.records import typed
 from selftests.faults import recordings
 from selftests.lab.test_firewall import ACCEPT, DROP, jump, listed, match, vmap
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab import bridged_addresses, designs, laboratory
+from lab import laboratory
+from lab.clouds.providers import provider
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.laboratory import BuiltLab
 from lab.machines.base import Machine
 from lab.model import Finding, TunnelOptions, Underlay
-from lab.providers import provider
+from lab.topology import bridged_addresses, designs
 from selftests.faults.inner import machine_for
 
 

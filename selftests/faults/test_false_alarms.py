@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from lab import bridged_addresses, laboratory, topologies
+from lab import laboratory
+from lab.clouds.providers import PROVIDERS, provider
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.laboratory import Lab
 from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
-from lab.providers import PROVIDERS, provider
+from lab.topology import bridged_addresses, topologies
 from selftests.faults.inner import machine_for
 
 ROUNDS = 10

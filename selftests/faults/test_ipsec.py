@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import laboratory, topologies
+from lab import laboratory
+from lab.clouds.providers import provider
 from lab.diagnose import explain, scene
 from lab.faults import catalogue
 from lab.laboratory import Lab
 from lab.model import TunnelOptions, Underlay
-from lab.providers import provider
+from lab.topology import topologies
 from selftests.faults.inner import machine_for
 
 OF_VPN = "src 192.168.0.0/24 dst 192.168.1.0/24"

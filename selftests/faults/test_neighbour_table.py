@@ -15,7 +15,8 @@ from pathlib import Path
 import execnet
 import pytest
 
-from lab import laboratory, topologies
+from lab import laboratory
+from lab.clouds.providers import provider
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.diagnose.parameters import MOST_CONNECTIONS
@@ -23,8 +24,8 @@ from lab.machines import choose
 from lab.machines.node import Node
 from lab.model import TunnelOptions, Underlay
 from lab.probes.deadlines import SHORT
-from lab.probes.neighbour_tables import LIMIT
-from lab.providers import provider
+from lab.probes.host_state.neighbour_tables import LIMIT
+from lab.topology import topologies
 from selftests.faults import waits
 from selftests.faults.few_neighbours import ROOM
 

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import designs, laboratory
+from lab import laboratory
+from lab.clouds.providers import provider
 from lab.diagnose import scene
 from lab.diagnose.explain import explain
 from lab.laboratory import BuiltLab
 from lab.machines.base import Machine
 from lab.model import Finding, TunnelOptions, Underlay
-from lab.providers import provider
+from lab.topology import designs
 from selftests.faults.inner import machine_for
 from selftests.faults.test_designs import Case
 

@@ -60,10 +60,10 @@ class Waits:
 
     def begin(self, patch: pytest.MonkeyPatch) -> None:
         """Note each fence, each diagnosis, and what else is waited for or read."""
-        from fixtures import causes  # not before pytest has it imported as a plugin
-        from lab.probes import snooping
+        from fixtures.failures import causes  # not before pytest has it imported as a plugin
         from lab.probes.deadlines import Patience
         from lab.probes.fences import Fences
+        from lab.probes.host_state import snooping
 
         grace_for, gather, full = Fences.grace_for, causes.scene.gather, causes.neighbour_tables.full
         await_listed, waiting = snooping.await_listed, Patience.waiting
@@ -105,7 +105,7 @@ class Waits:
     @property
     def _known(self) -> bool:
         """Whether the run has found a cause."""
-        from fixtures import causes
+        from fixtures.failures import causes
 
         return bool(self._config.stash[causes.CAUSES].known)
 

@@ -53,14 +53,14 @@ class Kept:
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Give the run a machine."""
-        from fixtures.machines import STARTING  # not before pytest has it imported as a plugin
+        from fixtures.built_labs.machines import STARTING  # not before pytest has it imported as a plugin
 
         config.stash[STARTING] = self._machines.starting(config.getoption("tunnel") or DEFAULT)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Keep it from being closed."""
-        from fixtures.machines import STARTING
+        from fixtures.built_labs.machines import STARTING
 
         config.stash.setdefault(STARTING, None)
         del config.stash[STARTING]

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 import execnet
 import pytest
 
-from lab import designs, laboratory, topologies
+from lab import laboratory
+from lab.clouds.providers import provider
 from lab.laboratory import Lab
 from lab.machines import choose
 from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
-from lab.providers import provider
+from lab.topology import designs, topologies
 
 # what each machine can always make: the guest has gretap, any kernel that runs this has vxlan
 TUNNELS = {"local": "vxlan", "guest": "gretap"}

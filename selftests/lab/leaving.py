@@ -2,8 +2,8 @@
 
 import pytest
 
-from lab.changes import link_set
 from lab.machines import firewall
+from lab.stack.changes import link_set
 from selftests.lab.test_state import LEAKS, NIC, written
 
 pytestmark = pytest.mark.disruptive

@@ -10,11 +10,11 @@ import re
 
 import pytest
 
-from lab.changes import bridge, link_add, link_set
-from lab.differences import compared
 from lab.errors import EnvironmentProblem
 from lab.machines.base import Agent, AgentBug, Call, call
-from lab.state import of
+from lab.stack.changes import bridge, link_add, link_set
+from lab.stack.differences import compared
+from lab.stack.state import of
 
 
 def test_a_batch_answers_in_order(any_machine):

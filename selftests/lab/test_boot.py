@@ -13,17 +13,19 @@ from pathlib import PurePosixPath
 import execnet
 import pytest
 
-from lab import designs, laboratory
-from lab.boot import common, daemons, networkd, rehearsal, shell
+from lab import laboratory
+from lab.boot import common, daemons, rehearsal
 from lab.boot.common import Files
+from lab.boot.formats import networkd, shell
 from lab.boot.rehearsal import CopiedFiles
+from lab.clouds.providers import provider
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.laboratory import BuiltLab
 from lab.machines import choose, program
 from lab.machines.node import Node
 from lab.model import NodePlan, Topology, TunnelOptions, Underlay
-from lab.overlay import readback
-from lab.providers import provider
+from lab.overlay.recognition import readback
+from lab.topology import designs
 
 WITHIN = 60.0  # seconds, on a busy machine too; one in practice
 STARTED = f"""

@@ -2,11 +2,11 @@
 
 import pytest
 
-from lab.changes import link_set
 from lab.errors import CheckFailed, FramesLost
 from lab.machines.node import Agent
-from lab.probes import sightings
+from lab.probes.capture import sightings
 from lab.probes.payloads import fresh_port, unique
+from lab.stack.changes import link_set
 
 MANY, LARGE = 700, 8000  # datagrams, and octets of each: more than a capture has room for between two looks
 

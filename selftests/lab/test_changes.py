@@ -6,8 +6,8 @@ import inspect
 
 import pytest
 
-from lab import changes
-from lab.agent.links import Links
+from lab.agent.changes.links import Links
+from lab.stack import changes
 
 HELPERS = {"_address", "_attribute", "_neighbour", "_peer", "_route"}
 CONSTRUCTORS = {

@@ -9,11 +9,11 @@ What closed nodes hold of the whole kernel's is given back, although their stack
 import execnet
 import pytest
 
-from lab.changes import addr_add, link_add, link_set, veth
 from lab.machines import choose
 from lab.machines.base import Agent
 from lab.machines.node import Node, close
 from lab.probes import options
+from lab.stack.changes import addr_add, link_add, link_set, veth
 
 MANY, FEW = 20, 40 << 20  # nodes; octets of memory, of the 12 MiB that each of them captured
 LARGE, FILLING = 60_000, 200  # octets, and datagrams

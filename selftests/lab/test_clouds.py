@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from lab import clouds, live
-from lab.clouds import Carrier
+from lab import live
+from lab.clouds import firmware
+from lab.clouds.firmware import Carrier
+from lab.clouds.providers import provider
 from lab.machines.base import Call
-from lab.providers import provider
 
 GRE, VXLAN = Carrier(47), Carrier(17, 4789)
 
@@ -24,7 +25,7 @@ GRE, VXLAN = Carrier(47), Carrier(17, 4789)
         ({"sys_vendor": "Amazon EC2", "product_name": "m6i.large", "board_vendor": "Amazon EC2"}, "aws"),
         ({"sys_vendor": "Xen", "product_name": "HVM domU", "product_version": "4.11.amazon"}, "aws"),
         ({"sys_vendor": "Google", "product_name": "Google Compute Engine"}, "gcp"),
-        ({"sys_vendor": "Microsoft Corporation", "chassis_asset_tag": clouds.AZURE_TAG}, "azure"),
+        ({"sys_vendor": "Microsoft Corporation", "chassis_asset_tag": firmware.AZURE_TAG}, "azure"),
         ({"sys_vendor": "Microsoft Corporation", "product_name": "Virtual Machine"}, None),
         ({"sys_vendor": "QEMU", "product_name": "Standard PC"}, None),
         ({}, None),
@@ -32,7 +33,7 @@ GRE, VXLAN = Carrier(47), Carrier(17, 4789)
 )
 def test_the_firmware_names_the_cloud(dmi: dict[str, str], name: str | None) -> None:
     """Each cloud is detected from its firmware; Hyper-V and QEMU elsewhere are no cloud."""
-    found = clouds.detect(dmi)
+    found = firmware.detect(dmi)
     assert (found.provider.name if found else None) == name
 
 
@@ -74,13 +75,13 @@ def test_live_hosts_are_in_the_cloud_that_the_hub_names() -> None:
 )
 def test_the_command_is_the_clouds_own(name: str, carrier: Carrier, words: list[str]) -> None:
     """The command contains the protocol to accept, and its sources."""
-    command = clouds.opening(provider(name), carrier, ["10.0.0.25"])
+    command = firmware.opening(provider(name), carrier, ["10.0.0.25"])
     assert all(word in command for word in words), command
 
 
 def test_addresses_of_ipv6_are_let_in() -> None:
     """An underlay of IPv6 has ranges of its own length, and at AWS of their own name."""
-    commands = {name: clouds.opening(provider(name), GRE, ["fd00::19"]) for name in ("oci", "aws", "gcp")}
+    commands = {name: firmware.opening(provider(name), GRE, ["fd00::19"]) for name in ("oci", "aws", "gcp")}
     assert all("fd00::19/128" in command for command in commands.values()), commands
     assert "Ipv6Ranges=[{CidrIpv6=fd00::19/128}]" in commands["aws"]
 
@@ -88,7 +89,7 @@ def test_addresses_of_ipv6_are_let_in() -> None:
 @pytest.mark.parametrize("carrier", [GRE, VXLAN])
 def test_oracles_rules_are_json(carrier: Carrier) -> None:
     """The command can be pasted into a shell, and its argument is a list of rules."""
-    words = shlex.split(clouds.opening(provider("oci"), carrier, ["10.0.0.25", "10.0.0.131"]))
+    words = shlex.split(firmware.opening(provider("oci"), carrier, ["10.0.0.25", "10.0.0.131"]))
     rules = json.loads(words[words.index("--security-rules") + 1])
     assert [rule["source"] for rule in rules] == ["10.0.0.25/32", "10.0.0.131/32"]
     assert {rule["protocol"] for rule in rules} == {str(carrier.protocol)}
@@ -97,4 +98,4 @@ def test_oracles_rules_are_json(carrier: Carrier) -> None:
 
 def test_an_unknown_cloud_is_reported_as_such() -> None:
     """For an unknown cloud the rule to add is described without a command."""
-    assert "let protocol 47 in from 10.0.0.25/32" in clouds.opening(None, GRE, ["10.0.0.25"])
+    assert "let protocol 47 in from 10.0.0.25/32" in firmware.opening(None, GRE, ["10.0.0.25"])

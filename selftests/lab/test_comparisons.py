@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fixtures import claims, comparisons
+from fixtures.failures import claims, comparisons
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import designs, laboratory
-from lab.changes import bridge_port
+from lab import laboratory
+from lab.clouds.providers import provider
 from lab.laboratory import BuiltLab
 from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
-from lab.probes.outages import Outage
-from lab.probes.stream import Stream
-from lab.providers import provider
+from lab.probes.outage.outages import Outage
+from lab.probes.outage.stream import Stream
+from lab.stack.changes import bridge_port
+from lab.topology import designs
 
 TUNNELS = {"local": "vxlan", "guest": "gretap"}
 SETTLED_WITHIN = 20.0  # seconds; STP's least timers take some 5

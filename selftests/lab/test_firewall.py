@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from lab.agent import firewalls
+from lab.agent.firewall import firewalls
 from lab.checkup import underlay_checks
-from lab.clouds import Carrier
+from lab.clouds.firmware import Carrier
 from lab.firewall import xtables
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
-from lab.records import typed
+from lab.stack.records import typed
 
 GRE = PacketPattern(47, incoming="ens3", source="10.0.0.25", destination="10.0.0.197")
 ANSWER = PacketPattern(47, incoming="ens3", source="10.0.0.25", destination="10.0.0.197", state="established")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fixtures import labs
+from fixtures.built_labs import labs
 
 
 class Remembered:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lab import topologies
 from lab.errors import NotApplicable
-from lab.graph import End, Tunnel
 from lab.model import Holder, Topology
+from lab.topology import topologies
+from lab.topology.graph import End, Tunnel
 
 SPOKES = ("spoke1", "spoke2", "spoke3")
 HUBS = ("hub", "hub2")

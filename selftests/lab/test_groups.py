@@ -10,15 +10,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import laboratory, topologies
-from lab.changes import bridge, link_set
-from lab.commands.load_figures import PRUNING, QUERIER
+from lab import laboratory
+from lab.clouds.providers import provider
+from lab.commands.figures.measuring import PRUNING, QUERIER
 from lab.errors import CheckFailed
 from lab.laboratory import BuiltLab
 from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
-from lab.probes import capacity, delays
-from lab.providers import provider
+from lab.probes.performance import capacity, delays
+from lab.stack.changes import bridge, link_set
+from lab.topology import topologies
 
 TUNNELS = {"local": "vxlan", "guest": "gretap"}
 QUICK = 20  # hundredths of a second, of mcast_last_member_interval

@@ -18,17 +18,18 @@ from pathlib import Path
 
 import pytest
 
-from lab import laboratory, topologies
-from lab.changes import link_set
+from lab import laboratory
+from lab.clouds.providers import provider
 from lab.errors import CheckFailed
 from lab.laboratory import BuiltLab
 from lab.machines import program
 from lab.machines.base import Machine
 from lab.model import TunnelOptions, Underlay
-from lab.probes import throughput
-from lab.probes.drops import Drop
-from lab.probes.load import KINDS, Load, LoadKind, RateTrial, ReceiverResult
-from lab.providers import provider
+from lab.probes.performance import throughput
+from lab.probes.performance.drops import Drop
+from lab.probes.performance.load import KINDS, Load, LoadKind, RateTrial, ReceiverResult
+from lab.stack.changes import link_set
+from lab.topology import topologies
 from selftests.lab.processes import descendants
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -44,7 +44,7 @@ def test_no_test_about_it_passes(tmp_path, missing):
         f"--inject={command}",
         f"--requirements={requirements}",
     ]
-    plugins = ["no:cacheprovider", "no:fixtures.evidence", "no:allure_pytest"]
+    plugins = ["no:cacheprovider", "no:fixtures.failures.evidence", "no:allure_pytest"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
     ran = subprocess.run(

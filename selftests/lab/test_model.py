@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from lab import designs, topologies
+from lab.clouds.providers import provider
 from lab.errors import UsageProblem
 from lab.model import TunnelOptions, Underlay
 from lab.overlay import plan
-from lab.providers import provider
+from lab.topology import designs, topologies
 from lab.tunnels import KINDS, gretap
 from lab.underlay import fabric
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from lab.changes import link_set
 from lab.errors import CheckFailed, TooSlow
 from lab.probes.deadlines import BROKEN, ENOUGH, LIVE_LEAST, LIVE_MOST, TIMES, Flow, Learnt, Lost, Patience, presumed
+from lab.stack.changes import link_set
 
 DEADLINE = 0.05  # seconds; the queue holds what passes for four times as long
 DELAY = "200ms"

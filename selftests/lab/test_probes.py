@@ -6,15 +6,15 @@ The probes: missing, duplicate, altered and unexpected copies are distinguished,
 
 import pytest
 
-from lab import topologies
-from lab.changes import addr_del, link_set, route_del
 from lab.errors import CheckFailed
-from lab.probes import echo
+from lab.probes.capture.paths import ways
+from lab.probes.capture.sightings import Sighting, path
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.listening import Listening
-from lab.probes.paths import ways
 from lab.probes.payloads import TAG_SIZE, unique
-from lab.probes.sightings import Sighting, path
+from lab.probes.ping import echo
+from lab.stack.changes import addr_del, link_set, route_del
+from lab.topology import topologies
 
 
 def judged(payloads, sent=(b"hello",)):

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from lab.changes import addr_add, addr_del
 from lab.errors import CheckFailed, EnvironmentProblem
 from lab.machines import program
 from lab.machines.node import Agent
+from lab.stack.changes import addr_add, addr_del
 
 SOON = 5.0  # seconds; milliseconds in practice
 SHELL = {"package": "dash", "ready": "ready"}

@@ -9,11 +9,11 @@ import pytest
 
 from lab.agent.machine_verbs import MachineVerbs
 from lab.agent.service import Agent as Verbs
-from lab.changes import link_add, link_kind
 from lab.errors import NotApplicable
 from lab.machines import program
 from lab.machines.base import Agent, Call
 from lab.machines.node import Observed
+from lab.stack.changes import link_add, link_kind
 
 CHANGING = [
     name

@@ -8,9 +8,9 @@ import dataclasses
 
 import pytest
 
-from lab.changes import addr_add, addr_del, link_del, link_set, route_add
-from lab.overlay import readback, several_overlays
-from lab.overlay.detection import understand
+from lab.overlay.recognition import readback, several_overlays
+from lab.overlay.recognition.detection import understand
+from lab.stack.changes import addr_add, addr_del, link_del, link_set, route_add
 
 
 def found(lab):

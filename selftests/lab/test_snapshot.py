@@ -7,16 +7,17 @@ import re
 
 import pytest
 
-from lab import laboratory, snapshot
-from lab.agent import ebtables
-from lab.changes import bridge_port, link_del
+from lab import laboratory
+from lab.agent.firewall import ebtables
 from lab.errors import EnvironmentProblem
 from lab.firewall.rules import FirewallRule
 from lab.machines import firewall
 from lab.machines.node import Agent, try_all
-from lab.probes import captures
-from lab.probes.icmp_errors import complaints
-from lab.records import typed
+from lab.probes.capture import captures
+from lab.probes.capture.icmp_errors import complaints
+from lab.stack import snapshot
+from lab.stack.changes import bridge_port, link_del
+from lab.stack.records import typed
 
 BRIDGED = """Bridge table: filter
 

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from lab import groups
-from lab.changes import bridge, link_set
 from lab.errors import CheckFailed
 from lab.live import LiveLab
-from lab.probes import snooping
+from lab.probes.host_state import snooping
+from lab.stack.changes import bridge, link_set
 
 PRUNING = (  # at once: a querier floods for the length of the response interval, 1/100 s here
     bridge(mcast_query_response_interval=1),

@@ -6,11 +6,11 @@ The comparison of states: whatever a test can leave changed is reported by name,
 
 import pytest
 
-from lab import differences, state
-from lab.changes import link_set
 from lab.machines import firewall
 from lab.machines.node import Agent
-from lab.probes.ipv6 import usable
+from lab.probes.host_state.ipv6 import usable
+from lab.stack import differences, state
+from lab.stack.changes import link_set
 
 PORT, BRIDGE, NIC = "PORT", "bridge0", "ens3"  # PORT: the hub's end of the first tunnel
 ADDRCONF = 30.0  # seconds: the kernel's queue for addresses waits while it removes the stacks of other labs

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab import topologies
 from lab.errors import EnvironmentProblem
-from lab.probes.outages import Arrivals, Outage, judged
-from lab.probes.stream import MOST_COPIES, Stream
+from lab.probes.outage.outages import Arrivals, Outage, judged
+from lab.probes.outage.stream import MOST_COPIES, Stream
+from lab.topology import topologies
 
 TICK = 10_000_000  # ns
 NUMBERS = 40

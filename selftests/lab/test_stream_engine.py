@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.agent.message_batches import AT_ONCE, BatchBuffers
-from lab.agent.streaming import MOST_REPEATED, NUMBER, StreamEngine, StreamRecord
+from lab.agent.datagrams.message_batches import AT_ONCE, BatchBuffers
+from lab.agent.datagrams.streaming import MOST_REPEATED, NUMBER, StreamEngine, StreamRecord
 
 TAG = b"tag"
 RECEIVERS, QUEUED = 6, 150

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import differences, state
-from lab.changes import addr_add, bridge, fdb_replace, link_add, link_set, route_del
 from lab.machines.node import Agent
 from lab.overlay import plan
+from lab.stack import differences, state
+from lab.stack.changes import addr_add, bridge, fdb_replace, link_add, link_set, route_del
 
 MARK = b"overcast_restorer"
 

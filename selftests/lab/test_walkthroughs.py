@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from lab.laboratory import Lab
-from lab.overlay import readback
-from lab.overlay.detection import understand
+from lab.overlay.recognition import readback
+from lab.overlay.recognition.detection import understand
 
 WALKTHROUGHS = Path(__file__).resolve().parents[2] / "docs/walkthroughs"
 DOCUMENTS = {"gretap": "oci.md", "vxlan": "azure.md"}

@@ -10,13 +10,15 @@ from typing import Any
 import execnet
 import pytest
 
-from lab import laboratory, live, topologies
+from lab import laboratory, live
+from lab.clouds.providers import provider
 from lab.laboratory import Lab
 from lab.live import LiveLab
-from lab.machines import choose, hosts, ssh
-from lab.machines.ssh_link import Login
+from lab.machines import choose
+from lab.machines.live import hosts, ssh
+from lab.machines.live.ssh_link import Login
 from lab.model import Topology, TunnelOptions, Underlay
-from lab.providers import provider
+from lab.topology import topologies
 from selftests.live.rig import Rig, missing
 
 

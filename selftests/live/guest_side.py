@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.agent import modules
-from lab.machines import guest_init
+from lab.machines.guests import guest_init
 
 OWN = "/mnt"
 """Where the files of the VM are that differ from this machine's."""

@@ -27,13 +27,14 @@ import execnet
 import pytest
 
 from lab import laboratory
-from lab.changes import bridge_port, fdb_replace, link_del, link_set
+from lab.clouds.providers import provider
 from lab.host import Host
 from lab.laboratory import Lab
-from lab.machines import choose, guest, uml
+from lab.machines import choose
+from lab.machines.guests import guest, uml
 from lab.machines.node import Agent
 from lab.model import Topology, Underlay
-from lab.providers import provider
+from lab.stack.changes import bridge_port, fdb_replace, link_del, link_set
 from lab.underlay import fabric
 from selftests.live import guest_side, rig
 from selftests.live.provision.runs import LOOKS, TIMERS

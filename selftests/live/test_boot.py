@@ -20,18 +20,20 @@ from typing import Any
 
 import pytest
 
-from lab import designs, state
-from lab.boot import ansible, cloud_init, common, ifupdown, netplan, networkd, networkmanager, shell
+from lab.boot import common
 from lab.boot.common import Files
 from lab.boot.daemons import NETWORK_MANAGER, NETWORKD
-from lab.changes import link_set
+from lab.boot.formats import ansible, cloud_init, ifupdown, netplan, networkd, networkmanager, shell
 from lab.checkup import boot_persistence
 from lab.commands.main import main
 from lab.errors import UsageProblem
 from lab.machines.base import call
 from lab.machines.node import Agent, ask_all
 from lab.model import NodePlan, Topology, TunnelOptions
-from reports.conformance import INCOMPLETE
+from lab.stack import state
+from lab.stack.changes import link_set
+from lab.topology import designs
+from reports.verdict.conformance import INCOMPLETE
 from selftests.live import daemons
 from selftests.live.conftest import on_this_kernel
 from selftests.live.rig import Rig, RigHost

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.boot import ifupdown, networkd, networkmanager, shell
 from lab.boot.common import Files
 from lab.boot.daemons import IFUP, NETWORK_MANAGER, NETWORKD
+from lab.boot.formats import ifupdown, networkd, networkmanager, shell
 from lab.model import NodePlan, Topology
 from selftests.live import daemons
 from selftests.live.rig import Rig, RigHost

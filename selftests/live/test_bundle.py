@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import state
 from lab.bundles import bundle
-from lab.changes import link_set
 from lab.commands.main import main
 from lab.machines import firewall
 from lab.model import VXLAN_PORT
+from lab.stack import state
+from lab.stack.changes import link_set
 from selftests.live.rig import Rig
 from selftests.live.test_doctor import with_firewall
 

@@ -18,14 +18,15 @@ from typing import Any
 
 import pytest
 
-from lab import laboratory, state
-from lab.changes import link_set
+from lab import laboratory
 from lab.checkup import examination, underlay_probe
 from lab.commands.main import main
 from lab.errors import EnvironmentProblem
 from lab.machines import firewall
 from lab.machines.node import Node
 from lab.model import VXLAN_PORT as PORT
+from lab.stack import state
+from lab.stack.changes import link_set
 from lab.underlay.policy import JUMP_EQUAL, LOAD_HALF, CloudRule
 from selftests.live.rig import Rig
 

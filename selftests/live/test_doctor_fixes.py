@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import EnvironmentProblem
-from lab.faults import xdp
+from lab.faults.host import xdp
 from lab.machines import firewall
 from lab.machines.node import Node
 from lab.model import VXLAN_PORT as PORT

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.agent import firewalld as agent
-from lab.boot import firewalld, networkmanager
+from lab.agent.firewall import firewalld as agent
+from lab.boot.formats import firewalld, networkmanager
 from lab.model import Topology
-from reports.conformance import INCOMPLETE
+from reports.verdict.conformance import INCOMPLETE
 from selftests.live import daemons
 from selftests.live.rig import Rig, RigHost
 from selftests.live.test_boot import held, made, topology

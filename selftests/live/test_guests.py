@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lab import topologies
+from lab.topology import topologies
 from selftests.live import guests_rig
 from selftests.live.guests_rig import GuestsRig
 from selftests.live.provision.runs import QUICK, Run
@@ -182,7 +182,7 @@ OWN_RIG = """
     from lab import laboratory, topologies
     from lab.machines import choose
     from lab.model import Underlay
-    from lab.providers import provider
+    from lab.clouds.providers import provider
     from selftests.live.guests_rig import GuestsRig
     starting = choose.start(choose.Choice("local", ""), execnet.Group())
     lab = laboratory.build(starting.machine(), topologies.star(2), Underlay(provider("oci")), overlay=False)

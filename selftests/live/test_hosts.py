@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import UsageProblem
-from lab.machines.hosts import EXAMPLE, HostSpec, parse
+from lab.machines.live.hosts import EXAMPLE, HostSpec, parse
 
 
 def first(text: str) -> HostSpec:

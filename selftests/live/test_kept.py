@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.boot import ifupdown, netplan, networkd, networkmanager, shell
+from lab.boot.formats import ifupdown, netplan, networkd, networkmanager, shell
 from lab.checkup import boot_persistence
 from lab.commands.main import main
 from selftests.live import daemons

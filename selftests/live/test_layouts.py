@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from lab import state, topologies
 from lab.machines import abilities
 from lab.model import TunnelOptions
+from lab.stack import state
+from lab.topology import topologies
 from selftests.live.conftest import on_this_kernel
 from selftests.live.layouts import OTHERS, SEVERAL, SHAPES, STARS, Commands, undo
 from selftests.live.rig import Rig

@@ -13,9 +13,9 @@ import time
 
 import pytest
 
-from lab import state
 from lab.commands.main import main
 from lab.machines.base import ROOT
+from lab.stack import state
 from selftests.live.rig import Rig
 
 PATIENCE = 60.0  # seconds within which a load begins, on a busy machine too

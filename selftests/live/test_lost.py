@@ -20,10 +20,10 @@ import execnet
 import execnet.gateway_io
 import pytest
 
-from lab.changes import link_set
 from lab.errors import MachineLost
 from lab.machines.base import Agent, Machine, call
-from lab.machines.ssh import BEATS
+from lab.machines.live.ssh import BEATS
+from lab.stack.changes import link_set
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig, RigHost
 
@@ -191,7 +191,7 @@ import sys
 from lab.machines import hosts, ssh
 from lab.machines.base import call
 from lab.machines.node import Agent
-from lab.machines.ssh_link import Login
+from lab.machines.live.ssh_link import Login
 machines = ssh.reach(hosts.parse(sys.argv[1]), Login(sys.argv[2])).all()
 for machine in machines:
     machine.post([call(Agent.run, node=machine.call(Agent.node_home), arguments=["sleep", "1000"], timeout=1000)])

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from lab.changes import link_set
 from lab.machines.base import ROOT
-from reports.conformance import INCOMPLETE
+from lab.stack.changes import link_set
+from reports.verdict.conformance import INCOMPLETE
 from selftests.live.conftest import on_this_kernel
 from selftests.live.rig import Rig
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.machines import hosts, ssh
-from lab.machines.ssh_link import Login
+from lab.machines.live import hosts, ssh
+from lab.machines.live.ssh_link import Login
 from selftests.live.conftest import on_this_kernel
 
 pytestmark = pytest.mark.alone("the neighbours of 21 hosts fill the table that all labs of a kernel share")

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from lab.errors import EnvironmentProblem
-from lab.machines import ssh
 from lab.machines.base import ROOT
+from lab.machines.live import ssh
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import topologies
-from lab.changes import addr_add, addr_del, bridge, link_add, link_set, route_add, veth
 from lab.laboratory import Lab
 from lab.model import Topology
 from lab.overlay import commands, placement
+from lab.stack.changes import addr_add, addr_del, bridge, link_add, link_set, route_add, veth
+from lab.topology import topologies
 from lab.underlay import fabric, policy
 from selftests.live.conftest import on_this_kernel, plan
 from selftests.live.test_suite import run

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from lab import state
-from lab.boot import networkd, rehearsal, shell
+from lab.boot import rehearsal
 from lab.boot.daemons import TOOLS
+from lab.boot.formats import networkd, shell
 from lab.boot.rehearsal import CopiedFiles
 from lab.errors import EnvironmentProblem
-from reports.conformance import INCOMPLETE
+from lab.stack import state
+from reports.verdict.conformance import INCOMPLETE
 from selftests.live import daemons
 from selftests.live.rig import Rig
 from selftests.live.test_boot import UNITS, held, made

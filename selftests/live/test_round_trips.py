@@ -19,9 +19,9 @@ from lab.agent import messages
 from lab.errors import CheckFailed
 from lab.laboratory import Lab
 from lab.live import LiveLab
-from lab.machines import hosts, ssh
 from lab.machines.base import Call, Machine
-from lab.machines.ssh_link import Login
+from lab.machines.live import hosts, ssh
+from lab.machines.live.ssh_link import Login
 from lab.probes.payloads import AGENTS_PORT, unique
 from selftests.live.conftest import Reach, looked_at, on_this_kernel
 from selftests.live.rig import Rig

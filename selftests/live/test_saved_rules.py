@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from lab import topologies
 from lab.boot import saved_rules
 from lab.checkup import firewall_persistence
 from lab.commands.main import main
 from lab.firewall.rules import FirewallRule
 from lab.model import TunnelOptions
+from lab.topology import topologies
 from selftests.live import daemons
 from selftests.live.conftest import on_this_kernel
 from selftests.live.rig import Rig

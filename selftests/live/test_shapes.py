@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import designs, state
+from lab.clouds.providers import provider
 from lab.model import TunnelOptions
-from lab.providers import provider
+from lab.stack import state
+from lab.topology import designs
 from selftests.live.conftest import on_this_kernel
 from selftests.live.rig import Rig
 from selftests.live.test_doctor import ask

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.changes import neigh_add, neigh_del
 from lab.errors import EnvironmentProblem, UsageProblem
-from lab.machines import agent_archive, hosts, ssh
+from lab.machines.live import agent_archive, hosts, ssh
+from lab.machines.live.ssh_link import Login, SshLink, Unusable
 from lab.machines.node import Agent, Node
-from lab.machines.ssh_link import Login, SshLink, Unusable
+from lab.stack.changes import neigh_add, neigh_del
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig
 

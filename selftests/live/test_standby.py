@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from lab import designs, differences, standby, state
 from lab.applications.packages import missing as lacking
 from lab.building import settle_spanning_tree
+from lab.clouds.providers import provider
 from lab.model import TunnelOptions
-from lab.providers import provider
+from lab.stack import differences, state
+from lab.topology import designs, standby
 from selftests.live.conftest import on_this_kernel, plan
 from selftests.live.layouts import HUB, SPOKE1, SPOKE2, bridge, tunnel
 from selftests.live.rig import Rig

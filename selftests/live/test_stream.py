@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import state
 from lab.machines.base import ROOT
+from lab.stack import state
 from selftests import plain
 from selftests.live.rig import Rig
 

@@ -12,9 +12,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from lab import state
-from lab.changes import link_set
-from reports.conformance import INCOMPLETE
+from lab.stack import state
+from lab.stack.changes import link_set
+from reports.verdict.conformance import INCOMPLETE
 from selftests import plain
 from selftests.live.rig import Rig
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import designs
+from lab.clouds.providers import provider
 from lab.model import TunnelOptions
-from lab.providers import provider
+from lab.topology import designs
 from selftests.live import guests_rig
 from selftests.live.guests_rig import GuestsRig
 from selftests.live.test_doctor import ask

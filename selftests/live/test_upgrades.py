@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from lab import state
-from lab.boot import ifupdown, networkd, shell
 from lab.boot.daemons import NETWORK_MANAGER
+from lab.boot.formats import ifupdown, networkd, shell
 from lab.boot.rehearsal import differences
 from lab.model import Topology
-from lab.overlay import readback
+from lab.overlay.recognition import readback
+from lab.stack import state
 from selftests.live import daemons
 from selftests.live.rig import Rig, RigHost
 from selftests.live.test_boot import WITHIN, await_routes, has_route, made

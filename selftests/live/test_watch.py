@@ -22,11 +22,11 @@ from typing import Any
 
 import pytest
 
-from lab import designs
+from lab.clouds.providers import provider
 from lab.commands.watch import LOST
 from lab.machines.base import ROOT
 from lab.model import TunnelOptions
-from lab.providers import provider
+from lab.topology import designs
 from selftests.live.conftest import leaving_nothing, on_this_kernel
 from selftests.live.rig import Rig
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import execnet
 import pytest
 
-from lab.machines import guest
+from lab.machines.guests import guest
 from selftests.machines.guests import Family
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import execnet
 import pytest
 
-from lab.machines import guest
+from lab.machines.guests import guest
 
 DEADLINE = 10.0  # seconds; bounds what a failure costs, no success waits for it
 MISSING = guest.available()

@@ -1,5 +1,5 @@
 """
-A guest machine boots, works and fails as documented in `lab.machines.guest`.
+A guest machine boots, works and fails as documented in `lab.machines.guests.guest`.
 
     this process ──wire── guest kernel (User-Mode Linux)
 """
@@ -20,7 +20,7 @@ import execnet
 import pytest
 
 from lab.errors import EnvironmentProblem
-from lab.machines import guest, uml
+from lab.machines.guests import guest, uml
 from selftests.machines.guests import BOOT, CHECKOUT, DEADLINE, NEEDED, Owner, ask
 
 pytestmark = NEEDED

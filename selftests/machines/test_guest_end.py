@@ -1,5 +1,5 @@
 """
-A guest machine dies and disappears as documented in `lab.machines.guest`.
+A guest machine dies and disappears as documented in `lab.machines.guests.guest`.
 
     this process ──wire── guest kernel (User-Mode Linux)
     a helper process ──wire── another one, whose owner is killed
@@ -19,7 +19,7 @@ import execnet
 import pytest
 
 from lab.errors import EnvironmentProblem, MachineLost
-from lab.machines import guest, uml
+from lab.machines.guests import guest, uml
 from selftests.machines.guests import BOOT, DEADLINE, NEEDED, Family, Owner, ask
 
 pytestmark = NEEDED

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import EnvironmentProblem
-from lab.machines import xstate
+from lab.machines.guests import xstate
 
 TRACER = """
 import ctypes, os, signal

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import pytest
 
-from reports import captures
+from reports.html import captures
 
 pytest_plugins = ["pytester"]
 
 both_ways = pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["one process", "two workers"])
-EVIDENCE = ("-p", "reports.evidence")
+EVIDENCE = ("-p", "reports.allure.evidence")
 FRAMES = bytes.fromhex("0a0d0d0a") + b"frames"
 FAILING = f"""
 @pytest.mark.requirement("HUB-08")

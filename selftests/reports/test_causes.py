@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from lab.finding_text import MODULES, MOST_LINES, SYSCTLS, cause_lines, fixes, merged
+from lab.output.finding_text import MODULES, MOST_LINES, SYSCTLS, cause_lines, fixes, merged
 from selftests.reports.findings import FINDING
 
 FIX = "ip route replace 172.16.254.0/24 dev gretap2 src 172.16.254.3 && ip route replace 224.0.0.0/4 dev gretap2"

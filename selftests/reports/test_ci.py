@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reports import ci
+from reports.console import ci
 
 pytest_plugins = ["pytester"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from reports import __main__ as command
-from reports import compare
-from reports.environment import command as command_line
+from reports.verdict import compare
+from reports.verdict.environment import command as command_line
 
 pytest_plugins = ["pytester"]
 

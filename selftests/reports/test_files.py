@@ -59,7 +59,7 @@ def test_long(record_property):
 EVIDENCE = r"""
 import pytest
 
-pytest_plugins = ["reports.evidence"]
+pytest_plugins = ["reports.allure.evidence"]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lab.probes.decoding import decoded
-from reports import ladder, page
+from lab.probes.capture.decoding import decoded
+from reports.html import ladder, page
 
 pytest_plugins = ["pytester"]
 

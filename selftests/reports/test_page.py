@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reports.page import figures
+from reports.html.page import figures
 from selftests.reports import chromium
 
 pytest_plugins = ["pytester"]

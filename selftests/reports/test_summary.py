@@ -11,10 +11,10 @@ import re
 import pytest
 
 from lab.requirements import AREAS, CATALOGUE, ON_DEMAND, SCOPE, in_order, scope
-from reports import terminal
-from reports.conformance import Outcome, RecordedTest, Selection, judge
-from reports.deliveries import KINDS, Delivery, matrices
-from reports.environment import merged
+from reports.console import terminal
+from reports.verdict.conformance import Outcome, RecordedTest, Selection, judge
+from reports.verdict.deliveries import KINDS, Delivery, matrices
+from reports.verdict.environment import merged
 from selftests.reports.conftest import ROOT
 from selftests.reports.counts import MUST
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from fixtures.applications import dhcp
+from fixtures.areas.applications import dhcp
 from lab.model import LIMITED_BROADCAST
 
 pytestmark = [pytest.mark.requirement("APP-01"), pytest.mark.disruptive]

@@ -6,7 +6,7 @@ Market data over the overlay: a numbered feed arrives whole and in order, at all
 
 import pytest
 
-from fixtures.applications import feed
+from fixtures.areas.applications import feed
 
 DATAGRAMS = 3000
 

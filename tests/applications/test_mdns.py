@@ -9,8 +9,8 @@ import secrets
 
 import pytest
 
-from fixtures.applications import mdns
-from fixtures.snooping import await_pruning
+from fixtures.areas.applications import mdns
+from fixtures.areas.snooping import await_pruning
 
 pytestmark = [pytest.mark.requirement("APP-02"), pytest.mark.disruptive]
 # In clock ticks of 1/100 s: a new querier floods everything for the length of its response interval, 10 s by default.

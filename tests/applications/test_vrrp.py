@@ -9,9 +9,9 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from fixtures.applications import vrrp
+from fixtures.areas.applications import vrrp
 from fixtures.probes import await_frames
-from lab.changes import link_set
+from lab.stack.changes import link_set
 
 pytestmark = pytest.mark.disruptive
 PREFERRED, OTHER = 150, 100  # priorities

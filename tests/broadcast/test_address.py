@@ -8,7 +8,7 @@ import ipaddress
 
 import pytest
 
-from lab.changes import addr_add, addr_del
+from lab.stack.changes import addr_add, addr_del
 
 TABLE_LOCAL = 255  # rtnetlink(7)
 DOCUMENTATION = "198.51.100.0"  # RFC 5737: meets no address of a lab or a live network

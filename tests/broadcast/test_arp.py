@@ -6,9 +6,9 @@ ARP across the hub: the first broadcast of every connection, without which no un
 
 import pytest
 
+from fixtures.areas.underlay import configured
 from fixtures.probes import decode, layers
-from fixtures.underlay import configured
-from lab.changes import neigh_del
+from lab.stack.changes import neigh_del
 
 pytestmark = pytest.mark.requirement("BCAST-08")
 

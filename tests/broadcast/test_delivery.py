@@ -6,7 +6,7 @@ Broadcast delivery: every other node receives one unaltered copy, and the sender
 
 import pytest
 
-from fixtures.underlay import returning
+from fixtures.areas.underlay import returning
 
 UDP_AND_IP = 28  # octets of header in front of a datagram's payload
 SIZES = (16, 512, 1200)  # octets; the largest fits into the overlay of every cloud

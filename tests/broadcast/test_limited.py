@@ -10,8 +10,8 @@ import errno
 
 import pytest
 
-from lab.changes import route_add, route_del
 from lab.model import LIMITED_BROADCAST
+from lab.stack.changes import route_add, route_del
 
 pytestmark = pytest.mark.requirement("BCAST-03")
 

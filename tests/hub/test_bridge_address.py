@@ -7,7 +7,7 @@ The bridge's own MAC address: the hub's address on the overlay hangs at it.
 
 import pytest
 
-from lab.changes import link_set
+from lab.stack.changes import link_set
 
 pytestmark = pytest.mark.requirement("HUB-08")
 

@@ -6,10 +6,10 @@ The hub's bridge forwards between spokes: once to every other node, never back t
 
 import pytest
 
-from fixtures.labs import inject
+from fixtures.built_labs.labs import inject
 from fixtures.probes import carried
 from lab import groups
-from lab.changes import bridge_port
+from lab.stack.changes import bridge_port
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 FORWARDING = "net.ipv4.ip_forward"

@@ -8,7 +8,7 @@ import secrets
 
 import pytest
 
-from lab.changes import bridge, link_set
+from lab.stack.changes import bridge, link_set
 
 pytestmark = [pytest.mark.requirement("HUB-07"), pytest.mark.disruptive]
 

@@ -6,8 +6,8 @@ The hub learns MAC addresses: unicast to one spoke does not reach the others.
 
 import pytest
 
-from fixtures.underlay import configured
-from lab.changes import bridge_port
+from fixtures.areas.underlay import configured
+from lab.stack.changes import bridge_port
 
 pytestmark = pytest.mark.requirement("HUB-03")
 

@@ -6,10 +6,10 @@ The hub's ports: a tunnel delivers only if it is a port of the bridge.
 
 import pytest
 
+from fixtures.areas.underlay import port_flags
 from fixtures.probes import exchange
-from fixtures.underlay import port_flags
 from lab import groups
-from lab.changes import bridge_port, link_set
+from lab.stack.changes import bridge_port, link_set
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's
 

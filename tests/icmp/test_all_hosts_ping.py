@@ -9,8 +9,8 @@ import ipaddress
 
 import pytest
 
+from fixtures.areas.underlay import unrouted
 from fixtures.probes import decode, layers
-from fixtures.underlay import unrouted
 from lab.model import ALL_HOSTS
 
 pytestmark = pytest.mark.requirement("ICMP-05")

@@ -7,7 +7,7 @@ Broadcast ping: one request, one answer from each node, the pinger included; onl
 import pytest
 
 from fixtures.probes import firewall
-from lab.changes import link_set
+from lab.stack.changes import link_set
 
 BROADCAST_PING = "net.ipv4.icmp_echo_ignore_broadcasts"
 

@@ -14,7 +14,7 @@ from collections import Counter
 import pytest
 
 from fixtures.requirements import not_run
-from lab.changes import link_set
+from lab.stack.changes import link_set
 
 ANSWER = re.compile(r"bytes from ([0-9.]+): icmp_seq=(\d+)")
 SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received(?:, \+(\d+) duplicates)?.* (\d+)% packet loss")

@@ -14,7 +14,7 @@ import pytest
 from fixtures.probes import carried, cloud_rules, layers
 from fixtures.requirements import not_run
 from lab import groups
-from lab.changes import link_del, link_set
+from lab.stack.changes import link_del, link_set
 
 pytestmark = [pytest.mark.requirement("V6-03"), pytest.mark.tunnel("gretap", "ip6gretap")]
 

@@ -11,8 +11,8 @@ import secrets
 
 import pytest
 
+from fixtures.areas.underlay import await_time_exceeded, unlimited_errors
 from fixtures.probes import await_mld, carried, decode, layers
-from fixtures.underlay import await_time_exceeded, unlimited_errors
 
 pytestmark = pytest.mark.requirement("V6-02")
 

@@ -7,7 +7,7 @@ With a smaller MTU the kernel removes IPv6 and its addresses from a device, with
 import pytest
 
 from fixtures.probes import link_locals
-from lab.changes import link_set
+from lab.stack.changes import link_set
 
 pytestmark = pytest.mark.requirement("V6-04")
 

@@ -6,7 +6,7 @@ A rate that the user names (`--load=RATE`) reaches every receiver without loss.
 
 import pytest
 
-from fixtures.load import join_during_feed, losses_at, losses_below
+from fixtures.areas.load import join_during_feed, losses_at, losses_below
 
 MOMENT = 2.0  # seconds on a busy machine; hosts report a join within two ticks of their clock
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.changes import link_set
+from lab.stack.changes import link_set
 
 PRP_TRAILER = 6  # octets at the end of each frame (IEC 62439-3)
 UDP_AND_IP = 28  # octets of header in front of a datagram's payload

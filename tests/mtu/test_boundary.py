@@ -10,9 +10,9 @@ from collections import Counter
 
 import pytest
 
+from fixtures.areas.underlay import configured
 from fixtures.probes import carried, cloud_rules, decode, layers
 from fixtures.requirements import not_applicable, not_run
-from fixtures.underlay import configured
 from lab import groups
 from lab.tunnels import KINDS
 

@@ -8,8 +8,8 @@ The MTU of the overlay's devices: the NIC's, less the tunnel's headers; the same
 
 import pytest
 
-from fixtures.underlay import configured, device_errors
-from lab.changes import link_set
+from fixtures.areas.underlay import configured, device_errors
+from lab.stack.changes import link_set
 
 HEADERS = {"gretap": 38, "vxlan": 50, "geneve": 50, "ip6gretap": 66}
 CLOUDS = {1500: 1462, 1460: 1422, 9000: 8962, 9001: 8963, 8500: 8462, 8896: 8858}  # of NICs, and of gretaps on them

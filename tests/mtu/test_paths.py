@@ -7,8 +7,8 @@ The path MTU is smaller than the NICs': which hosts receive an ICMP error, and w
 
 import pytest
 
+from fixtures.areas.sizes import narrow_path
 from fixtures.probes import await_frames, cloud_rules, decode, firewall, layers
-from fixtures.sizes import narrow_path
 
 PATH = 1400  # octets that the narrow leg takes
 HEADERS = {"gretap": 38, "vxlan": 50, "geneve": 50, "ip6gretap": 66}

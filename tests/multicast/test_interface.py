@@ -10,8 +10,8 @@ import contextlib
 import pytest
 
 from lab import groups
-from lab.changes import route_add, route_del
 from lab.model import MULTICAST
+from lab.stack.changes import route_add, route_del
 
 GROUP = groups.fresh()
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from lab import groups
-from lab.changes import bridge, link_set
+from lab.stack.changes import bridge, link_set
 
 ROUTING, MDNS = "224.0.0.5", "224.0.0.251"
 UNREGISTERED = groups.fresh()

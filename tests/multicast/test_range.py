@@ -11,8 +11,8 @@ import pytest
 
 from fixtures.requirements import not_applicable
 from lab import groups
-from lab.changes import route_add, route_del
 from lab.model import MULTICAST
+from lab.stack.changes import route_add, route_del
 
 ROUTING_TABLE = "0.0.0.0"  # IP_ADD_MEMBERSHIP with INADDR_ANY: the routing table chooses the interface
 IN_THE_ARTICLES_ROUTE = groups.fresh()

@@ -6,7 +6,7 @@ How far a multicast datagram goes: TTL 0 stays on the host, TTL 1 crosses the wh
 
 import pytest
 
-from fixtures.underlay import returning
+from fixtures.areas.underlay import returning
 from lab import groups
 
 GROUP = groups.fresh()

@@ -6,7 +6,7 @@ Members of a cloud that delivers groups by itself: IGMPv2 reports make them, and
 
 import pytest
 
-from fixtures.snooping import members_of
+from fixtures.areas.snooping import members_of
 
 pytestmark = pytest.mark.requirement("NATIVE-01")
 

@@ -6,7 +6,7 @@ The cloud's queries: members answer them, and stay members.
 
 import pytest
 
-from fixtures.snooping import query_from_cloud, reports_to_cloud
+from fixtures.areas.snooping import query_from_cloud, reports_to_cloud
 
 pytestmark = [pytest.mark.requirement("NATIVE-03"), pytest.mark.disruptive]
 

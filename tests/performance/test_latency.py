@@ -6,7 +6,7 @@ The way between spokes is twice the way to the hub: what goes by the hub leaves 
 
 import pytest
 
-from fixtures.resilience import round_trips, slow_legs
+from fixtures.areas.resilience import round_trips, slow_legs
 
 pytestmark = pytest.mark.requirement("PERF-02")
 

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
+from fixtures.areas.resilience import cut_off
 from fixtures.probes import destinations
-from fixtures.resilience import cut_off
 from lab import groups
 
 pytestmark = pytest.mark.requirement("PERF-03")

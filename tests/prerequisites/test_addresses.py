@@ -10,9 +10,9 @@ from ipaddress import IPv4Interface
 
 import pytest
 
+from fixtures.areas.underlay import configured
 from fixtures.probes import decode, layers
-from fixtures.underlay import configured
-from lab.changes import addr_add, addr_del
+from lab.stack.changes import addr_add, addr_del
 
 pytestmark = pytest.mark.requirement("PRE-09")
 

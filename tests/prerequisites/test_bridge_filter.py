@@ -9,7 +9,7 @@ With br_netfilter and bridge-nf-call-iptables=1, bridged IPv4 passes the FORWARD
 import pytest
 
 from fixtures.probes import firewall
-from lab.changes import bridge, link_set, neigh_add, neigh_del
+from lab.stack.changes import bridge, link_set, neigh_add, neigh_del
 
 pytestmark = pytest.mark.requirement("PRE-06")
 

@@ -10,9 +10,9 @@ import errno
 
 import pytest
 
+from fixtures.areas.underlay import configured, passing, refusals
 from fixtures.probes import layers
-from fixtures.underlay import configured, passing, refusals
-from lab.changes import link_add, link_del, link_kind, link_set, route_add
+from lab.stack.changes import link_add, link_del, link_kind, link_set, route_add
 from lab.tunnels.geneve import geneve
 from lab.tunnels.gretap import gretap
 from lab.tunnels.ip6gretap import ip6gretap

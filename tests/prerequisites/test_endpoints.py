@@ -10,9 +10,9 @@ from ipaddress import IPv4Interface
 
 import pytest
 
+from fixtures.areas.underlay import configured, refusals
 from fixtures.probes import carried
-from fixtures.underlay import configured, refusals
-from lab.changes import addr_add, link_add, link_del, route_add
+from lab.stack.changes import addr_add, link_add, link_del, route_add
 from lab.tunnels.gretap import gretap
 
 PORT_UNREACHABLE = (3, 3)

@@ -9,8 +9,8 @@ hides it.
 
 import pytest
 
-from fixtures.underlay import configured
-from lab.changes import link_set
+from fixtures.areas.underlay import configured
+from lab.stack.changes import link_set
 
 pytestmark = pytest.mark.requirement("PRE-10")
 

@@ -7,7 +7,7 @@ One of two tunnels of a spoke that is worse than the other: PRP takes whichever 
 
 import pytest
 
-from fixtures.redundancy import missed, too_long
+from fixtures.areas.redundancy import missed, too_long
 from fixtures.requirements import not_applicable
 
 pytestmark = pytest.mark.disruptive

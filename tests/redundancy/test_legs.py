@@ -7,11 +7,11 @@ Each spoke has a working tunnel to each of two hubs: one that is dead shows only
 
 import pytest
 
+from fixtures.areas.redundancy import LEAST_TIMERS, arp_probes
+from fixtures.areas.underlay import configured
 from fixtures.probes import await_frames
-from fixtures.redundancy import LEAST_TIMERS, arp_probes
 from fixtures.requirements import not_applicable
-from fixtures.underlay import configured
-from lab.changes import link_set
+from lab.stack.changes import link_set
 
 pytestmark = pytest.mark.requirement("RED-01")
 

@@ -7,7 +7,7 @@ The failure of one of two hubs, or of a tunnel to one: PRP loses nothing, a bond
 
 import pytest
 
-from fixtures.redundancy import missed, too_long
+from fixtures.areas.redundancy import missed, too_long
 
 CONVERGED = 15.0  # seconds: STP's least timers take 10
 

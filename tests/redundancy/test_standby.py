@@ -7,7 +7,7 @@ A hub and its standby: VRRP, by keepalived, makes one of them the master, and a 
 
 import pytest
 
-from fixtures.redundancy import AFTER_MOVE
+from fixtures.areas.redundancy import AFTER_MOVE
 
 pytestmark = pytest.mark.requirement("RED-08")
 

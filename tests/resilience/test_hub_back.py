@@ -6,8 +6,8 @@ The hub is back: with its configuration delivery resumes by itself; without it t
 
 import pytest
 
-from fixtures.resilience import clock, quick_neighbours
-from fixtures.underlay import refusals
+from fixtures.areas.resilience import clock, quick_neighbours
+from fixtures.areas.underlay import refusals
 from lab import groups
 
 pytestmark = [pytest.mark.requirement("FAULT-02"), pytest.mark.disruptive]

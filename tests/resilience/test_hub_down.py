@@ -6,7 +6,7 @@ The hub is a single VM.  Without it no host receives anything, and the tunnels s
 
 import pytest
 
-from fixtures.resilience import await_neighbour, quick_neighbours
+from fixtures.areas.resilience import await_neighbour, quick_neighbours
 from lab import groups
 
 GROUP = groups.fresh()  # which groups a host routes where is MCAST-08's business, not this module's

@@ -8,9 +8,9 @@ import contextlib
 
 import pytest
 
-from fixtures.underlay import configured
+from fixtures.areas.underlay import configured
 from lab import groups
-from lab.changes import addr_add, addr_del, link_set, route_add, route_replace
+from lab.stack.changes import addr_add, addr_del, link_set, route_add, route_replace
 
 pytestmark = pytest.mark.requirement("FAULT-03")
 

@@ -12,9 +12,9 @@ from collections import Counter
 
 import pytest
 
-from fixtures.labs import inject
+from fixtures.built_labs.labs import inject
 from fixtures.probes import layers
-from lab.changes import bridge, link_set
+from lab.stack.changes import bridge, link_set
 
 pytestmark = pytest.mark.requirement("FAULT-06")
 

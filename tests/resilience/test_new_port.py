@@ -6,10 +6,10 @@ A port that is new to a bridge: with spanning tree it listens, then learns, and 
 
 import pytest
 
+from fixtures.areas.resilience import await_port
+from fixtures.areas.underlay import port_flags
 from fixtures.probes import layers
-from fixtures.resilience import await_port
-from fixtures.underlay import port_flags
-from lab.changes import bridge, link_set
+from lab.stack.changes import bridge, link_set
 
 pytestmark = pytest.mark.requirement("FAULT-07")
 

@@ -6,11 +6,11 @@ One spoke fails: the others are not affected, and the node that rejects its pack
 
 import pytest
 
-from fixtures.labs import inject
+from fixtures.areas.resilience import cut_off
+from fixtures.areas.underlay import refusals
+from fixtures.built_labs.labs import inject
 from fixtures.probes import exchange
 from fixtures.requirements import not_applicable
-from fixtures.resilience import cut_off
-from fixtures.underlay import refusals
 
 pytestmark = pytest.mark.requirement("FAULT-04")
 

@@ -7,7 +7,7 @@ A standby hub: another VM takes over the hub's address and its tunnels, and no s
 
 import pytest
 
-from fixtures.resilience import clock, quick_neighbours
+from fixtures.areas.resilience import clock, quick_neighbours
 from lab import groups
 
 pytestmark = [pytest.mark.requirement("FAULT-08"), pytest.mark.disruptive]

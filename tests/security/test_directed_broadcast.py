@@ -6,7 +6,7 @@ A directed broadcast from outside: the hub receives it for its own address, and 
 
 import pytest
 
-from lab.changes import route_add
+from lab.stack.changes import route_add
 
 pytestmark = pytest.mark.requirement("SEC-05")
 

@@ -7,7 +7,7 @@ A tunnel accepts packets only from the outer address of its other end.
 
 import pytest
 
-from fixtures.underlay import refusals
+from fixtures.areas.underlay import refusals
 
 pytestmark = pytest.mark.disruptive
 

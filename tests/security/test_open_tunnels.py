@@ -9,8 +9,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from fixtures.underlay import configured
-from lab.changes import filter_add, link_set
+from fixtures.areas.underlay import configured
+from lab.stack.changes import filter_add, link_set
 
 pytestmark = pytest.mark.requirement("SEC-03")
 

@@ -7,7 +7,7 @@ Spokes trust each other: one frame is enough to have another one's unicast, unle
 import pytest
 
 from fixtures.requirements import not_applicable
-from lab.changes import bridge_port, fdb_replace
+from lab.stack.changes import bridge_port, fdb_replace
 
 pytestmark = [pytest.mark.requirement("SEC-06"), pytest.mark.disruptive]
 

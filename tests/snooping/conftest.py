@@ -2,8 +2,8 @@
 
 import pytest
 
-from fixtures.snooping import await_pruning
-from lab.changes import bridge, link_set
+from fixtures.areas.snooping import await_pruning
+from lab.stack.changes import bridge, link_set
 
 # In clock ticks of 1/100 s.  A new querier floods for the length of its response interval (10 s by default), which is
 # also how long hosts may take to answer a query; less than 1/10 s would be an IGMPv1 query (RFC 2236 section 4).

@@ -6,10 +6,10 @@ Snooping without a querier, the default of Linux bridges: the hub lists members,
 
 import pytest
 
+from fixtures.areas.snooping import await_listed, came_in
+from fixtures.areas.underlay import port_flags
 from fixtures.requirements import not_applicable
-from fixtures.snooping import await_listed, came_in
-from fixtures.underlay import port_flags
-from lab.changes import bridge_port
+from lab.stack.changes import bridge_port
 
 LARGE_TTL = 64
 

@@ -7,10 +7,10 @@ The hub's list comes from membership reports: a member whose IGMP does not reach
 
 import pytest
 
+from fixtures.areas.snooping import await_listed, await_pruning, listed
+from fixtures.areas.underlay import await_time_exceeded, unlimited_errors
 from fixtures.probes import firewall
 from fixtures.requirements import not_applicable
-from fixtures.snooping import await_listed, await_pruning, listed
-from fixtures.underlay import await_time_exceeded, unlimited_errors
 
 MDNS = "224.0.0.251"
 LARGE_TTL, FIXED = 64, 64

@@ -8,8 +8,8 @@ import contextlib
 
 import pytest
 
-from fixtures.snooping import await_listed, came_in
-from lab.changes import bridge_port
+from fixtures.areas.snooping import await_listed, came_in
+from lab.stack.changes import bridge_port
 
 ROUTER, ASK = 2, 1  # mcast_router (bridge(8)): a router port always; when a router is heard
 

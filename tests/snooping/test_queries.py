@@ -7,10 +7,10 @@ The querier's queries: their format, their times, and their effects.
 
 import pytest
 
+from fixtures.areas.snooping import await_listed, await_pruning, came_in, igmp_frames, igmp_version, listed
 from fixtures.probes import await_frames, await_igmp, decode, layers
-from fixtures.snooping import await_listed, await_pruning, came_in, igmp_frames, igmp_version, listed
-from lab.changes import bridge_port
 from lab.model import ALL_HOSTS
+from lab.stack.changes import bridge_port
 
 UNSPECIFIED = "0.0.0.0"
 QUERY = 0x11

@@ -8,8 +8,8 @@ Packets that `ttl inherit` loses and a fixed TTL keeps; on a flat underlay (k=0)
 
 import pytest
 
+from fixtures.areas.underlay import await_time_exceeded, device_errors, errors_about, unlimited_errors, unrouted
 from fixtures.probes import await_igmp
-from fixtures.underlay import await_time_exceeded, device_errors, errors_about, unlimited_errors, unrouted
 from lab import groups
 from lab.model import ALL_HOSTS
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fixtures.underlay import at_nics, passing
+from fixtures.areas.underlay import at_nics, passing
 from lab import groups
 
 SOMEONE_ELSE = 99  # an unused host number: a source address that no VNIC owns

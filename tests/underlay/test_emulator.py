@@ -7,7 +7,7 @@ The emulated cloud network is proved before anything is concluded from it.
 import pytest
 
 from fixtures.probes import decode, layers
-from lab.changes import neigh_add, neigh_del
+from lab.stack.changes import neigh_add, neigh_del
 
 pytestmark = [pytest.mark.disruptive, pytest.mark.requirement("UNDER-09")]
 

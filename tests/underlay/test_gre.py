@@ -8,7 +8,7 @@ Where it does not, unicast still works, and the sender gets no error.
 
 import pytest
 
-from fixtures.underlay import passing, refusals
+from fixtures.areas.underlay import passing, refusals
 
 pytestmark = pytest.mark.tunnel("gretap")
 

@@ -10,10 +10,10 @@ beside a unicast datagram that was sent after it on the same way and arrived.
 
 import pytest
 
-from fixtures.underlay import at_nics
+from fixtures.areas.underlay import at_nics
 from lab import groups
-from lab.changes import bridge, link_set
 from lab.model import ALL_HOSTS, LIMITED_BROADCAST
+from lab.stack.changes import bridge, link_set
 
 JOINED = groups.fresh()
 GROUPS = {

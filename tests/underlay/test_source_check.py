@@ -6,9 +6,9 @@ The overlay needs no relaxed source/destination check: outer addresses are alway
 
 import pytest
 
+from fixtures.areas.underlay import outer_addresses, passing
 from fixtures.probes import carried
-from fixtures.underlay import outer_addresses, passing
-from lab.changes import addr_add, route_add
+from lab.stack.changes import addr_add, route_add
 
 pytestmark = pytest.mark.requirement("UNDER-06")
 

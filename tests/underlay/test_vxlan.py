@@ -6,8 +6,8 @@ Where the cloud blocks GRE, the same overlay over VXLAN (UDP port 4789, RFC 7348
 
 import pytest
 
+from fixtures.areas.underlay import passing
 from fixtures.probes import carried
-from fixtures.underlay import passing
 from lab import groups
 
 pytestmark = pytest.mark.requirement("UNDER-08")

@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from fixtures.areas.underlay import outer_addresses
 from fixtures.probes import carried, layers
-from fixtures.underlay import outer_addresses
 from lab import groups
 from lab.model import LIMITED_BROADCAST
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from lab import clouds, tunnels
-from lab.clouds import Carrier
+from lab import tunnels
+from lab.clouds import firmware
+from lab.clouds.firmware import Carrier
 from lab.diagnose.codes import declared
 from lab.diagnose.effects import can_lose, unexplained
 from lab.diagnose.losses import Loss
-from lab.diagnose.rules.settings import BY_IP, PortFlag
+from lab.diagnose.rules.host.settings import BY_IP, PortFlag
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding, mac_of
-from lab.overlay.readback import carrier_of
-from lab.records import Link, Port
+from lab.overlay.recognition.readback import carrier_of
+from lab.stack.records import Link, Port
 from lab.underlay.fabric import FABRIC, REFUSALS, FabricPort, Segment, segments
 
 FLOODING = ("flood", "mcast_flood", "bcast_flood")
@@ -67,7 +68,7 @@ def _opening(scene: Scene, carrier: Carrier, senders: Iterable[str]) -> str:
     if tunnels.kind(scene.topology.options.kind).over_ipv6:
         # its packets have destination options before GRE, which filters drop more often than GRE (RFC 9098)
         notes.append("if that does not help, make the tunnels with `encaplimit none`")
-    command = clouds.opening(scene.underlay.provider, carrier, sources)
+    command = firmware.opening(scene.underlay.provider, carrier, sources)
     return f"{command}    # {'; '.join(notes)}" if notes else command
 
 

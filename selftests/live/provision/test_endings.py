@@ -20,9 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.changes import link_set
 from lab.laboratory import Lab
 from lab.model import Change
+from lab.stack.changes import link_set
 from selftests.live.conftest import on_this_kernel
 from selftests.live.provision.runs import Run, overlay_on, processes
 from selftests.live.rig import Rig

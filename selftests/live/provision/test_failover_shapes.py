@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lab import designs
 from lab.model import TunnelOptions
 from lab.overlay import plan as overlay_plan
+from lab.topology import designs
 from selftests import plain
 from selftests.live.conftest import on_this_kernel
 from selftests.live.provision.runs import (

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from lab import provision, topologies
-from lab.changes import addr_add, addr_del, bridge, link_add, link_del, route_add, route_del
+from lab import provision
 from lab.errors import EnvironmentProblem
 from lab.model import Change, TunnelOptions
 from lab.overlay import placement
 from lab.provision import Provisioned
+from lab.stack.changes import addr_add, addr_del, bridge, link_add, link_del, route_add, route_del
+from lab.topology import topologies
 from lab.tunnels.vxlan import vxlan
 from selftests import plain
 from selftests.live.conftest import Reach

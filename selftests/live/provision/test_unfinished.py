@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 
-from lab import provision, topologies
+from lab import provision
 from lab.machines.node import Agent
 from lab.model import TunnelOptions
+from lab.topology import topologies
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig
 

@@ -1,0 +1,270 @@
+"""
+Which files that a boot may read name something (a device, an address, a route), and why a boot would not use one.
+
+Comments in a file do not count.  A file may be unused: its tool is not enabled or not installed, it may not be
+executable, it waits for a command, or it is for another device than those that this host has at boot, or will have
+made by then.  A device counts as made by a file that makes it, not by one that configures it only.
+Sources: crontab(5), nft(8), netfilter-persistent(8), systemd-rc-local-generator(8), ip-link(8), and cloud-init's
+per-boot scripts; of the tools, those of their modules.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from lab.agent.boot import base, ifupdown, netplan, network_manager, networkd, units
+from lab.agent.boot import devices as boot_devices
+from lab.agent.boot.base import ADDRESS, LARGEST, UNITS, Obstacle, Part, Source, read, uncommented
+
+RUN = re.compile(r"(?<![\w./-])(/[\w./@-]+)")
+OWN_SCRIPTS = ("/usr/local/", "/opt/", "/root/", "/etc/", "/home/", "/srv/")
+"""Where the scripts that others run are read: what a distribution installs elsewhere makes no overlay."""
+COMMAND = re.compile(r"\n|;|&&|\|\|")
+USED = re.compile(r"\bdev\s+([A-Za-z][\w.-]*)(?![\w.-]*[$`{])")
+"""The device that a command needs."""
+MENTIONED = re.compile(
+    r"(?:(?:\b(?:dev|set|show|del|delete|flush|master|iif|oif|up|down|change|ifup|ifconfig|stp|setfd)"
+    r"|\b(?:addif|delif)(?:\s+\S+)?|(?<!\S)-[iIo]|\bethtool\s+-\w+)\s+|/)$"
+)
+"""What stands before the name of a device that a command does not make."""
+MAKES = re.compile(r"\b(?:l|li|link|tun|tunnel)\s+(?:a|add|replace)\s+(?:(?:link\s+\S+|name|dev)\s+)*$")
+REMOVES = re.compile(r"\b(?:del|delete|flush|show)\b")
+"""Commands that make nothing."""
+NFTABLES = ("/etc/nftables.conf", "/etc/sysconfig/nftables.conf")
+INCLUDED = re.compile(r"^\s*include\s+\"([^\"]+)\"", re.MULTILINE)
+GROUP = re.compile(r"2(?:2[4-9]|3\d)(?:\.\d+){3}|ff[\da-f:]+", re.IGNORECASE)
+
+
+class NamingPart(NamedTuple):
+    """A part of a file, with the words that it names, and why a boot does not use it."""
+
+    entry: dict[str, Any]
+    part: Part
+    obstacle: Obstacle
+
+
+def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, Any]]:
+    """
+    The files that name any of the words, in which a word stands by itself, and those that may not be read.
+
+    Of each: `path`, `tool`, `words`; `obstacle` and `fix`: why a boot does not use it, and what changes that (empty: it
+    uses it, or takes files for the overlay); `unread`.  `firewalls`: the files of firewalls, too.
+    """
+    boot_devices.found.cache_clear()
+    found: list[NamingPart] = []
+    for source, path in files((*SOURCES, *FIREWALLS) if firewalls else SOURCES):
+        entry = {"path": path, "tool": source.tool, "words": [], "obstacle": "", "fix": "", "unread": False}
+        try:
+            with open(path, errors="replace") as file:
+                text = uncommented(file.read(LARGEST))
+        except PermissionError:
+            found.append(NamingPart({**entry, "unread": True}, Part(""), None))
+            continue
+        except OSError:
+            continue
+        for part in source.parts(path, text, words):
+            obstacle = part.obstacle or source.obstacle(path, part.text)
+            found.append(NamingPart({**entry, "words": _named(words, part.text)}, part, obstacle))
+    return [entry for one in found for entry in _judged(one, found, words)]
+
+
+def _named(words: Sequence[str], text: str) -> list[str]:
+    return [word for word in words if _occurrences(word, text)]
+
+
+def _occurrences(word: str, text: str) -> list[re.Match[str]]:
+    return list(re.finditer(rf"(?<![\w.]){re.escape(word)}(?![\w.])", text))
+
+
+def _judged(one: NamingPart, found: Sequence[NamingPart], words: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """What a boot makes of the words by a part, and what it does not."""
+    entry, part, obstacle = one
+    obstacle = obstacle or _lacking(part.needs, [other for other in found if other is not one], "")
+    if entry["unread"]:
+        yield entry
+        return
+    if part.devices is None and not obstacle:
+        yield from _of_commands(entry, part, found, words)
+        return
+    if part.devices is not None:
+        mine = [device for device in part.devices if device in words]
+        if not obstacle and not part.makes:
+            for device in mine:
+                if missing := _lacking([device], found, ""):
+                    lost = [device] if len(mine) > 1 else entry["words"]
+                    entry = {**entry, "words": [word for word in entry["words"] if word not in lost]}
+                    yield {**entry, "words": lost, "obstacle": missing[0], "fix": missing[1]}
+        if not mine:
+            # of another device's settings, only the route of the groups could be meant for the overlay
+            entry = {**entry, "words": [word for word in entry["words"] if GROUP.fullmatch(word)]}
+            device = next(iter(part.devices), "nothing")
+            obstacle = obstacle or (f"it configures {device}, which is not a device of the overlay", "")
+    if entry["words"]:
+        why, fix = obstacle or ("", "")
+        yield {**entry, "obstacle": why, "fix": fix}
+
+
+def _of_commands(
+    entry: dict[str, Any], part: Part, found: Sequence[NamingPart], words: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """The words of commands whose devices exist at boot, and those of the others."""
+    lines = part.text.replace("\\\n", " ")
+    devices = [word for word in words if not ADDRESS.fullmatch(word)]
+    needing = []
+    for command in COMMAND.split(lines):
+        mentioned = [name for name in devices if _occurrences(name, command) and not _makes(command, name)]
+        if not REMOVES.search(command):
+            needing.append((command, _lacking([*USED.findall(command), *mentioned], found, lines)))
+    usable = [word for command, why in needing if not why for word in _named(words, command)]
+    named = [word for word in words if word in usable]
+    if named:
+        yield {**entry, "words": named}
+    for command, why in needing:
+        if why and (lost := [word for word in _named(words, command) if word not in named]):
+            yield {**entry, "words": lost, "obstacle": why[0], "fix": why[1]}
+
+
+def _lacking(devices: Sequence[str], found: Sequence[NamingPart], text: str) -> Obstacle:
+    """The first of the devices that there will not be at boot."""
+    for name in devices:
+        given = {device.name for device in boot_devices.found()}
+        if name in given or _makes(text, name) or any(_made(one, name) for one in found):
+            continue
+        renamed = next((device for device in boot_devices.found() if device.was == name), None)
+        if renamed:
+            why = f"it uses {name}, which {renamed.renamed_by} renames to {renamed.name} at boot"
+            return why, f"grep -n Name {renamed.renamed_by}    # then correct it"
+        return f"it uses {name}, which this host does not have at boot, and no file makes it", ""
+    return None
+
+
+def _made(one: NamingPart, name: str) -> bool:
+    """Whether a boot makes a device by a part of a file."""
+    if one.obstacle:
+        return False
+    if one.part.devices is not None:
+        return one.part.makes and name in one.part.devices
+    return _makes(one.part.text, name)
+
+
+def _makes(text: str, name: str) -> bool:
+    """Whether commands make a device: it is added, or named where it is not only used."""
+    before = [text[: one.start()] for one in _occurrences(name, text)]
+    return any(MAKES.search(one) or not MENTIONED.search(one) for one in before)
+
+
+def files(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
+    """The files of all sources and units, and the scripts that they run, with those that these run."""
+    found = [(source, path) for source in sources for each in source.patterns for path in sorted(glob.glob(each))]
+    found += [(UNIT, path) for path in sorted(glob.glob(f"{UNITS}/*.service"))]
+    seen = {path for _, path in found}
+    for source, path in found:
+        yield source, path
+        if source.runs:
+            yield from _scripts(source, path, seen)
+
+
+def _scripts(source: Source, parent: str, seen: set[str]) -> Iterator[tuple[Source, str]]:
+    for path in RUN.findall(_commands(source, parent)):
+        if path not in seen and os.path.isfile(path) and path.startswith(OWN_SCRIPTS):
+            seen.add(path)
+            yield (script := _run_by(source, parent)), path
+            yield from _scripts(script, path, seen)
+
+
+def _commands(source: Source, path: str) -> str:
+    """The lines of a file that a boot uses, if it uses the file; without any, those that it could."""
+    parts = list(source.parts(path, read(path), ()))
+    return "\n".join(part.text for part in parts if not part.obstacle) or "\n".join(part.text for part in parts)
+
+
+def _run_by(source: Source, parent: str) -> Source:
+    """A script that a file of a source runs; by a shell, it need not be executable."""
+
+    def obstacle(path: str, text: str) -> Obstacle:
+        lines = _commands(source, parent)
+        parts = list(source.parts(parent, read(parent), ()))
+        by_shell = re.search(rf"\b(?:ba|da)?sh\s+(?:-\w+\s+)*{re.escape(path)}(?![\w.])|\.\s+{re.escape(path)}", lines)
+        own = parts[0].obstacle if parts and all(part.obstacle for part in parts) else None
+        return own or source.obstacle(parent, lines) or (None if by_shell else base.executed(path, text))
+
+    def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
+        running = [part for part in source.parts(parent, read(parent), ()) if path in part.text and not part.obstacle]
+        needs = [name for part in running for name in part.needs]
+        yield Part(text, needs=needs)
+
+    return Source(source.tool, (), obstacle, runs=False, parts=parts)
+
+
+def _cron(path: str, text: str) -> Obstacle:
+    users = re.findall(r"@reboot\s+(\S+)", text) if path.startswith("/etc/") else [os.path.basename(path)]
+    if "root" not in users and "sudo " not in text:
+        why = f"cron runs it as {users[0]}, who may not change interfaces"
+        return why, "sudo crontab -e    # move the line with @reboot there"
+    return None if base.enabled("crond.service") else base.started("cron.service")
+
+
+def _jobs(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
+    at_boot = at_reboot(text)
+    others = "\n".join(line for line in text.splitlines() if line not in at_boot.splitlines())
+    if at_boot:
+        yield Part(at_boot)
+    yield Part(others, obstacle=("cron does not run it at boot", "sudo crontab -e    # a line with @reboot"))
+
+
+def at_reboot(text: str) -> str:
+    """The lines of a crontab that cron runs at boot."""
+    return "\n".join(line for line in text.splitlines() if line.lstrip().startswith("@reboot"))
+
+
+def _rc_local(path: str, text: str) -> Obstacle:
+    if base.masked("rc-local.service"):
+        return "rc-local.service is masked", "sudo systemctl unmask rc-local.service"
+    return base.executed(path, text)
+
+
+def _nft(path: str, text: str) -> Obstacle:
+    included = [pattern for main in NFTABLES for pattern in INCLUDED.findall(read(main))]
+    if path not in NFTABLES and not any(fnmatch.fnmatch(path, pattern) for pattern in included):
+        return f"{NFTABLES[0]} does not include it", f"grep -n include {NFTABLES[0]}    # then include {path}"
+    return base.program("nftables.service", "nft", "nftables")
+
+
+def _iptables(path: str, text: str) -> Obstacle:
+    debian = path.startswith("/etc/iptables/")
+    return base.started("netfilter-persistent.service" if debian else "iptables.service")
+
+
+def firewalld(path: str, text: str) -> Obstacle:
+    """Why firewalld does not load a file of its own."""
+    return base.program("firewalld.service", "firewalld", "firewalld")
+
+
+CRON = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*")
+KINDS = ("*.netdev", "*.network", "*.netdev.d/*.conf", "*.network.d/*.conf")
+NETWORKD = [f"{networkd.FOLDER}/{each}" for each in KINDS]
+CONNECTIONS, SCRIPTS = "/etc/NetworkManager/system-connections/*", "/etc/NetworkManager/dispatcher.d/*"
+INTERFACES = (ifupdown.INTERFACES, f"{ifupdown.INTERFACES}.d/*")
+IFCFG = tuple(f"/etc/sysconfig/network-scripts/{kind}-*" for kind in ("ifcfg", "route", "route6", "rule", "rule6"))
+SOURCES = (
+    Source("systemd-networkd", NETWORKD, networkd.obstacle, parts=networkd.parts),
+    Source("ifupdown", INTERFACES, ifupdown.obstacle, runs=True, parts=ifupdown.parts),
+    Source("ifupdown", ("/etc/network/if-*.d/*",), ifupdown.script_obstacle, runs=True),
+    Source("netplan", ("/etc/netplan/*.yaml",), netplan.obstacle, parts=netplan.parts),
+    Source("NetworkManager", (CONNECTIONS,), network_manager.obstacle, parts=network_manager.parts),
+    Source("NetworkManager", (SCRIPTS,), network_manager.script_obstacle),
+    Source("network-scripts", IFCFG, network_manager.ifcfg_obstacle, parts=network_manager.ifcfg_parts),
+    Source("rc.local", ("/etc/rc.local", "/etc/rc.d/rc.local"), _rc_local, runs=True),
+    Source("cloud-init", ("/var/lib/cloud/scripts/per-boot/*",), base.executed, runs=True),
+    Source("cron", CRON, _cron, runs=True, parts=_jobs),
+)
+FIREWALLS = (
+    Source("nft", (*NFTABLES, "/etc/nftables/*.nft", "/etc/nftables.d/*", "/etc/*.nft"), _nft),
+    Source("iptables", ("/etc/iptables/rules.v4", "/etc/sysconfig/iptables"), _iptables),
+)
+UNIT = Source("systemd", (), units.obstacle, runs=True, parts=units.parts)

@@ -1,0 +1,84 @@
+"""
+Which stanzas of ifupdown a boot brings up.
+
+Sources: interfaces(5), and ifupdown's README on mappings.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import re
+from collections.abc import Iterator, Sequence
+
+from lab.agent.boot import base
+from lab.agent.boot import devices as boot_devices
+from lab.agent.boot.base import Obstacle, Part, read
+
+INTERFACES = "/etc/network/interfaces"
+SOURCED = re.compile(r"^\s*source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d", re.MULTILINE)
+DIRECTORY = re.compile(r"^\s*source-directory\s+(?:/etc/network/)?interfaces\.d", re.MULTILINE)
+BROUGHT = re.compile(r"^\s*(auto|allow-auto|allow-hotplug)\s+(.*)$", re.MULTILINE)
+STANZA = re.compile(r"^\s*iface\s+(\S+)(?:\s+\S+\s+(\S+))?", re.MULTILINE)
+PARTS = re.compile(r"^(?=\s*(?:iface|auto|allow-\S+|no-\S+|mapping|source\S*)\s)", re.MULTILINE)
+MAPPING = re.compile(r"^\s*mapping\s+(.*)$", re.MULTILINE)
+COMMAND = re.compile(r"^\s*(?:pre-up|up|post-up)\s.*$", re.MULTILINE)
+MAKING = re.compile(r"^\s*(?:bridge[_-]ports|bond[_-]|slaves\s|vlan[_-]raw)", re.MULTILINE)
+"""The settings by which ifupdown, with its packages, makes a device."""
+
+
+def obstacle(path: str, text: str) -> Obstacle:
+    """Why a boot does not read a file."""
+    if found := base.program("networking.service", "ifup", "ifupdown"):
+        return found
+    if path != INTERFACES and not SOURCED.search(main := read(INTERFACES)):
+        fix = f"echo 'source /etc/network/interfaces.d/*' | sudo tee -a {INTERFACES}"
+        return f"{INTERFACES} has no `source /etc/network/interfaces.d/*`", fix
+    if path != INTERFACES and DIRECTORY.search(main) and "." in path.rpartition("/")[2]:
+        folder, _, name = path.rpartition("/")
+        why = f"source-directory in {INTERFACES} leaves out names with a dot"
+        return why, f"sudo mv {path} {folder}/{name.replace('.', '-')}"
+    return None
+
+
+def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
+    """The stanzas: the settings of each, and its commands."""
+    every = "\n".join(map(read, [INTERFACES, *sorted(glob.glob(f"{INTERFACES}.d/*"))]))
+    brought, mapped = _brought(every), [name for line in MAPPING.findall(every) for name in line.split()]
+    for stanza in PARTS.split(text):
+        if not (head := STANZA.match(stanza)):
+            continue
+        logical, device = head[1], brought.get(head[1], head[1])
+        why: Obstacle = None
+        if logical not in brought:
+            why = f"it has no `auto {logical}`", f"echo 'auto {logical}' | sudo tee -a {path}"
+        elif any(fnmatch.fnmatch(device, pattern) for pattern in mapped):
+            said = f"a `mapping` has a script choose the stanza of {device}: cannot be determined"
+            why = said, f"grep -n -A9 mapping {path}"
+        commands = "\n".join(COMMAND.findall(stanza))
+        values = COMMAND.sub("", stanza)
+        # what a stanza's own commands make need not be there before
+        own = re.search(rf"pre-up.*\badd\b.*(?<![\w.]){re.escape(device)}(?![\w.])", commands)
+        makes = bool(MAKING.search(values))
+        yield Part(values, [device], makes=makes, obstacle=why)
+        yield Part(commands, obstacle=why, needs=() if own or makes else (device,))
+
+
+def _brought(text: str) -> dict[str, str]:
+    """The stanzas that a boot brings up, and their devices: of patterns and allow-hotplug, devices that it finds."""
+    given = [device.name for device in boot_devices.found()]
+    found: dict[str, str] = {}
+    for how, names in BROUGHT.findall(text):
+        for name in names.split():
+            pattern, _, logical = name.partition("=")
+            if pattern.startswith("/"):
+                devices = [one for one in given if fnmatch.fnmatch(one, pattern.split("/")[1])]
+            else:
+                devices = [pattern] if how != "allow-hotplug" or pattern in given else []
+            found.update({logical or device: device for device in devices})
+    return found
+
+
+def script_obstacle(path: str, text: str) -> Obstacle:
+    """Why a boot does not run one of ifupdown's scripts."""
+    return base.program("networking.service", "ifup", "ifupdown") or base.executed(path, text)

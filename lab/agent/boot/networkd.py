@@ -1,0 +1,108 @@
+"""
+Which files of systemd-networkd a boot uses, and for which devices: a .network file is for those that its [Match] takes.
+
+Sources: systemd.network(5), systemd.netdev(5).
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from lab.agent.boot import base
+from lab.agent.boot import devices as boot_devices
+from lab.agent.boot.base import ADDRESS, Obstacle, Part, read, settings
+from lab.agent.boot.devices import BootDevice
+
+FOLDER = "/etc/systemd/network"
+STACKED = ("Tunnel", "VXLAN")
+"""Kinds of section of a .netdev file whose device is made for a NIC, unless it is independent."""
+INDEPENDENT = re.compile(r"^Independent\s*=\s*(?:yes|true|1|on)\s*$", re.MULTILINE | re.IGNORECASE)
+
+
+def obstacle(path: str, text: str) -> Obstacle:
+    """Why a boot uses no file of networkd."""
+    return base.program("systemd-networkd.service", "systemd-networkd", "systemd")
+
+
+def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
+    """A file as a whole, or a drop-in, which counts as its file does."""
+    whole_path = path
+    if path.endswith(".conf"):
+        name = os.path.basename(os.path.dirname(path))[: -len(".d")]
+        whole_path = next((file for file in _all(name) if os.path.basename(file) == name), "")
+        if not whole_path:
+            yield Part(text, obstacle=(f"there is no {name}, which it adds to", ""))
+            return
+    content = whole(whole_path)
+    if condition := boot_devices.condition(settings(content, "Match")):
+        yield Part(text, obstacle=(f"its [Match]: {condition[0].replace('Condition', '', 1)}", condition[1]))
+    elif whole_path.endswith(".netdev"):
+        yield _netdev(whole_path, text, content)
+    else:
+        yield _network(whole_path, text, content, words)
+
+
+def whole(path: str) -> str:
+    """The text of a file with its drop-ins."""
+    drop_ins = [file for folder in boot_devices.FOLDERS for file in glob.glob(f"{folder}/{os.path.basename(path)}.d/*")]
+    return "\n".join(map(read, [path, *sorted(drop_ins, key=os.path.basename)]))
+
+
+def _all(name: str) -> list[str]:
+    return boot_devices.configuration(name[name.rfind(".") :])
+
+
+def _netdev(path: str, text: str, content: str) -> Part:
+    values = dict(settings(content, "NetDev"))
+    name, section = values.get("Name", ""), next((one for one in STACKED if f"[{one}]" in content), "")
+    if not name or not section or INDEPENDENT.search(content):
+        return Part(text, [name], makes=True)
+    wanted, given = re.compile(rf"^{section}\s*=\s*{re.escape(name)}\s*$", re.MULTILINE), boot_devices.found()
+    for file in _all(".network"):
+        other = whole(file)
+        if wanted.search(other) and any(_takes(file, other, device) for device in given):
+            return Part(text, [name], makes=True)
+    why = f"it has no Independent=yes, and no .network file of a NIC of this host has {section}={name}"
+    return Part(text, [name], obstacle=(why, f"sudo sed -i '/^\\[{section}\\]/a Independent=yes' {path}"))
+
+
+def _network(path: str, text: str, content: str, words: Sequence[str]) -> Part:
+    """A .network file with the devices that it configures: those that it takes, and no earlier file."""
+    match = settings(content, "Match")
+    devices = _devices(words)
+    # a device that something else makes is known by name alone
+    taken = {device.name: boot_devices.takes(match, device) for device in devices}
+    before = {device.name: _before(path, device) for device in devices if taken[device.name]}
+    if own := [name for name, file in before.items() if not file]:
+        return Part(text, own)
+    if before:
+        first = next(filter(None, before.values()))
+        renamed = f"{FOLDER}/00-{os.path.basename(path)}"
+        return Part(text, obstacle=(f"{first} matches the same device and comes first", f"sudo mv {path} {renamed}"))
+    said = ", ".join(f"{key}={value}" for key, value in match)
+    shown = f"grep -n -A9 '^.Match' {path}    # then correct it"
+    if None in taken.values():
+        return Part(text, obstacle=(f"whether a device has {said} at boot cannot be determined", shown))
+    return Part(text, obstacle=(f"no device of this host has {said}, which its [Match] wants", shown))
+
+
+def _devices(words: Sequence[str]) -> list[BootDevice]:
+    """The devices that there may be at boot."""
+    made = boot_devices.netdevs({path: whole(path) for path in _all(".netdev")})
+    found = {device.name: device for device in (*made, *boot_devices.found())}
+    return [*found.values(), *(BootDevice(word) for word in words if word not in found and not ADDRESS.fullmatch(word))]
+
+
+def _before(path: str, device: BootDevice) -> str:
+    """The file by which networkd configures a device instead: the first by name that takes it."""
+    files = _all(".network")
+    earlier = files[: files.index(path)] if path in files else []
+    return next((file for file in earlier if _takes(file, whole(file), device)), "")
+
+
+def _takes(path: str, content: str, device: BootDevice) -> bool:
+    match = settings(content, "Match")
+    return bool(match) and boot_devices.takes(match, device) is True and boot_devices.condition(match) is None

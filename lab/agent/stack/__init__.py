@@ -1,0 +1,5 @@
+"""
+Readings of a network stack: each asks the kernel and changes nothing.
+
+Not here: changes (`lab.agent.changes`), and firewalls (`lab.agent.firewall`).
+"""

@@ -1,0 +1,5 @@
+"""
+What commands ask of live hosts (`--hosts=`).
+
+Not here: the arguments of the commands.
+"""

@@ -1,0 +1,53 @@
+"""What `overcast plan --hosts=` takes from live hosts: their addresses, their NICs and the cloud; nothing changes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+
+from lab.boot.hosts import NamedHost
+from lab.checkup import live_host
+from lab.checkup.live_host import LiveHost
+from lab.clouds import firmware
+from lab.errors import EnvironmentProblem
+from lab.machines.live import hosts, ssh
+from lab.machines.live.ssh_link import Login
+
+TIME = 20.0
+"""Seconds that reading may take."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """Hosts in the order of `--hosts`, the smallest MTU of their NICs, and the cloud that the first one is in."""
+
+    hosts: tuple[NamedHost, ...] = ()
+    mtu: int | None = None
+    cloud: str = ""
+
+
+def read(arguments: argparse.Namespace) -> Live:
+    """EnvironmentProblem for an unreachable host, or one whose address on the cloud's network is unknown."""
+    specs = hosts.parse(arguments.hosts)
+    connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
+    try:
+        connected.all()
+        looked = live_host.look(connected.machines, specs, time.monotonic() + TIME)
+    finally:
+        connected.close()
+    found = []
+    for spec in specs:
+        host = looked[spec.role]
+        if not isinstance(host, LiveHost):
+            raise host
+        if host.nic is None or host.address is None:
+            raise EnvironmentProblem(
+                f"{spec.text}: its address on the cloud's network cannot be detected: it has no default route",
+                remedy="give the addresses: --hub=NAME=ADDRESS --spokes=NAME=ADDRESS,...",
+            )
+        found.append(NamedHost(spec.host, host.address, host.nic.name))
+    first = looked[specs[0].role]
+    sighted = firmware.detect(first.details["dmi"]) if isinstance(first, LiveHost) else None
+    mtus = [host.nic.mtu for host in looked.values() if isinstance(host, LiveHost) and host.nic]
+    return Live(tuple(found), min(mtus), sighted.provider.name if sighted else "")

@@ -1,0 +1,160 @@
+"""Rules of routing: multicast to the overlay, the overlay not to itself, and nothing in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+
+from lab.diagnose.rules.host.routing_tables import in_vrf
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import MULTICAST, Finding
+from lab.overlay import commands
+from lab.stack.records import Route
+
+ELSEWHERE = "198.51.100.1"  # an address that only a default route covers (RFC 5737)
+GROUPS = ("224.1.1.1", "232.1.1.1", "239.195.255.255")  # one of each part that people use (RFC 5771)
+
+
+def multicast(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """Every host routes the whole multicast range to its overlay device."""
+    if host.device is None or not host.device.up or in_vrf(host, host.plan.device):
+        return
+    device = host.plan.device
+    tried = dict.fromkeys([*GROUPS, *(exchange.to for exchange in scene.trial.of("group"))])
+    astray = [group for group in tried if not _to_groups(host.seen.route_to(group), device)]
+    if not astray:
+        route = host.seen.route_to(GROUPS[0])
+        if route is not None and route.src not in (None, host.plan.address()):
+            yield host.declared("multicast-source-foreign", device, to=route.to, source=route.src)
+        return
+    own = [route.to for route in host.seen.routes if route.dev == device and route.to.subnet_of(MULTICAST)]
+    if not own and host.plan.overlay.ip not in (one.ip for one in host.seen.addresses_of(device)):
+        return  # it went with the last address, and comes back with it (`addresses`)
+    taken = host.seen.route_to(astray[0])
+    if taken is not None and taken.to.subnet_of(MULTICAST):
+        others = [one for one in host.seen.routes if one.to.subnet_of(MULTICAST) and not _to_groups(one, device)]
+        again = " ; ".join([*map(_delete, others), commands.route(scene.topology, host.plan)])
+        found = f"ip route: {taken.to} {_words(taken)}, for {astray[0]}"
+        yield host.declared("multicast-route-elsewhere", taken.dev or device, found, again)
+    else:
+        found = f"ip route get {astray[0]}: {f'dev {taken.dev}' if taken else 'unreachable'}"
+        code = "multicast-route-narrow" if own else "multicast-route-missing"
+        yield host.declared(code, device, found, groups=MULTICAST)
+
+
+def _to_groups(route: Route | None, device: str) -> bool:
+    """Whether what is sent to a group goes out of the device as multicast: a gateway gets it alone, as unicast."""
+    if route is None or route.type not in ("unicast", "multicast") or route.dev != device:
+        return False
+    # a default route serves for groups, without its gateway (net/ipv4/route.c)
+    return route.via is None or route.to.prefixlen < MULTICAST.prefixlen
+
+
+def overlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """Every host reaches the others' overlay addresses by its overlay device."""
+    if host.device is None or not host.device.up or in_vrf(host, host.plan.device):
+        return
+    if host.plan.overlay not in host.seen.addresses_of(host.plan.device):
+        return  # the route comes with the address and its prefix: `addresses.overlay_address`
+    reported: set[object] = set()
+    for other in scene.hosts.values():
+        if other is host or any(address.ip == other.plan.overlay.ip for _, address in host.seen.addresses):
+            continue
+        route = host.seen.route_to(other.plan.address())
+        key = (route.to, route.dev, route.type) if route else None
+        by_itself = route is not None and (route.dev, route.type, route.via) == (host.plan.device, "unicast", None)
+        if by_itself or key in reported:
+            continue
+        reported.add(key)
+        network = host.plan.overlay.network
+        again = f"ip route replace {network} dev {host.plan.device} src {host.plan.address()}"
+        # a route to less than the overlay, or another one to it, has to go
+        narrower = route is not None and route.to.prefixlen >= network.prefixlen
+        steps = [*([_delete(route)] if route and narrower else [])]
+        steps += [again] if not narrower or (route and route.to == network) else []
+        found = f"ip route: {route.to} {_words(route)}" if route else "no route"
+        found = f"{found}, for {other.name} {other.plan.address()}"
+        yield host.declared("overlay-route-elsewhere", host.plan.device, found, " ; ".join(steps))
+
+
+def underlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """The way to a tunnel's remote does not lead through a tunnel, nor by a gateway where it is a neighbour."""
+    if scene.topology.native:
+        return
+    overlays = scene.topology.devices(host.name)
+    network = host.plan.underlay.network
+    connected = f"{network} dev {host.plan.nic} src {host.plan.address('underlay')}"
+    for other in scene.hosts.values():
+        if other is host:
+            continue
+        tunnelled = other.name in scene.topology.peers(host.name)
+        remote = other.plan.address("underlay")
+        nic = host.nic
+        if (nic is None and scene.planned) or (nic is not None and (not nic.up or in_vrf(host, nic.name))):
+            continue  # which another rule reports
+        if scene.planned and host.plan.underlay.ip not in (one.ip for _, one in host.seen.addresses):
+            continue  # the routes went with it, and come back with it (`addresses`)
+        route = host.seen.route_to(remote)
+        gateway = None if other.plan.underlay.ip in network else str(network.network_address + 1)
+        if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
+            continue  # spokes need no way to each other but the hub
+        if route is None or route.type != "unicast":
+            found = (f"{route.type} {route.to}" if route else "no route") + f" for {remote} ({other.name})"
+            fix = _delete(route) if route else f"ip route replace {connected}"
+            yield host.declared("underlay-route-missing", host.plan.nic, found, fix)
+        elif route.dev in overlays:
+            found = f"ip route: {route.to} dev {route.dev}, for {remote}"
+            yield host.declared("recursive-routing", str(route.dev), found, _delete(route))
+        elif scene.planned and (route.dev, route.via) != (host.plan.nic, gateway):
+            direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
+            taken = route.to.prefixlen > network.prefixlen or (route not in direct and direct)
+            by = f"via {gateway}" if gateway else "directly"
+            found = f"ip route: {route.to} {_words(route)}; expected {other.name} {by} on {host.plan.nic}"
+            fix = _delete(route) if taken else f"ip route replace {connected}"
+            fix = fix if route.to.prefixlen or not gateway else commands.default_route(host.plan)
+            yield host.declared("underlay-detour", str(route.dev), found, fix)
+
+
+def narrow(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """No route of the overlay, or to the other end of a tunnel, allows less than its device."""
+    plan = host.plan
+    ends = [IPv4Network(other.plan.address("underlay")) for other in scene.hosts.values() if other is not host]
+    own = {plan.overlay.network: plan.address(), plan.underlay.network: plan.address("underlay")}
+    for route in host.seen.routes:
+        device = host.seen.devices.get(route.dev or "")
+        if device is None or not route.mtu or route.mtu >= device.mtu or not route.to.prefixlen:
+            continue
+        to_an_end = device.name == plan.nic and any(end.subnet_of(route.to) for end in ends)
+        if device.name != plan.device and not to_an_end:
+            continue
+        source = f" src {own[route.to]}" if route.to in own else ""
+        wanted = route.to in own or route.to == scene.topology.multicast_route
+        found = f"ip route: {route.to} dev {device.name} mtu {route.mtu}; the device has {device.mtu}"
+        fix = f"ip route replace {route.to} dev {device.name}{source}" if wanted else _delete(route)
+        yield host.declared("route-mtu", device.name, found, fix)
+
+
+def default(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """The default route does not lead into the overlay."""
+    if scene.topology.native:
+        return
+    route = host.seen.route_to(ELSEWHERE)
+    if route is not None and route.dev == host.plan.device:
+        again = f"{_delete(route)} && {commands.default_route(host.plan)}"
+        yield host.declared("default-by-overlay", route.dev, fix=again)
+
+
+def _words(route: Route) -> str:
+    if route.type != "unicast":
+        return f"to {route.type}"
+    if route.dev is None:
+        return "by several next hops"
+    return (f"via {route.via} " if route.via else "") + f"dev {route.dev}"
+
+
+def _delete(route: Route) -> str:
+    metric = f" metric {route.metric}" if route.metric else ""
+    device = f" dev {route.dev}" if route.dev and route.type == "unicast" and not route.nhid else ""
+    via = f" via {route.via}" if route.via and not route.nhid else ""
+    tos = f" tos {route.tos:#x}" if route.tos else ""
+    return f"ip route del {route.to}{tos}{via}{device}{metric}"

@@ -1,0 +1,177 @@
+"""Rules of bridges between tunnels: the bridge, its ports and what they may carry, and loops of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+from lab.diagnose.scene import HostScene, Scene
+from lab.model import Finding
+from lab.overlay import commands
+from lab.overlay.recognition.readback import Device
+
+FORWARDING = 3  # the state as bridge(8) takes it
+
+
+def bridge(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
+    """Every bridge between tunnels is there, up, and forwards what it must and nothing more."""
+    device, topology, name = bridging.device, scene.topology, bridging.plan.device
+    wanted = topology.bridge_mac(bridging.plan)
+    if device is None or device.kind != "bridge":
+        # a tunnel that is missing too is made a port when it is made
+        joined = [port for port in topology.ports(bridging.name) if port in bridging.seen.devices]
+        pinned = f"address {wanted} " if scene.planned and wanted else ""
+        ports = "".join(f"ip link set {port} up master {name} && " for port in joined)
+        made = f"ip link add {name} {pinned}type bridge && {ports}ip link set {name} up"
+        placed = commands.placed(topology, bridging.plan)
+        yield bridging.declared(
+            "bridge-missing", name, fix=f"{made} && {placed}", devices=", ".join(bridging.seen.devices)
+        )
+        return
+    if not device.up:
+        yield bridging.declared("bridge-down", device.name, route=commands.route(topology, bridging.plan))
+    cut = any(loss.stage == "forwarding" for loss in scene.losses)
+    vlans = _untagged(bridging, device)
+    # frames of one VLAN pass between the bridge and all of its ports
+    parted = "" in vlans.values() or len(set(vlans.values())) > 1
+    if device.details.get("vlan_filtering") and (scene.planned or cut) and parted:
+        listed = ", ".join(f"{port} {each or 'none'}" for port, each in vlans.items())
+        yield bridging.declared("vlan-filtering", name, vlans=listed)
+    if scene.planned and wanted and device.mac != wanted:
+        yield bridging.declared("bridge-mac-not-pinned", device.name, mac=device.mac, expected=wanted)
+
+
+def _untagged(host: HostScene, bridge: Device) -> dict[str, str]:
+    """The VLANs whose frames a bridge and its ports take and give without a tag."""
+    vlans = [one for one in host.readings["vlans"] if one.pvid and one.untagged]
+    names = [bridge.name, *(port.name for port in host.seen.ports_of(bridge.name))]
+    return {name: ", ".join(str(one.vid) for one in vlans if one.dev == name) for name in names}
+
+
+def ports(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
+    """Every tunnel of a host with a bridge is a port of it and does what a port does."""
+    if bridging.device is not None and bridging.device.kind == "bridge":  # `bridge-missing` makes them ports
+        for peer in scene.topology.peers(bridging.name):
+            if (port := scene.end(bridging, peer)) is not None:
+                yield from _port(scene, bridging, port, peer)
+
+
+def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Finding]:
+    bridge = host.plan.device
+    if port.master != bridge:
+        summary = f"{host.name} {port.name}, the tunnel to {peer}, is not a port of {bridge}"
+        isolated = f" && bridge link set dev {port.name} isolated on" if host.plan.isolated else ""
+        fix = f"ip link set {port.name} master {bridge}{isolated}"
+        yield host.finding("port-not-bridged", port.name, summary, f"its master is {port.master or 'none'}", fix)
+        return
+    state = port.port.state if port.port else "forwarding"
+    # a port that is down is disabled for that reason alone, which another rule names
+    blocked = "blocking" if port.name in scene.topology.idle_ports(host.name) else "forwarding"
+    if state in ("forwarding", blocked) or not port.up or not (host.device and host.device.up):
+        return
+    stp = bool(host.device.details.get("stp_state"))
+    if stp and state != "disabled" and scene.topology.bridge_data.get("stp_state"):  # without it a loop is closed
+        return
+    # a port that is protodown is disabled whatever state it is given
+    fix = f"ip link set {host.plan.device} type bridge stp_state 0 && " if stp else ""
+    enabled = f"bridge link set dev {port.name} state {FORWARDING}"
+    fix += f"ip link set {port.name} protodown off" if port.protodown else enabled
+    found = f"port state {state}, STP {'on' if stp else 'off'}" + (", protodown on" if port.protodown else "")
+    yield host.declared("port-blocked", port.name, found, fix)
+
+
+def strangers(scene: Scene, hub: HostScene) -> Iterator[Finding]:
+    """Ports that are no tunnels of the overlay."""
+    bridge = scene.topology.bridge
+    for port in hub.seen.ports_of(bridge):
+        if (
+            port.name in scene.topology.ports(hub.name)
+            or port.tunnel is not None
+            or not (scene.planned or port.name == hub.plan.nic)
+        ):
+            continue
+        yield hub.declared("stray-port", port.name, f"{port.kind or 'a NIC'}, master {bridge}")
+
+
+def forwarding_entries(scene: Scene, hub: HostScene) -> Iterator[Finding]:
+    """No static entry of the forwarding table holds a spoke's MAC on another port, or for the hub's own (permanent)."""
+    owners = {spoke.device.mac: spoke for spoke in scene.spokes if spoke.device is not None}
+    if hub.device is not None:
+        owners.setdefault(hub.device.mac, hub)
+    own = {device.mac for device in hub.seen.devices.values()}
+    for entry in hub.readings["fdb"]:
+        owner = owners.get(entry.lladdr)
+        port = entry.dev
+        if owner is None or not entry.master or entry.state == "learned":
+            continue
+        right = hub.plan.device if owner is hub else scene.topology.port(hub.name, owner.name)
+        # what a permanent one holds, the bridge takes for itself
+        if entry.lladdr in own if entry.state == "permanent" else port == right:
+            continue
+        # the bridge's own entry had to make room for it
+        again = f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is hub else ""
+        yield hub.declared("fdb-static-wrong", str(port), mac=entry.lladdr, owner=owner.name, right=right, again=again)
+
+
+class BridgedEnd(NamedTuple):
+    """One end of a tunnel that is a port of a bridge."""
+
+    host: HostScene
+    device: Device
+
+    @property
+    def bridge(self) -> tuple[str, str]:
+        return self.host.name, str(self.device.master)
+
+    def __str__(self) -> str:
+        return f"{self.host.name} {self.device.name} (port of {self.device.master})"
+
+
+def loops(scene: Scene) -> Iterator[Finding]:
+    """A tunnel between two bridges that are joined without it: what is broadcast goes round for ever."""
+    joined: dict[tuple[str, str], tuple[str, str]] = {}
+    counts = [each.copies(name).values() for each in scene.trial.exchanges for name in each.receivers]
+    copies = f"a datagram of the trial was received up to {max(map(max, filter(None, counts)), default=0)} times"
+    for near, far in sorted(_links(scene), key=lambda ends: not all(_planned(scene, end) for end in ends)):
+        one, other = _root(joined, near.bridge), _root(joined, far.bridge)
+        if one != other:
+            joined[one] = other
+        elif not (_runs_stp(near) or _runs_stp(far)):
+            name, found = near.device.name, f"{near} to {far}, both without STP; {copies}"
+            summary = f"{near.host.name} {name} closes a loop: {far.host.name} is reachable without it, too"
+            yield near.host.finding("loop", name, summary, found, f"ip link del {name}")
+
+
+def _links(scene: Scene) -> Iterator[tuple[BridgedEnd, BridgedEnd]]:
+    """The tunnels whose both ends are up and ports of a bridge, each once."""
+    ends = [
+        BridgedEnd(host, device)
+        for host in scene.hosts.values()
+        for device in host.seen.tunnels()
+        if device.up and device.port is not None and not device.flag("isolated")  # such ports forward nothing to others
+    ]
+    return ((near, far) for near, far in combinations(ends, 2) if _meet(near, far))
+
+
+def _meet(near: BridgedEnd, far: BridgedEnd) -> bool:
+    here, there = near.device.tunnel, far.device.tunnel
+    if here is None or there is None or (here.kind, here.vni) != (there.kind, there.vni):
+        return False
+    addressed = (here.remote, there.remote) == (far.host.plan.endpoint, near.host.plan.endpoint)
+    return addressed and here.output_key == there.input_key
+
+
+def _planned(scene: Scene, end: BridgedEnd) -> bool:
+    return end.device.name in scene.topology.ports(end.host.name)
+
+
+def _root(joined: dict[tuple[str, str], tuple[str, str]], bridge: tuple[str, str]) -> tuple[str, str]:
+    while bridge in joined:
+        bridge = joined[bridge]
+    return bridge
+
+
+def _runs_stp(end: BridgedEnd) -> bool:
+    bridge = end.host.seen.devices.get(str(end.device.master))
+    return bridge is not None and bool(bridge.details.get("stp_state"))

@@ -1,0 +1,5 @@
+"""
+A run as text: its progress, what was delivered, and its answer.
+
+Not here: files of results (`reports.files`).
+"""

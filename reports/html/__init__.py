@@ -1,0 +1,5 @@
+"""
+A run as a page that is read offline.
+
+Not here: Allure's own pages (`reports.allure`).
+"""
