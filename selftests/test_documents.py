@@ -30,7 +30,7 @@ DOCUMENTS = (
 GUIDES = tuple(path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "requirements.md"))
 
 FINDERS = (
-    *sorted((ROOT / "lab/diagnose/rules").glob("*.py")),
+    *sorted((ROOT / "lab/diagnose/rules").rglob("*.py")),
     ROOT / "lab/diagnose/explain.py",
     ROOT / "lab/diagnose/parameters.py",
     ROOT / "lab/overlay/recognition/incomplete.py",

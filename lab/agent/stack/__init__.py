@@ -1,5 +1,5 @@
 """
-Readings of a network stack: each asks the kernel and changes nothing.
+Readings of a network stack: each queries the kernel and changes nothing.
 
 Not here: changes (`lab.agent.changes`), and firewalls (`lab.agent.firewall`).
 """
