@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from lab.diagnose.trial import GRACE, few, joined
+from lab.diagnose.senders import GRACE, few, joined
 from lab.errors import EnvironmentProblem, OvercastError
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host

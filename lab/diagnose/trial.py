@@ -10,13 +10,13 @@ live hosts bear it too.
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lab import tunnel_packets
 from lab.diagnose.groups import UDP_HEADERS
+from lab.diagnose.senders import BURST, GRACE, call_all, few, joined
 from lab.errors import CheckFailed, FramesLost, OvercastError, RootNeeded
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
@@ -31,17 +31,13 @@ from lab.probes.payloads import tag_of, unique
 from lab.probes.ping.echo import Answers
 from lab.underlay.fabric import FABRIC
 
-BURST = 12  # datagrams: one lost by chance is distinguished from a leg that loses all
 LARGE_BURST = 3
 CONTROL_TTL = 64
 FEW = 3
 FRAGMENT = 400  # octets beyond what one packet takes
 HEAD = 192  # octets of a frame that are kept: headers, those of a tunnel too, and what marks a payload
-MOST_SENDERS = 4
-MOST_SUSPECTS = 2
 GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part except 239/8 (RFC 5771); unassigned
 FEW_OCTETS = 64
-GRACE = 0.2  # seconds, as `fences.GRACE`; a diagnosis may be less patient than a verdict
 
 Listen = Callable[..., Listening]
 ExchangeKind = Literal[
@@ -160,6 +156,7 @@ def unforwarded(pings: Sequence[Answers], hub: str) -> list[tuple[str, str]]:
 
 def run(lab: Lab, groups: Sequence[str] = (), apart: Sequence[Mapping[str, int]] = ()) -> Trial:
     """Runs every exchange, one after the other; `groups` and what is `apart` are tried in addition to the usual."""
+    call_all(lab)
     senders = few(lab)
     tried = tuple(dict.fromkeys([*GROUPS, *groups]))
     if lab.topology.native:
@@ -202,25 +199,6 @@ def _to_others(lab: Lab, listen: Listen, sender: Host, apart: Sequence[Mapping[s
         yield from burst("named broadcast", named=named)
         # rules of routing do not decide on broadcast
         yield from burst("multicast" if native else "group", named=named)
-
-
-def few(lab: Lab) -> list[Host]:
-    """All hosts; of many the first and the last, who stand for the others, and those that a test just lost most of."""
-    every = list(lab.hosts.values())
-    if len(every) <= MOST_SENDERS:
-        return every
-    few = [*every[: MOST_SENDERS - 1], every[-1]]
-    lost = Counter(name for listening in lab.ended for pair in listening.lost() for name in pair)
-    worst = [lab[name] for name, _ in lost.most_common(MOST_SENDERS) if name in lab.hosts]
-    return [*few, *(host for host in worst if host not in few)][: MOST_SENDERS + MOST_SUSPECTS]
-
-
-def joined(lab: Lab, among: Sequence[Host]) -> list[tuple[Host, Host]]:
-    """The pairs of these hosts that a tunnel joins, both ways."""
-    names = {host.name for host in among}
-    hops = [hop for tunnel in lab.topology.tunnels for hop in tunnel.hops]
-    ends = [(hop.start.host, hop.end.host) for hop in hops]
-    return [(lab[one], lab[other]) for one, other in ends if {one, other} <= names]
 
 
 def _full_size(lab: Lab, sender: Host) -> int:

@@ -137,7 +137,7 @@ def _in(lab: BuiltLab, fault: Fault) -> Diagnosed:
 
 def _explained(lab: BuiltLab) -> tuple[Scene, tuple[Finding, ...]]:
     lab.forget_neighbours()
-    seen = scene.gather(recordings.as_after_a_test(bridged_addresses.with_bridges(lab)))
+    seen = scene.gather(bridged_addresses.with_bridges(lab))
     return seen, explain(seen)
 
 

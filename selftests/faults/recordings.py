@@ -26,7 +26,6 @@ from lab.bundles.bundle import Case
 from lab.clouds.providers import provider
 from lab.diagnose import scene
 from lab.diagnose.scene import Scene
-from lab.diagnose.trial import MOST_SENDERS
 from lab.errors import OvercastError
 from lab.faults import catalogue
 from lab.faults.fault import Fault
@@ -119,7 +118,7 @@ def _recorded(machine: Machine, kind: str, fault: Fault | None) -> str:
             with laboratory.build(machine, topology, Underlay(cloud_of(fault), routers)) as lab:
                 if fault:
                     fault.inject(lab)
-                seen = scene.gather(as_after_a_test(bridged_addresses.with_bridges(lab)))
+                seen = scene.gather(bridged_addresses.with_bridges(lab))
         except OvercastError as problem:  # it cannot be made in such a lab
             tried.append(str(problem))
             continue
@@ -129,14 +128,6 @@ def _recorded(machine: Machine, kind: str, fault: Fault | None) -> str:
         tried.append(repr([(one.code, one.node, one.interface) for one in case.findings()]))
     print(f"{fault and fault.name} is named in no lab: {tried}", file=sys.stderr)  # noqa: T201  a command
     return ""
-
-
-def as_after_a_test(lab: BuiltLab) -> BuiltLab:
-    """A test has failed before a diagnosis: of many hosts, those that it lost packets to are looked at."""
-    for host in lab.hosts.values() if len(lab.hosts) > MOST_SENDERS else ():
-        with lab.listen(lab.others(host)):
-            host.udp.send(to=lab.everyone, lost_if_refused=True)
-    return lab
 
 
 def _in_order(seen: Scene) -> Scene:

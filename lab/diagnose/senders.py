@@ -1,0 +1,50 @@
+"""The hosts that a trial sends from: all; of many, those that stand for the others and those that lose most."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+
+from lab.errors import OvercastError
+from lab.groups import ORGANIZATION, fresh
+from lab.host import Host
+from lab.laboratory import Lab
+from lab.probes.payloads import unique
+
+BURST = 12  # datagrams: one lost by chance is distinguished from a leg that loses all
+MOST_SENDERS = 4
+MOST_SUSPECTS = 2
+GRACE = 0.2  # seconds, as `fences.GRACE`; a diagnosis may be less patient than a verdict
+
+
+def call_all(lab: Lab) -> None:
+    """Of many hosts, every one sends bursts to all others, so that `few` has those that lose most."""
+    if len(lab.hosts) <= MOST_SENDERS:
+        return
+    for group in (None, fresh(ORGANIZATION))[lab.topology.native :]:
+        with (
+            contextlib.suppress(OSError, OvercastError),  # a host that cannot join or bind
+            lab.listen(lab.plans, group=group, grace=GRACE, patience=None),
+        ):
+            for host in lab.hosts.values():
+                host.udp.send([unique() for _ in range(BURST)], to=group or lab.everyone, lost_if_refused=True)
+
+
+def few(lab: Lab) -> list[Host]:
+    """All hosts; of many the first and the last, who stand for the others, and those that a test just lost most of."""
+    every = list(lab.hosts.values())
+    if len(every) <= MOST_SENDERS:
+        return every
+    few = [*every[: MOST_SENDERS - 1], every[-1]]
+    lost = Counter(name for listening in lab.ended for pair in listening.lost() for name in pair)
+    worst = [lab[name] for name, _ in lost.most_common(MOST_SENDERS) if name in lab.hosts]
+    return [*few, *(host for host in worst if host not in few)][: MOST_SENDERS + MOST_SUSPECTS]
+
+
+def joined(lab: Lab, among: Sequence[Host]) -> list[tuple[Host, Host]]:
+    """The pairs of these hosts that a tunnel joins, both ways."""
+    names = {host.name for host in among}
+    hops = [hop for tunnel in lab.topology.tunnels for hop in tunnel.hops]
+    ends = [(hop.start.host, hop.end.host) for hop in hops]
+    return [(lab[one], lab[other]) for one, other in ends if {one, other} <= names]
