@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
 from typing import Any
 
 from lab import tunnels
@@ -74,8 +74,8 @@ class ConfiguredNode:
     broadcasts: frozenset[str]
     sysctls: Mapping[str, str | None]
     addresses6: Sequence[tuple[str, IPv6Interface]] = ()
-    routes6: Sequence[tuple[IPv6Network, str]] = ()
-    """Destination and device of every route of IPv6 in the main table."""
+    routes6: Sequence[Route] = ()
+    """The routes of IPv6 in the main table; `routes` are those of IPv4."""
     floods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By VXLAN device, where its forwarding table floods to."""
     vrrp: bool = False
@@ -113,24 +113,15 @@ class ConfiguredNode:
         return [device for device in self.devices.values() if device.master == bridge]
 
     def route_to(self, address: str) -> Route | None:
-        """
-        The route of the main table that is taken: the longest match, of equal ones that with the lowest metric.
-
-        None too for an address of IPv6, of whose routes only the device is known (`device_to`).
-        """
-        if ":" in address:
-            return None
-        target = IPv4Network(address)
-        matching = [route for route in self.routes if target.subnet_of(route.to)]
-        return max(matching, key=lambda route: (route.to.prefixlen, -route.metric), default=None)
+        """The route of the main table that is taken: the longest match, of equal ones that with the lowest metric."""
+        routes = self.routes6 if ":" in address else self.routes
+        matching = [route for route in routes if ip_address(address) in ip_network(route.dst)]
+        return max(matching, key=lambda route: (route.prefixlen, -route.metric), default=None)
 
     def device_to(self, address: str) -> str | None:
-        """The device that the route to an address of IPv4 or IPv6 leads out of."""
-        if ":" not in address:
-            route = self.route_to(address)
-            return route.dev if route else None
-        matching = [(to.prefixlen, device) for to, device in self.routes6 if IPv6Address(address) in to]
-        return max(matching, default=(0, None))[1]
+        """The device that the route to an address leads out of."""
+        route = self.route_to(address)
+        return route.dev if route else None
 
 
 def read(nodes: Sequence[Node]) -> dict[str, ConfiguredNode]:
@@ -171,7 +162,7 @@ def seen(name: str, readings: Mapping[str, Sequence[Any]], sysctls: Mapping[str,
         addresses6=[
             (str(one.dev), IPv6Interface(f"{one.local}/{one.prefixlen}")) for one in addresses if one.family == "inet6"
         ],
-        routes6=[(IPv6Network(route.dst), route.dev) for route in main if route.family == "inet6" and route.dev],
+        routes6=[route for route in main if route.family == "inet6"],
         floods=_floods(readings.get("fdb", ())),
     )
 

@@ -175,16 +175,30 @@ def _overlay_devices(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
 
 
 def neighbours(scene: Scene) -> Iterator[Finding]:
-    """No permanent neighbour entry gives another host's overlay address a MAC that it does not have."""
-    macs = {str(host.plan.overlay.ip): host.device.mac for host in scene.hosts.values() if host.device is not None}
-    nics = {host.name: host.nic for host in scene.hosts.values()}
-    if scene.planned and scene.underlay.routers == 0:
-        macs.update({str(host.plan.underlay.ip): nic.mac for host in scene.hosts.values() if (nic := nics[host.name])})
+    """No permanent neighbour entry gives another host's address a MAC that it does not have."""
     for host in scene.hosts.values():
+        macs = _macs(scene, host)
         for entry in host.readings["neighbours"]:
-            address, mac, device = entry.dst, entry.lladdr, str(entry.dev)
-            if not entry.fixed or address not in macs or mac == macs[address]:
+            expected, device = macs.get(entry.dst), str(entry.dev)
+            if not entry.fixed or expected in (None, entry.lladdr):
                 continue
             if not host.seen.devices[device].arp:
                 continue  # the kernel's own entry for a device without ARP
-            yield host.declared("neighbour-wrong", device, address=address, mac=mac, expected=macs[address])
+            # a network without multicast resolves no IPv6 neighbour
+            kept = f"ip neigh replace {entry.dst} lladdr {expected} dev {device} nud permanent"
+            fix = kept if ":" in entry.dst else f"ip neigh del {entry.dst} dev {device}"
+            found = f"permanent neighbour {entry.dst} lladdr {entry.lladdr} dev {device}; the correct MAC is {expected}"
+            yield host.declared("neighbour-wrong", device, found, fix)
+
+
+def _macs(scene: Scene, host: HostScene) -> dict[str, str]:
+    """The MACs of the other hosts' addresses; a live cloud may have a router answer for a NIC that can be reached."""
+    cut = {loss.missing.node for loss in scene.losses if (loss.stage, loss.node) == ("cloud", host.name)}
+    found = {}
+    for other in scene.hosts.values():
+        if other.device is not None:
+            found[other.plan.address()] = other.device.mac
+        near = other.plan.underlay.ip in host.plan.underlay.network and (scene.planned or other.name in cut)
+        if other.nic is not None and near:
+            found |= dict.fromkeys((other.plan.address("underlay"), other.plan.endpoint), other.nic.mac)
+    return found

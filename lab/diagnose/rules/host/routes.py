@@ -79,40 +79,44 @@ def overlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
 
 def underlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The way to a tunnel's remote does not lead through a tunnel, nor by a gateway where it is a neighbour."""
-    if scene.topology.native:
+    nic = host.nic
+    if scene.topology.native or (nic is None and scene.planned):
         return
-    overlays = scene.topology.devices(host.name)
-    network = host.plan.underlay.network
-    connected = f"{network} dev {host.plan.nic} src {host.plan.address('underlay')}"
+    if nic is not None and (not nic.up or in_vrf(host, nic.name)):
+        return  # which another rule reports
+    if scene.planned and host.plan.underlay.ip not in (one.ip for _, one in host.seen.addresses):
+        return  # the routes went with it, and come back with it (`addresses`)
     for other in scene.hosts.values():
-        if other is host:
-            continue
-        tunnelled = other.name in scene.topology.peers(host.name)
-        remote = other.plan.address("underlay")
-        nic = host.nic
-        if (nic is None and scene.planned) or (nic is not None and (not nic.up or in_vrf(host, nic.name))):
-            continue  # which another rule reports
-        if scene.planned and host.plan.underlay.ip not in (one.ip for _, one in host.seen.addresses):
-            continue  # the routes went with it, and come back with it (`addresses`)
-        route = host.seen.route_to(remote)
-        gateway = None if other.plan.underlay.ip in network else str(network.network_address + 1)
-        if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
-            continue  # spokes need no way to each other but the hub
-        if route is None or route.type != "unicast":
-            found = (f"{route.type} {route.to}" if route else "no route") + f" for {remote} ({other.name})"
-            fix = _delete(route) if route else f"ip route replace {connected}"
-            yield host.declared("underlay-route-missing", host.plan.nic, found, fix)
-        elif route.dev in overlays:
-            found = f"ip route: {route.to} dev {route.dev}, for {remote}"
-            yield host.declared("recursive-routing", str(route.dev), found, _delete(route))
-        elif scene.planned and (route.dev, route.via) != (host.plan.nic, gateway):
-            direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
-            taken = route.to.prefixlen > network.prefixlen or (route not in direct and direct)
-            by = f"via {gateway}" if gateway else "directly"
-            found = f"ip route: {route.to} {_words(route)}; expected {other.name} {by} on {host.plan.nic}"
-            fix = _delete(route) if taken else f"ip route replace {connected}"
-            fix = fix if route.to.prefixlen or not gateway else commands.default_route(host.plan)
-            yield host.declared("underlay-detour", str(route.dev), found, fix)
+        remotes = (other.plan.address("underlay"), other.plan.endpoint) if other is not host else ()
+        for remote in dict.fromkeys(remotes):
+            yield from _to_remote(scene, host, other, remote)
+
+
+def _to_remote(scene: Scene, host: HostScene, other: HostScene, remote: str) -> Iterator[Finding]:
+    overlays, network = scene.topology.devices(host.name), host.plan.underlay.network
+    connected = f"{network} dev {host.plan.nic} src {host.plan.address('underlay')}"
+    if ":" in remote and host.plan.underlay6:
+        connected = f"{host.plan.underlay6.network} dev {host.plan.nic}"
+    route = host.seen.route_to(remote)
+    gateway = None if other.plan.underlay.ip in network else str(network.network_address + 1)
+    tunnelled = other.name in scene.topology.peers(host.name)
+    if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
+        return  # spokes need no way to each other but the hub
+    if route is None or route.type != "unicast":
+        found = (f"{route.type} {route.dst}" if route else "no route") + f" for {remote} ({other.name})"
+        fix = _delete(route) if route else f"ip route replace {connected}"
+        yield host.declared("underlay-route-missing", host.plan.nic, found, fix)
+    elif route.dev in overlays:
+        found = f"ip route: {route.dst} dev {route.dev}, for {remote}"
+        yield host.declared("recursive-routing", str(route.dev), found, _delete(route))
+    elif scene.planned and ":" not in remote and (route.dev, route.via) != (host.plan.nic, gateway):
+        direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
+        taken = route.prefixlen > network.prefixlen or (route not in direct and direct)
+        by = f"via {gateway}" if gateway else "directly"
+        found = f"ip route: {route.dst} {_words(route)}; expected {other.name} {by} on {host.plan.nic}"
+        fix = _delete(route) if taken else f"ip route replace {connected}"
+        fix = fix if route.prefixlen or not gateway else commands.default_route(host.plan)
+        yield host.declared("underlay-detour", str(route.dev), found, fix)
 
 
 def narrow(scene: Scene, host: HostScene) -> Iterator[Finding]:
@@ -157,4 +161,4 @@ def _delete(route: Route) -> str:
     device = f" dev {route.dev}" if route.dev and route.type == "unicast" and not route.nhid else ""
     via = f" via {route.via}" if route.via and not route.nhid else ""
     tos = f" tos {route.tos:#x}" if route.tos else ""
-    return f"ip route del {route.to}{tos}{via}{device}{metric}"
+    return f"ip route del {route.dst}{tos}{via}{device}{metric}"
