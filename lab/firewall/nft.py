@@ -10,7 +10,7 @@ from lab.firewall import matches
 from lab.firewall.matches import ACCEPT, CONTINUE, DROP, EITHER, RETURN, Branch, Match, Value
 
 ACTIONS = {"accept": ACCEPT, "return": RETURN, **dict.fromkeys(("drop", "reject", "fwd"), DROP), "queue": EITHER}
-SILENT = ("counter", "log", "flow", "dup", "set", "map", "ct helper", "ct timeout", "notrack", "last", "continue")
+SILENT = ("counter", "log", "flow", "set", "map", "ct helper", "ct timeout", "notrack", "last", "continue")
 """Statements that neither ask nor end anything."""
 REWRITING = ("masquerade", "snat", "dnat", "redirect", "tproxy")
 FIELDS = matches.by_word(
@@ -67,6 +67,8 @@ def branches(expr: Sequence[Mapping[str, Any]]) -> Iterator[Branch]:
             sets.append(_set(body))
         elif name in REWRITING:
             sets.append(Match("address"))
+        elif name == "dup":
+            sets.append(Match("copies"))
         elif name not in SILENT:
             found = [(*one, Match(name)) for one in found]
     yield from (Branch(one, action, target, tuple(sets)) for one in found or [NEVER])

@@ -14,7 +14,7 @@ ACTIONS = matches.by_word(
         DROP: "DROP REJECT",
         RETURN: "RETURN",
         EITHER: "NFQUEUE QUEUE SYNPROXY STEAL",
-        CONTINUE: "CONTINUE LOG NFLOG ULOG AUDIT TRACE TEE LED IDLETIMER RATEEST SECMARK CONNSECMARK HMARK CLASSIFY "
+        CONTINUE: "CONTINUE LOG NFLOG ULOG AUDIT TRACE LED IDLETIMER RATEEST SECMARK CONNSECMARK HMARK CLASSIFY "
         "TCPMSS SET CT NOTRACK CHECKSUM mark",
     }
 )
@@ -25,6 +25,7 @@ SETTING = matches.by_word(
         "ttl": "TTL HL",
         "tos": "TOS DSCP ECN",
         "mark": "MARK CONNMARK",
+        "copies": "TEE",
     }
 )
 """What a target changes of a packet; it goes on to the next rule."""
@@ -45,7 +46,7 @@ FIELDS = matches.by_word(
     }
 )
 OF_FAMILY = {
-    "bridge": {"-p": "ethertype", "-s": "smac", "-d": "dmac", "-i": "port in", "-o": "port out"},
+    "bridge": {"-p": "ethertype", "-s": "smac", "-d": "dmac"},
     "arp": {"-p": "ethertype", "-s": "arp source", "-d": "arp destination"},
 }
 MANY = {"Unicast": ("unicast",), "Multicast": ("multicast", "broadcast"), "Broadcast": ("broadcast",)}

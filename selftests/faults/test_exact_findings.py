@@ -11,6 +11,7 @@ import pytest
 
 from lab import laboratory
 from selftests.faults.breaking import Case, broken, corrected, found, run
+from selftests.faults.exact import FURTHER
 
 EXACT = {
     # of a tunnel without a route from its local address the kernel takes the MTU of no device
@@ -349,6 +350,7 @@ EXACT = {
         ),
         {"igmp-filtered", "control-dropped"},
     ),
+    **FURTHER,
 }
 """What breaks which lab, and the codes of all findings, at its host."""
 

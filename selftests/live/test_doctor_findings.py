@@ -37,6 +37,18 @@ BROKEN = {
         "ens3",
     ),
     "an address twice": (f"spoke2: {ADDRESS} && {ROUTE}", "duplicate-address", "spoke2", "vxlan2"),
+    "NIC's neighbour": (
+        "spoke2: ip neigh replace 10.0.0.197 lladdr 02:00:00:00:00:99 dev ens3 nud permanent",
+        "neighbour-wrong",
+        "spoke2",
+        "ens3",
+    ),
+    "shaper": (
+        "hub: tc qdisc replace dev vxlan2 root tbf rate 20kbit burst 1600 latency 10ms",
+        "traffic-impaired",
+        "hub",
+        "vxlan2",
+    ),
     "bridge filter": ("hub: ebtables -A FORWARD -o vxlan2 -j DROP", "bridged-dropped", "hub", "bridge0"),
 }
 

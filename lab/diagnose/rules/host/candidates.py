@@ -116,8 +116,18 @@ def later(scene: Scene, host: HostScene) -> Iterator[Passing]:
         for stage in stages:
             if stage in CARRIED:
                 yield from carried(scene, host, stage)
+            elif stage == "forwarding":
+                _, passed, packet = _inner(scene, host, loss, stage)
+                ports = [one if one in host.seen.devices else None for one in _ports(scene, host, ends)]
+                yield stage, passed, replace(packet, incoming=ports[0], outgoing=ports[1])
             else:
                 yield _inner(scene, host, loss, stage)
+
+
+def _ports(scene: Scene, host: HostScene, ends: Sequence[str]) -> list[str]:
+    """The ports of a hub to some hosts; "" for one that has no tunnel to it."""
+    peers = scene.topology.peers(host.name)
+    return [scene.topology.port(host.name, name) if name in peers else "" for name in ends]
 
 
 def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:

@@ -79,7 +79,6 @@ def _next(rules: Sequence[FirewallRule], packets: Sequence[Passing]) -> tuple[Fi
     for stage, passed, packet in packets:
         bridging = stage == "forwarding"  # of which IP sees nothing without br_netfilter
         firewall = Firewall(rules, ("bridge",)) if bridging else Firewall(rules)
-        packet = replace(packet, incoming=None, outgoing=None) if bridging else packet
         hung = [chain for chain in firewall.chains.values() if chain[0].hook.upper() in passed]
         verdicts = [firewall.through(chain, packet) for chain in hung]
         found += [(one.rule, stage) for one in verdicts if one.passes is False and one.rule]

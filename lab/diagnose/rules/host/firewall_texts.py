@@ -28,7 +28,10 @@ CONGESTED = 3
 
 def by_text(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Rules whose text shows that they break something that the trial does not send."""
+    twice = any(one.repeated(name) for one in scene.trial.exchanges for name in one.receivers)
     for rule in host.firewall:
+        if twice and rule.sets("copies") and rule.hits != 0:
+            yield host.declared("packets-copied", host.plan.device, rule.counted, deleted(rule))
         if rule.sets("ttl") and _concerns(rule):
             place = host.plan.nic if of_carrier(host, rule) else host.plan.device
             yield host.declared("ttl-rewritten", place, rule.quoted, deleted(rule))

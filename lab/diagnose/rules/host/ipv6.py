@@ -9,19 +9,20 @@ from ipaddress import IPv6Address
 from lab.diagnose import trial
 from lab.diagnose.codes import CODES
 from lab.diagnose.rules.host import firewall_exceptions
-from lab.diagnose.rules.host.firewall_exceptions import by_ports, hooks, inserted
+from lab.diagnose.rules.host.firewall_exceptions import by_ports, excepted, hooks, inserted
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
-from lab.model import IPV6_LEAST_MTU, Finding
+from lab.model import ALL_NODES, IPV6_LEAST_MTU, Finding
 from lab.tunnels import KINDS
 
 ICMPV6_NUMBER = 58
 ICMPV6 = ("-p ipv6-icmp", "meta l4proto ipv6-icmp")
 OF_ONE_HOST = {code for code in CODES if code.startswith("ipv6-")} | {"mtu-below-1280", "icmpv6-filtered"}
 """The codes of what keeps one host from answering."""
-REPORTS = ("130/0", "131/0", "132/0", "143/0")
-"""Type and code of what queriers and members of groups send (RFC 3810)."""
+NEEDED = ("130/0", "131/0", "132/0", "135/0", "136/0", "143/0")
+"""Type and code of what queriers, members of groups and neighbours send (RFC 3810, 4861)."""
+TO_ALL = PacketPattern(ICMPV6_NUMBER, destination=str(ALL_NODES), ethertype="ip6", kind="multicast")
 BRIDGE_CALLS = "net.bridge.bridge-nf-call-ip6tables"
 
 
@@ -67,7 +68,9 @@ def filtered(scene: Scene, host: HostScene) -> Iterator[Finding]:
     for rule in host.firewall if scene.topology.ipv6 else ():
         if not rule.drops or rule.family not in ("ip6", "inet") or hooks(host, rule) == {"FORWARD"}:
             continue
-        if (silent and _may_match(rule)) or any(rule.names(icmp=one) and _takes(rule, one) for one in REPORTS):
+        named = any(rule.names(icmp=one) and _takes(rule, one) for one in NEEDED)
+        named = named or bool(rule.matches("destination") and rule.takes(TO_ALL))
+        if (silent and _may_match(rule)) or (named and not excepted(host, rule, ICMPV6)):
             yield host.declared("icmpv6-filtered", host.plan.device, rule.counted, inserted(rule, ICMPV6))
 
 

@@ -197,15 +197,16 @@ def own(host: HostScene) -> Iterator[Finding]:
         found = host.seen.devices.get(device)
         if found is None or not found.up or found.master or interface not in host.seen.addresses_of(device):
             continue
-        held = {(route.dst, route.type) for route in _routes(host) if route.table == LOCAL_TABLE}
+        every = [route for route in _routes(host) if route.table == LOCAL_TABLE]
+        held = {(route.dst, route.dev if route.type == "broadcast" else route.type) for route in every}
         address, broadcast = str(interface.ip), str(interface.network.broadcast_address)
         missing = []
         if (f"{address}/32", "local") not in held:
             missing.append(f"local {address} dev {device} scope host src {address}")
-        if (f"{broadcast}/32", "broadcast") not in held and device == host.plan.device:
+        if (f"{broadcast}/32", device) not in held and device == host.plan.device:
             missing.append(f"broadcast {broadcast} dev {device} scope link src {address}")
         if missing:
-            again = " && ".join(f"ip route add {route} table local proto kernel" for route in missing)
+            again = " && ".join(f"ip route replace {route} table local proto kernel" for route in missing)
             yield host.declared("local-route-missing", device, fix=again, routes=" and ".join(missing))
 
 

@@ -32,7 +32,8 @@ HOOKS = ("clsact", "ingress", "prio", "ets", "mq", "mqprio")
 def queues(scene: Scene) -> Iterator[Finding]:
     """A queue that drops, delays or repeats by intent, on a host or in the emulated network."""
     for node, readings, losing in _nodes(scene):
-        qdiscs = [one for one in readings.get("qdiscs", ()) if scene.planned or one.kind == "netem"]
+        kinds = ("netem", *(SHAPERS if losing else ()))  # of a live host, others drop what is not the overlay's
+        qdiscs = [one for one in readings.get("qdiscs", ()) if scene.planned or one.kind in kinds]
         impairing = [one for one in qdiscs if _impairs(one, losing=losing)]
         roots = {qdisc.dev for qdisc in impairing if qdisc.parent == "root"}
         for qdisc in impairing:
@@ -94,11 +95,12 @@ def _acts(scene: Scene, found: Filter) -> bool:
 
 def _matters(scene: Scene, action: Mapping[str, Any]) -> bool:
     verdict = str(action["verdict"])
+    verdicts = {verdict, action.get("random", {}).get("verdict", verdict)}
     if verdict.startswith("mirror"):  # a copy for a capture, unless it goes where the overlay is, or comes back
         back = any(one.repeated(name) for one in scene.trial.exchanges for name in one.receivers)
         ends = [name for host in scene.hosts.values() for name in (host.plan.nic, *scene.topology.devices(host.name))]
         return back or verdict.split()[-1] in ends
-    return verdict not in PASSING or action["kind"] in CHANGING
+    return bool(verdicts - {*PASSING}) or action["kind"] in CHANGING
 
 
 def _nodes(scene: Scene) -> Iterator[tuple[str, Mapping[str, Sequence[Any]], bool]]:

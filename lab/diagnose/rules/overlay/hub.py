@@ -111,7 +111,10 @@ def forwarding_entries(scene: Scene, hub: HostScene) -> Iterator[Finding]:
             continue
         # the bridge's own entry had to make room for it
         again = f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is hub else ""
-        yield hub.declared("fdb-static-wrong", str(port), mac=entry.lladdr, owner=owner.name, right=right, again=again)
+        # an entry of the bridge itself is not a port's
+        fix = f"bridge fdb del {entry.lladdr} dev {port} {'self' if port == entry.master else 'master'}{again}"
+        found = f"fdb {entry.lladdr} dev {port} static; {owner.name} is at {right}"
+        yield hub.declared("fdb-static-wrong", str(port), found, fix)
 
 
 class BridgedEnd(NamedTuple):

@@ -31,14 +31,16 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
     own = [entry for entry in host.readings["fdb"] if entry.dev == device.name and entry.dst]
     # `endpoints` reports a wrong remote; frames of the right one are learned nevertheless
     served = (*remotes, *listed, *(scene.topology.strangers if host.plan.holder == "mesh" else ()))
-    foreign = [entry for entry in own if entry.dst not in served or entry.port or entry.vni]
-    flooding = [entry for entry in own if entry not in foreign and entry.lladdr == ANY_MAC]
+    macs = {ANY_MAC, *(one.mac for each in scene.hosts.values() for one in each.seen.devices.values())}
+    known = [entry for entry in own if entry.lladdr in macs or int(entry.lladdr[:2], 16) & GROUP]
+    foreign = [entry for entry in known if entry.dst not in served or entry.port or entry.vni]
+    flooding = [entry for entry in known if entry not in foreign and entry.lladdr == ANY_MAC]
     # of two for one remote the one that names the device's own NIC is the tunnel's
     doubled = [entry for entry in flooding if not entry.via and _times(flooding, entry.dst) > 1]
     for entry in (*foreign, *doubled):
         further = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
         yield host.declared("vxlan-entry-elsewhere", device.name, mac=entry.lladdr, to=f"{entry.dst}{further}")
-    to_groups = [entry for entry in own if entry not in foreign and int(entry.lladdr[:2], 16) & GROUP]
+    to_groups = [entry for entry in known if entry not in foreign and int(entry.lladdr[:2], 16) & GROUP]
     for entry in to_groups if len(remotes) > 1 else ():
         yield host.declared("vxlan-group-entry", device.name, mac=entry.lladdr, to=entry.dst)
     missing = [remote for remote in remotes if not _times(flooding, remote)]
