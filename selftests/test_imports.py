@@ -247,7 +247,7 @@ def test_packages_import_only_what_they_may() -> None:
         ("tests/bcast/test_x.py", "from lab import model", True),
         ("tests/bcast/test_x.py", "import lab.agent.service", False),
         ("tests/bcast/test_x.py", "def f():\n    from scapy.all import Ether", False),
-        ("fixtures/built_labs/labs.py", "from reports import page", False),
+        ("fixtures/built_labs/labs.py", "from reports.html import page", False),
         ("reports/plugin.py", "from lab.machines.local import LocalMachine", False),
         ("lab/bench.py", "import pytest", False),
         ("lab/model.py", "from .machines import base", False),

@@ -179,7 +179,8 @@ def test_the_articles_multicast_route_is_found(guests: GuestsRig, tmp_path: Path
 OWN_RIG = """
     import sys, tempfile, execnet
     from pathlib import Path
-    from lab import laboratory, topologies
+    from lab import laboratory
+    from lab.topology import topologies
     from lab.machines import choose
     from lab.model import Underlay
     from lab.clouds.providers import provider

@@ -172,7 +172,7 @@ while True:
 def test_an_agent_without_requests_ends() -> None:
     """The end of the connection ends the process also while Python swallows whatever is raised in it."""
     group = execnet.Group()
-    start = f"from lab.machines import ssh_init; ssh_init.main({SILENCE})"
+    start = f"from lab.machines.live import ssh_init; ssh_init.main({SILENCE})"
     io = execnet.gateway_io.Popen2IOMaster([sys.executable, "-c", start], group.execmodel)
     spec = execnet.XSpec("popen//id=deaf")
     spec.execmodel = "thread"
@@ -188,7 +188,7 @@ def test_an_agent_without_requests_ends() -> None:
 
 CONTROLLER = """
 import sys
-from lab.machines import hosts, ssh
+from lab.machines.live import hosts, ssh
 from lab.machines.base import call
 from lab.machines.node import Agent
 from lab.machines.live.ssh_link import Login

@@ -21,7 +21,7 @@ from lab.machines.guests import guest
 DEADLINE = 10.0  # seconds; bounds what a failure costs, no success waits for it
 MISSING = guest.available()
 NEEDED = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
-CHECKOUT = Path(guest.__file__).parents[2]
+CHECKOUT = Path(guest.__file__).parents[3]
 
 
 def ask(gateway: execnet.Gateway, source: str, *, timeout: float = DEADLINE) -> object:
@@ -101,7 +101,7 @@ class Owner:
 
 BOOT = """
     import execnet
-    from lab.machines import guest
+    from lab.machines.guests import guest
     booting = guest.Booting()
     print(booting.pid, flush=True)
     gateway = booting.gateway(execnet.Group(), "guest")

@@ -153,7 +153,7 @@ class TestModules:
         loaded, removed, refused = ask(
             shared,
             """
-            from lab.agent import programs
+            from lab.agent.execution import programs
             listing = "cat /proc/modules"
             commands = (f"modprobe tun; {listing}", f"modprobe -r tun; {listing}", "modprobe nonsense")
             channel.send([programs.run(["sh", "-c", command], 20) for command in commands])

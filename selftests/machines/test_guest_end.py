@@ -179,7 +179,8 @@ class TestEnd:
     @pytest.mark.parametrize("moment", ["booting", "busy"])
     def test_owner_is_killed(self, moment: str, held_by: str) -> None:
         """When the process that booted a guest is killed, nothing of the guest runs on and no file is left."""
-        limits = "from lab.machines import uml; uml.containment = lambda: uml.IN_A_SHELL" if held_by == "shell" else ""
+        in_a_shell = "from lab.machines.guests import uml; uml.containment = lambda: uml.IN_A_SHELL"
+        limits = in_a_shell if held_by == "shell" else ""
         busy = "gateway.remote_exec('while True: pass'); print('busy', flush=True); sys.stdin.read()"
         with Owner(f"\n    {limits}{BOOT}\n    {busy}") as owner:
             pid = int(owner.line())
@@ -226,7 +227,7 @@ def test_two_share_no_cpu() -> None:
         pytest.skip("no user namespace to be alone in; to allow it: sysctl user.max_user_namespaces=10000")
     source = """
         import os
-        from lab.machines import guest
+        from lab.machines.guests import guest
         first, second = guest.Booting(), guest.Booting()
         first.close()
         third = guest.Booting()

@@ -24,7 +24,7 @@ HOSTILE = "<img src=x onerror=alert(1)> </script><b>&amp;"
 
 TOPOLOGY = """
 import pytest
-from lab import topologies
+from lab.topology import topologies
 
 def pytest_overcast_topology(config):
     return topologies.star({spokes})

@@ -41,7 +41,7 @@ MEMORY_FILE = "/proc/self/fd/"
 START = (
     "import json,sys;"
     "sys.path[:]=json.loads(sys.argv[1]);"
-    "from lab.agent import restoring as overcast_restorer;"
+    "from lab.agent.changes import restoring as overcast_restorer;"
     "overcast_restorer.main()"
 )
 

@@ -76,7 +76,7 @@ START = (
     'f=os.memfd_create("overcast");'
     "os.write(f,z);"
     'sys.path.insert(0,"/proc/self/fd/%d"%f);'
-    "from lab.machines import ssh_init;"
+    "from lab.machines.live import ssh_init;"
     "ssh_init.main(float(sys.argv[2]))"
 )
 
