@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NETWORKD, NETWORK_MANAGER, IFUP = "/lib/systemd/systemd-networkd", "/usr/sbin/NetworkManager", "/sbin/ifup"
+FIREWALLD = "/usr/sbin/firewalld"
 IPV6_OF_LO = "echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6"
 """A daemon gives devices IPv6, and a host answers itself by `lo`, which has that on a real host."""
 PREPARED = f"""
@@ -24,12 +25,13 @@ mount -t sysfs -o ro sysfs /sys
 {IPV6_OF_LO}
 """
 """What systemd gives networkd at its start; with a /sys that cannot be written it does not wait for udev."""
+BUS = "mkdir -p /run/dbus\n[ -S /run/dbus/system_bus_socket ] || dbus-daemon --system --fork"
+"""A message bus of a host's own."""
 MANAGED = f"""
 mount -t tmpfs own /var/lib/NetworkManager
 mount -t sysfs -o ro sysfs /sys
 {IPV6_OF_LO}
-mkdir -p /run/dbus
-dbus-daemon --system --fork
+{BUS}
 cat >/run/nm.conf <<END
 [main]
 plugins=keyfile
@@ -45,6 +47,20 @@ ip addr add {address} brd + dev {nic}
 ip route replace default via {gateway} dev {nic}
 """
 """A NIC's address as DHCP gives it: without a broadcast address networkd sets the same address again for ever."""
+GUARDED = f"""
+nft -c add table inet overcast
+{BUS}
+{FIREWALLD} --nofork --nopid --log-target=console &
+timeout 60 /usr/bin/python3 -c '
+from gi.repository import Gio, GLib
+loop = GLib.MainLoop()
+name = "org.fedoraproject.FirewallD1"
+Gio.bus_watch_name(Gio.BusType.SYSTEM, name, 0, lambda *_: loop.quit(), None)
+loop.run()
+'
+firewall-cmd --state
+"""
+"""A firewalld of a host's own: it answers once it has loaded its rules; a guest kernel may have no nftables."""
 GENERATED = "chmod 600 /etc/netplan/*.yaml\nnetplan generate\n"
 LEASED = """
 for file in /etc/systemd/network/*.network /run/systemd/network/*.network; do
@@ -101,6 +117,7 @@ TOOLS = {
         "iptables",
         LOADED.format("/etc/iptables/rules.v4 /etc/sysconfig/iptables", "iptables-restore"),
     ),
+    "firewalld": Tool("firewalld", (FIREWALLD, "/usr/bin/dbus-daemon"), "firewalld dbus", GUARDED),
     "netplan": Tool("netplan", ("/usr/sbin/netplan", NETWORKD), "netplan.io", GENERATED),
     "systemd-networkd": Tool("systemd-networkd", (NETWORKD,), "systemd", f"{LEASED}{PREPARED}{NETWORKD} &\n"),
     "NetworkManager": Tool(
@@ -133,7 +150,8 @@ for name in bin sbin lib lib32 lib64 libx32; do
 done
 mount -t tmpfs -o mode=755 own usr/local
 mkdir usr/local/bin usr/local/sbin
-for name in passwd group nsswitch.conf ld.so.cache ld.so.conf ld.so.conf.d alternatives dbus-1 iproute2 services; do
+names="passwd group nsswitch.conf protocols services ld.so.cache ld.so.conf ld.so.conf.d alternatives dbus-1 iproute2"
+for name in $names; do
     if [ -e /etc/$name ]; then cp -a /etc/$name etc; fi
 done
 for name in null zero random urandom tty; do

@@ -32,7 +32,9 @@ from lab.overlay.recognition.readback import IPV6_OFF, ConfiguredNode
 from lab.stack.changes import link_set
 from lab.underlay import fabric
 
+SHOWN = 4  # lines at the end of what a program said
 WITHIN = 10.0  # seconds until the tools have made everything; two in practice
+STARTING = 50.0  # seconds until they have started; firewalld takes two, on a busy machine ten
 BOOTED, FAILED = "overcast: booted", "overcast: FAILED"
 WIDEST = 8  # the shortest prefix of a lab's one subnet
 SCRIPTED = ("systemd", "rc.local", "cloud-init", "cron")
@@ -40,9 +42,11 @@ SCRIPTED = ("systemd", "rc.local", "cloud-init", "cron")
 UNREHEARSED = {
     "network-scripts": "its tool is in RHEL alone (package network-scripts), and BOOT-01 reads it; "
     "`sudo nmcli connection migrate` makes a keyfile of it",
-    "firewalld": "firewalld is not started in a lab; --persistence compares its permanent configuration (BOOT-05)",
 }
 """Why files of other tools are not booted, and what to do."""
+FIREWALLS = ("nft", "iptables", "firewalld")
+VENDOR, OWN = "/usr/lib/firewalld/", "/etc/firewalld/"
+CONNECTION = re.compile(r"^(type|interface-name|zone)=(\S+)$", re.MULTILINE)
 AT_REBOOT = re.compile(r"^\s*@reboot\s", re.MULTILINE)
 DISPATCHER = "/etc/NetworkManager/dispatcher.d/"
 NEVER = "not rehearsed on any host: kernel modules, DHCP, units and jobs that do not name the overlay (docs/reboot.md)"
@@ -68,6 +72,11 @@ class Rehearsed:
     nodes: Mapping[str, Observed]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+
+    @property
+    def open(self) -> str:
+        """Why the lab lets in packets that the host's firewall may drop after a boot; "" where it is as on the host."""
+        return next((note for note in self.notes if any(f": {name} failed in" in note for name in FIREWALLS)), "")
 
 
 def rehearse(machine: Machine, nodes: Mapping[str, Node], topology: Topology, underlay: Underlay) -> Rehearsed:
@@ -154,11 +163,14 @@ def boot(lab: BuiltLab, plan: NodePlan, copied: CopiedFiles, live: ConfiguredNod
 
 
 def failures(one: Program) -> Iterator[str]:
-    """Waits until all that a boot waits for has ended; what of it failed."""
-    output = one.await_output(BOOTED, within=WITHIN)
-    for line in output.splitlines():
+    """Waits until all that a boot waits for has ended; what of it failed, with the last lines that it said."""
+    lines: list[str] = []
+    for line in one.await_output(BOOTED, within=STARTING).splitlines():
+        lines.append(line.strip())
         if FAILED in line:
-            yield f"{one.node.name}: {line.partition(FAILED)[2].strip()} failed in the rehearsal"
+            said = "; ".join(lines[-SHOWN:-1]) or "no output"
+            yield f"{one.node.name}: {line.partition(FAILED)[2].strip()} failed in the rehearsal: {said}"
+            lines.clear()
 
 
 def boot_script(copied: CopiedFiles, plan: NodePlan) -> str:
@@ -169,6 +181,9 @@ def boot_script(copied: CopiedFiles, plan: NodePlan) -> str:
     used = {file["tool"] for file in copied.files}
     used |= {"systemd-networkd"} if "netplan" in used else set()
     steps += [(name, tool.start.format(**wanted)) for name, tool in TOOLS.items() if name in used]
+    zones = [zone for file in copied.of("NetworkManager") for zone in _zones(file["text"], plan.nic)]
+    if "firewalld" in used:
+        steps += [("firewalld", f"firewall-cmd --zone={zone} --change-interface={plan.nic}") for zone in zones]
     for file in copied.of(*SCRIPTED):
         after = "" if file["waits"] else " &"
         steps += [(line, f"sh -c {shlex.quote(line)}{after}") for line in file["commands"]]
@@ -177,14 +192,26 @@ def boot_script(copied: CopiedFiles, plan: NodePlan) -> str:
     return "\n".join([*lines, f"echo {BOOTED}", "wait", ""])
 
 
+def _zones(connection: str, nic: str) -> Iterator[str]:
+    """The zone that a connection of NetworkManager gives the NIC, which a rehearsed NetworkManager leaves alone."""
+    values = dict(CONNECTION.findall(connection))
+    if values.get("type", "").endswith("ethernet") and values.get("interface-name", nic) == nic and "zone" in values:
+        yield values["zone"]
+
+
 def _placed(path: str) -> str:
     """Where a file is put: a distribution's own folders are this machine's."""
+    if path.startswith(VENDOR):
+        return path.replace(VENDOR, OWN)
     return path if path.startswith("/etc/") else f"/run/sysctl.d/{path.rpartition('/')[2]}"
 
 
 def _archive(copied: CopiedFiles) -> str:
     """The files as a tar in base64."""
-    placed = {_placed(file["path"]) if file["tool"] == SYSCTLS else file["path"]: file["text"] for file in copied.files}
+    placed = {
+        _placed(file["path"]) if file["tool"] in (SYSCTLS, "firewalld") else file["path"]: file["text"]
+        for file in copied.files
+    }
     return base64.b64encode(daemons.packed(placed)).decode()
 
 

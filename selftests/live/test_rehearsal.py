@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from lab.boot import rehearsal
-from lab.boot.daemons import TOOLS
-from lab.boot.formats import networkd, shell
-from lab.boot.rehearsal import CopiedFiles
+from lab.boot.daemons import FIREWALLD, TOOLS
+from lab.boot.formats import firewalld, networkd, shell
+from lab.boot.rehearsal import CopiedFiles, Rehearsed
 from lab.errors import EnvironmentProblem
 from lab.stack import state
 from reports.verdict.conformance import INCOMPLETE
 from selftests.live import daemons
 from selftests.live.rig import Rig
-from selftests.live.test_boot import UNITS, held, made
+from selftests.live.test_boot import UNITS, held, made, topology
 from selftests.live.test_suite import CONFIGURED_AND_DELIVERING, run
 
 SAVED_RULES = """
@@ -38,6 +38,11 @@ table inet guard {
 END
 mount --bind /run/saved.nft /etc/nftables.conf
 """
+ANSWERS = (
+    '<direct><rule ipv="ipv4" table="raw" chain="PREROUTING" priority="0">'
+    "-i {device} -p icmp -j CT --notrack</rule></direct>"
+)
+"""The file of `firewalld.ANSWERS`."""
 NOT_MADE = "a rehearsed boot does not make "
 
 
@@ -157,11 +162,53 @@ def test_jobs_of_cron_and_saved_rules_are_booted(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.skipif(
+    not daemons.installed(FIREWALLD, "/usr/bin/dbus-daemon", "/usr/sbin/nft"),
+    reason="firewalld is missing: apt-get install --no-install-recommends firewalld dbus",
+)
+def test_firewalld_is_started_with_its_permanent_configuration(tmp_path: Path) -> None:
+    """Its default zone drops tunnel packets after the boot, though none runs now; the files of `plan` accept them."""
+    (rig_files := tmp_path / "rig").mkdir()
+    with made("networkd", "star", rig_files) as (rig, plan, _):
+        for host in rig.hosts.values():
+            daemons.enable(host, UNITS["networkd"], "firewalld.service")
+            daemons.shell(host, "mount -t tmpfs -o mode=755 own /etc/firewalld")
+        closed, red, said = rehearse(rig, tmp_path / "closed", *CONFIGURED_AND_DELIVERING, "tests/persistence")
+        for name, host in rig.hosts.items():
+            answers = ANSWERS.format(device=plan.node(name).device)
+            files = {**firewalld.files(plan, plan.node(name)), "/etc/firewalld/direct.xml": answers}
+            daemons.shell(host, "tar -x -C /", stdin=daemons.packed(files))
+        opened, green, said_then = rehearse(rig, tmp_path / "open", *CONFIGURED_AND_DELIVERING, "tests/persistence")
+
+    assert closed == 1, said
+    dropping = {one["node"] for one in red["findings"] if one["code"] == "tunnel-packets-dropped"}
+    assert dropping == {"hub", "spoke1", "spoke2"}, red["findings"]
+    assert (opened, held(green), green["findings"]) == (INCOMPLETE, True, []), said_then
+
+
+def test_a_firewall_that_does_not_start_leaves_the_boot_unproved() -> None:
+    """Where a firewall failed in the lab, its rules were not tried; the failure of another tool is in the overlay."""
+    notes = ("hub: systemd-networkd failed in the rehearsal: x", "spoke1: nft failed in the rehearsal: y")
+    assert [Rehearsed(None, {}, (), each).open for each in (notes, notes[:1])] == [notes[1], ""]  # type: ignore[arg-type]
+
+
+def test_firewalld_has_the_nic_in_the_zone_of_its_connection() -> None:
+    """NetworkManager gives the NIC its zone at boot; in a lab, which leaves the NIC alone, a command does."""
+    plan = topology("star").node("spoke1")
+    text = f"[connection]\nid=nic\ntype=ethernet\ninterface-name={plan.nic}\nzone=trusted\n"
+    files = [{"path": "/etc/firewalld/firewalld.conf", "tool": "firewalld", "text": ""}]
+    nic = {"path": "/etc/NetworkManager/system-connections/nic", "tool": "NetworkManager", "text": text}
+    command = f"--zone=trusted --change-interface={plan.nic}"
+    assert command in rehearsal.boot_script(CopiedFiles([*files, nic], []), plan)
+    assert command not in rehearsal.boot_script(
+        CopiedFiles([*files, {**nic, "text": text.replace(plan.nic, "x")}], []), plan
+    )
+
+
 @pytest.mark.parametrize(
     ("file", "why"),
     [
         ({"path": "/etc/sysconfig/network-scripts/ifcfg-x", "tool": "network-scripts"}, "nmcli connection migrate"),
-        ({"path": "/etc/firewalld/zones/public.xml", "tool": "firewalld"}, "firewalld is not started in a lab"),
         ({"path": "/etc/NetworkManager/dispatcher.d/x", "tool": "NetworkManager"}, "dispatcher needs systemd"),
         (
             {"path": "/etc/crontab", "tool": "cron", "text": "@reboot opc x\n@reboot root y\n", "commands": ["y"]},
@@ -170,7 +217,7 @@ def test_jobs_of_cron_and_saved_rules_are_booted(tmp_path: Path) -> None:
         ({"path": "/etc/crontab", "tool": "cron", "text": "@reboot root y\n", "commands": ["y"]}, ""),
         ({"path": "/etc/netplan/x.yaml", "tool": "netplan"}, ""),
     ],
-    ids=["network-scripts", "firewalld", "dispatcher", "another user", "root", "netplan"],
+    ids=["network-scripts", "dispatcher", "another user", "root", "netplan"],
 )
 def test_what_is_not_rehearsed_is_listed(file: dict[str, Any], why: str) -> None:
     """Files of a boot that a lab does not use are named with the reason; the others are not."""

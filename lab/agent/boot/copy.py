@@ -17,9 +17,15 @@ from lab.agent import prerequisites
 from lab.agent.boot import base
 from lab.agent.boot import files as boot_files
 
-UNREHEARSED = base.Source(
-    "firewalld", ("/etc/firewalld/zones/*.xml", "/etc/firewalld/policies/*.xml"), boot_files.firewalld
+FIREWALLD = base.Source(
+    "firewalld",
+    (
+        *("/usr/lib/firewalld/zones/*.xml", "/usr/lib/firewalld/policies/*.xml"),
+        *("/etc/firewalld/firewalld.conf", "/etc/firewalld/direct.xml", "/etc/firewalld/*/*.xml"),
+    ),
+    boot_files.firewalld,
 )
+"""The permanent configuration, and the distribution's own zones, of which one may be the default."""
 WHOLE = ("systemd-networkd", "netplan", "NetworkManager", "nft", "iptables", "firewalld")
 """The tools whose every file is read by a boot; of ifupdown, the stanzas are (`INTERFACES`)."""
 STANZAS = ("/etc/network/interfaces", "/etc/network/interfaces.d/")
@@ -38,7 +44,7 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
     """
     named = {entry["path"] for entry in boot_files.naming(words)}
     files, unread = [], []
-    for source, path in boot_files.files((*boot_files.FIREWALLS, *boot_files.SOURCES, UNREHEARSED)):
+    for source, path in boot_files.files((*boot_files.FIREWALLS, *boot_files.SOURCES, FIREWALLD)):
         scripts = boot_files.RUN.findall(base.read(path)) if source.runs else []
         wanted = source.tool in WHOLE or path.startswith(STANZAS) or named & {path, *scripts}
         if not wanted or ("dispatcher.d" in path and path not in named):
