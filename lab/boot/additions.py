@@ -72,7 +72,7 @@ def command(host: Host, lacking: Collection[str]) -> str:
     Devices that no file has get the files of `overcast plan`.  A file that has the device is written again if it is one
     that `plan` writes; a route is added to any.
     """
-    topology, node, group = host.topology, host.node, str(host.topology.multicast_route.network_address)
+    topology, node, group = host.topology, host.node, str(host.topology.multicast_route)
     if devices := [device for device in topology.devices(node.name) if device in lacking]:
         made = _new(host, devices)
         routed = _routed(host, node.device) if made and group in lacking else ""

@@ -32,6 +32,8 @@ MADE = (
     *("overlay-address-missing", "hub-address-missing", "multicast-route-missing", "multicast-route-narrow"),
 )
 """The findings that a file corrects for good."""
+UNDETERMINED = "cannot be determined"
+"""In the obstacle of a file that the agent cannot judge."""
 LEAST = 1500
 """The MTU of a NIC that was not read."""
 Named = Sequence[Mapping[str, Any]]
@@ -46,7 +48,7 @@ def words(topology: Topology, node: NodePlan) -> list[str]:
 def _parts(topology: Topology, node: NodePlan) -> dict[str, str]:
     """What is made, and how it is called to the user."""
     parts = {device: device for device in topology.devices(node.name)}
-    return {**parts, str(topology.multicast_route.network_address): f"the multicast route {topology.multicast_route}"}
+    return {**parts, str(topology.multicast_route): f"the multicast route {topology.multicast_route}"}
 
 
 def _facts(topology: Topology, node: NodePlan) -> dict[str, str]:
@@ -75,6 +77,9 @@ def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> 
     """
     used = [file for file in named if not file["obstacle"]]
     own = additions.Host(topology, node, manager, used)
+    doubtful = {word for file in undetermined(topology, node, named) for word in file["words"]}
+    if doubtful & _parts(topology, node).keys():
+        return
     lacking = {word: part for word, part in _parts(topology, node).items() if not _naming(used, word)}
     unused: dict[tuple[str, str], list[str]] = {}
     for file in named:
@@ -99,6 +104,8 @@ def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> 
         return
     paths = files(topology, node, named)
     for word, fact in _facts(topology, node).items():
+        if word in doubtful:
+            continue
         if not _naming(used, word) and (others := _naming(named, word)):
             file = others[0]
             summary = f"a boot does not use {file['path']}: {file['obstacle']}"
@@ -136,7 +143,7 @@ def kept(topology: Topology, found: Iterable[Finding], booted: Mapping[str, Sequ
 
 def _keeping(topology: Topology, node: NodePlan, named: Named, manager: str, finding: Finding) -> str:
     """The files for a finding, as a command; "" where a host has them, or it is unknown."""
-    if finding.code not in MADE or unread(named):
+    if finding.code not in MADE or unread(named) or undetermined(topology, node, named):
         return ""
     used = [file for file in named if not file["obstacle"]]
     own = additions.Host(topology, node, manager, used)
@@ -162,6 +169,13 @@ def unread(named: Named) -> list[str]:
     return [file["path"] for file in named if file["unread"]]
 
 
+def undetermined(topology: Topology, node: NodePlan, named: Named) -> list[Mapping[str, Any]]:
+    """The files that may have what no other has, as far as can be determined."""
+    used = [file for file in named if not file["obstacle"]]
+    lacking = {word for word in words(topology, node) if not _naming(used, word)}
+    return [file for file in named if UNDETERMINED in file["obstacle"] and lacking & {*file["words"]}]
+
+
 def files(topology: Topology, node: NodePlan, named: Named) -> list[str]:
     """The files that a boot uses for a host's part of the overlay."""
     parts = _parts(topology, node).keys()
@@ -173,6 +187,8 @@ def check(spec: HostSpec, topology: Topology, node: NodePlan, named: Named, mana
     for found in findings(topology, node, named, manager):
         here = "" if found.remedy == written(topology, manager) else None
         return Check("warning", spec.role, WHAT, found.summary, found.remedy, at=here)
+    for file in undetermined(topology, node, named):
+        return Check("warning", spec.role, WHAT, f"{file['path']}: {file['obstacle']}", file["fix"])
     lacking = [word for word in _parts(topology, node) if not _naming(named, word)]
     if lacking:
         hidden = f"cannot be determined: {', '.join(unread(named))} is readable for root only"

@@ -41,7 +41,7 @@ def found(state: dict[str, Any], words: list[str]) -> list[dict[str, Any]]:
     if who.strip():
         os.setgroups([])
         os.setuid(NOBODY)
-    return files.naming(words)
+    return files.naming(words, firewalls=state.get("firewalls", False))
 
 
 def main() -> None:

@@ -115,10 +115,12 @@ STATES = {
             "Type=wlan",
             "Kind=vlan",
             "SSID=office",
-            "Property=ID_BUS=usb",
             "Name=ens3\nHost=other",
         )
     },
+    "networkd, a NIC by a property that udev does not have": by_networkd(
+        "whether a device has Property=ID_BUS=usb at boot cannot be determined", by_nic("Property=ID_BUS=usb")
+    ),
     **{
         f"networkd, this NIC with {match}": by_networkd("are named in", by_nic(match), ok=True)
         for match in (f"MACAddress={OTHER} {MAC.upper()}", "Driver=veth", "Name=eth* ens*", "Type=ether\nKind=veth")

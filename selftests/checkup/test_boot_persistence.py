@@ -6,34 +6,50 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab.boot import saved_rules
 from lab.checkup import boot_persistence
 from lab.machines.live.hosts import HostSpec
 from selftests.checkup import boot_host
 from selftests.checkup.boot_states import NODE, PLAN
 from selftests.checkup.boot_states import STATES as BY_TOOL
+from selftests.checkup.boot_states_scripts import STATES as BY_SCRIPT
 from selftests.checkup.boot_states_unmatched import STATES as UNMATCHED
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's files of its own need root: run with sudo")
 
-STATES = {**BY_TOOL, **UNMATCHED}
+STATES = {**BY_TOOL, **UNMATCHED, **BY_SCRIPT}
 ROOT = Path(__file__).parent.parent.parent
+
+
+def named(states: Sequence[Mapping[str, Any]], words: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """What the agent finds on a host in each state."""
+    asked = json.dumps({"words": words, "states": states})
+    command = [sys.executable, "-m", boot_host.__name__]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.fixture(scope="module")
 def found() -> Mapping[str, list[dict[str, Any]]]:
     """What the agent finds on a host in each state."""
     states = [{"files": one.files, "enabled": one.enabled, "done": one.done} for one in STATES.values()]
-    asked = json.dumps({"words": boot_persistence.words(PLAN, NODE), "states": states})
-    words = [sys.executable, "-m", boot_host.__name__]
-    done = subprocess.run(words, input=asked, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    return dict(zip(STATES, map(json.loads, done.stdout.splitlines()), strict=True))
+    return dict(zip(STATES, named(states, boot_persistence.words(PLAN, NODE)), strict=True))
+
+
+@pytest.mark.parametrize(("prefix", "loaded"), [("", ["gre", "iptables"]), ("echo ", [])])
+def test_a_script_that_adds_a_rule_is_named_for_the_firewall(prefix: str, loaded: list[str]) -> None:
+    """A command of iptables in a script counts; a script that prints it does not."""
+    files = {"/etc/rc.local": f"#!/bin/sh\n{prefix}iptables -A INPUT -p gre -j ACCEPT\n"}
+    state = {"files": files, "enabled": (), "done": "true", "firewalls": True}
+    (entries,) = named([state], saved_rules.words(PLAN))
+    assert [word for entry in entries for word in entry["words"] if not entry["obstacle"]] == loaded
 
 
 @pytest.mark.parametrize("name", STATES)

@@ -26,7 +26,7 @@ NOT_OF_A_BOOT = ("rescue", "emergency", "halt", "poweroff", "reboot", "shutdown"
 AT_BOOT = re.compile(r"^On(?:Boot|Startup|Active)Sec\s*=", re.MULTILINE)
 SECTION = re.compile(r"^\s*\[([^\]]+)\]\s*$(.*?)(?=^\s*\[|\Z)", re.MULTILINE | re.DOTALL)
 SETTING = re.compile(r"^\s*([\w.-]+)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
-ADDRESS = re.compile(r"[\d.]+|[\da-fA-F]*:[\da-fA-F:.]*")
+ADDRESS = re.compile(r"[\d./]+|[\da-fA-F]*:[\da-fA-F:.]*")
 """A word that is no device's name."""
 PROGRAMS = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/lib/systemd:/lib/systemd"
 

@@ -162,6 +162,8 @@ def _holds(key: str, value: str, device: BootDevice) -> bool | None:
         if device.kind is None:
             return False if value == "!*" else None
         return listed(value, device.kind) if device.kind else value.startswith("!")
+    if key in ("Driver", "Path", "Property") and device.name == "lo":
+        return value.startswith("!")
     if key == "Driver":
         driver = device.kind or (_driver(device) if given else "")
         return listed(value, driver) if driver else None

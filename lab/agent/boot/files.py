@@ -14,30 +14,24 @@ import fnmatch
 import glob
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from lab.agent.boot import base, ifupdown, netplan, network_manager, networkd, units
+from lab.agent.boot import base, ifupdown, netplan, network_manager, networkd, scripts, units
 from lab.agent.boot import devices as boot_devices
 from lab.agent.boot.base import ADDRESS, LARGEST, UNITS, Obstacle, Part, Source, read, uncommented
 
 RUN = re.compile(r"(?<![\w./-])(/[\w./@-]+)")
+SHOWN = 60  # characters of a command
 OWN_SCRIPTS = ("/usr/local/", "/opt/", "/root/", "/etc/", "/home/", "/srv/")
 """Where the scripts that others run are read: what a distribution installs elsewhere makes no overlay."""
-COMMAND = re.compile(r"\n|;|&&|\|\|")
 USED = re.compile(r"\bdev\s+([A-Za-z][\w.-]*)(?![\w.-]*[$`{])")
 """The device that a command needs."""
-MENTIONED = re.compile(
-    r"(?:(?:\b(?:dev|set|show|del|delete|flush|master|iif|oif|up|down|change|ifup|ifconfig|stp|setfd)"
-    r"|\b(?:addif|delif)(?:\s+\S+)?|(?<!\S)-[iIo]|\bethtool\s+-\w+)\s+|/)$"
-)
-"""What stands before the name of a device that a command does not make."""
-MAKES = re.compile(r"\b(?:l|li|link|tun|tunnel)\s+(?:a|add|replace)\s+(?:(?:link\s+\S+|name|dev)\s+)*$")
-REMOVES = re.compile(r"\b(?:del|delete|flush|show)\b")
-"""Commands that make nothing."""
+UNKNOWN = "cannot be determined"
 NFTABLES = ("/etc/nftables.conf", "/etc/sysconfig/nftables.conf")
 INCLUDED = re.compile(r"^\s*include\s+\"([^\"]+)\"", re.MULTILINE)
-GROUP = re.compile(r"2(?:2[4-9]|3\d)(?:\.\d+){3}|ff[\da-f:]+", re.IGNORECASE)
+GROUP = re.compile(r"(?:2(?:2[4-9]|3\d)(?:\.\d+){3}|ff[\da-f:]+)(?:/\d+)?", re.IGNORECASE)
 
 
 class NamingPart(NamedTuple):
@@ -70,7 +64,7 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
         for part in source.parts(path, text, words):
             obstacle = part.obstacle or source.obstacle(path, part.text)
             found.append(NamingPart({**entry, "words": _named(words, part.text)}, part, obstacle))
-    return [entry for one in found for entry in _judged(one, found, words)]
+    return [entry for one in found for entry in _judged(one, found, words, firewalls)]
 
 
 def _named(words: Sequence[str], text: str) -> list[str]:
@@ -78,17 +72,25 @@ def _named(words: Sequence[str], text: str) -> list[str]:
 
 
 def _occurrences(word: str, text: str) -> list[re.Match[str]]:
-    return list(re.finditer(rf"(?<![\w.]){re.escape(word)}(?![\w.])", text))
+    """Where a word stands by itself; a network (224.0.0.0/4) may stand without its prefix, but not with another one."""
+    address, slash, prefix = word.partition("/")
+    ending = rf"(?:/{prefix}(?!\d)|(?![\w./]))" if slash else r"(?![\w.])"
+    return list(re.finditer(rf"(?<![\w.]){re.escape(address)}{ending}", text))
 
 
-def _judged(one: NamingPart, found: Sequence[NamingPart], words: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _judged(
+    one: NamingPart, found: Sequence[NamingPart], words: Sequence[str], firewalls: bool
+) -> Iterator[dict[str, Any]]:
     """What a boot makes of the words by a part, and what it does not."""
     entry, part, obstacle = one
     obstacle = obstacle or _lacking(part.needs, [other for other in found if other is not one], "")
     if entry["unread"]:
         yield entry
         return
-    if part.devices is None and not obstacle:
+    if part.devices is None and firewalls:
+        run = [one for one in scripts.commands(part.text) if scripts.program(one) not in scripts.PRINTING]
+        entry = {**entry, "words": _named(words, "\n".join(run))}
+    elif part.devices is None and not obstacle:
         yield from _of_commands(entry, part, found, words)
         return
     if part.devices is not None:
@@ -112,21 +114,55 @@ def _judged(one: NamingPart, found: Sequence[NamingPart], words: Sequence[str]) 
 def _of_commands(
     entry: dict[str, Any], part: Part, found: Sequence[NamingPart], words: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """The words of commands whose devices exist at boot, and those of the others."""
-    lines = part.text.replace("\\\n", " ")
+    """The words of commands whose devices exist at boot, those of the others, and those that a script hides."""
     devices = [word for word in words if not ADDRESS.fullmatch(word)]
-    needing = []
-    for command in COMMAND.split(lines):
-        mentioned = [name for name in devices if _occurrences(name, command) and not _makes(command, name)]
-        if not REMOVES.search(command):
-            needing.append((command, _lacking([*USED.findall(command), *mentioned], found, lines)))
-    usable = [word for command, why in needing if not why for word in _named(words, command)]
-    named = [word for word in words if word in usable]
-    if named:
-        yield {**entry, "words": named}
-    for command, why in needing:
-        if why and (lost := [word for word in _named(words, command) if word not in named]):
-            yield {**entry, "words": lost, "obstacle": why[0], "fix": why[1]}
+    lost: dict[tuple[str, str], list[str]] = {}
+    usable: set[str] = set()
+    commands = scripts.commands(part.text)
+    text = "\n".join(commands)
+    for command in filter(None, commands):
+        if scripts.program(command) in scripts.SILENT:
+            continue
+        named = [] if scripts.REMOVES.search(command) else _named(words, command)
+        mentioned: list[str] = []
+        doubtful: list[str] = []
+        for name in [one for one in named if one in devices and not _makes(command, one)]:
+            before = [command[: one.start()] for one in _occurrences(name, command)]
+            (mentioned if all(scripts.mentions(command, one) for one in before) else doubtful).append(name)
+        for group in [one for one in named if GROUP.fullmatch(one)]:
+            if unusable := _route(command, devices):
+                lost.setdefault(unusable, []).append(group)
+                named.remove(group)
+            elif not scripts.ROUTES.search(command) or scripts.BY_VARIABLE.search(command):
+                doubtful.append(group)
+        named = [one for one in named if one not in doubtful]
+        hidden = scripts.hidden(command)
+        doubtful += [word for word in words if _kind(word) in hidden and word not in {*named} - {*mentioned}]
+        if doubtful:
+            shown = " ".join(command.split())
+            why = f"what `{shown[:SHOWN]}` makes {UNKNOWN}", f"grep -n -F {shlex.quote(shown[:20])} {entry['path']}"
+            lost.setdefault(why, []).extend(doubtful)
+        if missing := _lacking([*USED.findall(command), *mentioned], found, text):
+            lost.setdefault(missing, []).extend(named)
+        else:
+            usable |= set(named)
+    if usable:
+        yield {**entry, "words": [word for word in words if word in usable]}
+    for (reason, fix), lost_words in lost.items():
+        if left := [word for word in words if word in lost_words and word not in usable]:
+            yield {**entry, "words": left, "obstacle": reason, "fix": fix}
+
+
+def _kind(word: str) -> str:
+    return "route" if GROUP.fullmatch(word) else "address" if ADDRESS.fullmatch(word) else "device"
+
+
+def _route(command: str, devices: Sequence[str]) -> Obstacle:
+    """Why a command that names the groups makes no route of the overlay; None: it may."""
+    other = [one for one in USED.findall(command) if one not in devices]
+    if scripts.ROUTES.search(command) and not scripts.ELSEWHERE.search(command):
+        return (f"it configures {other[0]}, which is not a device of the overlay", "") if other else None
+    return ("it makes no route", "") if scripts.program(command) in scripts.OF_LINKS else None
 
 
 def _lacking(devices: Sequence[str], found: Sequence[NamingPart], text: str) -> Obstacle:
@@ -149,13 +185,16 @@ def _made(one: NamingPart, name: str) -> bool:
         return False
     if one.part.devices is not None:
         return one.part.makes and name in one.part.devices
-    return _makes(one.part.text, name)
+    return _makes("\n".join(scripts.commands(one.part.text)), name)
 
 
 def _makes(text: str, name: str) -> bool:
-    """Whether commands make a device: it is added, or named where it is not only used."""
-    before = [text[: one.start()] for one in _occurrences(name, text)]
-    return any(MAKES.search(one) or not MENTIONED.search(one) for one in before)
+    """Whether commands make a device."""
+    return any(
+        scripts.makes(command, command[: one.start()])
+        for command in text.split("\n")
+        for one in _occurrences(name, command)
+    )
 
 
 def files(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
@@ -189,7 +228,10 @@ def _run_by(source: Source, parent: str) -> Source:
     def obstacle(path: str, text: str) -> Obstacle:
         lines = _commands(source, parent)
         parts = list(source.parts(parent, read(parent), ()))
-        by_shell = re.search(rf"\b(?:ba|da)?sh\s+(?:-\w+\s+)*{re.escape(path)}(?![\w.])|\.\s+{re.escape(path)}", lines)
+        by_shell = re.search(
+            rf"\b(?:ba|da)?sh\s+(?:-\w+\s+)*{re.escape(path)}(?![\w.])|(?:\.|source|-b|-batch)\s+{re.escape(path)}",
+            lines,
+        )
         own = parts[0].obstacle if parts and all(part.obstacle for part in parts) else None
         return own or source.obstacle(parent, lines) or (None if by_shell else base.executed(path, text))
 
