@@ -96,6 +96,14 @@ def in_scope(areas: Sequence[str] = SCOPE) -> tuple[Requirement, ...]:
     return tuple(requirement for requirement in CATALOGUE.values() if requirement.area in areas)
 
 
+def counted(held: int, failed: int, not_run: int, kind: str = "MUST requirements", causes: str = "") -> str:
+    """Return how many requirements hold: `82 of 85 MUST requirements hold, 2 do not (1 cause), 1 did not run`."""
+    text = f"{held} of {held + failed + not_run} {kind} hold{'s' if held == 1 else ''}"
+    if failed:
+        text += f", {failed} {'does' if failed == 1 else 'do'} not" + (f" ({causes})" if causes else "")
+    return f"{text}, {not_run} did not run" if not_run else text
+
+
 def in_order(ids: Iterable[str]) -> list[str]:
     """Sort known ids as the catalogue does and drop repetitions; unknown ones go last, by name."""
     return sorted(set(ids), key=lambda identity: (_RANK.get(identity, len(_RANK)), identity))

@@ -11,6 +11,7 @@ from lab.bundles import bundle
 from lab.bundles.bundle import Bundle, Reported
 from lab.model import place
 from lab.output.finding_text import cause_lines, fix
+from lab.requirements import counted
 
 SUMMARY = "Prints the findings and fixes of a file that `overcast bundle` wrote; needs neither the hosts nor root."
 MOST_OTHERS = 8
@@ -74,9 +75,9 @@ def _verdict(packed: Bundle) -> str:
     counts, environment = (_table(results.get(name)) for name in ("counts", "environment"))
     must = _table(counts.get("MUST"))
     where = ", ".join(str(environment[name]) for name in PLACE if environment.get(name))
-    applicable = sum(int(str(must.get(name, 0))) for name in ("passed", "failed", "not_run"))
-    failed = f"{must.get('failed', 0)} of {applicable} MUST do not hold"
-    return f"verdict of the run: {results.get('verdict', 'unknown')} - {failed}" + (f" ({where})" if where else "")
+    held, failed, not_run = (int(str(must.get(name, 0))) for name in ("passed", "failed", "not_run"))
+    verdict = f"{results.get('verdict', 'unknown')} - {counted(held, failed, not_run)}"
+    return f"verdict of the run: {verdict}" + (f" ({where})" if where else "")
 
 
 def _table(value: object) -> dict[str, object]:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.output.finding_text import MOST_LINES, MOST_OF_FACT, cause_lines, correction, merged, wrapped
+from lab.requirements import counted
 from reports.console.terminal import SummaryLine, Tone, compact, place
 from reports.verdict.conformance import INTERRUPTED, Conformance, RecordedTest, RequirementResult, tally
 
@@ -147,41 +148,24 @@ def verdict_line(
 
 
 def sentence(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> str:
-    """Return the verdict in numbers: how many requirements do not hold, and from how many causes."""
+    """Return the verdict in numbers: how many requirements hold, do not hold, did not run and do not apply."""
     must = tally(conformance.counted("MUST"))
-    parts = [_of_must(conformance, findings)]
-    if must.not_applicable:
-        parts[0] += f", {must.not_applicable} not applicable"
-    if conformance.interrupted and must.failed:
-        parts.insert(0, _failing(conformance, findings))
+    parts = [f"{_count(len(conformance.broken), 'test file')} could not be collected"] if conformance.broken else []
+    chosen = tally(one for one in conformance.counted("MUST") if one.selected)
+    if chosen.applicable or not conformance.narrowed:
+        kind = "selected MUST requirements" if conformance.narrowed else "MUST requirements"
+        causes = _known(conformance, findings)
+        parts.append(counted(chosen.passed, chosen.failed, chosen.not_run, kind, causes))
+        if must.not_applicable:
+            parts[-1] += f", {must.not_applicable} more {_do(must.not_applicable)} not apply"
+    if conformance.narrowed:
+        parts.append(f"the selected tests cover {chosen.applicable} of {must.applicable} MUST requirements")
     should = tally(conformance.counted("SHOULD"))
     if should.failed:
-        parts.append(f"{should.failed} of {should.applicable} SHOULD {_do(should.failed)} not hold")
+        parts.append(f"{should.failed} of {should.applicable} SHOULD requirements {_do(should.failed)} not hold")
     if conformance.left_behind:
-        parts.append(_count(len(conformance.left_behind), "leftover"))
+        parts.append(f"{_count(len(conformance.left_behind), 'test')} did not undo a change")
     return "; ".join(parts)
-
-
-def _of_must(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> str:
-    must = tally(conformance.counted("MUST"))
-    ran = f"{must.ran} of {must.applicable} MUST requirements ran"
-    if conformance.verdict == "conformant":
-        return f"{must.passed} of {must.applicable} MUST requirements hold"
-    if conformance.verdict == "nonconformant":
-        failing = _failing(conformance, findings)
-        if conformance.narrowed:
-            return f"{failing}; only {ran}, as selected"
-        return f"{failing}; {must.not_run} did not run" if must.not_run else failing
-    if conformance.narrowed:
-        return f"only {ran}, as selected"
-    if conformance.broken:
-        return f"{_count(len(conformance.broken), 'file')} of tests could not be collected; {ran}"
-    return f"{must.not_run} of {must.applicable} MUST requirements did not run" if must.not_run else ran
-
-
-def _failing(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> str:
-    must = tally(conformance.counted("MUST"))
-    return f"{must.failed} of {must.applicable} MUST {_do(must.failed)} not hold, {_known(conformance, findings)}"
 
 
 def _known(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> str:
@@ -190,7 +174,7 @@ def _known(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> s
         return "no known cause"
     left = len(unexplained(conformance, findings))
     return _count(len(set(map(correction, merged(findings)))), "cause") + (
-        f" and {_count(left, 'failure')} without" if left else ""
+        f", and {_count(left, 'test failure')} without a known cause" if left else ""
     )
 
 

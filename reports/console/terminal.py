@@ -239,7 +239,8 @@ def since(baseline: Mapping[str, Any], width: int) -> list[SummaryLine]:
 
 def place(environment: Mapping[str, str]) -> str:
     """Say where it was: `gretap, standard, oci; guest kernel 6.1.176`."""
-    chosen = ", ".join(environment[key] for key in ("tunnel", "topology", "provider") if environment.get(key))
+    tunnel = "no tunnels" if environment.get("tunnel") == "none" else environment.get("tunnel")
+    chosen = ", ".join(filter(None, (tunnel, environment.get("topology"), environment.get("provider"))))
     kernel = f"{environment.get('machine', '')} kernel {environment['kernel']}" if environment.get("kernel") else ""
     fault = f"injected fault: {environment['injected fault']}" if environment.get("injected fault") else ""
     accepted = f"accepted: {environment['accepted']}" if environment.get("accepted") else ""

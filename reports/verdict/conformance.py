@@ -80,6 +80,8 @@ class RequirementResult:
     """Whether it counts for the verdict: a requirement outside its scope is only shown."""
     of_the_run: bool = False
     """Whether its reason not to run is the whole run's: the user's selection, its early end, files of tests."""
+    selected: bool = True
+    """Whether the user's selection has all tests of it, or enough to see it fail."""
 
     @property
     def level(self) -> Level:
@@ -243,6 +245,7 @@ def _missed(judged: RequirementResult, missed: Sequence[str], selection: Selecti
     reason, remedy = "left out by the selection", f"the whole suite: pytest{left_out}"
     deselected = [node for node in missed if node in selection.deselected]
     if deselected:
+        judged = replace(judged, selected=False)
         total = len(judged.tests)
         reason += "" if len(deselected) == total else f": {len(deselected)} of its {total} tests"
     elif missed:
@@ -253,4 +256,6 @@ def _missed(judged: RequirementResult, missed: Sequence[str], selection: Selecti
     elif not selection.partial_paths and not selection.partial_options:
         remedy = "write one, marked @pytest.mark.requirement(ID)"
         return replace(judged, reason="no test asserts it", remedy=remedy)
+    else:
+        judged = replace(judged, selected=False)
     return replace(judged, reason=reason, remedy=remedy, of_the_run=True)

@@ -36,7 +36,7 @@ NO_CAUSE = [
     "    tests/test_own.py::test_has_a_reason_of_its_own: spoke1 received 2 copies",
     "    fix: bridge link",
 ]
-VERDICT = f"verdict: nonconformant - 3 of {MUST} MUST do not hold, 1 cause"
+VERDICT = f"verdict: nonconformant - {MUST - 3} of {MUST} MUST requirements hold, 3 do not (1 cause"
 
 MODES = ((), ("-q",), ("-qq",), ("-v",), ("-vv",), ("--tb=long",), ("--tb=no",), ("-ra",), ("--no-summary",))
 PROCESSES = (("-n", "2"), ("-n", "2", "-q"))
@@ -49,7 +49,8 @@ def test_causes_and_verdict_come_last(suite, arguments):
 
     run = suite.run(*arguments)
 
-    ending = [*CAUSE, *NO_CAUSE, f"{VERDICT} and 1 failure without; 1 of {SHOULD} SHOULD does not hold"]
+    verdict = f"{VERDICT}, and 1 test failure without a known cause); 1 of {SHOULD} SHOULD requirements does not hold"
+    ending = [*CAUSE, *NO_CAUSE, verdict]
     assert [line for line in run.lines if line.strip()][-len(ending) :] == ending
     assert run.status == 1
 
@@ -79,7 +80,7 @@ def test_delivers(request):
 
     run = suite.run()
 
-    assert run.last == f"verdict: nonconformant - 1 of {MUST} MUST does not hold, {causes}"
+    assert run.last == f"verdict: nonconformant - {MUST - 1} of {MUST} MUST requirements hold, 1 does not ({causes})"
     assert len(run.result["findings"]) == findings
 
 
@@ -104,7 +105,7 @@ def test_a_failing_run_is_short(suite):
     assert len(run.lines[progress + 1 :]) <= 40, run.text
     assert "missed datagram" not in run.text
     assert f"{MANY} failed" in run.text, "pytest counts them as failed"
-    assert run.last == VERDICT
+    assert run.last == f"{VERDICT})"
 
 
 def test_failures_without_a_cause_stay_whole(suite):
@@ -176,7 +177,7 @@ def test_a_run_that_fails_before_its_tests_has_a_verdict(suite, quiet):
         "not collected: tests/test_broken.py: ModuleNotFoundError: No module named",
         "    'nothing_like_it'",
     ]
-    assert run.last.startswith("verdict: incomplete - 1 file of tests could not be collected; 0 of")
+    assert run.last.startswith("verdict: incomplete - 1 test file could not be collected; 0 of")
     assert run.status == 2
     assert run.result["verdict"] == "incomplete"
 

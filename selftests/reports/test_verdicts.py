@@ -50,7 +50,8 @@ def test_reaches(): raise CheckFailed("spoke2 heard nothing", remedy="ip link se
 
     run = suite.run(*processes)
 
-    assert run.last == f"verdict: nonconformant - 1 of {MUST} MUST does not hold, no known cause"
+    held = f"{MUST - 1} of {MUST} MUST requirements hold"
+    assert run.last == f"verdict: nonconformant - {held}, 1 does not (no known cause)"
     assert run.status == 1
     failed = run.requirement("BCAST-01")
     assert (failed["outcome"], failed["reason"]) == ("failed", "spoke2 heard nothing")
@@ -65,7 +66,7 @@ def test_a_must_lacks_something(suite, processes):
 
     run = suite.run(*processes)
 
-    assert run.last == f"verdict: incomplete - 2 of {MUST} MUST requirements did not run"
+    assert run.last == f"verdict: incomplete - {MUST - 2} of {MUST} MUST requirements hold, 2 did not run"
     assert run.status == 10
     assert run.requirement("WIRE-02")["outcome"] == "not-run"
     assert run.lines[-4:-1] == [
@@ -101,7 +102,7 @@ def test_hub(lab): pass
 
     run = suite.run(*processes)
 
-    assert run.last == f"verdict: incomplete - 1 of {MUST} MUST requirements did not run"
+    assert run.last == f"verdict: incomplete - {MUST - 1} of {MUST} MUST requirements hold, 1 did not run"
     assert run.status == 1, "pytest counts the error itself"
     broken = run.requirement("HUB-01")
     assert (broken["outcome"], broken["reason"]) == ("not-run", "no agent answers")
@@ -132,7 +133,7 @@ def test_key(): raise AssertionError("must not run")
     run = suite.run("--tunnel=vxlan", *processes)
 
     assert run.last.startswith(
-        f"verdict: conformant - {MUST - 2} of {MUST - 2} MUST requirements hold, 2 not applicable (vxlan"
+        f"verdict: conformant - {MUST - 2} of {MUST - 2} MUST requirements hold, 2 more do not apply (vxlan"
     )
     assert run.status == 0
     assert run.requirement("WIRE-01")["reason"] == "VXLAN has no GRE header"
@@ -146,7 +147,8 @@ def test_a_should_fails(suite):
     run = suite.run()
 
     assert run.last == (
-        f"verdict: conformant - {MUST} of {MUST} MUST requirements hold; 1 of {SHOULD} SHOULD does not hold"
+        f"verdict: conformant - {MUST} of {MUST} MUST requirements hold;"
+        f" 1 of {SHOULD} SHOULD requirements does not hold"
     )
     assert "no known cause: 1 test failure (HUB-08)" in run.lines
     assert run.status == 1
@@ -184,7 +186,8 @@ def test_applications_with_the_option(suite, processes):
     run = suite.run("--applications", *processes)
 
     assert run.last == (
-        f"verdict: incomplete - {len(OF_PROGRAMS)} of {MUST + len(OF_PROGRAMS)} MUST requirements did not run"
+        f"verdict: incomplete - {MUST} of {MUST + len(OF_PROGRAMS)} MUST requirements hold,"
+        f" {len(OF_PROGRAMS)} did not run"
     )
     assert run.status == 10
     assert "APP" in run.result["scope"]
@@ -220,7 +223,8 @@ def test_slow(): pass
 
     run = suite.run(*selection)
 
-    assert run.last == f"verdict: incomplete - only {ran} of {MUST} MUST requirements ran, as selected"
+    held = f"{ran} of {ran} selected MUST requirements {'holds' if ran == 1 else 'hold'}; " if ran else ""
+    assert run.last == f"verdict: incomplete - {held}the selected tests cover {ran} of {MUST} MUST requirements"
     assert run.status == 10
 
 
@@ -244,7 +248,10 @@ def test_last_failed_alone_is_narrowed(suite):
 
     run = suite.run("--lf")
 
-    assert run.last == f"verdict: incomplete - only 1 of {MUST} MUST requirements ran, as selected"
+    assert run.last == (
+        "verdict: incomplete - 1 of 1 selected MUST requirements holds;"
+        f" the selected tests cover 1 of {MUST} MUST requirements"
+    )
     assert run.status == 10
 
 
@@ -255,8 +262,9 @@ def test_stopping_at_the_first_failure(suite):
     run = suite.run("-x")
 
     assert run.status == 1
-    assert run.last.startswith(
-        f"verdict: nonconformant - 1 of {MUST} MUST does not hold, no known cause; {MUST - 1} did not"
+    assert run.last == (
+        f"verdict: nonconformant - 0 of {MUST} MUST requirements hold, 1 does not (no known cause),"
+        f" {MUST - 1} did not run"
     )
     assert run.requirement("HUB-01")["reason"] == "the run ended before its turn (stopping after 1 failures)"
     assert run.requirement("HUB-01")["remedy"] == "run it again without -x"
@@ -269,7 +277,7 @@ def test_interrupted(suite):
     run = suite.run_apart()
 
     assert run.status == 2
-    assert run.last == f"verdict: incomplete (interrupted) - {MUST} of {MUST} MUST requirements did not run"
+    assert run.last == f"verdict: incomplete (interrupted) - 0 of {MUST} MUST requirements hold, {MUST} did not run"
 
 
 def test_interrupted_after_a_failure(suite):
@@ -288,8 +296,9 @@ def test_other(): raise KeyboardInterrupt
     run = suite.run_apart()
 
     assert run.status == 2
-    assert run.last.startswith(
-        f"verdict: incomplete (interrupted) - 1 of {MUST} MUST does not hold, no known cause; {MUST - 1} of"
+    assert run.last == (
+        f"verdict: incomplete (interrupted) - 0 of {MUST} MUST requirements hold, 1 does not (no known cause),"
+        f" {MUST - 1} did not run"
     )
 
 
@@ -312,7 +321,7 @@ def test_a_requirement_without_any_test(suite):
 
     run = suite.run()
 
-    assert run.last == f"verdict: incomplete - 1 of {MUST} MUST requirements did not run"
+    assert run.last == f"verdict: incomplete - {MUST - 1} of {MUST} MUST requirements hold, 1 did not run"
     assert run.requirement("TTL-01")["reason"] == "no test asserts it"
 
 
@@ -325,7 +334,7 @@ def test_a_file_that_cannot_be_collected(suite, processes):
     run = suite.run("--continue-on-collection-errors", *processes)
 
     assert run.result["verdict"] == "incomplete"
-    assert run.last.startswith("verdict: incomplete - 1 file of tests could not be collected")
+    assert run.last.startswith("verdict: incomplete - 1 test file could not be collected")
     assert run.status != 0
 
 
@@ -345,7 +354,7 @@ def test_own(lab): pass
 
     run = suite.run()
 
-    assert run.last == f"verdict: conformant - {MUST} of {MUST} MUST requirements hold; 1 leftover"
+    assert run.last == f"verdict: conformant - {MUST} of {MUST} MUST requirements hold; 1 test did not undo a change"
     assert "    tests/test_own.py::test_own: namespace hub is still there" in run.lines
     assert run.status == 1
 
