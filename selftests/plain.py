@@ -1,28 +1,33 @@
 """
 How tests run pytest in a process of its own.
 
-    run(...) --arguments, environment, descriptors--> server --fork--> pytest, as `python -m pytest` runs it
-             <------------ PID, exit status -----------
+    run(...)    --arguments, environment, descriptors--> server --fork--> pytest, as `python -m pytest` runs it
+    start(...)  <------------ PID, exit status ---------
 
 The server has loaded pytest, the plugins, the suite's tests, scapy and the templates, which every run would load for
-two seconds.
+two seconds.  It serves several runs at the same time.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from lab.agent import namespaces
 from lab.machines.live import agent_archive
 from lab.probes import payloads
 from lab.probes.capture import layers
@@ -31,22 +36,117 @@ from reports.html.page import templates
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONS = ("-p", "no:cacheprovider", "-p", "no:allure_pytest")
 """Without this checkout's cache, and without results for Allure: a fifth of the time, and nothing reads them."""
-PYTEST = (sys.executable, "-m", "pytest", *OPTIONS)
 LARGEST = 1 << 17
 """Bytes of a request, most of them the environment."""
+DESCRIPTORS = 4
+"""Of a request at most: where its status goes, stdout, stderr and a network namespace."""
 
 
 def run(*arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     """Runs pytest with OPTIONS and arguments in the checkout, in this process's environment, to its end."""
-    command = [*OPTIONS, *arguments]
     outputs = [os.memfd_create(name) for name in ("stdout", "stderr")]
     try:
-        status = _server().run(command, outputs, timeout)
+        started = Started(arguments, outputs)
+        try:
+            status = started.wait(timeout)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+            raise
         printed = [os.pread(output, os.fstat(output).st_size, 0).decode() for output in outputs]
     finally:
         for output in outputs:
             os.close(output)
-    return subprocess.CompletedProcess(["pytest", *command], status, *printed)
+    return subprocess.CompletedProcess(["pytest", *OPTIONS, *arguments], status, *printed)
+
+
+def start(*arguments: str, inside: Path | None = None) -> Printing:
+    """Starts such a run in a session of its own, and `inside` a network namespace."""
+    return Printing(arguments, inside)
+
+
+class Started:
+    """A run, with the names that a subprocess.Popen has."""
+
+    def __init__(self, arguments: Sequence[str], outputs: Sequence[int], *, own_session: bool = False) -> None:
+        self._status, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request = {"arguments": [*OPTIONS, *arguments], "environment": dict(os.environ), "own_session": own_session}
+        with far:
+            _server().request(json.dumps(request).encode(), [far.fileno(), *outputs])
+        pid, (self._process,), *_ = socket.recv_fds(self._status, LARGEST, 1)
+        self.pid = int(pid)
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self._status.settimeout(timeout)
+            try:
+                self.returncode = int(self._status.recv(LARGEST))
+            except TimeoutError:
+                raise subprocess.TimeoutExpired(["pytest"], timeout or 0) from None
+            self._status.close()
+            os.close(self._process)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._process, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Printing(Started):
+    """A run whose output, stderr included, is read while it goes on."""
+
+    def __init__(self, arguments: Sequence[str], inside: Path | None) -> None:
+        self._reading, writing = os.pipe()
+        self._read = b""
+        given = [writing, writing]
+        if inside is not None:
+            given.append(os.open(inside, os.O_RDONLY))
+        try:
+            super().__init__(arguments, given, own_session=True)
+        finally:
+            for descriptor in {*given}:
+                os.close(descriptor)
+
+    def lines(self) -> Iterator[str]:
+        """Its output up to its end; the lines after the one at which the caller stops are those of the next call."""
+        while True:
+            line, end, rest = self._read.partition(b"\n")
+            if end:
+                self._read = rest
+                yield (line + end).decode()
+            elif not self._more(None):
+                return
+
+    def communicate(self, timeout: float | None = None) -> str:
+        """The rest of its output, once it has ended."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while self._more(deadline):
+                pass
+        except TimeoutError:
+            raise subprocess.TimeoutExpired(["pytest"], timeout or 0) from None
+        self.wait(timeout)  # it may have closed its output before
+        rest, self._read = self._read.decode(), b""
+        return rest
+
+    def _more(self, deadline: float | None) -> bool:
+        """Reads on; whether there was more."""
+        if self._reading < 0:
+            return False
+        rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not select.select([self._reading], [], [], rest)[0]:
+            raise TimeoutError
+        read = os.read(self._reading, 1 << 16)
+        self._read += read
+        if not read:
+            os.close(self._reading)
+            self._reading = -1
+        return bool(read)
 
 
 class Server:
@@ -63,21 +163,9 @@ class Server:
                 stderr=subprocess.DEVNULL,
             )
 
-    def run(self, arguments: list[str], outputs: list[int], timeout: float | None) -> int:
-        request = json.dumps({"arguments": arguments, "environment": dict(os.environ)}).encode()
+    def request(self, request: bytes, descriptors: Sequence[int]) -> None:
         assert len(request) <= LARGEST
-        socket.send_fds(self._connection, [request], outputs)
-        pid = int(self._connection.recv(LARGEST))
-        self._connection.settimeout(timeout)
-        try:
-            return int(self._connection.recv(LARGEST))
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            self._connection.settimeout(None)
-            self._connection.recv(LARGEST)  # the status of what was killed
-            raise subprocess.TimeoutExpired(arguments, timeout or 0) from None
-        finally:
-            self._connection.settimeout(None)
+        socket.send_fds(self._connection, [request], descriptors)
 
     def close(self) -> None:
         self._connection.close()
@@ -98,18 +186,30 @@ def main() -> int:
     _load_what_runs_load_late()
     gc.freeze()  # what is there is shared by all runs
     sys.stdout.flush()  # else every run would print it again
+    running: dict[int, tuple[int, socket.socket]] = {}
     while True:
-        request, outputs, *_ = socket.recv_fds(requests, LARGEST, 2)
+        ready, *_ = select.select([requests, *running], [], [])
+        for process in [one for one in ready if one in running]:
+            pid, answers = running.pop(process)
+            os.close(process)
+            with answers, contextlib.suppress(BrokenPipeError):
+                answers.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+        if requests not in ready:
+            continue
+        request, descriptors, *_ = socket.recv_fds(requests, LARGEST, DESCRIPTORS)
         if not request:
             return 0
         forked = os.fork()
         if not forked:
+            for _, answers in running.values():
+                answers.close()
             requests.close()
-            return _pytest(**json.loads(request), outputs=outputs)
-        for output in outputs:
-            os.close(output)
-        requests.send(str(forked).encode())
-        requests.send(str(os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])).encode())
+            return _pytest(**json.loads(request), descriptors=descriptors)
+        process = os.pidfd_open(forked)
+        running[process] = forked, socket.socket(fileno=descriptors[0])
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
+        socket.send_fds(running[process][1], [str(forked).encode()], [process])
 
 
 def _load_what_runs_load_late() -> None:
@@ -120,9 +220,17 @@ def _load_what_runs_load_late() -> None:
         templates().get_template(name)
 
 
-def _pytest(arguments: list[str], environment: dict[str, str], outputs: list[int]) -> int:
+def _pytest(arguments: list[str], environment: dict[str, str], own_session: bool, descriptors: list[int]) -> int:
     os.environ.clear()
     os.environ.update(environment)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup(1) a hang-up is ignored, which is inherited
+    if own_session:
+        os.setsid()
+    status, *outputs = descriptors
+    os.close(status)
+    if len(outputs) > 2:
+        namespaces._enter(outputs[2])
+        os.close(outputs.pop())
     null = os.open(os.devnull, os.O_RDONLY)
     for number, descriptor in enumerate([null, *outputs]):
         os.dup2(descriptor, number)

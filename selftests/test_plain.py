@@ -6,6 +6,8 @@ Runs of pytest that are forked are like those that are started: their own status
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 
 import pytest
@@ -40,3 +42,22 @@ def test_a_run_that_takes_too_long_is_killed() -> None:
         plain.run("-p", "selftests.lab.hold", "--tunnel=vxlan", A_TEST, timeout=1.0)
 
     assert plain.run("--sudo", A_TEST).returncode == 4
+
+
+def test_a_run_is_read_while_it_goes_on() -> None:
+    """Its output is read to a line, and the rest after a signal to the session that it leads; both runs go on."""
+    runs = [plain.start("-s", "-p", "selftests.lab.hold", "--tunnel=vxlan", A_TEST) for _ in range(2)]
+    for run in runs:
+        assert any(line.endswith("READY\n") for line in run.lines())
+    interrupted, killed = runs
+
+    os.killpg(interrupted.pid, signal.SIGINT)
+    rest = interrupted.communicate(timeout=60.0)
+
+    assert "Interrupted: interrupted by SIGINT" in rest
+    assert interrupted.wait() == 2
+    with pytest.raises(subprocess.TimeoutExpired):
+        killed.communicate(timeout=0.0)
+    killed.kill()
+    killed.communicate()
+    assert killed.wait() == -signal.SIGKILL

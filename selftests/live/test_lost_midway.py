@@ -12,17 +12,15 @@ import os
 import re
 import select
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.machines.base import ROOT
 from lab.stack.changes import link_set
 from reports.verdict.conformance import INCOMPLETE
+from selftests import plain
 from selftests.live.conftest import on_this_kernel
 from selftests.live.rig import Rig
 
@@ -60,27 +58,20 @@ def kill(*processes: int) -> None:
 
 def run_and_lose(rig: Rig, reports: Path, lose: Callable[[Rig], None]) -> tuple[int, str, dict[str, Any]]:
     """Exit status, output and results of a run during which a spoke is lost."""
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "-p", "selftests.lab.hold"]
-    command += ["--hosts=hub,spoke1,ssh://spoke2?timeout=3", f"--ssh-config={rig.inner_config}", "--provider=oci"]
-    with rig.entered():
-        process = subprocess.Popen(
-            [*command, f"--reports={reports}", *TESTS],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    process = plain.start(
+        *("-q", "-s", "-p", "selftests.lab.hold", f"--reports={reports}", "--provider=oci"),
+        *("--hosts=hub,spoke1,ssh://spoke2?timeout=3", f"--ssh-config={rig.inner_config}", *TESTS),
+        inside=rig.controller,
+    )
     with contextlib.ExitStack() as ending:
         ending.callback(process.kill)
-        assert process.stdout is not None
-        for line in process.stdout:
+        for line in process.lines():
             if line.endswith("READY\n"):
                 break
         lose(rig)
-        os.kill(process.pid, signal.SIGUSR1)
-        said, _ = process.communicate(timeout=MINUTES)
-    return process.returncode, said, json.loads((reports / "conformance.json").read_text())
+        process.send_signal(signal.SIGUSR1)
+        said = process.communicate(timeout=MINUTES)
+    return process.wait(), said, json.loads((reports / "conformance.json").read_text())
 
 
 @pytest.mark.parametrize("lose", [unplug, shut_down, end_login], ids=lambda lose: lose.__name__)

@@ -17,6 +17,7 @@ import pytest
 from lab.errors import EnvironmentProblem
 from lab.machines.base import ROOT
 from lab.machines.live import ssh
+from selftests import plain
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig
 
@@ -29,16 +30,14 @@ def command(rig: Rig, *program: str) -> list[str]:
 
 
 @pytest.fixture
-def first(rig: Rig, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def first(rig: Rig, tmp_path: Path) -> Iterator[plain.Printing]:
     """A run that stands still in the middle of its first test."""
-    words = command(rig, sys.executable, "-m", "pytest", "-s", "-p", "selftests.lab.hold", "-p", "no:cacheprovider")
-    with subprocess.Popen(
-        [*words, f"--reports={tmp_path}", "--provider=oci", *QUICK], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as run:
-        assert run.stdout is not None
-        assert any(line.endswith("READY\n") for line in run.stdout)
-        yield run
-        run.kill()
+    words = command(rig, "-s", "-p", "selftests.lab.hold", f"--reports={tmp_path}", "--provider=oci", *QUICK)
+    run = plain.start(*words)
+    assert any(line.endswith("READY\n") for line in run.lines())
+    yield run
+    run.kill()
+    run.communicate()
 
 
 SECOND: dict[str, tuple[str, ...]] = {
@@ -49,7 +48,7 @@ SECOND: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("program", SECOND.values(), ids=SECOND)
-def test_a_second_run_names_the_first(rig: Rig, first: subprocess.Popen[str], program: tuple[str, ...]) -> None:
+def test_a_second_run_names_the_first(rig: Rig, first: plain.Printing, program: tuple[str, ...]) -> None:
     """It ends before its tests, in one message with the host and the process of the run that is there."""
     done = subprocess.run(
         command(rig, *program), cwd=ROOT, capture_output=True, text=True, timeout=MINUTES, check=False
@@ -62,9 +61,7 @@ def test_a_second_run_names_the_first(rig: Rig, first: subprocess.Popen[str], pr
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
-def test_the_hosts_are_free_once_the_run_has_ended(
-    first: subprocess.Popen[str], reach: Reach, ending: signal.Signals
-) -> None:
+def test_the_hosts_are_free_once_the_run_has_ended(first: plain.Printing, reach: Reach, ending: signal.Signals) -> None:
     """However the first run ends, the next one may begin at once: it waits for a run that is just ending."""
     connected = reach("hub,spoke1,spoke2")
     with pytest.raises(EnvironmentProblem, match="in use by the run of"):

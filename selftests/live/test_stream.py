@@ -7,13 +7,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from lab.machines.base import ROOT
 from lab.stack import state
 from selftests import plain
 from selftests.live.rig import Rig
@@ -30,16 +27,14 @@ class Streaming:
     """A run of pytest with --stream."""
 
     def __init__(self, rig: Rig, reports: Path, *arguments: str) -> None:
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--reports={reports}", "--provider=oci"]
-        command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={rig.ssh_config}", *arguments]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        self.process = plain.start(
+            *(f"--reports={reports}", "--provider=oci", "--hosts=hub,spoke1,spoke2"),
+            *(f"--ssh-config={rig.ssh_config}", *arguments),
         )
         self.said: list[str] = []
 
     def until_ready(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self.process.lines():
             self.said.append(line)
             if READY in line:
                 return
@@ -47,8 +42,7 @@ class Streaming:
         raise AssertionError("".join(self.said))
 
     def ended(self) -> str:
-        rest, _ = self.process.communicate(timeout=MINUTES)
-        return "".join([*self.said, rest])
+        return "".join([*self.said, self.process.communicate(timeout=MINUTES)])
 
 
 def rows(said: str) -> dict[tuple[str, str], tuple[str, ...]]:

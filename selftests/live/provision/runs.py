@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
-import subprocess
 from pathlib import Path
 
-from lab.machines.base import ROOT
+from selftests import plain
 from selftests.live.rig import Rig, RigHost
-from selftests.plain import PYTEST
 
 DELIVERY = "tests/broadcast/test_delivery.py"
 QUICK = (DELIVERY, "-k", "test_reaches_every_other_node_exactly_once")
@@ -49,27 +46,18 @@ class Run:
 
     def __init__(self, rig: Rig, reports: Path, *arguments: str, inside: bool = False) -> None:
         config = rig.inner_config if inside else rig.ssh_config
-        # under nohup(1) a hang-up is ignored, which what is started inherits
-        command = ["env", "--default-signal=HUP", *PYTEST, "-s"]
-        command += [f"--reports={reports}"]
-        command += ["--hosts=hub,spoke1,spoke2", f"--ssh-config={config}", "--provision", "--tunnel=vxlan"]
-        command.append("--provider=oci")  # whatever cloud this machine's firmware names
-        with rig.entered() if inside else contextlib.nullcontext():
-            self.process = subprocess.Popen(
-                [*command, *arguments],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
+        self.process = plain.start(
+            *("-s", f"--reports={reports}", "--hosts=hub,spoke1,spoke2", f"--ssh-config={config}"),
+            *("--provision", "--tunnel=vxlan"),
+            "--provider=oci",  # whatever cloud this machine's firmware names
+            *arguments,
+            inside=rig.controller if inside else None,
+        )
         self.said: list[str] = []
 
     def until_ready(self) -> Run:
         """Up to the middle of the first test (`selftests.lab.hold`)."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self.process.lines():
             self.said.append(line)
             if line.endswith("READY\n"):
                 return self
@@ -77,8 +65,8 @@ class Run:
 
     def ended(self) -> tuple[int, str]:
         """Its exit status and all it said."""
-        rest, _ = self.process.communicate(timeout=MINUTES)
-        return self.process.returncode, "".join([*self.said, rest])
+        rest = self.process.communicate(timeout=MINUTES)
+        return self.process.wait(), "".join([*self.said, rest])
 
     def interrupted(self) -> tuple[int, str]:
         os.killpg(self.process.pid, signal.SIGINT)
