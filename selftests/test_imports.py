@@ -45,6 +45,8 @@ FAR_SIDE = ("lab/agent", "lab/machines")
 MOST_LINES = 400
 MOST_MODULES = 12
 NOT = "Not here: "
+IN_A_TEXT = re.compile(r"from (lab[\w.]*) import (\w+(?:, \w+)*)")
+OWN = str(Path(__file__).relative_to(ROOT))
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,27 @@ BY_RFC = {
 DOCUMENTATION = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")))
 
 
+def missing_in_texts(path: str, source: str) -> list[str]:
+    """One line for each import in a string that names neither a module of `lab` nor a name in one."""
+    strings = [
+        one for one in ast.walk(ast.parse(source)) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+    ]
+    found = [(one.lineno, *import_) for one in strings for import_ in IN_A_TEXT.findall(str(one.value))]
+    return [
+        f"{path}:{line}: {module}.{name}"
+        for line, module, names in found
+        for name in names.split(", ")
+        if not _is_there(module, name)
+    ]
+
+
+def _is_there(module: str, name: str) -> bool:
+    path = ROOT / module.replace(".", "/")
+    if path.is_dir():
+        return (path / f"{name}.py").is_file() or (path / name).is_dir()
+    return path.with_suffix(".py").is_file() and name in path.with_suffix(".py").read_text(encoding="utf-8")
+
+
 def typed_addresses(path: str, source: str) -> list[str]:
     """One line for each address in a string (docstrings aside) that no RFC gives its meaning."""
     tree = ast.parse(source)
@@ -280,6 +303,15 @@ def test_nothing_sleeps() -> None:
     assert sleeps("x.py", "from time import sleep")
     wrong = [line for path, source in files("lab", "fixtures", "tests") for line in sleeps(path, source)]
     assert not wrong, "\n".join(wrong)
+
+
+def test_code_in_texts_imports_what_is_there() -> None:
+    """What one Python starts another one with names modules that exist, which no other check reads."""
+    assert missing_in_texts("x.py", "A = 'import sys; from lab.agent import nothing; nothing.main()'") == [
+        "x.py:1: lab.agent.nothing"
+    ]
+    searched = [(path, source) for path, source in files("lab", "fixtures", "selftests") if path != OWN]
+    assert [line for path, source in searched for line in missing_in_texts(path, source)] == []
 
 
 def test_no_test_types_an_address() -> None:
