@@ -119,10 +119,12 @@ class Scene:
 
     @property
     def bridging(self) -> list[HostScene]:
-        """The hosts with a bridge between tunnels; a spoke's bridge with one tunnel is its own matter."""
-        planned = [plan for plan in self.topology.nodes if plan.holder == "bridge"]
-        joining = [plan for plan in planned if plan.is_hub or len(self.topology.ports(plan.name)) > 1]
-        return [self.hosts[plan.name] for plan in joining]
+        """The hosts whose tunnels are ports of a bridge."""
+        return [self.hosts[plan.name] for plan in self.topology.nodes if plan.holder == "bridge"]
+
+    def joins(self, host: HostScene) -> bool:
+        """Whether a bridge is between tunnels; what else one with a single tunnel does is its own matter."""
+        return host.plan.is_hub or len(self.topology.ports(host.name)) > 1
 
     @property
     def spokes(self) -> list[HostScene]:

@@ -29,6 +29,7 @@ class Case:
     kind: str = "vxlan"
     routers: int = 0
     ipv6: bool = False
+    topology: str = "star"
 
 
 def found(lab: laboratory.Lab) -> tuple[Finding, ...]:

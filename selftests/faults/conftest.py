@@ -20,7 +20,7 @@ from lab.machines import choose
 from lab.machines.base import Machine
 from lab.machines.choose import Starting
 from lab.model import TunnelOptions, Underlay
-from lab.topology import topologies
+from lab.topology import designs, topologies
 from selftests.faults import diagnosis, inner, table
 from selftests.faults.breaking import Case
 from selftests.faults.diagnosis import Diagnosed
@@ -94,7 +94,7 @@ def machines() -> Iterator[Callable[[str], Machine]]:
 def lab(machines: Callable[[str], Machine], request: pytest.FixtureRequest) -> Iterator[laboratory.Lab]:
     """A lab for each test: what a fix does not restore must not be found by the next one."""
     case = getattr(request, "param", Case("", {}))
-    plan = topologies.star(2, TunnelOptions(kind=case.kind))
+    plan = designs.topology(case.topology, 2, TunnelOptions(kind=case.kind), provider("oci").mtu)
     plan = replace(topologies.routed(plan) if case.routers else plan, ipv6=case.ipv6)
     with laboratory.build(machines(case.kind), plan, Underlay(provider("oci"), routers=case.routers)) as made:
         yield made

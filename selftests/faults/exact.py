@@ -79,4 +79,32 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         {"reassembly-limited"},
     ),
     "no time for fragments": (Case("spoke2", {"spoke2": "sysctl -w net.ipv4.ipfrag_time=0"}), {"reassembly-limited"}),
+    "a port of a spoke's own bridge that is disabled": (
+        Case("spoke2", {"spoke2": "bridge link set dev {port} state 0"}, topology="bridged"),
+        {"port-blocked"},
+    ),
+    "a locked port of a spoke's own bridge": (
+        Case("spoke2", {"spoke2": "bridge link set dev {port} locked on"}, topology="bridged"),
+        {"port-locked"},
+    ),
+    "a spoke's own bridge that is down": (
+        Case("spoke2", {"spoke2": "ip link set bridge0 down"}, topology="bridged"),
+        {"bridge-down"},
+    ),
+    "a tunnel that is not a port of a spoke's own bridge": (
+        Case("spoke2", {"spoke2": "ip link set {port} nomaster && ip link set bridge0 mtu 8950"}, topology="bridged"),
+        {"port-not-bridged"},
+    ),
+    "the hub's MAC as one of a spoke's own bridge": (
+        Case("spoke2", {"spoke2": "bridge fdb replace 02:00:ac:10:fe:01 dev bridge0 self local"}, topology="bridged"),
+        {"fdb-static-wrong"},
+    ),
+    "a bond that is down": (
+        Case("spoke2", {"spoke2": "ip link set bond1 down"}, "gretap", topology="two-hubs-bond"),
+        {"tunnel-down"},
+    ),
+    "a PRP device that is down": (
+        Case("spoke2", {"spoke2": "ip link set prp0 down"}, "gretap", topology="two-hubs-prp"),
+        {"tunnel-down"},
+    ),
 }

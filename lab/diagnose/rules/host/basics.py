@@ -125,13 +125,17 @@ def device_flags(scene: Scene, host: HostScene) -> Iterator[Finding]:
         # what stood on the device went with it
         routed = f" && {commands.default_route(host.plan)}" if scene.planned else ""
         yield host.declared("nic-down", host.nic.name, routed=routed)
+    over = host.device
+    others = {host.plan.nic, *scene.topology.ports(host.name)}  # which other rules report, as that of a hub's bridge
+    if over is not None and not over.up and over.name not in others and all(host is not one for one in scene.bridging):
+        yield host.declared("tunnel-down", over.name, routed=f" && {commands.route(scene.topology, host.plan)}")
     for name in (*scene.topology.devices(host.name), *([host.plan.nic] if scene.planned else [])):
         device = host.seen.devices.get(name)
         if device is None or (device.tunnel is None and device.kind in LAYER3):
             continue  # another rule reports a tunnel of another kind
         if device.protodown and device.master is None:  # another rule reports ports
             yield host.declared("device-protodown", name)
-        if not device.multicast and name != host.plan.nic:
+        if not device.multicast and (name != host.plan.nic or scene.topology.native):
             yield host.declared("device-not-multicast", name)
         if not device.arp and name in (host.plan.device, host.plan.nic):
             yield host.declared("device-noarp", name)

@@ -102,7 +102,7 @@ def _code(host: HostScene, rule: FirewallRule, stages: set[str]) -> str:
         return "nat-rewrites"
     if _of_arp(rule, stages):
         return "arp-filtered"
-    if "forwarding" in stages and (rule.family == "bridge" or hooks(host, rule) == {"FORWARD"}):
+    if hooks(host, rule) == {"FORWARD"} or ("forwarding" in stages and rule.family == "bridge"):
         return "bridged-dropped"
     if stages == {"control"}:
         return "control-dropped"

@@ -68,7 +68,8 @@ OPTIONS = (
 
 def options(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
     """Every bridge between tunnels forwards what it must and nothing more."""
-    details = bridging.device.details if bridging.device is not None and bridging.device.kind == "bridge" else {}
+    device = bridging.device if scene.joins(bridging) else None
+    details = device.details if device is not None and device.kind == "bridge" else {}
     for one in OPTIONS:
         value = details.get(one.name)
         meant = one.planned_too and (not scene.planned or scene.topology.bridge_data.get(one.name) == value)
@@ -85,6 +86,8 @@ class PortFlag:
     wanted: int
     code: str
     command: str = "bridge link set dev {port} {word} {value}"
+    alone: bool = False
+    """Whether it also loses packets of a bridge that has no other tunnel."""
 
     def is_wrong(self, value: int | None) -> bool:
         """Whether a value is not what it must be; None: this kernel has no such flag."""
@@ -101,8 +104,8 @@ FLAGS = (
     PortFlag("mcast_flood", 1, "multicast-not-flooded"),
     PortFlag("flood", 1, "unicast-not-flooded"),
     PortFlag("learning", 1, "learning-off"),
-    PortFlag("hairpin", 0, "hairpin-on"),
-    PortFlag("locked", 0, "port-locked"),
+    PortFlag("hairpin", 0, "hairpin-on", alone=True),
+    PortFlag("locked", 0, "port-locked", alone=True),
     PortFlag("neigh_suppress", 0, "arp-suppressed"),
     PortFlag("proxy_arp", 0, "arp-suppressed", BY_IP),
     PortFlag("proxy_arp_wifi", 0, "arp-suppressed", BY_IP),
@@ -122,6 +125,7 @@ def flags(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
             continue
         alone = sum(bool(one.flag("isolated")) for one in bridging.seen.ports_of(bridging.plan.device)) < LEAST_ISOLATED
         for flag in (*FLAGS, JOINED if bridging.plan.isolated else ISOLATED):
-            if flag.is_wrong(port.flag(flag.word)) and not (flag is ISOLATED and alone):
+            counts = flag.alone or (scene.joins(bridging) and not (flag is ISOLATED and alone))
+            if counts and flag.is_wrong(port.flag(flag.word)):
                 found = f"{flag.word} is {'off' if flag.wanted else 'on'}; the port to {peer}"
                 yield bridging.declared(flag.code, port.name, found, flag.fix(port.name))

@@ -38,7 +38,7 @@ def bridge(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
     if device.details.get("vlan_filtering") and (scene.planned or cut) and parted:
         listed = ", ".join(f"{port} {each or 'none'}" for port, each in vlans.items())
         yield bridging.declared("vlan-filtering", name, vlans=listed)
-    if scene.planned and wanted and device.mac != wanted:
+    if scene.planned and scene.joins(bridging) and wanted and device.mac != wanted:
         yield bridging.declared("bridge-mac-not-pinned", device.name, mac=device.mac, expected=wanted)
 
 
@@ -94,27 +94,28 @@ def strangers(scene: Scene, hub: HostScene) -> Iterator[Finding]:
         yield hub.declared("stray-port", port.name, f"{port.kind or 'a NIC'}, master {bridge}")
 
 
-def forwarding_entries(scene: Scene, hub: HostScene) -> Iterator[Finding]:
-    """No static entry of the forwarding table holds a spoke's MAC on another port, or for the hub's own (permanent)."""
-    owners = {spoke.device.mac: spoke for spoke in scene.spokes if spoke.device is not None}
-    if hub.device is not None:
-        owners.setdefault(hub.device.mac, hub)
-    own = {device.mac for device in hub.seen.devices.values()}
-    for entry in hub.readings["fdb"]:
-        owner = owners.get(entry.lladdr)
-        port = entry.dev
+def forwarding_entries(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
+    """No static entry of a bridge holds a host's MAC on another port, or for the bridge's own (permanent)."""
+    ports = {peer: scene.topology.port(bridging.name, peer) for peer in scene.topology.peers(bridging.name)}
+    places = {bridging.name: bridging.plan.device, **ports}
+    if len(ports) == 1:  # everything else is behind the one tunnel
+        places = {**dict.fromkeys(scene.hosts, *ports.values()), bridging.name: bridging.plan.device}
+    owners = {host.device.mac: host for host in scene.hosts.values() if host.device and host.name in places}
+    own = {device.mac for device in bridging.seen.devices.values()}
+    for entry in bridging.readings["fdb"]:
+        owner, port = owners.get(entry.lladdr), entry.dev
         if owner is None or not entry.master or entry.state == "learned":
             continue
-        right = hub.plan.device if owner is hub else scene.topology.port(hub.name, owner.name)
+        right = places[owner.name]
         # what a permanent one holds, the bridge takes for itself
         if entry.lladdr in own if entry.state == "permanent" else port == right:
             continue
         # the bridge's own entry had to make room for it
-        again = f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is hub else ""
+        again = f" && bridge fdb replace {entry.lladdr} dev {right} self local" if owner is bridging else ""
         # an entry of the bridge itself is not a port's
         fix = f"bridge fdb del {entry.lladdr} dev {port} {'self' if port == entry.master else 'master'}{again}"
         found = f"fdb {entry.lladdr} dev {port} static; {owner.name} is at {right}"
-        yield hub.declared("fdb-static-wrong", str(port), found, fix)
+        yield bridging.declared("fdb-static-wrong", str(port), found, fix)
 
 
 class BridgedEnd(NamedTuple):
