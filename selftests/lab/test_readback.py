@@ -125,6 +125,11 @@ UNFINISHED = {
     ),
     "hub without one tunnel": ("hub", "ip link del {port}", "tunnel-missing"),
     "spoke without its tunnel": ("spoke2", "ip link del {device}", "tunnel-missing"),
+    "spoke's tunnel to another spoke": (
+        "spoke2",
+        "ip link set {device} type {kind} remote 10.0.0.25 local 10.0.0.131 ttl 64",
+        "tunnel-remote-mismatch",
+    ),
     "spoke without an address": ("spoke2", "ip addr flush dev {device}", "overlay-address-missing"),
     "another prefix": (
         "spoke2",

@@ -118,8 +118,14 @@ def _past_the_hub(hub: ConfiguredNode, pair: SpokeTunnel, hosts: Mapping[str, Co
     for device in spoke.tunnels():
         for remote in remotes_of(spoke, device):
             name = owner(remote, hosts)
-            if name in (None, hub.name, spoke.name) or device is pair.near:
+            if name is None or name in (hub.name, spoke.name) or device is pair.near:
                 continue
+            if (
+                pair.far
+                and not pair.near
+                and not any(one.remote in tunnel_ends.own(spoke) for one in hosts[name].tunnels())
+            ):
+                continue  # the hub's end is there, and nothing leads back: a wrong remote
             # of a spoke whose tunnel to the hub is complete, a tunnel apart is another overlay's
             if place is None or pair.far is None or device.master == place or not spoke.addresses_of(device.name):
                 yield f"{spoke.name} {device.name} leads to {name}, not to the hub"
