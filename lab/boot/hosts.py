@@ -9,6 +9,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, ip_address
 from lab import tunnels
 from lab.errors import UsageProblem
 from lab.model import NodePlan, Topology
+from lab.overlay.placement import require_apart
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,10 @@ def placed(
         overlay = IPv4Interface((int(subnet.network_address) + number, subnet.prefixlen))
         placed_there = _outer(node, host.address, over_ipv6)
         nodes.append(replace(placed_there, nic=host.nic or nic, overlay=overlay))
-    return replace(topology, nodes=tuple(nodes)), names
+    topology = replace(topology, nodes=tuple(nodes))
+    if not over_ipv6:
+        require_apart(topology)
+    return topology, names
 
 
 def _outer(node: NodePlan, address: str, over_ipv6: bool) -> NodePlan:

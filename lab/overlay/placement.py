@@ -56,6 +56,17 @@ def readdressed(topology: Topology, subnet: IPv4Network) -> Topology:
     return replace(topology, nodes=nodes)
 
 
+def require_apart(topology: Topology) -> None:
+    """UsageProblem where the overlay's subnet contains an address of the underlay: routes would be ambiguous."""
+    for node in topology.nodes:
+        subnet = node.overlay.network
+        if node.underlay.ip in subnet and not topology.native:
+            raise UsageProblem(
+                f"--overlay-subnet={subnet} contains the underlay address {node.underlay.ip} of {node.name}"
+                "; expected a subnet that the underlay does not use, e.g. 172.16.253.0/24"
+            )
+
+
 def placed(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> Topology:
     """
     The topology with the addresses and NICs by which each spoke reaches the hub, and the hub each spoke; without a hub,

@@ -91,6 +91,10 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
             ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--overlay-subnet=10.0.0.4/31"],
             "--overlay-subnet=10.0.0.4/31: expected room for 2 hosts",
         ),
+        (
+            ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--overlay-subnet=10.0.0.0/24"],
+            "--overlay-subnet=10.0.0.0/24 contains the underlay address 10.0.0.4 of hub",
+        ),
         (["bench", "--kernel=best"], "unknown kernel 'best': expected host, guest or both"),
         (["bench", "--spokes=2,x"], "--spokes=2,x: expected numbers"),
     ],
