@@ -125,9 +125,16 @@ def _replaced(environment: Mapping[str, str], width: int) -> Iterable[SummaryLin
 def _entry(heading: str, text: str, remedy: str | None, width: int, tone: Tone) -> Iterable[SummaryLine]:
     fix = [f"{INDENT}fix: {' '.join(remedy.splitlines())}"] if remedy else []
     above = wrapped(heading, width, MOST_OF_FACT, first="")
+    text = _in_one_line(text)
     yield from (SummaryLine(line, tone) for line in above)
     yield from (SummaryLine(line) for line in wrapped(text, width, MOST_LINES - len(above) - len(fix)))
     yield from (SummaryLine(line, "strong") for line in fix)
+
+
+def _in_one_line(text: str) -> str:
+    """Join the lines of a message: a line that does not end as a clause does is separated by a semicolon."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(line if line.endswith((":", ";", ",")) else f"{line};" for line in lines).rstrip(";")
 
 
 def _tone(line: str) -> Tone:

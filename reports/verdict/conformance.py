@@ -248,7 +248,7 @@ def _missed(judged: RequirementResult, missed: Sequence[str], selection: Selecti
         judged = replace(judged, selected=False)
         total = len(judged.tests)
         reason += "" if len(deselected) == total else f": {len(deselected)} of its {total} tests"
-    elif missed:
+    elif missed or selection.interrupted:
         reason = f"the run ended before its turn{f' ({selection.stopped})' if selection.stopped else ''}"
         remedy = f"run it again {f'without {selection.ending}' if selection.ending else 'to its end'}"
     elif selection.broken:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from reports.verdict.conformance import INTERRUPTED, Selection, judge
 from selftests.reports.counts import MUST, SHOULD, musts
 
 pytest_plugins = ["pytester"]
@@ -367,3 +368,11 @@ def test_an_expected_failure_is_a_failure(suite):
 
     assert run.result["verdict"] == "nonconformant"
     assert run.status == 1
+
+
+def test_interrupted_while_tests_are_collected():
+    """A requirement whose tests were not collected yet is not reported as one without tests."""
+    judged = judge((), Selection(interrupted=True, stopped=INTERRUPTED)).requirements
+
+    assert {one.reason for one in judged} == {"the run ended before its turn (interrupted)"}
+    assert all(one.of_the_run for one in judged)
