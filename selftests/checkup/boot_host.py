@@ -19,7 +19,9 @@ from lab.agent.boot import files
 NIC, MAC = "ens3", "02:00:17:00:00:19"
 NOBODY = 65534
 MADE = f"""
-for folder in /etc /usr/local/sbin /var/spool /run; do mount -t tmpfs -o mode=755 own $folder; done
+exec 3</etc/ld.so.cache
+for folder in /etc /usr/local/sbin /var/spool /var/lib /run; do mount -t tmpfs -o mode=755 own $folder; done
+cat <&3 >/etc/ld.so.cache
 mount -t sysfs -o ro sysfs /sys
 ip link add {NIC} address {MAC} type veth peer name far
 """

@@ -20,10 +20,11 @@ from selftests.checkup.boot_states import NODE, PLAN
 from selftests.checkup.boot_states import STATES as BY_TOOL
 from selftests.checkup.boot_states_scripts import STATES as BY_SCRIPT
 from selftests.checkup.boot_states_unmatched import STATES as UNMATCHED
+from selftests.checkup.boot_states_unused import STATES as UNUSED
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's files of its own need root: run with sudo")
 
-STATES = {**BY_TOOL, **UNMATCHED, **BY_SCRIPT}
+STATES = {**BY_TOOL, **UNMATCHED, **BY_SCRIPT, **UNUSED}
 ROOT = Path(__file__).parent.parent.parent
 
 

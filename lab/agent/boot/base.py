@@ -6,12 +6,15 @@ Sources: systemd.unit(5), systemd.syntax(7).
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Optional
+
+from lab.agent.execution import programs
 
 UNITS = "/etc/systemd/system"
 WANTS = (
@@ -22,13 +25,25 @@ WANTS = (
     "/lib/systemd/system",
 )
 LARGEST = 1 << 16  # octets of a file that are read
-NOT_OF_A_BOOT = ("rescue", "emergency", "halt", "poweroff", "reboot", "shutdown", "suspend", "sleep", "hibernate")
+OF_A_BOOT = (
+    *("default", "multi-user", "basic", "sysinit", "local-fs", "local-fs-pre", "remote-fs", "remote-fs-pre", "swap"),
+    *("network", "network-pre", "network-online", "nss-lookup", "nss-user-lookup", "time-sync", "time-set", "getty"),
+    *("sockets", "timers", "paths", "slices", "cryptsetup", "cloud-init", "cloud-config"),
+)
+"""The targets that a boot reaches, apart from the graphical one."""
+CONDITION = re.compile(r"(?:Condition|Assert)\w+")
 AT_BOOT = re.compile(r"^On(?:Boot|Startup|Active)Sec\s*=", re.MULTILINE)
 SECTION = re.compile(r"^\s*\[([^\]]+)\]\s*$(.*?)(?=^\s*\[|\Z)", re.MULTILINE | re.DOTALL)
 SETTING = re.compile(r"^\s*([\w.-]+)[ \t]*=[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 ADDRESS = re.compile(r"[\d./]+|[\da-fA-F]*:[\da-fA-F:.]*")
 """A word that is no device's name."""
 PROGRAMS = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/lib/systemd:/lib/systemd"
+
+VOLATILE = ("/run", "/tmp", "/var/run", "/dev/shm", "/sys", "/proc")
+TIMEOUT = 10.0
+IN_MEMORY = 'mount -n -t tmpfs overcast /media && XDG_RUNTIME_DIR=/media exec systemd-analyze "$@"'
+ASIDE = ("unshare", "--mount", "sh", "-c", IN_MEMORY, "sh")
+"""As root systemd-analyze(1) leaves a file in its folder of /run: here it has one that ends with it."""
 
 Obstacle = Optional[tuple[str, str]]
 """Why a boot does not use a file, and the command that changes that ("": files for the overlay); None: it does."""
@@ -89,18 +104,29 @@ def masked(unit: str) -> bool:
     return os.path.realpath(f"{UNITS}/{unit}") == os.devnull
 
 
-def enabled(unit: str) -> bool:
+def enabled(unit: str, wanted: Sequence[str] = ()) -> bool:
     """Whether a boot starts a unit that is not masked: a unit of the boot wants it, or its timer runs at boot."""
-    if masked(unit):
+    if masked(unit) or unit in wanted:
         return False
-    wanting = {os.path.basename(os.path.dirname(path)) for path in _links(unit)}
-    if any(by.partition(".target.")[0] not in NOT_OF_A_BOOT for by in wanting):
+    wanting = {os.path.basename(os.path.dirname(path)).rpartition(".")[0] for path in links(unit)}
+    if any(_reached(by, (*wanted, unit)) for by in wanting):
         return True
     timer = unit.replace(".service", ".timer")
     return timer != unit and bool(AT_BOOT.search(read(f"{UNITS}/{timer}"))) and enabled(timer)
 
 
-def _links(unit: str) -> Iterator[str]:
+def _reached(unit: str, wanted: Sequence[str]) -> bool:
+    """Whether a boot starts a unit that wants another one."""
+    name, _, kind = unit.rpartition(".")
+    if unit == "graphical.target":
+        named = [f"{folder}/default.target" for folder in (UNITS, *WANTS[3:])]
+        default = next(filter(os.path.lexists, named), "")
+        return not default or os.path.basename(os.path.realpath(default)) == unit
+    return kind not in ("target", "service") or name in OF_A_BOOT or enabled(unit, wanted)
+
+
+def links(unit: str) -> Iterator[str]:
+    """The links by which units want a unit, or those of a pattern."""
     for folder in WANTS:
         for how in ("wants", "requires"):
             yield from glob.glob(f"{folder}/*.{how}/{unit}")
@@ -110,7 +136,43 @@ def started(unit: str) -> Obstacle:
     """Why a boot does not start a unit."""
     if masked(unit):
         return f"{unit} is masked", f"sudo systemctl unmask {unit} && sudo systemctl enable {unit}"
-    return None if enabled(unit) else (f"{unit} is not enabled", f"sudo systemctl enable {unit}")
+    if not enabled(unit):
+        return f"{unit} is not enabled", f"sudo systemctl enable {unit}"
+    drop_ins = f"{UNITS}/{unit}.d/*.conf"
+    return unmet("\n".join(map(read, sorted(glob.glob(drop_ins)))), drop_ins)
+
+
+def unmet(text: str, shown: str) -> Obstacle:
+    """Why the conditions of a unit's text do not hold."""
+    wanted = [f"{key}={value}" for key, value in settings(text, "Unit") if CONDITION.fullmatch(key) and value]
+    found = conditions(wanted)
+    fix = f"grep -n -e Condition -e Assert {shown}    # then correct it"
+    return (found[0], found[1] or fix) if found else None
+
+
+def conditions(lines: Sequence[str]) -> Obstacle:
+    """Why conditions of systemd, all of them together, do not hold on this machine, or cannot be determined."""
+    lines = [line for line in lines if not _of_now(line)]
+    if not lines:
+        return None
+    if volatile := [line for line in lines if line.partition("=")[2].lstrip("|").startswith(VOLATILE[:4])]:
+        return f"whether {volatile[0]} holds at boot cannot be determined", ""
+    with contextlib.suppress(OSError):
+        asked = ["condition", *lines]
+        aside = [*ASIDE, "--user", *asked] if os.geteuid() == 0 else ["systemd-analyze", *asked]
+        done = programs.run(aside, TIMEOUT)
+        failed = re.findall(r": ((?:Condition|Assert)\w+=.*) failed\.$", done["errors"] + done["output"], re.MULTILINE)
+        if done["status"] == 0:
+            return None
+        if failed:
+            return f"{failed[0]} does not hold on this host", ""
+    return f"whether {', '.join(lines)} holds cannot be determined", f"systemd-analyze condition '{lines[0]}'"
+
+
+def _of_now(line: str) -> bool:
+    """Whether a condition is that something is not there which a boot begins without."""
+    _, _, value = line.partition("=")
+    return value.lstrip("|").startswith("!") and value.lstrip("|!").startswith(VOLATILE)
 
 
 def program(unit: str, name: str, package: str) -> Obstacle:
@@ -123,3 +185,19 @@ def program(unit: str, name: str, package: str) -> Obstacle:
 def executed(path: str, text: str) -> Obstacle:
     """Why a boot does not run a script."""
     return None if os.access(path, os.X_OK) else ("it may not be executed", f"sudo chmod +x {path}")
+
+
+def runnable(path: str, text: str) -> Obstacle:
+    """Why a boot does not run a script, where no shell does that starts it without an interpreter, too."""
+    with open(path, "rb") as file:
+        if file.read(2) not in (b"#!", b"\x7fE"):
+            return "it does not begin with #!, so that it cannot be started", f"sudo sed -i '1i #!/bin/sh' {path}"
+    return executed(path, text)
+
+
+def left_out(path: str, by: str) -> Obstacle:
+    """Why a program that runs a folder's scripts leaves one out."""
+    folder, _, name = path.rpartition("/")
+    if "." in name:
+        return f"{by} leaves out names with a dot", f"sudo mv {path} {folder}/{name.replace('.', '-')}"
+    return None

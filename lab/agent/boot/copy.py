@@ -62,7 +62,8 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
         used = not parts or not all(part.obstacle for part in parts)
         if used and source.obstacle(path, content) is None:
             entry = {"path": path, "tool": source.tool, "text": _there(path, text, parts)}
-            files.append({**entry, **_commands(path, text)})
+            unit = "\n".join(part.text for part in parts if not part.obstacle)
+            files.append({**entry, **_commands(path, text, unit)})
     return {"files": [*files, *_sysctls()], "unread": unread}
 
 
@@ -76,10 +77,10 @@ def _there(path: str, text: str, parts: Sequence[base.Part]) -> str:
     return text if by_name else MATCH.sub(taken, text, count=1)
 
 
-def _commands(path: str, text: str) -> dict[str, Any]:
+def _commands(path: str, text: str, unit: str) -> dict[str, Any]:
     """The commands that run a file at boot, if any; a file that is executable is its own, a line of cron another's."""
     if path.endswith(".service"):
-        return {"commands": EXEC.findall(text), "waits": bool(ONESHOT.search(text))}
+        return {"commands": EXEC.findall(unit), "waits": bool(ONESHOT.search(text))}
     if path.startswith(("/etc/rc", "/var/lib/cloud/scripts/")):
         return {"commands": [path], "waits": True}
     if path.startswith(CRONTABS):

@@ -8,7 +8,6 @@ Sources: systemd.link(5), systemd.network(5), systemd.unit(5), udev(7).
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import functools
 import glob
@@ -18,8 +17,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from lab.agent.boot.base import Obstacle, read, settings
-from lab.agent.execution import programs
+from lab.agent.boot.base import Obstacle, conditions, read, settings
 from lab.agent.rtnl import Transport, attributes, text
 from lab.agent.stack import reading
 
@@ -44,11 +42,6 @@ DEFAULT = "99-default.link"
 POLICIES = ("database", "onboard", "slot", "path", "mac")
 PERMANENT, PROPERTIES, OTHER_NAME = 54, 52, 53  # IFLA_PERM_ADDRESS, IFLA_PROP_LIST, IFLA_ALT_IFNAME
 RULE = re.compile(r'ATTR\{address\}=="(?P<mac>[^"]+)".*\bNAME="(?P<name>[\w.-]+)"')
-VOLATILE = ("/run", "/tmp", "/sys", "/proc", "/var/run", "/dev/shm")
-TIMEOUT = 10.0
-IN_MEMORY = 'mount -n -t tmpfs overcast /media && XDG_RUNTIME_DIR=/media exec systemd-analyze "$@"'
-ASIDE = ("unshare", "--mount", "sh", "-c", IN_MEMORY, "sh")
-"""As root systemd-analyze(1) leaves a file in its folder of /run: here it has one that ends with it."""
 
 
 class BootDevice(NamedTuple):
@@ -203,29 +196,6 @@ def condition(match: Sequence[tuple[str, str]]) -> Obstacle:
     """Why the settings of a [Match] that are by the machine do not hold, or cannot be determined."""
     wanted = [f"Condition{key}={value}" for key, value in _joined(match).items() if key in OF_THE_MACHINE]
     return next(filter(None, (conditions([one]) for one in wanted)), None)
-
-
-def conditions(lines: Sequence[str]) -> Obstacle:
-    """Why conditions of systemd, all of them together, do not hold on this machine, or cannot be determined."""
-    lines = [line for line in lines if not _of_now(line)]
-    if not lines:
-        return None
-    with contextlib.suppress(OSError):
-        asked = ["condition", *lines]
-        aside = [*ASIDE, "--user", *asked] if os.geteuid() == 0 else ["systemd-analyze", *asked]
-        done = programs.run(aside, TIMEOUT)
-        failed = re.findall(r": ((?:Condition|Assert)\w+=.*) failed\.$", done["errors"] + done["output"], re.MULTILINE)
-        if done["status"] == 0:
-            return None
-        if failed:
-            return f"{failed[0]} does not hold on this host", ""
-    return f"whether {', '.join(lines)} holds cannot be determined", f"systemd-analyze condition '{lines[0]}'"
-
-
-def _of_now(line: str) -> bool:
-    """Whether a condition is that something is not there which a boot begins without."""
-    _, _, value = line.partition("=")
-    return value.lstrip("|").startswith("!") and value.lstrip("|!").startswith(VOLATILE)
 
 
 def netdevs(files: Mapping[str, str]) -> list[BootDevice]:

@@ -29,6 +29,7 @@ OWN_SCRIPTS = ("/usr/local/", "/opt/", "/root/", "/etc/", "/home/", "/srv/")
 USED = re.compile(r"\bdev\s+([A-Za-z][\w.-]*)(?![\w.-]*[$`{])")
 """The device that a command needs."""
 UNKNOWN = "cannot be determined"
+CLOUD_INIT_OFF = "/etc/cloud/cloud-init.disabled"
 NFTABLES = ("/etc/nftables.conf", "/etc/sysconfig/nftables.conf")
 INCLUDED = re.compile(r"^\s*include\s+\"([^\"]+)\"", re.MULTILINE)
 GROUP = re.compile(r"(?:2(?:2[4-9]|3\d)(?:\.\d+){3}|ff[\da-f:]+)(?:/\d+)?", re.IGNORECASE)
@@ -50,6 +51,7 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
     uses it, or takes files for the overlay); `unread`.  `firewalls`: the files of firewalls, too.
     """
     boot_devices.found.cache_clear()
+    netplan._rejected.cache_clear()
     found: list[NamingPart] = []
     for source, path in files((*SOURCES, *FIREWALLS) if firewalls else SOURCES):
         entry = {"path": path, "tool": source.tool, "words": [], "obstacle": "", "fix": "", "unread": False}
@@ -217,9 +219,8 @@ def _scripts(source: Source, parent: str, seen: set[str]) -> Iterator[tuple[Sour
 
 
 def _commands(source: Source, path: str) -> str:
-    """The lines of a file that a boot uses, if it uses the file; without any, those that it could."""
-    parts = list(source.parts(path, read(path), ()))
-    return "\n".join(part.text for part in parts if not part.obstacle) or "\n".join(part.text for part in parts)
+    """The lines of a file that a boot uses, or could use."""
+    return "\n".join(part.text for part in source.parts(path, read(path), ()))
 
 
 def _run_by(source: Source, parent: str) -> Source:
@@ -227,13 +228,15 @@ def _run_by(source: Source, parent: str) -> Source:
 
     def obstacle(path: str, text: str) -> Obstacle:
         lines = _commands(source, parent)
-        parts = list(source.parts(parent, read(parent), ()))
+        parts = [part for part in source.parts(parent, read(parent), ()) if path in part.text]
         by_shell = re.search(
             rf"\b(?:ba|da)?sh\s+(?:-\w+\s+)*{re.escape(path)}(?![\w.])|(?:\.|source|-b|-batch)\s+{re.escape(path)}",
             lines,
         )
         own = parts[0].obstacle if parts and all(part.obstacle for part in parts) else None
-        return own or source.obstacle(parent, lines) or (None if by_shell else base.executed(path, text))
+        by_systemd = re.search(rf"^Exec\w+=[-@+!:]*{re.escape(path)}(?!\S)", lines, re.MULTILINE)
+        may_run = base.runnable if by_systemd else base.executed
+        return own or source.obstacle(parent, lines) or (None if by_shell else may_run(path, text))
 
     def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
         running = [part for part in source.parts(parent, read(parent), ()) if path in part.text and not part.obstacle]
@@ -244,11 +247,16 @@ def _run_by(source: Source, parent: str) -> Source:
 
 
 def _cron(path: str, text: str) -> Obstacle:
+    of_debian = not base.enabled("crond.service")
+    if of_debian and path.startswith("/etc/cron.d/") and (found := base.left_out(path, "cron")):
+        return found
+    if path.startswith("/etc/") and os.stat(path).st_mode & 0o022:
+        return "cron refuses a file that others may write", f"sudo chmod go-w {path}"
     users = re.findall(r"@reboot\s+(\S+)", text) if path.startswith("/etc/") else [os.path.basename(path)]
     if "root" not in users and "sudo " not in text:
         why = f"cron runs it as {users[0]}, who may not change interfaces"
         return why, "sudo crontab -e    # move the line with @reboot there"
-    return None if base.enabled("crond.service") else base.started("cron.service")
+    return base.started("cron.service") if of_debian else None
 
 
 def _jobs(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
@@ -267,7 +275,13 @@ def at_reboot(text: str) -> str:
 def _rc_local(path: str, text: str) -> Obstacle:
     if base.masked("rc-local.service"):
         return "rc-local.service is masked", "sudo systemctl unmask rc-local.service"
-    return base.executed(path, text)
+    return base.runnable(path, text)
+
+
+def _cloud_init(path: str, text: str) -> Obstacle:
+    if os.path.exists(CLOUD_INIT_OFF):
+        return f"cloud-init is turned off by {CLOUD_INIT_OFF}", f"sudo rm {CLOUD_INIT_OFF}"
+    return base.started("cloud-final.service") or base.runnable(path, text)
 
 
 def _nft(path: str, text: str) -> Obstacle:
@@ -302,7 +316,7 @@ SOURCES = (
     Source("NetworkManager", (SCRIPTS,), network_manager.script_obstacle),
     Source("network-scripts", IFCFG, network_manager.ifcfg_obstacle, parts=network_manager.ifcfg_parts),
     Source("rc.local", ("/etc/rc.local", "/etc/rc.d/rc.local"), _rc_local, runs=True),
-    Source("cloud-init", ("/var/lib/cloud/scripts/per-boot/*",), base.executed, runs=True),
+    Source("cloud-init", ("/var/lib/cloud/scripts/per-boot/*",), _cloud_init, runs=True),
     Source("cron", CRON, _cron, runs=True, parts=_jobs),
 )
 FIREWALLS = (

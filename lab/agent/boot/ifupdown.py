@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +17,7 @@ from lab.agent.boot import devices as boot_devices
 from lab.agent.boot.base import Obstacle, Part, read
 
 INTERFACES = "/etc/network/interfaces"
-SOURCED = re.compile(r"^\s*source(?:-directory)?\s+(?:/etc/network/)?interfaces\.d", re.MULTILINE)
+SOURCED = re.compile(r"^\s*source(?:-directory)?\s+(\S.*)$", re.MULTILINE)
 DIRECTORY = re.compile(r"^\s*source-directory\s+(?:/etc/network/)?interfaces\.d", re.MULTILINE)
 BROUGHT = re.compile(r"^\s*(auto|allow-auto|allow-hotplug)\s+(.*)$", re.MULTILINE)
 STANZA = re.compile(r"^\s*iface\s+(\S+)(?:\s+\S+\s+(\S+))?", re.MULTILINE)
@@ -31,7 +32,10 @@ def obstacle(path: str, text: str) -> Obstacle:
     """Why a boot does not read a file."""
     if found := base.program("networking.service", "ifup", "ifupdown"):
         return found
-    if path != INTERFACES and not SOURCED.search(main := read(INTERFACES)):
+    main = read(INTERFACES)
+    if path != INTERFACES and not any(
+        _matches(path, pattern) for one in SOURCED.findall(main) for pattern in one.split()
+    ):
         fix = f"echo 'source /etc/network/interfaces.d/*' | sudo tee -a {INTERFACES}"
         return f"{INTERFACES} has no `source /etc/network/interfaces.d/*`", fix
     if path != INTERFACES and DIRECTORY.search(main) and "." in path.rpartition("/")[2]:
@@ -41,9 +45,18 @@ def obstacle(path: str, text: str) -> Obstacle:
     return None
 
 
+def _matches(path: str, pattern: str) -> bool:
+    """Whether a pattern of `source`, or a folder, has a file."""
+    wanted = os.path.join(os.path.dirname(INTERFACES), pattern.rstrip("/"))
+    return fnmatch.fnmatch(path, wanted) or os.path.dirname(path) == wanted
+
+
 def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     """The stanzas: the settings of each, and its commands."""
-    every = "\n".join(map(read, [INTERFACES, *sorted(glob.glob(f"{INTERFACES}.d/*"))]))
+    read_at_boot = [
+        file for file in sorted(glob.glob(f"{INTERFACES}.d/*")) if file == path or obstacle(file, "") is None
+    ]
+    every = "\n".join(map(read, [INTERFACES, *read_at_boot]))
     brought, mapped = _brought(every), [name for line in MAPPING.findall(every) for name in line.split()]
     for stanza in PARTS.split(text):
         if not (head := STANZA.match(stanza)):
@@ -81,4 +94,5 @@ def _brought(text: str) -> dict[str, str]:
 
 def script_obstacle(path: str, text: str) -> Obstacle:
     """Why a boot does not run one of ifupdown's scripts."""
-    return base.program("networking.service", "ifup", "ifupdown") or base.executed(path, text)
+    found = base.program("networking.service", "ifup", "ifupdown")
+    return found or base.left_out(path, "ifup") or base.runnable(path, text)

@@ -7,6 +7,7 @@ Source: netplan(5).
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import shutil
@@ -30,9 +31,23 @@ def obstacle(path: str, text: str) -> Obstacle:
     """Why a boot does not use netplan's files."""
     if shutil.which("netplan", path=base.PROGRAMS) is None:
         return "netplan is not installed", "sudo apt-get install netplan.io"
-    # netplan starts either by itself, unless it is masked
-    unit = "NetworkManager.service" if BY_NETWORK_MANAGER.search(text) else "systemd-networkd.service"
+    if found := _rejected():
+        return found
+    if BY_NETWORK_MANAGER.search(text):
+        return base.program("NetworkManager.service", "NetworkManager", "network-manager")
+    # netplan starts it by itself, unless it is masked
+    unit = "systemd-networkd.service"
     return (f"{unit} is masked", f"sudo systemctl unmask {unit}") if base.masked(unit) else None
+
+
+@functools.cache
+def _rejected() -> Obstacle:
+    """The first error in any of the files, by which netplan uses none of them; remembered until `cache_clear`."""
+    with contextlib.suppress(OSError):
+        done = programs.run(["netplan", "get"], TIMEOUT)
+        if error := re.search(r"/\S+?\.yaml:\d+.*", str(done["errors"])):
+            return f"netplan rejects {error[0]}", "sudo netplan get    # then correct it"
+    return None
 
 
 def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:

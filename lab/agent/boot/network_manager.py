@@ -20,9 +20,13 @@ from lab.agent.boot.base import Obstacle, Part, read, settings
 from lab.agent.boot.devices import BootDevice
 
 MAIN = "/etc/NetworkManager/NetworkManager.conf"
-UNMANAGED = re.compile(r"^unmanaged-devices\s*\+?=\s*(.*)$", re.MULTILINE)
+UNMANAGED = re.compile(r"^unmanaged-devices\s*(\+?)=\s*(.*)$", re.MULTILINE)
 OTHERS = 0o077
 PHYSICAL = ("ethernet", "802-3-ethernet")
+IGNORED = re.compile(r"~$|\.(?:swpx?|rpmnew|rpmorig|rpmsave)$")
+COPIES = re.compile(r"~$|\.(?:bak|old|orig|rpmnew|rpmorig|rpmsave)$")
+OFF = re.compile(r"^(?:method=(?:disabled|link-local)|route-table=(?!0$|254$).*)$", re.MULTILINE)
+ELSEWHERE = re.compile(r"^route(\d+)_options=.*\b(?:table=(?!254\b)|type=(?!unicast\b))", re.MULTILINE)
 UUID = re.compile(r"[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}", re.IGNORECASE)
 MAC = re.compile(r"[\da-f]{2}(?:[:-][\da-f]{2}){5}", re.IGNORECASE)
 MATCH = {"interface-name": "Name", "driver": "Driver", "path": "Path", "kernel-command-line": "KernelCommandLine"}
@@ -37,6 +41,8 @@ def obstacle(path: str, text: str) -> Obstacle:
         return found
     if off := re.search(r"^autoconnect\s*=\s*(false|no|0)\s*$", text, re.MULTILINE):
         return f"it has {off.group().strip()}", f"sudo sed -i '/^autoconnect=/d' {path} && sudo nmcli connection reload"
+    if IGNORED.search(path):
+        return "NetworkManager leaves out its name", f"sudo mv {path} {path}.nmconnection"
     state = os.stat(path)
     if state.st_mode & OTHERS or state.st_uid:
         return "NetworkManager refuses a file that others may read", f"sudo chown root {path} && sudo chmod 600 {path}"
@@ -45,7 +51,7 @@ def obstacle(path: str, text: str) -> Obstacle:
 
 def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     """A connection, with the devices that it is for."""
-    values = dict(settings(text, "connection"))
+    values, text = dict(settings(text, "connection")), _in_use(text)
     kind, name = values.get("type", ""), values.get("interface-name", "")
     edit = f"sudo nmcli connection modify {values.get('id', name)!r}"
     given = boot_devices.found()
@@ -56,7 +62,7 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     why: Obstacle = None
     if users := values.get("permissions"):
         why = f"it has permissions={users}: it is for their sessions alone", f"{edit} connection.permissions ''"
-    elif name and (found := _unmanaged(name)):
+    elif name and (found := _unmanaged(name, kind)):
         why = found
     elif kind in PHYSICAL:
         wanted = [(MATCH[key], value.replace(";", " ")) for key, value in settings(text, "match") if key in MATCH]
@@ -73,30 +79,67 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     yield Part(text, devices, makes=kind not in PHYSICAL, obstacle=why, needs=needs)
 
 
+def _in_use(text: str) -> str:
+    """The text without settings of IPv4 that do not count, and without routes in other tables."""
+    for name, body in base.SECTION.findall(text):
+        if name == "ipv4":
+            without = "" if OFF.search(body) else body
+            for number in ELSEWHERE.findall(body):
+                without = re.sub(rf"^route{number}(?:_options)?=.*$", "", without, flags=re.MULTILINE)
+            text = text.replace(body, without)
+    return text
+
+
 def _takes(wanted: Sequence[tuple[str, str]], device: BootDevice) -> bool:
     by_device = all(boot_devices.takes([one], device) for one in wanted)
     return by_device and device.name != "lo" and boot_devices.condition(wanted) is None
 
 
-def _unmanaged(name: str) -> Obstacle:
-    """The file by which NetworkManager leaves a device alone."""
-    for file in (MAIN, *sorted(glob.glob(f"{os.path.dirname(MAIN)}/conf.d/*.conf"))):
-        entries = [one for one in re.split(r"[;,]\s*", ";".join(UNMANAGED.findall(read(file)))) if one]
-        kept = [one[len("except:") :] for one in entries if one.startswith("except:")]
-        others = [one for one in entries if not one.startswith("except:")] or (["*"] if kept else [])
-        entry = next((one for one in others if _named(one, name)), "")
-        if entry and not any(_named(one, name) for one in kept):
-            fix = f"sudo sed -i 's/{re.escape(entry)}[;,]*//' {file} && sudo systemctl reload NetworkManager"
-            if kept:
-                fix = f"sudo sed -i '/^unmanaged-devices/s/$/;except:interface-name:{name}/' {file}"
-                fix += " && sudo systemctl reload NetworkManager"
-            return f"{file} has {entry if entry in entries else entries[0]} in unmanaged-devices", fix
-    return None
+def _unmanaged(name: str, kind: str) -> Obstacle:
+    """The file by which NetworkManager leaves a device alone: of several lists, the last counts."""
+    last, entries, off = "", list[str](), ""
+    for file in _configuration():
+        text = read(file)
+        for how, value in UNMANAGED.findall(text):
+            last, entries = file, [*(entries if how else ()), *(one for one in re.split(r"[;,]\s*", value) if one)]
+        for section, body in base.SECTION.findall(text):
+            values = dict(base.SETTING.findall(body))
+            matching = [one for one in re.split(r"[;,]\s*", values.get("match-device", "*")) if one]
+            if section.startswith("device") and _listed(matching, name, kind):
+                off = {"": off, "0": file, "false": file, "no": file}.get(values.get("managed", "").lower(), "")
+    if _listed(entries, name, kind):
+        entry = next((one for one in entries if _named(one, name, kind)), entries[0])
+        fix = f"sudo sed -i 's/{re.escape(entry)}[;,]*//' {last} && sudo systemctl reload NetworkManager"
+        if any(one.startswith("except:") for one in entries):
+            fix = f"sudo sed -i '/^unmanaged-devices/s/$/;except:interface-name:{name}/' {last}"
+            fix += " && sudo systemctl reload NetworkManager"
+        return f"{last} has {entry} in unmanaged-devices", fix
+    return (f"{off} has managed=0 for {name}", f"grep -n -B3 managed {off}    # then correct it") if off else None
 
 
-def _named(entry: str, name: str) -> bool:
-    """Whether an entry of a list of devices is by name, and for this one."""
+def _configuration() -> list[str]:
+    """The files of NetworkManager's own settings, in order: a file replaces one of the same name of a folder before."""
+    by_name: dict[str, str] = {}
+    for folder in ("/usr/lib/NetworkManager", "/run/NetworkManager", os.path.dirname(MAIN)):
+        for path in sorted(glob.glob(f"{folder}/conf.d/*.conf")):
+            by_name[os.path.basename(path)] = path
+    ours = sorted(by_name.values(), key=lambda path: (path.startswith("/etc/"), os.path.basename(path)))
+    first = [path for path in ours if not path.startswith("/etc/")]
+    return [*first, MAIN, *(path for path in ours if path not in first)]
+
+
+def _listed(entries: Sequence[str], name: str, kind: str) -> bool:
+    """Whether a list of devices has one; a list of exceptions alone has all others."""
+    kept = [one[len("except:") :] for one in entries if one.startswith("except:")]
+    others = [one for one in entries if not one.startswith("except:")] or (["*"] if kept else [])
+    return any(_named(one, name, kind) for one in others) and not any(_named(one, name, kind) for one in kept)
+
+
+def _named(entry: str, name: str, kind: str) -> bool:
+    """Whether an entry of a list of devices is by name, or type, and for this one."""
     how, colon, pattern = entry.partition(":")
+    if how == "type" and colon:
+        return pattern == kind
     if not colon or how == "interface-name":
         return fnmatch.fnmatch(name, (pattern if colon else entry).lstrip("="))
     return False
@@ -105,11 +148,13 @@ def _named(entry: str, name: str) -> bool:
 def script_obstacle(path: str, text: str) -> Obstacle:
     """Why NetworkManager's dispatcher does not run a script."""
     found = base.program("NetworkManager.service", "NetworkManager", "network-manager")
-    return found or base.executed(path, text)
+    return found or base.runnable(path, text)
 
 
 def ifcfg_obstacle(path: str, text: str) -> Obstacle:
     """Why a boot does not use a file of network-scripts."""
+    if COPIES.search(path):
+        return "network-scripts leave out its name", f"sudo mv {path} {COPIES.sub('', path)}"
     values = dict(IFCFG.findall(read(_ifcfg(path))))
     if values.get("ONBOOT", "yes").lower() == "no":
         return "it has ONBOOT=no", f"sudo sed -i 's/^ONBOOT=.*/ONBOOT=yes/' {path}"

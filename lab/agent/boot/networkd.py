@@ -17,6 +17,11 @@ from lab.agent.boot.base import ADDRESS, Obstacle, Part, read, settings
 from lab.agent.boot.devices import BootDevice
 
 FOLDER = "/etc/systemd/network"
+UNUSED = {
+    "Unmanaged": lambda value: value in ("yes", "true", "1", "on"),
+    "ActivationPolicy": lambda value: value in ("manual", "down", "always-down"),
+}
+"""The settings of [Link] by which networkd does not set a link up."""
 STACKED = ("Tunnel", "VXLAN")
 """Kinds of section of a .netdev file whose device is made for a NIC, unless it is independent."""
 INDEPENDENT = re.compile(r"^Independent\s*=\s*(?:yes|true|1|on)\s*$", re.MULTILINE | re.IGNORECASE)
@@ -36,9 +41,11 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
         if not whole_path:
             yield Part(text, obstacle=(f"there is no {name}, which it adds to", ""))
             return
-    content = whole(whole_path)
+    content, text = whole(whole_path), _in_use(text)
     if condition := boot_devices.condition(settings(content, "Match")):
-        yield Part(text, obstacle=(f"its [Match]: {condition[0].replace('Condition', '', 1)}", condition[1]))
+        shown = f"grep -n -A9 '^.Match' {whole_path}.d/*.conf    # then correct it" if _drop_ins(whole_path) else ""
+        said = f"its [Match]: {condition[0].replace('Condition', '', 1)}"
+        yield Part(text, obstacle=(said, condition[1] or shown))
     elif whole_path.endswith(".netdev"):
         yield _netdev(whole_path, text, content)
     else:
@@ -47,8 +54,26 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
 
 def whole(path: str) -> str:
     """The text of a file with its drop-ins."""
-    drop_ins = [file for folder in boot_devices.FOLDERS for file in glob.glob(f"{folder}/{os.path.basename(path)}.d/*")]
-    return "\n".join(map(read, [path, *sorted(drop_ins, key=os.path.basename)]))
+    return "\n".join(map(read, [path, *_drop_ins(path)]))
+
+
+def _drop_ins(path: str) -> list[str]:
+    found = [file for folder in boot_devices.FOLDERS for file in glob.glob(f"{folder}/{os.path.basename(path)}.d/*")]
+    return sorted(found, key=os.path.basename)
+
+
+def _in_use(text: str) -> str:
+    """The text without routes that are of no use to the overlay, or in no section of routes."""
+    parts = []
+    for name, body in base.SECTION.findall(text):
+        values = dict(base.SETTING.findall(body))
+        if name == "Route" and (
+            values.get("Table", "main") not in ("main", "254") or values.get("Type", "unicast") != "unicast"
+        ):
+            continue
+        lines = [line for line in body.splitlines() if name == "Route" or not line.lstrip().startswith("Destination")]
+        parts.append("\n".join([f"[{name}]", *lines]))
+    return "\n".join(parts)
 
 
 def _all(name: str) -> list[str]:
@@ -72,6 +97,10 @@ def _netdev(path: str, text: str, content: str) -> Part:
 def _network(path: str, text: str, content: str, words: Sequence[str]) -> Part:
     """A .network file with the devices that it configures: those that it takes, and no earlier file."""
     match = settings(content, "Match")
+    for key, value in settings(content, "Link"):
+        if UNUSED.get(key, lambda _: False)(value.lower()):
+            fix = f"sudo sed -i '/^{key}=/d' {path}"
+            return Part(text, obstacle=(f"it has {key}={value}", fix))
     devices = _devices(words)
     # a device that something else makes is known by name alone
     taken = {device.name: boot_devices.takes(match, device) for device in devices}
