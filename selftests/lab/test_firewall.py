@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.agent.firewall import firewalls
+from lab.agent.firewall import firewalls, nftables
 from lab.checkup import underlay_checks
 from lab.clouds.firmware import Carrier
 from lab.firewall import xtables
@@ -338,3 +339,12 @@ def test_nft_rules_have_their_statements_and_their_text() -> None:
     assert rules[3].calls == ("extra",)
     trusted = rules[2].matches("source")[0]
     assert [trusted.holds(PacketPattern(source=one)) for one in ("10.0.0.131", "10.0.0.9")] == [True, False]
+
+
+def test_configuration_and_symbols_agree_on_what_is_built_in() -> None:
+    """Where the kernel shows its configuration and its symbols, nf_tables is built in by both or by neither."""
+    configured = nftables.configured()
+    if configured is None or Path("/sys/module/nf_tables").exists():
+        pytest.skip("the kernel shows no configuration (CONFIG_IKCONFIG_PROC), or has loaded the module")
+
+    assert configured == nftables.has_symbols()
