@@ -21,8 +21,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -38,15 +39,19 @@ OPTIONS = ("-p", "no:cacheprovider", "-p", "no:allure_pytest")
 """Without this checkout's cache, and without results for Allure: a fifth of the time, and nothing reads them."""
 LARGEST = 1 << 17
 """Bytes of a request, most of them the environment."""
+STARTING = threading.Lock()
+"""Held while the server is started, so that two threads start one."""
 DESCRIPTORS = 4
 """Of a request at most: where its status goes, stdout, stderr and a network namespace."""
 
 
-def run(*arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    """Runs pytest with OPTIONS and arguments in the checkout, in this process's environment, to its end."""
+def run(
+    *arguments: str, timeout: float | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs pytest with OPTIONS and arguments in the checkout, in this process's or another environment, to its end."""
     outputs = [os.memfd_create(name) for name in ("stdout", "stderr")]
     try:
-        started = Started(arguments, outputs)
+        started = Started(arguments, outputs, environment)
         try:
             status = started.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -68,9 +73,17 @@ def start(*arguments: str, inside: Path | None = None) -> Printing:
 class Started:
     """A run, with the names that a subprocess.Popen has."""
 
-    def __init__(self, arguments: Sequence[str], outputs: Sequence[int], *, own_session: bool = False) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        outputs: Sequence[int],
+        environment: Mapping[str, str] | None = None,
+        *,
+        own_session: bool = False,
+    ) -> None:
         self._status, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = {"arguments": [*OPTIONS, *arguments], "environment": dict(os.environ), "own_session": own_session}
+        variables = dict(os.environ if environment is None else environment)
+        request = {"arguments": [*OPTIONS, *arguments], "environment": variables, "own_session": own_session}
         with far:
             _server().request(json.dumps(request).encode(), [far.fileno(), *outputs])
         pid, (self._process,), *_ = socket.recv_fds(self._status, LARGEST, 1)
@@ -172,8 +185,13 @@ class Server:
         self._process.wait()
 
 
-@functools.cache
 def _server() -> Server:
+    with STARTING:
+        return _started()
+
+
+@functools.cache
+def _started() -> Server:
     made = Server()
     atexit.register(made.close)
     return made

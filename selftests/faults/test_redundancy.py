@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from selftests import plain
 from selftests.faults.inner import LEAN
-from selftests.faults.pool import ROOT
 
 BOND, PRP = "two-hubs-bond", "two-hubs-prp"
 
@@ -19,8 +17,7 @@ pytestmark = pytest.mark.alone("a stream of numbers is disturbed by other labs o
 
 def judged(reports: Path, *arguments: str) -> tuple[dict[str, str], set[str]]:
     """The outcomes of the RED requirements, and the codes of what was found."""
-    command = [sys.executable, "-m", "pytest", *LEAN, f"--reports={reports}", *arguments, "tests/redundancy"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = plain.run(*LEAN, f"--reports={reports}", *arguments, "tests/redundancy")
     result = json.loads((reports / "conformance.json").read_text(encoding="utf-8"))
     outcomes = {one["id"]: one["outcome"] for one in result["requirements"] if one["id"].startswith("RED-")}
     assert outcomes, done.stdout

@@ -6,12 +6,11 @@ A test that leaves the lab changed, seen from outside: it is reported once, and 
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from selftests import plain
 from selftests.lab.test_state import LEAKS, PORT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,11 +19,9 @@ DEADLINE = 120  # seconds; a few in practice
 
 def ran(reports, *arguments):
     """What an inner run prints."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tunnel=vxlan", f"--reports={reports}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(
-        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=DEADLINE
-    )
+    reported = f"--reports={reports}"
+    done = plain.run("--tunnel=vxlan", reported, *arguments, timeout=DEADLINE, environment=environment)
     return done.stdout + done.stderr
 
 

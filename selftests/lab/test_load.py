@@ -30,6 +30,7 @@ from lab.probes.performance.drops import Drop
 from lab.probes.performance.load import KINDS, Load, LoadKind, RateTrial, ReceiverResult
 from lab.stack.changes import link_set
 from lab.topology import topologies
+from selftests import plain
 from selftests.lab.processes import descendants
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -229,8 +230,7 @@ def test_a_rate_beyond_a_limit_turns_red(tmp_path: Path) -> None:
     outcomes = []
     for name, given in (("whole", []), ("limited", [limited])):
         words = ["--tunnel=vxlan", "--kernel=host", "--load=500", f"--reports={tmp_path / name}", *given, "tests/load"]
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = plain.run("-q", *words)
         result = json.loads((tmp_path / name / "conformance.json").read_text())
         outcomes.append({one["id"]: one["outcome"] for one in result["requirements"] if one["id"].startswith("LOAD")})
         named = {one["code"] for one in result["findings"]}

@@ -7,11 +7,11 @@ A missing object: no test of a requirement about it passes, and each failure nam
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from selftests import plain
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 180  # seconds; some ten in practice
@@ -44,19 +44,12 @@ def test_no_test_about_it_passes(tmp_path, missing):
         f"--inject={command}",
         f"--requirements={requirements}",
     ]
-    plugins = ["no:cacheprovider", "no:fixtures.failures.evidence", "no:allure_pytest"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
-    ran = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", *arguments, f"--reports={tmp_path}"),
-            *(word for plugin in plugins for word in ("-p", plugin)),
-        ],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
+    ran = plain.run(
+        *(*arguments, f"--reports={tmp_path}", "-p", "no:fixtures.failures.evidence"),
         timeout=DEADLINE,
+        environment=environment,
     )
 
     tests = json.loads((tmp_path / "conformance.json").read_text())["tests"]

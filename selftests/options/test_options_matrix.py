@@ -29,7 +29,7 @@ from pathlib import Path
 import pytest
 
 from lab.applications import packages
-from selftests.plain import OPTIONS
+from selftests import plain
 
 pytestmark = pytest.mark.alone("uses every processor by itself; one run has 41 hosts")
 
@@ -201,22 +201,23 @@ def runs(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Ran]]]:
 def run(row: Row, reports: Path) -> Ran:
     reports.mkdir()
     reports.chmod(0o777)
-    arguments = ["-m", "pytest", "-q", *OPTIONS, f"--reports={reports}", *row.arguments]
-    python = [*NOBODY, python_for_all()] if row.rootless else [sys.executable]
-    done = subprocess.run(
-        [*python, *arguments],
-        cwd=ROOT,
-        env=environment(row),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
+    arguments = ["-q", f"--reports={reports}", *row.arguments]
+    if row.rootless:
+        done = subprocess.run(
+            [*NOBODY, python_for_all(), "-m", "pytest", *plain.OPTIONS, *arguments],
+            cwd=ROOT,
+            env=environment(row),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    else:
+        done = plain.run(*arguments, timeout=DEADLINE, environment=environment(row))
     result = reports / "conformance.json"
     judged = json.loads(result.read_text(encoding="utf-8"))["requirements"] if result.exists() else []
-    return Ran(done.returncode, done.stdout, {one["id"]: one["outcome"] for one in judged})
+    return Ran(done.returncode, done.stdout + done.stderr, {one["id"]: one["outcome"] for one in judged})
 
 
 def lacks(row: Row) -> str:
