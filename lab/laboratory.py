@@ -177,7 +177,7 @@ class Lab:
 
     def _announce(self, sent: Sent) -> None:
         """The innermost listening judges whatever is sent; one around it what goes to its port."""
-        STEPS.note("stimulus", f"{sent.node} sends {len(sent.payloads)} datagram(s) to {sent.to}:{sent.port}")
+        STEPS.note("stimulus", f"{sent.node} sends to {sent.to}:{sent.port}; datagrams: {len(sent.payloads)}")
         for listening in self._listening:
             if listening is self._listening[-1] or listening.port == sent.port:
                 listening.sent.append(sent)

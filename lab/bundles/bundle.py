@@ -228,7 +228,7 @@ def _require_whole(bundle: Bundle) -> None:
 def _refuse(path: Path, error: Exception, remedy: str) -> NoReturn:
     why = error.strerror if isinstance(error, OSError) and error.strerror else f"{error}" or type(error).__name__
     why = "it is not a gzip file" if isinstance(error, gzip.BadGzipFile) else why
-    raise EnvironmentProblem(f"{path} is not a bundle that can be read: {printable(why)}", remedy=remedy) from error
+    raise EnvironmentProblem(f"bundle {path} cannot be read: {printable(why)}", remedy=remedy) from error
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.model import place
 
-MOST_LINES = 5
+MOST_LINES = 6
 MOST_OF_FACT = 2
 INDENT = "    "
 FOR_GOOD = "fix for good"
@@ -102,12 +102,14 @@ def _of_hosts(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def _joined(group: Sequence[Mapping[str, Any]], where: str) -> dict[str, Any]:
     lists = [name for name in ("requirements", "tests") if name in group[0]]
     every = {name: list(dict.fromkeys(each for one in group for each in one[name])) for name in lists}
-    return {**group[0], "summary": f"{where}: {_fact(group[0])}", **every}
+    first = group[0]
+    evidence = f"{_where(first)}: {first.get('evidence') or ''}" if first.get("evidence") else ""
+    return {**first, "summary": f"{where}: {_fact(first)}", "evidence": evidence, **every}
 
 
 def cause_lines(finding: Mapping[str, Any], width: int, caused: str = "") -> list[str]:
     """
-    Return at most five lines for a finding (`lab.model.Finding.data`), none wider than `width` except the fix; a sixth
+    Return at most six lines for a finding (`lab.model.Finding.data`), none wider than `width` except the fix; one more
     keeps the fix of a live host over a reboot.
 
     The fix is pasted into a shell: it is one line, never broken or shortened.  `caused` is one line about the failures.
@@ -125,7 +127,9 @@ def cause_lines(finding: Mapping[str, Any], width: int, caused: str = "") -> lis
 
 def fix(host: str, command: str, word: str = "fix") -> str:
     """Return the command that corrects a finding, and the host to run it on."""
-    return f"{word} ({host}): {command}" if host else f"{word}: {command}"
+    if not host:
+        return f"{word}: {command}"
+    return f"{word} ({'each of ' if '; ' in host else ''}{host}): {command}"
 
 
 def fixes(host: str, remedy: str, *, live: bool = True, lasting: str = "") -> list[str]:

@@ -44,7 +44,7 @@ def stimulus(every: Sequence[Sent], network: str) -> str:
         senders = list(dict.fromkeys(sent.node for sent in stimuli))
         who = ", ".join(senders) if len(senders) <= MOST_NAMED else f"{len(senders)} hosts"
         count = sum(len(sent.payloads) for sent in stimuli)
-        said.append(f"{who} sent {count} datagram(s) to {to}:{port} ({network})")
+        said.append(f"{who} sent {count} datagram{'' if count == 1 else 's'} to {to}:{port} ({network})")
         said += [f"the kernel of {sent.node} refused: {sent.refused}" for sent in stimuli if sent.refused]
     return "; ".join(said)
 

@@ -265,8 +265,8 @@ class Listening:
             lines = [f"  seen: {seen}"]
         if self.unproved:
             lines.append(
-                f"  unicast on the same path did not arrive at {', '.join(sorted(self.unproved))} "
-                f"within {self._fences.grace * 1000:.0f} ms either"
+                f"  the control datagram, unicast on the same path, did not arrive either at "
+                f"{', '.join(sorted(self.unproved))} within {self._fences.grace * 1000:.0f} ms"
             )
         return lines
 

@@ -100,7 +100,7 @@ class Design:
             )
         if spokes != self.nearest(spokes):
             expected = f"{LEAST_SPOKES} to {self.most}" if self.most > LEAST_SPOKES else str(self.most)
-            raise UsageProblem(f"--spokes={spokes}: the {self.name} design supports {expected}")
+            raise UsageProblem(f"--spokes={spokes}: expected {expected} for --topology={self.name}")
         return sized(topologies.dual_stack(self.shape(spokes, options)), nic_mtu)
 
 

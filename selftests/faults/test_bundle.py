@@ -280,7 +280,7 @@ def test_a_file_that_is_no_bundle_is_refused(one_run: Path, tmp_path: Path, host
         bundle.read(other)
 
     first, fix = str(refused.value).splitlines()
-    assert first.startswith(f"{other} is not a bundle that can be read: ")
+    assert first.startswith(f"bundle {other} cannot be read: ")
     assert why in first
     assert fix.startswith("  fix: ./overcast bundle")
 
@@ -289,7 +289,7 @@ def test_a_refusal_is_no_traceback(tmp_path: Path) -> None:
     """The command ends with the message and status 1."""
     printed = overcast("explain", str(tmp_path / "none"), status=1)
 
-    assert printed.startswith(f"overcast: {tmp_path}/none is not a bundle that can be read: No such file")
+    assert printed.startswith(f"overcast: bundle {tmp_path}/none cannot be read: No such file")
     assert "Traceback" not in printed
 
 

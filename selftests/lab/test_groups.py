@@ -89,7 +89,8 @@ def test_the_bridges_limit_is_named_and_its_fix_raises_it(lab: BuiltLab) -> None
 
     assert FEW - 5 < few.groups < FEW
     assert few.limit == (
-        f"with {few.groups + 1} hub bridge0 switches its snooping off and floods every group (mcast_hash_max {FEW})"
+        f"with {few.groups + 1} groups, hub bridge0 switches its snooping off and floods every group"
+        f" (mcast_hash_max {FEW})"
     )
     assert few.remedy == f"ip link set bridge0 type bridge mcast_hash_max {MORE} mcast_snooping 1"
     assert few.per_socket == 7

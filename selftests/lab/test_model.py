@@ -43,7 +43,7 @@ def test_an_impossible_number_of_spokes_is_a_usage_problem(spokes):
     ("ask", "known"),
     [
         (lambda: designs.topology("ring", 2, TunnelOptions(), 9000), "star, bridged, article, standby, pair, mesh"),
-        (lambda: designs.topology("pair", 5, TunnelOptions(), 9000), "--spokes=5: the pair design supports 2"),
+        (lambda: designs.topology("pair", 5, TunnelOptions(), 9000), "--spokes=5: expected 2 for --topology=pair"),
         (lambda: designs.topology("flood-list", 2, TunnelOptions(), 9000), "the flood-list design supports only vxlan"),
         (lambda: provider("digitalocean"), "oci, aws, gcp, azure"),
         (lambda: topologies.star(options=TunnelOptions(kind="ipip")), "gretap, vxlan"),

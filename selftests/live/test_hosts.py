@@ -244,8 +244,8 @@ def test_a_password_is_not_repeated() -> None:
     [
         ("", "at least a hub and a spoke; found no host in the file"),
         ("# none\n", "at least a hub and a spoke; found no host in the file"),
-        ("a b\n", "one host per line, or a valid inventory; found 'a b'"),
-        ("a,b\n", "one host per line, or a valid inventory; found 'a,b'"),
+        ("a b\n", "one host per line, or a valid Ansible inventory; found 'a b'"),
+        ("a,b\n", "one host per line, or a valid Ansible inventory; found 'a,b'"),
         ("a\nb:x\n", "a port from 1 to 65535; found 'x'"),
         ("a\n", "at least one spoke"),
     ],

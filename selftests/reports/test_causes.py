@@ -25,7 +25,7 @@ def test_a_cause_is_its_fact_its_evidence_its_fix_and_its_failures():
 @pytest.mark.parametrize("width", [40, 80, 200])
 @pytest.mark.parametrize("field", ["summary", "evidence"])
 def test_a_long_cause_stays_short_and_its_fix_whole(width, field):
-    """However long fact and evidence are, a cause has at most five lines, and only the fix is wider than the screen."""
+    """However long fact and evidence are, a cause has at most six lines, and only the fix is wider than the screen."""
     long = {**FINDING, field: "a word or two, and/one/without/spaces/or/hyphens/that/is/long " * 20, "remedy": FIX}
 
     lines = cause_lines(long, width, "caused 2 test failures")
@@ -43,8 +43,8 @@ def test_a_long_cause_stays_short_and_its_fix_whole(width, field):
         ("spoke1", "10.0.0.25", "ip link set gretap1 up", "10.0.0.25, spoke1"),
         ("hub", "hub", "ip link set gretap1 up", "hub"),
         ("vcn", "", "bridge link set dev hub isolated off", "vcn of the emulated cloud"),
-        ("vcn", "", "oci network nsg rules add --nsg-id NSG", "on a real cloud; in this lab, vcn emulates it"),
-        ("r1", "", "oci network nsg rules add --nsg-id NSG", "on a real cloud; in this lab, r1 emulates it"),
+        ("vcn", "", "oci network nsg rules add --nsg-id NSG", "in a real cloud, which vcn emulates in this lab"),
+        ("r1", "", "oci network nsg rules add --nsg-id NSG", "in a real cloud, which r1 emulates in this lab"),
         ("cloud", "", "oci network nsg rules add --nsg-id NSG", "the cloud's own tools"),
     ],
 )
@@ -138,7 +138,7 @@ def test_what_one_command_corrects_on_several_hosts_is_one_cause(host, where):
 
     lines = cause_lines(one, 80)
     assert lines[0] == "broadcast-ping-ignored: hub, spoke1: echo requests are not answered"
-    assert f"    fix ({where}): {PINGS['remedy']}" in lines
+    assert f"    fix (each of {where}): {PINGS['remedy']}" in lines
 
 
 @pytest.mark.parametrize(

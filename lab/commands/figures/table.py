@@ -37,12 +37,12 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     where = f"on {report['cost']['host']}" if report["hosts"] else "all hosts together"
     yield f"processor time for each copy that arrived, {where}: {report['cost']['microseconds']:.0f} microseconds"
-    rates = "; ".join(f"{one['rate']:,.0f} to {one['receivers']}" for one in report["fan_out"])
+    rates = "; ".join(f"{one['rate']:,.0f} with {one['receivers']}" for one in report["fan_out"])
     yield f"loss-free rate of multicast by the number of receivers: {rates}"
     for one in report["bursts"]:
-        all_of = "all of " if one["held"] == one["sent"] else ""
+        every = ", all that were sent" if one["held"] == one["sent"] else ""
         what = f"SO_RCVBUF {one['buffer']:,} ({one['parameter']})"
-        yield f"datagrams in a row that a receive buffer holds, {what}: {all_of}{one['held']:,}"
+        yield f"datagrams in a row that a receive buffer holds, {what}: {one['held']:,}{every}"
     yield from _membership(report)
 
 
@@ -71,7 +71,8 @@ def _membership(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {groups['limit']}"
     if groups["remedy"]:
         yield f"  for more (hub): {groups['remedy']}"
-    yield f"groups of one socket: {groups['per_socket']}; for more: sysctl -w {MEMBERSHIPS}={2 * groups['per_socket']}"
+    more = f"sysctl -w {MEMBERSHIPS}={2 * groups['per_socket']}"
+    yield f"groups that one socket may join: {groups['per_socket']}; for more: {more}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -163,7 +163,7 @@ def show(found: Sequence[Check], names: Mapping[str, str]) -> list[str]:
     print()
     return list(
         dict.fromkeys(
-            f"{where} ({check.what})" if where else check.what
+            f"{where}: {check.what}" if where else check.what
             for where, check in zip(shown, found, strict=True)
             if check.state == "problem"
         )
@@ -175,7 +175,7 @@ def _print(report: DoctorReport) -> None:
     warnings = sum(check.state == "warning" for check in report.examined.checks)
     after = f"; {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
     if problems:
-        print(f"the hosts are not ready: {', '.join(problems)}{after}")
+        print(f"the hosts are not ready: {'; '.join(problems)}{after}")
     elif report.status:
         print(f"the overlay is not judged: {NOT_UNDERSTOOD}{after}")
     else:

@@ -172,7 +172,7 @@ def _port(scene: Scene, segment: Segment, port: FabricPort, link: Link, bridge: 
         cloud = scene.underlay.provider.title
         yield declared("fabric-mtu", FABRIC, name, mtu=link.mtu, cloud=cloud, wanted=wanted)
     if bridge is not None and link.master != bridge.name:
-        found = f"master {link.master or 'none'}; expected {segment.bridge}"
+        found = f"{f'its master is {link.master}' if link.master else 'it has no master'}; expected {segment.bridge}"
         again = f"ip link set {name} master {segment.bridge} && {_refusing(name)} && {_placed(port)}"
         yield declared("fabric-port-not-bridged", FABRIC, name, found, again)
         return

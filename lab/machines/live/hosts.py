@@ -127,7 +127,7 @@ def _inventory(name: str) -> list[tuple[str, str]]:
         element = re.sub(r"(^|\s)#.*", "", line).strip()
         where = f"{name}, line {number}"
         if re.search(r"[\s,]", element):
-            _refuse(where, "one host per line, or a valid inventory", f"{element!r}")
+            _refuse(where, "one host per line, or a valid Ansible inventory", f"{element!r}")
         if element:
             found.append((where, element))
     if not found:
@@ -151,7 +151,7 @@ def _text(name: str, content: bytes) -> str:
 def _spec(where: str, text: str, position: int) -> HostSpec:
     scheme, separator, rest = text.rpartition("://")
     if separator and scheme != "ssh":
-        _refuse(where, "the scheme ssh, the only way to a live host", f"{scheme!r} in {_shown(text)}")
+        _refuse(where, "the scheme ssh (ssh://USER@HOST)", f"the scheme {scheme!r} of {_shown(text)}")
     authority, _, query = rest.partition("?")
     authority = authority.removesuffix("/")
     if "/" in authority or "#" in authority:

@@ -69,7 +69,7 @@ def specifications(path: Path, text: str) -> list[str]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise InventoryProblem("JSON of ansible-inventory or of terraform output", str(error)) from None
+        raise InventoryProblem("JSON of ansible-inventory or of terraform output", f"invalid JSON ({error})") from None
     if "_meta" in document:
         groups = {name: list(group.get("hosts", ())) for name, group in document.items() if name != "_meta"}
         variables = document["_meta"].get("hostvars", {})

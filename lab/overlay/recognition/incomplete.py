@@ -61,7 +61,8 @@ def of_pair(star: Star, whole: Topology | None, pair: SpokeTunnel) -> Iterator[F
     if far is not None and star.bridge is not None and far.master != star.bridge.name:
         summary = f"{hub.name} {far.name}, the tunnel to {spoke.name}, is not a port of {star.bridge.name}"
         fix = f"ip link set {far.name} master {star.bridge.name}"
-        yield Finding("port-not-bridged", hub.name, far.name, summary, f"its master is {far.master or 'none'}", fix)
+        found = f"its master is {far.master}" if far.master else "it has no master"
+        yield Finding("port-not-bridged", hub.name, far.name, summary, found, fix)
     if near is not None and far is not None:
         yield from _different_parameters(hub, far, spoke, near)
     if near is not None:

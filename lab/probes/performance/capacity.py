@@ -60,7 +60,7 @@ def measure(nodes: Mapping[str, Node], topology: Topology, sender: str, member: 
                 then = (
                     "switches its snooping off and floods every group" if floods else "sends some to others or to none"
                 )
-                limit = f"with {len(joining.groups):,} hub {bridge} {then} (mcast_hash_max {most})"
+                limit = f"with {len(joining.groups):,} groups, hub {bridge} {then} (mcast_hash_max {most})"
                 fix = f"ip link set {bridge} type bridge mcast_hash_max {2 * most}" + " mcast_snooping 1" * floods
                 return Capacity(forwarded, limit, fix, joining.per_socket)
             forwarded = len(joining.groups)

@@ -68,7 +68,8 @@ class Answers:
         silent = sorted(set(nodes) - set(self.counts))
         often = sorted(name for name, count in self.counts.items() if count > 1)
         strangers = sorted(set(self.counts) - set(nodes))
-        said = [f"{self.pinger} pinged {self.to}: expected one answer from each of {', '.join(sorted(nodes))}"]
+        each = f"{'each of ' if len(nodes) > 1 else ''}{', '.join(sorted(nodes))}"
+        said = [f"{self.pinger} pinged {self.to}: expected one answer from {each}"]
         if silent:
             said.insert(0, f"{', '.join(silent)} did not answer {self.pinger}'s ping to {self.to}")
         if set(self.counts) == {self.pinger}:

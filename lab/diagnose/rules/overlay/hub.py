@@ -63,7 +63,8 @@ def _port(scene: Scene, host: HostScene, port: Device, peer: str) -> Iterator[Fi
         summary = f"{host.name} {port.name}, the tunnel to {peer}, is not a port of {bridge}"
         isolated = f" && bridge link set dev {port.name} isolated on" if host.plan.isolated else ""
         fix = f"ip link set {port.name} master {bridge}{isolated}"
-        yield host.finding("port-not-bridged", port.name, summary, f"its master is {port.master or 'none'}", fix)
+        found = f"its master is {port.master}" if port.master else "it has no master"
+        yield host.finding("port-not-bridged", port.name, summary, found, fix)
         return
     state = port.port.state if port.port else "forwarding"
     # a port that is down is disabled for that reason alone, which another rule names
