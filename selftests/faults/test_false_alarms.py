@@ -93,6 +93,13 @@ UNUSUAL = (
             "ip rule add table main suppress_prefixlength 0",
         ),
     ),
+    (
+        "spoke1",
+        (
+            "tc qdisc add dev ens3 clsact",
+            "tc filter add dev ens3 ingress matchall action police rate 5gbit burst 10mb mtu 65535 conform-exceed drop",
+        ),
+    ),
     ("spoke1", ("iptables -t mangle -A PREROUTING -p udp -d 172.16.254.255 -j TEE --gateway 10.0.0.1",)),
     ("spoke1", ("ip link add upper link ens3 type macvlan mode bridge", "ip link set upper up")),
     ("spoke1", ("ip link add red type vrf table 9", "ip link set red up")),

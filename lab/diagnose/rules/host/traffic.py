@@ -89,7 +89,8 @@ def xdp(scene: Scene, host: HostScene) -> Iterator[Finding]:
 
 def _acts(scene: Scene, found: Filter) -> bool:
     """Whether a filter has done something to packets; of a program that judges by itself that is not known."""
-    acted = [action for action in found.actions if action.get("packets")]
+    # a policer counts what it lets pass too
+    acted = [one for one in found.actions if one.get("overlimits" if one["kind"] == "police" else "packets")]
     return found.kind == "bpf" or any(_matters(scene, action) for action in acted)
 
 
