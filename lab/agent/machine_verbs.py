@@ -26,6 +26,8 @@ from lab.agent.stack import neighbour_table
 BYTES_OF_STACK = 512 << 10  # measured: what the kernel keeps for a stack with a few devices
 MOST_CLOSED = min(256, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8 // BYTES_OF_STACK)
 """Stacks of closed nodes that are kept, in an eighth of the machine's memory at most."""
+MOST_CLOSING = 16
+"""Stacks that are closed at the same time: their waits for every CPU are one then."""
 
 
 class MachineVerbs(SocketVerbs):
@@ -121,8 +123,11 @@ class MachineVerbs(SocketVerbs):
 
     def drop_closed(self) -> None:
         """The kernel may remove the stacks of closed nodes now."""
-        for node in self._closed:
-            node.close()
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(MOST_CLOSING) as closing:
+            for ended in [closing.submit(node.close) for node in self._closed]:
+                ended.result()
         self._closed.clear()
 
     def note_neighbours(self, nodes: Sequence[int]) -> None:
