@@ -32,7 +32,7 @@ SUMMARY = "Measures how many datagrams a second reach every receiver, their late
 SCHEMA = 1
 LIVE_MOST = 1000
 """Datagrams a second that live hosts are sent unless the user allows more."""
-REPEAT = 3
+REPEAT = 6
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

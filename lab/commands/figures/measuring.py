@@ -157,11 +157,11 @@ def _measured(load: Load, kind: LoadKind, most: float) -> Throughput:
 
 
 def _result(each: Sequence[Throughput]) -> dict[str, Any]:
-    """The loss-free rates of a kind of load, one for each repetition; the highest is the result, with its limit."""
+    """The loss-free rates of a kind of load, one for each repetition; the lowest is the result: every one reached it."""
     rates = [one.rate for one in each]
-    best = max(each, key=lambda one: one.rate)
-    found = {"kind": best.kind, "receivers": best.receivers, "rates": rates, "limit": best.limit, "rate": best.rate}
-    return {**found, "spread": (best.rate - min(rates)) / best.rate}
+    low = min(each, key=lambda one: one.rate)
+    found = {"kind": low.kind, "receivers": low.receivers, "rates": rates, "limit": low.limit, "rate": low.rate}
+    return {**found, "spread": (max(rates) - low.rate) / max(rates)}
 
 
 def _latency(load: Load, share: int, rate: float, several_clocks: bool) -> dict[str, float]:
