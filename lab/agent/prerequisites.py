@@ -20,6 +20,8 @@ DMI_FIELDS = ("sys_vendor", "product_name", "product_version", "chassis_asset_ta
 MACHINE_ID = "/etc/machine-id"
 OS_RELEASE = "/etc/os-release"
 SYSCTL_FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
+SYSCTL_CONF = "/etc/sysctl.conf"
+SYSTEMD = "/run/systemd/system"
 MODPROBE_FOLDERS = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/lib/modprobe.d")
 LARGEST = 1 << 20  # octets of a file that are of use to anybody
 
@@ -85,12 +87,21 @@ def _configuration(folders: Iterable[str]) -> list[str]:
     return [by_name[name] for name in sorted(by_name)]
 
 
+def sysctl_files() -> list[str]:
+    """
+    The files that set kernel parameters at boot, in the order in which they are read.
+
+    sysctl(8) reads /etc/sysctl.conf last; systemd-sysctl only through a link in sysctl.d, and in that link's place.
+    """
+    return [*_configuration(SYSCTL_FOLDERS), *([] if os.path.isdir(SYSTEMD) else [SYSCTL_CONF])]
+
+
 def _persisted(names: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for path in [*_configuration(SYSCTL_FOLDERS), "/etc/sysctl.conf"]:
+    for path in sysctl_files():
         for line in _text(path).splitlines():
             key, separator, value = line.strip().partition("=")
             name = key.strip().lstrip("-").replace("/", ".")
             if separator and name in names and not key.startswith(("#", ";")):
-                found[name] = [path, value.strip()]
+                found[name] = [os.path.realpath(path), value.strip()]  # `sed -i` would replace a link
     return found

@@ -45,6 +45,27 @@ def test_the_file_that_has_the_last_word(folders: list[Path], files: dict[str, s
 
 
 @pytest.mark.parametrize(
+    ("systemd", "link", "value"), [(True, False, "1"), (True, True, "0"), (False, False, "0"), (False, True, "0")]
+)
+def test_sysctl_conf_is_read_where_a_boot_reads_it(
+    folders: list[Path], monkeypatch: pytest.MonkeyPatch, systemd: bool, link: bool, value: str
+) -> None:
+    """systemd-sysctl reads /etc/sysctl.conf only through its link in sysctl.d; sysctl(8) reads it last."""
+    conf = folders[0].parent / "sysctl.conf"
+    monkeypatch.setattr(prerequisites, "SYSCTL_CONF", str(conf))
+    monkeypatch.setattr(prerequisites, "SYSTEMD", str(folders[0] if systemd else folders[0] / "none"))
+    conf.write_text(f"{NAME} = 0\n")
+    (folders[0] / "10-a.conf").write_text(f"{NAME} = 1\n")
+    if link:
+        (folders[0] / "99-sysctl.conf").symlink_to(conf)
+
+    path, found = prerequisites._persisted([NAME])[NAME]
+
+    assert found == value
+    assert path == (str(conf) if value == "0" else str(folders[0] / "10-a.conf"))
+
+
+@pytest.mark.parametrize(
     ("line", "forbidden"),
     [
         ("blacklist ip_gre", True),

@@ -102,7 +102,7 @@ def _jobs(path: str, text: str) -> Iterator[str]:
 
 def _sysctls() -> list[dict[str, Any]]:
     """What sysctl.d(5) sets of the network, in the order in which a boot sets it."""
-    paths = [*prerequisites._configuration(prerequisites.SYSCTL_FOLDERS), "/etc/sysctl.conf"]
+    paths = prerequisites.sysctl_files()
     texts = ((path, "\n".join(OF_THE_NETWORK.findall(prerequisites._text(path)))) for path in paths)
     return [
         {"path": path, "tool": "sysctl.d", "text": text + "\n", "commands": [], "waits": True}
