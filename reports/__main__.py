@@ -2,6 +2,7 @@
 Results of earlier runs.
 
     python -m reports compare BEFORE AFTER       what changed between two runs
+    python -m reports load FILE                  the figures of `./overcast load --json > FILE` as a page with plots
     ./overcast allure [--reports=DIR]            the last run as Allure shows it
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from lab.errors import OvercastError
 from reports.allure import rendering
+from reports.html import load_page
 from reports.verdict import compare
 
 USAGE = 2
@@ -30,8 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     comparing.add_argument("--markdown", action="store_true", help="for a pull request")
     showing = commands.add_parser("allure", help="render the Allure results of the last run", prog="overcast allure")
     showing.add_argument("--reports", type=Path, default=REPORTS, help="folder of results (default: reports/)")
+    loading = commands.add_parser("load", help="write the figures of `overcast load --json` as a page with plots")
+    loading.add_argument("figures", type=Path, metavar="FILE", help="what `overcast load --json` printed")
     given = parser.parse_args(arguments)
     try:
+        if given.command == "load":
+            sys.stdout.write(f"{load_page.write(given.figures)}\n")
+            return 0
         return _show(given.reports) if given.command == "allure" else _compare(given)
     except OvercastError as problem:
         sys.stderr.write(f"{problem}\n")

@@ -157,11 +157,12 @@ def _measured(load: Load, kind: LoadKind, most: float) -> Throughput:
 
 
 def _result(each: Sequence[Throughput]) -> dict[str, Any]:
-    """The loss-free rates of a kind of load, one for each repetition; the lowest is the result: every one reached it."""
+    """The loss-free rates of a kind of load, one for each repetition; the lowest, which each reached, is the result."""
     rates = [one.rate for one in each]
     low = min(each, key=lambda one: one.rate)
+    trials = [(trial.rate, trial.lost / trial.sent) for one in each for trial in one.trials if trial.sent]
     found = {"kind": low.kind, "receivers": low.receivers, "rates": rates, "limit": low.limit, "rate": low.rate}
-    return {**found, "spread": (max(rates) - low.rate) / max(rates)}
+    return {**found, "trials": trials, "spread": (max(rates) - low.rate) / max(rates)}
 
 
 def _latency(load: Load, share: int, rate: float, several_clocks: bool) -> dict[str, float]:
