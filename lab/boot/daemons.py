@@ -152,7 +152,7 @@ mount -t tmpfs -o mode=755 own usr/local
 mkdir usr/local/bin usr/local/sbin
 names="passwd group nsswitch.conf protocols services ld.so.cache ld.so.conf ld.so.conf.d alternatives dbus-1 iproute2"
 for name in $names; do
-    if [ -e /etc/$name ]; then cp -a /etc/$name etc; fi
+    if [ -e "/etc/$name" ]; then cp -a "/etc/$name" etc; fi
 done
 for name in null zero random urandom tty; do
     if [ -e /dev/$name ]; then

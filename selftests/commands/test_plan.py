@@ -137,7 +137,7 @@ def test_every_command_is_clean(tmp_path: Path, tool: str, firewall: str) -> Non
 def test_what_writes_files_for_good_is_clean(tmp_path: Path, tool: str, having: bool) -> None:
     """No command that adds devices or the route to a host's files has anything that shellcheck finds wrong."""
     plan = common.sized(designs.topology("star", 2, TunnelOptions(), 9000), 9000)
-    devices, group = plan.devices("hub"), "224.0.0.0"
+    devices, group = plan.devices("hub"), str(plan.multicast_route)
     (path, *_) = additions.WRITES[tool][1](plan, plan.hub)
     used = [{"path": path.replace(".netdev", ".network"), "tool": tool, "words": devices}] if having else []
     host = additions.Host(plan, plan.hub, tool, used)
