@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Plot:
     width: int = WIDTH
     height: int = HEIGHT
 
-    @property
+    @cached_property
     def most(self) -> Point:
         """The ends of both axes."""
         points = [point for series in self.series for point in series.points]
