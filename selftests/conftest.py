@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from selftests import workers
-from selftests.faults import table
+from selftests.faults.matrix import table
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -21,11 +21,11 @@ from lab.machines.base import Machine
 from lab.machines.choose import Starting
 from lab.model import TunnelOptions, Underlay
 from lab.topology import designs, topologies
-from selftests.faults import diagnosis, inner, table
-from selftests.faults.breaking import Case
-from selftests.faults.diagnosis import Diagnosed
-from selftests.faults.inner import Ran
-from selftests.faults.pool import pool
+from selftests.faults.broken_labs.breaking import Case
+from selftests.faults.matrix import diagnosis, inner, table
+from selftests.faults.matrix.diagnosis import Diagnosed
+from selftests.faults.matrix.inner import Ran
+from selftests.faults.matrix.pool import pool
 
 Runs = Mapping[str, Future[Mapping[str, Ran]]]
 FAULTS_OF_A_RUN = 12

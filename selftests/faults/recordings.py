@@ -34,7 +34,7 @@ from lab.machines.base import Machine
 from lab.machines.node import Node
 from lab.model import Provider, Topology, TunnelOptions, Underlay
 from lab.topology import bridged_addresses, designs, topologies
-from selftests.faults.inner import LEAST_SPOKES, machine_for, spokes_for, tunnel_for
+from selftests.faults.matrix.inner import LEAST_SPOKES, machine_for, spokes_for, tunnel_for
 
 FOLDER = Path(__file__).parent / "recordings"
 HEALTHY = ("healthy gretap", "healthy vxlan")

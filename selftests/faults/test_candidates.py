@@ -15,7 +15,7 @@ from lab.diagnose import explain
 from lab.diagnose.rules.host import firewall
 from lab.stack.records import typed
 from selftests.faults import recordings
-from selftests.lab.test_firewall import ACCEPT, DROP, jump, listed, match, vmap
+from selftests.lab.overlay.test_firewall import ACCEPT, DROP, jump, listed, match, vmap
 
 UDP = match("meta l4proto", {"set": ["udp", "icmp"]})
 BROADCAST = match("ip daddr", {"set": ["172.16.254.255", "255.255.255.255"]})

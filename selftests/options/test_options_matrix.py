@@ -8,8 +8,8 @@ A run of the whole suite takes 15 s on this kernel (VXLAN) and a minute in a gue
 every test run all of it, and the others the folders that the option changes: clouds differ in what the underlay
 carries and in the MTU; over IPv6 whatever reads an outer header or an ICMP error may presume IPv4; with many spokes it
 is every host at once that overflows; workers share nothing but the results.  What runs elsewhere is left out: with
-two hubs `tests/redundancy` (`selftests/faults/test_redundancy.py`), and of the shapes without a hub what live hosts run
-(`selftests/live/test_layouts.py`).
+two hubs `tests/redundancy` (`selftests/faults/runs/test_redundancy.py`), and of the shapes without a hub what live
+hosts run (`selftests/live/layouts/test_recognition.py`).
 """
 
 from __future__ import annotations

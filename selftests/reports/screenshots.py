@@ -13,7 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from selftests.reports import chromium
+from selftests.reports.html import chromium
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = {"report.png": ["--inject=port-detached"], "report-conformant.png": []}
