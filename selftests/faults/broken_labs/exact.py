@@ -52,6 +52,33 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         Case("spoke2", {"spoke2": "ip -6 route add unreachable fd00:10::197/128"}, "ip6gretap"),
         {"underlay-route-missing"},
     ),
+    "a network that overlaps the overlay's": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip link add br7 type bridge && ip link set br7 up && ip addr add 192.168.7.1/24 dev br7 && "
+                "ip addr add 172.16.254.5/29 dev br7"
+            },
+        ),
+        {"network-overlaps"},
+    ),
+    "such a network, and a route to another part of the overlay": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip link add br7 type bridge && ip link set br7 up && "
+                "ip addr add 172.16.254.9/29 dev br7 && ip route add 172.16.254.0/29 dev br7"
+            },
+        ),
+        {"network-overlaps"},
+    ),
+    "another spoke's address, on a device of its own": (
+        Case(
+            "spoke2",
+            {"spoke2": "ip link add br7 type bridge && ip link set br7 up && ip addr add 172.16.254.2/29 dev br7"},
+        ),
+        {"duplicate-address"},
+    ),
     "a bridge's filter behind a filter of tunnel packets": (
         Case(
             "hub",

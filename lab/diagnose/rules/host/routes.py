@@ -63,7 +63,7 @@ def overlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
         route = host.seen.route_to(other.plan.address())
         key = (route.to, route.dev, route.type) if route else None
         by_itself = route is not None and (route.dev, route.type, route.via) == (host.plan.device, "unicast", None)
-        if by_itself or key in reported:
+        if by_itself or key in reported or (route and _goes_with_address(host, route)):
             continue
         reported.add(key)
         network = host.plan.overlay.network
@@ -75,6 +75,14 @@ def overlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
         found = f"ip route: {route.to} {_words(route)}" if route else "no route"
         found = f"{found}, for {other.name} {other.plan.address()}"
         yield host.declared("overlay-route-elsewhere", host.plan.device, found, " ; ".join(steps))
+
+
+def _goes_with_address(host: HostScene, route: Route) -> bool:
+    """Whether an address that overlaps the overlay, which another rule removes, takes a route with it."""
+    there = host.seen.addresses_of(route.dev or "")
+    overlapping = [one.network for one in there if one.network.overlaps(host.plan.overlay.network)]
+    connected = route.proto == "kernel" and route.to in overlapping
+    return route.dev != host.plan.device and bool(overlapping) and (connected or len(overlapping) == len(there))
 
 
 def underlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
