@@ -380,3 +380,19 @@ def test_a_rule_that_rewrites_tunnel_packets_is_named(lab: laboratory.Lab) -> No
     }
     for finding in before:
         run(lab, finding.node, finding.remedy)
+
+
+ROUTER_PORT = "timeout 5 sh -c 'until bridge -d mdb show | grep -q router.ports.*{port}; do :; done'"
+
+
+@pytest.mark.parametrize("lab", [Case("spoke2", {}, topology="bridged")], indirect=True)
+def test_a_querier_of_a_spokes_own_bridge_is_switched_off(lab: laboratory.Lab) -> None:
+    """The fix is the bridge's own option; what the hub has learned of the querier expires by itself."""
+    run(lab, "spoke2", "ip link set bridge0 type bridge mcast_querier 1")
+    run(lab, "hub", broken(lab, "hub", ROUTER_PORT))
+
+    (finding,) = found(lab)
+    run(lab, finding.node, finding.remedy)
+
+    assert (finding.code, finding.node) == ("querier-elsewhere", "spoke2")
+    assert lab["spoke2"].node.link("bridge0").details["mcast_querier"] == 0

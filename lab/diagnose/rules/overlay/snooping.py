@@ -55,7 +55,9 @@ def queriers(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     versions = {host.name: versions_of(host.igmp).get(host.plan.device, NEWEST) for host in scene.hosts.values()}
     older = [f"{name} answers in IGMPv{version}" for name, version in versions.items() if version < NEWEST]
     uses = f"; {', '.join(older)}" if older else ""
-    yield spoke.declared("querier-elsewhere", spoke.plan.device, port=port.name, uses=uses)
+    own = spoke.device is not None and spoke.device.details.get("mcast_querier")
+    fix = f"ip link set {spoke.plan.device} type bridge mcast_querier 0" if own else ""  # else it is a program
+    yield spoke.declared("querier-elsewhere", spoke.plan.device, fix=fix, port=port.name, uses=uses)
 
 
 def unlisted(scene: Scene, hub: HostScene) -> Iterator[Finding]:
