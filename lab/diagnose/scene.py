@@ -162,10 +162,12 @@ class Scene:
         return self.tunnel_device(host, self.topology.port(host.name, peer))
 
     def tunnel_device(self, host: HostScene, name: str) -> Device | None:
-        """The device of a name, unless it is a tunnel of another kind than was planned."""
+        """The device of a name, unless it is a tunnel of another kind than was planned, or carries no Ethernet."""
         device = host.seen.devices.get(name)
-        other = self.planned and device is not None and device.tunnel and device.kind != self.topology.options.kind
-        return None if other else device
+        if device is None or not device.tunnel:
+            return device
+        other = self.planned and device.kind != self.topology.options.kind
+        return None if other or not device.mac else device
 
     def ends(self) -> Iterator[tuple[HostScene, HostScene]]:
         """Both ends of every tunnel: whose it is, and the host at the other end."""

@@ -14,6 +14,7 @@ from lab.diagnose.explain import explain
 from lab.model import Finding
 from lab.overlay import commands
 
+UP = " && ip link set {port} up"
 BRIDGED = " && ip link set {port} up master bridge0"
 PLACED = (
     " && ip link set {device} up && ip addr add 172.16.254.3/24 dev {device} && ip route add 224.0.0.0/4 dev {device}"
@@ -45,16 +46,21 @@ def run(lab: laboratory.Lab, host: str, command: str) -> None:
 
 
 def broken(lab: laboratory.Lab, host: str, command: str) -> str:
-    """The command with the names of the lab's devices; `{remade}` is the tunnel again, with one other parameter."""
+    """
+    The command with the names of the lab's devices.
+
+    `{remade}` is the tunnel again, with one other parameter; `{bare}` the same, but not a port of the bridge.
+    """
     port, other = (lab.topology.port("hub", name) for name in ("spoke2", "spoke1"))
     device = lab.topology.port("spoke2", "hub")
-    if command.startswith("{remade}"):
+    if command.startswith(("{remade}", "{bare}")):
         word, *value = command.split()[1:]
         said = commands.parameters(lab.topology, lab.plans[host], "spoke2" if host == "hub" else "hub")
         if word == "nopmtudisc":  # the kernel accepts a TTL only with path MTU discovery
             said = re.sub(r"ttl \S+", "ttl inherit", said)
         said = f"{re.sub(rf'(?<= ){word} [^ ]+', '', said)} {word} {' '.join(value)}"
         name, placed = ("{port}", BRIDGED) if host == "hub" else ("{device}", PLACED)
+        placed = UP if command.startswith("{bare}") else placed
         command = f"ip link del {name} && ip link add {name} {said}{placed}"
     mac = lab["spoke1"].node.link(lab.plans["spoke1"].device).mac
     return command.format(port=port, device=device, other=other, mac=mac)

@@ -79,6 +79,14 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         ),
         {"duplicate-address"},
     ),
+    "a tunnel without Ethernet": (
+        Case("spoke2", {"spoke2": "{remade} innerprotoinherit"}, "geneve"),
+        {"tunnel-without-ethernet"},
+    ),
+    "a port without Ethernet, which no bridge takes": (
+        Case("hub", {"hub": "{bare} innerprotoinherit"}, "geneve"),
+        {"tunnel-without-ethernet"},
+    ),
     "a bridge's filter behind a filter of tunnel packets": (
         Case(
             "hub",

@@ -131,8 +131,8 @@ def device_flags(scene: Scene, host: HostScene) -> Iterator[Finding]:
         yield host.declared("tunnel-down", over.name, routed=f" && {commands.route(scene.topology, host.plan)}")
     for name in (*scene.topology.devices(host.name), *([host.plan.nic] if scene.planned else [])):
         device = host.seen.devices.get(name)
-        if device is None or (device.tunnel is None and device.kind in LAYER3):
-            continue  # another rule reports a tunnel of another kind
+        if device is None or (device.kind in LAYER3 if device.tunnel is None else not device.mac):
+            continue  # another rule reports a tunnel of another kind, or without Ethernet
         if device.protodown and device.master is None:  # another rule reports ports
             yield host.declared("device-protodown", name)
         if not device.multicast and (name != host.plan.nic or scene.topology.native):

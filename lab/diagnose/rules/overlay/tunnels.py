@@ -15,6 +15,9 @@ from lab.topology.graph import Tunnel
 from lab.tunnels import KINDS
 from lab.tunnels.kind import DF, TunnelEnd
 
+BARE = {"inner_proto_inherit": "innerprotoinherit", "gpe": "gpe"}
+"""Options by which a tunnel carries IP packets without Ethernet, and their words (ip-link(8))."""
+
 
 def _key(end: TunnelEnd) -> str:
     if end.input_key == end.output_key:
@@ -47,6 +50,11 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
             yield host.declared("tunnel-renamed", name, other=other.name, remote=remote, routed=routed)
         elif device is None or device.tunnel is None:
             device = host.seen.devices.get(name)
+            bare = next((one for one in BARE if device and device.tunnel and device.details.get(one)), None)
+            if device is not None and bare:
+                again = commands.again(scene.topology, host.plan, far.name, device)
+                yield host.declared("tunnel-without-ethernet", name, fix=again, kind=device.kind, option=BARE[bare])
+                continue
             if device is not None:
                 found = f"{name} is of another kind, {device.kind}"
                 fix = commands.again(scene.topology, host.plan, far.name, device)
