@@ -79,6 +79,17 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         ),
         {"duplicate-address"},
     ),
+    "a tunnel in a bond, which gives it its own MTU": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip link add bond9 type bond mode active-backup && ip link set {device} down && "
+                "ip link set {device} master bond9 && ip link set bond9 up"
+            },
+            "gretap",
+        ),
+        {"device-enslaved"},
+    ),
     "a tunnel without Ethernet": (
         Case("spoke2", {"spoke2": "{remade} innerprotoinherit"}, "geneve"),
         {"tunnel-without-ethernet"},
@@ -127,7 +138,7 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         {"bridge-down"},
     ),
     "a tunnel that is not a port of a spoke's own bridge": (
-        Case("spoke2", {"spoke2": "ip link set {port} nomaster && ip link set bridge0 mtu 8950"}, topology="bridged"),
+        Case("spoke2", {"spoke2": "ip link set {port} nomaster"}, topology="bridged"),
         {"port-not-bridged"},
     ),
     "the hub's MAC as one of a spoke's own bridge": (

@@ -33,7 +33,9 @@ def _ends(scene: Scene) -> Iterator[tuple[HostScene, Device]]:
         options = scene.topology.options
         header = (tunnel.output_key, tunnel.checksum[-1], tunnel.sequence[-1])
         same = not scene.planned or header == (options.key, options.checksum, options.sequence)
-        if same and tunnel.link in (None, host.plan.nic) and tunnel.local in (None, host.plan.endpoint):
+        placed = tunnel.link in (None, host.plan.nic) and tunnel.local in (None, host.plan.endpoint)
+        # a bond gives the devices that it takes its own MTU, as long as it has them
+        if same and placed and device.master in (None, host.plan.device):
             yield host, device
 
 
@@ -53,8 +55,10 @@ def devices(scene: Scene) -> Iterator[Finding]:
         if scene.topology.native and over.mtu > own:
             continue  # `cloud.mtu` reports it
         # of a port with another header than planned, another rule reports the header, which the bridge's MTU follows
-        judged = {device.name for end, device in ends if end is host}
-        if all(port.name in judged or port.mtu != over.mtu for port in host.seen.ports_of(over.name)):
+        judged, held = {device.name for end, device in ends if end is host}, host.seen.ports_of(over.name)
+        if over.kind == "bridge" and not held:
+            continue  # a bridge without a port has the MTU of none
+        if all(port.name in judged or port.mtu != over.mtu for port in held):
             yield _size(host, over, own, found)
 
 
