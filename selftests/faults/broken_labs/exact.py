@@ -90,6 +90,10 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         ),
         {"device-enslaved"},
     ),
+    "a queue that alters packets": (
+        Case("spoke2", {"spoke2": "tc qdisc add dev ens3 root netem corrupt 60%"}, "gretap"),
+        {"traffic-changed"},
+    ),
     "a tunnel without Ethernet": (
         Case("spoke2", {"spoke2": "{remade} innerprotoinherit"}, "geneve"),
         {"tunnel-without-ethernet"},

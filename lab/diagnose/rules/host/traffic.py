@@ -45,7 +45,8 @@ def queues(scene: Scene) -> Iterator[Finding]:
             settings = [f"{name} {value:g}{UNITS[name]}" for name, value in set_to.items()]
             root = "root" if several or qdisc.parent == "root" else f"parent {qdisc.parent} handle {qdisc.handle}"
             found = f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent} {', '.join(settings)}; dropped {qdisc.drops}"
-            yield declared("traffic-impaired", node, device, found, root=root)
+            code = "traffic-changed" if "corrupt" in set_to else "traffic-impaired"
+            yield declared(code, node, device, found, f"tc qdisc del dev {device} {root}")
 
 
 def _impairs(qdisc: Qdisc, *, losing: bool) -> bool:
