@@ -56,6 +56,7 @@ class Parameter(Setting):
 ROWS = (
     Parameter("default-ttl-low", DEFAULT_TTL, 64, below(32)),
     Parameter("arp-requests-off", "net.ipv4.neigh.{}.mcast_solicit", 3, below(1), on=("device", "nic")),
+    Parameter("neighbour-queue-short", "net.ipv4.neigh.{}.unres_qlen", 101, below(3), on=("device", "nic")),
     # 1 and 2: it answers for the address that is asked for
     Parameter("arp-unanswered", "net.ipv4.conf.{}.arp_ignore", 0, lambda value: value > 2, on=("all", "device")),
     Parameter("proxy-arp", "net.ipv4.conf.{}.proxy_arp", 0, on=("device",), counts="planned"),
@@ -104,6 +105,7 @@ PER_DEVICE = (
     *_of_rows("net.ipv4.conf.{}."),
     *("rp_filter", "arp_announce", "accept_local", "send_redirects", "forwarding", "bc_forwarding", "mc_forwarding"),
 )
+PER_NEIGHBOUR = _of_rows("net.ipv4.neigh.{}.")
 STACK_OF_IPV6 = tuple(row.name for row in ROWS if row.name.startswith("net.ipv6.icmp."))
 
 
@@ -111,7 +113,7 @@ def names(topology: Topology, plan: NodePlan) -> list[str]:
     """The parameters that are read of a host."""
     devices = [*EVERYWHERE, plan.nic, *topology.devices(plan.name)]
     own = [f"net.ipv4.conf.{device}.{name}" for device in devices for name in PER_DEVICE]
-    own += [f"net.ipv4.neigh.{device}.mcast_solicit" for device in (plan.nic, plan.device)]
+    own += [f"net.ipv4.neigh.{device}.{name}" for device in (plan.nic, plan.device) for name in PER_NEIGHBOUR]
     if topology.ipv6:
         own += [*STACK_OF_IPV6, *(f"net.ipv6.conf.{plan.device}.{name}" for name in _of_rows("net.ipv6.conf.{}."))]
     return list(dict.fromkeys([*STACK, *readback.SYSCTLS, *own]))

@@ -94,6 +94,10 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         Case("spoke2", {"spoke2": "tc qdisc add dev ens3 root netem corrupt 60%"}, "gretap"),
         {"traffic-changed"},
     ),
+    "no room for packets whose receiver is not resolved yet": (
+        Case("spoke2", {"spoke2": "sysctl -w net.ipv4.neigh.{device}.unres_qlen_bytes=0"}),
+        {"neighbour-queue-short"},
+    ),
     "a tunnel without Ethernet": (
         Case("spoke2", {"spoke2": "{remade} innerprotoinherit"}, "geneve"),
         {"tunnel-without-ethernet"},
