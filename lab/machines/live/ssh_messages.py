@@ -39,7 +39,7 @@ _RULES = (
     _Rule(
         r"Could not resolve hostname (?P<name>\S+?):",
         "unresolved",
-        "the name {name} cannot be resolved",
+        "{its_name} cannot be resolved",
         "check the spelling; a short name needs a Host entry in ~/.ssh/config or an address: ssh://{address_of}",
     ),
     _Rule(
@@ -149,6 +149,7 @@ def cause(spec: HostSpec, said: str, status: int | None, expired: float | None =
         found = re.search(rule.words, said)
         if found:
             values = {**_values(spec, said), **{key: value for key, value in found.groupdict().items() if value}}
+            values["its_name"] = "its name" if values.get("name") == spec.host else f"the name {values.get('name')}"
             values.setdefault("ways", values.pop("more", "too many keys were tried"))
             values["said"] = said[said.rfind("\n", 0, found.start()) + 1 :].splitlines()[0].strip()
             return Cause(rule.code, rule.sentence.format(**values), rule.remedy.format(**values))

@@ -162,7 +162,12 @@ def test_a_greeting_is_no_answer(reach: Reach) -> None:
 
 # what can be wrong with a host: how it is named, why it fails, words of the message, words of the remedy
 FAILURES = {
-    "unresolved": ("ssh://no-such-host.invalid", "unresolved", "no-such-host.invalid cannot be resolved", "ADDRESS"),
+    "unresolved": (
+        "ssh://no-such-host.invalid",
+        "unresolved",
+        "no-such-host.invalid: its name cannot be resolved",
+        "ADDRESS",
+    ),
     "refused": ("ssh://hub:2", "refused", "refused the connection", "ssh://hub:PORT"),
     "no-sudo": ("bare@hub?sudo=true", "sudo-missing", "there is no sudo", "log in as root"),
     "sudo-password": ("asked@hub?sudo=true", "sudo-password", "a password for asked", "asked ALL=(root) NOPASSWD"),
