@@ -11,7 +11,7 @@ from lab.bundles import bundle
 from lab.bundles.bundle import Bundle, Case
 from lab.bundles.redaction import Redaction
 from lab.bundles.secrets import without_secrets
-from lab.commands import explain
+from lab.commands import explain, options
 from lab.commands.live import doctor
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.stack import snapshot
@@ -50,10 +50,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Writes the file and prints what is in it."""
     if arguments.hosts is None:
-        doctor.refuse_alone(arguments)
+        options.require_hosts(arguments, doctor.OPTIONS)
     elif arguments.reports:
         raise UsageProblem("--reports cannot be used with --hosts")
-    source = of_hosts(arguments) if arguments.hosts else bundle.of_run(arguments.reports or REPORTS)
+    source = bundle.of_run(arguments.reports or REPORTS) if arguments.hosts is None else of_hosts(arguments)
     packed = without_secrets(source)
     if arguments.redact:
         packed = redacted(packed)

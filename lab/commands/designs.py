@@ -77,7 +77,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
     parser.add_argument("names", nargs="*", metavar="DESIGN", help=f"designs: {', '.join(designs.DESIGNS)}")
     parser.add_argument("--slow", action="store_true", help="also the designs that take minutes (STP's default timers)")
-    parser.add_argument("--spokes", type=int, default=SPOKES, metavar="N", help=f"spokes (default: {SPOKES})")
+    parser.add_argument("--spokes", type=options.whole, default=SPOKES, metavar="N", help=f"spokes (default: {SPOKES})")
     parser.add_argument("--tunnel", default=DEFAULT, metavar="KIND", help=f"kind of tunnel (default: {DEFAULT})")
     parser.add_argument("--api-delay", **options.API_DELAY)
     for name in ("--provider", "--kernel"):
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measures and prints each design as it comes; 1 where one could not be measured."""
     chosen = designs.named(arguments.names, slow=arguments.slow)
     cloud = for_tunnels(arguments.provider or DEFAULT_CLOUD, arguments.tunnel)
-    designs.api_delay(arguments.api_delay)
+    designs.api_delay(arguments.api_delay, [design.name for design in chosen])
     if not LEAST_SPOKES <= arguments.spokes <= MOST_SPOKES:
         raise UsageProblem(f"--spokes={arguments.spokes}: expected {LEAST_SPOKES} to {MOST_SPOKES}")
     plans = [

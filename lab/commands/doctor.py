@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lab.applications import packages
 from lab.checkup.check import Check
+from lab.commands import options
 from lab.commands.live import doctor
 from lab.commands.main import FAILED
 from lab.errors import OvercastError
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints a line for everything looked at, then whether the suite can run."""
     if arguments.hosts is not None:
         return doctor.run(arguments)
-    doctor.refuse_alone(arguments)
+    options.require_hosts(arguments, doctor.OPTIONS)
     found = checks()
     status = FAILED if any(check.state == "problem" for check in found) else 0
     if arguments.json:

@@ -16,7 +16,7 @@ from lab.clouds.providers import DEFAULT_CLOUD, for_tunnels
 from lab.commands import options
 from lab.commands.figures.measuring import LoadSettings, measure
 from lab.commands.figures.table import compared, table
-from lab.commands.options import Plan
+from lab.commands.options import Plan, number, whole
 from lab.errors import EnvironmentProblem, OvercastError, UsageProblem
 from lab.laboratory import Lab
 from lab.machines import choose, processors
@@ -43,16 +43,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         group.add_argument(name, **fields)
     group.add_argument(
         "--load-max",
-        type=float,
+        type=number,
         metavar="RATE",
         help=f"highest rate, in datagrams a second (default: {LIVE_MOST} for live hosts, unlimited in a lab)",
     )
-    parser.add_argument("--size", type=int, default=SIZE, metavar="OCTETS", help=f"UDP payload (default: {SIZE})")
+    parser.add_argument("--size", type=whole, default=SIZE, metavar="OCTETS", help=f"UDP payload (default: {SIZE})")
     parser.add_argument(
-        "--repeat", type=int, default=REPEAT, metavar="N", help=f"measurements of each rate (default: {REPEAT})"
+        "--repeat",
+        type=whole,
+        default=REPEAT,
+        metavar="N",
+        help=f"measurements of each rate (default: {REPEAT})",
     )
     parser.add_argument(
-        "--buffer", type=int, metavar="OCTETS", help="receive buffer of the receivers (default: 4 MiB, as root)"
+        "--buffer",
+        type=whole,
+        metavar="OCTETS",
+        help="receive buffer of the receivers (default: 4 MiB, as root)",
     )
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="compare with the output of an earlier --json")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -62,9 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Measures and prints; the figures decide nothing."""
     _refuse(arguments)
     earlier = _read(arguments.baseline) if arguments.baseline else None
-    most = LIVE_MOST if arguments.load_max is None and arguments.hosts else arguments.load_max or 0.0
+    live = arguments.hosts is not None
+    most = LIVE_MOST if arguments.load_max is None and live else arguments.load_max or 0.0
     wanted = LoadSettings(arguments.size, arguments.repeat, most, arguments.buffer)
-    with _live(arguments) if arguments.hosts else _lab(arguments) as (labs, about):
+    with _live(arguments) if live else _lab(arguments) as (labs, about):
         report = {**about, **measure(labs, wanted)}
     if arguments.json:
         print(json.dumps(report, indent=1))
@@ -80,14 +88,12 @@ def _refuse(arguments: argparse.Namespace) -> None:
             raise UsageProblem(f"--{name.replace('_', '-')}={value:g}: expected {least} to {most}")
     if arguments.size % 8:
         raise UsageProblem(f"--size={arguments.size}: expected a multiple of 8")
-    if arguments.hosts:
-        given = [name for name in options.LAB_OPTIONS if getattr(arguments, name[2:]) and name != "--provider"]
-        if given:
-            raise UsageProblem(f"{', '.join(given)}: cannot be used with --hosts, whose overlay is used as it is")
+    if arguments.hosts is None:
+        options.require_hosts(arguments, options.FOUND_OPTIONS)
         return
-    for name in ("overlay", "ssh_config", "ssh_identity_file", "sudo"):
-        if getattr(arguments, name):
-            raise UsageProblem(f"--{name.replace('_', '-')} requires --hosts=HUB,SPOKE,...")
+    given = [name for name in options.LAB_OPTIONS if getattr(arguments, name[2:]) is not None and name != "--provider"]
+    if given := given + ["--routers"] * bool(arguments.routers):
+        raise UsageProblem(f"{', '.join(given)}: cannot be used with --hosts, whose overlay is used as it is")
 
 
 @contextlib.contextmanager

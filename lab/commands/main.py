@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         meant = suggestions(self.given, self.format_help()) if message.startswith("unrecognized") else ()
         first = f"did you mean {' '.join(meant)}?  " if meant else ""
-        raise UsageProblem(message, remedy=f"{first}./{self.prog} --help")
+        raise UsageProblem(message.removeprefix("argument "), remedy=f"{first}./{self.prog} --help")
 
 
 def main(arguments: Sequence[str]) -> int:

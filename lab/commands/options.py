@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,21 @@ from lab.tunnels import DEFAULT, FALLBACK, KINDS, NONE
 
 MOST_ROUTERS = 16
 SPOKES = 2
+
+
+def whole(text: str) -> int:
+    """The value of an option that is a whole number; argparse prints the message."""
+    with contextlib.suppress(ValueError):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number; found {text!r}")
+
+
+def number(text: str) -> float:
+    """The value of an option that is a number."""
+    with contextlib.suppress(ValueError):
+        return float(text)
+    raise argparse.ArgumentTypeError(f"expected a number; found {text!r}")
+
 
 LAB_OPTIONS: dict[str, dict[str, Any]] = {
     "--tunnel": {
@@ -32,7 +48,7 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
         "help": f"cloud: {', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD} in a lab; on live hosts, "
         "the one that the hub's firmware names)",
     },
-    "--spokes": {"metavar": "N", "type": int, "help": f"number of spokes (default: {SPOKES})"},
+    "--spokes": {"metavar": "N", "type": whole, "help": f"number of spokes (default: {SPOKES})"},
     "--kernel": {
         "metavar": "WHICH",
         "help": "where the lab runs: host (this kernel), guest (a kernel booted for the run), "
@@ -42,7 +58,7 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
 """Those that are not given are parsed as None, since what is live cannot be chosen."""
 
 API_DELAY: dict[str, Any] = {
-    "type": float,
+    "type": number,
     "default": 0.0,
     "metavar": "SECONDS",
     "help": "time that the cloud takes to move the hub's address to a standby (default: 0)",
@@ -94,8 +110,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     for name, fields in LAB_OPTIONS.items():
         parser.add_argument(name, **fields)
     parser.add_argument(
-        "--routers", type=int, default=0, metavar="N", help="routers between the hub and the spokes (default: 0)"
+        "--routers", type=whole, default=0, metavar="N", help="routers between the hub and the spokes (default: 0)"
     )
+
+
+def require_hosts(arguments: argparse.Namespace, names: Iterable[str]) -> None:
+    """UsageProblem for an option of live hosts without live hosts."""
+    for name in names:
+        if name != "--hosts" and getattr(arguments, name[2:].replace("-", "_")):
+            raise UsageProblem(f"{name} requires --hosts=HUB,SPOKE,...")
 
 
 def planned(given: Mapping[str, Any]) -> Plan:

@@ -27,7 +27,7 @@ from lab.clouds import firmware
 from lab.clouds.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, for_tunnels, tunnel_note
 from lab.commands.live import plan
 from lab.commands.live.plan import Live
-from lab.commands.options import LIVE_OPTIONS
+from lab.commands.options import LIVE_OPTIONS, require_hosts, whole
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import NodePlan, Provider, Topology, TunnelOptions
 from lab.topology import designs, topologies
@@ -89,9 +89,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--firewall",
-        choices=RULES,
         default=NFT,
-        help="tool of the hosts' own firewall (default: nft, a file to include)",
+        metavar="TOOL",
+        help=f"tool of the hosts' own firewall: {', '.join(RULES)} (default: {NFT}, a file to include)",
     )
     parser.add_argument(
         "--topology",
@@ -107,7 +107,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--mtu",
-        type=int,
+        type=whole,
         metavar="OCTETS",
         help="MTU of the hosts' NICs (default: the cloud's; with --hosts: as found)",
     )
@@ -133,11 +133,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Writes the files, a folder for each host, and a README with the place of each."""
     tool = _format(arguments.format)
-    if bool(arguments.hosts) == bool(arguments.spokes):
+    if arguments.firewall not in RULES:
+        raise UsageProblem(f"unknown firewall {arguments.firewall!r}: expected one of {', '.join(RULES)}")
+    if arguments.hosts is None:
+        require_hosts(arguments, LIVE_OPTIONS)
+    elif arguments.hub:
+        raise UsageProblem("--hub cannot be used with --hosts, whose first host is the hub: remove --hub")
+    if (arguments.hosts is None) != bool(arguments.spokes):
         raise UsageProblem(
             "expected --spokes=ADDRESS,... (with --hub=), or --hosts= to take the addresses from live hosts"
         )
-    live = plan.read(arguments) if arguments.hosts else Live()
+    live = Live() if arguments.hosts is None else plan.read(arguments)
     cloud = for_tunnels(arguments.provider or live.cloud or DEFAULT_CLOUD)
     designs.require_lasting(arguments.topology)
     kind = tunnels.kind(arguments.tunnel or designs.default_tunnel(arguments.topology, default_tunnel(cloud)))

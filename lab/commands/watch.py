@@ -15,7 +15,7 @@ from lab import live
 from lab.checkup.examination import UNKNOWN_CLOUD
 from lab.clouds.providers import for_tunnels
 from lab.commands.main import INCOMPLETE
-from lab.commands.options import FOUND_OPTIONS, LAB_OPTIONS
+from lab.commands.options import FOUND_OPTIONS, LAB_OPTIONS, number
 from lab.errors import OvercastError, UsageProblem
 from lab.interrupts import INTERRUPTS
 from lab.machines.live import hosts, ssh
@@ -47,9 +47,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, **fields)
     parser.add_argument("--provider", **LAB_OPTIONS["--provider"])
     parser.add_argument(
-        "--every", type=float, default=EVERY, metavar="SECONDS", help=f"interval between rounds (default: {EVERY:g})"
+        "--every", type=number, default=EVERY, metavar="SECONDS", help=f"interval between rounds (default: {EVERY:g})"
     )
-    parser.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help="duration (default: unlimited)")
+    parser.add_argument("--for", dest="seconds", type=number, metavar="SECONDS", help="duration (default: unlimited)")
     parser.add_argument("--json-lines", action="store_true", help="print one JSON object per line (docs/watch.md)")
     parser.add_argument("--metrics", metavar="ADDRESS:PORT", help="serve metrics for Prometheus at this address")
 

@@ -274,6 +274,8 @@ def design(name: str) -> Design:
 def named(names: Sequence[str], *, slow: bool = False) -> list[Design]:
     """The designs of these names; where there are none all that have something to lose, the slow ones if wanted."""
     found = [design(name) for name in names]
+    if found and slow:
+        raise UsageProblem(f"--slow adds to all designs; found the names {', '.join(names)}: remove --slow")
     if whole := [one.name for one in found if not one.losses]:
         raise UsageProblem(f"{whole[0]}: it has no part that can be lost; to test it: {WITHOUT_TUNNELS}")
     return found or [one for one in DESIGNS.values() if one.losses and (slow or not one.slow)]
@@ -296,10 +298,16 @@ def kinds(name: str) -> tuple[str, ...]:
     return DESIGNS[name].kinds if name in DESIGNS else ()
 
 
-def api_delay(seconds: float) -> float:
-    """The seconds that the cloud takes to move an address; UsageProblem for a number that cannot be."""
+def api_delay(seconds: float, names: Sequence[str]) -> float:
+    """The seconds that the cloud takes to move an address; UsageProblem where it moves none in these topologies."""
     if not 0 <= seconds <= MOST_DELAY:
         raise UsageProblem(f"--api-delay={seconds:g}: expected 0 to {MOST_DELAY:g} seconds")
+    moving = [one.name for one in DESIGNS.values() if "takeover" in one.losses]
+    if seconds and not set(moving).intersection(names):
+        raise UsageProblem(
+            f"--api-delay={seconds:g} requires the {' or '.join(moving)} topology, for which the cloud moves an "
+            f"address; found {', '.join(names)}"
+        )
     return seconds
 
 

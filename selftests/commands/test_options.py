@@ -58,7 +58,22 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             ["--hosts=a,b,c,d", "--provision", "--topology=native"],
             "--topology=native is for labs only: there it needs no overlay",
         ),
-        (["--api-delay=-1"], "--api-delay=-1: expected 0 to 600 seconds"),
+        (["--topology=standby", "--api-delay=-1"], "--api-delay=-1: expected 0 to 600 seconds"),
+        (
+            ["--api-delay=4"],
+            "--api-delay=4 requires the standby topology, for which the cloud moves an address; found star",
+        ),
+        (
+            ["--hosts=a,b,c", "--provision", "--topology=standby", "--api-delay=4"],
+            "--api-delay cannot be used with --hosts: it is emulated in labs only; remove --api-delay",
+        ),
+        (["--load=0"], "--load=0: expected 1 to 10000000 datagrams a second"),
+        (["--stream=5"], "--stream requires --hosts=HUB,SPOKE,..."),
+        (["--hosts=a,b", "--stream=5", "--load=9"], "--load cannot be used with --stream, which runs no tests"),
+        (["--hosts=a,b", "--stream=5", "--rehearse"], "--rehearse cannot be used with --stream, which runs no tests"),
+        (["--hosts=a,b", "--stream=5", "--persistence"], "--persistence cannot be used with --stream"),
+        (["--hosts=a,b", "--stream=5", "--applications"], "--applications cannot be used with --stream"),
+        (["--hosts=a,b", "--stream=5", "--pairs=all"], "--pairs cannot be used with --stream"),
         (
             ["--inject=spokes-meshed", "--spokes=1"],
             "--inject=spokes-meshed requires --spokes=2 or more",

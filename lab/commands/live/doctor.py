@@ -15,7 +15,6 @@ from lab.checkup.live_host import ALL
 from lab.clouds.providers import DEFAULT_CLOUD, PROVIDERS, for_tunnels
 from lab.commands.main import FAILED, INCOMPLETE
 from lab.commands.options import FOUND_OPTIONS
-from lab.errors import UsageProblem
 from lab.machines.live import hosts, ssh
 from lab.machines.live.ssh_link import Login
 from lab.model import Finding, place
@@ -23,7 +22,7 @@ from lab.output.finding_text import fixes, for_good
 from lab.overlay.recognition.layouts import NOT_UNDERSTOOD
 from lab.topology import designs, roles
 
-OPTIONS = ("overlay", "ssh_config", "ssh_identity_file", "sudo", "tunnel", "provider", "topology")
+OPTIONS = (*FOUND_OPTIONS, "--tunnel", "--provider", "--topology")
 WAY = " → "
 SCHEMA = 1
 
@@ -67,13 +66,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLOUD",
         help=f"the hosts' cloud: {', '.join(PROVIDERS)} (default: the one that their firmware names)",
     )
-
-
-def refuse_alone(arguments: argparse.Namespace) -> None:
-    """An option for live hosts without live hosts is a UsageProblem."""
-    for name in OPTIONS:
-        if getattr(arguments, name):
-            raise UsageProblem(f"--{name.replace('_', '-')} requires --hosts=HUB,SPOKE,...")
 
 
 def run(arguments: argparse.Namespace) -> int:
