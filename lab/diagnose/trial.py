@@ -10,7 +10,7 @@ live hosts bear it too.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ from lab.probes.capture import sightings
 from lab.probes.capture.sightings import Sighting
 from lab.probes.host_state import snooping
 from lab.probes.listening import Listening
-from lab.probes.payloads import tag_of, unique
+from lab.probes.payloads import mark, unique
 from lab.probes.ping.echo import Answers
 from lab.underlay.fabric import FABRIC
 
@@ -38,6 +38,9 @@ FRAGMENT = 400  # octets beyond what one packet takes
 HEAD = 192  # octets of a frame that are kept: headers, those of a tunnel too, and what marks a payload
 GROUPS = ("224.0.0.200", "224.195.1.1", "232.195.1.1")  # one of each part except 239/8 (RFC 5771); unassigned
 FEW_OCTETS = 64
+
+AFEW = {"count": FEW, "ttl": CONTROL_TTL}
+"""With a TTL that outlives routers: the bursts have that of applications, 1 for multicast."""
 
 Listen = Callable[..., Listening]
 ExchangeKind = Literal[
@@ -52,6 +55,8 @@ ExchangeKind = Literal[
     "group",
     "named broadcast",
 ]
+NAMED: tuple[ExchangeKind, ...] = ("group", "limited broadcast", "unicast")
+"""The kinds that do not say where the datagrams were sent."""
 
 
 @dataclass(frozen=True)
@@ -155,50 +160,85 @@ def unforwarded(pings: Sequence[Answers], hub: str) -> list[tuple[str, str]]:
 
 
 def run(lab: Lab, groups: Sequence[str] = (), apart: Sequence[Mapping[str, int]] = ()) -> Trial:
-    """Runs every exchange, one after the other; `groups` and what is `apart` are tried in addition to the usual."""
+    """Runs every exchange; `groups` and what is `apart` are tried in addition to the usual."""
     call_all(lab)
     senders = few(lab)
-    tried = tuple(dict.fromkeys([*GROUPS, *groups]))
-    if lab.topology.native:
-        tried = tuple(filter(snooping.is_listed, tried))
     listen = _impatient(lab)
-    exchanges: list[Exchange] = []
-    for sender in senders:
-        peers = [host.name for host in senders if host.name in lab.others(sender)]
-        exchanges += _to_others(lab, listen, sender, apart)
-        exchanges += _variety(lab, listen, sender, peers, tried)
-    for sender, receiver in joined(lab, senders):
-        to = receiver.address("underlay")
-        exchanges.append(_burst(lab, listen, sender, [receiver.name], "unicast", network="underlay", to=to))
-    for sender in senders[:2]:
-        everyone = sender.plan.broadcast("underlay")
-        exchanges.append(_burst(lab, listen, sender, lab.others(sender), "broadcast", network="underlay", to=everyone))
-    exchanges += [_foreign_source(lab, listen, host) for host in senders if FABRIC in lab.nodes and not host.is_hub]
+    exchanges = [*_on_overlay(lab, listen, senders, groups, apart), *_on_underlay(lab, listen, senders)]
     pings6 = _pings(senders[:2], ALL_NODES) if lab.topology.ipv6 else ()
     pings = () if lab.topology.native else _pings(senders, lab.everyone)
     streams = _streams(lab, senders, exchanges) if FABRIC in lab.nodes else []
     return Trial(tuple(exchanges), pings, pings6, tuple(streams))
 
 
-def _to_others(lab: Lab, listen: Listen, sender: Host, apart: Sequence[Mapping[str, int]]) -> Iterator[Exchange]:
-    """Bursts to all others; a cloud that delivers groups by itself delivers neither broadcast nor fragments."""
-    native, size = lab.topology.native, _full_size(lab, sender)
+@dataclass(frozen=True)
+class _Burst:
+    """An exchange that is to be made: where its datagrams are sent, with which options of `udp.send`."""
 
-    def burst(kind: ExchangeKind, **how: Any) -> Iterator[Exchange]:
-        if native and "broadcast" in kind:
-            return
-        to: dict[str, Any] = {"to": lab.everyone} if "broadcast" in kind else {"group": fresh(ORGANIZATION)}
-        yield _burst(lab, listen, sender, lab.others(sender), kind, **to, **how)
+    exchange: Exchange
+    to: str
+    options: Mapping[str, Any]
 
-    yield from burst("broadcast")
-    yield from burst("multicast")
-    if size:
-        yield from burst("full-size multicast" if native else "full-size broadcast", size=size)
-        yield from burst("fragmented broadcast", size=size + FRAGMENT)
-    for named in _named(lab, sender, apart):
-        yield from burst("named broadcast", named=named)
+
+def _burst(kind: ExchangeKind, sender: Host, receivers: Sequence[str], to: str, **how: Any) -> _Burst:
+    """A burst of `count` datagrams of `size` octets on a `network`; what else there is are options of `udp.send`."""
+    network, count, size = how.pop("network", "overlay"), how.pop("count", BURST), how.pop("size", None)
+    sent = tuple(unique(size) for _ in range(count))
+    exchange = Exchange(
+        kind, network, sender.name, tuple(receivers), sent, to=to if network == "overlay" and kind in NAMED else ""
+    )
+    return _Burst(exchange, to, how)
+
+
+def _on_overlay(
+    lab: Lab, listen: Listen, senders: Sequence[Host], groups: Sequence[str], apart: Sequence[Mapping[str, int]]
+) -> Iterator[Exchange]:
+    """
+    The bursts of all senders, those to one kind of socket together: each wait for what may be lost is made once.
+
+    A cloud that delivers groups by itself delivers neither broadcast nor fragments.
+    """
+    native = lab.topology.native
+    sizes = {sender.name: _full_size(lab, sender) for sender in senders}
+    tried = tuple(dict.fromkeys([*GROUPS, *groups]))
+    tried = tuple(filter(snooping.is_listed, tried)) if native else tried
+    group = fresh(ORGANIZATION)
+    to_hosts = [one for each in senders for one in _to_hosts(lab, each, senders, sizes[each.name])]
+    yield from _exchanged(lab, listen, to_hosts)
+    to_group = [one for each in senders for one in _to_group(lab, each, group, sizes[each.name])]
+    yield from _exchanged(lab, listen, to_group, group=group)
+    others = [_burst("group", each, lab.others(each), to, **AFEW) for each in senders for to in tried]
+    # a host that cannot join or bind has been reported by the bursts before
+    yield from (one for one in _exchanged(lab, listen, others, group=tried) if one.heard is not None)
+    for named in _apart(lab, sizes.values(), apart):
+        port, how = named.get("port"), {"count": LARGE_BURST, "size": named["size"], "tos": named.get("tos")}
+        to_hosts = [_burst("named broadcast", each, lab.others(each), lab.everyone, **how) for each in senders]
+        yield from _exchanged(lab, listen, [] if native else to_hosts, port=port)
         # rules of routing do not decide on broadcast
-        yield from burst("multicast" if native else "group", named=named)
+        kind: ExchangeKind = "multicast" if native else "group"
+        to_group = [_burst(kind, each, lab.others(each), group, **how) for each in senders]
+        yield from _exchanged(lab, listen, to_group, group=group, port=port)
+
+
+def _to_hosts(lab: Lab, sender: Host, senders: Sequence[Host], full: int) -> Iterator[_Burst]:
+    others = lab.others(sender)
+    if not lab.topology.native:
+        yield _burst("broadcast", sender, others, lab.everyone)
+        if full:
+            yield _burst("full-size broadcast", sender, others, lab.everyone, size=full, count=LARGE_BURST)
+            fragmented = full + FRAGMENT
+            yield _burst("fragmented broadcast", sender, others, lab.everyone, size=fragmented, count=LARGE_BURST)
+        yield _burst("limited broadcast", sender, others, LIMITED_BROADCAST, device=sender.plan.device, **AFEW)
+    for peer in senders:
+        if peer.name in others:
+            yield _burst("unicast", sender, [peer.name], peer.address(), **AFEW)
+
+
+def _to_group(lab: Lab, sender: Host, group: str, full: int) -> Iterator[_Burst]:
+    others = lab.others(sender)
+    yield _burst("multicast", sender, others, group)
+    if full and lab.topology.native:
+        yield _burst("full-size multicast", sender, others, group, size=full, count=LARGE_BURST)
 
 
 def _full_size(lab: Lab, sender: Host) -> int:
@@ -209,46 +249,73 @@ def _full_size(lab: Lab, sender: Host) -> int:
         return 0
 
 
-def _named(lab: Lab, sender: Host, apart: Sequence[Mapping[str, int]]) -> Iterator[dict[str, int]]:
-    """What to try apart in an emulated cloud; on live hosts a port may be in use."""
-    room = _full_size(lab, sender) if FABRIC in lab.nodes else 0
+def _apart(lab: Lab, sizes: Iterable[int], apart: Sequence[Mapping[str, int]]) -> Iterator[dict[str, int]]:
+    """A size, a port and a TOS to try apart in an emulated cloud; on live hosts a port may be in use."""
+    room = min(sizes) if FABRIC in lab.nodes else 0
     yield from ({"size": FEW_OCTETS, **one} for one in apart if FEW_OCTETS <= one.get("size", FEW_OCTETS) < room)
 
 
-def _burst(
-    lab: Lab,
-    listen: Listen,
-    sender: Host,
-    receivers: Sequence[str],
-    kind: ExchangeKind,
-    *,
-    network: Network = "overlay",
-    to: str = "",
-    group: str | None = None,
-    size: int | None = None,
-    named: Mapping[str, int] | None = None,
-) -> Exchange:
-    """Sends a burst; `named` are a size, a port and a TOS."""
-    named = named or {}
-    size = named.get("size", size)
-    exchange = Exchange(kind, network, sender.name, tuple(receivers), to=group if group and kind == "group" else "")
-    payloads = tuple(unique(size) for _ in range(BURST if size is None else LARGE_BURST))
-    sightings.forget(lab.tapped)  # what is looked through for this burst is this burst
+def _on_underlay(lab: Lab, listen: Listen, senders: Sequence[Host]) -> list[Exchange]:
+    """Unicast between the ends of tunnels and a broadcast, as the control; in a lab, forged sources too."""
+    how: dict[str, Any] = {"network": "underlay", "ttl": CONTROL_TTL}
+    bursts = [
+        _burst("unicast", sender, [receiver.name], receiver.address("underlay"), **how)
+        for sender, receiver in joined(lab, senders)
+    ]
+    for sender in senders[:2]:
+        bursts.append(_burst("broadcast", sender, lab.others(sender), sender.plan.broadcast("underlay"), **how))
+    exchanges = _exchanged(lab, listen, bursts, network="underlay")
+    forging = [host for host in senders if FABRIC in lab.nodes and not host.is_hub]
+    return [*exchanges, *(_foreign_source(lab, listen, host) for host in forging)]
+
+
+def _exchanged(lab: Lab, listen: Listen, bursts: Sequence[_Burst], **sockets: Any) -> list[Exchange]:
+    """Makes the exchanges, with one listening for all of them."""
+    if not bursts:
+        return []
+    receivers = list(dict.fromkeys(name for burst in bursts for name in burst.exchange.receivers))
+    sightings.forget(lab.tapped)  # what is looked through for these bursts is these bursts
     try:
-        with listen(receivers, network=network, group=group, port=named.get("port")) as heard:
-            ttl = CONTROL_TTL if network == "underlay" else None
-            sender.udp.send(list(payloads), to=group or to, ttl=ttl, tos=named.get("tos"))
+        with listen(receivers, **sockets) as heard:
+            stimuli = [
+                lab[burst.exchange.sender].udp.send(
+                    list(burst.exchange.sent), to=burst.to, lost_if_refused=True, **burst.options
+                )
+                for burst in bursts
+            ]
     except (OSError, OvercastError) as refusal:
-        return replace(exchange, sent=payloads, refused=str(refusal))
-    datagrams = [datagram for name in receivers for datagram in heard.datagrams[name]]
+        return [replace(burst.exchange, refused=str(refusal)) for burst in bursts]
+    exchanges = [
+        _heard(burst.exchange, heard, stimulus.refused) for burst, stimulus in zip(bursts, stimuli, strict=True)
+    ]
+    return _followed(lab, heard, exchanges)
+
+
+def _heard(exchange: Exchange, heard: Listening, refused: str) -> Exchange:
+    """An exchange with what its receivers heard of it."""
+    own = {name: [one for one in heard.datagrams[name] if one.payload in exchange.sent] for name in exchange.receivers}
+    datagrams = [datagram for each in own.values() for datagram in each]
     return replace(
         exchange,
-        sent=payloads,
-        heard={name: tuple(payloads) for name, payloads in heard.payloads.items()},
+        refused=refused,
+        heard={name: tuple(datagram.payload for datagram in each) for name, each in own.items()},
         sources=frozenset(datagram.source[0] for datagram in datagrams if datagram.source),
         ttls=frozenset(datagram.ttl for datagram in datagrams if datagram.ttl),
-        **_seen(lab, heard, payloads),
     )
+
+
+def _followed(lab: Lab, heard: Listening, exchanges: list[Exchange]) -> list[Exchange]:
+    """The exchanges with where the captures have them, if the captures are complete."""
+    try:
+        seen = heard.sightings() if lab.tapped else []
+    except FramesLost:
+        return [replace(exchange, followed=False) for exchange in exchanges]
+    number = {mark(payload): at for at, exchange in enumerate(exchanges) for payload in exchange.sent}
+    own: list[list[Sighting]] = [[] for _ in exchanges]
+    for one in seen:
+        if (at := number.get(mark(one.frame))) is not None:
+            own[at].append(replace(one, frame=one.frame[:HEAD]))
+    return [replace(exchange, sightings=tuple(each)) for exchange, each in zip(exchanges, own, strict=True)]
 
 
 def _impatient(lab: Lab) -> Listen:
@@ -272,46 +339,6 @@ def _prunes(hub: Host) -> bool:
     except CheckFailed:
         return False
     return bool(bridge.get("mcast_snooping")) and (snooping.prunes(bridge) or bool(hub.node.read("mdb_routers")))
-
-
-def _variety(lab: Lab, listen: Listen, sender: Host, peers: Sequence[str], groups: Sequence[str]) -> list[Exchange]:
-    """A few datagrams each to the other kinds of destination: single hosts, ff02::1, groups of every part."""
-    others = tuple(lab.others(sender))
-    everyone = [] if lab.topology.native else [LIMITED_BROADCAST]
-    exchanges = [Exchange("limited broadcast", "overlay", sender.name, others, to=to) for to in everyone]
-    exchanges += [Exchange("group", "overlay", sender.name, others, to=group) for group in groups]
-    exchanges += [Exchange("unicast", "overlay", sender.name, (peer,), to=lab[peer].address()) for peer in peers]
-    exchanges = [replace(each, sent=tuple(unique() for _ in range(FEW))) for each in exchanges]
-    refused: dict[str, str] = {}
-    try:
-        with listen(others, group=groups) as heard:
-            for each in exchanges:
-                device = sender.plan.device if each.to == LIMITED_BROADCAST else None
-                # with a TTL that outlives routers: the multicast before had that of applications, 1
-                sender.udp.send(list(each.sent), to=each.to, device=device, ttl=CONTROL_TTL, lost_if_refused=True)
-        refused = {sent.to: sent.refused for sent in heard.sent}
-    except (OSError, OvercastError):
-        return []  # the exchanges before have reported a host that cannot join or bind
-    return [
-        replace(
-            each,
-            refused=refused.get(each.to, ""),
-            heard={name: tuple(one for one in heard.payloads[name] if one in each.sent) for name in each.receivers},
-            **_seen(lab, heard, each.sent),
-        )
-        for each in exchanges
-    ]
-
-
-def _seen(lab: Lab, heard: Listening, payloads: Sequence[bytes]) -> dict[str, Any]:
-    """The fields of an exchange that the captures fill."""
-    tags = [tag_of(payload) for payload in payloads]
-    try:
-        seen = heard.sightings() if lab.tapped else ()
-    except FramesLost:
-        return {"followed": False}
-    own = [one for one in seen if any(tag in one.frame for tag in tags)]
-    return {"sightings": tuple(replace(one, frame=one.frame[:HEAD]) for one in own)}
 
 
 def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -> list[TcpConnection]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 
 TAG_SIZE = 16  # octets at the head of a payload, by which taps find every copy of it
+MARK = re.compile(rb"oc:[0-9a-f]{12}:")
 FIRST_PORT, LAST_PORT = 20_000, 32_000  # below ip_local_port_range: no other socket is given one of these
 AGENTS_PORT, PROBES_FROM = FIRST_PORT, FIRST_PORT + 1
 """The first is for what agents of live hosts say to each other, which no capture keeps."""
@@ -31,6 +33,12 @@ def unique(size: int | None = None) -> bytes:
 def tag_of(payload: bytes) -> bytes:
     """The part of a payload that taps look for: its head, which is in the first fragment whatever its size."""
     return payload[: 3 * TAG_SIZE]
+
+
+def mark(carrying: bytes) -> bytes:
+    """What no other payload has, of a payload or of a frame that carries one; empty: it carries none."""
+    found = MARK.search(carrying)
+    return found[0] if found else b""
 
 
 def fresh_port() -> int:

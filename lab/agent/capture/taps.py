@@ -181,7 +181,9 @@ class Tap:
         self.drain()
         if tags is None:
             return list(self.kept)
-        return [frame for frame in self.kept if any(frame[3].find(tag, 0, HEAD) >= 0 for tag in tags)]
+        first, last = min(tags, default=b""), max(tags, default=b"")
+        shared = bytes(one for one, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last)))
+        return [frame for frame in self.kept if _carries(frame[3], shared, tuple(tags))]
 
     def wait(
         self, interface: str, matching: Sequence[Sequence[Any]], tag: bytes, count: int, timeout: float
@@ -203,6 +205,14 @@ class Tap:
 
         self._await(are_enough, time.monotonic() + timeout)
         return found
+
+
+def _carries(frame: bytes, shared: bytes, tags: tuple[bytes, ...]) -> bool:
+    """Whether any of the tags, which begin with `shared`, begins near the head of the frame."""
+    at = frame.find(shared, 0, HEAD) if tags else -1
+    while at >= 0 and not frame.startswith(tags, at):
+        at = frame.find(shared, at + 1, HEAD)
+    return at >= 0
 
 
 def _matches(frame: bytes, matching: Sequence[Sequence[Any]]) -> bool:
