@@ -7,6 +7,7 @@ Sources: systemd.unit(5), systemd.syntax(7).
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import os
 import re
@@ -157,6 +158,11 @@ def conditions(lines: Sequence[str]) -> Obstacle:
         return None
     if volatile := [line for line in lines if line.partition("=")[2].lstrip("|").startswith(VOLATILE[:4])]:
         return f"whether {volatile[0]} holds at boot cannot be determined", ""
+    return _determined(tuple(lines))
+
+
+@functools.cache  # several units of a distribution have the same ones, and each takes a program
+def _determined(lines: tuple[str, ...]) -> Obstacle:
     with contextlib.suppress(OSError):
         asked = ["condition", *lines]
         aside = [*ASIDE, "--user", *asked] if os.geteuid() == 0 else ["systemd-analyze", *asked]

@@ -52,6 +52,7 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
     """
     boot_devices.found.cache_clear()
     netplan._rejected.cache_clear()
+    base._determined.cache_clear()
     found: list[NamingPart] = []
     for source, path in files((*SOURCES, *FIREWALLS) if firewalls else SOURCES):
         entry = {"path": path, "tool": source.tool, "words": [], "obstacle": "", "fix": "", "unread": False}
