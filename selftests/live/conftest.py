@@ -36,12 +36,13 @@ def on_this_kernel(
     topology: Topology | None = None,
     routers: int = 0,
     prepare: Callable[[Lab], None] = lambda lab: None,
+    shared: bool = False,
     **fields: Any,
 ) -> Iterator[Rig]:
     """
     Hosts in a lab of this kernel, for the length of a block; without root or sshd, tests are skipped.
 
-    `prepare` changes the lab before the hosts start; `fields` are `Rig`'s.
+    `prepare` changes the lab before the hosts start; `shared` is `Rig.share_connections`; `fields` are `Rig`'s.
     """
     if lack := missing():
         pytest.skip(lack)
@@ -53,6 +54,8 @@ def on_this_kernel(
         prepare(lab)
         made = Rig(lab, directory, **fields)
         ending.callback(made.close)
+        if shared:
+            made.share_connections()
         yield made
 
 
@@ -66,7 +69,7 @@ def looked_at(connected: ssh.Connected) -> LiveLab:
 @pytest.fixture(scope="session")
 def shared_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Hosts with the overlay."""
-    with on_this_kernel(tmp_path_factory.mktemp("rig")) as made:
+    with on_this_kernel(tmp_path_factory.mktemp("rig"), shared=True) as made:
         yield made
 
 

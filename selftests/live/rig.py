@@ -139,6 +139,8 @@ class RigHost:
     address_in_stack = "127.0.0.1"
     """Its address there."""
     log: list[str] = field(default_factory=list)
+    standing: frozenset[int] = frozenset()
+    """The processes that serve `Rig.share_connections`."""
 
     @property
     def init(self) -> int:
@@ -163,14 +165,14 @@ class RigHost:
         return set(found)
 
     def processes(self) -> dict[int, str]:
-        """The host's processes by this machine's numbers: PID and command line; sshd itself and init left out."""
+        """PID on this machine and command line of the host's processes, but for init, sshd and those `standing`."""
         space = Path(f"/proc/{self.init}/ns/pid").readlink()
         found = {}
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError):
                 if entry.name.isdigit() and (entry / "ns/pid").readlink() == space:
                     command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                    if int(entry.name) != self.init and "[listener]" not in command:
+                    if int(entry.name) not in {self.init, *self.standing} and "[listener]" not in command:
                         found[int(entry.name)] = command
         return found
 
@@ -237,6 +239,14 @@ class Rig:
             namespaces._enter(home)
             os.close(home)
             os.close(inside)
+
+    def share_connections(self) -> None:
+        """From now on whoever uses `ssh_config` shares one connection to each host, which ends with the host."""
+        for host in self.hosts.values():
+            words = ["ssh", "-F", str(self.ssh_config), "-o", "ControlMaster=yes", "-o", "ControlPersist=yes"]
+            null = subprocess.DEVNULL
+            subprocess.run([*words, host.name, "true"], check=True, stdin=null, stdout=null, stderr=null)
+            host.standing = frozenset(host.processes())
 
     def close(self) -> None:
         for process in self._processes:
@@ -337,6 +347,7 @@ class Rig:
             f"    IdentityFile {self.directory / 'user_key'}",
             "    IdentitiesOnly yes",
         ]
+        lines += [f"    ControlPath {self.directory / '%r-%k'}"] if proxied else []
         lines += [f"    UserKnownHostsFile {known}", "    GlobalKnownHostsFile none", "    IdentityAgent none"]
         path = self.directory / name
         path.write_text("\n".join(lines) + "\n")

@@ -52,7 +52,7 @@ PLACED = (
 @pytest.fixture
 def own_rig(tmp_path: Path) -> Iterator[Rig]:
     """Hosts for one test: a fix restores what was broken, not what else there was."""
-    with on_this_kernel(tmp_path) as made:
+    with on_this_kernel(tmp_path, shared=True) as made:
         yield made
 
 

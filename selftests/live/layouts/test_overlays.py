@@ -196,7 +196,7 @@ def test_a_good_overlay_is_conformant(name: str, tmp_path: Path) -> None:
             change(lab)
 
     (tmp_path / "rig").mkdir()
-    with on_this_kernel(tmp_path / "rig", topology=topology, routers=routers, prepare=prepare) as rig:
+    with on_this_kernel(tmp_path / "rig", topology=topology, routers=routers, prepare=prepare, shared=True) as rig:
         done, result = run(rig, tmp_path)
 
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr

@@ -36,7 +36,7 @@ COMMAND = re.compile(r"\b(ip (link|addr|route|rule)|bridge (link|fdb)|iptables|n
 @pytest.fixture(scope="module")
 def bare_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Hosts without an overlay, that answer broadcast pings."""
-    with on_this_kernel(tmp_path_factory.mktemp("rig"), overlay=False, topology=DUAL_STACK) as made:
+    with on_this_kernel(tmp_path_factory.mktemp("rig"), overlay=False, topology=DUAL_STACK, shared=True) as made:
         for host in made.lab.hosts.values():
             host.node.write_sysctls({"net.ipv4.icmp_echo_ignore_broadcasts": "0"})
         yield made

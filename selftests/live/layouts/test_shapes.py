@@ -89,7 +89,7 @@ def plan(shape: str) -> designs.Topology:
 @pytest.mark.parametrize("shape", ["pair", "mesh", "flood-list"])
 def test_a_healthy_shape_is_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: str) -> None:
     """The doctor tries every way between two hosts, finds no problem, and leaves the hosts as they were."""
-    with on_this_kernel(tmp_path, topology=plan(shape)) as rig:
+    with on_this_kernel(tmp_path, topology=plan(shape), shared=True) as rig:
         before = state.fingerprint(rig.lab.nodes)
         report = ask(capsys, f"--hosts={rig.specs}", f"--ssh-config={rig.ssh_config}")
         assert state.fingerprint(rig.lab.nodes) == before
@@ -106,7 +106,7 @@ def test_a_healthy_shape_is_ready(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.shape}, {case.code}" for case in CASES])
 def test_the_printed_fix_corrects_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], case: Case) -> None:
     """One change of one host is one problem of one host; when each printed fix was run there, the hosts are ready."""
-    with on_this_kernel(tmp_path, topology=plan(case.shape)) as rig:
+    with on_this_kernel(tmp_path, topology=plan(case.shape), shared=True) as rig:
         broken(rig, case)
         options = (f"--hosts={rig.specs}", f"--ssh-config={rig.ssh_config}")
         report = ask(capsys, *options)
@@ -127,7 +127,7 @@ def test_the_suite_names_it_too(tmp_path: Path, case: Case) -> None:
     """The suite's verdict is nonconformant, and its first finding is the injected change."""
     hosts, reports = tmp_path / "hosts", tmp_path / "reports"
     hosts.mkdir()
-    with on_this_kernel(hosts, topology=plan(case.shape)) as rig:
+    with on_this_kernel(hosts, topology=plan(case.shape), shared=True) as rig:
         broken(rig, case)
         done, result = run(rig, reports, f"--hosts={rig.specs}", "tests/broadcast/test_delivery.py")
 

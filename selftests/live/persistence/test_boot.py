@@ -108,7 +108,7 @@ def made(tool: str, shape: str, directory: Path) -> Iterator[tuple[Rig, Topology
     """Hosts whose overlay the tool has made from its files alone, and what each runs for it."""
     plan = topology(shape)
     files, start = TOOLS[tool]
-    with contextlib.ExitStack() as ending, on_this_kernel(directory, overlay=False, topology=plan) as rig:
+    with contextlib.ExitStack() as ending, on_this_kernel(directory, overlay=False, topology=plan, shared=True) as rig:
         running: dict[str, object] = {}
         for name, host in rig.hosts.items():
             node = plan.node(name)
@@ -216,7 +216,7 @@ def test_the_playbook_makes_a_conformant_overlay(tmp_path: Path) -> None:
     """Ansible makes the overlay on all hosts, from one folder; its second run changes nothing."""
     (rig_files := tmp_path / "rig").mkdir()
     plan, folder = topology("star"), tmp_path / "files"  # the playbook is the same for every shape
-    with on_this_kernel(rig_files, overlay=False, topology=plan) as rig:
+    with on_this_kernel(rig_files, overlay=False, topology=plan, shared=True) as rig:
         write("ansible", plan, folder)
         for name, host in rig.hosts.items():
             # what is in /etc itself would be this machine's
@@ -239,7 +239,7 @@ def test_addresses_are_taken_from_live_hosts(tmp_path: Path) -> None:
     """With --hosts= the files have each host's own address and NIC, and the MTU that fits all of them."""
     (rig_files := tmp_path / "rig").mkdir()
     plan, folder = topology("star"), tmp_path / "files"
-    with on_this_kernel(rig_files, overlay=False, topology=plan) as rig:
+    with on_this_kernel(rig_files, overlay=False, topology=plan, shared=True) as rig:
         live = [f"--hosts={rig.specs}", f"--ssh-config={rig.ssh_config}"]
         daemons.shell(rig.hosts["spoke2"], "ip link set ens3 mtu 1500")
         assert main(["plan", *live, "--tunnel=vxlan", "--format=shell", "-o", str(folder)]) == 0

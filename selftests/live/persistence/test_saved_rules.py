@@ -73,7 +73,7 @@ def doctor(rig: Rig, output: Path, hosts: str = "") -> list[dict[str, str]]:
 )
 def test_a_rule_that_is_in_no_file_is_lost_at_boot(tmp_path: Path) -> None:
     """A rule in the kernel alone is a finding; one in a file is, until the unit that loads it is enabled."""
-    with on_this_kernel(tmp_path) as rig:
+    with on_this_kernel(tmp_path, shared=True) as rig:
         open_ = persistence(rig, tmp_path / "open")
         for name, host in rig.hosts.items():
             daemons.shell(host, GUARD.format(device=rig.lab.plans[name].device))

@@ -43,7 +43,7 @@ LOSSY = (
 @pytest.fixture(scope="module")
 def clean_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Four hosts: the least number that these shapes have."""
-    with on_this_kernel(tmp_path_factory.mktemp("clean"), spokes=3, overlay=False) as made:
+    with on_this_kernel(tmp_path_factory.mktemp("clean"), spokes=3, overlay=False, shared=True) as made:
         yield made
 
 
