@@ -7,13 +7,14 @@ Sources: systemd.unit(5), systemd.syntax(7).
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import functools
 import glob
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Optional
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Optional, TypeVar
 
 from lab.agent.execution import programs
 
@@ -48,6 +49,23 @@ ASIDE = ("unshare", "--mount", "sh", "-c", IN_MEMORY, "sh")
 
 Obstacle = Optional[tuple[str, str]]
 """Why a boot does not use a file, and the command that changes that ("": files for the overlay); None: it does."""
+
+
+Answer = TypeVar("Answer")
+_looks: list[Any] = []
+
+
+def remembered(function: Callable[..., Answer]) -> Callable[..., Answer]:
+    """A function whose answers hold until `forget`: no file changes during a look."""
+    cached = functools.cache(function)
+    _looks.append(cached)
+    return cached
+
+
+def forget() -> None:
+    """Another look begins."""
+    for cached in _looks:
+        cached.cache_clear()
 
 
 class Part(NamedTuple):
@@ -126,11 +144,15 @@ def _reached(unit: str, wanted: Sequence[str]) -> bool:
     return kind not in ("target", "service") or name in OF_A_BOOT or enabled(unit, wanted)
 
 
-def links(unit: str) -> Iterator[str]:
+def links(unit: str) -> list[str]:
     """The links by which units want a unit, or those of a pattern."""
-    for folder in WANTS:
-        for how in ("wants", "requires"):
-            yield from glob.glob(f"{folder}/*.{how}/{unit}")
+    return [path for path in _links() if fnmatch.fnmatchcase(os.path.basename(path), unit)]
+
+
+@remembered
+def _links() -> list[str]:
+    every = [f"{folder}/*.{how}/*" for folder in WANTS for how in ("wants", "requires")]
+    return [path for pattern in every for path in glob.glob(pattern)]
 
 
 def started(unit: str) -> Obstacle:
@@ -161,7 +183,7 @@ def conditions(lines: Sequence[str]) -> Obstacle:
     return _determined(tuple(lines))
 
 
-@functools.cache  # several units of a distribution have the same ones, and each takes a program
+@remembered  # several units of a distribution have the same ones, and each takes a program
 def _determined(lines: tuple[str, ...]) -> Obstacle:
     with contextlib.suppress(OSError):
         asked = ["condition", *lines]

@@ -9,7 +9,6 @@ Sources: systemd.link(5), systemd.network(5), systemd.unit(5), udev(7).
 from __future__ import annotations
 
 import fnmatch
-import functools
 import glob
 import os
 import re
@@ -17,7 +16,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from lab.agent.boot.base import Obstacle, conditions, read, settings
+from lab.agent.boot.base import Obstacle, conditions, read, remembered, settings
 from lab.agent.rtnl import Transport, attributes, text
 from lab.agent.stack import reading
 
@@ -61,9 +60,9 @@ class BootDevice(NamedTuple):
     was: str = ""
 
 
-@functools.cache
+@remembered
 def found() -> Sequence[BootDevice]:
-    """The devices that no file needs to make; remembered until `cache_clear`."""
+    """The devices that no file needs to make; remembered until `forget`."""
     transport = Transport()
     try:
         dumped = [(struct.unpack_from("=i", one, 4)[0], dict(attributes(one, 16))) for one in reading.dump(transport)]

@@ -50,9 +50,7 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
     Of each: `path`, `tool`, `words`; `obstacle` and `fix`: why a boot does not use it, and what changes that (empty: it
     uses it, or takes files for the overlay); `unread`.  `firewalls`: the files of firewalls, too.
     """
-    boot_devices.found.cache_clear()
-    netplan._rejected.cache_clear()
-    base._determined.cache_clear()
+    base.forget()
     found: list[NamingPart] = []
     for source, path in files((*SOURCES, *FIREWALLS) if firewalls else SOURCES):
         entry = {"path": path, "tool": source.tool, "words": [], "obstacle": "", "fix": "", "unread": False}

@@ -7,7 +7,6 @@ Source: netplan(5).
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import re
 import shutil
@@ -40,9 +39,9 @@ def obstacle(path: str, text: str) -> Obstacle:
     return (f"{unit} is masked", f"sudo systemctl unmask {unit}") if base.masked(unit) else None
 
 
-@functools.cache
+@base.remembered
 def _rejected() -> Obstacle:
-    """The first error in any of the files, by which netplan uses none of them; remembered until `cache_clear`."""
+    """The first error in any of the files, by which netplan uses none of them; remembered until `forget`."""
     with contextlib.suppress(OSError):
         done = programs.run(["netplan", "get"], TIMEOUT)
         if error := re.search(r"/\S+?\.yaml:\d+.*", str(done["errors"])):
