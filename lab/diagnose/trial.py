@@ -10,7 +10,8 @@ live hosts bear it too.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -193,12 +194,8 @@ def _burst(kind: ExchangeKind, sender: Host, receivers: Sequence[str], to: str, 
 def _on_overlay(
     lab: Lab, listen: Listen, senders: Sequence[Host], groups: Sequence[str], apart: Sequence[Mapping[str, int]]
 ) -> Iterator[Exchange]:
-    """
-    The bursts of all senders, those to one kind of socket together: each wait for what may be lost is made once.
-
-    A cloud that delivers groups by itself delivers neither broadcast nor fragments.
-    """
-    native = lab.topology.native
+    """The bursts of all senders, those to one kind of socket together: what may be lost is waited for once."""
+    native = lab.topology.native  # such a cloud delivers neither broadcast nor fragments
     sizes = {sender.name: _full_size(lab, sender) for sender in senders}
     tried = tuple(dict.fromkeys([*GROUPS, *groups]))
     tried = tuple(filter(snooping.is_listed, tried)) if native else tried
@@ -210,13 +207,15 @@ def _on_overlay(
     others = [_burst("group", each, lab.others(each), to, **AFEW) for each in senders for to in tried]
     # a host that cannot join or bind has been reported by the bursts before
     yield from (one for one in _exchanged(lab, listen, others, group=tried) if one.heard is not None)
-    for named in _apart(lab, sizes.values(), apart):
-        port, how = named.get("port"), {"count": LARGE_BURST, "size": named["size"], "tos": named.get("tos")}
-        to_hosts = [_burst("named broadcast", each, lab.others(each), lab.everyone, **how) for each in senders]
+    for named in apart if FABRIC in lab.nodes else ():  # on live hosts a port may be in use
+        port, size = named.get("port"), named.get("size", FEW_OCTETS)
+        how = {"count": LARGE_BURST, "size": size, "tos": named.get("tos")}
+        able = [each for each in senders if FEW_OCTETS <= size < sizes[each.name]]
+        to_hosts = [_burst("named broadcast", each, lab.others(each), lab.everyone, **how) for each in able]
         yield from _exchanged(lab, listen, [] if native else to_hosts, port=port)
         # rules of routing do not decide on broadcast
         kind: ExchangeKind = "multicast" if native else "group"
-        to_group = [_burst(kind, each, lab.others(each), group, **how) for each in senders]
+        to_group = [_burst(kind, each, lab.others(each), group, **how) for each in able]
         yield from _exchanged(lab, listen, to_group, group=group, port=port)
 
 
@@ -249,12 +248,6 @@ def _full_size(lab: Lab, sender: Host) -> int:
         return 0
 
 
-def _apart(lab: Lab, sizes: Iterable[int], apart: Sequence[Mapping[str, int]]) -> Iterator[dict[str, int]]:
-    """A size, a port and a TOS to try apart in an emulated cloud; on live hosts a port may be in use."""
-    room = min(sizes) if FABRIC in lab.nodes else 0
-    yield from ({"size": FEW_OCTETS, **one} for one in apart if FEW_OCTETS <= one.get("size", FEW_OCTETS) < room)
-
-
 def _on_underlay(lab: Lab, listen: Listen, senders: Sequence[Host]) -> list[Exchange]:
     """Unicast between the ends of tunnels and a broadcast, as the control; in a lab, forged sources too."""
     how: dict[str, Any] = {"network": "underlay", "ttl": CONTROL_TTL}
@@ -270,7 +263,7 @@ def _on_underlay(lab: Lab, listen: Listen, senders: Sequence[Host]) -> list[Exch
 
 
 def _exchanged(lab: Lab, listen: Listen, bursts: Sequence[_Burst], **sockets: Any) -> list[Exchange]:
-    """Makes the exchanges, with one listening for all of them."""
+    """Makes the exchanges, with one listening for all of them, or one for each sender if a host cannot listen."""
     if not bursts:
         return []
     receivers = list(dict.fromkeys(name for burst in bursts for name in burst.exchange.receivers))
@@ -284,7 +277,10 @@ def _exchanged(lab: Lab, listen: Listen, bursts: Sequence[_Burst], **sockets: An
                 for burst in bursts
             ]
     except (OSError, OvercastError) as refusal:
-        return [replace(burst.exchange, refused=str(refusal)) for burst in bursts]
+        by_sender = [list(own) for _, own in itertools.groupby(bursts, lambda burst: burst.exchange.sender)]
+        if len(by_sender) == 1:
+            return [replace(burst.exchange, refused=str(refusal)) for burst in bursts]
+        return [one for own in by_sender for one in _exchanged(lab, listen, own, **sockets)]
     exchanges = [
         _heard(burst.exchange, heard, stimulus.refused) for burst, stimulus in zip(bursts, stimuli, strict=True)
     ]
