@@ -17,7 +17,7 @@ from typing import get_args
 
 import pytest
 
-from lab.diagnose.codes import CODES, SECTIONS, Mark
+from lab.diagnose.codes import CODES, SECTIONS, SETTINGS, Mark
 from lab.diagnose.losses import Stage
 from lab.diagnose.rules.overlay.tunnels import COMPARED
 from reports import findings
@@ -32,7 +32,6 @@ GUIDES = tuple(path for path in DOCUMENTS if path.name not in ("CHANGELOG.md", "
 FINDERS = (
     *sorted((ROOT / "lab/diagnose/rules").rglob("*.py")),
     ROOT / "lab/diagnose/explain.py",
-    ROOT / "lab/diagnose/parameters.py",
     ROOT / "lab/overlay/recognition/incomplete.py",
     ROOT / "lab/overlay/recognition/complete_shape.py",
 )
@@ -64,6 +63,11 @@ def codes_in(path: Path) -> set[str]:
     return found - NO_CODES
 
 
+def every_code() -> set[str]:
+    """The codes of all findings: those of modules, and those of settings."""
+    return set().union({one.code for one in SETTINGS}, *(codes_in(path) for path in FINDERS))
+
+
 def _said(path: Path, code: ast.expr) -> Iterator[str]:
     if isinstance(code, ast.Constant):
         yield str(code.value)
@@ -78,7 +82,7 @@ def _said(path: Path, code: ast.expr) -> Iterator[str]:
 
 def test_every_finding_is_described() -> None:
     """lab/diagnose/codes.json has the meaning of every code that a rule can find, and of no other."""
-    found = set().union(*(codes_in(path) for path in FINDERS))
+    found = every_code()
 
     assert len(found) > 100
     assert sorted(found - set(CODES)) == [], "lab/diagnose/codes.json has nothing about these findings"

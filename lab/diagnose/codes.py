@@ -1,5 +1,5 @@
 """
-The codes of findings: what each one means, what corrects it, and which packets it can lose, as data.
+The codes of findings: what each one means, what corrects it, which packets it can lose, which settings it is, as data.
 
 The texts live in `codes.json`, so that they can be read and reviewed without Python.  The tables of
 docs/troubleshooting.md are generated from them (`reports.findings`).
@@ -8,7 +8,7 @@ docs/troubleshooting.md are generated from them (`reports.findings`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +37,42 @@ Mark = Literal[
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A setting under which no overlay works: its name, and which of its values are wrong; by default all but one."""
+
+    of: Literal["kernel", "bridge", "port", "cloud port"]
+    """`kernel`: a parameter (ip-sysctl.rst), else an option of ip-link(8) or a flag of bridge(8)."""
+    name: str
+    """With `{}` in the place of a device."""
+    usual: int = 0
+    """The kernel's own value, which the fix sets."""
+    least: int | None = None
+    most: int | None = None
+    bits: int = 0
+    """Those that must not be set, if only they count."""
+    on: tuple[str, ...] = ()
+    """Which devices: the overlay's `device`, the `nic`, or the kernel's own name for all of them."""
+    counts: tuple[str, ...] = ()
+    """The conditions on which it counts (`rules.host.settings`)."""
+    fix: str = ""
+    """Of the kernel: what has to be set in addition; of a port: the command, if it is not one of bridge(8)."""
+    code: str = ""
+
+    def wrong(self, value: int) -> bool:
+        """Whether an overlay does not work with a value."""
+        if self.bits:
+            return bool(value & self.bits)
+        if self.least is None and self.most is None:
+            return value != self.usual
+        return (self.least is not None and value < self.least) or (self.most is not None and value > self.most)
+
+    def flag(self, device: str) -> str:
+        """The command that corrects a flag of a port."""
+        command = self.fix or "bridge link set dev {device} {name} {value}"
+        return command.format(device=device, name=self.name, value="on" if self.usual else "off")
+
+
+@dataclass(frozen=True)
 class Code:
     """What a code means, and the kind of command that corrects it."""
 
@@ -52,6 +88,8 @@ class Code:
     kinds: tuple[str, ...] | None = None
     """The only kinds of exchanges that this loses; None: any."""
     marks: frozenset[Mark] = frozenset()
+    settings: tuple[Setting, ...] = ()
+    """The settings with which a host has this finding."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +103,7 @@ class Section:
 
 SECTIONS = msgspec.json.decode(FILE.read_bytes(), type=tuple[Section, ...])
 CODES: Mapping[str, Code] = {code: each for section in SECTIONS for code, each in section.codes.items()}
+SETTINGS = tuple(replace(one, code=code) for code, each in CODES.items() for one in each.settings)
 
 
 def declared(

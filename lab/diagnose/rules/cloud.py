@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from lab import tunnels
 from lab.clouds import firmware
 from lab.clouds.firmware import Carrier
-from lab.diagnose.codes import declared
+from lab.diagnose.codes import SETTINGS, declared
 from lab.diagnose.effects import can_lose, unexplained
 from lab.diagnose.losses import Loss
-from lab.diagnose.rules.host.settings import BY_IP, PortFlag
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding, mac_of
@@ -20,11 +19,6 @@ from lab.underlay.fabric import FABRIC, REFUSALS, FabricPort, Segment, segments
 
 FLOODING = ("flood", "mcast_flood", "bcast_flood")
 DISABLED, FORWARDING = 0, 3  # the states of a port that bridge(8) takes
-FLAGS = (
-    PortFlag("neigh_suppress", 0, "fabric-arp-unanswered"),
-    PortFlag("isolated", 0, "fabric-port-isolated"),
-    PortFlag("proxy_arp", 1, "fabric-arp-unanswered", BY_IP),
-)
 
 
 def blocked(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
@@ -187,9 +181,10 @@ def _flags(name: str, port: Port, *, has_carrier: bool) -> Iterator[Finding]:
     if port.state == "disabled" and has_carrier:
         forward = f"bridge link set dev {name} state {FORWARDING}"
         yield declared("fabric-port-down", FABRIC, name, f"state {DISABLED}, disabled", forward)
-    for flag in FLAGS:
-        if flag.is_wrong(port.flags.get(flag.word)):
-            yield declared(flag.code, FABRIC, name, f"{flag.word} {'off' if flag.wanted else 'on'}", flag.fix(name))
+    for one in SETTINGS:
+        value = port.flags.get(one.name) if one.of == "cloud port" else None
+        if value is not None and one.wrong(bool(value)):
+            yield declared(one.code, FABRIC, name, f"{one.name} {'off' if one.usual else 'on'}", one.flag(name))
     wrong = [word for word in FLOODING if bool(port.flags.get(word)) != bool(REFUSALS[word])]
     if wrong:
         off = f"bridge link set dev {name} " + " ".join(f"{word} off" for word in wrong)

@@ -15,7 +15,7 @@ from selftests.faults.broken_labs import test_designs, test_neighbour_table, tes
 from selftests.faults.broken_labs.breaking import Case, broken, corrected, found, run
 from selftests.faults.broken_labs.test_exact_findings import EXACT
 from selftests.lab.overlay.test_readback import UNFINISHED
-from selftests.test_documents import FINDERS, codes_in
+from selftests.test_documents import every_code
 
 # a bridge learns of its port's carrier from the kernel's link watch, up to a second later
 UNTIL = "timeout 5 sh -c 'until bridge link show dev {port} | grep -q state.STATE; do :; done'"
@@ -249,7 +249,7 @@ def test_a_firewalls_rule_is_excepted_by_its_own_tool(lab: laboratory.Lab, rule:
 
 def test_every_fix_is_tried_or_is_no_command() -> None:
     """Each finding is fixed by the matrix of faults or by a table, or is in a list with the reason."""
-    every = set().union(*(codes_in(path) for path in FINDERS))
+    every = every_code()
     tried = {fault.finding.code for fault in catalogue.known().values() if fault.finding and fault.fixable}
     tried |= {
         test_neighbour_table.CODE,
