@@ -152,6 +152,10 @@ class Scene:
         paths = self.topology.paths(sender, receiver)
         return {sender, receiver, *(hop.end.host for path in paths for hop in path)}
 
+    def cut_off(self, host: HostScene) -> set[str]:
+        """The hosts to which tunnel packets of a host are lost in the cloud."""
+        return {loss.missing.node for loss in self.losses if (loss.stage, loss.node) == ("cloud", host.name)}
+
     def spends_ttl_of(self, host: HostScene) -> bool:
         """Whether the routers of the underlay spend the TTL that a host gives packets of its own."""
         routers = max(self.trial.spent, self.underlay.routers if self.planned else 0)

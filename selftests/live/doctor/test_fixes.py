@@ -40,6 +40,7 @@ BROKEN = {
     "tunnel-down": ("spoke2", "ip link set {device} down"),
     "bridge-down": ("hub", "ip link set bridge0 down"),
     "device-noarp": ("spoke2", "ip link set {device} arp off"),
+    "underlay-detour": ("spoke2", "ip route add 10.0.0.197/32 via 10.0.0.25"),
     "firewall-drops": ("spoke2", "iptables -A INPUT -i {device} -p udp -j DROP"),
 }
 REMADE = "ip link del {device} && ip link add {device} type vxlan"

@@ -193,7 +193,7 @@ def neighbours(scene: Scene) -> Iterator[Finding]:
 
 def _macs(scene: Scene, host: HostScene) -> dict[str, str]:
     """The MACs of the other hosts' addresses; a live cloud may have a router answer for a NIC that can be reached."""
-    cut = {loss.missing.node for loss in scene.losses if (loss.stage, loss.node) == ("cloud", host.name)}
+    cut = scene.cut_off(host)
     found = {}
     for other in scene.hosts.values():
         if other.device is not None:

@@ -107,6 +107,7 @@ def _to_remote(scene: Scene, host: HostScene, other: HostScene, remote: str) -> 
         connected = f"{host.plan.underlay6.network} dev {host.plan.nic}"
     route = host.seen.route_to(remote)
     gateway = None if other.plan.underlay.ip in network else str(network.network_address + 1)
+    cut = gateway is None and other.name in scene.cut_off(host)  # of live hosts, a gateway is meant if packets pass
     tunnelled = other.name in scene.topology.peers(host.name)
     if not tunnelled and (route is None or route.type != "unicast" or route.dev in overlays):
         return  # spokes need no way to each other but the hub
@@ -117,7 +118,9 @@ def _to_remote(scene: Scene, host: HostScene, other: HostScene, remote: str) -> 
     elif route.dev in overlays:
         found = f"ip route: {route.dst} dev {route.dev}, for {remote}"
         yield host.declared("recursive-routing", str(route.dev), found, _delete(route))
-    elif scene.planned and ":" not in remote and (route.dev, route.via) != (host.plan.nic, gateway):
+    elif not (scene.planned or (cut and route.via)) or ":" in remote:
+        return
+    elif (route.dev, route.via) != (host.plan.nic, gateway):
         direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
         taken = route.prefixlen > network.prefixlen or (route not in direct and direct)
         by = f"via {gateway}" if gateway else "directly"
