@@ -38,7 +38,7 @@ from lab.machines.live.ssh import Connected
 from lab.model import Finding, NodePlan, Provider, Topology, Underlay
 from lab.overlay.recognition import several_overlays
 from lab.overlay.recognition.detection import understand
-from lab.overlay.recognition.layouts import NOT_UNDERSTOOD, Layout
+from lab.overlay.recognition.layouts import NOT_UNDERSTOOD
 from lab.overlay.recognition.readback import carrier_of
 from lab.topology import designs
 from lab.tunnels import DEFAULT, KINDS
@@ -59,18 +59,6 @@ class Examined:
     """What the diagnosis of the overlay looked at; None where there was none, of which a check gives the reason."""
     understood: bool = True
     """Whether the hosts have a layout that can be judged, if any."""
-
-
-@dataclass(frozen=True)
-class LiveDiagnosis:
-    """The findings about the overlay; `skipped` is the reason why there was no trial."""
-
-    findings: tuple[Finding, ...] = ()
-    skipped: str = ""
-    layout: Layout | None = None
-    notes: tuple[str, ...] = ()
-    scene: Scene | None = None
-    """What the diagnosis looked at; None where no datagrams were sent."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +114,11 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
         crossings = [check for each in crossed for check in underlay_checks.checks(each)]
     found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
     made += pair_checks.checks(hosts, topology, found.findings)
-    if whole is not None:
-        found = replace(found, findings=tuple(boot_persistence.kept(whole, found.findings, booted)))
-    made += _diagnosis_checks(found)
+    findings = tuple(boot_persistence.kept(whole, found.findings, booted)) if whole else found.findings
+    made += [*map(_line, findings), *found.checks]
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
     made += _unplaced(hosts, plans, carrier)
-    return Examined(tuple(made), found.findings, found.scene, understood=found.layout is None)
+    return replace(found, checks=tuple(made), findings=findings)
 
 
 def _booted(hosts: Mapping[str, LiveHost], topology: Topology | None, deadline: float) -> dict[str, list[Any]]:
@@ -160,43 +147,43 @@ def _firewall(
     return firewall_persistence.checks(host.role, *kept)
 
 
-def _diagnosis_checks(diagnosed: LiveDiagnosis) -> Iterator[Check]:
-    """The lines of the findings, each with the command by which its fix lasts over a reboot, where files do that."""
-    for finding in diagnosed.findings:
-        at = f"{finding.interface}: {finding.summary}".removeprefix(": ")
-        state: State = "warning" if finding.note else "problem"
-        found, remedy = f"{at} ({finding.evidence})", finding.remedy or None
-        yield Check(state, finding.node or ALL, finding.code, found, remedy, lasting=finding.lasting)
-    yield from (Check("warning", ALL, "not judged", note) for note in diagnosed.notes)
-    if diagnosed.layout:
-        yield Check("warning", ALL, NOT_UNDERSTOOD, "\n".join(diagnosed.layout.lines))
-    if diagnosed.skipped:
-        yield Check("warning", ALL, "overlay", diagnosed.skipped)
+def _line(finding: Finding) -> Check:
+    """The line of a finding, with the command by which its fix lasts over a reboot, where files do that."""
+    found = f"{finding.interface}: {finding.summary}".removeprefix(": ") + f" ({finding.evidence})"
+    state: State = "warning" if finding.note else "problem"
+    return Check(state, finding.node or ALL, finding.code, found, finding.remedy or None, lasting=finding.lasting)
 
 
-def _diagnosed(hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], cloud: Provider | None) -> LiveDiagnosis:
+def _warned(what: str, found: str) -> Check:
+    return Check("warning", ALL, what, found)
+
+
+def _diagnosed(hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], cloud: Provider | None) -> Examined:
     """
     The overlay, where there are two hosts, and tunnels on any of them, diagnosed as a failed test of the suite is.
 
     It is read from its hosts, a star's hub first, and tried: datagrams are sent, nothing is changed.
     """
     if len(hosts) < 2 or not any(host.seen.leading() for host in hosts.values()):
-        return LiveDiagnosis()
+        return Examined(())
     sighted = firmware.detect(next(iter(hosts.values())).details["dmi"])
     underlay = Underlay(cloud or (sighted.provider if sighted else UNKNOWN_CLOUD))
     nodes, seen = {role: host.node for role, host in hosts.items()}, {role: host.seen for role, host in hosts.items()}
     looked = live.looked(nodes, seen, underlay)
     found = live.named(looked.findings, specs)
     if looked.layout:
-        return LiveDiagnosis(layout=looked.layout)
+        return Examined((_warned(NOT_UNDERSTOOD, "\n".join(looked.layout.lines)),), understood=False)
     if looked.lab is None:
-        return LiveDiagnosis(found, "no datagrams were sent: no overlay that could be tested was found")
+        return Examined(
+            (_warned("overlay", "no datagrams were sent: no overlay that could be tested was found"),), found
+        )
     try:
         gathered = scene.gather(looked.lab)
         tried = explain(gathered, known=found)
     except (OvercastError, OSError) as problem:
-        return LiveDiagnosis(found, f"not tried: {getattr(problem, 'message', problem)}")
-    return LiveDiagnosis((*found, *live.named(tried, specs)), notes=looked.notes, scene=gathered)
+        return Examined((_warned("overlay", f"not tried: {getattr(problem, 'message', problem)}"),), found)
+    notes = tuple(_warned("not judged", note) for note in looked.notes)
+    return Examined(notes, (*found, *live.named(tried, specs)), gathered)
 
 
 def _unreached(specs: Sequence[HostSpec], connected: Connected) -> Iterator[Check]:
