@@ -11,7 +11,7 @@ from lab.overlay.recognition.readback import Device
 from lab.stack.records import ANY_MAC, FdbEntry
 from lab.tunnels.kind import TunnelEnd
 
-EXTENSIONS = {"gbp": "gbp", "gpe": "gpe", "remcsum_tx": "remcsum_rx"}
+EXTENSIONS = {"gbp": "gbp", "remcsum_tx": "remcsum_rx"}
 """What a device sends by an option (ip-link(8)), and the option by which the other end takes it."""
 GROUP = 1  # the bit in the first octet of a MAC address of a group (IEEE 802)
 
@@ -55,23 +55,14 @@ def _times(flooding: Sequence[FdbEntry], remote: str) -> int:
     return sum(entry.dst == remote for entry in flooding)
 
 
-def proxies(scene: Scene) -> Iterator[Finding]:
-    """No VXLAN device answers ARP from the host's own table instead of asking (ip-link(8): proxy)."""
-    for host, far, device, _ in scene.made_ends():
-        if device.kind == "vxlan" and device.details.get("proxy"):
-            again = commands.again(scene.topology, host.plan, far.name, device)
-            yield host.declared("vxlan-proxy", device.name, fix=again)
-
-
 def extensions(scene: Scene) -> Iterator[Finding]:
-    """No VXLAN device sends flags that the other end takes for an error: it drops those that it was not made for."""
+    """No end answers ARP itself (ip-link(8): proxy), or sends flags for which the other end, made without, drops."""
     dropping = {loss.node for loss in scene.losses if loss.stage == "decapsulation"}
     for host, far, device, _ in scene.made_ends():
-        other = scene.end(far, host.name)
-        if device.kind != "vxlan" or other is None or far.name not in dropping:
-            continue
-        for option, taken in EXTENSIONS.items():
-            if device.details.get(option) and not other.details.get(taken):
-                again = commands.again(scene.topology, host.plan, far.name, device)
+        other, again = scene.end(far, host.name), commands.again(scene.topology, host.plan, far.name, device)
+        if device.details.get("proxy"):
+            yield host.declared("vxlan-proxy", device.name, fix=again)
+        for option, taken in EXTENSIONS.items() if other is not None and far.name in dropping else ():
+            if other is not None and device.details.get(option) and not other.details.get(taken):
                 there = f"{far.name} {other.name}"
                 yield host.declared("vxlan-extended", device.name, fix=again, option=option, far=there)
