@@ -17,7 +17,7 @@ from typing import get_args
 
 import pytest
 
-from lab.diagnose.codes import CODES, SECTIONS, SETTINGS, Mark
+from lab.diagnose.codes import CODES, SECTIONS, Mark
 from lab.diagnose.losses import Stage
 from lab.diagnose.rules.overlay.tunnels import COMPARED
 from reports import findings
@@ -46,6 +46,7 @@ FAMILIES = {
     "partly-lost-at-{}": tuple(f"partly-lost-at-{stage}" for stage in get_args(Stage)),
 }
 """Codes that are put together where they are found: the pattern, and what it comes to."""
+OF_DATA = {code for code, each in CODES.items() if each.settings or each.dropped}
 NO_CODES = frozenset({*BEGINNINGS, *get_args(Mark), "flood-list"})
 """Words of those files that look like a code."""
 
@@ -65,7 +66,7 @@ def codes_in(path: Path) -> set[str]:
 
 def every_code() -> set[str]:
     """The codes of all findings: those of modules, and those of settings."""
-    return set().union({one.code for one in SETTINGS}, *(codes_in(path) for path in FINDERS))
+    return set().union(OF_DATA, *(codes_in(path) for path in FINDERS))
 
 
 def _said(path: Path, code: ast.expr) -> Iterator[str]:

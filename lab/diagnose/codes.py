@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from lab.firewall.matches import PacketPattern
 from lab.model import Finding
 from lab.probes.capture.paths import Stage
 
@@ -73,6 +74,18 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """A packet that no rule may drop that names one of its fields, whatever else the trial sends."""
+
+    packet: PacketPattern
+    field: str
+    accept: tuple[str, str]
+    """What has to be accepted, in the words of iptables and of nft."""
+    of: Literal["application", "underlay", "any"] = "application"
+    """`application`: only what comes in on the overlay counts; `underlay`: the finding is at the NIC."""
+
+
+@dataclass(frozen=True)
 class Code:
     """What a code means, and the kind of command that corrects it."""
 
@@ -90,6 +103,7 @@ class Code:
     marks: frozenset[Mark] = frozenset()
     settings: tuple[Setting, ...] = ()
     """The settings with which a host has this finding."""
+    dropped: Dropped | None = None
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ IGMP or an application's packets that are dropped, a TTL that is rewritten, a tu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lab import tunnels
 from lab.clouds.firmware import GRE, UDP
-from lab.diagnose.codes import CODES
+from lab.diagnose.codes import CODES, Dropped
 from lab.diagnose.rules.host.candidates import tunnel_packet
 from lab.diagnose.rules.host.firewall_exceptions import IGMP, carrier, deleted, excepted, hooks, inserted, of_carrier
 from lab.diagnose.scene import HostScene, Scene
@@ -139,52 +139,14 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
             return
 
 
-@dataclass(frozen=True)
-class Dropped:
-    """A packet, and the field of it that a rule must name that drops it (`codes.json` names the code)."""
-
-    code: str
-    packet: PacketPattern
-    field: str
-    accept: tuple[str, str]
-    """What has to be accepted, in the words of iptables and of nft."""
-    of: str = "application"
-    """`application`: only what comes in on the overlay counts; `underlay`: the finding is at the NIC."""
-
-
-DROPPED = (
-    Dropped("dhcp-filtered", PacketPattern(UDP, port=67), "port", ("-p udp --dport 67", "udp dport 67")),
-    Dropped("mdns-filtered", PacketPattern(UDP, port=5353), "port", ("-p udp --dport 5353", "udp dport 5353")),
-    Dropped("vrrp-filtered", PacketPattern(112), "protocol", ("-p 112", "meta l4proto 112")),
-    Dropped("cluster-filtered", PacketPattern(UDP, port=5405), "port", ("-p udp --dport 5405", "udp dport 5405")),
-    Dropped("queries-filtered", PacketPattern(source="0.0.0.0"), "source", IGMP, ""),
-    Dropped(
-        "pmtu-icmp-filtered",
-        PacketPattern(1, icmp="3/4"),
-        "icmp",
-        ("-p icmp --icmp-type 3/4", "icmp type destination-unreachable icmp code frag-needed"),
-        "underlay",
-    ),
-)
-"""
-What a rule that names it must not drop, whatever else the trial sends: of an application's packets it sends none.
-
-A rule that names the underlay's NIC alone is well where it is.
-"""
-
-
 def named(host: HostScene) -> Iterator[Finding]:
-    """No rule drops what a row names."""
-    for row in DROPPED:
-        for rule in host.firewall:
-            if _drops(host, rule, row) and not excepted(host, rule, row.accept):
-                yield host.finding(
-                    row.code,
-                    host.plan.nic if row.of == "underlay" else host.plan.device,
-                    f"{host.name}'s firewall {CODES[row.code].means}",
-                    rule.quoted,
-                    inserted(rule, row.accept),
-                )
+    """No rule that names them drops the packets of `codes.json`; those of the NIC alone are well as they are."""
+    for name, code in CODES.items():
+        for rule in host.firewall if code.dropped else ():
+            if code.dropped and _drops(host, rule, code.dropped) and not excepted(host, rule, code.dropped.accept):
+                place = host.plan.nic if code.dropped.of == "underlay" else host.plan.device
+                fix = inserted(rule, code.dropped.accept)
+                yield host.finding(name, place, f"{host.name}'s firewall {code.means}", rule.quoted, fix)
 
 
 def _drops(host: HostScene, rule: FirewallRule, row: Dropped) -> bool:
