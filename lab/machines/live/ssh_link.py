@@ -133,7 +133,7 @@ class SshLink:
         self._obituary = ""
         self._noise = b""
         self._heard = time.monotonic()
-        self._closing = threading.Lock()
+        self._closing = threading.RLock()
         self._taken_over = False
         self.stack = ""
         """The host's network stack: equal for two names of one machine."""
@@ -337,16 +337,18 @@ class SshLink:
 
     def last_words(self) -> str:
         """How the connection ended: ssh's words and status, for the error that names the host as lost."""
-        if self._said.closed:
-            return self._obituary
-        status = self._end(1.0)
-        if status is None:
-            how = "ssh still runs"
-        elif status < 0:
-            how = f"ssh was ended by {signal.Signals(-status).name}"
-        else:
-            how = f"ssh ended with status {status}"
-        return "\n".join(part for part in (ssh_messages.quoted(self._words()), f"    {self._obituary or how}") if part)
+        with self._closing:
+            if self._said.closed:
+                return self._obituary
+            status = self._end(1.0)
+            if status is None:
+                how = "ssh still runs"
+            elif status < 0:
+                how = f"ssh was ended by {signal.Signals(-status).name}"
+            else:
+                how = f"ssh ended with status {status}"
+            parts = (ssh_messages.quoted(self._words()), f"    {self._obituary or how}")
+            return "\n".join(part for part in parts if part)
 
     def _end(self, timeout: float) -> int | None:
         """Ssh's exit status, None when it still runs after `timeout` seconds."""

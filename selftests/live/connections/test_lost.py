@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,9 @@ import pytest
 
 from lab.errors import MachineLost
 from lab.machines.base import Agent, Machine, call
+from lab.machines.live import hosts
 from lab.machines.live.ssh import BEATS
+from lab.machines.live.ssh_link import Login, SshLink
 from lab.stack.changes import link_set
 from selftests.live.conftest import Reach
 from selftests.live.rig import Rig, RigHost
@@ -249,6 +252,26 @@ def test_ctrl_c_leaves_the_connections(rig: Rig, controller: Callable[[], subpro
 
     assert process.stdout is not None
     assert process.stdout.readline() == "STILL THERE\n"
+
+
+def test_a_connection_can_be_closed_while_its_end_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread reports how a connection ended while another one closes it: the report is complete."""
+    monkeypatch.setattr(SshLink, "command", lambda link, login: ["cat"])  # ends like ssh, with its input
+    link = SshLink(hosts.parse("hub,spoke1")[0], Login(), time.monotonic(), 5.0, execnet.Group().execmodel)
+    link.kill()
+    closing, end = threading.Thread(target=link.close), link._end
+
+    def meanwhile(timeout: float) -> int | None:
+        if threading.current_thread() is not closing and not closing.ident:
+            closing.start()
+            closing.join(0.5)
+        return end(timeout)
+
+    monkeypatch.setattr(link, "_end", meanwhile)
+
+    assert link.last_words() == "    ssh was ended by SIGKILL"
+    closing.join()
+    assert link.last_words() == "    ssh was ended by SIGKILL"
 
 
 def _await_end(descriptor: int, deadline: float) -> None:
