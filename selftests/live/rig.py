@@ -241,7 +241,7 @@ class Rig:
             os.close(inside)
 
     def share_connections(self) -> None:
-        """From now on whoever uses `ssh_config` shares one connection to each host, which ends with the host."""
+        """All users of `ssh_config` share one connection to each host from now on; it ends with the host."""
         for host in self.hosts.values():
             words = ["ssh", "-F", str(self.ssh_config), "-o", "ControlMaster=yes", "-o", "ControlPersist=yes"]
             null = subprocess.DEVNULL
