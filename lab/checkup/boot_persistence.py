@@ -8,6 +8,7 @@ lacks the other end of a tunnel, or the overlay address.  That a file names all 
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -69,11 +70,14 @@ def sized(topology: Topology, hosts: Mapping[str, ConfiguredNode]) -> Topology:
     return replace(topology, mtu=mtu)
 
 
-def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> Iterator[Finding]:
+def findings(
+    topology: Topology, node: NodePlan, named: Named, manager: str, seen: ConfiguredNode | None = None
+) -> Iterator[Finding]:
     """
     What a boot would not make of a host's part of the overlay, or otherwise.
 
-    `manager` is the tool that makes the host's network (`boot_manager.manager`): a fix writes files for it.
+    `manager` is the tool that makes the host's network (`boot_manager.manager`): a fix writes files for it.  With
+    `seen`, the host as it is now, also the settings in files that differ.
     """
     used = [file for file in named if not file["obstacle"]]
     own = additions.Host(topology, node, manager, used)
@@ -117,6 +121,12 @@ def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> 
             if command := additions.command(own, [word]):
                 fix = f"{command}    # or correct the overlay, if the file is right"
             yield finding("boot-file-differs", summary, f"{word} is in use now", fix, "BOOT-03")
+    for path, device, setting, value, now in differing(topology, node, used, seen):
+        summary = f"the next boot makes another overlay: {path} has {device} {setting} {value}; now: {now}"
+        fix = f"grep -n -F {shlex.quote(value.partition(' ')[0])} {path}    # then correct it, or the overlay"
+        if command := additions.command(own, [str(node.overlay.ip)]):
+            fix = f"{command}    # or correct the overlay, if the file is right"
+        yield finding("boot-file-differs", summary, f"{device} has {setting} {now} now", fix, "BOOT-03")
     for name in topology.devices(node.name):
         tools = {file["tool"]: file["path"] for file in _naming(used, name) if file["tool"] in MANAGERS}
         if len(tools) > 1:
@@ -125,6 +135,41 @@ def findings(topology: Topology, node: NodePlan, named: Named, manager: str) -> 
             yield finding(
                 "made-twice-at-boot", f"{name} is made by {both}", "which of them wins is not certain", fix, "BOOT-03"
             )
+
+
+def differing(
+    topology: Topology, node: NodePlan, used: Named, seen: ConfiguredNode | None
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """The settings of the overlay's devices in files that differ: path, device, setting, value, and the value now."""
+    present = _present(topology, node, seen)
+    for path in dict.fromkeys(file["path"] for file in used):
+        given: dict[tuple[str, str, str], str] = {}
+        for device, setting, value in (one for file in used if file["path"] == path for one in file["values"]):
+            which = value.partition("/")[0].partition(" ")[0] if setting == "address" else ""
+            given[device, setting, which] = value
+        for (device, setting, which), value in given.items():
+            now = present.get((device, setting, which))
+            if now is not None and now != value:
+                yield path, device, setting, value, now
+
+
+def _present(topology: Topology, node: NodePlan, seen: ConfiguredNode | None) -> dict[tuple[str, str, str], str | None]:
+    """The settings of the overlay's devices now, under the words of ip-link(8); an address by itself."""
+    found: dict[tuple[str, str, str], str | None] = {
+        (node.device, "address", str(node.overlay.ip)): str(node.overlay),
+    }
+    for name in topology.devices(node.name) if seen else ():
+        if seen is None or (device := seen.devices.get(name)) is None:
+            continue
+        settings: dict[str, object] = {"kind": device.kind, "mtu": device.mtu}
+        settings |= {what: device.details.get(what) for what in ("stp_state", "mcast_snooping")}
+        if end := device.tunnel:
+            settings |= {"remote": end.remote, "local": end.local, "ttl": end.ttl or "inherit", "vni": end.vni}
+            settings |= {"port": end.port, "key": end.input_key or "none"}
+        routes = [one for one in seen.routes if one.dev == name and one.dst == str(topology.multicast_route)]
+        settings["metric"] = routes[0].metric if routes else None
+        found |= {(name, what, ""): None if value is None else str(value) for what, value in settings.items()}
+    return found
 
 
 def calls(node: Node, topology: Topology, plan: NodePlan) -> list[Call[Any]]:
@@ -182,9 +227,11 @@ def files(topology: Topology, node: NodePlan, named: Named) -> list[str]:
     return list(dict.fromkeys(file["path"] for file in named if not file["obstacle"] and parts & set(file["words"])))
 
 
-def check(spec: HostSpec, topology: Topology, node: NodePlan, named: Named, manager: str) -> Check:
+def check(
+    spec: HostSpec, topology: Topology, node: NodePlan, named: Named, manager: str, seen: ConfiguredNode | None = None
+) -> Check:
     """The same as one line: the first thing that is not as it is now, or the files that make it."""
-    for found in findings(topology, node, named, manager):
+    for found in findings(topology, node, named, manager, seen):
         here = "" if found.remedy == written(topology, manager) else None
         return Check("warning", spec.role, WHAT, found.summary, found.remedy, at=here)
     for file in undetermined(topology, node, named):

@@ -101,7 +101,7 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
     for role, (files, manager, *about_firewall) in booted.items():
         if topology is not None and (plan := plans.get(role)):
             with_mtu = boot_persistence.sized(topology, seen)
-            made.append(boot_persistence.check(hosts[role].spec, with_mtu, plan, files, manager))
+            made.append(boot_persistence.check(hosts[role].spec, with_mtu, plan, files, manager, seen[role]))
             made += _firewall(hosts[role], topology, plan, *about_firewall)
     if set(hubs) - hosts.keys():
         unread = "what hosts need of each other was not looked at: an overlay is read from its hub"

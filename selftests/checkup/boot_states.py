@@ -9,10 +9,32 @@ from lab.agent.boot import ifupdown as boot_ifupdown
 from lab.boot import common
 from lab.boot.formats import ifupdown, networkd, networkmanager, shell
 from lab.model import TunnelOptions
+from lab.overlay.recognition.readback import ConfiguredNode, Device
+from lab.stack.records import Route
 from lab.topology import designs
+from lab.tunnels.kind import TunnelEnd
 
 PLAN = common.sized(designs.topology("star", 2, TunnelOptions(kind="gretap"), 9000), 9000)
 NODE = PLAN.node("spoke1")
+SEEN = ConfiguredNode(
+    NODE.name,
+    {
+        "gretap1": Device(
+            "gretap1",
+            "gretap",
+            up=True,
+            multicast=True,
+            mtu=PLAN.mtu or 0,
+            mac=common.mac(NODE),
+            tunnel=TunnelEnd("gretap", PLAN.hub.endpoint, NODE.endpoint, 64),
+        )
+    },
+    [("gretap1", NODE.overlay)],
+    [Route("inet", "224.0.0.0/4", dev="gretap1")],
+    frozenset(),
+    {},
+)
+"""The host with the overlay."""
 BY_NETWORKD = networkd.files(PLAN, NODE)
 BY_IFUPDOWN = ifupdown.files(PLAN, NODE)
 BY_NETWORK_MANAGER = networkmanager.files(PLAN, NODE)
@@ -46,7 +68,9 @@ NETWORKD = ("/lib/systemd/systemd-networkd",)
 IFUP = ("/sbin/ifup",)
 NETWORK_MANAGER = ("/usr/sbin/NetworkManager",)
 ON = "systemd-networkd.service"
-BY_HAND = "; ".join(line.strip() for line in SCRIPT.splitlines() if line.startswith("    ip "))
+MAKING = [line.strip() for line in SCRIPT.splitlines() if line.startswith("    ip ") and " del " not in line]
+BY_HAND = "; ".join(MAKING)
+LOCAL = f"#!/bin/sh -e\n{BY_HAND}\n"
 CRON = "cron.service"
 STATES = {
     "nothing": State({}, "warning", GONE, "sudo systemctl enable overlay.service"),
@@ -214,15 +238,15 @@ STATES = {
         ("overlay.service",),
         f"chmod -x {shell.SCRIPT}",
     ),
-    "rc.local": State({"/etc/rc.local": SCRIPT}, "ok", "are named in /etc/rc.local"),
+    "rc.local": State({"/etc/rc.local": LOCAL}, "ok", "are named in /etc/rc.local"),
     "rc.local without the route": State(
-        {"/etc/rc.local": SCRIPT.replace("224.0.0.0", "192.0.2.0")}, "warning", "the multicast route 224.0.0.0/4", WRITE
+        {"/etc/rc.local": LOCAL.replace("224.0.0.0", "192.0.2.0")}, "warning", "the multicast route 224.0.0.0/4", WRITE
     ),
     "rc.local with another other end": State(
-        {"/etc/rc.local": SCRIPT.replace(PLAN.hub.endpoint, "10.0.0.99")}, "warning", "10.0.0.197", "grep -n gretap1"
+        {"/etc/rc.local": LOCAL.replace(PLAN.hub.endpoint, "10.0.0.99")}, "warning", "10.0.0.197", "grep -n gretap1"
     ),
     "rc.local not executable": State(
-        {"/etc/rc.local": SCRIPT},
+        {"/etc/rc.local": LOCAL},
         "warning",
         "may not be executed",
         "sudo chmod +x /etc/rc.local",
@@ -264,7 +288,7 @@ STATES = {
         "sudo systemctl enable cron.service",
     ),
     "rc.local, by a script": State(
-        {"/etc/rc.local": "#!/bin/sh\n/usr/local/sbin/vpn start\n", "/usr/local/sbin/vpn": SCRIPT},
+        {"/etc/rc.local": "#!/bin/sh\n/usr/local/sbin/vpn start\n", "/usr/local/sbin/vpn": LOCAL},
         "ok",
         "named in /usr/local/sbin/vpn",
     ),
@@ -275,7 +299,7 @@ STATES = {
         "sudo chmod +x /usr/local/sbin/vpn",
     ),
     "rc.local, masked": State(
-        {"/etc/rc.local": SCRIPT},
+        {"/etc/rc.local": LOCAL},
         "warning",
         "rc-local.service is masked",
         "sudo systemctl unmask rc-local.service",

@@ -35,8 +35,8 @@ STATES = {
     "a script, a variable that no command makes": script(
         NO_MAKER, f"DEV=gretap1\n{NAMED.replace(ADDING.replace('gretap1', '$DEV'), 'true')}"
     ),
-    "a script, a variable with two values": script(f"{UNKNOWN}", f"DEV=gretap0\nDEV=gretap1\n{NAMED}", "grep -n -F"),
-    "a script, a variable of its caller": script(UNKNOWN, NAMED.replace("$DEV", "$1"), "/etc/rc.local"),
+    "a script, a variable with two values": script(LASTS, f"DEV=gretap0\nDEV=gretap1\n{NAMED}"),
+    "a script, a variable of its caller": script(UNKNOWN, NAMED, "/etc/rc.local"),
     "a script, a variable by a command": script(UNKNOWN, f"DEV=$(cat /etc/name)\n{NAMED}"),
     "a script, a variable with a default": script(UNKNOWN, BY_HAND.replace("gretap1", "${DEV:-gretap1}")),
     "a script, a list of numbers": script(
@@ -49,7 +49,7 @@ STATES = {
         UNKNOWN, BY_HAND.replace(f"{GROUPS} dev gretap1", f"{GROUPS} dev $DEV")
     ),
     "a script, a function": script(
-        UNKNOWN, f"mk() {{ ip link add $1 type gretap remote $2; }}\nmk gretap1 10.0.0.197\n{OTHERS}"
+        LASTS, f"mk() {{ ip link add $1 type gretap remote $2; }}\nmk gretap1 10.0.0.197\n{OTHERS}"
     ),
     "a script, a program that may make it": script(UNKNOWN, f"mktunnel gretap1 10.0.0.197\n{OTHERS}"),
     "a script, a variable of another kind of device": script(GONE, "ip link add $DEV type dummy"),
@@ -60,8 +60,8 @@ STATES = {
     ),
     "a script with its variables in another file": State(
         {"/etc/rc.local": f"#!/bin/sh\n. /etc/default/overlay\n{NAMED}\n", "/etc/default/overlay": "DEV=gretap1\n"},
-        "warning",
-        UNKNOWN,
+        "ok",
+        LASTS,
     ),
     # commands that make nothing
     "a script that prints the commands": script(GONE, "\n".join(f"echo {one}" for one in BY_HAND.split("; "))),

@@ -16,15 +16,17 @@ from lab.boot import saved_rules
 from lab.checkup import boot_persistence
 from lab.machines.live.hosts import HostSpec
 from selftests.checkup import boot_host
-from selftests.checkup.boot_states import NODE, PLAN
+from selftests.checkup.boot_states import NODE, PLAN, SEEN
 from selftests.checkup.boot_states import STATES as BY_TOOL
+from selftests.checkup.boot_states_branches import STATES as BY_BRANCH
 from selftests.checkup.boot_states_scripts import STATES as BY_SCRIPT
 from selftests.checkup.boot_states_unmatched import STATES as UNMATCHED
 from selftests.checkup.boot_states_unused import STATES as UNUSED
+from selftests.checkup.boot_states_values import STATES as BY_VALUE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's files of its own need root: run with sudo")
 
-STATES = {**BY_TOOL, **UNMATCHED, **BY_SCRIPT, **UNUSED}
+STATES = {**BY_TOOL, **UNMATCHED, **BY_SCRIPT, **BY_BRANCH, **BY_VALUE, **UNUSED}
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -61,7 +63,7 @@ def test_what_a_boot_configures_is_reported(found: Mapping[str, list[dict[str, A
         packages = "ifupdown netplan.io network-manager systemd"
         pytest.skip(f"{lacking[0]} is missing: apt-get install --no-install-recommends {packages}")
 
-    check = boot_persistence.check(HostSpec(1, "spoke1", "spoke1"), PLAN, NODE, found[name], "")
+    check = boot_persistence.check(HostSpec(1, "spoke1", "spoke1"), PLAN, NODE, found[name], "", SEEN)
 
     assert (check.state, state.found in check.found) == (state.state, True), check.found
     assert state.fix in (check.remedy or "")

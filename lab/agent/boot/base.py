@@ -13,19 +13,15 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional, TypeVar
 
 from lab.agent.execution import programs
 
 UNITS = "/etc/systemd/system"
-WANTS = (
-    UNITS,
-    "/run/systemd/generator",
-    "/run/systemd/generator.late",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-)
+OF_UNITS = (UNITS, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+"""Where units are; of one name the first counts."""
+WANTS = (*OF_UNITS, "/run/systemd/generator", "/run/systemd/generator.late")
 LARGEST = 1 << 16  # octets of a file that are read
 OF_A_BOOT = (
     *("default", "multi-user", "basic", "sysinit", "local-fs", "local-fs-pre", "remote-fs", "remote-fs-pre", "swap"),
@@ -68,6 +64,21 @@ def forget() -> None:
         cached.cache_clear()
 
 
+class ShellCommand(NamedTuple):
+    """A command that a boot runs, with what its parameters are replaced by; others stay as they are written."""
+
+    text: str
+    path: str
+    """The file that it is in."""
+    doubt: str = ""
+    """Why it may not run; "" where it does."""
+    unless: Sequence[str] = ()
+    """Devices that must not have been made before."""
+    obstacle: Obstacle = None
+    opaque: bool = False
+    """What it does is not known."""
+
+
 class Part(NamedTuple):
     """Lines of a file that a boot uses, or does not use, as one."""
 
@@ -79,11 +90,10 @@ class Part(NamedTuple):
     obstacle: Obstacle = None
     needs: Sequence[str] = ()
     """Devices without which their commands do not run."""
-
-
-def whole(path: str, text: str, words: Sequence[str]) -> Iterable[Part]:
-    """The parts of a file that a boot uses as a whole: commands."""
-    return (Part(text),)
+    values: Sequence[tuple[str, str, str]] = ()
+    """What they give these devices: device, setting (under the words of ip-link(8)), value."""
+    commands: Sequence[ShellCommand] | None = None
+    """The commands that they run, with those of the scripts that these run, in order; None: they are settings."""
 
 
 class Source(NamedTuple):
@@ -93,10 +103,10 @@ class Source(NamedTuple):
     patterns: Sequence[str]
     obstacle: Callable[[str, str], Obstacle]
     """Of a file's path and its text."""
+    parts: Callable[[str, str, Sequence[str]], Iterable[Part]]
+    """Of a file's path, its text, and the words that are searched for."""
     runs: bool = False
     """Whether its files are commands, which run scripts."""
-    parts: Callable[[str, str, Sequence[str]], Iterable[Part]] = whole
-    """Of a file's path, its text, and the words that are searched for."""
 
 
 def read(path: str) -> str:
@@ -130,15 +140,48 @@ def enabled(unit: str, wanted: Sequence[str] = ()) -> bool:
     wanting = {os.path.basename(os.path.dirname(path)).rpartition(".")[0] for path in links(unit)}
     if any(_reached(by, (*wanted, unit)) for by in wanting):
         return True
-    timer = unit.replace(".service", ".timer")
-    return timer != unit and bool(AT_BOOT.search(read(f"{UNITS}/{timer}"))) and enabled(timer)
+    return any(AT_BOOT.search(text) and enabled(timer) for timer, text in _triggers(unit) if timer.endswith(".timer"))
+
+
+def _triggers(unit: str) -> Iterator[tuple[str, str]]:
+    """The timers, paths and sockets that start a service, each with its text."""
+    name = unit.rpartition(".")[0]
+    for path in unit_files("*.timer", "*.path", "*.socket") if unit.endswith(".service") else ():
+        text = whole(path)
+        values = dict(SETTING.findall(text))
+        given = values.get("Unit") or values.get("Service") or os.path.basename(path)
+        if given.rpartition(".")[0] == name:
+            yield os.path.basename(path), text
+
+
+def unit_files(*patterns: str) -> list[str]:
+    """Units by their names, of one name the first."""
+    by_name: dict[str, str] = {}
+    for folder in OF_UNITS:
+        for path in (path for pattern in patterns for path in glob.glob(f"{folder}/{pattern}")):
+            by_name.setdefault(os.path.basename(path), path)
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def drop_ins(unit: str) -> list[str]:
+    """The drop-ins of a unit, in order."""
+    by_name: dict[str, str] = {}
+    for folder in OF_UNITS:
+        for path in glob.glob(f"{folder}/{unit}.d/*.conf") if os.path.isdir(f"{folder}/{unit}.d") else ():
+            by_name.setdefault(os.path.basename(path), path)
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def whole(path: str) -> str:
+    """A unit's text with its drop-ins."""
+    return "\n".join(map(read, [path, *drop_ins(os.path.basename(path))]))
 
 
 def _reached(unit: str, wanted: Sequence[str]) -> bool:
     """Whether a boot starts a unit that wants another one."""
     name, _, kind = unit.rpartition(".")
     if unit == "graphical.target":
-        named = [f"{folder}/default.target" for folder in (UNITS, *WANTS[3:])]
+        named = [f"{folder}/default.target" for folder in OF_UNITS]
         default = next(filter(os.path.lexists, named), "")
         return not default or os.path.basename(os.path.realpath(default)) == unit
     return kind not in ("target", "service") or name in OF_A_BOOT or enabled(unit, wanted)
@@ -151,7 +194,7 @@ def links(unit: str) -> list[str]:
 
 @remembered
 def _links() -> list[str]:
-    every = [f"{folder}/*.{how}/*" for folder in WANTS for how in ("wants", "requires")]
+    every = [f"{folder}/*.{how}/*" for folder in WANTS for how in ("wants", "requires", "upholds")]
     return [path for pattern in every for path in glob.glob(pattern)]
 
 
@@ -160,9 +203,18 @@ def started(unit: str) -> Obstacle:
     if masked(unit):
         return f"{unit} is masked", f"sudo systemctl unmask {unit} && sudo systemctl enable {unit}"
     if not enabled(unit):
+        if event := _event(unit):
+            return f"whether {event} starts {unit} at boot cannot be determined", f"sudo systemctl enable {unit}"
         return f"{unit} is not enabled", f"sudo systemctl enable {unit}"
-    drop_ins = f"{UNITS}/{unit}.d/*.conf"
-    return unmet("\n".join(map(read, sorted(glob.glob(drop_ins)))), drop_ins)
+    return unmet("\n".join(map(read, drop_ins(unit))), f"{UNITS}/{unit}.d/*.conf")
+
+
+def _event(unit: str) -> str:
+    """What may start a unit that nothing wants: a path, a socket, a rule of udev."""
+    for trigger, _ in _triggers(unit):
+        if not trigger.endswith(".timer") and enabled(trigger):
+            return trigger
+    return next((path for path in sorted(glob.glob("/etc/udev/rules.d/*.rules")) if unit in read(path)), "")
 
 
 def unmet(text: str, shown: str) -> Obstacle:
@@ -212,7 +264,27 @@ def program(unit: str, name: str, package: str) -> Obstacle:
 
 def executed(path: str, text: str) -> Obstacle:
     """Why a boot does not run a script."""
-    return None if os.access(path, os.X_OK) else ("it may not be executed", f"sudo chmod +x {path}")
+    if not os.access(path, os.X_OK):
+        return "it may not be executed", f"sudo chmod +x {path}"
+    with open(path, errors="replace", newline="") as file:
+        first = file.readline()
+    if first.startswith("#!"):
+        program = first[2:].rstrip("\n").split()[:1]
+        if first.endswith("\r\n"):
+            return carriage_returns(path, first)
+        if not program or not os.path.exists(program[0]):
+            return f"its interpreter {' '.join(program)} is not installed", f"sudo sed -i '1s|.*|#!/bin/sh|' {path}"
+    return carriage_returns(path, text)
+
+
+def carriage_returns(path: str, text: str) -> Obstacle:
+    """Why a shell does not run a file that was written on Windows."""
+    with open(path, errors="replace", newline="") as file:
+        text = file.read(LARGEST)
+    if "\r\n" in text:
+        why = "its lines end with a carriage return (\\r), which a shell does not ignore"
+        return why, f"sudo sed -i 's/\\r$//' {path}"
+    return None
 
 
 def runnable(path: str, text: str) -> Obstacle:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lab.agent import prerequisites
-from lab.agent.boot import base
+from lab.agent.boot import base, sources
 from lab.agent.boot import files as boot_files
 
 FIREWALLD = base.Source(
@@ -23,7 +23,8 @@ FIREWALLD = base.Source(
         *("/usr/lib/firewalld/zones/*.xml", "/usr/lib/firewalld/policies/*.xml"),
         *("/etc/firewalld/firewalld.conf", "/etc/firewalld/direct.xml", "/etc/firewalld/*/*.xml"),
     ),
-    boot_files.firewalld,
+    sources.firewalld,
+    sources.as_lines,
 )
 """The permanent configuration, and the distribution's own zones, of which one may be the default."""
 WHOLE = ("systemd-networkd", "netplan", "NetworkManager", "nft", "iptables", "firewalld")
@@ -44,7 +45,7 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
     """
     named = {entry["path"] for entry in boot_files.naming(words)}
     files, unread = [], []
-    for source, path in boot_files.files((*boot_files.FIREWALLS, *boot_files.SOURCES, FIREWALLD)):
+    for source, path in boot_files.files((*sources.FIREWALLS, *sources.SOURCES, FIREWALLD)):
         scripts = boot_files.RUN.findall(base.read(path)) if source.runs else []
         wanted = source.tool in WHOLE or path.startswith(STANZAS) or named & {path, *scripts}
         if not wanted or ("dispatcher.d" in path and path not in named):
@@ -92,7 +93,7 @@ def _jobs(path: str, text: str) -> Iterator[str]:
     """The commands that cron runs as root at boot, with the path that it gives them."""
     spool = path.startswith("/var/spool/")
     own = re.findall(r"^\s*PATH\s*=\s*(\S+)", text, re.MULTILINE)
-    for line in boot_files.at_reboot(text).splitlines():
+    for line in sources.at_reboot(text).splitlines():
         user, _, command = line.split(None, 1)[-1].partition(" ")
         if spool:
             user, command = os.path.basename(path), line.split(None, 1)[-1]

@@ -10,7 +10,6 @@ per-boot scripts; of the tools, those of their modules.
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import os
 import re
@@ -18,20 +17,22 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from lab.agent.boot import base, ifupdown, netplan, network_manager, networkd, scripts, units
+from lab.agent.boot import base
 from lab.agent.boot import devices as boot_devices
-from lab.agent.boot.base import ADDRESS, LARGEST, UNITS, Obstacle, Part, Source, read, uncommented
+from lab.agent.boot.base import ADDRESS, LARGEST, UNITS, Obstacle, Part, ShellCommand, Source, read, uncommented
+from lab.agent.boot.shell import effects, programs, values
+from lab.agent.boot.sources import FIREWALLS, SOURCES, UNIT
 
 RUN = re.compile(r"(?<![\w./-])(/[\w./@-]+)")
 SHOWN = 60  # characters of a command
-OWN_SCRIPTS = ("/usr/local/", "/opt/", "/root/", "/etc/", "/home/", "/srv/")
-"""Where the scripts that others run are read: what a distribution installs elsewhere makes no overlay."""
+OF_HOST = re.compile(r"^Exec\w+=.*(?:/(?:usr/local|opt|root|etc|home|srv)/|\bip\s)", re.MULTILINE)
+RC_LOCAL = ("rc-local.service", "rc.local.service")
+"""The units of `rc.local`, which is a source of its own."""
+ANYTHING = ("eval", "sh", "bash", "dash", "ip", ".", "source", "sudo")
+"""Commands that may make anything."""
 USED = re.compile(r"\bdev\s+([A-Za-z][\w.-]*)(?![\w.-]*[$`{])")
 """The device that a command needs."""
 UNKNOWN = "cannot be determined"
-CLOUD_INIT_OFF = "/etc/cloud/cloud-init.disabled"
-NFTABLES = ("/etc/nftables.conf", "/etc/sysconfig/nftables.conf")
-INCLUDED = re.compile(r"^\s*include\s+\"([^\"]+)\"", re.MULTILINE)
 GROUP = re.compile(r"(?:2(?:2[4-9]|3\d)(?:\.\d+){3}|ff[\da-f:]+)(?:/\d+)?", re.IGNORECASE)
 
 
@@ -48,12 +49,21 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
     The files that name any of the words, in which a word stands by itself, and those that may not be read.
 
     Of each: `path`, `tool`, `words`; `obstacle` and `fix`: why a boot does not use it, and what changes that (empty: it
-    uses it, or takes files for the overlay); `unread`.  `firewalls`: the files of firewalls, too.
+    uses it, or takes files for the overlay); `values`: what it gives devices (`Part.values`); `unread`.
+    `firewalls`: the files of firewalls, too.
     """
     base.forget()
     found: list[NamingPart] = []
-    for source, path in files((*SOURCES, *FIREWALLS) if firewalls else SOURCES):
-        entry = {"path": path, "tool": source.tool, "words": [], "obstacle": "", "fix": "", "unread": False}
+    for source, path in roots((*SOURCES, *FIREWALLS) if firewalls else SOURCES):
+        entry = {
+            "path": path,
+            "tool": source.tool,
+            "words": [],
+            "obstacle": "",
+            "fix": "",
+            "unread": False,
+            "values": [],
+        }
         try:
             with open(path, errors="replace") as file:
                 text = uncommented(file.read(LARGEST))
@@ -63,8 +73,23 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
         except OSError:
             continue
         for part in source.parts(path, text, words):
+            if part.commands is None:
+                obstacle = part.obstacle or source.obstacle(path, part.text)
+                found.append(NamingPart({**entry, "words": _named(words, part.text)}, part, obstacle))
+                continue
+            if not any(command.opaque or _named(words, command.text) for command in part.commands) and not any(
+                effects.hidden(command.text) for command in part.commands
+            ):
+                continue
             obstacle = part.obstacle or source.obstacle(path, part.text)
-            found.append(NamingPart({**entry, "words": _named(words, part.text)}, part, obstacle))
+            # with the scripts that it runs
+            for script in dict.fromkeys(command.path for command in part.commands):
+                own = [command for command in part.commands if command.path == script]
+                named = _named(words, "\n".join(command.text for command in own))
+                naming_part = NamingPart(
+                    {**entry, "path": script, "words": named}, part._replace(commands=own), obstacle
+                )
+                found.append(naming_part)
     return [entry for one in found for entry in _judged(one, found, words, firewalls)]
 
 
@@ -88,10 +113,10 @@ def _judged(
     if entry["unread"]:
         yield entry
         return
-    if part.devices is None and firewalls:
-        run = [one for one in scripts.commands(part.text) if scripts.program(one) not in scripts.PRINTING]
+    if part.commands is not None and firewalls:
+        run = [one.text for one in part.commands if effects.program(one.text) not in effects.PRINTING]
         entry = {**entry, "words": _named(words, "\n".join(run))}
-    elif part.devices is None and not obstacle:
+    elif part.commands is not None and not obstacle:
         yield from _of_commands(entry, part, found, words)
         return
     if part.devices is not None:
@@ -109,7 +134,7 @@ def _judged(
             obstacle = obstacle or (f"it configures {device}, which is not a device of the overlay", "")
     if entry["words"]:
         why, fix = obstacle or ("", "")
-        yield {**entry, "obstacle": why, "fix": fix}
+        yield {**entry, "obstacle": why, "fix": fix, "values": [] if why else part.values}
 
 
 def _of_commands(
@@ -119,39 +144,76 @@ def _of_commands(
     devices = [word for word in words if not ADDRESS.fullmatch(word)]
     lost: dict[tuple[str, str], list[str]] = {}
     usable: set[str] = set()
-    commands = scripts.commands(part.text)
-    text = "\n".join(commands)
-    for command in filter(None, commands):
-        if scripts.program(command) in scripts.SILENT:
+    given: list[values.Value] = []
+    for command in part.commands or ():
+        if effects.program(command.text) in effects.SILENT and not command.opaque:
             continue
-        named = [] if scripts.REMOVES.search(command) else _named(words, command)
-        mentioned: list[str] = []
-        doubtful: list[str] = []
-        for name in [one for one in named if one in devices and not _makes(command, one)]:
-            before = [command[: one.start()] for one in _occurrences(name, command)]
-            (mentioned if all(scripts.mentions(command, one) for one in before) else doubtful).append(name)
-        for group in [one for one in named if GROUP.fullmatch(one)]:
-            if unusable := _route(command, devices):
-                lost.setdefault(unusable, []).append(group)
-                named.remove(group)
-            elif not scripts.ROUTES.search(command) or scripts.BY_VARIABLE.search(command):
-                doubtful.append(group)
-        named = [one for one in named if one not in doubtful]
-        hidden = scripts.hidden(command)
-        doubtful += [word for word in words if _kind(word) in hidden and word not in {*named} - {*mentioned}]
+        shown = " ".join(command.text.split())
+        fix = f"grep -n -F {shlex.quote(shown[:20])} {entry['path']}"
+        named, mentioned, doubtful = _words_of(command, devices, words, lost)
+        if command.obstacle:
+            lost.setdefault(command.obstacle, []).extend(named + doubtful)
+            continue
+        if why := _unsure(command, found, named):
+            lost.setdefault((why, fix), []).extend(named + doubtful)
+            continue
         if doubtful:
-            shown = " ".join(command.split())
-            why = f"what `{shown[:SHOWN]}` makes {UNKNOWN}", f"grep -n -F {shlex.quote(shown[:20])} {entry['path']}"
-            lost.setdefault(why, []).extend(doubtful)
-        if missing := _lacking([*USED.findall(command), *mentioned], found, text):
+            lost.setdefault((f"what `{shown[:SHOWN]}` makes {UNKNOWN}", fix), []).extend(doubtful)
+        if missing := _lacking([*USED.findall(command.text), *mentioned], found, _made_by(part)):
             lost.setdefault(missing, []).extend(named)
         else:
             usable |= set(named)
+            given += values.of(command.text)
     if usable:
-        yield {**entry, "words": [word for word in words if word in usable]}
+        yield {**entry, "words": [word for word in words if word in usable], "values": given}
     for (reason, fix), lost_words in lost.items():
         if left := [word for word in words if word in lost_words and word not in usable]:
             yield {**entry, "words": left, "obstacle": reason, "fix": fix}
+
+
+def _words_of(
+    command: ShellCommand, devices: Sequence[str], words: Sequence[str], lost: dict[tuple[str, str], list[str]]
+) -> tuple[list[str], list[str], list[str]]:
+    """The words that a command makes or uses, those of the latter, and those of which it is not known."""
+    text = command.text
+    if command.opaque:
+        named = _named(words, text)
+        every = effects.program(text) in ANYTHING and bool(effects.OPAQUE.search(text) or not named)
+        return [], [], list(words) if every else named
+    named = [] if effects.REMOVES.search(text) else _named(words, text)
+    mentioned: list[str] = []
+    doubtful: list[str] = []
+    for name in [one for one in named if one in devices and not _makes(text, one)]:
+        before = [text[: one.start()] for one in _occurrences(name, text)]
+        (mentioned if all(effects.mentions(text, one) for one in before) else doubtful).append(name)
+    for group in [one for one in named if GROUP.fullmatch(one)]:
+        if unusable := _route(text, devices):
+            lost.setdefault(unusable, []).append(group)
+            named.remove(group)
+        elif not effects.ROUTES.search(text) or effects.BY_VARIABLE.search(text):
+            doubtful.append(group)
+    named = [one for one in named if one not in doubtful]
+    hidden = effects.hidden(text)
+    doubtful += [word for word in words if _kind(word) in hidden and word not in {*named} - {*mentioned}]
+    return named, mentioned, doubtful
+
+
+def _unsure(command: ShellCommand, found: Sequence[NamingPart], named: Sequence[str]) -> str:
+    """Why a command may not run at boot."""
+    shown = " ".join(command.text.split())[:SHOWN]
+    made_elsewhere = [
+        device
+        for device in command.unless
+        if device not in named or not _makes(command.text, device)
+        if any(_made(one, device) for one in found if command not in (one.part.commands or ()))
+    ]
+    why = command.doubt or (f"{made_elsewhere[0]} may be there before" if made_elsewhere else "")
+    return f"whether `{shown}` runs {UNKNOWN}: {why}" if why else ""
+
+
+def _made_by(part: Part) -> str:
+    """The commands of a part that certainly run."""
+    return "\n".join(one.text for one in part.commands or () if not one.doubt and not one.obstacle and not one.opaque)
 
 
 def _kind(word: str) -> str:
@@ -161,9 +223,9 @@ def _kind(word: str) -> str:
 def _route(command: str, devices: Sequence[str]) -> Obstacle:
     """Why a command that names the groups makes no route of the overlay; None: it may."""
     other = [one for one in USED.findall(command) if one not in devices]
-    if scripts.ROUTES.search(command) and not scripts.ELSEWHERE.search(command):
+    if effects.ROUTES.search(command) and not effects.ELSEWHERE.search(command):
         return (f"it configures {other[0]}, which is not a device of the overlay", "") if other else None
-    return ("it makes no route", "") if scripts.program(command) in scripts.OF_LINKS else None
+    return ("it makes no route", "") if effects.program(command) in effects.OF_LINKS else None
 
 
 def _lacking(devices: Sequence[str], found: Sequence[NamingPart], text: str) -> Obstacle:
@@ -186,22 +248,23 @@ def _made(one: NamingPart, name: str) -> bool:
         return False
     if one.part.devices is not None:
         return one.part.makes and name in one.part.devices
-    return _makes("\n".join(scripts.commands(one.part.text)), name)
+    return _makes(_made_by(one.part), name)
 
 
 def _makes(text: str, name: str) -> bool:
     """Whether commands make a device."""
-    return any(
-        scripts.makes(command, command[: one.start()])
-        for command in text.split("\n")
-        for one in _occurrences(name, command)
-    )
+    return any(effects.made(command) == name for command in text.split("\n"))
+
+
+def roots(sources: Sequence[Source]) -> list[tuple[Source, str]]:
+    """The files of all sources and units."""
+    found = [(source, path) for source in sources for each in source.patterns for path in sorted(glob.glob(each))]
+    return [*found, *((UNIT, path) for path in base.unit_files("*.service") if _own_unit(path))]
 
 
 def files(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
-    """The files of all sources and units, and the scripts that they run, with those that these run."""
-    found = [(source, path) for source in sources for each in source.patterns for path in sorted(glob.glob(each))]
-    found += [(UNIT, path) for path in sorted(glob.glob(f"{UNITS}/*.service"))]
+    """The same with the scripts that they run, and those that these run."""
+    found = roots(sources)
     seen = {path for _, path in found}
     for source, path in found:
         yield source, path
@@ -209,9 +272,16 @@ def files(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
             yield from _scripts(source, path, seen)
 
 
+def _own_unit(path: str) -> bool:
+    """Whether a unit, which may be the distribution's, runs something of the host's own."""
+    if path.startswith(UNITS):
+        return True
+    return os.path.basename(path) not in RC_LOCAL and bool(OF_HOST.search(base.whole(path)))
+
+
 def _scripts(source: Source, parent: str, seen: set[str]) -> Iterator[tuple[Source, str]]:
     for path in RUN.findall(_commands(source, parent)):
-        if path not in seen and os.path.isfile(path) and path.startswith(OWN_SCRIPTS):
+        if path not in seen and os.path.isfile(path) and path.startswith(programs.OWN_SCRIPTS):
             seen.add(path)
             yield (script := _run_by(source, parent)), path
             yield from _scripts(script, path, seen)
@@ -238,88 +308,6 @@ def _run_by(source: Source, parent: str) -> Source:
         return own or source.obstacle(parent, lines) or (None if by_shell else may_run(path, text))
 
     def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
-        running = [part for part in source.parts(parent, read(parent), ()) if path in part.text and not part.obstacle]
-        needs = [name for part in running for name in part.needs]
-        yield Part(text, needs=needs)
+        yield Part(text, commands=programs.raw(path, text))
 
-    return Source(source.tool, (), obstacle, runs=False, parts=parts)
-
-
-def _cron(path: str, text: str) -> Obstacle:
-    of_debian = not base.enabled("crond.service")
-    if of_debian and path.startswith("/etc/cron.d/") and (found := base.left_out(path, "cron")):
-        return found
-    if path.startswith("/etc/") and os.stat(path).st_mode & 0o022:
-        return "cron refuses a file that others may write", f"sudo chmod go-w {path}"
-    users = re.findall(r"@reboot\s+(\S+)", text) if path.startswith("/etc/") else [os.path.basename(path)]
-    if "root" not in users and "sudo " not in text:
-        why = f"cron runs it as {users[0]}, who may not change interfaces"
-        return why, "sudo crontab -e    # move the line with @reboot there"
-    return base.started("cron.service") if of_debian else None
-
-
-def _jobs(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
-    at_boot = at_reboot(text)
-    others = "\n".join(line for line in text.splitlines() if line not in at_boot.splitlines())
-    if at_boot:
-        yield Part(at_boot)
-    yield Part(others, obstacle=("cron does not run it at boot", "sudo crontab -e    # a line with @reboot"))
-
-
-def at_reboot(text: str) -> str:
-    """The lines of a crontab that cron runs at boot."""
-    return "\n".join(line for line in text.splitlines() if line.lstrip().startswith("@reboot"))
-
-
-def _rc_local(path: str, text: str) -> Obstacle:
-    if base.masked("rc-local.service"):
-        return "rc-local.service is masked", "sudo systemctl unmask rc-local.service"
-    return base.runnable(path, text)
-
-
-def _cloud_init(path: str, text: str) -> Obstacle:
-    if os.path.exists(CLOUD_INIT_OFF):
-        return f"cloud-init is turned off by {CLOUD_INIT_OFF}", f"sudo rm {CLOUD_INIT_OFF}"
-    return base.started("cloud-final.service") or base.runnable(path, text)
-
-
-def _nft(path: str, text: str) -> Obstacle:
-    included = [pattern for main in NFTABLES for pattern in INCLUDED.findall(read(main))]
-    if path not in NFTABLES and not any(fnmatch.fnmatch(path, pattern) for pattern in included):
-        return f"{NFTABLES[0]} does not include it", f"grep -n include {NFTABLES[0]}    # then include {path}"
-    return base.program("nftables.service", "nft", "nftables")
-
-
-def _iptables(path: str, text: str) -> Obstacle:
-    debian = path.startswith("/etc/iptables/")
-    return base.started("netfilter-persistent.service" if debian else "iptables.service")
-
-
-def firewalld(path: str, text: str) -> Obstacle:
-    """Why firewalld does not load a file of its own."""
-    return base.program("firewalld.service", "firewalld", "firewalld")
-
-
-CRON = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*")
-KINDS = ("*.netdev", "*.network", "*.netdev.d/*.conf", "*.network.d/*.conf")
-NETWORKD = [f"{networkd.FOLDER}/{each}" for each in KINDS]
-CONNECTIONS, SCRIPTS = "/etc/NetworkManager/system-connections/*", "/etc/NetworkManager/dispatcher.d/*"
-INTERFACES = (ifupdown.INTERFACES, f"{ifupdown.INTERFACES}.d/*")
-IFCFG = tuple(f"/etc/sysconfig/network-scripts/{kind}-*" for kind in ("ifcfg", "route", "route6", "rule", "rule6"))
-SOURCES = (
-    Source("systemd-networkd", NETWORKD, networkd.obstacle, parts=networkd.parts),
-    Source("ifupdown", INTERFACES, ifupdown.obstacle, runs=True, parts=ifupdown.parts),
-    Source("ifupdown", ("/etc/network/if-*.d/*",), ifupdown.script_obstacle, runs=True),
-    Source("netplan", ("/etc/netplan/*.yaml",), netplan.obstacle, parts=netplan.parts),
-    Source("NetworkManager", (CONNECTIONS,), network_manager.obstacle, parts=network_manager.parts),
-    Source("NetworkManager", (SCRIPTS,), network_manager.script_obstacle),
-    Source("network-scripts", IFCFG, network_manager.ifcfg_obstacle, parts=network_manager.ifcfg_parts),
-    Source("rc.local", ("/etc/rc.local", "/etc/rc.d/rc.local"), _rc_local, runs=True),
-    Source("cloud-init", ("/var/lib/cloud/scripts/per-boot/*",), _cloud_init, runs=True),
-    Source("cron", CRON, _cron, runs=True, parts=_jobs),
-)
-FIREWALLS = (
-    Source("nft", (*NFTABLES, "/etc/nftables/*.nft", "/etc/nftables.d/*", "/etc/*.nft"), _nft),
-    Source("iptables", ("/etc/iptables/rules.v4", "/etc/sysconfig/iptables"), _iptables),
-)
-UNIT = Source("systemd", (), units.obstacle, runs=True, parts=units.parts)
+    return Source(source.tool, (), obstacle, parts)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from lab.agent.boot import base
 from lab.agent.boot import devices as boot_devices
 from lab.agent.boot.base import Obstacle, Part, read
+from lab.agent.boot.shell import programs, values
 
 INTERFACES = "/etc/network/interfaces"
 SOURCED = re.compile(r"^\s*source(?:-directory)?\s+(\S.*)$", re.MULTILINE)
@@ -53,10 +54,7 @@ def _matches(path: str, pattern: str) -> bool:
 
 def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     """The stanzas: the settings of each, and its commands."""
-    read_at_boot = [
-        file for file in sorted(glob.glob(f"{INTERFACES}.d/*")) if file == path or obstacle(file, "") is None
-    ]
-    every = "\n".join(map(read, [INTERFACES, *read_at_boot]))
+    every = "\n".join(_read_at_boot(path))
     brought, mapped = _brought(every), [name for line in MAPPING.findall(every) for name in line.split()]
     for stanza in PARTS.split(text):
         if not (head := STANZA.match(stanza)):
@@ -69,12 +67,19 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
             said = f"a `mapping` has a script choose the stanza of {device}: cannot be determined"
             why = said, f"grep -n -A9 mapping {path}"
         commands = "\n".join(COMMAND.findall(stanza))
-        values = COMMAND.sub("", stanza)
+        given = COMMAND.sub("", stanza)
         # what a stanza's own commands make need not be there before
         own = re.search(rf"pre-up.*\badd\b.*(?<![\w.]){re.escape(device)}(?![\w.])", commands)
-        makes = bool(MAKING.search(values))
-        yield Part(values, [device], makes=makes, obstacle=why)
-        yield Part(commands, obstacle=why, needs=() if own or makes else (device,))
+        makes = bool(MAKING.search(given))
+        yield Part(given, [device], makes=makes, obstacle=why, values=list(_values(device, given)))
+        run = programs.of_lines(path, [line.strip().partition(" ")[2] for line in COMMAND.findall(stanza)])
+        yield Part(commands, obstacle=why, needs=() if own or makes else (device,), commands=run)
+
+
+def _read_at_boot(path: str = "") -> list[str]:
+    """The texts that a boot reads, and that of one file."""
+    used = [file for file in sorted(glob.glob(f"{INTERFACES}.d/*")) if file == path or obstacle(file, "") is None]
+    return list(map(read, [INTERFACES, *used]))
 
 
 def _brought(text: str) -> dict[str, str]:
@@ -90,6 +95,28 @@ def _brought(text: str) -> dict[str, str]:
                 devices = [pattern] if how != "allow-hotplug" or pattern in given else []
             found.update({logical or device: device for device in devices})
     return found
+
+
+def _values(device: str, stanza: str) -> Iterator[tuple[str, str, str]]:
+    """The settings that a stanza gives its device."""
+    given = dict(re.findall(r"^\s+(address|netmask|mtu|bridge[_-]stp)\s+(\S+)", stanza, re.MULTILINE))
+    if re.search(r"^\s*iface\s+\S+\s+inet\s+static", stanza, re.MULTILINE) and "address" in given:
+        mask = given.get("netmask", "")
+        prefix = f"/{mask}" if mask.isdigit() else values.prefix_of(mask)
+        yield device, "address", given["address"] if "/" in given["address"] else given["address"] + prefix
+    if "mtu" in given:
+        yield device, "mtu", given["mtu"]
+    for key in ("bridge_stp", "bridge-stp"):
+        if key in given:
+            yield device, "stp_state", values.number(given[key])
+
+
+def script_parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
+    """A script that runs once for each device."""
+    phase = "pre-up" if "/if-pre-up.d/" in path else "post-up"
+    for logical, device in _brought("\n".join(_read_at_boot())).items():
+        given = {"IFACE": device, "LOGICAL": logical, "MODE": "start", "PHASE": phase}
+        yield Part(text, commands=programs.of_script(path, [], given))
 
 
 def script_obstacle(path: str, text: str) -> Obstacle:

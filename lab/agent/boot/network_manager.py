@@ -18,6 +18,7 @@ from lab.agent.boot import base
 from lab.agent.boot import devices as boot_devices
 from lab.agent.boot.base import Obstacle, Part, read, settings
 from lab.agent.boot.devices import BootDevice
+from lab.agent.boot.shell import values
 
 MAIN = "/etc/NetworkManager/NetworkManager.conf"
 UNMANAGED = re.compile(r"^unmanaged-devices\s*(\+?)=\s*(.*)$", re.MULTILINE)
@@ -32,6 +33,21 @@ MAC = re.compile(r"[\da-f]{2}(?:[:-][\da-f]{2}){5}", re.IGNORECASE)
 MATCH = {"interface-name": "Name", "driver": "Driver", "path": "Path", "kernel-command-line": "KernelCommandLine"}
 PLUGIN = "/usr/lib*/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so"
 MADE_BY_SCRIPTS = ("bridge", "bond", "vlan", "team")
+KINDS = {"vxlan": "vxlan", "bridge": "bridge", "bond": "bond", "hsr": "hsr", "dummy": "dummy", "tun": "tun"}
+MODES = {"10": "gretap", "11": "ip6gretap", "1": "ipip", "2": "gre", "3": "sit"}
+"""NMIPTunnelMode."""
+SETTINGS = {
+    "remote": "remote",
+    "local": "local",
+    "ttl": "ttl",
+    "mtu": "mtu",
+    "input-key": "key",
+    "id": "vni",
+    "destination-port": "port",
+    "stp": "stp_state",
+    "multicast-snooping": "mcast_snooping",
+}
+"""Settings of nm-settings(5), each with the word of ip-link(8)."""
 IFCFG = re.compile(r"^\s*(\w+)=[\"']?([^\"'\n]*?)[\"']?\s*$", re.MULTILINE)
 
 
@@ -51,18 +67,18 @@ def obstacle(path: str, text: str) -> Obstacle:
 
 def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     """A connection, with the devices that it is for."""
-    values, text = dict(settings(text, "connection")), _in_use(text)
-    kind, name = values.get("type", ""), values.get("interface-name", "")
-    edit = f"sudo nmcli connection modify {values.get('id', name)!r}"
+    own, text = dict(settings(text, "connection")), _in_use(text)
+    kind, name = own.get("type", ""), own.get("interface-name", "")
+    edit = f"sudo nmcli connection modify {own.get('id', name)!r}"
     given = boot_devices.found()
     names = {device.name for device in given}
     parents = [value for key, value in settings(text, "ip-tunnel", "vxlan", "vlan") if key == "parent"]
     needs = [one for one in parents if one and not UUID.fullmatch(one) and not MAC.fullmatch(one)]
     devices = [name] if name else []
     why: Obstacle = None
-    if users := values.get("permissions"):
+    if users := own.get("permissions"):
         why = f"it has permissions={users}: it is for their sessions alone", f"{edit} connection.permissions ''"
-    elif name and (found := _unmanaged(name, kind)):
+    elif name and (found := unmanaged(name, kind)):
         why = found
     elif kind in PHYSICAL:
         wanted = [(MATCH[key], value.replace(";", " ")) for key, value in settings(text, "match") if key in MATCH]
@@ -76,7 +92,35 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
             why = f"no device of this host has {said}", f"grep -n -e name -e mac -e match {path}    # then correct it"
     elif not name:
         why = "it has no interface-name", f"{edit} connection.interface-name NAME"
-    yield Part(text, devices, makes=kind not in PHYSICAL, obstacle=why, needs=needs)
+    given_values = [(device, *each) for device in devices if device in words for each in _values(kind, text)]
+    yield Part(text, devices, makes=kind not in PHYSICAL, obstacle=why, needs=needs, values=given_values)
+
+
+def _values(kind: str, text: str) -> Iterator[tuple[str, str]]:
+    """The settings that a connection gives its device."""
+    found = {"kind": KINDS[kind]} if kind in KINDS else {}
+    if kind == "ip-tunnel":
+        mode = dict(settings(text, "ip-tunnel")).get("mode", "")
+        found = {"kind": MODES.get(mode, f"ip-tunnel, mode {mode}"), "ttl": "inherit", "key": "none"}
+    if kind == "bridge":
+        found["stp_state"] = "1"
+    for key, value in settings(text, "ip-tunnel", "vxlan", "bridge", "ethernet", "802-3-ethernet"):
+        if setting := SETTINGS.get(key):
+            found[setting] = values.ttl(value) if setting == "ttl" else value
+    for switch in ("stp_state", "mcast_snooping"):
+        if switch in found:
+            found[switch] = values.number(found[switch])
+    yield from found.items()
+    for key, value in settings(text, "ipv4"):
+        if re.fullmatch(r"address(?:es)?\d*", key):
+            for address in value.split(";"):
+                given = address.partition(",")[0].strip()
+                if given:
+                    yield "address", given if "/" in given else f"{given}/32"
+        elif re.fullmatch(r"routes?\d*", key) and values.GROUPS.match(value):
+            metric = [one for one in value.split(",")[1:] if one.isdigit()]
+            if metric:
+                yield "metric", metric[0]
 
 
 def _in_use(text: str) -> str:
@@ -95,7 +139,7 @@ def _takes(wanted: Sequence[tuple[str, str]], device: BootDevice) -> bool:
     return by_device and device.name != "lo" and boot_devices.condition(wanted) is None
 
 
-def _unmanaged(name: str, kind: str) -> Obstacle:
+def unmanaged(name: str, kind: str) -> Obstacle:
     """The file by which NetworkManager leaves a device alone: of several lists, the last counts."""
     last, entries, off = "", list[str](), ""
     for file in _configuration():
@@ -155,14 +199,14 @@ def ifcfg_obstacle(path: str, text: str) -> Obstacle:
     """Why a boot does not use a file of network-scripts."""
     if COPIES.search(path):
         return "network-scripts leave out its name", f"sudo mv {path} {COPIES.sub('', path)}"
-    values = dict(IFCFG.findall(read(_ifcfg(path))))
-    if values.get("ONBOOT", "yes").lower() == "no":
+    own = dict(IFCFG.findall(read(_ifcfg(path))))
+    if own.get("ONBOOT", "yes").lower() == "no":
         return "it has ONBOOT=no", f"sudo sed -i 's/^ONBOOT=.*/ONBOOT=yes/' {path}"
     if base.enabled("network.service") or glob.glob("/etc/rc3.d/S*network"):
         return None
     if not base.enabled("NetworkManager.service"):
         return "neither NetworkManager nor network.service is enabled", "sudo systemctl enable NetworkManager"
-    if values.get("NM_CONTROLLED", "yes").lower() == "no":
+    if own.get("NM_CONTROLLED", "yes").lower() == "no":
         return "it has NM_CONTROLLED=no, and network.service is not enabled", "sudo systemctl enable network.service"
     if not glob.glob(PLUGIN):
         return "this NetworkManager has no plugin that reads it (ifcfg-rh)", "sudo nmcli connection migrate"
@@ -171,17 +215,24 @@ def ifcfg_obstacle(path: str, text: str) -> Obstacle:
 
 def ifcfg_parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     """A file of network-scripts, with its device: ifcfg-NAME, and the routes and rules of NAME."""
-    values = dict(IFCFG.findall(read(_ifcfg(path))))
-    device = values.get("DEVICE") or os.path.basename(path).partition("-")[2]
-    mac = values.get("HWADDR", "").lower()
+    own = dict(IFCFG.findall(read(_ifcfg(path))))
+    device = own.get("DEVICE") or os.path.basename(path).partition("-")[2]
+    mac = own.get("HWADDR", "").lower()
     shown = f"grep -n -e DEVICE -e HWADDR {_ifcfg(path)}    # then correct it"
-    makes = values.get("TYPE", "").lower() in MADE_BY_SCRIPTS or values.get("VLAN", "").lower() == "yes"
+    makes = own.get("TYPE", "").lower() in MADE_BY_SCRIPTS or own.get("VLAN", "").lower() == "yes"
     why: Obstacle = None
     if not os.path.exists(_ifcfg(path)):
         why = f"there is no {_ifcfg(path)}", shown
     elif mac and not any(mac in (one.macs or ()) for one in boot_devices.found()):
         why = f"no device of this host has HWADDR={mac}", shown
-    yield Part(text, [device], makes=makes, obstacle=why)
+    found = []
+    for key, value in own.items() if path == _ifcfg(path) else ():
+        if number := re.fullmatch(r"IPADDR(\d*)", key):
+            prefix, mask = own.get(f"PREFIX{number[1]}"), own.get(f"NETMASK{number[1]}")
+            found.append((device, "address", f"{value}/{prefix}" if prefix else f"{value}{values.prefix_of(mask)}"))
+        elif key in ("MTU", "STP"):
+            found.append((device, {"MTU": "mtu", "STP": "stp_state"}[key], values.number(value)))
+    yield Part(text, [device], makes=makes, obstacle=why, values=found)
 
 
 def _ifcfg(path: str) -> str:

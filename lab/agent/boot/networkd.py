@@ -15,6 +15,7 @@ from lab.agent.boot import base
 from lab.agent.boot import devices as boot_devices
 from lab.agent.boot.base import ADDRESS, Obstacle, Part, read, settings
 from lab.agent.boot.devices import BootDevice
+from lab.agent.boot.shell import values
 
 FOLDER = "/etc/systemd/network"
 UNUSED = {
@@ -24,6 +25,20 @@ UNUSED = {
 """The settings of [Link] by which networkd does not set a link up."""
 STACKED = ("Tunnel", "VXLAN")
 """Kinds of section of a .netdev file whose device is made for a NIC, unless it is independent."""
+SETTINGS = {
+    "Remote": "remote",
+    "Group": "remote",
+    "Local": "local",
+    "TTL": "ttl",
+    "Key": "key",
+    "InputKey": "key",
+    "VNI": "vni",
+    "Id": "vni",
+    "DestinationPort": "port",
+    "STP": "stp_state",
+    "MulticastSnooping": "mcast_snooping",
+}
+"""Settings of systemd.netdev(5), each with the word of ip-link(8)."""
 INDEPENDENT = re.compile(r"^Independent\s*=\s*(?:yes|true|1|on)\s*$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -84,14 +99,44 @@ def _netdev(path: str, text: str, content: str) -> Part:
     values = dict(settings(content, "NetDev"))
     name, section = values.get("Name", ""), next((one for one in STACKED if f"[{one}]" in content), "")
     if not name or not section or INDEPENDENT.search(content):
-        return Part(text, [name], makes=True)
+        return Part(text, [name], makes=True, values=_of_netdev(name, content))
     wanted, given = re.compile(rf"^{section}\s*=\s*{re.escape(name)}\s*$", re.MULTILINE), boot_devices.found()
     for file in _all(".network"):
         other = whole(file)
         if wanted.search(other) and any(_takes(file, other, device) for device in given):
-            return Part(text, [name], makes=True)
+            return Part(text, [name], makes=True, values=_of_netdev(name, content))
     why = f"it has no Independent=yes, and no .network file of a NIC of this host has {section}={name}"
     return Part(text, [name], obstacle=(why, f"sudo sed -i '/^\\[{section}\\]/a Independent=yes' {path}"))
+
+
+def _of_netdev(name: str, content: str) -> list[tuple[str, str, str]]:
+    """The settings of the device that a .netdev file makes."""
+    made = dict(settings(content, "NetDev"))
+    kind = made.get("Kind", "")
+    found = {"kind": kind, **dict(values.DEFAULTS.get(kind, ())), **({"stp_state": "0"} if kind == "bridge" else {})}
+    if made.get("MTUBytes", "").isdigit():
+        found["mtu"] = made["MTUBytes"]
+    for key, value in settings(content, "Tunnel", "VXLAN", "GENEVE", "Bridge"):
+        if setting := SETTINGS.get(key):
+            found[setting] = values.ttl(value) if setting == "ttl" else value
+    for switch in ("stp_state", "mcast_snooping"):
+        if switch in found:
+            found[switch] = values.number(found[switch])
+    return [(name, setting, value) for setting, value in found.items() if value]
+
+
+def _of_network(content: str) -> Iterator[tuple[str, str]]:
+    """The settings that a .network file gives its devices."""
+    for key, value in settings(content, "Network", "Address"):
+        if key == "Address" and ":" not in value:
+            yield "address", value if "/" in value else f"{value} without a prefix"
+    for key, value in settings(content, "Link"):
+        if key == "MTUBytes" and value.isdigit():
+            yield "mtu", value
+    for name, body in base.SECTION.findall(content):
+        route = dict(base.SETTING.findall(body))
+        if name == "Route" and values.GROUPS.match(route.get("Destination", "")):
+            yield "metric", route.get("Metric", "0")
 
 
 def _network(path: str, text: str, content: str, words: Sequence[str]) -> Part:
@@ -106,7 +151,7 @@ def _network(path: str, text: str, content: str, words: Sequence[str]) -> Part:
     taken = {device.name: boot_devices.takes(match, device) for device in devices}
     before = {device.name: _before(path, device) for device in devices if taken[device.name]}
     if own := [name for name, file in before.items() if not file]:
-        return Part(text, own)
+        return Part(text, own, values=[(name, *each) for name in own if name in words for each in _of_network(content)])
     if before:
         first = next(filter(None, before.values()))
         renamed = f"{FOLDER}/00-{os.path.basename(path)}"
@@ -130,6 +175,15 @@ def _before(path: str, device: BootDevice) -> str:
     files = _all(".network")
     earlier = files[: files.index(path)] if path in files else []
     return next((file for file in earlier if _takes(file, whole(file), device)), "")
+
+
+def first(name: str, device: BootDevice) -> Obstacle:
+    """Why networkd does not use a .network file of this name, which is generated, for a device."""
+    for path in _all(".network"):
+        if os.path.basename(path) <= name and not path.startswith("/run/") and _takes(path, whole(path), device):
+            later = f"{FOLDER}/99-{os.path.basename(path)}"
+            return f"{path} matches the same device and comes first", f"sudo mv {path} {later}"
+    return None
 
 
 def _takes(path: str, content: str, device: BootDevice) -> bool:
