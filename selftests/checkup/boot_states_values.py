@@ -13,6 +13,7 @@ from selftests.checkup.boot_states_unmatched import (
     STANZA,
     UNIT,
     by_ifupdown,
+    by_netplan,
     by_network_manager,
     by_network_scripts,
     by_networkd,
@@ -31,6 +32,7 @@ STATES: dict[str, State] = {
     # prefixes
     "networkd, another prefix": by_networkd(WIDE, changed(BY_NETWORKD, ADDRESS, SHORT)),
     "networkd, no prefix": by_networkd("without a prefix; now", changed(BY_NETWORKD, ADDRESS, str(NODE.overlay.ip))),
+    "netplan, another prefix": by_netplan(WIDE, TEXT.replace(ADDRESS, SHORT)),
     "NetworkManager, another prefix": by_network_manager(WIDE, changed(BY_NETWORK_MANAGER, ADDRESS, SHORT)),
     "NetworkManager, no prefix": by_network_manager(HOST, changed(BY_NETWORK_MANAGER, ADDRESS, str(NODE.overlay.ip))),
     "ifupdown, another prefix": by_ifupdown(WIDE, STANZA.replace(ADDRESS, SHORT)),
@@ -69,6 +71,8 @@ STATES: dict[str, State] = {
         "has gretap1 mtu 1400; now",
         {**BY_NETWORKD, OF_TUNNEL: BY_NETWORKD[OF_TUNNEL].replace("[Network]", "[Link]\nMTUBytes=1400\n\n[Network]")},
     ),
+    "netplan, another MTU": by_netplan("has gretap1 mtu 1400; now", TEXT.replace("mtu: 8962", "mtu: 1400")),
+    "netplan, another mode": by_netplan("has gretap1 kind gre; now", TEXT.replace("mode: gretap", "mode: gre")),
     "NetworkManager, another mode": by_network_manager(
         "has gretap1 kind gre; now: gretap", changed(BY_NETWORK_MANAGER, "mode=10", "mode=2")
     ),

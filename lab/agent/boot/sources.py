@@ -112,7 +112,7 @@ SOURCES = (
     Source("systemd-networkd", NETWORKD, networkd.obstacle, networkd.parts),
     Source("ifupdown", INTERFACES, ifupdown.obstacle, ifupdown.parts, runs=True),
     Source("ifupdown", IF_UP, ifupdown.script_obstacle, ifupdown.script_parts, runs=True),
-    Source("netplan", ("/etc/netplan/*.yaml",), netplan.obstacle, netplan.parts),
+    Source("netplan", netplan.PATTERNS, netplan.obstacle, netplan.parts),
     Source("NetworkManager", (CONNECTIONS,), network_manager.obstacle, network_manager.parts),
     Source("NetworkManager", (SCRIPTS,), network_manager.script_obstacle, _at_events, runs=True),
     Source("network-scripts", IFCFG, network_manager.ifcfg_obstacle, network_manager.ifcfg_parts),
