@@ -72,11 +72,20 @@ class Rehearsed:
     nodes: Mapping[str, Observed]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    open: str = ""
+    """Why the lab lets in packets that a host's firewall may drop after a boot; "" where it is as on the hosts."""
 
-    @property
-    def open(self) -> str:
-        """Why the lab lets in packets that the host's firewall may drop after a boot; "" where it is as on the host."""
-        return next((note for note in self.notes if any(f": {name} failed in" in note for name in FIREWALLS)), "")
+
+@dataclass(frozen=True)
+class Failure:
+    """A step of a host's boot that failed in the lab: a tool, or a command."""
+
+    host: str
+    step: str
+    output: str
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.step} failed in the rehearsal: {self.output}"
 
 
 def rehearse(machine: Machine, nodes: Mapping[str, Node], topology: Topology, underlay: Underlay) -> Rehearsed:
@@ -90,16 +99,21 @@ def rehearse(machine: Machine, nodes: Mapping[str, Node], topology: Topology, un
     lab = laboratory.build(machine, _flat(topology), Underlay(underlay.provider), overlay=False)
     try:
         programs = [boot(lab, lab.plans[name], copied, live[name]) for name, copied in copies.items()]
-        notes = [note for one in programs for note in failures(one)]
+        failed = [one for program in programs for one in failures(program)]
         _settle(lab, topology, live)
         booted = readback.read([lab.nodes[name] for name in live])
     except BaseException:
         lab.close()
         raise
-    notes += [*(note for name, copied in copies.items() for note in left_out(name, copied)), NEVER]
+    notes = [*map(str, failed), *(note for name, copied in copies.items() for note in left_out(name, copied)), NEVER]
     found = [one for plan in topology.nodes for one in differences(topology, plan, live[plan.name], booted[plan.name])]
     observed = {name: Observed(name, machine, lab.nodes[name].handle) for name in live}
-    return Rehearsed(lab, observed, tuple(found), tuple(notes))
+    return Rehearsed(lab, observed, tuple(found), tuple(notes), unloaded(failed))
+
+
+def unloaded(failed: Sequence[Failure]) -> str:
+    """The first firewall whose rules could not be loaded in the lab; "" for none."""
+    return next((str(one) for one in failed if one.step in FIREWALLS), "")
 
 
 def _copies(nodes: Mapping[str, Node], topology: Topology) -> dict[str, CopiedFiles]:
@@ -162,14 +176,14 @@ def boot(lab: BuiltLab, plan: NodePlan, copied: CopiedFiles, live: ConfiguredNod
     return program.start(node, "sh", "-c", daemons.ROOM, package="util-linux", files=files)
 
 
-def failures(one: Program) -> Iterator[str]:
+def failures(one: Program) -> Iterator[Failure]:
     """Waits until all that a boot waits for has ended; what of it failed, with the last lines that it said."""
     lines: list[str] = []
     for line in one.await_output(BOOTED, within=STARTING).splitlines():
         lines.append(line.strip())
         if FAILED in line:
             said = "; ".join(lines[-SHOWN:-1]) or "no output"
-            yield f"{one.node.name}: {line.partition(FAILED)[2].strip()} failed in the rehearsal: {said}"
+            yield Failure(one.node.name, line.partition(FAILED)[2].strip(), said)
             lines.clear()
 
 

@@ -15,7 +15,7 @@ import pytest
 from lab.boot import rehearsal
 from lab.boot.daemons import FIREWALLD, TOOLS
 from lab.boot.formats import firewalld, networkd, shell
-from lab.boot.rehearsal import CopiedFiles, Rehearsed
+from lab.boot.rehearsal import CopiedFiles, Failure
 from lab.errors import EnvironmentProblem
 from lab.stack import state
 from reports.verdict.conformance import INCOMPLETE
@@ -186,10 +186,14 @@ def test_firewalld_is_started_with_its_permanent_configuration(tmp_path: Path) -
     assert (opened, held(green), green["findings"]) == (INCOMPLETE, True, []), said_then
 
 
-def test_a_firewall_that_does_not_start_leaves_the_boot_unproved() -> None:
-    """Where a firewall failed in the lab, its rules were not tried; the failure of another tool is in the overlay."""
-    notes = ("hub: systemd-networkd failed in the rehearsal: x", "spoke1: nft failed in the rehearsal: y")
-    assert [Rehearsed(None, {}, (), each).open for each in (notes, notes[:1])] == [notes[1], ""]  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("step", "unloaded"),
+    [("nft", True), ("iptables", True), ("systemd-networkd", False), ("/sbin/own: nft failed in the rehearsal", False)],
+)
+def test_a_firewall_that_does_not_start_leaves_the_boot_unproved(step: str, unloaded: bool) -> None:
+    """Where a firewall failed in the lab, its rules were not tried; other failures show in the overlay."""
+    failed = Failure("spoke1", step, "no such file")
+    assert rehearsal.unloaded([failed]) == (str(failed) if unloaded else "")
 
 
 def test_firewalld_has_the_nic_in_the_zone_of_its_connection() -> None:
