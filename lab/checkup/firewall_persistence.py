@@ -29,6 +29,8 @@ class PersistenceResult:
     found: tuple[Finding, ...] = ()
     unread: str = ""
     proof: str = ""
+    remedy: str = "--sudo"
+    """What shows what is unknown."""
 
 
 def calls(node: Node, topology: Topology) -> list[Call[Any]]:
@@ -51,16 +53,18 @@ def of_rules(
 ) -> PersistenceResult:
     """The rules of nft and iptables that tunnel packets need, and the files that load them (BOOT-06)."""
     needed = saved_rules.needed(topology, plan, rules)
-    found = tuple(saved_rules.lost(topology, plan, needed, named))
-    paths = ", ".join(file["path"] for file in saved_rules.loading(topology, needed, named))
-    return PersistenceResult(bool(needed), found, proof=f"the rule that accepts tunnel packets is loaded from {paths}")
+    if not needed:
+        return PersistenceResult(applies=False)
+    saved = saved_rules.judged(topology, plan, needed, named)
+    proof = f"the rule that accepts tunnel packets is loaded from {', '.join(saved.paths)}"
+    return PersistenceResult(True, saved.found, saved.unknown, proof, saved.shown)
 
 
 def checks(role: str, *kept: PersistenceResult) -> Iterator[Check]:
     """The same as lines of a report; none where no firewall needs a rule for the overlay."""
     for one in kept:
         if one.applies and one.unread:
-            yield Check("warning", role, WHAT, one.unread, "--sudo", at="")
+            yield Check("warning", role, WHAT, one.unread, one.remedy, at="" if one.remedy == "--sudo" else None)
         elif one.applies and not one.found:
             yield Check("ok", role, WHAT, one.proof)
         yield from (

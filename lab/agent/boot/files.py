@@ -21,7 +21,8 @@ from lab.agent.boot import base
 from lab.agent.boot import devices as boot_devices
 from lab.agent.boot.base import ADDRESS, LARGEST, UNITS, Obstacle, Part, ShellCommand, Source, read, uncommented
 from lab.agent.boot.shell import effects, programs, values
-from lab.agent.boot.sources import FIREWALLS, SOURCES, UNIT
+from lab.agent.boot.sources import FIREWALLS, NFTABLES, SOURCES, UNIT
+from lab.agent.firewall import saved
 
 RUN = re.compile(r"(?<![\w./-])(/[\w./@-]+)")
 SHOWN = 60  # characters of a command
@@ -50,7 +51,7 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
 
     Of each: `path`, `tool`, `words`; `obstacle` and `fix`: why a boot does not use it, and what changes that (empty: it
     uses it, or takes files for the overlay); `values`: what it gives devices (`Part.values`); `unread`.
-    `firewalls`: the files of firewalls, too.
+    `firewalls`: the files of firewalls, too, with their `rules`, and the `changes` by commands of iptables.
     """
     base.forget()
     found: list[NamingPart] = []
@@ -77,9 +78,7 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
                 obstacle = part.obstacle or source.obstacle(path, part.text)
                 found.append(NamingPart({**entry, "words": _named(words, part.text)}, part, obstacle))
                 continue
-            if not any(command.opaque or _named(words, command.text) for command in part.commands) and not any(
-                effects.hidden(command.text) for command in part.commands
-            ):
+            if source not in FIREWALLS and not any(_concerned(command, words) for command in part.commands):
                 continue
             obstacle = part.obstacle or source.obstacle(path, part.text)
             # with the scripts that it runs
@@ -91,6 +90,11 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
                 )
                 found.append(naming_part)
     return [entry for one in found for entry in _judged(one, found, words, firewalls)]
+
+
+def _concerned(command: ShellCommand, words: Sequence[str]) -> bool:
+    """Whether a command may be about any of the words."""
+    return command.opaque or bool(_named(words, command.text)) or bool(effects.hidden(command.text))
 
 
 def _named(words: Sequence[str], text: str) -> list[str]:
@@ -114,8 +118,21 @@ def _judged(
         yield entry
         return
     if part.commands is not None and firewalls:
-        run = [one.text for one in part.commands if effects.program(one.text) not in effects.PRINTING]
-        entry = {**entry, "words": _named(words, "\n".join(run))}
+        run = [one for one in part.commands if effects.program(one.text) not in effects.PRINTING]
+        certain = [one.text for one in run if not (one.doubt or one.obstacle or one.opaque or one.unless)]
+        entry = {**entry, "words": _named(words, "\n".join(one.text for one in run)), "rules": [], "changes": []}
+        if entry["path"] in NFTABLES:
+            entry["rules"] = saved.of_nft(entry["path"])
+        elif entry["tool"] == "iptables":
+            entry["rules"] = saved.of_iptables(part.text)
+        elif entry["tool"] != "nft":
+            entry["changes"] = list(saved.changes(certain))
+            doubtful = [one for one in run if one.text not in certain or effects.program(one.text) == "nft"]
+            carriers = [word for word in words if word not in effects.FIREWALLS]
+            entry["unsure"] = bool(_named(carriers, "\n".join(one.text for one in doubtful)))
+        if entry["rules"] or entry["changes"]:
+            yield {**entry, "obstacle": (obstacle or ("", ""))[0], "fix": (obstacle or ("", ""))[1]}
+            return
     elif part.commands is not None and not obstacle:
         yield from _of_commands(entry, part, found, words)
         return

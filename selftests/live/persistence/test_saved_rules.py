@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lab.commands.main import main
 from lab.firewall.rules import FirewallRule
 from lab.model import TunnelOptions
 from lab.topology import topologies
+from selftests.checkup.test_boot_persistence import named
 from selftests.live.conftest import on_this_kernel
 from selftests.live.persistence import daemons
 from selftests.live.rig import Rig
@@ -95,13 +97,6 @@ PLAN = topologies.star(2, TunnelOptions(kind="gretap"))
 POLICY = FirewallRule("iptables", "ip", "filter", "INPUT", "input", verdict="DROP")
 ANY = "-i lo -j ACCEPT"
 GRE = "-p gre -j ACCEPT"
-NAMED: dict[str, Any] = {
-    "path": "/etc/iptables/rules.v4",
-    "tool": "iptables",
-    "words": ["gre"],
-    "obstacle": "",
-    "fix": "",
-}
 
 
 def rules(*texts: str, policy: FirewallRule = POLICY) -> list[FirewallRule]:
@@ -129,19 +124,100 @@ def test_only_rules_that_the_tunnel_needs_are_looked_for(own: list[FirewallRule]
     assert [rule.rule for rule in saved_rules.needed(PLAN, PLAN.hub, own)] == needed
 
 
-@pytest.mark.parametrize(
-    ("file", "lost"),
-    [
-        (NAMED, False),
-        ({**NAMED, "words": ["iptables"]}, True),
-        ({**NAMED, "tool": "nft"}, True),
-        ({**NAMED, "tool": "rc.local", "words": ["gre", "iptables"]}, False),
-        ({**NAMED, "tool": "systemd-networkd"}, True),
-        ({**NAMED, "obstacle": "netfilter-persistent.service is not enabled", "fix": "sudo systemctl enable x"}, True),
-    ],
-    ids=["saved", "another rule", "for nft", "by a script", "not a firewall's", "not loaded"],
-)
-def test_a_file_has_the_rule_if_it_names_the_tunnel_for_its_tool(file: dict[str, Any], lost: bool) -> None:
-    """The file of the same tool, or a script with the tool's command, counts; and only where a boot uses it."""
-    found = list(saved_rules.lost(PLAN, PLAN.hub, rules(ANY, GRE)[2:], [file]))
-    assert bool(found) is lost
+SAVED_CHAIN = """*filter
+:INPUT {policy} [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+{rules}
+COMMIT
+"""
+DROPPED = "the rules that a boot loads drop tunnel packets"
+NONE = "lost at the next boot: the iptables rule"
+IPTABLES_UNIT = "netfilter-persistent.service"
+
+
+def saved(*texts: str, policy: str = "DROP") -> dict[str, str]:
+    """A file of iptables-restore with a chain INPUT."""
+    text = SAVED_CHAIN.format(policy=policy, rules="\n".join(texts))
+    return {"/etc/iptables/rules.v4": text}
+
+
+def nft(rule: str, hook: str = "input", policy: str = "drop") -> dict[str, str]:
+    """A file of nft with one chain."""
+    chain = f"chain own {{\n type filter hook {hook} priority 0; policy {policy};\n {rule}\n }}"
+    return {"/etc/nftables.conf": f"#!/usr/sbin/nft -f\nflush ruleset\ntable inet guard {{\n {chain}\n}}\n"}
+
+
+def commands(*lines: str) -> dict[str, str]:
+    return {"/etc/rc.local": "#!/bin/sh\n" + "\n".join(lines) + "\n"}
+
+
+FILES = {
+    "saved": (saved("-A INPUT -p gre -j ACCEPT"), ""),
+    "saved for others": (saved("-A INPUT -p tcp --dport 22 -j ACCEPT"), DROPPED),
+    "saved in OUTPUT": (saved("-A OUTPUT -p gre -j ACCEPT"), DROPPED),
+    "saved as a rule that drops": (saved("-A INPUT -p gre -j DROP", policy="ACCEPT"), DROPPED),
+    "saved after a rule that drops": (saved("-A INPUT -s 10.0.0.0/24 -j DROP", "-A INPUT -p gre -j ACCEPT"), DROPPED),
+    "saved for another host": (saved("-A INPUT -s 10.9.9.9 -p gre -j ACCEPT"), DROPPED),
+    "saved in a chain of its own": (
+        saved(":own - [0:0]", "-A INPUT -p gre -j own", "-A own -s 10.0.0.0/24 -j ACCEPT"),
+        "",
+    ),
+    "saved without a policy, for others": (saved("-A INPUT -p tcp -j ACCEPT", policy="ACCEPT"), NONE),
+    "saved behind an unknown match": (
+        saved("-A INPUT -m own --own -j DROP", "-A INPUT -p gre -j ACCEPT"),
+        "cannot be determined",
+    ),
+    "nft": (nft("ip protocol 47 accept"), ""),
+    "nft in a chain for forwarding": (nft("ip protocol 47 accept", "forward"), NONE),
+    "nft, dropped": (nft("ip protocol 47 drop", policy="accept"), DROPPED),
+    "nft, a comment": (nft('tcp dport 22 accept comment "not gre"'), DROPPED),
+    "nft, not to be loaded": (nft("gre sideways"), "cannot be determined"),
+    "commands": (commands("iptables -P INPUT DROP", "iptables -A INPUT -p gre -j ACCEPT"), ""),
+    "commands in front": (
+        {**saved("-A INPUT -j DROP"), **commands("/sbin/iptables -w -I INPUT 1 -p gre -j ACCEPT")},
+        "",
+    ),
+    "commands behind": ({**saved("-A INPUT -j DROP"), **commands("iptables -A INPUT -p gre -j ACCEPT")}, DROPPED),
+    "commands that remove it": (
+        {**saved("-A INPUT -p gre -j ACCEPT"), **commands("iptables -D INPUT -p gre -j ACCEPT")},
+        DROPPED,
+    ),
+    "commands that may run": (
+        commands("ping -c1 x && iptables -A INPUT -p gre -j ACCEPT"),
+        "cannot be determined",
+    ),
+    "commands of nft": (commands("nft add rule inet guard own meta l4proto gre accept"), "cannot be determined"),
+    "commands of OUTPUT": (commands("iptables -A OUTPUT -p gre -j ACCEPT"), NONE),
+    "none": ({}, NONE),
+}
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, list[dict[str, Any]]]:
+    """What the agent finds on a host with each of these files."""
+    units = [IPTABLES_UNIT, "nftables.service"]
+    states = [{"files": files, "enabled": units, "done": "true", "firewalls": True} for files, _ in FILES.values()]
+    return dict(zip(FILES, named(states, saved_rules.words(PLAN)), strict=True))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a host's files of its own need root: run with sudo")
+@pytest.mark.skipif(not shutil.which("nft", path="/usr/sbin"), reason="nft is missing: apt-get install nftables")
+@pytest.mark.parametrize("name", FILES)
+def test_the_rules_that_a_boot_loads_are_evaluated(answers: dict[str, list[dict[str, Any]]], name: str) -> None:
+    """A file counts if its rules accept a tunnel packet that arrives, not if it has the words of such a rule."""
+    judged = firewall_persistence.of_rules(PLAN, PLAN.hub, rules(ANY, GRE), answers[name])
+    found = [one.summary for one in judged.found] or [judged.unread]
+    expected = FILES[name][1]
+    assert expected in found[0], found
+    assert bool(found[0]) == bool(expected), found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a host's files of its own need root: run with sudo")
+def test_a_file_that_no_boot_loads_is_named() -> None:
+    """The rule is in a file whose unit is not enabled: the finding has the file and the command."""
+    state = {"files": saved("-A INPUT -p gre -j ACCEPT"), "enabled": [], "done": "true", "firewalls": True}
+    (found,) = named([state], saved_rules.words(PLAN))
+    (finding,) = firewall_persistence.of_rules(PLAN, PLAN.hub, rules(ANY, GRE), found).found
+    assert finding.remedy == f"sudo systemctl enable {IPTABLES_UNIT}"
+    assert "a boot does not load /etc/iptables/rules.v4" in finding.summary
