@@ -49,7 +49,7 @@ STATES = {
         UNKNOWN, BY_HAND.replace(f"{GROUPS} dev gretap1", f"{GROUPS} dev $DEV")
     ),
     "a script, a function": script(
-        LASTS, f"mk() {{ ip link add $1 type gretap remote $2; }}\nmk gretap1 10.0.0.197\n{OTHERS}"
+        LASTS, f"mk() {{ ip link add $1 type gretap remote $2 ttl 64; }}\nmk gretap1 10.0.0.197\n{OTHERS}"
     ),
     "a script, a program that may make it": script(UNKNOWN, f"mktunnel gretap1 10.0.0.197\n{OTHERS}"),
     "a script, a variable of another kind of device": script(GONE, "ip link add $DEV type dummy"),

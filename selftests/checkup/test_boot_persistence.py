@@ -21,13 +21,14 @@ from selftests.checkup.boot_states import STATES as BY_TOOL
 from selftests.checkup.boot_states_branches import STATES as BY_BRANCH
 from selftests.checkup.boot_states_netplan import STATES as BY_NETPLAN
 from selftests.checkup.boot_states_scripts import STATES as BY_SCRIPT
+from selftests.checkup.boot_states_sources import STATES as BY_SOURCE
 from selftests.checkup.boot_states_unmatched import STATES as UNMATCHED
 from selftests.checkup.boot_states_unused import STATES as UNUSED
 from selftests.checkup.boot_states_values import STATES as BY_VALUE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's files of its own need root: run with sudo")
 
-STATES = {**BY_TOOL, **UNMATCHED, **BY_SCRIPT, **BY_BRANCH, **BY_NETPLAN, **BY_VALUE, **UNUSED}
+STATES = {**BY_TOOL, **UNMATCHED, **BY_SCRIPT, **BY_BRANCH, **BY_NETPLAN, **BY_VALUE, **BY_SOURCE, **UNUSED}
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -36,12 +36,12 @@ SETTINGS = {"mode": "kind", "local": "local", "remote": "remote", "key": "key", 
 PYTHON = "/usr/bin/python3"  # netplan's own, which has PyYAML
 PARSED = """
 import json, sys, yaml
-def parsed(path):
+def loaded(path):
     try:
         return yaml.load(open(path), yaml.BaseLoader)
     except Exception:
         return False
-print(json.dumps({path: parsed(path) for path in sys.argv[1:]}))
+print(json.dumps({path: loaded(path) for path in sys.argv[1:]}))
 """
 """Each value is a text: netplan reads `off` as a word, not as a switch."""
 TIMEOUT = 10.0
@@ -106,9 +106,14 @@ def _files() -> dict[str, Any]:
         for path in glob.glob(f"{folder}/*.yaml"):
             by_name.setdefault(os.path.basename(path), path)
     paths = [by_name[name] for name in sorted(by_name)]
+    return parsed(paths)
+
+
+def parsed(paths: Sequence[str]) -> dict[str, Any]:
+    """The content of files of YAML, each value a text; False where one is none."""
     with contextlib.suppress(OSError, ValueError):
         done = programs.run([PYTHON, "-c", PARSED, *paths], TIMEOUT)
-        read = json.loads(done["output"]) if done["status"] == 0 else {}
+        read = json.loads(str(done["output"])) if done["status"] == 0 else {}
         return {path: read.get(path, False) for path in paths}
     return dict.fromkeys(paths, False)
 

@@ -192,7 +192,12 @@ def _named(entry: str, name: str, kind: str) -> bool:
 def script_obstacle(path: str, text: str) -> Obstacle:
     """Why NetworkManager's dispatcher does not run a script."""
     found = base.program("NetworkManager.service", "NetworkManager", "network-manager")
-    return found or base.runnable(path, text)
+    if found := found or base.started("NetworkManager-dispatcher.service"):
+        return found
+    state = os.stat(path)
+    if state.st_mode & 0o022 or state.st_uid:
+        return "the dispatcher refuses a file that others may write", f"sudo chown root {path} && sudo chmod 755 {path}"
+    return base.runnable(path, text)
 
 
 def ifcfg_obstacle(path: str, text: str) -> Obstacle:

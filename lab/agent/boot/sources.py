@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from lab.agent.boot import base, ifupdown, netplan, network_manager, networkd, units
@@ -84,6 +85,66 @@ def _cloud_init(path: str, text: str) -> Obstacle:
     return base.started("cloud-final.service") or base.runnable(path, text)
 
 
+def _cloud_config(path: str, text: str) -> Obstacle:
+    """Why cloud-init does not run what a configuration has; the commands of each boot belong to its second stage."""
+    if os.path.exists(CLOUD_INIT_OFF):
+        return f"cloud-init is turned off by {CLOUD_INIT_OFF}", f"sudo rm {CLOUD_INIT_OFF}"
+    return base.started("cloud-init.service")
+
+
+def _config_parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
+    """The commands of `bootcmd`, which run at each boot, and of `runcmd`, which ran at the first."""
+    content = netplan.parsed([path]).get(path)
+    if not isinstance(content, dict):
+        if re.search(r"^\s*(?:bootcmd|runcmd)\s*:", text, re.MULTILINE):
+            why = (f"{netplan.PYTHON} cannot read it as YAML: cannot be determined", f"sudo cat {path}")
+            yield Part(text, obstacle=why, commands=programs.raw(path, text))
+        return
+    for name, why_not in (("bootcmd", None), ("runcmd", RAN_ONCE)):
+        given = content.get(name)
+        lines = [shlex.join(map(str, one)) if isinstance(one, list) else str(one) for one in given or ()]
+        if isinstance(given, list) and lines:
+            yield Part("\n".join(lines), obstacle=why_not, commands=programs.of_lines(path, ["\n".join(lines)]))
+
+
+def _ran_once(path: str, text: str) -> Obstacle:
+    return RAN_ONCE[0], f"sudo cp {path} {PER_BOOT}/overlay && sudo chmod 755 {PER_BOOT}/overlay"
+
+
+def _rule_parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
+    """What rules of udev run: their devices and events are not followed."""
+    lines = [command for rule in text.replace("\\\n", " ").splitlines() for command in UDEV_RUN.findall(rule)]
+    if lines:
+        why = f"whether udev runs what {path} has at boot cannot be determined", f"grep -n RUN {path}"
+        yield Part("\n".join(lines), obstacle=why, commands=programs.of_lines(path, lines))
+
+
+def _at_all(path: str, text: str) -> Obstacle:
+    return None
+
+
+def _networkd_dispatcher(path: str, text: str) -> Obstacle:
+    found = base.program("networkd-dispatcher.service", "networkd-dispatcher", "networkd-dispatcher")
+    found = found or networkd.obstacle(path, text) or base.runnable(path, text)
+    state = os.path.basename(os.path.dirname(path))
+    if not found and state not in ("routable.d", "configured.d", "carrier.d"):
+        return f"whether a link is {state[:-2]} at boot cannot be determined", f"sudo mv {path} {ROUTABLE}"
+    return found
+
+
+def _sysv(path: str, text: str) -> Obstacle:
+    name = re.sub(r"^S\d\d", "", os.path.basename(path))
+    if base.masked(f"{name}.service"):
+        return f"{name}.service is masked", f"sudo systemctl unmask {name}.service"
+    if any(os.path.exists(f"{folder}/{name}.service") for folder in base.OF_UNITS):
+        return f"systemd has {name}.service in its place", f"systemctl cat {name}.service"
+    return base.runnable(path, text)
+
+
+def _hook(path: str, text: str) -> Obstacle:
+    return "whether a boot runs it cannot be determined", f"grep -n -e ip -e dev {path}"
+
+
 def _nft(path: str, text: str) -> Obstacle:
     included = [pattern for main in NFTABLES for pattern in INCLUDED.findall(read(main))]
     if path not in NFTABLES and not any(fnmatch.fnmatch(path, pattern) for pattern in included):
@@ -101,10 +162,39 @@ def firewalld(path: str, text: str) -> Obstacle:
     return base.program("firewalld.service", "firewalld", "firewalld")
 
 
+PER_BOOT = "/var/lib/cloud/scripts/per-boot"
+RAN_ONCE = (
+    "cloud-init ran it at the first boot only",
+    "sudo editor /etc/cloud/cloud.cfg.d/99-overlay.cfg    # bootcmd:",
+)
+ROUTABLE = "/etc/networkd-dispatcher/routable.d/"
+UDEV_RUN = re.compile(r'\bRUN(?:\{program\})?\s*\+?=\s*"((?:\\.|[^"\\])*)"')
+CLOUD_CONFIGS = (
+    *("/etc/cloud/cloud.cfg", "/etc/cloud/cloud.cfg.d/*.cfg"),
+    *("/var/lib/cloud/instance/cloud-config.txt", "/var/lib/cloud/instance/user-data.txt"),
+)
+ONCE = (
+    *("/var/lib/cloud/instance/scripts/*", "/var/lib/cloud/scripts/per-instance/*"),
+    "/var/lib/cloud/scripts/per-once/*",
+)
+UDEV = ("/etc/udev/rules.d/*.rules", "/usr/local/lib/udev/rules.d/*.rules")
+DISPATCHED = ("/etc/networkd-dispatcher/*.d/*", "/usr/lib/networkd-dispatcher/*.d/*")
+HOOKS = (
+    "/etc/dhcp/dhclient-*-hooks.d/*",
+    "/etc/ppp/ip-up.d/*",
+    "/etc/dhcp/dhclient-*-hooks",
+    "/etc/sysconfig/network-scripts/if*-local",
+    "/sbin/if*-local",
+)
 CRON = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*")
 KINDS = ("*.netdev", "*.network", "*.netdev.d/*.conf", "*.network.d/*.conf")
 NETWORKD = [f"{networkd.FOLDER}/{each}" for each in KINDS]
-CONNECTIONS, SCRIPTS = "/etc/NetworkManager/system-connections/*", "/etc/NetworkManager/dispatcher.d/*"
+CONNECTIONS = "/etc/NetworkManager/system-connections/*"
+SCRIPTS = tuple(
+    f"/{folder}/NetworkManager/dispatcher.d/{each}"
+    for folder in ("etc", "usr/lib")
+    for each in ("*", "pre-up.d/*", "no-wait.d/*")
+)
 IF_UP = ("/etc/network/if-pre-up.d/*", "/etc/network/if-up.d/*")
 INTERFACES = (ifupdown.INTERFACES, f"{ifupdown.INTERFACES}.d/*")
 IFCFG = tuple(f"/etc/sysconfig/network-scripts/{kind}-*" for kind in ("ifcfg", "route", "route6", "rule", "rule6"))
@@ -114,10 +204,16 @@ SOURCES = (
     Source("ifupdown", IF_UP, ifupdown.script_obstacle, ifupdown.script_parts, runs=True),
     Source("netplan", netplan.PATTERNS, netplan.obstacle, netplan.parts),
     Source("NetworkManager", (CONNECTIONS,), network_manager.obstacle, network_manager.parts),
-    Source("NetworkManager", (SCRIPTS,), network_manager.script_obstacle, _at_events, runs=True),
+    Source("NetworkManager", SCRIPTS, network_manager.script_obstacle, _at_events, runs=True),
     Source("network-scripts", IFCFG, network_manager.ifcfg_obstacle, network_manager.ifcfg_parts),
     Source("rc.local", ("/etc/rc.local", "/etc/rc.d/rc.local"), _rc_local, _script("start"), runs=True),
     Source("cloud-init", ("/var/lib/cloud/scripts/per-boot/*",), _cloud_init, _script(), runs=True),
+    Source("cloud-init", CLOUD_CONFIGS, _cloud_config, _config_parts),
+    Source("cloud-init", ONCE, _ran_once, _script()),
+    Source("udev", UDEV, _at_all, _rule_parts),
+    Source("networkd-dispatcher", DISPATCHED, _networkd_dispatcher, _at_events, runs=True),
+    Source("init.d", ("/etc/rc[2-5].d/S*",), _sysv, _script("start"), runs=True),
+    Source("hooks", HOOKS, _hook, _at_events),
     Source("cron", CRON, _cron, _jobs, runs=True),
 )
 FIREWALLS = (
