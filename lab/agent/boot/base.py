@@ -154,6 +154,7 @@ def _triggers(unit: str) -> Iterator[tuple[str, str]]:
             yield os.path.basename(path), text
 
 
+@remembered
 def unit_files(*patterns: str) -> list[str]:
     """Units by their names, of one name the first."""
     by_name: dict[str, str] = {}
@@ -163,6 +164,7 @@ def unit_files(*patterns: str) -> list[str]:
     return [by_name[name] for name in sorted(by_name)]
 
 
+@remembered
 def drop_ins(unit: str) -> list[str]:
     """The drop-ins of a unit, in order."""
     by_name: dict[str, str] = {}
@@ -172,6 +174,7 @@ def drop_ins(unit: str) -> list[str]:
     return [by_name[name] for name in sorted(by_name)]
 
 
+@remembered
 def whole(path: str) -> str:
     """A unit's text with its drop-ins."""
     return "\n".join(map(read, [path, *drop_ins(os.path.basename(path))]))
