@@ -29,6 +29,10 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         ),
         {"packets-copied"},
     ),
+    "a TTL of 0, with which no multicast is sent": (
+        Case("spoke2", {"spoke2": "iptables -t mangle -A OUTPUT -o {device} -d 224.0.0.0/4 -j TTL --ttl-set 0"}),
+        {"firewall-drops"},
+    ),
     "a filter that drops at random": (
         Case(
             "spoke2",

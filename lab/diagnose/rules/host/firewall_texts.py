@@ -34,7 +34,11 @@ def by_text(scene: Scene, host: HostScene) -> Iterator[Finding]:
             yield host.declared("packets-copied", host.plan.device, rule.counted, deleted(rule))
         if rule.sets("ttl") and _concerns(rule):
             place = host.plan.nic if of_carrier(host, rule) else host.plan.device
-            yield host.declared("ttl-rewritten", place, rule.quoted, deleted(rule))
+            none_left = any(low == 0 for one in rule.sets("ttl") for low, _ in one.values or ())
+            # the kernel sends no multicast with a TTL of 0 (ip_mc_output)
+            ends = none_left and place == host.plan.device and "OUTPUT" in hooks(host, rule)
+            code = "firewall-drops" if ends else "ttl-rewritten"
+            yield host.declared(code, place, rule.quoted, deleted(rule))
         if rule.sets("tos") and _concerns(rule) and (found := _marked(scene, host, rule)):
             yield found
         if rule.family in ("bridge", "arp") and rule.sets("address", "mac") and rule.hits:
