@@ -97,22 +97,24 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
         made += host_checks.checks(host, plans.get(role), tunnel, carrier, wanted.cloud, hub=hub, over=over)
     if not hosts:
         return Examined(tuple(made))
-    booted = _booted(hosts, whole, deadline)
+    booted, silent = _booted(hosts, whole, deadline)
+    made += [_lost(role, problem) for role, problem in silent.items()]
+    there = {role: host for role, host in hosts.items() if role not in silent}
     for role, (files, manager, *about_firewall) in booted.items():
         if topology is not None and (plan := plans.get(role)):
             with_mtu = boot_persistence.sized(topology, seen)
             made.append(boot_persistence.check(hosts[role].spec, with_mtu, plan, files, manager, seen[role]))
             made += _firewall(hosts[role], topology, plan, *about_firewall)
-    if set(hubs) - hosts.keys():
+    if set(hubs) - there.keys():
         unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
         return Examined((*made, Check("warning", ALL, "overlay", unread)))
     if KINDS[tunnel].over_ipv6:
         unprobed = "not tried over IPv6, which this overlay goes over: the probes are packets of IPv4"
         crossings, late = [Check("warning", ALL, str(carrier), unprobed)], dict[str, OvercastError]()
     else:
-        crossed, late = underlay_probe.cross(list(_ways(hosts, plans, hubs, carrier)), deadline)
+        crossed, late = underlay_probe.cross(list(_ways(there, plans, hubs, carrier)), deadline)
         crossings = [check for each in crossed for check in underlay_checks.checks(each)]
-    found = _diagnosed({role: host for role, host in hosts.items() if role not in late}, specs, wanted.cloud)
+    found = _diagnosed({role: host for role, host in there.items() if role not in late}, specs, wanted.cloud)
     made += pair_checks.checks(hosts, topology, found.findings)
     findings = tuple(boot_persistence.kept(whole, found.findings, booted)) if whole else found.findings
     made += [*map(_line, findings), *found.checks]
@@ -121,10 +123,16 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
     return replace(found, checks=tuple(made), findings=findings)
 
 
-def _booted(hosts: Mapping[str, LiveHost], topology: Topology | None, deadline: float) -> dict[str, list[Any]]:
-    """The files of a boot that name the overlay, their tool, and what is read of the firewall, of each of its hosts."""
+def _booted(
+    hosts: Mapping[str, LiveHost], topology: Topology | None, deadline: float
+) -> tuple[dict[str, list[Any]], dict[str, OvercastError]]:
+    """
+    The files of a boot that name the overlay, their tool, and what is read of the firewall, of each of its hosts.
+
+    Also returns the hosts that were lost meanwhile.
+    """
     if topology is None:
-        return {}
+        return {}, {}
     plans = {role: topology.plans[role] for role in hosts if role in topology.plans}
     machines = {role: hosts[role].node.machine for role in plans}
 
@@ -134,7 +142,8 @@ def _booted(hosts: Mapping[str, LiveHost], topology: Topology | None, deadline: 
         return node.machine.batch(about)
 
     answers = live_host.each(plans, machines, ask, deadline)
-    return {role: answer for role, answer in answers.items() if not isinstance(answer, OvercastError)}
+    lost = {role: answer for role, answer in answers.items() if isinstance(answer, OvercastError)}
+    return {role: answer for role, answer in answers.items() if not isinstance(answer, OvercastError)}, lost
 
 
 def _firewall(

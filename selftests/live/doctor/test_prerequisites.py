@@ -267,21 +267,24 @@ def test_an_icmp_error_stands_for_root_on_the_receiver(rig: Rig, doctor: Doctor)
     assert "the firewall of spoke1 rejects it (ICMP 3/13, administratively prohibited)" in found
 
 
+@pytest.mark.parametrize(
+    ("module", "step", "seconds"), [(underlay_probe, "cross", 6.0), (examination, "_booted", 16.0)]
+)
 def test_a_host_that_stops_answering_does_not_block_the_others(
-    rig: Rig, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, doctor: Doctor, monkeypatch: pytest.MonkeyPatch, module: Any, step: str, seconds: float
 ) -> None:
-    """A host that is lost meanwhile is a named problem; the others' results are kept."""
-    monkeypatch.setattr(examination, "TIME", 6.0)
+    """A host that is lost at any step is a named problem; the others' results are kept."""
+    monkeypatch.setattr(examination, "TIME", seconds)
     stopped: list[int] = []
 
     def stop_first(*arguments: Any) -> Any:
         stopped.extend(rig.hosts["spoke1"].agents())
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
-        return cross(*arguments)
+        return go_on(*arguments)
 
-    cross = underlay_probe.cross
-    monkeypatch.setattr(underlay_probe, "cross", stop_first)
+    go_on = getattr(module, step)
+    monkeypatch.setattr(module, step, stop_first)
     try:
         report = doctor()
     finally:
@@ -291,6 +294,7 @@ def test_a_host_that_stops_answering_does_not_block_the_others(
     assert stopped
     assert report.status == 1
     assert "spoke1 did not answer in time" in report.lines("problem")["spoke1", "host"]
+    assert "was lost" not in report.text
     assert ("hub → spoke2", "UDP 4789") in report.lines("ok"), report.text
     assert ("spoke1", "vxlan") in report.lines("ok")
 
