@@ -83,6 +83,16 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         ),
         {"duplicate-address"},
     ),
+    "another device with the overlay address, and the only route": (
+        Case(
+            "spoke2",
+            {
+                "spoke2": "ip link add br7 type bridge && ip link set br7 up && "
+                "ip addr add 172.16.254.3/24 dev br7 && ip route del 172.16.254.0/24 dev {device}"
+            },
+        ),
+        {"overlay-address-twice", "overlay-route-elsewhere"},
+    ),
     "a tunnel in a bond, which gives it its own MTU": (
         Case(
             "spoke2",

@@ -63,13 +63,14 @@ def overlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
         route = host.seen.route_to(other.plan.address())
         key = (route.to, route.dev, route.type) if route else None
         by_itself = route is not None and (route.dev, route.type, route.via) == (host.plan.device, "unicast", None)
-        if by_itself or key in reported or (route and _goes_with_address(host, route)):
+        network, goes = host.plan.overlay.network, route is not None and _goes_with_address(host, route)
+        left = goes and any((one.to, one.dev) == (network, host.plan.device) for one in host.seen.routes)
+        if by_itself or key in reported or left:
             continue
         reported.add(key)
-        network = host.plan.overlay.network
         again = f"ip route replace {network} dev {host.plan.device} src {host.plan.address()}"
         # a route to less than the overlay, or another one to it, has to go
-        narrower = route is not None and route.to.prefixlen >= network.prefixlen
+        narrower = route is not None and not goes and route.to.prefixlen >= network.prefixlen
         steps = [*([_delete(route)] if route and narrower else [])]
         steps += [again] if not narrower or (route and route.to == network) else []
         found = f"ip route: {route.to} {_words(route)}" if route else "no route"
@@ -82,7 +83,7 @@ def _goes_with_address(host: HostScene, route: Route) -> bool:
     there = host.seen.addresses_of(route.dev or "")
     overlapping = [one.network for one in there if one.network.overlaps(host.plan.overlay.network)]
     connected = route.proto == "kernel" and route.to in overlapping
-    return route.dev != host.plan.device and bool(overlapping) and (connected or len(overlapping) == len(there))
+    return route.dev != host.plan.device and (connected or len(overlapping) == len(there) > 0)
 
 
 def underlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
