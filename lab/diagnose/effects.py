@@ -31,7 +31,7 @@ def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     outer = has(finding, "neighbours") and host is not None and finding.interface == host.plan.nic
     if has(finding, "nothing") or (kind not in _only(code.kinds, kind) and not outer):
         return False
-    if _takes_carrier(scene, finding, loss) or _loses_fragments(scene, finding, loss):
+    if _takes_carrier(scene, finding, loss) or _loses_another(scene, finding, loss):
         return True
     if loss.stage not in _only(code.stages, loss.stage) and not loss.unresolved:
         return False
@@ -64,13 +64,19 @@ def lossy(scene: Scene, findings: Sequence[Finding]) -> Iterator[Flow]:
                     yield Flow("overlay", kind, loss.exchange.sender, loss.receiver)
 
 
-def _loses_fragments(scene: Scene, finding: Finding, loss: Loss) -> bool:
-    """Whether a datagram whose first fragment arrived lacks another: what loses other packets on its way loses that."""
-    if loss.exchange.kind != FRAGMENTED or loss.stage != "delivery":
+def _loses_another(scene: Scene, finding: Finding, loss: Loss) -> bool:
+    """
+    Whether what was seen to arrive was of no use because of another packet that a finding can lose.
+
+    A datagram lacks a fragment, as other packets of its way are lost; unicast is too late, as ARP is lost by chance.
+    """
+    kind, ends = loss.exchange.kind, (loss.exchange.sender, loss.receiver)
+    if loss.stage != "delivery" or kind not in (FRAGMENTED, "unicast"):
         return False
-    ends = loss.exchange.sender, loss.receiver
-    others = [one for one in scene.losses if (one.exchange.sender, one.receiver) == ends]
-    return any(one.exchange.kind != FRAGMENTED and can_lose(scene, finding, one) for one in others)
+    others = [one for one in scene.losses if one.exchange.kind not in (FRAGMENTED, "unicast")]
+    ways = [(one, (one.exchange.sender, one.receiver)) for one in others if kind == FRAGMENTED or not one.whole]
+    near = [one for one, way in ways if way == ends or (kind == "unicast" and way == ends[::-1])]
+    return any(can_lose(scene, finding, one) for one in near)
 
 
 def _is_of_groups(loss: Loss, losses: Collection[Loss]) -> bool:
