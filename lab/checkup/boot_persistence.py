@@ -8,6 +8,7 @@ lacks the other end of a tunnel, or the overlay address.  That a file names all 
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -108,14 +109,15 @@ def findings(
         return
     paths = files(topology, node, named)
     for word, fact in _facts(topology, node).items():
-        if word in doubtful:
+        if word in doubtful or (word == str(node.overlay.ip) and _addressed(used, node)):
             continue
-        if not _naming(used, word) and (others := _naming(named, word)):
+        found = [] if word == str(node.overlay.ip) else _naming(used, word)
+        if not found and (others := [file for file in _naming(named, word) if file["obstacle"]]):
             file = others[0]
             summary = f"a boot does not use {file['path']}: {file['obstacle']}"
             fix = file["fix"] or additions.command(own, [word]) or written(topology, manager)
             yield finding("boot-file-unused", summary, f"it names {fact} {word}", fix, "BOOT-03")
-        elif not _naming(used, word):
+        elif not found:
             summary = f"the next boot makes another overlay: {', '.join(paths)} lacks {fact} {word}"
             fix = f"grep -n {node.device} {' '.join(paths)}    # then correct what differs"
             if command := additions.command(own, [word]):
@@ -135,6 +137,14 @@ def findings(
             yield finding(
                 "made-twice-at-boot", f"{name} is made by {both}", "which of them wins is not certain", fix, "BOOT-03"
             )
+
+
+def _addressed(used: Named, node: NodePlan) -> bool:
+    """Whether files give the device its overlay address, with any prefix."""
+    addresses = [
+        value for file in used for device, what, value in file["values"] if (device, what) == (node.device, "address")
+    ]
+    return any(re.split(r"[/ ]", address)[0] == str(node.overlay.ip) for address in addresses)
 
 
 def differing(

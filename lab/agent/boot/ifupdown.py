@@ -25,6 +25,7 @@ STANZA = re.compile(r"^\s*iface\s+(\S+)(?:\s+\S+\s+(\S+))?", re.MULTILINE)
 PARTS = re.compile(r"^(?=\s*(?:iface|auto|allow-\S+|no-\S+|mapping|source\S*)\s)", re.MULTILINE)
 MAPPING = re.compile(r"^\s*mapping\s+(.*)$", re.MULTILINE)
 COMMAND = re.compile(r"^\s*(?:pre-up|up|post-up)\s.*$", re.MULTILINE)
+DOWN = re.compile(r"^\s*(?:pre-down|down|post-down)\s.*$", re.MULTILINE)
 MAKING = re.compile(r"^\s*(?:bridge[_-]ports|bond[_-]|slaves\s|vlan[_-]raw)", re.MULTILINE)
 """The settings by which ifupdown, with its packages, makes a device."""
 
@@ -67,12 +68,13 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
             said = f"a `mapping` has a script choose the stanza of {device}: cannot be determined"
             why = said, f"grep -n -A9 mapping {path}"
         commands = "\n".join(COMMAND.findall(stanza))
-        given = COMMAND.sub("", stanza)
+        given = DOWN.sub("", COMMAND.sub("", stanza))
         # what a stanza's own commands make need not be there before
         own = re.search(rf"pre-up.*\badd\b.*(?<![\w.]){re.escape(device)}(?![\w.])", commands)
         makes = bool(MAKING.search(given))
         yield Part(given, [device], makes=makes, obstacle=why, values=list(_values(device, given)))
-        run = programs.of_lines(path, [line.strip().partition(" ")[2] for line in COMMAND.findall(stanza)])
+        lines = [line.strip().partition(" ")[2] for line in COMMAND.findall(stanza)]
+        run = programs.of_lines(path, lines, stops=True)
         yield Part(commands, obstacle=why, needs=() if own or makes else (device,), commands=run)
 
 

@@ -127,9 +127,12 @@ def _of_netdev(name: str, content: str) -> list[tuple[str, str, str]]:
 
 def _of_network(content: str) -> Iterator[tuple[str, str]]:
     """The settings that a .network file gives its devices."""
+    addresses: list[str] = []
     for key, value in settings(content, "Network", "Address"):
         if key == "Address" and ":" not in value:
-            yield "address", value if "/" in value else f"{value} without a prefix"
+            # an empty one takes back those before it
+            addresses = [*addresses, value if "/" in value else f"{value} without a prefix"] if value else []
+    yield from (("address", address) for address in addresses)
     for key, value in settings(content, "Link"):
         if key == "MTUBytes" and value.isdigit():
             yield "mtu", value

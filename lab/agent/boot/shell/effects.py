@@ -153,3 +153,16 @@ def searched(listing: Sequence[str], search: Sequence[str]) -> str | None:
         return None
     names = [one.strip(" :^$") for one in search[1:] if not one.startswith("-")]
     return names[0] if len(names) == 1 and "$" not in names[0] else ""
+
+
+PRINTS = ("echo", "printf", "cat")
+FILTERS = (
+    *("grep", "egrep", "sed", "awk", "cut", "tr", "sort", "head", "tail", "wc", "tee", "logger", "cat", "uniq", "read"),
+    *("while", "systemd-cat", "mail", "md5sum", "sha256sum", "column", "jq", "test"),
+)
+"""Programs that run nothing of what they read."""
+
+
+def read_as_commands(printed: Sequence[str], reader: Sequence[str]) -> bool:
+    """Whether a program may run what another prints."""
+    return printed[:1] != [] and printed[0] in PRINTS and reader[:1] != [] and reader[0] not in FILTERS

@@ -218,6 +218,13 @@ class Shell:
                 status = UNKNOWN
             if shell.left:
                 status = UNKNOWN
+        if isinstance(commands[0], Simple) and isinstance(commands[-1], Simple):
+            printed, reader = (
+                [field.text for word in one.words for field in self.expand(word)]
+                for one in commands[:: len(commands) - 1]
+            )
+            if effects.read_as_commands(printed, reader):
+                self.emit(" ".join(printed), opaque=True)
         return status
 
     def _device_asked(self, commands: Sequence[Any]) -> Status | None:

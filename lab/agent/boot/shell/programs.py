@@ -69,11 +69,17 @@ def shell(state: State, path: str, args: Sequence[str | None] | None) -> Shell:
     return Shell(state, path, args, call)
 
 
-def of_lines(path: str, texts: Sequence[str]) -> list[ShellCommand]:
-    """The commands of lines that a shell each runs."""
-    state = State()
+def of_lines(path: str, texts: Sequence[str], *, stops: bool = False) -> list[ShellCommand]:
+    """The commands of lines that a shell each runs; `stops`: none runs after one that fails."""
+    state, doubt = State(), ""
     for text in texts:
-        shell(state, path, []).run(text)
+        one = shell(state, path, [])
+        one.doubt = doubt
+        status = one.run(text)
+        if stops and status.holds is False and not (status.presumed or status.absent):
+            break
+        if stops and status.holds is not True:
+            doubt = doubt or f"`{text[:SHOWN]}` before it may fail"
     return settled(state.commands)
 
 

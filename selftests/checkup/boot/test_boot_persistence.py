@@ -19,6 +19,7 @@ from selftests.checkup import boot_host
 from selftests.checkup.boot_states import NODE, PLAN, SEEN
 from selftests.checkup.boot_states import STATES as BY_TOOL
 from selftests.checkup.boot_states_branches import STATES as BY_BRANCH
+from selftests.checkup.boot_states_further import STATES as FURTHER
 from selftests.checkup.boot_states_netplan import STATES as BY_NETPLAN
 from selftests.checkup.boot_states_scripts import STATES as BY_SCRIPT
 from selftests.checkup.boot_states_sources import STATES as BY_SOURCE
@@ -28,7 +29,7 @@ from selftests.checkup.boot_states_values import STATES as BY_VALUE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's files of its own need root: run with sudo")
 
-STATES = {**BY_TOOL, **UNMATCHED, **BY_SCRIPT, **BY_BRANCH, **BY_NETPLAN, **BY_VALUE, **BY_SOURCE, **UNUSED}
+STATES = {**BY_TOOL, **UNMATCHED, **BY_SCRIPT, **BY_BRANCH, **BY_NETPLAN, **BY_VALUE, **BY_SOURCE, **FURTHER, **UNUSED}
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -1,0 +1,175 @@
+"""Further states of the files of each tool, each with the answer that its documentation gives."""
+
+from __future__ import annotations
+
+from lab.boot.formats import netplan
+from selftests.checkup.boot_states import (
+    BY_HAND,
+    BY_NETWORK_MANAGER,
+    BY_NETWORKD,
+    BY_SHELL,
+    CRON,
+    GONE,
+    LOCAL,
+    MAKING,
+    ON,
+    State,
+    changed,
+)
+from selftests.checkup.boot_states_branches import LINES, NO_ROUTE, OWN, unit
+from selftests.checkup.boot_states_branches import UNIT as OWN_UNIT
+from selftests.checkup.boot_states_netplan import several
+from selftests.checkup.boot_states_scripts import LASTS, UNKNOWN, script
+from selftests.checkup.boot_states_sources import CONFIG, lasting, warned
+from selftests.checkup.boot_states_unmatched import (
+    GROUPS,
+    OF_NIC,
+    OF_TUNNEL,
+    STANZA,
+    UNIT,
+    by_ifupdown,
+    by_network_manager,
+    by_network_scripts,
+    by_networkd,
+    by_script,
+    ifcfg,
+)
+
+NETDEV = f"{UNIT}/50-gretap1.netdev"
+STATES = {
+    # systemd-networkd
+    "networkd, a netdev that an empty file masks": by_networkd("gretap1", {**BY_NETWORKD, NETDEV: ""}),
+    "networkd, a netdev linked to nothing": State(
+        BY_NETWORKD,
+        "warning",
+        "gretap1",
+        "",
+        (ON,),
+        f"ln -sf /dev/null {NETDEV}",
+        needs=("/lib/systemd/systemd-networkd",),
+    ),
+    "networkd, a link that stays down": by_networkd(
+        "ActivationPolicy=always-down",
+        changed(BY_NETWORKD, "[Network]", "[Link]\nActivationPolicy=always-down\n\n[Network]"),
+    ),
+    "networkd, the address in another section": by_networkd(
+        "lacks the overlay address", changed(BY_NETWORKD, "Address=172.16.254.2/24", "DNS=172.16.254.2")
+    ),
+    "networkd, the address as a peer": by_networkd(
+        "lacks the overlay address", changed(BY_NETWORKD, "Address=172.16.254.2/24", "Gateway=172.16.254.2")
+    ),
+    "networkd, files of another ending": by_networkd(GONE, {f"{path}.bak": text for path, text in BY_NETWORKD.items()}),
+    "networkd, files of the last boot": State(
+        {},
+        "warning",
+        GONE,
+        "",
+        (ON,),
+        "mkdir -p /run/systemd/network; "
+        "printf '[NetDev]\\nName=gretap1\\nKind=gretap\\n' >/run/systemd/network/50-gretap1.netdev",
+    ),
+    "networkd, a drop-in that takes the address away": by_networkd(
+        "lacks the overlay address", {**BY_NETWORKD, f"{OF_TUNNEL}.d/x.conf": "[Network]\nAddress=\n"}
+    ),
+    "networkd, a comment": by_networkd(
+        "lacks the other end", changed(BY_NETWORKD, "Remote=10.0.0.197", "Remote=10.0.0.98\n#Remote=10.0.0.197")
+    ),
+    # netplan
+    "netplan, a file of another ending": State(
+        {f"{netplan.FILE}.disabled": "network: {}\n"}, "warning", GONE, "", (), needs=("/usr/sbin/netplan",)
+    ),
+    "netplan, renderer in the section": several(
+        "NetworkManager.service is not enabled",
+        {"/etc/netplan/99-x.yaml": "network:\n  tunnels:\n    renderer: NetworkManager\n"},
+    ),
+    # NetworkManager
+    "NetworkManager, off by a number": by_network_manager(
+        "autoconnect=0", changed(BY_NETWORK_MANAGER, "autoconnect=true", "autoconnect=0")
+    ),
+    "NetworkManager, an address of another family": by_network_manager(
+        "lacks the overlay address", changed(BY_NETWORK_MANAGER, "address1=172.16.254.2/24", "address1=192.0.2.1/24")
+    ),
+    "NetworkManager, by DHCP": by_network_manager(
+        "are named in", changed(BY_NETWORK_MANAGER, "method=manual", "method=auto"), ok=True
+    ),
+    "NetworkManager, a hidden file": State(
+        {path.replace("overlay-", ".overlay-"): text for path, text in BY_NETWORK_MANAGER.items()},
+        "warning",
+        GONE,
+        "",
+        ("NetworkManager.service",),
+    ),
+    # ifupdown
+    "ifupdown, no-auto-down": by_ifupdown("are named in", f"no-auto-down gretap1\n{STANZA}", ok=True),
+    "ifupdown, a stanza of IPv6": by_ifupdown(
+        "lacks the overlay address", STANZA.replace("inet static", "inet6 static")
+    ),
+    "ifupdown, an end in pre-up": by_ifupdown(GONE, f"auto ens3\niface ens3 inet manual\n    pre-up false\n{OF_NIC}\n"),
+    "ifupdown, commands at the end": by_ifupdown(
+        GONE, "auto ens3\niface ens3 inet manual\n" + "".join(f"    down {one}\n" for one in MAKING)
+    ),
+    # network-scripts
+    "network-scripts, a comment": by_network_scripts(
+        "gretap1", {**ifcfg(), **by_script("# ip link add gretap1 type gretap")}
+    ),
+    # scripts
+    "a script, a comment at the end": script(LASTS, "\n".join(f"{one} # then" for one in MAKING)),
+    "a script, a continued line": script(LASTS, LINES.replace(" type ", " \\\n    type ")),
+    "a script, quotes in quotes": script(LASTS, f"sh -c \"sh -c '{BY_HAND}'\""),
+    "a script, a check for root": script(LASTS, f'[ "$(id -u)" = 0 ] || true\n{LINES}'),
+    "a script, an end by its user": script(UNKNOWN, f'[ "$(id -u)" = 0 ] || exit 1\n{LINES}'),
+    "a script, a counter": script(LASTS, f"n=0\nwhile [ $n -lt 1 ]; do\n{LINES}\nn=$((n+1))\ndone"),
+    "a script, a select of the kernel": script(UNKNOWN, f'case "$(uname -r)" in 6.*) {BY_HAND} ;; esac'),
+    "a script, a case with a default": script(LASTS, f"case start in stop) exit 1 ;; *) {BY_HAND} ;; esac"),
+    "a script, until it is there": script(UNKNOWN, f"until ip route | grep -q default; do sleep 1; done\n{LINES}"),
+    "a script, a route that it removes with its table": script(NO_ROUTE, f"{LINES}\nip route flush dev gretap1"),
+    "a script, an address that it removes": script("lacks the overlay address", f"{LINES}\nip addr flush dev gretap1"),
+    "a script, moved to another network": script("gretap1", f"{LINES}\nip link set gretap1 netns vpn"),
+    "a script, at a later time": script(UNKNOWN, f"echo '{BY_HAND}' | at now + 1 minute"),
+    "a script, by systemd-run": script(UNKNOWN, f"systemd-run {OWN} gretap1 {GROUPS}"),
+    "a script, by nohup": script(LASTS, "\n".join(f"nohup {one}" for one in MAKING)),
+    "a script, with a lock": script(LASTS, f"flock /run/x -c '{BY_HAND}'"),
+    "a script, with a limit": script(LASTS, "\n".join(f"timeout 5 {one}" for one in MAKING)),
+    "a script, an unset variable": script(UNKNOWN, f"set -u\necho $MISSING\n{LINES}"),
+    "a script, a subshell that ends": script(LASTS, f"( exit 1 )\n{LINES}"),
+    "a script, a subshell that ends with errors": script(UNKNOWN, f"set -e\n( exit 1 )\n{LINES}"),
+    "a script, in brackets": script(LASTS, f"(\n{LINES}\n)"),
+    "a script, an array": script(UNKNOWN, f"A=(gretap1)\n{LINES.replace('gretap1', '${A[0]}')}"),
+    "a script, arguments of its own": script(LASTS, f"set -- gretap1\n{LINES.replace('gretap1', '$1')}"),
+    "a script, a shifted argument": script(LASTS, f"set -- x gretap1\nshift\n{LINES.replace('gretap1', '$1')}"),
+    "a script, both branches": script(LASTS, f"if ping -c1 x; then echo up; else echo down; fi\n{LINES}"),
+    # units
+    "a unit, its script by a shell": unit("are named in", f"ExecStart=/bin/bash {OWN}", ok=True),
+    "a unit, a script with a wrong name": unit(GONE, "ExecStart=/usr/local/sbin/vpn.sh"),
+    "a unit, a condition of execution": unit(
+        UNKNOWN, f"Type=oneshot\nExecCondition=/usr/bin/test -e /run/x\nExecStart={OWN}"
+    ),
+    "a unit, two lines that undo each other": State(
+        {OWN_UNIT: f"[Service]\nType=oneshot\nExecStart={OWN}\nExecStart=/sbin/ip link del gretap1\n", OWN: LOCAL},
+        "warning",
+        GONE,
+        "",
+        ("own.service",),
+    ),
+    "a unit at a shutdown": State(
+        BY_SHELL,
+        "warning",
+        "overlay.service is not enabled",
+        "",
+        (),
+        "cd /etc/systemd/system; mkdir shutdown.target.wants; ln -s ../overlay.service shutdown.target.wants",
+    ),
+    # cron, cloud-init
+    "cron, by run-parts": State({"/etc/cron.daily/vpn": LOCAL}, "warning", GONE, "", (CRON,)),
+    "cron, with a delay": lasting(
+        "named in /etc/cron.d/vpn", {"/etc/cron.d/vpn": f"@reboot root sleep 10; {BY_HAND}\n"}, CRON
+    ),
+    "cloud-init, a script of the first boot": warned(
+        "cloud-init ran it at the first boot only",
+        {"/var/lib/cloud/scripts/per-once/vpn": LOCAL},
+        "cloud-final.service",
+    ),
+    "cloud-init, bootcmd that is over": warned(
+        GONE, {CONFIG: "bootcmd:\n  - exit 0\n" + "".join(f"  - {one}\n" for one in MAKING)}, "cloud-init.service"
+    ),
+}
