@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lab.boot.formats import shell
-from selftests.checkup.boot_states import BY_HAND, BY_SHELL, CRON, GONE, IFUP, LOCAL, MAKING, SOURCED, State, changed
-from selftests.checkup.boot_states_scripts import LASTS, NAMED, UNKNOWN, script
-from selftests.checkup.boot_states_unmatched import ADDING, GROUPS, by_ifupdown
+from selftests.checkup.boot.boot_states import (
+    BY_HAND,
+    BY_SHELL,
+    CRON,
+    GONE,
+    IFUP,
+    LOCAL,
+    MAKING,
+    SOURCED,
+    State,
+    changed,
+)
+from selftests.checkup.boot.boot_states_scripts import LASTS, NAMED, UNKNOWN, script
+from selftests.checkup.boot.boot_states_unmatched import ADDING, GROUPS, by_ifupdown
 
 UNIT, OWN = "/etc/systemd/system/own.service", "/usr/local/sbin/vpn"
 LINES = "\n".join(MAKING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.boot.formats import netplan
-from selftests.checkup.boot_states import (
+from selftests.checkup.boot.boot_states import (
     BY_HAND,
     BY_NETWORK_MANAGER,
     BY_NETWORKD,
@@ -16,12 +16,12 @@ from selftests.checkup.boot_states import (
     State,
     changed,
 )
-from selftests.checkup.boot_states_branches import LINES, NO_ROUTE, OWN, unit
-from selftests.checkup.boot_states_branches import UNIT as OWN_UNIT
-from selftests.checkup.boot_states_netplan import several
-from selftests.checkup.boot_states_scripts import LASTS, UNKNOWN, script
-from selftests.checkup.boot_states_sources import CONFIG, lasting, warned
-from selftests.checkup.boot_states_unmatched import (
+from selftests.checkup.boot.boot_states_branches import LINES, NO_ROUTE, OWN, unit
+from selftests.checkup.boot.boot_states_branches import UNIT as OWN_UNIT
+from selftests.checkup.boot.boot_states_netplan import several
+from selftests.checkup.boot.boot_states_scripts import LASTS, UNKNOWN, script
+from selftests.checkup.boot.boot_states_sources import CONFIG, lasting, warned
+from selftests.checkup.boot.boot_states_unmatched import (
     GROUPS,
     OF_NIC,
     OF_TUNNEL,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lab.boot.formats import netplan
-from selftests.checkup.boot_states import PLAN, State
-from selftests.checkup.boot_states_unmatched import BY_NETPLAN, GROUPS, NETPLAN, UNIT
+from selftests.checkup.boot.boot_states import PLAN, State
+from selftests.checkup.boot.boot_states_unmatched import BY_NETPLAN, GROUPS, NETPLAN, UNIT
 
 TEXT = BY_NETPLAN[netplan.FILE]
 LATER = "/etc/netplan/95-later.yaml"

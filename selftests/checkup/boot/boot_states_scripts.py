@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lab.boot.formats import shell
-from selftests.checkup.boot_states import BY_HAND, BY_SHELL, GONE, SCRIPT, State, changed
-from selftests.checkup.boot_states_unmatched import ADDING, GROUPS, NO_MAKER
+from selftests.checkup.boot.boot_states import BY_HAND, BY_SHELL, GONE, SCRIPT, State, changed
+from selftests.checkup.boot.boot_states_unmatched import ADDING, GROUPS, NO_MAKER
 
 ROUTE = f"ip route replace {GROUPS} dev gretap1"
 LASTS, UNKNOWN = "are named in /etc/rc.local", "cannot be determined"

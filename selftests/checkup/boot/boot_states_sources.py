@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lab.boot.formats import shell
-from selftests.checkup.boot_states import BY_HAND, BY_SHELL, GONE, LOCAL, MAKING, NETWORK_MANAGER, ON, State
-from selftests.checkup.boot_states_scripts import UNKNOWN
+from selftests.checkup.boot.boot_states import BY_HAND, BY_SHELL, GONE, LOCAL, MAKING, NETWORK_MANAGER, ON, State
+from selftests.checkup.boot.boot_states_scripts import UNKNOWN
 
 UNITS, VENDOR = "/etc/systemd/system", "/usr/local/lib/systemd/system"
 CONFIG = "/etc/cloud/cloud.cfg.d/99-vpn.cfg"

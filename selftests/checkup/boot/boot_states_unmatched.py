@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lab.boot.formats import ifupdown, netplan, networkd, networkmanager, shell
-from selftests.checkup.boot_host import MAC
-from selftests.checkup.boot_states import (
+from selftests.checkup.boot.boot_host import MAC
+from selftests.checkup.boot.boot_states import (
     BY_HAND,
     BY_IFUPDOWN,
     BY_NETWORK_MANAGER,

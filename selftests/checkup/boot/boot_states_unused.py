@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lab.agent.boot import ifupdown as agent_ifupdown
 from lab.boot.formats import ifupdown, netplan, shell
-from selftests.checkup.boot_states import (
+from selftests.checkup.boot.boot_states import (
     BY_HAND,
     BY_IFUPDOWN,
     BY_NETWORK_MANAGER,
@@ -19,7 +19,7 @@ from selftests.checkup.boot_states import (
     State,
     changed,
 )
-from selftests.checkup.boot_states_unmatched import (
+from selftests.checkup.boot.boot_states_unmatched import (
     BY_NETPLAN,
     GROUPS,
     OF_TUNNEL,

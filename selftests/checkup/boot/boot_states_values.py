@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lab.boot.formats import netplan
-from selftests.checkup.boot_states import BY_HAND, BY_NETWORK_MANAGER, BY_NETWORKD, NODE, State, changed
-from selftests.checkup.boot_states_branches import LINES
-from selftests.checkup.boot_states_scripts import script
-from selftests.checkup.boot_states_unmatched import (
+from selftests.checkup.boot.boot_states import BY_HAND, BY_NETWORK_MANAGER, BY_NETWORKD, NODE, State, changed
+from selftests.checkup.boot.boot_states_branches import LINES
+from selftests.checkup.boot.boot_states_scripts import script
+from selftests.checkup.boot.boot_states_unmatched import (
     BY_NETPLAN,
     GROUPS,
     OF_TUNNEL,

@@ -15,22 +15,22 @@ import pytest
 from lab.boot import saved_rules
 from lab.checkup import boot_persistence
 from lab.machines.live.hosts import HostSpec
-from selftests.checkup import boot_host
-from selftests.checkup.boot_states import NODE, PLAN, SEEN
-from selftests.checkup.boot_states import STATES as BY_TOOL
-from selftests.checkup.boot_states_branches import STATES as BY_BRANCH
-from selftests.checkup.boot_states_further import STATES as FURTHER
-from selftests.checkup.boot_states_netplan import STATES as BY_NETPLAN
-from selftests.checkup.boot_states_scripts import STATES as BY_SCRIPT
-from selftests.checkup.boot_states_sources import STATES as BY_SOURCE
-from selftests.checkup.boot_states_unmatched import STATES as UNMATCHED
-from selftests.checkup.boot_states_unused import STATES as UNUSED
-from selftests.checkup.boot_states_values import STATES as BY_VALUE
+from selftests.checkup.boot import boot_host
+from selftests.checkup.boot.boot_states import NODE, PLAN, SEEN
+from selftests.checkup.boot.boot_states import STATES as BY_TOOL
+from selftests.checkup.boot.boot_states_branches import STATES as BY_BRANCH
+from selftests.checkup.boot.boot_states_further import STATES as FURTHER
+from selftests.checkup.boot.boot_states_netplan import STATES as BY_NETPLAN
+from selftests.checkup.boot.boot_states_scripts import STATES as BY_SCRIPT
+from selftests.checkup.boot.boot_states_sources import STATES as BY_SOURCE
+from selftests.checkup.boot.boot_states_unmatched import STATES as UNMATCHED
+from selftests.checkup.boot.boot_states_unused import STATES as UNUSED
+from selftests.checkup.boot.boot_states_values import STATES as BY_VALUE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a host's files of its own need root: run with sudo")
 
 STATES = {**BY_TOOL, **UNMATCHED, **BY_SCRIPT, **BY_BRANCH, **BY_NETPLAN, **BY_VALUE, **BY_SOURCE, **FURTHER, **UNUSED}
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 
 
 def named(states: Sequence[Mapping[str, Any]], words: Sequence[str]) -> list[list[dict[str, Any]]]:

@@ -22,7 +22,7 @@ from lab.commands.main import main
 from lab.firewall.rules import FirewallRule
 from lab.model import TunnelOptions
 from lab.topology import topologies
-from selftests.checkup.test_boot_persistence import named
+from selftests.checkup.boot.test_boot_persistence import named
 from selftests.live.conftest import on_this_kernel
 from selftests.live.persistence import daemons
 from selftests.live.rig import Rig
