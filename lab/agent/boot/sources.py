@@ -141,6 +141,12 @@ def _sysv(path: str, text: str) -> Obstacle:
     return base.runnable(path, text)
 
 
+def _of_sysv(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
+    """A script of SysV; one of a distribution that is not about links costs seconds."""
+    if OF_LINKS.search(text) and not (_sysv(path, text) or ("", ""))[0].startswith("systemd has"):
+        yield from _script("start")(path, text, words)
+
+
 def _hook(path: str, text: str) -> Obstacle:
     return "whether a boot runs it cannot be determined", f"grep -n -e ip -e dev {path}"
 
@@ -167,6 +173,7 @@ RAN_ONCE = (
     "cloud-init ran it at the first boot only",
     "sudo editor /etc/cloud/cloud.cfg.d/99-overlay.cfg    # bootcmd:",
 )
+OF_LINKS = re.compile(r"\b(?:ip|brctl|ifconfig|bridge)\s|/usr/local/|/opt/")
 ROUTABLE = "/etc/networkd-dispatcher/routable.d/"
 UDEV_RUN = re.compile(r'\bRUN(?:\{program\})?\s*\+?=\s*"((?:\\.|[^"\\])*)"')
 CLOUD_CONFIGS = (
@@ -212,7 +219,7 @@ SOURCES = (
     Source("cloud-init", ONCE, _ran_once, _script()),
     Source("udev", UDEV, _at_all, _rule_parts),
     Source("networkd-dispatcher", DISPATCHED, _networkd_dispatcher, _at_events, runs=True),
-    Source("init.d", ("/etc/rc[2-5].d/S*",), _sysv, _script("start"), runs=True),
+    Source("init.d", ("/etc/rc[2-5].d/S*",), _sysv, _of_sysv, runs=True),
     Source("hooks", HOOKS, _hook, _at_events),
     Source("cron", CRON, _cron, _jobs, runs=True),
 )

@@ -8,6 +8,7 @@ Source: POSIX.1-2017, Shell Command Language, 2.9 and 2.10; with `[[`, `((` and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ REDIRECTIONS = ("<", ">", "<<", "<<-", ">>", "<&", ">&", "<>", ">|", "&>", "&>>"
 CLOSING = ("then", "else", "elif", "fi", "do", "done", "esac", "}")
 
 
+@functools.lru_cache(maxsize=128)
 def parsed(text: str) -> list[AndOr]:
     """The lists of a script; SyntaxProblem where it is not understood."""
     return _Parser(text.replace("\\\n", "")).whole()
