@@ -10,6 +10,8 @@ from lab.probes.performance.capacity import MEMBERSHIPS
 NOISE = 1.1  # beyond the spread of both runs: what counts as a change
 
 HEAD = ("loss-free rate", "receivers", "datagrams/s", "spread", "what limits it")
+DELAYS = "  {:<8}{:>16}{:>24}{:>18}{:>25}"
+DELAYS_HEAD = ("the hub", "other stream/s", "join: after setsockopt", "after the report", "leave: after the report")
 WIDTHS = (26, 11, 13, 8, 0)
 
 
@@ -55,12 +57,12 @@ def _membership(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     if report["delays"]:
         yield f"join and leave of {report['member']}, milliseconds (± {report['delays'][0]['precision']:g})"
-        yield "  the hub   other stream  join, from the call   from the report   leave"
+        yield DELAYS.format(*DELAYS_HEAD)
     for one in report["delays"]:
         floods = one["report"] is None
         delays = ("-", "never") if floods else (f"{one['report']:.1f}", f"{one['leave']:,.0f}")
         what = "floods" if floods else "prunes"
-        yield f"  {what:<8}{one['beside']:>12,.0f}{one['called']:>23.1f}{delays[0]:>18}{delays[1]:>8}"
+        yield DELAYS.format(what, f"{one['beside']:,.0f}", f"{one['called']:.1f}", *delays)
     if report["delays_skipped"]:
         yield f"join and leave: not measured: {report['delays_skipped']}"
     if report["capacity_skipped"]:
