@@ -15,11 +15,17 @@ OUTPUT_LINES = 15  # of what it said, in a message
 
 @dataclass(frozen=True)
 class Program:
-    """One program that was started: `handle` is its number at the machine's agent."""
+    """One program that was started, and stops at the end of a `with`; `handle` is its number at the machine's agent."""
 
     name: str
     node: Node
     handle: int
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
     def await_output(self, text: str, *, within: float) -> str:
         """
