@@ -78,6 +78,11 @@ class HostScene:
         """Whether this kernel has a parameter of this name."""
         return self.sysctls.get(name) is not None
 
+    @property
+    def inventory(self) -> str:
+        """Its devices, as evidence that one is missing."""
+        return f"{self.name} has the devices {', '.join(self.seen.devices)}"
+
     def parameter(self, name: str, device: str = "") -> int:
         """A sysctl as a number; of a device, `conf` is completed.  0 when this kernel has none."""
         full = f"net.ipv4.conf.{device}.{name}" if device else name

@@ -121,15 +121,27 @@ def cause_lines(finding: Mapping[str, Any], width: int, caused: str = "") -> lis
     last += wrapped(caused, width, 1)
     fact = wrapped(f"{finding['code']}: {finding['summary']}", width, MOST_OF_FACT, first="")
     room = MOST_LINES - len(fact) - len(last) + (len(corrections) > 1)
-    evidence = wrapped(str(finding.get("evidence") or ""), width, room)
+    evidence = _evidence(str(finding.get("evidence") or ""), width, room)
     return [*fact, *evidence, *last]
+
+
+def _evidence(text: str, width: int, most: int) -> list[str]:
+    """Break evidence into at most `most` lines; what does not fit is omitted by whole clauses, if possible."""
+    clauses = text.split("; ")
+    for count in range(len(clauses), 0, -1):
+        lines = wrapped("; ".join(clauses[:count]) + CUT * (count < len(clauses)), width, most + 1)
+        if len(lines) <= most:
+            return lines
+    return wrapped(text, width, most)
 
 
 def fix(host: str, command: str, word: str = "fix") -> str:
     """Return the command that corrects a finding, and the host to run it on."""
     if not host:
         return f"{word}: {command}"
-    return f"{word} ({'each of ' if '; ' in host else ''}{host}): {command}"
+    *others, last = host.split("; ")
+    where = f"{', '.join(f'on {one}' for one in others)} and on {last}" if others else host
+    return f"{word} ({where}): {command}"
 
 
 def fixes(host: str, remedy: str, *, live: bool = True, lasting: str = "") -> list[str]:

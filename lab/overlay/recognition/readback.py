@@ -84,7 +84,7 @@ class ConfiguredNode:
     def device(self, name: str) -> Device:
         """A device that must be there; CheckFailed when it is not."""
         if name not in self.devices:
-            raise CheckFailed(f"{self.name} has no device {name}; its devices are {', '.join(self.devices)}")
+            raise CheckFailed(f"{self.name} has no device {name}, but {', '.join(self.devices)}")
         return self.devices[name]
 
     def addresses_of(self, device: str) -> list[IPv4Interface]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from selftests import plain
+
 ROOT = Path(__file__).resolve().parents[3]
 DEADLINE = 120  # seconds; a few in practice
 
@@ -94,3 +96,13 @@ def test_allure_shows_what_a_test_changes(tmp_path):
     (names,) = [names for names in steps if "stimulus: hub pings 172.16.254.255" in names]
     assert names[0] == "arrange: hub: net.ipv4.icmp_echo_ignore_broadcasts=1"
     assert names[2] == "arrange: hub: net.ipv4.icmp_echo_ignore_broadcasts=0"
+
+
+def test_a_delivery_that_comes_twice_is_not_as_expected(tmp_path):
+    """Beside a second tunnel between two hosts, which doubles every broadcast, the matrix has no mark for success."""
+    named = ("tests/broadcast/test_delivery.py", "-k", "exactly_once and hub", "--tunnel=vxlan")
+
+    ran = plain.run(*named, "--inject=second-tunnel", f"--reports={tmp_path}")
+
+    deliveries = json.loads((tmp_path / "conformance.json").read_text())["deliveries"]
+    assert {one["mark"] for one in deliveries if one["receiver"] == "spoke2"} == {"wrong"}, ran.stdout

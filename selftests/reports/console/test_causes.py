@@ -55,6 +55,14 @@ def test_a_fix_names_the_host_that_runs_it(node, host, remedy, where):
     assert f"    fix ({where}): {remedy}" in lines
 
 
+def test_evidence_is_shortened_by_whole_clauses():
+    """What does not fit is omitted from a semicolon on: half of "last seen on A, never on B" would be another claim."""
+    seen = "last seen on hub ens3, " * 20 + "never on spoke2 ens3"
+    long = f"a device and its mode; broadcast from hub to spoke2: {seen}"
+
+    assert cause_lines({**FINDING, "evidence": long}, 80)[1] == "    a device and its mode ..."
+
+
 def test_a_cause_without_a_fix_promises_none():
     """A finding that no command corrects has no line for one."""
     assert [line for line in cause_lines({**FINDING, "remedy": ""}, 80) if "fix" in line] == []
@@ -131,14 +139,16 @@ def test_the_same_at_several_interfaces_of_a_host_is_one_cause_with_one_fix():
     assert one["tests"] == ["a", "b"]
 
 
-@pytest.mark.parametrize(("host", "where"), [("", "hub; spoke1"), ("x.example", "x.example, hub; x.example, spoke1")])
+@pytest.mark.parametrize(
+    ("host", "where"), [("", "on hub and on spoke1"), ("x.example", "on x.example, hub and on x.example, spoke1")]
+)
 def test_what_one_command_corrects_on_several_hosts_is_one_cause(host, where):
     """Its hosts are listed, by the user's names for them where there are any, with the command once."""
     (one,) = merged([{**PINGS, "host": host}, other({**PINGS, "host": host}, "hub", "spoke1")])
 
     lines = cause_lines(one, 80)
     assert lines[0] == "broadcast-ping-ignored: hub, spoke1: echo requests are not answered"
-    assert f"    fix (each of {where}): {PINGS['remedy']}" in lines
+    assert f"    fix ({where}): {PINGS['remedy']}" in lines
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def nic(scene: Scene, host: HostScene) -> Iterator[Finding]:
 
 def _nic_missing(host: HostScene) -> Finding:
     plan = host.plan
-    found = f"its devices are {', '.join(host.seen.devices)}"
+    found = host.inventory
     name = next((device.name for device in host.seen.devices.values() if device.mac == plan.underlay_mac), None)
     if name is None:
         return host.declared("nic-missing", plan.nic, found, "")

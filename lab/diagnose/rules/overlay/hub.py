@@ -25,9 +25,7 @@ def bridge(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
         ports = "".join(f"ip link set {port} up master {name} && " for port in joined)
         made = f"ip link add {name} {pinned}type bridge && {ports}ip link set {name} up"
         placed = commands.placed(topology, bridging.plan)
-        yield bridging.declared(
-            "bridge-missing", name, fix=f"{made} && {placed}", devices=", ".join(bridging.seen.devices)
-        )
+        yield bridging.declared("bridge-missing", name, bridging.inventory, f"{made} && {placed}")
         return
     if not device.up:
         yield bridging.declared("bridge-down", device.name, route=commands.route(topology, bridging.plan))

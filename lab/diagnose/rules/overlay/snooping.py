@@ -54,9 +54,10 @@ def queriers(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
         return
     versions = {host.name: versions_of(host.igmp).get(host.plan.device, NEWEST) for host in scene.hosts.values()}
     older = [f"{name} answers in IGMPv{version}" for name, version in versions.items() if version < NEWEST]
-    uses = f"; {', '.join(older)}" if older else ""
     own = spoke.device is not None and spoke.device.details.get("mcast_querier")
-    fix = f"ip link set {spoke.plan.device} type bridge mcast_querier 0" if own else ""  # else it is a program
+    fix = f"ip link set {spoke.plan.device} type bridge mcast_querier 0" if own else ""
+    by_hand = () if own else (f"a program on {spoke.name} sends the queries, not its bridge: stop it there",)
+    uses = "".join(f"; {one}" for one in (*by_hand, ", ".join(older)) if one)
     yield spoke.declared("querier-elsewhere", spoke.plan.device, fix=fix, port=port.name, uses=uses)
 
 

@@ -59,7 +59,7 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
                 found = f"{name} is of another kind, {device.kind}"
                 fix = commands.again(scene.topology, host.plan, far.name, device)
             else:
-                found = f"its devices are {', '.join(host.seen.devices)}"
+                found = host.inventory
                 fix = commands.tunnel(scene.topology, host.plan, far.name)
             summary = f"{host.name} has no tunnel to {far.name}"
             missing = host.finding("tunnel-missing", name, summary, found, fix)

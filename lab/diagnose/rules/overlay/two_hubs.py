@@ -24,7 +24,7 @@ def missing(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     if kind is None or len(there) < len(topology.ports(spoke.name)):  # other rules name the tunnels
         return
     if spoke.device is None or spoke.device.kind != kind:
-        found = f"its devices are {', '.join(spoke.seen.devices)}"
+        found = spoke.inventory
         code = "bond-missing" if kind == "bond" else "prp-missing"
         yield spoke.declared(code, spoke.plan.device, found, commands.over_both(topology, spoke.plan))
         return
